@@ -1,0 +1,42 @@
+/** A source of randomness: uniform in [0, 1). Passed in, so that what depends on it can be tested. */
+export type Random = () => number;
+
+/** Longest pause that a server can ask for with `Retry-After`; a longer one is cut to it. */
+export const MAX_RETRY_AFTER_MS = 86_400_000;
+
+interface Backoff {
+  baseMs: number;
+  maxMs: number;
+}
+
+/**
+ * Full-jitter exponential backoff: uniform in [0, min(max, base × 2ⁿ)], but never under a tenth of
+ * that bound, so that no failure is answered by an immediate retry.
+ * Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+ * @param failures how many attempts have failed in a row, from 1
+ */
+export function fullJitter({ baseMs, maxMs }: Backoff, failures: number, random: Random): number {
+  const bound = Math.min(maxMs, baseMs * 2 ** Math.min(Math.max(failures - 1, 0), 30));
+  return Math.round(bound * Math.max(0.1, random()));
+}
+
+/** Spreads a delay upward only, by up to `share` of it: a promised minimum stays a minimum. */
+export function jitterUp(ms: number, share: number, random: Random): number {
+  return Math.round(ms * (1 + share * random()));
+}
+
+/** Spreads a delay evenly by ± `share` of it. */
+export function jitterAround(ms: number, share: number, random: Random): number {
+  return Math.round(ms * (1 - share + 2 * share * random()));
+}
+
+/**
+ * Reads `Retry-After` in both of its forms, seconds and HTTP date (RFC 9110, section 10.2.3).
+ * @returns milliseconds from `now`, within [0, {@link MAX_RETRY_AFTER_MS}]; null when absent or unreadable
+ */
+export function parseRetryAfter(header: string | undefined, now: number): number | null {
+  const text = header?.trim() ?? '';
+  if (text === '') return null;
+  const ms = /^\d+$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - now;
+  return Number.isNaN(ms) ? null : Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS);
+}

@@ -1,0 +1,34 @@
+import type { EventType } from './event.ts';
+import { isKnownStatus, isTerminalStatus, type RunSnapshot } from './run.ts';
+
+/**
+ * What changed between two looks at a run, in the order in which it is told: leaving a state comes
+ * before progress, progress before entering a state.
+ * @param previous the last look; null on the first, which counts for the states that people act on
+ * @param reported statuses outside the known ones that were told before
+ */
+export function diffRun(
+  previous: RunSnapshot | null,
+  next: RunSnapshot,
+  reported: readonly string[],
+): EventType[] {
+  const moved = previous?.status !== next.status;
+  return [
+    ...(moved && previous !== null ? leaving(previous.status, next.status) : []),
+    ...(previous !== null && previous.progress !== next.progress
+      ? (['run.progress'] as const)
+      : []),
+    ...(moved ? entering(next.status, reported) : []),
+  ];
+}
+
+function leaving(from: string, to: string): EventType[] {
+  if (from === 'awaiting_human_feedback') return ['run.resumed'];
+  return from === 'queued' && to === 'running' ? ['run.started'] : [];
+}
+
+function entering(status: string, reported: readonly string[]): EventType[] {
+  if (status === 'awaiting_human_feedback') return ['run.awaiting_human_feedback'];
+  if (isTerminalStatus(status)) return [`run.${status}`];
+  return isKnownStatus(status) || reported.includes(status) ? [] : ['run.status_unknown'];
+}

@@ -1,0 +1,38 @@
+/** Details that travel with an error into problem documents, log lines and exit messages. */
+interface RunwatchErrorOptions {
+  /** Stable, machine-readable name such as `watch_not_found`. */
+  code: string;
+  /** True when the same call may succeed later without anyone changing anything. */
+  retriable?: boolean;
+  cause?: unknown;
+}
+
+/** The one error class of this project; what differs between errors is their `code`. */
+export class RunwatchError extends Error {
+  readonly code: string;
+  readonly retriable: boolean;
+
+  constructor(message: string, options: RunwatchErrorOptions) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'RunwatchError';
+    this.code = options.code;
+    this.retriable = options.retriable ?? false;
+  }
+}
+
+/** One thing that is wrong with an input: where it stands and what was expected there. */
+export interface InputIssue {
+  /** Dotted path such as `watches.0.run_id`; empty for the input as a whole. */
+  path: string;
+  message: string;
+}
+
+/** Makes sure that a `switch` over a union stays exhaustive: the call only type-checks on `never`. */
+export function assertNever(value: never): never {
+  throw new RunwatchError(`unhandled case: ${JSON.stringify(value)}`, { code: 'internal' });
+}
+
+/** The message of anything that was thrown. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}

@@ -1,0 +1,76 @@
+import { createHash } from 'node:crypto';
+import type { RunSnapshot } from './run.ts';
+
+/** Every type of event that a watch can produce. */
+export const EVENT_TYPES = [
+  'run.started',
+  'run.progress',
+  'run.resumed',
+  'run.awaiting_human_feedback',
+  'run.completed',
+  'run.failed',
+  'run.stopped',
+  'run.gone',
+  'run.status_unknown',
+  'watch.expired',
+  'watch.unreachable',
+  'watch.recovered',
+] as const;
+
+export type EventType = (typeof EVENT_TYPES)[number];
+
+/** What a subscription hears of when it names no event types. */
+export const TOLD_BY_DEFAULT: readonly EventType[] = EVENT_TYPES.filter(
+  (type) => type !== 'run.started' && type !== 'run.resumed' && type !== 'run.progress',
+);
+
+/** Why an event about trouble was raised. */
+export interface EventError {
+  code: string;
+  message: string;
+  since: string;
+}
+
+/**
+ * An event as it is stored, listed and sent: the published shape, snake_case. Its JSON text is made
+ * once, at the moment of the change, and never rewritten. Times are ISO 8601 UTC with milliseconds.
+ */
+export interface RunwatchEvent {
+  id: string;
+  type: EventType;
+  timestamp: string;
+  data: {
+    run_id: string;
+    run: RunSnapshot | null;
+    previous: { status: string; progress: number } | null;
+    sequence: number;
+    detected_at: string;
+    detection_delay_ms: number | null;
+    watch: { source: string; metadata: Record<string, string>; registered_at: string };
+    error?: EventError;
+  };
+}
+
+/** What identifies a change: the same four always give the same event id, whatever crashes. */
+interface EventIdentity {
+  source: string;
+  runId: string;
+  /** 1 for the first event of a watch, growing by one. */
+  sequence: number;
+  type: EventType;
+}
+
+/** 128 bits of SHA-256 over the parts, as hex: a name that is a function of what it names. */
+export function fingerprint(prefix: string, ...parts: (string | number)[]): string {
+  const digest = createHash('sha256').update(parts.join('\n')).digest('hex');
+  return `${prefix}_${digest.slice(0, 32)}`;
+}
+
+export function eventId({ source, runId, sequence, type }: EventIdentity): string {
+  return fingerprint('evt', source, runId, sequence, type);
+}
+
+/** A time in milliseconds since the epoch as the contract writes times. */
+export function isoTime(ms: number): string {
+  return new Date(ms).toISOString();
+}

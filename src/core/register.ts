@@ -1,0 +1,96 @@
+import {
+  subscriptionKey,
+  type Profile,
+  type Subscription,
+  type Watch,
+  type WatchKey,
+} from './watch.ts';
+
+/** A request to watch a run, with its subscriptions already resolved. Durations in ms. */
+export interface Registration extends WatchKey {
+  subscriptions: Subscription[];
+  /** Replaces the metadata of a watch that exists; undefined leaves it. */
+  metadata?: Record<string, string>;
+  /** Counts from now, also for a watch that exists; undefined leaves that one's. */
+  timeoutMs?: number;
+  profile?: Profile;
+  maxDelayMs?: number;
+}
+
+/** A watch after a registration. */
+export interface Registered {
+  watch: Watch;
+  /** `created` also when a watch that had been cancelled or had expired begins anew. */
+  kind: 'created' | 'merged';
+  /** Subscriptions that the watch did not have before. */
+  added: Subscription[];
+}
+
+interface RegisterContext {
+  now: number;
+  defaultTimeoutMs: number;
+  minIntervalMs: number;
+}
+
+/** What a watch becomes by a registration. A watch that still stands takes the subscriptions in. */
+export function register(
+  existing: Watch | null,
+  request: Registration,
+  context: RegisterContext,
+): Registered {
+  const begins =
+    existing === null || existing.state === 'cancelled' || existing.state === 'expired';
+  return begins
+    ? {
+        watch: newWatch(request, existing?.sequence ?? 0, context),
+        kind: 'created',
+        added: request.subscriptions,
+      }
+    : { ...merge(existing, request, context.now), kind: 'merged' };
+}
+
+function newWatch(request: Registration, sequence: number, context: RegisterContext): Watch {
+  return {
+    source: request.source,
+    runId: request.runId,
+    state: 'active',
+    run: null,
+    metadata: request.metadata ?? {},
+    subscriptions: request.subscriptions,
+    sequence,
+    polls: 0,
+    profile: request.profile ?? 'normal',
+    maxDelayMs: request.maxDelayMs ?? null,
+    registeredAt: context.now,
+    lastPolledAt: null,
+    nextPollAt: context.now,
+    timeoutAt: context.now + (request.timeoutMs ?? context.defaultTimeoutMs),
+    endedAt: null,
+    trouble: null,
+    unreachable: false,
+    missing: null,
+    unknownStatuses: [],
+    notice: null,
+    cadence: { intervalMs: context.minIntervalMs, failures: 0 },
+  };
+}
+
+/** Subscriptions are one by endpoint name or URL: naming one again updates it and tells nothing twice. */
+function merge(watch: Watch, request: Registration, now: number): Omit<Registered, 'kind'> {
+  const known = new Map(watch.subscriptions.map((one) => [subscriptionKey(one), one]));
+  const added = request.subscriptions.filter((one) => !known.has(subscriptionKey(one)));
+  for (const subscription of request.subscriptions) {
+    known.set(subscriptionKey(subscription), subscription);
+  }
+  return {
+    watch: {
+      ...watch,
+      subscriptions: [...known.values()],
+      metadata: request.metadata ?? watch.metadata,
+      timeoutAt: request.timeoutMs === undefined ? watch.timeoutAt : now + request.timeoutMs,
+      profile: request.profile ?? watch.profile,
+      maxDelayMs: request.maxDelayMs ?? watch.maxDelayMs,
+    },
+    added,
+  };
+}

@@ -1,0 +1,103 @@
+import type { EventType } from './event.ts';
+import type { TroubleKind } from './outcome.ts';
+import type { RunSnapshot } from './run.ts';
+
+export const WATCH_STATES = ['active', 'finished', 'expired', 'gone', 'cancelled'] as const;
+
+/**
+ * `active`: polled. `finished`: a terminal status was seen. `expired`: not terminal by its timeout.
+ * `gone`: the run is not there. `cancelled`: somebody stopped watching.
+ */
+export type WatchState = (typeof WATCH_STATES)[number];
+
+export const PROFILES = ['urgent', 'normal', 'frugal'] as const;
+
+/** How a watch trades requests against delay. */
+export type Profile = (typeof PROFILES)[number];
+
+/** Names one run of one source. */
+export interface WatchKey {
+  source: string;
+  runId: string;
+}
+
+/** Somebody who is told: a configured endpoint by its name. */
+interface EndpointSubscription {
+  kind: 'endpoint';
+  endpoint: string;
+}
+
+/** Somebody who is told: a webhook that came with the watch. */
+export interface WebhookSubscription {
+  kind: 'webhook';
+  url: string;
+  /** Event patterns; undefined stands for the types told by default. */
+  events?: string[];
+  /** Headers that hold nothing secret, in clear. */
+  headers?: Record<string, string>;
+  /** The signing secret and secret headers, encrypted; see `deliver/seal.ts`. */
+  sealed?: string;
+}
+
+export type Subscription = EndpointSubscription | WebhookSubscription;
+
+/** Since when, and why, Noxus has given no answer that says anything about the run. */
+interface Trouble {
+  kind: TroubleKind;
+  message: string;
+  since: number;
+}
+
+/** Our interest in one run. Times are milliseconds since the epoch. */
+export interface Watch extends WatchKey {
+  state: WatchState;
+  /** The last thing seen of the run; null before the first answer. */
+  run: RunSnapshot | null;
+  metadata: Record<string, string>;
+  subscriptions: Subscription[];
+  /** Number of events so far. */
+  sequence: number;
+  /** Number of reads of the run, whatever came of them. */
+  polls: number;
+  profile: Profile;
+  /** Longest time between polls that this watch accepts, ms; null where the source's limits do. */
+  maxDelayMs: number | null;
+  registeredAt: number;
+  lastPolledAt: number | null;
+  nextPollAt: number | null;
+  timeoutAt: number;
+  endedAt: number | null;
+  trouble: Trouble | null;
+  /** True once `watch.unreachable` was raised and until `watch.recovered`. */
+  unreachable: boolean;
+  /** 404s in a row, unconfirmed as yet. */
+  missing: { count: number; since: number } | null;
+  /** Statuses outside the known ones that have been reported. */
+  unknownStatuses: string[];
+  /** The event that tells of the present state, for those who subscribe late. */
+  notice: { eventId: string; type: EventType } | null;
+  /** Where the cadence stands: the current interval and the failures in a row. */
+  cadence: { intervalMs: number; failures: number };
+}
+
+/** A watch as read from the store, with the version that a write must find unchanged. */
+export interface StoredWatch {
+  watch: Watch;
+  version: number;
+}
+
+/** The name of a watch inside: in Redis, as job id, in log lines. Neither part can hold a slash. */
+export function watchId({ source, runId }: WatchKey): string {
+  return `${source}/${runId}`;
+}
+
+/** The reverse of {@link watchId}. */
+export function parseWatchId(id: string): WatchKey {
+  const slash = id.indexOf('/');
+  return { source: id.slice(0, slash), runId: id.slice(slash + 1) };
+}
+
+/** What tells one subscription of a watch from another: the endpoint's name, or the URL. */
+export function subscriptionKey(subscription: Subscription): string {
+  return subscription.kind === 'endpoint' ? subscription.endpoint : subscription.url;
+}

@@ -1,0 +1,128 @@
+import type { Attempt, Delivery, DeliveryState } from '../core/delivery.ts';
+import type { InputIssue } from '../core/errors.ts';
+import type { EventType, RunwatchEvent } from '../core/event.ts';
+import type { Profile, Watch, WatchKey, WatchState } from '../core/watch.ts';
+
+/** A page of a listing. `nextCursor` is opaque, and null on the last page. */
+export interface Page<Item> {
+  items: Item[];
+  nextCursor: string | null;
+}
+
+/** A request to watch a run, checked for form only. Durations in milliseconds. */
+export interface WatchRequest {
+  runId: string;
+  /** Undefined stands for the source named `default`, or the only one there is. */
+  source?: string;
+  endpoints?: string[];
+  webhook?: {
+    url: string;
+    secret?: string;
+    events?: string[];
+    headers?: Record<string, string>;
+  };
+  metadata?: Record<string, string>;
+  timeoutMs?: number;
+  profile?: Profile;
+  maxDelayMs?: number;
+}
+
+export type WatchResult =
+  | { kind: 'created' | 'merged'; watch: Watch }
+  /** The request names something that does not exist or may not be; nothing was changed by it. */
+  | { kind: 'invalid'; issues: InputIssue[] };
+
+export interface WatchQuery {
+  state?: WatchState;
+  status?: string;
+  source?: string;
+  workflowId?: string;
+  limit: number;
+  cursor?: string;
+}
+
+/** What the API does with watches. A key without a source means the default one. */
+export interface WatchService {
+  /** One result per request, in order; a bad one spoils no other. */
+  register(requests: WatchRequest[]): Promise<WatchResult[]>;
+  get(key: Partial<WatchKey> & { runId: string }): Promise<Watch | null>;
+  /** Newest first. Throws RunwatchError `invalid_cursor`. */
+  list(query: WatchQuery): Promise<Page<Watch>>;
+  /** False when there is no such watch; a watch that has ended already stays as it is. */
+  unwatch(key: Partial<WatchKey> & { runId: string }): Promise<boolean>;
+  pollNow(
+    key: Partial<WatchKey> & { runId: string },
+  ): Promise<'scheduled' | 'not_found' | 'not_active'>;
+}
+
+/** An event with its place in the log; the cursor grows with every event. */
+export interface LoggedEvent {
+  cursor: string;
+  event: RunwatchEvent;
+}
+
+export interface EventQuery {
+  runId?: string;
+  type?: EventType;
+  /** A cursor, or the id of an event: only what came later. */
+  after?: string;
+}
+
+export interface EventService {
+  /** Oldest first. Throws RunwatchError `invalid_cursor`. */
+  list(query: EventQuery & { limit: number }): Promise<Page<LoggedEvent>>;
+  /** What comes after `query.after`, or from now on where that is absent; ends with the signal. */
+  follow(query: EventQuery, signal: AbortSignal): AsyncIterable<LoggedEvent>;
+}
+
+export interface DeliveryQuery {
+  state?: DeliveryState;
+  endpoint?: string;
+  runId?: string;
+  eventId?: string;
+  limit: number;
+  cursor?: string;
+}
+
+export interface DeliveryService {
+  /** Newest first. Throws RunwatchError `invalid_cursor`. */
+  list(query: DeliveryQuery): Promise<Page<Delivery>>;
+  get(id: string): Promise<{ delivery: Delivery; attempts: Attempt[] } | null>;
+}
+
+/** An endpoint as users may see it: no secrets, no header values. */
+export interface EndpointView {
+  name: string;
+  type: 'webhook' | 'log';
+  /** Null for kinds that have none. */
+  url: string | null;
+  /** Event patterns; null stands for the types told by default. */
+  events: string[] | null;
+  default: boolean;
+  /** Deliveries by state. */
+  counts: Record<DeliveryState, number>;
+}
+
+export interface EndpointService {
+  list(): Promise<EndpointView[]>;
+}
+
+/** `degraded` is worth a look but serves; only `failed` makes the process unready. */
+export interface HealthCheck {
+  name: string;
+  status: 'ok' | 'degraded' | 'failed';
+  detail: string;
+}
+
+export interface HealthService {
+  checks(): Promise<HealthCheck[]>;
+}
+
+/** Everything that the HTTP server serves from. */
+export interface Services {
+  watches: WatchService;
+  events: EventService;
+  deliveries: DeliveryService;
+  endpoints: EndpointService;
+  health: HealthService;
+}
