@@ -10,6 +10,9 @@ import type { Watch } from './watch.ts';
 /** How often a 404 is confirmed before a run counts as gone. */
 const GONE_CONFIRMATIONS = 3;
 
+/** Polls held back by a pause are spread over this time after it. */
+const PAUSE_SPREAD_MS = 1_000;
+
 /** Limits of polling, in milliseconds. */
 export interface PollPolicy {
   minIntervalMs: number;
@@ -20,9 +23,11 @@ export interface PollPolicy {
   goneAfterMs: number;
 }
 
-/** The source takes no requests for now: nothing was read. */
+/** The source takes no requests for now, so nothing was learned of the run. */
 export interface SourcePaused {
   kind: 'paused';
+  /** True for the request that was answered with the pause, false for those it kept back. */
+  asked: boolean;
   reason: TroubleKind;
   message: string;
   /** When it takes requests again, milliseconds since the epoch. */
@@ -66,13 +71,16 @@ export function observe(
     ...watch,
     ...finding.changes,
     state: expired ? 'expired' : state,
-    polls: look.kind === 'paused' ? watch.polls : watch.polls + 1,
-    lastPolledAt: look.kind === 'paused' ? watch.lastPolledAt : context.now,
+    ...(wasAsked(look) && { polls: watch.polls + 1, lastPolledAt: context.now }),
   };
   const types = expired ? [...finding.types, 'watch.expired' as const] : finding.types;
   const change = { before: watch, after: seen, error: finding.error, now: context.now };
   const events = types.map((type, index) => buildEvent(change, type, watch.sequence + index + 1));
   return { watch: settle(seen, events, finding.nextPollAt, context.now), events };
+}
+
+function wasAsked(look: FetchOutcome | SourcePaused): boolean {
+  return look.kind !== 'paused' || look.asked;
 }
 
 function findingOf(
@@ -88,7 +96,7 @@ function findingOf(
     case 'rejected':
       return runGone(`Noxus rejects the run id: ${look.message}`, 'rejected', context.now);
     case 'paused':
-      return cannotTell(watch, { kind: look.reason, message: look.message }, look.untilMs, context);
+      return sourcePaused(watch, look, context);
     case 'unauthorized':
     case 'rate_limited':
     case 'unavailable':
@@ -158,6 +166,12 @@ function readFailed(watch: Watch, look: FetchTrouble, context: ObserveContext): 
   const retryAt = context.now + troubleDelay(failures, context.random);
   const finding = cannotTell(watch, look, retryAt, context);
   return { ...finding, changes: { ...finding.changes, cadence: { ...watch.cadence, failures } } };
+}
+
+/** Watches that wait for the same pause to end do not all come back in the same instant. */
+function sourcePaused(watch: Watch, pause: SourcePaused, context: ObserveContext): Finding {
+  const retryAt = pause.untilMs + context.random() * PAUSE_SPREAD_MS;
+  return cannotTell(watch, { kind: pause.reason, message: pause.message }, retryAt, context);
 }
 
 /** Nothing was learned of the run: its snapshot stays, and only a long silence is worth an event. */

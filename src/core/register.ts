@@ -20,8 +20,8 @@ export interface Registration extends WatchKey {
 /** A watch after a registration. */
 export interface Registered {
   watch: Watch;
-  /** `created` also when a watch that had been cancelled or had expired begins anew. */
-  kind: 'created' | 'merged';
+  /** `renewed`: it had been cancelled or had expired, and begins anew. */
+  kind: 'created' | 'renewed' | 'merged';
   /** Subscriptions that the watch did not have before. */
   added: Subscription[];
 }
@@ -43,7 +43,7 @@ export function register(
   return begins
     ? {
         watch: newWatch(request, existing?.sequence ?? 0, context),
-        kind: 'created',
+        kind: existing === null ? 'created' : 'renewed',
         added: request.subscriptions,
       }
     : { ...merge(existing, request, context.now), kind: 'merged' };

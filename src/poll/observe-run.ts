@@ -1,0 +1,108 @@
+import type { Random } from '../core/backoff.ts';
+import { planDeliveries, type Delivery, type EndpointFilter } from '../core/delivery.ts';
+import type { RunwatchEvent } from '../core/event.ts';
+import { observe, type PollPolicy, type SourcePaused } from '../core/observe.ts';
+import type { FetchOutcome } from '../core/outcome.ts';
+import { parseWatchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
+
+/** Reads runs of one source. */
+export interface RunReader {
+  readRun(runId: string): Promise<FetchOutcome>;
+}
+
+interface WatchStore {
+  getForPoll(key: WatchKey): Promise<{ stored: StoredWatch | null; pause: SourcePaused | null }>;
+  get(key: WatchKey): Promise<StoredWatch | null>;
+  commit(change: {
+    before: StoredWatch | null;
+    after: Watch;
+    events: RunwatchEvent[];
+    deliveries: Delivery[];
+  }): Promise<string[] | null>;
+}
+
+/** Notes what an answer says about the source as a whole; says when it takes requests again. */
+export interface SourceGuard {
+  note(source: string, outcome: FetchOutcome, now: number): Promise<SourcePaused | null>;
+}
+
+/** What one poll came to, for log and metrics. */
+export interface PollReport {
+  watch: Watch;
+  outcome: (FetchOutcome | SourcePaused)['kind'];
+  events: RunwatchEvent[];
+  durationMs: number;
+}
+
+export interface ObserveRunDependencies {
+  watches: WatchStore;
+  readerOf: (source: string) => RunReader | undefined;
+  sources: SourceGuard;
+  /** Gives deliveries their jobs; a delivery whose job is lost here is found by the sweeper. */
+  dispatch: (deliveryIds: string[]) => Promise<void>;
+  filterOf: EndpointFilter;
+  policy: PollPolicy;
+  report: (report: PollReport) => void;
+  now: () => number;
+  random: Random;
+}
+
+/**
+ * The use case behind a poll: read the run, see what changed, write watch, events and fan-out in one
+ * step. Returns a function from a watch's id to the time of its next poll, null when there is none.
+ */
+export function createObserveRun(deps: ObserveRunDependencies) {
+  return async function observeRun(id: string): Promise<number | null> {
+    const key = parseWatchId(id);
+    const { stored, pause } = await deps.watches.getForPoll(key);
+    if (stored === null || stored.watch.state !== 'active') return null;
+    const startedAt = deps.now();
+    const look = pause ?? (await read(deps, key));
+    return record(deps, stored, look, startedAt);
+  };
+}
+
+async function read(
+  deps: ObserveRunDependencies,
+  { source, runId }: WatchKey,
+): Promise<FetchOutcome | SourcePaused> {
+  const reader = deps.readerOf(source);
+  if (reader === undefined) {
+    return { kind: 'unavailable', message: `no source named ${source} is configured` };
+  }
+  const outcome = await reader.readRun(runId);
+  return (await deps.sources.note(source, outcome, deps.now())) ?? outcome;
+}
+
+/**
+ * Writes a look. Where somebody else has written the watch meanwhile, the same look is laid beside
+ * what the watch is now: what that writer saw first is no change any more, and nothing is told twice.
+ */
+async function record(
+  deps: ObserveRunDependencies,
+  stored: StoredWatch,
+  look: FetchOutcome | SourcePaused,
+  startedAt: number,
+): Promise<number | null> {
+  let before: StoredWatch | null = stored;
+  while (before !== null && before.watch.state === 'active') {
+    const now = deps.now();
+    const { watch, events } = observe(before.watch, look, {
+      now,
+      policy: deps.policy,
+      random: deps.random,
+    });
+    const deliveries = planDeliveries(watch, events, watch.subscriptions, {
+      filterOf: deps.filterOf,
+      now,
+    });
+    const due = await deps.watches.commit({ before, after: watch, events, deliveries });
+    if (due !== null) {
+      await deps.dispatch(due);
+      deps.report({ watch, outcome: look.kind, events, durationMs: now - startedAt });
+      return watch.nextPollAt;
+    }
+    before = await deps.watches.get(stored.watch);
+  }
+  return null;
+}

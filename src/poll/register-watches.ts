@@ -1,0 +1,89 @@
+import { planDeliveries, type Delivery, type EndpointFilter } from '../core/delivery.ts';
+import type { RunwatchEvent } from '../core/event.ts';
+import { register, type Registered, type Registration } from '../core/register.ts';
+import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
+import { groupBySource } from './reconcile.ts';
+
+interface WatchStore {
+  getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]>;
+  commitMany(
+    changes: {
+      before: StoredWatch | null;
+      after: Watch;
+      events: RunwatchEvent[];
+      deliveries: Delivery[];
+    }[],
+  ): Promise<(string[] | null)[]>;
+}
+
+interface PollJobs {
+  ensure(ids: string[]): Promise<void>;
+  hasten(id: string): Promise<void>;
+}
+
+export interface RegisterDependencies {
+  watches: WatchStore;
+  jobsOf: (source: string) => PollJobs | undefined;
+  dispatch: (deliveryIds: string[]) => Promise<void>;
+  filterOf: EndpointFilter;
+  defaults: { timeoutMs: number; minIntervalMs: number };
+  now: () => number;
+}
+
+/**
+ * The use case behind registration: new watches get a poll job, standing ones take the subscriptions
+ * in, and who subscribes late to a run that has ended is told at once. Each registration is atomic;
+ * what loses a race against another writer is tried again on what that writer left.
+ * Returns a function that gives one result per registration, in order.
+ */
+export function createRegisterWatches(deps: RegisterDependencies) {
+  return async function registerWatches(requests: Registration[]): Promise<Registered[]> {
+    const results: Registered[] = [];
+    let open = requests.map((request, at) => ({ request, at }));
+    while (open.length > 0) {
+      const stored = await deps.watches.getMany(open.map(({ request }) => request));
+      const round = open.map((one, index) => attempt(deps, one.request, stored[index] ?? null));
+      const committed = await deps.watches.commitMany(round.map(({ change }) => change));
+      const done = round.flatMap((step, index) => (committed[index] ? [step.registered] : []));
+      await schedule(deps, done, committed);
+      for (const [index, step] of round.entries()) {
+        if (committed[index]) results[open[index]?.at ?? 0] = step.registered;
+      }
+      open = open.filter((_, index) => !committed[index]);
+    }
+    return results;
+  };
+}
+
+function attempt(deps: RegisterDependencies, request: Registration, before: StoredWatch | null) {
+  const now = deps.now();
+  const registered = register(before?.watch ?? null, request, {
+    now,
+    defaultTimeoutMs: deps.defaults.timeoutMs,
+    minIntervalMs: deps.defaults.minIntervalMs,
+  });
+  const { watch, added } = registered;
+  const late = watch.notice && { id: watch.notice.eventId, type: watch.notice.type };
+  const deliveries = planDeliveries(watch, late ? [late] : [], added, {
+    filterOf: deps.filterOf,
+    now,
+  });
+  return { registered, change: { before, after: watch, events: [], deliveries } };
+}
+
+/** A process that dies before this has run leaves the rest to the reconciler and the sweeper. */
+async function schedule(
+  deps: RegisterDependencies,
+  done: Registered[],
+  committed: (string[] | null)[],
+): Promise<void> {
+  const active = done.flatMap(({ watch }) => (watch.state === 'active' ? [watch] : []));
+  for (const [source, watches] of groupBySource(active)) {
+    await deps.jobsOf(source)?.ensure(watches.map(watchId));
+  }
+  // A watch that begins anew may find the job of its former life, due who knows when.
+  for (const { watch } of done.filter(({ kind }) => kind === 'renewed')) {
+    await deps.jobsOf(watch.source)?.hasten(watchId(watch));
+  }
+  await deps.dispatch(committed.flatMap((due) => due ?? []));
+}

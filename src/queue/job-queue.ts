@@ -1,0 +1,167 @@
+import { DelayedError, Queue, Worker, type Job } from 'bullmq';
+import type { Redis } from 'ioredis';
+
+/** How long a job whose process died is left alone at the most, beyond its lock. */
+const STALLED_CHECK_MS = 5_000;
+
+/** BullMQ keeps a stream of job events that nobody reads here; this bounds it. */
+const EVENTS_KEPT = 10;
+
+/** A run that threw is tried again after this time; what it worked on decides nothing by itself. */
+const FAULT_DELAY_MS = 5_000;
+
+/**
+ * Runs one job. Resolves with the time at which it wants to run again, in milliseconds since the
+ * epoch, or null when its work is over.
+ */
+export type JobRun = (id: string) => Promise<number | null>;
+
+export interface JobQueueOptions {
+  name: string;
+  /** BullMQ's key prefix; with a hash tag, so that our keys and its keys share a slot. */
+  prefix: string;
+  /** For commands; fails fast while Redis is away. */
+  producer: Redis;
+  /** For workers; waits for Redis (`maxRetriesPerRequest: null`). */
+  consumer: Redis;
+  onError: (error: Error) => void;
+}
+
+interface WorkOptions {
+  concurrency: number;
+  /** Longest that one run can take, ms; the job's lock outlives it. */
+  deadlineMs: number;
+  /** At most `max` runs start per `duration` ms, over all processes. */
+  limiter?: { max: number; duration: number };
+}
+
+/** A worker on a queue. */
+export interface QueueWorker {
+  isRunning(): boolean;
+  /** Takes no new jobs and waits for those that run. Never returns while Redis is away: use `force`. */
+  close(force: boolean): Promise<void>;
+}
+
+/**
+ * A queue of things that have one job each, whose id is theirs: the job runs strictly one at a time,
+ * and each run says when the next is due or that there is none. A job that exists is never added
+ * twice, so that asking for one again is always safe.
+ */
+export interface JobQueue {
+  /** Makes sure that each id has a job; those that have none get one that is due at once. */
+  ensure(ids: string[]): Promise<void>;
+  /** Makes the job of an id due at once, unless it is running right now. */
+  hasten(id: string): Promise<void>;
+  /** The ids that have no live job, whatever became of it. */
+  withoutJob(ids: string[]): Promise<string[]>;
+  work(run: JobRun, options: WorkOptions): QueueWorker;
+  close(): Promise<void>;
+}
+
+export function createJobQueue(options: JobQueueOptions): JobQueue {
+  const { name, prefix, producer, onError } = options;
+  const queue = new Queue(name, {
+    connection: producer,
+    prefix,
+    skipVersionCheck: true,
+    skipWaitingForReady: true,
+    streams: { events: { maxLen: EVENTS_KEPT } },
+  });
+  queue.on('error', onError);
+
+  async function ensure(ids: string[]): Promise<void> {
+    if (ids.length === 0) return;
+    await queue.addBulk(ids.map((id) => ({ name: 'run', data: {}, opts: { jobId: id } })));
+  }
+
+  return {
+    ensure,
+
+    async hasten(id) {
+      const job = await queue.getJob(id);
+      if (job === undefined) return ensure([id]);
+      if (await job.isDelayed()) await promote(job);
+    },
+
+    async withoutJob(ids) {
+      const absent: string[] = [];
+      const doubtful: string[] = [];
+      const pipeline = producer.pipeline();
+      for (const id of ids) {
+        pipeline.exists(queue.toKey(id));
+        pipeline.zscore(queue.toKey('delayed'), id);
+        pipeline.exists(`${queue.toKey(id)}:lock`);
+      }
+      const found = ((await pipeline.exec()) ?? []).map(([, reply]) => reply);
+      for (const [at, id] of ids.entries()) {
+        const [exists, delayed, locked] = found.slice(at * 3, at * 3 + 3);
+        if (exists === 0) absent.push(id);
+        else if (delayed === null && locked === 0) doubtful.push(id);
+      }
+      return [...absent, ...(await removeDead(queue, doubtful))];
+    },
+
+    work: (run, workOptions) => startWorker(options, run, workOptions),
+
+    close: () => queue.close(),
+  };
+}
+
+async function promote(job: Job): Promise<void> {
+  try {
+    await job.promote();
+  } catch (error) {
+    // Between the look and the promotion the job began to run by itself: all is well then.
+    if (await job.isDelayed()) throw error;
+  }
+}
+
+/** States in which a job will run by itself, sooner or later. */
+const LIVE_STATES = new Set(['active', 'waiting', 'delayed', 'prioritized']);
+
+/** Finding the state of a waiting job means searching a list: only so many are asked in one go. */
+const DOUBTFUL_ASKED = 100;
+
+/** Removes jobs that stand in no list that is worked on, so that they can be added anew. */
+async function removeDead(queue: Queue, ids: string[]): Promise<string[]> {
+  const dead: string[] = [];
+  for (const id of ids.slice(0, DOUBTFUL_ASKED)) {
+    if (LIVE_STATES.has(await queue.getJobState(id))) continue;
+    await queue.remove(id);
+    dead.push(id);
+  }
+  return dead;
+}
+
+function startWorker(options: JobQueueOptions, run: JobRun, work: WorkOptions): QueueWorker {
+  const process = async (job: Job, token?: string): Promise<void> => {
+    const due = await run(job.id ?? '').catch((error: unknown) => {
+      options.onError(error instanceof Error ? error : new Error(String(error)));
+      return Date.now() + FAULT_DELAY_MS;
+    });
+    if (due === null) return;
+    await job.moveToDelayed(due, token);
+    throw new DelayedError();
+  };
+  const worker = new Worker(options.name, process, {
+    connection: options.consumer,
+    prefix: options.prefix,
+    skipVersionCheck: true,
+    concurrency: work.concurrency,
+    lockDuration: work.deadlineMs + STALLED_CHECK_MS,
+    stalledInterval: STALLED_CHECK_MS,
+    // Being on a process that was killed says nothing about a job: it is never given up for that.
+    maxStalledCount: Number.MAX_SAFE_INTEGER,
+    // How long a worker waits before it asks again after an error or an exhausted limit, ms.
+    runRetryDelay: 1_000,
+    maximumRateLimitDelay: 1_000,
+    removeOnComplete: { count: 0 },
+    removeOnFail: { count: 0 },
+    ...(work.limiter && { limiter: work.limiter }),
+  });
+  worker.on('error', options.onError);
+  return {
+    isRunning: () => worker.isRunning(),
+    close: (force) => worker.close(force),
+  };
+}

@@ -1,0 +1,84 @@
+import { watchId, type Watch, type WatchKey } from '../core/watch.ts';
+import type { Delivery } from '../core/delivery.ts';
+import type { RunwatchEvent } from '../core/event.ts';
+
+/**
+ * Every key in Redis, each named once. All of them, and BullMQ's, share one hash tag, so that they
+ * live in one slot of a cluster and scripts may touch several at a time.
+ */
+export function createKeys(prefix: string) {
+  const tag = `{${prefix}}`;
+  const key = (...parts: string[]) => [tag, ...parts].join(':');
+  return {
+    /** Where BullMQ puts its queues: `{prefix}:<queue>:…`; queue names are `poll-…` and `deliver`. */
+    queuePrefix: tag,
+    /** Hash `version`, `number`, `doc`: one watch. */
+    watch: (watch: WatchKey) => key('watch', watchId(watch)),
+    /** Counter that numbers watches in the order of their registration. */
+    watchNumber: key('watch-number'),
+    /** Sorted sets of watch ids by number. */
+    watches: (...filter: string[]) => key('watches', ...filter),
+    /** Sorted set of ended watch ids by the time of their end: what retention goes by. */
+    watchesEnded: key('watches-ended'),
+    /** String with the JSON of a pause; expires with it. */
+    sourcePause: (source: string) => key('pause', source),
+    /** String, the reason a source was last refused; set while nothing has worked since. */
+    sourceRefused: (source: string) => key('refused', source),
+    /** Hash `place`, `body`: one event, its body the exact text that is sent. */
+    event: (id: string) => key('event', id),
+    /** Counter that gives events their place in the log. */
+    eventPlace: key('event-place'),
+    /** Sorted sets of event ids by place. */
+    events: (...filter: string[]) => key('events', ...filter),
+    /** Pub/sub channel that rings when events were appended. */
+    eventBell: key('event-bell'),
+    /** Hash `version`, `number`, `doc`: one delivery. */
+    delivery: (id: string) => key('delivery', id),
+    /** Counter that numbers deliveries in the order of their creation. */
+    deliveryNumber: key('delivery-number'),
+    /** Sorted sets of delivery ids by number. */
+    deliveries: (...filter: string[]) => key('deliveries', ...filter),
+    /** Sorted set of settled delivery ids by the time they settled: what retention goes by. */
+    deliveriesSettled: key('deliveries-settled'),
+    /** List of attempts of one delivery, oldest first. */
+    attempts: (id: string) => key('attempts', id),
+    /** Hash: how many deliveries there are for each `<state> <endpoint>`, and `planned`. */
+    ledger: key('ledger'),
+    /** Sorted set of delivery ids by due time: everything that must have a live job. */
+    outbox: key('outbox'),
+    /** List of delivery ids of one run and endpoint, oldest first; only the first is in the outbox. */
+    lane: (delivery: Pick<Delivery, 'endpoint' | 'source' | 'runId'>) =>
+      key('lane', watchId(delivery), delivery.endpoint),
+  };
+}
+
+export type Keys = ReturnType<typeof createKeys>;
+
+/** The sorted sets that a watch belongs in. */
+export function watchIndexes(keys: Keys, watch: Watch): string[] {
+  const { run } = watch;
+  return [
+    keys.watches(),
+    keys.watches('state', watch.state),
+    keys.watches('source', watch.source),
+    ...(run === null
+      ? []
+      : [keys.watches('status', run.status), keys.watches('workflow', run.workflow_id)]),
+  ];
+}
+
+/** The sorted sets that an event belongs in. */
+export function eventIndexes(keys: Keys, event: RunwatchEvent): string[] {
+  return [keys.events(), keys.events('run', event.data.run_id), keys.events('type', event.type)];
+}
+
+/** The sorted sets that a delivery belongs in. */
+export function deliveryIndexes(keys: Keys, delivery: Delivery): string[] {
+  return [
+    keys.deliveries(),
+    keys.deliveries('state', delivery.state),
+    keys.deliveries('endpoint', delivery.endpoint),
+    keys.deliveries('run', delivery.runId),
+    keys.deliveries('event', delivery.eventId),
+  ];
+}

@@ -1,0 +1,70 @@
+import type { Redis } from 'ioredis';
+import { RunwatchError } from '../core/errors.ts';
+
+/** Members looked at by one call of the script: bounds how long Redis is busy with it. */
+const WALKED_AT_ONCE = 2_000;
+
+interface PageRequest {
+  /** Sorted sets that a member must be in; one at least. */
+  indexes: string[];
+  order: 'newest' | 'oldest';
+  limit: number;
+  /** Where the last page ended; undefined begins. */
+  cursor?: string | undefined;
+}
+
+interface MemberPage {
+  members: { id: string; score: string }[];
+  nextCursor: string | null;
+}
+
+/**
+ * One page of the members that are in all of the indexes. The smallest index is walked, the others
+ * are asked; Redis never works on more than a bounded part in one go.
+ * Throws RunwatchError `invalid_cursor`.
+ */
+export async function readPage(redis: Redis, request: PageRequest): Promise<MemberPage> {
+  const indexes = await smallestFirst(redis, request.indexes);
+  const members: MemberPage['members'] = [];
+  let from = checkCursor(request.cursor);
+  do {
+    const wanted = request.limit - members.length;
+    const reply = await redis.rwReadPage(
+      indexes.length,
+      ...indexes,
+      request.order,
+      from,
+      wanted,
+      WALKED_AT_ONCE,
+    );
+    from = reply.at(-1) ?? '';
+    for (let at = 0; at + 1 < reply.length; at += 2) {
+      members.push({ id: reply[at] ?? '', score: reply[at + 1] ?? '' });
+    }
+  } while (members.length < request.limit && from !== '');
+  return { members, nextCursor: from === '' ? null : from };
+}
+
+async function smallestFirst(redis: Redis, indexes: string[]): Promise<string[]> {
+  if (indexes.length < 2) return indexes;
+  const sized = await Promise.all(
+    indexes.map(async (index) => ({ index, size: await redis.zcard(index) })),
+  );
+  return sized.sort((a, b) => a.size - b.size).map(({ index }) => index);
+}
+
+function checkCursor(cursor: string | undefined): string {
+  if (cursor === undefined || /^\d{1,15}$/.test(cursor)) return cursor ?? '';
+  throw new RunwatchError('the cursor is not one that a listing gave', { code: 'invalid_cursor' });
+}
+
+/** The sorted sets that answer a filter; the one of all members where nothing is filtered by. */
+export function filterIndexes(
+  indexOf: (...filter: string[]) => string,
+  filter: Record<string, string | undefined>,
+): string[] {
+  const wanted = Object.entries(filter).flatMap(([name, value]) =>
+    value === undefined ? [] : [indexOf(name, value)],
+  );
+  return wanted.length === 0 ? [indexOf()] : wanted;
+}

@@ -1,0 +1,40 @@
+import type { Redis } from 'ioredis';
+import type { SourcePaused } from '../core/observe.ts';
+import type { Keys } from './keys.ts';
+
+/** A refusal is noted for this long after the last one: longer than the time between two probes. */
+const REFUSAL_KEPT_MS = 600_000;
+
+/** What all processes know of a source: whether it takes requests, and whether it refused the key. */
+export class SourceStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  /** Pauses a source in every process; a pause that lasts longer already stands. */
+  async pause(source: string, pause: SourcePaused, now: number): Promise<void> {
+    const ms = Math.ceil(pause.untilMs - now);
+    if (ms <= 0) return;
+    const text = JSON.stringify({ ...pause, asked: false });
+    await this.redis.rwPauseSource(this.keys.sourcePause(source), text, ms);
+  }
+
+  async paused(source: string): Promise<SourcePaused | null> {
+    const text = await this.redis.get(this.keys.sourcePause(source));
+    return text === null ? null : (JSON.parse(text) as SourcePaused);
+  }
+
+  /** Notes that a source refused the key. @returns true for the first to notice since it worked */
+  async refuse(source: string, reason: string): Promise<boolean> {
+    const key = this.keys.sourceRefused(source);
+    if ((await this.redis.set(key, reason, 'PX', REFUSAL_KEPT_MS, 'NX')) === 'OK') return true;
+    await this.redis.pexpire(key, REFUSAL_KEPT_MS);
+    return false;
+  }
+
+  /** Notes that a source works again. @returns true for the first to notice since it was refused */
+  async accept(source: string): Promise<boolean> {
+    return (await this.redis.del(this.keys.sourceRefused(source))) === 1;
+  }
+}

@@ -1,0 +1,186 @@
+import type { ChainableCommander, Redis } from 'ioredis';
+import type { Delivery } from '../core/delivery.ts';
+import type { RunwatchEvent } from '../core/event.ts';
+import type { SourcePaused } from '../core/observe.ts';
+import {
+  parseWatchId,
+  watchId,
+  type StoredWatch,
+  type Watch,
+  type WatchKey,
+} from '../core/watch.ts';
+import { deliveryIndexes, eventIndexes, watchIndexes, type Keys } from './keys.ts';
+import { filterIndexes, readPage } from './page.ts';
+
+/** A watch to write, with what it was when it was read and what its change gives rise to. */
+export interface WatchChange {
+  /** Null for a watch that is new. */
+  before: StoredWatch | null;
+  after: Watch;
+  events: RunwatchEvent[];
+  deliveries: Delivery[];
+}
+
+export interface WatchFilter {
+  state?: string;
+  status?: string;
+  source?: string;
+  workflowId?: string;
+}
+
+/** Watches in Redis. Errors of the connection pass through. */
+export class WatchStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  async get(key: WatchKey): Promise<StoredWatch | null> {
+    return parseWatch(await this.redis.hmget(this.keys.watch(key), 'version', 'doc'));
+  }
+
+  async getMany(wanted: WatchKey[]): Promise<(StoredWatch | null)[]> {
+    const pipeline = this.redis.pipeline();
+    for (const key of wanted) pipeline.hmget(this.keys.watch(key), 'version', 'doc');
+    return (await replies<(string | null)[]>(pipeline)).map(parseWatch);
+  }
+
+  /** A watch and, in the same round trip, whether its source takes requests. */
+  async getForPoll(
+    key: WatchKey,
+  ): Promise<{ stored: StoredWatch | null; pause: SourcePaused | null }> {
+    const pipeline = this.redis.pipeline();
+    pipeline.hmget(this.keys.watch(key), 'version', 'doc');
+    pipeline.get(this.keys.sourcePause(key.source));
+    const [watch, pause] = await replies<unknown>(pipeline);
+    return {
+      stored: parseWatch(watch as (string | null)[]),
+      pause: typeof pause === 'string' ? (JSON.parse(pause) as SourcePaused) : null,
+    };
+  }
+
+  /**
+   * Writes changes, each atomically and only if its watch is as it was when read.
+   * @returns for each change, the ids of deliveries that want a job now; null on a conflict
+   */
+  async commitMany(changes: WatchChange[]): Promise<(string[] | null)[]> {
+    const pipeline = this.redis.pipeline();
+    for (const change of changes) {
+      pipeline.rwCommitWatch(
+        this.keys.watch(change.after),
+        change.before?.version ?? 0,
+        JSON.stringify(change.after),
+        effectsOf(this.keys, change),
+      );
+    }
+    return replies<string[] | null>(pipeline);
+  }
+
+  /** {@link commitMany} for one change. */
+  async commit(change: WatchChange): Promise<string[] | null> {
+    const [due] = await this.commitMany([change]);
+    return due ?? null;
+  }
+
+  /** Newest first. Throws RunwatchError `invalid_cursor`. */
+  async list(
+    filter: WatchFilter,
+    { limit, cursor }: { limit: number; cursor?: string | undefined },
+  ): Promise<{ items: Watch[]; nextCursor: string | null }> {
+    const page = await readPage(this.redis, {
+      indexes: filterIndexes(this.keys.watches, {
+        state: filter.state,
+        status: filter.status,
+        source: filter.source,
+        workflow: filter.workflowId,
+      }),
+      order: 'newest',
+      limit,
+      cursor,
+    });
+    const found = await this.getMany(page.members.map(({ id }) => parseWatchId(id)));
+    const items = found.flatMap((stored) => (stored === null ? [] : [stored.watch]));
+    return { items, nextCursor: page.nextCursor };
+  }
+
+  /** Active watches in the order of their registration, a chunk at a time. */
+  async *active(chunk: number): AsyncIterable<WatchKey[]> {
+    let cursor: string | undefined;
+    do {
+      const page = await readPage(this.redis, {
+        indexes: [this.keys.watches('state', 'active')],
+        order: 'oldest',
+        limit: chunk,
+        cursor,
+      });
+      yield page.members.map(({ id }) => parseWatchId(id));
+      cursor = page.nextCursor ?? undefined;
+    } while (cursor !== undefined);
+  }
+
+  /** Watches that ended before a time, the longest ended first. */
+  async endedBefore(time: number, limit: number): Promise<WatchKey[]> {
+    const { watchesEnded } = this.keys;
+    const ids = await this.redis.zrangebyscore(watchesEnded, '-inf', time, 'LIMIT', 0, limit);
+    return ids.map(parseWatchId);
+  }
+}
+
+function parseWatch([version, doc]: (string | null)[]): StoredWatch | null {
+  if (!version || !doc) return null;
+  return { version: Number(version), watch: JSON.parse(doc) as Watch };
+}
+
+/** The results of a pipeline; the first error, if there is one, is thrown. */
+export async function replies<Reply>(pipeline: ChainableCommander): Promise<Reply[]> {
+  const results = (await pipeline.exec()) ?? [];
+  return results.map(([error, reply]) => {
+    if (error) throw error;
+    return reply as Reply;
+  });
+}
+
+/** What the commit script must do besides writing the document; '' where there is nothing. */
+function effectsOf(keys: Keys, { before, after, events, deliveries }: WatchChange): string {
+  const old = before === null ? [] : watchIndexes(keys, before.watch);
+  const now = watchIndexes(keys, after);
+  const begins = before === null || before.watch.registeredAt !== after.registeredAt;
+  const leave = old.filter((index) => !now.includes(index));
+  const enter = begins ? now : now.filter((index) => !old.includes(index));
+  const moved = leave.length > 0 || enter.length > 0;
+  if (!moved && events.length === 0 && deliveries.length === 0) return '';
+  return JSON.stringify({
+    begins,
+    member: watchId(after),
+    leave,
+    enter,
+    watchNumber: keys.watchNumber,
+    ended: keys.watchesEnded,
+    ...(after.endedAt !== null && { endedAt: after.endedAt }),
+    eventPlace: keys.eventPlace,
+    eventBell: keys.eventBell,
+    events: events.map((event) => ({
+      id: event.id,
+      key: keys.event(event.id),
+      indexes: eventIndexes(keys, event),
+      body: JSON.stringify(event),
+    })),
+    deliveryNumber: keys.deliveryNumber,
+    ledger: keys.ledger,
+    outbox: keys.outbox,
+    deliveries: deliveries.map((delivery) => ({
+      id: delivery.id,
+      key: keys.delivery(delivery.id),
+      doc: JSON.stringify(delivery),
+      indexes: deliveryIndexes(keys, delivery),
+      count: ledgerField(delivery),
+      lane: keys.lane(delivery),
+      dueAt: delivery.nextAttemptAt,
+    })),
+  });
+}
+
+/** The field of the ledger that counts a delivery. */
+export function ledgerField(delivery: Pick<Delivery, 'state' | 'endpoint'>): string {
+  return `${delivery.state} ${delivery.endpoint}`;
+}
