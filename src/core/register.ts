@@ -6,6 +6,25 @@ import {
   type WatchKey,
 } from './watch.ts';
 
+/** A request to watch a run as a user makes it, checked for form only. Durations in ms. */
+export interface WatchRequest {
+  runId: string;
+  /** Undefined stands for the source named `default`, or the only one there is. */
+  source?: string;
+  /** Names of endpoints; together with an absent webhook, undefined stands for the default ones. */
+  endpoints?: string[];
+  webhook?: {
+    url: string;
+    secret?: string;
+    events?: string[];
+    headers?: Record<string, string>;
+  };
+  metadata?: Record<string, string>;
+  timeoutMs?: number;
+  profile?: Profile;
+  maxDelayMs?: number;
+}
+
 /** A request to watch a run, with its subscriptions already resolved. Durations in ms. */
 export interface Registration extends WatchKey {
   subscriptions: Subscription[];

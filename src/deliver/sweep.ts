@@ -2,7 +2,9 @@
 const CHUNK = 1_000;
 
 interface SweepDependencies {
-  deliveries: { dueBefore(time: number, limit: number): Promise<string[]> };
+  deliveries: {
+    dueBefore(time: number, page: { offset: number; limit: number }): Promise<string[]>;
+  };
   jobs: {
     withoutJob(ids: string[]): Promise<string[]>;
     ensure(ids: string[]): Promise<void>;
@@ -17,9 +19,14 @@ interface SweepDependencies {
  */
 export function createSweep({ deliveries, jobs, now }: SweepDependencies) {
   return async function sweep(overdueMs: number): Promise<number> {
-    const overdue = await deliveries.dueBefore(now() - overdueMs, CHUNK);
-    const absent = overdue.length === 0 ? [] : await jobs.withoutJob(overdue);
-    await jobs.ensure(absent);
-    return absent.length;
+    const time = now() - overdueMs;
+    let mended = 0;
+    for (let offset = 0; ; offset += CHUNK) {
+      const overdue = await deliveries.dueBefore(time, { offset, limit: CHUNK });
+      if (overdue.length === 0) return mended;
+      const absent = await jobs.withoutJob(overdue);
+      await jobs.ensure(absent);
+      mended += absent.length;
+    }
   };
 }

@@ -1,30 +1,13 @@
 import type { Attempt, Delivery, DeliveryState } from '../core/delivery.ts';
 import type { InputIssue } from '../core/errors.ts';
 import type { EventType, RunwatchEvent } from '../core/event.ts';
-import type { Profile, Watch, WatchKey, WatchState } from '../core/watch.ts';
+import type { WatchRequest } from '../core/register.ts';
+import type { Watch, WatchKey, WatchState } from '../core/watch.ts';
 
 /** A page of a listing. `nextCursor` is opaque, and null on the last page. */
 export interface Page<Item> {
   items: Item[];
   nextCursor: string | null;
-}
-
-/** A request to watch a run, checked for form only. Durations in milliseconds. */
-export interface WatchRequest {
-  runId: string;
-  /** Undefined stands for the source named `default`, or the only one there is. */
-  source?: string;
-  endpoints?: string[];
-  webhook?: {
-    url: string;
-    secret?: string;
-    events?: string[];
-    headers?: Record<string, string>;
-  };
-  metadata?: Record<string, string>;
-  timeoutMs?: number;
-  profile?: Profile;
-  maxDelayMs?: number;
 }
 
 export type WatchResult =

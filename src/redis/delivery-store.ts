@@ -82,8 +82,9 @@ export class DeliveryStore {
   }
 
   /** Deliveries that have been due since before a time and should long have had their attempt. */
-  async dueBefore(time: number, limit: number): Promise<string[]> {
-    return this.redis.zrangebyscore(this.keys.outbox, '-inf', time, 'LIMIT', 0, limit);
+  async dueBefore(time: number, page: { offset: number; limit: number }): Promise<string[]> {
+    const { outbox } = this.keys;
+    return this.redis.zrangebyscore(outbox, '-inf', time, 'LIMIT', page.offset, page.limit);
   }
 
   async ledger(): Promise<Ledger> {

@@ -1,0 +1,134 @@
+import type { InputIssue } from '../core/errors.ts';
+import type { Registration, WatchRequest } from '../core/register.ts';
+import { watchId, type Subscription, type WatchKey } from '../core/watch.ts';
+
+/** What a request may name, and the rules that its webhook must keep. */
+export interface RequestRules {
+  sources: readonly string[];
+  endpoints: readonly string[];
+  /** Who is told where a request names nobody. */
+  defaultEndpoints: readonly string[];
+  /** Why a webhook may not go to a URL; null when it may. */
+  forbids: (url: string) => string | null;
+  /** Encrypts what must not lie in Redis in clear; null while there is no key to do it with. */
+  seal: ((plain: SealedParts, context: string) => string) | null;
+}
+
+/** The parts of a per-watch webhook that are encrypted at rest. */
+export interface SealedParts {
+  secret?: string;
+  headers?: Record<string, string>;
+}
+
+/** The source a request means: the one it names, else `default`, else the only one there is. */
+export function resolveSource(
+  sources: readonly string[],
+  named: string | undefined,
+): string | null {
+  const meant = named ?? (sources.includes('default') ? 'default' : onlyOne(sources));
+  return meant !== undefined && sources.includes(meant) ? meant : null;
+}
+
+function onlyOne(names: readonly string[]): string | undefined {
+  return names.length === 1 ? names[0] : undefined;
+}
+
+/** Turns a request into a registration, or says all that is wrong with what it names. */
+export function resolveRequest(
+  request: WatchRequest,
+  rules: RequestRules,
+): { registration: Registration } | { issues: InputIssue[] } {
+  const source = resolveSource(rules.sources, request.source);
+  const issues = [
+    ...(source === null ? [unknownSource(request.source, rules.sources)] : []),
+    ...endpointIssues(request.endpoints ?? [], rules.endpoints),
+    ...webhookIssues(request.webhook, rules),
+  ];
+  if (source === null || issues.length > 0) return { issues };
+  const { runId, metadata, timeoutMs, profile, maxDelayMs } = request;
+  return {
+    registration: {
+      source,
+      runId,
+      subscriptions: subscriptionsOf(request, rules, { source, runId }),
+      ...(metadata !== undefined && { metadata }),
+      ...(timeoutMs !== undefined && { timeoutMs }),
+      ...(profile !== undefined && { profile }),
+      ...(maxDelayMs !== undefined && { maxDelayMs }),
+    },
+  };
+}
+
+function unknownSource(named: string | undefined, sources: readonly string[]): InputIssue {
+  const expected = `expected one of: ${sources.join(', ')}`;
+  return named === undefined
+    ? {
+        path: 'source',
+        message: `several sources are configured and none is the default; ${expected}`,
+      }
+    : { path: 'source', message: `no source is named "${named}"; ${expected}` };
+}
+
+function endpointIssues(named: readonly string[], known: readonly string[]): InputIssue[] {
+  return named.flatMap((name, at) =>
+    known.includes(name)
+      ? []
+      : [
+          {
+            path: `endpoints.${at}`,
+            message: `no endpoint is named "${name}"; expected one of: ${known.join(', ')}`,
+          },
+        ],
+  );
+}
+
+function webhookIssues(webhook: WatchRequest['webhook'], rules: RequestRules): InputIssue[] {
+  if (webhook === undefined) return [];
+  const forbidden = rules.forbids(webhook.url);
+  const clear = Object.keys(webhook.headers ?? {}).filter(isSecretHeader);
+  const needKey = 'cannot be kept without a key to encrypt it with: set RUNWATCH_ENCRYPTION_KEY';
+  return [
+    ...(forbidden === null ? [] : [{ path: 'webhook.url', message: forbidden }]),
+    ...(webhook.secret !== undefined && rules.seal === null
+      ? [{ path: 'webhook.secret', message: `a secret ${needKey}` }]
+      : []),
+    ...(rules.seal === null
+      ? clear.map((name) => ({
+          path: `webhook.headers.${name}`,
+          message: `a credential ${needKey}`,
+        }))
+      : []),
+  ];
+}
+
+/** Headers that by their name hold credentials. */
+function isSecretHeader(name: string): boolean {
+  return /auth|token|key|secret|cookie|password|credential|signature/i.test(name);
+}
+
+function subscriptionsOf(
+  { endpoints, webhook }: WatchRequest,
+  rules: RequestRules,
+  watch: WatchKey,
+): Subscription[] {
+  const named = endpoints ?? (webhook === undefined ? rules.defaultEndpoints : []);
+  return [
+    ...[...new Set(named)].map((endpoint) => ({ kind: 'endpoint' as const, endpoint })),
+    ...(webhook === undefined ? [] : [webhookSubscription(webhook, rules.seal, watch)]),
+  ];
+}
+
+function webhookSubscription(
+  { url, events, secret, headers }: NonNullable<WatchRequest['webhook']>,
+  seal: RequestRules['seal'],
+  watch: WatchKey,
+): Subscription {
+  const parts = {
+    ...(secret !== undefined && { secret }),
+    ...(headers !== undefined && { headers }),
+  };
+  const base = { kind: 'webhook' as const, url, ...(events !== undefined && { events }) };
+  if (Object.keys(parts).length === 0) return base;
+  if (seal !== null) return { ...base, sealed: seal(parts, watchId(watch)) };
+  return { ...base, ...(headers !== undefined && { headers }) };
+}

@@ -1,0 +1,64 @@
+import type { Attempt, Delivery } from '../core/delivery.ts';
+import type { RunwatchEvent } from '../core/event.ts';
+import type { Watch } from '../core/watch.ts';
+import type { Logger } from './logger.ts';
+
+/** A finished poll, as far as its log line tells of it. */
+interface PollReport {
+  watch: Watch;
+  outcome: string;
+  events: RunwatchEvent[];
+  durationMs: number;
+}
+
+/** One wide line for each poll that changed something; the others are there at level debug. */
+export function logPoll(log: Logger, { watch, outcome, events, durationMs }: PollReport): void {
+  const fields = {
+    source: watch.source,
+    run_id: watch.runId,
+    state: watch.state,
+    status: watch.run?.status ?? null,
+    progress: watch.run?.progress ?? null,
+    outcome,
+    events: events.map(({ id, type }) => ({ id, type })),
+    polls: watch.polls,
+    failures: watch.cadence.failures,
+    trouble: watch.trouble?.message ?? null,
+    duration_ms: durationMs,
+    next_poll_at: watch.nextPollAt === null ? null : new Date(watch.nextPollAt).toISOString(),
+  };
+  if (events.length > 0) log.info(fields, 'poll');
+  else log.debug(fields, 'poll');
+}
+
+/** A finished attempt at delivering. */
+interface DeliveryReport {
+  delivery: Delivery;
+  attempt: Attempt;
+}
+
+/** One wide line for each attempt: warnings for those that failed, errors for those that were the last. */
+export function logDelivery(log: Logger, { delivery, attempt }: DeliveryReport): void {
+  const fields = {
+    delivery_id: delivery.id,
+    event_id: delivery.eventId,
+    event_type: delivery.eventType,
+    run_id: delivery.runId,
+    endpoint: originOf(delivery.endpoint),
+    state: delivery.state,
+    attempt: delivery.attemptCount,
+    status: attempt.status,
+    error: attempt.error,
+    duration_ms: attempt.durationMs,
+    next_attempt_at:
+      delivery.nextAttemptAt === null ? null : new Date(delivery.nextAttemptAt).toISOString(),
+  };
+  if (delivery.state === 'dead') log.error(fields, 'delivery');
+  else if (attempt.error !== null) log.warn(fields, 'delivery');
+  else log.info(fields, 'delivery');
+}
+
+/** Paths and queries of webhook URLs often are credentials; the origin says enough in a log. */
+function originOf(endpoint: string): string {
+  return URL.canParse(endpoint) ? new URL(endpoint).origin : endpoint;
+}
