@@ -1,8 +1,8 @@
 import type { Redis } from 'ioredis';
 import type { Attempt, Delivery, DeliveryState, StoredDelivery } from '../core/delivery.ts';
-import { deliveryIndexes, type Keys } from './keys.ts';
+import { deliveryIndexes, ledgerField, type Keys } from './keys.ts';
 import { filterIndexes, readPage } from './page.ts';
-import { ledgerField, replies } from './watch-store.ts';
+import { replies } from './replies.ts';
 
 /** Attempts kept of one delivery; older ones are dropped. */
 const ATTEMPTS_KEPT = 50;

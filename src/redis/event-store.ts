@@ -4,7 +4,7 @@ import type { RunwatchEvent } from '../core/event.ts';
 import type { Keys } from './keys.ts';
 import type { EventBell } from './event-bell.ts';
 import { filterIndexes, readPage } from './page.ts';
-import { replies } from './watch-store.ts';
+import { replies } from './replies.ts';
 
 /** An event with its place in the log; the cursor grows with every event. */
 interface LoggedEvent {

@@ -82,3 +82,8 @@ export function deliveryIndexes(keys: Keys, delivery: Delivery): string[] {
     keys.deliveries('event', delivery.eventId),
   ];
 }
+
+/** The field of the ledger that counts a delivery. */
+export function ledgerField(delivery: Pick<Delivery, 'state' | 'endpoint'>): string {
+  return `${delivery.state} ${delivery.endpoint}`;
+}

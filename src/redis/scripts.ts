@@ -129,28 +129,40 @@ return found
 `;
 
 /**
- * Forgets an ended watch with its events and settled deliveries, if nothing of it is still pending.
+ * Forgets settled deliveries; those that are pending, or unknown, are kept.
+ *
+ * KEYS  sorted set of settled deliveries
+ * ARGV  plan as JSON
+ * Returns how many were forgotten.
+ */
+const FORGET_DELIVERIES = `
+local plan = cjson.decode(ARGV[1])
+local forgotten = 0
+for _, delivery in ipairs(plan.deliveries) do
+  local version = redis.call('HGET', delivery.key, 'version')
+  if version == delivery.version and redis.call('ZREM', KEYS[1], delivery.id) == 1 then
+    redis.call('DEL', delivery.key, delivery.attempts)
+    for _, index in ipairs(delivery.indexes) do redis.call('ZREM', index, delivery.id) end
+    redis.call('HINCRBY', plan.ledger, 'planned', -1)
+    redis.call('HINCRBY', plan.ledger, delivery.count, -1)
+    forgotten = forgotten + 1
+  end
+end
+return forgotten
+`;
+
+/**
+ * Forgets an ended watch and its events, unless it has changed or a delivery of it is kept.
  *
  * KEYS  watch
- * ARGV  what to remove as JSON
+ * ARGV  plan as JSON
  * Returns 1 when it is gone, 0 when it was kept.
  */
 const FORGET_WATCH = `
 local plan = cjson.decode(ARGV[1])
 if redis.call('HGET', KEYS[1], 'version') ~= plan.version then return 0 end
-for _, delivery in ipairs(plan.deliveries) do
-  if redis.call('ZSCORE', plan.outbox, delivery.id) or redis.call('EXISTS', delivery.lane) == 1 then
-    return 0
-  end
-end
-for _, delivery in ipairs(plan.deliveries) do
-  if redis.call('DEL', delivery.key) == 1 then
-    redis.call('DEL', delivery.attempts)
-    for _, index in ipairs(delivery.indexes) do redis.call('ZREM', index, delivery.id) end
-    redis.call('ZREM', plan.settled, delivery.id)
-    redis.call('HINCRBY', plan.ledger, 'planned', -1)
-    redis.call('HINCRBY', plan.ledger, delivery.count, -1)
-  end
+for _, event in ipairs(plan.events) do
+  if redis.call('EXISTS', event.deliveries) == 1 then return 0 end
 end
 for _, event in ipairs(plan.events) do
   redis.call('DEL', event.key)
@@ -190,6 +202,7 @@ declare module 'ioredis' {
     ): Result<string | null, Context>;
     rwReadPage(keyCount: number, ...args: (string | number)[]): Result<string[], Context>;
     rwPauseSource(pause: string, text: string, ms: number): Result<null, Context>;
+    rwForgetDeliveries(settled: string, plan: string): Result<number, Context>;
     rwForgetWatch(watch: string, plan: string): Result<number, Context>;
   }
 }
@@ -200,5 +213,6 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwSettleDelivery', { numberOfKeys: 1, lua: SETTLE_DELIVERY });
   redis.defineCommand('rwReadPage', { lua: READ_PAGE });
   redis.defineCommand('rwPauseSource', { numberOfKeys: 1, lua: PAUSE_SOURCE });
+  redis.defineCommand('rwForgetDeliveries', { numberOfKeys: 1, lua: FORGET_DELIVERIES });
   redis.defineCommand('rwForgetWatch', { numberOfKeys: 1, lua: FORGET_WATCH });
 }

@@ -1,4 +1,4 @@
-import type { ChainableCommander, Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import type { Delivery } from '../core/delivery.ts';
 import type { RunwatchEvent } from '../core/event.ts';
 import type { SourcePaused } from '../core/observe.ts';
@@ -9,8 +9,9 @@ import {
   type Watch,
   type WatchKey,
 } from '../core/watch.ts';
-import { deliveryIndexes, eventIndexes, watchIndexes, type Keys } from './keys.ts';
+import { deliveryIndexes, eventIndexes, ledgerField, watchIndexes, type Keys } from './keys.ts';
 import { filterIndexes, readPage } from './page.ts';
+import { replies } from './replies.ts';
 
 /** A watch to write, with what it was when it was read and what its change gives rise to. */
 export interface WatchChange {
@@ -131,15 +132,6 @@ function parseWatch([version, doc]: (string | null)[]): StoredWatch | null {
   return { version: Number(version), watch: JSON.parse(doc) as Watch };
 }
 
-/** The results of a pipeline; the first error, if there is one, is thrown. */
-export async function replies<Reply>(pipeline: ChainableCommander): Promise<Reply[]> {
-  const results = (await pipeline.exec()) ?? [];
-  return results.map(([error, reply]) => {
-    if (error) throw error;
-    return reply as Reply;
-  });
-}
-
 /** What the commit script must do besides writing the document; '' where there is nothing. */
 function effectsOf(keys: Keys, { before, after, events, deliveries }: WatchChange): string {
   const old = before === null ? [] : watchIndexes(keys, before.watch);
@@ -178,9 +170,4 @@ function effectsOf(keys: Keys, { before, after, events, deliveries }: WatchChang
       dueAt: delivery.nextAttemptAt,
     })),
   });
-}
-
-/** The field of the ledger that counts a delivery. */
-export function ledgerField(delivery: Pick<Delivery, 'state' | 'endpoint'>): string {
-  return `${delivery.state} ${delivery.endpoint}`;
 }

@@ -1,0 +1,102 @@
+import type { Redis } from 'ioredis';
+import type { StoredDelivery } from '../core/delivery.ts';
+import type { RunwatchEvent } from '../core/event.ts';
+import { watchId, type StoredWatch } from '../core/watch.ts';
+import type { DeliveryStore } from './delivery-store.ts';
+import type { EventStore } from './event-store.ts';
+import { deliveryIndexes, eventIndexes, ledgerField, watchIndexes, type Keys } from './keys.ts';
+import type { WatchStore } from './watch-store.ts';
+
+/** Things forgotten in one go. */
+const CHUNK = 200;
+
+/** Forgets what has been over for long. What is pending is never forgotten. */
+export class RetentionStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+    private readonly stores: {
+      watches: WatchStore;
+      events: EventStore;
+      deliveries: DeliveryStore;
+    },
+  ) {}
+
+  /** Forgets deliveries that settled before a time. @returns how many */
+  async forgetDeliveries(before: number): Promise<number> {
+    const { deliveriesSettled } = this.keys;
+    const ids = await this.redis.zrangebyscore(
+      deliveriesSettled,
+      '-inf',
+      before,
+      'LIMIT',
+      0,
+      CHUNK,
+    );
+    return this.forget(await this.stores.deliveries.getMany(ids));
+  }
+
+  /** Forgets watches that ended before a time, with their events and deliveries. @returns how many */
+  async forgetWatches(before: number): Promise<number> {
+    const ended = await this.stores.watches.endedBefore(before, CHUNK);
+    const stored = await this.stores.watches.getMany(ended);
+    let forgotten = 0;
+    for (const one of stored) if (one !== null) forgotten += await this.forgetWatch(one);
+    return forgotten;
+  }
+
+  private async forgetWatch({ watch, version }: StoredWatch): Promise<number> {
+    const events = await this.eventsOf(watch.source, watch.runId);
+    for (const event of events) await this.forgetDeliveriesOf(event.id);
+    const plan = {
+      version: String(version),
+      member: watchId(watch),
+      indexes: watchIndexes(this.keys, watch),
+      ended: this.keys.watchesEnded,
+      events: events.map((event) => ({
+        id: event.id,
+        key: this.keys.event(event.id),
+        indexes: eventIndexes(this.keys, event),
+        deliveries: this.keys.deliveries('event', event.id),
+      })),
+    };
+    return this.redis.rwForgetWatch(this.keys.watch(watch), JSON.stringify(plan));
+  }
+
+  private async eventsOf(source: string, runId: string): Promise<RunwatchEvent[]> {
+    const found: RunwatchEvent[] = [];
+    let after: string | undefined;
+    do {
+      const page = await this.stores.events.list({ runId, ...(after && { after }) }, CHUNK);
+      found.push(...page.items.map(({ event }) => event));
+      after = page.nextCursor ?? undefined;
+    } while (after !== undefined);
+    return found.filter((event) => event.data.watch.source === source);
+  }
+
+  private async forgetDeliveriesOf(eventId: string): Promise<void> {
+    let cursor: string | undefined;
+    do {
+      const page = await this.stores.deliveries.list({ eventId }, { limit: CHUNK, cursor });
+      await this.forget(await this.stores.deliveries.getMany(page.items.map(({ id }) => id)));
+      cursor = page.nextCursor ?? undefined;
+    } while (cursor !== undefined);
+  }
+
+  private async forget(stored: (StoredDelivery | null)[]): Promise<number> {
+    const deliveries = stored.flatMap((one) => (one === null ? [] : [one]));
+    if (deliveries.length === 0) return 0;
+    const plan = {
+      ledger: this.keys.ledger,
+      deliveries: deliveries.map(({ delivery, version }) => ({
+        id: delivery.id,
+        version: String(version),
+        key: this.keys.delivery(delivery.id),
+        attempts: this.keys.attempts(delivery.id),
+        indexes: deliveryIndexes(this.keys, delivery),
+        count: ledgerField(delivery),
+      })),
+    };
+    return this.redis.rwForgetDeliveries(this.keys.deliveriesSettled, JSON.stringify(plan));
+  }
+}
