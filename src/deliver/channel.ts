@@ -1,15 +1,20 @@
 import type { AttemptOutcome } from '../core/delivery.ts';
 import type { EventType } from '../core/event.ts';
 
-/** An event on its way to one receiver. */
+/** What is delivered: one event, as the text that was made of it when the change was seen. */
 export interface Message {
   eventId: string;
   eventType: EventType;
-  /** The exact JSON text of the event. */
+  /** The JSON text of the event. It is sent as it is: the signature covers these bytes. */
   body: string;
 }
 
-/** A way to one receiver. Failures are outcomes; a channel throws only for faults of our own. */
+/** One way of telling somebody. A new kind of endpoint is one more of these. */
 export interface Channel {
+  /**
+   * Makes one attempt. Whatever the receiver or the network does is an outcome, never a throw.
+   * @param signal calls the attempt off: nothing is then known about it
+   * @throws RunwatchError `attempt_aborted` when called off before the receiver had answered
+   */
   send(message: Message, signal?: AbortSignal): Promise<AttemptOutcome>;
 }

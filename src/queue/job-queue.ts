@@ -4,6 +4,9 @@ import type { Redis } from 'ioredis';
 /** How long a job whose process died is left alone at the most, beyond its lock. */
 const STALLED_CHECK_MS = 5_000;
 
+/** A lock that is shorter would not survive a process that is held up for a moment. */
+const LEAST_LOCK_MS = 15_000;
+
 /** BullMQ keeps a stream of job events that nobody reads here; this bounds it. */
 const EVENTS_KEPT = 10;
 
@@ -148,7 +151,7 @@ function startWorker(options: JobQueueOptions, run: JobRun, work: WorkOptions): 
     prefix: options.prefix,
     skipVersionCheck: true,
     concurrency: work.concurrency,
-    lockDuration: work.deadlineMs + STALLED_CHECK_MS,
+    lockDuration: Math.max(LEAST_LOCK_MS, work.deadlineMs + STALLED_CHECK_MS),
     stalledInterval: STALLED_CHECK_MS,
     // Being on a process that was killed says nothing about a job: it is never given up for that.
     maxStalledCount: Number.MAX_SAFE_INTEGER,

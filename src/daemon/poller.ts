@@ -1,0 +1,128 @@
+import type { Config, SourceConfig } from '../config/schema.ts';
+import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
+import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
+import { createReconcile } from '../poll/reconcile.ts';
+import { createSourceGuard } from '../poll/source-guard.ts';
+import type { JobQueue, QueueWorker } from '../queue/job-queue.ts';
+import type { SourceStore } from '../redis/source-store.ts';
+import type { WatchStore } from '../redis/watch-store.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { startPeriodic, type Periodic } from './periodic.ts';
+import type { QueueFactory } from './queues.ts';
+
+/** How often watches are compared with their jobs. */
+const RECONCILE_MS = 60_000;
+
+interface Source {
+  client: NoxusClient;
+  jobs: JobQueue;
+  worker: QueueWorker | null;
+}
+
+interface PollerDependencies extends Pick<
+  ObserveRunDependencies,
+  'dispatch' | 'filterOf' | 'report' | 'now' | 'random'
+> {
+  config: Config;
+  watches: WatchStore;
+  sources: SourceStore;
+  queueOf: QueueFactory;
+  userAgent: string;
+  log: Logger;
+}
+
+/** The half of the daemon that watches: a client, a queue and a worker for each source. */
+export interface Poller {
+  jobsOf(source: string): JobQueue | undefined;
+  /** Sources whose key is refused. */
+  refused(): string[];
+  isRunning(): boolean;
+  /** Compares watches with jobs now; what Redis lost while it was away is mended at once. */
+  reconcile(): void;
+  start(): void;
+  /** @param force does not wait for polls that run: they cannot end while Redis is away */
+  stop(force: boolean): Promise<void>;
+}
+
+export function createPoller(deps: PollerDependencies): Poller {
+  const { config, log } = deps;
+  const sources = new Map(
+    Object.entries(config.sources).map(([name, source]) => [name, openSource(deps, name, source)]),
+  );
+  const jobsOf = (name: string) => sources.get(name)?.jobs;
+  const guard = createSourceGuard(deps.sources, sourceLog(log));
+  const observeRun = createObserveRun({
+    ...deps,
+    readerOf: (name) => sources.get(name)?.client,
+    sources: guard,
+    policy: {
+      minIntervalMs: config.polling.min_interval,
+      maxIntervalMs: config.polling.max_interval,
+      unreachableAfterMs: config.polling.unreachable_after,
+      goneAfterMs: config.polling.gone_after,
+    },
+  });
+  const reconcile = createReconcile({ watches: deps.watches, jobsOf });
+  let reconciler: Periodic | null = null;
+
+  return {
+    jobsOf,
+    refused: guard.refused,
+    isRunning: () => [...sources.values()].every(({ worker }) => worker?.isRunning() ?? false),
+    reconcile: () => reconciler?.trigger(),
+    start() {
+      for (const [name, source] of sources) {
+        source.worker = source.jobs.work(observeRun, workOptions(config, name));
+      }
+      const run = async () => {
+        const report = await reconcile();
+        if (report.mended > 0) log.warn(report, 'watches without a poll job were given one');
+      };
+      reconciler = startPeriodic(run, {
+        everyMs: RECONCILE_MS,
+        onError: (error) => log.warn({ err: error }, 'reconcile'),
+      });
+    },
+    async stop(force) {
+      await reconciler?.stop();
+      await Promise.all([...sources.values()].map(({ worker }) => worker?.close(force)));
+      for (const { client, jobs } of sources.values()) {
+        client.close();
+        await jobs.close();
+      }
+    },
+  };
+}
+
+function openSource(deps: PollerDependencies, name: string, source: SourceConfig): Source {
+  return {
+    client: createNoxusClient({
+      baseUrl: source.base_url,
+      apiKey: source.api_key,
+      timeoutMs: source.timeout,
+      maxSockets: deps.config.polling.concurrency,
+      userAgent: deps.userAgent,
+    }),
+    jobs: deps.queueOf(`poll-${name}`),
+    worker: null,
+  };
+}
+
+function workOptions({ sources, polling }: Config, name: string) {
+  const { timeout = 0, rate_limit: limit } = sources[name] ?? {};
+  return {
+    concurrency: polling.concurrency,
+    deadlineMs: timeout,
+    ...(limit && { limiter: { max: limit.requests, duration: limit.per } }),
+  };
+}
+
+function sourceLog(log: Logger) {
+  return {
+    refused: (source: string, message: string) =>
+      log.error({ source, message }, 'source.unauthorized'),
+    accepted: (source: string) => log.info({ source }, 'source.authorized'),
+    paused: (source: string, message: string, ms: number) =>
+      log.warn({ source, message, pause_ms: ms }, 'source.paused'),
+  };
+}

@@ -1,0 +1,125 @@
+import { DELIVERY_STATES, type DeliveryState } from '../core/delivery.ts';
+import { RunwatchError } from '../core/errors.ts';
+import { watchId, type WatchKey } from '../core/watch.ts';
+import type {
+  DeliveryService,
+  EndpointService,
+  EndpointView,
+  EventService,
+  WatchResult,
+  WatchService,
+} from '../http/services.ts';
+import { createEndWatch } from '../poll/end-watch.ts';
+import { createRegisterWatches, type RegisterDependencies } from '../poll/register-watches.ts';
+import { resolveRequest, resolveSource, type RequestRules } from '../poll/resolve-request.ts';
+import type { JobQueue } from '../queue/job-queue.ts';
+import type { DeliveryStore, Ledger } from '../redis/delivery-store.ts';
+import type { EventStore } from '../redis/event-store.ts';
+import type { WatchStore } from '../redis/watch-store.ts';
+import type { Endpoints } from './endpoints.ts';
+
+interface WatchServiceDependencies extends Omit<RegisterDependencies, 'watches' | 'jobsOf'> {
+  watches: WatchStore;
+  rules: RequestRules;
+  jobsOf: (source: string) => JobQueue | undefined;
+}
+
+export function createWatchService(deps: WatchServiceDependencies): WatchService {
+  const { watches, rules, jobsOf } = deps;
+  const registerWatches = createRegisterWatches(deps);
+  const endWatch = createEndWatch(watches, deps.now);
+
+  const keyOf = ({ source, runId }: { source?: string; runId: string }): WatchKey | null => {
+    const resolved = resolveSource(rules.sources, source);
+    return resolved === null ? null : { source: resolved, runId };
+  };
+
+  return {
+    async register(requests) {
+      const resolved = requests.map((request) => resolveRequest(request, rules));
+      const good = resolved.flatMap((one) => ('registration' in one ? [one.registration] : []));
+      const registered = (await registerWatches(good)).values();
+      return resolved.map((one): WatchResult => {
+        if ('issues' in one) return { kind: 'invalid', issues: one.issues };
+        const { value } = registered.next();
+        if (value === undefined)
+          throw new RunwatchError('a result is missing', { code: 'internal' });
+        return { kind: value.kind === 'merged' ? 'merged' : 'created', watch: value.watch };
+      });
+    },
+
+    async get(named) {
+      const key = keyOf(named);
+      return key === null ? null : ((await watches.get(key))?.watch ?? null);
+    },
+
+    list: ({ limit, cursor, ...filter }) => watches.list(filter, { limit, cursor }),
+
+    async unwatch(named) {
+      const key = keyOf(named);
+      return key === null ? false : endWatch(key);
+    },
+
+    async pollNow(named) {
+      const key = keyOf(named);
+      const stored = key === null ? null : await watches.get(key);
+      if (key === null || stored === null) return 'not_found';
+      if (stored.watch.state !== 'active') return 'not_active';
+      await jobsOf(key.source)?.hasten(watchId(key));
+      return 'scheduled';
+    },
+  };
+}
+
+export function createEventService(events: EventStore): EventService {
+  return {
+    list: ({ limit, ...filter }) => events.list(filter, limit),
+    follow: (filter, signal) => events.follow(filter, signal),
+  };
+}
+
+export function createDeliveryService(deliveries: DeliveryStore): DeliveryService {
+  return {
+    list: ({ limit, cursor, ...filter }) => deliveries.list(filter, { limit, cursor }),
+    async get(id) {
+      const stored = await deliveries.get(id);
+      if (stored === null) return null;
+      return { delivery: stored.delivery, attempts: await deliveries.attempts(id) };
+    },
+  };
+}
+
+export function createEndpointService(
+  endpoints: Endpoints,
+  deliveries: DeliveryStore,
+): EndpointService {
+  return {
+    async list() {
+      const ledger = await deliveries.ledger();
+      return endpoints.names.map((name) => viewOf(name, endpoints, ledger));
+    },
+  };
+}
+
+function viewOf(name: string, endpoints: Endpoints, ledger: Ledger): EndpointView {
+  const endpoint = endpoints.get(name);
+  const countOf = (state: DeliveryState) =>
+    ledger.counts.find((one) => one.endpoint === name && one.state === state)?.count ?? 0;
+  return {
+    name,
+    type: endpoint?.type ?? 'log',
+    url: endpoint?.type === 'webhook' ? publicUrl(endpoint.url) : null,
+    events: endpoint?.events ?? null,
+    default: endpoints.defaults.includes(name),
+    counts: Object.fromEntries(
+      DELIVERY_STATES.map((state) => [state, countOf(state)]),
+    ) as EndpointView['counts'],
+  };
+}
+
+/** Queries of webhook URLs often hold credentials. */
+function publicUrl(text: string): string {
+  const url = new URL(text);
+  if (url.search !== '') url.search = '?…';
+  return url.href;
+}

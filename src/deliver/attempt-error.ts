@@ -1,0 +1,105 @@
+import { STATUS_CODES } from 'node:http';
+import type { AttemptError } from '../core/delivery.ts';
+import { formatDuration } from '../core/duration.ts';
+import { messageOf } from '../core/errors.ts';
+import type { Phase } from './post.ts';
+
+const DOING: Record<Phase, string> = {
+  queue: 'waiting for a free connection',
+  dns: 'resolving the host name',
+  connect: 'connecting',
+  tls: 'in the TLS handshake',
+  headers: 'waiting for the answer',
+};
+
+/** What a failed TLS check means, by the code that OpenSSL or Node gives it. */
+const TLS_CHECKS: Record<string, string> = {
+  CERT_HAS_EXPIRED: 'its certificate has expired',
+  CERT_NOT_YET_VALID: 'its certificate is not valid yet',
+  CERT_REVOKED: 'its certificate was revoked',
+  CERT_SIGNATURE_FAILURE: 'the signature of its certificate is wrong',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is self-signed',
+  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate chain ends in an authority that is not trusted',
+  UNABLE_TO_GET_ISSUER_CERT: 'its certificate chain is incomplete',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    'its certificate was issued by an authority that is not trusted',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate chain is incomplete or not trusted',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another host name',
+  EPROTO: 'it does not speak TLS, or no version of it that we accept',
+};
+
+const DNS = new Set(['ENOTFOUND', 'ENODATA', 'ESERVFAIL', 'EAI_AGAIN', 'EAI_FAIL', 'EAI_NODATA']);
+const RESET = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED']);
+const UNREACHABLE = new Set(['EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENETDOWN']);
+const TLS =
+  /^(ERR_TLS_|ERR_SSL_|ERR_OSSL_|CERT_|CRL_|UNABLE_TO_|INVALID_CA$|PATH_LENGTH_EXCEEDED$)/;
+
+/**
+ * Why a request got no answer. The codes are stable: `dns`, `refused`, `reset`, `unreachable`, `tls`,
+ * `timeout`, `egress_blocked`, `too_large`, `protocol`, and `network` for what remains.
+ */
+export function networkError(thrown: unknown, host: string, phase: Phase): AttemptError {
+  const code = errorCode(thrown);
+  if (code === 'egress_blocked') {
+    return { code, message: `blocked by the egress guard: ${messageOf(thrown)}` };
+  }
+  if (DNS.has(code)) return { code: 'dns', message: `the name ${host} did not resolve (${code})` };
+  if (code === 'ECONNREFUSED') {
+    return { code: 'refused', message: `${host} refused the connection` };
+  }
+  if (RESET.has(code)) {
+    return { code: 'reset', message: `${host} closed the connection while ${DOING[phase]}` };
+  }
+  if (UNREACHABLE.has(code)) {
+    return { code: 'unreachable', message: `there is no route to ${host} (${code})` };
+  }
+  if (code === 'ETIMEDOUT') {
+    return { code: 'timeout', message: `${host} did not take the connection (${code}, connect)` };
+  }
+  return tlsError(code, host) ?? protocolError(code, host);
+}
+
+function tlsError(code: string, host: string): AttemptError | null {
+  const check = TLS_CHECKS[code];
+  if (check === undefined && !TLS.test(code)) return null;
+  const message = `${host} failed the TLS check: ${check ?? 'the handshake failed'} (${code})`;
+  return { code: 'tls', message };
+}
+
+function protocolError(code: string, host: string): AttemptError {
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    return { code: 'too_large', message: `the headers of the answer of ${host} exceed 16 KiB` };
+  }
+  if (code.startsWith('HPE_')) {
+    return { code: 'protocol', message: `the answer of ${host} is not HTTP/1.1 (${code})` };
+  }
+  return { code: 'network', message: `the request to ${host} failed (${code})` };
+}
+
+/** The deadline passed. @param ms the whole of it */
+export function timeoutError(ms: number, phase: Phase): AttemptError {
+  const message = `no answer within ${formatDuration(ms)}: still ${DOING[phase]} (${phase})`;
+  return { code: 'timeout', message };
+}
+
+/** Why an answer is not a success. */
+export function statusError(status: number, location: string | undefined): AttemptError {
+  const answer = `answered ${status} ${STATUS_CODES[status] ?? ''}`.trimEnd();
+  if (status < 300 || status > 399) return { code: 'status', message: answer };
+  const target = originOf(location);
+  const where = target === null ? '' : `, pointing to ${target}`;
+  return { code: 'redirect', message: `${answer}${where}; redirects are not followed` };
+}
+
+/** Only the origin: what comes after it may hold a token. */
+function originOf(location: string | undefined): string | null {
+  if (location === undefined || !URL.canParse(location)) return null;
+  const { origin } = new URL(location);
+  return origin === 'null' ? null : origin;
+}
+
+/** The code of an error, or of what caused it. */
+export function errorCode(thrown: unknown): string {
+  const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
+  return typeof code === 'string' ? code : 'unknown';
+}

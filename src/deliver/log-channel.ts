@@ -1,0 +1,41 @@
+import type { EventType } from '../core/event.ts';
+import type { Channel, Message } from './channel.ts';
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
+
+/** What this channel needs of a logger. Its threshold must let every level through. */
+export type EventLogger = Record<LogLevel, (fields: { event: unknown }, msg: string) => void>;
+
+interface LogChannelOptions {
+  logger: EventLogger;
+  /** For events that call for nobody's attention. */
+  level: LogLevel;
+  /** Milliseconds since the epoch. */
+  now: () => number;
+}
+
+/** Events that somebody should look at; the levels are part of the contract. */
+const URGENT: Partial<Record<EventType, LogLevel>> = {
+  'run.failed': 'error',
+  'run.stopped': 'warn',
+  'run.awaiting_human_feedback': 'warn',
+  'run.gone': 'warn',
+  'watch.expired': 'warn',
+  'watch.unreachable': 'warn',
+  'watch.recovered': 'warn',
+};
+
+/** Writes each event as one JSON line. A line once written cannot fail, so it always delivers. */
+export function createLogChannel({ logger, level, now }: LogChannelOptions): Channel {
+  return {
+    send({ eventType, body }: Message) {
+      const at = now();
+      logger[URGENT[eventType] ?? level]({ event: JSON.parse(body) }, eventType);
+      const durationMs = Math.max(0, now() - at);
+      return Promise.resolve({
+        kind: 'delivered',
+        attempt: { at, status: null, error: null, durationMs, response: null },
+      });
+    },
+  };
+}

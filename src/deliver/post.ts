@@ -1,0 +1,121 @@
+import { once } from 'node:events';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+import { got, type Request } from 'got';
+import { RESPONSE_TEXT_BYTES } from './response-text.ts';
+import type { WebhookAgents } from './webhook-agents.ts';
+
+/** What of an answer is read: more of it is cut off by closing the connection. */
+const MAX_BODY_BYTES = 16_384;
+const MAX_HEADER_BYTES = 16_384;
+
+/** Trust and identity of a TLS connection, in PEM. */
+export interface TlsOptions {
+  ca?: string;
+  certificate?: string;
+  key?: string;
+}
+
+export interface PostRequest {
+  url: URL;
+  headers: Record<string, string>;
+  body: string;
+  tls?: TlsOptions | undefined;
+}
+
+/** Where a request stood when it ended without an answer. */
+export type Phase = 'queue' | 'dns' | 'connect' | 'tls' | 'headers';
+
+export type PostResult =
+  /** `head` is the start of the body. The rest, and whether it came at all, matters to nobody. */
+  | { kind: 'answered'; status: number; headers: IncomingHttpHeaders; head: Buffer }
+  | { kind: 'broken'; error: unknown; phase: Phase; reusedSocket: boolean }
+  | { kind: 'cut'; phase: Phase };
+
+/**
+ * Sends one request over the guarded agents and reads a bounded part of its answer. Redirects are
+ * not followed, nothing is decompressed, nothing is retried.
+ * @param cut ends the request. Once the status is there that is no error: the answer is complete
+ * enough, and a receiver that says 200 and then dawdles over the body has still said 200.
+ */
+export async function post(
+  request: PostRequest,
+  agents: WebhookAgents,
+  cut: AbortSignal,
+): Promise<PostResult> {
+  const stream = start(request, agents);
+  try {
+    const [{ statusCode = 0, headers }] = (await once(stream, 'response', { signal: cut })) as [
+      IncomingMessage,
+    ];
+    return { kind: 'answered', status: statusCode, headers, head: await readHead(stream, cut) };
+  } catch (error) {
+    const phase = phaseOf(stream, request.url);
+    if (cut.aborted) return { kind: 'cut', phase };
+    return { kind: 'broken', error, phase, reusedSocket: stream.reusedSocket === true };
+  } finally {
+    stream.destroy();
+  }
+}
+
+function start({ url, headers, body, tls }: PostRequest, agents: WebhookAgents): Request {
+  const stream = got.stream.post(url, {
+    agent: { http: agents.http, https: agents.https },
+    headers,
+    body,
+    followRedirect: false,
+    decompress: false,
+    throwHttpErrors: false,
+    retry: { limit: 0 },
+    maxHeaderSize: MAX_HEADER_BYTES,
+    ...(tls !== undefined && { https: httpsOptions(tls) }),
+  });
+  // Errors are awaited where they matter; after that a late one must not end the process.
+  stream.on('error', () => undefined);
+  // After 101 the socket is nobody's: neither the agent nor the request would ever close it.
+  stream.once('upgrade', (_response: IncomingMessage, socket: Socket) => {
+    socket.destroy();
+    stream.destroy(protocolError('the receiver switched protocols'));
+  });
+  return stream;
+}
+
+function httpsOptions({ ca, certificate, key }: TlsOptions) {
+  return {
+    ...(ca !== undefined && { certificateAuthority: ca }),
+    ...(certificate !== undefined && { certificate }),
+    ...(key !== undefined && { key }),
+  };
+}
+
+function protocolError(message: string): Error {
+  return Object.assign(new Error(message), { code: 'HPE_UPGRADE' });
+}
+
+/** Reads to the end, so that the connection can be used again, or to the limit. */
+async function readHead(stream: Request, cut: AbortSignal): Promise<Buffer> {
+  const stop = () => stream.destroy();
+  cut.addEventListener('abort', stop);
+  const kept: Buffer[] = [];
+  let read = 0;
+  try {
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      if (read < RESPONSE_TEXT_BYTES) kept.push(chunk.subarray(0, RESPONSE_TEXT_BYTES - read));
+      read += chunk.length;
+      if (read >= MAX_BODY_BYTES) break;
+    }
+    return Buffer.concat(kept);
+  } catch {
+    // The status has been said; what is missing is only text for people.
+    return Buffer.concat(kept);
+  } finally {
+    cut.removeEventListener('abort', stop);
+  }
+}
+
+function phaseOf({ timings, reusedSocket }: Request, url: URL): Phase {
+  if (timings?.socket === undefined) return 'queue';
+  if (reusedSocket === true) return 'headers';
+  if (timings.connect === undefined) return timings.lookup === undefined ? 'dns' : 'connect';
+  return url.protocol === 'https:' && timings.secureConnect === undefined ? 'tls' : 'headers';
+}

@@ -1,0 +1,92 @@
+import ipaddr from 'ipaddr.js';
+
+export type Address = ipaddr.IPv4 | ipaddr.IPv6;
+
+/**
+ * Addresses that are not a public host, by the name of the rule that denies them. The first match
+ * names the address, so what is narrow stands before what contains it.
+ * Source: the IANA special-purpose address registries for IPv4 and IPv6 (RFC 6890 and later), and the
+ * documentation of the clouds for their metadata services, some of which have public addresses.
+ */
+const SPECIAL = {
+  metadata: [
+    '169.254.169.254/32',
+    '169.254.169.253/32',
+    '169.254.169.123/32',
+    '169.254.170.2/32',
+    '169.254.170.23/32',
+    '169.254.42.42/32',
+    '100.100.100.200/32',
+    '168.63.129.16/32',
+    '192.0.0.192/32',
+    'fd00:ec2::/32',
+    'fd20:ce::254/128',
+    'fd00:42::42/128',
+    'fd00:c1::a9fe:a9fe/128',
+  ],
+  unspecified: ['0.0.0.0/8', '::/128'],
+  loopback: ['127.0.0.0/8', '::1/128'],
+  private: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'],
+  carrier_grade_nat: ['100.64.0.0/10'],
+  link_local: ['169.254.0.0/16', 'fe80::/10'],
+  documentation: [
+    '192.0.2.0/24',
+    '198.51.100.0/24',
+    '203.0.113.0/24',
+    '2001:db8::/32',
+    '3fff::/20',
+  ],
+  benchmarking: ['198.18.0.0/15', '2001:2::/48'],
+  broadcast: ['255.255.255.255/32'],
+  multicast: ['224.0.0.0/4', 'ff00::/8'],
+  unique_local: ['fc00::/7'],
+  site_local: ['fec0::/10'],
+  ipv4_mapped: ['::ffff:0:0/96'],
+  ipv4_translated: ['::ffff:0:0:0/96'],
+  ipv4_compatible: ['::/96'],
+  nat64: ['64:ff9b::/96', '64:ff9b:1::/48'],
+  '6to4': ['2002::/16', '192.88.99.0/24'],
+  teredo: ['2001::/32'],
+  reserved: [
+    '192.0.0.0/24',
+    '192.31.196.0/24',
+    '192.52.193.0/24',
+    '192.175.48.0/24',
+    '240.0.0.0/4',
+    '100::/64',
+    '100:0:0:1::/64',
+    '2001::/23',
+    '2620:4f:8000::/48',
+    '5f00::/16',
+  ],
+} as const;
+
+export type SpecialRange = keyof typeof SPECIAL;
+
+const RANGES = Object.entries(SPECIAL).flatMap(([name, cidrs]) =>
+  cidrs.map((cidr) => ({ name: name as SpecialRange, range: ipaddr.parseCIDR(cidr) })),
+);
+
+/** All that is routed on the public internet over IPv6 (RFC 4291, section 2.4). */
+const GLOBAL_UNICAST = ipaddr.parseCIDR('2000::/3');
+
+/** The rule by which an address is not a public host, or null where it is one. */
+export function specialRange(address: Address): SpecialRange | null {
+  const special = RANGES.find(({ range }) => inRange(address, range));
+  if (special !== undefined) return special.name;
+  return address.kind() === 'ipv4' || inRange(address, GLOBAL_UNICAST) ? null : 'reserved';
+}
+
+/** True when the address is of the range's family and within it. */
+export function inRange(address: Address, range: [Address, number]): boolean {
+  return address.kind() === range[0].kind() && address.match(range);
+}
+
+/**
+ * Reads an address in every textual form that a resolver or the C library takes: dotted, short,
+ * decimal, octal, hexadecimal; IPv6 with brackets or a zone. Null where it is not an address.
+ */
+export function parseAddress(text: string): Address | null {
+  const bare = text.replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '');
+  return ipaddr.isValid(bare) ? ipaddr.parse(bare) : null;
+}

@@ -1,0 +1,125 @@
+import { parseRetryAfter } from '../core/backoff.ts';
+import type { Attempt, AttemptError, AttemptOutcome } from '../core/delivery.ts';
+import { RunwatchError } from '../core/errors.ts';
+import { errorCode, networkError, statusError, timeoutError } from './attempt-error.ts';
+import type { Channel, Message } from './channel.ts';
+import { startDeadline } from './deadline.ts';
+import { post, type PostRequest, type PostResult, type TlsOptions } from './post.ts';
+import { responseText } from './response-text.ts';
+import { createSigner } from './sign.ts';
+import type { WebhookAgents } from './webhook-agents.ts';
+import { customHeaders } from './webhook-headers.ts';
+
+/** Where a webhook goes and how. */
+export interface WebhookTarget {
+  url: string;
+  /** Each signs: the present one, and those that it replaces. */
+  secrets: readonly string[];
+  headers: Readonly<Record<string, string>>;
+  /** One deadline for DNS, connect, TLS, headers and body, in milliseconds. */
+  timeoutMs: number;
+  tls?: TlsOptions;
+}
+
+interface WebhookDeps {
+  /** They carry the egress guard. */
+  agents: WebhookAgents;
+  /** `runwatch/<version>`. */
+  userAgent: string;
+  /** Milliseconds since the epoch. */
+  now: () => number;
+}
+
+/**
+ * Delivers by POST, signed by the Standard Webhooks specification.
+ * @throws RunwatchError `invalid_webhook_secret`, `invalid_header`
+ */
+export function createWebhookChannel(target: WebhookTarget, deps: WebhookDeps): Channel {
+  const url = new URL(target.url);
+  const sign = createSigner(target.secrets);
+  const fixed = {
+    ...customHeaders(target.headers),
+    'content-type': 'application/json',
+    'user-agent': deps.userAgent,
+  };
+  return {
+    async send(message: Message, signal?: AbortSignal) {
+      const at = deps.now();
+      const headers = { ...fixed, ...sign(message, at) };
+      const deadline = startDeadline(target.timeoutMs, signal);
+      const request = { url, headers, body: message.body, tls: target.tls };
+      const result = await postOnce(request, deps.agents, deadline.signal).finally(() =>
+        deadline.release(),
+      );
+      if (result.kind === 'cut' && signal?.aborted === true) throw calledOff();
+      const now = deps.now();
+      return outcomeOf(result, { target, url, at, now });
+    },
+  };
+}
+
+/**
+ * A connection from the pool may have been closed by the receiver at the very moment of its use. That
+ * says nothing about the receiver, so the request goes out once more, on another connection and
+ * within the same deadline; should it have arrived after all, its id is the same.
+ */
+async function postOnce(
+  request: PostRequest,
+  agents: WebhookAgents,
+  cut: AbortSignal,
+): Promise<PostResult> {
+  const result = await post(request, agents, cut);
+  const stale =
+    result.kind === 'broken' &&
+    result.reusedSocket &&
+    ['ECONNRESET', 'EPIPE'].includes(errorCode(result.error));
+  return stale ? post(request, agents, cut) : result;
+}
+
+interface Circumstances {
+  target: WebhookTarget;
+  url: URL;
+  /** When the attempt began, and when it was over. */
+  at: number;
+  now: number;
+}
+
+function outcomeOf(result: PostResult, circumstances: Circumstances): AttemptOutcome {
+  const { target, url, at, now } = circumstances;
+  const durationMs = Math.max(0, now - at);
+  const failed = (error: AttemptError): AttemptOutcome => {
+    const attempt = { at, status: null, error, durationMs, response: null };
+    return { kind: 'failed', attempt, retryAfterMs: null };
+  };
+  switch (result.kind) {
+    case 'cut':
+      return failed(timeoutError(target.timeoutMs, result.phase));
+    case 'broken':
+      return failed(networkError(result.error, url.hostname, result.phase));
+    case 'answered': {
+      const { status, headers, head } = result;
+      const error = isSuccess(status) ? null : statusError(status, headers.location);
+      const attempt = { at, status, error, durationMs, response: responseText(head) };
+      return judge(attempt, status, parseRetryAfter(headers['retry-after'], now));
+    }
+  }
+}
+
+function isSuccess(status: number): boolean {
+  return status >= 200 && status <= 299;
+}
+
+/** @param retryAfterMs honoured where it has a meaning for a POST (RFC 9110, 10.2.3; RFC 6585, 4) */
+function judge(attempt: Attempt, status: number, retryAfterMs: number | null): AttemptOutcome {
+  if (isSuccess(status)) return { kind: 'delivered', attempt };
+  if (status === 410) return { kind: 'refused', attempt };
+  const asked = status === 429 || status === 503;
+  return { kind: 'failed', attempt, retryAfterMs: asked ? retryAfterMs : null };
+}
+
+function calledOff(): RunwatchError {
+  return new RunwatchError('the attempt was called off before the receiver had answered', {
+    code: 'attempt_aborted',
+    retriable: true,
+  });
+}

@@ -1,0 +1,57 @@
+import { validateHeaderName, validateHeaderValue } from 'node:http';
+import { messageOf, RunwatchError } from '../core/errors.ts';
+
+/**
+ * What belongs to the connection and its framing (RFC 9110, section 7.6.1), to the routing of the
+ * request, or to the contract with the receiver.
+ */
+const RESERVED = new Set([
+  'connection',
+  'content-encoding',
+  'content-length',
+  'content-type',
+  'expect',
+  'host',
+  'http2-settings',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'user-agent',
+]);
+
+/** What is wrong with a header that somebody wants sent along; null where nothing is. */
+export function headerProblem(name: string, value: string): string | null {
+  const key = name.toLowerCase();
+  if (RESERVED.has(key) || key.startsWith('webhook-')) return `the header ${key} is reserved`;
+  try {
+    validateHeaderName(name);
+  } catch (error) {
+    return messageOf(error);
+  }
+  try {
+    validateHeaderValue(name, value);
+    return null;
+  } catch {
+    // Node's message is not passed on: whoever set the value may have meant it to be secret.
+    return `the header ${key} has a value with characters that headers cannot hold`;
+  }
+}
+
+/**
+ * Headers in lower case, so that none can come twice in two spellings.
+ * @throws RunwatchError `invalid_header`
+ */
+export function customHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => {
+      const problem = headerProblem(name, value);
+      if (problem !== null) throw new RunwatchError(problem, { code: 'invalid_header' });
+      return [name.toLowerCase(), value];
+    }),
+  );
+}
