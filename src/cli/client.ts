@@ -1,0 +1,171 @@
+import type { z } from 'zod';
+import { notADaemon, problemError } from './problem.ts';
+import { readSse, type SseMessage } from './sse.ts';
+import { createTransport, type DaemonSettings, type Query, type Transport } from './transport.ts';
+import {
+  batchSchema,
+  deliveryDetailSchema,
+  deliverySchema,
+  endpointSchema,
+  eventSchema,
+  pageSchema,
+  watchSchema,
+  type BatchView,
+  type DeliveryDetailView,
+  type DeliveryView,
+  type EndpointView,
+  type EventView,
+  type PageView,
+  type WatchView,
+} from './wire.ts';
+
+/** A request to watch one run, as the API takes it. */
+export interface WatchBody {
+  run_id: string;
+  source?: string;
+  endpoints?: string[];
+  webhook?: { url: string; events?: string[] };
+  metadata?: Record<string, string>;
+  timeout?: string;
+  profile?: string;
+  max_delay?: string;
+}
+
+/** Names a run; without a source it is looked for in the daemon's default one. */
+export interface RunRef {
+  runId: string;
+  source: string | undefined;
+}
+
+/**
+ * The daemon's API. Answers are checked and then given as they came. Every call throws RunwatchError:
+ * `daemon_unreachable`, `not_a_daemon`, `unauthorized`, or the code of the daemon's problem document.
+ */
+export interface DaemonClient {
+  readonly url: string;
+  registerBatch(watches: readonly WatchBody[]): Promise<BatchView>;
+  register(watch: WatchBody): Promise<WatchView>;
+  /** Null when the run is not watched. */
+  getWatch(run: RunRef): Promise<WatchView | null>;
+  /** False when the run is not watched. */
+  unwatch(run: RunRef): Promise<boolean>;
+  pollNow(run: RunRef): Promise<void>;
+  listWatches(query: Query): Promise<PageView<WatchView>>;
+  listEvents(query: Query): Promise<PageView<EventView>>;
+  /** One connection to the event stream, from after `lastId` on, or from now on. */
+  openEvents(query: Query, lastId: string | null): Promise<AsyncIterable<SseMessage>>;
+  listDeliveries(query: Query): Promise<PageView<DeliveryView>>;
+  /** Null when there is no such delivery. */
+  getDelivery(id: string): Promise<DeliveryDetailView | null>;
+  listEndpoints(): Promise<PageView<EndpointView>>;
+}
+
+export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal): DaemonClient {
+  const transport = createTransport(settings);
+  const call = new Caller(transport, signal);
+  return {
+    url: transport.url,
+    registerBatch: (watches) => call.post('/v1/watches/batch', { watches }, batchSchema),
+    register: (watch) => call.post('/v1/watches', watch, watchSchema) as Promise<WatchView>,
+    getWatch: ({ runId, source }) =>
+      call.find(watchPath(runId), watchSchema, { source }) as Promise<WatchView | null>,
+    unwatch: ({ runId, source }) => call.remove(watchPath(runId), { source }),
+    pollNow: ({ runId, source }) => call.trigger(`${watchPath(runId)}/poll`, { source }),
+    listWatches: (query) => call.page('/v1/watches', query, watchSchema),
+    listEvents: (query) => call.page('/v1/events', query, eventSchema),
+    openEvents: (query, lastId) => call.stream('/v1/events/stream', query, lastId),
+    listDeliveries: (query) => call.page('/v1/deliveries', query, deliverySchema),
+    getDelivery: (id) =>
+      call.find(`/v1/deliveries/${encodeURIComponent(id)}`, deliveryDetailSchema, {}),
+    listEndpoints: () => call.page('/v1/endpoints', {}, endpointSchema),
+  };
+}
+
+function watchPath(runId: string): string {
+  return `/v1/watches/${encodeURIComponent(runId)}`;
+}
+
+/** The few shapes that calls have. */
+class Caller {
+  readonly #transport: Transport;
+  readonly #signal: AbortSignal;
+
+  constructor(transport: Transport, signal: AbortSignal) {
+    this.#transport = transport;
+    this.#signal = signal;
+  }
+
+  async post<Schema extends z.ZodType>(path: string, body: unknown, schema: Schema) {
+    return this.#checked(await this.#send('POST', path, { body }), schema);
+  }
+
+  async find<Schema extends z.ZodType>(path: string, schema: Schema, query: Query) {
+    const found = await this.#send('GET', path, { query }, 404);
+    return found === MISSING ? null : this.#checked(found, schema);
+  }
+
+  async remove(path: string, query: Query): Promise<boolean> {
+    return (await this.#send('DELETE', path, { query }, 404)) !== MISSING;
+  }
+
+  async trigger(path: string, query: Query): Promise<void> {
+    await this.#send('POST', path, { query });
+  }
+
+  async page<Item>(path: string, query: Query, item: z.ZodType): Promise<PageView<Item>> {
+    const body = await this.#send('GET', path, { query });
+    const page = this.#checked(body, pageSchema);
+    for (const one of page.data) this.#checked(one, item);
+    return page as PageView<Item>;
+  }
+
+  async stream(path: string, query: Query, lastId: string | null) {
+    const headers: Record<string, string> = lastId === null ? {} : { 'last-event-id': lastId };
+    const call = { query, headers, signal: this.#signal };
+    const { status, chunks } = await this.#transport.open(path, call);
+    if (status === 200) return readSse(chunks);
+    throw problemError(this.#transport.url, status, await bodyOf(chunks));
+  }
+
+  /** The body of a 2xx, or {@link MISSING} for a problem of the one status that the caller expects. */
+  async #send(
+    method: 'GET' | 'POST' | 'DELETE',
+    path: string,
+    { query, body }: { query?: Query; body?: unknown },
+    expected?: number,
+  ): Promise<unknown> {
+    const call = { signal: this.#signal, body, ...(query !== undefined && { query }) };
+    const answer = await this.#transport.request(method, path, call);
+    if (answer.status >= 200 && answer.status < 300) return answer.body;
+    const problem = problemError(this.#transport.url, answer.status, answer.body);
+    if (answer.status === expected && problem.code !== 'not_a_daemon') return MISSING;
+    throw problem;
+  }
+
+  /** The body itself, once it is known to have the shape: what is shown as JSON stays as it came. */
+  #checked<Schema extends z.ZodType>(body: unknown, schema: Schema): z.output<Schema> {
+    const checked = schema.safeParse(body);
+    if (checked.success) return body as z.output<Schema>;
+    const [issue] = checked.error.issues;
+    const where = issue?.path.join('.') ?? '';
+    throw notADaemon(this.#transport.url, `${issue?.message ?? 'unreadable'} at "${where}"`);
+  }
+}
+
+const MISSING = Symbol('missing');
+
+/** The start of an answer that should have been a stream: enough for a problem document. */
+async function bodyOf(chunks: AsyncIterable<Uint8Array>): Promise<unknown> {
+  const decoder = new TextDecoder();
+  let text = '';
+  for await (const chunk of chunks) {
+    text += decoder.decode(chunk, { stream: true });
+    if (text.length > 65_536) break;
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}

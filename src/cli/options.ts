@@ -1,0 +1,61 @@
+import { InvalidArgumentError } from 'commander';
+import { DURATION_HINT, parseDuration } from '../core/duration.ts';
+import { EVENT_TYPES } from '../core/event.ts';
+import { isEventPattern } from '../core/filter.ts';
+
+/*
+ * Parsers of option values. They throw commander's InvalidArgumentError, which becomes a usage error
+ * that names the option.
+ */
+
+/** Longest time that a timer of Node can wait, in whole days. */
+const LONGEST_WAIT_MS = 24 * 86_400_000;
+
+/** A duration; kept as text, as the API takes it. */
+export function durationText(text: string): string {
+  if (parseDuration(text) === null) throw new InvalidArgumentError(`Expected ${DURATION_HINT}.`);
+  return text.trim();
+}
+
+/** A time to wait for, in milliseconds. */
+export function waitTime(text: string): number {
+  const ms = parseDuration(text);
+  if (ms === null) throw new InvalidArgumentError(`Expected ${DURATION_HINT}.`);
+  if (ms > LONGEST_WAIT_MS) throw new InvalidArgumentError('Expected 24d at most.');
+  return ms;
+}
+
+export function positiveInteger(text: string): number {
+  const value = Number(text);
+  if (/^\d{1,9}$/.test(text) && value > 0) return value;
+  throw new InvalidArgumentError('Expected a whole number from 1.');
+}
+
+export function portNumber(text: string): number {
+  const value = Number(text);
+  if (/^\d{1,5}$/.test(text) && value <= 65_535) return value;
+  throw new InvalidArgumentError('Expected a port from 0 to 65535.');
+}
+
+/** Collects a flag that may be given many times. */
+export function collect(text: string, collected: string[] = []): string[] {
+  return [...collected, text];
+}
+
+/** An event type, a family such as `run.*`, or `*`; may be given many times. */
+export function collectPattern(text: string, collected: string[] = []): string[] {
+  if (isEventPattern(text)) return [...collected, text];
+  throw new InvalidArgumentError(
+    `No event is ever of this type. Types are ${EVENT_TYPES.join(', ')}; run.*, watch.* and * stand for many.`,
+  );
+}
+
+/** `key=value`; may be given many times. */
+export function collectPair(
+  text: string,
+  collected: Record<string, string> = {},
+): Record<string, string> {
+  const equals = text.indexOf('=');
+  if (equals < 1) throw new InvalidArgumentError('Expected key=value.');
+  return { ...collected, [text.slice(0, equals)]: text.slice(equals + 1) };
+}

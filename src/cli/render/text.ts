@@ -1,0 +1,42 @@
+const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
+
+/**
+ * Text from elsewhere, made safe to show: control characters could move the cursor, recolour the
+ * screen or pass off one line as two.
+ */
+export function plain(text: string): string {
+  return text.replace(CONTROL, '\u{fffd}');
+}
+
+const UNITS = [
+  [86_400_000, 'd'],
+  [3_600_000, 'h'],
+  [60_000, 'm'],
+  [1_000, 's'],
+] as const;
+
+/** Milliseconds in their largest unit, rounded down: `41s`, `3h`; less than a second is `0s`. */
+export function roughly(ms: number): string {
+  const [size, unit] = UNITS.find(([unitMs]) => ms >= unitMs) ?? [1_000, 's'];
+  return `${Math.floor(Math.max(ms, 0) / size)}${unit}`;
+}
+
+/** How far a time lies from now: `12s ago`, `in 3m`, `now`; `-` where there is none. */
+export function relative(iso: string | null | undefined, now: number): string {
+  if (iso === null || iso === undefined) return '-';
+  const distance = Date.parse(iso) - now;
+  if (Number.isNaN(distance)) return plain(iso);
+  if (Math.abs(distance) < 1_000) return 'now';
+  return distance > 0 ? `in ${roughly(distance)}` : `${roughly(-distance)} ago`;
+}
+
+/** A time with its distance from now, for the page of one thing. */
+export function exactly(iso: string | null | undefined, now: number): string {
+  if (iso === null || iso === undefined) return '-';
+  return `${plain(iso)} (${relative(iso, now)})`;
+}
+
+/** `1 run`, `2 runs`. */
+export function count(amount: number, noun: string): string {
+  return `${amount} ${noun}${amount === 1 ? '' : 's'}`;
+}

@@ -1,0 +1,104 @@
+import { createReadStream } from 'node:fs';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { messageOf } from '../core/errors.ts';
+import type { CliIo } from './context.ts';
+import { usageError } from './exit.ts';
+import { plain } from './render/text.ts';
+
+/** The form that the API accepts. */
+const RUN_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+
+/** Run ids as given, without repeats, and a sentence for each that cannot be one. */
+export interface RunIds {
+  ids: string[];
+  problems: string[];
+}
+
+/** A text that should be a run id, and where it stands, such as `line 3 of ids.txt`. */
+interface Given {
+  text: string;
+  place: string;
+}
+
+/**
+ * Reads run ids from arguments, of which `-` stands for standard input, and from a file. Files hold
+ * one on a line; blank lines and what follows a `#` are skipped.
+ */
+export async function readRunIds(
+  args: readonly string[],
+  file: string | undefined,
+  io: CliIo,
+): Promise<RunIds> {
+  if (args.length === 0 && file === undefined) throw usageError('no run id was given');
+  const ids = new Set<string>();
+  const problems: string[] = [];
+  for await (const { text, place } of given(args, file, io)) {
+    if (RUN_ID.test(text)) ids.add(text);
+    else problems.push(`${place}: "${plain(text.slice(0, 140))}" is not a run id`);
+  }
+  return { ids: [...ids], problems };
+}
+
+/** Run ids that all must be good. Throws a usage error that names each that is not. */
+export async function readGoodRunIds(
+  args: readonly string[],
+  file: string | undefined,
+  io: CliIo,
+): Promise<string[]> {
+  const { ids, problems } = await readRunIds(args, file, io);
+  if (problems.length > 0) throw badRunIds(problems);
+  return ids;
+}
+
+/** Most problems that are spelt out. */
+const SHOWN = 20;
+
+export function badRunIds(problems: readonly string[]): Error {
+  const more = problems.length > SHOWN ? [`and ${problems.length - SHOWN} more`] : [];
+  return usageError(
+    ['a run id is 1-128 letters, digits, ".", "_" and "-"; nothing was done, because of']
+      .concat(problems.slice(0, SHOWN), more)
+      .join('\n  - '),
+  );
+}
+
+async function* given(
+  args: readonly string[],
+  file: string | undefined,
+  io: CliIo,
+): AsyncGenerator<Given> {
+  for (const [index, arg] of args.entries()) {
+    if (arg === '-') yield* standardInput(io);
+    else yield { text: arg, place: `argument ${index + 1}` };
+  }
+  if (file === '-') yield* standardInput(io);
+  else if (file !== undefined) yield* fileLines(file);
+}
+
+function standardInput(io: CliIo): AsyncGenerator<Given> {
+  if (io.stdin.isTTY === true) {
+    io.stderr.write('Reading run ids from the terminal, one on a line; Ctrl-D ends.\n');
+  }
+  return lines(io.stdin, 'standard input');
+}
+
+async function* fileLines(path: string): AsyncGenerator<Given> {
+  try {
+    yield* lines(createReadStream(path), plain(path));
+  } catch (error) {
+    throw usageError(`cannot read run ids: ${messageOf(error)}`);
+  }
+}
+
+async function* lines(input: Readable, name: string): AsyncGenerator<Given> {
+  let failure: unknown;
+  input.once('error', (error) => (failure = error));
+  let number = 0;
+  for await (const line of createInterface({ input, crlfDelay: Infinity })) {
+    number += 1;
+    const text = line.replace(/^\u{feff}/u, '').replace(/#.*$/, '').trim();
+    if (text !== '') yield { text, place: `line ${number} of ${name}` };
+  }
+  if (failure !== undefined) throw failure;
+}

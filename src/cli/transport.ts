@@ -1,0 +1,157 @@
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import got, { AbortError, RequestError, TimeoutError, type Method } from 'got';
+import { RunwatchError } from '../core/errors.ts';
+import { usageError } from './exit.ts';
+import { notADaemon } from './problem.ts';
+
+/** Requests to the daemon that run at the same time, at most. */
+export const MAX_SOCKETS = 8;
+
+/** A stream that is silent for longer than this is taken for dead, ms. */
+const STREAM_SILENCE_MS = 90_000;
+
+export type Query = Record<string, string | number | undefined>;
+
+export interface DaemonSettings {
+  /** Base URL, http or https. */
+  url: string;
+  token: string | undefined;
+  userAgent: string;
+  /** For one whole request. */
+  timeoutMs: number;
+}
+
+interface Call {
+  query?: Query;
+  body?: unknown;
+  signal: AbortSignal;
+}
+
+/** An answer with its parsed body; undefined where it had none. */
+export interface Answer {
+  status: number;
+  body: unknown;
+}
+
+export interface Transport {
+  /** The base URL as it may be shown: without credentials. */
+  readonly url: string;
+  /** Throws RunwatchError `daemon_unreachable` (retriable) and `not_a_daemon`. */
+  request(method: Method, path: string, call: Call): Promise<Answer>;
+  /** Opens a stream of text chunks, whatever its status; the same errors, also while it is read. */
+  open(path: string, call: Call & { headers: Record<string, string> }): Promise<OpenStream>;
+}
+
+export interface OpenStream {
+  status: number;
+  chunks: AsyncIterable<Uint8Array>;
+}
+
+export function createTransport(settings: DaemonSettings): Transport {
+  const base = parseBase(settings.url);
+  const shown = new URL(base);
+  shown.username = shown.password = '';
+  const url = shown.href.replace(/\/$/, '');
+  const agentOptions = { keepAlive: true, maxSockets: MAX_SOCKETS };
+  const client = got.extend({
+    headers: {
+      'user-agent': settings.userAgent,
+      ...(settings.token !== undefined && { authorization: `Bearer ${settings.token}` }),
+    },
+    retry: { limit: 0 },
+    throwHttpErrors: false,
+    followRedirect: false,
+    decompress: false,
+  });
+  const pooled = client.extend({
+    agent: { http: new HttpAgent(agentOptions), https: new HttpsAgent(agentOptions) },
+    timeout: { request: settings.timeoutMs },
+    responseType: 'text',
+  });
+  return {
+    url,
+    async request(method, path, { query, body, signal }) {
+      const options = { method, signal, ...(body !== undefined && { json: body }) };
+      const answer = await pooled(address(base, path, query), options).catch(fail(url));
+      return { status: answer.statusCode, body: parseBody(answer.body, url) };
+    },
+    async open(path, { query, signal, headers }) {
+      const stream = client.stream(address(base, path, query), {
+        headers: { accept: 'text/event-stream', ...headers },
+        timeout: { connect: settings.timeoutMs, response: settings.timeoutMs },
+        signal,
+      });
+      const status = await new Promise<number>((resolve, reject) => {
+        stream.once('response', (response: { statusCode: number }) => resolve(response.statusCode));
+        stream.once('error', reject);
+      }).catch(fail(url));
+      return { status, chunks: guarded(stream, url) };
+    },
+  };
+}
+
+/** The chunks of a stream that is not silent for too long, with errors in our words. */
+async function* guarded(
+  stream: AsyncIterable<Uint8Array> & { destroy(error?: Error): unknown },
+  url: string,
+): AsyncGenerator<Uint8Array> {
+  const silent = new RunwatchError(`the stream of ${url} is silent`, {
+    code: 'daemon_unreachable',
+    retriable: true,
+  });
+  const timer = setTimeout(() => stream.destroy(silent), STREAM_SILENCE_MS);
+  try {
+    for await (const chunk of stream) {
+      timer.refresh();
+      yield chunk;
+    }
+  } catch (error) {
+    fail(url)(error);
+  } finally {
+    clearTimeout(timer);
+    stream.destroy();
+  }
+}
+
+function parseBase(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url !== null && /^https?:$/.test(url.protocol)) return url;
+  throw usageError(`the daemon's address must be an http:// or https:// URL, got "${text}"`);
+}
+
+function address(base: URL, path: string, query: Query = {}): URL {
+  const url = new URL(base);
+  url.pathname = `${url.pathname.replace(/\/$/, '')}${path}`;
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== undefined) url.searchParams.set(name, String(value));
+  }
+  return url;
+}
+
+function parseBody(text: string, url: string): unknown {
+  if (text === '') return undefined;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) throw notADaemon(url, 'its answer is not JSON');
+    throw error;
+  }
+}
+
+function fail(url: string): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof RequestError) || error instanceof AbortError) throw error;
+    throw new RunwatchError(describe(error, url), {
+      code: 'daemon_unreachable',
+      retriable: true,
+      cause: error,
+    });
+  };
+}
+
+function describe(error: RequestError, url: string): string {
+  if (error instanceof TimeoutError) return `the daemon at ${url} does not answer in time`;
+  const why = error.code === 'ECONNREFUSED' ? '' : ` (${error.code})`;
+  return `no daemon answers at ${url}${why}; start one with \`runwatch serve\`, or set RUNWATCH_URL`;
+}

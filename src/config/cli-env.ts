@@ -1,0 +1,60 @@
+import { readFileSync } from 'node:fs';
+import { RunwatchError, messageOf } from '../core/errors.ts';
+
+/**
+ * What the command line takes from the environment. Secrets are functions: a key file that cannot be
+ * read is an error of the verb that needs it, and not of `--help`.
+ */
+export interface CliEnv {
+  /** Where the daemon answers, as the environment says. Not checked for form. */
+  daemonUrl: string;
+  /** True where `NO_COLOR` asks for plain text (no-color.org: set, and not empty). */
+  noColor: boolean;
+  noxusBaseUrl: string;
+  /** Bearer token of the daemon's API; undefined where none is set. Throws `config_invalid`. */
+  apiToken(): string | undefined;
+  /** Throws `config_invalid`. */
+  noxusApiKey(): string | undefined;
+  /** Secret of the endpoint that the environment configures. Throws `config_invalid`. */
+  webhookSecret(): string | undefined;
+}
+
+type Env = Record<string, string | undefined>;
+
+export function readCliEnv(env: Env = process.env): CliEnv {
+  return {
+    daemonUrl: present(env['RUNWATCH_URL']) ?? localUrl(env),
+    noColor: present(env['NO_COLOR']) !== undefined,
+    noxusBaseUrl: present(env['NOXUS_BACKEND_URL']) ?? 'https://backend.noxus.ai',
+    apiToken: () => secret(env, 'RUNWATCH_API_TOKEN'),
+    noxusApiKey: () => secret(env, 'NOXUS_API_KEY'),
+    webhookSecret: () => secret(env, 'RUNWATCH_WEBHOOK_SECRET'),
+  };
+}
+
+/** A daemon that listens on every address is reached by the loopback one. */
+function localUrl(env: Env): string {
+  const host = present(env['RUNWATCH_HOST']) ?? '127.0.0.1';
+  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  const literal = reachable.includes(':') ? `[${reachable}]` : reachable;
+  return `http://${literal}:${present(env['RUNWATCH_PORT']) ?? '8787'}`;
+}
+
+function present(value: string | undefined): string | undefined {
+  const text = value?.trim();
+  return text === '' ? undefined : text;
+}
+
+function secret(env: Env, name: string): string | undefined {
+  const given = present(env[name]);
+  const path = present(env[`${name}_FILE`]);
+  if (given !== undefined || path === undefined) return given;
+  try {
+    return present(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw new RunwatchError(`${name}_FILE cannot be read: ${messageOf(error)}`, {
+      code: 'config_invalid',
+      cause: error,
+    });
+  }
+}
