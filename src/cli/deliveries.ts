@@ -35,7 +35,9 @@ export function addDeliveriesVerb(host: VerbHost): void {
     .action((id: string | undefined, flags: DeliveryFlags) =>
       host.run((context) => {
         const client = connect(context, flags);
-        return id === undefined ? list(client, context, flags) : one(client, context, { id, flags });
+        return id === undefined
+          ? list(client, context, flags)
+          : one(client, context, { id, flags });
       }),
     );
 }

@@ -144,6 +144,8 @@ function whatHappened({ data }: EventView): string {
   if (data.run === null) return '';
   const { previous, run } = data;
   const came =
-    previous !== null && previous.status !== run.status ? `${previous.status} → ${run.status}` : run.status;
+    previous !== null && previous.status !== run.status
+      ? `${previous.status} → ${run.status}`
+      : run.status;
   return `${came}, ${run.progress}%`;
 }

@@ -88,7 +88,10 @@ function fieldsOf(watch: WatchView, context: CliContext): Field[] {
   ];
   if (watch.error === null) return fields;
   const { code, message, since } = watch.error;
-  return [...fields, ['trouble', `${plain(message)} (${plain(code)}) since ${exactly(since, now)}`]];
+  return [
+    ...fields,
+    ['trouble', `${plain(message)} (${plain(code)}) since ${exactly(since, now)}`],
+  ];
 }
 
 function runFields({ run }: WatchView, context: CliContext): Field[] {
@@ -111,6 +114,7 @@ function runFields({ run }: WatchView, context: CliContext): Field[] {
 
 function describeSubscription(one: WatchView['subscriptions'][number]): string {
   const target = one.endpoint === undefined ? (one.url ?? '?') : `endpoint ${one.endpoint}`;
-  const events = one.events === undefined || one.events === null ? '' : `: ${one.events.join(', ')}`;
+  const events =
+    one.events === undefined || one.events === null ? '' : `: ${one.events.join(', ')}`;
   return plain(`${target}${events}`);
 }

@@ -80,15 +80,23 @@ async function watch(context: CliContext, args: string[], flags: WatchFlags): Pr
   if (ids.length === 0) note(context.io.stderr, 'there was no run id to watch');
 
   const client = connect(context, flags);
-  const results = await registerAll(client, ids.map((id) => bodyOf(id, flags)), context, flags);
+  const results = await registerAll(
+    client,
+    ids.map((id) => bodyOf(id, flags)),
+    context,
+    flags,
+  );
   const failed = new Set(results.filter(isRefused).map(({ run_id }) => run_id));
   if (flags.wait !== true) {
     if (flags.json === true) writeJson(context.io.stdout, { results });
     return failed.size > 0 ? EXIT.failure : EXIT.ok;
   }
-  return waitForThem(client, ids.filter((id) => !failed.has(id)), context, flags).then((code) =>
-    failed.size > 0 && code !== 1 && code !== 3 ? CANNOT_TELL_EXIT : code,
-  );
+  return waitForThem(
+    client,
+    ids.filter((id) => !failed.has(id)),
+    context,
+    flags,
+  ).then((code) => (failed.size > 0 && code !== 1 && code !== 3 ? CANNOT_TELL_EXIT : code));
 }
 
 type BatchResult = BatchView['results'][number];
@@ -150,8 +158,7 @@ function tell(result: BatchResult, { io }: CliContext, flags: WatchFlags): void 
   const output = isQuiet ? io.stderr : io.stdout;
   if (flags.json === true) return;
   const { colors } = output;
-  const word =
-    result.status === 201 ? colors.green('watching') : colors.cyan('already watched');
+  const word = result.status === 201 ? colors.green('watching') : colors.cyan('already watched');
   const status = result.watch?.run?.status;
   const known = status === undefined ? '' : colors.dim(` (${plain(status)})`);
   output.write(`${word} ${id}${known}\n`);

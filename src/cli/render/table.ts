@@ -60,7 +60,10 @@ export function renderTable<Row>(
 }
 
 /** Labels and values below one another; a value of several lines hangs under its label. */
-export function renderFields(fields: readonly (readonly [string, string])[], output: Output): string {
+export function renderFields(
+  fields: readonly (readonly [string, string])[],
+  output: Output,
+): string {
   const width = Math.max(...fields.map(([label]) => label.length));
   const hang = `\n${' '.repeat(width)}${GAP}`;
   return fields

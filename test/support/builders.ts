@@ -1,0 +1,36 @@
+import type { RunSnapshot } from '../../src/core/run.ts';
+import { register } from '../../src/core/register.ts';
+import type { Subscription, Watch } from '../../src/core/watch.ts';
+
+/** 2026-01-01T00:00:00.000Z: what "now" is where a test needs a clock. */
+export const NOON = Date.UTC(2026, 0, 1);
+
+/** A snapshot of a run, running at 0 % unless told otherwise. */
+export function snapshot(changes: Partial<RunSnapshot> = {}): RunSnapshot {
+  return {
+    id: 'run-1',
+    workflow_id: 'workflow-1',
+    group_id: 'group-1',
+    workflow_version_id: null,
+    status: 'running',
+    progress: 0,
+    created_at: '2026-01-01T00:00:00.000Z',
+    started_at: null,
+    finished_at: null,
+    source: null,
+    user_id: null,
+    conversation_id: null,
+    observed_at: '2026-01-01T00:00:00.000Z',
+    ...changes,
+  };
+}
+
+/** An active watch of `default/run-1`, registered at {@link NOON}, that has seen nothing yet. */
+export function newWatch(changes: Partial<Watch> = {}, subscriptions: Subscription[] = []): Watch {
+  const { watch } = register(
+    null,
+    { source: 'default', runId: 'run-1', subscriptions },
+    { now: NOON, defaultTimeoutMs: 7 * 86_400_000, minIntervalMs: 1_000 },
+  );
+  return { ...watch, ...changes };
+}

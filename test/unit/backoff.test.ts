@@ -1,0 +1,56 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import {
+  fullJitter,
+  jitterUp,
+  MAX_RETRY_AFTER_MS,
+  parseRetryAfter,
+} from '../../src/core/backoff.ts';
+
+const NOW = Date.UTC(2026, 0, 1, 12);
+const random = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+
+describe('Retry-After', () => {
+  test.each([
+    ['120', 120_000],
+    [' 0 ', 0],
+    ['Thu, 01 Jan 2026 12:00:30 GMT', 30_000],
+    ['Thu, 01 Jan 2026 11:00:00 GMT', 0],
+    ['99999999999', MAX_RETRY_AFTER_MS],
+    ['soon', null],
+    ['', null],
+    [undefined, null],
+  ])('%p reads as %p ms', (header, expected) => {
+    expect(parseRetryAfter(header, NOW)).toBe(expected);
+  });
+
+  test('never reads as anything but null or a bounded time', () => {
+    fc.assert(
+      fc.property(fc.string(), (header) => {
+        const ms = parseRetryAfter(header, NOW);
+        if (ms !== null) expect(ms >= 0 && ms <= MAX_RETRY_AFTER_MS).toBe(true);
+      }),
+    );
+  });
+});
+
+describe('jitter', () => {
+  test('of a failure stays between a tenth of the bound and the bound', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 200 }), random, (failures, value) => {
+        const bound = Math.min(60_000, 1_000 * 2 ** (failures - 1));
+        const ms = fullJitter({ baseMs: 1_000, maxMs: 60_000 }, failures, () => value);
+        expect(ms).toBeGreaterThanOrEqual(bound * 0.1 - 1);
+        expect(ms).toBeLessThanOrEqual(bound);
+      }),
+    );
+  });
+
+  test('upward never undercuts', () => {
+    fc.assert(
+      fc.property(fc.nat(1e9), random, (ms, value) => {
+        expect(jitterUp(ms, 0.1, () => value)).toBeGreaterThanOrEqual(ms);
+      }),
+    );
+  });
+});

@@ -1,0 +1,104 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import {
+  afterAttempt,
+  planDeliveries,
+  type Attempt,
+  type AttemptOutcome,
+} from '../../src/core/delivery.ts';
+import { EVENT_TYPES, TOLD_BY_DEFAULT } from '../../src/core/event.ts';
+import type { Subscription } from '../../src/core/watch.ts';
+import { NOON } from '../support/builders.ts';
+
+const watch = { source: 'default', runId: 'run-1' };
+const events = EVENT_TYPES.map((type, at) => ({ id: `evt_${at}`, type }));
+const filters: Record<string, string[]> = { all: ['*'], runs: ['run.*'], failed: ['run.failed'] };
+
+function plan(subscriptions: Subscription[]) {
+  return planDeliveries(watch, events, subscriptions, {
+    filterOf: (name) => filters[name],
+    now: NOON,
+  });
+}
+
+describe('the fan-out of events', () => {
+  test('tells an endpoint what it asks for, by exact type, family or everything', () => {
+    const typesFor = (endpoint: string) =>
+      plan([{ kind: 'endpoint', endpoint }]).map(({ eventType }) => eventType);
+    expect(typesFor('all')).toEqual(EVENT_TYPES);
+    expect(typesFor('runs')).toEqual(EVENT_TYPES.filter((type) => type.startsWith('run.')));
+    expect(typesFor('failed')).toEqual(['run.failed']);
+    expect(typesFor('says-nothing')).toEqual(TOLD_BY_DEFAULT);
+  });
+
+  test('gives each pair of event and subscription one delivery with an id of its own', () => {
+    const deliveries = plan([
+      { kind: 'endpoint', endpoint: 'all' },
+      { kind: 'webhook', url: 'https://a.example/', events: ['*'] },
+    ]);
+    expect(deliveries).toHaveLength(events.length * 2);
+    expect(new Set(deliveries.map(({ id }) => id)).size).toBe(deliveries.length);
+    expect(deliveries).toEqual(
+      plan([
+        { kind: 'endpoint', endpoint: 'all' },
+        { kind: 'webhook', url: 'https://a.example/', events: ['*'] },
+      ]),
+    );
+  });
+});
+
+describe('an attempt', () => {
+  const attempt: Attempt = { at: NOON, status: 500, error: null, durationMs: 5, response: null };
+  const [fresh] = plan([{ kind: 'endpoint', endpoint: 'failed' }]);
+  const failed = (retryAfterMs: number | null = null): AttemptOutcome => ({
+    kind: 'failed',
+    attempt,
+    retryAfterMs,
+  });
+  const schedule = [5_000, 60_000];
+  const time = { now: NOON, random: () => 0 };
+
+  test('that succeeds delivers', () => {
+    expect(afterAttempt(fresh!, { kind: 'delivered', attempt }, schedule, time)).toMatchObject({
+      state: 'delivered',
+      attemptCount: 1,
+      nextAttemptAt: null,
+      deliveredAt: NOON,
+    });
+  });
+
+  test('that fails is repeated by the schedule until it ends', () => {
+    const first = afterAttempt(fresh!, failed(), schedule, time);
+    const second = afterAttempt(first, failed(), schedule, time);
+    const third = afterAttempt(second, failed(), schedule, time);
+    expect([first, second, third].map(({ state }) => state)).toEqual([
+      'pending',
+      'pending',
+      'dead',
+    ]);
+    expect(first.nextAttemptAt).toBe(NOON + 5_000);
+    expect(second.nextAttemptAt).toBe(NOON + 60_000);
+    expect(third).toMatchObject({ attemptCount: 3, nextAttemptAt: null, deliveredAt: null });
+  });
+
+  test('never comes earlier than scheduled or than the receiver asked', () => {
+    fc.assert(
+      fc.property(
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        fc.option(fc.nat(90_000_000), { nil: null }),
+        (value, retryAfterMs) => {
+          const { nextAttemptAt } = afterAttempt(fresh!, failed(retryAfterMs), schedule, {
+            now: NOON,
+            random: () => value,
+          });
+          expect(nextAttemptAt).toBeGreaterThanOrEqual(NOON + 5_000);
+          expect(nextAttemptAt).toBeGreaterThanOrEqual(NOON + (retryAfterMs ?? 0));
+        },
+      ),
+    );
+  });
+
+  test('that is refused for good ends the delivery', () => {
+    expect(afterAttempt(fresh!, { kind: 'refused', attempt }, schedule, time).state).toBe('dead');
+  });
+});

@@ -1,0 +1,102 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { diffRun } from '../../src/core/diff.ts';
+import { EVENT_TYPES } from '../../src/core/event.ts';
+import { isTerminalStatus, KNOWN_STATUSES } from '../../src/core/run.ts';
+import { snapshot } from '../support/builders.ts';
+
+const status = fc.constantFrom(...KNOWN_STATUSES, 'cancelling', 'paused');
+const look = fc.record({ status, progress: fc.integer() }).map(snapshot);
+const waiting = 'awaiting_human_feedback';
+
+describe('what changed between two looks at a run', () => {
+  test.each([
+    ['completed', ['run.completed']],
+    ['failed', ['run.failed']],
+    ['stopped', ['run.stopped']],
+    [waiting, ['run.awaiting_human_feedback']],
+    ['cancelling', ['run.status_unknown']],
+    ['queued', []],
+    ['running', []],
+  ])('counts the first look: %s', (seen, expected) => {
+    expect(diffRun(null, snapshot({ status: seen, progress: 30 }), [])).toEqual(expected);
+  });
+
+  test.each([
+    ['queued', 'running', ['run.started']],
+    ['queued', 'completed', ['run.completed']],
+    ['running', 'queued', []],
+    [waiting, 'running', ['run.resumed']],
+    [waiting, 'queued', ['run.resumed']],
+    [waiting, 'failed', ['run.resumed', 'run.failed']],
+    [waiting, 'cancelling', ['run.resumed', 'run.status_unknown']],
+    ['running', waiting, ['run.awaiting_human_feedback']],
+    ['running', 'stopped', ['run.stopped']],
+    ['cancelling', 'running', []],
+  ])('tells of a move from %s to %s', (from, to, expected) => {
+    expect(diffRun(snapshot({ status: from }), snapshot({ status: to }), [])).toEqual(expected);
+  });
+
+  test('tells of progress after leaving a state and before entering one', () => {
+    const before = snapshot({ status: waiting, progress: 40 });
+    const after = snapshot({ status: 'completed', progress: 100 });
+    expect(diffRun(before, after, [])).toEqual(['run.resumed', 'run.progress', 'run.completed']);
+  });
+
+  test('tells of progress that falls or leaves 0–100, too', () => {
+    expect(diffRun(snapshot({ progress: 99 }), snapshot({ progress: -3 }), [])).toEqual([
+      'run.progress',
+    ]);
+  });
+
+  test('reports an unknown status once per value', () => {
+    const before = snapshot({ status: 'running' });
+    expect(diffRun(before, snapshot({ status: 'paused' }), ['paused'])).toEqual([]);
+    expect(diffRun(before, snapshot({ status: 'cancelling' }), ['paused'])).toEqual([
+      'run.status_unknown',
+    ]);
+  });
+
+  test('finds nothing between a look and itself', () => {
+    fc.assert(fc.property(look, (one) => expect(diffRun(one, one, [])).toEqual([])));
+  });
+
+  test('finds a terminal event exactly when a terminal status is entered, and last of all', () => {
+    fc.assert(
+      fc.property(fc.option(look, { nil: null }), look, (before, after) => {
+        const types = diffRun(before, after, []);
+        const entered = before?.status !== after.status && isTerminalStatus(after.status);
+        const terminal = types.filter((type) =>
+          ['run.completed', 'run.failed', 'run.stopped'].includes(type),
+        );
+        expect(terminal).toHaveLength(entered ? 1 : 0);
+        if (entered) expect(types.at(-1)).toBe(`run.${after.status}`);
+      }),
+    );
+  });
+
+  test('names each type once, and only types that the contract has', () => {
+    fc.assert(
+      fc.property(fc.option(look, { nil: null }), look, (before, after) => {
+        const types = diffRun(before, after, []);
+        expect(new Set(types).size).toBe(types.length);
+        for (const type of types) expect(EVENT_TYPES).toContain(type);
+      }),
+    );
+  });
+
+  test('tells of each awaiting state that is entered, and of each that is left', () => {
+    fc.assert(
+      fc.property(fc.array(status, { minLength: 1, maxLength: 30 }), (statuses) => {
+        const looks = statuses.map((one) => snapshot({ status: one }));
+        const types = looks.flatMap((one, at) => diffRun(looks[at - 1] ?? null, one, []));
+        const entered = statuses.filter((one, at) => one === waiting && statuses[at - 1] !== one);
+        const left = statuses.filter((one, at) => one !== waiting && statuses[at - 1] === waiting);
+        expect(types.filter((type) => type === 'run.awaiting_human_feedback')).toHaveLength(
+          entered.length,
+        );
+        expect(types.filter((type) => type === 'run.resumed')).toHaveLength(left.length);
+      }),
+    );
+  });
+});

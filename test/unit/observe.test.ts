@@ -1,0 +1,264 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { observe, type SourcePaused } from '../../src/core/observe.ts';
+import type { FetchOutcome } from '../../src/core/outcome.ts';
+import { KNOWN_STATUSES } from '../../src/core/run.ts';
+import type { Watch } from '../../src/core/watch.ts';
+import { newWatch, NOON, snapshot } from '../support/builders.ts';
+
+const policy = {
+  minIntervalMs: 1_000,
+  maxIntervalMs: 60_000,
+  unreachableAfterMs: 120_000,
+  goneAfterMs: 60_000,
+};
+
+type Look = FetchOutcome | SourcePaused;
+
+const run = (status: string, progress = 0): Look => ({
+  kind: 'run',
+  run: snapshot({ status, progress }),
+});
+const notFound: Look = { kind: 'not_found' };
+const unavailable: Look = { kind: 'unavailable', message: 'status 500' };
+
+function look(watch: Watch, seen: Look, now = NOON, random = () => 0.5) {
+  return observe(watch, seen, { now, policy, random });
+}
+
+/** Looks one after the other, each when the one before asked for it. */
+function follow(watch: Watch, looks: Look[]) {
+  let now = NOON;
+  let current = watch;
+  const events = looks.flatMap((seen) => {
+    const observation = look(current, seen, now);
+    current = observation.watch;
+    now = current.nextPollAt ?? now;
+    return observation.events;
+  });
+  return { watch: current, events, types: events.map(({ type }) => type), now };
+}
+
+describe('a look at a run', () => {
+  test('ends the watch with the event of its terminal status', () => {
+    const { watch, events } = look(newWatch(), {
+      kind: 'run',
+      run: snapshot({ status: 'failed', progress: 40, finished_at: '2025-12-31T23:59:59.000Z' }),
+    });
+    expect(watch).toMatchObject({
+      state: 'finished',
+      nextPollAt: null,
+      endedAt: NOON,
+      sequence: 1,
+    });
+    expect(events).toMatchObject([
+      {
+        type: 'run.failed',
+        timestamp: '2025-12-31T23:59:59.000Z',
+        data: {
+          run_id: 'run-1',
+          sequence: 1,
+          previous: null,
+          detected_at: '2026-01-01T00:00:00.000Z',
+          detection_delay_ms: 1_000,
+          watch: { source: 'default', metadata: {}, registered_at: '2026-01-01T00:00:00.000Z' },
+        },
+      },
+    ]);
+  });
+
+  test('gives two events for awaiting, running, awaiting', () => {
+    const waits = run('awaiting_human_feedback');
+    const { types } = follow(newWatch(), [waits, waits, run('running'), waits]);
+    expect(types).toEqual([
+      'run.awaiting_human_feedback',
+      'run.resumed',
+      'run.awaiting_human_feedback',
+    ]);
+  });
+
+  test('says what was there before', () => {
+    const { events } = follow(newWatch(), [run('running', 10), run('completed', 100)]);
+    expect(events.map(({ data }) => data.previous)).toEqual([
+      { status: 'running', progress: 10 },
+      { status: 'running', progress: 10 },
+    ]);
+  });
+
+  test('polls faster after a change and slower while nothing changes, within the bounds', () => {
+    let watch = look(newWatch(), run('running', 1)).watch;
+    const delays: number[] = [];
+    for (let at = 0; at < 15; at += 1) {
+      watch = look(watch, run('running', 1)).watch;
+      delays.push((watch.nextPollAt ?? 0) - NOON);
+    }
+    expect(delays.slice(0, 3)).toEqual([1_500, 2_250, 3_375]);
+    expect(delays.at(-1)).toBe(60_000);
+    expect(look(watch, run('running', 2)).watch.nextPollAt).toBe(NOON + 1_000);
+  });
+
+  test('never waits longer than the watch accepts', () => {
+    const watch = newWatch({ maxDelayMs: 5_000, run: snapshot() });
+    const slow = { ...watch, cadence: { intervalMs: 50_000, failures: 0 } };
+    expect(look(slow, run('running'), NOON, () => 1).watch.nextPollAt).toBe(NOON + 5_000);
+  });
+});
+
+describe('a run that is not there', () => {
+  test('is believed gone only after three confirmations over the configured time', () => {
+    const three = follow(newWatch(), [notFound, notFound, notFound]);
+    expect(three.types).toEqual([]);
+    expect(three.watch).toMatchObject({ state: 'active', missing: { count: 3, since: NOON } });
+    expect(three.now).toBeGreaterThanOrEqual(NOON + 60_000);
+
+    const four = look(three.watch, notFound, three.now);
+    expect(four.events).toMatchObject([
+      { type: 'run.gone', data: { run: null, error: { code: 'not_found' } } },
+    ]);
+    expect(four.watch).toMatchObject({ state: 'gone', nextPollAt: null });
+  });
+
+  test('is not gone when it turns up in between', () => {
+    const { types, watch } = follow(newWatch(), [
+      notFound,
+      notFound,
+      notFound,
+      run('running'),
+      notFound,
+      notFound,
+    ]);
+    expect(types).toEqual([]);
+    expect(watch.missing).toMatchObject({ count: 2 });
+  });
+
+  test('is gone at once when Noxus rejects its id', () => {
+    const { watch, events } = look(newWatch(), { kind: 'rejected', message: 'not a UUID' });
+    expect(watch.state).toBe('gone');
+    expect(events).toMatchObject([
+      {
+        type: 'run.gone',
+        data: { error: { code: 'rejected', message: expect.stringContaining('UUID') } },
+      },
+    ]);
+  });
+});
+
+describe('trouble with Noxus', () => {
+  const troubles: Look[] = [
+    unavailable,
+    { kind: 'invalid_response', message: 'HTML' },
+    { kind: 'unauthorized', status: 401, message: 'status 401' },
+    { kind: 'rate_limited', status: 429, retryAfterMs: 5_000, message: 'status 429' },
+    { kind: 'paused', asked: false, reason: 'rate_limited', message: '429', untilMs: NOON + 9_000 },
+  ];
+
+  test.each(troubles.map((trouble) => [trouble.kind, trouble]))(
+    '%s is no event of the run',
+    (_, trouble) => {
+      const seen = look(newWatch(), run('running', 40)).watch;
+      const { watch, events } = look(seen, trouble);
+      expect(events).toEqual([]);
+      expect(watch).toMatchObject({ state: 'active', run: seen.run, sequence: 0 });
+      expect(watch.trouble).not.toBeNull();
+    },
+  );
+
+  test('is told once when it lasts, and once when it is over', () => {
+    const looks: Look[] = [run('running')];
+    for (let at = 0; at < 40; at += 1) looks.push(unavailable);
+    const { types, watch, now } = follow(newWatch(), [...looks, run('running'), run('running')]);
+    expect(types).toEqual(['watch.unreachable', 'watch.recovered']);
+    expect(watch).toMatchObject({ unreachable: false, trouble: null });
+    expect(now).toBeGreaterThan(NOON + policy.unreachableAfterMs);
+  });
+
+  test('is told at the time that was promised, even inside a longer pause of the source', () => {
+    const paused: Look = {
+      kind: 'paused',
+      asked: true,
+      reason: 'rate_limited',
+      message: 'status 429',
+      untilMs: NOON + 600_000,
+    };
+    const first = look(newWatch(), paused);
+    expect(first.watch.nextPollAt).toBe(NOON + 120_000);
+    const second = look(first.watch, { ...paused, asked: false }, NOON + 120_000);
+    expect(second.events.map(({ type }) => type)).toEqual(['watch.unreachable']);
+    expect(second.watch.nextPollAt).toBeGreaterThanOrEqual(NOON + 600_000);
+    expect(second.watch.polls).toBe(1);
+  });
+
+  test('recovers before it tells what the run came to', () => {
+    const lost = newWatch({ unreachable: true, run: snapshot() });
+    const { events } = look(lost, run('failed'));
+    expect(events.map(({ type }) => type)).toEqual(['watch.recovered', 'run.failed']);
+    expect(events.map(({ data }) => data.sequence)).toEqual([1, 2]);
+  });
+
+  test('backs off between attempts, and asks again within a minute', () => {
+    const { watch } = follow(
+      newWatch(),
+      Array.from({ length: 12 }, () => unavailable),
+    );
+    const { nextPollAt } = look(watch, unavailable, NOON, () => 0.999).watch;
+    expect(nextPollAt).toBeGreaterThan(NOON + 30_000);
+    expect(nextPollAt).toBeLessThanOrEqual(NOON + 60_000);
+  });
+});
+
+describe('a watch that runs out of time', () => {
+  test('expires with the look that finds it not terminal', () => {
+    const watch = newWatch({ timeoutAt: NOON + 500 });
+    const early = look(watch, run('running'));
+    expect(early.watch.nextPollAt).toBe(NOON + 500);
+    const late = look(early.watch, run('running'), NOON + 500);
+    expect(late.events.map(({ type }) => type)).toEqual(['watch.expired']);
+    expect(late.watch).toMatchObject({ state: 'expired', nextPollAt: null });
+  });
+
+  test('does not expire when that look finds the run terminal', () => {
+    const { watch, events } = look(newWatch({ timeoutAt: NOON }), run('completed'));
+    expect(watch.state).toBe('finished');
+    expect(events.map(({ type }) => type)).toEqual(['run.completed']);
+  });
+
+  test('expires also while nothing can be learned', () => {
+    const { events } = look(newWatch({ timeoutAt: NOON }), unavailable);
+    expect(events.map(({ type }) => type)).toEqual(['watch.expired']);
+  });
+});
+
+describe('any sequence of looks', () => {
+  const anyLook: fc.Arbitrary<Look> = fc.oneof(
+    fc
+      .tuple(fc.constantFrom(...KNOWN_STATUSES, 'odd'), fc.integer({ min: 0, max: 3 }))
+      .map(([status, progress]) => run(status, progress)),
+    fc.constantFrom(notFound, unavailable),
+  );
+
+  test('numbers events without a gap, gives each its own id, and adds nothing after the end', () => {
+    fc.assert(
+      fc.property(fc.array(anyLook, { maxLength: 40 }), (looks) => {
+        let watch = newWatch();
+        const events = looks.flatMap((seen, at) => {
+          if (watch.state !== 'active') return [];
+          const observation = look(watch, seen, NOON + at * 30_000);
+          watch = observation.watch;
+          return observation.events;
+        });
+        expect(events.map(({ data }) => data.sequence)).toEqual(events.map((_, at) => at + 1));
+        expect(new Set(events.map(({ id }) => id)).size).toBe(events.length);
+        expect(watch.sequence).toBe(events.length);
+        expect(watch.state === 'active').toBe(watch.nextPollAt !== null);
+      }),
+    );
+  });
+
+  test('gives the same events with the same ids when it is taken again', () => {
+    fc.assert(
+      fc.property(fc.array(anyLook, { maxLength: 20 }), (looks) => {
+        expect(follow(newWatch(), looks)).toEqual(follow(newWatch(), looks));
+      }),
+    );
+  });
+});

@@ -1,0 +1,75 @@
+import { describe, expect, test } from '@jest/globals';
+import { register, type Registration } from '../../src/core/register.ts';
+import type { Subscription } from '../../src/core/watch.ts';
+import { newWatch, NOON, snapshot } from '../support/builders.ts';
+
+const context = { now: NOON + 1_000, defaultTimeoutMs: 60_000, minIntervalMs: 1_000 };
+const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
+const hook: Subscription = { kind: 'webhook', url: 'https://a.example/', events: ['*'] };
+
+function request(changes: Partial<Registration> = {}): Registration {
+  return { source: 'default', runId: 'run-1', subscriptions: [ops], ...changes };
+}
+
+describe('registering a run', () => {
+  test('begins a watch that is due at once and expires after the default time', () => {
+    const { watch, kind, added } = register(null, request(), context);
+    expect(kind).toBe('created');
+    expect(added).toEqual([ops]);
+    expect(watch).toMatchObject({
+      state: 'active',
+      run: null,
+      sequence: 0,
+      nextPollAt: context.now,
+      timeoutAt: context.now + 60_000,
+    });
+  });
+
+  test('merges subscriptions by endpoint name or URL, and replaces metadata and timeout', () => {
+    const before = newWatch({ metadata: { a: '1' } }, [ops, hook]);
+    const narrowed: Subscription = { ...hook, events: ['run.failed'] };
+    const other: Subscription = { kind: 'endpoint', endpoint: 'audit' };
+    const { watch, kind, added } = register(
+      before,
+      request({ subscriptions: [narrowed, other], metadata: { b: '2' }, timeoutMs: 5_000 }),
+      context,
+    );
+    expect(kind).toBe('merged');
+    expect(added).toEqual([other]);
+    expect(watch.subscriptions).toEqual([ops, narrowed, other]);
+    expect(watch).toMatchObject({ metadata: { b: '2' }, timeoutAt: context.now + 5_000 });
+  });
+
+  test('leaves what it does not name', () => {
+    const before = newWatch({ metadata: { a: '1' }, profile: 'urgent', maxDelayMs: 9_000 });
+    const { watch } = register(before, request(), context);
+    expect(watch).toMatchObject({
+      metadata: { a: '1' },
+      profile: 'urgent',
+      maxDelayMs: 9_000,
+      timeoutAt: before.timeoutAt,
+    });
+  });
+
+  test.each(['cancelled', 'expired'] as const)(
+    'begins a %s watch anew, with numbers that go on',
+    (state) => {
+      const before = newWatch({ state, run: snapshot(), sequence: 4, endedAt: NOON }, [hook]);
+      const { watch, kind } = register(before, request(), context);
+      expect(kind).toBe('renewed');
+      expect(watch).toMatchObject({ state: 'active', run: null, sequence: 4, endedAt: null });
+      expect(watch.subscriptions).toEqual([ops]);
+    },
+  );
+
+  test.each(['finished', 'gone'] as const)(
+    'keeps a %s watch as it is and takes the subscription in',
+    (state) => {
+      const before = newWatch({ state, sequence: 2, endedAt: NOON }, [hook]);
+      const { watch, kind, added } = register(before, request(), context);
+      expect(kind).toBe('merged');
+      expect(watch).toMatchObject({ state, endedAt: NOON });
+      expect(added).toEqual([ops]);
+    },
+  );
+});
