@@ -1,0 +1,42 @@
+import type { FastifyRequest } from 'fastify';
+import { fastifyPlugin } from 'fastify-plugin';
+import { refusal } from './problem.ts';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** True for routes that health probes call, by whatever name they know the host. */
+    probe?: boolean;
+  }
+}
+
+/** How programs on this machine address a loopback server. */
+const LOOPBACK_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/i;
+
+/**
+ * Keeps web pages away from a server without tokens. Browsers reach loopback on behalf of any page:
+ * a name that is rebound to 127.0.0.1 shows in `Host`, a foreign page that posts shows in `Origin`.
+ */
+export const hostGuard = fastifyPlugin((app, _options, done) => {
+  app.addHook('onRequest', async (request) => {
+    if (request.routeOptions.config.probe === true) return;
+    checkHost(request);
+    checkOrigin(request);
+  });
+  done();
+});
+
+function checkHost({ headers }: FastifyRequest): void {
+  if (LOOPBACK_HOST.test(headers.host ?? '')) return;
+  throw refusal(
+    'host_not_allowed',
+    'without a configured token this server answers to localhost, 127.0.0.1 and [::1] only',
+  );
+}
+
+function checkOrigin({ headers }: FastifyRequest): void {
+  if (headers.origin === undefined || headers.origin === `http://${headers.host}`) return;
+  throw refusal(
+    'origin_not_allowed',
+    'without a configured token this server takes no requests from other web pages',
+  );
+}

@@ -1,0 +1,112 @@
+import type { z } from 'zod';
+import type { Attempt, Delivery } from '../core/delivery.ts';
+import { isoTime, TOLD_BY_DEFAULT } from '../core/event.ts';
+import type { Subscription, Watch } from '../core/watch.ts';
+import type { deliverySchema, deliveryWithAttempts } from './schemas/delivery.ts';
+import type { endpointList } from './schemas/endpoint.ts';
+import type { watchSchema } from './schemas/watch.ts';
+import type { EndpointView, Page } from './services.ts';
+
+type WatchJson = z.output<typeof watchSchema>;
+type DeliveryJson = z.output<typeof deliverySchema>;
+type EndpointJson = z.output<typeof endpointList>['data'][number];
+
+/** A watch as the API shows it. */
+export function presentWatch(watch: Watch): WatchJson {
+  return {
+    run_id: watch.runId,
+    source: watch.source,
+    state: watch.state,
+    run: watch.run,
+    metadata: watch.metadata,
+    subscriptions: watch.subscriptions.map(presentSubscription),
+    sequence: watch.sequence,
+    polls: watch.polls,
+    registered_at: isoTime(watch.registeredAt),
+    last_polled_at: timeOrNull(watch.lastPolledAt),
+    next_poll_at: timeOrNull(watch.nextPollAt),
+    timeout_at: isoTime(watch.timeoutAt),
+    error: presentError(watch),
+  };
+}
+
+/** Secrets and headers of a webhook stay inside; its patterns are those in force. */
+function presentSubscription(subscription: Subscription): WatchJson['subscriptions'][number] {
+  return subscription.kind === 'endpoint'
+    ? { endpoint: subscription.endpoint }
+    : { url: subscription.url, events: patternsInForce(subscription.events) };
+}
+
+function patternsInForce(patterns: readonly string[] | null | undefined): string[] {
+  return [...(patterns ?? TOLD_BY_DEFAULT)];
+}
+
+/** Why nothing can be told of the run: it is not found, or reading it fails. */
+function presentError({ state, missing, trouble, endedAt }: Watch): WatchJson['error'] {
+  if (missing !== null) {
+    const message = 'Noxus does not know this run (404)';
+    return { code: 'not_found', message, since: isoTime(missing.since) };
+  }
+  if (state === 'gone' && endedAt !== null) {
+    // A run is gone by lasting 404s, which are kept above, or else because its id was rejected.
+    const message = 'Noxus rejects the id of this run (422)';
+    return { code: 'rejected', message, since: isoTime(endedAt) };
+  }
+  return trouble && { code: trouble.kind, message: trouble.message, since: isoTime(trouble.since) };
+}
+
+/** A delivery as the API shows it in listings. */
+export function presentDelivery(delivery: Delivery): DeliveryJson {
+  return {
+    id: delivery.id,
+    event_id: delivery.eventId,
+    event_type: delivery.eventType,
+    run_id: delivery.runId,
+    endpoint: delivery.endpoint,
+    state: delivery.state,
+    attempt_count: delivery.attemptCount,
+    next_attempt_at: timeOrNull(delivery.nextAttemptAt),
+    created_at: isoTime(delivery.createdAt),
+    delivered_at: timeOrNull(delivery.deliveredAt),
+    last: delivery.last && presentResult(delivery.last),
+  };
+}
+
+/** A delivery shown alone, with everything that was tried. */
+export function presentDeliveryWithAttempts(
+  delivery: Delivery,
+  attempts: readonly Attempt[],
+): z.output<typeof deliveryWithAttempts> {
+  return {
+    ...presentDelivery(delivery),
+    attempts: attempts.map((attempt) => ({
+      at: isoTime(attempt.at),
+      ...presentResult(attempt),
+      response: attempt.response,
+    })),
+  };
+}
+
+function presentResult({ status, error, durationMs }: Attempt) {
+  return { status, error, duration_ms: durationMs };
+}
+
+export function presentEndpoint(endpoint: EndpointView): EndpointJson {
+  return {
+    name: endpoint.name,
+    type: endpoint.type,
+    url: endpoint.url,
+    events: patternsInForce(endpoint.events),
+    default: endpoint.default,
+    counts: endpoint.counts,
+  };
+}
+
+/** A page as the API shows it. */
+export function presentPage<Item, Json>(page: Page<Item>, present: (item: Item) => Json) {
+  return { data: page.items.map(present), next_cursor: page.nextCursor };
+}
+
+function timeOrNull(ms: number | null): string | null {
+  return ms === null ? null : isoTime(ms);
+}

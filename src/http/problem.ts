@@ -1,0 +1,75 @@
+import { RunwatchError, type InputIssue } from '../core/errors.ts';
+
+/** Every way in which the API refuses: the code, its status and its title. Codes never change. */
+export const PROBLEMS = {
+  bad_request: { status: 400, title: 'Bad request' },
+  malformed_json: { status: 400, title: 'The body is not JSON' },
+  empty_body: { status: 400, title: 'The body is missing' },
+  unauthorized: { status: 401, title: 'A valid token is needed' },
+  forbidden: { status: 403, title: 'The token lacks the scope' },
+  host_not_allowed: { status: 403, title: 'Not reachable by this host name' },
+  origin_not_allowed: { status: 403, title: 'Not reachable from this web page' },
+  route_not_found: { status: 404, title: 'No such route' },
+  watch_not_found: { status: 404, title: 'No such watch' },
+  delivery_not_found: { status: 404, title: 'No such delivery' },
+  metrics_not_found: { status: 404, title: 'No metrics here' },
+  method_not_allowed: { status: 405, title: 'Method not allowed' },
+  request_timeout: { status: 408, title: 'The request came too slowly' },
+  watch_not_active: { status: 409, title: 'The watch has ended' },
+  body_too_large: { status: 413, title: 'The body is too large' },
+  unsupported_media_type: { status: 415, title: 'The body must be JSON' },
+  invalid_request: { status: 422, title: 'The request is not valid' },
+  invalid_cursor: { status: 422, title: 'The cursor is not valid' },
+  headers_too_large: { status: 431, title: 'The request headers are too large' },
+  internal: { status: 500, title: 'Something went wrong in runwatch' },
+  redis_unavailable: { status: 503, title: 'Redis cannot be reached' },
+  too_many_streams: { status: 503, title: 'Too many event streams are open' },
+  timeout: { status: 503, title: 'The answer took too long' },
+} as const satisfies Record<string, { status: number; title: string }>;
+
+export type ProblemCode = keyof typeof PROBLEMS;
+
+/** An error as the API tells it. Source: RFC 9457, with `code` and `errors` as extensions. */
+export interface Problem {
+  /** A relative reference that identifies the kind of problem; nothing is served there. */
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  code: ProblemCode;
+  errors?: InputIssue[];
+}
+
+export const PROBLEM_TYPE = 'application/problem+json';
+
+export function problem(code: ProblemCode, detail: string, errors?: InputIssue[]): Problem {
+  const { status, title } = PROBLEMS[code];
+  return { type: `/problems/${code}`, title, status, detail, code, ...(errors && { errors }) };
+}
+
+export function isProblemCode(code: string): code is ProblemCode {
+  return Object.hasOwn(PROBLEMS, code);
+}
+
+/** What a handler throws to refuse: the error handler answers it as a problem document. */
+export function refusal(code: ProblemCode, detail: string): RunwatchError {
+  return new RunwatchError(detail, { code });
+}
+
+/** A request whose parts do not have the form that the API asks for. */
+export class InvalidRequest extends RunwatchError {
+  readonly issues: InputIssue[];
+
+  constructor(issues: InputIssue[]) {
+    super(summaryOf(issues), { code: 'invalid_request' });
+    this.issues = issues;
+  }
+}
+
+/** One sentence for those who read only `detail`. */
+export function summaryOf(issues: readonly InputIssue[]): string {
+  const [first, ...others] = issues;
+  if (first === undefined) return 'the request is not valid';
+  const place = first.path === '' ? first.message : `${first.path}: ${first.message}`;
+  return others.length === 0 ? place : `${place} (and ${others.length} more)`;
+}

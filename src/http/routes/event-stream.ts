@@ -1,0 +1,91 @@
+import type { OutgoingHttpHeaders } from 'node:http';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { messageOf } from '../../core/errors.ts';
+import type { HttpLog } from '../access-log.ts';
+import { refusal } from '../problem.ts';
+import { COMMON_PROBLEMS } from '../schemas/common.ts';
+import { streamHeaders, streamQuery } from '../schemas/event.ts';
+import type { EventQuery, EventService, LoggedEvent } from '../services.ts';
+import { EVENT_STREAM_TYPE, sendMessages, type StreamLimits } from '../sse.ts';
+
+/** Each open stream holds a connection and a reader of the event log. */
+const MAX_STREAMS = 100;
+
+interface EventStreamOptions {
+  events: EventService;
+  limits: StreamLimits;
+  log: HttpLog;
+}
+
+const schema = {
+  tags: ['Events'],
+  operationId: 'streamEvents',
+  summary: 'Follow events as they happen',
+  description:
+    'Server-sent events: `id:` is the cursor, `event:` the type, `data:` the event. `Last-Event-ID` or `after` resumes where a reader left off; without either the stream begins now.',
+  querystring: streamQuery,
+  headers: streamHeaders,
+  response: {
+    200: {
+      description: 'Events until one side hangs up.',
+      content: { [EVENT_STREAM_TYPE]: { schema: z.string() } },
+    },
+    ...COMMON_PROBLEMS,
+  },
+};
+
+/** Following events by server-sent events. Streams end when the server closes. */
+export const eventStreamRoute: FastifyPluginAsyncZod<EventStreamOptions> = async (
+  app,
+  { events, limits, log },
+) => {
+  const open = new Set<AbortController>();
+  app.addHook('preClose', async () => {
+    for (const stream of open) stream.abort();
+  });
+
+  // A HEAD request for an endless answer would only hold a connection.
+  const route = { schema, exposeHeadRoute: false };
+  app.get('/events/stream', route, async ({ query, headers }, reply) => {
+    if (open.size >= MAX_STREAMS) {
+      throw refusal('too_many_streams', `this server keeps up to ${MAX_STREAMS} streams open`);
+    }
+    const following = queryOf(query, headers['last-event-id']);
+    await checkCursor(events, following.after);
+
+    const stream = new AbortController();
+    open.add(stream);
+    reply.type(EVENT_STREAM_TYPE).hijack();
+    reply.raw.writeHead(200, reply.getHeaders() as OutgoingHttpHeaders);
+    try {
+      const messages = toMessages(events.follow(following, stream.signal));
+      await sendMessages(reply.raw, messages, stream, limits);
+    } catch (error) {
+      if (!stream.signal.aborted) log.error({ err: error }, `event stream: ${messageOf(error)}`);
+    } finally {
+      open.delete(stream);
+      reply.raw.end();
+    }
+  });
+};
+
+function queryOf(query: z.output<typeof streamQuery>, lastEventId: string | undefined): EventQuery {
+  const { run_id: runId, ...same } = query;
+  return {
+    ...same,
+    ...(runId !== undefined && { runId }),
+    ...(lastEventId !== undefined && { after: lastEventId }),
+  };
+}
+
+/** A bad cursor must be refused before the stream has begun: afterwards there is no status to send. */
+async function checkCursor(events: EventService, after: string | undefined): Promise<void> {
+  if (after !== undefined) await events.list({ after, limit: 1 });
+}
+
+async function* toMessages(events: AsyncIterable<LoggedEvent>): AsyncIterable<string> {
+  for await (const { cursor, event } of events) {
+    yield `id: ${cursor}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
+  }
+}

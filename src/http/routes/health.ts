@@ -1,0 +1,125 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { messageOf } from '../../core/errors.ts';
+import { refusal } from '../problem.ts';
+import { problemAnswer } from '../schemas/common.ts';
+import type { HealthCheck, HealthService } from '../services.ts';
+
+/** The text of the metrics registry; prom-client's registry is one as `{contentType, render}`. */
+export interface Metrics {
+  contentType: string;
+  render(): Promise<string>;
+}
+
+interface HealthOptions {
+  health: HealthService;
+  isDraining: () => boolean;
+  metrics: Metrics | undefined;
+}
+
+const readiness = z
+  .object({
+    status: z.enum(['ready', 'unready']),
+    checks: z.array(
+      z.object({
+        name: z.string(),
+        status: z.enum(['ok', 'degraded', 'failed']),
+        detail: z.string(),
+      }),
+    ),
+  })
+  .meta({ id: 'Readiness' });
+
+const readinessAnswer = (description: string) => ({
+  description,
+  content: {
+    'text/plain': {
+      schema: z.string().meta({ examples: ['ok redis: answers in 1 ms\n'] }),
+    },
+    'application/json': { schema: readiness },
+  },
+});
+
+const open = { tags: ['Health'], security: [] };
+
+const liveSchema = {
+  ...open,
+  operationId: 'livez',
+  summary: 'Does the process answer?',
+  response: { 200: { description: 'It does.', content: { 'text/plain': { schema: z.string() } } } },
+};
+
+const readySchema = {
+  ...open,
+  operationId: 'readyz',
+  summary: 'Can the process do its work?',
+  description: 'One line for each check, or JSON by `?format=json` or `Accept`.',
+  querystring: z.object({ format: z.enum(['text', 'json']).exactOptional() }),
+  response: { 200: readinessAnswer('It can.'), 503: readinessAnswer('It cannot, or is ending.') },
+};
+
+const metricsSchema = {
+  ...open,
+  operationId: 'metrics',
+  summary: 'Metrics for Prometheus',
+  response: {
+    200: {
+      description: 'In the text format of Prometheus.',
+      content: { 'text/plain': { schema: z.string() } },
+    },
+    404: problemAnswer('This process has no metrics.'),
+  },
+};
+
+/** What machines ask about this process. None of it needs a token. */
+export const healthRoutes: FastifyPluginAsyncZod<HealthOptions> = async (
+  app,
+  { health, isDraining, metrics },
+) => {
+  const config = { probe: true };
+
+  app.get('/livez', { schema: liveSchema, config }, async (_request, reply) => {
+    reply.header('cache-control', 'no-store').type('text/plain; charset=utf-8');
+    return 'ok\n';
+  });
+
+  app.get('/readyz', { schema: readySchema, config }, async ({ query, headers }, reply) => {
+    const checks = [...drainingCheck(isDraining()), ...(await checksOf(health))];
+    const isReady = checks.every(({ status }) => status !== 'failed');
+    reply.code(isReady ? 200 : 503).header('cache-control', 'no-store');
+    const format = query.format ?? (acceptsJson(headers.accept) ? 'json' : 'text');
+    if (format === 'json')
+      return { status: isReady ? ('ready' as const) : ('unready' as const), checks };
+    reply.type('text/plain; charset=utf-8');
+    return checks.map(lineOf).join('');
+  });
+
+  app.get('/metrics', { schema: metricsSchema }, async (_request, reply) => {
+    if (metrics === undefined) throw refusal('metrics_not_found', 'metrics are not collected here');
+    reply.header('cache-control', 'no-store').type(metrics.contentType);
+    return await metrics.render();
+  });
+};
+
+function drainingCheck(draining: boolean): HealthCheck[] {
+  return draining
+    ? [{ name: 'process', status: 'failed', detail: 'is ending and takes no new work' }]
+    : [];
+}
+
+/** A check that cannot even be made has failed. */
+async function checksOf(health: HealthService): Promise<HealthCheck[]> {
+  try {
+    return await health.checks();
+  } catch (error) {
+    return [{ name: 'checks', status: 'failed', detail: messageOf(error) }];
+  }
+}
+
+function acceptsJson(accept: string | undefined): boolean {
+  return accept?.includes('application/json') ?? false;
+}
+
+function lineOf({ name, status, detail }: HealthCheck): string {
+  return `${status} ${name}: ${detail.replaceAll(/\s+/g, ' ')}\n`;
+}

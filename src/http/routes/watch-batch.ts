@@ -1,0 +1,60 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { z } from 'zod';
+import type { InputIssue } from '../../core/errors.ts';
+import { presentWatch } from '../present.ts';
+import { summaryOf } from '../problem.ts';
+import { BODY_PROBLEMS, COMMON_PROBLEMS } from '../schemas/common.ts';
+import { batchRequest, batchResults, watchRequest } from '../schemas/watch.ts';
+import type { WatchResult, WatchService } from '../services.ts';
+import { parse } from '../validation.ts';
+import { toWatchRequest } from '../watch-request.ts';
+
+type BatchResult = z.output<typeof batchResults>['results'][number];
+
+const schema = {
+  tags: ['Watches'],
+  operationId: 'registerWatches',
+  summary: 'Watch many runs',
+  description: 'One result for each watch, in order; a bad one spoils no other.',
+  body: batchRequest,
+  response: {
+    200: batchResults.describe('What became of each watch.'),
+    ...BODY_PROBLEMS,
+    ...COMMON_PROBLEMS,
+  },
+};
+
+/** Registering many watches at once. */
+export const watchBatchRoute: FastifyPluginAsyncZod<{ watches: WatchService }> = async (
+  app,
+  { watches },
+) => {
+  app.post('/watches/batch', { schema }, async ({ body }) => {
+    const parsed = body.watches.map((item, index) => parse(watchRequest, item, `watches.${index}`));
+    const good = parsed.flatMap((item) => (item.ok ? [toWatchRequest(item.value)] : []));
+    const outcomes = good.length === 0 ? [] : await watches.register(good);
+    const registered = outcomes.values();
+    const results = parsed.map((item, index) => {
+      const given = givenRunId(body.watches[index]);
+      return item.ok ? presentOutcome(given, registered.next().value) : invalid(given, item.issues);
+    });
+    return { results };
+  });
+};
+
+function presentOutcome(runId: string | null, outcome: WatchResult | undefined): BatchResult {
+  if (outcome === undefined) throw new Error('a registration without a result');
+  if (outcome.kind === 'invalid') return invalid(runId, outcome.issues);
+  const status = outcome.kind === 'created' ? 201 : 200;
+  return { run_id: runId, status, watch: presentWatch(outcome.watch) };
+}
+
+function invalid(runId: string | null, errors: InputIssue[]): BatchResult {
+  const detail = summaryOf(errors);
+  return { run_id: runId, status: 422, error: { code: 'invalid_request', detail, errors } };
+}
+
+function givenRunId(item: unknown): string | null {
+  const { run_id: runId } = (item ?? {}) as { run_id?: unknown };
+  return typeof runId === 'string' ? runId : null;
+}

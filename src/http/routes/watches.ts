@@ -1,0 +1,121 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import type { Watch } from '../../core/watch.ts';
+import { presentPage, presentWatch } from '../present.ts';
+import { InvalidRequest, refusal } from '../problem.ts';
+import { BODY_PROBLEMS, COMMON_PROBLEMS, problemAnswer } from '../schemas/common.ts';
+import {
+  watchKeyQuery,
+  watchPage,
+  watchParams,
+  watchQuery,
+  watchRequest,
+  watchSchema,
+} from '../schemas/watch.ts';
+import type { WatchService } from '../services.ts';
+import { toWatchRequest } from '../watch-request.ts';
+
+const tags = ['Watches'];
+
+const oneWatch = { tags, params: watchParams, querystring: watchKeyQuery };
+const ONE_WATCH_PROBLEMS = { ...COMMON_PROBLEMS, 404: problemAnswer('The run is not watched.') };
+
+const registerSchema = {
+  tags,
+  operationId: 'registerWatch',
+  summary: 'Watch a run',
+  description:
+    'Subscriptions of a run that is already watched are merged, by endpoint name or URL; metadata and timeout are replaced. If the run is already settled, the new subscription is told at once.',
+  body: watchRequest,
+  response: {
+    200: watchSchema,
+    201: watchSchema,
+    ...BODY_PROBLEMS,
+    ...COMMON_PROBLEMS,
+  },
+};
+
+const listSchema = {
+  tags,
+  operationId: 'listWatches',
+  summary: 'List watches, newest first',
+  querystring: watchQuery,
+  response: { 200: watchPage.describe('A page of watches.'), ...COMMON_PROBLEMS },
+};
+
+const readSchema = {
+  ...oneWatch,
+  operationId: 'getWatch',
+  summary: 'Show one watch',
+  response: { 200: watchSchema, ...ONE_WATCH_PROBLEMS },
+};
+
+const unwatchSchema = {
+  ...oneWatch,
+  operationId: 'unwatch',
+  summary: 'Stop watching a run',
+  response: {
+    204: z.undefined().describe('The run is not watched any more.'),
+    ...ONE_WATCH_PROBLEMS,
+  },
+};
+
+const pollSchema = {
+  ...oneWatch,
+  operationId: 'pollWatch',
+  summary: 'Look at a run now',
+  response: {
+    202: z.undefined().describe('The run is looked at as soon as its source takes requests.'),
+    ...ONE_WATCH_PROBLEMS,
+    409: problemAnswer('The watch has ended.'),
+  },
+};
+
+/** Registering, reading and ending watches. */
+export const watchRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = async (
+  app,
+  { watches },
+) => {
+  app.post('/watches', { schema: registerSchema }, async ({ body }, reply) => {
+    const [result] = await watches.register([toWatchRequest(body)]);
+    if (result === undefined) throw new Error('a registration without a result');
+    if (result.kind === 'invalid') throw new InvalidRequest(result.issues);
+    if (result.kind === 'created') reply.code(201).header('location', pathOf(result.watch));
+    return presentWatch(result.watch);
+  });
+
+  app.get('/watches', { schema: listSchema }, async ({ query }) => {
+    const { workflow_id: workflowId, ...same } = query;
+    const page = await watches.list({ ...same, ...(workflowId !== undefined && { workflowId }) });
+    return presentPage(page, presentWatch);
+  });
+
+  app.get('/watches/:run_id', { schema: readSchema }, async ({ params, query }) => {
+    const watch = await watches.get({ runId: params.run_id, ...query });
+    if (watch === null) throw notWatched(params.run_id);
+    return presentWatch(watch);
+  });
+
+  app.delete('/watches/:run_id', { schema: unwatchSchema }, async ({ params, query }, reply) => {
+    const existed = await watches.unwatch({ runId: params.run_id, ...query });
+    if (!existed) throw notWatched(params.run_id);
+    reply.code(204);
+  });
+
+  app.post('/watches/:run_id/poll', { schema: pollSchema }, async ({ params, query }, reply) => {
+    const outcome = await watches.pollNow({ runId: params.run_id, ...query });
+    if (outcome === 'not_found') throw notWatched(params.run_id);
+    if (outcome === 'not_active') {
+      throw refusal('watch_not_active', 'the watch has ended; register the run to watch it again');
+    }
+    reply.code(202);
+  });
+};
+
+function notWatched(runId: string) {
+  return refusal('watch_not_found', `the run ${runId} is not watched`);
+}
+
+function pathOf({ runId, source }: Watch): string {
+  return `/v1/watches/${runId}?source=${encodeURIComponent(source)}`;
+}

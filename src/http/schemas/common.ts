@@ -1,0 +1,125 @@
+import { z } from 'zod';
+import { DURATION_HINT, parseDuration } from '../../core/duration.ts';
+import { PROBLEM_TYPE, PROBLEMS } from '../problem.ts';
+
+/** Listings answer at most this many items a page. */
+const MAX_LIMIT = 200;
+
+export const runId = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/,
+    'expected 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or digit',
+  )
+  .meta({
+    description: 'The id of a Noxus run.',
+    examples: ['5b0f2f5e-8c1f-4a53-9a39-0f6f0a3f7f11'],
+  });
+
+/** Names of sources and endpoints, as the configuration allows them. */
+export const name = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9_-]{0,62}$/i, 'expected a name of up to 63 letters, digits, _ and -');
+
+export const source = name.meta({
+  description: 'The name of a source; absent means `default`, or the only source there is.',
+  examples: ['default'],
+});
+
+const LIMIT_HINT = `expected a whole number from 1 to ${MAX_LIMIT}`;
+
+export const limit = z.coerce
+  .number({ error: LIMIT_HINT })
+  .int(LIMIT_HINT)
+  .min(1, LIMIT_HINT)
+  .max(MAX_LIMIT, LIMIT_HINT)
+  .default(50)
+  .meta({ description: 'Most items of one page.' });
+
+export const cursor = boundedText(512).meta({
+  description: 'The `next_cursor` of the page before.',
+});
+
+/** A text of a query that is looked for as it stands. */
+export function boundedText(length: number) {
+  return z.string().min(1, 'expected a value').max(length, `expected at most ${length} characters`);
+}
+
+/** A duration string within bounds, as milliseconds behind the schema. */
+export function duration(min: string, max: string) {
+  const [least, most] = [parseDuration(min) ?? 0, parseDuration(max) ?? Infinity];
+  return z.string({ error: `expected ${DURATION_HINT}` }).transform((text, context) => {
+    const ms = parseDuration(text);
+    if (ms !== null && ms >= least && ms <= most) return ms;
+    const expected = ms === null ? DURATION_HINT : `a duration from ${min} to ${max}`;
+    context.addIssue({ code: 'custom', message: `expected ${expected}` });
+    return z.NEVER;
+  });
+}
+
+/** A moment in an answer: ISO 8601 UTC with milliseconds. */
+export const time = z
+  .string()
+  .meta({ format: 'date-time', examples: ['2025-05-04T10:00:00.000Z'] });
+
+const issue = z.object({
+  path: z.string().meta({ examples: ['watches.3.run_id'] }),
+  message: z.string(),
+});
+
+export const issues = z
+  .array(issue)
+  .meta({ description: 'What is wrong with the request, by field.' });
+
+const problemSchema = z
+  .object({
+    type: z.string().meta({ format: 'uri-reference', examples: ['/problems/invalid_request'] }),
+    title: z.string(),
+    status: z.number().int(),
+    detail: z.string(),
+    code: z.enum(Object.keys(PROBLEMS) as (keyof typeof PROBLEMS)[]),
+    errors: issues.exactOptional(),
+  })
+  .meta({
+    id: 'Problem',
+    description: 'An error, by RFC 9457. `code` never changes its meaning.',
+    examples: [
+      {
+        type: '/problems/invalid_request',
+        title: 'The request is not valid',
+        status: 422,
+        detail: 'query.limit: expected a whole number from 1 to 200',
+        code: 'invalid_request',
+        errors: [{ path: 'query.limit', message: 'expected a whole number from 1 to 200' }],
+      },
+    ],
+  });
+
+/** An answer that is a problem document, for the `response` of a route. */
+export function problemAnswer(description: string) {
+  return { description, content: { [PROBLEM_TYPE]: { schema: problemSchema } } };
+}
+
+/** The refusals that every route of the API may answer with. */
+export const COMMON_PROBLEMS = {
+  401: problemAnswer('No token, or one that is not known.'),
+  403: problemAnswer('The token lacks the scope, or the host name or web page is not allowed.'),
+  422: problemAnswer('The request does not have the form that is described here.'),
+  500: problemAnswer('Something went wrong in runwatch.'),
+  503: problemAnswer('Redis cannot be reached; `Retry-After` says when to try again.'),
+};
+
+/** The refusals of routes that read a body. */
+export const BODY_PROBLEMS = {
+  400: problemAnswer('The body is missing, or is not JSON.'),
+  413: problemAnswer('The body has more than 1 MiB.'),
+  415: problemAnswer('The body is not sent as JSON.'),
+};
+
+/** A page of a listing, as the API answers it. */
+export function pageOf<Item extends z.ZodType>(item: Item) {
+  return z.object({
+    data: z.array(item),
+    next_cursor: z.string().nullable().meta({ description: 'Null on the last page.' }),
+  });
+}

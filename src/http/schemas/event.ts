@@ -1,0 +1,66 @@
+import { z } from 'zod';
+import { EVENT_TYPES } from '../../core/event.ts';
+import { boundedText, limit, pageOf, runId, time } from './common.ts';
+
+/** What is shown of a run: the snapshot, and nothing else. */
+export const runSnapshot = z
+  .object({
+    id: z.string(),
+    workflow_id: z.string(),
+    group_id: z.string(),
+    workflow_version_id: z.string().nullable(),
+    status: z.string().meta({
+      description:
+        'queued, running, failed, completed, stopped, awaiting_human_feedback, or whatever else Noxus says.',
+    }),
+    progress: z.number(),
+    created_at: time,
+    started_at: time.nullable(),
+    finished_at: time.nullable(),
+    source: z.string().nullable(),
+    user_id: z.string().nullable(),
+    conversation_id: z.string().nullable(),
+    observed_at: time,
+  })
+  .meta({ id: 'Run', description: 'A run as it was last seen.' });
+
+export const troubleSchema = z.object({ code: z.string(), message: z.string(), since: time });
+
+const eventType = z.enum(EVENT_TYPES);
+
+export const eventSchema = z
+  .object({
+    id: z.string(),
+    type: eventType,
+    timestamp: time,
+    data: z.object({
+      run_id: z.string(),
+      run: runSnapshot.nullable(),
+      previous: z.object({ status: z.string(), progress: z.number() }).nullable(),
+      sequence: z.number().int(),
+      detected_at: time,
+      detection_delay_ms: z.number().nullable(),
+      watch: z.object({
+        source: z.string(),
+        metadata: z.record(z.string(), z.string()),
+        registered_at: time,
+      }),
+      error: troubleSchema.exactOptional(),
+    }),
+  })
+  .meta({ id: 'Event', description: 'A change that was observed; the body of a webhook.' });
+
+const after = boundedText(512).meta({
+  description: 'A cursor or the id of an event: only what came later.',
+});
+
+const filters = { run_id: runId.exactOptional(), type: eventType.exactOptional() };
+
+export const eventQuery = z.strictObject({ ...filters, after: after.exactOptional(), limit });
+export const eventPage = pageOf(eventSchema);
+export const streamQuery = z.strictObject({ ...filters, after: after.exactOptional() });
+export const streamHeaders = z.object({
+  'last-event-id': after
+    .meta({ description: 'The `id:` of the last event that was received; wins over `after`.' })
+    .exactOptional(),
+});

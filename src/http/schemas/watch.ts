@@ -1,0 +1,136 @@
+import { z } from 'zod';
+import { PROFILES, WATCH_STATES } from '../../core/watch.ts';
+import {
+  boundedText,
+  cursor,
+  duration,
+  issues,
+  limit,
+  name,
+  pageOf,
+  runId,
+  source,
+  time,
+} from './common.ts';
+import { runSnapshot, troubleSchema } from './event.ts';
+import { webhook } from './webhook.ts';
+
+const MAX_METADATA_ENTRIES = 32;
+const MAX_METADATA_BYTES = 4_096;
+
+/** Most watches that one batch may register. */
+const MAX_BATCH = 1_000;
+
+const metadata = z.record(z.string(), z.string()).superRefine((entries, context) => {
+  const pairs = Object.entries(entries);
+  if (pairs.length > MAX_METADATA_ENTRIES) {
+    context.addIssue({
+      code: 'custom',
+      message: `expected at most ${MAX_METADATA_ENTRIES} strings`,
+    });
+  }
+  if (Buffer.byteLength(pairs.flat().join('')) > MAX_METADATA_BYTES) {
+    context.addIssue({ code: 'custom', message: 'expected at most 4 KiB of names and values' });
+  }
+});
+
+const endpointNames = z
+  .array(name)
+  .min(1, 'expected at least one name; leave it out for the default endpoints')
+  .max(50)
+  .transform((names) => [...new Set(names)]);
+
+export const watchRequest = z
+  .strictObject({
+    run_id: runId,
+    source: source.exactOptional(),
+    endpoints: endpointNames
+      .meta({ description: 'Names of configured endpoints that are told.' })
+      .exactOptional(),
+    webhook: webhook
+      .meta({ description: 'A webhook that is told, besides the endpoints.' })
+      .exactOptional(),
+    metadata: metadata
+      .meta({ description: 'Up to 32 strings, 4 KiB in all; they come with each event.' })
+      .exactOptional(),
+    timeout: duration('1s', '365d')
+      .meta({ description: 'How long to watch, from 1s to 365d.', examples: ['2h'] })
+      .exactOptional(),
+    profile: z.enum(PROFILES).exactOptional(),
+    max_delay: duration('1s', '1d')
+      .meta({ description: 'Longest time between two looks, from 1s to 1d.', examples: ['10s'] })
+      .exactOptional(),
+  })
+  .meta({
+    id: 'WatchRequest',
+    examples: [
+      {
+        run_id: '5b0f2f5e-8c1f-4a53-9a39-0f6f0a3f7f11',
+        endpoints: ['ops'],
+        metadata: { order: '4711' },
+        timeout: '2h',
+      },
+    ],
+  });
+
+/** Items are checked one by one, so that a bad one spoils no other. */
+export const batchRequest = z.strictObject({
+  watches: z
+    .array(z.unknown().meta({ $ref: '#/components/schemas/WatchRequestInput' }))
+    .min(1, 'expected at least one watch')
+    .max(MAX_BATCH, `expected at most ${MAX_BATCH} watches`),
+});
+
+const subscription = z.union([
+  z.object({ endpoint: z.string() }),
+  z.object({ url: z.string(), events: z.array(z.string()) }),
+]);
+
+export const watchSchema = z
+  .object({
+    run_id: z.string(),
+    source: z.string(),
+    state: z.enum(WATCH_STATES),
+    run: runSnapshot.nullable(),
+    metadata: z.record(z.string(), z.string()),
+    subscriptions: z.array(subscription),
+    sequence: z.number().int().meta({ description: 'Number of events so far.' }),
+    polls: z.number().int().meta({ description: 'Number of reads of the run.' }),
+    registered_at: time,
+    last_polled_at: time.nullable(),
+    next_poll_at: time.nullable(),
+    timeout_at: time,
+    error: troubleSchema
+      .nullable()
+      .meta({ description: 'Why nothing can be told of the run, and since when.' }),
+  })
+  .meta({ id: 'Watch', description: 'The interest in one run of one source.' });
+
+export const batchResults = z.object({
+  results: z.array(
+    z.object({
+      run_id: z
+        .string()
+        .nullable()
+        .meta({ description: 'As it was given; null where it was not.' }),
+      status: z.union([z.literal(200), z.literal(201), z.literal(422)]),
+      watch: watchSchema.exactOptional(),
+      error: z
+        .object({ code: z.literal('invalid_request'), detail: z.string(), errors: issues })
+        .exactOptional(),
+    }),
+  ),
+});
+
+export const watchParams = z.strictObject({ run_id: runId });
+export const watchKeyQuery = z.strictObject({ source: source.exactOptional() });
+
+export const watchQuery = z.strictObject({
+  state: z.enum(WATCH_STATES).exactOptional(),
+  status: boundedText(64).meta({ description: 'The status of the run.' }).exactOptional(),
+  source: source.exactOptional(),
+  workflow_id: boundedText(128).exactOptional(),
+  limit,
+  cursor: cursor.exactOptional(),
+});
+export const watchPage = pageOf(watchSchema);

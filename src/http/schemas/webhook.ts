@@ -1,0 +1,89 @@
+import { z } from 'zod';
+import { webhookSecret } from '../../config/schema.ts';
+import { isEventPattern } from '../../core/filter.ts';
+
+const MAX_URL_LENGTH = 2_048;
+const MAX_HEADERS = 20;
+const MAX_HEADER_LENGTH = 1_024;
+
+/** A field name and a field value. Source: RFC 9110, sections 5.1 and 5.5; values are ASCII here. */
+const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/;
+const HEADER_VALUE = /^[\t\x20-\x7e]*$/;
+
+/** Headers that belong to the connection (RFC 9110, section 7.6.1), or that runwatch writes itself. */
+const RESERVED_HEADERS: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'content-type',
+  'expect',
+  'host',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+const webhookUrl = z
+  .string()
+  .max(MAX_URL_LENGTH, `expected at most ${MAX_URL_LENGTH} characters`)
+  .refine(isWebhookUrl, 'expected an http:// or https:// URL without user name and password')
+  .meta({ format: 'uri', examples: ['https://example.com/hooks'] });
+
+const eventPatterns = z
+  .array(
+    z.string().refine(isEventPattern, 'expected an event type, a family such as run.*, or "*"'),
+  )
+  .min(1, 'expected at least one event type; leave it out for those told by default')
+  .max(50)
+  .meta({ examples: [['run.completed', 'run.failed']] });
+
+const headers = z
+  .record(z.string(), z.string())
+  .superRefine((given, context) => {
+    for (const [header, value] of Object.entries(given)) {
+      const message = complaintAbout(header, value);
+      if (message !== null) context.addIssue({ code: 'custom', path: [header], message });
+    }
+    const names = Object.keys(given).map((header) => header.toLowerCase());
+    if (names.length > MAX_HEADERS) {
+      context.addIssue({ code: 'custom', message: `expected at most ${MAX_HEADERS} headers` });
+    }
+    if (new Set(names).size < names.length) {
+      context.addIssue({ code: 'custom', message: 'expected each header once, whatever its case' });
+    }
+  })
+  .meta({ description: 'Sent with each event. Never shown again.' });
+
+/** A webhook that comes with a watch. */
+export const webhook = z.strictObject({
+  url: webhookUrl,
+  secret: webhookSecret
+    .meta({
+      description: 'Signs the events, by the Standard Webhooks specification. Never shown again.',
+      writeOnly: true,
+    })
+    .exactOptional(),
+  events: eventPatterns.exactOptional(),
+  headers: headers.exactOptional(),
+});
+
+function isWebhookUrl(text: string): boolean {
+  if (!/^https?:\/\/[^\s\\]+$/i.test(text) || !URL.canParse(text)) return false;
+  const { username, password } = new URL(text);
+  return username === '' && password === '';
+}
+
+function complaintAbout(header: string, value: string): string | null {
+  const lower = header.toLowerCase();
+  if (!HEADER_NAME.test(header)) return 'expected the name of an HTTP header';
+  if (RESERVED_HEADERS.has(lower) || lower.startsWith('webhook-')) {
+    return 'this header cannot be set: it belongs to the delivery';
+  }
+  return HEADER_VALUE.test(value) && value.length <= MAX_HEADER_LENGTH
+    ? null
+    : `expected up to ${MAX_HEADER_LENGTH} printable ASCII characters`;
+}

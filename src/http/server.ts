@@ -1,0 +1,131 @@
+import { fastifyHelmet } from '@fastify/helmet';
+import { fastify, type FastifyInstance } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { TokenConfig } from '../config/schema.ts';
+import { RunwatchError } from '../core/errors.ts';
+import { accessLog, type HttpLog } from './access-log.ts';
+import { bearerAuth } from './auth.ts';
+import { answerClientError } from './client-error.ts';
+import { answerError, errorHandler } from './error-handler.ts';
+import { hostGuard } from './host-guard.ts';
+import { jsonBody } from './json-body.ts';
+import { notFound } from './not-found.ts';
+import { openapi } from './openapi.ts';
+import { deliveryRoutes } from './routes/deliveries.ts';
+import { endpointRoutes } from './routes/endpoints.ts';
+import { eventStreamRoute } from './routes/event-stream.ts';
+import { eventRoutes } from './routes/events.ts';
+import { healthRoutes, type Metrics } from './routes/health.ts';
+import { watchBatchRoute } from './routes/watch-batch.ts';
+import { watchRoutes } from './routes/watches.ts';
+import type { Services } from './services.ts';
+import type { StreamLimits } from './sse.ts';
+import { validateByZod } from './validation.ts';
+
+/** Limits of one server: bytes, counts and milliseconds. */
+const LIMITS = {
+  bodyBytes: 1_048_576,
+  /** Longer than any path parameter may be, so that those are refused with words. */
+  pathParameterLength: 4_096,
+  connections: 1_024,
+  /** From the first byte of a request to its last. */
+  requestMs: 30_000,
+  headersMs: 10_000,
+  /** From a request to its answer; streams are exempt. */
+  handlerMs: 30_000,
+  /** Above the idle time-outs of common proxies (60 s), so that they hang up first. */
+  keepAliveMs: 72_000,
+};
+
+const STREAM_LIMITS: StreamLimits = { heartbeatMs: 15_000, stallMs: 30_000 };
+
+export interface ServerOptions {
+  services: Services;
+  /** None leaves the API open to this machine: see `host-guard.ts`. */
+  tokens: readonly TokenConfig[];
+  version: string;
+  log: HttpLog;
+  /** Absent where this process collects none. */
+  metrics?: Metrics;
+  isDraining: () => boolean;
+  /** Defaults to a heartbeat every 15 s and 30 s for readers that do not read. */
+  streamLimits?: StreamLimits;
+}
+
+/** The HTTP server with all its routes; it does not listen yet. `close()` ends open streams. */
+export function createServer(options: ServerOptions): FastifyInstance {
+  const app = fastify({
+    bodyLimit: LIMITS.bodyBytes,
+    requestTimeout: LIMITS.requestMs,
+    handlerTimeout: LIMITS.handlerMs,
+    keepAliveTimeout: LIMITS.keepAliveMs,
+    http: { headersTimeout: LIMITS.headersMs },
+    routerOptions: { maxParamLength: LIMITS.pathParameterLength },
+    // What comes while the server closes is still served, and its connection closed after it.
+    return503OnClosing: false,
+    frameworkErrors: (error, request, reply) => void answerError(error, request, reply),
+    clientErrorHandler: answerClientError,
+  });
+  app.server.maxConnections = LIMITS.connections;
+  app.setValidatorCompiler(validateByZod);
+  // Answers are typed by their schemas; checking them again would only turn an oddity into a 500.
+  app.setSerializerCompiler(() => (answer) => JSON.stringify(answer));
+  registerPlugins(app, options);
+  return app;
+}
+
+function registerPlugins(app: FastifyInstance, options: ServerOptions): void {
+  const { services, tokens, log, version, isDraining, metrics } = options;
+  void app.register(errorHandler);
+  void app.register(accessLog, { log });
+  void app.register(fastifyHelmet, {
+    // TLS, where there is any, is a proxy's: it must not be promised from here.
+    strictTransportSecurity: false,
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
+    },
+  });
+  if (tokens.length === 0) void app.register(hostGuard);
+  void app.register(notFound);
+  void app.register(jsonBody);
+  void app.register(openapi, { version });
+  void app.register(healthRoutes, { health: services.health, isDraining, metrics });
+  void app.register(apiRoutes, { ...options, prefix: '/v1' });
+}
+
+/** Everything that needs a token, where tokens are configured. */
+async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<void> {
+  const { services, tokens, log, streamLimits: limits = STREAM_LIMITS } = options;
+  const api = app.withTypeProvider<ZodTypeProvider>();
+  await api.register(bearerAuth, { tokens });
+  api.addHook('onRequest', async (_request, reply) => {
+    reply.header('cache-control', 'no-store');
+  });
+  await api.register(watchRoutes, services);
+  await api.register(watchBatchRoute, services);
+  await api.register(eventRoutes, services);
+  await api.register(eventStreamRoute, { events: services.events, limits, log });
+  await api.register(deliveryRoutes, services);
+  await api.register(endpointRoutes, services);
+}
+
+/**
+ * Begins to listen.
+ * @returns the URL of the server
+ * @throws RunwatchError `port_in_use`
+ */
+export async function listen(
+  app: FastifyInstance,
+  { host, port }: { host: string; port: number },
+): Promise<string> {
+  try {
+    return await app.listen({ host, port });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    throw new RunwatchError(
+      `port ${port} of ${host} is in use by another process; stop that one or choose another port`,
+      { code: 'port_in_use', cause: error },
+    );
+  }
+}

@@ -1,0 +1,57 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+
+/** Source: HTML Living Standard, section 9.2, "Server-sent events". */
+export const EVENT_STREAM_TYPE = 'text/event-stream';
+
+/** Bounds of a stream, in milliseconds. */
+export interface StreamLimits {
+  /** Time between comments that keep an idle connection alive, through proxies too. */
+  heartbeatMs: number;
+  /** How long a reader may leave what was sent unread before it is hung up on. */
+  stallMs: number;
+}
+
+/**
+ * Writes messages as they come until they end, the reader goes, or `stream` is aborted, and then
+ * returns. Nothing is taken from `messages` while the reader has not read what was sent, so that
+ * what is buffered stays within one message and the socket's own bounds.
+ * @param messages whole messages in wire form; must end when `stream` is aborted
+ */
+export async function sendMessages(
+  response: ServerResponse,
+  messages: AsyncIterable<string>,
+  stream: AbortController,
+  { heartbeatMs, stallMs }: StreamLimits,
+): Promise<void> {
+  const hangUp = () => stream.abort();
+  response.once('close', hangUp);
+  // A reader that vanishes is an end like any other; `close` follows.
+  response.on('error', hangUp);
+  const heartbeat = setInterval(() => {
+    if (!response.writableNeedDrain) response.write(': heartbeat\n\n');
+  }, heartbeatMs);
+  try {
+    response.write(': following\n\n');
+    for await (const message of messages) {
+      if (stream.signal.aborted) break;
+      if (!response.write(message)) await drained(response, stream.signal, stallMs);
+    }
+  } finally {
+    clearInterval(heartbeat);
+    response.off('close', hangUp);
+  }
+}
+
+async function drained(
+  response: ServerResponse,
+  signal: AbortSignal,
+  stallMs: number,
+): Promise<void> {
+  const stalled = setTimeout(() => response.destroy(), stallMs);
+  try {
+    await once(response, 'drain', { signal });
+  } finally {
+    clearTimeout(stalled);
+  }
+}

@@ -1,0 +1,123 @@
+import pRetry from 'p-retry';
+import type { Random } from '../core/backoff.ts';
+import { RunwatchError } from '../core/errors.ts';
+import type { FetchOutcome } from '../core/outcome.ts';
+import { isWorthRetrying, outcomeOf } from './answer.ts';
+import { Deadline } from './deadline.ts';
+import { createTransport, type Reply, type TransportOptions } from './transport.ts';
+
+/** Quick retries after the first attempt; whatever lasts longer is for the cadence to deal with. */
+const MAX_RETRIES = 2;
+
+/** The first retry comes after 100–200 ms, the second after twice that. */
+const MIN_RETRY_DELAY_MS = 100;
+
+/** A retry that would have less time than this is not begun: its time-out would hide what happened. */
+const MIN_RETRY_TIME_MS = 100;
+
+/** One request as it went over the wire, for metrics. */
+export interface RequestInfo {
+  /** Null where no answer came. */
+  status: number | null;
+  durationMs: number;
+}
+
+export interface NoxusClientOptions extends TransportOptions {
+  /** The wall clock, milliseconds since the epoch. */
+  now?: () => number;
+  random?: Random;
+  /** Called after every request, also after one that failed; must not throw. */
+  onRequest?: (info: RequestInfo) => void;
+}
+
+export interface NoxusClient {
+  /**
+   * Reads one run: `GET /v1/runs/{run_id}`. One deadline covers everything, quick retries included.
+   * @throws RunwatchError `aborted` when `signal` fires or the client is closed; trouble with Noxus
+   * is never thrown
+   */
+  readRun: (runId: string, options?: { signal?: AbortSignal }) => Promise<FetchOutcome>;
+  /** Gives up what is in flight and closes all connections. */
+  close: () => void;
+}
+
+/** A client of one Noxus source with a connection pool of its own. */
+export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
+  const { apiKey, timeoutMs, now = Date.now, random = Math.random, onRequest } = options;
+  const transport = createTransport(options);
+  const inFlight = new Set<Deadline>();
+  let closed = false;
+
+  const attempt = async (runId: string, deadline: Deadline): Promise<Reply> => {
+    const startedAt = performance.now();
+    const reply = await transport.get(`v1/runs/${encodeURIComponent(runId)}`, deadline);
+    onRequest?.({ status: reply.status, durationMs: performance.now() - startedAt });
+    deadline.throwIfAbandoned();
+    return reply;
+  };
+
+  return {
+    readRun: async (runId, { signal } = {}) => {
+      const deadline = new Deadline(timeoutMs, signal);
+      inFlight.add(deadline);
+      try {
+        if (closed) deadline.abandon();
+        deadline.throwIfAbandoned();
+        let reply = await attempt(runId, deadline);
+        if (isWorthRetrying(reply)) {
+          reply = await retryQuickly(reply, () => attempt(runId, deadline), deadline, random);
+        }
+        return outcomeOf(reply, { runId, apiKey, now: now() });
+      } finally {
+        inFlight.delete(deadline);
+        deadline.release();
+      }
+    },
+    close: () => {
+      closed = true;
+      for (const deadline of inFlight) deadline.abandon();
+      transport.close();
+    },
+  };
+}
+
+/**
+ * Repeats a request whose first reply is worth it, while the deadline leaves room. p-retry comes in
+ * only here, so that the usual case, a first answer that is good, pays nothing for it.
+ * @returns the first good reply, else the last bad one
+ */
+async function retryQuickly(
+  first: Reply,
+  again: () => Promise<Reply>,
+  deadline: Deadline,
+  random: Random,
+): Promise<Reply> {
+  const delayMs = MIN_RETRY_DELAY_MS * (1 + random());
+  const ended = new AbortController();
+  let last = first;
+  const step = async (attemptNumber: number): Promise<void> => {
+    if (attemptNumber > 1) last = await again();
+    if (!isWorthRetrying(last)) return;
+    throw new RunwatchError('worth a retry', { code: 'unavailable', retriable: true });
+  };
+  deadline.onEnd(() => ended.abort());
+  try {
+    await pRetry(step, {
+      retries: MAX_RETRIES,
+      minTimeout: delayMs,
+      factor: 2,
+      signal: ended.signal,
+      shouldRetry: ({ error, retriesConsumed }) =>
+        isRetriable(error) &&
+        deadline.remainingMs >= delayMs * 2 ** retriesConsumed + MIN_RETRY_TIME_MS,
+    });
+  } catch (error) {
+    deadline.throwIfAbandoned();
+    if (!isRetriable(error) && !ended.signal.aborted) throw error;
+  }
+  return last;
+}
+
+function isRetriable(error: unknown): boolean {
+  return error instanceof RunwatchError && error.retriable;
+}

@@ -1,0 +1,126 @@
+import { z } from 'zod';
+import type { Random } from '../core/backoff.ts';
+import { RunwatchError } from '../core/errors.ts';
+import { seededRandom } from './seeded-random.ts';
+
+const MAX_RULES = 10_000;
+
+/** Which requests a rule takes, and how often; the same for every kind of fault. */
+const rule = {
+  /** Only reads of this run; absent: every call of the Noxus API, listings included. */
+  run_id: z.string().min(1).max(128).optional(),
+  /** How many requests it spoils before it is used up; absent: until cleared. */
+  count: z.int().min(1).max(1_000_000).optional(),
+  /** The chance that it spoils a request which it matches; absent: every one. */
+  probability: z.number().gt(0).max(1).optional(),
+  /** Makes the dice of `probability` repeatable. */
+  seed: z.int().min(0).max(0xffff_ffff).optional(),
+};
+
+const milliseconds = z.int().min(0).max(3_600_000);
+
+/** Everything that may go wrong between Noxus and us. */
+export const faultSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('status'),
+    status: z.int().min(400).max(599),
+    /** Seconds to ask the client to wait for; absent: no `Retry-After`. */
+    retry_after: z.int().min(0).max(1_000_000).optional(),
+    retry_after_form: z.enum(['seconds', 'date']).default('seconds'),
+    ...rule,
+  }),
+  /** The right answer, `ms` late. */
+  z.strictObject({ kind: z.literal('stall'), ms: milliseconds, ...rule }),
+  /** The right answer, headers at once and the body spread over `ms`: an idle time-out never fires. */
+  z.strictObject({ kind: z.literal('drip'), ms: milliseconds, ...rule }),
+  /** The connection is reset before anything is answered. */
+  z.strictObject({ kind: z.literal('reset'), ...rule }),
+  /** 200 with the HTML page of some proxy. */
+  z.strictObject({ kind: z.literal('html'), ...rule }),
+  /** 200, well framed, with the first half of the right answer. */
+  z.strictObject({ kind: z.literal('truncated'), ...rule }),
+  /** 200 with a body without end that says nowhere how long it is. */
+  z.strictObject({
+    kind: z.literal('oversize'),
+    bytes: z.int().min(1).max(268_435_456).default(2_097_152),
+    ...rule,
+  }),
+  /** 200, said to be JSON, with bytes that are neither JSON nor UTF-8. */
+  z.strictObject({ kind: z.literal('garbage'), ...rule }),
+  /** 200 with a run that nobody asked for. */
+  z.strictObject({ kind: z.literal('other_run'), ...rule }),
+]);
+
+export type Fault = z.output<typeof faultSchema>;
+export type FaultInput = z.input<typeof faultSchema>;
+
+interface ActiveFault {
+  fault: Fault;
+  left: number;
+  random: Random;
+}
+
+/** The faults in force. A rule for one run goes before rules for all; older rules before newer. */
+export class FaultTable {
+  readonly #byRun = new Map<string, ActiveFault[]>();
+  #forAll: ActiveFault[] = [];
+  #size = 0;
+
+  /** The number of rules in force. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** @throws RunwatchError `too_many_faults` */
+  add(input: FaultInput): Fault {
+    if (this.#size >= MAX_RULES) {
+      throw new RunwatchError(`at most ${MAX_RULES} faults`, { code: 'too_many_faults' });
+    }
+    const fault = faultSchema.parse(input);
+    const active = {
+      fault,
+      left: fault.count ?? Infinity,
+      random: seededRandom(fault.seed ?? 0),
+    };
+    this.#rulesFor(fault.run_id).push(active);
+    this.#size += 1;
+    return fault;
+  }
+
+  clear(): void {
+    this.#byRun.clear();
+    this.#forAll = [];
+    this.#size = 0;
+  }
+
+  /** The fault that spoils this request, used up by one; `runId` is null for listings. */
+  take(runId: string | null): Fault | null {
+    if (this.#size === 0) return null;
+    const own = runId === null ? undefined : this.#byRun.get(runId);
+    return (own && this.#takeFrom(own)) ?? this.#takeFrom(this.#forAll);
+  }
+
+  #rulesFor(runId: string | undefined): ActiveFault[] {
+    if (runId === undefined) return this.#forAll;
+    const rules = this.#byRun.get(runId) ?? [];
+    this.#byRun.set(runId, rules);
+    return rules;
+  }
+
+  #takeFrom(rules: ActiveFault[]): Fault | null {
+    const index = rules.findIndex(({ fault, random }) => random() < (fault.probability ?? 1));
+    const active = rules[index];
+    if (active === undefined) return null;
+    active.left -= 1;
+    if (active.left === 0) {
+      rules.splice(index, 1);
+      this.#size -= 1;
+      this.#forget(active.fault.run_id, rules);
+    }
+    return active.fault;
+  }
+
+  #forget(runId: string | undefined, rules: ActiveFault[]): void {
+    if (runId !== undefined && rules.length === 0) this.#byRun.delete(runId);
+  }
+}

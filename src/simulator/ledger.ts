@@ -1,0 +1,142 @@
+import { RunwatchError } from '../core/errors.ts';
+
+const MAX_TIMES = 1_000_000;
+const MAX_TIMES_PER_RUN = 1_000;
+const MAX_RUNS = 250_000;
+
+/** What is known of the reads of one run. Times are milliseconds since the epoch. */
+export interface RunRequests {
+  count: number;
+  /** When the reads arrived, oldest first; the last thousand. */
+  times: readonly number[];
+  inFlight: number;
+  /** The most reads of this run that were ever under way at once. */
+  maxInFlight: number;
+}
+
+interface RunEntry extends RunRequests {
+  times: number[];
+}
+
+/** Notes that one request has been answered, or that its client has gone; more calls do nothing. */
+export type Leave = () => void;
+
+/**
+ * The book of all calls of the simulated Noxus API: what a client really asked, seen from the other
+ * side. It holds the times of the last million requests and the reads of 250,000 runs; what is
+ * beyond that is in the totals only.
+ */
+export class Ledger {
+  readonly #runs = new Map<string, RunEntry>();
+  readonly #statuses = new Map<number, number>();
+  #times: number[] = [];
+  #forgottenUntil = -Infinity;
+  #total = 0;
+  #inFlight = 0;
+  #maxInFlight = 0;
+  #maxInFlightPerRun = 0;
+
+  get total(): number {
+    return this.#total;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  get maxInFlight(): number {
+    return this.#maxInFlight;
+  }
+
+  /** The most reads of any one run that were ever under way at once. */
+  get maxInFlightPerRun(): number {
+    return this.#maxInFlightPerRun;
+  }
+
+  /** How many answers had which status; requests that were reset have none. */
+  get statuses(): Record<string, number> {
+    return Object.fromEntries(this.#statuses);
+  }
+
+  /** The runs that were asked for, whether they exist or not. */
+  get runIds(): string[] {
+    return [...this.#runs.keys()];
+  }
+
+  run(id: string): RunRequests {
+    return this.#runs.get(id) ?? { count: 0, times: [], inFlight: 0, maxInFlight: 0 };
+  }
+
+  /**
+   * The number of requests that arrived in [from, to).
+   * @throws RunwatchError `window_forgotten` when the window begins before the oldest time still held
+   */
+  requestsBetween(from: number, to: number): number {
+    if (from <= this.#forgottenUntil) {
+      throw new RunwatchError('the ledger no longer holds all of this window', {
+        code: 'window_forgotten',
+      });
+    }
+    return this.#times.reduce((count, time) => (time >= from && time < to ? count + 1 : count), 0);
+  }
+
+  /** Notes a request; `runId` is null for everything but the read of a run. */
+  enter(runId: string | null, now: number): Leave {
+    this.#total += 1;
+    this.#remember(now);
+    this.#inFlight += 1;
+    this.#maxInFlight = Math.max(this.#maxInFlight, this.#inFlight);
+    const entry = runId === null ? undefined : this.#entryOf(runId);
+    if (entry !== undefined) this.#enterRun(entry, now);
+    let left = false;
+    return () => {
+      if (left) return;
+      left = true;
+      this.#inFlight -= 1;
+      if (entry !== undefined) entry.inFlight -= 1;
+    };
+  }
+
+  answered(status: number): void {
+    this.#statuses.set(status, (this.#statuses.get(status) ?? 0) + 1);
+  }
+
+  /** Forgets what was, but not what is under way. */
+  reset(): void {
+    for (const [id, entry] of this.#runs) {
+      if (entry.inFlight === 0) this.#runs.delete(id);
+      Object.assign(entry, { count: 0, times: [], maxInFlight: entry.inFlight });
+    }
+    this.#statuses.clear();
+    this.#times = [];
+    this.#forgottenUntil = -Infinity;
+    this.#total = 0;
+    this.#maxInFlight = this.#inFlight;
+    this.#maxInFlightPerRun = Math.max(0, ...[...this.#runs.values()].map((run) => run.inFlight));
+  }
+
+  #enterRun(entry: RunEntry, now: number): void {
+    entry.count += 1;
+    entry.inFlight += 1;
+    entry.maxInFlight = Math.max(entry.maxInFlight, entry.inFlight);
+    this.#maxInFlightPerRun = Math.max(this.#maxInFlightPerRun, entry.inFlight);
+    if (entry.times.length === MAX_TIMES_PER_RUN) entry.times.shift();
+    entry.times.push(now);
+  }
+
+  #remember(now: number): void {
+    this.#times.push(now);
+    if (this.#times.length <= MAX_TIMES) return;
+    // Half at once, so that the cost of moving the rest is spread over many requests.
+    const forgotten = this.#times.splice(0, MAX_TIMES / 2);
+    this.#forgottenUntil = forgotten.at(-1) ?? this.#forgottenUntil;
+  }
+
+  #entryOf(runId: string): RunEntry | undefined {
+    const known = this.#runs.get(runId);
+    if (known !== undefined || this.#runs.size >= MAX_RUNS) return known;
+    const entry = { count: 0, times: [], inFlight: 0, maxInFlight: 0 };
+    this.#runs.set(runId, entry);
+    return entry;
+  }
+}

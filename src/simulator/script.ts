@@ -1,0 +1,152 @@
+import { isTerminalStatus } from '../core/run.ts';
+import type { ScriptInput } from './script-schema.ts';
+import { DEFAULT_PRIVATE_BYTES, publicRun, type PublicRun } from './wire-run.ts';
+
+interface Step {
+  after_ms: number;
+  status: string;
+  progress: number;
+}
+
+/** A scripted run with nothing left open: the steps in order, the first at 0 ms. */
+export interface RunScript {
+  id: string;
+  workflow_id: string;
+  created_at: string;
+  steps: readonly [Step, ...Step[]];
+  starts: 'at_once' | 'when_read';
+  visible_after_ms: number;
+  /** Infinity where it is never deleted. */
+  deleted_after_ms: number;
+  rejected: boolean;
+  timestamps: 'utc' | 'naive';
+  private_bytes: number;
+}
+
+/** What is there to be read of a run at some moment. */
+export type RunAnswer =
+  { kind: 'run'; run: PublicRun } | { kind: 'not_found' } | { kind: 'rejected' };
+
+interface ScriptContext {
+  now: number;
+  /** How many times as fast as written the script plays. */
+  speed: number;
+  newId: () => string;
+  /** The workflow of runs that name none. */
+  workflowId: string;
+}
+
+/** Fills in what a script leaves open, and plays it at `speed`. */
+export function completeScript(input: ScriptInput, context: ScriptContext): RunScript {
+  const scaled = (ms: number) => Math.round(ms / context.speed);
+  const createdAt = input.created_at ?? context.now - (input.age_ms ?? 0);
+  return {
+    id: input.id ?? context.newId(),
+    workflow_id: input.workflow_id ?? context.workflowId,
+    created_at: new Date(createdAt).toISOString(),
+    steps: completeSteps(input.steps ?? [], scaled),
+    starts: input.starts ?? 'at_once',
+    visible_after_ms: scaled(input.visible_after_ms ?? 0),
+    deleted_after_ms: scaled(input.deleted_after_ms ?? Infinity),
+    rejected: input.rejected ?? false,
+    timestamps: input.timestamps ?? 'utc',
+    private_bytes: input.private_bytes ?? DEFAULT_PRIVATE_BYTES,
+  };
+}
+
+function completeSteps(
+  steps: NonNullable<ScriptInput['steps']>,
+  scaled: (ms: number) => number,
+): [Step, ...Step[]] {
+  const first: Step = { after_ms: 0, status: 'queued', progress: 0 };
+  const complete: [Step, ...Step[]] = [first];
+  let last = first;
+  for (const step of [...steps].sort((a, b) => a.after_ms - b.after_ms)) {
+    last = {
+      after_ms: scaled(step.after_ms),
+      status: step.status ?? last.status,
+      progress: step.progress ?? last.progress,
+    };
+    complete.push(last);
+  }
+  return complete;
+}
+
+/**
+ * What Noxus would say of the run.
+ * @param elapsedMs milliseconds since `created_at`; before that the run is not there
+ */
+export function runAt(script: RunScript, elapsedMs: number): RunAnswer {
+  if (script.rejected) return { kind: 'rejected' };
+  const visible = elapsedMs >= script.visible_after_ms && elapsedMs < script.deleted_after_ms;
+  if (!visible) return { kind: 'not_found' };
+  const { status, progress, since } = stateAt(script, elapsedMs);
+  const started = script.steps.find((step) => step.status !== 'queued');
+  const run = publicRun(script, {
+    status,
+    progress,
+    startedAfterMs: started && started.after_ms <= elapsedMs ? started.after_ms : null,
+    finishedAfterMs: isTerminalStatus(status) ? since : null,
+  });
+  return { kind: 'run', run };
+}
+
+function stateAt({ steps }: RunScript, elapsedMs: number) {
+  const index = Math.max(
+    0,
+    steps.findLastIndex((step) => step.after_ms <= elapsedMs),
+  );
+  const step = steps[index] ?? steps[0];
+  const next = steps[index + 1];
+  const since = enteredAt(steps, index, step.status);
+  if (next === undefined || step.status !== 'running') {
+    return { status: step.status, progress: step.progress, since };
+  }
+  const share = (elapsedMs - step.after_ms) / (next.after_ms - step.after_ms);
+  const progress = step.progress + Math.trunc((next.progress - step.progress) * share);
+  return { status: step.status, progress, since };
+}
+
+/** When the status that holds at a step began: steps may move the progress alone. */
+function enteredAt(steps: readonly Step[], index: number, status: string): number {
+  const before = steps.slice(0, index).findLastIndex((step) => step.status !== status);
+  return steps[before + 1]?.after_ms ?? 0;
+}
+
+/** The script after somebody took the run over by hand: the rest of it no longer plays. */
+export function withStatus(
+  script: RunScript,
+  elapsedMs: number,
+  change: { status: string; progress?: number | undefined },
+): RunScript {
+  const [first, ...later] = script.steps;
+  const played = later.filter((step) => step.after_ms <= elapsedMs);
+  const step = {
+    after_ms: Math.max(0, elapsedMs),
+    status: change.status,
+    progress: change.progress ?? stateAt(script, elapsedMs).progress,
+  };
+  return {
+    ...script,
+    steps: [first, ...played, step],
+    deleted_after_ms: script.deleted_after_ms <= elapsedMs ? script.deleted_after_ms : Infinity,
+    starts: 'at_once',
+  };
+}
+
+/** The script as it plays when its run stood still in its first state for a while. */
+export function postponed(script: RunScript, byMs: number): RunScript {
+  const [first, ...later] = script.steps;
+  const moved = later.map(({ after_ms, status, progress }) => ({
+    after_ms: after_ms + byMs,
+    status,
+    progress,
+  }));
+  return {
+    ...script,
+    steps: [first, ...moved],
+    starts: 'at_once',
+    visible_after_ms: script.visible_after_ms === 0 ? 0 : script.visible_after_ms + byMs,
+    deleted_after_ms: script.deleted_after_ms + byMs,
+  };
+}

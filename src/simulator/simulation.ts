@@ -1,0 +1,24 @@
+import type { FaultTable } from './fault.ts';
+import type { Ledger } from './ledger.ts';
+import type { RunRegistry } from './run-registry.ts';
+import type { ScriptInput } from './script-schema.ts';
+import type { RunScript } from './script.ts';
+
+/** What the handlers of one simulator share. */
+export interface Simulation {
+  apiKey: string;
+  now: () => number;
+  runs: RunRegistry;
+  faults: FaultTable;
+  ledger: Ledger;
+}
+
+/**
+ * Adds a run together with the faults that its script brings along.
+ * @throws RunwatchError `run_exists`, `too_many_runs`, `too_many_faults`
+ */
+export function addRun({ runs, faults }: Simulation, input: ScriptInput): RunScript {
+  const script = runs.add(input);
+  for (const fault of input.faults ?? []) faults.add({ ...fault, run_id: script.id });
+  return script;
+}

@@ -1,0 +1,80 @@
+/**
+ * Stands in every private field of every simulated run, and in the bodies of some faults. Where it
+ * turns up behind the Noxus client, private data has leaked.
+ */
+export const PRIVATE_CANARY = 'CANARY-this-is-private-run-data-and-must-never-leave-the-client';
+
+export const DEFAULT_PRIVATE_BYTES = 2_048;
+
+/** One simulator is one workspace, which Noxus calls a group. */
+const GROUP_ID = '6a0d3c52-8f1e-4b7a-9c2d-51e7f0a94b30';
+
+/** `RunNoIO` of Noxus's OpenAPI document, without the fields that hold private data. */
+export interface PublicRun {
+  id: string;
+  group_id: string;
+  workflow_id: string;
+  workflow_version_id: string | null;
+  single_node_id: string | null;
+  status: string;
+  progress: number;
+  created_at: string;
+  started_at: string | null;
+  finished_at: string | null;
+  source: string | null;
+  user_id: string | null;
+  conversation_id: string | null;
+  api_key_id: string | null;
+}
+
+interface RunIdentity {
+  id: string;
+  workflow_id: string;
+  created_at: string;
+  timestamps: 'utc' | 'naive';
+}
+
+interface RunState {
+  status: string;
+  progress: number;
+  startedAfterMs: number | null;
+  finishedAfterMs: number | null;
+}
+
+export function publicRun(identity: RunIdentity, state: RunState): PublicRun {
+  const createdAt = Date.parse(identity.created_at);
+  const time = (afterMs: number | null) =>
+    afterMs === null ? null : wireTime(createdAt + afterMs, identity.timestamps);
+  return {
+    id: identity.id,
+    group_id: GROUP_ID,
+    workflow_id: identity.workflow_id,
+    workflow_version_id: null,
+    single_node_id: null,
+    status: state.status,
+    progress: state.progress,
+    created_at: wireTime(createdAt, identity.timestamps),
+    started_at: time(state.startedAfterMs),
+    finished_at: time(state.finishedAfterMs),
+    source: 'api',
+    user_id: null,
+    conversation_id: null,
+    api_key_id: null,
+  };
+}
+
+/** The fields of a run that are nobody's business, about `bytes` long, all with the canary. */
+export function privatePart(bytes: number): Record<string, unknown> {
+  const filler = 'x'.repeat(Math.ceil(bytes / 2));
+  return {
+    input: { prompt: PRIVATE_CANARY, document: filler },
+    node_ids: [`node-${PRIVATE_CANARY}`],
+    definitions: { nodes: [{ name: 'summarise', config: { text: PRIVATE_CANARY, filler } }] },
+    meta: { note: PRIVATE_CANARY },
+  };
+}
+
+function wireTime(ms: number, form: 'utc' | 'naive'): string {
+  const text = new Date(ms).toISOString();
+  return form === 'utc' ? text : text.replace('Z', '000');
+}

@@ -1,0 +1,223 @@
+import { RunwatchError } from '../../src/core/errors.ts';
+import type { Delivery } from '../../src/core/delivery.ts';
+import type { RunwatchEvent } from '../../src/core/event.ts';
+import type { Watch } from '../../src/core/watch.ts';
+import type {
+  DeliveryQuery,
+  EndpointView,
+  EventQuery,
+  HealthCheck,
+  LoggedEvent,
+  Services,
+  WatchQuery,
+  WatchRequest,
+} from '../../src/http/services.ts';
+
+/** What a test sees of the services: what they were asked, and what they answer with. */
+export interface FakeServices extends Services {
+  calls: { registered: WatchRequest[]; watchQueries: WatchQuery[]; deliveryQueries: DeliveryQuery[] };
+  /** Watches by run id. */
+  store: Map<string, Watch>;
+  log: LoggedEvent[];
+  checks: HealthCheck[];
+  append(event: RunwatchEvent): void;
+  /** Streams that are being followed. */
+  followers: number;
+  endpointViews: EndpointView[];
+  storedDeliveries: Delivery[];
+}
+
+const NOW = Date.parse('2025-05-04T10:00:00.000Z');
+
+export function aWatch(changes: Partial<Watch> = {}): Watch {
+  return {
+    source: 'default',
+    runId: 'run-1',
+    state: 'active',
+    run: null,
+    metadata: {},
+    subscriptions: [],
+    sequence: 0,
+    polls: 0,
+    profile: 'normal',
+    maxDelayMs: null,
+    registeredAt: NOW,
+    lastPolledAt: null,
+    nextPollAt: NOW,
+    timeoutAt: NOW + 60_000,
+    endedAt: null,
+    trouble: null,
+    unreachable: false,
+    missing: null,
+    unknownStatuses: [],
+    notice: null,
+    cadence: { intervalMs: 1_000, failures: 0 },
+    ...changes,
+  };
+}
+
+export function anEvent(sequence: number, changes: Partial<RunwatchEvent> = {}): RunwatchEvent {
+  const at = new Date(NOW).toISOString();
+  return {
+    id: `evt_${sequence}`,
+    type: 'run.completed',
+    timestamp: at,
+    data: {
+      run_id: 'run-1',
+      run: null,
+      previous: null,
+      sequence,
+      detected_at: at,
+      detection_delay_ms: null,
+      watch: { source: 'default', metadata: {}, registered_at: at },
+    },
+    ...changes,
+  };
+}
+
+export function aDelivery(changes: Partial<Delivery> = {}): Delivery {
+  return {
+    id: 'dlv_1',
+    eventId: 'evt_1',
+    eventType: 'run.completed',
+    source: 'default',
+    runId: 'run-1',
+    endpoint: 'ops',
+    state: 'delivered',
+    attemptCount: 1,
+    nextAttemptAt: null,
+    createdAt: NOW,
+    deliveredAt: NOW,
+    last: {
+      at: NOW,
+      status: 200,
+      error: null,
+      durationMs: 12,
+      response: 'thanks',
+    },
+    ...changes,
+  };
+}
+
+/** Services in memory, as small as the HTTP API needs them. A run id of `nope…` is refused. */
+export function fakeServices(): FakeServices {
+  const arrivals = new EventTarget();
+  const fake: FakeServices = {
+    calls: { registered: [], watchQueries: [], deliveryQueries: [] },
+    store: new Map(),
+    log: [],
+    checks: [{ name: 'redis', status: 'ok', detail: 'answers' }],
+    followers: 0,
+    endpointViews: [],
+    storedDeliveries: [],
+    append(event) {
+      fake.log.push({ cursor: `c${fake.log.length + 1}`, event });
+      arrivals.dispatchEvent(new Event('append'));
+    },
+    watches: {
+      async register(requests) {
+        fake.calls.registered.push(...requests);
+        return requests.map((request) => registerOne(fake, request));
+      },
+      async get({ runId }) {
+        return fake.store.get(runId) ?? null;
+      },
+      async list(query) {
+        fake.calls.watchQueries.push(query);
+        refuseBadCursor(query.cursor);
+        return { items: [...fake.store.values()], nextCursor: null };
+      },
+      async unwatch({ runId }) {
+        return fake.store.delete(runId);
+      },
+      async pollNow({ runId }) {
+        const watch = fake.store.get(runId);
+        if (watch === undefined) return 'not_found';
+        return watch.state === 'active' ? 'scheduled' : 'not_active';
+      },
+    },
+    events: {
+      async list({ after, limit }) {
+        refuseBadCursor(after);
+        const items = fake.log.slice(startOf(after), startOf(after) + limit);
+        return { items, nextCursor: items.at(-1)?.cursor ?? null };
+      },
+      follow: (query, signal) => follow(fake, arrivals, query, signal),
+    },
+    deliveries: {
+      async list(query) {
+        fake.calls.deliveryQueries.push(query);
+        refuseBadCursor(query.cursor);
+        return { items: fake.storedDeliveries, nextCursor: null };
+      },
+      async get(id) {
+        const delivery = fake.storedDeliveries.find((one) => one.id === id);
+        if (delivery === undefined) return null;
+        return { delivery, attempts: delivery.last === null ? [] : [delivery.last] };
+      },
+    },
+    endpoints: {
+      async list() {
+        return fake.endpointViews;
+      },
+    },
+    health: {
+      async checks() {
+        return fake.checks;
+      },
+    },
+  };
+  return fake;
+}
+
+function registerOne(fake: FakeServices, request: WatchRequest) {
+  if (request.runId.startsWith('nope')) {
+    return { kind: 'invalid' as const, issues: [{ path: 'source', message: 'no such source' }] };
+  }
+  const existing = fake.store.get(request.runId);
+  const watch = aWatch({ runId: request.runId, metadata: request.metadata ?? {} });
+  fake.store.set(request.runId, watch);
+  return { kind: existing === undefined ? ('created' as const) : ('merged' as const), watch };
+}
+
+function refuseBadCursor(cursor: string | undefined): void {
+  if (cursor === undefined || /^c\d+$/.test(cursor)) return;
+  throw new RunwatchError('this is not a cursor of this server', { code: 'invalid_cursor' });
+}
+
+function startOf(after: string | undefined): number {
+  return after === undefined ? 0 : Number(after.slice(1));
+}
+
+async function* follow(
+  fake: FakeServices,
+  arrivals: EventTarget,
+  query: EventQuery,
+  signal: AbortSignal,
+): AsyncIterable<LoggedEvent> {
+  let next = query.after === undefined ? fake.log.length : startOf(query.after);
+  fake.followers += 1;
+  try {
+    while (!signal.aborted) {
+      const logged = fake.log[next];
+      if (logged === undefined) {
+        await arrival(arrivals, signal);
+        continue;
+      }
+      next += 1;
+      const { type, data } = logged.event;
+      const isWanted =
+        (query.type ?? type) === type && (query.runId ?? data.run_id) === data.run_id;
+      if (isWanted) yield logged;
+    }
+  } finally {
+    fake.followers -= 1;
+  }
+}
+
+function arrival(arrivals: EventTarget, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    arrivals.addEventListener('append', () => resolve(), { once: true });
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,48 @@
+import { createServer, listen, type ServerOptions } from '../../src/http/server.ts';
+import { fakeServices, type FakeServices } from './fake-services.ts';
+
+interface LogLine {
+  level: 'debug' | 'info' | 'error';
+  fields: Record<string, unknown>;
+  message: string;
+}
+
+/** A listening HTTP API over services in memory. */
+export interface TestServer {
+  url: string;
+  services: FakeServices;
+  lines: LogLine[];
+  fetch(path: string, init?: RequestInit): Promise<Response>;
+  post(path: string, body: unknown): Promise<Response>;
+  close(): Promise<void>;
+}
+
+export async function startServer(options: Partial<ServerOptions> = {}): Promise<TestServer> {
+  const services = fakeServices();
+  const lines: LogLine[] = [];
+  const keep = (level: LogLine['level']) => (fields: object, message: string) => {
+    lines.push({ level, fields: { ...fields }, message });
+  };
+  const app = createServer({
+    services,
+    tokens: [],
+    version: '1.2.3',
+    log: { debug: keep('debug'), info: keep('info'), error: keep('error') },
+    isDraining: () => false,
+    ...options,
+  });
+  const url = await listen(app, { host: '127.0.0.1', port: 0 });
+  return {
+    url,
+    services,
+    lines,
+    fetch: (path, init) => fetch(`${url}${path}`, init),
+    post: (path, body) =>
+      fetch(`${url}${path}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      }),
+    close: () => app.close(),
+  };
+}

@@ -1,0 +1,46 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+const POLL_MS = 5;
+
+interface WaitForOptions {
+  /** Default 10 seconds. */
+  timeoutMs?: number;
+  /** What is waited for; a function is called on failure, so that it can tell how things stand. */
+  describe?: string | (() => string);
+}
+
+/**
+ * Waits until a condition gives something, and returns it. A condition that throws is not met yet:
+ * expectations can be waited for.
+ */
+export async function waitFor<T>(
+  condition: () => T | false | null | undefined | Promise<T | false | null | undefined>,
+  { timeoutMs = 10_000, describe = 'the condition' }: WaitForOptions = {},
+): Promise<T> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const tried = await attempt(condition);
+    if (tried.met) return tried.value;
+    if (Date.now() >= deadline) {
+      const what = typeof describe === 'function' ? describe() : describe;
+      const why = tried.error instanceof Error ? `: ${tried.error.message}` : '';
+      throw new Error(`waited ${timeoutMs} ms in vain for ${what}${why}`, { cause: tried.error });
+    }
+    await sleep(POLL_MS);
+  }
+}
+
+type Attempt<T> = { met: true; value: T } | { met: false; error: unknown };
+
+async function attempt<T>(
+  condition: () => T | false | null | undefined | Promise<T | false | null | undefined>,
+): Promise<Attempt<T>> {
+  try {
+    const value = await condition();
+    return value === false || value === null || value === undefined
+      ? { met: false, error: undefined }
+      : { met: true, value };
+  } catch (error) {
+    return { met: false, error };
+  }
+}
