@@ -45,10 +45,16 @@ export interface Registered {
   added: Subscription[];
 }
 
+/** What a new watch has where its registration says nothing. Durations in ms. */
+export interface RegisterDefaults {
+  timeoutMs: number;
+  minIntervalMs: number;
+  profile: Profile;
+}
+
 interface RegisterContext {
   now: number;
-  defaultTimeoutMs: number;
-  minIntervalMs: number;
+  defaults: RegisterDefaults;
 }
 
 /** What a watch becomes by a registration. A watch that still stands takes the subscriptions in. */
@@ -68,7 +74,11 @@ export function register(
     : { ...merge(existing, request, context.now), kind: 'merged' };
 }
 
-function newWatch(request: Registration, sequence: number, context: RegisterContext): Watch {
+function newWatch(
+  request: Registration,
+  sequence: number,
+  { now, defaults }: RegisterContext,
+): Watch {
   return {
     source: request.source,
     runId: request.runId,
@@ -78,19 +88,19 @@ function newWatch(request: Registration, sequence: number, context: RegisterCont
     subscriptions: request.subscriptions,
     sequence,
     polls: 0,
-    profile: request.profile ?? 'normal',
+    profile: request.profile ?? defaults.profile,
     maxDelayMs: request.maxDelayMs ?? null,
-    registeredAt: context.now,
+    registeredAt: now,
     lastPolledAt: null,
-    nextPollAt: context.now,
-    timeoutAt: context.now + (request.timeoutMs ?? context.defaultTimeoutMs),
+    nextPollAt: now,
+    timeoutAt: now + (request.timeoutMs ?? defaults.timeoutMs),
     endedAt: null,
     trouble: null,
     unreachable: false,
     missing: null,
     unknownStatuses: [],
     notice: null,
-    cadence: { intervalMs: context.minIntervalMs, failures: 0 },
+    cadence: { intervalMs: defaults.minIntervalMs, failures: 0 },
   };
 }
 

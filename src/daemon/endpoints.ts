@@ -1,28 +1,28 @@
-import type { Config, EndpointConfig } from '../config/schema.ts';
+import type { Config } from '../config/schema.ts';
 
 /** The name of the endpoint that is there when none is configured. */
 const FALLBACK = 'log';
 
 /** The configured endpoints, and who is told when a watch names nobody. */
 export interface Endpoints {
+  all: Config['endpoints'];
   names: string[];
   defaults: string[];
-  get(name: string): EndpointConfig | undefined;
   /** Event patterns of an endpoint; undefined stands for the types told by default. */
   filterOf(name: string): readonly string[] | undefined;
 }
 
 export function createEndpoints(configured: Config['endpoints']): Endpoints {
-  const all = new Map(Object.entries(configured));
-  if (all.size === 0) {
-    all.set(FALLBACK, { type: 'log', level: 'info', default: true });
-  }
-  const names = [...all.keys()];
-  const marked = names.filter((name) => all.get(name)?.default === true);
+  const isEmpty = Object.keys(configured).length === 0;
+  const all: Config['endpoints'] = isEmpty
+    ? { [FALLBACK]: { type: 'log', level: 'info', default: true } }
+    : configured;
+  const names = Object.keys(all);
+  const marked = names.filter((name) => all[name]?.default === true);
   return {
+    all,
     names,
     defaults: marked.length > 0 ? marked : names,
-    get: (name) => all.get(name),
-    filterOf: (name) => all.get(name)?.events,
+    filterOf: (name) => all[name]?.events,
   };
 }

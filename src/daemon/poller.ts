@@ -28,6 +28,8 @@ interface PollerDependencies extends Pick<
   sources: SourceStore;
   queueOf: QueueFactory;
   userAgent: string;
+  /** Called for each request to Noxus. */
+  onRequest: (source: string, status: number | null) => void;
   log: Logger;
 }
 
@@ -102,6 +104,7 @@ function openSource(deps: PollerDependencies, name: string, source: SourceConfig
       timeoutMs: source.timeout,
       maxSockets: deps.config.polling.concurrency,
       userAgent: deps.userAgent,
+      onRequest: ({ status }) => deps.onRequest(name, status),
     }),
     jobs: deps.queueOf(`poll-${name}`),
     worker: null,

@@ -1,4 +1,3 @@
-import { DELIVERY_STATES, type DeliveryState } from '../core/delivery.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { watchId, type WatchKey } from '../core/watch.ts';
 import type {
@@ -102,20 +101,18 @@ export function createEndpointService(
 }
 
 function viewOf(name: string, endpoints: Endpoints, ledger: Ledger): EndpointView {
-  const endpoint = endpoints.get(name);
-  const countOf = (state: DeliveryState) =>
-    ledger.counts.find((one) => one.endpoint === name && one.state === state)?.count ?? 0;
+  const endpoint = endpoints.all[name];
   return {
     name,
     type: endpoint?.type ?? 'log',
     url: endpoint?.type === 'webhook' ? publicUrl(endpoint.url) : null,
     events: endpoint?.events ?? null,
     default: endpoints.defaults.includes(name),
-    counts: Object.fromEntries(
-      DELIVERY_STATES.map((state) => [state, countOf(state)]),
-    ) as EndpointView['counts'],
+    counts: ledger.byEndpoint.get(name) ?? NO_COUNTS,
   };
 }
+
+const NO_COUNTS = { pending: 0, delivered: 0, dead: 0, parked: 0, skipped: 0, superseded: 0 };
 
 /** Queries of webhook URLs often hold credentials. */
 function publicUrl(text: string): string {

@@ -31,6 +31,8 @@ export interface PollReport {
   watch: Watch;
   outcome: (FetchOutcome | SourcePaused)['kind'];
   events: RunwatchEvent[];
+  /** From when the poll was due to when it began, ms. */
+  lagMs: number;
   durationMs: number;
 }
 
@@ -99,7 +101,9 @@ async function record(
     const due = await deps.watches.commit({ before, after: watch, events, deliveries });
     if (due !== null) {
       await deps.dispatch(due);
-      deps.report({ watch, outcome: look.kind, events, durationMs: now - startedAt });
+      const lagMs = startedAt - (stored.watch.nextPollAt ?? startedAt);
+      const outcome = look.kind === 'paused' && look.asked ? look.reason : look.kind;
+      deps.report({ watch, outcome, events, lagMs, durationMs: now - startedAt });
       return watch.nextPollAt;
     }
     before = await deps.watches.get(stored.watch);

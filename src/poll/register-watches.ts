@@ -1,6 +1,11 @@
 import { planDeliveries, type Delivery, type EndpointFilter } from '../core/delivery.ts';
 import type { RunwatchEvent } from '../core/event.ts';
-import { register, type Registered, type Registration } from '../core/register.ts';
+import {
+  register,
+  type RegisterDefaults,
+  type Registered,
+  type Registration,
+} from '../core/register.ts';
 import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
 import { groupBySource } from './reconcile.ts';
 
@@ -26,7 +31,7 @@ export interface RegisterDependencies {
   jobsOf: (source: string) => PollJobs | undefined;
   dispatch: (deliveryIds: string[]) => Promise<void>;
   filterOf: EndpointFilter;
-  defaults: { timeoutMs: number; minIntervalMs: number };
+  defaults: RegisterDefaults;
   now: () => number;
 }
 
@@ -59,8 +64,7 @@ function attempt(deps: RegisterDependencies, request: Registration, before: Stor
   const now = deps.now();
   const registered = register(before?.watch ?? null, request, {
     now,
-    defaultTimeoutMs: deps.defaults.timeoutMs,
-    minIntervalMs: deps.defaults.minIntervalMs,
+    defaults: deps.defaults,
   });
   const { watch, added } = registered;
   const late = watch.notice && { id: watch.notice.eventId, type: watch.notice.type };

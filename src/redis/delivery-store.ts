@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Attempt, Delivery, DeliveryState, StoredDelivery } from '../core/delivery.ts';
-import { deliveryIndexes, ledgerField, type Keys } from './keys.ts';
+import { deliveryIndexes, ledgerField, parseLedgerField, type Keys } from './keys.ts';
 import { filterIndexes, readPage } from './page.ts';
 import { replies } from './replies.ts';
 
@@ -14,10 +14,12 @@ interface DeliveryFilter {
   eventId?: string;
 }
 
-/** How many deliveries there are: all that were ever planned and are kept, and by state and endpoint. */
+/** How many deliveries there are. Those by state always add up to the planned ones. */
 export interface Ledger {
+  /** Pairs of event and subscription. */
   planned: number;
-  counts: { state: DeliveryState; endpoint: string; count: number }[];
+  byState: Record<DeliveryState, number>;
+  byEndpoint: Map<string, Record<DeliveryState, number>>;
 }
 
 /** Deliveries in Redis. Errors of the connection pass through. */
@@ -89,15 +91,20 @@ export class DeliveryStore {
 
   async ledger(): Promise<Ledger> {
     const { planned = '0', ...counts } = await this.redis.hgetall(this.keys.ledger);
-    return {
-      planned: Number(planned),
-      counts: Object.entries(counts).map(([field, count]) => {
-        const space = field.indexOf(' ');
-        const state = field.slice(0, space) as DeliveryState;
-        return { state, endpoint: field.slice(space + 1), count: Number(count) };
-      }),
-    };
+    const ledger: Ledger = { planned: Number(planned), byState: zeroes(), byEndpoint: new Map() };
+    for (const [field, count] of Object.entries(counts)) {
+      const { state, endpoint } = parseLedgerField(field);
+      const own = ledger.byEndpoint.get(endpoint) ?? zeroes();
+      own[state] += Number(count);
+      ledger.byState[state] += Number(count);
+      ledger.byEndpoint.set(endpoint, own);
+    }
+    return ledger;
   }
+}
+
+function zeroes(): Record<DeliveryState, number> {
+  return { pending: 0, delivered: 0, dead: 0, parked: 0, skipped: 0, superseded: 0 };
 }
 
 function parseDelivery([version, doc]: (string | null)[]): StoredDelivery | null {

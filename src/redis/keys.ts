@@ -1,5 +1,5 @@
 import { watchId, type Watch, type WatchKey } from '../core/watch.ts';
-import type { Delivery } from '../core/delivery.ts';
+import type { Delivery, DeliveryState } from '../core/delivery.ts';
 import type { RunwatchEvent } from '../core/event.ts';
 
 /**
@@ -86,4 +86,10 @@ export function deliveryIndexes(keys: Keys, delivery: Delivery): string[] {
 /** The field of the ledger that counts a delivery. */
 export function ledgerField(delivery: Pick<Delivery, 'state' | 'endpoint'>): string {
   return `${delivery.state} ${delivery.endpoint}`;
+}
+
+/** The reverse of {@link ledgerField}. */
+export function parseLedgerField(field: string): { state: DeliveryState; endpoint: string } {
+  const space = field.indexOf(' ');
+  return { state: field.slice(0, space) as DeliveryState, endpoint: field.slice(space + 1) };
 }

@@ -4,10 +4,12 @@ import type { RunwatchEvent } from '../core/event.ts';
 import type { SourcePaused } from '../core/observe.ts';
 import {
   parseWatchId,
+  WATCH_STATES,
   watchId,
   type StoredWatch,
   type Watch,
   type WatchKey,
+  type WatchState,
 } from '../core/watch.ts';
 import { deliveryIndexes, eventIndexes, ledgerField, watchIndexes, type Keys } from './keys.ts';
 import { filterIndexes, readPage } from './page.ts';
@@ -117,6 +119,16 @@ export class WatchStore {
       yield page.members.map(({ id }) => parseWatchId(id));
       cursor = page.nextCursor ?? undefined;
     } while (cursor !== undefined);
+  }
+
+  /** How many watches there are in each state. */
+  async counts(): Promise<Record<WatchState, number>> {
+    const sizes = await Promise.all(
+      WATCH_STATES.map(async (state) => {
+        return [state, await this.redis.zcard(this.keys.watches('state', state))] as const;
+      }),
+    );
+    return Object.fromEntries(sizes) as Record<WatchState, number>;
   }
 
   /** Watches that ended before a time, the longest ended first. */

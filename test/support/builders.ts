@@ -30,7 +30,10 @@ export function newWatch(changes: Partial<Watch> = {}, subscriptions: Subscripti
   const { watch } = register(
     null,
     { source: 'default', runId: 'run-1', subscriptions },
-    { now: NOON, defaultTimeoutMs: 7 * 86_400_000, minIntervalMs: 1_000 },
+    {
+      now: NOON,
+      defaults: { timeoutMs: 7 * 86_400_000, minIntervalMs: 1_000, profile: 'normal' },
+    },
   );
   return { ...watch, ...changes };
 }

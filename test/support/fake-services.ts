@@ -1,3 +1,4 @@
+import type { WatchRequest } from '../../src/core/register.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
 import type { Delivery } from '../../src/core/delivery.ts';
 import type { RunwatchEvent } from '../../src/core/event.ts';
@@ -10,12 +11,15 @@ import type {
   LoggedEvent,
   Services,
   WatchQuery,
-  WatchRequest,
 } from '../../src/http/services.ts';
 
 /** What a test sees of the services: what they were asked, and what they answer with. */
 export interface FakeServices extends Services {
-  calls: { registered: WatchRequest[]; watchQueries: WatchQuery[]; deliveryQueries: DeliveryQuery[] };
+  calls: {
+    registered: WatchRequest[];
+    watchQueries: WatchQuery[];
+    deliveryQueries: DeliveryQuery[];
+  };
   /** Watches by run id. */
   store: Map<string, Watch>;
   log: LoggedEvent[];

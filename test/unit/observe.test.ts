@@ -152,7 +152,7 @@ describe('trouble with Noxus', () => {
     { kind: 'paused', asked: false, reason: 'rate_limited', message: '429', untilMs: NOON + 9_000 },
   ];
 
-  test.each(troubles.map((trouble) => [trouble.kind, trouble]))(
+  test.each(troubles.map((trouble) => [trouble.kind, trouble] as const))(
     '%s is no event of the run',
     (_, trouble) => {
       const seen = look(newWatch(), run('running', 40)).watch;

@@ -3,7 +3,10 @@ import { register, type Registration } from '../../src/core/register.ts';
 import type { Subscription } from '../../src/core/watch.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
-const context = { now: NOON + 1_000, defaultTimeoutMs: 60_000, minIntervalMs: 1_000 };
+const context = {
+  now: NOON + 1_000,
+  defaults: { timeoutMs: 60_000, minIntervalMs: 1_000, profile: 'normal' as const },
+};
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
 const hook: Subscription = { kind: 'webhook', url: 'https://a.example/', events: ['*'] };
 

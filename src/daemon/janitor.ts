@@ -1,0 +1,44 @@
+import type { RetentionStore } from '../redis/retention-store.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { startPeriodic, type Periodic } from './periodic.ts';
+
+/** How often old records are looked for; no record is kept this much longer than asked. */
+const EVERY_MS = 60_000;
+
+/** Chunks forgotten in one run at the most: the rest waits for the next one. */
+const MOST_CHUNKS = 100;
+
+interface JanitorOptions {
+  retention: { watchesMs: number; deliveriesMs: number };
+  now: () => number;
+  log: Logger;
+}
+
+/** Forgets watches, events and deliveries that have been over for longer than they are kept. */
+export function startJanitor(store: RetentionStore, options: JanitorOptions): Periodic {
+  const { retention, now, log } = options;
+  // Often enough that a short retention, as in tests, is kept too.
+  const shortest = Math.min(retention.watchesMs, retention.deliveriesMs);
+  return startPeriodic(
+    async () => {
+      const deliveries = await repeat(() => store.forgetDeliveries(now() - retention.deliveriesMs));
+      const watches = await repeat(() => store.forgetWatches(now() - retention.watchesMs));
+      if (deliveries + watches > 0) log.info({ watches, deliveries }, 'retention');
+    },
+    {
+      everyMs: Math.min(EVERY_MS, Math.max(1_000, shortest)),
+      onError: (error) => log.warn({ err: error }, 'retention'),
+    },
+  );
+}
+
+/** Until nothing is left to forget, or what is left has to be kept. */
+async function repeat(forgetSome: () => Promise<number>): Promise<number> {
+  let total = 0;
+  for (let chunk = 0; chunk < MOST_CHUNKS; chunk += 1) {
+    const forgotten = await forgetSome();
+    if (forgotten === 0) break;
+    total += forgotten;
+  }
+  return total;
+}

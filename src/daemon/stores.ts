@@ -1,0 +1,47 @@
+import type { StoredCounts } from '../telemetry/metrics.ts';
+import type { RedisConnections } from '../redis/connection.ts';
+import { DeliveryStore } from '../redis/delivery-store.ts';
+import { EventBell } from '../redis/event-bell.ts';
+import { EventStore } from '../redis/event-store.ts';
+import { createKeys, type Keys } from '../redis/keys.ts';
+import { RetentionStore } from '../redis/retention-store.ts';
+import { defineScripts } from '../redis/scripts.ts';
+import { SourceStore } from '../redis/source-store.ts';
+import { WatchStore } from '../redis/watch-store.ts';
+
+/** Everything that is kept in Redis. */
+export interface Stores {
+  keys: Keys;
+  watches: WatchStore;
+  events: EventStore;
+  deliveries: DeliveryStore;
+  sources: SourceStore;
+  retention: RetentionStore;
+  /** What is stored, for the metrics. */
+  count(): Promise<StoredCounts>;
+}
+
+export function createStores(connections: RedisConnections, prefix: string): Stores {
+  const redis = connections.commands;
+  defineScripts(redis);
+  const keys = createKeys(prefix);
+  const watches = new WatchStore(redis, keys);
+  const events = new EventStore(
+    redis,
+    keys,
+    new EventBell(connections.subscriber(), keys.eventBell),
+  );
+  const deliveries = new DeliveryStore(redis, keys);
+  return {
+    keys,
+    watches,
+    events,
+    deliveries,
+    sources: new SourceStore(redis, keys),
+    retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
+    async count() {
+      const [states, ledger] = await Promise.all([watches.counts(), deliveries.ledger()]);
+      return { watches: states, deliveries: ledger.byState, planned: ledger.planned };
+    },
+  };
+}

@@ -1,0 +1,147 @@
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { Attempt, Delivery } from '../core/delivery.ts';
+import type { RunwatchEvent } from '../core/event.ts';
+
+/** Counts of what is stored, read when metrics are asked for. */
+export interface StoredCounts {
+  watches: Record<string, number>;
+  deliveries: Record<string, number>;
+  /** Deliveries that were ever planned and are kept: the sum of those by state. */
+  planned: number;
+}
+
+interface PollReport {
+  watch: { source: string };
+  outcome: string;
+  events: RunwatchEvent[];
+  /** From when the poll was due to when it began, ms. */
+  lagMs: number;
+}
+
+export type Metrics = ReturnType<typeof createMetrics>;
+
+/**
+ * The process's metrics. Labels are names of sources, event types, states: never run ids or URLs.
+ * @param countStored asked at each scrape; while it fails, the gauges of what is stored are absent
+ */
+export function createMetrics(countStored: () => Promise<StoredCounts>) {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const instruments = createInstruments(registry);
+  const gauges = createGauges(registry);
+
+  return {
+    contentType: registry.contentType,
+
+    async render(): Promise<string> {
+      await countStored().then(gauges.set, gauges.clear);
+      return registry.metrics();
+    },
+
+    request(source: string, status: number | null): void {
+      instruments.requests.inc({ source, kind: 'run', status: status ?? 'none' });
+    },
+
+    poll({ watch, outcome, events, lagMs }: PollReport): void {
+      instruments.polls.inc({ source: watch.source, outcome });
+      instruments.pollLag.observe(Math.max(0, lagMs) / 1_000);
+      for (const { type, data } of events) {
+        instruments.events.inc({ type });
+        if (data.detection_delay_ms !== null) {
+          instruments.detectionDelay.observe(data.detection_delay_ms / 1_000);
+        }
+      }
+    },
+
+    attempt({ delivery, attempt }: { delivery: Delivery; attempt: Attempt }): void {
+      const result = attempt.error === null ? 'delivered' : attempt.error.code;
+      instruments.attempts.inc({ state: delivery.state, result });
+      instruments.attemptDuration.observe(attempt.durationMs / 1_000);
+    },
+  };
+}
+
+const DELAY_BUCKETS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
+
+function createInstruments(registry: Registry) {
+  const registers = [registry];
+  return {
+    requests: new Counter({
+      name: 'runwatch_requests_total',
+      help: 'Requests to Noxus, quick retries included.',
+      labelNames: ['source', 'kind', 'status'],
+      registers,
+    }),
+    polls: new Counter({
+      name: 'runwatch_polls_total',
+      help: 'Looks at runs, by what came of them.',
+      labelNames: ['source', 'outcome'],
+      registers,
+    }),
+    pollLag: new Histogram({
+      name: 'runwatch_poll_lag_seconds',
+      help: 'From when a poll was due to when it began.',
+      buckets: DELAY_BUCKETS,
+      registers,
+    }),
+    events: new Counter({
+      name: 'runwatch_events_total',
+      help: 'Changes observed.',
+      labelNames: ['type'],
+      registers,
+    }),
+    detectionDelay: new Histogram({
+      name: 'runwatch_detection_delay_seconds',
+      help: 'From finished_at by the account of Noxus to our seeing it.',
+      buckets: DELAY_BUCKETS,
+      registers,
+    }),
+    attempts: new Counter({
+      name: 'runwatch_delivery_attempts_total',
+      help: 'Attempts at delivering, by what the delivery became and why.',
+      labelNames: ['state', 'result'],
+      registers,
+    }),
+    attemptDuration: new Histogram({
+      name: 'runwatch_delivery_attempt_duration_seconds',
+      help: 'How long attempts at delivering took.',
+      buckets: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30],
+      registers,
+    }),
+  };
+}
+
+function createGauges(registry: Registry) {
+  const registers = [registry];
+  const watches = new Gauge({
+    name: 'runwatch_watches',
+    help: 'Watches in the store.',
+    labelNames: ['state'],
+    registers,
+  });
+  const deliveries = new Gauge({
+    name: 'runwatch_deliveries',
+    help: 'Deliveries in the store; their sum is runwatch_deliveries_planned.',
+    labelNames: ['state'],
+    registers,
+  });
+  const planned = new Gauge({
+    name: 'runwatch_deliveries_planned',
+    help: 'Pairs of event and subscription in the store.',
+    registers,
+  });
+  return {
+    set(counts: StoredCounts): void {
+      for (const [state, count] of Object.entries(counts.watches)) watches.set({ state }, count);
+      for (const [state, count] of Object.entries(counts.deliveries)) {
+        deliveries.set({ state }, count);
+      }
+      planned.set(counts.planned);
+    },
+    clear(): void {
+      watches.reset();
+      deliveries.reset();
+      planned.reset();
+    },
+  };
+}
