@@ -112,7 +112,6 @@ async function build(options: DaemonOptions, connections: RedisConnections): Pro
     ...shared,
     ...stores,
     queue: queueOf('deliver'),
-    agents,
     routeOf: createRoutes({
       ...shared,
       endpoints: endpoints.all,

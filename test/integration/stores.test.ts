@@ -1,0 +1,277 @@
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { planDeliveries, type Attempt, type Delivery } from '../../src/core/delivery.ts';
+import { observe } from '../../src/core/observe.ts';
+import type { StoredWatch, Subscription, Watch } from '../../src/core/watch.ts';
+import { newWatch, NOON, snapshot } from '../support/builders.ts';
+import { delivered, openStores } from '../support/stores.ts';
+
+const { redis, keys, watches, events, deliveries, sources, retention, keysLeft, close } =
+  openStores();
+afterAll(close);
+
+const policy = {
+  minIntervalMs: 1_000,
+  maxIntervalMs: 60_000,
+  unreachableAfterMs: 120_000,
+  goneAfterMs: 60_000,
+};
+const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
+const audit: Subscription = { kind: 'endpoint', endpoint: 'audit' };
+const attempt: Attempt = { at: NOON, status: 200, error: null, durationMs: 3, response: 'ok' };
+const filterOf = () => ['*'];
+
+let runs = 0;
+
+/** A new watch in the store, of a run of its own. */
+async function register(changes: Partial<Watch> = {}): Promise<StoredWatch> {
+  runs += 1;
+  const after = newWatch({ runId: `run-${runs}`, subscriptions: [ops], ...changes });
+  expect(await watches.commit({ before: null, after, events: [], deliveries: [] })).toEqual([]);
+  const stored = await watches.get(after);
+  if (stored === null) throw new Error('the watch was not stored');
+  return stored;
+}
+
+/** What a look at a run changes, with its fan-out. */
+function seen(before: StoredWatch, status: string, progress = 0) {
+  const run = snapshot({ id: before.watch.runId, status, progress });
+  const looked = observe(
+    before.watch,
+    { kind: 'run', run },
+    { now: NOON, policy, random: () => 0.5 },
+  );
+  const planned = planDeliveries(looked.watch, looked.events, looked.watch.subscriptions, {
+    filterOf,
+    now: NOON,
+  });
+  return { before, after: looked.watch, events: looked.events, deliveries: planned };
+}
+
+async function see(before: StoredWatch, status: string, progress = 0) {
+  const change = seen(before, status, progress);
+  const due = await watches.commit(change);
+  const stored = await watches.get(before.watch);
+  if (due === null || stored === null) throw new Error('the commit lost a race');
+  return { due, stored, change };
+}
+
+describe('a transition', () => {
+  test('writes watch, events and fan-out, and says which deliveries are due', async () => {
+    const before = await register();
+    const { due, stored, change } = await see(before, 'failed');
+    expect(stored.watch.state).toBe('finished');
+    expect(due).toEqual(change.deliveries.map(({ id }) => id));
+    const log = await events.list({ runId: before.watch.runId }, 10);
+    expect(log.items.map(({ event }) => event)).toEqual(change.events);
+    expect(await events.body(change.events[0]!.id)).toBe(JSON.stringify(change.events[0]));
+    expect((await deliveries.get(due[0]!))?.delivery).toMatchObject({ state: 'pending' });
+  });
+
+  test('writes nothing when the watch has changed since it was read', async () => {
+    const before = await register();
+    const [first, second] = [seen(before, 'failed'), seen(before, 'completed')];
+    const outcomes = await watches.commitMany([first, second]);
+    expect(outcomes[0]).toHaveLength(1);
+    expect(outcomes[1]).toBeNull();
+    const log = await events.list({ runId: before.watch.runId }, 10);
+    expect(log.items.map(({ event }) => event.type)).toEqual(['run.failed']);
+    expect(await deliveries.list({ runId: before.watch.runId }, { limit: 10 })).toMatchObject({
+      items: [{ eventType: 'run.failed' }],
+    });
+  });
+
+  test('plans a delivery once, however often its notice is planned', async () => {
+    const { stored, change } = await see(await register(), 'completed');
+    const again = {
+      before: stored,
+      after: stored.watch,
+      events: [],
+      deliveries: change.deliveries,
+    };
+    expect(await watches.commit(again)).toEqual([]);
+    expect(
+      (await deliveries.list({ runId: stored.watch.runId }, { limit: 10 })).items,
+    ).toHaveLength(1);
+  });
+});
+
+describe('the lane of a run and an endpoint', () => {
+  test('lets one delivery go at a time, in the order of the events', async () => {
+    const first = await see(await register(), 'awaiting_human_feedback');
+    const second = await see(first.stored, 'completed', 100);
+    const order = second.change.events.map(({ type }) => type);
+    expect(order).toEqual(['run.resumed', 'run.progress', 'run.completed']);
+    expect(second.due).toEqual([]);
+
+    const told: string[] = [];
+    let next: string | null = first.due[0]!;
+    while (next !== null) {
+      const stored = (await deliveries.get(next))!;
+      told.push(stored.delivery.eventType);
+      const settled = await deliveries.settle(stored, delivered(stored.delivery, NOON), attempt);
+      if (settled === 'conflict') throw new Error('nobody else settles here');
+      next = settled.following;
+    }
+    expect(told).toEqual(['run.awaiting_human_feedback', ...order]);
+  });
+
+  test('stays behind a delivery that is to be tried again', async () => {
+    const first = await see(await register(), 'awaiting_human_feedback');
+    await see(first.stored, 'running');
+    const stored = (await deliveries.get(first.due[0]!))!;
+    const retried: Delivery = { ...stored.delivery, attemptCount: 1, nextAttemptAt: NOON + 5_000 };
+    expect(await deliveries.settle(stored, retried, attempt)).toEqual({ following: null });
+    const due = await deliveries.dueBefore(NOON + 5_000, { offset: 0, limit: 100 });
+    expect(due.filter((id) => id === stored.delivery.id)).toHaveLength(1);
+  });
+});
+
+describe('an attempt', () => {
+  test('is settled by one of two that raced', async () => {
+    const { due } = await see(await register(), 'failed');
+    const stored = (await deliveries.get(due[0]!))!;
+    const after = delivered(stored.delivery, NOON);
+    const settled = await Promise.all([
+      deliveries.settle(stored, after, attempt),
+      deliveries.settle(stored, after, attempt),
+    ]);
+    expect(settled).toContain('conflict');
+    expect(await deliveries.attempts(stored.delivery.id)).toEqual([attempt]);
+  });
+});
+
+describe('the ledger', () => {
+  test('adds up, whatever was planned and settled', async () => {
+    const { stored, due } = await see(
+      await register({ subscriptions: [ops, audit] }),
+      'awaiting_human_feedback',
+    );
+    await see(stored, 'failed');
+    const one = (await deliveries.get(due[0]!))!;
+    await deliveries.settle(one, delivered(one.delivery, NOON), attempt);
+    const ledger = await deliveries.ledger();
+    const sum = (counts: Record<string, number>) =>
+      Object.values(counts).reduce((total, count) => total + count, 0);
+    expect(sum(ledger.byState)).toBe(ledger.planned);
+    expect(await redis.zcard(keys.deliveries())).toBe(ledger.planned);
+    expect(await redis.zcard(keys.deliveries('state', 'pending'))).toBe(ledger.byState.pending);
+  });
+});
+
+describe('listings', () => {
+  test('find watches by any filters together, newest first, page by page', async () => {
+    const workflow = `workflow-${runs}`;
+    const made: string[] = [];
+    for (let at = 0; at < 7; at += 1) {
+      const stored = await register({ source: 'listed', run: snapshot({ workflow_id: workflow }) });
+      made.unshift(stored.watch.runId);
+    }
+    await register({ source: 'listed' });
+    await register({ run: snapshot({ workflow_id: workflow }) });
+    const filter = { source: 'listed', workflowId: workflow, status: 'running', state: 'active' };
+    const found: string[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await watches.list(filter, { limit: 3, cursor });
+      found.push(...page.items.map(({ runId }) => runId));
+      cursor = page.nextCursor ?? undefined;
+    } while (cursor !== undefined);
+    expect(found).toEqual(made);
+  });
+
+  test('follow a watch from one index to another', async () => {
+    const before = await register({ source: 'moved' });
+    await see(before, 'running');
+    const { stored } = await see((await watches.get(before.watch))!, 'stopped');
+    const list = async (filter: object) =>
+      (await watches.list({ source: 'moved', ...filter }, { limit: 10 })).items.length;
+    expect(await list({ state: 'active' })).toBe(0);
+    expect(await list({ state: 'finished', status: 'stopped' })).toBe(1);
+    expect(await list({ status: 'running' })).toBe(0);
+    expect(stored.watch.endedAt).toBe(NOON);
+  });
+
+  test('refuse a cursor that no listing gave', async () => {
+    await expect(watches.list({}, { limit: 1, cursor: 'nonsense' })).rejects.toMatchObject({
+      code: 'invalid_cursor',
+    });
+    await expect(events.list({ after: 'evt_nowhere' }, 1)).rejects.toMatchObject({
+      code: 'invalid_cursor',
+    });
+  });
+
+  test('take an event id for a cursor', async () => {
+    const first = await see(await register(), 'awaiting_human_feedback');
+    const second = await see(first.stored, 'failed');
+    const { runId } = first.stored.watch;
+    const rest = await events.list({ runId, after: first.change.events[0]!.id }, 10);
+    expect(rest.items.map(({ event }) => event.id)).toEqual(
+      second.change.events.map(({ id }) => id),
+    );
+  });
+});
+
+describe('a follower of the log', () => {
+  test('gets what was there after its cursor and what comes while it waits', async () => {
+    const first = await see(await register(), 'awaiting_human_feedback');
+    const { runId } = first.stored.watch;
+    const stop = new AbortController();
+    const got: string[] = [];
+    const following = (async () => {
+      for await (const { event } of events.follow({ runId, after: '0' }, stop.signal)) {
+        got.push(event.type);
+        if (got.length === 1) await see(first.stored, 'failed');
+        if (event.type === 'run.failed') stop.abort();
+      }
+    })();
+    await following;
+    expect(got).toEqual(['run.awaiting_human_feedback', 'run.resumed', 'run.failed']);
+  });
+});
+
+describe('a pause of a source', () => {
+  const pause = { kind: 'paused', asked: true, reason: 'rate_limited', message: '429' } as const;
+
+  test('is seen by every poll, and never shortened', async () => {
+    await sources.pause('busy', { ...pause, untilMs: NOON + 60_000 }, NOON);
+    await sources.pause('busy', { ...pause, untilMs: NOON + 1_000 }, NOON);
+    const { pause: standing } = await watches.getForPoll({ source: 'busy', runId: 'any' });
+    expect(standing).toEqual({ ...pause, asked: false, untilMs: NOON + 60_000 });
+  });
+
+  test('for a refused key is news once, until the source works again', async () => {
+    expect(await sources.refuse('locked', '401')).toBe(true);
+    expect(await sources.refuse('locked', '401')).toBe(false);
+    expect(await sources.accept('locked')).toBe(true);
+    expect(await sources.accept('locked')).toBe(false);
+    expect(await sources.refuse('locked', '401')).toBe(true);
+  });
+});
+
+describe('retention', () => {
+  test('forgets what is over, whole, and keeps what is pending', async () => {
+    const { due, stored } = await see(await register({ source: 'old' }), 'completed');
+    expect(await retention.forgetWatches(NOON + 1)).toBeGreaterThanOrEqual(0);
+    expect(await watches.get(stored.watch)).not.toBeNull();
+
+    const one = (await deliveries.get(due[0]!))!;
+    await deliveries.settle(one, delivered(one.delivery, NOON), attempt);
+    await retention.forgetWatches(NOON + 1);
+    expect(await watches.get(stored.watch)).toBeNull();
+    expect(await deliveries.get(due[0]!)).toBeNull();
+    const left = await keysLeft();
+    expect(left.filter((key) => key.includes(stored.watch.runId))).toEqual([]);
+    expect(left.filter((key) => key.includes(one.delivery.id))).toEqual([]);
+    expect(left.filter((key) => key.includes(one.delivery.eventId))).toEqual([]);
+    const { planned, byState } = await deliveries.ledger();
+    expect(Object.values(byState).reduce((a, b) => a + b)).toBe(planned);
+  });
+
+  test('keeps watches that ended later, and those that are active', async () => {
+    const ended = await see(await register({ source: 'kept' }), 'completed');
+    const active = await register({ source: 'kept' });
+    await retention.forgetWatches(NOON - 1);
+    expect(await watches.get(ended.stored.watch)).not.toBeNull();
+    expect(await watches.get(active.watch)).not.toBeNull();
+  });
+});

@@ -1,0 +1,51 @@
+import { Redis } from 'ioredis';
+import type { Delivery } from '../../src/core/delivery.ts';
+import { DeliveryStore } from '../../src/redis/delivery-store.ts';
+import { EventBell } from '../../src/redis/event-bell.ts';
+import { EventStore } from '../../src/redis/event-store.ts';
+import { createKeys } from '../../src/redis/keys.ts';
+import { RetentionStore } from '../../src/redis/retention-store.ts';
+import { defineScripts } from '../../src/redis/scripts.ts';
+import { SourceStore } from '../../src/redis/source-store.ts';
+import { WatchStore } from '../../src/redis/watch-store.ts';
+import { testRedis } from './redis.ts';
+
+/** The stores on the suite's Redis, under a prefix of their own. */
+export function openStores() {
+  const { url, prefix } = testRedis();
+  const redis = new Redis(url);
+  const subscriber = new Redis(url);
+  defineScripts(redis);
+  const keys = createKeys(prefix);
+  const watches = new WatchStore(redis, keys);
+  const events = new EventStore(redis, keys, new EventBell(subscriber, keys.eventBell));
+  const deliveries = new DeliveryStore(redis, keys);
+  return {
+    redis,
+    keys,
+    watches,
+    events,
+    deliveries,
+    sources: new SourceStore(redis, keys),
+    retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
+    /** Every key of this prefix. Tests may search; the product may not. */
+    async keysLeft(): Promise<string[]> {
+      return (await redis.keys(`{${prefix}}:*`)).sort();
+    },
+    close() {
+      redis.disconnect();
+      subscriber.disconnect();
+    },
+  };
+}
+
+/** A delivery that has been settled as delivered. */
+export function delivered(delivery: Delivery, at: number): Delivery {
+  return {
+    ...delivery,
+    state: 'delivered',
+    attemptCount: 1,
+    nextAttemptAt: null,
+    deliveredAt: at,
+  };
+}
