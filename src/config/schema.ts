@@ -1,59 +1,14 @@
 import { z } from 'zod';
-import { DURATION_HINT, parseDuration } from '../core/duration.ts';
-import { isEventPattern } from '../core/filter.ts';
+import { parseDuration } from '../core/duration.ts';
 import { PROFILES } from '../core/watch.ts';
-
-/** A duration string within bounds, as milliseconds behind the schema. */
-function duration(fallback: string, { min, max }: { min: string; max: string }) {
-  const [least, most] = [parseDuration(min) ?? 0, parseDuration(max) ?? Infinity];
-  return z
-    .string({ error: `expected ${DURATION_HINT}` })
-    .default(fallback)
-    .transform((text, context) => {
-      const ms = parseDuration(text);
-      if (ms !== null && ms >= least && ms <= most) return ms;
-      const expected = ms === null ? DURATION_HINT : `a duration from ${min} to ${max}`;
-      context.addIssue({ code: 'custom', message: `expected ${expected}, got "${text}"` });
-      return z.NEVER;
-    });
-}
-
-const integer = (fallback: number, min: number, max: number) =>
-  z.coerce
-    .number({ error: `expected a whole number from ${min} to ${max}` })
-    .int(`expected a whole number from ${min} to ${max}`)
-    .min(min, `expected at least ${min}`)
-    .max(max, `expected at most ${max}`)
-    .default(fallback);
-
-/** Names become parts of Redis keys, job ids and metric labels. */
-const name = z
-  .string()
-  .regex(/^[a-z0-9][a-z0-9_-]{0,62}$/i, 'expected a name of up to 63 letters, digits, _ and -');
-
-const httpUrl = z.url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' });
-
-const eventPatterns = z
-  .array(
-    z.string().refine(isEventPattern, {
-      error: ({ input }) => `no event is ever of type "${String(input)}"`,
-    }),
-  )
-  .min(1, 'expected at least one event type, a family such as run.*, or "*"');
-
-/** Symmetric secrets of the Standard Webhooks specification: 24 to 64 bytes, base64, prefixed. */
-export const webhookSecret = z.string().refine(
-  (text) => {
-    if (!/^whsec_[A-Za-z0-9+/]+={0,2}$/.test(text)) return false;
-    const { length } = Buffer.from(text.slice('whsec_'.length), 'base64');
-    return length >= 24 && length <= 64;
-  },
-  { error: 'expected whsec_ followed by the base64 of 24 to 64 bytes' },
-);
+import { egressEntry } from './egress-entry.ts';
+import { eventPatterns, headers, webhookSecret } from './endpoint-fields.ts';
+import { duration, encryptionKey, flag, integer, name, secretText } from './fields.ts';
+import { redisUrl, serviceUrl, webhookUrl } from './urls.ts';
 
 const retrySchedule = z
   .array(duration('5s', { min: '1ms', max: '30d' }))
-  .max(50)
+  .max(50, 'expected at most 50 delays')
   .default(
     ['5s', '1m', '5m', '30m', '2h', '5h', '10h', '14h', '20h', '24h'].map(
       (d) => parseDuration(d) ?? 0,
@@ -62,14 +17,14 @@ const retrySchedule = z
 
 const endpointBase = {
   events: eventPatterns.optional(),
-  default: z.boolean().default(false),
+  default: flag(false),
 };
 
 const webhookEndpoint = z.strictObject({
   type: z.literal('webhook'),
-  url: httpUrl,
+  url: webhookUrl,
   secret: webhookSecret.optional(),
-  headers: z.record(z.string(), z.string()).default({}),
+  headers,
   timeout: duration('15s', { min: '1s', max: '30s' }),
   retry: retrySchedule,
   ...endpointBase,
@@ -82,8 +37,8 @@ const logEndpoint = z.strictObject({
 });
 
 const source = z.strictObject({
-  base_url: httpUrl.default('https://backend.noxus.ai'),
-  api_key: z.string({ error: 'expected the API key of a Noxus workspace' }).min(1),
+  base_url: serviceUrl.default('https://backend.noxus.ai'),
+  api_key: secretText('expected the API key of a Noxus workspace', { min: 1 }),
   timeout: duration('10s', { min: '100ms', max: '60s' }),
   rate_limit: z
     .strictObject({
@@ -95,10 +50,10 @@ const source = z.strictObject({
 
 const token = z.strictObject({
   name,
-  token: z.string().min(8, 'expected a token of at least 8 characters'),
+  token: secretText('expected a token of at least 8 characters', { min: 8 }),
   scopes: z
     .array(z.enum(['read', 'write']))
-    .min(1)
+    .min(1, 'expected at least one of read and write')
     .default(['read', 'write']),
 });
 
@@ -120,10 +75,7 @@ export const configSchema = z.strictObject({
   auth: z.strictObject({ tokens: z.array(token).default([]) }).prefault({}),
   redis: z
     .strictObject({
-      url: z
-        .string()
-        .regex(/^(rediss?|unix):\/\/|^\//, 'expected a redis://, rediss:// or unix:// URL')
-        .optional(),
+      url: redisUrl.optional(),
       prefix: name.default('runwatch'),
     })
     .prefault({}),
@@ -158,14 +110,14 @@ export const configSchema = z.strictObject({
     .prefault({}),
   egress: z
     .strictObject({
-      allow: z.array(z.string().min(1)).default([]),
-      require_https: z.boolean().default(true),
+      allow: z.array(egressEntry).default([]),
+      require_https: flag(true),
     })
     .prefault({}),
   encryption: z
     .strictObject({
-      /** 32 bytes in base64 each; the first encrypts, all decrypt. */
-      keys: z.array(z.string().min(1)).default([]),
+      /** 32 bytes in base64 or hex each; the first encrypts, all decrypt. */
+      keys: z.array(encryptionKey).default([]),
     })
     .prefault({}),
 });

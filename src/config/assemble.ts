@@ -1,0 +1,79 @@
+import { checkServing, crossCheck } from './check.ts';
+import { labelOf, type Draft } from './draft.ts';
+import type { Reference } from './expand.ts';
+import { expectation, explainIssues } from './issues.ts';
+import type { Finding } from './problem.ts';
+import { configSchema, type Config } from './schema.ts';
+import { childValue, valueAt } from './walk.ts';
+
+/**
+ * What the configuration is for. `serve`: the daemon, which needs a source with an API key, and a
+ * token on a public host. `command`: anything else; sources without a key are left out.
+ */
+export type ConfigPurpose = 'serve' | 'command';
+
+interface AssembleOptions {
+  purpose: ConfigPurpose;
+  /** The data directory where nothing names one. */
+  dataDirectory: string;
+  /** The variables behind the values of the file, by `pathKey`. */
+  references: ReadonlyMap<string, Reference>;
+}
+
+interface Assembled {
+  /** Null when the settings are no configuration. */
+  config: Config | null;
+  findings: Finding[];
+}
+
+/** Makes a configuration of the draft, or tells all that is wrong with it. */
+export function assemble(draft: Draft, options: AssembleOptions): Assembled {
+  const { purpose, dataDirectory } = options;
+  const keyless = purpose === 'command' ? keylessSources(draft.root) : new Map<string, unknown>();
+  const value = complete(draft.root, { dataDirectory, keyless });
+  const parsed = configSchema.safeParse(value, { error: expectation });
+  if (!parsed.success) {
+    const references = referencesInForce(draft, options.references);
+    const subject = { schema: configSchema, value, references };
+    return { config: null, findings: explainIssues(parsed.error.issues, subject) };
+  }
+  const sources = Object.entries(parsed.data.sources).filter(([name]) => !keyless.has(name));
+  const config = { ...parsed.data, sources: Object.fromEntries(sources) };
+  const serving = purpose === 'serve' ? checkServing(config) : [];
+  return { config, findings: [...crossCheck(config), ...serving] };
+}
+
+function isKeyless(source: unknown): source is object {
+  if (typeof source !== 'object' || source === null || Array.isArray(source)) return false;
+  return childValue(source, 'api_key') === undefined;
+}
+
+/** The sources that have everything but a key, with a stand-in for it, so that the rest is checked. */
+function keylessSources(root: unknown): Map<string, unknown> {
+  const sources = Object.entries(valueAt(root, ['sources']) ?? {});
+  return new Map(
+    sources.flatMap(([name, source]) =>
+      isKeyless(source) ? [[name, { ...source, api_key: 'absent' }]] : [],
+    ),
+  );
+}
+
+function complete(
+  root: unknown,
+  { dataDirectory, keyless }: { dataDirectory: string; keyless: Map<string, unknown> },
+): unknown {
+  if (typeof root !== 'object' || root === null || Array.isArray(root)) return root;
+  const sources = childValue(root, 'sources');
+  const completed = { data_dir: dataDirectory, ...root };
+  if (keyless.size === 0) return completed;
+  return { ...completed, sources: { ...Object(sources), ...Object.fromEntries(keyless) } };
+}
+
+/** A variable of the file has no say where the environment or a flag overrides its setting. */
+function referencesInForce(
+  draft: Draft,
+  references: ReadonlyMap<string, Reference>,
+): Map<string, Reference> {
+  const entries = [...references].filter(([key]) => labelOf(draft, key.split('\0')) === null);
+  return new Map(entries);
+}

@@ -1,0 +1,151 @@
+import { isAlias, isMap, isScalar, isSeq } from 'yaml';
+import type { Node, Pair, Scalar, YAMLMap, YAMLSeq } from 'yaml';
+import type { Environment } from './environment.ts';
+import { expand, type Reference } from './expand.ts';
+import { pathKey, type Finding, type Path, type Position } from './problem.ts';
+import type { ParsedYaml } from './yaml.ts';
+
+/** The settings of a file as plain data, and where each of them stands, by `pathKey`. */
+export interface SettingsDocument {
+  value: unknown;
+  positions: Map<string, Position>;
+  /** The variables that values came from, also those of settings that are absent for want of one. */
+  references: Map<string, Reference>;
+  findings: Finding[];
+}
+
+/** Aliases can make a small file enormous, and an alias to its own parent endless. */
+const LIMITS = { depth: 32, nodes: 50_000 };
+
+interface Reader extends Omit<SettingsDocument, 'value'> {
+  yaml: ParsedYaml;
+  environment: Environment;
+  nodesLeft: number;
+}
+
+/**
+ * Turns the nodes of a file into plain data: aliases and merge keys are followed, variables expanded.
+ * Settings with no value (`key:`) and with an unset variable for a value are left out.
+ */
+export function readSettings(yaml: ParsedYaml, environment: Environment): SettingsDocument {
+  const reader: Reader = {
+    positions: new Map(),
+    references: new Map(),
+    findings: [],
+    yaml,
+    environment,
+    nodesLeft: LIMITS.nodes,
+  };
+  const value = readNode(yaml.root, [], reader);
+  const { positions, references, findings } = reader;
+  return { value, positions, references, findings };
+}
+
+/** False once the file has turned out to be too large to be a configuration, which is said once. */
+function afford(path: Path, reader: Reader): boolean {
+  if (path.length <= LIMITS.depth && reader.nodesLeft > 0) {
+    reader.nodesLeft -= 1;
+    return true;
+  }
+  if (reader.nodesLeft !== -Infinity) {
+    reader.findings.push({ path: path.slice(0, 1), message: 'nested too deeply, or too large' });
+  }
+  reader.nodesLeft = -Infinity;
+  return false;
+}
+
+function readNode(node: unknown, path: Path, reader: Reader): unknown {
+  if (!afford(path, reader)) return undefined;
+  if (isAlias(node)) {
+    const target = reader.yaml.target(node);
+    if (target !== undefined) return readNode(target, path, reader);
+    const message = 'no such anchor comes before this alias (text that starts with * needs quotes)';
+    reader.findings.push({ path, message });
+    return undefined;
+  }
+  if (isMap(node)) return readMap(node, path, reader);
+  if (isSeq(node)) return readList(node, path, reader);
+  if (isScalar(node)) return readScalar(node, path, reader);
+  return undefined;
+}
+
+function readScalar({ value }: Scalar, path: Path, reader: Reader): unknown {
+  if (typeof value !== 'string') return value ?? undefined;
+  const expansion = expand(value, reader.environment);
+  if (expansion.kind === 'invalid') {
+    reader.findings.push({ path, message: expansion.message });
+    return undefined;
+  }
+  if (expansion.reference !== null) reader.references.set(pathKey(path), expansion.reference);
+  return expansion.kind === 'text' ? expansion.text : undefined;
+}
+
+function readList({ items }: YAMLSeq, path: Path, reader: Reader): unknown[] {
+  const values: unknown[] = [];
+  for (const item of items) {
+    const itemPath = [...path, values.length];
+    place(item, item, { path: itemPath, reader });
+    const value = readNode(item, itemPath, reader);
+    // The next item takes the index of one that is left out.
+    if (value === undefined) reader.references.delete(pathKey(itemPath));
+    else values.push(value);
+  }
+  return values;
+}
+
+function readMap(map: YAMLMap, path: Path, reader: Reader): Record<string, unknown> {
+  const entries: [string, unknown][] = [];
+  for (const [key, pair] of effectivePairs(map, { path, reader })) {
+    const valuePath = [...path, key];
+    place(pair.key, pair.value, { path: valuePath, reader });
+    const value = readNode(pair.value, valuePath, reader);
+    if (value !== undefined) entries.push([key, value]);
+  }
+  return Object.fromEntries(entries);
+}
+
+interface Spot {
+  path: Path;
+  reader: Reader;
+}
+
+/** The entries of a map with those that it merges in, its own first, then by order. */
+function effectivePairs(map: YAMLMap, spot: Spot): Map<string, Pair> {
+  const pairs = new Map<string, Pair>();
+  if (!afford(spot.path, spot.reader)) return pairs;
+  for (const pair of map.items) if (!isMerge(pair)) pairs.set(keyText(pair), pair);
+  for (const source of map.items.filter(isMerge).flatMap((pair) => mergeSources(pair, spot))) {
+    for (const [key, pair] of effectivePairs(source, spot)) {
+      if (!pairs.has(key)) pairs.set(key, pair);
+    }
+  }
+  return pairs;
+}
+
+function mergeSources(pair: Pair, { path, reader }: Spot): YAMLMap[] {
+  const value = follow(pair.value, reader);
+  const sources = (isSeq(value) ? value.items : [value]).map((item) => follow(item, reader));
+  const maps = sources.filter((source) => isMap(source));
+  if (maps.length === sources.length) return maps;
+  reader.findings.push({ path, message: 'expected << to name a map or a list of maps' });
+  return [];
+}
+
+function follow(node: unknown, reader: Reader): unknown {
+  return isAlias(node) ? reader.yaml.target(node) : node;
+}
+
+function isMerge({ key }: Pair): boolean {
+  return isScalar(key) && key.type === 'PLAIN' && key.source === '<<';
+}
+
+function keyText({ key }: Pair): string {
+  return isScalar(key) ? String(key.value) : '';
+}
+
+/** Remembers where a setting stands: a text at its value, a map or list at its key. */
+function place(key: unknown, value: unknown, { path, reader }: Spot): void {
+  const isText = isScalar(value) && value.value !== null;
+  const node = (isText ? value : key) as Node | null;
+  if (node !== null) reader.positions.set(pathKey(path), reader.yaml.positionOf(node));
+}

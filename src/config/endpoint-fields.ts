@@ -1,0 +1,62 @@
+import { validateHeaderName, validateHeaderValue } from 'node:http';
+import { z } from 'zod';
+import { EVENT_TYPES } from '../core/event.ts';
+import { isEventPattern } from '../core/filter.ts';
+import { presentations } from './fields.ts';
+
+const EVENT_PATTERNS: readonly string[] = [
+  ...EVENT_TYPES,
+  ...new Set(EVENT_TYPES.map((type) => `${type.slice(0, type.indexOf('.'))}.*`)),
+  '*',
+];
+
+export const eventPatterns = z
+  .array(
+    z.string().refine(isEventPattern, {
+      error: 'expected an event type, a family such as run.*, or "*"',
+      params: { options: EVENT_PATTERNS },
+    }),
+  )
+  .min(1, 'expected at least one event type, a family such as run.*, or "*"');
+
+/** Symmetric secrets of the Standard Webhooks specification: 24 to 64 bytes, base64, prefixed. */
+export const webhookSecret = z
+  .string()
+  .refine(
+    (text) => {
+      if (!/^whsec_[A-Za-z0-9+/]+={0,2}$/.test(text)) return false;
+      const { length } = Buffer.from(text.slice('whsec_'.length), 'base64');
+      return length >= 24 && length <= 64;
+    },
+    { error: 'expected whsec_ followed by the base64 of 24 to 64 bytes' },
+  )
+  .register(presentations, { as: 'secret' });
+
+/** Those that describe one connection (RFC 9110, section 7.6.1) and those that runwatch sets. */
+const RESERVED_HEADERS =
+  /^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|host|content-length|content-type|webhook-.*)$/i;
+
+function passes(check: () => void): boolean {
+  try {
+    check();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+const headerName = z
+  .string()
+  .refine((text) => passes(() => validateHeaderName(text)), 'expected the name of a header')
+  .refine((text) => !RESERVED_HEADERS.test(text), 'this header is reserved');
+
+const headerValue = z
+  .string()
+  .refine(
+    (text) => passes(() => validateHeaderValue('x', text)),
+    'expected the value of a header: one line of printable characters',
+  )
+  .register(presentations, { as: 'secret' });
+
+/** Header values often are credentials, so all of them are treated as such. */
+export const headers = z.record(headerName, headerValue).default({});

@@ -1,0 +1,80 @@
+import { assemble, type ConfigPurpose } from './assemble.ts';
+import { defaultDataDirectory, resolveDataDirectory } from './data-directory.ts';
+import type { Draft } from './draft.ts';
+import { openEnvironment } from './environment.ts';
+import { findFile } from './file.ts';
+import { locate, NO_FILE, readSettingsFile } from './settings-file.ts';
+import { applyEnvironment, applyFlags, type ConfigFlags } from './overrides.ts';
+import type { ConfigProblem } from './problem.ts';
+import type { Config } from './schema.ts';
+
+interface LoadOptions {
+  purpose: ConfigPurpose;
+  env?: NodeJS.ProcessEnv;
+  /** What relative paths start from. */
+  cwd?: string;
+  flags?: ConfigFlags;
+  /** The file that `--config` names. */
+  configPath?: string | undefined;
+}
+
+export interface LoadedConfig {
+  kind: 'loaded';
+  config: Config;
+  /** The file as it was named or found; null when there is none. */
+  file: string | null;
+  /** The variables and flags that took part, such as `RUNWATCH_PORT` and `--host`. */
+  overrides: string[];
+}
+
+export interface InvalidConfig {
+  kind: 'invalid';
+  problems: ConfigProblem[];
+}
+
+/**
+ * Loads the configuration: flags over environment over file over defaults. Connects nowhere and
+ * reports every problem at once.
+ */
+export function loadConfig(options: LoadOptions): LoadedConfig | InvalidConfig {
+  const { purpose, env = process.env, cwd = process.cwd(), flags = {}, configPath } = options;
+  const environment = openEnvironment(env, cwd);
+  const found = findFile({ configPath, environment, cwd });
+  if (found.kind === 'unreadable') return { kind: 'invalid', problems: [found.problem] };
+  const file = found.kind === 'read' ? readSettingsFile(found, environment) : NO_FILE;
+  const draft: Draft = { root: file.value ?? {}, labels: new Map() };
+  applyEnvironment(draft, environment);
+  applyFlags(draft, flags);
+  const overrides = [...new Set(draft.labels.values())];
+  const { config, findings } = assemble(draft, {
+    dataDirectory: defaultDataDirectory(env),
+    references: file.references,
+    purpose,
+  });
+  const problems = tidy([
+    ...environment.problems(),
+    ...file.problems,
+    ...(file.broken ? [] : findings.map((finding) => locate(finding, { draft, file }))),
+  ]);
+  if (problems.length > 0 || config === null) return { kind: 'invalid', problems };
+  const data_dir = resolveDataDirectory(config.data_dir, { env, cwd });
+  return { kind: 'loaded', config: { ...config, data_dir }, file: file.name, overrides };
+}
+
+/**
+ * One problem for each setting, by its place: a mistake can have several consequences, and only the
+ * first of them is worth reading.
+ */
+function tidy(problems: ConfigProblem[]): ConfigProblem[] {
+  const subject = ({ file, line, column, key }: ConfigProblem): string =>
+    [file, line, column, key].join('\0');
+  const first = new Map<string, ConfigProblem>();
+  for (const problem of problems) {
+    if (!first.has(subject(problem))) first.set(subject(problem), problem);
+  }
+  const place = ({ line, column }: ConfigProblem): [number, number] => [line ?? 0, column ?? 0];
+  return [...first.values()].sort((a, b) => {
+    const [[lineA, columnA], [lineB, columnB]] = [place(a), place(b)];
+    return lineA - lineB || columnA - columnB;
+  });
+}

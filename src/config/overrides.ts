@@ -1,0 +1,112 @@
+import { put, type Draft } from './draft.ts';
+import type { Environment } from './environment.ts';
+import type { Path } from './problem.ts';
+import { childValue, valueAt } from './walk.ts';
+
+/** Settings from the command line. None of them is a secret: those are visible in process lists. */
+export interface ConfigFlags {
+  host?: string | undefined;
+  port?: string | number | undefined;
+  dataDir?: string | undefined;
+  logLevel?: string | undefined;
+}
+
+const FLAGS: { flag: keyof ConfigFlags; label: string; path: Path }[] = [
+  { flag: 'host', label: '--host', path: ['server', 'host'] },
+  { flag: 'port', label: '--port', path: ['server', 'port'] },
+  { flag: 'dataDir', label: '--data-dir', path: ['data_dir'] },
+  { flag: 'logLevel', label: '--log-level', path: ['log', 'level'] },
+];
+
+const VARIABLES: { name: string; path: Path }[] = [
+  { name: 'REDIS_URL', path: ['redis', 'url'] },
+  { name: 'RUNWATCH_DATA_DIR', path: ['data_dir'] },
+  { name: 'RUNWATCH_HOST', path: ['server', 'host'] },
+  { name: 'RUNWATCH_PORT', path: ['server', 'port'] },
+  { name: 'RUNWATCH_LOG_LEVEL', path: ['log', 'level'] },
+  { name: 'RUNWATCH_SIGNING_SECRET', path: ['delivery', 'signing_secret'] },
+];
+
+/** Lays the flags over the draft. */
+export function applyFlags(draft: Draft, flags: ConfigFlags): void {
+  for (const { flag, label, path } of FLAGS) {
+    const value = flags[flag];
+    if (value !== undefined) put(draft, path, { value, label });
+  }
+}
+
+/** Lays the environment over the draft. */
+export function applyEnvironment(draft: Draft, environment: Environment): void {
+  const layer: Layer = {
+    draft,
+    read(name) {
+      const found = environment.lookup(name);
+      return found.kind === 'found' ? found.text : null;
+    },
+  };
+  for (const { name, path } of VARIABLES) set(layer, { name, path });
+  applySource(layer);
+  applyToken(layer);
+  applyWebhook(layer);
+  const keys = layer.read('RUNWATCH_ENCRYPTION_KEY')?.split(',');
+  if (keys !== undefined) {
+    const value = keys.map((key) => key.trim()).filter((key) => key !== '');
+    put(draft, ['encryption', 'keys'], { value, label: 'RUNWATCH_ENCRYPTION_KEY' });
+  }
+}
+
+interface Layer {
+  draft: Draft;
+  read: (name: string) => string | null;
+}
+
+function set({ draft, read }: Layer, { name, path }: { name: string; path: Path }): void {
+  const value = read(name);
+  if (value !== null) put(draft, path, { value, label: name });
+}
+
+/** The entry of a map of the draft that holds a value under a key: what the file calls it. */
+function nameOf(
+  { root }: Draft,
+  map: string,
+  [key, value]: [string, string | null],
+): string | null {
+  if (value === null) return null;
+  const entries = Object.entries(valueAt(root, [map]) ?? {});
+  return entries.find(([, entry]) => childValue(entry, key) === value)?.[0] ?? null;
+}
+
+/** A key that the file gives to a source by another name does not make a second source. */
+function applySource(layer: Layer): void {
+  const named = nameOf(layer.draft, 'sources', ['api_key', layer.read('NOXUS_API_KEY')]);
+  const path = ['sources', named ?? 'default'];
+  set(layer, { name: 'NOXUS_API_KEY', path: [...path, 'api_key'] });
+  set(layer, { name: 'NOXUS_BACKEND_URL', path: [...path, 'base_url'] });
+}
+
+/** A token that the file lists already keeps the name and the scopes that it has there. */
+function applyToken({ draft, read }: Layer): void {
+  const token = read('RUNWATCH_API_TOKEN');
+  const tokens = valueAt(draft.root, ['auth', 'tokens']) ?? [];
+  if (token === null || !Array.isArray(tokens)) return;
+  if (tokens.some((entry) => childValue(entry, 'token') === token)) return;
+  const value = { name: 'env', token, scopes: ['read', 'write'] };
+  put(draft, ['auth', 'tokens', tokens.length], { value, label: 'RUNWATCH_API_TOKEN' });
+}
+
+/** The secret also signs webhooks that come with a watch, where nothing else is said to do so. */
+function applyWebhook(layer: Layer): void {
+  const { draft, read } = layer;
+  const [value, label] = [read('RUNWATCH_WEBHOOK_URL'), 'RUNWATCH_WEBHOOK_URL'];
+  if (value !== null) {
+    const path = ['endpoints', nameOf(draft, 'endpoints', ['url', value]) ?? 'default'];
+    const isWebhook = valueAt(draft.root, [...path, 'type']) === 'webhook';
+    if (isWebhook) put(draft, [...path, 'url'], { value, label });
+    else put(draft, path, { value: { type: 'webhook', url: value }, label });
+    set(layer, { name: 'RUNWATCH_WEBHOOK_SECRET', path: [...path, 'secret'] });
+  }
+  const signing = ['delivery', 'signing_secret'];
+  if (valueAt(draft.root, signing) === undefined) {
+    set(layer, { name: 'RUNWATCH_WEBHOOK_SECRET', path: signing });
+  }
+}

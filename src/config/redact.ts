@@ -1,0 +1,51 @@
+import type { z } from 'zod';
+import { formatDuration } from '../core/duration.ts';
+import { assertNever } from '../core/errors.ts';
+import { maskUrl, REDACTED } from './mask.ts';
+import { configSchema, type Config } from './schema.ts';
+import { childSchema, presentationOf, unwrap } from './walk.ts';
+
+/**
+ * The configuration as it may be shown to anybody who operates the daemon: in the shape of the file,
+ * durations as text, and without a secret. A setting that the schema does not know is hidden too.
+ */
+export function redactConfig(config: Config): Record<string, unknown> {
+  return show(configSchema, config) as Record<string, unknown>;
+}
+
+function show(schema: z.core.$ZodType, value: unknown): unknown {
+  if (value === undefined) return undefined;
+  const presentation = presentationOf(schema);
+  switch (presentation) {
+    case 'duration':
+      return typeof value === 'number' ? formatDuration(value) : REDACTED;
+    case 'secret':
+      return REDACTED;
+    case 'url':
+      return typeof value === 'string' ? maskUrl(value, { path: true }) : REDACTED;
+    case 'webhook-url':
+      return typeof value === 'string' ? maskUrl(value, { path: false }) : REDACTED;
+    case null:
+      return showInside(unwrap(schema), value);
+    default:
+      return assertNever(presentation);
+  }
+}
+
+function showInside(schema: z.core.$ZodType, value: unknown): unknown {
+  if (Array.isArray(value)) return value.map((item) => showChild(schema, value, [0, item]));
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).filter(([, child]) => child !== undefined);
+  return Object.fromEntries(
+    entries.map(([key, child]) => [key, showChild(schema, value, [key, child])]),
+  );
+}
+
+function showChild(
+  schema: z.core.$ZodType,
+  parent: unknown,
+  [key, value]: [string | number, unknown],
+): unknown {
+  const child = childSchema(schema, parent, key);
+  return child === null ? REDACTED : show(child, value);
+}

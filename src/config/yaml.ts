@@ -1,0 +1,82 @@
+import { LineCounter, parseDocument, visit } from 'yaml';
+import type { Alias, Document, Node, YAMLError } from 'yaml';
+import type { Position } from './problem.ts';
+
+/** A fault of the YAML itself, where it stands, without a word of the text around it. */
+export interface SyntaxProblem extends Position {
+  /** The key that is given twice; empty for other faults. */
+  key: string;
+  message: string;
+}
+
+/** A parsed file: its nodes, and how to find out where one stands and what an alias stands for. */
+export interface ParsedYaml {
+  root: Node | null;
+  problems: SyntaxProblem[];
+  /** True when the nodes are not what the author meant, so that reading them would mislead. */
+  broken: boolean;
+  positionOf(node: Node): Position;
+  /** The node that an alias stands for; undefined when no such anchor comes before it. */
+  target(alias: Alias): Node | undefined;
+}
+
+/** The parser's own words quote the text in these cases, and the text may be a secret. */
+const MESSAGES: Partial<Record<YAMLError['code'], string>> = {
+  DUPLICATE_KEY: 'this key is given twice in the same map',
+  MULTIPLE_DOCS: 'expected one YAML document, but the file holds several',
+  TAG_RESOLVE_FAILED: 'unknown YAML tag (text that starts with ! needs quotes)',
+  BAD_ALIAS: 'malformed anchor or alias (text that starts with & or * needs quotes)',
+  BAD_DQ_ESCAPE: 'unknown escape sequence in a text in double quotes',
+  BAD_SCALAR_START: 'text that starts with this character needs quotes',
+  UNEXPECTED_TOKEN: 'this is not expected here',
+};
+
+function syntaxProblem(
+  error: YAMLError,
+  { text, lines }: { text: string; lines: LineCounter },
+): SyntaxProblem {
+  const { line, col } = lines.linePos(error.pos[0]);
+  const message = MESSAGES[error.code] ?? error.message.replace(/(\w): .*$/s, '$1');
+  const isKey = error.code === 'DUPLICATE_KEY';
+  const key = isKey ? (/^[\w-]*/.exec(text.slice(error.pos[0]))?.[0] ?? '') : '';
+  return { line, column: col, key, message };
+}
+
+function aliasTargets(document: Document): Map<Alias, Node> {
+  const anchors = new Map<string, Node>();
+  const targets = new Map<Alias, Node>();
+  visit(document, {
+    Alias: (_key, alias) => {
+      const target = anchors.get(alias.source);
+      if (target !== undefined) targets.set(alias, target);
+    },
+    Value: (_key, node) => {
+      if (node.anchor !== undefined) anchors.set(node.anchor, node);
+    },
+  });
+  return targets;
+}
+
+/** Parses YAML 1.2 with merge keys. Duplicate keys, unknown tags and further documents are faults. */
+export function parseYaml(text: string): ParsedYaml {
+  const lines = new LineCounter();
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    merge: true,
+    stringKeys: true,
+    // Pretty errors quote the line, and the line may hold a secret.
+    prettyErrors: false,
+  });
+  const errors = [...document.errors, ...document.warnings];
+  const targets = aliasTargets(document);
+  return {
+    root: document.contents,
+    problems: errors.map((error) => syntaxProblem(error, { text, lines })),
+    broken: errors.some(({ code }) => code !== 'DUPLICATE_KEY'),
+    positionOf(node) {
+      const { line, col } = lines.linePos(node.range?.[0] ?? 0);
+      return { line, column: col };
+    },
+    target: (alias) => targets.get(alias),
+  };
+}
