@@ -98,9 +98,9 @@ async function retryQuickly(
   const step = async (attemptNumber: number): Promise<void> => {
     if (attemptNumber > 1) last = await again();
     if (!isWorthRetrying(last)) return;
+    deadline.onEnd(() => ended.abort());
     throw new RunwatchError('worth a retry', { code: 'unavailable', retriable: true });
   };
-  deadline.onEnd(() => ended.abort());
   try {
     await pRetry(step, {
       retries: MAX_RETRIES,

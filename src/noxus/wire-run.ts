@@ -18,20 +18,8 @@ const requiredTimestamp = z.unknown().transform((value, context) => {
   return z.NEVER;
 });
 
-const optionalText = z
-  .unknown()
-  .optional()
-  .transform((value) =>
-    typeof value === 'string' && value.length <= MAX_TEXT_LENGTH ? value : null,
-  );
-
-const optionalTimestamp = z.unknown().optional().transform(readTimestamp);
-
-/** Adding zero turns the negative zero of a truncated fraction into zero. */
-const progress = z
-  .unknown()
-  .optional()
-  .transform((value) => (Number.isFinite(value) ? Math.trunc(Number(value)) + 0 : 0));
+/** Whatever stands here, or nothing: {@link toSnapshot} makes the best of it. */
+const optional = z.unknown().optional();
 
 /**
  * What we read of `RunNoIO` in the OpenAPI document of Noxus (`GET /v1/runs/{run_id}`): the required
@@ -43,36 +31,48 @@ export const wireRunSchema = z.object(
     id: requiredText,
     group_id: requiredText,
     workflow_id: requiredText,
-    workflow_version_id: optionalText,
+    workflow_version_id: optional,
     status: requiredText,
-    progress,
+    progress: optional,
     created_at: requiredTimestamp,
-    started_at: optionalTimestamp,
-    finished_at: optionalTimestamp,
-    source: optionalText,
-    user_id: optionalText,
-    conversation_id: optionalText,
+    started_at: optional,
+    finished_at: optional,
+    source: optional,
+    user_id: optional,
+    conversation_id: optional,
   },
   'expected an object',
 );
 
 export type WireRun = z.output<typeof wireRunSchema>;
 
-/** @param observedAt when Noxus gave the answer, milliseconds since the epoch */
+/**
+ * Published form of a run: optional fields that are unreadable become null, progress 0.
+ * @param observedAt when Noxus gave the answer, milliseconds since the epoch
+ */
 export function toSnapshot(wire: WireRun, observedAt: number): RunSnapshot {
   return {
     id: wire.id,
     workflow_id: wire.workflow_id,
     group_id: wire.group_id,
-    workflow_version_id: wire.workflow_version_id,
+    workflow_version_id: textOrNull(wire.workflow_version_id),
     status: wire.status,
-    progress: wire.progress,
+    progress: integerOrZero(wire.progress),
     created_at: wire.created_at,
-    started_at: wire.started_at,
-    finished_at: wire.finished_at,
-    source: wire.source,
-    user_id: wire.user_id,
-    conversation_id: wire.conversation_id,
+    started_at: readTimestamp(wire.started_at),
+    finished_at: readTimestamp(wire.finished_at),
+    source: textOrNull(wire.source),
+    user_id: textOrNull(wire.user_id),
+    conversation_id: textOrNull(wire.conversation_id),
     observed_at: isoTime(observedAt),
   };
+}
+
+function textOrNull(value: unknown): string | null {
+  return typeof value === 'string' && value.length <= MAX_TEXT_LENGTH ? value : null;
+}
+
+/** A fraction is cut off; adding zero turns the negative zero that this may give into zero. */
+function integerOrZero(value: unknown): number {
+  return typeof value === 'number' && Number.isFinite(value) ? Math.trunc(value) + 0 : 0;
 }
