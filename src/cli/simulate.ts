@@ -38,8 +38,8 @@ interface Listed {
   summary: string;
 }
 
-function addRuns(simulator: Simulator, random: number): [Listed, ...Listed[]] {
-  const [first, ...others] = STORY_NAMES.map((name) => ({
+function addRuns(simulator: Simulator, random: number): Listed[] {
+  const stories = STORY_NAMES.map((name) => ({
     run: simulator.add({ starts: 'when_read', ...story(name) }),
     summary: STORIES[name].summary,
   }));
@@ -49,11 +49,11 @@ function addRuns(simulator: Simulator, random: number): [Listed, ...Listed[]] {
     run: simulator.add({ ...script, starts: 'when_read' }),
     summary: 'ends at random',
   }));
-  return [first, ...others, ...shuffled];
+  return [...stories, ...shuffled];
 }
 
-function introduction({ url, apiKey }: Simulator, runs: [Listed, ...Listed[]]): string[] {
-  const [first] = runs;
+function introduction({ url, apiKey }: Simulator, runs: Listed[]): string[] {
+  const example = runs[0]?.run.id ?? '<run-id>';
   const post = `curl -X POST ${url}/_sim`;
   const json = `-H 'content-type: application/json' -d`;
   return [
@@ -64,11 +64,11 @@ function introduction({ url, apiKey }: Simulator, runs: [Listed, ...Listed[]]): 
     '',
     'Try next, in other terminals:',
     `  NOXUS_BACKEND_URL=${url} NOXUS_API_KEY=${apiKey} runwatch serve`,
-    `  runwatch watch ${first.run.id} --wait`,
+    `  runwatch watch ${example} --wait`,
     '',
     'Make more happen:',
     `  ${post}/runs ${json} '{"story":"fails"}'`,
-    `  ${post}/runs/${first.run.id} ${json} '{"status":"awaiting_human_feedback"}'`,
+    `  ${post}/runs/${example} ${json} '{"status":"awaiting_human_feedback"}'`,
     `  ${post}/faults ${json} '{"kind":"status","status":429,"retry_after":10,"count":1}'`,
     `  curl ${url}/_sim/stats`,
   ];

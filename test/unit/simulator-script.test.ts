@@ -1,0 +1,156 @@
+import { describe, expect, test } from '@jest/globals';
+import * as fc from 'fast-check';
+import { KNOWN_STATUSES } from '../../src/core/run.ts';
+import type { ScriptInput } from '../../src/simulator/script-schema.ts';
+import { completeScript, postponed, runAt, withStatus } from '../../src/simulator/script.ts';
+import type { PublicRun } from '../../src/simulator/wire-run.ts';
+
+const T0 = Date.parse('2026-01-01T00:00:00.000Z');
+
+function scripted(input: ScriptInput, speed = 1) {
+  return completeScript(input, {
+    now: T0,
+    speed,
+    newId: () => 'run-1',
+    workflowId: '0b9e6f74-25c1-4d0e-8a5b-7c3f1d2e9a60',
+  });
+}
+
+function seen(script: ReturnType<typeof scripted>, elapsedMs: number): PublicRun {
+  const answer = runAt(script, elapsedMs);
+  if (answer.kind !== 'run') throw new Error(`expected a run, got ${answer.kind}`);
+  return answer.run;
+}
+
+const waits = scripted({
+  steps: [
+    { after_ms: 1_000, status: 'running', progress: 0 },
+    { after_ms: 5_000, status: 'awaiting_human_feedback', progress: 40 },
+    { after_ms: 7_000, status: 'running' },
+    { after_ms: 10_000, status: 'completed', progress: 100 },
+  ],
+});
+
+describe('a scripted run', () => {
+  test.each([
+    [0, 'queued', 0],
+    [999, 'queued', 0],
+    [1_000, 'running', 0],
+    [3_050, 'running', 20],
+    [4_999, 'running', 39],
+    [5_000, 'awaiting_human_feedback', 40],
+    [6_999, 'awaiting_human_feedback', 40],
+    [7_000, 'running', 40],
+    [8_500, 'running', 70],
+    [10_000, 'completed', 100],
+    [99_999_999, 'completed', 100],
+  ])('is, %i ms after its creation, %s at %i %%', (elapsed, status, progress) => {
+    expect(seen(waits, elapsed)).toMatchObject({ status, progress });
+  });
+
+  test('has the time of its creation, of its start and of its end once they have come', () => {
+    expect(seen(waits, 0)).toMatchObject({
+      created_at: '2026-01-01T00:00:00.000Z',
+      started_at: null,
+      finished_at: null,
+    });
+    expect(seen(waits, 9_000)).toMatchObject({
+      started_at: '2026-01-01T00:00:01.000Z',
+      finished_at: null,
+    });
+    expect(seen(waits, 20_000)).toMatchObject({ finished_at: '2026-01-01T00:00:10.000Z' });
+  });
+
+  test('ends when its status did, whatever its progress does later', () => {
+    const script = scripted({
+      steps: [
+        { after_ms: 100, status: 'failed' },
+        { after_ms: 200, progress: 7 },
+      ],
+    });
+    expect(seen(script, 300)).toMatchObject({
+      progress: 7,
+      finished_at: '2026-01-01T00:00:00.100Z',
+    });
+  });
+
+  test('can be written in any order', () => {
+    const script = scripted({
+      steps: [
+        { after_ms: 200, status: 'completed' },
+        { after_ms: 100, status: 'running' },
+      ],
+    });
+    expect(seen(script, 150).status).toBe('running');
+    expect(seen(script, 200).status).toBe('completed');
+  });
+
+  test('plays as many times as fast as it is told', () => {
+    const script = scripted({ steps: [{ after_ms: 1_000, status: 'failed' }] }, 10);
+    expect(seen(script, 99).status).toBe('queued');
+    expect(seen(script, 100)).toMatchObject({
+      status: 'failed',
+      finished_at: '2026-01-01T00:00:00.100Z',
+    });
+  });
+
+  test('is not there before it is visible, nor once it is deleted', () => {
+    const script = scripted({ visible_after_ms: 100, deleted_after_ms: 200 });
+    const kinds = [-1, 99, 100, 199, 200, 9_999].map((elapsed) => runAt(script, elapsed).kind);
+    expect(kinds).toEqual(['not_found', 'not_found', 'run', 'run', 'not_found', 'not_found']);
+  });
+
+  test('is rejected at all times where the script says so', () => {
+    const script = scripted({ rejected: true });
+    expect([0, 1e9].map((elapsed) => runAt(script, elapsed).kind)).toEqual([
+      'rejected',
+      'rejected',
+    ]);
+  });
+
+  test('may be old when it is added', () => {
+    expect(scripted({ age_ms: 60_000 }).created_at).toBe('2025-12-31T23:59:00.000Z');
+  });
+
+  test('writes times without a zone on request', () => {
+    expect(seen(scripted({ timestamps: 'naive' }), 0).created_at).toBe(
+      '2026-01-01T00:00:00.000000',
+    );
+  });
+
+  test('obeys a status set by hand, and its script no longer plays', () => {
+    const script = withStatus(waits, 3_050, { status: 'stopped' });
+    expect(seen(script, 3_049)).toMatchObject({ status: 'running' });
+    expect(seen(script, 1e9)).toMatchObject({
+      status: 'stopped',
+      progress: 20,
+      finished_at: '2026-01-01T00:00:03.050Z',
+    });
+  });
+
+  test('keeps its pace after a wait in its first state', () => {
+    const script = postponed(waits, 60_000);
+    expect(seen(script, 60_999).status).toBe('queued');
+    expect(seen(script, 61_000).status).toBe('running');
+    expect(seen(script, 70_000).status).toBe('completed');
+  });
+
+  test('always has a status of its script and a whole progress between those of its steps', () => {
+    const step = fc.record({
+      after_ms: fc.integer({ min: 0, max: 10_000 }),
+      status: fc.constantFrom(...KNOWN_STATUSES),
+      progress: fc.integer({ min: -1_000, max: 1_000 }),
+    });
+    const anyScript = fc.array(step, { maxLength: 8 });
+    fc.assert(
+      fc.property(anyScript, fc.integer({ min: 0, max: 12_000 }), (steps, elapsed) => {
+        const { status, progress } = seen(scripted({ steps }), elapsed);
+        const all = [0, ...steps.map((one) => one.progress)];
+        expect(['queued', ...steps.map((one) => one.status)]).toContain(status);
+        expect(Number.isInteger(progress)).toBe(true);
+        expect(progress).toBeGreaterThanOrEqual(Math.min(...all));
+        expect(progress).toBeLessThanOrEqual(Math.max(...all));
+      }),
+    );
+  });
+});
