@@ -1,0 +1,177 @@
+import { afterEach, expect, test } from '@jest/globals';
+import { createRedisConnections } from '../../src/redis/connection.ts';
+import type { RedisConnections } from '../../src/redis/connection.ts';
+import { collectLog } from '../support/collect-log.ts';
+import { startPrivateRedis, testRedis } from '../support/redis.ts';
+import type { PrivateRedis, PrivateRedisOptions } from '../support/redis.ts';
+import { until } from '../support/until.ts';
+
+const cleanups: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
+});
+
+async function privateRedis(options?: PrivateRedisOptions): Promise<PrivateRedis> {
+  const redis = await startPrivateRedis(options);
+  cleanups.push(() => redis.stop());
+  return redis;
+}
+
+function connect(url: string, options: { readyTimeoutMs?: number; remindEveryMs?: number } = {}) {
+  const log = collectLog();
+  const connections = createRedisConnections({ url, log, ...options });
+  cleanups.push(() => connections.close());
+  return { connections, log };
+}
+
+async function caught(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => null,
+    (error: unknown) => error,
+  );
+}
+
+test('it is ready once Redis answers, and tells nothing when all is well', async () => {
+  const { url, prefix } = testRedis();
+  const redis = await privateRedis({ aof: true });
+  const { connections, log } = connect(redis.url);
+  await connections.ready();
+
+  expect(connections.isReady()).toBe(true);
+  expect(log.lines).toEqual([]);
+
+  const shared = connect(`unix://${url}?db=3`).connections;
+  await shared.ready();
+  await shared.commands.set(prefix, 'x');
+  expect(await connect(`${url}?db=3`).connections.blocking.get(prefix)).toBe('x');
+  expect(await connect(url).connections.blocking.get(prefix)).toBeNull();
+});
+
+test('a subscriber hears what is published, also after Redis was restarted', async () => {
+  const redis = await privateRedis();
+  const { connections } = connect(redis.url);
+  await connections.ready();
+  const subscriber = connections.subscriber();
+  const heard: string[] = [];
+  subscriber.on('message', (_channel, message) => heard.push(message));
+  await subscriber.subscribe('news');
+  await connections.commands.publish('news', 'one');
+  await until(() => heard.includes('one'));
+
+  await redis.restart();
+  await until(async () => connections.isReady() && (await hasListener(connections)));
+  await connections.commands.publish('news', 'two');
+  await until(() => heard.includes('two'));
+});
+
+async function hasListener({ commands }: RedisConnections): Promise<boolean> {
+  const [, count] = (await commands.pubsub('NUMSUB', 'news')) as [string, number];
+  return count > 0;
+}
+
+test('when nothing listens, ready fails and names the place but never the password', async () => {
+  const { connections } = connect('redis://ops:hunter2@127.0.0.1:1', { readyTimeoutMs: 200 });
+  const error = await caught(connections.ready());
+  expect(error).toMatchObject({ code: 'redis_unavailable', retriable: true });
+  expect(String(error)).toContain('127.0.0.1:1 was not ready within 0.2 s: connect ECONNREFUSED');
+  expect(JSON.stringify(error) + String(error)).not.toContain('hunter2');
+});
+
+test('wrong credentials fail at once', async () => {
+  const redis = await privateRedis({ tcp: true, args: ['--requirepass', 'right'] });
+  const wrong = connect(redis.url.replace('//', '//:wr%40ng@'), { readyTimeoutMs: 60_000 });
+  const error = await caught(wrong.connections.ready());
+  expect(error).toMatchObject({ code: 'redis_credentials_refused', retriable: false });
+  expect(String(error)).toContain('WRONGPASS');
+
+  const none = connect(redis.url, { readyTimeoutMs: 60_000 });
+  expect(await caught(none.connections.ready())).toMatchObject({
+    code: 'redis_credentials_refused',
+  });
+
+  const right = connect(redis.url.replace('//', '//:right@'));
+  await right.connections.ready();
+});
+
+test('no error of a command carries its arguments', async () => {
+  const { url, prefix } = testRedis();
+  const { connections } = connect(url);
+  await connections.ready();
+  await connections.commands.set(prefix, 'text');
+  for (const redis of [connections.commands, connections.blocking]) {
+    for (const client of [redis, redis.duplicate({ enableOfflineQueue: true })]) {
+      cleanups.push(async () => client.disconnect());
+      const error = await caught(client.lpush(prefix, 'canary'));
+      expect(String(error)).toContain('WRONGTYPE');
+      expect(Object.values(error as object)).toEqual([]);
+    }
+  }
+});
+
+test('a server that may evict or forget is warned of, one line each', async () => {
+  const redis = await privateRedis({ args: ['--maxmemory-policy', 'allkeys-lru'] });
+  const { connections, log } = connect(redis.url);
+  await connections.ready();
+  expect(log.lines.map((line) => [line.level, line['code']])).toEqual([
+    ['warn', 'redis_may_evict'],
+    ['warn', 'redis_not_persistent'],
+  ]);
+});
+
+test('snapshots count as persistence', async () => {
+  const redis = await privateRedis({ args: ['--save', '3600 1'] });
+  const { connections, log } = connect(redis.url);
+  await connections.ready();
+  expect(log.lines).toEqual([]);
+});
+
+test('a managed server that forbids CONFIG is used without a warning about what it hides', async () => {
+  const redis = await privateRedis({ args: ['--rename-command', 'CONFIG', ''] });
+  const { connections, log } = connect(redis.url);
+  await connections.ready();
+  expect(log.lines).toEqual([]);
+});
+
+test('while Redis is away commands fail at once, and work again when it is back', async () => {
+  const redis = await privateRedis({ aof: true });
+  const { connections, log } = connect(redis.url, { remindEveryMs: 50 });
+  const { commands } = connections;
+  await connections.ready();
+  await commands.set('kept', 'yes');
+  const inFlight = caught(commands.blpop('never', 0));
+
+  await redis.kill();
+  expect(await inFlight).toMatchObject({ code: 'redis_unavailable', retriable: true });
+  expect(await caught(commands.get('kept'))).toMatchObject({ code: 'redis_unavailable' });
+  const [result] = (await commands.pipeline().get('kept').exec()) ?? [];
+  expect(result?.[0]).toMatchObject({ code: 'redis_unavailable' });
+  const waiting = connections.blocking.get('kept');
+  expect(connections.isReady()).toBe(false);
+  await until(() => log.lines.length >= 3);
+
+  await redis.restart();
+  expect(await waiting).toBe('yes');
+  await until(() => connections.isReady());
+  expect(await commands.get('kept')).toBe('yes');
+  await until(() => log.lines.at(-1)?.msg === 'Redis is back');
+  expect(log.lines.slice(0, -1).every((line) => line.msg === 'Redis is away')).toBe(true);
+  expect(log.lines[2]).toMatchObject({ level: 'warn', code: 'redis_unavailable' });
+});
+
+test('closing is quiet, and leaves no connection behind', async () => {
+  const redis = await privateRedis({ aof: true });
+  const { connections, log } = connect(redis.url);
+  await connections.ready();
+  connections.subscriber();
+  await connections.close();
+  expect(connections.isReady()).toBe(false);
+  expect(log.lines).toEqual([]);
+
+  const { blocking } = connect(redis.url).connections;
+  await until(async () => clientsIn(await blocking.client('LIST')) <= 2);
+});
+
+function clientsIn(list: unknown): number {
+  return String(list).trim().split('\n').length;
+}

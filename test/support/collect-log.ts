@@ -1,0 +1,14 @@
+export interface CollectedLine {
+  level: 'info' | 'warn' | 'error';
+  msg: string;
+  [field: string]: unknown;
+}
+
+/** A logger that keeps its lines for the test to look at. */
+export function collectLog() {
+  const lines: CollectedLine[] = [];
+  const at = (level: CollectedLine['level']) => (fields: object, msg: string) => {
+    lines.push({ ...fields, level, msg });
+  };
+  return { lines, info: at('info'), warn: at('warn'), error: at('error') };
+}
