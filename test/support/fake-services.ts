@@ -15,7 +15,11 @@ import type {
 
 /** What a test sees of the services: what they were asked, and what they answer with. */
 export interface FakeServices extends Services {
-  calls: { registered: WatchRequest[]; watchQueries: WatchQuery[]; deliveryQueries: DeliveryQuery[] };
+  calls: {
+    registered: WatchRequest[];
+    watchQueries: WatchQuery[];
+    deliveryQueries: DeliveryQuery[];
+  };
   /** Watches by run id. */
   store: Map<string, Watch>;
   log: LoggedEvent[];
