@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
+import { RunwatchError } from '../core/errors.ts';
 
 /** What the HTTP server logs to; pino fits. */
 export interface HttpLog {
@@ -19,8 +20,8 @@ export const accessLog = fastifyPlugin<{ log: HttpLog }>((app, { log }, done) =>
   const mayTellUnavailable = atMostEvery(UNAVAILABLE_LINE_INTERVAL_MS);
   app.addHook('onResponse', async (request, reply) => {
     if (!isWorthALine(request)) return;
-    if (reply.statusCode === 503 && !mayTellUnavailable(Date.now())) return;
-    log[levelOf(reply.statusCode)](fieldsOf(request, reply), 'http request');
+    if (isPassing(request, reply) && !mayTellUnavailable(Date.now())) return;
+    log[levelOf(request, reply)](fieldsOf(request, reply), 'http request');
   });
   done();
 });
@@ -30,9 +31,15 @@ function isWorthALine(request: FastifyRequest): boolean {
   return url === undefined || url.startsWith('/v1/') || request.failure !== undefined;
 }
 
-function levelOf(status: number): keyof HttpLog {
-  if (status >= 500) return 'error';
-  return status >= 400 ? 'info' : 'debug';
+/** A stream that breaks off has a status of 200, and yet it failed. */
+function levelOf({ failure }: FastifyRequest, { statusCode }: FastifyReply): keyof HttpLog {
+  if (statusCode >= 500 || failure !== undefined) return 'error';
+  return statusCode >= 400 ? 'info' : 'debug';
+}
+
+/** True where nothing has to be mended here: what is away comes back, and takes many requests with it. */
+function isPassing({ failure }: FastifyRequest, { statusCode }: FastifyReply): boolean {
+  return statusCode === 503 || (failure instanceof RunwatchError && failure.retriable);
 }
 
 function fieldsOf(request: FastifyRequest, reply: FastifyReply): object {

@@ -6,7 +6,7 @@ import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-pro
 
 interface Document {
   paths: object;
-  components: { schemas: Record<string, object> };
+  components: { schemas: Record<string, { examples?: unknown[] }> };
 }
 
 const DESCRIPTION = `Watches runs of the Noxus AI platform and tells people and systems when one
@@ -71,6 +71,12 @@ function serveDocument(app: FastifyInstance): void {
   });
 }
 
+/** Zod leaves the examples out of inputs that are transformed; those of the output form are the same. */
+function withExamples(schemas: Document['components']['schemas'], id: string): object {
+  const examples = schemas[id.replace(/Input$/, '')]?.examples;
+  return { ...schemas[id], ...(examples !== undefined && { examples }) };
+}
+
 /** Each named schema exists as input and as output; only those that some route refers to stay. */
 const transformObject: typeof jsonSchemaTransformObject = (source) => {
   const transformed = jsonSchemaTransformObject(source);
@@ -85,7 +91,8 @@ const transformObject: typeof jsonSchemaTransformObject = (source) => {
     }
   };
   visit(document.paths);
-  const kept = Object.entries(schemas).filter(([id]) => used.has(id));
-  document.components.schemas = Object.fromEntries(kept);
+  document.components.schemas = Object.fromEntries(
+    [...used].map((id) => [id, withExamples(schemas, id)]),
+  );
   return transformed;
 };

@@ -96,7 +96,7 @@ function registerPlugins(app: FastifyInstance, options: ServerOptions): void {
 
 /** Everything that needs a token, where tokens are configured. */
 async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<void> {
-  const { services, tokens, log, streamLimits: limits = STREAM_LIMITS } = options;
+  const { services, tokens, streamLimits: limits = STREAM_LIMITS } = options;
   const api = app.withTypeProvider<ZodTypeProvider>();
   await api.register(bearerAuth, { tokens });
   api.addHook('onRequest', async (_request, reply) => {
@@ -105,7 +105,7 @@ async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<
   await api.register(watchRoutes, services);
   await api.register(watchBatchRoute, services);
   await api.register(eventRoutes, services);
-  await api.register(eventStreamRoute, { events: services.events, limits, log });
+  await api.register(eventStreamRoute, { events: services.events, limits });
   await api.register(deliveryRoutes, services);
   await api.register(endpointRoutes, services);
 }

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { presentDelivery, presentDeliveryWithAttempts, presentPage } from '../present.ts';
 import { refusal } from '../problem.ts';
-import { COMMON_PROBLEMS, problemAnswer } from '../schemas/common.ts';
+import { COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
 import {
   deliveryPage,
   deliveryParams,
@@ -17,7 +17,10 @@ const listSchema = {
   operationId: 'listDeliveries',
   summary: 'List deliveries, newest first',
   querystring: deliveryQuery,
-  response: { 200: deliveryPage.describe('A page of deliveries.'), ...COMMON_PROBLEMS },
+  response: {
+    200: jsonAnswer('A page of deliveries.', deliveryPage),
+    ...COMMON_PROBLEMS,
+  },
 };
 
 const readSchema = {
@@ -26,7 +29,7 @@ const readSchema = {
   summary: 'Show one delivery with its attempts',
   params: deliveryParams,
   response: {
-    200: deliveryWithAttempts,
+    200: jsonAnswer('The delivery.', deliveryWithAttempts),
     ...COMMON_PROBLEMS,
     404: problemAnswer('There is no such delivery.'),
   },

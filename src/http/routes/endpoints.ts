@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { presentEndpoint } from '../present.ts';
-import { COMMON_PROBLEMS } from '../schemas/common.ts';
+import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { endpointList } from '../schemas/endpoint.ts';
 import type { EndpointService } from '../services.ts';
 
@@ -8,7 +8,10 @@ const schema = {
   tags: ['Endpoints'],
   operationId: 'listEndpoints',
   summary: 'List endpoints',
-  response: { 200: endpointList.describe('All configured endpoints.'), ...COMMON_PROBLEMS },
+  response: {
+    200: jsonAnswer('All configured endpoints.', endpointList),
+    ...COMMON_PROBLEMS,
+  },
 };
 
 /** Reading endpoints. */

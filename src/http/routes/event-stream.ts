@@ -1,8 +1,6 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { messageOf } from '../../core/errors.ts';
-import type { HttpLog } from '../access-log.ts';
 import { refusal } from '../problem.ts';
 import { COMMON_PROBLEMS } from '../schemas/common.ts';
 import { streamHeaders, streamQuery } from '../schemas/event.ts';
@@ -15,7 +13,6 @@ const MAX_STREAMS = 100;
 interface EventStreamOptions {
   events: EventService;
   limits: StreamLimits;
-  log: HttpLog;
 }
 
 const schema = {
@@ -38,7 +35,7 @@ const schema = {
 /** Following events by server-sent events. Streams end when the server closes. */
 export const eventStreamRoute: FastifyPluginAsyncZod<EventStreamOptions> = async (
   app,
-  { events, limits, log },
+  { events, limits },
 ) => {
   const open = new Set<AbortController>();
   app.addHook('preClose', async () => {
@@ -47,11 +44,11 @@ export const eventStreamRoute: FastifyPluginAsyncZod<EventStreamOptions> = async
 
   // A HEAD request for an endless answer would only hold a connection.
   const route = { schema, exposeHeadRoute: false };
-  app.get('/events/stream', route, async ({ query, headers }, reply) => {
+  app.get('/events/stream', route, async (request, reply) => {
     if (open.size >= MAX_STREAMS) {
       throw refusal('too_many_streams', `this server keeps up to ${MAX_STREAMS} streams open`);
     }
-    const following = queryOf(query, headers['last-event-id']);
+    const following = queryOf(request.query, request.headers['last-event-id']);
     await checkCursor(events, following.after);
 
     const stream = new AbortController();
@@ -62,7 +59,7 @@ export const eventStreamRoute: FastifyPluginAsyncZod<EventStreamOptions> = async
       const messages = toMessages(events.follow(following, stream.signal));
       await sendMessages(reply.raw, messages, stream, limits);
     } catch (error) {
-      if (!stream.signal.aborted) log.error({ err: error }, `event stream: ${messageOf(error)}`);
+      if (!stream.signal.aborted) request.failure = error;
     } finally {
       open.delete(stream);
       reply.raw.end();

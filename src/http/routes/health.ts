@@ -54,8 +54,12 @@ const readySchema = {
   operationId: 'readyz',
   summary: 'Can the process do its work?',
   description: 'One line for each check, or JSON by `?format=json` or `Accept`.',
-  querystring: z.object({ format: z.enum(['text', 'json']).exactOptional() }),
-  response: { 200: readinessAnswer('It can.'), 503: readinessAnswer('It cannot, or is ending.') },
+  querystring: z.strictObject({ format: z.enum(['text', 'json']).exactOptional() }),
+  response: {
+    422: problemAnswer('There is no such format.'),
+    200: readinessAnswer('It can.'),
+    503: readinessAnswer('It cannot, or is ending.'),
+  },
 };
 
 const metricsSchema = {

@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import type { InputIssue } from '../../core/errors.ts';
 import { presentWatch } from '../present.ts';
 import { summaryOf } from '../problem.ts';
-import { BODY_PROBLEMS, COMMON_PROBLEMS } from '../schemas/common.ts';
+import { BODY_PROBLEMS, COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { batchRequest, batchResults, watchRequest } from '../schemas/watch.ts';
 import type { WatchResult, WatchService } from '../services.ts';
 import { parse } from '../validation.ts';
@@ -18,7 +18,7 @@ const schema = {
   description: 'One result for each watch, in order; a bad one spoils no other.',
   body: batchRequest,
   response: {
-    200: batchResults.describe('What became of each watch.'),
+    200: jsonAnswer('What became of each watch.', batchResults),
     ...BODY_PROBLEMS,
     ...COMMON_PROBLEMS,
   },

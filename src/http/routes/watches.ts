@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Watch } from '../../core/watch.ts';
 import { presentPage, presentWatch } from '../present.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
-import { BODY_PROBLEMS, COMMON_PROBLEMS, problemAnswer } from '../schemas/common.ts';
+import { BODY_PROBLEMS, COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
 import {
   watchKeyQuery,
   watchPage,
@@ -28,8 +28,8 @@ const registerSchema = {
     'Subscriptions of a run that is already watched are merged, by endpoint name or URL; metadata and timeout are replaced. If the run is already settled, the new subscription is told at once.',
   body: watchRequest,
   response: {
-    200: watchSchema,
-    201: watchSchema,
+    200: jsonAnswer('The run was watched already.', watchSchema),
+    201: jsonAnswer('The run is watched from now on.', watchSchema),
     ...BODY_PROBLEMS,
     ...COMMON_PROBLEMS,
   },
@@ -40,14 +40,14 @@ const listSchema = {
   operationId: 'listWatches',
   summary: 'List watches, newest first',
   querystring: watchQuery,
-  response: { 200: watchPage.describe('A page of watches.'), ...COMMON_PROBLEMS },
+  response: { 200: jsonAnswer('A page of watches.', watchPage), ...COMMON_PROBLEMS },
 };
 
 const readSchema = {
   ...oneWatch,
   operationId: 'getWatch',
   summary: 'Show one watch',
-  response: { 200: watchSchema, ...ONE_WATCH_PROBLEMS },
+  response: { 200: jsonAnswer('The watch.', watchSchema), ...ONE_WATCH_PROBLEMS },
 };
 
 const unwatchSchema = {

@@ -46,10 +46,13 @@ export function boundedText(length: number) {
 }
 
 /** A duration string within bounds, as milliseconds behind the schema. */
-export function duration(min: string, max: string) {
+export function duration(min: string, max: string, example: string) {
   const [least, most] = [parseDuration(min) ?? 0, parseDuration(max) ?? Infinity];
-  return z.string({ error: `expected ${DURATION_HINT}` }).transform((text, context) => {
-    const ms = parseDuration(text);
+  const text = z
+    .string({ error: `expected ${DURATION_HINT}` })
+    .meta({ description: `A duration from ${min} to ${max}.`, examples: [example] });
+  return text.transform((given, context) => {
+    const ms = parseDuration(given);
     if (ms !== null && ms >= least && ms <= most) return ms;
     const expected = ms === null ? DURATION_HINT : `a duration from ${min} to ${max}`;
     context.addIssue({ code: 'custom', message: `expected ${expected}` });
@@ -61,6 +64,9 @@ export function duration(min: string, max: string) {
 export const time = z
   .string()
   .meta({ format: 'date-time', examples: ['2025-05-04T10:00:00.000Z'] });
+
+/** A number of things. */
+export const count = z.number().meta({ type: 'integer', minimum: 0 });
 
 const issue = z.object({
   path: z.string().meta({ examples: ['watches.3.run_id'] }),
@@ -75,7 +81,7 @@ const problemSchema = z
   .object({
     type: z.string().meta({ format: 'uri-reference', examples: ['/problems/invalid_request'] }),
     title: z.string(),
-    status: z.number().int(),
+    status: count,
     detail: z.string(),
     code: z.enum(Object.keys(PROBLEMS) as (keyof typeof PROBLEMS)[]),
     errors: issues.exactOptional(),
@@ -94,6 +100,11 @@ const problemSchema = z
       },
     ],
   });
+
+/** An answer that is JSON, for the `response` of a route. */
+export function jsonAnswer<Schema extends z.ZodType>(description: string, schema: Schema) {
+  return { description, content: { 'application/json': { schema } } };
+}
 
 /** An answer that is a problem document, for the `response` of a route. */
 export function problemAnswer(description: string) {

@@ -1,10 +1,10 @@
 import { z } from 'zod';
 import { DELIVERY_STATES } from '../../core/delivery.ts';
 import { EVENT_TYPES } from '../../core/event.ts';
-import { boundedText, cursor, limit, pageOf, runId, time } from './common.ts';
+import { boundedText, count, cursor, limit, pageOf, runId, time } from './common.ts';
 
 const attemptResult = {
-  status: z.number().int().nullable().meta({ description: 'The HTTP status; null without one.' }),
+  status: count.nullable().meta({ description: 'The HTTP status; null without one.' }),
   error: z.object({ code: z.string(), message: z.string() }).nullable(),
   duration_ms: z.number(),
 };
@@ -17,7 +17,7 @@ export const deliverySchema = z
     run_id: z.string(),
     endpoint: z.string().meta({ description: 'The name, or the URL of a per-watch webhook.' }),
     state: z.enum(DELIVERY_STATES),
-    attempt_count: z.number().int(),
+    attempt_count: count,
     next_attempt_at: time.nullable(),
     created_at: time,
     delivered_at: time.nullable(),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { EVENT_TYPES } from '../../core/event.ts';
-import { boundedText, limit, pageOf, runId, time } from './common.ts';
+import { boundedText, count, limit, pageOf, runId, time } from './common.ts';
 
 /** What is shown of a run: the snapshot, and nothing else. */
 export const runSnapshot = z
@@ -37,7 +37,7 @@ export const eventSchema = z
       run_id: z.string(),
       run: runSnapshot.nullable(),
       previous: z.object({ status: z.string(), progress: z.number() }).nullable(),
-      sequence: z.number().int(),
+      sequence: count,
       detected_at: time,
       detection_delay_ms: z.number().nullable(),
       watch: z.object({

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { PROFILES, WATCH_STATES } from '../../core/watch.ts';
 import {
   boundedText,
+  count,
   cursor,
   duration,
   issues,
@@ -53,12 +54,12 @@ export const watchRequest = z
     metadata: metadata
       .meta({ description: 'Up to 32 strings, 4 KiB in all; they come with each event.' })
       .exactOptional(),
-    timeout: duration('1s', '365d')
-      .meta({ description: 'How long to watch, from 1s to 365d.', examples: ['2h'] })
+    timeout: duration('1s', '365d', '2h')
+      .meta({ description: 'How long to watch, from 1s to 365d.' })
       .exactOptional(),
     profile: z.enum(PROFILES).exactOptional(),
-    max_delay: duration('1s', '1d')
-      .meta({ description: 'Longest time between two looks, from 1s to 1d.', examples: ['10s'] })
+    max_delay: duration('1s', '1d', '10s')
+      .meta({ description: 'Longest time between two looks, from 1s to 1d.' })
       .exactOptional(),
   })
   .meta({
@@ -94,8 +95,8 @@ export const watchSchema = z
     run: runSnapshot.nullable(),
     metadata: z.record(z.string(), z.string()),
     subscriptions: z.array(subscription),
-    sequence: z.number().int().meta({ description: 'Number of events so far.' }),
-    polls: z.number().int().meta({ description: 'Number of reads of the run.' }),
+    sequence: count.meta({ description: 'Number of events so far.' }),
+    polls: count.meta({ description: 'Number of reads of the run.' }),
     registered_at: time,
     last_polled_at: time.nullable(),
     next_poll_at: time.nullable(),
