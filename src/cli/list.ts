@@ -66,7 +66,10 @@ async function list(context: CliContext, flags: ListFlags): Promise<number> {
   }
   stdout.write(renderTable(page.data, columnsFor(page.data, context), stdout));
   if (page.next_cursor !== null) {
-    note(stderr, `There are more than these ${count(page.data.length, 'watch').replace('watchs', 'watches')}; --limit or --all shows them.`);
+    note(
+      stderr,
+      `There are more than these ${count(page.data.length, 'watch').replace('watchs', 'watches')}; --limit or --all shows them.`,
+    );
   }
   return EXIT.ok;
 }

@@ -97,7 +97,10 @@ async function* lines(input: Readable, name: string): AsyncGenerator<Given> {
   let number = 0;
   for await (const line of createInterface({ input, crlfDelay: Infinity })) {
     number += 1;
-    const text = line.replace(/^\u{feff}/u, '').replace(/#.*$/, '').trim();
+    const text = line
+      .replace(/^\u{feff}/u, '')
+      .replace(/#.*$/, '')
+      .trim();
     if (text !== '') yield { text, place: `line ${number} of ${name}` };
   }
   if (failure !== undefined) throw failure;

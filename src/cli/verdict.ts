@@ -55,7 +55,10 @@ export function worstVerdict(kinds: readonly VerdictKind[]): VerdictKind {
  * The verdict that a look at a run allows, or null while there is something to wait for.
  * @param throughFeedback wait on while the run awaits human feedback
  */
-export function judge(view: RunView, { throughFeedback }: { throughFeedback: boolean }): Verdict | null {
+export function judge(
+  view: RunView,
+  { throughFeedback }: { throughFeedback: boolean },
+): Verdict | null {
   switch (view.state) {
     case 'finished':
       return finished(view);
@@ -77,7 +80,10 @@ function finished({ run }: RunView): Verdict {
   if (status === 'completed' || status === 'failed' || status === 'stopped') {
     return { kind: status, reason: null };
   }
-  return cannotTell({ code: 'status_unknown', message: `it finished as ${status ?? 'nothing known'}` });
+  return cannotTell({
+    code: 'status_unknown',
+    message: `it finished as ${status ?? 'nothing known'}`,
+  });
 }
 
 export function cannotTell(reason: { code: string; message: string }): Verdict {
