@@ -8,7 +8,7 @@ export type Colors = ReturnType<typeof pc.createColors>;
 /** Where text goes, and what it can show there. */
 export interface Output {
   stream: NodeJS.WritableStream;
-  write(text: string): void;
+  write: (text: string) => void;
   isTty: boolean;
   /** Width of the terminal; Infinity where there is none, so that nothing is cut in a pipe. */
   columns: number;
@@ -34,7 +34,7 @@ export interface CliHost {
    * A signal that aborts on Ctrl-C and the like; its reason is a RunwatchError. The handlers are only
    * put in place by the first call, so that `serve` keeps its own.
    */
-  interrupts(): AbortSignal;
+  interrupts: () => AbortSignal;
 }
 
 /** What a verb works with. */

@@ -6,12 +6,10 @@ import type { CliContext } from './context.ts';
 import { EXIT } from './exit.ts';
 import { positiveInteger } from './options.ts';
 import { collectPages } from './pages.ts';
-import { paint } from './render/paint.ts';
-import { renderFields, renderTable, type Column } from './render/table.ts';
-import { exactly, plain, relative } from './render/text.ts';
+import { renderDeliveries, renderDelivery } from './render/deliveries.ts';
+import { plain } from './render/text.ts';
 import { note, writeJson } from './report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from './verb.ts';
-import type { DeliveryDetailView, DeliveryView } from './wire.ts';
 
 interface DeliveryFlags extends DaemonFlags {
   state?: string;
@@ -36,8 +34,8 @@ export function addDeliveriesVerb(host: VerbHost): void {
       host.run((context) => {
         const client = connect(context, flags);
         return id === undefined
-          ? list(client, context, flags)
-          : one(client, context, { id, flags });
+          ? listDeliveries(client, context, flags)
+          : showDelivery(client, context, { id, flags });
       }),
     );
 }
@@ -48,7 +46,7 @@ Examples:
   runwatch deliveries --run run-1 --json
   runwatch deliveries dlv_0123456789abcdef0123456789abcdef`;
 
-async function list(
+async function listDeliveries(
   client: DaemonClient,
   context: CliContext,
   flags: DeliveryFlags,
@@ -75,7 +73,7 @@ async function list(
   return EXIT.ok;
 }
 
-async function one(
+async function showDelivery(
   client: DaemonClient,
   context: CliContext,
   { id, flags }: { id: string; flags: DeliveryFlags },
@@ -88,61 +86,4 @@ async function one(
   if (flags.json === true) writeJson(stdout, delivery);
   else stdout.write(renderDelivery(delivery, context));
   return EXIT.ok;
-}
-
-export function renderDeliveries(list: readonly DeliveryView[], context: CliContext): string {
-  const now = context.now();
-  const { colors } = context.io.stdout;
-  const columns: Column<DeliveryView>[] = [
-    { head: 'CREATED', value: (delivery) => relative(delivery.created_at, now) },
-    {
-      head: 'STATE',
-      value: (delivery) => delivery.state,
-      paint: (text, delivery) => paint(text, delivery.state, colors),
-    },
-    { head: 'EVENT', value: (delivery) => delivery.event_type },
-    { head: 'RUN', value: (delivery) => delivery.run_id },
-    { head: 'TO', value: (delivery) => delivery.endpoint },
-    { head: 'TRIES', value: (delivery) => String(delivery.attempt_count), align: 'right' },
-    { head: 'LAST', value: (delivery) => attemptText(delivery.last) },
-    { head: 'NEXT', value: (delivery) => relative(delivery.next_attempt_at, now) },
-    { head: 'DELIVERY', value: (delivery) => delivery.id },
-  ];
-  return renderTable(list, columns, context.io.stdout);
-}
-
-function renderDelivery(delivery: DeliveryDetailView, context: CliContext): string {
-  const now = context.now();
-  const { stdout } = context.io;
-  const fields = renderFields(
-    [
-      ['delivery', plain(delivery.id)],
-      ['state', paint(plain(delivery.state), delivery.state, stdout.colors)],
-      ['to', plain(delivery.endpoint)],
-      ['event', `${plain(delivery.event_type)} (${plain(delivery.event_id)})`],
-      ['run', plain(delivery.run_id)],
-      ['created', exactly(delivery.created_at, now)],
-      ['delivered', exactly(delivery.delivered_at, now)],
-      ['next attempt', exactly(delivery.next_attempt_at, now)],
-    ],
-    stdout,
-  );
-  if (delivery.attempts.length === 0) return fields;
-  const attempts = renderTable(
-    delivery.attempts,
-    [
-      { head: 'AT', value: (attempt) => attempt.at },
-      { head: 'RESULT', value: attemptText },
-      { head: 'TOOK', value: (attempt) => `${attempt.duration_ms}ms`, align: 'right' },
-      { head: 'ANSWER', value: (attempt) => attempt.response ?? '-' },
-    ],
-    stdout,
-  );
-  return `${fields}\n${stdout.colors.bold('Attempts')}\n${attempts}`;
-}
-
-function attemptText(attempt: DeliveryView['last']): string {
-  if (attempt === null) return '-';
-  const status = attempt.status === null ? '' : String(attempt.status);
-  return [status, attempt.error?.message ?? ''].filter((part) => part !== '').join(' ') || 'ok';
 }

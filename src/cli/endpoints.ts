@@ -33,8 +33,6 @@ async function endpoints(context: CliContext, flags: EndpointFlags): Promise<num
 
 function columnsFor(context: CliContext): Column<EndpointView>[] {
   const { colors } = context.io.stdout;
-  const counted = (state: string) => (endpoint: EndpointView) =>
-    String(endpoint.counts[state] ?? 0);
   return [
     { head: 'NAME', value: (endpoint) => endpoint.name },
     { head: 'TYPE', value: (endpoint) => endpoint.type },
@@ -50,4 +48,8 @@ function columnsFor(context: CliContext): Column<EndpointView>[] {
     { head: 'EVENTS', value: (endpoint) => endpoint.events?.join(' ') ?? '(default)' },
     { head: 'URL', value: (endpoint) => endpoint.url ?? '-' },
   ];
+}
+
+function counted(state: string): (endpoint: EndpointView) => string {
+  return (endpoint) => String(endpoint.counts[state] ?? 0);
 }

@@ -6,13 +6,10 @@ import { EXIT, usageError } from './exit.ts';
 import { followEvents } from './follow.ts';
 import { positiveInteger } from './options.ts';
 import { collectPages } from './pages.ts';
-import { notADaemon } from './problem.ts';
-import { paint } from './render/paint.ts';
-import { renderTable, type Column } from './render/table.ts';
+import { eventLine, renderEvents } from './render/events.ts';
 import { plain } from './render/text.ts';
 import { note, writeJson } from './report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from './verb.ts';
-import { eventSchema, type EventView } from './wire.ts';
 
 interface EventFlags extends DaemonFlags {
   run?: string;
@@ -51,10 +48,16 @@ async function events(context: CliContext, flags: EventFlags): Promise<number> {
     throw usageError('--limit is of no use with --follow, which ends with Ctrl-C');
   }
   const client = connect(context, flags);
-  return flags.follow === true ? follow(client, context, flags) : list(client, context, flags);
+  return flags.follow === true
+    ? follow(client, context, flags)
+    : listEvents(client, context, flags);
 }
 
-async function list(client: DaemonClient, context: CliContext, flags: EventFlags): Promise<number> {
+async function listEvents(
+  client: DaemonClient,
+  context: CliContext,
+  flags: EventFlags,
+): Promise<number> {
   const page = await collectPages(
     ({ limit, cursor }) =>
       client.listEvents({
@@ -96,56 +99,10 @@ async function follow(
         state === 'lost' ? 'The daemon is away; waiting for it.' : 'The daemon is back.',
       ),
   });
-  for await (const data of stream) {
-    const event = parseEvent(data, client.url);
+  for await (const event of stream) {
     stdout.write(
       flags.json === true ? `${JSON.stringify(event)}\n` : `${eventLine(event, context)}\n`,
     );
   }
   return EXIT.ok;
-}
-
-export function parseEvent(data: string, url: string): EventView {
-  try {
-    const event: unknown = JSON.parse(data);
-    if (eventSchema.safeParse(event).success) return event as EventView;
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-  }
-  throw notADaemon(url, 'its stream holds something that is not an event');
-}
-
-export function renderEvents(list: readonly EventView[], context: CliContext): string {
-  const { colors } = context.io.stdout;
-  const columns: Column<EventView>[] = [
-    { head: 'DETECTED', value: (event) => event.data.detected_at },
-    {
-      head: 'TYPE',
-      value: (event) => event.type,
-      paint: (text, event) => paint(text, event.type, colors),
-    },
-    { head: 'RUN', value: (event) => event.data.run_id },
-    { head: 'WHAT', value: whatHappened },
-    { head: 'EVENT', value: (event) => event.id },
-  ];
-  return renderTable(list, columns, context.io.stdout);
-}
-
-function eventLine(event: EventView, context: CliContext): string {
-  const { colors } = context.io.stdout;
-  const type = paint(plain(event.type).padEnd(27), event.type, colors);
-  const time = colors.dim(plain(event.data.detected_at));
-  return `${time}  ${type}  ${plain(event.data.run_id)}  ${plain(whatHappened(event))}`.trimEnd();
-}
-
-/** What the type leaves open: from where to where, how far, and why. */
-function whatHappened({ data }: EventView): string {
-  if (data.error !== undefined) return data.error.message;
-  if (data.run === null) return '';
-  const { previous, run } = data;
-  const came =
-    previous !== null && previous.status !== run.status
-      ? `${previous.status} → ${run.status}`
-      : run.status;
-  return `${came}, ${run.progress}%`;
 }

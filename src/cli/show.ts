@@ -1,8 +1,9 @@
+import { RunwatchError } from '../core/errors.ts';
 import type { CliContext } from './context.ts';
-import { renderDeliveries } from './deliveries.ts';
-import { renderEvents } from './events.ts';
 import { EXIT } from './exit.ts';
 import { collectPages } from './pages.ts';
+import { renderDeliveries } from './render/deliveries.ts';
+import { renderEvents } from './render/events.ts';
 import { paint } from './render/paint.ts';
 import { renderFields } from './render/table.ts';
 import { exactly, plain } from './render/text.ts';
@@ -10,7 +11,6 @@ import { note, writeJson } from './report.ts';
 import { readGoodRunIds } from './run-ids.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from './verb.ts';
 import type { WatchView } from './wire.ts';
-import { RunwatchError } from '../core/errors.ts';
 
 interface ShowFlags extends DaemonFlags {
   source?: string;

@@ -1,6 +1,6 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import got, { AbortError, RequestError, TimeoutError, type Method } from 'got';
+import { AbortError, got, RequestError, TimeoutError, type Method } from 'got';
 import { RunwatchError } from '../core/errors.ts';
 import { usageError } from './exit.ts';
 import { notADaemon } from './problem.ts';

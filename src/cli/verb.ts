@@ -16,9 +16,9 @@ export interface VerbHost {
    * Runs a verb and keeps its exit code. What it throws becomes a sentence on stderr and an exit code.
    * @param failure the exit code when the verb could not do its work; 1 where it is not given
    */
-  run(verb: (context: CliContext) => Promise<number>, failure?: number): Promise<void>;
+  run: (verb: (context: CliContext) => Promise<number>, failure?: number) => Promise<void>;
   /** The same for a verb that has signal handlers of its own. */
-  runUnguarded(verb: () => Promise<number>): Promise<void>;
+  runUnguarded: (verb: () => Promise<number>) => Promise<void>;
 }
 
 /** Options of every verb that talks to the daemon. */

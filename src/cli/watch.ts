@@ -13,7 +13,7 @@ import { note, writeJson } from './report.ts';
 import { badRunIds, readRunIds } from './run-ids.ts';
 import { CANNOT_TELL_EXIT } from './verdict.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from './verb.ts';
-import { createDaemonObserver } from './wait-daemon.ts';
+import { createDaemonObserver } from './daemon-observer.ts';
 import { waitForRuns } from './wait-runs.ts';
 import type { BatchView } from './wire.ts';
 
@@ -86,13 +86,12 @@ async function watch(context: CliContext, args: string[], flags: WatchFlags): Pr
     context,
     flags,
   );
-  const failed = new Set(results.filter(isRefused).map(({ run_id }) => run_id));
+  const failed = new Set(ids.filter((_, at) => isRefused(results[at])));
   if (flags.wait !== true) {
     if (flags.json === true) writeJson(context.io.stdout, { results });
     return failed.size > 0 ? EXIT.failure : EXIT.ok;
   }
   return waitForThem(
-    client,
     ids.filter((id) => !failed.has(id)),
     context,
     flags,
@@ -101,8 +100,8 @@ async function watch(context: CliContext, args: string[], flags: WatchFlags): Pr
 
 type BatchResult = BatchView['results'][number];
 
-function isRefused({ status }: BatchResult): boolean {
-  return status >= 300;
+function isRefused(result: BatchResult | undefined): boolean {
+  return result === undefined || result.status >= 300;
 }
 
 function bodyOf(runId: string, flags: WatchFlags): WatchBody {
@@ -133,9 +132,10 @@ async function registerAll(
       if (results.length === 0 || context.signal.aborted) throw error;
       throw partial(error, results.length, bodies.length);
     });
-    const named = answer.results.map((result, at) => ({ ...result, run_id: batch[at]?.run_id }));
-    for (const result of named) tell(result, context, flags);
-    results.push(...named);
+    for (const [at, result] of answer.results.entries()) {
+      tell(batch[at]?.run_id ?? '?', result, context, flags);
+    }
+    results.push(...answer.results);
   }
   return results;
 }
@@ -147,8 +147,7 @@ function partial(error: unknown, done: number, all: number): RunwatchError {
   );
 }
 
-function tell(result: BatchResult, { io }: CliContext, flags: WatchFlags): void {
-  const id = plain(result.run_id ?? '?');
+function tell(id: string, result: BatchResult, { io }: CliContext, flags: WatchFlags): void {
   if (isRefused(result)) {
     const why = describeProblem(result.error ?? `refused with ${result.status}`);
     io.stderr.write(`${io.stderr.colors.red('error:')} ${id}: ${why}\n`);
@@ -164,23 +163,19 @@ function tell(result: BatchResult, { io }: CliContext, flags: WatchFlags): void 
   output.write(`${word} ${id}${known}\n`);
 }
 
-function waitForThem(
-  client: DaemonClient,
-  ids: string[],
-  context: CliContext,
-  flags: WatchFlags,
-): Promise<number> {
+function waitForThem(ids: string[], context: CliContext, flags: WatchFlags): Promise<number> {
   const timeoutMs = flags.timeout === undefined ? undefined : parseDuration(flags.timeout);
   return waitForRuns(ids, {
     context,
     json: flags.json === true,
-    throughFeedback: flags.throughFeedback === true,
     timeoutMs: timeoutMs ?? undefined,
-    observer: createDaemonObserver({
-      client,
-      source: flags.source,
-      context,
-      throughFeedback: flags.throughFeedback === true,
-    }),
+    openObserver: (signal) =>
+      createDaemonObserver({
+        client: connect({ ...context, signal }, flags),
+        runIds: ids,
+        source: flags.source,
+        throughFeedback: flags.throughFeedback === true,
+        context: { ...context, signal },
+      }),
   });
 }

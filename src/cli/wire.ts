@@ -3,23 +3,23 @@ import type { RunwatchEvent } from '../core/event.ts';
 import type { RunSnapshot } from '../core/run.ts';
 
 /*
- * The daemon's answers as far as the command line shows them. Unknown fields pass, so that an older
- * command line works with a newer daemon.
+ * The daemon's answers as far as the command line shows them. The schemas check answers and are not
+ * used to rewrite them, so that what an older command line does not know passes through it.
  */
 
 const time = z.string();
-const trouble = z.looseObject({ code: z.string(), message: z.string() });
+const trouble = z.object({ code: z.string(), message: z.string() });
 
-const run = z.looseObject({ id: z.string(), status: z.string(), progress: z.number() });
+const run = z.object({ id: z.string(), status: z.string(), progress: z.number() });
 
-export const watchSchema = z.looseObject({
+export const watchSchema = z.object({
   run_id: z.string(),
   source: z.string(),
   state: z.string(),
   run: run.nullable(),
   metadata: z.record(z.string(), z.string()),
   subscriptions: z.array(
-    z.looseObject({
+    z.object({
       endpoint: z.string().optional(),
       url: z.string().optional(),
       events: z.array(z.string()).nullish(),
@@ -34,9 +34,11 @@ export const watchSchema = z.looseObject({
   error: trouble.extend({ since: time }).nullable(),
 });
 
-export type WatchView = Omit<z.infer<typeof watchSchema>, 'run'> & { run: RunSnapshot | null };
+export interface WatchView extends Omit<z.infer<typeof watchSchema>, 'run'> {
+  run: RunSnapshot | null;
+}
 
-export const deliverySchema = z.looseObject({
+export const deliverySchema = z.object({
   id: z.string(),
   event_id: z.string(),
   event_type: z.string(),
@@ -48,7 +50,7 @@ export const deliverySchema = z.looseObject({
   created_at: time,
   delivered_at: time.nullable(),
   last: z
-    .looseObject({
+    .object({
       status: z.number().nullable(),
       error: trouble.nullable(),
       duration_ms: z.number(),
@@ -60,7 +62,7 @@ export type DeliveryView = z.infer<typeof deliverySchema>;
 
 export const deliveryDetailSchema = deliverySchema.extend({
   attempts: z.array(
-    z.looseObject({
+    z.object({
       at: time,
       status: z.number().nullable(),
       error: trouble.nullable(),
@@ -72,7 +74,7 @@ export const deliveryDetailSchema = deliverySchema.extend({
 
 export type DeliveryDetailView = z.infer<typeof deliveryDetailSchema>;
 
-export const endpointSchema = z.looseObject({
+export const endpointSchema = z.object({
   name: z.string(),
   type: z.string(),
   url: z.string().nullish(),
@@ -83,34 +85,34 @@ export const endpointSchema = z.looseObject({
 
 export type EndpointView = z.infer<typeof endpointSchema>;
 
-export const eventSchema = z.looseObject({
+export const eventSchema = z.object({
   id: z.string(),
   type: z.string(),
   timestamp: time,
-  data: z.looseObject({
+  data: z.object({
     run_id: z.string(),
     run: run.nullable(),
     sequence: z.number(),
     detected_at: time,
-    watch: z.looseObject({ source: z.string() }),
+    watch: z.object({ source: z.string() }),
   }),
 });
 
 /** An event in the published shape; its type may be newer than this command line. */
 export type EventView = Omit<RunwatchEvent, 'type'> & { type: string };
 
-export const problemSchema = z.looseObject({
+export const problemSchema = z.object({
   title: z.string().optional(),
   detail: z.string().optional(),
   code: z.string().optional(),
-  errors: z.array(z.looseObject({ path: z.string(), message: z.string() })).optional(),
+  errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
 });
 
 export type Problem = z.infer<typeof problemSchema>;
 
-export const batchSchema = z.looseObject({
+export const batchSchema = z.object({
   results: z.array(
-    z.looseObject({
+    z.object({
       run_id: z.string().nullish(),
       status: z.number(),
       watch: watchSchema.nullish(),
@@ -121,7 +123,7 @@ export const batchSchema = z.looseObject({
 
 export type BatchView = z.infer<typeof batchSchema>;
 
-export const pageSchema = z.looseObject({
+export const pageSchema = z.object({
   data: z.array(z.unknown()),
   next_cursor: z.string().nullish(),
 });

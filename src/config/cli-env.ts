@@ -37,7 +37,13 @@ function localUrl(env: Env): string {
   const host = present(env['RUNWATCH_HOST']) ?? '127.0.0.1';
   const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
   const literal = reachable.includes(':') ? `[${reachable}]` : reachable;
-  return `http://${literal}:${present(env['RUNWATCH_PORT']) ?? '8787'}`;
+  return `http://${literal}:${portOf(env) ?? '8787'}`;
+}
+
+/** Kubernetes sets `RUNWATCH_PORT=tcp://…` in every pod when a Service is named runwatch. */
+function portOf(env: Env): string | undefined {
+  const port = present(env['RUNWATCH_PORT']);
+  return port?.startsWith('tcp://') === true ? undefined : port;
 }
 
 function present(value: string | undefined): string | undefined {

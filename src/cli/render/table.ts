@@ -4,9 +4,9 @@ import { plain } from './text.ts';
 
 export interface Column<Row> {
   head: string;
-  value(row: Row): string;
+  value: (row: Row) => string;
   /** Colours the text, whose width must not change. */
-  paint?(text: string, row: Row): string;
+  paint?: (text: string, row: Row) => string;
   align?: 'right';
 }
 
@@ -38,7 +38,7 @@ export function renderTable<Row>(
 ): string {
   const texts = rows.map((row) => columns.map((column) => plain(column.value(row))));
   const natural = columns.map((column, index) =>
-    Math.max(column.head.length, ...texts.map((cells) => lengthOf(cells[index] ?? ''))),
+    Math.max(column.head.length, ...texts.map((cells) => (cells[index] ?? '').length)),
   );
   const widths = fitWidths(natural, output.columns - GAP.length * (columns.length - 1));
   const table = new Table({
@@ -47,11 +47,11 @@ export function renderTable<Row>(
     colWidths: widths,
     colAligns: columns.map((column) => column.align ?? 'left'),
   });
-  table.push(columns.map((column, at) => output.colors.dim(cut(column.head, widths[at] ?? 0))));
+  table.push(columns.map(({ head }) => output.colors.dim(head)));
   for (const [index, row] of rows.entries()) {
     table.push(
       columns.map((column, at) => {
-        const text = cut(texts[index]?.[at] ?? '', widths[at] ?? 0);
+        const text = texts[index]?.[at] ?? '';
         return column.paint?.(text, row) ?? text;
       }),
     );
@@ -75,20 +75,22 @@ export function renderFields(
 }
 
 const NO_LINES = {
-  ...{ top: '', 'top-mid': '', 'top-left': '', 'top-right': '' },
-  ...{ bottom: '', 'bottom-mid': '', 'bottom-left': '', 'bottom-right': '' },
-  ...{ left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '' },
+  top: '',
+  'top-mid': '',
+  'top-left': '',
+  'top-right': '',
+  bottom: '',
+  'bottom-mid': '',
+  'bottom-left': '',
+  'bottom-right': '',
+  left: '',
+  'left-mid': '',
+  mid: '',
+  'mid-mid': '',
+  right: '',
+  'right-mid': '',
   middle: GAP,
 };
-
-function lengthOf(text: string): number {
-  return [...text].length;
-}
-
-function cut(text: string, width: number): string {
-  if (lengthOf(text) <= width) return text;
-  return `${[...text].slice(0, Math.max(width - 1, 0)).join('')}…`;
-}
 
 function trimLines(text: string): string {
   return text

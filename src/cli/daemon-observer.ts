@@ -1,0 +1,150 @@
+import { messageOf, RunwatchError } from '../core/errors.ts';
+import type { DaemonClient, RunRef } from './client.ts';
+import type { CliContext } from './context.ts';
+import { followEvents } from './follow.ts';
+import { Hints } from './hints.ts';
+import { cannotTell, judge, type RunView, type Verdict } from './verdict.ts';
+import type { RunObserver } from './wait-runs.ts';
+import type { WatchView } from './wire.ts';
+
+/** How often, and how long in spite of trouble, `wait` looks at a watch. Milliseconds. */
+export interface WaitPace {
+  /** Between two looks while the event stream tells nothing. */
+  recheckMs: number;
+  /** How long nothing may be learned before the answer is "cannot tell". */
+  patienceMs: number;
+}
+
+const DEFAULT_PACE: WaitPace = { recheckMs: 5_000, patienceMs: 120_000 };
+
+interface DaemonObserverOptions {
+  client: DaemonClient;
+  runIds: readonly string[];
+  source: string | undefined;
+  throughFeedback: boolean;
+  context: Pick<CliContext, 'signal' | 'now' | 'random'>;
+  pace?: WaitPace;
+}
+
+/**
+ * Waits by the daemon's account of the runs. The watch itself is the truth; the event stream only
+ * says when it is worth a look, so that losing the stream costs promptness and nothing else.
+ */
+export function createDaemonObserver(options: DaemonObserverOptions): RunObserver {
+  const hints = new Hints(options.runIds);
+  const streaming = new AbortController();
+  void streamHints(options, hints, AbortSignal.any([options.context.signal, streaming.signal]));
+  return {
+    settle: (runId, report) => new DaemonWait(options, hints, runId).settle(report),
+    close: () => streaming.abort(),
+  };
+}
+
+/** Passes on what the event stream says, for as long as there is one. Never throws. */
+async function streamHints(
+  { client, runIds, context }: DaemonObserverOptions,
+  hints: Hints,
+  signal: AbortSignal,
+): Promise<void> {
+  const [only] = runIds;
+  const stream = followEvents({
+    client,
+    query: { run_id: runIds.length === 1 ? only : undefined },
+    after: null,
+    signal,
+    random: context.random,
+    onConnection: () => undefined,
+  });
+  try {
+    for await (const event of stream) hints.give(event.data.run_id);
+  } catch {
+    // Without the stream the watches are looked at every few seconds, which tells of any error that
+    // matters. This one is of no use to anybody.
+    return;
+  }
+}
+
+/** Waiting for one run. */
+class DaemonWait {
+  readonly #options: DaemonObserverOptions;
+  readonly #hints: Hints;
+  readonly #ref: RunRef;
+  readonly #pace: WaitPace;
+  /** Since when nothing could be learned of the run; null while something can. */
+  #troubleSince: number | null = null;
+  /** What the daemon knew before it was asked to look again: too old to say that a run awaits. */
+  #stalePolls: number | null = null;
+
+  constructor(options: DaemonObserverOptions, hints: Hints, runId: string) {
+    this.#options = options;
+    this.#hints = hints;
+    this.#ref = { runId, source: options.source };
+    this.#pace = options.pace ?? DEFAULT_PACE;
+  }
+
+  async settle(report: (view: RunView) => void): Promise<Verdict> {
+    const { client, context } = this.#options;
+    let watch = await this.#enlist();
+    let view = viewOf(watch);
+    for (;;) {
+      report(view);
+      const verdict = this.#judge(view, watch);
+      if (verdict !== null) return verdict;
+      await this.#hints.next(this.#ref.runId, this.#pace.recheckMs, context.signal);
+      try {
+        const found = await client.getWatch(this.#ref);
+        if (found === null) return cannotTell(NOT_WATCHED);
+        watch = found;
+        view = viewOf(watch);
+      } catch (error) {
+        view = { ...view, trouble: this.#passing(error) };
+      }
+    }
+  }
+
+  /** Sees to it that the run is watched, without telling anybody who did not ask, and looked at now. */
+  async #enlist(): Promise<WatchView> {
+    const { client, source } = this.#options;
+    const { runId } = this.#ref;
+    const watch = await client.getWatch(this.#ref);
+    if (watch === null || watch.state === 'cancelled' || watch.state === 'expired') {
+      const quiet = { run_id: runId, endpoints: [], ...(source !== undefined && { source }) };
+      return client.register(quiet);
+    }
+    if (watch.state === 'active') {
+      this.#stalePolls = watch.polls;
+      // A token that may only read cannot ask for a look; the daemon looks by itself before long.
+      await client.pollNow(this.#ref).catch((error: unknown) => {
+        if (!(error instanceof RunwatchError)) throw error;
+      });
+    }
+    return watch;
+  }
+
+  #judge(view: RunView, watch: WatchView): Verdict | null {
+    const { throughFeedback, context } = this.#options;
+    const isStale = watch.polls === this.#stalePolls;
+    const verdict = judge(view, { throughFeedback: throughFeedback || isStale });
+    if (verdict !== null || view.trouble === null) {
+      this.#troubleSince = null;
+      return verdict;
+    }
+    this.#troubleSince ??= context.now();
+    const lasted = context.now() - this.#troubleSince;
+    return lasted >= this.#pace.patienceMs ? cannotTell(view.trouble) : null;
+  }
+
+  /** The trouble that an error of the daemon stands for, if it may pass; else throws it. */
+  #passing(error: unknown): { code: string; message: string } {
+    if (error instanceof RunwatchError && error.retriable) {
+      return { code: error.code, message: messageOf(error) };
+    }
+    throw error;
+  }
+}
+
+const NOT_WATCHED = { code: 'watch_not_found', message: 'the daemon does not watch it any more' };
+
+function viewOf({ state, run, error }: WatchView): RunView {
+  return { state, run, trouble: error && { code: error.code, message: error.message } };
+}

@@ -1,0 +1,95 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Random } from '../core/backoff.ts';
+import { observe, type PollPolicy, type SourcePaused } from '../core/observe.ts';
+import type { RunwatchEvent } from '../core/event.ts';
+import type { FetchOutcome } from '../core/outcome.ts';
+import { register } from '../core/register.ts';
+import type { Watch } from '../core/watch.ts';
+import type { RunReader } from './dependencies.ts';
+import { RequestGate } from './request-gate.ts';
+import { cannotTell, judge, type RunView, type Verdict } from './verdict.ts';
+import type { RunObserver } from './wait-runs.ts';
+
+/** What the daemon does when nothing is configured. */
+export const DIRECT_POLICY: PollPolicy = {
+  minIntervalMs: 1_000,
+  maxIntervalMs: 60_000,
+  unreachableAfterMs: 120_000,
+  goneAfterMs: 60_000,
+};
+
+/** Requests a second that a source may take, by default. */
+const REQUESTS_PER_SECOND = 10;
+
+/** How long to wait is for the caller to say; a watch needs some end. */
+const NO_TIMEOUT_MS = 365 * 86_400_000;
+
+interface DirectObserverOptions {
+  reader: RunReader;
+  policy: PollPolicy;
+  throughFeedback: boolean;
+  signal: AbortSignal;
+  now: () => number;
+  random: Random;
+}
+
+/** Waits by asking Noxus itself, with the daemon's own rules of polling, and within its budget. */
+export function createDirectObserver(options: DirectObserverOptions): RunObserver {
+  const gate = new RequestGate(1_000 / REQUESTS_PER_SECOND);
+  return {
+    settle: (runId, report) => settleDirectly(runId, report, { ...options, gate }),
+    close: () => options.reader.close(),
+  };
+}
+
+async function settleDirectly(
+  runId: string,
+  report: (view: RunView) => void,
+  options: DirectObserverOptions & { gate: RequestGate },
+): Promise<Verdict> {
+  const { policy, random, now, signal, throughFeedback } = options;
+  let watch = newWatch(runId, policy, now());
+  for (;;) {
+    const look = await lookAt(runId, options);
+    // A key that has never opened anything will not begin to: waiting would only hide the mistake.
+    if (look.kind === 'unauthorized' && watch.run === null) return cannotTell(troubleOf(look));
+    const observation = observe(watch, look, { now: now(), policy, random });
+    ({ watch } = observation);
+    const view = viewOf(observation.watch, observation.events);
+    report(view);
+    const verdict = judge(view, { throughFeedback });
+    if (verdict !== null) return verdict;
+    if (watch.unreachable && view.trouble !== null) return cannotTell(view.trouble);
+    await sleep(Math.max(0, (watch.nextPollAt ?? 0) - now()), undefined, { signal });
+  }
+}
+
+function newWatch(runId: string, { minIntervalMs }: PollPolicy, now: number): Watch {
+  const request = { source: 'default', runId, subscriptions: [] };
+  return register(null, request, { now, defaultTimeoutMs: NO_TIMEOUT_MS, minIntervalMs }).watch;
+}
+
+/** One look at the run, unless Noxus has asked for quiet. */
+async function lookAt(
+  runId: string,
+  { gate, now, signal, reader }: DirectObserverOptions & { gate: RequestGate },
+): Promise<FetchOutcome | SourcePaused> {
+  await sleep(gate.reserve(now()), undefined, { signal });
+  const pause = gate.pauseAt(now());
+  if (pause !== null) return pause;
+  const outcome = await reader.readRun(runId, { signal });
+  if (outcome.kind === 'rate_limited' && outcome.retryAfterMs !== null) {
+    gate.pause(outcome.message, now() + outcome.retryAfterMs);
+  }
+  return outcome;
+}
+
+function viewOf({ state, run, trouble }: Watch, events: readonly RunwatchEvent[]): RunView {
+  const told = events.find(({ data }) => data.error !== undefined)?.data.error;
+  const reason = told ?? (trouble && troubleOf(trouble));
+  return { state, run, trouble: reason && { code: reason.code, message: reason.message } };
+}
+
+function troubleOf({ kind, message }: { kind: string; message: string }) {
+  return { code: kind, message };
+}

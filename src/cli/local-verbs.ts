@@ -1,0 +1,129 @@
+import { Option } from 'commander';
+import type { ServeOptions } from './dependencies.ts';
+import { portNumber } from './options.ts';
+import type { VerbHost } from './verb.ts';
+
+/*
+ * Verbs that do their work in this process instead of asking a daemon. What they do is passed in.
+ */
+
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
+const DEFAULT_LISTEN_PORT = 8788;
+const DEFAULT_SIMULATE_PORT = 8789;
+
+interface ServeFlags extends Omit<ServeOptions, 'configPath'> {
+  config?: string;
+}
+
+export function addServeVerb({ program, dependencies, runUnguarded }: VerbHost): void {
+  program
+    .command('serve')
+    .description('run the daemon')
+    .option('--config <path>', 'the configuration file')
+    .option('--host <host>', 'the address to listen on')
+    .option('--port <port>', 'the port to listen on', portNumber)
+    .option('--data-dir <path>', 'where the own Redis keeps its data')
+    .addOption(new Option('--log-level <level>', 'what is logged').choices(LOG_LEVELS))
+    .addHelpText('after', SERVE_HELP)
+    .action(({ config, ...flags }: ServeFlags) =>
+      runUnguarded(() =>
+        dependencies.serve({ ...flags, ...(config !== undefined && { configPath: config }) }),
+      ),
+    );
+}
+
+const SERVE_HELP = `
+Flags win over the environment, the environment over the file. Without REDIS_URL the daemon runs a
+Redis of its own. SIGTERM or Ctrl-C ends it in order; a second one ends it at once.
+
+Examples:
+  NOXUS_API_KEY=... runwatch serve
+  runwatch serve --config /etc/runwatch/runwatch.yaml --log-level debug`;
+
+export function addConfigVerb({ program, dependencies, run }: VerbHost): void {
+  program
+    .command('config')
+    .description('show the configuration as it is understood, without its secrets')
+    .option('--config <path>', 'the configuration file')
+    .option('--check', 'only say whether it is good')
+    .option('--json', 'print it as JSON')
+    .addHelpText('after', CONFIG_HELP)
+    .action(({ config, check, json }: { config?: string; check?: boolean; json?: boolean }) =>
+      run(() =>
+        dependencies.showConfig({
+          check: check === true,
+          json: json === true,
+          ...(config !== undefined && { configPath: config }),
+        }),
+      ),
+    );
+}
+
+const CONFIG_HELP = `
+Exits 2 when something is wrong with it, and says where.
+
+Examples:
+  runwatch config
+  runwatch config --check --config runwatch.yaml`;
+
+export function addListenVerb({ program, dependencies, run }: VerbHost): void {
+  program
+    .command('listen')
+    .description('receive webhooks, verify their signatures and print the events')
+    .option('--port <port>', 'the port to listen on', portNumber, DEFAULT_LISTEN_PORT)
+    .option('--json', 'print one event on a line')
+    .addHelpText('after', LISTEN_HELP)
+    .action(({ port, json }: { port: number; json?: boolean }) =>
+      run(({ env, io, signal }) => {
+        const secret = env.webhookSecret();
+        return dependencies.listen({
+          port,
+          secrets: secret === undefined ? [] : [secret],
+          json: json === true,
+          signal,
+          write: io.stdout.write,
+        });
+      }),
+    );
+}
+
+const LISTEN_HELP = `
+Signatures are verified with RUNWATCH_WEBHOOK_SECRET (or RUNWATCH_WEBHOOK_SECRET_FILE).
+
+Examples:
+  runwatch listen
+  RUNWATCH_WEBHOOK_SECRET=whsec_... runwatch listen --port 9000 --json`;
+
+export function addSimulateVerb({ program, dependencies, run }: VerbHost): void {
+  program
+    .command('simulate')
+    .description('run a fake Noxus with scripted runs')
+    .option('--port <port>', 'the port to listen on', portNumber, DEFAULT_SIMULATE_PORT)
+    .addHelpText('after', SIMULATE_HELP)
+    .action(({ port }: { port: number }) =>
+      run(({ io, signal }) => dependencies.simulate({ port, signal, write: io.stdout.write })),
+    );
+}
+
+const SIMULATE_HELP = `
+Examples:
+  runwatch simulate
+  NOXUS_BACKEND_URL=http://127.0.0.1:${DEFAULT_SIMULATE_PORT} NOXUS_API_KEY=any runwatch serve`;
+
+export function addDemoVerb({ program, dependencies, runUnguarded }: VerbHost): void {
+  program
+    .command('demo')
+    .description('see all of it at work, on this machine, in half a minute')
+    .option('--keep', 'stay up afterwards')
+    .addHelpText('after', DEMO_HELP)
+    .action(({ keep }: { keep?: boolean }) =>
+      runUnguarded(() => dependencies.demo({ keep: keep === true })),
+    );
+}
+
+const DEMO_HELP = `
+It needs no account and no key: Noxus is simulated.
+
+Examples:
+  runwatch demo
+  runwatch demo --keep`;

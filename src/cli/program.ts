@@ -1,0 +1,123 @@
+import { Command, CommanderError } from 'commander';
+import type { CliHost } from './context.ts';
+import { addDeliveriesVerb } from './deliveries.ts';
+import type { CliDependencies } from './dependencies.ts';
+import { addEndpointsVerb } from './endpoints.ts';
+import { addEventsVerb } from './events.ts';
+import { EXIT, exitCodeOf } from './exit.ts';
+import { addListVerb } from './list.ts';
+import {
+  addConfigVerb,
+  addDemoVerb,
+  addListenVerb,
+  addServeVerb,
+  addSimulateVerb,
+} from './local-verbs.ts';
+import { reportError } from './report.ts';
+import { addShowVerb } from './show.ts';
+import { addUnwatchVerb } from './unwatch.ts';
+import { guard, type VerbHost } from './verb.ts';
+import { addWaitVerb } from './wait.ts';
+import { addWatchVerb } from './watch.ts';
+
+/**
+ * Runs the command line.
+ * @param args without the node binary and the script
+ * @returns the exit code; never throws for what a user or a daemon did
+ */
+export async function runProgram(
+  args: readonly string[],
+  host: CliHost,
+  dependencies: CliDependencies,
+): Promise<number> {
+  const { program, exitCode } = buildProgram(host, dependencies);
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+    return exitCode();
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  }
+}
+
+function buildProgram(host: CliHost, dependencies: CliDependencies) {
+  let exitCode: number = EXIT.ok;
+  const program = newProgram(host);
+  const isVerbose = () => program.opts<{ verbose?: boolean }>().verbose === true;
+  const verbHost: VerbHost = {
+    program,
+    dependencies,
+    async run(verb, failure) {
+      exitCode = await guard(verb, { host, failure, isVerbose });
+    },
+    async runUnguarded(verb) {
+      try {
+        exitCode = await verb();
+      } catch (error) {
+        reportError(host.io.stderr, error, { verbose: isVerbose() });
+        exitCode = exitCodeOf(error, EXIT.failure);
+      }
+    },
+  };
+  addVerbs(verbHost);
+  return { program, exitCode: () => exitCode };
+}
+
+function newProgram({ io, version }: CliHost): Command {
+  const { stdout, stderr } = io;
+  return new Command('runwatch')
+    .description('Watches runs of the Noxus AI platform and tells you what becomes of them.')
+    .version(version, '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'print help')
+    .option('--verbose', 'print where an error comes from')
+    .addHelpText('after', OVERVIEW)
+    .helpCommand(false)
+    .showHelpAfterError('`runwatch --help` lists the verbs, `runwatch <verb> --help` explains one.')
+    .configureHelp({ showGlobalOptions: false })
+    .configureOutput({
+      writeOut: stdout.write,
+      writeErr: stderr.write,
+      outputError: (text, write) =>
+        write(text.replace(/^error:/, stderr.colors.red('error:')).replace(/\n\n$/, '\n')),
+      getOutHelpWidth: () => Math.min(stdout.columns, 100),
+      getErrHelpWidth: () => Math.min(stderr.columns, 100),
+      getOutHasColors: () => stdout.colors.isColorSupported,
+      getErrHasColors: () => stderr.colors.isColorSupported,
+    })
+    .exitOverride();
+}
+
+function addVerbs(host: VerbHost): void {
+  host.program.commandsGroup('Watching:');
+  addWatchVerb(host);
+  addWaitVerb(host);
+  addUnwatchVerb(host);
+  host.program.commandsGroup('Looking:');
+  addListVerb(host);
+  addShowVerb(host);
+  addEventsVerb(host);
+  addDeliveriesVerb(host);
+  addEndpointsVerb(host);
+  host.program.commandsGroup('Running:');
+  addServeVerb(host);
+  addConfigVerb(host);
+  host.program.commandsGroup('Trying out:');
+  addDemoVerb(host);
+  addSimulateVerb(host);
+  addListenVerb(host);
+}
+
+const OVERVIEW = `
+Environment:
+  RUNWATCH_URL        where the daemon answers (else RUNWATCH_HOST and RUNWATCH_PORT)
+  RUNWATCH_API_TOKEN  its token; also as RUNWATCH_API_TOKEN_FILE
+  NOXUS_API_KEY       for \`serve\`, and for \`wait\` without a daemon
+  NO_COLOR            plain text
+
+Examples:
+  runwatch demo                             see it at work
+  NOXUS_API_KEY=... runwatch serve          start the daemon
+  runwatch watch <run-id> --endpoint ops    be told what becomes of a run
+  runwatch wait <run-id> && echo completed  wait for it in a script
+
+\`runwatch <verb> --help\` explains a verb. Exit codes: 0 done, 1 not done, 2 called wrongly; wait has more.`;

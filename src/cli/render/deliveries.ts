@@ -1,0 +1,64 @@
+import type { CliContext } from '../context.ts';
+import type { DeliveryDetailView, DeliveryView } from '../wire.ts';
+import { paint } from './paint.ts';
+import { renderFields, renderTable, type Column } from './table.ts';
+import { exactly, plain, relative } from './text.ts';
+
+export function renderDeliveries(deliveries: readonly DeliveryView[], context: CliContext): string {
+  const now = context.now();
+  const { colors } = context.io.stdout;
+  const columns: Column<DeliveryView>[] = [
+    { head: 'CREATED', value: (delivery) => relative(delivery.created_at, now) },
+    {
+      head: 'STATE',
+      value: (delivery) => delivery.state,
+      paint: (text, delivery) => paint(text, delivery.state, colors),
+    },
+    { head: 'EVENT', value: (delivery) => delivery.event_type },
+    { head: 'RUN', value: (delivery) => delivery.run_id },
+    { head: 'TO', value: (delivery) => delivery.endpoint },
+    { head: 'TRIES', value: (delivery) => String(delivery.attempt_count), align: 'right' },
+    { head: 'LAST', value: (delivery) => attemptText(delivery.last) },
+    { head: 'NEXT', value: (delivery) => relative(delivery.next_attempt_at, now) },
+    { head: 'DELIVERY', value: (delivery) => delivery.id },
+  ];
+  return renderTable(deliveries, columns, context.io.stdout);
+}
+
+export function renderDelivery(delivery: DeliveryDetailView, context: CliContext): string {
+  const now = context.now();
+  const { stdout } = context.io;
+  const fields = renderFields(
+    [
+      ['delivery', plain(delivery.id)],
+      ['state', paint(plain(delivery.state), delivery.state, stdout.colors)],
+      ['to', plain(delivery.endpoint)],
+      ['event', `${plain(delivery.event_type)} (${plain(delivery.event_id)})`],
+      ['run', plain(delivery.run_id)],
+      ['created', exactly(delivery.created_at, now)],
+      ['delivered', exactly(delivery.delivered_at, now)],
+      ['next attempt', exactly(delivery.next_attempt_at, now)],
+    ],
+    stdout,
+  );
+  if (delivery.attempts.length === 0) return fields;
+  const attempts = renderTable<Attempt>(
+    delivery.attempts,
+    [
+      { head: 'AT', value: (attempt) => attempt.at },
+      { head: 'RESULT', value: attemptText },
+      { head: 'TOOK', value: (attempt) => `${attempt.duration_ms}ms`, align: 'right' },
+      { head: 'ANSWER', value: (attempt) => attempt.response ?? '-' },
+    ],
+    stdout,
+  );
+  return `${fields}\n${stdout.colors.bold('Attempts')}\n${attempts}`;
+}
+
+type Attempt = DeliveryDetailView['attempts'][number];
+
+function attemptText(attempt: Pick<Attempt, 'status' | 'error'> | null): string {
+  if (attempt === null) return '-';
+  const status = attempt.status === null ? '' : String(attempt.status);
+  return [status, attempt.error?.message ?? ''].filter((part) => part !== '').join(' ') || 'ok';
+}

@@ -1,0 +1,31 @@
+import type { SourcePaused } from '../core/observe.ts';
+
+/** Spaces the requests of one process to a source, and keeps them back while it asks for quiet. */
+export class RequestGate {
+  readonly #spacingMs: number;
+  #nextSlotAt = 0;
+  #pause: SourcePaused | null = null;
+
+  /** @param spacingMs least time between two requests */
+  constructor(spacingMs: number) {
+    this.#spacingMs = spacingMs;
+  }
+
+  /** Takes the next free slot. @returns how long to wait for it, ms */
+  reserve(now: number): number {
+    const slotAt = Math.max(now, this.#nextSlotAt);
+    this.#nextSlotAt = slotAt + this.#spacingMs;
+    return slotAt - now;
+  }
+
+  /** The source takes no requests until then. A shorter pause never ends a longer one. */
+  pause(message: string, untilMs: number): void {
+    if (this.#pause !== null && this.#pause.untilMs >= untilMs) return;
+    this.#pause = { kind: 'paused', reason: 'rate_limited', message, untilMs };
+  }
+
+  /** The pause that holds at a time; null when requests may go. */
+  pauseAt(now: number): SourcePaused | null {
+    return this.#pause !== null && this.#pause.untilMs > now ? this.#pause : null;
+  }
+}

@@ -1,0 +1,76 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { outputOf, type CliHost } from './cli/context.ts';
+import type { CliDependencies } from './cli/dependencies.ts';
+import { EXIT } from './cli/exit.ts';
+import { runProgram } from './cli/program.ts';
+import { reportError } from './cli/report.ts';
+import { readCliEnv } from './config/cli-env.ts';
+import { RunwatchError } from './core/errors.ts';
+
+const env = readCliEnv();
+const io = {
+  stdout: outputOf(process.stdout, env),
+  stderr: outputOf(process.stderr, env),
+  stdin: process.stdin,
+};
+const stop = new AbortController();
+
+// A reader that has seen enough, such as `head`, is no error: what still runs is told to end.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  stop.abort(new RunwatchError('nobody reads the output any more', { code: 'output_closed' }));
+});
+
+const host: CliHost = {
+  io,
+  env,
+  version: versionOfPackage(),
+  now: Date.now,
+  random: Math.random,
+  interrupts() {
+    handleSignal('SIGINT', { code: 'interrupted', exitCode: 130 });
+    handleSignal('SIGTERM', { code: 'terminated', exitCode: 143 });
+    return stop.signal;
+  },
+};
+
+try {
+  process.exitCode = await runProgram(process.argv.slice(2), host, dependencies());
+} catch (error) {
+  reportError(io.stderr, error, { verbose: process.argv.includes('--verbose') });
+  process.exitCode = EXIT.failure;
+}
+
+/** The first signal asks the verb to end; a second one does not wait for it. */
+function handleSignal(
+  signal: NodeJS.Signals,
+  { code, exitCode }: { code: string; exitCode: number },
+): void {
+  process.on(signal, () => {
+    if (stop.signal.aborted) process.exit(exitCode);
+    stop.abort(new RunwatchError(`stopped by ${signal}`, { code }));
+  });
+}
+
+function versionOfPackage(): string {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+function notBuilt(what: string): () => Promise<never> {
+  return async () => {
+    throw new RunwatchError(`${what} is not built yet`, { code: 'not_built' });
+  };
+}
+
+function dependencies(): CliDependencies {
+  return {
+    createRunReader: notBuilt('reading runs without a daemon'),
+    serve: notBuilt('serve'),
+    showConfig: notBuilt('config'),
+    listen: notBuilt('listen'),
+    simulate: notBuilt('simulate'),
+    demo: notBuilt('demo'),
+  };
+}
