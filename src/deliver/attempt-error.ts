@@ -70,8 +70,11 @@ function protocolError(code: string, host: string): AttemptError {
   if (code === 'HPE_HEADER_OVERFLOW') {
     return { code: 'too_large', message: `the headers of the answer of ${host} exceed 16 KiB` };
   }
-  if (code.startsWith('HPE_')) {
-    return { code: 'protocol', message: `the answer of ${host} is not HTTP/1.1 (${code})` };
+  if (/^(HPE_|ERR_PROTOCOL_)/.test(code)) {
+    return {
+      code: 'protocol',
+      message: `the answer of ${host} is not a plain HTTP/1.1 answer (${code})`,
+    };
   }
   return { code: 'network', message: `the request to ${host} failed (${code})` };
 }

@@ -40,7 +40,7 @@ function parseRange(entry: string): [Address, number] | null {
 }
 
 function parseHost(entry: string): string {
-  const match = /^(\[[^\]]+\]|[^:/\s@?#\\]+):(\d{1,5})$/.exec(entry.trim());
+  const match = /^(\[[^\]]+\]|[\p{L}\p{N}._-]+):(\d{1,5})$/u.exec(entry.trim());
   const [, host = '', port = ''] = match ?? [];
   const origin = `http://${host}:${port}`;
   if (match === null || !URL.canParse(origin)) {

@@ -89,7 +89,7 @@ function httpsOptions({ ca, certificate, key }: TlsOptions) {
 }
 
 function protocolError(message: string): Error {
-  return Object.assign(new Error(message), { code: 'HPE_UPGRADE' });
+  return Object.assign(new Error(message), { code: 'ERR_PROTOCOL_SWITCHED' });
 }
 
 /** Reads to the end, so that the connection can be used again, or to the limit. */

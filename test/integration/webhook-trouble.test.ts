@@ -1,0 +1,297 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { once } from 'node:events';
+import https from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import { afterEach, describe, expect, test } from '@jest/globals';
+import {
+  CERT_EXPIRED,
+  CERT_FOR_LOCALHOST,
+  CERT_FOR_OTHER_HOST,
+  CERT_SELF_SIGNED,
+  TEST_CA,
+  TEST_KEY,
+} from '../support/certificates.ts';
+import { answering, listenRaw, type RawServer } from '../support/raw-server.ts';
+import { A_MESSAGE, failureOf, webhooks } from '../support/webhooks.ts';
+
+const releasers: (() => void | Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const release of releasers.splice(0).reverse()) await release();
+});
+
+/** A server, and a channel to it with a short deadline. */
+async function facing(serve: (socket: Socket) => void, timeoutMs = 1_000) {
+  const server = await listenRaw(serve);
+  const hooks = webhooks();
+  releasers.push(() => server.close(), hooks.close);
+  return { server, channel: hooks.to(server.origin, { timeoutMs }), hooks };
+}
+
+async function noConnectionLeft(server: RawServer): Promise<void> {
+  while (server.open() > 0) await new Promise(setImmediate);
+}
+
+/** Writes until the other side has had enough, and tells how much the system took. */
+function flood(socket: Socket, chunk: string): () => number {
+  let written = 0;
+  const pump = () => {
+    while (!socket.destroyed && socket.write(chunk)) written += chunk.length;
+  };
+  socket.on('drain', pump);
+  pump();
+  return () => written;
+}
+
+describe('a receiver that does not answer', () => {
+  test('refuses connections', async () => {
+    const { server, channel } = await facing(() => undefined);
+    await server.close();
+    releasers.shift();
+    expect(failureOf(await channel.send(A_MESSAGE))).toMatchObject({ code: 'refused' });
+  });
+
+  test('closes the connection', async () => {
+    const { channel } = await facing((socket) => socket.once('data', () => socket.destroy()));
+    expect(failureOf(await channel.send(A_MESSAGE))).toMatchObject({ code: 'reset' });
+  });
+
+  test('resets the connection', async () => {
+    const { channel } = await facing((socket) => socket.resetAndDestroy());
+    expect(failureOf(await channel.send(A_MESSAGE))).toMatchObject({ code: 'reset' });
+  });
+
+  test('keeps silent', async () => {
+    const { channel, server } = await facing((socket) => socket.resume());
+    const { code, message } = failureOf(await channel.send(A_MESSAGE));
+    expect([code, message]).toEqual([
+      'timeout',
+      'no answer within 1s: still waiting for the answer (headers)',
+    ]);
+    await noConnectionLeft(server);
+  });
+
+  test('does not read what is sent to it', async () => {
+    const { channel } = await facing((socket) => socket.pause());
+    const body = JSON.stringify('x'.repeat(10_000_000));
+    expect(failureOf(await channel.send({ ...A_MESSAGE, body })).code).toBe('timeout');
+  });
+
+  test('does not shake hands', async () => {
+    const { hooks, server } = await facing((socket) => socket.resume());
+    const channel = hooks.to(`https://127.0.0.1:${server.port}`, { timeoutMs: 1_000 });
+    expect(failureOf(await channel.send(A_MESSAGE)).message).toMatch(/\(tls\)$/);
+    await noConnectionLeft(server);
+  });
+
+  test('has a name that does not resolve', async () => {
+    const missing = Object.assign(new Error('x'), { code: 'ENOTFOUND' });
+    const hooks = webhooks({ resolve: () => Promise.reject(missing) });
+    releasers.push(hooks.close);
+    expect(failureOf(await hooks.to('https://hooks.example.com').send(A_MESSAGE)).code).toBe('dns');
+  });
+
+  test('has a name whose resolution hangs', async () => {
+    const hooks = webhooks({ resolve: () => new Promise(() => undefined) });
+    releasers.push(hooks.close);
+    const channel = hooks.to('https://hooks.example.com', { timeoutMs: 500 });
+    expect(failureOf(await channel.send(A_MESSAGE)).message).toMatch(/\(dns\)$/);
+  });
+});
+
+describe('an answer that never ends', () => {
+  test('one header byte at a time is cut by the deadline', async () => {
+    const { channel, server } = await facing((socket) => {
+      socket.write('HTTP/1.1 200 OK\r\nx: ');
+      const timer = setInterval(() => socket.write('a'), 5);
+      socket.once('close', () => clearInterval(timer));
+    });
+    expect(failureOf(await channel.send(A_MESSAGE)).code).toBe('timeout');
+    await noConnectionLeft(server);
+  });
+
+  test('endless headers are cut at 16 KiB', async () => {
+    let written = () => 0;
+    const { channel, server } = await facing((socket) => {
+      socket.write('HTTP/1.1 200 OK\r\n');
+      written = flood(socket, `x-filler: ${'a'.repeat(1_000)}\r\n`);
+    }, 10_000);
+    expect(failureOf(await channel.send(A_MESSAGE)).code).toBe('too_large');
+    await noConnectionLeft(server);
+    expect(written()).toBeLessThan(16 * 1_048_576);
+  });
+
+  test('endless early hints are cut by the deadline', async () => {
+    const { channel } = await facing((socket) => {
+      const timer = setInterval(() => socket.write('HTTP/1.1 103 Early Hints\r\n\r\n'), 5);
+      socket.once('close', () => clearInterval(timer));
+    });
+    expect(failureOf(await channel.send(A_MESSAGE)).code).toBe('timeout');
+  });
+
+  test.each([
+    ['200 OK', 'delivered'],
+    ['500 Oops', 'failed'],
+  ])('after %s a dripping body changes nothing: %s', async (status, kind) => {
+    const { channel, server } = await facing((socket) => {
+      socket.write(`HTTP/1.1 ${status}\r\ncontent-length: 1000000\r\n\r\n`);
+      const timer = setInterval(() => socket.write('a'), 5);
+      socket.once('close', () => clearInterval(timer));
+    });
+    const outcome = await channel.send(A_MESSAGE);
+    expect(outcome.kind).toBe(kind);
+    expect(outcome.attempt.response).toMatch(/^a+$/);
+    await noConnectionLeft(server);
+  });
+
+  test.each([
+    ['200 OK', 'delivered'],
+    ['500 Oops', 'failed'],
+  ])('after %s a body of 1 GiB is cut: %s', async (status, kind) => {
+    let written = () => 0;
+    const { channel, server } = await facing((socket) => {
+      socket.write(`HTTP/1.1 ${status}\r\ncontent-length: 1073741824\r\n\r\n`);
+      written = flood(socket, 'a'.repeat(65_536));
+    }, 10_000);
+    const outcome = await channel.send(A_MESSAGE);
+    expect(outcome.kind).toBe(kind);
+    expect(outcome.attempt.response).toBe('a'.repeat(1_024));
+    await noConnectionLeft(server);
+    expect(written()).toBeLessThan(32 * 1_048_576);
+  });
+
+  test('a body that breaks off after 200 is delivered all the same', async () => {
+    const answer = 'HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nthanks';
+    const { channel } = await facing(answering(answer));
+    const outcome = await channel.send(A_MESSAGE);
+    expect(outcome).toMatchObject({ kind: 'delivered', attempt: { response: 'thanks' } });
+  });
+});
+
+describe('an answer that is none', () => {
+  test.each([
+    ['HTML without a status line', '<html>hello</html>\r\n\r\n'],
+    ['SMTP', '220 mail.example.com ESMTP\r\n'],
+    ['two lengths', 'HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab'],
+  ])('%s is a breach of protocol', async (_name, answer) => {
+    const { channel } = await facing(answering(answer));
+    expect(failureOf(await channel.send(A_MESSAGE)).code).toBe('protocol');
+  });
+
+  test('a switch of protocols fails, and its connection is closed', async () => {
+    const { channel, server } = await facing((socket) => {
+      const head = 'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n';
+      socket.once('data', () => socket.write(head));
+    });
+    expect(failureOf(await channel.send(A_MESSAGE)).code).toBe('protocol');
+    await noConnectionLeft(server);
+  });
+});
+
+describe('a connection that was kept alive', () => {
+  test('and closed meanwhile by the receiver costs no attempt', async () => {
+    const answer = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok';
+    const { channel, server } = await facing((socket) => {
+      socket.once('data', () => {
+        socket.write(answer);
+        socket.once('data', () => socket.resetAndDestroy());
+      });
+    });
+    expect((await channel.send(A_MESSAGE)).kind).toBe('delivered');
+    expect((await channel.send(A_MESSAGE)).kind).toBe('delivered');
+    expect(server.connects()).toBe(2);
+  });
+
+  test('and closed on a fresh connection too is a failure', async () => {
+    const answer = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok';
+    let answers = 1;
+    const { channel, server } = await facing((socket) => {
+      socket.on('data', () => {
+        if (answers > 0) socket.write(answer);
+        else socket.resetAndDestroy();
+        answers -= 1;
+      });
+    });
+    await channel.send(A_MESSAGE);
+    expect(failureOf(await channel.send(A_MESSAGE)).code).toBe('reset');
+    expect(server.connects()).toBe(2);
+  });
+});
+
+describe('calling an attempt off', () => {
+  test('before the answer leaves no outcome and no connection', async () => {
+    const controller = new AbortController();
+    const { channel, server } = await facing((socket) => {
+      socket.once('data', () => controller.abort());
+    }, 10_000);
+    await expect(channel.send(A_MESSAGE, controller.signal)).rejects.toMatchObject({
+      code: 'attempt_aborted',
+      retriable: true,
+    });
+    await noConnectionLeft(server);
+  });
+
+  test('after the status keeps what the receiver said', async () => {
+    const controller = new AbortController();
+    const { channel } = await facing((socket) => {
+      socket.write('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n');
+    }, 10_000);
+    // Node tells of a response just before it hands it on.
+    const abort = () => setImmediate(() => controller.abort());
+    subscribe('http.client.response.finish', abort);
+    releasers.push(() => void unsubscribe('http.client.response.finish', abort));
+    expect((await channel.send(A_MESSAGE, controller.signal)).kind).toBe('delivered');
+  });
+
+  test('before it began connects to nobody', async () => {
+    const { channel, server } = await facing(() => undefined);
+    await expect(channel.send(A_MESSAGE, AbortSignal.abort())).rejects.toMatchObject({
+      code: 'attempt_aborted',
+    });
+    expect(server.connects()).toBe(0);
+  });
+});
+
+describe('TLS', () => {
+  async function secure(cert: string, ca?: string) {
+    const server = https.createServer({ key: TEST_KEY, cert }, (_request, response) => {
+      response.end('ok');
+    });
+    // Failing handshakes are what these tests are about.
+    server.on('tlsClientError', () => undefined);
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const hooks = webhooks();
+    releasers.push(() => {
+      server.closeAllConnections();
+      server.close();
+    }, hooks.close);
+    const { port } = server.address() as AddressInfo;
+    return hooks.to(`https://127.0.0.1:${port}`, ca === undefined ? {} : { tls: { ca } });
+  }
+
+  test('delivers to a receiver whose authority is trusted', async () => {
+    const channel = await secure(CERT_FOR_LOCALHOST, TEST_CA);
+    expect((await channel.send(A_MESSAGE)).kind).toBe('delivered');
+    expect((await channel.send(A_MESSAGE)).kind).toBe('delivered');
+  });
+
+  test.each([
+    ['an unknown authority', CERT_FOR_LOCALHOST, undefined, /not trusted/],
+    ['another host name', CERT_FOR_OTHER_HOST, TEST_CA, /another host name/],
+    ['an expired certificate', CERT_EXPIRED, TEST_CA, /has expired/],
+    ['a self-signed certificate', CERT_SELF_SIGNED, undefined, /self-signed/],
+  ])('says which check failed: %s', async (_name, cert, ca, message) => {
+    const channel = await secure(cert, ca);
+    const error = failureOf(await channel.send(A_MESSAGE));
+    expect(error.code).toBe('tls');
+    expect(error.message).toMatch(message);
+  });
+
+  test('says when the receiver speaks plain http', async () => {
+    const { server, hooks } = await facing(answering('HTTP/1.1 400 Bad Request\r\n\r\n'));
+    const channel = hooks.to(`https://127.0.0.1:${server.port}`);
+    const error = failureOf(await channel.send(A_MESSAGE));
+    expect(error.code).toBe('tls');
+  });
+});

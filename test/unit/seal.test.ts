@@ -1,0 +1,92 @@
+import { randomBytes } from 'node:crypto';
+import { describe, expect, test } from '@jest/globals';
+import * as fc from 'fast-check';
+import { createSealer } from '../../src/deliver/seal.ts';
+
+const [oldKey, newKey] = [randomBytes(32), randomBytes(32)];
+const plain = { secret: 'whsec_canary', headers: { authorization: 'Bearer 🔑' } };
+const fails = (code: string) => expect.objectContaining({ code });
+
+describe('sealing', () => {
+  test('what was sealed opens again, and is not to be read in between', () => {
+    const sealer = createSealer([newKey]);
+    const sealed = sealer.seal(plain, 'default/run-1');
+    expect(sealed).toMatch(/^v1\.[0-9a-f]{8}\.[\w-]{16}\.[\w-]+$/);
+    expect(sealed).not.toContain('canary');
+    expect(sealer.open(sealed, 'default/run-1')).toEqual(plain);
+  });
+
+  test('any JSON object survives', () => {
+    const sealer = createSealer([newKey]);
+    fc.assert(
+      fc.property(fc.dictionary(fc.string(), fc.jsonValue()), fc.string(), (object, context) => {
+        const copy = JSON.parse(JSON.stringify(object)) as unknown;
+        expect(sealer.open(sealer.seal(object, context), context)).toEqual(copy);
+      }),
+    );
+  });
+
+  test('the same value is never sealed to the same text', () => {
+    const sealer = createSealer([newKey]);
+    expect(sealer.seal(plain, 'x')).not.toBe(sealer.seal(plain, 'x'));
+  });
+
+  test('it opens nowhere but where it belongs', () => {
+    const sealer = createSealer([newKey]);
+    const sealed = sealer.seal(plain, 'default/run-1');
+    expect(() => sealer.open(sealed, 'default/run-2')).toThrow(fails('sealed_value_corrupt'));
+  });
+
+  test('no change of a single character goes unnoticed', () => {
+    const sealer = createSealer([newKey]);
+    const sealed = sealer.seal(plain, 'x');
+    for (let i = 0; i < sealed.length; i += 1) {
+      const swapped = sealed[i] === 'A' ? 'Q' : 'A';
+      const forged = sealed.slice(0, i) + swapped + sealed.slice(i + 1);
+      expect(() => sealer.open(forged, 'x')).toThrow();
+    }
+  });
+
+  test.each(['', 'v1', 'v1.a.b', 'v2.a.b.c', 'v1.a.b.c.d'])('"%s" is no sealed value', (text) => {
+    expect(() => createSealer([newKey]).open(text, 'x')).toThrow(fails('sealed_value_corrupt'));
+  });
+
+  test('a truncated value is corrupt', () => {
+    const sealer = createSealer([newKey]);
+    const [format, id, iv] = sealer.seal(plain, 'x').split('.');
+    const cut = `${format}.${id}.${iv}.AAAA`;
+    expect(() => sealer.open(cut, 'x')).toThrow(fails('sealed_value_corrupt'));
+  });
+
+  test('after a rotation the new key seals and both open', () => {
+    const before = createSealer([oldKey]).seal(plain, 'x');
+    const sealer = createSealer([newKey, oldKey]);
+    const after = sealer.seal(plain, 'x');
+    expect(sealer.open(before, 'x')).toEqual(plain);
+    expect([sealer.isCurrent(before), sealer.isCurrent(after)]).toEqual([false, true]);
+    expect(() => createSealer([oldKey]).open(after, 'x')).toThrow(fails('sealed_by_unknown_key'));
+  });
+
+  test('without a key nothing can be sealed, and nothing opened', () => {
+    const sealer = createSealer([]);
+    expect(sealer.canSeal).toBe(false);
+    expect(() => sealer.seal(plain, 'x')).toThrow(fails('no_encryption_key'));
+    const sealed = createSealer([newKey]).seal(plain, 'x');
+    expect(() => sealer.open(sealed, 'x')).toThrow(fails('sealed_by_unknown_key'));
+    expect(sealer.isCurrent(sealed)).toBe(false);
+  });
+
+  test('a key is the same in every notation', () => {
+    const sealed = createSealer([newKey]).seal(plain, 'x');
+    for (const encoding of ['hex', 'base64', 'base64url'] as const) {
+      expect(createSealer([newKey.toString(encoding)]).open(sealed, 'x')).toEqual(plain);
+    }
+  });
+
+  test.each(['', 'short', 'z'.repeat(64), `${randomBytes(32).toString('base64')}!`])(
+    'refuses the key "%s"',
+    (key) => {
+      expect(() => createSealer([newKey, key])).toThrow(fails('invalid_encryption_key'));
+    },
+  );
+});

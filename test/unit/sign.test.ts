@@ -1,0 +1,54 @@
+import { describe, expect, test } from '@jest/globals';
+import { Webhook } from 'standardwebhooks';
+import type { Message } from '../../src/deliver/channel.ts';
+import { createSigner, generateSecret } from '../../src/deliver/sign.ts';
+
+const message: Message = {
+  eventId: 'evt_1',
+  eventType: 'run.failed',
+  body: '{"a":"é 🚀 \\u2028"}',
+};
+
+describe('signing', () => {
+  test('agrees with the example of the Standard Webhooks specification', () => {
+    const sign = createSigner(['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']);
+    const example: Message = {
+      eventId: 'msg_p5jXN8AQM9LWM0D4loKWxJek',
+      eventType: 'run.failed',
+      body: '{"test": 2432232314}',
+    };
+    expect(sign(example, 1_614_265_330_999)).toEqual({
+      'webhook-id': 'msg_p5jXN8AQM9LWM0D4loKWxJek',
+      'webhook-timestamp': '1614265330',
+      'webhook-signature': 'v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=',
+    });
+  });
+
+  test('each of two secrets verifies while one replaces the other, and no third does', () => {
+    const [old, next, other] = [generateSecret(), generateSecret(), generateSecret()];
+    const headers = createSigner([next, old])(message, Date.now());
+    expect(headers['webhook-signature']?.split(' ')).toHaveLength(2);
+    expect(new Webhook(old).verify(message.body, headers)).toEqual(JSON.parse(message.body));
+    expect(new Webhook(next).verify(message.body, headers)).toEqual(JSON.parse(message.body));
+    expect(() => new Webhook(other).verify(message.body, headers)).toThrow('No matching signature');
+  });
+
+  test('without a secret there is an id and a time, and no signature', () => {
+    expect(createSigner([])(message, 1_000)).toEqual({
+      'webhook-id': 'evt_1',
+      'webhook-timestamp': '1',
+    });
+  });
+
+  test('a generated secret holds 32 bytes and is new each time', () => {
+    const secret = generateSecret();
+    expect(secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
+    expect(generateSecret()).not.toBe(secret);
+  });
+
+  test.each(['hunter2', 'whsec_', 'whsec_%%%%'])('refuses %s without repeating it', (secret) => {
+    const create = () => createSigner([secret]);
+    expect(create).toThrow(expect.objectContaining({ code: 'invalid_webhook_secret' }));
+    expect(create).toThrow(expect.not.objectContaining({ cause: expect.anything() }));
+  });
+});

@@ -1,0 +1,133 @@
+import { describe, expect, test } from '@jest/globals';
+import * as fc from 'fast-check';
+import { networkError, statusError, timeoutError } from '../../src/deliver/attempt-error.ts';
+import { startDeadline } from '../../src/deliver/deadline.ts';
+import { responseText } from '../../src/deliver/response-text.ts';
+import { customHeaders, headerProblem } from '../../src/deliver/webhook-headers.ts';
+
+const failing = (code: string) => Object.assign(new Error('secret'), { code });
+
+describe('network errors for people', () => {
+  test.each([
+    ['ENOTFOUND', 'dns', /h did not resolve \(ENOTFOUND\)/],
+    ['EAI_AGAIN', 'dns', /EAI_AGAIN/],
+    ['ECONNREFUSED', 'refused', /refused the connection/],
+    ['ECONNRESET', 'reset', /closed the connection while in the TLS handshake/],
+    ['EPIPE', 'reset', /closed the connection/],
+    ['EHOSTUNREACH', 'unreachable', /no route/],
+    ['ENETUNREACH', 'unreachable', /no route/],
+    ['ETIMEDOUT', 'timeout', /connect/],
+    ['CERT_HAS_EXPIRED', 'tls', /has expired/],
+    ['ERR_TLS_CERT_ALTNAME_INVALID', 'tls', /another host name/],
+    ['DEPTH_ZERO_SELF_SIGNED_CERT', 'tls', /self-signed/],
+    ['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', 'tls', /not trusted/],
+    ['ERR_SSL_WRONG_VERSION_NUMBER', 'tls', /handshake failed \(ERR_SSL_WRONG_VERSION_NUMBER\)/],
+    ['EPROTO', 'tls', /does not speak TLS/],
+    ['HPE_HEADER_OVERFLOW', 'too_large', /16 KiB/],
+    ['HPE_INVALID_CONSTANT', 'protocol', /not a plain HTTP/],
+    ['EMFILE', 'network', /EMFILE/],
+  ])('%s is of class %s', (code, expected, message) => {
+    const error = networkError(failing(code), 'h', 'tls');
+    expect(error.code).toBe(expected);
+    expect(error.message).toMatch(message);
+    expect(error.message).not.toContain('secret');
+  });
+
+  test('what has no code is of class network', () => {
+    expect(networkError('odd', 'h', 'queue')).toEqual({
+      code: 'network',
+      message: 'the request to h failed (unknown)',
+    });
+  });
+
+  test.each(['queue', 'dns', 'connect', 'tls', 'headers'] as const)(
+    'a time-out says that it came in the phase %s',
+    (phase) => {
+      expect(timeoutError(15_000, phase)).toEqual({
+        code: 'timeout',
+        message: expect.stringMatching(new RegExp(`^no answer within 15s: .*\\(${phase}\\)$`)),
+      });
+    },
+  );
+
+  test('a redirect names the origin only', () => {
+    expect(statusError(302, 'https://login.example.com/?token=canary').message).toBe(
+      'answered 302 Found, pointing to https://login.example.com; redirects are not followed',
+    );
+    expect(statusError(308, '/relative').message).toMatch(/^answered 308 Permanent Redirect; /);
+    expect(statusError(599, undefined)).toEqual({ code: 'status', message: 'answered 599' });
+  });
+});
+
+describe('text of an answer', () => {
+  test('holds no control character but tab and line feed, and no mark that reorders text', () => {
+    expect(responseText(Buffer.from('a\r\nb\tc\u001b[2J\u0000\u009b\u202ed'))).toBe(
+      'a\nb\tc\ufffd[2J\ufffd\ufffd\ufffdd',
+    );
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 2_000 }), (bytes) => {
+        expect(responseText(bytes)).not.toMatch(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202e]/);
+      }),
+    );
+  });
+
+  test('is cut at 1 KiB without half a character at the end', () => {
+    const text = responseText(Buffer.from('é🚀'.repeat(500)));
+    expect(Buffer.byteLength(text)).toBeLessThanOrEqual(1_024);
+    expect(text).not.toContain('\ufffd');
+  });
+});
+
+describe('custom headers', () => {
+  test.each([
+    'Webhook-Signature',
+    'webhook-id',
+    'Host',
+    'Content-Length',
+    'content-type',
+    'Transfer-Encoding',
+    'Connection',
+    'TE',
+    'Upgrade',
+    'Expect',
+    'User-Agent',
+    'Proxy-Authorization',
+  ])('%s is reserved', (name) => {
+    expect(headerProblem(name, 'x')).toMatch(/reserved/);
+    expect(() => customHeaders({ [name]: 'x' })).toThrow(
+      expect.objectContaining({ code: 'invalid_header' }),
+    );
+  });
+
+  test('a value that would begin another header is refused without repeating it', () => {
+    expect(headerProblem('x-a', 'canary\r\nx-b: 1')).toMatch(/^the header x-a has a value/);
+    expect(headerProblem('x a', '1')).toMatch(/Header name/);
+  });
+
+  test('others pass, in lower case', () => {
+    expect(customHeaders({ Authorization: 'Bearer t', 'X-Team': 'a' })).toEqual({
+      authorization: 'Bearer t',
+      'x-team': 'a',
+    });
+  });
+});
+
+describe('deadline', () => {
+  test('fires at once when the outer signal has fired already', () => {
+    const deadline = startDeadline(60_000, AbortSignal.abort());
+    expect(deadline.signal.aborted).toBe(true);
+    deadline.release();
+  });
+
+  test('follows the outer signal until it is released', () => {
+    const outer = new AbortController();
+    const [kept, released] = [
+      startDeadline(60_000, outer.signal),
+      startDeadline(60_000, outer.signal),
+    ];
+    released.release();
+    outer.abort();
+    kept.release();
+    expect([kept.signal.aborted, released.signal.aborted]).toEqual([true, false]);
+  });
+});
