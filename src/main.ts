@@ -58,19 +58,51 @@ function versionOfPackage(): string {
   return (JSON.parse(text) as { version: string }).version;
 }
 
-function notBuilt(what: string): () => Promise<never> {
-  return async () => {
-    throw new RunwatchError(`${what} is not built yet`, { code: 'not_built' });
+/** What a verb needs is loaded when it runs: printing a list must not wait for a database client. */
+function dependencies(): CliDependencies {
+  const write = (line: string) => io.stdout.write(`${line}\n`);
+  return {
+    async createRunReader(settings) {
+      const { createNoxusClient } = await import('./noxus/client.ts');
+      return createNoxusClient(settings);
+    },
+    async serve(options) {
+      const { serve } = await import('./cli/serve.ts');
+      const { startDaemon } = await import('./daemon.ts');
+      const { version } = host;
+      const { stdout, stderr } = process;
+      return serve(options, { startDaemon, signalled: firstSignal, version, stdout, stderr });
+    },
+    async showConfig(options) {
+      const { showConfig } = await import('./cli/config.ts');
+      return showConfig(options, io);
+    },
+    async listen(options) {
+      const { listen } = await import('./cli/listen.ts');
+      await listen({ ...options, write });
+      return EXIT.ok;
+    },
+    async simulate(options) {
+      const { simulate } = await import('./cli/simulate.ts');
+      await simulate({ ...options, write });
+      return EXIT.ok;
+    },
+    async demo() {
+      throw new RunwatchError('not built', { code: 'not_built' });
+    },
   };
 }
 
-function dependencies(): CliDependencies {
-  return {
-    createRunReader: notBuilt('reading runs without a daemon'),
-    serve: notBuilt('serve'),
-    showConfig: notBuilt('config'),
-    listen: notBuilt('listen'),
-    simulate: notBuilt('simulate'),
-    demo: notBuilt('demo'),
-  };
+/** The first signal asks the daemon to end; a second one does not wait for it. */
+function firstSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    let signalled = false;
+    const handle = (signal: NodeJS.Signals) => {
+      if (signalled) process.exit(EXIT.failure);
+      signalled = true;
+      resolve(signal);
+    };
+    process.on('SIGTERM', handle);
+    process.on('SIGINT', handle);
+  });
 }

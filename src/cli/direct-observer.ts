@@ -66,7 +66,8 @@ async function settleDirectly(
 
 function newWatch(runId: string, { minIntervalMs }: PollPolicy, now: number): Watch {
   const request = { source: 'default', runId, subscriptions: [] };
-  return register(null, request, { now, defaultTimeoutMs: NO_TIMEOUT_MS, minIntervalMs }).watch;
+  const defaults = { timeoutMs: NO_TIMEOUT_MS, minIntervalMs, profile: 'normal' as const };
+  return register(null, request, { now, defaults }).watch;
 }
 
 /** One look at the run, unless Noxus has asked for quiet. */

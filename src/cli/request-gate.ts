@@ -21,7 +21,7 @@ export class RequestGate {
   /** The source takes no requests until then. A shorter pause never ends a longer one. */
   pause(message: string, untilMs: number): void {
     if (this.#pause !== null && this.#pause.untilMs >= untilMs) return;
-    this.#pause = { kind: 'paused', reason: 'rate_limited', message, untilMs };
+    this.#pause = { kind: 'paused', asked: false, reason: 'rate_limited', message, untilMs };
   }
 
   /** The pause that holds at a time; null when requests may go. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { webhookSecret } from '../../config/schema.ts';
+import { webhookSecret } from '../../config/endpoint-fields.ts';
 import { isEventPattern } from '../../core/filter.ts';
 
 const MAX_URL_LENGTH = 2_048;
