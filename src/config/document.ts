@@ -1,5 +1,5 @@
-import { isAlias, isMap, isScalar, isSeq } from 'yaml';
-import type { Node, Pair, Scalar, YAMLMap, YAMLSeq } from 'yaml';
+import { isAlias, isMap, isNode, isScalar, isSeq } from 'yaml';
+import type { Pair, Scalar, YAMLMap, YAMLSeq } from 'yaml';
 import type { Environment } from './environment.ts';
 import { expand, type Reference } from './expand.ts';
 import { pathKey, type Finding, type Path, type Position } from './problem.ts';
@@ -36,6 +36,7 @@ export function readSettings(yaml: ParsedYaml, environment: Environment): Settin
     environment,
     nodesLeft: LIMITS.nodes,
   };
+  place(yaml.root, { path: [], reader });
   const value = readNode(yaml.root, [], reader);
   const { positions, references, findings } = reader;
   return { value, positions, references, findings };
@@ -84,7 +85,7 @@ function readList({ items }: YAMLSeq, path: Path, reader: Reader): unknown[] {
   const values: unknown[] = [];
   for (const item of items) {
     const itemPath = [...path, values.length];
-    place(item, item, { path: itemPath, reader });
+    place(item, { path: itemPath, reader });
     const value = readNode(item, itemPath, reader);
     // The next item takes the index of one that is left out.
     if (value === undefined) reader.references.delete(pathKey(itemPath));
@@ -97,7 +98,7 @@ function readMap(map: YAMLMap, path: Path, reader: Reader): Record<string, unkno
   const entries: [string, unknown][] = [];
   for (const [key, pair] of effectivePairs(map, { path, reader })) {
     const valuePath = [...path, key];
-    place(pair.key, pair.value, { path: valuePath, reader });
+    place(pair.key, { path: valuePath, reader });
     const value = readNode(pair.value, valuePath, reader);
     if (value !== undefined) entries.push([key, value]);
   }
@@ -114,8 +115,9 @@ function effectivePairs(map: YAMLMap, spot: Spot): Map<string, Pair> {
   const pairs = new Map<string, Pair>();
   if (!afford(spot.path, spot.reader)) return pairs;
   for (const pair of map.items) if (!isMerge(pair)) pairs.set(keyText(pair), pair);
+  const inner = { ...spot, path: [...spot.path, '<<'] };
   for (const source of map.items.filter(isMerge).flatMap((pair) => mergeSources(pair, spot))) {
-    for (const [key, pair] of effectivePairs(source, spot)) {
+    for (const [key, pair] of effectivePairs(source, inner)) {
       if (!pairs.has(key)) pairs.set(key, pair);
     }
   }
@@ -143,9 +145,7 @@ function keyText({ key }: Pair): string {
   return isScalar(key) ? String(key.value) : '';
 }
 
-/** Remembers where a setting stands: a text at its value, a map or list at its key. */
-function place(key: unknown, value: unknown, { path, reader }: Spot): void {
-  const isText = isScalar(value) && value.value !== null;
-  const node = (isText ? value : key) as Node | null;
-  if (node !== null) reader.positions.set(pathKey(path), reader.yaml.positionOf(node));
+/** Remembers where a setting stands: at its key, or where the item of a list begins. */
+function place(node: unknown, { path, reader }: Spot): void {
+  if (isNode(node)) reader.positions.set(pathKey(path), reader.yaml.positionOf(node));
 }

@@ -34,7 +34,7 @@ export const webhookSecret = z
 
 /** Those that describe one connection (RFC 9110, section 7.6.1) and those that runwatch sets. */
 const RESERVED_HEADERS =
-  /^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|host|content-length|content-type|webhook-.*)$/i;
+  /^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|expect|host|content-length|content-type|webhook-.*)$/i;
 
 function passes(check: () => void): boolean {
   try {

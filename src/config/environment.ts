@@ -25,7 +25,7 @@ const SERVICE_LINK = /^tcp:\/\/.+:\d+$/;
 
 function readVariable(env: NodeJS.ProcessEnv, name: string): string | null {
   const text = env[name] ?? '';
-  return text === '' || (name === 'RUNWATCH_PORT' && SERVICE_LINK.test(text)) ? null : text;
+  return text.trim() === '' || (name === 'RUNWATCH_PORT' && SERVICE_LINK.test(text)) ? null : text;
 }
 
 /** The text of a file without its trailing newlines, or why there is none. */

@@ -5,7 +5,7 @@ import { openEnvironment } from './environment.ts';
 import { findFile } from './file.ts';
 import { locate, NO_FILE, readSettingsFile } from './settings-file.ts';
 import { applyEnvironment, applyFlags, type ConfigFlags } from './overrides.ts';
-import type { ConfigProblem } from './problem.ts';
+import { tidy, type ConfigProblem } from './problem.ts';
 import type { Config } from './schema.ts';
 
 interface LoadOptions {
@@ -24,7 +24,7 @@ export interface LoadedConfig {
   /** The file as it was named or found; null when there is none. */
   file: string | null;
   /** The variables and flags that took part, such as `RUNWATCH_PORT` and `--host`. */
-  overrides: string[];
+  overrides: readonly string[];
 }
 
 export interface InvalidConfig {
@@ -59,22 +59,4 @@ export function loadConfig(options: LoadOptions): LoadedConfig | InvalidConfig {
   if (problems.length > 0 || config === null) return { kind: 'invalid', problems };
   const data_dir = resolveDataDirectory(config.data_dir, { env, cwd });
   return { kind: 'loaded', config: { ...config, data_dir }, file: file.name, overrides };
-}
-
-/**
- * One problem for each setting, by its place: a mistake can have several consequences, and only the
- * first of them is worth reading.
- */
-function tidy(problems: ConfigProblem[]): ConfigProblem[] {
-  const subject = ({ file, line, column, key }: ConfigProblem): string =>
-    [file, line, column, key].join('\0');
-  const first = new Map<string, ConfigProblem>();
-  for (const problem of problems) {
-    if (!first.has(subject(problem))) first.set(subject(problem), problem);
-  }
-  const place = ({ line, column }: ConfigProblem): [number, number] => [line ?? 0, column ?? 0];
-  return [...first.values()].sort((a, b) => {
-    const [[lineA, columnA], [lineB, columnB]] = [place(a), place(b)];
-    return lineA - lineB || columnA - columnB;
-  });
 }

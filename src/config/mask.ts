@@ -13,15 +13,12 @@ interface MaskOptions {
 export function maskUrl(text: string, { path }: MaskOptions): string {
   // The path of a unix socket, which is no URL.
   if (text.startsWith('/') && !/[?@#]/.test(text)) return text;
-  if (!URL.canParse(text)) return REDACTED;
-  const url = new URL(text);
-  const rest = `${url.host}${url.pathname}${url.search}${url.hash}`;
+  const url = URL.canParse(text) ? new URL(text) : null;
   // A password with a slash or a # in it moves the @ out of its place, and the password with it.
-  if (rest.includes('@')) return REDACTED;
-  const userinfo = url.username === '' && url.password === '' ? '' : `${REDACTED}@`;
-  const hasPath = url.pathname !== '' && url.pathname !== '/';
-  const pathname = path || !hasPath ? url.pathname : `/${REDACTED}`;
-  const query = url.search === '' && url.hash === '' ? '' : `?${REDACTED}`;
-  if (userinfo === '' && query === '' && pathname === url.pathname) return text;
-  return `${url.protocol}//${userinfo}${url.host}${pathname}${query}`;
+  if (url === null || /@/.test(url.host + url.pathname + url.search + url.hash)) return REDACTED;
+  const userinfo = `${url.username}${url.password}` === '' ? '' : `${REDACTED}@`;
+  const pathname = path ? url.pathname : url.pathname.replace(/^\/.+/, `/${REDACTED}`);
+  const query = `${url.search}${url.hash}` === '' ? '' : `?${REDACTED}`;
+  const isUnchanged = userinfo === '' && query === '' && pathname === url.pathname;
+  return isUnchanged ? text : `${url.protocol}//${userinfo}${url.host}${pathname}${query}`;
 }

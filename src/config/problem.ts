@@ -37,6 +37,26 @@ export function formatProblem({ file, line, column, key, message }: ConfigProble
   return `${subject}: ${message}`;
 }
 
+function subjectOf({ file, line, column, key }: ConfigProblem): string {
+  return [file, line, column, key].join('\0');
+}
+
+function byPlace(a: ConfigProblem, b: ConfigProblem): number {
+  return (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
+}
+
+/**
+ * One problem for each setting, in the order of the file: a mistake can have several consequences,
+ * and only the first of them is worth reading.
+ */
+export function tidy(problems: readonly ConfigProblem[]): ConfigProblem[] {
+  const first = new Map<string, ConfigProblem>();
+  for (const problem of problems) {
+    if (!first.has(subjectOf(problem))) first.set(subjectOf(problem), problem);
+  }
+  return [...first.values()].sort(byPlace);
+}
+
 /** A path as a key of a Map; the separator occurs in no key of a text file. */
 export function pathKey(path: Path): string {
   return path.join('\0');

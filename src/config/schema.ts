@@ -6,6 +6,9 @@ import { eventPatterns, headers, webhookSecret } from './endpoint-fields.ts';
 import { duration, encryptionKey, flag, integer, name, secretText } from './fields.ts';
 import { redisUrl, serviceUrl, webhookUrl } from './urls.ts';
 
+// The secret of a webhook that comes with a watch is held to the same rule.
+export { webhookSecret } from './endpoint-fields.ts';
+
 const retrySchedule = z
   .array(duration('5s', { min: '1ms', max: '30d' }))
   .max(50, 'expected at most 50 delays')

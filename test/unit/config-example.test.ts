@@ -1,0 +1,116 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { loadConfig } from '../../src/config/load.ts';
+import { formatProblem } from '../../src/config/problem.ts';
+import { configSchema, type Config } from '../../src/config/schema.ts';
+
+const EXAMPLE = new URL('../../config/runwatch.example.yaml', import.meta.url);
+const text = readFileSync(EXAMPLE, 'utf8');
+
+/** The file with its commented-out examples in force, in the place of what they replace. */
+const uncommented = text
+  .replaceAll(/^(endpoints: \{\}|  tokens: \[\])$/gm, '')
+  .replaceAll(/^#(?! |$)/gm, '')
+  .replaceAll(/^#(?= {2,}\S)/gm, '');
+
+const ENV = {
+  HOME: '/home/me',
+  NOXUS_API_KEY: 'nox',
+  RUNWATCH_API_TOKEN: 'a-long-token',
+  OPS_WEBHOOK_SECRET: `whsec_${Buffer.alloc(32).toString('base64')}`,
+};
+
+let cwd: string;
+
+beforeAll(() => {
+  cwd = mkdtempSync(join(tmpdir(), 'runwatch-example-'));
+});
+
+afterAll(() => rmSync(cwd, { recursive: true }));
+
+function load(yaml: string, env: NodeJS.ProcessEnv): Config {
+  writeFileSync(join(cwd, 'f.yaml'), yaml);
+  const result = loadConfig({ purpose: 'serve', env, cwd, configPath: 'f.yaml' });
+  if (result.kind === 'loaded') return result.config;
+  throw new Error(result.problems.map(formatProblem).join('\n'));
+}
+
+type JSONSchema = z.core.JSONSchema.BaseSchema;
+
+/** Every key that a JSON schema knows, as a path in which `*` stands for a name or an index. */
+function keysOf(schema: unknown, path = ''): string[] {
+  if (typeof schema !== 'object' || schema === null) return [];
+  const { properties = {}, additionalProperties, items, oneOf, anyOf } = schema as JSONSchema;
+  const own = Object.keys(properties).map((key) => `${path}${key}`);
+  return own.concat(
+    Object.entries(properties).flatMap(([key, child]) => keysOf(child, `${path}${key}.`)),
+    keysOf(additionalProperties, `${path}*.`),
+    keysOf(items, `${path}*.`),
+    (oneOf ?? anyOf ?? []).flatMap((child) => keysOf(child, path)),
+  );
+}
+
+/** Every key of a value, in the same form. */
+function keysIn(value: unknown, known: ReadonlySet<string>, path = ''): string[] {
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, child]) => {
+    const here = known.has(`${path}${key}`) ? `${path}${key}` : `${path}*`;
+    return [here].concat(keysIn(child, known, `${here}.`));
+  });
+}
+
+describe('the example configuration', () => {
+  test('as it stands, it says what the defaults are', () => {
+    const config = load(text, ENV);
+    const defaults = configSchema.parse({
+      data_dir: '/home/me/.local/share/runwatch',
+      auth: { tokens: [{ name: 'env', token: 'a-long-token' }] },
+      sources: { default: { api_key: 'nox' } },
+    });
+    expect(config).toEqual(defaults);
+  });
+
+  test('with its examples in force, it loads, and its endpoints have the defaults', () => {
+    const config = load(uncommented, ENV);
+    const { endpoints } = configSchema.parse({
+      data_dir: '/d',
+      endpoints: {
+        ops: {
+          type: 'webhook',
+          url: 'https://example.com/hooks',
+          secret: ENV.OPS_WEBHOOK_SECRET,
+          events: ['run.failed', 'run.awaiting_human_feedback'],
+        },
+        audit: { type: 'log', events: ['*'] },
+      },
+    });
+    expect(config.endpoints).toEqual(endpoints);
+    expect(config.auth.tokens).toEqual([
+      { name: 'ops', token: 'a-long-token', scopes: ['read', 'write'] },
+    ]);
+    expect(config.data_dir).toBe('/home/me/.local/share/runwatch');
+  });
+
+  test('every key of the schema occurs in it', () => {
+    const known = keysOf(z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' }));
+    expect(known.length).toBeGreaterThan(40);
+    const shown = new Set(keysIn(parse(uncommented), new Set(known)));
+    expect(known.filter((key) => !shown.has(key))).toEqual([]);
+  });
+
+  test('every key is explained by a comment right above it', () => {
+    const lines = text.split('\n').map((line) => line.replace(/^#(?=\S| {2,})/, ''));
+    const keys = lines.flatMap((line, index) => (/^ *(- )?[a-z_]+:/.test(line) ? [index] : []));
+    const bare = keys.filter((index) => {
+      const isSection = lines[index]?.endsWith(':') === true;
+      return !isSection && !/^ *# /.test(lines[index - 1] ?? '');
+    });
+    // The three keys of a token are explained together, above the first of them.
+    const unexplained = bare.map((index) => lines[index]?.trim());
+    expect(unexplained).toEqual(['token: "${RUNWATCH_API_TOKEN}"', 'scopes: [read, write]']);
+  });
+});

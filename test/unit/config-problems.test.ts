@@ -1,0 +1,244 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import * as fc from 'fast-check';
+import { renderProblems } from '../../src/cli/config.ts';
+import { loadConfig } from '../../src/config/load.ts';
+import { formatProblem, type ConfigProblem } from '../../src/config/problem.ts';
+
+let cwd: string;
+
+beforeAll(() => {
+  cwd = mkdtempSync(join(tmpdir(), 'runwatch-problems-'));
+});
+
+afterAll(() => rmSync(cwd, { recursive: true }));
+
+function attempt(yaml: string, env: NodeJS.ProcessEnv = {}, flags = {}): ConfigProblem[] {
+  writeFileSync(join(cwd, 'f.yaml'), yaml);
+  const result = loadConfig({ purpose: 'command', env, flags, cwd, configPath: 'f.yaml' });
+  return result.kind === 'invalid' ? result.problems : [];
+}
+
+function problemsOf(...given: Parameters<typeof attempt>): string[] {
+  return attempt(...given).map(formatProblem);
+}
+
+describe('what is said about a bad file', () => {
+  test('all problems are reported at once, in the order of the file', () => {
+    const yaml = `log:
+  level: verbose
+polling:
+  min_intervall: 3s
+  max_interval: 30
+  concurrency: many
+servre: {}
+endpoints:
+  ops:
+    type: webhook
+    url: ftp://example.com
+    events:
+      - run.*
+      - run.faild
+  chat: { type: webhok }
+`;
+    expect(problemsOf(yaml)).toEqual([
+      'f.yaml:2:3 log.level: expected trace, debug, info, warn, error, fatal or silent, got "verbose"',
+      'f.yaml:4:3 polling.min_intervall: unknown key (did you mean min_interval?)',
+      'f.yaml:5:3 polling.max_interval: expected a duration such as 10s, got the number 30',
+      'f.yaml:6:3 polling.concurrency: expected a whole number from 1 to 10000, got "many"',
+      'f.yaml:7:1 servre: unknown key (did you mean server?)',
+      'f.yaml:11:5 endpoints.ops.url: expected an http:// or https:// URL, got [redacted]',
+      'f.yaml:14:9 endpoints.ops.events.1: expected an event type, a family such as run.*, or "*", got "run.faild" (did you mean run.failed?)',
+      'f.yaml:15:11 endpoints.chat.type: expected webhook or log, got "webhok" (did you mean webhook?)',
+    ]);
+  });
+
+  test.each([
+    ['server: 5', 'f.yaml:1:1 server: expected a map of settings, got a number'],
+    ['- a', 'f.yaml:1:1: expected a map of settings, got a list'],
+    ['watches: { timeout: 3 days }', 'watches.timeout: expected a duration such as 250ms'],
+    [
+      'watches: { timeout: 400d }',
+      'watches.timeout: expected a duration from 1s to 365d, got "400d"',
+    ],
+    ['endpoints: { a: { type: log, retry: [] } }', 'endpoints.a.retry: unknown key'],
+    [
+      'endpoints: { a: { url: "https://x.example" } }',
+      'a.type: expected webhook or log, but it is missing',
+    ],
+    ['endpoints: { "a b": { type: log } }', 'endpoints.a b: expected a name of up to 63 letters'],
+    ['endpoints: { a: { type: log, events: [] } }', 'expected at least one event type'],
+    ['endpoints: { a: { type: log, default: yes } }', 'default: expected true or false, got "yes"'],
+    [
+      'auth: { tokens: [{ name: a, token: "${T}" }] }',
+      'tokens.0.token: expected a token of at least 8 characters, but T is not set',
+    ],
+    [
+      'sources: { a: { api_key: 12 } }',
+      'api_key: expected the API key of a Noxus workspace, got a number, which',
+    ],
+    [
+      'sources: { a: { base_url: "https://u:p@x.example" } }',
+      'expected a URL without a user name and password',
+    ],
+    ['redis: { url: localhost:6379 }', 'got "localhost:6379"'],
+    [
+      'egress: { allow: [example.com] }',
+      'allow.0: expected an address, a CIDR such as 10.0.0.0/8, or host:port',
+    ],
+    ['egress: { allow: [10.0.0.0/33] }', 'allow.0: expected an address'],
+    ['egress: { allow: ["a:0"] }', 'allow.0: expected an address'],
+    ['server: { port: 1.5 }', 'expected a whole number from 0 to 65535, got the number 1.5'],
+    ['server: { port: "${P}" }', 'expected a whole number from 0 to 65535, got "x" from P'],
+    ['log: { level: "x${NONE}" }', 'log.level: NONE is not set'],
+    ['log: { level: "${" }', 'log.level: expected ${NAME} or ${NAME:-text}'],
+    ['log: *nowhere', 'f.yaml:1:1 log: no such anchor'],
+    ['log: { <<: 3 }', 'f.yaml:1:1 log: expected << to name a map or a list of maps'],
+  ])('%s', (yaml, expected) => {
+    const problems = problemsOf(yaml, { P: 'x' });
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toContain(expected);
+  });
+
+  test.each([
+    ['Host', 'reserved'],
+    ['content-type', 'reserved'],
+    ['Transfer-Encoding', 'reserved'],
+    ['webhook-id', 'reserved'],
+    ['proxy-authorization', 'reserved'],
+    ['a b', 'expected the name of a header'],
+  ])('a webhook cannot send the header %s', (header, expected) => {
+    const yaml = `endpoints: { a: { type: webhook, url: "https://x.example", headers: { "${header}": v } } }`;
+    const [problem, ...others] = problemsOf(yaml);
+    expect(problem).toContain(expected);
+    expect(others).toEqual([]);
+  });
+
+  test('settings that do not go together are reported where they stand', () => {
+    const yaml = `polling: { min_interval: 2m }
+auth:
+  tokens:
+    - { name: a, token: canary-one }
+    - { name: a, token: canary-two }
+    - { name: c, token: canary-one }
+endpoints:
+  x: { type: webhook, url: "https://x.example", headers: { X-A: "1", x-a: "2" } }
+`;
+    expect(problemsOf(yaml)).toEqual([
+      'f.yaml:1:12 polling.min_interval: expected at most polling.max_interval (1m), got 2m',
+      'f.yaml:5:9 auth.tokens.1.name: another token is named a',
+      'f.yaml:6:18 auth.tokens.2.token: the token named a is the same',
+      'f.yaml:8:70 endpoints.x.headers.x-a: this header is given twice',
+    ]);
+  });
+
+  test('faults of the YAML carry line and column', () => {
+    expect(problemsOf('log:\n  level: info\n  level: warn\n')).toEqual([
+      'f.yaml:3:3 level: this key is given twice in the same map',
+    ]);
+    expect(problemsOf('log:\n\tlevel: info\n')[0]).toMatch(/^f\.yaml:2:1: /);
+    expect(problemsOf('log: {}\n---\nlog: {}\n')[0]).toContain('expected one YAML document');
+    expect(problemsOf('log: !level info\n')).toEqual([
+      'f.yaml:1:6: unknown YAML tag (text that starts with ! needs quotes)',
+    ]);
+  });
+
+  test('aliases cannot make a small file endless', () => {
+    const levels = Array.from({ length: 12 }, (_, n) => {
+      const items = Array.from({ length: 9 }, () => (n === 0 ? 'x' : `*l${n - 1}`));
+      return `l${n}: &l${n} [${items.join(', ')}]`;
+    });
+    expect(problemsOf(levels.join('\n')).join('\n')).toContain('nested too deeply, or too large');
+    expect(problemsOf('log: &a { level: *a }').join('\n')).toContain(
+      'nested too deeply, or too large',
+    );
+    expect(problemsOf('log: &a { <<: [*a, *a] }').join('\n')).toContain(
+      'nested too deeply, or too large',
+    );
+  });
+
+  test('a file over 1 MiB is refused', () => {
+    const problems = problemsOf(`# ${'x'.repeat(1024 * 1024)}\n`);
+    expect(problems).toEqual(['--config: f.yaml is larger than 1 MiB']);
+  });
+});
+
+describe('what is said about bad variables and flags', () => {
+  test.each([
+    ['RUNWATCH_PORT', 'abc', 'expected a whole number from 0 to 65535, got "abc"'],
+    ['RUNWATCH_PORT', '70000', 'expected a whole number from 0 to 65535, got "70000"'],
+    [
+      'RUNWATCH_LOG_LEVEL',
+      'inof',
+      'expected trace, debug, info, warn, error, fatal or silent, got "inof" (did you mean info?)',
+    ],
+    ['RUNWATCH_API_TOKEN', 'short', 'expected a token of at least 8 characters, got [redacted]'],
+    [
+      'RUNWATCH_WEBHOOK_SECRET',
+      'whsec_x',
+      'expected whsec_ followed by the base64 of 24 to 64 bytes, got [redacted]',
+    ],
+    ['RUNWATCH_ENCRYPTION_KEY', 'abc', 'expected 32 bytes in base64 or hex, got [redacted]'],
+    ['RUNWATCH_WEBHOOK_URL', 'x', 'expected an http:// or https:// URL, got [redacted]'],
+    [
+      'REDIS_URL',
+      'http://u:canary@x',
+      'expected a redis://, rediss:// or unix:// URL, got [redacted]',
+    ],
+  ])('%s=%s', (name, value, message) => {
+    expect(problemsOf('', { [name]: value })).toEqual([`${name}: ${message}`]);
+  });
+
+  test('a bad flag is named as it was given', () => {
+    expect(problemsOf('server: { port: 1 }', { RUNWATCH_PORT: '2' }, { port: 'x' })).toEqual([
+      '--port: expected a whole number from 0 to 65535, got "x"',
+    ]);
+  });
+
+  test('a mistake of the file that something overrides leaves the rest of the file in force', () => {
+    expect(problemsOf('server: 5', { RUNWATCH_PORT: '2' })).toEqual([
+      'f.yaml:1:1 server: expected a map of settings, got a number, which needs quotes to be text',
+    ]);
+  });
+});
+
+test('problems are printed one a line', () => {
+  const problem = { file: null, line: null, column: null, key: 'A', message: 'b' };
+  expect(renderProblems([problem, problem])).toBe('A: b\nA: b\n');
+});
+
+test('no mistake whatever makes a secret appear in a problem', () => {
+  const secrets = { api_key: 'canary-k', token: 'canary-t', secret: 'canary-s', url: 'canary-u' };
+  const yaml = `sources: { a: { api_key: ${secrets.api_key}, timeout: 10s } }
+auth:
+  tokens:
+    - name: ops
+      token: "${secrets.token}"
+endpoints:
+  hook:
+    type: webhook
+    url: https://example.com/${secrets.url}?key=${secrets.url}
+    secret: '${secrets.secret}'
+    headers:
+      authorization: Bearer ${secrets.token}
+encryption: { keys: [${secrets.api_key}, "${secrets.secret}"] }
+redis:
+  url: redis://:${secrets.url}@localhost
+`;
+  // A colon that is left out or put in can turn a value into a key, and keys have to be named.
+  const noise = fc.stringMatching(/^[^:?]{0,3}$/);
+  const edit = fc.record({ at: fc.nat(yaml.length), remove: fc.nat(4), insert: noise });
+  fc.assert(
+    fc.property(fc.array(edit, { minLength: 1, maxLength: 3 }), (edits) => {
+      let text = yaml;
+      for (const { at, remove, insert } of edits) {
+        text = text.slice(0, at) + insert + text.slice(at + remove);
+      }
+      const messages = attempt(text).map(({ message }) => message);
+      expect(messages.join('\n')).not.toContain('canary');
+    }),
+    { numRuns: 500 },
+  );
+});

@@ -1,0 +1,128 @@
+import { describe, expect, test } from '@jest/globals';
+import * as fc from 'fast-check';
+import { parse } from 'yaml';
+import { renderConfig } from '../../src/cli/config.ts';
+import { maskUrl } from '../../src/config/mask.ts';
+import { redactConfig } from '../../src/config/redact.ts';
+import { configSchema, type Config } from '../../src/config/schema.ts';
+
+/** Text that can stand in a URL, a header and a secret, and nowhere else by chance. */
+const canary = fc.stringMatching(/^canary-[a-zA-Z0-9_.~-]{8,20}$/);
+
+function whsec(text: string): string {
+  return `whsec_${Buffer.from(text.padEnd(24, '=')).toString('base64')}`;
+}
+
+/** A configuration with the same secret wherever one can be. */
+function configWith(secret: string): Config {
+  return configSchema.parse({
+    data_dir: '/var/lib/runwatch',
+    redis: { url: `redis://${secret}:${secret}@redis.example:6379/2?password=${secret}#${secret}` },
+    sources: { prod: { api_key: secret, base_url: `https://noxus.example/api?key=${secret}` } },
+    auth: { tokens: [{ name: 'ops', token: secret }] },
+    endpoints: {
+      hook: {
+        type: 'webhook',
+        url: `https://hooks.example/${secret}?q=${secret}#${secret}`,
+        secret: whsec(secret),
+        headers: { authorization: secret, 'x-api-key': secret },
+      },
+    },
+    delivery: { signing_secret: whsec(secret) },
+    encryption: { keys: [Buffer.alloc(32, 7).toString('hex')] },
+  });
+}
+
+describe('the configuration as it is shown', () => {
+  test('no secret survives, in whichever form it is shown', () => {
+    fc.assert(
+      fc.property(canary, (secret) => {
+        const config = configWith(secret);
+        const loaded = {
+          kind: 'loaded',
+          config,
+          file: 'f.yaml',
+          overrides: ['REDIS_URL'],
+        } as const;
+        for (const json of [true, false]) {
+          const shown = renderConfig(loaded, { json });
+          expect(shown).not.toContain('canary');
+          expect(shown).not.toContain(Buffer.from('canary').toString('base64'));
+          expect(shown).not.toContain('0707');
+        }
+      }),
+    );
+  });
+
+  test('it has the shape of the file, with durations as text', () => {
+    const shown = redactConfig(configWith('canary-1234'));
+    expect(shown).toMatchObject({
+      server: { shutdown_timeout: '20s', port: 8787 },
+      polling: { max_interval: '1m' },
+      redis: { url: 'redis://[redacted]@redis.example:6379/2?[redacted]' },
+      sources: {
+        prod: {
+          base_url: 'https://noxus.example/api?[redacted]',
+          api_key: '[redacted]',
+          rate_limit: { per: '1s' },
+        },
+      },
+      auth: { tokens: [{ name: 'ops', token: '[redacted]', scopes: ['read', 'write'] }] },
+      endpoints: {
+        hook: {
+          url: 'https://hooks.example/[redacted]?[redacted]',
+          secret: '[redacted]',
+          headers: { authorization: '[redacted]', 'x-api-key': '[redacted]' },
+          timeout: '15s',
+          retry: ['5s', '1m', '5m', '30m', '2h', '5h', '10h', '14h', '20h', '1d'],
+        },
+      },
+      delivery: { signing_secret: '[redacted]' },
+      encryption: { keys: ['[redacted]'] },
+    });
+  });
+
+  test('a configuration without secrets loads again as what it was', () => {
+    const config = configSchema.parse({
+      data_dir: '/d',
+      endpoints: { audit: { type: 'log', events: ['*'] } },
+      watches: { timeout: '90s' },
+      egress: { allow: ['10.0.0.0/8'] },
+    });
+    const loaded = { kind: 'loaded', config, file: null, overrides: [] } as const;
+    const yaml = renderConfig(loaded, { json: false });
+    expect(yaml).toMatch(/^# no file, defaults\n/);
+    expect(configSchema.parse(parse(yaml))).toEqual(config);
+    expect(configSchema.parse(JSON.parse(renderConfig(loaded, { json: true })))).toEqual(config);
+  });
+
+  test('a setting that the schema does not know is hidden', () => {
+    const config = { ...configSchema.parse({ data_dir: '/d' }), later: 'canary' };
+    expect(redactConfig(config)).toMatchObject({ later: '[redacted]' });
+  });
+});
+
+describe('masking URLs', () => {
+  test.each([
+    ['https://a.example', 'https://a.example'],
+    ['https://a.example/api', 'https://a.example/api'],
+    ['https://u:p@a.example:8443/x?k=v', 'https://[redacted]@a.example:8443/x?[redacted]'],
+    ['redis://:pw@localhost:6379/0', 'redis://[redacted]@localhost:6379/0'],
+    ['unix:///run/redis.sock', 'unix:///run/redis.sock'],
+    ['/run/redis.sock', '/run/redis.sock'],
+    ['/run/redis.sock?password=pw', '[redacted]'],
+    ['redis://user:pa#ss@host', '[redacted]'],
+    ['redis://user:12/34@host', '[redacted]'],
+    ['redis://user:12#34@host', '[redacted]'],
+    ['no url', '[redacted]'],
+  ])('%s becomes %s', (url, shown) => {
+    expect(maskUrl(url, { path: true })).toBe(shown);
+  });
+
+  test('a path that may be a credential is hidden', () => {
+    expect(maskUrl('https://hooks.example/services/T0/B0/x', { path: false })).toBe(
+      'https://hooks.example/[redacted]',
+    );
+    expect(maskUrl('https://hooks.example/', { path: false })).toBe('https://hooks.example/');
+  });
+});
