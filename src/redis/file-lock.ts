@@ -109,7 +109,7 @@ function ignoreExisting(error: unknown): void {
   if (!isCode(error, 'EEXIST')) throw error;
 }
 
-/** Whether something thrown by Node carries this system error code, such as ENOENT. */
+/** Whether what was thrown carries this system error code, such as ENOENT. */
 export function isCode(thrown: unknown, code: string): boolean {
-  return thrown instanceof Error && 'code' in thrown && thrown.code === code;
+  return typeof thrown === 'object' && thrown !== null && 'code' in thrown && thrown.code === code;
 }

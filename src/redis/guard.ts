@@ -50,7 +50,7 @@ export function asUnavailable(place: string): Failure {
 
 /** Why a connection does not work, in as few words as there are. */
 export function reasonOf(error: Error): string {
-  if (error instanceof RunwatchError && error.cause instanceof Error) return reasonOf(error.cause);
+  if (error instanceof RunwatchError && error.cause) return reasonOf(error.cause as Error);
   if (error.message.includes('enableOfflineQueue')) return 'not connected';
   if (error.message !== '') return error.message;
   // A message is missing where Node tried several addresses of a host; the code is not.

@@ -1,0 +1,248 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, expect, test } from '@jest/globals';
+import { Redis } from 'ioredis';
+import { startEmbeddedRedis } from '../../src/redis/embedded-server.ts';
+import { isAlive } from '../../src/redis/file-lock.ts';
+import { collectLog } from '../support/collect-log.ts';
+import { findServer } from '../support/redis-process.ts';
+import { until } from '../support/until.ts';
+
+const cleanups: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
+});
+
+async function newDataDir(...below: string[]): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'runwatch-test-'));
+  cleanups.push(() => rm(dir, { recursive: true, force: true }));
+  return join(dir, ...below);
+}
+
+async function start(dataDir: string, log = collectLog()) {
+  const server = await startEmbeddedRedis({ dataDir, log });
+  cleanups.push(() => server.close(5_000));
+  return server;
+}
+
+function connect(socketPath: string): Redis {
+  const redis = new Redis(socketPath);
+  redis.on('error', () => undefined);
+  cleanups.push(async () => redis.disconnect());
+  return redis;
+}
+
+function pidIn(dataDir: string): number {
+  return Number(readFileSync(join(dataDir, 'redis.pid'), 'utf8'));
+}
+
+/** Starts the embedded Redis from a process of its own; resolves to what that says of it. */
+async function startFromProcess(dataDir: string, path = process.env['PATH']) {
+  const script = join(import.meta.dirname, '../support/hold-embedded-redis.ts');
+  const args = ['--import', 'tsx', script, dataDir];
+  const holder = spawn(process.execPath, args, { env: { ...process.env, PATH: path } });
+  const exited = once(holder, 'exit');
+  const [said] = (await once(holder.stdout, 'data')) as [Buffer];
+  const kill = async () => {
+    holder.kill('SIGKILL');
+    await exited;
+  };
+  return { said: said.toString(), kill };
+}
+
+/** As after a kill -9 of the daemon. */
+async function leaveBehind(dataDir: string): Promise<void> {
+  const { said, kill } = await startFromProcess(dataDir);
+  await kill();
+  expect(said).toBe('up\n');
+}
+
+async function caught(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => null,
+    (error: unknown) => error,
+  );
+}
+
+test('it starts a server that keeps everything, on a private socket and on no port', async () => {
+  const dataDir = await newDataDir('not', 'there yet');
+  const server = await start(dataDir);
+  const redis = connect(server.socketPath);
+  const setting = async (name: string) => {
+    const [, value] = (await redis.config('GET', name)) as [string, string];
+    return value;
+  };
+
+  expect(server).toMatchObject({ reused: false, socketPath: join(dataDir, 'redis.sock') });
+  expect(await setting('port')).toBe('0');
+  expect(await setting('appendonly')).toBe('yes');
+  expect(await setting('appendfsync')).toBe('everysec');
+  expect(await setting('maxmemory-policy')).toBe('noeviction');
+  expect(await setting('hash-max-listpack-value')).toBe('1024');
+  expect((await stat(server.socketPath)).mode & 0o777).toBe(0o700);
+  expect((await stat(dataDir)).mode & 0o777).toBe(0o700);
+});
+
+test('closing shuts the server down with all its data, and the next start has them', async () => {
+  const dataDir = await newDataDir();
+  const server = await start(dataDir);
+  const redis = connect(server.socketPath);
+  await redis.set('kept', 'yes');
+  redis.disconnect();
+  const pid = pidIn(dataDir);
+  expect(await server.close(5_000)).toBe('stopped');
+  await until(() => !isAlive(pid));
+
+  const next = await start(dataDir);
+  expect(next.reused).toBe(false);
+  expect(await connect(next.socketPath).get('kept')).toBe('yes');
+});
+
+test('a server outlives the process that started it by kill -9, and is found again', async () => {
+  const dataDir = await newDataDir();
+  await leaveBehind(dataDir);
+  const pid = pidIn(dataDir);
+  const server = await start(dataDir);
+  expect(server.reused).toBe(true);
+  expect(pidIn(dataDir)).toBe(pid);
+  expect(await server.close(5_000)).toBe('stopped');
+  await until(() => !isAlive(pid));
+});
+
+test('starts at the same moment end up with one server, which the last one shuts down', async () => {
+  const dataDir = await newDataDir();
+  const servers = await Promise.all([start(dataDir), start(dataDir), start(dataDir)]);
+  expect(servers.filter(({ reused }) => !reused)).toHaveLength(1);
+
+  const [first, second, third] = servers;
+  expect(await first?.close(5_000)).toBe('left_running');
+  expect(await second?.close(5_000)).toBe('left_running');
+  expect(await third?.close(5_000)).toBe('stopped');
+});
+
+test('a server that is in use by any other client is left running', async () => {
+  const dataDir = await newDataDir();
+  const server = await start(dataDir);
+  const redis = connect(server.socketPath);
+  await redis.ping();
+  expect(await server.close(5_000)).toBe('left_running');
+  expect(await redis.ping()).toBe('PONG');
+  expect((await start(dataDir)).reused).toBe(true);
+});
+
+test('what a dead server and a dead starter left behind is no obstacle', async () => {
+  const dataDir = await newDataDir();
+  const dead = spawn(process.execPath, ['--version']);
+  await once(dead, 'exit');
+  await leaveBehind(dataDir);
+  const pid = pidIn(dataDir);
+  process.kill(pid, 'SIGKILL');
+  await until(() => !isAlive(pid));
+  await writeFile(join(dataDir, 'redis.lock'), `${dead.pid} some-mark`);
+  expect(existsSync(join(dataDir, 'redis.sock'))).toBe(true);
+
+  const server = await start(dataDir);
+  expect(server.reused).toBe(false);
+  expect(await connect(server.socketPath).ping()).toBe('PONG');
+});
+
+test('a server whose socket was removed is ended before another one opens its files', async () => {
+  const dataDir = await newDataDir();
+  await leaveBehind(dataDir);
+  const redis = connect(join(dataDir, 'redis.sock'));
+  await redis.set('kept', 'yes');
+  const pid = pidIn(dataDir);
+  await rm(join(dataDir, 'redis.sock'));
+
+  const server = await start(dataDir);
+  expect(server.reused).toBe(false);
+  expect(isAlive(pid)).toBe(false);
+  expect(await connect(server.socketPath).get('kept')).toBe('yes');
+});
+
+test('a data directory with a path too long for a socket works, by a private short cut', async () => {
+  const dataDir = await newDataDir('d'.repeat(120), 'e'.repeat(120));
+  const server = await start(dataDir);
+  cleanups.unshift(() => rm(dirname(server.socketPath)));
+  expect(Buffer.byteLength(server.socketPath)).toBeLessThan(104);
+  expect((await stat(join(server.socketPath, '../..'))).mode & 0o777).toBe(0o700);
+  expect(await connect(server.socketPath).ping()).toBe('PONG');
+  expect((await start(dataDir)).reused).toBe(true);
+});
+
+test('a server that is killed comes back with its data, and clients find it by themselves', async () => {
+  const dataDir = await newDataDir();
+  const log = collectLog();
+  const server = await start(dataDir, log);
+  const redis = connect(server.socketPath);
+  for (const round of ['one', 'two']) {
+    await redis.set(round, 'yes');
+    // Written is not yet synced, but that matters to a power cut only.
+    const pid = pidIn(dataDir);
+    process.kill(pid, 'SIGKILL');
+    await until(() => pidIn(dataDir) !== pid);
+    expect(await redis.get(round)).toBe('yes');
+  }
+  expect(log.lines.filter(({ level }) => level === 'warn')).toHaveLength(2);
+  expect(log.lines.filter(({ level }) => level === 'error')).toEqual([]);
+});
+
+test('an append-only file that was cut short is loaded up to there', async () => {
+  const dataDir = await newDataDir();
+  const server = await start(dataDir);
+  const redis = connect(server.socketPath);
+  await redis.set('kept', 'yes');
+  redis.disconnect();
+  expect(await server.close(5_000)).toBe('stopped');
+  const file = join(dataDir, 'appendonlydir', 'appendonly.aof.1.incr.aof');
+  await writeFile(file, `${await readFile(file, 'latin1')}*3\r\n$3\r\nSET\r\n$1`, 'latin1');
+
+  const next = await start(dataDir);
+  expect(await connect(next.socketPath).get('kept')).toBe('yes');
+});
+
+test('a server that cannot start is an error with its own last words', async () => {
+  const dataDir = await newDataDir('data');
+  await mkdir(dataDir);
+  await writeFile(join(dataDir, 'appendonlydir'), 'in the way of a directory');
+  const error = await caught(start(dataDir));
+  expect(error).toMatchObject({ code: 'redis_start_failed' });
+  expect(String(error)).toContain('append-only');
+});
+
+test('the server of someone else at that place is neither used nor stopped', async () => {
+  const dataDir = await newDataDir();
+  const socket = join(dataDir, 'redis.sock');
+  const args = ['--port', '0', '--unixsocket', socket, '--dir', tmpdir(), '--save', ''];
+  const foreign = spawn(findServer() ?? '', args, { stdio: 'ignore' });
+  cleanups.push(async () => foreign.kill('SIGKILL'));
+  const redis = connect(socket);
+  await redis.ping();
+
+  expect(await caught(start(dataDir))).toMatchObject({ code: 'redis_foreign' });
+  expect(await redis.ping()).toBe('PONG');
+});
+
+test('without any server on PATH the error names the package and the way out', async () => {
+  const dataDir = await newDataDir();
+  const { said, kill } = await startFromProcess(dataDir, dataDir);
+  await kill();
+  expect(said).toMatch(/package redis-server.*REDIS_URL/);
+});
+
+test('a valkey-server does as well', async () => {
+  const dataDir = await newDataDir('data');
+  const bin = join(dataDir, '../bin');
+  await mkdir(bin);
+  await writeFile(join(bin, 'valkey-server'), `#!/bin/sh\nexec ${findServer()} "$@"\n`);
+  await chmod(join(bin, 'valkey-server'), 0o755);
+  const { said, kill } = await startFromProcess(dataDir, bin);
+  await kill();
+  expect(said).toBe('up\n');
+  expect((await start(dataDir)).reused).toBe(true);
+});

@@ -1,0 +1,12 @@
+import { startEmbeddedRedis } from '../../src/redis/embedded-server.ts';
+
+// Stands in for a daemon: starts the embedded Redis, says how that went, and stays until killed.
+const [, , dataDir = ''] = process.argv;
+const quiet = () => undefined;
+try {
+  await startEmbeddedRedis({ dataDir, log: { info: quiet, warn: quiet, error: quiet } });
+  process.stdout.write('up\n');
+  setInterval(quiet, 60_000);
+} catch (error) {
+  process.stdout.write(String(error));
+}
