@@ -1,0 +1,87 @@
+import type { RunSnapshot } from '../../src/core/run.ts';
+import type { DeliveryView, EventView, WatchView } from '../../src/cli/wire.ts';
+
+/** Things as the API answers them, for tests that need one. */
+
+export function sampleRun(changes: Partial<RunSnapshot> = {}): RunSnapshot {
+  return {
+    id: 'run-1',
+    workflow_id: 'wf-1',
+    group_id: 'group-1',
+    workflow_version_id: null,
+    status: 'running',
+    progress: 40,
+    created_at: '2025-05-04T09:50:00.000Z',
+    started_at: '2025-05-04T09:51:00.000Z',
+    finished_at: null,
+    source: 'api',
+    user_id: null,
+    conversation_id: null,
+    observed_at: '2025-05-04T09:59:58.000Z',
+    ...changes,
+  };
+}
+
+export function sampleWatch(changes: Partial<WatchView> = {}): WatchView {
+  return {
+    run_id: 'run-1',
+    source: 'default',
+    state: 'active',
+    run: sampleRun(),
+    metadata: { team: 'billing' },
+    subscriptions: [{ endpoint: 'ops' }],
+    sequence: 2,
+    polls: 7,
+    registered_at: '2025-05-04T09:55:00.000Z',
+    last_polled_at: '2025-05-04T09:59:58.000Z',
+    next_poll_at: '2025-05-04T10:00:03.000Z',
+    timeout_at: '2025-05-11T09:55:00.000Z',
+    error: null,
+    ...changes,
+  };
+}
+
+/** A watch whose run has come to a terminal status. */
+export function settledWatch(runId: string, status: string): WatchView {
+  return sampleWatch({
+    run_id: runId,
+    state: 'finished',
+    run: sampleRun({ id: runId, status, progress: 100 }),
+    next_poll_at: null,
+  });
+}
+
+export function sampleEvent(id: string, changes: Partial<EventView['data']> = {}): EventView {
+  return {
+    id,
+    type: 'run.completed',
+    timestamp: '2025-05-04T09:59:57.000Z',
+    data: {
+      run_id: 'run-1',
+      run: sampleRun({ status: 'completed', progress: 100 }),
+      previous: { status: 'running', progress: 40 },
+      sequence: 1,
+      detected_at: '2025-05-04T09:59:58.000Z',
+      detection_delay_ms: 1_000,
+      watch: { source: 'default', metadata: {}, registered_at: '2025-05-04T09:55:00.000Z' },
+      ...changes,
+    },
+  };
+}
+
+export function sampleDelivery(changes: Partial<DeliveryView> = {}): DeliveryView {
+  return {
+    id: 'dlv_1',
+    event_id: 'evt_1',
+    event_type: 'run.completed',
+    run_id: 'run-1',
+    endpoint: 'ops',
+    state: 'pending',
+    attempt_count: 1,
+    next_attempt_at: '2025-05-04T10:00:05.000Z',
+    created_at: '2025-05-04T09:59:58.000Z',
+    delivered_at: null,
+    last: { status: 500, error: { code: 'http_500', message: 'answered 500' }, duration_ms: 12 },
+    ...changes,
+  };
+}

@@ -1,0 +1,92 @@
+import { Readable, Writable } from 'node:stream';
+import { outputOf, type CliHost } from '../../src/cli/context.ts';
+import type { CliDependencies } from '../../src/cli/dependencies.ts';
+import { runProgram } from '../../src/cli/program.ts';
+import { readCliEnv } from '../../src/config/cli-env.ts';
+import { RunwatchError } from '../../src/core/errors.ts';
+
+interface HarnessOptions {
+  env?: Record<string, string>;
+  stdin?: string;
+  /** Width of the pretended terminal; undefined for none. */
+  terminal?: number;
+  dependencies?: Partial<CliDependencies>;
+  now?: () => number;
+}
+
+/** A run of the program inside the test's process, as far as it has come. */
+export interface CliRun {
+  stdout(): string;
+  stderr(): string;
+  exitCode: Promise<number>;
+  interrupt(): void;
+}
+
+export const NOW = Date.parse('2025-05-04T10:00:00.000Z');
+
+/** Starts the command line with streams that are captured. */
+export function startCli(args: string[], options: HarnessOptions = {}): CliRun {
+  const stop = new AbortController();
+  const stdout = new Sink(options.terminal);
+  const stderr = new Sink(options.terminal);
+  const env = readCliEnv(options.env ?? {});
+  const host: CliHost = {
+    io: {
+      stdout: outputOf(stdout, env),
+      stderr: outputOf(stderr, env),
+      stdin: Readable.from(options.stdin === undefined ? [] : [Buffer.from(options.stdin)]),
+    },
+    env,
+    version: '1.2.3',
+    now: options.now ?? (() => NOW),
+    random: () => 0,
+    interrupts: () => stop.signal,
+  };
+  return {
+    stdout: () => stdout.text,
+    stderr: () => stderr.text,
+    exitCode: runProgram(args, host, { ...MISSING, ...options.dependencies }),
+    interrupt: () => stop.abort(new RunwatchError('stopped by SIGINT', { code: 'interrupted' })),
+  };
+}
+
+/** Runs the command line to its end. */
+export async function runCli(args: string[], options: HarnessOptions = {}) {
+  const run = startCli(args, options);
+  const exitCode = await run.exitCode;
+  return { exitCode, stdout: run.stdout(), stderr: run.stderr() };
+}
+
+/** Waits for a condition; fails by the test's own time limit. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+class Sink extends Writable {
+  text = '';
+  readonly isTTY: boolean;
+  readonly columns: number | undefined;
+
+  constructor(terminal: number | undefined) {
+    super({ decodeStrings: false });
+    this.isTTY = terminal !== undefined;
+    this.columns = terminal;
+  }
+
+  override _write(chunk: string | Buffer, _encoding: string, done: () => void): void {
+    this.text += chunk.toString();
+    done();
+  }
+}
+
+const missing = (name: string) => (): Promise<never> =>
+  Promise.reject(new RunwatchError(`${name} is not here`, { code: 'not_built' }));
+
+const MISSING: CliDependencies = {
+  createRunReader: missing('a reader'),
+  serve: missing('serve'),
+  showConfig: missing('config'),
+  listen: missing('listen'),
+  simulate: missing('simulate'),
+  demo: missing('demo'),
+};

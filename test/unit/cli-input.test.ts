@@ -1,0 +1,140 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable, Writable } from 'node:stream';
+import { afterAll, describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { splitBatches } from '../../src/cli/batches.ts';
+import { outputOf } from '../../src/cli/context.ts';
+import { collectPages } from '../../src/cli/pages.ts';
+import { readGoodRunIds, readRunIds } from '../../src/cli/run-ids.ts';
+import { readCliEnv } from '../../src/config/cli-env.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'runwatch-cli-'));
+afterAll(() => rmSync(directory, { recursive: true }));
+
+function io(stdin = '') {
+  const output = outputOf(new Writable({ write: (_c, _e, done) => done() }), { noColor: true });
+  return { stdout: output, stderr: output, stdin: Readable.from([Buffer.from(stdin)]) };
+}
+
+describe('reading run ids', () => {
+  test('blank lines, comments, repeats and a byte order mark are no ids', async () => {
+    const stdin = '\u{feff}run-1\r\n\n# all of them\n  run-2  # the second\nrun-1\nrun-3';
+    const { ids, problems } = await readRunIds(['run-0', '-'], undefined, io(stdin));
+    expect(ids).toEqual(['run-0', 'run-1', 'run-2', 'run-3']);
+    expect(problems).toEqual([]);
+  });
+
+  test('each bad line is named by its number, and argument by its place', async () => {
+    const file = join(directory, 'ids.txt');
+    writeFileSync(file, 'good\n-bad\n\nworse one\n');
+    const { ids, problems } = await readRunIds(['ok', 'no/good'], file, io());
+    expect(ids).toEqual(['ok', 'good']);
+    expect(problems).toEqual([
+      'argument 2: "no/good" is not a run id',
+      `line 2 of ${file}: "-bad" is not a run id`,
+      `line 4 of ${file}: "worse one" is not a run id`,
+    ]);
+  });
+
+  test('many bad lines are counted, and the first twenty spelt out', async () => {
+    const stdin = Array.from({ length: 25 }, () => '?').join('\n');
+    const failure = await readGoodRunIds(['-'], undefined, io(stdin)).catch(String);
+    expect(failure).toContain('line 20 of standard input');
+    expect(failure).not.toContain('line 21 of standard input');
+    expect(failure).toContain('and 5 more');
+  });
+
+  test('a file that cannot be read is a usage error that names it', async () => {
+    await expect(readRunIds([], join(directory, 'absent'), io())).rejects.toMatchObject({
+      code: 'usage',
+      message: expect.stringContaining('absent'),
+    });
+  });
+
+  test('no ids at all is a usage error, an empty list is not', async () => {
+    await expect(readRunIds([], undefined, io())).rejects.toMatchObject({ code: 'usage' });
+    expect((await readRunIds(['-'], undefined, io(''))).ids).toEqual([]);
+  });
+});
+
+describe('splitting watches into batches', () => {
+  test('keeps all of them in order, within a thousand items and 1 MiB', () => {
+    const watch = fc.record({
+      run_id: fc.string({ minLength: 1, maxLength: 20 }),
+      metadata: fc.constantFrom({}, { big: 'ä'.repeat(2_000) }),
+    });
+    fc.assert(
+      fc.property(
+        fc.array(watch, { maxLength: 20 }),
+        fc.integer({ min: 1, max: 300 }),
+        (few, n) => {
+          const watches = Array.from({ length: n }, () => few).flat();
+          const batches = splitBatches(watches);
+          expect(batches.flat()).toEqual(watches);
+          for (const batch of batches) {
+            expect(batch.length).toBeGreaterThan(0);
+            expect(batch.length).toBeLessThanOrEqual(1_000);
+            const bytes = Buffer.byteLength(JSON.stringify({ watches: batch }));
+            expect(bytes).toBeLessThanOrEqual(1_048_576);
+          }
+        },
+      ),
+      { numRuns: 30 },
+    );
+  });
+});
+
+describe('following the cursors of a listing', () => {
+  test('gives as many as there are or were asked for, and the cursor to go on from', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.nat(900), fc.integer({ min: 1, max: 1_000 }), async (size, limit) => {
+        const { data, next_cursor } = await collectPages(async ({ limit: most, cursor }) => {
+          expect(most).toBeGreaterThan(0);
+          expect(most).toBeLessThanOrEqual(200);
+          const from = Number(cursor ?? 0);
+          const to = Math.min(from + most, size);
+          const page = Array.from({ length: to - from }, (_, at) => from + at);
+          return { data: page, next_cursor: to < size ? String(to) : null };
+        }, limit);
+        expect(data).toEqual(Array.from({ length: Math.min(size, limit) }, (_, at) => at));
+        expect(next_cursor).toBe(limit < size ? String(limit) : null);
+      }),
+    );
+  });
+});
+
+describe('what the command line takes from the environment', () => {
+  test.each([
+    [{}, 'http://127.0.0.1:8787'],
+    [{ RUNWATCH_PORT: '9000' }, 'http://127.0.0.1:9000'],
+    [{ RUNWATCH_HOST: '0.0.0.0' }, 'http://127.0.0.1:8787'],
+    [{ RUNWATCH_HOST: '::' }, 'http://[::1]:8787'],
+    [{ RUNWATCH_HOST: 'box' }, 'http://box:8787'],
+    [{ RUNWATCH_PORT: 'tcp://10.0.0.1:8787' }, 'http://127.0.0.1:8787'],
+    [{ RUNWATCH_URL: 'https://watch.example', RUNWATCH_PORT: '1' }, 'https://watch.example'],
+    [{ RUNWATCH_URL: ' ' }, 'http://127.0.0.1:8787'],
+  ])('of %j the daemon is at %s', (env, url) => {
+    expect(readCliEnv(env).daemonUrl).toBe(url);
+  });
+
+  test('a secret comes from its variable, else from the file that another names', () => {
+    const file = join(directory, 'token');
+    writeFileSync(file, 'from-file\n');
+    const env = { RUNWATCH_API_TOKEN_FILE: file };
+    expect(readCliEnv(env).apiToken()).toBe('from-file');
+    expect(readCliEnv({ ...env, RUNWATCH_API_TOKEN: 'direct' }).apiToken()).toBe('direct');
+    expect(readCliEnv({}).apiToken()).toBeUndefined();
+  });
+
+  test('a secret file that cannot be read is an error only once it is needed', () => {
+    const env = readCliEnv({ NOXUS_API_KEY_FILE: join(directory, 'nowhere') });
+    expect(() => env.noxusApiKey()).toThrow(/NOXUS_API_KEY_FILE cannot be read/);
+  });
+
+  test('NO_COLOR counts when it is not empty', () => {
+    expect(readCliEnv({ NO_COLOR: '' }).noColor).toBe(false);
+    expect(readCliEnv({ NO_COLOR: '1' }).noColor).toBe(true);
+  });
+});

@@ -1,0 +1,128 @@
+import { Writable } from 'node:stream';
+import { stripVTControlCharacters } from 'node:util';
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { outputOf } from '../../src/cli/context.ts';
+import { fitWidths, renderFields, renderTable } from '../../src/cli/render/table.ts';
+import { plain, relative, roughly } from '../../src/cli/render/text.ts';
+
+function output(columns: number | undefined, noColor = false) {
+  const stream = Object.assign(new Writable({ write: (_c, _e, done) => done() }), {
+    isTTY: columns !== undefined,
+    ...(columns !== undefined && { columns }),
+  });
+  return outputOf(stream, { noColor });
+}
+
+const COLUMNS = [
+  {
+    head: 'ONE',
+    value: (row: string[]) => row[0]!,
+    paint: (text: string) => `\u001b[31m${text}\u001b[39m`,
+  },
+  { head: 'TWO', value: (row: string[]) => row[1]! },
+  { head: 'N', value: (row: string[]) => row[2]!, align: 'right' as const },
+];
+
+describe('fitting columns', () => {
+  test('never widens one, and stays within the width unless all are at their least', () => {
+    const widths = fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1, maxLength: 9 });
+    fc.assert(
+      fc.property(widths, fc.integer({ min: 1, max: 400 }), (natural, available) => {
+        const fitted = fitWidths(natural, available);
+        const sum = fitted.reduce((total, width) => total + width, 0);
+        for (const [at, width] of fitted.entries()) {
+          expect(width).toBeLessThanOrEqual(natural[at]!);
+          expect(width).toBeGreaterThanOrEqual(Math.min(natural[at]!, 6));
+        }
+        expect(sum <= available || fitted.every((width) => width <= 6)).toBe(true);
+      }),
+    );
+  });
+});
+
+describe('a table', () => {
+  test('keeps within the terminal, and shows by a mark what it cut', () => {
+    const rows = [['a'.repeat(80), 'b'.repeat(30), '7']];
+    const lines = stripVTControlCharacters(renderTable(rows, COLUMNS, output(40))).split('\n');
+    for (const line of lines) expect(line.length).toBeLessThanOrEqual(40);
+    expect(lines[1]).toMatch(/^a+… {2}b+… {2}7$/);
+  });
+
+  test('is not cut where there is no terminal', () => {
+    const rows = [['a'.repeat(300), 'b', '7']];
+    expect(renderTable(rows, COLUMNS, output(undefined))).toContain('a'.repeat(300));
+  });
+
+  test('lines up, numbers on the right', () => {
+    const rows = [
+      ['x', 'y', '5'],
+      ['xxxx', 'yy', '1234'],
+    ];
+    const text = stripVTControlCharacters(renderTable(rows, COLUMNS, output(undefined)));
+    expect(text).toBe('ONE   TWO     N\nx     y       5\nxxxx  yy   1234\n');
+  });
+
+  test('shows control characters of others as marks, and does not obey them', () => {
+    const rows = [['a\u001b[2Jb\nc', '', '']];
+    const text = renderTable(rows, COLUMNS.slice(1), output(undefined));
+    expect(text).not.toContain('\u001b');
+    expect(renderTable([['x', '\u001b[2J\n', '']], COLUMNS.slice(1), output(undefined))).toContain(
+      '\u{fffd}[2J\u{fffd}',
+    );
+  });
+});
+
+describe('fields', () => {
+  test('a value of several lines hangs under its label', () => {
+    const text = renderFields(
+      [
+        ['a', '1'],
+        ['long', 'x\ny'],
+      ],
+      output(undefined),
+    );
+    expect(text).toBe('a     1\nlong  x\n      y\n');
+  });
+});
+
+describe('colour', () => {
+  test('is there on a terminal, and neither in a pipe nor with NO_COLOR', () => {
+    expect(output(80).colors.red('x')).not.toBe('x');
+    expect(output(undefined).colors.red('x')).toBe('x');
+    expect(output(80, true).colors.red('x')).toBe('x');
+  });
+});
+
+describe('text', () => {
+  test('plain text holds nothing that a terminal would act on', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (text) => {
+        expect(plain(text)).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u);
+        expect(plain(plain(text))).toBe(plain(text));
+      }),
+    );
+  });
+
+  test.each([
+    [999, '0s'],
+    [59_999, '59s'],
+    [60_000, '1m'],
+    [3_599_999, '59m'],
+    [86_399_999, '23h'],
+    [864_000_000, '10d'],
+    [-5, '0s'],
+  ])('%d ms are roughly %s', (ms, text) => {
+    expect(roughly(ms)).toBe(text);
+  });
+
+  test.each([
+    [null, '-'],
+    ['1970-01-01T00:00:10.000Z', 'now'],
+    ['1970-01-01T00:00:00.000Z', '10s ago'],
+    ['1970-01-01T00:05:10.000Z', 'in 5m'],
+    ['never\u0007', 'never\u{fffd}'],
+  ])('%s seen from ten seconds past is %s', (iso, text) => {
+    expect(relative(iso, 10_000)).toBe(text);
+  });
+});

@@ -1,0 +1,70 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { readSse, type SseMessage } from '../../src/cli/sse.ts';
+
+async function read(...chunks: (string | Uint8Array)[]): Promise<SseMessage[]> {
+  async function* source() {
+    for (const chunk of chunks) {
+      yield typeof chunk === 'string' ? new TextEncoder().encode(chunk) : chunk;
+    }
+  }
+  const messages: SseMessage[] = [];
+  for await (const message of readSse(source())) messages.push(message);
+  return messages;
+}
+
+describe('reading server-sent events', () => {
+  test('a message has the id and the data of its block', async () => {
+    expect(await read('id: 7\nevent: x\ndata: {"a":1}\n\n')).toEqual([
+      { id: '7', data: '{"a":1}' },
+    ]);
+  });
+
+  test('lines of data are joined, and one space after the colon is dropped', async () => {
+    expect(await read('data:a\ndata:  b\ndata\n\n')).toEqual([{ id: null, data: 'a\n b\n' }]);
+  });
+
+  test('comments and blocks without data say nothing', async () => {
+    expect(await read(': ping\n\nevent: x\n\n\n')).toEqual([]);
+  });
+
+  test('a block that holds only an id moves the position', async () => {
+    expect(await read('id: 9\n\ndata: a\n\n')).toEqual([
+      { id: '9', data: null },
+      { id: '9', data: 'a' },
+    ]);
+  });
+
+  test('an id stays for the messages after it', async () => {
+    expect((await read('id: 1\ndata: a\n\ndata: b\n\n')).map(({ id }) => id)).toEqual(['1', '1']);
+  });
+
+  test('a message that is cut off by the end of the stream is dropped', async () => {
+    expect(await read('data: a\n\ndata: b\n')).toEqual([{ id: null, data: 'a' }]);
+  });
+
+  test('a line without an end is an error before it fills the memory', async () => {
+    const megabyte = 'x'.repeat(1024 * 1024);
+    await expect(read(...Array<string>(5).fill(megabyte))).rejects.toThrow('endless line');
+  });
+
+  test('the messages are the same wherever the bytes are cut', async () => {
+    const text = fc.array(fc.string({ unit: 'grapheme' }).map((s) => s.replace(/[\r\n]/g, '')));
+    await fc.assert(
+      fc.asyncProperty(text, fc.array(fc.nat(40)), fc.boolean(), async (texts, cuts, crlf) => {
+        const end = crlf ? '\r\n' : '\n';
+        const stream = texts.map((one, id) => `id: ${id}${end}data: ${one}${end}${end}`).join('');
+        const messages = await read(...cut(new TextEncoder().encode(stream), cuts));
+        expect(messages).toEqual(texts.map((data, id) => ({ id: String(id), data })));
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
+
+function cut(bytes: Uint8Array, sizes: number[]): Uint8Array[] {
+  const chunks: Uint8Array[] = [];
+  let at = 0;
+  for (const size of sizes) chunks.push(bytes.subarray(at, (at += size)));
+  return [...chunks, bytes.subarray(at)];
+}

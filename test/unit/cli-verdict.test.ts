@@ -1,0 +1,86 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { exitCodeOfVerdict, judge, worstVerdict, type VerdictKind } from '../../src/cli/verdict.ts';
+import { sampleRun } from '../support/api-samples.ts';
+
+const ORDER: VerdictKind[] = [
+  'failed',
+  'stopped',
+  'cannot_tell',
+  'timed_out',
+  'awaiting_human_feedback',
+  'completed',
+];
+const kinds = fc.array(fc.constantFrom(...ORDER));
+
+describe('the worst of several verdicts', () => {
+  test('is one of them, and none of them is worse', () => {
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom(...ORDER), { minLength: 1 }), (given) => {
+        const worst = worstVerdict(given);
+        expect(given).toContain(worst);
+        for (const kind of given) {
+          expect(ORDER.indexOf(worst)).toBeLessThanOrEqual(ORDER.indexOf(kind));
+        }
+      }),
+    );
+  });
+
+  test('depends neither on their order nor on how they are grouped', () => {
+    fc.assert(
+      fc.property(kinds, kinds, (some, others) => {
+        const whole = worstVerdict([...some, ...others]);
+        expect(worstVerdict([...others, ...some])).toBe(whole);
+        expect(worstVerdict([worstVerdict(some), worstVerdict(others)])).toBe(whole);
+      }),
+    );
+  });
+
+  test('is success only when every run completed', () => {
+    fc.assert(
+      fc.property(kinds, (given) => {
+        const isSuccess = exitCodeOfVerdict(worstVerdict(given)) === 0;
+        expect(isSuccess).toBe(given.every((kind) => kind === 'completed'));
+      }),
+    );
+  });
+
+  test('is exit code 1, 3, 5, 124, 4, 0 from the worst to the best', () => {
+    expect(ORDER.map(exitCodeOfVerdict)).toEqual([1, 3, 5, 124, 4, 0]);
+  });
+});
+
+describe('judging a look at a run', () => {
+  const view = (state: string, status: string | null) => ({
+    state,
+    run: status === null ? null : sampleRun({ status }),
+    trouble: null,
+  });
+
+  test.each([
+    ['finished', 'completed', 'completed'],
+    ['finished', 'failed', 'failed'],
+    ['finished', 'stopped', 'stopped'],
+    ['finished', 'evaporated', 'cannot_tell'],
+    ['gone', null, 'cannot_tell'],
+    ['gone', 'running', 'cannot_tell'],
+    ['cancelled', 'running', 'cannot_tell'],
+    ['expired', 'running', 'timed_out'],
+    ['active', 'awaiting_human_feedback', 'awaiting_human_feedback'],
+    ['active', 'running', undefined],
+    ['active', 'evaporated', undefined],
+    ['active', null, undefined],
+  ])('a watch that is %s with a run that is %s gives %s', (state, status, kind) => {
+    expect(judge(view(state, status), { throughFeedback: false })?.kind).toBe(kind);
+  });
+
+  test('a run that awaits feedback is waited for where that is asked', () => {
+    const awaiting = view('active', 'awaiting_human_feedback');
+    expect(judge(awaiting, { throughFeedback: true })).toBeNull();
+  });
+
+  test('a run that is gone says why', () => {
+    const gone = { ...view('gone', null), trouble: { code: 'rejected', message: 'bad id' } };
+    expect(judge(gone, { throughFeedback: false })?.reason?.message).toBe('bad id');
+  });
+});
