@@ -7,13 +7,12 @@ import { parseAllowList, type AllowList } from './egress-allow.ts';
 import { parseAddress, specialRange, type SpecialRange } from './special-addresses.ts';
 
 /** Why a connection is denied: the kind of address, or what is wrong with the URL. */
-export type EgressRule = SpecialRange | 'https_required' | 'scheme' | 'unreadable_address';
+type EgressRule = SpecialRange | 'https_required' | 'scheme' | 'unreadable_address';
 
-export type EgressVerdict =
-  { allowed: true } | { allowed: false; rule: EgressRule; message: string };
+type EgressVerdict = { allowed: true } | { allowed: false; rule: EgressRule; message: string };
 
 /** Where a connection would go. `host` is a name or an address, `secure` means TLS. */
-export interface EgressTarget {
+interface EgressTarget {
   secure: boolean;
   host: string;
   port: number;

@@ -1,7 +1,7 @@
 import type { EventType } from '../core/event.ts';
 import type { Channel, Message } from './channel.ts';
 
-export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
+type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 
 /** What this channel needs of a logger. Its threshold must let every level through. */
 export type EventLogger = Record<LogLevel, (fields: { event: unknown }, msg: string) => void>;

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import {
   createServer,
   type IncomingHttpHeaders,
+  type IncomingMessage,
   type Server,
   type ServerResponse,
 } from 'node:http';
@@ -27,13 +28,7 @@ let answer: (response: ServerResponse) => void;
 const { to, close } = webhooks();
 
 beforeAll(async () => {
-  server = createServer((request, response) => {
-    void buffer(request).then((body) => {
-      const { method, url, headers } = request;
-      received.push({ method, url, headers, body });
-      answer(response);
-    });
-  });
+  server = createServer((request, response) => void receive(request, response));
   server.on('connection', () => {
     connections += 1;
   });
@@ -53,6 +48,13 @@ afterAll(async () => {
   server.close();
   await once(server, 'close');
 });
+
+async function receive(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const body = await buffer(request);
+  const { method, url, headers } = request;
+  received.push({ method, url, headers, body });
+  answer(response);
+}
 
 function answerWith(status: number, headers: Record<string, string> = {}, body = 'why'): void {
   answer = (response) => response.writeHead(status, headers).end(body);

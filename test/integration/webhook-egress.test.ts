@@ -7,7 +7,7 @@ const OK = 'HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok'
 const releasers: (() => void | Promise<void>)[] = [];
 
 afterEach(async () => {
-  for (const release of releasers.splice(0).reverse()) await release();
+  for (const release of releasers.splice(0).toReversed()) await release();
 });
 
 async function listening(options = {}): Promise<RawServer> {
@@ -82,8 +82,9 @@ describe('egress guard of the connections', () => {
 
   test('of several addresses only an allowed one is connected to', async () => {
     const server = await listening();
-    const resolve = () => Promise.resolve(found('10.0.0.1', '169.254.169.254', '127.0.0.1'));
-    const { to } = guarded(['127.0.0.1'], resolve);
+    const { to } = guarded(['127.0.0.1'], () =>
+      Promise.resolve(found('10.0.0.1', '169.254.169.254', '127.0.0.1')),
+    );
     const outcome = await to(`http://hooks.internal:${server.port}/`).send(A_MESSAGE);
     expect(outcome.kind).toBe('delivered');
   });

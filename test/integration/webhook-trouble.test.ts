@@ -17,7 +17,7 @@ import { A_MESSAGE, failureOf, webhooks } from '../support/webhooks.ts';
 const releasers: (() => void | Promise<void>)[] = [];
 
 afterEach(async () => {
-  for (const release of releasers.splice(0).reverse()) await release();
+  for (const release of releasers.splice(0).toReversed()) await release();
 });
 
 /** A server, and a channel to it with a short deadline. */
@@ -32,15 +32,13 @@ async function noConnectionLeft(server: RawServer): Promise<void> {
   while (server.open() > 0) await new Promise(setImmediate);
 }
 
-/** Writes until the other side has had enough, and tells how much the system took. */
-function flood(socket: Socket, chunk: string): () => number {
-  let written = 0;
+/** Writes for as long as the other side takes it; `tally` tells how much that was. */
+function flood(socket: Socket, chunk: string, tally: { written: number }): void {
   const pump = () => {
-    while (!socket.destroyed && socket.write(chunk)) written += chunk.length;
+    while (!socket.destroyed && socket.write(chunk)) tally.written += chunk.length;
   };
   socket.on('drain', pump);
   pump();
-  return () => written;
 }
 
 describe('a receiver that does not answer', () => {
@@ -52,8 +50,11 @@ describe('a receiver that does not answer', () => {
   });
 
   test('closes the connection', async () => {
-    const { channel } = await facing((socket) => socket.once('data', () => socket.destroy()));
+    const { channel, server } = await facing((socket) =>
+      socket.once('data', () => socket.destroy()),
+    );
     expect(failureOf(await channel.send(A_MESSAGE))).toMatchObject({ code: 'reset' });
+    expect(server.connects()).toBe(1);
   });
 
   test('resets the connection', async () => {
@@ -111,14 +112,14 @@ describe('an answer that never ends', () => {
   });
 
   test('endless headers are cut at 16 KiB', async () => {
-    let written = () => 0;
+    const tally = { written: 0 };
     const { channel, server } = await facing((socket) => {
       socket.write('HTTP/1.1 200 OK\r\n');
-      written = flood(socket, `x-filler: ${'a'.repeat(1_000)}\r\n`);
+      flood(socket, `x-filler: ${'a'.repeat(1_000)}\r\n`, tally);
     }, 10_000);
     expect(failureOf(await channel.send(A_MESSAGE)).code).toBe('too_large');
     await noConnectionLeft(server);
-    expect(written()).toBeLessThan(16 * 1_048_576);
+    expect(tally.written).toBeLessThan(16 * 1_048_576);
   });
 
   test('endless early hints are cut by the deadline', async () => {
@@ -148,16 +149,16 @@ describe('an answer that never ends', () => {
     ['200 OK', 'delivered'],
     ['500 Oops', 'failed'],
   ])('after %s a body of 1 GiB is cut: %s', async (status, kind) => {
-    let written = () => 0;
+    const tally = { written: 0 };
     const { channel, server } = await facing((socket) => {
       socket.write(`HTTP/1.1 ${status}\r\ncontent-length: 1073741824\r\n\r\n`);
-      written = flood(socket, 'a'.repeat(65_536));
+      flood(socket, 'a'.repeat(65_536), tally);
     }, 10_000);
     const outcome = await channel.send(A_MESSAGE);
     expect(outcome.kind).toBe(kind);
     expect(outcome.attempt.response).toBe('a'.repeat(1_024));
     await noConnectionLeft(server);
-    expect(written()).toBeLessThan(32 * 1_048_576);
+    expect(tally.written).toBeLessThan(32 * 1_048_576);
   });
 
   test('a body that breaks off after 200 is delivered all the same', async () => {
@@ -252,24 +253,25 @@ describe('calling an attempt off', () => {
   });
 });
 
-describe('TLS', () => {
-  async function secure(cert: string, ca?: string) {
-    const server = https.createServer({ key: TEST_KEY, cert }, (_request, response) => {
-      response.end('ok');
-    });
-    // Failing handshakes are what these tests are about.
-    server.on('tlsClientError', () => undefined);
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const hooks = webhooks();
-    releasers.push(() => {
-      server.closeAllConnections();
-      server.close();
-    }, hooks.close);
-    const { port } = server.address() as AddressInfo;
-    return hooks.to(`https://127.0.0.1:${port}`, ca === undefined ? {} : { tls: { ca } });
-  }
+/** A channel to a server with the certificate, trusting the authority. */
+async function secure(cert: string, ca?: string) {
+  const server = https.createServer({ key: TEST_KEY, cert }, (_request, response) => {
+    response.end('ok');
+  });
+  // Failing handshakes are what these tests are about.
+  server.on('tlsClientError', () => undefined);
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const hooks = webhooks();
+  releasers.push(() => {
+    server.closeAllConnections();
+    server.close();
+  }, hooks.close);
+  const { port } = server.address() as AddressInfo;
+  return hooks.to(`https://127.0.0.1:${port}`, ca === undefined ? {} : { tls: { ca } });
+}
 
+describe('TLS', () => {
   test('delivers to a receiver whose authority is trusted', async () => {
     const channel = await secure(CERT_FOR_LOCALHOST, TEST_CA);
     expect((await channel.send(A_MESSAGE)).kind).toBe('delivered');
@@ -291,7 +293,8 @@ describe('TLS', () => {
   test('says when the receiver speaks plain http', async () => {
     const { server, hooks } = await facing(answering('HTTP/1.1 400 Bad Request\r\n\r\n'));
     const channel = hooks.to(`https://127.0.0.1:${server.port}`);
-    const error = failureOf(await channel.send(A_MESSAGE));
-    expect(error.code).toBe('tls');
+    const { code, message } = failureOf(await channel.send(A_MESSAGE));
+    expect(code).toBe('tls');
+    expect(message).toMatch(/does not speak TLS/);
   });
 });

@@ -21,7 +21,8 @@ describe('network errors for people', () => {
     ['ERR_TLS_CERT_ALTNAME_INVALID', 'tls', /another host name/],
     ['DEPTH_ZERO_SELF_SIGNED_CERT', 'tls', /self-signed/],
     ['UNABLE_TO_GET_ISSUER_CERT_LOCALLY', 'tls', /not trusted/],
-    ['ERR_SSL_WRONG_VERSION_NUMBER', 'tls', /handshake failed \(ERR_SSL_WRONG_VERSION_NUMBER\)/],
+    ['ERR_SSL_WRONG_VERSION_NUMBER', 'tls', /does not speak TLS/],
+    ['ERR_SSL_NO_SUITABLE_KEY_SHARE', 'tls', /handshake failed \(ERR_SSL_NO_SUITABLE_KEY_SHARE\)/],
     ['EPROTO', 'tls', /does not speak TLS/],
     ['HPE_HEADER_OVERFLOW', 'too_large', /16 KiB/],
     ['HPE_INVALID_CONSTANT', 'protocol', /not a plain HTTP/],
@@ -59,6 +60,10 @@ describe('network errors for people', () => {
   });
 });
 
+function isControl(code: number): boolean {
+  return code !== 9 && code !== 10 && (code < 32 || (code >= 127 && code < 160));
+}
+
 describe('text of an answer', () => {
   test('holds no control character but tab and line feed, and no mark that reorders text', () => {
     expect(responseText(Buffer.from('a\r\nb\tc\u001b[2J\u0000\u009b\u202ed'))).toBe(
@@ -66,7 +71,8 @@ describe('text of an answer', () => {
     );
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 2_000 }), (bytes) => {
-        expect(responseText(bytes)).not.toMatch(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202e]/);
+        const codes = Array.from(responseText(bytes), (character) => character.codePointAt(0) ?? 0);
+        expect(codes.filter(isControl)).toEqual([]);
       }),
     );
   });
