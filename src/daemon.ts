@@ -1,18 +1,11 @@
 import type { Config } from './config/schema.ts';
-import { createRoutes } from './daemon/channels.ts';
 import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
 import { createEndpoints } from './daemon/endpoints.ts';
-import { createHealth } from './daemon/health.ts';
 import { startJanitor } from './daemon/janitor.ts';
 import { openRedis } from './daemon/open-redis.ts';
 import { createPoller, type Poller } from './daemon/poller.ts';
 import { queueFactory } from './daemon/queues.ts';
-import {
-  createDeliveryService,
-  createEndpointService,
-  createEventService,
-  createWatchService,
-} from './daemon/services.ts';
+import { createServices } from './daemon/services.ts';
 import { loadSigningSecret } from './daemon/signing-secret.ts';
 import { createStores, type Stores } from './daemon/stores.ts';
 import { createEgressGuard } from './deliver/egress-guard.ts';
@@ -25,15 +18,6 @@ import { createReleasers, type Releasers } from './lifecycle.ts';
 import type { RedisConnections } from './redis/connection.ts';
 import type { Logger } from './telemetry/logger.ts';
 import { createMetrics, type Metrics } from './telemetry/metrics.ts';
-import { logDelivery, logPoll } from './telemetry/report.ts';
-
-/** Attempts at per-watch webhooks, which have no options of their own, ms. */
-const PER_WATCH_TIMEOUT_MS = 15_000;
-
-/** The delays of the delivery policy, for endpoints that name none, ms. */
-const DEFAULT_RETRY_MS = [5, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400].map(
-  (seconds) => seconds * 1_000,
-);
 
 /** A daemon that runs. */
 export interface Daemon {
@@ -88,11 +72,12 @@ interface Parts {
   deliverer: Deliverer;
   services: Services;
   metrics: Metrics;
+  /** Closes what webhooks keep open. */
+  closeAgents: () => void;
 }
 
 async function build(options: DaemonOptions, connections: RedisConnections): Promise<Parts> {
   const { config, log } = options;
-  const shared = { userAgent: `runwatch/${options.version}`, now: Date.now, random: Math.random };
   const stores = createStores(connections, config.redis.prefix);
   const metrics = createMetrics(() => stores.count());
   const endpoints = createEndpoints(config.endpoints);
@@ -100,95 +85,40 @@ async function build(options: DaemonOptions, connections: RedisConnections): Pro
     allow: config.egress.allow,
     requireHttps: config.egress.require_https,
   });
-  const sealer = createSealer(config.encryption.keys);
-  const queueOf = queueFactory({
-    prefix: stores.keys.queuePrefix,
-    producer: connections.commands,
-    consumer: connections.blocking,
-    log,
-  });
   const agents = createWebhookAgents(guard);
-  const deliverer = createDeliverer({
-    ...shared,
-    ...stores,
-    queue: queueOf('deliver'),
-    routeOf: createRoutes({
-      ...shared,
-      endpoints: endpoints.all,
-      watches: stores.watches,
-      agents,
-      sealer,
-      eventLog: options.eventLog,
-      signingSecret: await signingSecret(config, log),
-      perWatch: { timeoutMs: PER_WATCH_TIMEOUT_MS, retry: DEFAULT_RETRY_MS },
-    }),
-    defaultRetry: DEFAULT_RETRY_MS,
-    limits: {
-      concurrency: config.delivery.concurrency,
-      perEndpoint: config.delivery.per_endpoint,
-      deadlineMs: longestTimeout(config),
-    },
-    report(report) {
-      metrics.attempt(report);
-      logDelivery(log, report);
-    },
-    log,
-  });
-  const poller = createPoller({
-    ...shared,
+  const sealer = createSealer(config.encryption.keys);
+  const common = {
     ...stores,
     config,
-    queueOf,
-    dispatch: deliverer.dispatch,
-    filterOf: endpoints.filterOf,
-    onRequest: metrics.request,
-    report(report) {
-      metrics.poll(report);
-      logPoll(log, report);
-    },
-    log,
-  });
-  const services: Services = {
-    watches: createWatchService({
-      watches: stores.watches,
-      jobsOf: poller.jobsOf,
-      dispatch: deliverer.dispatch,
-      filterOf: endpoints.filterOf,
-      defaults: {
-        timeoutMs: config.watches.timeout,
-        minIntervalMs: config.polling.min_interval,
-        profile: config.polling.profile,
-      },
-      now: Date.now,
-      rules: {
-        sources: Object.keys(config.sources),
-        endpoints: endpoints.names,
-        defaultEndpoints: endpoints.defaults,
-        forbids: (url) => {
-          const verdict = guard.check(new URL(url));
-          return verdict.allowed ? null : verdict.message;
-        },
-        seal: sealer.canSeal ? sealer.seal : null,
-      },
+    endpoints,
+    metrics,
+    queueOf: queueFactory({
+      prefix: stores.keys.queuePrefix,
+      producer: connections.commands,
+      consumer: connections.blocking,
+      log,
     }),
-    events: createEventService(stores.events),
-    deliveries: createDeliveryService(stores.deliveries),
-    endpoints: createEndpointService(endpoints, stores.deliveries),
-    health: createHealth({ redis: connections, poller, deliverer }),
+    userAgent: `runwatch/${options.version}`,
+    now: Date.now,
+    random: Math.random,
+    log,
   };
-  return { stores, poller, deliverer, services, metrics };
+  const deliverer = createDeliverer({
+    ...common,
+    agents,
+    sealer,
+    eventLog: options.eventLog,
+    signingSecret: await signingSecret(config, log),
+  });
+  const poller = createPoller({ ...common, dispatch: deliverer.dispatch });
+  const services = createServices({ ...common, connections, poller, deliverer, guard, sealer });
+  return { stores, poller, deliverer, services, metrics, closeAgents: () => agents.close() };
 }
 
 async function signingSecret(config: Config, log: Logger): Promise<string> {
   const { secret, path } = await loadSigningSecret(config.data_dir, config.delivery.signing_secret);
   if (path !== null) log.info({ path }, 'webhooks without a secret of their own are signed by');
   return secret;
-}
-
-/** The longest that an attempt can take, ms. */
-function longestTimeout({ endpoints }: Config): number {
-  const timeouts = Object.values(endpoints).map((one) => ('timeout' in one ? one.timeout : 0));
-  return Math.max(PER_WATCH_TIMEOUT_MS, ...timeouts);
 }
 
 /** Listens before any worker starts: a port that is taken is noticed before anything is done. */
@@ -211,7 +141,7 @@ async function serve(
 }
 
 function run(
-  { stores, poller, deliverer }: Parts,
+  { stores, poller, deliverer, closeAgents }: Parts,
   connections: RedisConnections,
   { config, log }: DaemonOptions,
   releasers: Releasers,
@@ -225,6 +155,7 @@ function run(
   releasers.add('janitor', () => janitor.stop());
   // Work that runs cannot end while Redis is away: it is handed back by leaving it.
   const mustForce = () => !connections.isReady();
+  releasers.add('webhook connections', async () => closeAgents());
   deliverer.start();
   releasers.add('deliverer', () => deliverer.stop(mustForce()));
   poller.start();

@@ -60,7 +60,6 @@ function versionOfPackage(): string {
 
 /** What a verb needs is loaded when it runs: printing a list must not wait for a database client. */
 function dependencies(): CliDependencies {
-  const write = (line: string) => io.stdout.write(`${line}\n`);
   return {
     async createRunReader(settings) {
       const { createNoxusClient } = await import('./noxus/client.ts');
@@ -91,6 +90,10 @@ function dependencies(): CliDependencies {
       throw new RunwatchError('not built', { code: 'not_built' });
     },
   };
+}
+
+function write(line: string): void {
+  io.stdout.write(`${line}\n`);
 }
 
 /** The first signal asks the daemon to end; a second one does not wait for it. */

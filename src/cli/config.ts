@@ -36,14 +36,14 @@ export function showConfig(
  * The resolved configuration without its secrets, ending in a newline: as YAML under a comment that
  * says where it came from, or as JSON in the shape of the file.
  */
-function renderConfig(loaded: LoadedConfig, { json }: { json: boolean }): string {
+export function renderConfig(loaded: LoadedConfig, { json }: { json: boolean }): string {
   const settings = redactConfig(loaded.config);
   if (json) return `${JSON.stringify(settings, null, 2)}\n`;
   return `# ${describeOrigin(loaded)}\n${stringify(settings)}`;
 }
 
 /** What `config --check` prints when nothing is wrong. */
-function renderCheck(loaded: LoadedConfig): string {
+export function renderCheck(loaded: LoadedConfig): string {
   return `ok: ${describeOrigin(loaded)}\n`;
 }
 

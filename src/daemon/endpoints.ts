@@ -9,7 +9,7 @@ export interface Endpoints {
   names: string[];
   defaults: string[];
   /** Event patterns of an endpoint; undefined stands for the types told by default. */
-  filterOf(name: string): readonly string[] | undefined;
+  filterOf: (name: string) => readonly string[] | undefined;
 }
 
 export function createEndpoints(configured: Config['endpoints']): Endpoints {

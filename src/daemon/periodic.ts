@@ -18,16 +18,16 @@ export function startPeriodic(
   task: () => Promise<void>,
   { everyMs, onError }: PeriodicOptions,
 ): Periodic {
-  let stopped = false;
+  const stop = new AbortController();
   let alarm = new AbortController();
 
   async function loop(): Promise<void> {
-    while (!stopped) {
-      const { signal } = alarm;
+    while (!stop.signal.aborted) {
+      alarm = new AbortController();
+      const signal = AbortSignal.any([alarm.signal, stop.signal]);
       await task().catch(onError);
-      await delay(everyMs, undefined, { signal, ref: false }).catch(() => {
-        alarm = new AbortController();
-      });
+      // Being woken early is no error: the next run is due then.
+      await delay(everyMs, undefined, { signal, ref: false }).catch(() => undefined);
     }
   }
 
@@ -35,8 +35,7 @@ export function startPeriodic(
   return {
     trigger: () => alarm.abort(),
     async stop() {
-      stopped = true;
-      alarm.abort();
+      stop.abort();
       await running;
     },
   };

@@ -1,12 +1,15 @@
 import type { Config, SourceConfig } from '../config/schema.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
-import { createReconcile } from '../poll/reconcile.ts';
+import { createReconcile, type ReconcileReport } from '../poll/reconcile.ts';
 import { createSourceGuard } from '../poll/source-guard.ts';
 import type { JobQueue, QueueWorker } from '../queue/job-queue.ts';
 import type { SourceStore } from '../redis/source-store.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { logPoll } from '../telemetry/report.ts';
+import type { Endpoints } from './endpoints.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { QueueFactory } from './queues.ts';
 
@@ -19,25 +22,22 @@ interface Source {
   worker: QueueWorker | null;
 }
 
-interface PollerDependencies extends Pick<
-  ObserveRunDependencies,
-  'dispatch' | 'filterOf' | 'report' | 'now' | 'random'
-> {
+interface PollerDependencies extends Pick<ObserveRunDependencies, 'dispatch' | 'now' | 'random'> {
   config: Config;
   watches: WatchStore;
   sources: SourceStore;
   queueOf: QueueFactory;
   userAgent: string;
-  /** Called for each request to Noxus. */
-  onRequest: (source: string, status: number | null) => void;
+  endpoints: Endpoints;
+  metrics: Metrics;
   log: Logger;
 }
 
 /** The half of the daemon that watches: a client, a queue and a worker for each source. */
 export interface Poller {
-  jobsOf(source: string): JobQueue | undefined;
+  jobsOf: (source: string) => JobQueue | undefined;
   /** Sources whose key is refused. */
-  refused(): string[];
+  refused: () => string[];
   isRunning(): boolean;
   /** Compares watches with jobs now; what Redis lost while it was away is mended at once. */
   reconcile(): void;
@@ -57,6 +57,11 @@ export function createPoller(deps: PollerDependencies): Poller {
     ...deps,
     readerOf: (name) => sources.get(name)?.client,
     sources: guard,
+    filterOf: deps.endpoints.filterOf,
+    report(report) {
+      deps.metrics.poll(report);
+      logPoll(log, report);
+    },
     policy: {
       minIntervalMs: config.polling.min_interval,
       maxIntervalMs: config.polling.max_interval,
@@ -76,24 +81,25 @@ export function createPoller(deps: PollerDependencies): Poller {
       for (const [name, source] of sources) {
         source.worker = source.jobs.work(observeRun, workOptions(config, name));
       }
-      const run = async () => {
-        const report = await reconcile();
-        if (report.mended > 0) log.warn(report, 'watches without a poll job were given one');
-      };
-      reconciler = startPeriodic(run, {
+      reconciler = startPeriodic(() => mend(reconcile, log), {
         everyMs: RECONCILE_MS,
         onError: (error) => log.warn({ err: error }, 'reconcile'),
       });
     },
     async stop(force) {
       await reconciler?.stop();
-      await Promise.all([...sources.values()].map(({ worker }) => worker?.close(force)));
+      await Promise.all([...sources.values()].map(async ({ worker }) => worker?.close(force)));
       for (const { client, jobs } of sources.values()) {
         client.close();
         await jobs.close();
       }
     },
   };
+}
+
+async function mend(reconcile: () => Promise<ReconcileReport>, log: Logger): Promise<void> {
+  const report = await reconcile();
+  if (report.mended > 0) log.warn(report, 'watches without a poll job were given one');
 }
 
 function openSource(deps: PollerDependencies, name: string, source: SourceConfig): Source {
@@ -104,7 +110,7 @@ function openSource(deps: PollerDependencies, name: string, source: SourceConfig
       timeoutMs: source.timeout,
       maxSockets: deps.config.polling.concurrency,
       userAgent: deps.userAgent,
-      onRequest: ({ status }) => deps.onRequest(name, status),
+      onRequest: ({ status }) => deps.metrics.request(name, status),
     }),
     jobs: deps.queueOf(`poll-${name}`),
     worker: null,

@@ -1,10 +1,13 @@
+import type { Config } from '../config/schema.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { watchId, type WatchKey } from '../core/watch.ts';
+import type { EgressGuard } from '../deliver/egress-guard.ts';
+import type { Sealer } from '../deliver/seal.ts';
 import type {
   DeliveryService,
   EndpointService,
   EndpointView,
-  EventService,
+  Services,
   WatchResult,
   WatchService,
 } from '../http/services.ts';
@@ -12,10 +15,68 @@ import { createEndWatch } from '../poll/end-watch.ts';
 import { createRegisterWatches, type RegisterDependencies } from '../poll/register-watches.ts';
 import { resolveRequest, resolveSource, type RequestRules } from '../poll/resolve-request.ts';
 import type { JobQueue } from '../queue/job-queue.ts';
+import type { RedisConnections } from '../redis/connection.ts';
 import type { DeliveryStore, Ledger } from '../redis/delivery-store.ts';
 import type { EventStore } from '../redis/event-store.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
+import type { Deliverer } from './deliverer.ts';
 import type { Endpoints } from './endpoints.ts';
+import { createHealth } from './health.ts';
+import type { Poller } from './poller.ts';
+
+interface ServicesDependencies {
+  config: Config;
+  endpoints: Endpoints;
+  watches: WatchStore;
+  events: EventStore;
+  deliveries: DeliveryStore;
+  connections: RedisConnections;
+  poller: Poller;
+  deliverer: Deliverer;
+  guard: EgressGuard;
+  sealer: Sealer;
+  now: () => number;
+}
+
+/** What the HTTP API serves from: use cases where something is done, stores where something is read. */
+export function createServices(deps: ServicesDependencies): Services {
+  const { config, endpoints, watches, events, deliveries, poller, deliverer } = deps;
+  return {
+    watches: createWatchService({
+      watches,
+      jobsOf: poller.jobsOf,
+      dispatch: deliverer.dispatch,
+      filterOf: endpoints.filterOf,
+      defaults: {
+        timeoutMs: config.watches.timeout,
+        minIntervalMs: config.polling.min_interval,
+        profile: config.polling.profile,
+      },
+      rules: requestRules(deps),
+      now: deps.now,
+    }),
+    events: {
+      list: ({ limit, ...filter }) => events.list(filter, limit),
+      follow: (filter, signal) => events.follow(filter, signal),
+    },
+    deliveries: createDeliveryService(deliveries),
+    endpoints: createEndpointService(endpoints, deliveries),
+    health: createHealth({ redis: deps.connections, poller, deliverer }),
+  };
+}
+
+function requestRules({ config, endpoints, guard, sealer }: ServicesDependencies): RequestRules {
+  return {
+    sources: Object.keys(config.sources),
+    endpoints: endpoints.names,
+    defaultEndpoints: endpoints.defaults,
+    forbids(url) {
+      const verdict = guard.check(new URL(url));
+      return verdict.allowed ? null : verdict.message;
+    },
+    seal: sealer.canSeal ? (plain, context) => sealer.seal(plain, context) : null,
+  };
+}
 
 interface WatchServiceDependencies extends Omit<RegisterDependencies, 'watches' | 'jobsOf'> {
   watches: WatchStore;
@@ -23,7 +84,7 @@ interface WatchServiceDependencies extends Omit<RegisterDependencies, 'watches' 
   jobsOf: (source: string) => JobQueue | undefined;
 }
 
-export function createWatchService(deps: WatchServiceDependencies): WatchService {
+function createWatchService(deps: WatchServiceDependencies): WatchService {
   const { watches, rules, jobsOf } = deps;
   const registerWatches = createRegisterWatches(deps);
   const endWatch = createEndWatch(watches, deps.now);
@@ -70,14 +131,7 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
   };
 }
 
-export function createEventService(events: EventStore): EventService {
-  return {
-    list: ({ limit, ...filter }) => events.list(filter, limit),
-    follow: (filter, signal) => events.follow(filter, signal),
-  };
-}
-
-export function createDeliveryService(deliveries: DeliveryStore): DeliveryService {
+function createDeliveryService(deliveries: DeliveryStore): DeliveryService {
   return {
     list: ({ limit, cursor, ...filter }) => deliveries.list(filter, { limit, cursor }),
     async get(id) {
@@ -88,10 +142,7 @@ export function createDeliveryService(deliveries: DeliveryStore): DeliveryServic
   };
 }
 
-export function createEndpointService(
-  endpoints: Endpoints,
-  deliveries: DeliveryStore,
-): EndpointService {
+function createEndpointService(endpoints: Endpoints, deliveries: DeliveryStore): EndpointService {
   return {
     async list() {
       const ledger = await deliveries.ledger();

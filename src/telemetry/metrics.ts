@@ -34,7 +34,10 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
     contentType: registry.contentType,
 
     async render(): Promise<string> {
-      await countStored().then(gauges.set, gauges.clear);
+      await countStored().then(
+        (counts) => gauges.set(counts),
+        () => gauges.clear(),
+      );
       return registry.metrics();
     },
 

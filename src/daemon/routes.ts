@@ -10,7 +10,7 @@ import { createWebhookChannel } from '../deliver/webhook-channel.ts';
 import type { SealedParts } from '../poll/resolve-request.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
 
-interface ChannelDependencies {
+export interface RoutesDependencies {
   endpoints: Config['endpoints'];
   watches: WatchStore;
   agents: WebhookAgents;
@@ -29,7 +29,7 @@ interface ChannelDependencies {
  * Finds the way of a delivery: the channel of a configured endpoint, made once, or one for the
  * webhook that came with the watch. Null when the delivery's endpoint is known no more.
  */
-export function createRoutes(deps: ChannelDependencies) {
+export function createRoutes(deps: RoutesDependencies) {
   const configured = new Map(
     Object.entries(deps.endpoints).map(([name, endpoint]) => [name, routeTo(endpoint, deps)]),
   );
@@ -42,7 +42,7 @@ export function createRoutes(deps: ChannelDependencies) {
 }
 
 /** A new kind of endpoint is a file in `deliver/` and a line here. */
-function routeTo(endpoint: EndpointConfig, deps: ChannelDependencies): Route {
+function routeTo(endpoint: EndpointConfig, deps: RoutesDependencies): Route {
   const { signingSecret, eventLog, now } = deps;
   switch (endpoint.type) {
     case 'log':
@@ -63,7 +63,7 @@ function routeTo(endpoint: EndpointConfig, deps: ChannelDependencies): Route {
   }
 }
 
-function perWatchRoute(watch: Watch, endpoint: string, deps: ChannelDependencies): Route | null {
+function perWatchRoute(watch: Watch, endpoint: string, deps: RoutesDependencies): Route | null {
   const subscription = watch.subscriptions.find(
     (one): one is WebhookSubscription =>
       one.kind === 'webhook' && subscriptionKey(one) === endpoint,
@@ -84,7 +84,7 @@ function perWatchRoute(watch: Watch, endpoint: string, deps: ChannelDependencies
 }
 
 function webhook(
-  { agents, userAgent, now }: ChannelDependencies,
+  { agents, userAgent, now }: RoutesDependencies,
   target: Parameters<typeof createWebhookChannel>[0],
 ): Channel {
   return createWebhookChannel(target, { agents, userAgent, now });
