@@ -1,0 +1,132 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { stringify } from 'yaml';
+import { waitFor } from './wait-for.ts';
+
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+
+interface DaemonOptions {
+  /** The configuration as in the file; port, data directory and log level have defaults of their own. */
+  config?: Record<string, unknown>;
+  env?: Record<string, string>;
+  /** Shared by daemons that are to share everything, and by the restarts of one. */
+  dataDir?: string;
+  args?: string[];
+}
+
+/** A line of the daemon's log. */
+export interface LogLine {
+  level: string;
+  msg: string;
+  time: string;
+  [field: string]: unknown;
+}
+
+/** The built daemon as a process of its own. */
+export interface DaemonProcess {
+  url: string;
+  pid: number;
+  dataDir: string;
+  /** Every line so far, parsed; a line that is no JSON fails the test. */
+  log(): LogLine[];
+  stderr(): string;
+  /** Calls the API; a body makes it a POST unless a method is given. */
+  api<Answer = any>(
+    path: string,
+    body?: unknown,
+    method?: string,
+  ): Promise<{ status: number; body: Answer }>;
+  /** Ends it by a signal. @returns the exit code, null when the signal killed it */
+  stop(signal?: NodeJS.Signals): Promise<number | null>;
+}
+
+/** The environment without anything that configures the product. */
+export function cleanEnv(extra: Record<string, string> = {}): Record<string, string> {
+  const own = Object.entries(process.env).filter(
+    ([name, value]) => value !== undefined && !/^(RUNWATCH_|NOXUS_|REDIS_|NODE_OPTIONS)/.test(name),
+  );
+  return { ...(Object.fromEntries(own) as Record<string, string>), ...extra };
+}
+
+/** A directory that is removed by `removeTempDirs`. */
+export async function tempDir(): Promise<string> {
+  return mkdtemp(join(tmpdir(), 'runwatch-test-'));
+}
+
+/** Starts the built daemon on a free port and waits until it says that it is ready. */
+export async function startDaemonProcess(options: DaemonOptions = {}): Promise<DaemonProcess> {
+  const dataDir = options.dataDir ?? (await tempDir());
+  const configPath = join(await tempDir(), 'runwatch.yaml');
+  const { server = {}, ...config } = options.config ?? {};
+  await writeFile(configPath, stringify({ ...config, server: { port: 0, ...(server as object) } }));
+  const env = cleanEnv({ RUNWATCH_DATA_DIR: dataDir, ...options.env });
+  const args = [MAIN, 'serve', '--config', configPath, ...(options.args ?? [])];
+  const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const output = collect(child);
+  const exited = once(child, 'exit').then(([code]) => code as number | null);
+  const ready = await waitFor(
+    () => {
+      if (child.exitCode !== null) throw new Error(`the daemon ended: ${output.stderr()}`);
+      return output.log().find(({ msg }) => msg === 'ready');
+    },
+    { timeoutMs: 20_000, describe: () => `the daemon to be ready: ${output.stderr()}` },
+  );
+  const url = String(ready['url']);
+  return {
+    url,
+    pid: child.pid ?? 0,
+    dataDir,
+    log: output.log,
+    stderr: output.stderr,
+    api: (path, body, method) => callApi(url, path, body, method),
+    stop(signal = 'SIGTERM') {
+      if (child.exitCode === null) child.kill(signal);
+      return exited;
+    },
+  };
+}
+
+function collect(child: ChildProcess) {
+  let stdout = '';
+  let stderr = '';
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const parsed: LogLine[] = [];
+  let read = 0;
+  return {
+    stderr: () => stderr,
+    log() {
+      for (let end = stdout.indexOf('\n', read); end !== -1; end = stdout.indexOf('\n', read)) {
+        parsed.push(JSON.parse(stdout.slice(read, end)) as LogLine);
+        read = end + 1;
+      }
+      return parsed;
+    },
+  };
+}
+
+async function callApi<Answer>(url: string, path: string, body?: unknown, method?: string) {
+  const response = await fetch(`${url}${path}`, {
+    method: method ?? (body === undefined ? 'GET' : 'POST'),
+    ...(body !== undefined && {
+      body: JSON.stringify(body),
+      headers: { 'content-type': 'application/json' },
+    }),
+  });
+  const text = await response.text();
+  const isJson = response.headers.get('content-type')?.includes('json') === true;
+  return {
+    status: response.status,
+    body: (isJson && text !== '' ? JSON.parse(text) : text) as Answer,
+  };
+}
+
+/** Ends what a test started, whatever became of it. */
+export async function stopAll(daemons: DaemonProcess[]): Promise<void> {
+  await Promise.all(daemons.map((daemon) => daemon.stop()));
+  await Promise.all(daemons.map(({ dataDir }) => rm(dataDir, { recursive: true, force: true })));
+}
