@@ -11,7 +11,7 @@ import type { ScriptInput } from './script-schema.ts';
 import type { RunScript } from './script.ts';
 import { addRun, type Simulation } from './simulation.ts';
 
-export const DEFAULT_API_KEY = 'noxus-simulator-key';
+const DEFAULT_API_KEY = 'noxus-simulator-key';
 
 interface SimulatorOptions {
   /** Default 0: any free port. */
