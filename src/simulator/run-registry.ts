@@ -2,6 +2,7 @@ import { RunwatchError } from '../core/errors.ts';
 import type { ScriptInput } from './script-schema.ts';
 import {
   completeScript,
+  isVisible,
   postponed,
   runAt,
   withStatus,
@@ -78,16 +79,18 @@ export class RunRegistry {
 
   /** One page of the runs that can be read, newest first, and how many there are in all. */
   list({ workflowId, page, size }: ListQuery): { runs: PublicRun[]; total: number } {
-    const runs: PublicRun[] = [];
+    const visible: RunScript[] = [];
     for (const id of this.#newestFirst()) {
       const script = this.#scripts.get(id);
       if (script === undefined) continue;
       if (workflowId !== null && script.workflow_id !== workflowId) continue;
-      const waits = script.starts === 'when_read';
-      const answer = runAt(script, waits ? 0 : this.#elapsed(script));
-      if (answer.kind === 'run') runs.push(answer.run);
+      if (isVisible(script, this.#elapsedUnread(script))) visible.push(script);
     }
-    return { runs: runs.slice((page - 1) * size, page * size), total: runs.length };
+    const runs = visible.slice((page - 1) * size, page * size).flatMap((script) => {
+      const answer = runAt(script, this.#elapsedUnread(script));
+      return answer.kind === 'run' ? [answer.run] : [];
+    });
+    return { runs, total: visible.length };
   }
 
   /** From now on the run is 404. @returns false when it is so already, or was never there */
@@ -122,6 +125,11 @@ export class RunRegistry {
 
   #elapsed(script: RunScript): number {
     return this.#options.now() - Date.parse(script.created_at);
+  }
+
+  /** Being listed does not set off a run that waits to be read. */
+  #elapsedUnread(script: RunScript): number {
+    return script.starts === 'when_read' ? 0 : this.#elapsed(script);
   }
 
   #newestFirst(): string[] {

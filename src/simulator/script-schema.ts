@@ -24,7 +24,7 @@ const stepSchema = z.strictObject({
 });
 
 /** What plays: everything of a script but its name. A ready-made story is this and no more. */
-export const plotSchema = z.strictObject({
+const plotSchema = z.strictObject({
   /** Every run begins as `queued` at 0 %. While `running`, progress moves evenly to the next step's. */
   steps: z.array(stepSchema).max(1_000).default([]),
   /** How old the run is already when it is added, ms. */

@@ -11,7 +11,7 @@ import type { ScriptInput } from './script-schema.ts';
 import type { RunScript } from './script.ts';
 import { addRun, type Simulation } from './simulation.ts';
 
-export const DEFAULT_API_KEY = 'noxus-simulator-key';
+const DEFAULT_API_KEY = 'noxus-simulator-key';
 
 interface SimulatorOptions {
   /** Default 0: any free port. */
@@ -106,7 +106,6 @@ function serveNoxus(
   const call = parseCall(request.method ?? 'GET', request.url ?? '/');
   const runId = call.kind === 'get_run' ? call.runId : null;
   const leave = ledger.enter(runId, now());
-  response.once('close', leave);
   // A client has its answer as soon as it is written, and may then ask again: it is in flight no more.
   const settle = () => {
     if (response.headersSent) ledger.answered(response.statusCode);

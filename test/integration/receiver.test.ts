@@ -56,7 +56,8 @@ describe('a receiver with a secret', () => {
 
   test('takes any of several secrets', async () => {
     receiver = await startReceiver({ secrets: [OTHER_SECRET, SECRET] });
-    expect((await deliver()).status).toBe(204);
+    expect((await deliver({ secret: OTHER_SECRET })).status).toBe(204);
+    expect((await deliver({ secret: SECRET })).status).toBe(204);
   });
 
   test.each<[string, () => Sent, string]>([

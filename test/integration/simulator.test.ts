@@ -129,7 +129,14 @@ describe('reading a run', () => {
   test('answers other paths and methods as Noxus does', async () => {
     expect(await status('/v1/runs/run-1', { method: 'PUT' })).toBe(405);
     expect(await status('/v1/runs', { method: 'DELETE' })).toBe(405);
-    for (const path of ['/', '/v1/runs/', '/v1/runs/a/b', '/v2/runs/a', '/v1/workflows/w']) {
+    for (const path of [
+      '/',
+      '/v1/runs/',
+      '/v1/runs/a/b',
+      '/v2/runs/a',
+      '/v1/workflows/w',
+      '/v1/workflows/w/runs/r',
+    ]) {
       expect(await status(path)).toBe(404);
     }
   });
@@ -137,7 +144,7 @@ describe('reading a run', () => {
 
 describe('listing runs', () => {
   test('gives pages, newest first, without what cannot be read', async () => {
-    for (let index = 1; index <= 5; index += 1) {
+    for (const index of [3, 1, 5, 4, 2]) {
       simulator.add({ id: `run-${index}`, age_ms: 10_000 - index });
     }
     simulator.add({ id: 'deleted', deleted_after_ms: 0 });

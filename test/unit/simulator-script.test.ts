@@ -74,6 +74,18 @@ describe('a scripted run', () => {
     });
   });
 
+  test('moves its progress evenly only while it is running', () => {
+    const script = scripted({
+      steps: [
+        { after_ms: 1_000, status: 'awaiting_human_feedback', progress: 20 },
+        { after_ms: 2_000, status: 'completed', progress: 100 },
+      ],
+    });
+    expect([500, 1_500, 2_000].map((elapsed) => seen(script, elapsed).progress)).toEqual([
+      0, 20, 100,
+    ]);
+  });
+
   test('can be written in any order', () => {
     const script = scripted({
       steps: [
