@@ -25,7 +25,7 @@ export function checkServing({ server, auth, sources }: Config): Finding[] {
 }
 
 /** True for hosts that only this machine can reach. */
-export function isLoopback(host: string): boolean {
+function isLoopback(host: string): boolean {
   const bare = host.replace(/^\[(.*)\]$/, '$1');
   if (/^(.+\.)?localhost$/i.test(bare)) return true;
   return ipaddr.isValid(bare) && ipaddr.process(bare).range() === 'loopback';

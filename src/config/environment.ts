@@ -4,7 +4,7 @@ import { messageOf } from '../core/errors.ts';
 import { problemWith, type ConfigProblem } from './problem.ts';
 
 /** What asking for a variable gave. `failed`: it names a file that gave nothing; see `problems`. */
-export type Lookup =
+type Lookup =
   { kind: 'found'; text: string; secret: boolean } | { kind: 'unset' } | { kind: 'failed' };
 
 /** The environment, with secrets that are given as files. */

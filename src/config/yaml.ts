@@ -3,7 +3,7 @@ import type { Alias, Document, Node, YAMLError } from 'yaml';
 import type { Position } from './problem.ts';
 
 /** A fault of the YAML itself, where it stands, without a word of the text around it. */
-export interface SyntaxProblem extends Position {
+interface SyntaxProblem extends Position {
   /** The key that is given twice; empty for other faults. */
   key: string;
   message: string;
@@ -26,6 +26,7 @@ const MESSAGES: Partial<Record<YAMLError['code'], string>> = {
   MULTIPLE_DOCS: 'expected one YAML document, but the file holds several',
   TAG_RESOLVE_FAILED: 'unknown YAML tag (text that starts with ! needs quotes)',
   BAD_ALIAS: 'malformed anchor or alias (text that starts with & or * needs quotes)',
+  BAD_DIRECTIVE: 'unknown YAML directive',
   BAD_DQ_ESCAPE: 'unknown escape sequence in a text in double quotes',
   BAD_SCALAR_START: 'text that starts with this character needs quotes',
   UNEXPECTED_TOKEN: 'this is not expected here',
@@ -36,7 +37,7 @@ function syntaxProblem(
   { text, lines }: { text: string; lines: LineCounter },
 ): SyntaxProblem {
   const { line, col } = lines.linePos(error.pos[0]);
-  const message = MESSAGES[error.code] ?? error.message.replace(/(\w): .*$/s, '$1');
+  const message = MESSAGES[error.code] ?? error.message;
   const isKey = error.code === 'DUPLICATE_KEY';
   const key = isKey ? (/^[\w-]*/.exec(text.slice(error.pos[0]))?.[0] ?? '') : '';
   return { line, column: col, key, message };

@@ -138,6 +138,9 @@ endpoints:
     expect(problemsOf('log:\n  level: info\n  level: warn\n')).toEqual([
       'f.yaml:3:3 level: this key is given twice in the same map',
     ]);
+    expect(problemsOf('redis:\n  url: "redis://:canary@x\n')).toEqual([
+      'f.yaml:3:1: Missing closing "quote',
+    ]);
     expect(problemsOf('log:\n\tlevel: info\n')[0]).toMatch(/^f\.yaml:2:1: /);
     expect(problemsOf('log: {}\n---\nlog: {}\n')[0]).toContain('expected one YAML document');
     expect(problemsOf('log: !level info\n')).toEqual([
@@ -157,6 +160,12 @@ endpoints:
     expect(problemsOf('log: &a { <<: [*a, *a] }').join('\n')).toContain(
       'nested too deeply, or too large',
     );
+  });
+
+  test('an item of a list is not blamed on the variable of one that is left out before it', () => {
+    expect(problemsOf('egress: { allow: ["${NONE}", bad] }')).toEqual([
+      'f.yaml:1:30 egress.allow.0: expected an address, a CIDR such as 10.0.0.0/8, or host:port, got "bad"',
+    ]);
   });
 
   test('a file over 1 MiB is refused', () => {

@@ -107,6 +107,7 @@ describe('masking URLs', () => {
     ['https://a.example', 'https://a.example'],
     ['https://a.example/api', 'https://a.example/api'],
     ['https://u:p@a.example:8443/x?k=v', 'https://[redacted]@a.example:8443/x?[redacted]'],
+    ['https://a.example/x#k', 'https://a.example/x?[redacted]'],
     ['redis://:pw@localhost:6379/0', 'redis://[redacted]@localhost:6379/0'],
     ['unix:///run/redis.sock', 'unix:///run/redis.sock'],
     ['/run/redis.sock', '/run/redis.sock'],
