@@ -1,5 +1,4 @@
 import { isIP } from 'node:net';
-import type { RequestError } from 'got';
 
 /** Why there is no whole answer. Nothing of the request or of what was received is in it. */
 export interface Failure {
@@ -8,6 +7,14 @@ export interface Failure {
   message: string;
   /** True where the same request may well succeed a moment later. */
   transient: boolean;
+}
+
+/** The part of an error of got that is read. */
+interface FailedRequest {
+  /** Error code of Node or got. */
+  code: string;
+  /** There once the headers of an answer had come. */
+  response?: unknown;
 }
 
 /** The part of got's request timings that tells how far a request came; milliseconds, once known. */
@@ -61,12 +68,12 @@ const CERTIFICATE_SAYINGS: Readonly<Record<string, string>> = {
 };
 
 /** Reads a failed request by its error code alone: got's errors carry the API key in their options. */
-export function networkFailure(error: RequestError, url: URL): Failure {
+export function networkFailure(error: FailedRequest, url: URL): Failure {
   const transient = TRANSIENT_CODES.has(error.code);
   return { reason: 'network', message: saying(error, url.host), transient };
 }
 
-function saying(error: RequestError, host: string): string {
+function saying(error: FailedRequest, host: string): string {
   const code = /^[A-Z0-9_]{1,64}$/.test(error.code) ? error.code : 'unknown error';
   const certificate = CERTIFICATE_SAYINGS[code];
   if (certificate !== undefined) {

@@ -1,0 +1,224 @@
+import { describe, expect, test } from '@jest/globals';
+import * as fc from 'fast-check';
+import { readTimestamp } from '../../src/noxus/timestamp.ts';
+import { toSnapshot, wireRunSchema } from '../../src/noxus/wire-run.ts';
+
+const OBSERVED_AT = Date.parse('2025-03-01T10:00:00.250Z');
+
+const MINIMAL = {
+  id: '3f1c9a52-7d7e-4a8e-9b53-0c1d2e3f4a5b',
+  group_id: 'g-1',
+  workflow_id: 'w-1',
+  status: 'running',
+  created_at: '2025-03-01T09:00:00.123456',
+};
+
+const SNAPSHOT_FIELDS = [
+  'id',
+  'workflow_id',
+  'group_id',
+  'workflow_version_id',
+  'status',
+  'progress',
+  'created_at',
+  'started_at',
+  'finished_at',
+  'source',
+  'user_id',
+  'conversation_id',
+  'observed_at',
+];
+
+const snapshotOf = (body: object) => toSnapshot(wireRunSchema.parse(body), OBSERVED_AT);
+
+const isText = (value: unknown) => typeof value === 'string' && value !== '';
+
+describe('a run as Noxus sends it', () => {
+  test('becomes a snapshot that has all fields of the contract and nothing else', () => {
+    const snapshot = snapshotOf({
+      ...MINIMAL,
+      workflow_version_id: 'v-1',
+      progress: 40,
+      started_at: '2025-03-01T10:00:01+01:00',
+      finished_at: '2025-03-01T09:30:00Z',
+      source: 'api',
+      user_id: 'u-1',
+      conversation_id: 'c-1',
+      single_node_id: 'canary',
+      input: { secret: 'canary' },
+      definitions: { secret: 'canary' },
+      node_ids: ['canary'],
+      meta: { secret: 'canary' },
+      api_key_id: 'canary',
+      field_of_tomorrow: 'canary',
+    });
+    expect(snapshot).toEqual({
+      id: MINIMAL.id,
+      workflow_id: 'w-1',
+      group_id: 'g-1',
+      workflow_version_id: 'v-1',
+      status: 'running',
+      progress: 40,
+      created_at: '2025-03-01T09:00:00.123Z',
+      started_at: '2025-03-01T09:00:01.000Z',
+      finished_at: '2025-03-01T09:30:00.000Z',
+      source: 'api',
+      user_id: 'u-1',
+      conversation_id: 'c-1',
+      observed_at: '2025-03-01T10:00:00.250Z',
+    });
+    expect(Object.keys(snapshot)).toEqual(SNAPSHOT_FIELDS);
+  });
+
+  test('may lack every optional field', () => {
+    expect(snapshotOf(MINIMAL)).toMatchObject({
+      workflow_version_id: null,
+      progress: 0,
+      started_at: null,
+      finished_at: null,
+      source: null,
+      user_id: null,
+      conversation_id: null,
+    });
+  });
+
+  test.each(['workflow_version_id', 'source', 'user_id', 'conversation_id'] as const)(
+    'may hold anything in %s: what is no text of a sane length becomes null',
+    (field) => {
+      for (const value of [null, 7, true, {}, ['x'], 'x'.repeat(1_025)]) {
+        expect(snapshotOf({ ...MINIMAL, [field]: value })[field]).toBeNull();
+      }
+    },
+  );
+
+  test.each(['started_at', 'finished_at'] as const)(
+    'may hold anything in %s: what is no time becomes null',
+    (field) => {
+      for (const value of [null, 1_700_000_000, 'soon', '', '2025-13-01T00:00:00Z', {}]) {
+        expect(snapshotOf({ ...MINIMAL, [field]: value })[field]).toBeNull();
+      }
+    },
+  );
+
+  test.each([
+    [0, 0],
+    [100, 100],
+    [-5, -5],
+    [1e300, 1e300],
+    [99.9, 99],
+    [-0.5, 0],
+    [null, 0],
+    [undefined, 0],
+    ['50', 0],
+    [Number.POSITIVE_INFINITY, 0],
+    [{}, 0],
+  ])('has progress %p read as %p', (progress, expected) => {
+    expect(snapshotOf({ ...MINIMAL, progress }).progress).toBe(expected);
+  });
+
+  test('keeps a status that nobody has heard of', () => {
+    expect(snapshotOf({ ...MINIMAL, status: 'hibernating' }).status).toBe('hibernating');
+  });
+
+  test.each(['id', 'group_id', 'workflow_id', 'status', 'created_at'])(
+    'is no run without a good %s',
+    (field) => {
+      for (const value of [undefined, null, '', 5, {}, 'x'.repeat(1_025)]) {
+        const { error } = wireRunSchema.safeParse({ ...MINIMAL, [field]: value });
+        expect(error?.issues.map(({ path }) => path)).toEqual([[field]]);
+      }
+    },
+  );
+
+  test('never throws on any JSON value and needs all required fields to be a run', () => {
+    const nearlyRun = fc.record(
+      {
+        id: fc.jsonValue(),
+        group_id: fc.constantFrom<unknown>('g', '', null, 1),
+        workflow_id: fc.constantFrom<unknown>('w', '', null, {}),
+        status: fc.constantFrom<unknown>('queued', 'odd', '', null, []),
+        created_at: fc.constantFrom<unknown>(MINIMAL.created_at, 'never', null, 3),
+        progress: fc.jsonValue(),
+        started_at: fc.jsonValue(),
+        user_id: fc.jsonValue(),
+      },
+      { requiredKeys: [] },
+    );
+    fc.assert(
+      fc.property(fc.oneof(fc.jsonValue(), nearlyRun), (value) => {
+        const parsed = wireRunSchema.safeParse(value);
+        if (!parsed.success) return;
+        const fields = value as Record<string, unknown>;
+        expect([fields['id'], fields['group_id'], fields['workflow_id']].every(isText)).toBe(true);
+        expect(isText(fields['status'])).toBe(true);
+        expect(readTimestamp(fields['created_at'])).not.toBeNull();
+        const snapshot = toSnapshot(parsed.data, OBSERVED_AT);
+        expect(Object.keys(snapshot)).toEqual(SNAPSHOT_FIELDS);
+        expect(Number.isInteger(snapshot.progress)).toBe(true);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+});
+
+describe('a timestamp', () => {
+  test.each([
+    ['2025-03-01T09:00:00Z', '2025-03-01T09:00:00.000Z'],
+    ['2025-03-01T09:00:00', '2025-03-01T09:00:00.000Z'],
+    ['2025-03-01 09:00:00', '2025-03-01T09:00:00.000Z'],
+    ['2025-03-01t09:00:00z', '2025-03-01T09:00:00.000Z'],
+    ['2025-03-01T09:00', '2025-03-01T09:00:00.000Z'],
+    ['2025-03-01', '2025-03-01T00:00:00.000Z'],
+    ['2025-03-01T09:00:00.5', '2025-03-01T09:00:00.500Z'],
+    ['2025-03-01T09:00:00.999999', '2025-03-01T09:00:00.999Z'],
+    ['2025-03-01T09:00:00.123456789+00:00', '2025-03-01T09:00:00.123Z'],
+    ['2025-03-01T09:00:00+05:30', '2025-03-01T03:30:00.000Z'],
+    ['2025-03-01T09:00:00-0330', '2025-03-01T12:30:00.000Z'],
+    ['2025-03-01T09:00:00+02', '2025-03-01T07:00:00.000Z'],
+  ])('%s is read as %s', (text, expected) => {
+    expect(readTimestamp(text)).toBe(expected);
+  });
+
+  test.each([
+    '',
+    'yesterday',
+    '2025',
+    '2025-13-01T00:00:00Z',
+    '2025-03-01T25:00:00Z',
+    '2025-03-01T09:00:00 CET',
+    'Sat, 01 Mar 2025 09:00:00 GMT',
+    1_740_819_600,
+    null,
+    undefined,
+    {},
+  ])('%p is none', (value) => {
+    expect(readTimestamp(value)).toBeNull();
+  });
+
+  test('keeps its instant to the millisecond in whatever zone and precision it is written', () => {
+    const instants = fc.date({
+      min: new Date('1970-01-02T00:00:00Z'),
+      max: new Date('9999-12-30T00:00:00Z'),
+      noInvalidDate: true,
+    });
+    const offsets = fc.integer({ min: -14 * 60, max: 14 * 60 });
+    fc.assert(
+      fc.property(instants, offsets, fc.constantFrom('', '7', '789'), (instant, offset, finer) => {
+        const local = new Date(instant.getTime() + offset * 60_000).toISOString().slice(0, -1);
+        const hours = String(Math.trunc(Math.abs(offset) / 60)).padStart(2, '0');
+        const minutes = String(Math.abs(offset) % 60).padStart(2, '0');
+        const zone = `${offset < 0 ? '-' : '+'}${hours}:${minutes}`;
+        expect(readTimestamp(`${local}${finer}${zone}`)).toBe(instant.toISOString());
+      }),
+    );
+  });
+
+  test('never throws, and what it gives reads as itself', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.jsonValue()), (value) => {
+        const time = readTimestamp(value);
+        if (time !== null) expect(readTimestamp(time)).toBe(time);
+      }),
+    );
+  });
+});
