@@ -1,21 +1,165 @@
-import type { Logger } from './telemetry/logger.ts';
-export interface Releasers {
-  add(name: string, release: (remainingMs: number) => Promise<void>): void;
-  release(timeoutMs: number): Promise<boolean>;
+import { RunwatchError } from './core/errors.ts';
+
+/** Kept back for each releaser still to come, so that a slow one cannot use up their time. */
+const RESERVE_MS = 250;
+/** Under npm one Ctrl-C arrives twice within moments: from the terminal, and passed on by npm. */
+const ECHO_MS = 100;
+const LATE = Symbol('late');
+
+/** Lets go of one thing, within so many milliseconds; what it has not done by then is given up. */
+export type Release = (remainingMs: number) => Promise<unknown> | void;
+
+interface Log {
+  info(fields: object, message: string): void;
+  error(fields: object, message: string): void;
 }
-export function createReleasers(log: Logger): Releasers {
-  const list: { name: string; release: (ms: number) => Promise<void> }[] = [];
+
+/** How a stop went, by the names of the releasers. */
+export interface StopReport {
+  /** Those that did not end in time. */
+  late: string[];
+  failed: string[];
+}
+
+export interface Lifecycle {
+  /** Aborts when the stop begins. */
+  readonly stopping: AbortSignal;
+  /**
+   * Registers what undoes a step that was just done. Once a stop has begun it is released as well,
+   * and the start that registers it is cut off.
+   * @throws RunwatchError `stopping`
+   */
+  onStop(name: string, release: Release): void;
+  /**
+   * Calls the releasers one after another, the last registered first, and never throws. Further
+   * calls get the report of the first.
+   * @param timeoutMs for all of them together
+   */
+  stop(timeoutMs: number): Promise<StopReport>;
+}
+
+/**
+ * Keeps what was started and lets go of it in reverse order.
+ * @param now milliseconds of a clock that never goes back
+ */
+export function createLifecycle(log: Log, now: () => number = () => performance.now()): Lifecycle {
+  const releasers: { name: string; release: Release }[] = [];
+  const report: StopReport = { late: [], failed: [] };
+  const stopping = new AbortController();
+  let stopped: Promise<StopReport> | null = null;
+
+  const releaseOne = async (name: string, release: Release, budgetMs: number): Promise<void> => {
+    const outcome = await within(budgetMs, async () => release(budgetMs)).catch(
+      (error: unknown) => {
+        report.failed.push(name);
+        log.error({ err: error, releaser: name }, 'a part of the process could not be stopped');
+      },
+    );
+    if (outcome !== LATE) return;
+    report.late.push(name);
+    log.error(
+      { releaser: name, budget_ms: budgetMs },
+      'a part of the process did not stop in time',
+    );
+  };
+
+  const releaseAll = async (timeoutMs: number): Promise<StopReport> => {
+    const deadline = now() + timeoutMs;
+    stopping.abort();
+    for (let next = releasers.pop(); next !== undefined; next = releasers.pop()) {
+      const budgetMs = budgetFor(deadline - now(), releasers.length);
+      await releaseOne(next.name, next.release, budgetMs);
+    }
+    return report;
+  };
+
   return {
-    add: (name, release) => {
-      list.push({ name, release });
+    stopping: stopping.signal,
+    onStop(name, release) {
+      releasers.push({ name, release });
+      if (stopped === null) return;
+      // Where the stop is over already, nobody else would come for this one.
+      void stopped.then(() => releaseAll(RESERVE_MS));
+      throw new RunwatchError(`stopped while ${name} was starting`, { code: 'stopping' });
     },
-    async release(timeoutMs) {
-      const end = Date.now() + timeoutMs;
-      for (const one of list.reverse())
-        await one
-          .release(end - Date.now())
-          .catch((error: unknown) => log.error({ err: error }, one.name));
-      return true;
+    stop(timeoutMs) {
+      stopped ??= releaseAll(timeoutMs);
+      return stopped;
     },
   };
+}
+
+/** Milliseconds for the next releaser, with `after` more to come; where time is short, its share. */
+export function budgetFor(remainingMs: number, after: number): number {
+  const left = Math.max(0, remainingMs);
+  const share = left / (after + 1);
+  return Math.floor(left - after * Math.min(RESERVE_MS, share));
+}
+
+async function within(ms: number, work: () => Promise<unknown>): Promise<unknown> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise((resolve) => (timer = setTimeout(resolve, ms, LATE)));
+  try {
+    return await Promise.race([work(), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * Runs a start that registers its releasers as it goes; when it fails, what it had opened is let
+ * go before the error is passed on.
+ */
+export async function startOrUndo<Result>(
+  lifecycle: Lifecycle,
+  undoTimeoutMs: number,
+  start: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await start();
+  } catch (error) {
+    await lifecycle.stop(undoTimeoutMs);
+    throw error;
+  }
+}
+
+/** The part of `process` that signals come from. */
+export interface SignalSource {
+  on(signal: StopSignal, listener: (signal: StopSignal) => void): unknown;
+}
+
+type StopSignal = 'SIGINT' | 'SIGTERM';
+
+interface SignalOptions {
+  source: SignalSource;
+  /** Drains and lets go; bounded in time by itself. */
+  stop: () => Promise<unknown>;
+  /** Ends the process in the middle of everything. */
+  exitNow: (code: number) => void;
+  log: Log;
+  now?: () => number;
+}
+
+/**
+ * The first SIGINT or SIGTERM stops in good order, the second ends the process at once with 1.
+ * @returns the exit code after a stop in good order: 0, also when something was cut short, since
+ *   whatever was not finished is taken up by the next process
+ */
+export function untilStoppedBySignal(options: SignalOptions): Promise<number> {
+  const { source, stop, exitNow, log, now = () => performance.now() } = options;
+  return new Promise((resolve, reject) => {
+    let first: { signal: StopSignal; at: number } | null = null;
+    const onSignal = (signal: StopSignal): void => {
+      if (first !== null) {
+        const isEcho = signal === 'SIGINT' && first.signal === signal && now() - first.at < ECHO_MS;
+        if (!isEcho) exitNow(1);
+        return;
+      }
+      first = { signal, at: now() };
+      log.info({ signal }, 'stopping; a second signal ends the process at once');
+      stop().then(() => resolve(0), reject);
+    };
+    source.on('SIGINT', onSignal);
+    source.on('SIGTERM', onSignal);
+  });
 }

@@ -1,0 +1,191 @@
+import { EventEmitter } from 'node:events';
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import * as fc from 'fast-check';
+import {
+  budgetFor,
+  createLifecycle,
+  startOrUndo,
+  untilStoppedBySignal,
+} from '../../src/lifecycle.ts';
+import type { Release } from '../../src/lifecycle.ts';
+import { collectLog } from '../support/collect-log.ts';
+
+const never: Release = () => new Promise(() => {});
+
+describe('lifecycle', () => {
+  test('releases in reverse order, each after the one before has ended', async () => {
+    const lifecycle = createLifecycle(collectLog());
+    const steps: string[] = [];
+    for (const name of ['redis', 'queue', 'server']) {
+      lifecycle.onStop(name, async () => {
+        steps.push(`${name} begins`);
+        await Promise.resolve();
+        steps.push(`${name} ends`);
+      });
+    }
+    expect(await lifecycle.stop(1_000)).toEqual({ late: [], failed: [] });
+    expect(steps).toEqual([
+      'server begins',
+      'server ends',
+      'queue begins',
+      'queue ends',
+      'redis begins',
+      'redis ends',
+    ]);
+  });
+
+  test('a releaser that fails is named and does not keep the others from being called', async () => {
+    const log = collectLog();
+    const lifecycle = createLifecycle(log);
+    const released: string[] = [];
+    lifecycle.onStop('redis', () => void released.push('redis'));
+    lifecycle.onStop('throws', () => {
+      throw new Error('at once');
+    });
+    lifecycle.onStop('rejects', () => Promise.reject(new Error('later')));
+    expect(await lifecycle.stop(1_000)).toEqual({ late: [], failed: ['rejects', 'throws'] });
+    expect(released).toEqual(['redis']);
+    expect(log.lines.map((line) => line['releaser'])).toEqual(['rejects', 'throws']);
+  });
+
+  test('a second stop does nothing of its own and gets the report of the first', async () => {
+    const lifecycle = createLifecycle(collectLog());
+    let calls = 0;
+    lifecycle.onStop('redis', () => void (calls += 1));
+    const [one, two] = await Promise.all([lifecycle.stop(1_000), lifecycle.stop(5)]);
+    expect(two).toBe(one);
+    expect(calls).toBe(1);
+  });
+
+  test('the signal aborts before the first releaser is called', async () => {
+    const lifecycle = createLifecycle(collectLog());
+    let seen = false;
+    lifecycle.onStop('worker', () => void (seen = lifecycle.stopping.aborted));
+    expect(lifecycle.stopping.aborted).toBe(false);
+    await lifecycle.stop(1_000);
+    expect(seen).toBe(true);
+  });
+
+  describe('with a clock of its own', () => {
+    beforeEach(() => void jest.useFakeTimers());
+    afterEach(() => void jest.useRealTimers());
+
+    test('whatever hangs is cut off in time for the rest, all within the deadline', async () => {
+      const lifecycle = createLifecycle(collectLog());
+      const budgets: number[] = [];
+      lifecycle.onStop('redis', (ms) => void budgets.push(ms));
+      lifecycle.onStop('queue', (ms) => {
+        budgets.push(ms);
+        return never(ms);
+      });
+      lifecycle.onStop('worker', (ms) => {
+        budgets.push(ms);
+        return never(ms);
+      });
+      const began = performance.now();
+      const report = lifecycle.stop(20_000);
+      await jest.advanceTimersByTimeAsync(20_000);
+      expect(await report).toEqual({ late: ['worker', 'queue'], failed: [] });
+      expect(budgets).toEqual([19_500, 250, 250]);
+      expect(performance.now() - began).toBe(20_000);
+    });
+  });
+
+  test('a start that fails undoes what it had done, then passes its error on', async () => {
+    const lifecycle = createLifecycle(collectLog());
+    const released: string[] = [];
+    const start = startOrUndo(lifecycle, 1_000, async () => {
+      lifecycle.onStop('redis', () => void released.push('redis'));
+      lifecycle.onStop('queue', () => void released.push('queue'));
+      throw new Error('port in use');
+    });
+    await expect(start).rejects.toThrow('port in use');
+    expect(released).toEqual(['queue', 'redis']);
+  });
+
+  test('a start that is overtaken by a stop is cut off, and its last step undone, too', async () => {
+    const lifecycle = createLifecycle(collectLog());
+    const released: string[] = [];
+    const release = (name: string) => () => void released.push(name);
+    lifecycle.onStop('redis', release('redis'));
+    const stop = lifecycle.stop(1_000);
+    expect(() => lifecycle.onStop('server', release('server'))).toThrow(
+      expect.objectContaining({ code: 'stopping' }),
+    );
+    await stop;
+    expect(() => lifecycle.onStop('worker', release('worker'))).toThrow('worker');
+    await lifecycle.stop(1_000);
+    expect(released).toEqual(['redis', 'server', 'worker']);
+  });
+});
+
+test('budgets never add up to more than there is, and always leave something for the next', () => {
+  const times = fc.array(fc.nat({ max: 30_000 }), { minLength: 1, maxLength: 20 });
+  fc.assert(
+    fc.property(fc.integer({ min: 100, max: 600_000 }), times, (timeoutMs, wanted) => {
+      let left = timeoutMs;
+      wanted.forEach((ms, index) => {
+        const after = wanted.length - 1 - index;
+        const budget = budgetFor(left, after);
+        expect(budget).toBeLessThanOrEqual(left);
+        left -= Math.min(ms, budget);
+        const share = Math.min(250, timeoutMs / wanted.length);
+        expect(left).toBeGreaterThanOrEqual(Math.floor(after * share));
+      });
+    }),
+  );
+});
+
+function supervise(stop: () => Promise<unknown>) {
+  const source = new EventEmitter();
+  const exits: number[] = [];
+  const clock = { ms: 0 };
+  const code = untilStoppedBySignal({
+    source,
+    stop,
+    exitNow: (status) => exits.push(status),
+    log: collectLog(),
+    now: () => clock.ms,
+  });
+  return { code, exits, clock, signal: (name: string) => source.emit(name, name) };
+}
+
+describe('signals', () => {
+  test.each(['SIGTERM', 'SIGINT'])(
+    '%s stops in good order, and the exit code is 0',
+    async (name) => {
+      let stops = 0;
+      const { code, exits, signal } = supervise(async () => (stops += 1));
+      expect(stops).toBe(0);
+      signal(name);
+      expect(await code).toBe(0);
+      expect(stops).toBe(1);
+      expect(exits).toEqual([]);
+    },
+  );
+
+  test.each([
+    ['SIGTERM', 'SIGTERM', 0],
+    ['SIGTERM', 'SIGINT', 0],
+    ['SIGINT', 'SIGTERM', 0],
+    ['SIGINT', 'SIGINT', 150],
+  ])('%s and then %s ends the process at once with 1', (first, second, laterMs) => {
+    const { exits, clock, signal } = supervise(() => new Promise(() => {}));
+    signal(first);
+    expect(exits).toEqual([]);
+    clock.ms += laterMs;
+    signal(second);
+    expect(exits).toEqual([1]);
+  });
+
+  test('the echo of one Ctrl-C, as npm passes it on, is no second one', () => {
+    const { exits, clock, signal } = supervise(() => new Promise(() => {}));
+    signal('SIGINT');
+    clock.ms += 5;
+    signal('SIGINT');
+    expect(exits).toEqual([]);
+    clock.ms += 500;
+    signal('SIGINT');
+    expect(exits).toEqual([1]);
+  });
+});
