@@ -12,6 +12,19 @@ function dial(url: string) {
   return connect({ host: hostname, port: Number(port) });
 }
 
+/** Resolves once no connection is taken any more. */
+async function refusal(url: string): Promise<void> {
+  for (;;) {
+    const socket = dial(url);
+    const isOpen = await once(socket, 'connect').then(
+      () => true,
+      () => false,
+    );
+    socket.destroy();
+    if (!isOpen) return;
+  }
+}
+
 describe('closing the server', () => {
   it('does not wait for a connection on which nothing was asked', async () => {
     const server = await startServer();
@@ -38,6 +51,7 @@ describe('closing the server', () => {
     socket.write(REQUEST);
     await once(asked.signal, 'abort');
     const closed = server.close();
+    await refusal(server.url);
     held.abort();
     await closed;
     expect(await answer).toMatch(/^HTTP\/1.1 200 [^]*"run_id":"r"/);

@@ -124,6 +124,11 @@ describe('a request to watch a run', () => {
     expect(JSON.stringify(issuesOf(body))).not.toContain(given);
   });
 
+  it('answers thousands of wrong values with a bounded list', () => {
+    const metadata = Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [i, i]));
+    expect(issuesOf({ run_id: 'r', metadata })).toHaveLength(50);
+  });
+
   it('answers a body full of unknown fields with a bounded list', () => {
     const fields = Array.from({ length: 10_000 }, (_, i) => [`${'x'.repeat(300)}${i}`, 1]);
     const issues = issuesOf({ run_id: 'r', ...Object.fromEntries(fields) });
