@@ -18,10 +18,15 @@ const UNAVAILABLE_LINE_INTERVAL_MS = 1_000;
  */
 export const accessLog = fastifyPlugin<{ log: HttpLog }>((app, { log }, done) => {
   const mayTellUnavailable = atMostEvery(UNAVAILABLE_LINE_INTERVAL_MS);
-  app.addHook('onResponse', async (request, reply) => {
-    if (!isWorthALine(request)) return;
-    if (isPassing(request, reply) && !mayTellUnavailable(Date.now())) return;
-    log[levelOf(request, reply)](fieldsOf(request, reply), 'http request');
+  app.addHook('onRequest', async (request, reply) => {
+    const startedAt = performance.now();
+    // Not `onResponse`: that never comes for an answer whose reader has gone, as streams end.
+    reply.raw.once('close', () => {
+      if (!isWorthALine(request)) return;
+      if (isPassing(request, reply) && !mayTellUnavailable(Date.now())) return;
+      const durationMs = performance.now() - startedAt;
+      log[levelOf(request, reply)](fieldsOf(request, reply, durationMs), 'http request');
+    });
   });
   done();
 });
@@ -42,13 +47,14 @@ function isPassing({ failure }: FastifyRequest, { statusCode }: FastifyReply): b
   return statusCode === 503 || (failure instanceof RunwatchError && failure.retriable);
 }
 
-function fieldsOf(request: FastifyRequest, reply: FastifyReply): object {
+function fieldsOf(request: FastifyRequest, reply: FastifyReply, durationMs: number): object {
   return {
     method: request.method,
     route: request.routeOptions.url ?? null,
-    status: reply.statusCode,
-    duration_ms: Math.round(reply.elapsedTime * 10) / 10,
+    status: reply.raw.headersSent ? reply.statusCode : null,
+    duration_ms: Math.round(durationMs * 10) / 10,
     token: request.tokenName ?? null,
+    ...(!reply.raw.writableFinished && { aborted: true }),
     ...(request.failure !== undefined && { err: request.failure }),
   };
 }

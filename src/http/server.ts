@@ -6,6 +6,7 @@ import { RunwatchError } from '../core/errors.ts';
 import { accessLog, type HttpLog } from './access-log.ts';
 import { bearerAuth } from './auth.ts';
 import { answerClientError } from './client-error.ts';
+import { connections } from './connections.ts';
 import { answerError, errorHandler } from './error-handler.ts';
 import { hostGuard } from './host-guard.ts';
 import { jsonBody } from './json-body.ts';
@@ -76,6 +77,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
 
 function registerPlugins(app: FastifyInstance, options: ServerOptions): void {
   const { services, tokens, log, version, isDraining, metrics } = options;
+  void app.register(connections);
   void app.register(errorHandler);
   void app.register(accessLog, { log });
   void app.register(fastifyHelmet, {

@@ -31,6 +31,7 @@ export async function sendMessages(
   const heartbeat = setInterval(() => {
     if (!response.writableNeedDrain) response.write(': heartbeat\n\n');
   }, heartbeatMs);
+  if (response.destroyed) hangUp();
   try {
     response.write(': following\n\n');
     for await (const message of messages) {

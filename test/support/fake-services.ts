@@ -105,7 +105,7 @@ export function aDelivery(changes: Partial<Delivery> = {}): Delivery {
 
 /** Services in memory, as small as the HTTP API needs them. A run id of `nope…` is refused. */
 export function fakeServices(): FakeServices {
-  const arrivals = new EventTarget();
+  const waiting = new Set<() => void>();
   const fake: FakeServices = {
     calls: { registered: [], watchQueries: [], deliveryQueries: [] },
     store: new Map(),
@@ -116,7 +116,7 @@ export function fakeServices(): FakeServices {
     storedDeliveries: [],
     append(event) {
       fake.log.push({ cursor: `c${fake.log.length + 1}`, event });
-      arrivals.dispatchEvent(new Event('append'));
+      for (const wake of waiting) wake();
     },
     watches: {
       async register(requests) {
@@ -146,7 +146,7 @@ export function fakeServices(): FakeServices {
         const items = fake.log.slice(startOf(after), startOf(after) + limit);
         return { items, nextCursor: items.at(-1)?.cursor ?? null };
       },
-      follow: (query, signal) => follow(fake, arrivals, query, signal),
+      follow: (query, signal) => follow(fake, waiting, query, signal),
     },
     deliveries: {
       async list(query) {
@@ -195,7 +195,7 @@ function startOf(after: string | undefined): number {
 
 async function* follow(
   fake: FakeServices,
-  arrivals: EventTarget,
+  waiting: Set<() => void>,
   query: EventQuery,
   signal: AbortSignal,
 ): AsyncIterable<LoggedEvent> {
@@ -205,7 +205,7 @@ async function* follow(
     while (!signal.aborted) {
       const logged = fake.log[next];
       if (logged === undefined) {
-        await arrival(arrivals, signal);
+        await arrival(waiting, signal);
         continue;
       }
       next += 1;
@@ -219,9 +219,14 @@ async function* follow(
   }
 }
 
-function arrival(arrivals: EventTarget, signal: AbortSignal): Promise<void> {
+function arrival(waiting: Set<() => void>, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    arrivals.addEventListener('append', () => resolve(), { once: true });
-    signal.addEventListener('abort', () => resolve(), { once: true });
+    const wake = () => {
+      waiting.delete(wake);
+      signal.removeEventListener('abort', wake);
+      resolve();
+    };
+    waiting.add(wake);
+    signal.addEventListener('abort', wake);
   });
 }

@@ -12,9 +12,9 @@ export interface TestServer {
   url: string;
   services: FakeServices;
   lines: LogLine[];
-  fetch(path: string, init?: RequestInit): Promise<Response>;
-  post(path: string, body: unknown): Promise<Response>;
-  close(): Promise<void>;
+  fetch: (path: string, init?: RequestInit) => Promise<Response>;
+  post: (path: string, body: unknown) => Promise<Response>;
+  close: () => Promise<void>;
 }
 
 export async function startServer(options: Partial<ServerOptions> = {}): Promise<TestServer> {

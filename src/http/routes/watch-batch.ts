@@ -30,26 +30,36 @@ export const watchBatchRoute: FastifyPluginAsyncZod<{ watches: WatchService }> =
   { watches },
 ) => {
   app.post('/watches/batch', { schema }, async ({ body }) => {
-    const parsed = body.watches.map((item, index) => parse(watchRequest, item, `watches.${index}`));
+    const parsed = body.watches.map((item) => parse(watchRequest, item));
     const good = parsed.flatMap((item) => (item.ok ? [toWatchRequest(item.value)] : []));
     const outcomes = good.length === 0 ? [] : await watches.register(good);
     const registered = outcomes.values();
     const results = parsed.map((item, index) => {
-      const given = givenRunId(body.watches[index]);
+      const given: GivenItem = { index, runId: givenRunId(body.watches[index]) };
       return item.ok ? presentOutcome(given, registered.next().value) : invalid(given, item.issues);
     });
     return { results };
   });
 };
 
-function presentOutcome(runId: string | null, outcome: WatchResult | undefined): BatchResult {
-  if (outcome === undefined) throw new Error('a registration without a result');
-  if (outcome.kind === 'invalid') return invalid(runId, outcome.issues);
-  const status = outcome.kind === 'created' ? 201 : 200;
-  return { run_id: runId, status, watch: presentWatch(outcome.watch) };
+interface GivenItem {
+  index: number;
+  /** As it was given; null where that is no string. */
+  runId: string | null;
 }
 
-function invalid(runId: string | null, errors: InputIssue[]): BatchResult {
+function presentOutcome(item: GivenItem, outcome: WatchResult | undefined): BatchResult {
+  if (outcome === undefined) throw new Error('a registration without a result');
+  if (outcome.kind === 'invalid') return invalid(item, outcome.issues);
+  const status = outcome.kind === 'created' ? 201 : 200;
+  return { run_id: item.runId, status, watch: presentWatch(outcome.watch) };
+}
+
+function invalid({ index, runId }: GivenItem, issues: InputIssue[]): BatchResult {
+  const errors = issues.map(({ path, message }) => ({
+    path: path === '' ? `watches.${index}` : `watches.${index}.${path}`,
+    message,
+  }));
   const detail = summaryOf(errors);
   return { run_id: runId, status: 422, error: { code: 'invalid_request', detail, errors } };
 }

@@ -28,7 +28,7 @@ export const troubleSchema = z.object({ code: z.string(), message: z.string(), s
 
 const eventType = z.enum(EVENT_TYPES);
 
-export const eventSchema = z
+const eventSchema = z
   .object({
     id: z.string(),
     type: eventType,

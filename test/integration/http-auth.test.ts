@@ -1,0 +1,147 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { startServer, type TestServer } from '../support/http-server.ts';
+import { rawRequest, sendRaw } from '../support/raw-http.ts';
+
+const tokens = [
+  { name: 'reader', token: 'read-token-1', scopes: ['read' as const] },
+  { name: 'writer', token: 'write-token-1', scopes: ['write' as const] },
+  { name: 'ops', token: 'ops-token-1', scopes: ['read' as const, 'write' as const] },
+];
+
+const routes = [
+  ['GET', '/v1/watches', 'read'],
+  ['HEAD', '/v1/watches', 'read'],
+  ['GET', '/v1/watches/r', 'read'],
+  ['GET', '/v1/events', 'read'],
+  ['GET', '/v1/deliveries', 'read'],
+  ['GET', '/v1/deliveries/d', 'read'],
+  ['GET', '/v1/endpoints', 'read'],
+  ['POST', '/v1/watches', 'write'],
+  ['POST', '/v1/watches/batch', 'write'],
+  ['POST', '/v1/watches/r/poll', 'write'],
+  ['DELETE', '/v1/watches/r', 'write'],
+] as const;
+
+describe('a server with tokens', () => {
+  let server: TestServer;
+
+  beforeAll(async () => {
+    server = await startServer({ tokens });
+  });
+
+  afterAll(() => server.close());
+
+  const call = (method: string, path: string, authorization?: string) =>
+    server.fetch(path, { method, ...(authorization && { headers: { authorization } }) });
+
+  describe.each(routes)('asked for %s %s', (method, path, scope) => {
+    it.each([
+      ['no token', undefined],
+      ['an unknown token', 'Bearer other-token'],
+      ['the beginning of a token', 'Bearer ops-token'],
+      ['another scheme', 'Basic b3BzLXRva2VuLTE='],
+      ['an empty token', 'Bearer '],
+      ['two tokens', 'Bearer ops-token-1, Bearer ops-token-1'],
+    ])('refuses %s with a challenge', async (_what, authorization) => {
+      const response = await call(method, path, authorization);
+      expect(response.status).toBe(401);
+      expect(response.headers.get('www-authenticate')).toMatch(/^Bearer realm="runwatch"/);
+      expect(response.headers.get('content-type')).toMatch(/^application\/problem\+json/);
+    });
+
+    it('refuses a token of the other scope', async () => {
+      const token = scope === 'read' ? 'write-token-1' : 'read-token-1';
+      const response = await call(method, path, `Bearer ${token}`);
+      expect(response.status).toBe(403);
+      expect(response.headers.get('www-authenticate')).toContain(`scope="${scope}"`);
+    });
+
+    it.each([`${scope}-token-1`, 'ops-token-1'])('takes %s', async (token) => {
+      const response = await call(method, path, `bearer ${token}`);
+      expect([200, 400, 404]).toContain(response.status);
+    });
+  });
+
+  it.each(['/livez', '/readyz', '/openapi.json', '/docs', '/docs/json'])(
+    'shows %s without a token',
+    async (path) => {
+      expect((await server.fetch(path)).status).toBe(200);
+    },
+  );
+
+  it('refuses before it reads the body', async () => {
+    const response = await server.fetch('/v1/watches', { method: 'POST', body: 'not JSON' });
+    expect(response.status).toBe(401);
+  });
+
+  it('may be reached by any host name', async () => {
+    const headers = { host: 'runwatch.example.com', authorization: 'Bearer ops-token-1' };
+    const answer = await sendRaw(server.url, rawRequest('GET /v1/watches', headers));
+    expect(answer).toMatch(/^HTTP\/1.1 200 /);
+  });
+
+  it('logs the name of a token and never the token', async () => {
+    server.lines.length = 0;
+    await call('GET', '/v1/watches/r', 'Bearer ops-token-1');
+    await call('GET', '/v1/watches/r', 'Bearer guessed-token');
+    expect(server.lines).toMatchObject([
+      { level: 'info', fields: { status: 404, token: 'ops' } },
+      { level: 'info', fields: { status: 401, token: null } },
+    ]);
+    expect(JSON.stringify(server.lines)).not.toMatch(/ops-token|guessed-token/);
+  });
+});
+
+describe('a server without tokens', () => {
+  let server: TestServer;
+
+  beforeAll(async () => {
+    server = await startServer();
+  });
+
+  afterAll(() => server.close());
+
+  const get = (path: string, headers: Record<string, string>) =>
+    sendRaw(server.url, rawRequest(`GET ${path}`, headers));
+
+  it.each(['localhost', 'LOCALHOST:8787', '127.0.0.1:1', '127.8.0.1', '[::1]', '[::1]:8787'])(
+    'answers to %s',
+    async (host) => {
+      expect(await get('/v1/watches', { host })).toMatch(/^HTTP\/1.1 200 /);
+    },
+  );
+
+  it.each([
+    'evil.example',
+    'localhost.evil.example',
+    '127.0.0.1.evil.example',
+    'evil@localhost',
+    '10.0.0.1',
+    '[::2]',
+    'localhost:8787:1',
+    '',
+  ])('does not answer to "%s", by which a rebound name would come', async (host) => {
+    const answer = await get('/v1/watches', { host });
+    expect(answer).toMatch(/^HTTP\/1.1 403 /);
+    expect(answer).toContain('host_not_allowed');
+  });
+
+  it.each(['https://evil.example', 'http://localhost:3000', 'null'])(
+    'takes no request from a page of %s',
+    async (origin) => {
+      const answer = await get('/v1/watches', { host: 'localhost:8787', origin });
+      expect(answer).toMatch(/^HTTP\/1.1 403 /);
+      expect(answer).toContain('origin_not_allowed');
+    },
+  );
+
+  it('takes requests from its own pages', async () => {
+    const own = { host: 'localhost:8787', origin: 'http://localhost:8787' };
+    expect(await get('/v1/watches', own)).toMatch(/^HTTP\/1.1 200 /);
+  });
+
+  it('answers probes by whatever name they use', async () => {
+    expect(await get('/livez', { host: 'pod-1' })).toMatch(/^HTTP\/1.1 200 /);
+    expect(await get('/readyz', { host: 'pod-1' })).toMatch(/^HTTP\/1.1 200 /);
+  });
+});

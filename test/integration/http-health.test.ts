@@ -1,0 +1,119 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { RunwatchError } from '../../src/core/errors.ts';
+import { createServer, listen, type ServerOptions } from '../../src/http/server.ts';
+import { fakeServices } from '../support/fake-services.ts';
+import { startServer, type TestServer } from '../support/http-server.ts';
+
+const ignore = () => undefined;
+
+let server: TestServer;
+
+async function start(options: Partial<ServerOptions> = {}): Promise<TestServer> {
+  server = await startServer(options);
+  return server;
+}
+
+afterEach(() => server.close());
+
+describe('livez', () => {
+  it('answers whatever else is broken', async () => {
+    const { services, fetch } = await start({ isDraining: () => true });
+    services.health.checks = () => Promise.reject(new Error('nothing works'));
+    const response = await fetch('/livez');
+    expect([response.status, await response.text()]).toEqual([200, 'ok\n']);
+  });
+});
+
+describe('readyz', () => {
+  it('tells one line for each check', async () => {
+    const { services, fetch } = await start();
+    services.checks.push({
+      name: 'noxus',
+      status: 'degraded',
+      detail: 'source default\nis paused',
+    });
+    const response = await fetch('/readyz');
+    expect(response.status).toBe(200);
+    expect(await response.text()).toBe(
+      'ok redis: answers\ndegraded noxus: source default is paused\n',
+    );
+    expect(response.headers.get('content-type')).toMatch(/^text\/plain/);
+  });
+
+  it('is 503 when a check failed', async () => {
+    const { services, fetch } = await start();
+    services.checks.push({ name: 'workers', status: 'failed', detail: 'stopped' });
+    const response = await fetch('/readyz');
+    expect(response.status).toBe(503);
+    expect(await response.text()).toContain('failed workers: stopped\n');
+  });
+
+  it('is 503 when the checks cannot be made', async () => {
+    const { services, fetch } = await start();
+    services.health.checks = () => Promise.reject(new Error('no connection'));
+    const response = await fetch('/readyz');
+    expect([response.status, await response.text()]).toEqual([
+      503,
+      'failed checks: no connection\n',
+    ]);
+  });
+
+  it('is 503 while the process ends', async () => {
+    let draining = false;
+    const { fetch } = await start({ isDraining: () => draining });
+    expect((await fetch('/readyz')).status).toBe(200);
+    draining = true;
+    expect((await fetch('/readyz')).status).toBe(503);
+  });
+
+  it.each([
+    ['?format=json', {}],
+    ['', { accept: 'application/json' }],
+  ])('is JSON for those who ask by "%s" and %p', async (query, headers) => {
+    const { fetch } = await start();
+    const response = await fetch(`/readyz${query}`, { headers });
+    expect(await response.json()).toEqual({
+      status: 'ready',
+      checks: [{ name: 'redis', status: 'ok', detail: 'answers' }],
+    });
+  });
+
+  it('fills no log, however often it is asked', async () => {
+    const { services, fetch, lines } = await start();
+    services.checks.push({ name: 'workers', status: 'failed', detail: 'stopped' });
+    await Promise.all([fetch('/readyz'), fetch('/livez'), fetch('/metrics')]);
+    expect(lines).toEqual([]);
+  });
+});
+
+describe('metrics', () => {
+  it('are shown as they are rendered', async () => {
+    const contentType = 'text/plain; version=0.0.4; charset=utf-8';
+    const metrics = { contentType, render: () => Promise.resolve('up 1\n') };
+    const { fetch } = await start({ metrics });
+    const response = await fetch('/metrics');
+    expect(response.headers.get('content-type')).toBe(contentType);
+    expect(await response.text()).toBe('up 1\n');
+  });
+});
+
+describe('listening on a port that is taken', () => {
+  it('fails with a sentence that names the port', async () => {
+    const { url } = await start();
+    const port = Number(new URL(url).port);
+    const second = createServer({
+      services: fakeServices(),
+      tokens: [],
+      version: '1.2.3',
+      log: { debug: ignore, info: ignore, error: ignore },
+      isDraining: () => false,
+    });
+    const failure = await listen(second, { host: '127.0.0.1', port }).catch((error) => error);
+    await second.close();
+    expect(failure).toBeInstanceOf(RunwatchError);
+    expect(failure).toMatchObject({
+      code: 'port_in_use',
+      message: expect.stringContaining(`port ${port} of 127.0.0.1 is in use`),
+    });
+  });
+});

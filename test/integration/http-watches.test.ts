@@ -1,0 +1,177 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { batchResults, watchPage, watchSchema } from '../../src/http/schemas/watch.ts';
+import { aWatch } from '../support/fake-services.ts';
+import { startServer, type TestServer } from '../support/http-server.ts';
+
+let server: TestServer;
+
+beforeAll(async () => {
+  server = await startServer();
+});
+
+beforeEach(() => {
+  server.services.store.clear();
+  server.services.calls.registered.length = 0;
+  server.services.calls.watchQueries.length = 0;
+  server.lines.length = 0;
+});
+
+afterAll(() => server.close());
+
+describe('registering a run', () => {
+  it('answers 201 and where the watch is, and 200 once it is watched', async () => {
+    const created = await server.post('/v1/watches', { run_id: 'r-1', metadata: { a: 'b' } });
+    expect(created.status).toBe(201);
+    expect(created.headers.get('location')).toBe('/v1/watches/r-1?source=default');
+    const watch = watchSchema.strict().parse(await created.json());
+    expect(watch).toMatchObject({ run_id: 'r-1', state: 'active', metadata: { a: 'b' } });
+
+    const again = await server.post('/v1/watches', { run_id: 'r-1' });
+    expect(again.status).toBe(200);
+    expect(again.headers.get('location')).toBeNull();
+  });
+
+  it('hands over what was asked for', async () => {
+    await server.post('/v1/watches', {
+      run_id: 'r-1',
+      source: 'default',
+      webhook: { url: 'https://example.com/', headers: { authorization: 'Bearer x' } },
+      timeout: '90m',
+      max_delay: '5s',
+      profile: 'frugal',
+    });
+    expect(server.services.calls.registered).toEqual([
+      {
+        runId: 'r-1',
+        source: 'default',
+        webhook: { url: 'https://example.com/', headers: { authorization: 'Bearer x' } },
+        timeoutMs: 5_400_000,
+        maxDelayMs: 5_000,
+        profile: 'frugal',
+      },
+    ]);
+  });
+
+  it('takes a body of exactly 1 MiB', async () => {
+    const body = JSON.stringify({ run_id: 'r-1' }).padEnd(1_048_576, ' ');
+    const headers = { 'content-type': 'application/json' };
+    const response = await server.fetch('/v1/watches', { method: 'POST', body, headers });
+    expect(response.status).toBe(201);
+  });
+
+  it('leaves one line at debug, without what was sent', async () => {
+    await server.post('/v1/watches', { run_id: 'r-1', metadata: { canary: 'private' } });
+    expect(server.lines).toEqual([
+      {
+        level: 'debug',
+        message: 'http request',
+        fields: {
+          method: 'POST',
+          route: '/v1/watches',
+          status: 201,
+          duration_ms: expect.any(Number),
+          token: null,
+        },
+      },
+    ]);
+  });
+});
+
+describe('registering a batch', () => {
+  it('answers for each item in order, and a bad one spoils no other', async () => {
+    server.services.store.set('known', aWatch({ runId: 'known' }));
+    const response = await server.post('/v1/watches/batch', {
+      watches: [
+        { run_id: 'new-1' },
+        { run_id: 'new-2', timeout: 'soon' },
+        'not an object',
+        { run_id: 'nope-by-the-service' },
+        { run_id: 'known' },
+        { run_id: 7 },
+        null,
+        { run_id: 'new-3' },
+      ],
+    });
+    expect(response.status).toBe(200);
+    const { results } = batchResults.strict().parse(await response.json());
+    expect(results.map(({ run_id: runId, status }) => [runId, status])).toEqual([
+      ['new-1', 201],
+      ['new-2', 422],
+      [null, 422],
+      ['nope-by-the-service', 422],
+      ['known', 200],
+      [null, 422],
+      [null, 422],
+      ['new-3', 201],
+    ]);
+    expect(results[0]?.watch).toMatchObject({ run_id: 'new-1' });
+    expect(results[1]?.error).toEqual({
+      code: 'invalid_request',
+      detail: expect.stringContaining('watches.1.timeout'),
+      errors: [{ path: 'watches.1.timeout', message: expect.stringContaining('a duration') }],
+    });
+    expect(results[3]?.error?.errors[0]?.path).toBe('watches.3.source');
+    expect(results[7]?.watch).toMatchObject({ run_id: 'new-3' });
+    expect([...server.services.store.keys()]).toEqual(['known', 'new-1', 'new-3']);
+  });
+
+  it('takes 1,000 watches', async () => {
+    const watches = Array.from({ length: 1_000 }, (_, i) => ({ run_id: `r-${i}` }));
+    const response = await server.post('/v1/watches/batch', { watches });
+    const { results } = batchResults.parse(await response.json());
+    expect(results.filter(({ status }) => status === 201)).toHaveLength(1_000);
+  });
+
+  it('leaves a run of the name batch readable', async () => {
+    server.services.store.set('batch', aWatch({ runId: 'batch' }));
+    expect((await server.fetch('/v1/watches/batch')).status).toBe(200);
+  });
+});
+
+describe('reading and ending watches', () => {
+  beforeEach(() => {
+    server.services.store.set('r-1', aWatch({ runId: 'r-1' }));
+  });
+
+  it('lists them by the filters that were given', async () => {
+    const query = 'state=active&status=running&source=default&workflow_id=w&limit=7&cursor=c1';
+    const response = await server.fetch(`/v1/watches?${query}`);
+    const page = watchPage.strict().parse(await response.json());
+    expect(page).toMatchObject({ data: [{ run_id: 'r-1' }], next_cursor: null });
+    expect(server.services.calls.watchQueries).toEqual([
+      {
+        state: 'active',
+        status: 'running',
+        source: 'default',
+        workflowId: 'w',
+        limit: 7,
+        cursor: 'c1',
+      },
+    ]);
+  });
+
+  it('lists 50 where no limit is given', async () => {
+    await server.fetch('/v1/watches');
+    expect(server.services.calls.watchQueries).toEqual([{ limit: 50 }]);
+  });
+
+  it('shows one, which no cache may keep', async () => {
+    const response = await server.fetch('/v1/watches/r-1?source=default');
+    expect(watchSchema.strict().parse(await response.json())).toMatchObject({ run_id: 'r-1' });
+    expect(response.headers.get('cache-control')).toBe('no-store');
+  });
+
+  it('ends one with 204, and then there is none', async () => {
+    const ended = await server.fetch('/v1/watches/r-1', { method: 'DELETE' });
+    expect([ended.status, await ended.text()]).toEqual([204, '']);
+    expect((await server.fetch('/v1/watches/r-1', { method: 'DELETE' })).status).toBe(404);
+  });
+
+  it.each([{}, { 'content-type': 'application/json' }])(
+    'polls one now with 202, with headers %p',
+    async (headers) => {
+      const response = await server.fetch('/v1/watches/r-1/poll', { method: 'POST', headers });
+      expect([response.status, await response.text()]).toEqual([202, '']);
+    },
+  );
+});

@@ -1,0 +1,111 @@
+import { describe, expect, it } from '@jest/globals';
+import { TOLD_BY_DEFAULT } from '../../src/core/event.ts';
+import {
+  presentDelivery,
+  presentDeliveryWithAttempts,
+  presentEndpoint,
+  presentWatch,
+} from '../../src/http/present.ts';
+import { deliverySchema, deliveryWithAttempts } from '../../src/http/schemas/delivery.ts';
+import { watchSchema } from '../../src/http/schemas/watch.ts';
+import { aDelivery, aWatch } from '../support/fake-services.ts';
+
+const SINCE = Date.parse('2025-05-04T09:00:00.000Z');
+const trouble = { kind: 'unavailable' as const, message: 'connection refused', since: SINCE };
+
+describe('a watch as the API shows it', () => {
+  it('has the fields of the contract and no other', () => {
+    const watch = presentWatch(aWatch());
+    expect(watchSchema.strict().parse(watch)).toEqual(watch);
+    expect(Object.keys(watch)).toEqual([
+      'run_id',
+      'source',
+      'state',
+      'run',
+      'metadata',
+      'subscriptions',
+      'sequence',
+      'polls',
+      'registered_at',
+      'last_polled_at',
+      'next_poll_at',
+      'timeout_at',
+      'error',
+    ]);
+  });
+
+  it('shows the patterns in force of a webhook, and neither its secret nor its headers', () => {
+    const { subscriptions } = presentWatch(
+      aWatch({
+        subscriptions: [
+          { kind: 'endpoint', endpoint: 'ops' },
+          { kind: 'webhook', url: 'https://a.test/', headers: { 'x-a': 'b' }, sealed: 'k1:…' },
+          { kind: 'webhook', url: 'https://b.test/', events: ['run.*'] },
+        ],
+      }),
+    );
+    expect(subscriptions).toEqual([
+      { endpoint: 'ops' },
+      { url: 'https://a.test/', events: [...TOLD_BY_DEFAULT] },
+      { url: 'https://b.test/', events: ['run.*'] },
+    ]);
+  });
+
+  it.each([
+    ['nothing where all is well', aWatch(), null],
+    [
+      'the trouble with reading the run',
+      aWatch({ trouble }),
+      { code: 'unavailable', message: 'connection refused', since: '2025-05-04T09:00:00.000Z' },
+    ],
+    [
+      'a run that is not found before any other trouble',
+      aWatch({ trouble, missing: { count: 1, since: SINCE } }),
+      expect.objectContaining({ code: 'not_found', since: '2025-05-04T09:00:00.000Z' }),
+    ],
+    [
+      'why a run is gone',
+      aWatch({ state: 'gone', endedAt: SINCE + 1, missing: { count: 4, since: SINCE } }),
+      expect.objectContaining({ code: 'not_found', since: '2025-05-04T09:00:00.000Z' }),
+    ],
+    [
+      'that Noxus rejected the id of a run',
+      aWatch({ state: 'gone', endedAt: SINCE }),
+      expect.objectContaining({ code: 'rejected', since: '2025-05-04T09:00:00.000Z' }),
+    ],
+  ])('tells as its error %s', (_what, watch, error) => {
+    expect(presentWatch(watch).error).toEqual(error);
+  });
+});
+
+describe('a delivery as the API shows it', () => {
+  it('has the fields of the contract and no other', () => {
+    const delivery = presentDelivery(aDelivery());
+    expect(deliverySchema.strict().parse(delivery)).toEqual(delivery);
+    expect(delivery.last).toEqual({ status: 200, error: null, duration_ms: 12 });
+  });
+
+  it('shows its attempts with what was answered when it is shown alone', () => {
+    const { last } = aDelivery();
+    const delivery = presentDeliveryWithAttempts(aDelivery(), last === null ? [] : [last]);
+    expect(deliveryWithAttempts.strict().parse(delivery)).toEqual(delivery);
+    expect(delivery.attempts).toEqual([
+      {
+        at: '2025-05-04T10:00:00.000Z',
+        status: 200,
+        error: null,
+        duration_ms: 12,
+        response: 'thanks',
+      },
+    ]);
+  });
+});
+
+describe('an endpoint as the API shows it', () => {
+  it('names the events that it is told of by default', () => {
+    const counts = { pending: 0, delivered: 1, dead: 0, parked: 0, skipped: 0, superseded: 0 };
+    const view = { name: 'ops', type: 'log' as const, url: null, default: true, counts };
+    expect(presentEndpoint({ ...view, events: null }).events).toEqual([...TOLD_BY_DEFAULT]);
+    expect(presentEndpoint({ ...view, events: ['*'] }).events).toEqual(['*']);
+  });
+});
