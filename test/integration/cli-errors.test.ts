@@ -117,6 +117,14 @@ describe('a call that is wrong exits 2', () => {
   });
 });
 
+async function misconfigured(): Promise<never> {
+  throw new RunwatchError('port: expected a number', { code: 'config_invalid' });
+}
+
+async function faulty(): Promise<never> {
+  throw new TypeError('x is not a function');
+}
+
 describe('what is not an error of the daemon', () => {
   test('--version and --help go to stdout and exit 0', async () => {
     expect(await runCli(['--version'])).toEqual({ exitCode: 0, stdout: '1.2.3\n', stderr: '' });
@@ -137,11 +145,10 @@ describe('what is not an error of the daemon', () => {
   });
 
   test('a configuration that is wrong exits 2, whichever verb finds it', async () => {
-    const wrong = async () => {
-      throw new RunwatchError('port: expected a number', { code: 'config_invalid' });
-    };
     for (const args of [['serve'], ['config', '--check']]) {
-      const result = await runCli(args, { dependencies: { serve: wrong, showConfig: wrong } });
+      const result = await runCli(args, {
+        dependencies: { serve: misconfigured, showConfig: misconfigured },
+      });
       expect(result).toEqual({
         exitCode: 2,
         stdout: '',
@@ -151,13 +158,10 @@ describe('what is not an error of the daemon', () => {
   });
 
   test('a fault of our own is one sentence, and its origin is shown with --verbose', async () => {
-    const serve = async () => {
-      throw new TypeError('x is not a function');
-    };
-    const short = await runCli(['serve'], { dependencies: { serve } });
+    const short = await runCli(['serve'], { dependencies: { serve: faulty } });
     expect(short.exitCode).toBe(1);
     expect(short.stderr.trim().split('\n')).toHaveLength(1);
-    const long = await runCli(['serve', '--verbose'], { dependencies: { serve } });
+    const long = await runCli(['serve', '--verbose'], { dependencies: { serve: faulty } });
     expect(long.stderr).toContain('cli-errors.test.ts');
   });
 

@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { sampleDelivery, sampleEvent, sampleRun, sampleWatch } from '../support/api-samples.ts';
 import { runCli, startCli, until } from '../support/cli-harness.ts';
@@ -51,7 +52,7 @@ describe('runwatch list', () => {
   test('fits the terminal', async () => {
     daemon.on('GET /v1/watches', page(sampleWatch({ run_id: 'r'.repeat(120) })));
     const { stdout } = await cli(['list'], 80);
-    const text = stdout.replace(/\u001b\[\d+m/g, '');
+    const text = stripVTControlCharacters(stdout);
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
   });
 

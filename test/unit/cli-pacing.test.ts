@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { mapConcurrently } from '../../src/cli/concurrent.ts';
 import { Hints } from '../../src/cli/hints.ts';
 import { RequestGate } from '../../src/cli/request-gate.ts';

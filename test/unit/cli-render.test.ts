@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream';
 import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { outputOf } from '../../src/cli/context.ts';
 import { fitWidths, renderFields, renderTable } from '../../src/cli/render/table.ts';
 import { plain, relative, roughly } from '../../src/cli/render/text.ts';
