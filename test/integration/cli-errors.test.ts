@@ -62,7 +62,8 @@ describe.each(VERBS)('runwatch %j', (args, route, failure) => {
     ['HTML', { status: 200, body: '<html>', contentType: 'text/html' }, 'not look like a runwatch'],
     ['other JSON', { status: 200, body: { hello: 1 } }, 'not look like a runwatch'],
     ['a redirect', { status: 302 }, 'not look like a runwatch'],
-    ['a 404 of another server', { status: 404, body: 'Not found' }, 'not look like a runwatch'],
+    ['a 404 of a web server', { status: 404, body: 'Not found' }, 'not look like a runwatch'],
+    ['a 404 of an API', { status: 404, body: { error: 'no route' } }, 'not look like a runwatch'],
   ];
 
   test.each(answers)('makes a sentence of %s', async (_name, answer, sentence) => {

@@ -55,7 +55,10 @@ describe('hints', () => {
     hints.give('a');
     await hints.next('a', HOUR, never);
     const controller = new AbortController();
-    const again = hints.next('a', HOUR, controller.signal);
+    let isWoken = false;
+    const again = hints.next('a', HOUR, controller.signal).finally(() => (isWoken = true));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(isWoken).toBe(false);
     controller.abort();
     await expect(again).rejects.toThrow();
   });
@@ -64,7 +67,10 @@ describe('hints', () => {
     const hints = new Hints(['a']);
     hints.give('stranger');
     const controller = new AbortController();
-    const waiting = hints.next('stranger', HOUR, controller.signal);
+    let isWoken = false;
+    const waiting = hints.next('stranger', HOUR, controller.signal).finally(() => (isWoken = true));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(isWoken).toBe(false);
     controller.abort();
     await expect(waiting).rejects.toThrow();
   });
