@@ -105,11 +105,13 @@ class Caller {
   }
 
   async remove(path: string, query: Query): Promise<boolean> {
-    return (await this.#send('DELETE', path, { query }, 404)) !== MISSING;
+    const answer = await this.#send('DELETE', path, { query }, 404);
+    if (answer !== MISSING) this.#empty(answer);
+    return answer !== MISSING;
   }
 
   async trigger(path: string, query: Query): Promise<void> {
-    await this.#send('POST', path, { query });
+    this.#empty(await this.#send('POST', path, { query }));
   }
 
   async page<Item>(path: string, query: Query, item: z.ZodType): Promise<PageView<Item>> {
@@ -122,9 +124,10 @@ class Caller {
   async stream(path: string, query: Query, lastId: string | null) {
     const headers: Record<string, string> = lastId === null ? {} : { 'last-event-id': lastId };
     const call = { query, headers, signal: this.#signal };
-    const { status, chunks } = await this.#transport.open(path, call);
-    if (status === 200) return readSse(chunks);
-    throw problemError(this.#transport.url, status, await bodyOf(chunks));
+    const { status, contentType, chunks } = await this.#transport.open(path, call);
+    if (status !== 200) throw problemError(this.#transport.url, status, await bodyOf(chunks));
+    if (contentType.startsWith('text/event-stream')) return readSse(chunks);
+    throw notADaemon(this.#transport.url, `it answers ${contentType || 'nothing'}, not a stream`);
   }
 
   /** The body of a 2xx, or {@link MISSING} for a problem of the one status that the caller expects. */
@@ -140,6 +143,10 @@ class Caller {
     const problem = problemError(this.#transport.url, answer.status, answer.body);
     if (answer.status === expected && problem.code !== 'not_a_daemon') return MISSING;
     throw problem;
+  }
+
+  #empty(body: unknown): void {
+    if (body !== undefined) throw notADaemon(this.#transport.url, 'it answers more than was asked');
   }
 
   /** The body itself, once it is known to have the shape: what is shown as JSON stays as it came. */

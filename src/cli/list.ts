@@ -6,7 +6,7 @@ import { positiveInteger } from './options.ts';
 import { collectPages } from './pages.ts';
 import { paint } from './render/paint.ts';
 import { renderTable, type Column } from './render/table.ts';
-import { count, relative, roughly } from './render/text.ts';
+import { relative, roughly } from './render/text.ts';
 import { note, writeJson } from './report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from './verb.ts';
 import type { WatchView } from './wire.ts';
@@ -66,10 +66,7 @@ async function list(context: CliContext, flags: ListFlags): Promise<number> {
   }
   stdout.write(renderTable(page.data, columnsFor(page.data, context), stdout));
   if (page.next_cursor !== null) {
-    note(
-      stderr,
-      `There are more than these ${count(page.data.length, 'watch').replace('watchs', 'watches')}; --limit or --all shows them.`,
-    );
+    note(stderr, 'There are more; --limit or --all shows them.');
   }
   return EXIT.ok;
 }

@@ -1,4 +1,4 @@
-import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpAgent, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { AbortError, got, RequestError, TimeoutError, type Method } from 'got';
 import { RunwatchError } from '../core/errors.ts';
@@ -45,6 +45,7 @@ export interface Transport {
 
 export interface OpenStream {
   status: number;
+  contentType: string;
   chunks: AsyncIterable<Uint8Array>;
 }
 
@@ -82,11 +83,15 @@ export function createTransport(settings: DaemonSettings): Transport {
         timeout: { connect: settings.timeoutMs, response: settings.timeoutMs },
         signal,
       });
-      const status = await new Promise<number>((resolve, reject) => {
-        stream.once('response', (response: { statusCode: number }) => resolve(response.statusCode));
+      const response = await new Promise<IncomingMessage>((resolve, reject) => {
+        stream.once('response', resolve);
         stream.once('error', reject);
       }).catch(fail(url));
-      return { status, chunks: guarded(stream, url) };
+      return {
+        status: response.statusCode ?? 0,
+        contentType: response.headers['content-type'] ?? '',
+        chunks: guarded(stream, url),
+      };
     },
   };
 }

@@ -52,8 +52,6 @@ function createBars(output: Output, runIds: readonly string[]): WaitDisplay {
     hideCursor: true,
     linewrap: false,
     gracefulExit: false,
-    emptyOnZero: true,
-    forceRedraw: true,
   });
   const byRun = new Map<string, SingleBar>();
   for (const runId of runIds) {

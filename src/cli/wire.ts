@@ -101,12 +101,14 @@ export const eventSchema = z.object({
 /** An event in the published shape; its type may be newer than this command line. */
 export type EventView = Omit<RunwatchEvent, 'type'> & { type: string };
 
-export const problemSchema = z.object({
-  title: z.string().optional(),
-  detail: z.string().optional(),
-  code: z.string().optional(),
-  errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
-});
+export const problemSchema = z
+  .object({
+    title: z.string().optional(),
+    detail: z.string().optional(),
+    code: z.string().optional(),
+    errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+  })
+  .refine(({ title, detail, code }) => (title ?? detail ?? code) !== undefined);
 
 export type Problem = z.infer<typeof problemSchema>;
 

@@ -65,12 +65,12 @@ export async function until(condition: () => boolean): Promise<void> {
 class Sink extends Writable {
   text = '';
   readonly isTTY: boolean;
-  readonly columns: number | undefined;
+  declare readonly columns?: number;
 
   constructor(terminal: number | undefined) {
     super({ decodeStrings: false });
     this.isTTY = terminal !== undefined;
-    this.columns = terminal;
+    if (terminal !== undefined) Object.assign(this, { columns: terminal });
   }
 
   override _write(chunk: string | Buffer, _encoding: string, done: () => void): void {

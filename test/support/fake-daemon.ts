@@ -24,7 +24,7 @@ export interface FakeDaemon {
   port: number;
   requests: FakeRequest[];
   /** Sets the answer to a method and path, such as `GET /v1/watches`. */
-  on(route: string, responder: Responder | FakeAnswer): void;
+  on(route: string, responder: Responder | FakeAnswer | 'hang'): void;
   /** Sends a message to every open event stream. */
   push(id: string, event: unknown): void;
   streams(): number;
@@ -47,20 +47,23 @@ export function problem(
 }
 
 export async function startFakeDaemon(port = 0): Promise<FakeDaemon> {
-  const routes = new Map<string, Responder>();
+  const routes = new Map<string, Responder | 'hang'>();
   const streams = new Set<ServerResponse>();
   const requests: FakeRequest[] = [];
   const server = createServer((message, response) => {
-    void read(message).then((request) => {
-      requests.push(request);
-      const responder = routes.get(`${request.method} ${request.path}`);
-      if (responder === undefined && request.path === '/v1/events/stream') {
-        openStream(response, streams);
-      } else {
-        answer(response, responder?.(request) ?? problem(404, 'not_found', 'not here'));
-      }
-    });
+    void serve(message, response);
   });
+  const serve = async (message: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const request = await read(message);
+    requests.push(request);
+    const responder = routes.get(`${request.method} ${request.path}`);
+    if (responder === 'hang') return;
+    if (responder === undefined && request.path === '/v1/events/stream') {
+      openStream(response, streams);
+    } else {
+      answer(response, responder?.(request) ?? problem(404, 'not_found', 'not here'));
+    }
+  };
   server.listen(port, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address() as AddressInfo;
@@ -69,7 +72,7 @@ export async function startFakeDaemon(port = 0): Promise<FakeDaemon> {
     port: address.port,
     requests,
     on: (route, responder) =>
-      void routes.set(route, typeof responder === 'function' ? responder : () => responder),
+      void routes.set(route, typeof responder === 'object' ? () => responder : responder),
     push(id, event) {
       for (const stream of streams) stream.write(`id: ${id}\ndata: ${JSON.stringify(event)}\n\n`);
     },

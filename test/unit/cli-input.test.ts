@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
 import { afterAll, describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { splitBatches } from '../../src/cli/batches.ts';
 import { outputOf } from '../../src/cli/context.ts';
 import { collectPages } from '../../src/cli/pages.ts';

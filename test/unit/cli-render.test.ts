@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream';
 import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { outputOf } from '../../src/cli/context.ts';
 import { fitWidths, renderFields, renderTable } from '../../src/cli/render/table.ts';
 import { plain, relative, roughly } from '../../src/cli/render/text.ts';
@@ -95,6 +95,11 @@ describe('colour', () => {
 });
 
 describe('text', () => {
+  test.each(['\u202e', '\u2066', '\u009b', '\u007f', '\u2028', '\u0000'])(
+    'the character %j is shown as a mark',
+    (character) => expect(plain(`a${character}b`)).toBe('a\u{fffd}b'),
+  );
+
   test('plain text holds nothing that a terminal would act on', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {

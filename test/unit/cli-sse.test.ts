@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { readSse, type SseMessage } from '../../src/cli/sse.ts';
 
 async function read(...chunks: (string | Uint8Array)[]): Promise<SseMessage[]> {

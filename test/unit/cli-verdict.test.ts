@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { exitCodeOfVerdict, judge, worstVerdict, type VerdictKind } from '../../src/cli/verdict.ts';
 import { sampleRun } from '../support/api-samples.ts';
 
@@ -50,13 +50,13 @@ describe('the worst of several verdicts', () => {
   });
 });
 
-describe('judging a look at a run', () => {
-  const view = (state: string, status: string | null) => ({
-    state,
-    run: status === null ? null : sampleRun({ status }),
-    trouble: null,
-  });
+const view = (state: string, status: string | null) => ({
+  state,
+  run: status === null ? null : sampleRun({ status }),
+  trouble: null,
+});
 
+describe('judging a look at a run', () => {
   test.each([
     ['finished', 'completed', 'completed'],
     ['finished', 'failed', 'failed'],

@@ -1,0 +1,197 @@
+import { createServer } from 'node:http';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { RunwatchError } from '../../src/core/errors.ts';
+import { runCli } from '../support/cli-harness.ts';
+import {
+  problem,
+  startFakeDaemon,
+  type FakeAnswer,
+  type FakeDaemon,
+} from '../support/fake-daemon.ts';
+
+/** Every verb that asks the daemon, with what it exits with when it cannot do its work. */
+const VERBS: [string[], string, number][] = [
+  [['watch', 'run-1'], 'POST /v1/watches/batch', 1],
+  [['watch', 'run-1', '--wait'], 'POST /v1/watches/batch', 5],
+  [['unwatch', 'run-1'], 'DELETE /v1/watches/run-1', 1],
+  [['list'], 'GET /v1/watches', 1],
+  [['show', 'run-1'], 'GET /v1/watches/run-1', 1],
+  [['events'], 'GET /v1/events', 1],
+  [['events', '--follow'], 'GET /v1/events/stream', 1],
+  [['deliveries'], 'GET /v1/deliveries', 1],
+  [['deliveries', 'dlv_1'], 'GET /v1/deliveries/dlv_1', 1],
+  [['endpoints'], 'GET /v1/endpoints', 1],
+  [['wait', 'run-1'], 'GET /v1/watches/run-1', 5],
+];
+
+let unusedPort: number;
+let daemon: FakeDaemon;
+
+beforeAll(async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  unusedPort = (server.address() as AddressInfo).port;
+  server.close();
+  daemon = await startFakeDaemon();
+});
+afterAll(() => daemon.close());
+
+describe.each(VERBS)('runwatch %j', (args, route, failure) => {
+  test('says how to get a daemon where none answers', async () => {
+    const url = `http://127.0.0.1:${unusedPort}`;
+    const result = await runCli(args, { env: { RUNWATCH_URL: url } });
+    expect(result.exitCode).toBe(failure);
+    expect(result.stdout).toBe('');
+    expect(result.stderr).toContain(
+      `error: no daemon answers at ${url}; start one with \`runwatch serve\`, or set RUNWATCH_URL`,
+    );
+  });
+
+  const answers: [string, FakeAnswer, string][] = [
+    ['a 401', problem(401, 'unauthorized', 'no'), 'set RUNWATCH_API_TOKEN'],
+    ['a 403', problem(403, 'forbidden', 'the token may not write'), 'the token may not write'],
+    ['a 500', problem(500, 'internal', 'something broke'), 'answers 500: something broke'],
+    ['a 503', problem(503, 'redis_away', 'Redis is away'), 'answers 503: Redis is away'],
+    [
+      'a 422',
+      problem(422, 'invalid_request', 'not valid', [{ path: 'query.limit', message: 'too big' }]),
+      'answers 422: not valid\n  - query.limit: too big',
+    ],
+    ['HTML', { status: 200, body: '<html>', contentType: 'text/html' }, 'not look like a runwatch'],
+    ['other JSON', { status: 200, body: { hello: 1 } }, 'not look like a runwatch'],
+    ['a redirect', { status: 302 }, 'not look like a runwatch'],
+    ['a 404 of a web server', { status: 404, body: 'Not found' }, 'not look like a runwatch'],
+    ['a 404 of an API', { status: 404, body: { error: 'no route' } }, 'not look like a runwatch'],
+  ];
+
+  test.each(answers)('makes a sentence of %s', async (_name, answer, sentence) => {
+    daemon.on(route, answer);
+    const result = await runCli(args, { env: { RUNWATCH_URL: daemon.url } });
+    expect(result.stderr).toContain(sentence);
+    expect(result.stderr).toMatch(/^error: /);
+    expect(result.stderr).not.toMatch(/\n {4}at /);
+    expect(result.exitCode).toBe(failure);
+    expect(result.stdout).toBe('');
+  });
+});
+
+describe('a call that is wrong exits 2', () => {
+  test.each([
+    [[], 'Usage: runwatch'],
+    [['lst'], 'Did you mean list?'],
+    [['list', '--sate', 'active'], 'Did you mean --state?'],
+    [['list', '--state', 'asleep'], 'Allowed choices are active'],
+    [['list', '--limit', '0'], 'Expected a whole number from 1'],
+    [['list', 'surplus'], 'too many arguments'],
+    [['list', '--url', 'ftp://x'], 'http:// or https://'],
+    [['show'], "missing required argument 'run-id'"],
+    [['show', '../x'], 'is not a run id'],
+    [['watch'], 'no run id was given'],
+    [['watch', 'a b'], 'is not a run id'],
+    [['watch', 'x', '--meta', 'novalue'], 'Expected key=value'],
+    [
+      ['watch', 'x', '--webhook', 'https://x', '--event', 'run.fialed'],
+      'No event is ever of this type',
+    ],
+    [['watch', 'x', '--event', 'run.failed'], '--event says what --webhook hears of'],
+    [['watch', 'x', '--timeout', '5'], 'a duration such as'],
+    [['watch', 'x', '--profile', 'hasty'], 'Allowed choices are urgent'],
+    [['watch', '--file', '/nowhere/at/all'], 'cannot read run ids'],
+    [['unwatch', '?'], 'is not a run id'],
+    [['wait'], 'no run id was given'],
+    [['wait', '?'], 'is not a run id'],
+    [['wait', 'x', '--timeout', '25d'], 'Expected 24d at most'],
+    [['wait', 'x', '--direct'], 'NOXUS_API_KEY'],
+    [['wait', 'x', '--direct', '--source', 'eu'], 'neither --url nor --source'],
+    [['events', '--type', 'run.exploded'], 'Allowed choices are'],
+    [['events', '--follow', '--limit', '3'], '--limit is of no use with --follow'],
+    [['deliveries', '--state', 'lost'], 'Allowed choices are pending'],
+    [['endpoints', '--jsno'], 'Did you mean --json?'],
+    [['serve', '--port', 'http'], 'Expected a port'],
+  ])('%j', async (args, sentence) => {
+    const result = await runCli(args, { env: {} });
+    expect(result.stderr).toContain(sentence);
+    expect(result.exitCode).toBe(2);
+    expect(result.stdout).toBe('');
+  });
+});
+
+async function misconfigured(): Promise<never> {
+  throw new RunwatchError('port: expected a number', { code: 'config_invalid' });
+}
+
+async function faulty(): Promise<never> {
+  throw new TypeError('x is not a function');
+}
+
+describe('what is not an error of the daemon', () => {
+  test('--version and --help go to stdout and exit 0', async () => {
+    expect(await runCli(['--version'])).toEqual({ exitCode: 0, stdout: '1.2.3\n', stderr: '' });
+    const help = await runCli(['--help']);
+    expect(help).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(help.stdout.split('\n').length).toBeLessThan(50);
+  });
+
+  test.each(
+    'serve watch unwatch list show wait events deliveries endpoints config listen simulate demo'.split(
+      ' ',
+    ),
+  )('%s --help has examples', async (verb) => {
+    const { stdout, exitCode } = await runCli([verb, '--help']);
+    expect(exitCode).toBe(0);
+    expect(stdout).toContain(`runwatch ${verb}`);
+    expect(stdout).toContain('Examples:');
+  });
+
+  test('a configuration that is wrong exits 2, whichever verb finds it', async () => {
+    for (const args of [['serve'], ['config', '--check']]) {
+      const result = await runCli(args, {
+        dependencies: { serve: misconfigured, showConfig: misconfigured },
+      });
+      expect(result).toEqual({
+        exitCode: 2,
+        stdout: '',
+        stderr: 'error: port: expected a number\n',
+      });
+    }
+  });
+
+  test('a fault of our own is one sentence, and its origin is shown with --verbose', async () => {
+    const short = await runCli(['serve'], { dependencies: { serve: faulty } });
+    expect(short.exitCode).toBe(1);
+    expect(short.stderr.trim().split('\n')).toHaveLength(1);
+    const long = await runCli(['serve', '--verbose'], { dependencies: { serve: faulty } });
+    expect(long.stderr).toContain('cli-errors.test.ts');
+  });
+
+  test('the local verbs are given what their flags say', async () => {
+    const seen: unknown[] = [];
+    const note = async (options: unknown) => {
+      seen.push(options);
+      return 7;
+    };
+    const dependencies = {
+      serve: note,
+      showConfig: note,
+      listen: note,
+      simulate: note,
+      demo: note,
+    };
+    const run = async (...args: string[]) =>
+      (await runCli(args, { dependencies, env: { RUNWATCH_WEBHOOK_SECRET: 'whsec_x' } })).exitCode;
+    expect(await run('serve', '--config', 'c.yaml', '--port', '0', '--data-dir', 'd')).toBe(7);
+    expect(await run('config', '--check')).toBe(7);
+    expect(await run('listen', '--port', '9', '--json')).toBe(7);
+    expect(await run('simulate')).toBe(7);
+    expect(await run('demo', '--keep')).toBe(7);
+    expect(seen).toEqual([
+      { configPath: 'c.yaml', port: 0, dataDir: 'd' },
+      { check: true, json: false },
+      expect.objectContaining({ port: 9, json: true, secrets: ['whsec_x'] }),
+      expect.objectContaining({ port: 8789 }),
+      { keep: true },
+    ]);
+  });
+});

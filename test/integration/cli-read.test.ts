@@ -1,0 +1,274 @@
+import { stripVTControlCharacters } from 'node:util';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { sampleDelivery, sampleEvent, sampleRun, sampleWatch } from '../support/api-samples.ts';
+import { runCli, startCli, until } from '../support/cli-harness.ts';
+import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
+
+let daemon: FakeDaemon;
+
+beforeEach(async () => {
+  daemon = await startFakeDaemon();
+});
+afterEach(() => daemon.close());
+
+const cli = (args: string[], terminal?: number) =>
+  runCli(args, {
+    env: { RUNWATCH_URL: daemon.url },
+    ...(terminal !== undefined && { terminal }),
+  });
+
+function page(...data: unknown[]) {
+  return { status: 200, body: { data, next_cursor: null } };
+}
+
+describe('runwatch list', () => {
+  const trouble = { code: 'unavailable', message: 'x', since: '2025-05-04T09:59:00.000Z' };
+
+  test('shows a line for each watch', async () => {
+    const unseen = sampleWatch({
+      run_id: 'run-2',
+      run: null,
+      last_polled_at: null,
+      error: trouble,
+    });
+    daemon.on('GET /v1/watches', page(sampleWatch(), unseen));
+    const { stdout, exitCode } = await cli(['list']);
+    expect(exitCode).toBe(0);
+    expect(stdout).toBe(
+      [
+        'RUN    STATUS   PROGRESS  STATE    AGE  LAST POLL  NEXT POLL  TELLS',
+        'run-1  running       40%  active    5m  2s ago     in 3s          1',
+        'run-2  -               -  active!   5m  -          in 3s          1',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  test('names the source where there are several', async () => {
+    daemon.on('GET /v1/watches', page(sampleWatch(), sampleWatch({ source: 'eu' })));
+    expect((await cli(['list'])).stdout).toMatch(/^RUN +SOURCE .*\n.* default .*\n.* eu /);
+  });
+
+  test('fits the terminal', async () => {
+    daemon.on('GET /v1/watches', page(sampleWatch({ run_id: 'r'.repeat(120) })));
+    const { stdout } = await cli(['list'], 80);
+    const text = stripVTControlCharacters(stdout);
+    for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+  });
+
+  test('asks for what the flags say, and follows cursors up to the limit', async () => {
+    daemon.on('GET /v1/watches', ({ query }) => ({
+      status: 200,
+      body: {
+        data: Array.from({ length: Number(query.get('limit')) }, () => sampleWatch()),
+        next_cursor: 'further',
+      },
+    }));
+    const filters = [
+      '--state',
+      'active',
+      '--status',
+      'running',
+      '--source',
+      'eu',
+      '--workflow',
+      'w',
+    ];
+    const { stdout, stderr } = await cli(['list', '--limit', '250', ...filters]);
+    expect(stdout.trim().split('\n')).toHaveLength(251);
+    expect(stderr).toContain('There are more');
+    expect(daemon.requests.map(({ query }) => Object.fromEntries(query))).toEqual([
+      { state: 'active', status: 'running', source: 'eu', workflow_id: 'w', limit: '200' },
+      {
+        state: 'active',
+        status: 'running',
+        source: 'eu',
+        workflow_id: 'w',
+        limit: '50',
+        cursor: 'further',
+      },
+    ]);
+  });
+
+  test('--json prints the answer as it came, with fields that this version does not know', async () => {
+    const watch = { colour: 'blue', ...sampleWatch() };
+    daemon.on('GET /v1/watches', page(watch));
+    const { stdout } = await cli(['list', '--json']);
+    expect(stdout).toBe(`${JSON.stringify({ data: [watch], next_cursor: null }, null, 2)}\n`);
+  });
+
+  test('says on stderr that there is nothing', async () => {
+    daemon.on('GET /v1/watches', page());
+    expect(await cli(['list'])).toMatchObject({ exitCode: 0, stdout: '' });
+  });
+
+  test('sends the token, and a user agent with the version', async () => {
+    daemon.on('GET /v1/watches', page());
+    const env = { RUNWATCH_URL: daemon.url, RUNWATCH_API_TOKEN: 'secret-token' };
+    await runCli(['list'], { env });
+    expect(daemon.requests[0]?.headers).toMatchObject({
+      authorization: 'Bearer secret-token',
+      'user-agent': 'runwatch-cli/1.2.3',
+    });
+  });
+
+  test('--url wins over the environment, and may have a path', async () => {
+    daemon.on('GET /below/v1/watches', page());
+    const env = { RUNWATCH_URL: 'http://127.0.0.1:1' };
+    const { exitCode } = await runCli(['list', '--url', `${daemon.url}/below/`], { env });
+    expect(exitCode).toBe(0);
+  });
+});
+
+describe('runwatch show', () => {
+  test('shows the watch with its events and deliveries', async () => {
+    const run = sampleRun({ user_id: 'ann\u001b[2J' });
+    daemon.on('GET /v1/watches/run-1', { status: 200, body: sampleWatch({ run }) });
+    daemon.on('GET /v1/events', page(sampleEvent('evt_1')));
+    daemon.on('GET /v1/deliveries', page(sampleDelivery()));
+    const { stdout, exitCode } = await cli(['show', 'run-1']);
+    expect(exitCode).toBe(0);
+    for (const part of [
+      'status         running (40%)',
+      'metadata       team=billing',
+      'tells          endpoint ops',
+      'last poll      2025-05-04T09:59:58.000Z (2s ago)',
+      'running → completed, 100%',
+      'answered 500',
+      'dlv_1',
+    ]) {
+      expect(stdout).toContain(part);
+    }
+    expect(stdout).not.toContain('\u001b');
+  });
+
+  test('--json prints the watch alone', async () => {
+    daemon.on('GET /v1/watches/run-1', { status: 200, body: sampleWatch() });
+    const { stdout } = await cli(['show', 'run-1', '--json']);
+    expect(JSON.parse(stdout)).toEqual(sampleWatch());
+  });
+
+  test('exits 1 when the run is not watched', async () => {
+    expect(await cli(['show', 'run-9'])).toEqual({
+      exitCode: 1,
+      stdout: '',
+      stderr: 'error: run run-9 is not watched\n',
+    });
+  });
+});
+
+describe('runwatch events', () => {
+  test('lists events, and says how to go on', async () => {
+    daemon.on('GET /v1/events', {
+      status: 200,
+      body: { data: [sampleEvent('evt_1')], next_cursor: 'c7' },
+    });
+    const flags = ['--run', 'run-1', '--type', 'run.completed', '--after', 'c6', '--limit', '1'];
+    const { stdout, stderr } = await cli(['events', ...flags]);
+    expect(stdout).toContain('run.completed');
+    expect(stderr).toContain('--after c7');
+    expect(Object.fromEntries(daemon.requests[0]!.query)).toEqual({
+      run_id: 'run-1',
+      type: 'run.completed',
+      after: 'c6',
+      limit: '1',
+    });
+  });
+
+  test('--follow goes on after the last event when the daemon is started anew', async () => {
+    const env = { RUNWATCH_URL: daemon.url };
+    const run = startCli(['events', '--follow', '--json', '--run', 'run-1'], { env });
+    await until(() => daemon.streams() === 1);
+    daemon.push('c1', sampleEvent('evt_1'));
+    await until(() => run.stdout().includes('evt_1'));
+    const { port } = daemon;
+    await daemon.close();
+    await until(() => run.stderr().includes('The daemon is away'));
+    daemon = await startFakeDaemon(port);
+    await until(() => daemon.streams() === 1);
+    expect(daemon.requests[0]?.headers['last-event-id']).toBe('c1');
+    expect(daemon.requests[0]?.query.get('run_id')).toBe('run-1');
+    daemon.push('c2', sampleEvent('evt_2'));
+    await until(() => run.stdout().includes('evt_2'));
+    run.interrupt();
+    expect(await run.exitCode).toBe(130);
+    const lines = run.stdout().trim().split('\n');
+    expect(lines.map((line) => (JSON.parse(line) as { id: string }).id)).toEqual([
+      'evt_1',
+      'evt_2',
+    ]);
+    expect(run.stderr().trim().split('\n')).toHaveLength(2);
+  });
+
+  test('--follow --after starts where it is told to, and prints lines for people', async () => {
+    const run = startCli(['events', '-f', '--after', 'c5'], { env: { RUNWATCH_URL: daemon.url } });
+    await until(() => daemon.streams() === 1);
+    expect(daemon.requests[0]?.headers['last-event-id']).toBe('c5');
+    const error = { code: 'unavailable', message: 'Noxus is away', since: '' };
+    daemon.push('c6', { ...sampleEvent('evt_6', { run: null, error }), type: 'watch.unreachable' });
+    await until(() => run.stdout().endsWith('\n'));
+    run.interrupt();
+    await run.exitCode;
+    expect(run.stdout()).toMatch(
+      /^2025-05-04T09:59:58.000Z +watch.unreachable +run-1 +Noxus is away\n$/,
+    );
+  });
+
+  test('--follow ends at once when the token is not known, also after a reconnection', async () => {
+    const run = startCli(['events', '--follow'], { env: { RUNWATCH_URL: daemon.url } });
+    await until(() => daemon.streams() === 1);
+    daemon.on('GET /v1/events/stream', problem(401, 'unauthorized', 'no'));
+    daemon.cutStreams();
+    expect(await run.exitCode).toBe(1);
+    expect(run.stderr()).toContain('RUNWATCH_API_TOKEN');
+  });
+});
+
+describe('runwatch deliveries', () => {
+  test('lists them by the filters', async () => {
+    daemon.on('GET /v1/deliveries', page(sampleDelivery()));
+    const flags = ['--state', 'dead', '--endpoint', 'ops', '--run', 'run-1', '--event', 'evt_1'];
+    const { stdout } = await cli(['deliveries', ...flags]);
+    expect(stdout).toContain('500 answered 500');
+    expect(Object.fromEntries(daemon.requests[0]!.query)).toEqual({
+      state: 'dead',
+      endpoint: 'ops',
+      run_id: 'run-1',
+      event_id: 'evt_1',
+      limit: '50',
+    });
+  });
+
+  test('shows one with its attempts', async () => {
+    const attempts = [
+      {
+        at: '2025-05-04T09:59:59.000Z',
+        status: 500,
+        error: null,
+        duration_ms: 12,
+        response: 'oh\nno',
+      },
+    ];
+    daemon.on('GET /v1/deliveries/dlv_1', { status: 200, body: { ...sampleDelivery(), attempts } });
+    const { stdout } = await cli(['deliveries', 'dlv_1']);
+    expect(stdout).toMatch(/AT +RESULT +TOOK +ANSWER\n.*500 +12ms +oh\ufffdno/);
+  });
+});
+
+describe('runwatch endpoints', () => {
+  test('lists them, also from a daemon that gives no cursor', async () => {
+    const endpoint = {
+      name: 'ops',
+      type: 'webhook',
+      url: 'https://example.com/',
+      events: null,
+      default: true,
+      counts: { delivered: 12, pending: 1, dead: 3 },
+    };
+    daemon.on('GET /v1/endpoints', { status: 200, body: { data: [endpoint] } });
+    const { stdout } = await cli(['endpoints']);
+    expect(stdout).toMatch(/ops +webhook +yes +12 +1 +3 +\(default\) +https:\/\/example.com\/\n/);
+    const { stdout: json } = await cli(['endpoints', '--json']);
+    expect(JSON.parse(json)).toEqual({ data: [endpoint] });
+  });
+});

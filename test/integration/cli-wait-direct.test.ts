@@ -1,0 +1,131 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { createDirectObserver } from '../../src/cli/direct-observer.ts';
+import type { RunView } from '../../src/cli/verdict.ts';
+import type { FetchOutcome } from '../../src/core/outcome.ts';
+import { sampleRun } from '../support/api-samples.ts';
+
+const POLICY = { minIntervalMs: 5, maxIntervalMs: 10, unreachableAfterMs: 200, goneAfterMs: 60 };
+
+const seen = (status: string, progress = 0): FetchOutcome => ({
+  kind: 'run',
+  run: sampleRun({ status, progress }),
+});
+const down: FetchOutcome = { kind: 'unavailable', message: 'Noxus answers 500' };
+const missing: FetchOutcome = { kind: 'not_found' };
+const refused: FetchOutcome = { kind: 'unauthorized', status: 401, message: 'bad key' };
+
+let stop: AbortController;
+beforeEach(() => {
+  stop = new AbortController();
+});
+afterEach(() => stop.abort());
+
+/** Waits for a run that is read as scripted; the last outcome repeats. */
+async function settle(script: FetchOutcome[], { throughFeedback = false } = {}) {
+  const views: RunView[] = [];
+  const reads: number[] = [];
+  const observer = createDirectObserver({
+    reader: {
+      readRun: async () => {
+        reads.push(Date.now());
+        return script[Math.min(reads.length, script.length) - 1]!;
+      },
+      close: () => undefined,
+    },
+    policy: POLICY,
+    throughFeedback,
+    signal: stop.signal,
+    now: Date.now,
+    random: () => 0,
+  });
+  const verdict = await observer.settle('run-1', (view) => views.push(view));
+  return { verdict, views, reads };
+}
+
+describe('waiting by asking Noxus itself', () => {
+  test('polls until the run ends', async () => {
+    const script = [seen('queued'), seen('running', 10), seen('running', 90), seen('completed')];
+    const { verdict, views } = await settle(script);
+    expect(verdict.kind).toBe('completed');
+    expect(views.map(({ run }) => [run?.status, run?.progress])).toEqual([
+      ['queued', 0],
+      ['running', 10],
+      ['running', 90],
+      ['completed', 0],
+    ]);
+  });
+
+  test('stops at a run that awaits feedback, or waits through it', async () => {
+    const script = [seen('awaiting_human_feedback'), seen('running'), seen('failed')];
+    expect((await settle(script)).verdict.kind).toBe('awaiting_human_feedback');
+    expect((await settle(script, { throughFeedback: true })).verdict.kind).toBe('failed');
+  });
+
+  test('an unknown status is waited through', async () => {
+    expect((await settle([seen('levitating'), seen('stopped')])).verdict.kind).toBe('stopped');
+  });
+
+  test('one 404 is no proof, one that lasts is', async () => {
+    expect((await settle([missing, missing, seen('completed')])).verdict.kind).toBe('completed');
+    const { verdict, reads } = await settle([missing]);
+    expect(verdict).toMatchObject({ kind: 'cannot_tell', reason: { code: 'not_found' } });
+    expect(reads.length).toBeGreaterThan(3);
+  });
+
+  test('an id that Noxus rejects is gone at once', async () => {
+    const { verdict, reads } = await settle([{ kind: 'rejected', message: 'not a UUID' }]);
+    expect(verdict.reason?.message).toContain('not a UUID');
+    expect(reads).toHaveLength(1);
+  });
+
+  test('trouble that passes does not matter, trouble that stays is no failed run', async () => {
+    expect((await settle([down, seen('completed')])).verdict.kind).toBe('completed');
+    const { verdict } = await settle([seen('running'), down]);
+    expect(verdict).toEqual({
+      kind: 'cannot_tell',
+      reason: { code: 'unavailable', message: 'Noxus answers 500' },
+    });
+  });
+
+  test('a key that never opened anything is told of at once', async () => {
+    const { verdict, reads } = await settle([refused]);
+    expect(verdict).toMatchObject({ kind: 'cannot_tell', reason: { code: 'unauthorized' } });
+    expect(reads).toHaveLength(1);
+  });
+
+  test('a key that has worked before may work again', async () => {
+    const script = [seen('running'), refused, seen('completed')];
+    expect((await settle(script)).verdict.kind).toBe('completed');
+  });
+
+  test('no request is made before the time that Noxus asked for is over', async () => {
+    const limited: FetchOutcome = {
+      kind: 'rate_limited',
+      status: 429,
+      retryAfterMs: 150,
+      message: 'slow down',
+    };
+    const { verdict, reads } = await settle([limited, seen('completed')]);
+    expect(verdict.kind).toBe('completed');
+    expect(reads).toHaveLength(2);
+    expect(reads[1]! - reads[0]!).toBeGreaterThanOrEqual(150);
+  });
+
+  test('a pause that is longer than our patience means that we cannot tell', async () => {
+    const limited: FetchOutcome = {
+      kind: 'rate_limited',
+      status: 429,
+      retryAfterMs: 3_600_000,
+      message: 'slow down',
+    };
+    const { verdict, reads } = await settle([limited]);
+    expect(verdict).toMatchObject({ kind: 'cannot_tell', reason: { code: 'rate_limited' } });
+    expect(reads).toHaveLength(1);
+  });
+
+  test('ends with the signal', async () => {
+    const waiting = settle([seen('running')]);
+    stop.abort();
+    await expect(waiting).rejects.toThrow();
+  });
+});

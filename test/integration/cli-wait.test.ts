@@ -1,0 +1,313 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { createDaemonClient } from '../../src/cli/client.ts';
+import { createDaemonObserver } from '../../src/cli/daemon-observer.ts';
+import type { RunReaderSettings } from '../../src/cli/dependencies.ts';
+import type { RunView } from '../../src/cli/verdict.ts';
+import type { WatchView } from '../../src/cli/wire.ts';
+import type { FetchOutcome } from '../../src/core/outcome.ts';
+import { sampleEvent, sampleRun, sampleWatch, settledWatch } from '../support/api-samples.ts';
+import { runCli, startCli, until } from '../support/cli-harness.ts';
+import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
+
+let daemon: FakeDaemon;
+
+beforeEach(async () => {
+  daemon = await startFakeDaemon();
+});
+afterEach(() => daemon.close());
+
+const env = () => ({ RUNWATCH_URL: daemon.url });
+const wait = (...args: string[]) => runCli(['wait', ...args], { env: env() });
+
+function serve(watch: WatchView): void {
+  daemon.on(`GET /v1/watches/${watch.run_id}`, { status: 200, body: watch });
+}
+
+/** Answers like a daemon that looks at the run when it is asked to, and then knows `watch`. */
+function serveFresh(stale: WatchView, fresh: WatchView): void {
+  serve(stale);
+  daemon.on(`POST /v1/watches/${stale.run_id}/poll`, () => {
+    serve({ ...fresh, polls: stale.polls + 1 });
+    setImmediate(() => daemon.push('c1', sampleEvent('evt_1', { run_id: stale.run_id })));
+    return { status: 202 };
+  });
+}
+
+function awaiting(runId = 'run-1'): WatchView {
+  return sampleWatch({ run_id: runId, run: sampleRun({ status: 'awaiting_human_feedback' }) });
+}
+
+describe('waiting by the daemon', () => {
+  test.each([
+    ['completed', 0],
+    ['failed', 1],
+    ['stopped', 3],
+  ])('a run that is %s exits %d', async (status, exitCode) => {
+    serve(settledWatch('run-1', status));
+    expect(await wait('run-1')).toMatchObject({ exitCode, stdout: `run-1 ${status}\n` });
+  });
+
+  test('a run that is gone exits 5 and says why', async () => {
+    const error = { code: 'not_found', message: 'Noxus does not know this run', since: '' };
+    serve(sampleWatch({ state: 'gone', error }));
+    expect(await wait('run-1')).toMatchObject({
+      exitCode: 5,
+      stdout: 'run-1 cannot_tell (Noxus does not know this run)\n',
+    });
+  });
+
+  test('the worst of several counts, and each is told of', async () => {
+    serve(settledWatch('run-1', 'completed'));
+    serve(settledWatch('run-2', 'stopped'));
+    serve(settledWatch('run-3', 'completed'));
+    expect(await wait('run-1', 'run-2', 'run-3')).toMatchObject({
+      exitCode: 3,
+      stdout: 'run-1 completed\nrun-2 stopped\nrun-3 completed\n',
+    });
+  });
+
+  test('an event makes it look at once, and changes are shown on stderr', async () => {
+    serve(sampleWatch());
+    daemon.on('POST /v1/watches/run-1/poll', { status: 202 });
+    const run = startCli(['wait', 'run-1'], { env: env() });
+    await until(() => daemon.streams() === 1 && run.stderr().includes('run-1 running 40%'));
+    serve(sampleWatch({ run: sampleRun({ progress: 70 }) }));
+    daemon.push('c1', sampleEvent('evt_1'));
+    await until(() => run.stderr().includes('run-1 running 70%'));
+    serve(settledWatch('run-1', 'completed'));
+    daemon.push('c2', sampleEvent('evt_2'));
+    expect(await run.exitCode).toBe(0);
+    expect(run.stdout()).toBe('run-1 completed\n');
+  });
+
+  test('a run that nobody watches is watched, and nobody is told who did not ask', async () => {
+    daemon.on('POST /v1/watches', () => {
+      serve(settledWatch('run-1', 'completed'));
+      setImmediate(() => daemon.push('c1', sampleEvent('evt_1')));
+      return { status: 201, body: settledWatch('run-1', 'completed') };
+    });
+    expect((await wait('run-1', '--source', 'eu')).exitCode).toBe(0);
+    const bodies = daemon.requests
+      .filter(({ method }) => method === 'POST')
+      .map(({ body }) => body);
+    expect(bodies).toEqual([{ run_id: 'run-1', endpoints: [], source: 'eu' }]);
+  });
+
+  test.each(['cancelled', 'expired'])('a watch that is %s begins anew', async (state) => {
+    serve(sampleWatch({ state }));
+    daemon.on('POST /v1/watches', { status: 201, body: settledWatch('run-1', 'failed') });
+    expect((await wait('run-1')).exitCode).toBe(1);
+  });
+
+  test('a watched run is left as it is: no subscription is added', async () => {
+    serveFresh(sampleWatch(), settledWatch('run-1', 'completed'));
+    expect((await wait('run-1')).exitCode).toBe(0);
+    const posts = daemon.requests.filter(({ method }) => method === 'POST').map(({ path }) => path);
+    expect(posts).toEqual(['/v1/watches/run-1/poll']);
+  });
+
+  test('a run that awaits feedback exits 4 once a fresh look confirms it', async () => {
+    serveFresh(awaiting(), awaiting());
+    expect(await wait('run-1')).toMatchObject({
+      exitCode: 4,
+      stdout: 'run-1 awaiting_human_feedback\n',
+    });
+  });
+
+  test('feedback that was given just before is not overlooked', async () => {
+    serveFresh(awaiting(), settledWatch('run-1', 'completed'));
+    expect((await wait('run-1')).exitCode).toBe(0);
+  });
+
+  test('--through-feedback waits on', async () => {
+    serveFresh(awaiting(), awaiting());
+    const run = startCli(['wait', 'run-1', '--through-feedback'], { env: env() });
+    await until(() => run.stderr().includes('awaiting_human_feedback'));
+    await until(() => daemon.streams() === 1);
+    serve(settledWatch('run-1', 'completed'));
+    daemon.push('c9', sampleEvent('evt_9'));
+    expect(await run.exitCode).toBe(0);
+  });
+
+  test('--timeout exits 124 and tells what was last seen', async () => {
+    serve(sampleWatch());
+    const result = await wait('run-1', '--timeout', '300ms', '--json');
+    expect(result.exitCode).toBe(124);
+    expect(JSON.parse(result.stdout)).toEqual({
+      exit_code: 124,
+      results: [
+        {
+          run_id: 'run-1',
+          result: 'timed_out',
+          exit_code: 124,
+          run: sampleRun(),
+          error: { code: 'timed_out', message: 'the time for waiting is up' },
+        },
+      ],
+    });
+  });
+
+  test('--timeout does not wait for a daemon that hangs', async () => {
+    serve(sampleWatch());
+    daemon.on('POST /v1/watches/run-1/poll', 'hang');
+    expect((await wait('run-1', '--timeout', '200ms')).exitCode).toBe(124);
+  });
+
+  test('Ctrl-C exits 130 without a result', async () => {
+    serve(sampleWatch());
+    const run = startCli(['wait', 'run-1'], { env: env() });
+    await until(() => run.stderr().includes('running'));
+    run.interrupt();
+    expect(await run.exitCode).toBe(130);
+    expect(run.stdout()).toBe('');
+  });
+
+  test('a token that may only read is enough for a run that is watched', async () => {
+    serve(sampleWatch());
+    daemon.on('POST /v1/watches/run-1/poll', () => {
+      serve(settledWatch('run-1', 'completed'));
+      setImmediate(() => daemon.push('c1', sampleEvent('evt_1')));
+      return problem(403, 'forbidden', 'the token may only read');
+    });
+    expect((await wait('run-1')).exitCode).toBe(0);
+  });
+
+  test('shows bars on a terminal, and leaves the cursor as it was', async () => {
+    serveFresh(sampleWatch(), settledWatch('run-1', 'completed'));
+    const result = await runCli(['wait', 'run-1'], { env: env(), terminal: 80 });
+    expect(result.exitCode).toBe(0);
+    expect(result.stderr).toContain('█');
+    expect(result.stderr).toMatch(/100%.*completed/);
+    expect(result.stderr.lastIndexOf('\u001b[?25h')).toBeGreaterThan(
+      result.stderr.lastIndexOf('\u001b[?25l'),
+    );
+  });
+});
+
+async function settle(patienceMs: number, during: (views: RunView[]) => Promise<void>) {
+  const stop = new AbortController();
+  const client = createDaemonClient(
+    { url: daemon.url, token: undefined, userAgent: 'test', timeoutMs: 5_000 },
+    stop.signal,
+  );
+  const observer = createDaemonObserver({
+    client,
+    runIds: ['run-1'],
+    source: undefined,
+    throughFeedback: false,
+    context: { signal: stop.signal, now: Date.now, random: () => 0 },
+    pace: { recheckMs: 10, patienceMs },
+  });
+  const views: RunView[] = [];
+  const verdict = observer.settle('run-1', (view) => views.push(view));
+  await during(views);
+  const result = await verdict;
+  observer.close();
+  stop.abort();
+  return { result, views };
+}
+
+describe('trouble while waiting', () => {
+  test('a daemon that is started anew is waited for', async () => {
+    serve(sampleWatch());
+    const { result } = await settle(60_000, async (views) => {
+      await until(() => views.length > 0);
+      const { port } = daemon;
+      await daemon.close();
+      await until(() => views.at(-1)?.trouble?.code === 'daemon_unreachable');
+      daemon = await startFakeDaemon(port);
+      serve(settledWatch('run-1', 'completed'));
+    });
+    expect(result.kind).toBe('completed');
+  });
+
+  test('a daemon that stays away means that we cannot tell', async () => {
+    serve(sampleWatch());
+    const { result } = await settle(100, async (views) => {
+      await until(() => views.length > 0);
+      await daemon.close();
+    });
+    daemon = await startFakeDaemon();
+    expect(result).toMatchObject({ kind: 'cannot_tell', reason: { code: 'daemon_unreachable' } });
+  });
+
+  test('so does Noxus when it tells nothing for that long, and not a failed run', async () => {
+    const error = { code: 'unavailable', message: 'Noxus answers 500', since: '' };
+    serve(sampleWatch({ error }));
+    const { result } = await settle(100, async () => undefined);
+    expect(result).toEqual({
+      kind: 'cannot_tell',
+      reason: { code: 'unavailable', message: 'Noxus answers 500' },
+    });
+  });
+
+  test('trouble that passes is forgotten', async () => {
+    const error = { code: 'unavailable', message: 'Noxus answers 500', since: '' };
+    serve(sampleWatch({ error }));
+    const { result } = await settle(60_000, async (views) => {
+      await until(() => views.some(({ trouble }) => trouble !== null));
+      serve(settledWatch('run-1', 'failed'));
+    });
+    expect(result.kind).toBe('failed');
+  });
+
+  test('a watch that somebody takes away ends the wait', async () => {
+    serve(sampleWatch());
+    const { result } = await settle(60_000, async (views) => {
+      await until(() => views.length > 0);
+      daemon.on('GET /v1/watches/run-1', problem(404, 'watch_not_found', 'not watched'));
+    });
+    expect(result).toMatchObject({ kind: 'cannot_tell', reason: { code: 'watch_not_found' } });
+  });
+});
+
+function readers(outcome: FetchOutcome) {
+  const asked: string[] = [];
+  const opened: RunReaderSettings[] = [];
+  const state = { asked, opened, closed: 0 };
+  const createRunReader = async (settings: RunReaderSettings) => {
+    opened.push(settings);
+    return {
+      readRun: async (runId: string) => {
+        asked.push(runId);
+        return outcome;
+      },
+      close: () => void (state.closed += 1),
+    };
+  };
+  return { state, dependencies: { createRunReader } };
+}
+
+describe('without a daemon', () => {
+  const completed: FetchOutcome = { kind: 'run', run: sampleRun({ status: 'completed' }) };
+
+  test('Noxus is asked itself where there is a key', async () => {
+    await daemon.close();
+    const { state, dependencies } = readers(completed);
+    const keyed = { ...env(), NOXUS_API_KEY: 'key', NOXUS_BACKEND_URL: 'https://noxus.example' };
+    const result = await runCli(['wait', 'run-1'], { env: keyed, dependencies, now: Date.now });
+    daemon = await startFakeDaemon();
+    expect(result.exitCode).toBe(0);
+    expect(result.stderr).toContain('No daemon answers; asking https://noxus.example directly.');
+    expect(state).toMatchObject({ asked: ['run-1'], closed: 1 });
+    expect(state.opened[0]).toMatchObject({ baseUrl: 'https://noxus.example', apiKey: 'key' });
+  });
+
+  test('but not for a run of a source that only the daemon knows', async () => {
+    await daemon.close();
+    const { state, dependencies } = readers(completed);
+    const options = { env: { ...env(), NOXUS_API_KEY: 'key' }, dependencies };
+    const result = await runCli(['wait', 'run-1', '--source', 'eu'], options);
+    daemon = await startFakeDaemon();
+    expect(result.exitCode).toBe(5);
+    expect(state.opened).toEqual([]);
+  });
+
+  test('--direct does not even ask the daemon', async () => {
+    const { dependencies } = readers(completed);
+    const options = { env: { ...env(), NOXUS_API_KEY: 'key' }, dependencies, now: Date.now };
+    const result = await runCli(['wait', 'run-1', '--direct'], options);
+    expect(result.exitCode).toBe(0);
+    expect(daemon.requests).toEqual([]);
+  });
+});

@@ -1,0 +1,210 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { sampleWatch, settledWatch } from '../support/api-samples.ts';
+import { runCli } from '../support/cli-harness.ts';
+import { startFakeDaemon, type FakeDaemon, type FakeRequest } from '../support/fake-daemon.ts';
+
+let daemon: FakeDaemon;
+
+beforeEach(async () => {
+  daemon = await startFakeDaemon();
+});
+afterEach(() => daemon.close());
+
+interface Batch {
+  watches: { run_id: string }[];
+}
+
+/** Answers a batch as a daemon does that knows no endpoint for the runs named here. */
+function acceptBatches({
+  known = [],
+  refused = [],
+}: { known?: string[]; refused?: string[] } = {}) {
+  daemon.on('POST /v1/watches/batch', ({ body }) => ({
+    status: 200,
+    body: {
+      results: (body as Batch).watches.map(({ run_id }) =>
+        refused.includes(run_id)
+          ? { run_id, status: 422, error: INVALID }
+          : { run_id, status: known.includes(run_id) ? 200 : 201, watch: sampleWatch({ run_id }) },
+      ),
+    },
+  }));
+}
+
+const INVALID = {
+  code: 'invalid_request',
+  detail: 'endpoints.0: no such endpoint',
+  errors: [
+    { path: 'endpoints.0', message: 'no such endpoint' },
+    { path: 'timeout', message: 'expected a duration' },
+  ],
+};
+
+function batches(): Batch[] {
+  return daemon.requests.filter(isBatch).map(({ body }) => body as Batch);
+}
+
+function isBatch({ method, path }: FakeRequest): boolean {
+  return method === 'POST' && path === '/v1/watches/batch';
+}
+
+const cli = (args: string[], stdin?: string) =>
+  runCli(args, {
+    env: { RUNWATCH_URL: daemon.url },
+    ...(stdin !== undefined && { stdin }),
+  });
+
+describe('runwatch watch', () => {
+  test('registers the runs with everything that the flags say, and names each', async () => {
+    acceptBatches({ known: ['run-2'] });
+    const flags = [
+      '--source',
+      'eu',
+      '--endpoint',
+      'ops',
+      '--endpoint',
+      'audit',
+      '--profile',
+      'urgent',
+    ];
+    const hook = [
+      '--webhook',
+      'https://example.com/h',
+      '--event',
+      'run.*',
+      '--event',
+      'watch.expired',
+    ];
+    const rest = [
+      '--meta',
+      'team=billing',
+      '--meta',
+      'q=a=b',
+      '--timeout',
+      '2h',
+      '--max-delay',
+      '5s',
+    ];
+    const result = await cli(['watch', 'run-1', 'run-2', 'run-1', ...flags, ...hook, ...rest]);
+    expect(result).toEqual({
+      exitCode: 0,
+      stdout: 'watching run-1 (running)\nalready watched run-2 (running)\n',
+      stderr: '',
+    });
+    const common = {
+      source: 'eu',
+      endpoints: ['ops', 'audit'],
+      webhook: { url: 'https://example.com/h', events: ['run.*', 'watch.expired'] },
+      metadata: { team: 'billing', q: 'a=b' },
+      timeout: '2h',
+      profile: 'urgent',
+      max_delay: '5s',
+    };
+    expect(batches()).toEqual([
+      {
+        watches: [
+          { run_id: 'run-1', ...common },
+          { run_id: 'run-2', ...common },
+        ],
+      },
+    ]);
+  });
+
+  test('sends only what was said', async () => {
+    acceptBatches();
+    await cli(['watch', 'run-1']);
+    expect(batches()).toEqual([{ watches: [{ run_id: 'run-1' }] }]);
+  });
+
+  test('reads thousands of runs from standard input and sends them in batches', async () => {
+    acceptBatches();
+    const ids = Array.from({ length: 2_500 }, (_, at) => `run-${at}`);
+    const { exitCode, stdout } = await cli(['watch', '-'], `# ids\n${ids.join('\n')}\nrun-0\n`);
+    expect(exitCode).toBe(0);
+    expect(batches().map(({ watches }) => watches.length)).toEqual([1_000, 1_000, 500]);
+    expect(batches().flatMap(({ watches }) => watches.map(({ run_id }) => run_id))).toEqual(ids);
+    expect(stdout.trim().split('\n')).toHaveLength(2_500);
+  });
+
+  test('one run that is refused spoils no other, and is named with every reason', async () => {
+    acceptBatches({ refused: ['run-2'] });
+    const result = await cli(['watch', 'run-1', 'run-2', 'run-3']);
+    expect(result.exitCode).toBe(1);
+    expect(result.stdout).toBe('watching run-1 (running)\nwatching run-3 (running)\n');
+    expect(result.stderr).toContain('error: run-2: endpoints.0: no such endpoint');
+    expect(result.stderr).toContain('timeout: expected a duration');
+  });
+
+  test('a bad line means that nothing is done, and is named by its number', async () => {
+    acceptBatches();
+    const result = await cli(['watch', '-'], 'run-1\n/etc/passwd\nrun-2\n');
+    expect(result.exitCode).toBe(2);
+    expect(result.stderr).toContain('line 2 of standard input: "/etc/passwd" is not a run id');
+    expect(batches()).toEqual([]);
+  });
+
+  test('with --skip-invalid a bad line is told of and left out', async () => {
+    acceptBatches();
+    const result = await cli(['watch', '-', '--skip-invalid'], 'run-1\n/etc/passwd\nrun-2\n');
+    expect(result.exitCode).toBe(0);
+    expect(result.stderr).toContain('skipped line 2 of standard input');
+    expect(result.stdout).toBe('watching run-1 (running)\nwatching run-2 (running)\n');
+  });
+
+  test('a daemon that fails half-way leaves no doubt of how far it came', async () => {
+    acceptBatches();
+    const ids = Array.from({ length: 1_001 }, (_, at) => `run-${at}`).join('\n');
+    const accept = { status: 200, body: { results: [] as unknown[] } };
+    daemon.on('POST /v1/watches/batch', ({ body }) => {
+      const { watches } = body as Batch;
+      if (watches.length === 1) return { status: 503, body: { title: 'away', code: 'redis_away' } };
+      return {
+        ...accept,
+        body: { results: watches.map(({ run_id }) => ({ run_id, status: 201 })) },
+      };
+    });
+    const result = await cli(['watch', '-'], ids);
+    expect(result.exitCode).toBe(1);
+    expect(result.stderr).toContain('Only the first 1000 of 1001 runs were sent');
+  });
+
+  test('--json prints what the API answered, of all batches together', async () => {
+    acceptBatches({ refused: ['run-2'] });
+    const { stdout, exitCode } = await cli(['watch', 'run-1', 'run-2', '--json']);
+    expect(exitCode).toBe(1);
+    expect(JSON.parse(stdout)).toEqual({
+      results: [
+        { run_id: 'run-1', status: 201, watch: sampleWatch() },
+        { run_id: 'run-2', status: 422, error: INVALID },
+      ],
+    });
+  });
+
+  test('--wait goes on as `wait` does, with its exit codes', async () => {
+    acceptBatches();
+    daemon.on('GET /v1/watches/run-1', { status: 200, body: settledWatch('run-1', 'failed') });
+    const result = await cli(['watch', 'run-1', '--wait']);
+    expect(result.exitCode).toBe(1);
+    expect(result.stdout).toBe('run-1 failed\n');
+    expect(result.stderr).toContain('watching run-1');
+  });
+
+  test('--wait exits 5 when a run could not be watched and the others completed', async () => {
+    acceptBatches({ refused: ['run-2'] });
+    daemon.on('GET /v1/watches/run-1', { status: 200, body: settledWatch('run-1', 'completed') });
+    expect((await cli(['watch', 'run-1', 'run-2', '--wait'])).exitCode).toBe(5);
+  });
+});
+
+describe('runwatch unwatch', () => {
+  test('stops watching each run, and exits 1 when one was not watched', async () => {
+    daemon.on('DELETE /v1/watches/run-1', { status: 204 });
+    const result = await cli(['unwatch', 'run-1', 'run-2', '--source', 'eu']);
+    expect(result).toEqual({
+      exitCode: 1,
+      stdout: 'no longer watched run-1\n',
+      stderr: 'error: run-2: is not watched\n',
+    });
+    expect(daemon.requests.every(({ query }) => query.get('source') === 'eu')).toBe(true);
+  });
+});

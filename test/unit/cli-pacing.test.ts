@@ -1,0 +1,100 @@
+import { describe, expect, test } from '@jest/globals';
+import * as fc from 'fast-check';
+import { mapConcurrently } from '../../src/cli/concurrent.ts';
+import { Hints } from '../../src/cli/hints.ts';
+import { RequestGate } from '../../src/cli/request-gate.ts';
+
+const HOUR = 3_600_000;
+const never = new AbortController().signal;
+
+describe('the gate before requests to a source', () => {
+  test('lets requests through no closer together than it may, and none before its time', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 500 }), fc.array(fc.nat(300)), (spacing, pauses) => {
+        const gate = new RequestGate(spacing);
+        let now = 1_000;
+        let last = -Infinity;
+        for (const pause of pauses) {
+          now += pause;
+          const at = now + gate.reserve(now);
+          expect(at).toBeGreaterThanOrEqual(now);
+          expect(at - last).toBeGreaterThanOrEqual(spacing);
+          last = at;
+        }
+      }),
+    );
+  });
+
+  test('does not hold back a request that comes late', () => {
+    const gate = new RequestGate(100);
+    gate.reserve(0);
+    expect(gate.reserve(1_000)).toBe(0);
+  });
+
+  test('keeps requests back until the longest pause is over', () => {
+    const gate = new RequestGate(100);
+    expect(gate.pauseAt(0)).toBeNull();
+    gate.pause('slow down', 5_000);
+    gate.pause('slow down a little', 2_000);
+    expect(gate.pauseAt(4_999)).toMatchObject({ message: 'slow down', untilMs: 5_000 });
+    expect(gate.pauseAt(5_000)).toBeNull();
+  });
+});
+
+describe('hints', () => {
+  test('wake those who wait', async () => {
+    const hints = new Hints(['a']);
+    const woken = hints.next('a', HOUR, never);
+    hints.give('a');
+    await expect(woken).resolves.toBeUndefined();
+  });
+
+  test('that come between two waits are kept for the next, once', async () => {
+    const hints = new Hints(['a', 'b']);
+    hints.give('a');
+    hints.give('a');
+    await hints.next('a', HOUR, never);
+    const controller = new AbortController();
+    let isWoken = false;
+    const again = hints.next('a', HOUR, controller.signal).finally(() => (isWoken = true));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(isWoken).toBe(false);
+    controller.abort();
+    await expect(again).rejects.toThrow();
+  });
+
+  test('for a name that nobody wants are dropped', async () => {
+    const hints = new Hints(['a']);
+    hints.give('stranger');
+    const controller = new AbortController();
+    let isWoken = false;
+    const waiting = hints.next('stranger', HOUR, controller.signal).finally(() => (isWoken = true));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(isWoken).toBe(false);
+    controller.abort();
+    await expect(waiting).rejects.toThrow();
+  });
+
+  test('are not waited for longer than the time given', async () => {
+    await expect(new Hints(['a']).next('a', 1, never)).resolves.toBeUndefined();
+  });
+});
+
+describe('running tasks at the same time', () => {
+  test('gives the results in order, and never runs more than the limit', async () => {
+    const sizes = fc.array(fc.nat(5), { maxLength: 30 });
+    await fc.assert(
+      fc.asyncProperty(sizes, fc.integer({ min: 1, max: 6 }), async (items, limit) => {
+        let running = 0;
+        const results = await mapConcurrently(items, limit, async (item) => {
+          running += 1;
+          expect(running).toBeLessThanOrEqual(limit);
+          for (let turn = 0; turn < item; turn += 1) await Promise.resolve();
+          running -= 1;
+          return item * 2;
+        });
+        expect(results).toEqual(items.map((item) => item * 2));
+      }),
+    );
+  });
+});
