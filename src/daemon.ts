@@ -14,21 +14,10 @@ import { createSealer } from './deliver/seal.ts';
 import { createWebhookAgents } from './deliver/webhook-agents.ts';
 import { createServer, listen } from './http/server.ts';
 import type { Services } from './http/services.ts';
-import { createReleasers, type Releasers } from './lifecycle.ts';
+import type { Lifecycle } from './lifecycle.ts';
 import type { RedisConnections } from './redis/connection.ts';
 import type { Logger } from './telemetry/logger.ts';
 import { createMetrics, type Metrics } from './telemetry/metrics.ts';
-
-/** A daemon that runs. */
-export interface Daemon {
-  /** Where its HTTP API listens. */
-  url: string;
-  /**
-   * Readiness fails at once; then work that runs is finished or handed back, and everything that
-   * was opened is closed, in reverse. Returns within the configured `shutdown_timeout`.
-   */
-  stop(): Promise<void>;
-}
 
 interface DaemonOptions {
   config: Config;
@@ -36,34 +25,24 @@ interface DaemonOptions {
   /** Where `log` endpoints write; takes every level. */
   eventLog: EventLogger;
   version: string;
+  /** Readiness fails once it stops; it finishes or hands back work that runs, and closes everything. */
+  lifecycle: Lifecycle;
 }
 
 /**
  * The composition root: builds everything from the configuration and starts it, in the order in
- * which it needs one another. What was opened is closed again when a later part cannot start.
- * Throws RunwatchError with the code of the part that could not.
+ * which it needs one another. What is opened is registered with the lifecycle, which closes it.
+ * Throws RunwatchError with the code of the part that could not start, or `stopping`.
+ * @returns where the HTTP API listens
  */
-export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
-  const { config, log } = options;
-  const releasers = createReleasers(log);
-  try {
-    const connections = await openRedis(config, log, releasers);
-    const parts = await build(options, connections);
-    const state = { draining: false };
-    const url = await serve(options, parts, state, releasers);
-    run(parts, connections, options, releasers);
-    log.info({ url, version: options.version, sources: Object.keys(config.sources) }, 'ready');
-    return {
-      url,
-      async stop() {
-        state.draining = true;
-        await releasers.release(config.server.shutdown_timeout);
-      },
-    };
-  } catch (error) {
-    await releasers.release(config.server.shutdown_timeout);
-    throw error;
-  }
+export async function startDaemon(options: DaemonOptions): Promise<{ url: string }> {
+  const { config, log, version } = options;
+  const connections = await openRedis(options);
+  const parts = await build(options, connections);
+  const url = await serve(options, parts);
+  run(options, parts, connections);
+  log.info({ url, version, sources: Object.keys(config.sources) }, 'ready');
+  return { url };
 }
 
 interface Parts {
@@ -123,10 +102,8 @@ async function signingSecret(config: Config, log: Logger): Promise<string> {
 
 /** Listens before any worker starts: a port that is taken is noticed before anything is done. */
 async function serve(
-  { config, log, version }: DaemonOptions,
+  { config, log, version, lifecycle }: DaemonOptions,
   { services, metrics }: Parts,
-  state: { draining: boolean },
-  releasers: Releasers,
 ): Promise<string> {
   const server = createServer({
     services,
@@ -134,17 +111,16 @@ async function serve(
     version,
     log,
     metrics,
-    isDraining: () => state.draining,
+    isDraining: () => lifecycle.stopping.aborted,
   });
-  releasers.add('http server', () => server.close());
+  lifecycle.onStop('http server', () => server.close());
   return listen(server, config.server);
 }
 
 function run(
+  { config, log, lifecycle }: DaemonOptions,
   { stores, poller, deliverer, closeAgents }: Parts,
   connections: RedisConnections,
-  { config, log }: DaemonOptions,
-  releasers: Releasers,
 ): void {
   const { watches, delivery } = config;
   const janitor = startJanitor(stores.retention, {
@@ -152,14 +128,14 @@ function run(
     now: Date.now,
     log,
   });
-  releasers.add('janitor', () => janitor.stop());
+  lifecycle.onStop('janitor', () => janitor.stop());
   // Work that runs cannot end while Redis is away: it is handed back by leaving it.
   const mustForce = () => !connections.isReady();
-  releasers.add('webhook connections', async () => closeAgents());
+  lifecycle.onStop('webhook connections', closeAgents);
   deliverer.start();
-  releasers.add('deliverer', () => deliverer.stop(mustForce()));
+  lifecycle.onStop('deliverer', () => deliverer.stop(mustForce()));
   poller.start();
-  releasers.add('poller', () => poller.stop(mustForce()));
+  lifecycle.onStop('poller', () => poller.stop(mustForce()));
   // What was lost or left undone while Redis was away is mended as soon as it is back.
   connections.commands.on('ready', () => {
     poller.reconcile();

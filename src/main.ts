@@ -68,9 +68,15 @@ function dependencies(): CliDependencies {
     async serve(options) {
       const { serve } = await import('./cli/serve.ts');
       const { startDaemon } = await import('./daemon.ts');
-      const { version } = host;
       const { stdout, stderr } = process;
-      return serve(options, { startDaemon, signalled: firstSignal, version, stdout, stderr });
+      return serve(options, {
+        startDaemon,
+        signals: process,
+        exitNow: (code) => process.exit(code),
+        version: host.version,
+        stdout,
+        stderr,
+      });
     },
     async showConfig(options) {
       const { showConfig } = await import('./cli/config.ts');
@@ -94,18 +100,4 @@ function dependencies(): CliDependencies {
 
 function write(line: string): void {
   io.stdout.write(`${line}\n`);
-}
-
-/** The first signal asks the daemon to end; a second one does not wait for it. */
-function firstSignal(): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    let signalled = false;
-    const handle = (signal: NodeJS.Signals) => {
-      if (signalled) process.exit(EXIT.failure);
-      signalled = true;
-      resolve(signal);
-    };
-    process.on('SIGTERM', handle);
-    process.on('SIGINT', handle);
-  });
 }

@@ -1,14 +1,17 @@
 import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
+import { RunwatchError } from '../core/errors.ts';
+import {
+  createLifecycle,
+  startOrUndo,
+  untilStoppedBySignal,
+  type Lifecycle,
+  type SignalSource,
+} from '../lifecycle.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
 import { renderProblems } from './config.ts';
 import type { ServeOptions } from './dependencies.ts';
 import { EXIT } from './exit.ts';
-
-/** A daemon that runs, as far as this verb needs to know it. */
-interface Daemon {
-  stop(): Promise<void>;
-}
 
 interface ServeDependencies {
   startDaemon(options: {
@@ -16,9 +19,10 @@ interface ServeDependencies {
     log: Logger;
     eventLog: Logger;
     version: string;
-  }): Promise<Daemon>;
-  /** Resolves with the first SIGTERM or SIGINT; a second one ends the process by itself. */
-  signalled(): Promise<NodeJS.Signals>;
+    lifecycle: Lifecycle;
+  }): Promise<unknown>;
+  signals: SignalSource;
+  exitNow: (code: number) => void;
   version: string;
   stdout: NodeJS.WriteStream;
   stderr: NodeJS.WriteStream;
@@ -26,7 +30,7 @@ interface ServeDependencies {
 
 /**
  * Runs the daemon until it is told to end.
- * @returns the exit code: 0 after a drain, 2 for a configuration that is wrong
+ * @returns the exit code: 0 after a stop in good order, 2 for a configuration that is wrong
  */
 export async function serve(options: ServeOptions, deps: ServeDependencies): Promise<number> {
   const { configPath, ...flags } = options;
@@ -35,15 +39,32 @@ export async function serve(options: ServeOptions, deps: ServeDependencies): Pro
     deps.stderr.write(renderProblems(loaded.problems));
     return EXIT.usage;
   }
-  const { config } = loaded;
+  return run(loaded.config, deps);
+}
+
+async function run(config: Config, deps: ServeDependencies): Promise<number> {
   const pretty = deps.stdout.isTTY;
   const log = createLogger({ level: config.log.level, pretty, destination: deps.stdout });
   // What a log endpoint is told is no diagnostics of ours: our level does not filter it.
   const eventLog = createLogger({ level: 'trace', pretty, destination: deps.stdout });
-  const daemon = await deps.startDaemon({ config, log, eventLog, version: deps.version });
-  const signal = await deps.signalled();
-  log.info({ signal, within_ms: config.server.shutdown_timeout }, 'draining');
-  await daemon.stop();
+  const lifecycle = createLifecycle(log);
+  const timeoutMs = config.server.shutdown_timeout;
+  const stopped = untilStoppedBySignal({
+    source: deps.signals,
+    stop: () => lifecycle.stop(timeoutMs),
+    exitNow: deps.exitNow,
+    log,
+  });
+  try {
+    const { version } = deps;
+    await startOrUndo(lifecycle, timeoutMs, () =>
+      deps.startDaemon({ config, log, eventLog, version, lifecycle }),
+    );
+  } catch (error) {
+    // A signal while it was starting is a stop in good order, too.
+    if (!(error instanceof RunwatchError && error.code === 'stopping')) throw error;
+  }
+  const code = await stopped;
   log.info('stopped');
-  return EXIT.ok;
+  return code;
 }
