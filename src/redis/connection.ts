@@ -122,7 +122,8 @@ function logOutages(redis: Redis, outage: OutageLog): void {
 
 /** Lets running commands finish, but does not wait long for a server that does not answer. */
 async function end(redis: Redis): Promise<void> {
-  if (redis.status === 'end') return;
+  // Between two attempts there is nothing to close, and ioredis tells of no end.
+  if (redis.status === 'end' || redis.status === 'reconnecting') return redis.disconnect();
   const ended = new Promise((resolve) => redis.once('end', resolve));
   const cut = delay(QUIT_TIMEOUT_MS, undefined, { ref: false });
   if (redis.status === 'ready') await Promise.race([redis.quit().catch(() => null), cut]);

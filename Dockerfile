@@ -1,0 +1,29 @@
+# Alpine is a third of the size of the Debian image, and no dependency at run time needs glibc.
+FROM node:24-alpine AS build
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --ignore-scripts --no-audit --no-fund
+COPY tsconfig.json tsconfig.build.json ./
+COPY scripts ./scripts
+COPY src ./src
+RUN npm run build && npm prune --omit=dev --ignore-scripts --no-audit --no-fund
+
+FROM node:24-alpine
+ENV NODE_ENV=production \
+    RUNWATCH_HOST=0.0.0.0 \
+    RUNWATCH_DATA_DIR=/data
+# For a start without REDIS_URL: then the daemon runs its own server, with its data in /data.
+RUN apk add --no-cache valkey && install -d -o node -g node -m 700 /data
+WORKDIR /app
+COPY --from=build /app/package.json ./
+COPY --from=build /app/node_modules ./node_modules
+COPY --from=build /app/dist ./dist
+COPY config ./config
+USER node
+VOLUME /data
+EXPOSE 8787
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+    CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.RUNWATCH_PORT ?? 8787}/readyz`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
+# Node as process 1 gets the signals itself; the daemon handles SIGTERM and SIGINT.
+ENTRYPOINT ["node", "dist/main.js"]
+CMD ["serve"]

@@ -1,0 +1,609 @@
+import { EventEmitter, getEventListeners, once } from 'node:events';
+import { createServer, type RequestListener, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import {
+  createServer as createNetServer,
+  type AddressInfo,
+  type Server,
+  type Socket,
+} from 'node:net';
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { createNoxusClient, type NoxusClientOptions } from '../../src/noxus/client.ts';
+import { MAX_BODY_BYTES } from '../../src/noxus/transport.ts';
+
+const API_KEY = 'nx-canary-api-key';
+const RUN_ID = '3f1c9a52-7d7e-4a8e-9b53-0c1d2e3f4a5b';
+const RUN = {
+  id: RUN_ID,
+  group_id: 'g-1',
+  workflow_id: 'w-1',
+  status: 'running',
+  progress: 40,
+  created_at: '2025-03-01T09:00:00.123456',
+  input: { text: 'canary-input' },
+  definitions: { text: 'canary-definitions' },
+  node_ids: ['canary-node-ids'],
+  meta: { text: 'canary-meta' },
+  api_key_id: 'canary-api-key-id',
+};
+
+/** Self-signed for 127.0.0.1 until 2120; made for this test, it protects nothing. */
+const TLS = {
+  key: `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg/7i8DdbQCCDh9Vej
+GBpma3mUZxrXaGVR3Mq9N58UqfuhRANCAAQuwJIDV4hcjZRdZIXb/JY6ZqdZT+ii
+GWdWMdESsgWMz8JM3iRVWnzAHydhOx6uo7V7bGXOSG+ESNeDwuVOXdxS
+-----END PRIVATE KEY-----
+`,
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBkDCCATagAwIBAgIUMgkL7nSHwikED5D6n8qsYDuDPi0wCgYIKoZIzj0EAwIw
+FDESMBAGA1UEAwwJMTI3LjAuMC4xMCAXDTIwMDEwMTAwMDAwMFoYDzIxMjAwMTAx
+MDAwMDAwWjAUMRIwEAYDVQQDDAkxMjcuMC4wLjEwWTATBgcqhkjOPQIBBggqhkjO
+PQMBBwNCAAQuwJIDV4hcjZRdZIXb/JY6ZqdZT+iiGWdWMdESsgWMz8JM3iRVWnzA
+HydhOx6uo7V7bGXOSG+ESNeDwuVOXdxSo2QwYjAdBgNVHQ4EFgQUz/OOJQpwTJSf
+KWa3sXXZ6GduMl4wHwYDVR0jBBgwFoAUz/OOJQpwTJSfKWa3sXXZ6GduMl4wDwYD
+VR0TAQH/BAUwAwEB/zAPBgNVHREECDAGhwR/AAABMAoGCCqGSM49BAMCA0gAMEUC
+IHlNfKncQfxlAvJgfaEk20Q8v1Xu9b7lVs+1XIAnSdj2AiEApSv9hiMrSTvvrD/l
+GQ3g2CMPdhmvmATDUIONmRTGmyg=
+-----END CERTIFICATE-----
+`,
+};
+
+const NOW = '2025-03-01T10:00:00.250Z';
+
+/** A time-out that tests wait for, and one that they should never meet, in ms. */
+const SHORT = 200;
+const LONG = 20_000;
+
+const closers: (() => void)[] = [];
+
+afterEach(() => {
+  for (const close of closers.splice(0)) close();
+});
+
+/** Listens on loopback for one test. @returns host and port */
+async function listen(server: Server): Promise<string> {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    // Clients of these tests hang up in the middle of things.
+    socket.on('error', () => undefined);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closers.push(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+const serve = async (handler: RequestListener) => `http://${await listen(createServer(handler))}`;
+
+/** Calls `answer` with each connection once a request has come in on it. */
+async function serveRaw(answer: (socket: Socket) => void): Promise<string> {
+  const server = createNetServer((socket) => socket.once('data', () => answer(socket)));
+  return `http://${await listen(server)}`;
+}
+
+/** Answers with part of a response and then stalls. */
+const stall = (bytes: string) => serveRaw((socket) => socket.write(bytes));
+
+/** Something that a test waits for. */
+function gate() {
+  const emitter = new EventEmitter();
+  return { passed: once(emitter, 'open'), open: () => emitter.emit('open') };
+}
+
+function clientOf(baseUrl: string, options: Partial<NoxusClientOptions> = {}) {
+  const client = createNoxusClient({
+    baseUrl,
+    apiKey: API_KEY,
+    timeoutMs: LONG,
+    userAgent: 'runwatch/test',
+    maxSockets: 8,
+    now: () => Date.parse(NOW),
+    random: () => 0,
+    ...options,
+  });
+  closers.push(client.close);
+  return client;
+}
+
+const read = (baseUrl: string, options: Partial<NoxusClientOptions> = {}) =>
+  clientOf(baseUrl, options).readRun(RUN_ID);
+
+function send(response: ServerResponse, status: number, body: unknown = '', headers = {}): void {
+  response.writeHead(status, { 'content-type': 'application/json', ...headers });
+  response.end(typeof body === 'string' ? body : JSON.stringify(body));
+}
+
+async function drip(response: ServerResponse, pieces: string[]): Promise<void> {
+  for (const piece of pieces) {
+    response.write(piece);
+    await new Promise(setImmediate);
+  }
+  response.end();
+}
+
+/** Answers with one status after the other, at last with the last one, and counts. */
+async function serveInTurn(...statuses: number[]) {
+  const seen = { requests: 0 };
+  const origin = await serve((_, response) => {
+    const status = statuses[Math.min(seen.requests, statuses.length - 1)] ?? 500;
+    seen.requests += 1;
+    send(response, status, status === 200 ? RUN : '');
+  });
+  return { origin, seen };
+}
+
+describe('a request', () => {
+  test('asks for the run by its encoded id, below the path of the base URL, with the key', async () => {
+    const seen: { url?: string | undefined; headers: object }[] = [];
+    const origin = await serve(({ url, headers }, response) => {
+      seen.push({ url, headers });
+      send(response, 404);
+    });
+    await clientOf(`${origin}/proxy/`).readRun('a b/c?d');
+    await clientOf(`${origin}/proxy?x=1#y`).readRun('r-1');
+    await clientOf(origin).readRun('r-1');
+    expect(seen.map(({ url }) => url)).toEqual([
+      '/proxy/v1/runs/a%20b%2Fc%3Fd',
+      '/proxy/v1/runs/r-1',
+      '/v1/runs/r-1',
+    ]);
+    expect(seen[0]?.headers).toMatchObject({
+      'x-api-key': API_KEY,
+      'user-agent': 'runwatch/test',
+      accept: 'application/json',
+      'accept-encoding': 'identity',
+    });
+  });
+
+  test('that follows another uses the same connection', async () => {
+    const sockets = new Set<Socket>();
+    const statuses = [200, 404, 500, 429, 422, 302];
+    let requests = 0;
+    const origin = await serve(({ socket }, response) => {
+      sockets.add(socket);
+      const status = statuses[requests++ % statuses.length] ?? 200;
+      send(response, status, status === 200 ? RUN : 'x'.repeat(10_000));
+    });
+    const client = clientOf(origin);
+    for (let count = 0; count < 24; count += 1) await client.readRun(RUN_ID);
+    expect(requests).toBe(24);
+    expect(sockets.size).toBe(1);
+  });
+
+  test('waits in line beyond the most connections at once', async () => {
+    const sockets = new Set<Socket>();
+    const origin = await serve(({ socket }, response) => {
+      sockets.add(socket);
+      send(response, 200, RUN);
+    });
+    const client = clientOf(origin, { maxSockets: 2 });
+    const reads = Array.from({ length: 40 }, () => client.readRun(RUN_ID));
+    const outcomes = await Promise.all(reads);
+    expect(new Set(outcomes.map(({ kind }) => kind))).toEqual(new Set(['run']));
+    expect(sockets.size).toBe(2);
+  });
+
+  test('lets go of a signal that serves many reads', async () => {
+    const { origin } = await serveInTurn(200);
+    const client = clientOf(origin);
+    const { signal } = new AbortController();
+    const reads = Array.from({ length: 20 }, () => client.readRun(RUN_ID, { signal }));
+    expect(getEventListeners(signal, 'abort')).toHaveLength(20);
+    await Promise.all(reads);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
+  });
+
+  test('is reported with its status, each retry too', async () => {
+    const { origin } = await serveInTurn(502, 200);
+    const reports: { status: number | null; durationMs: number }[] = [];
+    await read(origin, { onRequest: (info) => reports.push(info) });
+    expect(reports.map(({ status }) => status)).toEqual([502, 200]);
+    expect(reports.every(({ durationMs }) => durationMs > 0)).toBe(true);
+  });
+});
+
+describe('an answer', () => {
+  test('with a run gives the snapshot as of the time of the answer', async () => {
+    const origin = await serve((_, response) => send(response, 200, RUN));
+    expect(await read(origin)).toEqual({
+      kind: 'run',
+      run: {
+        id: RUN_ID,
+        workflow_id: 'w-1',
+        group_id: 'g-1',
+        workflow_version_id: null,
+        status: 'running',
+        progress: 40,
+        created_at: '2025-03-01T09:00:00.123Z',
+        started_at: null,
+        finished_at: null,
+        source: null,
+        user_id: null,
+        conversation_id: null,
+        observed_at: NOW,
+      },
+    });
+  });
+
+  test('may come in drips and in chunks', async () => {
+    const origin = await serve((_, response) => {
+      void drip(response, JSON.stringify(RUN).match(/.{1,40}/g) ?? []);
+    });
+    expect(await read(origin)).toMatchObject({ kind: 'run' });
+  });
+
+  test.each<[string, [number, unknown, Record<string, string>?], object]>([
+    ['no such run', [404, { detail: 'x' }], { kind: 'not_found' }],
+    [
+      'an id that Noxus rejects',
+      [422, { detail: [{ loc: ['path', 'run_id'], msg: 'not a UUID', input: 'canary' }] }],
+      { kind: 'rejected', message: 'path.run_id: not a UUID' },
+    ],
+    ['a wrong key', [401, {}], { kind: 'unauthorized', status: 401 }],
+    ['a weak key', [403, {}], { kind: 'unauthorized', status: 403 }],
+    [
+      'too many requests',
+      [429, {}, { 'retry-after': '30' }],
+      { kind: 'rate_limited', status: 429, retryAfterMs: 30_000 },
+    ],
+    [
+      'too many requests until a date',
+      [429, {}, { 'retry-after': 'Sat, 01 Mar 2025 10:00:10 GMT' }],
+      { kind: 'rate_limited', retryAfterMs: 9_750 },
+    ],
+    ['too many without a hint', [429, {}], { kind: 'rate_limited', retryAfterMs: null }],
+    [
+      'maintenance until later',
+      [503, {}, { 'retry-after': '30' }],
+      { kind: 'rate_limited', status: 503, retryAfterMs: 30_000 },
+    ],
+    ['an error', [500, 'oops'], { kind: 'unavailable', message: 'status 500' }],
+    ['HTML', [200, '<!doctype html>'], { kind: 'invalid_response' }],
+    ['half a JSON', [200, JSON.stringify(RUN).slice(0, 90)], { kind: 'invalid_response' }],
+    ['missing fields', [200, { id: RUN_ID }], { kind: 'invalid_response' }],
+    ['a list', [200, [RUN]], { kind: 'invalid_response' }],
+    ['another run', [200, { ...RUN, id: 'other' }], { kind: 'invalid_response' }],
+    [
+      'a compressed body',
+      [200, 'x', { 'content-encoding': 'gzip' }],
+      { kind: 'invalid_response', message: 'the body is compressed, which was not asked for' },
+    ],
+  ])('that means %s has the outcome it should', async (_, answer, expected) => {
+    const origin = await serve((_request, response) => send(response, ...answer));
+    expect(await read(origin)).toMatchObject(expected);
+  });
+
+  test('that redirects is not followed, so the key stays with the host it is for', async () => {
+    let visits = 0;
+    const elsewhere = await serve((_, response) => {
+      visits += 1;
+      send(response, 200, RUN);
+    });
+    const origin = await serve((request, response) =>
+      send(response, 307, '', { location: `${elsewhere}${request.url}` }),
+    );
+    expect(await read(origin)).toEqual({
+      kind: 'unavailable',
+      message: 'status 307: redirects are not followed, is the base URL right?',
+    });
+    expect(visits).toBe(0);
+  });
+
+  test('leaves nothing private in any outcome, not even where the server repeats it', async () => {
+    const bodies: [number, unknown][] = [
+      [200, RUN],
+      [200, { ...RUN, status: 5 }],
+      [200, { ...RUN, id: 'canary-other' }],
+      [200, `${JSON.stringify(RUN)}canary`],
+      [200, `<p>${JSON.stringify(RUN)}</p>`],
+      [422, { detail: [{ loc: ['x'], msg: `no ${API_KEY}`, input: RUN, ctx: RUN }] }],
+      [401, { detail: `wrong key ${API_KEY}` }],
+      [500, RUN],
+    ];
+    let index = 0;
+    const origin = await serve(({ headers }, response) => {
+      const [status, body] = bodies[index] ?? [500, ''];
+      send(response, status, body, { 'x-echo': String(headers['x-api-key']), 'x-run': 'canary' });
+    });
+    const client = clientOf(origin);
+    for (index = 0; index < bodies.length; index += 1) {
+      expect(JSON.stringify(await client.readRun(RUN_ID))).not.toContain('canary');
+    }
+  });
+});
+
+describe('a body beyond the limit', () => {
+  const head = 'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n';
+  const tooLarge = {
+    kind: 'invalid_response',
+    message: `the answer is larger than ${MAX_BODY_BYTES} bytes`,
+  };
+
+  test('is cut before it is sent where the server announces it', async () => {
+    const closed = gate();
+    const origin = await serveRaw((socket) => {
+      socket.once('close', closed.open);
+      socket.write(`${head}content-length: ${MAX_BODY_BYTES + 1}\r\n\r\n`);
+    });
+    expect(await read(origin)).toEqual(tooLarge);
+    await closed.passed;
+  });
+
+  test('is cut while it is sent where it is chunked and endless', async () => {
+    let sent = 0;
+    const closed = gate();
+    const chunk = `4000\r\n${'x'.repeat(0x4000)}\r\n`;
+    const origin = await serveRaw((socket) => {
+      socket.once('close', closed.open);
+      const pump = (): void => {
+        while (!socket.destroyed) {
+          sent += 0x4000;
+          if (!socket.write(chunk)) break;
+        }
+      };
+      socket.on('drain', pump);
+      socket.write(`${head}transfer-encoding: chunked\r\n\r\n`);
+      pump();
+    });
+    expect(await read(origin)).toEqual(tooLarge);
+    await closed.passed;
+    // What the kernel buffers on both sides comes on top of the limit.
+    expect(sent).toBeLessThan(16 * MAX_BODY_BYTES);
+  });
+
+  test('does not hide what its status says', async () => {
+    const origin = await serve((_, response) =>
+      send(response, 404, 'x'.repeat(MAX_BODY_BYTES + 1)),
+    );
+    expect(await read(origin)).toEqual({ kind: 'not_found' });
+  });
+
+  test('begins above the limit, not at it', async () => {
+    const padding = MAX_BODY_BYTES - JSON.stringify({ ...RUN, pad: '' }).length;
+    const body = JSON.stringify({ ...RUN, pad: 'x'.repeat(padding) });
+    expect(body).toHaveLength(MAX_BODY_BYTES);
+    const announced = await serve((_, response) =>
+      send(response, 200, body, { 'content-length': String(body.length) }),
+    );
+    const chunked = await serve((_, response) => {
+      response.write(body.slice(0, 1_000));
+      response.end(body.slice(1_000));
+    });
+    expect(await read(announced)).toMatchObject({ kind: 'run' });
+    expect(await read(chunked)).toMatchObject({ kind: 'run' });
+  });
+});
+
+describe('trouble on the line', () => {
+  test.each<[string, (socket: Socket) => void, RegExp]>([
+    ['a reset', (socket) => socket.resetAndDestroy(), /closed the connection before it answered/],
+    ['a hang-up', (socket) => socket.end(), /closed the connection before it answered/],
+    [
+      'a body that is cut off',
+      (socket) => socket.end('HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{"id":"canary'),
+      /closed the connection in the middle of its answer/,
+    ],
+    [
+      'a chunked body that is cut off',
+      (socket) => socket.end('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{"id"\r\n'),
+      /closed the connection in the middle of its answer/,
+    ],
+  ])('such as %s is tried three times, then unavailable', async (_, answer, message) => {
+    let requests = 0;
+    const origin = await serveRaw((socket) => {
+      requests += 1;
+      answer(socket);
+    });
+    expect(await read(origin)).toEqual({
+      kind: 'unavailable',
+      message: expect.stringMatching(message),
+    });
+    expect(requests).toBe(3);
+  });
+
+  test('such as a refused connection is unavailable and names the host', async () => {
+    const server = createNetServer();
+    const host = await listen(server);
+    server.close();
+    await once(server, 'close');
+    expect(await read(`http://${host}`)).toEqual({
+      kind: 'unavailable',
+      message: `${host} refuses connections (ECONNREFUSED)`,
+    });
+  });
+
+  test('such as something that is not HTTP is unavailable and not tried again', async () => {
+    let requests = 0;
+    const origin = await serveRaw((socket) => {
+      requests += 1;
+      socket.end('SSH-2.0-OpenSSH_9.6 canary\r\n');
+    });
+    expect(await read(origin)).toEqual({
+      kind: 'unavailable',
+      message: expect.stringMatching(/is not HTTP \(HPE_/),
+    });
+    expect(requests).toBe(1);
+  });
+
+  test('such as a certificate that nobody vouches for is unavailable and says which check failed', async () => {
+    const server = createTlsServer(TLS, (_, response) => send(response, 200, RUN));
+    const host = await listen(server);
+    expect(await read(`https://${host}`)).toEqual({
+      kind: 'unavailable',
+      message: expect.stringMatching(
+        /^the certificate of 127.+ is not accepted: it is self-signed/,
+      ),
+    });
+  });
+
+  test('such as plain HTTP where TLS is expected is unavailable and says that TLS failed', async () => {
+    const origin = await serve((_, response) => send(response, 200, RUN));
+    expect(await read(origin.replace('http:', 'https:'))).toEqual({
+      kind: 'unavailable',
+      message: expect.stringMatching(/TLS failed/),
+    });
+  });
+
+  test.each([502, 503, 504])('such as status %i is tried again at once', async (status) => {
+    const { origin, seen } = await serveInTurn(status, status, 200);
+    expect(await read(origin)).toMatchObject({ kind: 'run' });
+    expect(seen.requests).toBe(3);
+  });
+
+  test('is tried again twice at the most', async () => {
+    const { origin, seen } = await serveInTurn(502, 504, 503, 200);
+    expect(await read(origin)).toEqual({ kind: 'unavailable', message: 'status 503' });
+    expect(seen.requests).toBe(3);
+  });
+
+  test.each([500, 429, 401, 404, 422, 302])('is not seen in status %i', async (status) => {
+    const { origin, seen } = await serveInTurn(status, 200);
+    await read(origin);
+    expect(seen.requests).toBe(1);
+  });
+});
+
+describe('the deadline', () => {
+  test.each<[string, () => Promise<string>]>([
+    ['waiting for the answer', () => serve(() => undefined)],
+    ['waiting for the answer', () => stall('HTTP/1.1 200 OK\r\ncontent-le')],
+    [
+      'reading the body of the answer',
+      () => stall('HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{'),
+    ],
+    [
+      'in the TLS handshake',
+      async () => (await serveRaw(() => undefined)).replace('http:', 'https:'),
+    ],
+  ])('ends a read while %s', async (phase, start) => {
+    const reports: (number | null)[] = [];
+    const outcome = await read(await start(), {
+      timeoutMs: SHORT,
+      onRequest: ({ status }) => reports.push(status),
+    });
+    expect(outcome).toEqual({ kind: 'unavailable', message: `timed out after 200ms ${phase}` });
+    expect(reports).toHaveLength(1);
+  });
+
+  test('ends a body that drips for ever', async () => {
+    const origin = await serve((_, response) => {
+      const timer = setInterval(() => response.write(' '), 10);
+      response.on('close', () => clearInterval(timer));
+    });
+    expect(await read(origin, { timeoutMs: SHORT })).toEqual({
+      kind: 'unavailable',
+      message: 'timed out after 200ms reading the body of the answer',
+    });
+  });
+
+  test('ends a read that waits for a free connection', async () => {
+    const origin = await serve(() => undefined);
+    const client = clientOf(origin, { timeoutMs: SHORT, maxSockets: 1 });
+    const outcomes = await Promise.all([client.readRun('r-1'), client.readRun('r-2')]);
+    expect(outcomes).toEqual([
+      { kind: 'unavailable', message: 'timed out after 200ms waiting for the answer' },
+      { kind: 'unavailable', message: expect.stringMatching(/^timed out after 200ms/) },
+    ]);
+  });
+
+  test('covers the quick retries', async () => {
+    let requests = 0;
+    const origin = await serve((_, response) => {
+      requests += 1;
+      if (requests === 1) send(response, 502);
+    });
+    expect(await read(origin, { timeoutMs: 600 })).toEqual({
+      kind: 'unavailable',
+      message: 'timed out after 600ms waiting for the answer',
+    });
+    expect(requests).toBe(2);
+  });
+
+  test('leaves no room for a retry that it would cut short', async () => {
+    const { origin, seen } = await serveInTurn(502, 200);
+    const outcome = await read(origin, { timeoutMs: 199, random: () => 0.5 });
+    expect(outcome).toEqual({ kind: 'unavailable', message: 'status 502' });
+    expect(seen.requests).toBe(1);
+  });
+
+  test('does not hide a status that came before it', async () => {
+    const origin = await stall('HTTP/1.1 429 No\r\nretry-after: 9\r\ncontent-length: 9\r\n\r\n{');
+    expect(await read(origin, { timeoutMs: SHORT })).toMatchObject({
+      kind: 'rate_limited',
+      retryAfterMs: 9_000,
+    });
+  });
+
+  test('that has passed spoils no later read', async () => {
+    let isStalling = true;
+    const origin = await serve((_, response) => {
+      if (!isStalling) send(response, 200, RUN);
+    });
+    const client = clientOf(origin, { timeoutMs: SHORT, maxSockets: 1 });
+    expect(await client.readRun(RUN_ID)).toMatchObject({ kind: 'unavailable' });
+    isStalling = false;
+    expect(await client.readRun(RUN_ID)).toMatchObject({ kind: 'run' });
+  });
+});
+
+describe('a caller that goes away', () => {
+  const aborted = { name: 'RunwatchError', code: 'aborted' };
+
+  test('before the read begins sends nothing', async () => {
+    const { origin, seen } = await serveInTurn(200);
+    const client = clientOf(origin);
+    await expect(client.readRun(RUN_ID, { signal: AbortSignal.abort() })).rejects.toMatchObject(
+      aborted,
+    );
+    expect(seen.requests).toBe(0);
+  });
+
+  test('while the answer is awaited hangs up', async () => {
+    const controller = new AbortController();
+    const closed = gate();
+    const origin = await serve(({ socket }) => {
+      socket.once('close', closed.open);
+      controller.abort();
+    });
+    const reading = clientOf(origin).readRun(RUN_ID, { signal: controller.signal });
+    await expect(reading).rejects.toMatchObject(aborted);
+    await closed.passed;
+  });
+
+  test('between two attempts makes no further one', async () => {
+    const { origin, seen } = await serveInTurn(502);
+    const controller = new AbortController();
+    const client = clientOf(origin, { onRequest: () => setImmediate(() => controller.abort()) });
+    const reading = client.readRun(RUN_ID, { signal: controller.signal });
+    await expect(reading).rejects.toMatchObject(aborted);
+    expect(seen.requests).toBe(1);
+  });
+
+  test('by closing the client ends what is in flight and whatever comes after', async () => {
+    const arrived = gate();
+    const origin = await serve(() => arrived.open());
+    const client = clientOf(origin);
+    const reading = client.readRun(RUN_ID);
+    await arrived.passed;
+    client.close();
+    await expect(reading).rejects.toMatchObject(aborted);
+    await expect(client.readRun(RUN_ID)).rejects.toMatchObject(aborted);
+  });
+});
+
+describe('a client', () => {
+  test.each([
+    [{ baseUrl: 'backend.noxus.ai' }],
+    [{ baseUrl: 'ftp://backend.noxus.ai' }],
+    [{ apiKey: 'two\nlines' }],
+  ])('is not made with %j', (options) => {
+    expect(() => clientOf('http://127.0.0.1:1', options)).toThrow(
+      expect.objectContaining({ code: 'invalid_source' }),
+    );
+  });
+});

@@ -1,0 +1,175 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+
+const SCRIPTS = join(import.meta.dirname, '../../scripts');
+const TOOLS = ['sh', 'mkdir', 'touch', 'sleep', 'cp'];
+
+/** Stands in for npm: notes how it was called and leaves behind what npm would. */
+const NPM = `#!/bin/sh
+echo "npm $*" >> calls
+case "$1" in ci) mkdir -p node_modules && touch node_modules/.package-lock.json ;; esac
+sleep 0.1
+mkdir -p dist && touch dist/main.js
+`;
+
+const SERVER = '#!/bin/sh\necho "Redis server v=7.2.4 sha=00000000:0"\n';
+
+let root: string;
+let bin: string;
+
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'runwatch-test-'));
+  bin = join(root, 'bin');
+  await cp(SCRIPTS, join(root, 'scripts'), { recursive: true });
+  for (const dir of ['bin', 'src/core']) await mkdir(join(root, dir), { recursive: true });
+  const files = ['src/main.ts', 'src/core/run.ts', 'tsconfig.json', 'tsconfig.build.json'];
+  for (const file of [...files, 'package-lock.json']) await writeFile(join(root, file), '{}');
+  for (const tool of TOOLS) await symlink(findTool(tool), join(bin, tool));
+  await command('npm', NPM);
+});
+
+afterEach(() => rm(root, { recursive: true, force: true }));
+
+function findTool(name: string): string {
+  return execFileSync('sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).trim();
+}
+
+async function command(name: string, text: string): Promise<void> {
+  await writeFile(join(bin, name), text, { mode: 0o755 });
+}
+
+async function bootstrap(env: Record<string, string> = {}) {
+  const child = spawn(process.execPath, [join(root, 'scripts/bootstrap.mjs')], {
+    env: { PATH: bin, TMPDIR: root, ...env },
+  });
+  let said = '';
+  let printed = '';
+  child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  child.stdout.on('data', (chunk: Buffer) => (printed += chunk.toString()));
+  const [code] = (await once(child, 'close')) as [number];
+  expect(printed).toBe('');
+  return { code, said };
+}
+
+async function calls(): Promise<string[]> {
+  const text = await readFile(join(root, 'calls'), 'utf8').catch(() => '');
+  return text.split('\n').filter((line) => line !== '');
+}
+
+/** Sets the time of a file to some seconds from now. */
+async function touch(path: string, seconds: number): Promise<void> {
+  const time = new Date(Date.now() + seconds * 1_000);
+  await utimes(join(root, path), time, time);
+}
+
+const CI = 'npm ci --include=dev --no-audit --no-fund';
+const BUILD = 'npm run build';
+
+describe('bootstrap', () => {
+  test('in a fresh clone it installs and builds, and says so; then it has nothing to do', async () => {
+    await command('redis-server', SERVER);
+    const first = await bootstrap();
+    expect(first).toMatchObject({ code: 0 });
+    expect(first.said).toContain('npm ci');
+    expect(await calls()).toEqual([CI]);
+
+    expect(await bootstrap()).toEqual({ code: 0, said: '' });
+    expect(await calls()).toEqual([CI]);
+  });
+
+  test('it installs again when the lock file has changed, but not when only its time has', async () => {
+    await command('redis-server', SERVER);
+    await bootstrap();
+    await touch('package-lock.json', 5);
+    expect(await bootstrap()).toEqual({ code: 0, said: '' });
+
+    await writeFile(join(root, 'package-lock.json'), '{"changed": true}');
+    await touch('package-lock.json', 5);
+    await bootstrap();
+    expect(await calls()).toEqual([CI, CI]);
+  });
+
+  test.each(['src/core/run.ts', 'tsconfig.build.json'])(
+    'it builds when %s is newer',
+    async (file) => {
+      await command('redis-server', SERVER);
+      await bootstrap();
+      await touch(file, -60);
+      await bootstrap();
+      expect(await calls()).toEqual([CI]);
+      await touch(file, 1);
+      await bootstrap();
+      expect(await calls()).toEqual([CI, BUILD]);
+    },
+  );
+
+  test('two at once install once', async () => {
+    await command('redis-server', SERVER);
+    const both = await Promise.all([bootstrap(), bootstrap()]);
+    expect(both.map(({ code }) => code)).toEqual([0, 0]);
+    expect(await calls()).toEqual([CI]);
+  });
+
+  test('when npm fails, so does it', async () => {
+    await command('npm', '#!/bin/sh\necho "network is down" >&2\nexit 7\n');
+    const { code, said } = await bootstrap();
+    expect(code).toBe(1);
+    expect(said).toContain('network is down');
+    expect(said).toContain('npm ci failed');
+  });
+
+  test('without a server and a package manager it names the package in one sentence', async () => {
+    await bootstrap({ REDIS_URL: 'redis://elsewhere' });
+    const { code, said } = await bootstrap();
+    expect(code).toBe(1);
+    expect(said.trim().split('\n')).toHaveLength(1);
+    expect(said).toMatch(/install the package redis-server, or set REDIS_URL/);
+  });
+
+  test('with REDIS_URL it needs no server', async () => {
+    expect(await bootstrap({ REDIS_URL: 'redis://elsewhere' })).toMatchObject({ code: 0 });
+    expect(await bootstrap({ REDIS_URL_FILE: '/run/secrets/redis' })).toMatchObject({ code: 0 });
+  });
+
+  test('a valkey-server is as good', async () => {
+    await command('valkey-server', SERVER.replace('Redis', 'Valkey'));
+    expect(await bootstrap()).toMatchObject({ code: 0 });
+  });
+
+  test('a server that is too old is told apart from one that is missing', async () => {
+    await command('redis-server', SERVER.replace('7.2.4', '6.0.16'));
+    const { code, said } = await bootstrap();
+    expect(code).toBe(1);
+    expect(said).toContain('6.2 or later');
+    expect(said).toContain('6.0.16');
+  });
+
+  describe('as root, with a package manager', () => {
+    // Under another user it asks for the password-less sudo first, which here is at hand as well.
+    beforeEach(() => command('sudo', '#!/bin/sh\n[ "$1" = -n ] && shift\nexec "$@"\n'));
+
+    test('it installs the server, after saying so', async () => {
+      await command('server', SERVER);
+      await command(
+        'apk',
+        `#!/bin/sh\necho "apk $*" >> ${root}/calls\ncp ${bin}/server ${bin}/redis-server\n`,
+      );
+      const { code, said } = await bootstrap();
+      expect(code).toBe(0);
+      expect(said).toContain('installing the package redis (apk)');
+      expect(await calls()).toEqual([CI, 'apk add redis']);
+    });
+
+    test('it tries the other name of the package, then gives up with one sentence', async () => {
+      await command('dnf', `#!/bin/sh\necho "dnf $*" >> ${root}/calls\nexit 1\n`);
+      const { code, said } = await bootstrap();
+      expect(code).toBe(1);
+      expect(await calls()).toEqual([CI, 'dnf install -y valkey', 'dnf install -y redis']);
+      expect(said).toMatch(/dnf did not install it: install the package valkey, or set REDIS_URL/);
+    });
+  });
+});
