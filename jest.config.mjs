@@ -6,7 +6,15 @@ const swc = [
 const common = {
   testEnvironment: 'node',
   extensionsToTreatAsEsm: ['.ts'],
-  transform: { '\\.ts$': swc },
+  transform: {
+    '\\.ts$': swc,
+    // A dependency of @fastify/static loads this one by require(), which Node allows and jest does not.
+    'node_modules/content-disposition/.*\\.js$': [
+      '@swc/jest',
+      { jsc: { target: 'es2023' }, module: { type: 'commonjs' } },
+    ],
+  },
+  transformIgnorePatterns: ['/node_modules/(?!content-disposition/)'],
 };
 
 export default {

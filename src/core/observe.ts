@@ -10,6 +10,9 @@ import type { Watch } from './watch.ts';
 /** How often a 404 is confirmed before a run counts as gone. */
 const GONE_CONFIRMATIONS = 3;
 
+/** What a 404 comes to, in words. */
+export const NOT_FOUND = 'Noxus does not know this run (404)';
+
 /** Polls held back by a pause are spread over this time after it. */
 const PAUSE_SPREAD_MS = 1_000;
 
@@ -94,7 +97,11 @@ function findingOf(
     case 'not_found':
       return runMissing(watch, context);
     case 'rejected':
-      return runGone(`Noxus rejects the run id: ${look.message}`, 'rejected', context.now);
+      return runGone({
+        code: 'rejected',
+        message: `Noxus rejects the run id (422): ${look.message}`,
+        since: context.now,
+      });
     case 'paused':
       return sourcePaused(watch, look, context);
     case 'unauthorized':
@@ -141,8 +148,7 @@ function runMissing(watch: Watch, { now, policy }: ObserveContext): Finding {
   };
   const goneAt = missing.since + policy.goneAfterMs;
   if (missing.count > GONE_CONFIRMATIONS && now >= goneAt) {
-    const finding = runGone('Noxus does not know this run (404)', 'not_found', missing.since);
-    return { ...finding, changes: { ...finding.changes, missing } };
+    return runGone({ code: 'not_found', message: NOT_FOUND, since: missing.since });
   }
   const step = now + policy.goneAfterMs / GONE_CONFIRMATIONS;
   return {
@@ -152,12 +158,12 @@ function runMissing(watch: Watch, { now, policy }: ObserveContext): Finding {
   };
 }
 
-function runGone(message: string, code: string, since: number): Finding {
+function runGone(gone: NonNullable<Watch['gone']>): Finding {
   return {
-    changes: { state: 'gone' },
+    changes: { state: 'gone', gone, missing: null, trouble: null },
     types: ['run.gone'],
-    error: { code, message, since: isoTime(since) },
-    nextPollAt: since,
+    error: { ...gone, since: isoTime(gone.since) },
+    nextPollAt: gone.since,
   };
 }
 

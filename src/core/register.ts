@@ -98,6 +98,7 @@ function newWatch(
     trouble: null,
     unreachable: false,
     missing: null,
+    gone: null,
     unknownStatuses: [],
     notice: null,
     cadence: { intervalMs: defaults.minIntervalMs, failures: 0 },

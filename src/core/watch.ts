@@ -72,6 +72,8 @@ export interface Watch extends WatchKey {
   unreachable: boolean;
   /** 404s in a row, unconfirmed as yet. */
   missing: { count: number; since: number } | null;
+  /** Why and since when the run is not there; null unless the watch is `gone`. */
+  gone: { code: 'not_found' | 'rejected'; message: string; since: number } | null;
   /** Statuses outside the known ones that have been reported. */
   unknownStatuses: string[];
   /** The event that tells of the present state, for those who subscribe late. */

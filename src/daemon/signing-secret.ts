@@ -24,7 +24,11 @@ export async function loadSigningSecret(
   const path = join(dataDir, FILE);
   try {
     const file = await open(path, 'wx', 0o600);
-    await file.writeFile(`${generateSecret()}\n`).finally(() => file.close());
+    try {
+      await file.writeFile(`${generateSecret()}\n`);
+    } finally {
+      await file.close();
+    }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }

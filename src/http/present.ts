@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import type { Attempt, Delivery } from '../core/delivery.ts';
 import { isoTime, TOLD_BY_DEFAULT } from '../core/event.ts';
+import { NOT_FOUND } from '../core/observe.ts';
 import type { Subscription, Watch } from '../core/watch.ts';
 import type { deliverySchema, deliveryWithAttempts } from './schemas/delivery.ts';
 import type { endpointList } from './schemas/endpoint.ts';
@@ -41,16 +42,11 @@ function patternsInForce(patterns: readonly string[] | null | undefined): string
   return [...(patterns ?? TOLD_BY_DEFAULT)];
 }
 
-/** Why nothing can be told of the run: it is not found, or reading it fails. */
-function presentError({ state, missing, trouble, endedAt }: Watch): WatchJson['error'] {
+/** Why nothing can be told of the run: it is gone, or not found as yet, or reading it fails. */
+function presentError({ gone, missing, trouble }: Watch): WatchJson['error'] {
+  if (gone !== null) return { ...gone, since: isoTime(gone.since) };
   if (missing !== null) {
-    const message = 'Noxus does not know this run (404)';
-    return { code: 'not_found', message, since: isoTime(missing.since) };
-  }
-  if (state === 'gone' && endedAt !== null) {
-    // A run is gone by lasting 404s, which are kept above, or else because its id was rejected.
-    const message = 'Noxus rejects the id of this run (422)';
-    return { code: 'rejected', message, since: isoTime(endedAt) };
+    return { code: 'not_found', message: NOT_FOUND, since: isoTime(missing.since) };
   }
   return trouble && { code: trouble.kind, message: trouble.message, since: isoTime(trouble.since) };
 }
