@@ -8,7 +8,7 @@ import type { RunObserver } from './wait-runs.ts';
 import type { WatchView } from './wire.ts';
 
 /** How often, and how long in spite of trouble, `wait` looks at a watch. Milliseconds. */
-export interface WaitPace {
+interface WaitPace {
   /** Between two looks while the event stream tells nothing. */
   recheckMs: number;
   /** How long nothing may be learned before the answer is "cannot tell". */

@@ -24,7 +24,7 @@ export interface ServeOptions {
 }
 
 /** Writes a text to stdout as it stands. */
-export type Write = (text: string) => void;
+type Write = (text: string) => void;
 
 /**
  * What verbs do that is not done by asking the daemon. `main.ts` passes it in, so that the command

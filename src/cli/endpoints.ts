@@ -45,8 +45,8 @@ function columnsFor(context: CliContext): Column<EndpointView>[] {
       paint: (text, endpoint) => ((endpoint.counts['dead'] ?? 0) > 0 ? colors.red(text) : text),
       align: 'right',
     },
-    { head: 'EVENTS', value: (endpoint) => endpoint.events?.join(' ') ?? '(default)' },
     { head: 'URL', value: (endpoint) => endpoint.url ?? '-' },
+    { head: 'EVENTS', value: (endpoint) => endpoint.events?.join(' ') ?? '(default)' },
   ];
 }
 

@@ -29,7 +29,7 @@ interface Call {
 }
 
 /** An answer with its parsed body; undefined where it had none. */
-export interface Answer {
+interface Answer {
   status: number;
   body: unknown;
 }
@@ -43,7 +43,7 @@ export interface Transport {
   open(path: string, call: Call & { headers: Record<string, string> }): Promise<OpenStream>;
 }
 
-export interface OpenStream {
+interface OpenStream {
   status: number;
   contentType: string;
   chunks: AsyncIterable<Uint8Array>;

@@ -1,5 +1,6 @@
 import { RunwatchError } from '../core/errors.ts';
 import type { CliContext } from './context.ts';
+import { waitThroughDaemon } from './daemon-wait.ts';
 import type { CliDependencies, RunReader } from './dependencies.ts';
 import { usageError } from './exit.ts';
 import { waitTime } from './options.ts';
@@ -7,7 +8,6 @@ import { note } from './report.ts';
 import { readGoodRunIds } from './run-ids.ts';
 import { CANNOT_TELL_EXIT } from './verdict.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from './verb.ts';
-import { createDaemonObserver } from './daemon-observer.ts';
 import { createDirectObserver, DIRECT_POLICY } from './direct-observer.ts';
 import { waitForRuns } from './wait-runs.ts';
 
@@ -78,7 +78,7 @@ async function wait(
   const request = { ids: runIds, flags };
   if (isDirect) return waitDirectly(context, await openReader(context, dependencies), request);
   const absence = await daemonAbsence(context, request);
-  if (absence === null) return waitByDaemon(context, request);
+  if (absence === null) return waitThroughDaemon(runIds, context, flags, flags.timeout);
   if (flags.source !== undefined || context.env.noxusApiKey() === undefined) {
     throw new RunwatchError(`${absence.message}, or NOXUS_API_KEY to ask Noxus itself`, {
       code: absence.code,
@@ -103,22 +103,6 @@ async function daemonAbsence(
     if (error instanceof RunwatchError && error.code === 'daemon_unreachable') return error;
     throw error;
   }
-}
-
-function waitByDaemon(context: CliContext, { ids, flags }: WaitRequest): Promise<number> {
-  return waitForRuns(ids, {
-    context,
-    json: flags.json === true,
-    timeoutMs: flags.timeout,
-    openObserver: (signal) =>
-      createDaemonObserver({
-        client: connect({ ...context, signal }, flags),
-        runIds: ids,
-        source: flags.source,
-        throughFeedback: flags.throughFeedback === true,
-        context: { ...context, signal },
-      }),
-  });
 }
 
 function waitDirectly(

@@ -1,21 +1,15 @@
 import { Option } from 'commander';
-import { parseDuration } from '../core/duration.ts';
-import { messageOf, RunwatchError } from '../core/errors.ts';
 import { PROFILES } from '../core/watch.ts';
-import { splitBatches } from './batches.ts';
-import type { DaemonClient, WatchBody } from './client.ts';
-import type { CliContext } from './context.ts';
+import type { WatchBody } from './client.ts';
+import type { CliContext, Output } from './context.ts';
+import { waitThroughDaemon } from './daemon-wait.ts';
 import { EXIT, usageError } from './exit.ts';
 import { collect, collectPair, collectPattern, durationText } from './options.ts';
-import { describeProblem } from './problem.ts';
-import { count, plain } from './render/text.ts';
+import { isRefused, registerRuns } from './register-runs.ts';
 import { note, writeJson } from './report.ts';
 import { badRunIds, readRunIds } from './run-ids.ts';
 import { CANNOT_TELL_EXIT } from './verdict.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from './verb.ts';
-import { createDaemonObserver } from './daemon-observer.ts';
-import { waitForRuns } from './wait-runs.ts';
-import type { BatchView } from './wire.ts';
 
 interface WatchFlags extends DaemonFlags {
   source?: string;
@@ -74,34 +68,39 @@ async function watch(context: CliContext, args: string[], flags: WatchFlags): Pr
   if (flags.event !== undefined && flags.webhook === undefined) {
     throw usageError('--event says what --webhook hears of; endpoints have events of their own');
   }
-  const { ids, problems } = await readRunIds(args, flags.file, context.io);
-  if (problems.length > 0 && flags.skipInvalid !== true) throw badRunIds(problems);
-  for (const problem of problems) note(context.io.stderr, `skipped ${problem}`);
-  if (ids.length === 0) note(context.io.stderr, 'there was no run id to watch');
-
-  const client = connect(context, flags);
-  const results = await registerAll(
-    client,
+  const ids = await readTargets(context, args, flags);
+  const results = await registerRuns(
+    connect(context, flags),
     ids.map((id) => bodyOf(id, flags)),
-    context,
-    flags,
+    { context, told: toldOn(context, flags) },
   );
   const failed = new Set(ids.filter((_, at) => isRefused(results[at])));
   if (flags.wait !== true) {
     if (flags.json === true) writeJson(context.io.stdout, { results });
     return failed.size > 0 ? EXIT.failure : EXIT.ok;
   }
-  return waitForThem(
-    ids.filter((id) => !failed.has(id)),
-    context,
-    flags,
-  ).then((code) => (failed.size > 0 && code !== 1 && code !== 3 ? CANNOT_TELL_EXIT : code));
+  const watched = ids.filter((id) => !failed.has(id));
+  const code = await waitThroughDaemon(watched, context, flags);
+  return failed.size > 0 && code !== 1 && code !== 3 ? CANNOT_TELL_EXIT : code;
 }
 
-type BatchResult = BatchView['results'][number];
+/** The runs to watch: all that were given, or none where one is malformed and may not be skipped. */
+async function readTargets(
+  { io }: CliContext,
+  args: string[],
+  flags: WatchFlags,
+): Promise<string[]> {
+  const { ids, problems } = await readRunIds(args, flags.file, io);
+  if (problems.length > 0 && flags.skipInvalid !== true) throw badRunIds(problems);
+  for (const problem of problems) note(io.stderr, `skipped ${problem}`);
+  if (ids.length === 0) note(io.stderr, 'there was no run id to watch');
+  return ids;
+}
 
-function isRefused(result: BatchResult | undefined): boolean {
-  return result === undefined || result.status >= 300;
+/** Where it is told that a run is watched: stdout belongs to the results of the wait, or to JSON. */
+function toldOn({ io }: CliContext, flags: WatchFlags): Output | null {
+  if (flags.json === true) return null;
+  return flags.wait === true ? io.stderr : io.stdout;
 }
 
 function bodyOf(runId: string, flags: WatchFlags): WatchBody {
@@ -117,65 +116,4 @@ function bodyOf(runId: string, flags: WatchFlags): WatchBody {
     ...(flags.profile !== undefined && { profile: flags.profile }),
     ...(flags.maxDelay !== undefined && { max_delay: flags.maxDelay }),
   };
-}
-
-/** Registers batch after batch, and tells of each as it is done: a late failure hides nothing. */
-async function registerAll(
-  client: DaemonClient,
-  bodies: WatchBody[],
-  context: CliContext,
-  flags: WatchFlags,
-): Promise<BatchResult[]> {
-  const results: BatchResult[] = [];
-  for (const batch of splitBatches(bodies)) {
-    const answer = await client.registerBatch(batch).catch((error: unknown) => {
-      if (results.length === 0 || context.signal.aborted) throw error;
-      throw partial(error, results.length, bodies.length);
-    });
-    for (const [at, result] of answer.results.entries()) {
-      tell(batch[at]?.run_id ?? '?', result, context, flags);
-    }
-    results.push(...answer.results);
-  }
-  return results;
-}
-
-function partial(error: unknown, done: number, all: number): RunwatchError {
-  return new RunwatchError(
-    `${messageOf(error)}\nOnly the first ${done} of ${count(all, 'run')} were sent; the same command again is harmless.`,
-    { code: error instanceof RunwatchError ? error.code : 'internal', cause: error },
-  );
-}
-
-function tell(id: string, result: BatchResult, { io }: CliContext, flags: WatchFlags): void {
-  if (isRefused(result)) {
-    const why = describeProblem(result.error ?? `refused with ${result.status}`);
-    io.stderr.write(`${io.stderr.colors.red('error:')} ${id}: ${why}\n`);
-    return;
-  }
-  const isQuiet = flags.json === true || flags.wait === true;
-  const output = isQuiet ? io.stderr : io.stdout;
-  if (flags.json === true) return;
-  const { colors } = output;
-  const word = result.status === 201 ? colors.green('watching') : colors.cyan('already watched');
-  const status = result.watch?.run?.status;
-  const known = status === undefined ? '' : colors.dim(` (${plain(status)})`);
-  output.write(`${word} ${id}${known}\n`);
-}
-
-function waitForThem(ids: string[], context: CliContext, flags: WatchFlags): Promise<number> {
-  const timeoutMs = flags.timeout === undefined ? undefined : parseDuration(flags.timeout);
-  return waitForRuns(ids, {
-    context,
-    json: flags.json === true,
-    timeoutMs: timeoutMs ?? undefined,
-    openObserver: (signal) =>
-      createDaemonObserver({
-        client: connect({ ...context, signal }, flags),
-        runIds: ids,
-        source: flags.source,
-        throughFeedback: flags.throughFeedback === true,
-        context: { ...context, signal },
-      }),
-  });
 }

@@ -267,7 +267,7 @@ describe('runwatch endpoints', () => {
     };
     daemon.on('GET /v1/endpoints', { status: 200, body: { data: [endpoint] } });
     const { stdout } = await cli(['endpoints']);
-    expect(stdout).toMatch(/ops +webhook +yes +12 +1 +3 +\(default\) +https:\/\/example.com\/\n/);
+    expect(stdout).toMatch(/ops +webhook +yes +12 +1 +3 +https:\/\/example.com\/ +\(default\)\n/);
     const { stdout: json } = await cli(['endpoints', '--json']);
     expect(JSON.parse(json)).toEqual({ data: [endpoint] });
   });

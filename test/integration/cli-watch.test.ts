@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { sampleWatch, settledWatch } from '../support/api-samples.ts';
-import { runCli } from '../support/cli-harness.ts';
+import { sampleEvent, sampleWatch, settledWatch } from '../support/api-samples.ts';
+import { runCli, startCli, until } from '../support/cli-harness.ts';
 import { startFakeDaemon, type FakeDaemon, type FakeRequest } from '../support/fake-daemon.ts';
 
 let daemon: FakeDaemon;
@@ -187,6 +187,20 @@ describe('runwatch watch', () => {
     expect(result.exitCode).toBe(1);
     expect(result.stdout).toBe('run-1 failed\n');
     expect(result.stderr).toContain('watching run-1');
+  });
+
+  test('--wait with a timeout of weeks waits, and leaves it to the watch to expire', async () => {
+    acceptBatches();
+    daemon.on('GET /v1/watches/run-1', { status: 200, body: sampleWatch({ state: 'expired' }) });
+    daemon.on('POST /v1/watches', { status: 201, body: sampleWatch() });
+    const run = startCli(['watch', 'run-1', '--wait', '--timeout', '90d'], {
+      env: { RUNWATCH_URL: daemon.url },
+    });
+    await until(() => run.stderr().includes('run-1 running'));
+    await until(() => daemon.streams() === 1);
+    daemon.push('c1', sampleEvent('evt_1'));
+    expect(await run.exitCode).toBe(124);
+    expect(run.stdout()).toBe('run-1 timed_out (its watch expired)\n');
   });
 
   test('--wait exits 5 when a run could not be watched and the others completed', async () => {

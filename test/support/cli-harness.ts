@@ -22,7 +22,7 @@ export interface CliRun {
   interrupt(): void;
 }
 
-export const NOW = Date.parse('2025-05-04T10:00:00.000Z');
+const NOW = Date.parse('2025-05-04T10:00:00.000Z');
 
 /** Starts the command line with streams that are captured. */
 export function startCli(args: string[], options: HarnessOptions = {}): CliRun {
