@@ -126,7 +126,9 @@ function notJsonMessage(body: Buffer, headers: IncomingHttpHeaders): string {
   if (text.startsWith('{') && !text.endsWith('}')) {
     return `the JSON is cut off after ${body.length} bytes`;
   }
-  const type = /^[\w.+-]{1,64}\/[\w.+-]{1,64}/.exec(headers['content-type'] ?? '')?.[0];
-  const looksLikeHtml = type === 'text/html' || text.startsWith('<');
-  return `the body is not JSON but ${looksLikeHtml ? 'HTML' : (type ?? 'of an unknown type')}`;
+  const type = /^[\w.+-]{1,64}\/[\w.+-]{1,64}/.exec(headers['content-type'] ?? '')?.[0] ?? '';
+  if (type === 'text/html' || text.startsWith('<')) return 'the body is HTML, not JSON';
+  return type === '' || type.includes('json')
+    ? 'the body is not valid JSON'
+    : `the body is not JSON but ${type}`;
 }

@@ -16,7 +16,7 @@ const MIN_RETRY_DELAY_MS = 100;
 const MIN_RETRY_TIME_MS = 100;
 
 /** One request as it went over the wire, for metrics. */
-export interface RequestInfo {
+interface RequestInfo {
   /** Null where no answer came. */
   status: number | null;
   durationMs: number;

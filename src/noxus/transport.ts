@@ -6,7 +6,7 @@ import { RunwatchError } from '../core/errors.ts';
 import type { Deadline } from './deadline.ts';
 import { networkFailure, timedOutPhase, type Failure } from './failure.ts';
 
-/** Largest response body that is read, 1 MiB; a run's answer is a few KiB, its input at the worst more. */
+/** Largest response body that is read, 1 MiB: a run takes a few KiB, or more with a large input. */
 export const MAX_BODY_BYTES = 1_048_576;
 
 /** How long an idle connection is kept, ms; a shorter `Keep-Alive` hint of the server wins. */

@@ -42,9 +42,10 @@ describe('a 200', () => {
   });
 
   test.each<[string, unknown, IncomingHttpHeaders, string]>([
-    ['HTML', '<html>canary</html>', {}, 'the body is not JSON but HTML'],
+    ['HTML', '<html>canary</html>', {}, 'the body is HTML, not JSON'],
     ['text', 'canary', { 'content-type': 'text/plain; x=canary' }, 'not JSON but text/plain'],
-    ['an odd type', 'canary', { 'content-type': 'canary' }, 'not JSON but of an unknown type'],
+    ['an odd type', 'canary', { 'content-type': 'canary' }, 'the body is not valid JSON'],
+    ['broken JSON', '{canary}', { 'content-type': 'application/json' }, 'is not valid JSON'],
     ['cut JSON', '{"id":"canary","st', {}, 'the JSON is cut off after 18 bytes'],
     ['nothing', '', {}, 'the body is empty'],
     ['an array', ['canary'], {}, 'not a run: expected an object'],
