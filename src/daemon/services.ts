@@ -56,7 +56,8 @@ export function createServices(deps: ServicesDependencies): Services {
       now: deps.now,
     }),
     events: {
-      list: ({ limit, ...filter }) => events.list(filter, limit),
+      list: ({ limit, order, ...filter }) => events.list(filter, { limit, order }),
+      position: () => events.position(),
       follow: (filter, signal) => events.follow(filter, signal),
     },
     deliveries: createDeliveryService(deliveries),
