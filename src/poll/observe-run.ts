@@ -109,7 +109,8 @@ async function record(
       return watch.nextPollAt;
     }
     before = await deps.watches.get(stored.watch);
-    if (before !== null && before.watch.polls !== stored.watch.polls) return before.watch.nextPollAt;
+    if (before !== null && before.watch.polls !== stored.watch.polls)
+      return before.watch.nextPollAt;
   }
   return null;
 }
