@@ -15,8 +15,11 @@ import type { Endpoints } from './endpoints.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { QueueFactory } from './queues.ts';
 
-/** How often the outbox is looked through, and how long a delivery may be overdue before that counts. */
-const SWEEP = { everyMs: 10_000, overdueMs: 30_000 };
+/**
+ * How often the outbox is looked through, and how long a delivery may be overdue before that counts:
+ * together less than the 30 s after which others have taken over all work of a killed process.
+ */
+const SWEEP = { everyMs: 10_000, overdueMs: 15_000 };
 
 /** What a per-watch webhook has, since it has no options of its own. */
 const PER_WATCH_TIMEOUT_MS = 15_000;
@@ -70,8 +73,13 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
   /** Whatever was due when this process started, or when Redis came back, has waited long enough. */
   let overdueMs = 0;
   const sweepOnce = async () => {
-    const mended = await sweep(overdueMs);
+    const asked = overdueMs;
+    // Before the sweep, not after it: what is asked for meanwhile is for the next one.
     overdueMs = SWEEP.overdueMs;
+    const mended = await sweep(asked).catch((error: unknown) => {
+      overdueMs = Math.min(overdueMs, asked);
+      throw error;
+    });
     if (mended > 0) log.warn({ mended }, 'deliveries without a job were given one');
   };
 
@@ -83,10 +91,7 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
       sweeper?.trigger();
     },
     start() {
-      worker = queue.work(deliverEvent, {
-        concurrency: config.delivery.concurrency,
-        deadlineMs: longestTimeout(config),
-      });
+      worker = queue.work(deliverEvent, { concurrency: config.delivery.concurrency });
       sweeper = startPeriodic(sweepOnce, {
         everyMs: SWEEP.everyMs,
         onError: (error) => log.warn({ err: error }, 'sweep'),
@@ -121,10 +126,4 @@ function attemptDependencies(
       logDelivery(log, report);
     },
   };
-}
-
-/** The longest that an attempt can take, ms. */
-function longestTimeout({ endpoints }: Config): number {
-  const timeouts = Object.values(endpoints).map((one) => ('timeout' in one ? one.timeout : 0));
-  return Math.max(PER_WATCH_TIMEOUT_MS, ...timeouts);
 }

@@ -1,4 +1,5 @@
 import type { Config, SourceConfig } from '../config/schema.ts';
+import { parseWatchId } from '../core/watch.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
 import { createReconcile, type ReconcileReport } from '../poll/reconcile.ts';
@@ -69,6 +70,8 @@ export function createPoller(deps: PollerDependencies): Poller {
       goneAfterMs: config.polling.gone_after,
     },
   });
+  const isWanted = async (id: string) =>
+    (await deps.watches.get(parseWatchId(id)))?.watch.state === 'active';
   const reconcile = createReconcile({ watches: deps.watches, jobsOf });
   let reconciler: Periodic | null = null;
 
@@ -79,7 +82,7 @@ export function createPoller(deps: PollerDependencies): Poller {
     reconcile: () => reconciler?.trigger(),
     start() {
       for (const [name, source] of sources) {
-        source.worker = source.jobs.work(observeRun, workOptions(config, name));
+        source.worker = source.jobs.work(observeRun, { ...workOptions(config, name), isWanted });
       }
       reconciler = startPeriodic(() => mend(reconcile, log), {
         everyMs: RECONCILE_MS,
@@ -118,10 +121,9 @@ function openSource(deps: PollerDependencies, name: string, source: SourceConfig
 }
 
 function workOptions({ sources, polling }: Config, name: string) {
-  const { timeout = 0, rate_limit: limit } = sources[name] ?? {};
+  const { rate_limit: limit } = sources[name] ?? {};
   return {
     concurrency: polling.concurrency,
-    deadlineMs: timeout,
     ...(limit && { limiter: { max: limit.requests, duration: limit.per } }),
   };
 }

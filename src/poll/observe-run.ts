@@ -77,8 +77,10 @@ async function read(
 }
 
 /**
- * Writes a look. Where somebody else has written the watch meanwhile, the same look is laid beside
- * what the watch is now: what that writer saw first is no change any more, and nothing is told twice.
+ * Writes a look. Where somebody has registered the watch again meanwhile, the same look is laid
+ * beside what the watch is now. Where another poll was written, which takes a process that had been
+ * given up for dead, ours may be the older one: it would tell of a state that is past as if it had
+ * been entered once more, so it is dropped.
  */
 async function record(
   deps: ObserveRunDependencies,
@@ -107,6 +109,8 @@ async function record(
       return watch.nextPollAt;
     }
     before = await deps.watches.get(stored.watch);
+    if (before !== null && before.watch.polls !== stored.watch.polls)
+      return before.watch.nextPollAt;
   }
   return null;
 }

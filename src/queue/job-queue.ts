@@ -1,11 +1,16 @@
 import { DelayedError, Queue, Worker, type Job } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { findMissingJobs } from './missing-jobs.ts';
 
 /** How long a job whose process died is left alone at the most, beyond its lock. */
 const STALLED_CHECK_MS = 5_000;
 
-/** A lock that is shorter would not survive a process that is held up for a moment. */
-const LEAST_LOCK_MS = 15_000;
+/**
+ * A lock is renewed while its job runs, however long that takes. So this is not the time that a run
+ * may take but the time for which a process may be held up, and, with the check above, how long the
+ * jobs of a killed process wait: 20 s.
+ */
+const LOCK_MS = 15_000;
 
 /** BullMQ keeps a stream of job events that nobody reads here; this bounds it. */
 const EVENTS_KEPT = 10;
@@ -32,10 +37,13 @@ export interface JobQueueOptions {
 
 interface WorkOptions {
   concurrency: number;
-  /** Longest that one run can take, ms; the job's lock outlives it. */
-  deadlineMs: number;
   /** At most `max` runs start per `duration` ms, over all processes. */
   limiter?: { max: number; duration: number };
+  /**
+   * Whether an id whose job has just ended wants one again. Who asked for a job a moment before the
+   * end found the old one still there, and got none.
+   */
+  isWanted?: (id: string) => Promise<boolean>;
 }
 
 /** A worker on a queue. */
@@ -86,25 +94,18 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       if (await job.isDelayed()) await promote(job);
     },
 
-    async withoutJob(ids) {
-      const absent: string[] = [];
-      const doubtful: string[] = [];
-      const pipeline = producer.pipeline();
-      for (const id of ids) {
-        pipeline.exists(queue.toKey(id));
-        pipeline.zscore(queue.toKey('delayed'), id);
-        pipeline.exists(`${queue.toKey(id)}:lock`);
-      }
-      const found = ((await pipeline.exec()) ?? []).map(([, reply]) => reply);
-      for (const [at, id] of ids.entries()) {
-        const [exists, delayed, locked] = found.slice(at * 3, at * 3 + 3);
-        if (exists === 0) absent.push(id);
-        else if (delayed === null && locked === 0) doubtful.push(id);
-      }
-      return [...absent, ...(await removeDead(queue, doubtful))];
-    },
+    withoutJob: (ids) => findMissingJobs(producer, queue, ids),
 
-    work: (run, workOptions) => startWorker(options, run, workOptions),
+    work(run, workOptions) {
+      const worker = startWorker(options, run, workOptions);
+      const { isWanted = async () => false } = workOptions;
+      worker.on('completed', ({ id = '' }) => {
+        isWanted(id)
+          .then((wanted) => ensure(wanted ? [id] : []))
+          .catch(onError);
+      });
+      return { isRunning: () => worker.isRunning(), close: (force) => worker.close(force) };
+    },
 
     close: () => queue.close(),
   };
@@ -119,31 +120,16 @@ async function promote(job: Job): Promise<void> {
   }
 }
 
-/** States in which a job will run by itself, sooner or later. */
-const LIVE_STATES = new Set(['active', 'waiting', 'delayed', 'prioritized']);
-
-/** Finding the state of a waiting job means searching a list: only so many are asked in one go. */
-const DOUBTFUL_ASKED = 100;
-
-/** Removes jobs that stand in no list that is worked on, so that they can be added anew. */
-async function removeDead(queue: Queue, ids: string[]): Promise<string[]> {
-  const dead: string[] = [];
-  for (const id of ids.slice(0, DOUBTFUL_ASKED)) {
-    if (LIVE_STATES.has(await queue.getJobState(id))) continue;
-    await queue.remove(id);
-    dead.push(id);
-  }
-  return dead;
-}
-
-function startWorker(options: JobQueueOptions, run: JobRun, work: WorkOptions): QueueWorker {
+function startWorker(options: JobQueueOptions, run: JobRun, work: WorkOptions): Worker {
   const process = async (job: Job, token?: string): Promise<void> => {
     const due = await run(job.id ?? '').catch((error: unknown) => {
       options.onError(error instanceof Error ? error : new Error(String(error)));
       return Date.now() + FAULT_DELAY_MS;
     });
     if (due === null) return;
-    await job.moveToDelayed(due, token);
+    // A job that cannot be put off, as when its lock was lost, stays where it is: BullMQ would make
+    // a failed job of it, while the stalled check gives it to whoever takes it next.
+    await job.moveToDelayed(due, token).catch(options.onError);
     throw new DelayedError();
   };
   const worker = new Worker(options.name, process, {
@@ -151,7 +137,7 @@ function startWorker(options: JobQueueOptions, run: JobRun, work: WorkOptions): 
     prefix: options.prefix,
     skipVersionCheck: true,
     concurrency: work.concurrency,
-    lockDuration: Math.max(LEAST_LOCK_MS, work.deadlineMs + STALLED_CHECK_MS),
+    lockDuration: LOCK_MS,
     stalledInterval: STALLED_CHECK_MS,
     // Being on a process that was killed says nothing about a job: it is never given up for that.
     maxStalledCount: Number.MAX_SAFE_INTEGER,
@@ -162,9 +148,5 @@ function startWorker(options: JobQueueOptions, run: JobRun, work: WorkOptions): 
     removeOnFail: { count: 0 },
     ...(work.limiter && { limiter: work.limiter }),
   });
-  worker.on('error', options.onError);
-  return {
-    isRunning: () => worker.isRunning(),
-    close: (force) => worker.close(force),
-  };
+  return worker.on('error', options.onError);
 }
