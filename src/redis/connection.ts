@@ -17,10 +17,13 @@ const FIRST_RETRY_MS = 50;
 /** With the connect timeout it bounds how long after an outage work goes on: under 5 s. */
 const MAX_RETRY_MS = 1_000;
 const QUIT_TIMEOUT_MS = 1_000;
+/** ioredis waits this long also for what is closed already, and the process would wait with it. */
+const DISCONNECT_TIMEOUT_MS = 200;
 
 const COMMON = {
   connectionName: 'runwatch',
   connectTimeout: CONNECT_TIMEOUT_MS,
+  disconnectTimeout: DISCONNECT_TIMEOUT_MS,
   retryStrategy: (attempt: number) =>
     Math.min(FIRST_RETRY_MS * 2 ** Math.min(attempt - 1, 10), MAX_RETRY_MS),
   // After a failover an old primary answers as a replica; a new connection finds the new one.
