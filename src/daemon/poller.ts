@@ -53,7 +53,11 @@ export function createPoller(deps: PollerDependencies): Poller {
     Object.entries(config.sources).map(([name, source]) => [name, openSource(deps, name, source)]),
   );
   const jobsOf = (name: string) => sources.get(name)?.jobs;
-  const guard = createSourceGuard(deps.sources, sourceLog(log));
+  const guard = createSourceGuard(
+    deps.sources,
+    { unauthorizedProbeMs: config.polling.unauthorized_probe },
+    sourceLog(log),
+  );
   const observeRun = createObserveRun({
     ...deps,
     readerOf: (name) => sources.get(name)?.client,

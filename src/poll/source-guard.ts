@@ -5,13 +5,15 @@ import type { FetchOutcome } from '../core/outcome.ts';
 /** How long a source is left alone that asked for a pause without saying how long. */
 const DEFAULT_PAUSE_MS = 5_000;
 
-/** How often a source that refuses the key is tried again. */
-const UNAUTHORIZED_PROBE_MS = 60_000;
-
 interface SourceStore {
   pause(source: string, pause: SourcePaused, now: number): Promise<void>;
   refuse(source: string, reason: string): Promise<boolean>;
   accept(source: string): Promise<boolean>;
+}
+
+interface SourcePolicy {
+  /** How often a source that refuses the key is tried again, ms. */
+  unauthorizedProbeMs: number;
 }
 
 interface SourceLog {
@@ -24,7 +26,7 @@ interface SourceLog {
  * Turns what one answer says about the whole source into a pause that holds in every process. A
  * refused key is logged once, by whichever process saw it first, until the source works again.
  */
-export function createSourceGuard(store: SourceStore, log: SourceLog) {
+export function createSourceGuard(store: SourceStore, policy: SourcePolicy, log: SourceLog) {
   /** Sources seen refused by this process: only after that is a good answer worth a look in Redis. */
   const refused = new Set<string>();
 
@@ -51,7 +53,7 @@ export function createSourceGuard(store: SourceStore, log: SourceLog) {
         }
         case 'unauthorized':
           await noteRefusal(source, outcome.message);
-          return pause(source, pausedBy(outcome, now + UNAUTHORIZED_PROBE_MS), now);
+          return pause(source, pausedBy(outcome, now + policy.unauthorizedProbeMs), now);
         case 'run':
         case 'not_found':
         case 'rejected':

@@ -19,6 +19,8 @@ const FIRST_RETRY_MS = 50;
 /** With the connect timeout it bounds how long after an outage work goes on: under 5 s. */
 const MAX_RETRY_MS = 1_000;
 const QUIT_TIMEOUT_MS = 1_000;
+/** ioredis waits this long also for what is closed already, and the process would wait with it. */
+const DISCONNECT_TIMEOUT_MS = 200;
 
 const COMMON = {
   connectionName: 'runwatch',

@@ -66,7 +66,7 @@ export function superviseServer({ first, ensure, log }: Supervision): {
   return {
     async letGo() {
       released.abort();
-      current.disconnect();
+      if (current.status !== 'end') current.disconnect();
       await recovery;
     },
   };
