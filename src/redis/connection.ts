@@ -13,14 +13,12 @@ const CONNECT_TIMEOUT_MS = 3_000;
 const COMMAND_TIMEOUT_MS = 10_000;
 /** Longer than the 10 s for which a BullMQ worker blocks. */
 const SILENCE_TIMEOUT_MS = 20_000;
-/** How long a peer may take to agree to the end of a connection. */
+/** How long a peer may take to agree to an end; ioredis waits it out for what is closed already, too. */
 const DISCONNECT_TIMEOUT_MS = 250;
 const FIRST_RETRY_MS = 50;
 /** With the connect timeout it bounds how long after an outage work goes on: under 5 s. */
 const MAX_RETRY_MS = 1_000;
 const QUIT_TIMEOUT_MS = 1_000;
-/** ioredis waits this long also for what is closed already, and the process would wait with it. */
-const DISCONNECT_TIMEOUT_MS = 200;
 
 const COMMON = {
   connectionName: 'runwatch',
