@@ -75,6 +75,20 @@ export interface DeliveryService {
   /** Newest first. Throws RunwatchError `invalid_cursor`. */
   list(query: DeliveryQuery): Promise<Page<Delivery>>;
   get(id: string): Promise<{ delivery: Delivery; attempts: Attempt[] } | null>;
+  /** Delivers again, with the same event id. One that is still to be delivered stays as it is. */
+  redeliver(id: string): Promise<'scheduled' | 'not_found'>;
+  /** {@link redeliver} for all that match; they go out at a limited rate. @returns how many */
+  redeliverMany(range: RedeliverRange): Promise<number>;
+}
+
+/** Which deliveries go out again; without a state those that are dead or were skipped. */
+export interface RedeliverRange {
+  endpoint?: string;
+  state?: DeliveryState;
+  /** Created at this time or later, milliseconds since the epoch. */
+  since?: number;
+  /** Created before this time, milliseconds since the epoch. */
+  until?: number;
 }
 
 /** An endpoint as users may see it: no secrets, no header values. */
@@ -88,10 +102,51 @@ export interface EndpointView {
   default: boolean;
   /** Deliveries by state. */
   counts: Record<DeliveryState, number>;
+  health: EndpointHealth;
+}
+
+/** How an endpoint does. Times are milliseconds since the epoch. */
+export interface EndpointHealth {
+  /**
+   * `failing`: most attempts failed of late, so deliveries are parked and one at a time probes.
+   * `paused`: somebody paused it, deliveries are parked. `disabled`: it answered 410 or failed for
+   * days, deliveries are skipped.
+   */
+  state: 'active' | 'failing' | 'paused' | 'disabled';
+  /** Why it is disabled, else null. */
+  reason: string | null;
+  /** The first failure since anything was delivered; null when the last attempt succeeded. */
+  failingSince: number | null;
+  /** When a failing endpoint is probed next. */
+  nextProbeAt: number | null;
+  /** It asked by Retry-After for no requests before this. */
+  throttledUntil: number | null;
+}
+
+/** What a test of an endpoint came to. */
+export interface EndpointTest {
+  delivered: boolean;
+  attempt: Attempt;
 }
 
 export interface EndpointService {
   list(): Promise<EndpointView[]>;
+  /** Sends `runwatch.test` at once, past breaker, pause and rate; null when there is no such endpoint. */
+  test(name: string): Promise<EndpointTest | null>;
+  /** Keeps deliveries until `resume`. @returns false when there is no such endpoint */
+  pause(name: string): Promise<boolean>;
+  resume(name: string): Promise<boolean>;
+  /** Ends `disabled`; what was skipped stays skipped until it is delivered again. */
+  enable(name: string): Promise<boolean>;
+  /**
+   * Makes a new secret that signs from now on, beside the old one for a while.
+   * Throws RunwatchError `no_encryption_key`, `not_signed` for kinds without a secret.
+   * @param overlapMs how long the old secret signs too, 0 to 7 days
+   */
+  rotate(
+    name: string,
+    overlapMs: number,
+  ): Promise<{ secret: string; previousExpiresAt: number | null } | null>;
 }
 
 /** `degraded` is worth a look but serves; only `failed` makes the process unready. */
