@@ -2,6 +2,7 @@ import { Redis } from 'ioredis';
 import { messageOf } from '../core/errors.ts';
 
 const ANSWER_TIMEOUT_MS = 5_000;
+const DISCONNECT_TIMEOUT_MS = 250;
 
 /** What stands behind a socket path. */
 export type Probe =
@@ -22,6 +23,7 @@ export async function probeServer(socketPath: string): Promise<Probe> {
     lazyConnect: true,
     connectTimeout: ANSWER_TIMEOUT_MS,
     commandTimeout: ANSWER_TIMEOUT_MS,
+    disconnectTimeout: DISCONNECT_TIMEOUT_MS,
     enableReadyCheck: false,
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
