@@ -5,7 +5,7 @@ const ANSWER_TIMEOUT_MS = 5_000;
 const DISCONNECT_TIMEOUT_MS = 250;
 
 /** What stands behind a socket path. */
-export type Probe =
+type Probe =
   /** Nothing listens there. */
   | { kind: 'absent' }
   /** A server that is reading its data in, and will answer later. */
