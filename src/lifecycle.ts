@@ -15,7 +15,7 @@ interface Log {
 }
 
 /** How a stop went, by the names of the releasers. */
-export interface StopReport {
+interface StopReport {
   /** Those that did not end in time. */
   late: string[];
   failed: string[];
@@ -124,7 +124,7 @@ export async function startOrUndo<Result>(
 }
 
 /** The part of `process` that signals come from. */
-export interface SignalSource {
+interface SignalSource {
   on(signal: StopSignal, listener: (signal: StopSignal) => void): unknown;
 }
 
