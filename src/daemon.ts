@@ -1,10 +1,11 @@
 import type { Config } from './config/schema.ts';
 import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
-import { createEndpoints } from './daemon/endpoints.ts';
+import { createEndpoints, DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
 import { startJanitor } from './daemon/janitor.ts';
 import { openRedis } from './daemon/open-redis.ts';
 import { createPoller, type Poller } from './daemon/poller.ts';
 import { queueFactory } from './daemon/queues.ts';
+import { createRoutes } from './daemon/routes.ts';
 import { createServices } from './daemon/services.ts';
 import { loadSigningSecret } from './daemon/signing-secret.ts';
 import { createStores, type Stores } from './daemon/stores.ts';
@@ -59,7 +60,7 @@ async function build(options: DaemonOptions, connections: RedisConnections): Pro
   const { config, log } = options;
   const stores = createStores(connections, config.redis.prefix);
   const metrics = createMetrics(() => stores.count());
-  const endpoints = createEndpoints(config.endpoints);
+  const endpoints = createEndpoints(config);
   const guard = createEgressGuard({
     allow: config.egress.allow,
     requireHttps: config.egress.require_https,
@@ -82,15 +83,26 @@ async function build(options: DaemonOptions, connections: RedisConnections): Pro
     random: Math.random,
     log,
   };
-  const deliverer = createDeliverer({
+  const routeOf = createRoutes({
     ...common,
+    endpoints: endpoints.all,
     agents,
     sealer,
     eventLog: options.eventLog,
     signingSecret: await signingSecret(config, log),
+    perWatch: { timeoutMs: PER_WATCH_TIMEOUT_MS, retry: DEFAULT_RETRY_MS },
   });
+  const deliverer = createDeliverer({ ...common, routeOf });
   const poller = createPoller({ ...common, dispatch: deliverer.dispatch });
-  const services = createServices({ ...common, connections, poller, deliverer, guard, sealer });
+  const services = createServices({
+    ...common,
+    connections,
+    poller,
+    deliverer,
+    routeOf,
+    guard,
+    sealer,
+  });
   return { stores, poller, deliverer, services, metrics, closeAgents: () => agents.close() };
 }
 

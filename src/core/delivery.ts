@@ -1,6 +1,6 @@
 import { jitterUp, type Random } from './backoff.ts';
 import { assertNever } from './errors.ts';
-import { fingerprint, type EventType } from './event.ts';
+import { fingerprint, type EventType, type SentEventType } from './event.ts';
 import { wantsEvent } from './filter.ts';
 import { subscriptionKey, type Subscription, type WatchKey } from './watch.ts';
 
@@ -36,11 +36,16 @@ export interface Attempt {
 export interface Delivery extends WatchKey {
   id: string;
   eventId: string;
-  eventType: EventType;
+  eventType: SentEventType;
   /** The endpoint's name, or the URL of a per-watch webhook. */
   endpoint: string;
   state: DeliveryState;
+  /** Attempts that counted; those that were answered with "later" do not. */
   attemptCount: number;
+  /** Where the retry schedule stands: a delivery that is sent again by hand begins it anew. */
+  step: number;
+  /** Somebody asked for it by hand, so it is sent whatever has become of the run. */
+  requested: boolean;
   nextAttemptAt: number | null;
   createdAt: number;
   deliveredAt: number | null;
@@ -56,8 +61,10 @@ export interface StoredDelivery {
 /** What came of an attempt, in the words of the channel that made it. */
 export type AttemptOutcome =
   | { kind: 'delivered'; attempt: Attempt }
-  /** May work later. `retryAfterMs` is what the receiver asked for, null where it asked nothing. */
-  | { kind: 'failed'; attempt: Attempt; retryAfterMs: number | null }
+  /** May work later. */
+  | { kind: 'failed'; attempt: Attempt }
+  /** The receiver asked for quiet (429 or 503 with `Retry-After`). */
+  | { kind: 'throttled'; attempt: Attempt; retryAfterMs: number }
   /** Will never work: the receiver said so (410). */
   | { kind: 'refused'; attempt: Attempt };
 
@@ -96,7 +103,13 @@ function patternsOf(
   return subscription.kind === 'webhook' ? subscription.events : filterOf(subscription.endpoint);
 }
 
-function newDelivery(watch: WatchKey, event: Notice, endpoint: string, now: number): Delivery {
+/** A delivery that is due at once. Its id is a function of event and endpoint. */
+export function newDelivery(
+  watch: WatchKey,
+  event: { id: string; type: SentEventType },
+  endpoint: string,
+  now: number,
+): Delivery {
   return {
     id: fingerprint('dlv', event.id, endpoint),
     eventId: event.id,
@@ -106,6 +119,8 @@ function newDelivery(watch: WatchKey, event: Notice, endpoint: string, now: numb
     endpoint,
     state: 'pending',
     attemptCount: 0,
+    step: 0,
+    requested: false,
     nextAttemptAt: now,
     createdAt: now,
     deliveredAt: null,
@@ -113,8 +128,13 @@ function newDelivery(watch: WatchKey, event: Notice, endpoint: string, now: numb
   };
 }
 
+/** States in which a delivery has not come to an end. */
+export function isOutstanding(state: DeliveryState): boolean {
+  return state === 'pending' || state === 'parked';
+}
+
 /**
- * What a delivery becomes by an attempt.
+ * What a delivery becomes by an attempt. A receiver that asks for quiet costs it no attempt.
  * @param schedule delays in ms after the first, second, … failed attempt; when it ends, the delivery is dead
  */
 export function afterAttempt(
@@ -123,19 +143,56 @@ export function afterAttempt(
   schedule: readonly number[],
   { now, random }: { now: number; random: Random },
 ): Delivery {
-  const tried = { ...delivery, attemptCount: delivery.attemptCount + 1, last: outcome.attempt };
+  const last = outcome.attempt;
+  const tried = {
+    ...delivery,
+    last,
+    attemptCount: delivery.attemptCount + 1,
+    step: delivery.step + 1,
+  };
   switch (outcome.kind) {
     case 'delivered':
       return { ...tried, state: 'delivered', nextAttemptAt: null, deliveredAt: now };
     case 'refused':
       return { ...tried, state: 'dead', nextAttemptAt: null };
+    case 'throttled':
+      return {
+        ...delivery,
+        last,
+        nextAttemptAt: now + jitterUp(outcome.retryAfterMs, 0.1, random),
+      };
     case 'failed': {
-      const scheduled = schedule[delivery.attemptCount];
+      const scheduled = schedule[delivery.step];
       if (scheduled === undefined) return { ...tried, state: 'dead', nextAttemptAt: null };
-      const delay = Math.max(jitterUp(scheduled, RETRY_JITTER, random), outcome.retryAfterMs ?? 0);
-      return { ...tried, nextAttemptAt: now + delay };
+      return { ...tried, nextAttemptAt: now + jitterUp(scheduled, RETRY_JITTER, random) };
     }
     default:
       return assertNever(outcome);
   }
+}
+
+/** A delivery that is not sent for now, or ever: nothing was tried, so nothing is counted. */
+export function withheld(delivery: Delivery, state: 'parked' | 'skipped' | 'superseded'): Delivery {
+  return { ...delivery, state, nextAttemptAt: null };
+}
+
+/** A parked delivery whose turn it is. */
+export function released(delivery: Delivery, now: number): Delivery {
+  return { ...delivery, state: 'pending', nextAttemptAt: now };
+}
+
+/** A settled delivery that somebody wants sent again: the same event, a fresh schedule. */
+export function requestedAgain(
+  delivery: Delivery,
+  state: 'pending' | 'parked',
+  now: number,
+): Delivery {
+  return {
+    ...delivery,
+    state,
+    step: 0,
+    requested: true,
+    nextAttemptAt: state === 'pending' ? now : null,
+    deliveredAt: null,
+  };
 }

@@ -19,6 +19,22 @@ export const EVENT_TYPES = [
 
 export type EventType = (typeof EVENT_TYPES)[number];
 
+/** What operators are told about delivery itself. */
+export const OPERATOR_EVENT_TYPES = [
+  'endpoint.failing',
+  'endpoint.recovered',
+  'endpoint.disabled',
+  'delivery.exhausted',
+] as const;
+
+export type OperatorEventType = (typeof OPERATOR_EVENT_TYPES)[number];
+
+/** What a receiver gets that somebody wants to try. */
+export const TEST_EVENT_TYPE = 'runwatch.test';
+
+/** What can be on its way to a receiver. */
+export type SentEventType = EventType | OperatorEventType | typeof TEST_EVENT_TYPE;
+
 /** What a subscription hears of when it names no event types. */
 export const TOLD_BY_DEFAULT: readonly EventType[] = EVENT_TYPES.filter(
   (type) => type !== 'run.started' && type !== 'run.resumed' && type !== 'run.progress',

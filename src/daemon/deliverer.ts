@@ -1,19 +1,24 @@
 import type { Config } from '../config/schema.ts';
 import type { Random } from '../core/backoff.ts';
+import type { Delivery } from '../core/delivery.ts';
+import { createAlerts } from '../deliver/alerts.ts';
 import { createDeliverEvent, type DeliverEventDependencies } from '../deliver/deliver-event.ts';
+import { createPermits } from '../deliver/permits.ts';
+import { createRedeliver, type Redeliver } from '../deliver/redeliver.ts';
+import { createReleaseParked } from '../deliver/release-parked.ts';
 import { createSweep } from '../deliver/sweep.ts';
-import { createTurns } from '../deliver/turns.ts';
 import type { QueueWorker } from '../queue/job-queue.ts';
 import type { DeliveryStore } from '../redis/delivery-store.ts';
 import type { EventStore } from '../redis/event-store.ts';
+import type { GateStore } from '../redis/gate-store.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { logDelivery } from '../telemetry/report.ts';
-import { createRoutes, type RoutesDependencies } from './routes.ts';
-import type { Endpoints } from './endpoints.ts';
+import { DEFAULT_RETRY_MS, type Endpoints } from './endpoints.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { QueueFactory } from './queues.ts';
+import type { Routes } from './routes.ts';
 
 /**
  * How often the outbox is looked through, and how long a delivery may be overdue before that counts:
@@ -21,35 +26,35 @@ import type { QueueFactory } from './queues.ts';
  */
 const SWEEP = { everyMs: 10_000, overdueMs: 15_000 };
 
-/** What a per-watch webhook has, since it has no options of its own. */
-const PER_WATCH_TIMEOUT_MS = 15_000;
+/** How often parked deliveries are looked at. */
+const RELEASE_EVERY_MS = 500;
 
-/** The delays of the delivery policy, for deliveries whose endpoint names none, ms. */
-const DEFAULT_RETRY_MS = [5, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400].map(
-  (seconds) => seconds * 1_000,
-);
+/**
+ * Attempts that wait for their receivers use next to nothing of this process, so that many more of
+ * them may be on their way than may run: this many times as many, which bounds the sockets.
+ */
+const ON_THEIR_WAY = 16;
 
-interface DelivererDependencies extends Pick<
-  RoutesDependencies,
-  'agents' | 'sealer' | 'eventLog' | 'signingSecret'
-> {
+interface DelivererDependencies {
   config: Config;
   endpoints: Endpoints;
+  routeOf: Routes;
   watches: WatchStore;
   deliveries: DeliveryStore;
+  gates: GateStore;
   events: EventStore;
   metrics: Metrics;
   queueOf: QueueFactory;
-  userAgent: string;
   now: () => number;
   random: Random;
   log: Logger;
 }
 
-/** The half of the daemon that tells: one queue and worker, and the sweeper behind them. */
+/** The half of the daemon that tells: one queue and worker, and what keeps them honest. */
 export interface Deliverer {
   /** Gives deliveries their jobs. A failure is logged only: the sweeper makes good for it. */
   dispatch: (ids: string[]) => Promise<void>;
+  redeliver: Redeliver;
   isRunning(): boolean;
   /** Looks for deliveries without a job now. */
   sweep(): void;
@@ -59,71 +64,103 @@ export interface Deliverer {
 }
 
 export function createDeliverer(deps: DelivererDependencies): Deliverer {
-  const { config, log, deliveries } = deps;
+  const { config, log, deliveries, endpoints, gates, now } = deps;
   const queue = deps.queueOf('deliver');
   const dispatch = (ids: string[]) =>
     queue
       .ensure(ids)
       .catch((error: unknown) => log.warn({ err: error, deliveries: ids.length }, 'dispatch'));
-  const deliverEvent = createDeliverEvent(attemptDependencies(deps, dispatch));
-  const sweep = createSweep({ deliveries, jobs: queue, now: deps.now });
+  const shared = { deliveries, gates, limitsOf: endpoints.limitsOf, dispatch, now };
+  const inLine = new Set<string>();
+  const deliverEvent = createDeliverEvent(attemptDependencies(deps, { ...shared, inLine }));
+  const sweep = sweeping(createSweep({ deliveries, jobs: queue, now }), log);
+  const release = createReleaseParked(shared, RELEASE_EVERY_MS);
+  const periodics: Periodic[] = [];
   let worker: QueueWorker | null = null;
-  let sweeper: Periodic | null = null;
-
-  /** Whatever was due when this process started, or when Redis came back, has waited long enough. */
-  let overdueMs = 0;
-  const sweepOnce = async () => {
-    const asked = overdueMs;
-    // Before the sweep, not after it: what is asked for meanwhile is for the next one.
-    overdueMs = SWEEP.overdueMs;
-    const mended = await sweep(asked).catch((error: unknown) => {
-      overdueMs = Math.min(overdueMs, asked);
-      throw error;
-    });
-    if (mended > 0) log.warn({ mended }, 'deliveries without a job were given one');
-  };
 
   return {
     dispatch,
+    redeliver: createRedeliver(shared),
     isRunning: () => worker?.isRunning() ?? false,
     sweep() {
-      overdueMs = 0;
-      sweeper?.trigger();
+      sweep.askForAll();
+      for (const periodic of periodics) periodic.trigger();
     },
     start() {
-      worker = queue.work(deliverEvent, { concurrency: config.delivery.concurrency });
-      sweeper = startPeriodic(sweepOnce, {
-        everyMs: SWEEP.everyMs,
-        onError: (error) => log.warn({ err: error }, 'sweep'),
+      worker = queue.work(deliverEvent, {
+        concurrency: config.delivery.concurrency * ON_THEIR_WAY,
+        isWanted: async (id) => inLine.delete(id) && deliveries.isDue(id, now()),
       });
+      const onError = (error: unknown) => log.warn({ err: error }, 'sweep');
+      periodics.push(
+        startPeriodic(sweep.run, { everyMs: SWEEP.everyMs, onError }),
+        startPeriodic(release, { everyMs: RELEASE_EVERY_MS, onError }),
+      );
     },
     async stop(force) {
-      await sweeper?.stop();
+      await Promise.all(periodics.map((periodic) => periodic.stop()));
       await worker?.close(force);
       await queue.close();
     },
   };
 }
 
+/** Whatever was due when this process started, or when Redis came back, has waited long enough. */
+function sweeping(sweep: (overdueMs: number) => Promise<number>, log: Logger) {
+  let overdueMs = 0;
+  return {
+    askForAll() {
+      overdueMs = 0;
+    },
+    async run() {
+      const asked = overdueMs;
+      // Before the sweep, not after it: what is asked for meanwhile is for the next one.
+      overdueMs = SWEEP.overdueMs;
+      const mended = await sweep(asked).catch((error: unknown) => {
+        overdueMs = Math.min(overdueMs, asked);
+        throw error;
+      });
+      if (mended > 0) log.warn({ mended }, 'deliveries without a job were given one');
+    },
+  };
+}
+
 function attemptDependencies(
   deps: DelivererDependencies,
-  dispatch: Deliverer['dispatch'],
+  shared: Pick<
+    DeliverEventDependencies,
+    'deliveries' | 'gates' | 'limitsOf' | 'dispatch' | 'now'
+  > & {
+    inLine: Set<string>;
+  },
 ): DeliverEventDependencies {
-  const { config, endpoints, events, metrics, log } = deps;
+  const { config, events, watches, metrics, log, random, routeOf } = deps;
   return {
-    ...deps,
-    dispatch,
+    ...shared,
+    random,
+    routeOf,
     bodyOf: (id) => events.body(id),
-    routeOf: createRoutes({
-      ...deps,
-      endpoints: endpoints.all,
-      perWatch: { timeoutMs: PER_WATCH_TIMEOUT_MS, retry: DEFAULT_RETRY_MS },
+    isOvertaken: (delivery) => isOvertaken(watches, delivery),
+    stoodInLine: (id) => shared.inLine.add(id),
+    withPermit: createPermits(config.delivery.concurrency),
+    alerts: createAlerts({
+      operatorEndpoint: config.alerts.endpoint ?? null,
+      log: ({ type, ...alert }) => {
+        if (type === 'endpoint.recovered') log.info(alert, type);
+        else log.error(alert, type);
+      },
     }),
-    inTurn: createTurns(config.delivery.per_endpoint),
     defaultRetry: DEFAULT_RETRY_MS,
     report(report) {
       metrics.attempt(report);
       logDelivery(log, report);
     },
   };
+}
+
+/** A notice of awaiting feedback is news only while the run still waits where it did. */
+async function isOvertaken(watches: WatchStore, delivery: Delivery): Promise<boolean> {
+  if (delivery.eventType !== 'run.awaiting_human_feedback') return false;
+  const stored = await watches.get(delivery);
+  return stored !== null && stored.watch.notice?.eventId !== delivery.eventId;
 }

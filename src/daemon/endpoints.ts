@@ -1,4 +1,13 @@
 import type { Config } from '../config/schema.ts';
+import type { GateLimits } from '../deliver/stores.ts';
+
+/** The delays of the delivery policy, for deliveries whose endpoint names none, ms. */
+export const DEFAULT_RETRY_MS = [
+  5, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400,
+].map((seconds) => seconds * 1_000);
+
+/** What a per-watch webhook has, since it has no options of its own, ms. */
+export const PER_WATCH_TIMEOUT_MS = 15_000;
 
 /** The name of the endpoint that is there when none is configured. */
 const FALLBACK = 'log';
@@ -10,9 +19,11 @@ export interface Endpoints {
   defaults: string[];
   /** Event patterns of an endpoint; undefined stands for the types told by default. */
   filterOf: (name: string) => readonly string[] | undefined;
+  /** How an endpoint, or the host of per-watch webhooks, may be used. */
+  limitsOf: (name: string) => GateLimits;
 }
 
-export function createEndpoints(configured: Config['endpoints']): Endpoints {
+export function createEndpoints({ endpoints: configured, delivery }: Config): Endpoints {
   const isEmpty = Object.keys(configured).length === 0;
   const all: Config['endpoints'] = isEmpty
     ? { [FALLBACK]: { type: 'log', level: 'info', default: true } }
@@ -24,5 +35,14 @@ export function createEndpoints(configured: Config['endpoints']): Endpoints {
     names,
     defaults: marked.length > 0 ? marked : names,
     filterOf: (name) => all[name]?.events,
+    limitsOf(name) {
+      const endpoint = all[name];
+      const own = endpoint?.type === 'webhook' ? endpoint : undefined;
+      return {
+        concurrency: delivery.per_endpoint,
+        rate: null,
+        deadlineMs: own?.timeout ?? PER_WATCH_TIMEOUT_MS,
+      };
+    },
   };
 }

@@ -2,7 +2,7 @@ import type { Config, EndpointConfig } from '../config/schema.ts';
 import type { Delivery } from '../core/delivery.ts';
 import { subscriptionKey, watchId, type Watch, type WebhookSubscription } from '../core/watch.ts';
 import type { Channel } from '../deliver/channel.ts';
-import type { Route } from '../deliver/deliver-event.ts';
+import type { Route } from '../deliver/route.ts';
 import { createLogChannel, type EventLogger } from '../deliver/log-channel.ts';
 import type { Sealer } from '../deliver/seal.ts';
 import type { WebhookAgents } from '../deliver/webhook-agents.ts';
@@ -25,15 +25,20 @@ export interface RoutesDependencies {
   now: () => number;
 }
 
+/** Finds the way of a delivery; null when its endpoint is known no more. */
+export type Routes = (
+  delivery: Pick<Delivery, 'endpoint' | 'source' | 'runId'>,
+) => Promise<Route | null>;
+
 /**
  * Finds the way of a delivery: the channel of a configured endpoint, made once, or one for the
  * webhook that came with the watch. Null when the delivery's endpoint is known no more.
  */
-export function createRoutes(deps: RoutesDependencies) {
+export function createRoutes(deps: RoutesDependencies): Routes {
   const configured = new Map(
     Object.entries(deps.endpoints).map(([name, endpoint]) => [name, routeTo(endpoint, deps)]),
   );
-  return async function routeOf(delivery: Delivery): Promise<Route | null> {
+  return async function routeOf(delivery) {
     const route = configured.get(delivery.endpoint);
     if (route !== undefined) return route;
     const stored = await deps.watches.get(delivery);

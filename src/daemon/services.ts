@@ -1,6 +1,9 @@
 import type { Config } from '../config/schema.ts';
 import { RunwatchError } from '../core/errors.ts';
+import { enable, pause, resume, type Gate } from '../core/gate.ts';
 import { watchId, type WatchKey } from '../core/watch.ts';
+import { testEndpoint, turnGate } from '../deliver/endpoint-control.ts';
+import type { Redeliver } from '../deliver/redeliver.ts';
 import type { EgressGuard } from '../deliver/egress-guard.ts';
 import type { Sealer } from '../deliver/seal.ts';
 import type {
@@ -18,11 +21,13 @@ import type { JobQueue } from '../queue/job-queue.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { DeliveryStore, Ledger } from '../redis/delivery-store.ts';
 import type { EventStore } from '../redis/event-store.ts';
+import type { GateStore } from '../redis/gate-store.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Endpoints } from './endpoints.ts';
 import { createHealth } from './health.ts';
 import type { Poller } from './poller.ts';
+import type { Routes } from './routes.ts';
 
 interface ServicesDependencies {
   config: Config;
@@ -30,6 +35,8 @@ interface ServicesDependencies {
   watches: WatchStore;
   events: EventStore;
   deliveries: DeliveryStore;
+  gates: GateStore;
+  routeOf: Routes;
   connections: RedisConnections;
   poller: Poller;
   deliverer: Deliverer;
@@ -60,8 +67,8 @@ export function createServices(deps: ServicesDependencies): Services {
       position: () => events.position(),
       follow: (filter, signal) => events.follow(filter, signal),
     },
-    deliveries: createDeliveryService(deliveries),
-    endpoints: createEndpointService(endpoints, deliveries),
+    deliveries: createDeliveryService(deliveries, deliverer.redeliver),
+    endpoints: createEndpointService(deps),
     health: createHealth({ redis: deps.connections, poller, deliverer }),
   };
 }
@@ -132,7 +139,7 @@ function createWatchService(deps: WatchServiceDependencies): WatchService {
   };
 }
 
-function createDeliveryService(deliveries: DeliveryStore): DeliveryService {
+function createDeliveryService(deliveries: DeliveryStore, redeliver: Redeliver): DeliveryService {
   return {
     list: ({ limit, cursor, ...filter }) => deliveries.list(filter, { limit, cursor }),
     async get(id) {
@@ -140,19 +147,53 @@ function createDeliveryService(deliveries: DeliveryStore): DeliveryService {
       if (stored === null) return null;
       return { delivery: stored.delivery, attempts: await deliveries.attempts(id) };
     },
-  };
-}
-
-function createEndpointService(endpoints: Endpoints, deliveries: DeliveryStore): EndpointService {
-  return {
-    async list() {
-      const ledger = await deliveries.ledger();
-      return endpoints.names.map((name) => viewOf(name, endpoints, ledger));
+    redeliver: async (id) => ((await redeliver.one(id)) ? 'scheduled' : 'not_found'),
+    async redeliverMany(range) {
+      let count = 0;
+      for (const state of range.state === undefined ? AGAIN_BY_DEFAULT : [range.state]) {
+        for await (const ids of deliveries.created({ ...range, state }, AGAIN_CHUNK)) {
+          count += await redeliver.many(ids);
+        }
+      }
+      return count;
     },
   };
 }
 
-function viewOf(name: string, endpoints: Endpoints, ledger: Ledger): EndpointView {
+/** What goes out again where no state is named: whatever came to its end without being told. */
+const AGAIN_BY_DEFAULT = ['dead', 'skipped'] as const;
+
+const AGAIN_CHUNK = 200;
+
+function createEndpointService(deps: ServicesDependencies): EndpointService {
+  const { endpoints, deliveries, gates, routeOf, now } = deps;
+  const turn = async (name: string, by: (gate: Gate) => Gate) => {
+    if (!endpoints.names.includes(name)) return false;
+    await turnGate(gates, name, by);
+    return true;
+  };
+  return {
+    async list() {
+      const [ledger, stored] = await Promise.all([
+        deliveries.ledger(),
+        gates.getMany(endpoints.names),
+      ]);
+      return stored.map(({ name, gate }) => viewOf(name, gate, endpoints, ledger));
+    },
+    async test(name) {
+      const route = endpoints.names.includes(name)
+        ? await routeOf({ endpoint: name, source: '', runId: '' })
+        : null;
+      return route && testEndpoint(route, { endpoint: name, now: now() });
+    },
+    pause: (name) => turn(name, pause),
+    resume: (name) => turn(name, resume),
+    enable: (name) => turn(name, enable),
+    rotate: () => Promise.reject(new RunwatchError('not built', { code: 'not_built' })),
+  };
+}
+
+function viewOf(name: string, gate: Gate, endpoints: Endpoints, ledger: Ledger): EndpointView {
   const endpoint = endpoints.all[name];
   return {
     name,
@@ -161,7 +202,20 @@ function viewOf(name: string, endpoints: Endpoints, ledger: Ledger): EndpointVie
     events: endpoint?.events ?? null,
     default: endpoints.defaults.includes(name),
     counts: ledger.byEndpoint.get(name) ?? NO_COUNTS,
+    health: {
+      state: healthOf(gate),
+      reason: gate.disabled?.reason ?? null,
+      failingSince: gate.failingSince,
+      nextProbeAt: gate.probeAt,
+      throttledUntil: gate.throttledUntil,
+    },
   };
+}
+
+function healthOf({ disabled, paused, breaker }: Gate): EndpointView['health']['state'] {
+  if (disabled !== null) return 'disabled';
+  if (paused) return 'paused';
+  return breaker === 'open' ? 'failing' : 'active';
 }
 
 const NO_COUNTS = { pending: 0, delivered: 0, dead: 0, parked: 0, skipped: 0, superseded: 0 };

@@ -1,6 +1,7 @@
 import type { StoredCounts } from '../telemetry/metrics.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import { DeliveryStore } from '../redis/delivery-store.ts';
+import { GateStore } from '../redis/gate-store.ts';
 import { EventBell } from '../redis/event-bell.ts';
 import { EventStore } from '../redis/event-store.ts';
 import { createKeys, type Keys } from '../redis/keys.ts';
@@ -15,6 +16,7 @@ export interface Stores {
   watches: WatchStore;
   events: EventStore;
   deliveries: DeliveryStore;
+  gates: GateStore;
   sources: SourceStore;
   retention: RetentionStore;
   /** What is stored, for the metrics. */
@@ -37,6 +39,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     watches,
     events,
     deliveries,
+    gates: new GateStore(redis, keys),
     sources: new SourceStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
     async count() {

@@ -1,10 +1,10 @@
 import type { AttemptOutcome } from '../core/delivery.ts';
-import type { EventType } from '../core/event.ts';
+import type { SentEventType } from '../core/event.ts';
 
 /** What is delivered: one event, as the text that was made of it when the change was seen. */
 export interface Message {
   eventId: string;
-  eventType: EventType;
+  eventType: SentEventType;
   /** The JSON text of the event. It is sent as it is: the signature covers these bytes. */
   body: string;
 }

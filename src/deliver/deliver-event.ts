@@ -1,28 +1,25 @@
 import type { Random } from '../core/backoff.ts';
 import {
   afterAttempt,
+  withheld,
   type Attempt,
   type AttemptOutcome,
   type Delivery,
   type StoredDelivery,
 } from '../core/delivery.ts';
-import type { Channel } from './channel.ts';
-
-/** Where a delivery goes and how often it is tried. */
-export interface Route {
-  channel: Channel;
-  /** Delays in ms after the first, second, … failed attempt. */
-  retry: readonly number[];
-}
-
-interface DeliveryStore {
-  get(id: string): Promise<StoredDelivery | null>;
-  settle(
-    before: StoredDelivery,
-    after: Delivery,
-    attempt: Attempt,
-  ): Promise<'conflict' | { following: string | null }>;
-}
+import { assertNever } from '../core/errors.ts';
+import {
+  afterResult,
+  gateKey,
+  permit,
+  tellsExhausted,
+  type Gate,
+  type GateResult,
+} from '../core/gate.ts';
+import { gateAlert, type Alert, type Alerts } from './alerts.ts';
+import { attemptDelivery, type AttemptDependencies } from './attempt.ts';
+import type { Route } from './route.ts';
+import type { DeliveryStore, GateLimits, GateStore, StoredGate } from './stores.ts';
 
 /** What one attempt came to, for log and metrics. */
 export interface DeliveryReport {
@@ -30,30 +27,36 @@ export interface DeliveryReport {
   attempt: Attempt;
 }
 
-export interface DeliverEventDependencies {
+export interface DeliverEventDependencies extends AttemptDependencies {
   deliveries: DeliveryStore;
-  /** The exact text of an event. */
-  bodyOf: (eventId: string) => Promise<string | null>;
-  /** Null when the endpoint is not, or no longer, known. */
-  routeOf: (delivery: Delivery) => Promise<Route | null>;
-  /** Runs an attempt when its endpoint has room for it. */
-  inTurn: <Result>(endpoint: string, attempt: () => Promise<Result>) => Promise<Result>;
+  gates: GateStore;
+  limitsOf: (endpoint: string) => GateLimits;
+  /** Whether the run has moved on, so that a notice of awaiting feedback is news no more. */
+  isOvertaken: (delivery: Delivery) => Promise<boolean>;
+  alerts: Alerts;
+  /** Called for a delivery that waits for a place: it may get one before its job has ended. */
+  stoodInLine: (deliveryId: string) => void;
   /** Gives deliveries their jobs; a delivery whose job is lost here is found by the sweeper. */
   dispatch: (deliveryIds: string[]) => Promise<void>;
-  /** The retry schedule of deliveries whose endpoint is not known. */
-  defaultRetry: readonly number[];
   report: (report: DeliveryReport) => void;
-  now: () => number;
   random: Random;
 }
 
 /** A job may run this much before its time: clocks and timers are not exact. */
 const EARLY_MS = 50;
 
+/** A delivery at whose gate a job stands. */
+interface Case {
+  stored: StoredDelivery;
+  gate: StoredGate;
+  limits: GateLimits;
+}
+
 /**
- * The use case behind a delivery job: one attempt, and in one step its result, when the next one is
- * due, and whose turn it is after a delivery that has settled.
- * Returns a function from a delivery's id to the time of its next attempt, null when there is none.
+ * The use case behind a delivery job: ask the gate of the endpoint, make one attempt, and write in
+ * one step its result, when the next one is due, what it says of the endpoint, and whose turn it is.
+ * Returns a function from a delivery's id to the time of its next attempt; null when there is none
+ * as yet, or ever.
  */
 export function createDeliverEvent(deps: DeliverEventDependencies) {
   return async function deliverEvent(id: string): Promise<number | null> {
@@ -62,45 +65,120 @@ export function createDeliverEvent(deps: DeliverEventDependencies) {
     const { delivery } = stored;
     if (stored.delivery.nextAttemptAt > deps.now() + EARLY_MS) return stored.delivery.nextAttemptAt;
 
-    const [route, body] = await Promise.all([
-      deps.routeOf(delivery),
-      deps.bodyOf(delivery.eventId),
-    ]);
-    const outcome = await attempt(deps, delivery, route, body);
-    const after = afterAttempt(delivery, outcome, route?.retry ?? deps.defaultRetry, {
-      now: deps.now(),
-      random: deps.random,
-    });
-    const settled = await deps.deliveries.settle(stored, after, outcome.attempt);
-    // Somebody else settled it meanwhile: look again at what they made of it.
-    if (settled === 'conflict') return deps.now();
-    if (settled.following !== null) await deps.dispatch([settled.following]);
-    deps.report({ delivery: after, attempt: outcome.attempt });
-    return after.nextAttemptAt;
+    const gate = await deps.gates.get(gateKey(delivery.endpoint));
+    const one = { stored, gate, limits: deps.limitsOf(delivery.endpoint) };
+    const permitted = permit(gate.gate, deps.now());
+    switch (permitted.kind) {
+      case 'wait':
+        return permitted.until;
+      case 'park':
+        return withhold(deps, one, 'parked');
+      case 'skip':
+        return withhold(deps, one, 'skipped');
+      case 'send':
+      case 'probe':
+        return send(deps, one, permitted.kind === 'probe');
+      default:
+        return assertNever(permitted);
+    }
   };
 }
 
-async function attempt(
+async function send(
   deps: DeliverEventDependencies,
-  delivery: Delivery,
-  route: Route | null,
-  body: string | null,
-): Promise<AttemptOutcome> {
-  if (body === null) {
-    const error = { code: 'event_missing', message: 'the event is not in the store any more' };
-    return { kind: 'refused', attempt: notSent(deps.now(), error) };
+  one: Case,
+  isProbe: boolean,
+): Promise<number | null> {
+  const { delivery } = one.stored;
+  const request = { deliveryId: delivery.id, gate: one.gate.name, isProbe, limits: one.limits };
+  const place = await deps.gates.takePlace(request, deps.now());
+  if (place === 'full') {
+    deps.stoodInLine(delivery.id);
+    return null;
   }
-  if (route === null) {
-    const error = {
-      code: 'endpoint_unknown',
-      message: `no endpoint ${delivery.endpoint} is configured`,
-    };
-    return { kind: 'failed', attempt: notSent(deps.now(), error), retryAfterMs: null };
+  if (place === 'probed') return withhold(deps, one, 'parked');
+  if (place !== 'go') return place.later;
+  if (!delivery.requested && (await deps.isOvertaken(delivery))) {
+    return withhold(deps, one, 'superseded');
   }
-  const message = { eventId: delivery.eventId, eventType: delivery.eventType, body };
-  return deps.inTurn(delivery.endpoint, () => route.channel.send(message));
+  const { outcome, route } = await attemptDelivery(deps, delivery);
+  return settle(deps, one, outcome, route);
 }
 
-function notSent(at: number, error: Attempt['error']): Attempt {
-  return { at, status: null, error, durationMs: 0, response: null };
+/** Writes that a delivery is not sent, for now or for good. */
+async function withhold(
+  deps: DeliverEventDependencies,
+  { stored, gate, limits }: Case,
+  state: 'parked' | 'skipped' | 'superseded',
+): Promise<number | null> {
+  const after = withheld(stored.delivery, state);
+  const due = await deps.deliveries.move({ before: stored, after, gate, limits, now: deps.now() });
+  // Without a gate to write there is only the delivery that can have changed: look at it again.
+  if (typeof due === 'string') return deps.now();
+  await deps.dispatch(due);
+  return null;
+}
+
+/** Writes what an attempt came to; where the gate has changed meanwhile, what it makes of that one. */
+async function settle(
+  deps: DeliverEventDependencies,
+  { stored, gate: gateBefore, limits }: Case,
+  outcome: AttemptOutcome,
+  route: Route | null,
+): Promise<number | null> {
+  const now = deps.now();
+  const { attempt } = outcome;
+  const retry = route?.retry ?? deps.defaultRetry;
+  const after = afterAttempt(stored.delivery, outcome, retry, { now, random: deps.random });
+  for (let gate = gateBefore; ; gate = await deps.gates.get(gate.name)) {
+    const turn = turnOf(gate, after, outcome, now);
+    const due = await deps.deliveries.move({
+      before: stored,
+      after,
+      attempt,
+      gate,
+      gateAfter: turn.gate,
+      limits,
+      alerts: deps.alerts.plan(turn.alerts, gate, now),
+      now,
+    });
+    if (due === 'gate') continue;
+    // Somebody else settled it meanwhile: look again at what they made of it.
+    if (due === 'delivery') return now;
+    await deps.dispatch(due);
+    deps.alerts.announce(turn.alerts);
+    deps.report({ delivery: after, attempt });
+    return after.nextAttemptAt;
+  }
+}
+
+/** What an attempt makes of its endpoint's gate, and what operators should hear of it. */
+function turnOf(
+  stored: StoredGate,
+  delivery: Delivery,
+  outcome: AttemptOutcome,
+  now: number,
+): { gate: Gate; alerts: Alert[] } {
+  const { gate, alert } = afterResult(stored.gate, resultOf(outcome, now), now);
+  const cause = { deliveryId: delivery.id, error: outcome.attempt.error };
+  const alerts = alert === null ? [] : [gateAlert(alert, stored, gate, cause)];
+  if (delivery.state !== 'dead' || !tellsExhausted(gate, now)) return { gate, alerts };
+  return {
+    gate: { ...gate, exhaustedToldAt: now },
+    alerts: [...alerts, gateAlert('delivery.exhausted', stored, gate, cause)],
+  };
+}
+
+function resultOf(outcome: AttemptOutcome, now: number): GateResult {
+  switch (outcome.kind) {
+    case 'delivered':
+    case 'failed':
+      return { kind: outcome.kind };
+    case 'refused':
+      return { kind: 'gone' };
+    case 'throttled':
+      return { kind: 'throttled', until: now + outcome.retryAfterMs };
+    default:
+      return assertNever(outcome);
+  }
 }

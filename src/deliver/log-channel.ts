@@ -1,4 +1,4 @@
-import type { EventType } from '../core/event.ts';
+import type { SentEventType } from '../core/event.ts';
 import type { Channel, Message } from './channel.ts';
 
 type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
@@ -15,7 +15,7 @@ interface LogChannelOptions {
 }
 
 /** Events that somebody should look at; the levels are part of the contract. */
-const URGENT: Partial<Record<EventType, LogLevel>> = {
+const URGENT: Partial<Record<SentEventType, LogLevel>> = {
   'run.failed': 'error',
   'run.stopped': 'warn',
   'run.awaiting_human_feedback': 'warn',
@@ -23,6 +23,9 @@ const URGENT: Partial<Record<EventType, LogLevel>> = {
   'watch.expired': 'warn',
   'watch.unreachable': 'warn',
   'watch.recovered': 'warn',
+  'endpoint.failing': 'error',
+  'endpoint.disabled': 'error',
+  'delivery.exhausted': 'error',
 };
 
 /** Writes each event as one JSON line. A line once written cannot fail, so it always delivers. */

@@ -89,7 +89,7 @@ function outcomeOf(result: PostResult, circumstances: Circumstances): AttemptOut
   const durationMs = Math.max(0, now - at);
   const failed = (error: AttemptError): AttemptOutcome => {
     const attempt = { at, status: null, error, durationMs, response: null };
-    return { kind: 'failed', attempt, retryAfterMs: null };
+    return { kind: 'failed', attempt };
   };
   switch (result.kind) {
     case 'cut':
@@ -113,8 +113,8 @@ function isSuccess(status: number): boolean {
 function judge(attempt: Attempt, status: number, retryAfterMs: number | null): AttemptOutcome {
   if (isSuccess(status)) return { kind: 'delivered', attempt };
   if (status === 410) return { kind: 'refused', attempt };
-  const asked = status === 429 || status === 503;
-  return { kind: 'failed', attempt, retryAfterMs: asked ? retryAfterMs : null };
+  const asksForQuiet = (status === 429 || status === 503) && retryAfterMs !== null;
+  return asksForQuiet ? { kind: 'throttled', attempt, retryAfterMs } : { kind: 'failed', attempt };
 }
 
 function calledOff(): RunwatchError {

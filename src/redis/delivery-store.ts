@@ -1,11 +1,9 @@
 import type { Redis } from 'ioredis';
 import type { Attempt, Delivery, DeliveryState, StoredDelivery } from '../core/delivery.ts';
-import { deliveryIndexes, ledgerField, parseLedgerField, type Keys } from './keys.ts';
+import { moveEffects, type DeliveryMove } from './delivery-move.ts';
+import { parseLedgerField, type Keys } from './keys.ts';
 import { filterIndexes, readPage } from './page.ts';
 import { replies } from './replies.ts';
-
-/** Attempts kept of one delivery; older ones are dropped. */
-const ATTEMPTS_KEPT = 50;
 
 interface DeliveryFilter {
   state?: string;
@@ -45,21 +43,16 @@ export class DeliveryStore {
   }
 
   /**
-   * Writes what an attempt made of a delivery, if nobody else has since it was read.
-   * @returns the delivery of the same run and endpoint that is due next, if any
+   * Moves a delivery on, if neither it nor the gate has changed since they were read: see the script.
+   * @returns the ids of deliveries that are due now, or what had changed
    */
-  async settle(
-    before: StoredDelivery,
-    after: Delivery,
-    attempt: Attempt,
-  ): Promise<'conflict' | { following: string | null }> {
-    const following = await this.redis.rwSettleDelivery(
-      this.keys.delivery(after.id),
-      before.version,
-      JSON.stringify(after),
-      effectsOf(this.keys, before.delivery, after, attempt),
+  async move(move: DeliveryMove): Promise<string[] | 'delivery' | 'gate'> {
+    return this.redis.rwMoveDelivery(
+      this.keys.delivery(move.after.id),
+      move.before.version,
+      JSON.stringify(move.after),
+      JSON.stringify(moveEffects(this.keys, move)),
     );
-    return following === null ? 'conflict' : { following: following === '' ? null : following };
   }
 
   /** Newest first. Throws RunwatchError `invalid_cursor`. */
@@ -83,10 +76,32 @@ export class DeliveryStore {
     return { items, nextCursor: page.nextCursor };
   }
 
+  /** Deliveries that were created within a time, the newest first, a chunk of ids at a time. */
+  async *created(
+    { since = 0, until = Infinity, ...filter }: DeliveryFilter & { since?: number; until?: number },
+    chunk: number,
+  ): AsyncIterable<string[]> {
+    let cursor: string | undefined;
+    do {
+      const page = await this.list(filter, { limit: chunk, cursor });
+      const within = page.items.filter(({ createdAt }) => createdAt >= since && createdAt < until);
+      yield within.map(({ id }) => id);
+      // They are numbered as they are created: what follows is older still.
+      const isOver = page.items.some(({ createdAt }) => createdAt < since);
+      cursor = isOver ? undefined : (page.nextCursor ?? undefined);
+    } while (cursor !== undefined);
+  }
+
   /** Deliveries that have been due since before a time and should long have had their attempt. */
   async dueBefore(time: number, page: { offset: number; limit: number }): Promise<string[]> {
     const { outbox } = this.keys;
     return this.redis.zrangebyscore(outbox, '-inf', time, 'LIMIT', page.offset, page.limit);
+  }
+
+  /** Whether a delivery is due and so must have a live job. */
+  async isDue(id: string, now: number): Promise<boolean> {
+    const dueAt = await this.redis.zscore(this.keys.outbox, id);
+    return dueAt !== null && Number(dueAt) <= now;
   }
 
   async ledger(): Promise<Ledger> {
@@ -110,25 +125,4 @@ function zeroes(): Record<DeliveryState, number> {
 function parseDelivery([version, doc]: (string | null)[]): StoredDelivery | null {
   if (!version || !doc) return null;
   return { version: Number(version), delivery: JSON.parse(doc) as Delivery };
-}
-
-function effectsOf(keys: Keys, before: Delivery, after: Delivery, attempt: Attempt): string {
-  const old = deliveryIndexes(keys, before);
-  const now = deliveryIndexes(keys, after);
-  return JSON.stringify({
-    id: after.id,
-    attempts: keys.attempts(after.id),
-    attempt: JSON.stringify(attempt),
-    attemptsKept: ATTEMPTS_KEPT,
-    leave: old.filter((index) => !now.includes(index)),
-    enter: now.filter((index) => !old.includes(index)),
-    ledger: keys.ledger,
-    countFrom: ledgerField(before),
-    countTo: ledgerField(after),
-    outbox: keys.outbox,
-    lane: keys.lane(after),
-    settled: keys.deliveriesSettled,
-    settledAt: attempt.at,
-    ...(after.nextAttemptAt !== null && { dueAt: after.nextAttemptAt }),
-  });
 }

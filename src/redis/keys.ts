@@ -46,6 +46,23 @@ export function createKeys(prefix: string) {
     ledger: key('ledger'),
     /** Sorted set of delivery ids by due time: everything that must have a live job. */
     outbox: key('outbox'),
+    /** Hash `version`, `doc`: the gate of an endpoint. */
+    gate: (gate: string) => key('gate', gate),
+    /** Sorted set of delivery ids that are being attempted, by when that place is free at the latest. */
+    places: (gate: string) => key('places', gate),
+    /** Sorted set of delivery ids that wait for such a place, by when they began to. */
+    waiting: (gate: string) => key('waiting', gate),
+    /** String, the delivery that probes a failing endpoint; expires with the attempt. */
+    probe: (gate: string) => key('probe', gate),
+    /** String, when a rated endpoint may be sent the next delivery. */
+    pace: (gate: string) => key('pace', gate),
+    /** Sorted set of parked delivery ids by when they were parked. */
+    parked: (gate: string) => key('parked', gate),
+    /** Sets of gates that have deliveries waiting, or parked. */
+    gatesWaiting: key('gates-waiting'),
+    gatesParked: key('gates-parked'),
+    /** String, set while one process releases the parked deliveries of a gate. */
+    releasing: (gate: string) => key('releasing', gate),
     /** List of delivery ids of one run and endpoint, oldest first; only the first is in the outbox. */
     lane: (delivery: Pick<Delivery, 'endpoint' | 'source' | 'runId'>) =>
       key('lane', watchId(delivery), delivery.endpoint),
@@ -78,9 +95,23 @@ export function deliveryIndexes(keys: Keys, delivery: Delivery): string[] {
     keys.deliveries(),
     keys.deliveries('state', delivery.state),
     keys.deliveries('endpoint', delivery.endpoint),
-    keys.deliveries('run', delivery.runId),
     keys.deliveries('event', delivery.eventId),
+    // What tells of an endpoint is about no run.
+    ...(delivery.runId === '' ? [] : [keys.deliveries('run', delivery.runId)]),
   ];
+}
+
+/** What the scripts need to know of a delivery that is new. */
+export function plannedDelivery(keys: Keys, delivery: Delivery) {
+  return {
+    id: delivery.id,
+    key: keys.delivery(delivery.id),
+    doc: JSON.stringify(delivery),
+    indexes: deliveryIndexes(keys, delivery),
+    count: ledgerField(delivery),
+    lane: keys.lane(delivery),
+    dueAt: delivery.nextAttemptAt,
+  };
 }
 
 /** The field of the ledger that counts a delivery. */

@@ -11,7 +11,7 @@ import {
   type WatchKey,
   type WatchState,
 } from '../core/watch.ts';
-import { deliveryIndexes, eventIndexes, ledgerField, watchIndexes, type Keys } from './keys.ts';
+import { eventIndexes, plannedDelivery, watchIndexes, type Keys } from './keys.ts';
 import { filterIndexes, readPage } from './page.ts';
 import { replies } from './replies.ts';
 
@@ -172,14 +172,6 @@ function effectsOf(keys: Keys, { before, after, events, deliveries }: WatchChang
     deliveryNumber: keys.deliveryNumber,
     ledger: keys.ledger,
     outbox: keys.outbox,
-    deliveries: deliveries.map((delivery) => ({
-      id: delivery.id,
-      key: keys.delivery(delivery.id),
-      doc: JSON.stringify(delivery),
-      indexes: deliveryIndexes(keys, delivery),
-      count: ledgerField(delivery),
-      lane: keys.lane(delivery),
-      dueAt: delivery.nextAttemptAt,
-    })),
+    deliveries: deliveries.map((delivery) => plannedDelivery(keys, delivery)),
   });
 }

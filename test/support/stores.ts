@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis';
 import type { Delivery } from '../../src/core/delivery.ts';
 import { DeliveryStore } from '../../src/redis/delivery-store.ts';
+import { GateStore } from '../../src/redis/gate-store.ts';
 import { EventBell } from '../../src/redis/event-bell.ts';
 import { EventStore } from '../../src/redis/event-store.ts';
 import { createKeys } from '../../src/redis/keys.ts';
@@ -26,6 +27,7 @@ export function openStores() {
     watches,
     events,
     deliveries,
+    gates: new GateStore(redis, keys),
     sources: new SourceStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
     /** Every key of this prefix. Tests may search; the product may not. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { DELIVERY_STATES } from '../../core/delivery.ts';
-import { EVENT_TYPES } from '../../core/event.ts';
+import { EVENT_TYPES, OPERATOR_EVENT_TYPES, TEST_EVENT_TYPE } from '../../core/event.ts';
 import { boundedText, count, cursor, limit, pageOf, runId, time } from './common.ts';
 
 const attemptResult = {
@@ -13,8 +13,8 @@ export const deliverySchema = z
   .object({
     id: z.string(),
     event_id: z.string(),
-    event_type: z.enum(EVENT_TYPES),
-    run_id: z.string(),
+    event_type: z.enum([...EVENT_TYPES, ...OPERATOR_EVENT_TYPES, TEST_EVENT_TYPE]),
+    run_id: z.string().meta({ description: 'Empty for what tells of an endpoint.' }),
     endpoint: z.string().meta({ description: 'The name, or the URL of a per-watch webhook.' }),
     state: z.enum(DELIVERY_STATES),
     attempt_count: count,

@@ -1,0 +1,83 @@
+import { released, type StoredDelivery } from '../core/delivery.ts';
+import { permit } from '../core/gate.ts';
+import type { DeliveryStore, GateLimits, GateStore, StoredGate } from './stores.ts';
+
+/** Parked deliveries are let go at this pace per endpoint, so that one that is back is not run over. */
+const RELEASED_PER_SECOND = 50;
+
+interface ReleaseDependencies {
+  deliveries: DeliveryStore;
+  gates: GateStore;
+  limitsOf: (endpoint: string) => GateLimits;
+  dispatch: (deliveryIds: string[]) => Promise<void>;
+  now: () => number;
+}
+
+/**
+ * Lets parked deliveries go where their gate has opened, one at a time as a probe where it may soon,
+ * and all of them to be skipped where it is closed for good. Also gives places that a process which
+ * died has held to those that wait for them.
+ * Returns a function to be called every `everyMs`, from any number of processes.
+ */
+export function createReleaseParked(deps: ReleaseDependencies, everyMs: number) {
+  return async function releaseParked(): Promise<void> {
+    for (const name of await deps.gates.waiting()) {
+      await deps.dispatch(await deps.gates.refill(name, deps.limitsOf(name), deps.now()));
+    }
+    for (const name of await deps.gates.parked()) {
+      if (await deps.gates.mayRelease(name, Math.floor(everyMs * 0.9))) {
+        await releaseAt(deps, await deps.gates.get(name), everyMs);
+      }
+    }
+  };
+}
+
+async function releaseAt(
+  deps: ReleaseDependencies,
+  gate: StoredGate,
+  everyMs: number,
+): Promise<void> {
+  const limits = deps.limitsOf(gate.name);
+  const count = await releasable(deps, gate, limits, everyMs);
+  if (count === 0) return;
+  const ids = await deps.gates.parkedAt(gate.name, count);
+  const due: string[] = [];
+  for (const stored of await deps.deliveries.getMany(ids)) {
+    if (stored !== null) due.push(...(await release(deps, stored, gate, limits)));
+  }
+  await deps.dispatch(due);
+}
+
+/** How many deliveries a gate lets go in one round. */
+async function releasable(
+  deps: ReleaseDependencies,
+  gate: StoredGate,
+  { rate }: GateLimits,
+  everyMs: number,
+): Promise<number> {
+  const perRound = Math.ceil((RELEASED_PER_SECOND * everyMs) / 1_000);
+  switch (permit(gate.gate, deps.now()).kind) {
+    case 'send':
+      return rate === null ? perRound : Math.min(perRound, Math.ceil((rate * everyMs) / 1_000));
+    case 'probe':
+      return (await deps.gates.isProbed(gate.name)) ? 0 : 1;
+    case 'skip':
+      return perRound;
+    case 'wait':
+    case 'park':
+      return 0;
+  }
+}
+
+async function release(
+  { deliveries, now }: ReleaseDependencies,
+  stored: StoredDelivery,
+  gate: StoredGate,
+  limits: GateLimits,
+): Promise<string[]> {
+  if (stored.delivery.state !== 'parked') return [];
+  const at = now();
+  const after = released(stored.delivery, at);
+  const due = await deliveries.move({ before: stored, after, gate, limits, now: at });
+  return typeof due === 'string' ? [] : due;
+}

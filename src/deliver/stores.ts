@@ -1,0 +1,59 @@
+import type { Attempt, Delivery, StoredDelivery } from '../core/delivery.ts';
+import type { Gate } from '../core/gate.ts';
+
+/** A gate as read from the store, with the version that a write must find unchanged. */
+export interface StoredGate {
+  name: string;
+  gate: Gate;
+  version: number;
+}
+
+/** How many attempts at an endpoint there may be at a time, and how fast. */
+export interface GateLimits {
+  concurrency: number;
+  /** Deliveries per second; null for as many as there are. */
+  rate: number | null;
+  /** Longest that one attempt takes, ms. */
+  deadlineMs: number;
+}
+
+/** An alert on its way to the operators' endpoint. */
+export interface PlannedAlert {
+  id: string;
+  /** The exact text that is sent. */
+  body: string;
+  delivery: Delivery;
+}
+
+/** The deliveries that these use cases work on. */
+export interface DeliveryStore {
+  get(id: string): Promise<StoredDelivery | null>;
+  getMany(ids: string[]): Promise<(StoredDelivery | null)[]>;
+  /** One step; returns the ids of deliveries that are due now, or what had changed meanwhile. */
+  move(move: {
+    before: StoredDelivery;
+    after: Delivery;
+    attempt?: Attempt;
+    gate: StoredGate;
+    gateAfter?: Gate;
+    limits: GateLimits;
+    alerts?: PlannedAlert[];
+    now: number;
+  }): Promise<string[] | 'delivery' | 'gate'>;
+}
+
+/** The gates that these use cases ask and write. */
+export interface GateStore {
+  get(name: string): Promise<StoredGate>;
+  write(before: StoredGate, after: Gate): Promise<boolean>;
+  takePlace(
+    request: { deliveryId: string; gate: string; isProbe: boolean; limits: GateLimits },
+    now: number,
+  ): Promise<'go' | 'full' | 'probed' | { later: number }>;
+  waiting(): Promise<string[]>;
+  refill(gate: string, limits: GateLimits, now: number): Promise<string[]>;
+  parked(): Promise<string[]>;
+  parkedAt(gate: string, limit: number): Promise<string[]>;
+  mayRelease(gate: string, ms: number): Promise<boolean>;
+  isProbed(gate: string): Promise<boolean>;
+}

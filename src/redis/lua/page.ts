@@ -1,0 +1,37 @@
+/**
+ * Walks the first sorted set by score and keeps the members that are in all the others: filters are
+ * answered from indexes alone. Scores are unique, so that a score is a place to go on from.
+ *
+ * KEYS  indexes, the one to walk first
+ * ARGV  'newest' or 'oldest', score to go on from or '', most members wanted, most members looked at
+ * Returns [member, score, member, score, …], and last the score to go on from, or ''.
+ */
+export const READ_PAGE = `
+local newest, from = ARGV[1] == 'newest', ARGV[2]
+local wanted, budget = tonumber(ARGV[3]), tonumber(ARGV[4])
+local found = {}
+local walked
+if newest then
+  walked = redis.call('ZREVRANGEBYSCORE', KEYS[1], from == '' and '+inf' or '(' .. from, '-inf',
+    'WITHSCORES', 'LIMIT', 0, budget)
+else
+  walked = redis.call('ZRANGEBYSCORE', KEYS[1], from == '' and '-inf' or '(' .. from, '+inf',
+    'WITHSCORES', 'LIMIT', 0, budget)
+end
+for place = 1, #walked, 2 do
+  local everywhere = true
+  for index = 2, #KEYS do
+    if not redis.call('ZSCORE', KEYS[index], walked[place]) then everywhere = false break end
+  end
+  if everywhere then
+    if #found == wanted * 2 then
+      found[#found + 1] = found[#found]
+      return found
+    end
+    found[#found + 1] = walked[place]
+    found[#found + 1] = walked[place + 1]
+  end
+end
+found[#found + 1] = #walked == budget * 2 and walked[#walked] or ''
+return found
+`;

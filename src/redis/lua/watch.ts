@@ -1,0 +1,65 @@
+import { PLAN_DELIVERIES } from './plan-deliveries.ts';
+
+/**
+ * Writes a watch if nobody else has since it was read, together with everything that follows from
+ * the change: its places in the indexes, its events, and their fan-out. One step or none.
+ *
+ * KEYS  watch
+ * ARGV  expected version, document, effects as JSON or '' where there are none
+ * Returns false on a conflict, else the ids of the deliveries that want a job now.
+ */
+export const COMMIT_WATCH = `
+${PLAN_DELIVERIES}
+local version = tonumber(redis.call('HGET', KEYS[1], 'version') or 0)
+if version ~= tonumber(ARGV[1]) then return false end
+redis.call('HSET', KEYS[1], 'version', version + 1, 'doc', ARGV[2])
+if ARGV[3] == '' then return {} end
+
+local effects = cjson.decode(ARGV[3])
+local number = redis.call('HGET', KEYS[1], 'number')
+if effects.begins or not number then
+  number = redis.call('INCR', effects.watchNumber)
+  redis.call('HSET', KEYS[1], 'number', number)
+end
+for _, index in ipairs(effects.leave) do redis.call('ZREM', index, effects.member) end
+for _, index in ipairs(effects.enter) do redis.call('ZADD', index, number, effects.member) end
+if effects.endedAt then
+  redis.call('ZADD', effects.ended, effects.endedAt, effects.member)
+else
+  redis.call('ZREM', effects.ended, effects.member)
+end
+
+for _, event in ipairs(effects.events) do
+  local place = redis.call('INCR', effects.eventPlace)
+  redis.call('HSET', event.key, 'place', place, 'body', event.body)
+  for _, index in ipairs(event.indexes) do redis.call('ZADD', index, place, event.id) end
+end
+
+local due = {}
+plan(effects, due)
+if #effects.events > 0 then redis.call('PUBLISH', effects.eventBell, '') end
+return due
+`;
+
+/**
+ * Forgets an ended watch and its events, unless it has changed or a delivery of it is kept.
+ *
+ * KEYS  watch
+ * ARGV  plan as JSON
+ * Returns 1 when it is gone, 0 when it was kept.
+ */
+export const FORGET_WATCH = `
+local plan = cjson.decode(ARGV[1])
+if redis.call('HGET', KEYS[1], 'version') ~= plan.version then return 0 end
+for _, event in ipairs(plan.events) do
+  if redis.call('EXISTS', event.deliveries) == 1 then return 0 end
+end
+for _, event in ipairs(plan.events) do
+  redis.call('DEL', event.key)
+  for _, index in ipairs(event.indexes) do redis.call('ZREM', index, event.id) end
+end
+for _, index in ipairs(plan.indexes) do redis.call('ZREM', index, plan.member) end
+redis.call('ZREM', plan.ended, plan.member)
+redis.call('DEL', KEYS[1])
+return 1
+`;
