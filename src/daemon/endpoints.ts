@@ -1,4 +1,6 @@
 import type { Config } from '../config/schema.ts';
+import type { EndpointFilter } from '../core/delivery.ts';
+import { matchesWatch, wantsEvent } from '../core/filter.ts';
 
 /** The name of the endpoint that is there when none is configured. */
 const FALLBACK = 'log';
@@ -8,8 +10,8 @@ export interface Endpoints {
   all: Config['endpoints'];
   names: string[];
   defaults: string[];
-  /** Event patterns of an endpoint; undefined stands for the types told by default. */
-  filterOf: (name: string) => readonly string[] | undefined;
+  /** By the endpoint's `events` and `when`. */
+  wants: EndpointFilter;
 }
 
 export function createEndpoints(configured: Config['endpoints']): Endpoints {
@@ -23,6 +25,9 @@ export function createEndpoints(configured: Config['endpoints']): Endpoints {
     all,
     names,
     defaults: marked.length > 0 ? marked : names,
-    filterOf: (name) => all[name]?.events,
+    wants: (name, type, watch) => {
+      const { events, when } = all[name] ?? {};
+      return wantsEvent(events, type) && matchesWatch(when, watch);
+    },
   };
 }
