@@ -1,16 +1,23 @@
 import ipaddr from 'ipaddr.js';
 import { formatDuration } from '../core/duration.ts';
-import type { Finding } from './problem.ts';
-import type { Config } from './schema.ts';
+import type { Finding, Path } from './problem.ts';
+import type { Config, WebhookEndpointConfig } from './schema.ts';
+import { suggest } from './suggest.ts';
 
 /** What only shows when settings are seen together. */
 export function crossCheck(config: Config): Finding[] {
-  return [...checkIntervals(config), ...checkTokens(config), ...checkHeaders(config)];
+  return [
+    ...checkIntervals(config),
+    ...checkTokens(config),
+    ...checkEndpoints(config),
+    ...checkAlerts(config),
+  ];
 }
 
 /** What keeps a daemon from starting, though commands may well use the configuration. */
-export function checkServing({ server, auth, sources }: Config): Finding[] {
-  const findings: Finding[] = [];
+export function checkServing(config: Config): Finding[] {
+  const { server, auth, sources } = config;
+  const findings: Finding[] = checkMatchedSources(config);
   if (Object.keys(sources).length === 0) {
     const message = 'expected at least one source with an API key: set NOXUS_API_KEY';
     findings.push({ path: ['sources'], message });
@@ -52,15 +59,65 @@ function checkTokens({ auth: { tokens } }: Config): Finding[] {
   });
 }
 
+function checkEndpoints({ endpoints }: Config): Finding[] {
+  return Object.entries(endpoints).flatMap(([name, endpoint]) =>
+    endpoint.type === 'webhook' ? checkWebhook(['endpoints', name], endpoint) : [],
+  );
+}
+
+function checkWebhook(path: Path, webhook: WebhookEndpointConfig): Finding[] {
+  return [...checkHeaders(path, webhook), ...checkTls(path, webhook)];
+}
+
 /** Names of headers are the same in capitals, so one of the two would be lost. */
-function checkHeaders({ endpoints }: Config): Finding[] {
-  return Object.entries(endpoints).flatMap(([name, endpoint]) => {
-    if (endpoint.type !== 'webhook') return [];
-    const names = Object.keys(endpoint.headers);
-    const repeated = names.filter((header, index) =>
-      names.slice(0, index).some((other) => other.toLowerCase() === header.toLowerCase()),
-    );
-    const message = 'this header is given twice';
-    return repeated.map((header) => ({ path: ['endpoints', name, 'headers', header], message }));
+function checkHeaders(path: Path, { headers, auth }: WebhookEndpointConfig): Finding[] {
+  const names = Object.keys(headers);
+  return names.flatMap((header, index) => {
+    const isSame = (other: string) => other.toLowerCase() === header.toLowerCase();
+    const found = (message: string) => [{ path: [...path, 'headers', header], message }];
+    if (names.slice(0, index).some(isSame)) return found('this header is given twice');
+    if (auth !== undefined && isSame('authorization'))
+      return found('auth sets this header already');
+    return [];
   });
+}
+
+function checkTls(path: Path, { url, tls = {} }: WebhookEndpointConfig): Finding[] {
+  const at = [...path, 'tls'];
+  const { cert_file: certificate, key_file: key } = tls;
+  if ((certificate === undefined) !== (key === undefined)) {
+    const missing = key === undefined ? 'key_file' : 'cert_file';
+    return [{ path: [...at, missing], message: 'cert_file and key_file go together' }];
+  }
+  if (Object.keys(tls).length === 0 || url.startsWith('https:')) return [];
+  return [{ path: at, message: 'it has no effect, for the url is not https' }];
+}
+
+function checkAlerts({ alerts, endpoints }: Config): Finding[] {
+  if (alerts.endpoint === undefined) return [];
+  return unknownName(['alerts', 'endpoint'], alerts.endpoint, {
+    what: 'endpoint',
+    names: Object.keys(endpoints),
+  });
+}
+
+/** A source that is misspelt here would never match, and silently mute the endpoint. */
+function checkMatchedSources({ endpoints, sources }: Config): Finding[] {
+  const known = { what: 'source', names: Object.keys(sources) };
+  return Object.entries(endpoints).flatMap(([name, { when }]) =>
+    (when?.source ?? []).flatMap((source) =>
+      unknownName(['endpoints', name, 'when', 'source'], source, known),
+    ),
+  );
+}
+
+function unknownName(
+  path: Path,
+  name: string,
+  { what, names }: { what: string; names: readonly string[] },
+): Finding[] {
+  if (names.includes(name)) return [];
+  const meant = suggest(name, names);
+  const hint = meant === null ? '' : ` (did you mean ${meant}?)`;
+  return [{ path, message: `no ${what} is named ${JSON.stringify(name)}${hint}` }];
 }

@@ -12,8 +12,8 @@ export function defaultDataDirectory(env: NodeJS.ProcessEnv): string {
   return join(isAbsolute(base) ? base : join(home(env), '.local', 'share'), 'runwatch');
 }
 
-/** The absolute path of a data directory as it was configured, where `~/` is the home directory. */
-export function resolveDataDirectory(
+/** The absolute path of a file or directory as it was configured, where `~/` is the home directory. */
+export function resolveUserPath(
   configured: string,
   { env, cwd }: { env: NodeJS.ProcessEnv; cwd: string },
 ): string {

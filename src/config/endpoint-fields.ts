@@ -60,3 +60,62 @@ const headerValue = z
 
 /** Header values often are credentials, so all of them are treated as such. */
 export const headers = z.record(headerName, headerValue).default({});
+
+/** Text that is held to a pattern and never shown. */
+function secretMatching(pattern: RegExp, expected: string) {
+  return z
+    .string({ error: expected })
+    .regex(pattern, expected)
+    .register(presentations, { as: 'secret' });
+}
+
+/** Both parts are secret: services that have one key take it as the user name (RFC 7617). */
+const basicAuth = z.strictObject({
+  username: secretMatching(
+    /^[^:\p{Cc}]+$/u,
+    'expected a user name without colons and control characters',
+  ),
+  password: secretMatching(/^\P{Cc}*$/u, 'expected a password without control characters'),
+});
+
+const bearerToken = secretMatching(/^[\x21-\x7e]+$/, 'expected a token: ASCII without spaces');
+
+/** How a webhook proves itself to its receiver, besides the signature: one way or the other. */
+export const auth = z
+  .strictObject({ bearer: bearerToken.optional(), basic: basicAuth.optional() })
+  .refine(
+    ({ bearer, basic }) => (bearer === undefined) !== (basic === undefined),
+    'expected either bearer or basic',
+  );
+
+const path = z
+  .string({ error: 'expected the path of a file' })
+  .min(1, 'expected the path of a file');
+
+/** Files in PEM; `tls-files.ts` reads them. */
+export const tls = z.strictObject({
+  ca_file: path.optional(),
+  cert_file: path.optional(),
+  key_file: path.optional(),
+});
+
+function listOfOne(input: unknown): unknown {
+  return typeof input === 'string' && input !== '' ? [input] : input;
+}
+
+/** One text, or a list of texts of which one has to be found. */
+const oneOf = z.preprocess(
+  listOfOne,
+  z
+    .array(z.string({ error: 'expected text' }).min(1), {
+      error: 'expected text or a list of texts',
+    })
+    .min(1, 'expected text or a list of texts'),
+);
+
+/** Which watches an endpoint is told of; the keys are those of `WatchMatch` in `core/filter.ts`. */
+export const when = z.strictObject({
+  workflow_id: oneOf.optional(),
+  source: oneOf.optional(),
+  metadata: z.record(z.string().min(1), oneOf).optional(),
+});

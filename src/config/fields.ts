@@ -35,10 +35,25 @@ function readDigits(input: unknown): unknown {
 }
 
 /** A whole number; variables expand to text, so its digits count too. */
-export function integer(fallback: number, min: number, max: number) {
+export function wholeNumber(min: number, max: number) {
   const error = `expected a whole number from ${min} to ${max}`;
   const number = z.number({ error }).int(error).min(min, error).max(max, error);
-  return z.preprocess(readDigits, number).default(fallback);
+  return z.preprocess(readDigits, number);
+}
+
+/** {@link wholeNumber} with a default. */
+export function integer(fallback: number, min: number, max: number) {
+  return wholeNumber(min, max).default(fallback);
+}
+
+function readDecimal(input: unknown): unknown {
+  return typeof input === 'string' && /^\d+(\.\d+)?$/.test(input.trim()) ? Number(input) : input;
+}
+
+/** How often a second something may happen; also as the text that a variable expands to. */
+export function perSecond(max: number) {
+  const error = `expected a number per second, above 0 and up to ${max}`;
+  return z.preprocess(readDecimal, z.number({ error }).positive(error).max(max, error));
 }
 
 function readBoolean(input: unknown): unknown {

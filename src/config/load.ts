@@ -1,12 +1,14 @@
 import { assemble, type ConfigPurpose } from './assemble.ts';
-import { defaultDataDirectory, resolveDataDirectory } from './data-directory.ts';
+import { defaultDataDirectory } from './data-directory.ts';
 import type { Draft } from './draft.ts';
 import { openEnvironment } from './environment.ts';
 import { findFile } from './file.ts';
 import { locate, NO_FILE, readSettingsFile } from './settings-file.ts';
 import { applyEnvironment, applyFlags, type ConfigFlags } from './overrides.ts';
+import { resolvePaths } from './paths.ts';
 import { tidy, type ConfigProblem } from './problem.ts';
 import type { Config } from './schema.ts';
+import { checkTlsFiles } from './tls-files.ts';
 
 interface LoadOptions {
   purpose: ConfigPurpose;
@@ -46,17 +48,20 @@ export function loadConfig(options: LoadOptions): LoadedConfig | InvalidConfig {
   applyEnvironment(draft, environment);
   applyFlags(draft, flags);
   const overrides = [...new Set(draft.labels.values())];
-  const { config, findings } = assemble(draft, {
+  const assembled = assemble(draft, {
     dataDirectory: defaultDataDirectory(env),
     references: file.references,
     purpose,
   });
+  const config = assembled.config && resolvePaths(assembled.config, { env, cwd });
+  // Only the daemon sends, and files of keys are often for its eyes only.
+  const unusable = config !== null && purpose === 'serve' ? checkTlsFiles(config) : [];
+  const findings = [...assembled.findings, ...unusable];
   const problems = tidy([
     ...environment.problems(),
     ...file.problems,
     ...(file.broken ? [] : findings.map((finding) => locate(finding, { draft, file }))),
   ]);
   if (problems.length > 0 || config === null) return { kind: 'invalid', problems };
-  const data_dir = resolveDataDirectory(config.data_dir, { env, cwd });
-  return { kind: 'loaded', config: { ...config, data_dir }, file: file.name, overrides };
+  return { kind: 'loaded', config, file: file.name, overrides };
 }

@@ -1,43 +1,13 @@
 import { z } from 'zod';
-import { parseDuration } from '../core/duration.ts';
 import { PROFILES } from '../core/watch.ts';
 import { egressEntry } from './egress-entry.ts';
-import { eventPatterns, headers, webhookSecret } from './endpoint-fields.ts';
+import { logEndpoint, webhookEndpoint } from './endpoint.ts';
+import { webhookSecret } from './endpoint-fields.ts';
 import { duration, encryptionKey, flag, integer, name, secretText } from './fields.ts';
-import { redisUrl, serviceUrl, webhookUrl } from './urls.ts';
+import { redisUrl, serviceUrl } from './urls.ts';
 
 // The secret of a webhook that comes with a watch is held to the same rule.
 export { webhookSecret } from './endpoint-fields.ts';
-
-const retrySchedule = z
-  .array(duration('5s', { min: '1ms', max: '30d' }))
-  .max(50, 'expected at most 50 delays')
-  .default(
-    ['5s', '1m', '5m', '30m', '2h', '5h', '10h', '14h', '20h', '24h'].map(
-      (d) => parseDuration(d) ?? 0,
-    ),
-  );
-
-const endpointBase = {
-  events: eventPatterns.optional(),
-  default: flag(false),
-};
-
-const webhookEndpoint = z.strictObject({
-  type: z.literal('webhook'),
-  url: webhookUrl,
-  secret: webhookSecret.optional(),
-  headers,
-  timeout: duration('15s', { min: '1s', max: '30s' }),
-  retry: retrySchedule,
-  ...endpointBase,
-});
-
-const logEndpoint = z.strictObject({
-  type: z.literal('log'),
-  level: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
-  ...endpointBase,
-});
 
 const source = z.strictObject({
   base_url: serviceUrl.default('https://backend.noxus.ai'),
@@ -109,8 +79,16 @@ export const configSchema = z.strictObject({
       concurrency: integer(64, 1, 10_000),
       per_endpoint: integer(4, 1, 1_000),
       retention: duration('30d', { min: '1s', max: '3650d' }),
+      /** Deliveries that have ended, kept at the most; the oldest go first. */
+      keep: integer(1_000_000, 0, 100_000_000),
       /** Signs webhooks that have no secret of their own. */
       signing_secret: webhookSecret.optional(),
+    })
+    .prefault({}),
+  alerts: z
+    .strictObject({
+      /** Who is told about trouble with delivery, besides the log. */
+      endpoint: name.optional(),
     })
     .prefault({}),
   egress: z

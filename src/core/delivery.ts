@@ -1,7 +1,7 @@
 import { jitterUp, type Random } from './backoff.ts';
 import { assertNever } from './errors.ts';
 import { fingerprint, type EventType, type SentEventType } from './event.ts';
-import { wantsEvent } from './filter.ts';
+import { wantsEvent, type MatchedWatch } from './filter.ts';
 import { subscriptionKey, type Subscription, type WatchKey } from './watch.ts';
 
 export const DELIVERY_STATES = [
@@ -70,8 +70,8 @@ export type AttemptOutcome =
 
 const RETRY_JITTER = 0.1;
 
-/** Tells which event types a named endpoint wants. */
-export type EndpointFilter = (endpoint: string) => readonly string[] | undefined;
+/** Tells whether a named endpoint wants to hear of a type of event of a watch. */
+export type EndpointFilter = (endpoint: string, type: EventType, watch: MatchedWatch) => boolean;
 
 /** What is delivered: an event by its id and type. */
 interface Notice {
@@ -84,23 +84,20 @@ interface Notice {
  * order of the events. Ids are functions of event and subscription.
  */
 export function planDeliveries(
-  watch: WatchKey,
+  watch: WatchKey & MatchedWatch,
   events: readonly Notice[],
   subscriptions: readonly Subscription[],
-  { filterOf, now }: { filterOf: EndpointFilter; now: number },
+  { wants, now }: { wants: EndpointFilter; now: number },
 ): Delivery[] {
+  const isTold = (subscription: Subscription, { type }: Notice) =>
+    subscription.kind === 'webhook'
+      ? wantsEvent(subscription.events, type)
+      : wants(subscription.endpoint, type, watch);
   return events.flatMap((event) =>
     subscriptions
-      .filter((subscription) => wantsEvent(patternsOf(subscription, filterOf), event.type))
+      .filter((subscription) => isTold(subscription, event))
       .map((subscription) => newDelivery(watch, event, subscriptionKey(subscription), now)),
   );
-}
-
-function patternsOf(
-  subscription: Subscription,
-  filterOf: EndpointFilter,
-): readonly string[] | undefined {
-  return subscription.kind === 'webhook' ? subscription.events : filterOf(subscription.endpoint);
 }
 
 /** A delivery that is due at once. Its id is a function of event and endpoint. */

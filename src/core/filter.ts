@@ -19,3 +19,44 @@ export function wantsEvent(patterns: readonly string[] | undefined, type: string
 export function isEventPattern(pattern: string): boolean {
   return EVENT_TYPES.some((type) => matchesPattern(pattern, type));
 }
+
+/**
+ * What a watch must be like for an endpoint to be told of it. Everything that is given must match;
+ * of several values one has to. Keys as they are configured.
+ */
+export interface WatchMatch {
+  workflow_id?: readonly string[] | undefined;
+  source?: readonly string[] | undefined;
+  metadata?: Readonly<Record<string, readonly string[]>> | undefined;
+}
+
+/** What of a watch can be matched. `run` is null until something was seen of it. */
+export interface MatchedWatch {
+  source: string;
+  run: { workflow_id: string } | null;
+  metadata: Readonly<Record<string, string>>;
+}
+
+/**
+ * Tells whether a watch is what an endpoint asks for. The workflow of a run of which nothing was
+ * ever seen is not known, so it matches no `workflow_id`.
+ * @param match undefined asks for nothing
+ */
+export function matchesWatch(match: WatchMatch | undefined, watch: MatchedWatch): boolean {
+  if (match === undefined) return true;
+  const { workflow_id: workflows, source: sources, metadata = {} } = match;
+  return (
+    isAmong(workflows, watch.run?.workflow_id) &&
+    isAmong(sources, watch.source) &&
+    Object.entries(metadata).every(([key, values]) => isAmong(values, ownValue(watch, key)))
+  );
+}
+
+function isAmong(wanted: readonly string[] | undefined, value: string | undefined): boolean {
+  return wanted === undefined || (value !== undefined && wanted.includes(value));
+}
+
+/** Keys of metadata come from outside, and `constructor` is one that every object seems to have. */
+function ownValue({ metadata }: MatchedWatch, key: string): string | undefined {
+  return Object.hasOwn(metadata, key) ? metadata[key] : undefined;
+}

@@ -1,4 +1,6 @@
 import type { Config } from '../config/schema.ts';
+import type { EndpointFilter } from '../core/delivery.ts';
+import { matchesWatch, wantsEvent } from '../core/filter.ts';
 import type { GateLimits } from '../deliver/stores.ts';
 
 /** The delays of the delivery policy, for deliveries whose endpoint names none, ms. */
@@ -17,8 +19,8 @@ export interface Endpoints {
   all: Config['endpoints'];
   names: string[];
   defaults: string[];
-  /** Event patterns of an endpoint; undefined stands for the types told by default. */
-  filterOf: (name: string) => readonly string[] | undefined;
+  /** By the endpoint's `events` and `when`. */
+  wants: EndpointFilter;
   /** How an endpoint, or the host of per-watch webhooks, may be used. */
   limitsOf: (name: string) => GateLimits;
 }
@@ -34,13 +36,16 @@ export function createEndpoints({ endpoints: configured, delivery }: Config): En
     all,
     names,
     defaults: marked.length > 0 ? marked : names,
-    filterOf: (name) => all[name]?.events,
+    wants: (name, type, watch) => {
+      const { events, when } = all[name] ?? {};
+      return wantsEvent(events, type) && matchesWatch(when, watch);
+    },
     limitsOf(name) {
       const endpoint = all[name];
       const own = endpoint?.type === 'webhook' ? endpoint : undefined;
       return {
-        concurrency: delivery.per_endpoint,
-        rate: null,
+        concurrency: own?.concurrency ?? delivery.per_endpoint,
+        rate: own?.rate ?? null,
         deadlineMs: own?.timeout ?? PER_WATCH_TIMEOUT_MS,
       };
     },

@@ -62,7 +62,7 @@ export function createPoller(deps: PollerDependencies): Poller {
     ...deps,
     readerOf: (name) => sources.get(name)?.client,
     sources: guard,
-    filterOf: deps.endpoints.filterOf,
+    wants: deps.endpoints.wants,
     report(report) {
       deps.metrics.poll(report);
       logPoll(log, report);

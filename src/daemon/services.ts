@@ -53,7 +53,7 @@ export function createServices(deps: ServicesDependencies): Services {
       watches,
       jobsOf: poller.jobsOf,
       dispatch: deliverer.dispatch,
-      filterOf: endpoints.filterOf,
+      wants: endpoints.wants,
       defaults: {
         timeoutMs: config.watches.timeout,
         minIntervalMs: config.polling.min_interval,

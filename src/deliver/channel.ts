@@ -5,7 +5,7 @@ import type { SentEventType } from '../core/event.ts';
 export interface Message {
   eventId: string;
   eventType: SentEventType;
-  /** The JSON text of the event. It is sent as it is: the signature covers these bytes. */
+  /** The JSON text of the event: what is sent is this, or made of this alone. */
   body: string;
 }
 

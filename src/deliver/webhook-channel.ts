@@ -2,12 +2,15 @@ import { parseRetryAfter } from '../core/backoff.ts';
 import type { Attempt, AttemptError, AttemptOutcome } from '../core/delivery.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { errorCode, networkError, statusError, timeoutError } from './attempt-error.ts';
+import type { BodyKind } from './body-kind.ts';
+import { standardBody } from './body-standard.ts';
 import type { Channel, Message } from './channel.ts';
 import { startDeadline } from './deadline.ts';
 import { post, type PostRequest, type PostResult, type TlsOptions } from './post.ts';
 import { responseText } from './response-text.ts';
 import { createSigner } from './sign.ts';
 import type { WebhookAgents } from './webhook-agents.ts';
+import { authorizationOf, type WebhookAuth } from './webhook-auth.ts';
 import { customHeaders } from './webhook-headers.ts';
 
 /** Where a webhook goes and how. */
@@ -19,6 +22,9 @@ export interface WebhookTarget {
   /** One deadline for DNS, connect, TLS, headers and body, in milliseconds. */
   timeoutMs: number;
   tls?: TlsOptions;
+  auth?: WebhookAuth;
+  /** What is sent of an event; absent, the event as it is. */
+  body?: BodyKind;
 }
 
 interface WebhookDeps {
@@ -37,17 +43,20 @@ interface WebhookDeps {
 export function createWebhookChannel(target: WebhookTarget, deps: WebhookDeps): Channel {
   const url = new URL(target.url);
   const sign = createSigner(target.secrets);
+  const kind = target.body ?? standardBody;
   const fixed = {
     ...customHeaders(target.headers),
-    'content-type': 'application/json',
+    ...(target.auth && authorizationOf(target.auth)),
+    'content-type': kind.contentType,
     'user-agent': deps.userAgent,
   };
   return {
     async send(message: Message, signal?: AbortSignal) {
       const at = deps.now();
-      const headers = { ...fixed, ...sign(message, at) };
+      const body = kind.render(message.body);
+      const headers = { ...fixed, ...sign({ ...message, body }, at) };
       const deadline = startDeadline(target.timeoutMs, signal);
-      const request = { url, headers, body: message.body, tls: target.tls };
+      const request = { url, headers, body, tls: target.tls };
       const result = await postOnce(request, deps.agents, deadline.signal).finally(() =>
         deadline.release(),
       );

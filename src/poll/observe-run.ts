@@ -42,7 +42,7 @@ export interface ObserveRunDependencies {
   sources: SourceGuard;
   /** Gives deliveries their jobs; a delivery whose job is lost here is found by the sweeper. */
   dispatch: (deliveryIds: string[]) => Promise<void>;
-  filterOf: EndpointFilter;
+  wants: EndpointFilter;
   policy: PollPolicy;
   report: (report: PollReport) => void;
   now: () => number;
@@ -97,7 +97,7 @@ async function record(
       random: deps.random,
     });
     const deliveries = planDeliveries(watch, events, watch.subscriptions, {
-      filterOf: deps.filterOf,
+      wants: deps.wants,
       now,
     });
     const due = await deps.watches.commit({ before, after: watch, events, deliveries });

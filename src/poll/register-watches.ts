@@ -30,7 +30,7 @@ export interface RegisterDependencies {
   watches: WatchStore;
   jobsOf: (source: string) => PollJobs | undefined;
   dispatch: (deliveryIds: string[]) => Promise<void>;
-  filterOf: EndpointFilter;
+  wants: EndpointFilter;
   defaults: RegisterDefaults;
   now: () => number;
 }
@@ -69,7 +69,7 @@ function attempt(deps: RegisterDependencies, request: Registration, before: Stor
   const { watch, added } = registered;
   const late = watch.notice && { id: watch.notice.eventId, type: watch.notice.type };
   const deliveries = planDeliveries(watch, late ? [late] : [], added, {
-    filterOf: deps.filterOf,
+    wants: deps.wants,
     now,
   });
   return { registered, change: { before, after: watch, events: [], deliveries } };

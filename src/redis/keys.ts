@@ -24,6 +24,8 @@ export function createKeys(prefix: string) {
     sourcePause: (source: string) => key('pause', source),
     /** String, the reason a source was last refused; set while nothing has worked since. */
     sourceRefused: (source: string) => key('refused', source),
+    /** Hash: for each endpoint whose secret was rotated, the JSON of its rotation. */
+    endpointSecrets: key('endpoint-secrets'),
     /** Hash `place`, `body`: one event, its body the exact text that is sent. */
     event: (id: string) => key('event', id),
     /** Counter that gives events their place in the log. */

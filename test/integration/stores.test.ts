@@ -18,7 +18,7 @@ const policy = {
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
 const audit: Subscription = { kind: 'endpoint', endpoint: 'audit' };
 const attempt: Attempt = { at: NOON, status: 200, error: null, durationMs: 3, response: 'ok' };
-const filterOf = () => ['*'];
+const wants = () => true;
 
 let runs = 0;
 
@@ -41,7 +41,7 @@ function seen(before: StoredWatch, status: string, progress = 0) {
     { now: NOON, policy, random: () => 0.5 },
   );
   const planned = planDeliveries(looked.watch, looked.events, looked.watch.subscriptions, {
-    filterOf,
+    wants,
     now: NOON,
   });
   return { before, after: looked.watch, events: looked.events, deliveries: planned };

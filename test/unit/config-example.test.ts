@@ -7,13 +7,14 @@ import { z } from 'zod';
 import { loadConfig } from '../../src/config/load.ts';
 import { formatProblem } from '../../src/config/problem.ts';
 import { configSchema, type Config } from '../../src/config/schema.ts';
+import { CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.ts';
 
 const EXAMPLE = new URL('../../config/runwatch.example.yaml', import.meta.url);
 const text = readFileSync(EXAMPLE, 'utf8');
 
 /** The file with its commented-out examples in force, in the place of what they replace. */
 const uncommented = text
-  .replaceAll(/^(endpoints: \{\}|  tokens: \[\])$/gm, '')
+  .replaceAll(/^((endpoints|alerts): \{\}|  tokens: \[\])$/gm, '')
   .replaceAll(/^#(?! |$)/gm, '')
   .replaceAll(/^#(?= {2,}\S)/gm, '');
 
@@ -22,12 +23,18 @@ const ENV = {
   NOXUS_API_KEY: 'nox',
   RUNWATCH_API_TOKEN: 'a-long-token',
   OPS_WEBHOOK_SECRET: `whsec_${Buffer.alloc(32).toString('base64')}`,
+  OPS_WEBHOOK_TOKEN: 'ops-token',
+  SLACK_WEBHOOK_URL: 'https://hooks.slack.example/services/x',
+  CHAT_PASSWORD: 'chat-password',
 };
 
 let cwd: string;
 
 beforeAll(() => {
   cwd = mkdtempSync(join(tmpdir(), 'runwatch-example-'));
+  writeFileSync(join(cwd, 'ca.pem'), TEST_CA);
+  writeFileSync(join(cwd, 'client.pem'), CERT_FOR_LOCALHOST);
+  writeFileSync(join(cwd, 'client-key.pem'), TEST_KEY);
 });
 
 afterAll(() => rmSync(cwd, { recursive: true }));
@@ -75,7 +82,7 @@ describe('the example configuration', () => {
   });
 
   test('with its examples in force, it loads, and its endpoints have the defaults', () => {
-    const config = load(uncommented, ENV);
+    const config = load(uncommented.replaceAll('/etc/runwatch/', `${cwd}/`), ENV);
     const { endpoints } = configSchema.parse({
       data_dir: '/d',
       endpoints: {
@@ -84,11 +91,31 @@ describe('the example configuration', () => {
           url: 'https://example.com/hooks',
           secret: ENV.OPS_WEBHOOK_SECRET,
           events: ['run.failed', 'run.awaiting_human_feedback'],
+          when: {
+            workflow_id: ['3f0c6f0e-5d0a-4a57-9f1e-0f0f2a6b8c11'],
+            source: ['default'],
+            metadata: { team: ['billing', 'support'] },
+          },
+          auth: { bearer: 'ops-token' },
+          tls: {
+            ca_file: join(cwd, 'ca.pem'),
+            cert_file: join(cwd, 'client.pem'),
+            key_file: join(cwd, 'client-key.pem'),
+          },
+          rate: 20,
+          concurrency: 4,
         },
         audit: { type: 'log', events: ['*'] },
+        chat: {
+          type: 'webhook',
+          url: 'https://hooks.slack.example/services/x',
+          body: 'slack',
+          auth: { basic: { username: 'runwatch', password: 'chat-password' } },
+        },
       },
     });
     expect(config.endpoints).toEqual(endpoints);
+    expect(config.alerts).toEqual({ endpoint: 'audit' });
     expect(config.auth.tokens).toEqual([
       { name: 'ops', token: 'a-long-token', scopes: ['read', 'write'] },
     ]);

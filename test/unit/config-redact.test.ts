@@ -27,6 +27,14 @@ function configWith(secret: string): Config {
         secret: whsec(secret),
         headers: { authorization: secret, 'x-api-key': secret },
       },
+      bearer: { type: 'webhook', url: 'https://b.example/', auth: { bearer: secret } },
+      basic: {
+        type: 'webhook',
+        url: 'https://c.example/',
+        auth: { basic: { username: secret, password: secret } },
+        tls: { ca_file: '/etc/ca.pem' },
+        when: { source: 'prod', metadata: { team: ['a', 'b'] } },
+      },
     },
     delivery: { signing_secret: whsec(secret) },
     encryption: { keys: [Buffer.alloc(32, 7).toString('hex')] },
@@ -67,6 +75,7 @@ describe('the configuration as it is shown', () => {
           rate_limit: { per: '1s' },
         },
       },
+      alerts: {},
       auth: { tokens: [{ name: 'ops', token: '[redacted]', scopes: ['read', 'write'] }] },
       endpoints: {
         hook: {
@@ -75,9 +84,16 @@ describe('the configuration as it is shown', () => {
           headers: { authorization: '[redacted]', 'x-api-key': '[redacted]' },
           timeout: '15s',
           retry: ['5s', '1m', '5m', '30m', '2h', '5h', '10h', '14h', '20h', '1d'],
+          body: 'standard',
+        },
+        bearer: { auth: { bearer: '[redacted]' } },
+        basic: {
+          auth: { basic: { username: '[redacted]', password: '[redacted]' } },
+          tls: { ca_file: '/etc/ca.pem' },
+          when: { source: ['prod'], metadata: { team: ['a', 'b'] } },
         },
       },
-      delivery: { signing_secret: '[redacted]' },
+      delivery: { signing_secret: '[redacted]', keep: 1_000_000 },
       encryption: { keys: ['[redacted]'] },
     });
   });

@@ -7,16 +7,17 @@ import {
   type AttemptOutcome,
 } from '../../src/core/delivery.ts';
 import { EVENT_TYPES, TOLD_BY_DEFAULT } from '../../src/core/event.ts';
+import { wantsEvent } from '../../src/core/filter.ts';
 import type { Subscription } from '../../src/core/watch.ts';
-import { NOON } from '../support/builders.ts';
+import { newWatch, NOON } from '../support/builders.ts';
 
-const watch = { source: 'default', runId: 'run-1' };
+const watch = newWatch();
 const events = EVENT_TYPES.map((type, at) => ({ id: `evt_${at}`, type }));
 const filters: Record<string, string[]> = { all: ['*'], runs: ['run.*'], failed: ['run.failed'] };
 
 function plan(subscriptions: Subscription[]) {
   return planDeliveries(watch, events, subscriptions, {
-    filterOf: (name) => filters[name],
+    wants: (name, type) => wantsEvent(filters[name], type),
     now: NOON,
   });
 }

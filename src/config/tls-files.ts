@@ -1,0 +1,98 @@
+import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { RunwatchError } from '../core/errors.ts';
+import { readFailure } from './environment.ts';
+import type { Finding, Path } from './problem.ts';
+import type { Config, WebhookEndpointConfig } from './schema.ts';
+
+type TlsConfig = NonNullable<WebhookEndpointConfig['tls']>;
+
+/** Trust and identity of an endpoint's connections, in PEM. */
+export interface TlsMaterial {
+  ca?: string;
+  certificate?: string;
+  key?: string;
+}
+
+/** What is wrong with the files that endpoints name. */
+export function checkTlsFiles({ endpoints }: Config): Finding[] {
+  return Object.entries(endpoints).flatMap(([name, endpoint]) => {
+    if (endpoint.type !== 'webhook' || endpoint.tls === undefined) return [];
+    const read = readTlsFiles(endpoint.tls);
+    return 'wrong' in read ? read.wrong.map((finding) => under(name, finding)) : [];
+  });
+}
+
+/**
+ * The files of an endpoint that has passed the check.
+ * @throws RunwatchError `tls_files_unusable` where they have changed since then
+ */
+export function loadTlsFiles(name: string, tls: TlsConfig): TlsMaterial {
+  const read = readTlsFiles(tls);
+  if ('material' in read) return read.material;
+  const found = read.wrong.map((finding) => under(name, finding));
+  const message = found.map(({ path, message: what }) => `${path.join('.')}: ${what}`).join('; ');
+  throw new RunwatchError(message, { code: 'tls_files_unusable' });
+}
+
+function under(name: string, { path, message }: Finding): Finding {
+  return { path: ['endpoints', name, 'tls', ...path], message };
+}
+
+type Read = { material: TlsMaterial } | { wrong: Finding[] };
+
+function readTlsFiles({ ca_file, cert_file, key_file }: TlsConfig): Read {
+  const wrong: Finding[] = [];
+  const ca = readPem(['ca_file'], ca_file, { as: certificateIn, wrong });
+  const certificate = readPem(['cert_file'], cert_file, { as: certificateIn, wrong });
+  const key = readPem(['key_file'], key_file, { as: keyIn, wrong });
+  if (certificate && key && !certificate.content.checkPrivateKey(key.content)) {
+    wrong.push({ path: ['key_file'], message: `the key is not that of the certificate` });
+  }
+  if (wrong.length > 0) return { wrong };
+  return {
+    material: {
+      ...(ca && { ca: ca.text }),
+      ...(certificate && { certificate: certificate.text }),
+      ...(key && { key: key.text }),
+    },
+  };
+}
+
+interface Reading<Content> {
+  /** Throws when the text holds nothing of the kind. */
+  as: { read: (text: string) => Content; expected: string };
+  wrong: Finding[];
+}
+
+/** Nothing of what a file holds gets into a message: it may be a key. */
+function readPem<Content>(
+  path: Path,
+  file: string | undefined,
+  { as, wrong }: Reading<Content>,
+): { text: string; content: Content } | null {
+  if (file === undefined) return null;
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    wrong.push({ path, message: `cannot read ${file} (${readFailure(error)})` });
+    return null;
+  }
+  try {
+    return { text, content: as.read(text) };
+  } catch {
+    wrong.push({ path, message: `expected ${as.expected} in PEM in ${file}` });
+    return null;
+  }
+}
+
+const certificateIn = {
+  read: (text: string) => new X509Certificate(text),
+  expected: 'a certificate',
+};
+
+const keyIn = {
+  read: (text: string): KeyObject => createPrivateKey(text),
+  expected: 'a private key without a passphrase',
+};

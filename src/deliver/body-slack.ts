@@ -1,0 +1,96 @@
+import type { BodyKind } from './body-kind.ts';
+import { clip, escapeText, inlineText, spanText } from './slack-text.ts';
+import { parseEvent, type ToldEvent, type ToldRun } from './told-event.ts';
+
+/** Limits of Slack for one text of a section, and for each of its fields. */
+const MOST_IN_TEXT = 3_000;
+const MOST_IN_FIELD = 2_000;
+
+/** What people call an event, and the one sign that tells them at a glance what it is about. */
+const TITLES: Readonly<Record<string, { title: string; sign?: string }>> = {
+  'run.started': { title: 'Run started' },
+  'run.progress': { title: 'Run goes on' },
+  'run.resumed': { title: 'Run resumed' },
+  'run.awaiting_human_feedback': { title: 'Run waits for a human', sign: ':raised_hand:' },
+  'run.completed': { title: 'Run completed', sign: ':white_check_mark:' },
+  'run.failed': { title: 'Run failed', sign: ':red_circle:' },
+  'run.stopped': { title: 'Run stopped', sign: ':warning:' },
+  'run.gone': { title: 'Run is gone', sign: ':warning:' },
+  'run.status_unknown': { title: 'Run has an unknown status', sign: ':warning:' },
+  'watch.expired': { title: 'Watch expired', sign: ':warning:' },
+  'watch.unreachable': { title: 'Noxus does not answer', sign: ':warning:' },
+  'watch.recovered': { title: 'Noxus answers again' },
+};
+
+/**
+ * A message for an incoming webhook of Slack, and for those that take the same.
+ * Source: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks and
+ * https://docs.slack.dev/reference/block-kit/blocks/section-block (limits).
+ */
+export const slackBody: BodyKind = {
+  contentType: 'application/json',
+  render(eventText) {
+    const event = parseEvent(eventText);
+    return JSON.stringify({ text: fallbackOf(event), blocks: blocksOf(event) });
+  },
+};
+
+/** For notifications and screen readers, which do not show blocks. */
+function fallbackOf({ type, data }: ToldEvent): string {
+  const { title } = TITLES[type] ?? { title: type };
+  const about = data.run_id === undefined ? '' : `: ${data.run_id}`;
+  const workflow = data.run ? ` of workflow ${data.run.workflow_id}` : '';
+  return clip(`${title}${about}${workflow}`, MOST_IN_TEXT);
+}
+
+function blocksOf(event: ToldEvent): object[] {
+  const { data } = event;
+  const fields = fieldsOf(data);
+  return [
+    section(headOf(event)),
+    ...(fields.length === 0 ? [] : [{ type: 'section', fields }]),
+    ...(data.error === undefined ? [] : [section(`*Why*\n${clip(data.error.message, 2_900)}`)]),
+    ...metadataBlock(data.watch?.metadata ?? {}),
+    { type: 'context', elements: [markdown(`${escapeText(event.timestamp)} · ${event.id}`)] },
+  ];
+}
+
+function headOf({ type, data }: ToldEvent): string {
+  const { title, sign } = TITLES[type] ?? { title: escapeText(type) };
+  const first = `${sign === undefined ? '' : `${sign} `}*${title}*`;
+  return data.run_id === undefined ? first : `${first}\n${inlineText(data.run_id, 200)}`;
+}
+
+function fieldsOf({ run, watch }: ToldEvent['data']): object[] {
+  const duration = run ? durationOf(run) : null;
+  const shown: [string, string | null][] = [
+    ['Status', run ? clip(run.status, MOST_IN_FIELD - 100) : null],
+    ['Workflow', run ? inlineText(run.workflow_id, MOST_IN_FIELD - 100) : null],
+    ['Progress', run ? `${run.progress} %` : null],
+    ['Duration', duration === null ? null : spanText(duration)],
+    ['Source', watch ? escapeText(watch.source) : null],
+  ];
+  return shown.flatMap(([name, value]) =>
+    value === null ? [] : [markdown(`*${name}*\n${value}`)],
+  );
+}
+
+/** How long the run has been running, or ran; null before it has started. */
+function durationOf({ started_at: start, finished_at: end, observed_at: seen }: ToldRun) {
+  return start === null ? null : Math.max(0, Date.parse(end ?? seen) - Date.parse(start));
+}
+
+/** One line for each entry, as many as there is room for. */
+function metadataBlock(metadata: Record<string, string>): object[] {
+  const lines = Object.entries(metadata).map(([key, value]) => `${key}: ${value}`);
+  return lines.length === 0 ? [] : [section(`*Metadata*\n${clip(lines.join('\n'), 2_900)}`)];
+}
+
+function section(text: string): object {
+  return { type: 'section', text: markdown(text) };
+}
+
+/** `verbatim`: Slack is to make no links of what only looks like one. */
+function markdown(text: string): object {
+  return { type: 'mrkdwn', text, verbatim: true };
+}

@@ -1,0 +1,186 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { loadConfig } from '../../src/config/load.ts';
+import { formatProblem } from '../../src/config/problem.ts';
+import type { Config } from '../../src/config/schema.ts';
+import { loadTlsFiles } from '../../src/config/tls-files.ts';
+import { CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.ts';
+
+/** A key that belongs to no certificate here; it protects nothing. */
+const OTHER_KEY = `-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
+-----END PRIVATE KEY-----
+`;
+
+let cwd: string;
+
+beforeAll(() => {
+  cwd = mkdtempSync(join(tmpdir(), 'runwatch-endpoint-'));
+  writeFileSync(join(cwd, 'ca.pem'), TEST_CA);
+  writeFileSync(join(cwd, 'client.pem'), CERT_FOR_LOCALHOST);
+  writeFileSync(join(cwd, 'key.pem'), TEST_KEY);
+  writeFileSync(join(cwd, 'other-key.pem'), OTHER_KEY);
+  writeFileSync(join(cwd, 'text.pem'), 'canary');
+});
+
+afterAll(() => rmSync(cwd, { recursive: true }));
+
+function load(options: string, { purpose = 'serve' as 'serve' | 'command', url = 'https' } = {}) {
+  const yaml = `sources: { default: { api_key: k } }
+endpoints:
+  ops:
+    type: webhook
+    url: ${url}://example.com/
+${options}
+`;
+  writeFileSync(join(cwd, 'f.yaml'), yaml);
+  return loadConfig({ purpose, env: {}, cwd, configPath: 'f.yaml' });
+}
+
+function problemsOf(...given: Parameters<typeof load>): string[] {
+  const result = load(...given);
+  return result.kind === 'invalid' ? result.problems.map(formatProblem) : [];
+}
+
+function webhookOf(...given: Parameters<typeof load>) {
+  const result = load(...given);
+  const endpoint: Config['endpoints'][string] | undefined =
+    result.kind === 'loaded' ? result.config.endpoints['ops'] : undefined;
+  if (endpoint?.type !== 'webhook') throw new Error(problemsOf(...given).join('\n'));
+  return endpoint;
+}
+
+describe('the options of a webhook', () => {
+  test('that are left out leave no trace, or a default', () => {
+    expect(Object.keys(webhookOf('')).sort()).toEqual([
+      'body',
+      'default',
+      'headers',
+      'retry',
+      'timeout',
+      'type',
+      'url',
+    ]);
+    expect(webhookOf('').body).toBe('standard');
+  });
+
+  test('numbers may come as the text of a variable', () => {
+    expect(webhookOf('    rate: "0.5"\n    concurrency: "100"')).toMatchObject({
+      rate: 0.5,
+      concurrency: 100,
+    });
+  });
+
+  test('one value to match is a list of one', () => {
+    expect(
+      webhookOf('    when: { workflow_id: w, source: [default], metadata: { a: x, b: [y, z] } }')
+        .when,
+    ).toEqual({ workflow_id: ['w'], source: ['default'], metadata: { a: ['x'], b: ['y', 'z'] } });
+  });
+
+  test.each([
+    [
+      'rate: 0',
+      'ops.rate: expected a number per second, above 0 and up to 10000, got the number 0',
+    ],
+    ['concurrency: 101', 'ops.concurrency: expected a whole number from 1 to 100'],
+    [
+      'body: cloudevent',
+      'f.yaml:6:5 endpoints.ops.body: expected standard, cloudevents or slack, got "cloudevent" (did you mean cloudevents?)',
+    ],
+    ['auth: {}', 'f.yaml:6:5 endpoints.ops.auth: expected either bearer or basic, got a map'],
+    [
+      'auth: { bearer: canary, basic: { username: canary, password: canary } }',
+      'endpoints.ops.auth: expected either bearer or basic, got a map',
+    ],
+    ['auth: { bearer: "canary x" }', 'auth.bearer: expected a token: ASCII without spaces'],
+    ['auth: { barer: canary }', 'auth.barer: unknown key (did you mean bearer?)'],
+    [
+      'auth: { basic: { username: "canary:x", password: canary } }',
+      'auth.basic.username: expected a user name without colons',
+    ],
+    ['auth: { basic: { username: a } }', 'auth.basic.password: expected a password'],
+    [
+      'auth: { bearer: t }\n    headers: { Authorization: canary }',
+      'ops.headers.Authorization: auth sets this header already',
+    ],
+    ['when: { workflow: x }', 'ops.when.workflow: unknown key'],
+    ['when: { workflow_id: [] }', 'when.workflow_id: expected text or a list of texts, got a list'],
+    ['when: { workflow_id: 5 }', 'when.workflow_id: expected text or a list of texts'],
+    ['when: { metadata: { a: [1] } }', 'when.metadata.a.0: expected text, got'],
+    [
+      'when: { source: defualt }',
+      'ops.when.source: no source is named "defualt" (did you mean default?)',
+    ],
+  ])('%s is refused', (option, problem) => {
+    const problems = problemsOf(`    ${option}`).join('\n');
+    expect(problems).toContain(problem);
+    expect(problems).not.toContain('canary');
+  });
+
+  test('alerts must go to an endpoint that there is', () => {
+    expect(problemsOf('alerts: { endpoint: opps }')).toEqual([
+      'f.yaml:6:11 alerts.endpoint: no endpoint is named "opps" (did you mean ops?)',
+    ]);
+    expect(problemsOf('alerts: { endpoint: ops }')).toEqual([]);
+  });
+});
+
+describe('the TLS files of a webhook', () => {
+  test('are found from where the daemon is started, and read as they are', () => {
+    const { tls } = webhookOf(
+      '    tls: { ca_file: ca.pem, cert_file: client.pem, key_file: key.pem }',
+    );
+    expect(tls?.ca_file).toBe(join(cwd, 'ca.pem'));
+    expect(loadTlsFiles('ops', tls!)).toEqual({
+      ca: TEST_CA,
+      certificate: CERT_FOR_LOCALHOST,
+      key: TEST_KEY,
+    });
+  });
+
+  test.each([
+    [
+      'ca_file: none.pem',
+      () => `f.yaml:6:12 endpoints.ops.tls.ca_file: cannot read ${cwd}/none.pem (ENOENT)`,
+    ],
+    ['ca_file: text.pem', () => `tls.ca_file: expected a certificate in PEM in ${cwd}/text.pem`],
+    ['ca_file: key.pem', () => 'tls.ca_file: expected a certificate in PEM'],
+    [
+      'cert_file: client.pem, key_file: text.pem',
+      () => 'tls.key_file: expected a private key without a passphrase in PEM',
+    ],
+    [
+      'cert_file: client.pem, key_file: other-key.pem',
+      () => 'tls.key_file: the key is not that of the certificate',
+    ],
+    ['cert_file: client.pem', () => 'tls.key_file: cert_file and key_file go together'],
+    ['key_file: key.pem', () => 'tls.cert_file: cert_file and key_file go together'],
+    ['ca: x', () => 'tls.ca: unknown key'],
+  ])('%s is refused', (files, problem) => {
+    const problems = problemsOf(`    tls: { ${files} }`).join('\n');
+    expect(problems).toContain(problem());
+    expect(problems).not.toContain('canary');
+  });
+
+  test('mean nothing to a receiver without TLS', () => {
+    expect(problemsOf('    tls: { ca_file: ca.pem }', { url: 'http' })).toEqual([
+      'f.yaml:6:5 endpoints.ops.tls: it has no effect, for the url is not https',
+    ]);
+  });
+
+  test('are the concern of the daemon only', () => {
+    expect(problemsOf('    tls: { ca_file: none.pem }', { purpose: 'command' })).toEqual([]);
+  });
+
+  test('that are gone once the daemon has started are named', () => {
+    expect(() => loadTlsFiles('ops', { ca_file: '/nowhere/ca.pem' })).toThrow(
+      expect.objectContaining({
+        code: 'tls_files_unusable',
+        message: 'endpoints.ops.tls.ca_file: cannot read /nowhere/ca.pem (ENOENT)',
+      }),
+    );
+  });
+});
