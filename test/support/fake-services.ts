@@ -90,6 +90,8 @@ export function aDelivery(changes: Partial<Delivery> = {}): Delivery {
     endpoint: 'ops',
     state: 'delivered',
     attemptCount: 1,
+    step: 1,
+    requested: false,
     nextAttemptAt: null,
     createdAt: NOW,
     deliveredAt: NOW,

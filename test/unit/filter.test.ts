@@ -96,7 +96,7 @@ describe('what a configured endpoint is told of', () => {
         },
         audit: { type: 'log', events: ['*'] },
       },
-    }).endpoints,
+    }),
   );
   const seen = newWatch({ run: snapshot(), metadata: { team: 'ops' } });
 
