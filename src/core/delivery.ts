@@ -168,6 +168,14 @@ export function afterAttempt(
   }
 }
 
+/** A first attempt that comes this soon goes out whatever has become of the run meanwhile, ms. */
+const FRESH_MS = 5_000;
+
+/** True for a delivery that nothing has held up: neither a failure, nor a parking, nor a queue. */
+export function isFresh({ last, createdAt, nextAttemptAt }: Delivery, now: number): boolean {
+  return last === null && nextAttemptAt === createdAt && now - createdAt < FRESH_MS;
+}
+
 /** A delivery that is not sent for now, or ever: nothing was tried, so nothing is counted. */
 export function withheld(delivery: Delivery, state: 'parked' | 'skipped' | 'superseded'): Delivery {
   return { ...delivery, state, nextAttemptAt: null };

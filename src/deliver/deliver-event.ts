@@ -1,6 +1,7 @@
 import type { Random } from '../core/backoff.ts';
 import {
   afterAttempt,
+  isFresh,
   withheld,
   type Attempt,
   type AttemptOutcome,
@@ -98,11 +99,15 @@ async function send(
   }
   if (place === 'probed') return withhold(deps, one, 'parked');
   if (place !== 'go') return place.later;
-  if (!delivery.requested && (await deps.isOvertaken(delivery))) {
-    return withhold(deps, one, 'superseded');
-  }
+  if (await isOld(deps, delivery)) return withhold(deps, one, 'superseded');
   const { outcome, route } = await attemptDelivery(deps, delivery);
   return settle(deps, one, outcome, route);
+}
+
+/** Old news is not sent, unless nothing held it up or somebody asked for it. */
+async function isOld(deps: DeliverEventDependencies, delivery: Delivery): Promise<boolean> {
+  if (delivery.requested || isFresh(delivery, deps.now())) return false;
+  return deps.isOvertaken(delivery);
 }
 
 /** Writes that a delivery is not sent, for now or for good. */
