@@ -1,4 +1,4 @@
-import { DelayedError, Queue, Worker, type Job } from 'bullmq';
+import { DelayedError, Queue, RedisConnection, Worker, type Job } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { findMissingJobs } from './missing-jobs.ts';
 
@@ -11,6 +11,12 @@ const STALLED_CHECK_MS = 5_000;
  * jobs of a killed process wait: 20 s.
  */
 const LOCK_MS = 15_000;
+
+/**
+ * The oldest Redis that the connections let pass. Where its own check is skipped, BullMQ takes the
+ * server for this version, and for one before 6.0 it would wait for delayed jobs in whole seconds.
+ */
+const OLDEST_REDIS = '6.2.0';
 
 /** BullMQ keeps a stream of job events that nobody reads here; this bounds it. */
 const EVENTS_KEPT = 10;
@@ -132,6 +138,7 @@ function startWorker(options: JobQueueOptions, run: JobRun, work: WorkOptions): 
     await job.moveToDelayed(due, token).catch(options.onError);
     throw new DelayedError();
   };
+  RedisConnection.minimumVersion = OLDEST_REDIS;
   const worker = new Worker(options.name, process, {
     connection: options.consumer,
     prefix: options.prefix,
