@@ -69,6 +69,8 @@ export interface JobQueue {
   ensure(ids: string[]): Promise<void>;
   /** Makes the job of an id due at once, unless it is running right now. */
   hasten(id: string): Promise<void>;
+  /** Removes the job of an id; one that is running right now is left to end by itself. */
+  drop(id: string): Promise<void>;
   /** The ids that have no live job, whatever became of it. */
   withoutJob(ids: string[]): Promise<string[]>;
   work(run: JobRun, options: WorkOptions): QueueWorker;
@@ -98,6 +100,10 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       const job = await queue.getJob(id);
       if (job === undefined) return ensure([id]);
       if (await job.isDelayed()) await promote(job);
+    },
+
+    async drop(id) {
+      await queue.remove(id);
     },
 
     withoutJob: (ids) => findMissingJobs(producer, queue, ids),
