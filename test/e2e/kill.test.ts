@@ -26,7 +26,7 @@ beforeAll(async () => {
   const plays = scenarios.map(async ({ name, play }) => outcomes.set(name, await play()));
   await Promise.allSettled(plays);
   await Promise.all(plays);
-}, 180_000);
+}, 240_000);
 
 afterAll(() => {
   for (const [name, { events, accepted }] of outcomes) {

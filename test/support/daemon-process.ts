@@ -84,9 +84,10 @@ function asDaemonProcess(child: ChildProcess, dataDir: string): DaemonProcess {
   const exited = once(child, 'exit').then(([code]) => code as number | null);
   const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
   const readyLine = () => output.log().find(({ msg }) => msg === 'ready');
+  const lastWords = () => `${output.stderr()}\n${JSON.stringify(output.log().slice(-3))}`;
   const url = () => {
     const line = readyLine();
-    if (line === undefined) throw new Error(`the daemon is not ready: ${output.stderr()}`);
+    if (line === undefined) throw new Error(`the daemon is not ready: ${lastWords()}`);
     return String(line['url']);
   };
   return {
@@ -98,9 +99,9 @@ function asDaemonProcess(child: ChildProcess, dataDir: string): DaemonProcess {
     async ready() {
       await waitFor(() => readyLine() ?? hasEnded(), {
         timeoutMs: 20_000,
-        describe: () => `the daemon to be ready: ${output.stderr()}`,
+        describe: () => `the daemon to be ready: ${lastWords()}`,
       });
-      if (readyLine() === undefined) throw new Error(`the daemon ended: ${output.stderr()}`);
+      if (readyLine() === undefined) throw new Error(`the daemon ended: ${lastWords()}`);
     },
     log: output.log,
     stderr: output.stderr,
