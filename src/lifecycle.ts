@@ -124,7 +124,7 @@ export async function startOrUndo<Result>(
 }
 
 /** The part of `process` that signals come from. */
-interface SignalSource {
+export interface SignalSource {
   on(signal: StopSignal, listener: (signal: StopSignal) => void): unknown;
 }
 
