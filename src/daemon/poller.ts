@@ -37,8 +37,8 @@ interface PollerDependencies extends Pick<ObserveRunDependencies, 'dispatch' | '
 /** The half of the daemon that watches: a client, a queue and a worker for each source. */
 export interface Poller {
   jobsOf: (source: string) => JobQueue | undefined;
-  /** Sources whose key is refused. */
-  refused: () => string[];
+  /** Sources whose key is refused, whichever process was told so. */
+  refused: () => Promise<string[]>;
   isRunning(): boolean;
   /** Compares watches with jobs now; what Redis lost while it was away is mended at once. */
   reconcile(): void;
@@ -81,7 +81,7 @@ export function createPoller(deps: PollerDependencies): Poller {
 
   return {
     jobsOf,
-    refused: guard.refused,
+    refused: () => deps.sources.refused([...sources.keys()]),
     isRunning: () => [...sources.values()].every(({ worker }) => worker?.isRunning() ?? false),
     reconcile: () => reconciler?.trigger(),
     start() {

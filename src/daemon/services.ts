@@ -95,7 +95,7 @@ interface WatchServiceDependencies extends Omit<RegisterDependencies, 'watches' 
 function createWatchService(deps: WatchServiceDependencies): WatchService {
   const { watches, rules, jobsOf } = deps;
   const registerWatches = createRegisterWatches(deps);
-  const endWatch = createEndWatch(watches, deps.now);
+  const endWatch = createEndWatch(deps);
 
   const keyOf = ({ source, runId }: { source?: string; runId: string }): WatchKey | null => {
     const resolved = resolveSource(rules.sources, source);

@@ -19,10 +19,11 @@ import {
 } from '../support/daemon-listings.ts';
 import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
 import { waitFor } from '../support/wait-for.ts';
+import { watchBoard } from '../support/watch-board.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const PER_WATCH_EVENTS = ['run.failed', 'run.awaiting_human_feedback', 'watch.*'];
-const NOT_TOLD_BY_DEFAULT = ['run.started', 'run.resumed', 'run.progress'];
+const NOT_TOLD_BY_DEFAULT = new Set(['run.started', 'run.resumed', 'run.progress']);
 const AN_ID = /^evt_[0-9a-f]{32}$/;
 const A_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
@@ -176,6 +177,7 @@ let everything: Receiver;
 let usual: Receiver;
 let perWatch: Receiver;
 let daemon: DaemonProcess;
+const board = watchBoard(() => daemon);
 /** The ids of the runs, by what they are. */
 let runs: Map<string, string>;
 const allDaemons: DaemonProcess[] = [];
@@ -218,17 +220,16 @@ async function play(outcome: Outcome): Promise<string> {
     metadata: { what: outcome.what },
   });
   expect(status).toBe(201);
-  await waitForWatch(daemon, runId, ({ polls }) => polls > 0);
+  await board.until(runId, ({ polls }) => polls > 0);
   for (const step of outcome.steps) await take(step, runId);
-  await waitForWatch(daemon, runId, ({ state }) => state === outcome.state);
+  await board.until(runId, ({ state }) => state === outcome.state);
   return runId;
 }
 
 async function take(step: Step, runId: string): Promise<void> {
   if ('to' in step) {
     noxus.setStatus(runId, step.to, step.progress);
-    await waitForWatch(
-      daemon,
+    await board.until(
       runId,
       ({ run }) =>
         run?.status === step.to && (step.progress === undefined || run.progress === step.progress),
@@ -237,12 +238,12 @@ async function take(step: Step, runId: string): Promise<void> {
     await daemon.api('/v1/watches', { run_id: runId, endpoints: ['usual'], timeout: '1s' });
   } else if ('isDeleted' in step) {
     noxus.delete(runId);
-    await waitForWatch(daemon, runId, ({ error }) => error?.code === 'not_found');
+    await board.until(runId, ({ error }) => error?.code === 'not_found');
   } else if ('isUnwatched' in step) {
     await daemon.api(`/v1/watches/${runId}`, undefined, 'DELETE');
   } else {
     noxus.add({ id: runId });
-    await waitForWatch(daemon, runId, ({ run }) => run !== null);
+    await board.until(runId, ({ run }) => run !== null);
   }
 }
 
@@ -261,7 +262,7 @@ function receivedOf({ received }: Receiver, runId: string): ReceivedWebhook[] {
 function linesOf(runId: string) {
   return daemon
     .log()
-    .map((line) => ({ ...line, event: line['event'] as RunwatchEvent | undefined }))
+    .map(({ level, msg, event }) => ({ level, msg, event: event as RunwatchEvent | undefined }))
     .filter(({ event }) => event?.data?.run_id === runId);
 }
 
@@ -296,7 +297,7 @@ describe.each(OUTCOMES)('$what', ({ what, events, state }) => {
 
   test('is told once, in order, to an endpoint that names no events', () => {
     const told = receivedOf(usual, runOf(what));
-    const expected = events.filter((type) => !NOT_TOLD_BY_DEFAULT.includes(type));
+    const expected = events.filter((type) => !NOT_TOLD_BY_DEFAULT.has(type));
     expect(told.map(({ type }) => type)).toEqual(expected);
   });
 

@@ -257,6 +257,16 @@ describe('a pause of a source', () => {
     expect(await sources.accept('locked')).toBe(false);
     expect(await sources.refuse('locked', '401')).toBe(true);
   });
+
+  test('for a refused key is known to every poll, and to whoever asks', async () => {
+    const key = { source: 'refusing', runId: 'any' };
+    expect(await watches.getForPoll(key)).toMatchObject({ isRefused: false });
+    await sources.refuse('refusing', '401');
+    expect(await watches.getForPoll(key)).toMatchObject({ isRefused: true, pause: null });
+    expect(await sources.refused(['healthy', 'refusing'])).toEqual(['refusing']);
+    await sources.accept('refusing');
+    expect(await sources.refused(['healthy', 'refusing'])).toEqual([]);
+  });
 });
 
 describe('retention', () => {

@@ -9,7 +9,7 @@ import { waitFor } from './wait-for.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
-interface DaemonOptions {
+export interface DaemonOptions {
   /** The configuration as in the file; port, data directory and log level have defaults of their own. */
   config?: Record<string, unknown>;
   env?: Record<string, string>;
@@ -28,9 +28,12 @@ export interface LogLine {
 
 /** The built daemon as a process of its own. */
 export interface DaemonProcess {
-  url: string;
+  /** Where its API listens; throws before it is ready. */
+  readonly url: string;
   pid: number;
   dataDir: string;
+  /** Waits until it says that it is ready. @throws Error when it ends before that */
+  ready(): Promise<void>;
   /** Every line so far, parsed; a line that is no JSON fails the test. */
   log(): LogLine[];
   stderr(): string;
@@ -59,6 +62,13 @@ export async function tempDir(): Promise<string> {
 
 /** Starts the built daemon on a free port and waits until it says that it is ready. */
 export async function startDaemonProcess(options: DaemonOptions = {}): Promise<DaemonProcess> {
+  const daemon = await spawnDaemonProcess(options);
+  await daemon.ready();
+  return daemon;
+}
+
+/** Starts the built daemon on a free port, without waiting for anything. */
+export async function spawnDaemonProcess(options: DaemonOptions = {}): Promise<DaemonProcess> {
   const dataDir = options.dataDir ?? (await tempDir());
   const configPath = join(await tempDir(), 'runwatch.yaml');
   const { server = {}, ...config } = options.config ?? {};
@@ -66,25 +76,38 @@ export async function startDaemonProcess(options: DaemonOptions = {}): Promise<D
   const env = cleanEnv({ RUNWATCH_DATA_DIR: dataDir, ...options.env });
   const args = [MAIN, 'serve', '--config', configPath, ...(options.args ?? [])];
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  return asDaemonProcess(child, dataDir);
+}
+
+function asDaemonProcess(child: ChildProcess, dataDir: string): DaemonProcess {
   const output = collect(child);
   const exited = once(child, 'exit').then(([code]) => code as number | null);
-  const ready = await waitFor(
-    () => {
-      if (child.exitCode !== null) throw new Error(`the daemon ended: ${output.stderr()}`);
-      return output.log().find(({ msg }) => msg === 'ready');
-    },
-    { timeoutMs: 20_000, describe: () => `the daemon to be ready: ${output.stderr()}` },
-  );
-  const url = String(ready['url']);
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
+  const readyLine = () => output.log().find(({ msg }) => msg === 'ready');
+  const lastWords = () => `${output.stderr()}\n${JSON.stringify(output.log().slice(-3))}`;
+  const url = () => {
+    const line = readyLine();
+    if (line === undefined) throw new Error(`the daemon is not ready: ${lastWords()}`);
+    return String(line['url']);
+  };
   return {
-    url,
+    get url() {
+      return url();
+    },
     pid: child.pid ?? 0,
     dataDir,
+    async ready() {
+      await waitFor(() => readyLine() ?? hasEnded(), {
+        timeoutMs: 20_000,
+        describe: () => `the daemon to be ready: ${lastWords()}`,
+      });
+      if (readyLine() === undefined) throw new Error(`the daemon ended: ${lastWords()}`);
+    },
     log: output.log,
     stderr: output.stderr,
-    api: (path, body, method) => callApi(url, path, body, method),
+    api: (path, body, method) => callApi(url(), path, body, method),
     stop(signal = 'SIGTERM') {
-      if (child.exitCode === null) child.kill(signal);
+      if (!hasEnded()) child.kill(signal);
       return exited;
     },
   };

@@ -4,7 +4,7 @@ import { SUITE_REDIS } from './suite-redis.ts';
 export { startPrivateRedis } from './redis-process.ts';
 export type { PrivateRedis, PrivateRedisOptions } from './redis-process.ts';
 
-interface TestRedis {
+export interface TestRedis {
   /** What `REDIS_URL` would hold; ioredis takes it as it is, too. */
   url: string;
   /** No other test file uses it. */

@@ -9,11 +9,10 @@ import { RetentionStore } from '../../src/redis/retention-store.ts';
 import { defineScripts } from '../../src/redis/scripts.ts';
 import { SourceStore } from '../../src/redis/source-store.ts';
 import { WatchStore } from '../../src/redis/watch-store.ts';
-import { testRedis } from './redis.ts';
+import { testRedis, type TestRedis } from './redis.ts';
 
-/** The stores on the suite's Redis, under a prefix of their own. */
-export function openStores() {
-  const { url, prefix } = testRedis();
+/** The stores on the suite's Redis, under a prefix of their own, or on the Redis that is given. */
+export function openStores({ url, prefix }: TestRedis = testRedis()) {
   const redis = new Redis(url);
   const subscriber = new Redis(url);
   defineScripts(redis);

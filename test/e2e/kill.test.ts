@@ -1,0 +1,166 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { RunwatchEvent } from '../../src/core/event.ts';
+import { tempDir } from '../support/daemon-process.ts';
+import {
+  eventOf,
+  PER_ENDPOINT,
+  playKillScenario,
+  type KillOutcome,
+} from '../support/kill-scenario.ts';
+import { startPrivateRedis } from '../support/redis.ts';
+
+const AWAITING = 'run.awaiting_human_feedback';
+const KILLS = { kills: 22, redisAfter: [7, 15] };
+const REDIS_AWAY_MS = 500;
+
+const scenarios = [
+  { name: 'one daemon with its own Redis', daemons: 1, play: playAlone },
+  { name: 'two daemons on one Redis', daemons: 2, play: playTogether },
+];
+const outcomes = new Map<string, KillOutcome>();
+
+beforeAll(async () => {
+  const plays = scenarios.map(async ({ name, play }) => outcomes.set(name, await play()));
+  await Promise.allSettled(plays);
+  await Promise.all(plays);
+}, 240_000);
+
+afterAll(() => {
+  for (const [name, { events, accepted }] of outcomes) {
+    const repeats = accepted.length - events.length;
+    const redis = KILLS.redisAfter.length;
+    const counts = `${KILLS.kills} kills, ${redis} of Redis, ${events.length} events, ${repeats} repeats`;
+    process.stderr.write(`kill -9, ${name}: ${counts}\n`);
+  }
+});
+
+/** The daemon's Redis is its child, and outlives it; killed, it is brought back by the daemon. */
+async function playAlone(): Promise<KillOutcome> {
+  const dataDir = await tempDir();
+  const killRedis = async () => {
+    const pid = Number.parseInt(await readFile(join(dataDir, 'redis.pid'), 'utf8'), 10);
+    process.kill(pid, 'SIGKILL');
+  };
+  const plan = { ...KILLS, seed: 1, daemons: 1, dataDir, killRedis };
+  try {
+    return await playKillScenario(plan);
+  } finally {
+    // Its last daemon has shut it down, unless something went wrong.
+    await killRedis().catch(() => undefined);
+    await rm(dataDir, { recursive: true, force: true });
+  }
+}
+
+async function playTogether(): Promise<KillOutcome> {
+  const redis = await startPrivateRedis({ aof: true });
+  const killRedis = async () => {
+    await redis.kill();
+    await sleep(REDIS_AWAY_MS);
+    await redis.restart();
+  };
+  const dataDir = await tempDir();
+  const plan = { ...KILLS, seed: 2, daemons: 2, redisUrl: redis.url, dataDir, killRedis };
+  try {
+    return await playKillScenario(plan);
+  } finally {
+    await redis.stop();
+    await rm(dataDir, { recursive: true, force: true });
+  }
+}
+
+describe.each(scenarios)('after $name were killed again and again', ({ name, daemons }) => {
+  const outcome = (): KillOutcome => {
+    const found = outcomes.get(name);
+    if (found === undefined) throw new Error('the scenario did not come to its end');
+    return found;
+  };
+
+  test('every run has been told of by its end, once', () => {
+    const { cast, events } = outcome();
+    const ends = ofType(events, 'run.completed', 'run.failed', 'run.stopped');
+    expect(pairs(ends.map(({ type, data }) => [data.run_id, type]))).toEqual(
+      pairs(cast.map(({ id, end }) => [id, end])),
+    );
+  });
+
+  test('every wait for a human that lasted has been told, and none twice', () => {
+    const { cast, events, createdAt } = outcome();
+    const waits = byRun(ofType(events, AWAITING));
+    for (const { id, waits: lasting, entries } of cast) {
+      const told = waits.get(id) ?? [];
+      if (lasting > 0) expect([id, told.length]).toEqual([id, lasting]);
+      else expect(entriesOf(told, entries, createdAt.get(id) ?? 0)).toEqual(told.map(() => 1));
+    }
+  });
+
+  test('every event has arrived, signed, and nothing else', () => {
+    const { events, accepted, forged } = outcome();
+    expect(new Set(accepted.map(({ id }) => id))).toEqual(new Set(events.map(({ id }) => id)));
+    expect(forged).toBe(0);
+  });
+
+  test('one change has one id, and one id one body', () => {
+    const sent = outcome().accepted.map(eventOf);
+    const changeOf = ({ type, data }: RunwatchEvent) => `${data.run_id} ${data.sequence} ${type}`;
+    expect(new Set(sent.map(changeOf)).size).toBe(new Set(sent.map(({ id }) => id)).size);
+    const places = new Set(sent.map(({ data }) => `${data.run_id} ${data.sequence}`));
+    expect(places.size).toBe(new Set(sent.map(({ id }) => id)).size);
+    expect(new Set(outcome().accepted.map(({ body }) => body)).size).toBe(places.size);
+  });
+
+  test('apart from repeats, the events of each run arrived in their order, without a gap', () => {
+    const { accepted } = outcome();
+    const seen = new Set<string>();
+    const firsts = accepted.map(eventOf).filter(({ id }) => !seen.has(id) && seen.add(id));
+    for (const events of byRun(firsts).values()) {
+      expect(events.map(({ data }) => data.sequence)).toEqual(events.map((_, at) => at + 1));
+    }
+  });
+
+  test('there are no more repeats than there was work under way at the kills', () => {
+    const { accepted, events } = outcome();
+    const interrupted = KILLS.kills + KILLS.redisAfter.length * daemons;
+    expect(accepted.length - events.length).toBeLessThanOrEqual(interrupted * PER_ENDPOINT);
+  });
+
+  test('no run was asked for more than once at a time, twice while it was taken over', () => {
+    expect(outcome().maxInFlightPerRun).toBeLessThanOrEqual(2);
+  });
+
+  test('every watch is finished, everything adds up, and nothing is left to do', () => {
+    const { cast, finished, planned, byState, leftovers, events } = outcome();
+    expect(finished).toBe(cast.length);
+    expect(planned).toBe(events.length);
+    expect(byState).toMatchObject({ delivered: planned, pending: 0, dead: 0 });
+    expect(leftovers).toEqual([]);
+  });
+});
+
+function ofType(events: RunwatchEvent[], ...types: string[]): RunwatchEvent[] {
+  return events.filter(({ type }) => types.includes(type));
+}
+
+function byRun(events: RunwatchEvent[]): Map<string, RunwatchEvent[]> {
+  const groups = new Map<string, RunwatchEvent[]>();
+  for (const event of events) {
+    const { run_id: id } = event.data;
+    groups.set(id, [...(groups.get(id) ?? []), event]);
+  }
+  return groups;
+}
+
+function pairs(entries: string[][]): string[] {
+  return entries.map((entry) => entry.join(' ')).sort();
+}
+
+/** How often each told wait's entry was told, for a run that waits as its script says. */
+function entriesOf(told: RunwatchEvent[], entries: number[], createdAt: number): number[] {
+  const places = told.map(({ data }) => {
+    const at = Date.parse(data.run?.observed_at ?? '') - createdAt;
+    return entries.filter((entry) => entry <= at).length;
+  });
+  return places.map((place) => places.filter((other) => other === place).length);
+}

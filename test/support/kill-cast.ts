@@ -1,0 +1,77 @@
+import type { Random } from '../../src/core/backoff.ts';
+import { randomScripts } from '../../src/simulator/random-scripts.ts';
+import type { ScriptInput } from '../../src/simulator/script-schema.ts';
+import { randomId, randomInteger, seededRandom } from '../../src/simulator/seeded-random.ts';
+
+/** A run of the kill test. */
+export interface Role {
+  id: string;
+  script: ScriptInput;
+  /** How often the run waits for a human until the test, having been told of it, lets it go on. */
+  waits: 0 | 1 | 2;
+  /** The event that tells how it ends. */
+  end: string;
+  /** The moments, ms after its creation, at which its script has it wait for a human. */
+  entries: number[];
+}
+
+/** How long scripts play that end by themselves. */
+const WITHIN_MS = 16_000;
+
+/** Progress is told by one run in so many, to have long lanes too; with all, it would drown the rest. */
+const WITH_PROGRESS = 20;
+
+/**
+ * The 200 runs of a kill test, in the order in which they are registered: most end by themselves
+ * while everything is being killed, a third of those after having waited for a human for a moment;
+ * some wait until they have been heard; some were over before anybody watched.
+ */
+export function castOf(seed: number): Role[] {
+  const random = seededRandom(seed + 2_000);
+  const scripted = randomScripts({ count: 130, seed, within_ms: WITHIN_MS, min_pause_ms: 1_500 });
+  const over = randomScripts({ count: 20, seed: seed + 1_000, within_ms: 5_000 });
+  const roles = [
+    ...scripted.map((script, at) => roleOf(at % WITH_PROGRESS === 0 ? script : silent(script))),
+    ...over.map((script) => roleOf({ ...script, age_ms: 60_000 })),
+    ...Array.from({ length: 50 }, (_, at) => patientRole(random, at % 3 === 0 ? 2 : 1)),
+  ];
+  return shuffled(roles, random);
+}
+
+function roleOf(script: ScriptInput): Role {
+  const steps = script.steps ?? [];
+  return {
+    id: script.id ?? '',
+    script,
+    waits: 0,
+    end: `run.${steps.at(-1)?.status}`,
+    entries: steps.flatMap(({ status, after_ms }) =>
+      status === 'awaiting_human_feedback' ? [after_ms] : [],
+    ),
+  };
+}
+
+/** Waits for a human until it has been heard, then is completed: the test sees to that. */
+function patientRole(random: Random, waits: 1 | 2): Role {
+  const id = randomId(random);
+  const waitsFrom = randomInteger(random, 500, WITHIN_MS - 4_000);
+  const steps = [
+    { after_ms: randomInteger(random, 0, 400), status: 'running' },
+    { after_ms: waitsFrom, status: 'awaiting_human_feedback' },
+  ];
+  return { id, script: { id, steps }, waits, end: 'run.completed', entries: [waitsFrom] };
+}
+
+function silent({ steps = [], ...script }: ScriptInput): ScriptInput {
+  return {
+    ...script,
+    steps: steps.map(({ after_ms, status }) => ({ after_ms, ...(status && { status }) })),
+  };
+}
+
+function shuffled<Item>(items: Item[], random: Random): Item[] {
+  return items
+    .map((item) => ({ item, at: random() }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ item }) => item);
+}

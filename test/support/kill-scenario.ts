@@ -1,0 +1,266 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Random } from '../../src/core/backoff.ts';
+import type { RunwatchEvent } from '../../src/core/event.ts';
+import { startReceiver, type ReceivedWebhook } from '../../src/simulator/receiver.ts';
+import { randomInteger, seededRandom } from '../../src/simulator/seeded-random.ts';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { castOf, type Role } from './kill-cast.ts';
+import { startRestlessDaemon, type RestlessDaemon } from './restless-daemon.ts';
+import { openStores } from './stores.ts';
+import { waitFor } from './wait-for.ts';
+
+const SECRET = `whsec_${Buffer.alloc(32, 9).toString('base64')}`;
+const AWAITING = 'run.awaiting_human_feedback';
+
+/** How many attempts a daemon makes at a time: what may be repeated after it was killed. */
+export const PER_ENDPOINT = 4;
+
+/** How long after a kill everything goes on, whoever held it: what the product promises. */
+const TAKEOVER_MS = 30_000;
+
+/** How long a client asks again: on a slow machine a daemon is often killed before it can answer. */
+const REGISTER_MS = 120_000;
+
+export interface KillPlan {
+  seed: number;
+  daemons: number;
+  /** How often a daemon is killed. */
+  kills: number;
+  /** After which of these kills Redis is killed, too. */
+  redisAfter: number[];
+  /** Where a Redis runs that is not the daemons' own. */
+  redisUrl?: string;
+  /** Shared by the daemons. */
+  dataDir: string;
+  /** SIGKILL to Redis; sees to its restart where the daemons do not. */
+  killRedis: () => Promise<void>;
+}
+
+/** What there was to be seen when everything had come to rest. */
+export interface KillOutcome {
+  cast: Role[];
+  /** When the run was created, by id. */
+  createdAt: Map<string, number>;
+  /** Webhooks that were answered with success, in their order. */
+  accepted: ReceivedWebhook[];
+  /** Webhooks whose signature did not fit. */
+  forged: number;
+  /** The log of events. */
+  events: RunwatchEvent[];
+  finished: number;
+  planned: number;
+  byState: Record<string, number>;
+  /** Keys that stand for work that is still to be done. */
+  leftovers: string[];
+  maxInFlightPerRun: number;
+}
+
+interface Stage {
+  noxus: Simulator;
+  daemons: RestlessDaemon[];
+  random: Random;
+  /** How many different events of a type a run's receiver has been told. */
+  told: (runId: string, type: string) => number;
+  createdAt: Map<string, number>;
+}
+
+/** Plays a kill test: runs live and end while daemons and Redis are killed, then all comes to rest. */
+export async function playKillScenario(plan: KillPlan): Promise<KillOutcome> {
+  const cast = castOf(plan.seed);
+  const random = seededRandom(plan.seed);
+  const noxus = await startSimulator();
+  // Answers take a moment, so that a kill finds requests under way.
+  noxus.fault({ kind: 'stall', ms: 150, probability: 0.2, seed: plan.seed });
+  noxus.fault({ kind: 'stall', ms: 20 });
+  const audience = await startAudience(random);
+  const daemons = await Promise.all(
+    Array.from({ length: plan.daemons }, () =>
+      startRestlessDaemon(daemonOptions(plan, noxus, audience.url)),
+    ),
+  );
+  const stage = {
+    noxus,
+    daemons,
+    random,
+    told: audience.told,
+    createdAt: new Map<string, number>(),
+  };
+  try {
+    await allOf([registerAll(stage, cast), killAll(stage, plan)]);
+    await Promise.all(cast.filter(({ waits }) => waits > 0).map((role) => letGo(stage, role)));
+    return await comeToRest(stage, plan, cast, audience);
+  } finally {
+    await Promise.all(daemons.map((daemon) => daemon.stop()));
+    await Promise.all([noxus.close(), audience.close()]);
+  }
+}
+
+/** Waits for all even if one has failed: what still runs would get in the way of the clean-up. */
+async function allOf(tasks: Promise<void>[]): Promise<void> {
+  await Promise.allSettled(tasks);
+  await Promise.all(tasks);
+}
+
+function daemonOptions({ redisUrl, dataDir }: KillPlan, noxus: Simulator, receiverUrl: string) {
+  return {
+    dataDir,
+    env: redisUrl === undefined ? {} : { REDIS_URL: redisUrl },
+    config: {
+      sources: {
+        default: {
+          base_url: noxus.url,
+          api_key: noxus.apiKey,
+          rate_limit: { requests: 10_000, per: '1s' },
+        },
+      },
+      polling: { min_interval: '100ms', max_interval: '1s' },
+      endpoints: {
+        hooks: {
+          type: 'webhook',
+          url: receiverUrl,
+          secret: SECRET,
+          events: ['*'],
+          retry: Array.from({ length: 30 }, () => '300ms'),
+        },
+      },
+      delivery: { per_endpoint: PER_ENDPOINT },
+      egress: { allow: ['127.0.0.1/32'] },
+    },
+  };
+}
+
+/** A receiver that takes its time, and now and then wants to be asked again. */
+async function startAudience(random: Random) {
+  const accepted: ReceivedWebhook[] = [];
+  const ids = new Map<string, Set<string>>();
+  let forged = 0;
+  const receiver = await startReceiver({
+    secrets: [SECRET],
+    respond(webhook) {
+      if (!webhook.verified) forged += 1;
+      if (!webhook.verified || random() < 0.03) return 503;
+      accepted.push(webhook);
+      const name = `${eventOf(webhook).data.run_id} ${webhook.type}`;
+      ids.set(name, (ids.get(name) ?? new Set()).add(webhook.id ?? ''));
+      return { status: 204, delayMs: randomInteger(random, 1, 20) };
+    },
+  });
+  return {
+    url: receiver.url,
+    accepted,
+    forged: () => forged,
+    told: (runId: string, type: string) => ids.get(`${runId} ${type}`)?.size ?? 0,
+    close: () => receiver.close(),
+  };
+}
+
+export function eventOf({ body }: ReceivedWebhook): RunwatchEvent {
+  return JSON.parse(body) as RunwatchEvent;
+}
+
+interface BatchAnswer {
+  results: { status: number }[];
+}
+
+/** Registers as a client does that asks again until it has a good answer. */
+async function registerAll({ noxus, daemons, random, createdAt }: Stage, cast: Role[]) {
+  for (let at = 0; at < cast.length; at += 10) {
+    const some = cast.slice(at, at + 10);
+    for (const { id, script } of some) createdAt.set(id, Date.parse(noxus.add(script).created_at));
+    const watches = some.map(({ id }) => ({ run_id: id }));
+    await waitFor(
+      async () => {
+        const daemon = daemons[randomInteger(random, 0, daemons.length - 1)];
+        const answer = await daemon?.current.api<BatchAnswer>('/v1/watches/batch', { watches });
+        return answer?.body.results.every(({ status }) => status < 300);
+      },
+      { timeoutMs: REGISTER_MS, describe: 'a good answer to a registration' },
+    );
+    await sleep(random() * 600);
+  }
+}
+
+/** Kills at random instants: most while the daemon is at work, some while it starts. */
+async function killAll({ daemons, random }: Stage, plan: KillPlan): Promise<void> {
+  for (let kill = 1; kill <= plan.kills; kill += 1) {
+    const victim = daemons[randomInteger(random, 0, daemons.length - 1)];
+    if (random() < 0.75) await victim?.current.ready();
+    await sleep(random() * 600);
+    if (plan.redisAfter.includes(kill)) await plan.killRedis();
+    await victim?.kill();
+  }
+}
+
+/** Lets a run that waits for a human go on as soon as its receiver has been told, and on to its end. */
+async function letGo({ noxus, told }: Stage, { id, waits }: Role): Promise<void> {
+  const heard = (type: string, times: number) =>
+    waitFor(() => told(id, type) >= times, {
+      timeoutMs: TAKEOVER_MS,
+      describe: () => `run ${id} to be told of by ${type}, time ${times}`,
+    });
+  await heard(AWAITING, 1);
+  noxus.setStatus(id, 'running');
+  if (waits === 2) {
+    await heard('run.resumed', 1);
+    noxus.setStatus(id, 'awaiting_human_feedback');
+    await heard(AWAITING, 2);
+    noxus.setStatus(id, 'running');
+  }
+  noxus.setStatus(id, 'completed');
+}
+
+async function comeToRest(
+  { noxus, daemons, createdAt }: Stage,
+  plan: KillPlan,
+  cast: Role[],
+  audience: Awaited<ReturnType<typeof startAudience>>,
+): Promise<KillOutcome> {
+  const url = plan.redisUrl ?? `${plan.dataDir}/redis.sock`;
+  const stores = openStores({ url, prefix: 'runwatch' });
+  const leftovers = async () => (await stores.keysLeft()).filter(isWork);
+  try {
+    await waitFor(async () => (await stores.watches.counts()).finished === cast.length, {
+      timeoutMs: TAKEOVER_MS,
+      describe: 'all watches to be finished',
+    });
+    await waitFor(async () => (await leftovers()).length === 0, {
+      timeoutMs: TAKEOVER_MS,
+      describe: 'nothing to be left to do',
+    }).catch(() => undefined);
+    const { planned, byState } = await stores.deliveries.ledger();
+    return {
+      cast,
+      createdAt,
+      accepted: audience.accepted,
+      forged: audience.forged(),
+      events: await allEvents(stores),
+      finished: (await stores.watches.counts()).finished,
+      planned,
+      byState,
+      leftovers: await leftovers(),
+      maxInFlightPerRun: noxus.requests.maxInFlightPerRun,
+    };
+  } finally {
+    stores.close();
+    await Promise.all(daemons.map((daemon) => daemon.current.ready()));
+  }
+}
+
+/** What stands for work: the outbox, lanes, and BullMQ's jobs and their lists. */
+function isWork(key: string): boolean {
+  const [, kind = '', what = ''] = key.split(':');
+  if (kind === 'outbox' || kind === 'lane') return true;
+  const isQueue = kind === 'deliver' || kind.startsWith('poll-');
+  return isQueue && !['id', 'meta', 'events', 'marker', 'stalled-check', 'limiter'].includes(what);
+}
+
+async function allEvents({ events }: ReturnType<typeof openStores>): Promise<RunwatchEvent[]> {
+  const found: RunwatchEvent[] = [];
+  let after: string | undefined;
+  do {
+    const page = await events.list(after === undefined ? {} : { after }, { limit: 500 });
+    found.push(...page.items.map(({ event }) => event));
+    after = page.nextCursor ?? undefined;
+  } while (after !== undefined);
+  return found;
+}

@@ -1,0 +1,38 @@
+import {
+  spawnDaemonProcess,
+  type DaemonOptions,
+  type DaemonProcess,
+  type LogLine,
+} from './daemon-process.ts';
+
+/** A daemon that is killed now and then and started again at once, on the same data. */
+export interface RestlessDaemon {
+  /** The process of the moment, which may be starting. */
+  readonly current: DaemonProcess;
+  /** SIGKILL, whatever it is doing; the next process has been started when this returns. */
+  kill(): Promise<void>;
+  /** Ends it for good by SIGTERM. @returns its exit code */
+  stop(): Promise<number | null>;
+  /** What all its processes have logged. */
+  log(): LogLine[];
+}
+
+export async function startRestlessDaemon(options: DaemonOptions): Promise<RestlessDaemon> {
+  const lives = [await spawnDaemonProcess(options)];
+  const current = (): DaemonProcess => {
+    const latest = lives.at(-1);
+    if (latest === undefined) throw new Error('there is always one');
+    return latest;
+  };
+  return {
+    get current() {
+      return current();
+    },
+    async kill() {
+      await current().stop('SIGKILL');
+      lives.push(await spawnDaemonProcess({ ...options, dataDir: current().dataDir }));
+    },
+    stop: () => current().stop(),
+    log: () => lives.flatMap((life) => life.log()),
+  };
+}
