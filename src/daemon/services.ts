@@ -140,6 +140,8 @@ function createDeliveryService(deliveries: DeliveryStore): DeliveryService {
       if (stored === null) return null;
       return { delivery: stored.delivery, attempts: await deliveries.attempts(id) };
     },
+    redeliver: notBuilt,
+    redeliverMany: notBuilt,
   };
 }
 
@@ -149,6 +151,11 @@ function createEndpointService(endpoints: Endpoints, deliveries: DeliveryStore):
       const ledger = await deliveries.ledger();
       return endpoints.names.map((name) => viewOf(name, endpoints, ledger));
     },
+    test: notBuilt,
+    pause: notBuilt,
+    resume: notBuilt,
+    enable: notBuilt,
+    rotate: notBuilt,
   };
 }
 
@@ -161,8 +168,21 @@ function viewOf(name: string, endpoints: Endpoints, ledger: Ledger): EndpointVie
     events: endpoint?.events ?? null,
     default: endpoints.defaults.includes(name),
     counts: ledger.byEndpoint.get(name) ?? NO_COUNTS,
+    health: ACTIVE,
   };
 }
+
+async function notBuilt(): Promise<never> {
+  throw new RunwatchError('this is not built yet', { code: 'not_built' });
+}
+
+const ACTIVE = {
+  state: 'active',
+  reason: null,
+  failingSince: null,
+  nextProbeAt: null,
+  throttledUntil: null,
+} as const;
 
 const NO_COUNTS = { pending: 0, delivered: 0, dead: 0, parked: 0, skipped: 0, superseded: 0 };
 
