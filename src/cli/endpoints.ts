@@ -13,7 +13,7 @@ interface EndpointFlags extends DaemonFlags {
 
 export function addEndpointsVerb(host: VerbHost): void {
   const endpoints = daemonCommand(host, 'endpoints')
-    .description('list endpoints and how they do; test or pause one, …')
+    .description('list endpoints and how they do; test, pause or rotate one')
     .option('--json', "print the API's answer")
     .helpCommand(false)
     .allowExcessArguments()
