@@ -1,7 +1,6 @@
 import { createInterface } from 'node:readline';
-import { usageError } from './exit.ts';
 import type { CliContext } from './context.ts';
-import { note } from './report.ts';
+import { usageError } from './exit.ts';
 
 /**
  * Asks before something is done that cannot be taken back. Anything but yes means no.
@@ -19,6 +18,6 @@ export async function confirm({ io, signal }: CliContext, question: string): Pro
   }
   signal.throwIfAborted();
   // Whoever ended the input is still on the line of the question.
-  note(io.stderr, '');
+  io.stderr.write('\n');
   return false;
 }
