@@ -17,8 +17,20 @@ export class Caller {
     this.#signal = signal;
   }
 
-  async post<Schema extends z.ZodType>(path: string, body: unknown, schema: Schema) {
-    return this.#checked(await this.#send('POST', path, { body }), schema);
+  /** @param timeoutMs for answers that take longer than others */
+  async post<Schema extends z.ZodType>(
+    path: string,
+    body: unknown,
+    schema: Schema,
+    timeoutMs?: number,
+  ) {
+    return this.#checked(await this.#send('POST', path, { body, timeoutMs }), schema);
+  }
+
+  /** Does something with what the path names; null when there is no such thing. */
+  async act<Schema extends z.ZodType>(path: string, schema: Schema) {
+    const answer = await this.#send('POST', path, {}, 404);
+    return answer === MISSING ? null : this.#checked(answer, schema);
   }
 
   async find<Schema extends z.ZodType>(path: string, schema: Schema, query: Query) {
@@ -56,10 +68,10 @@ export class Caller {
   async #send(
     method: 'GET' | 'POST' | 'DELETE',
     path: string,
-    { query, body }: { query?: Query; body?: unknown },
+    { query, ...rest }: { query?: Query; body?: unknown; timeoutMs?: number | undefined },
     expected?: number,
   ): Promise<unknown> {
-    const call = { signal: this.#signal, body, ...(query !== undefined && { query }) };
+    const call = { signal: this.#signal, ...rest, ...(query !== undefined && { query }) };
     const answer = await this.#transport.request(method, path, call);
     if (answer.status >= 200 && answer.status < 300) return answer.body;
     const problem = problemError(this.#transport.url, answer.status, answer.body);

@@ -3,17 +3,24 @@ import type { SseMessage } from './sse.ts';
 import { createTransport, type DaemonSettings, type Query } from './transport.ts';
 import {
   batchSchema,
+  countSchema,
   deliveryDetailSchema,
   deliverySchema,
   endpointSchema,
+  endpointTestSchema,
   eventSchema,
+  redeliveredSchema,
+  rotatedSchema,
   watchSchema,
   type BatchView,
   type DeliveryDetailView,
   type DeliveryView,
+  type EndpointTestView,
   type EndpointView,
   type EventView,
   type PageView,
+  type RedeliveredView,
+  type RotatedView,
   type WatchView,
 } from './wire.ts';
 
@@ -28,6 +35,20 @@ export interface WatchBody {
   profile?: string;
   max_delay?: string;
 }
+
+/** Which deliveries go out again, as the API takes it; times are ISO 8601. */
+export interface RangeBody {
+  endpoint?: string;
+  state?: string;
+  since?: string;
+  until?: string;
+}
+
+/** What switches an endpoint to another state. */
+export type EndpointSwitch = 'pause' | 'resume' | 'enable';
+
+/** A receiver has up to 30 s to answer a test; ms. */
+const TEST_TIMEOUT_MS = 60_000;
 
 /** Names a run; without a source it is looked for in the daemon's default one. */
 export interface RunRef {
@@ -55,7 +76,13 @@ export interface DaemonClient {
   listDeliveries(query: Query): Promise<PageView<DeliveryView>>;
   /** Null when there is no such delivery. */
   getDelivery(id: string): Promise<DeliveryDetailView | null>;
+  /** Null when there is no such delivery. */
+  redeliver(id: string): Promise<RedeliveredView | null>;
+  redeliverRange(range: RangeBody): Promise<{ count: number }>;
   listEndpoints(): Promise<PageView<EndpointView>>;
+  testEndpoint(name: string): Promise<EndpointTestView>;
+  switchEndpoint(name: string, to: EndpointSwitch): Promise<EndpointView>;
+  rotateEndpoint(name: string, body: { overlap?: string }): Promise<RotatedView>;
 }
 
 export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal): DaemonClient {
@@ -73,10 +100,23 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
     listEvents: (query) => call.page('/v1/events', query, eventSchema),
     openEvents: (query, lastId) => call.stream('/v1/events/stream', query, lastId),
     listDeliveries: (query) => call.page('/v1/deliveries', query, deliverySchema),
-    getDelivery: (id) =>
-      call.find(`/v1/deliveries/${encodeURIComponent(id)}`, deliveryDetailSchema, {}),
+    getDelivery: (id) => call.find(deliveryPath(id), deliveryDetailSchema, {}),
+    redeliver: (id) => call.act(`${deliveryPath(id)}/redeliver`, redeliveredSchema),
+    redeliverRange: (range) => call.post('/v1/deliveries/redeliver', range, countSchema),
     listEndpoints: () => call.page('/v1/endpoints', {}, endpointSchema),
+    testEndpoint: (name) =>
+      call.post(endpointPath(name, 'test'), undefined, endpointTestSchema, TEST_TIMEOUT_MS),
+    switchEndpoint: (name, to) => call.post(endpointPath(name, to), undefined, endpointSchema),
+    rotateEndpoint: (name, body) => call.post(endpointPath(name, 'rotate'), body, rotatedSchema),
   };
+}
+
+function deliveryPath(id: string): string {
+  return `/v1/deliveries/${encodeURIComponent(id)}`;
+}
+
+function endpointPath(name: string, action: string): string {
+  return `/v1/endpoints/${encodeURIComponent(name)}/${action}`;
 }
 
 function watchPath(runId: string): string {

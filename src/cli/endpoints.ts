@@ -1,55 +1,52 @@
+import type { Command } from 'commander';
 import type { CliContext } from './context.ts';
+import { addEndpointActions } from './endpoint-actions.ts';
 import { EXIT } from './exit.ts';
-import { renderTable, type Column } from './render/table.ts';
+import { renderEndpoints } from './render/endpoints.ts';
+import { plain } from './render/text.ts';
 import { note, writeJson } from './report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from './verb.ts';
-import type { EndpointView } from './wire.ts';
 
 interface EndpointFlags extends DaemonFlags {
   json?: boolean;
 }
 
 export function addEndpointsVerb(host: VerbHost): void {
-  daemonCommand(host, 'endpoints')
-    .description('list the configured endpoints and what they were sent')
+  const endpoints = daemonCommand(host, 'endpoints')
+    .description('list endpoints and how they do; test, pause or rotate one')
     .option('--json', "print the API's answer")
+    .helpCommand(false)
+    .allowExcessArguments()
     .addHelpText('after', HELP)
-    .action((flags: EndpointFlags) => host.run((context) => endpoints(context, flags)));
+    .action((flags: EndpointFlags, command: Command) => {
+      refuseUnknown(command);
+      return host.run((context) => listEndpoints(context, flags));
+    });
+  addEndpointActions(host, endpoints);
 }
 
 const HELP = `
+An endpoint that is failing is probed now and then, and its deliveries wait. One that is disabled is
+told nothing until it is enabled.
+
 Examples:
   runwatch endpoints
-  runwatch endpoints --json | jq '.data[] | select(.counts.dead > 0)'`;
+  runwatch endpoints test ops && echo works
+  runwatch endpoints --json | jq '.data[] | select(.health.state != "active")'`;
 
-async function endpoints(context: CliContext, flags: EndpointFlags): Promise<number> {
+/** The command takes no arguments: what stands there was meant as one of its own verbs. */
+function refuseUnknown(command: Command): void {
+  const [word] = command.args;
+  if (word === undefined) return;
+  const verbs = command.commands.map((one) => one.name()).join(', ');
+  command.error(`error: endpoints has no verb "${plain(word)}"; expected one of: ${verbs}`);
+}
+
+async function listEndpoints(context: CliContext, flags: EndpointFlags): Promise<number> {
   const page = await connect(context, flags).listEndpoints();
   const { stdout, stderr } = context.io;
   if (flags.json === true) writeJson(stdout, page);
   else if (page.data.length === 0) note(stderr, 'No endpoints are configured.');
-  else stdout.write(renderTable(page.data, columnsFor(context), stdout));
+  else stdout.write(renderEndpoints(page.data, context));
   return EXIT.ok;
-}
-
-function columnsFor(context: CliContext): Column<EndpointView>[] {
-  const { colors } = context.io.stdout;
-  return [
-    { head: 'NAME', value: (endpoint) => endpoint.name },
-    { head: 'TYPE', value: (endpoint) => endpoint.type },
-    { head: 'DEFAULT', value: (endpoint) => (endpoint.default ? 'yes' : '-') },
-    { head: 'DELIVERED', value: counted('delivered'), align: 'right' },
-    { head: 'PENDING', value: counted('pending'), align: 'right' },
-    {
-      head: 'DEAD',
-      value: counted('dead'),
-      paint: (text, endpoint) => ((endpoint.counts['dead'] ?? 0) > 0 ? colors.red(text) : text),
-      align: 'right',
-    },
-    { head: 'URL', value: (endpoint) => endpoint.url ?? '-' },
-    { head: 'EVENTS', value: (endpoint) => endpoint.events?.join(' ') ?? '(default)' },
-  ];
-}
-
-function counted(state: string): (endpoint: EndpointView) => string {
-  return (endpoint) => String(endpoint.counts[state] ?? 0);
 }

@@ -1,4 +1,5 @@
 import { InvalidArgumentError } from 'commander';
+import { z } from 'zod';
 import { DURATION_HINT, parseDuration } from '../core/duration.ts';
 import { EVENT_TYPES } from '../core/event.ts';
 import { isEventPattern } from '../core/filter.ts';
@@ -23,6 +24,22 @@ export function waitTime(text: string): number {
   if (ms === null) throw new InvalidArgumentError(`Expected ${DURATION_HINT}.`);
   if (ms > LONGEST_WAIT_MS) throw new InvalidArgumentError('Expected 24d at most.');
   return ms;
+}
+
+/** A moment that may depend on the time of the call; both in milliseconds since the epoch. */
+export type Moment = (now: number) => number;
+
+const isoTime = z.union([z.iso.datetime({ offset: true }), z.iso.date()]);
+
+/** A time with its zone, a day, which begins in UTC, or how long ago. */
+export function moment(text: string): Moment {
+  const agoMs = parseDuration(text);
+  if (agoMs !== null) return (now) => Math.max(0, now - agoMs);
+  const parsed = isoTime.safeParse(text.trim());
+  if (parsed.success) return () => Date.parse(parsed.data);
+  throw new InvalidArgumentError(
+    'Expected a time such as 2025-05-04T10:00:00Z, a day such as 2025-05-04, or how long ago, such as 2h.',
+  );
 }
 
 export function positiveInteger(text: string): number {

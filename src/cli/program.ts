@@ -13,6 +13,7 @@ import {
   addServeVerb,
   addSimulateVerb,
 } from './local-verbs.ts';
+import { addRedeliverVerb } from './redeliver.ts';
 import { reportError } from './report.ts';
 import { addShowVerb } from './show.ts';
 import { addUnwatchVerb } from './unwatch.ts';
@@ -96,7 +97,9 @@ function addVerbs(host: VerbHost): void {
   addListVerb(host);
   addShowVerb(host);
   addEventsVerb(host);
+  host.program.commandsGroup('Delivering:');
   addDeliveriesVerb(host);
+  addRedeliverVerb(host);
   addEndpointsVerb(host);
   host.program.commandsGroup('Running:');
   addServeVerb(host);

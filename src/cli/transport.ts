@@ -25,6 +25,8 @@ export interface DaemonSettings {
 interface Call {
   query?: Query;
   body?: unknown;
+  /** For this request, where it takes longer than others. */
+  timeoutMs?: number | undefined;
   signal: AbortSignal;
 }
 
@@ -72,8 +74,13 @@ export function createTransport(settings: DaemonSettings): Transport {
   });
   return {
     url,
-    async request(method, path, { query, body, signal }) {
-      const options = { method, signal, ...(body !== undefined && { json: body }) };
+    async request(method, path, { query, body, timeoutMs, signal }) {
+      const options = {
+        method,
+        signal,
+        ...(body !== undefined && { json: body }),
+        ...(timeoutMs !== undefined && { timeout: { request: timeoutMs } }),
+      };
       const answer = await pooled(address(base, path, query), options).catch(fail(url));
       return { status: answer.statusCode, body: parseBody(answer.body, url) };
     },

@@ -26,9 +26,12 @@ export interface DaemonFlags {
   url?: string;
 }
 
-/** Adds a verb that talks to the daemon. */
-export function daemonCommand(host: VerbHost, nameAndArgs: string): Command {
-  return host.program
+/**
+ * Adds a verb that talks to the daemon.
+ * @param to the program, or a verb that has verbs of its own
+ */
+export function daemonCommand(to: Pick<VerbHost, 'program'>, nameAndArgs: string): Command {
+  return to.program
     .command(nameAndArgs)
     .option('--url <url>', 'where the daemon answers (default: RUNWATCH_URL, else this machine)');
 }

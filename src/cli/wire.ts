@@ -60,19 +60,27 @@ export const deliverySchema = z.object({
 
 export type DeliveryView = z.infer<typeof deliverySchema>;
 
-export const deliveryDetailSchema = deliverySchema.extend({
-  attempts: z.array(
-    z.object({
-      at: time,
-      status: z.number().nullable(),
-      error: trouble.nullable(),
-      duration_ms: z.number(),
-      response: z.string().nullable(),
-    }),
-  ),
+const attempt = z.object({
+  at: time,
+  status: z.number().nullable(),
+  error: trouble.nullable(),
+  duration_ms: z.number(),
+  response: z.string().nullable(),
 });
 
+export const deliveryDetailSchema = deliverySchema.extend({ attempts: z.array(attempt) });
+
 export type DeliveryDetailView = z.infer<typeof deliveryDetailSchema>;
+
+export const redeliveredSchema = z.object({
+  id: z.string(),
+  event_id: z.string(),
+  state: z.string(),
+});
+
+export type RedeliveredView = z.infer<typeof redeliveredSchema>;
+
+export const countSchema = z.object({ count: z.number() });
 
 export const endpointSchema = z.object({
   name: z.string(),
@@ -81,9 +89,27 @@ export const endpointSchema = z.object({
   events: z.array(z.string()).nullish(),
   default: z.boolean(),
   counts: z.record(z.string(), z.number()),
+  health: z.object({
+    state: z.string(),
+    reason: z.string().nullable(),
+    failing_since: time.nullable(),
+    next_probe_at: time.nullable(),
+    throttled_until: time.nullable(),
+  }),
 });
 
 export type EndpointView = z.infer<typeof endpointSchema>;
+
+export const endpointTestSchema = z.object({ delivered: z.boolean(), attempt });
+
+export type EndpointTestView = z.infer<typeof endpointTestSchema>;
+
+export const rotatedSchema = z.object({
+  secret: z.string(),
+  previous_expires_at: time.nullable(),
+});
+
+export type RotatedView = z.infer<typeof rotatedSchema>;
 
 export const eventSchema = z.object({
   id: z.string(),

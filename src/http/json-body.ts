@@ -1,7 +1,11 @@
 import { fastifyPlugin } from 'fastify-plugin';
+import type { z } from 'zod';
 import { refusal } from './problem.ts';
 
-/** Bodies are JSON and nothing else; where one is asked for, there must be one. */
+/**
+ * Bodies are JSON and nothing else. Where one is asked for, there must be one, unless its schema has
+ * a default: then none stands for an empty object.
+ */
 export const jsonBody = fastifyPlugin((app, _options, done) => {
   app.removeAllContentTypeParsers();
   const parseJson = app.getDefaultJsonParser('error', 'error');
@@ -15,9 +19,12 @@ export const jsonBody = fastifyPlugin((app, _options, done) => {
     },
   );
   app.addHook('preValidation', async (request) => {
-    if (request.body === undefined && request.routeOptions.schema?.body !== undefined) {
+    const schema = request.routeOptions.schema?.body as z.ZodType | undefined;
+    if (request.body !== undefined || schema === undefined) return;
+    if (!schema.safeParse(undefined).success) {
       throw refusal('empty_body', 'send a JSON object as the body');
     }
+    request.body = {};
   });
   done();
 });

@@ -4,8 +4,12 @@ import type { FastifyInstance } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
 
+interface Operation {
+  requestBody?: { required: boolean; content: Record<string, { schema?: { default?: unknown } }> };
+}
+
 interface Document {
-  paths: object;
+  paths: Record<string, Record<string, Operation>>;
   components: { schemas: Record<string, { examples?: unknown[] }> };
 }
 
@@ -77,11 +81,22 @@ function withExamples(schemas: Document['components']['schemas'], id: string): o
   return { ...schemas[id], ...(examples !== undefined && { examples }) };
 }
 
+/** A body whose schema has a default may be left out; the plugin holds that every body is required. */
+function relaxBodies(paths: Document['paths']): void {
+  for (const { requestBody } of Object.values(paths).flatMap((path) => Object.values(path))) {
+    const media = requestBody?.content['application/json'];
+    if (requestBody !== undefined && media?.schema?.default !== undefined) {
+      requestBody.required = false;
+    }
+  }
+}
+
 /** Each named schema exists as input and as output; only those that some route refers to stay. */
 const transformObject: typeof jsonSchemaTransformObject = (source) => {
   const transformed = jsonSchemaTransformObject(source);
   const document = transformed as Document;
   const { schemas } = document.components;
+  relaxBodies(document.paths);
   const used = new Set<string>();
   const visit = (value: unknown): void => {
     for (const [, id = ''] of JSON.stringify(value).matchAll(/#\/components\/schemas\/(\w+)/g)) {

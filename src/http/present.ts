@@ -3,14 +3,17 @@ import type { Attempt, Delivery } from '../core/delivery.ts';
 import { isoTime, TOLD_BY_DEFAULT } from '../core/event.ts';
 import { NOT_FOUND } from '../core/observe.ts';
 import type { Subscription, Watch } from '../core/watch.ts';
-import type { deliverySchema, deliveryWithAttempts } from './schemas/delivery.ts';
-import type { endpointList } from './schemas/endpoint.ts';
+import type {
+  attemptSchema,
+  deliverySchema,
+  deliveryWithAttempts,
+  redelivered,
+} from './schemas/delivery.ts';
 import type { watchSchema } from './schemas/watch.ts';
-import type { EndpointView, Page } from './services.ts';
+import type { Page } from './services.ts';
 
 type WatchJson = z.output<typeof watchSchema>;
 type DeliveryJson = z.output<typeof deliverySchema>;
-type EndpointJson = z.output<typeof endpointList>['data'][number];
 
 /** A watch as the API shows it. */
 export function presentWatch(watch: Watch): WatchJson {
@@ -38,7 +41,8 @@ function presentSubscription(subscription: Subscription): WatchJson['subscriptio
     : { url: subscription.url, events: patternsInForce(subscription.events) };
 }
 
-function patternsInForce(patterns: readonly string[] | null | undefined): string[] {
+/** The event patterns that hold: those that were given, or the types told by default. */
+export function patternsInForce(patterns: readonly string[] | null | undefined): string[] {
   return [...(patterns ?? TOLD_BY_DEFAULT)];
 }
 
@@ -68,6 +72,11 @@ export function presentDelivery(delivery: Delivery): DeliveryJson {
   };
 }
 
+/** A delivery that goes out again: what it takes to follow it. */
+export function presentRedelivered(delivery: Delivery): z.output<typeof redelivered> {
+  return { id: delivery.id, event_id: delivery.eventId, state: delivery.state };
+}
+
 /** A delivery shown alone, with everything that was tried. */
 export function presentDeliveryWithAttempts(
   delivery: Delivery,
@@ -75,11 +84,16 @@ export function presentDeliveryWithAttempts(
 ): z.output<typeof deliveryWithAttempts> {
   return {
     ...presentDelivery(delivery),
-    attempts: attempts.map((attempt) => ({
-      at: isoTime(attempt.at),
-      ...presentResult(attempt),
-      response: attempt.response,
-    })),
+    attempts: attempts.map(presentAttempt),
+  };
+}
+
+/** An attempt with what was answered to it. */
+export function presentAttempt(attempt: Attempt): z.output<typeof attemptSchema> {
+  return {
+    at: isoTime(attempt.at),
+    ...presentResult(attempt),
+    response: attempt.response,
   };
 }
 
@@ -87,22 +101,11 @@ function presentResult({ status, error, durationMs }: Attempt) {
   return { status, error, duration_ms: durationMs };
 }
 
-export function presentEndpoint(endpoint: EndpointView): EndpointJson {
-  return {
-    name: endpoint.name,
-    type: endpoint.type,
-    url: endpoint.url,
-    events: patternsInForce(endpoint.events),
-    default: endpoint.default,
-    counts: endpoint.counts,
-  };
-}
-
 /** A page as the API shows it. */
 export function presentPage<Item, Json>(page: Page<Item>, present: (item: Item) => Json) {
   return { data: page.items.map(present), next_cursor: page.nextCursor };
 }
 
-function timeOrNull(ms: number | null): string | null {
+export function timeOrNull(ms: number | null): string | null {
   return ms === null ? null : isoTime(ms);
 }

@@ -17,6 +17,7 @@ import { endpointRoutes } from './routes/endpoints.ts';
 import { eventStreamRoute } from './routes/event-stream.ts';
 import { eventRoutes } from './routes/events.ts';
 import { healthRoutes, type Metrics } from './routes/health.ts';
+import { redeliverRoutes } from './routes/redeliver.ts';
 import { watchBatchRoute } from './routes/watch-batch.ts';
 import { watchRoutes } from './routes/watches.ts';
 import type { Services } from './services.ts';
@@ -109,6 +110,7 @@ async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<
   await api.register(eventRoutes, services);
   await api.register(eventStreamRoute, { events: services.events, limits });
   await api.register(deliveryRoutes, services);
+  await api.register(redeliverRoutes, services);
   await api.register(endpointRoutes, services);
 }
 

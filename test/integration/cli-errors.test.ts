@@ -22,7 +22,14 @@ const VERBS: [string[], string, number][] = [
   [['events', '--follow'], 'GET /v1/events/stream', 1],
   [['deliveries'], 'GET /v1/deliveries', 1],
   [['deliveries', 'dlv_1'], 'GET /v1/deliveries/dlv_1', 1],
+  [['redeliver', 'dlv_1'], 'POST /v1/deliveries/dlv_1/redeliver', 1],
+  [['redeliver', '--state', 'dead', '--yes'], 'POST /v1/deliveries/redeliver', 1],
   [['endpoints'], 'GET /v1/endpoints', 1],
+  [['endpoints', 'test', 'ops'], 'POST /v1/endpoints/ops/test', 1],
+  [['endpoints', 'pause', 'ops'], 'POST /v1/endpoints/ops/pause', 1],
+  [['endpoints', 'resume', 'ops'], 'POST /v1/endpoints/ops/resume', 1],
+  [['endpoints', 'enable', 'ops'], 'POST /v1/endpoints/ops/enable', 1],
+  [['endpoints', 'rotate', 'ops'], 'POST /v1/endpoints/ops/rotate', 1],
   [['wait', 'run-1'], 'GET /v1/watches/run-1', 5],
 ];
 
@@ -108,7 +115,19 @@ describe('a call that is wrong exits 2', () => {
     [['events', '--type', 'run.exploded'], 'Allowed choices are'],
     [['events', '--follow', '--limit', '3'], '--limit is of no use with --follow'],
     [['deliveries', '--state', 'lost'], 'Allowed choices are pending'],
+    [['redeliver'], 'Answer with --yes'],
+    [['redeliver', '--since', 'yesterday', '--yes'], 'how long ago, such as 2h'],
+    [['redeliver', '--since', '2025-05-04T10:00', '--yes'], 'Expected a time such as'],
+    [['redeliver', '--until', '2025-02-30', '--yes'], 'Expected a time such as'],
+    [['redeliver', '--since', '1h', '--until', '2h', '--yes'], '--since must be before --until'],
+    [['redeliver', '--state', 'lost', '--yes'], 'Allowed choices are pending'],
+    [['redeliver', 'dlv_1', '--endpoint', 'ops'], 'not both'],
     [['endpoints', '--jsno'], 'Did you mean --json?'],
+    [['endpoints', 'tset'], 'expected one of: test, pause, resume, enable, rotate'],
+    [['endpoints', 'test'], "missing required argument 'name'"],
+    [['endpoints', 'pause', 'ops', 'audit'], 'too many arguments'],
+    [['endpoints', 'rotate', 'ops', '--overlap', 'soon'], 'a duration such as'],
+    [['endpoints', 'rotate', 'ops', '--overlpa', '1h'], 'Did you mean --overlap?'],
     [['serve', '--port', 'http'], 'Expected a port'],
   ])('%j', async (args, sentence) => {
     const result = await runCli(args, { env: {} });
@@ -135,11 +154,15 @@ describe('what is not an error of the daemon', () => {
   });
 
   test.each(
-    'serve watch unwatch list show wait events deliveries endpoints config listen simulate demo'.split(
-      ' ',
-    ),
+    [
+      'serve watch unwatch list show wait events deliveries redeliver endpoints config listen',
+      'simulate demo',
+    ]
+      .join(' ')
+      .split(' ')
+      .concat(['test', 'pause', 'resume', 'enable', 'rotate'].map((verb) => `endpoints ${verb}`)),
   )('%s --help has examples', async (verb) => {
-    const { stdout, exitCode } = await runCli([verb, '--help']);
+    const { stdout, exitCode } = await runCli([...verb.split(' '), '--help']);
     expect(exitCode).toBe(0);
     expect(stdout).toContain(`runwatch ${verb}`);
     expect(stdout).toContain('Examples:');

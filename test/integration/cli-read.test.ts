@@ -254,21 +254,3 @@ describe('runwatch deliveries', () => {
     expect(stdout).toMatch(/AT +RESULT +TOOK +ANSWER\n.*500 +12ms +oh\ufffdno/);
   });
 });
-
-describe('runwatch endpoints', () => {
-  test('lists them, also from a daemon that gives no cursor', async () => {
-    const endpoint = {
-      name: 'ops',
-      type: 'webhook',
-      url: 'https://example.com/',
-      events: null,
-      default: true,
-      counts: { delivered: 12, pending: 1, dead: 3 },
-    };
-    daemon.on('GET /v1/endpoints', { status: 200, body: { data: [endpoint] } });
-    const { stdout } = await cli(['endpoints']);
-    expect(stdout).toMatch(/ops +webhook +yes +12 +1 +3 +https:\/\/example.com\/ +\(default\)\n/);
-    const { stdout: json } = await cli(['endpoints', '--json']);
-    expect(JSON.parse(json)).toEqual({ data: [endpoint] });
-  });
-});

@@ -20,6 +20,13 @@ const routes = [
   ['POST', '/v1/watches/batch', 'write'],
   ['POST', '/v1/watches/r/poll', 'write'],
   ['DELETE', '/v1/watches/r', 'write'],
+  ['POST', '/v1/deliveries/d/redeliver', 'write'],
+  ['POST', '/v1/deliveries/redeliver', 'write'],
+  ['POST', '/v1/endpoints/e/test', 'write'],
+  ['POST', '/v1/endpoints/e/pause', 'write'],
+  ['POST', '/v1/endpoints/e/resume', 'write'],
+  ['POST', '/v1/endpoints/e/enable', 'write'],
+  ['POST', '/v1/endpoints/e/rotate', 'write'],
 ] as const;
 
 describe('a server with tokens', () => {

@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { deliveryPage, deliveryWithAttempts } from '../../src/http/schemas/delivery.ts';
-import { endpointList } from '../../src/http/schemas/endpoint.ts';
-import { aDelivery } from '../support/fake-services.ts';
+import { aDelivery, anEndpoint } from '../support/fake-services.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
 
 let server: TestServer;
@@ -9,14 +8,7 @@ let server: TestServer;
 beforeAll(async () => {
   server = await startServer();
   server.services.storedDeliveries.push(aDelivery());
-  server.services.endpointViews.push({
-    name: 'ops',
-    type: 'webhook',
-    url: 'https://example.com/hooks',
-    events: ['run.failed'],
-    default: true,
-    counts: { pending: 1, delivered: 2, dead: 0, parked: 0, skipped: 0, superseded: 0 },
-  });
+  server.services.endpointViews.push(anEndpoint());
 });
 
 afterAll(() => server.close());
@@ -47,12 +39,48 @@ describe('deliveries', () => {
   });
 });
 
-describe('endpoints', () => {
-  it('are listed with their counts', async () => {
-    const response = await server.fetch('/v1/endpoints');
-    const { data } = endpointList.strict().parse(await response.json());
-    expect(data).toMatchObject([
-      { name: 'ops', events: ['run.failed'], counts: { pending: 1, delivered: 2 } },
-    ]);
+describe('delivering again', () => {
+  it('tells of one delivery what it takes to follow it', async () => {
+    const response = await server.post('/v1/deliveries/dlv_1/redeliver', undefined);
+    expect(response.status).toBe(202);
+    expect(await response.json()).toEqual({ id: 'dlv_1', event_id: 'evt_1', state: 'pending' });
+  });
+
+  it.each([
+    ['everything that is dead or was skipped', {}, {}],
+    [
+      'a range to one endpoint',
+      { endpoint: 'ops', state: 'dead', since: '2025-05-04T12:00:00+02:00' },
+      { endpoint: 'ops', state: 'dead', since: Date.parse('2025-05-04T10:00:00Z') },
+    ],
+    [
+      'a range to a webhook that came with a watch',
+      { endpoint: 'https://example.com/hook?a=b', until: '2025-05-04T10:00:00.5Z' },
+      { endpoint: 'https://example.com/hook?a=b', until: Date.parse('2025-05-04T10:00:00.500Z') },
+    ],
+  ])('takes %s, and counts', async (_what, body, range) => {
+    const { calls } = server.services;
+    calls.redeliverRanges.length = 0;
+    const response = await server.post('/v1/deliveries/redeliver', body);
+    expect(response.status).toBe(202);
+    expect(await response.json()).toEqual({ count: 1 });
+    expect(calls.redeliverRanges).toEqual([range]);
+  });
+
+  it('changes nothing for the name of an endpoint with a slip in it, and tells the names', async () => {
+    server.services.calls.redeliverRanges.length = 0;
+    const response = await server.post('/v1/deliveries/redeliver', { endpoint: 'opss' });
+    expect(await response.json()).toMatchObject({
+      errors: [{ path: 'endpoint', message: 'no endpoint is named "opss"; expected one of: ops' }],
+    });
+    expect(server.services.calls.redeliverRanges).toEqual([]);
+  });
+
+  it('says of a range that is empty which time is wrong', async () => {
+    const since = '2025-05-04T10:00:00Z';
+    const response = await server.post('/v1/deliveries/redeliver', { since, until: since });
+    expect(await response.json()).toMatchObject({
+      errors: [{ path: 'until', message: 'expected a time after since' }],
+    });
   });
 });

@@ -6,6 +6,7 @@ interface Operation {
   summary: string;
   tags: string[];
   security?: unknown[];
+  requestBody?: { required: boolean };
   responses: Record<string, { description: string; content?: Record<string, { schema: object }> }>;
 }
 
@@ -31,7 +32,14 @@ const ROUTES = [
   'GET /v1/events/stream',
   'GET /v1/deliveries',
   'GET /v1/deliveries/{id}',
+  'POST /v1/deliveries/{id}/redeliver',
+  'POST /v1/deliveries/redeliver',
   'GET /v1/endpoints',
+  'POST /v1/endpoints/{name}/test',
+  'POST /v1/endpoints/{name}/pause',
+  'POST /v1/endpoints/{name}/resume',
+  'POST /v1/endpoints/{name}/enable',
+  'POST /v1/endpoints/{name}/rotate',
 ];
 
 let server: TestServer;
@@ -88,6 +96,13 @@ describe('the OpenAPI document', () => {
       [...text.matchAll(/#\/components\/schemas\/(\w+)/g)].map(([, name]) => name),
     );
     expect(referred).toEqual(new Set(Object.keys(document.components.schemas)));
+  });
+
+  it('tells which bodies may be left out', () => {
+    const optional = operations.filter(
+      ({ operation }) => operation.requestBody?.required === false,
+    );
+    expect(optional.map(({ route }) => route)).toEqual(['POST /v1/endpoints/{name}/rotate']);
   });
 
   it('shows examples of a registration and of a problem', () => {

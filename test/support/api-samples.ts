@@ -1,5 +1,5 @@
 import type { RunSnapshot } from '../../src/core/run.ts';
-import type { DeliveryView, EventView, WatchView } from '../../src/cli/wire.ts';
+import type { DeliveryView, EndpointView, EventView, WatchView } from '../../src/cli/wire.ts';
 
 /** Things as the API answers them, for tests that need one. */
 
@@ -82,6 +82,25 @@ export function sampleDelivery(changes: Partial<DeliveryView> = {}): DeliveryVie
     created_at: '2025-05-04T09:59:58.000Z',
     delivered_at: null,
     last: { status: 500, error: { code: 'http_500', message: 'answered 500' }, duration_ms: 12 },
+    ...changes,
+  };
+}
+
+export function sampleEndpoint(changes: Partial<EndpointView> = {}): EndpointView {
+  return {
+    name: 'ops',
+    type: 'webhook',
+    url: 'https://example.com/',
+    events: ['run.failed'],
+    default: true,
+    counts: { pending: 1, delivered: 12, dead: 3, parked: 4, skipped: 5, superseded: 0 },
+    health: {
+      state: 'active',
+      reason: null,
+      failing_since: null,
+      next_probe_at: null,
+      throttled_until: null,
+    },
     ...changes,
   };
 }

@@ -8,6 +8,8 @@ import { RunwatchError } from '../../src/core/errors.ts';
 interface HarnessOptions {
   env?: Record<string, string>;
   stdin?: string;
+  /** Pretends that standard input is a terminal; a silent one never sends anything. */
+  terminalInput?: 'typed' | 'silent';
   /** Width of the pretended terminal; undefined for none. */
   terminal?: number;
   dependencies?: Partial<CliDependencies>;
@@ -34,7 +36,7 @@ export function startCli(args: string[], options: HarnessOptions = {}): CliRun {
     io: {
       stdout: outputOf(stdout, env),
       stderr: outputOf(stderr, env),
-      stdin: Readable.from(options.stdin === undefined ? [] : [Buffer.from(options.stdin)]),
+      stdin: stdinOf(options),
     },
     env,
     version: '1.2.3',
@@ -48,6 +50,14 @@ export function startCli(args: string[], options: HarnessOptions = {}): CliRun {
     exitCode: runProgram(args, host, { ...MISSING, ...options.dependencies }),
     interrupt: () => stop.abort(new RunwatchError('stopped by SIGINT', { code: 'interrupted' })),
   };
+}
+
+function stdinOf({ stdin, terminalInput }: HarnessOptions): CliHost['io']['stdin'] {
+  const input =
+    terminalInput === 'silent'
+      ? new Readable({ read: () => undefined })
+      : Readable.from(stdin === undefined ? [] : [Buffer.from(stdin)]);
+  return terminalInput === undefined ? input : Object.assign(input, { isTTY: true });
 }
 
 /** Runs the command line to its end. */

@@ -1,14 +1,18 @@
 import type { WatchRequest } from '../../src/core/register.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
-import type { Delivery } from '../../src/core/delivery.ts';
+import type { Attempt, Delivery } from '../../src/core/delivery.ts';
 import type { RunwatchEvent } from '../../src/core/event.ts';
 import type { Watch } from '../../src/core/watch.ts';
 import type {
   DeliveryQuery,
+  EndpointHealth,
+  EndpointService,
+  EndpointTest,
   EndpointView,
   EventQuery,
   HealthCheck,
   LoggedEvent,
+  RedeliverRange,
   Services,
   WatchQuery,
 } from '../../src/http/services.ts';
@@ -19,6 +23,8 @@ export interface FakeServices extends Services {
     registered: WatchRequest[];
     watchQueries: WatchQuery[];
     deliveryQueries: DeliveryQuery[];
+    redeliverRanges: RedeliverRange[];
+    overlaps: number[];
   };
   /** Watches by run id. */
   store: Map<string, Watch>;
@@ -28,8 +34,15 @@ export interface FakeServices extends Services {
   /** Streams that are being followed. */
   followers: number;
   endpointViews: EndpointView[];
+  /** What a test of an endpoint comes to. */
+  endpointTest: EndpointTest;
+  /** What asking for a new secret throws, where it does. */
+  rotationFailure: Error | null;
   storedDeliveries: Delivery[];
 }
+
+/** What every rotation answers with. */
+export const SECRET = 'whsec_bm90LWEtc2VjcmV0LWJ1dC1sb25nLWVub3VnaA==';
 
 const NOW = Date.parse('2025-05-04T10:00:00.000Z');
 
@@ -95,12 +108,36 @@ export function aDelivery(changes: Partial<Delivery> = {}): Delivery {
     nextAttemptAt: null,
     createdAt: NOW,
     deliveredAt: NOW,
-    last: {
-      at: NOW,
-      status: 200,
-      error: null,
-      durationMs: 12,
-      response: 'thanks',
+    last: anAttempt(),
+    ...changes,
+  };
+}
+
+export function anAttempt(changes: Partial<Attempt> = {}): Attempt {
+  return {
+    at: NOW,
+    status: 200,
+    error: null,
+    durationMs: 12,
+    response: 'thanks',
+    ...changes,
+  };
+}
+
+export function anEndpoint(changes: Partial<EndpointView> = {}): EndpointView {
+  return {
+    name: 'ops',
+    type: 'webhook',
+    url: 'https://example.com/hooks',
+    events: ['run.failed'],
+    default: true,
+    counts: { pending: 1, delivered: 2, dead: 0, parked: 0, skipped: 0, superseded: 0 },
+    health: {
+      state: 'active',
+      reason: null,
+      failingSince: null,
+      nextProbeAt: null,
+      throttledUntil: null,
     },
     ...changes,
   };
@@ -110,12 +147,20 @@ export function aDelivery(changes: Partial<Delivery> = {}): Delivery {
 export function fakeServices(): FakeServices {
   const waiting = new Set<() => void>();
   const fake: FakeServices = {
-    calls: { registered: [], watchQueries: [], deliveryQueries: [] },
+    calls: {
+      registered: [],
+      watchQueries: [],
+      deliveryQueries: [],
+      redeliverRanges: [],
+      overlaps: [],
+    },
     store: new Map(),
     log: [],
     checks: [{ name: 'redis', status: 'ok', detail: 'answers' }],
     followers: 0,
     endpointViews: [],
+    endpointTest: { delivered: true, attempt: anAttempt() },
+    rotationFailure: null,
     storedDeliveries: [],
     append(event) {
       fake.log.push({ cursor: `c${fake.log.length + 1}`, event });
@@ -163,12 +208,18 @@ export function fakeServices(): FakeServices {
         if (delivery === undefined) return null;
         return { delivery, attempts: delivery.last === null ? [] : [delivery.last] };
       },
-    },
-    endpoints: {
-      async list() {
-        return fake.endpointViews;
+      async redeliver(id) {
+        const delivery = fake.storedDeliveries.find((one) => one.id === id);
+        if (delivery === undefined) return 'not_found';
+        delivery.state = 'pending';
+        return 'scheduled';
+      },
+      async redeliverMany(range) {
+        fake.calls.redeliverRanges.push(range);
+        return fake.storedDeliveries.length;
       },
     },
+    endpoints: fakeEndpoints(() => fake),
     health: {
       async checks() {
         return fake.checks;
@@ -176,6 +227,30 @@ export function fakeServices(): FakeServices {
     },
   };
   return fake;
+}
+
+/** A pause and the like change the state that is listed, and nothing else. */
+function fakeEndpoints(of: () => FakeServices): EndpointService {
+  const find = (name: string) => of().endpointViews.find((view) => view.name === name);
+  const change = (state: EndpointHealth['state']) => async (name: string) => {
+    const view = find(name);
+    if (view !== undefined) view.health = { ...view.health, state };
+    return view !== undefined;
+  };
+  return {
+    list: async () => of().endpointViews,
+    test: async (name) => (find(name) === undefined ? null : of().endpointTest),
+    pause: change('paused'),
+    resume: change('active'),
+    enable: change('active'),
+    async rotate(name, overlapMs) {
+      const { calls, rotationFailure } = of();
+      if (find(name) === undefined) return null;
+      if (rotationFailure !== null) throw rotationFailure;
+      calls.overlaps.push(overlapMs);
+      return { secret: SECRET, previousExpiresAt: overlapMs === 0 ? null : NOW + overlapMs };
+    },
+  };
 }
 
 function registerOne(fake: FakeServices, request: WatchRequest) {

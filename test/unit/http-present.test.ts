@@ -3,12 +3,13 @@ import { TOLD_BY_DEFAULT } from '../../src/core/event.ts';
 import {
   presentDelivery,
   presentDeliveryWithAttempts,
-  presentEndpoint,
   presentWatch,
 } from '../../src/http/present.ts';
+import { presentEndpoint } from '../../src/http/present-endpoint.ts';
 import { deliverySchema, deliveryWithAttempts } from '../../src/http/schemas/delivery.ts';
+import { endpointSchema } from '../../src/http/schemas/endpoint.ts';
 import { watchSchema } from '../../src/http/schemas/watch.ts';
-import { aDelivery, aWatch } from '../support/fake-services.ts';
+import { aDelivery, anEndpoint, aWatch } from '../support/fake-services.ts';
 
 const SINCE = Date.parse('2025-05-04T09:00:00.000Z');
 const trouble = { kind: 'unavailable' as const, message: 'connection refused', since: SINCE };
@@ -106,9 +107,26 @@ describe('a delivery as the API shows it', () => {
 
 describe('an endpoint as the API shows it', () => {
   it('names the events that it is told of by default', () => {
-    const counts = { pending: 0, delivered: 1, dead: 0, parked: 0, skipped: 0, superseded: 0 };
-    const view = { name: 'ops', type: 'log' as const, url: null, default: true, counts };
-    expect(presentEndpoint({ ...view, events: null }).events).toEqual([...TOLD_BY_DEFAULT]);
-    expect(presentEndpoint({ ...view, events: ['*'] }).events).toEqual(['*']);
+    expect(presentEndpoint(anEndpoint({ events: null })).events).toEqual([...TOLD_BY_DEFAULT]);
+    expect(presentEndpoint(anEndpoint({ events: ['*'] })).events).toEqual(['*']);
+  });
+
+  it('tells how it does, in the words of the contract', () => {
+    const health = {
+      state: 'failing' as const,
+      reason: null,
+      failingSince: SINCE,
+      nextProbeAt: SINCE + 60_000,
+      throttledUntil: SINCE + 90_000,
+    };
+    const endpoint = presentEndpoint(anEndpoint({ health }));
+    expect(endpointSchema.strict().parse(endpoint)).toEqual(endpoint);
+    expect(endpoint.health).toEqual({
+      state: 'failing',
+      reason: null,
+      failing_since: '2025-05-04T09:00:00.000Z',
+      next_probe_at: '2025-05-04T09:01:00.000Z',
+      throttled_until: '2025-05-04T09:01:30.000Z',
+    });
   });
 });

@@ -57,7 +57,8 @@ export function renderDelivery(delivery: DeliveryDetailView, context: CliContext
 
 type Attempt = DeliveryDetailView['attempts'][number];
 
-function attemptText(attempt: Pick<Attempt, 'status' | 'error'> | null): string {
+/** What came of an attempt: its status and what was wrong with it. */
+export function attemptText(attempt: Pick<Attempt, 'status' | 'error'> | null): string {
   if (attempt === null) return '-';
   const status = attempt.status === null ? '' : String(attempt.status);
   return [status, attempt.error?.message ?? ''].filter((part) => part !== '').join(' ') || 'ok';

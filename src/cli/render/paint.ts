@@ -3,7 +3,10 @@ import type { Colors } from '../context.ts';
 const COLOR_OF: Record<string, 'green' | 'red' | 'yellow' | 'magenta' | 'cyan' | 'gray'> = {
   completed: 'green',
   delivered: 'green',
+  active: 'green',
   failed: 'red',
+  failing: 'red',
+  disabled: 'red',
   dead: 'red',
   gone: 'red',
   unreachable: 'red',
@@ -12,6 +15,7 @@ const COLOR_OF: Record<string, 'green' | 'red' | 'yellow' | 'magenta' | 'cyan' |
   expired: 'yellow',
   timed_out: 'yellow',
   parked: 'yellow',
+  paused: 'yellow',
   status_unknown: 'yellow',
   awaiting_human_feedback: 'magenta',
   running: 'cyan',

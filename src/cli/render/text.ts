@@ -36,7 +36,7 @@ export function exactly(iso: string | null | undefined, now: number): string {
   return `${plain(iso)} (${relative(iso, now)})`;
 }
 
-/** `1 run`, `2 runs`. */
-export function count(amount: number, noun: string): string {
-  return `${amount} ${noun}${amount === 1 ? '' : 's'}`;
+/** `1 run`, `2 runs`; words that take more than an s bring their plural. */
+export function count(amount: number, noun: string, plural = `${noun}s`): string {
+  return `${amount} ${amount === 1 ? noun : plural}`;
 }

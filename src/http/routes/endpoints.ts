@@ -1,11 +1,29 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { presentEndpoint } from '../present.ts';
-import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
-import { endpointList } from '../schemas/endpoint.ts';
+import { findEndpoint, noSuchEndpoint } from '../known-endpoints.ts';
+import { presentEndpoint, presentRotation, presentTest } from '../present-endpoint.ts';
+import { BODY_PROBLEMS, COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
+import {
+  endpointList,
+  endpointParams,
+  endpointSchema,
+  endpointTest,
+  rotatedSecret,
+  rotateRequest,
+} from '../schemas/endpoint.ts';
 import type { EndpointService } from '../services.ts';
 
-const schema = {
-  tags: ['Endpoints'],
+/** A test waits for the receiver, who has up to 30 s by configuration; ms. */
+const TEST_TIMEOUT_MS = 45_000;
+
+const tags = ['Endpoints'];
+
+const ONE_ENDPOINT_PROBLEMS = {
+  ...COMMON_PROBLEMS,
+  404: problemAnswer('No endpoint has this name.'),
+};
+
+const listSchema = {
+  tags,
   operationId: 'listEndpoints',
   summary: 'List endpoints',
   response: {
@@ -14,13 +32,85 @@ const schema = {
   },
 };
 
-/** Reading endpoints. */
+const testSchema = {
+  tags,
+  operationId: 'testEndpoint',
+  summary: 'Send an event of the type runwatch.test now',
+  description:
+    'It goes out at once, also to an endpoint that is paused, failing or disabled. A receiver that does not take it is told by `delivered`.',
+  params: endpointParams,
+  response: {
+    200: jsonAnswer('What the receiver made of it.', endpointTest),
+    ...ONE_ENDPOINT_PROBLEMS,
+  },
+};
+
+/** What changes the state of an endpoint; each may be done again without harm. */
+const SWITCHES = [
+  { action: 'pause', summary: 'Keep the deliveries of an endpoint until it is resumed' },
+  { action: 'resume', summary: 'Deliver what was kept while an endpoint was paused' },
+  { action: 'enable', summary: 'Deliver again to an endpoint that is disabled' },
+] as const;
+
+const rotateSchema = {
+  tags,
+  operationId: 'rotateEndpointSecret',
+  summary: 'Make a new signing secret',
+  description:
+    'The new secret signs from now on; for as long as `overlap` says the old one signs too, so that the receiver takes either.',
+  params: endpointParams,
+  body: rotateRequest,
+  response: {
+    200: jsonAnswer('The new secret, shown this once.', rotatedSecret),
+    ...BODY_PROBLEMS,
+    ...ONE_ENDPOINT_PROBLEMS,
+    409: problemAnswer(
+      'Secrets cannot be kept without RUNWATCH_ENCRYPTION_KEY, or the endpoint signs nothing.',
+    ),
+  },
+};
+
+/** Reading, testing and switching endpoints. */
 export const endpointRoutes: FastifyPluginAsyncZod<{ endpoints: EndpointService }> = async (
   app,
   { endpoints },
 ) => {
-  app.get('/endpoints', { schema }, async () => {
+  app.get('/endpoints', { schema: listSchema }, async () => {
     const views = await endpoints.list();
     return { data: views.map(presentEndpoint) };
   });
+
+  const testRoute = { schema: testSchema, handlerTimeout: TEST_TIMEOUT_MS };
+  app.post('/endpoints/:name/test', testRoute, async ({ params }) => {
+    const test = await endpoints.test(params.name);
+    if (test === null) throw await noSuchEndpoint(endpoints, params.name);
+    return presentTest(test);
+  });
+
+  for (const { action, summary } of SWITCHES) {
+    const schema = switchSchema(action, summary);
+    app.post(`/endpoints/:name/${action}`, { schema }, async ({ params }) => {
+      await endpoints[action](params.name);
+      return presentEndpoint(await findEndpoint(endpoints, params.name));
+    });
+  }
+
+  app.post('/endpoints/:name/rotate', { schema: rotateSchema }, async ({ params, body }) => {
+    const rotation = await endpoints.rotate(params.name, body.overlap);
+    if (rotation === null) throw await noSuchEndpoint(endpoints, params.name);
+    return presentRotation(rotation);
+  });
 };
+
+function switchSchema(action: string, summary: string) {
+  return {
+    tags,
+    operationId: `${action}Endpoint`,
+    summary,
+    params: endpointParams,
+    response: {
+      200: jsonAnswer('The endpoint as it is now.', endpointSchema),
+      ...ONE_ENDPOINT_PROBLEMS,
+    },
+  };
+}

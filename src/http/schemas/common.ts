@@ -60,6 +60,14 @@ export function duration(min: string, max: string, example: string) {
   });
 }
 
+const MOMENT_HINT = 'expected a time such as 2025-05-04T10:00:00Z';
+
+/** A moment in a request: ISO 8601 with its offset from UTC; milliseconds since the epoch behind it. */
+export const moment = z.iso
+  .datetime({ offset: true, error: MOMENT_HINT })
+  .meta({ examples: ['2025-05-04T10:00:00Z'] })
+  .transform((text) => Date.parse(text));
+
 /** A moment in an answer: ISO 8601 UTC with milliseconds. */
 export const time = z
   .string()

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { DELIVERY_STATES } from '../../core/delivery.ts';
 import { EVENT_TYPES, OPERATOR_EVENT_TYPES, TEST_EVENT_TYPE } from '../../core/event.ts';
-import { boundedText, count, cursor, limit, pageOf, runId, time } from './common.ts';
+import { boundedText, count, cursor, limit, moment, pageOf, runId, time } from './common.ts';
 
 const attemptResult = {
   status: count.nullable().meta({ description: 'The HTTP status; null without one.' }),
@@ -25,10 +25,16 @@ export const deliverySchema = z
   })
   .meta({ id: 'Delivery', description: 'One event to one subscription.' });
 
-export const deliveryWithAttempts = deliverySchema
-  .extend({
-    attempts: z.array(z.object({ at: time, ...attemptResult, response: z.string().nullable() })),
+export const attemptSchema = z
+  .object({
+    at: time,
+    ...attemptResult,
+    response: z.string().nullable().meta({ description: 'The first 1 KiB of what was answered.' }),
   })
+  .meta({ id: 'Attempt', description: 'One try at delivering.' });
+
+export const deliveryWithAttempts = deliverySchema
+  .extend({ attempts: z.array(attemptSchema) })
   .meta({ id: 'DeliveryWithAttempts' });
 
 export const deliveryParams = z.strictObject({
@@ -44,3 +50,31 @@ export const deliveryQuery = z.strictObject({
   cursor: cursor.exactOptional(),
 });
 export const deliveryPage = pageOf(deliverySchema);
+
+export const redelivered = deliverySchema.pick({ id: true, event_id: true, state: true });
+
+const SINCE_BEFORE_UNTIL = 'expected a time after since';
+
+export const redeliverRange = z
+  .strictObject({
+    endpoint: boundedText(2_048)
+      .meta({ description: 'The name of an endpoint, or the URL of a per-watch webhook.' })
+      .exactOptional(),
+    state: z
+      .enum(DELIVERY_STATES)
+      .meta({ description: 'Without it, those that are dead or were skipped.' })
+      .exactOptional(),
+    since: moment.meta({ description: 'Created at this time or later.' }).exactOptional(),
+    until: moment.meta({ description: 'Created before this time.' }).exactOptional(),
+  })
+  .refine(({ since, until }) => since === undefined || until === undefined || since < until, {
+    path: ['until'],
+    error: SINCE_BEFORE_UNTIL,
+  })
+  .meta({
+    id: 'RedeliverRange',
+    description: 'Which deliveries go out again; an empty object means all dead and skipped ones.',
+    examples: [{ endpoint: 'ops', since: '2025-05-04T10:00:00Z' }],
+  });
+
+export const redeliverCount = z.object({ count });

@@ -1,8 +1,26 @@
 import { z } from 'zod';
 import { DELIVERY_STATES } from '../../core/delivery.ts';
-import { count } from './common.ts';
+import { count, duration, name, time } from './common.ts';
+import { attemptSchema } from './delivery.ts';
 
-const endpointSchema = z
+const health = z
+  .object({
+    state: z.enum(['active', 'failing', 'paused', 'disabled']).meta({
+      description:
+        '`failing`: most attempts failed of late; deliveries are parked and one at a time probes. `paused`: deliveries are parked until it is resumed. `disabled`: deliveries are skipped until it is enabled.',
+    }),
+    reason: z.string().nullable().meta({ description: 'Why it is disabled.' }),
+    failing_since: time.nullable().meta({
+      description: 'The first failure since anything was delivered.',
+    }),
+    next_probe_at: time.nullable().meta({ description: 'When it is probed next, while failing.' }),
+    throttled_until: time.nullable().meta({
+      description: 'It asked for no requests before this (`Retry-After`).',
+    }),
+  })
+  .meta({ id: 'EndpointHealth', description: 'How an endpoint does.' });
+
+export const endpointSchema = z
   .object({
     name: z.string(),
     type: z.enum(['webhook', 'log']),
@@ -10,7 +28,31 @@ const endpointSchema = z
     events: z.array(z.string()).meta({ description: 'The event types and families it is told.' }),
     default: z.boolean(),
     counts: z.record(z.enum(DELIVERY_STATES), count).meta({ description: 'Deliveries by state.' }),
+    health,
   })
   .meta({ id: 'Endpoint', description: 'A configured receiver, without its secrets.' });
 
 export const endpointList = z.object({ data: z.array(endpointSchema) });
+
+export const endpointParams = z.strictObject({ name });
+
+export const endpointTest = z.object({
+  delivered: z.boolean().meta({ description: 'Whether the receiver took it.' }),
+  attempt: attemptSchema,
+});
+
+/** Without a body, the old secret signs for another day. */
+export const rotateRequest = z
+  .strictObject({
+    overlap: duration('0s', '7d', '24h')
+      .prefault('24h')
+      .meta({ description: 'How long the old secret signs too, from 0s to 7d; else 24h.' }),
+  })
+  .prefault({});
+
+export const rotatedSecret = z.object({
+  secret: z.string().meta({ description: 'Shown this once and never again.' }),
+  previous_expires_at: time.nullable().meta({
+    description: 'Until when the old secret signs too; null when it signs no more.',
+  }),
+});

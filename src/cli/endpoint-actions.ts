@@ -1,0 +1,149 @@
+import type { Command } from 'commander';
+import type { EndpointSwitch } from './client.ts';
+import type { CliContext } from './context.ts';
+import { EXIT } from './exit.ts';
+import { durationText } from './options.ts';
+import { attemptText } from './render/deliveries.ts';
+import { healthText } from './render/endpoints.ts';
+import { paint } from './render/paint.ts';
+import { plain } from './render/text.ts';
+import { note, writeJson } from './report.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from './verb.ts';
+import type { EndpointView } from './wire.ts';
+
+interface ActionFlags extends DaemonFlags {
+  json?: boolean;
+}
+
+interface RotateFlags extends ActionFlags {
+  overlap?: string;
+}
+
+type Action<Flags> = (context: CliContext, name: string, flags: Flags) => Promise<number>;
+
+/** Adds the verbs that do something with one endpoint. */
+export function addEndpointActions(host: VerbHost, endpoints: Command): void {
+  const add = <Flags extends ActionFlags>(verb: string, act: Action<Flags>): Command =>
+    daemonCommand({ program: endpoints }, `${verb} <name>`)
+      .option('--json', "print the API's answer")
+      .allowExcessArguments(false)
+      // The list takes --url and --json as well, wherever they stand.
+      .action((name: string, _flags: unknown, command: Command) =>
+        host.run((context) => act(context, name, command.optsWithGlobals<Flags>())),
+      );
+
+  add('test', testEndpoint)
+    .description('send an event of the type runwatch.test now, whatever state it is in')
+    .addHelpText('after', TEST_HELP);
+  add('pause', switchEndpoint('pause'))
+    .description('keep its deliveries until it is resumed')
+    .addHelpText('after', examplesOf('pause'));
+  add('resume', switchEndpoint('resume'))
+    .description('deliver what was kept while it was paused')
+    .addHelpText('after', examplesOf('resume'));
+  add('enable', switchEndpoint('enable'))
+    .description('deliver to it again after it was disabled')
+    .addHelpText('after', ENABLE_HELP);
+  add<RotateFlags>('rotate', rotateSecret)
+    .description('make a new signing secret and print it, this once')
+    .option('--overlap <duration>', 'how long the old one signs too (default: 24h)', durationText)
+    .addHelpText('after', ROTATE_HELP);
+}
+
+function examplesOf(verb: string): string {
+  return `\nExamples:\n  runwatch endpoints ${verb} ops`;
+}
+
+const TEST_HELP = `
+Exits 0 when the receiver took it, 1 when it did not.
+
+Examples:
+  runwatch endpoints test ops && echo works
+  runwatch endpoints test ops --json | jq .attempt.response`;
+
+const ENABLE_HELP = `
+What was skipped while it was disabled stays skipped until it is delivered again.
+
+Examples:
+  runwatch endpoints enable ops
+  runwatch redeliver --endpoint ops --state skipped`;
+
+const ROTATE_HELP = `
+The new secret signs from now on, and both do until the overlap ends, so that the receiver may take
+either. It is printed alone on standard output and never shown again.
+
+Examples:
+  runwatch endpoints rotate ops
+  (umask 077; runwatch endpoints rotate ops --overlap 2h > new-secret)`;
+
+/** An endpoint that did not take the test is a result, and yet a failure for scripts. */
+async function testEndpoint(
+  context: CliContext,
+  name: string,
+  flags: ActionFlags,
+): Promise<number> {
+  const test = await connect(context, flags).testEndpoint(name);
+  const { stdout } = context.io;
+  const { delivered, attempt } = test;
+  if (flags.json === true) {
+    writeJson(stdout, test);
+  } else {
+    const verdict = delivered
+      ? paint('delivered', 'delivered', stdout.colors)
+      : paint('not delivered', 'failed', stdout.colors);
+    const result = plain(attemptText(attempt));
+    stdout.write(`${verdict} to ${plain(name)}: ${result}, after ${attempt.duration_ms}ms\n`);
+    if (attempt.response !== null && attempt.response !== '') {
+      stdout.write(`${stdout.colors.dim('answer:')} ${plain(attempt.response)}\n`);
+    }
+  }
+  return delivered ? EXIT.ok : EXIT.failure;
+}
+
+function switchEndpoint(to: EndpointSwitch): Action<ActionFlags> {
+  return async (context, name, flags) => {
+    const endpoint = await connect(context, flags).switchEndpoint(name, to);
+    const { stdout, stderr } = context.io;
+    if (flags.json === true) {
+      writeJson(stdout, endpoint);
+      return EXIT.ok;
+    }
+    const { health } = endpoint;
+    const state = paint(plain(healthText(health, context.now())), health.state, stdout.colors);
+    stdout.write(`${plain(endpoint.name)} is ${state}\n`);
+    const advice = adviceOn(endpoint);
+    if (advice !== null) note(stderr, advice);
+    return EXIT.ok;
+  };
+}
+
+/** What is left to do for an endpoint in the state that it came to. */
+function adviceOn({ health, counts, ...endpoint }: EndpointView): string | null {
+  const name = plain(endpoint.name);
+  if (health.state === 'paused') {
+    return `Its deliveries are kept until \`runwatch endpoints resume ${name}\`.`;
+  }
+  if (health.state === 'disabled') {
+    return `Its deliveries are skipped until \`runwatch endpoints enable ${name}\`.`;
+  }
+  return (counts['skipped'] ?? 0) > 0
+    ? `What was skipped goes out by \`runwatch redeliver --endpoint ${name} --state skipped\`.`
+    : null;
+}
+
+async function rotateSecret(
+  context: CliContext,
+  name: string,
+  { overlap, ...flags }: RotateFlags,
+): Promise<number> {
+  const body = overlap === undefined ? {} : { overlap };
+  const rotated = await connect(context, flags).rotateEndpoint(name, body);
+  const { stdout, stderr } = context.io;
+  if (flags.json === true) writeJson(stdout, rotated);
+  else stdout.write(`${plain(rotated.secret)}\n`);
+  const { previous_expires_at: end } = rotated;
+  const old =
+    end === null ? 'The old one signs no more.' : `The old one signs too until ${plain(end)}.`;
+  note(stderr, `This secret of ${plain(name)} signs from now on. ${old} It is not shown again.`);
+  return EXIT.ok;
+}

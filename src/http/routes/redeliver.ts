@@ -1,0 +1,75 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { unknownEndpoint } from '../known-endpoints.ts';
+import { presentRedelivered } from '../present.ts';
+import { InvalidRequest, refusal } from '../problem.ts';
+import { BODY_PROBLEMS, COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
+import {
+  deliveryParams,
+  redeliverCount,
+  redelivered,
+  redeliverRange,
+} from '../schemas/delivery.ts';
+import type { DeliveryService, EndpointService } from '../services.ts';
+
+const tags = ['Deliveries'];
+
+const oneSchema = {
+  tags,
+  operationId: 'redeliver',
+  summary: 'Deliver again',
+  description:
+    'With the same event id, so that receivers see a repeat. A delivery that is still to go out stays as it is.',
+  params: deliveryParams,
+  response: {
+    202: jsonAnswer('It goes out again.', redelivered),
+    ...COMMON_PROBLEMS,
+    404: problemAnswer('There is no such delivery.'),
+  },
+};
+
+const rangeSchema = {
+  tags,
+  operationId: 'redeliverRange',
+  summary: 'Deliver many again',
+  description:
+    'All that match go out again, at a limited rate. Without a state those are meant that are dead or were skipped.',
+  body: redeliverRange,
+  response: {
+    202: jsonAnswer('How many go out again.', redeliverCount),
+    ...BODY_PROBLEMS,
+    ...COMMON_PROBLEMS,
+  },
+};
+
+interface RedeliverOptions {
+  deliveries: DeliveryService;
+  endpoints: EndpointService;
+}
+
+/** Delivering again what was delivered, given up or skipped. */
+export const redeliverRoutes: FastifyPluginAsyncZod<RedeliverOptions> = async (
+  app,
+  { deliveries, endpoints },
+) => {
+  app.post('/deliveries/:id/redeliver', { schema: oneSchema }, async ({ params }, reply) => {
+    const outcome = await deliveries.redeliver(params.id);
+    const found = outcome === 'not_found' ? null : await deliveries.get(params.id);
+    if (found === null) throw refusal('delivery_not_found', `there is no delivery ${params.id}`);
+    reply.code(202);
+    return presentRedelivered(found.delivery);
+  });
+
+  app.post('/deliveries/redeliver', { schema: rangeSchema }, async ({ body }, reply) => {
+    if (body.endpoint !== undefined) await refuseUnknown(body.endpoint, endpoints);
+    reply.code(202);
+    return { count: await deliveries.redeliverMany(body) };
+  });
+};
+
+/** A name with a slip in it would match nothing, and pass for a range with nothing in it. */
+async function refuseUnknown(endpoint: string, endpoints: EndpointService): Promise<void> {
+  if (/^https?:\/\//i.test(endpoint)) return;
+  const views = await endpoints.list();
+  if (views.some(({ name }) => name === endpoint)) return;
+  throw new InvalidRequest([{ path: 'endpoint', message: unknownEndpoint(endpoint, views) }]);
+}

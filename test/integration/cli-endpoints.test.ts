@@ -1,0 +1,177 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { sampleEndpoint } from '../support/api-samples.ts';
+import { runCli } from '../support/cli-harness.ts';
+import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
+
+const HEALTHY = sampleEndpoint().health;
+const SECRET = 'whsec_bm90LWEtc2VjcmV0LWJ1dC1sb25nLWVub3VnaA==';
+
+let daemon: FakeDaemon;
+
+beforeEach(async () => {
+  daemon = await startFakeDaemon();
+});
+afterEach(() => daemon.close());
+
+const cli = (...args: string[]) =>
+  runCli(['endpoints', ...args], { env: { RUNWATCH_URL: daemon.url } });
+
+describe('runwatch endpoints', () => {
+  test('lists them with how they do, also from a daemon that gives no cursor', async () => {
+    const failing = sampleEndpoint({
+      name: 'slow',
+      url: null,
+      events: null,
+      default: false,
+      counts: { pending: 0 },
+      health: {
+        ...HEALTHY,
+        state: 'failing',
+        failing_since: '2025-05-04T09:55:00.000Z',
+        next_probe_at: '2025-05-04T10:00:30.000Z',
+      },
+    });
+    const body = { data: [sampleEndpoint(), failing] };
+    daemon.on('GET /v1/endpoints', { status: 200, body });
+    const { stdout } = await cli();
+    expect(stdout.replaceAll(/ +/g, ' ')).toBe(
+      [
+        'NAME TYPE DEFAULT HEALTH NEXT PROBE DELIVERED PENDING PARKED SKIPPED DEAD URL EVENTS',
+        'ops webhook yes active - 12 1 4 5 3 https://example.com/ run.failed',
+        'slow webhook - failing for 5m in 30s 0 0 0 0 0 - (default)',
+        '',
+      ].join('\n'),
+    );
+    expect(JSON.parse((await cli('--json')).stdout)).toEqual(body);
+  });
+
+  test.each([
+    ['disabled (answered 410)', { state: 'disabled', reason: 'answered 410' }],
+    ['paused', { state: 'paused' }],
+    ['active, throttled for 40s', { throttled_until: '2025-05-04T10:00:40.000Z' }],
+    ['active', { throttled_until: '2025-05-04T09:59:00.000Z' }],
+    ['active, failing for 2h', { failing_since: '2025-05-04T08:00:00.000Z' }],
+  ])('says of one that it is %s', async (text, changes) => {
+    const endpoint = sampleEndpoint({ health: { ...HEALTHY, ...changes } });
+    daemon.on('GET /v1/endpoints', { status: 200, body: { data: [endpoint] } });
+    expect((await cli()).stdout).toMatch(new RegExp(` ${text.replace(/[()]/g, '.')}  `));
+  });
+});
+
+describe('runwatch endpoints test', () => {
+  const attempt = {
+    at: '2025-05-04T10:00:00.000Z',
+    status: 200,
+    error: null,
+    duration_ms: 12,
+    response: 'thanks\u001b[2J',
+  };
+
+  test('exits 0 when it was delivered', async () => {
+    const body = { delivered: true, attempt };
+    daemon.on('POST /v1/endpoints/ops/test', { status: 200, body });
+    expect(await cli('test', 'ops')).toEqual({
+      exitCode: 0,
+      stdout: 'delivered to ops: 200, after 12ms\nanswer: thanks\ufffd[2J\n',
+      stderr: '',
+    });
+    expect(daemon.requests[0]?.body).toBeUndefined();
+  });
+
+  test('exits 1 when it was not, and says why', async () => {
+    const error = { code: 'refused', message: 'connection refused' };
+    const body = {
+      delivered: false,
+      attempt: { ...attempt, status: null, error, response: null },
+    };
+    daemon.on('POST /v1/endpoints/ops/test', { status: 200, body });
+    expect(await cli('test', 'ops')).toEqual({
+      exitCode: 1,
+      stdout: 'not delivered to ops: connection refused, after 12ms\n',
+      stderr: '',
+    });
+    const json = await cli('test', 'ops', '--json');
+    expect(json.exitCode).toBe(1);
+    expect(JSON.parse(json.stdout)).toEqual(body);
+  });
+});
+
+describe.each([
+  ['pause', 'paused', 'runwatch endpoints resume ops'],
+  ['resume', 'active', 'runwatch redeliver --endpoint ops --state skipped'],
+  ['enable', 'active', 'runwatch redeliver --endpoint ops --state skipped'],
+  ['resume', 'disabled', 'runwatch endpoints enable ops'],
+])('runwatch endpoints %s', (verb, state, advice) => {
+  test(`that leads to ${state} says so, and what to do next`, async () => {
+    const body = sampleEndpoint({ health: { ...HEALTHY, state } });
+    daemon.on(`POST /v1/endpoints/ops/${verb}`, { status: 200, body });
+    const { stdout, stderr, exitCode } = await cli(verb, 'ops');
+    expect({ stdout, exitCode }).toEqual({ stdout: `ops is ${state}\n`, exitCode: 0 });
+    expect(stderr).toContain(advice);
+    const json = await cli(verb, 'ops', '--json');
+    expect(json.stderr).toBe('');
+    expect(JSON.parse(json.stdout)).toEqual(body);
+  });
+});
+
+describe('runwatch endpoints rotate', () => {
+  const end = '2025-05-05T10:00:00.000Z';
+
+  beforeEach(() => {
+    const body = { secret: SECRET, previous_expires_at: end };
+    daemon.on('POST /v1/endpoints/ops/rotate', { status: 200, body });
+  });
+
+  test('prints the secret alone on stdout, and what it means on stderr', async () => {
+    const { stdout, stderr, exitCode } = await cli('rotate', 'ops', '--overlap', '2h');
+    expect({ stdout, exitCode }).toEqual({ stdout: `${SECRET}\n`, exitCode: 0 });
+    expect(stderr).toContain(`The old one signs too until ${end}.`);
+    expect(stderr).not.toContain(SECRET);
+    expect(daemon.requests[0]?.body).toEqual({ overlap: '2h' });
+  });
+
+  test('leaves the overlap to the daemon, and --json to its answer', async () => {
+    const { stdout } = await cli('--json', 'rotate', 'ops');
+    expect(JSON.parse(stdout)).toEqual({ secret: SECRET, previous_expires_at: end });
+    expect(daemon.requests[0]?.body).toEqual({});
+  });
+
+  test('says that the old secret signs no more', async () => {
+    const body = { secret: SECRET, previous_expires_at: null };
+    daemon.on('POST /v1/endpoints/ops/rotate', { status: 200, body });
+    const { stderr } = await cli('rotate', 'ops', '--overlap', '0s');
+    expect(stderr).toContain('The old one signs no more.');
+  });
+
+  test.each([
+    ['no_encryption_key', 'set RUNWATCH_ENCRYPTION_KEY to rotate secrets'],
+    ['not_signed', 'a log endpoint signs nothing'],
+  ])('exits 1 with the words of the daemon for %s', async (code, detail) => {
+    daemon.on('POST /v1/endpoints/ops/rotate', problem(409, code, detail));
+    const result = await cli('rotate', 'ops');
+    expect(result).toMatchObject({ exitCode: 1, stdout: '' });
+    expect(result.stderr).toContain(detail);
+  });
+});
+
+describe.each(['test', 'pause', 'resume', 'enable', 'rotate'])('runwatch endpoints %s', (verb) => {
+  const detail = 'no endpoint is named "opss"; expected one of: ops, audit';
+
+  test('of an unknown name exits 1 with the names there are', async () => {
+    daemon.on(`POST /v1/endpoints/opss/${verb}`, problem(404, 'endpoint_not_found', detail));
+    const result = await cli(verb, 'opss');
+    expect(result).toMatchObject({ exitCode: 1, stdout: '' });
+    expect(result.stderr).toContain(detail);
+  });
+
+  test('takes --url wherever it stands', async () => {
+    daemon.on(`POST /v1/endpoints/opss/${verb}`, problem(404, 'endpoint_not_found', detail));
+    for (const args of [
+      ['endpoints', verb, 'opss', '--url', daemon.url],
+      ['endpoints', '--url', daemon.url, verb, 'opss'],
+    ]) {
+      const result = await runCli(args, { env: { RUNWATCH_URL: 'http://127.0.0.1:1' } });
+      expect(result.stderr).toContain(detail);
+    }
+  });
+});

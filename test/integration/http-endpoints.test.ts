@@ -1,0 +1,136 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { RunwatchError } from '../../src/core/errors.ts';
+import { endpointList, endpointSchema, endpointTest } from '../../src/http/schemas/endpoint.ts';
+import { anAttempt, anEndpoint, SECRET } from '../support/fake-services.ts';
+import { startServer, type TestServer } from '../support/http-server.ts';
+
+let server: TestServer;
+
+beforeEach(async () => {
+  server = await startServer();
+  server.services.endpointViews.push(anEndpoint(), anEndpoint({ name: 'audit', type: 'log' }));
+});
+afterEach(() => server.close());
+
+const act = (action: string, name = 'ops') =>
+  server.fetch(`/v1/endpoints/${name}/${action}`, { method: 'POST' });
+
+describe('endpoints', () => {
+  it('are listed with their counts and how they do', async () => {
+    const response = await server.fetch('/v1/endpoints');
+    const { data } = endpointList.strict().parse(await response.json());
+    expect(data).toMatchObject([
+      {
+        name: 'ops',
+        events: ['run.failed'],
+        counts: { pending: 1, delivered: 2 },
+        health: { state: 'active', failing_since: null },
+      },
+      { name: 'audit' },
+    ]);
+  });
+
+  it.each([
+    ['pause', 'paused'],
+    ['resume', 'active'],
+    ['enable', 'active'],
+  ])('answer to %s as they are then', async (action, state) => {
+    const response = await act(action);
+    expect(response.status).toBe(200);
+    const endpoint = endpointSchema.strict().parse(await response.json());
+    expect(endpoint).toMatchObject({ name: 'ops', health: { state } });
+  });
+
+  it.each(['test', 'pause', 'resume', 'enable', 'rotate'])(
+    'that are unknown to %s are refused with the names there are',
+    async (action) => {
+      const response = await act(action, 'opss');
+      expect(response.status).toBe(404);
+      expect(await response.json()).toMatchObject({
+        code: 'endpoint_not_found',
+        detail: 'no endpoint is named "opss"; expected one of: ops, audit',
+      });
+    },
+  );
+
+  it('that are many are not all named in a refusal', async () => {
+    const { endpointViews } = server.services;
+    for (let at = 0; at < 40; at += 1) endpointViews.push(anEndpoint({ name: `e-${at}` }));
+    const { detail } = (await (await act('pause', 'opss')).json()) as { detail: string };
+    expect(detail).toMatch(/e-17 and 22 more$/);
+  });
+});
+
+describe('a test of an endpoint', () => {
+  it('tells what the receiver answered', async () => {
+    const response = await act('test');
+    expect(response.status).toBe(200);
+    expect(endpointTest.strict().parse(await response.json())).toEqual({
+      delivered: true,
+      attempt: {
+        at: '2025-05-04T10:00:00.000Z',
+        status: 200,
+        error: null,
+        duration_ms: 12,
+        response: 'thanks',
+      },
+    });
+  });
+
+  it('is no error of the API when the receiver answers badly', async () => {
+    const error = { code: 'http_500', message: 'answered 500' };
+    server.services.endpointTest = {
+      delivered: false,
+      attempt: anAttempt({ status: 500, error, response: 'oh no' }),
+    };
+    const response = await act('test');
+    expect(response.status).toBe(200);
+    expect(await response.json()).toMatchObject({ delivered: false, attempt: { error } });
+  });
+});
+
+describe('rotating a secret', () => {
+  const rotate = (body: unknown) => server.post('/v1/endpoints/ops/rotate', body);
+
+  it('answers the new secret once, keeps it out of caches and of the log', async () => {
+    const response = await rotate({ overlap: '2h' });
+    expect(response.status).toBe(200);
+    expect(response.headers.get('cache-control')).toBe('no-store');
+    expect(await response.json()).toEqual({
+      secret: SECRET,
+      previous_expires_at: '2025-05-04T12:00:00.000Z',
+    });
+    expect(server.services.calls.overlaps).toEqual([7_200_000]);
+    await server.fetch('/v1/endpoints');
+    expect(JSON.stringify(server.lines)).not.toContain(SECRET);
+  });
+
+  it('lets the old secret sign for a day more where nothing else is asked', async () => {
+    expect((await act('rotate')).status).toBe(200);
+    expect((await rotate(undefined)).status).toBe(200);
+    expect((await rotate({})).status).toBe(200);
+    expect(server.services.calls.overlaps).toEqual([86_400_000, 86_400_000, 86_400_000]);
+  });
+
+  it('takes no overlap as the end of the old secret, and seven days at most', async () => {
+    expect(await (await rotate({ overlap: '0s' })).json()).toMatchObject({
+      previous_expires_at: null,
+    });
+    expect((await rotate({ overlap: '7d' })).status).toBe(200);
+    const refused = await rotate({ overlap: '169h' });
+    expect(await refused.json()).toMatchObject({
+      errors: [{ path: 'overlap', message: 'expected a duration from 0s to 7d' }],
+    });
+    expect(server.services.calls.overlaps).toEqual([0, 604_800_000]);
+  });
+
+  it.each([
+    ['no_encryption_key', 'set RUNWATCH_ENCRYPTION_KEY to rotate secrets'],
+    ['not_signed', 'a log endpoint signs nothing'],
+  ])('is a conflict where there is %s', async (code, message) => {
+    server.services.rotationFailure = new RunwatchError(message, { code });
+    const response = await rotate({});
+    expect(response.status).toBe(409);
+    expect(await response.json()).toMatchObject({ code, detail: message });
+  });
+});
