@@ -9,8 +9,10 @@ import { createServices } from './daemon/services.ts';
 import { loadSigningSecret } from './daemon/signing-secret.ts';
 import { createStores, type Stores } from './daemon/stores.ts';
 import { createEgressGuard } from './deliver/egress-guard.ts';
+import { createEndpointSecrets } from './deliver/endpoint-secrets.ts';
 import type { EventLogger } from './deliver/log-channel.ts';
 import { createSealer } from './deliver/seal.ts';
+import { generateSecret } from './deliver/sign.ts';
 import { createWebhookAgents } from './deliver/webhook-agents.ts';
 import { createServer, listen } from './http/server.ts';
 import type { Services } from './http/services.ts';
@@ -82,12 +84,22 @@ async function build(options: DaemonOptions, connections: RedisConnections): Pro
     random: Math.random,
     log,
   };
+  const signedBy = await signingSecret(config, log);
+  const secrets = createEndpointSecrets({
+    store: stores.endpointSecrets,
+    sealer,
+    endpoints: endpoints.all,
+    signingSecret: signedBy,
+    generate: generateSecret,
+    now: Date.now,
+  });
   const deliverer = createDeliverer({
     ...common,
     agents,
     sealer,
+    secrets,
     eventLog: options.eventLog,
-    signingSecret: await signingSecret(config, log),
+    signingSecret: signedBy,
   });
   const poller = createPoller({ ...common, dispatch: deliverer.dispatch });
   const services = createServices({ ...common, connections, poller, deliverer, guard, sealer });

@@ -31,7 +31,7 @@ const DEFAULT_RETRY_MS = [5, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_0
 
 interface DelivererDependencies extends Pick<
   RoutesDependencies,
-  'agents' | 'sealer' | 'eventLog' | 'signingSecret'
+  'agents' | 'sealer' | 'secrets' | 'eventLog' | 'signingSecret'
 > {
   config: Config;
   endpoints: Endpoints;

@@ -6,6 +6,7 @@ import { EventStore } from '../redis/event-store.ts';
 import { createKeys, type Keys } from '../redis/keys.ts';
 import { RetentionStore } from '../redis/retention-store.ts';
 import { defineScripts } from '../redis/scripts.ts';
+import { SecretStore } from '../redis/secret-store.ts';
 import { SourceStore } from '../redis/source-store.ts';
 import { WatchStore } from '../redis/watch-store.ts';
 
@@ -16,6 +17,8 @@ export interface Stores {
   events: EventStore;
   deliveries: DeliveryStore;
   sources: SourceStore;
+  /** Rotated secrets of endpoints. */
+  endpointSecrets: SecretStore;
   retention: RetentionStore;
   /** What is stored, for the metrics. */
   count(): Promise<StoredCounts>;
@@ -38,6 +41,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     events,
     deliveries,
     sources: new SourceStore(redis, keys),
+    endpointSecrets: new SecretStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
     async count() {
       const [states, ledger] = await Promise.all([watches.counts(), deliveries.ledger()]);
