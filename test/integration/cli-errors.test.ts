@@ -135,7 +135,7 @@ describe('what is not an error of the daemon', () => {
   });
 
   test.each(
-    'serve watch unwatch list show wait events deliveries endpoints config listen simulate demo'.split(
+    'serve watch unwatch list show wait events deliveries endpoints config reencrypt listen simulate demo'.split(
       ' ',
     ),
   )('%s --help has examples', async (verb) => {
@@ -177,6 +177,7 @@ describe('what is not an error of the daemon', () => {
       showConfig: note,
       listen: note,
       simulate: note,
+      reencrypt: note,
       demo: note,
     };
     const run = async (...args: string[]) =>

@@ -88,5 +88,6 @@ const MISSING: CliDependencies = {
   showConfig: missing('config'),
   listen: missing('listen'),
   simulate: missing('simulate'),
+  reencrypt: missing('reencrypt'),
   demo: missing('demo'),
 };
