@@ -10,8 +10,10 @@ import { createServices } from './daemon/services.ts';
 import { loadSigningSecret } from './daemon/signing-secret.ts';
 import { createStores, type Stores } from './daemon/stores.ts';
 import { createEgressGuard } from './deliver/egress-guard.ts';
+import { createEndpointSecrets } from './deliver/endpoint-secrets.ts';
 import type { EventLogger } from './deliver/log-channel.ts';
 import { createSealer } from './deliver/seal.ts';
+import { generateSecret } from './deliver/sign.ts';
 import { createWebhookAgents } from './deliver/webhook-agents.ts';
 import { createServer, listen } from './http/server.ts';
 import type { Services } from './http/services.ts';
@@ -83,13 +85,23 @@ async function build(options: DaemonOptions, connections: RedisConnections): Pro
     random: Math.random,
     log,
   };
+  const signedBy = await signingSecret(config, log);
+  const secrets = createEndpointSecrets({
+    store: stores.endpointSecrets,
+    sealer,
+    endpoints: endpoints.all,
+    signingSecret: signedBy,
+    generate: generateSecret,
+    now: Date.now,
+  });
   const routeOf = createRoutes({
     ...common,
     endpoints: endpoints.all,
     agents,
     sealer,
+    secrets,
     eventLog: options.eventLog,
-    signingSecret: await signingSecret(config, log),
+    signingSecret: signedBy,
     perWatch: { timeoutMs: PER_WATCH_TIMEOUT_MS, retry: DEFAULT_RETRY_MS },
   });
   const deliverer = createDeliverer({ ...common, routeOf });
@@ -100,6 +112,7 @@ async function build(options: DaemonOptions, connections: RedisConnections): Pro
     poller,
     deliverer,
     routeOf,
+    secrets,
     guard,
     sealer,
   });

@@ -82,6 +82,11 @@ function dependencies(): CliDependencies {
       const { showConfig } = await import('./cli/config.ts');
       return showConfig(options, io);
     },
+    async reencrypt(options) {
+      const { reencryptVerb } = await import('./cli/reencrypt.ts');
+      const { reencryptStored } = await import('./daemon/reencrypt-stored.ts');
+      return reencryptVerb(options, { reencryptStored, io });
+    },
     async listen(options) {
       const { listen } = await import('./cli/listen.ts');
       await listen({ ...options, write });

@@ -23,6 +23,12 @@ export interface ServeOptions {
   logLevel?: string;
 }
 
+/** Flags of `reencrypt`. */
+export interface ReencryptFlags {
+  json: boolean;
+  configPath?: string;
+}
+
 /** Writes a text to stdout as it stands. */
 type Write = (text: string) => void;
 
@@ -35,6 +41,7 @@ export interface CliDependencies {
   /** Handles SIGTERM and SIGINT itself. */
   serve(options: ServeOptions): Promise<number>;
   showConfig(options: { check: boolean; json: boolean; configPath?: string }): Promise<number>;
+  reencrypt(options: ReencryptFlags): Promise<number>;
   listen(options: {
     port: number;
     /** Secrets that signatures are verified with; none when only showing. */

@@ -66,6 +66,31 @@ Examples:
   runwatch config
   runwatch config --check --config runwatch.yaml`;
 
+export function addReencryptVerb({ program, dependencies, run }: VerbHost): void {
+  program
+    .command('reencrypt')
+    .description('encrypt the secrets that are kept in Redis with the first key')
+    .option('--config <path>', 'the configuration file')
+    .option('--json', 'print the result as JSON')
+    .addHelpText('after', REENCRYPT_HELP)
+    .action(({ config, json }: { config?: string; json?: boolean }) =>
+      run(() =>
+        dependencies.reencrypt({
+          json: json === true,
+          ...(config !== undefined && { configPath: config }),
+        }),
+      ),
+    );
+}
+
+const REENCRYPT_HELP = `
+To replace a key: put the new one before the old one in RUNWATCH_ENCRYPTION_KEY or encryption.keys,
+restart every daemon, run this, and then take the old key away. It may be interrupted and repeated.
+Exits 1 when no key decrypts something, and names it.
+
+Examples:
+  RUNWATCH_ENCRYPTION_KEY=<new>,<old> runwatch reencrypt`;
+
 export function addListenVerb({ program, dependencies, run }: VerbHost): void {
   program
     .command('listen')

@@ -10,6 +10,7 @@ import {
   addConfigVerb,
   addDemoVerb,
   addListenVerb,
+  addReencryptVerb,
   addServeVerb,
   addSimulateVerb,
 } from './local-verbs.ts';
@@ -104,6 +105,7 @@ function addVerbs(host: VerbHost): void {
   host.program.commandsGroup('Running:');
   addServeVerb(host);
   addConfigVerb(host);
+  addReencryptVerb(host);
   host.program.commandsGroup('Trying out:');
   addDemoVerb(host);
   addSimulateVerb(host);

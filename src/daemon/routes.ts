@@ -1,7 +1,10 @@
-import type { Config, EndpointConfig } from '../config/schema.ts';
+import type { Config, EndpointConfig, WebhookEndpointConfig } from '../config/schema.ts';
+import { loadTlsFiles } from '../config/tls-files.ts';
 import type { Delivery } from '../core/delivery.ts';
 import { subscriptionKey, watchId, type Watch, type WebhookSubscription } from '../core/watch.ts';
+import { BODY_KINDS } from '../deliver/body.ts';
 import type { Channel } from '../deliver/channel.ts';
+import type { EndpointSecrets } from '../deliver/endpoint-secrets.ts';
 import type { Route } from '../deliver/route.ts';
 import { createLogChannel, type EventLogger } from '../deliver/log-channel.ts';
 import type { Sealer } from '../deliver/seal.ts';
@@ -15,9 +18,10 @@ export interface RoutesDependencies {
   watches: WatchStore;
   agents: WebhookAgents;
   sealer: Sealer;
+  secrets: Pick<EndpointSecrets, 'effective'>;
   /** Where `log` endpoints write. */
   eventLog: EventLogger;
-  /** Signs webhooks that have no secret of their own. */
+  /** Signs per-watch webhooks that have no secret of their own. */
   signingSecret: string;
   /** What a per-watch webhook gets, since it has no options of its own. */
   perWatch: { timeoutMs: number; retry: readonly number[] };
@@ -36,36 +40,58 @@ export type Routes = (
  */
 export function createRoutes(deps: RoutesDependencies): Routes {
   const configured = new Map(
-    Object.entries(deps.endpoints).map(([name, endpoint]) => [name, routeTo(endpoint, deps)]),
+    Object.entries(deps.endpoints).map(([name, endpoint]) => [name, routeTo(name, endpoint, deps)]),
   );
   return async function routeOf(delivery) {
     const route = configured.get(delivery.endpoint);
-    if (route !== undefined) return route;
+    if (route !== undefined) return route();
     const stored = await deps.watches.get(delivery);
     return stored === null ? null : perWatchRoute(stored.watch, delivery.endpoint, deps);
   };
 }
 
-/** A new kind of endpoint is a file in `deliver/` and a line here. */
-function routeTo(endpoint: EndpointConfig, deps: RoutesDependencies): Route {
-  const { signingSecret, eventLog, now } = deps;
+type RouteFinder = () => Promise<Route>;
+
+/**
+ * A new kind of endpoint is a file in `deliver/` and a line here.
+ * Throws RunwatchError `tls_files_unusable`.
+ */
+function routeTo(name: string, endpoint: EndpointConfig, deps: RoutesDependencies): RouteFinder {
   switch (endpoint.type) {
-    case 'log':
-      return {
-        channel: createLogChannel({ logger: eventLog, level: endpoint.level, now }),
-        retry: [],
-      };
+    case 'log': {
+      const { eventLog: logger, now } = deps;
+      const channel = createLogChannel({ logger, level: endpoint.level, now });
+      return () => Promise.resolve({ channel, retry: [] });
+    }
     case 'webhook':
-      return {
-        channel: webhook(deps, {
-          url: endpoint.url,
-          secrets: [endpoint.secret ?? signingSecret],
-          headers: endpoint.headers,
-          timeoutMs: endpoint.timeout,
-        }),
-        retry: endpoint.retry,
-      };
+      return configuredWebhook(name, endpoint, deps);
   }
+}
+
+/** The channel is made anew when other secrets sign: on a rotation, and when an old secret expires. */
+function configuredWebhook(
+  name: string,
+  endpoint: WebhookEndpointConfig,
+  deps: RoutesDependencies,
+): RouteFinder {
+  const { url, headers, timeout: timeoutMs, retry, auth } = endpoint;
+  const target = {
+    url,
+    headers,
+    timeoutMs,
+    body: BODY_KINDS[endpoint.body],
+    ...(auth && { auth }),
+    ...(endpoint.tls && { tls: loadTlsFiles(name, endpoint.tls) }),
+  };
+  let made: { signedBy: string; route: Route } | null = null;
+  return async () => {
+    const secrets = await deps.secrets.effective(name);
+    const signedBy = secrets.join(' ');
+    if (made?.signedBy !== signedBy) {
+      made = { signedBy, route: { channel: webhook(deps, { ...target, secrets }), retry } };
+    }
+    return made.route;
+  };
 }
 
 function perWatchRoute(watch: Watch, endpoint: string, deps: RoutesDependencies): Route | null {

@@ -3,6 +3,7 @@ import { RunwatchError } from '../core/errors.ts';
 import { enable, pause, resume, type Gate } from '../core/gate.ts';
 import { watchId, type WatchKey } from '../core/watch.ts';
 import { testEndpoint, turnGate } from '../deliver/endpoint-control.ts';
+import type { EndpointSecrets } from '../deliver/endpoint-secrets.ts';
 import type { Redeliver } from '../deliver/redeliver.ts';
 import type { EgressGuard } from '../deliver/egress-guard.ts';
 import type { Sealer } from '../deliver/seal.ts';
@@ -37,6 +38,7 @@ interface ServicesDependencies {
   deliveries: DeliveryStore;
   gates: GateStore;
   routeOf: Routes;
+  secrets: Pick<EndpointSecrets, 'rotate'>;
   connections: RedisConnections;
   poller: Poller;
   deliverer: Deliverer;
@@ -166,7 +168,7 @@ const AGAIN_BY_DEFAULT = ['dead', 'skipped'] as const;
 const AGAIN_CHUNK = 200;
 
 function createEndpointService(deps: ServicesDependencies): EndpointService {
-  const { endpoints, deliveries, gates, routeOf, now } = deps;
+  const { endpoints, deliveries, gates, routeOf, secrets, now } = deps;
   const turn = async (name: string, by: (gate: Gate) => Gate) => {
     if (!endpoints.names.includes(name)) return false;
     await turnGate(gates, name, by);
@@ -189,7 +191,7 @@ function createEndpointService(deps: ServicesDependencies): EndpointService {
     pause: (name) => turn(name, pause),
     resume: (name) => turn(name, resume),
     enable: (name) => turn(name, enable),
-    rotate: () => Promise.reject(new RunwatchError('not built', { code: 'not_built' })),
+    rotate: (name, overlapMs) => secrets.rotate(name, overlapMs),
   };
 }
 

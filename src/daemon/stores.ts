@@ -7,6 +7,7 @@ import { EventStore } from '../redis/event-store.ts';
 import { createKeys, type Keys } from '../redis/keys.ts';
 import { RetentionStore } from '../redis/retention-store.ts';
 import { defineScripts } from '../redis/scripts.ts';
+import { SecretStore } from '../redis/secret-store.ts';
 import { SourceStore } from '../redis/source-store.ts';
 import { WatchStore } from '../redis/watch-store.ts';
 
@@ -18,6 +19,8 @@ export interface Stores {
   deliveries: DeliveryStore;
   gates: GateStore;
   sources: SourceStore;
+  /** Rotated secrets of endpoints. */
+  endpointSecrets: SecretStore;
   retention: RetentionStore;
   /** What is stored, for the metrics. */
   count(): Promise<StoredCounts>;
@@ -41,6 +44,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     deliveries,
     gates: new GateStore(redis, keys),
     sources: new SourceStore(redis, keys),
+    endpointSecrets: new SecretStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
     async count() {
       const [states, ledger] = await Promise.all([watches.counts(), deliveries.ledger()]);

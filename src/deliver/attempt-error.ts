@@ -29,10 +29,19 @@ const TLS_CHECKS: Record<string, string> = {
   ERR_SSL_WRONG_VERSION_NUMBER: 'it does not speak TLS on this port',
   ERR_SSL_PACKET_LENGTH_TOO_LONG: 'it does not speak TLS on this port',
   ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: 'it asks for a client certificate',
-  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: 'it does not trust our client certificate',
-  ERR_SSL_SSL_TLSV1_ALERT_UNKNOWN_CA: 'it does not trust our client certificate',
-  ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: 'it refused our client certificate',
-  ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED: 'our client certificate has expired',
+};
+
+/**
+ * What a receiver that ends a handshake says of the reason; Node gives the number in the message only.
+ * Source: RFC 8446, section 6.
+ */
+const TLS_ALERTS: Record<string, string> = {
+  40: 'it refused the handshake, as it does for want of a client certificate',
+  42: 'it refused our client certificate',
+  45: 'our client certificate has expired',
+  48: 'it does not trust our client certificate',
+  70: 'it speaks no version of TLS that we accept',
+  116: 'it asks for a client certificate',
 };
 
 const DNS = new Set(['ENOTFOUND', 'ENODATA', 'ESERVFAIL', 'EAI_AGAIN', 'EAI_FAIL', 'EAI_NODATA']);
@@ -63,11 +72,13 @@ export function networkError(thrown: unknown, host: string, phase: Phase): Attem
   if (code === 'ETIMEDOUT') {
     return { code: 'timeout', message: `${host} did not take the connection (${code}, connect)` };
   }
-  return tlsError(code, host) ?? protocolError(code, host);
+  return tlsError(thrown, host) ?? protocolError(code, host);
 }
 
-function tlsError(code: string, host: string): AttemptError | null {
-  const check = TLS_CHECKS[code];
+function tlsError(thrown: unknown, host: string): AttemptError | null {
+  const code = errorCode(thrown);
+  const [, alert = ''] = /\bSSL alert number (\d+)/.exec(messageOf(thrown)) ?? [];
+  const check = TLS_ALERTS[alert] ?? TLS_CHECKS[code];
   if (check === undefined && !TLS.test(code)) return null;
   const message = `${host} failed the TLS check: ${check ?? 'the handshake failed'} (${code})`;
   return { code: 'tls', message };

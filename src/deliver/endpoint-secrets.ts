@@ -66,14 +66,24 @@ export function createEndpointSecrets(deps: EndpointSecretsDependencies): Endpoi
       now: now(),
     });
 
+  /** None where the key is lost: then nothing signs, and a new secret is the way out. */
+  function presentOf(name: string, text: string): string[] {
+    try {
+      return signing(name, openRotation(sealer, name, text));
+    } catch (error) {
+      if (error instanceof RunwatchError) return [];
+      throw error;
+    }
+  }
+
   async function tryToRotate(name: string, overlapMs: number) {
     const before = await store.get(name);
-    const rotation = before === null ? null : openRotation(sealer, name, before);
-    const [present = null] = signing(name, rotation);
+    const present = before === null ? signing(name, null) : presentOf(name, before);
+    const [previous = null] = overlapMs === 0 ? [] : present;
     const after: Rotation = {
       current: deps.generate(),
-      previous: overlapMs === 0 ? null : present,
-      previousExpiresAt: overlapMs === 0 ? null : now() + overlapMs,
+      previous,
+      previousExpiresAt: previous === null ? null : now() + overlapMs,
       configured: fingerprintOf(endpointOf(name)?.secret ?? null),
     };
     const isWritten = await store.replace(name, before, sealRotation(sealer, name, after));

@@ -155,7 +155,7 @@ describe('what is not an error of the daemon', () => {
 
   test.each(
     [
-      'serve watch unwatch list show wait events deliveries redeliver endpoints config listen',
+      'serve watch unwatch list show wait events deliveries redeliver endpoints config reencrypt listen',
       'simulate demo',
     ]
       .join(' ')
@@ -200,6 +200,7 @@ describe('what is not an error of the daemon', () => {
       showConfig: note,
       listen: note,
       simulate: note,
+      reencrypt: note,
       demo: note,
     };
     const run = async (...args: string[]) =>
@@ -207,12 +208,14 @@ describe('what is not an error of the daemon', () => {
     expect(await run('serve', '--config', 'c.yaml', '--port', '0', '--data-dir', 'd')).toBe(7);
     expect(await run('config', '--check')).toBe(7);
     expect(await run('listen', '--port', '9', '--json')).toBe(7);
+    expect(await run('reencrypt', '--config', 'c.yaml', '--json')).toBe(7);
     expect(await run('simulate')).toBe(7);
     expect(await run('demo', '--keep')).toBe(7);
     expect(seen).toEqual([
       { configPath: 'c.yaml', port: 0, dataDir: 'd' },
       { check: true, json: false },
       expect.objectContaining({ port: 9, json: true, secrets: ['whsec_x'] }),
+      { configPath: 'c.yaml', json: true },
       expect.objectContaining({ port: 8789 }),
       { keep: true },
     ]);

@@ -98,5 +98,6 @@ const MISSING: CliDependencies = {
   showConfig: missing('config'),
   listen: missing('listen'),
   simulate: missing('simulate'),
+  reencrypt: missing('reencrypt'),
   demo: missing('demo'),
 };

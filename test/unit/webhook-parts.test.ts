@@ -34,6 +34,18 @@ describe('network errors for people', () => {
     expect(error.message).not.toContain('secret');
   });
 
+  test.each([
+    [40, /for want of a client certificate/],
+    [48, /does not trust our client certificate/],
+    [70, /no version of TLS/],
+    [99, /does not speak TLS/],
+  ])('the alert %i of a receiver tells which check failed', (alert, message) => {
+    const text = `write EPROTO 00:error:0A000410:SSL routines::alert:SSL alert number ${alert}`;
+    const error = networkError(Object.assign(new Error(text), { code: 'EPROTO' }), 'h', 'tls');
+    expect(error.code).toBe('tls');
+    expect(error.message).toMatch(message);
+  });
+
   test('what has no code is of class network', () => {
     expect(networkError('odd', 'h', 'queue')).toEqual({
       code: 'network',

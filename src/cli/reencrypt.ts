@@ -1,0 +1,59 @@
+import { loadConfig } from '../config/load.ts';
+import type { Config } from '../config/schema.ts';
+import type { ReencryptReport } from '../deliver/reencrypt.ts';
+import { createLifecycle, type Lifecycle } from '../lifecycle.ts';
+import { createLogger, type Logger } from '../telemetry/logger.ts';
+import { renderProblems } from './config.ts';
+import type { CliIo } from './context.ts';
+import type { ReencryptFlags } from './dependencies.ts';
+import { EXIT, usageError } from './exit.ts';
+
+/** Time to let go of Redis in, ms. */
+const CLOSE_MS = 5_000;
+
+interface ReencryptDependencies {
+  reencryptStored(options: {
+    config: Config;
+    log: Logger;
+    lifecycle: Lifecycle;
+  }): Promise<ReencryptReport>;
+  io: Pick<CliIo, 'stdout' | 'stderr'>;
+}
+
+/**
+ * Encrypts the secrets that are kept in Redis with the first of the configured keys.
+ * Throws RunwatchError `usage` without a key, or of Redis that could not be reached.
+ * @returns the exit code: 1 where something could not be decrypted by any key
+ */
+export async function reencryptVerb(
+  { configPath, json }: ReencryptFlags,
+  { reencryptStored, io }: ReencryptDependencies,
+): Promise<number> {
+  const loaded = loadConfig({ purpose: 'command', configPath });
+  if (loaded.kind === 'invalid') {
+    io.stderr.write(renderProblems(loaded.problems));
+    return EXIT.usage;
+  }
+  const { config } = loaded;
+  if (config.encryption.keys.length === 0) {
+    throw usageError('there is no key to encrypt with: set RUNWATCH_ENCRYPTION_KEY');
+  }
+  // What goes wrong with Redis is worth a line; what goes well is not.
+  const log = createLogger({ level: 'warn', pretty: false, destination: io.stderr.stream });
+  const lifecycle = createLifecycle(log);
+  try {
+    const report = await reencryptStored({ config, log, lifecycle });
+    io.stdout.write(json ? `${JSON.stringify(report)}\n` : render(report));
+    return report.unreadable.length === 0 ? EXIT.ok : EXIT.failure;
+  } finally {
+    await lifecycle.stop(CLOSE_MS);
+  }
+}
+
+function render({ examined, reencrypted, unreadable }: ReencryptReport): string {
+  const lines = [
+    `${examined} secrets examined, ${reencrypted} encrypted with the first key`,
+    ...unreadable.map((name) => `no key decrypts what is kept for ${name}`),
+  ];
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,175 @@
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { watchId, type Subscription } from '../../src/core/watch.ts';
+import { createEndpointSecrets } from '../../src/deliver/endpoint-secrets.ts';
+import { reencrypt } from '../../src/deliver/reencrypt.ts';
+import { createSealer } from '../../src/deliver/seal.ts';
+import { generateSecret } from '../../src/deliver/sign.ts';
+import { SecretStore } from '../../src/redis/secret-store.ts';
+import { newWatch, NOON } from '../support/builders.ts';
+import { openStores } from '../support/stores.ts';
+
+const { redis, keys, watches, keysLeft, close } = openStores();
+const secrets = new SecretStore(redis, keys);
+const [oldKey, newKey] = [randomBytes(32), randomBytes(32)];
+const before = createSealer([oldKey]);
+const sealer = createSealer([newKey, oldKey]);
+const after = createSealer([newKey]);
+
+afterAll(close);
+
+beforeEach(async () => {
+  const left = await keysLeft();
+  if (left.length > 0) await redis.del(...left);
+});
+
+describe('the store of secrets', () => {
+  test('replaces what was read, and nothing else', async () => {
+    expect(await secrets.get('ops')).toBeNull();
+    expect(await secrets.replace('ops', null, 'a')).toBe(true);
+    expect(await secrets.replace('ops', null, 'b')).toBe(false);
+    expect(await secrets.replace('ops', 'x', 'b')).toBe(false);
+    expect(await secrets.replace('ops', 'a', 'b')).toBe(true);
+    expect(await secrets.replace('chat', null, 'c')).toBe(true);
+    expect(await secrets.all()).toEqual(
+      new Map([
+        ['ops', 'b'],
+        ['chat', 'c'],
+      ]),
+    );
+  });
+
+  test('of several that rotate at once, each builds upon the one before', async () => {
+    const made = await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        const process = endpointSecrets(before);
+        const rotation = await process.rotate('ops', 86_400_000);
+        return rotation?.secret;
+      }),
+    );
+    const effective = await endpointSecrets(before).effective('ops');
+    expect(effective).toHaveLength(2);
+    for (const secret of effective) expect(made).toContain(secret);
+  });
+});
+
+function endpointSecrets(sealedBy: typeof before) {
+  return createEndpointSecrets({
+    store: secrets,
+    sealer: sealedBy,
+    endpoints: { ops: { type: 'webhook' } },
+    signingSecret: generateSecret(),
+    generate: generateSecret,
+    now: () => NOON,
+  });
+}
+
+/** A watch with a webhook whose secret is sealed by the old key. */
+async function watchWithSecret(runId: string, state: 'active' | 'finished' = 'active') {
+  const key = { source: 'default', runId };
+  const subscriptions: Subscription[] = [
+    { kind: 'endpoint', endpoint: 'ops' },
+    {
+      kind: 'webhook',
+      url: 'https://a.example/',
+      sealed: before.seal({ secret: `s-${runId}` }, watchId(key)),
+    },
+    { kind: 'webhook', url: 'https://b.example/' },
+  ];
+  const watch = newWatch({ ...key, state, subscriptions });
+  await watches.commit({ before: null, after: watch, events: [], deliveries: [] });
+  return watch;
+}
+
+async function sealedOf(runId: string): Promise<string> {
+  const stored = await watches.get({ source: 'default', runId });
+  const hook = stored?.watch.subscriptions[1];
+  if (hook?.kind !== 'webhook' || hook.sealed === undefined) throw new Error('nothing is sealed');
+  return hook.sealed;
+}
+
+describe('encrypting anew', () => {
+  test('puts every secret under the first key, and does nothing the next time', async () => {
+    const runs = Array.from({ length: 450 }, (_, at) => `run-${at}`);
+    for (const run of runs) await watchWithSecret(run, run.endsWith('7') ? 'finished' : 'active');
+    const rotation = await endpointSecrets(before).rotate('ops', 0);
+    const options = { watches, secrets, sealer };
+    const first = await reencrypt(options);
+    expect(first).toEqual({ examined: 451, reencrypted: 451, unreadable: [] });
+    for (const run of runs) {
+      expect(after.open(await sealedOf(run), `default/${run}`)).toEqual({ secret: `s-${run}` });
+    }
+    expect(await endpointSecrets(after).effective('ops')).toEqual([rotation?.secret]);
+    expect(await reencrypt(options)).toEqual({ examined: 451, reencrypted: 0, unreadable: [] });
+  });
+
+  test('goes on where it was interrupted', async () => {
+    for (const run of ['run-1', 'run-2', 'run-3']) await watchWithSecret(run);
+    let writes = 0;
+    const interrupted = {
+      list: watches.list.bind(watches),
+      getMany: watches.getMany.bind(watches),
+      async commitMany(changes: Parameters<typeof watches.commitMany>[0]) {
+        const done = await watches.commitMany(changes.slice(0, 1));
+        writes += done.length;
+        throw new Error('killed');
+      },
+    };
+    await expect(reencrypt({ watches: interrupted, secrets, sealer })).rejects.toThrow('killed');
+    expect(writes).toBe(1);
+    expect(await reencrypt({ watches, secrets, sealer })).toMatchObject({
+      examined: 3,
+      reencrypted: 2,
+    });
+  });
+
+  test('overwrites nothing that is written meanwhile', async () => {
+    await watchWithSecret('run-1');
+    await endpointSecrets(before).rotate('ops', 0);
+    let races = 0;
+    const contended = {
+      list: watches.list.bind(watches),
+      getMany: watches.getMany.bind(watches),
+      async commitMany(changes: Parameters<typeof watches.commitMany>[0]) {
+        races += 1;
+        if (races === 1) await poll('run-1');
+        return watches.commitMany(changes);
+      },
+    };
+    let rotated: string | undefined;
+    const rotating = {
+      all: () => secrets.all(),
+      get: (name: string) => secrets.get(name),
+      async replace(name: string, read: string | null, text: string) {
+        rotated ??= (await endpointSecrets(createSealer([oldKey])).rotate('ops', 0))?.secret;
+        return secrets.replace(name, read, text);
+      },
+    };
+    const report = await reencrypt({ watches: contended, secrets: rotating, sealer });
+    expect(report).toEqual({ examined: 2, reencrypted: 2, unreadable: [] });
+    expect(races).toBe(2);
+    expect((await watches.get({ source: 'default', runId: 'run-1' }))?.watch.polls).toBe(1);
+    expect(after.isCurrent(await sealedOf('run-1'))).toBe(true);
+    expect(await endpointSecrets(after).effective('ops')).toEqual([rotated]);
+  });
+
+  test('names what no key opens, leaves it alone, and goes on', async () => {
+    await watchWithSecret('run-1');
+    await endpointSecrets(createSealer([randomBytes(32)])).rotate('ops', 0);
+    const [lost, kept] = [await secrets.get('ops'), await sealedOf('run-1')];
+    expect(await reencrypt({ watches, secrets, sealer: after })).toEqual({
+      examined: 2,
+      reencrypted: 0,
+      unreadable: ['default/run-1', 'ops'],
+    });
+    expect([await secrets.get('ops'), await sealedOf('run-1')]).toEqual([lost, kept]);
+  });
+});
+
+/** What a poll of another process does to a watch. */
+async function poll(runId: string): Promise<void> {
+  const stored = await watches.get({ source: 'default', runId });
+  if (stored === null) throw new Error('there is no such watch');
+  const polled = { ...stored.watch, polls: stored.watch.polls + 1 };
+  await watches.commit({ before: stored, after: polled, events: [], deliveries: [] });
+}

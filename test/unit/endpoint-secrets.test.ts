@@ -1,0 +1,268 @@
+import { randomBytes } from 'node:crypto';
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { createEndpointSecrets, LONGEST_OVERLAP_MS } from '../../src/deliver/endpoint-secrets.ts';
+import { createSealer } from '../../src/deliver/seal.ts';
+import { createSigner, generateSecret } from '../../src/deliver/sign.ts';
+import { Webhook } from 'standardwebhooks';
+import { NOON } from '../support/builders.ts';
+
+const KEY = randomBytes(32);
+const INSTANCE = generateSecret();
+const OWN = generateSecret();
+const DAY = 86_400_000;
+
+/** The behaviour of the store in Redis, which has tests of its own. */
+function createMemoryStore() {
+  const texts = new Map<string, string>();
+  const calls = { all: 0 };
+  return {
+    texts,
+    calls,
+    get: async (name: string) => texts.get(name) ?? null,
+    async all() {
+      calls.all += 1;
+      return new Map(texts);
+    },
+    async replace(name: string, before: string | null, after: string) {
+      if ((texts.get(name) ?? null) !== before) return false;
+      texts.set(name, after);
+      return true;
+    },
+  };
+}
+
+interface Setting {
+  store?: ReturnType<typeof createMemoryStore>;
+  own?: string | undefined;
+  keys?: Buffer[];
+  signingSecret?: string;
+}
+
+/** The secrets as one process sees them, with a clock that the test moves. */
+function processWith({
+  store = createMemoryStore(),
+  own,
+  keys = [KEY],
+  signingSecret,
+}: Setting = {}) {
+  const clock = { now: NOON };
+  const secrets = createEndpointSecrets({
+    store,
+    sealer: createSealer(keys),
+    endpoints: { ops: { type: 'webhook', secret: own }, audit: { type: 'log' } },
+    signingSecret: signingSecret ?? INSTANCE,
+    generate: generateSecret,
+    now: () => clock.now,
+  });
+  return { store, clock, secrets, effective: () => secrets.effective('ops') };
+}
+
+async function rotated(secrets: ReturnType<typeof processWith>['secrets'], overlapMs: number) {
+  const rotation = await secrets.rotate('ops', overlapMs);
+  if (rotation === null) throw new Error('there is no endpoint ops');
+  return rotation;
+}
+
+describe('the secrets of an endpoint', () => {
+  test('are its own before any rotation, else that of the instance', async () => {
+    expect(await processWith({ own: OWN }).effective()).toEqual([OWN]);
+    expect(await processWith().effective()).toEqual([INSTANCE]);
+  });
+
+  test('after a rotation are the new one, and the old one until it expires', async () => {
+    const { clock, secrets, effective } = processWith({ own: OWN });
+    const { secret, previousExpiresAt } = await rotated(secrets, DAY);
+    expect(secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
+    expect(previousExpiresAt).toBe(NOON + DAY);
+    expect(await effective()).toEqual([secret, OWN]);
+    clock.now = NOON + DAY - 1;
+    expect(await effective()).toEqual([secret, OWN]);
+    clock.now = NOON + DAY;
+    expect(await effective()).toEqual([secret]);
+  });
+
+  test('after a rotation without an overlap are the new one alone', async () => {
+    const { secrets, effective } = processWith({ own: OWN });
+    const { secret, previousExpiresAt } = await rotated(secrets, 0);
+    expect(previousExpiresAt).toBeNull();
+    expect(await effective()).toEqual([secret]);
+  });
+
+  test('a second rotation within the overlap leaves two', async () => {
+    const { secrets, effective } = processWith({ own: OWN });
+    const first = await rotated(secrets, DAY);
+    const second = await rotated(secrets, DAY);
+    expect(await effective()).toEqual([second.secret, first.secret]);
+  });
+
+  test('are never more than two, never none, and the newest comes first, whatever happens', async () => {
+    const step = fc.record({ waitMs: fc.nat(3 * DAY), overlapMs: fc.nat(LONGEST_OVERLAP_MS) });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(step, { maxLength: 6 }),
+        fc.nat(2 * LONGEST_OVERLAP_MS),
+        async (steps, laterMs) => {
+          const { clock, secrets, effective } = processWith({ own: OWN });
+          let [current, previous, until] = [OWN, '', 0];
+          for (const { waitMs, overlapMs } of steps) {
+            clock.now += waitMs;
+            const { secret } = await rotated(secrets, overlapMs);
+            [current, previous, until] = [secret, current, clock.now + overlapMs];
+          }
+          clock.now += laterMs;
+          expect(await effective()).toEqual(clock.now < until ? [current, previous] : [current]);
+        },
+      ),
+      { numRuns: 50 },
+    );
+  });
+
+  test('are those of the configuration once it has changed', async () => {
+    const { store, secrets } = processWith({ own: OWN });
+    const { secret } = await rotated(secrets, DAY);
+    const other = generateSecret();
+    expect(await processWith({ store, own: other }).effective()).toEqual([other]);
+    // The rotation made an endpoint with a secret of the instance one with a secret of its own.
+    expect(await processWith({ store, own: undefined }).effective()).toEqual([INSTANCE]);
+    expect(await processWith({ store, own: OWN }).effective()).toEqual([secret, OWN]);
+  });
+
+  test('stay when the new one is written into the configuration', async () => {
+    const { store, secrets } = processWith({ own: OWN });
+    const { secret } = await rotated(secrets, DAY);
+    const after = processWith({ store, own: secret });
+    expect(await after.effective()).toEqual([secret, OWN]);
+    after.clock.now += DAY;
+    expect(await after.effective()).toEqual([secret]);
+  });
+
+  test('do not depend on the secret of the instance once rotated', async () => {
+    const { store, secrets } = processWith();
+    const { secret } = await rotated(secrets, DAY);
+    const elsewhere = processWith({ store, signingSecret: generateSecret() });
+    expect(await elsewhere.effective()).toEqual([secret, INSTANCE]);
+  });
+});
+
+describe('a rotation made by another process', () => {
+  test('shows within two seconds, without a round trip for each delivery', async () => {
+    const store = createMemoryStore();
+    const [one, other] = [processWith({ store, own: OWN }), processWith({ store, own: OWN })];
+    for (let delivery = 0; delivery < 100; delivery += 1) await other.effective();
+    expect(store.calls.all).toBe(1);
+    const { secret } = await rotated(one.secrets, DAY);
+    expect(await one.effective()).toEqual([secret, OWN]);
+    other.clock.now += 1_999;
+    expect(await other.effective()).toEqual([OWN]);
+    other.clock.now += 1;
+    expect(await Promise.all([other.effective(), other.effective()])).toEqual([
+      [secret, OWN],
+      [secret, OWN],
+    ]);
+    expect(store.calls.all).toBe(3);
+  });
+
+  test('at the same moment is not overwritten but built upon', async () => {
+    const store = createMemoryStore();
+    const [one, other] = [processWith({ store, own: OWN }), processWith({ store, own: OWN })];
+    const made = await Promise.all([rotated(one.secrets, DAY), rotated(other.secrets, DAY)]);
+    const left = await processWith({ store, own: OWN }).effective();
+    expect([...left].sort()).toEqual(made.map(({ secret }) => secret).sort());
+  });
+
+  test('is asked for again when the store could not be read', async () => {
+    const store = createMemoryStore();
+    const { effective } = processWith({ store, own: OWN });
+    const { all } = store;
+    store.all = () => Promise.reject(new Error('away'));
+    await expect(effective()).rejects.toThrow('away');
+    store.all = all;
+    expect(await effective()).toEqual([OWN]);
+  });
+});
+
+describe('a rotation', () => {
+  test('leaves nothing in the store that could be read', async () => {
+    const { store, secrets } = processWith({ own: OWN });
+    const { secret } = await rotated(secrets, DAY);
+    const kept = store.texts.get('ops') ?? '';
+    expect(kept).toMatch(/^v1\./);
+    for (const part of [secret, OWN]) expect(kept).not.toContain(part.slice(6, 20));
+  });
+
+  test('of one endpoint opens for no other', async () => {
+    const { store, secrets } = processWith();
+    await rotated(secrets, DAY);
+    store.texts.set('ops2', store.texts.get('ops') ?? '');
+    const moved = createEndpointSecrets({
+      store,
+      sealer: createSealer([KEY]),
+      endpoints: { ops2: { type: 'webhook' } },
+      signingSecret: INSTANCE,
+      generate: generateSecret,
+      now: () => NOON,
+    });
+    await expect(moved.effective('ops2')).rejects.toMatchObject({ code: 'sealed_value_corrupt' });
+  });
+
+  test.each([
+    ['a key', 'ops', DAY, [], 'no_encryption_key'],
+    ['a kind that signs', 'audit', DAY, [KEY], 'not_signed'],
+    [
+      'an overlap of seven days at the most',
+      'ops',
+      LONGEST_OVERLAP_MS + 1,
+      [KEY],
+      'invalid_overlap',
+    ],
+    ['an overlap that is a time', 'ops', -1, [KEY], 'invalid_overlap'],
+    ['an overlap that is a number', 'ops', Number.NaN, [KEY], 'invalid_overlap'],
+  ])('needs %s', async (_what, name, overlapMs, keys, code) => {
+    const { secrets, store } = processWith({ keys });
+    await expect(secrets.rotate(name, overlapMs)).rejects.toMatchObject({ code });
+    expect(store.texts.size).toBe(0);
+  });
+
+  test.each(['nobody', 'constructor'])('of %s is none', async (name) => {
+    expect(await processWith().secrets.rotate(name, DAY)).toBeNull();
+  });
+
+  test('is the way out when the key of the last one is lost', async () => {
+    const { store, secrets } = processWith({ own: OWN });
+    await rotated(secrets, DAY);
+    const after = processWith({ store, own: OWN, keys: [randomBytes(32)] });
+    await expect(after.effective()).rejects.toMatchObject({ code: 'sealed_by_unknown_key' });
+    const { secret, previousExpiresAt } = await rotated(after.secrets, DAY);
+    expect(previousExpiresAt).toBeNull();
+    expect(await after.effective()).toEqual([secret]);
+  });
+});
+
+describe('signatures during a rotation', () => {
+  const bodies = fc.oneof(
+    fc.json(),
+    fc.constant(JSON.stringify({ text: '🚀 \u2028 \\ " \u0000' })),
+    fc.constant(JSON.stringify({ text: 'é'.repeat(10_240) })),
+  );
+
+  test('verify with the old and with the new secret, and after it with the new one only', async () => {
+    const { clock, secrets, effective } = processWith({ own: OWN });
+    clock.now = Date.now();
+    const { secret } = await rotated(secrets, DAY);
+    const during = createSigner(await effective());
+    clock.now += DAY;
+    const after = createSigner(await effective());
+    fc.assert(
+      fc.property(bodies, (body) => {
+        const message = { eventId: 'evt_1', eventType: 'run.failed', body } as const;
+        const verifies = (by: string, sign: typeof during) => () =>
+          new Webhook(by).verify(body, sign(message, Date.now()));
+        expect(verifies(secret, during)()).toEqual(JSON.parse(body));
+        expect(verifies(OWN, during)()).toEqual(JSON.parse(body));
+        expect(verifies(secret, after)()).toEqual(JSON.parse(body));
+        expect(verifies(OWN, after)).toThrow('No matching signature found');
+      }),
+    );
+  });
+});
