@@ -109,7 +109,8 @@ export function afterResult(
 }
 
 function afterDelivered(gate: Gate, now: number): { gate: Gate; alert: GateAlert | null } {
-  const healthy = { ...gate, failingSince: null, throttledUntil: null };
+  // A quiet that was asked for stands: this answer may be to a request from before it.
+  const healthy = { ...gate, failingSince: null };
   if (gate.breaker === 'closed') {
     return { gate: { ...healthy, minutes: count(gate, now, 'delivered') }, alert: null };
   }

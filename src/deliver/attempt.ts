@@ -14,31 +14,49 @@ export interface AttemptDependencies {
   now: () => number;
 }
 
+/** What came of an attempt, and whose doing it was. */
+export interface Attempted {
+  outcome: AttemptOutcome;
+  route: Route | null;
+  /** The receiver was not even asked: nothing was learned about it. */
+  isOurFault: boolean;
+}
+
 /**
  * Makes one attempt. Faults of our own, such as a secret that no key opens, are failed attempts like
- * any other: they are listed, tried again, and end among the dead where they can be sent anew.
+ * any other, except that they say nothing about the endpoint: they are listed, tried again, and end
+ * among the dead where they can be sent anew.
  */
 export async function attemptDelivery(
   deps: AttemptDependencies,
   delivery: Delivery,
-): Promise<{ outcome: AttemptOutcome; route: Route | null }> {
+): Promise<Attempted> {
   const [found, body] = await Promise.all([
     findRoute(deps, delivery),
     deps.bodyOf(delivery.eventId),
   ]);
   const route = 'fault' in found ? null : found.route;
+  const failed = (attempt: Attempt): Attempted => ({
+    outcome: { kind: 'failed', attempt },
+    route,
+    isOurFault: true,
+  });
   if (body === null) {
-    const message = 'the event is not in the store any more';
-    return { outcome: { kind: 'refused', attempt: fault(deps, 'event_missing', message) }, route };
+    const attempt = fault(deps, 'event_missing', 'the event is not in the store any more');
+    return { outcome: { kind: 'refused', attempt }, route, isOurFault: true };
   }
-  if ('fault' in found) return { outcome: { kind: 'failed', attempt: found.fault }, route };
-  if (found.route === null) {
-    const attempt = fault(deps, 'endpoint_unknown', 'no endpoint of this name is configured');
-    return { outcome: { kind: 'failed', attempt }, route };
+  if ('fault' in found) return failed(found.fault);
+  if (route === null) {
+    return failed(fault(deps, 'endpoint_unknown', 'no endpoint of this name is configured'));
   }
-  const { channel } = found.route;
   const message = { eventId: delivery.eventId, eventType: delivery.eventType, body };
-  return { outcome: await deps.withPermit(() => channel.send(message)), route };
+  try {
+    const outcome = await deps.withPermit(() => route.channel.send(message));
+    return { outcome, route, isOurFault: false };
+  } catch (error) {
+    // Channels turn whatever the receiver does into outcomes: what they throw is a defect in them.
+    return failed(fault(deps, 'internal', messageOf(error)));
+  }
 }
 
 async function findRoute(

@@ -49,7 +49,7 @@ function blocksOf(event: ToldEvent): object[] {
   return [
     section(headOf(event)),
     ...(fields.length === 0 ? [] : [{ type: 'section', fields }]),
-    ...(data.error === undefined ? [] : [section(`*Why*\n${clip(data.error.message, 2_900)}`)]),
+    ...(data.error ? [section(`*Why*\n${clip(data.error.message, 2_900)}`)] : []),
     ...metadataBlock(data.watch?.metadata ?? {}),
     { type: 'context', elements: [markdown(`${escapeText(event.timestamp)} · ${event.id}`)] },
   ];

@@ -18,8 +18,7 @@ import {
   type GateResult,
 } from '../core/gate.ts';
 import { gateAlert, type Alert, type Alerts } from './alerts.ts';
-import { attemptDelivery, type AttemptDependencies } from './attempt.ts';
-import type { Route } from './route.ts';
+import { attemptDelivery, type AttemptDependencies, type Attempted } from './attempt.ts';
 import type { DeliveryStore, GateLimits, GateStore, StoredGate } from './stores.ts';
 
 /** What one attempt came to, for log and metrics. */
@@ -100,8 +99,7 @@ async function send(
   if (place === 'probed') return withhold(deps, one, 'parked');
   if (place !== 'go') return place.later;
   if (await isOld(deps, delivery)) return withhold(deps, one, 'superseded');
-  const { outcome, route } = await attemptDelivery(deps, delivery);
-  return settle(deps, one, outcome, route);
+  return settle(deps, one, await attemptDelivery(deps, delivery));
 }
 
 /** Old news is not sent, unless nothing held it up or somebody asked for it. */
@@ -128,15 +126,15 @@ async function withhold(
 async function settle(
   deps: DeliverEventDependencies,
   { stored, gate: gateBefore, limits }: Case,
-  outcome: AttemptOutcome,
-  route: Route | null,
+  attempted: Attempted,
 ): Promise<number | null> {
   const now = deps.now();
+  const { outcome, route } = attempted;
   const { attempt } = outcome;
   const retry = route?.retry ?? deps.defaultRetry;
   const after = afterAttempt(stored.delivery, outcome, retry, { now, random: deps.random });
   for (let gate = gateBefore; ; gate = await deps.gates.get(gate.name)) {
-    const turn = turnOf(gate, after, outcome, now);
+    const turn = turnOf(gate, after, attempted, now);
     const due = await deps.deliveries.move({
       before: stored,
       after,
@@ -161,10 +159,12 @@ async function settle(
 function turnOf(
   stored: StoredGate,
   delivery: Delivery,
-  outcome: AttemptOutcome,
+  { outcome, isOurFault }: Attempted,
   now: number,
 ): { gate: Gate; alerts: Alert[] } {
-  const { gate, alert } = afterResult(stored.gate, resultOf(outcome, now), now);
+  const { gate, alert } = isOurFault
+    ? { gate: stored.gate, alert: null }
+    : afterResult(stored.gate, resultOf(outcome, now), now);
   const cause = { deliveryId: delivery.id, error: outcome.attempt.error };
   const alerts = alert === null ? [] : [gateAlert(alert, stored, gate, cause)];
   if (delivery.state !== 'dead' || !tellsExhausted(gate, now)) return { gate, alerts };

@@ -11,7 +11,7 @@ export interface ToldEvent {
     run?: ToldRun | null;
     detected_at?: string;
     watch?: { source: string; metadata: Record<string, string> };
-    error?: { code: string; message: string };
+    error?: { code: string; message: string } | null;
   };
 }
 
