@@ -70,6 +70,9 @@ export type AttemptOutcome =
 
 const RETRY_JITTER = 0.1;
 
+/** Shortest time after an answer of "later" to a delivery that has no schedule, ms. */
+const LEAST_QUIET_MS = 1_000;
+
 /** Tells whether a named endpoint wants to hear of a type of event of a watch. */
 export type EndpointFilter = (endpoint: string, type: EventType, watch: MatchedWatch) => boolean;
 
@@ -152,12 +155,15 @@ export function afterAttempt(
       return { ...tried, state: 'delivered', nextAttemptAt: null, deliveredAt: now };
     case 'refused':
       return { ...tried, state: 'dead', nextAttemptAt: null };
-    case 'throttled':
+    case 'throttled': {
+      // "At once" is not believed either: it costs no attempt, so it would go on for ever.
+      const quietMs = Math.max(outcome.retryAfterMs, schedule[delivery.step] ?? LEAST_QUIET_MS);
       return {
         ...delivery,
         last,
-        nextAttemptAt: now + jitterUp(outcome.retryAfterMs, 0.1, random),
+        nextAttemptAt: now + jitterUp(quietMs, RETRY_JITTER, random),
       };
+    }
     case 'failed': {
       const scheduled = schedule[delivery.step];
       if (scheduled === undefined) return { ...tried, state: 'dead', nextAttemptAt: null };
