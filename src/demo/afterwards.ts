@@ -16,7 +16,7 @@ interface Places {
 export function afterwardLines(places: Places): Line[] {
   const { url, isUsual, noxusUrl, logPath, waitingRunId } = places;
   const runwatch = isUsual ? 'npx runwatch' : `RUNWATCH_URL=${url} npx runwatch`;
-  const post = `curl -X POST -H 'content-type: application/json' ${noxusUrl}/_sim/runs`;
+  const post = `curl -s -X POST -H 'content-type: application/json' ${noxusUrl}/_sim/runs`;
   return [
     BLANK,
     [bold('Everything is still up.'), text(' Webhooks go on being shown here. Ctrl-C ends it.')],

@@ -116,7 +116,6 @@ export const CAST: readonly Role[] = [
     plot: { ...ended(10_400), faults: [{ kind: 'status', status: 500, count: 3 }] },
     expected: ['run.completed'],
     end: 'finished',
-    hindrance: 'Noxus answered 500',
   },
   {
     name: 'ends behind a 429',

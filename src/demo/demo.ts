@@ -101,11 +101,11 @@ function introduction({ version }: Scene): Line[] {
   return [
     [
       bold(`runwatch ${version}`),
-      text(': a simulated Noxus, the real daemon with a Redis of its own, and a'),
+      text(': a simulated Noxus, the real daemon with a Redis of its own, and'),
     ],
-    [text('receiver that verifies every webhook. Nothing leaves this machine.')],
+    [text('a receiver that verifies every webhook. Nothing leaves this machine.')],
     BLANK,
-    [text(`${CAST.length} runs, ${countExpected(CAST)} webhooks to come, in about 16 seconds:`)],
+    [text(`${CAST.length} runs, ${countExpected(CAST)} webhooks to come, in about 15 seconds:`)],
     BLANK,
   ];
 }

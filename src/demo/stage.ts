@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { createServer } from 'node:net';
 import { configSchema, type Config } from '../config/schema.ts';
+import { RunwatchError } from '../core/errors.ts';
 import { createLifecycle, startOrUndo, type Lifecycle } from '../lifecycle.ts';
 import { startReceiver, type ReceivedWebhook } from '../simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../simulator/server.ts';
@@ -67,7 +68,9 @@ export async function setStage(options: StageOptions): Promise<Stage> {
     lifecycle.onStop('receiver', () => receiver.close());
     const port = options.inPublic && (await isFree(USUAL_PORT)) ? USUAL_PORT : 0;
     const config = settings({ noxus, receiverUrl: receiver.url, secret, port, scratch });
-    const { url } = await options.startDaemon({ config, log, eventLog: log, version, lifecycle });
+    const { url } = await options
+      .startDaemon({ config, log, eventLog: log, version, lifecycle })
+      .catch(explain);
     return {
       noxus,
       url,
@@ -75,6 +78,16 @@ export async function setStage(options: StageOptions): Promise<Stage> {
       stop: async () => void (await lifecycle.stop(STOP_MS)),
     };
   });
+}
+
+/** The demo never touches a Redis that somebody else uses, so naming one would be of no help. */
+function explain(error: unknown): never {
+  if (!(error instanceof RunwatchError) || error.code !== 'redis_server_missing') throw error;
+  throw new RunwatchError(
+    'the demo runs a Redis of its own, and found no redis-server or valkey-server on PATH: ' +
+      'install the package redis-server (apt), redis (apk, brew) or valkey (dnf)',
+    { code: error.code, cause: error },
+  );
 }
 
 interface Parts {
@@ -112,6 +125,7 @@ async function isFree(port: number): Promise<boolean> {
     await once(server, 'listening');
     return true;
   } catch {
+    // Whatever keeps us from listening there, another port will do.
     return false;
   } finally {
     server.close();

@@ -1,3 +1,4 @@
+import { count } from '../cli/render/text.ts';
 import { FIXED_INTERVAL_MS, type Figures } from './figures.ts';
 import { BLANK, bold, dim, inColorOf, seconds, text, type Line } from './line.ts';
 
@@ -29,43 +30,48 @@ function typeLine({ type, seen, told }: Figures['byType'][number]): Line {
 }
 
 function toldLines({ sent, verified, turnedAway, duplicates }: Figures): Line[] {
+  const twice = duplicates === 0 ? 'none of them twice' : `${duplicates} of them again`;
   return [
-    field('Told', `${verified} webhooks verified by their signatures, ${duplicates} of them twice`),
-    hanging(`(${sent} sent: the receiver answered ${turnedAway} with 503, and got it again)`),
+    field('Told', `${count(verified, 'webhook')}, each verified by its signature, ${twice}`),
+    hanging(`${sent} were sent: ${turnedAway} got a 503 from the receiver, and was sent again`),
   ];
 }
 
 function lateLines({ late }: Figures): Line[] {
   if (late === null) return [];
   const { medianMs, maxMs, maxUnhinderedMs, hindrance, runs } = late;
-  const latest = `p50 ${seconds(medianMs)}, max ${seconds(maxMs)}`;
-  const source = `from finished_at to arrival, of ${runs} runs`;
-  const why = `the latest: ${hindrance}; with nothing in the way max ${seconds(maxUnhinderedMs)}`;
+  const figures = `p50 ${seconds(medianMs)}, max ${seconds(maxMs)}`;
+  const why = `the latest: ${hindrance}; the others: max ${seconds(maxUnhinderedMs)}`;
   return [
-    field('How late', `${latest}, ${source}`),
-    ...(hindrance === null ? [] : [hanging(`(${why})`)]),
+    field('How late', `${figures}, from finished_at to arrival (${count(runs, 'run')})`),
+    ...(hindrance === null ? [] : [hanging(why)]),
   ];
 }
 
 function requestLines({ requests, fixed }: Figures): Line[] {
   const { total, perRun, atOnceForOneRun, inPause } = requests;
-  const once = `at most ${atOnceForOneRun} at once for a run`;
-  const pause = inPause === null ? '' : ` ${inPause} in the pause that Noxus asked for`;
-  const every = `Every ${FIXED_INTERVAL_MS / 1_000} s`;
+  const once = atOnceForOneRun === 1 ? 'never two' : `up to ${atOnceForOneRun}`;
+  const delay = `${seconds(fixed.meanDelayMs)} late on average`;
   return [
-    field('Requests', `${total} to Noxus, ${perRun.toFixed(1)} per run, ${once},${pause}`),
-    field(every, `${fixed.requests} requests, told ${seconds(fixed.meanDelayMs)} late on average`),
-    hanging('(computed for the same runs, not measured)'),
+    field(
+      'Requests',
+      `${total} to Noxus, ${perRun.toFixed(1)} per run, ${once} at once for one run`,
+    ),
+    ...(inPause === null ? [] : [hanging(`${inPause} in the pause that Noxus had asked for`)]),
+    field(
+      `Every ${FIXED_INTERVAL_MS / 1_000} s`,
+      `${fixed.requests} requests, ${delay} (computed, not measured)`,
+    ),
   ];
 }
 
 function balanceLines({ balance }: Figures): Line[] {
-  const states = Object.entries(balance.counts).filter(
-    ([state, count]) => count > 0 || state === 'pending' || state === 'dead',
-  );
-  const sum = states.map(([state, count]) => `${count} ${state}`).join(' + ');
-  const verdict = balance.addsUp ? '' : ' does not add up';
-  return [field('Deliveries', `${balance.owed} events × 1 receiver = ${sum}${verdict}`)];
+  const { delivered = 0, pending = 0, dead = 0, ...others } = balance.counts;
+  const rest = Object.entries(others).filter(([, number]) => number > 0);
+  const states = [['delivered', delivered], ['pending', pending], ['dead', dead], ...rest];
+  const sum = states.map(([state, number]) => `${number} ${state}`).join(' + ');
+  const sign = balance.addsUp ? '=' : '≠';
+  return [field('Deliveries', `${balance.owed} events × 1 receiver ${sign} ${sum}`)];
 }
 
 function field(label: string, value: string): Line {
