@@ -18,7 +18,7 @@ export interface Role {
   timeoutMs?: number;
   /** True where the receiver turns the first webhook away. */
   turnedAway?: boolean;
-  /** Why it is told later than usual. */
+  /** Why its end is told later than usual; at most 30 characters. */
   hindrance?: string;
 }
 
@@ -96,7 +96,6 @@ export const CAST: readonly Role[] = [
     plot: { steps: [start, { after_ms: 20_000, progress: 100 }], deleted_after_ms: 5_300 },
     expected: ['run.gone'],
     end: 'gone',
-    hindrance: 'a 404 is believed when it lasts',
   },
   {
     name: 'has a rejected id',
@@ -130,7 +129,7 @@ export const CAST: readonly Role[] = [
     expected: ['run.completed'],
     end: 'finished',
     turnedAway: true,
-    hindrance: 'the receiver turned it away at first',
+    hindrance: 'the receiver said no at first',
   },
   {
     name: 'sticks at 99 %',
