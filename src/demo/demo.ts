@@ -5,10 +5,10 @@ import { collectPages } from '../cli/pages.ts';
 import { untilAborted } from '../cli/until-aborted.ts';
 import { afterwardLines } from './afterwards.ts';
 import { arrivalLine } from './arrival-line.ts';
-import { CAST, countExpected } from './cast.ts';
 import type { Display } from './display.ts';
 import { computeFigures, type Figures } from './figures.ts';
-import { BLANK, bold, inColorOf, text, type Line } from './line.ts';
+import { introduction } from './introduction.ts';
+import { BLANK, inColorOf } from './line.ts';
 import { createLines } from './lines.ts';
 import { enterCast, play, type Ending } from './play.ts';
 import { Scoreboard } from './score.ts';
@@ -70,7 +70,7 @@ interface Scene extends DemoDependencies {
 
 async function perform({ keep }: { keep: boolean }, scene: Scene): Promise<number> {
   const { display, scratch, signal } = scene;
-  for (const line of introduction(scene)) display.write(line);
+  for (const line of introduction(scene.version)) display.write(line);
   const board = new Scoreboard();
   const stage = await openStage(keep, board, scene);
   try {
@@ -95,19 +95,6 @@ async function perform({ keep }: { keep: boolean }, scene: Scene): Promise<numbe
   } finally {
     await stage.stop();
   }
-}
-
-function introduction({ version }: Scene): Line[] {
-  return [
-    [
-      bold(`runwatch ${version}`),
-      text(': a simulated Noxus, the real daemon with a Redis of its own, and'),
-    ],
-    [text('a receiver that verifies every webhook. Nothing leaves this machine.')],
-    BLANK,
-    [text(`${CAST.length} runs, ${countExpected(CAST)} webhooks to come, in about 15 seconds:`)],
-    BLANK,
-  ];
 }
 
 function openStage(inPublic: boolean, board: Scoreboard, scene: Scene): Promise<Stage> {

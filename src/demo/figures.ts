@@ -9,7 +9,7 @@ import type { Arrival, Scoreboard } from './score.ts';
 export const FIXED_INTERVAL_MS = 5_000;
 
 /** How late the ends of runs were told, from `finished_at` to arrival. */
-export interface Lateness {
+interface Lateness {
   runs: number;
   medianMs: number;
   maxMs: number;

@@ -16,7 +16,7 @@ const FRAME_MS = 140;
 /** The play takes some fifteen seconds; what has not happened by now does not happen, ms. */
 const CURTAIN_MS = 23_000;
 
-/** Kept free at both ends of the pause when requests in it are counted, ms. */
+/** The pause is noticed a frame late: so long before its end nobody is counted any more, ms. */
 const PAUSE_MARGIN_MS = 250;
 
 /** Where everything stands when the play is over. */
@@ -26,7 +26,6 @@ export interface Ending {
   endpoint: EndpointView;
   /** Requests that came while the source had asked for a pause; null where it never came to that. */
   requestsInPause: number | null;
-  tookMs: number;
 }
 
 interface PlayDependencies {
@@ -64,8 +63,8 @@ async function register(client: DaemonClient, members: readonly Member[]): Promi
 }
 
 /**
- * Registers the runs and lets them play until all has been told and every watch has come to its end, or until it is
- * clear that this is not to be. Ends with the signal by throwing its reason.
+ * Registers the runs and lets them play until all has been told and every watch has come to its
+ * end, or until it is clear that this is not to be. Ends with the signal by throwing.
  */
 export async function play(board: Scoreboard, deps: PlayDependencies): Promise<Ending> {
   const { display, signal } = deps;
@@ -78,7 +77,7 @@ export async function play(board: Scoreboard, deps: PlayDependencies): Promise<E
     pause.tick(elapsedMs);
     display.update(viewOf(board, watches, { elapsedMs, requests: deps.noxus.requests.total }));
     if (isOver(board, watches, endpoint) || elapsedMs > CURTAIN_MS) {
-      return { watches, endpoint, requestsInPause: pause.requests(), tookMs: elapsedMs };
+      return { watches, endpoint, requestsInPause: pause.requests() };
     }
     await sleep(FRAME_MS, undefined, { signal });
   }

@@ -1,6 +1,7 @@
 import { eventSchema, type EventView } from '../cli/wire.ts';
 import type { ReceivedWebhook } from '../simulator/receiver.ts';
-import { happenedAt, type Member } from './cast.ts';
+import type { Member } from './cast.ts';
+import { happenedAt } from './moment.ts';
 
 /** Arrivals that are kept; the demo itself has far fewer, but it may be left standing. */
 const MOST_ARRIVALS = 10_000;

@@ -257,7 +257,7 @@ describe('the figures', () => {
     const good = figuresOf(board, events, { delivered: 1, pending: 0 });
     const bad = figuresOf(board, events, { delivered: 0, pending: 0 });
     const stuck = figuresOf(board, events, { delivered: 0, pending: 1 });
-    const ending = { watches: new Map([['completes', watch]]), tookMs: 1, requestsInPause: 0 };
+    const ending = { watches: new Map([['completes', watch]]), requestsInPause: 0 };
     const problems = (figures: typeof good) =>
       problemsOf(board, { ...ending, endpoint: endpoint({}) }, figures);
     expect(problems(good)).toEqual([]);
@@ -269,7 +269,7 @@ describe('the figures', () => {
     const board = boardWith([member()], [webhook(event('completes', 'run.completed'), 1_200)]);
     const figures = figuresOf(board, [], {});
     const watches = new Map([['completes', { ...watch, state: 'active' }]]);
-    const ending = { watches, endpoint: endpoint({}), requestsInPause: null, tookMs: 1 };
+    const ending = { watches, endpoint: endpoint({}), requestsInPause: null };
     expect(problemsOf(board, ending, figures)).toEqual([
       'The watch of the run that completes is active, and not finished.',
     ]);
