@@ -52,13 +52,13 @@ export class WatchStore {
   async getForPoll(
     key: WatchKey,
   ): Promise<{ stored: StoredWatch | null; pause: SourcePaused | null }> {
-    const pipeline = this.redis.pipeline();
-    pipeline.hmget(this.keys.watch(key), 'version', 'doc');
-    pipeline.get(this.keys.sourcePause(key.source));
-    const [watch, pause] = await replies<unknown>(pipeline);
+    const [watch, pause] = await Promise.all([
+      this.redis.hmget(this.keys.watch(key), 'version', 'doc'),
+      this.redis.get(this.keys.sourcePause(key.source)),
+    ]);
     return {
-      stored: parseWatch(watch as (string | null)[]),
-      pause: typeof pause === 'string' ? (JSON.parse(pause) as SourcePaused) : null,
+      stored: parseWatch(watch),
+      pause: pause === null ? null : (JSON.parse(pause) as SourcePaused),
     };
   }
 
@@ -81,8 +81,12 @@ export class WatchStore {
 
   /** {@link commitMany} for one change. */
   async commit(change: WatchChange): Promise<string[] | null> {
-    const [due] = await this.commitMany([change]);
-    return due ?? null;
+    return this.redis.rwCommitWatch(
+      this.keys.watch(change.after),
+      change.before?.version ?? 0,
+      JSON.stringify(change.after),
+      effectsOf(this.keys, change),
+    );
   }
 
   /** Newest first. Throws RunwatchError `invalid_cursor`. */
