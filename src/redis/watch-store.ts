@@ -14,6 +14,7 @@ import {
 import { deliveryIndexes, eventIndexes, ledgerField, watchIndexes, type Keys } from './keys.ts';
 import { filterIndexes, readPage } from './page.ts';
 import { replies } from './replies.ts';
+import { readWatch, writeWatch } from './watch-record.ts';
 
 /** A watch to write, with what it was when it was read and what its change gives rise to. */
 export interface WatchChange {
@@ -39,25 +40,23 @@ export class WatchStore {
   ) {}
 
   async get(key: WatchKey): Promise<StoredWatch | null> {
-    return parseWatch(await this.redis.hmget(this.keys.watch(key), 'version', 'doc'));
+    return readWatch(key, await this.redis.get(this.keys.watch(key)));
   }
 
   async getMany(wanted: WatchKey[]): Promise<(StoredWatch | null)[]> {
-    const pipeline = this.redis.pipeline();
-    for (const key of wanted) pipeline.hmget(this.keys.watch(key), 'version', 'doc');
-    return (await replies<(string | null)[]>(pipeline)).map(parseWatch);
+    if (wanted.length === 0) return [];
+    const texts = await this.redis.mget(wanted.map((key) => this.keys.watch(key)));
+    return wanted.map((key, at) => readWatch(key, texts[at] ?? null));
   }
 
-  /** A watch and, in the same round trip, whether its source takes requests. */
+  /** A watch and, by the same command, whether its source takes requests. */
   async getForPoll(
     key: WatchKey,
   ): Promise<{ stored: StoredWatch | null; pause: SourcePaused | null }> {
-    const [watch, pause] = await Promise.all([
-      this.redis.hmget(this.keys.watch(key), 'version', 'doc'),
-      this.redis.get(this.keys.sourcePause(key.source)),
-    ]);
+    const { watch, sourcePause } = this.keys;
+    const [text = null, pause = null] = await this.redis.mget(watch(key), sourcePause(key.source));
     return {
-      stored: parseWatch(watch),
+      stored: readWatch(key, text),
       pause: pause === null ? null : (JSON.parse(pause) as SourcePaused),
     };
   }
@@ -72,7 +71,7 @@ export class WatchStore {
       pipeline.rwCommitWatch(
         this.keys.watch(change.after),
         change.before?.version ?? 0,
-        JSON.stringify(change.after),
+        writeWatch(change.after),
         effectsOf(this.keys, change),
       );
     }
@@ -84,7 +83,7 @@ export class WatchStore {
     return this.redis.rwCommitWatch(
       this.keys.watch(change.after),
       change.before?.version ?? 0,
-      JSON.stringify(change.after),
+      writeWatch(change.after),
       effectsOf(this.keys, change),
     );
   }
@@ -141,11 +140,6 @@ export class WatchStore {
     const ids = await this.redis.zrangebyscore(watchesEnded, '-inf', time, 'LIMIT', 0, limit);
     return ids.map(parseWatchId);
   }
-}
-
-function parseWatch([version, doc]: (string | null)[]): StoredWatch | null {
-  if (!version || !doc) return null;
-  return { version: Number(version), watch: JSON.parse(doc) as Watch };
 }
 
 /** What the commit script must do besides writing the document; '' where there is nothing. */
