@@ -97,8 +97,20 @@ function dependencies(): CliDependencies {
       await simulate({ ...options, write });
       return EXIT.ok;
     },
-    async demo() {
-      throw new RunwatchError('not built', { code: 'not_built' });
+    async demo(options) {
+      const signal = host.interrupts();
+      // A terminal that is closed would otherwise leave the Redis of the demo behind.
+      handleSignal('SIGHUP', { code: 'terminated', exitCode: 143 });
+      const { runDemo } = await import('./demo/demo.ts');
+      const { startDaemon } = await import('./daemon.ts');
+      return runDemo(options, {
+        startDaemon,
+        io,
+        isLive: io.stdout.isTty && !env.noColor && !env.isDumb,
+        usualUrl: env.daemonUrl,
+        version: host.version,
+        signal,
+      });
     },
   };
 }

@@ -10,6 +10,8 @@ export interface CliEnv {
   daemonUrl: string;
   /** True where `NO_COLOR` asks for plain text (no-color.org: set, and not empty). */
   noColor: boolean;
+  /** True where the output is kept rather than looked at (`CI`), or cannot be drawn on (`TERM=dumb`). */
+  isDumb: boolean;
   noxusBaseUrl: string;
   /** Bearer token of the daemon's API; undefined where none is set. Throws `config_invalid`. */
   apiToken(): string | undefined;
@@ -25,6 +27,7 @@ export function readCliEnv(env: Env = process.env): CliEnv {
   return {
     daemonUrl: present(env['RUNWATCH_URL']) ?? localUrl(env),
     noColor: present(env['NO_COLOR']) !== undefined,
+    isDumb: env['TERM'] === 'dumb' || !['', '0', 'false'].includes(env['CI']?.trim() ?? ''),
     noxusBaseUrl: present(env['NOXUS_BACKEND_URL']) ?? 'https://backend.noxus.ai',
     apiToken: () => secret(env, 'RUNWATCH_API_TOKEN'),
     noxusApiKey: () => secret(env, 'NOXUS_API_KEY'),

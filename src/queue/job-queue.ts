@@ -148,7 +148,8 @@ function startWorker(options: JobQueueOptions, run: JobRun, work: WorkOptions): 
   const worker = new Worker(options.name, process, {
     connection: options.consumer,
     prefix: options.prefix,
-    skipVersionCheck: true,
+    // The version is looked at, unlike above: where BullMQ does not know it, it rounds what it waits
+    // for the next due job up to whole seconds, which runs jobs up to a second late.
     concurrency: work.concurrency,
     lockDuration: LOCK_MS,
     stalledInterval: STALLED_CHECK_MS,

@@ -12,7 +12,7 @@ export function createKeys(prefix: string) {
   return {
     /** Where BullMQ puts its queues: `{prefix}:<queue>:…`; queue names are `poll-…` and `deliver`. */
     queuePrefix: tag,
-    /** Hash `version`, `number`, `doc`: one watch. */
+    /** String `<version> <number> <document>`: one watch. A tight string is the smallest there is. */
     watch: (watch: WatchKey) => key('watch', watchId(watch)),
     /** Counter that numbers watches in the order of their registration. */
     watchNumber: key('watch-number'),

@@ -14,6 +14,7 @@ import {
 import { eventIndexes, plannedDelivery, watchIndexes, type Keys } from './keys.ts';
 import { filterIndexes, readPage } from './page.ts';
 import { replies } from './replies.ts';
+import { readWatch, writeWatch } from './watch-record.ts';
 
 /** A watch to write, with what it was when it was read and what its change gives rise to. */
 export interface WatchChange {
@@ -39,26 +40,27 @@ export class WatchStore {
   ) {}
 
   async get(key: WatchKey): Promise<StoredWatch | null> {
-    return parseWatch(await this.redis.hmget(this.keys.watch(key), 'version', 'doc'));
+    return readWatch(key, await this.redis.get(this.keys.watch(key)));
   }
 
   async getMany(wanted: WatchKey[]): Promise<(StoredWatch | null)[]> {
-    const pipeline = this.redis.pipeline();
-    for (const key of wanted) pipeline.hmget(this.keys.watch(key), 'version', 'doc');
-    return (await replies<(string | null)[]>(pipeline)).map(parseWatch);
+    if (wanted.length === 0) return [];
+    const texts = await this.redis.mget(wanted.map((key) => this.keys.watch(key)));
+    return wanted.map((key, at) => readWatch(key, texts[at] ?? null));
   }
 
-  /** A watch and, in the same round trip, whether its source takes requests and our key. */
+  /** A watch and, by the same command, whether its source takes requests and our key. */
   async getForPoll(
     key: WatchKey,
   ): Promise<{ stored: StoredWatch | null; pause: SourcePaused | null; isRefused: boolean }> {
-    const pipeline = this.redis.pipeline();
-    pipeline.hmget(this.keys.watch(key), 'version', 'doc');
-    pipeline.mget(this.keys.sourcePause(key.source), this.keys.sourceRefused(key.source));
-    const [watch = [], [pause = null, refusal = null] = []] =
-      await replies<(string | null)[]>(pipeline);
+    const { watch, sourcePause, sourceRefused } = this.keys;
+    const [text = null, pause = null, refusal = null] = await this.redis.mget(
+      watch(key),
+      sourcePause(key.source),
+      sourceRefused(key.source),
+    );
     return {
-      stored: parseWatch(watch),
+      stored: readWatch(key, text),
       pause: pause === null ? null : (JSON.parse(pause) as SourcePaused),
       isRefused: refusal !== null,
     };
@@ -74,7 +76,7 @@ export class WatchStore {
       pipeline.rwCommitWatch(
         this.keys.watch(change.after),
         change.before?.version ?? 0,
-        JSON.stringify(change.after),
+        writeWatch(change.after),
         effectsOf(this.keys, change),
       );
     }
@@ -83,8 +85,12 @@ export class WatchStore {
 
   /** {@link commitMany} for one change. */
   async commit(change: WatchChange): Promise<string[] | null> {
-    const [due] = await this.commitMany([change]);
-    return due ?? null;
+    return this.redis.rwCommitWatch(
+      this.keys.watch(change.after),
+      change.before?.version ?? 0,
+      writeWatch(change.after),
+      effectsOf(this.keys, change),
+    );
   }
 
   /** Newest first. Throws RunwatchError `invalid_cursor`. */
@@ -139,11 +145,6 @@ export class WatchStore {
     const ids = await this.redis.zrangebyscore(watchesEnded, '-inf', time, 'LIMIT', 0, limit);
     return ids.map(parseWatchId);
   }
-}
-
-function parseWatch([version, doc]: (string | null)[]): StoredWatch | null {
-  if (!version || !doc) return null;
-  return { version: Number(version), watch: JSON.parse(doc) as Watch };
 }
 
 /** What the commit script must do besides writing the document; '' where there is nothing. */

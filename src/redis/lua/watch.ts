@@ -10,17 +10,13 @@ import { PLAN_DELIVERIES } from './plan-deliveries.ts';
  */
 export const COMMIT_WATCH = `
 ${PLAN_DELIVERIES}
-local version = tonumber(redis.call('HGET', KEYS[1], 'version') or 0)
-if version ~= tonumber(ARGV[1]) then return false end
-redis.call('HSET', KEYS[1], 'version', version + 1, 'doc', ARGV[2])
-if ARGV[3] == '' then return {} end
+local version, number = string.match(redis.call('GETRANGE', KEYS[1], 0, 40), '^(%d+) (%d+) ')
+if (version or '0') ~= ARGV[1] then return false end
+local effects = ARGV[3] ~= '' and cjson.decode(ARGV[3])
+if effects and effects.begins then number = redis.call('INCR', effects.watchNumber) end
+redis.call('SET', KEYS[1], (ARGV[1] + 1) .. ' ' .. number .. ' ' .. ARGV[2])
+if not effects then return {} end
 
-local effects = cjson.decode(ARGV[3])
-local number = redis.call('HGET', KEYS[1], 'number')
-if effects.begins or not number then
-  number = redis.call('INCR', effects.watchNumber)
-  redis.call('HSET', KEYS[1], 'number', number)
-end
 for _, index in ipairs(effects.leave) do redis.call('ZREM', index, effects.member) end
 for _, index in ipairs(effects.enter) do redis.call('ZADD', index, number, effects.member) end
 if effects.endedAt then
@@ -50,7 +46,8 @@ return due
  */
 export const FORGET_WATCH = `
 local plan = cjson.decode(ARGV[1])
-if redis.call('HGET', KEYS[1], 'version') ~= plan.version then return 0 end
+local version = string.match(redis.call('GETRANGE', KEYS[1], 0, 20), '^%d+')
+if version ~= plan.version then return 0 end
 for _, event in ipairs(plan.events) do
   if redis.call('EXISTS', event.deliveries) == 1 then return 0 end
 end

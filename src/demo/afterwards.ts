@@ -1,0 +1,49 @@
+import { BLANK, bold, dim, text, type Line } from './line.ts';
+
+/** Where things are, for whoever wants to go on playing. */
+interface Places {
+  /** The daemon's API. */
+  url: string;
+  /** True where the verbs find it without being told. */
+  isUsual: boolean;
+  noxusUrl: string;
+  logPath: string;
+  /** A run that waits for a human. */
+  waitingRunId: string;
+}
+
+/** What to try while everything is still up. */
+export function afterwardLines(places: Places): Line[] {
+  const { url, isUsual, noxusUrl, logPath, waitingRunId } = places;
+  const runwatch = isUsual ? 'npx runwatch' : `RUNWATCH_URL=${url} npx runwatch`;
+  const post = `curl -s -X POST -H 'content-type: application/json' ${noxusUrl}/_sim/runs`;
+  return [
+    BLANK,
+    [bold('Everything is still up.'), text(' Webhooks go on being shown here. Ctrl-C ends it.')],
+    BLANK,
+    comment('Look around:'),
+    command(`${runwatch} list`),
+    command(`${runwatch} show ${waitingRunId}`),
+    command(`${runwatch} events --follow`),
+    command(`${runwatch} deliveries`),
+    BLANK,
+    comment('Answer the run that waits for a human:'),
+    command(`${post}/${waitingRunId} -d '{"status":"completed","progress":100}'`),
+    BLANK,
+    comment('Start another run, and watch the one whose id it answers with:'),
+    command(`${post} -d '{"story":"fails"}'`),
+    command(`${runwatch} watch <run-id> --wait`),
+    BLANK,
+    [dim('API documentation  '), text(`${url}/docs`)],
+    [dim("The daemon's log   "), text(logPath)],
+    BLANK,
+  ];
+}
+
+function comment(words: string): Line {
+  return [dim(words)];
+}
+
+function command(words: string): Line {
+  return [text(`  ${words}`)];
+}

@@ -1,0 +1,151 @@
+import type { EventType } from '../core/event.ts';
+import type { WatchState } from '../core/watch.ts';
+import type { Plot } from '../simulator/script-schema.ts';
+import type { RunScript } from '../simulator/script.ts';
+
+/** What one run of the demo does, and what has to be told of it. */
+export interface Role {
+  /** Goes on after "a run that"; at most 22 characters, and unlike any other. */
+  name: string;
+  plot: Plot;
+  /** Every event that the receiver must get, in order, each once. */
+  expected: readonly EventType[];
+  /** What becomes of the watch. */
+  end: WatchState;
+  /** Where Noxus is to reject the id. */
+  id?: string;
+  /** Where the watch is to expire, ms. */
+  timeoutMs?: number;
+  /** True where the receiver turns the first webhook away. */
+  turnedAway?: boolean;
+  /** Why its end is told later than usual; at most 30 characters. */
+  hindrance?: string;
+}
+
+/** A role in play. */
+export interface Member extends Role {
+  script: RunScript;
+  /** Milliseconds since the epoch. */
+  registeredAt: number;
+}
+
+/** The whole source is refused for a while. Milliseconds after registration, and of the pause. */
+export const PAUSE = { atMs: 1_500, forMs: 2_000 };
+
+const start = { after_ms: 500, status: 'running', progress: 0 };
+const AWAITING = 'awaiting_human_feedback';
+
+/**
+ * Every way in which a run can end or wait, and whatever can get in the way of noticing it. States
+ * that have to be seen last longer than the longest time between two polls, also around the pause.
+ */
+export const CAST: readonly Role[] = [
+  {
+    name: 'completes',
+    plot: { steps: [start, { after_ms: 9_200, status: 'completed', progress: 100 }] },
+    expected: ['run.completed'],
+    end: 'finished',
+  },
+  {
+    name: 'fails',
+    plot: { steps: [start, { after_ms: 7_400, status: 'failed', progress: 60 }] },
+    expected: ['run.failed'],
+    end: 'finished',
+  },
+  {
+    name: 'is stopped',
+    plot: { steps: [start, { after_ms: 6_300, status: 'stopped', progress: 35 }] },
+    expected: ['run.stopped'],
+    end: 'finished',
+  },
+  {
+    name: 'waits for a human',
+    plot: { steps: [start, { after_ms: 5_800, status: AWAITING, progress: 70 }] },
+    expected: ['run.awaiting_human_feedback'],
+    end: 'active',
+  },
+  {
+    name: 'waits twice',
+    plot: {
+      steps: [
+        start,
+        { after_ms: 2_800, status: AWAITING, progress: 30 },
+        { after_ms: 6_600, status: 'running' },
+        { after_ms: 10_100, status: AWAITING, progress: 80 },
+        { after_ms: 13_600, status: 'completed', progress: 100 },
+      ],
+    },
+    expected: ['run.awaiting_human_feedback', 'run.awaiting_human_feedback', 'run.completed'],
+    end: 'finished',
+  },
+  {
+    name: 'has an unknown status',
+    plot: {
+      steps: [
+        start,
+        { after_ms: 4_900, status: 'hibernating', progress: 45 },
+        { after_ms: 8_600, status: 'running' },
+        { after_ms: 11_300, status: 'completed', progress: 100 },
+      ],
+    },
+    expected: ['run.status_unknown', 'run.completed'],
+    end: 'finished',
+  },
+  {
+    name: 'is deleted',
+    plot: { steps: [start, { after_ms: 20_000, progress: 100 }], deleted_after_ms: 5_300 },
+    expected: ['run.gone'],
+    end: 'gone',
+  },
+  {
+    name: 'has a rejected id',
+    plot: { rejected: true },
+    expected: ['run.gone'],
+    end: 'gone',
+    id: 'not-a-uuid',
+  },
+  {
+    name: 'ended an hour ago',
+    plot: { ...ended(60_000), age_ms: 3_660_000 },
+    expected: ['run.completed'],
+    end: 'finished',
+  },
+  {
+    name: 'answers 500 at first',
+    plot: { ...ended(10_400), faults: [{ kind: 'status', status: 500, count: 3 }] },
+    expected: ['run.completed'],
+    end: 'finished',
+  },
+  {
+    name: 'ends behind a 429',
+    plot: ended(PAUSE.atMs + 900),
+    expected: ['run.completed'],
+    end: 'finished',
+    hindrance: 'Noxus had asked for a pause',
+  },
+  {
+    name: 'meets a deaf receiver',
+    plot: ended(8_200),
+    expected: ['run.completed'],
+    end: 'finished',
+    turnedAway: true,
+    hindrance: 'the receiver said no at first',
+  },
+  {
+    name: 'sticks at 99 %',
+    plot: { steps: [start, { after_ms: 6_000, progress: 99 }] },
+    expected: ['watch.expired'],
+    end: 'expired',
+    timeoutMs: 9_000,
+  },
+  { name: 'stays queued', plot: {}, expected: [], end: 'active' },
+];
+
+function ended(afterMs: number): Plot {
+  return { steps: [start, { after_ms: afterMs, status: 'completed', progress: 100 }] };
+}
+
+/** The number of webhooks that have to be delivered. */
+export function countExpected(members: readonly Role[]): number {
+  return members.reduce((sum, { expected }) => sum + expected.length, 0);
+}

@@ -1,0 +1,54 @@
+import type { Colors } from '../cli/context.ts';
+import { paint } from '../cli/render/paint.ts';
+
+/** A piece of a line. Its style adds escape sequences, and never anything that takes up room. */
+export interface Span {
+  text: string;
+  style?: (text: string, colors: Colors) => string;
+}
+
+/** A line before it is written: what it says and how it looks, apart, so that it can be measured. */
+export type Line = readonly Span[];
+
+export const BLANK: Line = [];
+
+export function text(words: string): Span {
+  return { text: words };
+}
+
+export function bold(words: string): Span {
+  return { text: words, style: (painted, colors) => colors.bold(painted) };
+}
+
+export function dim(words: string): Span {
+  return { text: words, style: (painted, colors) => colors.dim(painted) };
+}
+
+/** Text in the colour of a status, a state or an event type. */
+export function inColorOf(word: string, words: string): Span {
+  return { text: words, style: (painted, colors) => paint(painted, word, colors) };
+}
+
+/** Columns that a line takes up; everything here is written in characters of one column. */
+export function widthOf(line: Line): number {
+  return line.reduce((sum, span) => sum + span.text.length, 0);
+}
+
+/** The line as far as it fits. */
+export function fit(line: Line, columns: number): Line {
+  let left = columns;
+  return line.map((span) => {
+    const cut = { ...span, text: span.text.slice(0, Math.max(left, 0)) };
+    left -= span.text.length;
+    return cut;
+  });
+}
+
+export function render(line: Line, colors: Colors): string {
+  return line.map(({ text: words, style }) => style?.(words, colors) ?? words).join('');
+}
+
+/** `2.4 s` */
+export function seconds(ms: number): string {
+  return `${(ms / 1_000).toFixed(1)} s`;
+}

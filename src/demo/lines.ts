@@ -1,0 +1,14 @@
+import pc from 'picocolors';
+import type { Display } from './display.ts';
+import { render } from './line.ts';
+
+const PLAIN = pc.createColors(false);
+
+/** For pipes, logs and whoever wants plain text: a line for each event, and no control characters. */
+export function createLines(write: (text: string) => void): Display {
+  return {
+    write: (line) => write(`${render(line, PLAIN).trimEnd()}\n`),
+    update: () => undefined,
+    close: () => undefined,
+  };
+}

@@ -1,0 +1,128 @@
+import { eventSchema, type EventView } from '../cli/wire.ts';
+import type { ReceivedWebhook } from '../simulator/receiver.ts';
+import type { Member } from './cast.ts';
+import { happenedAt } from './moment.ts';
+
+/** Arrivals that are kept; the demo itself has far fewer, but it may be left standing. */
+const MOST_ARRIVALS = 10_000;
+
+/** A webhook as it came in, and what the receiver made of it. */
+export interface Arrival {
+  /** Null where it is about a run that is not of the cast. */
+  member: Member | null;
+  event: EventView | null;
+  /** Which try this was for the event, from 1. */
+  attempt: number;
+  /** Milliseconds since the epoch. */
+  receivedAt: number;
+  /** Why its signature is not good; null when it is. */
+  problem: string | null;
+  /** What the receiver answered. */
+  status: 204 | 401 | 503;
+  /** From when it happened to when it came in, ms; null where nobody knows when it happened. */
+  lateMs: number | null;
+}
+
+/** Keeps account of what was told, from the side of the one who is told. */
+export class Scoreboard {
+  readonly #byRun = new Map<string, Member>();
+  readonly #arrivals: Arrival[] = [];
+
+  /** From now on something has to be told of these. */
+  expect(members: readonly Member[]): void {
+    for (const member of members) this.#byRun.set(member.script.id, member);
+  }
+
+  /** Everything that came in, oldest first. */
+  get arrivals(): readonly Arrival[] {
+    return this.#arrivals;
+  }
+
+  get members(): readonly Member[] {
+    return [...this.#byRun.values()];
+  }
+
+  /** Decides about a webhook and takes it down. */
+  note(webhook: ReceivedWebhook): Arrival {
+    const event = parseEvent(webhook.body);
+    const member = event === null ? null : (this.#byRun.get(event.data.run_id) ?? null);
+    const attempt = 1 + this.#arrivals.filter((one) => isSame(one, event)).length;
+    const { receivedAt, problem } = webhook;
+    const status = !webhook.verified ? 401 : member?.turnedAway && attempt === 1 ? 503 : 204;
+    const lateMs = this.#lateness(event, member, receivedAt);
+    const arrival: Arrival = { member, event, attempt, receivedAt, problem, status, lateMs };
+    this.#arrivals.push(arrival);
+    if (this.#arrivals.length > MOST_ARRIVALS) this.#arrivals.shift();
+    return arrival;
+  }
+
+  /** The types of what was accepted for a member, in the order in which it came. */
+  told(member: Member): string[] {
+    return this.accepted(member).flatMap(({ event }) => event?.type ?? []);
+  }
+
+  /** What was verified and accepted; for one member, or in all. */
+  accepted(member?: Member): Arrival[] {
+    return this.#arrivals.filter(
+      (one) => one.status === 204 && (member === undefined || one.member === member),
+    );
+  }
+
+  #lateness(event: EventView | null, member: Member | null, receivedAt: number): number | null {
+    if (event === null) return null;
+    const { type, data } = event;
+    if (member === null) {
+      const finishedAt = data.run?.finished_at ?? null;
+      return finishedAt === null ? null : receivedAt - Date.parse(finishedAt);
+    }
+    const before = this.accepted(member).filter((one) => one.event?.type === type).length;
+    return receivedAt - happenedAt(member, { type, run: data.run }, before + 1);
+  }
+}
+
+function isSame(arrival: Arrival, event: EventView | null): boolean {
+  return event !== null && arrival.event?.id === event.id;
+}
+
+function parseEvent(body: string): EventView | null {
+  try {
+    const event: unknown = JSON.parse(body);
+    return eventSchema.safeParse(event).success ? (event as EventView) : null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+/** True once everything has been told that has to be. */
+export function isAllTold(board: Scoreboard): boolean {
+  return board.members.every((member) => board.accepted(member).length >= member.expected.length);
+}
+
+/** What is wrong with what was told, a sentence each: nothing may be missing, extra or out of order. */
+export function shortcomings(board: Scoreboard): string[] {
+  const strangers = board.arrivals.filter(({ member }) => member === null).length;
+  const unverified = board.arrivals.filter(({ problem }) => problem !== null);
+  return [
+    ...board.members.flatMap((member) => shortcomingsOf(board, member)),
+    ...unverified.map(({ problem }) => `A webhook could not be verified: ${problem}.`),
+    ...(strangers > 0 ? [`${strangers} webhooks were about no run of this demo.`] : []),
+  ];
+}
+
+function shortcomingsOf(board: Scoreboard, member: Member): string[] {
+  const accepted = board.accepted(member);
+  const ids = new Set(accepted.map(({ event }) => event?.id));
+  const sequences = accepted.map(({ event }) => event?.data.sequence ?? 0);
+  const inOrder = sequences.every((sequence, at) => sequence >= (sequences[at - 1] ?? 0));
+  const told = board.told(member);
+  const who = `The run that ${member.name}`;
+  if (ids.size < accepted.length) return [`${who} was told of twice: ${told.join(', ')}.`];
+  if (!inOrder) return [`${who} was told of out of order: ${told.join(', ')}.`];
+  if (told.join() === member.expected.join()) return [];
+  return [`${who} should have given ${list(member.expected)}, but gave ${list(told)}.`];
+}
+
+function list(types: readonly string[]): string {
+  return types.length === 0 ? 'nothing' : types.join(', ');
+}

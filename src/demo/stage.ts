@@ -1,0 +1,133 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createWriteStream } from 'node:fs';
+import { createServer } from 'node:net';
+import { configSchema, type Config } from '../config/schema.ts';
+import { RunwatchError } from '../core/errors.ts';
+import { createLifecycle, startOrUndo, type Lifecycle } from '../lifecycle.ts';
+import { startReceiver, type ReceivedWebhook } from '../simulator/receiver.ts';
+import { startSimulator, type Simulator } from '../simulator/server.ts';
+import { createLogger, type Logger } from '../telemetry/logger.ts';
+import type { Scratch } from './scratch.ts';
+
+/** Time for everything to stop, ms. */
+const STOP_MS = 8_000;
+
+/** Where runwatch listens unless it is told otherwise, so that other verbs find the daemon. */
+const USUAL_PORT = 8787;
+
+const ENDPOINT = 'receiver';
+
+/** Starts the daemon; what it opens is registered with the lifecycle. */
+export type StartDaemon = (options: {
+  config: Config;
+  log: Logger;
+  eventLog: Logger;
+  version: string;
+  lifecycle: Lifecycle;
+}) => Promise<{ url: string }>;
+
+interface StageOptions {
+  startDaemon: StartDaemon;
+  version: string;
+  scratch: Scratch;
+  /** True where others are to find the daemon at its usual port, if that is free. */
+  inPublic: boolean;
+  /** Says what the receiver answers. */
+  respond: (webhook: ReceivedWebhook) => number;
+}
+
+/** Everything that takes part. */
+export interface Stage {
+  noxus: Simulator;
+  /** Where the daemon's API answers. */
+  url: string;
+  receiverUrl: string;
+  /** Stops all of it, and returns within seconds. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Starts a simulated Noxus, a receiver, and the daemon with a Redis of its own between them.
+ * @throws RunwatchError of the part that could not start; the others are stopped then
+ */
+export async function setStage(options: StageOptions): Promise<Stage> {
+  const { scratch, respond, version } = options;
+  const logFile = createWriteStream(scratch.logPath);
+  const log = createLogger({ level: 'info', pretty: false, destination: logFile });
+  const lifecycle = createLifecycle(log);
+  lifecycle.onStop('log file', async () => {
+    logFile.end();
+    await once(logFile, 'close');
+  });
+  return startOrUndo(lifecycle, STOP_MS, async () => {
+    const secret = `whsec_${randomBytes(32).toString('base64')}`;
+    const noxus = await startSimulator();
+    lifecycle.onStop('simulator', () => noxus.close());
+    const receiver = await startReceiver({ secrets: [secret], respond, keep: 0 });
+    lifecycle.onStop('receiver', () => receiver.close());
+    const port = options.inPublic && (await isFree(USUAL_PORT)) ? USUAL_PORT : 0;
+    const config = settings({ noxus, receiverUrl: receiver.url, secret, port, scratch });
+    const { url } = await options
+      .startDaemon({ config, log, eventLog: log, version, lifecycle })
+      .catch(explain);
+    return {
+      noxus,
+      url,
+      receiverUrl: receiver.url,
+      stop: async () => void (await lifecycle.stop(STOP_MS)),
+    };
+  });
+}
+
+/** The demo never touches a Redis that somebody else uses, so naming one would be of no help. */
+function explain(error: unknown): never {
+  if (!(error instanceof RunwatchError) || error.code !== 'redis_server_missing') throw error;
+  throw new RunwatchError(
+    'the demo runs a Redis of its own, and found no redis-server or valkey-server on PATH: ' +
+      'install the package redis-server (apt), redis (apk, brew) or valkey (dnf)',
+    { code: error.code, cause: error },
+  );
+}
+
+interface Parts {
+  noxus: Simulator;
+  receiverUrl: string;
+  secret: string;
+  port: number;
+  scratch: Scratch;
+}
+
+/** The usual settings, but for waits that are too long to be watched. */
+function settings({ noxus, receiverUrl, secret, port, scratch }: Parts): Config {
+  return configSchema.parse({
+    data_dir: scratch.dataDir,
+    server: { port, shutdown_timeout: '5s' },
+    sources: {
+      default: {
+        base_url: noxus.url,
+        api_key: noxus.apiKey,
+        rate_limit: { requests: 100, per: '1s' },
+      },
+    },
+    polling: { max_interval: '2s', gone_after: '3s' },
+    endpoints: {
+      [ENDPOINT]: { type: 'webhook', url: receiverUrl, secret, retry: ['1s', '2s', '5s'] },
+    },
+    egress: { allow: [new URL(receiverUrl).host] },
+  });
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  try {
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening');
+    return true;
+  } catch {
+    // Whatever keeps us from listening there, another port will do.
+    return false;
+  } finally {
+    server.close();
+  }
+}

@@ -1,0 +1,126 @@
+import type { RunSnapshot } from '../core/run.ts';
+import type { StoredWatch, Watch, WatchKey } from '../core/watch.ts';
+
+/**
+ * A watch as it is kept. What is usual is left unsaid, and so is what stands in the key: that makes
+ * records half as long, and one that was written before there was a field is read as if the field
+ * had said what is usual.
+ */
+type WatchRecord = {
+  [Name in Exclude<keyof Watch, keyof WatchKey | 'run'>]: Watch[Name] | undefined;
+} & Pick<Watch, 'registeredAt' | 'timeoutAt' | 'cadence'> & { run: RunRecord | undefined };
+
+/** Of a run, the id is said only where it is written in another way than in the key. */
+type RunRecord = { [Name in keyof RunSnapshot]: RunSnapshot[Name] | undefined } & Pick<
+  RunSnapshot,
+  'workflow_id' | 'group_id' | 'status' | 'progress' | 'created_at' | 'observed_at'
+>;
+
+/** The JSON text of a watch that is kept under its key. */
+export function writeWatch(watch: Watch): string {
+  const record: WatchRecord = {
+    state: unless('active', watch.state),
+    run: watch.run === null ? undefined : runRecord(watch.run, watch.runId),
+    metadata: unlessEmpty(watch.metadata),
+    subscriptions: unlessEmpty(watch.subscriptions),
+    sequence: unless(0, watch.sequence),
+    polls: unless(0, watch.polls),
+    profile: unless('normal', watch.profile),
+    maxDelayMs: unless(null, watch.maxDelayMs),
+    registeredAt: watch.registeredAt,
+    lastPolledAt: unless(null, watch.lastPolledAt),
+    nextPollAt: unless(null, watch.nextPollAt),
+    timeoutAt: watch.timeoutAt,
+    endedAt: unless(null, watch.endedAt),
+    trouble: unless(null, watch.trouble),
+    unreachable: unless(false, watch.unreachable),
+    missing: unless(null, watch.missing),
+    gone: unless(null, watch.gone),
+    unknownStatuses: unlessEmpty(watch.unknownStatuses),
+    notice: unless(null, watch.notice),
+    cadence: watch.cadence,
+  };
+  return JSON.stringify(record);
+}
+
+function runRecord(run: RunSnapshot, runId: string): RunRecord {
+  return {
+    id: unless(runId, run.id),
+    workflow_id: run.workflow_id,
+    group_id: run.group_id,
+    workflow_version_id: unless(null, run.workflow_version_id),
+    status: run.status,
+    progress: run.progress,
+    created_at: run.created_at,
+    started_at: unless(null, run.started_at),
+    finished_at: unless(null, run.finished_at),
+    source: unless(null, run.source),
+    user_id: unless(null, run.user_id),
+    conversation_id: unless(null, run.conversation_id),
+    observed_at: run.observed_at,
+  };
+}
+
+/** JSON leaves out what is undefined. */
+function unless<Value>(usual: Value, value: Value): Value | undefined {
+  return value === usual ? undefined : value;
+}
+
+function unlessEmpty<Value extends object>(value: Value): Value | undefined {
+  return Object.keys(value).length === 0 ? undefined : value;
+}
+
+/** What was said, else what is usual. */
+function either<Value>(said: Value | undefined, usual: Value): Value {
+  return said ?? usual;
+}
+
+/** @param text what Redis keeps of a watch: version, number and record, a space between them */
+export function readWatch({ source, runId }: WatchKey, text: string | null): StoredWatch | null {
+  if (text === null) return null;
+  const record = JSON.parse(text.slice(text.indexOf('{'))) as WatchRecord;
+  const watch = {
+    source,
+    runId,
+    state: either(record.state, 'active'),
+    run: record.run === undefined ? null : readRun(record.run, runId),
+    metadata: either(record.metadata, {}),
+    subscriptions: either(record.subscriptions, []),
+    sequence: either(record.sequence, 0),
+    polls: either(record.polls, 0),
+    profile: either(record.profile, 'normal'),
+    maxDelayMs: either(record.maxDelayMs, null),
+    registeredAt: record.registeredAt,
+    lastPolledAt: either(record.lastPolledAt, null),
+    nextPollAt: either(record.nextPollAt, null),
+    timeoutAt: record.timeoutAt,
+    endedAt: either(record.endedAt, null),
+    trouble: either(record.trouble, null),
+    unreachable: either(record.unreachable, false),
+    missing: either(record.missing, null),
+    gone: either(record.gone, null),
+    unknownStatuses: either(record.unknownStatuses, []),
+    notice: either(record.notice, null),
+    cadence: record.cadence,
+  };
+  return { version: Number(text.slice(0, text.indexOf(' '))), watch };
+}
+
+/** Its fields in the order in which users see them. */
+function readRun(record: RunRecord, runId: string): RunSnapshot {
+  return {
+    id: either(record.id, runId),
+    workflow_id: record.workflow_id,
+    group_id: record.group_id,
+    workflow_version_id: either(record.workflow_version_id, null),
+    status: record.status,
+    progress: record.progress,
+    created_at: record.created_at,
+    started_at: either(record.started_at, null),
+    finished_at: either(record.finished_at, null),
+    source: either(record.source, null),
+    user_id: either(record.user_id, null),
+    conversation_id: either(record.conversation_id, null),
+    observed_at: record.observed_at,
+  };
+}

@@ -1,0 +1,188 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { CAST } from '../../src/demo/cast.ts';
+import { cleanEnv } from '../support/daemon-process.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+
+/** The demo as a process of its own, with a temporary directory that nobody else uses. */
+interface DemoProcess {
+  stdout(): string;
+  stderr(): string;
+  exitCode: Promise<number | null>;
+  /** What lies in the temporary directory. */
+  leftovers(): Promise<string[]>;
+  /** Its Redis, as soon as there is one; the process id is 0 where it ended without. */
+  redis: Promise<{ pid: number }>;
+  signal(signal: NodeJS.Signals): void;
+  dispose(): Promise<void>;
+}
+
+async function startDemo(
+  args: string[] = [],
+  env: Record<string, string> = {},
+): Promise<DemoProcess> {
+  const temp = await mkdtemp(join(tmpdir(), 'runwatch-test-'));
+  const child = spawn(process.execPath, [MAIN, 'demo', ...args], {
+    env: cleanEnv({ TMPDIR: temp, ...env }),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const exitCode = once(child, 'close').then(([code]) => code as number | null);
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
+  const redis = waitFor(() => (hasEnded() ? { pid: 0 } : redisIn(temp)), {
+    describe: () => `its Redis: ${stdout}${stderr}`,
+  });
+  return {
+    stdout: () => stdout,
+    stderr: () => stderr,
+    exitCode,
+    redis,
+    leftovers: () => readdir(temp),
+    signal: (signal) => child.kill(signal),
+    async dispose() {
+      child.kill('SIGTERM');
+      await exitCode;
+      await rm(temp, { recursive: true, force: true });
+    },
+  };
+}
+
+async function redisIn(temp: string): Promise<{ pid: number } | null> {
+  const [name] = await readdir(temp);
+  if (name === undefined) return null;
+  const pid = Number.parseInt(await readFile(join(temp, name, 'data', 'redis.pid'), 'utf8'), 10);
+  return pid > 0 ? { pid } : null;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function expectNothingLeft(demo: DemoProcess): Promise<void> {
+  expect(await demo.leftovers()).toEqual([]);
+  const { pid } = await demo.redis;
+  expect(pid).toBeGreaterThan(0);
+  await waitFor(() => !isAlive(pid), { describe: 'its Redis to be gone' });
+}
+
+/** What was verified, by the lines that tell of it. */
+function toldIn(output: string): string[] {
+  const lines = output.matchAll(/✔ (\S+) +(.+?) {2,}\d+\.\d s later/g);
+  return [...lines].map(([, type, name]) => `${name}: ${type}`);
+}
+
+describe('the demo off a terminal', () => {
+  let plain: DemoProcess;
+  let kept: DemoProcess;
+
+  beforeAll(async () => {
+    [plain, kept] = await Promise.all([startDemo(), startDemo(['--keep'])]);
+  });
+
+  afterAll(async () => {
+    await Promise.all([plain.dispose(), kept.dispose()]);
+  });
+
+  test('tells of every outcome once and in order, and exits 0 with nothing left behind', async () => {
+    expect({ code: await plain.exitCode, stderr: plain.stderr() }).toEqual({ code: 0, stderr: '' });
+    const expected = CAST.flatMap(({ name, expected: types }) =>
+      types.map((type) => `${name}: ${type}`),
+    );
+    expect(toldIn(plain.stdout()).sort()).toEqual(expected.sort());
+    await expectNothingLeft(plain);
+  });
+
+  test('writes lines of up to 80 columns without control characters', async () => {
+    await plain.exitCode;
+    // oxlint-disable-next-line no-control-regex
+    expect(plain.stdout()).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f]/);
+    const widths = plain
+      .stdout()
+      .split('\n')
+      .map(({ length }) => length);
+    expect(Math.max(...widths)).toBeLessThanOrEqual(80);
+  });
+
+  test('shows the delivery that is tried again, and the pause that is kept', async () => {
+    await plain.exitCode;
+    expect(plain.stdout()).toMatch(/✘ run\.completed +meets a deaf receiver +answered 503/);
+    expect(plain.stdout()).toMatch(/meets a deaf receiver +\d+\.\d s later, try 2/);
+    expect(plain.stdout()).toContain('Noxus answers 429');
+  });
+
+  test('sums up what was sent, how late, with how many requests, and that it adds up', async () => {
+    await plain.exitCode;
+    expect(plain.stdout()).toMatch(/Told +16 webhooks, each verified by its signature/);
+    expect(plain.stdout()).toMatch(/How late +p50 \d+\.\d s, max \d+\.\d s, from finished_at/);
+    expect(plain.stdout()).toMatch(/Requests +\d+ to Noxus, \d+\.\d per run, never two at once/);
+    expect(plain.stdout()).toMatch(/Every 5 s +\d+ requests, 2\.5 s late on average \(computed/);
+    expect(plain.stdout()).toContain('16 events × 1 receiver = 16 delivered + 0 pending + 0 dead');
+  });
+
+  test('with --keep stays up, says what to try, and cleans up on Ctrl-C', async () => {
+    await waitFor(() => kept.stdout().includes('The daemon'), {
+      timeoutMs: 28_000,
+      describe: () => `the demo to be kept: ${kept.stdout()}${kept.stderr()}`,
+    });
+    const [, docs = ''] = /API documentation +(\S+)/.exec(kept.stdout()) ?? [];
+    expect((await fetch(docs)).status).toBe(200);
+
+    const [, url = '', body = ''] = /(http\S+) -d '(\{"status".*\})'/.exec(kept.stdout()) ?? [];
+    await fetch(url, { method: 'POST', body, headers: { 'content-type': 'application/json' } });
+    await waitFor(() => toldIn(kept.stdout()).includes('waits for a human: run.completed'));
+
+    kept.signal('SIGINT');
+    expect(await kept.exitCode).toBe(130);
+    await expectNothingLeft(kept);
+  });
+});
+
+describe('the demo that is interrupted', () => {
+  test.each([
+    ['once', 1],
+    ['twice, without patience', 2],
+  ])('%s exits 130 and leaves nothing behind', async (_how, times) => {
+    const demo = await startDemo();
+    await waitFor(() => demo.stdout().includes('✔'), { describe: demo.stdout });
+    await demo.redis;
+    demo.signal('SIGINT');
+    if (times === 2) demo.signal('SIGINT');
+    expect(await demo.exitCode).toBe(130);
+    await expectNothingLeft(demo);
+    await demo.dispose();
+  });
+
+  test('by a terminal that is closed leaves nothing behind either', async () => {
+    const demo = await startDemo();
+    await demo.redis;
+    demo.signal('SIGHUP');
+    expect(await demo.exitCode).toBe(143);
+    await expectNothingLeft(demo);
+    await demo.dispose();
+  });
+});
+
+describe('the demo on a machine without Redis', () => {
+  test('ends with a sentence that names the packages, and leaves nothing behind', async () => {
+    const demo = await startDemo([], { PATH: '/nowhere' });
+    expect(await demo.exitCode).toBe(1);
+    expect(demo.stderr()).toMatch(/^error: the demo runs a Redis of its own.*redis-server \(apt\)/);
+    expect(await demo.leftovers()).toEqual([]);
+    await demo.dispose();
+  });
+});

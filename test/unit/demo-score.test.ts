@@ -1,0 +1,291 @@
+import pc from 'picocolors';
+import { describe, expect, test } from '@jest/globals';
+import { EVENT_TYPES } from '../../src/core/event.ts';
+import { KNOWN_STATUSES } from '../../src/core/run.ts';
+import { arrivalLine } from '../../src/demo/arrival-line.ts';
+import { CAST, type Member, type Role } from '../../src/demo/cast.ts';
+import { computeFigures } from '../../src/demo/figures.ts';
+import { render, widthOf } from '../../src/demo/line.ts';
+import { Scoreboard, shortcomings } from '../../src/demo/score.ts';
+import { summaryLines } from '../../src/demo/summary.ts';
+import { problemsOf } from '../../src/demo/verdict.ts';
+import type { EndpointView, EventView, WatchView } from '../../src/cli/wire.ts';
+import type { ReceivedWebhook } from '../../src/simulator/receiver.ts';
+import { completeScript } from '../../src/simulator/script.ts';
+
+const START = Date.parse('2026-01-01T00:00:00.000Z');
+const PLAIN = pc.createColors(false);
+
+function member(change: Partial<Role> = {}): Member {
+  const role: Role = {
+    name: 'completes',
+    plot: { steps: [{ after_ms: 1_000, status: 'completed', progress: 100 }] },
+    expected: ['run.completed'],
+    end: 'finished',
+    ...change,
+  };
+  const context = { now: START, speed: 1, newId: () => role.name, workflowId: 'w' };
+  return { ...role, registeredAt: START, script: completeScript(role.plot, context) };
+}
+
+function event(
+  runId: string,
+  type: string,
+  given: { sequence?: number; status?: string; finishedAfterMs?: number | null } = {},
+): EventView {
+  const { sequence = 1, status = 'completed', finishedAfterMs = 1_000 } = given;
+  const finishedAt = finishedAfterMs === null ? null : new Date(START + finishedAfterMs);
+  return {
+    id: `evt-${runId}-${sequence}`,
+    type,
+    timestamp: new Date(START).toISOString(),
+    data: {
+      run_id: runId,
+      run: { id: runId, status, progress: 100, finished_at: finishedAt?.toISOString() ?? null },
+      sequence,
+      detected_at: new Date(START).toISOString(),
+      watch: { source: 'default' },
+    },
+  } as EventView;
+}
+
+function webhook(sent: EventView, afterMs: number, problem: string | null = null): ReceivedWebhook {
+  return {
+    id: sent.id,
+    type: sent.type,
+    receivedAt: START + afterMs,
+    verified: problem === null,
+    problem,
+    headers: {},
+    body: JSON.stringify(sent),
+  };
+}
+
+function boardWith(members: Member[], webhooks: ReceivedWebhook[] = []): Scoreboard {
+  const board = new Scoreboard();
+  board.expect(members);
+  for (const one of webhooks) board.note(one);
+  return board;
+}
+
+describe('the cast', () => {
+  test('has names of its own that fit the table', () => {
+    expect(new Set(CAST.map(({ name }) => name)).size).toBe(CAST.length);
+    for (const { name } of CAST) expect(name.length).toBeLessThanOrEqual(22);
+  });
+
+  test('covers each status, as an end or as a wait', () => {
+    const lasts = CAST.map(({ plot }) => plot.steps?.findLast(({ status }) => status)?.status);
+    expect(new Set(lasts.map((status) => status ?? 'queued'))).toEqual(new Set(KNOWN_STATUSES));
+  });
+
+  test('gives each event that is told by default, but for those about an unreachable Noxus', () => {
+    const told = new Set(CAST.flatMap(({ expected }) => expected));
+    expect(EVENT_TYPES.filter((type) => !told.has(type))).toEqual([
+      'run.started',
+      'run.progress',
+      'run.resumed',
+      'watch.unreachable',
+      'watch.recovered',
+    ]);
+  });
+
+  test('is over within a quarter of a minute', () => {
+    const ends = CAST.filter(({ end, plot }) => end === 'finished' && plot.age_ms === undefined);
+    for (const { plot } of ends) expect(plot.steps?.at(-1)?.after_ms).toBeLessThan(14_000);
+  });
+});
+
+describe('what should have been told', () => {
+  test('is in order when each event came once', () => {
+    const one = member();
+    const sent = webhook(event('completes', 'run.completed'), 1_200);
+    expect(shortcomings(boardWith([one], [sent]))).toEqual([]);
+  });
+
+  test.each([
+    ['nothing came', [], 'should have given run.completed, but gave nothing'],
+    [
+      'something else came',
+      [webhook(event('completes', 'run.failed'), 1_200)],
+      'should have given run.completed, but gave run.failed',
+    ],
+    [
+      'it came twice',
+      [
+        webhook(event('completes', 'run.completed'), 1),
+        webhook(event('completes', 'run.completed'), 2),
+      ],
+      'was told of twice',
+    ],
+    [
+      'the order is wrong',
+      [
+        webhook(event('completes', 'run.completed', { sequence: 2 }), 1),
+        webhook(event('completes', 'run.completed', { sequence: 1 }), 2),
+      ],
+      'was told of out of order',
+    ],
+    [
+      'its signature is wrong',
+      [webhook(event('completes', 'run.completed'), 1, 'No matching signature found')],
+      'could not be verified: No matching signature found',
+    ],
+    [
+      'it is about another run',
+      [webhook(event('completes', 'run.completed'), 1), webhook(event('other', 'run.failed'), 2)],
+      'about no run of this demo',
+    ],
+  ])('is not when %s', (_what, webhooks, sentence) => {
+    expect(shortcomings(boardWith([member()], webhooks)).join('\n')).toContain(sentence);
+  });
+
+  test('may be turned away once where that is in the script', () => {
+    const one = member({ turnedAway: true });
+    const board = boardWith([one]);
+    const sent = event('completes', 'run.completed');
+    expect(board.note(webhook(sent, 1_100))).toMatchObject({ status: 503, attempt: 1 });
+    expect(board.note(webhook(sent, 2_100))).toMatchObject({
+      status: 204,
+      attempt: 2,
+      lateMs: 1_100,
+    });
+    expect(shortcomings(board)).toEqual([]);
+  });
+
+  test('is not verified when the body is no event', () => {
+    const board = boardWith([member()]);
+    const nonsense = {
+      ...webhook(event('completes', 'run.completed'), 1, 'bad'),
+      body: 'nonsense',
+    };
+    expect(board.note(nonsense)).toMatchObject({ status: 401, event: null, member: null });
+  });
+});
+
+describe('how late something is told', () => {
+  test('counts from each entry into a status', () => {
+    const AWAITING = 'awaiting_human_feedback';
+    const steps = [
+      { after_ms: 1_000, status: AWAITING },
+      { after_ms: 2_000, status: 'running' },
+      { after_ms: 3_000, status: AWAITING },
+    ];
+    const board = boardWith([member({ plot: { steps } })]);
+    const awaiting = { status: AWAITING, finishedAfterMs: null };
+    const entry = (sequence: number) =>
+      event('completes', 'run.awaiting_human_feedback', { sequence, ...awaiting });
+    expect(board.note(webhook(entry(1), 1_200)).lateMs).toBe(200);
+    expect(board.note(webhook(entry(2), 3_700)).lateMs).toBe(700);
+  });
+
+  test('never counts from before anybody asked', () => {
+    const board = boardWith([member()]);
+    const early = event('completes', 'run.completed', { finishedAfterMs: -3_600_000 });
+    expect(board.note(webhook(early, 90)).lateMs).toBe(90);
+  });
+
+  test('stands in the line about the webhook', () => {
+    const arrival = boardWith([member()]).note(webhook(event('completes', 'run.completed'), 1_450));
+    const line = arrivalLine(arrival, START);
+    expect(render(line, PLAIN)).toBe(
+      ' 1.4 s  ✔ run.completed               completes              0.5 s later',
+    );
+  });
+});
+
+describe('the figures', () => {
+  const endpoint = (counts: Record<string, number>): EndpointView => ({
+    name: 'receiver',
+    type: 'webhook',
+    default: false,
+    counts,
+  });
+  const watch = { state: 'finished', run: null } as WatchView;
+
+  function figuresOf(board: Scoreboard, events: EventView[], counts: Record<string, number>) {
+    return computeFigures({
+      board,
+      events,
+      watches: new Map([['completes', { ...watch, ...finished(7_000) }]]),
+      endpoint: endpoint(counts),
+      requests: { total: 9, maxInFlightPerRun: 1 },
+      requestsInPause: 0,
+      now: START + 20_000,
+    });
+  }
+
+  function finished(afterMs: number): Partial<WatchView> {
+    const run = { status: 'completed', finished_at: new Date(START + afterMs).toISOString() };
+    return { run, registered_at: new Date(START).toISOString() } as Partial<WatchView>;
+  }
+
+  test('compare with asking at once and then every five seconds until the end', () => {
+    const board = boardWith([member()]);
+    expect(figuresOf(board, [], {}).fixed).toEqual({ requests: 3, meanDelayMs: 2_500 });
+  });
+
+  test('tell the latest end, and what was in its way', () => {
+    const members = [
+      member(),
+      member({ name: 'paused', hindrance: 'a pause' }),
+      member({ name: 'c' }),
+    ];
+    const board = boardWith(members, [
+      webhook(event('completes', 'run.completed'), 1_300),
+      webhook(event('c', 'run.completed'), 1_500),
+      webhook(event('paused', 'run.completed'), 3_000),
+    ]);
+    expect(figuresOf(board, [], {}).late).toEqual({
+      runs: 3,
+      medianMs: 500,
+      maxMs: 2_000,
+      hindrance: 'a pause',
+      maxUnhinderedMs: 500,
+    });
+  });
+
+  test('leave out runs that had ended before they were registered', () => {
+    const early = event('completes', 'run.completed', { finishedAfterMs: -5_000 });
+    expect(figuresOf(boardWith([member()], [webhook(early, 80)]), [], {}).late).toBeNull();
+  });
+
+  test('say when deliveries do not add up', () => {
+    const sent = event('completes', 'run.completed');
+    const board = boardWith([member()], [webhook(sent, 1_200)]);
+    const events = [event('completes', 'run.progress'), sent];
+    const good = figuresOf(board, events, { delivered: 1, pending: 0 });
+    const bad = figuresOf(board, events, { delivered: 0, pending: 0 });
+    const stuck = figuresOf(board, events, { delivered: 0, pending: 1 });
+    const ending = { watches: new Map([['completes', watch]]), requestsInPause: 0 };
+    const problems = (figures: typeof good) =>
+      problemsOf(board, { ...ending, endpoint: endpoint({}) }, figures);
+    expect(problems(good)).toEqual([]);
+    expect(problems(bad).join()).toContain('1 webhooks were owed');
+    expect(problems(stuck).join()).toContain('1 deliveries are pending or dead');
+  });
+
+  test('say when a watch has not come to its end', () => {
+    const board = boardWith([member()], [webhook(event('completes', 'run.completed'), 1_200)]);
+    const figures = figuresOf(board, [], {});
+    const watches = new Map([['completes', { ...watch, state: 'active' }]]);
+    const ending = { watches, endpoint: endpoint({}), requestsInPause: null };
+    expect(problemsOf(board, ending, figures)).toEqual([
+      'The watch of the run that completes is active, and not finished.',
+    ]);
+  });
+
+  test.each(CAST.flatMap(({ hindrance }) => (hindrance === undefined ? [] : [[hindrance]])))(
+    'are summed up in 80 columns, where %s too',
+    (hindrance) => {
+      const sent = event('completes', 'run.completed');
+      const board = boardWith([member({ hindrance })], [webhook(sent, 9_999)]);
+      const figures = figuresOf(board, [sent], { delivered: 1, pending: 0, dead: 0 });
+      const lines = summaryLines(figures);
+      expect(Math.max(...lines.map(widthOf))).toBeLessThan(80);
+      const text = lines.map((line) => render(line, PLAIN)).join('\n');
+      expect(text).toContain('1 events × 1 receiver = 1 delivered + 0 pending + 0 dead');
+      expect(text).toContain(`the latest: ${hindrance}`);
+    },
+  );
+});

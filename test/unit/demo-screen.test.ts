@@ -1,0 +1,162 @@
+import pc from 'picocolors';
+import { describe, expect, test } from '@jest/globals';
+import { render, widthOf } from '../../src/demo/line.ts';
+import { createLines } from '../../src/demo/lines.ts';
+import { createScreen } from '../../src/demo/screen.ts';
+import { renderTable, type Row, type View } from '../../src/demo/table.ts';
+
+const PLAIN = pc.createColors(false);
+const COLORS = pc.createColors(true);
+// oxlint-disable-next-line no-control-regex
+const ESCAPES = /\x1b\[[?\d;]*[A-Za-z]/g;
+
+function row(
+  name: string,
+  change: Partial<Row> & { status?: string; progress?: number } = {},
+): Row {
+  const { status = 'running', progress = 50, ...rest } = change;
+  const run = { status, progress } as NonNullable<NonNullable<Row['watch']>['run']>;
+  return { name, watch: { state: 'active', run, error: null }, told: 0, expected: 1, ...rest };
+}
+
+function view(rows: Row[]): View {
+  return { rows, elapsedMs: 4_321, requests: 17 };
+}
+
+function textOf(rows: Row[], columns = 80, lines = 24): string[] {
+  return renderTable(view(rows), { columns, lines }).map((line) => render(line, PLAIN).trimEnd());
+}
+
+describe('the table of the demo', () => {
+  test('shows how far each run is, and what was told of it', () => {
+    const rows = [
+      row('completes'),
+      row('stays queued', { expected: 0, status: 'queued', progress: 0 }),
+    ];
+    expect(textOf(rows)).toEqual([
+      '',
+      ' a run that             progress              status            told',
+      ' completes              ███████░░░░░░░  50 %  running             0 of 1',
+      ' stays queued           ░░░░░░░░░░░░░░   0 %  queued            nothing to tell',
+      ' 0 of 1 webhooks verified  ·  17 requests to Noxus  ·  4.3 s',
+    ]);
+  });
+
+  test.each([
+    ['what the daemon cannot tell', { code: 'unavailable' }, 'no answer'],
+    ['a pause', { code: 'rate_limited' }, 'held back (429)'],
+    ['a run that is not there for the moment', { code: 'not_found' }, 'gone? (404)'],
+  ])('names %s instead of the status', (_what, { code }, shown) => {
+    const error = { code, message: '', since: '' };
+    const watch = { state: 'active', run: null, error };
+    expect(textOf([row('a', { watch })])[2]).toContain(shown);
+  });
+
+  test.each([['gone'], ['expired']])('says that a watch is %s', (state) => {
+    const watch = { state, run: null, error: null };
+    expect(textOf([row('a', { watch, told: 1 })])[2]).toMatch(new RegExp(`${state} .*✔ 1 of 1$`));
+  });
+
+  test('a progress outside of 0 to 100 fills the bar or leaves it empty', () => {
+    const [, , over, under] = textOf([row('a', { progress: 900 }), row('b', { progress: -3 })]);
+    expect(over).toContain('██████████████ 100 %');
+    expect(under).toContain('░░░░░░░░░░░░░░   0 %');
+  });
+
+  test.each([[20], [40], [60], [80], [200]])('fits into %d columns', (columns) => {
+    const table = renderTable(view([row('has an unknown status')]), { columns, lines: 24 });
+    expect(Math.max(...table.map(widthOf))).toBeLessThan(columns);
+  });
+
+  test('rows that find no room are counted', () => {
+    const rows = Array.from({ length: 14 }, (_, at) => row(`run ${at}`));
+    const lines = textOf(rows, 80, 10);
+    expect(lines).toHaveLength(9);
+    expect(lines.at(-2)).toBe(' and 9 more');
+    expect(lines.at(-3)).toContain('run 4');
+  });
+});
+
+/** What a terminal shows after all that was written to it. */
+function play(written: string): string[] {
+  const screen: string[] = [];
+  let at = 0;
+  // oxlint-disable-next-line no-control-regex
+  for (const [token] of written.matchAll(/\x1b\[[?\d;]*[A-Za-z]|\n|\r|[^\x1b\n\r]+/g)) {
+    // oxlint-disable-next-line no-control-regex
+    const up = /^\x1b\[(\d+)A$/.exec(token)?.[1];
+    if (up !== undefined) at -= Number(up);
+    else if (token === '\n') at += 1;
+    else if (token === '\x1b[J') screen.splice(at);
+    else if (!token.startsWith('\x1b') && token !== '\r') screen[at] = token;
+    else if (token === '\x1b[K') screen[at] ??= '';
+  }
+  return screen.map((line) => line.trimEnd());
+}
+
+describe('the screen of the demo', () => {
+  function open({ columns = 80, rows = 24 } = {}) {
+    let written = '';
+    const terminal = { columns, rows, write: (text: string) => (written += text) };
+    return { terminal, screen: createScreen(terminal, PLAIN), written: () => written };
+  }
+
+  test('draws the table over itself, and lines above it', () => {
+    const { screen, written } = open();
+    screen.update(view([row('completes', { progress: 10 })]));
+    screen.write([{ text: 'something happened' }]);
+    screen.update(view([row('completes', { progress: 90 })]));
+    const shown = play(written());
+    expect(shown[0]).toBe('something happened');
+    expect(shown).toHaveLength(5);
+    expect(shown[3]).toContain('90 %');
+  });
+
+  test('a table that becomes shorter leaves nothing behind', () => {
+    const { screen, written } = open();
+    screen.update(view([row('a'), row('b'), row('c')]));
+    screen.update(view([row('a')]));
+    expect(play(written())).toHaveLength(4);
+  });
+
+  test('finds the top of the table again in a window that was made narrower', () => {
+    const { screen, terminal, written } = open();
+    screen.update(view([row('a')]));
+    const before = written().length;
+    terminal.columns = 40;
+    screen.update(view([row('a')]));
+    // Four lines, of which three are wider than the window now.
+    expect(written().slice(before)).toContain('\x1b[7A');
+  });
+
+  test('gives the cursor back, once, and goes on in plain lines', () => {
+    const { screen, written } = open();
+    screen.update(view([row('a')]));
+    expect(written()).toContain('\x1b[?25l');
+    const before = written().length;
+    screen.close();
+    screen.close();
+    screen.update(view([row('b')]));
+    screen.write([{ text: 'the end' }]);
+    expect(written().slice(before)).toBe('\x1b[?25hthe end\n');
+  });
+});
+
+describe('plain lines', () => {
+  test('hold no control characters, and no table', () => {
+    let written = '';
+    const lines = createLines((text) => (written += text));
+    lines.write([{ text: 'red', style: (text, colors) => colors.red(text) }, { text: '  ' }]);
+    lines.update(view([row('a')]));
+    lines.close();
+    expect(written).toBe('red\n');
+  });
+});
+
+describe('a styled line', () => {
+  test('is as wide as it is shown', () => {
+    const [, , line] = renderTable(view([row('a')]), { columns: 80, lines: 24 });
+    expect(render(line!, COLORS)).not.toBe(render(line!, PLAIN));
+    expect(render(line!, COLORS).replaceAll(ESCAPES, '')).toHaveLength(widthOf(line!));
+  });
+});

@@ -1,0 +1,99 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { EVENT_TYPES } from '../../src/core/event.ts';
+import { PROFILES, WATCH_STATES, type Watch } from '../../src/core/watch.ts';
+import { readWatch, writeWatch } from '../../src/redis/watch-record.ts';
+import { newWatch, snapshot } from '../support/builders.ts';
+
+const time = fc.nat({ max: 4_102_444_800_000 });
+const timeOrNull = fc.option(time);
+const text = fc.string();
+const trouble = fc.record({
+  kind: fc.constant('unavailable' as const),
+  message: text,
+  since: time,
+});
+
+const run = fc.record({
+  id: fc.constantFrom('run-1', 'RUN-1'),
+  workflow_id: text,
+  group_id: text,
+  workflow_version_id: fc.option(text),
+  status: text,
+  progress: fc.integer(),
+  created_at: text,
+  started_at: fc.option(text),
+  finished_at: fc.option(text),
+  source: fc.option(text),
+  user_id: fc.option(text),
+  conversation_id: fc.option(text),
+  observed_at: text,
+});
+
+const subscription = fc.oneof(
+  fc.record({ kind: fc.constant('endpoint' as const), endpoint: text }),
+  fc.record(
+    {
+      kind: fc.constant('webhook' as const),
+      url: text,
+      events: fc.array(text),
+      headers: fc.dictionary(text, text, { noNullPrototype: true }),
+      sealed: text,
+    },
+    { requiredKeys: ['kind', 'url'] },
+  ),
+);
+
+const watches: fc.Arbitrary<Watch> = fc.record({
+  source: fc.constant('default'),
+  runId: fc.constant('run-1'),
+  state: fc.constantFrom(...WATCH_STATES),
+  run: fc.option(run),
+  metadata: fc.dictionary(text, text, { noNullPrototype: true }),
+  subscriptions: fc.array(subscription),
+  sequence: fc.nat(),
+  polls: fc.nat(),
+  profile: fc.constantFrom(...PROFILES),
+  maxDelayMs: timeOrNull,
+  registeredAt: time,
+  lastPolledAt: timeOrNull,
+  nextPollAt: timeOrNull,
+  timeoutAt: time,
+  endedAt: timeOrNull,
+  trouble: fc.option(trouble),
+  unreachable: fc.boolean(),
+  missing: fc.option(fc.record({ count: fc.nat(), since: time })),
+  gone: fc.option(
+    fc.record({ code: fc.constantFrom('not_found', 'rejected'), message: text, since: time }),
+  ),
+  unknownStatuses: fc.array(text),
+  notice: fc.option(fc.record({ eventId: text, type: fc.constantFrom(...EVENT_TYPES) })),
+  cadence: fc.record({ intervalMs: fc.nat(), failures: fc.nat() }),
+});
+
+describe('a record', () => {
+  test('gives back every watch as it was written', () => {
+    fc.assert(
+      fc.property(watches, fc.nat(), fc.nat(), (watch, version, number) => {
+        const stored = readWatch(watch, `${version} ${number} ${writeWatch(watch)}`);
+        expect(stored).toEqual({ version, watch });
+      }),
+    );
+  });
+
+  test('gives back a run with its fields in the published order', () => {
+    const watch = newWatch({ run: snapshot() });
+    const stored = readWatch(watch, `1 1 ${writeWatch(watch)}`);
+    expect(JSON.stringify(stored?.watch.run)).toBe(JSON.stringify(watch.run));
+  });
+
+  test('of a watch that was never polled says only what is not usual', () => {
+    const watch = newWatch();
+    const said = Object.keys(JSON.parse(writeWatch(watch)) as object);
+    expect(said).toEqual(['registeredAt', 'nextPollAt', 'timeoutAt', 'cadence']);
+  });
+
+  test('is nothing where Redis has nothing', () => {
+    expect(readWatch({ source: 'default', runId: 'run-1' }, null)).toBeNull();
+  });
+});
