@@ -27,7 +27,13 @@ beforeAll(() => {
 
 afterAll(() => rmSync(cwd, { recursive: true }));
 
-function load(options: string, { purpose = 'serve' as 'serve' | 'command', url = 'https' } = {}) {
+interface Setting {
+  purpose?: 'serve' | 'command';
+  /** The scheme of the URL. */
+  url?: string;
+}
+
+function load(options: string, { purpose = 'serve', url = 'https' }: Setting = {}) {
   const yaml = `sources: { default: { api_key: k } }
 endpoints:
   ops:
