@@ -12,11 +12,11 @@ import { EXIT, usageError } from './exit.ts';
 const CLOSE_MS = 5_000;
 
 interface ReencryptDependencies {
-  reencryptStored(options: {
+  reencryptStored: (options: {
     config: Config;
     log: Logger;
     lifecycle: Lifecycle;
-  }): Promise<ReencryptReport>;
+  }) => Promise<ReencryptReport>;
   io: Pick<CliIo, 'stdout' | 'stderr'>;
 }
 

@@ -34,7 +34,7 @@ export const webhookSecret = z
 
 /** Those that describe one connection (RFC 9110, section 7.6.1) and those that runwatch sets. */
 const RESERVED_HEADERS =
-  /^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|expect|host|content-length|content-type|webhook-.*)$/i;
+  /^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|expect|host|http2-settings|content-encoding|content-length|content-type|user-agent|webhook-.*)$/i;
 
 function passes(check: () => void): boolean {
   try {
@@ -83,10 +83,14 @@ const bearerToken = secretMatching(/^[\x21-\x7e]+$/, 'expected a token: ASCII wi
 /** How a webhook proves itself to its receiver, besides the signature: one way or the other. */
 export const auth = z
   .strictObject({ bearer: bearerToken.optional(), basic: basicAuth.optional() })
-  .refine(
-    ({ bearer, basic }) => (bearer === undefined) !== (basic === undefined),
-    'expected either bearer or basic',
-  );
+  .refine(({ bearer, basic }) => bearer !== undefined || basic !== undefined, {
+    error: 'expected either bearer or basic',
+    path: ['bearer'],
+  })
+  .refine(({ bearer, basic }) => bearer === undefined || basic === undefined, {
+    error: 'expected either bearer or basic',
+    path: ['basic'],
+  });
 
 const path = z
   .string({ error: 'expected the path of a file' })

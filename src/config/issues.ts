@@ -100,6 +100,9 @@ function describeFound(path: Path, { schema, value, references }: Subject): stri
   return `got ${shown}${from}`;
 }
 
+/** In a URL: what comes before an @, what comes after ? and #, and after a colon all but a port. */
+const MAY_HOLD_SECRET = /[@?#]|\/\/[^/]*:(?!\d*(?:\/|$))/;
+
 function show(
   found: unknown,
   { schema, value, path }: { schema: z.ZodType; value: unknown; path: Path },
@@ -108,7 +111,7 @@ function show(
   // Only the discriminator of a variant that does not exist leads nowhere.
   if (at === null) return quote(found);
   const presentation = presentationOf(at);
-  if (presentation === 'url' && typeof found === 'string' && !/[@?#]/.test(found))
+  if (presentation === 'url' && typeof found === 'string' && !MAY_HOLD_SECRET.test(found))
     return quote(found);
   if (presentation !== null && presentation !== 'duration') return hide(found);
   return isCollection(unwrap(at)) ? kindOf(found) : quote(found);
@@ -127,6 +130,8 @@ function hide(value: unknown): string {
 function quote(value: unknown): string {
   if (typeof value === 'number') return `the number ${value}`;
   if (typeof value !== 'string') return kindOf(value);
+  // Quotes within text are what is left of lines that ran together, and one may have held a secret.
+  if (/["']/.test(value)) return 'text with quotes in it';
   return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
 }
 

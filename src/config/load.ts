@@ -6,7 +6,7 @@ import { findFile } from './file.ts';
 import { locate, NO_FILE, readSettingsFile } from './settings-file.ts';
 import { applyEnvironment, applyFlags, type ConfigFlags } from './overrides.ts';
 import { resolvePaths } from './paths.ts';
-import { tidy, type ConfigProblem } from './problem.ts';
+import { tidy, type ConfigProblem, type Finding } from './problem.ts';
 import type { Config } from './schema.ts';
 import { checkTlsFiles } from './tls-files.ts';
 
@@ -54,9 +54,7 @@ export function loadConfig(options: LoadOptions): LoadedConfig | InvalidConfig {
     purpose,
   });
   const config = assembled.config && resolvePaths(assembled.config, { env, cwd });
-  // Only the daemon sends, and files of keys are often for its eyes only.
-  const unusable = config !== null && purpose === 'serve' ? checkTlsFiles(config) : [];
-  const findings = [...assembled.findings, ...unusable];
+  const findings = [...assembled.findings, ...checkFiles(config, purpose)];
   const problems = tidy([
     ...environment.problems(),
     ...file.problems,
@@ -64,4 +62,9 @@ export function loadConfig(options: LoadOptions): LoadedConfig | InvalidConfig {
   ]);
   if (problems.length > 0 || config === null) return { kind: 'invalid', problems };
   return { kind: 'loaded', config, file: file.name, overrides };
+}
+
+/** Only the daemon sends, and files of keys are often for its eyes only. */
+function checkFiles(config: Config | null, purpose: ConfigPurpose): Finding[] {
+  return config !== null && purpose === 'serve' ? checkTlsFiles(config) : [];
 }

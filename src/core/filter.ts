@@ -48,15 +48,10 @@ export function matchesWatch(match: WatchMatch | undefined, watch: MatchedWatch)
   return (
     isAmong(workflows, watch.run?.workflow_id) &&
     isAmong(sources, watch.source) &&
-    Object.entries(metadata).every(([key, values]) => isAmong(values, ownValue(watch, key)))
+    Object.entries(metadata).every(([key, values]) => isAmong(values, watch.metadata[key]))
   );
 }
 
 function isAmong(wanted: readonly string[] | undefined, value: string | undefined): boolean {
   return wanted === undefined || (value !== undefined && wanted.includes(value));
-}
-
-/** Keys of metadata come from outside, and `constructor` is one that every object seems to have. */
-function ownValue({ metadata }: MatchedWatch, key: string): string | undefined {
-  return Object.hasOwn(metadata, key) ? metadata[key] : undefined;
 }

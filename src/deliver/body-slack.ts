@@ -50,7 +50,8 @@ function blocksOf(event: ToldEvent): object[] {
     section(headOf(event)),
     ...(fields.length === 0 ? [] : [{ type: 'section', fields }]),
     ...(data.error ? [section(`*Why*\n${clip(data.error.message, 2_900)}`)] : []),
-    ...metadataBlock(data.watch?.metadata ?? {}),
+    ...listBlock('Metadata', data.watch?.metadata ?? {}),
+    ...listBlock('Details', data.run_id === undefined ? data : {}),
     { type: 'context', elements: [markdown(`${escapeText(event.timestamp)} · ${event.id}`)] },
   ];
 }
@@ -80,10 +81,12 @@ function durationOf({ started_at: start, finished_at: end, observed_at: seen }: 
   return start === null ? null : Math.max(0, Date.parse(end ?? seen) - Date.parse(start));
 }
 
-/** One line for each entry, as many as there is room for. */
-function metadataBlock(metadata: Record<string, string>): object[] {
-  const lines = Object.entries(metadata).map(([key, value]) => `${key}: ${value}`);
-  return lines.length === 0 ? [] : [section(`*Metadata*\n${clip(lines.join('\n'), 2_900)}`)];
+/** One line for each entry that is a plain value, as many as there is room for. */
+function listBlock(title: string, entries: object): object[] {
+  const lines = Object.entries(entries).flatMap(([key, value]: [string, unknown]) =>
+    ['string', 'number', 'boolean'].includes(typeof value) ? [`${key}: ${String(value)}`] : [],
+  );
+  return lines.length === 0 ? [] : [section(`*${title}*\n${clip(lines.join('\n'), 2_900)}`)];
 }
 
 function section(text: string): object {

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import https, { type ServerOptions } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
@@ -39,19 +39,18 @@ async function receiver({
   ...options
 }: ServerOptions & { keepAlive?: boolean } = {}) {
   const received: Received[] = [];
+  const receive = async (request: IncomingMessage, response: ServerResponse) => {
+    const socket = request.socket as TLSSocket;
+    const { subject } = socket.getPeerCertificate();
+    const client = subject === undefined ? undefined : String(subject.CN);
+    const { remotePort: port } = socket;
+    received.push({ headers: request.headers, body: await buffer(request), client, port });
+    response.shouldKeepAlive = keepAlive;
+    response.end('ok');
+  };
   const server = https.createServer(
     { key: TEST_KEY, cert: CERT_FOR_LOCALHOST, ...options },
-    (request, response) => {
-      const socket = request.socket as TLSSocket;
-      void buffer(request).then((body) => {
-        const { subject } = socket.getPeerCertificate();
-        const client = subject === undefined ? undefined : String(subject.CN);
-        const { remotePort: port } = socket;
-        received.push({ headers: request.headers, body, client, port });
-        response.shouldKeepAlive = keepAlive;
-        response.end('ok');
-      });
-    },
+    (request, response) => void receive(request, response),
   );
   server.on('tlsClientError', () => undefined);
   server.listen(0, '127.0.0.1');

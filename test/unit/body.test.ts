@@ -41,7 +41,7 @@ const ALERT = {
   id: 'evt_2',
   type: 'endpoint.failing',
   timestamp: '2026-01-01T12:00:00.000Z',
-  data: { endpoint: 'ops' },
+  data: { endpoint: 'ops', failing_for: 5, last: { status: 500 } },
 };
 
 const GONE = {
@@ -97,7 +97,7 @@ describe('a CloudEvent', () => {
       type: 'runwatch.endpoint.failing',
       time: ALERT.timestamp,
       datacontenttype: 'application/json',
-      data: { endpoint: 'ops' },
+      data: ALERT.data,
     });
     expect(render('cloudevents', { ...ALERT, type: 'runwatch.test' })).toMatchObject({
       type: 'runwatch.test',
@@ -145,11 +145,12 @@ describe('a Slack message', () => {
     });
   });
 
-  test('about runwatch itself names the event', () => {
+  test('about runwatch itself names the event and what goes with it', () => {
     expect(render('slack', ALERT)).toEqual({
       text: 'endpoint.failing',
       blocks: [
         section('*endpoint.failing*'),
+        section('*Details*\nendpoint: ops\nfailing_for: 5'),
         { type: 'context', elements: [markdown('2026-01-01T12:00:00.000Z · evt_2')] },
       ],
     });

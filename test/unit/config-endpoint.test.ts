@@ -6,6 +6,7 @@ import { loadConfig } from '../../src/config/load.ts';
 import { formatProblem } from '../../src/config/problem.ts';
 import type { Config } from '../../src/config/schema.ts';
 import { loadTlsFiles } from '../../src/config/tls-files.ts';
+import { headerProblem } from '../../src/deliver/webhook-headers.ts';
 import { CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.ts';
 
 /** A key that belongs to no certificate here; it protects nothing. */
@@ -27,7 +28,13 @@ beforeAll(() => {
 
 afterAll(() => rmSync(cwd, { recursive: true }));
 
-function load(options: string, { purpose = 'serve' as 'serve' | 'command', url = 'https' } = {}) {
+interface Setting {
+  purpose?: 'serve' | 'command';
+  /** The scheme of the URL. */
+  url?: string;
+}
+
+function load(options: string, { purpose = 'serve', url = 'https' }: Setting = {}) {
   const yaml = `sources: { default: { api_key: k } }
 endpoints:
   ops:
@@ -90,10 +97,17 @@ describe('the options of a webhook', () => {
       'body: cloudevent',
       'f.yaml:6:5 endpoints.ops.body: expected standard, cloudevents or slack, got "cloudevent" (did you mean cloudevents?)',
     ],
-    ['auth: {}', 'f.yaml:6:5 endpoints.ops.auth: expected either bearer or basic, got a map'],
+    [
+      'auth: {}',
+      'f.yaml:6:5 endpoints.ops.auth.bearer: expected either bearer or basic, but it is missing',
+    ],
+    [
+      'auth: { bearer: "${OPS_TOKEN}" }',
+      'ops.auth.bearer: expected either bearer or basic, but OPS_TOKEN is not set',
+    ],
     [
       'auth: { bearer: canary, basic: { username: canary, password: canary } }',
-      'endpoints.ops.auth: expected either bearer or basic, got a map',
+      'endpoints.ops.auth.basic: expected either bearer or basic, got a map',
     ],
     ['auth: { bearer: "canary x" }', 'auth.bearer: expected a token: ASCII without spaces'],
     ['auth: { barer: canary }', 'auth.barer: unknown key (did you mean bearer?)'],
@@ -126,6 +140,29 @@ describe('the options of a webhook', () => {
     ]);
     expect(problemsOf('alerts: { endpoint: ops }')).toEqual([]);
   });
+});
+
+test.each([
+  'Connection',
+  'Content-Encoding',
+  'content-length',
+  'content-type',
+  'Expect',
+  'Host',
+  'HTTP2-Settings',
+  'Keep-Alive',
+  'Proxy-Authorization',
+  'TE',
+  'Trailer',
+  'Transfer-Encoding',
+  'Upgrade',
+  'User-Agent',
+  'webhook-id',
+])('the header %s, which no webhook can send, is refused before anything starts', (header) => {
+  expect(headerProblem(header, 'x')).toMatch(/reserved/);
+  expect(problemsOf(`    headers: { ${header}: x }`)).toEqual([
+    `f.yaml:6:16 endpoints.ops.headers.${header}: this header is reserved`,
+  ]);
 });
 
 describe('the TLS files of a webhook', () => {

@@ -207,18 +207,13 @@ describe('a rotation', () => {
   });
 
   test.each([
-    ['a key', 'ops', DAY, [], 'no_encryption_key'],
-    ['a kind that signs', 'audit', DAY, [KEY], 'not_signed'],
-    [
-      'an overlap of seven days at the most',
-      'ops',
-      LONGEST_OVERLAP_MS + 1,
-      [KEY],
-      'invalid_overlap',
-    ],
-    ['an overlap that is a time', 'ops', -1, [KEY], 'invalid_overlap'],
-    ['an overlap that is a number', 'ops', Number.NaN, [KEY], 'invalid_overlap'],
-  ])('needs %s', async (_what, name, overlapMs, keys, code) => {
+    ['a key', { keys: [] }, 'no_encryption_key'],
+    ['a kind that signs', { name: 'audit' }, 'not_signed'],
+    ['seven days at the most', { overlapMs: LONGEST_OVERLAP_MS + 1 }, 'invalid_overlap'],
+    ['an overlap that is a time', { overlapMs: -1 }, 'invalid_overlap'],
+    ['an overlap that is a number', { overlapMs: Number.NaN }, 'invalid_overlap'],
+  ])('needs %s', async (_what, given, code) => {
+    const { name, overlapMs, keys } = { name: 'ops', overlapMs: DAY, keys: [KEY], ...given };
     const { secrets, store } = processWith({ keys });
     await expect(secrets.rotate(name, overlapMs)).rejects.toMatchObject({ code });
     expect(store.texts.size).toBe(0);

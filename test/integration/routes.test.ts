@@ -1,0 +1,192 @@
+import { once } from 'node:events';
+import {
+  createServer,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type ServerResponse,
+} from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { randomBytes } from 'node:crypto';
+import { text } from 'node:stream/consumers';
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { Webhook } from 'standardwebhooks';
+import { configSchema } from '../../src/config/schema.ts';
+import { planDeliveries, type Delivery } from '../../src/core/delivery.ts';
+import { watchId } from '../../src/core/watch.ts';
+import { createRoutes } from '../../src/daemon/routes.ts';
+import { createEndpointSecrets } from '../../src/deliver/endpoint-secrets.ts';
+import { createEgressGuard } from '../../src/deliver/egress-guard.ts';
+import { createSealer } from '../../src/deliver/seal.ts';
+import { generateSecret } from '../../src/deliver/sign.ts';
+import { createWebhookAgents } from '../../src/deliver/webhook-agents.ts';
+import { SecretStore } from '../../src/redis/secret-store.ts';
+import { newWatch, NOON } from '../support/builders.ts';
+import { openStores } from '../support/stores.ts';
+import { A_MESSAGE } from '../support/webhooks.ts';
+
+const { redis, keys, watches, close } = openStores();
+const agents = createWebhookAgents(
+  createEgressGuard({ allow: ['127.0.0.0/8'], requireHttps: true }),
+);
+const sealer = createSealer([randomBytes(32)]);
+const signingSecret = generateSecret();
+let received: { headers: IncomingHttpHeaders; body: string }[] = [];
+const server = createServer((request, response) => void receive(request, response));
+
+async function receive(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  received.push({ headers: request.headers, body: await text(request) });
+  response.end();
+}
+
+let origin = '';
+
+beforeAll(async () => {
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+
+afterEach(() => {
+  received = [];
+});
+
+afterAll(async () => {
+  agents.close();
+  server.closeAllConnections();
+  server.close();
+  await once(server, 'close');
+  close();
+});
+
+/** The routes of one process to the endpoints of a configuration. */
+function processWith(endpoints: object) {
+  const config = configSchema.parse({ data_dir: '/d', endpoints });
+  const logged: unknown[] = [];
+  const note = (_fields: object, message: string) => logged.push(message);
+  const clock = { now: Date.now() };
+  const common = { endpoints: config.endpoints, sealer, signingSecret, now: () => clock.now };
+  const secrets = createEndpointSecrets({
+    ...common,
+    store: new SecretStore(redis, keys),
+    generate: generateSecret,
+  });
+  const routeOf = createRoutes({
+    ...common,
+    watches,
+    agents,
+    secrets,
+    eventLog: { trace: note, debug: note, info: note, warn: note, error: note },
+    perWatch: { timeoutMs: 10_000, retry: [1] },
+    userAgent: 'runwatch/1.2.3',
+  });
+  return { routeOf, secrets, clock, logged };
+}
+
+function deliveryTo(endpoint: string): Delivery {
+  const [delivery] = planDeliveries(
+    newWatch(),
+    [{ id: 'evt_1', type: 'run.failed' }],
+    [{ kind: 'endpoint', endpoint }],
+    { wants: () => true, now: NOON },
+  );
+  return delivery!;
+}
+
+/** Sends to an endpoint, and says which of the secrets verify what arrived. */
+async function signersOf(
+  { routeOf }: ReturnType<typeof processWith>,
+  endpoint: string,
+  secrets: string[],
+): Promise<string[]> {
+  const route = await routeOf(deliveryTo(endpoint));
+  await route?.channel.send(A_MESSAGE);
+  const { headers, body } = received.at(-1)!;
+  return secrets.filter((secret) => {
+    try {
+      new Webhook(secret).verify(body, headers as Record<string, string>);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+test('a rotation made by one process signs in the others within seconds, and the old secret expires', async () => {
+  const own = generateSecret();
+  const endpoints = { ops: { type: 'webhook', url: origin, secret: own } };
+  const [one, other] = [processWith(endpoints), processWith(endpoints)];
+  expect(await signersOf(other, 'ops', [own, signingSecret])).toEqual([own]);
+  const rotation = await one.secrets.rotate('ops', 60_000);
+  const both = [rotation!.secret, own];
+  expect(await signersOf(one, 'ops', both)).toEqual(both);
+  other.clock.now += 2_000;
+  expect(await signersOf(other, 'ops', both)).toEqual(both);
+  other.clock.now += 60_000;
+  expect(await signersOf(other, 'ops', both)).toEqual([rotation!.secret]);
+});
+
+test('the same channel serves while the same secrets sign', async () => {
+  const { routeOf, secrets } = processWith({
+    same: { type: 'webhook', url: origin, retry: ['7s'] },
+  });
+  const first = await routeOf(deliveryTo('same'));
+  expect(first?.retry).toEqual([7_000]);
+  expect(await routeOf(deliveryTo('same'))).toBe(first);
+  await secrets.rotate('same', 0);
+  expect(await routeOf(deliveryTo('same'))).not.toBe(first);
+});
+
+test('an endpoint without a secret is signed for by the instance', async () => {
+  const process = processWith({ plain: { type: 'webhook', url: origin } });
+  expect(await signersOf(process, 'plain', [signingSecret])).toEqual([signingSecret]);
+});
+
+test('auth, headers and body of the configuration arrive', async () => {
+  const { routeOf } = processWith({
+    chat: {
+      type: 'webhook',
+      url: origin,
+      body: 'cloudevents',
+      auth: { basic: { username: 'u', password: 'p' } },
+      headers: { 'X-Team': 'a' },
+    },
+  });
+  const route = await routeOf(deliveryTo('chat'));
+  const body = JSON.stringify({ id: 'evt_1', type: 'run.failed', timestamp: 't', data: {} });
+  await route?.channel.send({ ...A_MESSAGE, body });
+  expect(received[0]?.headers).toMatchObject({
+    authorization: 'Basic dTpw',
+    'content-type': 'application/cloudevents+json',
+    'x-team': 'a',
+  });
+  expect(JSON.parse(received[0]?.body ?? '')).toMatchObject({ type: 'runwatch.run.failed' });
+});
+
+test('a log endpoint writes, and tries once', async () => {
+  const { routeOf, logged } = processWith({ audit: { type: 'log' } });
+  const route = await routeOf(deliveryTo('audit'));
+  await route?.channel.send(A_MESSAGE);
+  expect([logged, route?.retry]).toEqual([['run.completed'], []]);
+});
+
+test('a webhook that came with a watch signs by its own secret, and is unknown without one', async () => {
+  const secret = generateSecret();
+  const url = `${origin}/mine`;
+  const subscription = {
+    kind: 'webhook' as const,
+    url,
+    sealed: sealer.seal({ secret }, watchId(newWatch())),
+  };
+  const watch = newWatch({}, [subscription]);
+  await watches.commit({ before: null, after: watch, events: [], deliveries: [] });
+  const process = processWith({});
+  expect(await signersOf(process, url, [secret, signingSecret])).toEqual([secret]);
+  expect(await process.routeOf(deliveryTo('nobody'))).toBeNull();
+});
+
+test('files that are gone keep the daemon from starting', () => {
+  const tls = { ca_file: '/nowhere/ca.pem' };
+  expect(() => processWith({ ops: { type: 'webhook', url: 'https://a.example', tls } })).toThrow(
+    expect.objectContaining({ code: 'tls_files_unusable' }),
+  );
+});
