@@ -70,6 +70,17 @@ export type AttemptOutcome =
 
 const RETRY_JITTER = 0.1;
 
+/**
+ * The shortest quiet, ms. Since quiet costs no attempt, a receiver that asks for none at all, or for
+ * one that is over by our clock, would be asked again without end and without a pause.
+ */
+const SHORTEST_QUIET_MS = 1_000;
+
+/** How long a receiver that asked for quiet is left alone at the least, ms. */
+export function quietMs(retryAfterMs: number): number {
+  return Math.max(retryAfterMs, SHORTEST_QUIET_MS);
+}
+
 /** Tells whether a named endpoint wants to hear of a type of event of a watch. */
 export type EndpointFilter = (endpoint: string, type: EventType, watch: MatchedWatch) => boolean;
 
@@ -156,7 +167,7 @@ export function afterAttempt(
       return {
         ...delivery,
         last,
-        nextAttemptAt: now + jitterUp(outcome.retryAfterMs, 0.1, random),
+        nextAttemptAt: now + jitterUp(quietMs(outcome.retryAfterMs), RETRY_JITTER, random),
       };
     case 'failed': {
       const scheduled = schedule[delivery.step];
