@@ -70,8 +70,16 @@ export type AttemptOutcome =
 
 const RETRY_JITTER = 0.1;
 
-/** Shortest time after an answer of "later" to a delivery that has no schedule, ms. */
-const LEAST_QUIET_MS = 1_000;
+/**
+ * The shortest quiet, ms. Since quiet costs no attempt, a receiver that asks for none at all, or for
+ * one that is over by our clock, would be asked again without end and without a pause.
+ */
+const SHORTEST_QUIET_MS = 1_000;
+
+/** How long a receiver that asked for quiet is left alone at the least, ms. */
+export function quietMs(retryAfterMs: number): number {
+  return Math.max(retryAfterMs, SHORTEST_QUIET_MS);
+}
 
 /** Tells whether a named endpoint wants to hear of a type of event of a watch. */
 export type EndpointFilter = (endpoint: string, type: EventType, watch: MatchedWatch) => boolean;
@@ -155,15 +163,12 @@ export function afterAttempt(
       return { ...tried, state: 'delivered', nextAttemptAt: null, deliveredAt: now };
     case 'refused':
       return { ...tried, state: 'dead', nextAttemptAt: null };
-    case 'throttled': {
-      // "At once" is not believed either: it costs no attempt, so it would go on for ever.
-      const quietMs = Math.max(outcome.retryAfterMs, schedule[delivery.step] ?? LEAST_QUIET_MS);
+    case 'throttled':
       return {
         ...delivery,
         last,
-        nextAttemptAt: now + jitterUp(quietMs, RETRY_JITTER, random),
+        nextAttemptAt: now + jitterUp(quietMs(outcome.retryAfterMs), RETRY_JITTER, random),
       };
-    }
     case 'failed': {
       const scheduled = schedule[delivery.step];
       if (scheduled === undefined) return { ...tried, state: 'dead', nextAttemptAt: null };

@@ -2,6 +2,7 @@ import type { Random } from '../core/backoff.ts';
 import {
   afterAttempt,
   isFresh,
+  quietMs,
   withheld,
   type Attempt,
   type AttemptOutcome,
@@ -34,7 +35,7 @@ export interface DeliverEventDependencies extends AttemptDependencies {
   /** Whether the run has moved on, so that a notice of awaiting feedback is news no more. */
   isOvertaken: (delivery: Delivery) => Promise<boolean>;
   alerts: Alerts;
-  /** Called for a delivery that waits for a place: it may get one before its job has ended. */
+  /** Called for a delivery that waits, or is parked: its turn may come before its job has ended. */
   stoodInLine: (deliveryId: string) => void;
   /** Gives deliveries their jobs; a delivery whose job is lost here is found by the sweeper. */
   dispatch: (deliveryIds: string[]) => Promise<void>;
@@ -89,9 +90,15 @@ async function send(
   one: Case,
   isProbe: boolean,
 ): Promise<number | null> {
-  const { delivery } = one.stored;
-  const request = { deliveryId: delivery.id, gate: one.gate.name, isProbe, limits: one.limits };
-  const place = await deps.gates.takePlace(request, deps.now());
+  const { stored, gate, limits } = one;
+  const { delivery } = stored;
+  const place = await deps.gates.takePlace(
+    { stored, gate: gate.name, isProbe, limits },
+    deps.now(),
+  );
+  if (place === 'changed') return deps.now();
+  // Something earlier of the same run is on its way: whoever settles that gives this one its job.
+  if (place === 'behind') return null;
   if (place === 'full') {
     deps.stoodInLine(delivery.id);
     return null;
@@ -118,6 +125,7 @@ async function withhold(
   const due = await deps.deliveries.move({ before: stored, after, gate, limits, now: deps.now() });
   // Without a gate to write there is only the delivery that can have changed: look at it again.
   if (typeof due === 'string') return deps.now();
+  if (state === 'parked') deps.stoodInLine(after.id);
   await deps.dispatch(due);
   return null;
 }
@@ -182,7 +190,7 @@ function resultOf(outcome: AttemptOutcome, now: number): GateResult {
     case 'refused':
       return { kind: 'gone' };
     case 'throttled':
-      return { kind: 'throttled', until: now + outcome.retryAfterMs };
+      return { kind: 'throttled', until: now + quietMs(outcome.retryAfterMs) };
     default:
       return assertNever(outcome);
   }

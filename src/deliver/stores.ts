@@ -47,9 +47,9 @@ export interface GateStore {
   get(name: string): Promise<StoredGate>;
   write(before: StoredGate, after: Gate): Promise<boolean>;
   takePlace(
-    request: { deliveryId: string; gate: string; isProbe: boolean; limits: GateLimits },
+    request: { stored: StoredDelivery; gate: string; isProbe: boolean; limits: GateLimits },
     now: number,
-  ): Promise<'go' | 'full' | 'probed' | { later: number }>;
+  ): Promise<'go' | 'full' | 'probed' | 'changed' | 'behind' | { later: number }>;
   waiting(): Promise<string[]>;
   refill(gate: string, limits: GateLimits, now: number): Promise<string[]>;
   parked(): Promise<string[]>;

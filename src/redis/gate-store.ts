@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import type { StoredDelivery } from '../core/delivery.ts';
 import { NEW_GATE, type Gate } from '../core/gate.ts';
 import type { Keys } from './keys.ts';
 import { replies } from './replies.ts';
@@ -22,8 +23,13 @@ export interface GateLimits {
 /** A place that a process which died has held is free after this much more than the deadline, ms. */
 const GRACE_MS = 5_000;
 
-/** What came of asking for a place: `later` says when the endpoint's rate allows it. */
-export type PlaceTaken = 'go' | 'full' | 'probed' | { later: number };
+/**
+ * What came of asking for a place: the delivery waits for one, somebody else probes, it has changed
+ * since it was read, an earlier one of its lane goes first, or the rate allows it later.
+ */
+export type PlaceTaken = 'go' | (typeof REFUSALS)[number] | { later: number };
+
+const REFUSALS = ['full', 'probed', 'changed', 'behind'] as const;
 
 /** The gates of endpoints, and the places for attempts at them, shared by all processes. */
 export class GateStore {
@@ -53,15 +59,19 @@ export class GateStore {
 
   /** Asks for a place among the attempts at an endpoint; `full` puts the delivery in line for one. */
   async takePlace(
-    request: { deliveryId: string; gate: string; isProbe: boolean; limits: GateLimits },
+    request: { stored: StoredDelivery; gate: string; isProbe: boolean; limits: GateLimits },
     now: number,
   ): Promise<PlaceTaken> {
-    const { deliveryId, gate, isProbe, limits } = request;
+    const { gate, isProbe, limits } = request;
+    const { delivery, version } = request.stored;
     const heldMs = limits.deadlineMs + GRACE_MS;
     const taken = await this.redis.rwTakePlace(
       this.keys.places(gate),
-      deliveryId,
+      delivery.id,
       JSON.stringify({
+        delivery: this.keys.delivery(delivery.id),
+        version,
+        lane: this.keys.lane(delivery),
         ...placeKeys(this.keys, gate, limits, now),
         outbox: this.keys.outbox,
         probe: this.keys.probe(gate),
@@ -71,9 +81,9 @@ export class GateStore {
       }),
       now,
     );
-    return taken === 'go' || taken === 'full' || taken === 'probed'
-      ? taken
-      : { later: Number(taken) };
+    if (taken === 'go') return taken;
+    // Jobs are put off to whole milliseconds.
+    return REFUSALS.find((refusal) => refusal === taken) ?? { later: Math.ceil(Number(taken)) };
   }
 
   /** Gates for whose places deliveries wait. */

@@ -200,6 +200,13 @@ describe('the figures', () => {
     type: 'webhook',
     default: false,
     counts,
+    health: {
+      state: 'active',
+      reason: null,
+      failing_since: null,
+      next_probe_at: null,
+      throttled_until: null,
+    },
   });
   const watch = { state: 'finished', run: null } as WatchView;
 

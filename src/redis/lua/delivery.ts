@@ -46,6 +46,7 @@ else
   if redis.call('EXISTS', gate.parked) == 0 then redis.call('SREM', gate.gatesParked, gate.name) end
 end
 
+redis.call('ZREM', gate.waiting, id)
 if effects.isOutstanding then
   redis.call('ZREM', effects.settled, id)
   if effects.joins then redis.call('RPUSH', effects.lane, id) end
@@ -57,10 +58,10 @@ if effects.isOutstanding then
   end
 else
   redis.call('ZREM', effects.outbox, id)
-  redis.call('ZREM', gate.waiting, id)
   redis.call('ZADD', effects.settled, now, id)
+  local wasFirst = redis.call('LINDEX', effects.lane, 0) == id
   redis.call('LREM', effects.lane, 1, id)
-  local following = redis.call('LINDEX', effects.lane, 0)
+  local following = wasFirst and redis.call('LINDEX', effects.lane, 0)
   if following and not redis.call('ZSCORE', gate.parked, following) then
     redis.call('ZADD', effects.outbox, now, following)
     due[#due + 1] = following

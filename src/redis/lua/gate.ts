@@ -21,15 +21,21 @@ end
 `;
 
 /**
- * Asks for a place among the attempts at an endpoint.
+ * Asks for a place among the attempts at an endpoint. Only a delivery that is as it was when read
+ * gets one, or a place in the line: one that has been settled meanwhile would never leave it. And
+ * only the first of its lane does, whoever may have given another one a job.
  *
  * KEYS  places
  * ARGV  delivery id, the gate as JSON, now
  * Returns 'go', 'full' (it waits now, and is told when there is a place), 'probed' (somebody else
- * probes), or the time at which the endpoint's rate allows the next attempt.
+ * probes), 'changed', 'behind', or the time at which the endpoint's rate allows the next attempt.
  */
 export const TAKE_PLACE = `
 local id, gate, now = ARGV[1], cjson.decode(ARGV[2]), tonumber(ARGV[3])
+if tonumber(redis.call('HGET', gate.delivery, 'version') or 0) ~= gate.version then
+  return 'changed'
+end
+if redis.call('LINDEX', gate.lane, 0) ~= id then return 'behind' end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 if gate.probeMs then
   local prober = redis.call('GET', gate.probe)
@@ -43,6 +49,7 @@ if not redis.call('ZSCORE', KEYS[1], id) and redis.call('ZCARD', KEYS[1]) >= gat
   return 'full'
 end
 redis.call('ZADD', KEYS[1], gate.heldUntil, id)
+if redis.call('ZREM', gate.waiting, id) == 1 then redis.call('ZADD', gate.outbox, now, id) end
 if gate.paceMs then
   local allowed = tonumber(redis.call('GET', gate.pace) or 0)
   if allowed > now then return tostring(allowed) end
