@@ -149,7 +149,11 @@ function run(
 ): void {
   const { watches, delivery } = config;
   const janitor = startJanitor(stores.retention, {
-    retention: { watchesMs: watches.retention, deliveriesMs: delivery.retention },
+    retention: {
+      watchesMs: watches.retention,
+      deliveriesMs: delivery.retention,
+      deliveriesKept: delivery.keep,
+    },
     now: Date.now,
     log,
   });

@@ -18,7 +18,7 @@ interface DaemonOptions {
 }
 
 /** What the daemon's metrics say of itself. */
-export interface DaemonUsage {
+interface DaemonUsage {
   polls: number;
   /** CPU time so far, µs. */
   cpuUs: number;

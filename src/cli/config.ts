@@ -43,7 +43,7 @@ export function renderConfig(loaded: LoadedConfig, { json }: { json: boolean }):
 }
 
 /** What `config --check` prints when nothing is wrong. */
-export function renderCheck(loaded: LoadedConfig): string {
+function renderCheck(loaded: LoadedConfig): string {
   return `ok: ${describeOrigin(loaded)}\n`;
 }
 

@@ -6,9 +6,6 @@ import { webhookSecret } from './endpoint-fields.ts';
 import { duration, encryptionKey, flag, integer, name, secretText } from './fields.ts';
 import { redisUrl, serviceUrl } from './urls.ts';
 
-// The secret of a webhook that comes with a watch is held to the same rule.
-export { webhookSecret } from './endpoint-fields.ts';
-
 const source = z.strictObject({
   base_url: serviceUrl.default('https://backend.noxus.ai'),
   api_key: secretText('expected the API key of a Noxus workspace', { min: 1 }),
@@ -109,5 +106,4 @@ export type Config = z.output<typeof configSchema>;
 export type SourceConfig = Config['sources'][string];
 export type EndpointConfig = Config['endpoints'][string];
 export type WebhookEndpointConfig = Extract<EndpointConfig, { type: 'webhook' }>;
-export type LogEndpointConfig = Extract<EndpointConfig, { type: 'log' }>;
 export type TokenConfig = Config['auth']['tokens'][number];

@@ -75,6 +75,7 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
   const deliverEvent = createDeliverEvent(attemptDependencies(deps, { ...shared, inLine }));
   const sweep = sweeping(createSweep({ deliveries, jobs: queue, now }), log);
   const release = createReleaseParked(shared, RELEASE_EVERY_MS);
+  const onError = (error: unknown) => log.warn({ err: error }, 'sweep');
   const periodics: Periodic[] = [];
   let worker: QueueWorker | null = null;
 
@@ -91,9 +92,8 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
         concurrency: config.delivery.concurrency * ON_THEIR_WAY,
         isWanted: async (id) => inLine.delete(id) && deliveries.isDue(id, now()),
       });
-      const onError = (error: unknown) => log.warn({ err: error }, 'sweep');
       periodics.push(
-        startPeriodic(sweep.run, { everyMs: SWEEP.everyMs, onError }),
+        startPeriodic(() => sweep.run(), { everyMs: SWEEP.everyMs, onError }),
         startPeriodic(release, { everyMs: RELEASE_EVERY_MS, onError }),
       );
     },

@@ -9,7 +9,12 @@ const EVERY_MS = 60_000;
 const MOST_CHUNKS = 100;
 
 interface JanitorOptions {
-  retention: { watchesMs: number; deliveriesMs: number };
+  retention: {
+    watchesMs: number;
+    deliveriesMs: number;
+    /** Settled deliveries kept at the most. */
+    deliveriesKept: number;
+  };
   now: () => number;
   log: Logger;
 }
@@ -21,8 +26,10 @@ export function startJanitor(store: RetentionStore, options: JanitorOptions): Pe
   const shortest = Math.min(retention.watchesMs, retention.deliveriesMs);
   return startPeriodic(
     async () => {
-      const deliveries = await repeat(() => store.forgetDeliveries(now() - retention.deliveriesMs));
+      const old = await repeat(() => store.forgetDeliveries(now() - retention.deliveriesMs));
+      const many = await repeat(() => store.forgetDeliveriesBeyond(retention.deliveriesKept));
       const watches = await repeat(() => store.forgetWatches(now() - retention.watchesMs));
+      const deliveries = old + many;
       if (deliveries + watches > 0) log.info({ watches, deliveries }, 'retention');
     },
     {

@@ -23,7 +23,7 @@ import { attemptDelivery, type AttemptDependencies, type Attempted } from './att
 import type { DeliveryStore, GateLimits, GateStore, StoredGate } from './stores.ts';
 
 /** What one attempt came to, for log and metrics. */
-export interface DeliveryReport {
+interface DeliveryReport {
   delivery: Delivery;
   attempt: Attempt;
 }

@@ -51,7 +51,7 @@ export interface EventQuery {
   after?: string;
 }
 
-export type EventOrder = 'oldest' | 'newest';
+type EventOrder = 'oldest' | 'newest';
 
 export interface EventService {
   /** Oldest first unless asked otherwise. Throws RunwatchError `invalid_cursor`. */

@@ -6,7 +6,7 @@ import type { FetchOutcome } from '../core/outcome.ts';
 import { parseWatchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
 
 /** Reads runs of one source. */
-export interface RunReader {
+interface RunReader {
   readRun(runId: string): Promise<FetchOutcome>;
 }
 
@@ -30,7 +30,7 @@ interface WatchStore {
 }
 
 /** Notes what an answer says about the source as a whole; says when it takes requests again. */
-export interface SourceGuard {
+interface SourceGuard {
   note(
     source: string,
     outcome: FetchOutcome,
@@ -39,7 +39,7 @@ export interface SourceGuard {
 }
 
 /** What one poll came to, for log and metrics. */
-export interface PollReport {
+interface PollReport {
   watch: Watch;
   outcome: (FetchOutcome | SourcePaused)['kind'];
   events: RunwatchEvent[];

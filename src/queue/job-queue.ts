@@ -28,7 +28,7 @@ const FAULT_DELAY_MS = 5_000;
  * Runs one job. Resolves with the time at which it wants to run again, in milliseconds since the
  * epoch, or null when its work is over.
  */
-export type JobRun = (id: string) => Promise<number | null>;
+type JobRun = (id: string) => Promise<number | null>;
 
 export interface JobQueueOptions {
   name: string;

@@ -36,6 +36,16 @@ export class RetentionStore {
     return this.forget(await this.stores.deliveries.getMany(ids));
   }
 
+  /** Forgets the longest settled deliveries beyond a number that is kept. @returns how many */
+  async forgetDeliveriesBeyond(kept: number): Promise<number> {
+    const { deliveriesSettled } = this.keys;
+    const surplus = (await this.redis.zcard(deliveriesSettled)) - kept;
+    if (surplus <= 0) return 0;
+    const last = Math.min(surplus, CHUNK) - 1;
+    const ids = await this.redis.zrange(deliveriesSettled, 0, String(last));
+    return this.forget(await this.stores.deliveries.getMany(ids));
+  }
+
   /** Forgets watches that ended before a time, with their events and deliveries. @returns how many */
   async forgetWatches(before: number): Promise<number> {
     const ended = await this.stores.watches.endedBefore(before, CHUNK);

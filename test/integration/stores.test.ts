@@ -64,9 +64,9 @@ async function see(before: StoredWatch, status: string, progress = 0) {
 const limits = { concurrency: 4, rate: null, deadlineMs: 15_000 };
 
 /** Writes what an attempt made of a delivery; the gate is left as it is. */
-async function settle(before: StoredDelivery, after: Delivery) {
+async function settle(before: StoredDelivery, after: Delivery, now = NOON) {
   const gate = await gates.get(gateKey(after.endpoint));
-  return deliveries.move({ before, after, attempt, gate, limits, now: NOON });
+  return deliveries.move({ before, after, attempt, gate, limits, now });
 }
 
 describe('a transition', () => {
@@ -284,6 +284,22 @@ describe('retention', () => {
     expect(left.filter((key) => key.includes(stored.watch.runId))).toEqual([]);
     expect(left.filter((key) => key.includes(one.delivery.id))).toEqual([]);
     expect(left.filter((key) => key.includes(one.delivery.eventId))).toEqual([]);
+    const { planned, byState } = await deliveries.ledger();
+    expect(Object.values(byState).reduce((a, b) => a + b)).toBe(planned);
+  });
+
+  test('keeps so many settled deliveries, and the latest of them', async () => {
+    const ids: string[] = [];
+    for (let at = 0; at < 3; at += 1) {
+      const { due } = await see(await register({ source: 'many' }), 'completed');
+      const one = (await deliveries.get(due[0]!))!;
+      await settle(one, delivered(one.delivery, NOON), NOON + 1_000 + at);
+      ids.push(due[0]!);
+    }
+    const settled = await redis.zcard(keys.deliveriesSettled);
+    expect(await retention.forgetDeliveriesBeyond(2)).toBe(settled - 2);
+    const left = await deliveries.getMany(ids);
+    expect(left.map((one) => one !== null)).toEqual([false, true, true]);
     const { planned, byState } = await deliveries.ledger();
     expect(Object.values(byState).reduce((a, b) => a + b)).toBe(planned);
   });
