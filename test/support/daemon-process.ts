@@ -43,6 +43,8 @@ export interface DaemonProcess {
     body?: unknown,
     method?: string,
   ): Promise<{ status: number; body: Answer }>;
+  /** The exit code once it has ended, null when a signal killed it. */
+  exited: Promise<number | null>;
   /** Ends it by a signal. @returns the exit code, null when the signal killed it */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
 }
@@ -106,6 +108,7 @@ function asDaemonProcess(child: ChildProcess, dataDir: string): DaemonProcess {
     log: output.log,
     stderr: output.stderr,
     api: (path, body, method) => callApi(url(), path, body, method),
+    exited,
     stop(signal = 'SIGTERM') {
       if (!hasEnded()) child.kill(signal);
       return exited;
