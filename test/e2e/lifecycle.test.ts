@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { realpath, writeFile } from 'node:fs/promises';
+import { realpath, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { probeServer } from '../../src/redis/server-probe.ts';
@@ -34,6 +34,7 @@ let receiver: Receiver;
 let slow: Receiver;
 const daemons: DaemonProcess[] = [];
 const servers: { close(): Promise<void> }[] = [];
+const folders: string[] = [];
 
 function configOf(changes: Record<string, unknown> = {}): Record<string, unknown> {
   return {
@@ -66,6 +67,12 @@ async function spawnDaemon(options: DaemonOptions): Promise<DaemonProcess> {
   const daemon = await spawnDaemonProcess({ config: configOf(), ...options });
   daemons.push(daemon);
   return daemon;
+}
+
+async function aFolder(): Promise<string> {
+  const folder = await tempDir();
+  folders.push(folder);
+  return folder;
 }
 
 const aRun = (status: string) => noxus.add({ steps: [{ after_ms: 0, status }] }).id;
@@ -169,6 +176,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await stopAll(daemons);
   await Promise.all([noxus, receiver, slow, ...servers].map((server) => server.close()));
+  await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })));
 });
 
 describe('SIGTERM', () => {
@@ -257,7 +265,7 @@ describe('a start that fails', () => {
   });
 
   test('because the data directory is a file says so in a sentence', async () => {
-    const dataDir = join(await tempDir(), 'a-file');
+    const dataDir = join(await aFolder(), 'a-file');
     await writeFile(dataDir, '');
     const daemon = await spawnDaemon({ dataDir });
     expect(await daemon.exited).toBe(1);
@@ -300,7 +308,7 @@ describe('a configuration that is wrong', () => {
     const { changes, says } = given;
     const redis = await listenRaw(() => undefined);
     servers.push(redis);
-    const dataDir = join(await tempDir(), 'data');
+    const dataDir = join(await aFolder(), 'data');
     const config = configOf({ redis: { url: `redis://127.0.0.1:${redis.port}` }, ...changes });
     const daemon = await spawnDaemon({ config, dataDir });
     expect(await daemon.exited).toBe(2);

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
@@ -337,7 +337,8 @@ describe('what is secret', () => {
   });
 
   test('is not shown by the verb that shows the configuration', async () => {
-    const path = join(await tempDir(), 'runwatch.yaml');
+    const folder = await tempDir();
+    const path = join(folder, 'runwatch.yaml');
     await writeFile(path, stringify(configOf()));
     const main = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
     const child = spawn(process.execPath, [main, 'config', '--config', path], {
@@ -348,6 +349,7 @@ describe('what is secret', () => {
       stream.setEncoding('utf8').on('data', (text: string) => (output += text));
     }
     const [code] = (await once(child, 'close')) as [number];
+    await rm(folder, { recursive: true });
     expect([code, leaksIn(output)]).toEqual([0, []]);
     expect(output).toContain('hooks');
   });

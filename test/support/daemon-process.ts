@@ -57,7 +57,7 @@ export function cleanEnv(extra: Record<string, string> = {}): Record<string, str
   return { ...(Object.fromEntries(own) as Record<string, string>), ...extra };
 }
 
-/** A directory that is removed by `removeTempDirs`. */
+/** A new directory; whoever asks for it removes it. */
 export async function tempDir(): Promise<string> {
   return mkdtemp(join(tmpdir(), 'runwatch-test-'));
 }
@@ -72,12 +72,14 @@ export async function startDaemonProcess(options: DaemonOptions = {}): Promise<D
 /** Starts the built daemon on a free port, without waiting for anything. */
 export async function spawnDaemonProcess(options: DaemonOptions = {}): Promise<DaemonProcess> {
   const dataDir = options.dataDir ?? (await tempDir());
-  const configPath = join(await tempDir(), 'runwatch.yaml');
+  const configDir = await tempDir();
+  const configPath = join(configDir, 'runwatch.yaml');
   const { server = {}, ...config } = options.config ?? {};
   await writeFile(configPath, stringify({ ...config, server: { port: 0, ...(server as object) } }));
   const env = cleanEnv({ RUNWATCH_DATA_DIR: dataDir, ...options.env });
   const args = [MAIN, 'serve', '--config', configPath, ...(options.args ?? [])];
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  child.once('exit', () => void rm(configDir, { recursive: true, force: true }));
   return asDaemonProcess(child, dataDir);
 }
 
