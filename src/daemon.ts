@@ -164,7 +164,7 @@ function run(
   deliverer.start();
   lifecycle.onStop('deliverer', () => deliverer.stop(mustForce()));
   poller.start();
-  lifecycle.onStop('poller', () => poller.stop(mustForce()));
+  lifecycle.onStop('poller', (withinMs) => poller.stop({ force: mustForce(), withinMs }));
   // What was lost or left undone while Redis was away is mended as soon as it is back.
   connections.commands.on('ready', () => {
     poller.reconcile();

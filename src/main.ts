@@ -69,7 +69,7 @@ function dependencies(): CliDependencies {
       const { serve } = await import('./cli/serve.ts');
       const { startDaemon } = await import('./daemon.ts');
       const { stdout, stderr } = process;
-      return serve(options, {
+      const exitCode = await serve(options, {
         startDaemon,
         signals: process,
         exitNow: (code) => process.exit(code),
@@ -77,6 +77,8 @@ function dependencies(): CliDependencies {
         stdout,
         stderr,
       });
+      // Whatever could not be stopped in time must not keep the process.
+      return process.exit(exitCode);
     },
     async showConfig(options) {
       const { showConfig } = await import('./cli/config.ts');

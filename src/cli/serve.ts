@@ -1,6 +1,5 @@
 import { loadConfig } from '../config/load.ts';
 import type { Config } from '../config/schema.ts';
-import { RunwatchError } from '../core/errors.ts';
 import {
   createLifecycle,
   startOrUndo,
@@ -49,21 +48,24 @@ async function run(config: Config, deps: ServeDependencies): Promise<number> {
   const eventLog = createLogger({ level: 'trace', pretty, destination: deps.stdout });
   const lifecycle = createLifecycle(log);
   const timeoutMs = config.server.shutdown_timeout;
+  let signalled = false;
   const stopped = untilStoppedBySignal({
     source: deps.signals,
-    stop: () => lifecycle.stop(timeoutMs),
+    stop() {
+      signalled = true;
+      return lifecycle.stop(timeoutMs);
+    },
     exitNow: deps.exitNow,
     log,
   });
-  try {
-    const { version } = deps;
-    await startOrUndo(lifecycle, timeoutMs, () =>
-      deps.startDaemon({ config, log, eventLog, version, lifecycle }),
-    );
-  } catch (error) {
-    // A signal while it was starting is a stop in good order, too.
-    if (!(error instanceof RunwatchError && error.code === 'stopping')) throw error;
-  }
+  const { version } = deps;
+  const started = startOrUndo(lifecycle, timeoutMs, () =>
+    deps.startDaemon({ config, log, eventLog, version, lifecycle }),
+  ).catch((error: unknown) => {
+    // A signal while it was starting is a stop in good order, too, whatever the start made of it.
+    if (!signalled) throw error;
+  });
+  await Promise.race([started, stopped]);
   const code = await stopped;
   log.info('stopped');
   return code;

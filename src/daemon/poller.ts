@@ -17,6 +17,9 @@ import type { QueueFactory } from './queues.ts';
 /** How often watches are compared with their jobs. */
 const RECONCILE_MS = 60_000;
 
+/** How long before the end of the time for stopping reads are given up, ms. */
+const HAND_BACK_MS = 500;
+
 interface Source {
   client: NoxusClient;
   jobs: JobQueue;
@@ -43,8 +46,11 @@ export interface Poller {
   /** Compares watches with jobs now; what Redis lost while it was away is mended at once. */
   reconcile(): void;
   start(): void;
-  /** @param force does not wait for polls that run: they cannot end while Redis is away */
-  stop(force: boolean): Promise<void>;
+  /**
+   * @param options.force does not wait for polls that run: they cannot end while Redis is away
+   * @param options.withinMs reads that take longer are given up shortly before
+   */
+  stop(options: { force: boolean; withinMs: number }): Promise<void>;
 }
 
 export function createPoller(deps: PollerDependencies): Poller {
@@ -93,13 +99,17 @@ export function createPoller(deps: PollerDependencies): Poller {
         onError: (error) => log.warn({ err: error }, 'reconcile'),
       });
     },
-    async stop(force) {
+    async stop({ force, withinMs }) {
       await reconciler?.stop();
+      const giveUp = () => {
+        for (const { client } of sources.values()) client.close();
+      };
+      // A read that is given up hands its job back, which waiting for it to the end would not.
+      const patience = setTimeout(giveUp, Math.max(withinMs - HAND_BACK_MS, withinMs / 2));
       await Promise.all([...sources.values()].map(async ({ worker }) => worker?.close(force)));
-      for (const { client, jobs } of sources.values()) {
-        client.close();
-        await jobs.close();
-      }
+      clearTimeout(patience);
+      giveUp();
+      for (const { jobs } of sources.values()) await jobs.close();
     },
   };
 }

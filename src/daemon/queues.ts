@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import { createJobQueue, type JobQueue } from '../queue/job-queue.ts';
+import { isOutage } from '../redis/guard.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
 export type QueueFactory = (name: string) => JobQueue;
@@ -19,6 +20,10 @@ export function queueFactory({ prefix, producer, consumer, log }: QueueGround): 
       prefix,
       producer,
       consumer,
-      onError: (error) => log.warn({ queue: name, error: error.message }, 'queue'),
+      onError(error) {
+        // Every connection of every worker meets an outage, and it is told of once.
+        const level = isOutage(error) ? 'debug' : 'warn';
+        log[level]({ queue: name, error: error.message }, 'queue');
+      },
     });
 }

@@ -108,7 +108,8 @@ function outcomeOf(result: PostResult, circumstances: Circumstances): AttemptOut
     case 'answered': {
       const { status, headers, head } = result;
       const error = isSuccess(status) ? null : statusError(status, headers.location);
-      const attempt = { at, status, error, durationMs, response: responseText(head) };
+      const response = responseText(head, Object.values(target.headers));
+      const attempt = { at, status, error, durationMs, response };
       return judge(attempt, status, parseRetryAfter(headers['retry-after'], now));
     }
   }

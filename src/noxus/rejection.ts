@@ -4,17 +4,17 @@ import { z } from 'zod';
 const MAX_COMPLAINTS = 3;
 const MAX_LENGTH = 300;
 
-/** `HTTPValidationError` of Noxus's OpenAPI document; its `input` echoes private data and is not read. */
+/**
+ * `HTTPValidationError` of Noxus's OpenAPI document; its `input` echoes private data and is not read.
+ * Neither is a `detail` of any other form: whoever wrote it may have put anything into it.
+ */
 const validationError = z.object({
-  detail: z.union([
-    z.string(),
-    z.array(
-      z.object({
-        loc: z.array(z.union([z.string(), z.number()])).catch([]),
-        msg: z.string(),
-      }),
-    ),
-  ]),
+  detail: z.array(
+    z.object({
+      loc: z.array(z.union([z.string(), z.number()])).catch([]),
+      msg: z.string(),
+    }),
+  ),
 });
 
 /**
@@ -26,12 +26,9 @@ const validationError = z.object({
 export function rejectionMessage(body: unknown, secret: string): string {
   const parsed = validationError.safeParse(body);
   if (!parsed.success) return 'status 422 without a reason';
-  const { detail } = parsed.data;
-  const complaints =
-    typeof detail === 'string'
-      ? [detail]
-      : detail.slice(0, MAX_COMPLAINTS).map(({ loc, msg }) => `${loc.join('.')}: ${msg}`);
-  const text = complaints
+  const text = parsed.data.detail
+    .slice(0, MAX_COMPLAINTS)
+    .map(({ loc, msg }) => `${loc.join('.')}: ${msg}`)
     .join('; ')
     .replaceAll(secret, '[redacted]')
     .replaceAll(/\s+/g, ' ')

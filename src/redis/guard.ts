@@ -56,3 +56,12 @@ export function reasonOf(error: Error): string {
   // A message is missing where Node tried several addresses of a host; the code is not.
   return 'code' in error ? String(error.code) : error.name;
 }
+
+/** What ioredis says of a connection that broke, in errors that carry no code. */
+const BROKEN = /^(Connection is closed|Socket timeout|Command timed out|Stream isn't writeable)/;
+
+/** True for errors that mean no more than that Redis is away, which the connections tell of. */
+export function isOutage(error: Error): boolean {
+  if (error instanceof RunwatchError) return error.code === 'redis_unavailable';
+  return 'syscall' in error || BROKEN.test(error.message) || UNAVAILABLE_REPLY.test(error.message);
+}

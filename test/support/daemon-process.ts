@@ -43,6 +43,8 @@ export interface DaemonProcess {
     body?: unknown,
     method?: string,
   ): Promise<{ status: number; body: Answer }>;
+  /** The exit code once it has ended, null when a signal killed it. */
+  exited: Promise<number | null>;
   /** Ends it by a signal. @returns the exit code, null when the signal killed it */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
 }
@@ -55,7 +57,7 @@ export function cleanEnv(extra: Record<string, string> = {}): Record<string, str
   return { ...(Object.fromEntries(own) as Record<string, string>), ...extra };
 }
 
-/** A directory that is removed by `removeTempDirs`. */
+/** A new directory; whoever asks for it removes it. */
 export async function tempDir(): Promise<string> {
   return mkdtemp(join(tmpdir(), 'runwatch-test-'));
 }
@@ -70,12 +72,14 @@ export async function startDaemonProcess(options: DaemonOptions = {}): Promise<D
 /** Starts the built daemon on a free port, without waiting for anything. */
 export async function spawnDaemonProcess(options: DaemonOptions = {}): Promise<DaemonProcess> {
   const dataDir = options.dataDir ?? (await tempDir());
-  const configPath = join(await tempDir(), 'runwatch.yaml');
+  const configDir = await tempDir();
+  const configPath = join(configDir, 'runwatch.yaml');
   const { server = {}, ...config } = options.config ?? {};
   await writeFile(configPath, stringify({ ...config, server: { port: 0, ...(server as object) } }));
   const env = cleanEnv({ RUNWATCH_DATA_DIR: dataDir, ...options.env });
   const args = [MAIN, 'serve', '--config', configPath, ...(options.args ?? [])];
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  child.once('exit', () => void rm(configDir, { recursive: true, force: true }));
   return asDaemonProcess(child, dataDir);
 }
 
@@ -106,6 +110,7 @@ function asDaemonProcess(child: ChildProcess, dataDir: string): DaemonProcess {
     log: output.log,
     stderr: output.stderr,
     api: (path, body, method) => callApi(url(), path, body, method),
+    exited,
     stop(signal = 'SIGTERM') {
       if (!hasEnded()) child.kill(signal);
       return exited;

@@ -89,6 +89,17 @@ describe('text of an answer', () => {
     );
   });
 
+  test('repeats no credential that was sent, whole, without its scheme, or cut off', () => {
+    const sent = ['Bearer canary-0123456789', 'blue'];
+    const text = (answer: string) => responseText(Buffer.from(answer), sent);
+    expect(text('you sent Bearer canary-0123456789, and blue')).toBe(
+      'you sent [redacted], and blue',
+    );
+    expect(text('{"token":"canary-0123456789"}')).toBe('{"token":"[redacted]"}');
+    const long = `${'x'.repeat(1_024 - 18)}Bearer canary-0123456789`;
+    expect(text(long)).toBe(`${'x'.repeat(1_024 - 18)}[redacted]`);
+  });
+
   test('is cut at 1 KiB without half a character at the end', () => {
     const text = responseText(Buffer.from('é🚀'.repeat(500)));
     expect(Buffer.byteLength(text)).toBeLessThanOrEqual(1_024);

@@ -1,0 +1,359 @@
+import { existsSync } from 'node:fs';
+import { realpath, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { probeServer } from '../../src/redis/server-probe.ts';
+import { socketPathFor } from '../../src/redis/server-socket.ts';
+import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import {
+  eventsOf,
+  readAll,
+  waitUntilAllDelivered,
+  watchOf,
+  type DeliveryJson,
+} from '../support/daemon-listings.ts';
+import {
+  spawnDaemonProcess,
+  startDaemonProcess,
+  stopAll,
+  tempDir,
+  type DaemonOptions,
+  type DaemonProcess,
+} from '../support/daemon-process.ts';
+import { listenRaw } from '../support/raw-server.ts';
+import { startPrivateRedis, type PrivateRedis } from '../support/redis.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { watchBoard } from '../support/watch-board.ts';
+
+const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+
+let noxus: Simulator;
+let receiver: Receiver;
+/** Takes its time to answer, so that attempts are under way. */
+let slow: Receiver;
+const daemons: DaemonProcess[] = [];
+const servers: { close(): Promise<void> }[] = [];
+const folders: string[] = [];
+
+function configOf(changes: Record<string, unknown> = {}): Record<string, unknown> {
+  return {
+    sources: {
+      default: {
+        base_url: noxus.url,
+        api_key: noxus.apiKey,
+        timeout: '60s',
+        rate_limit: { requests: 10_000, per: '1s' },
+      },
+    },
+    polling: { min_interval: '50ms', max_interval: '200ms' },
+    endpoints: {
+      hooks: { type: 'webhook', url: receiver.url, secret: SECRET, events: ['*'], default: true },
+      slow: { type: 'webhook', url: slow.url, secret: SECRET },
+    },
+    egress: { allow: ['127.0.0.1/32'] },
+    ...changes,
+  };
+}
+
+async function start(options: DaemonOptions = {}): Promise<DaemonProcess> {
+  const daemon = await startDaemonProcess({ config: configOf(), ...options });
+  daemons.push(daemon);
+  return daemon;
+}
+
+/** Starts a daemon that is not expected to come up. */
+async function spawnDaemon(options: DaemonOptions): Promise<DaemonProcess> {
+  const daemon = await spawnDaemonProcess({ config: configOf(), ...options });
+  daemons.push(daemon);
+  return daemon;
+}
+
+async function aFolder(): Promise<string> {
+  const folder = await tempDir();
+  folders.push(folder);
+  return folder;
+}
+
+const aRun = (status: string) => noxus.add({ steps: [{ after_ms: 0, status }] }).id;
+
+async function get(daemon: DaemonProcess, path: string) {
+  const response = await fetch(`${daemon.url}${path}`);
+  return { status: response.status, text: await response.text() };
+}
+
+const toldOf = ({ received }: Receiver, runId: string) =>
+  received.filter(({ body }) => body.includes(runId));
+
+const hasLogged = (daemon: DaemonProcess, msg: string) =>
+  daemon.log().some((line) => line.msg.startsWith(msg));
+
+/** What answers at the place of the Redis that a daemon runs on its data directory. */
+async function embeddedRedis(dataDir: string): Promise<string> {
+  if (!existsSync(dataDir)) return 'absent';
+  const probe = await probeServer(await socketPathFor(await realpath(dataDir)));
+  if (probe.kind === 'ready') probe.control.disconnect();
+  return probe.kind;
+}
+
+/** One sentence for people: a line, without a stack or anything of an object. */
+function expectOneSentence(text: string): void {
+  expect(text.trimEnd().split('\n')).toHaveLength(1);
+  expect(text).not.toMatch(/\n\s+at |\[object|Error:|undefined/);
+  expect(text.length).toBeLessThan(400);
+}
+
+/** For how long Redis is away. */
+const AWAY_MS = 3_000;
+
+interface Outage {
+  how: string;
+  leave(redis: PrivateRedis): unknown;
+  comeBack(redis: PrivateRedis): unknown;
+}
+
+const OUTAGES: Outage[] = [
+  {
+    how: 'is killed and started again',
+    leave: (redis) => redis.kill(),
+    comeBack: (redis) => redis.restart(),
+  },
+  {
+    how: 'hangs for a while',
+    leave: ({ pid }) => process.kill(pid, 'SIGSTOP'),
+    comeBack: ({ pid }) => process.kill(pid, 'SIGCONT'),
+  },
+];
+
+/** Runs complete while Redis is away; gives what was seen of it once they have been told of. */
+async function playOutage({ leave, comeBack }: Outage) {
+  const redis = await startPrivateRedis({ aof: true });
+  servers.push({ close: () => redis.stop() });
+  const daemon = await start({ env: { REDIS_URL: redis.url } });
+  const board = watchBoard(() => daemon);
+  const ids = Array.from({ length: 10 }, () => aRun('running'));
+  await daemon.api('/v1/watches/batch', { watches: ids.map((run_id) => ({ run_id })) });
+  await Promise.all(ids.map((runId) => board.until(runId, ({ polls }) => polls > 1)));
+
+  const from = Date.now();
+  await leave(redis);
+  for (const runId of ids) noxus.setStatus(runId, 'completed');
+  await waitFor(async () => (await get(daemon, '/readyz')).status === 503);
+  const live = (await get(daemon, '/livez')).status;
+  await waitFor(() => Date.now() >= from + AWAY_MS);
+  const until = Date.now();
+  await comeBack(redis);
+  const back = Date.now();
+  await waitFor(async () => (await get(daemon, '/readyz')).status === 200);
+  const told = () => ids.filter((runId) => toldOf(receiver, runId).length > 0);
+  await waitFor(() => told().length > 0, { timeoutMs: 20_000, describe: 'work to go on' });
+  const resumedAfterMs = Date.now() - back;
+  await waitFor(() => told().length === ids.length, {
+    timeoutMs: 40_000,
+    describe: () => `every run to be told of, have ${told().length}`,
+  });
+  await waitUntilAllDelivered(daemon);
+  return { daemon, ids, live, from, until, resumedAfterMs };
+}
+
+/** Takes ten seconds to give up. */
+let withoutRedis: DaemonProcess;
+/** They take their time, which the other tests make use of. */
+let outages: Promise<Awaited<ReturnType<typeof playOutage>>>[];
+
+beforeAll(async () => {
+  [noxus, receiver, slow] = await Promise.all([
+    startSimulator(),
+    startReceiver({ secrets: [SECRET] }),
+    startReceiver({ secrets: [SECRET], respond: () => ({ status: 204, delayMs: 1_500 }) }),
+  ]);
+  withoutRedis = await spawnDaemon({ env: { REDIS_URL: 'redis://127.0.0.1:1' } });
+  outages = OUTAGES.map(playOutage);
+  // One that fails is told of where it is looked at.
+  for (const outage of outages) outage.catch(() => undefined);
+});
+
+afterAll(async () => {
+  await stopAll(daemons);
+  await Promise.all([noxus, receiver, slow, ...servers].map((server) => server.close()));
+  await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })));
+});
+
+describe('SIGTERM', () => {
+  test('lets what is under way finish while readiness fails, and ends the process with 0', async () => {
+    const daemon = await start();
+    const [polled, told] = [aRun('running'), aRun('completed')];
+    await daemon.api('/v1/watches', { run_id: polled });
+    await waitFor(async () => (await watchOf(daemon, polled)).polls > 0);
+    noxus.fault({ kind: 'stall', ms: 1_500, run_id: polled, count: 1 });
+    await daemon.api('/v1/watches', { run_id: told, endpoints: ['slow'] });
+    await waitFor(
+      () => toldOf(slow, told).length === 1 && noxus.requests.run(polled).inFlight === 1,
+    );
+    const { polls } = await watchOf(daemon, polled);
+    noxus.setStatus(polled, 'failed');
+
+    const ended = daemon.stop('SIGTERM');
+    await waitFor(async () => (await get(daemon, '/readyz')).status === 503);
+    expect((await get(daemon, '/readyz')).text).toMatch(/^failed process: /m);
+    expect(await get(daemon, '/livez')).toMatchObject({ status: 200 });
+    expect(noxus.requests.run(polled).inFlight).toBe(1);
+    expect(await ended).toBe(0);
+    expect(daemon.stderr()).toBe('');
+    expect(daemon.log().at(-1)?.msg).toBe('stopped');
+    expect(await embeddedRedis(daemon.dataDir)).toBe('absent');
+
+    const next = await start({ dataDir: daemon.dataDir });
+    expect(await watchOf(next, polled)).toMatchObject({ polls: polls + 1, state: 'finished' });
+    await waitFor(() => toldOf(receiver, polled).length === 1);
+    const [delivery] = await readAll<DeliveryJson>(next, `/v1/deliveries?run_id=${told}`);
+    expect(delivery).toMatchObject({ state: 'delivered', attempt_count: 1 });
+    expect(toldOf(slow, told)).toHaveLength(1);
+    expect(await next.stop('SIGINT')).toBe(0);
+  });
+
+  test('ends the process with 0 although something takes longer than the shutdown may', async () => {
+    const runId = aRun('running');
+    const config = configOf({ server: { shutdown_timeout: '1s' } });
+    const daemon = await start({ config });
+    noxus.fault({ kind: 'stall', ms: 60_000, run_id: runId });
+    await daemon.api('/v1/watches', { run_id: runId });
+    await waitFor(() => noxus.requests.run(runId).inFlight === 1);
+    expect(await daemon.stop()).toBe(0);
+    expect(await embeddedRedis(daemon.dataDir)).toBe('absent');
+    await waitFor(() => noxus.requests.run(runId).inFlight === 0);
+  });
+
+  test('while it starts ends the process with 0', async () => {
+    const silent = await listenRaw(() => undefined);
+    servers.push(silent);
+    const daemon = await spawnDaemon({ env: { REDIS_URL: `redis://127.0.0.1:${silent.port}` } });
+    await waitFor(() => silent.connects() > 0);
+    expect(await daemon.stop()).toBe(0);
+  });
+
+  test('sent twice ends the process with 1 at once, and the next one takes its Redis over', async () => {
+    const runId = aRun('running');
+    const daemon = await start();
+    noxus.fault({ kind: 'stall', ms: 60_000, run_id: runId });
+    await daemon.api('/v1/watches', { run_id: runId });
+    await waitFor(() => noxus.requests.run(runId).inFlight === 1);
+    void daemon.stop();
+    await waitFor(() => hasLogged(daemon, 'stopping'));
+    expect(await daemon.stop()).toBe(1);
+    expect(await embeddedRedis(daemon.dataDir)).toBe('ready');
+
+    const next = await start({ dataDir: daemon.dataDir });
+    expect(next.log()).toContainEqual(
+      expect.objectContaining({ msg: 'the Redis server is running', reused: true }),
+    );
+    expect(await watchOf(next, runId)).toMatchObject({ state: 'active' });
+    expect(await next.stop()).toBe(0);
+    expect(await embeddedRedis(daemon.dataDir)).toBe('absent');
+  });
+});
+
+describe('a start that fails', () => {
+  test('because the port is taken says so in a sentence and leaves nothing running', async () => {
+    const port = Number(new URL(noxus.url).port);
+    const daemon = await spawnDaemon({ config: configOf({ server: { port } }) });
+    expect(await daemon.exited).toBe(1);
+    await waitFor(() => daemon.stderr() !== '');
+    expectOneSentence(daemon.stderr());
+    expect(daemon.stderr()).toContain(`port ${port} of 127.0.0.1 is in use`);
+    expect(await embeddedRedis(daemon.dataDir)).toBe('absent');
+  });
+
+  test('because the data directory is a file says so in a sentence', async () => {
+    const dataDir = join(await aFolder(), 'a-file');
+    await writeFile(dataDir, '');
+    const daemon = await spawnDaemon({ dataDir });
+    expect(await daemon.exited).toBe(1);
+    await waitFor(() => daemon.stderr() !== '');
+    expectOneSentence(daemon.stderr());
+    expect(daemon.stderr()).toContain(dataDir);
+  });
+
+  test('because no Redis answers says so in a sentence', async () => {
+    expect(await withoutRedis.exited).toBe(1);
+    await waitFor(() => withoutRedis.stderr() !== '');
+    expectOneSentence(withoutRedis.stderr());
+    expect(withoutRedis.stderr()).toMatch(/Redis at 127\.0\.0\.1:1 was not ready.*ECONNREFUSED/);
+  });
+});
+
+describe('a configuration that is wrong', () => {
+  test.each([
+    {
+      what: 'a key that is misspelt',
+      changes: { poling: { min_interval: '1s' } },
+      says: /runwatch\.yaml:\d+.*poling.*polling/s,
+    },
+    {
+      what: 'a value that is none',
+      changes: { watches: { timeout: 'soon' } },
+      says: /runwatch\.yaml:\d+.*watches\.timeout.*such as/s,
+    },
+    {
+      what: 'a public host without a token',
+      changes: { server: { host: '0.0.0.0' } },
+      says: /0\.0\.0\.0 without a token.*RUNWATCH_API_TOKEN/s,
+    },
+    {
+      what: 'a Redis URL of another kind',
+      changes: { redis: { url: 'http://127.0.0.1' } },
+      says: /redis\.url.*redis:\/\//s,
+    },
+  ])('such as $what ends the process with 2 before it connects anywhere', async (given) => {
+    const { changes, says } = given;
+    const redis = await listenRaw(() => undefined);
+    servers.push(redis);
+    const dataDir = join(await aFolder(), 'data');
+    const config = configOf({ redis: { url: `redis://127.0.0.1:${redis.port}` }, ...changes });
+    const daemon = await spawnDaemon({ config, dataDir });
+    expect(await daemon.exited).toBe(2);
+    await waitFor(() => daemon.stderr() !== '');
+    expect(daemon.stderr()).toMatch(says);
+    expect(daemon.log()).toEqual([]);
+    expect(redis.connects()).toBe(0);
+    expect(existsSync(dataDir)).toBe(false);
+  });
+});
+
+describe.each(OUTAGES.map(({ how }, at) => ({ how, at })))('a Redis that $how', ({ how, at }) => {
+  let outage: Awaited<ReturnType<typeof playOutage>>;
+
+  beforeAll(async () => {
+    outage = (await outages[at]) as typeof outage;
+  }, 90_000);
+
+  test('unreadies the daemon, which goes on living', () => {
+    expect(outage.live).toBe(200);
+    expect(outage.daemon.stderr()).toBe('');
+  });
+
+  test('is told of in the log by about a line a second', () => {
+    const lines = outage.daemon.log().filter(({ time, msg }) => {
+      const moment = Date.parse(time);
+      const isMeanwhile = moment >= outage.from && moment < outage.until;
+      return isMeanwhile && msg !== 'delivery' && msg !== 'poll';
+    });
+    expect(lines.length).toBeLessThanOrEqual(2 + AWAY_MS / 1_000);
+  });
+
+  test('does not keep the daemon from going on once it is back', () => {
+    const { resumedAfterMs } = outage;
+    process.stderr.write(`a Redis that ${how}: work went on after ${resumedAfterMs} ms\n`);
+    expect(resumedAfterMs).toBeLessThan(15_000);
+  });
+
+  test('loses nothing', async () => {
+    const { daemon, ids } = outage;
+    for (const runId of ids) {
+      const [event, ...more] = await eventsOf(daemon, runId);
+      expect([event?.type, more]).toEqual(['run.completed', []]);
+      expect(new Set(toldOf(receiver, runId).map(({ id }) => id))).toEqual(new Set([event?.id]));
+      expect(await watchOf(daemon, runId)).toMatchObject({ state: 'finished' });
+    }
+  });
+});

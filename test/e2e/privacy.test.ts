@@ -1,0 +1,380 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { stringify } from 'yaml';
+import type { RunwatchEvent } from '../../src/core/event.ts';
+import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
+import type { ScriptInput } from '../../src/simulator/script-schema.ts';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { PRIVATE_CANARY } from '../../src/simulator/wire-run.ts';
+import { cleanEnv, startDaemonProcess, stopAll, tempDir } from '../support/daemon-process.ts';
+import type { DaemonProcess } from '../support/daemon-process.ts';
+import { dumpRedis } from '../support/dump-redis.ts';
+import { startPrivateRedis, type PrivateRedis } from '../support/redis.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+/** A secret of the kind that signs, whose bytes are readable so that no form of it stays unnoticed. */
+const whsec = (text: string) => `whsec_${Buffer.from(text.padEnd(32, '.')).toString('base64')}`;
+
+const TOKEN = 'canary-api-token-5cfd2a81';
+const READER = 'canary-reader-token-77b0e1d9';
+const ENCRYPTION_KEY = Buffer.from('canary-encryption-key-0123456789');
+
+/** Everything that must be found nowhere, by what it is. */
+const SECRETS = {
+  'private data of a run': PRIVATE_CANARY,
+  'the API key of a source': 'canary-noxus-key-91e7c4b2',
+  'an API token': TOKEN,
+  'a read-only API token': READER,
+  'the secret of an endpoint': whsec('canary-endpoint-secret'),
+  'a header of an endpoint': 'Bearer canary-endpoint-header-3f1a',
+  'the secret of the instance': whsec('canary-signing-secret'),
+  'the secret of a webhook that came with a watch': whsec('canary-per-watch-secret'),
+  'a header of a webhook that came with a watch': 'canary-per-watch-header-c0de',
+  'the query of a webhook URL': 'canary-webhook-query-e4d5',
+  'the key that encrypts': ENCRYPTION_KEY.toString('base64'),
+} as const;
+
+/** Every form in which a secret might turn up. */
+const FORMS = Object.entries(SECRETS).flatMap(([what, secret]) => {
+  const bare = secret.replace(/^(whsec_|Bearer )/, '');
+  const isBase64 = secret.startsWith('whsec_') || what === 'the key that encrypts';
+  const plain = isBase64 ? Buffer.from(bare, 'base64').toString().replace(/\.+$/, '') : bare;
+  const encoded = Buffer.from(plain);
+  return [bare, plain, encoded.toString('base64').replace(/=+$/, ''), encoded.toString('hex')].map(
+    (form) => ({ what, form }),
+  );
+});
+
+/** Which secrets a text gives away. */
+function leaksIn(text: string): string[] {
+  return [...new Set(FORMS.filter(({ form }) => text.includes(form)).map(({ what }) => what))];
+}
+
+/** Runs that come to every end, with every trouble whose answer carries private data. */
+const SCRIPTS: ScriptInput[] = [
+  ...['completed', 'failed', 'stopped', 'awaiting_human_feedback', 'hibernating'].map((status) => ({
+    steps: [{ after_ms: 0, status, progress: 50 }],
+  })),
+  { rejected: true },
+  { steps: [{ after_ms: 0, status: 'running' }], deleted_after_ms: 0 },
+  ...(
+    [
+      { kind: 'html' },
+      { kind: 'truncated' },
+      { kind: 'oversize' },
+      { kind: 'garbage' },
+      { kind: 'other_run' },
+      { kind: 'reset' },
+      { kind: 'stall', ms: 5_000 },
+      { kind: 'status', status: 500 },
+      { kind: 'status', status: 422 },
+    ] as const
+  ).map((fault) => ({
+    steps: [{ after_ms: 0, status: 'completed' }],
+    faults: [fault],
+  })),
+];
+
+let noxus: Simulator;
+let refusing: Simulator;
+let endpoint: Receiver;
+let perWatch: Receiver;
+let echo: Server;
+let redis: PrivateRedis;
+let daemon: DaemonProcess;
+let runIds: string[];
+/** Answers to requests that change something, and to requests that are refused. */
+const answers: string[] = [];
+
+function configOf(): Record<string, unknown> {
+  return {
+    log: { level: 'trace' },
+    auth: {
+      tokens: [
+        { name: 'ops', token: TOKEN },
+        { name: 'reader', token: READER, scopes: ['read'] },
+      ],
+    },
+    sources: {
+      default: {
+        base_url: noxus.url,
+        api_key: SECRETS['the API key of a source'],
+        timeout: '300ms',
+        rate_limit: { requests: 10_000, per: '1s' },
+      },
+      refusing: { base_url: refusing.url, api_key: SECRETS['the API key of a source'] },
+    },
+    polling: {
+      min_interval: '50ms',
+      max_interval: '200ms',
+      gone_after: '200ms',
+      unreachable_after: '1s',
+    },
+    endpoints: {
+      hooks: {
+        type: 'webhook',
+        url: `${endpoint.url}/hooks?key=${SECRETS['the query of a webhook URL']}`,
+        secret: SECRETS['the secret of an endpoint'],
+        headers: { authorization: SECRETS['a header of an endpoint'] },
+        events: ['*'],
+        retry: ['50ms', '30d'],
+      },
+      unsigned: { type: 'webhook', url: endpoint.url },
+      echo: {
+        type: 'webhook',
+        url: `http://127.0.0.1:${(echo.address() as AddressInfo).port}/`,
+        headers: { authorization: SECRETS['a header of an endpoint'] },
+      },
+      audit: { type: 'log', events: ['*'] },
+    },
+    delivery: { signing_secret: SECRETS['the secret of the instance'] },
+    egress: { allow: ['127.0.0.1/32'] },
+  };
+}
+
+async function call(path: string, body?: unknown, token = TOKEN) {
+  const response = await fetch(`${daemon.url}${path}`, {
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    ...(body !== undefined && { method: 'POST', body: JSON.stringify(body) }),
+  });
+  const headers = JSON.stringify([...response.headers]);
+  return { status: response.status, text: `${headers}\n${await response.text()}` };
+}
+
+async function json<Answer>(path: string): Promise<Answer> {
+  const { text } = await call(path);
+  return JSON.parse(text.slice(text.indexOf('\n') + 1)) as Answer;
+}
+
+/** What is sent to the daemon: all that is good, and some that is refused because of a secret. */
+async function register(): Promise<void> {
+  const webhook = {
+    url: `${perWatch.url}/own`,
+    events: ['*'],
+    secret: SECRETS['the secret of a webhook that came with a watch'],
+    headers: { 'x-own-key': SECRETS['a header of a webhook that came with a watch'] },
+  };
+  for (const run_id of runIds) {
+    const { status, text } = await call('/v1/watches', {
+      run_id,
+      endpoints: ['hooks', 'unsigned', 'echo', 'audit'],
+      webhook,
+    });
+    expect(status).toBe(201);
+    answers.push(text);
+  }
+  const { text } = await call('/v1/watches', { run_id: 'refused-key', source: 'refusing' });
+  answers.push(text);
+  const wrong = [
+    { run_id: 'wrong', webhook: { ...webhook, secret: `${webhook.secret}!` } },
+    { run_id: 'wrong', webhook: { ...webhook, headers: { host: webhook.headers['x-own-key'] } } },
+    { run_id: 'wrong', webhook: { ...webhook, colour: webhook.secret } },
+    { run_id: 'wrong', [TOKEN]: webhook.secret },
+    { run_id: 'wrong', metadata: { a: { b: webhook.secret } } },
+  ];
+  for (const body of wrong) {
+    const refused = await call('/v1/watches', body);
+    expect(refused.status).toBe(422);
+    // A name that the caller made up is theirs to be told again; the values are not.
+    answers.push(refused.text.replaceAll(TOKEN, ''));
+  }
+  for (const token of [`${TOKEN}x`, '', READER]) {
+    answers.push((await call('/v1/watches', { run_id: 'wrong' }, token)).text);
+  }
+}
+
+beforeAll(async () => {
+  const apiKey = SECRETS['the API key of a source'];
+  [noxus, refusing, redis] = await Promise.all([
+    startSimulator({ apiKey }),
+    startSimulator({ apiKey: 'another' }),
+    startPrivateRedis({ aof: true }),
+  ]);
+  endpoint = await startReceiver({
+    secrets: [SECRETS['the secret of an endpoint'], SECRETS['the secret of the instance']],
+    // Every third attempt fails, so that there are retries and attempts that failed.
+    respond: ({ verified }) => (verified && endpoint.received.length % 3 > 0 ? 204 : 500),
+  });
+  perWatch = await startReceiver({
+    secrets: [SECRETS['the secret of a webhook that came with a watch']],
+  });
+  // Answers with what it was sent, as debugging proxies do.
+  echo = createServer(({ headers }, response) => {
+    response.writeHead(500).end(JSON.stringify({ headers }));
+  }).listen(0, '127.0.0.1');
+  await once(echo, 'listening');
+  daemon = await startDaemonProcess({
+    env: { REDIS_URL: redis.url, RUNWATCH_ENCRYPTION_KEY: ENCRYPTION_KEY.toString('base64') },
+    config: configOf(),
+  });
+  runIds = SCRIPTS.map((script) => noxus.add(script).id);
+  await register();
+  await waitFor(
+    () => {
+      const told = perWatch.received.map(({ body }) => JSON.parse(body) as RunwatchEvent);
+      return new Set(told.map(({ data }) => data.run_id)).size === runIds.length;
+    },
+    { timeoutMs: 20_000, describe: 'something to be told of every run' },
+  );
+});
+
+afterAll(async () => {
+  await stopAll([daemon]);
+  await Promise.all([endpoint, perWatch, noxus, refusing].map((server) => server.close()));
+  echo.closeAllConnections();
+  echo.close();
+  await redis.stop();
+});
+
+describe('what is secret', () => {
+  test('is used where it is meant to be, so that the search for it means something', () => {
+    expect(noxus.requests.statuses['401']).toBeUndefined();
+    expect(noxus.requests.statuses['200']).toBeGreaterThan(0);
+    const hooked = endpoint.received.find(({ headers }) => headers['authorization']);
+    expect(hooked?.headers['authorization']).toBe(SECRETS['a header of an endpoint']);
+    expect(perWatch.received.every(({ verified }) => verified)).toBe(true);
+    expect(perWatch.received[0]?.headers['x-own-key']).toBe(
+      SECRETS['a header of a webhook that came with a watch'],
+    );
+    for (const [what, secret] of Object.entries(SECRETS)) expect(leaksIn(secret)).toEqual([what]);
+  });
+
+  test('is in no value of Redis, BullMQ included', async () => {
+    const dump = await dumpRedis(redis.url);
+    for (const kind of [
+      'watch:',
+      'event:',
+      'delivery:',
+      'attempts:',
+      'poll-default:',
+      'deliver:',
+    ]) {
+      expect(dump.some(({ key }) => key.includes(`:${kind}`))).toBe(true);
+    }
+    for (const { key, text } of dump) expect([key, leaksIn(key + text)]).toEqual([key, []]);
+  });
+
+  test('is not in the append-only file', async () => {
+    const folder = join(dirname(redis.url), 'appendonlydir');
+    const files = await readdir(folder);
+    const texts = await Promise.all(files.map((file) => readFile(join(folder, file), 'latin1')));
+    expect(texts.join('')).toContain(runIds[0]);
+    expect(leaksIn(texts.join(''))).toEqual([]);
+  });
+
+  test('is in no body that is sent, nor in any header but those it was given for', () => {
+    for (const { body, headers } of [...endpoint.received, ...perWatch.received]) {
+      const { authorization: _a, 'x-own-key': _b, ...others } = headers;
+      expect(leaksIn(body + JSON.stringify(others))).toEqual([]);
+    }
+  });
+
+  test('is in no answer to what is registered, or refused', () => {
+    for (const text of answers) expect(leaksIn(text)).toEqual([]);
+  });
+
+  test('is in no answer of any route that reads', async () => {
+    const { paths } = await json<{ paths: Record<string, object> }>('/openapi.json');
+    const { data: deliveries } = await json<{ data: { id: string }[] }>('/v1/deliveries?limit=200');
+    const templates = Object.entries(paths).flatMap(([path, verbs]) =>
+      'get' in verbs && !path.endsWith('/stream') ? [path] : [],
+    );
+    expect(templates).toEqual(
+      expect.arrayContaining(['/v1/watches/{run_id}', '/v1/events', '/v1/deliveries/{id}']),
+    );
+    const concrete = templates.flatMap((path) => {
+      if (path.includes('{run_id}')) return runIds.map((id) => path.replace('{run_id}', id));
+      if (path.includes('{id}')) return deliveries.map(({ id }) => path.replace('{id}', id));
+      return path.startsWith('/v1/') && path !== '/v1/endpoints' ? [`${path}?limit=200`] : [path];
+    });
+    expect(concrete.length).toBeGreaterThan(60);
+    // What a receiver answered is shown, even where it only repeats what it was sent.
+    await waitFor(async () => {
+      const path = '/v1/deliveries?endpoint=echo&limit=1';
+      const { data } = await json<{ data: { id: string }[] }>(path);
+      return (await call(`/v1/deliveries/${data[0]?.id}`)).text.includes('[redacted]');
+    });
+    for (const path of [...concrete, '/openapi.json', '/docs/', '/readyz?format=json']) {
+      const { status, text } = await call(path);
+      expect([path, status, leaksIn(text)]).toEqual([path, 200, []]);
+    }
+  });
+
+  test('is in no event of the stream', async () => {
+    const response = await fetch(`${daemon.url}/v1/events/stream?after=0`, {
+      headers: { authorization: `Bearer ${READER}` },
+    });
+    const reader = response.body?.getReader();
+    let text = '';
+    while (text.split('\n\n').length < 20) {
+      text += new TextDecoder().decode((await reader?.read())?.value);
+    }
+    await reader?.cancel();
+    expect(text).toContain('event: run.');
+    expect(leaksIn(text)).toEqual([]);
+  });
+
+  test('is in no metric', async () => {
+    const { text } = await call('/metrics');
+    expect(text).toContain('runwatch_events_total');
+    expect(leaksIn(text)).toEqual([]);
+  });
+
+  test('is in no line of the log, at its most talkative', () => {
+    const text = daemon
+      .log()
+      .map((line) => JSON.stringify(line))
+      .join('\n');
+    expect(text).toContain('source.unauthorized');
+    expect(text).toContain('"msg":"delivery"');
+    expect(leaksIn(text + daemon.stderr())).toEqual([]);
+  });
+
+  test('is not shown by the verb that shows the configuration', async () => {
+    const folder = await tempDir();
+    const path = join(folder, 'runwatch.yaml');
+    await writeFile(path, stringify(configOf()));
+    const main = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+    const child = spawn(process.execPath, [main, 'config', '--config', path], {
+      env: cleanEnv({ RUNWATCH_ENCRYPTION_KEY: ENCRYPTION_KEY.toString('base64') }),
+    });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+    }
+    const [code] = (await once(child, 'close')) as [number];
+    await rm(folder, { recursive: true });
+    expect([code, leaksIn(output)]).toEqual([0, []]);
+    expect(output).toContain('hooks');
+  });
+});
+
+describe('without a key to encrypt with', () => {
+  test('a secret that comes with a watch is refused, and the answer says what to set', async () => {
+    const keyless = await startDaemonProcess({
+      config: { sources: { default: { base_url: noxus.url, api_key: 'key' } } },
+    });
+    try {
+      const url = 'https://hooks.example.com/';
+      const post = (webhook: object) =>
+        keyless.api('/v1/watches', { run_id: 'a-run', webhook: { url, ...webhook } });
+      const secret = SECRETS['the secret of a webhook that came with a watch'];
+      for (const webhook of [{ secret }, { headers: { authorization: 'Bearer canary' } }]) {
+        const { status, body } = await post(webhook);
+        expect(status).toBe(422);
+        expect(body.detail).toContain('RUNWATCH_ENCRYPTION_KEY');
+        expect(JSON.stringify(body)).not.toMatch(/canary|whsec_/);
+      }
+      expect(await keyless.api('/v1/watches/a-run')).toMatchObject({ status: 404 });
+      expect(await post({ headers: { 'x-team': 'blue' } })).toMatchObject({ status: 201 });
+    } finally {
+      await stopAll([keyless]);
+    }
+  });
+});
