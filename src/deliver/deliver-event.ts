@@ -36,8 +36,8 @@ export interface DeliverEventDependencies {
   bodyOf: (eventId: string) => Promise<string | null>;
   /** Null when the endpoint is not, or no longer, known. */
   routeOf: (delivery: Delivery) => Promise<Route | null>;
-  /** Runs an attempt when its endpoint has room for it. */
-  inTurn: <Result>(endpoint: string, attempt: () => Promise<Result>) => Promise<Result>;
+  /** Runs work for an endpoint when it has room for it. */
+  inTurn: <Result>(endpoint: string, work: () => Promise<Result>) => Promise<Result>;
   /** Gives deliveries their jobs; a delivery whose job is lost here is found by the sweeper. */
   dispatch: (deliveryIds: string[]) => Promise<void>;
   /** The retry schedule of deliveries whose endpoint is not known. */
@@ -58,26 +58,33 @@ const EARLY_MS = 50;
 export function createDeliverEvent(deps: DeliverEventDependencies) {
   return async function deliverEvent(id: string): Promise<number | null> {
     const stored = await deps.deliveries.get(id);
-    if (stored === null || stored.delivery.nextAttemptAt === null) return null;
-    const { delivery } = stored;
-    if (stored.delivery.nextAttemptAt > deps.now() + EARLY_MS) return stored.delivery.nextAttemptAt;
-
-    const [route, body] = await Promise.all([
-      deps.routeOf(delivery),
-      deps.bodyOf(delivery.eventId),
-    ]);
-    const outcome = await attempt(deps, delivery, route, body);
-    const after = afterAttempt(delivery, outcome, route?.retry ?? deps.defaultRetry, {
-      now: deps.now(),
-      random: deps.random,
-    });
-    const settled = await deps.deliveries.settle(stored, after, outcome.attempt);
-    // Somebody else settled it meanwhile: look again at what they made of it.
-    if (settled === 'conflict') return deps.now();
-    if (settled.following !== null) await deps.dispatch([settled.following]);
-    deps.report({ delivery: after, attempt: outcome.attempt });
-    return after.nextAttemptAt;
+    if (stored === null) return null;
+    return deps.inTurn(stored.delivery.endpoint, () => takeTurn(deps, id));
   };
+}
+
+/**
+ * Reads, attempts and settles within one turn. So nothing is sent that was settled while it waited
+ * for its turn, nothing while Redis is away, and what a crash may repeat is no more than the turns.
+ */
+async function takeTurn(deps: DeliverEventDependencies, id: string): Promise<number | null> {
+  const stored = await deps.deliveries.get(id);
+  if (stored === null || stored.delivery.nextAttemptAt === null) return null;
+  const { delivery } = stored;
+  if (stored.delivery.nextAttemptAt > deps.now() + EARLY_MS) return stored.delivery.nextAttemptAt;
+
+  const [route, body] = await Promise.all([deps.routeOf(delivery), deps.bodyOf(delivery.eventId)]);
+  const outcome = await attempt(deps, delivery, route, body);
+  const after = afterAttempt(delivery, outcome, route?.retry ?? deps.defaultRetry, {
+    now: deps.now(),
+    random: deps.random,
+  });
+  const settled = await deps.deliveries.settle(stored, after, outcome.attempt);
+  // Somebody else settled it meanwhile: look again at what they made of it.
+  if (settled === 'conflict') return deps.now();
+  if (settled.following !== null) await deps.dispatch([settled.following]);
+  deps.report({ delivery: after, attempt: outcome.attempt });
+  return after.nextAttemptAt;
 }
 
 async function attempt(
@@ -98,7 +105,7 @@ async function attempt(
     return { kind: 'failed', attempt: notSent(deps.now(), error), retryAfterMs: null };
   }
   const message = { eventId: delivery.eventId, eventType: delivery.eventType, body };
-  return deps.inTurn(delivery.endpoint, () => route.channel.send(message));
+  return route.channel.send(message);
 }
 
 function notSent(at: number, error: Attempt['error']): Attempt {
