@@ -15,7 +15,7 @@ interface Log {
 }
 
 /** How a stop went, by the names of the releasers. */
-export interface StopReport {
+interface StopReport {
   /** Those that did not end in time. */
   late: string[];
   failed: string[];

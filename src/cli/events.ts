@@ -16,6 +16,7 @@ interface EventFlags extends DaemonFlags {
   type?: string;
   after?: string;
   follow?: boolean;
+  latest?: boolean;
   limit?: number;
   json?: boolean;
 }
@@ -29,6 +30,7 @@ export function addEventsVerb(host: VerbHost): void {
     .addOption(new Option('--type <type>', 'of one type').choices(EVENT_TYPES))
     .option('--after <cursor>', 'only what came after a cursor, or after the event of this id')
     .option('-f, --follow', 'print events as they happen, from now on or from --after on')
+    .option('--latest', 'begin at the latest instead of the oldest')
     .option('--limit <n>', `how many at most (default: ${DEFAULT_LIMIT})`, positiveInteger)
     .option('--json', "print the API's answer; with --follow, one event on a line")
     .addHelpText('after', HELP)
@@ -40,6 +42,7 @@ const HELP = `
 
 Examples:
   runwatch events --run run-1
+  runwatch events --latest --limit 20
   runwatch events --follow --type run.failed
   runwatch events --follow --json | jq -r '[.type, .data.run_id] | @tsv'`;
 
@@ -65,6 +68,7 @@ async function listEvents(
         type: flags.type,
         after: cursor ?? flags.after,
         limit,
+        ...(flags.latest === true && { order: 'newest' }),
       }),
     flags.limit ?? DEFAULT_LIMIT,
   );
@@ -73,9 +77,11 @@ async function listEvents(
     writeJson(stdout, page);
     return EXIT.ok;
   }
-  if (page.data.length > 0) stdout.write(renderEvents(page.data, context));
+  // People read down to the latest, whichever end the listing began at.
+  const data = flags.latest === true ? page.data.toReversed() : page.data;
+  if (data.length > 0) stdout.write(renderEvents(data, context));
   else note(stderr, 'No events.');
-  if (page.next_cursor !== null) {
+  if (page.next_cursor !== null && flags.latest !== true) {
     note(stderr, `There are more; they come with --after ${plain(page.next_cursor)}`);
   }
   return EXIT.ok;

@@ -1,7 +1,6 @@
 import { RunwatchError } from '../core/errors.ts';
 import type { CliContext } from './context.ts';
 import { EXIT } from './exit.ts';
-import { collectPages } from './pages.ts';
 import { renderDeliveries } from './render/deliveries.ts';
 import { renderEvents } from './render/events.ts';
 import { paint } from './render/paint.ts';
@@ -17,8 +16,6 @@ interface ShowFlags extends DaemonFlags {
   json?: boolean;
 }
 
-/** The API lists events oldest first; of a run with more than this the latest are not shown. */
-const EVENTS_READ = 2_000;
 const SHOWN = 20;
 
 export function addShowVerb(host: VerbHost): void {
@@ -50,16 +47,13 @@ async function show(context: CliContext, id: string, flags: ShowFlags): Promise<
     return EXIT.ok;
   }
   const [events, deliveries] = await Promise.all([
-    collectPages(
-      ({ limit, cursor }) => client.listEvents({ run_id: runId, limit, after: cursor }),
-      EVENTS_READ,
-    ),
+    client.listEvents({ run_id: runId, limit: SHOWN, order: 'newest' }),
     client.listDeliveries({ run_id: runId, limit: SHOWN }),
   ]);
   stdout.write(renderFields(fieldsOf(watch, context), stdout));
   stdout.write(`\n${stdout.colors.bold('Events')}\n`);
   if (events.data.length === 0) note(stderr, 'none yet');
-  else stdout.write(renderEvents(events.data.slice(-SHOWN), context));
+  else stdout.write(renderEvents(events.data.toReversed(), context));
   stdout.write(`\n${stdout.colors.bold('Deliveries')}\n`);
   if (deliveries.data.length === 0) note(stderr, 'none yet');
   else stdout.write(renderDeliveries(deliveries.data, context));

@@ -91,6 +91,8 @@ export const configSchema = z.strictObject({
       concurrency: integer(64, 1, 10_000),
       unreachable_after: duration('2m', { min: '1s', max: '7d' }),
       gone_after: duration('60s', { min: '100ms', max: '1d' }),
+      // Well under the time for which a refusal is remembered, so that it is logged once.
+      unauthorized_probe: duration('60s', { min: '100ms', max: '5m' }),
     })
     .prefault({}),
   watches: z

@@ -43,6 +43,8 @@ export interface Registered {
   kind: 'created' | 'renewed' | 'merged';
   /** Subscriptions that the watch did not have before. */
   added: Subscription[];
+  /** True where the watch is due at once although its job may be set for later. */
+  isHastened: boolean;
 }
 
 /** What a new watch has where its registration says nothing. Durations in ms. */
@@ -70,6 +72,7 @@ export function register(
         watch: newWatch(request, existing?.sequence ?? 0, context),
         kind: existing === null ? 'created' : 'renewed',
         added: request.subscriptions,
+        isHastened: existing !== null,
       }
     : { ...merge(existing, request, context.now), kind: 'merged' };
 }
@@ -112,15 +115,19 @@ function merge(watch: Watch, request: Registration, now: number): Omit<Registere
   for (const subscription of request.subscriptions) {
     known.set(subscriptionKey(subscription), subscription);
   }
-  return {
-    watch: {
-      ...watch,
-      subscriptions: [...known.values()],
-      metadata: request.metadata ?? watch.metadata,
-      timeoutAt: request.timeoutMs === undefined ? watch.timeoutAt : now + request.timeoutMs,
-      profile: request.profile ?? watch.profile,
-      maxDelayMs: request.maxDelayMs ?? watch.maxDelayMs,
-    },
-    added,
+  const merged = {
+    ...watch,
+    subscriptions: [...known.values()],
+    metadata: request.metadata ?? watch.metadata,
+    timeoutAt: request.timeoutMs === undefined ? watch.timeoutAt : now + request.timeoutMs,
+    profile: request.profile ?? watch.profile,
+    maxDelayMs: request.maxDelayMs ?? watch.maxDelayMs,
   };
+  const isHastened = comesTooLate(merged, now);
+  return { watch: isHastened ? { ...merged, nextPollAt: now } : merged, added, isHastened };
+}
+
+/** Whether the next poll is set for a time beyond what the watch has come to accept. */
+function comesTooLate({ nextPollAt, timeoutAt, maxDelayMs }: Watch, now: number): boolean {
+  return nextPollAt !== null && nextPollAt > Math.min(timeoutAt, now + (maxDelayMs ?? Infinity));
 }

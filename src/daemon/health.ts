@@ -1,38 +1,44 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { HealthCheck, HealthService } from '../http/services.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Poller } from './poller.ts';
 
 interface HealthDependencies {
-  redis: Pick<RedisConnections, 'isReady' | 'commands'>;
+  redis: Pick<RedisConnections, 'isReady'>;
   poller: Poller;
   deliverer: Deliverer;
 }
+
+/** A Redis that hangs is one that does not answer; probes do not wait long either. */
+const ANSWER_TIMEOUT_MS = 1_000;
 
 /** What readiness depends on. Noxus is none of it: its trouble degrades and never unreadies. */
 export function createHealth({ redis, poller, deliverer }: HealthDependencies): HealthService {
   return {
     async checks() {
+      const refused = await answerOf(redis, () => poller.refused());
       return [
-        await checkRedis(redis),
+        redisCheck(refused !== null),
         workerCheck('poll workers', poller.isRunning()),
         workerCheck('delivery worker', deliverer.isRunning()),
-        sourcesCheck(poller.refused()),
+        sourcesCheck(refused),
       ];
     },
   };
 }
 
-async function checkRedis({
-  isReady,
-  commands,
-}: HealthDependencies['redis']): Promise<HealthCheck> {
-  const answers =
-    isReady() &&
-    (await commands.ping().then(
-      () => true,
-      () => false,
-    ));
+/** What Redis answers; null where it does not, or not in time. */
+async function answerOf<Answer>(
+  redis: HealthDependencies['redis'],
+  ask: () => Promise<Answer>,
+): Promise<Answer | null> {
+  if (!redis.isReady()) return null;
+  const answer = ask().catch(() => null);
+  return Promise.race([answer, delay(ANSWER_TIMEOUT_MS, null, { ref: false })]);
+}
+
+function redisCheck(answers: boolean): HealthCheck {
   return answers
     ? { name: 'redis', status: 'ok', detail: 'answers' }
     : { name: 'redis', status: 'failed', detail: 'does not answer' };
@@ -42,8 +48,10 @@ function workerCheck(name: string, running: boolean): HealthCheck {
   return { name, status: running ? 'ok' : 'failed', detail: running ? 'running' : 'not running' };
 }
 
-function sourcesCheck(refused: string[]): HealthCheck {
+function sourcesCheck(refused: string[] | null): HealthCheck {
+  const name = 'sources';
+  if (refused === null) return { name, status: 'degraded', detail: 'not known without Redis' };
   return refused.length === 0
-    ? { name: 'sources', status: 'ok', detail: 'no source refuses its key' }
-    : { name: 'sources', status: 'degraded', detail: `refusing their key: ${refused.join(', ')}` };
+    ? { name, status: 'ok', detail: 'no source refuses its key' }
+    : { name, status: 'degraded', detail: `refusing their key: ${refused.join(', ')}` };
 }

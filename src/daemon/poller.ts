@@ -37,8 +37,8 @@ interface PollerDependencies extends Pick<ObserveRunDependencies, 'dispatch' | '
 /** The half of the daemon that watches: a client, a queue and a worker for each source. */
 export interface Poller {
   jobsOf: (source: string) => JobQueue | undefined;
-  /** Sources whose key is refused. */
-  refused: () => string[];
+  /** Sources whose key is refused, whichever process was told so. */
+  refused: () => Promise<string[]>;
   isRunning(): boolean;
   /** Compares watches with jobs now; what Redis lost while it was away is mended at once. */
   reconcile(): void;
@@ -53,7 +53,11 @@ export function createPoller(deps: PollerDependencies): Poller {
     Object.entries(config.sources).map(([name, source]) => [name, openSource(deps, name, source)]),
   );
   const jobsOf = (name: string) => sources.get(name)?.jobs;
-  const guard = createSourceGuard(deps.sources, sourceLog(log));
+  const guard = createSourceGuard(
+    deps.sources,
+    { unauthorizedProbeMs: config.polling.unauthorized_probe },
+    sourceLog(log),
+  );
   const observeRun = createObserveRun({
     ...deps,
     readerOf: (name) => sources.get(name)?.client,
@@ -77,7 +81,7 @@ export function createPoller(deps: PollerDependencies): Poller {
 
   return {
     jobsOf,
-    refused: guard.refused,
+    refused: () => deps.sources.refused([...sources.keys()]),
     isRunning: () => [...sources.values()].every(({ worker }) => worker?.isRunning() ?? false),
     reconcile: () => reconciler?.trigger(),
     start() {

@@ -56,7 +56,8 @@ export function createServices(deps: ServicesDependencies): Services {
       now: deps.now,
     }),
     events: {
-      list: ({ limit, ...filter }) => events.list(filter, limit),
+      list: ({ limit, order, ...filter }) => events.list(filter, { limit, order }),
+      position: () => events.position(),
       follow: (filter, signal) => events.follow(filter, signal),
     },
     deliveries: createDeliveryService(deliveries),
@@ -87,7 +88,7 @@ interface WatchServiceDependencies extends Omit<RegisterDependencies, 'watches' 
 function createWatchService(deps: WatchServiceDependencies): WatchService {
   const { watches, rules, jobsOf } = deps;
   const registerWatches = createRegisterWatches(deps);
-  const endWatch = createEndWatch(watches, deps.now);
+  const endWatch = createEndWatch(deps);
 
   const keyOf = ({ source, runId }: { source?: string; runId: string }): WatchKey | null => {
     const resolved = resolveSource(rules.sources, source);

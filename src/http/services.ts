@@ -47,15 +47,19 @@ export interface LoggedEvent {
 export interface EventQuery {
   runId?: string;
   type?: EventType;
-  /** A cursor, or the id of an event: only what came later. */
+  /** A cursor, or the id of an event: only what comes after it in the order of the listing. */
   after?: string;
 }
 
+export type EventOrder = 'oldest' | 'newest';
+
 export interface EventService {
-  /** Oldest first. Throws RunwatchError `invalid_cursor`. */
-  list(query: EventQuery & { limit: number }): Promise<Page<LoggedEvent>>;
-  /** What comes after `query.after`, or from now on where that is absent; ends with the signal. */
-  follow(query: EventQuery, signal: AbortSignal): AsyncIterable<LoggedEvent>;
+  /** Oldest first unless asked otherwise. Throws RunwatchError `invalid_cursor`. */
+  list(query: EventQuery & { limit: number; order?: EventOrder }): Promise<Page<LoggedEvent>>;
+  /** The cursor of the latest event: what a follower of everything new starts from. */
+  position(): Promise<string>;
+  /** What comes after `query.after`; ends with the signal. */
+  follow(query: EventQuery & { after: string }, signal: AbortSignal): AsyncIterable<LoggedEvent>;
 }
 
 export interface DeliveryQuery {

@@ -1,6 +1,6 @@
 import type { Delivery } from '../core/delivery.ts';
 import type { RunwatchEvent } from '../core/event.ts';
-import type { StoredWatch, Watch, WatchKey } from '../core/watch.ts';
+import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
 
 interface WatchStore {
   get(key: WatchKey): Promise<StoredWatch | null>;
@@ -12,12 +12,24 @@ interface WatchStore {
   }): Promise<string[] | null>;
 }
 
+interface PollJobs {
+  drop(id: string): Promise<void>;
+  ensure(ids: string[]): Promise<void>;
+}
+
+interface EndWatchDependencies {
+  watches: WatchStore;
+  jobsOf: (source: string) => PollJobs | undefined;
+  now: () => number;
+}
+
 /**
- * The use case behind unwatching: an active watch is cancelled; its poll job ends itself when it
- * next runs, and a poll that is running finds the watch changed and tells nobody.
+ * The use case behind unwatching: an active watch is cancelled and loses its poll job; a poll that
+ * is running finds the watch changed and tells nobody.
  * Returns a function that resolves with false when there is no such watch.
  */
-export function createEndWatch(watches: WatchStore, now: () => number) {
+export function createEndWatch(deps: EndWatchDependencies) {
+  const { watches, now } = deps;
   return async function endWatch(key: WatchKey): Promise<boolean> {
     for (;;) {
       const before = await watches.get(key);
@@ -29,7 +41,18 @@ export function createEndWatch(watches: WatchStore, now: () => number) {
         nextPollAt: null,
         endedAt: now(),
       };
-      if (await watches.commit({ before, after, events: [], deliveries: [] })) return true;
+      if (await watches.commit({ before, after, events: [], deliveries: [] })) {
+        await dropJob(deps, key);
+        return true;
+      }
     }
   };
+}
+
+/** Should the run be registered again meanwhile, the job that is dropped may be the new one's. */
+async function dropJob({ watches, jobsOf }: EndWatchDependencies, key: WatchKey): Promise<void> {
+  const jobs = jobsOf(key.source);
+  await jobs?.drop(watchId(key));
+  const current = await watches.get(key);
+  if (current?.watch.state === 'active') await jobs?.ensure([watchId(key)]);
 }

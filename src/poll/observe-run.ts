@@ -10,8 +10,16 @@ export interface RunReader {
   readRun(runId: string): Promise<FetchOutcome>;
 }
 
+/** A watch, and how its source stands. */
+interface PollGround {
+  stored: StoredWatch | null;
+  pause: SourcePaused | null;
+  /** The source refused its key when it last said anything about it. */
+  isRefused: boolean;
+}
+
 interface WatchStore {
-  getForPoll(key: WatchKey): Promise<{ stored: StoredWatch | null; pause: SourcePaused | null }>;
+  getForPoll(key: WatchKey): Promise<PollGround>;
   get(key: WatchKey): Promise<StoredWatch | null>;
   commit(change: {
     before: StoredWatch | null;
@@ -23,7 +31,11 @@ interface WatchStore {
 
 /** Notes what an answer says about the source as a whole; says when it takes requests again. */
 export interface SourceGuard {
-  note(source: string, outcome: FetchOutcome, now: number): Promise<SourcePaused | null>;
+  note(
+    source: string,
+    outcome: FetchOutcome,
+    known: { isRefused: boolean; now: number },
+  ): Promise<SourcePaused | null>;
 }
 
 /** What one poll came to, for log and metrics. */
@@ -56,10 +68,10 @@ export interface ObserveRunDependencies {
 export function createObserveRun(deps: ObserveRunDependencies) {
   return async function observeRun(id: string): Promise<number | null> {
     const key = parseWatchId(id);
-    const { stored, pause } = await deps.watches.getForPoll(key);
+    const { stored, pause, isRefused } = await deps.watches.getForPoll(key);
     if (stored === null || stored.watch.state !== 'active') return null;
     const startedAt = deps.now();
-    const look = pause ?? (await read(deps, key));
+    const look = pause ?? (await read(deps, key, isRefused));
     return record(deps, stored, look, startedAt);
   };
 }
@@ -67,13 +79,15 @@ export function createObserveRun(deps: ObserveRunDependencies) {
 async function read(
   deps: ObserveRunDependencies,
   { source, runId }: WatchKey,
+  isRefused: boolean,
 ): Promise<FetchOutcome | SourcePaused> {
   const reader = deps.readerOf(source);
   if (reader === undefined) {
     return { kind: 'unavailable', message: `no source named ${source} is configured` };
   }
   const outcome = await reader.readRun(runId);
-  return (await deps.sources.note(source, outcome, deps.now())) ?? outcome;
+  const known = { isRefused, now: deps.now() };
+  return (await deps.sources.note(source, outcome, known)) ?? outcome;
 }
 
 /**

@@ -85,8 +85,8 @@ async function schedule(
   for (const [source, watches] of groupBySource(active)) {
     await deps.jobsOf(source)?.ensure(watches.map(watchId));
   }
-  // A watch that begins anew may find the job of its former life, due who knows when.
-  for (const { watch } of done.filter(({ kind }) => kind === 'renewed')) {
+  // The job may be one of a former life, or set for a time that the watch accepts no more.
+  for (const { watch } of done.filter(({ isHastened }) => isHastened)) {
     await deps.jobsOf(watch.source)?.hasten(watchId(watch));
   }
   await deps.dispatch(committed.flatMap((due) => due ?? []));

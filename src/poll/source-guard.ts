@@ -5,13 +5,15 @@ import type { FetchOutcome } from '../core/outcome.ts';
 /** How long a source is left alone that asked for a pause without saying how long. */
 const DEFAULT_PAUSE_MS = 5_000;
 
-/** How often a source that refuses the key is tried again. */
-const UNAUTHORIZED_PROBE_MS = 60_000;
-
 interface SourceStore {
   pause(source: string, pause: SourcePaused, now: number): Promise<void>;
   refuse(source: string, reason: string): Promise<boolean>;
   accept(source: string): Promise<boolean>;
+}
+
+interface SourcePolicy {
+  /** How often a source that refuses the key is tried again, ms. */
+  unauthorizedProbeMs: number;
 }
 
 interface SourceLog {
@@ -22,27 +24,22 @@ interface SourceLog {
 
 /**
  * Turns what one answer says about the whole source into a pause that holds in every process. A
- * refused key is logged once, by whichever process saw it first, until the source works again.
+ * refused key is logged once, by whichever process saw it first, until the source works again, be it
+ * for another process: all of it is known by the store alone.
  */
-export function createSourceGuard(store: SourceStore, log: SourceLog) {
-  /** Sources seen refused by this process: only after that is a good answer worth a look in Redis. */
-  const refused = new Set<string>();
-
+export function createSourceGuard(store: SourceStore, policy: SourcePolicy, log: SourceLog) {
   async function pause(source: string, standing: SourcePaused, now: number): Promise<SourcePaused> {
     await store.pause(source, standing, now);
     return standing;
   }
 
-  async function noteRefusal(source: string, message: string): Promise<void> {
-    refused.add(source);
-    if (await store.refuse(source, message)) log.refused(source, message);
-  }
-
   return {
-    /** Sources whose key is refused, as far as this process knows. */
-    refused: () => [...refused],
-
-    async note(source: string, outcome: FetchOutcome, now: number): Promise<SourcePaused | null> {
+    /** @param known `isRefused`: whether the source was noted as refused when it was asked */
+    async note(
+      source: string,
+      outcome: FetchOutcome,
+      { isRefused, now }: { isRefused: boolean; now: number },
+    ): Promise<SourcePaused | null> {
       switch (outcome.kind) {
         case 'rate_limited': {
           const ms = outcome.retryAfterMs ?? DEFAULT_PAUSE_MS;
@@ -50,12 +47,12 @@ export function createSourceGuard(store: SourceStore, log: SourceLog) {
           return pause(source, pausedBy(outcome, now + ms), now);
         }
         case 'unauthorized':
-          await noteRefusal(source, outcome.message);
-          return pause(source, pausedBy(outcome, now + UNAUTHORIZED_PROBE_MS), now);
+          if (await store.refuse(source, outcome.message)) log.refused(source, outcome.message);
+          return pause(source, pausedBy(outcome, now + policy.unauthorizedProbeMs), now);
         case 'run':
         case 'not_found':
         case 'rejected':
-          if (refused.delete(source) && (await store.accept(source))) log.accepted(source);
+          if (isRefused && (await store.accept(source))) log.accepted(source);
           return null;
         case 'unavailable':
         case 'invalid_response':

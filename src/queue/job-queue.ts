@@ -1,4 +1,4 @@
-import { DelayedError, ErrorCode, Queue, Worker, type Job } from 'bullmq';
+import { DelayedError, ErrorCode, Queue, RedisConnection, Worker, type Job } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { findMissingJobs } from './missing-jobs.ts';
 
@@ -11,6 +11,12 @@ const STALLED_CHECK_MS = 5_000;
  * jobs of a killed process wait: 20 s.
  */
 const LOCK_MS = 15_000;
+
+/**
+ * The oldest Redis that the connections let pass. Where its own check is skipped, BullMQ takes the
+ * server for this version, and for one before 6.0 it would wait for delayed jobs in whole seconds.
+ */
+const OLDEST_REDIS = '6.2.0';
 
 /** BullMQ keeps a stream of job events that nobody reads here; this bounds it. */
 const EVENTS_KEPT = 10;
@@ -63,6 +69,8 @@ export interface JobQueue {
   ensure(ids: string[]): Promise<void>;
   /** Makes the job of an id due at once, unless it is running right now. */
   hasten(id: string): Promise<void>;
+  /** Removes the job of an id; one that is running right now is left to end by itself. */
+  drop(id: string): Promise<void>;
   /** The ids that have no live job, whatever became of it. */
   withoutJob(ids: string[]): Promise<string[]>;
   work(run: JobRun, options: WorkOptions): QueueWorker;
@@ -92,6 +100,10 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       const job = await queue.getJob(id);
       if (job === undefined) return ensure([id]);
       await promote(job);
+    },
+
+    async drop(id) {
+      await queue.remove(id);
     },
 
     withoutJob: (ids) => findMissingJobs(producer, queue, ids),
@@ -132,6 +144,7 @@ function startWorker(options: JobQueueOptions, run: JobRun, work: WorkOptions): 
     await job.moveToDelayed(due, token).catch(options.onError);
     throw new DelayedError();
   };
+  RedisConnection.minimumVersion = OLDEST_REDIS;
   const worker = new Worker(options.name, process, {
     connection: options.consumer,
     prefix: options.prefix,

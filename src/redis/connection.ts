@@ -13,6 +13,8 @@ const CONNECT_TIMEOUT_MS = 3_000;
 const COMMAND_TIMEOUT_MS = 10_000;
 /** Longer than the 10 s for which a BullMQ worker blocks. */
 const SILENCE_TIMEOUT_MS = 20_000;
+/** How long a peer may take to agree to an end; ioredis waits it out for what is closed already, too. */
+const DISCONNECT_TIMEOUT_MS = 250;
 const FIRST_RETRY_MS = 50;
 /** With the connect timeout it bounds how long after an outage work goes on: under 5 s. */
 const MAX_RETRY_MS = 1_000;
@@ -21,6 +23,7 @@ const QUIT_TIMEOUT_MS = 1_000;
 const COMMON = {
   connectionName: 'runwatch',
   connectTimeout: CONNECT_TIMEOUT_MS,
+  disconnectTimeout: DISCONNECT_TIMEOUT_MS,
   retryStrategy: (attempt: number) =>
     Math.min(FIRST_RETRY_MS * 2 ** Math.min(attempt - 1, 10), MAX_RETRY_MS),
   // After a failover an old primary answers as a replica; a new connection finds the new one.

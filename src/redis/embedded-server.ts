@@ -139,7 +139,8 @@ async function closeServer(ground: Ground, timeoutMs: number): Promise<'stopped'
       try {
         return await shutDownUnlessUsed(control);
       } finally {
-        control.disconnect();
+        // Hanging up on what has ended would keep the process waiting.
+        if (control.status !== 'end') control.disconnect();
       }
     });
   } catch (error) {

@@ -31,14 +31,14 @@ export class EventStore {
     private readonly bell: EventBell,
   ) {}
 
-  /** Oldest first. Throws RunwatchError `invalid_cursor`. */
+  /** Oldest first unless asked otherwise. Throws RunwatchError `invalid_cursor`. */
   async list(
     filter: EventFilter,
-    limit: number,
+    { limit, order = 'oldest' }: { limit: number; order?: 'oldest' | 'newest' | undefined },
   ): Promise<{ items: LoggedEvent[]; nextCursor: string | null }> {
     const { members, nextCursor } = await readPage(this.redis, {
       indexes: filterIndexes(this.keys.events, { run: filter.runId, type: filter.type }),
-      order: 'oldest',
+      order,
       limit,
       cursor: await this.placeOf(filter.after),
     });
@@ -57,14 +57,22 @@ export class EventStore {
     return this.redis.hget(this.keys.event(id), 'body');
   }
 
-  /** What comes after `filter.after`, or from now on where that is absent; ends with the signal. */
-  async *follow(filter: EventFilter, signal: AbortSignal): AsyncIterable<LoggedEvent> {
+  /** The cursor of the latest event. */
+  async position(): Promise<string> {
+    return (await this.redis.get(this.keys.eventPlace)) ?? '0';
+  }
+
+  /** What comes after `filter.after`; ends with the signal. */
+  async *follow(
+    filter: EventFilter & { after: string },
+    signal: AbortSignal,
+  ): AsyncIterable<LoggedEvent> {
     const ear = this.bell.listen(signal);
     try {
-      let after = filter.after ?? (await this.redis.get(this.keys.eventPlace)) ?? '0';
+      let { after } = filter;
       while (!signal.aborted) {
         const rung = ear.next();
-        const { items } = await this.list({ ...filter, after }, FOLLOW_CHUNK);
+        const { items } = await this.list({ ...filter, after }, { limit: FOLLOW_CHUNK });
         yield* items;
         after = items.at(-1)?.cursor ?? after;
         if (items.length < FOLLOW_CHUNK) await rung;

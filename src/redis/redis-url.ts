@@ -8,7 +8,7 @@ interface Credentials {
 type Address = { path: string } | { host: string; port: number; tls?: object };
 
 /** Where a Redis is and how to get in. */
-export interface RedisTarget {
+interface RedisTarget {
   /** For ioredis. */
   options: Address & Credentials & { db: number };
   /** Where it is, for people: never with a user name or a password. */

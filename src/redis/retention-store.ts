@@ -67,7 +67,10 @@ export class RetentionStore {
     const found: RunwatchEvent[] = [];
     let after: string | undefined;
     do {
-      const page = await this.stores.events.list({ runId, ...(after && { after }) }, CHUNK);
+      const page = await this.stores.events.list(
+        { runId, ...(after && { after }) },
+        { limit: CHUNK },
+      );
       found.push(...page.items.map(({ event }) => event));
       after = page.nextCursor ?? undefined;
     } while (after !== undefined);

@@ -2,9 +2,10 @@ import { Redis } from 'ioredis';
 import { messageOf } from '../core/errors.ts';
 
 const ANSWER_TIMEOUT_MS = 5_000;
+const DISCONNECT_TIMEOUT_MS = 250;
 
 /** What stands behind a socket path. */
-export type Probe =
+type Probe =
   /** Nothing listens there. */
   | { kind: 'absent' }
   /** A server that is reading its data in, and will answer later. */
@@ -22,6 +23,7 @@ export async function probeServer(socketPath: string): Promise<Probe> {
     lazyConnect: true,
     connectTimeout: ANSWER_TIMEOUT_MS,
     commandTimeout: ANSWER_TIMEOUT_MS,
+    disconnectTimeout: DISCONNECT_TIMEOUT_MS,
     enableReadyCheck: false,
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,

@@ -36,12 +36,15 @@ export function superviseServer({ first, ensure, log }: Supervision): {
     const since = performance.now();
     current = server.control;
     log.info({ pid: server.pid, reused: server.reused }, 'the Redis server is running');
-    current.once('end', () => {
+    const onEnd = (): void => {
       if (released.signal.aborted) return;
       log.warn({ pid: server.pid }, 'the Redis server went away');
       const wasSteady = performance.now() - since > STEADY_AFTER_MS;
       recovery = recover(wasSteady ? 0 : failures + 1);
-    });
+    };
+    // It may have died since it was found, and then no event is to come.
+    if (current.status === 'end') onEnd();
+    else current.once('end', onEnd);
   };
 
   const attempt = async (pauseMs: number): Promise<RunningServer | null> => {
@@ -66,7 +69,7 @@ export function superviseServer({ first, ensure, log }: Supervision): {
   return {
     async letGo() {
       released.abort();
-      current.disconnect();
+      if (current.status !== 'end') current.disconnect();
       await recovery;
     },
   };

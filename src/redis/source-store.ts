@@ -33,6 +33,13 @@ export class SourceStore {
     return false;
   }
 
+  /** Those of the sources that have refused the key since they last worked. */
+  async refused(sources: string[]): Promise<string[]> {
+    if (sources.length === 0) return [];
+    const reasons = await this.redis.mget(sources.map((name) => this.keys.sourceRefused(name)));
+    return sources.filter((_, at) => typeof reasons[at] === 'string');
+  }
+
   /** Notes that a source works again. @returns true for the first to notice since it was refused */
   async accept(source: string): Promise<boolean> {
     return (await this.redis.del(this.keys.sourceRefused(source))) === 1;

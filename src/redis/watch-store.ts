@@ -48,17 +48,19 @@ export class WatchStore {
     return (await replies<(string | null)[]>(pipeline)).map(parseWatch);
   }
 
-  /** A watch and, in the same round trip, whether its source takes requests. */
+  /** A watch and, in the same round trip, whether its source takes requests and our key. */
   async getForPoll(
     key: WatchKey,
-  ): Promise<{ stored: StoredWatch | null; pause: SourcePaused | null }> {
+  ): Promise<{ stored: StoredWatch | null; pause: SourcePaused | null; isRefused: boolean }> {
     const pipeline = this.redis.pipeline();
     pipeline.hmget(this.keys.watch(key), 'version', 'doc');
-    pipeline.get(this.keys.sourcePause(key.source));
-    const [watch, pause] = await replies<unknown>(pipeline);
+    pipeline.mget(this.keys.sourcePause(key.source), this.keys.sourceRefused(key.source));
+    const [watch = [], [pause = null, refusal = null] = []] =
+      await replies<(string | null)[]>(pipeline);
     return {
-      stored: parseWatch(watch as (string | null)[]),
-      pause: typeof pause === 'string' ? (JSON.parse(pause) as SourcePaused) : null,
+      stored: parseWatch(watch),
+      pause: pause === null ? null : (JSON.parse(pause) as SourcePaused),
+      isRefused: refusal !== null,
     };
   }
 

@@ -28,7 +28,7 @@ async function readUntil(response: Response, isEnough: (text: string) => boolean
 
 /** The ids of the events in the text of a stream. */
 function idsOf(text: string): string[] {
-  return [...text.matchAll(/^id: (.*)$/gm)].map(([, id = '']) => id);
+  return [...text.matchAll(/^id: (.*)\nevent: /gm)].map(([, id = '']) => id);
 }
 
 async function until(condition: () => boolean): Promise<void> {
@@ -53,6 +53,13 @@ describe('the stream of events', () => {
     server.services.append(anEvent(1, { type: 'run.failed' }));
     const { text } = await readUntil(response, (seen) => /^data: .*\n\n/m.test(seen));
     expect(text).toContain('id: c1\nevent: run.failed\ndata: {"id":"evt_1"');
+  });
+
+  it('says first where it stands, so that a reader which is cut off can resume', async () => {
+    server.services.append(anEvent(1));
+    const response = await server.fetch('/v1/events/stream');
+    const { text } = await readUntil(response, (seen) => seen.includes('id: '));
+    expect(text).toContain('id: c1\n\n');
   });
 
   it.each([

@@ -61,7 +61,7 @@ describe('a transition', () => {
     const { due, stored, change } = await see(before, 'failed');
     expect(stored.watch.state).toBe('finished');
     expect(due).toEqual(change.deliveries.map(({ id }) => id));
-    const log = await events.list({ runId: before.watch.runId }, 10);
+    const log = await events.list({ runId: before.watch.runId }, { limit: 10 });
     expect(log.items.map(({ event }) => event)).toEqual(change.events);
     expect(await events.body(change.events[0]!.id)).toBe(JSON.stringify(change.events[0]));
     expect((await deliveries.get(due[0]!))?.delivery).toMatchObject({ state: 'pending' });
@@ -73,7 +73,7 @@ describe('a transition', () => {
     const outcomes = await watches.commitMany([first, second]);
     expect(outcomes[0]).toHaveLength(1);
     expect(outcomes[1]).toBeNull();
-    const log = await events.list({ runId: before.watch.runId }, 10);
+    const log = await events.list({ runId: before.watch.runId }, { limit: 10 });
     expect(log.items.map(({ event }) => event.type)).toEqual(['run.failed']);
     expect(await deliveries.list({ runId: before.watch.runId }, { limit: 10 })).toMatchObject({
       items: [{ eventType: 'run.failed' }],
@@ -195,7 +195,7 @@ describe('listings', () => {
     await expect(watches.list({}, { limit: 1, cursor: 'nonsense' })).rejects.toMatchObject({
       code: 'invalid_cursor',
     });
-    await expect(events.list({ after: 'evt_nowhere' }, 1)).rejects.toMatchObject({
+    await expect(events.list({ after: 'evt_nowhere' }, { limit: 1 })).rejects.toMatchObject({
       code: 'invalid_cursor',
     });
   });
@@ -204,7 +204,7 @@ describe('listings', () => {
     const first = await see(await register(), 'awaiting_human_feedback');
     const second = await see(first.stored, 'failed');
     const { runId } = first.stored.watch;
-    const rest = await events.list({ runId, after: first.change.events[0]!.id }, 10);
+    const rest = await events.list({ runId, after: first.change.events[0]!.id }, { limit: 10 });
     expect(rest.items.map(({ event }) => event.id)).toEqual(
       second.change.events.map(({ id }) => id),
     );
@@ -245,6 +245,16 @@ describe('a pause of a source', () => {
     expect(await sources.accept('locked')).toBe(true);
     expect(await sources.accept('locked')).toBe(false);
     expect(await sources.refuse('locked', '401')).toBe(true);
+  });
+
+  test('for a refused key is known to every poll, and to whoever asks', async () => {
+    const key = { source: 'refusing', runId: 'any' };
+    expect(await watches.getForPoll(key)).toMatchObject({ isRefused: false });
+    await sources.refuse('refusing', '401');
+    expect(await watches.getForPoll(key)).toMatchObject({ isRefused: true, pause: null });
+    expect(await sources.refused(['healthy', 'refusing'])).toEqual(['refusing']);
+    await sources.accept('refusing');
+    expect(await sources.refused(['healthy', 'refusing'])).toEqual([]);
   });
 });
 

@@ -53,6 +53,7 @@ export function aWatch(changes: Partial<Watch> = {}): Watch {
     trouble: null,
     unreachable: false,
     missing: null,
+    gone: null,
     unknownStatuses: [],
     notice: null,
     cadence: { intervalMs: 1_000, failures: 0 },
@@ -146,6 +147,7 @@ export function fakeServices(): FakeServices {
         const items = fake.log.slice(startOf(after), startOf(after) + limit);
         return { items, nextCursor: items.at(-1)?.cursor ?? null };
       },
+      position: () => Promise.resolve(`c${fake.log.length}`),
       follow: (query, signal) => follow(fake, waiting, query, signal),
     },
     deliveries: {
@@ -196,10 +198,10 @@ function startOf(after: string | undefined): number {
 async function* follow(
   fake: FakeServices,
   waiting: Set<() => void>,
-  query: EventQuery,
+  query: EventQuery & { after: string },
   signal: AbortSignal,
 ): AsyncIterable<LoggedEvent> {
-  let next = query.after === undefined ? fake.log.length : startOf(query.after);
+  let next = startOf(query.after);
   fake.followers += 1;
   try {
     while (!signal.aborted) {

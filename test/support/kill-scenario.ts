@@ -258,7 +258,7 @@ async function allEvents({ events }: ReturnType<typeof openStores>): Promise<Run
   const found: RunwatchEvent[] = [];
   let after: string | undefined;
   do {
-    const page = await events.list(after === undefined ? {} : { after }, 500);
+    const page = await events.list(after === undefined ? {} : { after }, { limit: 500 });
     found.push(...page.items.map(({ event }) => event));
     after = page.nextCursor ?? undefined;
   } while (after !== undefined);

@@ -58,7 +58,7 @@ describe('the configuration as it is shown', () => {
     const shown = redactConfig(configWith('canary-1234'));
     expect(shown).toMatchObject({
       server: { shutdown_timeout: '20s', port: 8787 },
-      polling: { max_interval: '1m' },
+      polling: { max_interval: '1m', unauthorized_probe: '1m' },
       redis: { url: 'redis://[redacted]@redis.example:6379/2?[redacted]' },
       sources: {
         prod: {

@@ -65,12 +65,15 @@ describe('a watch as the API shows it', () => {
     ],
     [
       'why a run is gone',
-      aWatch({ state: 'gone', endedAt: SINCE + 1, missing: { count: 4, since: SINCE } }),
+      aWatch({
+        state: 'gone',
+        gone: { code: 'not_found', message: 'Noxus does not know this run (404)', since: SINCE },
+      }),
       expect.objectContaining({ code: 'not_found', since: '2025-05-04T09:00:00.000Z' }),
     ],
     [
       'that Noxus rejected the id of a run',
-      aWatch({ state: 'gone', endedAt: SINCE }),
+      aWatch({ state: 'gone', gone: { code: 'rejected', message: 'bad id', since: SINCE } }),
       expect.objectContaining({ code: 'rejected', since: '2025-05-04T09:00:00.000Z' }),
     ],
   ])('tells as its error %s', (_what, watch, error) => {

@@ -52,7 +52,6 @@ describe('a request to watch a run', () => {
     ['a run id of 129 characters', { run_id: 'a'.repeat(129) }, 'run_id', /1 to 128/],
     ['a null', { run_id: 'r', source: null }, 'source', /expected a string/],
     ['an unknown field', { run_id: 'r', sauce: 'x' }, 'sauce', /unknown field/],
-    ['no endpoint in a list', { run_id: 'r', endpoints: [] }, 'endpoints', /at least one/],
     ['an endpoint that is no name', { run_id: 'r', endpoints: ['a b'] }, 'endpoints.0', /name/],
     ['a profile that is not there', { run_id: 'r', profile: 'fast' }, 'profile', /urgent, normal/],
     ['no duration', { run_id: 'r', timeout: 'soon' }, 'timeout', /a duration such as/],

@@ -54,6 +54,23 @@ describe('registering a run', () => {
     });
   });
 
+  test('makes a watch due at once that was set for later than it now accepts', () => {
+    const nextPollAt = context.now + 30_000;
+    const before = newWatch({ nextPollAt, timeoutAt: context.now + 60_000 });
+    const hastened = { watch: { nextPollAt: context.now }, isHastened: true };
+    const left = { watch: { nextPollAt }, isHastened: false };
+    expect(register(before, request({ timeoutMs: 29_999 }), context)).toMatchObject(hastened);
+    expect(register(before, request({ maxDelayMs: 29_999 }), context)).toMatchObject(hastened);
+    expect(register(before, request({ timeoutMs: 30_000 }), context)).toMatchObject(left);
+    expect(register(before, request({ maxDelayMs: 30_000 }), context)).toMatchObject(left);
+    expect(register(before, request(), context)).toMatchObject(left);
+    const ended = newWatch({ state: 'finished', nextPollAt: null, endedAt: NOON });
+    expect(register(ended, request({ timeoutMs: 1 }), context)).toMatchObject({
+      watch: { nextPollAt: null },
+      isHastened: false,
+    });
+  });
+
   test.each(['cancelled', 'expired'] as const)(
     'begins a %s watch anew, with numbers that go on',
     (state) => {

@@ -48,15 +48,16 @@ export const eventStreamRoute: FastifyPluginAsyncZod<EventStreamOptions> = async
     if (open.size >= MAX_STREAMS) {
       throw refusal('too_many_streams', `this server keeps up to ${MAX_STREAMS} streams open`);
     }
-    const following = queryOf(request.query, request.headers['last-event-id']);
-    await checkCursor(events, following.after);
+    const asked = queryOf(request.query, request.headers['last-event-id']);
+    await checkCursor(events, asked.after);
+    const following = { ...asked, after: asked.after ?? (await events.position()) };
 
     const stream = new AbortController();
     open.add(stream);
     reply.type(EVENT_STREAM_TYPE).hijack();
     reply.raw.writeHead(200, reply.getHeaders() as OutgoingHttpHeaders);
     try {
-      const messages = toMessages(events.follow(following, stream.signal));
+      const messages = toMessages(events.follow(following, stream.signal), following.after);
       await sendMessages(reply.raw, messages, stream, limits);
     } catch (error) {
       if (!stream.signal.aborted) request.failure = error;
@@ -81,7 +82,12 @@ async function checkCursor(events: EventService, after: string | undefined): Pro
   if (after !== undefined) await events.list({ after, limit: 1 });
 }
 
-async function* toMessages(events: AsyncIterable<LoggedEvent>): AsyncIterable<string> {
+/** An id alone comes first: a reader that is cut off before any event still knows where it stood. */
+async function* toMessages(
+  events: AsyncIterable<LoggedEvent>,
+  start: string,
+): AsyncIterable<string> {
+  yield `id: ${start}\n\n`;
   for await (const { cursor, event } of events) {
     yield `id: ${cursor}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
   }

@@ -7,7 +7,7 @@ import type { EventService } from '../services.ts';
 const schema = {
   tags: ['Events'],
   operationId: 'listEvents',
-  summary: 'List events, oldest first',
+  summary: 'List events, oldest first unless asked otherwise',
   querystring: eventQuery,
   response: { 200: jsonAnswer('A page of events.', eventPage), ...COMMON_PROBLEMS },
 };

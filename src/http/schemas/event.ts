@@ -56,7 +56,16 @@ const after = boundedText(512).meta({
 
 const filters = { run_id: runId.exactOptional(), type: eventType.exactOptional() };
 
-export const eventQuery = z.strictObject({ ...filters, after: after.exactOptional(), limit });
+const order = z.enum(['oldest', 'newest']).default('oldest').meta({
+  description: 'Which end of the log to begin at.',
+});
+
+export const eventQuery = z.strictObject({
+  ...filters,
+  after: after.exactOptional(),
+  limit,
+  order,
+});
 export const eventPage = pageOf(eventSchema);
 export const streamQuery = z.strictObject({ ...filters, after: after.exactOptional() });
 export const streamHeaders = z.object({

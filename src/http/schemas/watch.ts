@@ -37,7 +37,6 @@ const metadata = z.record(z.string(), z.string()).superRefine((entries, context)
 
 const endpointNames = z
   .array(name)
-  .min(1, 'expected at least one name; leave it out for the default endpoints')
   .max(50)
   .transform((names) => [...new Set(names)]);
 
@@ -46,7 +45,10 @@ export const watchRequest = z
     run_id: runId,
     source: source.exactOptional(),
     endpoints: endpointNames
-      .meta({ description: 'Names of configured endpoints that are told.' })
+      .meta({
+        description:
+          'Names of configured endpoints that are told. An empty list tells none; without list and webhook the default ones are told.',
+      })
       .exactOptional(),
     webhook: webhook
       .meta({ description: 'A webhook that is told, besides the endpoints.' })

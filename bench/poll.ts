@@ -1,0 +1,196 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { startDaemon, type BenchDaemon } from './support/daemon.ts';
+import { median, rounded, spread, type BenchResult } from './support/figures.ts';
+import { onGround, type Ground } from './support/ground.ts';
+import { runIdAt, startNoxus, type BenchNoxus } from './support/noxus.ts';
+import { createRawLoop, type LoopResult } from './support/raw-loop.ts';
+import { startRedis, type BenchRedis } from './support/redis.ts';
+
+/** After a change of sides, connections are opened anew and due jobs are sorted out. */
+const SETTLE_MS = 1_000;
+
+const BATCH = 1_000;
+
+interface PollOptions {
+  /** Pairs of rounds: one of the raw loop, one of the daemon. */
+  rounds: number;
+  seconds: number;
+  /** Runs that are polled; so many are always due that the daemon is never idle. */
+  watches: number;
+  concurrency: number;
+  profileDir: string | null;
+}
+
+interface PollRound extends LoopResult {
+  redisCpuUs: number;
+  redisCommandUs: number;
+  commands: Record<string, number>;
+}
+
+/**
+ * How many polls one process makes, and what each costs. The built daemon polls runs that never
+ * change, as fast as it can: a minimum interval of 10 ms and no rate limit to speak of. It is
+ * measured against a loop of got alone, in rounds that take turns, so that a machine that is busy
+ * is so for both; while one side runs, the other is idle or stopped. The fake Noxus and Redis are
+ * processes of their own.
+ *
+ * Target: at least 0.6 of the polls of the loop, by the median of the rounds' ratios.
+ */
+export async function benchPoll(options: PollOptions): Promise<BenchResult> {
+  return onGround(async (ground) => {
+    const redis = await startRedis(ground);
+    const noxus = await startNoxus(ground, options.watches);
+    const raw = createRawLoop({ noxus, runs: options.watches, concurrency: options.concurrency });
+    ground.onEnd(async () => raw.close());
+    const daemon = await startPolling(ground, { options, redis, noxus });
+    await delay(SETTLE_MS * 2);
+    daemon.freeze();
+    await raw.run(SETTLE_MS * 2);
+
+    const rounds: { raw: LoopResult; ours: PollRound }[] = [];
+    for (let round = 0; round < options.rounds; round += 1) {
+      await raw.run(SETTLE_MS / 2);
+      const loop = await raw.run(options.seconds * 1_000);
+      daemon.thaw();
+      await delay(SETTLE_MS);
+      rounds.push({ raw: loop, ours: await measure(daemon, redis, options.seconds) });
+      daemon.freeze();
+    }
+    return resultOf(rounds, redis.version);
+  });
+}
+
+async function startPolling(
+  ground: Ground,
+  { options, redis, noxus }: { options: PollOptions; redis: BenchRedis; noxus: BenchNoxus },
+): Promise<BenchDaemon> {
+  const daemon = await startDaemon(ground, {
+    profileDir: options.profileDir,
+    config: {
+      redis: { url: `unix://${redis.socket}` },
+      sources: {
+        default: {
+          base_url: noxus.url,
+          api_key: noxus.apiKey,
+          rate_limit: { requests: 100_000, per: '100ms' },
+        },
+      },
+      polling: {
+        min_interval: '10ms',
+        max_interval: '10ms',
+        concurrency: options.concurrency,
+      },
+    },
+  });
+  for (let from = 0; from < options.watches; from += BATCH) {
+    const size = Math.min(BATCH, options.watches - from);
+    await daemon.register(Array.from({ length: size }, (_, index) => runIdAt(from + index)));
+  }
+  return daemon;
+}
+
+async function measure(
+  daemon: BenchDaemon,
+  redis: BenchRedis,
+  seconds: number,
+): Promise<PollRound> {
+  await redis.takeCommands();
+  const before = await look(daemon, redis);
+  await delay(seconds * 1_000);
+  const after = await look(daemon, redis);
+  return {
+    requests: after.polls - before.polls,
+    elapsedMs: after.at - before.at,
+    cpuUs: after.cpuUs - before.cpuUs,
+    redisCpuUs: after.redisCpuUs - before.redisCpuUs,
+    redisCommandUs: after.redisCommandUs - before.redisCommandUs,
+    commands: await redis.takeCommands(),
+  };
+}
+
+async function look(daemon: BenchDaemon, redis: BenchRedis) {
+  const { polls, cpuUs } = await daemon.usage();
+  const at = performance.now();
+  const { used_cpu_user: user = 0, used_cpu_sys: system = 0 } = await redis.info('cpu');
+  const { eventloop_duration_cmd_sum: commandUs = NaN } = await redis.info('stats');
+  return { polls, cpuUs, at, redisCpuUs: (user + system) * 1e6, redisCommandUs: commandUs };
+}
+
+function resultOf(rounds: { raw: LoopResult; ours: PollRound }[], redis: string): BenchResult {
+  const ours = rounds.map((round) => round.ours);
+  const raw = rounds.map((round) => round.raw);
+  const perPoll = (value: (round: PollRound) => number) =>
+    rounded(median(ours.map((round) => value(round) / round.requests)));
+  const commands = totalOf(ours.map((round) => round.commands));
+  const polls = ours.reduce((sum, round) => sum + round.requests, 0);
+  const perPollOf = (name: string) => rounded((commands[name] ?? 0) / polls);
+  return {
+    figures: [
+      { name: 'polls', value: rounded(median(ours.map(rate))), unit: '/s' },
+      { name: 'requests of the raw loop', value: rounded(median(raw.map(rate))), unit: '/s' },
+      {
+        name: 'polls per raw request',
+        value: rounded(median(rounds.map((round) => rate(round.ours) / rate(round.raw)))),
+        unit: '',
+        target: { atLeast: 0.6 },
+      },
+      { name: 'CPU of the daemon per poll', value: perPoll(({ cpuUs }) => cpuUs), unit: 'µs' },
+      {
+        name: 'CPU of the raw loop per request',
+        value: rounded(median(raw.map(cpuEach))),
+        unit: 'µs',
+      },
+      { name: 'Redis CPU per poll', value: perPoll(({ redisCpuUs }) => redisCpuUs), unit: 'µs' },
+      {
+        name: 'Redis time in commands per poll',
+        value: perPoll(({ redisCommandUs }) => redisCommandUs),
+        unit: 'µs',
+      },
+      {
+        name: 'Redis commands per poll, those in scripts included',
+        value: perPoll((round) => Object.values(round.commands).reduce((a, b) => a + b, 0)),
+        unit: '',
+      },
+      { name: 'scripts per poll', value: perPollOf('evalsha'), unit: '' },
+      {
+        name: 'share of a core that the daemon had',
+        value: rounded(median(ours.map(share))),
+        unit: '',
+      },
+      {
+        name: 'share of a core that the raw loop had',
+        value: rounded(median(raw.map(share))),
+        unit: '',
+      },
+      { name: 'spread of the raw rounds', value: rounded(spread(raw.map(rate))), unit: '' },
+    ],
+    details: {
+      redis,
+      commands_per_poll: Object.fromEntries(
+        Object.keys(commands).map((name) => [name, perPollOf(name)]),
+      ),
+      rounds: rounds.map((round) => ({ raw: rate(round.raw), ours: rate(round.ours) })),
+    },
+  };
+}
+
+function rate({ requests, elapsedMs }: LoopResult): number {
+  return (requests / elapsedMs) * 1_000;
+}
+
+function cpuEach({ requests, cpuUs }: LoopResult): number {
+  return cpuUs / requests;
+}
+
+/** Near 1 where a side had a core for itself; less where the machine was busy with something else. */
+function share({ cpuUs, elapsedMs }: LoopResult): number {
+  return cpuUs / elapsedMs / 1_000;
+}
+
+function totalOf(counts: Record<string, number>[]): Record<string, number> {
+  const total: Record<string, number> = {};
+  for (const [name, count] of counts.flatMap((one) => Object.entries(one))) {
+    total[name] = (total[name] ?? 0) + count;
+  }
+  return total;
+}

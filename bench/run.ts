@@ -1,0 +1,78 @@
+import { mkdir } from 'node:fs/promises';
+import { parseArgs } from 'node:util';
+import { benchPoll } from './poll.ts';
+import { isMet, machine, table } from './support/figures.ts';
+import { benchWatches } from './watches.ts';
+
+const USAGE = `usage: npm run bench -- poll|watches [options]
+  --json               one JSON document instead of a table
+  --check              exit code 1 when a target is missed
+  --profile <dir>      write CPU profiles of the daemon there
+poll:
+  --rounds <n>         rounds of either side (5)
+  --seconds <n>        length of a round (3)
+  --watches <n>        runs that are polled (1000)
+  --concurrency <n>    polls at once (64)
+watches:
+  --count <n>          watches (100000)
+  --connections <n>    batches at once (4)`;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    json: { type: 'boolean', default: false },
+    check: { type: 'boolean', default: false },
+    profile: { type: 'string' },
+    rounds: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '3' },
+    watches: { type: 'string', default: '1000' },
+    concurrency: { type: 'string', default: '64' },
+    count: { type: 'string', default: '100000' },
+    connections: { type: 'string', default: '4' },
+  },
+});
+
+const profileDir = values.profile ?? null;
+if (profileDir !== null) await mkdir(profileDir, { recursive: true });
+
+const benches = {
+  poll: () =>
+    benchPoll({
+      rounds: bounded('rounds', 100),
+      seconds: bounded('seconds', 60),
+      watches: bounded('watches', 100_000),
+      concurrency: bounded('concurrency', 1_000),
+      profileDir,
+    }),
+  watches: () =>
+    benchWatches({
+      count: bounded('count', 250_000),
+      connections: bounded('connections', 64),
+      profileDir,
+    }),
+};
+
+const [name = ''] = positionals;
+if (!(name === 'poll' || name === 'watches')) {
+  console.error(USAGE);
+  process.exit(2);
+}
+const ground = machine();
+const { figures, details } = await benches[name]();
+if (values.json) {
+  console.log(JSON.stringify({ bench: name, machine: ground, figures, details }, null, 2));
+} else {
+  console.log(`${name} on ${Object.values(ground).join(', ')} (load)`);
+  console.log(table(figures));
+}
+if (values.check && !figures.every(isMet)) process.exitCode = 1;
+
+function bounded(
+  option: 'rounds' | 'seconds' | 'watches' | 'concurrency' | 'count' | 'connections',
+  most: number,
+): number {
+  const value = Number(values[option]);
+  if (Number.isInteger(value) && value >= 1 && value <= most) return value;
+  console.error(`--${option} is a whole number from 1 to ${most}\n${USAGE}`);
+  process.exit(2);
+}

@@ -1,0 +1,102 @@
+import { spawn } from 'node:child_process';
+import { createWriteStream } from 'node:fs';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { waitFor } from '../../test/support/wait-for.ts';
+import type { Ground } from './ground.ts';
+import { endProcess } from './process.ts';
+
+/** The built product: what is measured is what users run, not what a loader makes of the source. */
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+
+interface DaemonOptions {
+  /** The configuration as in its file; port and data directory are chosen here. */
+  config: Record<string, unknown>;
+  /** Where Node writes a CPU profile when the daemon ends; null for none. */
+  profileDir: string | null;
+}
+
+/** What the daemon's metrics say of itself. */
+export interface DaemonUsage {
+  polls: number;
+  /** CPU time so far, µs. */
+  cpuUs: number;
+  rssBytes: number;
+}
+
+/** The daemon as a process of its own. */
+export interface BenchDaemon {
+  /** When the process was started, milliseconds since the epoch. */
+  startedAt: number;
+  /** Registers runs in one batch; throws unless all of them are new. */
+  register(runIds: string[]): Promise<void>;
+  usage(): Promise<DaemonUsage>;
+  /** Stops the process where it stands, and lets it go on: it takes no CPU time in between. */
+  freeze(): void;
+  thaw(): void;
+  end(): Promise<void>;
+}
+
+/** Starts the daemon and waits until its API answers. */
+export async function startDaemon(ground: Ground, options: DaemonOptions): Promise<BenchDaemon> {
+  const dataDir = join(ground.dir, `daemon-${Date.now()}`);
+  await mkdir(dataDir);
+  const configPath = join(dataDir, 'runwatch.yaml');
+  const config = { ...options.config, data_dir: dataDir, server: { port: 0 } };
+  await writeFile(configPath, JSON.stringify(config));
+  const profile = options.profileDir === null ? [] : profileFlags(options.profileDir);
+  const startedAt = Date.now();
+  const child = spawn(process.execPath, [...profile, MAIN, 'serve', '--config', configPath], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  ground.onEnd(() => endProcess(child));
+  const logPath = join(dataDir, 'log');
+  child.stdout.pipe(createWriteStream(logPath));
+  const url = await waitFor(
+    async () => /"url":"([^"]+)"/.exec(await readFile(logPath, 'utf8'))?.[1],
+    {
+      timeoutMs: 30_000,
+      describe: 'the daemon to be ready',
+    },
+  );
+  return {
+    startedAt,
+    register: (runIds) => register(url, runIds),
+    usage: () => usage(url),
+    freeze: () => child.kill('SIGSTOP'),
+    thaw: () => child.kill('SIGCONT'),
+    end: () => endProcess(child),
+  };
+}
+
+function profileFlags(dir: string): string[] {
+  return ['--cpu-prof', `--cpu-prof-dir=${dir}`];
+}
+
+async function register(url: string, runIds: string[]): Promise<void> {
+  const response = await fetch(`${url}/v1/watches/batch`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ watches: runIds.map((id) => ({ run_id: id })) }),
+  });
+  const body = await response.text();
+  const created = body.match(/"status":201/g)?.length ?? 0;
+  if (created !== runIds.length) {
+    throw new Error(`${created} of ${runIds.length} watches were created: ${body.slice(0, 500)}`);
+  }
+}
+
+async function usage(url: string): Promise<DaemonUsage> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  const sum = (name: string) =>
+    [...text.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, 'gm'))].reduce(
+      (total, [, value]) => total + Number(value),
+      0,
+    );
+  return {
+    polls: sum('runwatch_polls_total'),
+    cpuUs: sum('process_cpu_seconds_total') * 1e6,
+    rssBytes: sum('process_resident_memory_bytes'),
+  };
+}

@@ -1,0 +1,35 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** What a benchmark stands on: a directory of its own, and everything that has to be ended after it. */
+export interface Ground {
+  dir: string;
+  /** Releases run in reverse order, whatever became of the benchmark. */
+  onEnd(release: () => Promise<void>): void;
+}
+
+/** Runs a benchmark; what it started is ended and its files are gone afterwards, Ctrl-C included. */
+export async function onGround<Result>(run: (ground: Ground) => Promise<Result>): Promise<Result> {
+  const dir = await mkdtemp(join(tmpdir(), 'runwatch-bench-'));
+  const releases = [() => rm(dir, { recursive: true, force: true })];
+  let cleaning: Promise<void> | null = null;
+  const clean = () => (cleaning ??= releaseAll(releases));
+  const interrupted = (signal: NodeJS.Signals) => {
+    console.error(`ended by ${signal}`);
+    void clean().finally(() => process.exit(1));
+  };
+  process.once('SIGINT', interrupted).once('SIGTERM', interrupted);
+  try {
+    return await run({ dir, onEnd: (release) => releases.push(release) });
+  } finally {
+    await clean();
+    process.off('SIGINT', interrupted).off('SIGTERM', interrupted);
+  }
+}
+
+async function releaseAll(releases: (() => Promise<void>)[]): Promise<void> {
+  for (const release of releases.toReversed()) {
+    await release().catch((error: unknown) => console.error(error));
+  }
+}

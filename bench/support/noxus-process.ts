@@ -1,0 +1,25 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { runIdAt, type NoxusMessage } from './noxus.ts';
+
+// The process behind `startNoxus`: argument 1 is the number of runs. It ends with its parent.
+const { startSimulator } = (await import(
+  new URL('../../dist/simulator/server.js', import.meta.url).href
+)) as typeof import('../../src/simulator/server.ts');
+
+const simulator = await startSimulator();
+const count = Number(process.argv[2]);
+for (let index = 0; index < count; index += 1) simulator.add({ id: runIdAt(index) });
+
+process.on('disconnect', () => process.exit());
+process.on('message', () => void tellFirstRequest());
+say({ kind: 'listening', url: simulator.url, apiKey: simulator.apiKey });
+
+async function tellFirstRequest(): Promise<void> {
+  const before = simulator.requests.total;
+  while (simulator.requests.total === before) await delay(1);
+  say({ kind: 'first_request', at: Date.now() });
+}
+
+function say(message: NoxusMessage): void {
+  process.send?.(message);
+}

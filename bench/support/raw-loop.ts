@@ -1,0 +1,63 @@
+import { Agent } from 'node:http';
+import { got } from 'got';
+import { runIdAt, type BenchNoxus } from './noxus.ts';
+
+interface RawLoopOptions {
+  noxus: BenchNoxus;
+  runs: number;
+  concurrency: number;
+}
+
+/** What a loop came to. */
+export interface LoopResult {
+  requests: number;
+  elapsedMs: number;
+  /** CPU time of this process, µs. */
+  cpuUs: number;
+}
+
+/**
+ * What there would be without a product: got with the options of `src/noxus/transport.ts`, asked again
+ * and again by as many workers as there are polls at once, which do nothing with the answers.
+ */
+export function createRawLoop({ noxus, runs, concurrency }: RawLoopOptions) {
+  const agent = new Agent({
+    keepAlive: true,
+    maxSockets: concurrency,
+    maxFreeSockets: concurrency,
+  });
+  const client = got.extend({
+    agent: { http: agent },
+    headers: {
+      'x-api-key': noxus.apiKey,
+      'user-agent': 'runwatch-bench',
+      accept: 'application/json',
+      'accept-encoding': 'identity',
+    },
+    throwHttpErrors: false,
+    decompress: false,
+    followRedirect: false,
+    retry: { limit: 0 },
+    responseType: 'buffer',
+  });
+
+  return {
+    async run(durationMs: number): Promise<LoopResult> {
+      const cpu = process.cpuUsage();
+      const startedAt = performance.now();
+      let requests = 0;
+      const worker = async () => {
+        while (performance.now() - startedAt < durationMs) {
+          const { statusCode } = await client(`${noxus.url}/v1/runs/${runIdAt(requests % runs)}`);
+          if (statusCode !== 200) throw new Error(`the fake Noxus answered ${statusCode}`);
+          requests += 1;
+        }
+      };
+      await Promise.all(Array.from({ length: concurrency }, worker));
+      const elapsedMs = performance.now() - startedAt;
+      const { user, system } = process.cpuUsage(cpu);
+      return { requests, elapsedMs, cpuUs: user + system };
+    },
+    close: () => agent.destroy(),
+  };
+}

@@ -1,0 +1,60 @@
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Redis } from 'ioredis';
+import { findServer } from '../../test/support/redis-process.ts';
+import { waitFor } from '../../test/support/wait-for.ts';
+import type { Ground } from './ground.ts';
+import { endProcess } from './process.ts';
+
+const SETTINGS = fileURLToPath(new URL('../../config/redis.conf', import.meta.url));
+
+/** A Redis of the benchmark's own, with the settings that the product's own server has. */
+export interface BenchRedis {
+  socket: string;
+  version: string;
+  /** Numbers of INFO; those that a server does not have are absent. */
+  info(section: string): Promise<Record<string, number>>;
+  /** What commands were called since the last call of this, and how often. */
+  takeCommands(): Promise<Record<string, number>>;
+  flush(): Promise<void>;
+}
+
+export async function startRedis(ground: Ground): Promise<BenchRedis> {
+  const server = findServer();
+  if (server === null) throw new Error('no redis-server or valkey-server on PATH');
+  const socket = join(ground.dir, 'redis.sock');
+  const args = [SETTINGS, '--port', '0', '--unixsocket', socket, '--dir', ground.dir];
+  const child = spawn(server, args, { stdio: 'ignore' });
+  ground.onEnd(() => endProcess(child));
+  const redis = new Redis({ path: socket, lazyConnect: true, retryStrategy: () => 50 });
+  redis.on('error', () => undefined);
+  ground.onEnd(async () => redis.disconnect());
+  await waitFor(async () => (await redis.ping()) === 'PONG', { describe: 'Redis to start' });
+  const text = await redis.info('server');
+  return {
+    socket,
+    version: /^(?:redis|valkey)_version:(\S+)/m.exec(text)?.[1] ?? 'unknown',
+    async info(section) {
+      return numbersOf(await redis.info(section));
+    },
+    async takeCommands() {
+      const calls = callsOf(await redis.info('commandstats'));
+      await redis.config('RESETSTAT');
+      return calls;
+    },
+    async flush() {
+      await redis.flushall();
+    },
+  };
+}
+
+function numbersOf(info: string): Record<string, number> {
+  const lines = [...info.matchAll(/^(\w+):(-?[\d.]+)\r?$/gm)];
+  return Object.fromEntries(lines.map(([, name = '', value]) => [name, Number(value)]));
+}
+
+function callsOf(info: string): Record<string, number> {
+  const lines = [...info.matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm)];
+  return Object.fromEntries(lines.map(([, name = '', calls]) => [name, Number(calls)]));
+}

@@ -1,0 +1,151 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { startDaemon, type BenchDaemon } from './support/daemon.ts';
+import { rounded, type BenchResult } from './support/figures.ts';
+import { onGround, type Ground } from './support/ground.ts';
+import { runIdAt, startNoxus, type BenchNoxus } from './support/noxus.ts';
+import { startRedis, type BenchRedis } from './support/redis.ts';
+
+const BATCH = 1_000;
+
+/** Long enough for buffers to be let go of. */
+const CALM_MS = 1_000;
+
+/** How long polling each watch once may take; what is not polled by then is left out. */
+const POLL_ALL_MS = 240_000;
+
+interface WatchesOptions {
+  count: number;
+  /** Batches that are on their way at once. */
+  connections: number;
+  profileDir: string | null;
+}
+
+interface Stage {
+  ground: Ground;
+  redis: BenchRedis;
+  noxus: BenchNoxus;
+  options: WatchesOptions;
+}
+
+/**
+ * What very many active watches cost: how fast they are registered through the HTTP API in batches
+ * of 1,000, what each takes in Redis with everything that belongs to it (indexes, poll job), before
+ * and after it was polled once, how large the daemon is, and how long after its start with all of
+ * them in Redis the first poll goes out.
+ *
+ * Targets: at least 2,000 registrations a second, at most 2 KiB of Redis a watch.
+ */
+export async function benchWatches(options: WatchesOptions): Promise<BenchResult> {
+  return onGround(async (ground) => {
+    const redis = await startRedis(ground);
+    const noxus = await startNoxus(ground, options.count);
+    const stage = { ground, redis, noxus, options };
+    const registered = await registerAll(stage);
+    const polled = await pollAll(stage);
+    const perWatch = (bytes: number) => rounded((bytes - registered.emptyBytes) / options.count);
+    return {
+      figures: [
+        {
+          name: 'registrations',
+          value: rounded(options.count / registered.seconds),
+          unit: '/s',
+          target: { atLeast: 2_000 },
+        },
+        {
+          name: 'Redis memory per new watch',
+          value: perWatch(registered.bytes),
+          unit: 'bytes',
+          target: { atMost: 2_048 },
+        },
+        {
+          name: 'Redis memory per watch that was polled',
+          value: perWatch(polled.bytes),
+          unit: 'bytes',
+          target: { atMost: 2_048 },
+        },
+        { name: 'daemon size after registration', value: mebibytes(registered.rss), unit: 'MiB' },
+        { name: 'daemon size after polling', value: mebibytes(polled.rss), unit: 'MiB' },
+        { name: 'from start to first poll', value: polled.firstPollMs, unit: 'ms' },
+        { name: 'first polls', value: rounded(polled.polls / polled.seconds), unit: '/s' },
+        { name: 'polled', value: polled.polls, unit: `of ${options.count}` },
+      ],
+      details: { redis: redis.version, registered, polled },
+    };
+  });
+}
+
+/** Registers everything while polling stands still: one request an hour. */
+async function registerAll(stage: Stage) {
+  const { redis, options } = stage;
+  const daemon = await start(stage, { requests: 1, per: '1h' });
+  await delay(CALM_MS);
+  const emptyBytes = await memoryOf(redis);
+  const startedAt = performance.now();
+  const starts = Array.from(
+    { length: Math.ceil(options.count / BATCH) },
+    (_, at) => at * BATCH,
+  ).values();
+  const register = async () => {
+    for (const from of starts) {
+      const size = Math.min(BATCH, options.count - from);
+      await daemon.register(Array.from({ length: size }, (_, index) => runIdAt(from + index)));
+    }
+  };
+  await Promise.all(Array.from({ length: options.connections }, register));
+  const seconds = (performance.now() - startedAt) / 1_000;
+  await delay(CALM_MS);
+  const bytes = await memoryOf(redis);
+  const { rssBytes: rss } = await daemon.usage();
+  await daemon.end();
+  return { emptyBytes, bytes, seconds, rss };
+}
+
+/** A second daemon finds all watches in Redis and polls each of them once. */
+async function pollAll(stage: Stage) {
+  const { redis, noxus, options } = stage;
+  const request = noxus.nextRequest();
+  const daemon = await start(stage, { requests: 100_000, per: '100ms' });
+  const first = await request;
+  const deadline = Date.now() + POLL_ALL_MS;
+  let usage = await daemon.usage();
+  while (usage.polls < options.count && Date.now() < deadline) {
+    await delay(100);
+    usage = await daemon.usage();
+  }
+  const seconds = (Date.now() - first) / 1_000;
+  await delay(CALM_MS);
+  const bytes = await memoryOf(redis);
+  await daemon.end();
+  return {
+    firstPollMs: first - daemon.startedAt,
+    polls: usage.polls,
+    rss: usage.rssBytes,
+    seconds,
+    bytes,
+  };
+}
+
+async function start(
+  { ground, redis, noxus, options }: Stage,
+  rateLimit: { requests: number; per: string },
+): Promise<BenchDaemon> {
+  return startDaemon(ground, {
+    profileDir: options.profileDir,
+    config: {
+      redis: { url: `unix://${redis.socket}` },
+      sources: {
+        default: { base_url: noxus.url, api_key: noxus.apiKey, rate_limit: rateLimit },
+      },
+      polling: { min_interval: '1h', max_interval: '1h' },
+    },
+  });
+}
+
+async function memoryOf(redis: BenchRedis): Promise<number> {
+  const { used_memory: bytes = NaN } = await redis.info('memory');
+  return bytes;
+}
+
+function mebibytes(bytes: number): number {
+  return rounded(bytes / 1_048_576);
+}

@@ -1,0 +1,312 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { RunwatchEvent } from '../../src/core/event.ts';
+import type { FaultInput } from '../../src/simulator/fault.ts';
+import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { eventsOf, waitUntilAllDelivered } from '../support/daemon-listings.ts';
+import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
+import { testRedis } from '../support/redis.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { watchBoard } from '../support/watch-board.ts';
+
+const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+
+/** How long there may be trouble before a watch counts as unreachable, ms. */
+const UNREACHABLE_AFTER_MS = 3_500;
+
+/** What was on its way when a source asked to be left alone may still arrive within this time. */
+const UNDER_WAY_MS = 250;
+
+/** What may go wrong with one run, and by which code its watch tells of it. */
+const FAULTS: { what: string; fault: FaultInput; code: string }[] = [
+  { what: 'is answered with 500', fault: { kind: 'status', status: 500 }, code: 'unavailable' },
+  { what: 'is answered with 502', fault: { kind: 'status', status: 502 }, code: 'unavailable' },
+  { what: 'is cut off by resets', fault: { kind: 'reset' }, code: 'unavailable' },
+  { what: 'stalls for 10 s', fault: { kind: 'stall', ms: 10_000 }, code: 'unavailable' },
+  { what: 'drips for 10 s', fault: { kind: 'drip', ms: 10_000 }, code: 'unavailable' },
+  { what: 'is answered with HTML', fault: { kind: 'html' }, code: 'invalid_response' },
+  { what: 'is answered with cut JSON', fault: { kind: 'truncated' }, code: 'invalid_response' },
+  { what: 'is answered without end', fault: { kind: 'oversize' }, code: 'invalid_response' },
+  { what: 'is answered with garbage', fault: { kind: 'garbage' }, code: 'invalid_response' },
+  { what: 'is answered with another run', fault: { kind: 'other_run' }, code: 'invalid_response' },
+];
+
+const SOURCES = ['faulty', 'refusing', 'healthy', 'seconds', 'date'] as const;
+type Source = (typeof SOURCES)[number];
+
+let receiver: Receiver;
+let noxus: Record<Source, Simulator>;
+/** Two daemons on one Redis: trouble is everybody's. */
+let pair: [DaemonProcess, DaemonProcess];
+
+async function start(prefix: string): Promise<DaemonProcess> {
+  const sources = Object.fromEntries(
+    SOURCES.map((name) => [
+      name,
+      {
+        base_url: noxus[name].url,
+        api_key: noxus[name].apiKey,
+        timeout: '500ms',
+        rate_limit: { requests: 10_000, per: '1s' },
+      },
+    ]),
+  );
+  return startDaemonProcess({
+    env: { REDIS_URL: testRedis().url },
+    config: {
+      redis: { prefix },
+      sources,
+      polling: {
+        min_interval: '100ms',
+        max_interval: '200ms',
+        unreachable_after: `${UNREACHABLE_AFTER_MS}ms`,
+        unauthorized_probe: '500ms',
+      },
+      endpoints: { hooks: { type: 'webhook', url: receiver.url, secret: SECRET, events: ['*'] } },
+      egress: { allow: ['127.0.0.1/32'] },
+    },
+  });
+}
+
+/** Adds runs that are running, registers them, and waits until they have been seen. */
+async function watchRuns(source: Source, count: number): Promise<string[]> {
+  const steps = [{ after_ms: 0, status: 'running' }];
+  const ids = Array.from({ length: count }, () => noxus[source].add({ steps }).id);
+  await pair[0].api('/v1/watches/batch', { watches: ids.map((run_id) => ({ run_id, source })) });
+  await Promise.all(ids.map((runId) => board.until(runId, ({ run }) => run !== null, source)));
+  return ids;
+}
+
+const board = watchBoard(() => pair[1]);
+
+async function pollNow(source: Source, runId: string, daemon = pair[0]): Promise<void> {
+  await daemon.api(`/v1/watches/${runId}/poll?source=${source}`, undefined, 'POST');
+}
+
+const waitUntilFinished = (source: Source, ids: string[]) =>
+  Promise.all(ids.map((runId) => board.until(runId, ({ state }) => state === 'finished', source)));
+
+const typesOf = async (runId: string) => (await eventsOf(pair[0], runId)).map(({ type }) => type);
+
+const toldOf = (runId: string) =>
+  receiver.received.filter(({ body }) => body.includes(runId)).map(({ type }) => type);
+
+const linesOf = (msg: string, source: Source) =>
+  pair
+    .flatMap((daemon) => daemon.log())
+    .filter((line) => line.msg === msg && line['source'] === source);
+
+async function readyz({ url }: DaemonProcess) {
+  const response = await fetch(`${url}/readyz`);
+  return { status: response.status, text: await response.text() };
+}
+
+/** Runs of which each has its own trouble, fail unseen, and can be read again later. */
+async function playFaults() {
+  const ids = await watchRuns('faulty', FAULTS.length + 1);
+  const hiccup = ids.pop() ?? '';
+  noxus.faulty.fault({ kind: 'status', status: 500, count: 1, run_id: hiccup });
+  for (const [at, { fault }] of FAULTS.entries()) {
+    noxus.faulty.fault({ ...fault, run_id: ids[at] ?? '' });
+  }
+  for (const runId of [...ids, hiccup]) noxus.faulty.setStatus(runId, 'failed');
+
+  await Promise.all(
+    ids.map(async (runId, at) => {
+      const seen = await board.until(runId, ({ sequence }) => sequence > 0, 'faulty');
+      // It stays as it is: nothing is told again. A machine that is slow may see time-outs as well.
+      await pollNow('faulty', runId);
+      await board.until(
+        runId,
+        ({ polls, error }) => polls > seen.polls && error?.code === FAULTS[at]?.code,
+        'faulty',
+      );
+    }),
+  );
+  const ready = await readyz(pair[0]);
+  const during = await Promise.all(
+    ids.map(async (runId) => {
+      const { error, run } = await board.get(runId, 'faulty');
+      return { code: error?.code, status: run?.status, types: await typesOf(runId) };
+    }),
+  );
+  noxus.faulty.clearFaults();
+  // They would come back by themselves, but by now the next look may be ten seconds away.
+  for (const runId of ids) await pollNow('faulty', runId);
+  await waitUntilFinished('faulty', [...ids, hiccup]);
+  return { ids, hiccup, during, ready };
+}
+
+/** A source that refuses the key for several probes, beside one that is well. */
+async function playRefusal() {
+  const source = noxus.refusing;
+  const [ids, healthy] = await Promise.all([watchRuns('refusing', 5), watchRuns('healthy', 1)]);
+  source.fault({ kind: 'status', status: 401 });
+  const refusals = () => source.requests.statuses['401'] ?? 0;
+  await waitFor(() => refusals() > 0 && source.requests.inFlight === 0);
+  const before = source.requests.total - refusals();
+  for (const runId of ids) source.setStatus(runId, 'completed');
+  await waitFor(() => refusals() >= 4, { timeoutMs: 15_000 });
+  await Promise.all(
+    ids.map((runId) => board.until(runId, ({ sequence }) => sequence > 0, 'refusing')),
+  );
+  const requests = source.requests.total - before;
+  const probes = refusals();
+  const ready = await Promise.all(pair.map(readyz));
+  const during = await Promise.all(ids.map(typesOf));
+  for (const runId of healthy) noxus.healthy.setStatus(runId, 'completed');
+  await waitUntilFinished('healthy', healthy);
+  source.clearFaults();
+  await waitUntilFinished('refusing', ids);
+  return { ids, healthy, requests, probes, during, ready, readyAfter: await readyz(pair[1]) };
+}
+
+/** A source that asks for a pause; meanwhile its runs complete, and one more is registered. */
+async function playPause(source: 'seconds' | 'date') {
+  const ids = await watchRuns(source, 10);
+  const seconds = source === 'seconds' ? 2 : 1;
+  noxus[source].fault({
+    kind: 'status',
+    status: 429,
+    retry_after: seconds,
+    retry_after_form: source,
+  });
+  const line = await waitFor(() => linesOf('source.paused', source)[0]);
+  const from = Date.parse(line.time);
+  // The line is written a moment after the pause was reckoned.
+  const until = from + Number(line['pause_ms']) - 20;
+  await waitFor(() => Date.now() > from + UNDER_WAY_MS && noxus[source].requests.inFlight === 0);
+  noxus[source].clearFaults();
+  for (const runId of ids) noxus[source].setStatus(runId, 'completed');
+  // Neither being asked to look now nor a new watch makes either of them ask.
+  for (const [turn, runId] of ids.entries()) await pollNow(source, runId, pair[turn % 2]);
+  const added = noxus[source].add({ steps: [{ after_ms: 0, status: 'failed' }] }).id;
+  await pair[1].api('/v1/watches', { run_id: added, source });
+  await waitUntilFinished(source, [...ids, added]);
+  return { ids, added, seconds, from, until };
+}
+
+let faults: Awaited<ReturnType<typeof playFaults>>;
+let refusal: Awaited<ReturnType<typeof playRefusal>>;
+let pauses: Record<'seconds' | 'date', Awaited<ReturnType<typeof playPause>>>;
+
+beforeAll(async () => {
+  receiver = await startReceiver({ secrets: [SECRET] });
+  const simulators = await Promise.all(SOURCES.map(() => startSimulator()));
+  noxus = Object.fromEntries(SOURCES.map((name, at) => [name, simulators[at]])) as typeof noxus;
+  const { prefix } = testRedis();
+  pair = await Promise.all([start(prefix), start(prefix)]);
+  // Side by side, for most of the time of each is spent waiting.
+  const [first, second, seconds, date] = await Promise.all([
+    playFaults(),
+    playRefusal(),
+    playPause('seconds'),
+    playPause('date'),
+  ]);
+  [faults, refusal, pauses] = [first, second, { seconds, date }];
+  await waitUntilAllDelivered(pair[0]);
+}, 60_000);
+
+afterAll(async () => {
+  await stopAll(pair);
+  await Promise.all([receiver, ...Object.values(noxus)].map((server) => server.close()));
+});
+
+describe('a run whose reading', () => {
+  const cases = FAULTS.map(({ what, code }, at) => ({ what, code, at }));
+
+  test.each(cases)('$what is never taken for a failed run', ({ code, at }) => {
+    const status = 'running';
+    expect(faults.during[at]).toEqual({ code, status, types: ['watch.unreachable'] });
+  });
+
+  test.each(cases)(
+    '$what is told of as unreachable and recovered once each, then of what happened',
+    async ({ at }) => {
+      const runId = faults.ids[at] ?? '';
+      const types = ['watch.unreachable', 'watch.recovered', 'run.failed'];
+      expect(await typesOf(runId)).toEqual(types);
+      expect(toldOf(runId)).toEqual(types);
+      expect(await board.get(runId, 'faulty')).toMatchObject({ error: null });
+    },
+  );
+
+  test('fails says in its event why, since when, and what was seen last', async () => {
+    const [unreachable] = (await eventsOf(pair[0], faults.ids[0] ?? '')) as [RunwatchEvent];
+    const { error, detected_at: at, run, previous } = unreachable.data;
+    expect(error).toMatchObject({ code: 'unavailable', message: 'status 500' });
+    expect(Date.parse(at) - Date.parse(error?.since ?? '')).toBeGreaterThanOrEqual(
+      UNREACHABLE_AFTER_MS,
+    );
+    expect([run?.status, previous?.status]).toEqual(['running', 'running']);
+  });
+
+  test('fails for a moment only is told of as nothing but what happened', () => {
+    expect(toldOf(faults.hiccup)).toEqual(['run.failed']);
+  });
+
+  test('fails neither unreadies the daemon nor leads to two requests at once', () => {
+    expect(faults.ready.status).toBe(200);
+    expect(noxus.faulty.requests.maxInFlightPerRun).toBe(1);
+  });
+});
+
+describe('a source that refuses its key', () => {
+  test('is logged once by one of the daemons, however often they try', () => {
+    expect(refusal.probes).toBeGreaterThanOrEqual(4);
+    expect(linesOf('source.unauthorized', 'refusing')).toMatchObject([
+      { level: 'error', message: expect.stringContaining('401') },
+    ]);
+    expect(linesOf('source.authorized', 'refusing')).toMatchObject([{ level: 'info' }]);
+  });
+
+  test('is probed and otherwise left alone, while the others go on', () => {
+    expect(refusal.requests).toBe(refusal.probes);
+    expect(toldOf(refusal.healthy[0] ?? '')).toEqual(['run.completed']);
+    expect(linesOf('source.unauthorized', 'healthy')).toEqual([]);
+  });
+
+  test('degrades every daemon and unreadies none, until it takes the key again', () => {
+    for (const { status, text } of refusal.ready) {
+      expect(status).toBe(200);
+      expect(text).toMatch(/^degraded sources: .*refusing/m);
+    }
+    expect(refusal.readyAfter.text).toMatch(/^ok sources: /m);
+  });
+
+  test('is told of as unreachable and recovered once each, then of what happened', () => {
+    for (const types of refusal.during) expect(types).toEqual(['watch.unreachable']);
+    for (const runId of refusal.ids) {
+      expect(toldOf(runId)).toEqual(['watch.unreachable', 'watch.recovered', 'run.completed']);
+    }
+  });
+});
+
+describe.each(['seconds', 'date'] as const)(
+  'a source that asks for a pause by Retry-After as %s',
+  (form) => {
+    test('is left alone by both daemons for as long as it asked', () => {
+      const { from, until, seconds } = pauses[form];
+      expect(until - from).toBeGreaterThan((seconds - 0.5) * 1_000);
+      const { requests } = noxus[form];
+      expect(requests.requestsBetween(from + UNDER_WAY_MS, until)).toBe(0);
+      // Only what was under way when the first was refused.
+      expect(requests.statuses['429']).toBeLessThanOrEqual(pauses[form].ids.length);
+    });
+
+    test('leads to no event as long as it lasts', async () => {
+      const { ids, added, until } = pauses[form];
+      for (const runId of [...ids, added]) {
+        const [first] = await eventsOf(pair[1], runId);
+        expect(Date.parse(first?.data.detected_at ?? '')).toBeGreaterThanOrEqual(until);
+      }
+    });
+
+    test('is asked again afterwards, and everything is told once', () => {
+      const { ids, added } = pauses[form];
+      for (const runId of ids) expect(toldOf(runId)).toEqual(['run.completed']);
+      expect(toldOf(added)).toEqual(['run.failed']);
+      expect(noxus[form].requests.maxInFlightPerRun).toBe(1);
+    });
+  },
+);

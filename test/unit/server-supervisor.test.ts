@@ -1,0 +1,68 @@
+import { once } from 'node:events';
+import { afterEach, expect, test } from '@jest/globals';
+import { Redis } from 'ioredis';
+import { superviseServer } from '../../src/redis/server-supervisor.ts';
+import type { RunningServer } from '../../src/redis/server-supervisor.ts';
+import { collectLog } from '../support/collect-log.ts';
+import { until } from '../support/until.ts';
+
+let letGo: () => Promise<void>;
+
+afterEach(() => letGo());
+
+/** A server whose connection is never made; `disconnect` on it is what its death looks like. */
+function server(pid: number): RunningServer {
+  return { control: new Redis({ lazyConnect: true, retryStrategy: null }), pid, reused: false };
+}
+
+function fail(): never {
+  throw new Error('disk full');
+}
+
+function supervise(first: RunningServer, next: (() => RunningServer)[]) {
+  const log = collectLog();
+  const found: RunningServer[] = [];
+  const ensure = async () => {
+    const make = next.shift();
+    if (make === undefined) throw new Error('out of servers');
+    found.push(make());
+    return found.at(-1) ?? first;
+  };
+  const supervisor = superviseServer({ first, ensure, log });
+  letGo = () => supervisor.letGo();
+  return { log, found };
+}
+
+test('a server that dies is replaced, again and again', async () => {
+  const first = server(1);
+  const { found } = supervise(first, [() => server(2), () => server(3)]);
+  first.control.disconnect();
+  await until(() => found.length === 1);
+  found[0]?.control.disconnect();
+  await until(() => found.length === 2);
+});
+
+test('a server that died between being found and being watched is replaced as well', async () => {
+  const first = server(1);
+  first.control.disconnect();
+  const { found } = supervise(first, [() => server(2)]);
+  await until(() => found.length === 1);
+});
+
+test('a start that fails is tried again', async () => {
+  const first = server(1);
+  const { found, log } = supervise(first, [fail, () => server(2)]);
+  first.control.disconnect();
+  await until(() => found.length === 1);
+  expect(log.lines.map(({ level }) => level)).toEqual(['info', 'warn', 'error', 'info']);
+});
+
+test('nothing is started after it was let go', async () => {
+  const first = server(1);
+  const { found, log } = supervise(first, [() => server(2)]);
+  const ended = once(first.control, 'end');
+  await letGo();
+  await ended;
+  expect(found).toEqual([]);
+  expect(log.lines).toHaveLength(1);
+});
