@@ -219,7 +219,14 @@ describe('a job whose lock was lost', () => {
     await waitFor(() => held.begun.length === 1);
     await redis.set(queue.key('a', 'lock'), 'another process');
     held.end(Date.now() + AN_HOUR);
-    await waitFor(() => errors.length > 0);
+    await queue.ensure(['b']);
+    await waitFor(() => held.begun.length === 2);
+    // One error, and no second one of an attempt to give the job up.
+    expect(errors.map(({ message }) => message)).toEqual([
+      expect.stringMatching(/lock mismatch for job a.*moveToDelayed/i),
+    ]);
+    held.end(null);
+    await waitFor(async () => (await queue.withoutJob(['b'])).length === 1);
     expect(await redis.lrange(queue.key('active'), 0, -1)).toEqual(['a']);
     expect(await redis.exists(queue.key('a'))).toBe(1);
   });
