@@ -1,4 +1,4 @@
-import { DelayedError, Queue, RedisConnection, Worker, type Job } from 'bullmq';
+import { DelayedError, ErrorCode, Queue, RedisConnection, Worker, type Job } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { findMissingJobs } from './missing-jobs.ts';
 
@@ -99,7 +99,7 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
     async hasten(id) {
       const job = await queue.getJob(id);
       if (job === undefined) return ensure([id]);
-      if (await job.isDelayed()) await promote(job);
+      await promote(job);
     },
 
     async drop(id) {
@@ -123,13 +123,13 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
   };
 }
 
+/** Wakes a job that sleeps; one that waits, runs, or has just begun to by itself is left alone. */
 async function promote(job: Job): Promise<void> {
-  try {
-    await job.promote();
-  } catch (error) {
-    // Between the look and the promotion the job began to run by itself: all is well then.
-    if (await job.isDelayed()) throw error;
-  }
+  await job.promote().catch((error: unknown) => {
+    const isAwake =
+      error instanceof Error && 'code' in error && error.code === ErrorCode.JobNotInState;
+    if (!isAwake) throw error;
+  });
 }
 
 function startWorker(options: JobQueueOptions, run: JobRun, work: WorkOptions): Worker {
