@@ -12,12 +12,17 @@ const COMMIT_WATCH = `
 local version, number = string.match(redis.call('GETRANGE', KEYS[1], 0, 40), '^(%d+) (%d+) ')
 if (version or '0') ~= ARGV[1] then return false end
 local effects = ARGV[3] ~= '' and cjson.decode(ARGV[3])
-if effects and effects.begins then number = redis.call('INCR', effects.watchNumber) end
+if effects then
+  for _, index in ipairs(effects.leave) do redis.call('ZREM', index, number) end
+  if effects.begins then
+    number = redis.call('INCR', effects.watchNumber)
+    redis.call('ZADD', effects.watches, number, effects.member)
+  end
+  for _, index in ipairs(effects.enter) do redis.call('ZADD', index, number, number) end
+end
 redis.call('SET', KEYS[1], (ARGV[1] + 1) .. ' ' .. number .. ' ' .. ARGV[2])
 if not effects then return {} end
 
-for _, index in ipairs(effects.leave) do redis.call('ZREM', index, effects.member) end
-for _, index in ipairs(effects.enter) do redis.call('ZADD', index, number, effects.member) end
 if effects.endedAt then
   redis.call('ZADD', effects.ended, effects.endedAt, effects.member)
 else
@@ -88,15 +93,21 @@ return following
 
 /**
  * Walks the first sorted set by score and keeps the members that are in all the others: filters are
- * answered from indexes alone. Scores are unique, so that a score is a place to go on from.
+ * answered from indexes alone. Scores are unique, so that a score is a place to go on from. Where
+ * members are no more than their scores, their names are looked up in a directory.
  *
  * KEYS  indexes, the one to walk first
- * ARGV  'newest' or 'oldest', score to go on from or '', most members wanted, most members looked at
+ * ARGV  'newest' or 'oldest', score to go on from or '', most members wanted, most members looked at,
+ *       sorted set to look up the names in or ''
  * Returns [member, score, member, score, …], and last the score to go on from, or ''.
  */
 const READ_PAGE = `
 local newest, from = ARGV[1] == 'newest', ARGV[2]
-local wanted, budget = tonumber(ARGV[3]), tonumber(ARGV[4])
+local wanted, budget, directory = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local function nameOf(member, score)
+  if directory == '' then return member end
+  return redis.call('ZRANGEBYSCORE', directory, score, score)[1]
+end
 local found = {}
 local walked
 if newest then
@@ -116,7 +127,7 @@ for place = 1, #walked, 2 do
       found[#found + 1] = found[#found]
       return found
     end
-    found[#found + 1] = walked[place]
+    found[#found + 1] = nameOf(walked[place], walked[place + 1])
     found[#found + 1] = walked[place + 1]
   end
 end
@@ -156,7 +167,7 @@ return forgotten
  */
 const FORGET_WATCH = `
 local plan = cjson.decode(ARGV[1])
-local version = string.match(redis.call('GETRANGE', KEYS[1], 0, 20), '^%d+')
+local version, number = string.match(redis.call('GETRANGE', KEYS[1], 0, 40), '^(%d+) (%d+) ')
 if version ~= plan.version then return 0 end
 for _, event in ipairs(plan.events) do
   if redis.call('EXISTS', event.deliveries) == 1 then return 0 end
@@ -165,7 +176,8 @@ for _, event in ipairs(plan.events) do
   redis.call('DEL', event.key)
   for _, index in ipairs(event.indexes) do redis.call('ZREM', index, event.id) end
 end
-for _, index in ipairs(plan.indexes) do redis.call('ZREM', index, plan.member) end
+for _, index in ipairs(plan.indexes) do redis.call('ZREM', index, number) end
+redis.call('ZREM', plan.watches, plan.member)
 redis.call('ZREM', plan.ended, plan.member)
 redis.call('DEL', KEYS[1])
 return 1
