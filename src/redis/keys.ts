@@ -16,7 +16,10 @@ export function createKeys(prefix: string) {
     watch: (watch: WatchKey) => key('watch', watchId(watch)),
     /** Counter that numbers watches in the order of their registration. */
     watchNumber: key('watch-number'),
-    /** Sorted sets of watch ids by number. */
+    /**
+     * Sorted sets by number: of watch ids the one without a filter, of the numbers alone those of a
+     * filter, for each watch is in several of these.
+     */
     watches: (...filter: string[]) => key('watches', ...filter),
     /** Sorted set of ended watch ids by the time of their end: what retention goes by. */
     watchesEnded: key('watches-ended'),
@@ -73,11 +76,10 @@ export function createKeys(prefix: string) {
 
 export type Keys = ReturnType<typeof createKeys>;
 
-/** The sorted sets that a watch belongs in. */
+/** The sorted sets that a watch belongs in, besides the one of all watches. */
 export function watchIndexes(keys: Keys, watch: Watch): string[] {
   const { run } = watch;
   return [
-    keys.watches(),
     keys.watches('state', watch.state),
     keys.watches('source', watch.source),
     ...(run === null

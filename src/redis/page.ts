@@ -9,6 +9,8 @@ interface PageRequest {
   indexes: string[];
   order: 'newest' | 'oldest';
   limit: number;
+  /** The sorted set to look up names in; undefined where the members of the indexes are names. */
+  directory?: string | undefined;
   /** Where the last page ended; undefined begins. */
   cursor?: string | undefined;
 }
@@ -36,6 +38,7 @@ export async function readPage(redis: Redis, request: PageRequest): Promise<Memb
       from,
       wanted,
       WALKED_AT_ONCE,
+      request.directory ?? '',
     );
     from = reply.at(-1) ?? '';
     for (let at = 0; at + 1 < reply.length; at += 2) {

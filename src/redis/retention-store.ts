@@ -61,6 +61,7 @@ export class RetentionStore {
     const plan = {
       version: String(version),
       member: watchId(watch),
+      watches: this.keys.watches(),
       indexes: watchIndexes(this.keys, watch),
       ended: this.keys.watchesEnded,
       events: events.map((event) => ({

@@ -105,6 +105,7 @@ export class WatchStore {
         source: filter.source,
         workflow: filter.workflowId,
       }),
+      directory: this.keys.watches(),
       order: 'newest',
       limit,
       cursor,
@@ -120,6 +121,7 @@ export class WatchStore {
     do {
       const page = await readPage(this.redis, {
         indexes: [this.keys.watches('state', 'active')],
+        directory: this.keys.watches(),
         order: 'oldest',
         limit: chunk,
         cursor,
@@ -147,12 +149,14 @@ export class WatchStore {
   }
 }
 
-/** What the commit script must do besides writing the document; '' where there is nothing. */
-function effectsOf(keys: Keys, { before, after, events, deliveries }: WatchChange): string {
+/** What the commit script must do besides writing the record; '' where there is nothing. */
+function effectsOf(keys: Keys, change: WatchChange): string {
+  const { before, after, events, deliveries } = change;
   const old = before === null ? [] : watchIndexes(keys, before.watch);
   const now = watchIndexes(keys, after);
   const begins = before === null || before.watch.registeredAt !== after.registeredAt;
-  const leave = old.filter((index) => !now.includes(index));
+  // A watch that begins gets a new number, by which it stands in all its indexes.
+  const leave = begins ? old : old.filter((index) => !now.includes(index));
   const enter = begins ? now : now.filter((index) => !old.includes(index));
   const moved = leave.length > 0 || enter.length > 0;
   if (!moved && events.length === 0 && deliveries.length === 0) return '';
@@ -161,6 +165,7 @@ function effectsOf(keys: Keys, { before, after, events, deliveries }: WatchChang
     member: watchId(after),
     leave,
     enter,
+    watches: keys.watches(),
     watchNumber: keys.watchNumber,
     ended: keys.watchesEnded,
     ...(after.endedAt !== null && { endedAt: after.endedAt }),

@@ -202,6 +202,26 @@ describe('listings', () => {
     expect(stored.watch.endedAt).toBe(NOON);
   });
 
+  test('show a watch that begins anew as the newest, once, and nowhere else', async () => {
+    const first = await register({ source: 'renewed', run: snapshot({ status: 'queued' }) });
+    const cancelled: Watch = { ...first.watch, state: 'cancelled', nextPollAt: null };
+    await watches.commit({ before: first, after: cancelled, events: [], deliveries: [] });
+    const second = await register({ source: 'renewed' });
+    const before = (await watches.get(cancelled))!;
+    const after = newWatch({ ...cancelled, state: 'active', run: null, registeredAt: NOON + 1 });
+    await watches.commit({ before, after, events: [], deliveries: [] });
+
+    const list = async (filter: object) =>
+      (await watches.list(filter, { limit: 10 })).items.map(({ runId }) => runId);
+    const newestFirst = [first.watch.runId, second.watch.runId];
+    expect(await list({ source: 'renewed' })).toEqual(newestFirst);
+    expect(await list({ source: 'renewed', state: 'active' })).toEqual(newestFirst);
+    expect((await list({})).slice(0, 2)).toEqual(newestFirst);
+    expect(await list({ source: 'renewed', state: 'cancelled' })).toEqual([]);
+    expect(await list({ source: 'renewed', status: 'queued' })).toEqual([]);
+    expect(await redis.zcard(keys.watches('source', 'renewed'))).toBe(2);
+  });
+
   test('refuse a cursor that no listing gave', async () => {
     await expect(watches.list({}, { limit: 1, cursor: 'nonsense' })).rejects.toMatchObject({
       code: 'invalid_cursor',

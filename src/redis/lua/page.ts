@@ -1,14 +1,20 @@
 /**
  * Walks the first sorted set by score and keeps the members that are in all the others: filters are
- * answered from indexes alone. Scores are unique, so that a score is a place to go on from.
+ * answered from indexes alone. Scores are unique, so that a score is a place to go on from. Where
+ * members are no more than their scores, their names are looked up in a directory.
  *
  * KEYS  indexes, the one to walk first
- * ARGV  'newest' or 'oldest', score to go on from or '', most members wanted, most members looked at
+ * ARGV  'newest' or 'oldest', score to go on from or '', most members wanted, most members looked at,
+ *       sorted set to look up the names in or ''
  * Returns [member, score, member, score, …], and last the score to go on from, or ''.
  */
 export const READ_PAGE = `
 local newest, from = ARGV[1] == 'newest', ARGV[2]
-local wanted, budget = tonumber(ARGV[3]), tonumber(ARGV[4])
+local wanted, budget, directory = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local function nameOf(member, score)
+  if directory == '' then return member end
+  return redis.call('ZRANGEBYSCORE', directory, score, score)[1]
+end
 local found = {}
 local walked
 if newest then
@@ -28,7 +34,7 @@ for place = 1, #walked, 2 do
       found[#found + 1] = found[#found]
       return found
     end
-    found[#found + 1] = walked[place]
+    found[#found + 1] = nameOf(walked[place], walked[place + 1])
     found[#found + 1] = walked[place + 1]
   end
 end

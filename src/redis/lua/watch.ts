@@ -13,12 +13,17 @@ ${PLAN_DELIVERIES}
 local version, number = string.match(redis.call('GETRANGE', KEYS[1], 0, 40), '^(%d+) (%d+) ')
 if (version or '0') ~= ARGV[1] then return false end
 local effects = ARGV[3] ~= '' and cjson.decode(ARGV[3])
-if effects and effects.begins then number = redis.call('INCR', effects.watchNumber) end
+if effects then
+  for _, index in ipairs(effects.leave) do redis.call('ZREM', index, number) end
+  if effects.begins then
+    number = redis.call('INCR', effects.watchNumber)
+    redis.call('ZADD', effects.watches, number, effects.member)
+  end
+  for _, index in ipairs(effects.enter) do redis.call('ZADD', index, number, number) end
+end
 redis.call('SET', KEYS[1], (ARGV[1] + 1) .. ' ' .. number .. ' ' .. ARGV[2])
 if not effects then return {} end
 
-for _, index in ipairs(effects.leave) do redis.call('ZREM', index, effects.member) end
-for _, index in ipairs(effects.enter) do redis.call('ZADD', index, number, effects.member) end
 if effects.endedAt then
   redis.call('ZADD', effects.ended, effects.endedAt, effects.member)
 else
@@ -46,7 +51,7 @@ return due
  */
 export const FORGET_WATCH = `
 local plan = cjson.decode(ARGV[1])
-local version = string.match(redis.call('GETRANGE', KEYS[1], 0, 20), '^%d+')
+local version, number = string.match(redis.call('GETRANGE', KEYS[1], 0, 40), '^(%d+) (%d+) ')
 if version ~= plan.version then return 0 end
 for _, event in ipairs(plan.events) do
   if redis.call('EXISTS', event.deliveries) == 1 then return 0 end
@@ -55,7 +60,8 @@ for _, event in ipairs(plan.events) do
   redis.call('DEL', event.key)
   for _, index in ipairs(event.indexes) do redis.call('ZREM', index, event.id) end
 end
-for _, index in ipairs(plan.indexes) do redis.call('ZREM', index, plan.member) end
+for _, index in ipairs(plan.indexes) do redis.call('ZREM', index, number) end
+redis.call('ZREM', plan.watches, plan.member)
 redis.call('ZREM', plan.ended, plan.member)
 redis.call('DEL', KEYS[1])
 return 1
