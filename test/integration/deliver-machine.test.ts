@@ -21,7 +21,7 @@ type Step =
   | { do: 'pause' | 'resume' | 'enable'; endpoint: number }
   | { do: 'redeliver'; which: number }
   | { do: 'redeliverMany'; from: number; count: number }
-  | { do: 'release' | 'sweep' | 'dropJobs' | 'stall' | 'kill' };
+  | { do: 'release' | 'sweep' | 'dropJobs' | 'strayJobs' | 'stall' | 'kill' };
 
 const endpoint = fc.nat(ENDPOINTS.length - 1);
 const answer: fc.Arbitrary<Answer> = fc.oneof(
@@ -65,16 +65,18 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({ do: fc.constant('redeliver' as const), which: fc.nat(30) }),
   },
   {
-    weight: 1,
+    weight: 2,
     arbitrary: fc.record({
       do: fc.constant('redeliverMany' as const),
       from: fc.nat(30),
-      count: fc.nat(10),
+      count: fc.nat(30),
     }),
   },
   {
     weight: 5,
-    arbitrary: fc.record({ do: fc.constantFrom('release', 'sweep', 'dropJobs', 'stall', 'kill') }),
+    arbitrary: fc.record({
+      do: fc.constantFrom('release', 'sweep', 'dropJobs', 'strayJobs', 'stall', 'kill'),
+    }),
   },
 );
 
@@ -150,6 +152,8 @@ function life() {
         giveUp(rig.open());
         rig.jobs.clear();
         return;
+      case 'strayJobs':
+        return rig.jobs.ensure(planned);
       case 'stall':
         giveUp(rig.open());
         rig.jobs.stall();

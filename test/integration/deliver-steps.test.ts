@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import type { SentEventType } from '../../src/core/event.ts';
 import { enable, pause, resume } from '../../src/core/gate.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
+import { expectNothingLeft } from '../support/delivery-invariants.ts';
 import { deliveryRig, type DeliveryRig } from '../support/delivery-rig.ts';
 
 const DEADLINE_AND_GRACE = 20_000;
@@ -34,15 +35,6 @@ async function openBreaker(rig: DeliveryRig, endpoint = 'ops'): Promise<string[]
   await rig.answerAll('fail');
   expect((await rig.gate(endpoint)).breaker).toBe('open');
   return ids;
-}
-
-/** Nothing is left in lanes, lines, outbox or places. */
-async function expectNothingLeft(rig: DeliveryRig): Promise<void> {
-  await rig.release();
-  const left = (await rig.keysLeft()).map((key) => key.replace(/^\{[^}]*\}:/, ''));
-  expect(
-    left.filter((key) => /^(lane|waiting|parked|places|probe|outbox|gates-)/.test(key)),
-  ).toEqual([]);
 }
 
 describe('a delivery', () => {
@@ -199,6 +191,7 @@ describe('a receiver that asks for quiet', () => {
     first?.answer({ retryAfterMs: 60_000 });
     await rig.quiesce();
     second?.answer('ok');
+    await rig.quiesce();
     await rig.settle();
     await rig.advance(59_999);
     await rig.settle();
@@ -408,6 +401,22 @@ describe('the deliveries of one run to one endpoint', () => {
     expect(openIds(rig)).toEqual([second]);
     await rig.answerAll('ok');
     expect(rig.sent.map(({ deliveryId }) => deliveryId)).toEqual([first, second, first]);
+  });
+
+  test('are released by nobody but the releaser where they were parked behind another', async () => {
+    const rig = rigOf();
+    const [first] = await rig.plan('run', 'ops', ['run.started']);
+    await rig.answerAll('ok');
+    await rig.plan('run', 'ops', ['run.completed']);
+    await rig.settle();
+    await rig.redeliver.many([first!]);
+    await rig.answerAll('ok');
+    expect(await rig.states([first!])).toEqual(['parked']);
+    expect(await rig.redis.zrange(rig.keys.outbox, 0, '-1')).toEqual([]);
+    await rig.release();
+    await rig.answerAll('ok');
+    expect(await rig.states([first!])).toEqual(['delivered']);
+    await expectNothingLeft(rig);
   });
 
   test('let a notice go that was overtaken while it was held up, but not a fresh one', async () => {

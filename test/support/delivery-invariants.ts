@@ -15,6 +15,7 @@ async function readStore({ redis, keys, deliveries }: DeliveryRig, ids: string[]
   return {
     found,
     outbox: await members(keys.outbox),
+    dueAt: await redis.zrange(keys.outbox, 0, '-1', 'WITHSCORES'),
     settled: await members(keys.deliveriesSettled),
     waiting: await ofGates(keys.waiting),
     parked: await ofGates(keys.parked),
@@ -68,6 +69,10 @@ export async function expectInvariants(rig: DeliveryRig, ids: string[]): Promise
   expect(sorted([...store.outbox, ...store.waiting])).toEqual(
     sorted(heads.filter((id) => pending.has(id))),
   );
+  for (let at = 0; at < store.dueAt.length; at += 2) {
+    const nextAttemptAt = pending.get(store.dueAt[at] ?? '')?.nextAttemptAt;
+    expect(Number(store.dueAt[at + 1])).toBeGreaterThanOrEqual(nextAttemptAt ?? Infinity);
+  }
   // Only what is to be attempted holds a place.
   for (const id of store.places) expect(store.outbox).toContain(id);
 }
