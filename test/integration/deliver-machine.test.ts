@@ -1,0 +1,265 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { isOutstanding, type Delivery } from '../../src/core/delivery.ts';
+import { enable, gateKey, pause, resume } from '../../src/core/gate.ts';
+import { expectInvariants, expectNothingLeft } from '../support/delivery-invariants.ts';
+import { deliveryRig, type Answer, type DeliveryRig, type Sent } from '../support/delivery-rig.ts';
+
+const RETRY = [5_000, 60_000];
+const LIMITS = { concurrency: 2, rate: null, deadlineMs: 15_000 };
+const HELD_MS = LIMITS.deadlineMs + 5_000;
+
+/** Two webhooks of one origin share a gate; the third endpoint, with a name, has its own. */
+const ENDPOINTS = ['ops', 'https://hooks.example/a', 'https://hooks.example/b'];
+
+type Step =
+  | { do: 'plan'; run: number; endpoint: number; count: number }
+  | { do: 'burst'; endpoint: number }
+  | { do: 'answer'; which: number; answer: Answer }
+  | { do: 'answerAll'; answer: Answer }
+  | { do: 'advance'; ms: number }
+  | { do: 'pause' | 'resume' | 'enable'; endpoint: number }
+  | { do: 'redeliver'; which: number }
+  | { do: 'redeliverMany'; from: number; count: number }
+  | { do: 'release' | 'sweep' | 'dropJobs' | 'strayJobs' | 'stall' | 'kill' };
+
+const endpoint = fc.nat(ENDPOINTS.length - 1);
+const answer: fc.Arbitrary<Answer> = fc.oneof(
+  { weight: 3, arbitrary: fc.constant<Answer>('ok') },
+  { weight: 5, arbitrary: fc.constant<Answer>('fail') },
+  { weight: 1, arbitrary: fc.constant<Answer>('gone') },
+  {
+    weight: 1,
+    arbitrary: fc.record({ retryAfterMs: fc.constantFrom(0, 2_000, 90_000) }),
+  },
+);
+const step: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant('plan' as const),
+      run: fc.nat(3),
+      endpoint,
+      count: fc.integer({ min: 1, max: 3 }),
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('burst' as const), endpoint }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({ do: fc.constant('answer' as const), which: fc.nat(9), answer }),
+  },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('answerAll' as const), answer }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constant('advance' as const),
+      ms: fc.constantFrom(500, 5_000, HELD_MS, 60_000, 700_000, 5 * 86_400_000),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ do: fc.constantFrom('pause', 'resume', 'enable'), endpoint }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant('redeliver' as const), which: fc.nat(30) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('redeliverMany' as const),
+      from: fc.nat(30),
+      count: fc.nat(30),
+    }),
+  },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      do: fc.constantFrom('release', 'sweep', 'dropJobs', 'strayJobs', 'stall', 'kill'),
+    }),
+  },
+);
+
+/** One life of the store with two daemons on it, and what it is laid beside. */
+function life() {
+  let now = () => 0;
+  const rig = deliveryRig({
+    limits: LIMITS,
+    retry: RETRY,
+    // By rule: a notice is no news an hour after.
+    isOvertaken: ({ eventType, createdAt }) =>
+      eventType === 'run.awaiting_human_feedback' && now() - createdAt > 3_600_000,
+  });
+  ({ now } = rig);
+  rig.startProcess('b');
+  const planned: string[] = [];
+  const requested = new Set<string>();
+  /** Requests whose jobs somebody else has, or had. */
+  const givenUp = new Set<Sent>();
+  const giveUp = (some: Sent[]) => {
+    for (const one of some) givenUp.add(one);
+  };
+  const wasDisabled = new Set<string>();
+  let looked = 0;
+  let generation = 0;
+  let current = 'a';
+  const furthest = new Map<string, number>();
+
+  async function plan(runId: string, at: number, count: number): Promise<void> {
+    const types = (['run.awaiting_human_feedback', 'run.progress', 'run.completed'] as const).slice(
+      -count,
+    );
+    planned.push(...(await rig.plan(runId, ENDPOINTS[at] ?? '', [...types])));
+  }
+
+  async function take(one: Step): Promise<void> {
+    switch (one.do) {
+      case 'plan':
+        return plan(`run-of-many-${one.run}`, one.endpoint, one.count);
+      case 'burst':
+        for (let run = 0; run < 11; run += 1) await plan(rig.newRun(), one.endpoint, 1);
+        return;
+      case 'answer': {
+        const open = rig.open();
+        const answered = open[one.which % Math.max(open.length, 1)];
+        // What a second process may have sent of the same delivery is not waited for any more.
+        giveUp(open.filter(({ deliveryId }) => deliveryId === answered?.deliveryId));
+        answered?.answer(one.answer);
+        return;
+      }
+      case 'answerAll':
+        return rig.answerAll(one.answer, current);
+      case 'advance':
+        return rig.advance(one.ms);
+      case 'pause':
+      case 'resume':
+      case 'enable':
+        return rig.turn(ENDPOINTS[one.endpoint] ?? '', { pause, resume, enable }[one.do]);
+      case 'redeliver':
+        return again([planned[one.which % Math.max(planned.length, 1)] ?? ''], async ([id]) => {
+          await rig.redeliver.one(id ?? '');
+        });
+      case 'redeliverMany':
+        return again(planned.slice(one.from, one.from + one.count), async (ids) => {
+          await rig.redeliver.many(ids);
+        });
+      case 'release':
+        return rig.release();
+      case 'sweep':
+        await rig.sweep(0);
+        return;
+      case 'dropJobs':
+        giveUp(rig.open());
+        rig.jobs.clear();
+        return;
+      case 'strayJobs':
+        return rig.jobs.ensure(planned);
+      case 'stall':
+        giveUp(rig.open());
+        rig.jobs.stall();
+        return;
+      case 'kill':
+        rig.kill(current);
+        generation += 1;
+        rig.startProcess(`${current}${generation}`);
+        current = `${current}${generation}`;
+    }
+  }
+
+  async function again(ids: string[], ask: (ids: string[]) => Promise<void>): Promise<void> {
+    for (const id of ids) requested.add(id);
+    await ask(ids);
+  }
+
+  /** Per run and endpoint a later event is never followed by an earlier one that nobody asked for. */
+  function expectOrder(): void {
+    for (const { deliveryId, runId, endpoint: to } of rig.sent.slice(looked)) {
+      const lane = `${runId} ${to}`;
+      const at = planned.indexOf(deliveryId);
+      if (!requested.has(deliveryId)) {
+        expect(at).toBeGreaterThanOrEqual(furthest.get(lane) ?? -1);
+        furthest.set(lane, at);
+      }
+    }
+    looked = rig.sent.length;
+  }
+
+  /** No more attempts are on their way than there are places, those of lost processes aside. */
+  function expectPlaces(): void {
+    const onTheirWay = new Map<string, Set<string>>();
+    const isHeld = (one: Sent) => one.at + HELD_MS > rig.now() && !givenUp.has(one);
+    for (const one of rig.open().filter(isHeld)) {
+      const gate = gateKey(one.endpoint);
+      onTheirWay.set(gate, (onTheirWay.get(gate) ?? new Set()).add(one.deliveryId));
+    }
+    for (const some of onTheirWay.values())
+      expect(some.size).toBeLessThanOrEqual(LIMITS.concurrency);
+  }
+
+  return {
+    rig,
+    planned,
+    async step(one: Step): Promise<void> {
+      await take(one);
+      await rig.settle(current);
+      for (const name of ENDPOINTS) {
+        if ((await rig.gate(name)).disabled !== null) wasDisabled.add(gateKey(name));
+      }
+      await expectInvariants(rig, planned);
+      expectOrder();
+      expectPlaces();
+    },
+    heal: () => heal(rig, planned, current),
+    expectEndsByRule: async () => {
+      for (const id of planned) expectEndByRule(await rig.get(id), wasDisabled);
+    },
+  };
+}
+
+/** Everybody is well again, and what humans held back they let go. */
+async function heal(rig: DeliveryRig, planned: string[], process: string): Promise<void> {
+  for (const name of ENDPOINTS) {
+    await rig.turn(name, (gate) => resume(gate.disabled === null ? gate : enable(gate)));
+  }
+  for (let round = 0; round < 200; round += 1) {
+    await rig.sweep(15_000);
+    await rig.release();
+    await rig.answerAll('ok', process);
+    const left = (await rig.states(planned)).filter((state) => isOutstanding(state as never));
+    if (left.length === 0) return;
+    await rig.advance(30_000);
+  }
+  throw new Error(`not delivered: ${JSON.stringify(await rig.states(planned))}`);
+}
+
+function expectEndByRule(delivery: Delivery, wasDisabled: Set<string>): void {
+  const { state, last, step: steps } = delivery;
+  if (state === 'delivered') expect(last?.status).toBe(200);
+  else if (state === 'dead') expect(last?.status === 410 || steps === RETRY.length + 1).toBe(true);
+  else if (state === 'skipped') expect(wasDisabled).toContain(gateKey(delivery.endpoint));
+  else expect([state, delivery.eventType]).toEqual(['superseded', 'run.awaiting_human_feedback']);
+}
+
+async function live(steps: Step[]): Promise<void> {
+  const one = life();
+  try {
+    for (const each of steps) await one.step(each);
+    await one.heal();
+    await expectInvariants(one.rig, one.planned);
+    await one.expectEndsByRule();
+    await one.rig.advance(HELD_MS);
+    await expectNothingLeft(one.rig);
+  } finally {
+    await one.rig.redis.del(...(await one.rig.keysLeft()), 'none');
+    one.rig.close();
+  }
+}
+
+describe('no sequence of answers, pauses, restarts and losses', () => {
+  test('loses a delivery, breaks an order, or leaves anything behind', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60, size: 'max' }), live),
+      { numRuns: Number(process.env['RUNS'] ?? 40) },
+    );
+  }, 60_000);
+});

@@ -1,0 +1,546 @@
+import { afterEach, describe, expect, test } from '@jest/globals';
+import type { SentEventType } from '../../src/core/event.ts';
+import { enable, pause, resume } from '../../src/core/gate.ts';
+import { RunwatchError } from '../../src/core/errors.ts';
+import { expectNothingLeft } from '../support/delivery-invariants.ts';
+import { deliveryRig, type DeliveryRig } from '../support/delivery-rig.ts';
+
+const DEADLINE_AND_GRACE = 20_000;
+const rigs: DeliveryRig[] = [];
+
+afterEach(() => {
+  for (const one of rigs.splice(0)) one.close();
+});
+
+function rigOf(options: Parameters<typeof deliveryRig>[0] = {}): DeliveryRig {
+  const rig = deliveryRig(options);
+  rigs.push(rig);
+  return rig;
+}
+
+/** One delivery each of so many runs. */
+async function planMany(rig: DeliveryRig, count: number, endpoint = 'ops'): Promise<string[]> {
+  const ids: string[] = [];
+  for (let run = 0; run < count; run += 1) {
+    ids.push(...(await rig.plan(rig.newRun(), endpoint, ['run.failed'])));
+  }
+  return ids;
+}
+
+const openIds = (rig: DeliveryRig) => rig.open().map(({ deliveryId }) => deliveryId);
+
+/** Fails so many attempts, each of a delivery of its own, that the breaker opens. */
+async function openBreaker(rig: DeliveryRig, endpoint = 'ops'): Promise<string[]> {
+  const ids = await planMany(rig, 10, endpoint);
+  await rig.answerAll('fail');
+  expect((await rig.gate(endpoint)).breaker).toBe('open');
+  return ids;
+}
+
+describe('a delivery', () => {
+  test('is sent once, written down, and leaves nothing behind', async () => {
+    const rig = rigOf();
+    const ids = await planMany(rig, 1);
+    await rig.answerAll('ok');
+    expect(await rig.get(ids[0]!)).toMatchObject({ state: 'delivered', attemptCount: 1 });
+    expect(rig.sent).toHaveLength(1);
+    expect(rig.jobs.size).toBe(0);
+    await expectNothingLeft(rig);
+  });
+
+  test('that fails is tried again when its time has come, not before', async () => {
+    const rig = rigOf();
+    const ids = await planMany(rig, 1);
+    await rig.answerAll('fail');
+    await rig.advance(4_900);
+    await rig.answerAll('ok');
+    expect(await rig.states(ids)).toEqual(['pending']);
+    await rig.advance(100);
+    await rig.answerAll('ok');
+    expect(await rig.get(ids[0]!)).toMatchObject({ state: 'delivered', attemptCount: 2 });
+  });
+
+  test('whose jobs are all lost is found by the sweeper', async () => {
+    const rig = rigOf();
+    const ids = await planMany(rig, 3);
+    rig.jobs.clear();
+    await rig.advance(15_001);
+    expect(await rig.sweep()).toBe(3);
+    await rig.answerAll('ok');
+    expect(await rig.states(ids)).toEqual(['delivered', 'delivered', 'delivered']);
+  });
+});
+
+describe('places at an endpoint', () => {
+  test('bound what is on its way; the rest waits in line, without jobs, and moves up', async () => {
+    const rig = rigOf();
+    const ids = await planMany(rig, 5);
+    await rig.settle();
+    expect(openIds(rig)).toEqual(ids.slice(0, 2));
+    expect(rig.jobs.size).toBe(2);
+    expect(await rig.redis.zrange(rig.keys.waiting('ops'), 0, '-1')).toHaveLength(3);
+    expect((await rig.redis.zrange(rig.keys.outbox, 0, '-1')).toSorted()).toEqual(
+      ids.slice(0, 2).toSorted(),
+    );
+    rig.open()[0]?.answer('fail');
+    await rig.settle();
+    expect(openIds(rig)).toHaveLength(2);
+    await rig.answerAll('ok');
+    await rig.advance(5_000);
+    await rig.answerAll('ok');
+    expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
+    await expectNothingLeft(rig);
+  });
+
+  test('hold for all processes together', async () => {
+    const rig = rigOf();
+    rig.startProcess('b');
+    await planMany(rig, 2);
+    await rig.settle('a');
+    await planMany(rig, 4);
+    await rig.settle('b');
+    expect(rig.open()).toHaveLength(2);
+    await rig.answerAll('ok', 'b');
+    await expectNothingLeft(rig);
+  });
+
+  test('that a dead process holds are free again when their time is over', async () => {
+    const rig = rigOf();
+    rig.startProcess('b');
+    const held = await planMany(rig, 2);
+    await rig.settle('a');
+    const others = await planMany(rig, 2, 'ops');
+    const more = await rig.plan('other', 'ops', ['run.failed']);
+    await rig.settle('b');
+    rig.kill('a');
+    rig.jobs.clear();
+    expect(rig.open()).toHaveLength(0);
+    await rig.advance(DEADLINE_AND_GRACE);
+    await rig.release();
+    await rig.sweep();
+    await rig.answerAll('ok', 'b');
+    expect(new Set(await rig.states([...held, ...others, ...more]))).toEqual(
+      new Set(['delivered']),
+    );
+    await expectNothingLeft(rig);
+  });
+
+  test('are not kept for one that was settled by somebody else meanwhile', async () => {
+    const rig = rigOf({ limits: { concurrency: 1 } });
+    rig.startProcess('b');
+    const ids = await planMany(rig, 1);
+    await rig.settle('a');
+    // The first process is held up, so that its job is given to the second.
+    rig.jobs.stall();
+    await rig.settle('b');
+    expect(rig.sent.map(({ process }) => process)).toEqual(['a', 'b']);
+    rig.open()[1]?.answer('ok');
+    await rig.settle('b');
+    rig.open()[0]?.answer('fail');
+    await rig.settle('b');
+    expect(await rig.get(ids[0]!)).toMatchObject({ state: 'delivered', attemptCount: 1 });
+    await expectNothingLeft(rig);
+  });
+
+  test('and the line are closed to a delivery that has changed since it was read', async () => {
+    const rig = rigOf({ limits: { concurrency: 1 } });
+    const [first] = await planMany(rig, 2);
+    const stored = (await rig.deliveries.get(first!))!;
+    await rig.answerAll('ok');
+    const request = { stored, gate: 'ops', isProbe: false, limits: rig.limits };
+    expect(await rig.gates.takePlace(request, rig.now())).toBe('changed');
+    await expectNothingLeft(rig);
+  });
+
+  test('are filled at the rate of the endpoint', async () => {
+    const rig = rigOf({ limits: { concurrency: 4, rate: 2 } });
+    const ids = await planMany(rig, 6);
+    for (let half = 0; half < 6; half += 1) {
+      await rig.answerAll('ok');
+      expect(rig.sent).toHaveLength(half + 1);
+      await rig.advance(500);
+    }
+    expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
+    await expectNothingLeft(rig);
+  });
+});
+
+describe('a receiver that asks for quiet', () => {
+  test('gets it for all deliveries, and none of them has used up an attempt', async () => {
+    const rig = rigOf({ limits: { concurrency: 1 } });
+    const ids = await planMany(rig, 3);
+    await rig.settle();
+    rig.open()[0]?.answer({ retryAfterMs: 60_000 });
+    await rig.settle();
+    await rig.advance(59_999);
+    await rig.release();
+    expect(rig.sent).toHaveLength(1);
+    expect(await rig.get(ids[0]!)).toMatchObject({ state: 'pending', attemptCount: 0, step: 0 });
+    await rig.advance(7_000);
+    await rig.answerAll('ok');
+    expect(rig.sent).toHaveLength(4);
+    expect(await rig.states(ids)).toEqual(['delivered', 'delivered', 'delivered']);
+    await expectNothingLeft(rig);
+  });
+
+  test('is not disturbed because it has answered an earlier request', async () => {
+    const rig = rigOf();
+    await planMany(rig, 3);
+    await rig.settle();
+    const [first, second] = rig.open();
+    first?.answer({ retryAfterMs: 60_000 });
+    await rig.quiesce();
+    second?.answer('ok');
+    await rig.quiesce();
+    await rig.settle();
+    await rig.advance(59_999);
+    await rig.settle();
+    expect(rig.sent).toHaveLength(2);
+    await rig.advance(7_000);
+    await rig.answerAll('ok');
+    expect(rig.sent).toHaveLength(4);
+  });
+
+  test('of no length is left alone for a second all the same', async () => {
+    const rig = rigOf();
+    await planMany(rig, 1);
+    await rig.settle();
+    rig.open()[0]?.answer({ retryAfterMs: 0 });
+    await rig.settle();
+    await rig.advance(900);
+    await rig.settle();
+    expect(rig.sent).toHaveLength(1);
+    await rig.advance(100);
+    await rig.answerAll('ok');
+    expect(rig.sent).toHaveLength(2);
+  });
+});
+
+describe('the breaker', () => {
+  test('parks what is due, and lets one probe at a time through, over two processes', async () => {
+    const rig = rigOf();
+    rig.startProcess('b');
+    const ids = await openBreaker(rig);
+    await rig.advance(5_000);
+    await rig.settle();
+    expect(new Set(await rig.states(ids))).toEqual(new Set(['parked']));
+    expect(await Promise.all(ids.map(async (id) => (await rig.get(id)).attemptCount))).toEqual(
+      ids.map(() => 1),
+    );
+    await rig.advance(25_000);
+    await rig.release();
+    await rig.settle('a');
+    expect(rig.open()).toHaveLength(1);
+    await rig.plan('late-1', 'ops', ['run.failed']);
+    await rig.plan('late-2', 'ops', ['run.failed']);
+    await rig.settle('b');
+    await rig.release();
+    await rig.settle('b');
+    expect(rig.open()).toHaveLength(1);
+    rig.open()[0]?.answer('fail');
+    await rig.settle();
+    await rig.release();
+    await rig.settle();
+    expect(rig.open()).toHaveLength(0);
+    expect(rig.alerts.map(({ type }) => type)).toEqual(['endpoint.failing']);
+  });
+
+  test('closes with the probe that is delivered, and lets the rest go at a limited pace', async () => {
+    const rig = rigOf({ limits: { concurrency: 1_000 } });
+    const failed = await openBreaker(rig);
+    const parked = await planMany(rig, 60);
+    await rig.settle();
+    await rig.advance(30_000);
+    await rig.release();
+    await rig.answerAll('ok');
+    expect((await rig.gate('ops')).breaker).toBe('closed');
+    const before = rig.sent.length;
+    const perRound: number[] = [];
+    while ((await rig.states([...failed, ...parked])).includes('parked')) {
+      const sent = rig.sent.length;
+      await rig.release();
+      await rig.answerAll('ok');
+      perRound.push(rig.sent.length - sent);
+    }
+    expect(Math.max(...perRound)).toBeLessThanOrEqual(25);
+    expect(rig.sent.length - before).toBeGreaterThanOrEqual(60);
+    expect(new Set(await rig.states([...failed, ...parked]))).toEqual(new Set(['delivered']));
+    expect(rig.alerts.map(({ type }) => type)).toEqual(['endpoint.failing', 'endpoint.recovered']);
+    await expectNothingLeft(rig);
+  });
+
+  test('finds another probe when the process that made one has died', async () => {
+    const rig = rigOf();
+    rig.startProcess('b');
+    const ids = await openBreaker(rig);
+    await rig.advance(30_000);
+    await rig.release();
+    await rig.settle('a');
+    expect(rig.open()).toHaveLength(1);
+    rig.kill('a');
+    rig.jobs.clear();
+    await rig.advance(DEADLINE_AND_GRACE);
+    await rig.release();
+    await rig.sweep(0);
+    await rig.answerAll('ok', 'b');
+    expect((await rig.gate('ops')).breaker).toBe('closed');
+    for (let round = 0; round < 3; round += 1) {
+      await rig.release();
+      await rig.answerAll('ok', 'b');
+    }
+    expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
+  });
+});
+
+describe('an endpoint', () => {
+  test('that is paused keeps its deliveries until it is resumed', async () => {
+    const rig = rigOf();
+    await rig.turn('ops', pause);
+    const ids = await planMany(rig, 3);
+    await rig.settle();
+    await rig.advance(86_400_000);
+    await rig.release();
+    await rig.settle();
+    expect(rig.sent).toHaveLength(0);
+    expect(await rig.states(ids)).toEqual(['parked', 'parked', 'parked']);
+    await rig.turn('ops', resume);
+    await rig.release();
+    await rig.answerAll('ok');
+    expect(await rig.states(ids)).toEqual(['delivered', 'delivered', 'delivered']);
+    await expectNothingLeft(rig);
+  });
+
+  test('that is paused while deliveries wait in line gives those back their place later', async () => {
+    const rig = rigOf({ limits: { concurrency: 1 } });
+    const ids = await planMany(rig, 4);
+    await rig.settle();
+    await rig.turn('ops', pause);
+    await rig.answerAll('ok');
+    expect(await rig.states(ids)).toEqual(['delivered', 'parked', 'parked', 'parked']);
+    await rig.turn('ops', resume);
+    await rig.release();
+    await rig.answerAll('ok');
+    expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
+    await expectNothingLeft(rig);
+  });
+
+  test('that says 410 is disabled: what follows is skipped, and can be sent once it is enabled', async () => {
+    const rig = rigOf({ limits: { concurrency: 1 } });
+    const ids = await planMany(rig, 3);
+    await rig.answerAll('gone');
+    expect(await rig.states(ids)).toEqual(['dead', 'skipped', 'skipped']);
+    expect(rig.sent).toHaveLength(1);
+    expect(rig.alerts.map(({ type }) => type)).toEqual(['endpoint.disabled', 'delivery.exhausted']);
+    await rig.redeliver.one(ids[1]!);
+    await rig.answerAll('ok');
+    expect(await rig.states(ids)).toEqual(['dead', 'skipped', 'skipped']);
+    await rig.turn('ops', enable);
+    expect(await rig.redeliver.many(ids)).toBe(3);
+    await rig.release();
+    await rig.answerAll('ok');
+    expect(await rig.states(ids)).toEqual(['delivered', 'delivered', 'delivered']);
+    await expectNothingLeft(rig);
+  });
+
+  test('that is disabled lets its parked deliveries go, to be skipped', async () => {
+    const rig = rigOf();
+    await rig.turn('ops', pause);
+    const ids = await planMany(rig, 3);
+    await rig.settle();
+    await rig.turn('ops', (gate) => ({ ...gate, disabled: { reason: 'failing', at: 0 } }));
+    await rig.release();
+    await rig.settle();
+    expect(await rig.states(ids)).toEqual(['skipped', 'skipped', 'skipped']);
+    await expectNothingLeft(rig);
+  });
+});
+
+describe('the deliveries of one run to one endpoint', () => {
+  const TYPES: SentEventType[] = ['run.started', 'run.progress', 'run.completed'];
+
+  test('go out in the order of the events, through retries, parking and release', async () => {
+    const rig = rigOf();
+    const ids = await rig.plan('run', 'ops', TYPES);
+    await rig.answerAll('fail');
+    await rig.turn('ops', pause);
+    await rig.advance(5_000);
+    await rig.settle();
+    expect(await rig.states(ids)).toEqual(['parked', 'pending', 'pending']);
+    await rig.turn('ops', resume);
+    await rig.release();
+    await rig.answerAll('ok');
+    expect(rig.sent.map(({ deliveryId }) => deliveryId)).toEqual([ids[0], ...ids]);
+    await expectNothingLeft(rig);
+  });
+
+  test('wait for nobody when an earlier one is given up', async () => {
+    const rig = rigOf({ retry: [] });
+    const ids = await rig.plan('run', 'ops', TYPES);
+    await rig.answerAll(({ deliveryId }) => (deliveryId === ids[0] ? 'fail' : 'ok'));
+    expect(await rig.states(ids)).toEqual(['dead', 'delivered', 'delivered']);
+  });
+
+  test('keep their order when one of them gets a job before its turn', async () => {
+    const rig = rigOf();
+    const ids = await rig.plan('run', 'ops', TYPES);
+    await rig.jobs.ensure(ids);
+    await rig.settle();
+    expect(openIds(rig)).toEqual([ids[0]]);
+    await rig.answerAll('ok');
+    expect(rig.sent.map(({ deliveryId }) => deliveryId)).toEqual(ids);
+  });
+
+  test('are sent again by hand behind those that are still to come', async () => {
+    const rig = rigOf();
+    const [first] = await rig.plan('run', 'ops', ['run.started']);
+    await rig.answerAll('ok');
+    const [second] = await rig.plan('run', 'ops', ['run.completed']);
+    await rig.settle();
+    await rig.redeliver.one(first!);
+    await rig.settle();
+    expect(openIds(rig)).toEqual([second]);
+    await rig.answerAll('ok');
+    expect(rig.sent.map(({ deliveryId }) => deliveryId)).toEqual([first, second, first]);
+  });
+
+  test('are released by nobody but the releaser where they were parked behind another', async () => {
+    const rig = rigOf();
+    const [first] = await rig.plan('run', 'ops', ['run.started']);
+    await rig.answerAll('ok');
+    await rig.plan('run', 'ops', ['run.completed']);
+    await rig.settle();
+    await rig.redeliver.many([first!]);
+    await rig.answerAll('ok');
+    expect(await rig.states([first!])).toEqual(['parked']);
+    expect(await rig.redis.zrange(rig.keys.outbox, 0, '-1')).toEqual([]);
+    await rig.release();
+    await rig.answerAll('ok');
+    expect(await rig.states([first!])).toEqual(['delivered']);
+    await expectNothingLeft(rig);
+  });
+
+  test('let a notice go that was overtaken while it was held up, but not a fresh one', async () => {
+    let overtaken = false;
+    const rig = rigOf({
+      isOvertaken: ({ eventType }) => overtaken && eventType === 'run.awaiting_human_feedback',
+    });
+    const [fresh] = await rig.plan('one', 'ops', ['run.awaiting_human_feedback']);
+    overtaken = true;
+    await rig.answerAll('ok');
+    expect(await rig.states([fresh!])).toEqual(['delivered']);
+    await rig.turn('ops', pause);
+    const ids = await rig.plan('two', 'ops', ['run.awaiting_human_feedback', 'run.completed']);
+    await rig.settle();
+    await rig.turn('ops', resume);
+    await rig.release();
+    await rig.answerAll('ok');
+    expect(await rig.states(ids)).toEqual(['superseded', 'delivered']);
+    await rig.redeliver.one(ids[0]!);
+    await rig.answerAll('ok');
+    expect(await rig.states(ids)).toEqual(['delivered', 'delivered']);
+    await expectNothingLeft(rig);
+  });
+});
+
+describe('sending again by hand', () => {
+  test('sends the same event, begins the schedule anew, and may be asked for twice', async () => {
+    const rig = rigOf({ retry: [5_000] });
+    const [id] = await planMany(rig, 1);
+    await rig.answerAll('fail');
+    await rig.advance(5_000);
+    await rig.answerAll('fail');
+    expect(await rig.get(id!)).toMatchObject({ state: 'dead', attemptCount: 2 });
+    const asked = await Promise.all([rig.redeliver.one(id!), rig.redeliver.one(id!)]);
+    expect(asked).toEqual([true, true]);
+    await rig.answerAll('fail');
+    expect(await rig.get(id!)).toMatchObject({ state: 'pending', attemptCount: 3, step: 1 });
+    await rig.advance(5_000);
+    await rig.answerAll('ok');
+    expect(new Set(rig.sent.map(({ eventId }) => eventId)).size).toBe(1);
+    expect(rig.sent).toHaveLength(4);
+    expect(await rig.redeliver.one('dlv_unknown')).toBe(false);
+    await expectNothingLeft(rig);
+  });
+
+  test('leaves alone what is still to be delivered', async () => {
+    const rig = rigOf();
+    const ids = await planMany(rig, 1);
+    await rig.settle();
+    expect(await rig.redeliver.many(ids)).toBe(0);
+    await rig.answerAll('ok');
+    expect(rig.sent).toHaveLength(1);
+  });
+});
+
+describe('operators', () => {
+  test('are told of an endpoint through theirs, and of theirs by the log alone', async () => {
+    const rig = rigOf({ operatorEndpoint: 'pager' });
+    await openBreaker(rig, 'ops');
+    await rig.answerAll('ok');
+    const [told] = rig.sent.filter(({ endpoint }) => endpoint === 'pager');
+    expect(JSON.parse((await rig.events.body(told!.eventId))!)).toMatchObject({
+      id: told!.eventId,
+      type: 'endpoint.failing',
+      data: { endpoint: 'ops' },
+    });
+    await openBreaker(rig, 'pager');
+    await rig.settle();
+    expect(rig.alerts.map(({ type, endpoint }) => [type, endpoint])).toEqual([
+      ['endpoint.failing', 'ops'],
+      ['endpoint.failing', 'pager'],
+    ]);
+    const { items } = await rig.deliveries.list({ endpoint: 'pager' }, { limit: 100 });
+    expect(items.filter(({ eventType }) => eventType.startsWith('endpoint.'))).toHaveLength(1);
+  });
+});
+
+describe('faults of our own', () => {
+  const sealed = new RunwatchError('the secret was sealed with a key that is not configured', {
+    code: 'sealed_by_unknown_key',
+  });
+
+  test.each([
+    ['sealed_by_unknown_key', { routeOf: () => Promise.reject(sealed) }],
+    ['endpoint_unknown', { routeOf: async () => null }],
+    ['event_missing', { bodyOf: () => null }],
+    [
+      'internal',
+      {
+        routeOf: async () => ({
+          channel: { send: () => Promise.reject(new TypeError('a defect')) },
+          retry: [5_000],
+        }),
+      },
+    ],
+  ])(
+    'such as %s end among the dead, say nothing of the endpoint, and can be sent anew',
+    async (code, broken) => {
+      let isBroken = true;
+      const rig = rigOf({
+        retry: [5_000],
+        routeOf: async (_delivery, route) =>
+          isBroken && 'routeOf' in broken ? broken.routeOf() : route,
+        bodyOf: (id) => (isBroken && 'bodyOf' in broken ? broken.bodyOf() : `{"id":"${id}"}`),
+      });
+      const ids = await planMany(rig, 12);
+      await rig.settle();
+      await rig.advance(5_000);
+      await rig.settle();
+      const dead = await rig.get(ids[0]!);
+      expect([dead.state, dead.last?.error?.code]).toEqual(['dead', code]);
+      expect(new Set(await rig.states(ids))).toEqual(new Set(['dead']));
+      expect(await rig.gate('ops')).toMatchObject({
+        breaker: 'closed',
+        disabled: null,
+        failingSince: null,
+      });
+      expect(rig.alerts.map(({ type }) => type)).toEqual(['delivery.exhausted']);
+      isBroken = false;
+      expect(await rig.redeliver.many(ids)).toBe(12);
+      await rig.release();
+      await rig.answerAll('ok');
+      expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
+      await expectNothingLeft(rig);
+    },
+  );
+});
