@@ -2,6 +2,7 @@ import { afterAll, describe, expect, test } from '@jest/globals';
 import type { FetchOutcome } from '../../src/core/outcome.ts';
 import type { Registration } from '../../src/core/register.ts';
 import { watchId, type Subscription, type WatchKey } from '../../src/core/watch.ts';
+import { createAlerts } from '../../src/deliver/alerts.ts';
 import { createDeliverEvent } from '../../src/deliver/deliver-event.ts';
 import { createSweep } from '../../src/deliver/sweep.ts';
 import { createEndWatch } from '../../src/poll/end-watch.ts';
@@ -13,7 +14,7 @@ import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const stores = openStores();
-const { watches, events, deliveries, redis, keys } = stores;
+const { watches, events, deliveries, gates, redis, keys } = stores;
 afterAll(() => stores.close());
 
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
@@ -24,7 +25,7 @@ const policy = {
   unreachableAfterMs: 120_000,
   goneAfterMs: 60_000,
 };
-const filterOf = () => ['*'];
+const wants = () => true;
 const lose = async () => undefined;
 
 let runs = 0;
@@ -33,7 +34,7 @@ const registerWatches = createRegisterWatches({
   watches,
   jobsOf: () => undefined,
   dispatch: lose,
-  filterOf,
+  wants,
   defaults: { timeoutMs: 3_600_000, minIntervalMs: 1_000, profile: 'normal' },
   now: Date.now,
 });
@@ -59,7 +60,7 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
       readerOf: () => ({ readRun: async () => look }),
       sources: { note: async () => null },
       dispatch: async (ids) => void dispatched.push(...ids),
-      filterOf,
+      wants,
       policy,
       report: () => undefined,
       now: Date.now,
@@ -249,7 +250,12 @@ describe('a process that dies', () => {
           },
         },
       }),
-      inTurn: (_endpoint, work) => work(),
+      gates,
+      limitsOf: () => ({ concurrency: 4, rate: null, deadlineMs: 15_000 }),
+      isOvertaken: async () => false,
+      alerts: createAlerts({ operatorEndpoint: null, log: () => undefined }),
+      stoodInLine: () => undefined,
+      withPermit: (work) => work(),
       dispatch,
       defaultRetry: [],
       report: () => undefined,
