@@ -2,13 +2,16 @@ import { DelayedError, ErrorCode, Queue, RedisConnection, Worker, type Job } fro
 import type { Redis } from 'ioredis';
 import { findMissingJobs } from './missing-jobs.ts';
 
-/** How long a job whose process died is left alone at the most, beyond its lock. */
-const STALLED_CHECK_MS = 5_000;
+/**
+ * How often jobs are looked for whose lock is gone. A check that comes a hair too early is left out
+ * by BullMQ, so that the time between two of them may be twice this.
+ */
+const STALLED_CHECK_MS = 3_000;
 
 /**
  * A lock is renewed while its job runs, however long that takes. So this is not the time that a run
- * may take but the time for which a process may be held up, and, with the check above, how long the
- * jobs of a killed process wait: 20 s.
+ * may take but the time for which a process may be held up, and, with the checks above, how long the
+ * jobs of a killed process wait: 21 s at most.
  */
 const LOCK_MS = 15_000;
 

@@ -239,7 +239,7 @@ describe('a job whose lock was lost', () => {
     await waitFor(() => held.begun.length === 1);
     await redis.del(queue.key('a', 'lock'));
     held.end(Date.now() + AN_HOUR);
-    await waitFor(() => held.begun.length === 2, { timeoutMs: 15_000 });
+    await waitFor(() => held.begun.length === 2, { timeoutMs: 25_000 });
     held.end(null);
   });
 });
@@ -287,7 +287,7 @@ describe('ids without a job', () => {
     expect(await queue.withoutJob(['a'])).toEqual([]);
     const held = heldRun();
     queue.work(held.run, { concurrency: 1 });
-    await waitFor(() => held.begun.length === 1, { timeoutMs: 15_000 });
+    await waitFor(() => held.begun.length === 1, { timeoutMs: 25_000 });
     held.end(null);
   });
 });
