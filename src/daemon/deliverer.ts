@@ -16,6 +16,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { logDelivery } from '../telemetry/report.ts';
 import { DEFAULT_RETRY_MS, type Endpoints } from './endpoints.ts';
+import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { QueueFactory } from './queues.ts';
 import type { Routes } from './routes.ts';
@@ -75,7 +76,7 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
   const deliverEvent = createDeliverEvent(attemptDependencies(deps, { ...shared, inLine }));
   const sweep = sweeping(createSweep({ deliveries, jobs: queue, now }), log);
   const release = createReleaseParked(shared, RELEASE_EVERY_MS);
-  const onError = (error: unknown) => log.warn({ err: error }, 'sweep');
+  const onError = faultLog(log, 'sweep');
   const periodics: Periodic[] = [];
   let worker: QueueWorker | null = null;
 

@@ -1,5 +1,6 @@
 import type { RetentionStore } from '../redis/retention-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 
 /** How often old records are looked for; no record is kept this much longer than asked. */
@@ -34,7 +35,7 @@ export function startJanitor(store: RetentionStore, options: JanitorOptions): Pe
     },
     {
       everyMs: Math.min(EVERY_MS, Math.max(1_000, shortest)),
-      onError: (error) => log.warn({ err: error }, 'retention'),
+      onError: faultLog(log, 'retention'),
     },
   );
 }

@@ -11,6 +11,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { logPoll } from '../telemetry/report.ts';
 import type { Endpoints } from './endpoints.ts';
+import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { QueueFactory } from './queues.ts';
 
@@ -96,7 +97,7 @@ export function createPoller(deps: PollerDependencies): Poller {
       }
       reconciler = startPeriodic(() => mend(reconcile, log), {
         everyMs: RECONCILE_MS,
-        onError: (error) => log.warn({ err: error }, 'reconcile'),
+        onError: faultLog(log, 'reconcile'),
       });
     },
     async stop({ force, withinMs }) {

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { createJobQueue, type JobQueue } from '../queue/job-queue.ts';
-import { isOutage } from '../redis/guard.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { faultLog } from './faults.ts';
 
 export type QueueFactory = (name: string) => JobQueue;
 
@@ -20,10 +20,6 @@ export function queueFactory({ prefix, producer, consumer, log }: QueueGround): 
       prefix,
       producer,
       consumer,
-      onError(error) {
-        // Every connection of every worker meets an outage, and it is told of once.
-        const level = isOutage(error) ? 'debug' : 'warn';
-        log[level]({ queue: name, error: error.message }, 'queue');
-      },
+      onError: faultLog(log, 'queue', { queue: name }),
     });
 }

@@ -50,6 +50,8 @@ export interface KillOutcome {
   finished: number;
   planned: number;
   byState: Record<string, number>;
+  /** Ids of the events that were old news by the time that they could be told. */
+  superseded: Set<string>;
   /** Keys that stand for work that is still to be done. */
   leftovers: string[];
   maxInFlightPerRun: number;
@@ -237,6 +239,7 @@ async function comeToRest(
       finished: (await stores.watches.counts()).finished,
       planned,
       byState,
+      superseded: await supersededEvents(stores),
       leftovers: await leftovers(),
       maxInFlightPerRun: noxus.requests.maxInFlightPerRun,
     };
@@ -246,13 +249,28 @@ async function comeToRest(
   }
 }
 
-/** What stands for work: the outbox, lanes, and BullMQ's jobs and their lists. */
+async function supersededEvents({
+  deliveries,
+}: ReturnType<typeof openStores>): Promise<Set<string>> {
+  const found = new Set<string>();
+  let cursor: string | undefined;
+  do {
+    const page = await deliveries.list({ state: 'superseded' }, { limit: 500, cursor });
+    for (const { eventId } of page.items) found.add(eventId);
+    cursor = page.nextCursor ?? undefined;
+  } while (cursor !== undefined);
+  return found;
+}
+
+/** What stands for work: outbox and lanes, who waits for a place or is parked, and BullMQ's jobs and their lists. */
 function isWork(key: string): boolean {
   const [, kind = '', what = ''] = key.split(':');
-  if (kind === 'outbox' || kind === 'lane') return true;
+  if (WORK.includes(kind)) return true;
   const isQueue = kind === 'deliver' || kind.startsWith('poll-');
   return isQueue && !['id', 'meta', 'events', 'marker', 'stalled-check', 'limiter'].includes(what);
 }
+
+const WORK = ['outbox', 'lane', 'waiting', 'parked', 'places', 'gates-waiting', 'gates-parked'];
 
 async function allEvents({ events }: ReturnType<typeof openStores>): Promise<RunwatchEvent[]> {
   const found: RunwatchEvent[] = [];
