@@ -15,7 +15,7 @@ export function sampleConservation(daemon: DaemonProcess, everyMs: number) {
   const imbalances: Imbalance[] = [];
   let samples = 0;
   let last = 0;
-  let isOver = false;
+  const over = new AbortController();
 
   async function sample(): Promise<void> {
     const { body } = await daemon.api<string>('/metrics');
@@ -27,7 +27,7 @@ export function sampleConservation(daemon: DaemonProcess, everyMs: number) {
   }
 
   async function sampleOn(): Promise<void> {
-    while (!isOver) {
+    while (!over.signal.aborted) {
       await sample();
       await sleep(everyMs);
     }
@@ -38,7 +38,7 @@ export function sampleConservation(daemon: DaemonProcess, everyMs: number) {
     /** @returns how many samples there were, those that were off, and how many were planned at last */
     async stop(): Promise<{ samples: number; imbalances: Imbalance[]; planned: number }> {
       await sample();
-      isOver = true;
+      over.abort();
       await sampling;
       return { samples, imbalances, planned: last };
     },

@@ -134,14 +134,17 @@ export function deliveryRig(options: RigOptions = {}) {
   }
 
   /** As the job queue does it: the job is there until its run is over. */
-  function run(process: RigProcess, id: string): void {
+  async function runJob(process: RigProcess, id: string): Promise<void> {
     const token = jobs.start(id);
-    const work = process.deliver(id).then(async (dueAt) => {
-      if (!process.isAlive) return;
-      jobs.end(id, token, dueAt);
-      const isWanted = dueAt === null && process.inLine.delete(id);
-      if (isWanted && (await deliveries.isDue(id, time))) await dispatch([id]);
-    });
+    const dueAt = await process.deliver(id);
+    if (!process.isAlive) return;
+    jobs.end(id, token, dueAt);
+    const isWanted = dueAt === null && process.inLine.delete(id);
+    if (isWanted && (await deliveries.isDue(id, time))) await dispatch([id]);
+  }
+
+  function run(process: RigProcess, id: string): void {
+    const work = runJob(process, id);
     running.add(work);
     void work.finally(() => running.delete(work));
   }
@@ -225,8 +228,7 @@ export function deliveryRig(options: RigOptions = {}) {
     async answerAll(answer: Answer | ((sent: Sent) => Answer), name = 'a'): Promise<void> {
       await rig.settle(name);
       while (open.size > 0) {
-        for (const one of [...open])
-          one.answer(typeof answer === 'function' ? answer(one) : answer);
+        for (const one of open) one.answer(typeof answer === 'function' ? answer(one) : answer);
         await rig.settle(name);
       }
     },
