@@ -192,7 +192,8 @@ describe('the answer to a webhook', () => {
   ])('%i with Retry-After: %s asks for %p ms', async (status, header, retryAfterMs) => {
     const clocked = webhooks({ now: () => 1_000_000 });
     answerWith(status, { 'retry-after': header });
-    expect(await clocked.to(origin).send(A_MESSAGE)).toMatchObject(
+    const outcome = await clocked.to(origin).send(A_MESSAGE);
+    expect(outcome).toMatchObject(
       retryAfterMs === null ? { kind: 'failed' } : { kind: 'throttled', retryAfterMs },
     );
     clocked.close();
