@@ -477,7 +477,7 @@ describe('operators', () => {
     const rig = rigOf({ operatorEndpoint: 'pager' });
     await openBreaker(rig, 'ops');
     await rig.answerAll('ok');
-    const [told] = rig.sent.filter(({ endpoint }) => endpoint === 'pager');
+    const told = rig.sent.find(({ endpoint }) => endpoint === 'pager');
     expect(JSON.parse((await rig.events.body(told!.eventId))!)).toMatchObject({
       id: told!.eventId,
       type: 'endpoint.failing',

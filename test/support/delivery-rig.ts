@@ -4,6 +4,7 @@ import type { SentEventType } from '../../src/core/event.ts';
 import { createAlerts, type Alert } from '../../src/deliver/alerts.ts';
 import { createDeliverEvent } from '../../src/deliver/deliver-event.ts';
 import { turnGate } from '../../src/deliver/endpoint-control.ts';
+import { createPermits } from '../../src/deliver/permits.ts';
 import { createRedeliver } from '../../src/deliver/redeliver.ts';
 import { createReleaseParked } from '../../src/deliver/release-parked.ts';
 import type { Route } from '../../src/deliver/route.ts';
@@ -15,6 +16,9 @@ import { fakeJobs, type FakeJobs } from './fake-jobs.ts';
 import { openStores } from './stores.ts';
 
 const RELEASE_EVERY_MS = 500;
+
+/** Runs that neither end nor send anything for this long never will, ms of the real clock. */
+const PATIENCE_MS = 20_000;
 
 /** How a request ended, in the words of a test. */
 export type Answer = 'ok' | 'fail' | 'gone' | { retryAfterMs: number };
@@ -39,6 +43,11 @@ interface RigOptions {
   /** What takes the place of a route; a throw is a fault of our own. */
   routeOf?: (delivery: Delivery, route: Route) => Promise<Route | null>;
   bodyOf?: (eventId: string) => string | null;
+  /** Answers some requests at once, by what they are. */
+  autoAnswer?: (sent: Sent) => Answer | null;
+  /** How many jobs run at a time, and how many of them may use the process. */
+  slots?: number;
+  permits?: number;
 }
 
 /** One daemon, as far as delivering goes. */
@@ -68,6 +77,7 @@ export function deliveryRig(options: RigOptions = {}) {
   const open = new Set<Sent>();
   const alerts: Alert[] = [];
   const running = new Set<Promise<void>>();
+  const slots = options.slots ?? Infinity;
   const processes = new Map<string, RigProcess>();
 
   const dispatch = jobs.ensure;
@@ -93,6 +103,8 @@ export function deliveryRig(options: RigOptions = {}) {
       };
       sent.push(one);
       open.add(one);
+      const answer = options.autoAnswer?.(one);
+      if (answer) one.answer(answer);
     });
   }
 
@@ -103,7 +115,7 @@ export function deliveryRig(options: RigOptions = {}) {
       ...shared,
       random: () => 0,
       defaultRetry: retry,
-      withPermit: (work) => work(),
+      withPermit: createPermits(options.permits ?? Infinity),
       bodyOf: async (id) => (options.bodyOf ?? ((eventId) => `{"id":"${eventId}"}`))(id),
       async routeOf(delivery) {
         const route = { channel: { send: () => send(process, delivery) }, retry };
@@ -122,14 +134,17 @@ export function deliveryRig(options: RigOptions = {}) {
   }
 
   /** As the job queue does it: the job is there until its run is over. */
-  function run(process: RigProcess, id: string): void {
+  async function runJob(process: RigProcess, id: string): Promise<void> {
     const token = jobs.start(id);
-    const work = process.deliver(id).then(async (dueAt) => {
-      if (!process.isAlive) return;
-      jobs.end(id, token, dueAt);
-      const isWanted = dueAt === null && process.inLine.delete(id);
-      if (isWanted && (await deliveries.isDue(id, time))) await dispatch([id]);
-    });
+    const dueAt = await process.deliver(id);
+    if (!process.isAlive) return;
+    jobs.end(id, token, dueAt);
+    const isWanted = dueAt === null && process.inLine.delete(id);
+    if (isWanted && (await deliveries.isDue(id, time))) await dispatch([id]);
+  }
+
+  function run(process: RigProcess, id: string): void {
+    const work = runJob(process, id);
     running.add(work);
     void work.finally(() => running.delete(work));
   }
@@ -140,7 +155,9 @@ export function deliveryRig(options: RigOptions = {}) {
 
   async function quiesce(): Promise<void> {
     let calm = 0;
+    const patience = Date.now() + PATIENCE_MS;
     while (calm < 3) {
+      if (Date.now() > patience) throw new Error(`${running.size - stuck()} jobs do not end`);
       const before = running.size + open.size + sent.length;
       await stores.redis.ping();
       await new Promise(setImmediate);
@@ -195,11 +212,12 @@ export function deliveryRig(options: RigOptions = {}) {
     async settle(name = 'a'): Promise<void> {
       const process = processes.get(name);
       if (process === undefined) throw new Error(`no process ${name}`);
+      await quiesce();
       for (;;) {
-        const due = jobs.due();
+        const due = jobs.due().slice(0, slots - running.size);
+        if (due.length === 0) return;
         for (const id of due) run(process, id);
         await quiesce();
-        if (jobs.due().length === 0) return;
       }
     },
 
@@ -210,8 +228,7 @@ export function deliveryRig(options: RigOptions = {}) {
     async answerAll(answer: Answer | ((sent: Sent) => Answer), name = 'a'): Promise<void> {
       await rig.settle(name);
       while (open.size > 0) {
-        for (const one of [...open])
-          one.answer(typeof answer === 'function' ? answer(one) : answer);
+        for (const one of open) one.answer(typeof answer === 'function' ? answer(one) : answer);
         await rig.settle(name);
       }
     },

@@ -156,6 +156,11 @@ describe('a Slack message', () => {
     });
   });
 
+  test('of an endpoint that has recovered has no error to tell of', () => {
+    const recovered = { ...ALERT, data: { ...ALERT.data, error: null } };
+    expect(render('slack', recovered)).toEqual(render('slack', ALERT));
+  });
+
   test('a run that goes on has run until it was seen, one that waits has not', () => {
     const running = { ...FAILED.data.run, status: 'running', finished_at: null };
     const shown = (run: object) =>

@@ -1,0 +1,67 @@
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { expectNothingLeft } from '../support/delivery-invariants.ts';
+import { deliveryRig, type DeliveryRig } from '../support/delivery-rig.ts';
+
+const PERMITS = 4;
+const PLACES = 2;
+
+const rigs: DeliveryRig[] = [];
+
+afterEach(() => {
+  for (const one of rigs.splice(0)) one.close();
+});
+
+const isHanging = (endpoint: string) => endpoint.startsWith('hangs');
+
+/** A process that may do four things at a time, and receivers some of which do not answer. */
+function rigWithHanging() {
+  const hanging = { isOver: false };
+  const rig = deliveryRig({
+    permits: PERMITS,
+    slots: PERMITS * 16,
+    limits: { concurrency: PLACES },
+    autoAnswer: ({ endpoint }) => (isHanging(endpoint) && !hanging.isOver ? null : 'ok'),
+  });
+  rigs.push(rig);
+  return { rig, hanging };
+}
+
+async function planFor(rig: DeliveryRig, endpoints: string[], each: number): Promise<string[]> {
+  const ids: string[] = [];
+  for (const endpoint of endpoints) {
+    for (let count = 0; count < each; count += 1) {
+      ids.push(...(await rig.plan(rig.newRun(), endpoint, ['run.failed'])));
+    }
+  }
+  return ids;
+}
+
+const named = (name: string, count: number) =>
+  Array.from({ length: count }, (_, at) => `${name}-${at}`);
+
+describe('receivers that hang', () => {
+  test.each([
+    ['one with 500 queued', named('hangs', 1), 500],
+    ['thirty at once', named('hangs', 30), 20],
+  ])(
+    'such as %s, keep nobody else from being served',
+    async (_what, names, each) => {
+      const { rig, hanging } = rigWithHanging();
+      const late = await planFor(rig, names, each);
+      await rig.settle();
+      const healthy = await planFor(rig, named('well', 10), 20);
+      await rig.settle();
+      expect(new Set(await rig.states(healthy))).toEqual(new Set(['delivered']));
+      // All of that before any of the hanging ones has come to its deadline.
+      expect(rig.open()).toHaveLength(names.length * PLACES);
+      expect(rig.sent.filter(({ endpoint }) => isHanging(endpoint))).toHaveLength(
+        names.length * PLACES,
+      );
+      hanging.isOver = true;
+      await rig.answerAll('ok');
+      expect(new Set(await rig.states(late))).toEqual(new Set(['delivered']));
+      await expectNothingLeft(rig);
+    },
+    60_000,
+  );
+});

@@ -1,0 +1,58 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DaemonProcess } from './daemon-process.ts';
+
+/** A moment at which the deliveries in all states did not add up to the planned ones. */
+interface Imbalance {
+  planned: number;
+  byState: Record<string, number>;
+}
+
+/**
+ * Asks for the equation of conservation again and again, as an operator would: in `GET /metrics` the
+ * sum of `runwatch_deliveries` over its states is `runwatch_deliveries_planned`.
+ */
+export function sampleConservation(daemon: DaemonProcess, everyMs: number) {
+  const imbalances: Imbalance[] = [];
+  let samples = 0;
+  let last = 0;
+  const over = new AbortController();
+
+  async function sample(): Promise<void> {
+    const { body } = await daemon.api<string>('/metrics');
+    const { planned, byState } = readDeliveries(body);
+    const sum = Object.values(byState).reduce((total, count) => total + count, 0);
+    if (sum !== planned) imbalances.push({ planned, byState });
+    samples += 1;
+    last = planned;
+  }
+
+  async function sampleOn(): Promise<void> {
+    while (!over.signal.aborted) {
+      await sample();
+      await sleep(everyMs);
+    }
+  }
+
+  const sampling = sampleOn();
+  return {
+    /** @returns how many samples there were, those that were off, and how many were planned at last */
+    async stop(): Promise<{ samples: number; imbalances: Imbalance[]; planned: number }> {
+      await sample();
+      over.abort();
+      await sampling;
+      return { samples, imbalances, planned: last };
+    },
+  };
+}
+
+function readDeliveries(metrics: string): Imbalance {
+  const byState: Record<string, number> = {};
+  for (const [, state = '', count] of metrics.matchAll(
+    /^runwatch_deliveries\{[^}]*state="(\w+)"[^}]*\} (\d+)$/gm,
+  )) {
+    byState[state] = Number(count);
+  }
+  const planned = /^runwatch_deliveries_planned(?:\{[^}]*\})? (\d+)$/m.exec(metrics)?.[1];
+  if (planned === undefined) throw new Error('the metrics do not tell of deliveries');
+  return { planned: Number(planned), byState };
+}
