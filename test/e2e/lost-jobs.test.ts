@@ -62,7 +62,7 @@ describe('when every job of every queue is lost', () => {
     await waitFor(async () => (await stores.deliveries.ledger()).byState.pending === ended.length);
 
     await daemon.stop('SIGKILL');
-    const jobs = (await stores.keysLeft()).filter((key) => /^\{[^}]+\}:(deliver|poll-)/.test(key));
+    const jobs = (await stores.keysLeft()).filter((key) => /^\{[^}]+\}:(deliver:|poll-)/.test(key));
     expect(jobs.length).toBeGreaterThan(0);
     await stores.redis.del(jobs);
     isOpen = true;
