@@ -17,6 +17,9 @@ const UNREACHABLE_AFTER_MS = 3_500;
 /** What was on its way when a source asked to be left alone may still arrive within this time. */
 const UNDER_WAY_MS = 250;
 
+/** How often a source that refuses its key is tried again, ms. */
+const PROBE_MS = 1_000;
+
 /** What may go wrong with one run, and by which code its watch tells of it. */
 const FAULTS: { what: string; fault: FaultInput; code: string }[] = [
   { what: 'is answered with 500', fault: { kind: 'status', status: 500 }, code: 'unavailable' },
@@ -60,7 +63,7 @@ async function start(prefix: string): Promise<DaemonProcess> {
         min_interval: '100ms',
         max_interval: '200ms',
         unreachable_after: `${UNREACHABLE_AFTER_MS}ms`,
-        unauthorized_probe: '500ms',
+        unauthorized_probe: `${PROBE_MS}ms`,
       },
       endpoints: { hooks: { type: 'webhook', url: receiver.url, secret: SECRET, events: ['*'] } },
       egress: { allow: ['127.0.0.1/32'] },
@@ -143,10 +146,14 @@ async function playRefusal() {
   const [ids, healthy] = await Promise.all([watchRuns('refusing', 5), watchRuns('healthy', 1)]);
   source.fault({ kind: 'status', status: 401 });
   const refusals = () => source.requests.statuses['401'] ?? 0;
-  await waitFor(() => refusals() > 0 && source.requests.inFlight === 0);
+  const line = await waitFor(() => linesOf('source.unauthorized', 'refusing')[0]);
+  const from = Date.parse(line.time);
+  await waitFor(() => Date.now() > from + UNDER_WAY_MS && source.requests.inFlight === 0);
   const before = source.requests.total - refusals();
+  // Being asked to look now makes neither of them ask.
+  for (const [turn, runId] of ids.entries()) await pollNow('refusing', runId, pair[turn % 2]);
   for (const runId of ids) source.setStatus(runId, 'completed');
-  await waitFor(() => refusals() >= 4, { timeoutMs: 15_000 });
+  await waitFor(() => refusals() >= 8, { timeoutMs: 15_000 });
   await Promise.all(
     ids.map((runId) => board.until(runId, ({ sequence }) => sequence > 0, 'refusing')),
   );
@@ -158,7 +165,8 @@ async function playRefusal() {
   await waitUntilFinished('healthy', healthy);
   source.clearFaults();
   await waitUntilFinished('refusing', ids);
-  return { ids, healthy, requests, probes, during, ready, readyAfter: await readyz(pair[1]) };
+  const readyAfter = await readyz(pair[1]);
+  return { ids, healthy, from, requests, probes, during, ready, readyAfter };
 }
 
 /** A source that asks for a pause; meanwhile its runs complete, and one more is registered. */
@@ -253,7 +261,7 @@ describe('a run whose reading', () => {
 
 describe('a source that refuses its key', () => {
   test('is logged once by one of the daemons, however often they try', () => {
-    expect(refusal.probes).toBeGreaterThanOrEqual(4);
+    expect(refusal.probes).toBeGreaterThanOrEqual(8);
     expect(linesOf('source.unauthorized', 'refusing')).toMatchObject([
       { level: 'error', message: expect.stringContaining('401') },
     ]);
@@ -262,6 +270,9 @@ describe('a source that refuses its key', () => {
 
   test('is probed and otherwise left alone, while the others go on', () => {
     expect(refusal.requests).toBe(refusal.probes);
+    const { requests } = noxus.refusing;
+    const { from } = refusal;
+    expect(requests.requestsBetween(from + UNDER_WAY_MS, from + PROBE_MS - 20)).toBe(0);
     expect(toldOf(refusal.healthy[0] ?? '')).toEqual(['run.completed']);
     expect(linesOf('source.unauthorized', 'healthy')).toEqual([]);
   });
