@@ -136,6 +136,8 @@ async function promote(job: Job): Promise<void> {
 }
 
 function startWorker(options: JobQueueOptions, run: JobRun, work: WorkOptions): Worker {
+  // Thrown after each run to tell BullMQ that the job has been put off; one serves for all of them.
+  const putOff = new DelayedError();
   const process = async (job: Job, token?: string): Promise<void> => {
     const due = await run(job.id ?? '').catch((error: unknown) => {
       options.onError(error instanceof Error ? error : new Error(String(error)));
@@ -145,7 +147,7 @@ function startWorker(options: JobQueueOptions, run: JobRun, work: WorkOptions): 
     // A job that cannot be put off, as when its lock was lost, stays where it is: BullMQ would make
     // a failed job of it, while the stalled check gives it to whoever takes it next.
     await job.moveToDelayed(due, token).catch(options.onError);
-    throw new DelayedError();
+    throw putOff;
   };
   RedisConnection.minimumVersion = OLDEST_REDIS;
   const worker = new Worker(options.name, process, {

@@ -13,6 +13,8 @@ interface PollReport {
 
 /** One wide line for each poll that changed something; the others are there at level debug. */
 export function logPoll(log: Logger, { watch, outcome, events, durationMs }: PollReport): void {
+  const level = events.length > 0 ? 'info' : 'debug';
+  if (!log.isLevelEnabled(level)) return;
   const fields = {
     source: watch.source,
     run_id: watch.runId,
@@ -27,8 +29,7 @@ export function logPoll(log: Logger, { watch, outcome, events, durationMs }: Pol
     duration_ms: durationMs,
     next_poll_at: watch.nextPollAt === null ? null : new Date(watch.nextPollAt).toISOString(),
   };
-  if (events.length > 0) log.info(fields, 'poll');
-  else log.debug(fields, 'poll');
+  log[level](fields, 'poll');
 }
 
 /** A finished attempt at delivering. */
