@@ -14,8 +14,9 @@ export interface Gate {
   disabled: { reason: 'gone' | 'failing'; at: number } | null;
   /** Results of the last minutes, the newest last. */
   minutes: { minute: number; delivered: number; failed: number }[];
-  /** The first failure since anything was delivered. */
+  /** The first failure since anything was delivered, and how many there have been. */
   failingSince: number | null;
+  failures: number;
   /** When an open breaker lets the next probe through. */
   probeAt: number | null;
   /** Probes in a row that failed. */
@@ -45,6 +46,7 @@ export const NEW_GATE: Gate = {
   disabled: null,
   minutes: [],
   failingSince: null,
+  failures: 0,
   probeAt: null,
   failedProbes: 0,
   throttledUntil: null,
@@ -110,7 +112,7 @@ export function afterResult(
 
 function afterDelivered(gate: Gate, now: number): { gate: Gate; alert: GateAlert | null } {
   // A quiet that was asked for stands: this answer may be to a request from before it.
-  const healthy = { ...gate, failingSince: null };
+  const healthy = { ...gate, failures: 0, failingSince: null };
   if (gate.breaker === 'closed') {
     return { gate: { ...healthy, minutes: count(gate, now, 'delivered') }, alert: null };
   }
@@ -122,8 +124,11 @@ function afterDelivered(gate: Gate, now: number): { gate: Gate; alert: GateAlert
 
 function afterFailed(gate: Gate, now: number): { gate: Gate; alert: GateAlert | null } {
   const failingSince = gate.failingSince ?? now;
-  const failing = { ...gate, failingSince, minutes: count(gate, now, 'failed') };
-  if (gate.disabled === null && now - failingSince >= POLICY.disableAfterMs) {
+  const failures = gate.failures + 1;
+  const failing = { ...gate, failingSince, failures, minutes: count(gate, now, 'failed') };
+  const isHopeless =
+    failures >= POLICY.leastAttempts && now - failingSince >= POLICY.disableAfterMs;
+  if (gate.disabled === null && isHopeless) {
     const disabled = { reason: 'failing' as const, at: now };
     return { gate: { ...failing, disabled }, alert: 'endpoint.disabled' };
   }

@@ -12,7 +12,12 @@ export interface WebhookAgents {
 }
 
 /** Limits per origin; idle connections close before common servers would close them (5 s). */
-const LIMITS: AgentOptions = { keepAlive: true, maxSockets: 64, maxFreeSockets: 4, timeout: 4_000 };
+const LIMITS: AgentOptions = {
+  keepAlive: true,
+  maxSockets: 1_024,
+  maxFreeSockets: 4,
+  timeout: 4_000,
+};
 
 /**
  * Agents that ask the guard at the moment of connecting, so that nothing which uses them can get

@@ -44,9 +44,12 @@ export function createWebhookChannel(target: WebhookTarget, deps: WebhookDeps): 
   const url = new URL(target.url);
   const sign = createSigner(target.secrets);
   const kind = target.body ?? standardBody;
-  const fixed = {
+  const confidential = {
     ...customHeaders(target.headers),
     ...(target.auth && authorizationOf(target.auth)),
+  };
+  const fixed = {
+    ...confidential,
     'content-type': kind.contentType,
     'user-agent': deps.userAgent,
   };
@@ -62,7 +65,7 @@ export function createWebhookChannel(target: WebhookTarget, deps: WebhookDeps): 
       );
       if (result.kind === 'cut' && signal?.aborted === true) throw calledOff();
       const now = deps.now();
-      return outcomeOf(result, { target, url, at, now });
+      return outcomeOf(result, { target, url, at, now, confidential: Object.values(confidential) });
     },
   };
 }
@@ -91,10 +94,12 @@ interface Circumstances {
   /** When the attempt began, and when it was over. */
   at: number;
   now: number;
+  /** Values of headers that went out and may be credentials. */
+  confidential: readonly string[];
 }
 
 function outcomeOf(result: PostResult, circumstances: Circumstances): AttemptOutcome {
-  const { target, url, at, now } = circumstances;
+  const { target, url, at, now, confidential } = circumstances;
   const durationMs = Math.max(0, now - at);
   const failed = (error: AttemptError): AttemptOutcome => {
     const attempt = { at, status: null, error, durationMs, response: null };
@@ -108,7 +113,7 @@ function outcomeOf(result: PostResult, circumstances: Circumstances): AttemptOut
     case 'answered': {
       const { status, headers, head } = result;
       const error = isSuccess(status) ? null : statusError(status, headers.location);
-      const response = responseText(head, Object.values(target.headers));
+      const response = responseText(head, confidential);
       const attempt = { at, status, error, durationMs, response };
       return judge(attempt, status, parseRetryAfter(headers['retry-after'], now));
     }

@@ -265,12 +265,20 @@ async function supersededEvents({
 /** What stands for work: outbox and lanes, who waits for a place or is parked, and BullMQ's jobs and their lists. */
 function isWork(key: string): boolean {
   const [, kind = '', what = ''] = key.split(':');
-  if (WORK.includes(kind)) return true;
+  if (WORK.has(kind)) return true;
   const isQueue = kind === 'deliver' || kind.startsWith('poll-');
   return isQueue && !['id', 'meta', 'events', 'marker', 'stalled-check', 'limiter'].includes(what);
 }
 
-const WORK = ['outbox', 'lane', 'waiting', 'parked', 'places', 'gates-waiting', 'gates-parked'];
+const WORK = new Set([
+  'outbox',
+  'lane',
+  'waiting',
+  'parked',
+  'places',
+  'gates-waiting',
+  'gates-parked',
+]);
 
 async function allEvents({ events }: ReturnType<typeof openStores>): Promise<RunwatchEvent[]> {
   const found: RunwatchEvent[] = [];

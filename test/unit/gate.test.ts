@@ -86,14 +86,16 @@ describe('an endpoint', () => {
   });
 
   test('is disabled after five days of failures only', () => {
-    const failing = after(['failed']).gate;
+    const failing = after([...times(6, 'delivered' as const), ...times(9, 'failed' as const)]).gate;
     const before = afterResult(failing, { kind: 'failed' }, NOON + 5 * DAY - 1);
     expect(before.gate.disabled).toBeNull();
-    const then = afterResult(failing, { kind: 'failed' }, NOON + 5 * DAY);
+    const then = afterResult(failing, { kind: 'failed' }, NOON + 5 * DAY + MINUTE);
     expect(then).toMatchObject({
       alert: 'endpoint.disabled',
       gate: { disabled: { reason: 'failing' } },
     });
+    const twice = after(['failed']).gate;
+    expect(afterResult(twice, { kind: 'failed' }, NOON + 6 * DAY).gate.disabled).toBeNull();
     const once = afterResult(failing, { kind: 'delivered' }, NOON + DAY).gate;
     expect(afterResult(once, { kind: 'failed' }, NOON + 5 * DAY).gate.disabled).toBeNull();
   });

@@ -92,6 +92,7 @@ for _, delivery in ipairs(plan.deliveries) do
   local version = redis.call('HGET', delivery.key, 'version')
   if version == delivery.version and redis.call('ZREM', KEYS[1], delivery.id) == 1 then
     redis.call('DEL', delivery.key, delivery.attempts)
+    if delivery.event ~= '' then redis.call('DEL', delivery.event) end
     for _, index in ipairs(delivery.indexes) do redis.call('ZREM', index, delivery.id) end
     redis.call('HINCRBY', plan.ledger, 'planned', -1)
     redis.call('HINCRBY', plan.ledger, delivery.count, -1)
