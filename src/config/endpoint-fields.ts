@@ -1,3 +1,4 @@
+import { isReservedHeader } from '../core/reserved-header.ts';
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { z } from 'zod';
 import { EVENT_TYPES } from '../core/event.ts';
@@ -32,10 +33,6 @@ export const webhookSecret = z
   )
   .register(presentations, { as: 'secret' });
 
-/** Those that describe one connection (RFC 9110, section 7.6.1) and those that runwatch sets. */
-const RESERVED_HEADERS =
-  /^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|expect|host|http2-settings|content-encoding|content-length|content-type|user-agent|webhook-.*)$/i;
-
 function passes(check: () => void): boolean {
   try {
     check();
@@ -48,7 +45,7 @@ function passes(check: () => void): boolean {
 const headerName = z
   .string()
   .refine((text) => passes(() => validateHeaderName(text)), 'expected the name of a header')
-  .refine((text) => !RESERVED_HEADERS.test(text), 'this header is reserved');
+  .refine((text) => !isReservedHeader(text), 'this header is reserved');
 
 const headerValue = z
   .string()

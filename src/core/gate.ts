@@ -27,6 +27,23 @@ export interface Gate {
   exhaustedToldAt: number | null;
 }
 
+/** A gate as read from the store, with the version that a write must find unchanged. */
+export interface StoredGate {
+  /** What {@link gateKey} gives. */
+  name: string;
+  gate: Gate;
+  version: number;
+}
+
+/** How many attempts at an endpoint there may be at a time, and how fast. */
+export interface GateLimits {
+  concurrency: number;
+  /** Deliveries per second; null for as many as there are. */
+  rate: number | null;
+  /** Longest that one attempt takes, ms; a place is held this long and some more. */
+  deadlineMs: number;
+}
+
 /** Policy of the gate; see the delivery policy for its numbers. */
 const POLICY = {
   minuteMs: 60_000,

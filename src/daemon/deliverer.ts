@@ -68,9 +68,7 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
   const { config, log, deliveries, endpoints, gates, now } = deps;
   const queue = deps.queueOf('deliver');
   const dispatch = (ids: string[]) =>
-    queue
-      .ensure(ids)
-      .catch((error: unknown) => log.warn({ err: error, deliveries: ids.length }, 'dispatch'));
+    queue.ensure(ids).catch(faultLog(log, 'dispatch', { deliveries: ids.length }));
   const shared = { deliveries, gates, limitsOf: endpoints.limitsOf, dispatch, now };
   const inLine = new Set<string>();
   const deliverEvent = createDeliverEvent(attemptDependencies(deps, { ...shared, inLine }));

@@ -1,7 +1,7 @@
 import type { Config } from '../config/schema.ts';
 import type { EndpointFilter } from '../core/delivery.ts';
 import { matchesWatch, wantsEvent } from '../core/filter.ts';
-import type { GateLimits } from '../deliver/stores.ts';
+import type { GateLimits } from '../core/gate.ts';
 
 /** The delays of the delivery policy, for deliveries whose endpoint names none, ms. */
 export const DEFAULT_RETRY_MS = [

@@ -1,3 +1,4 @@
+import { messageOf } from '../core/errors.ts';
 import { isOutage } from '../redis/guard.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
@@ -9,6 +10,7 @@ import type { Logger } from '../telemetry/logger.ts';
 export function faultLog(log: Logger, what: string, fields: object = {}) {
   return (error: unknown): void => {
     const level = error instanceof Error && isOutage(error) ? 'debug' : 'warn';
-    log[level]({ ...fields, err: error }, what);
+    // The message alone: libraries hang on their errors what does not belong in a log.
+    log[level]({ ...fields, error: messageOf(error) }, what);
   };
 }

@@ -1,7 +1,8 @@
 import { newDelivery } from '../core/delivery.ts';
 import { fingerprint, isoTime, type OperatorEventType } from '../core/event.ts';
 import type { Gate } from '../core/gate.ts';
-import type { PlannedAlert, StoredGate } from './stores.ts';
+import type { StoredGate } from '../core/gate.ts';
+import type { PlannedAlert } from './stores.ts';
 
 /** What operators are told: about delivery itself, never through the path that fails. */
 export interface Alert {

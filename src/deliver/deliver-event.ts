@@ -2,25 +2,17 @@ import type { Random } from '../core/backoff.ts';
 import {
   afterAttempt,
   isFresh,
-  quietMs,
   withheld,
   type Attempt,
-  type AttemptOutcome,
   type Delivery,
   type StoredDelivery,
 } from '../core/delivery.ts';
 import { assertNever } from '../core/errors.ts';
-import {
-  afterResult,
-  gateKey,
-  permit,
-  tellsExhausted,
-  type Gate,
-  type GateResult,
-} from '../core/gate.ts';
-import { gateAlert, type Alert, type Alerts } from './alerts.ts';
+import { gateKey, permit, type GateLimits, type StoredGate } from '../core/gate.ts';
+import type { Alerts } from './alerts.ts';
 import { attemptDelivery, type AttemptDependencies, type Attempted } from './attempt.ts';
-import type { DeliveryStore, GateLimits, GateStore, StoredGate } from './stores.ts';
+import { turnOf } from './gate-turn.ts';
+import type { DeliveryStore, GateStore } from './stores.ts';
 
 /** What one attempt came to, for log and metrics. */
 interface DeliveryReport {
@@ -160,38 +152,5 @@ async function settle(
     deps.alerts.announce(turn.alerts);
     deps.report({ delivery: after, attempt });
     return after.nextAttemptAt;
-  }
-}
-
-/** What an attempt makes of its endpoint's gate, and what operators should hear of it. */
-function turnOf(
-  stored: StoredGate,
-  delivery: Delivery,
-  { outcome, isOurFault }: Attempted,
-  now: number,
-): { gate: Gate; alerts: Alert[] } {
-  const { gate, alert } = isOurFault
-    ? { gate: stored.gate, alert: null }
-    : afterResult(stored.gate, resultOf(outcome, now), now);
-  const cause = { deliveryId: delivery.id, error: outcome.attempt.error };
-  const alerts = alert === null ? [] : [gateAlert(alert, stored, gate, cause)];
-  if (delivery.state !== 'dead' || !tellsExhausted(gate, now)) return { gate, alerts };
-  return {
-    gate: { ...gate, exhaustedToldAt: now },
-    alerts: [...alerts, gateAlert('delivery.exhausted', stored, gate, cause)],
-  };
-}
-
-function resultOf(outcome: AttemptOutcome, now: number): GateResult {
-  switch (outcome.kind) {
-    case 'delivered':
-    case 'failed':
-      return { kind: outcome.kind };
-    case 'refused':
-      return { kind: 'gone' };
-    case 'throttled':
-      return { kind: 'throttled', until: now + quietMs(outcome.retryAfterMs) };
-    default:
-      return assertNever(outcome);
   }
 }

@@ -1,6 +1,7 @@
 import { isOutstanding, requestedAgain, type StoredDelivery } from '../core/delivery.ts';
 import { gateKey } from '../core/gate.ts';
-import type { DeliveryStore, GateLimits, GateStore } from './stores.ts';
+import type { GateLimits } from '../core/gate.ts';
+import type { DeliveryStore, GateStore } from './stores.ts';
 
 interface RedeliverDependencies {
   deliveries: DeliveryStore;

@@ -1,6 +1,7 @@
 import { released, type StoredDelivery } from '../core/delivery.ts';
 import { permit } from '../core/gate.ts';
-import type { DeliveryStore, GateLimits, GateStore, StoredGate } from './stores.ts';
+import type { GateLimits, StoredGate } from '../core/gate.ts';
+import type { DeliveryStore, GateStore } from './stores.ts';
 
 /** Parked deliveries are let go at this pace per endpoint, so that one that is back is not run over. */
 const RELEASED_PER_SECOND = 50;

@@ -1,21 +1,5 @@
 import type { Attempt, Delivery, StoredDelivery } from '../core/delivery.ts';
-import type { Gate } from '../core/gate.ts';
-
-/** A gate as read from the store, with the version that a write must find unchanged. */
-export interface StoredGate {
-  name: string;
-  gate: Gate;
-  version: number;
-}
-
-/** How many attempts at an endpoint there may be at a time, and how fast. */
-export interface GateLimits {
-  concurrency: number;
-  /** Deliveries per second; null for as many as there are. */
-  rate: number | null;
-  /** Longest that one attempt takes, ms. */
-  deadlineMs: number;
-}
+import type { Gate, GateLimits, StoredGate } from '../core/gate.ts';
 
 /** An alert on its way to the operators' endpoint. */
 export interface PlannedAlert {

@@ -1,33 +1,11 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { messageOf, RunwatchError } from '../core/errors.ts';
-
-/**
- * What belongs to the connection and its framing (RFC 9110, section 7.6.1), to the routing of the
- * request, or to the contract with the receiver.
- */
-const RESERVED = new Set([
-  'connection',
-  'content-encoding',
-  'content-length',
-  'content-type',
-  'expect',
-  'host',
-  'http2-settings',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-  'user-agent',
-]);
+import { isReservedHeader } from '../core/reserved-header.ts';
 
 /** What is wrong with a header that somebody wants sent along; null where nothing is. */
 export function headerProblem(name: string, value: string): string | null {
   const key = name.toLowerCase();
-  if (RESERVED.has(key) || key.startsWith('webhook-')) return `the header ${key} is reserved`;
+  if (isReservedHeader(key)) return `the header ${key} is reserved`;
   try {
     validateHeaderName(name);
   } catch (error) {

@@ -4,8 +4,8 @@ import {
   type Delivery,
   type StoredDelivery,
 } from '../core/delivery.ts';
-import type { Gate } from '../core/gate.ts';
-import { placeKeys, type GateLimits, type StoredGate } from './gate-store.ts';
+import type { Gate, GateLimits, StoredGate } from '../core/gate.ts';
+import { placeKeys } from './gate-store.ts';
 import { deliveryIndexes, ledgerField, plannedDelivery, type Keys } from './keys.ts';
 
 /** Attempts kept of one delivery; older ones are dropped. */

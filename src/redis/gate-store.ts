@@ -1,24 +1,8 @@
 import type { Redis } from 'ioredis';
 import type { StoredDelivery } from '../core/delivery.ts';
-import { NEW_GATE, type Gate } from '../core/gate.ts';
+import { NEW_GATE, type Gate, type GateLimits, type StoredGate } from '../core/gate.ts';
 import type { Keys } from './keys.ts';
 import { replies } from './replies.ts';
-
-/** A gate as read from the store, with the version that a write must find unchanged. */
-export interface StoredGate {
-  name: string;
-  gate: Gate;
-  version: number;
-}
-
-/** How many attempts at an endpoint there may be at a time, and how fast. */
-export interface GateLimits {
-  concurrency: number;
-  /** Deliveries per second; null for as many as there are. */
-  rate: number | null;
-  /** Longest that one attempt takes, ms; a place is held this long and some more. */
-  deadlineMs: number;
-}
 
 /** A place that a process which died has held is free after this much more than the deadline, ms. */
 const GRACE_MS = 5_000;

@@ -8,7 +8,7 @@ import { createPermits } from '../../src/deliver/permits.ts';
 import { createRedeliver } from '../../src/deliver/redeliver.ts';
 import { createReleaseParked } from '../../src/deliver/release-parked.ts';
 import type { Route } from '../../src/deliver/route.ts';
-import type { GateLimits } from '../../src/deliver/stores.ts';
+import type { GateLimits } from '../../src/core/gate.ts';
 import { createSweep } from '../../src/deliver/sweep.ts';
 import { gateKey, type Gate } from '../../src/core/gate.ts';
 import { newWatch, NOON } from './builders.ts';

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { webhookSecret } from '../../config/endpoint-fields.ts';
 import { isEventPattern } from '../../core/filter.ts';
+import { isReservedHeader } from '../../core/reserved-header.ts';
 
 const MAX_URL_LENGTH = 2_048;
 const MAX_HEADERS = 20;
@@ -9,23 +10,6 @@ const MAX_HEADER_LENGTH = 1_024;
 /** A field name and a field value. Source: RFC 9110, sections 5.1 and 5.5; values are ASCII here. */
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/;
 const HEADER_VALUE = /^[\t\x20-\x7e]*$/;
-
-/** Headers that belong to the connection (RFC 9110, section 7.6.1), or that runwatch writes itself. */
-const RESERVED_HEADERS: ReadonlySet<string> = new Set([
-  'connection',
-  'content-length',
-  'content-type',
-  'expect',
-  'host',
-  'keep-alive',
-  'proxy-authenticate',
-  'proxy-authorization',
-  'proxy-connection',
-  'te',
-  'trailer',
-  'transfer-encoding',
-  'upgrade',
-]);
 
 const webhookUrl = z
   .string()
@@ -78,9 +62,8 @@ function isWebhookUrl(text: string): boolean {
 }
 
 function complaintAbout(header: string, value: string): string | null {
-  const lower = header.toLowerCase();
   if (!HEADER_NAME.test(header)) return 'expected the name of an HTTP header';
-  if (RESERVED_HEADERS.has(lower) || lower.startsWith('webhook-')) {
+  if (isReservedHeader(header)) {
     return 'this header cannot be set: it belongs to the delivery';
   }
   return HEADER_VALUE.test(value) && value.length <= MAX_HEADER_LENGTH

@@ -1,0 +1,79 @@
+import { enable, pause, resume, type Gate } from '../core/gate.ts';
+import { testEndpoint, turnGate } from '../deliver/endpoint-control.ts';
+import type { EndpointSecrets } from '../deliver/endpoint-secrets.ts';
+import type { EndpointService, EndpointView } from '../http/services.ts';
+import type { DeliveryStore, Ledger } from '../redis/delivery-store.ts';
+import type { GateStore } from '../redis/gate-store.ts';
+import type { Endpoints } from './endpoints.ts';
+import type { Routes } from './routes.ts';
+
+export interface EndpointServiceDependencies {
+  endpoints: Endpoints;
+  deliveries: DeliveryStore;
+  gates: GateStore;
+  routeOf: Routes;
+  secrets: Pick<EndpointSecrets, 'rotate'>;
+  now: () => number;
+}
+
+export function createEndpointService(deps: EndpointServiceDependencies): EndpointService {
+  const { endpoints, deliveries, gates, routeOf, secrets, now } = deps;
+  const turn = async (name: string, by: (gate: Gate) => Gate) => {
+    if (!endpoints.names.includes(name)) return false;
+    await turnGate(gates, name, by);
+    return true;
+  };
+  return {
+    async list() {
+      const [ledger, stored] = await Promise.all([
+        deliveries.ledger(),
+        gates.getMany(endpoints.names),
+      ]);
+      return stored.map(({ name, gate }) => viewOf(name, gate, endpoints, ledger));
+    },
+    async test(name) {
+      const route = endpoints.names.includes(name)
+        ? await routeOf({ endpoint: name, source: '', runId: '' })
+        : null;
+      return route && testEndpoint(route, { endpoint: name, now: now() });
+    },
+    pause: (name) => turn(name, pause),
+    resume: (name) => turn(name, resume),
+    enable: (name) => turn(name, enable),
+    rotate: (name, overlapMs) => secrets.rotate(name, overlapMs),
+  };
+}
+
+function viewOf(name: string, gate: Gate, endpoints: Endpoints, ledger: Ledger): EndpointView {
+  const endpoint = endpoints.all[name];
+  return {
+    name,
+    type: endpoint?.type ?? 'log',
+    url: endpoint?.type === 'webhook' ? publicUrl(endpoint.url) : null,
+    events: endpoint?.events ?? null,
+    default: endpoints.defaults.includes(name),
+    counts: ledger.byEndpoint.get(name) ?? NO_COUNTS,
+    health: {
+      state: healthOf(gate),
+      reason: gate.disabled?.reason ?? null,
+      failingSince: gate.failingSince,
+      nextProbeAt: gate.probeAt,
+      throttledUntil: gate.throttledUntil,
+    },
+  };
+}
+
+function healthOf({ disabled, paused, breaker }: Gate): EndpointView['health']['state'] {
+  if (disabled !== null) return 'disabled';
+  if (paused) return 'paused';
+  return breaker === 'open' ? 'failing' : 'active';
+}
+
+const NO_COUNTS = { pending: 0, delivered: 0, dead: 0, parked: 0, skipped: 0, superseded: 0 };
+
+/** Queries of webhook URLs often hold credentials. */
+function publicUrl(text: string): string {
+  const url = new URL(text);
+  if (url.search !== '') url.search = '?…';
+  return url.href;
+}

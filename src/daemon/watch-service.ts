@@ -1,0 +1,61 @@
+import { RunwatchError } from '../core/errors.ts';
+import { watchId, type WatchKey } from '../core/watch.ts';
+import type { WatchResult, WatchService } from '../http/services.ts';
+import { createEndWatch } from '../poll/end-watch.ts';
+import { createRegisterWatches, type RegisterDependencies } from '../poll/register-watches.ts';
+import { resolveRequest, resolveSource, type RequestRules } from '../poll/resolve-request.ts';
+import type { JobQueue } from '../queue/job-queue.ts';
+import type { WatchStore } from '../redis/watch-store.ts';
+
+interface WatchServiceDependencies extends Omit<RegisterDependencies, 'watches' | 'jobsOf'> {
+  watches: WatchStore;
+  rules: RequestRules;
+  jobsOf: (source: string) => JobQueue | undefined;
+}
+
+export function createWatchService(deps: WatchServiceDependencies): WatchService {
+  const { watches, rules, jobsOf } = deps;
+  const registerWatches = createRegisterWatches(deps);
+  const endWatch = createEndWatch(deps);
+
+  const keyOf = ({ source, runId }: { source?: string; runId: string }): WatchKey | null => {
+    const resolved = resolveSource(rules.sources, source);
+    return resolved === null ? null : { source: resolved, runId };
+  };
+
+  return {
+    async register(requests) {
+      const resolved = requests.map((request) => resolveRequest(request, rules));
+      const good = resolved.flatMap((one) => ('registration' in one ? [one.registration] : []));
+      const registered = (await registerWatches(good)).values();
+      return resolved.map((one): WatchResult => {
+        if ('issues' in one) return { kind: 'invalid', issues: one.issues };
+        const { value } = registered.next();
+        if (value === undefined)
+          throw new RunwatchError('a result is missing', { code: 'internal' });
+        return { kind: value.kind === 'merged' ? 'merged' : 'created', watch: value.watch };
+      });
+    },
+
+    async get(named) {
+      const key = keyOf(named);
+      return key === null ? null : ((await watches.get(key))?.watch ?? null);
+    },
+
+    list: ({ limit, cursor, ...filter }) => watches.list(filter, { limit, cursor }),
+
+    async unwatch(named) {
+      const key = keyOf(named);
+      return key === null ? false : endWatch(key);
+    },
+
+    async pollNow(named) {
+      const key = keyOf(named);
+      const stored = key === null ? null : await watches.get(key);
+      if (key === null || stored === null) return 'not_found';
+      if (stored.watch.state !== 'active') return 'not_active';
+      await jobsOf(key.source)?.hasten(watchId(key));
+      return 'scheduled';
+    },
+  };
+}
