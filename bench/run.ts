@@ -1,10 +1,11 @@
 import { mkdir } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { benchDeliver } from './deliver.ts';
 import { benchPoll } from './poll.ts';
 import { isMet, machine, table } from './support/figures.ts';
 import { benchWatches } from './watches.ts';
 
-const USAGE = `usage: npm run bench -- poll|watches [options]
+const USAGE = `usage: npm run bench -- poll|watches|deliver [options]
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed
   --profile <dir>      write CPU profiles of the daemon there
@@ -15,7 +16,11 @@ poll:
   --concurrency <n>    polls at once (64)
 watches:
   --count <n>          watches (100000)
-  --connections <n>    batches at once (4)`;
+  --connections <n>    batches at once (4)
+deliver:
+  --endpoints <n>      endpoints, each a receiver of its own (100)
+  --rounds <n>         rounds of raw loop, backlog and steady pace (5)
+  --seconds <n>        length of each of the three (3)`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -29,6 +34,7 @@ const { values, positionals } = parseArgs({
     concurrency: { type: 'string', default: '64' },
     count: { type: 'string', default: '100000' },
     connections: { type: 'string', default: '4' },
+    endpoints: { type: 'string', default: '100' },
   },
 });
 
@@ -50,10 +56,17 @@ const benches = {
       connections: bounded('connections', 64),
       profileDir,
     }),
+  deliver: () =>
+    benchDeliver({
+      endpoints: bounded('endpoints', 1_000),
+      rounds: bounded('rounds', 100),
+      seconds: bounded('seconds', 60),
+      profileDir,
+    }),
 };
 
 const [name = ''] = positionals;
-if (!(name === 'poll' || name === 'watches')) {
+if (!isBench(name)) {
   console.error(USAGE);
   process.exit(2);
 }
@@ -67,8 +80,12 @@ if (values.json) {
 }
 if (values.check && !figures.every(isMet)) process.exitCode = 1;
 
+function isBench(text: string): text is keyof typeof benches {
+  return Object.hasOwn(benches, text);
+}
+
 function bounded(
-  option: 'rounds' | 'seconds' | 'watches' | 'concurrency' | 'count' | 'connections',
+  option: Exclude<keyof typeof values, 'json' | 'check' | 'profile'>,
   most: number,
 ): number {
   const value = Number(values[option]);
