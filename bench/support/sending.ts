@@ -19,7 +19,7 @@ export interface Sending {
   redis: BenchRedis;
   receivers: Receivers;
   outbox: Outbox;
-  /** Names of the endpoints, in the order of the receivers. */
+  /** Names of the endpoints, in the order of the receivers, the others after them. */
   endpoints: string[];
 }
 
@@ -27,29 +27,34 @@ interface SendingOptions {
   endpoints: number;
   /** Deadline of an attempt, as in the configuration. */
   timeout?: string;
+  /** URLs of further endpoints, which nobody listens for here. They are tried once. */
+  others?: string[];
   profileDir: string | null;
 }
 
 export async function startSending(ground: Ground, options: SendingOptions): Promise<Sending> {
   const redis = await startRedis(ground);
   const receivers = await startReceivers(ground, options.endpoints);
-  const endpoints = receivers.urls.map((_, index) => `hook-${index}`);
+  const { timeout = '15s', others = [] } = options;
+  const targets = [
+    ...receivers.urls.map((url) => webhook(url, timeout)),
+    ...others.map((url) => ({ ...webhook(url, timeout), retry: [] })),
+  ];
+  const endpoints = targets.map((_, index) => `hook-${index}`);
   const daemon = await startDaemon(ground, {
     profileDir: options.profileDir,
     config: {
       redis: { url: `unix://${redis.socket}` },
       // There has to be one; since all runs have ended, it is never asked anything.
       sources: { bench: { base_url: 'http://127.0.0.1:9', api_key: 'none' } },
-      endpoints: Object.fromEntries(
-        receivers.urls.map((url, index) => [endpoints[index], endpointAt(url, options.timeout)]),
-      ),
+      endpoints: Object.fromEntries(targets.map((target, at) => [endpoints[at], target])),
       egress: { allow: ['127.0.0.1/32'] },
     },
   });
   return { daemon, redis, receivers, endpoints, outbox: openOutbox(ground, redis) };
 }
 
-function endpointAt(url: string, timeout = '15s'): Record<string, unknown> {
+function webhook(url: string, timeout: string) {
   return { type: 'webhook', url, secret: SECRET, events: ['*'], timeout };
 }
 
