@@ -1,10 +1,13 @@
 import { mkdir } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { benchDeliver } from './deliver.ts';
+import { benchHostile } from './hostile.ts';
+import { benchIsolation } from './isolation.ts';
 import { benchPoll } from './poll.ts';
 import { isMet, machine, table } from './support/figures.ts';
 import { benchWatches } from './watches.ts';
 
-const USAGE = `usage: npm run bench -- poll|watches [options]
+const USAGE = `usage: npm run bench -- poll|watches|deliver|isolation|hostile [options]
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed
   --profile <dir>      write CPU profiles of the daemon there
@@ -15,7 +18,19 @@ poll:
   --concurrency <n>    polls at once (64)
 watches:
   --count <n>          watches (100000)
-  --connections <n>    batches at once (4)`;
+  --connections <n>    batches at once (4)
+deliver:
+  --endpoints <n>      endpoints, each a receiver of its own (100)
+  --rounds <n>         rounds of raw loop, backlog and steady pace (5)
+  --seconds <n>        length of each of the three (3)
+isolation:
+  --endpoints <n>      endpoints, of which one hangs, or 30 (100)
+  --rounds <n>         rounds of nobody, one, and 30 hanging (5)
+  --seconds <n>        length of each of the three (3)
+  --rate <n>           deliveries a second to the healthy ones together (200)
+  --queued <n>         deliveries queued at those that hang (10000)
+hostile:
+  --deliveries <n>     deliveries to each of the receivers (12)`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -29,6 +44,10 @@ const { values, positionals } = parseArgs({
     concurrency: { type: 'string', default: '64' },
     count: { type: 'string', default: '100000' },
     connections: { type: 'string', default: '4' },
+    endpoints: { type: 'string', default: '100' },
+    rate: { type: 'string', default: '200' },
+    deliveries: { type: 'string', default: '12' },
+    queued: { type: 'string', default: '10000' },
   },
 });
 
@@ -50,10 +69,27 @@ const benches = {
       connections: bounded('connections', 64),
       profileDir,
     }),
+  deliver: () =>
+    benchDeliver({
+      endpoints: bounded('endpoints', 1_000),
+      rounds: bounded('rounds', 100),
+      seconds: bounded('seconds', 60),
+      profileDir,
+    }),
+  isolation: () =>
+    benchIsolation({
+      endpoints: bounded('endpoints', 1_000, 31),
+      rounds: bounded('rounds', 100),
+      seconds: bounded('seconds', 60),
+      rate: bounded('rate', 10_000),
+      queued: bounded('queued', 100_000),
+      profileDir,
+    }),
+  hostile: () => benchHostile({ deliveries: bounded('deliveries', 1_000), profileDir }),
 };
 
 const [name = ''] = positionals;
-if (!(name === 'poll' || name === 'watches')) {
+if (!isBench(name)) {
   console.error(USAGE);
   process.exit(2);
 }
@@ -67,12 +103,17 @@ if (values.json) {
 }
 if (values.check && !figures.every(isMet)) process.exitCode = 1;
 
+function isBench(text: string): text is keyof typeof benches {
+  return Object.hasOwn(benches, text);
+}
+
 function bounded(
-  option: 'rounds' | 'seconds' | 'watches' | 'concurrency' | 'count' | 'connections',
+  option: Exclude<keyof typeof values, 'json' | 'check' | 'profile'>,
   most: number,
+  least = 1,
 ): number {
   const value = Number(values[option]);
-  if (Number.isInteger(value) && value >= 1 && value <= most) return value;
-  console.error(`--${option} is a whole number from 1 to ${most}\n${USAGE}`);
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
+  console.error(`--${option} is a whole number from ${least} to ${most}\n${USAGE}`);
   process.exit(2);
 }

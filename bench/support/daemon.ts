@@ -1,6 +1,5 @@
 import { spawn } from 'node:child_process';
-import { createWriteStream } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { waitFor } from '../../test/support/wait-for.ts';
@@ -29,6 +28,7 @@ interface DaemonUsage {
 export interface BenchDaemon {
   /** When the process was started, milliseconds since the epoch. */
   startedAt: number;
+  pid: number;
   /** Registers runs in one batch; throws unless all of them are new. */
   register(runIds: string[]): Promise<void>;
   usage(): Promise<DaemonUsage>;
@@ -47,12 +47,14 @@ export async function startDaemon(ground: Ground, options: DaemonOptions): Promi
   await writeFile(configPath, JSON.stringify(config));
   const profile = options.profileDir === null ? [] : profileFlags(options.profileDir);
   const startedAt = Date.now();
+  const logPath = join(dataDir, 'log');
+  // The log goes straight to its file: passing it on would cost this process time.
+  const log = await open(logPath, 'w');
   const child = spawn(process.execPath, [...profile, MAIN, 'serve', '--config', configPath], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', log.fd, 'inherit'],
   });
   ground.onEnd(() => endProcess(child));
-  const logPath = join(dataDir, 'log');
-  child.stdout.pipe(createWriteStream(logPath));
+  await log.close();
   const url = await waitFor(
     async () => /"url":"([^"]+)"/.exec(await readFile(logPath, 'utf8'))?.[1],
     {
@@ -62,6 +64,7 @@ export async function startDaemon(ground: Ground, options: DaemonOptions): Promi
   );
   return {
     startedAt,
+    pid: child.pid ?? 0,
     register: (runIds) => register(url, runIds),
     usage: () => usage(url),
     freeze: () => child.kill('SIGSTOP'),

@@ -28,6 +28,12 @@ export function median(values: number[]): number {
   return ((sorted[lower] ?? NaN) + (sorted[upper] ?? NaN)) / 2;
 }
 
+/** The smallest value that so large a share of all values does not exceed. */
+export function percentile(values: number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? NaN;
+}
+
 /** The distance between the smallest and the largest value, as a share of the median. */
 export function spread(values: number[]): number {
   return (Math.max(...values) - Math.min(...values)) / median(values);

@@ -1,0 +1,158 @@
+import { randomUUID } from 'node:crypto';
+import { planDeliveries } from '../../src/core/delivery.ts';
+import { isoTime } from '../../src/core/event.ts';
+import { observe } from '../../src/core/observe.ts';
+import { register } from '../../src/core/register.ts';
+import type { RunSnapshot } from '../../src/core/run.ts';
+import { createJobQueue } from '../../src/queue/job-queue.ts';
+import type { Ledger } from '../../src/redis/delivery-store.ts';
+import type { WatchChange } from '../../src/redis/watch-store.ts';
+import { openStores } from '../../test/support/stores.ts';
+import type { Ground } from './ground.ts';
+import type { BenchRedis } from './redis.ts';
+
+const BATCH = 500;
+
+/** The events of one look come at most this long after their time. */
+const TICK_MS = 4;
+
+const POLICY = {
+  minIntervalMs: 1_000,
+  maxIntervalMs: 60_000,
+  unreachableAfterMs: 120_000,
+  goneAfterMs: 60_000,
+};
+
+/** An event that was written, and when that was due, milliseconds since the epoch. */
+export interface Committed {
+  eventId: string;
+  scheduledAt: number;
+}
+
+/** Writes events as the watching half does, and nothing else: no polls get in the way. */
+export interface Outbox {
+  /** Writes one event for each of the endpoints named, now, and gives their deliveries jobs. */
+  fill(endpoints: string[]): Promise<Committed[]>;
+  /**
+   * Writes one event after the other at a steady pace, whatever becomes of them: what is late is late
+   * by when it was due, not by when there was time for it.
+   */
+  pace(options: PaceOptions): Promise<Committed[]>;
+  ledger(): Promise<Ledger>;
+  /** How many deliveries wait for a place among the attempts at an endpoint. */
+  inLine(endpoint: string): Promise<number>;
+  /** An event as it is sent. */
+  sample(endpoint: string): string;
+}
+
+interface PaceOptions {
+  endpoints: string[];
+  perSecond: number;
+  seconds: number;
+}
+
+/**
+ * The load of the delivery benchmarks: runs that end at scheduled times, each written with its watch,
+ * event, fan-out and job by the product's own rules and stores, over a connection of this process.
+ */
+export function openOutbox(ground: Ground, redis: BenchRedis): Outbox {
+  const stores = openStores({ url: redis.socket, prefix: 'runwatch' });
+  const jobs = createJobQueue({
+    name: 'deliver',
+    prefix: stores.keys.queuePrefix,
+    producer: stores.redis,
+    consumer: stores.redis,
+    onError: (error) => console.error(error),
+  });
+  ground.onEnd(async () => stores.close());
+
+  async function write(changes: WatchChange[]): Promise<void> {
+    const due = await stores.watches.commitMany(changes);
+    await jobs.ensure(due.flatMap((ids) => ids ?? []));
+  }
+
+  return {
+    async fill(endpoints) {
+      const committed: Committed[] = [];
+      for (let from = 0; from < endpoints.length; from += BATCH) {
+        const now = Date.now();
+        const changes = endpoints.slice(from, from + BATCH).map((name) => runEnded(name, now));
+        await write(changes);
+        committed.push(...changes.map(committedBy));
+      }
+      return committed;
+    },
+    async pace(options) {
+      const committed: Committed[] = [];
+      const writing: Promise<void>[] = [];
+      for await (const changes of scheduled(options)) {
+        writing.push(write(changes));
+        committed.push(...changes.map(committedBy));
+      }
+      await Promise.all(writing);
+      return committed;
+    },
+    ledger: () => stores.deliveries.ledger(),
+    inLine: (endpoint) => stores.redis.zcard(stores.keys.waiting(endpoint)),
+    sample: (endpoint) => JSON.stringify(runEnded(endpoint, Date.now()).events[0]),
+  };
+}
+
+async function* scheduled(options: PaceOptions): AsyncIterable<WatchChange[]> {
+  const { endpoints, perSecond, seconds } = options;
+  const startsAt = Date.now() + TICK_MS;
+  const total = Math.floor(perSecond * seconds);
+  const timeOf = (index: number) => Math.floor(startsAt + (index * 1_000) / perSecond);
+  let next = 0;
+  while (next < total) {
+    const changes: WatchChange[] = [];
+    for (const now = Date.now(); next < total && timeOf(next) <= now; next += 1) {
+      changes.push(runEnded(endpoints[next % endpoints.length] ?? '', timeOf(next)));
+    }
+    if (changes.length > 0) yield changes;
+    await new Promise((resolve) => setTimeout(resolve, TICK_MS));
+  }
+}
+
+/** A run that was watched and is seen to have ended: one event, for one endpoint. */
+function runEnded(endpoint: string, now: number): WatchChange {
+  const runId = randomUUID();
+  const registered = register(
+    null,
+    { source: 'bench', runId, subscriptions: [{ kind: 'endpoint', endpoint }] },
+    { now, defaults: { timeoutMs: 3_600_000, minIntervalMs: 1_000, profile: 'normal' } },
+  );
+  const context = { now, policy: POLICY, random: () => 0 };
+  const { watch, events } = observe(
+    registered.watch,
+    { kind: 'run', run: endedRun(runId, now) },
+    context,
+  );
+  const deliveries = planDeliveries(watch, events, watch.subscriptions, { wants: () => true, now });
+  return { before: null, after: watch, events, deliveries };
+}
+
+function endedRun(id: string, now: number): RunSnapshot {
+  const time = isoTime(now);
+  return {
+    id,
+    workflow_id: randomUUID(),
+    group_id: randomUUID(),
+    workflow_version_id: randomUUID(),
+    status: 'completed',
+    progress: 100,
+    created_at: time,
+    started_at: time,
+    finished_at: time,
+    source: 'api',
+    user_id: null,
+    conversation_id: null,
+    observed_at: time,
+  };
+}
+
+function committedBy({ events: [event], deliveries }: WatchChange): Committed {
+  const [delivery] = deliveries;
+  if (event === undefined || delivery === undefined) throw new Error('a run ended without news');
+  return { eventId: event.id, scheduledAt: delivery.createdAt };
+}

@@ -1,0 +1,59 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import type { Ground } from './ground.ts';
+import { endProcess } from './process.ts';
+
+const PROCESS = fileURLToPath(new URL('./receivers-process.ts', import.meta.url));
+
+/** A webhook whose head has come in. */
+export interface Arrival {
+  /** `webhook-id`. */
+  id: string;
+  /** Which of the endpoints. */
+  endpoint: number;
+  /** Milliseconds since the epoch. */
+  at: number;
+}
+
+/** What the process of the receivers is told. */
+export type ReceiversOrder = { kind: 'take' } | { kind: 'hang'; endpoints: number[] };
+
+/** What it says. */
+export type ReceiversMessage =
+  | { kind: 'listening'; urls: string[] }
+  | { kind: 'hanging' }
+  | { kind: 'arrivals'; arrivals: Arrival[] };
+
+/** Receivers of webhooks in a process of their own: they answer 204 at once. */
+export interface Receivers {
+  /** One of each endpoint. */
+  urls: string[];
+  /** What has arrived since this was called last. Requests without an id are not told of. */
+  take(): Promise<Arrival[]>;
+  /** From now on these endpoints take requests and never answer them. */
+  hang(endpoints: number[]): Promise<void>;
+}
+
+export async function startReceivers(ground: Ground, endpoints: number): Promise<Receivers> {
+  const child = fork(PROCESS, [String(endpoints)], { serialization: 'advanced' });
+  ground.onEnd(() => endProcess(child));
+  const next = async <Kind extends ReceiversMessage['kind']>(kind: Kind) => {
+    const [message] = (await once(child, 'message')) as [ReceiversMessage];
+    if (message.kind !== kind) throw new Error(`the receivers said ${message.kind}`);
+    return message as Extract<ReceiversMessage, { kind: Kind }>;
+  };
+  const tell = (order: ReceiversOrder) => child.send(order);
+  const { urls } = await next('listening');
+  return {
+    urls,
+    async take() {
+      tell({ kind: 'take' });
+      return (await next('arrivals')).arrivals;
+    },
+    async hang(some) {
+      tell({ kind: 'hang', endpoints: some });
+      await next('hanging');
+    },
+  };
+}
