@@ -38,7 +38,7 @@ export async function startSending(ground: Ground, options: SendingOptions): Pro
   const { timeout = '15s', others = [] } = options;
   const targets = [
     ...receivers.urls.map((url) => webhook(url, timeout)),
-    ...others.map((url) => ({ ...webhook(url, timeout), retry: [] })),
+    ...others.map((url) => webhook(url, timeout, [])),
   ];
   const endpoints = targets.map((_, index) => `hook-${index}`);
   const daemon = await startDaemon(ground, {
@@ -54,8 +54,9 @@ export async function startSending(ground: Ground, options: SendingOptions): Pro
   return { daemon, redis, receivers, endpoints, outbox: openOutbox(ground, redis) };
 }
 
-function webhook(url: string, timeout: string) {
-  return { type: 'webhook', url, secret: SECRET, events: ['*'], timeout };
+/** Without a schedule of its own, it is tried again as by default. */
+function webhook(url: string, timeout: string, retry?: string[]) {
+  return { type: 'webhook', url, secret: SECRET, events: ['*'], timeout, retry };
 }
 
 /** One delivery that arrived: when it was due, and when it was there. */
