@@ -19,7 +19,7 @@ const MOODS = {
   leaving: (random) => ({ status: random() < 0.02 ? 410 : 204 }),
 } satisfies Record<string, (random: Random) => Answer>;
 
-export type Mood = keyof typeof MOODS;
+type Mood = keyof typeof MOODS;
 
 /** A receiver of the soak, and what it took. */
 export interface MoodyReceiver {
