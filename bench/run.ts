@@ -5,9 +5,10 @@ import { benchHostile } from './hostile.ts';
 import { benchIsolation } from './isolation.ts';
 import { benchPoll } from './poll.ts';
 import { isMet, machine, table } from './support/figures.ts';
+import { benchSoak } from './soak.ts';
 import { benchWatches } from './watches.ts';
 
-const USAGE = `usage: npm run bench -- poll|watches|deliver|isolation|hostile [options]
+const USAGE = `usage: npm run bench -- poll|watches|deliver|isolation|hostile|soak [options]
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed
   --profile <dir>      write CPU profiles of the daemon there
@@ -30,7 +31,11 @@ isolation:
   --rate <n>           deliveries a second to the healthy ones together (200)
   --queued <n>         deliveries queued at those that hang (10000)
 hostile:
-  --deliveries <n>     deliveries to each of the receivers (12)`;
+  --deliveries <n>     deliveries to each of the receivers (12)
+soak:
+  --minutes <n>        how long runs begin and processes are killed (2)
+  --rate <n>           runs that begin each second, at most 50 (5)
+  --seed <n>           of everything that is left to chance (1)`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -45,8 +50,10 @@ const { values, positionals } = parseArgs({
     count: { type: 'string', default: '100000' },
     connections: { type: 'string', default: '4' },
     endpoints: { type: 'string', default: '100' },
-    rate: { type: 'string', default: '200' },
+    rate: { type: 'string' },
     deliveries: { type: 'string', default: '12' },
+    minutes: { type: 'string', default: '2' },
+    seed: { type: 'string', default: '1' },
     queued: { type: 'string', default: '10000' },
   },
 });
@@ -81,11 +88,17 @@ const benches = {
       endpoints: bounded('endpoints', 1_000, 31),
       rounds: bounded('rounds', 100),
       seconds: bounded('seconds', 60),
-      rate: bounded('rate', 10_000),
+      rate: values.rate === undefined ? 200 : bounded('rate', 10_000),
       queued: bounded('queued', 100_000),
       profileDir,
     }),
   hostile: () => benchHostile({ deliveries: bounded('deliveries', 1_000), profileDir }),
+  soak: () =>
+    benchSoak({
+      minutes: bounded('minutes', 600),
+      rate: values.rate === undefined ? 5 : bounded('rate', 50),
+      seed: bounded('seed', 1_000_000),
+    }),
 };
 
 const [name = ''] = positionals;

@@ -54,8 +54,9 @@ export async function startSending(ground: Ground, options: SendingOptions): Pro
   return { daemon, redis, receivers, endpoints, outbox: openOutbox(ground, redis) };
 }
 
+/** Without a schedule of its own, it is tried again as by default. */
 function webhook(url: string, timeout: string, retry?: string[]) {
-  return { type: 'webhook', url, secret: SECRET, events: ['*'], timeout, ...(retry && { retry }) };
+  return { type: 'webhook', url, secret: SECRET, events: ['*'], timeout, retry };
 }
 
 /** One delivery that arrived: when it was due, and when it was there. */

@@ -1,4 +1,4 @@
-import { open, readFile } from 'node:fs/promises';
+import { mkdir, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { generateSecret } from '../deliver/sign.ts';
 
@@ -22,6 +22,8 @@ export async function loadSigningSecret(
 ): Promise<SigningSecret> {
   if (configured !== undefined) return { secret: configured, path: null };
   const path = join(dataDir, FILE);
+  // Nobody else has made the directory where Redis is not our own.
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
   try {
     const file = await open(path, 'wx', 0o600);
     try {
