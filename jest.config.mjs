@@ -36,4 +36,6 @@ export default {
     },
   ],
   testTimeout: 30_000,
+  // Most of the suite waits for other processes, so that more may run than there are cores.
+  maxWorkers: 4,
 };

@@ -24,7 +24,7 @@ export interface Account {
   byState: Record<string, number>;
   /** Deliveries that are called delivered and were never taken, and events without their deliveries. */
   lost: number;
-  /** Runs whose end the healthy receiver was not told of. */
+  /** Runs whose end is not in the event log. */
   untold: number;
   duplicates: number;
   forged: number;
