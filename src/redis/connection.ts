@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
+import { gatherWrites } from './gather-writes.ts';
 import { asItIs, asUnavailable, guard, reasonOf } from './guard.ts';
 import type { Failure } from './guard.ts';
 import type { RedisLog } from './log.ts';
@@ -83,7 +84,10 @@ export function createRedisConnections(options: Options): RedisConnections {
   const { place } = target;
   const outage = createOutageLog({ log, place, remindEveryMs });
   const open = (role: typeof FAIL_FAST | typeof PATIENT, failure: Failure): Redis => {
-    const redis = guard(new Redis({ ...target.options, ...COMMON, ...role }), failure);
+    const redis = guard(
+      gatherWrites(new Redis({ ...target.options, ...COMMON, ...role })),
+      failure,
+    );
     return redis.on('error', (error) => outage.failed(reasonOf(error)));
   };
 
