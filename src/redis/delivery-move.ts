@@ -11,6 +11,12 @@ import { deliveryIndexes, ledgerField, plannedDelivery, type Keys } from './keys
 /** Attempts kept of one delivery; older ones are dropped. */
 const ATTEMPTS_KEPT = 50;
 
+/**
+ * The gate of an origin is kept this long after the last attempt there: per-watch webhooks may go to
+ * any number of origins. Those of configured endpoints are kept for good.
+ */
+const ORIGIN_KEPT_MS = 30 * 86_400_000;
+
 /** A delivery that moves on. */
 export interface DeliveryMove {
   before: StoredDelivery;
@@ -63,6 +69,7 @@ function gateEffects(keys: Keys, { gate, gateAfter, limits, now }: DeliveryMove)
     key: keys.gate(gate.name),
     version: gate.version,
     ...(gateAfter !== undefined && { doc: JSON.stringify(gateAfter) }),
+    ...(URL.canParse(gate.name) && { keptMs: ORIGIN_KEPT_MS }),
     probe: keys.probe(gate.name),
     parked: keys.parked(gate.name),
     gatesParked: keys.gatesParked,

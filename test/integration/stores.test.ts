@@ -151,6 +151,23 @@ describe('an attempt', () => {
   });
 });
 
+describe('the gate of an endpoint', () => {
+  test.each([
+    ['a configured one for good', 'ops', false],
+    ['that of an origin for a while after its last attempt', 'https://a.example/hook', true],
+  ])('is kept: %s', async (_what, endpoint, expires) => {
+    const subscription: Subscription =
+      endpoint === 'ops' ? ops : { kind: 'webhook', url: endpoint, events: ['*'] };
+    const { due } = await see(await register({ subscriptions: [subscription] }), 'failed');
+    const before = (await deliveries.get(due[0]!))!;
+    const gate = await gates.get(gateKey(endpoint));
+    const after = delivered(before.delivery, NOON);
+    const moved = { before, after, attempt, gate, gateAfter: gate.gate, limits, now: NOON };
+    expect(await deliveries.move(moved)).toEqual([]);
+    expect((await redis.pttl(keys.gate(gate.name))) > 0).toBe(expires);
+  });
+});
+
 describe('the ledger', () => {
   test('adds up, whatever was planned and settled', async () => {
     const { stored, due } = await see(

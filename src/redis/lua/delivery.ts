@@ -22,6 +22,7 @@ if gate.doc then
   local known = tonumber(redis.call('HGET', gate.key, 'version') or 0)
   if known ~= gate.version then return 'gate' end
   redis.call('HSET', gate.key, 'version', known + 1, 'doc', gate.doc)
+  if gate.keptMs then redis.call('PEXPIRE', gate.key, gate.keptMs) end
 end
 
 local id, now, due = effects.id, effects.now, {}
