@@ -6,7 +6,7 @@ import { register } from '../../src/core/register.ts';
 import type { RunSnapshot } from '../../src/core/run.ts';
 import { createJobQueue } from '../../src/queue/job-queue.ts';
 import type { Ledger } from '../../src/redis/delivery-store.ts';
-import type { WatchChange } from '../../src/redis/watch-store.ts';
+import type { WatchChange } from '../../src/core/watch-change.ts';
 import { openStores } from '../../test/support/stores.ts';
 import type { Ground } from './ground.ts';
 import type { BenchRedis } from './redis.ts';

@@ -15,6 +15,11 @@ export const DELIVERY_STATES = [
 
 export type DeliveryState = (typeof DELIVERY_STATES)[number];
 
+/** A count of deliveries by state, at nought. */
+export function noDeliveries(): Record<DeliveryState, number> {
+  return { pending: 0, delivered: 0, dead: 0, parked: 0, skipped: 0, superseded: 0 };
+}
+
 /** Why an attempt failed: a stable code and a sentence for people. */
 export interface AttemptError {
   code: string;

@@ -1,3 +1,4 @@
+import { noDeliveries } from '../core/delivery.ts';
 import { enable, pause, resume, type Gate } from '../core/gate.ts';
 import { testEndpoint, turnGate } from '../deliver/endpoint-control.ts';
 import type { EndpointSecrets } from '../deliver/endpoint-secrets.ts';
@@ -52,7 +53,7 @@ function viewOf(name: string, gate: Gate, endpoints: Endpoints, ledger: Ledger):
     url: endpoint?.type === 'webhook' ? publicUrl(endpoint.url) : null,
     events: endpoint?.events ?? null,
     default: endpoints.defaults.includes(name),
-    counts: ledger.byEndpoint.get(name) ?? NO_COUNTS,
+    counts: ledger.byEndpoint.get(name) ?? noDeliveries(),
     health: {
       state: healthOf(gate),
       reason: gate.disabled?.reason ?? null,
@@ -68,8 +69,6 @@ function healthOf({ disabled, paused, breaker }: Gate): EndpointView['health']['
   if (paused) return 'paused';
   return breaker === 'open' ? 'failing' : 'active';
 }
-
-const NO_COUNTS = { pending: 0, delivered: 0, dead: 0, parked: 0, skipped: 0, superseded: 0 };
 
 /** Queries of webhook URLs often hold credentials. */
 function publicUrl(text: string): string {

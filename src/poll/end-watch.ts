@@ -1,15 +1,9 @@
-import type { Delivery } from '../core/delivery.ts';
-import type { RunwatchEvent } from '../core/event.ts';
-import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
+import type { WatchChange } from '../core/watch-change.ts';
+import { watchId, type StoredWatch, type WatchKey } from '../core/watch.ts';
 
 interface WatchStore {
   get(key: WatchKey): Promise<StoredWatch | null>;
-  commit(change: {
-    before: StoredWatch | null;
-    after: Watch;
-    events: RunwatchEvent[];
-    deliveries: Delivery[];
-  }): Promise<string[] | null>;
+  commit(change: WatchChange): Promise<string[] | null>;
 }
 
 interface PollJobs {

@@ -1,8 +1,9 @@
 import type { Random } from '../core/backoff.ts';
-import { planDeliveries, type Delivery, type EndpointFilter } from '../core/delivery.ts';
+import { planDeliveries, type EndpointFilter } from '../core/delivery.ts';
 import type { RunwatchEvent } from '../core/event.ts';
 import { observe, type PollPolicy, type SourcePaused } from '../core/observe.ts';
 import type { FetchOutcome } from '../core/outcome.ts';
+import type { WatchChange } from '../core/watch-change.ts';
 import { parseWatchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
 
 /** Reads runs of one source. */
@@ -21,12 +22,7 @@ interface PollGround {
 interface WatchStore {
   getForPoll(key: WatchKey): Promise<PollGround>;
   get(key: WatchKey): Promise<StoredWatch | null>;
-  commit(change: {
-    before: StoredWatch | null;
-    after: Watch;
-    events: RunwatchEvent[];
-    deliveries: Delivery[];
-  }): Promise<string[] | null>;
+  commit(change: WatchChange): Promise<string[] | null>;
 }
 
 /** Notes what an answer says about the source as a whole; says when it takes requests again. */

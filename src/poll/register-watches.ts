@@ -1,24 +1,17 @@
-import { planDeliveries, type Delivery, type EndpointFilter } from '../core/delivery.ts';
-import type { RunwatchEvent } from '../core/event.ts';
+import { planDeliveries, type EndpointFilter } from '../core/delivery.ts';
 import {
   register,
   type RegisterDefaults,
   type Registered,
   type Registration,
 } from '../core/register.ts';
-import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
+import type { WatchChange } from '../core/watch-change.ts';
+import { watchId, type StoredWatch, type WatchKey } from '../core/watch.ts';
 import { groupBySource } from './reconcile.ts';
 
 interface WatchStore {
   getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]>;
-  commitMany(
-    changes: {
-      before: StoredWatch | null;
-      after: Watch;
-      events: RunwatchEvent[];
-      deliveries: Delivery[];
-    }[],
-  ): Promise<(string[] | null)[]>;
+  commitMany(changes: WatchChange[]): Promise<(string[] | null)[]>;
 }
 
 interface PollJobs {

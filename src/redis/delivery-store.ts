@@ -1,5 +1,11 @@
 import type { Redis } from 'ioredis';
-import type { Attempt, Delivery, DeliveryState, StoredDelivery } from '../core/delivery.ts';
+import {
+  noDeliveries,
+  type Attempt,
+  type Delivery,
+  type DeliveryState,
+  type StoredDelivery,
+} from '../core/delivery.ts';
 import { moveEffects, type DeliveryMove } from './delivery-move.ts';
 import { parseLedgerField, type Keys } from './keys.ts';
 import { filterIndexes, readPage } from './page.ts';
@@ -106,20 +112,20 @@ export class DeliveryStore {
 
   async ledger(): Promise<Ledger> {
     const { planned = '0', ...counts } = await this.redis.hgetall(this.keys.ledger);
-    const ledger: Ledger = { planned: Number(planned), byState: zeroes(), byEndpoint: new Map() };
+    const ledger: Ledger = {
+      planned: Number(planned),
+      byState: noDeliveries(),
+      byEndpoint: new Map(),
+    };
     for (const [field, count] of Object.entries(counts)) {
       const { state, endpoint } = parseLedgerField(field);
-      const own = ledger.byEndpoint.get(endpoint) ?? zeroes();
+      const own = ledger.byEndpoint.get(endpoint) ?? noDeliveries();
       own[state] += Number(count);
       ledger.byState[state] += Number(count);
       ledger.byEndpoint.set(endpoint, own);
     }
     return ledger;
   }
-}
-
-function zeroes(): Record<DeliveryState, number> {
-  return { pending: 0, delivered: 0, dead: 0, parked: 0, skipped: 0, superseded: 0 };
 }
 
 function parseDelivery([version, doc]: (string | null)[]): StoredDelivery | null {

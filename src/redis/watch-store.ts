@@ -1,7 +1,6 @@
 import type { Redis } from 'ioredis';
-import type { Delivery } from '../core/delivery.ts';
-import type { RunwatchEvent } from '../core/event.ts';
 import type { SourcePaused } from '../core/observe.ts';
+import type { WatchChange } from '../core/watch-change.ts';
 import {
   parseWatchId,
   WATCH_STATES,
@@ -15,15 +14,6 @@ import { eventIndexes, plannedDelivery, watchIndexes, type Keys } from './keys.t
 import { filterIndexes, readPage } from './page.ts';
 import { replies } from './replies.ts';
 import { readWatch, writeWatch } from './watch-record.ts';
-
-/** A watch to write, with what it was when it was read and what its change gives rise to. */
-export interface WatchChange {
-  /** Null for a watch that is new. */
-  before: StoredWatch | null;
-  after: Watch;
-  events: RunwatchEvent[];
-  deliveries: Delivery[];
-}
 
 export interface WatchFilter {
   state?: string;
