@@ -3,6 +3,7 @@ import type { Random } from './backoff.ts';
 import { diffRun } from './diff.ts';
 import { assertNever } from './errors.ts';
 import { eventId, isoTime, type EventError, type EventType, type RunwatchEvent } from './event.ts';
+import type { Lesson } from './lesson.ts';
 import type { FetchOutcome, FetchTrouble, TroubleKind } from './outcome.ts';
 import { isKnownStatus, isTerminalStatus, type RunSnapshot } from './run.ts';
 import type { Watch } from './watch.ts';
@@ -47,6 +48,8 @@ export interface ObserveContext {
 export interface Observation {
   watch: Watch;
   events: RunwatchEvent[];
+  /** What it tells of how long states last: empty unless a stay has ended. */
+  lessons: Lesson[];
 }
 
 /** What a look adds to a watch, before it is numbered and scheduled. */
@@ -79,7 +82,7 @@ export function observe(
   const types = expired ? [...finding.types, 'watch.expired' as const] : finding.types;
   const change = { before: watch, after: seen, error: finding.error, now: context.now };
   const events = types.map((type, index) => buildEvent(change, type, watch.sequence + index + 1));
-  return { watch: settle(seen, events, finding.nextPollAt, context.now), events };
+  return { watch: settle(seen, events, finding.nextPollAt, context.now), events, lessons: [] };
 }
 
 function wasAsked(look: FetchOutcome | SourcePaused): boolean {

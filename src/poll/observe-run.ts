@@ -101,7 +101,7 @@ async function record(
   let before: StoredWatch | null = stored;
   while (before !== null && before.watch.state === 'active') {
     const now = deps.now();
-    const { watch, events } = observe(before.watch, look, {
+    const { watch, events, lessons } = observe(before.watch, look, {
       now,
       policy: deps.policy,
       random: deps.random,
@@ -110,7 +110,7 @@ async function record(
       wants: deps.wants,
       now,
     });
-    const due = await deps.watches.commit({ before, after: watch, events, deliveries });
+    const due = await deps.watches.commit({ before, after: watch, events, deliveries, lessons });
     if (due !== null) {
       await deps.dispatch(due);
       const lagMs = startedAt - (stored.watch.nextPollAt ?? startedAt);
