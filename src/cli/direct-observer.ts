@@ -16,6 +16,7 @@ export const DIRECT_POLICY: PollPolicy = {
   maxIntervalMs: 60_000,
   unreachableAfterMs: 120_000,
   goneAfterMs: 60_000,
+  remindAfterMs: [],
 };
 
 /** Requests a second that a source may take, by default. */

@@ -2,8 +2,16 @@ import { nextInterval, pollDelay, troubleDelay } from './cadence.ts';
 import type { Random } from './backoff.ts';
 import { diffRun } from './diff.ts';
 import { assertNever } from './errors.ts';
-import { eventId, isoTime, type EventError, type EventType, type RunwatchEvent } from './event.ts';
+import { eventId, isoTime, isTerminalEvent, type News, type RunwatchEvent } from './event.ts';
 import type { FetchOutcome, FetchTrouble, TroubleKind } from './outcome.ts';
+import {
+  dueReminders,
+  isEntry,
+  nextReminderAt,
+  reminded,
+  waitEnded,
+  waitingAfter,
+} from './reminder.ts';
 import { isKnownStatus, isTerminalStatus, type RunSnapshot } from './run.ts';
 import type { Watch } from './watch.ts';
 
@@ -24,6 +32,8 @@ export interface PollPolicy {
   unreachableAfterMs: number;
   /** How long 404s must last before `run.gone`. */
   goneAfterMs: number;
+  /** When to remind of a run that waits for a human, after it began to; ascending. */
+  remindAfterMs: readonly number[];
 }
 
 /** The source takes no requests for now, so nothing was learned of the run. */
@@ -52,8 +62,7 @@ export interface Observation {
 /** What a look adds to a watch, before it is numbered and scheduled. */
 interface Finding {
   changes: Partial<Watch>;
-  types: EventType[];
-  error?: EventError;
+  news: News[];
   /** When to look again, milliseconds since the epoch; ignored once the watch has ended. */
   nextPollAt: number;
 }
@@ -76,9 +85,9 @@ export function observe(
     state: expired ? 'expired' : state,
     ...(wasAsked(look) && { polls: watch.polls + 1, lastPolledAt: context.now }),
   };
-  const types = expired ? [...finding.types, 'watch.expired' as const] : finding.types;
-  const change = { before: watch, after: seen, error: finding.error, now: context.now };
-  const events = types.map((type, index) => buildEvent(change, type, watch.sequence + index + 1));
+  const news = expired ? [...finding.news, { type: 'watch.expired' as const }] : finding.news;
+  const change = { before: watch, after: seen, now: context.now };
+  const events = news.map((one, index) => buildEvent(change, one, watch.sequence + index + 1));
   return { watch: settle(seen, events, finding.nextPollAt, context.now), events };
 }
 
@@ -124,6 +133,7 @@ function runSeen(watch: Watch, run: RunSnapshot, { now, policy, random }: Observ
     },
     { ...policy, maxDelayMs: watch.maxDelayMs },
   );
+  const waiting = waitingAfter(watch.waiting, run.status, now);
   const isNewStatus = !isKnownStatus(run.status) && !watch.unknownStatuses.includes(run.status);
   return {
     changes: {
@@ -133,10 +143,18 @@ function runSeen(watch: Watch, run: RunSnapshot, { now, policy, random }: Observ
       missing: null,
       unreachable: false,
       unknownStatuses: isNewStatus ? [...watch.unknownStatuses, run.status] : watch.unknownStatuses,
+      waiting,
       cadence: { intervalMs, failures: 0 },
     },
-    types: watch.unreachable ? ['watch.recovered', ...types] : types,
-    nextPollAt: now + pollDelay(intervalMs, watch.maxDelayMs, random),
+    news: [
+      ...(watch.unreachable ? [{ type: 'watch.recovered' as const }] : []),
+      ...types.map((type) => ({ type, details: waitEnded(watch.waiting, type, now) })),
+      ...dueReminders(waiting, policy.remindAfterMs, now),
+    ],
+    nextPollAt: Math.min(
+      now + pollDelay(intervalMs, watch.maxDelayMs, random),
+      Math.max(now + policy.minIntervalMs, nextReminderAt(waiting, policy.remindAfterMs)),
+    ),
   };
 }
 
@@ -153,7 +171,7 @@ function runMissing(watch: Watch, { now, policy }: ObserveContext): Finding {
   const step = now + policy.goneAfterMs / GONE_CONFIRMATIONS;
   return {
     changes: { missing },
-    types: [],
+    news: [],
     nextPollAt: Math.max(step, now + policy.minIntervalMs),
   };
 }
@@ -161,8 +179,7 @@ function runMissing(watch: Watch, { now, policy }: ObserveContext): Finding {
 function runGone(gone: NonNullable<Watch['gone']>): Finding {
   return {
     changes: { state: 'gone', gone, missing: null, trouble: null },
-    types: ['run.gone'],
-    error: { ...gone, since: isoTime(gone.since) },
+    news: [{ type: 'run.gone', details: { error: { ...gone, since: isoTime(gone.since) } } }],
     nextPollAt: gone.since,
   };
 }
@@ -191,10 +208,10 @@ function cannotTell(
   const unreachableAt = trouble.since + policy.unreachableAfterMs;
   const raise = !watch.unreachable && now >= unreachableAt;
   const told = watch.unreachable || raise;
+  const error = { code: kind, message, since: isoTime(trouble.since) };
   return {
     changes: { trouble, unreachable: told },
-    types: raise ? ['watch.unreachable'] : [],
-    error: { code: kind, message, since: isoTime(trouble.since) },
+    news: raise ? [{ type: 'watch.unreachable', details: { error } }] : [],
     nextPollAt: told ? retryAt : Math.min(retryAt, unreachableAt),
   };
 }
@@ -203,12 +220,14 @@ function cannotTell(
 interface Change {
   before: Watch;
   after: Watch;
-  error: EventError | undefined;
   now: number;
 }
 
-function buildEvent(change: Change, type: EventType, sequence: number): RunwatchEvent {
-  const { before, after, error, now } = change;
+function buildEvent(
+  { before, after, now }: Change,
+  { type, details }: News,
+  sequence: number,
+): RunwatchEvent {
   const { source, runId, metadata, registeredAt } = before;
   const finishedAt = isTerminalEvent(type) ? (after.run?.finished_at ?? null) : null;
   return {
@@ -223,17 +242,9 @@ function buildEvent(change: Change, type: EventType, sequence: number): Runwatch
       detected_at: isoTime(now),
       detection_delay_ms: finishedAt === null ? null : Math.max(0, now - Date.parse(finishedAt)),
       watch: { source, metadata, registered_at: isoTime(registeredAt) },
-      ...(error !== undefined && isAboutTrouble(type) && { error }),
+      ...details,
     },
   };
-}
-
-function isTerminalEvent(type: EventType): boolean {
-  return type === 'run.completed' || type === 'run.failed' || type === 'run.stopped';
-}
-
-function isAboutTrouble(type: EventType): boolean {
-  return type === 'run.gone' || type === 'watch.unreachable';
 }
 
 /** Numbers the watch, keeps what latecomers are told, and says when to look again, if ever. */
@@ -243,6 +254,7 @@ function settle(watch: Watch, events: RunwatchEvent[], nextPollAt: number, now: 
     ...watch,
     sequence: watch.sequence + events.length,
     notice: noticeAfter(watch, events),
+    waiting: reminded(watch.waiting, events),
     endedAt: ended ? now : null,
     nextPollAt: ended ? null : Math.round(Math.min(nextPollAt, Math.max(watch.timeoutAt, now))),
   };
@@ -255,6 +267,6 @@ function noticeAfter(watch: Watch, events: RunwatchEvent[]): Watch['notice'] {
     return last ? { eventId: last.id, type: last.type } : watch.notice;
   }
   if (watch.run?.status !== 'awaiting_human_feedback') return null;
-  const entered = events.find((event) => event.type === 'run.awaiting_human_feedback');
+  const entered = events.find(isEntry);
   return entered ? { eventId: entered.id, type: entered.type } : watch.notice;
 }
