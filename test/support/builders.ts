@@ -1,4 +1,4 @@
-import type { PollPolicy } from '../../src/core/observe.ts';
+import type { PollPolicy } from '../../src/core/look.ts';
 import type { RunSnapshot } from '../../src/core/run.ts';
 import { register } from '../../src/core/register.ts';
 import type { Subscription, Watch } from '../../src/core/watch.ts';

@@ -1,12 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { observe, type SourcePaused } from '../../src/core/observe.ts';
-import type { FetchOutcome } from '../../src/core/outcome.ts';
+import type { Look } from '../../src/core/look.ts';
+import { observe } from '../../src/core/observe.ts';
 import { KNOWN_STATUSES } from '../../src/core/run.ts';
 import type { Watch } from '../../src/core/watch.ts';
 import { newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
-
-type Look = FetchOutcome | SourcePaused;
 
 const run = (status: string, progress = 0): Look => ({
   kind: 'run',
