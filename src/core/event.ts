@@ -43,7 +43,7 @@ export const TOLD_BY_DEFAULT: readonly EventType[] = EVENT_TYPES.filter(
 );
 
 /** Why an event about trouble was raised. */
-export interface EventError {
+interface EventError {
   code: string;
   message: string;
   since: string;
