@@ -2,7 +2,8 @@ import type { Random } from '../core/backoff.ts';
 import { planDeliveries, type EndpointFilter } from '../core/delivery.ts';
 import type { RunwatchEvent } from '../core/event.ts';
 import type { Lesson } from '../core/lesson.ts';
-import { observe, type PollPolicy, type SourcePaused } from '../core/observe.ts';
+import type { Look, PollPolicy, SourcePaused } from '../core/look.ts';
+import { observe } from '../core/observe.ts';
 import type { FetchOutcome } from '../core/outcome.ts';
 import type { WatchChange } from '../core/watch-change.ts';
 import { parseWatchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
@@ -38,7 +39,7 @@ interface SourceGuard {
 /** What one poll came to, for log and metrics. */
 interface PollReport {
   watch: Watch;
-  outcome: (FetchOutcome | SourcePaused)['kind'];
+  outcome: Look['kind'];
   events: RunwatchEvent[];
   /** From when the poll was due to when it began, ms. */
   lagMs: number;
@@ -79,7 +80,7 @@ async function read(
   deps: ObserveRunDependencies,
   { source, runId }: WatchKey,
   isRefused: boolean,
-): Promise<FetchOutcome | SourcePaused> {
+): Promise<Look> {
   const reader = deps.readerOf(source);
   if (reader === undefined) {
     return { kind: 'unavailable', message: `no source named ${source} is configured` };
@@ -98,7 +99,7 @@ async function read(
 async function record(
   deps: ObserveRunDependencies,
   stored: StoredWatch,
-  look: FetchOutcome | SourcePaused,
+  look: Look,
   startedAt: number,
 ): Promise<number | null> {
   let before: StoredWatch | null = stored;

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { SourcePaused } from '../core/observe.ts';
+import type { SourcePaused } from '../core/look.ts';
 import type { WatchChange } from '../core/watch-change.ts';
 import {
   parseWatchId,
