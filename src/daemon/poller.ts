@@ -27,7 +27,10 @@ interface Source {
   worker: QueueWorker | null;
 }
 
-interface PollerDependencies extends Pick<ObserveRunDependencies, 'dispatch' | 'now' | 'random'> {
+interface PollerDependencies extends Pick<
+  ObserveRunDependencies,
+  'dispatch' | 'statistics' | 'now' | 'random'
+> {
   config: Config;
   watches: WatchStore;
   sources: SourceStore;

@@ -1,6 +1,7 @@
 import type { Random } from '../core/backoff.ts';
 import { planDeliveries, type EndpointFilter } from '../core/delivery.ts';
 import type { RunwatchEvent } from '../core/event.ts';
+import type { Lesson } from '../core/lesson.ts';
 import type { Look, PollPolicy, SourcePaused } from '../core/look.ts';
 import { observe } from '../core/observe.ts';
 import type { FetchOutcome } from '../core/outcome.ts';
@@ -49,6 +50,8 @@ export interface ObserveRunDependencies {
   watches: WatchStore;
   readerOf: (source: string) => RunReader | undefined;
   sources: SourceGuard;
+  /** Takes in what was written of how long states last. */
+  statistics: { learn(lessons: readonly Lesson[]): void };
   /** Gives deliveries their jobs; a delivery whose job is lost here is found by the sweeper. */
   dispatch: (deliveryIds: string[]) => Promise<void>;
   wants: EndpointFilter;
@@ -113,6 +116,7 @@ async function record(
     });
     const due = await deps.watches.commit({ before, after: watch, events, deliveries, lessons });
     if (due !== null) {
+      deps.statistics.learn(lessons);
       await deps.dispatch(due);
       const lagMs = startedAt - (stored.watch.nextPollAt ?? startedAt);
       const outcome = look.kind === 'paused' && look.asked ? look.reason : look.kind;

@@ -53,6 +53,7 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
       watches,
       readerOf: () => ({ readRun: async () => look }),
       sources: { note: async () => null },
+      statistics: { learn: () => undefined },
       dispatch: async (ids) => void dispatched.push(...ids),
       wants,
       policy: POLICY,
