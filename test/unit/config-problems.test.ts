@@ -63,6 +63,14 @@ endpoints:
       'watches: { timeout: 400d }',
       'watches.timeout: expected a duration from 1s to 365d, got "400d"',
     ],
+    [
+      'watches: { remind_feedback: [24h, 1h] }',
+      'watches.remind_feedback: expected times in ascending order, such as [1h, 24h]',
+    ],
+    [
+      'watches: { remind_feedback: 1h }',
+      'watches.remind_feedback: expected a list of durations such as [1h, 24h], got "1h"',
+    ],
     ['endpoints: { a: { type: log, retry: [] } }', 'endpoints.a.retry: unknown key'],
     [
       'endpoints: { a: { url: "https://x.example" } }',
