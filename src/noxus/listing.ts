@@ -9,7 +9,7 @@ import { toSnapshot, wireRunSchema } from './wire-run.ts';
  * Largest answer that is read of a list, 16 MiB: the rest is not waited for. This bounds the
  * traffic; memory is bounded by what the skimmer keeps.
  */
-export const MAX_LIST_BYTES = 16_777_216;
+const MAX_LIST_BYTES = 16_777_216;
 
 /** A listed run may lack what only events show of it; a single read is there for that. */
 const listedRunSchema = wireRunSchema.omit({ group_id: true });
