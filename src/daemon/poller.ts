@@ -133,7 +133,7 @@ function openSource(deps: PollerDependencies, name: string, source: SourceConfig
       timeoutMs: source.timeout,
       maxSockets: deps.config.polling.concurrency,
       userAgent: deps.userAgent,
-      onRequest: ({ status }) => deps.metrics.request(name, status),
+      onRequest: (request) => deps.metrics.request(name, request),
     }),
     jobs: deps.queueOf(`poll-${name}`),
     worker: null,

@@ -69,7 +69,7 @@ endpoints:
     ],
     [
       'watches: { remind_feedback: 1h }',
-      'watches.remind_feedback: expected a list of durations such as [1h, 24h], got "1h"',
+      'watches.remind_feedback: expected a list of durations such as [1h, 24h], got text',
     ],
     ['endpoints: { a: { type: log, retry: [] } }', 'endpoints.a.retry: unknown key'],
     [
