@@ -226,6 +226,13 @@ test('problems are printed one a line', () => {
   expect(renderProblems([problem, problem])).toBe('A: b\nA: b\n');
 });
 
+test('a URL that ran together with the line before it is not shown', () => {
+  const yaml = 'endpoints: { hook: { type: webhook https://example.com/secret } }';
+  expect(problemsOf(yaml)).toEqual([
+    'f.yaml:1:22 endpoints.hook.type: expected webhook or log, got text with a URL in it',
+  ]);
+});
+
 test('no mistake whatever makes a secret appear in a problem', () => {
   const secrets = { api_key: 'canary-k', token: 'canary-t', secret: 'canary-s', url: 'canary-u' };
   const yaml = `sources: { a: { api_key: ${secrets.api_key}, timeout: 10s } }
