@@ -21,6 +21,7 @@ const POLICY = {
   maxIntervalMs: 60_000,
   unreachableAfterMs: 120_000,
   goneAfterMs: 60_000,
+  remindAfterMs: [],
 };
 
 /** An event that was written, and when that was due, milliseconds since the epoch. */

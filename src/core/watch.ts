@@ -1,5 +1,6 @@
 import type { EventType } from './event.ts';
 import type { TroubleKind } from './outcome.ts';
+import type { Waiting } from './reminder.ts';
 import type { RunSnapshot } from './run.ts';
 
 export const WATCH_STATES = ['active', 'finished', 'expired', 'gone', 'cancelled'] as const;
@@ -78,6 +79,10 @@ export interface Watch extends WatchKey {
   unknownStatuses: string[];
   /** The event that tells of the present state, for those who subscribe late. */
   notice: { eventId: string; type: EventType } | null;
+  /** Since when the run waits for a human, and what was told of it; null while it does not. */
+  waiting: Waiting | null;
+  /** True once `run.stalled` was told of the present state of the run. */
+  stalled: boolean;
   /** Where the cadence stands: the current interval and the failures in a row. */
   cadence: { intervalMs: number; failures: number };
 }

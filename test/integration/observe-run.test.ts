@@ -9,7 +9,7 @@ import { createEndWatch } from '../../src/poll/end-watch.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../../src/poll/observe-run.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
 import { createJobQueue } from '../../src/queue/job-queue.ts';
-import { snapshot } from '../support/builders.ts';
+import { POLICY, snapshot } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -19,12 +19,6 @@ afterAll(() => stores.close());
 
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
 const audit: Subscription = { kind: 'endpoint', endpoint: 'audit' };
-const policy = {
-  minIntervalMs: 1_000,
-  maxIntervalMs: 60_000,
-  unreachableAfterMs: 120_000,
-  goneAfterMs: 60_000,
-};
 const wants = () => true;
 const lose = async () => undefined;
 
@@ -59,9 +53,10 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
       watches,
       readerOf: () => ({ readRun: async () => look }),
       sources: { note: async () => null },
+      statistics: { learn: () => undefined },
       dispatch: async (ids) => void dispatched.push(...ids),
       wants,
-      policy,
+      policy: POLICY,
       report: () => undefined,
       now: Date.now,
       random: Math.random,

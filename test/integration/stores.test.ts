@@ -8,19 +8,13 @@ import {
 import { gateKey } from '../../src/core/gate.ts';
 import { observe } from '../../src/core/observe.ts';
 import type { StoredWatch, Subscription, Watch } from '../../src/core/watch.ts';
-import { newWatch, NOON, snapshot } from '../support/builders.ts';
+import { newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
 import { delivered, openStores } from '../support/stores.ts';
 
 const { redis, keys, watches, events, deliveries, gates, sources, retention, keysLeft, close } =
   openStores();
 afterAll(close);
 
-const policy = {
-  minIntervalMs: 1_000,
-  maxIntervalMs: 60_000,
-  unreachableAfterMs: 120_000,
-  goneAfterMs: 60_000,
-};
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
 const audit: Subscription = { kind: 'endpoint', endpoint: 'audit' };
 const attempt: Attempt = { at: NOON, status: 200, error: null, durationMs: 3, response: 'ok' };
@@ -44,7 +38,7 @@ function seen(before: StoredWatch, status: string, progress = 0) {
   const looked = observe(
     before.watch,
     { kind: 'run', run },
-    { now: NOON, policy, random: () => 0.5 },
+    { now: NOON, policy: POLICY, random: () => 0.5 },
   );
   const planned = planDeliveries(looked.watch, looked.events, looked.watch.subscriptions, {
     wants,

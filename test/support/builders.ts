@@ -1,3 +1,4 @@
+import type { PollPolicy } from '../../src/core/look.ts';
 import type { RunSnapshot } from '../../src/core/run.ts';
 import { register } from '../../src/core/register.ts';
 import type { Subscription, Watch } from '../../src/core/watch.ts';
@@ -37,3 +38,12 @@ export function newWatch(changes: Partial<Watch> = {}, subscriptions: Subscripti
   );
   return { ...watch, ...changes };
 }
+
+/** Limits of polling as they are by default, with nobody to be reminded. */
+export const POLICY: PollPolicy = {
+  minIntervalMs: 1_000,
+  maxIntervalMs: 60_000,
+  unreachableAfterMs: 120_000,
+  goneAfterMs: 60_000,
+  remindAfterMs: [],
+};
