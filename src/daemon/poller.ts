@@ -83,6 +83,7 @@ export function createPoller(deps: PollerDependencies): Poller {
       unreachableAfterMs: config.polling.unreachable_after,
       goneAfterMs: config.polling.gone_after,
       remindAfterMs: config.watches.remind_feedback,
+      stallAfterMs: config.watches.stall_after,
     },
   });
   const isWanted = async (id: string) =>
@@ -132,7 +133,7 @@ function openSource(deps: PollerDependencies, name: string, source: SourceConfig
       timeoutMs: source.timeout,
       maxSockets: deps.config.polling.concurrency,
       userAgent: deps.userAgent,
-      onRequest: ({ status }) => deps.metrics.request(name, status),
+      onRequest: (request) => deps.metrics.request(name, request),
     }),
     jobs: deps.queueOf(`poll-${name}`),
     worker: null,
