@@ -48,8 +48,8 @@ export interface ObserveRunDependencies {
   watches: WatchStore;
   readerOf: (source: string) => RunReader | undefined;
   sources: SourceGuard;
-  /** Gives deliveries their jobs; a delivery whose job is lost here is found by the sweeper. */
-  dispatch: (deliveryIds: string[]) => Promise<void>;
+  /** Tells of gates at which deliveries are due; what is lost here is found by the next look. */
+  dispatch: (gates: string[]) => void;
   wants: EndpointFilter;
   policy: PollPolicy;
   report: (report: PollReport) => void;
@@ -112,7 +112,7 @@ async function record(
     });
     const due = await deps.watches.commit({ before, after: watch, events, deliveries });
     if (due !== null) {
-      await deps.dispatch(due);
+      deps.dispatch(due);
       const lagMs = startedAt - (stored.watch.nextPollAt ?? startedAt);
       const outcome = look.kind === 'paused' && look.asked ? look.reason : look.kind;
       deps.report({ watch, outcome, events, lagMs, durationMs: now - startedAt });
