@@ -1,72 +1,36 @@
-import { nextInterval, pollDelay, troubleDelay } from './cadence.ts';
-import type { Random } from './backoff.ts';
+import { nextInterval, pollDelay } from './cadence.ts';
+import { buildEvent } from './change-event.ts';
 import { diffRun } from './diff.ts';
 import { assertNever } from './errors.ts';
-import { eventId, isoTime, type EventError, type EventType, type RunwatchEvent } from './event.ts';
-import type { FetchOutcome, FetchTrouble, TroubleKind } from './outcome.ts';
+import type { RunwatchEvent } from './event.ts';
+import type { Lesson } from './lesson.ts';
+import type { Finding, Look, ObserveContext } from './look.ts';
+import {
+  dueReminders,
+  isEntry,
+  nextReminderAt,
+  reminded,
+  waitEnded,
+  waitingAfter,
+} from './reminder.ts';
 import { isKnownStatus, isTerminalStatus, type RunSnapshot } from './run.ts';
+import { readFailed, runGone, runMissing, sourcePaused } from './trouble.ts';
+import { followStay, usualStayMs } from './stall.ts';
 import type { Watch } from './watch.ts';
-
-/** How often a 404 is confirmed before a run counts as gone. */
-const GONE_CONFIRMATIONS = 3;
-
-/** What a 404 comes to, in words. */
-export const NOT_FOUND = 'Noxus does not know this run (404)';
-
-/** Polls held back by a pause are spread over this time after it. */
-const PAUSE_SPREAD_MS = 1_000;
-
-/** Limits of polling, in milliseconds. */
-export interface PollPolicy {
-  minIntervalMs: number;
-  maxIntervalMs: number;
-  /** How long no answer may tell anything before `watch.unreachable`. */
-  unreachableAfterMs: number;
-  /** How long 404s must last before `run.gone`. */
-  goneAfterMs: number;
-}
-
-/** The source takes no requests for now, so nothing was learned of the run. */
-export interface SourcePaused {
-  kind: 'paused';
-  /** True for the request that was answered with the pause, false for those it kept back. */
-  asked: boolean;
-  reason: TroubleKind;
-  message: string;
-  /** When it takes requests again, milliseconds since the epoch. */
-  untilMs: number;
-}
-
-export interface ObserveContext {
-  now: number;
-  policy: PollPolicy;
-  random: Random;
-}
 
 /** A watch after a look, and what that look gave rise to. */
 export interface Observation {
   watch: Watch;
   events: RunwatchEvent[];
-}
-
-/** What a look adds to a watch, before it is numbered and scheduled. */
-interface Finding {
-  changes: Partial<Watch>;
-  types: EventType[];
-  error?: EventError;
-  /** When to look again, milliseconds since the epoch; ignored once the watch has ended. */
-  nextPollAt: number;
+  /** What it tells of how long states last: empty unless a stay has ended. */
+  lessons: Lesson[];
 }
 
 /**
  * The step of the state machine: what a watch becomes by one look at its run. Pure; the same watch,
  * look and context always give the same events with the same ids.
  */
-export function observe(
-  watch: Watch,
-  look: FetchOutcome | SourcePaused,
-  context: ObserveContext,
-): Observation {
+export function observe(watch: Watch, look: Look, context: ObserveContext): Observation {
   const finding = findingOf(watch, look, context);
   const state = finding.changes.state ?? watch.state;
   const expired = state === 'active' && context.now >= watch.timeoutAt;
@@ -76,21 +40,17 @@ export function observe(
     state: expired ? 'expired' : state,
     ...(wasAsked(look) && { polls: watch.polls + 1, lastPolledAt: context.now }),
   };
-  const types = expired ? [...finding.types, 'watch.expired' as const] : finding.types;
-  const change = { before: watch, after: seen, error: finding.error, now: context.now };
-  const events = types.map((type, index) => buildEvent(change, type, watch.sequence + index + 1));
-  return { watch: settle(seen, events, finding.nextPollAt, context.now), events };
+  const news = expired ? [...finding.news, { type: 'watch.expired' as const }] : finding.news;
+  const change = { before: watch, after: seen, now: context.now };
+  const events = news.map((one, index) => buildEvent(change, one, watch.sequence + index + 1));
+  return { watch: settle(seen, events, finding.nextPollAt, context.now), events, lessons: [] };
 }
 
-function wasAsked(look: FetchOutcome | SourcePaused): boolean {
+function wasAsked(look: Look): boolean {
   return look.kind !== 'paused' || look.asked;
 }
 
-function findingOf(
-  watch: Watch,
-  look: FetchOutcome | SourcePaused,
-  context: ObserveContext,
-): Finding {
+function findingOf(watch: Watch, look: Look, context: ObserveContext): Finding {
   switch (look.kind) {
     case 'run':
       return runSeen(watch, look.run, context);
@@ -114,7 +74,8 @@ function findingOf(
   }
 }
 
-function runSeen(watch: Watch, run: RunSnapshot, { now, policy, random }: ObserveContext): Finding {
+function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Finding {
+  const { now, policy, random, statistics } = context;
   const types = diffRun(watch.run, run, watch.unknownStatuses);
   const intervalMs = nextInterval(
     {
@@ -124,6 +85,9 @@ function runSeen(watch: Watch, run: RunSnapshot, { now, policy, random }: Observ
     },
     { ...policy, maxDelayMs: watch.maxDelayMs },
   );
+  const waiting = waitingAfter(watch.waiting, run.status, now);
+  const usualMs = usualStayMs(statistics, watch.source, run);
+  const { stay, ...staying } = followStay({ ...watch, next: run, now, policy, usualMs });
   const isNewStatus = !isKnownStatus(run.status) && !watch.unknownStatuses.includes(run.status);
   return {
     changes: {
@@ -133,107 +97,25 @@ function runSeen(watch: Watch, run: RunSnapshot, { now, policy, random }: Observ
       missing: null,
       unreachable: false,
       unknownStatuses: isNewStatus ? [...watch.unknownStatuses, run.status] : watch.unknownStatuses,
+      waiting,
+      stay,
       cadence: { intervalMs, failures: 0 },
     },
-    types: watch.unreachable ? ['watch.recovered', ...types] : types,
-    nextPollAt: now + pollDelay(intervalMs, watch.maxDelayMs, random),
+    news: [
+      ...(watch.unreachable ? [{ type: 'watch.recovered' as const }] : []),
+      ...staying.recovered,
+      ...types.map((type) => ({ type, details: waitEnded(watch.waiting, type, now) })),
+      ...dueReminders(waiting, policy.remindAfterMs, now),
+      ...staying.stalled,
+    ],
+    nextPollAt: Math.min(
+      now + pollDelay(intervalMs, watch.maxDelayMs, random),
+      Math.max(
+        now + policy.minIntervalMs,
+        Math.min(nextReminderAt(waiting, policy.remindAfterMs), staying.stallsAt),
+      ),
+    ),
   };
-}
-
-/** A 404 is believed only when it lasts: runs may become visible late, and proxies answer 404 too. */
-function runMissing(watch: Watch, { now, policy }: ObserveContext): Finding {
-  const missing = {
-    count: (watch.missing?.count ?? 0) + 1,
-    since: watch.missing?.since ?? now,
-  };
-  const goneAt = missing.since + policy.goneAfterMs;
-  if (missing.count > GONE_CONFIRMATIONS && now >= goneAt) {
-    return runGone({ code: 'not_found', message: NOT_FOUND, since: missing.since });
-  }
-  const step = now + policy.goneAfterMs / GONE_CONFIRMATIONS;
-  return {
-    changes: { missing },
-    types: [],
-    nextPollAt: Math.max(step, now + policy.minIntervalMs),
-  };
-}
-
-function runGone(gone: NonNullable<Watch['gone']>): Finding {
-  return {
-    changes: { state: 'gone', gone, missing: null, trouble: null },
-    types: ['run.gone'],
-    error: { ...gone, since: isoTime(gone.since) },
-    nextPollAt: gone.since,
-  };
-}
-
-function readFailed(watch: Watch, look: FetchTrouble, context: ObserveContext): Finding {
-  const failures = watch.cadence.failures + 1;
-  const retryAt = context.now + troubleDelay(failures, context.random);
-  const finding = cannotTell(watch, look, retryAt, context);
-  return { ...finding, changes: { ...finding.changes, cadence: { ...watch.cadence, failures } } };
-}
-
-/** Watches that wait for the same pause to end do not all come back in the same instant. */
-function sourcePaused(watch: Watch, pause: SourcePaused, context: ObserveContext): Finding {
-  const retryAt = pause.untilMs + context.random() * PAUSE_SPREAD_MS;
-  return cannotTell(watch, { kind: pause.reason, message: pause.message }, retryAt, context);
-}
-
-/** Nothing was learned of the run: its snapshot stays, and only a long silence is worth an event. */
-function cannotTell(
-  watch: Watch,
-  { kind, message }: { kind: TroubleKind; message: string },
-  retryAt: number,
-  { now, policy }: ObserveContext,
-): Finding {
-  const trouble = { kind, message, since: watch.trouble?.since ?? now };
-  const unreachableAt = trouble.since + policy.unreachableAfterMs;
-  const raise = !watch.unreachable && now >= unreachableAt;
-  const told = watch.unreachable || raise;
-  return {
-    changes: { trouble, unreachable: told },
-    types: raise ? ['watch.unreachable'] : [],
-    error: { code: kind, message, since: isoTime(trouble.since) },
-    nextPollAt: told ? retryAt : Math.min(retryAt, unreachableAt),
-  };
-}
-
-/** Everything that the events of one look have in common. */
-interface Change {
-  before: Watch;
-  after: Watch;
-  error: EventError | undefined;
-  now: number;
-}
-
-function buildEvent(change: Change, type: EventType, sequence: number): RunwatchEvent {
-  const { before, after, error, now } = change;
-  const { source, runId, metadata, registeredAt } = before;
-  const finishedAt = isTerminalEvent(type) ? (after.run?.finished_at ?? null) : null;
-  return {
-    id: eventId({ source, runId, sequence, type }),
-    type,
-    timestamp: finishedAt ?? isoTime(now),
-    data: {
-      run_id: runId,
-      run: after.run,
-      previous: before.run && { status: before.run.status, progress: before.run.progress },
-      sequence,
-      detected_at: isoTime(now),
-      detection_delay_ms: finishedAt === null ? null : Math.max(0, now - Date.parse(finishedAt)),
-      watch: { source, metadata, registered_at: isoTime(registeredAt) },
-      ...(error !== undefined && isAboutTrouble(type) && { error }),
-    },
-  };
-}
-
-function isTerminalEvent(type: EventType): boolean {
-  return type === 'run.completed' || type === 'run.failed' || type === 'run.stopped';
-}
-
-function isAboutTrouble(type: EventType): boolean {
-  return type === 'run.gone' || type === 'watch.unreachable';
 }
 
 /** Numbers the watch, keeps what latecomers are told, and says when to look again, if ever. */
@@ -243,6 +125,7 @@ function settle(watch: Watch, events: RunwatchEvent[], nextPollAt: number, now: 
     ...watch,
     sequence: watch.sequence + events.length,
     notice: noticeAfter(watch, events),
+    waiting: reminded(watch.waiting, events),
     endedAt: ended ? now : null,
     nextPollAt: ended ? null : Math.round(Math.min(nextPollAt, Math.max(watch.timeoutAt, now))),
   };
@@ -255,6 +138,6 @@ function noticeAfter(watch: Watch, events: RunwatchEvent[]): Watch['notice'] {
     return last ? { eventId: last.id, type: last.type } : watch.notice;
   }
   if (watch.run?.status !== 'awaiting_human_feedback') return null;
-  const entered = events.find((event) => event.type === 'run.awaiting_human_feedback');
+  const entered = events.find(isEntry);
   return entered ? { eventId: entered.id, type: entered.type } : watch.notice;
 }

@@ -27,7 +27,10 @@ interface Source {
   worker: QueueWorker | null;
 }
 
-interface PollerDependencies extends Pick<ObserveRunDependencies, 'dispatch' | 'now' | 'random'> {
+interface PollerDependencies extends Pick<
+  ObserveRunDependencies,
+  'dispatch' | 'statistics' | 'now' | 'random'
+> {
   config: Config;
   watches: WatchStore;
   sources: SourceStore;
@@ -79,6 +82,8 @@ export function createPoller(deps: PollerDependencies): Poller {
       maxIntervalMs: config.polling.max_interval,
       unreachableAfterMs: config.polling.unreachable_after,
       goneAfterMs: config.polling.gone_after,
+      remindAfterMs: config.watches.remind_feedback,
+      stallAfterMs: config.watches.stall_after,
     },
   });
   const isWanted = async (id: string) =>
@@ -128,7 +133,7 @@ function openSource(deps: PollerDependencies, name: string, source: SourceConfig
       timeoutMs: source.timeout,
       maxSockets: deps.config.polling.concurrency,
       userAgent: deps.userAgent,
-      onRequest: ({ status }) => deps.metrics.request(name, status),
+      onRequest: (request) => deps.metrics.request(name, request),
     }),
     jobs: deps.queueOf(`poll-${name}`),
     worker: null,

@@ -9,6 +9,7 @@ import { RetentionStore } from '../redis/retention-store.ts';
 import { defineScripts } from '../redis/scripts.ts';
 import { SecretStore } from '../redis/secret-store.ts';
 import { SourceStore } from '../redis/source-store.ts';
+import { StatisticsStore } from '../redis/statistics-store.ts';
 import { WatchStore } from '../redis/watch-store.ts';
 
 /** Everything that is kept in Redis. */
@@ -19,6 +20,8 @@ export interface Stores {
   deliveries: DeliveryStore;
   gates: GateStore;
   sources: SourceStore;
+  /** What was learned of how long states of runs last. */
+  statistics: StatisticsStore;
   /** Rotated secrets of endpoints. */
   endpointSecrets: SecretStore;
   retention: RetentionStore;
@@ -37,6 +40,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     new EventBell(connections.subscriber(), keys.eventBell),
   );
   const deliveries = new DeliveryStore(redis, keys);
+  const statistics = new StatisticsStore(redis, keys);
   return {
     keys,
     watches,
@@ -44,11 +48,16 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     deliveries,
     gates: new GateStore(redis, keys),
     sources: new SourceStore(redis, keys),
+    statistics,
     endpointSecrets: new SecretStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
     async count() {
-      const [states, ledger] = await Promise.all([watches.counts(), deliveries.ledger()]);
-      return { watches: states, deliveries: ledger.byState, planned: ledger.planned };
+      const [counts, { byState, planned }, states] = await Promise.all([
+        watches.counts(),
+        deliveries.ledger(),
+        statistics.countStates(),
+      ]);
+      return { watches: counts, deliveries: byState, planned, states };
     },
   };
 }

@@ -1,7 +1,10 @@
 import type { Random } from '../core/backoff.ts';
 import { planDeliveries, type EndpointFilter } from '../core/delivery.ts';
 import type { RunwatchEvent } from '../core/event.ts';
-import { observe, type PollPolicy, type SourcePaused } from '../core/observe.ts';
+import type { StatisticsLookup } from '../core/hazard.ts';
+import type { Lesson } from '../core/lesson.ts';
+import type { Look, PollPolicy, SourcePaused } from '../core/look.ts';
+import { observe } from '../core/observe.ts';
 import type { FetchOutcome } from '../core/outcome.ts';
 import type { WatchChange } from '../core/watch-change.ts';
 import { parseWatchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
@@ -37,7 +40,7 @@ interface SourceGuard {
 /** What one poll came to, for log and metrics. */
 interface PollReport {
   watch: Watch;
-  outcome: (FetchOutcome | SourcePaused)['kind'];
+  outcome: Look['kind'];
   events: RunwatchEvent[];
   /** From when the poll was due to when it began, ms. */
   lagMs: number;
@@ -48,6 +51,8 @@ export interface ObserveRunDependencies {
   watches: WatchStore;
   readerOf: (source: string) => RunReader | undefined;
   sources: SourceGuard;
+  /** What was learned of how long states last; takes in what was written of that. */
+  statistics: { lookup: StatisticsLookup; learn(lessons: readonly Lesson[]): void };
   /** Tells of gates at which deliveries are due; what is lost here is found by the next look. */
   dispatch: (gates: string[]) => void;
   wants: EndpointFilter;
@@ -76,7 +81,7 @@ async function read(
   deps: ObserveRunDependencies,
   { source, runId }: WatchKey,
   isRefused: boolean,
-): Promise<FetchOutcome | SourcePaused> {
+): Promise<Look> {
   const reader = deps.readerOf(source);
   if (reader === undefined) {
     return { kind: 'unavailable', message: `no source named ${source} is configured` };
@@ -95,23 +100,25 @@ async function read(
 async function record(
   deps: ObserveRunDependencies,
   stored: StoredWatch,
-  look: FetchOutcome | SourcePaused,
+  look: Look,
   startedAt: number,
 ): Promise<number | null> {
   let before: StoredWatch | null = stored;
   while (before !== null && before.watch.state === 'active') {
     const now = deps.now();
-    const { watch, events } = observe(before.watch, look, {
+    const { watch, events, lessons } = observe(before.watch, look, {
       now,
       policy: deps.policy,
+      statistics: deps.statistics.lookup,
       random: deps.random,
     });
     const deliveries = planDeliveries(watch, events, watch.subscriptions, {
       wants: deps.wants,
       now,
     });
-    const due = await deps.watches.commit({ before, after: watch, events, deliveries });
+    const due = await deps.watches.commit({ before, after: watch, events, deliveries, lessons });
     if (due !== null) {
+      deps.statistics.learn(lessons);
       deps.dispatch(due);
       const lagMs = startedAt - (stored.watch.nextPollAt ?? startedAt);
       const outcome = look.kind === 'paused' && look.asked ? look.reason : look.kind;

@@ -1,5 +1,5 @@
 import { assertNever } from '../core/errors.ts';
-import type { SourcePaused } from '../core/observe.ts';
+import type { SourcePaused } from '../core/look.ts';
 import type { FetchOutcome } from '../core/outcome.ts';
 
 /** How long a source is left alone that asked for a pause without saying how long. */

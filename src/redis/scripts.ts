@@ -3,6 +3,7 @@ import type { ClaimReply } from './claims.ts';
 import { CLAIM } from './lua/claim.ts';
 import { FORGET_DELIVERIES, MOVE_DELIVERY } from './lua/delivery.ts';
 import { WRITE_GATE } from './lua/gate.ts';
+import { READ_STATISTICS } from './lua/learn.ts';
 import { READ_PAGE } from './lua/page.ts';
 import { PAUSE_SOURCE } from './lua/source.ts';
 import { COMMIT_WATCH, FORGET_WATCH } from './lua/watch.ts';
@@ -24,6 +25,13 @@ declare module 'ioredis' {
     ): Result<'delivery' | 'gate' | ClaimReply, Context>;
     rwWriteGate(gate: string, write: string): Result<number, Context>;
     rwReadPage(keyCount: number, ...args: (string | number)[]): Result<string[], Context>;
+    rwReadStatisticsBuffer(
+      statistics: string,
+      uses: string,
+      clock: string,
+      version: string,
+      used: string,
+    ): Result<Buffer[] | null, Context>;
     rwPauseSource(pause: string, text: string, ms: number): Result<null, Context>;
     rwForgetDeliveries(settled: string, plan: string): Result<number, Context>;
     rwForgetWatch(watch: string, plan: string): Result<number, Context>;
@@ -37,6 +45,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwMoveDelivery', { numberOfKeys: 1, lua: MOVE_DELIVERY });
   redis.defineCommand('rwWriteGate', { numberOfKeys: 1, lua: WRITE_GATE });
   redis.defineCommand('rwReadPage', { lua: READ_PAGE });
+  redis.defineCommand('rwReadStatistics', { numberOfKeys: 3, lua: READ_STATISTICS });
   redis.defineCommand('rwPauseSource', { numberOfKeys: 1, lua: PAUSE_SOURCE });
   redis.defineCommand('rwForgetDeliveries', { numberOfKeys: 1, lua: FORGET_DELIVERIES });
   redis.defineCommand('rwForgetWatch', { numberOfKeys: 1, lua: FORGET_WATCH });

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { SourcePaused } from '../core/observe.ts';
+import type { SourcePaused } from '../core/look.ts';
 import type { WatchChange } from '../core/watch-change.ts';
 import {
   parseWatchId,
@@ -13,6 +13,7 @@ import {
 import { eventIndexes, plannedDelivery, watchIndexes, type Keys } from './keys.ts';
 import { filterIndexes, readPage } from './page.ts';
 import { replies } from './replies.ts';
+import { learningPlan } from './statistics-store.ts';
 import { readWatch, writeWatch } from './watch-record.ts';
 
 export interface WatchFilter {
@@ -141,20 +142,14 @@ export class WatchStore {
 
 /** What the commit script must do besides writing the record; '' where there is nothing. */
 function effectsOf(keys: Keys, change: WatchChange): string {
-  const { before, after, events, deliveries } = change;
-  const old = before === null ? [] : watchIndexes(keys, before.watch);
-  const now = watchIndexes(keys, after);
-  const begins = before === null || before.watch.registeredAt !== after.registeredAt;
-  // A watch that begins gets a new number, by which it stands in all its indexes.
-  const leave = begins ? old : old.filter((index) => !now.includes(index));
-  const enter = begins ? now : now.filter((index) => !old.includes(index));
-  const moved = leave.length > 0 || enter.length > 0;
-  if (!moved && events.length === 0 && deliveries.length === 0) return '';
+  const { after, events, deliveries } = change;
+  const places = placesOf(keys, change);
+  const learned = learningPlan(keys, change);
+  const followed = [places.leave, places.enter, events, deliveries, learned?.stays ?? []];
+  if (followed.every((none) => none.length === 0)) return '';
   return JSON.stringify({
-    begins,
+    ...places,
     member: watchId(after),
-    leave,
-    enter,
     watches: keys.watches(),
     watchNumber: keys.watchNumber,
     ended: keys.watchesEnded,
@@ -171,5 +166,18 @@ function effectsOf(keys: Keys, change: WatchChange): string {
     ledger: keys.ledger,
     gatesDue: keys.gatesDue,
     deliveries: deliveries.map((delivery) => plannedDelivery(keys, delivery)),
+    ...(learned !== null && { learned }),
   });
+}
+
+/** The indexes that a watch leaves and enters; one that begins gets a new number in all of them. */
+function placesOf(keys: Keys, { before, after }: WatchChange) {
+  const old = before === null ? [] : watchIndexes(keys, before.watch);
+  const now = watchIndexes(keys, after);
+  const begins = before === null || before.watch.registeredAt !== after.registeredAt;
+  return {
+    begins,
+    leave: begins ? old : old.filter((index) => !now.includes(index)),
+    enter: begins ? now : now.filter((index) => !old.includes(index)),
+  };
 }

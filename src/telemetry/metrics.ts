@@ -8,6 +8,14 @@ export interface StoredCounts {
   deliveries: Record<string, number>;
   /** Deliveries that were ever planned and are kept: the sum of those by state. */
   planned: number;
+  /** States of runs of whose length something is known. */
+  states: number;
+}
+
+interface RequestReport {
+  kind: 'run' | 'list';
+  /** Null where no answer came. */
+  status: number | null;
 }
 
 interface PollReport {
@@ -41,8 +49,8 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
       return registry.metrics();
     },
 
-    request(source: string, status: number | null): void {
-      instruments.requests.inc({ source, kind: 'run', status: status ?? 'none' });
+    request(source: string, { kind, status }: RequestReport): void {
+      instruments.requests.inc({ source, kind, status: status ?? 'none' });
     },
 
     poll({ watch, outcome, events, lagMs }: PollReport): void {
@@ -133,6 +141,11 @@ function createGauges(registry: Registry) {
     help: 'Pairs of event and subscription in the store.',
     registers,
   });
+  const states = new Gauge({
+    name: 'runwatch_learned_states',
+    help: 'States of runs of whose length something is known; beyond 10,000 the workflows used longest ago are forgotten.',
+    registers,
+  });
   return {
     set(counts: StoredCounts): void {
       for (const [state, count] of Object.entries(counts.watches)) watches.set({ state }, count);
@@ -140,11 +153,13 @@ function createGauges(registry: Registry) {
         deliveries.set({ state }, count);
       }
       planned.set(counts.planned);
+      states.set(counts.states);
     },
     clear(): void {
       watches.reset();
       deliveries.reset();
       planned.reset();
+      states.reset();
     },
   };
 }

@@ -1,11 +1,12 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { nothingLearned } from '../../src/core/hazard.ts';
 import type { FetchOutcome } from '../../src/core/outcome.ts';
 import type { Registration } from '../../src/core/register.ts';
 import { watchId, type Subscription, type WatchKey } from '../../src/core/watch.ts';
 import { createEndWatch } from '../../src/poll/end-watch.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../../src/poll/observe-run.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
-import { snapshot } from '../support/builders.ts';
+import { POLICY, snapshot } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 
 const stores = openStores();
@@ -14,12 +15,6 @@ afterAll(() => stores.close());
 
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
 const audit: Subscription = { kind: 'endpoint', endpoint: 'audit' };
-const policy = {
-  minIntervalMs: 1_000,
-  maxIntervalMs: 60_000,
-  unreachableAfterMs: 120_000,
-  goneAfterMs: 60_000,
-};
 const wants = () => true;
 const lose = () => undefined;
 
@@ -54,9 +49,10 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
       watches,
       readerOf: () => ({ readRun: async () => look }),
       sources: { note: async () => null },
+      statistics: { lookup: nothingLearned, learn: () => undefined },
       dispatch: (names) => void dispatched.push(...names),
       wants,
-      policy,
+      policy: POLICY,
       report: () => undefined,
       now: Date.now,
       random: Math.random,

@@ -1,0 +1,33 @@
+import { eventId, isoTime, isTerminalEvent, type News, type RunwatchEvent } from './event.ts';
+import type { Watch } from './watch.ts';
+
+/** Everything that the events of one look have in common. */
+export interface Change {
+  before: Watch;
+  after: Watch;
+  now: number;
+}
+
+export function buildEvent(
+  { before, after, now }: Change,
+  { type, details }: News,
+  sequence: number,
+): RunwatchEvent {
+  const { source, runId, metadata, registeredAt } = before;
+  const finishedAt = isTerminalEvent(type) ? (after.run?.finished_at ?? null) : null;
+  return {
+    id: eventId({ source, runId, sequence, type }),
+    type,
+    timestamp: finishedAt ?? isoTime(now),
+    data: {
+      run_id: runId,
+      run: after.run,
+      previous: before.run && { status: before.run.status, progress: before.run.progress },
+      sequence,
+      detected_at: isoTime(now),
+      detection_delay_ms: finishedAt === null ? null : Math.max(0, now - Date.parse(finishedAt)),
+      watch: { source, metadata, registered_at: isoTime(registeredAt) },
+      ...details,
+    },
+  };
+}

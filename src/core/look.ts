@@ -1,0 +1,49 @@
+import type { Random } from './backoff.ts';
+import type { News } from './event.ts';
+import type { StatisticsLookup } from './hazard.ts';
+import type { FetchOutcome, TroubleKind } from './outcome.ts';
+import type { Watch } from './watch.ts';
+
+/** Limits of polling, in milliseconds. */
+export interface PollPolicy {
+  minIntervalMs: number;
+  maxIntervalMs: number;
+  /** How long no answer may tell anything before `watch.unreachable`. */
+  unreachableAfterMs: number;
+  /** How long 404s must last before `run.gone`. */
+  goneAfterMs: number;
+  /** When to remind of a run that waits for a human, after it began to; ascending. */
+  remindAfterMs: readonly number[];
+  /** The least time that a run must be in one state until it is stalled. */
+  stallAfterMs: number;
+}
+
+/** The source takes no requests for now, so nothing was learned of the run. */
+export interface SourcePaused {
+  kind: 'paused';
+  /** True for the request that was answered with the pause, false for those it kept back. */
+  asked: boolean;
+  reason: TroubleKind;
+  message: string;
+  /** When it takes requests again, milliseconds since the epoch. */
+  untilMs: number;
+}
+
+/** A look at a run: what a read came to, or why there was none. */
+export type Look = FetchOutcome | SourcePaused;
+
+export interface ObserveContext {
+  now: number;
+  policy: PollPolicy;
+  /** What was learned of how long states last. */
+  statistics: StatisticsLookup;
+  random: Random;
+}
+
+/** What a look adds to a watch, before it is numbered and scheduled. */
+export interface Finding {
+  changes: Partial<Watch>;
+  news: News[];
+  /** When to look again, milliseconds since the epoch; ignored once the watch has ended. */
+  nextPollAt: number;
+}
