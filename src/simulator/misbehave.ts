@@ -38,13 +38,7 @@ export async function misbehave(
       await pourOut(response, status, bulkyPage(body, fault.bytes));
       return;
     }
-    case 'status':
-    case 'html':
-    case 'truncated':
-    case 'other_run':
-    case 'wrong_shape':
-    case 'claim':
-    case 'shift':
+    default:
       send(response, wrongAnswer(exchange, fault));
   }
 }
