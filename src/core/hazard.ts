@@ -34,6 +34,9 @@ export type StatisticsLookup = (
   state: string | null,
 ) => Statistics | undefined;
 
+/** For those who learn nothing. */
+export const nothingLearned: StatisticsLookup = () => undefined;
+
 function edges(): number[] {
   const all = [FIRST_EDGE_S];
   for (let at = 1; at < BINS - 1; at += 1) all.push((all[at - 1] ?? 0) * EDGE_RATIO);

@@ -2,6 +2,7 @@ import type { EventType } from './event.ts';
 import type { TroubleKind } from './outcome.ts';
 import type { Waiting } from './reminder.ts';
 import type { RunSnapshot } from './run.ts';
+import type { Stage } from './stage.ts';
 
 export const WATCH_STATES = ['active', 'finished', 'expired', 'gone', 'cancelled'] as const;
 
@@ -83,6 +84,8 @@ export interface Watch extends WatchKey {
   waiting: Waiting | null;
   /** True once `run.stalled` was told of the present state of the run. */
   stalled: boolean;
+  /** The states that the run was seen in since the last news, the present one last. */
+  stages: Stage[];
   /** Where the cadence stands: the current interval and the failures in a row. */
   cadence: { intervalMs: number; failures: number };
 }

@@ -1,4 +1,5 @@
 import type { Config, SourceConfig } from '../config/schema.ts';
+import { NO_LOAD } from '../core/load.ts';
 import { parseWatchId } from '../core/watch.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
@@ -73,6 +74,7 @@ export function createPoller(deps: PollerDependencies): Poller {
     readerOf: (name) => sources.get(name)?.client,
     sources: guard,
     wants: deps.endpoints.wants,
+    loadOf: () => NO_LOAD,
     report(report) {
       deps.metrics.poll(report);
       logPoll(log, report);

@@ -1,4 +1,6 @@
-import type { PollPolicy } from '../../src/core/look.ts';
+import { nothingLearned } from '../../src/core/hazard.ts';
+import { NO_LOAD } from '../../src/core/load.ts';
+import type { ObserveContext, PollPolicy } from '../../src/core/look.ts';
 import type { RunSnapshot } from '../../src/core/run.ts';
 import { register } from '../../src/core/register.ts';
 import type { Subscription, Watch } from '../../src/core/watch.ts';
@@ -47,3 +49,16 @@ export const POLICY: PollPolicy = {
   goneAfterMs: 60_000,
   remindAfterMs: [],
 };
+
+/** The ground for a look at {@link NOON} where nothing was learned and nobody hears of progress. */
+export function ground(changes: Partial<ObserveContext> = {}): ObserveContext {
+  return {
+    now: NOON,
+    policy: POLICY,
+    random: () => 0.5,
+    statistics: nothingLearned,
+    wants: () => false,
+    load: NO_LOAD,
+    ...changes,
+  };
+}

@@ -71,6 +71,7 @@ export function aWatch(changes: Partial<Watch> = {}): Watch {
     notice: null,
     waiting: null,
     stalled: false,
+    stages: [],
     cadence: { intervalMs: 1_000, failures: 0 },
     ...changes,
   };
