@@ -24,6 +24,7 @@ const POLICY = {
   unreachableAfterMs: 120_000,
   goneAfterMs: 60_000,
   remindAfterMs: [],
+  stallAfterMs: Infinity,
 };
 
 /** An event that was written, and when that was due, milliseconds since the epoch. */

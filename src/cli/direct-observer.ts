@@ -19,6 +19,7 @@ export const DIRECT_POLICY: PollPolicy = {
   unreachableAfterMs: 120_000,
   goneAfterMs: 60_000,
   remindAfterMs: [],
+  stallAfterMs: Infinity,
 };
 
 /** Whoever waits at a terminal sees how far the run has come, as an endpoint that wants everything. */

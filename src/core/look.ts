@@ -13,6 +13,8 @@ export interface PollPolicy {
   goneAfterMs: number;
   /** When to remind of a run that waits for a human, after it began to; ascending. */
   remindAfterMs: readonly number[];
+  /** The least time that a run must be in one state until it is stalled. */
+  stallAfterMs: number;
 }
 
 /** The source takes no requests for now, so nothing was learned of the run. */

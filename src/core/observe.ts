@@ -17,6 +17,7 @@ import { isKnownStatus, isTerminalStatus, type RunSnapshot } from './run.ts';
 import { stagesAfter } from './stage.ts';
 import { lessonsOf } from './stage-lessons.ts';
 import { readFailed, runGone, runMissing, sourcePaused } from './trouble.ts';
+import { followStay, usualStayMs } from './stall.ts';
 import type { Watch } from './watch.ts';
 
 /** A watch after a look, and what that look gave rise to. */
@@ -80,12 +81,14 @@ function findingOf(watch: Watch, look: Look, context: ObserveContext): Finding {
 }
 
 function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Finding {
-  const { now, policy } = context;
+  const { now, policy, statistics } = context;
   const types = diffRun(watch.run, run, watch.unknownStatuses);
   const stages = stagesAfter(watch.stages, watch.run, run, now);
   const changed = watch.run === null || types.length > 0;
   const { intervalMs, delayMs } = nextLook({ ...watch, run, stages }, changed, context);
   const waiting = waitingAfter(watch.waiting, run.status, now);
+  const usualMs = usualStayMs(statistics, watch.source, run);
+  const { stay, ...staying } = followStay({ ...watch, next: run, now, policy, usualMs });
   const isNewStatus = !isKnownStatus(run.status) && !watch.unknownStatuses.includes(run.status);
   return {
     changes: {
@@ -97,16 +100,22 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Findi
       unknownStatuses: isNewStatus ? [...watch.unknownStatuses, run.status] : watch.unknownStatuses,
       waiting,
       stages,
+      stay,
       cadence: { intervalMs, failures: 0 },
     },
     news: [
       ...(watch.unreachable ? [{ type: 'watch.recovered' as const }] : []),
+      ...staying.recovered,
       ...types.map((type) => ({ type, details: waitEnded(watch.waiting, type, now) })),
       ...dueReminders(waiting, policy.remindAfterMs, now),
+      ...staying.stalled,
     ],
     nextPollAt: Math.min(
       now + delayMs,
-      Math.max(now + policy.minIntervalMs, nextReminderAt(waiting, policy.remindAfterMs)),
+      Math.max(
+        now + policy.minIntervalMs,
+        Math.min(nextReminderAt(waiting, policy.remindAfterMs), staying.stallsAt),
+      ),
     ),
   };
 }

@@ -1,5 +1,6 @@
 import type { Config, SourceConfig } from '../config/schema.ts';
 import { NO_LOAD } from '../core/load.ts';
+import type { PollPolicy } from '../core/look.ts';
 import { parseWatchId } from '../core/watch.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
@@ -79,13 +80,7 @@ export function createPoller(deps: PollerDependencies): Poller {
       deps.metrics.poll(report);
       logPoll(log, report);
     },
-    policy: {
-      minIntervalMs: config.polling.min_interval,
-      maxIntervalMs: config.polling.max_interval,
-      unreachableAfterMs: config.polling.unreachable_after,
-      goneAfterMs: config.polling.gone_after,
-      remindAfterMs: config.watches.remind_feedback,
-    },
+    policy: policyOf(config),
   });
   const isWanted = async (id: string) =>
     (await deps.watches.get(parseWatchId(id)))?.watch.state === 'active';
@@ -118,6 +113,17 @@ export function createPoller(deps: PollerDependencies): Poller {
       giveUp();
       for (const { jobs } of sources.values()) await jobs.close();
     },
+  };
+}
+
+function policyOf({ polling, watches }: Config): PollPolicy {
+  return {
+    minIntervalMs: polling.min_interval,
+    maxIntervalMs: polling.max_interval,
+    unreachableAfterMs: polling.unreachable_after,
+    goneAfterMs: polling.gone_after,
+    remindAfterMs: watches.remind_feedback,
+    stallAfterMs: watches.stall_after,
   };
 }
 

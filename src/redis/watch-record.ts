@@ -43,7 +43,7 @@ export function writeWatch(watch: Watch): string {
     unknownStatuses: unlessEmpty(watch.unknownStatuses),
     notice: unless(null, watch.notice),
     waiting: unless(null, watch.waiting),
-    stalled: unless(false, watch.stalled),
+    stay: unless(null, watch.stay),
     stages: unlessEmpty(watch.stages.map((stage) => stageRecord(stage, watch.registeredAt))),
     cadence: watch.cadence,
   };
@@ -121,7 +121,7 @@ export function readWatch({ source, runId }: WatchKey, text: string | null): Sto
     unknownStatuses: either(record.unknownStatuses, []),
     notice: either(record.notice, null),
     waiting: either(record.waiting, null),
-    stalled: either(record.stalled, false),
+    stay: either(record.stay, null),
     stages: (record.stages ?? []).map((stage) => readStage(stage, record.registeredAt)),
     cadence: record.cadence,
   };

@@ -48,17 +48,17 @@ export const POLICY: PollPolicy = {
   unreachableAfterMs: 120_000,
   goneAfterMs: 60_000,
   remindAfterMs: [],
+  stallAfterMs: 1_800_000,
 };
 
-/** The ground for a look at {@link NOON} where nothing was learned and nobody hears of progress. */
-export function ground(changes: Partial<ObserveContext> = {}): ObserveContext {
+/** A look at some time, by {@link POLICY} and with nothing learned. */
+export function lookingAt(now: number): ObserveContext {
   return {
-    now: NOON,
+    now,
     policy: POLICY,
-    random: () => 0.5,
     statistics: nothingLearned,
     wants: () => false,
     load: NO_LOAD,
-    ...changes,
+    random: () => 0.5,
   };
 }

@@ -70,7 +70,7 @@ export function aWatch(changes: Partial<Watch> = {}): Watch {
     unknownStatuses: [],
     notice: null,
     waiting: null,
-    stalled: false,
+    stay: null,
     stages: [],
     cadence: { intervalMs: 1_000, failures: 0 },
     ...changes,

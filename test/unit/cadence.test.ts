@@ -7,7 +7,7 @@ import type { ObserveContext } from '../../src/core/look.ts';
 import type { RunSnapshot } from '../../src/core/run.ts';
 import { stagesAfter } from '../../src/core/stage.ts';
 import { PROFILES, type Watch } from '../../src/core/watch.ts';
-import { ground, newWatch, NOON, snapshot } from '../support/builders.ts';
+import { lookingAt, newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
 
 /** A watch whose run began to work at noon and was seen all the while. */
 function seen(changes: Partial<Watch> = {}, run: Partial<RunSnapshot> = {}): SeenWatch {
@@ -18,7 +18,7 @@ function seen(changes: Partial<Watch> = {}, run: Partial<RunSnapshot> = {}): See
 /** The interval, in seconds, of a watch of which nothing was seen for so long. */
 function intervalAfter(ageS: number, watch = seen(), context: Partial<ObserveContext> = {}) {
   const now = NOON + ageS * 1_000;
-  return nextLook(watch, false, ground({ now, ...context })).intervalMs / 1_000;
+  return nextLook(watch, false, { ...lookingAt(now), ...context }).intervalMs / 1_000;
 }
 
 /** What 200 runs tell whose news came at the same age each. */
@@ -45,13 +45,13 @@ describe('the next look at a run', () => {
 
   test('does not jump over the age at which others had news', () => {
     for (const age of [400, 450, 480, 495]) {
-      const wide = { ...learned(600), policy: { ...ground().policy, maxIntervalMs: 1e9 } };
+      const wide = { ...learned(600), policy: { ...POLICY, maxIntervalMs: 1e9 } };
       expect(age + intervalAfter(age, seen(), wide)).toBeLessThan(600);
     }
   });
 
   test('lies within as long again as the run has lasted, whatever was learned; half for urgent', () => {
-    const context = { ...learned(7_200), policy: { ...ground().policy, minIntervalMs: 1 } };
+    const context = { ...learned(7_200), policy: { ...POLICY, minIntervalMs: 1 } };
     expect(intervalAfter(8, seen(), context)).toBe(8);
     expect(intervalAfter(8, seen({ profile: 'urgent' }), context)).toBe(4);
   });
@@ -81,7 +81,7 @@ describe('the next look at a run', () => {
         fc.double({ min: 0, max: 1, noNaN: true }),
         fc.integer({ min: 0, max: 1e6 }),
         (maxDelayMs, chance, ageS) => {
-          const context = ground({ now: NOON + ageS * 1_000, random: () => chance });
+          const context = { ...lookingAt(NOON + ageS * 1_000), random: () => chance };
           const { delayMs } = nextLook(seen({ maxDelayMs }), false, context);
           expect(delayMs).toBeLessThanOrEqual(maxDelayMs);
           expect(delayMs).toBeGreaterThanOrEqual(900);
@@ -97,16 +97,14 @@ describe('a watch whose progress somebody follows', () => {
   ];
 
   test('is looked at again soon after a change, and less and less often until the next', () => {
-    const delays: number[] = [];
-    let watch = seen({ subscriptions: webhook(['run.progress']) });
-    for (let at = 0; at < 13; at += 1) {
-      const context = ground({ now: NOON + 1e9, ...learned(1) });
-      const { intervalMs } = nextLook(watch, at === 0, context);
-      delays.push(intervalMs);
-      watch = { ...watch, cadence: { intervalMs, failures: 0 } };
+    const intervals = [0];
+    for (const changed of [true, ...Array.from({ length: 12 }, () => false)]) {
+      const cadence = { intervalMs: intervals.at(-1) ?? 0, failures: 0 };
+      const watch = seen({ subscriptions: webhook(['run.progress']), cadence });
+      intervals.push(nextLook(watch, changed, lookingAt(NOON + 1e9)).intervalMs);
     }
-    expect(delays.slice(0, 3)).toEqual([1_000, 1_500, 2_250]);
-    expect(delays.at(-1)).toBe(60_000);
+    expect(intervals.slice(1, 4)).toEqual([1_000, 1_500, 2_250]);
+    expect(intervals.at(-1)).toBe(60_000);
   });
 
   test.each([
@@ -119,14 +117,14 @@ describe('a watch whose progress somebody follows', () => {
     ['run.failed', 'running', false],
   ])('is one that hears of %s while the run is %s: %s', (pattern, status, isFollowed) => {
     const watch = seen({ subscriptions: webhook([pattern]) }, { status });
-    const { intervalMs } = nextLook(watch, true, ground({ now: NOON + 1e9 }));
+    const { intervalMs } = nextLook(watch, true, lookingAt(NOON + 1e9));
     expect(intervalMs === 1_000).toBe(isFollowed);
   });
 
   test('can also be one that tells an endpoint', () => {
     const watch = seen({ subscriptions: [{ kind: 'endpoint', endpoint: 'ops' }] });
     const wants = (name: string, type: string) => name === 'ops' && type === 'run.progress';
-    const { intervalMs } = nextLook(watch, true, ground({ now: NOON + 1e9, wants }));
+    const { intervalMs } = nextLook(watch, true, { ...lookingAt(NOON + 1e9), wants });
     expect(intervalMs).toBe(1_000);
   });
 });
