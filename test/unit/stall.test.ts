@@ -6,7 +6,7 @@ import type { Look } from '../../src/core/look.ts';
 import { observe } from '../../src/core/observe.ts';
 import type { RunSnapshot } from '../../src/core/run.ts';
 import type { Watch } from '../../src/core/watch.ts';
-import { lookingAt, newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
+import { lookingAt, newWatch, NOON, snapshot } from '../support/builders.ts';
 
 const MINUTE = 60_000;
 const AWAITING = 'awaiting_human_feedback';
