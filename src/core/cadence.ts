@@ -1,11 +1,11 @@
 import { fullJitter, jitterAround, type Random } from './backoff.ts';
 import { isTold, type EndpointFilter } from './delivery.ts';
 import type { EventType } from './event.ts';
-import type { StatisticsLookup } from './hazard.ts';
+import type { Statistics, StatisticsLookup } from './hazard.ts';
 import { longestInterval, type SourceLoad } from './load.ts';
-import { lookInterval, outlookOf } from './outlook.ts';
+import { lookInterval, outlookOf, type Outlook } from './outlook.ts';
 import type { RunSnapshot } from './run.ts';
-import { workBegan, type Stage } from './stage.ts';
+import { newsAfter, SECOND_MS, workBegan, type Stage } from './stage.ts';
 import type { Profile, Watch } from './watch.ts';
 
 /** Seconds of delay that one request is worth. */
@@ -87,9 +87,46 @@ function newsInterval(
   const stage = stages.at(-1);
   if (stage === undefined) return longestMs;
   const outlook = outlookOf(stage, run, (state) => statistics(source, run.workflow_id, state));
-  const priceS = PRICE_S[profile] * load.dearness;
-  const guardMs = GUARD[profile] * Math.max(0, now - beganAt(stage, run));
+  const ageMs = now - beganAt(stage, run);
+  return guardedInterval(outlook, { now, ageMs, profile, dearness: load.dearness, longestMs });
+}
+
+function guardedInterval(
+  outlook: Outlook,
+  { now, ageMs, profile, dearness, longestMs }: GuardedAsk,
+): number {
+  const guardMs = GUARD[profile] * Math.max(0, ageMs);
+  const priceS = PRICE_S[profile] * dearness;
   return lookInterval(outlook, { now, priceS, longestMs: Math.min(guardMs, longestMs) });
+}
+
+interface GuardedAsk extends Pick<SourceLoad, 'dearness'> {
+  now: number;
+  ageMs: number;
+  profile: Profile;
+  longestMs: number;
+}
+
+/**
+ * The intervals of a run that has just begun to work and of which nothing further is seen, where the
+ * source keeps up. What a workflow costs and gives is reckoned from them.
+ * @param states what was learned of the workflow, by null of the workflow as a whole
+ * @returns from age to interval, both in seconds
+ */
+export function intervalsByAge(
+  states: ReadonlyMap<string | null, Statistics>,
+  { profile, minIntervalMs, maxIntervalMs }: CadenceContext['policy'] & { profile: Profile },
+): (ageS: number) => number {
+  const clock = { since: 0, secondMs: SECOND_MS };
+  const outlook = {
+    stage: { ...clock, statistics: states.get(newsAfter('running/0')) },
+    workflow: { ...clock, statistics: states.get(null) },
+  };
+  return (ageS) => {
+    const now = ageS * SECOND_MS;
+    const ask = { now, ageMs: now, profile, dearness: 1, longestMs: maxIntervalMs };
+    return Math.max(minIntervalMs, guardedInterval(outlook, ask)) / SECOND_MS;
+  };
 }
 
 /** Since when a run does what it does: work counts as one, however far it has come. */

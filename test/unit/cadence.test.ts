@@ -1,7 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { nextLook, type SeenWatch } from '../../src/core/cadence.ts';
-import { emptyStatistics, learn, type Statistics } from '../../src/core/hazard.ts';
+import { intervalsByAge, nextLook, type SeenWatch } from '../../src/core/cadence.ts';
+import {
+  emptyStatistics,
+  learn,
+  type Statistics,
+  type StatisticsLookup,
+} from '../../src/core/hazard.ts';
 import { dearnessAfter, longestInterval, NO_LOAD } from '../../src/core/load.ts';
 import type { ObserveContext } from '../../src/core/look.ts';
 import type { RunSnapshot } from '../../src/core/run.ts';
@@ -72,6 +77,18 @@ describe('the next look at a run', () => {
   test('at one that waits for a human may lie five times as far away', () => {
     const watch = seen({}, { status: 'awaiting_human_feedback' });
     expect(intervalAfter(864_000, watch)).toBe(300);
+  });
+
+  test('is foretold by age as it is chosen', () => {
+    const states = new Map([
+      ['news/running/0', newsAfter(600)],
+      [null, newsAfter(500)],
+    ]);
+    const statistics: StatisticsLookup = (_source, _workflow, state) => states.get(state);
+    const intervalAt = intervalsByAge(states, { ...POLICY, profile: 'normal' });
+    for (const age of [0.5, 30, 400, 590, 700]) {
+      expect(intervalAt(age)).toBeCloseTo(intervalAfter(age, seen(), { statistics }), 6);
+    }
   });
 
   test('never lies beyond what the watch accepts, jitter included', () => {
