@@ -6,7 +6,7 @@ import type { FetchOutcome } from '../core/outcome.ts';
 const DEFAULT_PAUSE_MS = 5_000;
 
 interface SourceStore {
-  pause(source: string, pause: SourcePaused, now: number): Promise<void>;
+  pause(source: string, pause: SourcePaused, now: number): Promise<boolean>;
   refuse(source: string, reason: string): Promise<boolean>;
   accept(source: string): Promise<boolean>;
 }
@@ -24,15 +24,11 @@ interface SourceLog {
 
 /**
  * Turns what one answer says about the whole source into a pause that holds in every process. A
- * refused key is logged once, by whichever process saw it first, until the source works again, be it
- * for another process: all of it is known by the store alone.
+ * pause is logged once, not for each request that was under way; a refused key likewise, by whichever
+ * process saw it first, until the source works again, be it for another process: all of it is known
+ * by the store alone.
  */
 export function createSourceGuard(store: SourceStore, policy: SourcePolicy, log: SourceLog) {
-  async function pause(source: string, standing: SourcePaused, now: number): Promise<SourcePaused> {
-    await store.pause(source, standing, now);
-    return standing;
-  }
-
   return {
     /** @param known `isRefused`: whether the source was noted as refused when it was asked */
     async note(
@@ -43,12 +39,16 @@ export function createSourceGuard(store: SourceStore, policy: SourcePolicy, log:
       switch (outcome.kind) {
         case 'rate_limited': {
           const ms = outcome.retryAfterMs ?? DEFAULT_PAUSE_MS;
-          log.paused(source, outcome.message, ms);
-          return pause(source, pausedBy(outcome, now + ms), now);
+          const pause = pausedBy(outcome, now + ms);
+          if (await store.pause(source, pause, now)) log.paused(source, outcome.message, ms);
+          return pause;
         }
-        case 'unauthorized':
+        case 'unauthorized': {
           if (await store.refuse(source, outcome.message)) log.refused(source, outcome.message);
-          return pause(source, pausedBy(outcome, now + policy.unauthorizedProbeMs), now);
+          const pause = pausedBy(outcome, now + policy.unauthorizedProbeMs);
+          await store.pause(source, pause, now);
+          return pause;
+        }
         case 'run':
         case 'not_found':
         case 'rejected':

@@ -1,0 +1,80 @@
+import { graceMs, type Admission, type RateLimit, type RequestAsk } from '../core/budget.ts';
+
+interface BudgetStore {
+  admit(source: string, ask: RequestAsk): Promise<Admission>;
+  settle(source: string, ask: RequestAsk): Promise<void>;
+}
+
+interface SourceBudgetDependencies {
+  source: string;
+  limit: RateLimit;
+  store: BudgetStore;
+  /** Lets no poll of the source start for so long, in any process. */
+  hold: (ms: number) => void;
+  /** A clock that only runs forward, ms. */
+  clock: () => number;
+  /** Makes names of requests that no other process makes. */
+  newId: () => string;
+  onError: (error: unknown) => void;
+}
+
+/** A request for leave, with the time at which it was made. */
+export interface DatedAsk extends RequestAsk {
+  askedAt: number;
+}
+
+/** Leave that was given; whoever has its answer says so. */
+export interface Permit {
+  settle(): void;
+}
+
+/**
+ * What one process may ask of a source within its rate limit. Every request takes its leave from the
+ * log of them that all processes share, and counts from before it is sent until the limit's time
+ * after it was answered. So no window of that time ever sees more of them, whenever they arrive.
+ */
+export interface SourceBudget {
+  limit: RateLimit;
+  /** Names a request for which somebody else fetches leave, along with what a poll begins with. */
+  ask(): DatedAsk;
+  /**
+   * Judges what came of that. @returns null when the request may be sent at once, else for how long
+   * the poll has to wait, ms
+   */
+  refusal(ask: DatedAsk, admission: Admission): number | null;
+  /** The request was answered. Said only where the budget may soon be short. */
+  settle(ask: DatedAsk, admission: Admission): void;
+  /** Leave for one request, without waiting; null while there is none. */
+  claim(): Promise<Permit | null>;
+}
+
+export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget {
+  const { source, limit, store, clock } = deps;
+
+  const ask = (): DatedAsk => ({ request: deps.newId(), limit, askedAt: clock() });
+
+  function refusal({ askedAt }: DatedAsk, { admitted, usedUpMs }: Admission): number | null {
+    if (!admitted) return usedUpMs;
+    if (usedUpMs > 0) deps.hold(usedUpMs);
+    // Whoever was held up for long since may not send any more: it would arrive when others do.
+    return clock() - askedAt > graceMs(limit) / 2 ? 0 : null;
+  }
+
+  function settle(settled: DatedAsk, { count }: Admission): void {
+    if (count * 2 >= limit.requests) store.settle(source, settled).catch(deps.onError);
+  }
+
+  return {
+    limit,
+    ask,
+    refusal,
+    settle,
+    async claim() {
+      const asked = ask();
+      const admission = await store.admit(source, asked);
+      return refusal(asked, admission) === null
+        ? { settle: () => settle(asked, admission) }
+        : null;
+    },
+  };
+}
