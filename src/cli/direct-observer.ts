@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '../core/backoff.ts';
-import { observe, type PollPolicy, type SourcePaused } from '../core/observe.ts';
+import type { Look, PollPolicy } from '../core/look.ts';
+import { observe } from '../core/observe.ts';
 import type { RunwatchEvent } from '../core/event.ts';
-import type { FetchOutcome } from '../core/outcome.ts';
 import { register } from '../core/register.ts';
 import type { Watch } from '../core/watch.ts';
 import type { RunReader } from './dependencies.ts';
@@ -74,7 +74,7 @@ function newWatch(runId: string, { minIntervalMs }: PollPolicy, now: number): Wa
 async function lookAt(
   runId: string,
   { gate, now, signal, reader }: DirectObserverOptions & { gate: RequestGate },
-): Promise<FetchOutcome | SourcePaused> {
+): Promise<Look> {
   await sleep(gate.reserve(now()), undefined, { signal });
   const pause = gate.pauseAt(now());
   if (pause !== null) return pause;

@@ -1,4 +1,4 @@
-import type { SourcePaused } from '../core/observe.ts';
+import type { SourcePaused } from '../core/look.ts';
 
 /** Spaces the requests of one process to a source, and keeps them back while it asks for quiet. */
 export class RequestGate {

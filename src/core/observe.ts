@@ -1,48 +1,13 @@
-import { nextInterval, pollDelay, troubleDelay } from './cadence.ts';
-import type { Random } from './backoff.ts';
+import { nextInterval, pollDelay } from './cadence.ts';
+import { buildEvent } from './change-event.ts';
 import { diffRun } from './diff.ts';
 import { assertNever } from './errors.ts';
-import { eventId, isoTime, type EventError, type EventType, type RunwatchEvent } from './event.ts';
+import type { RunwatchEvent } from './event.ts';
 import type { Lesson } from './lesson.ts';
-import type { FetchOutcome, FetchTrouble, TroubleKind } from './outcome.ts';
+import type { Finding, Look, ObserveContext } from './look.ts';
 import { isKnownStatus, isTerminalStatus, type RunSnapshot } from './run.ts';
+import { readFailed, runGone, runMissing, sourcePaused } from './trouble.ts';
 import type { Watch } from './watch.ts';
-
-/** How often a 404 is confirmed before a run counts as gone. */
-const GONE_CONFIRMATIONS = 3;
-
-/** What a 404 comes to, in words. */
-export const NOT_FOUND = 'Noxus does not know this run (404)';
-
-/** Polls held back by a pause are spread over this time after it. */
-const PAUSE_SPREAD_MS = 1_000;
-
-/** Limits of polling, in milliseconds. */
-export interface PollPolicy {
-  minIntervalMs: number;
-  maxIntervalMs: number;
-  /** How long no answer may tell anything before `watch.unreachable`. */
-  unreachableAfterMs: number;
-  /** How long 404s must last before `run.gone`. */
-  goneAfterMs: number;
-}
-
-/** The source takes no requests for now, so nothing was learned of the run. */
-export interface SourcePaused {
-  kind: 'paused';
-  /** True for the request that was answered with the pause, false for those it kept back. */
-  asked: boolean;
-  reason: TroubleKind;
-  message: string;
-  /** When it takes requests again, milliseconds since the epoch. */
-  untilMs: number;
-}
-
-export interface ObserveContext {
-  now: number;
-  policy: PollPolicy;
-  random: Random;
-}
 
 /** A watch after a look, and what that look gave rise to. */
 export interface Observation {
@@ -52,24 +17,11 @@ export interface Observation {
   lessons: Lesson[];
 }
 
-/** What a look adds to a watch, before it is numbered and scheduled. */
-interface Finding {
-  changes: Partial<Watch>;
-  types: EventType[];
-  error?: EventError;
-  /** When to look again, milliseconds since the epoch; ignored once the watch has ended. */
-  nextPollAt: number;
-}
-
 /**
  * The step of the state machine: what a watch becomes by one look at its run. Pure; the same watch,
  * look and context always give the same events with the same ids.
  */
-export function observe(
-  watch: Watch,
-  look: FetchOutcome | SourcePaused,
-  context: ObserveContext,
-): Observation {
+export function observe(watch: Watch, look: Look, context: ObserveContext): Observation {
   const finding = findingOf(watch, look, context);
   const state = finding.changes.state ?? watch.state;
   const expired = state === 'active' && context.now >= watch.timeoutAt;
@@ -85,15 +37,11 @@ export function observe(
   return { watch: settle(seen, events, finding.nextPollAt, context.now), events, lessons: [] };
 }
 
-function wasAsked(look: FetchOutcome | SourcePaused): boolean {
+function wasAsked(look: Look): boolean {
   return look.kind !== 'paused' || look.asked;
 }
 
-function findingOf(
-  watch: Watch,
-  look: FetchOutcome | SourcePaused,
-  context: ObserveContext,
-): Finding {
+function findingOf(watch: Watch, look: Look, context: ObserveContext): Finding {
   switch (look.kind) {
     case 'run':
       return runSeen(watch, look.run, context);
@@ -141,102 +89,6 @@ function runSeen(watch: Watch, run: RunSnapshot, { now, policy, random }: Observ
     types: watch.unreachable ? ['watch.recovered', ...types] : types,
     nextPollAt: now + pollDelay(intervalMs, watch.maxDelayMs, random),
   };
-}
-
-/** A 404 is believed only when it lasts: runs may become visible late, and proxies answer 404 too. */
-function runMissing(watch: Watch, { now, policy }: ObserveContext): Finding {
-  const missing = {
-    count: (watch.missing?.count ?? 0) + 1,
-    since: watch.missing?.since ?? now,
-  };
-  const goneAt = missing.since + policy.goneAfterMs;
-  if (missing.count > GONE_CONFIRMATIONS && now >= goneAt) {
-    return runGone({ code: 'not_found', message: NOT_FOUND, since: missing.since });
-  }
-  const step = now + policy.goneAfterMs / GONE_CONFIRMATIONS;
-  return {
-    changes: { missing },
-    types: [],
-    nextPollAt: Math.max(step, now + policy.minIntervalMs),
-  };
-}
-
-function runGone(gone: NonNullable<Watch['gone']>): Finding {
-  return {
-    changes: { state: 'gone', gone, missing: null, trouble: null },
-    types: ['run.gone'],
-    error: { ...gone, since: isoTime(gone.since) },
-    nextPollAt: gone.since,
-  };
-}
-
-function readFailed(watch: Watch, look: FetchTrouble, context: ObserveContext): Finding {
-  const failures = watch.cadence.failures + 1;
-  const retryAt = context.now + troubleDelay(failures, context.random);
-  const finding = cannotTell(watch, look, retryAt, context);
-  return { ...finding, changes: { ...finding.changes, cadence: { ...watch.cadence, failures } } };
-}
-
-/** Watches that wait for the same pause to end do not all come back in the same instant. */
-function sourcePaused(watch: Watch, pause: SourcePaused, context: ObserveContext): Finding {
-  const retryAt = pause.untilMs + context.random() * PAUSE_SPREAD_MS;
-  return cannotTell(watch, { kind: pause.reason, message: pause.message }, retryAt, context);
-}
-
-/** Nothing was learned of the run: its snapshot stays, and only a long silence is worth an event. */
-function cannotTell(
-  watch: Watch,
-  { kind, message }: { kind: TroubleKind; message: string },
-  retryAt: number,
-  { now, policy }: ObserveContext,
-): Finding {
-  const trouble = { kind, message, since: watch.trouble?.since ?? now };
-  const unreachableAt = trouble.since + policy.unreachableAfterMs;
-  const raise = !watch.unreachable && now >= unreachableAt;
-  const told = watch.unreachable || raise;
-  return {
-    changes: { trouble, unreachable: told },
-    types: raise ? ['watch.unreachable'] : [],
-    error: { code: kind, message, since: isoTime(trouble.since) },
-    nextPollAt: told ? retryAt : Math.min(retryAt, unreachableAt),
-  };
-}
-
-/** Everything that the events of one look have in common. */
-interface Change {
-  before: Watch;
-  after: Watch;
-  error: EventError | undefined;
-  now: number;
-}
-
-function buildEvent(change: Change, type: EventType, sequence: number): RunwatchEvent {
-  const { before, after, error, now } = change;
-  const { source, runId, metadata, registeredAt } = before;
-  const finishedAt = isTerminalEvent(type) ? (after.run?.finished_at ?? null) : null;
-  return {
-    id: eventId({ source, runId, sequence, type }),
-    type,
-    timestamp: finishedAt ?? isoTime(now),
-    data: {
-      run_id: runId,
-      run: after.run,
-      previous: before.run && { status: before.run.status, progress: before.run.progress },
-      sequence,
-      detected_at: isoTime(now),
-      detection_delay_ms: finishedAt === null ? null : Math.max(0, now - Date.parse(finishedAt)),
-      watch: { source, metadata, registered_at: isoTime(registeredAt) },
-      ...(error !== undefined && isAboutTrouble(type) && { error }),
-    },
-  };
-}
-
-function isTerminalEvent(type: EventType): boolean {
-  return type === 'run.completed' || type === 'run.failed' || type === 'run.stopped';
-}
-
-function isAboutTrouble(type: EventType): boolean {
-  return type === 'run.gone' || type === 'watch.unreachable';
 }
 
 /** Numbers the watch, keeps what latecomers are told, and says when to look again, if ever. */

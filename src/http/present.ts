@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Attempt, Delivery } from '../core/delivery.ts';
 import { isoTime, TOLD_BY_DEFAULT } from '../core/event.ts';
-import { NOT_FOUND } from '../core/observe.ts';
+import { NOT_FOUND } from '../core/trouble.ts';
 import type { Subscription, Watch } from '../core/watch.ts';
 import type {
   attemptSchema,

@@ -26,6 +26,8 @@ export interface NoxusClientOptions extends TransportOptions {
   /** The wall clock, milliseconds since the epoch. */
   now?: () => number;
   random?: Random;
+  /** Asked before every quick retry; a retry that may not be sent now is left out. */
+  mayRetry?: () => Promise<boolean>;
   /** Called after every request, also after one that failed; must not throw. */
   onRequest?: (info: RequestInfo) => void;
 }
@@ -44,6 +46,7 @@ export interface NoxusClient {
 /** A client of one Noxus source with a connection pool of its own. */
 export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
   const { apiKey, timeoutMs, now = Date.now, random = Math.random, onRequest } = options;
+  const { mayRetry = async () => true } = options;
   const transport = createTransport(options);
   const inFlight = new Set<Deadline>();
   let closed = false;
@@ -65,7 +68,8 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
         deadline.throwIfAbandoned();
         let reply = await attempt(runId, deadline);
         if (isWorthRetrying(reply)) {
-          reply = await retryQuickly(reply, () => attempt(runId, deadline), deadline, random);
+          const again = async () => ((await mayRetry()) ? attempt(runId, deadline) : null);
+          reply = await retryQuickly(reply, again, deadline, random);
         }
         return outcomeOf(reply, { runId, apiKey, now: now() });
       } finally {
@@ -88,7 +92,7 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
  */
 async function retryQuickly(
   first: Reply,
-  again: () => Promise<Reply>,
+  again: () => Promise<Reply | null>,
   deadline: Deadline,
   random: Random,
 ): Promise<Reply> {
@@ -96,7 +100,9 @@ async function retryQuickly(
   const ended = new AbortController();
   let last = first;
   const step = async (attemptNumber: number): Promise<void> => {
-    if (attemptNumber > 1) last = await again();
+    const reply = attemptNumber > 1 ? await again() : last;
+    if (reply === null) return;
+    last = reply;
     if (!isWorthRetrying(last)) return;
     deadline.onEnd(() => ended.abort());
     throw new RunwatchError('worth a retry', { code: 'unavailable', retriable: true });

@@ -1,4 +1,10 @@
-import { graceMs, type Admission, type RateLimit, type RequestAsk } from '../core/budget.ts';
+import {
+  graceMs,
+  roundMs,
+  type Admission,
+  type RateLimit,
+  type RequestAsk,
+} from '../core/budget.ts';
 
 interface BudgetStore {
   admit(source: string, ask: RequestAsk): Promise<Admission>;
@@ -35,6 +41,12 @@ export interface Permit {
  */
 export interface SourceBudget {
   limit: RateLimit;
+  /** Tells how many watches there are. */
+  watched(active: number): void;
+  /** Tells how many more there may be, until they are counted. */
+  joined(more: number): void;
+  /** How long it takes to poll each of them once, ms. */
+  roundMs(): number;
   /** Names a request for which somebody else fetches leave, along with what a poll begins with. */
   ask(): DatedAsk;
   /**
@@ -50,6 +62,7 @@ export interface SourceBudget {
 
 export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget {
   const { source, limit, store, clock } = deps;
+  let active = 0;
 
   const ask = (): DatedAsk => ({ request: deps.newId(), limit, askedAt: clock() });
 
@@ -66,15 +79,16 @@ export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget
 
   return {
     limit,
+    watched: (count) => void (active = count),
+    joined: (more) => void (active += more),
+    roundMs: () => roundMs(active, limit),
     ask,
     refusal,
     settle,
     async claim() {
       const asked = ask();
       const admission = await store.admit(source, asked);
-      return refusal(asked, admission) === null
-        ? { settle: () => settle(asked, admission) }
-        : null;
+      return refusal(asked, admission) === null ? { settle: () => settle(asked, admission) } : null;
     },
   };
 }

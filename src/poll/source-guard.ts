@@ -1,5 +1,5 @@
 import { assertNever } from '../core/errors.ts';
-import type { SourcePaused } from '../core/observe.ts';
+import type { SourcePaused } from '../core/look.ts';
 import type { FetchOutcome } from '../core/outcome.ts';
 
 /** How long a source is left alone that asked for a pause without saying how long. */
@@ -22,6 +22,8 @@ interface SourceLog {
   paused(source: string, message: string, ms: number): void;
 }
 
+type Trouble<Kind extends FetchOutcome['kind']> = Extract<FetchOutcome, { kind: Kind }>;
+
 /**
  * Turns what one answer says about the whole source into a pause that holds in every process. A
  * pause is logged once, not for each request that was under way; a refused key likewise, by whichever
@@ -29,6 +31,20 @@ interface SourceLog {
  * by the store alone.
  */
 export function createSourceGuard(store: SourceStore, policy: SourcePolicy, log: SourceLog) {
+  async function rateLimited(source: string, outcome: Trouble<'rate_limited'>, now: number) {
+    const ms = outcome.retryAfterMs ?? DEFAULT_PAUSE_MS;
+    const pause = pausedBy(outcome, now + ms);
+    if (await store.pause(source, pause, now)) log.paused(source, outcome.message, ms);
+    return pause;
+  }
+
+  async function refused(source: string, outcome: Trouble<'unauthorized'>, now: number) {
+    if (await store.refuse(source, outcome.message)) log.refused(source, outcome.message);
+    const pause = pausedBy(outcome, now + policy.unauthorizedProbeMs);
+    await store.pause(source, pause, now);
+    return pause;
+  }
+
   return {
     /** @param known `isRefused`: whether the source was noted as refused when it was asked */
     async note(
@@ -37,18 +53,10 @@ export function createSourceGuard(store: SourceStore, policy: SourcePolicy, log:
       { isRefused, now }: { isRefused: boolean; now: number },
     ): Promise<SourcePaused | null> {
       switch (outcome.kind) {
-        case 'rate_limited': {
-          const ms = outcome.retryAfterMs ?? DEFAULT_PAUSE_MS;
-          const pause = pausedBy(outcome, now + ms);
-          if (await store.pause(source, pause, now)) log.paused(source, outcome.message, ms);
-          return pause;
-        }
-        case 'unauthorized': {
-          if (await store.refuse(source, outcome.message)) log.refused(source, outcome.message);
-          const pause = pausedBy(outcome, now + policy.unauthorizedProbeMs);
-          await store.pause(source, pause, now);
-          return pause;
-        }
+        case 'rate_limited':
+          return rateLimited(source, outcome, now);
+        case 'unauthorized':
+          return refused(source, outcome, now);
         case 'run':
         case 'not_found':
         case 'rejected':
@@ -65,7 +73,7 @@ export function createSourceGuard(store: SourceStore, policy: SourcePolicy, log:
 }
 
 function pausedBy(
-  outcome: Extract<FetchOutcome, { kind: 'rate_limited' | 'unauthorized' }>,
+  outcome: Trouble<'rate_limited' | 'unauthorized'>,
   untilMs: number,
 ): SourcePaused {
   return { kind: 'paused', asked: true, reason: outcome.kind, message: outcome.message, untilMs };

@@ -1,11 +1,4 @@
-import {
-  DelayedError,
-  Job,
-  Queue,
-  RateLimitError,
-  RedisConnection,
-  Worker,
-} from 'bullmq';
+import { DelayedError, Job, Queue, RateLimitError, RedisConnection, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { hastenJob } from './hasten.ts';
 import { findMissingJobs } from './missing-jobs.ts';
@@ -102,6 +95,8 @@ export interface JobQueue {
   hold(ms: number): Promise<void>;
   /** Removes the job of an id; one that is running right now is left to end by itself. */
   drop(id: string): Promise<void>;
+  /** How many jobs there are. */
+  count(): Promise<number>;
   /** The ids that have no live job, whatever became of it. */
   withoutJob(ids: string[]): Promise<string[]>;
   work(run: JobRun, options: WorkOptions): QueueWorker;
@@ -143,6 +138,8 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
     async drop(id) {
       await queue.remove(id);
     },
+
+    count: () => queue.getJobCountByTypes('delayed', 'prioritized', 'wait', 'active'),
 
     withoutJob: (ids) => findMissingJobs(producer, queue, ids),
 

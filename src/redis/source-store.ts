@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { SourcePaused } from '../core/observe.ts';
+import type { SourcePaused } from '../core/look.ts';
 import type { Keys } from './keys.ts';
 
 /** A refusal is noted for this long after the last one: longer than the time between two probes. */

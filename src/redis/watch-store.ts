@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { holdMs, type Admission, type RequestAsk } from '../core/budget.ts';
-import type { SourcePaused } from '../core/observe.ts';
+import type { SourcePaused } from '../core/look.ts';
 import type { WatchChange } from '../core/watch-change.ts';
 import {
   parseWatchId,

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { observe, type SourcePaused } from '../../src/core/observe.ts';
-import type { FetchOutcome } from '../../src/core/outcome.ts';
+import type { Look } from '../../src/core/look.ts';
+import { observe } from '../../src/core/observe.ts';
 import { KNOWN_STATUSES } from '../../src/core/run.ts';
 import type { Watch } from '../../src/core/watch.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
@@ -12,8 +12,6 @@ const policy = {
   unreachableAfterMs: 120_000,
   goneAfterMs: 60_000,
 };
-
-type Look = FetchOutcome | SourcePaused;
 
 const run = (status: string, progress = 0): Look => ({
   kind: 'run',

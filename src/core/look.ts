@@ -1,0 +1,43 @@
+import type { Random } from './backoff.ts';
+import type { EventError, EventType } from './event.ts';
+import type { FetchOutcome, TroubleKind } from './outcome.ts';
+import type { Watch } from './watch.ts';
+
+/** Limits of polling, in milliseconds. */
+export interface PollPolicy {
+  minIntervalMs: number;
+  maxIntervalMs: number;
+  /** How long no answer may tell anything before `watch.unreachable`. */
+  unreachableAfterMs: number;
+  /** How long 404s must last before `run.gone`. */
+  goneAfterMs: number;
+}
+
+/** The source takes no requests for now, so nothing was learned of the run. */
+export interface SourcePaused {
+  kind: 'paused';
+  /** True for the request that was answered with the pause, false for those it kept back. */
+  asked: boolean;
+  reason: TroubleKind;
+  message: string;
+  /** When it takes requests again, milliseconds since the epoch. */
+  untilMs: number;
+}
+
+/** A look at a run: what a read came to, or why there was none. */
+export type Look = FetchOutcome | SourcePaused;
+
+export interface ObserveContext {
+  now: number;
+  policy: PollPolicy;
+  random: Random;
+}
+
+/** What a look adds to a watch, before it is numbered and scheduled. */
+export interface Finding {
+  changes: Partial<Watch>;
+  types: EventType[];
+  error?: EventError;
+  /** When to look again, milliseconds since the epoch; ignored once the watch has ended. */
+  nextPollAt: number;
+}
