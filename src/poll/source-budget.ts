@@ -6,6 +6,12 @@ import {
   type RequestAsk,
 } from '../core/budget.ts';
 
+/** With so small a share of the budget in use, a request may come late and do no harm. */
+const AMPLE = 0.1;
+
+/** From this share on it is worth a command to free what has been answered as early as possible. */
+const SHORT = 0.5;
+
 interface BudgetStore {
   admit(source: string, ask: RequestAsk): Promise<Admission>;
   settle(source: string, ask: RequestAsk): Promise<void>;
@@ -66,15 +72,16 @@ export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget
 
   const ask = (): DatedAsk => ({ request: deps.newId(), limit, askedAt: clock() });
 
-  function refusal({ askedAt }: DatedAsk, { admitted, usedUpMs }: Admission): number | null {
+  function refusal({ askedAt }: DatedAsk, { admitted, count, usedUpMs }: Admission) {
     if (!admitted) return usedUpMs;
     if (usedUpMs > 0) deps.hold(usedUpMs);
     // Whoever was held up for long since may not send any more: it would arrive when others do.
-    return clock() - askedAt > graceMs(limit) / 2 ? 0 : null;
+    const isLate = clock() - askedAt > graceMs(limit) / 2;
+    return isLate && count > limit.requests * AMPLE ? 0 : null;
   }
 
   function settle(settled: DatedAsk, { count }: Admission): void {
-    if (count * 2 >= limit.requests) store.settle(source, settled).catch(deps.onError);
+    if (count > limit.requests * SHORT) store.settle(source, settled).catch(deps.onError);
   }
 
   return {
