@@ -34,7 +34,7 @@ hostile:
   --deliveries <n>     deliveries to each of the receivers (12)
 soak:
   --minutes <n>        how long runs begin and processes are killed (2)
-  --rate <n>           runs that begin each second, at most 50 (5)
+  --rate <n>           runs that begin each second, at most 50 (3)
   --seed <n>           of everything that is left to chance (1)`;
 
 const { values, positionals } = parseArgs({
@@ -96,7 +96,7 @@ const benches = {
   soak: () =>
     benchSoak({
       minutes: bounded('minutes', 600),
-      rate: values.rate === undefined ? 5 : bounded('rate', 50),
+      rate: values.rate === undefined ? 3 : bounded('rate', 50),
       seed: bounded('seed', 1_000_000),
     }),
 };

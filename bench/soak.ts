@@ -1,30 +1,19 @@
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Random } from '../src/core/backoff.ts';
 import { randomScripts } from '../src/simulator/random-scripts.ts';
-import { randomInteger, seededRandom } from '../src/simulator/seeded-random.ts';
-import { startSimulator, type Simulator } from '../src/simulator/server.ts';
-import { startPrivateRedis, type PrivateRedis } from '../test/support/redis-process.ts';
-import { startRestlessDaemon, type RestlessDaemon } from '../test/support/restless-daemon.ts';
-import { comeToRest, type Account } from './support/account.ts';
+import { accountFor, comeToRest, type Account } from './support/account.ts';
 import { sampleBalance, type BalanceSamples } from './support/balance.ts';
-import { rounded, type BenchResult } from './support/figures.ts';
-import { onGround, type Ground } from './support/ground.ts';
-import { startMoodyReceivers, type MoodyReceivers } from './support/moody-receivers.ts';
-
-const DAEMONS = 2;
-
-/** Attempts at one endpoint at a time, over all daemons. */
-const PER_ENDPOINT = 4;
+import { rounded, type BenchResult, type Figure } from './support/figures.ts';
+import { onGround } from './support/ground.ts';
+import { excuseOf, killAtRandom } from './support/killer.ts';
+import { letEverythingGo, operate, type OperatorLog } from './support/operator.ts';
+import { wasOpen } from './support/repeats.ts';
+import { insist, setUpSoak, upDaemons, type SoakStage } from './support/soak-stage.ts';
 
 /** How long runs last, ms: several kills fall within each. */
 const RUNS_WITHIN_MS = 8_000;
 
-const KILL_EVERY_MS = { least: 4_000, most: 12_000 };
-
-/** Every so many kills, Redis is killed as well. */
-const REDIS_EVERY = 4;
+/** Runs wait for a human this long: polls that are late by a takeover may miss it. */
+const PAUSES_MS = 1_500;
 
 interface SoakOptions {
   minutes: number;
@@ -33,174 +22,157 @@ interface SoakOptions {
   seed: number;
 }
 
-interface Stage {
-  noxus: Simulator;
-  redis: PrivateRedis;
-  daemons: RestlessDaemon[];
-  receivers: MoodyReceivers;
-  random: Random;
-  registered: string[];
-  kills: { daemons: number; redis: number };
+interface Outcome {
+  stage: SoakStage;
+  operator: OperatorLog;
+  samples: BalanceSamples;
+  account: Account;
+  restMs: number;
 }
 
 /**
  * A mixed run with kills: runs of the fake Noxus live and end, each watched by a registration that is
- * asked for until it is answered; endpoints that are healthy, flaky, hang now and then, answer 429,
- * and one day 410; two daemons on one Redis, which are killed and started again at random, and the
- * Redis with them now and then. Each second the public metrics are asked whether the deliveries by
- * state add up to the planned ones. In the end every receiver heals, and all comes to rest.
+ * asked for until it is answered; endpoints that are healthy, flaky, failing, hang now and then, answer
+ * 429, and one day 410; somebody who pauses, resumes and enables them and sends deliveries again; and
+ * two daemons on one Redis, which are killed by SIGKILL and started again at random, and the Redis with
+ * them now and then. All the while the equation of deliveries is read from Redis and from the metrics.
+ * In the end every receiver heals, what is dead or was skipped is sent again, and all comes to rest.
  *
- * Targets: the equation holds in every sample, nothing is lost, and at most as much came twice as was
- * on its way at the kills.
+ * Targets: the equation holds in every sample; nothing is lost: whatever anybody wanted has arrived or
+ * is old news; at most as much came twice as was on its way at the kills and had not been written, and
+ * each repeat by itself follows from such a request, from an answer that came too late, or from having
+ * been asked for.
  */
 export async function benchSoak(options: SoakOptions): Promise<BenchResult> {
   return onGround(async (ground) => {
-    const stage = await setUp(ground, options);
-    const { daemons } = stage;
+    const stage = await setUpSoak(ground, options.seed);
     const rest = new AbortController();
-    const url = (sample: number) => daemons[sample % DAEMONS]?.current.url ?? '';
-    const sampling = sampleBalance(url, rest.signal);
+    const sampling = sampleBalance({
+      redis: stage.redis.url,
+      daemons: () => upDaemons(stage),
+      subscribers: stage.receivers.all,
+      excuse: (place, askedAt) => excuseOf(stage, place, askedAt),
+      signal: rest.signal,
+    });
     try {
       const until = Date.now() + options.minutes * 60_000;
-      await Promise.all([registerRuns(stage, options, until), killAtRandom(stage, until)]);
-      stage.receivers.heal();
-      const account = await comeToRest({ ...stage, redisUrl: stage.redis.url });
+      const [operator] = await Promise.all([
+        operate(stage, until),
+        registerRuns(stage, options, until),
+        killAtRandom(stage, until),
+      ]);
+      const healedAt = Date.now();
+      await settle(stage);
+      const restMs = Date.now() - healedAt;
       rest.abort();
-      return resultOf(stage, account, await sampling);
+      const [samples, account] = [await sampling, await accountFor(stage, operator)];
+      return resultOf({ stage, operator, samples, account, restMs });
     } finally {
       rest.abort();
     }
   });
 }
 
-async function setUp(ground: Ground, { seed }: SoakOptions): Promise<Stage> {
-  const random = seededRandom(seed);
-  const noxus = await startSimulator();
-  ground.onEnd(() => noxus.close());
-  const redis = await startPrivateRedis({ aof: true });
-  ground.onEnd(() => redis.stop());
-  const receivers = await startMoodyReceivers(ground, random);
-  const daemons: RestlessDaemon[] = [];
-  for (let index = 0; index < DAEMONS; index += 1) {
-    const dataDir = join(ground.dir, `daemon-${index}`);
-    await mkdir(dataDir);
-    const daemon = await startRestlessDaemon({
-      dataDir,
-      env: { REDIS_URL: `unix://${redis.url}` },
-      config: configOf(noxus, receivers),
-    });
-    ground.onEnd(async () => void (await daemon.stop()));
-    daemons.push(daemon);
-  }
-  await Promise.all(daemons.map((daemon) => daemon.current.ready()));
-  return {
-    noxus,
-    redis,
-    daemons,
-    receivers,
-    random,
-    registered: [],
-    kills: { daemons: 0, redis: 0 },
-  };
-}
-
-function configOf(noxus: Simulator, { all }: MoodyReceivers): Record<string, unknown> {
-  return {
-    sources: {
-      default: {
-        base_url: noxus.url,
-        api_key: noxus.apiKey,
-        rate_limit: { requests: 10_000, per: '1s' },
-      },
-    },
-    polling: { min_interval: '250ms', max_interval: '1s' },
-    endpoints: Object.fromEntries(all.map(({ mood, endpoint }) => [mood, endpoint])),
-    delivery: { per_endpoint: PER_ENDPOINT },
-    egress: { allow: ['127.0.0.1/32'] },
-  };
-}
-
-/** Registers as a client does that asks again until it has a good answer. */
-async function registerRuns(stage: Stage, { rate, seed }: SoakOptions, until: number) {
+async function registerRuns(stage: SoakStage, { rate, seed }: SoakOptions, until: number) {
   for (let second = 0; Date.now() < until; second += 1) {
     const scripts = randomScripts({
       count: rate,
       seed: seed + second,
       within_ms: RUNS_WITHIN_MS,
-      min_pause_ms: 1_500,
+      min_pause_ms: PAUSES_MS,
     });
     for (const script of scripts) stage.noxus.add(script);
     const ids = scripts.map(({ id = '' }) => id);
     const watches = ids.map((id) => ({ run_id: id }));
-    while (!(await isRegistered(stage, watches))) await delay(200);
+    await insist<{ results: { status: number }[] }>(
+      stage,
+      '/v1/watches/batch',
+      { watches },
+      ({ results }) => results.every(({ status }) => status < 300),
+    );
     stage.registered.push(...ids);
     await delay(1_000);
   }
 }
 
-async function isRegistered(
-  { daemons, random }: Stage,
-  watches: { run_id: string }[],
-): Promise<boolean> {
-  try {
-    const daemon = daemons[randomInteger(random, 0, daemons.length - 1)];
-    const answer = await daemon?.current.api<{ results?: { status: number }[] }>(
-      '/v1/watches/batch',
-      { watches },
-    );
-    return answer?.body.results?.every(({ status }) => status < 300) ?? false;
-  } catch {
-    // It was killed before it could answer: ask again.
-    return false;
-  }
+/** Everybody heals, and whatever was held back, given up or skipped is sent. */
+async function settle(stage: SoakStage): Promise<void> {
+  stage.receivers.heal();
+  await letEverythingGo(stage);
+  await comeToRest(stage);
+  await insist(stage, '/v1/deliveries/redeliver', {});
+  await comeToRest(stage);
 }
 
-async function killAtRandom(stage: Stage, until: number): Promise<void> {
-  const { random, kills, daemons, redis } = stage;
-  for (;;) {
-    await delay(randomInteger(random, KILL_EVERY_MS.least, KILL_EVERY_MS.most));
-    if (Date.now() > until) return;
-    await daemons[randomInteger(random, 0, daemons.length - 1)]?.kill();
-    kills.daemons += 1;
-    if (kills.daemons % REDIS_EVERY !== 0) continue;
-    await redis.restart();
-    kills.redis += 1;
-  }
-}
-
-function resultOf(
-  { registered, kills, receivers }: Stage,
-  account: Account,
-  samples: BalanceSamples,
-): BenchResult {
-  // Any attempt may have been on its way at each kill, whichever side of it was killed.
-  const inFlight = PER_ENDPOINT * receivers.all.length;
-  const none = { atMost: 0 };
+function resultOf({ stage, operator, samples, account, restMs }: Outcome): BenchResult {
+  const { registered, kills } = stage;
+  const killed = (isRedis: boolean) =>
+    kills.filter(({ victim }) => (victim === 'redis') === isRedis).length;
+  const again = [...operator.again.values()];
   return {
     figures: [
-      { name: 'runs', value: registered.length, unit: '' },
-      { name: 'deliveries', value: account.planned, unit: '' },
-      { name: 'kills of daemons', value: kills.daemons, unit: '' },
-      { name: 'kills of Redis', value: kills.redis, unit: '' },
-      { name: 'samples in which deliveries add up', value: samples.balanced, unit: '' },
+      info('runs', registered.length),
+      info('deliveries', account.planned),
+      info('kills of daemons', killed(false)),
+      info('kills of Redis', killed(true)),
+      info('endpoints paused and resumed', operator.pauses),
+      info('endpoints enabled again', operator.enabled),
+      info('dead and skipped deliveries sent again', operator.sentAgain),
+      info('deliveries asked for again', again.length),
+      ...balanceFigures(samples),
+      none('lost', account.lost),
+      none('runs whose end was not told, or with a gap', account.untold),
+      none('asked for again and not come again', account.notAgain),
+      none('forged', account.forged),
+      info('requests without an answer yet at the kills', openAtKills(stage)),
+      info('requests begun and not written at the kills', account.cutOff),
+      none('requests not written although nobody was killed', account.unrecorded),
       {
-        name: 'samples in which they do not',
-        value: samples.unbalanced.length,
+        name: 'came twice without being asked for',
+        value: account.repeats,
         unit: '',
-        target: none,
+        target: { atMost: account.cutOff },
       },
-      { name: 'seconds without an answer', value: samples.unanswered, unit: '' },
-      { name: 'lost', value: account.lost, unit: '', target: none },
-      { name: 'runs whose end was not seen', value: account.untold, unit: '', target: none },
-      { name: 'forged', value: account.forged, unit: '', target: none },
-      {
-        name: 'came twice',
-        value: account.duplicates,
-        unit: '',
-        target: { atMost: inFlight * (kills.daemons + kills.redis) },
-      },
-      { name: 'to come to rest', value: rounded(account.restMs / 1_000), unit: 's' },
+      none('came twice for no reason', account.unexplained),
+      { name: 'to come to rest', value: rounded(restMs / 1_000), unit: 's' },
     ],
-    details: { by_state: account.byState, unbalanced: samples.unbalanced },
+    details: {
+      by_state: account.byState,
+      unbalanced: samples.unbalanced,
+      missed: samples.missed,
+      failed: samples.failed,
+    },
   };
+}
+
+function balanceFigures({ balanced, unbalanced, missed, failed }: BalanceSamples): Figure[] {
+  const missedAt = (place: 'redis' | 'metrics') =>
+    Object.entries(missed[place]).map(([why, count]) =>
+      info(`samples of ${place} not to be had since ${why}`, count),
+    );
+  return [
+    info('samples of Redis in which deliveries add up', balanced.redis),
+    info('samples of metrics in which deliveries add up', balanced.metrics),
+    ...missedAt('redis'),
+    ...missedAt('metrics'),
+    none('samples that failed for no reason', failed.length),
+    none('samples in which deliveries do not add up', unbalanced.length),
+  ];
+}
+
+/** The sum over all kills of the requests that receivers had not answered yet to who was killed. */
+function openAtKills({ receivers, kills }: SoakStage): number {
+  const requests = receivers.all.flatMap((one) => [...one.requests.values()].flat());
+  return kills.reduce(
+    (sum, kill) => sum + requests.filter((request) => wasOpen(request, kill)).length,
+    0,
+  );
+}
+
+function info(name: string, value: number): Figure {
+  return { name, value, unit: '' };
+}
+
+function none(name: string, value: number): Figure {
+  return { name, value, unit: '', target: { atMost: 0 } };
 }

@@ -3,6 +3,7 @@ import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
 import { createEndpoints, DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
 import { startJanitor } from './daemon/janitor.ts';
 import { openRedis } from './daemon/open-redis.ts';
+import { createLearning, type Learning } from './daemon/learning.ts';
 import { createPoller, type Poller } from './daemon/poller.ts';
 import { queueFactory } from './daemon/queues.ts';
 import { createRoutes } from './daemon/routes.ts';
@@ -50,6 +51,7 @@ export async function startDaemon(options: DaemonOptions): Promise<{ url: string
 
 interface Parts {
   stores: Stores;
+  learning: Learning;
   poller: Poller;
   deliverer: Deliverer;
   services: Services;
@@ -60,31 +62,14 @@ interface Parts {
 
 async function build(options: DaemonOptions, connections: RedisConnections): Promise<Parts> {
   const { config, log } = options;
-  const stores = createStores(connections, config.redis.prefix);
-  const metrics = createMetrics(() => stores.count());
-  const endpoints = createEndpoints(config);
+  const common = createCommon(options, connections);
+  const { stores, endpoints } = common;
   const guard = createEgressGuard({
     allow: config.egress.allow,
     requireHttps: config.egress.require_https,
   });
   const agents = createWebhookAgents(guard);
   const sealer = createSealer(config.encryption.keys);
-  const common = {
-    ...stores,
-    config,
-    endpoints,
-    metrics,
-    queueOf: queueFactory({
-      prefix: stores.keys.queuePrefix,
-      producer: connections.commands,
-      consumer: connections.blocking,
-      log,
-    }),
-    userAgent: `runwatch/${options.version}`,
-    now: Date.now,
-    random: Math.random,
-    log,
-  };
   const signedBy = await signingSecret(config, log);
   const secrets = createEndpointSecrets({
     store: stores.endpointSecrets,
@@ -105,7 +90,9 @@ async function build(options: DaemonOptions, connections: RedisConnections): Pro
     perWatch: { timeoutMs: PER_WATCH_TIMEOUT_MS, retry: DEFAULT_RETRY_MS },
   });
   const deliverer = createDeliverer({ ...common, routeOf });
-  const poller = createPoller({ ...common, dispatch: deliverer.dispatch });
+  const learning = createLearning(common);
+  const { dispatch } = deliverer;
+  const poller = createPoller({ ...common, statistics: learning, dispatch });
   const services = createServices({
     ...common,
     connections,
@@ -116,7 +103,30 @@ async function build(options: DaemonOptions, connections: RedisConnections): Pro
     guard,
     sealer,
   });
-  return { stores, poller, deliverer, services, metrics, closeAgents: () => agents.close() };
+  const closeAgents = () => agents.close();
+  return { stores, learning, poller, deliverer, services, metrics: common.metrics, closeAgents };
+}
+
+/** What nearly every part is built from. */
+function createCommon({ config, log, version }: DaemonOptions, connections: RedisConnections) {
+  const stores = createStores(connections, config.redis.prefix);
+  return {
+    ...stores,
+    stores,
+    config,
+    endpoints: createEndpoints(config),
+    metrics: createMetrics(() => stores.count()),
+    queueOf: queueFactory({
+      prefix: stores.keys.queuePrefix,
+      producer: connections.commands,
+      consumer: connections.blocking,
+      log,
+    }),
+    userAgent: `runwatch/${version}`,
+    now: Date.now,
+    random: Math.random,
+    log,
+  };
 }
 
 async function signingSecret(config: Config, log: Logger): Promise<string> {
@@ -144,7 +154,7 @@ async function serve(
 
 function run(
   { config, log, lifecycle }: DaemonOptions,
-  { stores, poller, deliverer, closeAgents }: Parts,
+  { stores, learning, poller, deliverer, closeAgents }: Parts,
   connections: RedisConnections,
 ): void {
   const { watches, delivery } = config;
@@ -161,6 +171,8 @@ function run(
   // Work that runs cannot end while Redis is away: it is handed back by leaving it.
   const mustForce = () => !connections.isReady();
   lifecycle.onStop('webhook connections', closeAgents);
+  learning.start();
+  lifecycle.onStop('learning', () => learning.stop());
   deliverer.start();
   lifecycle.onStop('deliverer', () => deliverer.stop(mustForce()));
   poller.start();

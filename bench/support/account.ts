@@ -1,104 +1,179 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Delivery } from '../../src/core/delivery.ts';
+import { wantsEvent } from '../../src/core/filter.ts';
 import { openStores } from '../../test/support/stores.ts';
-import type { MoodyReceiver, MoodyReceivers } from './moody-receivers.ts';
+import type { MoodyReceiver } from './moody-receivers.ts';
+import { pairOf, type OperatorLog } from './operator.ts';
+import { judgeRepeats, type Repeats, type SeenRequest, type Story } from './repeats.ts';
+import type { SoakStage } from './soak-stage.ts';
 
-/** How long everything may take to come to rest: breakers that are open probe every so often. */
-const REST_WITHIN_MS = 300_000;
+/** How long everything may take to come to rest. */
+const REST_WITHIN_MS = 600_000;
 
 const LOOK_EVERY_MS = 500;
+
+const PAGE = 500;
 
 const ENDS = new Set(['run.completed', 'run.failed', 'run.stopped']);
 
 type Stores = ReturnType<typeof openStores>;
 
-interface Witnesses {
-  redisUrl: string;
-  /** Runs that were registered. */
-  registered: string[];
-  receivers: MoodyReceivers;
-}
-
 /** What became of everything. */
-export interface Account {
+export interface Account extends Repeats {
   planned: number;
   byState: Record<string, number>;
-  /** Deliveries that are called delivered and were never taken, and events without their deliveries. */
+  /**
+   * Events that an endpoint wanted and never got, other than old news (`superseded`), and deliveries
+   * of events that nobody knows of.
+   */
   lost: number;
-  /** Runs whose end is not in the event log. */
+  /** Runs whose end is not in the event log, or whose events have a gap in their numbers. */
   untold: number;
-  duplicates: number;
+  /** Deliveries that were asked for again, and came no second time although that was answered. */
+  notAgain: number;
   forged: number;
-  restMs: number;
 }
 
-/** Waits until nothing is left to do, and lays what the stores say beside what was received. */
-export async function comeToRest({ redisUrl, registered, receivers }: Witnesses): Promise<Account> {
-  const stores = openStores({ url: redisUrl, prefix: 'runwatch' });
-  try {
-    const restMs = await rest(stores);
+/** Waits until no run is watched any more and no delivery is outstanding. */
+export async function comeToRest({ redis }: SoakStage): Promise<void> {
+  await withStores(redis.url, async ({ watches, deliveries }) => {
+    const startedAt = Date.now();
+    for (;;) {
+      const { active } = await watches.counts();
+      const { byState } = await deliveries.ledger();
+      const restMs = Date.now() - startedAt;
+      if (active === 0 && byState.pending + byState.parked === 0) return;
+      if (restMs > REST_WITHIN_MS) {
+        throw new Error(`void: no rest with ${active} runs and ${JSON.stringify(byState)}`);
+      }
+      await delay(LOOK_EVERY_MS);
+    }
+  });
+}
+
+/** Lays what the stores say beside what the receivers saw, once all has come to rest. */
+export async function accountFor(stage: SoakStage, operator: OperatorLog): Promise<Account> {
+  const { receivers, redis, registered } = stage;
+  return withStores(redis.url, async (stores) => {
     const { planned, byState } = await stores.deliveries.ledger();
     const events = await allEvents(stores);
-    const unplanned = Math.abs(events.size * receivers.all.length - planned);
-    const missing = await Promise.all(receivers.all.map((one) => missingAt(stores, one)));
-    const ended = new Set(
-      [...events.values()].flatMap(({ type, runId }) => (ENDS.has(type) ? [runId] : [])),
-    );
-    const repeats = receivers.all.flatMap(({ accepted }) => [...accepted.values()]);
-    return {
+    const account: Account = {
       planned,
       byState,
-      lost: missing.reduce((sum, count) => sum + count, unplanned),
-      untold: registered.filter((id) => !ended.has(id)).length,
-      duplicates: repeats.reduce((sum, times) => sum + times - 1, 0),
+      lost: 0,
+      untold: untold(registered, events),
+      notAgain: 0,
       forged: receivers.all.reduce((sum, one) => sum + one.forged(), 0),
-      restMs,
+      cutOff: 0,
+      unrecorded: 0,
+      repeats: 0,
+      unexplained: 0,
     };
+    for (const receiver of receivers.all) {
+      const deliveries = await deliveriesTo(stores, receiver.mood);
+      account.lost += lostAt(receiver, events, deliveries);
+      account.notAgain += notAgainAt(receiver, operator);
+      for (const [eventId, requests] of receiver.requests) {
+        const story = await storyOf(stores, requests, deliveries.get(eventId));
+        const askedFor = operator.again.has(pairOf(receiver.mood, eventId)) ? 1 : 0;
+        add(account, judgeRepeats({ ...story, askedFor }, stage.kills));
+      }
+    }
+    return account;
+  });
+}
+
+async function withStores<Result>(url: string, use: (stores: Stores) => Promise<Result>) {
+  const stores = openStores({ url, prefix: 'runwatch' });
+  try {
+    return await use(stores);
   } finally {
     stores.close();
   }
 }
 
-async function rest(stores: Stores): Promise<number> {
-  const startedAt = Date.now();
-  for (;;) {
-    const watches = await stores.watches.counts();
-    const { byState } = await stores.deliveries.ledger();
-    const restMs = Date.now() - startedAt;
-    if (watches.active === 0 && byState.pending + byState.parked === 0) return restMs;
-    if (restMs > REST_WITHIN_MS) {
-      throw new Error(`void: no rest with ${watches.active} runs and ${JSON.stringify(byState)}`);
-    }
-    await delay(LOOK_EVERY_MS);
-  }
+interface KnownEvent {
+  type: string;
+  runId: string;
+  sequence: number;
 }
 
-/** How much is said to have been delivered to a receiver that never took it. */
-async function missingAt(stores: Stores, { mood, accepted }: MoodyReceiver): Promise<number> {
-  const delivered = await deliveredTo(stores, mood);
-  return delivered.filter((id) => !accepted.has(id)).length;
-}
-
-async function allEvents({ events }: Stores) {
-  const found = new Map<string, { type: string; runId: string }>();
+async function allEvents({ events }: Stores): Promise<Map<string, KnownEvent>> {
+  const found = new Map<string, KnownEvent>();
   let after: string | undefined;
   do {
-    const page = await events.list(after === undefined ? {} : { after }, { limit: 500 });
+    const page = await events.list(after === undefined ? {} : { after }, { limit: PAGE });
     for (const { event } of page.items) {
-      found.set(event.id, { type: event.type, runId: event.data.run_id });
+      const { run_id: runId, sequence } = event.data;
+      found.set(event.id, { type: event.type, runId, sequence });
     }
     after = page.nextCursor ?? undefined;
   } while (after !== undefined);
   return found;
 }
 
-/** Ids of the events that an endpoint is said to have been delivered. */
-async function deliveredTo({ deliveries }: Stores, endpoint: string): Promise<string[]> {
-  const found: string[] = [];
+function untold(registered: string[], events: Map<string, KnownEvent>): number {
+  const byRun = new Map<string, KnownEvent[]>();
+  for (const event of events.values()) {
+    byRun.set(event.runId, [...(byRun.get(event.runId) ?? []), event]);
+  }
+  return registered.filter((runId) => {
+    const own = byRun.get(runId) ?? [];
+    const numbers = new Set(own.map(({ sequence }) => sequence));
+    const hasGap = numbers.size !== Math.max(0, ...numbers) || numbers.size !== own.length;
+    return hasGap || !own.some(({ type }) => ENDS.has(type));
+  }).length;
+}
+
+async function deliveriesTo(
+  { deliveries }: Stores,
+  endpoint: string,
+): Promise<Map<string, Delivery>> {
+  const found = new Map<string, Delivery>();
   let cursor: string | undefined;
   do {
-    const page = await deliveries.list({ endpoint, state: 'delivered' }, { limit: 500, cursor });
-    found.push(...page.items.map(({ eventId }) => eventId));
+    const page = await deliveries.list({ endpoint }, { limit: PAGE, cursor });
+    for (const delivery of page.items) found.set(delivery.eventId, delivery);
     cursor = page.nextCursor ?? undefined;
   } while (cursor !== undefined);
   return found;
+}
+
+function lostAt(
+  { events: wanted, requests }: MoodyReceiver,
+  events: Map<string, KnownEvent>,
+  deliveries: Map<string, Delivery>,
+): number {
+  const isTaken = (id: string) => requests.get(id)?.some(({ taken }) => taken) === true;
+  const missing = [...events].filter(
+    ([id, { type }]) =>
+      wantsEvent(wanted, type) && !isTaken(id) && deliveries.get(id)?.state !== 'superseded',
+  );
+  const unknown = [...deliveries.keys(), ...requests.keys()].filter((id) => !events.has(id));
+  return missing.length + unknown.length;
+}
+
+function notAgainAt({ mood, requests }: MoodyReceiver, { again }: OperatorLog): number {
+  const asked = [...requests].filter(([id]) => again.get(pairOf(mood, id))?.wasAnswered === true);
+  return asked.filter(([, seen]) => seen.filter(({ taken }) => taken).length < 2).length;
+}
+
+/** Attempts are read only where there may be something to tell: most deliveries arrive at once. */
+async function storyOf(
+  { deliveries }: Stores,
+  requests: SeenRequest[],
+  delivery: Delivery | undefined,
+): Promise<Omit<Story, 'askedFor'>> {
+  if (delivery === undefined) return { requests, attempts: [] };
+  const { state, attemptCount, last, id } = delivery;
+  const isPlain = state === 'delivered' && attemptCount === 1 && requests.length === 1;
+  const attempts = isPlain && last !== null ? [last] : await deliveries.attempts(id);
+  return { requests, attempts };
+}
+
+function add(account: Account, { cutOff, unrecorded, repeats, unexplained }: Repeats): void {
+  account.cutOff += cutOff;
+  account.unrecorded += unrecorded;
+  account.repeats += repeats;
+  account.unexplained += unexplained;
 }

@@ -1,47 +1,79 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { openLedger, readMetrics, type Reading } from './equation.ts';
 
-const EVERY_MS = 1_000;
+const EVERY_MS = 250;
+
+/** Every so many looks at Redis, the public metrics are asked as well. */
+const METRICS_EVERY = 4;
+
+type Place = 'redis' | 'metrics';
 
 /** What was seen of the equation of deliveries: those by state add up to the planned ones. */
 export interface BalanceSamples {
-  /** Answers that told the whole. */
-  balanced: number;
-  /** Answers in which it did not hold, as they were. */
+  /** Samples in which it held, by where they were taken. */
+  balanced: Record<Place, number>;
+  /** Samples in which it did not, as they were. */
   unbalanced: string[];
-  /** Seconds in which nobody could answer: the daemon, or Redis, had just been killed. */
-  unanswered: number;
+  /** Samples that could not be taken, by why. */
+  missed: Record<Place, Record<string, number>>;
+  /** Samples that failed for no reason that is known. */
+  failed: string[];
 }
 
-/** Asks one of the daemons each second, by the public metrics, until the signal says otherwise. */
-export async function sampleBalance(
-  urlOf: (sample: number) => string,
-  signal: AbortSignal,
-): Promise<BalanceSamples> {
-  const samples: BalanceSamples = { balanced: 0, unbalanced: [], unanswered: 0 };
-  for (let sample = 0; !signal.aborted; sample += 1) {
-    const counts = await ask(() => urlOf(sample));
-    if (counts === null) samples.unanswered += 1;
-    else if (counts.planned === counts.sum) samples.balanced += 1;
-    else samples.unbalanced.push(`${counts.sum} of ${counts.planned}`);
-    await delay(EVERY_MS);
-  }
-  return samples;
+interface SampleOptions {
+  /** Path of Redis's socket. */
+  redis: string;
+  /** Where the APIs of the daemons are, as far as they are up. */
+  daemons: () => string[];
+  /** What each endpoint wants to hear of. */
+  subscribers: { events: string[] }[];
+  /** Why a sample that was asked for then may have failed; null where nothing had been killed. */
+  excuse: (place: Place, askedAt: number) => string | null;
+  signal: AbortSignal;
 }
 
-/** Null where the daemon does not answer, or has no counts since Redis is away. */
-async function ask(urlOf: () => string): Promise<{ planned: number; sum: number } | null> {
+/** Looks at the equation four times a second in Redis, and once a second by whichever daemon is up. */
+export async function sampleBalance(options: SampleOptions): Promise<BalanceSamples> {
+  const samples: BalanceSamples = {
+    balanced: { redis: 0, metrics: 0 },
+    unbalanced: [],
+    missed: { redis: {}, metrics: {} },
+    failed: [],
+  };
+  const ledger = await openLedger(options.redis, options.subscribers);
   try {
-    const response = await fetch(`${urlOf()}/metrics`, { signal: AbortSignal.timeout(EVERY_MS) });
-    const text = await response.text();
-    const planned = /^runwatch_deliveries_planned (\d+)$/m.exec(text)?.[1];
-    const states = [...text.matchAll(/^runwatch_deliveries\{state="\w+"\} (\d+)$/gm)];
-    if (planned === undefined || states.length === 0) return null;
-    return {
-      planned: Number(planned),
-      sum: states.reduce((sum, [, count]) => sum + Number(count), 0),
-    };
-  } catch {
-    // Killed a moment ago, or not up yet: there is no answer that could be wrong.
-    return null;
+    for (let sample = 0; !options.signal.aborted; sample += 1) {
+      await take(samples, options, 'redis', () => ledger.read());
+      if (sample % METRICS_EVERY === 0) {
+        await take(samples, options, 'metrics', () => readMetrics(options.daemons()));
+      }
+      await delay(EVERY_MS);
+    }
+    return samples;
+  } finally {
+    ledger.close();
+  }
+}
+
+async function take(
+  samples: BalanceSamples,
+  { excuse }: SampleOptions,
+  place: Place,
+  read: () => Promise<Reading>,
+): Promise<void> {
+  const askedAt = Date.now();
+  try {
+    const { sums, differences } = await read();
+    if (new Set(Object.values(sums)).size === 1 && differences.length === 0) {
+      samples.balanced[place] += 1;
+    } else {
+      samples.unbalanced.push(`${place}: ${JSON.stringify({ sums, differences })}`);
+    }
+  } catch (error) {
+    const why = excuse(place, askedAt);
+    const { [place]: missed } = samples.missed;
+    if (why === null)
+      samples.failed.push(`${place}, asked ${new Date(askedAt).toISOString()}: ${String(error)}`);
+    else missed[why] = (missed[why] ?? 0) + 1;
   }
 }

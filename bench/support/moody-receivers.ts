@@ -1,33 +1,66 @@
 import type { Random } from '../../src/core/backoff.ts';
 import { startReceiver, type ReceivedWebhook } from '../../src/simulator/receiver.ts';
 import type { Ground } from './ground.ts';
+import type { SeenRequest } from './repeats.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 11).toString('base64')}`;
+
+/** Says which daemon a request is from. */
+const DAEMON_HEADER = 'x-bench-daemon';
+
+/** The deadline of an attempt, ms: long for a receiver that answers, short for one that hangs. */
+const TIMEOUT_MS = 2_000;
 
 /** Longer than any deadline: whoever waits for this is cut. */
 const NEVER_MS = 600_000;
 
 type Answer = { status: number; headers?: Record<string, string>; delayMs?: number };
 
-/** What a receiver answers as long as it is not well. */
-const MOODS = {
-  healthy: () => ({ status: 204, delayMs: 5 }),
-  flaky: (random) => ({ status: random() < 0.4 ? 500 : 204, delayMs: random() * 50 }),
-  hanging: (random) => ({ status: 204, delayMs: random() < 0.3 ? NEVER_MS : 5 }),
-  throttling: (random) =>
-    random() < 0.2 ? { status: 429, headers: { 'retry-after': '1' } } : { status: 204 },
-  leaving: (random) => ({ status: random() < 0.02 ? 410 : 204 }),
-} satisfies Record<string, (random: Random) => Answer>;
+interface Manner {
+  /** What it answers as long as it is not well. */
+  answer: (random: Random) => Answer;
+  /** Event types as in the configuration. */
+  events: string[];
+  /** How many attempts may fail before a delivery is dead. */
+  retries: number;
+}
 
-type Mood = keyof typeof MOODS;
+const PATIENT = { events: ['*'], retries: 50 };
+
+const MOODS = {
+  healthy: { ...PATIENT, answer: () => ({ status: 204, delayMs: 5 }) },
+  flaky: {
+    ...PATIENT,
+    answer: (random) => ({ status: random() < 0.4 ? 500 : 204, delayMs: random() * 50 }),
+  },
+  hanging: {
+    ...PATIENT,
+    answer: (random) => ({ status: 204, delayMs: random() < 0.3 ? NEVER_MS : 5 }),
+  },
+  throttling: {
+    ...PATIENT,
+    answer: (random) =>
+      random() < 0.2 ? { status: 429, headers: { 'retry-after': '1' } } : { status: 204 },
+  },
+  leaving: { ...PATIENT, answer: (random) => ({ status: random() < 0.02 ? 410 : 204 }) },
+  // Few events and few attempts: so that some are given up before everybody is well again.
+  failing: {
+    answer: () => ({ status: 500 }),
+    events: ['run.failed', 'run.stopped'],
+    retries: 3,
+  },
+} satisfies Record<string, Manner>;
+
+export type Mood = keyof typeof MOODS;
 
 /** A receiver of the soak, and what it took. */
 export interface MoodyReceiver {
   mood: Mood;
-  /** The endpoint as in the configuration. */
-  endpoint: Record<string, unknown>;
-  /** How often each event was answered with success, by its id. */
-  accepted: Map<string, number>;
+  events: string[];
+  /** The endpoint as in the configuration of one of the daemons. */
+  endpointOf(daemon: number): Record<string, unknown>;
+  /** Every webhook that came in, by the id of its event. */
+  requests: Map<string, SeenRequest[]>;
   /** Webhooks whose signature did not fit. */
   forged(): number;
 }
@@ -43,7 +76,7 @@ export async function startMoodyReceivers(ground: Ground, random: Random): Promi
   const moods = Object.keys(MOODS) as Mood[];
   const all = await Promise.all(
     moods.map((mood) =>
-      startMoodyReceiver(ground, mood, () => MOODS[healed ? 'healthy' : mood](random)),
+      startMoodyReceiver(ground, mood, () => MOODS[healed ? 'healthy' : mood].answer(random)),
     ),
   );
   return {
@@ -59,29 +92,44 @@ async function startMoodyReceiver(
   mood: Mood,
   answer: () => Answer,
 ): Promise<MoodyReceiver> {
-  const accepted = new Map<string, number>();
+  const requests: MoodyReceiver['requests'] = new Map();
+  const { events, retries } = MOODS[mood];
   let forged = 0;
   const receiver = await startReceiver({
     secrets: [SECRET],
     keep: 1,
-    respond(webhook: ReceivedWebhook) {
+    respond(webhook) {
       if (!webhook.verified) forged += 1;
       const given = answer();
-      const isTaken = given.status === 204 && (given.delayMs ?? 0) < NEVER_MS;
-      const { id } = webhook;
-      if (isTaken && id !== null) accepted.set(id, (accepted.get(id) ?? 0) + 1);
+      const id = webhook.id ?? '';
+      requests.set(id, [...(requests.get(id) ?? []), seen(webhook, given)]);
       return given;
     },
   });
   ground.onEnd(() => receiver.close());
-  const retry = Array.from({ length: 50 }, () => '500ms');
-  const endpoint = {
-    type: 'webhook',
-    url: receiver.url,
-    secret: SECRET,
-    events: ['*'],
-    timeout: '1s',
-    retry,
+  return {
+    mood,
+    events,
+    requests,
+    forged: () => forged,
+    endpointOf: (daemon) => ({
+      type: 'webhook',
+      url: receiver.url,
+      secret: SECRET,
+      events,
+      headers: { [DAEMON_HEADER]: String(daemon) },
+      timeout: `${TIMEOUT_MS}ms`,
+      retry: Array.from({ length: retries }, () => '500ms'),
+    }),
   };
-  return { mood, endpoint, accepted, forged: () => forged };
+}
+
+function seen({ headers, receivedAt }: ReceivedWebhook, answer: Answer): SeenRequest {
+  const { status, delayMs = 0 } = answer;
+  return {
+    daemon: Number(headers[DAEMON_HEADER]),
+    at: receivedAt,
+    until: receivedAt + Math.min(delayMs, TIMEOUT_MS),
+    taken: status === 204 && delayMs < TIMEOUT_MS,
+  };
 }

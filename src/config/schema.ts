@@ -27,6 +27,17 @@ const token = z.strictObject({
     .default(['read', 'write']),
 });
 
+/** When to remind of a run that waits for a human: times since it began to, each after the one before. */
+const reminders = z
+  .array(duration('1h', { min: '100ms', max: '365d' }), {
+    error: 'expected a list of durations such as [1h, 24h]',
+  })
+  .max(10, 'expected at most 10 times')
+  .refine((times) => times.every((ms, at) => ms > (times[at - 1] ?? 0)), {
+    error: 'expected times in ascending order, such as [1h, 24h]',
+  })
+  .default([3_600_000, 86_400_000]);
+
 /** The whole configuration: keys as in the file, durations as milliseconds behind the schema. */
 export const configSchema = z.strictObject({
   data_dir: z.string().min(1),
@@ -66,6 +77,8 @@ export const configSchema = z.strictObject({
     .strictObject({
       timeout: duration('7d', { min: '1s', max: '365d' }),
       retention: duration('30d', { min: '1s', max: '3650d' }),
+      stall_after: duration('30m', { min: '100ms', max: '365d' }),
+      remind_feedback: reminders,
     })
     .prefault({}),
   endpoints: z

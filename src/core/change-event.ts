@@ -1,16 +1,18 @@
-import { eventId, isoTime, type EventError, type EventType, type RunwatchEvent } from './event.ts';
+import { eventId, isoTime, isTerminalEvent, type News, type RunwatchEvent } from './event.ts';
 import type { Watch } from './watch.ts';
 
 /** Everything that the events of one look have in common. */
 export interface Change {
   before: Watch;
   after: Watch;
-  error: EventError | undefined;
   now: number;
 }
 
-export function buildEvent(change: Change, type: EventType, sequence: number): RunwatchEvent {
-  const { before, after, error, now } = change;
+export function buildEvent(
+  { before, after, now }: Change,
+  { type, details }: News,
+  sequence: number,
+): RunwatchEvent {
   const { source, runId, metadata, registeredAt } = before;
   const finishedAt = isTerminalEvent(type) ? (after.run?.finished_at ?? null) : null;
   return {
@@ -25,15 +27,7 @@ export function buildEvent(change: Change, type: EventType, sequence: number): R
       detected_at: isoTime(now),
       detection_delay_ms: finishedAt === null ? null : Math.max(0, now - Date.parse(finishedAt)),
       watch: { source, metadata, registered_at: isoTime(registeredAt) },
-      ...(error !== undefined && isAboutTrouble(type) && { error }),
+      ...details,
     },
   };
-}
-
-function isTerminalEvent(type: EventType): boolean {
-  return type === 'run.completed' || type === 'run.failed' || type === 'run.stopped';
-}
-
-function isAboutTrouble(type: EventType): boolean {
-  return type === 'run.gone' || type === 'watch.unreachable';
 }

@@ -6,6 +6,8 @@ export const EVENT_TYPES = [
   'run.started',
   'run.progress',
   'run.resumed',
+  'run.stalled',
+  'run.recovered',
   'run.awaiting_human_feedback',
   'run.completed',
   'run.failed',
@@ -41,10 +43,24 @@ export const TOLD_BY_DEFAULT: readonly EventType[] = EVENT_TYPES.filter(
 );
 
 /** Why an event about trouble was raised. */
-export interface EventError {
+interface EventError {
   code: string;
   message: string;
   since: string;
+}
+
+/** What only some events say. Durations in ms, as far as was seen: Noxus tells of no pause when it began. */
+export interface EventDetails {
+  /** Why an event about trouble was raised. */
+  error?: EventError;
+  /** Counts the reminders that a run still waits for a human; absent where it begins to wait. */
+  reminder?: number;
+  /** How long the run has waited for a human, or had when it stopped waiting. */
+  waited_ms?: number;
+  /** How long the run has been in its state, or was in the one that it moved on from. */
+  lasted_ms?: number;
+  /** In how long 99 of 100 runs leave the state; null while too little is known. */
+  usual_ms?: number | null;
 }
 
 /**
@@ -55,7 +71,7 @@ export interface RunwatchEvent {
   id: string;
   type: EventType;
   timestamp: string;
-  data: {
+  data: EventDetails & {
     run_id: string;
     run: RunSnapshot | null;
     previous: { status: string; progress: number } | null;
@@ -63,8 +79,13 @@ export interface RunwatchEvent {
     detected_at: string;
     detection_delay_ms: number | null;
     watch: { source: string; metadata: Record<string, string>; registered_at: string };
-    error?: EventError;
   };
+}
+
+/** A change that is to be told: an event before it has a number and an id. */
+export interface News {
+  type: EventType;
+  details?: EventDetails | undefined;
 }
 
 /** What identifies a change: the same four always give the same event id, whatever crashes. */
@@ -84,6 +105,11 @@ export function fingerprint(prefix: string, ...parts: (string | number)[]): stri
 
 export function eventId({ source, runId, sequence, type }: EventIdentity): string {
   return fingerprint('evt', source, runId, sequence, type);
+}
+
+/** True for events that a run has ended; Noxus says when it did. */
+export function isTerminalEvent(type: EventType): boolean {
+  return type === 'run.completed' || type === 'run.failed' || type === 'run.stopped';
 }
 
 /** A time in milliseconds since the epoch as the contract writes times. */

@@ -3,7 +3,7 @@ import type { Lesson } from './lesson.ts';
 /** Bins of age: the first ends here, s; each further one is longer by the ratio; the last is open. */
 const FIRST_EDGE_S = 0.5;
 const EDGE_RATIO = 1.25;
-const BINS = 56;
+export const BINS = 56;
 
 /** Where one bin ends and the next begins, s: from 0.5 s to about a day. */
 export const BIN_EDGES_S: readonly number[] = edges();
@@ -34,6 +34,9 @@ export type StatisticsLookup = (
   state: string | null,
 ) => Statistics | undefined;
 
+/** For those who learn nothing. */
+export const nothingLearned: StatisticsLookup = () => undefined;
+
 function edges(): number[] {
   const all = [FIRST_EDGE_S];
   for (let at = 1; at < BINS - 1; at += 1) all.push((all[at - 1] ?? 0) * EDGE_RATIO);
@@ -60,25 +63,42 @@ export function binOf(ageS: number): number {
   return low;
 }
 
+/** What a stay adds to statistics. */
+export interface Exposure {
+  /** The first of the bins of age in which it was watched. */
+  firstBin: number;
+  /** How long it was watched in that bin and in each one after it, s. */
+  seconds: number[];
+  /** The bin in which it ended; null where nobody saw that. */
+  endedIn: number | null;
+}
+
 /**
- * What statistics become by one more stay: occurrence and exposure by age. Stays that were watched
- * late or left early count for exactly the time that they were watched.
+ * Occurrence and exposure by age. Stays that were watched late or left early count for exactly the
+ * time that they were watched.
  */
-export function learn(statistics: Statistics, { fromS, toS, ended }: Lesson): Statistics {
-  const kept = ended ? DECAY : 1;
-  const next = {
-    endings: statistics.endings.map((count) => count * kept),
-    secondsAtRisk: statistics.secondsAtRisk.map((seconds) => seconds * kept),
-    runs: statistics.runs + (ended ? 1 : 0),
+export function exposureOf({ fromS, toS, ended }: Lesson): Exposure {
+  const firstBin = binOf(fromS);
+  const lastBin = Math.max(firstBin, binOf(toS));
+  const seconds = Array.from({ length: lastBin - firstBin + 1 }, (_, at) => {
+    const beginsS = Math.max(fromS, BIN_EDGES_S[firstBin + at - 1] ?? 0);
+    const endsS = Math.min(toS, BIN_EDGES_S[firstBin + at] ?? Infinity);
+    return Math.max(0, endsS - beginsS);
+  });
+  return { firstBin, seconds, endedIn: ended ? lastBin : null };
+}
+
+/** What statistics become by one more stay. */
+export function learn(statistics: Statistics, lesson: Lesson): Statistics {
+  const { firstBin, seconds, endedIn } = exposureOf(lesson);
+  const kept = endedIn === null ? 1 : DECAY;
+  return {
+    endings: statistics.endings.map((count, bin) => count * kept + (bin === endedIn ? 1 : 0)),
+    secondsAtRisk: statistics.secondsAtRisk.map(
+      (before, bin) => before * kept + (seconds[bin - firstBin] ?? 0),
+    ),
+    runs: statistics.runs + (endedIn === null ? 0 : 1),
   };
-  const last = binOf(toS);
-  for (let bin = binOf(fromS); bin <= last; bin += 1) {
-    const beginsS = Math.max(fromS, BIN_EDGES_S[bin - 1] ?? 0);
-    const endsS = Math.min(toS, BIN_EDGES_S[bin] ?? Infinity);
-    next.secondsAtRisk[bin] = (next.secondsAtRisk[bin] ?? 0) + Math.max(0, endsS - beginsS);
-  }
-  if (ended) next.endings[last] = (next.endings[last] ?? 0) + 1;
-  return next;
 }
 
 /**

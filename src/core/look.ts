@@ -1,5 +1,6 @@
 import type { Random } from './backoff.ts';
-import type { EventError, EventType } from './event.ts';
+import type { News } from './event.ts';
+import type { StatisticsLookup } from './hazard.ts';
 import type { FetchOutcome, TroubleKind } from './outcome.ts';
 import type { Watch } from './watch.ts';
 
@@ -11,6 +12,10 @@ export interface PollPolicy {
   unreachableAfterMs: number;
   /** How long 404s must last before `run.gone`. */
   goneAfterMs: number;
+  /** When to remind of a run that waits for a human, after it began to; ascending. */
+  remindAfterMs: readonly number[];
+  /** The least time that a run must be in one state until it is stalled. */
+  stallAfterMs: number;
 }
 
 /** The source takes no requests for now, so nothing was learned of the run. */
@@ -30,14 +35,15 @@ export type Look = FetchOutcome | SourcePaused;
 export interface ObserveContext {
   now: number;
   policy: PollPolicy;
+  /** What was learned of how long states last. */
+  statistics: StatisticsLookup;
   random: Random;
 }
 
 /** What a look adds to a watch, before it is numbered and scheduled. */
 export interface Finding {
   changes: Partial<Watch>;
-  types: EventType[];
-  error?: EventError;
+  news: News[];
   /** When to look again, milliseconds since the epoch; ignored once the watch has ended. */
   nextPollAt: number;
 }

@@ -5,8 +5,17 @@ import { assertNever } from './errors.ts';
 import type { RunwatchEvent } from './event.ts';
 import type { Lesson } from './lesson.ts';
 import type { Finding, Look, ObserveContext } from './look.ts';
+import {
+  dueReminders,
+  isEntry,
+  nextReminderAt,
+  reminded,
+  waitEnded,
+  waitingAfter,
+} from './reminder.ts';
 import { isKnownStatus, isTerminalStatus, type RunSnapshot } from './run.ts';
 import { readFailed, runGone, runMissing, sourcePaused } from './trouble.ts';
+import { followStay, usualStayMs } from './stall.ts';
 import type { Watch } from './watch.ts';
 
 /** A watch after a look, and what that look gave rise to. */
@@ -31,9 +40,9 @@ export function observe(watch: Watch, look: Look, context: ObserveContext): Obse
     state: expired ? 'expired' : state,
     ...(wasAsked(look) && { polls: watch.polls + 1, lastPolledAt: context.now }),
   };
-  const types = expired ? [...finding.types, 'watch.expired' as const] : finding.types;
-  const change = { before: watch, after: seen, error: finding.error, now: context.now };
-  const events = types.map((type, index) => buildEvent(change, type, watch.sequence + index + 1));
+  const news = expired ? [...finding.news, { type: 'watch.expired' as const }] : finding.news;
+  const change = { before: watch, after: seen, now: context.now };
+  const events = news.map((one, index) => buildEvent(change, one, watch.sequence + index + 1));
   return { watch: settle(seen, events, finding.nextPollAt, context.now), events, lessons: [] };
 }
 
@@ -65,7 +74,8 @@ function findingOf(watch: Watch, look: Look, context: ObserveContext): Finding {
   }
 }
 
-function runSeen(watch: Watch, run: RunSnapshot, { now, policy, random }: ObserveContext): Finding {
+function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Finding {
+  const { now, policy, random, statistics } = context;
   const types = diffRun(watch.run, run, watch.unknownStatuses);
   const intervalMs = nextInterval(
     {
@@ -75,6 +85,9 @@ function runSeen(watch: Watch, run: RunSnapshot, { now, policy, random }: Observ
     },
     { ...policy, maxDelayMs: watch.maxDelayMs },
   );
+  const waiting = waitingAfter(watch.waiting, run.status, now);
+  const usualMs = usualStayMs(statistics, watch.source, run);
+  const { stay, ...staying } = followStay({ ...watch, next: run, now, policy, usualMs });
   const isNewStatus = !isKnownStatus(run.status) && !watch.unknownStatuses.includes(run.status);
   return {
     changes: {
@@ -84,10 +97,24 @@ function runSeen(watch: Watch, run: RunSnapshot, { now, policy, random }: Observ
       missing: null,
       unreachable: false,
       unknownStatuses: isNewStatus ? [...watch.unknownStatuses, run.status] : watch.unknownStatuses,
+      waiting,
+      stay,
       cadence: { intervalMs, failures: 0 },
     },
-    types: watch.unreachable ? ['watch.recovered', ...types] : types,
-    nextPollAt: now + pollDelay(intervalMs, watch.maxDelayMs, random),
+    news: [
+      ...(watch.unreachable ? [{ type: 'watch.recovered' as const }] : []),
+      ...staying.recovered,
+      ...types.map((type) => ({ type, details: waitEnded(watch.waiting, type, now) })),
+      ...dueReminders(waiting, policy.remindAfterMs, now),
+      ...staying.stalled,
+    ],
+    nextPollAt: Math.min(
+      now + pollDelay(intervalMs, watch.maxDelayMs, random),
+      Math.max(
+        now + policy.minIntervalMs,
+        Math.min(nextReminderAt(waiting, policy.remindAfterMs), staying.stallsAt),
+      ),
+    ),
   };
 }
 
@@ -98,6 +125,7 @@ function settle(watch: Watch, events: RunwatchEvent[], nextPollAt: number, now: 
     ...watch,
     sequence: watch.sequence + events.length,
     notice: noticeAfter(watch, events),
+    waiting: reminded(watch.waiting, events),
     endedAt: ended ? now : null,
     nextPollAt: ended ? null : Math.round(Math.min(nextPollAt, Math.max(watch.timeoutAt, now))),
   };
@@ -110,6 +138,6 @@ function noticeAfter(watch: Watch, events: RunwatchEvent[]): Watch['notice'] {
     return last ? { eventId: last.id, type: last.type } : watch.notice;
   }
   if (watch.run?.status !== 'awaiting_human_feedback') return null;
-  const entered = events.find((event) => event.type === 'run.awaiting_human_feedback');
+  const entered = events.find(isEntry);
   return entered ? { eventId: entered.id, type: entered.type } : watch.notice;
 }

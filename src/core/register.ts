@@ -104,6 +104,8 @@ function newWatch(
     gone: null,
     unknownStatuses: [],
     notice: null,
+    waiting: null,
+    stay: null,
     cadence: { intervalMs: defaults.minIntervalMs, failures: 0 },
   };
 }

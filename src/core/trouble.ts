@@ -26,7 +26,7 @@ export function runMissing(watch: Watch, { now, policy }: ObserveContext): Findi
   const step = now + policy.goneAfterMs / GONE_CONFIRMATIONS;
   return {
     changes: { missing },
-    types: [],
+    news: [],
     nextPollAt: Math.max(step, now + policy.minIntervalMs),
   };
 }
@@ -34,8 +34,7 @@ export function runMissing(watch: Watch, { now, policy }: ObserveContext): Findi
 export function runGone(gone: NonNullable<Watch['gone']>): Finding {
   return {
     changes: { state: 'gone', gone, missing: null, trouble: null },
-    types: ['run.gone'],
-    error: { ...gone, since: isoTime(gone.since) },
+    news: [{ type: 'run.gone', details: { error: { ...gone, since: isoTime(gone.since) } } }],
     nextPollAt: gone.since,
   };
 }
@@ -64,10 +63,10 @@ function cannotTell(
   const unreachableAt = trouble.since + policy.unreachableAfterMs;
   const raise = !watch.unreachable && now >= unreachableAt;
   const told = watch.unreachable || raise;
+  const error = { code: kind, message, since: isoTime(trouble.since) };
   return {
     changes: { trouble, unreachable: told },
-    types: raise ? ['watch.unreachable'] : [],
-    error: { code: kind, message, since: isoTime(trouble.since) },
+    news: raise ? [{ type: 'watch.unreachable', details: { error } }] : [],
     nextPollAt: told ? retryAt : Math.min(retryAt, unreachableAt),
   };
 }

@@ -1,6 +1,8 @@
 import type { EventType } from './event.ts';
 import type { TroubleKind } from './outcome.ts';
+import type { Waiting } from './reminder.ts';
 import type { RunSnapshot } from './run.ts';
+import type { Stay } from './stall.ts';
 
 export const WATCH_STATES = ['active', 'finished', 'expired', 'gone', 'cancelled'] as const;
 
@@ -78,6 +80,10 @@ export interface Watch extends WatchKey {
   unknownStatuses: string[];
   /** The event that tells of the present state, for those who subscribe late. */
   notice: { eventId: string; type: EventType } | null;
+  /** Since when the run waits for a human, and what was told of it; null while it does not. */
+  waiting: Waiting | null;
+  /** How the run stays in its state; null where it can not stall. */
+  stay: Stay | null;
   /** Where the cadence stands: the current interval and the failures in a row. */
   cadence: { intervalMs: number; failures: number };
 }

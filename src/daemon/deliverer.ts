@@ -1,6 +1,7 @@
 import type { Config } from '../config/schema.ts';
 import type { Random } from '../core/backoff.ts';
 import type { Delivery } from '../core/delivery.ts';
+import { isOldNotice } from '../core/reminder.ts';
 import { createAlerts } from '../deliver/alerts.ts';
 import { createDeliverEvent, type DeliverEventDependencies } from '../deliver/deliver-event.ts';
 import { createPermits } from '../deliver/permits.ts';
@@ -161,5 +162,5 @@ function attemptDependencies(
 async function isOvertaken(watches: WatchStore, delivery: Delivery): Promise<boolean> {
   if (delivery.eventType !== 'run.awaiting_human_feedback') return false;
   const stored = await watches.get(delivery);
-  return stored !== null && stored.watch.notice?.eventId !== delivery.eventId;
+  return stored !== null && isOldNotice(stored.watch, delivery.eventId);
 }

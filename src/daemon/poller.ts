@@ -19,7 +19,9 @@ const RECONCILE_MS = 60_000;
 const HAND_BACK_MS = 500;
 
 interface PollerDependencies
-  extends SourceDependencies, Pick<ObserveRunDependencies, 'dispatch' | 'now' | 'random'> {
+  extends
+    SourceDependencies,
+    Pick<ObserveRunDependencies, 'dispatch' | 'statistics' | 'now' | 'random'> {
   watches: WatchStore;
   sources: SourceStore;
   endpoints: Endpoints;
@@ -85,7 +87,7 @@ function observer(
   sources: Map<string, Source>,
   deadlineOf: (watch: Watch) => number,
 ) {
-  const { polling } = deps.config;
+  const { polling, watches } = deps.config;
   return createObserveRun({
     ...deps,
     readerOf: (name) => sources.get(name)?.client,
@@ -106,6 +108,8 @@ function observer(
       maxIntervalMs: polling.max_interval,
       unreachableAfterMs: polling.unreachable_after,
       goneAfterMs: polling.gone_after,
+      remindAfterMs: watches.remind_feedback,
+      stallAfterMs: watches.stall_after,
     },
   });
 }

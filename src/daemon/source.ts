@@ -64,7 +64,7 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
     maxSockets: deps.config.polling.concurrency,
     userAgent: deps.userAgent,
     mayRetry: async () => (await budget.claim().catch(() => null)) !== null,
-    onRequest: ({ status }) => deps.metrics.request(name, status),
+    onRequest: (request) => deps.metrics.request(name, request),
   });
   const jobs = pollJobs(queue, budget, deps.now);
   return { client, budget, jobs, ...workerOn({ queue, client, budget, limit, onError }) };

@@ -10,6 +10,7 @@ import { RetentionStore } from '../redis/retention-store.ts';
 import { defineScripts } from '../redis/scripts.ts';
 import { SecretStore } from '../redis/secret-store.ts';
 import { SourceStore } from '../redis/source-store.ts';
+import { StatisticsStore } from '../redis/statistics-store.ts';
 import { WatchStore } from '../redis/watch-store.ts';
 
 /** Everything that is kept in Redis. */
@@ -21,6 +22,8 @@ export interface Stores {
   gates: GateStore;
   sources: SourceStore;
   budgets: BudgetStore;
+  /** What was learned of how long states of runs last. */
+  statistics: StatisticsStore;
   /** Rotated secrets of endpoints. */
   endpointSecrets: SecretStore;
   retention: RetentionStore;
@@ -47,6 +50,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     gates: new GateStore(redis, keys),
     sources: new SourceStore(redis, keys),
     budgets: new BudgetStore(redis, keys),
+    statistics: new StatisticsStore(redis, keys),
     endpointSecrets: new SecretStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
     async count() {

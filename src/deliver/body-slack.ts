@@ -11,6 +11,8 @@ const TITLES: Readonly<Record<string, { title: string; sign?: string }>> = {
   'run.started': { title: 'Run started' },
   'run.progress': { title: 'Run goes on' },
   'run.resumed': { title: 'Run resumed' },
+  'run.stalled': { title: 'Run is stalled', sign: ':hourglass:' },
+  'run.recovered': { title: 'Run moves on again' },
   'run.awaiting_human_feedback': { title: 'Run waits for a human', sign: ':raised_hand:' },
   'run.completed': { title: 'Run completed', sign: ':white_check_mark:' },
   'run.failed': { title: 'Run failed', sign: ':red_circle:' },
@@ -35,9 +37,12 @@ export const slackBody: BodyKind = {
   },
 };
 
+/** What a reminder is called, in place of the title of its type. */
+const REMINDER_TITLE = 'Run still waits for a human';
+
 /** For notifications and screen readers, which do not show blocks. */
 function fallbackOf({ type, data }: ToldEvent): string {
-  const { title } = TITLES[type] ?? { title: type };
+  const title = data.reminder === undefined ? (TITLES[type]?.title ?? type) : REMINDER_TITLE;
   const about = data.run_id === undefined ? '' : `: ${data.run_id}`;
   const workflow = data.run ? ` of workflow ${data.run.workflow_id}` : '';
   return clip(`${title}${about}${workflow}`, MOST_IN_TEXT);
@@ -58,17 +63,20 @@ function blocksOf(event: ToldEvent): object[] {
 
 function headOf({ type, data }: ToldEvent): string {
   const { title, sign } = TITLES[type] ?? { title: escapeText(type) };
-  const first = `${sign === undefined ? '' : `${sign} `}*${title}*`;
+  const shown = data.reminder === undefined ? title : REMINDER_TITLE;
+  const first = `${sign === undefined ? '' : `${sign} `}*${shown}*`;
   return data.run_id === undefined ? first : `${first}\n${inlineText(data.run_id, 200)}`;
 }
 
-function fieldsOf({ run, watch }: ToldEvent['data']): object[] {
+function fieldsOf({ run, watch, waited_ms, lasted_ms }: ToldEvent['data']): object[] {
   const duration = run ? durationOf(run) : null;
   const shown: [string, string | null][] = [
     ['Status', run ? clip(run.status, MOST_IN_FIELD - 100) : null],
     ['Workflow', run ? inlineText(run.workflow_id, MOST_IN_FIELD - 100) : null],
     ['Progress', run ? `${run.progress} %` : null],
     ['Duration', duration === null ? null : spanText(duration)],
+    ['Waited', waited_ms === undefined ? null : spanText(waited_ms)],
+    ['In one state', lasted_ms === undefined ? null : spanText(lasted_ms)],
     ['Source', watch ? escapeText(watch.source) : null],
   ];
   return shown.flatMap(([name, value]) =>

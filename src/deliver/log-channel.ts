@@ -19,6 +19,7 @@ const URGENT: Partial<Record<SentEventType, LogLevel>> = {
   'run.failed': 'error',
   'run.stopped': 'warn',
   'run.awaiting_human_feedback': 'warn',
+  'run.stalled': 'warn',
   'run.gone': 'warn',
   'watch.expired': 'warn',
   'watch.unreachable': 'warn',

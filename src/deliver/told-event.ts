@@ -12,6 +12,9 @@ export interface ToldEvent {
     detected_at?: string;
     watch?: { source: string; metadata: Record<string, string> };
     error?: { code: string; message: string } | null;
+    reminder?: number;
+    waited_ms?: number;
+    lasted_ms?: number;
   };
 }
 

@@ -2,9 +2,12 @@ import pRetry from 'p-retry';
 import type { Random } from '../core/backoff.ts';
 import { RunwatchError } from '../core/errors.ts';
 import type { FetchOutcome } from '../core/outcome.ts';
+import type { ListOutcome, ListQuestion } from '../core/run-list.ts';
 import { isWorthRetrying, outcomeOf } from './answer.ts';
 import { Deadline } from './deadline.ts';
-import { createTransport, type Reply, type TransportOptions } from './transport.ts';
+import { ListBody, listOutcome, listPath } from './listing.ts';
+import type { Reply } from './reply.ts';
+import { createTransport, type TransportOptions } from './transport.ts';
 
 /** Quick retries after the first attempt; whatever lasts longer is for the cadence to deal with. */
 const MAX_RETRIES = 2;
@@ -17,6 +20,8 @@ const MIN_RETRY_TIME_MS = 100;
 
 /** One request as it went over the wire, for metrics. */
 interface RequestInfo {
+  /** The read of one run, or of a page of a list. */
+  kind: 'run' | 'list';
   /** Null where no answer came. */
   status: number | null;
   durationMs: number;
@@ -39,6 +44,13 @@ export interface NoxusClient {
    * is never thrown
    */
   readRun: (runId: string, options?: { signal?: AbortSignal }) => Promise<FetchOutcome>;
+  /**
+   * Reads a page of a list of runs: `GET /v1/workflows/{workflow_id}/runs`, or `GET /v1/runs` for
+   * those of all workflows. One request, never repeated, under one deadline. However large the
+   * answer, little of it is held.
+   * @throws RunwatchError `aborted` as {@link NoxusClient.readRun} does
+   */
+  readPage: (question: ListQuestion) => Promise<ListOutcome>;
   /** Gives up what is in flight and closes all connections. */
   close: () => void;
 }
@@ -52,37 +64,64 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
   let closed = false;
 
   const attempt = async (runId: string, deadline: Deadline): Promise<Reply> => {
-    const startedAt = performance.now();
-    const reply = await transport.get(`v1/runs/${encodeURIComponent(runId)}`, deadline);
-    onRequest?.({ status: reply.status, durationMs: performance.now() - startedAt });
+    const path = `v1/runs/${encodeURIComponent(runId)}`;
+    const reply = await timed('run', transport.get(path, deadline), onRequest);
     deadline.throwIfAbandoned();
     return reply;
   };
 
+  /** Runs a call within a deadline of its own. */
+  const within = async <Outcome>(
+    signal: AbortSignal | undefined,
+    call: (deadline: Deadline) => Promise<Outcome>,
+  ): Promise<Outcome> => {
+    const deadline = new Deadline(timeoutMs, signal);
+    inFlight.add(deadline);
+    try {
+      if (closed) deadline.abandon();
+      deadline.throwIfAbandoned();
+      return await call(deadline);
+    } finally {
+      inFlight.delete(deadline);
+      deadline.release();
+    }
+  };
+
   return {
-    readRun: async (runId, { signal } = {}) => {
-      const deadline = new Deadline(timeoutMs, signal);
-      inFlight.add(deadline);
-      try {
-        if (closed) deadline.abandon();
-        deadline.throwIfAbandoned();
+    readRun: (runId, { signal } = {}) =>
+      within(signal, async (deadline) => {
         let reply = await attempt(runId, deadline);
         if (isWorthRetrying(reply)) {
           const again = async () => ((await mayRetry()) ? attempt(runId, deadline) : null);
           reply = await retryQuickly(reply, again, deadline, random);
         }
         return outcomeOf(reply, { runId, apiKey, now: now() });
-      } finally {
-        inFlight.delete(deadline);
-        deadline.release();
-      }
-    },
+      }),
+    readPage: (question) =>
+      within(undefined, async (deadline) => {
+        const body = new ListBody();
+        const request = transport.stream(listPath(question), deadline, body.take);
+        const reply = await timed('list', request, onRequest);
+        deadline.throwIfAbandoned();
+        return listOutcome(reply, body, { question, now: now() });
+      }),
     close: () => {
       closed = true;
       for (const deadline of inFlight) deadline.abandon();
       transport.close();
     },
   };
+}
+
+async function timed<Answer extends { status: number | null }>(
+  kind: RequestInfo['kind'],
+  request: Promise<Answer>,
+  onRequest: NoxusClientOptions['onRequest'],
+): Promise<Answer> {
+  const startedAt = performance.now();
+  const reply = await request;
+  onRequest?.({ kind, status: reply.status, durationMs: performance.now() - startedAt });
+  return reply;
 }
 
 /**

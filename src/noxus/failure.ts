@@ -18,7 +18,7 @@ interface FailedRequest {
 }
 
 /** The part of got's request timings that tells how far a request came; milliseconds, once known. */
-interface Progress {
+export interface Progress {
   socket?: number | undefined;
   lookup?: number | undefined;
   connect?: number | undefined;

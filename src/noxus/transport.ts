@@ -1,10 +1,10 @@
-import { Agent as HttpAgent, validateHeaderValue, type IncomingHttpHeaders } from 'node:http';
+import { Agent as HttpAgent, validateHeaderValue } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import { CancelError, got, RequestError, type Progress } from 'got';
-import { formatDuration } from '../core/duration.ts';
+import { got, type Progress, type Request } from 'got';
 import { RunwatchError } from '../core/errors.ts';
 import type { Deadline } from './deadline.ts';
-import { networkFailure, timedOutPhase, type Failure } from './failure.ts';
+import type { Failure } from './failure.ts';
+import { brokenReply, timedOut, type Reply, type Sent, type StreamReply } from './reply.ts';
 
 /** Largest response body that is read, 1 MiB: a run takes a few KiB, or more with a large input. */
 export const MAX_BODY_BYTES = 1_048_576;
@@ -28,20 +28,17 @@ export interface TransportOptions {
   maxSockets: number;
 }
 
-/** What came back of one request: an answer, or the part of one before it broke off. */
-export type Reply =
-  | { kind: 'answer'; status: number; headers: IncomingHttpHeaders; body: Buffer }
-  /** `status` and `headers` are null where the connection did not get that far. */
-  | {
-      kind: 'broken';
-      status: number | null;
-      headers: IncomingHttpHeaders | null;
-      failure: Failure;
-    };
+/** Takes a piece of a body; answers false when it has had enough, which cuts the body off. */
+type TakePiece = (piece: Buffer) => boolean;
 
 export interface Transport {
   /** Sends one GET. Never retries, never follows redirects: the API key goes to no other host. */
   get: (path: string, deadline: Deadline) => Promise<Reply>;
+  /**
+   * {@link Transport.get} for answers that are too large to be held: the body of a 200 is handed on
+   * piece by piece, and that of any other status is not read.
+   */
+  stream: (path: string, deadline: Deadline, take: TakePiece) => Promise<StreamReply>;
   /** Closes all connections. */
   close: () => void;
 }
@@ -76,6 +73,7 @@ export function createTransport(options: TransportOptions): Transport {
     retry: { limit: 0 },
     responseType: 'buffer',
   });
+  const sent = { base, timeoutMs: options.timeoutMs };
 
   return {
     get: async (path, deadline) => {
@@ -90,11 +88,12 @@ export function createTransport(options: TransportOptions): Transport {
         const { statusCode, headers, rawBody } = await request;
         return { kind: 'answer', status: statusCode, headers, body: rawBody };
       } catch (error) {
-        if (!(error instanceof RequestError)) throw error;
-        const failure = isTooLarge ? TOO_LARGE : failureOf(error, base, options.timeoutMs);
-        return brokenReply(error, failure);
+        const broken = brokenReply(error, sent);
+        return isTooLarge ? { ...broken, failure: TOO_LARGE } : broken;
       }
     },
+    stream: (path, deadline, take) =>
+      streamReply(client.stream(base.href + path), { deadline, take, sent }),
     close: () => (agent.https ?? agent.http)?.destroy(),
   };
 }
@@ -104,17 +103,33 @@ function exceedsLimit({ transferred, total }: Progress): boolean {
   return transferred > MAX_BODY_BYTES || (total ?? 0) > MAX_BODY_BYTES;
 }
 
-function brokenReply(error: RequestError, failure: Failure): Reply {
-  const { statusCode = null, headers = null } = error.response ?? {};
-  return { kind: 'broken', status: statusCode, headers, failure };
+/** Hands on the body of a 200; closes the connection under what is not taken. @returns isCut */
+async function handOn(request: Request, take: TakePiece): Promise<boolean> {
+  for await (const piece of request) {
+    if (request.response?.statusCode !== 200 || !take(piece as Buffer)) return true;
+  }
+  return false;
 }
 
-/** Only a deadline cancels a request, but for the limit of its size. */
-function failureOf(error: RequestError, base: URL, timeoutMs: number): Failure {
-  if (!(error instanceof CancelError)) return networkFailure(error, base);
-  const phase = timedOutPhase(error.timings, base);
-  const message = `timed out after ${formatDuration(timeoutMs)} ${phase}`;
-  return { reason: 'timed_out', message, transient: false };
+async function streamReply(
+  request: Request,
+  { deadline, take, sent }: { deadline: Deadline; take: TakePiece; sent: Sent },
+): Promise<StreamReply> {
+  let isOver = false;
+  deadline.onEnd(() => {
+    isOver = true;
+    request.destroy();
+  });
+  try {
+    const isCut = await handOn(request, take);
+    const { statusCode = 0, headers = {} } = request.response ?? {};
+    return { kind: 'answer', status: statusCode, headers, isCut };
+  } catch (error) {
+    if (!isOver) return brokenReply(error, sent);
+    const { statusCode = null, headers = null } = request.response ?? {};
+    const failure = timedOut(request.timings, sent);
+    return { kind: 'broken', status: statusCode, headers, failure };
+  }
 }
 
 /** The base as a URL whose path ends in a slash, without query and fragment. */

@@ -2,6 +2,8 @@ import type { Random } from '../core/backoff.ts';
 import type { Admission, RequestAsk } from '../core/budget.ts';
 import { planDeliveries, type EndpointFilter } from '../core/delivery.ts';
 import type { RunwatchEvent } from '../core/event.ts';
+import type { StatisticsLookup } from '../core/hazard.ts';
+import type { Lesson } from '../core/lesson.ts';
 import type { Look, PollPolicy, SourcePaused } from '../core/look.ts';
 import { observe } from '../core/observe.ts';
 import type { FetchOutcome } from '../core/outcome.ts';
@@ -59,6 +61,8 @@ export interface ObserveRunDependencies {
   budgetOf: (source: string) => PollBudget | undefined;
   /** By when the next poll of a watch should begin; the earliest go first while budget is short. */
   deadlineOf: (watch: Watch) => number;
+  /** What was learned of how long states last; takes in what was written of that. */
+  statistics: { lookup: StatisticsLookup; learn(lessons: readonly Lesson[]): void };
   /** Gives deliveries their jobs; a delivery whose job is lost here is found by the sweeper. */
   dispatch: (deliveryIds: string[]) => Promise<void>;
   wants: EndpointFilter;
@@ -133,6 +137,7 @@ async function record(
     const { watch, events, lessons } = observe(before.watch, look, {
       now,
       policy: deps.policy,
+      statistics: deps.statistics.lookup,
       random: deps.random,
     });
     const deliveries = planDeliveries(watch, events, watch.subscriptions, {
@@ -141,6 +146,7 @@ async function record(
     });
     const due = await deps.watches.commit({ before, after: watch, events, deliveries, lessons });
     if (due !== null) {
+      deps.statistics.learn(lessons);
       await deps.dispatch(due);
       const lagMs = startedAt - (stored.watch.nextPollAt ?? startedAt);
       const outcome = look.kind === 'paused' && look.asked ? look.reason : look.kind;

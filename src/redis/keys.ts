@@ -23,6 +23,19 @@ export function createKeys(prefix: string) {
     watches: (...filter: string[]) => key('watches', ...filter),
     /** Sorted set of ended watch ids by the time of their end: what retention goes by. */
     watchesEnded: key('watches-ended'),
+    /** Hash: what was learned of a workflow, named `<source>/<workflow>`; see `statistics-record.ts`. */
+    statistics: (workflow: string) => key('statistics', workflow),
+    /**
+     * Sorted sets by number of the workflows of which something is known: of names the one without a
+     * filter, of the numbers alone those of a source.
+     */
+    workflows: (...filter: string[]) => key('workflows', ...filter),
+    /** Sorted set of the same names by when they were used last. */
+    workflowsUsed: key('workflows-used'),
+    /** Counter: the clock of those uses, and what numbers workflows. */
+    workflowClock: key('workflow-clock'),
+    /** Counter of the states of all workflows of which something is known. */
+    statesKnown: key('states-known'),
     /** String with the JSON of a pause; expires with it. */
     sourcePause: (source: string) => key('pause', source),
     /** String, the reason a source was last refused; set while nothing has worked since. */

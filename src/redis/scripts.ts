@@ -2,6 +2,7 @@ import type { Redis, Result } from 'ioredis';
 import { ADMIT_REQUEST, BEGIN_POLL, SETTLE_REQUEST } from './lua/budget.ts';
 import { FORGET_DELIVERIES, MOVE_DELIVERY } from './lua/delivery.ts';
 import { REFILL_PLACES, TAKE_PLACE, WRITE_GATE } from './lua/gate.ts';
+import { READ_STATISTICS } from './lua/learn.ts';
 import { READ_PAGE } from './lua/page.ts';
 import { PAUSE_SOURCE } from './lua/source.ts';
 import { COMMIT_WATCH, FORGET_WATCH } from './lua/watch.ts';
@@ -57,6 +58,13 @@ declare module 'ioredis' {
     >;
     rwSettleRequest(log: string, request: string, perMs: number): Result<null, Context>;
     rwPauseSource(pause: string, text: string, ms: number): Result<number, Context>;
+    rwReadStatisticsBuffer(
+      statistics: string,
+      used: string,
+      clock: string,
+      workflow: string,
+      version: string,
+    ): Result<Buffer[] | null, Context>;
     rwForgetDeliveries(settled: string, plan: string): Result<number, Context>;
     rwForgetWatch(watch: string, plan: string): Result<number, Context>;
   }
@@ -73,6 +81,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwAdmitRequest', { numberOfKeys: 2, lua: ADMIT_REQUEST });
   redis.defineCommand('rwBeginPoll', { numberOfKeys: 4, lua: BEGIN_POLL });
   redis.defineCommand('rwSettleRequest', { numberOfKeys: 1, lua: SETTLE_REQUEST });
+  redis.defineCommand('rwReadStatistics', { numberOfKeys: 3, lua: READ_STATISTICS });
   redis.defineCommand('rwPauseSource', { numberOfKeys: 1, lua: PAUSE_SOURCE });
   redis.defineCommand('rwForgetDeliveries', { numberOfKeys: 1, lua: FORGET_DELIVERIES });
   redis.defineCommand('rwForgetWatch', { numberOfKeys: 1, lua: FORGET_WATCH });

@@ -38,6 +38,8 @@ export function writeWatch(watch: Watch): string {
     gone: unless(null, watch.gone),
     unknownStatuses: unlessEmpty(watch.unknownStatuses),
     notice: unless(null, watch.notice),
+    waiting: unless(null, watch.waiting),
+    stay: unless(null, watch.stay),
     cadence: watch.cadence,
   };
   return JSON.stringify(record);
@@ -101,6 +103,8 @@ export function readWatch({ source, runId }: WatchKey, text: string | null): Sto
     gone: either(record.gone, null),
     unknownStatuses: either(record.unknownStatuses, []),
     notice: either(record.notice, null),
+    waiting: either(record.waiting, null),
+    stay: either(record.stay, null),
     cadence: record.cadence,
   };
   return { version: Number(text.slice(0, text.indexOf(' '))), watch };

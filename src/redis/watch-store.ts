@@ -14,6 +14,7 @@ import {
 import { eventIndexes, plannedDelivery, watchIndexes, type Keys } from './keys.ts';
 import { filterIndexes, readPage } from './page.ts';
 import { replies } from './replies.ts';
+import { learningPlan } from './statistics-store.ts';
 import { readWatch, writeWatch } from './watch-record.ts';
 
 export interface WatchFilter {
@@ -157,20 +158,14 @@ export class WatchStore {
 
 /** What the commit script must do besides writing the record; '' where there is nothing. */
 function effectsOf(keys: Keys, change: WatchChange): string {
-  const { before, after, events, deliveries } = change;
-  const old = before === null ? [] : watchIndexes(keys, before.watch);
-  const now = watchIndexes(keys, after);
-  const begins = before === null || before.watch.registeredAt !== after.registeredAt;
-  // A watch that begins gets a new number, by which it stands in all its indexes.
-  const leave = begins ? old : old.filter((index) => !now.includes(index));
-  const enter = begins ? now : now.filter((index) => !old.includes(index));
-  const moved = leave.length > 0 || enter.length > 0;
-  if (!moved && events.length === 0 && deliveries.length === 0) return '';
+  const { after, events, deliveries, lessons = [] } = change;
+  const places = placesOf(keys, change);
+  const followed = [places.leave, places.enter, events, deliveries, lessons];
+  if (followed.every((none) => none.length === 0)) return '';
+  const learned = learningPlan(keys, lessons);
   return JSON.stringify({
-    begins,
+    ...places,
     member: watchId(after),
-    leave,
-    enter,
     watches: keys.watches(),
     watchNumber: keys.watchNumber,
     ended: keys.watchesEnded,
@@ -187,5 +182,18 @@ function effectsOf(keys: Keys, change: WatchChange): string {
     ledger: keys.ledger,
     outbox: keys.outbox,
     deliveries: deliveries.map((delivery) => plannedDelivery(keys, delivery)),
+    ...(learned !== null && { learned }),
   });
+}
+
+/** The indexes that a watch leaves and enters; one that begins gets a new number in all of them. */
+function placesOf(keys: Keys, { before, after }: WatchChange) {
+  const old = before === null ? [] : watchIndexes(keys, before.watch);
+  const now = watchIndexes(keys, after);
+  const begins = before === null || before.watch.registeredAt !== after.registeredAt;
+  return {
+    begins,
+    leave: begins ? old : old.filter((index) => !now.includes(index)),
+    enter: begins ? now : now.filter((index) => !old.includes(index)),
+  };
 }

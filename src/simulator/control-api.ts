@@ -86,6 +86,7 @@ function stats({ ledger, runs, faults }: Simulation, query: string): Answer {
       runs_in_all: runs.size,
       faults: faults.size,
       total: ledger.total,
+      lists: ledger.lists,
       statuses: ledger.statuses,
       in_flight: ledger.inFlight,
       max_in_flight: ledger.maxInFlight,

@@ -9,6 +9,8 @@ const MAX_RULES = 10_000;
 const rule = {
   /** Only reads of this run; absent: every call of the Noxus API, listings included. */
   run_id: z.string().min(1).max(128).optional(),
+  /** Only listings, or only reads of runs; absent: both. */
+  on: z.enum(['list', 'run']).optional(),
   /** How many requests it spoils before it is used up; absent: until cleared. */
   count: z.int().min(1).max(1_000_000).optional(),
   /** The chance that it spoils a request which it matches; absent: every one. */
@@ -49,6 +51,22 @@ export const faultSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('garbage'), ...rule }),
   /** 200 with a run that nobody asked for. */
   z.strictObject({ kind: z.literal('other_run'), ...rule }),
+  /** 200 with sound JSON that is neither a run nor a page of runs. */
+  z.strictObject({ kind: z.literal('wrong_shape'), ...rule }),
+  /** 200 that claims this of every run in it, whatever is true: a cache that is stale, or worse. */
+  z.strictObject({
+    kind: z.literal('claim'),
+    status: z.string().min(1).max(64),
+    progress: z.int().optional(),
+    ...rule,
+  }),
+  /** The right page, but in front of each run's private fields a document of so many bytes. */
+  z.strictObject({ kind: z.literal('bulky'), bytes: z.int().min(1).max(8_388_608), ...rule }),
+  /**
+   * Pages after the first as they are when so many runs have come in at the head of the list since
+   * the first was read; a negative number stands for runs that were deleted there.
+   */
+  z.strictObject({ kind: z.literal('shift'), by: z.int().min(-1_000).max(1_000), ...rule }),
 ]);
 
 export type Fault = z.output<typeof faultSchema>;
@@ -93,11 +111,12 @@ export class FaultTable {
     this.#size = 0;
   }
 
-  /** The fault that spoils this request, used up by one; `runId` is null for listings. */
+  /** The fault that spoils this request, used up by one; `runId` is null for all but reads of runs. */
   take(runId: string | null): Fault | null {
     if (this.#size === 0) return null;
+    const place = runId === null ? 'list' : 'run';
     const own = runId === null ? undefined : this.#byRun.get(runId);
-    return (own && this.#takeFrom(own)) ?? this.#takeFrom(this.#forAll);
+    return (own && this.#takeFrom(own, place)) ?? this.#takeFrom(this.#forAll, place);
   }
 
   #rulesFor(runId: string | undefined): ActiveFault[] {
@@ -107,8 +126,10 @@ export class FaultTable {
     return rules;
   }
 
-  #takeFrom(rules: ActiveFault[]): Fault | null {
-    const index = rules.findIndex(({ fault, random }) => random() < (fault.probability ?? 1));
+  #takeFrom(rules: ActiveFault[], place: 'list' | 'run'): Fault | null {
+    const index = rules.findIndex(
+      ({ fault, random }) => (fault.on ?? place) === place && random() < (fault.probability ?? 1),
+    );
     const active = rules[index];
     if (active === undefined) return null;
     active.left -= 1;

@@ -32,12 +32,18 @@ export class Ledger {
   #times: number[] = [];
   #forgottenUntil = -Infinity;
   #total = 0;
+  #lists = 0;
   #inFlight = 0;
   #maxInFlight = 0;
   #maxInFlightPerRun = 0;
 
   get total(): number {
     return this.#total;
+  }
+
+  /** How many of all requests were for a page of a list. */
+  get lists(): number {
+    return this.#lists;
   }
 
   get inFlight(): number {
@@ -92,8 +98,9 @@ export class Ledger {
   }
 
   /** Notes a request; `runId` is null for everything but the read of a run. */
-  enter(runId: string | null, now: number): Leave {
+  enter(runId: string | null, now: number, isList = false): Leave {
     this.#total += 1;
+    if (isList) this.#lists += 1;
     this.#remember(now);
     this.#inFlight += 1;
     this.#maxInFlight = Math.max(this.#maxInFlight, this.#inFlight);
@@ -122,6 +129,7 @@ export class Ledger {
     this.#times = [];
     this.#forgottenUntil = -Infinity;
     this.#total = 0;
+    this.#lists = 0;
     this.#maxInFlight = this.#inFlight;
     this.#maxInFlightPerRun = Math.max(0, ...[...this.#runs.values()].map((run) => run.inFlight));
   }

@@ -5,7 +5,13 @@ import type { RunRegistry } from './run-registry.ts';
 /** A call of the simulated Noxus API. */
 export type Call =
   | { kind: 'get_run' | 'delete_run'; runId: string }
-  | { kind: 'list_runs'; workflowId: string | null; query: string }
+  | {
+      kind: 'list_runs';
+      workflowId: string | null;
+      query: string;
+      /** By how many runs the list has moved on since its first page was read. */
+      shift: number;
+    }
   | { kind: 'unknown_path' }
   | { kind: 'unknown_method' };
 
@@ -25,7 +31,7 @@ export function parseCall(method: string, target: string): Call {
   const isList = collection === 'runs' ? id === undefined : isWorkflowRuns(collection, rest);
   if (!isList) return { kind: 'unknown_path' };
   if (method !== 'GET') return { kind: 'unknown_method' };
-  return { kind: 'list_runs', workflowId: id === undefined ? null : decode(id), query };
+  return { kind: 'list_runs', workflowId: id === undefined ? null : decode(id), query, shift: 0 };
 }
 
 function isWorkflowRuns(collection: string | undefined, rest: string | undefined): boolean {
@@ -80,7 +86,7 @@ function getRun(runId: string, runs: RunRegistry): Answer {
   }
 }
 
-function listRuns(call: { workflowId: string | null; query: string }, runs: RunRegistry): Answer {
+function listRuns(call: Extract<Call, { kind: 'list_runs' }>, runs: RunRegistry): Answer {
   const query = pageQuery.safeParse(Object.fromEntries(new URLSearchParams(call.query)));
   if (!query.success) {
     const [issue] = query.error.issues;
@@ -88,7 +94,8 @@ function listRuns(call: { workflowId: string | null; query: string }, runs: RunR
     return invalid(['query', field], issue?.message ?? 'invalid', 'value_error');
   }
   const { page, size } = query.data;
-  const { runs: items, total } = runs.list({ workflowId: call.workflowId, page, size });
+  const skip = Math.max(0, (page - 1) * size - (page === 1 ? 0 : call.shift));
+  const { runs: items, total } = runs.list({ workflowId: call.workflowId, skip, size });
   // Listings carry the large, private fields too, as Noxus's may.
   const texts = items.map((run) => runs.wireText(run)).join(',');
   const pages = Math.ceil(total / size);

@@ -26,8 +26,8 @@ interface RegistryOptions {
 interface ListQuery {
   /** Null for the runs of all workflows. */
   workflowId: string | null;
-  /** From 1. */
-  page: number;
+  /** How many of the newest are left out. */
+  skip: number;
   size: number;
 }
 
@@ -78,7 +78,7 @@ export class RunRegistry {
   }
 
   /** One page of the runs that can be read, newest first, and how many there are in all. */
-  list({ workflowId, page, size }: ListQuery): { runs: PublicRun[]; total: number } {
+  list({ workflowId, skip, size }: ListQuery): { runs: PublicRun[]; total: number } {
     const visible: RunScript[] = [];
     for (const id of this.#newestFirst()) {
       const script = this.#scripts.get(id);
@@ -86,7 +86,7 @@ export class RunRegistry {
       if (workflowId !== null && script.workflow_id !== workflowId) continue;
       if (isVisible(script, this.#elapsedUnread(script))) visible.push(script);
     }
-    const runs = visible.slice((page - 1) * size, page * size).flatMap((script) => {
+    const runs = visible.slice(skip, skip + size).flatMap((script) => {
       const answer = runAt(script, this.#elapsedUnread(script));
       return answer.kind === 'run' ? [answer.run] : [];
     });

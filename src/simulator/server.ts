@@ -105,7 +105,7 @@ function serveNoxus(
   const { ledger, now } = simulation;
   const call = parseCall(request.method ?? 'GET', request.url ?? '/');
   const runId = call.kind === 'get_run' ? call.runId : null;
-  const leave = ledger.enter(runId, now());
+  const leave = ledger.enter(runId, now(), call.kind === 'list_runs');
   // A client has its answer as soon as it is written, and may then ask again: it is in flight no more.
   const settle = () => {
     if (response.headersSent) ledger.answered(response.statusCode);
@@ -113,12 +113,13 @@ function serveNoxus(
   };
   const known = request.headers['x-api-key'] === simulation.apiKey;
   const fault = known ? simulation.faults.take(runId) : null;
+  const shifted = fault?.kind === 'shift' ? { ...call, shift: fault.by } : call;
   const answer = () =>
-    known ? answerCall(call, simulation.runs) : problem(401, 'Invalid API key');
+    known ? answerCall(shifted, simulation.runs) : problem(401, 'Invalid API key');
   if (fault === null) {
     send(response, answer());
     settle();
     return;
   }
-  void misbehave({ response, answer, runId, now }, fault).then(settle);
+  void misbehave(response, { answer, runId, now }, fault).then(settle);
 }

@@ -94,6 +94,17 @@ export const STORIES = {
     summary: 'sits at 99 % for ever',
     plot: { steps: [start, { after_ms: 8_000, progress: 99 }] },
   },
+  stalls: {
+    summary: 'sits at 40 % for long, goes on, completes',
+    plot: {
+      steps: [
+        start,
+        { after_ms: 2_000, status: 'running', progress: 40 },
+        { after_ms: 11_000, status: 'running', progress: 40 },
+        { after_ms: 14_000, status: 'completed', progress: 100 },
+      ],
+    },
+  },
   jumps_to_completed: {
     summary: 'is completed without ever having been seen running',
     plot: { steps: [{ after_ms: 6_000, status: 'completed', progress: 100 }] },

@@ -10,6 +10,12 @@ export interface StoredCounts {
   planned: number;
 }
 
+interface RequestReport {
+  kind: 'run' | 'list';
+  /** Null where no answer came. */
+  status: number | null;
+}
+
 interface PollReport {
   watch: { source: string };
   outcome: string;
@@ -41,8 +47,8 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
       return registry.metrics();
     },
 
-    request(source: string, status: number | null): void {
-      instruments.requests.inc({ source, kind: 'run', status: status ?? 'none' });
+    request(source: string, { kind, status }: RequestReport): void {
+      instruments.requests.inc({ source, kind, status: status ?? 'none' });
     },
 
     poll({ watch, outcome, events, lagMs }: PollReport): void {

@@ -4,7 +4,14 @@ import type { RunView } from '../../src/cli/verdict.ts';
 import type { FetchOutcome } from '../../src/core/outcome.ts';
 import { sampleRun } from '../support/api-samples.ts';
 
-const POLICY = { minIntervalMs: 5, maxIntervalMs: 10, unreachableAfterMs: 200, goneAfterMs: 60 };
+const POLICY = {
+  minIntervalMs: 5,
+  maxIntervalMs: 10,
+  unreachableAfterMs: 200,
+  goneAfterMs: 60,
+  remindAfterMs: [],
+  stallAfterMs: Infinity,
+};
 
 const seen = (status: string, progress = 0): FetchOutcome => ({
   kind: 'run',

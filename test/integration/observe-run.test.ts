@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { nothingLearned } from '../../src/core/hazard.ts';
 import type { FetchOutcome } from '../../src/core/outcome.ts';
 import type { Registration } from '../../src/core/register.ts';
 import { watchId, type Subscription, type WatchKey } from '../../src/core/watch.ts';
@@ -9,7 +10,7 @@ import { createEndWatch } from '../../src/poll/end-watch.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../../src/poll/observe-run.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
 import { createJobQueue } from '../../src/queue/job-queue.ts';
-import { snapshot } from '../support/builders.ts';
+import { POLICY, snapshot } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -19,12 +20,6 @@ afterAll(() => stores.close());
 
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
 const audit: Subscription = { kind: 'endpoint', endpoint: 'audit' };
-const policy = {
-  minIntervalMs: 1_000,
-  maxIntervalMs: 60_000,
-  unreachableAfterMs: 120_000,
-  goneAfterMs: 60_000,
-};
 const wants = () => true;
 const lose = async () => undefined;
 
@@ -62,9 +57,10 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
       sources: { note: async () => null },
       budgetOf: () => undefined,
       deadlineOf: ({ nextPollAt }) => nextPollAt ?? 0,
+      statistics: { lookup: nothingLearned, learn: () => undefined },
       dispatch: async (ids) => void dispatched.push(...ids),
       wants,
-      policy,
+      policy: POLICY,
       report: () => undefined,
       now: Date.now,
       random: Math.random,

@@ -255,6 +255,54 @@ describe('a fault', () => {
     simulator.clearFaults();
     expect(await status('/v1/runs/run-1')).toBe(200);
   });
+
+  test('can be kept to listings, or to reads of runs', async () => {
+    simulator.fault({ kind: 'status', status: 403, on: 'list' });
+    simulator.fault({ kind: 'status', status: 500, on: 'run' });
+    expect(await status('/v1/runs')).toBe(403);
+    expect(await status('/v1/runs/run-1')).toBe(500);
+    expect(simulator.requests).toMatchObject({ total: 2, lists: 1 });
+  });
+
+  test('can be sound JSON of another shape', async () => {
+    simulator.fault({ kind: 'wrong_shape' });
+    expect(Object.keys(await json('/v1/runs'))).toEqual(['data']);
+  });
+
+  test('can claim of each listed run what is not true', async () => {
+    simulator.add({ id: 'run-2' });
+    simulator.fault({ kind: 'claim', status: 'completed', progress: 100, on: 'list' });
+    const { items } = await json('/v1/runs');
+    const claim = { status: 'completed', progress: 100, finished_at: '2026-01-01T00:00:00.000Z' };
+    expect(items).toMatchObject([
+      { id: 'run-2', ...claim },
+      { id: 'run-1', ...claim },
+    ]);
+    expect(await json('/v1/runs/run-1')).toMatchObject({ status: 'queued', finished_at: null });
+  });
+
+  test('can weigh each listed run down with a document', async () => {
+    simulator.add({ id: 'run-2' });
+    simulator.fault({ kind: 'bulky', bytes: 100_000 });
+    const { items } = await json('/v1/runs');
+    expect(items.map((run: { id: string }) => run.id)).toEqual(['run-2', 'run-1']);
+    for (const { workflow } of items) {
+      expect(workflow.text.length).toBe(100_000 + PRIVATE_CANARY.length);
+    }
+  });
+
+  test('can show a list that moves on while its pages are read', async () => {
+    for (const id of ['run-2', 'run-3', 'run-4', 'run-5']) simulator.add({ id });
+    const ids = async (page: number) => {
+      const { items } = await json(`/v1/runs?size=2&page=${page}`);
+      return items.map((run: { id: string }) => run.id);
+    };
+    simulator.fault({ kind: 'shift', by: 1, count: 2 });
+    expect(await ids(1)).toEqual(['run-5', 'run-4']);
+    expect(await ids(2)).toEqual(['run-4', 'run-3']);
+    simulator.fault({ kind: 'shift', by: -1, count: 1 });
+    expect(await ids(2)).toEqual(['run-2', 'run-1']);
+  });
 });
 
 describe('the ledger', () => {
@@ -334,6 +382,7 @@ describe('the control API', () => {
         faults: 0,
         total: 2,
         statuses: { 200: 1, 404: 1 },
+        lists: 0,
         in_flight: 0,
         max_in_flight: 1,
         max_in_flight_per_run: 1,

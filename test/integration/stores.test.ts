@@ -8,19 +8,13 @@ import {
 import { gateKey } from '../../src/core/gate.ts';
 import { observe } from '../../src/core/observe.ts';
 import type { StoredWatch, Subscription, Watch } from '../../src/core/watch.ts';
-import { newWatch, NOON, snapshot } from '../support/builders.ts';
+import { newWatch, NOON, lookingAt, snapshot } from '../support/builders.ts';
 import { delivered, openStores } from '../support/stores.ts';
 
 const { redis, keys, watches, events, deliveries, gates, sources, retention, keysLeft, close } =
   openStores();
 afterAll(close);
 
-const policy = {
-  minIntervalMs: 1_000,
-  maxIntervalMs: 60_000,
-  unreachableAfterMs: 120_000,
-  goneAfterMs: 60_000,
-};
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
 const audit: Subscription = { kind: 'endpoint', endpoint: 'audit' };
 const attempt: Attempt = { at: NOON, status: 200, error: null, durationMs: 3, response: 'ok' };
@@ -41,11 +35,7 @@ async function register(changes: Partial<Watch> = {}): Promise<StoredWatch> {
 /** What a look at a run changes, with its fan-out. */
 function seen(before: StoredWatch, status: string, progress = 0) {
   const run = snapshot({ id: before.watch.runId, status, progress });
-  const looked = observe(
-    before.watch,
-    { kind: 'run', run },
-    { now: NOON, policy, random: () => 0.5 },
-  );
+  const looked = observe(before.watch, { kind: 'run', run }, lookingAt(NOON));
   const planned = planDeliveries(looked.watch, looked.events, looked.watch.subscriptions, {
     wants,
     now: NOON,

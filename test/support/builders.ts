@@ -1,3 +1,5 @@
+import { nothingLearned } from '../../src/core/hazard.ts';
+import type { ObserveContext, PollPolicy } from '../../src/core/look.ts';
 import type { RunSnapshot } from '../../src/core/run.ts';
 import { register } from '../../src/core/register.ts';
 import type { Subscription, Watch } from '../../src/core/watch.ts';
@@ -36,4 +38,19 @@ export function newWatch(changes: Partial<Watch> = {}, subscriptions: Subscripti
     },
   );
   return { ...watch, ...changes };
+}
+
+/** Limits of polling as they are by default, with nobody to be reminded. */
+export const POLICY: PollPolicy = {
+  minIntervalMs: 1_000,
+  maxIntervalMs: 60_000,
+  unreachableAfterMs: 120_000,
+  goneAfterMs: 60_000,
+  remindAfterMs: [],
+  stallAfterMs: 1_800_000,
+};
+
+/** A look at some time, by {@link POLICY} and with nothing learned. */
+export function lookingAt(now: number): ObserveContext {
+  return { now, policy: POLICY, statistics: nothingLearned, random: () => 0.5 };
 }

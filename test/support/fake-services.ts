@@ -69,6 +69,8 @@ export function aWatch(changes: Partial<Watch> = {}): Watch {
     gone: null,
     unknownStatuses: [],
     notice: null,
+    waiting: null,
+    stay: null,
     cadence: { intervalMs: 1_000, failures: 0 },
     ...changes,
   };

@@ -8,6 +8,7 @@ import { createKeys } from '../../src/redis/keys.ts';
 import { RetentionStore } from '../../src/redis/retention-store.ts';
 import { defineScripts } from '../../src/redis/scripts.ts';
 import { SourceStore } from '../../src/redis/source-store.ts';
+import { StatisticsStore } from '../../src/redis/statistics-store.ts';
 import { WatchStore } from '../../src/redis/watch-store.ts';
 import { testRedis, type TestRedis } from './redis.ts';
 
@@ -28,6 +29,7 @@ export function openStores({ url, prefix }: TestRedis = testRedis()) {
     deliveries,
     gates: new GateStore(redis, keys),
     sources: new SourceStore(redis, keys),
+    statistics: new StatisticsStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
     /** Every key of this prefix. Tests may search; the product may not. */
     async keysLeft(): Promise<string[]> {

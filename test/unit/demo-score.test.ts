@@ -79,12 +79,14 @@ describe('the cast', () => {
     expect(new Set(lasts.map((status) => status ?? 'queued'))).toEqual(new Set(KNOWN_STATUSES));
   });
 
-  test('gives each event that is told by default, but for those about an unreachable Noxus', () => {
+  test('gives each event that is told by default, but for those about waiting long', () => {
     const told = new Set(CAST.flatMap(({ expected }) => expected));
     expect(EVENT_TYPES.filter((type) => !told.has(type))).toEqual([
       'run.started',
       'run.progress',
       'run.resumed',
+      'run.stalled',
+      'run.recovered',
       'watch.unreachable',
       'watch.recovered',
     ]);

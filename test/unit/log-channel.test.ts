@@ -48,6 +48,7 @@ describe('log channel', () => {
     expect(of('warn').sort()).toEqual([
       'run.awaiting_human_feedback',
       'run.gone',
+      'run.stalled',
       'run.stopped',
       'watch.expired',
       'watch.recovered',
@@ -56,6 +57,7 @@ describe('log channel', () => {
     expect(of('debug').sort()).toEqual([
       'run.completed',
       'run.progress',
+      'run.recovered',
       'run.resumed',
       'run.started',
       'run.status_unknown',

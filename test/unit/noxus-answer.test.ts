@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { isWorthRetrying, outcomeOf } from '../../src/noxus/answer.ts';
-import type { Reply } from '../../src/noxus/transport.ts';
+import type { Reply } from '../../src/noxus/reply.ts';
 
 const NOW = Date.parse('2025-03-01T10:00:00Z');
 const API_KEY = 'nx-canary-of-the-api-key';

@@ -4,14 +4,7 @@ import type { Look } from '../../src/core/look.ts';
 import { observe } from '../../src/core/observe.ts';
 import { KNOWN_STATUSES } from '../../src/core/run.ts';
 import type { Watch } from '../../src/core/watch.ts';
-import { newWatch, NOON, snapshot } from '../support/builders.ts';
-
-const policy = {
-  minIntervalMs: 1_000,
-  maxIntervalMs: 60_000,
-  unreachableAfterMs: 120_000,
-  goneAfterMs: 60_000,
-};
+import { newWatch, NOON, lookingAt, POLICY, snapshot } from '../support/builders.ts';
 
 const run = (status: string, progress = 0): Look => ({
   kind: 'run',
@@ -21,7 +14,7 @@ const notFound: Look = { kind: 'not_found' };
 const unavailable: Look = { kind: 'unavailable', message: 'status 500' };
 
 function look(watch: Watch, seen: Look, now = NOON, random = () => 0.5) {
-  return observe(watch, seen, { now, policy, random });
+  return observe(watch, seen, { ...lookingAt(now), random });
 }
 
 /** Looks one after the other, each when the one before asked for it. */
@@ -167,7 +160,7 @@ describe('trouble with Noxus', () => {
     const { types, watch, now } = follow(newWatch(), [...looks, run('running'), run('running')]);
     expect(types).toEqual(['watch.unreachable', 'watch.recovered']);
     expect(watch).toMatchObject({ unreachable: false, trouble: null });
-    expect(now).toBeGreaterThan(NOON + policy.unreachableAfterMs);
+    expect(now).toBeGreaterThan(NOON + POLICY.unreachableAfterMs);
   });
 
   test('is told at the time that was promised, even inside a longer pause of the source', () => {

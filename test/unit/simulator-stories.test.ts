@@ -42,6 +42,7 @@ describe('a ready-made run', () => {
     ['flaky', ['queued', 'running', 'completed']],
     ['already_finished', ['completed']],
     ['never_finishes', ['queued', 'running']],
+    ['stalls', ['queued', 'running', 'completed']],
     ['jumps_to_completed', ['queued', 'completed']],
   ])('named %s does what it says', (name, expected) => {
     expect(history(story(name))).toEqual(expected);

@@ -68,6 +68,8 @@ const watches: fc.Arbitrary<Watch> = fc.record({
   ),
   unknownStatuses: fc.array(text),
   notice: fc.option(fc.record({ eventId: text, type: fc.constantFrom(...EVENT_TYPES) })),
+  waiting: fc.option(fc.record({ since: time, reminders: fc.nat(), reminderId: fc.option(text) })),
+  stay: fc.option(fc.record({ since: time, stalled: fc.boolean() })),
   cadence: fc.record({ intervalMs: fc.nat(), failures: fc.nat() }),
 });
 

@@ -2,7 +2,7 @@ import type { CliContext } from '../context.ts';
 import type { EventView } from '../wire.ts';
 import { paint } from './paint.ts';
 import { renderTable, type Column } from './table.ts';
-import { plain } from './text.ts';
+import { plain, roughly } from './text.ts';
 
 export function renderEvents(events: readonly EventView[], context: CliContext): string {
   const { colors } = context.io.stdout;
@@ -37,5 +37,16 @@ function whatHappened({ data }: EventView): string {
     previous !== null && previous.status !== run.status
       ? `${previous.status} → ${run.status}`
       : run.status;
-  return `${came}, ${run.progress}%`;
+  return [`${came}, ${run.progress}%`, ...howLong(data)].join(', ');
+}
+
+/** For events about a run that takes its time, and for the end of that. */
+function howLong(data: EventView['data']): string[] {
+  const { reminder, waited_ms: waited, lasted_ms: lasted, usual_ms: usual } = data;
+  return [
+    ...(reminder === undefined ? [] : [`reminder ${reminder}`]),
+    ...(waited === undefined ? [] : [`waited ${roughly(waited)}`]),
+    ...(lasted === undefined ? [] : [`for ${roughly(lasted)}`]),
+    ...(typeof usual === 'number' ? [`usually ${roughly(usual)} at most`] : []),
+  ];
 }

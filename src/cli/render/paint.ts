@@ -17,6 +17,7 @@ const COLOR_OF: Record<string, 'green' | 'red' | 'yellow' | 'magenta' | 'cyan' |
   parked: 'yellow',
   paused: 'yellow',
   status_unknown: 'yellow',
+  stalled: 'yellow',
   awaiting_human_feedback: 'magenta',
   running: 'cyan',
   started: 'cyan',

@@ -46,6 +46,21 @@ const eventSchema = z
         registered_at: time,
       }),
       error: troubleSchema.exactOptional(),
+      reminder: z
+        .number()
+        .exactOptional()
+        .meta({ description: 'Of run.awaiting_human_feedback: its number among the reminders.' }),
+      waited_ms: z
+        .number()
+        .exactOptional()
+        .meta({ description: 'How long the run has waited for a human, or had when it went on.' }),
+      lasted_ms: z
+        .number()
+        .exactOptional()
+        .meta({ description: 'Of run.stalled and run.recovered: how long the state has lasted.' }),
+      usual_ms: z.number().nullable().exactOptional().meta({
+        description: 'Of run.stalled: in how long 99 of 100 runs leave the state, if known.',
+      }),
     }),
   })
   .meta({ id: 'Event', description: 'A change that was observed; the body of a webhook.' });

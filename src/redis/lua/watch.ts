@@ -1,8 +1,10 @@
+import { LEARN } from './learn.ts';
 import { PLAN_DELIVERIES } from './plan-deliveries.ts';
 
 /**
  * Writes a watch if nobody else has since it was read, together with everything that follows from
- * the change: its places in the indexes, its events, and their fan-out. One step or none.
+ * the change: its places in the indexes, its events, their fan-out, and what it tells of how long
+ * states last. One step or none.
  *
  * KEYS  watch
  * ARGV  expected version, document, effects as JSON or '' where there are none
@@ -10,6 +12,7 @@ import { PLAN_DELIVERIES } from './plan-deliveries.ts';
  */
 export const COMMIT_WATCH = `
 ${PLAN_DELIVERIES}
+${LEARN}
 local version, number = string.match(redis.call('GETRANGE', KEYS[1], 0, 40), '^(%d+) (%d+) ')
 if (version or '0') ~= ARGV[1] then return false end
 local effects = ARGV[3] ~= '' and cjson.decode(ARGV[3])
@@ -35,6 +38,8 @@ for _, event in ipairs(effects.events) do
   redis.call('HSET', event.key, 'place', place, 'body', event.body)
   for _, index in ipairs(event.indexes) do redis.call('ZADD', index, place, event.id) end
 end
+
+if effects.learned then learn(effects.learned) end
 
 local due = {}
 plan(effects, due)

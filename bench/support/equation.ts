@@ -1,0 +1,137 @@
+import { Redis } from 'ioredis';
+import { DELIVERY_STATES } from '../../src/core/delivery.ts';
+import { EVENT_TYPES } from '../../src/core/event.ts';
+import { wantsEvent } from '../../src/core/filter.ts';
+import { createKeys, parseLedgerField } from '../../src/redis/keys.ts';
+
+/** Longer than any answer takes that comes at all, ms. */
+const ANSWER_WITHIN_MS = 5_000;
+
+/** Who wants to hear of what. */
+interface Subscriber {
+  events: string[];
+}
+
+/** One look at the equation: all sums are the same number where it holds. */
+export interface Reading {
+  sums: Record<string, number>;
+  /** Where ledger and index tell different numbers for a state. */
+  differences: string[];
+}
+
+/** Reads the equation from Redis itself, over a connection that fails at once while Redis is away. */
+export interface LedgerReader {
+  /** @throws Error when Redis is away */
+  read(): Promise<Reading>;
+  close(): void;
+}
+
+/**
+ * The ledger's sum over all states, the sum of the indexes of the states, and events × subscriptions
+ * by the indexes of the event types: in one transaction, so that all are of the same moment.
+ */
+export async function openLedger(path: string, subscribers: Subscriber[]): Promise<LedgerReader> {
+  const redis = new Redis({
+    path,
+    lazyConnect: true,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    commandTimeout: ANSWER_WITHIN_MS,
+    retryStrategy: () => 50,
+  });
+  redis.on('error', () => undefined);
+  await redis.connect();
+  return {
+    async read() {
+      return readingOf(await readCounts(redis), subscribers);
+    },
+    close: () => redis.disconnect(),
+  };
+}
+
+interface Counts {
+  planned: number;
+  ledger: Map<string, number>;
+  index: Map<string, number>;
+  events: Map<string, number>;
+}
+
+async function readCounts(redis: Redis): Promise<Counts> {
+  const keys = createKeys('runwatch');
+  const transaction = redis.multi().hgetall(keys.ledger);
+  for (const state of DELIVERY_STATES) transaction.zcard(keys.deliveries('state', state));
+  for (const type of EVENT_TYPES) transaction.zcard(keys.events('type', type));
+  const replies = await transaction.exec();
+  if (replies === null) throw new Error('the transaction was not executed');
+  const values = replies.map(([error, value]) => {
+    if (error !== null) throw error;
+    return value;
+  });
+  const { planned = '0', ...fields } = values[0] as Record<string, string>;
+  const count = (at: number) => Number(values[1 + at]);
+  return {
+    planned: Number(planned),
+    ledger: byState(fields),
+    index: new Map(DELIVERY_STATES.map((state, at) => [state, count(at)])),
+    events: new Map(EVENT_TYPES.map((type, at) => [type, count(DELIVERY_STATES.length + at)])),
+  };
+}
+
+function byState(fields: Record<string, string>): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const [field, count] of Object.entries(fields)) {
+    const { state } = parseLedgerField(field);
+    counts.set(state, (counts.get(state) ?? 0) + Number(count));
+  }
+  return counts;
+}
+
+function readingOf({ planned, ledger, index, events }: Counts, subscribers: Subscriber[]): Reading {
+  const told = [...events].map(
+    ([type, count]) => count * subscribers.filter((one) => wantsEvent(one.events, type)).length,
+  );
+  const differing = DELIVERY_STATES.filter(
+    (state) => (ledger.get(state) ?? 0) !== index.get(state),
+  );
+  return {
+    sums: {
+      planned,
+      'events × subscriptions': sum(told),
+      'states of the ledger': sum([...ledger.values()]),
+      'states of the indexes': sum([...index.values()]),
+    },
+    differences: differing.map(
+      (state) => `${state}: ${ledger.get(state) ?? 0} in the ledger, ${index.get(state)} indexed`,
+    ),
+  };
+}
+
+/**
+ * The equation as an operator sees it, at `GET /metrics` of the first daemon that tells it.
+ * @throws Error when none does
+ */
+export async function readMetrics(urls: string[]): Promise<Reading> {
+  for (const url of urls) {
+    const text = await fetchText(`${url}/metrics`);
+    const planned = /^runwatch_deliveries_planned (\d+)$/m.exec(text)?.[1];
+    const states = [...text.matchAll(/^runwatch_deliveries\{state="\w+"\} (\d+)$/gm)];
+    if (planned === undefined || states.length === 0) continue;
+    const sums = { planned: Number(planned), states: sum(states.map(([, n]) => Number(n))) };
+    return { sums, differences: [] };
+  }
+  throw new Error(`no counts from ${urls.join(', ') || 'anybody'}`);
+}
+
+async function fetchText(url: string): Promise<string> {
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
+    return await response.text();
+  } catch {
+    // Killed a moment ago, or not up yet: there is no answer that could be wrong.
+    return '';
+  }
+}
+
+function sum(values: number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

@@ -1,0 +1,88 @@
+/** How long after an answer its result may take to be written, ms: that long it is still on its way. */
+const COMMIT_WITHIN_MS = 1_000;
+
+/** Clocks of two processes on one machine, and timers, agree this well, ms. */
+const SLACK_MS = 50;
+
+/** A webhook as its receiver saw it. Times are milliseconds since the epoch. */
+export interface SeenRequest {
+  /** Which of the daemons sent it. */
+  daemon: number;
+  at: number;
+  /** When it was answered, or cut by its sender at the latest. */
+  until: number;
+  /** Whether the answer was success. */
+  taken: boolean;
+}
+
+/** A process that was killed. Times are milliseconds since the epoch. */
+export interface Kill {
+  victim: number | 'redis';
+  at: number;
+  /** When nothing of it could come any more; for Redis, when it was back. */
+  until: number;
+}
+
+/** An attempt as the store has it. */
+interface RecordedAttempt {
+  at: number;
+  durationMs: number;
+  error: unknown;
+}
+
+/** All that is known of one event at one endpoint. */
+export interface Story {
+  requests: SeenRequest[];
+  attempts: RecordedAttempt[];
+  /** How often somebody asked for it to be sent again. */
+  askedFor: number;
+}
+
+/** What came more often than once, and whether that has its reason. */
+export interface Repeats {
+  /** Requests that had begun when a process was killed, and whose result was never written. */
+  cutOff: number;
+  /** Requests whose result was never written although nobody was killed. */
+  unrecorded: number;
+  /** How often it was taken again although nobody had asked for it. */
+  repeats: number;
+  /** Repeats that follow neither a request that was cut off nor an answer that came too late. */
+  unexplained: number;
+}
+
+/** Lays the requests that a receiver saw beside the attempts that were recorded. */
+export function judgeRepeats({ requests, attempts, askedFor }: Story, kills: Kill[]): Repeats {
+  const taken = requests.filter((request) => request.taken);
+  const lost = requests.filter((request) => !attempts.some((one) => isOf(one, request)));
+  const cutOff = lost.filter((request) => kills.some((kill) => wasCutOff(request, kill)));
+  // The sender did not wait long enough for the answer, so it had to try again.
+  const late = taken.filter((request) =>
+    attempts.some((one) => one.error !== null && isOf(one, request)),
+  );
+  const repeats = Math.max(0, taken.length - 1 - askedFor);
+  const explained = cutOff.filter((request) => request.taken).length + late.length;
+  return {
+    cutOff: cutOff.length,
+    unrecorded: lost.length - cutOff.length,
+    repeats,
+    unexplained: Math.max(0, repeats - explained),
+  };
+}
+
+/** Whether a receiver had a request that it had not answered when a process was killed. */
+export function wasOpen({ daemon, at, until }: SeenRequest, kill: Kill): boolean {
+  return isOfVictim(daemon, kill) && at <= kill.at && until > kill.at;
+}
+
+/** An attempt lasts from before its request is seen to after its answer. */
+function isOf({ at, durationMs }: RecordedAttempt, request: SeenRequest): boolean {
+  return request.at >= at - SLACK_MS && request.at <= at + durationMs + SLACK_MS;
+}
+
+function wasCutOff({ daemon, at, until }: SeenRequest, kill: Kill): boolean {
+  return isOfVictim(daemon, kill) && at <= kill.until && until >= kill.at - COMMIT_WITHIN_MS;
+}
+
+function isOfVictim(daemon: number, { victim }: Kill): boolean {
+  return victim === 'redis' || victim === daemon;
+}

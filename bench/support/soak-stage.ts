@@ -1,0 +1,116 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Random } from '../../src/core/backoff.ts';
+import { randomInteger, seededRandom } from '../../src/simulator/seeded-random.ts';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { startPrivateRedis, type PrivateRedis } from '../../test/support/redis-process.ts';
+import { startRestlessDaemon, type RestlessDaemon } from '../../test/support/restless-daemon.ts';
+import type { Ground } from './ground.ts';
+import { startMoodyReceivers, type MoodyReceivers } from './moody-receivers.ts';
+import type { Kill } from './repeats.ts';
+
+const DAEMONS = 2;
+
+/** How long a client waits before it asks again, ms. */
+const AGAIN_AFTER_MS = 200;
+
+/** Attempts at one endpoint at a time, over all daemons. */
+const PER_ENDPOINT = 4;
+
+/** Everything that takes part in a soak: two daemons on one Redis, a fake Noxus, and receivers. */
+export interface SoakStage {
+  noxus: Simulator;
+  redis: PrivateRedis;
+  daemons: RestlessDaemon[];
+  receivers: MoodyReceivers;
+  random: Random;
+  /** Runs that the daemons were asked to watch, and said yes. */
+  registered: string[];
+  /** Every process that was killed so far. */
+  kills: Kill[];
+}
+
+export async function setUpSoak(ground: Ground, seed: number): Promise<SoakStage> {
+  const random = seededRandom(seed);
+  const noxus = await startSimulator();
+  ground.onEnd(() => noxus.close());
+  const redis = await startPrivateRedis({ aof: true });
+  ground.onEnd(() => redis.stop());
+  const receivers = await startMoodyReceivers(ground, random);
+  const daemons: RestlessDaemon[] = [];
+  for (let index = 0; index < DAEMONS; index += 1) {
+    const dataDir = join(ground.dir, `daemon-${index}`);
+    await mkdir(dataDir);
+    const daemon = await startRestlessDaemon({
+      dataDir,
+      env: { REDIS_URL: `unix://${redis.url}` },
+      config: configOf(noxus, receivers, index),
+    });
+    ground.onEnd(async () => void (await daemon.stop()));
+    daemons.push(daemon);
+  }
+  await Promise.all(daemons.map((daemon) => daemon.current.ready()));
+  return { noxus, redis, daemons, receivers, random, registered: [], kills: [] };
+}
+
+function configOf(
+  noxus: Simulator,
+  { all }: MoodyReceivers,
+  daemon: number,
+): Record<string, unknown> {
+  return {
+    sources: {
+      default: {
+        base_url: noxus.url,
+        api_key: noxus.apiKey,
+        rate_limit: { requests: 10_000, per: '1s' },
+      },
+    },
+    polling: { min_interval: '250ms', max_interval: '1s' },
+    endpoints: Object.fromEntries(all.map(({ mood, endpointOf }) => [mood, endpointOf(daemon)])),
+    delivery: { per_endpoint: PER_ENDPOINT },
+    egress: { allow: ['127.0.0.1/32'] },
+  };
+}
+
+/** Where the APIs of the daemons are, as far as they are up. */
+export function upDaemons({ daemons }: SoakStage): string[] {
+  return daemons.flatMap(({ current }) => {
+    try {
+      return [current.url];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** Asks one of the daemons; null where it was killed, not up yet, or said no. */
+export async function ask<Answer>(
+  { daemons, random }: SoakStage,
+  path: string,
+  body?: unknown,
+): Promise<Answer | null> {
+  const daemon = daemons[randomInteger(random, 0, daemons.length - 1)];
+  try {
+    const answer = await daemon?.current.api<Answer>(path, body);
+    return answer !== undefined && answer.status < 300 ? answer.body : null;
+  } catch {
+    // It was killed before it could answer: whoever needs it asks again.
+    return null;
+  }
+}
+
+/** Asks until there is a good answer, as a client does that has to get through. */
+export async function insist<Answer>(
+  stage: SoakStage,
+  path: string,
+  body: unknown,
+  isGood: (answer: Answer) => boolean = () => true,
+): Promise<Answer> {
+  for (;;) {
+    const answer = await ask<Answer>(stage, path, body);
+    if (answer !== null && isGood(answer)) return answer;
+    await delay(AGAIN_AFTER_MS);
+  }
+}

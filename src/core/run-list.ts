@@ -1,0 +1,38 @@
+import type { FetchTrouble } from './outcome.ts';
+import type { RunSnapshot } from './run.ts';
+
+/** Which part of which list is read. */
+export interface ListQuestion {
+  /** Null for the runs of all workflows of the source. */
+  workflowId: string | null;
+  /** From 1; the newest runs are on the first. */
+  page: number;
+  /** Runs on a page, at most 100. */
+  size: number;
+}
+
+/** What a list tells of a run: a hint that something may have changed, never the truth. */
+export type ListedRun = Pick<
+  RunSnapshot,
+  'id' | 'workflow_id' | 'status' | 'progress' | 'created_at' | 'finished_at'
+>;
+
+/** One page of a list of runs. */
+export interface RunPage {
+  /** In the order of the list: newest first, as far as Noxus keeps to it. */
+  runs: ListedRun[];
+  /** True where no page follows. */
+  isLast: boolean;
+  /**
+   * True where the answer was too large, so that only the first of its runs were read. A page of
+   * that many runs would have been whole.
+   */
+  isCut: boolean;
+}
+
+/** What one read of a page came to. */
+export type ListOutcome =
+  | { kind: 'page'; page: RunPage }
+  /** 403, 404 and the like: the runs of this source, or workflow, cannot be listed. */
+  | { kind: 'not_offered'; status: number; message: string }
+  | FetchTrouble;

@@ -1,0 +1,26 @@
+import type { Statistics } from './hazard.ts';
+
+/** Names one workflow of one source. */
+export interface WorkflowKey {
+  source: string;
+  workflowId: string;
+}
+
+/** Everything that was learned of a workflow. */
+export interface WorkflowStatistics extends WorkflowKey {
+  /** Grows with everything that is learned. */
+  version: number;
+  /** How long the workflow's states last; by null, those of all of them together. */
+  states: Map<string | null, Statistics>;
+}
+
+/** The name of a workflow inside. A source holds no slash. */
+export function workflowName({ source, workflowId }: WorkflowKey): string {
+  return `${source}/${workflowId}`;
+}
+
+/** The reverse of {@link workflowName}. */
+export function parseWorkflowName(name: string): WorkflowKey {
+  const slash = name.indexOf('/');
+  return { source: name.slice(0, slash), workflowId: name.slice(slash + 1) };
+}

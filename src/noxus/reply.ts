@@ -1,0 +1,50 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { CancelError, RequestError } from 'got';
+import { formatDuration } from '../core/duration.ts';
+import { networkFailure, timedOutPhase, type Failure, type Progress } from './failure.ts';
+
+/** A reply before whose end the connection broke; null stands for what had not come by then. */
+interface BrokenReply {
+  kind: 'broken';
+  status: number | null;
+  headers: IncomingHttpHeaders | null;
+  failure: Failure;
+}
+
+/** What came back of one request: an answer, or the part of one before it broke off. */
+export type Reply =
+  { kind: 'answer'; status: number; headers: IncomingHttpHeaders; body: Buffer } | BrokenReply;
+
+/** What came back of a request whose body was handed on while it came in. */
+export type StreamReply =
+  | {
+      kind: 'answer';
+      status: number;
+      headers: IncomingHttpHeaders;
+      /** True where not all of the body was taken. */
+      isCut: boolean;
+    }
+  | BrokenReply;
+
+/** Where a request went, and the milliseconds that its call might take in all. */
+export interface Sent {
+  base: URL;
+  timeoutMs: number;
+}
+
+/** The reply of a request that was not sent as a stream, by the error that it ended with. */
+export function brokenReply(error: unknown, sent: Sent): BrokenReply {
+  if (!(error instanceof RequestError)) throw error;
+  const { statusCode = null, headers = null } = error.response ?? {};
+  // Only a deadline cancels a request, but for the limit of its size.
+  const failure =
+    error instanceof CancelError ? timedOut(error.timings, sent) : networkFailure(error, sent.base);
+  return { kind: 'broken', status: statusCode, headers, failure };
+}
+
+/** The failure of a request that was given up because its time was over. */
+export function timedOut(progress: Progress | undefined, { base, timeoutMs }: Sent): Failure {
+  const phase = timedOutPhase(progress, base);
+  const message = `timed out after ${formatDuration(timeoutMs)} ${phase}`;
+  return { reason: 'timed_out', message, transient: false };
+}

@@ -1,0 +1,78 @@
+/**
+ * Adds stays to what is known of their workflow. What a stay adds to which bin has been worked out
+ * already: here it is only decayed and added, as `learn` of `core/hazard.ts` does. Where there are
+ * too many states then, the workflows that were used longest ago are forgotten.
+ *
+ * A table is a packed string of doubles: stays, endings by bin, seconds at risk by bin.
+ */
+export const LEARN = `
+local function addStay(plan, key, stay)
+  local size = 1 + 2 * plan.bins
+  local format = '<' .. string.rep('d', size)
+  local packed = redis.call('HGET', key, stay.field) or string.rep('\\0', 8 * size)
+  local numbers = {struct.unpack(format, packed)}
+  if stay.endedIn then
+    for place = 2, size do numbers[place] = numbers[place] * plan.decay end
+    local ending = 2 + stay.endedIn
+    numbers[1], numbers[ending] = numbers[1] + 1, numbers[ending] + 1
+  end
+  local before = 1 + plan.bins + stay.firstBin
+  for place, seconds in ipairs(stay.seconds) do
+    numbers[before + place] = numbers[before + place] + seconds
+  end
+  redis.call('HSET', key, stay.field, struct.pack(format, unpack(numbers, 1, size)))
+end
+
+local function indexOf(plan, name)
+  return plan.bySource .. string.match(name, '^[^/]*')
+end
+
+local function makesRoom(plan, key, stay)
+  if not stay.isState or redis.call('HEXISTS', key, stay.field) == 1 then return true end
+  if tonumber(redis.call('HGET', key, 'states')) >= plan.mostOfOne then return false end
+  redis.call('HINCRBY', key, 'states', 1)
+  redis.call('INCR', plan.states)
+  return true
+end
+
+local function forgetOldest(plan)
+  local name = redis.call('ZPOPMIN', plan.used)[1]
+  local key = plan.tables .. name
+  redis.call('DECRBY', plan.states, redis.call('HGET', key, 'states'))
+  redis.call('ZREM', indexOf(plan, name), redis.call('HGET', key, 'number'))
+  redis.call('ZREM', plan.workflows, name)
+  redis.call('DEL', key)
+end
+
+local function learn(plan)
+  local name, key = plan.name, plan.tables .. plan.name
+  local now = redis.call('INCR', plan.clock)
+  redis.call('ZADD', plan.used, now, name)
+  if redis.call('HSETNX', key, 'number', now) == 1 then
+    redis.call('HSET', key, 'states', 0)
+    redis.call('ZADD', plan.workflows, now, name)
+    redis.call('ZADD', indexOf(plan, name), now, now)
+  end
+  for _, stay in ipairs(plan.stays) do
+    if makesRoom(plan, key, stay) then addStay(plan, key, stay) end
+  end
+  redis.call('HINCRBY', key, 'version', 1)
+  while tonumber(redis.call('GET', plan.states) or 0) > plan.mostOfAll do forgetOldest(plan) end
+end
+`;
+
+/**
+ * Reads what is known of a workflow. That counts as using it where the reader has nothing yet.
+ *
+ * KEYS  hash of the workflow, sorted set of workflows by use, clock
+ * ARGV  name of the workflow, version that the reader has or ''
+ * Returns the fields and values of the hash: none where nothing is known; false where the reader has
+ * that version.
+ */
+export const READ_STATISTICS = `
+local version = redis.call('HGET', KEYS[1], 'version')
+if not version then return {} end
+if version == ARGV[2] then return false end
+if ARGV[2] == '' then redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[3]), ARGV[1]) end
+return redis.call('HGETALL', KEYS[1])
+`;

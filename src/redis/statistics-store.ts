@@ -1,0 +1,114 @@
+import type { Redis } from 'ioredis';
+import { BINS, DECAY, exposureOf } from '../core/hazard.ts';
+import type { Lesson } from '../core/lesson.ts';
+import {
+  parseWorkflowName,
+  workflowName,
+  type WorkflowKey,
+  type WorkflowStatistics,
+} from '../core/workflow-statistics.ts';
+import type { Keys } from './keys.ts';
+import { filterIndexes, readPage } from './page.ts';
+import { replies } from './replies.ts';
+import { readStatistics, tableField } from './statistics-record.ts';
+
+/**
+ * Most states that are kept, and most of one workflow: about a kilobyte each. Beyond that the
+ * workflows that were used longest ago are forgotten; of a workflow that has too many, new states
+ * are not learned.
+ */
+export const STATE_LIMITS = { ofAll: 10_000, ofOne: 100 };
+
+/** What was learned of how long states last. Errors of the connection pass through. */
+export class StatisticsStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  /**
+   * Reads workflows in one round trip. Reading one for the first time counts as using it.
+   * @param wanted with the version that the reader has; null for none
+   * @returns in order; null where nothing is known, `unchanged` where the reader has it
+   */
+  async read(
+    wanted: (WorkflowKey & { version: number | null })[],
+  ): Promise<(WorkflowStatistics | null | 'unchanged')[]> {
+    const { statistics, workflowsUsed, workflowClock } = this.keys;
+    const pipeline = this.redis.pipeline();
+    for (const workflow of wanted) {
+      const name = workflowName(workflow);
+      const version = String(workflow.version ?? '');
+      pipeline.rwReadStatisticsBuffer(
+        statistics(name),
+        workflowsUsed,
+        workflowClock,
+        name,
+        version,
+      );
+    }
+    const found = await replies<Buffer[] | null>(pipeline);
+    return found.map((reply, at) => {
+      const { source, workflowId } = wanted[at] ?? { source: '', workflowId: '' };
+      return reply === null ? 'unchanged' : readStatistics({ source, workflowId }, reply);
+    });
+  }
+
+  /** The workflows that were used last. */
+  async lastUsed(limit: number): Promise<WorkflowKey[]> {
+    const names = await this.redis.zrevrange(this.keys.workflowsUsed, 0, limit - 1);
+    return names.map(parseWorkflowName);
+  }
+
+  /** Workflows of which something is known, the latest to become so first. Throws RunwatchError `invalid_cursor`. */
+  async list(
+    filter: { source?: string },
+    { limit, cursor }: { limit: number; cursor?: string | undefined },
+  ): Promise<{ items: WorkflowKey[]; nextCursor: string | null }> {
+    const page = await readPage(this.redis, {
+      indexes: filterIndexes(this.keys.workflows, { source: filter.source }),
+      directory: this.keys.workflows(),
+      order: 'newest',
+      limit,
+      cursor,
+    });
+    return {
+      items: page.members.map(({ id }) => parseWorkflowName(id)),
+      nextCursor: page.nextCursor,
+    };
+  }
+
+  /** How many states are kept. */
+  async countStates(): Promise<number> {
+    return Number((await this.redis.get(this.keys.statesKnown)) ?? 0);
+  }
+}
+
+/** What the script needs to know to learn from stays of runs of one workflow; null for none. */
+export function learningPlan(keys: Keys, lessons: readonly Lesson[]) {
+  const [first] = lessons;
+  if (first === undefined) return null;
+  return {
+    name: workflowName(first),
+    tables: keys.statistics(''),
+    workflows: keys.workflows(),
+    bySource: keys.workflows('source', ''),
+    used: keys.workflowsUsed,
+    clock: keys.workflowClock,
+    states: keys.statesKnown,
+    mostOfAll: STATE_LIMITS.ofAll,
+    mostOfOne: STATE_LIMITS.ofOne,
+    bins: BINS,
+    decay: DECAY,
+    stays: lessons.map((lesson) => {
+      const { firstBin, seconds, endedIn } = exposureOf(lesson);
+      return {
+        field: tableField(lesson.state),
+        isState: lesson.state !== null,
+        firstBin,
+        seconds,
+        ...(endedIn !== null && { endedIn }),
+      };
+    }),
+  };
+}

@@ -1,0 +1,173 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { RunwatchEvent } from '../../src/core/event.ts';
+import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { eventsOf, readAll, waitUntilAllDelivered } from '../support/daemon-listings.ts';
+import type { DeliveryJson } from '../support/daemon-listings.ts';
+import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { watchBoard } from '../support/watch-board.ts';
+
+const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+const AWAITING = 'awaiting_human_feedback';
+
+/** When runs that wait are called to mind, ms. */
+const REMIND_AFTER_MS = [700, 1_400];
+
+/** How long a run may be in one state, ms. */
+const STALL_AFTER_MS = 600;
+
+let noxus: Simulator;
+let hooks: Receiver;
+/** Turns every reminder away. */
+let stubborn: Receiver;
+let daemon: DaemonProcess;
+const board = watchBoard(() => daemon);
+const allDaemons: DaemonProcess[] = [];
+
+async function start(dataDir?: string): Promise<DaemonProcess> {
+  const started = await startDaemonProcess({
+    ...(dataDir !== undefined && { dataDir }),
+    config: {
+      sources: { default: { base_url: noxus.url, api_key: noxus.apiKey } },
+      polling: { min_interval: '50ms', max_interval: '100ms' },
+      watches: {
+        remind_feedback: REMIND_AFTER_MS.map((ms) => `${ms}ms`),
+        stall_after: `${STALL_AFTER_MS}ms`,
+      },
+      endpoints: {
+        hooks: { type: 'webhook', url: hooks.url, secret: SECRET, default: true },
+        stubborn: { type: 'webhook', url: stubborn.url, secret: SECRET, retry: ['1s', '10s'] },
+      },
+      egress: { allow: ['127.0.0.1/32'] },
+    },
+  });
+  allDaemons.push(started);
+  return started;
+}
+
+beforeAll(async () => {
+  noxus = await startSimulator();
+  hooks = await startReceiver({ secrets: [SECRET] });
+  stubborn = await startReceiver({
+    secrets: [SECRET],
+    respond: ({ body }) => (eventIn(body).data.reminder === undefined ? 204 : 500),
+  });
+  daemon = await start();
+});
+
+afterAll(async () => {
+  await stopAll(allDaemons);
+  await Promise.all([hooks, stubborn, noxus].map((server) => server.close()));
+});
+
+function eventIn(body: string): RunwatchEvent {
+  return JSON.parse(body) as RunwatchEvent;
+}
+
+/** What a receiver has got of a run, in order. */
+function toldTo({ received }: Receiver, runId: string): RunwatchEvent[] {
+  const events = received.map(({ body }) => eventIn(body));
+  return events.filter(({ data }) => data.run_id === runId);
+}
+
+/** A watched run that waits for a human. */
+async function waitingRun(endpoints?: string[]): Promise<string> {
+  const { id } = noxus.add({ steps: [{ after_ms: 0, status: AWAITING, progress: 40 }] });
+  await daemon.api('/v1/watches', { run_id: id, ...(endpoints && { endpoints }) });
+  await board.until(id, ({ run }) => run?.status === AWAITING);
+  return id;
+}
+
+describe('a run that nobody answers', () => {
+  test('is called to mind at each time, once, until somebody answers', async () => {
+    const runId = await waitingRun();
+    await waitFor(() => toldTo(hooks, runId).length === 3);
+    noxus.setStatus(runId, 'running');
+    await board.until(runId, ({ run }) => run?.status === 'running');
+    noxus.setStatus(runId, 'completed');
+    await board.until(runId, ({ state }) => state === 'finished');
+    await waitUntilAllDelivered(daemon);
+
+    const [entry, ...reminders] = toldTo(hooks, runId).filter(
+      ({ type }) => type === `run.${AWAITING}`,
+    );
+    expect(entry?.data).not.toHaveProperty('reminder');
+    expect(reminders.map(({ data }) => data.reminder)).toEqual([1, 2]);
+    for (const [at, { data }] of reminders.entries()) {
+      expect(data.waited_ms).toBeGreaterThanOrEqual(REMIND_AFTER_MS[at] ?? Infinity);
+    }
+    const all = await eventsOf(daemon, runId);
+    const resumed = all.find(({ type }) => type === 'run.resumed');
+    const waited = reminders.at(-1)?.data.waited_ms ?? Infinity;
+    expect(resumed?.data.waited_ms).toBeGreaterThan(waited);
+    expect(all.at(-1)?.data).not.toHaveProperty('waited_ms');
+  });
+
+  test('has a reminder that could not be told in time superseded once somebody has answered', async () => {
+    const runId = await waitingRun(['stubborn']);
+    await waitFor(() => toldTo(stubborn, runId).some(({ data }) => data.reminder === 1));
+    noxus.setStatus(runId, 'completed');
+    await board.until(runId, ({ state }) => state === 'finished');
+    await waitUntilAllDelivered(daemon);
+    const deliveries = await readAll<DeliveryJson>(daemon, `/v1/deliveries?run_id=${runId}`);
+    const states = deliveries.toReversed().map(({ event_type, state }) => [event_type, state]);
+    expect(states).toEqual([
+      ['run.awaiting_human_feedback', 'delivered'],
+      ['run.awaiting_human_feedback', 'superseded'],
+      ['run.completed', 'delivered'],
+    ]);
+  });
+
+  test('is called to mind by the last reminder alone where the daemon was away', async () => {
+    const runId = await waitingRun();
+    const [entry] = await eventsOf(daemon, runId);
+    await daemon.stop();
+    const awayUntil = Date.parse(entry?.data.detected_at ?? '') + Math.max(...REMIND_AFTER_MS);
+    await waitFor(() => Date.now() > awayUntil);
+    daemon = await start(daemon.dataDir);
+    await waitFor(() => toldTo(hooks, runId).some(({ data }) => data.reminder === 2));
+    noxus.setStatus(runId, 'completed');
+    await board.until(runId, ({ state }) => state === 'finished');
+    await waitUntilAllDelivered(daemon);
+    const told = await eventsOf(daemon, runId);
+    expect(told.map(({ type, data }) => [type, data.reminder])).toEqual([
+      ['run.awaiting_human_feedback', undefined],
+      ['run.awaiting_human_feedback', 2],
+      ['run.resumed', undefined],
+      ['run.completed', undefined],
+    ]);
+    expect(told.at(-1)?.data.waited_ms).toBe(told.at(-2)?.data.waited_ms);
+  });
+});
+
+describe('a run that sits in one state', () => {
+  test('is told stalled once, and recovered when it moves on, to those who name no events', async () => {
+    const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'running', progress: 40 }] });
+    await daemon.api('/v1/watches', { run_id: id });
+    const [stalled] = await waitFor(() => {
+      const told = toldTo(hooks, id);
+      return told.length > 0 && told;
+    });
+    const { polls } = await board.get(id);
+    await board.until(id, (watch) => watch.polls > polls + 3);
+    noxus.setStatus(id, 'running', 60);
+    await waitFor(() => toldTo(hooks, id).length > 1);
+    noxus.setStatus(id, 'failed');
+    await board.until(id, ({ state }) => state === 'finished');
+    await waitUntilAllDelivered(daemon);
+
+    const told = toldTo(hooks, id);
+    expect(told.map(({ type }) => type)).toEqual(['run.stalled', 'run.recovered', 'run.failed']);
+    expect(stalled?.data).toMatchObject({ run: { status: 'running', progress: 40 } });
+    expect(stalled?.data.usual_ms).toBeNull();
+    expect(stalled?.data.lasted_ms).toBeGreaterThanOrEqual(STALL_AFTER_MS);
+    expect(told[1]?.data.lasted_ms).toBeGreaterThan(stalled?.data.lasted_ms ?? Infinity);
+    expect((await eventsOf(daemon, id)).map(({ type }) => type)).toEqual([
+      'run.stalled',
+      'run.recovered',
+      'run.progress',
+      'run.failed',
+    ]);
+  });
+});

@@ -1,0 +1,240 @@
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import type { ListOutcome } from '../../src/core/run-list.ts';
+import { createNoxusClient, type NoxusClient } from '../../src/noxus/client.ts';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { PRIVATE_CANARY } from '../../src/simulator/wire-run.ts';
+
+const WORKFLOW = '5f0c2b7e-3a4d-4c55-9a53-0c1d2e3f4a5b';
+const MIB = 1_048_576;
+const LONG_MS = 20_000;
+
+let simulator: Simulator;
+let client: NoxusClient;
+let requests: { kind: string; status: number | null }[];
+const closers: (() => void)[] = [];
+
+beforeEach(async () => {
+  requests = [];
+  simulator = await startSimulator();
+  client = clientOf(simulator.url);
+});
+
+afterEach(async () => {
+  for (const close of closers.splice(0)) close();
+  await simulator.close();
+});
+
+function clientOf(baseUrl: string, timeoutMs = LONG_MS): NoxusClient {
+  const made = createNoxusClient({
+    baseUrl,
+    apiKey: simulator.apiKey,
+    timeoutMs,
+    userAgent: 'runwatch/test',
+    maxSockets: 4,
+    onRequest: ({ kind, status }) => requests.push({ kind, status }),
+  });
+  closers.push(made.close);
+  return made;
+}
+
+/** A client of a server that answers in its own way. */
+async function clientOfServer(answer: RequestListener): Promise<NoxusClient> {
+  const server = createServer(answer).listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  closers.push(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return clientOf(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+}
+
+/** A client of a server that answers everything with this JSON. */
+const clientOfJson = (body: unknown) =>
+  clientOfServer((_, response) => {
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  });
+
+const readAll = (size = 100, page = 1) => client.readPage({ workflowId: null, page, size });
+
+const idsOf = (outcome: ListOutcome) =>
+  outcome.kind === 'page' ? outcome.page.runs.map(({ id }) => id) : outcome;
+
+const messageOf = (outcome: ListOutcome) => ('message' in outcome ? outcome.message : outcome.kind);
+
+/** Runs `run-1` to `run-<count>`, the last of them the newest. */
+function addRuns(count: number): void {
+  for (let number = 1; number <= count; number += 1) {
+    simulator.add({ id: `run-${number}`, workflow_id: WORKFLOW });
+  }
+}
+
+describe('reading a page of runs', () => {
+  test('gives of each run what a hint needs, and nothing private', async () => {
+    simulator.add({
+      id: 'run-1',
+      workflow_id: WORKFLOW,
+      created_at: '2026-01-01T00:00:00.000Z',
+      timestamps: 'naive',
+      steps: [{ after_ms: 1_000, status: 'completed', progress: 100 }],
+    });
+    const outcome = await client.readPage({ workflowId: WORKFLOW, page: 1, size: 10 });
+    expect(outcome).toEqual({
+      kind: 'page',
+      page: {
+        runs: [
+          {
+            id: 'run-1',
+            workflow_id: WORKFLOW,
+            status: 'completed',
+            progress: 100,
+            created_at: '2026-01-01T00:00:00.000Z',
+            finished_at: '2026-01-01T00:00:01.000Z',
+          },
+        ],
+        isLast: true,
+        isCut: false,
+      },
+    });
+    expect(JSON.stringify(outcome)).not.toContain(PRIVATE_CANARY);
+    expect(requests).toEqual([{ kind: 'list', status: 200 }]);
+  });
+
+  test('goes on from page to page until the last', async () => {
+    addRuns(5);
+    const pages = [await readAll(2, 1), await readAll(2, 2), await readAll(2, 3)];
+    expect(pages.map(idsOf)).toEqual([['run-5', 'run-4'], ['run-3', 'run-2'], ['run-1']]);
+    expect(pages.map((one) => one.kind === 'page' && one.page.isLast)).toEqual([
+      false,
+      false,
+      true,
+    ]);
+  });
+
+  test('keeps to one workflow where it is asked to', async () => {
+    addRuns(1);
+    simulator.add({ id: 'of-another-workflow' });
+    expect(idsOf(await readAll())).toEqual(['of-another-workflow', 'run-1']);
+    expect(idsOf(await client.readPage({ workflowId: WORKFLOW, page: 1, size: 9 }))).toEqual([
+      'run-1',
+    ]);
+  });
+
+  test('needs no more of an item than id, workflow, status and creation', async () => {
+    const item = { id: 'a', workflow_id: 'w', status: 'running', created_at: '2026-01-01T00:00Z' };
+    const lenient = await clientOfJson({ items: [item] });
+    const outcome = await lenient.readPage({ workflowId: 'w', page: 1, size: 2 });
+    expect(outcome).toMatchObject({
+      page: { runs: [{ id: 'a', progress: 0, finished_at: null }], isLast: true },
+    });
+  });
+
+  test.each([400, 403, 404, 405, 422, 501])('takes a %d for "there is no list"', async (status) => {
+    simulator.fault({ kind: 'status', status });
+    expect(await readAll()).toEqual({ kind: 'not_offered', status, message: `status ${status}` });
+  });
+
+  test('tells trouble as a read of a run does, and does not try again', async () => {
+    simulator.fault({ kind: 'status', status: 429, retry_after: 7, count: 1 });
+    expect(await readAll()).toMatchObject({ kind: 'rate_limited', retryAfterMs: 7_000 });
+    simulator.fault({ kind: 'status', status: 401, count: 1 });
+    expect((await readAll()).kind).toBe('unauthorized');
+    simulator.fault({ kind: 'status', status: 502, count: 1 });
+    expect((await readAll()).kind).toBe('unavailable');
+    simulator.fault({ kind: 'reset', count: 1 });
+    expect((await readAll()).kind).toBe('unavailable');
+    expect(requests.map(({ status }) => status)).toEqual([429, 401, 502, null]);
+  });
+
+  test('refuses what is no page of runs, and quotes nothing of it', async () => {
+    addRuns(1);
+    const wrong = [
+      { kind: 'wrong_shape' },
+      { kind: 'html' },
+      { kind: 'garbage' },
+      { kind: 'truncated' },
+    ] as const;
+    for (const fault of wrong) {
+      simulator.fault({ ...fault, count: 1 });
+      const outcome = await readAll();
+      expect(outcome.kind).toBe('invalid_response');
+      expect(JSON.stringify(outcome)).not.toContain('CANARY');
+    }
+  });
+
+  test.each([
+    ['an item without a status', { items: [{ id: 'a', workflow_id: 'w' }] }, 'items.0.status'],
+    ['another page', { items: [], page: 2 }, 'another page'],
+    ['a page of another size', { items: [], size: 50 }, 'another page'],
+    ['no list', { items: {} }, 'items: expected a list'],
+  ])('refuses %s', async (_, body, message) => {
+    const strange = await clientOfJson(body);
+    const outcome = await strange.readPage({ workflowId: null, page: 1, size: 2 });
+    expect(outcome.kind).toBe('invalid_response');
+    expect(messageOf(outcome)).toContain(message);
+  });
+
+  test('keeps to one deadline, however slowly the body comes', async () => {
+    const slow = clientOf(simulator.url, 200);
+    simulator.fault({ kind: 'drip', ms: 5_000 });
+    expect(messageOf(await slow.readPage({ workflowId: null, page: 1, size: 2 }))).toBe(
+      'timed out after 200ms reading the body of the answer',
+    );
+  });
+
+  test('is given up when the client is closed', async () => {
+    simulator.fault({ kind: 'stall', ms: LONG_MS });
+    const reading = readAll();
+    setImmediate(() => client.close());
+    await expect(reading).rejects.toMatchObject({ code: 'aborted' });
+  });
+});
+
+describe('a page whose runs drag large documents along', () => {
+  test('is read whole up to 16 MiB', async () => {
+    addRuns(100);
+    simulator.fault({ kind: 'bulky', bytes: 100_000 });
+    expect(idsOf(await readAll())).toHaveLength(100);
+  });
+
+  test('is cut beyond, and a page of as many runs as were read is whole', async () => {
+    addRuns(100);
+    simulator.fault({ kind: 'bulky', bytes: MIB });
+    const cut = await readAll();
+    expect(cut).toMatchObject({ kind: 'page', page: { isCut: true, isLast: false } });
+    const ids = idsOf(cut) as string[];
+    expect(ids).toHaveLength(15);
+    const whole = await readAll(15);
+    expect(whole).toMatchObject({ page: { isCut: false } });
+    expect(idsOf(whole)).toEqual(ids);
+  });
+
+  test('costs no more memory than its flat fields: 100 runs of 1 MiB each', async () => {
+    addRuns(100);
+    simulator.fault({ kind: 'bulky', bytes: MIB });
+    await readAll();
+    const before = process.memoryUsage().rss;
+    let peak = before;
+    const sampling = setInterval(() => {
+      peak = Math.max(peak, process.memoryUsage().rss);
+    }, 5);
+    for (let look = 0; look < 3; look += 1) await readAll();
+    clearInterval(sampling);
+    expect(peak - before).toBeLessThan(64 * MIB);
+  });
+
+  test('is refused where not even one run of it can be had', async () => {
+    const endless = await clientOfServer((_, response) => {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.write('{"items":[{"id":"a","definitions":"');
+      const pour = () => {
+        while (!response.destroyed && response.write('x'.repeat(65_536)));
+      };
+      response.on('drain', pour);
+      pour();
+    });
+    const outcome = await endless.readPage({ workflowId: null, page: 1, size: 2 });
+    expect(messageOf(outcome)).toContain('without a whole run');
+  });
+});

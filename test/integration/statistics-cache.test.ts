@@ -1,0 +1,145 @@
+import { afterAll, describe, expect, test } from '@jest/globals';
+import type { Lesson } from '../../src/core/lesson.ts';
+import { createStatisticsCache } from '../../src/poll/statistics-cache.ts';
+import type { StatisticsStore } from '../../src/redis/statistics-store.ts';
+import { newWatch, NOON } from '../support/builders.ts';
+import { openStores } from '../support/stores.ts';
+
+const { watches, statistics: store, close } = openStores();
+afterAll(close);
+
+let count = 0;
+const fresh = (what: string) => `${what}-${(count += 1)}`;
+
+/** A process: a cache and a clock of its own, which writes what it learns as polls do. */
+function startProcess(over: Pick<StatisticsStore, 'read' | 'lastUsed'> = store) {
+  const clock = { now: NOON };
+  let woken = 0;
+  const cache = createStatisticsCache({
+    store: over,
+    wake: () => (woken += 1),
+    now: () => clock.now,
+  });
+  return {
+    ...cache,
+    woken: () => woken,
+    pass: (ms: number) => (clock.now += ms),
+    staysOf: (workflowId: string, state: string | null = 'running/0') =>
+      cache.lookup('default', workflowId, state)?.runs,
+    async see(workflowId: string, stays = 1) {
+      const lessons = Array.from({ length: stays }, (): Lesson => {
+        return {
+          source: 'default',
+          workflowId,
+          state: 'running/0',
+          fromS: 0,
+          toS: 10,
+          ended: true,
+        };
+      });
+      const after = newWatch({ runId: fresh('run') });
+      await watches.commit({ before: null, after, events: [], deliveries: [], lessons });
+      cache.learn(lessons);
+    },
+  };
+}
+
+describe('a process', () => {
+  test('knows at once what it has learned itself, and does not count it twice', async () => {
+    const workflowId = fresh('workflow');
+    const process = startProcess();
+    await process.refresh();
+    for (let stays = 1; stays <= 3; stays += 1) {
+      await process.see(workflowId);
+      expect(process.staysOf(workflowId)).toBe(stays);
+      process.pass(5_000);
+      await process.refresh();
+      expect(process.staysOf(workflowId)).toBe(stays);
+    }
+  });
+
+  test('that starts knows what others had learned, before it is asked', async () => {
+    const workflowId = fresh('workflow');
+    await startProcess().see(workflowId, 7);
+    const second = startProcess();
+    await second.refresh();
+    expect(second.staysOf(workflowId)).toBe(7);
+    expect(second.woken()).toBe(0);
+  });
+
+  test('that is asked for a workflow for the first time reads it soon, and asks for that once', async () => {
+    const process = startProcess();
+    await process.refresh();
+    const workflowId = fresh('workflow');
+    await startProcess().see(workflowId);
+    expect([process.staysOf(workflowId), process.staysOf(workflowId, null)]).toEqual([
+      undefined,
+      undefined,
+    ]);
+    expect(process.woken()).toBe(1);
+    await process.refresh();
+    expect(process.staysOf(workflowId)).toBe(1);
+  });
+
+  test('knows what others have learned since, some seconds later', async () => {
+    const workflowId = fresh('workflow');
+    const [one, other] = [startProcess(), startProcess()];
+    await one.see(workflowId);
+    await other.refresh();
+    await one.see(workflowId);
+    await other.refresh();
+    expect(other.staysOf(workflowId)).toBe(1);
+    other.pass(4_000);
+    await other.refresh();
+    expect(other.staysOf(workflowId)).toBe(2);
+  });
+
+  test('comes to the same as the others, whoever learned what', async () => {
+    const workflowId = fresh('workflow');
+    const [one, other] = [startProcess(), startProcess()];
+    await Promise.all([one.refresh(), other.refresh()]);
+    await Promise.all([one.see(workflowId), other.see(workflowId, 2), one.see(workflowId)]);
+    for (const process of [one, other]) {
+      process.pass(4_000);
+      await process.refresh();
+    }
+    const [ours, theirs] = [one, other].map(({ lookup }) =>
+      lookup('default', workflowId, 'running/0'),
+    );
+    expect(ours?.runs).toBe(4);
+    expect(ours).toEqual(theirs);
+  });
+});
+
+describe('what a process knows', () => {
+  test('stays when Redis cannot be read', async () => {
+    const workflowId = fresh('workflow');
+    let isAway = false;
+    const process = startProcess({
+      read: async (wanted) => (isAway ? Promise.reject(new Error('away')) : store.read(wanted)),
+      lastUsed: (limit) => store.lastUsed(limit),
+    });
+    await process.see(workflowId);
+    await process.refresh();
+    isAway = true;
+    process.pass(60_000);
+    await expect(process.refresh()).rejects.toThrow('away');
+    expect(process.staysOf(workflowId)).toBe(1);
+    await process.see(workflowId);
+    expect(process.staysOf(workflowId)).toBe(2);
+  });
+
+  test('is dropped when nobody has asked for it in a quarter of an hour', async () => {
+    const [asked, unasked] = [fresh('workflow'), fresh('workflow')];
+    const process = startProcess();
+    await process.see(asked);
+    await process.see(unasked);
+    await process.refresh();
+    process.pass(600_000);
+    expect(process.staysOf(asked)).toBe(1);
+    process.pass(600_000);
+    await process.refresh();
+    expect([process.staysOf(asked), process.woken()]).toEqual([1, 0]);
+    expect([process.staysOf(unasked), process.woken()]).toEqual([undefined, 1]);
+  });
+});

@@ -1,0 +1,165 @@
+import { afterAll, describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { emptyStatistics, learn, type Statistics } from '../../src/core/hazard.ts';
+import type { Lesson } from '../../src/core/lesson.ts';
+import type { WatchChange } from '../../src/core/watch-change.ts';
+import { STATE_LIMITS } from '../../src/redis/statistics-store.ts';
+import { newWatch } from '../support/builders.ts';
+import { openStores } from '../support/stores.ts';
+
+const { redis, watches, statistics: store, keysLeft, close } = openStores();
+afterAll(close);
+
+let count = 0;
+const fresh = (what: string) => `${what}-${(count += 1)}`;
+
+const lesson = (changes: Partial<Lesson> = {}): Lesson => ({
+  source: 'default',
+  workflowId: 'workflow-1',
+  state: 'running/0',
+  fromS: 0,
+  toS: 10,
+  ended: true,
+  ...changes,
+});
+
+/** The writing of a watch that tells so much of how long states last. */
+function telling(lessons: Lesson[]): WatchChange {
+  const after = newWatch({ runId: fresh('run') });
+  return { before: null, after, events: [], deliveries: [], lessons };
+}
+
+async function read(workflowId: string, source = 'default') {
+  const [found] = await store.read([{ source, workflowId, version: null }]);
+  if (found === 'unchanged') throw new Error('a reader without a version has nothing');
+  return found ?? null;
+}
+
+const anyLesson = fc.record({
+  state: fc.constantFrom(null, 'queued/0', 'running/0', 'running/90'),
+  fromS: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 2e5, noNaN: true })),
+  lastsS: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 2e5, noNaN: true })),
+  ended: fc.boolean(),
+});
+
+describe('what is learned', () => {
+  test('is to the last bit what the core makes of the same stays', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(anyLesson, { minLength: 1, maxLength: 12 }), async (stays) => {
+        const workflowId = fresh('workflow');
+        const lessons = stays.map(({ lastsS, ...rest }) =>
+          lesson({ ...rest, workflowId, toS: rest.fromS + lastsS }),
+        );
+        const half = Math.ceil(lessons.length / 2);
+        await watches.commitMany([telling(lessons.slice(0, half)), telling(lessons.slice(half))]);
+
+        const expected = new Map<string | null, Statistics>();
+        for (const one of lessons) {
+          expected.set(one.state, learn(expected.get(one.state) ?? emptyStatistics(), one));
+        }
+        expect((await read(workflowId))?.states).toEqual(expected);
+      }),
+      { numRuns: 40 },
+    );
+  });
+
+  test('is not learned from a write that lost a race', async () => {
+    const workflowId = fresh('workflow');
+    const change = telling([lesson({ workflowId })]);
+    expect(await watches.commitMany([change, change])).toEqual([[], null]);
+    expect((await read(workflowId))?.states.get('running/0')?.runs).toBe(1);
+  });
+
+  test('stays apart by source', async () => {
+    const workflowId = fresh('workflow');
+    await watches.commit(telling([lesson({ workflowId, source: 'one' })]));
+    await watches.commit(telling([lesson({ workflowId, source: 'two', state: 'queued/0' })]));
+    expect([...((await read(workflowId, 'one'))?.states.keys() ?? [])]).toEqual(['running/0']);
+    expect([...((await read(workflowId, 'two'))?.states.keys() ?? [])]).toEqual(['queued/0']);
+    expect(await read(workflowId, 'three')).toBeNull();
+  });
+});
+
+describe('a reader', () => {
+  test('is given only what is newer than what it has', async () => {
+    const workflowId = fresh('workflow');
+    const ask = (version: number | null) =>
+      store.read([{ source: 'default', workflowId, version }]);
+    expect(await ask(null)).toEqual([null]);
+    await watches.commit(telling([lesson({ workflowId })]));
+    expect(await ask(null)).toMatchObject([{ version: 1, workflowId, source: 'default' }]);
+    expect(await ask(1)).toEqual(['unchanged']);
+    await watches.commit(telling([lesson({ workflowId })]));
+    expect(await ask(1)).toMatchObject([{ version: 2 }]);
+  });
+
+  test('finds workflows page by page, the latest to be known first, by source too', async () => {
+    const source = fresh('listed');
+    const made: string[] = [];
+    for (let at = 0; at < 5; at += 1) {
+      const workflowId = fresh('workflow');
+      await watches.commit(telling([lesson({ workflowId, source })]));
+      await watches.commit(telling([lesson({ workflowId })]));
+      made.unshift(workflowId);
+    }
+    const pages = async (filter: { source?: string }) => {
+      const found: string[] = [];
+      let cursor: string | undefined;
+      do {
+        const page = await store.list(filter, { limit: 2, cursor });
+        found.push(...page.items.map(({ workflowId }) => workflowId));
+        cursor = page.nextCursor ?? undefined;
+      } while (cursor !== undefined);
+      return found;
+    };
+    expect(await pages({ source })).toEqual(made);
+    expect((await pages({})).slice(0, 10)).toEqual(made.flatMap((id) => [id, id]));
+    expect(await pages({ source: 'nowhere' })).toEqual([]);
+  });
+});
+
+describe('what is kept', () => {
+  test('of one workflow, are a hundred states at most; the others go on learning', async () => {
+    const workflowId = fresh('workflow');
+    const states = Array.from({ length: STATE_LIMITS.ofOne + 5 }, (_, at) => `odd-${at}/0`);
+    await watches.commit(telling(states.map((state) => lesson({ workflowId, state }))));
+    await watches.commit(telling(states.map((state) => lesson({ workflowId, state }))));
+    const known = (await read(workflowId))?.states;
+    expect(known?.size).toBe(STATE_LIMITS.ofOne);
+    expect(known?.get('odd-99/0')?.runs).toBe(2);
+  });
+
+  test('are the 10,000 states that were used last, in less than 64 MiB', async () => {
+    const perWorkflow = 20;
+    const workflowIds = Array.from({ length: STATE_LIMITS.ofAll / perWorkflow + 20 }, () =>
+      fresh('crowd'),
+    );
+    const statesOf = (workflowId: string) => [
+      lesson({ workflowId, state: null, toS: 50_000 }),
+      ...Array.from({ length: perWorkflow }, (_, at) =>
+        lesson({ workflowId, state: `running/${at}`, toS: 1_000 * (at + 1) }),
+      ),
+    ];
+    const [favourite = '', ...others] = workflowIds;
+    await watches.commit(telling(statesOf(favourite)));
+    for (let from = 0; from < others.length; from += 40) {
+      await watches.commitMany(
+        others.slice(from, from + 40).map((workflowId) => telling(statesOf(workflowId))),
+      );
+      // Being read is being used.
+      expect(await read(favourite)).not.toBeNull();
+    }
+    expect(await store.countStates()).toBe(STATE_LIMITS.ofAll);
+    expect(await read(others[0] ?? '')).toBeNull();
+    expect(await read(others.at(-1) ?? '')).not.toBeNull();
+
+    const kept = await store.lastUsed(1_000);
+    expect(kept).toHaveLength(STATE_LIMITS.ofAll / perWorkflow);
+    expect((await store.list({ source: 'default' }, { limit: 1_000 })).items).toHaveLength(500);
+    const all = (await keysLeft()).filter((key) => /:(statistics|workflow|states)/.test(key));
+    expect(all.filter((key) => key.includes(':statistics:'))).toHaveLength(kept.length);
+    const sizes = await Promise.all(all.map((key) => redis.memory('USAGE', key, 'SAMPLES', 0)));
+    const bytes = sizes.reduce<number>((sum, size) => sum + Number(size), 0);
+    expect(bytes).toBeLessThan(64 * 1_048_576);
+  });
+});

@@ -1,0 +1,144 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { observe } from '../../src/core/observe.ts';
+import { isOldNotice } from '../../src/core/reminder.ts';
+import type { RunwatchEvent } from '../../src/core/event.ts';
+import type { Watch } from '../../src/core/watch.ts';
+import { newWatch, NOON, lookingAt, POLICY, snapshot } from '../support/builders.ts';
+
+const AWAITING = 'awaiting_human_feedback';
+const HOUR = 3_600_000;
+const policy = { ...POLICY, remindAfterMs: [HOUR, 24 * HOUR] };
+
+interface Look {
+  /** Milliseconds after noon. */
+  at: number;
+  status: string;
+}
+
+/** Looks at a run as it is at certain times; those after its end are not made. */
+function follow(looks: Look[], watch: Watch = newWatch()) {
+  const events: RunwatchEvent[] = [];
+  for (const { at, status } of looks) {
+    if (watch.state !== 'active') break;
+    const run = snapshot({ status });
+    const context = { ...lookingAt(NOON + at), policy };
+    const observation = observe(watch, { kind: 'run', run }, context);
+    events.push(...observation.events);
+    watch = observation.watch;
+  }
+  return { watch, events, told: events.map(inShort) };
+}
+
+function inShort({ type, data: { reminder, waited_ms: waited } }: RunwatchEvent): string {
+  const words = [type, reminder === undefined ? '' : `reminder ${reminder}`];
+  return [...words, waited === undefined ? '' : `after ${waited / HOUR} h`]
+    .filter((word) => word !== '')
+    .join(' ');
+}
+
+const waits = (at: number): Look => ({ at, status: AWAITING });
+
+describe('a run that waits for a human', () => {
+  test('is called to mind once at each of the times since it was seen to wait', () => {
+    const looks = [0, 0.5, 1, 1.1, 2, 23.9, 24, 25, 99].map((hours) => waits(hours * HOUR));
+    expect(follow(looks).told).toEqual([
+      'run.awaiting_human_feedback',
+      'run.awaiting_human_feedback reminder 1 after 1 h',
+      'run.awaiting_human_feedback reminder 2 after 24 h',
+    ]);
+  });
+
+  test('is looked at when a reminder is due, however slow the polls have become', () => {
+    const { watch } = follow([waits(0)]);
+    const late = { ...watch, cadence: { ...watch.cadence, intervalMs: 60_000 } };
+    expect(follow([waits(HOUR - 5_000)], late).watch.nextPollAt).toBe(NOON + HOUR);
+    const early = follow([waits(HOUR - 10)], late).watch;
+    expect(early.nextPollAt).toBe(NOON + HOUR - 10 + policy.minIntervalMs);
+  });
+
+  test('is called to mind once where several reminders became due unseen', () => {
+    expect(follow([waits(0), waits(48 * HOUR), waits(49 * HOUR)]).told).toEqual([
+      'run.awaiting_human_feedback',
+      'run.awaiting_human_feedback reminder 2 after 48 h',
+    ]);
+  });
+
+  test('is not called to mind by a look that finds it gone on, or that finds nothing', () => {
+    const { watch } = follow([waits(0)]);
+    const context = { ...lookingAt(NOON + 2 * HOUR), policy };
+    const blind = observe(watch, { kind: 'unavailable', message: 'status 500' }, context);
+    expect(blind.events).toEqual([]);
+    expect(follow([{ at: 2 * HOUR, status: 'running' }], blind.watch).told).toEqual([
+      'run.resumed after 2 h',
+    ]);
+  });
+
+  test('says how long it has waited when it goes on, and also when it ends', () => {
+    expect(follow([waits(0), { at: HOUR / 2, status: 'stopped' }]).told).toEqual([
+      'run.awaiting_human_feedback',
+      'run.resumed after 0.5 h',
+      'run.stopped after 0.5 h',
+    ]);
+  });
+
+  test('begins anew with the next wait', () => {
+    const looks = [waits(0), waits(HOUR), { at: 2 * HOUR, status: 'running' }];
+    const told = follow([...looks, waits(3 * HOUR), waits(4 * HOUR)]).told;
+    expect(told).toEqual([
+      'run.awaiting_human_feedback',
+      'run.awaiting_human_feedback reminder 1 after 1 h',
+      'run.resumed after 2 h',
+      'run.awaiting_human_feedback',
+      'run.awaiting_human_feedback reminder 1 after 1 h',
+    ]);
+  });
+
+  test('counts from the first look of a runwatch that reminds, where an older one saw it', () => {
+    const older = { ...follow([waits(0)]).watch, waiting: null };
+    expect(follow([waits(5 * HOUR), waits(6 * HOUR)], older).told).toEqual([
+      'run.awaiting_human_feedback reminder 1 after 1 h',
+    ]);
+  });
+});
+
+describe('a notice that was held up', () => {
+  test('is news while the run still waits, the entry as well as the last reminder', () => {
+    const { watch, events } = follow([waits(0), waits(HOUR), waits(24 * HOUR)]);
+    expect(events.map(({ id }) => isOldNotice(watch, id))).toEqual([false, true, false]);
+    expect(watch.notice).toEqual({ eventId: events[0]?.id, type: 'run.awaiting_human_feedback' });
+  });
+
+  test('is old once the run has gone on, be it to wait again', () => {
+    const { watch, events } = follow([
+      waits(0),
+      waits(HOUR),
+      { at: 2 * HOUR, status: 'running' },
+      waits(3 * HOUR),
+    ]);
+    const notices = events.filter(({ type }) => type === 'run.awaiting_human_feedback');
+    expect(notices.map(({ id }) => isOldNotice(watch, id))).toEqual([true, true, false]);
+  });
+});
+
+test('whatever a run does, no wait is called to mind twice by the same number, or out of order', () => {
+  const look = fc.record({
+    gap: fc.integer({ min: 1, max: 30 * HOUR }),
+    status: fc.constantFrom(AWAITING, AWAITING, AWAITING, 'running', 'odd', 'completed'),
+  });
+  fc.assert(
+    fc.property(fc.array(look, { maxLength: 30 }), (steps) => {
+      let at = 0;
+      const { events } = follow(steps.map(({ gap, status }) => ({ at: (at += gap), status })));
+      let last = 0;
+      for (const { type, data } of events) {
+        if (type !== 'run.awaiting_human_feedback') continue;
+        expect(data.reminder ?? 0).toBeGreaterThanOrEqual(
+          data.reminder === undefined ? 0 : last + 1,
+        );
+        last = data.reminder ?? 0;
+      }
+      expect(new Set(events.map(({ id }) => id)).size).toBe(events.length);
+    }),
+  );
+});
