@@ -39,9 +39,9 @@ export function createSourceGuard(store: SourceStore, policy: SourcePolicy, log:
   }
 
   async function refused(source: string, outcome: Trouble<'unauthorized'>, now: number) {
-    if (await store.refuse(source, outcome.message)) log.refused(source, outcome.message);
     const pause = pausedBy(outcome, now + policy.unauthorizedProbeMs);
     await store.pause(source, pause, now);
+    if (await store.refuse(source, outcome.message)) log.refused(source, outcome.message);
     return pause;
   }
 
