@@ -60,10 +60,10 @@ declare module 'ioredis' {
     rwPauseSource(pause: string, text: string, ms: number): Result<number, Context>;
     rwReadStatisticsBuffer(
       statistics: string,
-      used: string,
+      uses: string,
       clock: string,
-      workflow: string,
       version: string,
+      used: string,
     ): Result<Buffer[] | null, Context>;
     rwForgetDeliveries(settled: string, plan: string): Result<number, Context>;
     rwForgetWatch(watch: string, plan: string): Result<number, Context>;
