@@ -31,12 +31,12 @@ interface SourceBudgetDependencies {
 }
 
 /** A request for leave, with the time at which it was made. */
-export interface DatedAsk extends RequestAsk {
+interface DatedAsk extends RequestAsk {
   askedAt: number;
 }
 
 /** Leave that was given; whoever has its answer says so. */
-export interface Permit {
+interface Permit {
   settle(): void;
 }
 

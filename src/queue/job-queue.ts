@@ -29,7 +29,7 @@ const EVENTS_KEPT = 10;
 const FAULT_DELAY_MS = 5_000;
 
 /** When a job wants to run again. Times are milliseconds since the epoch. */
-export interface NextRun {
+interface NextRun {
   dueAt: number;
   /** Of the jobs that are due and may not all start, those with the earliest deadline go first. */
   deadline: number;

@@ -7,7 +7,7 @@
  * Returns whether it may, how many count now, and for how long the budget is used up, ms; 0 when it
  * is not.
  */
-export const ADMIT = `
+const ADMIT = `
 local function clockMs()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
