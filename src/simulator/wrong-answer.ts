@@ -17,13 +17,25 @@ export interface Exchange {
   now: () => number;
 }
 
-type WrongAnswer = Extract<
-  Fault,
-  { kind: 'status' | 'html' | 'truncated' | 'other_run' | 'wrong_shape' | 'claim' | 'shift' }
->;
+const ANSWER_FAULTS = [
+  'status',
+  'html',
+  'truncated',
+  'other_run',
+  'wrong_shape',
+  'claim',
+  'shift',
+] as const;
+
+/** A fault in what is answered; the others are in how it is sent. */
+type AnswerFault = Extract<Fault, { kind: (typeof ANSWER_FAULTS)[number] }>;
+
+export function spoilsAnswer(fault: Fault): fault is AnswerFault {
+  return ANSWER_FAULTS.some((kind) => kind === fault.kind);
+}
 
 /** The answer that a fault gives in place of the right one. */
-export function wrongAnswer(exchange: Exchange, fault: WrongAnswer): Answer {
+export function wrongAnswer(exchange: Exchange, fault: AnswerFault): Answer {
   switch (fault.kind) {
     case 'status':
       return statusAnswer(fault, exchange.now());
