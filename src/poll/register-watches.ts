@@ -24,7 +24,7 @@ export interface RegisterDependencies {
   jobsOf: (source: string) => PollJobs | undefined;
   /** By when a watch should be polled. */
   deadlineOf: (watch: Watch) => number;
-  dispatch: (deliveryIds: string[]) => Promise<void>;
+  dispatch: (gates: string[]) => void;
   wants: EndpointFilter;
   defaults: RegisterDefaults;
   now: () => number;
@@ -70,7 +70,7 @@ function attempt(deps: RegisterDependencies, request: Registration, before: Stor
   return { registered, change: { before, after: watch, events: [], deliveries } };
 }
 
-/** A process that dies before this has run leaves the rest to the reconciler and the sweeper. */
+/** A process that dies before this has run leaves the rest to the reconciler and the next look. */
 async function schedule(
   deps: RegisterDependencies,
   done: Registered[],
@@ -89,5 +89,5 @@ async function schedule(
   for (const { watch } of done.filter(({ isHastened }) => isHastened)) {
     await deps.jobsOf(watch.source)?.hasten(watchId(watch), deps.deadlineOf(watch));
   }
-  await deps.dispatch(committed.flatMap((due) => due ?? []));
+  deps.dispatch(committed.flatMap((due) => due ?? []));
 }

@@ -17,7 +17,7 @@ export interface Exchange {
   now: () => number;
 }
 
-const ANSWER_FAULTS = [
+const WRONG_ANSWERS = [
   'status',
   'html',
   'truncated',
@@ -27,15 +27,15 @@ const ANSWER_FAULTS = [
   'shift',
 ] as const;
 
-/** A fault in what is answered; the others are in how it is sent. */
-type AnswerFault = Extract<Fault, { kind: (typeof ANSWER_FAULTS)[number] }>;
+type WrongAnswer = Extract<Fault, { kind: (typeof WRONG_ANSWERS)[number] }>;
 
-export function spoilsAnswer(fault: Fault): fault is AnswerFault {
-  return ANSWER_FAULTS.some((kind) => kind === fault.kind);
+/** True for faults of what is said, false for those of how it is said. */
+export function isWrongAnswer(fault: Fault): fault is WrongAnswer {
+  return WRONG_ANSWERS.some((kind) => kind === fault.kind);
 }
 
 /** The answer that a fault gives in place of the right one. */
-export function wrongAnswer(exchange: Exchange, fault: AnswerFault): Answer {
+export function wrongAnswer(exchange: Exchange, fault: WrongAnswer): Answer {
   switch (fault.kind) {
     case 'status':
       return statusAnswer(fault, exchange.now());
