@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { planDeliveries } from '../../src/core/delivery.ts';
 import { isoTime } from '../../src/core/event.ts';
+import { nothingLearned } from '../../src/core/hazard.ts';
 import { observe } from '../../src/core/observe.ts';
 import { register } from '../../src/core/register.ts';
 import type { RunSnapshot } from '../../src/core/run.ts';
@@ -22,6 +23,7 @@ const POLICY = {
   unreachableAfterMs: 120_000,
   goneAfterMs: 60_000,
   remindAfterMs: [],
+  stallAfterMs: Infinity,
 };
 
 /** An event that was written, and when that was due, milliseconds since the epoch. */
@@ -123,7 +125,7 @@ function runEnded(endpoint: string, now: number): WatchChange {
     { source: 'bench', runId, subscriptions: [{ kind: 'endpoint', endpoint }] },
     { now, defaults: { timeoutMs: 3_600_000, minIntervalMs: 1_000, profile: 'normal' } },
   );
-  const context = { now, policy: POLICY, random: () => 0 };
+  const context = { now, policy: POLICY, statistics: nothingLearned, random: () => 0 };
   const { watch, events } = observe(
     registered.watch,
     { kind: 'run', run: endedRun(runId, now) },

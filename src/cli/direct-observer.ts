@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '../core/backoff.ts';
+import { nothingLearned } from '../core/hazard.ts';
 import type { Look, PollPolicy } from '../core/look.ts';
 import { observe } from '../core/observe.ts';
 import type { RunwatchEvent } from '../core/event.ts';
@@ -17,6 +18,7 @@ export const DIRECT_POLICY: PollPolicy = {
   unreachableAfterMs: 120_000,
   goneAfterMs: 60_000,
   remindAfterMs: [],
+  stallAfterMs: Infinity,
 };
 
 /** Requests a second that a source may take, by default. */
@@ -54,7 +56,12 @@ async function settleDirectly(
     const look = await lookAt(runId, options);
     // A key that has never opened anything will not begin to: waiting would only hide the mistake.
     if (look.kind === 'unauthorized' && watch.run === null) return cannotTell(troubleOf(look));
-    const observation = observe(watch, look, { now: now(), policy, random });
+    const observation = observe(watch, look, {
+      now: now(),
+      policy,
+      statistics: nothingLearned,
+      random,
+    });
     ({ watch } = observation);
     const view = viewOf(observation.watch, observation.events);
     report(view);

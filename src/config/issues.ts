@@ -132,6 +132,8 @@ function quote(value: unknown): string {
   if (typeof value !== 'string') return kindOf(value);
   // Quotes within text are what is left of lines that ran together, and one may have held a secret.
   if (/["']/.test(value)) return 'text with quotes in it';
+  // And so is a URL after something else.
+  if (/\s\S*:\/\//.test(value)) return 'text with a URL in it';
   return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
 }
 

@@ -1,5 +1,6 @@
 import type { Random } from './backoff.ts';
 import type { News } from './event.ts';
+import type { StatisticsLookup } from './hazard.ts';
 import type { FetchOutcome, TroubleKind } from './outcome.ts';
 import type { Watch } from './watch.ts';
 
@@ -13,6 +14,8 @@ export interface PollPolicy {
   goneAfterMs: number;
   /** When to remind of a run that waits for a human, after it began to; ascending. */
   remindAfterMs: readonly number[];
+  /** The least time that a run must be in one state until it is stalled. */
+  stallAfterMs: number;
 }
 
 /** The source takes no requests for now, so nothing was learned of the run. */
@@ -32,6 +35,8 @@ export type Look = FetchOutcome | SourcePaused;
 export interface ObserveContext {
   now: number;
   policy: PollPolicy;
+  /** What was learned of how long states last. */
+  statistics: StatisticsLookup;
   random: Random;
 }
 

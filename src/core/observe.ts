@@ -15,6 +15,7 @@ import {
 } from './reminder.ts';
 import { isKnownStatus, isTerminalStatus, type RunSnapshot } from './run.ts';
 import { readFailed, runGone, runMissing, sourcePaused } from './trouble.ts';
+import { followStay, usualStayMs } from './stall.ts';
 import type { Watch } from './watch.ts';
 
 /** A watch after a look, and what that look gave rise to. */
@@ -73,7 +74,8 @@ function findingOf(watch: Watch, look: Look, context: ObserveContext): Finding {
   }
 }
 
-function runSeen(watch: Watch, run: RunSnapshot, { now, policy, random }: ObserveContext): Finding {
+function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Finding {
+  const { now, policy, random, statistics } = context;
   const types = diffRun(watch.run, run, watch.unknownStatuses);
   const intervalMs = nextInterval(
     {
@@ -84,6 +86,8 @@ function runSeen(watch: Watch, run: RunSnapshot, { now, policy, random }: Observ
     { ...policy, maxDelayMs: watch.maxDelayMs },
   );
   const waiting = waitingAfter(watch.waiting, run.status, now);
+  const usualMs = usualStayMs(statistics, watch.source, run);
+  const { stay, ...staying } = followStay({ ...watch, next: run, now, policy, usualMs });
   const isNewStatus = !isKnownStatus(run.status) && !watch.unknownStatuses.includes(run.status);
   return {
     changes: {
@@ -94,16 +98,22 @@ function runSeen(watch: Watch, run: RunSnapshot, { now, policy, random }: Observ
       unreachable: false,
       unknownStatuses: isNewStatus ? [...watch.unknownStatuses, run.status] : watch.unknownStatuses,
       waiting,
+      stay,
       cadence: { intervalMs, failures: 0 },
     },
     news: [
       ...(watch.unreachable ? [{ type: 'watch.recovered' as const }] : []),
+      ...staying.recovered,
       ...types.map((type) => ({ type, details: waitEnded(watch.waiting, type, now) })),
       ...dueReminders(waiting, policy.remindAfterMs, now),
+      ...staying.stalled,
     ],
     nextPollAt: Math.min(
       now + pollDelay(intervalMs, watch.maxDelayMs, random),
-      Math.max(now + policy.minIntervalMs, nextReminderAt(waiting, policy.remindAfterMs)),
+      Math.max(
+        now + policy.minIntervalMs,
+        Math.min(nextReminderAt(waiting, policy.remindAfterMs), staying.stallsAt),
+      ),
     ),
   };
 }

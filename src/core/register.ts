@@ -105,7 +105,7 @@ function newWatch(
     unknownStatuses: [],
     notice: null,
     waiting: null,
-    stalled: false,
+    stay: null,
     cadence: { intervalMs: defaults.minIntervalMs, failures: 0 },
   };
 }

@@ -2,6 +2,7 @@ import type { EventType } from './event.ts';
 import type { TroubleKind } from './outcome.ts';
 import type { Waiting } from './reminder.ts';
 import type { RunSnapshot } from './run.ts';
+import type { Stay } from './stall.ts';
 
 export const WATCH_STATES = ['active', 'finished', 'expired', 'gone', 'cancelled'] as const;
 
@@ -81,8 +82,8 @@ export interface Watch extends WatchKey {
   notice: { eventId: string; type: EventType } | null;
   /** Since when the run waits for a human, and what was told of it; null while it does not. */
   waiting: Waiting | null;
-  /** True once `run.stalled` was told of the present state of the run. */
-  stalled: boolean;
+  /** How the run stays in its state; null where it can not stall. */
+  stay: Stay | null;
   /** Where the cadence stands: the current interval and the failures in a row. */
   cadence: { intervalMs: number; failures: number };
 }

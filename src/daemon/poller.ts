@@ -83,6 +83,7 @@ export function createPoller(deps: PollerDependencies): Poller {
       unreachableAfterMs: config.polling.unreachable_after,
       goneAfterMs: config.polling.gone_after,
       remindAfterMs: config.watches.remind_feedback,
+      stallAfterMs: config.watches.stall_after,
     },
   });
   const isWanted = async (id: string) =>

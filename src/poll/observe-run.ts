@@ -1,6 +1,7 @@
 import type { Random } from '../core/backoff.ts';
 import { planDeliveries, type EndpointFilter } from '../core/delivery.ts';
 import type { RunwatchEvent } from '../core/event.ts';
+import type { StatisticsLookup } from '../core/hazard.ts';
 import type { Lesson } from '../core/lesson.ts';
 import type { Look, PollPolicy, SourcePaused } from '../core/look.ts';
 import { observe } from '../core/observe.ts';
@@ -50,8 +51,8 @@ export interface ObserveRunDependencies {
   watches: WatchStore;
   readerOf: (source: string) => RunReader | undefined;
   sources: SourceGuard;
-  /** Takes in what was written of how long states last. */
-  statistics: { learn(lessons: readonly Lesson[]): void };
+  /** What was learned of how long states last; takes in what was written of that. */
+  statistics: { lookup: StatisticsLookup; learn(lessons: readonly Lesson[]): void };
   /** Gives deliveries their jobs; a delivery whose job is lost here is found by the sweeper. */
   dispatch: (deliveryIds: string[]) => Promise<void>;
   wants: EndpointFilter;
@@ -108,6 +109,7 @@ async function record(
     const { watch, events, lessons } = observe(before.watch, look, {
       now,
       policy: deps.policy,
+      statistics: deps.statistics.lookup,
       random: deps.random,
     });
     const deliveries = planDeliveries(watch, events, watch.subscriptions, {

@@ -31,10 +31,10 @@ declare module 'ioredis' {
     rwReadPage(keyCount: number, ...args: (string | number)[]): Result<string[], Context>;
     rwReadStatisticsBuffer(
       statistics: string,
-      used: string,
+      uses: string,
       clock: string,
-      workflow: string,
       version: string,
+      used: string,
     ): Result<Buffer[] | null, Context>;
     rwPauseSource(pause: string, text: string, ms: number): Result<null, Context>;
     rwForgetDeliveries(settled: string, plan: string): Result<number, Context>;

@@ -39,7 +39,7 @@ export function writeWatch(watch: Watch): string {
     unknownStatuses: unlessEmpty(watch.unknownStatuses),
     notice: unless(null, watch.notice),
     waiting: unless(null, watch.waiting),
-    stalled: unless(false, watch.stalled),
+    stay: unless(null, watch.stay),
     cadence: watch.cadence,
   };
   return JSON.stringify(record);
@@ -104,7 +104,7 @@ export function readWatch({ source, runId }: WatchKey, text: string | null): Sto
     unknownStatuses: either(record.unknownStatuses, []),
     notice: either(record.notice, null),
     waiting: either(record.waiting, null),
-    stalled: either(record.stalled, false),
+    stay: either(record.stay, null),
     cadence: record.cadence,
   };
   return { version: Number(text.slice(0, text.indexOf(' '))), watch };

@@ -142,11 +142,11 @@ export class WatchStore {
 
 /** What the commit script must do besides writing the record; '' where there is nothing. */
 function effectsOf(keys: Keys, change: WatchChange): string {
-  const { after, events, deliveries, lessons = [] } = change;
+  const { after, events, deliveries } = change;
   const places = placesOf(keys, change);
-  const followed = [places.leave, places.enter, events, deliveries, lessons];
+  const learned = learningPlan(keys, change);
+  const followed = [places.leave, places.enter, events, deliveries, learned?.stays ?? []];
   if (followed.every((none) => none.length === 0)) return '';
-  const learned = learningPlan(keys, lessons);
   return JSON.stringify({
     ...places,
     member: watchId(after),

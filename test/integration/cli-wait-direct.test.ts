@@ -10,6 +10,7 @@ const POLICY = {
   unreachableAfterMs: 200,
   goneAfterMs: 60,
   remindAfterMs: [],
+  stallAfterMs: Infinity,
 };
 
 const seen = (status: string, progress = 0): FetchOutcome => ({

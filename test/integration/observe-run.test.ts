@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { nothingLearned } from '../../src/core/hazard.ts';
 import type { FetchOutcome } from '../../src/core/outcome.ts';
 import type { Registration } from '../../src/core/register.ts';
 import { watchId, type Subscription, type WatchKey } from '../../src/core/watch.ts';
@@ -53,7 +54,7 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
       watches,
       readerOf: () => ({ readRun: async () => look }),
       sources: { note: async () => null },
-      statistics: { learn: () => undefined },
+      statistics: { lookup: nothingLearned, learn: () => undefined },
       dispatch: async (ids) => void dispatched.push(...ids),
       wants,
       policy: POLICY,

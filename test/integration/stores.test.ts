@@ -8,7 +8,7 @@ import {
 import { gateKey } from '../../src/core/gate.ts';
 import { observe } from '../../src/core/observe.ts';
 import type { StoredWatch, Subscription, Watch } from '../../src/core/watch.ts';
-import { newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
+import { newWatch, NOON, lookingAt, snapshot } from '../support/builders.ts';
 import { delivered, openStores } from '../support/stores.ts';
 
 const { redis, keys, watches, events, deliveries, gates, sources, retention, keysLeft, close } =
@@ -35,11 +35,7 @@ async function register(changes: Partial<Watch> = {}): Promise<StoredWatch> {
 /** What a look at a run changes, with its fan-out. */
 function seen(before: StoredWatch, status: string, progress = 0) {
   const run = snapshot({ id: before.watch.runId, status, progress });
-  const looked = observe(
-    before.watch,
-    { kind: 'run', run },
-    { now: NOON, policy: POLICY, random: () => 0.5 },
-  );
+  const looked = observe(before.watch, { kind: 'run', run }, lookingAt(NOON));
   const planned = planDeliveries(looked.watch, looked.events, looked.watch.subscriptions, {
     wants,
     now: NOON,

@@ -1,4 +1,5 @@
-import type { PollPolicy } from '../../src/core/look.ts';
+import { nothingLearned } from '../../src/core/hazard.ts';
+import type { ObserveContext, PollPolicy } from '../../src/core/look.ts';
 import type { RunSnapshot } from '../../src/core/run.ts';
 import { register } from '../../src/core/register.ts';
 import type { Subscription, Watch } from '../../src/core/watch.ts';
@@ -46,4 +47,10 @@ export const POLICY: PollPolicy = {
   unreachableAfterMs: 120_000,
   goneAfterMs: 60_000,
   remindAfterMs: [],
+  stallAfterMs: 1_800_000,
 };
+
+/** A look at some time, by {@link POLICY} and with nothing learned. */
+export function lookingAt(now: number): ObserveContext {
+  return { now, policy: POLICY, statistics: nothingLearned, random: () => 0.5 };
+}

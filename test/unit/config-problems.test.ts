@@ -63,6 +63,14 @@ endpoints:
       'watches: { timeout: 400d }',
       'watches.timeout: expected a duration from 1s to 365d, got "400d"',
     ],
+    [
+      'watches: { remind_feedback: [24h, 1h] }',
+      'watches.remind_feedback: expected times in ascending order, such as [1h, 24h]',
+    ],
+    [
+      'watches: { remind_feedback: 1h }',
+      'watches.remind_feedback: expected a list of durations such as [1h, 24h], got text',
+    ],
     ['endpoints: { a: { type: log, retry: [] } }', 'endpoints.a.retry: unknown key'],
     [
       'endpoints: { a: { url: "https://x.example" } }',
@@ -216,6 +224,13 @@ describe('what is said about bad variables and flags', () => {
 test('problems are printed one a line', () => {
   const problem = { file: null, line: null, column: null, key: 'A', message: 'b' };
   expect(renderProblems([problem, problem])).toBe('A: b\nA: b\n');
+});
+
+test('a URL that ran together with the line before it is not shown', () => {
+  const yaml = 'endpoints: { hook: { type: webhook https://example.com/secret } }';
+  expect(problemsOf(yaml)).toEqual([
+    'f.yaml:1:22 endpoints.hook.type: expected webhook or log, got text with a URL in it',
+  ]);
 });
 
 test('no mistake whatever makes a secret appear in a problem', () => {

@@ -4,7 +4,7 @@ import type { Look } from '../../src/core/look.ts';
 import { observe } from '../../src/core/observe.ts';
 import { KNOWN_STATUSES } from '../../src/core/run.ts';
 import type { Watch } from '../../src/core/watch.ts';
-import { newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
+import { newWatch, NOON, lookingAt, POLICY, snapshot } from '../support/builders.ts';
 
 const run = (status: string, progress = 0): Look => ({
   kind: 'run',
@@ -14,7 +14,7 @@ const notFound: Look = { kind: 'not_found' };
 const unavailable: Look = { kind: 'unavailable', message: 'status 500' };
 
 function look(watch: Watch, seen: Look, now = NOON, random = () => 0.5) {
-  return observe(watch, seen, { now, policy: POLICY, random });
+  return observe(watch, seen, { ...lookingAt(now), random });
 }
 
 /** Looks one after the other, each when the one before asked for it. */

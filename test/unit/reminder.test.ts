@@ -4,7 +4,7 @@ import { observe } from '../../src/core/observe.ts';
 import { isOldNotice } from '../../src/core/reminder.ts';
 import type { RunwatchEvent } from '../../src/core/event.ts';
 import type { Watch } from '../../src/core/watch.ts';
-import { newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
+import { newWatch, NOON, lookingAt, POLICY, snapshot } from '../support/builders.ts';
 
 const AWAITING = 'awaiting_human_feedback';
 const HOUR = 3_600_000;
@@ -22,7 +22,7 @@ function follow(looks: Look[], watch: Watch = newWatch()) {
   for (const { at, status } of looks) {
     if (watch.state !== 'active') break;
     const run = snapshot({ status });
-    const context = { now: NOON + at, policy, random: () => 0.5 };
+    const context = { ...lookingAt(NOON + at), policy };
     const observation = observe(watch, { kind: 'run', run }, context);
     events.push(...observation.events);
     watch = observation.watch;
@@ -66,7 +66,7 @@ describe('a run that waits for a human', () => {
 
   test('is not called to mind by a look that finds it gone on, or that finds nothing', () => {
     const { watch } = follow([waits(0)]);
-    const context = { now: NOON + 2 * HOUR, policy, random: () => 0.5 };
+    const context = { ...lookingAt(NOON + 2 * HOUR), policy };
     const blind = observe(watch, { kind: 'unavailable', message: 'status 500' }, context);
     expect(blind.events).toEqual([]);
     expect(follow([{ at: 2 * HOUR, status: 'running' }], blind.watch).told).toEqual([

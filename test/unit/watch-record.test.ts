@@ -69,7 +69,7 @@ const watches: fc.Arbitrary<Watch> = fc.record({
   unknownStatuses: fc.array(text),
   notice: fc.option(fc.record({ eventId: text, type: fc.constantFrom(...EVENT_TYPES) })),
   waiting: fc.option(fc.record({ since: time, reminders: fc.nat(), reminderId: fc.option(text) })),
-  stalled: fc.boolean(),
+  stay: fc.option(fc.record({ since: time, stalled: fc.boolean() })),
   cadence: fc.record({ intervalMs: fc.nat(), failures: fc.nat() }),
 });
 

@@ -14,6 +14,9 @@ const AWAITING = 'awaiting_human_feedback';
 /** When runs that wait are called to mind, ms. */
 const REMIND_AFTER_MS = [700, 1_400];
 
+/** How long a run may be in one state, ms. */
+const STALL_AFTER_MS = 600;
+
 let noxus: Simulator;
 let hooks: Receiver;
 /** Turns every reminder away. */
@@ -28,7 +31,10 @@ async function start(dataDir?: string): Promise<DaemonProcess> {
     config: {
       sources: { default: { base_url: noxus.url, api_key: noxus.apiKey } },
       polling: { min_interval: '50ms', max_interval: '100ms' },
-      watches: { remind_feedback: REMIND_AFTER_MS.map((ms) => `${ms}ms`) },
+      watches: {
+        remind_feedback: REMIND_AFTER_MS.map((ms) => `${ms}ms`),
+        stall_after: `${STALL_AFTER_MS}ms`,
+      },
       endpoints: {
         hooks: { type: 'webhook', url: hooks.url, secret: SECRET, default: true },
         stubborn: { type: 'webhook', url: stubborn.url, secret: SECRET, retry: ['1s', '10s'] },
@@ -132,5 +138,36 @@ describe('a run that nobody answers', () => {
       ['run.completed', undefined],
     ]);
     expect(told.at(-1)?.data.waited_ms).toBe(told.at(-2)?.data.waited_ms);
+  });
+});
+
+describe('a run that sits in one state', () => {
+  test('is told stalled once, and recovered when it moves on, to those who name no events', async () => {
+    const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'running', progress: 40 }] });
+    await daemon.api('/v1/watches', { run_id: id });
+    const [stalled] = await waitFor(() => {
+      const told = toldTo(hooks, id);
+      return told.length > 0 && told;
+    });
+    const { polls } = await board.get(id);
+    await board.until(id, (watch) => watch.polls > polls + 3);
+    noxus.setStatus(id, 'running', 60);
+    await waitFor(() => toldTo(hooks, id).length > 1);
+    noxus.setStatus(id, 'failed');
+    await board.until(id, ({ state }) => state === 'finished');
+    await waitUntilAllDelivered(daemon);
+
+    const told = toldTo(hooks, id);
+    expect(told.map(({ type }) => type)).toEqual(['run.stalled', 'run.recovered', 'run.failed']);
+    expect(stalled?.data).toMatchObject({ run: { status: 'running', progress: 40 } });
+    expect(stalled?.data.usual_ms).toBeNull();
+    expect(stalled?.data.lasted_ms).toBeGreaterThanOrEqual(STALL_AFTER_MS);
+    expect(told[1]?.data.lasted_ms).toBeGreaterThan(stalled?.data.lasted_ms ?? Infinity);
+    expect((await eventsOf(daemon, id)).map(({ type }) => type)).toEqual([
+      'run.stalled',
+      'run.recovered',
+      'run.progress',
+      'run.failed',
+    ]);
   });
 });

@@ -1,0 +1,183 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import type { RunwatchEvent } from '../../src/core/event.ts';
+import { emptyStatistics, learn, type Statistics } from '../../src/core/hazard.ts';
+import type { Look } from '../../src/core/look.ts';
+import { observe } from '../../src/core/observe.ts';
+import type { RunSnapshot } from '../../src/core/run.ts';
+import type { Watch } from '../../src/core/watch.ts';
+import { lookingAt, newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
+
+const MINUTE = 60_000;
+const AWAITING = 'awaiting_human_feedback';
+
+/** What was learned, by the name of the state; `*` stands for the workflow as a whole. */
+type Learned = Record<string, Statistics>;
+
+interface Moment {
+  /** Minutes after noon. */
+  at: number;
+  see: Partial<RunSnapshot> | 'nothing';
+}
+
+/** Looks at a run at certain times; those after its end are not made. */
+function follow(moments: Moment[], learned: Learned = {}, watch: Watch = newWatch()) {
+  const events: RunwatchEvent[] = [];
+  for (const { at, see } of moments) {
+    if (watch.state !== 'active') break;
+    const look: Look =
+      see === 'nothing'
+        ? { kind: 'unavailable', message: 'status 500' }
+        : { kind: 'run', run: snapshot(see) };
+    const observation = observe(watch, look, {
+      ...lookingAt(NOON + at * MINUTE),
+      statistics: (_source, _workflow, state) => learned[state ?? '*'],
+    });
+    events.push(...observation.events);
+    watch = observation.watch;
+  }
+  return { watch, events, told: events.map(inShort) };
+}
+
+function inShort({ type, data: { lasted_ms: lasted } }: RunwatchEvent): string {
+  return lasted === undefined ? type : `${type} after ${lasted / MINUTE} min`;
+}
+
+/** Stays of so many minutes each, all seen from beginning to end. */
+function stays(...minutes: number[]): Statistics {
+  return minutes.reduce((statistics, minute) => {
+    const lesson = { source: 'default', workflowId: 'workflow-1', state: 'running/0' };
+    return learn(statistics, { ...lesson, fromS: 0, toS: minute * 60, ended: true });
+  }, emptyStatistics());
+}
+
+const at = (minute: number, progress = 0): Moment => ({ at: minute, see: { progress } });
+
+describe('a run that stays in one state', () => {
+  test('is stalled once after half an hour, and recovers once when it moves on', () => {
+    const moments = [at(0), at(29.9), at(30), at(31), at(90), at(91, 10), at(92, 20)];
+    expect(follow(moments).told.filter((type) => type !== 'run.progress')).toEqual([
+      'run.stalled after 30 min',
+      'run.recovered after 91 min',
+    ]);
+  });
+
+  test('may stall again in its next state', () => {
+    const moments = [at(0), at(30), at(31, 10), at(60, 10), at(61, 10)];
+    expect(follow(moments).told).toEqual([
+      'run.stalled after 30 min',
+      'run.recovered after 31 min',
+      'run.progress',
+      'run.stalled after 30 min',
+    ]);
+  });
+
+  test('is in the same state while its progress stays within ten per cent', () => {
+    const moments = [at(0, 30), at(20, 39), at(31, 35)];
+    expect(follow(moments).told).toContain('run.stalled after 31 min');
+    expect(follow([at(0, 30), at(20, 40), at(31, 45)]).told).toEqual([
+      'run.progress',
+      'run.progress',
+    ]);
+  });
+
+  test('has been in it since Noxus says that it began, where the first look tells', () => {
+    const old = { created_at: '2025-12-31T22:00:00.000Z', started_at: '2025-12-31T23:00:00.000Z' };
+    const firstLook = (see: Partial<RunSnapshot>) => follow([{ at: 0, see: { ...old, ...see } }]);
+    expect(firstLook({ status: 'queued' }).told).toEqual(['run.stalled after 120 min']);
+    expect(firstLook({ status: 'running' }).told).toEqual(['run.stalled after 60 min']);
+    expect(firstLook({ status: 'running', progress: 50 }).told).toEqual([]);
+    expect(firstLook({ created_at: '2026-01-01T09:00:00.000Z' }).watch.stay?.since).toBe(
+      Date.parse(old.started_at),
+    );
+  });
+
+  test('is stalled by a look that sees it there, never by one that sees nothing', () => {
+    const blind: Moment[] = [1, 31, 60].map((minute) => ({ at: minute, see: 'nothing' }));
+    const { told } = follow([at(0), ...blind, at(61)]);
+    expect(told).toEqual(['watch.unreachable', 'watch.recovered', 'run.stalled after 61 min']);
+  });
+
+  test('is looked at when it would stall, however slow the polls have become', () => {
+    const { watch } = follow([at(0)]);
+    const slow = { ...watch, cadence: { ...watch.cadence, intervalMs: POLICY.maxIntervalMs } };
+    expect(follow([at(29.5)], {}, slow).watch.nextPollAt).toBe(NOON + 30 * MINUTE);
+  });
+
+  test.each([
+    ['completes', 'completed', ['run.recovered after 40 min', 'run.completed']],
+    ['fails', 'failed', ['run.failed']],
+    ['is stopped', 'stopped', ['run.stopped']],
+    ['asks a human', AWAITING, ['run.recovered after 40 min', `run.${AWAITING}`]],
+  ])('and then %s is told so', (_, status, expected) => {
+    const { told } = follow([at(0), at(30), { at: 40, see: { status } }]);
+    expect(told).toEqual(['run.stalled after 30 min', ...expected]);
+  });
+
+  test('does not stall while it waits for a human, however long', () => {
+    const waits = (minute: number): Moment => ({ at: minute, see: { status: AWAITING } });
+    expect(follow([waits(0), waits(300), waits(9_000)]).told).toEqual([`run.${AWAITING}`]);
+  });
+});
+
+describe('what was learned of a state', () => {
+  const moments = [10, 31, 44, 60, 76, 91, 151].map((minute) => at(minute));
+  const stalledAfter = (learned: Learned) =>
+    follow([at(0), ...moments], learned).events.map(({ data }) => (data.lasted_ms ?? 0) / MINUTE);
+
+  test('lets a run stay 1.5 times as long as nearly all others did, if that is longer', () => {
+    const hundred = Array.from({ length: 300 }, (_, index) => 20 + index / 10);
+    const [event] = follow([at(0), ...moments], { 'running/0': stays(...hundred) }).events;
+    const usual = (event?.data.usual_ms ?? 0) / MINUTE;
+    expect(usual).toBeGreaterThan(44);
+    expect(usual).toBeLessThan(55);
+    expect((event?.data.lasted_ms ?? 0) / MINUTE).toBe(76);
+  });
+
+  test('does not make a run stall sooner than half an hour', () => {
+    expect(stalledAfter({ 'running/0': stays(...Array.from({ length: 300 }, () => 1)) })).toEqual([
+      31,
+    ]);
+  });
+
+  test('is the longest stay while there were too few for a p99', () => {
+    expect(stalledAfter({ 'running/0': stays(50) })).toEqual([76]);
+    expect(stalledAfter({ 'running/0': stays(5, 50, 5) })).toEqual([76]);
+  });
+
+  test('is that of the whole workflow where nothing is known of the state', () => {
+    expect(stalledAfter({ '*': stays(50) })).toEqual([76]);
+    expect(stalledAfter({ '*': stays(50), 'running/0': stays(1) })).toEqual([31]);
+  });
+
+  test('is no reason to wait for ever where nothing was learned', () => {
+    const { events } = follow([at(0), at(31)], { 'running/0': emptyStatistics() });
+    expect(events.map(({ data }) => data.usual_ms)).toEqual([null]);
+  });
+});
+
+test('whatever a run does, it is told stalled once at most in each state, and recovers as often', () => {
+  const moment = fc.record({
+    gap: fc.double({ min: 0.1, max: 40, noNaN: true }),
+    status: fc.constantFrom('queued', 'running', 'running', 'running', AWAITING, 'odd', 'failed'),
+    progress: fc.constantFrom(0, 5, 30),
+  });
+  fc.assert(
+    fc.property(fc.array(moment, { maxLength: 40 }), (steps) => {
+      let minute = 0;
+      const moments = steps.map(({ gap, status, progress }) => {
+        return { at: (minute += gap), see: { status, progress } };
+      });
+      const { watch, events } = follow(moments);
+      let isStalled = false;
+      for (const { type, data } of events) {
+        if (type === 'run.stalled' || type === 'run.recovered') {
+          expect(isStalled).toBe(type === 'run.recovered');
+          isStalled = !isStalled;
+        }
+        if (type === 'run.stalled') expect(data.lasted_ms).toBeGreaterThanOrEqual(30 * MINUTE);
+      }
+      if (watch.state === 'active') expect(watch.stay?.stalled ?? false).toBe(isStalled);
+    }),
+  );
+});
