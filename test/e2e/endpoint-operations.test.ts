@@ -23,6 +23,7 @@ const ANSWERS = {
   paused: () => 204,
   tested: (nth) => (nth === 1 ? 500 : 204),
   flaky: (nth) => (nth === 1 ? 500 : 204),
+  operators: () => 204,
 } satisfies Record<string, (nth: number) => number>;
 
 type Name = keyof typeof ANSWERS;
@@ -61,6 +62,7 @@ beforeAll(async () => {
           { type: 'webhook', url: receivers.get(name)?.url, secret: OLD_SECRET, retry: ['100ms'] },
         ]),
       ),
+      alerts: { endpoint: 'operators' },
       egress: { allow: ['127.0.0.1/32'] },
     },
   });
@@ -178,6 +180,22 @@ describe('an endpoint that answered 410', () => {
     expect(stdout.indexOf(late?.id ?? '')).toBeGreaterThan(0);
     expect(stdout.indexOf(early?.id ?? '')).toBeGreaterThan(stdout.indexOf(late?.id ?? ''));
     expect(received('gone')).toHaveLength(1);
+  });
+
+  test('is told of to the endpoint of the operators, signed, with the delivery that was given up', async () => {
+    const alertsAbout = (name: Name) =>
+      received('operators')
+        .map(({ body }) => JSON.parse(body) as { type: string; data: { endpoint: string } })
+        .filter(({ data }) => data.endpoint === name);
+    const dead = (await deliveriesTo('gone', 'dead'))[0];
+    await waitFor(() => alertsAbout('gone').length === 2);
+    expect(alertsAbout('gone').map(({ type }) => type)).toEqual(
+      expect.arrayContaining(['endpoint.disabled', 'delivery.exhausted']),
+    );
+    for (const alert of alertsAbout('gone')) {
+      expect(alert).toMatchObject({ data: { delivery_id: dead?.id, error: { code: 'status' } } });
+    }
+    expect(received('operators').filter(({ verified }) => !verified)).toEqual([]);
   });
 
   test('is sent what it missed once it is enabled and somebody asks, by endpoint and time', async () => {
