@@ -1,6 +1,8 @@
 import type { Redis, Result } from 'ioredis';
+import type { ClaimReply } from './claims.ts';
+import { CLAIM } from './lua/claim.ts';
 import { FORGET_DELIVERIES, MOVE_DELIVERY } from './lua/delivery.ts';
-import { REFILL_PLACES, TAKE_PLACE, WRITE_GATE } from './lua/gate.ts';
+import { WRITE_GATE } from './lua/gate.ts';
 import { READ_STATISTICS } from './lua/learn.ts';
 import { READ_PAGE } from './lua/page.ts';
 import { PAUSE_SOURCE } from './lua/source.ts';
@@ -14,20 +16,14 @@ declare module 'ioredis' {
       doc: string,
       effects: string,
     ): Result<string[] | null, Context>;
-    rwTakePlace(
-      places: string,
-      delivery: string,
-      gate: string,
-      now: number,
-    ): Result<string, Context>;
-    rwRefillPlaces(places: string, gate: string, now: number): Result<string[], Context>;
+    rwClaim(gate: string, plan: string, now: number, most: number): Result<ClaimReply, Context>;
     rwMoveDelivery(
       delivery: string,
       version: number,
       doc: string,
       effects: string,
-    ): Result<'delivery' | 'gate' | string[], Context>;
-    rwWriteGate(gate: string, version: number, doc: string): Result<number, Context>;
+    ): Result<'delivery' | 'gate' | ClaimReply, Context>;
+    rwWriteGate(gate: string, write: string): Result<number, Context>;
     rwReadPage(keyCount: number, ...args: (string | number)[]): Result<string[], Context>;
     rwReadStatisticsBuffer(
       statistics: string,
@@ -45,8 +41,7 @@ declare module 'ioredis' {
 /** Teaches a connection our scripts; ioredis sends them by hash and reloads them when Redis forgot. */
 export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwCommitWatch', { numberOfKeys: 1, lua: COMMIT_WATCH });
-  redis.defineCommand('rwTakePlace', { numberOfKeys: 1, lua: TAKE_PLACE });
-  redis.defineCommand('rwRefillPlaces', { numberOfKeys: 1, lua: REFILL_PLACES });
+  redis.defineCommand('rwClaim', { numberOfKeys: 1, lua: CLAIM });
   redis.defineCommand('rwMoveDelivery', { numberOfKeys: 1, lua: MOVE_DELIVERY });
   redis.defineCommand('rwWriteGate', { numberOfKeys: 1, lua: WRITE_GATE });
   redis.defineCommand('rwReadPage', { lua: READ_PAGE });
