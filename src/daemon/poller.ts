@@ -1,4 +1,6 @@
 import type { Config, SourceConfig } from '../config/schema.ts';
+import { NO_LOAD } from '../core/load.ts';
+import type { PollPolicy } from '../core/look.ts';
 import { parseWatchId } from '../core/watch.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
@@ -73,18 +75,12 @@ export function createPoller(deps: PollerDependencies): Poller {
     readerOf: (name) => sources.get(name)?.client,
     sources: guard,
     wants: deps.endpoints.wants,
+    loadOf: () => NO_LOAD,
     report(report) {
       deps.metrics.poll(report);
       logPoll(log, report);
     },
-    policy: {
-      minIntervalMs: config.polling.min_interval,
-      maxIntervalMs: config.polling.max_interval,
-      unreachableAfterMs: config.polling.unreachable_after,
-      goneAfterMs: config.polling.gone_after,
-      remindAfterMs: config.watches.remind_feedback,
-      stallAfterMs: config.watches.stall_after,
-    },
+    policy: policyOf(config),
   });
   const isWanted = async (id: string) =>
     (await deps.watches.get(parseWatchId(id)))?.watch.state === 'active';
@@ -117,6 +113,17 @@ export function createPoller(deps: PollerDependencies): Poller {
       giveUp();
       for (const { jobs } of sources.values()) await jobs.close();
     },
+  };
+}
+
+function policyOf({ polling, watches }: Config): PollPolicy {
+  return {
+    minIntervalMs: polling.min_interval,
+    maxIntervalMs: polling.max_interval,
+    unreachableAfterMs: polling.unreachable_after,
+    goneAfterMs: polling.gone_after,
+    remindAfterMs: watches.remind_feedback,
+    stallAfterMs: watches.stall_after,
   };
 }
 
