@@ -1,15 +1,13 @@
 /** How the polls of a source fare against its budget. */
 export interface SourceLoad {
-  /** Watches of the source that are polled, by all processes. */
-  activeWatches: number;
-  /** What its rate limit lets through, requests a second. */
-  requestsPerS: number;
+  /** How long its rate limit lets it take to poll every active watch once, ms. */
+  roundMs: number;
   /** By how much requests have become dearer than the profile says, because polls came late; from 1. */
   dearness: number;
 }
 
 /** A source of which nothing is known but that it keeps up. */
-export const NO_LOAD: SourceLoad = { activeWatches: 0, requestsPerS: Infinity, dearness: 1 };
+export const NO_LOAD: SourceLoad = { roundMs: 0, dearness: 1 };
 
 /** How many rounds of all watches the longest interval has room for. */
 const ROUNDS = 5;
@@ -28,9 +26,8 @@ const DEAREST = 1_000;
  * itself use up the budget leaves nothing for the looks that matter, so it widens.
  * @returns milliseconds
  */
-export function longestInterval(maxIntervalMs: number, load: SourceLoad): number {
-  const { activeWatches, requestsPerS } = load;
-  return Math.max(maxIntervalMs, (ROUNDS * activeWatches * 1_000) / requestsPerS);
+export function longestInterval(maxIntervalMs: number, { roundMs }: SourceLoad): number {
+  return Math.max(maxIntervalMs, ROUNDS * roundMs);
 }
 
 /**

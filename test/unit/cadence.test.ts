@@ -148,14 +148,14 @@ describe('a watch whose progress somebody follows', () => {
 
 describe('the load of a source', () => {
   test('widens the longest interval to five rounds of all its watches', () => {
-    const load = { ...NO_LOAD, activeWatches: 1_000, requestsPerS: 10 };
+    const load = { ...NO_LOAD, roundMs: 100_000 };
     expect(longestInterval(60_000, load)).toBe(500_000);
-    expect(longestInterval(60_000, { ...load, activeWatches: 100 })).toBe(60_000);
+    expect(longestInterval(60_000, { ...load, roundMs: 10_000 })).toBe(60_000);
     expect(longestInterval(60_000, NO_LOAD)).toBe(60_000);
   });
 
   test('but not that of a watch with a limit of its own', () => {
-    const load = { ...NO_LOAD, activeWatches: 10_000, requestsPerS: 10 };
+    const load = { ...NO_LOAD, roundMs: 1_000_000 };
     expect(intervalAfter(1e6, seen({ maxDelayMs: 30_000 }), { load })).toBe(30);
     expect(intervalAfter(1e6, seen(), { load })).toBeGreaterThan(60);
   });
