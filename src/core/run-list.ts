@@ -1,13 +1,16 @@
 import type { FetchTrouble } from './outcome.ts';
 import type { RunSnapshot } from './run.ts';
 
+/** Longest page of runs that Noxus gives. */
+export const MAX_PAGE_SIZE = 100;
+
 /** Which part of which list is read. */
 export interface ListQuestion {
   /** Null for the runs of all workflows of the source. */
   workflowId: string | null;
   /** From 1; the newest runs are on the first. */
   page: number;
-  /** Runs on a page, at most 100. */
+  /** Runs on a page, at most {@link MAX_PAGE_SIZE}. */
   size: number;
 }
 
