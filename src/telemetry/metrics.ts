@@ -18,6 +18,14 @@ interface RequestReport {
   status: number | null;
 }
 
+interface ListReport {
+  list: { source: string };
+  outcome: string;
+  changed: number;
+  unchanged: number;
+  missing: number;
+}
+
 interface PollReport {
   watch: { source: string };
   outcome: string;
@@ -51,6 +59,13 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
 
     request(source: string, { kind, status }: RequestReport): void {
       instruments.requests.inc({ source, kind, status: status ?? 'none' });
+    },
+
+    list({ list: { source }, outcome, changed, unchanged, missing }: ListReport): void {
+      instruments.batchLooks.inc({ source, outcome });
+      instruments.batchRuns.inc({ source, result: 'changed' }, changed);
+      instruments.batchRuns.inc({ source, result: 'unchanged' }, unchanged);
+      instruments.batchRuns.inc({ source, result: 'missing' }, missing);
     },
 
     poll({ watch, outcome, events, lagMs }: PollReport): void {
@@ -88,6 +103,18 @@ function createInstruments(registry: Registry) {
       name: 'runwatch_polls_total',
       help: 'Looks at runs, by what came of them.',
       labelNames: ['source', 'outcome'],
+      registers,
+    }),
+    batchLooks: new Counter({
+      name: 'runwatch_batch_looks_total',
+      help: 'Looks at lists of runs; all but ok and rate_limited are followed by single polls.',
+      labelNames: ['source', 'outcome'],
+      registers,
+    }),
+    batchRuns: new Counter({
+      name: 'runwatch_batch_runs_total',
+      help: 'Watched runs that looks at lists were to find, by what the list said of them.',
+      labelNames: ['source', 'result'],
       registers,
     }),
     pollLag: new Histogram({
