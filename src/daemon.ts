@@ -180,6 +180,6 @@ function run(
   // What was lost or left undone while Redis was away is mended as soon as it is back.
   connections.commands.on('ready', () => {
     poller.reconcile();
-    deliverer.sweep();
+    deliverer.look();
   });
 }

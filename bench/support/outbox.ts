@@ -5,7 +5,6 @@ import { nothingLearned } from '../../src/core/hazard.ts';
 import { observe } from '../../src/core/observe.ts';
 import { register } from '../../src/core/register.ts';
 import type { RunSnapshot } from '../../src/core/run.ts';
-import { createJobQueue } from '../../src/queue/job-queue.ts';
 import type { Ledger } from '../../src/redis/delivery-store.ts';
 import type { WatchChange } from '../../src/core/watch-change.ts';
 import { openStores } from '../../test/support/stores.ts';
@@ -34,7 +33,7 @@ export interface Committed {
 
 /** Writes events as the watching half does, and nothing else: no polls get in the way. */
 export interface Outbox {
-  /** Writes one event for each of the endpoints named, now, and gives their deliveries jobs. */
+  /** Writes one event for each of the endpoints named, now. */
   fill(endpoints: string[]): Promise<Committed[]>;
   /**
    * Writes one event after the other at a steady pace, whatever becomes of them: what is late is late
@@ -56,22 +55,15 @@ interface PaceOptions {
 
 /**
  * The load of the delivery benchmarks: runs that end at scheduled times, each written with its watch,
- * event, fan-out and job by the product's own rules and stores, over a connection of this process.
+ * event and fan-out by the product's own rules and stores, over a connection of this process. The
+ * daemon is not told of them, as it tells itself of what it saw: it finds them at its next look.
  */
 export function openOutbox(ground: Ground, redis: BenchRedis): Outbox {
   const stores = openStores({ url: redis.socket, prefix: 'runwatch' });
-  const jobs = createJobQueue({
-    name: 'deliver',
-    prefix: stores.keys.queuePrefix,
-    producer: stores.redis,
-    consumer: stores.redis,
-    onError: (error) => console.error(error),
-  });
   ground.onEnd(async () => stores.close());
 
   async function write(changes: WatchChange[]): Promise<void> {
-    const due = await stores.watches.commitMany(changes);
-    await jobs.ensure(due.flatMap((ids) => ids ?? []));
+    await stores.watches.commitMany(changes);
   }
 
   return {
@@ -96,7 +88,7 @@ export function openOutbox(ground: Ground, redis: BenchRedis): Outbox {
       return committed;
     },
     ledger: () => stores.deliveries.ledger(),
-    inLine: (endpoint) => stores.redis.zcard(stores.keys.waiting(endpoint)),
+    inLine: (endpoint) => stores.redis.zcard(stores.keys.due(endpoint)),
     sample: (endpoint) => JSON.stringify(runEnded(endpoint, Date.now()).events[0]),
   };
 }

@@ -12,6 +12,7 @@ import {
   redeliveredSchema,
   rotatedSchema,
   watchSchema,
+  workflowSchema,
   type BatchView,
   type DeliveryDetailView,
   type DeliveryView,
@@ -22,6 +23,7 @@ import {
   type RedeliveredView,
   type RotatedView,
   type WatchView,
+  type WorkflowView,
 } from './wire.ts';
 
 /** A request to watch one run, as the API takes it. */
@@ -83,6 +85,7 @@ export interface DaemonClient {
   testEndpoint(name: string): Promise<EndpointTestView>;
   switchEndpoint(name: string, to: EndpointSwitch): Promise<EndpointView>;
   rotateEndpoint(name: string, body: { overlap?: string }): Promise<RotatedView>;
+  listPolling(query: Query): Promise<PageView<WorkflowView>>;
 }
 
 export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal): DaemonClient {
@@ -108,6 +111,7 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
       call.post(endpointPath(name, 'test'), undefined, endpointTestSchema, TEST_TIMEOUT_MS),
     switchEndpoint: (name, to) => call.post(endpointPath(name, to), undefined, endpointSchema),
     rotateEndpoint: (name, body) => call.post(endpointPath(name, 'rotate'), body, rotatedSchema),
+    listPolling: (query) => call.page('/v1/polling', query, workflowSchema),
   };
 }
 

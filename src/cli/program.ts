@@ -14,6 +14,7 @@ import {
   addServeVerb,
   addSimulateVerb,
 } from './local-verbs.ts';
+import { addPollingVerb } from './polling.ts';
 import { addRedeliverVerb } from './redeliver.ts';
 import { reportError } from './report.ts';
 import { addShowVerb } from './show.ts';
@@ -98,6 +99,7 @@ function addVerbs(host: VerbHost): void {
   addListVerb(host);
   addShowVerb(host);
   addEventsVerb(host);
+  addPollingVerb(host);
   host.program.commandsGroup('Delivering:');
   addDeliveriesVerb(host);
   addRedeliverVerb(host);

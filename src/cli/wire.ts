@@ -111,6 +111,19 @@ export const rotatedSchema = z.object({
 
 export type RotatedView = z.infer<typeof rotatedSchema>;
 
+const perRun = z.object({ requests: z.number(), delay_ms: z.number() });
+
+export const workflowSchema = z.object({
+  source: z.string(),
+  workflow_id: z.string(),
+  runs: z.number(),
+  duration: z.object({ median_ms: z.number(), p90_ms: z.number() }).nullable(),
+  measured: perRun.nullable(),
+  expected: perRun.nullable(),
+});
+
+export type WorkflowView = z.infer<typeof workflowSchema>;
+
 export const eventSchema = z.object({
   id: z.string(),
   type: z.string(),

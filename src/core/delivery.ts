@@ -197,6 +197,11 @@ export function withheld(delivery: Delivery, state: 'parked' | 'skipped' | 'supe
   return { ...delivery, state, nextAttemptAt: null };
 }
 
+/** A delivery that is not sent yet, because its receiver asked for quiet. */
+export function postponed(delivery: Delivery, until: number): Delivery {
+  return { ...delivery, nextAttemptAt: until };
+}
+
 /** A parked delivery whose turn it is. */
 export function released(delivery: Delivery, now: number): Delivery {
   return { ...delivery, state: 'pending', nextAttemptAt: now };

@@ -1,4 +1,4 @@
-import type { Lesson } from './lesson.ts';
+import type { Stay } from './lesson.ts';
 
 /** Bins of age: the first ends here, s; each further one is longer by the ratio; the last is open. */
 const FIRST_EDGE_S = 0.5;
@@ -77,7 +77,7 @@ export interface Exposure {
  * Occurrence and exposure by age. Stays that were watched late or left early count for exactly the
  * time that they were watched.
  */
-export function exposureOf({ fromS, toS, ended }: Lesson): Exposure {
+export function exposureOf({ fromS, toS, ended }: Stay): Exposure {
   const firstBin = binOf(fromS);
   const lastBin = Math.max(firstBin, binOf(toS));
   const seconds = Array.from({ length: lastBin - firstBin + 1 }, (_, at) => {
@@ -89,8 +89,8 @@ export function exposureOf({ fromS, toS, ended }: Lesson): Exposure {
 }
 
 /** What statistics become by one more stay. */
-export function learn(statistics: Statistics, lesson: Lesson): Statistics {
-  const { firstBin, seconds, endedIn } = exposureOf(lesson);
+export function learn(statistics: Statistics, stay: Stay): Statistics {
+  const { firstBin, seconds, endedIn } = exposureOf(stay);
   const kept = endedIn === null ? 1 : DECAY;
   return {
     endings: statistics.endings.map((count, bin) => count * kept + (bin === endedIn ? 1 : 0)),
@@ -115,18 +115,27 @@ export function hazard(statistics: Statistics | undefined, ageS: number, prior: 
 }
 
 /**
- * The age by which a share of all stays has ended, by the raw hazard of each bin.
+ * The age by which a share of all stays has ended, by the raw hazard of each bin. Where nobody has
+ * lived through a bin, all have ended by its end.
  * @returns seconds; null while too little is known, or where so few end within what was seen
  */
 export function quantile(statistics: Statistics, share: number): number | null {
   const known = statistics.endings.reduce((sum, count) => sum + count, 0);
   if (known < LEAST_ENDINGS) return null;
+  const oldest = statistics.secondsAtRisk.findLastIndex(
+    (seconds, bin) => seconds > 0 || (statistics.endings[bin] ?? 0) > 0,
+  );
   let missing = -Math.log(1 - share);
-  for (let bin = 0; bin < BINS; bin += 1) {
+  for (let bin = 0; bin <= oldest; bin += 1) {
     const beginsS = BIN_EDGES_S[bin - 1] ?? 0;
     const lastsS = (BIN_EDGES_S[bin] ?? Infinity) - beginsS;
-    const rate = (statistics.endings[bin] ?? 0) / (statistics.secondsAtRisk[bin] || Infinity);
+    const endings = statistics.endings[bin] ?? 0;
+    const seconds = statistics.secondsAtRisk[bin] ?? 0;
+    const rate = endings / (seconds || Infinity);
     if (rate * lastsS >= missing) return beginsS + missing / rate;
+    // As many as were watched there, half of the time where they ended: the estimate of life tables.
+    const comers = seconds / lastsS + endings / 2;
+    if (bin === oldest && endings > comers / 2) return beginsS + lastsS;
     missing -= rate * (lastsS === Infinity ? 0 : lastsS);
   }
   return null;

@@ -80,7 +80,7 @@ function beginning(before: RunSnapshot | null, run: RunSnapshot, now: number): n
 }
 
 /** The name of a run's state within its workflow: its status, while it runs with its progress in tens. */
-export function stateOf({ status, progress }: RunSnapshot): string {
+function stateOf({ status, progress }: RunSnapshot): string {
   return status === 'running'
     ? `running/${Math.floor(progress / BUCKET_PERCENT) * BUCKET_PERCENT}`
     : status;

@@ -4,13 +4,12 @@ import type { Delivery } from '../core/delivery.ts';
 import { isOldNotice } from '../core/reminder.ts';
 import { createAlerts } from '../deliver/alerts.ts';
 import { createDeliverEvent, type DeliverEventDependencies } from '../deliver/deliver-event.ts';
+import { createDispatcher, LOOK_EVERY_MS } from '../deliver/dispatcher.ts';
+import { outlasting } from '../deliver/outlast.ts';
 import { createPermits } from '../deliver/permits.ts';
 import { createRedeliver, type Redeliver } from '../deliver/redeliver.ts';
 import { createReleaseParked } from '../deliver/release-parked.ts';
-import { createSweep } from '../deliver/sweep.ts';
-import type { QueueWorker } from '../queue/job-queue.ts';
 import type { DeliveryStore } from '../redis/delivery-store.ts';
-import type { EventStore } from '../redis/event-store.ts';
 import type { GateStore } from '../redis/gate-store.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -19,14 +18,7 @@ import { logDelivery } from '../telemetry/report.ts';
 import { DEFAULT_RETRY_MS, type Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
-import type { QueueFactory } from './queues.ts';
 import type { Routes } from './routes.ts';
-
-/**
- * How often the outbox is looked through, and how long a delivery may be overdue before that counts:
- * together less than the 30 s after which others have taken over all work of a killed process.
- */
-const SWEEP = { everyMs: 10_000, overdueMs: 15_000 };
 
 /** How often parked deliveries are looked at. */
 const RELEASE_EVERY_MS = 500;
@@ -44,22 +36,20 @@ interface DelivererDependencies {
   watches: WatchStore;
   deliveries: DeliveryStore;
   gates: GateStore;
-  events: EventStore;
   metrics: Metrics;
-  queueOf: QueueFactory;
   now: () => number;
   random: Random;
   log: Logger;
 }
 
-/** The half of the daemon that tells: one queue and worker, and what keeps them honest. */
+/** The half of the daemon that tells. */
 export interface Deliverer {
-  /** Gives deliveries their jobs. A failure is logged only: the sweeper makes good for it. */
-  dispatch: (ids: string[]) => Promise<void>;
+  /** Deliveries of these gates have become due. */
+  dispatch: (gates: string[]) => void;
   redeliver: Redeliver;
   isRunning(): boolean;
-  /** Looks for deliveries without a job now. */
-  sweep(): void;
+  /** Looks for what is due now. */
+  look(): void;
   start(): void;
   /** @param force does not wait for attempts that run: they cannot be settled while Redis is away */
   stop(force: boolean): Promise<void>;
@@ -67,81 +57,62 @@ export interface Deliverer {
 
 export function createDeliverer(deps: DelivererDependencies): Deliverer {
   const { config, log, deliveries, endpoints, gates, now } = deps;
-  const queue = deps.queueOf('deliver');
-  const dispatch = (ids: string[]) =>
-    queue.ensure(ids).catch(faultLog(log, 'dispatch', { deliveries: ids.length }));
+  const onError = faultLog(log, 'deliver');
+  const stopping = new AbortController();
+  const dispatcher = createDispatcher({
+    gates,
+    limitsOf: endpoints.limitsOf,
+    deliver: createDeliverEvent(attemptDependencies(deps, stopping.signal)),
+    capacity: config.delivery.concurrency * ON_THEIR_WAY,
+    later: (ms, action) => void setTimeout(action, ms).unref(),
+    onError,
+    now,
+  });
+  let isRunning = false;
+  const dispatch = (due: string[]) => {
+    if (isRunning) dispatcher.dispatch(due);
+  };
   const shared = { deliveries, gates, limitsOf: endpoints.limitsOf, dispatch, now };
-  const inLine = new Set<string>();
-  const deliverEvent = createDeliverEvent(attemptDependencies(deps, { ...shared, inLine }));
-  const sweep = sweeping(createSweep({ deliveries, jobs: queue, now }), log);
   const release = createReleaseParked(shared, RELEASE_EVERY_MS);
-  const onError = faultLog(log, 'sweep');
   const periodics: Periodic[] = [];
-  let worker: QueueWorker | null = null;
 
   return {
     dispatch,
     redeliver: createRedeliver(shared),
-    isRunning: () => worker?.isRunning() ?? false,
-    sweep() {
-      sweep.askForAll();
+    isRunning: () => isRunning,
+    look() {
       for (const periodic of periodics) periodic.trigger();
     },
     start() {
-      worker = queue.work(deliverEvent, {
-        concurrency: config.delivery.concurrency * ON_THEIR_WAY,
-        isWanted: async (id) => inLine.delete(id) && deliveries.isDue(id, now()),
-      });
+      isRunning = true;
       periodics.push(
-        startPeriodic(() => sweep.run(), { everyMs: SWEEP.everyMs, onError }),
+        startPeriodic(() => dispatcher.look(), { everyMs: LOOK_EVERY_MS, onError }),
         startPeriodic(release, { everyMs: RELEASE_EVERY_MS, onError }),
       );
     },
     async stop(force) {
+      isRunning = false;
       await Promise.all(periodics.map((periodic) => periodic.stop()));
-      await worker?.close(force);
-      await queue.close();
-    },
-  };
-}
-
-/** Whatever was due when this process started, or when Redis came back, has waited long enough. */
-function sweeping(sweep: (overdueMs: number) => Promise<number>, log: Logger) {
-  let overdueMs = 0;
-  return {
-    askForAll() {
-      overdueMs = 0;
-    },
-    async run() {
-      const asked = overdueMs;
-      // Before the sweep, not after it: what is asked for meanwhile is for the next one.
-      overdueMs = SWEEP.overdueMs;
-      const mended = await sweep(asked).catch((error: unknown) => {
-        overdueMs = Math.min(overdueMs, asked);
-        throw error;
-      });
-      if (mended > 0) log.warn({ mended }, 'deliveries without a job were given one');
+      const closed = dispatcher.close();
+      if (force) stopping.abort();
+      else await closed;
     },
   };
 }
 
 function attemptDependencies(
   deps: DelivererDependencies,
-  shared: Pick<
-    DeliverEventDependencies,
-    'deliveries' | 'gates' | 'limitsOf' | 'dispatch' | 'now'
-  > & {
-    inLine: Set<string>;
-  },
+  stopping: AbortSignal,
 ): DeliverEventDependencies {
-  const { config, events, watches, metrics, log, random, routeOf } = deps;
+  const { config, deliveries, endpoints, watches, metrics, log, random, routeOf } = deps;
   return {
-    ...shared,
+    move: outlasting((step) => deliveries.move(step), stopping),
+    gates: deps.gates,
+    limitsOf: endpoints.limitsOf,
+    now: deps.now,
     random,
     routeOf,
-    bodyOf: (id) => events.body(id),
     isOvertaken: (delivery) => isOvertaken(watches, delivery),
-    stoodInLine: (id) => shared.inLine.add(id),
     withPermit: createPermits(config.delivery.concurrency),
     alerts: createAlerts({
       operatorEndpoint: config.alerts.endpoint ?? null,

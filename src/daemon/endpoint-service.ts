@@ -21,7 +21,7 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
   const { endpoints, deliveries, gates, routeOf, secrets, now } = deps;
   const turn = async (name: string, by: (gate: Gate) => Gate) => {
     if (!endpoints.names.includes(name)) return false;
-    await turnGate(gates, name, by);
+    await turnGate(gates, name, by, now());
     return true;
   };
   return {

@@ -5,18 +5,21 @@ import type { Services } from '../http/services.ts';
 import type { RequestRules } from '../poll/resolve-request.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { EventStore } from '../redis/event-store.ts';
+import type { StatisticsStore } from '../redis/statistics-store.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
 import type { Deliverer } from './deliverer.ts';
 import { createDeliveryService } from './delivery-service.ts';
 import { createEndpointService, type EndpointServiceDependencies } from './endpoint-service.ts';
 import { createHealth } from './health.ts';
 import type { Poller } from './poller.ts';
+import { createPollingService } from './polling-service.ts';
 import { createWatchService } from './watch-service.ts';
 
 interface ServicesDependencies extends EndpointServiceDependencies {
   config: Config;
   watches: WatchStore;
   events: EventStore;
+  statistics: StatisticsStore;
   connections: RedisConnections;
   poller: Poller;
   deliverer: Deliverer;
@@ -48,6 +51,7 @@ export function createServices(deps: ServicesDependencies): Services {
     },
     deliveries: createDeliveryService(deliveries, deliverer.redeliver),
     endpoints: createEndpointService(deps),
+    polling: createPollingService(deps),
     health: createHealth({ redis: deps.connections, poller, deliverer }),
   };
 }

@@ -40,6 +40,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     new EventBell(connections.subscriber(), keys.eventBell),
   );
   const deliveries = new DeliveryStore(redis, keys);
+  const statistics = new StatisticsStore(redis, keys);
   return {
     keys,
     watches,
@@ -47,12 +48,16 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     deliveries,
     gates: new GateStore(redis, keys),
     sources: new SourceStore(redis, keys),
-    statistics: new StatisticsStore(redis, keys),
+    statistics,
     endpointSecrets: new SecretStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
     async count() {
-      const [states, ledger] = await Promise.all([watches.counts(), deliveries.ledger()]);
-      return { watches: states, deliveries: ledger.byState, planned: ledger.planned };
+      const [counts, { byState, planned }, states] = await Promise.all([
+        watches.counts(),
+        deliveries.ledger(),
+        statistics.countStates(),
+      ]);
+      return { watches: counts, deliveries: byState, planned, states };
     },
   };
 }

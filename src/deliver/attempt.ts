@@ -1,10 +1,9 @@
+import type { Claim } from '../core/claim.ts';
 import type { Attempt, AttemptOutcome, Delivery } from '../core/delivery.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { Route } from './route.ts';
 
 export interface AttemptDependencies {
-  /** The exact text of an event. */
-  bodyOf: (eventId: string) => Promise<string | null>;
   /** Null when the endpoint is not, or no longer, known. */
   routeOf: (delivery: Delivery) => Promise<Route | null>;
   /** Runs an attempt when this process has room for it. */
@@ -29,12 +28,9 @@ export interface Attempted {
  */
 export async function attemptDelivery(
   deps: AttemptDependencies,
-  delivery: Delivery,
+  { stored: { delivery }, body }: Claim,
 ): Promise<Attempted> {
-  const [found, body] = await Promise.all([
-    findRoute(deps, delivery),
-    deps.bodyOf(delivery.eventId),
-  ]);
+  const found = await findRoute(deps, delivery);
   const route = 'fault' in found ? null : found.route;
   const failed = (attempt: Attempt): Attempted => ({
     outcome: { kind: 'failed', attempt },

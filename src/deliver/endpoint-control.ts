@@ -9,10 +9,11 @@ export async function turnGate(
   gates: GateStore,
   name: string,
   turn: (gate: Gate) => Gate,
+  now: number,
 ): Promise<void> {
   for (;;) {
     const before = await gates.get(name);
-    if (await gates.write(before, turn(before.gate))) return;
+    if (await gates.write(before, turn(before.gate), now)) return;
   }
 }
 

@@ -1,13 +1,12 @@
 import { once } from 'node:events';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import { got, type Request } from 'got';
+import type { Request } from 'got';
 import { RESPONSE_TEXT_BYTES } from './response-text.ts';
 import type { WebhookAgents } from './webhook-agents.ts';
 
 /** What of an answer is read: more of it is cut off by closing the connection. */
 const MAX_BODY_BYTES = 16_384;
-const MAX_HEADER_BYTES = 16_384;
 
 /** Trust and identity of a TLS connection, in PEM. */
 export interface TlsOptions {
@@ -33,8 +32,7 @@ export type PostResult =
   | { kind: 'cut'; phase: Phase };
 
 /**
- * Sends one request over the guarded agents and reads a bounded part of its answer. Redirects are
- * not followed, nothing is decompressed, nothing is retried.
+ * Sends one request over the guarded agents and reads a bounded part of its answer.
  * @param cut ends the request. Once the status is there that is no error: the answer is complete
  * enough, and a receiver that says 200 and then dawdles over the body has still said 200.
  */
@@ -59,15 +57,9 @@ export async function post(
 }
 
 function start({ url, headers, body, tls }: PostRequest, agents: WebhookAgents): Request {
-  const stream = got.stream.post(url, {
-    agent: { http: agents.http, https: agents.https },
+  const stream = agents.client.stream.post(url, {
     headers,
     body,
-    followRedirect: false,
-    decompress: false,
-    throwHttpErrors: false,
-    retry: { limit: 0 },
-    maxHeaderSize: MAX_HEADER_BYTES,
     ...(tls !== undefined && { https: httpsOptions(tls) }),
   });
   // Errors are awaited where they matter; after that a late one must not end the process.

@@ -1,13 +1,12 @@
 import { isOutstanding, requestedAgain, type StoredDelivery } from '../core/delivery.ts';
-import { gateKey } from '../core/gate.ts';
-import type { GateLimits } from '../core/gate.ts';
+import { gateKey, type GateLimits, type StoredGate } from '../core/gate.ts';
 import type { DeliveryStore, GateStore } from './stores.ts';
 
 interface RedeliverDependencies {
   deliveries: DeliveryStore;
   gates: GateStore;
   limitsOf: (endpoint: string) => GateLimits;
-  dispatch: (deliveryIds: string[]) => Promise<void>;
+  dispatch: (gates: string[]) => void;
   now: () => number;
 }
 
@@ -24,33 +23,46 @@ export interface Redeliver {
  * delivered stays as it is, so that asking twice is safe.
  */
 export function createRedeliver(deps: RedeliverDependencies): Redeliver {
-  async function again(stored: StoredDelivery, state: 'pending' | 'parked'): Promise<boolean> {
-    if (isOutstanding(stored.delivery.state)) return false;
-    const { endpoint } = stored.delivery;
-    const gate = await deps.gates.get(gateKey(endpoint));
+  async function again(
+    before: StoredDelivery,
+    gate: StoredGate,
+    state: 'pending' | 'parked',
+  ): Promise<boolean> {
     const now = deps.now();
-    const after = requestedAgain(stored.delivery, state, now);
-    const limits = deps.limitsOf(endpoint);
-    const due = await deps.deliveries.move({ before: stored, after, gate, limits, now });
-    if (typeof due === 'string') return false;
-    await deps.dispatch(due);
-    return true;
+    const after = requestedAgain(before.delivery, state, now);
+    const limits = deps.limitsOf(after.endpoint);
+    const moved = await deps.deliveries.move({ before, after, gate, limits, most: 0, now });
+    return typeof moved !== 'string';
   }
 
   return {
     async one(id) {
       const stored = await deps.deliveries.get(id);
       if (stored === null) return false;
-      await again(stored, 'pending');
+      if (isOutstanding(stored.delivery.state)) return true;
+      const gate = await deps.gates.get(gateOf(stored));
+      if (await again(stored, gate, 'pending')) deps.dispatch([gate.name]);
       return true;
     },
 
     async many(ids) {
-      let count = 0;
-      for (const stored of await deps.deliveries.getMany(ids)) {
-        if (stored !== null && (await again(stored, 'parked'))) count += 1;
-      }
-      return count;
+      const found = await deps.deliveries.getMany(ids);
+      const settled = found.flatMap((one) =>
+        one === null || isOutstanding(one.delivery.state) ? [] : [one],
+      );
+      const gates = await deps.gates.getMany([...new Set(settled.map(gateOf))]);
+      const named = new Map(gates.map((gate) => [gate.name, gate]));
+      const moved = await Promise.all(
+        settled.map(async (one) => {
+          const gate = named.get(gateOf(one));
+          return gate !== undefined && again(one, gate, 'parked');
+        }),
+      );
+      return moved.filter(Boolean).length;
     },
   };
+}
+
+function gateOf({ delivery }: StoredDelivery): string {
+  return gateKey(delivery.endpoint);
 }

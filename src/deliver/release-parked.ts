@@ -10,21 +10,17 @@ interface ReleaseDependencies {
   deliveries: DeliveryStore;
   gates: GateStore;
   limitsOf: (endpoint: string) => GateLimits;
-  dispatch: (deliveryIds: string[]) => Promise<void>;
+  dispatch: (gates: string[]) => void;
   now: () => number;
 }
 
 /**
  * Lets parked deliveries go where their gate has opened, one at a time as a probe where it may soon,
- * and all of them to be skipped where it is closed for good. Also gives places that a process which
- * died has held to those that wait for them.
+ * and all of them to be skipped where it is closed for good.
  * Returns a function to be called every `everyMs`, from any number of processes.
  */
 export function createReleaseParked(deps: ReleaseDependencies, everyMs: number) {
   return async function releaseParked(): Promise<void> {
-    for (const name of await deps.gates.waiting()) {
-      await deps.dispatch(await deps.gates.refill(name, deps.limitsOf(name), deps.now()));
-    }
     for (const name of await deps.gates.parked()) {
       if (await deps.gates.mayRelease(name, Math.floor(everyMs * 0.9))) {
         await releaseAt(deps, await deps.gates.get(name), everyMs);
@@ -42,11 +38,9 @@ async function releaseAt(
   const count = await releasable(deps, gate, limits, everyMs);
   if (count === 0) return;
   const ids = await deps.gates.parkedAt(gate.name, count);
-  const due: string[] = [];
-  for (const stored of await deps.deliveries.getMany(ids)) {
-    if (stored !== null) due.push(...(await release(deps, stored, gate, limits)));
-  }
-  await deps.dispatch(due);
+  const parked = await deps.deliveries.getMany(ids);
+  await Promise.all(parked.map(async (stored) => stored && release(deps, stored, gate, limits)));
+  deps.dispatch([gate.name]);
 }
 
 /** How many deliveries a gate lets go in one round. */
@@ -70,15 +64,15 @@ async function releasable(
   }
 }
 
+/** One that has moved meanwhile is left to whoever moved it. */
 async function release(
   { deliveries, now }: ReleaseDependencies,
-  stored: StoredDelivery,
+  before: StoredDelivery,
   gate: StoredGate,
   limits: GateLimits,
-): Promise<string[]> {
-  if (stored.delivery.state !== 'parked') return [];
+): Promise<void> {
+  if (before.delivery.state !== 'parked') return;
   const at = now();
-  const after = released(stored.delivery, at);
-  const due = await deliveries.move({ before: stored, after, gate, limits, now: at });
-  return typeof due === 'string' ? [] : due;
+  const after = released(before.delivery, at);
+  await deliveries.move({ before, after, gate, limits, most: 0, now: at });
 }

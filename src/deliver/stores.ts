@@ -1,3 +1,4 @@
+import type { Claim } from '../core/claim.ts';
 import type { Attempt, Delivery, StoredDelivery } from '../core/delivery.ts';
 import type { Gate, GateLimits, StoredGate } from '../core/gate.ts';
 
@@ -13,7 +14,7 @@ export interface PlannedAlert {
 export interface DeliveryStore {
   get(id: string): Promise<StoredDelivery | null>;
   getMany(ids: string[]): Promise<(StoredDelivery | null)[]>;
-  /** One step; returns the ids of deliveries that are due now, or what had changed meanwhile. */
+  /** One step; returns what is claimed at its gate by it, or what had changed meanwhile. */
   move(move: {
     before: StoredDelivery;
     after: Delivery;
@@ -22,20 +23,23 @@ export interface DeliveryStore {
     gateAfter?: Gate;
     limits: GateLimits;
     alerts?: PlannedAlert[];
+    /** How many deliveries are claimed at the most. */
+    most: number;
     now: number;
-  }): Promise<string[] | 'delivery' | 'gate'>;
+  }): Promise<Claim[] | 'delivery' | 'gate'>;
 }
 
 /** The gates that these use cases ask and write. */
 export interface GateStore {
   get(name: string): Promise<StoredGate>;
-  write(before: StoredGate, after: Gate): Promise<boolean>;
-  takePlace(
-    request: { stored: StoredDelivery; gate: string; isProbe: boolean; limits: GateLimits },
+  getMany(names: readonly string[]): Promise<StoredGate[]>;
+  write(before: StoredGate, after: Gate, now: number): Promise<boolean>;
+  claim(
+    requests: { gate: string; limits: GateLimits; most: number }[],
     now: number,
-  ): Promise<'go' | 'full' | 'probed' | 'changed' | 'behind' | { later: number }>;
-  waiting(): Promise<string[]>;
-  refill(gate: string, limits: GateLimits, now: number): Promise<string[]>;
+  ): Promise<Claim[]>;
+  dueBy(time: number, limit: number): Promise<{ gate: string; at: number }[]>;
+  takeProbe(gate: string, deliveryId: string, limits: GateLimits): Promise<boolean>;
   parked(): Promise<string[]>;
   parkedAt(gate: string, limit: number): Promise<string[]>;
   mayRelease(gate: string, ms: number): Promise<boolean>;

@@ -1,15 +1,20 @@
 import http, { type AgentOptions, type ClientRequestArgs } from 'node:http';
 import https from 'node:https';
 import type { Duplex } from 'node:stream';
+import { got, type Got } from 'got';
 import { egressBlocked, type EgressGuard } from './egress-guard.ts';
 
 /** The connections of all webhooks, kept alive and shared by every channel to the same origin. */
 export interface WebhookAgents {
   readonly http: http.Agent;
   readonly https: https.Agent;
+  /** Sends over them: redirects are not followed, nothing is decompressed, nothing is retried. */
+  readonly client: Got;
   /** Closes every connection, also those in use: drain first. */
   close(): void;
 }
+
+const MAX_HEADER_BYTES = 16_384;
 
 /** Limits per origin; idle connections close before common servers would close them (5 s). */
 const LIMITS: AgentOptions = {
@@ -27,8 +32,17 @@ export function createWebhookAgents(guard: EgressGuard, limits = LIMITS): Webhoo
   const agents = { http: new http.Agent(limits), https: new https.Agent(limits) };
   guardConnections(agents.http, { guard, secure: false });
   guardConnections(agents.https, { guard, secure: true });
+  const client = got.extend({
+    agent: agents,
+    followRedirect: false,
+    decompress: false,
+    throwHttpErrors: false,
+    retry: { limit: 0 },
+    maxHeaderSize: MAX_HEADER_BYTES,
+  });
   return {
     ...agents,
+    client,
     close() {
       agents.http.destroy();
       agents.https.destroy();

@@ -13,6 +13,7 @@ export const PROBLEMS = {
   watch_not_found: { status: 404, title: 'No such watch' },
   delivery_not_found: { status: 404, title: 'No such delivery' },
   endpoint_not_found: { status: 404, title: 'No such endpoint' },
+  workflow_not_found: { status: 404, title: 'Nothing is known of this workflow' },
   metrics_not_found: { status: 404, title: 'No metrics here' },
   method_not_allowed: { status: 405, title: 'Method not allowed' },
   request_timeout: { status: 408, title: 'The request came too slowly' },

@@ -17,6 +17,7 @@ import { endpointRoutes } from './routes/endpoints.ts';
 import { eventStreamRoute } from './routes/event-stream.ts';
 import { eventRoutes } from './routes/events.ts';
 import { healthRoutes, type Metrics } from './routes/health.ts';
+import { pollingRoutes } from './routes/polling.ts';
 import { redeliverRoutes } from './routes/redeliver.ts';
 import { watchBatchRoute } from './routes/watch-batch.ts';
 import { watchRoutes } from './routes/watches.ts';
@@ -112,6 +113,7 @@ async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<
   await api.register(deliveryRoutes, services);
   await api.register(redeliverRoutes, services);
   await api.register(endpointRoutes, services);
+  await api.register(pollingRoutes, services);
 }
 
 /**

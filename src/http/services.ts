@@ -2,7 +2,8 @@ import type { Attempt, Delivery, DeliveryState } from '../core/delivery.ts';
 import type { InputIssue } from '../core/errors.ts';
 import type { EventType, RunwatchEvent } from '../core/event.ts';
 import type { WatchRequest } from '../core/register.ts';
-import type { Watch, WatchKey, WatchState } from '../core/watch.ts';
+import type { Profile, Watch, WatchKey, WatchState } from '../core/watch.ts';
+import type { WorkflowPolling } from '../core/workflow-polling.ts';
 
 /** A page of a listing. `nextCursor` is opaque, and null on the last page. */
 export interface Page<Item> {
@@ -149,6 +150,20 @@ export interface EndpointService {
   ): Promise<{ secret: string; previousExpiresAt: number | null } | null>;
 }
 
+export interface PollingQuery {
+  workflowId?: string;
+  source?: string;
+  limit: number;
+  cursor?: string;
+}
+
+export interface PollingService {
+  /** The profile that expectations are for: that of watches which name none. */
+  profile: Profile;
+  /** The latest to become known first. Throws RunwatchError `invalid_cursor`. */
+  list(query: PollingQuery): Promise<Page<WorkflowPolling>>;
+}
+
 /** `degraded` is worth a look but serves; only `failed` makes the process unready. */
 export interface HealthCheck {
   name: string;
@@ -166,5 +181,6 @@ export interface Services {
   events: EventService;
   deliveries: DeliveryService;
   endpoints: EndpointService;
+  polling: PollingService;
   health: HealthService;
 }

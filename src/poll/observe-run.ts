@@ -53,8 +53,8 @@ export interface ObserveRunDependencies {
   sources: SourceGuard;
   /** What was learned of how long states last; takes in what was written of that. */
   statistics: { lookup: StatisticsLookup; learn(lessons: readonly Lesson[]): void };
-  /** Gives deliveries their jobs; a delivery whose job is lost here is found by the sweeper. */
-  dispatch: (deliveryIds: string[]) => Promise<void>;
+  /** Tells of gates at which deliveries are due; what is lost here is found by the next look. */
+  dispatch: (gates: string[]) => void;
   wants: EndpointFilter;
   policy: PollPolicy;
   report: (report: PollReport) => void;
@@ -119,7 +119,7 @@ async function record(
     const due = await deps.watches.commit({ before, after: watch, events, deliveries, lessons });
     if (due !== null) {
       deps.statistics.learn(lessons);
-      await deps.dispatch(due);
+      deps.dispatch(due);
       const lagMs = startedAt - (stored.watch.nextPollAt ?? startedAt);
       const outcome = look.kind === 'paused' && look.asked ? look.reason : look.kind;
       deps.report({ watch, outcome, events, lagMs, durationMs: now - startedAt });

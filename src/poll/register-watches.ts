@@ -22,7 +22,7 @@ interface PollJobs {
 export interface RegisterDependencies {
   watches: WatchStore;
   jobsOf: (source: string) => PollJobs | undefined;
-  dispatch: (deliveryIds: string[]) => Promise<void>;
+  dispatch: (gates: string[]) => void;
   wants: EndpointFilter;
   defaults: RegisterDefaults;
   now: () => number;
@@ -68,7 +68,7 @@ function attempt(deps: RegisterDependencies, request: Registration, before: Stor
   return { registered, change: { before, after: watch, events: [], deliveries } };
 }
 
-/** A process that dies before this has run leaves the rest to the reconciler and the sweeper. */
+/** A process that dies before this has run leaves the rest to the reconciler and the next look. */
 async function schedule(
   deps: RegisterDependencies,
   done: Registered[],
@@ -82,5 +82,5 @@ async function schedule(
   for (const { watch } of done.filter(({ isHastened }) => isHastened)) {
     await deps.jobsOf(watch.source)?.hasten(watchId(watch));
   }
-  await deps.dispatch(committed.flatMap((due) => due ?? []));
+  deps.dispatch(committed.flatMap((due) => due ?? []));
 }

@@ -23,7 +23,8 @@ const CHUNK = 100;
 
 interface StatisticsStore {
   read(
-    wanted: (WorkflowKey & { version: number | null })[],
+    wanted: readonly (WorkflowKey & { version: number | null })[],
+    options: { isUse: boolean },
   ): Promise<(WorkflowStatistics | null | 'unchanged')[]>;
   lastUsed(limit: number): Promise<WorkflowKey[]>;
 }
@@ -79,7 +80,7 @@ export function createStatisticsCache({ store, wake, now }: CacheDependencies): 
   }
 
   async function readChunk(chunk: Entry[]): Promise<void> {
-    const found = await store.read(chunk);
+    const found = await store.read(chunk, { isUse: true });
     for (const [at, entry] of chunk.entries()) {
       const news = found[at];
       entry.readAt = now();

@@ -5,17 +5,12 @@ import {
   type StoredDelivery,
 } from '../core/delivery.ts';
 import type { Gate, GateLimits, StoredGate } from '../core/gate.ts';
-import { placeKeys } from './gate-store.ts';
+import { gatePlan } from './claims.ts';
+import { gateWrite } from './gate-record.ts';
 import { deliveryIndexes, ledgerField, plannedDelivery, type Keys } from './keys.ts';
 
 /** Attempts kept of one delivery; older ones are dropped. */
 const ATTEMPTS_KEPT = 50;
-
-/**
- * The gate of an origin is kept this long after the last attempt there: per-watch webhooks may go to
- * any number of origins. Those of configured endpoints are kept for good.
- */
-const ORIGIN_KEPT_MS = 30 * 86_400_000;
 
 /** A delivery that moves on. */
 export interface DeliveryMove {
@@ -29,18 +24,21 @@ export interface DeliveryMove {
   limits: GateLimits;
   /** What operators are told because of it. */
   alerts?: { id: string; body: string; delivery: Delivery }[];
+  /** How many deliveries this process would claim at the gate, next. */
+  most: number;
   now: number;
 }
 
 /** What the script has to do besides writing the document. */
 export function moveEffects(keys: Keys, move: DeliveryMove) {
-  const { before, after, attempt, now, alerts = [] } = move;
+  const { before, after, attempt, gate, gateAfter, limits, alerts = [], most, now } = move;
   const old = deliveryIndexes(keys, before.delivery);
   const next = deliveryIndexes(keys, after);
   const outstanding = isOutstanding(after.state);
   return {
     id: after.id,
     now,
+    most,
     attempts: keys.attempts(after.id),
     ...(attempt !== undefined && { attempt: JSON.stringify(attempt) }),
     attemptsKept: ATTEMPTS_KEPT,
@@ -49,29 +47,23 @@ export function moveEffects(keys: Keys, move: DeliveryMove) {
     ledger: keys.ledger,
     countFrom: ledgerField(before.delivery),
     countTo: ledgerField(after),
+    wasParked: before.delivery.state === 'parked',
     isParked: after.state === 'parked',
     isOutstanding: outstanding,
     joins: outstanding && !isOutstanding(before.delivery.state),
     ...(after.nextAttemptAt !== null && { dueAt: after.nextAttemptAt }),
-    outbox: keys.outbox,
     lane: keys.lane(after),
     settled: keys.deliveriesSettled,
-    gate: gateEffects(keys, move),
+    gate: {
+      ...gatePlan(keys, gate.name, limits, now),
+      parked: keys.parked(gate.name),
+      gatesParked: keys.gatesParked,
+    },
+    ...(gateAfter !== undefined && { gateWrite: gateWrite(keys, gate, gateAfter, now) }),
+    ...(gate.gate.breaker === 'open' && { probe: keys.probe(gate.name) }),
     alerts: alerts.map(({ id, body }) => ({ key: keys.event(id), body })),
     deliveryNumber: keys.deliveryNumber,
+    gatesDue: keys.gatesDue,
     deliveries: alerts.map(({ delivery }) => plannedDelivery(keys, delivery)),
-  };
-}
-
-function gateEffects(keys: Keys, { gate, gateAfter, limits, now }: DeliveryMove) {
-  return {
-    ...placeKeys(keys, gate.name, limits, now),
-    key: keys.gate(gate.name),
-    version: gate.version,
-    ...(gateAfter !== undefined && { doc: JSON.stringify(gateAfter) }),
-    ...(URL.canParse(gate.name) && { keptMs: ORIGIN_KEPT_MS }),
-    probe: keys.probe(gate.name),
-    parked: keys.parked(gate.name),
-    gatesParked: keys.gatesParked,
   };
 }

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import type { Claim } from '../core/claim.ts';
 import {
   noDeliveries,
   type Attempt,
@@ -6,6 +7,7 @@ import {
   type DeliveryState,
   type StoredDelivery,
 } from '../core/delivery.ts';
+import { readClaims } from './claims.ts';
 import { moveEffects, type DeliveryMove } from './delivery-move.ts';
 import { parseLedgerField, type Keys } from './keys.ts';
 import { filterIndexes, readPage } from './page.ts';
@@ -50,15 +52,16 @@ export class DeliveryStore {
 
   /**
    * Moves a delivery on, if neither it nor the gate has changed since they were read: see the script.
-   * @returns the ids of deliveries that are due now, or what had changed
+   * @returns what has been claimed at its gate, or what had changed
    */
-  async move(move: DeliveryMove): Promise<string[] | 'delivery' | 'gate'> {
-    return this.redis.rwMoveDelivery(
+  async move(move: DeliveryMove): Promise<Claim[] | 'delivery' | 'gate'> {
+    const reply = await this.redis.rwMoveDelivery(
       this.keys.delivery(move.after.id),
       move.before.version,
       JSON.stringify(move.after),
       JSON.stringify(moveEffects(this.keys, move)),
     );
+    return typeof reply === 'string' ? reply : readClaims(move.gate.name, reply);
   }
 
   /** Newest first. Throws RunwatchError `invalid_cursor`. */
@@ -96,18 +99,6 @@ export class DeliveryStore {
       const isOver = page.items.some(({ createdAt }) => createdAt < since);
       cursor = isOver ? undefined : (page.nextCursor ?? undefined);
     } while (cursor !== undefined);
-  }
-
-  /** Deliveries that have been due since before a time and should long have had their attempt. */
-  async dueBefore(time: number, page: { offset: number; limit: number }): Promise<string[]> {
-    const { outbox } = this.keys;
-    return this.redis.zrangebyscore(outbox, '-inf', time, 'LIMIT', page.offset, page.limit);
-  }
-
-  /** Whether a delivery is due and so must have a live job. */
-  async isDue(id: string, now: number): Promise<boolean> {
-    const dueAt = await this.redis.zscore(this.keys.outbox, id);
-    return dueAt !== null && Number(dueAt) <= now;
   }
 
   async ledger(): Promise<Ledger> {

@@ -2,6 +2,7 @@ import { watchId, type Watch, type WatchKey } from '../core/watch.ts';
 import type { Delivery, DeliveryState } from '../core/delivery.ts';
 import type { RunList } from '../core/run-list.ts';
 import type { RunwatchEvent } from '../core/event.ts';
+import { gateKey } from '../core/gate.ts';
 
 /**
  * Every key in Redis, each named once. All of them, and BullMQ's, share one hash tag, so that they
@@ -57,7 +58,7 @@ export function createKeys(prefix: string) {
     events: (...filter: string[]) => key('events', ...filter),
     /** Pub/sub channel that rings when events were appended. */
     eventBell: key('event-bell'),
-    /** Hash `version`, `number`, `doc`: one delivery. */
+    /** Hash `version`, `number`, `doc`, `event` (its id): one delivery. */
     delivery: (id: string) => key('delivery', id),
     /** Counter that numbers deliveries in the order of their creation. */
     deliveryNumber: key('delivery-number'),
@@ -69,26 +70,25 @@ export function createKeys(prefix: string) {
     attempts: (id: string) => key('attempts', id),
     /** Hash: how many deliveries there are for each `<state> <endpoint>`, and `planned`. */
     ledger: key('ledger'),
-    /** Sorted set of delivery ids by due time: everything that must have a live job. */
-    outbox: key('outbox'),
-    /** Hash `version`, `doc`: the gate of an endpoint. */
+    /** Sorted set of gates by when it is worth asking them for deliveries to attempt. */
+    gatesDue: key('gates-due'),
+    /** Hash `version`, `doc`, and how many were delivered and failed per minute: the gate of an endpoint. */
     gate: (gate: string) => key('gate', gate),
-    /** Sorted set of delivery ids that are being attempted, by when that place is free at the latest. */
+    /** Sorted set of delivery ids by due time: the first of each lane, unless attempted or parked. */
+    due: (gate: string) => key('due', gate),
+    /** Sorted set of delivery ids that are being attempted, by when that place lapses. */
     places: (gate: string) => key('places', gate),
-    /** Sorted set of delivery ids that wait for such a place, by when they began to. */
-    waiting: (gate: string) => key('waiting', gate),
     /** String, the delivery that probes a failing endpoint; expires with the attempt. */
     probe: (gate: string) => key('probe', gate),
-    /** String, when a rated endpoint may be sent the next delivery. */
-    pace: (gate: string) => key('pace', gate),
+    /** String, before when nothing is claimed: an endpoint's rate, or the quiet that it asked for. */
+    hold: (gate: string) => key('hold', gate),
     /** Sorted set of parked delivery ids by when they were parked. */
     parked: (gate: string) => key('parked', gate),
-    /** Sets of gates that have deliveries waiting, or parked. */
-    gatesWaiting: key('gates-waiting'),
+    /** Set of gates that have parked deliveries. */
     gatesParked: key('gates-parked'),
     /** String, set while one process releases the parked deliveries of a gate. */
     releasing: (gate: string) => key('releasing', gate),
-    /** List of delivery ids of one run and endpoint, oldest first; only the first is in the outbox. */
+    /** List of delivery ids of one run and endpoint, oldest first; only the first may be attempted. */
     lane: (delivery: Pick<Delivery, 'endpoint' | 'source' | 'runId'>) =>
       key('lane', watchId(delivery), delivery.endpoint),
   };
@@ -132,13 +132,17 @@ export function deliveryIndexes(keys: Keys, delivery: Delivery): string[] {
 
 /** What the scripts need to know of a delivery that is new. */
 export function plannedDelivery(keys: Keys, delivery: Delivery) {
+  const gate = gateKey(delivery.endpoint);
   return {
     id: delivery.id,
     key: keys.delivery(delivery.id),
     doc: JSON.stringify(delivery),
+    event: delivery.eventId,
     indexes: deliveryIndexes(keys, delivery),
     count: ledgerField(delivery),
     lane: keys.lane(delivery),
+    gate,
+    due: keys.due(gate),
     dueAt: delivery.nextAttemptAt,
   };
 }

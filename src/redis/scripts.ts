@@ -1,7 +1,9 @@
 import type { Redis, Result } from 'ioredis';
+import type { ClaimReply } from './claims.ts';
+import { CLAIM } from './lua/claim.ts';
 import { FORGET_DELIVERIES, MOVE_DELIVERY } from './lua/delivery.ts';
 import { KEEP_TURN, MOVE_CURSOR } from './lua/discovery.ts';
-import { REFILL_PLACES, TAKE_PLACE, WRITE_GATE } from './lua/gate.ts';
+import { WRITE_GATE } from './lua/gate.ts';
 import { READ_STATISTICS } from './lua/learn.ts';
 import { READ_PAGE } from './lua/page.ts';
 import { PAUSE_SOURCE } from './lua/source.ts';
@@ -15,27 +17,21 @@ declare module 'ioredis' {
       doc: string,
       effects: string,
     ): Result<string[] | null, Context>;
-    rwTakePlace(
-      places: string,
-      delivery: string,
-      gate: string,
-      now: number,
-    ): Result<string, Context>;
-    rwRefillPlaces(places: string, gate: string, now: number): Result<string[], Context>;
+    rwClaim(gate: string, plan: string, now: number, most: number): Result<ClaimReply, Context>;
     rwMoveDelivery(
       delivery: string,
       version: number,
       doc: string,
       effects: string,
-    ): Result<'delivery' | 'gate' | string[], Context>;
-    rwWriteGate(gate: string, version: number, doc: string): Result<number, Context>;
+    ): Result<'delivery' | 'gate' | ClaimReply, Context>;
+    rwWriteGate(gate: string, write: string): Result<number, Context>;
     rwReadPage(keyCount: number, ...args: (string | number)[]): Result<string[], Context>;
     rwReadStatisticsBuffer(
       statistics: string,
-      used: string,
+      uses: string,
       clock: string,
-      workflow: string,
       version: string,
+      used: string,
     ): Result<Buffer[] | null, Context>;
     rwPauseSource(pause: string, text: string, ms: number): Result<null, Context>;
     rwKeepTurn(turn: string, token: string, ms: number): Result<number, Context>;
@@ -54,8 +50,7 @@ declare module 'ioredis' {
 /** Teaches a connection our scripts; ioredis sends them by hash and reloads them when Redis forgot. */
 export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwCommitWatch', { numberOfKeys: 1, lua: COMMIT_WATCH });
-  redis.defineCommand('rwTakePlace', { numberOfKeys: 1, lua: TAKE_PLACE });
-  redis.defineCommand('rwRefillPlaces', { numberOfKeys: 1, lua: REFILL_PLACES });
+  redis.defineCommand('rwClaim', { numberOfKeys: 1, lua: CLAIM });
   redis.defineCommand('rwMoveDelivery', { numberOfKeys: 1, lua: MOVE_DELIVERY });
   redis.defineCommand('rwWriteGate', { numberOfKeys: 1, lua: WRITE_GATE });
   redis.defineCommand('rwReadPage', { lua: READ_PAGE });

@@ -1,42 +1,66 @@
 import { BINS, type Statistics } from '../core/hazard.ts';
-import type { WorkflowKey, WorkflowStatistics } from '../core/workflow-statistics.ts';
+import type { Polled, WorkflowKey, WorkflowStatistics } from '../core/workflow-statistics.ts';
 
 /*
  * What was learned of a workflow is a hash: `number` in the order of workflows, `version`, `states`,
- * how many of them there are, and a table for each state and for all together. The script
- * `lua/learn.ts` writes it.
+ * how many of them there are, `polled`, and a table for each state, for all together and for whole
+ * runs. The script `lua/learn.ts` writes it.
  */
 
 const BYTES = 8;
 const STATE = 'state ';
 const ALL = 'all';
 
+/** The field that holds the table of how long whole runs last. */
+export const DURATIONS = 'durations';
+
 /** The field that holds the table of a state, or by null that of all states together. */
 export function tableField(state: string | null): string {
   return state === null ? ALL : `${STATE}${state}`;
 }
 
+/** Whether a table is one of those that are counted and limited. */
+export function isStateField(field: string): boolean {
+  return field.startsWith(STATE);
+}
+
 /** @param reply fields and values in turn, as Redis gives a hash; null where there is none */
 export function readStatistics(key: WorkflowKey, reply: Buffer[]): WorkflowStatistics | null {
   if (reply.length === 0) return null;
-  const states = new Map<string | null, Statistics>();
-  let version = 0;
+  const fields = new Map<string, Buffer>();
   for (let at = 0; at + 1 < reply.length; at += 2) {
-    const field = reply[at]?.toString() ?? '';
-    const value = reply[at + 1] ?? Buffer.alloc(0);
-    if (field === 'version') version = Number(value.toString());
-    else if (field === ALL) states.set(null, readTable(value));
-    else if (field.startsWith(STATE)) states.set(field.slice(STATE.length), readTable(value));
+    fields.set(String(reply[at]), reply[at + 1] ?? Buffer.alloc(0));
   }
-  return { ...key, version, states };
+  const table = (field: string) => {
+    const packed = fields.get(field);
+    return packed === undefined ? null : readTable(packed);
+  };
+  const all = table(ALL);
+  const states = [...fields].flatMap(([field, packed]) =>
+    isStateField(field) ? [[field.slice(STATE.length), readTable(packed)] as const] : [],
+  );
+  return {
+    ...key,
+    version: Number(String(fields.get('version'))),
+    states: new Map<string | null, Statistics>(all === null ? states : [[null, all], ...states]),
+    durations: table(DURATIONS),
+    polled: readPolled(fields.get('polled')),
+  };
 }
 
-/** Stays, endings by bin, seconds at risk by bin: doubles, the lowest byte first. */
+/** Stays, endings by bin, seconds at risk by bin. */
 function readTable(packed: Buffer): Statistics {
-  const numbers = Array.from({ length: 1 + 2 * BINS }, (_, at) => packed.readDoubleLE(at * BYTES));
-  return {
-    runs: numbers[0] ?? 0,
-    endings: numbers.slice(1, 1 + BINS),
-    secondsAtRisk: numbers.slice(1 + BINS),
-  };
+  const [runs = 0, ...bins] = readDoubles(packed);
+  return { runs, endings: bins.slice(0, BINS), secondsAtRisk: bins.slice(BINS) };
+}
+
+function readPolled(packed: Buffer | undefined): Polled | null {
+  if (packed === undefined) return null;
+  const [runs = 0, requests = 0, delayS = 0] = readDoubles(packed);
+  return { runs, requests, delayS };
+}
+
+/** Doubles as scripts pack them, the lowest byte first. */
+function readDoubles(packed: Buffer): number[] {
+  return Array.from({ length: packed.length / BYTES }, (_, at) => packed.readDoubleLE(at * BYTES));
 }

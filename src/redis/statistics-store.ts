@@ -1,6 +1,8 @@
 import type { Redis } from 'ioredis';
 import { BINS, DECAY, exposureOf } from '../core/hazard.ts';
-import type { Lesson } from '../core/lesson.ts';
+import type { Stay } from '../core/lesson.ts';
+import type { WatchChange } from '../core/watch-change.ts';
+import { watchedRun } from '../core/watched-run.ts';
 import {
   parseWorkflowName,
   workflowName,
@@ -10,7 +12,7 @@ import {
 import type { Keys } from './keys.ts';
 import { filterIndexes, readPage } from './page.ts';
 import { replies } from './replies.ts';
-import { readStatistics, tableField } from './statistics-record.ts';
+import { DURATIONS, isStateField, readStatistics, tableField } from './statistics-record.ts';
 
 /**
  * Most states that are kept, and most of one workflow: about a kilobyte each. Beyond that the
@@ -27,24 +29,27 @@ export class StatisticsStore {
   ) {}
 
   /**
-   * Reads workflows in one round trip. Reading one for the first time counts as using it.
-   * @param wanted with the version that the reader has; null for none
+   * Reads workflows in one round trip.
+   * @param wanted with the version that the reader has, if any
+   * @param options.isUse whether what is news to the reader counts as used by that
    * @returns in order; null where nothing is known, `unchanged` where the reader has it
    */
   async read(
-    wanted: (WorkflowKey & { version: number | null })[],
+    wanted: readonly (WorkflowKey & { version?: number | null })[],
+    { isUse }: { isUse: boolean },
   ): Promise<(WorkflowStatistics | null | 'unchanged')[]> {
     const { statistics, workflowsUsed, workflowClock } = this.keys;
     const pipeline = this.redis.pipeline();
     for (const workflow of wanted) {
       const name = workflowName(workflow);
       const version = String(workflow.version ?? '');
+      const used = isUse ? name : '';
       pipeline.rwReadStatisticsBuffer(
         statistics(name),
         workflowsUsed,
         workflowClock,
-        name,
         version,
+        used,
       );
     }
     const found = await replies<Buffer[] | null>(pipeline);
@@ -62,7 +67,7 @@ export class StatisticsStore {
 
   /** Workflows of which something is known, the latest to become so first. Throws RunwatchError `invalid_cursor`. */
   async list(
-    filter: { source?: string },
+    filter: { source?: string | undefined },
     { limit, cursor }: { limit: number; cursor?: string | undefined },
   ): Promise<{ items: WorkflowKey[]; nextCursor: string | null }> {
     const page = await readPage(this.redis, {
@@ -84,12 +89,14 @@ export class StatisticsStore {
   }
 }
 
-/** What the script needs to know to learn from stays of runs of one workflow; null for none. */
-export function learningPlan(keys: Keys, lessons: readonly Lesson[]) {
-  const [first] = lessons;
-  if (first === undefined) return null;
+/** What the script needs to know to learn from a change of a watch; null where there is nothing to. */
+export function learningPlan(keys: Keys, change: WatchChange) {
+  const { lessons = [] } = change;
+  const run = watchedRun(change);
+  const workflow = run ?? lessons[0];
+  if (workflow === undefined) return null;
   return {
-    name: workflowName(first),
+    name: workflowName(workflow),
     tables: keys.statistics(''),
     workflows: keys.workflows(),
     bySource: keys.workflows('source', ''),
@@ -100,15 +107,21 @@ export function learningPlan(keys: Keys, lessons: readonly Lesson[]) {
     mostOfOne: STATE_LIMITS.ofOne,
     bins: BINS,
     decay: DECAY,
-    stays: lessons.map((lesson) => {
-      const { firstBin, seconds, endedIn } = exposureOf(lesson);
-      return {
-        field: tableField(lesson.state),
-        isState: lesson.state !== null,
-        firstBin,
-        seconds,
-        ...(endedIn !== null && { endedIn }),
-      };
-    }),
+    stays: [
+      ...lessons.map((lesson) => plannedStay(tableField(lesson.state), lesson)),
+      ...(run === null ? [] : [plannedStay(DURATIONS, run.duration)]),
+    ],
+    ...(run?.polled && { polled: run.polled }),
+  };
+}
+
+function plannedStay(field: string, stay: Stay) {
+  const { firstBin, seconds, endedIn } = exposureOf(stay);
+  return {
+    field,
+    isState: isStateField(field),
+    firstBin,
+    seconds,
+    ...(endedIn !== null && { endedIn }),
   };
 }

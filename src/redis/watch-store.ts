@@ -59,7 +59,7 @@ export class WatchStore {
 
   /**
    * Writes changes, each atomically and only if its watch is as it was when read.
-   * @returns for each change, the ids of deliveries that want a job now; null on a conflict
+   * @returns for each change, the gates at which deliveries are due now; null on a conflict
    */
   async commitMany(changes: WatchChange[]): Promise<(string[] | null)[]> {
     const pipeline = this.redis.pipeline();
@@ -142,11 +142,11 @@ export class WatchStore {
 
 /** What the commit script must do besides writing the record; '' where there is nothing. */
 function effectsOf(keys: Keys, change: WatchChange): string {
-  const { after, events, deliveries, lessons = [] } = change;
+  const { after, events, deliveries } = change;
   const places = placesOf(keys, change);
-  const followed = [places.leave, places.enter, events, deliveries, lessons];
+  const learned = learningPlan(keys, change);
+  const followed = [places.leave, places.enter, events, deliveries, learned?.stays ?? []];
   if (followed.every((none) => none.length === 0)) return '';
-  const learned = learningPlan(keys, lessons);
   return JSON.stringify({
     ...places,
     member: watchId(after),
@@ -164,7 +164,7 @@ function effectsOf(keys: Keys, change: WatchChange): string {
     })),
     deliveryNumber: keys.deliveryNumber,
     ledger: keys.ledger,
-    outbox: keys.outbox,
+    gatesDue: keys.gatesDue,
     deliveries: deliveries.map((delivery) => plannedDelivery(keys, delivery)),
     ...(learned !== null && { learned }),
   });

@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream/promises';
 import type { Fault } from './fault.ts';
 import { pause, send, type Answer } from './http-io.ts';
 import { PRIVATE_CANARY } from './wire-run.ts';
-import { wrongAnswer, type Exchange } from './wrong-answer.ts';
+import { isWrongAnswer, wrongAnswer, type Exchange } from './wrong-answer.ts';
 
 /** Shortest time between two pieces of a body that drips. */
 const DRIP_EVERY_MS = 50;
@@ -16,6 +16,10 @@ export async function misbehave(
   exchange: Exchange,
   fault: Fault,
 ): Promise<void> {
+  if (isWrongAnswer(fault)) {
+    send(response, wrongAnswer(exchange, fault));
+    return;
+  }
   switch (fault.kind) {
     case 'stall':
       if (await pause(response, fault.ms)) send(response, exchange.answer());
@@ -36,16 +40,7 @@ export async function misbehave(
     case 'bulky': {
       const { status, body } = exchange.answer();
       await pourOut(response, status, bulkyPage(body, fault.bytes));
-      return;
     }
-    case 'status':
-    case 'html':
-    case 'truncated':
-    case 'other_run':
-    case 'wrong_shape':
-    case 'claim':
-    case 'shift':
-      send(response, wrongAnswer(exchange, fault));
   }
 }
 

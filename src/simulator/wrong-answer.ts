@@ -17,10 +17,22 @@ export interface Exchange {
   now: () => number;
 }
 
-type WrongAnswer = Extract<
-  Fault,
-  { kind: 'status' | 'html' | 'truncated' | 'other_run' | 'wrong_shape' | 'claim' | 'shift' }
->;
+const WRONG_ANSWERS = [
+  'status',
+  'html',
+  'truncated',
+  'other_run',
+  'wrong_shape',
+  'claim',
+  'shift',
+] as const;
+
+type WrongAnswer = Extract<Fault, { kind: (typeof WRONG_ANSWERS)[number] }>;
+
+/** True for faults of what is said, false for those of how it is said. */
+export function isWrongAnswer(fault: Fault): fault is WrongAnswer {
+  return WRONG_ANSWERS.some((kind) => kind === fault.kind);
+}
 
 /** The answer that a fault gives in place of the right one. */
 export function wrongAnswer(exchange: Exchange, fault: WrongAnswer): Answer {

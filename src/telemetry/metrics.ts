@@ -8,6 +8,8 @@ export interface StoredCounts {
   deliveries: Record<string, number>;
   /** Deliveries that were ever planned and are kept: the sum of those by state. */
   planned: number;
+  /** States of runs of whose length something is known. */
+  states: number;
 }
 
 interface RequestReport {
@@ -139,6 +141,11 @@ function createGauges(registry: Registry) {
     help: 'Pairs of event and subscription in the store.',
     registers,
   });
+  const states = new Gauge({
+    name: 'runwatch_learned_states',
+    help: 'States of runs of whose length something is known; beyond 10,000 the workflows used longest ago are forgotten.',
+    registers,
+  });
   return {
     set(counts: StoredCounts): void {
       for (const [state, count] of Object.entries(counts.watches)) watches.set({ state }, count);
@@ -146,11 +153,13 @@ function createGauges(registry: Registry) {
         deliveries.set({ state }, count);
       }
       planned.set(counts.planned);
+      states.set(counts.states);
     },
     clear(): void {
       watches.reset();
       deliveries.reset();
       planned.reset();
+      states.reset();
     },
   };
 }

@@ -94,7 +94,7 @@ async function tellEach(rig: DeliveryRig, endpoints: string[]): Promise<Record<s
     told[endpoint] = {
       state,
       attemptCount,
-      nextIn: nextAttemptAt === null ? null : nextAttemptAt - NOON,
+      nextIn: nextAttemptAt === null ? null : nextAttemptAt - rig.now(),
       error: last?.error?.code ?? null,
       gate: await judgement(rig, endpoint),
     };
@@ -107,7 +107,7 @@ async function judgement(rig: DeliveryRig, endpoint: string): Promise<Told['gate
   if (disabled !== null) return 'disabled';
   if (throttledUntil !== null) return 'quiet';
   const [minute] = minutes;
-  expect(failingSince).toBe(minute?.failed === 1 ? NOON : null);
+  expect(failingSince).toBe(minute?.failed === 1 ? rig.now() : null);
   return minute?.failed === 1 ? 'counts_failed' : 'counts_delivered';
 }
 

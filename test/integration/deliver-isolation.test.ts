@@ -18,7 +18,7 @@ function rigWithHanging() {
   const hanging = { isOver: false };
   const rig = deliveryRig({
     permits: PERMITS,
-    slots: PERMITS * 16,
+    capacity: PERMITS * 16,
     limits: { concurrency: PLACES },
     autoAnswer: ({ endpoint }) => (isHanging(endpoint) && !hanging.isOver ? null : 'ok'),
   });

@@ -44,7 +44,6 @@ describe('a delivery', () => {
     await rig.answerAll('ok');
     expect(await rig.get(ids[0]!)).toMatchObject({ state: 'delivered', attemptCount: 1 });
     expect(rig.sent).toHaveLength(1);
-    expect(rig.jobs.size).toBe(0);
     await expectNothingLeft(rig);
   });
 
@@ -60,28 +59,23 @@ describe('a delivery', () => {
     expect(await rig.get(ids[0]!)).toMatchObject({ state: 'delivered', attemptCount: 2 });
   });
 
-  test('whose jobs are all lost is found by the sweeper', async () => {
+  test('that a process planned, and died before it told anybody, is found by the next look', async () => {
     const rig = rigOf();
+    rig.startProcess('b');
     const ids = await planMany(rig, 3);
-    rig.jobs.clear();
-    await rig.advance(15_001);
-    expect(await rig.sweep()).toBe(3);
-    await rig.answerAll('ok');
+    rig.kill('a');
+    await rig.answerAll('ok', 'b');
     expect(await rig.states(ids)).toEqual(['delivered', 'delivered', 'delivered']);
   });
 });
 
 describe('places at an endpoint', () => {
-  test('bound what is on its way; the rest waits in line, without jobs, and moves up', async () => {
+  test('bound what is on its way; the rest waits, the longest due first, and moves up', async () => {
     const rig = rigOf();
     const ids = await planMany(rig, 5);
     await rig.settle();
     expect(openIds(rig)).toEqual(ids.slice(0, 2));
-    expect(rig.jobs.size).toBe(2);
-    expect(await rig.redis.zrange(rig.keys.waiting('ops'), 0, '-1')).toHaveLength(3);
-    expect((await rig.redis.zrange(rig.keys.outbox, 0, '-1')).toSorted()).toEqual(
-      ids.slice(0, 2).toSorted(),
-    );
+    expect(await rig.redis.zrange(rig.keys.due('ops'), 0, '-1')).toEqual(ids.slice(2));
     rig.open()[0]?.answer('fail');
     await rig.settle();
     expect(openIds(rig)).toHaveLength(2);
@@ -113,11 +107,11 @@ describe('places at an endpoint', () => {
     const more = await rig.plan('other', 'ops', ['run.failed']);
     await rig.settle('b');
     rig.kill('a');
-    rig.jobs.clear();
     expect(rig.open()).toHaveLength(0);
-    await rig.advance(DEADLINE_AND_GRACE);
-    await rig.release();
-    await rig.sweep();
+    await rig.advance(DEADLINE_AND_GRACE - 100);
+    await rig.settle('b');
+    expect(rig.open()).toHaveLength(0);
+    await rig.advance(100);
     await rig.answerAll('ok', 'b');
     expect(new Set(await rig.states([...held, ...others, ...more]))).toEqual(
       new Set(['delivered']),
@@ -130,8 +124,8 @@ describe('places at an endpoint', () => {
     rig.startProcess('b');
     const ids = await planMany(rig, 1);
     await rig.settle('a');
-    // The first process is held up, so that its job is given to the second.
-    rig.jobs.stall();
+    // The first process is held up for so long that its place lapses.
+    await rig.advance(DEADLINE_AND_GRACE);
     await rig.settle('b');
     expect(rig.sent.map(({ process }) => process)).toEqual(['a', 'b']);
     rig.open()[1]?.answer('ok');
@@ -139,16 +133,6 @@ describe('places at an endpoint', () => {
     rig.open()[0]?.answer('fail');
     await rig.settle('b');
     expect(await rig.get(ids[0]!)).toMatchObject({ state: 'delivered', attemptCount: 1 });
-    await expectNothingLeft(rig);
-  });
-
-  test('and the line are closed to a delivery that has changed since it was read', async () => {
-    const rig = rigOf({ limits: { concurrency: 1 } });
-    const [first] = await planMany(rig, 2);
-    const stored = (await rig.deliveries.get(first!))!;
-    await rig.answerAll('ok');
-    const request = { stored, gate: 'ops', isProbe: false, limits: rig.limits };
-    expect(await rig.gates.takePlace(request, rig.now())).toBe('changed');
     await expectNothingLeft(rig);
   });
 
@@ -162,6 +146,34 @@ describe('places at an endpoint', () => {
     }
     expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
     await expectNothingLeft(rig);
+  });
+});
+
+describe('a process', () => {
+  test('has no more under way than it has room for, and goes on by itself as room appears', async () => {
+    const rig = rigOf({ capacity: 3 });
+    const ids: string[] = [];
+    for (let at = 0; at < 5; at += 1) ids.push(...(await planMany(rig, 2, `endpoint-${at}`)));
+    await rig.settle();
+    const most: number[] = [];
+    while (rig.open().length > 0) {
+      most.push(rig.open().length);
+      rig.open()[0]?.answer('ok');
+      await rig.quiesce();
+    }
+    expect(Math.max(...most)).toBeLessThanOrEqual(4);
+    expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
+    await rig.settle();
+    await expectNothingLeft(rig);
+  });
+
+  test('sends what was asked for by hand at once', async () => {
+    const rig = rigOf({ retry: [] });
+    const [id] = await planMany(rig, 1);
+    await rig.answerAll('fail');
+    await rig.redeliver.one(id!);
+    await rig.quiesce();
+    expect(openIds(rig)).toEqual([id]);
   });
 });
 
@@ -278,10 +290,8 @@ describe('the breaker', () => {
     await rig.settle('a');
     expect(rig.open()).toHaveLength(1);
     rig.kill('a');
-    rig.jobs.clear();
     await rig.advance(DEADLINE_AND_GRACE);
     await rig.release();
-    await rig.sweep(0);
     await rig.answerAll('ok', 'b');
     expect((await rig.gate('ops')).breaker).toBe('closed');
     for (let round = 0; round < 3; round += 1) {
@@ -380,16 +390,6 @@ describe('the deliveries of one run to one endpoint', () => {
     expect(await rig.states(ids)).toEqual(['dead', 'delivered', 'delivered']);
   });
 
-  test('keep their order when one of them gets a job before its turn', async () => {
-    const rig = rigOf();
-    const ids = await rig.plan('run', 'ops', TYPES);
-    await rig.jobs.ensure(ids);
-    await rig.settle();
-    expect(openIds(rig)).toEqual([ids[0]]);
-    await rig.answerAll('ok');
-    expect(rig.sent.map(({ deliveryId }) => deliveryId)).toEqual(ids);
-  });
-
   test('are sent again by hand behind those that are still to come', async () => {
     const rig = rigOf();
     const [first] = await rig.plan('run', 'ops', ['run.started']);
@@ -412,7 +412,7 @@ describe('the deliveries of one run to one endpoint', () => {
     await rig.redeliver.many([first!]);
     await rig.answerAll('ok');
     expect(await rig.states([first!])).toEqual(['parked']);
-    expect(await rig.redis.zrange(rig.keys.outbox, 0, '-1')).toEqual([]);
+    expect(await rig.redis.zrange(rig.keys.due('ops'), 0, '-1')).toEqual([]);
     await rig.release();
     await rig.answerAll('ok');
     expect(await rig.states([first!])).toEqual(['delivered']);
@@ -502,7 +502,7 @@ describe('faults of our own', () => {
   test.each([
     ['sealed_by_unknown_key', { routeOf: () => Promise.reject(sealed) }],
     ['endpoint_unknown', { routeOf: async () => null }],
-    ['event_missing', { bodyOf: () => null }],
+    ['event_missing', { isForgotten: true }],
     [
       'internal',
       {
@@ -520,7 +520,7 @@ describe('faults of our own', () => {
         retry: [5_000],
         routeOf: async (_delivery, route) =>
           isBroken && 'routeOf' in broken ? broken.routeOf() : route,
-        bodyOf: (id) => (isBroken && 'bodyOf' in broken ? broken.bodyOf() : `{"id":"${id}"}`),
+        isForgotten: () => isBroken && 'isForgotten' in broken,
       });
       const ids = await planMany(rig, 12);
       await rig.settle();

@@ -40,6 +40,7 @@ const ROUTES = [
   'POST /v1/endpoints/{name}/resume',
   'POST /v1/endpoints/{name}/enable',
   'POST /v1/endpoints/{name}/rotate',
+  'GET /v1/polling',
 ];
 
 let server: TestServer;

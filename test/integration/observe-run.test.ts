@@ -3,25 +3,20 @@ import { nothingLearned } from '../../src/core/hazard.ts';
 import type { FetchOutcome } from '../../src/core/outcome.ts';
 import type { Registration } from '../../src/core/register.ts';
 import { watchId, type Subscription, type WatchKey } from '../../src/core/watch.ts';
-import { createAlerts } from '../../src/deliver/alerts.ts';
-import { createDeliverEvent } from '../../src/deliver/deliver-event.ts';
-import { createSweep } from '../../src/deliver/sweep.ts';
 import { createEndWatch } from '../../src/poll/end-watch.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../../src/poll/observe-run.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
-import { createJobQueue } from '../../src/queue/job-queue.ts';
 import { POLICY, snapshot } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
-import { waitFor } from '../support/wait-for.ts';
 
 const stores = openStores();
-const { watches, events, deliveries, gates, redis, keys } = stores;
+const { watches, events, deliveries, gates } = stores;
 afterAll(() => stores.close());
 
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
 const audit: Subscription = { kind: 'endpoint', endpoint: 'audit' };
 const wants = () => true;
-const lose = async () => undefined;
+const lose = () => undefined;
 
 let runs = 0;
 
@@ -55,7 +50,7 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
       readerOf: () => ({ readRun: async () => look }),
       sources: { note: async () => null },
       statistics: { lookup: nothingLearned, learn: () => undefined },
-      dispatch: async (ids) => void dispatched.push(...ids),
+      dispatch: (names) => void dispatched.push(...names),
       wants,
       policy: POLICY,
       report: () => undefined,
@@ -166,28 +161,16 @@ describe('a registration that races with the end of a run', () => {
 });
 
 describe('a process that dies', () => {
-  const consumer = redis.duplicate({ maxRetriesPerRequest: null });
-  const queue = createJobQueue({
-    name: 'deliver',
-    prefix: keys.queuePrefix,
-    producer: redis,
-    consumer,
-    onError: () => undefined,
-  });
-  afterAll(async () => {
-    await queue.close();
-    consumer.disconnect();
-  });
-
-  const sweep = createSweep({ deliveries, jobs: queue, now: Date.now });
-
-  test('after it wrote a change and before it gave its deliveries jobs leaves them to the sweeper', async () => {
-    const key = await register();
+  test('after it wrote a change and before it told of that leaves its deliveries to the next look', async () => {
+    const key = await register({ subscriptions: [{ kind: 'endpoint', endpoint: 'untold' }] });
     await pollingProcess({ dispatch: lose }).poll(key, seen(key, 'failed'));
-    const [due = ''] = await outstanding(key);
-    expect(await queue.withoutJob([due])).toEqual([due]);
-    expect(await sweep(0)).toBeGreaterThan(0);
-    expect(await queue.withoutJob([due])).toEqual([]);
+    const due = await gates.dueBy(Date.now(), 1_000);
+    expect(due.map(({ gate }) => gate)).toContain('untold');
+    const limits = { concurrency: 4, rate: null, deadlineMs: 15_000 };
+    const claimed = await gates.claim([{ gate: 'untold', limits, most: 4 }], Date.now());
+    expect(claimed.map(({ stored }) => stored.delivery)).toMatchObject([
+      { runId: key.runId, eventType: 'run.failed' },
+    ]);
   });
 
   test('before it hears that its change was written does not tell of it again', async () => {
@@ -205,65 +188,6 @@ describe('a process that dies', () => {
     await expect(poll).rejects.toThrow('the connection broke');
     expect(await pollingProcess().poll(key, seen(key, 'failed'))).toBeNull();
     expect(await told(key)).toEqual(['run.failed']);
-    const [due = ''] = await outstanding(key);
-    await sweep(0);
-    expect(await queue.withoutJob([due])).toEqual([]);
+    expect(await fanOut(key)).toEqual(['run.failed to ops']);
   });
-
-  test('between an attempt and its successor leaves that to the sweeper', async () => {
-    const key = await register();
-    const { poll } = pollingProcess({ dispatch: lose });
-    await poll(key, seen(key, 'awaiting_human_feedback'));
-    await poll(key, seen(key, 'completed'));
-    const sent: string[] = [];
-    const [first = ''] = await outstanding(key);
-    expect(await delivering(sent, lose)(first)).toBeNull();
-    await sweep(0);
-    const worker = queue.work(delivering(sent, queue.ensure), { concurrency: 1 });
-    await waitFor(async () => (await outstanding(key)).length === 0 && sent.length >= 3);
-    await worker.close(false);
-    const { items } = await deliveries.list({ runId: key.runId }, { limit: 10 });
-    const order = [...items].sort((a, b) => sent.indexOf(a.eventId) - sent.indexOf(b.eventId));
-    expect(order.map(({ eventType }) => eventType)).toEqual([
-      'run.awaiting_human_feedback',
-      'run.resumed',
-      'run.completed',
-    ]);
-  });
-
-  /** Delivers to a list, in the way in which it is delivered to endpoints. */
-  function delivering(sent: string[], dispatch: (ids: string[]) => Promise<void>) {
-    const attempt = { at: Date.now(), status: 200, error: null, durationMs: 1, response: null };
-    return createDeliverEvent({
-      deliveries,
-      bodyOf: (id) => events.body(id),
-      routeOf: async () => ({
-        retry: [],
-        channel: {
-          async send({ eventId }) {
-            sent.push(eventId);
-            return { kind: 'delivered', attempt };
-          },
-        },
-      }),
-      gates,
-      limitsOf: () => ({ concurrency: 4, rate: null, deadlineMs: 15_000 }),
-      isOvertaken: async () => false,
-      alerts: createAlerts({ operatorEndpoint: null, log: () => undefined }),
-      stoodInLine: () => undefined,
-      withPermit: (work) => work(),
-      dispatch,
-      defaultRetry: [],
-      report: () => undefined,
-      now: Date.now,
-      random: Math.random,
-    });
-  }
-
-  /** What of a run is due, or will be. */
-  async function outstanding({ runId }: WatchKey): Promise<string[]> {
-    const due = await deliveries.dueBefore(Date.now() + 3_600_000, { offset: 0, limit: 1_000 });
-    const stored = await deliveries.getMany(due);
-    return stored.flatMap((one) => (one?.delivery.runId === runId ? [one.delivery.id] : []));
-  }
 });

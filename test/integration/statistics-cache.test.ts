@@ -116,7 +116,8 @@ describe('what a process knows', () => {
     const workflowId = fresh('workflow');
     let isAway = false;
     const process = startProcess({
-      read: async (wanted) => (isAway ? Promise.reject(new Error('away')) : store.read(wanted)),
+      read: async (wanted, options) =>
+        isAway ? Promise.reject(new Error('away')) : store.read(wanted, options),
       lastUsed: (limit) => store.lastUsed(limit),
     });
     await process.see(workflowId);

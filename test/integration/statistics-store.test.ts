@@ -1,10 +1,12 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { emptyStatistics, learn, type Statistics } from '../../src/core/hazard.ts';
+import { isoTime } from '../../src/core/event.ts';
+import { DECAY, emptyStatistics, learn, type Statistics } from '../../src/core/hazard.ts';
 import type { Lesson } from '../../src/core/lesson.ts';
 import type { WatchChange } from '../../src/core/watch-change.ts';
+import type { Watch } from '../../src/core/watch.ts';
 import { STATE_LIMITS } from '../../src/redis/statistics-store.ts';
-import { newWatch } from '../support/builders.ts';
+import { newWatch, NOON, snapshot } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 
 const { redis, watches, statistics: store, keysLeft, close } = openStores();
@@ -30,7 +32,7 @@ function telling(lessons: Lesson[]): WatchChange {
 }
 
 async function read(workflowId: string, source = 'default') {
-  const [found] = await store.read([{ source, workflowId, version: null }]);
+  const [found] = await store.read([{ source, workflowId, version: null }], { isUse: true });
   if (found === 'unchanged') throw new Error('a reader without a version has nothing');
   return found ?? null;
 }
@@ -80,11 +82,49 @@ describe('what is learned', () => {
   });
 });
 
+describe('the end of a watch', () => {
+  test('tells how long the run lasted, and what it took to see its end', async () => {
+    const workflowId = fresh('workflow');
+    for (const [requests, delayMs] of [
+      [4, 1_000],
+      [8, 3_000],
+    ] as const) {
+      const watch = newWatch({
+        runId: fresh('run'),
+        polls: requests,
+        run: snapshot({ workflow_id: workflowId }),
+      });
+      await watches.commit({ before: null, after: watch, events: [], deliveries: [] });
+      const after: Watch = {
+        ...watch,
+        state: 'finished',
+        run: snapshot({
+          workflow_id: workflowId,
+          status: 'completed',
+          finished_at: isoTime(NOON + 60_000),
+        }),
+        endedAt: NOON + 60_000 + delayMs,
+      };
+      const before = await watches.get(watch);
+      await watches.commit({ before, after, events: [], deliveries: [] });
+    }
+    const known = await read(workflowId);
+    const run = { fromS: 0, toS: 60, ended: true };
+    expect(known?.durations).toEqual(learn(learn(emptyStatistics(), run), run));
+    expect(known?.polled).toEqual({
+      runs: DECAY + 1,
+      requests: 4 * DECAY + 8,
+      delayS: 1 * DECAY + 3,
+    });
+    expect(known?.states.size).toBe(0);
+  });
+});
+
 describe('a reader', () => {
   test('is given only what is newer than what it has', async () => {
     const workflowId = fresh('workflow');
     const ask = (version: number | null) =>
-      store.read([{ source: 'default', workflowId, version }]);
+      store.read([{ source: 'default', workflowId, version }], { isUse: true });
     expect(await ask(null)).toEqual([null]);
     await watches.commit(telling([lesson({ workflowId })]));
     expect(await ask(null)).toMatchObject([{ version: 1, workflowId, source: 'default' }]);

@@ -1,18 +1,17 @@
 import type { Attempt, AttemptOutcome, Delivery } from '../../src/core/delivery.ts';
 import { newDelivery } from '../../src/core/delivery.ts';
-import type { SentEventType } from '../../src/core/event.ts';
+import type { RunwatchEvent, SentEventType } from '../../src/core/event.ts';
 import { createAlerts, type Alert } from '../../src/deliver/alerts.ts';
 import { createDeliverEvent } from '../../src/deliver/deliver-event.ts';
+import { createDispatcher, type Dispatcher } from '../../src/deliver/dispatcher.ts';
 import { turnGate } from '../../src/deliver/endpoint-control.ts';
 import { createPermits } from '../../src/deliver/permits.ts';
 import { createRedeliver } from '../../src/deliver/redeliver.ts';
 import { createReleaseParked } from '../../src/deliver/release-parked.ts';
 import type { Route } from '../../src/deliver/route.ts';
 import type { GateLimits } from '../../src/core/gate.ts';
-import { createSweep } from '../../src/deliver/sweep.ts';
 import { gateKey, type Gate } from '../../src/core/gate.ts';
 import { newWatch, NOON } from './builders.ts';
-import { fakeJobs, type FakeJobs } from './fake-jobs.ts';
 import { openStores } from './stores.ts';
 
 const RELEASE_EVERY_MS = 500;
@@ -42,11 +41,12 @@ interface RigOptions {
   isOvertaken?: (delivery: Delivery) => boolean;
   /** What takes the place of a route; a throw is a fault of our own. */
   routeOf?: (delivery: Delivery, route: Route) => Promise<Route | null>;
-  bodyOf?: (eventId: string) => string | null;
+  /** Whether the events of deliveries are not in the store any more. */
+  isForgotten?: () => boolean;
   /** Answers some requests at once, by what they are. */
   autoAnswer?: (sent: Sent) => Answer | null;
-  /** How many jobs run at a time, and how many of them may use the process. */
-  slots?: number;
+  /** How many attempts a process has under way, and how many of them may use it. */
+  capacity?: number;
   permits?: number;
 }
 
@@ -54,14 +54,15 @@ interface RigOptions {
 interface RigProcess {
   name: string;
   isAlive: boolean;
-  deliver: (id: string) => Promise<number | null>;
-  inLine: Set<string>;
+  dispatcher: Dispatcher;
+  /** Claims that have not come to their end. */
+  underWay: number;
 }
 
 /**
  * The delivery half over the real stores and scripts, with receivers that answer when the test says
- * so, jobs that run when it says so, and a clock that it turns. `settle` lets everything go on until
- * all that is left waits for an answer, a job's time, or the test.
+ * so, and a clock that it turns. `settle` lets a process look, and everything go on until all that is
+ * left waits for an answer, its time, or the test.
  */
 export function deliveryRig(options: RigOptions = {}) {
   const stores = openStores();
@@ -72,20 +73,16 @@ export function deliveryRig(options: RigOptions = {}) {
   let eventCount = 0;
   let runCount = 0;
   const now = () => time;
-  const jobs: FakeJobs = fakeJobs(now);
   const sent: Sent[] = [];
   const open = new Set<Sent>();
   const alerts: Alert[] = [];
-  const running = new Set<Promise<void>>();
-  const slots = options.slots ?? Infinity;
+  const errors: unknown[] = [];
   const processes = new Map<string, RigProcess>();
-
-  const dispatch = jobs.ensure;
   const limitsOf = () => limits;
+  const dispatch = (names: string[]) => processes.get('a')?.dispatcher.dispatch(names);
   const shared = { deliveries, gates, limitsOf, dispatch, now };
   const redeliver = createRedeliver(shared);
-  const release = createReleaseParked(shared, RELEASE_EVERY_MS);
-  const sweep = createSweep({ deliveries, jobs, now });
+  const release = createReleaseParked({ ...shared, dispatch: () => undefined }, RELEASE_EVERY_MS);
 
   function send(process: RigProcess, delivery: Delivery): Promise<AttemptOutcome> {
     const { id: deliveryId, eventId, endpoint, runId } = delivery;
@@ -109,14 +106,12 @@ export function deliveryRig(options: RigOptions = {}) {
   }
 
   function startProcess(name: string): RigProcess {
-    const inLine = new Set<string>();
-    const process: RigProcess = { name, isAlive: true, inLine, deliver: async () => null };
-    process.deliver = createDeliverEvent({
+    const deliver = createDeliverEvent({
       ...shared,
+      move: (step) => deliveries.move(step),
       random: () => 0,
       defaultRetry: retry,
       withPermit: createPermits(options.permits ?? Infinity),
-      bodyOf: async (id) => (options.bodyOf ?? ((eventId) => `{"id":"${eventId}"}`))(id),
       async routeOf(delivery) {
         const route = { channel: { send: () => send(process, delivery) }, retry };
         return options.routeOf === undefined ? route : options.routeOf(delivery, route);
@@ -126,51 +121,52 @@ export function deliveryRig(options: RigOptions = {}) {
         operatorEndpoint: options.operatorEndpoint ?? null,
         log: (alert) => alerts.push(alert),
       }),
-      stoodInLine: (id) => inLine.add(id),
       report: () => undefined,
     });
+    const process: RigProcess = {
+      name,
+      isAlive: true,
+      underWay: 0,
+      dispatcher: createDispatcher({
+        gates,
+        limitsOf,
+        capacity: options.capacity ?? 1_000,
+        async deliver(claim, room) {
+          process.underWay += 1;
+          const known = options.isForgotten?.() === true ? { ...claim, body: null } : claim;
+          return deliver(known, room).finally(() => (process.underWay -= 1));
+        },
+        // The test turns the clock: nothing happens by itself.
+        later: () => undefined,
+        onError: (error) => errors.push(error),
+        now,
+      }),
+    };
     processes.set(name, process);
     return process;
   }
 
-  /** As the job queue does it: the job is there until its run is over. */
-  async function runJob(process: RigProcess, id: string): Promise<void> {
-    const token = jobs.start(id);
-    const dueAt = await process.deliver(id);
-    if (!process.isAlive) return;
-    jobs.end(id, token, dueAt);
-    const isWanted = dueAt === null && process.inLine.delete(id);
-    if (isWanted && (await deliveries.isDue(id, time))) await dispatch([id]);
-  }
-
-  function run(process: RigProcess, id: string): void {
-    const work = runJob(process, id);
-    running.add(work);
-    void work.finally(() => running.delete(work));
-  }
-
-  /** Runs of dead processes, which wait for an answer that never comes. */
-  let lost = 0;
-  const stuck = () => open.size + lost;
+  /** Attempts that do not wait for an answer. */
+  const atWork = () =>
+    [...processes.values()].reduce((sum, { underWay }) => sum + underWay, 0) - open.size;
 
   async function quiesce(): Promise<void> {
     let calm = 0;
     const patience = Date.now() + PATIENCE_MS;
     while (calm < 3) {
-      if (Date.now() > patience) throw new Error(`${running.size - stuck()} jobs do not end`);
-      const before = running.size + open.size + sent.length;
+      if (Date.now() > patience) throw new Error(`${atWork()} attempts do not end`);
+      const before = sent.length + open.size;
       await stores.redis.ping();
       await new Promise(setImmediate);
-      const isCalm = stuck() >= running.size && before === running.size + open.size + sent.length;
-      calm = isCalm ? calm + 1 : 0;
+      calm = atWork() <= 0 && before === sent.length + open.size ? calm + 1 : 0;
     }
+    if (errors.length > 0) throw new Error('a step failed', { cause: errors[0] });
   }
 
   startProcess('a');
 
   const rig = {
     ...stores,
-    jobs,
     limits,
     retry,
     /** Every request so far, oldest first. */
@@ -193,32 +189,29 @@ export function deliveryRig(options: RigOptions = {}) {
       const key = { source: 'default', runId };
       const before = await stores.watches.get(key);
       const watch = before?.watch ?? newWatch({ runId });
+      // Who was planned first is due first.
+      time += 1;
       const planned = types.map((type) => {
         eventCount += 1;
         return newDelivery(key, { id: `evt_${eventCount}`, type }, endpoint, time);
       });
-      const due = await stores.watches.commit({
-        before,
-        after: watch,
-        events: [],
-        deliveries: planned,
-      });
-      if (due === null) throw new Error('nobody else writes watches here');
-      await dispatch(due);
+      const events = planned.map(({ eventId, eventType }) => eventOf(eventId, eventType, runId));
+      const change = { before, after: watch, events, deliveries: planned };
+      if ((await stores.watches.commit(change)) === null)
+        throw new Error('nobody else writes watches here');
       return planned.map(({ id }) => id);
     },
 
-    /** Starts what is due in one of the processes, until nothing moves any more. */
+    /** Lets one of the processes look for what is due, until nothing moves any more. */
     async settle(name = 'a'): Promise<void> {
       const process = processes.get(name);
       if (process === undefined) throw new Error(`no process ${name}`);
-      await quiesce();
-      for (;;) {
-        const due = jobs.due().slice(0, slots - running.size);
-        if (due.length === 0) return;
-        for (const id of due) run(process, id);
+      let before: number;
+      do {
+        before = sent.length;
+        await process.dispatcher.look();
         await quiesce();
-      }
+      } while (sent.length > before);
     },
 
     /** Waits for what runs already, and starts nothing. */
@@ -233,16 +226,13 @@ export function deliveryRig(options: RigOptions = {}) {
       }
     },
 
-    /** Kills a process: answers reach it no more, and its jobs are given to others. */
+    /** Kills a process: answers reach it no more, and what it has claimed is nobody's for a while. */
     kill(name: string): void {
       const process = processes.get(name);
       if (process === undefined) return;
       process.isAlive = false;
-      for (const one of [...open].filter((each) => each.process === name)) {
-        lost += 1;
-        open.delete(one);
-        jobs.stall([one.deliveryId]);
-      }
+      void process.dispatcher.close();
+      for (const one of [...open].filter((each) => each.process === name)) open.delete(one);
       processes.delete(name);
     },
 
@@ -250,7 +240,7 @@ export function deliveryRig(options: RigOptions = {}) {
     async advance(ms: number): Promise<void> {
       time += ms;
       const volatile = (await stores.keysLeft()).filter((key) =>
-        /:(probe|pace|releasing):/.test(key),
+        /:(probe|hold|releasing):/.test(key),
       );
       for (const key of volatile) {
         const left = (await stores.redis.pttl(key)) - ms;
@@ -265,9 +255,8 @@ export function deliveryRig(options: RigOptions = {}) {
       await release();
     },
 
-    sweep: (overdueMs = 15_000) => sweep(overdueMs),
-
-    turn: (endpoint: string, by: (gate: Gate) => Gate) => turnGate(gates, gateKey(endpoint), by),
+    turn: (endpoint: string, by: (gate: Gate) => Gate) =>
+      turnGate(gates, gateKey(endpoint), by, time),
 
     async gate(endpoint: string): Promise<Gate> {
       return (await gates.get(gateKey(endpoint))).gate;
@@ -288,6 +277,11 @@ export function deliveryRig(options: RigOptions = {}) {
 }
 
 export type DeliveryRig = ReturnType<typeof deliveryRig>;
+
+/** As much of an event as the stores and the receivers here look at. */
+function eventOf(id: string, type: SentEventType, runId: string): RunwatchEvent {
+  return { id, type, data: { run_id: runId } } as RunwatchEvent;
+}
 
 function outcomeOf(answer: Answer, at: number): AttemptOutcome {
   if (answer === 'ok') return { kind: 'delivered', attempt: attemptOf(200, at) };

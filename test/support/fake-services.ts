@@ -3,6 +3,7 @@ import { RunwatchError } from '../../src/core/errors.ts';
 import type { Attempt, Delivery } from '../../src/core/delivery.ts';
 import type { RunwatchEvent } from '../../src/core/event.ts';
 import type { Watch } from '../../src/core/watch.ts';
+import type { WorkflowPolling } from '../../src/core/workflow-polling.ts';
 import type {
   DeliveryQuery,
   EndpointHealth,
@@ -12,6 +13,7 @@ import type {
   EventQuery,
   HealthCheck,
   LoggedEvent,
+  PollingQuery,
   RedeliverRange,
   Services,
   WatchQuery,
@@ -25,6 +27,7 @@ export interface FakeServices extends Services {
     deliveryQueries: DeliveryQuery[];
     redeliverRanges: RedeliverRange[];
     overlaps: number[];
+    pollingQueries: PollingQuery[];
   };
   /** Watches by run id. */
   store: Map<string, Watch>;
@@ -39,6 +42,7 @@ export interface FakeServices extends Services {
   /** What asking for a new secret throws, where it does. */
   rotationFailure: Error | null;
   storedDeliveries: Delivery[];
+  workflows: WorkflowPolling[];
 }
 
 /** What every rotation answers with. */
@@ -145,6 +149,19 @@ export function anEndpoint(changes: Partial<EndpointView> = {}): EndpointView {
   };
 }
 
+export function aWorkflow(changes: Partial<WorkflowPolling> = {}): WorkflowPolling {
+  return {
+    source: 'default',
+    workflowId: 'wf-1',
+    runs: 120,
+    states: 12,
+    duration: { median: 61.2, p90: 90.4 },
+    measured: { requests: 7.456, delayS: 0.8123 },
+    expected: { requests: 8.5, delayS: 1.2 },
+    ...changes,
+  };
+}
+
 /** Services in memory, as small as the HTTP API needs them. A run id of `nope…` is refused. */
 export function fakeServices(): FakeServices {
   const waiting = new Set<() => void>();
@@ -155,6 +172,7 @@ export function fakeServices(): FakeServices {
       deliveryQueries: [],
       redeliverRanges: [],
       overlaps: [],
+      pollingQueries: [],
     },
     store: new Map(),
     log: [],
@@ -164,6 +182,7 @@ export function fakeServices(): FakeServices {
     endpointTest: { delivered: true, attempt: anAttempt() },
     rotationFailure: null,
     storedDeliveries: [],
+    workflows: [],
     append(event) {
       fake.log.push({ cursor: `c${fake.log.length + 1}`, event });
       for (const wake of waiting) wake();
@@ -222,6 +241,18 @@ export function fakeServices(): FakeServices {
       },
     },
     endpoints: fakeEndpoints(() => fake),
+    polling: {
+      profile: 'normal',
+      async list(query) {
+        fake.calls.pollingQueries.push(query);
+        refuseBadCursor(query.cursor);
+        const { workflowId } = query;
+        const items = fake.workflows.filter(
+          (one) => (workflowId ?? one.workflowId) === one.workflowId,
+        );
+        return { items, nextCursor: null };
+      },
+    },
     health: {
       async checks() {
         return fake.checks;

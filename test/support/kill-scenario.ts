@@ -262,23 +262,15 @@ async function supersededEvents({
   return found;
 }
 
-/** What stands for work: outbox and lanes, who waits for a place or is parked, and BullMQ's jobs and their lists. */
+/** What stands for work: lanes, what is due, attempted or parked, and BullMQ's jobs and their lists. */
 function isWork(key: string): boolean {
   const [, kind = '', what = ''] = key.split(':');
   if (WORK.has(kind)) return true;
-  const isQueue = kind === 'deliver' || kind.startsWith('poll-');
+  const isQueue = kind.startsWith('poll-');
   return isQueue && !['id', 'meta', 'events', 'marker', 'stalled-check', 'limiter'].includes(what);
 }
 
-const WORK = new Set([
-  'outbox',
-  'lane',
-  'waiting',
-  'parked',
-  'places',
-  'gates-waiting',
-  'gates-parked',
-]);
+const WORK = new Set(['lane', 'due', 'parked', 'places', 'gates-due', 'gates-parked']);
 
 async function allEvents({ events }: ReturnType<typeof openStores>): Promise<RunwatchEvent[]> {
   const found: RunwatchEvent[] = [];

@@ -4,7 +4,7 @@ import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { outputOf } from '../../src/cli/context.ts';
 import { fitWidths, renderFields, renderTable } from '../../src/cli/render/table.ts';
-import { plain, relative, roughly } from '../../src/cli/render/text.ts';
+import { lasting, plain, relative, roughly } from '../../src/cli/render/text.ts';
 
 function output(columns: number | undefined, noColor = false) {
   const stream = Object.assign(new Writable({ write: (_c, _e, done) => done() }), {
@@ -119,6 +119,20 @@ describe('text', () => {
     [-5, '0s'],
   ])('%d ms are roughly %s', (ms, text) => {
     expect(roughly(ms)).toBe(text);
+  });
+
+  test.each([
+    [0, '0ms'],
+    [812.4, '812ms'],
+    [999.6, '1.0s'],
+    [1_540, '1.5s'],
+    [9_960, '10s'],
+    [59_600, '1m 0s'],
+    [65_000, '1m 5s'],
+    [7_325_000, '2h 2m'],
+    [90_000_000, '1d 1h'],
+  ])('%d ms last %s', (ms, text) => {
+    expect(lasting(ms)).toBe(text);
   });
 
   test.each([

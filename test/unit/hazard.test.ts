@@ -108,6 +108,21 @@ describe('a quantile', () => {
     expect(quantile(learned([...left, ...ended]), 0.99)).toBeNull();
   });
 
+  test('of stays that all last the same is within a quarter of that, for any share', () => {
+    fc.assert(
+      fc.property(
+        fc.double({ min: 0.5, max: 5e4, noNaN: true }),
+        fc.double({ min: 0.01, max: 0.99, noNaN: true }),
+        (lastsS, share) => {
+          const statistics = learned(Array.from({ length: 8 }, () => stay(0, lastsS)));
+          const age = quantile(statistics, share) ?? NaN;
+          expect(age / lastsS).toBeGreaterThanOrEqual(1 / 1.25);
+          expect(age / lastsS).toBeLessThanOrEqual(1.25);
+        },
+      ),
+    );
+  });
+
   test('lies in the bin in which the share is reached, and grows with the share', () => {
     const statistics = learned(Array.from({ length: 100 }, (_, at) => stay(0, at + 1)));
     const [half = 0, most = 0] = [0.5, 0.9].map((share) => quantile(statistics, share) ?? 0);

@@ -34,7 +34,7 @@ describe('skimming a page of runs', () => {
   });
 
   test('drops strings that no id or status is as long as, and keeps their neighbours', () => {
-    const items = [{ id: 'a', input: `${'\\"'.repeat(50_000)}`, status: 'running' }];
+    const items = [{ id: 'a', input: '\\"'.repeat(50_000), status: 'running' }];
     const { items: skimmed } = JSON.parse(skim(JSON.stringify({ items }), 1_000).text());
     expect(skimmed).toEqual([{ id: 'a', input: null, status: 'running' }]);
   });

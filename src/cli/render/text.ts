@@ -8,17 +8,26 @@ export function plain(text: string): string {
   return text.replace(CONTROL, '\u{fffd}');
 }
 
-const UNITS = [
-  [86_400_000, 'd'],
-  [3_600_000, 'h'],
-  [60_000, 'm'],
-  [1_000, 's'],
-] as const;
+const SECOND = [1_000, 's'] as const;
+
+const UNITS = [[86_400_000, 'd'], [3_600_000, 'h'], [60_000, 'm'], SECOND] as const;
 
 /** Milliseconds in their largest unit, rounded down: `41s`, `3h`; less than a second is `0s`. */
 export function roughly(ms: number): string {
   const [size, unit] = UNITS.find(([unitMs]) => ms >= unitMs) ?? [1_000, 's'];
   return `${Math.floor(Math.max(ms, 0) / size)}${unit}`;
+}
+
+/** How long something lasts, to two units at the most: `812ms`, `1.5s`, `41s`, `1m 5s`, `2h 0m`. */
+export function lasting(ms: number): string {
+  if (Math.round(ms) < 1_000) return `${Math.round(ms)}ms`;
+  if (ms < 9_950) return `${(ms / 1_000).toFixed(1)}s`;
+  const seconds = Math.round(ms / 1_000);
+  if (seconds < 60) return `${seconds}s`;
+  const at = UNITS.findIndex(([unitMs]) => seconds * 1_000 >= unitMs);
+  const [[size, unit] = SECOND, [smallerSize, smallerUnit] = SECOND] = UNITS.slice(at, at + 2);
+  const smaller = Math.floor(((seconds * 1_000) % size) / smallerSize);
+  return `${Math.floor((seconds * 1_000) / size)}${unit} ${smaller}${smallerUnit}`;
 }
 
 /** How far a time lies from now: `12s ago`, `in 3m`, `now`; `-` where there is none. */

@@ -3,7 +3,8 @@
  * already: here it is only decayed and added, as `learn` of `core/hazard.ts` does. Where there are
  * too many states then, the workflows that were used longest ago are forgotten.
  *
- * A table is a packed string of doubles: stays, endings by bin, seconds at risk by bin.
+ * A table is a packed string of doubles: stays, endings by bin, seconds at risk by bin. So is what was
+ * polled: runs, requests, seconds of delay.
  */
 export const LEARN = `
 local function addStay(plan, key, stay)
@@ -21,6 +22,15 @@ local function addStay(plan, key, stay)
     numbers[before + place] = numbers[before + place] + seconds
   end
   redis.call('HSET', key, stay.field, struct.pack(format, unpack(numbers, 1, size)))
+end
+
+local function addPolled(plan, key)
+  local packed = redis.call('HGET', key, 'polled') or string.rep('\\0', 24)
+  local runs, requests, delay = struct.unpack('<ddd', packed)
+  redis.call('HSET', key, 'polled', struct.pack('<ddd',
+    runs * plan.decay + 1,
+    requests * plan.decay + plan.polled.requests,
+    delay * plan.decay + plan.polled.delayS))
 end
 
 local function indexOf(plan, name)
@@ -56,23 +66,24 @@ local function learn(plan)
   for _, stay in ipairs(plan.stays) do
     if makesRoom(plan, key, stay) then addStay(plan, key, stay) end
   end
+  if plan.polled then addPolled(plan, key) end
   redis.call('HINCRBY', key, 'version', 1)
   while tonumber(redis.call('GET', plan.states) or 0) > plan.mostOfAll do forgetOldest(plan) end
 end
 `;
 
 /**
- * Reads what is known of a workflow. That counts as using it where the reader has nothing yet.
+ * Reads what is known of a workflow, which may count as using it.
  *
  * KEYS  hash of the workflow, sorted set of workflows by use, clock
- * ARGV  name of the workflow, version that the reader has or ''
+ * ARGV  version that the reader has or '', name of the workflow where reading it is using it or ''
  * Returns the fields and values of the hash: none where nothing is known; false where the reader has
  * that version.
  */
 export const READ_STATISTICS = `
 local version = redis.call('HGET', KEYS[1], 'version')
 if not version then return {} end
-if version == ARGV[2] then return false end
-if ARGV[2] == '' then redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[3]), ARGV[1]) end
+if version == ARGV[1] then return false end
+if ARGV[2] ~= '' then redis.call('ZADD', KEYS[2], redis.call('INCR', KEYS[3]), ARGV[2]) end
 return redis.call('HGETALL', KEYS[1])
 `;

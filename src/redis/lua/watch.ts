@@ -8,7 +8,7 @@ import { PLAN_DELIVERIES } from './plan-deliveries.ts';
  *
  * KEYS  watch
  * ARGV  expected version, document, effects as JSON or '' where there are none
- * Returns false on a conflict, else the ids of the deliveries that want a job now.
+ * Returns false on a conflict, else the gates at which deliveries are due now.
  */
 export const COMMIT_WATCH = `
 ${PLAN_DELIVERIES}
@@ -41,10 +41,10 @@ end
 
 if effects.learned then learn(effects.learned) end
 
-local due = {}
-plan(effects, due)
+local gates = {}
+plan(effects, gates)
 if #effects.events > 0 then redis.call('PUBLISH', effects.eventBell, '') end
-return due
+return gates
 `;
 
 /**

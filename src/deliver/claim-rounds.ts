@@ -1,0 +1,70 @@
+import type { Claim } from '../core/claim.ts';
+import type { GateLimits } from '../core/gate.ts';
+import type { GateStore } from './stores.ts';
+
+interface ClaimRoundsDependencies {
+  gates: Pick<GateStore, 'claim'>;
+  limitsOf: (gate: string) => GateLimits;
+  /** How many more attempts this process may have under way. */
+  room: () => number;
+  /** Takes what was claimed. */
+  run: (claims: readonly Claim[]) => void;
+  onError: (error: unknown) => void;
+  now: () => number;
+}
+
+/** Claims deliveries at the gates that it is asked for. */
+export interface ClaimRounds {
+  ask(gates: readonly string[]): void;
+  /** There is room again for what there was none for. */
+  resume(): void;
+}
+
+/**
+ * Claims in rounds, one at a time: the gates that are asked for meanwhile go together in the next
+ * one, and those that there is no room for wait. What is lost with an error is found by the next look.
+ */
+export function createClaimRounds(deps: ClaimRoundsDependencies): ClaimRounds {
+  const asked = new Set<string>();
+  let isOn = false;
+
+  async function claimAsked(): Promise<void> {
+    isOn = true;
+    try {
+      while (asked.size > 0 && deps.room() > 0) {
+        deps.run(await deps.gates.claim(takeRequests(asked, deps), deps.now()));
+      }
+    } catch (error) {
+      deps.onError(error);
+    } finally {
+      isOn = false;
+    }
+  }
+
+  function resume(): void {
+    if (!isOn && asked.size > 0) void claimAsked();
+  }
+
+  return {
+    ask(gates) {
+      for (const gate of gates) asked.add(gate);
+      resume();
+    },
+    resume,
+  };
+}
+
+/** As many gates as there is room for if each of them fills all of its places. */
+function takeRequests(asked: Set<string>, { room, limitsOf }: ClaimRoundsDependencies) {
+  let left = room();
+  const requests: { gate: string; limits: GateLimits; most: number }[] = [];
+  for (const gate of asked) {
+    if (left <= 0) break;
+    asked.delete(gate);
+    const limits = limitsOf(gate);
+    const most = Math.min(limits.concurrency, left);
+    requests.push({ gate, limits, most });
+    left -= most;
+  }
+  return requests;
+}

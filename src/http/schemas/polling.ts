@@ -1,0 +1,43 @@
+import { z } from 'zod';
+import { PROFILES } from '../../core/watch.ts';
+import { boundedText, count, cursor, limit, pageOf, source } from './common.ts';
+
+const milliseconds = z.number().meta({ type: 'integer', minimum: 0 });
+
+const perRun = z.object({
+  requests: z.number().meta({ description: 'Requests to Noxus per run.' }),
+  delay_ms: milliseconds.meta({ description: 'From the end of a run to our seeing it.' }),
+});
+
+export const workflowPollingSchema = z
+  .object({
+    source: z.string(),
+    workflow_id: z.string(),
+    runs: count.meta({ description: 'Runs that were watched to their end.' }),
+    states: count.meta({ description: 'States whose length something is known of.' }),
+    duration: z
+      .object({ median_ms: milliseconds, p90_ms: milliseconds })
+      .nullable()
+      .meta({ description: 'From creation to end, of late; null until a handful of runs ended.' }),
+    measured: perRun.nullable().meta({ description: 'What it took of late, by the mean.' }),
+    expected: perRun
+      .extend({ profile: z.enum(PROFILES) })
+      .nullable()
+      .meta({
+        description:
+          'What the configured limits and profile come to for runs that last so long. What progress tells is left out: it makes the real figures better.',
+      }),
+  })
+  .meta({
+    id: 'WorkflowPolling',
+    description: 'How long runs of a workflow take, and how well they are polled.',
+  });
+
+export const pollingQuery = z.strictObject({
+  workflow_id: boundedText(128).exactOptional(),
+  source: source.meta({ description: 'The name of a source; absent means all.' }).exactOptional(),
+  limit,
+  cursor: cursor.exactOptional(),
+});
+
+export const pollingPage = pageOf(workflowPollingSchema);

@@ -1,0 +1,77 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { runCli } from '../support/cli-harness.ts';
+import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
+
+let daemon: FakeDaemon;
+
+beforeEach(async () => {
+  daemon = await startFakeDaemon();
+});
+afterEach(() => daemon.close());
+
+const cli = (...args: string[]) =>
+  runCli(['polling', ...args], { env: { RUNWATCH_URL: daemon.url } });
+
+const known = {
+  source: 'default',
+  workflow_id: 'invoices',
+  runs: 1_532,
+  states: 12,
+  duration: { median_ms: 61_240, p90_ms: 7_325_000 },
+  measured: { requests: 7.46, delay_ms: 812 },
+  expected: { requests: 9.2, delay_ms: 41_300, profile: 'normal' },
+};
+const fresh = {
+  ...known,
+  workflow_id: 'payroll',
+  runs: 2,
+  duration: null,
+  measured: { requests: 3, delay_ms: 1_000 },
+  expected: null,
+};
+
+const page = (...data: unknown[]) => ({ status: 200, body: { data, next_cursor: null } });
+
+describe('runwatch polling', () => {
+  test('shows a line for each workflow', async () => {
+    daemon.on('GET /v1/polling', page(known, fresh));
+    const { stdout, stderr, exitCode } = await cli();
+    expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
+    expect(stdout).toBe(
+      [
+        'WORKFLOW  RUNS  MEDIAN    P90  REQUESTS  DELAY  EXPECTED',
+        'invoices  1532   1m 1s  2h 2m       7.5  812ms  9.2, 41s',
+        'payroll      2       -      -       3.0   1.0s         -',
+        '',
+      ].join('\n'),
+    );
+  });
+
+  test('names the source where there are several', async () => {
+    daemon.on('GET /v1/polling', page(known, { ...fresh, source: 'eu' }));
+    expect((await cli()).stdout).toMatch(/^WORKFLOW +SOURCE .*\n.* default .*\n.* eu /);
+  });
+
+  test('asks for one workflow by its name, and prints the answer as it came', async () => {
+    daemon.on('GET /v1/polling', page(known));
+    const { stdout } = await cli('invoices', '--source', 'eu', '--json');
+    expect(JSON.parse(stdout)).toEqual({ data: [known], next_cursor: null });
+    const { query } = daemon.requests[0] ?? {};
+    expect([query?.get('workflow_id'), query?.get('source')]).toEqual(['invoices', 'eu']);
+  });
+
+  test('exits 1 with the words of the daemon when nothing is known of a workflow', async () => {
+    const detail = 'nothing is known of workflow nope: no run of it was watched to its end yet';
+    daemon.on('GET /v1/polling', problem(404, 'workflow_not_found', detail));
+    const result = await cli('nope');
+    expect(result).toMatchObject({ exitCode: 1, stdout: '' });
+    expect(result.stderr).toContain(detail);
+  });
+
+  test('says so when nothing is known at all, and when there is more', async () => {
+    daemon.on('GET /v1/polling', page());
+    expect(await cli()).toMatchObject({ stdout: '', stderr: expect.stringContaining('Nothing') });
+    daemon.on('GET /v1/polling', { status: 200, body: { data: [known], next_cursor: '7' } });
+    expect((await cli('--limit', '1')).stderr).toContain('--all');
+  });
+});
