@@ -34,6 +34,7 @@ export function createServices(deps: ServicesDependencies): Services {
     watches: createWatchService({
       watches,
       jobsOf: poller.jobsOf,
+      deadlineOf: poller.deadlineOf,
       dispatch: deliverer.dispatch,
       wants: endpoints.wants,
       defaults: {

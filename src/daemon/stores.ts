@@ -1,5 +1,6 @@
 import type { StoredCounts } from '../telemetry/metrics.ts';
 import type { RedisConnections } from '../redis/connection.ts';
+import { BudgetStore } from '../redis/budget-store.ts';
 import { DeliveryStore } from '../redis/delivery-store.ts';
 import { GateStore } from '../redis/gate-store.ts';
 import { EventBell } from '../redis/event-bell.ts';
@@ -20,6 +21,7 @@ export interface Stores {
   deliveries: DeliveryStore;
   gates: GateStore;
   sources: SourceStore;
+  budgets: BudgetStore;
   /** What was learned of how long states of runs last. */
   statistics: StatisticsStore;
   /** Rotated secrets of endpoints. */
@@ -48,6 +50,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     deliveries,
     gates: new GateStore(redis, keys),
     sources: new SourceStore(redis, keys),
+    budgets: new BudgetStore(redis, keys),
     statistics,
     endpointSecrets: new SecretStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),

@@ -4,13 +4,13 @@ import type { WatchResult, WatchService } from '../http/services.ts';
 import { createEndWatch } from '../poll/end-watch.ts';
 import { createRegisterWatches, type RegisterDependencies } from '../poll/register-watches.ts';
 import { resolveRequest, resolveSource, type RequestRules } from '../poll/resolve-request.ts';
-import type { JobQueue } from '../queue/job-queue.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
+import type { PollJobs } from './source.ts';
 
 interface WatchServiceDependencies extends Omit<RegisterDependencies, 'watches' | 'jobsOf'> {
   watches: WatchStore;
   rules: RequestRules;
-  jobsOf: (source: string) => JobQueue | undefined;
+  jobsOf: (source: string) => PollJobs | undefined;
 }
 
 export function createWatchService(deps: WatchServiceDependencies): WatchService {

@@ -31,6 +31,8 @@ export interface NoxusClientOptions extends TransportOptions {
   /** The wall clock, milliseconds since the epoch. */
   now?: () => number;
   random?: Random;
+  /** Asked before every quick retry; a retry that may not be sent now is left out. */
+  mayRetry?: () => Promise<boolean>;
   /** Called after every request, also after one that failed; must not throw. */
   onRequest?: (info: RequestInfo) => void;
 }
@@ -56,23 +58,14 @@ export interface NoxusClient {
 /** A client of one Noxus source with a connection pool of its own. */
 export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
   const { apiKey, timeoutMs, now = Date.now, random = Math.random, onRequest } = options;
+  const { mayRetry = async () => true } = options;
   const transport = createTransport(options);
   const inFlight = new Set<Deadline>();
   let closed = false;
 
-  const timed = async <Answer extends { status: number | null }>(
-    kind: RequestInfo['kind'],
-    request: Promise<Answer>,
-  ): Promise<Answer> => {
-    const startedAt = performance.now();
-    const reply = await request;
-    onRequest?.({ kind, status: reply.status, durationMs: performance.now() - startedAt });
-    return reply;
-  };
-
   const attempt = async (runId: string, deadline: Deadline): Promise<Reply> => {
     const path = `v1/runs/${encodeURIComponent(runId)}`;
-    const reply = await timed('run', transport.get(path, deadline));
+    const reply = await timed('run', transport.get(path, deadline), onRequest);
     deadline.throwIfAbandoned();
     return reply;
   };
@@ -99,7 +92,8 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
       within(signal, async (deadline) => {
         let reply = await attempt(runId, deadline);
         if (isWorthRetrying(reply)) {
-          reply = await retryQuickly(reply, () => attempt(runId, deadline), deadline, random);
+          const again = async () => ((await mayRetry()) ? attempt(runId, deadline) : null);
+          reply = await retryQuickly(reply, again, deadline, random);
         }
         return outcomeOf(reply, { runId, apiKey, now: now() });
       }),
@@ -107,7 +101,7 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
       within(undefined, async (deadline) => {
         const body = new ListBody();
         const request = transport.stream(listPath(question), deadline, body.take);
-        const reply = await timed('list', request);
+        const reply = await timed('list', request, onRequest);
         deadline.throwIfAbandoned();
         return listOutcome(reply, body, { question, now: now() });
       }),
@@ -119,6 +113,17 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
   };
 }
 
+async function timed<Answer extends { status: number | null }>(
+  kind: RequestInfo['kind'],
+  request: Promise<Answer>,
+  onRequest: NoxusClientOptions['onRequest'],
+): Promise<Answer> {
+  const startedAt = performance.now();
+  const reply = await request;
+  onRequest?.({ kind, status: reply.status, durationMs: performance.now() - startedAt });
+  return reply;
+}
+
 /**
  * Repeats a request whose first reply is worth it, while the deadline leaves room. p-retry comes in
  * only here, so that the usual case, a first answer that is good, pays nothing for it.
@@ -126,7 +131,7 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
  */
 async function retryQuickly(
   first: Reply,
-  again: () => Promise<Reply>,
+  again: () => Promise<Reply | null>,
   deadline: Deadline,
   random: Random,
 ): Promise<Reply> {
@@ -134,7 +139,9 @@ async function retryQuickly(
   const ended = new AbortController();
   let last = first;
   const step = async (attemptNumber: number): Promise<void> => {
-    if (attemptNumber > 1) last = await again();
+    const reply = attemptNumber > 1 ? await again() : last;
+    if (reply === null) return;
+    last = reply;
     if (!isWorthRetrying(last)) return;
     deadline.onEnd(() => ended.abort());
     throw new RunwatchError('worth a retry', { code: 'unavailable', retriable: true });

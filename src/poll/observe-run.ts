@@ -1,4 +1,5 @@
 import type { Random } from '../core/backoff.ts';
+import type { Admission, RequestAsk } from '../core/budget.ts';
 import { planDeliveries, type EndpointFilter } from '../core/delivery.ts';
 import type { RunwatchEvent } from '../core/event.ts';
 import type { StatisticsLookup } from '../core/hazard.ts';
@@ -8,22 +9,27 @@ import { observe } from '../core/observe.ts';
 import type { FetchOutcome } from '../core/outcome.ts';
 import type { WatchChange } from '../core/watch-change.ts';
 import { parseWatchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
+import type { SourceBudget } from './source-budget.ts';
 
 /** Reads runs of one source. */
 interface RunReader {
   readRun(runId: string): Promise<FetchOutcome>;
 }
 
-/** A watch, and how its source stands. */
+/** A watch, how its source stands, and whether it may be asked now. */
 interface PollGround {
   stored: StoredWatch | null;
   pause: SourcePaused | null;
   /** The source refused its key when it last said anything about it. */
   isRefused: boolean;
+  admission: Admission;
 }
 
+/** The part of a source's budget that a poll needs. */
+type PollBudget = Pick<SourceBudget, 'ask' | 'refusal' | 'settle'>;
+
 interface WatchStore {
-  getForPoll(key: WatchKey): Promise<PollGround>;
+  getForPoll(key: WatchKey, ask: RequestAsk | null): Promise<PollGround>;
   get(key: WatchKey): Promise<StoredWatch | null>;
   commit(change: WatchChange): Promise<string[] | null>;
 }
@@ -51,6 +57,10 @@ export interface ObserveRunDependencies {
   watches: WatchStore;
   readerOf: (source: string) => RunReader | undefined;
   sources: SourceGuard;
+  /** Undefined for a source that is configured no more. */
+  budgetOf: (source: string) => PollBudget | undefined;
+  /** By when the next poll of a watch should begin; the earliest go first while budget is short. */
+  deadlineOf: (watch: Watch) => number;
   /** What was learned of how long states last; takes in what was written of that. */
   statistics: { lookup: StatisticsLookup; learn(lessons: readonly Lesson[]): void };
   /** Tells of gates at which deliveries are due; what is lost here is found by the next look. */
@@ -62,17 +72,35 @@ export interface ObserveRunDependencies {
   random: Random;
 }
 
+/** When to poll next, and by when at the latest it should be, milliseconds since the epoch. */
+interface NextPoll {
+  dueAt: number;
+  deadline: number;
+}
+
+/** The budget is used up: the poll keeps its place, and none of the source begins before. */
+interface HeldPoll {
+  heldForMs: number;
+}
+
 /**
  * The use case behind a poll: read the run, see what changed, write watch, events and fan-out in one
- * step. Returns a function from a watch's id to the time of its next poll, null when there is none.
+ * step. Returns a function from a watch's id to its next poll, null when there is none.
  */
 export function createObserveRun(deps: ObserveRunDependencies) {
-  return async function observeRun(id: string): Promise<number | null> {
+  return async function observeRun(id: string): Promise<NextPoll | HeldPoll | null> {
     const key = parseWatchId(id);
-    const { stored, pause, isRefused } = await deps.watches.getForPoll(key);
+    const budget = deps.budgetOf(key.source);
+    const ask = budget?.ask() ?? null;
+    const { stored, pause, isRefused, admission } = await deps.watches.getForPoll(key, ask);
     if (stored === null || stored.watch.state !== 'active') return null;
     const startedAt = deps.now();
-    const look = pause ?? (await read(deps, key, isRefused));
+    if (pause !== null) return record(deps, stored, pause, startedAt);
+
+    const heldForMs = ask && budget ? budget.refusal(ask, admission) : null;
+    if (heldForMs !== null) return { heldForMs };
+    const look = await read(deps, key, isRefused);
+    if (ask) budget?.settle(ask, admission);
     return record(deps, stored, look, startedAt);
   };
 }
@@ -102,7 +130,7 @@ async function record(
   stored: StoredWatch,
   look: Look,
   startedAt: number,
-): Promise<number | null> {
+): Promise<NextPoll | null> {
   let before: StoredWatch | null = stored;
   while (before !== null && before.watch.state === 'active') {
     const now = deps.now();
@@ -123,11 +151,17 @@ async function record(
       const lagMs = startedAt - (stored.watch.nextPollAt ?? startedAt);
       const outcome = look.kind === 'paused' && look.asked ? look.reason : look.kind;
       deps.report({ watch, outcome, events, lagMs, durationMs: now - startedAt });
-      return watch.nextPollAt;
+      return nextPoll(deps, watch);
     }
     before = await deps.watches.get(stored.watch);
     if (before !== null && before.watch.polls !== stored.watch.polls)
-      return before.watch.nextPollAt;
+      return nextPoll(deps, before.watch);
   }
   return null;
+}
+
+function nextPoll(deps: ObserveRunDependencies, watch: Watch): NextPoll | null {
+  return watch.nextPollAt === null
+    ? null
+    : { dueAt: watch.nextPollAt, deadline: deps.deadlineOf(watch) };
 }

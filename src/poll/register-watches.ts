@@ -6,7 +6,7 @@ import {
   type Registration,
 } from '../core/register.ts';
 import type { WatchChange } from '../core/watch-change.ts';
-import { watchId, type StoredWatch, type WatchKey } from '../core/watch.ts';
+import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
 import { groupBySource } from './reconcile.ts';
 
 interface WatchStore {
@@ -15,13 +15,15 @@ interface WatchStore {
 }
 
 interface PollJobs {
-  ensure(ids: string[]): Promise<void>;
-  hasten(id: string): Promise<void>;
+  ensure(ids: string[], deadlineOf: (id: string) => number): Promise<void>;
+  hasten(id: string, deadline: number): Promise<void>;
 }
 
 export interface RegisterDependencies {
   watches: WatchStore;
   jobsOf: (source: string) => PollJobs | undefined;
+  /** By when a watch should be polled. */
+  deadlineOf: (watch: Watch) => number;
   dispatch: (gates: string[]) => void;
   wants: EndpointFilter;
   defaults: RegisterDefaults;
@@ -76,11 +78,16 @@ async function schedule(
 ): Promise<void> {
   const active = done.flatMap(({ watch }) => (watch.state === 'active' ? [watch] : []));
   for (const [source, watches] of groupBySource(active)) {
-    await deps.jobsOf(source)?.ensure(watches.map(watchId));
+    const byId = new Map(watches.map((watch) => [watchId(watch), watch]));
+    const deadlineOf = (id: string) => {
+      const watch = byId.get(id);
+      return watch === undefined ? deps.now() : deps.deadlineOf(watch);
+    };
+    await deps.jobsOf(source)?.ensure([...byId.keys()], deadlineOf);
   }
   // The job may be one of a former life, or set for a time that the watch accepts no more.
   for (const { watch } of done.filter(({ isHastened }) => isHastened)) {
-    await deps.jobsOf(watch.source)?.hasten(watchId(watch));
+    await deps.jobsOf(watch.source)?.hasten(watchId(watch), deps.deadlineOf(watch));
   }
   deps.dispatch(committed.flatMap((due) => due ?? []));
 }

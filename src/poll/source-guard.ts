@@ -6,7 +6,7 @@ import type { FetchOutcome } from '../core/outcome.ts';
 const DEFAULT_PAUSE_MS = 5_000;
 
 interface SourceStore {
-  pause(source: string, pause: SourcePaused, now: number): Promise<void>;
+  pause(source: string, pause: SourcePaused, now: number): Promise<boolean>;
   refuse(source: string, reason: string): Promise<boolean>;
   accept(source: string): Promise<boolean>;
 }
@@ -22,15 +22,27 @@ interface SourceLog {
   paused(source: string, message: string, ms: number): void;
 }
 
+type Trouble<Kind extends FetchOutcome['kind']> = Extract<FetchOutcome, { kind: Kind }>;
+
 /**
  * Turns what one answer says about the whole source into a pause that holds in every process. A
- * refused key is logged once, by whichever process saw it first, until the source works again, be it
- * for another process: all of it is known by the store alone.
+ * pause is logged once, not for each request that was under way; a refused key likewise, by whichever
+ * process saw it first, until the source works again, be it for another process: all of it is known
+ * by the store alone.
  */
 export function createSourceGuard(store: SourceStore, policy: SourcePolicy, log: SourceLog) {
-  async function pause(source: string, standing: SourcePaused, now: number): Promise<SourcePaused> {
-    await store.pause(source, standing, now);
-    return standing;
+  async function rateLimited(source: string, outcome: Trouble<'rate_limited'>, now: number) {
+    const ms = outcome.retryAfterMs ?? DEFAULT_PAUSE_MS;
+    const pause = pausedBy(outcome, now + ms);
+    if (await store.pause(source, pause, now)) log.paused(source, outcome.message, ms);
+    return pause;
+  }
+
+  async function refused(source: string, outcome: Trouble<'unauthorized'>, now: number) {
+    const pause = pausedBy(outcome, now + policy.unauthorizedProbeMs);
+    await store.pause(source, pause, now);
+    if (await store.refuse(source, outcome.message)) log.refused(source, outcome.message);
+    return pause;
   }
 
   return {
@@ -41,14 +53,10 @@ export function createSourceGuard(store: SourceStore, policy: SourcePolicy, log:
       { isRefused, now }: { isRefused: boolean; now: number },
     ): Promise<SourcePaused | null> {
       switch (outcome.kind) {
-        case 'rate_limited': {
-          const ms = outcome.retryAfterMs ?? DEFAULT_PAUSE_MS;
-          log.paused(source, outcome.message, ms);
-          return pause(source, pausedBy(outcome, now + ms), now);
-        }
+        case 'rate_limited':
+          return rateLimited(source, outcome, now);
         case 'unauthorized':
-          if (await store.refuse(source, outcome.message)) log.refused(source, outcome.message);
-          return pause(source, pausedBy(outcome, now + policy.unauthorizedProbeMs), now);
+          return refused(source, outcome, now);
         case 'run':
         case 'not_found':
         case 'rejected':
@@ -65,7 +73,7 @@ export function createSourceGuard(store: SourceStore, policy: SourcePolicy, log:
 }
 
 function pausedBy(
-  outcome: Extract<FetchOutcome, { kind: 'rate_limited' | 'unauthorized' }>,
+  outcome: Trouble<'rate_limited' | 'unauthorized'>,
   untilMs: number,
 ): SourcePaused {
   return { kind: 'paused', asked: true, reason: outcome.kind, message: outcome.message, untilMs };

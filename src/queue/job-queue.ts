@@ -1,5 +1,6 @@
-import { DelayedError, ErrorCode, Queue, RedisConnection, Worker, type Job } from 'bullmq';
+import { DelayedError, Job, Queue, RateLimitError, RedisConnection, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { hastenJob } from './hasten.ts';
 import { findMissingJobs } from './missing-jobs.ts';
 
 /**
@@ -27,11 +28,26 @@ const EVENTS_KEPT = 10;
 /** A run that threw is tried again after this time; what it worked on decides nothing by itself. */
 const FAULT_DELAY_MS = 5_000;
 
+/** When a job wants to run again. Times are milliseconds since the epoch. */
+interface NextRun {
+  dueAt: number;
+  /** Of the jobs that are due and may not all start, those with the earliest deadline go first. */
+  deadline: number;
+}
+
+/** The job could not run: it keeps its place in the line, and no job of the queue starts before. */
+interface HeldUp {
+  heldForMs: number;
+}
+
 /**
- * Runs one job. Resolves with the time at which it wants to run again, in milliseconds since the
- * epoch, or null when its work is over.
+ * Runs one job. Resolves with when it wants to run again, a bare time where the order in which jobs
+ * become due is all that counts, or null when its work is over.
  */
-type JobRun = (id: string) => Promise<number | null>;
+type JobRun = (id: string) => Promise<number | NextRun | HeldUp | null>;
+
+/** When the job of an id should have begun, milliseconds since the epoch. */
+type DeadlineOf = (id: string) => number;
 
 export interface JobQueueOptions {
   name: string;
@@ -68,12 +84,19 @@ export interface QueueWorker {
  * twice, so that asking for one again is always safe.
  */
 export interface JobQueue {
-  /** Makes sure that each id has a job; those that have none get one that is due at once. */
-  ensure(ids: string[]): Promise<void>;
-  /** Makes the job of an id due at once, unless it is running right now. */
-  hasten(id: string): Promise<void>;
+  /**
+   * Makes sure that each id has a job; those that have none get one that is due at once. Jobs with a
+   * deadline go after those without.
+   */
+  ensure(ids: string[], deadlineOf?: DeadlineOf): Promise<void>;
+  /** Makes the job of an id due at once; one that runs right now, as soon as it has ended. */
+  hasten(id: string, deadline?: number): Promise<void>;
+  /** Lets no job start for so long, in any process; longer than zero, ms. */
+  hold(ms: number): Promise<void>;
   /** Removes the job of an id; one that is running right now is left to end by itself. */
   drop(id: string): Promise<void>;
+  /** How many jobs there are. */
+  count(): Promise<number>;
   /** The ids that have no live job, whatever became of it. */
   withoutJob(ids: string[]): Promise<string[]>;
   work(run: JobRun, options: WorkOptions): QueueWorker;
@@ -90,24 +113,33 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
     streams: { events: { maxLen: EVENTS_KEPT } },
   });
   queue.on('error', onError);
+  const closing = new AbortController();
 
-  async function ensure(ids: string[]): Promise<void> {
-    if (ids.length === 0) return;
-    await queue.addBulk(ids.map((id) => ({ name: 'run', data: {}, opts: { jobId: id } })));
+  async function ensure(ids: string[], deadlineOf?: DeadlineOf): Promise<void> {
+    const entries = ids.map((jobId) => {
+      const priority = deadlineOf && Math.round(deadlineOf(jobId));
+      const job = new Job(queue, 'run', {}, { jobId, ...(priority && { priority }) }, jobId);
+      return { job: job.asJSON(), jobId };
+    });
+    if (entries.length > 0) await queue.backend.addJobs(entries);
   }
 
   return {
     ensure,
 
-    async hasten(id) {
-      const job = await queue.getJob(id);
-      if (job === undefined) return ensure([id]);
-      await promote(job);
+    async hasten(id, deadline) {
+      const hastening = { queue, id, deadline, signal: closing.signal };
+      if (await hastenJob(hastening, onError)) return;
+      await ensure([id], deadline === undefined ? undefined : () => deadline);
     },
+
+    hold: (ms) => queue.rateLimit(Math.ceil(ms)),
 
     async drop(id) {
       await queue.remove(id);
     },
+
+    count: () => queue.getJobCountByTypes('delayed', 'prioritized', 'wait', 'active'),
 
     withoutJob: (ids) => findMissingJobs(producer, queue, ids),
 
@@ -122,35 +154,34 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       return { isRunning: () => worker.isRunning(), close: (force) => worker.close(force) };
     },
 
-    close: () => queue.close(),
+    close: () => {
+      closing.abort();
+      return queue.close();
+    },
   };
-}
-
-/** Wakes a job that sleeps; one that waits, runs, or has just begun to by itself is left alone. */
-async function promote(job: Job): Promise<void> {
-  await job.promote().catch((error: unknown) => {
-    const isAwake =
-      error instanceof Error && 'code' in error && error.code === ErrorCode.JobNotInState;
-    if (!isAwake) throw error;
-  });
 }
 
 function startWorker(options: JobQueueOptions, run: JobRun, work: WorkOptions): Worker {
-  // Thrown after each run to tell BullMQ that the job has been put off; one serves for all of them.
+  // Thrown after runs to tell BullMQ what became of the job; one of each serves for all of them.
   const putOff = new DelayedError();
+  const heldUp = new RateLimitError();
   const process = async (job: Job, token?: string): Promise<void> => {
-    const due = await run(job.id ?? '').catch((error: unknown) => {
+    const next = await run(job.id ?? '').catch((error: unknown) => {
       options.onError(error instanceof Error ? error : new Error(String(error)));
       return Date.now() + FAULT_DELAY_MS;
     });
-    if (due === null) return;
+    if (next === null) return;
+    if (typeof next === 'object' && 'heldForMs' in next) {
+      if (next.heldForMs > 0) await worker.backend.setRateLimit(Math.ceil(next.heldForMs));
+      throw heldUp;
+    }
     // A job that cannot be put off, as when its lock was lost, stays where it is: BullMQ would make
     // a failed job of it, while the stalled check gives it to whoever takes it next.
-    await job.moveToDelayed(due, token).catch(options.onError);
+    await putOffUntil(worker, job.id ?? '', next, token).catch(options.onError);
     throw putOff;
   };
   RedisConnection.minimumVersion = OLDEST_REDIS;
-  const worker = new Worker(options.name, process, {
+  const worker: Worker = new Worker(options.name, process, {
     connection: options.consumer,
     prefix: options.prefix,
     // The version is looked at, unlike above: where BullMQ does not know it, it rounds what it waits
@@ -168,4 +199,23 @@ function startWorker(options: JobQueueOptions, run: JobRun, work: WorkOptions): 
     ...(work.limiter && { limiter: work.limiter }),
   });
   return worker.on('error', options.onError);
+}
+
+/**
+ * A deadline is BullMQ's priority of the job, of which the lowest goes first. It bounds priorities
+ * where jobs are added by users, for the sake of a counter that it keeps in the lower bits of scores;
+ * without those, jobs are still in order to the millisecond.
+ */
+async function putOffUntil(
+  { backend }: Worker,
+  id: string,
+  next: number | NextRun,
+  token: string | undefined,
+): Promise<void> {
+  const { dueAt, deadline } = typeof next === 'number' ? { dueAt: next, deadline: null } : next;
+  const now = Date.now();
+  await backend.moveToDelayed(id, now, Math.max(0, dueAt - now), token, {
+    skipAttempt: true,
+    ...(deadline !== null && { fieldsToUpdate: { priority: Math.round(deadline) } }),
+  });
 }

@@ -6,11 +6,11 @@ const CHUNK = 500;
 
 /**
  * Tells which ids have no job that will ever run: `absent` ones have none at all, `doubtful` ones
- * have one that is neither delayed nor locked by a worker. With the lists, those are told apart: a
+ * have one that is neither delayed, nor waiting in the order of deadlines, nor locked by a worker. With the lists, those are told apart: a
  * job that is waiting, or active (where BullMQ's stalled check finds it once its lock is gone), is
  * live, and one that stands in no list is dead.
  *
- * KEYS  delayed, and where the lists are to be looked at, wait and active
+ * KEYS  delayed, prioritized, and where the lists are to be looked at, wait and active
  * ARGV  key prefix of jobs, ids
  * Returns [absent, doubtful].
  */
@@ -19,7 +19,7 @@ local listed
 local function isListed(id)
   if not listed then
     listed = {}
-    for list = 2, #KEYS do
+    for list = 3, #KEYS do
       for _, member in ipairs(redis.call('LRANGE', KEYS[list], 0, -1)) do listed[member] = true end
     end
   end
@@ -32,8 +32,8 @@ for place = 2, #ARGV do
   local job = ARGV[1] .. id
   if redis.call('EXISTS', job) == 0 then
     absent[#absent + 1] = id
-  elseif not redis.call('ZSCORE', KEYS[1], id) and redis.call('EXISTS', job .. ':lock') == 0
-    and not isListed(id) then
+  elseif not redis.call('ZSCORE', KEYS[1], id) and not redis.call('ZSCORE', KEYS[2], id)
+    and redis.call('EXISTS', job .. ':lock') == 0 and not isListed(id) then
     doubtful[#doubtful + 1] = id
   end
 end
@@ -53,11 +53,12 @@ export async function findMissingJobs(
   queue: Queue,
   ids: string[],
 ): Promise<string[]> {
-  const [delayed = '', ...lists] = ['delayed', 'wait', 'active'].map((name) => queue.toKey(name));
-  const seen = await survey(redis, queue, [delayed], ids);
+  const sets = ['delayed', 'prioritized'].map((name) => queue.toKey(name));
+  const lists = ['wait', 'active'].map((name) => queue.toKey(name));
+  const seen = await survey(redis, queue, sets, ids);
   const listed = seen.doubtful.length === 0 ? new Set() : await readLists(redis, lists);
   const unlisted = seen.doubtful.filter((id) => !listed.has(id));
-  const { absent, doubtful: dead } = await survey(redis, queue, [delayed, ...lists], unlisted);
+  const { absent, doubtful: dead } = await survey(redis, queue, [...sets, ...lists], unlisted);
   for (const id of dead) await queue.remove(id);
   return [...seen.absent, ...absent, ...dead];
 }

@@ -48,6 +48,8 @@ export function createKeys(prefix: string) {
     discoveryTrouble: (list: RunList) => key('discovery-trouble', ...listName(list)),
     /** String, the reason a source was last refused; set while nothing has worked since. */
     sourceRefused: (source: string) => key('refused', source),
+    /** Sorted set of the requests that count against a source's rate limit, by until when they do. */
+    budget: (source: string) => key('budget', source),
     /** Hash: for each endpoint whose secret was rotated, the JSON of its rotation. */
     endpointSecrets: key('endpoint-secrets'),
     /** Hash `place`, `body`: one event, its body the exact text that is sent. */

@@ -1,4 +1,5 @@
 import type { Redis, Result } from 'ioredis';
+import { ADMIT_REQUEST, BEGIN_POLL, SETTLE_REQUEST } from './lua/budget.ts';
 import type { ClaimReply } from './claims.ts';
 import { CLAIM } from './lua/claim.ts';
 import { FORGET_DELIVERIES, MOVE_DELIVERY } from './lua/delivery.ts';
@@ -26,6 +27,34 @@ declare module 'ioredis' {
     ): Result<'delivery' | 'gate' | ClaimReply, Context>;
     rwWriteGate(gate: string, write: string): Result<number, Context>;
     rwReadPage(keyCount: number, ...args: (string | number)[]): Result<string[], Context>;
+    rwAdmitRequest(
+      log: string,
+      pause: string,
+      request: string,
+      limit: number,
+      holdMs: number,
+    ): Result<[admitted: number, count: number, usedUpMs: number], Context>;
+    rwBeginPoll(
+      watch: string,
+      pause: string,
+      refusal: string,
+      log: string,
+      request: string,
+      limit: number,
+      holdMs: number,
+    ): Result<
+      [
+        watch: string | null,
+        pause: string | null,
+        refusal: string | null,
+        admitted: number,
+        count: number,
+        usedUpMs: number,
+      ],
+      Context
+    >;
+    rwSettleRequest(log: string, request: string, perMs: number): Result<null, Context>;
+    rwPauseSource(pause: string, text: string, ms: number): Result<number, Context>;
     rwReadStatisticsBuffer(
       statistics: string,
       uses: string,
@@ -33,7 +62,6 @@ declare module 'ioredis' {
       version: string,
       used: string,
     ): Result<Buffer[] | null, Context>;
-    rwPauseSource(pause: string, text: string, ms: number): Result<null, Context>;
     rwKeepTurn(turn: string, token: string, ms: number): Result<number, Context>;
     rwMoveCursor(
       turn: string,
@@ -54,6 +82,9 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwMoveDelivery', { numberOfKeys: 1, lua: MOVE_DELIVERY });
   redis.defineCommand('rwWriteGate', { numberOfKeys: 1, lua: WRITE_GATE });
   redis.defineCommand('rwReadPage', { lua: READ_PAGE });
+  redis.defineCommand('rwAdmitRequest', { numberOfKeys: 2, lua: ADMIT_REQUEST });
+  redis.defineCommand('rwBeginPoll', { numberOfKeys: 4, lua: BEGIN_POLL });
+  redis.defineCommand('rwSettleRequest', { numberOfKeys: 1, lua: SETTLE_REQUEST });
   redis.defineCommand('rwReadStatistics', { numberOfKeys: 3, lua: READ_STATISTICS });
   redis.defineCommand('rwPauseSource', { numberOfKeys: 1, lua: PAUSE_SOURCE });
   redis.defineCommand('rwKeepTurn', { numberOfKeys: 1, lua: KEEP_TURN });

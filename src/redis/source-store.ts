@@ -12,12 +12,15 @@ export class SourceStore {
     private readonly keys: Keys,
   ) {}
 
-  /** Pauses a source in every process; a pause that lasts longer already stands. */
-  async pause(source: string, pause: SourcePaused, now: number): Promise<void> {
+  /**
+   * Pauses a source in every process; a pause that lasts longer already stands.
+   * @returns true for the first to pause it
+   */
+  async pause(source: string, pause: SourcePaused, now: number): Promise<boolean> {
     const ms = Math.ceil(pause.untilMs - now);
-    if (ms <= 0) return;
+    if (ms <= 0) return false;
     const text = JSON.stringify({ ...pause, asked: false });
-    await this.redis.rwPauseSource(this.keys.sourcePause(source), text, ms);
+    return (await this.redis.rwPauseSource(this.keys.sourcePause(source), text, ms)) === 1;
   }
 
   async paused(source: string): Promise<SourcePaused | null> {

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { holdMs, type Admission, type RequestAsk } from '../core/budget.ts';
 import type { SourcePaused } from '../core/look.ts';
 import type { WatchChange } from '../core/watch-change.ts';
 import {
@@ -23,6 +24,15 @@ export interface WatchFilter {
   workflowId?: string;
 }
 
+/** What a poll begins with. */
+interface PollGround {
+  stored: StoredWatch | null;
+  pause: SourcePaused | null;
+  /** The source refused its key when it last said anything about it. */
+  isRefused: boolean;
+  admission: Admission;
+}
+
 /** Watches in Redis. Errors of the connection pass through. */
 export class WatchStore {
   constructor(
@@ -40,20 +50,26 @@ export class WatchStore {
     return wanted.map((key, at) => readWatch(key, texts[at] ?? null));
   }
 
-  /** A watch and, by the same command, whether its source takes requests and our key. */
-  async getForPoll(
-    key: WatchKey,
-  ): Promise<{ stored: StoredWatch | null; pause: SourcePaused | null; isRefused: boolean }> {
-    const { watch, sourcePause, sourceRefused } = this.keys;
-    const [text = null, pause = null, refusal = null] = await this.redis.mget(
+  /**
+   * A watch and, by the same command, whether its source takes requests and our key, and leave to
+   * send one. Who asks for none gets it.
+   */
+  async getForPoll(key: WatchKey, ask: RequestAsk | null): Promise<PollGround> {
+    const { watch, sourcePause, sourceRefused, budget } = this.keys;
+    const [text, pause, refusal, admitted, count, usedUpMs] = await this.redis.rwBeginPoll(
       watch(key),
       sourcePause(key.source),
       sourceRefused(key.source),
+      budget(key.source),
+      ask?.request ?? '',
+      ask?.limit.requests ?? 0,
+      ask === null ? 0 : holdMs(ask.limit),
     );
     return {
       stored: readWatch(key, text),
       pause: pause === null ? null : (JSON.parse(pause) as SourcePaused),
       isRefused: refusal !== null,
+      admission: { admitted: admitted === 1, count, usedUpMs },
     };
   }
 

@@ -86,6 +86,17 @@ export class Ledger {
     return this.#times.reduce((count, time) => (time >= from && time < to ? count + 1 : count), 0);
   }
 
+  /** The most requests that arrived in any time of so many milliseconds, of those still held. */
+  mostWithin(ms: number): number {
+    let most = 0;
+    let from = 0;
+    for (const [to, time] of this.#times.entries()) {
+      while ((this.#times[from] ?? time) <= time - ms) from += 1;
+      most = Math.max(most, to - from + 1);
+    }
+    return most;
+  }
+
   /** Notes a request; `runId` is null for everything but the read of a run. */
   enter(runId: string | null, now: number, isList = false): Leave {
     this.#total += 1;

@@ -149,6 +149,60 @@ describe('a job', () => {
   });
 });
 
+describe('jobs with deadlines', () => {
+  test('run in their order, first of those that are new, then of all that are due', async () => {
+    const queue = openQueue();
+    const noon = Date.now();
+    const deadlines = new Map([
+      ['late', noon + 2_000],
+      ['early', noon],
+      ['middle', noon + 1_999],
+    ]);
+    await queue.ensure([...deadlines.keys()], (id) => deadlines.get(id) ?? 0);
+    const began: string[] = [];
+    const worker = queue.work(
+      async (id) => {
+        began.push(id);
+        // Each comes back at once, and in the opposite order.
+        if (began.length <= 3) return { dueAt: noon, deadline: noon + 10_000 - began.length };
+        return null;
+      },
+      { concurrency: 1 },
+    );
+    await waitFor(async () => (await queue.count()) === 0);
+    expect(began).toEqual(['early', 'middle', 'late', 'late', 'middle', 'early']);
+    await worker.close(false);
+  });
+
+  test('that are held up keep their place and begin when the time is over', async () => {
+    const queue = openQueue();
+    await queue.ensure(['a', 'b'], (id) => (id === 'a' ? 1_000 : 2_000));
+    const began: { id: string; at: number }[] = [];
+    queue.work(
+      async (id) => {
+        began.push({ id, at: Date.now() });
+        return began.length === 1 ? { heldForMs: 120 } : null;
+      },
+      { concurrency: 1, limiter: { max: 100, duration: 10 } },
+    );
+    await waitFor(() => began.length === 3);
+    expect(began.map(({ id }) => id)).toEqual(['a', 'a', 'b']);
+    expect((began[1]?.at ?? 0) - (began[0]?.at ?? 0)).toBeGreaterThanOrEqual(119);
+  });
+
+  test('wait as long as the queue is held, whichever process holds it', async () => {
+    const queue = openQueue();
+    const held = heldRun();
+    await openQueue(queue.name).hold(150);
+    const since = Date.now();
+    queue.work(held.run, { concurrency: 1, limiter: { max: 100, duration: 10 } });
+    await queue.ensure(['a'], () => since);
+    await waitFor(() => held.begun.length === 1);
+    expect(Date.now() - since).toBeGreaterThanOrEqual(140);
+    held.end(null);
+  });
+});
+
 describe('hastening', () => {
   test('a job that sleeps wakes it', async () => {
     const queue = openQueue();
@@ -167,16 +221,28 @@ describe('hastening', () => {
     await sleeping(queue, 'a');
   });
 
-  test('a job that runs leaves it alone', async () => {
+  test('a job that runs wakes it again as soon as it sleeps', async () => {
     const queue = openQueue();
     const held = heldRun();
     queue.work(held.run, { concurrency: 4 });
     await queue.ensure(['a']);
     await waitFor(() => held.begun.length === 1);
     await queue.hasten('a');
+    expect(held.begun).toEqual(['a']);
+    held.end(Date.now() + AN_HOUR);
+    await waitFor(() => held.begun.length === 2);
     held.end(Date.now() + AN_HOUR);
     await sleeping(queue, 'a');
-    expect(held.begun).toEqual(['a']);
+  });
+
+  test('a job that waits puts it before those whose deadlines come later', async () => {
+    const queue = openQueue();
+    await queue.ensure(['a', 'b', 'c'], () => Date.now());
+    await queue.hasten('c', 1);
+    const held = heldRun();
+    queue.work(held.run, { concurrency: 1 });
+    await waitFor(() => held.begun.length === 1);
+    expect(held.begun).toEqual(['c']);
   });
 
   test('an id that has no job gives it one', async () => {
@@ -256,7 +322,9 @@ describe('ids without a job', () => {
     await sleeping(queue, 'sleeps');
     await Promise.all(workers.splice(0).map((worker) => worker.close(true)));
     await queue.ensure(['waits']);
-    expect(await queue.withoutJob(['none', 'waits', 'sleeps', 'runs'])).toEqual(['none']);
+    await queue.ensure(['waits its turn'], () => Date.now());
+    const all = ['none', 'waits', 'waits its turn', 'sleeps', 'runs'];
+    expect(await queue.withoutJob(all)).toEqual(['none']);
     expect(await queue.withoutJob([])).toEqual([]);
     held.end(null);
   });

@@ -23,6 +23,7 @@ let runs = 0;
 const registerWatches = createRegisterWatches({
   watches,
   jobsOf: () => undefined,
+  deadlineOf: Date.now,
   dispatch: lose,
   wants,
   defaults: { timeoutMs: 3_600_000, minIntervalMs: 1_000, profile: 'normal' },
@@ -49,6 +50,8 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
       watches,
       readerOf: () => ({ readRun: async () => look }),
       sources: { note: async () => null },
+      budgetOf: () => undefined,
+      deadlineOf: ({ nextPollAt }) => nextPollAt ?? 0,
       statistics: { lookup: nothingLearned, learn: () => undefined },
       dispatch: (names) => void dispatched.push(...names),
       wants,
@@ -103,7 +106,7 @@ describe('two processes that poll the same run', () => {
     await poll(key, seen(key, 'awaiting_human_feedback'));
     const nextPollAt = await poll(key, seen(key, 'running'));
     late.come(seen(key, 'awaiting_human_feedback'));
-    expect(await heldUp).toBe(nextPollAt);
+    expect(await heldUp).toEqual(nextPollAt);
     expect(await told(key)).toEqual(['run.awaiting_human_feedback', 'run.resumed']);
   });
 });

@@ -282,9 +282,9 @@ describe('a pause of a source', () => {
   const pause = { kind: 'paused', asked: true, reason: 'rate_limited', message: '429' } as const;
 
   test('is seen by every poll, and never shortened', async () => {
-    await sources.pause('busy', { ...pause, untilMs: NOON + 60_000 }, NOON);
-    await sources.pause('busy', { ...pause, untilMs: NOON + 1_000 }, NOON);
-    const { pause: standing } = await watches.getForPoll({ source: 'busy', runId: 'any' });
+    expect(await sources.pause('busy', { ...pause, untilMs: NOON + 60_000 }, NOON)).toBe(true);
+    expect(await sources.pause('busy', { ...pause, untilMs: NOON + 1_000 }, NOON)).toBe(false);
+    const { pause: standing } = await watches.getForPoll({ source: 'busy', runId: 'any' }, null);
     expect(standing).toEqual({ ...pause, asked: false, untilMs: NOON + 60_000 });
   });
 
@@ -298,9 +298,9 @@ describe('a pause of a source', () => {
 
   test('for a refused key is known to every poll, and to whoever asks', async () => {
     const key = { source: 'refusing', runId: 'any' };
-    expect(await watches.getForPoll(key)).toMatchObject({ isRefused: false });
+    expect(await watches.getForPoll(key, null)).toMatchObject({ isRefused: false });
     await sources.refuse('refusing', '401');
-    expect(await watches.getForPoll(key)).toMatchObject({ isRefused: true, pause: null });
+    expect(await watches.getForPoll(key, null)).toMatchObject({ isRefused: true, pause: null });
     expect(await sources.refused(['healthy', 'refusing'])).toEqual(['refusing']);
     await sources.accept('refusing');
     expect(await sources.refused(['healthy', 'refusing'])).toEqual([]);

@@ -1,0 +1,59 @@
+/** How many requests a source takes, and in what time. */
+export interface RateLimit {
+  requests: number;
+  /** Milliseconds. */
+  perMs: number;
+}
+
+/** Asks for leave to send one request. */
+export interface RequestAsk {
+  /** The request's name, by which nothing else is known. */
+  request: string;
+  limit: RateLimit;
+}
+
+/** What became of it. */
+export interface Admission {
+  admitted: boolean;
+  /** How many requests count against the limit now. */
+  count: number;
+  /** For how long the budget is used up from now on, ms; 0 where it is not. */
+  usedUpMs: number;
+}
+
+/** The most time that a request may take from its leave to its arrival and still be counted right, ms. */
+const MOST_GRACE_MS = 1_000;
+
+/** Jobs are let start for this long at a time, ms. */
+const START_WINDOW_MS = 20;
+
+/** Starts may come so many times as fast as the limit allows in the long run. */
+const BURST = 4;
+
+/**
+ * How long after its leave a request that was not answered may still arrive, as far as the budget
+ * reckons with it: half of the limit's time, a second at the most. It counts for so much longer.
+ * @returns milliseconds
+ */
+export function graceMs({ perMs }: RateLimit): number {
+  return Math.min(perMs / 2, MOST_GRACE_MS);
+}
+
+/** For how long a request counts that is never answered. @returns milliseconds */
+export function holdMs(limit: RateLimit): number {
+  return Math.ceil(limit.perMs + graceMs(limit)) + 1;
+}
+
+/**
+ * How fast polls are let start: a quarter of the limit's time goes by until its budget is used up,
+ * so that few of them begin in vain.
+ */
+export function startPace({ requests, perMs }: RateLimit): { max: number; duration: number } {
+  const max = Math.ceil((BURST * requests * START_WINDOW_MS) / perMs);
+  return { max, duration: START_WINDOW_MS };
+}
+
+/** The time in which the limit lets every active watch be polled once. @returns milliseconds */
+export function roundMs(active: number, { requests, perMs }: RateLimit): number {
+  return (active * perMs) / requests;
+}

@@ -1,0 +1,122 @@
+import { randomUUID } from 'node:crypto';
+import type { Config, SourceConfig } from '../config/schema.ts';
+import { startPace, type RateLimit } from '../core/budget.ts';
+import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
+import { createSourceBudget, type SourceBudget } from '../poll/source-budget.ts';
+import type { JobQueue, QueueWorker } from '../queue/job-queue.ts';
+import type { BudgetStore } from '../redis/budget-store.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { faultLog } from './faults.ts';
+import { startPeriodic } from './periodic.ts';
+import type { QueueFactory } from './queues.ts';
+
+/** How often a process looks how many watches a source has, ms. */
+const COUNT_EVERY_MS = 2_000;
+
+/** Before all deadlines, which are times. */
+const AT_ONCE = 1;
+
+/** The poll jobs of a source, in the order of their deadlines. */
+export type PollJobs = Pick<JobQueue, 'ensure' | 'hasten' | 'drop' | 'withoutJob'>;
+
+/** One Noxus workspace: how it is asked, by which jobs, and within what budget. */
+export interface Source {
+  client: NoxusClient;
+  budget: SourceBudget;
+  jobs: PollJobs;
+  isRunning(): boolean;
+  start(...work: Parameters<JobQueue['work']>): void;
+  /** @param force does not wait for polls that run */
+  stop(force: boolean): Promise<void>;
+  /** Gives up reads that are under way. */
+  giveUp(): void;
+  close(): Promise<void>;
+}
+
+export interface SourceDependencies {
+  config: Config;
+  budgets: BudgetStore;
+  queueOf: QueueFactory;
+  userAgent: string;
+  metrics: Metrics;
+  now: () => number;
+  log: Logger;
+}
+
+export function openSource(deps: SourceDependencies, name: string, source: SourceConfig): Source {
+  const queue = deps.queueOf(`poll-${name}`);
+  const onError = faultLog(deps.log, 'budget', { source: name });
+  const limit = { requests: source.rate_limit.requests, perMs: source.rate_limit.per };
+  const budget = createSourceBudget({
+    source: name,
+    limit,
+    store: deps.budgets,
+    hold: (ms) => void queue.hold(ms).catch(onError),
+    clock: () => performance.now(),
+    newId: requestNames(),
+    onError,
+  });
+  const client = createNoxusClient({
+    baseUrl: source.base_url,
+    apiKey: source.api_key,
+    timeoutMs: source.timeout,
+    maxSockets: deps.config.polling.concurrency,
+    userAgent: deps.userAgent,
+    mayRetry: async () => (await budget.claim().catch(() => null)) !== null,
+    onRequest: (request) => deps.metrics.request(name, request),
+  });
+  const jobs = pollJobs(queue, budget, deps.now);
+  return { client, budget, jobs, ...workerOn({ queue, client, budget, limit, onError }) };
+}
+
+/** Jobs that somebody asks for without a deadline get that of a watch like most others. */
+function pollJobs(queue: JobQueue, budget: SourceBudget, now: () => number): PollJobs {
+  return {
+    ensure(ids, deadlineOf) {
+      budget.joined(ids.length);
+      return queue.ensure(ids, deadlineOf ?? (() => now() + budget.roundMs()));
+    },
+    hasten: (id, deadline = AT_ONCE) => queue.hasten(id, deadline),
+    drop: (id) => queue.drop(id),
+    withoutJob: (ids) => queue.withoutJob(ids),
+  };
+}
+
+interface WorkGround {
+  queue: JobQueue;
+  client: NoxusClient;
+  budget: SourceBudget;
+  limit: RateLimit;
+  onError: (error: unknown) => void;
+}
+
+function workerOn({ queue, client, budget, limit, onError }: WorkGround) {
+  const started: { worker: QueueWorker; counting: { stop(): Promise<void> } }[] = [];
+  return {
+    isRunning: () => started.some(({ worker }) => worker.isRunning()),
+    start(...[run, options]: Parameters<JobQueue['work']>) {
+      const worker = queue.work(run, { ...options, limiter: startPace(limit) });
+      const count = async () => budget.watched(await queue.count());
+      started.push({
+        worker,
+        counting: startPeriodic(count, { everyMs: COUNT_EVERY_MS, onError }),
+      });
+    },
+    async stop(force: boolean) {
+      for (const { worker, counting } of started) {
+        await counting.stop();
+        await worker.close(force);
+      }
+    },
+    giveUp: () => client.close(),
+    close: () => queue.close(),
+  };
+}
+
+/** Short names that no other process gives. */
+function requestNames(): () => string {
+  const process = randomUUID().slice(0, 8);
+  let requests = 0;
+  return () => `${process}-${(requests += 1).toString(36)}`;
+}

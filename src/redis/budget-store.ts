@@ -1,0 +1,29 @@
+import type { Redis } from 'ioredis';
+import { holdMs, type Admission, type RequestAsk } from '../core/budget.ts';
+import type { Keys } from './keys.ts';
+
+/** The requests that count against the rate limits of sources, in all processes. */
+export class BudgetStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  /** Leave for one request. For as long as a source is paused, its budget counts as used up. */
+  async admit(source: string, { request, limit }: RequestAsk): Promise<Admission> {
+    const { budget, sourcePause } = this.keys;
+    const [admitted, count, usedUpMs] = await this.redis.rwAdmitRequest(
+      budget(source),
+      sourcePause(source),
+      request,
+      limit.requests,
+      holdMs(limit),
+    );
+    return { admitted: admitted === 1, count, usedUpMs };
+  }
+
+  /** Notes that a request was answered just now. */
+  async settle(source: string, { request, limit }: RequestAsk): Promise<void> {
+    await this.redis.rwSettleRequest(this.keys.budget(source), request, limit.perMs);
+  }
+}

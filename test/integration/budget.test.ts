@@ -1,0 +1,90 @@
+import { afterAll, describe, expect, test } from '@jest/globals';
+import type { RateLimit } from '../../src/core/budget.ts';
+import { createSourceBudget } from '../../src/poll/source-budget.ts';
+import { BudgetStore } from '../../src/redis/budget-store.ts';
+import { openStores } from '../support/stores.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const stores = openStores();
+const { redis, keys, sources, watches } = stores;
+const budgets = new BudgetStore(redis, keys);
+afterAll(() => stores.close());
+
+const AN_HOUR = 3_600_000;
+let names = 0;
+
+/** A source of its own, or one more process's view of one, at a time that stands still. */
+function openBudget(limit: RateLimit, source = `source-${(names += 1)}`) {
+  const clock = { ms: 0 };
+  const holds: number[] = [];
+  const budget = createSourceBudget({
+    source,
+    limit,
+    store: budgets,
+    hold: (ms) => holds.push(ms),
+    clock: () => clock.ms,
+    newId: () => `request-${(names += 1)}`,
+    onError(error) {
+      throw error;
+    },
+  });
+  return { ...budget, source, clock, holds };
+}
+
+describe('a budget', () => {
+  test('lets as many requests pass as the limit says, over all processes', async () => {
+    const first = openBudget({ requests: 3, perMs: AN_HOUR });
+    const second = openBudget({ requests: 3, perMs: AN_HOUR }, first.source);
+    const claims = [first, second, first, second, first].map((budget) => budget.claim());
+    expect((await Promise.all(claims)).filter((permit) => permit !== null)).toHaveLength(3);
+    expect(await openBudget({ requests: 3, perMs: AN_HOUR }).claim()).not.toBeNull();
+  });
+
+  test('that is used up holds the polls of its source until a request counts no more', async () => {
+    const budget = openBudget({ requests: 2, perMs: AN_HOUR });
+    await budget.claim();
+    expect(budget.holds).toEqual([]);
+    await budget.claim();
+    expect(budget.holds).toEqual([expect.any(Number)]);
+    expect(budget.holds[0]).toBeGreaterThan(AN_HOUR);
+  });
+
+  test('is free again when the time of the limit is over since the answer', async () => {
+    const budget = openBudget({ requests: 1, perMs: 100 });
+    const permit = await budget.claim();
+    const answeredAt = Date.now();
+    permit?.settle();
+    await waitFor(async () => (await budget.claim()) !== null);
+    expect(Date.now() - answeredAt).toBeGreaterThanOrEqual(100);
+  });
+
+  test('lets nothing pass while its source is paused, and counts nothing then', async () => {
+    const budget = openBudget({ requests: 1, perMs: AN_HOUR });
+    const until = Date.now() + 200;
+    await sources.pause(
+      budget.source,
+      { kind: 'paused', asked: true, reason: 'rate_limited', message: '429', untilMs: until },
+      Date.now(),
+    );
+    expect(await budget.claim()).toBeNull();
+    await waitFor(async () => (await budget.claim()) !== null);
+    expect(Date.now()).toBeGreaterThanOrEqual(until);
+  });
+
+  test('outlives a clock of Redis that is set back by hours', async () => {
+    const budget = openBudget({ requests: 1, perMs: 1_000 });
+    await redis.zadd(keys.budget(budget.source), Date.now() + AN_HOUR, 'before the clock was set');
+    expect(await budget.claim()).not.toBeNull();
+  });
+
+  test('takes leave back from a request that was held up for so long that it may come amiss', async () => {
+    const budget = openBudget({ requests: 2, perMs: 1_000 });
+    const ask = budget.ask();
+    const { admission } = await watches.getForPoll({ source: budget.source, runId: 'any' }, ask);
+    const used = { ...admission, count: 1 };
+    budget.clock.ms = 250;
+    expect(budget.refusal(ask, used)).toBeNull();
+    budget.clock.ms = 251;
+    expect(budget.refusal(ask, used)).toBe(0);
+  });
+});
