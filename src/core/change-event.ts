@@ -14,11 +14,11 @@ export function buildEvent(
   sequence: number,
 ): RunwatchEvent {
   const { source, runId, metadata, registeredAt } = before;
-  const finishedAt = isTerminalEvent(type) ? (after.run?.finished_at ?? null) : null;
+  const finishedAt = after.run?.finished_at ?? null;
   return {
     id: eventId({ source, runId, sequence, type }),
     type,
-    timestamp: finishedAt ?? isoTime(now),
+    timestamp: (isTerminalEvent(type) ? finishedAt : null) ?? isoTime(now),
     data: {
       run_id: runId,
       run: after.run,

@@ -1,6 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Attempt, Delivery } from '../core/delivery.ts';
-import type { RunwatchEvent } from '../core/event.ts';
+import { isTerminalEvent, type RunwatchEvent } from '../core/event.ts';
 
 /** Counts of what is stored, read when metrics are asked for. */
 export interface StoredCounts {
@@ -62,7 +62,8 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
       instruments.pollLag.observe(Math.max(0, lagMs) / 1_000);
       for (const { type, data } of events) {
         instruments.events.inc({ type });
-        if (data.detection_delay_ms !== null) {
+        // Other events of the same look carry the same delay.
+        if (isTerminalEvent(type) && data.detection_delay_ms !== null) {
           instruments.detectionDelay.observe(data.detection_delay_ms / 1_000);
         }
       }

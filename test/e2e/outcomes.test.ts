@@ -353,6 +353,10 @@ function expectPromisedShape(event: RunwatchEvent, watch: WatchJson): void {
       metadata: watch.metadata,
       registered_at: watch.registered_at,
     },
+    // What ended the waiting for a human tells how long it took.
+    ...(previous?.status === 'awaiting_human_feedback' &&
+      run?.status !== previous.status &&
+      event.type !== 'run.progress' && { waited_ms: expect.any(Number) }),
     ...(event.type === 'run.gone' && {
       error: {
         code: expect.stringMatching(/^(not_found|rejected)$/),
@@ -370,8 +374,9 @@ function expectPromisedShape(event: RunwatchEvent, watch: WatchJson): void {
   }
   const isTerminal = ['run.completed', 'run.failed', 'run.stopped'].includes(event.type);
   expect(event.timestamp).toBe(isTerminal ? run?.finished_at : data.detected_at);
-  const sinceEnd = Date.parse(data.detected_at) - Date.parse(event.timestamp);
-  expect(delay).toBe(isTerminal ? Math.max(0, sinceEnd) : null);
+  const finishedAt = run?.finished_at ?? null;
+  const sinceEnd = finishedAt && Date.parse(data.detected_at) - Date.parse(finishedAt);
+  expect(delay).toBe(sinceEnd && Math.max(0, sinceEnd));
 }
 
 function expectPromisedRun(run: object, runId: string): void {

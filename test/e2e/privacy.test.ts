@@ -1,10 +1,8 @@
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { stringify } from 'yaml';
 import type { RunwatchEvent } from '../../src/core/event.ts';
@@ -12,7 +10,8 @@ import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import type { ScriptInput } from '../../src/simulator/script-schema.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { PRIVATE_CANARY } from '../../src/simulator/wire-run.ts';
-import { cleanEnv, startDaemonProcess, stopAll, tempDir } from '../support/daemon-process.ts';
+import { runBuiltCli } from '../support/built-cli.ts';
+import { startDaemonProcess, stopAll, tempDir } from '../support/daemon-process.ts';
 import type { DaemonProcess } from '../support/daemon-process.ts';
 import { dumpRedis } from '../support/dump-redis.ts';
 import { startPrivateRedis, type PrivateRedis } from '../support/redis.ts';
@@ -341,18 +340,12 @@ describe('what is secret', () => {
     const folder = await tempDir();
     const path = join(folder, 'runwatch.yaml');
     await writeFile(path, stringify(configOf()));
-    const main = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
-    const child = spawn(process.execPath, [main, 'config', '--config', path], {
-      env: cleanEnv({ RUNWATCH_ENCRYPTION_KEY: ENCRYPTION_KEY.toString('base64') }),
+    const { exitCode, stdout, stderr } = await runBuiltCli(['config', '--config', path], {
+      RUNWATCH_ENCRYPTION_KEY: ENCRYPTION_KEY.toString('base64'),
     });
-    let output = '';
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text: string) => (output += text));
-    }
-    const [code] = (await once(child, 'close')) as [number];
     await rm(folder, { recursive: true });
-    expect([code, leaksIn(output)]).toEqual([0, []]);
-    expect(output).toContain('hooks');
+    expect([exitCode, leaksIn(stdout + stderr)]).toEqual([0, []]);
+    expect(stdout).toContain('hooks');
   });
 });
 

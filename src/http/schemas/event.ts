@@ -39,7 +39,10 @@ const eventSchema = z
       previous: z.object({ status: z.string(), progress: z.number() }).nullable(),
       sequence: count,
       detected_at: time,
-      detection_delay_ms: z.number().nullable(),
+      detection_delay_ms: z.number().nullable().meta({
+        description:
+          'From the end of the run, by the account of Noxus, to our seeing it; null where Noxus tells of none.',
+      }),
       watch: z.object({
         source: z.string(),
         metadata: z.record(z.string(), z.string()),

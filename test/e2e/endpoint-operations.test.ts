@@ -1,0 +1,274 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Webhook } from 'standardwebhooks';
+import {
+  startReceiver,
+  type ReceivedWebhook,
+  type Receiver,
+} from '../../src/simulator/receiver.ts';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { runBuiltCli, type CliOutput } from '../support/built-cli.ts';
+import { readAll, type DeliveryJson } from '../support/daemon-listings.ts';
+import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
+import { dumpRedis } from '../support/dump-redis.ts';
+import { startPrivateRedis, type PrivateRedis } from '../support/redis.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const OLD_SECRET = `whsec_${Buffer.alloc(32, 3).toString('base64')}`;
+
+/** Endpoints, each with a receiver of its own, and what that answers to its so-manieth request. */
+const ANSWERS = {
+  rotated: () => 204,
+  gone: (nth) => (nth === 1 ? 410 : 204),
+  'also-gone': (nth) => (nth === 1 ? 410 : 204),
+  paused: () => 204,
+  tested: (nth) => (nth === 1 ? 500 : 204),
+  flaky: (nth) => (nth === 1 ? 500 : 204),
+  operators: () => 204,
+} satisfies Record<string, (nth: number) => number>;
+
+type Name = keyof typeof ANSWERS;
+
+const NAMES = Object.keys(ANSWERS) as Name[];
+
+let redis: PrivateRedis;
+let noxus: Simulator;
+let daemon: DaemonProcess;
+const receivers = new Map<Name, Receiver>();
+
+beforeAll(async () => {
+  redis = await startPrivateRedis();
+  noxus = await startSimulator();
+  for (const name of NAMES) {
+    let nth = 0;
+    const respond = () => ANSWERS[name]((nth += 1));
+    receivers.set(name, await startReceiver({ secrets: [OLD_SECRET], respond }));
+  }
+  daemon = await startDaemonProcess({
+    env: {
+      REDIS_URL: `unix://${redis.url}`,
+      RUNWATCH_ENCRYPTION_KEY: Buffer.alloc(32, 1).toString('base64'),
+    },
+    config: {
+      sources: {
+        default: {
+          base_url: noxus.url,
+          api_key: noxus.apiKey,
+          rate_limit: { requests: 1_000, per: '1s' },
+        },
+      },
+      endpoints: Object.fromEntries(
+        NAMES.map((name) => [
+          name,
+          { type: 'webhook', url: receivers.get(name)?.url, secret: OLD_SECRET, retry: ['100ms'] },
+        ]),
+      ),
+      alerts: { endpoint: 'operators' },
+      egress: { allow: ['127.0.0.1/32'] },
+    },
+  });
+});
+
+afterAll(async () => {
+  await stopAll([daemon]);
+  await Promise.all([...receivers.values()].map((receiver) => receiver.close()));
+  await noxus.close();
+  await redis.stop();
+});
+
+const cli = (...args: string[]): Promise<CliOutput> =>
+  runBuiltCli(args, { RUNWATCH_URL: daemon.url });
+
+const received = (name: Name): readonly ReceivedWebhook[] => receivers.get(name)?.received ?? [];
+
+interface EndpointJson {
+  name: string;
+  health: { state: string; reason: string | null };
+  counts: Record<string, number>;
+}
+
+async function endpoint(name: Name): Promise<EndpointJson> {
+  const { body } = await daemon.api<{ data: EndpointJson[] }>('/v1/endpoints');
+  const found = body.data.find((one) => one.name === name);
+  if (found === undefined) throw new Error(`${name} is not listed`);
+  return found;
+}
+
+/** Deliveries to an endpoint in a state, the newest first. */
+const deliveriesTo = (name: Name, state: string) =>
+  readAll<DeliveryJson & { created_at: string }>(
+    daemon,
+    `/v1/deliveries?endpoint=${name}&state=${state}`,
+  );
+
+/** Has a run that has failed told to one endpoint; returns its delivery once that is in a state. */
+async function tell(name: Name, state: string): Promise<DeliveryJson & { created_at: string }> {
+  const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] });
+  await daemon.api('/v1/watches', { run_id: id, endpoints: [name] });
+  return waitFor(
+    async () => (await deliveriesTo(name, state)).find(({ run_id: runId }) => runId === id),
+    { describe: `a delivery to ${name} to be ${state}` },
+  );
+}
+
+/** The next webhook of an endpoint, after those that had come before. */
+async function nextOf(name: Name, cause: () => Promise<unknown>): Promise<ReceivedWebhook> {
+  const before = received(name).length;
+  await cause();
+  return waitFor(() => received(name)[before], { describe: `a webhook at ${name}` });
+}
+
+/** Whether the official library takes a webhook for signed by a secret. */
+function isSignedBy(secret: string, { body, headers }: ReceivedWebhook): boolean {
+  try {
+    new Webhook(secret).verify(body, headers);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+describe('rotating the secret of an endpoint', () => {
+  const rotate = async (overlap: string) => {
+    const { stdout, exitCode } = await cli('endpoints', 'rotate', 'rotated', '--overlap', overlap);
+    expect(exitCode).toBe(0);
+    return stdout.trim();
+  };
+  const told = () => nextOf('rotated', () => tell('rotated', 'delivered'));
+  let first: string;
+
+  test('has both secrets sign, each of which is enough for the official library', async () => {
+    first = await rotate('1h');
+    const webhook = await told();
+    expect(webhook.headers['webhook-signature']?.split(' ')).toHaveLength(2);
+    const signers = [OLD_SECRET, first, `whsec_${Buffer.alloc(32, 4).toString('base64')}`];
+    expect(signers.map((secret) => isSignedBy(secret, webhook))).toEqual([true, true, false]);
+  });
+
+  test('without an overlap has the new secret alone sign', async () => {
+    const second = await rotate('0s');
+    const webhook = await told();
+    const signers = [OLD_SECRET, first, second];
+    expect(signers.map((secret) => isSignedBy(secret, webhook))).toEqual([false, false, true]);
+  });
+
+  test('tells the new secret once and nowhere else', async () => {
+    const said = [
+      JSON.stringify((await daemon.api('/v1/endpoints')).body),
+      (await cli('endpoints', '--json')).stdout,
+      JSON.stringify(daemon.log()),
+      JSON.stringify(await dumpRedis(redis.url)),
+    ].join('\n');
+    expect(first).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
+    expect(said).not.toContain(first.slice('whsec_'.length));
+    expect(said).toContain('rotated');
+  });
+});
+
+describe('an endpoint that answered 410', () => {
+  const skipped: (DeliveryJson & { created_at: string })[] = [];
+
+  test('is disabled, and what follows is skipped and listed', async () => {
+    for (const name of ['gone', 'also-gone'] as const) {
+      const dead = await tell(name, 'dead');
+      expect(dead).toMatchObject({ attempt_count: 1, last: { status: 410 } });
+      skipped.push(await tell(name, 'skipped'));
+    }
+    skipped.push(await tell('gone', 'skipped'));
+    expect((await endpoint('gone')).health).toMatchObject({ state: 'disabled', reason: 'gone' });
+    const { stdout } = await cli('deliveries', '--state', 'skipped', '--endpoint', 'gone');
+    const [early, , late] = skipped;
+    expect(stdout.indexOf(late?.id ?? '')).toBeGreaterThan(0);
+    expect(stdout.indexOf(early?.id ?? '')).toBeGreaterThan(stdout.indexOf(late?.id ?? ''));
+    expect(received('gone')).toHaveLength(1);
+  });
+
+  test('is told of to the endpoint of the operators, signed, with the delivery that was given up', async () => {
+    const alertsAbout = (name: Name) =>
+      received('operators')
+        .map(({ body }) => JSON.parse(body) as { type: string; data: { endpoint: string } })
+        .filter(({ data }) => data.endpoint === name);
+    const dead = (await deliveriesTo('gone', 'dead'))[0];
+    await waitFor(() => alertsAbout('gone').length === 2);
+    expect(alertsAbout('gone').map(({ type }) => type)).toEqual(
+      expect.arrayContaining(['endpoint.disabled', 'delivery.exhausted']),
+    );
+    for (const alert of alertsAbout('gone')) {
+      expect(alert).toMatchObject({ data: { delivery_id: dead?.id, error: { code: 'status' } } });
+    }
+    expect(received('operators').filter(({ verified }) => !verified)).toEqual([]);
+  });
+
+  test('is sent what it missed once it is enabled and somebody asks, by endpoint and time', async () => {
+    expect(await cli('endpoints', 'enable', 'gone')).toMatchObject({
+      exitCode: 0,
+      stdout: 'gone is active\n',
+    });
+    const [early, other, late] = skipped;
+    const again = (...range: string[]) => cli('redeliver', '--endpoint', 'gone', '--yes', ...range);
+    const webhook = await nextOf('gone', async () => {
+      const { stdout } = await again('--since', late?.created_at ?? '', '--state', 'skipped');
+      expect(stdout).toBe('1 delivery goes out again\n');
+    });
+    expect(webhook.id).toBe(late?.event_id);
+    // Without a time or a state: the one that is still skipped, and the one that the 410 was said to.
+    expect((await again()).stdout).toBe('2 deliveries go out again\n');
+    await waitFor(() => received('gone').length === 4);
+    const [refused, ...rest] = received('gone').map(({ id }) => id);
+    expect(new Set(rest)).toEqual(new Set([late?.event_id, early?.event_id, refused]));
+    expect((await deliveriesTo('also-gone', 'skipped')).map(({ id }) => id)).toEqual([other?.id]);
+  });
+});
+
+describe('an endpoint that is paused', () => {
+  test('keeps its events, takes a test, and gets them all when it is resumed', async () => {
+    expect((await cli('endpoints', 'pause', 'paused')).stdout).toBe('paused is paused\n');
+    const kept = [await tell('paused', 'parked'), await tell('paused', 'parked')];
+    expect(received('paused')).toEqual([]);
+    expect((await endpoint('paused')).counts).toMatchObject({ parked: 2, delivered: 0 });
+    const trial = await nextOf('paused', async () => {
+      expect((await cli('endpoints', 'test', 'paused')).exitCode).toBe(0);
+    });
+    expect(trial).toMatchObject({ type: 'runwatch.test', verified: true });
+    expect((await cli('endpoints', 'resume', 'paused')).stdout).toBe('paused is active\n');
+    await waitFor(async () => (await endpoint('paused')).counts['delivered'] === 2);
+    const ids = received('paused').map(({ id }) => id);
+    expect(new Set(ids.slice(1))).toEqual(new Set(kept.map(({ event_id: id }) => id)));
+  });
+});
+
+describe('a test of an endpoint', () => {
+  test('exits 1 while the receiver fails, 0 once it does not, and is no delivery', async () => {
+    const failed = await cli('endpoints', 'test', 'tested');
+    expect(failed).toMatchObject({ exitCode: 1 });
+    expect(failed.stdout).toMatch(/^not delivered to tested: .*500/);
+    const worked = await cli('endpoints', 'test', 'tested');
+    expect(worked.stdout).toMatch(/^delivered to tested: 204/);
+    expect(received('tested').map(({ type }) => type)).toEqual(['runwatch.test', 'runwatch.test']);
+    expect(Object.values((await endpoint('tested')).counts)).toEqual([0, 0, 0, 0, 0, 0]);
+  });
+});
+
+describe('a delivery that was tried twice', () => {
+  test('is shown with its attempts, and goes out again as the same event', async () => {
+    const { id, event_id: eventId } = await tell('flaky', 'delivered');
+    const shown = await cli('deliveries', id, '--json');
+    expect(JSON.parse(shown.stdout)).toMatchObject({
+      state: 'delivered',
+      attempt_count: 2,
+      attempts: [
+        { status: 500, error: { code: 'status', message: expect.stringContaining('500') } },
+        { status: 204, error: null },
+      ],
+    });
+    const again = await nextOf('flaky', async () => {
+      const { stdout } = await cli('redeliver', id);
+      expect(stdout).toBe(`${id} goes out again (${eventId})\n`);
+    });
+    const [, taken] = received('flaky');
+    expect([again.id, again.body]).toEqual([eventId, taken?.body]);
+    await waitFor(
+      async () => (await daemon.api(`/v1/deliveries/${id}`)).body.attempts.length === 3,
+    );
+    expect((await endpoint('flaky')).counts).toMatchObject({ delivered: 1, pending: 0 });
+  });
+});

@@ -1,0 +1,36 @@
+import { describe, expect, test } from '@jest/globals';
+import { buildEvent } from '../../src/core/change-event.ts';
+import { isoTime, type EventType } from '../../src/core/event.ts';
+import { newWatch, NOON, snapshot } from '../support/builders.ts';
+
+/** An event of a look at noon. */
+function event(type: EventType, finishedAt: number | null) {
+  const run = snapshot({
+    status: 'completed',
+    finished_at: finishedAt === null ? null : isoTime(finishedAt),
+  });
+  const change = { before: newWatch(), after: newWatch({ run }), now: NOON };
+  return buildEvent(change, { type }, 1);
+}
+
+describe('how late an event is', () => {
+  test.each(['run.completed', 'run.failed', 'run.stopped', 'run.progress', 'run.resumed'] as const)(
+    'is told with %s of a run whose end Noxus dates',
+    (type) => {
+      expect(event(type, NOON - 812).data.detection_delay_ms).toBe(812);
+    },
+  );
+
+  test('is never less than nothing, and not known where Noxus dates no end', () => {
+    expect(event('run.completed', NOON + 5_000).data.detection_delay_ms).toBe(0);
+    expect(event('run.completed', null).data.detection_delay_ms).toBeNull();
+  });
+});
+
+describe('the timestamp of an event', () => {
+  test('is the end of the run by the account of Noxus for the end alone', () => {
+    expect(event('run.completed', NOON - 812).timestamp).toBe(isoTime(NOON - 812));
+    expect(event('run.progress', NOON - 812).timestamp).toBe(isoTime(NOON));
+    expect(event('run.completed', null).timestamp).toBe(isoTime(NOON));
+  });
+});

@@ -1,0 +1,54 @@
+import { describe, expect, test } from '@jest/globals';
+import { configSchema } from '../../src/config/schema.ts';
+import { createEndpoints, DEFAULT_RETRY_MS } from '../../src/daemon/endpoints.ts';
+
+const HOOK = { type: 'webhook', url: 'https://example.com/' };
+
+const endpointsOf = (endpoints: Record<string, object>, delivery = {}) =>
+  createEndpoints(configSchema.parse({ data_dir: '/tmp', endpoints, delivery }));
+
+const watch = (workflow: string) => ({
+  source: 'default',
+  run: { workflow_id: workflow },
+  metadata: {},
+});
+
+describe('a watch that names nobody tells', () => {
+  test.each([
+    ['those that are marked', { a: HOOK, b: { ...HOOK, default: true } }, ['b']],
+    ['all where none is marked', { a: HOOK, b: { type: 'log' } }, ['a', 'b']],
+    ['the log where there are none', {}, ['log']],
+  ])('%s', (_what, endpoints, told) => {
+    expect(endpointsOf(endpoints).defaults).toEqual(told);
+  });
+});
+
+describe('an endpoint', () => {
+  test('is told of what its events and its conditions both let through', () => {
+    const { wants } = endpointsOf({
+      ops: { ...HOOK, events: ['run.failed'], when: { workflow_id: 'w-1' } },
+    });
+    expect(wants('ops', 'run.failed', watch('w-1'))).toBe(true);
+    expect(wants('ops', 'run.failed', watch('w-2'))).toBe(false);
+    expect(wants('ops', 'run.completed', watch('w-1'))).toBe(false);
+  });
+
+  test('has its own limits, else those of delivery, as per-watch webhooks have', () => {
+    const { limitsOf } = endpointsOf(
+      { own: { ...HOOK, concurrency: 2, rate: 5, timeout: '3s' }, plain: HOOK },
+      { per_endpoint: 7 },
+    );
+    const shared = { concurrency: 7, rate: null, deadlineMs: 15_000 };
+    expect(limitsOf('own')).toEqual({ concurrency: 2, rate: 5, deadlineMs: 3_000 });
+    expect(limitsOf('plain')).toEqual(shared);
+    expect(limitsOf('https://hooks.example.com')).toEqual(shared);
+  });
+
+  test('that names no schedule is tried as per-watch webhooks are: over 3.2 days', () => {
+    const { ops } = endpointsOf({ ops: HOOK }).all;
+    expect(ops?.type === 'webhook' && ops.retry).toEqual(DEFAULT_RETRY_MS);
+    const hours = DEFAULT_RETRY_MS.reduce((sum, ms) => sum + ms, 0) / 3_600_000;
+    expect(DEFAULT_RETRY_MS).toHaveLength(10);
+    expect(hours / 24).toBeCloseTo(3.15, 1);
+  });
+});
