@@ -35,12 +35,16 @@ export function createWatchDiscovered(deps: WatchDiscoveredDependencies) {
         const { watch } = register(null, { ...key, subscriptions }, { now: now(), defaults });
         return { before: null, after: watch, events: [], deliveries: [], lessons: [] };
       });
-    if (changes.length === 0) return 0;
     // Whoever has registered a run meanwhile has said who is to be told of it.
-    const written = await watches.commitMany(changes);
+    const written = changes.length === 0 ? [] : await watches.commitMany(changes);
     const created = changes.flatMap(({ after }, at) => (written[at] ? [watchId(after)] : []));
-    // A process that dies before this leaves the jobs to the reconciler.
-    await jobsOf(source)?.ensure(created);
+    const orphans = stored.flatMap((one) => (isUntouched(one) ? [watchId(one.watch)] : []));
+    await jobsOf(source)?.ensure([...created, ...orphans]);
     return created.length;
   };
+}
+
+/** Whether a watch may be one that a process left without a job when it died right here. */
+function isUntouched(stored: StoredWatch | null): stored is StoredWatch {
+  return stored !== null && stored.watch.state === 'active' && stored.watch.polls === 0;
 }

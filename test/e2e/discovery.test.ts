@@ -38,7 +38,7 @@ async function start(): Promise<DaemonProcess> {
         default: {
           base_url: noxus.url,
           api_key: noxus.apiKey,
-          timeout: '1s',
+          timeout: '4s',
           rate_limit: { requests: 10_000, per: '1s' },
           discover: { workflows: 'all', every: '250ms' },
         },
@@ -71,10 +71,10 @@ function endsTold(): Map<string, Set<string>> {
   return told;
 }
 
-async function untilTold(runIds: string[], timeoutMs = 30_000): Promise<void> {
+async function untilTold(runIds: string[]): Promise<void> {
   const missing = () => runIds.filter((id) => !endsTold().has(id));
   await waitFor(() => missing().length === 0, {
-    timeoutMs,
+    timeoutMs: 40_000,
     describe: () => `${missing().length} of ${runIds.length} runs to be told of`,
   });
 }
