@@ -58,12 +58,12 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     endpointSecrets: new SecretStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
     async count() {
-      const [counts, { byState, planned }, states] = await Promise.all([
+      const [counts, { byState, planned }, tables] = await Promise.all([
         watches.counts(),
         deliveries.ledger(),
-        statistics.countStates(),
+        statistics.countTables(),
       ]);
-      return { watches: counts, deliveries: byState, planned, states };
+      return { watches: counts, deliveries: byState, planned, tables };
     },
   };
 }

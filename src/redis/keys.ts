@@ -36,8 +36,8 @@ export function createKeys(prefix: string) {
     workflowsUsed: key('workflows-used'),
     /** Counter: the clock of those uses, and what numbers workflows. */
     workflowClock: key('workflow-clock'),
-    /** Counter of the states of all workflows of which something is known. */
-    statesKnown: key('states-known'),
+    /** Counter of the tables of states in all of those hashes. */
+    tablesKnown: key('tables-known'),
     /** String with the JSON of a pause; expires with it. */
     sourcePause: (source: string) => key('pause', source),
     /** String, the token of who reads a list just now, or did last; expires when it may be read next. */

@@ -8,8 +8,8 @@ export interface StoredCounts {
   deliveries: Record<string, number>;
   /** Deliveries that were ever planned and are kept: the sum of those by state. */
   planned: number;
-  /** States of runs of whose length something is known. */
-  states: number;
+  /** Tables of what was learned of states of runs. */
+  tables: number;
 }
 
 interface RequestReport {
@@ -152,9 +152,9 @@ function createGauges(registry: Registry) {
     help: 'Pairs of event and subscription in the store.',
     registers,
   });
-  const states = new Gauge({
-    name: 'runwatch_learned_states',
-    help: 'States of runs of whose length something is known; beyond 10,000 the workflows used longest ago are forgotten.',
+  const tables = new Gauge({
+    name: 'runwatch_learned_tables',
+    help: 'Tables of what was learned of states of runs; beyond 20,000 the workflows used longest ago are forgotten.',
     registers,
   });
   return {
@@ -164,13 +164,13 @@ function createGauges(registry: Registry) {
         deliveries.set({ state }, count);
       }
       planned.set(counts.planned);
-      states.set(counts.states);
+      tables.set(counts.tables);
     },
     clear(): void {
       watches.reset();
       deliveries.reset();
       planned.reset();
-      states.reset();
+      tables.reset();
     },
   };
 }
