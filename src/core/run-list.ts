@@ -4,6 +4,13 @@ import type { RunSnapshot } from './run.ts';
 /** Longest page of runs that Noxus gives. */
 export const MAX_PAGE_SIZE = 100;
 
+/** A list of runs of a source. */
+export interface RunList {
+  source: string;
+  /** Null for the list of the runs of all workflows. */
+  workflowId: string | null;
+}
+
 /** Which part of which list is read. */
 export interface ListQuestion {
   /** Null for the runs of all workflows of the source. */

@@ -68,6 +68,10 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
       instruments.batchRuns.inc({ source, result: 'missing' }, missing);
     },
 
+    discovered(source: string, runs: number): void {
+      instruments.discovered.inc({ source }, runs);
+    },
+
     poll({ watch, outcome, events, lagMs }: PollReport): void {
       instruments.polls.inc({ source: watch.source, outcome });
       instruments.pollLag.observe(Math.max(0, lagMs) / 1_000);
@@ -92,11 +96,21 @@ const DELAY_BUCKETS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 
 function createInstruments(registry: Registry) {
   const registers = [registry];
+  return { ...pollInstruments(registers), ...deliveryInstruments(registers) };
+}
+
+function pollInstruments(registers: Registry[]) {
   return {
     requests: new Counter({
       name: 'runwatch_requests_total',
       help: 'Requests to Noxus, quick retries included.',
       labelNames: ['source', 'kind', 'status'],
+      registers,
+    }),
+    discovered: new Counter({
+      name: 'runwatch_runs_discovered_total',
+      help: 'Runs that are watched because they turned up in a list.',
+      labelNames: ['source'],
       registers,
     }),
     polls: new Counter({
@@ -135,6 +149,11 @@ function createInstruments(registry: Registry) {
       buckets: DELAY_BUCKETS,
       registers,
     }),
+  };
+}
+
+function deliveryInstruments(registers: Registry[]) {
+  return {
     attempts: new Counter({
       name: 'runwatch_delivery_attempts_total',
       help: 'Attempts at delivering, by what the delivery became and why.',
