@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { PROFILES } from '../core/watch.ts';
+import { discover } from './discover.ts';
 import { egressEntry } from './egress-entry.ts';
 import { logEndpoint, webhookEndpoint } from './endpoint.ts';
 import { webhookSecret } from './endpoint-fields.ts';
@@ -16,6 +17,7 @@ const source = z.strictObject({
       per: duration('1s', { min: '100ms', max: '1h' }),
     })
     .prefault({}),
+  discover: discover.optional(),
 });
 
 const token = z.strictObject({

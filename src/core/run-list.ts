@@ -1,6 +1,13 @@
 import type { FetchTrouble } from './outcome.ts';
 import type { RunSnapshot } from './run.ts';
 
+/** A list of runs of a source. */
+export interface RunList {
+  source: string;
+  /** Null for the list of the runs of all workflows. */
+  workflowId: string | null;
+}
+
 /** Which part of which list is read. */
 export interface ListQuestion {
   /** Null for the runs of all workflows of the source. */

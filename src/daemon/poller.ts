@@ -31,6 +31,7 @@ interface PollerDependencies
 /** The half of the daemon that watches: a client, a queue and a worker for each source. */
 export interface Poller {
   jobsOf: (source: string) => PollJobs | undefined;
+  sourceOf: (name: string) => Source | undefined;
   /** By when the next poll of a watch should begin, milliseconds since the epoch. */
   deadlineOf: (watch: Watch) => number;
   /** Sources whose key is refused, whichever process was told so. */
@@ -64,6 +65,7 @@ export function createPoller(deps: PollerDependencies): Poller {
 
   return {
     jobsOf,
+    sourceOf: (name) => sources.get(name),
     deadlineOf,
     refused: () => deps.sources.refused([...sources.keys()]),
     isRunning: () => [...sources.values()].every((source) => source.isRunning()),
@@ -136,7 +138,8 @@ async function mend(reconcile: () => Promise<ReconcileReport>, log: Logger): Pro
   if (report.mended > 0) log.warn(report, 'watches without a poll job were given one');
 }
 
-function sourceLog(log: Logger) {
+/** Tells of what concerns a whole source. */
+export function sourceLog(log: Logger) {
   return {
     refused: (source: string, message: string) =>
       log.error({ source, message }, 'source.unauthorized'),

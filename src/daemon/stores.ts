@@ -2,6 +2,7 @@ import type { StoredCounts } from '../telemetry/metrics.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import { BudgetStore } from '../redis/budget-store.ts';
 import { DeliveryStore } from '../redis/delivery-store.ts';
+import { DiscoveryStore } from '../redis/discovery-store.ts';
 import { GateStore } from '../redis/gate-store.ts';
 import { EventBell } from '../redis/event-bell.ts';
 import { EventStore } from '../redis/event-store.ts';
@@ -21,6 +22,7 @@ export interface Stores {
   deliveries: DeliveryStore;
   gates: GateStore;
   sources: SourceStore;
+  discoveries: DiscoveryStore;
   budgets: BudgetStore;
   /** What was learned of how long states of runs last. */
   statistics: StatisticsStore;
@@ -50,6 +52,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     deliveries,
     gates: new GateStore(redis, keys),
     sources: new SourceStore(redis, keys),
+    discoveries: new DiscoveryStore(redis, keys),
     budgets: new BudgetStore(redis, keys),
     statistics,
     endpointSecrets: new SecretStore(redis, keys),

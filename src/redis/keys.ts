@@ -1,5 +1,6 @@
 import { watchId, type Watch, type WatchKey } from '../core/watch.ts';
 import type { Delivery, DeliveryState } from '../core/delivery.ts';
+import type { RunList } from '../core/run-list.ts';
 import type { RunwatchEvent } from '../core/event.ts';
 import { gateKey } from '../core/gate.ts';
 
@@ -36,6 +37,12 @@ export function createKeys(prefix: string) {
     tablesKnown: key('tables-known'),
     /** String with the JSON of a pause; expires with it. */
     sourcePause: (source: string) => key('pause', source),
+    /** String, the token of who reads a list just now, or did last; expires when it may be read next. */
+    discoveryTurn: (list: RunList) => key('discovery-turn', ...listName(list)),
+    /** String with the JSON of how far discovery has come with a list; expires when unused. */
+    discoveryCursor: (list: RunList) => key('discovery-cursor', ...listName(list)),
+    /** String with the JSON of why a list cannot be read; set while it cannot. */
+    discoveryTrouble: (list: RunList) => key('discovery-trouble', ...listName(list)),
     /** String, the reason a source was last refused; set while nothing has worked since. */
     sourceRefused: (source: string) => key('refused', source),
     /** Sorted set of the requests that count against a source's rate limit, by until when they do. */
@@ -84,6 +91,11 @@ export function createKeys(prefix: string) {
     lane: (delivery: Pick<Delivery, 'endpoint' | 'source' | 'runId'>) =>
       key('lane', watchId(delivery), delivery.endpoint),
   };
+}
+
+/** The list of all workflows has no name of its own, which no workflow can have. */
+function listName({ source, workflowId }: RunList): string[] {
+  return [source, workflowId ?? ''];
 }
 
 export type Keys = ReturnType<typeof createKeys>;

@@ -53,6 +53,10 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
       instruments.requests.inc({ source, kind, status: status ?? 'none' });
     },
 
+    discovered(source: string, runs: number): void {
+      instruments.discovered.inc({ source }, runs);
+    },
+
     poll({ watch, outcome, events, lagMs }: PollReport): void {
       instruments.polls.inc({ source: watch.source, outcome });
       instruments.pollLag.observe(Math.max(0, lagMs) / 1_000);
@@ -82,6 +86,12 @@ function createInstruments(registry: Registry) {
       name: 'runwatch_requests_total',
       help: 'Requests to Noxus, quick retries included.',
       labelNames: ['source', 'kind', 'status'],
+      registers,
+    }),
+    discovered: new Counter({
+      name: 'runwatch_runs_discovered_total',
+      help: 'Runs that are watched because they turned up in a list.',
+      labelNames: ['source'],
       registers,
     }),
     polls: new Counter({
