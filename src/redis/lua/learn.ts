@@ -1,7 +1,7 @@
 /**
  * Adds stays to what is known of their workflow. What a stay adds to which bin has been worked out
  * already: here it is only decayed and added, as `learn` of `core/hazard.ts` does. Where there are
- * too many states then, the workflows that were used longest ago are forgotten.
+ * too many tables then, the workflows that were used longest ago are forgotten.
  *
  * A table is a packed string of doubles: stays, endings by bin, seconds at risk by bin. So is what was
  * polled: runs, requests, seconds of delay.
@@ -38,28 +38,28 @@ local function indexOf(plan, name)
 end
 
 local function makesRoom(plan, key, stay)
-  if not stay.isState or redis.call('HEXISTS', key, stay.field) == 1 then return true end
-  if tonumber(redis.call('HGET', key, 'states')) >= plan.mostOfOne then return false end
-  redis.call('HINCRBY', key, 'states', 1)
-  redis.call('INCR', plan.states)
+  if not stay.isCounted or redis.call('HEXISTS', key, stay.field) == 1 then return true end
+  if tonumber(redis.call('HGET', key, 'tables')) >= plan.mostOfOne then return false end
+  redis.call('HINCRBY', key, 'tables', 1)
+  redis.call('INCR', plan.count)
   return true
 end
 
 local function forgetOldest(plan)
   local name = redis.call('ZPOPMIN', plan.used)[1]
-  local key = plan.tables .. name
-  redis.call('DECRBY', plan.states, redis.call('HGET', key, 'states'))
+  local key = plan.hashes .. name
+  redis.call('DECRBY', plan.count, redis.call('HGET', key, 'tables'))
   redis.call('ZREM', indexOf(plan, name), redis.call('HGET', key, 'number'))
   redis.call('ZREM', plan.workflows, name)
   redis.call('DEL', key)
 end
 
 local function learn(plan)
-  local name, key = plan.name, plan.tables .. plan.name
+  local name, key = plan.name, plan.hashes .. plan.name
   local now = redis.call('INCR', plan.clock)
   redis.call('ZADD', plan.used, now, name)
   if redis.call('HSETNX', key, 'number', now) == 1 then
-    redis.call('HSET', key, 'states', 0)
+    redis.call('HSET', key, 'tables', 0)
     redis.call('ZADD', plan.workflows, now, name)
     redis.call('ZADD', indexOf(plan, name), now, now)
   end
@@ -68,7 +68,7 @@ local function learn(plan)
   end
   if plan.polled then addPolled(plan, key) end
   redis.call('HINCRBY', key, 'version', 1)
-  while tonumber(redis.call('GET', plan.states) or 0) > plan.mostOfAll do forgetOldest(plan) end
+  while tonumber(redis.call('GET', plan.count) or 0) > plan.mostOfAll do forgetOldest(plan) end
 end
 `;
 
