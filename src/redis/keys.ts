@@ -28,14 +28,11 @@ export function createKeys(prefix: string) {
     watchesEnded: key('watches-ended'),
     /** Hash: what was learned of a workflow, named `<source>/<workflow>`; see `statistics-record.ts`. */
     statistics: (workflow: string) => key('statistics', workflow),
-    /**
-     * Sorted sets by number of the workflows of which something is known: of names the one without a
-     * filter, of the numbers alone those of a source.
-     */
+    /** Sorted sets of the names of workflows of which something is known, by when it first was. */
     workflows: (...filter: string[]) => key('workflows', ...filter),
     /** Sorted set of the same names by when they were used last. */
     workflowsUsed: key('workflows-used'),
-    /** Counter: the clock of those uses, and what numbers workflows. */
+    /** Counter: the clock of both. */
     workflowClock: key('workflow-clock'),
     /** Counter of the tables of states in all of those hashes. */
     tablesKnown: key('tables-known'),
