@@ -36,7 +36,7 @@ interface DatedAsk extends RequestAsk {
 }
 
 /** Leave that was given; whoever has its answer says so. */
-interface Permit {
+export interface Permit {
   settle(): void;
 }
 
