@@ -15,7 +15,7 @@ const CONCURRENCY = 64;
 const TARGET_RATE = 1_000;
 
 /** How much of what the daemon can do is offered at a steady pace: more is a queue, not a latency. */
-const OFFERED_SHARE = 0.6;
+const OFFERED_SHARE = 0.75;
 
 interface DeliverOptions {
   endpoints: number;

@@ -6,6 +6,9 @@ import { waitFor } from '../../test/support/wait-for.ts';
 import type { Ground } from './ground.ts';
 import { endProcess } from './process.ts';
 
+/** The options of Node that the container image sets; the raw loops have them too. */
+const AS_IN_THE_IMAGE = ['--max-semi-space-size=64'];
+
 /** The built product: what is measured is what users run, not what a loader makes of the source. */
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
@@ -50,9 +53,13 @@ export async function startDaemon(ground: Ground, options: DaemonOptions): Promi
   const logPath = join(dataDir, 'log');
   // The log goes straight to its file: passing it on would cost this process time.
   const log = await open(logPath, 'w');
-  const child = spawn(process.execPath, [...profile, MAIN, 'serve', '--config', configPath], {
-    stdio: ['ignore', log.fd, 'inherit'],
-  });
+  const child = spawn(
+    process.execPath,
+    [...AS_IN_THE_IMAGE, ...profile, MAIN, 'serve', '--config', configPath],
+    {
+      stdio: ['ignore', log.fd, 'inherit'],
+    },
+  );
   ground.onEnd(() => endProcess(child));
   await log.close();
   const url = await waitFor(

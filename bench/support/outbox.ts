@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { planDeliveries } from '../../src/core/delivery.ts';
 import { isoTime } from '../../src/core/event.ts';
 import { nothingLearned } from '../../src/core/hazard.ts';
+import { NO_LOAD } from '../../src/core/load.ts';
 import { observe } from '../../src/core/observe.ts';
 import { register } from '../../src/core/register.ts';
 import type { RunSnapshot } from '../../src/core/run.ts';
@@ -117,7 +118,14 @@ function runEnded(endpoint: string, now: number): WatchChange {
     { source: 'bench', runId, subscriptions: [{ kind: 'endpoint', endpoint }] },
     { now, defaults: { timeoutMs: 3_600_000, minIntervalMs: 1_000, profile: 'normal' } },
   );
-  const context = { now, policy: POLICY, statistics: nothingLearned, random: () => 0 };
+  const context = {
+    now,
+    policy: POLICY,
+    random: () => 0,
+    statistics: nothingLearned,
+    wants: () => true,
+    load: NO_LOAD,
+  };
   const { watch, events } = observe(
     registered.watch,
     { kind: 'run', run: endedRun(runId, now) },

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '../core/backoff.ts';
 import { nothingLearned } from '../core/hazard.ts';
+import { NO_LOAD } from '../core/load.ts';
 import type { Look, PollPolicy } from '../core/look.ts';
 import { observe } from '../core/observe.ts';
 import type { RunwatchEvent } from '../core/event.ts';
@@ -20,6 +21,12 @@ export const DIRECT_POLICY: PollPolicy = {
   remindAfterMs: [],
   stallAfterMs: Infinity,
 };
+
+/** Whoever waits at a terminal sees how far the run has come, as an endpoint that wants everything. */
+const TERMINAL = { kind: 'endpoint' as const, endpoint: 'terminal' };
+
+/** One run by itself tells nothing of others, and is no load. */
+const GROUND = { statistics: nothingLearned, wants: () => true, load: NO_LOAD };
 
 /** Requests a second that a source may take, by default. */
 const REQUESTS_PER_SECOND = 10;
@@ -56,12 +63,7 @@ async function settleDirectly(
     const look = await lookAt(runId, options);
     // A key that has never opened anything will not begin to: waiting would only hide the mistake.
     if (look.kind === 'unauthorized' && watch.run === null) return cannotTell(troubleOf(look));
-    const observation = observe(watch, look, {
-      now: now(),
-      policy,
-      statistics: nothingLearned,
-      random,
-    });
+    const observation = observe(watch, look, { ...GROUND, now: now(), policy, random });
     ({ watch } = observation);
     const view = viewOf(observation.watch, observation.events);
     report(view);
@@ -73,7 +75,7 @@ async function settleDirectly(
 }
 
 function newWatch(runId: string, { minIntervalMs }: PollPolicy, now: number): Watch {
-  const request = { source: 'default', runId, subscriptions: [] };
+  const request = { source: 'default', runId, subscriptions: [TERMINAL] };
   const defaults = { timeoutMs: NO_TIMEOUT_MS, minIntervalMs, profile: 'normal' as const };
   return register(null, request, { now, defaults }).watch;
 }

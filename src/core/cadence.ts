@@ -1,48 +1,159 @@
 import { fullJitter, jitterAround, type Random } from './backoff.ts';
-import type { Profile } from './watch.ts';
+import { isTold, type EndpointFilter } from './delivery.ts';
+import type { EventType } from './event.ts';
+import type { Statistics, StatisticsLookup } from './hazard.ts';
+import { longestInterval, type SourceLoad } from './load.ts';
+import { lookInterval, outlookOf, type Outlook } from './outlook.ts';
+import type { RunSnapshot } from './run.ts';
+import { newsAfter, SECOND_MS, workBegan, type Stage } from './stage.ts';
+import type { Profile, Watch } from './watch.ts';
 
-/** How fast the interval grows while nothing changes. */
+/** Seconds of delay that one request is worth. */
+const PRICE_S: Record<Profile, number> = { urgent: 0.05, normal: 0.2, frugal: 1 };
+
+/**
+ * How far beyond its present age the next look at a run may lie, at the most. So the delay is in
+ * proportion to the run, even where everything that was learned has become wrong.
+ */
+const GUARD: Record<Profile, number> = { urgent: 0.5, normal: 1, frugal: 1 };
+
+/** How fast the interval grows while nothing changes, where every change is told. */
 const GROWTH: Record<Profile, number> = { urgent: 1.25, normal: 1.5, frugal: 2 };
+
+/** People take their time: 5 min where the longest interval is a minute. */
+const AWAITING_STRETCH = 5;
 
 /** Backoff between reads that failed. */
 const TROUBLE_BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
 
 const JITTER = 0.1;
 
-/** Bounds of the time between two polls of one run, ms. */
-interface CadenceBounds {
-  minIntervalMs: number;
-  maxIntervalMs: number;
-  /** The watch's own cap; null where it has none. */
-  maxDelayMs: number | null;
+/** What is known beside the watch itself when its next look is chosen. */
+export interface CadenceContext {
+  now: number;
+  random: Random;
+  policy: { minIntervalMs: number; maxIntervalMs: number };
+  statistics: StatisticsLookup;
+  /** Which endpoints are told of what: who follows a run's progress has it looked at more often. */
+  wants: EndpointFilter;
+  load: SourceLoad;
 }
 
-interface CadenceState {
-  /** The interval before jitter that led to this poll, ms. */
-  intervalMs: number;
+/** A watch whose run was just seen in the last of the stages. */
+export interface SeenWatch extends Watch {
+  run: RunSnapshot;
+}
+
+/**
+ * When to look at a run again: when one look is due by what was learned of runs like it, within what
+ * its age, the limits and the watch allow.
+ * @param changed whether this look saw anything that the one before had not
+ * @returns milliseconds: the interval, and the delay that it gives
+ */
+export function nextLook(
+  watch: SeenWatch,
+  changed: boolean,
+  context: CadenceContext,
+): { intervalMs: number; delayMs: number } {
+  const { policy, random, wants } = context;
+  const isFollowed = followsChanges(watch, wants);
+  const longestMs = longestOf(watch, isFollowed, context);
+  const wantedMs = Math.min(
+    newsInterval(watch, longestMs, context),
+    isFollowed ? growingInterval(watch, changed, policy.minIntervalMs) : Infinity,
+  );
+  const intervalMs = Math.min(Math.max(wantedMs, policy.minIntervalMs), longestMs);
+  const delayMs = jitterAround(intervalMs, JITTER, random);
+  return { intervalMs, delayMs: Math.min(delayMs, watch.maxDelayMs ?? Infinity) };
+}
+
+/** The longest interval, which the watch's own limit overrides. */
+function longestOf(
+  { run, maxDelayMs }: SeenWatch,
+  isFollowed: boolean,
+  { policy, load }: CadenceContext,
+): number {
+  const waits = run.status === 'awaiting_human_feedback' && !isFollowed;
+  const stretch = waits ? AWAITING_STRETCH : 1;
+  return Math.min(maxDelayMs ?? Infinity, longestInterval(policy.maxIntervalMs * stretch, load));
+}
+
+/** The interval by which a look for news is due. */
+function newsInterval(
+  { source, profile, run, stages }: SeenWatch,
+  longestMs: number,
+  { now, statistics, load }: CadenceContext,
+): number {
+  const stage = stages.at(-1);
+  if (stage === undefined) return longestMs;
+  const outlook = outlookOf(stage, run, (state) => statistics(source, run.workflow_id, state));
+  const ageMs = now - beganAt(stage, run);
+  return guardedInterval(outlook, { now, ageMs, profile, dearness: load.dearness, longestMs });
+}
+
+function guardedInterval(
+  outlook: Outlook,
+  { now, ageMs, profile, dearness, longestMs }: GuardedAsk,
+): number {
+  const guardMs = GUARD[profile] * Math.max(0, ageMs);
+  const priceS = PRICE_S[profile] * dearness;
+  return lookInterval(outlook, { now, priceS, longestMs: Math.min(guardMs, longestMs) });
+}
+
+interface GuardedAsk extends Pick<SourceLoad, 'dearness'> {
+  now: number;
+  ageMs: number;
   profile: Profile;
-  /** True when this poll saw something that the last one had not. */
-  changed: boolean;
+  longestMs: number;
 }
 
 /**
- * The interval after a poll that succeeded: back to the minimum on a change, else growing by the
- * profile's factor up to the maximum. Before jitter, so that jitter does not accumulate.
- * @returns milliseconds
+ * The intervals of a run that has just begun to work and of which nothing further is seen, where the
+ * source keeps up. What a workflow costs and gives is reckoned from them.
+ * @param states what was learned of the workflow, by null of the workflow as a whole
+ * @returns from age to interval, both in seconds
  */
-export function nextInterval(state: CadenceState, bounds: CadenceBounds): number {
-  const grown = state.changed ? bounds.minIntervalMs : state.intervalMs * GROWTH[state.profile];
-  const ceiling = Math.min(bounds.maxIntervalMs, bounds.maxDelayMs ?? Infinity);
-  return Math.min(Math.max(grown, bounds.minIntervalMs), ceiling);
+export function intervalsByAge(
+  states: ReadonlyMap<string | null, Statistics>,
+  { profile, minIntervalMs, maxIntervalMs }: CadenceContext['policy'] & { profile: Profile },
+): (ageS: number) => number {
+  const clock = { since: 0, secondMs: SECOND_MS };
+  const outlook = {
+    stage: { ...clock, statistics: states.get(newsAfter('running/0')) },
+    workflow: { ...clock, statistics: states.get(null) },
+  };
+  return (ageS) => {
+    const now = ageS * SECOND_MS;
+    const ask = { now, ageMs: now, profile, dearness: 1, longestMs: maxIntervalMs };
+    return Math.max(minIntervalMs, guardedInterval(outlook, ask)) / SECOND_MS;
+  };
 }
 
-/**
- * The delay that an interval gives: ± 10 %, so that runs registered together drift apart, yet never
- * beyond what the watch accepts.
- * @returns milliseconds
- */
-export function pollDelay(intervalMs: number, maxDelayMs: number | null, random: Random): number {
-  return Math.min(jitterAround(intervalMs, JITTER, random), maxDelayMs ?? Infinity);
+/** Since when a run does what it does: work counts as one, however far it has come. */
+function beganAt(stage: Stage, run: RunSnapshot): number {
+  return stage.state.startsWith('running/') ? workBegan(run) : stage.since;
+}
+
+/** Back to the minimum at a change, else longer each time. Before jitter, which would add up. */
+function growingInterval(watch: SeenWatch, changed: boolean, minIntervalMs: number): number {
+  return changed ? minIntervalMs : watch.cadence.intervalMs * GROWTH[watch.profile];
+}
+
+/** Whether somebody is told of changes that are no news to everyone, and that may come next. */
+function followsChanges(watch: SeenWatch, wants: EndpointFilter): boolean {
+  const types = changesFrom(watch.run.status);
+  return watch.subscriptions.some((one) => types.some((type) => isTold(one, type, watch, wants)));
+}
+
+function changesFrom(status: string): EventType[] {
+  switch (status) {
+    case 'queued':
+      return ['run.started', 'run.progress'];
+    case 'awaiting_human_feedback':
+      return ['run.resumed'];
+    default:
+      return ['run.progress'];
+  }
 }
 
 /** The delay after `failures` reads in a row that told nothing. @returns milliseconds */

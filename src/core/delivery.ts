@@ -95,6 +95,18 @@ interface Notice {
   type: EventType;
 }
 
+/** Tells whether a subscription hears of a type of event of a watch. */
+export function isTold(
+  subscription: Subscription,
+  type: EventType,
+  watch: MatchedWatch,
+  wants: EndpointFilter,
+): boolean {
+  return subscription.kind === 'webhook'
+    ? wantsEvent(subscription.events, type)
+    : wants(subscription.endpoint, type, watch);
+}
+
 /**
  * The deliveries that events give rise to: one per event and subscription that wants it, in the
  * order of the events. Ids are functions of event and subscription.
@@ -105,13 +117,9 @@ export function planDeliveries(
   subscriptions: readonly Subscription[],
   { wants, now }: { wants: EndpointFilter; now: number },
 ): Delivery[] {
-  const isTold = (subscription: Subscription, { type }: Notice) =>
-    subscription.kind === 'webhook'
-      ? wantsEvent(subscription.events, type)
-      : wants(subscription.endpoint, type, watch);
   return events.flatMap((event) =>
     subscriptions
-      .filter((subscription) => isTold(subscription, event))
+      .filter((subscription) => isTold(subscription, event.type, watch, wants))
       .map((subscription) => newDelivery(watch, event, subscriptionKey(subscription), now)),
   );
 }

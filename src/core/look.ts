@@ -1,6 +1,5 @@
-import type { Random } from './backoff.ts';
+import type { CadenceContext } from './cadence.ts';
 import type { News } from './event.ts';
-import type { StatisticsLookup } from './hazard.ts';
 import type { FetchOutcome, TroubleKind } from './outcome.ts';
 import type { Watch } from './watch.ts';
 
@@ -32,12 +31,8 @@ export interface SourcePaused {
 /** A look at a run: what a read came to, or why there was none. */
 export type Look = FetchOutcome | SourcePaused;
 
-export interface ObserveContext {
-  now: number;
+export interface ObserveContext extends CadenceContext {
   policy: PollPolicy;
-  /** What was learned of how long states last. */
-  statistics: StatisticsLookup;
-  random: Random;
 }
 
 /** What a look adds to a watch, before it is numbered and scheduled. */

@@ -1,4 +1,4 @@
-import { nextInterval, pollDelay } from './cadence.ts';
+import { nextLook } from './cadence.ts';
 import { buildEvent } from './change-event.ts';
 import { diffRun } from './diff.ts';
 import { assertNever } from './errors.ts';
@@ -14,6 +14,8 @@ import {
   waitingAfter,
 } from './reminder.ts';
 import { isKnownStatus, isTerminalStatus, type RunSnapshot } from './run.ts';
+import { stagesAfter } from './stage.ts';
+import { lessonsOf } from './stage-lessons.ts';
 import { readFailed, runGone, runMissing, sourcePaused } from './trouble.ts';
 import { followStay, usualStayMs } from './stall.ts';
 import type { Watch } from './watch.ts';
@@ -43,7 +45,11 @@ export function observe(watch: Watch, look: Look, context: ObserveContext): Obse
   const news = expired ? [...finding.news, { type: 'watch.expired' as const }] : finding.news;
   const change = { before: watch, after: seen, now: context.now };
   const events = news.map((one, index) => buildEvent(change, one, watch.sequence + index + 1));
-  return { watch: settle(seen, events, finding.nextPollAt, context.now), events, lessons: [] };
+  return {
+    watch: settle(seen, events, finding.nextPollAt, context.now),
+    events,
+    lessons: lessonsOf(watch, seen, context.now),
+  };
 }
 
 function wasAsked(look: Look): boolean {
@@ -75,16 +81,11 @@ function findingOf(watch: Watch, look: Look, context: ObserveContext): Finding {
 }
 
 function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Finding {
-  const { now, policy, random, statistics } = context;
+  const { now, policy, statistics } = context;
   const types = diffRun(watch.run, run, watch.unknownStatuses);
-  const intervalMs = nextInterval(
-    {
-      intervalMs: watch.cadence.intervalMs,
-      profile: watch.profile,
-      changed: watch.run === null || types.length > 0,
-    },
-    { ...policy, maxDelayMs: watch.maxDelayMs },
-  );
+  const stages = stagesAfter(watch.stages, watch.run, run, now);
+  const changed = watch.run === null || types.length > 0;
+  const { intervalMs, delayMs } = nextLook({ ...watch, run, stages }, changed, context);
   const waiting = waitingAfter(watch.waiting, run.status, now);
   const usualMs = usualStayMs(statistics, watch.source, run);
   const { stay, ...staying } = followStay({ ...watch, next: run, now, policy, usualMs });
@@ -98,6 +99,7 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Findi
       unreachable: false,
       unknownStatuses: isNewStatus ? [...watch.unknownStatuses, run.status] : watch.unknownStatuses,
       waiting,
+      stages,
       stay,
       cadence: { intervalMs, failures: 0 },
     },
@@ -109,7 +111,7 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Findi
       ...staying.stalled,
     ],
     nextPollAt: Math.min(
-      now + pollDelay(intervalMs, watch.maxDelayMs, random),
+      now + delayMs,
       Math.max(
         now + policy.minIntervalMs,
         Math.min(nextReminderAt(waiting, policy.remindAfterMs), staying.stallsAt),

@@ -106,6 +106,7 @@ function newWatch(
     notice: null,
     waiting: null,
     stay: null,
+    stages: [],
     cadence: { intervalMs: defaults.minIntervalMs, failures: 0 },
   };
 }

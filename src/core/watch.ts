@@ -3,6 +3,7 @@ import type { TroubleKind } from './outcome.ts';
 import type { Waiting } from './reminder.ts';
 import type { RunSnapshot } from './run.ts';
 import type { Stay } from './stall.ts';
+import type { Stage } from './stage.ts';
 
 export const WATCH_STATES = ['active', 'finished', 'expired', 'gone', 'cancelled'] as const;
 
@@ -84,6 +85,8 @@ export interface Watch extends WatchKey {
   waiting: Waiting | null;
   /** How the run stays in its state; null where it can not stall. */
   stay: Stay | null;
+  /** The states that the run was seen in since the last news, the present one last. */
+  stages: Stage[];
   /** Where the cadence stands: the current interval and the failures in a row. */
   cadence: { intervalMs: number; failures: number };
 }

@@ -1,3 +1,4 @@
+import { NO_LOAD } from '../core/load.ts';
 import { pollDeadline } from '../core/urgency.ts';
 import { parseWatchId, type Watch } from '../core/watch.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
@@ -98,6 +99,7 @@ function observer(
     ),
     budgetOf: (name) => sources.get(name)?.budget,
     deadlineOf,
+    loadOf: (name) => ({ ...NO_LOAD, roundMs: sources.get(name)?.budget.roundMs() ?? 0 }),
     wants: deps.endpoints.wants,
     report(report) {
       deps.metrics.poll(report);

@@ -1,5 +1,5 @@
 import type { Config } from '../config/schema.ts';
-import { nextInterval } from '../core/cadence.ts';
+import { intervalsByAge } from '../core/cadence.ts';
 import type { WorkflowKey } from '../core/workflow-statistics.ts';
 import { workflowPolling } from '../core/workflow-polling.ts';
 import type { PollingQuery, PollingService } from '../http/services.ts';
@@ -12,14 +12,18 @@ interface PollingServiceDependencies {
 
 /** What was learned of workflows, read from where all processes learn. */
 export function createPollingService(deps: PollingServiceDependencies): PollingService {
-  const { polling } = deps.config;
+  const { profile, min_interval, max_interval } = deps.config.polling;
+  const policy = { profile, minIntervalMs: min_interval, maxIntervalMs: max_interval };
   return {
-    profile: polling.profile,
+    profile,
     async list(query) {
       const { items, nextCursor } = await findWorkflows(deps, query);
       const found = await deps.statistics.read(items, { isUse: false });
       const known = found.flatMap((one) => (one === null || one === 'unchanged' ? [] : [one]));
-      return { items: known.map((one) => workflowPolling(one, intervals(polling))), nextCursor };
+      return {
+        items: known.map((one) => workflowPolling(one, intervalsByAge(one.states, policy))),
+        nextCursor,
+      };
     },
   };
 }
@@ -32,15 +36,4 @@ async function findWorkflows(
   if (workflowId === undefined) return statistics.list({ source }, { limit, cursor });
   const sources = source === undefined ? Object.keys(config.sources) : [source];
   return { items: sources.map((one) => ({ source: one, workflowId })), nextCursor: null };
-}
-
-/** The time until the next poll of a run of an age, s, when it is asked from poll to poll. */
-function intervals({ profile, min_interval, max_interval }: Config['polling']) {
-  const bounds = { minIntervalMs: min_interval, maxIntervalMs: max_interval, maxDelayMs: null };
-  let intervalMs = min_interval;
-  return () => {
-    const seconds = intervalMs / 1_000;
-    intervalMs = nextInterval({ intervalMs, profile, changed: false }, bounds);
-    return seconds;
-  };
 }

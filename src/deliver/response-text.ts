@@ -17,6 +17,7 @@ const LEAST_SECRET_LENGTH = 8;
  * @param sent values of headers that went out, which a receiver may repeat but nobody may read here
  */
 export function responseText(head: Uint8Array, sent: readonly string[] = []): string {
+  if (head.length === 0) return '';
   const bytes = head.subarray(0, RESPONSE_TEXT_BYTES);
   // `stream` leaves off a character that the cut goes through.
   const text = new TextDecoder().decode(bytes, { stream: true });

@@ -1,3 +1,4 @@
+import { lessonsCutShort } from '../core/stage-lessons.ts';
 import type { WatchChange } from '../core/watch-change.ts';
 import { watchId, type StoredWatch, type WatchKey } from '../core/watch.ts';
 
@@ -35,7 +36,8 @@ export function createEndWatch(deps: EndWatchDependencies) {
         nextPollAt: null,
         endedAt: now(),
       };
-      if (await watches.commit({ before, after, events: [], deliveries: [] })) {
+      const lessons = lessonsCutShort(before.watch);
+      if (await watches.commit({ before, after, events: [], deliveries: [], lessons })) {
         await dropJob(deps, key);
         return true;
       }

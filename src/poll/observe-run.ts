@@ -4,6 +4,7 @@ import { planDeliveries, type EndpointFilter } from '../core/delivery.ts';
 import type { RunwatchEvent } from '../core/event.ts';
 import type { StatisticsLookup } from '../core/hazard.ts';
 import type { Lesson } from '../core/lesson.ts';
+import type { SourceLoad } from '../core/load.ts';
 import type { Look, PollPolicy, SourcePaused } from '../core/look.ts';
 import { observe } from '../core/observe.ts';
 import type { FetchOutcome } from '../core/outcome.ts';
@@ -63,6 +64,8 @@ export interface ObserveRunDependencies {
   deadlineOf: (watch: Watch) => number;
   /** What was learned of how long states last; takes in what was written of that. */
   statistics: { lookup: StatisticsLookup; learn(lessons: readonly Lesson[]): void };
+  /** How the source fares against its budget. */
+  loadOf: (source: string) => SourceLoad;
   /** Tells of gates at which deliveries are due; what is lost here is found by the next look. */
   dispatch: (gates: string[]) => void;
   wants: EndpointFilter;
@@ -138,6 +141,8 @@ async function record(
       now,
       policy: deps.policy,
       statistics: deps.statistics.lookup,
+      wants: deps.wants,
+      load: deps.loadOf(before.watch.source),
       random: deps.random,
     });
     const deliveries = planDeliveries(watch, events, watch.subscriptions, {

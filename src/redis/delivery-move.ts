@@ -7,7 +7,7 @@ import {
 import type { Gate, GateLimits, StoredGate } from '../core/gate.ts';
 import { gatePlan } from './claims.ts';
 import { gateWrite } from './gate-record.ts';
-import { deliveryIndexes, ledgerField, plannedDelivery, type Keys } from './keys.ts';
+import { deliveryStateIndex, ledgerField, plannedDelivery, type Keys } from './keys.ts';
 
 /** Attempts kept of one delivery; older ones are dropped. */
 const ATTEMPTS_KEPT = 50;
@@ -32,8 +32,6 @@ export interface DeliveryMove {
 /** What the script has to do besides writing the document. */
 export function moveEffects(keys: Keys, move: DeliveryMove) {
   const { before, after, attempt, gate, gateAfter, limits, alerts = [], most, now } = move;
-  const old = deliveryIndexes(keys, before.delivery);
-  const next = deliveryIndexes(keys, after);
   const outstanding = isOutstanding(after.state);
   return {
     id: after.id,
@@ -42,8 +40,8 @@ export function moveEffects(keys: Keys, move: DeliveryMove) {
     attempts: keys.attempts(after.id),
     ...(attempt !== undefined && { attempt: JSON.stringify(attempt) }),
     attemptsKept: ATTEMPTS_KEPT,
-    leave: old.filter((index) => !next.includes(index)),
-    enter: next.filter((index) => !old.includes(index)),
+    leave: deliveryStateIndex(keys, before.delivery),
+    enter: deliveryStateIndex(keys, after),
     ledger: keys.ledger,
     countFrom: ledgerField(before.delivery),
     countTo: ledgerField(after),

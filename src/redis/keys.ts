@@ -9,9 +9,9 @@ import { gateKey } from '../core/gate.ts';
  */
 export function createKeys(prefix: string) {
   const tag = `{${prefix}}`;
-  const key = (...parts: string[]) => [tag, ...parts].join(':');
+  const key = (...parts: string[]) => parts.reduce((joined, part) => `${joined}:${part}`, tag);
   return {
-    /** Where BullMQ puts its queues: `{prefix}:<queue>:…`; queue names are `poll-…` and `deliver`. */
+    /** Where BullMQ puts its queues: `{prefix}:<queue>:…`; queue names are `poll-…`. */
     queuePrefix: tag,
     /** String `<version> <number> <document>`: one watch. A tight string is the smallest there is. */
     watch: (watch: WatchKey) => key('watch', watchId(watch)),
@@ -119,12 +119,17 @@ export function eventIndexes(keys: Keys, event: RunwatchEvent): string[] {
 export function deliveryIndexes(keys: Keys, delivery: Delivery): string[] {
   return [
     keys.deliveries(),
-    keys.deliveries('state', delivery.state),
+    deliveryStateIndex(keys, delivery),
     keys.deliveries('endpoint', delivery.endpoint),
     keys.deliveries('event', delivery.eventId),
     // What tells of an endpoint is about no run.
     ...(delivery.runId === '' ? [] : [keys.deliveries('run', delivery.runId)]),
   ];
+}
+
+/** The only one of these that a delivery leaves and enters as it moves on. */
+export function deliveryStateIndex(keys: Keys, { state }: Pick<Delivery, 'state'>): string {
+  return keys.deliveries('state', state);
 }
 
 /** What the scripts need to know of a delivery that is new. */

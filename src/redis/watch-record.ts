@@ -1,4 +1,5 @@
 import type { RunSnapshot } from '../core/run.ts';
+import type { Stage } from '../core/stage.ts';
 import type { StoredWatch, Watch, WatchKey } from '../core/watch.ts';
 
 /**
@@ -7,8 +8,11 @@ import type { StoredWatch, Watch, WatchKey } from '../core/watch.ts';
  * had said what is usual.
  */
 type WatchRecord = {
-  [Name in Exclude<keyof Watch, keyof WatchKey | 'run'>]: Watch[Name] | undefined;
-} & Pick<Watch, 'registeredAt' | 'timeoutAt' | 'cadence'> & { run: RunRecord | undefined };
+  [Name in Exclude<keyof Watch, keyof WatchKey | 'run' | 'stages'>]: Watch[Name] | undefined;
+} & Pick<Watch, 'registeredAt' | 'timeoutAt' | 'cadence'> & {
+    run: RunRecord | undefined;
+    stages: StageRecord[] | undefined;
+  };
 
 /** Of a run, the id is said only where it is written in another way than in the key. */
 type RunRecord = { [Name in keyof RunSnapshot]: RunSnapshot[Name] | undefined } & Pick<
@@ -40,6 +44,7 @@ export function writeWatch(watch: Watch): string {
     notice: unless(null, watch.notice),
     waiting: unless(null, watch.waiting),
     stay: unless(null, watch.stay),
+    stages: unlessEmpty(watch.stages.map((stage) => stageRecord(stage, watch.registeredAt))),
     cadence: watch.cadence,
   };
   return JSON.stringify(record);
@@ -61,6 +66,18 @@ function runRecord(run: RunSnapshot, runId: string): RunRecord {
     conversation_id: unless(null, run.conversation_id),
     observed_at: run.observed_at,
   };
+}
+
+/** A stage in few letters: when it began, after the registration, and when it was seen, after that. */
+type StageRecord = [state: string, sinceMs: number, seenMs: number | null, secondMs: number];
+
+function stageRecord({ state, since, seenAt, secondMs }: Stage, registeredAt: number): StageRecord {
+  return [state, since - registeredAt, seenAt === null ? null : seenAt - since, secondMs];
+}
+
+function readStage([state, sinceMs, seenMs, secondMs]: StageRecord, registeredAt: number): Stage {
+  const since = registeredAt + sinceMs;
+  return { state, since, seenAt: seenMs === null ? null : since + seenMs, secondMs };
 }
 
 /** JSON leaves out what is undefined. */
@@ -105,6 +122,7 @@ export function readWatch({ source, runId }: WatchKey, text: string | null): Sto
     notice: either(record.notice, null),
     waiting: either(record.waiting, null),
     stay: either(record.stay, null),
+    stages: (record.stages ?? []).map((stage) => readStage(stage, record.registeredAt)),
     cadence: record.cadence,
   };
   return { version: Number(text.slice(0, text.indexOf(' '))), watch };

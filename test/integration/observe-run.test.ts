@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { nothingLearned } from '../../src/core/hazard.ts';
+import { NO_LOAD } from '../../src/core/load.ts';
 import type { FetchOutcome } from '../../src/core/outcome.ts';
 import type { Registration } from '../../src/core/register.ts';
 import { watchId, type Subscription, type WatchKey } from '../../src/core/watch.ts';
@@ -53,6 +54,7 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
       budgetOf: () => undefined,
       deadlineOf: ({ nextPollAt }) => nextPollAt ?? 0,
       statistics: { lookup: nothingLearned, learn: () => undefined },
+      loadOf: () => NO_LOAD,
       dispatch: (names) => void dispatched.push(...names),
       wants,
       policy: POLICY,

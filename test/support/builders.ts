@@ -1,4 +1,5 @@
 import { nothingLearned } from '../../src/core/hazard.ts';
+import { NO_LOAD } from '../../src/core/load.ts';
 import type { ObserveContext, PollPolicy } from '../../src/core/look.ts';
 import type { RunSnapshot } from '../../src/core/run.ts';
 import { register } from '../../src/core/register.ts';
@@ -52,5 +53,12 @@ export const POLICY: PollPolicy = {
 
 /** A look at some time, by {@link POLICY} and with nothing learned. */
 export function lookingAt(now: number): ObserveContext {
-  return { now, policy: POLICY, statistics: nothingLearned, random: () => 0.5 };
+  return {
+    now,
+    policy: POLICY,
+    statistics: nothingLearned,
+    wants: () => false,
+    load: NO_LOAD,
+    random: () => 0.5,
+  };
 }

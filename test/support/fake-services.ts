@@ -75,6 +75,7 @@ export function aWatch(changes: Partial<Watch> = {}): Watch {
     notice: null,
     waiting: null,
     stay: null,
+    stages: [],
     cadence: { intervalMs: 1_000, failures: 0 },
     ...changes,
   };

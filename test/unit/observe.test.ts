@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import type { Lesson } from '../../src/core/lesson.ts';
 import type { Look } from '../../src/core/look.ts';
 import { observe } from '../../src/core/observe.ts';
 import { KNOWN_STATUSES } from '../../src/core/run.ts';
@@ -21,13 +22,15 @@ function look(watch: Watch, seen: Look, now = NOON, random = () => 0.5) {
 function follow(watch: Watch, looks: Look[]) {
   let now = NOON;
   let current = watch;
+  const lessons: Lesson[] = [];
   const events = looks.flatMap((seen) => {
     const observation = look(current, seen, now);
+    lessons.push(...observation.lessons);
     current = observation.watch;
     now = current.nextPollAt ?? now;
     return observation.events;
   });
-  return { watch: current, events, types: events.map(({ type }) => type), now };
+  return { watch: current, events, lessons, types: events.map(({ type }) => type), now };
 }
 
 describe('a look at a run', () => {
@@ -76,22 +79,20 @@ describe('a look at a run', () => {
     ]);
   });
 
-  test('polls faster after a change and slower while nothing changes, within the bounds', () => {
-    let watch = look(newWatch(), run('running', 1)).watch;
-    const delays: number[] = [];
-    for (let at = 0; at < 15; at += 1) {
-      watch = look(watch, run('running', 1)).watch;
-      delays.push((watch.nextPollAt ?? 0) - NOON);
-    }
-    expect(delays.slice(0, 3)).toEqual([1_500, 2_250, 3_375]);
-    expect(delays.at(-1)).toBe(60_000);
-    expect(look(watch, run('running', 2)).watch.nextPollAt).toBe(NOON + 1_000);
+  test('tells how long the run was queued and how long its news took, once each', () => {
+    const { lessons } = follow(newWatch(), [run('queued'), run('running'), run('completed', 99)]);
+    expect(lessons.map(({ state, ended }) => [state, ended])).toEqual([
+      ['queued', true],
+      ['running/0', true],
+      ['news/queued', true],
+      ['news/running/0', true],
+      [null, true],
+    ]);
   });
 
-  test('never waits longer than the watch accepts', () => {
-    const watch = newWatch({ maxDelayMs: 5_000, run: snapshot() });
-    const slow = { ...watch, cadence: { intervalMs: 50_000, failures: 0 } };
-    expect(look(slow, run('running'), NOON, () => 1).watch.nextPollAt).toBe(NOON + 5_000);
+  test('tells nothing of how long states last while the run stays where it is', () => {
+    const { lessons } = follow(newWatch(), [run('running'), unavailable, run('running', 9)]);
+    expect(lessons).toEqual([]);
   });
 });
 

@@ -70,6 +70,10 @@ const watches: fc.Arbitrary<Watch> = fc.record({
   notice: fc.option(fc.record({ eventId: text, type: fc.constantFrom(...EVENT_TYPES) })),
   waiting: fc.option(fc.record({ since: time, reminders: fc.nat(), reminderId: fc.option(text) })),
   stay: fc.option(fc.record({ since: time, stalled: fc.boolean() })),
+  stages: fc.array(
+    fc.record({ state: text, since: time, seenAt: timeOrNull, secondMs: fc.nat() }),
+    { maxLength: 12 },
+  ),
   cadence: fc.record({ intervalMs: fc.nat(), failures: fc.nat() }),
 });
 

@@ -29,9 +29,9 @@ redis.call('HSET', KEYS[1], 'version', version + 1, 'doc', ARGV[2])
 if effects.attempt and redis.call('RPUSH', effects.attempts, effects.attempt) > effects.attemptsKept then
   redis.call('LTRIM', effects.attempts, -effects.attemptsKept, -1)
 end
-for _, index in ipairs(effects.leave) do redis.call('ZREM', index, id) end
-for _, index in ipairs(effects.enter) do redis.call('ZADD', index, number, id) end
-if effects.countFrom ~= effects.countTo then
+if effects.leave ~= effects.enter then
+  redis.call('ZREM', effects.leave, id)
+  redis.call('ZADD', effects.enter, number, id)
   redis.call('HINCRBY', effects.ledger, effects.countFrom, -1)
   redis.call('HINCRBY', effects.ledger, effects.countTo, 1)
 end

@@ -1,0 +1,82 @@
+import { BIN_EDGES_S, binOf, hazard, type Statistics } from './hazard.ts';
+import type { RunSnapshot } from './run.ts';
+import { newsAfter, SECOND_MS, workBegan, type Stage } from './stage.ts';
+
+/** Under this age nothing can be expected of 1/age, s. */
+const YOUNGEST_S = 0.25;
+
+/** What was learned by age on one clock. */
+interface Clock {
+  statistics: Statistics | undefined;
+  /** When its age is nought, milliseconds since the epoch. */
+  since: number;
+  /** How long a second of it lasts, ms. */
+  secondMs: number;
+}
+
+/** When news of a run is to be expected, by its present stage and by its workflow as a whole. */
+export interface Outlook {
+  stage: Clock;
+  workflow: Clock;
+}
+
+export function outlookOf(
+  stage: Stage,
+  run: RunSnapshot,
+  learned: (state: string | null) => Statistics | undefined,
+): Outlook {
+  const isWork = stage.state.startsWith('running/');
+  return {
+    stage: { ...stage, statistics: learned(newsAfter(stage.state)) },
+    workflow: {
+      statistics: isWork ? learned(null) : undefined,
+      since: isWork ? workBegan(run) : stage.since,
+      secondMs: SECOND_MS,
+    },
+  };
+}
+
+/**
+ * The time until the next look by which one look is due: where the best density of looks √(h/2c)
+ * has summed up to one. Integrated, since the density of this instant would jump over peaks to come.
+ * Source: J. B. Keller, Optimum Checking Schedules for Systems Subject to Random Failure, Management
+ * Science 21(3), 1974.
+ * @param priceS seconds of delay that one request is worth
+ * @param longestMs where to end the search
+ * @returns milliseconds
+ */
+export function lookInterval(
+  outlook: Outlook,
+  { now, priceS, longestMs }: { now: number; priceS: number; longestMs: number },
+): number {
+  const end = now + longestMs;
+  let [at, due] = [now, 0];
+  while (at < end) {
+    const until = Math.min(nextEdge(outlook, at), end);
+    const perMs = Math.sqrt(newsPerSecond(outlook, at) / (2 * priceS)) / SECOND_MS;
+    if (due + perMs * (until - at) >= 1) return at - now + (1 - due) / perMs;
+    due += perMs * (until - at);
+    at = until;
+  }
+  return longestMs;
+}
+
+/** The hazard at a moment: what is known of the stage, shrunk towards what is of the workflow. */
+function newsPerSecond({ stage, workflow }: Outlook, at: number): number {
+  const workedS = Math.max(YOUNGEST_S, ageS(workflow, at));
+  const prior = hazard(workflow.statistics, workedS, 1 / workedS);
+  const secondS = stage.secondMs / SECOND_MS;
+  return hazard(stage.statistics, ageS(stage, at), prior * secondS) / secondS;
+}
+
+function ageS({ since, secondMs }: Clock, at: number): number {
+  return Math.max(0, at - since) / secondMs;
+}
+
+/** Until when the hazard stays what it is at a moment. */
+function nextEdge({ stage, workflow }: Outlook, at: number): number {
+  const edgeOf = (clock: Clock) =>
+    clock.since + (BIN_EDGES_S[binOf(ageS(clock, at))] ?? Infinity) * clock.secondMs;
+  // A clock that has not begun, or an edge that rounding puts behind us, must not stop the search.
+  return Math.max(at + 1, Math.min(edgeOf(stage), edgeOf(workflow)));
+}

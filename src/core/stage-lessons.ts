@@ -1,0 +1,84 @@
+import type { Lesson } from './lesson.ts';
+import { isTerminalStatus, type RunSnapshot } from './run.ts';
+import { isNews, newsAfter, SECOND_MS, workBegan, type Stage } from './stage.ts';
+import type { Watch } from './watch.ts';
+
+/** The end of what was watched of a run, or of a stage of it. */
+interface End {
+  /** Milliseconds since the epoch. */
+  at: number;
+  /** False where only the watching ended. */
+  ended: boolean;
+}
+
+/**
+ * What a look tells of how long states last: the stage that the run was seen to leave, and with news,
+ * how long that took from each stage on. Nothing where the run is still where it was.
+ */
+export function lessonsOf(before: Watch, after: Watch, now: number): Lesson[] {
+  const [previous, run] = [before.run, after.run];
+  if (previous !== null && run !== null && isNews(previous, run)) {
+    const end = { at: newsAt(previous, run, now), ended: true };
+    return [...leaving(before, end), ...untilNews(before, run, end)];
+  }
+  if (after.state !== 'active') return lessonsCutShort(after);
+  const [left, entered] = [before.stages.at(-1), after.stages.at(-1)];
+  if (entered === undefined || entered.state === left?.state) return [];
+  return leaving(before, { at: entered.since, ended: true });
+}
+
+/** What a watch tells that ends before its run has news: that nothing came until the last look. */
+export function lessonsCutShort(watch: Watch): Lesson[] {
+  if (watch.run === null) return [];
+  const end = { at: Date.parse(watch.run.observed_at), ended: false };
+  return [...leaving(watch, end), ...untilNews(watch, watch.run, end)];
+}
+
+/** When news came: by Noxus's account, though within the two looks, else half-way between them. */
+function newsAt(previous: RunSnapshot, run: RunSnapshot, now: number): number {
+  const lastLook = Date.parse(previous.observed_at);
+  const told = isTerminalStatus(run.status) ? run.finished_at : null;
+  if (told === null) return (lastLook + now) / 2;
+  return Math.min(Math.max(Date.parse(told), lastLook), now);
+}
+
+/** How long the present stage lasted, in plain seconds. */
+function leaving({ source, run, stages }: Watch, end: End): Lesson[] {
+  const stage = stages.at(-1);
+  if (stage === undefined || run === null) return [];
+  const of = { source, workflowId: run.workflow_id, state: stage.state };
+  return lesson(of, { ...stage, secondMs: SECOND_MS }, end);
+}
+
+function untilNews({ source, stages }: Watch, run: RunSnapshot, end: End): Lesson[] {
+  const of = { source, workflowId: run.workflow_id };
+  return [
+    ...stages.flatMap((stage) => lesson({ ...of, state: newsAfter(stage.state) }, stage, end)),
+    ...lesson({ ...of, state: null }, wholeWork(stages, run), end),
+  ];
+}
+
+/** The work of a run from its start on; what follows on feedback by a human is another matter. */
+function wholeWork(stages: readonly Stage[], run: RunSnapshot): Omit<Stage, 'state'> | undefined {
+  const [first] = stages;
+  if (first === undefined || !isFirstWork(first)) return undefined;
+  const since = workBegan(run);
+  // Watching began with the first look, whatever is known of when the stage of then had begun.
+  return { since, seenAt: Math.max(since, first.seenAt ?? first.since), secondMs: SECOND_MS };
+}
+
+function isFirstWork({ state }: Stage): boolean {
+  return state === 'queued' || state.startsWith('running/');
+}
+
+function lesson(
+  of: Pick<Lesson, 'source' | 'workflowId' | 'state'>,
+  stage: Omit<Stage, 'state'> | undefined,
+  { at, ended }: End,
+): Lesson[] {
+  if (stage === undefined || stage.seenAt === null) return [];
+  const { since, seenAt, secondMs } = stage;
+  const fromS = Math.max(0, seenAt - since) / secondMs;
+  const toS = Math.max(fromS, (at - since) / secondMs);
+  return [{ ...of, fromS, toS, ended }];
+}
