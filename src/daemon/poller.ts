@@ -53,7 +53,7 @@ export function createPoller(deps: PollerDependencies): Poller {
   );
   const jobsOf = (name: string) => sources.get(name)?.jobs;
   const deadlineOf = (watch: Watch) => {
-    const roundMs = sources.get(watch.source)?.budget.roundMs() ?? 0;
+    const { roundMs } = sources.get(watch.source)?.budget.load() ?? NO_LOAD;
     return pollDeadline(watch, { now: deps.now(), roundMs });
   };
   const observeRun = observer(deps, sources, deadlineOf);
@@ -98,10 +98,14 @@ function observer(
       sourceLog(deps.log),
     ),
     budgetOf: (name) => sources.get(name)?.budget,
+    hintsOf: (name) => sources.get(name)?.hints ?? undefined,
     deadlineOf,
-    loadOf: (name) => ({ ...NO_LOAD, roundMs: sources.get(name)?.budget.roundMs() ?? 0 }),
+    loadOf: (name) => sources.get(name)?.budget.load() ?? NO_LOAD,
     wants: deps.endpoints.wants,
     report(report) {
+      const { watch, outcome, isFirst, lagMs } = report;
+      // First looks come as they are asked for, and those that a pause held back when it is over.
+      if (!isFirst && outcome !== 'paused') sources.get(watch.source)?.budget.began(lagMs);
       deps.metrics.poll(report);
       logPoll(deps.log, report);
     },

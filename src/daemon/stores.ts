@@ -5,6 +5,7 @@ import { DeliveryStore } from '../redis/delivery-store.ts';
 import { GateStore } from '../redis/gate-store.ts';
 import { EventBell } from '../redis/event-bell.ts';
 import { EventStore } from '../redis/event-store.ts';
+import { HintStore } from '../redis/hint-store.ts';
 import { createKeys, type Keys } from '../redis/keys.ts';
 import { RetentionStore } from '../redis/retention-store.ts';
 import { defineScripts } from '../redis/scripts.ts';
@@ -22,6 +23,7 @@ export interface Stores {
   gates: GateStore;
   sources: SourceStore;
   budgets: BudgetStore;
+  hints: HintStore;
   /** What was learned of how long states of runs last. */
   statistics: StatisticsStore;
   /** Rotated secrets of endpoints. */
@@ -51,6 +53,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     gates: new GateStore(redis, keys),
     sources: new SourceStore(redis, keys),
     budgets: new BudgetStore(redis, keys),
+    hints: new HintStore(redis, keys),
     statistics,
     endpointSecrets: new SecretStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),

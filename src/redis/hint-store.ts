@@ -19,12 +19,8 @@ export class HintStore {
     source: string,
     { id, process, rank, limit }: { id: string; process: string; rank: number; limit: number },
   ): Promise<boolean> {
-    const [leases, ranks, holders, rests] = this.keys.hints(source);
-    const got = await this.redis.rwLeaseStream(
-      ...[leases, ranks, holders, rests],
-      ...[id, process, rank, limit, LEASE_MS],
-    );
-    return got === 1;
+    const keys = this.keys.hints(source);
+    return (await this.redis.rwLeaseStream(...keys, id, process, rank, limit, LEASE_MS)) === 1;
   }
 
   /** @returns the ids whose lease the process has lost */
@@ -54,8 +50,7 @@ export class HintStore {
     source: string,
     { id, process, restMs }: { id: string; process: string; restMs: number },
   ): Promise<void> {
-    const [leases, ranks, holders, rests] = this.keys.hints(source);
-    await this.redis.rwReleaseStream(leases, ranks, holders, rests, id, process, restMs);
+    await this.redis.rwReleaseStream(...this.keys.hints(source), id, process, restMs);
   }
 
   /** Runs whose stream a killed process held; forgotten once `takeUp` is through with one. */
