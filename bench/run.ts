@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { benchBatch } from './batch.ts';
 import { benchDeliver } from './deliver.ts';
 import { benchHostile } from './hostile.ts';
 import { benchIsolation } from './isolation.ts';
@@ -8,7 +9,7 @@ import { isMet, machine, table } from './support/figures.ts';
 import { benchSoak } from './soak.ts';
 import { benchWatches } from './watches.ts';
 
-const USAGE = `usage: npm run bench -- poll|watches|deliver|isolation|hostile|soak [options]
+const USAGE = `usage: npm run bench -- poll|batch|watches|deliver|isolation|hostile|soak [options]
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed
   --profile <dir>      write CPU profiles of the daemon there
@@ -17,6 +18,9 @@ poll:
   --seconds <n>        length of a round (3)
   --watches <n>        runs that are polled (1000)
   --concurrency <n>    polls at once (64)
+batch:
+  --runs <n>           runs of one workflow (100)
+  --within <n>         when the last of them ends, seconds (40)
 watches:
   --count <n>          watches (100000)
   --connections <n>    batches at once (4)
@@ -47,6 +51,8 @@ const { values, positionals } = parseArgs({
     seconds: { type: 'string', default: '3' },
     watches: { type: 'string', default: '1000' },
     concurrency: { type: 'string', default: '64' },
+    runs: { type: 'string', default: '100' },
+    within: { type: 'string', default: '40' },
     count: { type: 'string', default: '100000' },
     connections: { type: 'string', default: '4' },
     endpoints: { type: 'string', default: '100' },
@@ -68,6 +74,12 @@ const benches = {
       seconds: bounded('seconds', 60),
       watches: bounded('watches', 100_000),
       concurrency: bounded('concurrency', 1_000),
+      profileDir,
+    }),
+  batch: () =>
+    benchBatch({
+      runs: bounded('runs', 1_000, 2),
+      seconds: bounded('within', 600, 4),
       profileDir,
     }),
   watches: () =>

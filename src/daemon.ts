@@ -1,5 +1,6 @@
 import type { Config } from './config/schema.ts';
 import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
+import { createDiscovery, type Discovery } from './daemon/discovery.ts';
 import { createEndpoints, DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
 import { startJanitor } from './daemon/janitor.ts';
 import { openRedis } from './daemon/open-redis.ts';
@@ -53,6 +54,7 @@ interface Parts {
   stores: Stores;
   learning: Learning;
   poller: Poller;
+  discovery: Discovery;
   deliverer: Deliverer;
   services: Services;
   metrics: Metrics;
@@ -93,10 +95,12 @@ async function build(options: DaemonOptions, connections: RedisConnections): Pro
   const learning = createLearning(common);
   const { dispatch } = deliverer;
   const poller = createPoller({ ...common, statistics: learning, dispatch });
+  const discovery = createDiscovery({ ...common, poller });
   const services = createServices({
     ...common,
     connections,
     poller,
+    discovery,
     deliverer,
     routeOf,
     secrets,
@@ -104,7 +108,16 @@ async function build(options: DaemonOptions, connections: RedisConnections): Pro
     sealer,
   });
   const closeAgents = () => agents.close();
-  return { stores, learning, poller, deliverer, services, metrics: common.metrics, closeAgents };
+  return {
+    stores,
+    learning,
+    poller,
+    discovery,
+    deliverer,
+    services,
+    metrics: common.metrics,
+    closeAgents,
+  };
 }
 
 /** What nearly every part is built from. */
@@ -154,7 +167,7 @@ async function serve(
 
 function run(
   { config, log, lifecycle }: DaemonOptions,
-  { stores, learning, poller, deliverer, closeAgents }: Parts,
+  { stores, learning, poller, discovery, deliverer, closeAgents }: Parts,
   connections: RedisConnections,
 ): void {
   const { watches, delivery } = config;
@@ -177,6 +190,8 @@ function run(
   lifecycle.onStop('deliverer', () => deliverer.stop(mustForce()));
   poller.start();
   lifecycle.onStop('poller', (withinMs) => poller.stop({ force: mustForce(), withinMs }));
+  discovery.start();
+  lifecycle.onStop('discovery', () => discovery.stop());
   // What was lost or left undone while Redis was away is mended as soon as it is back.
   connections.commands.on('ready', () => {
     poller.reconcile();

@@ -87,7 +87,7 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Findi
   const changed = watch.run === null || types.length > 0;
   const { intervalMs, delayMs } = nextLook({ ...watch, run, stages }, changed, context);
   const waiting = waitingAfter(watch.waiting, run.status, now);
-  const usualMs = usualStayMs(statistics, watch.source, run);
+  const usualMs = usualStayMs(statistics, { source: watch.source, run, stages });
   const { stay, ...staying } = followStay({ ...watch, next: run, now, policy, usualMs });
   const isNewStatus = !isKnownStatus(run.status) && !watch.unknownStatuses.includes(run.status);
   return {

@@ -1,13 +1,23 @@
 import type { FetchTrouble } from './outcome.ts';
 import type { RunSnapshot } from './run.ts';
 
+/** Longest page of runs that Noxus gives. */
+export const MAX_PAGE_SIZE = 100;
+
+/** A list of runs of a source. */
+export interface RunList {
+  source: string;
+  /** Null for the list of the runs of all workflows. */
+  workflowId: string | null;
+}
+
 /** Which part of which list is read. */
 export interface ListQuestion {
   /** Null for the runs of all workflows of the source. */
   workflowId: string | null;
   /** From 1; the newest runs are on the first. */
   page: number;
-  /** Runs on a page, at most 100. */
+  /** Runs on a page, at most {@link MAX_PAGE_SIZE}. */
   size: number;
 }
 

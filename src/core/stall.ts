@@ -1,6 +1,7 @@
 import type { News } from './event.ts';
 import { BIN_EDGES_S, quantile, type Statistics, type StatisticsLookup } from './hazard.ts';
 import { isTerminalStatus, type RunSnapshot } from './run.ts';
+import type { Stage } from './stage.ts';
 
 /** How many times longer than nearly all others a run may stay in a state before it is stalled. */
 const PATIENCE = 1.5;
@@ -79,7 +80,7 @@ function beginning(before: RunSnapshot | null, run: RunSnapshot, now: number): n
   return Math.min(Date.parse(began), now);
 }
 
-/** The name of a run's state within its workflow: its status, while it runs with its progress in tens. */
+/** What counts as one state of a run: a status, and while it runs every ten per cent of its progress. */
 function stateOf({ status, progress }: RunSnapshot): string {
   return status === 'running'
     ? `running/${Math.floor(progress / BUCKET_PERCENT) * BUCKET_PERCENT}`
@@ -87,17 +88,17 @@ function stateOf({ status, progress }: RunSnapshot): string {
 }
 
 /**
- * In how long nearly all runs of a workflow leave a state, by what was learned of the state, else of
+ * In how long nearly all runs of a workflow leave a stage, by what was learned of the stage, else of
  * the workflow as a whole.
  * @returns milliseconds; null while too little is known
  */
 export function usualStayMs(
   learned: StatisticsLookup,
-  source: string,
-  run: RunSnapshot,
+  { source, run, stages }: { source: string; run: RunSnapshot; stages: readonly Stage[] },
 ): number | null {
-  const ofState = usualStayS(learned(source, run.workflow_id, stateOf(run)));
-  const usual = ofState ?? usualStayS(learned(source, run.workflow_id, null));
+  const stage = stages.at(-1);
+  const ofStage = stage && usualStayS(learned(source, run.workflow_id, stage.state));
+  const usual = ofStage ?? usualStayS(learned(source, run.workflow_id, null));
   return usual === null ? null : Math.round(usual * 1_000);
 }
 

@@ -1,5 +1,7 @@
 import { expectedPolling, type PollingPerRun } from './expected-polling.ts';
 import { quantile } from './hazard.ts';
+import { policyInterval, type PollingDefaults } from './policy-interval.ts';
+import { newsAfter } from './stage.ts';
 import type { Polled, WorkflowKey, WorkflowStatistics } from './workflow-statistics.ts';
 
 /** How long runs of a workflow take, and how well they are polled. */
@@ -16,24 +18,46 @@ export interface WorkflowPolling extends WorkflowKey {
   expected: PollingPerRun | null;
 }
 
-/** @param intervalAt the time until the next poll of a run of an age by the present policy, s */
+/** What was learned of a workflow, in figures for people. */
 export function workflowPolling(
-  { source, workflowId, states, durations, polled }: WorkflowStatistics,
-  intervalAt: (ageS: number) => number,
+  workflow: WorkflowStatistics,
+  defaults: PollingDefaults,
 ): WorkflowPolling {
+  const { source, workflowId, states, durations, polled } = workflow;
   const median = durations && quantile(durations, 0.5);
   const p90 = durations && quantile(durations, 0.9);
   return {
     source,
     workflowId,
     runs: durations?.runs ?? 0,
-    states: [...states.keys()].filter((state) => state !== null).length,
+    states: [...states.keys()].filter(isState).length,
     duration: median === null || p90 === null ? null : { median, p90 },
-    measured: polled && perRun(polled),
-    expected: durations && expectedPolling(durations, intervalAt),
+    measured: polled && measuredPerRun(polled),
+    expected: expectedPerRun(workflow, defaults),
   };
 }
 
-function perRun({ runs, requests, delayS }: Polled): PollingPerRun {
+/** Other names than those of states stand for what is learned beside. */
+function isState(name: string | null): boolean {
+  return name !== null && !name.startsWith(newsAfter(''));
+}
+
+function measuredPerRun({ runs, requests, delayS }: Polled): PollingPerRun {
   return { requests: requests / runs, delayS: delayS / runs };
+}
+
+/** Of a run from its creation to the end of its work, or to the first wait for a human. */
+function expectedPerRun(
+  workflow: WorkflowStatistics,
+  defaults: PollingDefaults,
+): PollingPerRun | null {
+  const work = workflow.states.get(null);
+  const working = work && expectedPolling(work, policyInterval('running/0', workflow, defaults));
+  if (work === undefined || working === undefined || working === null) return null;
+  const queue = workflow.states.get('queued');
+  const queued = queue && expectedPolling(queue, policyInterval('queued', workflow, defaults));
+  if (queue === undefined || queued === undefined || queued === null) return working;
+  // The last look at a queued run is the first one at its work.
+  const share = Math.min(1, queue.runs / work.runs);
+  return { ...working, requests: working.requests + share * (queued.requests - 1) };
 }

@@ -2,27 +2,34 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { HealthCheck, HealthService } from '../http/services.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { Deliverer } from './deliverer.ts';
+import type { Discovery } from './discovery.ts';
 import type { Poller } from './poller.ts';
 
 interface HealthDependencies {
   redis: Pick<RedisConnections, 'isReady'>;
   poller: Poller;
   deliverer: Deliverer;
+  discovery: Pick<Discovery, 'troubles'>;
 }
 
 /** A Redis that hangs is one that does not answer; probes do not wait long either. */
 const ANSWER_TIMEOUT_MS = 1_000;
 
 /** What readiness depends on. Noxus is none of it: its trouble degrades and never unreadies. */
-export function createHealth({ redis, poller, deliverer }: HealthDependencies): HealthService {
+export function createHealth(deps: HealthDependencies): HealthService {
+  const { redis, poller, deliverer, discovery } = deps;
   return {
     async checks() {
-      const refused = await answerOf(redis, () => poller.refused());
+      const [refused, troubles] = await Promise.all([
+        answerOf(redis, () => poller.refused()),
+        answerOf(redis, () => discovery.troubles()),
+      ]);
       return [
         redisCheck(refused !== null),
         workerCheck('poll workers', poller.isRunning()),
         workerCheck('delivery worker', deliverer.isRunning()),
         sourcesCheck(refused),
+        ...discoveryChecks(troubles),
       ];
     },
   };
@@ -54,4 +61,13 @@ function sourcesCheck(refused: string[] | null): HealthCheck {
   return refused.length === 0
     ? { name, status: 'ok', detail: 'no source refuses its key' }
     : { name, status: 'degraded', detail: `refusing their key: ${refused.join(', ')}` };
+}
+
+/** No line where nothing is to be discovered. */
+function discoveryChecks(troubles: string[] | null): HealthCheck[] {
+  if (troubles === null) return [];
+  const name = 'discovery';
+  return troubles.length === 0
+    ? [{ name, status: 'ok', detail: 'every list can be read' }]
+    : [{ name, status: 'degraded', detail: `cannot read ${troubles.join('; ')}` }];
 }

@@ -1,13 +1,16 @@
+import { isListId } from '../core/list-standing.ts';
 import { NO_LOAD } from '../core/load.ts';
 import { pollDeadline } from '../core/urgency.ts';
 import { parseWatchId, type Watch } from '../core/watch.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
 import { createReconcile, type ReconcileReport } from '../poll/reconcile.ts';
-import { createSourceGuard } from '../poll/source-guard.ts';
+import { createSourceGuard, type SourceGuard } from '../poll/source-guard.ts';
+import type { ListStore } from '../redis/list-store.ts';
 import type { SourceStore } from '../redis/source-store.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { logPoll } from '../telemetry/report.ts';
+import { logList, logPoll } from '../telemetry/report.ts';
+import { createBatching, type Batching } from './batching.ts';
 import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
@@ -25,12 +28,14 @@ interface PollerDependencies
     Pick<ObserveRunDependencies, 'dispatch' | 'statistics' | 'now' | 'random'> {
   watches: WatchStore;
   sources: SourceStore;
+  lists: ListStore;
   endpoints: Endpoints;
 }
 
 /** The half of the daemon that watches: a client, a queue and a worker for each source. */
 export interface Poller {
   jobsOf: (source: string) => PollJobs | undefined;
+  sourceOf: (name: string) => Source | undefined;
   /** By when the next poll of a watch should begin, milliseconds since the epoch. */
   deadlineOf: (watch: Watch) => number;
   /** Sources whose key is refused, whichever process was told so. */
@@ -56,21 +61,30 @@ export function createPoller(deps: PollerDependencies): Poller {
     const { roundMs } = sources.get(watch.source)?.budget.load() ?? NO_LOAD;
     return pollDeadline(watch, { now: deps.now(), roundMs });
   };
-  const observeRun = observer(deps, sources, deadlineOf);
+  const guard = createSourceGuard(
+    deps.sources,
+    { unauthorizedProbeMs: config.polling.unauthorized_probe },
+    sourceLog(log),
+  );
+  const ground = pollGround(deps, sources);
+  const batching = openBatching(deps, ground, guard);
+  const observeRun = observer(deps, ground, { guard, batching, deadlineOf });
+  const run = (id: string) => (isListId(id) ? batching.look(id) : observeRun(id));
   const isWanted = async (id: string) =>
-    (await deps.watches.get(parseWatchId(id)))?.watch.state === 'active';
+    !isListId(id) && (await deps.watches.get(parseWatchId(id)))?.watch.state === 'active';
   const reconcile = createReconcile({ watches: deps.watches, jobsOf });
   let reconciler: Periodic | null = null;
 
   return {
     jobsOf,
+    sourceOf: (name) => sources.get(name),
     deadlineOf,
     refused: () => deps.sources.refused([...sources.keys()]),
     isRunning: () => [...sources.values()].every((source) => source.isRunning()),
     reconcile: () => reconciler?.trigger(),
     start() {
       const { concurrency } = config.polling;
-      for (const source of sources.values()) source.start(observeRun, { concurrency, isWanted });
+      for (const source of sources.values()) source.start(run, { concurrency, isWanted });
       reconciler = startPeriodic(() => mend(reconcile, log), {
         everyMs: RECONCILE_MS,
         onError: faultLog(log, 'reconcile'),
@@ -83,32 +97,16 @@ export function createPoller(deps: PollerDependencies): Poller {
   };
 }
 
-function observer(
-  deps: PollerDependencies,
-  sources: Map<string, Source>,
-  deadlineOf: (watch: Watch) => number,
-) {
-  const { polling, watches } = deps.config;
-  return createObserveRun({
-    ...deps,
-    readerOf: (name) => sources.get(name)?.client,
-    sources: createSourceGuard(
-      deps.sources,
-      { unauthorizedProbeMs: polling.unauthorized_probe },
-      sourceLog(deps.log),
-    ),
-    budgetOf: (name) => sources.get(name)?.budget,
-    hintsOf: (name) => sources.get(name)?.hints ?? undefined,
-    deadlineOf,
-    loadOf: (name) => sources.get(name)?.budget.load() ?? NO_LOAD,
-    wants: deps.endpoints.wants,
-    report(report) {
-      const { watch, outcome, isFirst, lagMs } = report;
-      // First looks come as they are asked for, and those that a pause held back when it is over.
-      if (!isFirst && outcome !== 'paused') sources.get(watch.source)?.budget.began(lagMs);
-      deps.metrics.poll(report);
-      logPoll(deps.log, report);
-    },
+/** What single polls and looks at lists go by. */
+function pollGround({ config, endpoints }: PollerDependencies, sources: Map<string, Source>) {
+  const { polling, watches } = config;
+  return {
+    jobsOf: (name: string) => sources.get(name)?.jobs,
+    readerOf: (name: string) => sources.get(name)?.client,
+    budgetOf: (name: string) => sources.get(name)?.budget,
+    hintsOf: (name: string) => sources.get(name)?.hints ?? undefined,
+    loadOf: (name: string) => sources.get(name)?.budget.load() ?? NO_LOAD,
+    wants: endpoints.wants,
     policy: {
       minIntervalMs: polling.min_interval,
       maxIntervalMs: polling.max_interval,
@@ -117,6 +115,53 @@ function observer(
       remindAfterMs: watches.remind_feedback,
       stallAfterMs: watches.stall_after,
     },
+  };
+}
+
+type PollGround = ReturnType<typeof pollGround>;
+
+interface ObserverParts {
+  guard: SourceGuard;
+  batching: Batching;
+  deadlineOf: (watch: Watch) => number;
+}
+
+function observer(
+  deps: PollerDependencies,
+  ground: PollGround,
+  { guard, batching, deadlineOf }: ObserverParts,
+) {
+  return createObserveRun({
+    ...deps,
+    ...ground,
+    sources: guard,
+    deadlineOf,
+    report(report) {
+      const { watch, outcome, isFirst, lagMs } = report;
+      // First looks come as they are asked for, and those that a pause held back when it is over.
+      if (!isFirst && outcome !== 'paused') ground.budgetOf(watch.source)?.began(lagMs);
+      deps.metrics.poll(report);
+      logPoll(deps.log, report);
+      batching.notice(report.watch);
+    },
+  });
+}
+
+function openBatching(
+  { config, log, metrics, ...deps }: PollerDependencies,
+  ground: PollGround,
+  guard: SourceGuard,
+): Batching {
+  return createBatching({
+    ...deps,
+    ...ground,
+    isOn: config.polling.batch === 'auto',
+    pause: (source, trouble) => guard.pause(source, trouble, deps.now()),
+    report(report) {
+      metrics.list(report);
+      logList(log, report);
+    },
+    onError: faultLog(log, 'batch'),
   });
 }
 
@@ -140,7 +185,8 @@ async function mend(reconcile: () => Promise<ReconcileReport>, log: Logger): Pro
   if (report.mended > 0) log.warn(report, 'watches without a poll job were given one');
 }
 
-function sourceLog(log: Logger) {
+/** Tells of what concerns a whole source. */
+export function sourceLog(log: Logger) {
   return {
     refused: (source: string, message: string) =>
       log.error({ source, message }, 'source.unauthorized'),

@@ -1,7 +1,8 @@
+import { setImmediate } from 'node:timers/promises';
 import type { Config } from '../config/schema.ts';
-import { intervalsByAge } from '../core/cadence.ts';
-import type { WorkflowKey } from '../core/workflow-statistics.ts';
-import { workflowPolling } from '../core/workflow-polling.ts';
+import type { PollingDefaults } from '../core/policy-interval.ts';
+import { workflowPolling, type WorkflowPolling } from '../core/workflow-polling.ts';
+import type { WorkflowKey, WorkflowStatistics } from '../core/workflow-statistics.ts';
 import type { PollingQuery, PollingService } from '../http/services.ts';
 import type { StatisticsStore } from '../redis/statistics-store.ts';
 
@@ -12,18 +13,15 @@ interface PollingServiceDependencies {
 
 /** What was learned of workflows, read from where all processes learn. */
 export function createPollingService(deps: PollingServiceDependencies): PollingService {
-  const { profile, min_interval, max_interval } = deps.config.polling;
-  const policy = { profile, minIntervalMs: min_interval, maxIntervalMs: max_interval };
+  const { profile, min_interval: minIntervalMs, max_interval: maxIntervalMs } = deps.config.polling;
+  const defaults = { profile, minIntervalMs, maxIntervalMs };
   return {
     profile,
     async list(query) {
       const { items, nextCursor } = await findWorkflows(deps, query);
       const found = await deps.statistics.read(items, { isUse: false });
       const known = found.flatMap((one) => (one === null || one === 'unchanged' ? [] : [one]));
-      return {
-        items: known.map((one) => workflowPolling(one, intervalsByAge(one.states, policy))),
-        nextCursor,
-      };
+      return { items: await describe(known, defaults), nextCursor };
     },
   };
 }
@@ -36,4 +34,17 @@ async function findWorkflows(
   if (workflowId === undefined) return statistics.list({ source }, { limit, cursor });
   const sources = source === undefined ? Object.keys(config.sources) : [source];
   return { items: sources.map((one) => ({ source: one, workflowId })), nextCursor: null };
+}
+
+/** Expectations take some milliseconds each: polls must not wait for those of a whole page. */
+async function describe(
+  workflows: readonly WorkflowStatistics[],
+  defaults: PollingDefaults,
+): Promise<WorkflowPolling[]> {
+  const described: WorkflowPolling[] = [];
+  for (const workflow of workflows) {
+    described.push(workflowPolling(workflow, defaults));
+    await setImmediate();
+  }
+  return described;
 }

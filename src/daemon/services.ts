@@ -9,10 +9,12 @@ import type { StatisticsStore } from '../redis/statistics-store.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
 import type { Deliverer } from './deliverer.ts';
 import { createDeliveryService } from './delivery-service.ts';
+import type { Discovery } from './discovery.ts';
 import { createEndpointService, type EndpointServiceDependencies } from './endpoint-service.ts';
 import { createHealth } from './health.ts';
 import type { Poller } from './poller.ts';
 import { createPollingService } from './polling-service.ts';
+import { registerDefaults } from './register-defaults.ts';
 import { createWatchService } from './watch-service.ts';
 
 interface ServicesDependencies extends EndpointServiceDependencies {
@@ -22,6 +24,7 @@ interface ServicesDependencies extends EndpointServiceDependencies {
   statistics: StatisticsStore;
   connections: RedisConnections;
   poller: Poller;
+  discovery: Discovery;
   deliverer: Deliverer;
   guard: EgressGuard;
   sealer: Sealer;
@@ -37,11 +40,7 @@ export function createServices(deps: ServicesDependencies): Services {
       deadlineOf: poller.deadlineOf,
       dispatch: deliverer.dispatch,
       wants: endpoints.wants,
-      defaults: {
-        timeoutMs: config.watches.timeout,
-        minIntervalMs: config.polling.min_interval,
-        profile: config.polling.profile,
-      },
+      defaults: registerDefaults(config),
       rules: requestRules(deps),
       now: deps.now,
     }),
@@ -53,7 +52,7 @@ export function createServices(deps: ServicesDependencies): Services {
     deliveries: createDeliveryService(deliveries, deliverer.redeliver),
     endpoints: createEndpointService(deps),
     polling: createPollingService(deps),
-    health: createHealth({ redis: deps.connections, poller, deliverer }),
+    health: createHealth({ redis: deps.connections, poller, deliverer, discovery: deps.discovery }),
   };
 }
 

@@ -2,11 +2,13 @@ import type { StoredCounts } from '../telemetry/metrics.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import { BudgetStore } from '../redis/budget-store.ts';
 import { DeliveryStore } from '../redis/delivery-store.ts';
+import { DiscoveryStore } from '../redis/discovery-store.ts';
 import { GateStore } from '../redis/gate-store.ts';
 import { EventBell } from '../redis/event-bell.ts';
 import { EventStore } from '../redis/event-store.ts';
 import { HintStore } from '../redis/hint-store.ts';
 import { createKeys, type Keys } from '../redis/keys.ts';
+import { ListStore } from '../redis/list-store.ts';
 import { RetentionStore } from '../redis/retention-store.ts';
 import { defineScripts } from '../redis/scripts.ts';
 import { SecretStore } from '../redis/secret-store.ts';
@@ -22,6 +24,8 @@ export interface Stores {
   deliveries: DeliveryStore;
   gates: GateStore;
   sources: SourceStore;
+  lists: ListStore;
+  discoveries: DiscoveryStore;
   budgets: BudgetStore;
   hints: HintStore;
   /** What was learned of how long states of runs last. */
@@ -52,18 +56,20 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     deliveries,
     gates: new GateStore(redis, keys),
     sources: new SourceStore(redis, keys),
+    lists: new ListStore(redis, keys),
+    discoveries: new DiscoveryStore(redis, keys),
     budgets: new BudgetStore(redis, keys),
     hints: new HintStore(redis, keys),
     statistics,
     endpointSecrets: new SecretStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
     async count() {
-      const [counts, { byState, planned }, states] = await Promise.all([
+      const [counts, { byState, planned }, tables] = await Promise.all([
         watches.counts(),
         deliveries.ledger(),
-        statistics.countStates(),
+        statistics.countTables(),
       ]);
-      return { watches: counts, deliveries: byState, planned, states };
+      return { watches: counts, deliveries: byState, planned, tables };
     },
   };
 }

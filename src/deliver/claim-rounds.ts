@@ -32,7 +32,10 @@ export function createClaimRounds(deps: ClaimRoundsDependencies): ClaimRounds {
     isOn = true;
     try {
       while (asked.size > 0 && deps.room() > 0) {
-        deps.run(await deps.gates.claim(takeRequests(asked, deps), deps.now()));
+        const requests = takeRequests(asked, deps);
+        const claims = await deps.gates.claim(requests, deps.now());
+        for (const gate of cutShort(requests, claims)) asked.add(gate);
+        deps.run(claims);
       }
     } catch (error) {
       deps.onError(error);
@@ -54,17 +57,31 @@ export function createClaimRounds(deps: ClaimRoundsDependencies): ClaimRounds {
   };
 }
 
+interface Request {
+  gate: string;
+  limits: GateLimits;
+  most: number;
+}
+
 /** As many gates as there is room for if each of them fills all of its places. */
-function takeRequests(asked: Set<string>, { room, limitsOf }: ClaimRoundsDependencies) {
+function takeRequests(asked: Set<string>, { room, limitsOf }: ClaimRoundsDependencies): Request[] {
   let left = room();
-  const requests: { gate: string; limits: GateLimits; most: number }[] = [];
+  const requests: Request[] = [];
   for (const gate of asked) {
     if (left <= 0) break;
-    asked.delete(gate);
     const limits = limitsOf(gate);
     const most = Math.min(limits.concurrency, left);
+    asked.delete(gate);
     requests.push({ gate, limits, most });
     left -= most;
   }
   return requests;
+}
+
+/** Gates that gave as many as there was room for, and may have more. */
+function cutShort(requests: readonly Request[], claims: readonly Claim[]): string[] {
+  const countOf = (name: string) => claims.filter(({ gate }) => gate.name === name).length;
+  return requests.flatMap(({ gate, limits, most }) =>
+    most < limits.concurrency && countOf(gate) === most ? [gate] : [],
+  );
 }

@@ -50,7 +50,7 @@ export interface NoxusClient {
    * answer, little of it is held.
    * @throws RunwatchError `aborted` as {@link NoxusClient.readRun} does
    */
-  readPage: (question: ListQuestion) => Promise<ListOutcome>;
+  readPage: (question: ListQuestion, options?: { signal?: AbortSignal }) => Promise<ListOutcome>;
   /** Gives up what is in flight and closes all connections. */
   close: () => void;
 }
@@ -97,8 +97,8 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
         }
         return outcomeOf(reply, { runId, apiKey, now: now() });
       }),
-    readPage: (question) =>
-      within(undefined, async (deadline) => {
+    readPage: (question, { signal } = {}) =>
+      within(signal, async (deadline) => {
         const body = new ListBody();
         const request = transport.stream(listPath(question), deadline, body.take);
         const reply = await timed('list', request, onRequest);

@@ -13,7 +13,7 @@ const FRESH_MS = 4_000;
 const UNUSED_MS = 900_000;
 
 /** Tables kept, about a kilobyte each. Beyond that, the workflows asked for longest ago are dropped. */
-const MOST_TABLES = 10_000;
+const MOST_TABLES = 20_000;
 
 /** Workflows that a process reads when it starts, before anybody has asked for one. */
 const WARMED = 500;

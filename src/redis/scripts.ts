@@ -3,6 +3,7 @@ import { ADMIT_REQUEST, BEGIN_POLL, SETTLE_REQUEST } from './lua/budget.ts';
 import type { ClaimReply } from './claims.ts';
 import { CLAIM } from './lua/claim.ts';
 import { FORGET_DELIVERIES, MOVE_DELIVERY } from './lua/delivery.ts';
+import { KEEP_TURN, MOVE_CURSOR } from './lua/discovery.ts';
 import { WRITE_GATE } from './lua/gate.ts';
 import {
   FORGET_LAPSED_STREAM,
@@ -75,6 +76,14 @@ declare module 'ioredis' {
       version: string,
       used: string,
     ): Result<Buffer[] | null, Context>;
+    rwKeepTurn(turn: string, token: string, ms: number): Result<number, Context>;
+    rwMoveCursor(
+      turn: string,
+      cursor: string,
+      token: string,
+      text: string,
+      ms: number,
+    ): Result<number, Context>;
     rwForgetDeliveries(settled: string, plan: string): Result<number, Context>;
     rwForgetWatch(watch: string, plan: string): Result<number, Context>;
   }
@@ -98,6 +107,8 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwLapsedStreams', { numberOfKeys: 3, lua: LAPSED_STREAMS });
   redis.defineCommand('rwForgetLapsedStream', { numberOfKeys: 3, lua: FORGET_LAPSED_STREAM });
   redis.defineCommand('rwPauseSource', { numberOfKeys: 1, lua: PAUSE_SOURCE });
+  redis.defineCommand('rwKeepTurn', { numberOfKeys: 1, lua: KEEP_TURN });
+  redis.defineCommand('rwMoveCursor', { numberOfKeys: 2, lua: MOVE_CURSOR });
   redis.defineCommand('rwForgetDeliveries', { numberOfKeys: 1, lua: FORGET_DELIVERIES });
   redis.defineCommand('rwForgetWatch', { numberOfKeys: 1, lua: FORGET_WATCH });
 }

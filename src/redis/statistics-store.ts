@@ -15,11 +15,11 @@ import { replies } from './replies.ts';
 import { DURATIONS, isStateField, readStatistics, tableField } from './statistics-record.ts';
 
 /**
- * Most states that are kept, and most of one workflow: about a kilobyte each. Beyond that the
- * workflows that were used longest ago are forgotten; of a workflow that has too many, new states
- * are not learned.
+ * Most tables that are kept, about a kilobyte each: two for each of 10,000 states, how long it lasts
+ * and how long the next news takes from its beginning on. Beyond that, the workflows that were used
+ * longest ago are forgotten; of a workflow that has too many, nothing is learned of new states.
  */
-export const STATE_LIMITS = { ofAll: 10_000, ofOne: 100 };
+export const TABLE_LIMITS = { ofAll: 20_000, ofOne: 100 };
 
 /** What was learned of how long states last. Errors of the connection pass through. */
 export class StatisticsStore {
@@ -72,7 +72,6 @@ export class StatisticsStore {
   ): Promise<{ items: WorkflowKey[]; nextCursor: string | null }> {
     const page = await readPage(this.redis, {
       indexes: filterIndexes(this.keys.workflows, { source: filter.source }),
-      directory: this.keys.workflows(),
       order: 'newest',
       limit,
       cursor,
@@ -83,9 +82,9 @@ export class StatisticsStore {
     };
   }
 
-  /** How many states are kept. */
-  async countStates(): Promise<number> {
-    return Number((await this.redis.get(this.keys.statesKnown)) ?? 0);
+  /** How many tables of states are kept. */
+  async countTables(): Promise<number> {
+    return Number((await this.redis.get(this.keys.tablesKnown)) ?? 0);
   }
 }
 
@@ -97,14 +96,14 @@ export function learningPlan(keys: Keys, change: WatchChange) {
   if (workflow === undefined) return null;
   return {
     name: workflowName(workflow),
-    tables: keys.statistics(''),
+    hashes: keys.statistics(''),
     workflows: keys.workflows(),
     bySource: keys.workflows('source', ''),
     used: keys.workflowsUsed,
     clock: keys.workflowClock,
-    states: keys.statesKnown,
-    mostOfAll: STATE_LIMITS.ofAll,
-    mostOfOne: STATE_LIMITS.ofOne,
+    count: keys.tablesKnown,
+    mostOfAll: TABLE_LIMITS.ofAll,
+    mostOfOne: TABLE_LIMITS.ofOne,
     bins: BINS,
     decay: DECAY,
     stays: [
@@ -119,7 +118,7 @@ function plannedStay(field: string, stay: Stay) {
   const { firstBin, seconds, endedIn } = exposureOf(stay);
   return {
     field,
-    isState: isStateField(field),
+    isCounted: isStateField(field),
     firstBin,
     seconds,
     ...(endedIn !== null && { endedIn }),

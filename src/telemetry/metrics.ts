@@ -8,14 +8,22 @@ export interface StoredCounts {
   deliveries: Record<string, number>;
   /** Deliveries that were ever planned and are kept: the sum of those by state. */
   planned: number;
-  /** States of runs of whose length something is known. */
-  states: number;
+  /** Tables of what was learned of states of runs. */
+  tables: number;
 }
 
 interface RequestReport {
   kind: 'run' | 'list' | 'stream';
   /** Null where no answer came. */
   status: number | null;
+}
+
+interface ListReport {
+  list: { source: string };
+  outcome: string;
+  changed: number;
+  unchanged: number;
+  missing: number;
 }
 
 interface PollReport {
@@ -53,6 +61,17 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
       instruments.requests.inc({ source, kind, status: status ?? 'none' });
     },
 
+    list({ list: { source }, outcome, changed, unchanged, missing }: ListReport): void {
+      instruments.batchLooks.inc({ source, outcome });
+      instruments.batchRuns.inc({ source, result: 'changed' }, changed);
+      instruments.batchRuns.inc({ source, result: 'unchanged' }, unchanged);
+      instruments.batchRuns.inc({ source, result: 'missing' }, missing);
+    },
+
+    discovered(source: string, runs: number): void {
+      instruments.discovered.inc({ source }, runs);
+    },
+
     poll({ watch, outcome, events, lagMs }: PollReport): void {
       instruments.polls.inc({ source: watch.source, outcome });
       instruments.pollLag.observe(Math.max(0, lagMs) / 1_000);
@@ -77,6 +96,10 @@ const DELAY_BUCKETS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 
 function createInstruments(registry: Registry) {
   const registers = [registry];
+  return { ...pollInstruments(registers), ...deliveryInstruments(registers) };
+}
+
+function pollInstruments(registers: Registry[]) {
   return {
     requests: new Counter({
       name: 'runwatch_requests_total',
@@ -84,10 +107,28 @@ function createInstruments(registry: Registry) {
       labelNames: ['source', 'kind', 'status'],
       registers,
     }),
+    discovered: new Counter({
+      name: 'runwatch_runs_discovered_total',
+      help: 'Runs that are watched because they turned up in a list.',
+      labelNames: ['source'],
+      registers,
+    }),
     polls: new Counter({
       name: 'runwatch_polls_total',
       help: 'Looks at runs, by what came of them.',
       labelNames: ['source', 'outcome'],
+      registers,
+    }),
+    batchLooks: new Counter({
+      name: 'runwatch_batch_looks_total',
+      help: 'Looks at lists of runs; all but ok and rate_limited are followed by single polls.',
+      labelNames: ['source', 'outcome'],
+      registers,
+    }),
+    batchRuns: new Counter({
+      name: 'runwatch_batch_runs_total',
+      help: 'Watched runs that looks at lists were to find, by what the list said of them.',
+      labelNames: ['source', 'result'],
       registers,
     }),
     pollLag: new Histogram({
@@ -108,6 +149,11 @@ function createInstruments(registry: Registry) {
       buckets: DELAY_BUCKETS,
       registers,
     }),
+  };
+}
+
+function deliveryInstruments(registers: Registry[]) {
+  return {
     attempts: new Counter({
       name: 'runwatch_delivery_attempts_total',
       help: 'Attempts at delivering, by what the delivery became and why.',
@@ -142,9 +188,9 @@ function createGauges(registry: Registry) {
     help: 'Pairs of event and subscription in the store.',
     registers,
   });
-  const states = new Gauge({
-    name: 'runwatch_learned_states',
-    help: 'States of runs of whose length something is known; beyond 10,000 the workflows used longest ago are forgotten.',
+  const tables = new Gauge({
+    name: 'runwatch_learned_tables',
+    help: 'Tables of what was learned of states of runs; beyond 20,000 the workflows used longest ago are forgotten.',
     registers,
   });
   return {
@@ -154,13 +200,13 @@ function createGauges(registry: Registry) {
         deliveries.set({ state }, count);
       }
       planned.set(counts.planned);
-      states.set(counts.states);
+      tables.set(counts.tables);
     },
     clear(): void {
       watches.reset();
       deliveries.reset();
       planned.reset();
-      states.reset();
+      tables.reset();
     },
   };
 }

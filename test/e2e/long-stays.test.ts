@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { RunwatchEvent } from '../../src/core/event.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
@@ -169,5 +170,28 @@ describe('a run that sits in one state', () => {
       'run.progress',
       'run.failed',
     ]);
+  });
+
+  test('is not stalled where others of its workflow were known to take as long', async () => {
+    const workflow_id = randomUUID();
+    const sitsFor = (ms: number) =>
+      noxus.add({
+        workflow_id,
+        steps: [
+          { after_ms: 0, status: 'running', progress: 40 },
+          { after_ms: ms, status: 'completed' },
+        ],
+      }).id;
+    const toldOf = async (runId: string) => {
+      await daemon.api('/v1/watches', { run_id: runId });
+      await board.until(runId, ({ state }) => state === 'finished');
+      return (await eventsOf(daemon, runId)).map(({ type }) => type);
+    };
+    expect(await toldOf(sitsFor(2 * STALL_AFTER_MS))).toEqual([
+      'run.stalled',
+      'run.recovered',
+      'run.completed',
+    ]);
+    expect(await toldOf(sitsFor(2 * STALL_AFTER_MS))).toEqual(['run.completed']);
   });
 });

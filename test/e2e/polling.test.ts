@@ -1,15 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { runCli } from '../support/cli-harness.ts';
-import { eventsOf } from '../support/daemon-listings.ts';
+import { eventsOf, watchOf, type WatchJson } from '../support/daemon-listings.ts';
 import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const WORKFLOW = '0b8a4e5c-3c0e-4a3e-9a57-6c1de2f6a111';
 const RUNS = 8;
 
-/** When runs are over, ms after their creation. */
-const LASTS_MS = 700;
+/** When runs are over, ms after they were seen first. */
+const LASTS_MS = 1_000;
 
 let noxus: Simulator;
 let daemon: DaemonProcess;
@@ -31,6 +31,8 @@ beforeAll(async () => {
   });
   const script = {
     workflow_id: WORKFLOW,
+    // However busy the machine is, each run is seen before it ends.
+    starts: 'when_read' as const,
     steps: [
       { after_ms: 100, status: 'running' },
       { after_ms: LASTS_MS, status: 'completed', progress: 100 },
@@ -53,6 +55,8 @@ afterAll(async () => {
   await noxus.close();
 });
 
+const timeOf = (run: WatchJson['run'], name: string) => Date.parse(String(run?.[name]));
+
 const mean = (values: number[]) => values.reduce((sum, one) => sum + one, 0) / values.length;
 
 const cli = (...args: string[]) => runCli(args, { env: { RUNWATCH_URL: daemon.url } });
@@ -63,9 +67,11 @@ describe('what was learned of a workflow', () => {
     expect(body.data).toHaveLength(1);
     const [known] = body.data;
     expect(known).toMatchObject({ source: 'default', workflow_id: WORKFLOW, runs: RUNS });
+    const watches = await Promise.all(runIds.map((id) => watchOf(daemon, id)));
+    const lasted = watches.map(({ run }) => timeOf(run, 'finished_at') - timeOf(run, 'created_at'));
     // The bins of age are a quarter wide.
-    expect(known.duration.median_ms).toBeGreaterThan(LASTS_MS / 1.25);
-    expect(known.duration.median_ms).toBeLessThan(LASTS_MS * 1.25);
+    expect(known.duration.median_ms).toBeGreaterThan(Math.min(...lasted) / 1.25);
+    expect(known.duration.median_ms).toBeLessThan(Math.max(...lasted) * 1.25);
     const requests = runIds.map((id) => noxus.requests.run(id).count);
     expect(known.measured.requests / mean(requests)).toBeCloseTo(1, 1);
     const events = await Promise.all(runIds.map((id) => eventsOf(daemon, id)));
@@ -76,7 +82,7 @@ describe('what was learned of a workflow', () => {
 
   test('is shown by the command line, which says what it does not know', async () => {
     const shown = await cli('polling', WORKFLOW);
-    expect(shown.stdout).toMatch(new RegExp(`\\n${WORKFLOW} +${RUNS} +\\d+ms`));
+    expect(shown.stdout).toMatch(new RegExp(`\\n${WORKFLOW} +${RUNS} +[.\\d]+m?s `));
     const unknown = await cli('polling', 'nope');
     expect(unknown).toMatchObject({ exitCode: 1, stdout: '' });
     expect(unknown.stderr).toContain('nothing is known of workflow nope');
@@ -109,6 +115,6 @@ describe('the metrics', () => {
   });
 
   test('tell how much is kept of what was learned', () => {
-    expect(sumOf('runwatch_learned_states')).toBe(0);
+    expect(sumOf('runwatch_learned_tables')).toBeGreaterThan(0);
   });
 });

@@ -5,11 +5,12 @@ import { DECAY, emptyStatistics, learn, type Statistics } from '../../src/core/h
 import type { Lesson } from '../../src/core/lesson.ts';
 import type { WatchChange } from '../../src/core/watch-change.ts';
 import type { Watch } from '../../src/core/watch.ts';
-import { STATE_LIMITS } from '../../src/redis/statistics-store.ts';
+import { TABLE_LIMITS } from '../../src/redis/statistics-store.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
+import { anEvent } from '../support/fake-services.ts';
 import { openStores } from '../support/stores.ts';
 
-const { redis, watches, statistics: store, keysLeft, close } = openStores();
+const { redis, keys, watches, events, statistics: store, keysLeft, close } = openStores();
 afterAll(close);
 
 let count = 0;
@@ -159,47 +160,67 @@ describe('a reader', () => {
 });
 
 describe('what is kept', () => {
-  test('of one workflow, are a hundred states at most; the others go on learning', async () => {
+  test('of one workflow, are a hundred tables at most, which go on learning', async () => {
     const workflowId = fresh('workflow');
-    const states = Array.from({ length: STATE_LIMITS.ofOne + 5 }, (_, at) => `odd-${at}/0`);
+    const states = Array.from({ length: TABLE_LIMITS.ofOne + 5 }, (_, at) => `odd-${at}/0`);
     await watches.commit(telling(states.map((state) => lesson({ workflowId, state }))));
     await watches.commit(telling(states.map((state) => lesson({ workflowId, state }))));
     const known = (await read(workflowId))?.states;
-    expect(known?.size).toBe(STATE_LIMITS.ofOne);
+    expect(known?.size).toBe(TABLE_LIMITS.ofOne);
     expect(known?.get('odd-99/0')?.runs).toBe(2);
   });
 
-  test('are the 10,000 states that were used last, in less than 64 MiB', async () => {
-    const perWorkflow = 20;
-    const workflowIds = Array.from({ length: STATE_LIMITS.ofAll / perWorkflow + 20 }, () =>
+  test('are the two tables of 10,000 states that were used last, in less than half of 64 MiB', async () => {
+    const perWorkflow = 40;
+    const workflowIds = Array.from({ length: TABLE_LIMITS.ofAll / perWorkflow + 10 }, () =>
       fresh('crowd'),
     );
     const statesOf = (workflowId: string) => [
-      lesson({ workflowId, state: null, toS: 50_000 }),
+      lesson({ workflowId, state: null, toS: 5 }),
       ...Array.from({ length: perWorkflow }, (_, at) =>
-        lesson({ workflowId, state: `running/${at}`, toS: 1_000 * (at + 1) }),
+        lesson({ workflowId, state: `running/${at}`, toS: 1 + at / 10 }),
       ),
     ];
     const [favourite = '', ...others] = workflowIds;
     await watches.commit(telling(statesOf(favourite)));
-    for (let from = 0; from < others.length; from += 40) {
+    for (let from = 0; from < others.length; from += 20) {
       await watches.commitMany(
-        others.slice(from, from + 40).map((workflowId) => telling(statesOf(workflowId))),
+        others.slice(from, from + 20).map((workflowId) => telling(statesOf(workflowId))),
       );
       // Being read is being used.
       expect(await read(favourite)).not.toBeNull();
     }
-    expect(await store.countStates()).toBe(STATE_LIMITS.ofAll);
+    expect(await store.countTables()).toBe(TABLE_LIMITS.ofAll);
     expect(await read(others[0] ?? '')).toBeNull();
     expect(await read(others.at(-1) ?? '')).not.toBeNull();
 
     const kept = await store.lastUsed(1_000);
-    expect(kept).toHaveLength(STATE_LIMITS.ofAll / perWorkflow);
+    expect(kept).toHaveLength(TABLE_LIMITS.ofAll / perWorkflow);
     expect((await store.list({ source: 'default' }, { limit: 1_000 })).items).toHaveLength(500);
-    const all = (await keysLeft()).filter((key) => /:(statistics|workflow|states)/.test(key));
+    const all = (await keysLeft()).filter((key) => /:(statistics|workflow|tables)/.test(key));
     expect(all.filter((key) => key.includes(':statistics:'))).toHaveLength(kept.length);
     const sizes = await Promise.all(all.map((key) => redis.memory('USAGE', key, 'SAMPLES', 0)));
     const bytes = sizes.reduce<number>((sum, size) => sum + Number(size), 0);
-    expect(bytes).toBeLessThan(64 * 1_048_576);
+    expect(bytes).toBeLessThan(32 * 1_048_576);
+  });
+});
+
+describe('what was learned and cannot be added to', () => {
+  test.each([
+    ['a table is cut', (key: string) => redis.hset(key, 'state running/0', 'short')],
+    ['the place is taken by something else', (key: string) => redis.set(key, 'a string')],
+  ])('begins anew, and keeps back no change: %s', async (_what, spoil) => {
+    const workflowId = fresh('workflow');
+    const change = telling([lesson({ workflowId })]);
+    await watches.commit(change);
+    await spoil(keys.statistics(`default/${workflowId}`));
+    const event = anEvent(1, { id: fresh('evt') });
+    expect(await watches.commit({ ...telling([lesson({ workflowId })]), events: [event] })).toEqual(
+      [],
+    );
+    expect(await events.body(event.id)).toBe(JSON.stringify(event));
+    expect(await read(workflowId)).toBeNull();
+    await watches.commit(telling([lesson({ workflowId })]));
+    expect((await read(workflowId))?.states.get('running/0')?.runs).toBe(1);
   });
 });

@@ -71,6 +71,30 @@ endpoints:
       'watches: { remind_feedback: 1h }',
       'watches.remind_feedback: expected a list of durations such as [1h, 24h], got text',
     ],
+    [
+      'sources: { a: { api_key: k, discover: { workflows: every } } }',
+      'sources.a.discover.workflows: expected all, or a list of workflow ids, got text',
+    ],
+    [
+      'sources: { a: { api_key: k, discover: { workflows: [all, w-1] } } }',
+      'sources.a.discover.workflows: expected either all or workflow ids',
+    ],
+    [
+      'sources: { a: { api_key: k, discover: { workflows: [w/1] } } }',
+      'sources.a.discover.workflows.0: expected the id of a workflow, got "w/1"',
+    ],
+    [
+      'sources: { a: { api_key: k, discover: { workflows: [w-1, w-1] } } }',
+      'sources.a.discover.workflows: expected each workflow once',
+    ],
+    [
+      'sources: { a: { api_key: k, discover: { workflows: all, since: yesterday } } }',
+      'sources.a.discover.since: expected registration, got "yesterday"',
+    ],
+    [
+      'sources: { a: { api_key: k, discover: { every: 5s } } }',
+      'sources.a.discover.workflows: expected all, or a list of workflow ids, but it is missing',
+    ],
     ['endpoints: { a: { type: log, retry: [] } }', 'endpoints.a.retry: unknown key'],
     [
       'endpoints: { a: { url: "https://x.example" } }',

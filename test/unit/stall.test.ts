@@ -148,6 +148,15 @@ describe('what was learned of a state', () => {
     expect(stalledAfter({ '*': stays(50), 'running/0': stays(1) })).toEqual([31]);
   });
 
+  test('is that of runs which a human has answered, once that is what a run goes on from', () => {
+    const start: Moment[] = [at(0), { at: 1, see: { status: AWAITING } }];
+    const { told } = follow([...start, at(2, 40), at(33, 40), at(76, 40), at(78, 40)], {
+      resumed: stays(50),
+      'running/40': stays(1),
+    });
+    expect(told.at(-1)).toBe('run.stalled after 76 min');
+  });
+
   test('is no reason to wait for ever where nothing was learned', () => {
     const { events } = follow([at(0), at(31)], { 'running/0': emptyStatistics() });
     expect(events.map(({ data }) => data.usual_ms)).toEqual([null]);

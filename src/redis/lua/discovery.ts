@@ -1,0 +1,25 @@
+/**
+ * Sets for how long a turn at a list lasts on, where it is still ours.
+ *
+ * KEYS  turn
+ * ARGV  token, milliseconds
+ * Returns 1 when it is, 0 when somebody else may have it.
+ */
+export const KEEP_TURN = `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+`;
+
+/**
+ * Moves the cursor of a list, where the turn at it is still ours.
+ *
+ * KEYS  turn, cursor
+ * ARGV  token, cursor as JSON, milliseconds for which it is kept
+ * Returns 1 when it was moved, 0 when somebody else may have the turn.
+ */
+export const MOVE_CURSOR = `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+return 1
+`;

@@ -1,0 +1,182 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { RunwatchEvent } from '../../src/core/event.ts';
+import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
+import type { ScriptInput } from '../../src/simulator/script-schema.ts';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { readAll, watchOf, type WatchJson } from '../support/daemon-listings.ts';
+import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
+import { testRedis } from '../support/redis.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+const HOUR = 3_600_000;
+
+/** By how much the clock of Noxus is behind ours. */
+const BEHIND_MS = 3 * HOUR;
+
+/** What runs do that others begin. */
+const COMPLETES: ScriptInput = {
+  steps: [
+    { after_ms: 0, status: 'running' },
+    { after_ms: 1_500, status: 'completed', progress: 100 },
+  ],
+};
+
+let noxus: Simulator;
+let everybody: Receiver;
+let ops: Receiver;
+let daemons: DaemonProcess[] = [];
+const allDaemons: DaemonProcess[] = [];
+const { url: redisUrl, prefix } = testRedis();
+
+async function start(): Promise<DaemonProcess> {
+  const daemon = await startDaemonProcess({
+    env: { REDIS_URL: redisUrl },
+    config: {
+      redis: { prefix },
+      sources: {
+        default: {
+          base_url: noxus.url,
+          api_key: noxus.apiKey,
+          timeout: '4s',
+          rate_limit: { requests: 10_000, per: '1s' },
+          discover: { workflows: 'all', every: '250ms' },
+        },
+      },
+      polling: { min_interval: '250ms', max_interval: '500ms' },
+      endpoints: {
+        everybody: { type: 'webhook', url: everybody.url, secret: SECRET, default: true },
+        ops: { type: 'webhook', url: ops.url, secret: SECRET },
+      },
+      delivery: { per_endpoint: 64 },
+      egress: { allow: ['127.0.0.1/32'] },
+    },
+  });
+  allDaemons.push(daemon);
+  return daemon;
+}
+
+function begin(count: number, script = COMPLETES): string[] {
+  return Array.from({ length: count }, () => noxus.add(script).id);
+}
+
+/** The ids of the events by which the end of a run was told, each once. */
+function endsTold(): Map<string, Set<string>> {
+  const told = new Map<string, Set<string>>();
+  for (const { id, body } of everybody.received) {
+    const { type, data } = JSON.parse(body) as RunwatchEvent;
+    if (type !== 'run.completed') continue;
+    told.set(data.run_id, (told.get(data.run_id) ?? new Set()).add(String(id)));
+  }
+  return told;
+}
+
+async function untilTold(runIds: string[]): Promise<void> {
+  const missing = () => runIds.filter((id) => !endsTold().has(id));
+  await waitFor(() => missing().length === 0, {
+    timeoutMs: 40_000,
+    describe: () => `${missing().length} of ${runIds.length} runs to be told of`,
+  });
+}
+
+function watches(): Promise<WatchJson[]> {
+  return readAll<WatchJson>(anyDaemon(), '/v1/watches');
+}
+
+function anyDaemon(): DaemonProcess {
+  const [daemon] = daemons;
+  if (daemon === undefined) throw new Error('no daemon runs');
+  return daemon;
+}
+
+function linesOf(msg: string) {
+  return allDaemons.flatMap((daemon) => daemon.log()).filter((line) => line.msg === msg);
+}
+
+let before: string[];
+const others: string[] = [];
+
+beforeAll(async () => {
+  noxus = await startSimulator({ now: () => Date.now() - BEHIND_MS });
+  everybody = await startReceiver({ secrets: [SECRET] });
+  ops = await startReceiver({ secrets: [SECRET] });
+  before = begin(130, { ...COMPLETES, steps: [{ after_ms: 60_000, status: 'completed' }] });
+  daemons = await Promise.all([start(), start(), start()]);
+  await waitFor(() => noxus.requests.lists > 0);
+});
+
+afterAll(async () => {
+  await stopAll(allDaemons);
+  await Promise.all([everybody, ops, noxus].map((server) => server.close()));
+});
+
+describe('three daemons that discover the runs of a workspace whose clock is three hours behind', () => {
+  test('watch what others begin, with the default endpoints and nothing else', async () => {
+    const runIds = begin(5);
+    others.push(...runIds);
+    await untilTold(runIds);
+    expect(await watchOf(anyDaemon(), runIds[0] ?? '')).toMatchObject({
+      state: 'finished',
+      metadata: {},
+      subscriptions: [{ endpoint: 'everybody' }],
+    });
+  });
+
+  test('tell once of runs that were over before anybody saw them', async () => {
+    const steps = [{ after_ms: 0, status: 'completed', progress: 100 }];
+    const runIds = begin(5, { steps });
+    others.push(...runIds);
+    await untilTold(runIds);
+  });
+
+  test('leave a run as it is that somebody has registered', async () => {
+    const [runId = ''] = begin(1, { steps: [{ after_ms: 0, status: 'running' }] });
+    const watch = { run_id: runId, endpoints: ['ops'], metadata: { team: 'billing' } };
+    await anyDaemon().api('/v1/watches', watch);
+    const runIds = begin(1);
+    others.push(...runIds);
+    await untilTold(runIds);
+    const subscriptions = (await watchOf(anyDaemon(), runId)).subscriptions;
+    expect(subscriptions).toContainEqual({ endpoint: 'ops' });
+    noxus.delete(runId);
+  });
+
+  test('find all of many while pages shift, one of them is killed, and another one restarts', async () => {
+    noxus.fault({ kind: 'shift', by: -30, on: 'list', count: 2 });
+    noxus.fault({ kind: 'shift', by: 20, on: 'list', count: 1 });
+    const runIds = begin(230);
+    const [killed, restarted, third] = daemons as [DaemonProcess, DaemonProcess, DaemonProcess];
+    await waitFor(async () => linesOf('discovered').length > 3);
+    await Promise.all([killed.stop('SIGKILL'), restarted.stop('SIGTERM')]);
+    runIds.push(...begin(20));
+    daemons = [third, await start()];
+    runIds.push(...begin(20));
+    others.push(...runIds);
+    await untilTold(runIds);
+  });
+
+  test('say once that they cannot list, stay ready, and miss nothing', async () => {
+    noxus.fault({ kind: 'status', status: 403, on: 'list' });
+    await waitFor(() => linesOf('discovery.unavailable').length > 0);
+    const runIds = begin(12);
+    const { status, body } = await anyDaemon().api<string>('/readyz');
+    expect({ status, body }).toEqual({
+      status: 200,
+      body: expect.stringMatching(/^degraded discovery: cannot read default: status 403$/m),
+    });
+    noxus.clearFaults();
+    others.push(...runIds);
+    await untilTold(runIds);
+    expect(linesOf('discovery.unavailable')).toHaveLength(1);
+    expect(linesOf('discovery.available')).toHaveLength(1);
+    expect((await anyDaemon().api<string>('/readyz')).body).toMatch(/^ok discovery: /m);
+  });
+
+  test('have told of each run by one event, and have left alone all that were there before', async () => {
+    const told = endsTold();
+    expect([...told].filter(([, events]) => events.size > 1)).toEqual([]);
+    expect([...told.keys()].toSorted()).toEqual(others.toSorted());
+    const watched = new Set((await watches()).map(({ run_id: runId }) => runId));
+    expect(before.filter((id) => watched.has(id))).toEqual([]);
+  });
+});

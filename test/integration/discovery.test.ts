@@ -1,0 +1,135 @@
+import { afterAll, describe, expect, test } from '@jest/globals';
+import type { RunList } from '../../src/core/run-list.ts';
+import { watchId, type Subscription } from '../../src/core/watch.ts';
+import { createEndWatch } from '../../src/poll/end-watch.ts';
+import { createRegisterWatches } from '../../src/poll/register-watches.ts';
+import { createWatchDiscovered } from '../../src/poll/watch-discovered.ts';
+import { DiscoveryStore } from '../../src/redis/discovery-store.ts';
+import { openStores } from '../support/stores.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const stores = openStores();
+const { watches, redis, keys } = stores;
+afterAll(() => stores.close());
+
+const everybody: Subscription = { kind: 'endpoint', endpoint: 'everybody' };
+const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
+const defaults = { timeoutMs: 3_600_000, minIntervalMs: 1_000, profile: 'normal' as const };
+
+const registerWatches = createRegisterWatches({
+  watches,
+  jobsOf: () => undefined,
+  deadlineOf: () => 0,
+  dispatch: () => undefined,
+  wants: () => true,
+  defaults,
+  now: Date.now,
+});
+
+/** Discovers, and notes which watches are given a job. */
+function discoverer(changes: Partial<Parameters<typeof createWatchDiscovered>[0]> = {}) {
+  const jobs = new Set<string>();
+  const watchDiscovered = createWatchDiscovered({
+    watches,
+    jobsOf: () => ({ ensure: async (ids) => ids.forEach((id) => jobs.add(id)) }),
+    subscriptions: [everybody],
+    defaults,
+    now: Date.now,
+    ...changes,
+  });
+  return { jobs, watchDiscovered };
+}
+
+async function subscriptionsOf(runId: string) {
+  return (await watches.get({ source: 'default', runId }))?.watch.subscriptions;
+}
+
+describe('a discovered run', () => {
+  test('is watched once, however often it is discovered, and has a job', async () => {
+    const { jobs, watchDiscovered } = discoverer();
+    expect(await watchDiscovered('default', ['new-1', 'new-2'])).toBe(2);
+    expect(await watchDiscovered('default', ['new-1', 'new-2', 'new-3'])).toBe(1);
+    expect(jobs.size).toBe(3);
+    expect(await subscriptionsOf('new-3')).toEqual([everybody]);
+  });
+
+  test('that is watched already, or was, stays as it is', async () => {
+    const { jobs, watchDiscovered } = discoverer();
+    const key = { source: 'default', runId: 'registered' };
+    await registerWatches([
+      { ...key, subscriptions: [ops] },
+      { ...key, runId: 'unwatched', subscriptions: [ops] },
+    ]);
+    const endWatch = createEndWatch({ watches, jobsOf: () => undefined, now: Date.now });
+    await endWatch({ ...key, runId: 'unwatched' });
+    expect(await watchDiscovered('default', ['registered', 'unwatched'])).toBe(0);
+    expect(await subscriptionsOf('registered')).toEqual([ops]);
+    expect((await watches.get({ ...key, runId: 'unwatched' }))?.watch.state).toBe('cancelled');
+    expect([...jobs]).toEqual([watchId(key)]);
+  });
+
+  test('that somebody registers just then is theirs', async () => {
+    const key = { source: 'default', runId: 'raced' };
+    const { watchDiscovered } = discoverer({
+      watches: {
+        getMany: (wanted) => watches.getMany(wanted),
+        async commitMany(changes) {
+          await registerWatches([{ ...key, subscriptions: [ops] }]);
+          return watches.commitMany(changes);
+        },
+      },
+    });
+    expect(await watchDiscovered('default', ['raced'])).toBe(0);
+    expect(await subscriptionsOf('raced')).toEqual([ops]);
+  });
+
+  test('gets its job from the next to discover it where a process died before that', async () => {
+    const dying = discoverer({
+      jobsOf: () => ({ ensure: () => Promise.reject(new Error('died')) }),
+    });
+    await expect(dying.watchDiscovered('default', ['orphan'])).rejects.toThrow('died');
+    const { jobs, watchDiscovered } = discoverer();
+    await watchDiscovered('default', ['orphan']);
+    expect([...jobs]).toEqual([watchId({ source: 'default', runId: 'orphan' })]);
+  });
+});
+
+describe('the turn at a list', () => {
+  const store = new DiscoveryStore(redis, keys);
+  const cursor = { floor: 5, newest: 9, known: ['a'] };
+  let lists = 0;
+  const newList = (): RunList => ({ source: 'default', workflowId: `workflow-${(lists += 1)}` });
+
+  test('is one process’s, until it ends by itself', async () => {
+    const list = newList();
+    expect(await store.takeTurn(list, 'one', 60_000)).toBe(true);
+    expect(await store.takeTurn(list, 'other', 60_000)).toBe(false);
+    expect(await store.takeTurn(newList(), 'other', 60_000)).toBe(true);
+    expect(await store.keepTurn(list, 'one', 1)).toBe(true);
+    await waitFor(() => store.takeTurn(list, 'other', 60_000));
+    expect(await store.keepTurn(list, 'one', 60_000)).toBe(false);
+  });
+
+  test('is what it takes to move the cursor', async () => {
+    const list = newList();
+    await store.takeTurn(list, 'one', 60_000);
+    expect(await store.moveCursor(list, 'other', cursor)).toBe(false);
+    expect(await store.cursor(list)).toBeNull();
+    expect(await store.moveCursor(list, 'one', cursor)).toBe(true);
+    expect(await store.cursor(list)).toEqual(cursor);
+    expect(await store.cursor({ ...list, workflowId: null })).toBeNull();
+  });
+
+  test('counts failures in a row, and tells once that they are over', async () => {
+    const [list, other] = [newList(), newList()];
+    expect([await store.fail(list, 'status 500'), await store.fail(list, 'status 403')]).toEqual([
+      1, 2,
+    ]);
+    expect(await store.troubles([list, other])).toEqual([
+      { message: 'status 403', failures: 2 },
+      null,
+    ]);
+    expect([await store.recover(list), await store.recover(list)]).toEqual([true, false]);
+    expect(await store.fail(list, 'status 500')).toBe(1);
+  });
+});

@@ -1,0 +1,320 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import type { DiscoveryCursor } from '../../src/core/discovery.ts';
+import type { ListOutcome } from '../../src/core/run-list.ts';
+import { createDiscoverRuns, type DiscoverRunsDependencies } from '../../src/poll/discover-runs.ts';
+import { NOON } from '../support/builders.ts';
+import { ListWorld } from '../support/list-world.ts';
+
+const LIST = { source: 'default', workflowId: null };
+const nothing = () => undefined;
+const EVERY_MS = 10_000;
+const TURN_MS = 15_000;
+
+/** What all processes share, in memory, by a clock that is set by hand. */
+function sharedGround(world: ListWorld) {
+  let now = NOON;
+  let turn: { token: string; until: number } | null = null;
+  let failures = 0;
+  let tokens = 0;
+  const ground = {
+    cursor: null as DiscoveryCursor | null,
+    watched: new Set<string>(),
+    log: [] as string[],
+    /** Called before each step that another process could see; may throw, as if the process died. */
+    beforeStep: () => undefined as void,
+    now: () => now,
+    pass: (ms: number) => void (now += ms),
+    nextTurnInMs: () => (turn === null ? 0 : turn.until - now),
+  };
+  const holds = (token: string) => turn?.token === token && turn.until > now;
+  const step = <Result>(act: () => Result): Promise<Result> =>
+    Promise.resolve().then(() => {
+      ground.beforeStep();
+      return act();
+    });
+
+  const dependencies: DiscoverRunsDependencies = {
+    list: LIST,
+    readPage: (question) => step((): ListOutcome => world.readPage(question)),
+    store: {
+      takeTurn: (_, token, ms) =>
+        step(() => {
+          if (turn !== null && turn.until > now) return false;
+          turn = { token, until: now + ms };
+          return true;
+        }),
+      keepTurn: (_, token, ms) =>
+        step(() => {
+          if (!holds(token)) return false;
+          turn = { token, until: now + ms };
+          return true;
+        }),
+      cursor: () => step(() => ground.cursor),
+      moveCursor: (_, token, cursor) =>
+        step(() => {
+          if (holds(token)) ground.cursor = structuredClone(cursor);
+          return holds(token);
+        }),
+      fail: () => step(() => (failures += 1)),
+      recover: () =>
+        step(() => {
+          const failed = failures > 0;
+          failures = 0;
+          return failed;
+        }),
+    },
+    pausedUntil: () => step(() => null),
+    note: () => step(() => null),
+    watch: (_, ids) =>
+      step(() => {
+        const fresh = ids.filter((id) => !ground.watched.has(id));
+        for (const id of fresh) ground.watched.add(id);
+        return fresh.length;
+      }),
+    everyMs: EVERY_MS,
+    turnMs: TURN_MS,
+    isStopping: () => false,
+    log: {
+      discovered: () => undefined,
+      unavailable: (_, message) => void ground.log.push(`unavailable: ${message}`),
+      available: () => void ground.log.push('available'),
+    },
+    newToken: () => `token-${(tokens += 1)}`,
+    now: ground.now,
+  };
+  return { ground, dependencies };
+}
+
+/** A world, and a process that reads its list whenever it is time. */
+function discovery() {
+  const world = new ListWorld();
+  const { ground, dependencies } = sharedGround(world);
+  const discoverRuns = createDiscoverRuns(dependencies);
+  return {
+    world,
+    ground,
+    dependencies,
+    discoverRuns,
+    /** Reads the list when its next turn has come. */
+    async next() {
+      ground.pass(Math.max(0, ground.nextTurnInMs()));
+      await discoverRuns();
+    },
+    watched: () => [...ground.watched].sort(byNumber),
+  };
+}
+
+function byNumber(one: string, other: string): number {
+  return Number(one.slice(4)) - Number(other.slice(4));
+}
+
+describe('discovery', () => {
+  test('leaves alone what was there when it began, and watches what begins later', async () => {
+    const { world, next, watched } = discovery();
+    world.begin(350, 0);
+    await next();
+    expect(watched()).toEqual([]);
+    const later = world.begin(3, 100);
+    await next();
+    await next();
+    expect(watched()).toEqual(later);
+  });
+
+  test('takes one request where nothing, or little, is new', async () => {
+    const { world, next } = discovery();
+    for (let run = 0; run < 350; run += 1) world.begin(1, run * 60);
+    await next();
+    world.begin(20, 350 * 60);
+    await next();
+    await next();
+    expect(world.pages).toEqual([1, 1, 1]);
+  });
+
+  test('watches everything of a list that was empty, or short, when it began', async () => {
+    const { world, next, watched } = discovery();
+    await next();
+    const later = [...world.begin(1, -86_400), ...world.begin(150, 0)];
+    await next();
+    expect(watched()).toEqual(later);
+  });
+
+  test('finds runs that turn up late, and those of a clock that is behind or ahead', async () => {
+    const { world, next, watched } = discovery();
+    for (let run = 0; run < 350; run += 1) world.begin(1, run * 10);
+    await next();
+    const newest = 349 * 10;
+    const late = world.begin(1, newest - 55);
+    const ahead = world.begin(1, newest + 7_200);
+    await next();
+    const normal = world.begin(120, newest + 10);
+    await next();
+    expect(watched()).toEqual([...late, ...ahead, ...normal]);
+  });
+
+  test('takes old runs that move up, since others were deleted, for old', async () => {
+    const { world, next, watched } = discovery();
+    for (let run = 0; run < 350; run += 1) world.begin(1, run * 10);
+    await next();
+    world.deleteNewest(60);
+    await next();
+    await next();
+    expect(watched()).toEqual([]);
+  });
+
+  test('misses nothing where pages shift while they are read', async () => {
+    const { world, next, watched } = discovery();
+    world.begin(250, 0);
+    await next();
+    const later = world.begin(250, 1_000);
+    const deleted = new Set<string>();
+    const remove = () => world.deleteNewest(30).forEach((id) => deleted.add(id));
+    world.plan.push(
+      () => undefined,
+      remove,
+      () => void later.push(...world.begin(40, 1_001)),
+    );
+    await next();
+    const left = later.filter((id) => !deleted.has(id));
+    expect(watched()).toEqual(expect.arrayContaining(left));
+    expect(watched().filter((id) => !later.includes(id))).toEqual([]);
+  });
+
+  test('looks at the head of the list again and again while it reads a long way down', async () => {
+    const { world, next, watched } = discovery();
+    world.begin(5, 0);
+    await next();
+    const later = world.begin(2_500, 1_000);
+    world.plan.push(...Array.from({ length: 12 }, () => nothing), () => {
+      later.push(...world.begin(1, 2_000));
+    });
+    await next();
+    const heads = world.pages.flatMap((page, at) => (page === 1 ? [at] : []));
+    const gaps = heads.map((at, index) => at - (heads[index - 1] ?? 0));
+    expect(Math.max(...gaps)).toBeLessThanOrEqual(10);
+    expect(watched()).toEqual(later);
+    expect(world.pages.length).toBeLessThan(80);
+  });
+
+  test('is not misled by a list that shows nothing for a while', async () => {
+    const { world, next, watched } = discovery();
+    for (let run = 0; run < 350; run += 1) world.begin(1, run * 10);
+    await next();
+    world.answer = { kind: 'page', page: { runs: [], isLast: true, isCut: false } };
+    await next();
+    world.answer = null;
+    await next();
+    expect(watched()).toEqual([]);
+  });
+
+  test('does not work on a list that begins with the oldest runs, and says so once', async () => {
+    const { world, next, ground } = discovery();
+    world.isOldestFirst = true;
+    for (let run = 0; run < 250; run += 1) world.begin(1, run * 10);
+    await next();
+    await next();
+    expect(ground.log).toEqual(['unavailable: the list does not begin with the newest runs']);
+  });
+
+  test('says once that a list cannot be read, asks less and less, and misses nothing', async () => {
+    const { world, next, ground, watched } = discovery();
+    await next();
+    world.answer = { kind: 'not_offered', status: 403, message: 'status 403' };
+    const pauses: number[] = [];
+    const later: string[] = [];
+    for (let attempt = 0; attempt < 6; attempt += 1) {
+      later.push(...world.begin(30, attempt * 60));
+      await next();
+      pauses.push(ground.nextTurnInMs());
+    }
+    expect(pauses).toEqual([10_000, 20_000, 40_000, 60_000, 60_000, 60_000]);
+    world.answer = null;
+    await next();
+    expect(ground.log).toEqual(['unavailable: status 403', 'available']);
+    expect(watched()).toEqual(later);
+  });
+});
+
+describe('several processes', () => {
+  test('read a list one at a time, and each as often as one would', async () => {
+    const { world, ground, dependencies, next } = discovery();
+    const others = [1, 2].map(() => createDiscoverRuns(dependencies));
+    world.begin(10, 0);
+    for (let second = 0; second < 30; second += 1) {
+      ground.pass(1_000);
+      await Promise.all(others.map((discoverRuns) => discoverRuns()));
+    }
+    await next();
+    expect(world.pages.length).toBe(4);
+  });
+
+  test.each([20, 150])(
+    'find all of %i new runs, after whatever step one of them dies',
+    async (count) => {
+      for (let steps = 0; steps < 20; steps += 1) {
+        const { world, ground, next, watched } = discovery();
+        for (let run = 0; run < 150; run += 1) world.begin(1, run * 10);
+        await next();
+        const later = world.begin(count, 2_000);
+        await dieAfter(steps, ground, next);
+        await next();
+        expect(watched()).toEqual(later);
+      }
+    },
+  );
+
+  test('miss nothing and watch nothing old, wherever one of them dies', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(
+          fc.record({
+            deaths: fc.array(fc.oneof(fc.nat({ max: 10 }), fc.nat({ max: 40 })), { maxLength: 2 }),
+            begin: fc.integer({ min: 0, max: 260 }),
+            behindS: fc.integer({ min: 0, max: 50 }),
+            deletes: fc.boolean(),
+          }),
+          { minLength: 1, maxLength: 6 },
+        ),
+        fc.integer({ min: 0, max: 350 }),
+        async (turns, before) => {
+          const { world, ground, next, watched } = discovery();
+          const old = new Set(world.begin(before, 0));
+          await next();
+          let second = 100;
+          for (const { deaths, begin, behindS, deletes } of turns) {
+            second += 30;
+            world.begin(begin, second - behindS);
+            if (deletes)
+              world.plan.push(
+                () => undefined,
+                () => void world.deleteNewest(7),
+              );
+            for (const stepsToLive of deaths) await dieAfter(stepsToLive, ground, next);
+            await next();
+            world.plan.length = 0;
+          }
+          ground.beforeStep = () => undefined;
+          await next();
+          expect(watched().filter((id) => old.has(id))).toEqual([]);
+          const missed = world.ids.filter((id) => !old.has(id) && !ground.watched.has(id));
+          expect(missed).toEqual([]);
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
+  /** Lets a process take so many steps. */
+  async function dieAfter(
+    steps: number,
+    ground: { beforeStep: () => void },
+    next: () => Promise<void>,
+  ): Promise<void> {
+    let left = steps;
+    ground.beforeStep = () => {
+      if ((left -= 1) < 0) throw new Error('died');
+    };
+    await next().catch(() => undefined);
+    ground.beforeStep = () => undefined;
+  }
+});

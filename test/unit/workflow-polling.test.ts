@@ -1,0 +1,103 @@
+import { describe, expect, test } from '@jest/globals';
+import { isoTime } from '../../src/core/event.ts';
+import { emptyStatistics, learn, type Statistics } from '../../src/core/hazard.ts';
+import { observe } from '../../src/core/observe.ts';
+import { watchedRun } from '../../src/core/watched-run.ts';
+import { workflowPolling } from '../../src/core/workflow-polling.ts';
+import type { WorkflowStatistics } from '../../src/core/workflow-statistics.ts';
+import type { Watch } from '../../src/core/watch.ts';
+import { seededRandom } from '../../src/simulator/seeded-random.ts';
+import { lookingAt, newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
+
+const random = seededRandom(11);
+
+/** A draw from a log-normal distribution. Source: Box and Muller, 1958. */
+function logNormal(median: number, sigma: number): number {
+  const angle = 2 * Math.PI * random();
+  return median * Math.exp(sigma * Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(angle));
+}
+
+/** What is learned of one workflow, by rules alone. */
+function learner() {
+  const states: WorkflowStatistics['states'] = new Map();
+  const workflow: WorkflowStatistics = {
+    source: 'default',
+    workflowId: 'workflow-1',
+    version: 1,
+    states,
+    durations: null,
+    polled: null,
+  };
+  const add = (known: Statistics | null | undefined, stay: Parameters<typeof learn>[1]) =>
+    learn(known ?? emptyStatistics(), stay);
+  return {
+    workflow,
+    take(before: Watch, { watch: after, lessons }: ReturnType<typeof observe>) {
+      for (const lesson of lessons) states.set(lesson.state, add(states.get(lesson.state), lesson));
+      const run = watchedRun({ before: { watch: before, version: 1 }, after });
+      if (run !== null) workflow.durations = add(workflow.durations, run.duration);
+    },
+  };
+}
+
+/** Watches a run from its creation to its end by the rules that the daemon goes by. */
+function watchRun(
+  { workflow, take }: ReturnType<typeof learner>,
+  { queuedMs, workMs }: { queuedMs: number; workMs: number },
+) {
+  const startedAt = NOON + queuedMs;
+  const finishedAt = startedAt + workMs;
+  let watch = newWatch();
+  let now = NOON;
+  while (watch.state === 'active') {
+    const run = snapshot({
+      status: now < startedAt ? 'queued' : now < finishedAt ? 'running' : 'completed',
+      started_at: now < startedAt ? null : isoTime(startedAt),
+      finished_at: now < finishedAt ? null : isoTime(finishedAt),
+      observed_at: isoTime(now),
+    });
+    const look = observe(
+      watch,
+      { kind: 'run', run },
+      {
+        ...lookingAt(now),
+        random,
+        statistics: (_source, _workflow, state) => workflow.states.get(state),
+      },
+    );
+    take(watch, look);
+    watch = look.watch;
+    now = watch.nextPollAt ?? now;
+  }
+  return { requests: watch.polls, delayS: (now - finishedAt) / 1_000 };
+}
+
+const mean = (values: number[]) => values.reduce((sum, one) => sum + one, 0) / values.length;
+
+describe('what is expected of the polling of a workflow', () => {
+  test.each([
+    ['runs of about a minute', () => ({ queuedMs: 0, workMs: logNormal(60_000, 0.3) })],
+    [
+      'runs of about 20 min that wait in a queue',
+      () => ({ queuedMs: logNormal(30_000, 0.5), workMs: logNormal(1_200_000, 0.4) }),
+    ],
+    [
+      'runs of two kinds',
+      () => ({ queuedMs: 0, workMs: logNormal(random() < 0.3 ? 8_000 : 600_000, 0.2) }),
+    ],
+  ])('is what a replay by the rules of the daemon comes to: %s', (_what, draw) => {
+    const learning = learner();
+    for (let run = 0; run < 150; run += 1) watchRun(learning, draw());
+    const seen = Array.from({ length: 200 }, () => watchRun(learning, draw()));
+    const { expected, duration, runs } = workflowPolling(learning.workflow, {
+      ...POLICY,
+      profile: 'normal',
+    });
+    expect(runs).toBe(350);
+    expect(duration?.median).toBeLessThan(duration?.p90 ?? 0);
+    const requests = mean(seen.map((one) => one.requests));
+    const delayS = mean(seen.map((one) => one.delayS));
+    expect(Math.abs((expected?.requests ?? 0) / requests - 1)).toBeLessThan(0.15);
+    expect(Math.abs((expected?.delayS ?? 0) / delayS - 1)).toBeLessThan(0.15);
+  });
+});
