@@ -9,7 +9,7 @@ import { createTransport, type TransportOptions } from './transport.ts';
 const LONGEST_MS = 86_400_000;
 
 /** Why a stream is over. */
-export type StreamEnd =
+type StreamEnd =
   /** The server ended it, as it does when the run completes or fails, or the connection broke. */
   | { kind: 'ended' }
   /** Nothing came for too long. */

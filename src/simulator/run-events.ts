@@ -59,7 +59,7 @@ export function openStream(response: ServerResponse): void {
   response.flushHeaders();
 }
 
-export async function untilClosed(response: ServerResponse, then: () => void): Promise<void> {
+async function untilClosed(response: ServerResponse, then: () => void): Promise<void> {
   await new Promise((resolve) => {
     if (response.closed) resolve(null);
     else response.once('close', resolve);

@@ -39,6 +39,7 @@ async function start(hints: string, noxus: Record<string, Simulator>): Promise<D
       sources: Object.fromEntries(sources),
       polling: {
         hints,
+        batch: 'off',
         hint_silence: '600ms',
         min_interval: '50ms',
         max_interval: '100ms',
