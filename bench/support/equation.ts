@@ -38,6 +38,8 @@ export async function openLedger(path: string, subscribers: Subscriber[]): Promi
     maxRetriesPerRequest: 0,
     commandTimeout: ANSWER_WITHIN_MS,
     retryStrategy: () => 50,
+    // While Redis loads its file, the client would wait for as long as that says it takes.
+    maxLoadingRetryTime: 50,
   });
   redis.on('error', () => undefined);
   await redis.connect();

@@ -43,7 +43,7 @@ export interface Repeats {
   /** Requests that had begun when a process was killed, and whose result was never written. */
   cutOff: number;
   /** Requests whose result was never written although nobody was killed. */
-  unrecorded: number;
+  unrecorded: SeenRequest[];
   /** How often it was taken again although nobody had asked for it. */
   repeats: number;
   /** Repeats that follow neither a request that was cut off nor an answer that came too late. */
@@ -63,7 +63,7 @@ export function judgeRepeats({ requests, attempts, askedFor }: Story, kills: Kil
   const explained = cutOff.filter((request) => request.taken).length + late.length;
   return {
     cutOff: cutOff.length,
-    unrecorded: lost.length - cutOff.length,
+    unrecorded: lost.filter((request) => !cutOff.includes(request)),
     repeats,
     unexplained: Math.max(0, repeats - explained),
   };
@@ -72,6 +72,13 @@ export function judgeRepeats({ requests, attempts, askedFor }: Story, kills: Kil
 /** Whether a receiver had a request that it had not answered when a process was killed. */
 export function wasOpen({ daemon, at, until }: SeenRequest, kill: Kill): boolean {
   return isOfVictim(daemon, kill) && at <= kill.at && until > kill.at;
+}
+
+/** What was killed within so many ms of a request, each with how long after the request's answer. */
+export function killsAround({ at, until }: SeenRequest, kills: Kill[], withinMs: number): string[] {
+  return kills
+    .filter((kill) => kill.at - until < withinMs && at - kill.until < withinMs)
+    .map((kill) => `${kill.victim} ${kill.at - until} ms after, for ${kill.until - kill.at} ms`);
 }
 
 /** An attempt lasts from before its request is seen to after its answer. */

@@ -27,6 +27,7 @@ async function start(prefix: string): Promise<DaemonProcess> {
           base_url: noxus.url,
           api_key: noxus.apiKey,
           rate_limit: { requests: LIMIT.requests, per: `${LIMIT.perMs}ms` },
+          discover: { workflows: 'all', every: '250ms' },
         },
       },
       polling: {
@@ -85,6 +86,10 @@ describe('three daemons that want far more of a source than its rate limit', () 
       const { body } = await api('/v1/events?type=watch.unreachable');
       expect(body.data).toEqual([]);
     }
+  });
+
+  test('leave some of it to the discovery of runs', () => {
+    expect(noxus.requests.lists).toBeGreaterThan(2);
   });
 
   test('poll the urgent more often than the others, and leave out nobody', () => {

@@ -27,7 +27,7 @@ const attempt = (at: number, fields: { durationMs?: number; error?: unknown } = 
 const judge = (story: Partial<Story>) =>
   judgeRepeats({ requests: [], attempts: [], askedFor: 0, ...story }, KILLS);
 
-const NOTHING = { cutOff: 0, unrecorded: 0, repeats: 0, unexplained: 0 };
+const NOTHING = { cutOff: 0, unrecorded: [], repeats: 0, unexplained: 0 };
 
 describe('an event at an endpoint', () => {
   test('that came once and was written down is no repeat', () => {
@@ -62,7 +62,7 @@ describe('an event at an endpoint', () => {
     const requests = [request(at, { daemon }), request(40_000)];
     expect(judge({ requests, attempts: [attempt(39_999)] })).toEqual({
       ...NOTHING,
-      unrecorded: 1,
+      unrecorded: [requests[0]],
       repeats: 1,
       unexplained: 1,
     });
