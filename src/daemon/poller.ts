@@ -67,7 +67,7 @@ export function createPoller(deps: PollerDependencies): Poller {
     sourceLog(log),
   );
   const ground = pollGround(deps, sources);
-  const batching = openBatching(deps, ground, guard);
+  const batching = openBatching(deps, ground, { guard, deadlineOf });
   const observeRun = observer(deps, ground, { guard, batching, deadlineOf });
   const run = (id: string) => (isListId(id) ? batching.look(id) : observeRun(id));
   const isWanted = async (id: string) =>
@@ -149,11 +149,12 @@ function observer(
 function openBatching(
   { config, log, metrics, ...deps }: PollerDependencies,
   ground: PollGround,
-  guard: SourceGuard,
+  { guard, deadlineOf }: Omit<ObserverParts, 'batching'>,
 ): Batching {
   return createBatching({
     ...deps,
     ...ground,
+    deadlineOf,
     isOn: config.polling.batch === 'auto',
     pause: (source, trouble) => guard.pause(source, trouble, deps.now()),
     report(report) {
