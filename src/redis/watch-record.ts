@@ -1,5 +1,6 @@
 import type { RunSnapshot } from '../core/run.ts';
 import type { Stage } from '../core/stage.ts';
+import type { Stay } from '../core/stall.ts';
 import type { StoredWatch, Watch, WatchKey } from '../core/watch.ts';
 
 /**
@@ -8,9 +9,11 @@ import type { StoredWatch, Watch, WatchKey } from '../core/watch.ts';
  * had said what is usual.
  */
 type WatchRecord = {
-  [Name in Exclude<keyof Watch, keyof WatchKey | 'run' | 'stages'>]: Watch[Name] | undefined;
+  [Name in Exclude<keyof Watch, keyof WatchKey | 'run' | 'stay' | 'stages'>]:
+    Watch[Name] | undefined;
 } & Pick<Watch, 'registeredAt' | 'timeoutAt' | 'cadence'> & {
     run: RunRecord | undefined;
+    stay: StayRecord | undefined;
     stages: StageRecord[] | undefined;
   };
 
@@ -43,7 +46,7 @@ export function writeWatch(watch: Watch): string {
     unknownStatuses: unlessEmpty(watch.unknownStatuses),
     notice: unless(null, watch.notice),
     waiting: unless(null, watch.waiting),
-    stay: unless(null, watch.stay),
+    stay: watch.stay === null ? undefined : stayRecord(watch.stay, watch.registeredAt),
     stages: unlessEmpty(watch.stages.map((stage) => stageRecord(stage, watch.registeredAt))),
     cadence: watch.cadence,
   };
@@ -66,6 +69,17 @@ function runRecord(run: RunSnapshot, runId: string): RunRecord {
     conversation_id: unless(null, run.conversation_id),
     observed_at: run.observed_at,
   };
+}
+
+/** A stay in few letters: when it began, after the registration, and a second number once it is stalled. */
+type StayRecord = [sinceMs: number, stalled?: 1];
+
+function stayRecord({ since, stalled }: Stay, registeredAt: number): StayRecord {
+  return stalled ? [since - registeredAt, 1] : [since - registeredAt];
+}
+
+function readStay([sinceMs, stalled]: StayRecord, registeredAt: number): Stay {
+  return { since: registeredAt + sinceMs, stalled: stalled === 1 };
 }
 
 /** A stage in few letters: when it began, after the registration, and when it was seen, after that. */
@@ -121,7 +135,7 @@ export function readWatch({ source, runId }: WatchKey, text: string | null): Sto
     unknownStatuses: either(record.unknownStatuses, []),
     notice: either(record.notice, null),
     waiting: either(record.waiting, null),
-    stay: either(record.stay, null),
+    stay: record.stay === undefined ? null : readStay(record.stay, record.registeredAt),
     stages: (record.stages ?? []).map((stage) => readStage(stage, record.registeredAt)),
     cadence: record.cadence,
   };

@@ -163,16 +163,6 @@ describe('several processes', () => {
   });
 });
 
-describe('a budget that is short', () => {
-  test('goes to runs that nobody has seen before it goes to lists', async () => {
-    rig = await startPollRig({ polling: QUICK, rateLimit: { requests: 20, per: '2s' } });
-    const runs = addRuns(20);
-    await rig.watch(runs);
-    await waitFor(() => runs.every((id) => rig.simulator.requests.run(id).count > 0));
-    expect(rig.simulator.requests.total).toBeLessThanOrEqual(22);
-  });
-});
-
 describe('a list that can not be trusted', () => {
   const causes: [string, string, FaultInput][] = [
     ['is forbidden', 'not_offered', { kind: 'status', status: 403 }],
