@@ -4,12 +4,13 @@ import { benchBatch } from './batch.ts';
 import { benchDeliver } from './deliver.ts';
 import { benchHostile } from './hostile.ts';
 import { benchIsolation } from './isolation.ts';
+import { benchLive } from './live.ts';
 import { benchPoll } from './poll.ts';
 import { isMet, machine, table } from './support/figures.ts';
 import { benchSoak } from './soak.ts';
 import { benchWatches } from './watches.ts';
 
-const USAGE = `usage: npm run bench -- poll|batch|watches|deliver|isolation|hostile|soak [options]
+const USAGE = `usage: npm run bench -- poll|batch|watches|deliver|isolation|hostile|soak|live [options]
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed
   --profile <dir>      write CPU profiles of the daemon there
@@ -39,7 +40,12 @@ hostile:
 soak:
   --minutes <n>        how long runs begin and processes are killed (2)
   --rate <n>           runs that begin each second, at most 50 (3)
-  --seed <n>           of everything that is left to chance (1)`;
+  --seed <n>           of everything that is left to chance (1)
+live:
+  --runs <n>           runs that are watched (400)
+  --seconds <n>        how long runs begin (150)
+  --seed <n>           of the runs (1)
+  --trace <file>       where the runs are written as they were lived, JSON lines`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -48,10 +54,10 @@ const { values, positionals } = parseArgs({
     check: { type: 'boolean', default: false },
     profile: { type: 'string' },
     rounds: { type: 'string', default: '5' },
-    seconds: { type: 'string', default: '3' },
+    seconds: { type: 'string' },
     watches: { type: 'string', default: '1000' },
     concurrency: { type: 'string', default: '64' },
-    runs: { type: 'string', default: '100' },
+    runs: { type: 'string' },
     within: { type: 'string', default: '40' },
     count: { type: 'string', default: '100000' },
     connections: { type: 'string', default: '4' },
@@ -59,6 +65,7 @@ const { values, positionals } = parseArgs({
     rate: { type: 'string' },
     deliveries: { type: 'string', default: '12' },
     minutes: { type: 'string', default: '2' },
+    trace: { type: 'string' },
     seed: { type: 'string', default: '1' },
     queued: { type: 'string', default: '10000' },
   },
@@ -71,14 +78,14 @@ const benches = {
   poll: () =>
     benchPoll({
       rounds: bounded('rounds', 100),
-      seconds: bounded('seconds', 60),
+      seconds: given('seconds', { usual: 3, least: 1, most: 60 }),
       watches: bounded('watches', 100_000),
       concurrency: bounded('concurrency', 1_000),
       profileDir,
     }),
   batch: () =>
     benchBatch({
-      runs: bounded('runs', 1_000, 2),
+      runs: given('runs', { usual: 100, least: 2, most: 1_000 }),
       seconds: bounded('within', 600, 4),
       profileDir,
     }),
@@ -92,15 +99,15 @@ const benches = {
     benchDeliver({
       endpoints: bounded('endpoints', 1_000),
       rounds: bounded('rounds', 100),
-      seconds: bounded('seconds', 60),
+      seconds: given('seconds', { usual: 3, least: 1, most: 60 }),
       profileDir,
     }),
   isolation: () =>
     benchIsolation({
       endpoints: bounded('endpoints', 1_000, 31),
       rounds: bounded('rounds', 100),
-      seconds: bounded('seconds', 60),
-      rate: values.rate === undefined ? 200 : bounded('rate', 10_000),
+      seconds: given('seconds', { usual: 3, least: 1, most: 60 }),
+      rate: given('rate', { usual: 200, least: 1, most: 10_000 }),
       queued: bounded('queued', 100_000),
       profileDir,
     }),
@@ -108,8 +115,15 @@ const benches = {
   soak: () =>
     benchSoak({
       minutes: bounded('minutes', 600),
-      rate: values.rate === undefined ? 3 : bounded('rate', 50),
+      rate: given('rate', { usual: 3, least: 1, most: 50 }),
       seed: bounded('seed', 1_000_000),
+    }),
+  live: () =>
+    benchLive({
+      runs: given('runs', { usual: 400, least: 1, most: 5_000 }),
+      seconds: given('seconds', { usual: 150, least: 1, most: 1_800 }),
+      seed: bounded('seed', 1_000_000),
+      traceFile: values.trace ?? null,
     }),
 };
 
@@ -132,8 +146,16 @@ function isBench(text: string): text is keyof typeof benches {
   return Object.hasOwn(benches, text);
 }
 
+/** An option whose usual value is another one for each benchmark. */
+function given(
+  option: 'runs' | 'seconds' | 'rate',
+  { usual, least, most }: { usual: number; least: number; most: number },
+): number {
+  return values[option] === undefined ? usual : bounded(option, most, least);
+}
+
 function bounded(
-  option: Exclude<keyof typeof values, 'json' | 'check' | 'profile'>,
+  option: Exclude<keyof typeof values, 'json' | 'check' | 'profile' | 'trace'>,
   most: number,
   least = 1,
 ): number {

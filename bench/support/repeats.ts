@@ -1,5 +1,5 @@
 /** How long after an answer its result may take to be written, ms: that long it is still on its way. */
-const COMMIT_WITHIN_MS = 1_000;
+const COMMIT_WITHIN_MS = 3_000;
 
 /** Clocks of two processes on one machine, and timers, agree this well, ms. */
 const SLACK_MS = 50;
@@ -40,7 +40,7 @@ export interface Story {
 
 /** What came more often than once, and whether that has its reason. */
 export interface Repeats {
-  /** Requests that had begun when a process was killed, and whose result was never written. */
+  /** Requests that had begun when a process was killed, and whose result was not written by then. */
   cutOff: number;
   /** Requests whose result was never written although nobody was killed. */
   unrecorded: SeenRequest[];
@@ -55,15 +55,23 @@ export function judgeRepeats({ requests, attempts, askedFor }: Story, kills: Kil
   const taken = requests.filter((request) => request.taken);
   const lost = requests.filter((request) => !attempts.some((one) => isOf(one, request)));
   const cutOff = lost.filter((request) => kills.some((kill) => wasCutOff(request, kill)));
+  const rest = lost.filter((request) => !cutOff.includes(request));
+  const outages = kills.filter(({ victim }) => victim === 'redis');
+  const heldUp = requests.filter(
+    (request) => !lost.includes(request) && outages.some((one) => wasHeldUp(request, one, rest)),
+  );
+  // What was written late settled the event, so that the result of a request made meanwhile is void.
+  const unrecorded = rest.filter((request) => !heldUp.some(({ at }) => at < request.at));
   // The sender did not wait long enough for the answer, so it had to try again.
   const late = taken.filter((request) =>
     attempts.some((one) => one.error !== null && isOf(one, request)),
   );
   const repeats = Math.max(0, taken.length - 1 - askedFor);
-  const explained = cutOff.filter((request) => request.taken).length + late.length;
+  const onTheirWay = [...cutOff, ...heldUp];
+  const explained = onTheirWay.filter((request) => request.taken).length + late.length;
   return {
-    cutOff: cutOff.length,
-    unrecorded: lost.filter((request) => !cutOff.includes(request)),
+    cutOff: onTheirWay.length,
+    unrecorded,
     repeats,
     unexplained: Math.max(0, repeats - explained),
   };
@@ -88,6 +96,18 @@ function isOf({ at, durationMs }: RecordedAttempt, request: SeenRequest): boolea
 
 function wasCutOff({ daemon, at, until }: SeenRequest, kill: Kill): boolean {
   return isOfVictim(daemon, kill) && at <= kill.until && until >= kill.at - COMMIT_WITHIN_MS;
+}
+
+/**
+ * Whether a result was written only after Redis was back: its request was open when Redis was killed, or
+ * had been answered just before, which shows in that the event was sent once more.
+ */
+function wasHeldUp(request: SeenRequest, outage: Kill, sentAgain: SeenRequest[]): boolean {
+  if (request.at > outage.at) return false;
+  return (
+    wasOpen(request, outage) ||
+    (wasCutOff(request, outage) && sentAgain.some(({ at }) => at > outage.at))
+  );
 }
 
 function isOfVictim(daemon: number, { victim }: Kill): boolean {
