@@ -6,7 +6,7 @@ import type { StoredWatch, Watch, WatchKey } from '../core/watch.ts';
 /**
  * A watch as it is kept. What is usual is left unsaid, and so is what stands in the key: that makes
  * records half as long, and one that was written before there was a field is read as if the field
- * had said what is usual.
+ * had said what is usual. Times are told from the registration on.
  */
 type WatchRecord = {
   [Name in Exclude<keyof Watch, keyof WatchKey | 'run' | 'stay' | 'stages'>]:
@@ -35,10 +35,10 @@ export function writeWatch(watch: Watch): string {
     profile: unless('normal', watch.profile),
     maxDelayMs: unless(null, watch.maxDelayMs),
     registeredAt: watch.registeredAt,
-    lastPolledAt: unless(null, watch.lastPolledAt),
-    nextPollAt: unless(null, watch.nextPollAt),
-    timeoutAt: watch.timeoutAt,
-    endedAt: unless(null, watch.endedAt),
+    lastPolledAt: sinceStart(watch.lastPolledAt, watch.registeredAt),
+    nextPollAt: sinceStart(watch.nextPollAt, watch.registeredAt),
+    timeoutAt: watch.timeoutAt - watch.registeredAt,
+    endedAt: sinceStart(watch.endedAt, watch.registeredAt),
     trouble: unless(null, watch.trouble),
     unreachable: unless(false, watch.unreachable),
     missing: unless(null, watch.missing),
@@ -94,6 +94,14 @@ function readStage([state, sinceMs, seenMs, secondMs]: StageRecord, registeredAt
   return { state, since, seenAt: seenMs === null ? null : since + seenMs, secondMs };
 }
 
+function sinceStart(time: number | null, registeredAt: number): number | undefined {
+  return time === null ? undefined : time - registeredAt;
+}
+
+function timeOf(sinceStartMs: number | null | undefined, registeredAt: number): number | null {
+  return typeof sinceStartMs === 'number' ? registeredAt + sinceStartMs : null;
+}
+
 /** JSON leaves out what is undefined. */
 function unless<Value>(usual: Value, value: Value): Value | undefined {
   return value === usual ? undefined : value;
@@ -124,10 +132,10 @@ export function readWatch({ source, runId }: WatchKey, text: string | null): Sto
     profile: either(record.profile, 'normal'),
     maxDelayMs: either(record.maxDelayMs, null),
     registeredAt: record.registeredAt,
-    lastPolledAt: either(record.lastPolledAt, null),
-    nextPollAt: either(record.nextPollAt, null),
-    timeoutAt: record.timeoutAt,
-    endedAt: either(record.endedAt, null),
+    lastPolledAt: timeOf(record.lastPolledAt, record.registeredAt),
+    nextPollAt: timeOf(record.nextPollAt, record.registeredAt),
+    timeoutAt: record.registeredAt + record.timeoutAt,
+    endedAt: timeOf(record.endedAt, record.registeredAt),
     trouble: either(record.trouble, null),
     unreachable: either(record.unreachable, false),
     missing: either(record.missing, null),
