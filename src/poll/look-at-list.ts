@@ -9,7 +9,7 @@ import { readList, type ListAccess, type ListReading } from './list-pages.ts';
 import { useListedRuns } from './use-listed-runs.ts';
 
 /** Where reading the list does not pay, this is thought over again after some time, ms. */
-const RECONSIDER_MS = { least: 5_000, most: 60_000 };
+const RECONSIDER_MS = { least: 5_000, most: 10_000 };
 
 /** Looks held back by a pause do not all come in the instant of its end, ms. */
 const PAUSE_SPREAD_MS = 1_000;

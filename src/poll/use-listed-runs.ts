@@ -10,7 +10,7 @@ import type { ListRuns } from './list-pages.ts';
 const JITTER = 0.1;
 
 /** When a list is read again on which too few of the members were, ms. */
-const FUTILE_MS = 60_000;
+const FUTILE_MS = 10_000;
 
 /**
  * Lets single polls follow what a list says: those of changed runs come now, those of others later.
