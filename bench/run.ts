@@ -1,16 +1,18 @@
 import { mkdir } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { PROFILES, type Profile } from '../src/core/watch.ts';
 import { benchDeliver } from './deliver.ts';
 import { benchHostile } from './hostile.ts';
 import { benchIsolation } from './isolation.ts';
 import { benchPoll } from './poll.ts';
+import { benchReplay } from './replay.ts';
 import { isMet, machine, table } from './support/figures.ts';
 import { benchSoak } from './soak.ts';
 import { benchWatches } from './watches.ts';
 
-const USAGE = `usage: npm run bench -- poll|watches|deliver|isolation|hostile|soak [options]
+const USAGE = `usage: npm run bench -- poll|watches|deliver|isolation|hostile|soak|replay [options]
   --json               one JSON document instead of a table
-  --check              exit code 1 when a target is missed
+  --check              exit code 1 when a target is missed; replay always does that
   --profile <dir>      write CPU profiles of the daemon there
 poll:
   --rounds <n>         rounds of either side (5)
@@ -35,7 +37,14 @@ hostile:
 soak:
   --minutes <n>        how long runs begin and processes are killed (2)
   --rate <n>           runs that begin each second, at most 50 (3)
-  --seed <n>           of everything that is left to chance (1)`;
+  --seed <n>           of everything that is left to chance (1)
+replay (with any of the last three, only that comparison, and nothing is judged):
+  --seed <n>           of everything that is left to chance (1)
+  --profile <name>     urgent, normal or frugal
+  --budget <n>         requests a second that all runs share
+  --trace <file>       runs as JSON lines, times in seconds:
+                       {"workflow":"a","created":0,"started":2.5,"finished":61.0,
+                        "status":"completed","progress":[[10.2,25],[30.0,50]]}`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -55,10 +64,13 @@ const { values, positionals } = parseArgs({
     minutes: { type: 'string', default: '2' },
     seed: { type: 'string', default: '1' },
     queued: { type: 'string', default: '10000' },
+    budget: { type: 'string' },
+    trace: { type: 'string' },
   },
 });
 
-const profileDir = values.profile ?? null;
+const [name = ''] = positionals;
+const profileDir = name === 'replay' ? null : (values.profile ?? null);
 if (profileDir !== null) await mkdir(profileDir, { recursive: true });
 
 const benches = {
@@ -99,34 +111,56 @@ const benches = {
       rate: values.rate === undefined ? 3 : bounded('rate', 50),
       seed: bounded('seed', 1_000_000),
     }),
+  replay: () =>
+    benchReplay({
+      seed: bounded('seed', 1_000_000),
+      profile: watchProfile(values.profile),
+      budgetPerS: values.budget === undefined ? undefined : positive('budget', values.budget),
+      trace: values.trace,
+    }),
 };
 
-const [name = ''] = positionals;
 if (!isBench(name)) {
   console.error(USAGE);
   process.exit(2);
 }
 const ground = machine();
-const { figures, details } = await benches[name]();
+const { figures, details, text } = await benches[name]();
 if (values.json) {
   console.log(JSON.stringify({ bench: name, machine: ground, figures, details }, null, 2));
 } else {
   console.log(`${name} on ${Object.values(ground).join(', ')} (load)`);
-  console.log(table(figures));
+  if (text !== undefined) console.log(text);
+  if (figures.length > 0) console.log(table(figures));
 }
-if (values.check && !figures.every(isMet)) process.exitCode = 1;
+if ((values.check || name === 'replay') && !figures.every(isMet)) process.exitCode = 1;
 
 function isBench(text: string): text is keyof typeof benches {
   return Object.hasOwn(benches, text);
 }
 
+function watchProfile(given: string | undefined): Profile | undefined {
+  const profile = PROFILES.find((one) => one === given);
+  if (given === undefined || profile !== undefined) return profile;
+  return misused(`--profile is one of ${PROFILES.join(', ')}`);
+}
+
+function positive(option: string, text: string): number {
+  const value = Number(text);
+  return value > 0 && value < Infinity ? value : misused(`--${option} is a number above 0`);
+}
+
+function misused(message: string): never {
+  console.error(`${message}\n${USAGE}`);
+  process.exit(2);
+}
+
 function bounded(
-  option: Exclude<keyof typeof values, 'json' | 'check' | 'profile'>,
+  option: Exclude<keyof typeof values, 'json' | 'check' | 'profile' | 'budget' | 'trace'>,
   most: number,
   least = 1,
 ): number {
   const value = Number(values[option]);
   if (Number.isInteger(value) && value >= least && value <= most) return value;
-  console.error(`--${option} is a whole number from ${least} to ${most}\n${USAGE}`);
-  process.exit(2);
+  return misused(`--${option} is a whole number from ${least} to ${most}`);
 }
