@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { PROFILES, type Profile } from '../src/core/watch.ts';
+import { benchBatch } from './batch.ts';
 import { benchDeliver } from './deliver.ts';
 import { benchHostile } from './hostile.ts';
 import { benchIsolation } from './isolation.ts';
@@ -10,7 +11,8 @@ import { isMet, machine, table } from './support/figures.ts';
 import { benchSoak } from './soak.ts';
 import { benchWatches } from './watches.ts';
 
-const USAGE = `usage: npm run bench -- poll|watches|deliver|isolation|hostile|soak|replay [options]
+const USAGE = `usage: npm run bench -- <name> [options]
+names: poll, batch, watches, deliver, isolation, hostile, soak, replay
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed; replay always does that
   --profile <dir>      write CPU profiles of the daemon there
@@ -19,6 +21,9 @@ poll:
   --seconds <n>        length of a round (3)
   --watches <n>        runs that are polled (1000)
   --concurrency <n>    polls at once (64)
+batch:
+  --runs <n>           runs of one workflow (100)
+  --within <n>         when the last of them ends, seconds (40)
 watches:
   --count <n>          watches (100000)
   --connections <n>    batches at once (4)
@@ -40,6 +45,7 @@ soak:
   --seed <n>           of everything that is left to chance (1)
 replay (with any of the last three, only that comparison, and nothing is judged):
   --seed <n>           of everything that is left to chance (1)
+  --runs <n>           runs of each of seven kinds of workflow (1500)
   --profile <name>     urgent, normal or frugal
   --budget <n>         requests a second that all runs share
   --trace <file>       runs as JSON lines, times in seconds:
@@ -56,6 +62,8 @@ const { values, positionals } = parseArgs({
     seconds: { type: 'string', default: '3' },
     watches: { type: 'string', default: '1000' },
     concurrency: { type: 'string', default: '64' },
+    runs: { type: 'string' },
+    within: { type: 'string', default: '40' },
     count: { type: 'string', default: '100000' },
     connections: { type: 'string', default: '4' },
     endpoints: { type: 'string', default: '100' },
@@ -80,6 +88,12 @@ const benches = {
       seconds: bounded('seconds', 60),
       watches: bounded('watches', 100_000),
       concurrency: bounded('concurrency', 1_000),
+      profileDir,
+    }),
+  batch: () =>
+    benchBatch({
+      runs: values.runs === undefined ? 100 : bounded('runs', 1_000, 2),
+      seconds: bounded('within', 600, 4),
       profileDir,
     }),
   watches: () =>
@@ -114,6 +128,7 @@ const benches = {
   replay: () =>
     benchReplay({
       seed: bounded('seed', 1_000_000),
+      runs: values.runs === undefined ? 1_500 : bounded('runs', 10_000, 100),
       profile: watchProfile(values.profile),
       budgetPerS: values.budget === undefined ? undefined : positive('budget', values.budget),
       trace: values.trace,
@@ -125,15 +140,21 @@ if (!isBench(name)) {
   process.exit(2);
 }
 const ground = machine();
-const { figures, details, text } = await benches[name]();
+const result = await benches[name]();
 if (values.json) {
-  console.log(JSON.stringify({ bench: name, machine: ground, figures, details }, null, 2));
+  console.log(
+    JSON.stringify(
+      { bench: name, machine: ground, figures: result.figures, details: result.details },
+      null,
+      2,
+    ),
+  );
 } else {
   console.log(`${name} on ${Object.values(ground).join(', ')} (load)`);
-  if (text !== undefined) console.log(text);
-  if (figures.length > 0) console.log(table(figures));
+  if (result.text !== undefined) console.log(result.text);
+  if (result.figures.length > 0) console.log(table(result.figures));
 }
-if ((values.check || name === 'replay') && !figures.every(isMet)) process.exitCode = 1;
+if ((values.check || name === 'replay') && !result.figures.every(isMet)) process.exitCode = 1;
 
 function isBench(text: string): text is keyof typeof benches {
   return Object.hasOwn(benches, text);

@@ -9,7 +9,7 @@ export interface Sight {
 }
 
 /** A look by a policy. */
-export interface Step {
+interface Step {
   /** When the run is to be looked at again, s; null once its end was seen. */
   nextAt: number | null;
   /** Updates that this look saw: the run had started, or its progress had changed. */

@@ -1,12 +1,11 @@
+import { PRICE_S } from '../../src/core/cadence.ts';
 import { seededRandom } from '../../src/simulator/seeded-random.ts';
 import { BACKOFF, FIXED, RESTARTING } from './baselines.ts';
 import { Replay, replay, type ReplayOptions, type Replayed } from './replay.ts';
 import { runwatch, type Memory, type RunwatchOptions } from './runwatch.ts';
 import { meanOf, summarize, type Seen, type Summary } from './summary.ts';
+import type { Comparison } from './table.ts';
 import { workload, type TracedRun } from './workload.ts';
-
-/** Several policies on the same runs. */
-export type Comparison = Record<string, Summary>;
 
 /** Fixed polling sends so many times as many requests as the first gate allows. */
 const SHARE = 6;
@@ -38,7 +37,7 @@ export function tuned(
   runs: readonly TracedRun[],
   seed: number,
   fixed: Summary,
-): { summary: Summary; dearness: number } {
+): { summary: Summary; priceS: number } {
   const allowed = fixed.requestsPerRun / SHARE;
   const roundS = () => 5 * SHARE;
   let dearness = 1.65;
@@ -46,17 +45,16 @@ export function tuned(
     const options = { seed, profile: 'urgent' as const, dearness, roundS };
     const summary = summarize(replayOurs(runs, options).seen);
     const share = summary.requestsPerRun / allowed;
-    if (tries === 4 || (share <= 1 && share >= CLOSE_ENOUGH)) return { summary, dearness };
+    if (tries === 4 || (share <= 1 && share >= CLOSE_ENOUGH)) {
+      return { summary, priceS: PRICE_S.urgent * dearness };
+    }
     dearness *= (share / 0.98) ** (-1 / PRICE_POWER);
   }
 }
 
 /** How long it took after a change of all durations until ours was below backoff again. */
-export function shifted(
-  memory: Memory,
-  { seed, runs, scale, from }: { seed: number; runs: number; scale: number; from: number },
-) {
-  const changed = workload({ seed: seed + 1, runs, scale, from });
+export function shifted({ seed, runs, scale, memory }: ShiftOptions) {
+  const changed = workload({ seed: seed + 1, runs, scale });
   const ours = replayOurs(changed, { seed, profile: 'normal', memory: copyOf(memory) });
   const backoff = replay(changed, BACKOFF);
   const behind = windows(ours.seen, backoff.seen).findLastIndex(([our, other]) => our > other);
@@ -65,8 +63,18 @@ export function shifted(
       [BACKOFF.name]: summarize(backoff.seen),
       'runwatch normal': summarize(ours.seen),
     },
-    recoveredAfter: (behind + 1) * WINDOW,
+    /** Runs of each workflow. */
+    relearned: (behind + 1) * WINDOW,
   };
+}
+
+interface ShiftOptions {
+  seed: number;
+  runs: number;
+  /** What all durations are multiplied with. */
+  scale: number;
+  /** What was learned before. */
+  memory: Memory;
 }
 
 /** Runs of each workflow, in the order of their creation, over which delays are averaged. */
@@ -127,12 +135,17 @@ export function updatesSeen(runs: readonly TracedRun[], seed: number) {
   return {
     ours: ours.updates,
     restarting: restarting.updates,
-    there: runs.reduce((sum, { progress }) => sum + progress.length + 1, 0),
+    there: runs.reduce((sum, run) => sum + updatesOf(run), 0),
     comparison: {
       [RESTARTING.name]: summarize(restarting.seen),
       'runwatch normal': summarize(ours.seen),
     },
   };
+}
+
+/** That it started, each step, and the last one where it was completed. */
+function updatesOf({ progress, status }: TracedRun): number {
+  return 1 + progress.length + (status === 'completed' ? 1 : 0);
 }
 
 /** Ten minutes in two hours nothing answers, and one read in twenty fails at any time. */

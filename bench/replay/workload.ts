@@ -53,26 +53,18 @@ interface WorkloadOptions {
   runs: number;
   /** What all durations are multiplied with. */
   scale?: number;
-  /** When the first run may begin, s. */
-  from?: number;
   progress?: 'honest' | 'misleading';
 }
 
 /** Runs of all kinds, in no order. The same options give the same runs. */
-export function workload({
-  seed,
-  runs,
-  scale = 1,
-  from = 0,
-  ...rest
-}: WorkloadOptions): TracedRun[] {
+export function workload({ seed, runs, scale = 1, ...rest }: WorkloadOptions): TracedRun[] {
   return KINDS.flatMap((kind, at) => {
     const random = seededRandom(seed * 1_000 + at);
     const weights = Array.from({ length: STEPS }, () => 0.5 + random());
     // 5 to 8 per cent fail early, as many of each kind in every workload.
     const failing = 0.05 + (0.03 * at) / (KINDS.length - 1);
     return Array.from({ length: runs }, () => {
-      const created = from + random() * runs * SPREAD_S;
+      const created = random() * runs * SPREAD_S;
       const started = created + logNormal(QUEUED_S, SIGMA)(random) * Math.min(scale, 1);
       const worksS = kind.duration(random) * scale;
       const isFailing = random() < failing;
@@ -107,7 +99,7 @@ function stepsDone(weights: number[], started: number, worksS: number, random: R
 /** Progress that says nothing, or the wrong thing: at 99 from early on, falling, or by chance. */
 function misled(honest: Progress, finished: number, random: Random): Progress {
   const way = random();
-  if (way < 1 / 3) return honest.map(([at], index) => [at, index === 0 ? 99 : 99]);
+  if (way < 1 / 3) return honest.map(([at]) => [at, 99]);
   if (way < 2 / 3) return honest.map(([at, percent]) => [at, 100 - percent]);
   return honest.map(([at]) => [Math.min(at, finished), Math.floor(random() * 101)]);
 }

@@ -27,6 +27,11 @@ interface DaemonUsage {
   rssBytes: number;
 }
 
+/** The part of an event that is measured. */
+interface BenchEvent {
+  data: { run_id: string; detection_delay_ms: number | null };
+}
+
 /** The daemon as a process of its own. */
 export interface BenchDaemon {
   /** When the process was started, milliseconds since the epoch. */
@@ -35,6 +40,8 @@ export interface BenchDaemon {
   /** Registers runs in one batch; throws unless all of them are new. */
   register(runIds: string[]): Promise<void>;
   usage(): Promise<DaemonUsage>;
+  /** All events of a type, oldest first. */
+  events(type: string): Promise<BenchEvent[]>;
   /** Stops the process where it stands, and lets it go on: it takes no CPU time in between. */
   freeze(): void;
   thaw(): void;
@@ -74,6 +81,7 @@ export async function startDaemon(ground: Ground, options: DaemonOptions): Promi
     pid: child.pid ?? 0,
     register: (runIds) => register(url, runIds),
     usage: () => usage(url),
+    events: (type) => events(url, type),
     freeze: () => child.kill('SIGSTOP'),
     thaw: () => child.kill('SIGCONT'),
     end: () => endProcess(child),
@@ -95,6 +103,19 @@ async function register(url: string, runIds: string[]): Promise<void> {
   if (created !== runIds.length) {
     throw new Error(`${created} of ${runIds.length} watches were created: ${body.slice(0, 500)}`);
   }
+}
+
+async function events(url: string, type: string): Promise<BenchEvent[]> {
+  const found: BenchEvent[] = [];
+  let after = '';
+  do {
+    const query = new URLSearchParams({ type, limit: '200', ...(after !== '' && { after }) });
+    const response = await fetch(`${url}/v1/events?${query.toString()}`);
+    const page = (await response.json()) as { data: BenchEvent[]; next_cursor: string | null };
+    found.push(...page.data);
+    after = page.data.length === 200 ? (page.next_cursor ?? '') : '';
+  } while (after !== '');
+  return found;
 }
 
 async function usage(url: string): Promise<DaemonUsage> {

@@ -66,8 +66,8 @@ export interface StoredDelivery {
 /** What came of an attempt, in the words of the channel that made it. */
 export type AttemptOutcome =
   | { kind: 'delivered'; attempt: Attempt }
-  /** May work later. */
-  | { kind: 'failed'; attempt: Attempt }
+  /** May work later, though not before the time that the receiver named, if it named one. */
+  | { kind: 'failed'; attempt: Attempt; retryAfterMs?: number }
   /** The receiver asked for quiet (429 or 503 with `Retry-After`). */
   | { kind: 'throttled'; attempt: Attempt; retryAfterMs: number }
   /** Will never work: the receiver said so (410). */
@@ -185,7 +185,8 @@ export function afterAttempt(
     case 'failed': {
       const scheduled = schedule[delivery.step];
       if (scheduled === undefined) return { ...tried, state: 'dead', nextAttemptAt: null };
-      return { ...tried, nextAttemptAt: now + jitterUp(scheduled, RETRY_JITTER, random) };
+      const waitMs = Math.max(scheduled, outcome.retryAfterMs ?? 0);
+      return { ...tried, nextAttemptAt: now + jitterUp(waitMs, RETRY_JITTER, random) };
     }
     default:
       return assertNever(outcome);

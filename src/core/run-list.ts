@@ -1,6 +1,9 @@
 import type { FetchTrouble } from './outcome.ts';
 import type { RunSnapshot } from './run.ts';
 
+/** Longest page of runs that Noxus gives. */
+export const MAX_PAGE_SIZE = 100;
+
 /** A list of runs of a source. */
 export interface RunList {
   source: string;
@@ -14,7 +17,7 @@ export interface ListQuestion {
   workflowId: string | null;
   /** From 1; the newest runs are on the first. */
   page: number;
-  /** Runs on a page, at most 100. */
+  /** Runs on a page, at most {@link MAX_PAGE_SIZE}. */
   size: number;
 }
 

@@ -1,13 +1,16 @@
-import { NO_LOAD } from '../core/load.ts';
+import { isListId } from '../core/list-standing.ts';
+import { NO_LOAD, type SourceLoad } from '../core/load.ts';
 import { pollDeadline } from '../core/urgency.ts';
 import { parseWatchId, type Watch } from '../core/watch.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
 import { createReconcile, type ReconcileReport } from '../poll/reconcile.ts';
-import { createSourceGuard } from '../poll/source-guard.ts';
+import { createSourceGuard, type SourceGuard } from '../poll/source-guard.ts';
+import type { ListStore } from '../redis/list-store.ts';
 import type { SourceStore } from '../redis/source-store.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { logPoll } from '../telemetry/report.ts';
+import { logList, logPoll } from '../telemetry/report.ts';
+import { createBatching, type Batching } from './batching.ts';
 import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
@@ -25,6 +28,7 @@ interface PollerDependencies
     Pick<ObserveRunDependencies, 'dispatch' | 'statistics' | 'now' | 'random'> {
   watches: WatchStore;
   sources: SourceStore;
+  lists: ListStore;
   endpoints: Endpoints;
 }
 
@@ -57,9 +61,17 @@ export function createPoller(deps: PollerDependencies): Poller {
     const roundMs = sources.get(watch.source)?.budget.roundMs() ?? 0;
     return pollDeadline(watch, { now: deps.now(), roundMs });
   };
-  const observeRun = observer(deps, sources, deadlineOf);
+  const guard = createSourceGuard(
+    deps.sources,
+    { unauthorizedProbeMs: config.polling.unauthorized_probe },
+    sourceLog(log),
+  );
+  const ground = pollGround(deps, sources);
+  const batching = openBatching(deps, ground, guard);
+  const observeRun = observer(deps, ground, { guard, batching, deadlineOf });
+  const run = (id: string) => (isListId(id) ? batching.look(id) : observeRun(id));
   const isWanted = async (id: string) =>
-    (await deps.watches.get(parseWatchId(id)))?.watch.state === 'active';
+    !isListId(id) && (await deps.watches.get(parseWatchId(id)))?.watch.state === 'active';
   const reconcile = createReconcile({ watches: deps.watches, jobsOf });
   let reconciler: Periodic | null = null;
 
@@ -72,7 +84,7 @@ export function createPoller(deps: PollerDependencies): Poller {
     reconcile: () => reconciler?.trigger(),
     start() {
       const { concurrency } = config.polling;
-      for (const source of sources.values()) source.start(observeRun, { concurrency, isWanted });
+      for (const source of sources.values()) source.start(run, { concurrency, isWanted });
       reconciler = startPeriodic(() => mend(reconcile, log), {
         everyMs: RECONCILE_MS,
         onError: faultLog(log, 'reconcile'),
@@ -85,28 +97,18 @@ export function createPoller(deps: PollerDependencies): Poller {
   };
 }
 
-function observer(
-  deps: PollerDependencies,
-  sources: Map<string, Source>,
-  deadlineOf: (watch: Watch) => number,
-) {
-  const { polling, watches } = deps.config;
-  return createObserveRun({
-    ...deps,
-    readerOf: (name) => sources.get(name)?.client,
-    sources: createSourceGuard(
-      deps.sources,
-      { unauthorizedProbeMs: polling.unauthorized_probe },
-      sourceLog(deps.log),
-    ),
-    budgetOf: (name) => sources.get(name)?.budget,
-    deadlineOf,
-    loadOf: (name) => ({ ...NO_LOAD, roundMs: sources.get(name)?.budget.roundMs() ?? 0 }),
-    wants: deps.endpoints.wants,
-    report(report) {
-      deps.metrics.poll(report);
-      logPoll(deps.log, report);
-    },
+/** What single polls and looks at lists go by. */
+function pollGround({ config, endpoints }: PollerDependencies, sources: Map<string, Source>) {
+  const { polling, watches } = config;
+  return {
+    jobsOf: (name: string) => sources.get(name)?.jobs,
+    readerOf: (name: string) => sources.get(name)?.client,
+    budgetOf: (name: string) => sources.get(name)?.budget,
+    loadOf: (name: string): SourceLoad => ({
+      ...NO_LOAD,
+      roundMs: sources.get(name)?.budget.roundMs() ?? 0,
+    }),
+    wants: endpoints.wants,
     policy: {
       minIntervalMs: polling.min_interval,
       maxIntervalMs: polling.max_interval,
@@ -115,6 +117,50 @@ function observer(
       remindAfterMs: watches.remind_feedback,
       stallAfterMs: watches.stall_after,
     },
+  };
+}
+
+type PollGround = ReturnType<typeof pollGround>;
+
+interface ObserverParts {
+  guard: SourceGuard;
+  batching: Batching;
+  deadlineOf: (watch: Watch) => number;
+}
+
+function observer(
+  deps: PollerDependencies,
+  ground: PollGround,
+  { guard, batching, deadlineOf }: ObserverParts,
+) {
+  return createObserveRun({
+    ...deps,
+    ...ground,
+    sources: guard,
+    deadlineOf,
+    report(report) {
+      deps.metrics.poll(report);
+      logPoll(deps.log, report);
+      batching.notice(report.watch);
+    },
+  });
+}
+
+function openBatching(
+  { config, log, metrics, ...deps }: PollerDependencies,
+  ground: PollGround,
+  guard: SourceGuard,
+): Batching {
+  return createBatching({
+    ...deps,
+    ...ground,
+    isOn: config.polling.batch === 'auto',
+    pause: (source, trouble) => guard.pause(source, trouble, deps.now()),
+    report(report) {
+      metrics.list(report);
+      logList(log, report);
+    },
+    onError: faultLog(log, 'batch'),
   });
 }
 

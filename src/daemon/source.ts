@@ -18,7 +18,7 @@ const COUNT_EVERY_MS = 2_000;
 const AT_ONCE = 1;
 
 /** The poll jobs of a source, in the order of their deadlines. */
-export type PollJobs = Pick<JobQueue, 'ensure' | 'hasten' | 'drop' | 'withoutJob'>;
+export type PollJobs = Pick<JobQueue, 'ensure' | 'hasten' | 'reschedule' | 'drop' | 'withoutJob'>;
 
 /** One Noxus workspace: how it is asked, by which jobs, and within what budget. */
 export interface Source {
@@ -78,6 +78,7 @@ function pollJobs(queue: JobQueue, budget: SourceBudget, now: () => number): Pol
       return queue.ensure(ids, deadlineOf ?? (() => now() + budget.roundMs()));
     },
     hasten: (id, deadline = AT_ONCE) => queue.hasten(id, deadline),
+    reschedule: (id, at) => queue.reschedule(id, at),
     drop: (id) => queue.drop(id),
     withoutJob: (ids) => queue.withoutJob(ids),
   };

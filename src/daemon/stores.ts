@@ -7,6 +7,7 @@ import { GateStore } from '../redis/gate-store.ts';
 import { EventBell } from '../redis/event-bell.ts';
 import { EventStore } from '../redis/event-store.ts';
 import { createKeys, type Keys } from '../redis/keys.ts';
+import { ListStore } from '../redis/list-store.ts';
 import { RetentionStore } from '../redis/retention-store.ts';
 import { defineScripts } from '../redis/scripts.ts';
 import { SecretStore } from '../redis/secret-store.ts';
@@ -22,6 +23,7 @@ export interface Stores {
   deliveries: DeliveryStore;
   gates: GateStore;
   sources: SourceStore;
+  lists: ListStore;
   discoveries: DiscoveryStore;
   budgets: BudgetStore;
   /** What was learned of how long states of runs last. */
@@ -52,6 +54,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     deliveries,
     gates: new GateStore(redis, keys),
     sources: new SourceStore(redis, keys),
+    lists: new ListStore(redis, keys),
     discoveries: new DiscoveryStore(redis, keys),
     budgets: new BudgetStore(redis, keys),
     statistics,

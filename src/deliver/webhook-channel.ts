@@ -124,12 +124,16 @@ function isSuccess(status: number): boolean {
   return status >= 200 && status <= 299;
 }
 
-/** @param retryAfterMs honoured where it has a meaning for a POST (RFC 9110, 10.2.3; RFC 6585, 4) */
+/**
+ * @param retryAfterMs where the receiver is out of breath it holds for all that goes there, else for
+ *   this delivery alone (RFC 9110, 10.2.3; RFC 6585, 4)
+ */
 function judge(attempt: Attempt, status: number, retryAfterMs: number | null): AttemptOutcome {
   if (isSuccess(status)) return { kind: 'delivered', attempt };
   if (status === 410) return { kind: 'refused', attempt };
-  const asksForQuiet = (status === 429 || status === 503) && retryAfterMs !== null;
-  return asksForQuiet ? { kind: 'throttled', attempt, retryAfterMs } : { kind: 'failed', attempt };
+  if (retryAfterMs === null) return { kind: 'failed', attempt };
+  const kind = status === 429 || status === 503 ? 'throttled' : 'failed';
+  return { kind, attempt, retryAfterMs };
 }
 
 function calledOff(): RunwatchError {

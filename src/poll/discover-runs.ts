@@ -44,8 +44,8 @@ export interface DiscoverRunsDependencies {
   store: DiscoveryStore;
   /** Whether the source takes requests, by what others were told. */
   pausedUntil: (source: string) => Promise<SourcePaused | null>;
-  /** Notes what an answer says about the source as a whole. */
-  note: (source: string, trouble: FetchTrouble) => Promise<unknown>;
+  /** Notes what an answer says about the source as a whole. @returns its pause, if that is one */
+  note: (source: string, trouble: FetchTrouble) => Promise<SourcePaused | null>;
   /** Watches runs that nobody watches yet. @returns how many those were */
   watch: (source: string, runIds: string[]) => Promise<number>;
   /** From the end of one reading to the next, ms. */
@@ -61,7 +61,7 @@ export interface DiscoverRunsDependencies {
 /** How a reading came to its end. */
 type Ending =
   | { kind: 'complete' }
-  /** Somebody else has the turn by now, or this process stops: nothing is lost by leaving it. */
+  /** The source pauses, somebody else has the turn, or this process stops: nothing is lost by that. */
   | { kind: 'left' }
   | { kind: 'trouble'; message: string };
 
@@ -162,8 +162,8 @@ async function trouble(
   { list, note }: DiscoverRunsDependencies,
   outcome: Exclude<ListOutcome, { kind: 'page' }>,
 ): Promise<Ending> {
-  if (outcome.kind !== 'not_offered') await note(list.source, outcome);
-  return { kind: 'trouble', message: outcome.message };
+  const pause = outcome.kind === 'not_offered' ? null : await note(list.source, outcome);
+  return pause === null ? { kind: 'trouble', message: outcome.message } : { kind: 'left' };
 }
 
 /**

@@ -62,6 +62,8 @@ export interface SourceBudget {
   refusal(ask: DatedAsk, admission: Admission): number | null;
   /** The request was answered. Said only where the budget may soon be short. */
   settle(ask: DatedAsk, admission: Admission): void;
+  /** Leave for one request, or for how long there is none. */
+  request(): Promise<Permit | { heldForMs: number }>;
   /** Leave for one request, without waiting; null while there is none. */
   claim(): Promise<Permit | null>;
 }
@@ -84,6 +86,13 @@ export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget
     if (count > limit.requests * SHORT) store.settle(source, settled).catch(deps.onError);
   }
 
+  async function request(): Promise<Permit | { heldForMs: number }> {
+    const asked = ask();
+    const admission = await store.admit(source, asked);
+    const heldForMs = refusal(asked, admission);
+    return heldForMs === null ? { settle: () => settle(asked, admission) } : { heldForMs };
+  }
+
   return {
     limit,
     watched: (count) => void (active = count),
@@ -92,10 +101,10 @@ export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget
     ask,
     refusal,
     settle,
+    request,
     async claim() {
-      const asked = ask();
-      const admission = await store.admit(source, asked);
-      return refusal(asked, admission) === null ? { settle: () => settle(asked, admission) } : null;
+      const leave = await request();
+      return 'settle' in leave ? leave : null;
     },
   };
 }

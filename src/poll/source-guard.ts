@@ -24,6 +24,8 @@ interface SourceLog {
 
 type Trouble<Kind extends FetchOutcome['kind']> = Extract<FetchOutcome, { kind: Kind }>;
 
+export type SourceGuard = ReturnType<typeof createSourceGuard>;
+
 /**
  * Turns what one answer says about the whole source into a pause that holds in every process. A
  * pause is logged once, not for each request that was under way; a refused key likewise, by whichever
@@ -46,6 +48,9 @@ export function createSourceGuard(store: SourceStore, policy: SourcePolicy, log:
   }
 
   return {
+    /** Pauses a source for as long as it asked for. */
+    pause: rateLimited,
+
     /** @param known `isRefused`: whether the source was noted as refused when it was asked */
     async note(
       source: string,

@@ -2,6 +2,7 @@ import { DelayedError, Job, Queue, RateLimitError, RedisConnection, Worker } fro
 import type { Redis } from 'ioredis';
 import { hastenJob } from './hasten.ts';
 import { findMissingJobs } from './missing-jobs.ts';
+import { rescheduleJob } from './reschedule.ts';
 
 /**
  * How often jobs are looked for whose lock is gone. A check that comes a hair too early is left out
@@ -91,6 +92,8 @@ export interface JobQueue {
   ensure(ids: string[], deadlineOf?: DeadlineOf): Promise<void>;
   /** Makes the job of an id due at once; one that runs right now, as soon as it has ended. */
   hasten(id: string, deadline?: number): Promise<void>;
+  /** Moves the time at which the job of an id runs next, unless it runs right now. */
+  reschedule(id: string, at: number): Promise<void>;
   /** Lets no job start for so long, in any process; longer than zero, ms. */
   hold(ms: number): Promise<void>;
   /** Removes the job of an id; one that is running right now is left to end by itself. */
@@ -132,6 +135,8 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       if (await hastenJob(hastening, onError)) return;
       await ensure([id], deadline === undefined ? undefined : () => deadline);
     },
+
+    reschedule: (id, at) => rescheduleJob(producer, queue, { id, at }),
 
     hold: (ms) => queue.rateLimit(Math.ceil(ms)),
 

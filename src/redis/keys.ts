@@ -2,6 +2,7 @@ import { watchId, type Watch, type WatchKey } from '../core/watch.ts';
 import type { Delivery, DeliveryState } from '../core/delivery.ts';
 import type { RunList } from '../core/run-list.ts';
 import type { RunwatchEvent } from '../core/event.ts';
+import type { ListKey } from '../core/list-standing.ts';
 import { gateKey } from '../core/gate.ts';
 
 /**
@@ -27,17 +28,16 @@ export function createKeys(prefix: string) {
     watchesEnded: key('watches-ended'),
     /** Hash: what was learned of a workflow, named `<source>/<workflow>`; see `statistics-record.ts`. */
     statistics: (workflow: string) => key('statistics', workflow),
-    /**
-     * Sorted sets by number of the workflows of which something is known: of names the one without a
-     * filter, of the numbers alone those of a source.
-     */
+    /** Sorted sets of the names of workflows of which something is known, by when it first was. */
     workflows: (...filter: string[]) => key('workflows', ...filter),
     /** Sorted set of the same names by when they were used last. */
     workflowsUsed: key('workflows-used'),
-    /** Counter: the clock of those uses, and what numbers workflows. */
+    /** Counter: the clock of both. */
     workflowClock: key('workflow-clock'),
     /** Counter of the tables of states in all of those hashes. */
     tablesKnown: key('tables-known'),
+    /** String, the JSON of what is known of the list of a workflow's runs; expires when unused. */
+    listStanding: ({ source, workflowId }: ListKey) => key('list', source, workflowId),
     /** String with the JSON of a pause; expires with it. */
     sourcePause: (source: string) => key('pause', source),
     /** String, the token of who reads a list just now, or did last; expires when it may be read next. */
@@ -112,7 +112,15 @@ export function watchIndexes(keys: Keys, watch: Watch): string[] {
     ...(run === null
       ? []
       : [keys.watches('status', run.status), keys.watches('workflow', run.workflow_id)]),
+    ...(run !== null && watch.state === 'active'
+      ? [polledIndex(keys, { source: watch.source, workflowId: run.workflow_id })]
+      : []),
   ];
+}
+
+/** The sorted set of the active watches whose runs are on one list. */
+export function polledIndex(keys: Keys, { source, workflowId }: ListKey): string {
+  return keys.watches('polled', source, workflowId);
 }
 
 /** The sorted sets that an event belongs in. */

@@ -2,9 +2,8 @@ import { BINS, type Statistics } from '../core/hazard.ts';
 import type { Polled, WorkflowKey, WorkflowStatistics } from '../core/workflow-statistics.ts';
 
 /*
- * What was learned of a workflow is a hash: `number` in the order of workflows, `version`, `tables`,
- * how many there are of states, `polled`, and a table for each state, for all together and for whole
- * runs. The script `lua/learn.ts` writes it.
+ * What was learned of a workflow is a hash: `version`, `tables`, how many there are of states, `polled`,
+ * and a table for each state, for all together and for whole runs. The script `lua/learn.ts` writes it.
  */
 
 const BYTES = 8;

@@ -72,7 +72,6 @@ export class StatisticsStore {
   ): Promise<{ items: WorkflowKey[]; nextCursor: string | null }> {
     const page = await readPage(this.redis, {
       indexes: filterIndexes(this.keys.workflows, { source: filter.source }),
-      directory: this.keys.workflows(),
       order: 'newest',
       limit,
       cursor,

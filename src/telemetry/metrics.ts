@@ -18,6 +18,14 @@ interface RequestReport {
   status: number | null;
 }
 
+interface ListReport {
+  list: { source: string };
+  outcome: string;
+  changed: number;
+  unchanged: number;
+  missing: number;
+}
+
 interface PollReport {
   watch: { source: string };
   outcome: string;
@@ -53,6 +61,13 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
       instruments.requests.inc({ source, kind, status: status ?? 'none' });
     },
 
+    list({ list: { source }, outcome, changed, unchanged, missing }: ListReport): void {
+      instruments.batchLooks.inc({ source, outcome });
+      instruments.batchRuns.inc({ source, result: 'changed' }, changed);
+      instruments.batchRuns.inc({ source, result: 'unchanged' }, unchanged);
+      instruments.batchRuns.inc({ source, result: 'missing' }, missing);
+    },
+
     discovered(source: string, runs: number): void {
       instruments.discovered.inc({ source }, runs);
     },
@@ -81,6 +96,10 @@ const DELAY_BUCKETS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 
 function createInstruments(registry: Registry) {
   const registers = [registry];
+  return { ...pollInstruments(registers), ...deliveryInstruments(registers) };
+}
+
+function pollInstruments(registers: Registry[]) {
   return {
     requests: new Counter({
       name: 'runwatch_requests_total',
@@ -98,6 +117,18 @@ function createInstruments(registry: Registry) {
       name: 'runwatch_polls_total',
       help: 'Looks at runs, by what came of them.',
       labelNames: ['source', 'outcome'],
+      registers,
+    }),
+    batchLooks: new Counter({
+      name: 'runwatch_batch_looks_total',
+      help: 'Looks at lists of runs; all but ok and rate_limited are followed by single polls.',
+      labelNames: ['source', 'outcome'],
+      registers,
+    }),
+    batchRuns: new Counter({
+      name: 'runwatch_batch_runs_total',
+      help: 'Watched runs that looks at lists were to find, by what the list said of them.',
+      labelNames: ['source', 'result'],
       registers,
     }),
     pollLag: new Histogram({
@@ -118,6 +149,11 @@ function createInstruments(registry: Registry) {
       buckets: DELAY_BUCKETS,
       registers,
     }),
+  };
+}
+
+function deliveryInstruments(registers: Registry[]) {
+  return {
     attempts: new Counter({
       name: 'runwatch_delivery_attempts_total',
       help: 'Attempts at delivering, by what the delivery became and why.',

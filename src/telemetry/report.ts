@@ -32,6 +32,39 @@ export function logPoll(log: Logger, { watch, outcome, events, durationMs }: Pol
   log[level](fields, 'poll');
 }
 
+/** A finished look at a list of runs. */
+interface ListReport {
+  list: { source: string; workflowId: string };
+  outcome: string;
+  message: string | null;
+  pages: number;
+  changed: number;
+  unchanged: number;
+  missing: number;
+  durationMs: number;
+  nextLookAt: number;
+}
+
+/** One wide line for each list that is given up; the other looks are there at level debug. */
+export function logList(log: Logger, { list, outcome, message, ...seen }: ListReport): void {
+  const isGivenUp = outcome !== 'ok' && outcome !== 'rate_limited';
+  const level = isGivenUp ? 'warn' : 'debug';
+  if (!log.isLevelEnabled(level)) return;
+  const fields = {
+    source: list.source,
+    workflow_id: list.workflowId,
+    outcome,
+    message,
+    pages: seen.pages,
+    changed: seen.changed,
+    unchanged: seen.unchanged,
+    missing: seen.missing,
+    duration_ms: seen.durationMs,
+    next_look_at: new Date(seen.nextLookAt).toISOString(),
+  };
+  log[level](fields, isGivenUp ? 'batch.fallback' : 'batch');
+}
+
 /** A finished attempt at delivering. */
 interface DeliveryReport {
   delivery: Delivery;

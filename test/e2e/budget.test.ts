@@ -27,6 +27,7 @@ async function start(prefix: string): Promise<DaemonProcess> {
           base_url: noxus.url,
           api_key: noxus.apiKey,
           rate_limit: { requests: LIMIT.requests, per: `${LIMIT.perMs}ms` },
+          discover: { workflows: 'all', every: '250ms' },
         },
       },
       polling: { min_interval: '50ms', max_interval: '100ms', unreachable_after: '1s' },
@@ -71,6 +72,10 @@ afterAll(async () => {
 describe('three daemons that want far more of a source than its rate limit', () => {
   test('never exceed it in any window of its length, quick retries included', () => {
     expect(noxus.requests.mostWithin(LIMIT.perMs)).toBeLessThanOrEqual(LIMIT.requests);
+  });
+
+  test('leave some of it to the discovery of runs', () => {
+    expect(noxus.requests.lists).toBeGreaterThan(2);
   });
 
   test('poll the urgent more often than the others, and leave out nobody', () => {

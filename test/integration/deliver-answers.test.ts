@@ -116,7 +116,8 @@ function byPolicy(status: number, quietMs: number | null): Told {
   if (status <= 299) return DELIVERED;
   if (status === 410) return GONE;
   if (quietMs !== null && (status === 429 || status === 503)) return quiet(quietMs);
-  return status <= 399 ? { ...FAILED, error: 'redirect' } : FAILED;
+  const failed = { ...FAILED, nextIn: Math.max(RETRY_MS, quietMs ?? 0) };
+  return status <= 399 ? { ...failed, error: 'redirect' } : failed;
 }
 
 const STATUSES = Array.from({ length: 400 }, (_, at) => 200 + at);

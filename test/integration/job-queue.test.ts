@@ -255,6 +255,56 @@ describe('hastening', () => {
   });
 });
 
+describe('rescheduling', () => {
+  const inAnHour = () => Date.now() + AN_HOUR;
+
+  test('moves the time of a job that sleeps, earlier as well as later', async () => {
+    const queue = openQueue();
+    const held = heldRun();
+    queue.work(held.run, { concurrency: 1 });
+    await queue.ensure(['a']);
+    await waitFor(() => held.begun.length === 1);
+    held.end(inAnHour());
+    await sleeping(queue, 'a');
+    await queue.reschedule('a', Date.now() + 20);
+    await waitFor(() => held.begun.length === 2);
+    held.end(Date.now() + 500);
+    await sleeping(queue, 'a');
+    await queue.reschedule('a', inAnHour());
+    const score = Number(await redis.zscore(queue.key('delayed'), 'a'));
+    expect(score / 0x1000).toBeGreaterThan(Date.now() + AN_HOUR / 2);
+  });
+
+  test('sends a job that waits for its turn back to sleep, for as long as it is told', async () => {
+    const queue = openQueue();
+    await queue.ensure(['a', 'b'], () => Date.now());
+    await queue.reschedule('a', inAnHour());
+    const held = heldRun();
+    queue.work(held.run, { concurrency: 2 });
+    await waitFor(() => held.begun.length === 1);
+    expect(held.begun).toEqual(['b']);
+    expect(await queue.withoutJob(['a'])).toEqual([]);
+    await queue.reschedule('a', Date.now());
+    await waitFor(() => held.begun.length === 2);
+    held.end(null);
+    held.end(null);
+  });
+
+  test('leaves a job alone that runs, or is none', async () => {
+    const queue = openQueue();
+    const held = heldRun();
+    queue.work(held.run, { concurrency: 1 });
+    await queue.ensure(['a']);
+    await waitFor(() => held.begun.length === 1);
+    await queue.reschedule('a', inAnHour());
+    await queue.reschedule('nobody', inAnHour());
+    expect(await queue.withoutJob(['a', 'nobody'])).toEqual(['nobody']);
+    held.end(Date.now() + 10);
+    await waitFor(() => held.begun.length === 2);
+    held.end(null);
+  });
+});
+
 describe('a run that throws', () => {
   test('is tried again later and told of, and its job is never given up', async () => {
     const queue = openQueue();

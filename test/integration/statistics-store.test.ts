@@ -7,9 +7,10 @@ import type { WatchChange } from '../../src/core/watch-change.ts';
 import type { Watch } from '../../src/core/watch.ts';
 import { TABLE_LIMITS } from '../../src/redis/statistics-store.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
+import { anEvent } from '../support/fake-services.ts';
 import { openStores } from '../support/stores.ts';
 
-const { redis, watches, statistics: store, keysLeft, close } = openStores();
+const { redis, keys, watches, events, statistics: store, keysLeft, close } = openStores();
 afterAll(close);
 
 let count = 0;
@@ -175,9 +176,9 @@ describe('what is kept', () => {
       fresh('crowd'),
     );
     const statesOf = (workflowId: string) => [
-      lesson({ workflowId, state: null, toS: 50_000 }),
+      lesson({ workflowId, state: null, toS: 5 }),
       ...Array.from({ length: perWorkflow }, (_, at) =>
-        lesson({ workflowId, state: `running/${at}`, toS: 1_000 * (at + 1) }),
+        lesson({ workflowId, state: `running/${at}`, toS: 1 + at / 10 }),
       ),
     ];
     const [favourite = '', ...others] = workflowIds;
@@ -201,5 +202,25 @@ describe('what is kept', () => {
     const sizes = await Promise.all(all.map((key) => redis.memory('USAGE', key, 'SAMPLES', 0)));
     const bytes = sizes.reduce<number>((sum, size) => sum + Number(size), 0);
     expect(bytes).toBeLessThan(32 * 1_048_576);
+  });
+});
+
+describe('what was learned and cannot be added to', () => {
+  test.each([
+    ['a table is cut', (key: string) => redis.hset(key, 'state running/0', 'short')],
+    ['the place is taken by something else', (key: string) => redis.set(key, 'a string')],
+  ])('begins anew, and keeps back no change: %s', async (_what, spoil) => {
+    const workflowId = fresh('workflow');
+    const change = telling([lesson({ workflowId })]);
+    await watches.commit(change);
+    await spoil(keys.statistics(`default/${workflowId}`));
+    const event = anEvent(1, { id: fresh('evt') });
+    expect(await watches.commit({ ...telling([lesson({ workflowId })]), events: [event] })).toEqual(
+      [],
+    );
+    expect(await events.body(event.id)).toBe(JSON.stringify(event));
+    expect(await read(workflowId)).toBeNull();
+    await watches.commit(telling([lesson({ workflowId })]));
+    expect((await read(workflowId))?.states.get('running/0')?.runs).toBe(1);
   });
 });

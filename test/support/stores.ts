@@ -1,10 +1,12 @@
 import { Redis } from 'ioredis';
 import type { Delivery } from '../../src/core/delivery.ts';
+import { BudgetStore } from '../../src/redis/budget-store.ts';
 import { DeliveryStore } from '../../src/redis/delivery-store.ts';
 import { GateStore } from '../../src/redis/gate-store.ts';
 import { EventBell } from '../../src/redis/event-bell.ts';
 import { EventStore } from '../../src/redis/event-store.ts';
 import { createKeys } from '../../src/redis/keys.ts';
+import { ListStore } from '../../src/redis/list-store.ts';
 import { RetentionStore } from '../../src/redis/retention-store.ts';
 import { defineScripts } from '../../src/redis/scripts.ts';
 import { SourceStore } from '../../src/redis/source-store.ts';
@@ -29,6 +31,8 @@ export function openStores({ url, prefix }: TestRedis = testRedis()) {
     deliveries,
     gates: new GateStore(redis, keys),
     sources: new SourceStore(redis, keys),
+    budgets: new BudgetStore(redis, keys),
+    lists: new ListStore(redis, keys),
     statistics: new StatisticsStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
     /** Every key of this prefix. Tests may search; the product may not. */

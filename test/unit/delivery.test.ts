@@ -91,6 +91,14 @@ describe('an attempt', () => {
     );
   });
 
+  test.each([
+    [1_000, 5_000],
+    [90_000, 90_000],
+  ])('that fails and says %i ms is repeated after %i ms', (retryAfterMs, waitMs) => {
+    const after = afterAttempt(fresh!, { ...failed, retryAfterMs }, schedule, time);
+    expect(after).toMatchObject({ attemptCount: 1, nextAttemptAt: NOON + waitMs });
+  });
+
   test('that is answered with "later" costs none, and waits at least as long as was asked', () => {
     const throttled: AttemptOutcome = { kind: 'throttled', attempt, retryAfterMs: 90_000 };
     const after = afterAttempt(fresh!, throttled, schedule, { now: NOON, random: () => 0.5 });

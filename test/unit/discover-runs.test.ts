@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { DiscoveryCursor } from '../../src/core/discovery.ts';
+import type { SourcePaused } from '../../src/core/look.ts';
 import type { ListOutcome } from '../../src/core/run-list.ts';
 import { createDiscoverRuns, type DiscoverRunsDependencies } from '../../src/poll/discover-runs.ts';
 import { NOON } from '../support/builders.ts';
@@ -15,6 +16,7 @@ const TURN_MS = 15_000;
 function sharedGround(world: ListWorld) {
   let now = NOON;
   let turn: { token: string; until: number } | null = null;
+  let pause: SourcePaused | null = null;
   let failures = 0;
   let tokens = 0;
   const ground = {
@@ -64,8 +66,13 @@ function sharedGround(world: ListWorld) {
           return failed;
         }),
     },
-    pausedUntil: () => step(() => null),
-    note: () => step(() => null),
+    pausedUntil: () => step(() => (pause !== null && pause.untilMs > now ? pause : null)),
+    note: (_, { kind, message }) =>
+      step(() => {
+        if (kind !== 'rate_limited') return null;
+        pause = { kind: 'paused', asked: true, reason: kind, message, untilMs: now + 60_000 };
+        return pause;
+      }),
     watch: (_, ids) =>
       step(() => {
         const fresh = ids.filter((id) => !ground.watched.has(id));
@@ -233,6 +240,26 @@ describe('discovery', () => {
     expect(ground.log).toEqual(['unavailable: status 403', 'available']);
     expect(watched()).toEqual(later);
   });
+});
+
+test('a source that pauses is left alone by discovery too, which is no fault of its list', async () => {
+  const { world, next, ground, watched } = discovery();
+  await next();
+  const later = world.begin(3, 0);
+  world.answer = {
+    kind: 'rate_limited',
+    status: 429,
+    retryAfterMs: 60_000,
+    message: 'status 429',
+  };
+  await next();
+  await next();
+  expect(ground.nextTurnInMs()).toBe(60_000 - 1);
+  world.answer = null;
+  await next();
+  expect(world.pages).toEqual([1, 1, 1]);
+  expect(ground.log).toEqual([]);
+  expect(watched()).toEqual(later);
 });
 
 describe('several processes', () => {

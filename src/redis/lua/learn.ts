@@ -33,42 +33,55 @@ local function addPolled(plan, key)
     delay * plan.decay + plan.polled.delayS))
 end
 
-local function indexOf(plan, name)
-  return plan.bySource .. string.match(name, '^[^/]*')
-end
-
 local function makesRoom(plan, key, stay)
   if not stay.isCounted or redis.call('HEXISTS', key, stay.field) == 1 then return true end
-  if tonumber(redis.call('HGET', key, 'tables')) >= plan.mostOfOne then return false end
+  if tonumber(redis.call('HGET', key, 'tables') or 0) >= plan.mostOfOne then return false end
   redis.call('HINCRBY', key, 'tables', 1)
   redis.call('INCR', plan.count)
   return true
 end
 
-local function forgetOldest(plan)
-  local name = redis.call('ZPOPMIN', plan.used)[1]
-  local key = plan.hashes .. name
-  redis.call('DECRBY', plan.count, redis.call('HGET', key, 'tables'))
-  redis.call('ZREM', indexOf(plan, name), redis.call('HGET', key, 'number'))
-  redis.call('ZREM', plan.workflows, name)
-  redis.call('DEL', key)
+local function indexOf(plan, name)
+  return plan.bySource .. string.match(name, '^[^/]*')
 end
 
-local function learn(plan)
+local function forget(plan, name)
+  for _, order in ipairs({plan.used, plan.workflows, indexOf(plan, name)}) do
+    redis.call('ZREM', order, name)
+  end
+  local tables = redis.pcall('HGET', plan.hashes .. name, 'tables')
+  redis.call('DECRBY', plan.count, tonumber(tables) or 0)
+  redis.call('DEL', plan.hashes .. name)
+end
+
+local function forgetOldest(plan, key)
+  while tonumber(redis.call('GET', plan.count) or 0) > plan.mostOfAll do
+    local oldest = redis.call('ZRANGE', plan.used, 0, 0)[1]
+    if oldest == plan.name then
+      return redis.call('SET', plan.count, redis.call('HGET', key, 'tables'))
+    end
+    forget(plan, oldest)
+  end
+end
+
+local function addAll(plan)
   local name, key = plan.name, plan.hashes .. plan.name
   local now = redis.call('INCR', plan.clock)
   redis.call('ZADD', plan.used, now, name)
-  if redis.call('HSETNX', key, 'number', now) == 1 then
-    redis.call('HSET', key, 'tables', 0)
-    redis.call('ZADD', plan.workflows, now, name)
-    redis.call('ZADD', indexOf(plan, name), now, now)
-  end
+  redis.call('ZADD', plan.workflows, 'NX', now, name)
+  redis.call('ZADD', indexOf(plan, name), 'NX', now, name)
   for _, stay in ipairs(plan.stays) do
     if makesRoom(plan, key, stay) then addStay(plan, key, stay) end
   end
   if plan.polled then addPolled(plan, key) end
   redis.call('HINCRBY', key, 'version', 1)
-  while tonumber(redis.call('GET', plan.count) or 0) > plan.mostOfAll do forgetOldest(plan) end
+  forgetOldest(plan, key)
+end
+
+-- What was learned is worth less than the change that it comes with: where it cannot be added to,
+-- it begins anew.
+local function learn(plan)
+  if not pcall(addAll, plan) then pcall(forget, plan, plan.name) end
 end
 `;
 

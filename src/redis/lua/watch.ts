@@ -39,10 +39,9 @@ for _, event in ipairs(effects.events) do
   for _, index in ipairs(event.indexes) do redis.call('ZADD', index, place, event.id) end
 end
 
-if effects.learned then learn(effects.learned) end
-
 local gates = {}
 plan(effects, gates)
+if effects.learned then learn(effects.learned) end
 if #effects.events > 0 then redis.call('PUBLISH', effects.eventBell, '') end
 return gates
 `;

@@ -1,0 +1,125 @@
+import { startSimulator, type Simulator } from '../src/simulator/server.ts';
+import { waitFor } from '../test/support/wait-for.ts';
+import { startDaemon, type BenchDaemon } from './support/daemon.ts';
+import { percentile, rounded, type BenchResult } from './support/figures.ts';
+import { onGround, type Ground } from './support/ground.ts';
+import { startRedis, type BenchRedis } from './support/redis.ts';
+
+const WORKFLOW = '0b9e6f74-25c1-4d0e-8a5b-7c3f1d2e9a60';
+
+/** Two p95 of a hundred delays that are no further apart are alike. */
+const LIKE = 1.1;
+
+/** What is left to notice the last of the runs, ms. */
+const PATIENCE_MS = 30_000;
+
+interface BatchOptions {
+  /** Runs of one workflow that are watched at once. */
+  runs: number;
+  /** When the last of them ends; the first does so half-way. */
+  seconds: number;
+  profileDir: string | null;
+}
+
+/** What it took to see all the runs to their ends. */
+interface Round {
+  requests: number;
+  lists: number;
+  /** From finished_at to when it was noticed, ms, for each run. */
+  delays: number[];
+}
+
+/**
+ * What reading a list in place of its runs saves. The built daemon watches runs of one workflow that
+ * begin at once and end one after the other, with batch polling off and on, at intervals of half a
+ * second to a second both times; requests are counted at the fake Noxus.
+ *
+ * Target: a tenth of the requests of single polls at a like p95 of the delay.
+ */
+export async function benchBatch(options: BatchOptions): Promise<BenchResult> {
+  return onGround(async (ground) => {
+    const redis = await startRedis(ground);
+    const single = await round(ground, { redis, options, batch: 'off' });
+    const together = await round(ground, { redis, options, batch: 'auto' });
+    return resultOf(single, together);
+  });
+}
+
+interface Side {
+  redis: BenchRedis;
+  options: BatchOptions;
+  batch: 'auto' | 'off';
+}
+
+async function round(ground: Ground, { redis, options, batch }: Side): Promise<Round> {
+  const simulator = await startSimulator();
+  ground.onEnd(() => simulator.close());
+  const daemon = await startDaemon(ground, {
+    profileDir: options.profileDir,
+    config: {
+      redis: { url: `unix://${redis.socket}`, prefix: `batch-${batch}` },
+      sources: {
+        default: {
+          base_url: simulator.url,
+          api_key: simulator.apiKey,
+          rate_limit: { requests: 1_000, per: '1s' },
+        },
+      },
+      polling: { min_interval: '500ms', max_interval: '1s', batch },
+      endpoints: { log: { type: 'log' } },
+    },
+  });
+  await daemon.register(addRuns(simulator, options));
+  const delays = await waitFor(() => allDelays(daemon, options.runs), {
+    timeoutMs: options.seconds * 1_000 + PATIENCE_MS,
+    describe: 'all runs to be seen to their ends',
+  });
+  const { total, lists } = simulator.requests;
+  await daemon.end();
+  return { requests: total, lists, delays };
+}
+
+function addRuns(simulator: Simulator, { runs, seconds }: BatchOptions): string[] {
+  return Array.from({ length: runs }, (_, index) => {
+    const endMs = Math.round((seconds * 1_000 * (1 + index / runs)) / 2);
+    const steps = [
+      { after_ms: 0, status: 'running', progress: 0 },
+      { after_ms: endMs, status: 'completed', progress: 100 },
+    ];
+    return simulator.add({ workflow_id: WORKFLOW, steps }).id;
+  });
+}
+
+/** Null until every run was seen to its end. */
+async function allDelays(daemon: BenchDaemon, runs: number): Promise<number[] | null> {
+  const events = await daemon.events('run.completed');
+  return events.length === runs
+    ? events.map(({ data }) => data.detection_delay_ms ?? Infinity)
+    : null;
+}
+
+function resultOf(single: Round, together: Round): BenchResult {
+  const p95 = ({ delays }: Round) => percentile(delays, 0.95);
+  const [singleP95, togetherP95] = [p95(single), p95(together)];
+  return {
+    figures: [
+      { name: 'requests, each run by itself', value: single.requests, unit: '' },
+      { name: 'p95 delay', value: rounded(singleP95), unit: 'ms' },
+      { name: 'requests, by the list', value: together.requests, unit: '' },
+      { name: 'of these for the list', value: together.lists, unit: '' },
+      {
+        name: 'p95 delay',
+        value: rounded(togetherP95),
+        unit: 'ms',
+        target: { atMost: rounded(singleP95 * LIKE) },
+      },
+      {
+        name: 'share of requests',
+        value: rounded(together.requests / single.requests),
+        unit: '',
+        target: { atMost: 0.1 },
+      },
+    ],
+    details: { single, together },
+  };
+}

@@ -1,0 +1,76 @@
+import { claimOf, isChange, isStale, judgeClaim, type Claim } from './list-claim.ts';
+import type { ListMember } from './list-member.ts';
+import type { ListedRun } from './run-list.ts';
+import type { Watch } from './watch.ts';
+
+/** What a look at a list says of its members. */
+export interface ListFindings {
+  /** To be read singly at once; with what the list claims of them. */
+  changed: ListMember[];
+  claims: Claim[];
+  /** The list stands in for the next single polls of these. */
+  unchanged: ListMember[];
+  /** Too far down the list, or no more on it. */
+  missing: ListMember[];
+}
+
+/** By what runs of a list and watches find one another: ids are compared as single reads do. */
+export function listedAs(runId: string): string {
+  return runId.toLowerCase();
+}
+
+/** @param lookedAt when the list was read, milliseconds since the epoch */
+export function compareWithList(
+  members: Iterable<ListMember>,
+  runs: ReadonlyMap<string, ListedRun>,
+  lookedAt: number,
+): ListFindings {
+  const findings: ListFindings = { changed: [], claims: [], unchanged: [], missing: [] };
+  for (const member of members) {
+    const { watch, followsProgress } = member;
+    const listed = runs.get(listedAs(watch.runId));
+    if (listed === undefined) {
+      findings.missing.push(member);
+    } else if (isChange(watch.run, listed, followsProgress)) {
+      findings.changed.push(member);
+      findings.claims.push(claimOf(watch, listed, lookedAt));
+    } else {
+      findings.unchanged.push(member);
+    }
+  }
+  return findings;
+}
+
+/**
+ * Whether single reads show that a list is not true, and if not, which of its claims they have not
+ * judged yet.
+ * @param watches by {@link listedAs}, also of runs that have ended
+ */
+export function judgeList(
+  { runs, claims }: { runs: ReadonlyMap<string, ListedRun>; claims: readonly Claim[] },
+  watches: ReadonlyMap<string, Watch>,
+  lookedAt: number,
+): { disagrees: string | null; open: Claim[] } {
+  const open: Claim[] = [];
+  for (const claim of claims) {
+    const watch = watches.get(listedAs(claim.runId));
+    const verdict = watch === undefined ? 'settled' : judgeClaim(claim, watch);
+    if (verdict === 'refuted') return { disagrees: refutation(claim, watch), open: [] };
+    if (verdict === 'open') open.push(claim);
+  }
+  for (const [id, listed] of runs) {
+    const watch = watches.get(id);
+    if (watch === undefined || !isStale(listed, watch, lookedAt)) continue;
+    return { disagrees: contradiction(watch.runId, listed.status, watch), open: [] };
+  }
+  return { disagrees: null, open };
+}
+
+function refutation({ runId, listed }: Claim, watch: Watch | undefined): string {
+  return contradiction(runId, `${listed.status} at ${listed.progress}`, watch);
+}
+
+function contradiction(runId: string, listed: string, watch: Watch | undefined): string {
+  const read = `${watch?.run?.status ?? 'unknown'} at ${watch?.run?.progress ?? 0}`;
+  return `the list has run ${runId} ${listed}, a single read has it ${read}`;
+}

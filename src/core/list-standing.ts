@@ -1,0 +1,81 @@
+import type { Claim } from './list-claim.ts';
+import { MAX_PAGE_SIZE, type ListOutcome } from './run-list.ts';
+
+/** How long a list is left alone that has failed once; twice as long with every further failure. */
+const FIRST_AVOIDED_MS = 30_000;
+const LONGEST_AVOIDED_MS = 1_800_000;
+
+/** A list of the runs of one workflow. */
+export interface ListKey {
+  source: string;
+  workflowId: string;
+}
+
+/** Why a list is given up: it can not be read, costs too much, or single reads show it to be untrue. */
+export type FallbackReason =
+  Exclude<ListOutcome['kind'], 'page' | 'rate_limited'> | 'too_large' | 'disagrees';
+
+/** What is known of a list from the looks before. Times are milliseconds since the epoch. */
+export interface ListStanding {
+  /** How often it was given up without having proved itself since. */
+  failures: number;
+  /** Until when it is not read, or since when it is trusted again. */
+  since: number;
+  /** How many runs the next look's pages are to have. */
+  size: number;
+  /** What it told of and no single read has judged so far. */
+  claims: Claim[];
+}
+
+export const NEW_STANDING: ListStanding = {
+  failures: 0,
+  since: 0,
+  size: MAX_PAGE_SIZE,
+  claims: [],
+};
+
+/** Runs that may come in at the head of a list without pushing a member off a page. */
+const HEADROOM = 20;
+
+/** The size of the next look's pages: no larger than needed, for runs can drag large documents along. */
+export function nextSize(reach: number, isAllFound: boolean): number {
+  return isAllFound ? Math.min(MAX_PAGE_SIZE, reach + HEADROOM) : MAX_PAGE_SIZE;
+}
+
+/** A list that has failed is tried again, later each time. */
+export function givenUp({ failures }: ListStanding, now: number): ListStanding {
+  return { ...NEW_STANDING, failures: failures + 1, since: now + avoidedMs(failures + 1) };
+}
+
+/** A look was good. Past failures are forgotten once the list has been good for as long as it was avoided. */
+export function heldGood(
+  { failures, since }: ListStanding,
+  look: Pick<ListStanding, 'size' | 'claims'>,
+  now: number,
+): ListStanding {
+  const isProved = now - since > avoidedMs(failures);
+  return { ...look, since, failures: isProved ? 0 : failures };
+}
+
+function avoidedMs(failures: number): number {
+  return failures === 0
+    ? 0
+    : Math.min(LONGEST_AVOIDED_MS, FIRST_AVOIDED_MS * 2 ** Math.min(failures - 1, 10));
+}
+
+const PREFIX = 'list~';
+
+/** The name of a list's job: with neither the slash of a watch's id nor a colon, which BullMQ forbids. */
+export function listId({ source, workflowId }: ListKey): string {
+  return `${PREFIX}${source}~${Buffer.from(workflowId).toString('base64url')}`;
+}
+
+export function isListId(id: string): boolean {
+  return id.startsWith(PREFIX);
+}
+
+/** The reverse of {@link listId}. */
+export function parseListId(id: string): ListKey {
+  const [, source = '', workflow = ''] = id.split('~');
+  return { source, workflowId: Buffer.from(workflow, 'base64url').toString() };
+}

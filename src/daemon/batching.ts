@@ -1,0 +1,63 @@
+import type { EndpointFilter } from '../core/delivery.ts';
+import type { StatisticsLookup } from '../core/hazard.ts';
+import { listMember } from '../core/list-member.ts';
+import { listId } from '../core/list-standing.ts';
+import type { SourceLoad } from '../core/load.ts';
+import type { PollPolicy } from '../core/look.ts';
+import type { Watch } from '../core/watch.ts';
+import type { LookAtListDependencies } from '../poll/list-look.ts';
+import { createListSpotter } from '../poll/list-spotter.ts';
+import { createLookAtList } from '../poll/look-at-list.ts';
+import { createSinglePolls } from '../poll/single-polls.ts';
+import type { WatchStore } from '../redis/watch-store.ts';
+import type { PollJobs } from './source.ts';
+
+interface BatchingDependencies extends Omit<
+  LookAtListDependencies,
+  'polls' | 'memberOf' | 'minIntervalMs' | 'watches'
+> {
+  /** False where every run is to be polled by itself. */
+  isOn: boolean;
+  watches: WatchStore;
+  jobsOf: (source: string) => PollJobs | undefined;
+  policy: PollPolicy;
+  statistics: { lookup: StatisticsLookup };
+  loadOf: (source: string) => SourceLoad;
+  wants: EndpointFilter;
+  onError: (error: unknown) => void;
+}
+
+/** Polls runs of one workflow by reading the list that they are on, where that pays. */
+export interface Batching {
+  /** Takes note of a watch that was just polled: the list of its workflow may be worth reading. */
+  notice(watch: Watch): void;
+  /** Looks at a list, as its job. */
+  look: ReturnType<typeof createLookAtList>;
+}
+
+export function createBatching(deps: BatchingDependencies): Batching {
+  if (!deps.isOn) return { notice: () => undefined, look: async () => null };
+  const { policy, now, jobsOf } = deps;
+  const spot = createListSpotter(now);
+  return {
+    notice(watch) {
+      const list = spot(watch);
+      if (list === null) return;
+      jobsOf(list.source)
+        ?.ensure([listId(list)], now)
+        .catch(deps.onError);
+    },
+    look: createLookAtList({
+      ...deps,
+      minIntervalMs: policy.minIntervalMs,
+      polls: createSinglePolls(deps),
+      memberOf: (stored) =>
+        listMember(stored, {
+          ...deps,
+          statistics: deps.statistics.lookup,
+          load: deps.loadOf(stored.watch.source),
+          now: now(),
+        }),
+    }),
+  };
+}

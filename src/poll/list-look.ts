@@ -1,0 +1,98 @@
+import type { Random } from '../core/backoff.ts';
+import type { BatchPlan } from '../core/batch.ts';
+import type { ListFindings } from '../core/list-findings.ts';
+import type { ListMember } from '../core/list-member.ts';
+import type { FallbackReason, ListKey, ListStanding } from '../core/list-standing.ts';
+import type { SourcePaused } from '../core/look.ts';
+import type { FetchTrouble } from '../core/outcome.ts';
+import type { StoredWatch, WatchKey } from '../core/watch.ts';
+import type { ListBudget, ListReader } from './list-pages.ts';
+import type { SinglePolls } from './single-polls.ts';
+
+interface ListGround {
+  /** The active watches of the workflow whose runs have been seen. */
+  watches: StoredWatch[];
+  /** Null before the first look. */
+  standing: ListStanding | null;
+  pause: SourcePaused | null;
+}
+
+interface ListStore {
+  getForLook(list: ListKey): Promise<ListGround>;
+  put(list: ListKey, standing: ListStanding): Promise<void>;
+}
+
+interface WatchStore {
+  getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]>;
+}
+
+/** What one look at a list came to, for log and metrics. */
+export interface ListReport {
+  list: ListKey;
+  outcome: 'ok' | 'rate_limited' | FallbackReason;
+  /** What is wrong, for people; null where nothing is. */
+  message: string | null;
+  pages: number;
+  changed: number;
+  unchanged: number;
+  missing: number;
+  durationMs: number;
+  /** When the list is looked at again, milliseconds since the epoch. */
+  nextLookAt: number;
+}
+
+export interface LookAtListDependencies {
+  lists: ListStore;
+  watches: WatchStore;
+  polls: SinglePolls;
+  /** Undefined, like its budget, for a source that is configured no more. */
+  readerOf: (source: string) => ListReader | undefined;
+  budgetOf: (source: string) => ListBudget | undefined;
+  /** Pauses the source in every process. */
+  pause: (
+    source: string,
+    trouble: Extract<FetchTrouble, { kind: 'rate_limited' }>,
+  ) => Promise<SourcePaused>;
+  /** What a watch is to a list, at the interval at which it would be polled alone now. */
+  memberOf: (stored: StoredWatch) => ListMember | null;
+  minIntervalMs: number;
+  report: (report: ListReport) => void;
+  now: () => number;
+  random: Random;
+}
+
+/**
+ * When to look again, milliseconds since the epoch; null where there is nothing to be read together.
+ * Where the budget is used up, the look keeps its place.
+ */
+export type NextLook = number | { heldForMs: number } | null;
+
+/** One look at a list that is worth it. */
+export interface Look {
+  list: ListKey;
+  standing: ListStanding;
+  members: ReadonlyMap<string, ListMember>;
+  plan: BatchPlan;
+  startedAt: number;
+}
+
+/** Tells log and metrics of a look. */
+export function reportLook(
+  deps: LookAtListDependencies,
+  { list, startedAt }: Look,
+  seen: Pick<ListReport, 'outcome' | 'message' | 'nextLookAt'> & {
+    pages?: number;
+    findings?: ListFindings;
+  },
+): void {
+  const { findings, pages = 1, ...outcome } = seen;
+  deps.report({
+    ...outcome,
+    list,
+    pages,
+    changed: findings?.changed.length ?? 0,
+    unchanged: findings?.unchanged.length ?? 0,
+    missing: findings?.missing.length ?? 0,
+    durationMs: deps.now() - startedAt,
+  });
+}

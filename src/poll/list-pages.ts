@@ -1,0 +1,76 @@
+import {
+  isNextPageWorthIt,
+  MAX_LIST_PAGES,
+  type BatchMember,
+  type BatchPlan,
+} from '../core/batch.ts';
+import { listedAs } from '../core/list-findings.ts';
+import type { ListOutcome, ListQuestion, ListedRun } from '../core/run-list.ts';
+
+/** Reads pages of lists of one source. */
+export interface ListReader {
+  readPage(question: ListQuestion): Promise<ListOutcome>;
+}
+
+/** What a look at a list came to. */
+export type ListReading =
+  | ListRuns
+  | Exclude<ListOutcome, { kind: 'page' }>
+  /** Runs drag documents along that are too large for this to be worth it. */
+  | { kind: 'too_large' }
+  /** The budget of the source is used up for so long. */
+  | { kind: 'held'; heldForMs: number };
+
+/** The runs that were read, by {@link listedAs} and in the order of the list. */
+export interface ListRuns {
+  kind: 'runs';
+  runs: Map<string, ListedRun>;
+  pages: number;
+}
+
+interface Wanted {
+  workflowId: string;
+  size: number;
+  members: ReadonlyMap<string, BatchMember>;
+  plan: BatchPlan;
+}
+
+/** The part of a source's budget that looks at lists need. */
+export interface ListBudget {
+  request(): Promise<{ settle(): void } | { heldForMs: number }>;
+}
+
+/** How a source is asked. */
+export interface ListAccess {
+  reader: ListReader;
+  budget: ListBudget;
+}
+
+/**
+ * Reads a list from its newest page on, as far as its members make that worth it. A run that moves to
+ * the next page meanwhile is seen twice, and counts as it was seen last.
+ */
+export async function readList(
+  { workflowId, size, members, plan }: Wanted,
+  { reader, budget }: ListAccess,
+): Promise<ListReading> {
+  const runs = new Map<string, ListedRun>();
+  for (let page = 1; ; page += 1) {
+    const leave = await budget.request();
+    if (!('settle' in leave)) {
+      return page === 1 ? { kind: 'held', ...leave } : listRuns(runs, page - 1);
+    }
+    const outcome = await reader.readPage({ workflowId, page, size });
+    leave.settle();
+    if (outcome.kind !== 'page') return outcome;
+    if (outcome.page.isCut) return { kind: 'too_large' };
+    for (const run of outcome.page.runs) runs.set(listedAs(run.id), run);
+    const missing = [...members].flatMap(([id, member]) => (runs.has(id) ? [] : [member]));
+    const goesOn = page < MAX_LIST_PAGES && isNextPageWorthIt(outcome.page, missing, plan);
+    if (!goesOn) return listRuns(runs, page);
+  }
+}
+
+function listRuns(runs: ListRuns['runs'], pages: number): ListRuns {
+  return { kind: 'runs', runs, pages };
+}

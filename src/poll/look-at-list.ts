@@ -1,0 +1,119 @@
+import { planBatch } from '../core/batch.ts';
+import { assertNever } from '../core/errors.ts';
+import { listedAs } from '../core/list-findings.ts';
+import { givenUp, NEW_STANDING, parseListId, type FallbackReason } from '../core/list-standing.ts';
+import type { StoredWatch } from '../core/watch.ts';
+import { reportLook, type Look, type LookAtListDependencies, type NextLook } from './list-look.ts';
+import { readList, type ListAccess, type ListReading } from './list-pages.ts';
+import { useListedRuns } from './use-listed-runs.ts';
+
+/** Where reading the list does not pay, this is thought over again after some time, ms. */
+const RECONSIDER_MS = { least: 5_000, most: 60_000 };
+
+/** Looks held back by a pause do not all come in the instant of its end, ms. */
+const PAUSE_SPREAD_MS = 1_000;
+
+/**
+ * The use case behind batch polling: read the list that many watched runs are on, hasten the single
+ * polls of those that it shows changed and put off those of the others. Lists are hints: nothing here
+ * writes a snapshot or makes an event. Returns a function from a list's id to the next look.
+ */
+export function createLookAtList(deps: LookAtListDependencies) {
+  return async function lookAtList(id: string): Promise<NextLook> {
+    const list = parseListId(id);
+    const access = accessTo(deps, list.source);
+    const startedAt = deps.now();
+    const ground = await deps.lists.getForLook(list);
+    const standing = ground.standing ?? NEW_STANDING;
+    const members = membersOf(deps, ground.watches);
+    const plan = planBatch([...members.values()], { ...deps, pages: 1 });
+
+    if (access === null || members.size < 2) return end(deps, members);
+    if (ground.pause) return ground.pause.untilMs + deps.random() * PAUSE_SPREAD_MS;
+    if (standing.since > startedAt) return leaveAlone(deps, members, standing.since);
+    if (!plan.pays) return leaveAlone(deps, members, startedAt + reconsiderMs(members));
+
+    const wanted = { workflowId: list.workflowId, size: standing.size, members, plan };
+    const reading = await readList(wanted, access);
+    return conclude(deps, { list, standing, members, plan, startedAt }, reading);
+  };
+}
+
+function accessTo(deps: LookAtListDependencies, source: string): ListAccess | null {
+  const [reader, budget] = [deps.readerOf(source), deps.budgetOf(source)];
+  return reader === undefined || budget === undefined ? null : { reader, budget };
+}
+
+function membersOf({ memberOf }: LookAtListDependencies, watches: StoredWatch[]) {
+  const members = watches.flatMap((stored) => memberOf(stored) ?? []);
+  return new Map(members.map((member) => [listedAs(member.watch.runId), member]));
+}
+
+async function end(
+  { polls }: LookAtListDependencies,
+  members: Look['members'],
+): Promise<number | null> {
+  await polls.recall([...members.values()]);
+  return null;
+}
+
+/** While the list is not read, every run is polled at its own pace. */
+async function leaveAlone(
+  { polls }: LookAtListDependencies,
+  members: Look['members'],
+  until: number,
+): Promise<number> {
+  await polls.recall([...members.values()]);
+  return until;
+}
+
+function reconsiderMs(members: Look['members']): number {
+  const shortest = Math.min(...[...members.values()].map(({ intervalMs }) => intervalMs));
+  return Math.min(Math.max(shortest, RECONSIDER_MS.least), RECONSIDER_MS.most);
+}
+
+async function conclude(
+  deps: LookAtListDependencies,
+  look: Look,
+  reading: ListReading,
+): Promise<NextLook> {
+  switch (reading.kind) {
+    case 'runs': {
+      const used = await useListedRuns(deps, look, reading);
+      if ('nextLookAt' in used) return used.nextLookAt;
+      return fallBack(deps, look, { reason: 'disagrees', message: used.disagrees });
+    }
+    case 'held':
+      return { heldForMs: reading.heldForMs };
+    case 'rate_limited': {
+      const { untilMs } = await deps.pause(look.list.source, reading);
+      reportLook(deps, look, {
+        outcome: 'rate_limited',
+        message: reading.message,
+        nextLookAt: untilMs,
+      });
+      return untilMs + deps.random() * PAUSE_SPREAD_MS;
+    }
+    case 'too_large':
+      return fallBack(deps, look, { reason: 'too_large', message: 'its runs are too large' });
+    case 'not_offered':
+    case 'unauthorized':
+    case 'unavailable':
+    case 'invalid_response':
+      return fallBack(deps, look, { reason: reading.kind, message: reading.message });
+    default:
+      return assertNever(reading);
+  }
+}
+
+/** A process that dies on the way leaves the rest to whoever finds the list given up. */
+async function fallBack(
+  deps: LookAtListDependencies,
+  look: Look,
+  { reason, message }: { reason: FallbackReason; message: string },
+): Promise<number> {
+  const standing = givenUp(look.standing, deps.now());
+  await deps.lists.put(look.list, standing);
+  reportLook(deps, look, { outcome: reason, message, nextLookAt: standing.since });
+  return leaveAlone(deps, look.members, standing.since);
+}

@@ -1,0 +1,69 @@
+import { jitterAround } from '../core/backoff.ts';
+import { planBatch } from '../core/batch.ts';
+import { compareWithList, judgeList, listedAs, type ListFindings } from '../core/list-findings.ts';
+import { heldGood, nextSize, type ListStanding } from '../core/list-standing.ts';
+import { isTerminalStatus } from '../core/run.ts';
+import type { Watch } from '../core/watch.ts';
+import { reportLook, type Look, type LookAtListDependencies } from './list-look.ts';
+import type { ListRuns } from './list-pages.ts';
+
+const JITTER = 0.1;
+
+/** When a list is read again on which too few of the members were, ms. */
+const FUTILE_MS = 60_000;
+
+/**
+ * Lets single polls follow what a list says: those of changed runs come now, those of others later.
+ * @returns when to look again, or in what single reads show that the list is not true
+ */
+export async function useListedRuns(
+  deps: LookAtListDependencies,
+  look: Look,
+  { runs, pages }: ListRuns,
+): Promise<{ nextLookAt: number } | { disagrees: string }> {
+  const { list, standing, members, startedAt } = look;
+  const others = await otherWatches(deps, look, runs);
+  const known = new Map<string, Watch>([...members].map(([id, { watch }]) => [id, watch]));
+  for (const watch of others) known.set(listedAs(watch.runId), watch);
+  const verdict = judgeList({ runs, claims: standing.claims }, known, startedAt);
+  if (verdict.disagrees !== null) return { disagrees: verdict.disagrees };
+
+  const findings = compareWithList(members.values(), runs, startedAt);
+  const claims = [...verdict.open, ...newClaims(findings, verdict.open)];
+  const size = nextSize(reachOf(runs, members), findings.missing.length === 0);
+  await deps.lists.put(list, heldGood(standing, { size, claims }, deps.now()));
+  await deps.polls.hasten(findings.changed);
+
+  const plan = planBatch([...findings.changed, ...findings.unchanged], { ...deps, pages });
+  if (plan.pays) await deps.polls.putOff(findings.unchanged);
+  else await deps.polls.recall(findings.unchanged);
+  await deps.polls.recall(findings.missing);
+  const nextMs = plan.pays ? jitterAround(plan.intervalMs, JITTER, deps.random) : FUTILE_MS;
+  const nextLookAt = startedAt + nextMs;
+  reportLook(deps, look, { outcome: 'ok', message: null, nextLookAt, pages, findings });
+  return { nextLookAt };
+}
+
+/** Watches that the list, or a claim of it, is about although they are no members, such as ended ones. */
+async function otherWatches(
+  { watches }: LookAtListDependencies,
+  { list, standing, members }: Look,
+  runs: ListRuns['runs'],
+): Promise<Watch[]> {
+  const underWay = [...runs.values()].filter(({ status }) => !isTerminalStatus(status));
+  const about = [...underWay.map(({ id }) => id), ...standing.claims.map(({ runId }) => runId)];
+  const others = [...new Set(about)].filter((runId) => !members.has(listedAs(runId)));
+  const stored = await watches.getMany(others.map((runId) => ({ source: list.source, runId })));
+  return stored.flatMap((one) => (one === null ? [] : [one.watch]));
+}
+
+/** A claim that is open already stands as it was first made. */
+function newClaims({ claims }: ListFindings, open: ListStanding['claims']) {
+  const known = new Set(open.map(({ runId }) => runId));
+  return claims.filter(({ runId }) => !known.has(runId));
+}
+
+/** How many runs of the list there are up to its last member. */
+function reachOf(runs: ListRuns['runs'], members: Look['members']): number {
+  return [...runs.keys()].findLastIndex((id) => members.has(id)) + 1;
+}

@@ -1,0 +1,210 @@
+import { afterEach, describe, expect, test } from '@jest/globals';
+import type { FaultInput } from '../../src/simulator/fault.ts';
+import { PRIVATE_CANARY } from '../../src/simulator/wire-run.ts';
+import { SOURCE, startPollRig, type PollRig } from '../support/poll-rig.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const WORKFLOW = '5f0c2b7e-3a4d-4c55-9a53-0c1d2e3f4a5b';
+
+/** Faster than anything but these tests would poll. */
+const QUICK = { min_interval: '50ms', max_interval: '200ms' };
+
+/** Single polls that are put off by so much are put off because of a list. */
+const FAR_MS = 60_000;
+
+let rig: PollRig;
+
+afterEach(() => rig.stop());
+
+/** Adds runs that go on for ever, a second between any two. @returns their ids, the newest last */
+function addRuns(count: number, { name = 'run', newestAgeMs = 0 } = {}): string[] {
+  return Array.from({ length: count }, (_, index) => {
+    const age_ms = newestAgeMs + (count - index) * 1_000;
+    const steps = [{ after_ms: 0, status: 'running', progress: 10 }];
+    const id = `${name}-${index}`;
+    return rig.simulator.add({ id, workflow_id: WORKFLOW, age_ms, steps }).id;
+  });
+}
+
+const singles = () => rig.simulator.requests.total - rig.simulator.requests.lists;
+
+const types = async () => (await rig.events()).map(({ type }) => type);
+
+const told = async (wanted: string) => (await types()).filter((type) => type === wanted).length;
+
+const looks = () => rig.log().filter(({ msg }) => msg === 'batch' || msg === 'batch.fallback');
+
+async function nextPolls(runIds: string[]): Promise<number[]> {
+  const stored = await rig.stores.watches.getMany(
+    runIds.map((runId) => ({ source: SOURCE, runId })),
+  );
+  return stored.map((one) => one?.watch.nextPollAt ?? 0);
+}
+
+/** Waits until a list stands in for the single polls of all these runs, and none is under way. */
+async function untilPutOff(runIds: string[]): Promise<void> {
+  const isFar = (at: number) => at > Date.now() + FAR_MS;
+  await waitFor(async () => (await nextPolls(runIds)).every(isFar), {
+    describe: 'all polls to be put off',
+    timeoutMs: 20_000,
+  });
+}
+
+/** Waits for so many more looks at lists. */
+async function untilLooked(times: number): Promise<void> {
+  const before = looks().length;
+  await waitFor(() => looks().length >= before + times, { describe: 'looks at the list' });
+}
+
+/** Runs for which the list stands in. */
+async function startBatch(count: number): Promise<string[]> {
+  rig = await startPollRig({ polling: QUICK });
+  const runs = addRuns(count);
+  await rig.watch(runs);
+  await untilPutOff(runs);
+  // A poll that was under way just then has set a time of its own, and is put off with the next look.
+  await waitFor(
+    async () => {
+      const before = singles();
+      await untilLooked(3);
+      return singles() === before;
+    },
+    { describe: 'single polls to come to rest' },
+  );
+  return runs;
+}
+
+describe('runs of one workflow', () => {
+  test('are polled by one list read for all of them, and singly where it shows a change', async () => {
+    const runs = await startBatch(100);
+    const before = singles();
+    await untilLooked(5);
+    expect(singles()).toBe(before);
+
+    for (const id of runs.slice(0, 10)) rig.simulator.setStatus(id, 'completed', 100);
+    await waitFor(async () => (await told('run.completed')) === 10);
+    await untilLooked(2);
+    expect(singles()).toBe(before + 10);
+    expect(rig.simulator.requests.maxInFlightPerRun).toBe(1);
+  });
+
+  test('are found on the pages that they are on, though the list moves on meanwhile', async () => {
+    rig = await startPollRig({ polling: QUICK });
+    const runs = addRuns(30, { newestAgeMs: 90_000 });
+    addRuns(90, { name: 'newer' });
+    rig.simulator.fault({ kind: 'shift', by: 3, on: 'list' });
+    await rig.watch(runs);
+    await untilPutOff(runs);
+    rig.simulator.setStatus('run-0', 'failed');
+    await waitFor(async () => (await types()).includes('run.failed'));
+  });
+
+  test('are polled singly where batch polling is off', async () => {
+    rig = await startPollRig({ polling: { ...QUICK, batch: 'off' } });
+    const runs = addRuns(3);
+    await rig.watch(runs);
+    await waitFor(() => runs.every((id) => rig.simulator.requests.run(id).count >= 3));
+    expect(rig.simulator.requests.lists).toBe(0);
+  });
+
+  test('are polled singly again when only one of them is left', async () => {
+    const runs = await startBatch(3);
+    for (const id of runs.slice(1)) rig.simulator.setStatus(id, 'stopped');
+    await waitFor(async () => (await types()).length === 2);
+    const { count } = rig.simulator.requests.run('run-0');
+    await waitFor(() => rig.simulator.requests.run('run-0').count > count);
+  });
+
+  test('are read at once when somebody asks for it', async () => {
+    await startBatch(3);
+    const { count } = rig.simulator.requests.run('run-1');
+    await rig.pollNow('run-1');
+    await waitFor(() => rig.simulator.requests.run('run-1').count > count);
+  });
+});
+
+describe('progress', () => {
+  const steps = async (endpoints: object) => {
+    rig = await startPollRig({ polling: QUICK, endpoints: { log: { type: 'log', ...endpoints } } });
+    const runs = addRuns(3);
+    await rig.watch(runs);
+    await untilPutOff(runs);
+    const before = singles();
+    rig.simulator.setStatus('run-0', 'running', 50);
+    return before;
+  };
+
+  test('is read for those who are told of it', async () => {
+    await steps({ events: ['run.progress'] });
+    await waitFor(async () => (await types()).includes('run.progress'));
+  });
+
+  test('is no reason for a read where nobody is', async () => {
+    const before = await steps({});
+    await untilLooked(4);
+    expect(singles()).toBe(before);
+  });
+});
+
+describe('several processes', () => {
+  test('read a list one at a time', async () => {
+    rig = await startPollRig({ polling: QUICK, pollers: 3 });
+    const runs = addRuns(5);
+    await rig.watch(runs);
+    await untilPutOff(runs);
+    rig.simulator.requests.reset();
+    rig.simulator.fault({ kind: 'stall', ms: 100, on: 'list' });
+    await untilLooked(6);
+    const { lists, total, maxInFlight } = rig.simulator.requests;
+    expect({ isListsOnly: lists === total, maxInFlight }).toEqual({
+      isListsOnly: true,
+      maxInFlight: 1,
+    });
+  });
+});
+
+describe('a list that can not be trusted', () => {
+  const causes: [string, string, FaultInput][] = [
+    ['is forbidden', 'not_offered', { kind: 'status', status: 403 }],
+    ['is not there', 'not_offered', { kind: 'status', status: 404 }],
+    ['fails', 'unavailable', { kind: 'status', status: 500 }],
+    ['has another shape', 'invalid_response', { kind: 'wrong_shape' }],
+    ['claims what no single read bears out', 'disagrees', { kind: 'claim', status: 'completed' }],
+  ];
+
+  test.each(causes)('is given up at once when it %s', async (_, reason, fault) => {
+    const runs = await startBatch(5);
+    rig.simulator.fault({ ...fault, on: 'list' });
+    const fallback = await waitFor(() => rig.log().find(({ msg }) => msg === 'batch.fallback'));
+    expect(fallback).toMatchObject({ source: SOURCE, workflow_id: WORKFLOW, outcome: reason });
+    const lists = rig.simulator.requests.lists;
+    rig.simulator.requests.reset();
+    await waitFor(() => runs.every((id) => rig.simulator.requests.run(id).count >= 2));
+    expect(await types()).toEqual([]);
+    expect(rig.simulator.requests.lists).toBe(0);
+    expect(lists).toBeGreaterThan(0);
+    expect(await rig.metrics()).toContain(
+      `runwatch_batch_looks_total{source="${SOURCE}",outcome="${reason}"} 1`,
+    );
+  });
+
+  test('pauses the source when it is asked to slow down', async () => {
+    await startBatch(5);
+    rig.simulator.fault({ kind: 'status', status: 429, retry_after: 600, on: 'list', count: 1 });
+    await waitFor(async () => (await rig.stores.sources.paused(SOURCE)) !== null);
+    expect(looks().at(-1)).toMatchObject({ outcome: 'rate_limited' });
+  });
+});
+
+test('nothing private of listed runs is kept, logged or counted', async () => {
+  const runs = await startBatch(3);
+  rig.simulator.fault({ kind: 'bulky', bytes: 10_000, on: 'list' });
+  await untilLooked(2);
+  rig.simulator.fault({ kind: 'wrong_shape', on: 'list', count: 1 });
+  rig.simulator.setStatus(runs[0]!, 'completed');
+  await waitFor(async () => (await types()).includes('run.completed'));
+  const everything = [await rig.dump(), JSON.stringify(rig.log()), await rig.metrics()].join('\n');
+  expect(everything).toContain(WORKFLOW);
+  expect(everything).not.toContain(PRIVATE_CANARY);
+  expect(everything).not.toContain(rig.simulator.apiKey);
+});

@@ -1,0 +1,245 @@
+import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { BACKSTOP_MS } from '../../src/core/batch.ts';
+import { listId, type ListKey } from '../../src/core/list-standing.ts';
+import type { ListOutcome, ListedRun } from '../../src/core/run-list.ts';
+import type { RunSnapshot } from '../../src/core/run.ts';
+import { watchId, type StoredWatch, type WatchKey } from '../../src/core/watch.ts';
+import type { ListReport, LookAtListDependencies } from '../../src/poll/list-look.ts';
+import { createLookAtList } from '../../src/poll/look-at-list.ts';
+import { createSinglePolls } from '../../src/poll/single-polls.ts';
+import { newWatch, snapshot } from '../support/builders.ts';
+import { openStores } from '../support/stores.ts';
+
+const stores = openStores();
+afterAll(() => stores.close());
+
+const INTERVAL_MS = 2_000;
+
+let workflows = 0;
+let list: ListKey;
+let reports: ListReport[];
+/** What was done to poll jobs, in order. */
+let jobs: string[];
+
+beforeEach(() => {
+  list = { source: 'default', workflowId: `workflow-${(workflows += 1)}` };
+  reports = [];
+  jobs = [];
+});
+
+const keyOf = (number: number): WatchKey => ({
+  source: list.source,
+  runId: `${list.workflowId}.${number}`,
+});
+
+/** Watches of runs that were read just now and are polled every two seconds. */
+async function watches(count: number, run: Partial<RunSnapshot> = {}): Promise<WatchKey[]> {
+  const keys = Array.from({ length: count }, (_, number) => keyOf(number));
+  const now = Date.now();
+  await stores.watches.commitMany(
+    keys.map((key) => ({
+      before: null,
+      after: newWatch({
+        ...key,
+        run: snapshot({
+          id: key.runId,
+          workflow_id: list.workflowId,
+          observed_at: new Date(now).toISOString(),
+          ...run,
+        }),
+        lastPolledAt: now,
+        nextPollAt: now + INTERVAL_MS,
+        timeoutAt: now + 1e9,
+      }),
+      events: [],
+      deliveries: [],
+      lessons: [],
+    })),
+  );
+  return keys;
+}
+
+function page(runs: Partial<ListedRun>[]): ListOutcome {
+  const full = runs.map((run) => {
+    const { id, status, progress, created_at, finished_at } = snapshot({ ...run });
+    return { id, workflow_id: list.workflowId, status, progress, created_at, finished_at };
+  });
+  return { kind: 'page', page: { runs: full, isLast: true, isCut: false } };
+}
+
+const running = (keys: WatchKey[]) => page(keys.map(({ runId }) => ({ id: runId })));
+
+/** A process that looks at the list, which gives it an answer. */
+function looker(answer: ListOutcome | (() => ListOutcome), kill?: () => void) {
+  const now = Date.now;
+  const mortal = <Result>(act: () => Promise<Result>): Promise<Result> => {
+    kill?.();
+    return act();
+  };
+  const jobsOf = () => ({
+    hasten: (id: string) => mortal(async () => void jobs.push(`hasten ${id}`)),
+    reschedule: (id: string) => mortal(async () => void jobs.push(`reschedule ${id}`)),
+  });
+  const memberOf = ({ watch, version }: StoredWatch) => ({
+    watch: { ...watch, run: watch.run! },
+    version,
+    createdAt: Date.parse(watch.run!.created_at),
+    intervalMs: INTERVAL_MS,
+    followsProgress: false,
+    latestAt: Infinity,
+  });
+  const deps: LookAtListDependencies = {
+    lists: {
+      getForLook: (key) => mortal(() => stores.lists.getForLook(key)),
+      put: (key, standing) => mortal(() => stores.lists.put(key, standing)),
+    },
+    watches: { getMany: (keys) => mortal(() => stores.watches.getMany(keys)) },
+    polls: createSinglePolls({
+      watches: { commitMany: (changes) => mortal(() => stores.watches.commitMany(changes)) },
+      jobsOf,
+      now,
+      random: Math.random,
+    }),
+    readerOf: () => ({
+      readPage: () => mortal(async () => (typeof answer === 'function' ? answer() : answer)),
+    }),
+    budgetOf: () => ({ request: async () => ({ settle: () => undefined }) }),
+    pause: async () => {
+      throw new Error('nobody asked for a pause');
+    },
+    memberOf,
+    minIntervalMs: 10,
+    report: (report) => reports.push(report),
+    now,
+    random: Math.random,
+  };
+  const look = createLookAtList(deps);
+  return () => look(listId(list));
+}
+
+const read = async (keys: WatchKey[]) =>
+  (await stores.watches.getMany(keys)).flatMap((stored) => (stored ? [stored.watch] : []));
+
+const putOff = async (keys: WatchKey[]) =>
+  (await read(keys)).filter(({ nextPollAt }) => (nextPollAt ?? 0) > Date.now() + BACKSTOP_MS / 2);
+
+const FORBIDDEN: ListOutcome = { kind: 'not_offered', status: 403, message: 'status 403' };
+
+describe('a look at a list', () => {
+  test('puts off the single polls of what has not changed, once', async () => {
+    const keys = await watches(4);
+    const look = looker(running(keys));
+    const next = await look();
+    expect(next).toBeLessThan(Date.now() + INTERVAL_MS);
+    expect(await putOff(keys)).toHaveLength(4);
+    expect(jobs.toSorted()).toEqual(keys.map((key) => `reschedule ${watchId(key)}`).toSorted());
+    await look();
+    expect(jobs).toHaveLength(4);
+  });
+
+  test('leaves a watch alone that somebody has changed meanwhile', async () => {
+    const keys = await watches(2);
+    const look = looker(() => {
+      void stores.watches.get(keys[0]!).then(async (stored) => {
+        const after = { ...stored!.watch, nextPollAt: 1 };
+        await stores.watches.commit({
+          before: stored,
+          after,
+          events: [],
+          deliveries: [],
+          lessons: [],
+        });
+      });
+      return running(keys);
+    });
+    await look();
+    expect((await read(keys)).map(({ nextPollAt }) => nextPollAt === 1)).toEqual([true, false]);
+    expect(jobs).toEqual([`reschedule ${watchId(keys[1]!)}`]);
+  });
+
+  test('hastens what has changed, and writes nothing of it', async () => {
+    const keys = await watches(2);
+    const before = await read(keys);
+    await looker(page([{ id: keys[0]!.runId, status: 'failed' }, { id: keys[1]!.runId }]))();
+    expect(jobs).toContain(`hasten ${watchId(keys[0]!)}`);
+    expect((await read(keys))[0]).toEqual(before[0]);
+    expect((await stores.events.list({}, { limit: 10 })).items).toEqual([]);
+  });
+
+  test('ends where fewer than two watches are left', async () => {
+    const keys = await watches(1);
+    expect(await looker(running(keys))()).toBeNull();
+    expect(reports).toEqual([]);
+  });
+
+  test('reads no more of a list that was given up until that may be tried again', async () => {
+    const keys = await watches(3);
+    const until = await looker(FORBIDDEN)();
+    expect(await looker(running(keys))()).toBe(until);
+    expect(reports.map(({ outcome }) => outcome)).toEqual(['not_offered']);
+    expect(await putOff(keys)).toEqual([]);
+  });
+
+  test('finds a list out that shows as running what has long since ended', async () => {
+    const keys = await watches(3);
+    const [ended] = await stores.watches.getMany(keys);
+    const observed_at = new Date(Date.now() - 60_000).toISOString();
+    await stores.watches.commit({
+      before: ended!,
+      after: {
+        ...ended!.watch,
+        state: 'finished',
+        run: { ...ended!.watch.run!, status: 'completed', observed_at },
+      },
+      events: [],
+      deliveries: [],
+      lessons: [],
+    });
+    await looker(running(keys))();
+    expect(reports).toMatchObject([{ outcome: 'disagrees' }]);
+  });
+});
+
+describe('a process that dies in a look, wherever that is', () => {
+  /** Lets processes die one step later each time, until one lives. @returns how many died */
+  async function dieEverywhere(answer: ListOutcome, prepare: () => Promise<unknown>) {
+    for (let deaths = 0; ; deaths += 1) {
+      await prepare();
+      let steps = 0;
+      const died = await looker(answer, () => {
+        if (steps === deaths) throw new Error('killed');
+        steps += 1;
+      })().then(
+        () => false,
+        () => true,
+      );
+      if (!died) return deaths;
+      await looker(answer)();
+    }
+  }
+
+  test('leaves no single poll put off by a list that fails', async () => {
+    const keys = await watches(3);
+    const deaths = await dieEverywhere(FORBIDDEN, async () => {
+      await stores.redis.del(stores.keys.listStanding(list));
+      await looker(running(keys))();
+      expect(await putOff(keys)).toHaveLength(3);
+    });
+    expect(deaths).toBeGreaterThan(4);
+    expect(await putOff(keys)).toEqual([]);
+  });
+
+  test('makes no event and no snapshot', async () => {
+    const keys = await watches(3);
+    const runs = (await read(keys)).map(({ run }) => run);
+    const claims = page(keys.map(({ runId }) => ({ id: runId, status: 'completed' })));
+    const deaths = await dieEverywhere(claims, async () => {
+      await stores.redis.del(stores.keys.listStanding(list));
+      jobs = [];
+    });
+    expect(deaths).toBeGreaterThan(2);
+    expect((await read(keys)).map(({ run }) => run)).toEqual(runs);
+    expect((await stores.events.list({}, { limit: 10 })).items).toEqual([]);
+    expect(new Set(jobs)).toEqual(new Set(keys.map((key) => `hasten ${watchId(key)}`)));
+  });
+});

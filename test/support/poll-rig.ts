@@ -1,0 +1,133 @@
+import { Redis } from 'ioredis';
+import { pino } from 'pino';
+import { configSchema } from '../../src/config/schema.ts';
+import type { RunwatchEvent } from '../../src/core/event.ts';
+import { nothingLearned } from '../../src/core/hazard.ts';
+import { watchId } from '../../src/core/watch.ts';
+import { createEndpoints } from '../../src/daemon/endpoints.ts';
+import { createPoller, type Poller } from '../../src/daemon/poller.ts';
+import { queueFactory } from '../../src/daemon/queues.ts';
+import { createRegisterWatches } from '../../src/poll/register-watches.ts';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { dumpRedis } from './dump-redis.ts';
+import { testRedis } from './redis.ts';
+import { openStores } from './stores.ts';
+
+export const SOURCE = 'default';
+
+interface RigOptions {
+  /** The part `polling` of the configuration. */
+  polling?: Record<string, unknown>;
+  /** Who is told, and of what; a log that is told of what is told by default, unless given. */
+  endpoints?: Record<string, unknown>;
+  /** Processes that poll. */
+  pollers?: number;
+}
+
+/** The watching half of daemons, on the suite's Redis and a simulator. */
+export interface PollRig {
+  simulator: Simulator;
+  stores: ReturnType<typeof openStores>;
+  /** Everything that was logged, a line each. */
+  log: () => Record<string, unknown>[];
+  metrics: () => Promise<string>;
+  /** Watches runs, told to all endpoints. */
+  watch(runIds: readonly string[]): Promise<void>;
+  events(): Promise<RunwatchEvent[]>;
+  pollNow(runId: string): Promise<void>;
+  /** Everything that Redis keeps of this rig, as one text. */
+  dump(): Promise<string>;
+  stop(): Promise<void>;
+}
+
+export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
+  const simulator = await startSimulator();
+  const place = testRedis();
+  const stores = openStores(place);
+  const config = configSchema.parse({
+    data_dir: '/nowhere',
+    sources: {
+      [SOURCE]: {
+        base_url: simulator.url,
+        api_key: simulator.apiKey,
+        rate_limit: { requests: 10_000, per: '1s' },
+      },
+    },
+    polling: options.polling,
+    endpoints: options.endpoints,
+  });
+  const endpoints = createEndpoints(config);
+  const lines: string[] = [];
+  const log = pino({ level: 'debug' }, { write: (line: string) => void lines.push(line) });
+  const metrics = createMetrics(async () => ({
+    watches: {},
+    deliveries: {},
+    planned: 0,
+    tables: 0,
+  }));
+  const connections: Redis[] = [];
+  const open = () => {
+    const producer = new Redis(place.url);
+    const consumer = new Redis(place.url, { maxRetriesPerRequest: null });
+    connections.push(producer, consumer);
+    return createPoller({
+      ...stores,
+      config,
+      endpoints,
+      metrics,
+      log,
+      queueOf: queueFactory({ prefix: stores.keys.queuePrefix, producer, consumer, log }),
+      userAgent: 'runwatch/test',
+      statistics: { lookup: nothingLearned, learn: () => undefined },
+      dispatch: () => undefined,
+      now: Date.now,
+      random: Math.random,
+    });
+  };
+  const pollers = Array.from({ length: options.pollers ?? 1 }, open);
+  for (const poller of pollers) poller.start();
+  const [first] = pollers as [Poller, ...Poller[]];
+  const register = createRegisterWatches({
+    watches: stores.watches,
+    jobsOf: first.jobsOf,
+    deadlineOf: first.deadlineOf,
+    dispatch: () => undefined,
+    wants: endpoints.wants,
+    defaults: {
+      timeoutMs: 3_600_000,
+      minIntervalMs: config.polling.min_interval,
+      profile: 'normal',
+    },
+    now: Date.now,
+  });
+  return {
+    simulator,
+    stores,
+    log: () => lines.map((line) => JSON.parse(line) as Record<string, unknown>),
+    metrics: () => metrics.render(),
+    async watch(runIds) {
+      const subscriptions = endpoints.names.map((endpoint) => ({
+        kind: 'endpoint' as const,
+        endpoint,
+      }));
+      await register(runIds.map((runId) => ({ source: SOURCE, runId, subscriptions })));
+    },
+    async pollNow(runId) {
+      await first.jobsOf(SOURCE)?.hasten(watchId({ source: SOURCE, runId }));
+    },
+    async dump() {
+      return JSON.stringify(await dumpRedis(place.url, place.prefix));
+    },
+    async events() {
+      const { items } = await stores.events.list({}, { limit: 1_000 });
+      return items.map(({ event }) => event);
+    },
+    async stop() {
+      await Promise.all(pollers.map((one) => one.stop({ force: false, withinMs: 5_000 })));
+      for (const connection of connections) connection.disconnect();
+      stores.close();
+      await simulator.close();
+    },
+  };
+}

@@ -1,0 +1,123 @@
+import { describe, expect, test } from '@jest/globals';
+import { compareWithList, judgeList, listedAs } from '../../src/core/list-findings.ts';
+import type { ListMember } from '../../src/core/list-member.ts';
+import { claimOf } from '../../src/core/list-claim.ts';
+import type { ListedRun } from '../../src/core/run-list.ts';
+import type { RunSnapshot } from '../../src/core/run.ts';
+import type { Watch } from '../../src/core/watch.ts';
+import { newWatch, NOON, snapshot } from '../support/builders.ts';
+
+const at = (ms: number) => new Date(NOON + ms).toISOString();
+
+function watchOf(run: Partial<RunSnapshot>) {
+  const seen = snapshot({ id: 'run-1', ...run });
+  return { ...newWatch({ runId: seen.id }), run: seen };
+}
+
+function member(run: Partial<RunSnapshot>, followsProgress = false): ListMember {
+  return {
+    watch: watchOf(run),
+    version: 1,
+    createdAt: NOON,
+    intervalMs: 1_000,
+    followsProgress,
+    latestAt: Infinity,
+  };
+}
+
+function listed(run: Partial<ListedRun>): [string, ListedRun] {
+  const { id, workflow_id, status, progress, created_at, finished_at } = snapshot(run);
+  return [listedAs(id), { id, workflow_id, status, progress, created_at, finished_at }];
+}
+
+const list = (...runs: Partial<ListedRun>[]) => new Map(runs.map(listed));
+
+describe('comparing watches with a list', () => {
+  test('finds what has changed, what has not, and what is not there', () => {
+    const members = ['a', 'b', 'c'].map((id) => member({ id }));
+    const runs = list({ id: 'a', status: 'completed' }, { id: 'b' }, { id: 'somebody-elses' });
+    const { changed, unchanged, missing, claims } = compareWithList(members, runs, NOON);
+    expect(changed).toEqual([members[0]]);
+    expect(unchanged).toEqual([members[1]]);
+    expect(missing).toEqual([members[2]]);
+    expect(claims).toMatchObject([{ runId: 'a', madeAt: NOON, listed: { status: 'completed' } }]);
+  });
+
+  test('takes progress for a change only where somebody is told of it', () => {
+    const runs = list({ progress: 50 });
+    expect(compareWithList([member({ progress: 40 })], runs, NOON).changed).toHaveLength(0);
+    expect(compareWithList([member({ progress: 40 }, true)], runs, NOON).changed).toHaveLength(1);
+  });
+
+  test('knows a run by its id in capitals, too', () => {
+    const runs = list({ id: 'ABC' });
+    expect(compareWithList([member({ id: 'abc' })], runs, NOON).unchanged).toHaveLength(1);
+  });
+});
+
+describe('a claim of a list', () => {
+  /** The run was running at 40 % when it was read, a minute before the list was. */
+  const before = watchOf({ progress: 40, observed_at: at(-60_000) });
+  const claim = (claimed: Partial<ListedRun>, watch = before) =>
+    claimOf(watch, listed(claimed)[1], NOON);
+  const judge = (claimed: ReturnType<typeof claim>, watch: Watch) =>
+    judgeList({ runs: new Map(), claims: [claimed] }, new Map([['run-1', watch]]), NOON + 1_000);
+  const readLater = (run: Partial<RunSnapshot>) => watchOf({ observed_at: at(100), ...run });
+
+  test('stays open until a single read comes after it', () => {
+    const completed = claim({ status: 'completed' });
+    expect(judge(completed, before)).toEqual({ disagrees: null, open: [completed] });
+  });
+
+  test('is settled by a read that finds the run changed, be it further on than the list had it', () => {
+    const moved = readLater({ status: 'completed', progress: 100 });
+    expect(judge(claim({ status: 'awaiting_human_feedback' }), moved)).toEqual({
+      disagrees: null,
+      open: [],
+    });
+  });
+
+  test('is refuted by a read that finds everything as it was', () => {
+    const { disagrees } = judge(claim({ status: 'stopped' }), readLater({ progress: 40 }));
+    expect(disagrees).toBe(
+      'the list has run run-1 stopped at 0, a single read has it running at 40',
+    );
+  });
+
+  test('of an end is refuted by a run that goes on, whatever has changed', () => {
+    expect(
+      judge(claim({ status: 'failed' }), readLater({ progress: 70 })).disagrees,
+    ).not.toBeNull();
+  });
+
+  test('is not held against a list that may lag behind a read of just before', () => {
+    const fresh = watchOf({ progress: 40, observed_at: at(-1_000) });
+    const lagging = claim({ progress: 30 }, fresh);
+    expect(judge(lagging, readLater({ progress: 40 })).disagrees).toBeNull();
+  });
+
+  test('is dropped with its watch', () => {
+    const claims = [claim({ status: 'completed' })];
+    expect(judgeList({ runs: new Map(), claims }, new Map(), NOON)).toEqual({
+      disagrees: null,
+      open: [],
+    });
+  });
+});
+
+describe('a list that shows a run under way', () => {
+  const judge = (run: Partial<RunSnapshot>) =>
+    judgeList({ runs: list({}), claims: [] }, new Map([['run-1', watchOf(run)]]), NOON).disagrees;
+
+  test('disagrees with a single read that saw its end long before', () => {
+    expect(judge({ status: 'completed', observed_at: at(-60_000) })).not.toBeNull();
+  });
+
+  test('may lag behind one of just before', () => {
+    expect(judge({ status: 'completed', observed_at: at(-1_000) })).toBeNull();
+  });
+
+  test('agrees with one that saw it under way', () => {
+    expect(judge({ status: 'queued', observed_at: at(-60_000) })).toBeNull();
+  });
+});

@@ -1,0 +1,57 @@
+import { describe, expect, test } from '@jest/globals';
+import { nothingLearned } from '../../src/core/hazard.ts';
+import { listMember, type MemberContext } from '../../src/core/list-member.ts';
+import { NO_LOAD } from '../../src/core/load.ts';
+import type { Watch } from '../../src/core/watch.ts';
+import { newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
+
+const HOUR_MS = 3_600_000;
+
+const context: MemberContext = {
+  now: NOON,
+  policy: { ...POLICY, remindAfterMs: [HOUR_MS] },
+  statistics: nothingLearned,
+  wants: (endpoint) => endpoint === 'all',
+  load: NO_LOAD,
+  random: () => 0.5,
+};
+
+const member = (changes: Partial<Watch> = {}, endpoint = 'ops', now = NOON) => {
+  const watch = newWatch({ run: snapshot(), lastPolledAt: NOON, ...changes }, [
+    { kind: 'endpoint', endpoint },
+  ]);
+  return listMember({ watch, version: 1 }, { ...context, now });
+};
+
+describe('a watch on a list', () => {
+  test('is left to single polls while its run can not be read, or found', () => {
+    expect(member()).toMatchObject({ createdAt: NOON, version: 1 });
+    expect(member({ run: null })).toBeNull();
+    expect(member({ missing: { count: 1, since: NOON } })).toBeNull();
+    expect(
+      member({ trouble: { kind: 'unavailable', message: 'status 500', since: NOON } }),
+    ).toBeNull();
+  });
+
+  test('has the interval at which it would be polled alone by now', () => {
+    const followed = { cadence: { intervalMs: 2_000, failures: 0 } };
+    expect(member(followed, 'all')?.intervalMs).toBe(3_000);
+    expect(member(followed, 'all', NOON + 20_000)?.intervalMs).toBe(30_000);
+    expect(member(followed, 'all', NOON + 3_600_000)?.intervalMs).toBe(POLICY.maxIntervalMs);
+  });
+
+  test('is read for its progress where somebody is told of it, or when it has stalled', () => {
+    expect(member()?.followsProgress).toBe(false);
+    expect(member({}, 'all')?.followsProgress).toBe(true);
+    expect(member({ stay: { since: NOON, stalled: true } })?.followsProgress).toBe(true);
+  });
+
+  test('is read in time for a reminder, and for being called stalled', () => {
+    expect(member()?.latestAt).toBe(Infinity);
+    const waiting = { since: NOON, reminders: 0, reminderId: null };
+    expect(member({ waiting })?.latestAt).toBe(NOON + HOUR_MS);
+    const stay = { since: NOON, stalled: false };
+    expect(member({ stay })?.latestAt).toBe(NOON + POLICY.stallAfterMs);
+    expect(member({ stay }, 'ops', NOON + HOUR_MS)?.latestAt).toBe(Infinity);
+  });
+});
