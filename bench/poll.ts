@@ -79,6 +79,8 @@ async function startPolling(
       polling: {
         min_interval: '10ms',
         max_interval: '10ms',
+        // Here each run is to be read by itself.
+        batch: 'off',
         concurrency: options.concurrency,
       },
     },

@@ -5,6 +5,7 @@ import { benchBatch } from './batch.ts';
 import { benchDeliver } from './deliver.ts';
 import { benchHostile } from './hostile.ts';
 import { benchIsolation } from './isolation.ts';
+import { benchLive } from './live.ts';
 import { benchPoll } from './poll.ts';
 import { benchReplay } from './replay.ts';
 import { isMet, machine, table } from './support/figures.ts';
@@ -12,7 +13,7 @@ import { benchSoak } from './soak.ts';
 import { benchWatches } from './watches.ts';
 
 const USAGE = `usage: npm run bench -- <name> [options]
-names: poll, batch, watches, deliver, isolation, hostile, soak, replay
+names: poll, batch, watches, deliver, isolation, hostile, soak, live, replay
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed; replay always does that
   --profile <dir>      write CPU profiles of the daemon there
@@ -43,6 +44,11 @@ soak:
   --minutes <n>        how long runs begin and processes are killed (2)
   --rate <n>           runs that begin each second, at most 50 (3)
   --seed <n>           of everything that is left to chance (1)
+live:
+  --runs <n>           runs that are watched (400)
+  --seconds <n>        how long runs begin (150)
+  --seed <n>           of the runs (1)
+  --trace <file>       where the runs are written as they were lived, JSON lines
 replay (with any of the last three, only that comparison, and nothing is judged):
   --seed <n>           of everything that is left to chance (1)
   --runs <n>           runs of each of seven kinds of workflow (1500)
@@ -59,7 +65,7 @@ const { values, positionals } = parseArgs({
     check: { type: 'boolean', default: false },
     profile: { type: 'string' },
     rounds: { type: 'string', default: '5' },
-    seconds: { type: 'string', default: '3' },
+    seconds: { type: 'string' },
     watches: { type: 'string', default: '1000' },
     concurrency: { type: 'string', default: '64' },
     runs: { type: 'string' },
@@ -85,14 +91,14 @@ const benches = {
   poll: () =>
     benchPoll({
       rounds: bounded('rounds', 100),
-      seconds: bounded('seconds', 60),
+      seconds: given('seconds', { usual: 3, least: 1, most: 60 }),
       watches: bounded('watches', 100_000),
       concurrency: bounded('concurrency', 1_000),
       profileDir,
     }),
   batch: () =>
     benchBatch({
-      runs: values.runs === undefined ? 100 : bounded('runs', 1_000, 2),
+      runs: given('runs', { usual: 100, least: 2, most: 1_000 }),
       seconds: bounded('within', 600, 4),
       profileDir,
     }),
@@ -106,15 +112,15 @@ const benches = {
     benchDeliver({
       endpoints: bounded('endpoints', 1_000),
       rounds: bounded('rounds', 100),
-      seconds: bounded('seconds', 60),
+      seconds: given('seconds', { usual: 3, least: 1, most: 60 }),
       profileDir,
     }),
   isolation: () =>
     benchIsolation({
       endpoints: bounded('endpoints', 1_000, 31),
       rounds: bounded('rounds', 100),
-      seconds: bounded('seconds', 60),
-      rate: values.rate === undefined ? 200 : bounded('rate', 10_000),
+      seconds: given('seconds', { usual: 3, least: 1, most: 60 }),
+      rate: given('rate', { usual: 200, least: 1, most: 10_000 }),
       queued: bounded('queued', 100_000),
       profileDir,
     }),
@@ -122,16 +128,23 @@ const benches = {
   soak: () =>
     benchSoak({
       minutes: bounded('minutes', 600),
-      rate: values.rate === undefined ? 3 : bounded('rate', 50),
+      rate: given('rate', { usual: 3, least: 1, most: 50 }),
       seed: bounded('seed', 1_000_000),
     }),
   replay: () =>
     benchReplay({
       seed: bounded('seed', 1_000_000),
-      runs: values.runs === undefined ? 1_500 : bounded('runs', 10_000, 100),
+      runs: given('runs', { usual: 1_500, least: 100, most: 10_000 }),
       profile: watchProfile(values.profile),
       budgetPerS: values.budget === undefined ? undefined : positive('budget', values.budget),
       trace: values.trace,
+    }),
+  live: () =>
+    benchLive({
+      runs: given('runs', { usual: 400, least: 1, most: 5_000 }),
+      seconds: given('seconds', { usual: 150, least: 1, most: 1_800 }),
+      seed: bounded('seed', 1_000_000),
+      traceFile: values.trace ?? null,
     }),
 };
 
@@ -160,9 +173,9 @@ function isBench(text: string): text is keyof typeof benches {
   return Object.hasOwn(benches, text);
 }
 
-function watchProfile(given: string | undefined): Profile | undefined {
-  const profile = PROFILES.find((one) => one === given);
-  if (given === undefined || profile !== undefined) return profile;
+function watchProfile(text: string | undefined): Profile | undefined {
+  const profile = PROFILES.find((one) => one === text);
+  if (text === undefined || profile !== undefined) return profile;
   return misused(`--profile is one of ${PROFILES.join(', ')}`);
 }
 
@@ -174,6 +187,14 @@ function positive(option: string, text: string): number {
 function misused(message: string): never {
   console.error(`${message}\n${USAGE}`);
   process.exit(2);
+}
+
+/** An option whose usual value is another one for each benchmark. */
+function given(
+  option: 'runs' | 'seconds' | 'rate',
+  { usual, least, most }: { usual: number; least: number; most: number },
+): number {
+  return values[option] === undefined ? usual : bounded(option, most, least);
 }
 
 function bounded(

@@ -6,7 +6,7 @@ import { rounded, type BenchResult, type Figure } from './support/figures.ts';
 import { onGround } from './support/ground.ts';
 import { excuseOf, killAtRandom } from './support/killer.ts';
 import { letEverythingGo, operate, type OperatorLog } from './support/operator.ts';
-import { wasOpen } from './support/repeats.ts';
+import { killsAround, wasOpen } from './support/repeats.ts';
 import { insist, setUpSoak, upDaemons, type SoakStage } from './support/soak-stage.ts';
 
 /** How long runs last, ms: several kills fall within each. */
@@ -126,7 +126,7 @@ function resultOf({ stage, operator, samples, account, restMs }: Outcome): Bench
       none('forged', account.forged),
       info('requests without an answer yet at the kills', openAtKills(stage)),
       info('requests begun and not written at the kills', account.cutOff),
-      none('requests not written although nobody was killed', account.unrecorded),
+      none('requests not written although nobody was killed', account.unrecorded.length),
       {
         name: 'came twice without being asked for',
         value: account.repeats,
@@ -141,6 +141,10 @@ function resultOf({ stage, operator, samples, account, restMs }: Outcome): Bench
       unbalanced: samples.unbalanced,
       missed: samples.missed,
       failed: samples.failed,
+      unrecorded: account.unrecorded.map((request) => ({
+        ...request,
+        kills: killsAround(request, kills, 10_000),
+      })),
     },
   };
 }

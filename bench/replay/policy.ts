@@ -5,6 +5,8 @@ export interface Sight {
   run: TracedRun;
   /** Virtual time, s. */
   now: number;
+  /** How long after it was due the look is made, s. */
+  lagS: number;
   fails: boolean;
 }
 

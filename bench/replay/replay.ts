@@ -67,10 +67,12 @@ export class Replay {
   private look(polled: Polled, now: number): void {
     const { run, follower } = polled;
     polled.requests += 1;
-    if (this.slotS > 0) this.policy.lagged?.(now - polled.dueAt, this.slotS);
+    const lagS = now - polled.dueAt;
+    if (this.slotS > 0) this.policy.lagged?.(lagS, this.slotS);
     const { nextAt, updates } = follower.look({
       run,
       now,
+      lagS,
       fails: this.options.fails?.(now) ?? false,
     });
     this.updates += updates;

@@ -64,11 +64,12 @@ export function runwatch(options: RunwatchOptions): Policy {
     memory.get(workflow)?.get(state);
   const wants = () => false;
 
-  function contextAt(now: number): ObserveContext {
+  function contextAt({ now, lagS }: Sight): ObserveContext {
     const { dearness } = load;
     const roundMs = roundS() * 1_000;
     return {
       now: toMs(now),
+      lagMs: lagS * 1_000,
       policy: POLICY,
       statistics,
       wants,
@@ -82,7 +83,7 @@ export function runwatch(options: RunwatchOptions): Policy {
     let watch = newWatch(run, profile, options.subscriptions ?? []);
     return {
       look(sight) {
-        const { watch: after, events, lessons } = observe(watch, look(sight), contextAt(sight.now));
+        const { watch: after, events, lessons } = observe(watch, look(sight), contextAt(sight));
         watch = after;
         learnAll(lessons);
         const updates = events.filter(

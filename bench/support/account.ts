@@ -65,7 +65,7 @@ export async function accountFor(stage: SoakStage, operator: OperatorLog): Promi
       notAgain: 0,
       forged: receivers.all.reduce((sum, one) => sum + one.forged(), 0),
       cutOff: 0,
-      unrecorded: 0,
+      unrecorded: [],
       repeats: 0,
       unexplained: 0,
     };
@@ -173,7 +173,7 @@ async function storyOf(
 
 function add(account: Account, { cutOff, unrecorded, repeats, unexplained }: Repeats): void {
   account.cutOff += cutOff;
-  account.unrecorded += unrecorded;
+  account.unrecorded.push(...unrecorded);
   account.repeats += repeats;
   account.unexplained += unexplained;
 }

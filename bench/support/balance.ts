@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { openLedger, readMetrics, type Reading } from './equation.ts';
+import { isBalanced, openLedger, readMetrics, type Reading } from './equation.ts';
 
 const EVERY_MS = 250;
 
@@ -40,7 +40,11 @@ export async function sampleBalance(options: SampleOptions): Promise<BalanceSamp
     missed: { redis: {}, metrics: {} },
     failed: [],
   };
-  const ledger = await openLedger(options.redis, options.subscribers);
+  const ledger = await openLedger({
+    path: options.redis,
+    prefix: 'runwatch',
+    subscribers: options.subscribers,
+  });
   try {
     for (let sample = 0; !options.signal.aborted; sample += 1) {
       await take(samples, options, 'redis', () => ledger.read());
@@ -63,12 +67,9 @@ async function take(
 ): Promise<void> {
   const askedAt = Date.now();
   try {
-    const { sums, differences } = await read();
-    if (new Set(Object.values(sums)).size === 1 && differences.length === 0) {
-      samples.balanced[place] += 1;
-    } else {
-      samples.unbalanced.push(`${place}: ${JSON.stringify({ sums, differences })}`);
-    }
+    const reading = await read();
+    if (isBalanced(reading)) samples.balanced[place] += 1;
+    else samples.unbalanced.push(`${place}: ${JSON.stringify(reading)}`);
   } catch (error) {
     const why = excuse(place, askedAt);
     const { [place]: missed } = samples.missed;

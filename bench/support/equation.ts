@@ -2,7 +2,7 @@ import { Redis } from 'ioredis';
 import { DELIVERY_STATES } from '../../src/core/delivery.ts';
 import { EVENT_TYPES } from '../../src/core/event.ts';
 import { wantsEvent } from '../../src/core/filter.ts';
-import { createKeys, parseLedgerField } from '../../src/redis/keys.ts';
+import { createKeys, parseLedgerField, type Keys } from '../../src/redis/keys.ts';
 
 /** Longer than any answer takes that comes at all, ms. */
 const ANSWER_WITHIN_MS = 5_000;
@@ -19,6 +19,14 @@ export interface Reading {
   differences: string[];
 }
 
+interface LedgerOptions {
+  /** Of Redis's socket. */
+  path: string;
+  /** What all keys start with. */
+  prefix: string;
+  subscribers: Subscriber[];
+}
+
 /** Reads the equation from Redis itself, over a connection that fails at once while Redis is away. */
 export interface LedgerReader {
   /** @throws Error when Redis is away */
@@ -30,7 +38,12 @@ export interface LedgerReader {
  * The ledger's sum over all states, the sum of the indexes of the states, and events × subscriptions
  * by the indexes of the event types: in one transaction, so that all are of the same moment.
  */
-export async function openLedger(path: string, subscribers: Subscriber[]): Promise<LedgerReader> {
+export async function openLedger({
+  path,
+  prefix,
+  subscribers,
+}: LedgerOptions): Promise<LedgerReader> {
+  const keys = createKeys(prefix);
   const redis = new Redis({
     path,
     lazyConnect: true,
@@ -38,12 +51,14 @@ export async function openLedger(path: string, subscribers: Subscriber[]): Promi
     maxRetriesPerRequest: 0,
     commandTimeout: ANSWER_WITHIN_MS,
     retryStrategy: () => 50,
+    // While Redis loads its file, the client would wait for as long as that says it takes.
+    maxLoadingRetryTime: 50,
   });
   redis.on('error', () => undefined);
   await redis.connect();
   return {
     async read() {
-      return readingOf(await readCounts(redis), subscribers);
+      return readingOf(await readCounts(redis, keys), subscribers);
     },
     close: () => redis.disconnect(),
   };
@@ -56,8 +71,7 @@ interface Counts {
   events: Map<string, number>;
 }
 
-async function readCounts(redis: Redis): Promise<Counts> {
-  const keys = createKeys('runwatch');
+async function readCounts(redis: Redis, keys: Keys): Promise<Counts> {
   const transaction = redis.multi().hgetall(keys.ledger);
   for (const state of DELIVERY_STATES) transaction.zcard(keys.deliveries('state', state));
   for (const type of EVENT_TYPES) transaction.zcard(keys.events('type', type));
@@ -104,6 +118,11 @@ function readingOf({ planned, ledger, index, events }: Counts, subscribers: Subs
       (state) => `${state}: ${ledger.get(state) ?? 0} in the ledger, ${index.get(state)} indexed`,
     ),
   };
+}
+
+/** Whether all sums of a reading are the same, and nothing differs besides. */
+export function isBalanced({ sums, differences }: Reading): boolean {
+  return new Set(Object.values(sums)).size === 1 && differences.length === 0;
 }
 
 /**

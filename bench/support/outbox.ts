@@ -125,6 +125,7 @@ function runEnded(endpoint: string, now: number): WatchChange {
     statistics: nothingLearned,
     wants: () => true,
     load: NO_LOAD,
+    lagMs: 0,
   };
   const { watch, events } = observe(
     registered.watch,

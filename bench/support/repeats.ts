@@ -1,5 +1,5 @@
 /** How long after an answer its result may take to be written, ms: that long it is still on its way. */
-const COMMIT_WITHIN_MS = 1_000;
+const COMMIT_WITHIN_MS = 3_000;
 
 /** Clocks of two processes on one machine, and timers, agree this well, ms. */
 const SLACK_MS = 50;
@@ -40,10 +40,10 @@ export interface Story {
 
 /** What came more often than once, and whether that has its reason. */
 export interface Repeats {
-  /** Requests that had begun when a process was killed, and whose result was never written. */
+  /** Requests that had begun when a process was killed, and whose result was not written by then. */
   cutOff: number;
   /** Requests whose result was never written although nobody was killed. */
-  unrecorded: number;
+  unrecorded: SeenRequest[];
   /** How often it was taken again although nobody had asked for it. */
   repeats: number;
   /** Repeats that follow neither a request that was cut off nor an answer that came too late. */
@@ -55,15 +55,23 @@ export function judgeRepeats({ requests, attempts, askedFor }: Story, kills: Kil
   const taken = requests.filter((request) => request.taken);
   const lost = requests.filter((request) => !attempts.some((one) => isOf(one, request)));
   const cutOff = lost.filter((request) => kills.some((kill) => wasCutOff(request, kill)));
+  const rest = lost.filter((request) => !cutOff.includes(request));
+  const outages = kills.filter(({ victim }) => victim === 'redis');
+  const heldUp = requests.filter(
+    (request) => !lost.includes(request) && outages.some((one) => wasHeldUp(request, one, rest)),
+  );
+  // What was written late settled the event, so that the result of a request made meanwhile is void.
+  const unrecorded = rest.filter((request) => !heldUp.some(({ at }) => at < request.at));
   // The sender did not wait long enough for the answer, so it had to try again.
   const late = taken.filter((request) =>
     attempts.some((one) => one.error !== null && isOf(one, request)),
   );
   const repeats = Math.max(0, taken.length - 1 - askedFor);
-  const explained = cutOff.filter((request) => request.taken).length + late.length;
+  const onTheirWay = [...cutOff, ...heldUp];
+  const explained = onTheirWay.filter((request) => request.taken).length + late.length;
   return {
-    cutOff: cutOff.length,
-    unrecorded: lost.length - cutOff.length,
+    cutOff: onTheirWay.length,
+    unrecorded,
     repeats,
     unexplained: Math.max(0, repeats - explained),
   };
@@ -74,6 +82,13 @@ export function wasOpen({ daemon, at, until }: SeenRequest, kill: Kill): boolean
   return isOfVictim(daemon, kill) && at <= kill.at && until > kill.at;
 }
 
+/** What was killed within so many ms of a request, each with how long after the request's answer. */
+export function killsAround({ at, until }: SeenRequest, kills: Kill[], withinMs: number): string[] {
+  return kills
+    .filter((kill) => kill.at - until < withinMs && at - kill.until < withinMs)
+    .map((kill) => `${kill.victim} ${kill.at - until} ms after, for ${kill.until - kill.at} ms`);
+}
+
 /** An attempt lasts from before its request is seen to after its answer. */
 function isOf({ at, durationMs }: RecordedAttempt, request: SeenRequest): boolean {
   return request.at >= at - SLACK_MS && request.at <= at + durationMs + SLACK_MS;
@@ -81,6 +96,18 @@ function isOf({ at, durationMs }: RecordedAttempt, request: SeenRequest): boolea
 
 function wasCutOff({ daemon, at, until }: SeenRequest, kill: Kill): boolean {
   return isOfVictim(daemon, kill) && at <= kill.until && until >= kill.at - COMMIT_WITHIN_MS;
+}
+
+/**
+ * Whether a result was written only after Redis was back: its request was open when Redis was killed, or
+ * had been answered just before, which shows in that the event was sent once more.
+ */
+function wasHeldUp(request: SeenRequest, outage: Kill, sentAgain: SeenRequest[]): boolean {
+  if (request.at > outage.at) return false;
+  return (
+    wasOpen(request, outage) ||
+    (wasCutOff(request, outage) && sentAgain.some(({ at }) => at > outage.at))
+  );
 }
 
 function isOfVictim(daemon: number, { victim }: Kill): boolean {

@@ -26,7 +26,7 @@ export const DIRECT_POLICY: PollPolicy = {
 const TERMINAL = { kind: 'endpoint' as const, endpoint: 'terminal' };
 
 /** One run by itself tells nothing of others, and is no load. */
-const GROUND = { statistics: nothingLearned, wants: () => true, load: NO_LOAD };
+const GROUND = { statistics: nothingLearned, wants: () => true, load: NO_LOAD, lagMs: 0 };
 
 /** Requests a second that a source may take, by default. */
 const REQUESTS_PER_SECOND = 10;

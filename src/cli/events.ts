@@ -107,7 +107,9 @@ async function follow(
   });
   for await (const event of stream) {
     stdout.write(
-      flags.json === true ? `${JSON.stringify(event)}\n` : `${eventLine(event, context)}\n`,
+      flags.json === true
+        ? `${JSON.stringify(event)}\n`
+        : `${eventLine(event, context.io.stdout)}\n`,
     );
   }
   return EXIT.ok;

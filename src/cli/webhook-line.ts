@@ -8,6 +8,7 @@ const eventSchema = z.object({
     run_id: z.string(),
     run: z.object({ status: z.string(), progress: z.number() }).nullish().catch(null),
     detection_delay_ms: z.number().nullish().catch(null),
+    reminder: z.number().nullish().catch(null),
   }),
 });
 
@@ -29,10 +30,11 @@ export function webhookLine(webhook: ReceivedWebhook): string {
 function runParts(body: string): string[] {
   const data = parseEvent(body)?.data;
   if (data === undefined) return [];
-  const { run_id: runId, run, detection_delay_ms: delay } = data;
+  const { run_id: runId, run, detection_delay_ms: delay, reminder } = data;
   return [
     runId,
     ...(run ? [`${run.status} ${run.progress} %`] : []),
+    ...(typeof reminder === 'number' ? [`reminder ${reminder}`] : []),
     ...(typeof delay === 'number' ? [`seen after ${delay} ms`] : []),
   ];
 }

@@ -100,8 +100,13 @@ function describeFound(path: Path, { schema, value, references }: Subject): stri
   return `got ${shown}${from}`;
 }
 
-/** In a URL: what comes before an @, what comes after ? and #, and after a colon all but a port. */
-const MAY_HOLD_SECRET = /[@?#]|\/\/[^/]*:(?!\d*(?:\/|$))/;
+/**
+ * A URL, or a host or path in the place of one, in which nothing can be secret: no user, query or
+ * fragment, and no colon but that of the scheme and of a port. In one that is written wrongly, what
+ * stands after a colon or two slashes may have been a password.
+ */
+const SHOWN_URL =
+  /^(?:[a-z][a-z0-9+.-]*:\/\/)?(?:(?!\/\/)[^\s@?#:])*(?::\d+(?:\/(?:(?!\/\/)[^\s@?#:])*)?)?$/i;
 
 function show(
   found: unknown,
@@ -111,7 +116,7 @@ function show(
   // Only the discriminator of a variant that does not exist leads nowhere.
   if (at === null) return quote(found);
   const presentation = presentationOf(at);
-  if (presentation === 'url' && typeof found === 'string' && !MAY_HOLD_SECRET.test(found))
+  if (presentation === 'url' && typeof found === 'string' && SHOWN_URL.test(found))
     return quote(found);
   if (presentation !== null && presentation !== 'duration') return hide(found);
   return isCollection(unwrap(at)) ? kindOf(found) : quote(found);

@@ -33,6 +33,8 @@ export type Look = FetchOutcome | SourcePaused;
 
 export interface ObserveContext extends CadenceContext {
   policy: PollPolicy;
+  /** From when the look was due to when it began, ms; 0 where it was punctual. */
+  lagMs: number;
 }
 
 /** What a look adds to a watch, before it is numbered and scheduled. */

@@ -52,15 +52,21 @@ export function sourcePaused(watch: Watch, pause: SourcePaused, context: Observe
   return cannotTell(watch, { kind: pause.reason, message: pause.message }, retryAt, context);
 }
 
-/** Nothing was learned of the run: its snapshot stays, and only a long silence is worth an event. */
+/**
+ * Nothing was learned of the run: its snapshot stays, and only a long silence is worth an event. Time
+ * in which nobody asked is no silence: what looks were late, as they are while the budget is short,
+ * does not count.
+ */
 function cannotTell(
   watch: Watch,
   { kind, message }: { kind: TroubleKind; message: string },
   retryAt: number,
-  { now, policy }: ObserveContext,
+  { now, policy, lagMs }: ObserveContext,
 ): Finding {
-  const trouble = { kind, message, since: watch.trouble?.since ?? now };
-  const unreachableAt = trouble.since + policy.unreachableAfterMs;
+  const since = watch.trouble?.since ?? now;
+  const lateMs = watch.trouble === null ? 0 : (watch.trouble.lateMs ?? 0) + lagMs;
+  const trouble = { kind, message, since, ...(lateMs > 0 && { lateMs }) };
+  const unreachableAt = since + lateMs + policy.unreachableAfterMs;
   const raise = !watch.unreachable && now >= unreachableAt;
   const told = watch.unreachable || raise;
   const error = { code: kind, message, since: isoTime(trouble.since) };

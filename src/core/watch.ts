@@ -49,6 +49,8 @@ interface Trouble {
   kind: TroubleKind;
   message: string;
   since: number;
+  /** How much of the time since then nobody asked although it was time to, ms; absent for none. */
+  lateMs?: number;
 }
 
 /** Our interest in one run. Times are milliseconds since the epoch. */

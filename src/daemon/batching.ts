@@ -44,7 +44,7 @@ export function createBatching(deps: BatchingDependencies): Batching {
       const list = spot(watch);
       if (list === null) return;
       jobsOf(list.source)
-        ?.ensure([listId(list)], now)
+        ?.ensure([listId(list)])
         .catch(deps.onError);
     },
     look: createLookAtList({

@@ -1,5 +1,5 @@
 import { isListId } from '../core/list-standing.ts';
-import { NO_LOAD, type SourceLoad } from '../core/load.ts';
+import { NO_LOAD } from '../core/load.ts';
 import { pollDeadline } from '../core/urgency.ts';
 import { parseWatchId, type Watch } from '../core/watch.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
@@ -58,7 +58,7 @@ export function createPoller(deps: PollerDependencies): Poller {
   );
   const jobsOf = (name: string) => sources.get(name)?.jobs;
   const deadlineOf = (watch: Watch) => {
-    const roundMs = sources.get(watch.source)?.budget.roundMs() ?? 0;
+    const { roundMs } = sources.get(watch.source)?.budget.load() ?? NO_LOAD;
     return pollDeadline(watch, { now: deps.now(), roundMs });
   };
   const guard = createSourceGuard(
@@ -67,7 +67,7 @@ export function createPoller(deps: PollerDependencies): Poller {
     sourceLog(log),
   );
   const ground = pollGround(deps, sources);
-  const batching = openBatching(deps, ground, guard);
+  const batching = openBatching(deps, ground, { guard, deadlineOf });
   const observeRun = observer(deps, ground, { guard, batching, deadlineOf });
   const run = (id: string) => (isListId(id) ? batching.look(id) : observeRun(id));
   const isWanted = async (id: string) =>
@@ -104,10 +104,8 @@ function pollGround({ config, endpoints }: PollerDependencies, sources: Map<stri
     jobsOf: (name: string) => sources.get(name)?.jobs,
     readerOf: (name: string) => sources.get(name)?.client,
     budgetOf: (name: string) => sources.get(name)?.budget,
-    loadOf: (name: string): SourceLoad => ({
-      ...NO_LOAD,
-      roundMs: sources.get(name)?.budget.roundMs() ?? 0,
-    }),
+    hintsOf: (name: string) => sources.get(name)?.hints ?? undefined,
+    loadOf: (name: string) => sources.get(name)?.budget.load() ?? NO_LOAD,
     wants: endpoints.wants,
     policy: {
       minIntervalMs: polling.min_interval,
@@ -139,6 +137,9 @@ function observer(
     sources: guard,
     deadlineOf,
     report(report) {
+      const { watch, outcome, isFirst, lagMs } = report;
+      // First looks come as they are asked for, and those that a pause held back when it is over.
+      if (!isFirst && outcome !== 'paused') ground.budgetOf(watch.source)?.began(lagMs);
       deps.metrics.poll(report);
       logPoll(deps.log, report);
       batching.notice(report.watch);
@@ -149,11 +150,12 @@ function observer(
 function openBatching(
   { config, log, metrics, ...deps }: PollerDependencies,
   ground: PollGround,
-  guard: SourceGuard,
+  { guard, deadlineOf }: Omit<ObserverParts, 'batching'>,
 ): Batching {
   return createBatching({
     ...deps,
     ...ground,
+    deadlineOf,
     isOn: config.polling.batch === 'auto',
     pause: (source, trouble) => guard.pause(source, trouble, deps.now()),
     report(report) {

@@ -4,15 +4,23 @@ import { startPace, type RateLimit } from '../core/budget.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
 import { createSourceBudget, type SourceBudget } from '../poll/source-budget.ts';
 import type { JobQueue, QueueWorker } from '../queue/job-queue.ts';
+import type { Hints } from '../poll/hints.ts';
 import type { BudgetStore } from '../redis/budget-store.ts';
+import type { HintStore } from '../redis/hint-store.ts';
+import type { SourceStore } from '../redis/source-store.ts';
+import type { WatchStore } from '../redis/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { faultLog } from './faults.ts';
-import { startPeriodic } from './periodic.ts';
+import { openHints } from './source-hints.ts';
+import { startPeriodic, type Periodic } from './periodic.ts';
 import type { QueueFactory } from './queues.ts';
 
 /** How often a process looks how many watches a source has, ms. */
 const COUNT_EVERY_MS = 2_000;
+
+/** How often leases of streams are extended: several times before they lapse, ms. */
+const TEND_EVERY_MS = 5_000;
 
 /** Before all deadlines, which are times. */
 const AT_ONCE = 1;
@@ -25,6 +33,8 @@ export interface Source {
   client: NoxusClient;
   budget: SourceBudget;
   jobs: PollJobs;
+  /** Null where they are off. */
+  hints: Hints | null;
   isRunning(): boolean;
   start(...work: Parameters<JobQueue['work']>): void;
   /** @param force does not wait for polls that run */
@@ -36,7 +46,10 @@ export interface Source {
 
 export interface SourceDependencies {
   config: Config;
+  watches: WatchStore;
+  sources: SourceStore;
   budgets: BudgetStore;
+  hints: HintStore;
   queueOf: QueueFactory;
   userAgent: string;
   metrics: Metrics;
@@ -67,7 +80,14 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
     onRequest: (request) => deps.metrics.request(name, request),
   });
   const jobs = pollJobs(queue, budget, deps.now);
-  return { client, budget, jobs, ...workerOn({ queue, client, budget, limit, onError }) };
+  const hints = openHints(deps, name, { source, budget, jobs });
+  return {
+    client,
+    budget,
+    jobs,
+    hints,
+    ...workerOn({ queue, client, budget, hints, limit, onError }),
+  };
 }
 
 /** Jobs that somebody asks for without a deadline get that of a watch like most others. */
@@ -75,7 +95,7 @@ function pollJobs(queue: JobQueue, budget: SourceBudget, now: () => number): Pol
   return {
     ensure(ids, deadlineOf) {
       budget.joined(ids.length);
-      return queue.ensure(ids, deadlineOf ?? (() => now() + budget.roundMs()));
+      return queue.ensure(ids, deadlineOf ?? (() => now() + budget.load().roundMs));
     },
     hasten: (id, deadline = AT_ONCE) => queue.hasten(id, deadline),
     reschedule: (id, at) => queue.reschedule(id, at),
@@ -84,31 +104,29 @@ function pollJobs(queue: JobQueue, budget: SourceBudget, now: () => number): Pol
   };
 }
 
-interface WorkGround {
+interface WorkGround extends Pick<Source, 'client' | 'budget' | 'hints'> {
   queue: JobQueue;
-  client: NoxusClient;
-  budget: SourceBudget;
   limit: RateLimit;
   onError: (error: unknown) => void;
 }
 
-function workerOn({ queue, client, budget, limit, onError }: WorkGround) {
-  const started: { worker: QueueWorker; counting: { stop(): Promise<void> } }[] = [];
+function workerOn({ queue, client, budget, hints, limit, onError }: WorkGround) {
+  const workers: QueueWorker[] = [];
+  const chores: Periodic[] = [];
   return {
-    isRunning: () => started.some(({ worker }) => worker.isRunning()),
+    isRunning: () => workers.some((worker) => worker.isRunning()),
     start(...[run, options]: Parameters<JobQueue['work']>) {
-      const worker = queue.work(run, { ...options, limiter: startPace(limit) });
+      workers.push(queue.work(run, { ...options, limiter: startPace(limit) }));
       const count = async () => budget.watched(await queue.count());
-      started.push({
-        worker,
-        counting: startPeriodic(count, { everyMs: COUNT_EVERY_MS, onError }),
-      });
+      chores.push(startPeriodic(count, { everyMs: COUNT_EVERY_MS, onError }));
+      if (hints === null) return;
+      chores.push(startPeriodic(() => hints.tend(), { everyMs: TEND_EVERY_MS, onError }));
     },
     async stop(force: boolean) {
-      for (const { worker, counting } of started) {
-        await counting.stop();
-        await worker.close(force);
-      }
+      for (const chore of chores) await chore.stop();
+      // Others go on with what this process streamed, or will when its leases lapse.
+      if (!force) await hints?.stop();
+      for (const worker of workers) await worker.close(force);
     },
     giveUp: () => client.close(),
     close: () => queue.close(),

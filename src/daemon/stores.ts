@@ -6,6 +6,7 @@ import { DiscoveryStore } from '../redis/discovery-store.ts';
 import { GateStore } from '../redis/gate-store.ts';
 import { EventBell } from '../redis/event-bell.ts';
 import { EventStore } from '../redis/event-store.ts';
+import { HintStore } from '../redis/hint-store.ts';
 import { createKeys, type Keys } from '../redis/keys.ts';
 import { ListStore } from '../redis/list-store.ts';
 import { RetentionStore } from '../redis/retention-store.ts';
@@ -26,6 +27,7 @@ export interface Stores {
   lists: ListStore;
   discoveries: DiscoveryStore;
   budgets: BudgetStore;
+  hints: HintStore;
   /** What was learned of how long states of runs last. */
   statistics: StatisticsStore;
   /** Rotated secrets of endpoints. */
@@ -57,6 +59,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     lists: new ListStore(redis, keys),
     discoveries: new DiscoveryStore(redis, keys),
     budgets: new BudgetStore(redis, keys),
+    hints: new HintStore(redis, keys),
     statistics,
     endpointSecrets: new SecretStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),

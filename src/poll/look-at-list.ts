@@ -2,6 +2,7 @@ import { planBatch } from '../core/batch.ts';
 import { assertNever } from '../core/errors.ts';
 import { listedAs } from '../core/list-findings.ts';
 import { givenUp, NEW_STANDING, parseListId, type FallbackReason } from '../core/list-standing.ts';
+import type { SourcePaused } from '../core/look.ts';
 import type { StoredWatch } from '../core/watch.ts';
 import { reportLook, type Look, type LookAtListDependencies, type NextLook } from './list-look.ts';
 import { readList, type ListAccess, type ListReading } from './list-pages.ts';
@@ -29,14 +30,39 @@ export function createLookAtList(deps: LookAtListDependencies) {
     const plan = planBatch([...members.values()], { ...deps, pages: 1 });
 
     if (access === null || members.size < 2) return end(deps, members);
-    if (ground.pause) return ground.pause.untilMs + deps.random() * PAUSE_SPREAD_MS;
-    if (standing.since > startedAt) return leaveAlone(deps, members, standing.since);
-    if (!plan.pays) return leaveAlone(deps, members, startedAt + reconsiderMs(members));
-
-    const wanted = { workflowId: list.workflowId, size: standing.size, members, plan };
-    const reading = await readList(wanted, access);
-    return conclude(deps, { list, standing, members, plan, startedAt }, reading);
+    const look = { list, standing, members, plan, startedAt };
+    const next = await nextLook(deps, look, { access, pause: ground.pause });
+    return typeof next === 'number'
+      ? { dueAt: next, deadline: deadlineOf(deps, look, next) }
+      : next;
   };
+}
+
+/** Looks if this is the time to. @returns when to look again, or for how long there is no budget */
+async function nextLook(
+  deps: LookAtListDependencies,
+  look: Look,
+  { access, pause }: { access: ListAccess; pause: SourcePaused | null },
+): Promise<number | { heldForMs: number }> {
+  const { list, standing, members, plan, startedAt } = look;
+  if (pause) return pause.untilMs + deps.random() * PAUSE_SPREAD_MS;
+  if (standing.since > startedAt) return leaveAlone(deps, members, standing.since);
+  if (!plan.pays) return leaveAlone(deps, members, startedAt + reconsiderMs(members));
+
+  const wanted = { workflowId: list.workflowId, size: standing.size, members, plan };
+  return conclude(deps, look, await readList(wanted, access));
+}
+
+/** A list should be read by when the first of its members should, had that been polled just now. */
+function deadlineOf(
+  deps: LookAtListDependencies,
+  { members, startedAt }: Look,
+  nextPollAt: number,
+): number {
+  const deadlines = [...members.values()].map(({ watch }) =>
+    deps.deadlineOf({ ...watch, lastPolledAt: startedAt, nextPollAt }),
+  );
+  return Math.min(...deadlines);
 }
 
 function accessTo(deps: LookAtListDependencies, source: string): ListAccess | null {
@@ -49,10 +75,7 @@ function membersOf({ memberOf }: LookAtListDependencies, watches: StoredWatch[])
   return new Map(members.map((member) => [listedAs(member.watch.runId), member]));
 }
 
-async function end(
-  { polls }: LookAtListDependencies,
-  members: Look['members'],
-): Promise<number | null> {
+async function end({ polls }: LookAtListDependencies, members: Look['members']): Promise<null> {
   await polls.recall([...members.values()]);
   return null;
 }
@@ -76,7 +99,7 @@ async function conclude(
   deps: LookAtListDependencies,
   look: Look,
   reading: ListReading,
-): Promise<NextLook> {
+): Promise<number | { heldForMs: number }> {
   switch (reading.kind) {
     case 'runs': {
       const used = await useListedRuns(deps, look, reading);

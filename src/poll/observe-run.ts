@@ -4,12 +4,20 @@ import { planDeliveries, type EndpointFilter } from '../core/delivery.ts';
 import type { RunwatchEvent } from '../core/event.ts';
 import type { StatisticsLookup } from '../core/hazard.ts';
 import type { Lesson } from '../core/lesson.ts';
+import { withBackstop } from '../core/hint.ts';
 import type { SourceLoad } from '../core/load.ts';
 import type { Look, PollPolicy, SourcePaused } from '../core/look.ts';
-import { observe } from '../core/observe.ts';
+import { observe, type Observation } from '../core/observe.ts';
 import type { FetchOutcome } from '../core/outcome.ts';
 import type { WatchChange } from '../core/watch-change.ts';
-import { parseWatchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
+import {
+  parseWatchId,
+  watchId,
+  type StoredWatch,
+  type Watch,
+  type WatchKey,
+} from '../core/watch.ts';
+import type { Hints } from './hints.ts';
 import type { SourceBudget } from './source-budget.ts';
 
 /** Reads runs of one source. */
@@ -51,6 +59,8 @@ interface PollReport {
   events: RunwatchEvent[];
   /** From when the poll was due to when it began, ms. */
   lagMs: number;
+  /** Nothing had been asked of the run before. */
+  isFirst: boolean;
   durationMs: number;
 }
 
@@ -60,6 +70,8 @@ export interface ObserveRunDependencies {
   sources: SourceGuard;
   /** Undefined for a source that is configured no more. */
   budgetOf: (source: string) => PollBudget | undefined;
+  /** Undefined where there are none. */
+  hintsOf: (source: string) => Pick<Hints, 'offer' | 'isStreamed'> | undefined;
   /** By when the next poll of a watch should begin; the earliest go first while budget is short. */
   deadlineOf: (watch: Watch) => number;
   /** What was learned of how long states last; takes in what was written of that. */
@@ -134,17 +146,12 @@ async function record(
   look: Look,
   startedAt: number,
 ): Promise<NextPoll | null> {
+  const lagMs = Math.max(0, startedAt - (stored.watch.nextPollAt ?? startedAt));
+  const isStreamed = await isLeftToStream(deps, stored.watch, look);
   let before: StoredWatch | null = stored;
   while (before !== null && before.watch.state === 'active') {
     const now = deps.now();
-    const { watch, events, lessons } = observe(before.watch, look, {
-      now,
-      policy: deps.policy,
-      statistics: deps.statistics.lookup,
-      wants: deps.wants,
-      load: deps.loadOf(before.watch.source),
-      random: deps.random,
-    });
+    const { watch, events, lessons } = lookAt(deps, before.watch, { look, now, lagMs, isStreamed });
     const deliveries = planDeliveries(watch, events, watch.subscriptions, {
       wants: deps.wants,
       now,
@@ -153,9 +160,10 @@ async function record(
     if (due !== null) {
       deps.statistics.learn(lessons);
       deps.dispatch(due);
-      const lagMs = startedAt - (stored.watch.nextPollAt ?? startedAt);
+      if (look.kind === 'run' && !isStreamed) deps.hintsOf(watch.source)?.offer(watch);
       const outcome = look.kind === 'paused' && look.asked ? look.reason : look.kind;
-      deps.report({ watch, outcome, events, lagMs, durationMs: now - startedAt });
+      const isFirst = stored.watch.lastPolledAt === null;
+      deps.report({ watch, outcome, events, lagMs, isFirst, durationMs: now - startedAt });
       return nextPoll(deps, watch);
     }
     before = await deps.watches.get(stored.watch);
@@ -163,6 +171,36 @@ async function record(
       return nextPoll(deps, before.watch);
   }
   return null;
+}
+
+async function isLeftToStream({ hintsOf }: ObserveRunDependencies, watch: Watch, look: Look) {
+  if (look.kind !== 'run') return false;
+  return (await hintsOf(watch.source)?.isStreamed(watchId(watch))) ?? false;
+}
+
+interface LookAtWatch {
+  look: Look;
+  now: number;
+  lagMs: number;
+  isStreamed: boolean;
+}
+
+function lookAt(
+  deps: ObserveRunDependencies,
+  before: Watch,
+  { look, now, lagMs, isStreamed }: LookAtWatch,
+): Observation {
+  const observation = observe(before, look, {
+    now,
+    policy: deps.policy,
+    statistics: deps.statistics.lookup,
+    wants: deps.wants,
+    load: deps.loadOf(before.source),
+    lagMs,
+    random: deps.random,
+  });
+  if (!isStreamed) return observation;
+  return { ...observation, watch: withBackstop(observation.watch, now) };
 }
 
 function nextPoll(deps: ObserveRunDependencies, watch: Watch): NextPoll | null {

@@ -5,6 +5,7 @@ import {
   type RateLimit,
   type RequestAsk,
 } from '../core/budget.ts';
+import { dearnessAfter, NO_LOAD, type SourceLoad } from '../core/load.ts';
 
 /** With so small a share of the budget in use, a request may come late and do no harm. */
 const AMPLE = 0.1;
@@ -36,7 +37,7 @@ interface DatedAsk extends RequestAsk {
 }
 
 /** Leave that was given; whoever has its answer says so. */
-interface Permit {
+export interface Permit {
   settle(): void;
 }
 
@@ -51,8 +52,10 @@ export interface SourceBudget {
   watched(active: number): void;
   /** Tells how many more there may be, until they are counted. */
   joined(more: number): void;
-  /** How long it takes to poll each of them once, ms. */
-  roundMs(): number;
+  /** Tells how late a poll began that was due by the cadence, ms. */
+  began(lagMs: number): void;
+  /** How polls fare, by what this process knows. */
+  load(): SourceLoad;
   /** Names a request for which somebody else fetches leave, along with what a poll begins with. */
   ask(): DatedAsk;
   /**
@@ -71,6 +74,7 @@ export interface SourceBudget {
 export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget {
   const { source, limit, store, clock } = deps;
   let active = 0;
+  let { dearness } = NO_LOAD;
 
   const ask = (): DatedAsk => ({ request: deps.newId(), limit, askedAt: clock() });
 
@@ -97,7 +101,8 @@ export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget
     limit,
     watched: (count) => void (active = count),
     joined: (more) => void (active += more),
-    roundMs: () => roundMs(active, limit),
+    began: (lagMs) => void (dearness = dearnessAfter(dearness, lagMs, roundMs(1, limit))),
+    load: () => ({ roundMs: roundMs(active, limit), dearness }),
     ask,
     refusal,
     settle,

@@ -3,7 +3,7 @@ import type { SourcePaused } from '../core/look.ts';
 import type { FetchOutcome } from '../core/outcome.ts';
 
 /** How long a source is left alone that asked for a pause without saying how long. */
-const DEFAULT_PAUSE_MS = 5_000;
+export const DEFAULT_PAUSE_MS = 5_000;
 
 interface SourceStore {
   pause(source: string, pause: SourcePaused, now: number): Promise<boolean>;

@@ -27,6 +27,8 @@ const COMMON = {
   disconnectTimeout: DISCONNECT_TIMEOUT_MS,
   retryStrategy: (attempt: number) =>
     Math.min(FIRST_RETRY_MS * 2 ** Math.min(attempt - 1, 10), MAX_RETRY_MS),
+  // A server that loads its file says how long that takes, and is often done long before.
+  maxLoadingRetryTime: MAX_RETRY_MS,
   // After a failover an old primary answers as a replica; a new connection finds the new one.
   reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
 };

@@ -50,6 +50,13 @@ export function createKeys(prefix: string) {
     sourceRefused: (source: string) => key('refused', source),
     /** Sorted set of the requests that count against a source's rate limit, by until when they do. */
     budget: (source: string) => key('budget', source),
+    /** Who streams which run of a source: leases, ranks, holders and rests; see `lua/hint.ts`. */
+    hints: (source: string): [string, string, string, string] => [
+      key('hint-leases', source),
+      key('hint-ranks', source),
+      key('hint-holders', source),
+      key('hint-rests', source),
+    ],
     /** Hash: for each endpoint whose secret was rotated, the JSON of its rotation. */
     endpointSecrets: key('endpoint-secrets'),
     /** Hash `place`, `body`: one event, its body the exact text that is sent. */

@@ -5,6 +5,14 @@ import { CLAIM } from './lua/claim.ts';
 import { FORGET_DELIVERIES, MOVE_DELIVERY } from './lua/delivery.ts';
 import { KEEP_TURN, MOVE_CURSOR } from './lua/discovery.ts';
 import { WRITE_GATE } from './lua/gate.ts';
+import {
+  FORGET_LAPSED_STREAM,
+  LAPSED_STREAMS,
+  LEASE_STREAM,
+  RELEASE_STREAM,
+  RENEW_STREAMS,
+  TRUST_STREAM,
+} from './lua/hint.ts';
 import { READ_STATISTICS } from './lua/learn.ts';
 import { READ_PAGE } from './lua/page.ts';
 import { PAUSE_SOURCE } from './lua/source.ts';
@@ -54,6 +62,12 @@ declare module 'ioredis' {
       Context
     >;
     rwSettleRequest(log: string, request: string, perMs: number): Result<null, Context>;
+    rwLeaseStream(...args: (string | number)[]): Result<number, Context>;
+    rwRenewStreams(...args: (string | number)[]): Result<string[], Context>;
+    rwTrustStream(...args: string[]): Result<null, Context>;
+    rwReleaseStream(...args: (string | number)[]): Result<null, Context>;
+    rwLapsedStreams(...args: (string | number)[]): Result<string[], Context>;
+    rwForgetLapsedStream(...args: string[]): Result<null, Context>;
     rwPauseSource(pause: string, text: string, ms: number): Result<number, Context>;
     rwReadStatisticsBuffer(
       statistics: string,
@@ -86,6 +100,12 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwBeginPoll', { numberOfKeys: 4, lua: BEGIN_POLL });
   redis.defineCommand('rwSettleRequest', { numberOfKeys: 1, lua: SETTLE_REQUEST });
   redis.defineCommand('rwReadStatistics', { numberOfKeys: 3, lua: READ_STATISTICS });
+  redis.defineCommand('rwLeaseStream', { numberOfKeys: 4, lua: LEASE_STREAM });
+  redis.defineCommand('rwRenewStreams', { numberOfKeys: 3, lua: RENEW_STREAMS });
+  redis.defineCommand('rwTrustStream', { numberOfKeys: 3, lua: TRUST_STREAM });
+  redis.defineCommand('rwReleaseStream', { numberOfKeys: 4, lua: RELEASE_STREAM });
+  redis.defineCommand('rwLapsedStreams', { numberOfKeys: 3, lua: LAPSED_STREAMS });
+  redis.defineCommand('rwForgetLapsedStream', { numberOfKeys: 3, lua: FORGET_LAPSED_STREAM });
   redis.defineCommand('rwPauseSource', { numberOfKeys: 1, lua: PAUSE_SOURCE });
   redis.defineCommand('rwKeepTurn', { numberOfKeys: 1, lua: KEEP_TURN });
   redis.defineCommand('rwMoveCursor', { numberOfKeys: 2, lua: MOVE_CURSOR });

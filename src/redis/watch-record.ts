@@ -1,16 +1,19 @@
 import type { RunSnapshot } from '../core/run.ts';
 import type { Stage } from '../core/stage.ts';
+import type { Stay } from '../core/stall.ts';
 import type { StoredWatch, Watch, WatchKey } from '../core/watch.ts';
 
 /**
  * A watch as it is kept. What is usual is left unsaid, and so is what stands in the key: that makes
  * records half as long, and one that was written before there was a field is read as if the field
- * had said what is usual.
+ * had said what is usual. Times are told from the registration on.
  */
 type WatchRecord = {
-  [Name in Exclude<keyof Watch, keyof WatchKey | 'run' | 'stages'>]: Watch[Name] | undefined;
+  [Name in Exclude<keyof Watch, keyof WatchKey | 'run' | 'stay' | 'stages'>]:
+    Watch[Name] | undefined;
 } & Pick<Watch, 'registeredAt' | 'timeoutAt' | 'cadence'> & {
     run: RunRecord | undefined;
+    stay: StayRecord | undefined;
     stages: StageRecord[] | undefined;
   };
 
@@ -32,10 +35,10 @@ export function writeWatch(watch: Watch): string {
     profile: unless('normal', watch.profile),
     maxDelayMs: unless(null, watch.maxDelayMs),
     registeredAt: watch.registeredAt,
-    lastPolledAt: unless(null, watch.lastPolledAt),
-    nextPollAt: unless(null, watch.nextPollAt),
-    timeoutAt: watch.timeoutAt,
-    endedAt: unless(null, watch.endedAt),
+    lastPolledAt: sinceStart(watch.lastPolledAt, watch.registeredAt),
+    nextPollAt: sinceStart(watch.nextPollAt, watch.registeredAt),
+    timeoutAt: watch.timeoutAt - watch.registeredAt,
+    endedAt: sinceStart(watch.endedAt, watch.registeredAt),
     trouble: unless(null, watch.trouble),
     unreachable: unless(false, watch.unreachable),
     missing: unless(null, watch.missing),
@@ -43,7 +46,7 @@ export function writeWatch(watch: Watch): string {
     unknownStatuses: unlessEmpty(watch.unknownStatuses),
     notice: unless(null, watch.notice),
     waiting: unless(null, watch.waiting),
-    stay: unless(null, watch.stay),
+    stay: watch.stay === null ? undefined : stayRecord(watch.stay, watch.registeredAt),
     stages: unlessEmpty(watch.stages.map((stage) => stageRecord(stage, watch.registeredAt))),
     cadence: watch.cadence,
   };
@@ -68,6 +71,17 @@ function runRecord(run: RunSnapshot, runId: string): RunRecord {
   };
 }
 
+/** A stay in few letters: when it began, after the registration, and a second number once it is stalled. */
+type StayRecord = [sinceMs: number, stalled?: 1];
+
+function stayRecord({ since, stalled }: Stay, registeredAt: number): StayRecord {
+  return stalled ? [since - registeredAt, 1] : [since - registeredAt];
+}
+
+function readStay([sinceMs, stalled]: StayRecord, registeredAt: number): Stay {
+  return { since: registeredAt + sinceMs, stalled: stalled === 1 };
+}
+
 /** A stage in few letters: when it began, after the registration, and when it was seen, after that. */
 type StageRecord = [state: string, sinceMs: number, seenMs: number | null, secondMs: number];
 
@@ -78,6 +92,14 @@ function stageRecord({ state, since, seenAt, secondMs }: Stage, registeredAt: nu
 function readStage([state, sinceMs, seenMs, secondMs]: StageRecord, registeredAt: number): Stage {
   const since = registeredAt + sinceMs;
   return { state, since, seenAt: seenMs === null ? null : since + seenMs, secondMs };
+}
+
+function sinceStart(time: number | null, registeredAt: number): number | undefined {
+  return time === null ? undefined : time - registeredAt;
+}
+
+function timeOf(sinceStartMs: number | null | undefined, registeredAt: number): number | null {
+  return typeof sinceStartMs === 'number' ? registeredAt + sinceStartMs : null;
 }
 
 /** JSON leaves out what is undefined. */
@@ -110,10 +132,10 @@ export function readWatch({ source, runId }: WatchKey, text: string | null): Sto
     profile: either(record.profile, 'normal'),
     maxDelayMs: either(record.maxDelayMs, null),
     registeredAt: record.registeredAt,
-    lastPolledAt: either(record.lastPolledAt, null),
-    nextPollAt: either(record.nextPollAt, null),
-    timeoutAt: record.timeoutAt,
-    endedAt: either(record.endedAt, null),
+    lastPolledAt: timeOf(record.lastPolledAt, record.registeredAt),
+    nextPollAt: timeOf(record.nextPollAt, record.registeredAt),
+    timeoutAt: record.registeredAt + record.timeoutAt,
+    endedAt: timeOf(record.endedAt, record.registeredAt),
     trouble: either(record.trouble, null),
     unreachable: either(record.unreachable, false),
     missing: either(record.missing, null),
@@ -121,7 +143,7 @@ export function readWatch({ source, runId }: WatchKey, text: string | null): Sto
     unknownStatuses: either(record.unknownStatuses, []),
     notice: either(record.notice, null),
     waiting: either(record.waiting, null),
-    stay: either(record.stay, null),
+    stay: record.stay === undefined ? null : readStay(record.stay, record.registeredAt),
     stages: (record.stages ?? []).map((stage) => readStage(stage, record.registeredAt)),
     cadence: record.cadence,
   };

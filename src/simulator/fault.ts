@@ -7,10 +7,10 @@ const MAX_RULES = 10_000;
 
 /** Which requests a rule takes, and how often; the same for every kind of fault. */
 const rule = {
-  /** Only reads of this run; absent: every call of the Noxus API, listings included. */
+  /** Only reads and streams of this run; absent: every call of the Noxus API, listings included. */
   run_id: z.string().min(1).max(128).optional(),
-  /** Only listings, or only reads of runs; absent: both. */
-  on: z.enum(['list', 'run']).optional(),
+  /** Only listings, only reads of runs, or only streams of their events; absent: all. */
+  on: z.enum(['list', 'run', 'stream']).optional(),
   /** How many requests it spoils before it is used up; absent: until cleared. */
   count: z.int().min(1).max(1_000_000).optional(),
   /** The chance that it spoils a request which it matches; absent: every one. */
@@ -67,7 +67,16 @@ export const faultSchema = z.discriminatedUnion('kind', [
    * the first was read; a negative number stands for runs that were deleted there.
    */
   z.strictObject({ kind: z.literal('shift'), by: z.int().min(-1_000).max(1_000), ...rule }),
+  /** Of a stream: it opens, and nothing ever comes. Of anything else: the headers only. */
+  z.strictObject({ kind: z.literal('silence'), ...rule }),
+  /** Of a stream: right for so long, then the connection breaks. Of anything else: at once. */
+  z.strictObject({ kind: z.literal('drop'), after_ms: milliseconds, ...rule }),
+  /** Of a stream: one line without end. */
+  z.strictObject({ kind: z.literal('endless_line'), ...rule }),
 ]);
+
+/** What a fault may be confined to. */
+export type FaultPlace = NonNullable<Fault['on']>;
 
 export type Fault = z.output<typeof faultSchema>;
 export type FaultInput = z.input<typeof faultSchema>;
@@ -111,10 +120,9 @@ export class FaultTable {
     this.#size = 0;
   }
 
-  /** The fault that spoils this request, used up by one; `runId` is null for all but reads of runs. */
-  take(runId: string | null): Fault | null {
+  /** The fault that spoils this request, used up by one; `runId` is null for what is of no one run. */
+  take(runId: string | null, place: FaultPlace = runId === null ? 'list' : 'run'): Fault | null {
     if (this.#size === 0) return null;
-    const place = runId === null ? 'list' : 'run';
     const own = runId === null ? undefined : this.#byRun.get(runId);
     return (own && this.#takeFrom(own, place)) ?? this.#takeFrom(this.#forAll, place);
   }
@@ -126,7 +134,7 @@ export class FaultTable {
     return rules;
   }
 
-  #takeFrom(rules: ActiveFault[], place: 'list' | 'run'): Fault | null {
+  #takeFrom(rules: ActiveFault[], place: FaultPlace): Fault | null {
     const index = rules.findIndex(
       ({ fault, random }) => (fault.on ?? place) === place && random() < (fault.probability ?? 1),
     );

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Fault } from './fault.ts';
 import { pause, send, type Answer } from './http-io.ts';
+import { isStreamFault, spoilStream } from './stream-fault.ts';
 import { PRIVATE_CANARY } from './wire-run.ts';
 import { isWrongAnswer, wrongAnswer, type Exchange } from './wrong-answer.ts';
 
@@ -18,6 +19,10 @@ export async function misbehave(
 ): Promise<void> {
   if (isWrongAnswer(fault)) {
     send(response, wrongAnswer(exchange, fault));
+    return;
+  }
+  if (isStreamFault(fault)) {
+    await spoilStream(response, fault);
     return;
   }
   switch (fault.kind) {

@@ -4,7 +4,7 @@ import type { RunRegistry } from './run-registry.ts';
 
 /** A call of the simulated Noxus API. */
 export type Call =
-  | { kind: 'get_run' | 'delete_run'; runId: string }
+  | { kind: 'get_run' | 'delete_run' | 'run_events'; runId: string }
   | {
       kind: 'list_runs';
       workflowId: string | null;
@@ -25,8 +25,8 @@ export function parseCall(method: string, target: string): Call {
   const [path = '', query = ''] = target.split('?', 2);
   const [, version, collection, id, rest, more] = path.split('/');
   if (version !== 'v1' || more !== undefined) return { kind: 'unknown_path' };
-  if (collection === 'runs' && id !== undefined && rest === undefined) {
-    return runCall(method, decode(id));
+  if (collection === 'runs' && id !== undefined && isOfOneRun(rest)) {
+    return runCall(method, decode(id), rest === 'events');
   }
   const isList = collection === 'runs' ? id === undefined : isWorkflowRuns(collection, rest);
   if (!isList) return { kind: 'unknown_path' };
@@ -34,12 +34,18 @@ export function parseCall(method: string, target: string): Call {
   return { kind: 'list_runs', workflowId: id === undefined ? null : decode(id), query, shift: 0 };
 }
 
+function isOfOneRun(rest: string | undefined): boolean {
+  return rest === undefined || rest === 'events';
+}
+
 function isWorkflowRuns(collection: string | undefined, rest: string | undefined): boolean {
   return collection === 'workflows' && rest === 'runs';
 }
 
-function runCall(method: string, runId: string): Call {
+function runCall(method: string, runId: string, ofEvents: boolean): Call {
   if (runId === '') return { kind: 'unknown_path' };
+  if (ofEvents)
+    return method === 'GET' ? { kind: 'run_events', runId } : { kind: 'unknown_method' };
   if (method === 'GET') return { kind: 'get_run', runId };
   if (method === 'DELETE') return { kind: 'delete_run', runId };
   return { kind: 'unknown_method' };
@@ -58,6 +64,7 @@ function decode(text: string): string {
 export function answerCall(call: Call, runs: RunRegistry): Answer {
   switch (call.kind) {
     case 'get_run':
+    case 'run_events':
       return getRun(call.runId, runs);
     case 'delete_run':
       return runs.delete(call.runId) ? { status: 204, body: '' } : problem(404, 'Run not found');

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { answerControl, isControlPath } from './control-api.ts';
-import { FaultTable, type FaultInput } from './fault.ts';
+import { FaultTable, type Fault, type FaultInput } from './fault.ts';
 import { closeServer, listenOnLoopback, send, type LoopbackHost } from './http-io.ts';
 import { Ledger } from './ledger.ts';
 import { misbehave } from './misbehave.ts';
-import { answerCall, parseCall, problem } from './noxus-api.ts';
+import { answerCall, parseCall, problem, type Call } from './noxus-api.ts';
+import { streamEvents, type StreamBook } from './run-events.ts';
 import { RunRegistry } from './run-registry.ts';
 import type { ScriptInput } from './script-schema.ts';
 import type { RunScript } from './script.ts';
@@ -32,6 +33,8 @@ export interface Simulator {
   readonly apiKey: string;
   /** The book of all requests to the Noxus API. */
   readonly requests: Ledger;
+  /** The book of all streams of events; opening one is a request as well. */
+  readonly streams: Readonly<StreamBook>;
   /** Adds a scripted run, which plays from now on. @throws RunwatchError `run_exists` */
   add(script: ScriptInput): RunScript;
   /** From now on the run is 404. @returns false when it is so already */
@@ -55,7 +58,8 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const runs = new RunRegistry({ now, speed: options.speed ?? 1, newId: randomUUID });
   const faults = new FaultTable();
   const ledger = new Ledger();
-  const simulation = { apiKey, now, runs, faults, ledger };
+  const streams = { opened: 0, open: 0, maxOpen: 0 };
+  const simulation = { apiKey, now, runs, faults, ledger, streams };
   const server = createServer((request, response) => {
     handle(simulation, request, response);
   });
@@ -64,6 +68,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     url: await listenOnLoopback(server, { port, host }),
     apiKey,
     requests: ledger,
+    streams,
     add: (script) => addRun(simulation, script),
     delete: (id) => runs.delete(id),
     setStatus: (id, status, progress) => {
@@ -112,7 +117,11 @@ function serveNoxus(
     leave();
   };
   const known = request.headers['x-api-key'] === simulation.apiKey;
-  const fault = known ? simulation.faults.take(runId) : null;
+  const fault = known ? takeFault(simulation, call) : null;
+  if (known && call.kind === 'run_events' && isStreamedUnder(fault)) {
+    void serveStream(simulation, response, { runId: call.runId, fault }).then(settle);
+    return;
+  }
   const shifted = fault?.kind === 'shift' ? { ...call, shift: fault.by } : call;
   const answer = () =>
     known ? answerCall(shifted, simulation.runs) : problem(401, 'Invalid API key');
@@ -122,4 +131,32 @@ function serveNoxus(
     return;
   }
   void misbehave(response, { answer, runId, now }, fault).then(settle);
+}
+
+function takeFault({ faults }: Simulation, call: Call): Fault | null {
+  if (call.kind === 'run_events') return faults.take(call.runId, 'stream');
+  return faults.take(call.kind === 'get_run' ? call.runId : null);
+}
+
+type Drop = Extract<Fault, { kind: 'drop' }>;
+
+/** A stream that drops is right until then. */
+function isStreamedUnder(fault: Fault | null): fault is Drop | null {
+  return fault === null || fault.kind === 'drop';
+}
+
+async function serveStream(
+  { runs, streams }: Simulation,
+  response: ServerResponse,
+  { runId, fault }: { runId: string; fault: Drop | null },
+): Promise<void> {
+  if (runs.read(runId).kind !== 'run') {
+    send(response, problem(404, 'Run not found'));
+    return;
+  }
+  streams.opened += 1;
+  streams.open += 1;
+  streams.maxOpen = Math.max(streams.maxOpen, streams.open);
+  await streamEvents(response, { runs, runId, dropAfterMs: fault?.after_ms ?? null });
+  streams.open -= 1;
 }

@@ -1,5 +1,6 @@
 import type { FaultTable } from './fault.ts';
 import type { Ledger } from './ledger.ts';
+import type { StreamBook } from './run-events.ts';
 import type { RunRegistry } from './run-registry.ts';
 import type { ScriptInput } from './script-schema.ts';
 import type { RunScript } from './script.ts';
@@ -11,6 +12,7 @@ export interface Simulation {
   runs: RunRegistry;
   faults: FaultTable;
   ledger: Ledger;
+  streams: StreamBook;
 }
 
 /**

@@ -95,7 +95,7 @@ export const STORIES = {
     plot: { steps: [start, { after_ms: 8_000, progress: 99 }] },
   },
   stalls: {
-    summary: 'sits at 40 % for long, goes on, completes',
+    summary: 'sits at 40 % for 9 s, goes on, completes',
     plot: {
       steps: [
         start,

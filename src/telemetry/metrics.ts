@@ -13,7 +13,7 @@ export interface StoredCounts {
 }
 
 interface RequestReport {
-  kind: 'run' | 'list';
+  kind: 'run' | 'list' | 'stream';
   /** Null where no answer came. */
   status: number | null;
 }

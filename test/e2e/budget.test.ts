@@ -6,14 +6,22 @@ import { waitFor } from '../support/wait-for.ts';
 
 const LIMIT = { requests: 20, perMs: 1_000 };
 
-/** Far more than the budget is for: each wants to be polled ten times a second. */
-const NORMAL = 80;
-const URGENT = 2;
+/** Far more than the budget is for, as long as the runs are young and all want to be looked at often. */
+const NORMAL = { profile: 'normal', count: 80 };
+const URGENT = { profile: 'urgent', count: 2 };
 
 /** How many requests are counted: several times what the limit lets pass at once. */
 const COUNTED = 160;
 
+/** How long a source asks to be left alone, s. */
+const PAUSE_S = 2;
+
+/** What was on its way when a source asked for a pause may still arrive within this time, ms. */
+const UNDER_WAY_MS = 250;
+
 let noxus: Simulator;
+let stormy: Simulator;
+let calm: Simulator;
 /** Three daemons on one Redis, on one budget. */
 let daemons: DaemonProcess[];
 
@@ -29,49 +37,101 @@ async function start(prefix: string): Promise<DaemonProcess> {
           rate_limit: { requests: LIMIT.requests, per: `${LIMIT.perMs}ms` },
           discover: { workflows: 'all', every: '250ms' },
         },
+        stormy: { base_url: stormy.url, api_key: stormy.apiKey, rate_limit: { requests: 1_000 } },
+        calm: { base_url: calm.url, api_key: calm.apiKey, rate_limit: { requests: 1_000 } },
       },
-      polling: { min_interval: '50ms', max_interval: '100ms', unreachable_after: '1s' },
+      polling: {
+        min_interval: '50ms',
+        max_interval: '100ms',
+        batch: 'off',
+        unreachable_after: '6s',
+      },
     },
   });
 }
 
+interface Asked {
+  profile: string;
+  count: number;
+}
+
 /** Adds runs that go on and on, and registers them with one of the daemons. */
-async function watchRuns(count: number, profile: string, daemon: DaemonProcess) {
+async function watchRuns(
+  { count, ...asked }: Asked,
+  daemon: DaemonProcess,
+  [source, simulator]: [string, Simulator] = ['default', noxus],
+) {
   const steps = [{ after_ms: 0, status: 'running' }];
-  const ids = Array.from({ length: count }, () => noxus.add({ steps }).id);
-  const watches = ids.map((run_id) => ({ run_id, profile }));
-  const { status } = await daemon.api('/v1/watches/batch', { watches });
-  expect(status).toBe(200);
+  const ids = Array.from({ length: count }, () => simulator.add({ steps }).id);
+  const watches = ids.map((run_id) => ({ run_id, source, ...asked }));
+  const { body } = await daemon.api('/v1/watches/batch', { watches });
+  for (const { status } of body.results) expect(status).toBe(201);
   return ids;
 }
+
+/** A source that answers everything with 503 and a pause, beside one that is well. */
+async function playStorm() {
+  const runs = { profile: 'urgent', count: 30 };
+  const [first, second] = daemons as [DaemonProcess, DaemonProcess];
+  await watchRuns(runs, first, ['stormy', stormy]);
+  await watchRuns(runs, second, ['calm', calm]);
+  await waitFor(() => stormy.requests.total > 100);
+  stormy.fault({ kind: 'status', status: 503, retry_after: PAUSE_S });
+  const line = await waitFor(() => pauses()[0]);
+  const from = Date.parse(line.time);
+  // The line is written a moment after the pause was reckoned.
+  const until = from + Number(line['pause_ms']) - 20;
+  await waitFor(() => Date.now() > until);
+  const told = pauses().length;
+  stormy.clearFaults();
+  const before = stormy.requests.total;
+  await waitFor(() => stormy.requests.total > before + 30);
+  return { from, until, told };
+}
+
+const pauses = () =>
+  daemons
+    .flatMap((daemon) => daemon.log())
+    .filter(({ msg, source }) => msg === 'source.paused' && source === 'stormy');
 
 const readsOf = (ids: string[]) => ids.map((id) => noxus.requests.run(id).count);
 
 let normal: string[];
 let urgent: string[];
+let storm: Awaited<ReturnType<typeof playStorm>>;
 
 beforeAll(async () => {
-  noxus = await startSimulator();
+  [noxus, stormy, calm] = await Promise.all([startSimulator(), startSimulator(), startSimulator()]);
   const { prefix } = testRedis();
   daemons = await Promise.all([start(prefix), start(prefix), start(prefix)]);
   const [first, , third] = daemons as [DaemonProcess, DaemonProcess, DaemonProcess];
   // Trouble makes for quick retries, and those are requests too.
   noxus.fault({ kind: 'status', status: 502, probability: 0.2, seed: 3 });
-  normal = await watchRuns(NORMAL, 'normal', first);
-  urgent = await watchRuns(URGENT, 'urgent', third);
+  normal = await watchRuns(NORMAL, first);
+  urgent = await watchRuns(URGENT, third);
   await waitFor(() => noxus.requests.total >= COUNTED && Math.min(...readsOf(normal)) > 0, {
     timeoutMs: 40_000,
   });
+  storm = await playStorm();
 }, 60_000);
 
 afterAll(async () => {
   await stopAll(daemons);
-  await noxus.close();
+  await Promise.all([noxus, stormy, calm].map((simulator) => simulator.close()));
 });
 
 describe('three daemons that want far more of a source than its rate limit', () => {
   test('never exceed it in any window of its length, quick retries included', () => {
     expect(noxus.requests.mostWithin(LIMIT.perMs)).toBeLessThanOrEqual(LIMIT.requests);
+  });
+
+  test('tell of the lag of their polls, and of no run that they could not reach in time', async () => {
+    for (const { url, api } of daemons) {
+      const metrics = await (await fetch(`${url}/metrics`)).text();
+      expect(Number(/^runwatch_poll_lag_seconds_sum (.*)$/m.exec(metrics)?.[1])).toBeGreaterThan(0);
+      const { body } = await api('/v1/events?type=watch.unreachable');
+      expect(body.data).toEqual([]);
+    }
   });
 
   test('leave some of it to the discovery of runs', () => {
@@ -81,5 +141,22 @@ describe('three daemons that want far more of a source than its rate limit', () 
   test('poll the urgent more often than the others, and leave out nobody', () => {
     expect(Math.min(...readsOf(normal))).toBeGreaterThan(0);
     expect(Math.min(...readsOf(urgent))).toBeGreaterThan(Math.max(...readsOf(normal)));
+  });
+});
+
+describe('a source that answers a storm of polls of three daemons with a pause', () => {
+  test('is left alone by all of them, but for what was under way', () => {
+    const { from, until } = storm;
+    expect(until - from).toBeGreaterThan((PAUSE_S - 0.5) * 1_000);
+    expect(stormy.requests.requestsBetween(from + UNDER_WAY_MS, until)).toBe(0);
+  });
+
+  test('is told of once, by one of them', () => {
+    expect(storm.told).toBe(1);
+    expect(stormy.requests.statuses['503']).toBeGreaterThanOrEqual(1);
+  });
+
+  test('does not keep them from another source', () => {
+    expect(calm.requests.requestsBetween(storm.from, storm.until)).toBeGreaterThan(30);
   });
 });

@@ -163,6 +163,22 @@ describe('several processes', () => {
   });
 });
 
+describe('a budget that is short', () => {
+  test('goes to runs that nobody has seen before it goes to the list of those that were', async () => {
+    rig = await startPollRig({ polling: QUICK, rateLimit: { requests: 11, per: '2s' } });
+    // By the end of a first poll, the poller knows how many watches there were when it started.
+    const { id: first } = rig.simulator.add({ steps: [{ after_ms: 0, status: 'failed' }] });
+    await rig.watch([first]);
+    await waitFor(async () => (await told('run.failed')) === 1);
+    const runs = addRuns(10);
+    await rig.watch(runs);
+    await waitFor(() => runs.every((id) => rig.simulator.requests.run(id).count > 0));
+    const { total, lists } = rig.simulator.requests;
+    expect({ total, lists }).toEqual({ total: 11, lists: 0 });
+    await untilLooked(1);
+  });
+});
+
 describe('a list that can not be trusted', () => {
   const causes: [string, string, FaultInput][] = [
     ['is forbidden', 'not_offered', { kind: 'status', status: 403 }],

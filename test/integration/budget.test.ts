@@ -77,6 +77,17 @@ describe('a budget', () => {
     expect(await budget.claim()).not.toBeNull();
   });
 
+  test('makes requests dearer while polls begin late, and cheaper again when they do not', async () => {
+    const budget = openBudget({ requests: 10, perMs: 1_000 });
+    budget.watched(20);
+    expect(budget.load()).toEqual({ roundMs: 2_000, dearness: 1 });
+    for (let poll = 0; poll < 10; poll += 1) budget.began(5_000);
+    const { dearness } = budget.load();
+    expect(dearness).toBeGreaterThan(1.2);
+    budget.began(10);
+    expect(budget.load().dearness).toBeLessThan(dearness);
+  });
+
   test('takes leave back from a request that was held up for so long that it may come amiss', async () => {
     const budget = openBudget({ requests: 2, perMs: 1_000 });
     const ask = budget.ask();

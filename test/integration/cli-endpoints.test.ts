@@ -46,7 +46,12 @@ describe('runwatch endpoints', () => {
   });
 
   test.each([
-    ['disabled (answered 410)', { state: 'disabled', reason: 'answered 410' }],
+    ['disabled (answered 410)', { state: 'disabled', reason: 'gone' }],
+    ['disabled (only failures for five days)', { state: 'disabled', reason: 'failing' }],
+    [
+      'disabled (for a reason of tomorrow)',
+      { state: 'disabled', reason: 'for a reason of tomorrow' },
+    ],
     ['paused', { state: 'paused' }],
     ['active, throttled for 40s', { throttled_until: '2025-05-04T10:00:40.000Z' }],
     ['active', { throttled_until: '2025-05-04T09:59:00.000Z' }],

@@ -2,6 +2,7 @@ import { afterEach, expect, test } from '@jest/globals';
 import { createRedisConnections } from '../../src/redis/connection.ts';
 import type { RedisConnections } from '../../src/redis/connection.ts';
 import { collectLog } from '../support/collect-log.ts';
+import { listenRaw } from '../support/raw-server.ts';
 import { startPrivateRedis, testRedis } from '../support/redis.ts';
 import type { PrivateRedis, PrivateRedisOptions } from '../support/redis.ts';
 import { until } from '../support/until.ts';
@@ -69,6 +70,24 @@ async function hasListener({ commands }: RedisConnections): Promise<boolean> {
   const [, count] = (await commands.pubsub('NUMSUB', 'news')) as [string, number];
   return count > 0;
 }
+
+test('a server that loads its file is asked again soon, however long it says that takes', async () => {
+  let asked = 0;
+  const server = await listenRaw((socket) => {
+    socket.on('data', (chunk: Buffer) => {
+      for (const command of chunk.toString().split(/(?=\*\d+\r\n\$)/)) {
+        const isAsking = /\r\ninfo\r\n/i.test(command);
+        if (isAsking) asked += 1;
+        const info = `loading:${asked > 2 ? 0 : 1}\r\nloading_eta_seconds:60\r\n`;
+        socket.write(isAsking ? `$${info.length}\r\n${info}\r\n` : '+OK\r\n');
+      }
+    });
+  });
+  cleanups.push(() => server.close());
+  const { connections } = connect(server.origin.replace('http:', 'redis:'));
+  await until(() => connections.isReady(), 5_000);
+  expect(asked).toBeGreaterThan(2);
+});
 
 test('when nothing listens, ready fails and names the place but never the password', async () => {
   const { connections } = connect('redis://ops:hunter2@127.0.0.1:1', { readyTimeoutMs: 200 });

@@ -52,6 +52,7 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
       readerOf: () => ({ readRun: async () => look }),
       sources: { note: async () => null },
       budgetOf: () => undefined,
+      hintsOf: () => undefined,
       deadlineOf: ({ nextPollAt }) => nextPollAt ?? 0,
       statistics: { lookup: nothingLearned, learn: () => undefined },
       loadOf: () => NO_LOAD,

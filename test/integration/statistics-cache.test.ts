@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { emptyStatistics } from '../../src/core/hazard.ts';
 import type { Lesson } from '../../src/core/lesson.ts';
 import { createStatisticsCache } from '../../src/poll/statistics-cache.ts';
 import type { StatisticsStore } from '../../src/redis/statistics-store.ts';
@@ -142,5 +143,30 @@ describe('what a process knows', () => {
     await process.refresh();
     expect([process.staysOf(asked), process.woken()]).toEqual([1, 0]);
     expect([process.staysOf(unasked), process.woken()]).toEqual([undefined, 1]);
+  });
+
+  test('is bounded: of too many tables, those asked for longest ago are dropped', async () => {
+    const states = new Map(
+      Array.from({ length: 100 }, (_, at) => [`running/${at}`, emptyStatistics()] as const),
+    );
+    const process = startProcess({
+      lastUsed: async () => [],
+      read: async (wanted) =>
+        wanted.map(({ source, workflowId }) => {
+          return { source, workflowId, version: 1, states, durations: null, polled: null };
+        }),
+    });
+    const ids = Array.from({ length: 201 }, () => fresh('crowd'));
+    for (const id of ids) {
+      process.pass(1);
+      process.staysOf(id);
+    }
+    await process.refresh();
+    await process.refresh();
+    const woken = process.woken();
+    expect(ids.map((id) => process.staysOf(id) === undefined)).toEqual(
+      ids.map((_, at) => at === 0),
+    );
+    expect(process.woken()).toBe(woken + 1);
   });
 });

@@ -3,10 +3,11 @@ import fc from 'fast-check';
 import { isoTime } from '../../src/core/event.ts';
 import { DECAY, emptyStatistics, learn, type Statistics } from '../../src/core/hazard.ts';
 import type { Lesson } from '../../src/core/lesson.ts';
+import { observe } from '../../src/core/observe.ts';
 import type { WatchChange } from '../../src/core/watch-change.ts';
 import type { Watch } from '../../src/core/watch.ts';
 import { TABLE_LIMITS } from '../../src/redis/statistics-store.ts';
-import { newWatch, NOON, snapshot } from '../support/builders.ts';
+import { lookingAt, newWatch, NOON, snapshot } from '../support/builders.ts';
 import { anEvent } from '../support/fake-services.ts';
 import { openStores } from '../support/stores.ts';
 
@@ -71,6 +72,26 @@ describe('what is learned', () => {
     const change = telling([lesson({ workflowId })]);
     expect(await watches.commitMany([change, change])).toEqual([[], null]);
     expect((await read(workflowId))?.states.get('running/0')?.runs).toBe(1);
+  });
+
+  test('is nothing where a look sees a run as it was: such a look writes the watch alone', async () => {
+    const workflowId = fresh('workflow');
+    const watch = newWatch({ runId: fresh('run') });
+    await watches.commit({ before: null, after: watch, events: [], deliveries: [] });
+    const look = async (at: number) => {
+      const before = (await watches.get(watch))!;
+      const run = snapshot({ id: watch.runId, workflow_id: workflowId, observed_at: isoTime(at) });
+      const seen = observe(before.watch, { kind: 'run', run }, lookingAt(at));
+      await watches.commit({ before, after: seen.watch, deliveries: [], ...seen });
+    };
+    await look(NOON);
+    const left = await keysLeft();
+    const clock = await redis.get(keys.workflowClock);
+    await look(NOON + 2_000);
+    expect((await watches.get(watch))?.watch.polls).toBe(2);
+    expect(await keysLeft()).toEqual(left);
+    expect(await redis.get(keys.workflowClock)).toBe(clock);
+    expect(await read(workflowId)).toBeNull();
   });
 
   test('stays apart by source', async () => {

@@ -59,6 +59,7 @@ export function lookingAt(now: number): ObserveContext {
     statistics: nothingLearned,
     wants: () => false,
     load: NO_LOAD,
+    lagMs: 0,
     random: () => 0.5,
   };
 }

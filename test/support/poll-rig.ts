@@ -21,6 +21,8 @@ interface RigOptions {
   polling?: Record<string, unknown>;
   /** Who is told, and of what; a log that is told of what is told by default, unless given. */
   endpoints?: Record<string, unknown>;
+  /** Of the source; next to none, unless given. */
+  rateLimit?: { requests: number; per: string };
   /** Processes that poll. */
   pollers?: number;
 }
@@ -51,7 +53,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
       [SOURCE]: {
         base_url: simulator.url,
         api_key: simulator.apiKey,
-        rate_limit: { requests: 10_000, per: '1s' },
+        rate_limit: options.rateLimit ?? { requests: 10_000, per: '1s' },
       },
     },
     polling: options.polling,

@@ -5,6 +5,7 @@ import { DeliveryStore } from '../../src/redis/delivery-store.ts';
 import { GateStore } from '../../src/redis/gate-store.ts';
 import { EventBell } from '../../src/redis/event-bell.ts';
 import { EventStore } from '../../src/redis/event-store.ts';
+import { HintStore } from '../../src/redis/hint-store.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { ListStore } from '../../src/redis/list-store.ts';
 import { RetentionStore } from '../../src/redis/retention-store.ts';
@@ -34,6 +35,7 @@ export function openStores({ url, prefix }: TestRedis = testRedis()) {
     budgets: new BudgetStore(redis, keys),
     lists: new ListStore(redis, keys),
     statistics: new StatisticsStore(redis, keys),
+    hints: new HintStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
     /** Every key of this prefix. Tests may search; the product may not. */
     async keysLeft(): Promise<string[]> {

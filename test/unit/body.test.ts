@@ -161,6 +161,18 @@ describe('a Slack message', () => {
     expect(render('slack', recovered)).toEqual(render('slack', ALERT));
   });
 
+  test('says that a run still waits, and for how long one has been in its state', () => {
+    const shown = (type: string, details: object) =>
+      JSON.stringify(render('slack', { ...FAILED, type, data: { ...FAILED.data, ...details } }));
+    const reminder = shown('run.awaiting_human_feedback', { reminder: 1, waited_ms: 3_600_000 });
+    expect(reminder).toContain('"text":"Run still waits for a human: run-1');
+    expect(reminder).toContain(':raised_hand: *Run still waits for a human*');
+    expect(reminder).toContain('*Waited*\\n1h');
+    const stalled = shown('run.stalled', { lasted_ms: 5_400_000, usual_ms: null });
+    expect(stalled).toContain(':hourglass: *Run is stalled*');
+    expect(stalled).toContain('*In one state*\\n1h 30m');
+  });
+
   test('a run that goes on has run until it was seen, one that waits has not', () => {
     const running = { ...FAILED.data.run, status: 'running', finished_at: null };
     const shown = (run: object) =>

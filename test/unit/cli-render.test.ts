@@ -3,8 +3,11 @@ import { stripVTControlCharacters } from 'node:util';
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { outputOf } from '../../src/cli/context.ts';
+import { eventLine } from '../../src/cli/render/events.ts';
 import { fitWidths, renderFields, renderTable } from '../../src/cli/render/table.ts';
 import { lasting, plain, relative, roughly } from '../../src/cli/render/text.ts';
+import type { EventView } from '../../src/cli/wire.ts';
+import { sampleEvent, sampleRun } from '../support/api-samples.ts';
 
 function output(columns: number | undefined, noColor = false) {
   const stream = Object.assign(new Writable({ write: (_c, _e, done) => done() }), {
@@ -83,6 +86,23 @@ describe('fields', () => {
       output(undefined),
     );
     expect(text).toBe('a     1\nlong  x\n      y\n');
+  });
+});
+
+describe('an event', () => {
+  const what = (details: Partial<EventView['data']>) =>
+    eventLine(sampleEvent('evt_1', details), output(undefined)).split('run-1  ')[1];
+
+  test('says what became of the run, and how long it took where that is news', () => {
+    const run = sampleRun({ status: 'running', progress: 40 });
+    expect(what({})).toBe('running → completed, 100%');
+    expect(what({ run, lasted_ms: 5_400_000, usual_ms: 300_000 })).toBe(
+      'running, 40%, for 1h, usually 5m at most',
+    );
+    expect(what({ run, lasted_ms: 5_400_000, usual_ms: null })).toBe('running, 40%, for 1h');
+    expect(what({ run, reminder: 2, waited_ms: 86_400_000 })).toBe(
+      'running, 40%, reminder 2, waited 1d',
+    );
   });
 });
 

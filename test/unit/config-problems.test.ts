@@ -257,6 +257,19 @@ test('a URL that ran together with the line before it is not shown', () => {
   ]);
 });
 
+test.each([
+  ['redis:/ /:canary', '[redacted]'],
+  ['redis:/canary', '[redacted]'],
+  ['redis//canary', '[redacted]'],
+  ['redis:canary', '[redacted]'],
+  ['localhost:6379', '"localhost:6379"'],
+  ['http://localhost:6379/0', '"http://localhost:6379/0"'],
+])('a Redis URL written as %s is told of as %s', (url, shown) => {
+  expect(problemsOf(`redis: { url: "${url}" }`)).toEqual([
+    `f.yaml:1:10 redis.url: expected a redis://, rediss:// or unix:// URL, got ${shown}`,
+  ]);
+});
+
 test('no mistake whatever makes a secret appear in a problem', () => {
   const secrets = { api_key: 'canary-k', token: 'canary-t', secret: 'canary-s', url: 'canary-u' };
   const yaml = `sources: { a: { api_key: ${secrets.api_key}, timeout: 10s } }

@@ -180,6 +180,20 @@ describe('trouble with Noxus', () => {
     expect(second.watch.polls).toBe(1);
   });
 
+  test('is not told because looks were late, but when reads have failed for as long as it says', () => {
+    const lateLook = (watch: Watch, now: number, lagMs: number) =>
+      observe(watch, unavailable, { ...lookingAt(now), lagMs });
+    const first = lateLook(newWatch(), NOON, 500_000).watch;
+    const second = lateLook(first, NOON + 301_000, 300_000);
+    expect(second.events).toEqual([]);
+    // Of five minutes, one second was spent trying.
+    const [early, due] = [NOON + 419_999, NOON + 420_000].map((at) =>
+      lateLook(second.watch, at, 0),
+    );
+    expect(early?.events).toEqual([]);
+    expect(due?.events.map(({ type }) => type)).toEqual(['watch.unreachable']);
+  });
+
   test('recovers before it tells what the run came to', () => {
     const lost = newWatch({ unreachable: true, run: snapshot() });
     const { events } = look(lost, run('failed'));

@@ -27,7 +27,7 @@ const attempt = (at: number, fields: { durationMs?: number; error?: unknown } = 
 const judge = (story: Partial<Story>) =>
   judgeRepeats({ requests: [], attempts: [], askedFor: 0, ...story }, KILLS);
 
-const NOTHING = { cutOff: 0, unrecorded: 0, repeats: 0, unexplained: 0 };
+const NOTHING = { cutOff: 0, unrecorded: [], repeats: 0, unexplained: 0 };
 
 describe('an event at an endpoint', () => {
   test('that came once and was written down is no repeat', () => {
@@ -57,15 +57,33 @@ describe('an event at an endpoint', () => {
   test.each([
     ['the other daemon was killed', 9_990, 1],
     ['the kill was long over', 12_000, 0],
-    ['it had been answered long before the kill', 8_000, 0],
+    ['it had been answered long before the kill', 6_000, 0],
   ])('may not come again when %s', (_what, at, daemon) => {
     const requests = [request(at, { daemon }), request(40_000)];
     expect(judge({ requests, attempts: [attempt(39_999)] })).toEqual({
       ...NOTHING,
-      unrecorded: 1,
+      unrecorded: [requests[0]],
       repeats: 1,
       unexplained: 1,
     });
+  });
+
+  test.each([
+    ['open', 19_998],
+    ['answered, but not written,', 19_000],
+  ])('may come again when it was %s as Redis was killed, and written late', (_what, at) => {
+    const requests = [request(at), request(22_500)];
+    expect(judge({ requests, attempts: [attempt(at)] })).toEqual({
+      ...NOTHING,
+      cutOff: 1,
+      repeats: 1,
+    });
+  });
+
+  test('that was written before Redis was killed may not come again', () => {
+    const requests = [request(19_000), request(22_500)];
+    const attempts = [attempt(18_999), attempt(22_499)];
+    expect(judge({ requests, attempts })).toEqual({ ...NOTHING, repeats: 1, unexplained: 1 });
   });
 
   test('that came twice and was written down twice as delivered is a repeat for no reason', () => {

@@ -25,6 +25,13 @@ test('a webhook about a run that was never seen becomes a line', () => {
   );
 });
 
+test('a reminder that a run still waits for a human says which one it is', () => {
+  const run = { status: 'awaiting_human_feedback', progress: 40 };
+  const body = JSON.stringify({ data: { run_id: 'r1', run, reminder: 2 } });
+  const line = webhookLine({ ...received, type: 'run.awaiting_human_feedback', body });
+  expect(line).toMatch(/r1 {2}awaiting_human_feedback 40 % {2}reminder 2 {2}verified$/);
+});
+
 test('a webhook that is no event becomes a line that says why it is not trusted', () => {
   const line = webhookLine({
     ...received,

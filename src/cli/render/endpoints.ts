@@ -39,6 +39,12 @@ function counted(state: string): (endpoint: EndpointView) => string {
   return (endpoint) => String(endpoint.counts[state] ?? 0);
 }
 
+/** Why an endpoint is disabled, for people; a reason that is newer than this program is told as it is. */
+const REASONS: Record<string, string> = {
+  gone: 'answered 410',
+  failing: 'only failures for five days',
+};
+
 /**
  * How an endpoint does, with what there is to add: `failing for 5m`, `disabled (answered 410)`.
  * @param now milliseconds since the epoch
@@ -47,7 +53,7 @@ export function healthText(health: Health, now: number): string {
   const since = health.failing_since === null ? null : now - Date.parse(health.failing_since);
   const throttledMs =
     health.throttled_until === null ? 0 : Date.parse(health.throttled_until) - now;
-  const reason = health.reason === null ? '' : ` (${health.reason})`;
+  const reason = health.reason === null ? '' : ` (${REASONS[health.reason] ?? health.reason})`;
   const failing = since === null ? '' : failingText(health.state, since);
   const throttled = throttledMs > 0 ? `, throttled for ${roughly(throttledMs)}` : '';
   return `${health.state}${reason}${failing}${throttled}`;

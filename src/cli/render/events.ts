@@ -1,4 +1,4 @@
-import type { CliContext } from '../context.ts';
+import type { CliContext, Output } from '../context.ts';
 import type { EventView } from '../wire.ts';
 import { paint } from './paint.ts';
 import { renderTable, type Column } from './table.ts';
@@ -21,8 +21,7 @@ export function renderEvents(events: readonly EventView[], context: CliContext):
 }
 
 /** One line of a log that grows. */
-export function eventLine(event: EventView, context: CliContext): string {
-  const { colors } = context.io.stdout;
+export function eventLine(event: EventView, { colors }: Output): string {
   const type = paint(plain(event.type).padEnd(27), event.type, colors);
   const time = colors.dim(plain(event.data.detected_at));
   return `${time}  ${type}  ${plain(event.data.run_id)}  ${plain(whatHappened(event))}`.trimEnd();

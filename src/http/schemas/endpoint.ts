@@ -9,7 +9,9 @@ const health = z
       description:
         '`failing`: most attempts failed of late; deliveries are parked and one at a time probes. `paused`: deliveries are parked until it is resumed. `disabled`: deliveries are skipped until it is enabled.',
     }),
-    reason: z.string().nullable().meta({ description: 'Why it is disabled.' }),
+    reason: z.string().nullable().meta({
+      description: 'Why it is disabled: `gone` (it answered 410) or `failing` (for five days).',
+    }),
     failing_since: time.nullable().meta({
       description: 'The first failure since anything was delivered.',
     }),

@@ -5,7 +5,9 @@ import { boundedText, count, cursor, limit, pageOf, source } from './common.ts';
 const milliseconds = z.number().meta({ type: 'integer', minimum: 0 });
 
 const perRun = z.object({
-  requests: z.number().meta({ description: 'Requests to Noxus per run.' }),
+  requests: z.number().meta({
+    description: 'Requests to Noxus for one run alone; those for lists of runs come beside.',
+  }),
   delay_ms: milliseconds.meta({ description: 'From the end of a run to our seeing it.' }),
 });
 
@@ -25,7 +27,7 @@ export const workflowPollingSchema = z
       .nullable()
       .meta({
         description:
-          'What the configured limits and profile come to for runs that last so long. What progress tells is left out: it makes the real figures better.',
+          'What the configured limits and profile come to for a run of its own that lasts so long, up to its first wait for a human. What progress and lists of runs tell is left out: it makes the real figures better.',
       }),
   })
   .meta({

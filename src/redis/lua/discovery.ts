@@ -12,7 +12,8 @@ return 1
 `;
 
 /**
- * Moves the cursor of a list, where the turn at it is still ours.
+ * Moves the cursor of a list, where the turn at it is still ours. One that stays where it is does not
+ * make the append-only file grow by all that it holds.
  *
  * KEYS  turn, cursor
  * ARGV  token, cursor as JSON, milliseconds for which it is kept
@@ -20,6 +21,10 @@ return 1
  */
 export const MOVE_CURSOR = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+if redis.call('GET', KEYS[2]) == ARGV[2] then
+  redis.call('PEXPIRE', KEYS[2], ARGV[3])
+else
+  redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+end
 return 1
 `;

@@ -1,0 +1,31 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { isTerminalStatus } from '../../src/core/run.ts';
+
+/** Where runs are read. */
+interface Source {
+  url: string;
+  apiKey: string;
+}
+
+/** What one run cost, and when its end was known, milliseconds since the epoch. */
+export interface Polled {
+  requests: number;
+  knownAt: number;
+}
+
+/**
+ * Reads a run until it has ended, as a script does that knows nothing of what it waits for.
+ * @param waitMs how long after the so-manieth read, from 1
+ */
+export async function pollPlainly(
+  { url, apiKey }: Source,
+  runId: string,
+  waitMs: (reads: number) => number,
+): Promise<Polled> {
+  for (let requests = 1; ; requests += 1) {
+    const response = await fetch(`${url}/v1/runs/${runId}`, { headers: { 'x-api-key': apiKey } });
+    const { status } = (await response.json()) as { status: string };
+    if (isTerminalStatus(status)) return { requests, knownAt: Date.now() };
+    await delay(waitMs(requests));
+  }
+}

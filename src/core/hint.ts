@@ -1,0 +1,45 @@
+import { isTerminalStatus } from './run.ts';
+import type { Profile, Watch } from './watch.ts';
+
+/** What an event of a run's stream comes to: nothing of its content, which is private. */
+export interface RunHint {
+  kind: 'content' | 'state';
+  /** The status that it tells of; null where it tells of none. */
+  status: string | null;
+}
+
+/** With a stream the next poll is only there for what the stream may have missed, ms. */
+const BACKSTOP_MS = 120_000;
+
+/**
+ * The watch of a run that is streamed: it is polled when the backstop is due, unless it wants to be
+ * polled earlier than that in any case.
+ */
+export function withBackstop(watch: Watch, now: number): Watch {
+  if (watch.nextPollAt === null) return watch;
+  const latest = Math.min(
+    now + Math.min(BACKSTOP_MS, watch.maxDelayMs ?? Infinity),
+    watch.timeoutAt,
+  );
+  return { ...watch, nextPollAt: Math.max(watch.nextPollAt, latest) };
+}
+
+const CLASSES: Record<Profile, number> = { urgent: 0, normal: 1, frugal: 2 };
+
+/** More than the milliseconds of any time. */
+const CLASS_WIDTH = 1e14;
+
+/** Whether a run is worth a poll now: a state that was told, unless it is the one that is known. */
+export function isNews({ kind, status }: RunHint, known: string | null): boolean {
+  return status === null ? kind === 'state' : status !== known;
+}
+
+/** Whether there is anything more to come of a run. */
+export function mayStream(watch: Pick<Watch, 'state' | 'run'>): boolean {
+  return watch.state === 'active' && watch.run !== null && !isTerminalStatus(watch.run.status);
+}
+
+/** Who gets a stream when there are not enough: the lowest, that is the urgent and the oldest. */
+export function streamRank({ profile, registeredAt }: Pick<Watch, 'profile' | 'registeredAt'>) {
+  return CLASSES[profile] * CLASS_WIDTH + registeredAt;
+}

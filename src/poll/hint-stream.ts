@@ -1,0 +1,128 @@
+import { isNews, streamRank, type RunHint } from '../core/hint.ts';
+import type { Watch } from '../core/watch.ts';
+import type { Permit } from './source-budget.ts';
+
+/** After a stream has ended in any way, the run is polled as others are for this long, ms. */
+const REST_MS = 60_000;
+
+/** There was no leave to open it; the next poll may try again soon. */
+const NO_LEAVE_REST_MS = 2_000;
+
+/** Of hints that follow one another closely, one poll serves all, ms. */
+const GATHER_MS = 100;
+
+/**
+ * After a hint the run is polled as others are for so long: what is read may lag behind what was told.
+ */
+const DOUBT_MS = 15_000;
+
+interface StreamLeases {
+  lease(
+    source: string,
+    ask: { id: string; process: string; rank: number; limit: number },
+  ): Promise<boolean>;
+  trust(source: string, ask: { id: string; process: string; trusted: boolean }): Promise<void>;
+  release(source: string, ask: { id: string; process: string; restMs: number }): Promise<void>;
+}
+
+/** Why a stream is over; see `noxus/event-stream.ts`. */
+export interface StreamEnd {
+  kind: 'ended' | 'silent' | 'garbage' | 'too_large' | 'refused' | 'closed';
+  /** Of a refusal; null where no answer came. */
+  status?: number | null;
+  retryAfterMs?: number | null;
+}
+
+interface StreamListener {
+  onLife: () => void;
+  onHint: (hint: RunHint) => void;
+  signal: AbortSignal;
+}
+
+export interface StreamGround {
+  source: string;
+  /** Names this process. */
+  process: string;
+  /** Most streams of the source, over all processes. */
+  limit: number;
+  store: StreamLeases;
+  streams: { follow(runId: string, listener: StreamListener): Promise<StreamEnd> };
+  claim: () => Promise<Permit | null>;
+  /** Polls a run as soon as possible. */
+  hasten: (id: string) => Promise<void>;
+  onError: (error: unknown) => void;
+}
+
+/** The run that is streamed: its watch as it was when it was last seen, and that one's id. */
+export interface StreamedRun {
+  id: string;
+  watch: Watch;
+  signal: AbortSignal;
+}
+
+/**
+ * Streams a run's events from the lease to its return. Whatever the end, the lease is given back
+ * before the run is polled once more, so that this poll leads back to the usual cadence.
+ * @returns why it is over; null where there was none to be had
+ */
+export async function streamRun(ground: StreamGround, run: StreamedRun): Promise<StreamEnd | null> {
+  const { source, process, limit, store } = ground;
+  const { id, watch, signal } = run;
+  if (!(await store.lease(source, { id, process, rank: streamRank(watch), limit }))) return null;
+  const permit = await ground.claim();
+  if (permit === null) {
+    await store.release(source, { id, process, restMs: NO_LEAVE_REST_MS });
+    return null;
+  }
+  const end = await ground.streams.follow(watch.runId, {
+    signal,
+    onLife: onceAlive(ground, id, permit),
+    onHint: hintListener(ground, run),
+  });
+  permit.settle();
+  await store.release(source, { id, process, restMs: end.kind === 'closed' ? 0 : REST_MS });
+  await ground.hasten(id);
+  return end;
+}
+
+/** What happened before the stream began is not in it, and is left to one more poll. */
+function onceAlive(ground: StreamGround, id: string, permit: Permit): () => void {
+  let isAlive = false;
+  return () => {
+    if (isAlive) return;
+    isAlive = true;
+    permit.settle();
+    trust(ground, id, true)
+      .then(() => ground.hasten(id))
+      .catch(ground.onError);
+  };
+}
+
+function hintListener(ground: StreamGround, { id, watch, signal }: StreamedRun) {
+  let known = watch.run?.status ?? null;
+  let gathering: NodeJS.Timeout | null = null;
+  let doubting: NodeJS.Timeout | null = null;
+
+  async function poll(): Promise<void> {
+    gathering = null;
+    if (signal.aborted) return;
+    await trust(ground, id, false);
+    await ground.hasten(id);
+    doubting ??= setTimeout(believe, DOUBT_MS).unref();
+    doubting.refresh();
+  }
+
+  function believe(): void {
+    if (!signal.aborted) trust(ground, id, true).catch(ground.onError);
+  }
+
+  return (hint: RunHint): void => {
+    if (!isNews(hint, known)) return;
+    known = hint.status ?? known;
+    gathering ??= setTimeout(() => void poll().catch(ground.onError), GATHER_MS).unref();
+  };
+}
+
+async function trust({ source, process, store }: StreamGround, id: string, trusted: boolean) {
+  await store.trust(source, { id, process, trusted });
+}

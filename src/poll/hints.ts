@@ -1,0 +1,101 @@
+import { mayStream } from '../core/hint.ts';
+import type { SourcePaused } from '../core/look.ts';
+import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
+import { streamRun, type StreamEnd, type StreamGround } from './hint-stream.ts';
+import { DEFAULT_PAUSE_MS } from './source-guard.ts';
+
+/** How long a source is left alone that does not let us stream, ms. */
+const REFUSED_REST_MS = 600_000;
+
+interface HintStore {
+  renew(source: string, process: string, ids: string[]): Promise<string[]>;
+  isStreamed(source: string, id: string): Promise<boolean>;
+  takeUpLapsed(source: string, takeUp: (id: string) => Promise<void>): Promise<void>;
+}
+
+interface HintsDependencies extends StreamGround {
+  store: HintStore & StreamGround['store'];
+  watches: { getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]> };
+  /** The source asks to be left alone. */
+  pause: (pause: SourcePaused) => Promise<void>;
+  onEnd: (watch: WatchKey, end: StreamEnd) => void;
+  now: () => number;
+}
+
+/**
+ * Hints of one source: streams of the events of its runs, which say when a poll is worth while. They
+ * are never the truth: a hint only wakes the poll job, and whatever becomes of a stream, the poll that
+ * follows its end puts the run back under the usual cadence. So a stream may lie, hang or be missing.
+ */
+export interface Hints {
+  /** A run was seen that goes on: opens a stream for it, where there is one to be had. */
+  offer(watch: Watch): void;
+  /** Whether the next poll of a run may be left to its stream. */
+  isStreamed(id: string): Promise<boolean>;
+  /** Keeps the leases, lets go of what is over, and takes up what a killed process held. */
+  tend(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+interface OpenStream {
+  watch: Watch;
+  closing: AbortController;
+  done: Promise<void>;
+}
+
+export function createHints(deps: HintsDependencies): Hints {
+  const { source, process, store, now } = deps;
+  const open = new Map<string, OpenStream>();
+  /** When streams may be asked for again; Infinity once this process stops. */
+  let notBefore = 0;
+
+  async function stream(id: string, watch: Watch, signal: AbortSignal): Promise<void> {
+    const end = await streamRun(deps, { id, watch, signal });
+    if (end === null) return;
+    deps.onEnd(watch, end);
+    if (end.kind === 'refused') await refused(end);
+  }
+
+  async function refused({ status = null, retryAfterMs = null }: StreamEnd): Promise<void> {
+    if (status === 429 || (status === 503 && retryAfterMs !== null)) {
+      const untilMs = now() + (retryAfterMs ?? DEFAULT_PAUSE_MS);
+      const message = `status ${status}`;
+      await deps.pause({ kind: 'paused', asked: false, reason: 'rate_limited', message, untilMs });
+    } else if (status !== null && status < 500) {
+      notBefore = Math.max(notBefore, now() + REFUSED_REST_MS);
+    }
+  }
+
+  return {
+    offer(watch) {
+      const id = watchId(watch);
+      if (open.has(id) || open.size >= deps.limit || !mayStream(watch) || now() < notBefore) return;
+      const closing = new AbortController();
+      const done = stream(id, watch, closing.signal)
+        .catch(deps.onError)
+        .finally(() => open.delete(id));
+      open.set(id, { watch, closing, done });
+    },
+    isStreamed: (id) => store.isStreamed(source, id),
+    async tend() {
+      for (const id of await store.renew(source, process, [...open.keys()])) {
+        open.get(id)?.closing.abort();
+      }
+      await closeEnded(deps, [...open.values()]);
+      await store.takeUpLapsed(source, deps.hasten);
+    },
+    async stop() {
+      notBefore = Infinity;
+      for (const { closing } of open.values()) closing.abort();
+      await Promise.all([...open.values()].map(({ done }) => done));
+    },
+  };
+}
+
+/** Not every end of a run ends its stream, and watches can be cancelled. */
+async function closeEnded({ watches }: HintsDependencies, open: OpenStream[]): Promise<void> {
+  const stored = await watches.getMany(open.map(({ watch }) => watch));
+  for (const [place, { closing }] of open.entries()) {
+    if (stored[place]?.watch.state !== 'active') closing.abort();
+  }
+}
