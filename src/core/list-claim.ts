@@ -14,12 +14,14 @@ type RunState = Pick<RunSnapshot, 'status' | 'progress'>;
 /** A change that a list told of, until a single read has judged it. Times are ms since the epoch. */
 export interface Claim {
   runId: string;
-  /** When the list was read. */
+  /** When the list had been read. */
   madeAt: number;
   /** What it said. */
   listed: RunState;
   /** What the single read before had found, and when. */
   known: RunState & { at: number };
+  /** When a single read first contradicted it; null before. */
+  doubtedAt: number | null;
 }
 
 /**
@@ -31,30 +33,35 @@ export function isChange(run: RunSnapshot, listed: ListedRun, followsProgress: b
   return followsProgress && run.progress !== listed.progress;
 }
 
-/** What a list claims by telling of a change. @param madeAt when it was read, ms since the epoch */
+/** What a list claims by telling of a change. @param madeAt when it had been read, ms since the epoch */
 export function claimOf({ run, runId }: SeenWatch, listed: ListedRun, madeAt: number): Claim {
   return {
     runId,
     madeAt,
     listed: { status: listed.status, progress: listed.progress },
     known: { status: run.status, progress: run.progress, at: Date.parse(run.observed_at) },
+    doubtedAt: null,
   };
 }
 
 /**
- * Judges a claim by what a later single read has found. The run may have moved on since, so any
- * change settles it; but nothing undoes the end of a run.
- * @returns `open` while the run was not read since
+ * Judges a claim by what later single reads have found. The run may have moved on since, so any change
+ * settles it; but nothing undoes the end of a run. It takes two reads to refute a claim: the first may
+ * have been under way already when the list was read, and only its answer have come later.
+ * @returns the claim while that is open
  */
-export function judgeClaim(
-  { madeAt, listed, known }: Claim,
-  { run }: Watch,
-): 'open' | 'settled' | 'refuted' {
-  if (run === null || Date.parse(run.observed_at) < madeAt) return 'open';
+export function judgeClaim(claim: Claim, { run }: Watch): 'settled' | 'refuted' | Claim {
+  const readAt = run === null ? -Infinity : Date.parse(run.observed_at);
+  if (run === null || readAt < claim.madeAt) return claim;
+  if (!isContradicted(claim, run)) return 'settled';
+  if (claim.doubtedAt === null) return { ...claim, doubtedAt: readAt };
+  return readAt > claim.doubtedAt ? 'refuted' : claim;
+}
+
+function isContradicted({ madeAt, listed, known }: Claim, run: RunSnapshot): boolean {
+  if (isTerminalStatus(listed.status) && !isTerminalStatus(run.status)) return true;
   const isUnchanged = run.status === known.status && run.progress === known.progress;
-  const isUndone = isTerminalStatus(listed.status) && !isTerminalStatus(run.status);
-  if (isUndone) return 'refuted';
-  return isUnchanged && known.at < madeAt - LAG_MS ? 'refuted' : 'settled';
+  return isUnchanged && known.at < madeAt - LAG_MS;
 }
 
 /** Whether a list shows a run under way of which a single read has seen the end well before. */

@@ -19,7 +19,7 @@ export function listedAs(runId: string): string {
   return runId.toLowerCase();
 }
 
-/** @param lookedAt when the list was read, milliseconds since the epoch */
+/** @param lookedAt when the list had been read, milliseconds since the epoch */
 export function compareWithList(
   members: Iterable<ListMember>,
   runs: ReadonlyMap<string, ListedRun>,
@@ -56,7 +56,7 @@ export function judgeList(
     const watch = watches.get(listedAs(claim.runId));
     const verdict = watch === undefined ? 'settled' : judgeClaim(claim, watch);
     if (verdict === 'refuted') return { disagrees: refutation(claim, watch), open: [] };
-    if (verdict === 'open') open.push(claim);
+    if (verdict !== 'settled') open.push(verdict);
   }
   for (const [id, listed] of runs) {
     const watch = watches.get(id);

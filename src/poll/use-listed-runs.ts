@@ -22,13 +22,14 @@ export async function useListedRuns(
   { runs, pages }: ListRuns,
 ): Promise<{ nextLookAt: number } | { disagrees: string }> {
   const { list, standing, members, startedAt } = look;
+  const readAt = deps.now();
   const others = await otherWatches(deps, look, runs);
   const known = new Map<string, Watch>([...members].map(([id, { watch }]) => [id, watch]));
   for (const watch of others) known.set(listedAs(watch.runId), watch);
   const verdict = judgeList({ runs, claims: standing.claims }, known, startedAt);
   if (verdict.disagrees !== null) return { disagrees: verdict.disagrees };
 
-  const findings = compareWithList(members.values(), runs, startedAt);
+  const findings = compareWithList(members.values(), runs, readAt);
   const claims = [...verdict.open, ...newClaims(findings, verdict.open)];
   const size = nextSize(reachOf(runs, members), findings.missing.length === 0);
   await deps.lists.put(list, heldGood(standing, { size, claims }, deps.now()));

@@ -63,6 +63,13 @@ describe('a claim of a list', () => {
   const judge = (claimed: ReturnType<typeof claim>, watch: Watch) =>
     judgeList({ runs: new Map(), claims: [claimed] }, new Map([['run-1', watch]]), NOON + 1_000);
   const readLater = (run: Partial<RunSnapshot>) => watchOf({ observed_at: at(100), ...run });
+  /** What becomes of it by two reads one after the other that find the same. */
+  const judgeTwice = (claimed: ReturnType<typeof claim>, run: Partial<RunSnapshot>) => {
+    const [open] = judge(claimed, readLater(run)).open;
+    expect(open).toBeDefined();
+    expect(judge(open!, readLater(run)).disagrees).toBeNull();
+    return judge(open!, watchOf({ observed_at: at(200), ...run })).disagrees;
+  };
 
   test('stays open until a single read comes after it', () => {
     const completed = claim({ status: 'completed' });
@@ -77,23 +84,26 @@ describe('a claim of a list', () => {
     });
   });
 
-  test('is refuted by a read that finds everything as it was', () => {
-    const { disagrees } = judge(claim({ status: 'stopped' }), readLater({ progress: 40 }));
-    expect(disagrees).toBe(
-      'the list has run run-1 stopped at 0, a single read has it running at 40',
+  test('is refuted by two reads that find everything as it was', () => {
+    expect(judgeTwice(claim({ status: 'queued' }), { progress: 40 })).toBe(
+      'the list has run run-1 queued at 0, a single read has it running at 40',
     );
   });
 
+  test('is settled by the second read where the first was under way with the list', () => {
+    const [open] = judge(claim({ status: 'failed' }), readLater({ progress: 40 })).open;
+    const ended = watchOf({ status: 'failed', observed_at: at(200) });
+    expect(judge(open!, ended)).toEqual({ disagrees: null, open: [] });
+  });
+
   test('of an end is refuted by a run that goes on, whatever has changed', () => {
-    expect(
-      judge(claim({ status: 'failed' }), readLater({ progress: 70 })).disagrees,
-    ).not.toBeNull();
+    expect(judgeTwice(claim({ status: 'failed' }), { progress: 70 })).not.toBeNull();
   });
 
   test('is not held against a list that may lag behind a read of just before', () => {
     const fresh = watchOf({ progress: 40, observed_at: at(-1_000) });
     const lagging = claim({ progress: 30 }, fresh);
-    expect(judge(lagging, readLater({ progress: 40 })).disagrees).toBeNull();
+    expect(judge(lagging, readLater({ progress: 40 }))).toEqual({ disagrees: null, open: [] });
   });
 
   test('is dropped with its watch', () => {

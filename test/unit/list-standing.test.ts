@@ -35,7 +35,13 @@ describe('a list that fails', () => {
 
   test('forgets its claims', () => {
     const known = { status: 'running', progress: 0 };
-    const claim = { runId: 'a', madeAt: NOON, listed: known, known: { ...known, at: NOON } };
+    const claim = {
+      runId: 'a',
+      madeAt: NOON,
+      listed: known,
+      known: { ...known, at: NOON },
+      doubtedAt: null,
+    };
     expect(givenUp({ ...NEW_STANDING, claims: [claim] }, NOON).claims).toEqual([]);
   });
 });
