@@ -12,7 +12,7 @@ export const BIN_EDGES_S: readonly number[] = edges();
 export const DECAY = 0.995;
 
 /** How much a prior counts, in endings, so that single observations do not stampede the estimate. */
-const PRIOR_ENDINGS = 0.25;
+const PRIOR_ENDINGS = 1;
 
 /** Fewer endings than this make no quantile. */
 const LEAST_ENDINGS = 5;
