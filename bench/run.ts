@@ -1,18 +1,21 @@
 import { mkdir } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { PROFILES, type Profile } from '../src/core/watch.ts';
 import { benchBatch } from './batch.ts';
 import { benchDeliver } from './deliver.ts';
 import { benchHostile } from './hostile.ts';
 import { benchIsolation } from './isolation.ts';
 import { benchLive } from './live.ts';
 import { benchPoll } from './poll.ts';
+import { benchReplay } from './replay.ts';
 import { isMet, machine, table } from './support/figures.ts';
 import { benchSoak } from './soak.ts';
 import { benchWatches } from './watches.ts';
 
-const USAGE = `usage: npm run bench -- poll|batch|watches|deliver|isolation|hostile|soak|live [options]
+const USAGE = `usage: npm run bench -- <name> [options]
+names: poll, batch, watches, deliver, isolation, hostile, soak, live, replay
   --json               one JSON document instead of a table
-  --check              exit code 1 when a target is missed
+  --check              exit code 1 when a target is missed; replay always does that
   --profile <dir>      write CPU profiles of the daemon there
 poll:
   --rounds <n>         rounds of either side (5)
@@ -45,7 +48,15 @@ live:
   --runs <n>           runs that are watched (400)
   --seconds <n>        how long runs begin (150)
   --seed <n>           of the runs (1)
-  --trace <file>       where the runs are written as they were lived, JSON lines`;
+  --trace <file>       where the runs are written as they were lived, JSON lines
+replay (with any of the last three, only that comparison, and nothing is judged):
+  --seed <n>           of everything that is left to chance (1)
+  --runs <n>           runs of each of seven kinds of workflow (1500)
+  --profile <name>     urgent, normal or frugal
+  --budget <n>         requests a second that all runs share
+  --trace <file>       runs as JSON lines, times in seconds:
+                       {"workflow":"a","created":0,"started":2.5,"finished":61.0,
+                        "status":"completed","progress":[[10.2,25],[30.0,50]]}`;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -65,13 +76,15 @@ const { values, positionals } = parseArgs({
     rate: { type: 'string' },
     deliveries: { type: 'string', default: '12' },
     minutes: { type: 'string', default: '2' },
-    trace: { type: 'string' },
     seed: { type: 'string', default: '1' },
     queued: { type: 'string', default: '10000' },
+    budget: { type: 'string' },
+    trace: { type: 'string' },
   },
 });
 
-const profileDir = values.profile ?? null;
+const [name = ''] = positionals;
+const profileDir = name === 'replay' ? null : (values.profile ?? null);
 if (profileDir !== null) await mkdir(profileDir, { recursive: true });
 
 const benches = {
@@ -118,6 +131,14 @@ const benches = {
       rate: given('rate', { usual: 3, least: 1, most: 50 }),
       seed: bounded('seed', 1_000_000),
     }),
+  replay: () =>
+    benchReplay({
+      seed: bounded('seed', 1_000_000),
+      runs: given('runs', { usual: 1_500, least: 100, most: 10_000 }),
+      profile: watchProfile(values.profile),
+      budgetPerS: values.budget === undefined ? undefined : positive('budget', values.budget),
+      trace: values.trace,
+    }),
   live: () =>
     benchLive({
       runs: given('runs', { usual: 400, least: 1, most: 5_000 }),
@@ -127,23 +148,45 @@ const benches = {
     }),
 };
 
-const [name = ''] = positionals;
 if (!isBench(name)) {
   console.error(USAGE);
   process.exit(2);
 }
 const ground = machine();
-const { figures, details } = await benches[name]();
+const result = await benches[name]();
 if (values.json) {
-  console.log(JSON.stringify({ bench: name, machine: ground, figures, details }, null, 2));
+  console.log(
+    JSON.stringify(
+      { bench: name, machine: ground, figures: result.figures, details: result.details },
+      null,
+      2,
+    ),
+  );
 } else {
   console.log(`${name} on ${Object.values(ground).join(', ')} (load)`);
-  console.log(table(figures));
+  if (result.text !== undefined) console.log(result.text);
+  if (result.figures.length > 0) console.log(table(result.figures));
 }
-if (values.check && !figures.every(isMet)) process.exitCode = 1;
+if ((values.check || name === 'replay') && !result.figures.every(isMet)) process.exitCode = 1;
 
 function isBench(text: string): text is keyof typeof benches {
   return Object.hasOwn(benches, text);
+}
+
+function watchProfile(text: string | undefined): Profile | undefined {
+  const profile = PROFILES.find((one) => one === text);
+  if (text === undefined || profile !== undefined) return profile;
+  return misused(`--profile is one of ${PROFILES.join(', ')}`);
+}
+
+function positive(option: string, text: string): number {
+  const value = Number(text);
+  return value > 0 && value < Infinity ? value : misused(`--${option} is a number above 0`);
+}
+
+function misused(message: string): never {
+  console.error(`${message}\n${USAGE}`);
+  process.exit(2);
 }
 
 /** An option whose usual value is another one for each benchmark. */
@@ -155,12 +198,11 @@ function given(
 }
 
 function bounded(
-  option: Exclude<keyof typeof values, 'json' | 'check' | 'profile' | 'trace'>,
+  option: Exclude<keyof typeof values, 'json' | 'check' | 'profile' | 'budget' | 'trace'>,
   most: number,
   least = 1,
 ): number {
   const value = Number(values[option]);
   if (Number.isInteger(value) && value >= least && value <= most) return value;
-  console.error(`--${option} is a whole number from ${least} to ${most}\n${USAGE}`);
-  process.exit(2);
+  return misused(`--${option} is a whole number from ${least} to ${most}`);
 }

@@ -14,6 +14,8 @@ export interface BenchResult {
   figures: Figure[];
   /** What else is worth keeping: each round, counts of commands. For `--json` only. */
   details: Record<string, unknown>;
+  /** What people read above the figures. */
+  text?: string;
 }
 
 /** A figure is what one thinks of it: rounded to four digits, which is more than the noise allows. */

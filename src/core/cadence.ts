@@ -9,7 +9,7 @@ import { newsAfter, SECOND_MS, workBegan, type Stage } from './stage.ts';
 import type { Profile, Watch } from './watch.ts';
 
 /** Seconds of delay that one request is worth. */
-const PRICE_S: Record<Profile, number> = { urgent: 0.05, normal: 0.2, frugal: 1 };
+export const PRICE_S: Record<Profile, number> = { urgent: 0.05, normal: 0.2, frugal: 1 };
 
 /**
  * How far beyond its present age the next look at a run may lie, at the most. So the delay is in

@@ -12,8 +12,8 @@ export const NO_LOAD: SourceLoad = { roundMs: 0, dearness: 1 };
 /** How many rounds of all watches the longest interval has room for. */
 const ROUNDS = 5;
 
-/** A poll is late that starts so long after it was due, ms. */
-const LATE_MS = 1_000;
+/** A poll is late that waited for more requests than these: for a second at 10 requests a second. */
+const LATE_BY = 10;
 
 const DEARER = 1.02;
 const CHEAPER = 0.995;
@@ -34,8 +34,10 @@ export function longestInterval(maxIntervalMs: number, { roundMs }: SourceLoad):
  * What a request is worth after one more poll: more with each that came late, for then there are too
  * many of them, and less again with each that was punctual. Settles where one poll in five is late.
  * @param lagMs from when the poll was due to when it began
+ * @param requestMs in how long the rate limit lets one request through
  */
-export function dearnessAfter(dearness: number, lagMs: number): number {
-  const next = dearness * (lagMs > LATE_MS ? DEARER : CHEAPER);
+export function dearnessAfter(dearness: number, lagMs: number, requestMs: number): number {
+  const isLate = lagMs > LATE_BY * requestMs;
+  const next = dearness * (isLate ? DEARER : CHEAPER);
   return Math.min(Math.max(next, 1), DEAREST);
 }

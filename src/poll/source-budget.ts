@@ -101,7 +101,7 @@ export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget
     limit,
     watched: (count) => void (active = count),
     joined: (more) => void (active += more),
-    began: (lagMs) => void (dearness = dearnessAfter(dearness, lagMs)),
+    began: (lagMs) => void (dearness = dearnessAfter(dearness, lagMs, roundMs(1, limit))),
     load: () => ({ roundMs: roundMs(active, limit), dearness }),
     ask,
     refusal,

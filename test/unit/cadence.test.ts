@@ -161,13 +161,19 @@ describe('the load of a source', () => {
   });
 
   test('makes requests dearer with each poll that is late, and cheaper again in time', () => {
-    const late = Array.from({ length: 50 }).reduce<number>((was) => dearnessAfter(was, 5_000), 1);
+    const late = Array.from({ length: 50 }).reduce<number>(
+      (was) => dearnessAfter(was, 1_001, 100),
+      1,
+    );
     expect(late).toBeGreaterThan(2.5);
     expect(late).toBeLessThan(3);
-    const later = Array.from({ length: 500 }).reduce<number>((was) => dearnessAfter(was, 0), late);
-    expect(later).toBe(1);
-    expect(Array.from({ length: 9_999 }).reduce<number>((was) => dearnessAfter(was, 9e9), 1)).toBe(
-      1_000,
+    const later = Array.from({ length: 500 }).reduce<number>(
+      (was) => dearnessAfter(was, 1_000, 100),
+      late,
     );
+    expect(later).toBe(1);
+    expect(
+      Array.from({ length: 9_999 }).reduce<number>((was) => dearnessAfter(was, 9e9, 100), 1),
+    ).toBe(1_000);
   });
 });

@@ -1,0 +1,62 @@
+import type { Profile } from '../src/core/watch.ts';
+import { judgeChange } from './replay/judge-change.ts';
+import { judgeSteady } from './replay/judge-steady.ts';
+import { compare } from './replay/scenarios.ts';
+import { tableOf } from './replay/table.ts';
+import { readTrace } from './replay/trace.ts';
+import { workload } from './replay/workload.ts';
+import type { BenchResult } from './support/figures.ts';
+
+/** Where conditions change, so large a share of the runs shows what becomes of the policy. */
+const CHANGED_SHARE = 0.25;
+
+interface ReplayBenchOptions {
+  seed: number;
+  /** Runs of each of the seven kinds. */
+  runs: number;
+  /** With any of these, only the comparison that they ask for is made, and nothing is judged. */
+  profile?: Profile | undefined;
+  budgetPerS?: number | undefined;
+  /** A file of runs, see `replay/trace.ts`. */
+  trace?: string | undefined;
+}
+
+/**
+ * What the polling policy comes to: the daemon's own rules on a virtual clock, beside fixed polling
+ * every 5 s and backoff from 1 s × 1.5 to 60 s, on the same runs. The same seed gives the same
+ * figures on every machine.
+ *
+ * The first gate is judged on the curve of the policy: at the price of a request, between the
+ * profiles urgent and normal, at which it sends a sixth of the requests of fixed polling.
+ */
+export async function benchReplay(options: ReplayBenchOptions): Promise<BenchResult> {
+  const { profile, budgetPerS, trace } = options;
+  const isJudged = profile === undefined && budgetPerS === undefined && trace === undefined;
+  return isJudged ? judge(options) : compareOnly(options);
+}
+
+async function compareOnly(options: ReplayBenchOptions): Promise<BenchResult> {
+  const { seed, profile = 'normal', budgetPerS, trace } = options;
+  const replayed = trace === undefined ? workload(options) : await readTrace(trace);
+  const name = trace ?? 'seven kinds of workflow';
+  const comparison = compare(
+    replayed,
+    { seed, profile },
+    budgetPerS === undefined ? {} : { budgetPerS },
+  );
+  return { figures: [], details: { [name]: comparison }, text: tableOf(name, comparison) };
+}
+
+function judge({ seed, runs }: ReplayBenchOptions): BenchResult {
+  const steady = judgeSteady({ seed, runs });
+  const fewer = Math.ceil(runs * CHANGED_SHARE);
+  const change = judgeChange({ seed, runs: fewer, memory: steady.memory });
+  const tables = { ...steady.tables, ...change.tables };
+  return {
+    figures: [...steady.gates, ...change.gates],
+    details: tables,
+    text: Object.entries(tables)
+      .map(([name, comparison]) => tableOf(name, comparison))
+      .join('\n'),
+  };
+}

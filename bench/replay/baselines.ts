@@ -1,0 +1,59 @@
+import { shownAt, type Follower, type Policy } from './policy.ts';
+
+interface Schedule {
+  name: string;
+  firstS: number;
+  growth: number;
+  mostS: number;
+  /** Whether it begins anew with each change that it sees. */
+  restarts: boolean;
+}
+
+/** What the Noxus SDK does. */
+export const FIXED = schedule({
+  name: 'fixed 5 s',
+  firstS: 5,
+  growth: 1,
+  mostS: 5,
+  restarts: false,
+});
+
+/** What careful scripts do. */
+export const BACKOFF = schedule({
+  name: 'backoff 1 s × 1.5 to 60 s',
+  firstS: 1,
+  growth: 1.5,
+  mostS: 60,
+  restarts: false,
+});
+
+/** For those who follow progress: as backoff, beginning anew with each change. */
+export const RESTARTING = schedule({
+  name: 'backoff, anew at each change',
+  firstS: 1,
+  growth: 1.5,
+  mostS: 60,
+  restarts: true,
+});
+
+function schedule({ name, firstS, growth, mostS, restarts }: Schedule): Policy {
+  function follow(): Follower {
+    let intervalS = firstS;
+    let seen: { status: string; progress: number } | null = null;
+    return {
+      look({ run, now, fails }) {
+        const shown = fails ? seen : shownAt(run, now);
+        const started = seen?.status === 'queued' && shown?.status === 'running' ? 1 : 0;
+        const moved = seen !== null && shown !== null && shown.progress !== seen.progress ? 1 : 0;
+        const isFirst = seen === null;
+        seen = shown;
+        if (!fails && now >= run.finished) return { nextAt: null, updates: started + moved };
+        const waitS = restarts && started + moved > 0 ? firstS : intervalS;
+        intervalS = Math.min(mostS, waitS * (isFirst && fails ? 1 : growth));
+        return { nextAt: now + waitS, updates: started + moved };
+      },
+      deadline: (dueAt) => dueAt,
+    };
+  }
+  return { name, follow };
+}

@@ -1,0 +1,12 @@
+import { rounded, type Figure } from '../support/figures.ts';
+import type { Comparison } from './table.ts';
+
+/** What a part of the judgement found. */
+export interface Judgement {
+  tables: Record<string, Comparison>;
+  gates: Figure[];
+}
+
+export function atMost(name: string, unit: string, value: number, bound: number): Figure {
+  return { name, value: rounded(value), unit, target: { atMost: rounded(bound) } };
+}
