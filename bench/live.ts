@@ -1,6 +1,11 @@
 import { writeFile } from 'node:fs/promises';
 import { seededRandom } from '../src/simulator/seeded-random.ts';
-import { percentile, rounded, type BenchResult, type Figure } from './support/figures.ts';
+import { schedule } from './replay/baselines.ts';
+import type { Policy } from './replay/policy.ts';
+import { Replay } from './replay/replay.ts';
+import { runwatch } from './replay/runwatch.ts';
+import { summarize, type Seen, type Summary } from './replay/summary.ts';
+import { rounded, type BenchResult, type Figure } from './support/figures.ts';
 import { onGround } from './support/ground.ts';
 import { planRuns, type LivedRun } from './support/lived-runs.ts';
 import { setUpLive, type LiveStage } from './support/live-stage.ts';
@@ -19,21 +24,29 @@ const PLAIN = {
 
 const OURS = 'ours';
 
+/** Our policy leaves some to chance: its prediction is of so many replays. */
+const REPLAYS = 10;
+
+/** How far what was lived may be from what the replay says. */
+const AGREEMENT = 0.2;
+
 interface LiveOptions {
   runs: number;
   /** How long runs begin, s. */
   seconds: number;
   seed: number;
-  /** Where the runs as they were lived are written; null for nowhere. */
+  /** Where the runs as they were lived are written, as replay reads them; null for nowhere. */
   traceFile: string | null;
 }
 
 /**
- * Polling as it is lived. Runs of the fake Noxus begin at random, ten times as fast as real ones, with
- * intervals that are ten times as short. Each is watched by the daemon, by a poller every 5 s, and by
- * one that backs off from 1 s to 60 s. Delay counts from when a run has finished by Noxus's account:
- * for the daemon until the webhook is there, for the others until they have the answer. The runs as
- * they were lived are written to a file, so that policies can be replayed on the very same ones.
+ * Polling as it is lived, beside what the replay says of the same runs. Runs of the fake Noxus begin at
+ * random, ten times as fast as real ones, with intervals that are ten times as short. Each is watched
+ * by the daemon, by a poller every 5 s, and by one that backs off from 1 s to 60 s. Delay counts from
+ * when a run has finished by Noxus's account: for the daemon until the webhook is there, for the others
+ * until they have the answer. In the replay nothing takes any time but waiting.
+ *
+ * Target: requests and delays of our policy are within 20 % of the replay's.
  */
 export async function benchLive({ runs, seconds, seed, traceFile }: LiveOptions) {
   return onGround(async (ground): Promise<BenchResult> => {
@@ -45,20 +58,25 @@ export async function benchLive({ runs, seconds, seed, traceFile }: LiveOptions)
       sightings.push(...(await follow(stage, run)));
     });
     if (traceFile !== null) await writeFile(traceFile, traceOf(lived));
-    return resultOf(sightings, listRequests(stage) / runs);
+    const listed = listRequests(stage) / runs;
+    const seenBy = (policy: string) =>
+      sightings
+        .filter((one) => one.policy === policy)
+        // Reads of many runs at once are the daemon's, and shared by all.
+        .map(({ seen }) => (policy === OURS ? withRequests(seen, listed) : seen));
+    return resultOf(seenBy, lived);
   });
 }
 
 /** How a policy saw the end of a run. */
 interface Sighting {
   policy: string;
-  requests: number;
-  /** From the end of the run until that was known, ms. */
-  delayMs: number;
+  seen: Seen;
 }
 
 /** Polls a run beside the daemon until its end is known to all. */
 async function follow({ noxus, told }: LiveStage, run: LivedRun): Promise<Sighting[]> {
+  const { workflow, created } = run;
   const polled = await Promise.all(
     Object.entries(PLAIN).map(async ([policy, { firstS, growth, mostS }]) => {
       const waitMs = (reads: number) => Math.min(firstS * growth ** (reads - 1), mostS) * 1_000;
@@ -71,8 +89,12 @@ async function follow({ noxus, told }: LiveStage, run: LivedRun): Promise<Sighti
   const requests = noxus.requests.run(run.id).count - others;
   return [...polled, { policy: OURS, requests, knownAt: arrivedAt }].map((one) => ({
     policy: one.policy,
-    requests: one.requests,
-    delayMs: one.knownAt - finishedAt,
+    seen: {
+      workflow,
+      created,
+      requests: one.requests,
+      delayS: (one.knownAt - finishedAt) / 1_000,
+    },
   }));
 }
 
@@ -82,7 +104,10 @@ function listRequests({ noxus }: LiveStage): number {
   return requests.runIds.reduce((rest, id) => rest - requests.run(id).count, requests.total);
 }
 
-/** JSON lines; times in seconds, as short as they were. */
+function withRequests(seen: Seen, more: number): Seen {
+  return { ...seen, requests: seen.requests + more };
+}
+
 function traceOf(runs: LivedRun[]): string {
   return runs
     .map(({ workflow, created, started, finished, status, progress }) =>
@@ -91,32 +116,44 @@ function traceOf(runs: LivedRun[]): string {
     .join('\n');
 }
 
-/** @param listed reads of many runs at once, which are the daemon's, for each run */
-function resultOf(sightings: Sighting[], listed: number): BenchResult {
-  const figures = [OURS, ...Object.keys(PLAIN)].flatMap((policy) =>
-    figuresOf(
-      sightings.filter((one) => one.policy === policy),
-      { policy, listed: policy === OURS ? listed : 0 },
-    ),
-  );
-  return { figures, details: { speed: SPEED } };
+function resultOf(seenBy: (policy: string) => Seen[], lived: LivedRun[]): BenchResult {
+  const policies = [OURS, ...Object.keys(PLAIN)];
+  const compared = policies.map((policy) => ({
+    policy,
+    live: summarize(seenBy(policy)),
+    replayed: predictionOf(policy, lived),
+  }));
+  return {
+    figures: compared.flatMap(({ policy, live, replayed }) => figuresOf(policy, live, replayed)),
+    details: { speed: SPEED, compared },
+  };
 }
 
-function figuresOf(
-  sightings: Sighting[],
-  { policy, listed }: { policy: string; listed: number },
-): Figure[] {
-  const delays = sightings.map(({ delayMs }) => delayMs);
-  const mean = (values: number[]) => values.reduce((sum, one) => sum + one, 0) / values.length;
-  const figure = (what: string, value: number, unit: string) => ({
-    name: `${policy}: ${what}`,
-    value: rounded(value),
-    unit,
-  });
-  return [
-    figure('requests per run', mean(sightings.map(({ requests }) => requests)) + listed, ''),
-    figure('mean delay', mean(delays), 'ms'),
-    figure('p50', percentile(delays, 0.5), 'ms'),
-    figure('p95', percentile(delays, 0.95), 'ms'),
+function predictionOf(policy: string, lived: LivedRun[]): Summary {
+  const plain = Object.entries(PLAIN).find(([name]) => name === policy)?.[1];
+  const replays = Array.from({ length: plain === undefined ? REPLAYS : 1 }, (_, at) =>
+    plain === undefined
+      ? runwatch({ profile: 'normal', random: seededRandom(at), limits: POLLING })
+      : schedule({ name: policy, ...plain, restarts: false }),
+  );
+  return summarize(replays.flatMap((one: Policy) => new Replay(one).run(lived).seen));
+}
+
+function figuresOf(policy: string, live: Summary, replayed: Summary): Figure[] {
+  const pairs = [
+    { what: 'requests per run', unit: '', of: ({ requestsPerRun }: Summary) => requestsPerRun },
+    { what: 'mean delay', unit: 's', of: ({ mean }: Summary) => mean },
+    { what: 'p50', unit: 's', of: ({ p50 }: Summary) => p50 },
+    { what: 'p95', unit: 's', of: ({ p95 }: Summary) => p95 },
   ];
+  return pairs.flatMap(({ what, unit, of }) => {
+    const name = `${policy}: ${what}`;
+    const said = `${unit} (${rounded(of(replayed))} by the replay)`.trimStart();
+    const figure: Figure = { name, value: rounded(of(live)), unit: said };
+    const apart = rounded(Math.abs(of(live) / of(replayed) - 1));
+    const target = { atMost: AGREEMENT };
+    return policy === OURS
+      ? [figure, { name: `${name}, apart by`, value: apart, unit: '', target }]
+      : [figure];
+  });
 }

@@ -48,7 +48,7 @@ live:
   --runs <n>           runs that are watched (400)
   --seconds <n>        how long runs begin (150)
   --seed <n>           of the runs (1)
-  --trace <file>       where the runs are written as they were lived, JSON lines
+  --trace <file>       where the runs are written, as replay reads them
 replay (with any of the last three, only that comparison, and nothing is judged):
   --seed <n>           of everything that is left to chance (1)
   --runs <n>           runs of each of seven kinds of workflow (1500)

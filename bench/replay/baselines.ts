@@ -36,7 +36,7 @@ export const RESTARTING = schedule({
   restarts: true,
 });
 
-function schedule({ name, firstS, growth, mostS, restarts }: Schedule): Policy {
+export function schedule({ name, firstS, growth, mostS, restarts }: Schedule): Policy {
   function follow(): Follower {
     let intervalS = firstS;
     let seen: { status: string; progress: number } | null = null;

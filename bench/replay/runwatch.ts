@@ -45,11 +45,14 @@ export interface RunwatchOptions {
   roundS?: () => number;
   /** By how much requests are dearer than the profile says. */
   dearness?: number;
+  /** Limits of the intervals other than those by default. */
+  limits?: { minIntervalMs: number; maxIntervalMs: number };
 }
 
 /** The daemon's own rules, `core/observe` and all that it calls, with a virtual clock. */
 export function runwatch(options: RunwatchOptions): Policy {
   const { profile, memory = new Map(), random, roundS = () => 0 } = options;
+  const policy = { ...POLICY, ...options.limits };
   let load: SourceLoad = { ...NO_LOAD, dearness: options.dearness ?? 1 };
 
   function learnAll(lessons: Lesson[]): void {
@@ -70,7 +73,7 @@ export function runwatch(options: RunwatchOptions): Policy {
     return {
       now: toMs(now),
       lagMs: lagS * 1_000,
-      policy: POLICY,
+      policy,
       statistics,
       wants,
       random,

@@ -1,17 +1,11 @@
 import type { Random } from '../../src/core/backoff.ts';
 import type { ScriptInput } from '../../src/simulator/script-schema.ts';
 import { randomId } from '../../src/simulator/seeded-random.ts';
+import type { TracedRun } from '../replay/workload.ts';
 
-/** A run that is going to be lived, or was. Times in seconds from the beginning. */
-export interface LivedRun {
+/** A run that is going to be lived, or was. */
+export interface LivedRun extends TracedRun {
   id: string;
-  workflow: string;
-  created: number;
-  started: number;
-  finished: number;
-  status: 'completed' | 'failed';
-  /** From when on it reports which progress, per cent; ascending in time. */
-  progress: (readonly [at: number, percent: number])[];
 }
 
 /** How long the runs of a workflow last, and how often it is one of these. */

@@ -15,6 +15,9 @@ const ROUNDS = 5;
 /** A poll is late that waited for more requests than these: for a second at 10 requests a second. */
 const LATE_BY = 10;
 
+/** However much a source allows, a poll is not late before this, ms: processes are busy now and then. */
+const LATE_MS = 1_000;
+
 const DEARER = 1.02;
 const CHEAPER = 0.995;
 
@@ -37,7 +40,7 @@ export function longestInterval(maxIntervalMs: number, { roundMs }: SourceLoad):
  * @param requestMs in how long the rate limit lets one request through
  */
 export function dearnessAfter(dearness: number, lagMs: number, requestMs: number): number {
-  const isLate = lagMs > LATE_BY * requestMs;
+  const isLate = lagMs > Math.max(LATE_MS, LATE_BY * requestMs);
   const next = dearness * (isLate ? DEARER : CHEAPER);
   return Math.min(Math.max(next, 1), DEAREST);
 }
