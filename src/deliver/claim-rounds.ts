@@ -15,9 +15,8 @@ interface ClaimRoundsDependencies {
 
 /** Claims deliveries at the gates that it is asked for. */
 export interface ClaimRounds {
+  /** Also for the gates that were asked for before, and that there was no room for. */
   ask(gates: readonly string[]): void;
-  /** There is room again for what there was none for. */
-  resume(): void;
 }
 
 /**
@@ -44,16 +43,11 @@ export function createClaimRounds(deps: ClaimRoundsDependencies): ClaimRounds {
     }
   }
 
-  function resume(): void {
-    if (!isOn && asked.size > 0) void claimAsked();
-  }
-
   return {
     ask(gates) {
       for (const gate of gates) asked.add(gate);
-      resume();
+      if (!isOn && asked.size > 0) void claimAsked();
     },
-    resume,
   };
 }
 

@@ -40,31 +40,40 @@ export interface Dispatcher {
  * claimed is due again when its places lapse.
  */
 export function createDispatcher(deps: DispatcherDependencies): Dispatcher {
-  const underWay = new Set<Promise<void>>();
+  /** By the ids of their deliveries. */
+  const underWay = new Map<string, Promise<void>>();
   let isClosed = false;
   const room = () => (isClosed ? 0 : deps.capacity - underWay.size);
   /** The attempt that asks makes room by its end. */
   const roomAfter = () => (isClosed ? 0 : room() + 1);
   const rounds = createClaimRounds({ ...deps, room, run });
 
+  /**
+   * A place may lapse although its holder lives, when results cannot be written for long. What this
+   * process still has the result of is not sent again: writing that ends the new claim, too.
+   */
   function run(claims: readonly Claim[]): void {
     for (const claim of claims) {
-      const work: Promise<void> = deliver(claim).finally(() => {
-        underWay.delete(work);
-        rounds.resume();
-      });
-      underWay.add(work);
+      const { id } = claim.stored.delivery;
+      if (!underWay.has(id)) underWay.set(id, attend(id, claim));
     }
   }
 
+  async function attend(id: string, claim: Claim): Promise<void> {
+    const delivered = await deliver(claim);
+    underWay.delete(id);
+    run(delivered.claimed);
+    // Where nothing rings, there is room again for what was asked for before.
+    heed(delivered.rings);
+  }
+
   /** Where it fails, the place of the delivery lapses, and with that it is due again. */
-  async function deliver(claim: Claim): Promise<void> {
+  async function deliver(claim: Claim): Promise<Delivered> {
     try {
-      const { claimed, rings } = await deps.deliver(claim, roomAfter);
-      run(claimed);
-      heed(rings);
+      return await deps.deliver(claim, roomAfter);
     } catch (error) {
       deps.onError(error);
+      return { claimed: [], rings: [] };
     }
   }
 
@@ -86,7 +95,7 @@ export function createDispatcher(deps: DispatcherDependencies): Dispatcher {
     look: async () => heed(await deps.gates.dueBy(deps.now() + LOOK_EVERY_MS, GATES_PER_LOOK)),
     async close() {
       isClosed = true;
-      await Promise.allSettled(underWay);
+      await Promise.allSettled(underWay.values());
     },
   };
 }

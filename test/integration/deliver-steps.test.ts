@@ -167,6 +167,19 @@ describe('a process', () => {
     await expectNothingLeft(rig);
   });
 
+  test('does not send again what it has under way, however long the result takes to write', async () => {
+    const rig = rigOf();
+    const ids = await planMany(rig, 1);
+    await rig.settle();
+    await rig.advance(DEADLINE_AND_GRACE);
+    await rig.settle();
+    expect(openIds(rig)).toEqual(ids);
+    await rig.answerAll('ok');
+    expect(rig.sent).toHaveLength(1);
+    expect(await rig.states(ids)).toEqual(['delivered']);
+    await expectNothingLeft(rig);
+  });
+
   test('sends what was asked for by hand at once', async () => {
     const rig = rigOf({ retry: [] });
     const [id] = await planMany(rig, 1);
