@@ -40,10 +40,19 @@ function learner() {
   };
 }
 
-/** Watches a run from its creation to its end by the rules that the daemon goes by. */
+interface Work {
+  queuedMs: number;
+  workMs: number;
+}
+
+/**
+ * Watches a run from its creation to its end by the rules that the daemon goes by.
+ * @param take is given each look: to learn from it, or not
+ */
 function watchRun(
-  { workflow, take }: ReturnType<typeof learner>,
-  { queuedMs, workMs }: { queuedMs: number; workMs: number },
+  workflow: WorkflowStatistics,
+  { queuedMs, workMs }: Work,
+  take: (before: Watch, look: ReturnType<typeof observe>) => void = () => {},
 ) {
   const startedAt = NOON + queuedMs;
   const finishedAt = startedAt + workMs;
@@ -86,10 +95,11 @@ describe('what is expected of the polling of a workflow', () => {
       () => ({ queuedMs: 0, workMs: logNormal(random() < 0.3 ? 8_000 : 600_000, 0.2) }),
     ],
   ])('is what a replay by the rules of the daemon comes to: %s', (_what, draw) => {
-    const learning = learner();
-    for (let run = 0; run < 150; run += 1) watchRun(learning, draw());
-    const seen = Array.from({ length: 200 }, () => watchRun(learning, draw()));
-    const { expected, duration, runs } = workflowPolling(learning.workflow, {
+    const { workflow, take } = learner();
+    for (let run = 0; run < 350; run += 1) watchRun(workflow, draw(), take);
+    // As many as chance needs to even out; they teach nothing, for the policy is the present one.
+    const seen = Array.from({ length: 1_000 }, () => watchRun(workflow, draw()));
+    const { expected, duration, runs } = workflowPolling(workflow, {
       ...POLICY,
       profile: 'normal',
     });
