@@ -121,6 +121,8 @@ function byPolicy(status: number, quietMs: number | null): Told {
 }
 
 const STATUSES = Array.from({ length: 400 }, (_, at) => 200 + at);
+/** Those with a meaning of their own, and some of each class. */
+const TELLING = [410, 413, 429, 503, ...STATUSES.filter((status) => status % 20 === 0)];
 const inSeconds = (ms: number) => String(ms / 1_000);
 const asDate = (ms: number) => new Date(NOON + ms).toUTCString();
 
@@ -135,11 +137,12 @@ describe('every status from 200 to 599', () => {
     ['with Retry-After that is none', 'tomorrow', null],
   ])('is dealt with by the policy, %s', async (_what, header, quietMs) => {
     const path = header === '' ? '' : `/${encodeURIComponent(header)}`;
+    const statuses = header === '' ? STATUSES : TELLING;
     const urls = Object.fromEntries(
-      STATUSES.map((status) => [`answers-${status}`, `${origin}/${status}${path}`]),
+      statuses.map((status) => [`answers-${status}`, `${origin}/${status}${path}`]),
     );
     const expected = Object.fromEntries(
-      STATUSES.map((status) => [`answers-${status}`, byPolicy(status, quietMs)]),
+      statuses.map((status) => [`answers-${status}`, byPolicy(status, quietMs)]),
     );
     expect(await tellEach(webhookRig(urls), Object.keys(urls))).toEqual(expected);
   });

@@ -247,7 +247,7 @@ describe('no sequence of answers, pauses, restarts and losses', () => {
   test('loses a delivery, breaks an order, or leaves anything behind', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60, size: 'max' }), live),
-      { numRuns: 60 },
+      { numRuns: 40 },
     );
-  }, 60_000);
+  }, 120_000);
 });
