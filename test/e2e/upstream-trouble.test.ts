@@ -213,7 +213,7 @@ beforeAll(async () => {
   ]);
   [faults, refusal, pauses] = [first, second, { seconds, date }];
   await waitUntilAllDelivered(pair[0]);
-}, 60_000);
+}, 90_000);
 
 afterAll(async () => {
   await stopAll(pair);

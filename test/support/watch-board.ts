@@ -48,7 +48,7 @@ export function watchBoard(daemonOf: () => DaemonProcess): WatchBoard {
           last = await get(runId, source);
           return isAsWanted(last) && last;
         },
-        { timeoutMs: 20_000, describe: () => `the watch to change: ${JSON.stringify(last)}` },
+        { timeoutMs: 40_000, describe: () => `the watch to change: ${JSON.stringify(last)}` },
       );
     },
   };
