@@ -153,7 +153,7 @@ describe('three daemons that discover the runs of a workspace whose clock is thr
     runIds.push(...begin(20));
     others.push(...runIds);
     await untilTold(runIds);
-  });
+  }, 90_000);
 
   test('say once that they cannot list, stay ready, and miss nothing', async () => {
     noxus.fault({ kind: 'status', status: 403, on: 'list' });
