@@ -12,18 +12,9 @@ import { observe } from '../../src/core/observe.ts';
 import { register } from '../../src/core/register.ts';
 import { pollDeadline } from '../../src/core/urgency.ts';
 import type { Profile, Subscription, Watch } from '../../src/core/watch.ts';
+import { DEFAULT_POLICY } from '../support/default-policy.ts';
 import { shownAt, type Follower, type Policy, type Sight } from './policy.ts';
 import type { TracedRun } from './workload.ts';
-
-/** The limits of polling as they are by default. */
-const POLICY = {
-  minIntervalMs: 1_000,
-  maxIntervalMs: 60_000,
-  unreachableAfterMs: 120_000,
-  goneAfterMs: 60_000,
-  remindAfterMs: [],
-  stallAfterMs: Infinity,
-};
 
 const EPOCH = Date.UTC(2026, 0, 1);
 const YEAR_MS = 365 * 86_400_000;
@@ -52,7 +43,7 @@ export interface RunwatchOptions {
 /** The daemon's own rules, `core/observe` and all that it calls, with a virtual clock. */
 export function runwatch(options: RunwatchOptions): Policy {
   const { profile, memory = new Map(), random, roundS = () => 0 } = options;
-  const policy = { ...POLICY, ...options.limits };
+  const policy = { ...DEFAULT_POLICY, ...options.limits };
   let load: SourceLoad = { ...NO_LOAD, dearness: options.dearness ?? 1 };
 
   function learnAll(lessons: Lesson[]): void {
@@ -116,7 +107,7 @@ export function runwatch(options: RunwatchOptions): Policy {
 }
 
 function newWatch(run: TracedRun, profile: Profile, subscriptions: Subscription[]): Watch {
-  const defaults = { timeoutMs: YEAR_MS, minIntervalMs: POLICY.minIntervalMs, profile };
+  const defaults = { timeoutMs: YEAR_MS, minIntervalMs: DEFAULT_POLICY.minIntervalMs, profile };
   const request = { source: SOURCE, runId: 'run', subscriptions };
   return register(null, request, { now: toMs(run.created), defaults }).watch;
 }

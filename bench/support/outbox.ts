@@ -9,6 +9,7 @@ import type { RunSnapshot } from '../../src/core/run.ts';
 import type { Ledger } from '../../src/redis/delivery-store.ts';
 import type { WatchChange } from '../../src/core/watch-change.ts';
 import { openStores } from '../../test/support/stores.ts';
+import { DEFAULT_POLICY } from './default-policy.ts';
 import type { Ground } from './ground.ts';
 import type { BenchRedis } from './redis.ts';
 
@@ -16,15 +17,6 @@ const BATCH = 500;
 
 /** The events of one look come at most this long after their time. */
 const TICK_MS = 4;
-
-const POLICY = {
-  minIntervalMs: 1_000,
-  maxIntervalMs: 60_000,
-  unreachableAfterMs: 120_000,
-  goneAfterMs: 60_000,
-  remindAfterMs: [],
-  stallAfterMs: Infinity,
-};
 
 /** An event that was written, and when that was due, milliseconds since the epoch. */
 export interface Committed {
@@ -120,7 +112,7 @@ function runEnded(endpoint: string, now: number): WatchChange {
   );
   const context = {
     now,
-    policy: POLICY,
+    policy: DEFAULT_POLICY,
     random: () => 0,
     statistics: nothingLearned,
     wants: () => true,

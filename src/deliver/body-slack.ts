@@ -37,12 +37,14 @@ export const slackBody: BodyKind = {
   },
 };
 
-/** What a reminder is called, in place of the title of its type. */
-const REMINDER_TITLE = 'Run still waits for a human';
+/** What a reminder is called, in place of the title of its type; null for what is none. */
+function reminderTitle({ reminder }: ToldEvent['data']): string | null {
+  return reminder === undefined ? null : 'Run still waits for a human';
+}
 
 /** For notifications and screen readers, which do not show blocks. */
 function fallbackOf({ type, data }: ToldEvent): string {
-  const title = data.reminder === undefined ? (TITLES[type]?.title ?? type) : REMINDER_TITLE;
+  const title = reminderTitle(data) ?? TITLES[type]?.title ?? type;
   const about = data.run_id === undefined ? '' : `: ${data.run_id}`;
   const workflow = data.run ? ` of workflow ${data.run.workflow_id}` : '';
   return clip(`${title}${about}${workflow}`, MOST_IN_TEXT);
@@ -63,8 +65,7 @@ function blocksOf(event: ToldEvent): object[] {
 
 function headOf({ type, data }: ToldEvent): string {
   const { title, sign } = TITLES[type] ?? { title: escapeText(type) };
-  const shown = data.reminder === undefined ? title : REMINDER_TITLE;
-  const first = `${sign === undefined ? '' : `${sign} `}*${shown}*`;
+  const first = `${sign === undefined ? '' : `${sign} `}*${reminderTitle(data) ?? title}*`;
   return data.run_id === undefined ? first : `${first}\n${inlineText(data.run_id, 200)}`;
 }
 
