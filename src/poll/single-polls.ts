@@ -2,9 +2,10 @@ import type { Random } from '../core/backoff.ts';
 import { putOffAt, recallAt } from '../core/batch.ts';
 import type { ListMember } from '../core/list-member.ts';
 import type { WatchChange } from '../core/watch-change.ts';
-import { watchId } from '../core/watch.ts';
+import { watchId, type StoredWatch, type WatchKey } from '../core/watch.ts';
 
 interface WatchStore {
+  getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]>;
   commitMany(changes: WatchChange[]): Promise<(string[] | null)[]>;
 }
 
@@ -37,7 +38,8 @@ interface Move {
 
 /**
  * A poll that is moved is moved in the watch, which says when it is due, and in its job, which wakes
- * it. Who dies in between leaves a job that comes too early, never one that comes too late.
+ * it. Who dies in between leaves a job that comes too early, or one whose watch was polled meanwhile
+ * too late: by no more than the backstop.
  */
 export function createSinglePolls(deps: SinglePollsDependencies): SinglePolls {
   const { now, random } = deps;
@@ -52,7 +54,9 @@ export function createSinglePolls(deps: SinglePollsDependencies): SinglePolls {
         const at = putOffAt(member.watch, { ...member, random });
         return at === null ? [] : [{ member, at }];
       });
-      await moveJobs(deps, await moveWatches(deps, moves));
+      const written = await moveWatches(deps, moves);
+      await moveJobs(deps, written);
+      await moveBack(deps, written);
     },
     async recall(members) {
       const moves = members.flatMap((member) => {
@@ -83,6 +87,25 @@ async function moveJobs({ jobsOf }: SinglePollsDependencies, moves: Move[]): Pro
   await Promise.all(
     moves.map(async ({ member: { watch }, at }) => {
       await jobsOf(watch.source)?.reschedule(watchId(watch), at);
+    }),
+  );
+}
+
+/**
+ * A poll may have run between the two steps of a move: its watch has a time of its own then, which
+ * the move of its job has gone over. A poll that is still under way sets its job's time by itself.
+ */
+async function moveBack(
+  { watches, jobsOf }: SinglePollsDependencies,
+  moves: Move[],
+): Promise<void> {
+  if (moves.length === 0) return;
+  const current = await watches.getMany(moves.map(({ member }) => member.watch));
+  await Promise.all(
+    moves.map(async ({ at }, place) => {
+      const watch = current[place]?.watch;
+      if (watch === undefined || watch.nextPollAt === null || watch.nextPollAt === at) return;
+      await jobsOf(watch.source)?.reschedule(watchId(watch), watch.nextPollAt);
     }),
   );
 }

@@ -21,11 +21,17 @@ let list: ListKey;
 let reports: ListReport[];
 /** What was done to poll jobs, in order. */
 let jobs: string[];
+/** When each of them that was moved runs next. */
+let wakeAt: Map<string, number>;
+/** Happens just before a job is moved. */
+let meanwhile: (id: string) => Promise<void>;
 
 beforeEach(() => {
   list = { source: 'default', workflowId: `workflow-${(workflows += 1)}` };
   reports = [];
   jobs = [];
+  wakeAt = new Map();
+  meanwhile = async () => undefined;
 });
 
 const keyOf = (number: number): WatchKey => ({
@@ -79,7 +85,12 @@ function looker(answer: ListOutcome | (() => ListOutcome), kill?: () => void) {
   };
   const jobsOf = () => ({
     hasten: (id: string) => mortal(async () => void jobs.push(`hasten ${id}`)),
-    reschedule: (id: string) => mortal(async () => void jobs.push(`reschedule ${id}`)),
+    reschedule: (id: string, at: number) =>
+      mortal(async () => {
+        await meanwhile(id);
+        wakeAt.set(id, at);
+        jobs.push(`reschedule ${id}`);
+      }),
   });
   const memberOf = ({ watch, version }: StoredWatch) => ({
     watch: { ...watch, run: watch.run! },
@@ -96,7 +107,10 @@ function looker(answer: ListOutcome | (() => ListOutcome), kill?: () => void) {
     },
     watches: { getMany: (keys) => mortal(() => stores.watches.getMany(keys)) },
     polls: createSinglePolls({
-      watches: { commitMany: (changes) => mortal(() => stores.watches.commitMany(changes)) },
+      watches: {
+        getMany: (keys) => mortal(() => stores.watches.getMany(keys)),
+        commitMany: (changes) => mortal(() => stores.watches.commitMany(changes)),
+      },
       jobsOf,
       now,
       random: Math.random,
@@ -158,6 +172,22 @@ describe('a look at a list', () => {
     await look();
     expect((await read(keys)).map(({ nextPollAt }) => nextPollAt === 1)).toEqual([true, false]);
     expect(jobs).toEqual([`reschedule ${watchId(keys[1]!)}`]);
+  });
+
+  test('moves no job away from the time that a poll has set meanwhile', async () => {
+    const keys = await watches(2);
+    const polledAt = Date.now() + INTERVAL_MS;
+    let polls = 0;
+    meanwhile = async (id) => {
+      if (id !== watchId(keys[0]!) || (polls += 1) > 1) return;
+      const before = await stores.watches.get(keys[0]!);
+      const after = { ...before!.watch, nextPollAt: polledAt, polls: 1 };
+      await stores.watches.commit({ before, after, events: [], deliveries: [], lessons: [] });
+    };
+    await looker(running(keys))();
+    const times = (await read(keys)).map(({ nextPollAt }) => nextPollAt);
+    expect(times[0]).toBe(polledAt);
+    expect(keys.map((key) => wakeAt.get(watchId(key)))).toEqual(times);
   });
 
   test('hastens what has changed, and writes nothing of it', async () => {
