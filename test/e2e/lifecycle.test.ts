@@ -133,7 +133,7 @@ async function playOutage({ leave, comeBack }: Outage) {
   const board = watchBoard(() => daemon);
   const ids = Array.from({ length: 10 }, () => aRun('running'));
   await daemon.api('/v1/watches/batch', { watches: ids.map((run_id) => ({ run_id })) });
-  await Promise.all(ids.map((runId) => board.until(runId, ({ polls }) => polls > 1)));
+  await Promise.all(ids.map((runId) => board.until(runId, ({ run }) => run !== null)));
 
   const from = Date.now();
   await leave(redis);
