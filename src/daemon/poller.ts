@@ -1,5 +1,7 @@
+import { isoTime } from '../core/event.ts';
 import { isListId } from '../core/list-standing.ts';
 import { NO_LOAD } from '../core/load.ts';
+import type { SourcePaused } from '../core/look.ts';
 import { pollDeadline } from '../core/urgency.ts';
 import { parseWatchId, type Watch } from '../core/watch.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
@@ -192,7 +194,7 @@ export function sourceLog(log: Logger) {
     refused: (source: string, message: string) =>
       log.error({ source, message }, 'source.unauthorized'),
     accepted: (source: string) => log.info({ source }, 'source.authorized'),
-    paused: (source: string, message: string, ms: number) =>
-      log.warn({ source, message, pause_ms: ms }, 'source.paused'),
+    paused: (source: string, { message, untilMs }: SourcePaused, ms: number) =>
+      log.warn({ source, message, pause_ms: ms, until: isoTime(untilMs) }, 'source.paused'),
   };
 }

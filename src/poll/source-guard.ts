@@ -19,7 +19,8 @@ interface SourcePolicy {
 interface SourceLog {
   refused(source: string, message: string): void;
   accepted(source: string): void;
-  paused(source: string, message: string, ms: number): void;
+  /** @param ms how long the source asked for */
+  paused(source: string, pause: SourcePaused, ms: number): void;
 }
 
 type Trouble<Kind extends FetchOutcome['kind']> = Extract<FetchOutcome, { kind: Kind }>;
@@ -36,7 +37,7 @@ export function createSourceGuard(store: SourceStore, policy: SourcePolicy, log:
   async function rateLimited(source: string, outcome: Trouble<'rate_limited'>, now: number) {
     const ms = outcome.retryAfterMs ?? DEFAULT_PAUSE_MS;
     const pause = pausedBy(outcome, now + ms);
-    if (await store.pause(source, pause, now)) log.paused(source, outcome.message, ms);
+    if (await store.pause(source, pause, now)) log.paused(source, pause, ms);
     return pause;
   }
 

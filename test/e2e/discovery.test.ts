@@ -89,6 +89,8 @@ function anyDaemon(): DaemonProcess {
   return daemon;
 }
 
+const unavailable = () => linesOf('discovery.unavailable');
+
 function linesOf(msg: string) {
   return allDaemons.flatMap((daemon) => daemon.log()).filter((line) => line.msg === msg);
 }
@@ -156,8 +158,11 @@ describe('three daemons that discover the runs of a workspace whose clock is thr
   }, 90_000);
 
   test('say once that they cannot list, stay ready, and miss nothing', async () => {
+    // On a machine that is slow, a list may have been late before.
+    const [failed, recovered] = [unavailable().length, linesOf('discovery.available').length];
+    expect(failed).toBe(recovered);
     noxus.fault({ kind: 'status', status: 403, on: 'list' });
-    await waitFor(() => linesOf('discovery.unavailable').length > 0);
+    await waitFor(() => unavailable().length > failed);
     const runIds = begin(12);
     const { status, body } = await anyDaemon().api<string>('/readyz');
     expect({ status, body }).toEqual({
@@ -167,8 +172,8 @@ describe('three daemons that discover the runs of a workspace whose clock is thr
     noxus.clearFaults();
     others.push(...runIds);
     await untilTold(runIds);
-    expect(linesOf('discovery.unavailable')).toHaveLength(1);
-    expect(linesOf('discovery.available')).toHaveLength(1);
+    expect(unavailable()).toHaveLength(failed + 1);
+    expect(linesOf('discovery.available')).toHaveLength(recovered + 1);
     expect((await anyDaemon().api<string>('/readyz')).body).toMatch(/^ok discovery: /m);
   });
 

@@ -180,9 +180,9 @@ async function playPause(source: 'seconds' | 'date') {
     retry_after_form: source,
   });
   const line = await waitFor(() => linesOf('source.paused', source)[0]);
-  const from = Date.parse(line.time);
-  // The line is written a moment after the pause was reckoned.
-  const until = from + Number(line['pause_ms']) - 20;
+  // Not by the time of the line, which may be written some time after the pause was reckoned.
+  const until = Date.parse(String(line['until'])) - 20;
+  const from = until - Number(line['pause_ms']) + 20;
   await waitFor(() => Date.now() > from + UNDER_WAY_MS && noxus[source].requests.inFlight === 0);
   noxus[source].clearFaults();
   for (const runId of ids) noxus[source].setStatus(runId, 'completed');
