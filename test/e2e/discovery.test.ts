@@ -74,7 +74,7 @@ function endsTold(): Map<string, Set<string>> {
 async function untilTold(runIds: string[]): Promise<void> {
   const missing = () => runIds.filter((id) => !endsTold().has(id));
   await waitFor(() => missing().length === 0, {
-    timeoutMs: 40_000,
+    timeoutMs: 60_000,
     describe: () => `${missing().length} of ${runIds.length} runs to be told of`,
   });
 }
