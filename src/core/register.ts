@@ -87,6 +87,7 @@ function newWatch(
     runId: request.runId,
     state: 'active',
     run: null,
+    runAskedAt: null,
     metadata: request.metadata ?? {},
     subscriptions: request.subscriptions,
     sequence,
