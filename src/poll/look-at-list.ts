@@ -1,15 +1,13 @@
 import { planBatch } from '../core/batch.ts';
 import { assertNever } from '../core/errors.ts';
 import { listedAs } from '../core/list-findings.ts';
+import { leftAloneUntil, listDeadline } from '../core/list-schedule.ts';
 import { givenUp, NEW_STANDING, parseListId, type FallbackReason } from '../core/list-standing.ts';
 import type { SourcePaused } from '../core/look.ts';
 import type { StoredWatch } from '../core/watch.ts';
 import { reportLook, type Look, type LookAtListDependencies, type NextLook } from './list-look.ts';
 import { readList, type ListAccess, type ListReading } from './list-pages.ts';
 import { useListedRuns } from './use-listed-runs.ts';
-
-/** Where reading the list does not pay, this is thought over again after some time, ms. */
-const RECONSIDER_MS = { least: 5_000, most: 10_000 };
 
 /** Looks held back by a pause do not all come in the instant of its end, ms. */
 const PAUSE_SPREAD_MS = 1_000;
@@ -32,9 +30,10 @@ export function createLookAtList(deps: LookAtListDependencies) {
     if (access === null || members.size < 2) return end(deps, members);
     const look = { list, standing, members, plan, startedAt };
     const next = await nextLook(deps, look, { access, pause: ground.pause });
-    return typeof next === 'number'
-      ? { dueAt: next, deadline: deadlineOf(deps, look, next) }
-      : next;
+    if (typeof next !== 'number') return next;
+    const times = { lookedAt: startedAt, nextLookAt: next };
+    const deadline = listDeadline([...members.values()], times, deps.deadlineOf);
+    return { dueAt: next, deadline };
   };
 }
 
@@ -46,23 +45,12 @@ async function nextLook(
 ): Promise<number | { heldForMs: number }> {
   const { list, standing, members, plan, startedAt } = look;
   if (pause) return pause.untilMs + deps.random() * PAUSE_SPREAD_MS;
-  if (standing.since > startedAt) return leaveAlone(deps, members, standing.since);
-  if (!plan.pays) return leaveAlone(deps, members, startedAt + reconsiderMs(members));
+  const ground = { members: [...members.values()], plan, now: startedAt };
+  const until = leftAloneUntil(standing, ground);
+  if (until !== null) return leaveAlone(deps, members, until);
 
   const wanted = { workflowId: list.workflowId, size: standing.size, members, plan };
   return conclude(deps, look, await readList(wanted, access));
-}
-
-/** A list should be read by when the first of its members should, had that been polled just now. */
-function deadlineOf(
-  deps: LookAtListDependencies,
-  { members, startedAt }: Look,
-  nextPollAt: number,
-): number {
-  const deadlines = [...members.values()].map(({ watch }) =>
-    deps.deadlineOf({ ...watch, lastPolledAt: startedAt, nextPollAt }),
-  );
-  return Math.min(...deadlines);
 }
 
 function accessTo(deps: LookAtListDependencies, source: string): ListAccess | null {
@@ -88,11 +76,6 @@ async function leaveAlone(
 ): Promise<number> {
   await polls.recall([...members.values()]);
   return until;
-}
-
-function reconsiderMs(members: Look['members']): number {
-  const shortest = Math.min(...[...members.values()].map(({ intervalMs }) => intervalMs));
-  return Math.min(Math.max(shortest, RECONSIDER_MS.least), RECONSIDER_MS.most);
 }
 
 async function conclude(
