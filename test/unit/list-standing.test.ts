@@ -41,7 +41,6 @@ describe('a list that fails', () => {
       madeAt: NOON,
       listed: known,
       known: { ...known, at: NOON },
-      doubtedAt: null,
     };
     expect(givenUp({ ...NEW_STANDING, claims: [claim] }, NOON).claims).toEqual([]);
   });
