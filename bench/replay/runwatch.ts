@@ -65,7 +65,9 @@ export function runwatch(options: RunwatchOptions): Policy {
     const roundMs = roundS() * 1_000;
     return {
       now: toMs(now),
+      beganAt: toMs(now),
       lagMs: lagS * 1_000,
+      isStreamed: false,
       policy,
       statistics,
       wants,

@@ -117,7 +117,9 @@ function runEnded(endpoint: string, now: number): WatchChange {
     statistics: nothingLearned,
     wants: () => true,
     load: NO_LOAD,
+    beganAt: now,
     lagMs: 0,
+    isStreamed: false,
   };
   const { watch, events } = observe(
     registered.watch,

@@ -26,7 +26,13 @@ export const DIRECT_POLICY: PollPolicy = {
 const TERMINAL = { kind: 'endpoint' as const, endpoint: 'terminal' };
 
 /** One run by itself tells nothing of others, and is no load. */
-const GROUND = { statistics: nothingLearned, wants: () => true, load: NO_LOAD, lagMs: 0 };
+const GROUND = {
+  statistics: nothingLearned,
+  wants: () => true,
+  load: NO_LOAD,
+  lagMs: 0,
+  isStreamed: false,
+};
 
 /** Requests a second that a source may take, by default. */
 const REQUESTS_PER_SECOND = 10;
@@ -60,10 +66,11 @@ async function settleDirectly(
   const { policy, random, now, signal, throughFeedback } = options;
   let watch = newWatch(runId, policy, now());
   for (;;) {
+    const beganAt = now();
     const look = await lookAt(runId, options);
     // A key that has never opened anything will not begin to: waiting would only hide the mistake.
     if (look.kind === 'unauthorized' && watch.run === null) return cannotTell(troubleOf(look));
-    const observation = observe(watch, look, { ...GROUND, now: now(), policy, random });
+    const observation = observe(watch, look, { ...GROUND, now: now(), beganAt, policy, random });
     ({ watch } = observation);
     const view = viewOf(observation.watch, observation.events);
     report(view);

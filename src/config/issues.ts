@@ -100,13 +100,14 @@ function describeFound(path: Path, { schema, value, references }: Subject): stri
   return `got ${shown}${from}`;
 }
 
-/**
- * A URL, or a host or path in the place of one, in which nothing can be secret: no user, query or
- * fragment, and no colon but that of the scheme and of a port. In one that is written wrongly, what
- * stands after a colon or two slashes may have been a password.
- */
-const SHOWN_URL =
-  /^(?:[a-z][a-z0-9+.-]*:\/\/)?(?:(?!\/\/)[^\s@?#:])*(?::\d+(?:\/(?:(?!\/\/)[^\s@?#:])*)?)?$/i;
+/** The scheme of a URL: of one that is written wrongly, the only part that no password can be in. */
+const SCHEME = /^[a-z][a-z0-9+.-]{0,9}:\/\//i;
+
+function describeUrl(text: string): string {
+  const scheme = SCHEME.exec(text)?.[0];
+  if (scheme === undefined) return 'text without a scheme';
+  return `${URL.canParse(text) ? 'a URL' : 'text'} that begins with ${scheme}`;
+}
 
 function show(
   found: unknown,
@@ -116,8 +117,7 @@ function show(
   // Only the discriminator of a variant that does not exist leads nowhere.
   if (at === null) return quote(found);
   const presentation = presentationOf(at);
-  if (presentation === 'url' && typeof found === 'string' && SHOWN_URL.test(found))
-    return quote(found);
+  if (presentation === 'url' && typeof found === 'string') return describeUrl(found);
   if (presentation !== null && presentation !== 'duration') return hide(found);
   return isCollection(unwrap(at)) ? kindOf(found) : quote(found);
 }

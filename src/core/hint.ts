@@ -11,17 +11,9 @@ export interface RunHint {
 /** With a stream the next poll is only there for what the stream may have missed, ms. */
 const BACKSTOP_MS = 120_000;
 
-/**
- * The watch of a run that is streamed: it is polled when the backstop is due, unless it wants to be
- * polled earlier than that in any case.
- */
-export function withBackstop(watch: Watch, now: number): Watch {
-  if (watch.nextPollAt === null) return watch;
-  const latest = Math.min(
-    now + Math.min(BACKSTOP_MS, watch.maxDelayMs ?? Infinity),
-    watch.timeoutAt,
-  );
-  return { ...watch, nextPollAt: Math.max(watch.nextPollAt, latest) };
+/** In how long a run that is streamed is polled again: when the backstop is due, or later still. @returns ms */
+export function streamedDelay({ maxDelayMs }: Pick<Watch, 'maxDelayMs'>, delayMs: number): number {
+  return Math.max(delayMs, Math.min(BACKSTOP_MS, maxDelayMs ?? Infinity));
 }
 
 const CLASSES: Record<Profile, number> = { urgent: 0, normal: 1, frugal: 2 };

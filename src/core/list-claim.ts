@@ -20,8 +20,6 @@ export interface Claim {
   listed: RunState;
   /** What the single read before had found, and when. */
   known: RunState & { at: number };
-  /** When a single read first contradicted it; null before. */
-  doubtedAt: number | null;
 }
 
 /**
@@ -40,22 +38,21 @@ export function claimOf({ run, runId }: SeenWatch, listed: ListedRun, madeAt: nu
     madeAt,
     listed: { status: listed.status, progress: listed.progress },
     known: { status: run.status, progress: run.progress, at: Date.parse(run.observed_at) },
-    doubtedAt: null,
   };
 }
 
 /**
  * Judges a claim by what later single reads have found. The run may have moved on since, so any change
- * settles it; but nothing undoes the end of a run. It takes two reads to refute a claim: the first may
- * have been under way already when the list was read, and only its answer have come later.
- * @returns the claim while that is open
+ * settles it; but nothing undoes the end of a run. A read that was under way already when the list was
+ * read refutes nothing: what it found may be older, and only its answer have come later.
  */
-export function judgeClaim(claim: Claim, { run }: Watch): 'settled' | 'refuted' | Claim {
-  const readAt = run === null ? -Infinity : Date.parse(run.observed_at);
-  if (run === null || readAt < claim.madeAt) return claim;
+export function judgeClaim(
+  claim: Claim,
+  { run, runAskedAt }: Pick<Watch, 'run' | 'runAskedAt'>,
+): 'settled' | 'refuted' | 'open' {
+  if (run === null || Date.parse(run.observed_at) < claim.madeAt) return 'open';
   if (!isContradicted(claim, run)) return 'settled';
-  if (claim.doubtedAt === null) return { ...claim, doubtedAt: readAt };
-  return readAt > claim.doubtedAt ? 'refuted' : claim;
+  return (runAskedAt ?? -Infinity) >= claim.madeAt ? 'refuted' : 'open';
 }
 
 function isContradicted({ madeAt, listed, known }: Claim, run: RunSnapshot): boolean {

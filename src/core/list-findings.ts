@@ -64,7 +64,7 @@ export function judgeList(
     const watch = watches.get(listedAs(claim.runId));
     const verdict = watch === undefined ? 'settled' : judgeClaim(claim, watch);
     if (verdict === 'refuted') return { disagrees: refutation(claim, watch), open: [] };
-    if (verdict !== 'settled') open.push(verdict);
+    if (verdict === 'open') open.push(claim);
   }
   for (const [id, listed] of runs) {
     const watch = watches.get(id);

@@ -3,6 +3,7 @@ import { nextLook, type CadenceContext, type SeenWatch } from './cadence.ts';
 import { isTold, type EndpointFilter } from './delivery.ts';
 import type { PollPolicy } from './look.ts';
 import { nextReminderAt } from './reminder.ts';
+import { stallTime, usualStayMs } from './stall.ts';
 import type { StoredWatch, Watch } from './watch.ts';
 
 /** A watch that a list may stand in for. */
@@ -35,7 +36,7 @@ export function listMember(
     followsProgress: watch.stay?.stalled === true || isToldOfProgress(watch, context.wants),
     latestAt: Math.min(
       nextReminderAt(watch.waiting, context.policy.remindAfterMs),
-      stallsAt(watch, context),
+      stallsAt(seen, context),
     ),
   };
 }
@@ -55,9 +56,9 @@ function isToldOfProgress(watch: Watch, wants: EndpointFilter): boolean {
   return watch.subscriptions.some((one) => isTold(one, 'run.progress', watch, wants));
 }
 
-/** The earliest time at which the state of a run may be called too long; once over, any time will do. */
-function stallsAt({ stay }: Watch, { policy, now }: MemberContext): number {
+/** When the state of a run will have lasted too long, by what is known now. */
+function stallsAt(watch: SeenWatch, { policy, statistics }: MemberContext): number {
+  const { stay } = watch;
   if (stay === null || stay.stalled) return Infinity;
-  const at = stay.since + policy.stallAfterMs;
-  return at > now ? at : Infinity;
+  return stallTime(stay, { ...policy, usualMs: usualStayMs(statistics, watch) });
 }

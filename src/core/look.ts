@@ -33,8 +33,12 @@ export type Look = FetchOutcome | SourcePaused;
 
 export interface ObserveContext extends CadenceContext {
   policy: PollPolicy;
+  /** When the look began, milliseconds since the epoch. */
+  beganAt: number;
   /** From when the look was due to when it began, ms; 0 where it was punctual. */
   lagMs: number;
+  /** Whether a stream tells of the run, so that reads are only there for what it may miss. */
+  isStreamed: boolean;
 }
 
 /** What a look adds to a watch, before it is numbered and scheduled. */

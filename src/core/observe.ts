@@ -3,6 +3,7 @@ import { buildEvent } from './change-event.ts';
 import { diffRun } from './diff.ts';
 import { assertNever } from './errors.ts';
 import type { RunwatchEvent } from './event.ts';
+import { streamedDelay } from './hint.ts';
 import type { Lesson } from './lesson.ts';
 import type { Finding, Look, ObserveContext } from './look.ts';
 import {
@@ -81,7 +82,7 @@ function findingOf(watch: Watch, look: Look, context: ObserveContext): Finding {
 }
 
 function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Finding {
-  const { now, policy, statistics } = context;
+  const { now, policy, statistics, beganAt, isStreamed } = context;
   const types = diffRun(watch.run, run, watch.unknownStatuses);
   const stages = stagesAfter(watch.stages, watch.run, run, now);
   const changed = watch.run === null || types.length > 0;
@@ -93,6 +94,7 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Findi
   return {
     changes: {
       run,
+      runAskedAt: beganAt,
       state: isTerminalStatus(run.status) ? 'finished' : 'active',
       trouble: null,
       missing: null,
@@ -111,7 +113,7 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Findi
       ...staying.stalled,
     ],
     nextPollAt: Math.min(
-      now + delayMs,
+      now + (isStreamed ? streamedDelay(watch, delayMs) : delayMs),
       Math.max(
         now + policy.minIntervalMs,
         Math.min(nextReminderAt(waiting, policy.remindAfterMs), staying.stallsAt),

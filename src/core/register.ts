@@ -87,6 +87,7 @@ function newWatch(
     runId: request.runId,
     state: 'active',
     run: null,
+    runAskedAt: null,
     metadata: request.metadata ?? {},
     subscriptions: request.subscriptions,
     sequence,
@@ -126,8 +127,15 @@ function merge(watch: Watch, request: Registration, now: number): Omit<Registere
     profile: request.profile ?? watch.profile,
     maxDelayMs: request.maxDelayMs ?? watch.maxDelayMs,
   };
-  const isHastened = comesTooLate(merged, now);
-  return { watch: isHastened ? { ...merged, nextPollAt: now } : merged, added, isHastened };
+  if (comesTooLate(merged, now)) {
+    return { watch: { ...merged, nextPollAt: now }, added, isHastened: true };
+  }
+  // Who wrote that it is due may have died before the job was hastened, and this be the next try.
+  return {
+    watch: merged,
+    added,
+    isHastened: merged.nextPollAt !== null && merged.nextPollAt <= now,
+  };
 }
 
 /** Whether the next poll is set for a time beyond what the watch has come to accept. */

@@ -54,11 +54,19 @@ export function followStay(context: StayContext): StayFinding {
   const stay = (goesOn ? context.stay : null) ?? begun;
   if (stay.stalled) return { stay, recovered, stalled: [], stallsAt: Infinity };
 
-  const stallsAt = stay.since + Math.max(policy.stallAfterMs, PATIENCE * (usualMs ?? 0));
+  const stallsAt = stallTime(stay, { ...policy, usualMs });
   if (now < stallsAt) return { stay, recovered, stalled: [], stallsAt };
   const details = { lasted_ms: now - stay.since, usual_ms: usualMs };
   const stalled: News[] = [{ type: 'run.stalled', details }];
   return { stay: { ...stay, stalled: true }, recovered, stalled, stallsAt: Infinity };
+}
+
+/** When a stay will have lasted too long, milliseconds since the epoch. */
+export function stallTime(
+  { since }: Stay,
+  { stallAfterMs, usualMs }: { stallAfterMs: number; usualMs: number | null },
+): number {
+  return since + Math.max(stallAfterMs, PATIENCE * (usualMs ?? 0));
 }
 
 /** False for runs that have ended, and for those that wait for a human: reminders tell of these. */

@@ -58,6 +58,8 @@ export interface Watch extends WatchKey {
   state: WatchState;
   /** The last thing seen of the run; null before the first answer. */
   run: RunSnapshot | null;
+  /** When the read began that found it so; null before the first answer. */
+  runAskedAt: number | null;
   metadata: Record<string, string>;
   subscriptions: Subscription[];
   /** Number of events so far. */

@@ -98,7 +98,7 @@ function pollJobs(queue: JobQueue, budget: SourceBudget, now: () => number): Pol
       return queue.ensure(ids, deadlineOf ?? (() => now() + budget.load().roundMs));
     },
     hasten: (id, deadline = AT_ONCE) => queue.hasten(id, deadline),
-    reschedule: (id, at) => queue.reschedule(id, at),
+    reschedule: (id, move) => queue.reschedule(id, move),
     drop: (id) => queue.drop(id),
     withoutJob: (ids) => queue.withoutJob(ids),
   };

@@ -2,7 +2,13 @@ import { planBatch } from '../core/batch.ts';
 import { assertNever } from '../core/errors.ts';
 import { listedAs } from '../core/list-findings.ts';
 import { leftAloneUntil, listDeadline } from '../core/list-schedule.ts';
-import { givenUp, NEW_STANDING, parseListId, type FallbackReason } from '../core/list-standing.ts';
+import {
+  givenUp,
+  NEW_STANDING,
+  parseListId,
+  throttled,
+  type FallbackReason,
+} from '../core/list-standing.ts';
 import type { SourcePaused } from '../core/look.ts';
 import type { StoredWatch } from '../core/watch.ts';
 import { reportLook, type Look, type LookAtListDependencies, type NextLook } from './list-look.ts';
@@ -91,15 +97,8 @@ async function conclude(
     }
     case 'held':
       return { heldForMs: reading.heldForMs };
-    case 'rate_limited': {
-      const { untilMs } = await deps.pause(look.list.source, reading);
-      reportLook(deps, look, {
-        outcome: 'rate_limited',
-        message: reading.message,
-        nextLookAt: untilMs,
-      });
-      return untilMs + deps.random() * PAUSE_SPREAD_MS;
-    }
+    case 'rate_limited':
+      return slowDown(deps, look, reading);
     case 'too_large':
       return fallBack(deps, look, { reason: 'too_large', message: 'its runs are too large' });
     case 'not_offered':
@@ -112,13 +111,29 @@ async function conclude(
   }
 }
 
+async function slowDown(
+  deps: LookAtListDependencies,
+  look: Look,
+  trouble: Extract<ListReading, { kind: 'rate_limited' }>,
+): Promise<number> {
+  const { untilMs } = await deps.pause(look.list.source, trouble);
+  const standing = throttled(look.standing);
+  const { message } = trouble;
+  if (standing === null) {
+    return fallBack(deps, look, { reason: 'throttled', message, from: untilMs });
+  }
+  await deps.lists.put(look.list, standing);
+  reportLook(deps, look, { outcome: 'rate_limited', message, nextLookAt: untilMs });
+  return untilMs + deps.random() * PAUSE_SPREAD_MS;
+}
+
 /** A process that dies on the way leaves the rest to whoever finds the list given up. */
 async function fallBack(
   deps: LookAtListDependencies,
   look: Look,
-  { reason, message }: { reason: FallbackReason; message: string },
+  { reason, message, from }: { reason: FallbackReason; message: string; from?: number },
 ): Promise<number> {
-  const standing = givenUp(look.standing, deps.now());
+  const standing = givenUp(look.standing, from ?? deps.now());
   await deps.lists.put(look.list, standing);
   reportLook(deps, look, { outcome: reason, message, nextLookAt: standing.since });
   return leaveAlone(deps, look.members, standing.since);

@@ -4,10 +4,9 @@ import { planDeliveries, type EndpointFilter } from '../core/delivery.ts';
 import type { RunwatchEvent } from '../core/event.ts';
 import type { StatisticsLookup } from '../core/hazard.ts';
 import type { Lesson } from '../core/lesson.ts';
-import { withBackstop } from '../core/hint.ts';
 import type { SourceLoad } from '../core/load.ts';
 import type { Look, PollPolicy, SourcePaused } from '../core/look.ts';
-import { observe, type Observation } from '../core/observe.ts';
+import { observe } from '../core/observe.ts';
 import type { FetchOutcome } from '../core/outcome.ts';
 import type { WatchChange } from '../core/watch-change.ts';
 import {
@@ -151,7 +150,13 @@ async function record(
   let before: StoredWatch | null = stored;
   while (before !== null && before.watch.state === 'active') {
     const now = deps.now();
-    const { watch, events, lessons } = lookAt(deps, before.watch, { look, now, lagMs, isStreamed });
+    const { watch, events, lessons } = observe(before.watch, look, {
+      ...observeGround(deps, before.watch),
+      now,
+      beganAt: startedAt,
+      lagMs,
+      isStreamed,
+    });
     const deliveries = planDeliveries(watch, events, watch.subscriptions, {
       wants: deps.wants,
       now,
@@ -178,29 +183,11 @@ async function isLeftToStream({ hintsOf }: ObserveRunDependencies, watch: Watch,
   return (await hintsOf(watch.source)?.isStreamed(watchId(watch))) ?? false;
 }
 
-interface LookAtWatch {
-  look: Look;
-  now: number;
-  lagMs: number;
-  isStreamed: boolean;
-}
-
-function lookAt(
-  deps: ObserveRunDependencies,
-  before: Watch,
-  { look, now, lagMs, isStreamed }: LookAtWatch,
-): Observation {
-  const observation = observe(before, look, {
-    now,
-    policy: deps.policy,
-    statistics: deps.statistics.lookup,
-    wants: deps.wants,
-    load: deps.loadOf(before.source),
-    lagMs,
-    random: deps.random,
-  });
-  if (!isStreamed) return observation;
-  return { ...observation, watch: withBackstop(observation.watch, now) };
+function observeGround(
+  { policy, statistics, wants, loadOf, random }: ObserveRunDependencies,
+  { source }: Watch,
+) {
+  return { policy, statistics: statistics.lookup, wants, load: loadOf(source), random };
 }
 
 function nextPoll(deps: ObserveRunDependencies, watch: Watch): NextPoll | null {

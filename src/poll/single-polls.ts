@@ -2,16 +2,16 @@ import type { Random } from '../core/backoff.ts';
 import { putOffAt, recallAt } from '../core/batch.ts';
 import type { ListMember } from '../core/list-member.ts';
 import type { WatchChange } from '../core/watch-change.ts';
-import { watchId, type StoredWatch, type WatchKey } from '../core/watch.ts';
+import { watchId } from '../core/watch.ts';
 
 interface WatchStore {
-  getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]>;
   commitMany(changes: WatchChange[]): Promise<(string[] | null)[]>;
 }
 
 interface PollJobs {
   hasten(id: string): Promise<void>;
-  reschedule(id: string, at: number): Promise<void>;
+  /** Does nothing where the job has another time by now. */
+  reschedule(id: string, move: { from: number; to: number }): Promise<void>;
 }
 
 interface SinglePollsDependencies {
@@ -33,13 +33,13 @@ export interface SinglePolls {
 
 interface Move {
   member: ListMember;
-  at: number;
+  to: number;
 }
 
 /**
  * A poll that is moved is moved in the watch, which says when it is due, and in its job, which wakes
- * it. Who dies in between leaves a job that comes too early, or one whose watch was polled meanwhile
- * too late: by no more than the backstop.
+ * it. Who dies in between leaves a job that comes too early. What a poll has set meanwhile stands:
+ * the watch is written only as it was read, and the job moved only from where the watch had it.
  */
 export function createSinglePolls(deps: SinglePollsDependencies): SinglePolls {
   const { now, random } = deps;
@@ -51,17 +51,15 @@ export function createSinglePolls(deps: SinglePollsDependencies): SinglePolls {
     },
     async putOff(members) {
       const moves = members.flatMap((member) => {
-        const at = putOffAt(member.watch, { ...member, random });
-        return at === null ? [] : [{ member, at }];
+        const to = putOffAt(member.watch, { ...member, random });
+        return to === null ? [] : [{ member, to }];
       });
-      const written = await moveWatches(deps, moves);
-      await moveJobs(deps, written);
-      await moveBack(deps, written);
+      await moveJobs(deps, await moveWatches(deps, moves));
     },
     async recall(members) {
       const moves = members.flatMap((member) => {
-        const at = recallAt(member.watch, { ...member, now: now(), random });
-        return at === null ? [] : [{ member, at }];
+        const to = recallAt(member.watch, { ...member, now: now(), random });
+        return to === null ? [] : [{ member, to }];
       });
       await moveJobs(deps, moves);
       await moveWatches(deps, moves);
@@ -72,9 +70,9 @@ export function createSinglePolls(deps: SinglePollsDependencies): SinglePolls {
 /** @returns the moves that were written; a watch that has changed meanwhile has a time of its own */
 async function moveWatches({ watches }: SinglePollsDependencies, moves: Move[]): Promise<Move[]> {
   if (moves.length === 0) return [];
-  const changes = moves.map(({ member: { watch, version }, at }) => ({
+  const changes = moves.map(({ member: { watch, version }, to }) => ({
     before: { watch, version },
-    after: { ...watch, nextPollAt: at },
+    after: { ...watch, nextPollAt: to },
     events: [],
     deliveries: [],
     lessons: [],
@@ -85,27 +83,8 @@ async function moveWatches({ watches }: SinglePollsDependencies, moves: Move[]):
 
 async function moveJobs({ jobsOf }: SinglePollsDependencies, moves: Move[]): Promise<void> {
   await Promise.all(
-    moves.map(async ({ member: { watch }, at }) => {
-      await jobsOf(watch.source)?.reschedule(watchId(watch), at);
-    }),
-  );
-}
-
-/**
- * A poll may have run between the two steps of a move: its watch has a time of its own then, which
- * the move of its job has gone over. A poll that is still under way sets its job's time by itself.
- */
-async function moveBack(
-  { watches, jobsOf }: SinglePollsDependencies,
-  moves: Move[],
-): Promise<void> {
-  if (moves.length === 0) return;
-  const current = await watches.getMany(moves.map(({ member }) => member.watch));
-  await Promise.all(
-    moves.map(async ({ at }, place) => {
-      const watch = current[place]?.watch;
-      if (watch === undefined || watch.nextPollAt === null || watch.nextPollAt === at) return;
-      await jobsOf(watch.source)?.reschedule(watchId(watch), watch.nextPollAt);
+    moves.map(async ({ member: { watch }, to }) => {
+      await jobsOf(watch.source)?.reschedule(watchId(watch), { from: watch.nextPollAt ?? 0, to });
     }),
   );
 }

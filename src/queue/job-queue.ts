@@ -2,7 +2,7 @@ import { DelayedError, Job, Queue, RateLimitError, RedisConnection, Worker } fro
 import type { Redis } from 'ioredis';
 import { hastenJob } from './hasten.ts';
 import { findMissingJobs } from './missing-jobs.ts';
-import { rescheduleJob } from './reschedule.ts';
+import { rescheduleJob, type Move } from './reschedule.ts';
 
 /**
  * How often jobs are looked for whose lock is gone. A check that comes a hair too early is left out
@@ -92,8 +92,11 @@ export interface JobQueue {
   ensure(ids: string[], deadlineOf?: DeadlineOf): Promise<void>;
   /** Makes the job of an id due at once; one that runs right now, as soon as it has ended. */
   hasten(id: string, deadline?: number): Promise<void>;
-  /** Moves the time at which the job of an id runs next, unless it runs right now. */
-  reschedule(id: string, at: number): Promise<void>;
+  /**
+   * Moves the time at which the job of an id runs next, unless that is another by now or the job
+   * runs.
+   */
+  reschedule(id: string, move: Move): Promise<void>;
   /** Lets no job start for so long, in any process; longer than zero, ms. */
   hold(ms: number): Promise<void>;
   /** Removes the job of an id; one that is running right now is left to end by itself. */
@@ -136,7 +139,7 @@ export function createJobQueue(options: JobQueueOptions): JobQueue {
       await ensure([id], deadline === undefined ? undefined : () => deadline);
     },
 
-    reschedule: (id, at) => rescheduleJob(producer, queue, { id, at }),
+    reschedule: (id, move) => rescheduleJob(producer, queue, { id, ...move }),
 
     hold: (ms) => queue.rateLimit(Math.ceil(ms)),
 

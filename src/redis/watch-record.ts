@@ -28,6 +28,7 @@ export function writeWatch(watch: Watch): string {
   const record: WatchRecord = {
     state: unless('active', watch.state),
     run: watch.run === null ? undefined : runRecord(watch.run, watch.runId),
+    runAskedAt: sinceStart(watch.runAskedAt, watch.registeredAt),
     metadata: unlessEmpty(watch.metadata),
     subscriptions: unlessEmpty(watch.subscriptions),
     sequence: unless(0, watch.sequence),
@@ -125,6 +126,7 @@ export function readWatch({ source, runId }: WatchKey, text: string | null): Sto
     runId,
     state: either(record.state, 'active'),
     run: record.run === undefined ? null : readRun(record.run, runId),
+    runAskedAt: timeOf(record.runAskedAt, record.registeredAt),
     metadata: either(record.metadata, {}),
     subscriptions: either(record.subscriptions, []),
     sequence: either(record.sequence, 0),

@@ -40,6 +40,8 @@ function openQueue(name = `queue-${(names += 1)}`) {
   return { ...queue, name, work, key };
 }
 
+type OpenQueue = ReturnType<typeof openQueue>;
+
 /** A run that says it has begun and ends when it is told to. */
 function heldRun() {
   const begun: string[] = [];
@@ -55,7 +57,7 @@ function heldRun() {
   };
 }
 
-async function sleeping(queue: ReturnType<typeof openQueue>, id: string): Promise<void> {
+async function sleeping(queue: OpenQueue, id: string): Promise<void> {
   await waitFor(async () => (await redis.zscore(queue.key('delayed'), id)) !== null);
 }
 
@@ -258,35 +260,65 @@ describe('hastening', () => {
 describe('rescheduling', () => {
   const inAnHour = () => Date.now() + AN_HOUR;
 
-  test('moves the time of a job that sleeps, earlier as well as later', async () => {
-    const queue = openQueue();
+  /** A job that has run once and sleeps. */
+  async function sleepingUntil(queue: OpenQueue, time: number) {
     const held = heldRun();
     queue.work(held.run, { concurrency: 1 });
     await queue.ensure(['a']);
     await waitFor(() => held.begun.length === 1);
-    held.end(inAnHour());
+    held.end(time);
     await sleeping(queue, 'a');
-    await queue.reschedule('a', Date.now() + 20);
+    return held;
+  }
+
+  const sleepsUntil = async (queue: OpenQueue) =>
+    Math.floor(Number(await redis.zscore(queue.key('delayed'), 'a')) / 0x1000);
+
+  test('moves the time of a job that sleeps, earlier as well as later', async () => {
+    const queue = openQueue();
+    const from = inAnHour();
+    const held = await sleepingUntil(queue, from);
+    await queue.reschedule('a', { from, to: from + AN_HOUR });
+    expect(await sleepsUntil(queue)).toBe(from + AN_HOUR);
+    await queue.reschedule('a', { from: from + AN_HOUR, to: Date.now() + 20 });
     await waitFor(() => held.begun.length === 2);
-    held.end(Date.now() + 500);
-    await sleeping(queue, 'a');
-    await queue.reschedule('a', inAnHour());
-    const score = Number(await redis.zscore(queue.key('delayed'), 'a'));
-    expect(score / 0x1000).toBeGreaterThan(Date.now() + AN_HOUR / 2);
+    held.end(null);
+  });
+
+  test('leaves a job alone that has got another time meanwhile', async () => {
+    const queue = openQueue();
+    const from = inAnHour();
+    const held = await sleepingUntil(queue, from);
+    await queue.reschedule('a', { from: from - 5_000, to: from + AN_HOUR });
+    expect(await sleepsUntil(queue)).toBe(from);
+    held.end(null);
   });
 
   test('sends a job that waits for its turn back to sleep, for as long as it is told', async () => {
     const queue = openQueue();
+    const from = Date.now();
+    const to = inAnHour();
     await queue.ensure(['a', 'b'], () => Date.now());
-    await queue.reschedule('a', inAnHour());
+    await queue.reschedule('a', { from, to });
     const held = heldRun();
     queue.work(held.run, { concurrency: 2 });
     await waitFor(() => held.begun.length === 1);
     expect(held.begun).toEqual(['b']);
     expect(await queue.withoutJob(['a'])).toEqual([]);
-    await queue.reschedule('a', Date.now());
+    await queue.reschedule('a', { from: to, to: Date.now() });
     await waitFor(() => held.begun.length === 2);
     held.end(null);
+    held.end(null);
+  });
+
+  test('keeps a job in its turn that was hastened meanwhile', async () => {
+    const queue = openQueue();
+    const from = inAnHour();
+    await queue.ensure(['a'], () => Date.now());
+    await queue.reschedule('a', { from, to: from + AN_HOUR });
+    const held = heldRun();
+    queue.work(held.run, { concurrency: 1 });
+    await waitFor(() => held.begun.length === 1);
     held.end(null);
   });
 
@@ -296,8 +328,9 @@ describe('rescheduling', () => {
     queue.work(held.run, { concurrency: 1 });
     await queue.ensure(['a']);
     await waitFor(() => held.begun.length === 1);
-    await queue.reschedule('a', inAnHour());
-    await queue.reschedule('nobody', inAnHour());
+    const move = { from: Date.now(), to: inAnHour() };
+    await queue.reschedule('a', move);
+    await queue.reschedule('nobody', move);
     expect(await queue.withoutJob(['a', 'nobody'])).toEqual(['nobody']);
     held.end(Date.now() + 10);
     await waitFor(() => held.begun.length === 2);

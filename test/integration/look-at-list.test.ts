@@ -16,6 +16,9 @@ afterAll(() => stores.close());
 const INTERVAL_MS = 2_000;
 const PATIENCE_MS = 700;
 
+/** For how long a source asks to be left alone. */
+const PAUSE_MS = 5_000;
+
 let workflows = 0;
 let list: ListKey;
 let reports: ListReport[];
@@ -85,11 +88,11 @@ function looker(answer: ListOutcome | (() => ListOutcome), kill?: () => void) {
   };
   const jobsOf = () => ({
     hasten: (id: string) => mortal(async () => void jobs.push(`hasten ${id}`)),
-    reschedule: (id: string, at: number) =>
+    reschedule: (id: string, { from, to }: { from: number; to: number }) =>
       mortal(async () => {
-        await meanwhile(id);
-        wakeAt.set(id, at);
         jobs.push(`reschedule ${id}`);
+        await meanwhile(id);
+        if ((wakeAt.get(id) ?? from) === from) wakeAt.set(id, to);
       }),
   });
   const memberOf = ({ watch, version }: StoredWatch) => ({
@@ -108,7 +111,6 @@ function looker(answer: ListOutcome | (() => ListOutcome), kill?: () => void) {
     watches: { getMany: (keys) => mortal(() => stores.watches.getMany(keys)) },
     polls: createSinglePolls({
       watches: {
-        getMany: (keys) => mortal(() => stores.watches.getMany(keys)),
         commitMany: (changes) => mortal(() => stores.watches.commitMany(changes)),
       },
       jobsOf,
@@ -119,8 +121,9 @@ function looker(answer: ListOutcome | (() => ListOutcome), kill?: () => void) {
       readPage: () => mortal(async () => (typeof answer === 'function' ? answer() : answer)),
     }),
     budgetOf: () => ({ request: async () => ({ settle: () => undefined }) }),
-    pause: async () => {
-      throw new Error('nobody asked for a pause');
+    pause: async (_, { kind, message }) => {
+      const untilMs = now() + PAUSE_MS;
+      return { kind: 'paused', asked: true, reason: kind, message, untilMs };
     },
     memberOf,
     deadlineOf: ({ nextPollAt }) => (nextPollAt ?? 0) + PATIENCE_MS,
@@ -176,13 +179,13 @@ describe('a look at a list', () => {
 
   test('moves no job away from the time that a poll has set meanwhile', async () => {
     const keys = await watches(2);
-    const polledAt = Date.now() + INTERVAL_MS;
-    let polls = 0;
+    const polledAt = Date.now() + INTERVAL_MS + 100;
     meanwhile = async (id) => {
-      if (id !== watchId(keys[0]!) || (polls += 1) > 1) return;
+      if (id !== watchId(keys[0]!)) return;
       const before = await stores.watches.get(keys[0]!);
       const after = { ...before!.watch, nextPollAt: polledAt, polls: 1 };
       await stores.watches.commit({ before, after, events: [], deliveries: [], lessons: [] });
+      wakeAt.set(id, polledAt);
     };
     await looker(running(keys))();
     const times = (await read(keys)).map(({ nextPollAt }) => nextPollAt);
@@ -210,6 +213,24 @@ describe('a look at a list', () => {
     const until = await looker(FORBIDDEN)();
     expect(await looker(running(keys))()).toEqual(until);
     expect(reports.map(({ outcome }) => outcome)).toEqual(['not_offered']);
+    expect(await putOff(keys)).toEqual([]);
+  });
+
+  test('leaves single polls to themselves where the list alone keeps the source paused', async () => {
+    const keys = await watches(3);
+    await looker(running(keys))();
+    const throttled: ListOutcome = {
+      kind: 'rate_limited',
+      status: 429,
+      retryAfterMs: PAUSE_MS,
+      message: 'status 429',
+    };
+    await looker(throttled)();
+    expect(await putOff(keys)).toHaveLength(3);
+    const at = Date.now();
+    const { dueAt } = (await looker(throttled)()) as { dueAt: number };
+    expect(reports.map(({ outcome }) => outcome)).toEqual(['ok', 'rate_limited', 'throttled']);
+    expect(dueAt).toBeGreaterThan(at + 2 * PAUSE_MS);
     expect(await putOff(keys)).toEqual([]);
   });
 

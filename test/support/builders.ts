@@ -59,7 +59,9 @@ export function lookingAt(now: number): ObserveContext {
     statistics: nothingLearned,
     wants: () => false,
     load: NO_LOAD,
+    beganAt: now,
     lagMs: 0,
+    isStreamed: false,
     random: () => 0.5,
   };
 }

@@ -76,6 +76,7 @@ export function aWatch(changes: Partial<Watch> = {}): Watch {
     waiting: null,
     stay: null,
     stages: [],
+    runAskedAt: null,
     cadence: { intervalMs: 1_000, failures: 0 },
     ...changes,
   };

@@ -115,7 +115,7 @@ endpoints:
       'sources: { a: { base_url: "https://u:p@x.example" } }',
       'expected a URL without a user name and password',
     ],
-    ['redis: { url: localhost:6379 }', 'got "localhost:6379"'],
+    ['redis: { url: localhost:6379 }', 'got text without a scheme'],
     [
       'egress: { allow: [example.com] }',
       'allow.0: expected an address, a CIDR such as 10.0.0.0/8, or host:port',
@@ -226,7 +226,7 @@ describe('what is said about bad variables and flags', () => {
     [
       'REDIS_URL',
       'http://u:canary@x',
-      'expected a redis://, rediss:// or unix:// URL, got [redacted]',
+      'expected a redis://, rediss:// or unix:// URL, got a URL that begins with http://',
     ],
   ])('%s=%s', (name, value, message) => {
     expect(problemsOf('', { [name]: value })).toEqual([`${name}: ${message}`]);
@@ -258,13 +258,13 @@ test('a URL that ran together with the line before it is not shown', () => {
 });
 
 test.each([
-  ['redis:/ /:canary', '[redacted]'],
-  ['redis:/canary', '[redacted]'],
-  ['redis//canary', '[redacted]'],
-  ['redis:canary', '[redacted]'],
-  ['localhost:6379', '"localhost:6379"'],
-  ['http://localhost:6379/0', '"http://localhost:6379/0"'],
-])('a Redis URL written as %s is told of as %s', (url, shown) => {
+  ['redis:/ /:canary', 'text without a scheme'],
+  ['redis//canary', 'text without a scheme'],
+  ['rediscanary', 'text without a scheme'],
+  ['localhost:6379', 'text without a scheme'],
+  ['http://canary:6379/0', 'a URL that begins with http://'],
+  ['http:// canary', 'text that begins with http://'],
+])('of a Redis URL written as %s is told no more than that it is %s', (url, shown) => {
   expect(problemsOf(`redis: { url: "${url}" }`)).toEqual([
     `f.yaml:1:10 redis.url: expected a redis://, rediss:// or unix:// URL, got ${shown}`,
   ]);
@@ -300,6 +300,6 @@ redis:
       const messages = attempt(text).map(({ message }) => message);
       expect(messages.join('\n')).not.toContain('canary');
     }),
-    { numRuns: 500, seed: 20 },
+    { numRuns: 500 },
   );
 });

@@ -1,6 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
-import { isNews, streamRank, withBackstop } from '../../src/core/hint.ts';
-import { newWatch, NOON } from '../support/builders.ts';
+import { isNews, streamedDelay, streamRank } from '../../src/core/hint.ts';
+import type { ObserveContext } from '../../src/core/look.ts';
+import { observe } from '../../src/core/observe.ts';
+import type { Watch } from '../../src/core/watch.ts';
+import { lookingAt, newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
 
 describe('a hint', () => {
   test('is news where it tells of a status that is not known', () => {
@@ -16,18 +19,33 @@ describe('a hint', () => {
 });
 
 describe('a watch whose run is streamed', () => {
-  const watch = newWatch({ nextPollAt: NOON + 5_000, timeoutAt: NOON + 3_600_000 });
+  const progressed = newWatch({ run: snapshot({ progress: 10 }), timeoutAt: NOON + 3_600_000 });
+
+  /** When it is polled again after a look. */
+  const polledAgain = (watch: Watch, context: Partial<ObserveContext> = {}) => {
+    const look = { kind: 'run', run: watch.run ?? snapshot() } as const;
+    const ground = { ...lookingAt(NOON), isStreamed: true, ...context };
+    return (observe(watch, look, ground).watch.nextPollAt ?? 0) - NOON;
+  };
 
   test('is polled again after two minutes', () => {
-    expect(withBackstop(watch, NOON).nextPollAt).toBe(NOON + 120_000);
+    expect(polledAgain(progressed, { isStreamed: false })).toBeLessThan(60_001);
+    expect(polledAgain(progressed)).toBe(120_000);
   });
 
   test('is polled no later than it accepts, or times out, and not earlier than it would be', () => {
-    expect(withBackstop({ ...watch, maxDelayMs: 9_000 }, NOON).nextPollAt).toBe(NOON + 9_000);
-    expect(withBackstop({ ...watch, timeoutAt: NOON + 7_000 }, NOON).nextPollAt).toBe(NOON + 7_000);
-    const rarely = { ...watch, nextPollAt: NOON + 300_000 };
-    expect(withBackstop(rarely, NOON).nextPollAt).toBe(NOON + 300_000);
-    expect(withBackstop({ ...watch, nextPollAt: null }, NOON).nextPollAt).toBeNull();
+    expect(polledAgain({ ...progressed, maxDelayMs: 9_000 })).toBe(9_000);
+    expect(polledAgain({ ...progressed, timeoutAt: NOON + 7_000 })).toBe(7_000);
+    expect(streamedDelay({ maxDelayMs: null }, 300_000)).toBe(300_000);
+  });
+
+  test('is polled when its state will have lasted too long, and when a reminder is due', () => {
+    const stay = { since: NOON - POLICY.stallAfterMs + 30_000, stalled: false };
+    expect(polledAgain({ ...progressed, stay })).toBe(30_000);
+    const waits = snapshot({ status: 'awaiting_human_feedback' });
+    const waiting = { since: NOON, reminders: 0, reminderId: null };
+    const policy = { ...POLICY, remindAfterMs: [20_000] };
+    expect(polledAgain({ ...progressed, run: waits, waiting }, { policy })).toBe(20_000);
   });
 });
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { nothingLearned } from '../../src/core/hazard.ts';
+import { emptyStatistics, learn, nothingLearned } from '../../src/core/hazard.ts';
 import { listMember, type MemberContext } from '../../src/core/list-member.ts';
 import { NO_LOAD } from '../../src/core/load.ts';
 import type { Watch } from '../../src/core/watch.ts';
@@ -52,6 +52,19 @@ describe('a watch on a list', () => {
     expect(member({ waiting })?.latestAt).toBe(NOON + HOUR_MS);
     const stay = { since: NOON, stalled: false };
     expect(member({ stay })?.latestAt).toBe(NOON + POLICY.stallAfterMs);
-    expect(member({ stay }, 'ops', NOON + HOUR_MS)?.latestAt).toBe(Infinity);
+    expect(member({ stay: { ...stay, stalled: true } })?.latestAt).toBe(Infinity);
+  });
+
+  test('is read when it will have lasted longer than nearly all others, where that is later', () => {
+    const anHour = { fromS: 0, toS: 3_600, ended: true };
+    let learned = emptyStatistics();
+    for (let stays = 0; stays < 50; stays += 1) learned = learn(learned, anHour);
+    const watch = newWatch({ run: snapshot(), stay: { since: NOON, stalled: false } });
+    const latestAt = listMember(
+      { watch, version: 1 },
+      { ...context, statistics: () => learned },
+    )?.latestAt;
+    expect(latestAt).toBeGreaterThan(NOON + 1.5 * HOUR_MS * 0.75);
+    expect(latestAt).toBeLessThan(NOON + 1.5 * HOUR_MS * 1.3);
   });
 });

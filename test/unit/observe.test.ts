@@ -71,6 +71,14 @@ describe('a look at a run', () => {
     ]);
   });
 
+  test('notes when the answer was asked for, which a failed read does not change', () => {
+    const asked = { ...lookingAt(NOON), beganAt: NOON - 300 };
+    const { watch } = observe(newWatch(), { kind: 'run', run: snapshot() }, asked);
+    expect(watch.runAskedAt).toBe(NOON - 300);
+    const failed = observe(watch, { kind: 'unavailable', message: 'status 500' }, lookingAt(NOON));
+    expect(failed.watch.runAskedAt).toBe(NOON - 300);
+  });
+
   test('says what was there before', () => {
     const { events } = follow(newWatch(), [run('running', 10), run('completed', 100)]);
     expect(events.map(({ data }) => data.previous)).toEqual([

@@ -54,6 +54,12 @@ describe('registering a run', () => {
     });
   });
 
+  test('hastens a watch that is due already: who made it so may have died before its job was', () => {
+    const before = newWatch({ nextPollAt: context.now, maxDelayMs: 1_000 });
+    const again = register(before, request({ maxDelayMs: 1_000 }), context);
+    expect(again).toMatchObject({ watch: { nextPollAt: context.now }, isHastened: true });
+  });
+
   test('makes a watch due at once that was set for later than it now accepts', () => {
     const nextPollAt = context.now + 30_000;
     const before = newWatch({ nextPollAt, timeoutAt: context.now + 60_000 });

@@ -49,6 +49,7 @@ const watches: fc.Arbitrary<Watch> = fc.record({
   runId: fc.constant('run-1'),
   state: fc.constantFrom(...WATCH_STATES),
   run: fc.option(run),
+  runAskedAt: timeOrNull,
   metadata: fc.dictionary(text, text, { noNullPrototype: true }),
   subscriptions: fc.array(subscription),
   sequence: fc.nat(),
