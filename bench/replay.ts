@@ -1,4 +1,5 @@
 import type { Profile } from '../src/core/watch.ts';
+import { judgeBatch } from './replay/judge-batch.ts';
 import { judgeChange } from './replay/judge-change.ts';
 import { judgeSteady } from './replay/judge-steady.ts';
 import { compare } from './replay/scenarios.ts';
@@ -17,6 +18,8 @@ interface ReplayBenchOptions {
   /** With any of these, only the comparison that they ask for is made, and nothing is judged. */
   profile?: Profile | undefined;
   budgetPerS?: number | undefined;
+  /** Whether ours is replayed a second time, with runs of one workflow polled by their list. */
+  batch: boolean;
   /** A file of runs, see `replay/trace.ts`. */
   trace?: string | undefined;
 }
@@ -30,18 +33,18 @@ interface ReplayBenchOptions {
  * profiles urgent and normal, at which it sends a sixth of the requests of fixed polling.
  */
 export async function benchReplay(options: ReplayBenchOptions): Promise<BenchResult> {
-  const { profile, budgetPerS, trace } = options;
-  const isJudged = profile === undefined && budgetPerS === undefined && trace === undefined;
-  return isJudged ? judge(options) : compareOnly(options);
+  const { profile, budgetPerS, batch, trace } = options;
+  const asked = [profile, budgetPerS, trace].some((one) => one !== undefined) || batch;
+  return asked ? compareOnly(options) : judge(options);
 }
 
 async function compareOnly(options: ReplayBenchOptions): Promise<BenchResult> {
-  const { seed, profile = 'normal', budgetPerS, trace } = options;
+  const { seed, profile = 'normal', budgetPerS, batch, trace } = options;
   const replayed = trace === undefined ? workload(options) : await readTrace(trace);
   const name = trace ?? 'seven kinds of workflow';
   const comparison = compare(
     replayed,
-    { seed, profile },
+    { seed, profile, batch },
     budgetPerS === undefined ? {} : { budgetPerS },
   );
   return { figures: [], details: { [name]: comparison }, text: tableOf(name, comparison) };
@@ -51,9 +54,10 @@ function judge({ seed, runs }: ReplayBenchOptions): BenchResult {
   const steady = judgeSteady({ seed, runs });
   const fewer = Math.ceil(runs * CHANGED_SHARE);
   const change = judgeChange({ seed, runs: fewer, memory: steady.memory });
-  const tables = { ...steady.tables, ...change.tables };
+  const together = judgeBatch({ seed, memory: steady.memory });
+  const tables = { ...steady.tables, ...change.tables, ...together.tables };
   return {
-    figures: [...steady.gates, ...change.gates],
+    figures: [...steady.gates, ...change.gates, ...together.gates],
     details: tables,
     text: Object.entries(tables)
       .map(([name, comparison]) => tableOf(name, comparison))

@@ -49,11 +49,12 @@ live:
   --seconds <n>        how long runs begin (150)
   --seed <n>           of the runs (1)
   --trace <file>       where the runs are written, as replay reads them
-replay (with any of the last three, only that comparison, and nothing is judged):
+replay (with any of the last four, only that comparison, and nothing is judged):
   --seed <n>           of everything that is left to chance (1)
   --runs <n>           runs of each of seven kinds of workflow (1500)
   --profile <name>     urgent, normal or frugal
   --budget <n>         requests a second that all runs share
+  --batch              ours a second time, runs of one workflow polled by their list
   --trace <file>       runs as JSON lines, times in seconds:
                        {"workflow":"a","created":0,"started":2.5,"finished":61.0,
                         "status":"completed","progress":[[10.2,25],[30.0,50]]}`;
@@ -63,6 +64,7 @@ const { values, positionals } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
     check: { type: 'boolean', default: false },
+    batch: { type: 'boolean', default: false },
     profile: { type: 'string' },
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string' },
@@ -137,6 +139,7 @@ const benches = {
       runs: given('runs', { usual: 1_500, least: 100, most: 10_000 }),
       profile: watchProfile(values.profile),
       budgetPerS: values.budget === undefined ? undefined : positive('budget', values.budget),
+      batch: values.batch,
       trace: values.trace,
     }),
   live: () =>
@@ -198,7 +201,7 @@ function given(
 }
 
 function bounded(
-  option: Exclude<keyof typeof values, 'json' | 'check' | 'profile' | 'budget' | 'trace'>,
+  option: Exclude<keyof typeof values, 'json' | 'check' | 'batch' | 'profile' | 'budget' | 'trace'>,
   most: number,
   least = 1,
 ): number {

@@ -1,3 +1,4 @@
+import type { TracedPage } from './run-lists.ts';
 import type { TracedRun } from './workload.ts';
 
 /** What there is to see of a run: nothing where the read fails. */
@@ -25,10 +26,37 @@ export interface Follower {
   deadline(dueAt: number): number;
 }
 
+/** What there is to see of the list of a workflow. */
+export interface ListSight {
+  workflow: string;
+  now: number;
+  /** Reads a page, from the first on, which is 1; null where that fails. Each is a request. */
+  read(page: number, size: number): TracedPage | null;
+}
+
+/** A look at a list. Times in seconds. */
+export interface ListStep {
+  /** Runs that are to be polled now. */
+  woken: TracedRun[];
+  /** When others are to be polled now, instead of when they were. */
+  moved: (readonly [run: TracedRun, at: number])[];
+  /** When to look again, and by when at the latest; null where there is nothing to be read together. */
+  next: { at: number; deadline: number } | null;
+}
+
+/** Polls runs of one workflow by the list that they are on. */
+export interface ListFollower {
+  /** Told of each poll. @returns whether the list of the run's workflow is worth a look from now on */
+  notice(run: TracedRun, now: number): boolean;
+  look(sight: ListSight): ListStep;
+}
+
 /** A way to poll: one follower for each run. */
 export interface Policy {
   name: string;
   follow(run: TracedRun): Follower;
+  /** Absent where each run is polled by itself. */
+  lists?: ListFollower;
   /** Tells how long after it was due a look was made, and how long the budget has for one, s. */
   lagged?(lagS: number, requestS: number): void;
 }

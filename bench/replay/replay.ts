@@ -1,6 +1,7 @@
-import { Agenda } from './agenda.ts';
-import type { Follower, Policy } from './policy.ts';
+import type { Follower, ListSight, Policy } from './policy.ts';
+import { RunLists } from './run-lists.ts';
 import type { Seen } from './summary.ts';
+import { Timetable, type Task } from './timetable.ts';
 import type { TracedRun } from './workload.ts';
 
 export interface ReplayOptions {
@@ -11,6 +12,7 @@ export interface ReplayOptions {
 }
 
 export interface Replayed {
+  /** What lists took is shared by the runs of the workflow. */
   seen: Seen[];
   /** Changes that were seen before the end. */
   updates: number;
@@ -21,16 +23,25 @@ interface Polled {
   run: TracedRun;
   follower: Follower;
   requests: number;
-  dueAt: number;
 }
 
+/** A list that is looked at. */
+interface Listed {
+  task: Task;
+  requests: number;
+}
+
+/** A first look at a list is called for by a poll, and comes after those that were due with it, s. */
+const AFTER_POLLS_S = 0.001;
+
 /**
- * Polls runs by a policy from their creation until their ends are seen, on a virtual clock. Where the
- * budget is short, the look with the earliest deadline is made first.
+ * Polls runs by a policy from their creation until their ends are seen, on a virtual clock, where the
+ * policy says so also by the lists that they are on.
  */
 export class Replay {
-  private readonly due = new Agenda<Polled>();
-  private readonly waiting = new Agenda<Polled>();
+  private readonly timetable: Timetable;
+  private readonly polls = new Map<TracedRun, Task>();
+  private readonly looks = new Map<string, Listed>();
   private readonly seen: Seen[] = [];
   private readonly slotS: number;
   private updates = 0;
@@ -42,48 +53,94 @@ export class Replay {
     private readonly options: ReplayOptions = {},
   ) {
     this.slotS = 1 / (options.budgetPerS ?? Infinity);
+    this.timetable = new Timetable(this.slotS);
   }
 
   run(runs: readonly TracedRun[]): Replayed {
+    const lists = new RunLists(runs);
     for (const run of runs) {
-      const polled = { run, follower: this.policy.follow(run), requests: 0, dueAt: run.created };
-      this.due.add(run.created, polled);
+      const polled = { run, follower: this.policy.follow(run), requests: 0 };
+      const task = this.pollsOf(polled, lists);
+      this.polls.set(run, task);
+      this.timetable.set(task, run.created);
     }
-    let now = -Infinity;
-    while (this.due.size + this.waiting.size > 0) {
-      if (this.waiting.size === 0) now = Math.max(now, this.due.nextAt);
-      while (this.due.nextAt <= now) this.queue(this.due.take()!.item);
-      this.look(this.waiting.take()!.item, now);
-      now += this.slotS;
-    }
-    return { seen: this.seen, updates: this.updates };
+    this.timetable.run();
+    const seen = this.seen.map((one) => {
+      const listed = this.looks.get(one.workflow)?.requests ?? 0;
+      return { ...one, requests: one.requests + listed / lists.count(one.workflow) };
+    });
+    return { seen, updates: this.updates };
   }
 
-  private queue(polled: Polled): void {
-    if (polled.requests === 0) this.active += 1;
-    this.waiting.add(polled.follower.deadline(polled.dueAt), polled);
+  private pollsOf(polled: Polled, lists: RunLists): Task {
+    return {
+      deadline: (dueAt) => {
+        if (polled.requests === 0) this.active += 1;
+        return polled.follower.deadline(dueAt);
+      },
+      act: (now, dueAt) => {
+        const nextAt = this.look(polled, now, Math.max(0, now - dueAt));
+        if (this.policy.lists?.notice(polled.run, now) === true) {
+          this.lookAtList(polled.run.workflow, lists, now);
+        }
+        return { requests: 1, nextAt };
+      },
+    };
   }
 
-  private look(polled: Polled, now: number): void {
+  private look(polled: Polled, now: number, lagS: number): number | null {
     const { run, follower } = polled;
     polled.requests += 1;
-    const lagS = now - polled.dueAt;
     if (this.slotS > 0) this.policy.lagged?.(lagS, this.slotS);
-    const { nextAt, updates } = follower.look({
-      run,
-      now,
-      lagS,
-      fails: this.options.fails?.(now) ?? false,
-    });
+    const fails = this.fails(now);
+    const { nextAt, updates } = follower.look({ run, now, lagS, fails });
     this.updates += updates;
     if (nextAt === null) {
       this.active -= 1;
       const { workflow, created } = run;
       this.seen.push({ workflow, created, requests: polled.requests, delayS: now - run.finished });
-      return;
     }
-    polled.dueAt = nextAt;
-    this.due.add(nextAt, polled);
+    return nextAt;
+  }
+
+  private fails(now: number): boolean {
+    return this.options.fails?.(now) ?? false;
+  }
+
+  /** Begins to look at a list, unless that goes on already. */
+  private lookAtList(workflow: string, lists: RunLists, now: number): void {
+    const looks = this.looks.get(workflow) ?? this.looksAt(workflow, lists);
+    this.looks.set(workflow, looks);
+    if (!this.timetable.has(looks.task)) this.timetable.set(looks.task, now);
+  }
+
+  private looksAt(workflow: string, lists: RunLists): Listed {
+    let deadlineAt: number | null = null;
+    const looks: Listed = {
+      requests: 0,
+      task: {
+        deadline: (dueAt) => deadlineAt ?? dueAt + this.active * this.slotS + AFTER_POLLS_S,
+        act: (now) => {
+          let requests = 0;
+          const read: ListSight['read'] = (page, size) => {
+            requests += 1;
+            return this.fails(now) ? null : lists.page(workflow, { now, page, size });
+          };
+          const next = this.followList({ workflow, now, read });
+          looks.requests += requests;
+          deadlineAt = next?.deadline ?? null;
+          return { requests, nextAt: next?.at ?? null };
+        },
+      },
+    };
+    return looks;
+  }
+
+  private followList(sight: ListSight) {
+    const { woken, moved, next } = this.policy.lists!.look(sight);
+    for (const run of woken) this.timetable.wake(this.polls.get(run)!);
+    for (const [run, at] of moved) this.timetable.set(this.polls.get(run)!, at);
+    return next;
   }
 }
 

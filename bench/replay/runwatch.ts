@@ -7,21 +7,21 @@ import {
 } from '../../src/core/hazard.ts';
 import type { Lesson } from '../../src/core/lesson.ts';
 import { dearnessAfter, NO_LOAD, type SourceLoad } from '../../src/core/load.ts';
-import type { Look, ObserveContext } from '../../src/core/look.ts';
+import type { ObserveContext } from '../../src/core/look.ts';
 import { observe } from '../../src/core/observe.ts';
 import { register } from '../../src/core/register.ts';
 import { pollDeadline } from '../../src/core/urgency.ts';
 import type { Profile, Subscription, Watch } from '../../src/core/watch.ts';
 import { DEFAULT_POLICY } from '../support/default-policy.ts';
-import { shownAt, type Follower, type Policy, type Sight } from './policy.ts';
+import { Batching } from './batching.ts';
+import { toMs, toS } from './clock.ts';
+import type { Followed } from './followed-runs.ts';
+import { viewOf } from './noxus-view.ts';
+import type { Follower, Policy, Sight } from './policy.ts';
 import type { TracedRun } from './workload.ts';
 
-const EPOCH = Date.UTC(2026, 0, 1);
 const YEAR_MS = 365 * 86_400_000;
 const SOURCE = 'default';
-
-const toMs = (seconds: number) => EPOCH + Math.round(seconds * 1_000);
-const iso = (seconds: number) => new Date(toMs(seconds)).toISOString();
 
 /** What was learned, by workflow and state; handed on from one replay to the next. */
 export type Memory = Map<string, Map<string | null, Statistics>>;
@@ -38,6 +38,8 @@ export interface RunwatchOptions {
   dearness?: number;
   /** Limits of the intervals other than those by default. */
   limits?: { minIntervalMs: number; maxIntervalMs: number };
+  /** Whether runs of one workflow are polled by the list that they are on. */
+  batch?: boolean;
 }
 
 /** The daemon's own rules, `core/observe` and all that it calls, with a virtual clock. */
@@ -58,7 +60,7 @@ export function runwatch(options: RunwatchOptions): Policy {
     memory.get(workflow)?.get(state);
   const wants = () => false;
 
-  function contextAt({ now, lagS }: Sight): ObserveContext {
+  function contextAt({ now, lagS }: Pick<Sight, 'now' | 'lagS'>): ObserveContext {
     const { dearness } = load;
     const roundMs = roundS() * 1_000;
     return {
@@ -74,26 +76,29 @@ export function runwatch(options: RunwatchOptions): Policy {
     };
   }
 
+  const batching = options.batch ? new Batching((now) => contextAt({ now, lagS: 0 })) : undefined;
+  let runs = 0;
+
   function follow(run: TracedRun): Follower {
-    const look = viewOf(run);
-    let watch = newWatch(run, profile, options.subscriptions ?? []);
+    const id = `run-${(runs += 1)}`;
+    const look = viewOf(run, id);
+    const followed: Followed = { run, watch: newWatch(run, id, options) };
+    batching?.add(followed);
     return {
       look(sight) {
-        const { watch: after, events, lessons } = observe(watch, look(sight), contextAt(sight));
-        watch = after;
+        const context = contextAt(sight);
+        const { watch, events, lessons } = observe(followed.watch, look(sight), context);
+        followed.watch = watch;
         learnAll(lessons);
         const updates = events.filter(
           ({ type }) => type === 'run.progress' || type === 'run.started',
         );
         const { nextPollAt } = watch;
-        return {
-          nextAt: nextPollAt === null ? null : (nextPollAt - EPOCH) / 1_000,
-          updates: updates.length,
-        };
+        return { nextAt: nextPollAt === null ? null : toS(nextPollAt), updates: updates.length };
       },
       deadline(dueAt) {
         const ground = { now: toMs(dueAt), roundMs: roundS() * 1_000 };
-        return (pollDeadline(watch, ground) - EPOCH) / 1_000;
+        return toS(pollDeadline(followed.watch, ground));
       },
     };
   }
@@ -101,6 +106,7 @@ export function runwatch(options: RunwatchOptions): Policy {
   return {
     name: `runwatch ${profile}`,
     follow,
+    ...(batching && { lists: batching }),
     lagged(lagS, requestS) {
       const dearness = dearnessAfter(load.dearness, lagS * 1_000, requestS * 1_000);
       load = { ...load, dearness };
@@ -108,35 +114,12 @@ export function runwatch(options: RunwatchOptions): Policy {
   };
 }
 
-function newWatch(run: TracedRun, profile: Profile, subscriptions: Subscription[]): Watch {
+function newWatch(
+  run: TracedRun,
+  runId: string,
+  { profile, subscriptions = [] }: RunwatchOptions,
+): Watch {
   const defaults = { timeoutMs: YEAR_MS, minIntervalMs: DEFAULT_POLICY.minIntervalMs, profile };
-  const request = { source: SOURCE, runId: 'run', subscriptions };
+  const request = { source: SOURCE, runId, subscriptions };
   return register(null, request, { now: toMs(run.created), defaults }).watch;
-}
-
-/** What Noxus answers. */
-function viewOf(run: TracedRun): (sight: Sight) => Look {
-  const createdAt = iso(run.created);
-  const startedAt = iso(run.started);
-  const finishedAt = iso(run.finished);
-  return ({ now, fails }) => {
-    if (fails) return { kind: 'unavailable', message: 'status 503' };
-    const { status, progress } = shownAt(run, now);
-    const snapshot = {
-      id: 'run',
-      workflow_id: run.workflow,
-      group_id: 'group',
-      workflow_version_id: null,
-      status,
-      progress,
-      created_at: createdAt,
-      started_at: now >= run.started ? startedAt : null,
-      finished_at: now >= run.finished ? finishedAt : null,
-      source: null,
-      user_id: null,
-      conversation_id: null,
-      observed_at: iso(now),
-    };
-    return { kind: 'run', run: snapshot };
-  };
 }

@@ -16,10 +16,12 @@ const CLOSE_ENOUGH = 0.96;
 /** Requests go with about this power of their price. */
 const PRICE_POWER = -0.4;
 
+export type OurOptions = Omit<RunwatchOptions, 'random'> & { seed: number };
+
 /** Ours, whose longest interval follows from the budget where there is one. */
 export function replayOurs(
   runs: readonly TracedRun[],
-  { seed, ...options }: Omit<RunwatchOptions, 'random'> & { seed: number },
+  { seed, ...options }: OurOptions,
   replayOptions: ReplayOptions = {},
 ): Replayed {
   const { budgetPerS = Infinity } = replayOptions;
@@ -108,16 +110,20 @@ export function firstOf(seen: Seen[], count: number): Seen[] {
   );
 }
 
-/** Ours, fixed polling and backoff, all under the same conditions. */
+/** Ours, fixed polling and backoff, all under the same conditions; with `batch` ours without it, too. */
 export function compare(
   runs: readonly TracedRun[],
-  ours: Omit<RunwatchOptions, 'random'> & { seed: number },
+  { batch = false, ...ours }: OurOptions,
   options: ReplayOptions = {},
 ): Comparison {
+  const name = `runwatch ${ours.profile}`;
+  const summaryOf = (more: { batch?: boolean }) =>
+    summarize(replayOurs(runs, { ...ours, ...more }, options).seen);
   return {
     [FIXED.name]: summarize(replay(runs, FIXED, options).seen),
     [BACKOFF.name]: summarize(replay(runs, BACKOFF, options).seen),
-    [`runwatch ${ours.profile}`]: summarize(replayOurs(runs, ours, options).seen),
+    [name]: summaryOf({}),
+    ...(batch && { [`${name}, by lists`]: summaryOf({ batch }) }),
   };
 }
 

@@ -54,17 +54,20 @@ interface WorkloadOptions {
   /** What all durations are multiplied with. */
   scale?: number;
   progress?: 'honest' | 'misleading';
+  /** In what time they are created, s; by default so long that few of a kind are under way at once. */
+  withinS?: number;
 }
 
 /** Runs of all kinds, in no order. The same options give the same runs. */
 export function workload({ seed, runs, scale = 1, ...rest }: WorkloadOptions): TracedRun[] {
+  const withinS = rest.withinS ?? runs * SPREAD_S;
   return KINDS.flatMap((kind, at) => {
     const random = seededRandom(seed * 1_000 + at);
     const weights = Array.from({ length: STEPS }, () => 0.5 + random());
     // 5 to 8 per cent fail early, as many of each kind in every workload.
     const failing = 0.05 + (0.03 * at) / (KINDS.length - 1);
     return Array.from({ length: runs }, () => {
-      const created = random() * runs * SPREAD_S;
+      const created = random() * withinS;
       const started = created + logNormal(QUEUED_S, SIGMA)(random) * Math.min(scale, 1);
       const worksS = kind.duration(random) * scale;
       const isFailing = random() < failing;

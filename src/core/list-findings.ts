@@ -41,6 +41,14 @@ export function compareWithList(
   return findings;
 }
 
+/** How many runs of a list there are up to its last member. */
+export function reachOf(
+  runs: ReadonlyMap<string, ListedRun>,
+  members: ReadonlyMap<string, ListMember>,
+): number {
+  return [...runs.keys()].findLastIndex((id) => members.has(id)) + 1;
+}
+
 /**
  * Whether single reads show that a list is not true, and if not, which of its claims they have not
  * judged yet.

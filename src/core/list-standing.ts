@@ -11,9 +11,12 @@ export interface ListKey {
   workflowId: string;
 }
 
-/** Why a list is given up: it can not be read, costs too much, or single reads show it to be untrue. */
+/**
+ * Why a list is given up: it can not be read, costs too much, wants to be left alone again and again, or
+ * single reads show it to be untrue.
+ */
 export type FallbackReason =
-  Exclude<ListOutcome['kind'], 'page' | 'rate_limited'> | 'too_large' | 'disagrees';
+  Exclude<ListOutcome['kind'], 'page' | 'rate_limited'> | 'too_large' | 'throttled' | 'disagrees';
 
 /** What is known of a list from the looks before. Times are milliseconds since the epoch. */
 export interface ListStanding {
@@ -25,6 +28,8 @@ export interface ListStanding {
   size: number;
   /** What it told of and no single read has judged so far. */
   claims: Claim[];
+  /** True where the last look was answered by the wish to be left alone for a while. */
+  isThrottled?: boolean;
 }
 
 export const NEW_STANDING: ListStanding = {
@@ -42,9 +47,19 @@ export function nextSize(reach: number, isAllFound: boolean): number {
   return isAllFound ? Math.min(MAX_PAGE_SIZE, reach + HEADROOM) : MAX_PAGE_SIZE;
 }
 
-/** A list that has failed is tried again, later each time. */
+/** A list that has failed is tried again, later each time. @param now when it may be asked at all */
 export function givenUp({ failures }: ListStanding, now: number): ListStanding {
   return { ...NEW_STANDING, failures: failures + 1, since: now + avoidedMs(failures + 1) };
+}
+
+/**
+ * A source that wants to be left alone is, and its list with it. Where that is all that the list says
+ * again once it may be asked, the wish is the list's own: while single reads wait for it, it would keep
+ * the whole source paused and nobody would be looked at.
+ * @returns null where the list is to be given up
+ */
+export function throttled(standing: ListStanding): ListStanding | null {
+  return standing.isThrottled === true ? null : { ...standing, isThrottled: true };
 }
 
 /** A look was good. Past failures are forgotten once the list has been good for as long as it was avoided. */

@@ -61,9 +61,10 @@ export interface DiscoverRunsDependencies {
 /** How a reading came to its end. */
 type Ending =
   | { kind: 'complete' }
-  /** The source pauses, somebody else has the turn, or this process stops: nothing is lost by that. */
+  /** Somebody else has the turn, or this process stops: nothing is lost by that. */
   | { kind: 'left' }
-  | { kind: 'trouble'; message: string };
+  /** `pausedMs`: for how long the whole source is left alone for it. */
+  | { kind: 'trouble'; message: string; pausedMs: number };
 
 /**
  * The use case behind discovery: reads a list of runs down to what is known, and watches what is new.
@@ -95,9 +96,18 @@ export function createDiscoverRuns(deps: DiscoverRunsDependencies) {
     }
     const failures = await store.fail(list, ending.message);
     if (failures === 1) log.unavailable(list, ending.message);
-    const longest = Math.max(deps.everyMs, LONGEST_PAUSE_MS);
-    return Math.min(longest, deps.everyMs * 2 ** (failures - 1));
+    return ending.pausedMs + restMs(deps.everyMs, failures, ending.pausedMs);
   }
+}
+
+/**
+ * How long a list rests that could not be read. Where it is the list alone that has the source paused,
+ * it leaves the source to those who read runs for at least as long as it keeps them from that.
+ */
+function restMs(everyMs: number, failures: number, pausedMs: number): number {
+  const longest = Math.max(everyMs, LONGEST_PAUSE_MS);
+  const rest = Math.min(longest, everyMs * 2 ** (failures - 1));
+  return failures === 1 ? rest : Math.max(rest, pausedMs);
 }
 
 /** Where in the list the reading is. */
@@ -123,7 +133,8 @@ async function read(deps: DiscoverRunsDependencies, token: string): Promise<Endi
     if (outcome === null) continue;
     if (outcome.kind !== 'page') return trouble(deps, outcome);
     if (!isNewestFirst(outcome.page)) {
-      return { kind: 'trouble', message: 'the list does not begin with the newest runs' };
+      const message = 'the list does not begin with the newest runs';
+      return { kind: 'trouble', message, pausedMs: 0 };
     }
     const step = takePage(pass, outcome.page, page);
     await watchFresh(deps, step.fresh);
@@ -159,11 +170,12 @@ async function finish(
 }
 
 async function trouble(
-  { list, note }: DiscoverRunsDependencies,
+  { list, note, now }: DiscoverRunsDependencies,
   outcome: Exclude<ListOutcome, { kind: 'page' }>,
 ): Promise<Ending> {
   const pause = outcome.kind === 'not_offered' ? null : await note(list.source, outcome);
-  return pause === null ? { kind: 'trouble', message: outcome.message } : { kind: 'left' };
+  const pausedMs = pause === null ? 0 : Math.max(0, Math.ceil(pause.untilMs - now()));
+  return { kind: 'trouble', message: outcome.message, pausedMs };
 }
 
 /**

@@ -20,7 +20,7 @@ interface StreamLeases {
   lease(
     source: string,
     ask: { id: string; process: string; rank: number; limit: number },
-  ): Promise<boolean>;
+  ): Promise<{ loser: string | null } | null>;
   trust(source: string, ask: { id: string; process: string; trusted: boolean }): Promise<void>;
   release(source: string, ask: { id: string; process: string; restMs: number }): Promise<void>;
 }
@@ -48,6 +48,8 @@ export interface StreamGround {
   store: StreamLeases;
   streams: { follow(runId: string, listener: StreamListener): Promise<StreamEnd> };
   claim: () => Promise<Permit | null>;
+  /** Closes the stream of a run that has lost its lease, if this process has it. Resolves once it is. */
+  giveWay: (id: string) => Promise<void>;
   /** Polls a run as soon as possible. */
   hasten: (id: string) => Promise<void>;
   onError: (error: unknown) => void;
@@ -68,7 +70,9 @@ export interface StreamedRun {
 export async function streamRun(ground: StreamGround, run: StreamedRun): Promise<StreamEnd | null> {
   const { source, process, limit, store } = ground;
   const { id, watch, signal } = run;
-  if (!(await store.lease(source, { id, process, rank: streamRank(watch), limit }))) return null;
+  const lease = await store.lease(source, { id, process, rank: streamRank(watch), limit });
+  if (lease === null) return null;
+  if (lease.loser !== null) await ground.giveWay(lease.loser);
   const permit = await ground.claim();
   if (permit === null) {
     await store.release(source, { id, process, restMs: NO_LEAVE_REST_MS });

@@ -1,4 +1,4 @@
-import { mayStream } from '../core/hint.ts';
+import { mayStream, streamRank } from '../core/hint.ts';
 import type { SourcePaused } from '../core/look.ts';
 import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
 import { streamRun, type StreamEnd, type StreamGround } from './hint-stream.ts';
@@ -7,13 +7,16 @@ import { DEFAULT_PAUSE_MS } from './source-guard.ts';
 /** How long a source is left alone that does not let us stream, ms. */
 const REFUSED_REST_MS = 600_000;
 
+/** How long no stream is asked for after one had the source paused, beyond that pause, at the least, ms. */
+const PAUSED_REST_MS = 60_000;
+
 interface HintStore {
   renew(source: string, process: string, ids: string[]): Promise<string[]>;
   isStreamed(source: string, id: string): Promise<boolean>;
   takeUpLapsed(source: string, takeUp: (id: string) => Promise<void>): Promise<void>;
 }
 
-interface HintsDependencies extends StreamGround {
+interface HintsDependencies extends Omit<StreamGround, 'giveWay'> {
   store: HintStore & StreamGround['store'];
   watches: { getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]> };
   /** The source asks to be left alone. */
@@ -49,8 +52,14 @@ export function createHints(deps: HintsDependencies): Hints {
   /** When streams may be asked for again; Infinity once this process stops. */
   let notBefore = 0;
 
+  async function giveWay(id: string): Promise<void> {
+    const loser = open.get(id);
+    loser?.closing.abort();
+    await loser?.done;
+  }
+
   async function stream(id: string, watch: Watch, signal: AbortSignal): Promise<void> {
-    const end = await streamRun(deps, { id, watch, signal });
+    const end = await streamRun({ ...deps, giveWay }, { id, watch, signal });
     if (end === null) return;
     deps.onEnd(watch, end);
     if (end.kind === 'refused') await refused(end);
@@ -58,7 +67,10 @@ export function createHints(deps: HintsDependencies): Hints {
 
   async function refused({ status = null, retryAfterMs = null }: StreamEnd): Promise<void> {
     if (status === 429 || (status === 503 && retryAfterMs !== null)) {
-      const untilMs = now() + (retryAfterMs ?? DEFAULT_PAUSE_MS);
+      const pausedMs = retryAfterMs ?? DEFAULT_PAUSE_MS;
+      const untilMs = now() + pausedMs;
+      // Else streams that nobody needs would keep the source paused for those who read runs.
+      notBefore = Math.max(notBefore, untilMs + Math.max(PAUSED_REST_MS, pausedMs));
       const message = `status ${status}`;
       await deps.pause({ kind: 'paused', asked: false, reason: 'rate_limited', message, untilMs });
     } else if (status !== null && status < 500) {
@@ -69,7 +81,8 @@ export function createHints(deps: HintsDependencies): Hints {
   return {
     offer(watch) {
       const id = watchId(watch);
-      if (open.has(id) || open.size >= deps.limit || !mayStream(watch) || now() < notBefore) return;
+      if (open.has(id) || !mayStream(watch) || now() < notBefore) return;
+      if (open.size >= deps.limit && !isBeforeOneOf(watch, [...open.values()])) return;
       const closing = new AbortController();
       const done = stream(id, watch, closing.signal)
         .catch(deps.onError)
@@ -90,6 +103,12 @@ export function createHints(deps: HintsDependencies): Hints {
       await Promise.all([...open.values()].map(({ done }) => done));
     },
   };
+}
+
+/** Whether a run needs a stream more than one of those that have one. */
+function isBeforeOneOf(watch: Watch, open: OpenStream[]): boolean {
+  const rank = streamRank(watch);
+  return open.some((other) => streamRank(other.watch) > rank);
 }
 
 /** Not every end of a run ends its stream, and watches can be cancelled. */

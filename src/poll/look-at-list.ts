@@ -1,15 +1,19 @@
 import { planBatch } from '../core/batch.ts';
 import { assertNever } from '../core/errors.ts';
 import { listedAs } from '../core/list-findings.ts';
-import { givenUp, NEW_STANDING, parseListId, type FallbackReason } from '../core/list-standing.ts';
+import { leftAloneUntil, listDeadline } from '../core/list-schedule.ts';
+import {
+  givenUp,
+  NEW_STANDING,
+  parseListId,
+  throttled,
+  type FallbackReason,
+} from '../core/list-standing.ts';
 import type { SourcePaused } from '../core/look.ts';
 import type { StoredWatch } from '../core/watch.ts';
 import { reportLook, type Look, type LookAtListDependencies, type NextLook } from './list-look.ts';
 import { readList, type ListAccess, type ListReading } from './list-pages.ts';
 import { useListedRuns } from './use-listed-runs.ts';
-
-/** Where reading the list does not pay, this is thought over again after some time, ms. */
-const RECONSIDER_MS = { least: 5_000, most: 10_000 };
 
 /** Looks held back by a pause do not all come in the instant of its end, ms. */
 const PAUSE_SPREAD_MS = 1_000;
@@ -32,9 +36,10 @@ export function createLookAtList(deps: LookAtListDependencies) {
     if (access === null || members.size < 2) return end(deps, members);
     const look = { list, standing, members, plan, startedAt };
     const next = await nextLook(deps, look, { access, pause: ground.pause });
-    return typeof next === 'number'
-      ? { dueAt: next, deadline: deadlineOf(deps, look, next) }
-      : next;
+    if (typeof next !== 'number') return next;
+    const times = { lookedAt: startedAt, nextLookAt: next };
+    const deadline = listDeadline([...members.values()], times, deps.deadlineOf);
+    return { dueAt: next, deadline };
   };
 }
 
@@ -46,23 +51,12 @@ async function nextLook(
 ): Promise<number | { heldForMs: number }> {
   const { list, standing, members, plan, startedAt } = look;
   if (pause) return pause.untilMs + deps.random() * PAUSE_SPREAD_MS;
-  if (standing.since > startedAt) return leaveAlone(deps, members, standing.since);
-  if (!plan.pays) return leaveAlone(deps, members, startedAt + reconsiderMs(members));
+  const ground = { members: [...members.values()], plan, now: startedAt };
+  const until = leftAloneUntil(standing, ground);
+  if (until !== null) return leaveAlone(deps, members, until);
 
   const wanted = { workflowId: list.workflowId, size: standing.size, members, plan };
   return conclude(deps, look, await readList(wanted, access));
-}
-
-/** A list should be read by when the first of its members should, had that been polled just now. */
-function deadlineOf(
-  deps: LookAtListDependencies,
-  { members, startedAt }: Look,
-  nextPollAt: number,
-): number {
-  const deadlines = [...members.values()].map(({ watch }) =>
-    deps.deadlineOf({ ...watch, lastPolledAt: startedAt, nextPollAt }),
-  );
-  return Math.min(...deadlines);
 }
 
 function accessTo(deps: LookAtListDependencies, source: string): ListAccess | null {
@@ -90,11 +84,6 @@ async function leaveAlone(
   return until;
 }
 
-function reconsiderMs(members: Look['members']): number {
-  const shortest = Math.min(...[...members.values()].map(({ intervalMs }) => intervalMs));
-  return Math.min(Math.max(shortest, RECONSIDER_MS.least), RECONSIDER_MS.most);
-}
-
 async function conclude(
   deps: LookAtListDependencies,
   look: Look,
@@ -108,15 +97,8 @@ async function conclude(
     }
     case 'held':
       return { heldForMs: reading.heldForMs };
-    case 'rate_limited': {
-      const { untilMs } = await deps.pause(look.list.source, reading);
-      reportLook(deps, look, {
-        outcome: 'rate_limited',
-        message: reading.message,
-        nextLookAt: untilMs,
-      });
-      return untilMs + deps.random() * PAUSE_SPREAD_MS;
-    }
+    case 'rate_limited':
+      return slowDown(deps, look, reading);
     case 'too_large':
       return fallBack(deps, look, { reason: 'too_large', message: 'its runs are too large' });
     case 'not_offered':
@@ -129,13 +111,29 @@ async function conclude(
   }
 }
 
+async function slowDown(
+  deps: LookAtListDependencies,
+  look: Look,
+  trouble: Extract<ListReading, { kind: 'rate_limited' }>,
+): Promise<number> {
+  const { untilMs } = await deps.pause(look.list.source, trouble);
+  const standing = throttled(look.standing);
+  const { message } = trouble;
+  if (standing === null) {
+    return fallBack(deps, look, { reason: 'throttled', message, from: untilMs });
+  }
+  await deps.lists.put(look.list, standing);
+  reportLook(deps, look, { outcome: 'rate_limited', message, nextLookAt: untilMs });
+  return untilMs + deps.random() * PAUSE_SPREAD_MS;
+}
+
 /** A process that dies on the way leaves the rest to whoever finds the list given up. */
 async function fallBack(
   deps: LookAtListDependencies,
   look: Look,
-  { reason, message }: { reason: FallbackReason; message: string },
+  { reason, message, from }: { reason: FallbackReason; message: string; from?: number },
 ): Promise<number> {
-  const standing = givenUp(look.standing, deps.now());
+  const standing = givenUp(look.standing, from ?? deps.now());
   await deps.lists.put(look.list, standing);
   reportLook(deps, look, { outcome: reason, message, nextLookAt: standing.since });
   return leaveAlone(deps, look.members, standing.since);

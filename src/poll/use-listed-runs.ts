@@ -1,16 +1,16 @@
-import { jitterAround } from '../core/backoff.ts';
-import { planBatch } from '../core/batch.ts';
-import { compareWithList, judgeList, listedAs, type ListFindings } from '../core/list-findings.ts';
+import {
+  compareWithList,
+  judgeList,
+  listedAs,
+  reachOf,
+  type ListFindings,
+} from '../core/list-findings.ts';
+import { scheduleAfter } from '../core/list-schedule.ts';
 import { heldGood, nextSize, type ListStanding } from '../core/list-standing.ts';
 import { isTerminalStatus } from '../core/run.ts';
 import type { Watch } from '../core/watch.ts';
 import { reportLook, type Look, type LookAtListDependencies } from './list-look.ts';
 import type { ListRuns } from './list-pages.ts';
-
-const JITTER = 0.1;
-
-/** When a list is read again on which too few of the members were, ms. */
-const FUTILE_MS = 10_000;
 
 /**
  * Lets single polls follow what a list says: those of changed runs come now, those of others later.
@@ -35,11 +35,9 @@ export async function useListedRuns(
   await deps.lists.put(list, heldGood(standing, { size, claims }, deps.now()));
   await deps.polls.hasten(findings.changed);
 
-  const plan = planBatch([...findings.changed, ...findings.unchanged], { ...deps, pages });
-  if (plan.pays) await deps.polls.putOff(findings.unchanged);
-  else await deps.polls.recall(findings.unchanged);
-  await deps.polls.recall(findings.missing);
-  const nextMs = plan.pays ? jitterAround(plan.intervalMs, JITTER, deps.random) : FUTILE_MS;
+  const { putOff, recalled, nextMs } = scheduleAfter(findings, { ...deps, pages });
+  await deps.polls.putOff(putOff);
+  await deps.polls.recall(recalled);
   const nextLookAt = startedAt + nextMs;
   reportLook(deps, look, { outcome: 'ok', message: null, nextLookAt, pages, findings });
   return { nextLookAt };
@@ -62,9 +60,4 @@ async function otherWatches(
 function newClaims({ claims }: ListFindings, open: ListStanding['claims']) {
   const known = new Set(open.map(({ runId }) => runId));
   return claims.filter(({ runId }) => !known.has(runId));
-}
-
-/** How many runs of the list there are up to its last member. */
-function reachOf(runs: ListRuns['runs'], members: Look['members']): number {
-  return [...runs.keys()].findLastIndex((id) => members.has(id)) + 1;
 }

@@ -14,13 +14,17 @@ export class HintStore {
     private readonly keys: Keys,
   ) {}
 
-  /** Takes the lease of a run for a process, unless others need it more, or it rests. */
+  /**
+   * Takes the lease of a run for a process, unless others need it more, or it rests.
+   * @returns the run that it was taken from, if that was necessary; null when it is not had
+   */
   async lease(
     source: string,
     { id, process, rank, limit }: { id: string; process: string; rank: number; limit: number },
-  ): Promise<boolean> {
+  ): Promise<{ loser: string | null } | null> {
     const keys = this.keys.hints(source);
-    return (await this.redis.rwLeaseStream(...keys, id, process, rank, limit, LEASE_MS)) === 1;
+    const loser = await this.redis.rwLeaseStream(...keys, id, process, rank, limit, LEASE_MS);
+    return loser === null ? null : { loser: loser === '' ? null : loser };
   }
 
   /** @returns the ids whose lease the process has lost */

@@ -62,7 +62,7 @@ declare module 'ioredis' {
       Context
     >;
     rwSettleRequest(log: string, request: string, perMs: number): Result<null, Context>;
-    rwLeaseStream(...args: (string | number)[]): Result<number, Context>;
+    rwLeaseStream(...args: (string | number)[]): Result<string | null, Context>;
     rwRenewStreams(...args: (string | number)[]): Result<string[], Context>;
     rwTrustStream(...args: string[]): Result<null, Context>;
     rwReleaseStream(...args: (string | number)[]): Result<null, Context>;

@@ -14,8 +14,8 @@ function openSource() {
   const source = `source-${(names += 1)}`;
   return {
     source,
-    lease: (id: string, rank: number, process = 'one') =>
-      hints.lease(source, { id, process, rank, limit: 2 }),
+    lease: async (id: string, rank: number, process = 'one') =>
+      (await hints.lease(source, { id, process, rank, limit: 2 })) !== null,
     release: (id: string, restMs: number, process = 'one') =>
       hints.release(source, { id, process, restMs }),
   };
@@ -34,7 +34,8 @@ describe('streams', () => {
     const { source, lease } = openSource();
     await lease('a', 1);
     await lease('b', 3);
-    expect(await lease('urgent', 2, 'two')).toBe(true);
+    const ask = { id: 'urgent', process: 'two', rank: 2, limit: 2 };
+    expect(await hints.lease(source, ask)).toEqual({ loser: 'b' });
     expect(await hints.renew(source, 'one', ['a', 'b'])).toEqual(['b']);
     expect(await hints.renew(source, 'two', ['urgent'])).toEqual([]);
   });

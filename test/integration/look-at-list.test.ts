@@ -16,6 +16,9 @@ afterAll(() => stores.close());
 const INTERVAL_MS = 2_000;
 const PATIENCE_MS = 700;
 
+/** For how long a source asks to be left alone. */
+const PAUSE_MS = 5_000;
+
 let workflows = 0;
 let list: ListKey;
 let reports: ListReport[];
@@ -118,8 +121,9 @@ function looker(answer: ListOutcome | (() => ListOutcome), kill?: () => void) {
       readPage: () => mortal(async () => (typeof answer === 'function' ? answer() : answer)),
     }),
     budgetOf: () => ({ request: async () => ({ settle: () => undefined }) }),
-    pause: async () => {
-      throw new Error('nobody asked for a pause');
+    pause: async (_, { kind, message }) => {
+      const untilMs = now() + PAUSE_MS;
+      return { kind: 'paused', asked: true, reason: kind, message, untilMs };
     },
     memberOf,
     deadlineOf: ({ nextPollAt }) => (nextPollAt ?? 0) + PATIENCE_MS,
@@ -209,6 +213,24 @@ describe('a look at a list', () => {
     const until = await looker(FORBIDDEN)();
     expect(await looker(running(keys))()).toEqual(until);
     expect(reports.map(({ outcome }) => outcome)).toEqual(['not_offered']);
+    expect(await putOff(keys)).toEqual([]);
+  });
+
+  test('leaves single polls to themselves where the list alone keeps the source paused', async () => {
+    const keys = await watches(3);
+    await looker(running(keys))();
+    const throttled: ListOutcome = {
+      kind: 'rate_limited',
+      status: 429,
+      retryAfterMs: PAUSE_MS,
+      message: 'status 429',
+    };
+    await looker(throttled)();
+    expect(await putOff(keys)).toHaveLength(3);
+    const at = Date.now();
+    const { dueAt } = (await looker(throttled)()) as { dueAt: number };
+    expect(reports.map(({ outcome }) => outcome)).toEqual(['ok', 'rate_limited', 'throttled']);
+    expect(dueAt).toBeGreaterThan(at + 2 * PAUSE_MS);
     expect(await putOff(keys)).toEqual([]);
   });
 

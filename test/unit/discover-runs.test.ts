@@ -11,6 +11,7 @@ const LIST = { source: 'default', workflowId: null };
 const nothing = () => undefined;
 const EVERY_MS = 10_000;
 const TURN_MS = 15_000;
+const PAUSE_MS = 90_000;
 
 /** What all processes share, in memory, by a clock that is set by hand. */
 function sharedGround(world: ListWorld) {
@@ -70,7 +71,7 @@ function sharedGround(world: ListWorld) {
     note: (_, { kind, message }) =>
       step(() => {
         if (kind !== 'rate_limited') return null;
-        pause = { kind: 'paused', asked: true, reason: kind, message, untilMs: now + 60_000 };
+        pause = { kind: 'paused', asked: true, reason: kind, message, untilMs: now + PAUSE_MS };
         return pause;
       }),
     watch: (_, ids) =>
@@ -242,24 +243,38 @@ describe('discovery', () => {
   });
 });
 
-test('a source that pauses is left alone by discovery too, which is no fault of its list', async () => {
-  const { world, next, ground, watched } = discovery();
-  await next();
-  const later = world.begin(3, 0);
-  world.answer = {
+describe('a source that pauses', () => {
+  const SLOW_DOWN: ListOutcome = {
     kind: 'rate_limited',
     status: 429,
-    retryAfterMs: 60_000,
+    retryAfterMs: PAUSE_MS,
     message: 'status 429',
   };
-  await next();
-  await next();
-  expect(ground.nextTurnInMs()).toBe(60_000 - 1);
-  world.answer = null;
-  await next();
-  expect(world.pages).toEqual([1, 1, 1]);
-  expect(ground.log).toEqual([]);
-  expect(watched()).toEqual(later);
+
+  test('is left alone by discovery too, which misses nothing by that', async () => {
+    const { world, next, ground, watched } = discovery();
+    await next();
+    const later = world.begin(3, 0);
+    world.answer = SLOW_DOWN;
+    await next();
+    expect(ground.nextTurnInMs()).toBe(PAUSE_MS + EVERY_MS);
+    world.answer = null;
+    await next();
+    expect(world.pages).toEqual([1, 1, 1]);
+    expect(ground.log).toEqual(['unavailable: status 429', 'available']);
+    expect(watched()).toEqual(later);
+  });
+
+  test('because of its list is left to those who read runs for as long as it pauses', async () => {
+    const { world, next, ground } = discovery();
+    world.answer = SLOW_DOWN;
+    const pauses: number[] = [];
+    for (let attempt = 0; attempt < 3; attempt += 1) {
+      await next();
+      pauses.push(ground.nextTurnInMs());
+    }
+    expect(pauses).toEqual([PAUSE_MS + EVERY_MS, 2 * PAUSE_MS, 2 * PAUSE_MS]);
+  });
 });
 
 describe('several processes', () => {

@@ -8,6 +8,7 @@ import {
   NEW_STANDING,
   nextSize,
   parseListId,
+  throttled,
   type ListStanding,
 } from '../../src/core/list-standing.ts';
 import { watchId } from '../../src/core/watch.ts';
@@ -42,6 +43,20 @@ describe('a list that fails', () => {
       known: { ...known, at: NOON },
     };
     expect(givenUp({ ...NEW_STANDING, claims: [claim] }, NOON).claims).toEqual([]);
+  });
+});
+
+describe('a list that wants to be left alone', () => {
+  test('is asked again after that, and given up where it says so again', () => {
+    const asked = throttled(NEW_STANDING);
+    expect(asked).toEqual({ ...NEW_STANDING, isThrottled: true });
+    expect(throttled(asked!)).toBeNull();
+  });
+
+  test('is asked again as well where it has been good in between, or was given up', () => {
+    const asked = throttled(NEW_STANDING)!;
+    expect(throttled(heldGood(asked, LOOK, NOON))).not.toBeNull();
+    expect(throttled(givenUp(asked, NOON))).not.toBeNull();
   });
 });
 

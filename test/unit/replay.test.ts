@@ -5,7 +5,9 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Agenda } from '../../bench/replay/agenda.ts';
 import { BACKOFF, FIXED } from '../../bench/replay/baselines.ts';
 import { replay } from '../../bench/replay/replay.ts';
+import { RunLists } from '../../bench/replay/run-lists.ts';
 import { replayOurs } from '../../bench/replay/scenarios.ts';
+import { Timetable, type Task } from '../../bench/replay/timetable.ts';
 import { readTrace } from '../../bench/replay/trace.ts';
 import { workload, type TracedRun } from '../../bench/replay/workload.ts';
 import { seededRandom } from '../../src/simulator/seeded-random.ts';
@@ -59,6 +61,105 @@ describe('a replay', () => {
     const taken = times.map(() => agenda.take()?.item);
     expect(taken).toEqual(times.toSorted((a, b) => a - b));
     expect(agenda.take()).toBeUndefined();
+  });
+});
+
+describe('runs of one workflow that are polled by their list', () => {
+  /** As in the bench of the daemon, where these take 283 requests, 79 of them for the list. */
+  const together = Array.from({ length: 100 }, (_, at) =>
+    run({ started: 0, finished: 20 + at / 5 }),
+  );
+  const limits = { minIntervalMs: 500, maxIntervalMs: 500 };
+  const ours = { seed: 1, profile: 'normal' as const, limits };
+  const requestsOf = (seen: { requests: number }[]) =>
+    seen.reduce((sum, { requests }) => sum + requests, 0);
+
+  test('are read singly when they begin and when they have ended', () => {
+    const { seen } = replayOurs(together, { ...ours, batch: true });
+    const requests = requestsOf(seen);
+    expect(requests).toBeGreaterThan(200 + 70);
+    expect(requests).toBeLessThan(200 + 90);
+    expect(Math.max(...seen.map(({ delayS }) => delayS))).toBeLessThan(0.56);
+    expect(requestsOf(replayOurs(together, ours).seen)).toBeGreaterThan(5_500);
+  });
+
+  test('are polled singly while their list can not be read', () => {
+    const fails = (now: number) => now > 1 && now < 2;
+    const { seen } = replayOurs(together, { ...ours, batch: true }, { fails });
+    expect(requestsOf(seen)).toBeGreaterThan(4_000);
+    expect(requestsOf(seen)).toBeLessThan(6_000);
+  });
+
+  test('share a budget with their list', () => {
+    const { seen } = replayOurs(together, { ...ours, batch: true }, { budgetPerS: 10 });
+    const lastS = Math.max(...together.map(({ finished }, at) => finished + seen[at]!.delayS));
+    expect(requestsOf(seen)).toBeLessThanOrEqual(10 * lastS + 1);
+    expect(requestsOf(seen)).toBeGreaterThan(200);
+  });
+
+  test('are listed once they have been created, the newest first', () => {
+    const runs = [3, 1, 2, 9].map((created) => run({ created }));
+    const lists = new RunLists(runs);
+    const page = (number: number) => {
+      const read = lists.page('a', { now: 5, page: number, size: 2 });
+      return { ...read, runs: read.runs.map(({ created }) => created) };
+    };
+    expect(page(1)).toEqual({ runs: [3, 2], isLast: false });
+    expect(page(2)).toEqual({ runs: [1], isLast: true });
+    expect(page(3)).toEqual({ runs: [], isLast: true });
+  });
+});
+
+describe('a timetable', () => {
+  function world(slotS: number) {
+    const done: [name: string, now: number][] = [];
+    const timetable = new Timetable(slotS);
+    const task = (name: string, then?: () => void): Task => ({
+      deadline: (dueAt) => dueAt,
+      act(now) {
+        done.push([name, now]);
+        then?.();
+        return { requests: 1, nextAt: null };
+      },
+    });
+    return { done, timetable, task };
+  }
+
+  test('does what was moved at its new time only, and what was woken at once', () => {
+    const { done, timetable, task } = world(0);
+    const [later, earlier, woken] = [task('later'), task('earlier'), task('woken')];
+    const mover = task('mover', () => {
+      timetable.set(later, 8);
+      timetable.set(earlier, 2);
+      timetable.wake(woken);
+    });
+    for (const one of [later, earlier, woken]) timetable.set(one, 5);
+    timetable.set(mover, 1);
+    timetable.run();
+    expect(done).toEqual([
+      ['mover', 1],
+      ['woken', 1],
+      ['earlier', 2],
+      ['later', 8],
+    ]);
+  });
+
+  test('does what was woken before what waits for its turn, and what was put off after it', () => {
+    const { done, timetable, task } = world(1);
+    const [putOff, waiting, woken] = [task('put off'), task('waiting'), task('woken')];
+    timetable.set(
+      task('mover', () => {
+        timetable.set(putOff, 9);
+        timetable.wake(woken);
+      }),
+      0,
+    );
+    timetable.set(putOff, 0.1);
+    timetable.set(waiting, 0.2);
+    timetable.set(woken, 5);
+    timetable.run();
+    expect(done.map(([name]) => name)).toEqual(['mover', 'woken', 'waiting', 'put off']);
+    expect(done.at(-1)).toEqual(['put off', 9]);
   });
 });
 

@@ -26,22 +26,24 @@ end
  *
  * KEYS  leases, ranks, holders, rests
  * ARGV  watch id, process, rank, limit, lease in ms
- * Returns 1 when it is had.
+ * Returns the id of the one that it was taken from, '' where there was room, nil when it is not had.
  */
 export const LEASE_STREAM = `
 ${CLOCK}
 local id, rank = ARGV[1], tonumber(ARGV[3])
 redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', now)
-if redis.call('ZSCORE', KEYS[4], id) or redis.call('ZSCORE', KEYS[1], id) then return 0 end
+if redis.call('ZSCORE', KEYS[4], id) or redis.call('ZSCORE', KEYS[1], id) then return nil end
+local loser = ''
 if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[4]) then
   local least = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
-  if not least[1] or tonumber(least[2]) <= rank then return 0 end
-  forget(least[1])
+  if not least[1] or tonumber(least[2]) <= rank then return nil end
+  loser = least[1]
+  forget(loser)
 end
 redis.call('ZADD', KEYS[1], now + ARGV[5], id)
 redis.call('ZADD', KEYS[2], rank, id)
 redis.call('HSET', KEYS[3], id, ARGV[2])
-return 1
+return loser
 `;
 
 /**

@@ -1,0 +1,43 @@
+import type { Look } from '../../src/core/look.ts';
+import type { ListedRun } from '../../src/core/run-list.ts';
+import { iso } from './clock.ts';
+import { shownAt, type Sight } from './policy.ts';
+import type { TracedRun } from './workload.ts';
+
+/** What Noxus answers who reads a run. */
+export function viewOf(run: TracedRun, id: string): (sight: Sight) => Look {
+  const createdAt = iso(run.created);
+  const startedAt = iso(run.started);
+  const finishedAt = iso(run.finished);
+  return ({ now, fails }) => {
+    if (fails) return { kind: 'unavailable', message: 'status 503' };
+    const { status, progress } = shownAt(run, now);
+    const snapshot = {
+      id,
+      workflow_id: run.workflow,
+      group_id: 'group',
+      workflow_version_id: null,
+      status,
+      progress,
+      created_at: createdAt,
+      started_at: now >= run.started ? startedAt : null,
+      finished_at: now >= run.finished ? finishedAt : null,
+      source: null,
+      user_id: null,
+      conversation_id: null,
+      observed_at: iso(now),
+    };
+    return { kind: 'run', run: snapshot };
+  };
+}
+
+/** What a list that Noxus gives shows of a run. */
+export function listedOf(run: TracedRun, id: string, now: number): ListedRun {
+  return {
+    id,
+    workflow_id: run.workflow,
+    ...shownAt(run, now),
+    created_at: iso(run.created),
+    finished_at: now >= run.finished ? iso(run.finished) : null,
+  };
+}

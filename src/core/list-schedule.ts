@@ -1,0 +1,68 @@
+import { jitterAround, type Random } from './backoff.ts';
+import { planBatch, type BatchMember, type BatchPlan } from './batch.ts';
+import type { ListFindings } from './list-findings.ts';
+import type { ListMember } from './list-member.ts';
+import type { ListStanding } from './list-standing.ts';
+import type { Watch } from './watch.ts';
+
+const JITTER = 0.1;
+
+/** When a list is read again on which too few of the members were, ms. */
+const FUTILE_MS = 10_000;
+
+/** Where reading the list does not pay, this is thought over again after some time, ms. */
+const RECONSIDER_MS = { least: 5_000, most: 10_000 };
+
+/** What follows from a look at a list. */
+export interface ListSchedule {
+  /** Members whose single polls are put off. */
+  putOff: ListMember[];
+  /** Members that are polled at their own pace, for the list does not stand in for them. */
+  recalled: ListMember[];
+  /** From this look to the next one, ms. */
+  nextMs: number;
+}
+
+/**
+ * Until when a list is not read and each of its runs is polled at its own pace: because it was given
+ * up, or would take more requests. Null where it is to be read now. Milliseconds since the epoch.
+ */
+export function leftAloneUntil(
+  { since }: Pick<ListStanding, 'since'>,
+  { members, plan, now }: { members: readonly BatchMember[]; plan: BatchPlan; now: number },
+): number | null {
+  if (since > now) return since;
+  if (plan.pays) return null;
+  const shortestMs = Math.min(...members.map(({ intervalMs }) => intervalMs));
+  return now + Math.min(Math.max(shortestMs, RECONSIDER_MS.least), RECONSIDER_MS.most);
+}
+
+/** Planned anew by those that were found, and by the pages that it took to find them. */
+export function scheduleAfter(
+  { changed, unchanged, missing }: ListFindings,
+  cost: { pages: number; minIntervalMs: number; random: Random },
+): ListSchedule {
+  const { pays, intervalMs } = planBatch([...changed, ...unchanged], cost);
+  return pays
+    ? {
+        putOff: unchanged,
+        recalled: missing,
+        nextMs: jitterAround(intervalMs, JITTER, cost.random),
+      }
+    : { putOff: [], recalled: [...unchanged, ...missing], nextMs: FUTILE_MS };
+}
+
+/**
+ * By when a list should be read: when the first of its members should, had that been polled just now.
+ * @param deadlineOf by when a watch should be polled
+ */
+export function listDeadline(
+  members: readonly ListMember[],
+  { lookedAt, nextLookAt }: { lookedAt: number; nextLookAt: number },
+  deadlineOf: (watch: Watch) => number,
+): number {
+  const deadlines = members.map(({ watch }) =>
+    deadlineOf({ ...watch, lastPolledAt: lookedAt, nextPollAt: nextLookAt }),
+  );
+  return Math.min(...deadlines);
+}

@@ -1,0 +1,63 @@
+import { describe, expect, test } from '@jest/globals';
+import type { ListFindings } from '../../src/core/list-findings.ts';
+import type { ListMember } from '../../src/core/list-member.ts';
+import { leftAloneUntil, listDeadline, scheduleAfter } from '../../src/core/list-schedule.ts';
+import { newWatch, NOON, snapshot } from '../support/builders.ts';
+
+function member(intervalMs: number): ListMember {
+  const watch = { ...newWatch({ maxDelayMs: intervalMs }), run: snapshot() };
+  const rest = { version: 1, createdAt: NOON, followsProgress: false, latestAt: Infinity };
+  return { watch, intervalMs, ...rest };
+}
+
+describe('a list', () => {
+  const left = (since: number, pays: boolean, ...intervals: number[]) =>
+    leftAloneUntil(
+      { since },
+      { members: intervals.map(member), plan: { pays, intervalMs: 1_000 }, now: NOON },
+    );
+
+  test('is read where that pays, and left alone for as long as it was given up', () => {
+    expect(left(0, true, 1_000)).toBeNull();
+    expect(left(NOON + 30_000, true, 1_000)).toBe(NOON + 30_000);
+  });
+
+  test('that does not pay is thought over again at the pace of its runs, within bounds', () => {
+    expect(left(0, false, 1_000, 60_000)).toBe(NOON + 5_000);
+    expect(left(0, false, 7_000, 60_000)).toBe(NOON + 7_000);
+    expect(left(0, false, 60_000)).toBe(NOON + 10_000);
+  });
+
+  test('is to be read by when the first of its runs is', () => {
+    const times = { lookedAt: NOON, nextLookAt: NOON + 500 };
+    const deadline = listDeadline(
+      [member(9_000), member(2_000)],
+      times,
+      ({ lastPolledAt, nextPollAt, maxDelayMs }) =>
+        (lastPolledAt ?? 0) + (nextPollAt ?? 0) - NOON + (maxDelayMs ?? 0),
+    );
+    expect(deadline).toBe(NOON + 2_500);
+  });
+});
+
+describe('after a look at a list', () => {
+  const after = (findings: Partial<ListFindings>, pages = 1) =>
+    scheduleAfter(
+      { changed: [], claims: [], unchanged: [], missing: [], ...findings },
+      { pages, minIntervalMs: 1, random: () => 1 },
+    );
+
+  test('unchanged runs are put off, and those that are not on it polled by themselves', () => {
+    const [unchanged, missing] = [[member(4_000), member(4_000)], [member(4_000)]];
+    const { putOff, recalled, nextMs } = after({ changed: [member(4_000)], unchanged, missing });
+    expect([putOff, recalled]).toEqual([unchanged, missing]);
+    expect(nextMs).toBe(Math.round((4_000 / Math.sqrt(3)) * 1.1));
+  });
+
+  test('all are polled by themselves where it took too many pages to find them', () => {
+    const [unchanged, missing] = [[member(4_000), member(4_000)], [member(4_000)]];
+    const { putOff, recalled, nextMs } = after({ unchanged, missing }, 10);
+    expect([putOff, recalled]).toEqual([[], [...unchanged, ...missing]]);
+    expect(nextMs).toBe(10_000);
+  });
+});
