@@ -89,7 +89,7 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Findi
   const { intervalMs, delayMs } = nextLook({ ...watch, run, stages }, changed, context);
   const waiting = waitingAfter(watch.waiting, run.status, now);
   const usualMs = usualStayMs(statistics, { source: watch.source, run, stages });
-  const { stay, ...staying } = followStay({ ...watch, next: run, now, policy, usualMs });
+  const staying = followStay({ stay: watch.stay, run: watch.run, next: run, now, policy, usualMs });
   const isNewStatus = !isKnownStatus(run.status) && !watch.unknownStatuses.includes(run.status);
   return {
     changes: {
@@ -102,7 +102,7 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Findi
       unknownStatuses: isNewStatus ? [...watch.unknownStatuses, run.status] : watch.unknownStatuses,
       waiting,
       stages,
-      stay,
+      stay: staying.stay,
       cadence: { intervalMs, failures: 0 },
     },
     news: [
