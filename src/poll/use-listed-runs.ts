@@ -5,6 +5,7 @@ import {
   reachOf,
   type ListFindings,
 } from '../core/list-findings.ts';
+import { memberToCheck } from '../core/list-check.ts';
 import { scheduleAfter } from '../core/list-schedule.ts';
 import { heldGood, nextSize, type ListStanding } from '../core/list-standing.ts';
 import { isTerminalStatus } from '../core/run.ts';
@@ -32,12 +33,16 @@ export async function useListedRuns(
   const findings = compareWithList(members.values(), runs, readAt);
   const claims = [...verdict.open, ...newClaims(findings, verdict.open)];
   const size = nextSize(reachOf(runs, members), findings.missing.length === 0);
-  await deps.lists.put(list, heldGood(standing, { size, claims }, deps.now()));
+  const { putOff, recalled, nextMs } = scheduleAfter(findings, { ...deps, pages });
+  const checkedAt = standing.checkedAt ?? 0;
+  const toCheck = memberToCheck(putOff, { checkedAt, lookEveryMs: nextMs, now: readAt });
+  const good = { size, claims, checkedAt: toCheck === null ? checkedAt : readAt };
+  await deps.lists.put(list, heldGood(standing, good, deps.now()));
   await deps.polls.hasten(findings.changed);
 
-  const { putOff, recalled, nextMs } = scheduleAfter(findings, { ...deps, pages });
   await deps.polls.putOff(putOff);
   await deps.polls.recall(recalled);
+  if (toCheck !== null) await deps.polls.hasten([toCheck]);
   const nextLookAt = startedAt + nextMs;
   reportLook(deps, look, { outcome: 'ok', message: null, nextLookAt, pages, findings });
   return { nextLookAt };
