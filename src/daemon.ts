@@ -5,16 +5,15 @@ import { createEndpoints, DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemo
 import { startJanitor } from './daemon/janitor.ts';
 import { openRedis } from './daemon/open-redis.ts';
 import { createLearning, type Learning } from './daemon/learning.ts';
+import { loadOwnSecrets, type OwnSecrets } from './daemon/own-secrets.ts';
 import { createPoller, type Poller } from './daemon/poller.ts';
 import { queueFactory } from './daemon/queues.ts';
 import { createRoutes } from './daemon/routes.ts';
 import { createServices } from './daemon/services.ts';
-import { loadSigningSecret } from './daemon/signing-secret.ts';
 import { createStores, type Stores } from './daemon/stores.ts';
 import { createEgressGuard } from './deliver/egress-guard.ts';
 import { createEndpointSecrets } from './deliver/endpoint-secrets.ts';
 import type { EventLogger } from './deliver/log-channel.ts';
-import { createSealer } from './deliver/seal.ts';
 import { generateSecret } from './deliver/sign.ts';
 import { createWebhookAgents } from './deliver/webhook-agents.ts';
 import { createServer, listen } from './http/server.ts';
@@ -42,8 +41,9 @@ interface DaemonOptions {
  */
 export async function startDaemon(options: DaemonOptions): Promise<{ url: string }> {
   const { config, log, version } = options;
+  const ownSecrets = await loadOwnSecrets(options);
   const connections = await openRedis(options);
-  const parts = await build(options, connections);
+  const parts = build(options, connections, ownSecrets);
   const url = await serve(options, parts);
   run(options, parts, connections);
   log.info({ url, version, sources: Object.keys(config.sources) }, 'ready');
@@ -62,8 +62,12 @@ interface Parts {
   closeAgents: () => void;
 }
 
-async function build(options: DaemonOptions, connections: RedisConnections): Promise<Parts> {
-  const { config, log } = options;
+function build(
+  options: DaemonOptions,
+  connections: RedisConnections,
+  { signingSecret, sealer }: OwnSecrets,
+): Parts {
+  const { config } = options;
   const common = createCommon(options, connections);
   const { stores, endpoints } = common;
   const guard = createEgressGuard({
@@ -71,13 +75,11 @@ async function build(options: DaemonOptions, connections: RedisConnections): Pro
     requireHttps: config.egress.require_https,
   });
   const agents = createWebhookAgents(guard);
-  const sealer = createSealer(config.encryption.keys);
-  const signedBy = await signingSecret(config, log);
   const secrets = createEndpointSecrets({
     store: stores.endpointSecrets,
     sealer,
     endpoints: endpoints.all,
-    signingSecret: signedBy,
+    signingSecret,
     generate: generateSecret,
     now: Date.now,
   });
@@ -88,7 +90,7 @@ async function build(options: DaemonOptions, connections: RedisConnections): Pro
     sealer,
     secrets,
     eventLog: options.eventLog,
-    signingSecret: signedBy,
+    signingSecret,
     perWatch: { timeoutMs: PER_WATCH_TIMEOUT_MS, retry: DEFAULT_RETRY_MS },
   });
   const deliverer = createDeliverer({ ...common, routeOf });
@@ -140,12 +142,6 @@ function createCommon({ config, log, version }: DaemonOptions, connections: Redi
     random: Math.random,
     log,
   };
-}
-
-async function signingSecret(config: Config, log: Logger): Promise<string> {
-  const { secret, path } = await loadSigningSecret(config.data_dir, config.delivery.signing_secret);
-  if (path !== null) log.info({ path }, 'webhooks without a secret of their own are signed by');
-  return secret;
 }
 
 /** Listens before any worker starts: a port that is taken is noticed before anything is done. */

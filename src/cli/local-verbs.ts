@@ -86,6 +86,7 @@ export function addReencryptVerb({ program, dependencies, run }: VerbHost): void
 const REENCRYPT_HELP = `
 To replace a key: put the new one before the old one in RUNWATCH_ENCRYPTION_KEY or encryption.keys,
 restart every daemon, run this, and then take the old key away. It may be interrupted and repeated.
+The key that a daemon made for itself, in its data directory, counts as the last of the old ones.
 Exits 1 when no key decrypts something, and names it.
 
 Examples:

@@ -36,9 +36,7 @@ export interface WebhookSubscription {
   url: string;
   /** Event patterns; undefined stands for the types told by default. */
   events?: string[];
-  /** Headers that hold nothing secret, in clear. */
-  headers?: Record<string, string>;
-  /** The signing secret and secret headers, encrypted; see `deliver/seal.ts`. */
+  /** The signing secret and the headers, encrypted; see `deliver/seal.ts`. */
   sealed?: string;
 }
 

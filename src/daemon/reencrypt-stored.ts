@@ -3,6 +3,7 @@ import { createSealer } from '../deliver/seal.ts';
 import { reencrypt, type ReencryptReport } from '../deliver/reencrypt.ts';
 import type { Lifecycle } from '../lifecycle.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { loadEncryptionKeys } from './encryption-keys.ts';
 import { openRedis } from './open-redis.ts';
 import { createStores } from './stores.ts';
 
@@ -14,12 +15,15 @@ interface StoredSecretsOptions {
 }
 
 /**
- * Encrypts what is stored for a configuration with its first key.
- * Throws RunwatchError `no_encryption_key`, or of Redis that could not be reached.
+ * Encrypts what is stored for a configuration with its first key, also what the key in the data
+ * directory has encrypted.
+ * Throws RunwatchError `kept_secret_invalid`, `kept_secret_unusable`, or of Redis that could not be
+ * reached.
  */
 export async function reencryptStored(options: StoredSecretsOptions): Promise<ReencryptReport> {
+  const { data_dir: dataDir, encryption, redis } = options.config;
+  const { keys } = await loadEncryptionKeys(dataDir, encryption.keys);
   const connections = await openRedis(options);
-  const { watches, endpointSecrets } = createStores(connections, options.config.redis.prefix);
-  const sealer = createSealer(options.config.encryption.keys);
-  return reencrypt({ watches, secrets: endpointSecrets, sealer });
+  const { watches, endpointSecrets } = createStores(connections, redis.prefix);
+  return reencrypt({ watches, secrets: endpointSecrets, sealer: createSealer(keys) });
 }

@@ -100,14 +100,14 @@ function perWatchRoute(watch: Watch, endpoint: string, deps: RoutesDependencies)
       one.kind === 'webhook' && subscriptionKey(one) === endpoint,
   );
   if (subscription === undefined) return null;
-  const { url, headers = {}, sealed } = subscription;
+  const { url, sealed } = subscription;
   const parts =
     sealed === undefined ? {} : (deps.sealer.open(sealed, watchId(watch)) as SealedParts);
   return {
     channel: webhook(deps, {
       url,
       secrets: [parts.secret ?? deps.signingSecret],
-      headers: { ...headers, ...parts.headers },
+      headers: parts.headers ?? {},
       timeoutMs: deps.perWatch.timeoutMs,
     }),
     retry: deps.perWatch.retry,

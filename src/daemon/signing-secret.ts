@@ -1,9 +1,7 @@
-import { mkdir, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { webhookSecret } from '../config/endpoint-fields.ts';
 import { generateSecret } from '../deliver/sign.ts';
-
-/** The file in the data directory that holds the secret of an instance that was given none. */
-const FILE = 'signing-secret';
+import { keepSecret } from './kept-secret.ts';
 
 export interface SigningSecret {
   secret: string;
@@ -13,26 +11,22 @@ export interface SigningSecret {
 
 /**
  * The secret that signs webhooks which have none of their own: the configured one, else one that is
- * made at the first start and kept in the data directory, readable by its owner only.
- * Throws what the file system throws.
+ * made at the first start and kept in the data directory.
+ * Throws RunwatchError of {@link keepSecret}.
  */
 export async function loadSigningSecret(
   dataDir: string,
   configured: string | undefined,
 ): Promise<SigningSecret> {
   if (configured !== undefined) return { secret: configured, path: null };
-  const path = join(dataDir, FILE);
-  // Nobody else has made the directory where Redis is not our own.
-  await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  try {
-    const file = await open(path, 'wx', 0o600);
-    try {
-      await file.writeFile(`${generateSecret()}\n`);
-    } finally {
-      await file.close();
-    }
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-  }
-  return { secret: (await readFile(path, 'utf8')).trim(), path };
+  const path = join(dataDir, 'signing-secret');
+  const secret = await keepSecret({
+    path,
+    generate: generateSecret,
+    isValid: (text) => webhookSecret.safeParse(text).success,
+    expected: 'whsec_ followed by the base64 of 24 to 64 bytes',
+    loss: 'the next start makes another one, which receivers have to be given',
+    variable: 'RUNWATCH_SIGNING_SECRET',
+  });
+  return { secret, path };
 }

@@ -42,8 +42,7 @@ export interface EndpointSecrets {
   /**
    * Makes a new secret that signs from now on, beside the present one for a while. With an overlap of
    * zero, other processes may sign with the old one for another {@link REFRESH_MS}.
-   * Throws RunwatchError `no_encryption_key`, `not_signed` for kinds without a secret,
-   * `invalid_overlap`.
+   * Throws RunwatchError `not_signed` for kinds without a secret, `invalid_overlap`.
    * @param overlapMs how long the present secret signs too, 0 to {@link LONGEST_OVERLAP_MS}
    * @returns the new secret, which is told nowhere else; null when there is no such endpoint
    */
@@ -95,7 +94,7 @@ export function createEndpointSecrets(deps: EndpointSecretsDependencies): Endpoi
     async rotate(name, overlapMs) {
       const endpoint = endpointOf(name);
       if (endpoint === undefined) return null;
-      refuseUnlessPossible(endpoint, overlapMs, sealer);
+      refuseUnlessPossible(endpoint, overlapMs);
       for (;;) {
         const rotation = await tryToRotate(name, overlapMs);
         if (rotation === null) continue;
@@ -107,18 +106,9 @@ export function createEndpointSecrets(deps: EndpointSecretsDependencies): Endpoi
   };
 }
 
-function refuseUnlessPossible(
-  { type }: { type: string },
-  overlapMs: number,
-  { canSeal }: Sealer,
-): void {
+function refuseUnlessPossible({ type }: { type: string }, overlapMs: number): void {
   if (type !== 'webhook') {
     throw new RunwatchError(`an endpoint of type ${type} signs nothing`, { code: 'not_signed' });
-  }
-  if (!canSeal) {
-    const message =
-      'a new secret cannot be kept without a key to encrypt it with: set RUNWATCH_ENCRYPTION_KEY';
-    throw new RunwatchError(message, { code: 'no_encryption_key' });
   }
   if (!(overlapMs >= 0 && overlapMs <= LONGEST_OVERLAP_MS)) {
     const message = 'the old secret can go on signing for 0 to 7 days';

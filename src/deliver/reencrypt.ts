@@ -43,7 +43,7 @@ export interface ReencryptReport {
  * Encrypts everything that another key has encrypted with the first one, so that the others can be
  * taken away. What is written meanwhile is looked at again, so it may run beside daemons, which must
  * have the first key already; it can be interrupted and repeated at any time.
- * Throws RunwatchError `no_encryption_key`, or what the stores throw.
+ * Throws what the stores throw.
  */
 export async function reencrypt(options: ReencryptOptions): Promise<ReencryptReport> {
   const report: ReencryptReport = { examined: 0, reencrypted: 0, unreadable: [] };

@@ -12,10 +12,7 @@ export interface Rotation {
   configured: string | null;
 }
 
-/**
- * Writes a rotation as it is stored: the text of a sealed value that opens for its endpoint only.
- * @throws RunwatchError `no_encryption_key`
- */
+/** Writes a rotation as it is stored: the text of a sealed value that opens for its endpoint only. */
 export function sealRotation(sealer: Sealer, endpoint: string, rotation: Rotation): string {
   return sealer.seal(rotation, endpoint);
 }

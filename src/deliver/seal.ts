@@ -3,10 +3,14 @@ import { RunwatchError } from '../core/errors.ts';
 
 const ALGORITHM = 'aes-256-gcm';
 const FORMAT = 'v1';
-const KEY_BYTES = 32;
+/** AES-256. */
+export const SEALING_KEY_BYTES = 32;
 /** The length for which GCM is defined without hashing (NIST SP 800-38D, section 8.2). */
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
+
+/** Keys of 32 bytes, raw, in base64 or in hex: the first encrypts, all decrypt. */
+export type SealingKeys = readonly [string | Buffer, ...(string | Buffer)[]];
 
 interface SealingKey {
   id: string;
@@ -15,12 +19,9 @@ interface SealingKey {
 
 /** Keeps secrets that come with a watch unreadable in the store. */
 export interface Sealer {
-  /** False without a key: secrets have to be refused then. */
-  readonly canSeal: boolean;
   /**
    * Encrypts with the first key.
    * @param context what the value belongs to, such as a watch's id: it opens nowhere else
-   * @throws RunwatchError `no_encryption_key`
    */
   seal(plain: object, context: string): string;
   /**
@@ -34,30 +35,23 @@ export interface Sealer {
 }
 
 /**
- * AES-256-GCM with a key id in front, so that keys can be rotated: the first key encrypts, all decrypt.
+ * AES-256-GCM with a key id in front, so that keys can be rotated.
  * A sealed value is `v1.<key id>.<iv>.<ciphertext and tag>`, the binary parts in base64url.
- * @param keys 32 bytes each, raw, in base64 or in hex
  * @throws RunwatchError `invalid_encryption_key`
  */
-export function createSealer(keys: readonly (string | Buffer)[]): Sealer {
+export function createSealer(keys: SealingKeys): Sealer {
   const ring = keys.map(parseKey);
-  const [first] = ring;
+  const first = parseKey(keys[0], 0);
   return {
-    canSeal: first !== undefined,
-    seal(plain, context) {
-      if (first !== undefined) return encrypt(JSON.stringify(plain), first, context);
-      throw new RunwatchError('secrets cannot be stored: no encryption key is configured', {
-        code: 'no_encryption_key',
-      });
-    },
+    seal: (plain, context) => encrypt(JSON.stringify(plain), first, context),
     open: (sealed, context) => JSON.parse(decrypt(sealed, ring, context)),
-    isCurrent: (sealed) => first !== undefined && sealed.startsWith(`${FORMAT}.${first.id}.`),
+    isCurrent: (sealed) => sealed.startsWith(`${FORMAT}.${first.id}.`),
   };
 }
 
 function parseKey(key: string | Buffer, index: number): SealingKey {
   const bytes = typeof key === 'string' ? decodeKey(key.trim()) : key;
-  if (bytes.length === KEY_BYTES) {
+  if (bytes.length === SEALING_KEY_BYTES) {
     return { id: createHash('sha256').update(bytes).digest('hex').slice(0, 8), bytes };
   }
   throw new RunwatchError(`encryption key ${index + 1}: expected 32 bytes in base64 or hex`, {
@@ -86,7 +80,7 @@ function decrypt(sealed: string, ring: readonly SealingKey[], context: string): 
   }
   const key = ring.find(({ id }) => id === keyId);
   if (key === undefined) {
-    throw new RunwatchError('the secret was sealed with a key that is not configured', {
+    throw new RunwatchError('the secret was sealed with a key that this daemon has not', {
       code: 'sealed_by_unknown_key',
     });
   }

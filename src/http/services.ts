@@ -141,7 +141,7 @@ export interface EndpointService {
   enable(name: string): Promise<boolean>;
   /**
    * Makes a new secret that signs from now on, beside the old one for a while.
-   * Throws RunwatchError `no_encryption_key`, `not_signed` for kinds without a secret.
+   * Throws RunwatchError `not_signed` for kinds without a secret.
    * @param overlapMs how long the old secret signs too, 0 to 7 days
    */
   rotate(

@@ -10,8 +10,8 @@ export interface RequestRules {
   defaultEndpoints: readonly string[];
   /** Why a webhook may not go to a URL; null when it may. */
   forbids: (url: string) => string | null;
-  /** Encrypts what must not lie in Redis in clear; null while there is no key to do it with. */
-  seal: ((plain: SealedParts, context: string) => string) | null;
+  /** Encrypts what must not lie in Redis in clear. */
+  seal: (plain: SealedParts, context: string) => string;
 }
 
 /** The parts of a per-watch webhook that are encrypted at rest. */
@@ -85,25 +85,7 @@ function endpointIssues(named: readonly string[], known: readonly string[]): Inp
 function webhookIssues(webhook: WatchRequest['webhook'], rules: RequestRules): InputIssue[] {
   if (webhook === undefined) return [];
   const forbidden = rules.forbids(webhook.url);
-  const clear = Object.keys(webhook.headers ?? {}).filter(isSecretHeader);
-  const needKey = 'cannot be kept without a key to encrypt it with: set RUNWATCH_ENCRYPTION_KEY';
-  return [
-    ...(forbidden === null ? [] : [{ path: 'webhook.url', message: forbidden }]),
-    ...(webhook.secret !== undefined && rules.seal === null
-      ? [{ path: 'webhook.secret', message: `a secret ${needKey}` }]
-      : []),
-    ...(rules.seal === null
-      ? clear.map((name) => ({
-          path: `webhook.headers.${name}`,
-          message: `a credential ${needKey}`,
-        }))
-      : []),
-  ];
-}
-
-/** Headers that by their name hold credentials. */
-function isSecretHeader(name: string): boolean {
-  return /auth|token|key|secret|cookie|password|credential|signature/i.test(name);
+  return forbidden === null ? [] : [{ path: 'webhook.url', message: forbidden }];
 }
 
 function subscriptionsOf(
@@ -128,7 +110,5 @@ function webhookSubscription(
     ...(headers !== undefined && { headers }),
   };
   const base = { kind: 'webhook' as const, url, ...(events !== undefined && { events }) };
-  if (Object.keys(parts).length === 0) return base;
-  if (seal !== null) return { ...base, sealed: seal(parts, watchId(watch)) };
-  return { ...base, ...(headers !== undefined && { headers }) };
+  return Object.keys(parts).length === 0 ? base : { ...base, sealed: seal(parts, watchId(watch)) };
 }

@@ -342,26 +342,59 @@ describe('what is secret', () => {
   });
 });
 
-describe('without a key to encrypt with', () => {
-  test('a secret that comes with a watch is refused, and the answer says what to set', async () => {
-    const keyless = await startDaemonProcess({
-      config: { sources: { default: { base_url: noxus.url, api_key: 'key' } } },
+describe('without a key that was configured', () => {
+  const secret = SECRETS['the secret of a webhook that came with a watch'];
+  const header = SECRETS['a header of a webhook that came with a watch'];
+  let store: PrivateRedis;
+  let keyless: DaemonProcess;
+  const told: string[] = [];
+
+  beforeAll(async () => {
+    store = await startPrivateRedis({ aof: true });
+    keyless = await startDaemonProcess({
+      env: { REDIS_URL: store.url },
+      config: { ...configOf(), auth: {} },
     });
-    try {
-      const url = 'https://hooks.example.com/';
-      const post = (webhook: object) =>
-        keyless.api('/v1/watches', { run_id: 'a-run', webhook: { url, ...webhook } });
-      const secret = SECRETS['the secret of a webhook that came with a watch'];
-      for (const webhook of [{ secret }, { headers: { authorization: 'Bearer canary' } }]) {
-        const { status, body } = await post(webhook);
-        expect(status).toBe(422);
-        expect(body.detail).toContain('RUNWATCH_ENCRYPTION_KEY');
-        expect(JSON.stringify(body)).not.toMatch(/canary|whsec_/);
-      }
-      expect(await keyless.api('/v1/watches/a-run')).toMatchObject({ status: 404 });
-      expect(await post({ headers: { 'x-team': 'blue' } })).toMatchObject({ status: 201 });
-    } finally {
-      await stopAll([keyless]);
+    const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] });
+    const url = `${perWatch.url}/${id}`;
+    const webhook = { url, secret, headers: { authorization: header } };
+    const { status, body } = await keyless.api('/v1/watches', { run_id: id, webhook });
+    expect(status).toBe(201);
+    const rotation = await keyless.api('/v1/endpoints/hooks/rotate', { overlap: '1h' });
+    expect(rotation.status).toBe(200);
+    told.push(JSON.stringify(body), rotation.body.secret);
+    await waitFor(() => perWatch.received.some(({ headers }) => headers['authorization']));
+  });
+
+  afterAll(async () => {
+    await stopAll([keyless]);
+    await store.stop();
+  });
+
+  test('a secret that comes with a watch is taken, and signs', () => {
+    const webhook = perWatch.received.find(({ headers }) => headers['authorization'] === header);
+    expect(webhook).toMatchObject({ verified: true, type: 'run.failed' });
+  });
+
+  test('neither it, nor a rotated one, nor the key that was made is in Redis, in a log or an answer', async () => {
+    const [answer = '', rotated = ''] = told;
+    const key = (await readFile(join(keyless.dataDir, 'encryption-key'), 'utf8')).trim();
+    const forms = [key, rotated.slice('whsec_'.length)].flatMap((text) => {
+      const bytes = Buffer.from(text, 'base64');
+      return [text, bytes.toString('hex'), bytes.toString('base64url'), bytes.toString('latin1')];
+    });
+    const folder = join(dirname(store.url), 'appendonlydir');
+    const files = await readdir(folder);
+    const texts = [
+      answer,
+      JSON.stringify(await dumpRedis(store.url)),
+      ...(await Promise.all(files.map((file) => readFile(join(folder, file), 'latin1')))),
+      JSON.stringify(keyless.log()) + keyless.stderr(),
+    ];
+    expect(texts.join('')).toMatch(/v1\.[0-9a-f]{8}\.[\w-]{16}\.[\w-]+/);
+    for (const text of texts) {
+      expect(leaksIn(text)).toEqual([]);
+      for (const form of forms) expect(text).not.toContain(form);
     }
   });
 });

@@ -508,7 +508,7 @@ describe('operators', () => {
 });
 
 describe('faults of our own', () => {
-  const sealed = new RunwatchError('the secret was sealed with a key that is not configured', {
+  const sealed = new RunwatchError('the secret was sealed with a key that this daemon has not', {
     code: 'sealed_by_unknown_key',
   });
 

@@ -35,21 +35,16 @@ function createMemoryStore() {
 interface Setting {
   store?: ReturnType<typeof createMemoryStore>;
   own?: string | undefined;
-  keys?: Buffer[];
+  key?: Buffer;
   signingSecret?: string;
 }
 
 /** The secrets as one process sees them, with a clock that the test moves. */
-function processWith({
-  store = createMemoryStore(),
-  own,
-  keys = [KEY],
-  signingSecret,
-}: Setting = {}) {
+function processWith({ store = createMemoryStore(), own, key = KEY, signingSecret }: Setting = {}) {
   const clock = { now: NOON };
   const secrets = createEndpointSecrets({
     store,
-    sealer: createSealer(keys),
+    sealer: createSealer([key]),
     endpoints: { ops: { type: 'webhook', secret: own }, audit: { type: 'log' } },
     signingSecret: signingSecret ?? INSTANCE,
     generate: generateSecret,
@@ -207,14 +202,13 @@ describe('a rotation', () => {
   });
 
   test.each([
-    ['a key', { keys: [] }, 'no_encryption_key'],
     ['a kind that signs', { name: 'audit' }, 'not_signed'],
     ['seven days at the most', { overlapMs: LONGEST_OVERLAP_MS + 1 }, 'invalid_overlap'],
     ['an overlap that is a time', { overlapMs: -1 }, 'invalid_overlap'],
     ['an overlap that is a number', { overlapMs: Number.NaN }, 'invalid_overlap'],
   ])('needs %s', async (_what, given, code) => {
-    const { name, overlapMs, keys } = { name: 'ops', overlapMs: DAY, keys: [KEY], ...given };
-    const { secrets, store } = processWith({ keys });
+    const { name, overlapMs } = { name: 'ops', overlapMs: DAY, ...given };
+    const { secrets, store } = processWith();
     await expect(secrets.rotate(name, overlapMs)).rejects.toMatchObject({ code });
     expect(store.texts.size).toBe(0);
   });
@@ -226,7 +220,7 @@ describe('a rotation', () => {
   test('is the way out when the key of the last one is lost', async () => {
     const { store, secrets } = processWith({ own: OWN });
     await rotated(secrets, DAY);
-    const after = processWith({ store, own: OWN, keys: [randomBytes(32)] });
+    const after = processWith({ store, own: OWN, key: randomBytes(32) });
     await expect(after.effective()).rejects.toMatchObject({ code: 'sealed_by_unknown_key' });
     const { secret, previousExpiresAt } = await rotated(after.secrets, DAY);
     expect(previousExpiresAt).toBeNull();

@@ -40,7 +40,7 @@ describe('a watch as the API shows it', () => {
       aWatch({
         subscriptions: [
           { kind: 'endpoint', endpoint: 'ops' },
-          { kind: 'webhook', url: 'https://a.test/', headers: { 'x-a': 'b' }, sealed: 'k1:…' },
+          { kind: 'webhook', url: 'https://a.test/', sealed: 'k1:…' },
           { kind: 'webhook', url: 'https://b.test/', events: ['run.*'] },
         ],
       }),

@@ -64,9 +64,7 @@ const rotateSchema = {
     200: jsonAnswer('The new secret, shown this once.', rotatedSecret),
     ...BODY_PROBLEMS,
     ...ONE_ENDPOINT_PROBLEMS,
-    409: problemAnswer(
-      'Secrets cannot be kept without RUNWATCH_ENCRYPTION_KEY, or the endpoint signs nothing.',
-    ),
+    409: problemAnswer('The endpoint signs nothing.'),
   },
 };
 

@@ -1,0 +1,211 @@
+import { readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Webhook } from 'standardwebhooks';
+import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { runBuiltCli } from '../support/built-cli.ts';
+import {
+  spawnDaemonProcess,
+  startDaemonProcess,
+  stopAll,
+  tempDir,
+  type DaemonProcess,
+} from '../support/daemon-process.ts';
+import { startPrivateRedis, type PrivateRedis } from '../support/redis.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const SECRET = `whsec_${Buffer.alloc(32, 5).toString('base64')}`;
+const NEW_KEY = Buffer.alloc(32, 6).toString('base64');
+
+let redis: PrivateRedis;
+let noxus: Simulator;
+/** Told by the webhooks that come with watches. */
+let own: Receiver;
+/** Told as a configured endpoint, whose secret was rotated. */
+let ops: Receiver;
+/** Where the first daemons keep their key, and a host that has none of it. */
+let home: string;
+let elsewhere: string;
+let running: DaemonProcess[] = [];
+/** The runs that are watched, each by a webhook with a secret. */
+const runIds: string[] = [];
+let rotated: string;
+
+beforeAll(async () => {
+  [redis, noxus, own, ops] = await Promise.all([
+    startPrivateRedis(),
+    startSimulator(),
+    startReceiver({ secrets: [SECRET] }),
+    startReceiver({ secrets: [] }),
+  ]);
+  [home, elsewhere] = await Promise.all([tempDir(), tempDir()]);
+});
+
+afterAll(async () => {
+  await stopAll(running);
+  await Promise.all([own, ops, noxus].map((server) => server.close()));
+  await redis.stop();
+  for (const dir of [home, elsewhere]) await rm(dir, { recursive: true, force: true });
+});
+
+/** What starts a daemon on the shared Redis; by default as one that was given no key. */
+function optionsOf(dataDir: string, env: Record<string, string> = {}) {
+  return {
+    dataDir,
+    env: { REDIS_URL: `unix://${redis.url}`, ...env },
+    config: {
+      sources: {
+        default: {
+          base_url: noxus.url,
+          api_key: noxus.apiKey,
+          rate_limit: { requests: 1_000, per: '1s' },
+        },
+      },
+      endpoints: { ops: { type: 'webhook', url: ops.url } },
+      egress: { allow: ['127.0.0.1/32'] },
+    },
+  };
+}
+
+/** Ends the daemons that run, and starts another. */
+async function restart(dataDir: string, env?: Record<string, string>): Promise<DaemonProcess> {
+  await Promise.all(running.map((daemon) => daemon.stop()));
+  const daemon = await startDaemonProcess(optionsOf(dataDir, env));
+  running = [daemon];
+  return daemon;
+}
+
+const keptKey = async () => (await readFile(join(home, 'encryption-key'), 'utf8')).trim();
+
+interface Listed {
+  id: string;
+  state: string;
+  last: { error: { code: string } | null } | null;
+}
+
+/** The deliveries of the webhooks that came with watches. */
+async function deliveries(daemon: DaemonProcess): Promise<Listed[]> {
+  const lists = runIds.map((id) => daemon.api<{ data: Listed[] }>(`/v1/deliveries?run_id=${id}`));
+  return (await Promise.all(lists)).flatMap(({ body }) => body.data);
+}
+
+async function redeliverAll(daemon: DaemonProcess): Promise<void> {
+  for (const { id } of await deliveries(daemon)) {
+    expect((await daemon.api(`/v1/deliveries/${id}/redeliver`, {})).status).toBe(202);
+  }
+}
+
+/** Waits for one more webhook of every watch, and expects that all were signed by the secret. */
+async function expectTold(since: number): Promise<void> {
+  await waitFor(() => own.received.length >= since + runIds.length, {
+    timeoutMs: 20_000,
+    describe: () => `webhooks of ${runIds.length} watches after ${since}`,
+  });
+  expect(own.received.map(({ verified }) => verified)).not.toContain(false);
+}
+
+async function expectToldAgain(daemon: DaemonProcess): Promise<void> {
+  const since = own.received.length;
+  await redeliverAll(daemon);
+  await expectTold(since);
+}
+
+/** Whether the rotated secret of the endpoint signs. */
+async function expectRotated(daemon: DaemonProcess): Promise<void> {
+  const { body } = await daemon.api('/v1/endpoints/ops/test', {});
+  expect(body).toMatchObject({ delivered: true });
+  const { body: text, headers } = ops.received.at(-1)!;
+  expect(new Webhook(rotated).verify(text, headers)).toMatchObject({ type: 'runwatch.test' });
+}
+
+/** Runs the verb where the first daemons keep their key. */
+const reencrypt = (env: Record<string, string>) =>
+  runBuiltCli(['reencrypt', '--json'], { ...optionsOf(home, env).env, RUNWATCH_DATA_DIR: home });
+
+/** The line in which a daemon says where a key is kept. */
+const remarkOf = (daemon: DaemonProcess) =>
+  daemon.log().filter(({ path }) => String(path).endsWith('/encryption-key'));
+
+test('daemons that were given no key make one, however many start at once, and take secrets', async () => {
+  running = await Promise.all([1, 2].map(() => startDaemonProcess(optionsOf(home))));
+  for (const daemon of running) {
+    const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'completed' }] });
+    const webhook = { url: `${own.url}/${id}`, secret: SECRET, headers: { 'x-key': 'mine' } };
+    expect((await daemon.api('/v1/watches', { run_id: id, webhook })).status).toBe(201);
+    runIds.push(id);
+  }
+  const { status, body } = await running[0]!.api('/v1/endpoints/ops/rotate', { overlap: '0s' });
+  expect(status).toBe(200);
+  rotated = body.secret;
+  await expectTold(0);
+  expect(own.received.map(({ headers }) => headers['x-key'])).toEqual(['mine', 'mine']);
+  expect(await keptKey()).toMatch(/^[\w+/]{43}=$/);
+  expect((await stat(join(home, 'encryption-key'))).mode & 0o777).toBe(0o600);
+});
+
+test('each says once where the key is, that other hosts need it, and never what it is', async () => {
+  const key = await keptKey();
+  for (const daemon of running) {
+    expect(remarkOf(daemon)).toMatchObject([
+      { level: 'info', msg: expect.stringContaining('RUNWATCH_ENCRYPTION_KEY') },
+    ]);
+    expect(JSON.stringify(daemon.log()) + daemon.stderr()).not.toContain(key);
+  }
+});
+
+test('after a restart the same secrets sign', async () => {
+  const daemon = await restart(home);
+  await expectToldAgain(daemon);
+  await expectRotated(daemon);
+});
+
+test('a daemon that has another key keeps what it cannot sign, and sends it once it has the key', async () => {
+  const since = own.received.length;
+  const without = await restart(elsewhere);
+  await redeliverAll(without);
+  await waitFor(async () =>
+    (await deliveries(without)).every(
+      ({ state, last }) => state === 'pending' && last?.error?.code === 'sealed_by_unknown_key',
+    ),
+  );
+  expect(own.received).toHaveLength(since);
+  await restart(elsewhere, { RUNWATCH_ENCRYPTION_KEY: await keptKey() });
+  await expectTold(since);
+});
+
+test('a key that is configured later comes first, and loses nothing of the kept one', async () => {
+  const daemon = await restart(home, { RUNWATCH_ENCRYPTION_KEY: NEW_KEY });
+  expect(remarkOf(daemon)).toMatchObject([{ msg: expect.stringContaining('besides') }]);
+  await expectToldAgain(daemon);
+  await expectRotated(daemon);
+});
+
+test('reencrypt needs a key that is configured', async () => {
+  const { exitCode, stderr } = await reencrypt({});
+  expect(exitCode).toBe(2);
+  expect(stderr).toContain('RUNWATCH_ENCRYPTION_KEY');
+});
+
+test('reencrypt moves to it what the kept key encrypted, which is needed no more', async () => {
+  const env = { RUNWATCH_ENCRYPTION_KEY: NEW_KEY };
+  const { exitCode, stdout } = await reencrypt(env);
+  expect(exitCode).toBe(0);
+  expect(JSON.parse(stdout)).toEqual({ examined: 3, reencrypted: 3, unreadable: [] });
+  await rm(join(elsewhere, 'encryption-key'));
+  const daemon = await restart(elsewhere, env);
+  expect(remarkOf(daemon)).toEqual([]);
+  await expectToldAgain(daemon);
+  await expectRotated(daemon);
+});
+
+test('a key file that is empty keeps a daemon from starting, and stays as it is', async () => {
+  const dataDir = await tempDir();
+  const path = join(dataDir, 'encryption-key');
+  await writeFile(path, '');
+  const daemon = await spawnDaemonProcess(optionsOf(dataDir));
+  expect(await daemon.exited).toBe(1);
+  expect(daemon.stderr()).toContain(`${path} holds no secret (expected 32 bytes`);
+  expect(await readFile(path, 'utf8')).toBe('');
+  await stopAll([daemon]);
+});

@@ -1,0 +1,199 @@
+import { writeFileSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { loadEncryptionKeys } from '../../src/daemon/encryption-keys.ts';
+import { keepSecret, readKeptSecret, type KeptSecret } from '../../src/daemon/kept-secret.ts';
+import { loadSigningSecret } from '../../src/daemon/signing-secret.ts';
+
+let dir: string;
+/** Does not exist until something is kept in it. */
+let dataDir: string;
+let path: string;
+let made: number;
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'runwatch-test-'));
+  dataDir = join(dir, 'data');
+  path = join(dataDir, 'a-secret');
+  made = 0;
+});
+
+afterEach(() => rm(dir, { recursive: true, force: true }));
+
+function kept(changes: Partial<KeptSecret> = {}): KeptSecret {
+  return {
+    path,
+    generate: () => `secret-${(made += 1)}`,
+    isValid: (text) => /^secret-\d+$/.test(text),
+    expected: 'secret- and a number',
+    loss: 'what it encrypted is lost',
+    variable: 'RUNWATCH_A_SECRET',
+    ...changes,
+  };
+}
+
+const modeOf = async (of: string) => (await stat(of)).mode & 0o777;
+
+describe('a kept secret', () => {
+  test('is made once, for its owner alone, and nothing else is left in the directory', async () => {
+    expect(await keepSecret(kept())).toBe('secret-1');
+    expect(await keepSecret(kept())).toBe('secret-1');
+    expect(await readdir(dataDir)).toEqual(['a-secret']);
+    expect([await modeOf(path), await modeOf(dataDir)]).toEqual([0o600, 0o700]);
+  });
+
+  test('is not made by those who only read', async () => {
+    expect(await readKeptSecret(kept())).toBeNull();
+    expect(await readdir(dir)).toEqual([]);
+  });
+
+  test('is the same for all who ask at once, some of whom have made another in vain', async () => {
+    const asked = await Promise.all(Array.from({ length: 16 }, () => keepSecret(kept())));
+    expect(made).toBeGreaterThan(1);
+    expect(new Set(asked)).toEqual(new Set([await readKeptSecret(kept())]));
+    expect(await readdir(dataDir)).toEqual(['a-secret']);
+  });
+
+  test('is that of whoever was first, although they came between the look and the making', async () => {
+    const generate = () => {
+      writeFileSync(path, 'secret-77\n');
+      return 'secret-1';
+    };
+    await mkdir(dataDir);
+    expect(await keepSecret(kept({ generate }))).toBe('secret-77');
+    expect(await readFile(path, 'utf8')).toBe('secret-77\n');
+  });
+
+  test('is there as a whole or not at all, whenever somebody reads', async () => {
+    await mkdir(dataDir);
+    const seen = new Set<string | null>();
+    const making = new AbortController();
+    const reading = Array.from({ length: 4 }, async () => {
+      while (!making.signal.aborted) seen.add(await readKeptSecret(kept()));
+    });
+    try {
+      for (let round = 0; round < 50; round += 1) {
+        await keepSecret(kept());
+        await rm(path);
+      }
+    } finally {
+      making.abort();
+    }
+    await Promise.all(reading);
+    expect(seen.size).toBeGreaterThan(1);
+  });
+
+  test('is made although somebody who began to make it has died', async () => {
+    await mkdir(dataDir);
+    await writeFile(join(dataDir, 'a-secret.8c1d'), '');
+    expect(await keepSecret(kept())).toBe('secret-1');
+    expect(await keepSecret(kept())).toBe('secret-1');
+  });
+
+  test('leaves nothing behind when it cannot be made', async () => {
+    await mkdir(path, { recursive: true });
+    await expect(keepSecret(kept())).rejects.toMatchObject({ code: 'kept_secret_unusable' });
+    expect(await readdir(dataDir)).toEqual(['a-secret']);
+  });
+});
+
+describe('a file that holds something else', () => {
+  test.each(['', '\n', 'secret-', 'secret-1\nsecret-2'])(
+    'such as %j is an error that says what to do, and stays as it is',
+    async (text) => {
+      await mkdir(dataDir);
+      await writeFile(path, text);
+      for (const ask of [keepSecret, readKeptSecret]) {
+        await expect(ask(kept())).rejects.toMatchObject({
+          code: 'kept_secret_invalid',
+          message: `${path} holds no secret (expected secret- and a number): put it back from a backup, or remove the file: what it encrypted is lost`,
+        });
+      }
+      expect([await readFile(path, 'utf8'), made]).toEqual([text, 0]);
+    },
+  );
+
+  test('is not quoted', async () => {
+    await mkdir(dataDir);
+    await writeFile(path, 'nearly-a-secret');
+    await expect(keepSecret(kept())).rejects.toThrow(/^(?!.*nearly)/);
+  });
+});
+
+describe('a file that cannot be read or made', () => {
+  test('is an error that names the variable to set in its place', async () => {
+    await writeFile(dataDir, 'no directory');
+    await expect(keepSecret(kept())).rejects.toMatchObject({
+      code: 'kept_secret_unusable',
+      message: expect.stringMatching(/a-secret cannot be read .*ENOTDIR.*: set RUNWATCH_A_SECRET/),
+    });
+  });
+
+  test('as a link that leads nowhere is one, too, and is not followed for ever', async () => {
+    await mkdir(dataDir);
+    await symlink(join(dir, 'not-mounted'), path);
+    await expect(keepSecret(kept())).rejects.toThrow(/cannot be made \(it leads nowhere\)/);
+  });
+});
+
+describe('the keys that encrypt', () => {
+  const keyPath = () => join(dataDir, 'encryption-key');
+  const [one, other] = [1, 2].map((byte) => Buffer.alloc(32, byte).toString('base64'));
+
+  test('without any configured are one of 32 random bytes, kept', async () => {
+    const first = await loadEncryptionKeys(dataDir, []);
+    expect(first).toEqual({ keys: [expect.stringMatching(/^[\w+/]{43}=$/)], path: keyPath() });
+    expect(await readFile(keyPath(), 'utf8')).toBe(`${String(first.keys[0])}\n`);
+    expect(await modeOf(keyPath())).toBe(0o600);
+    expect(await loadEncryptionKeys(dataDir, [])).toEqual(first);
+    expect(await loadEncryptionKeys(join(dir, 'elsewhere'), [])).not.toEqual(first);
+  });
+
+  test('are the configured ones alone where none is kept, and none is made', async () => {
+    const configured = [one!, other!];
+    expect(await loadEncryptionKeys(dataDir, configured)).toEqual({ keys: configured, path: null });
+    expect(await readdir(dir)).toEqual([]);
+  });
+
+  test('are the configured ones before the one that is kept', async () => {
+    const { keys } = await loadEncryptionKeys(dataDir, []);
+    expect(await loadEncryptionKeys(dataDir, [one!, other!])).toEqual({
+      keys: [one, other, ...keys],
+      path: keyPath(),
+    });
+  });
+
+  test('are an error while the file is broken, configured or not', async () => {
+    await mkdir(dataDir);
+    await writeFile(keyPath(), `${one!.slice(4)}\n`);
+    for (const configured of [[], [other!]]) {
+      await expect(loadEncryptionKeys(dataDir, configured)).rejects.toMatchObject({
+        code: 'kept_secret_invalid',
+        message: expect.stringContaining(`${keyPath()} holds no secret (expected 32 bytes`),
+      });
+    }
+  });
+});
+
+describe('the secret that signs', () => {
+  test('is the configured one, else one that is made and kept', async () => {
+    expect(await loadSigningSecret(dataDir, 'whsec_x')).toEqual({ secret: 'whsec_x', path: null });
+    const first = await loadSigningSecret(dataDir, undefined);
+    expect(first).toEqual({
+      secret: expect.stringMatching(/^whsec_[\w+/]{43}=$/),
+      path: join(dataDir, 'signing-secret'),
+    });
+    expect(await loadSigningSecret(dataDir, undefined)).toEqual(first);
+  });
+
+  test('is an error where the file was left empty', async () => {
+    await mkdir(dataDir);
+    await writeFile(join(dataDir, 'signing-secret'), '');
+    await expect(loadSigningSecret(dataDir, undefined)).rejects.toMatchObject({
+      code: 'kept_secret_invalid',
+      message: expect.stringMatching(/signing-secret holds no secret \(expected whsec_/),
+    });
+  });
+});
