@@ -97,13 +97,13 @@ export function exposureOf({ fromS, toS, ended }: Stay): Exposure {
 export function learn(statistics: Statistics, stay: Stay): Statistics {
   const { firstBin, seconds, endedIn } = exposureOf(stay);
   const kept = endedIn === null ? 1 : DECAY;
-  return {
-    endings: statistics.endings.map((count, bin) => count * kept + (bin === endedIn ? 1 : 0)),
-    secondsAtRisk: statistics.secondsAtRisk.map(
-      (before, bin) => before * kept + (seconds[bin - firstBin] ?? 0),
-    ),
-    runs: statistics.runs + (endedIn === null ? 0 : 1),
-  };
+  const endings = statistics.endings.map((count) => count * kept);
+  if (endedIn !== null) endings[endedIn] = (endings[endedIn] ?? 0) + 1;
+  const secondsAtRisk = statistics.secondsAtRisk.map((before) => before * kept);
+  for (const [at, more] of seconds.entries()) {
+    secondsAtRisk[firstBin + at] = (secondsAtRisk[firstBin + at] ?? 0) + more;
+  }
+  return { endings, secondsAtRisk, runs: statistics.runs + (endedIn === null ? 0 : 1) };
 }
 
 /**
