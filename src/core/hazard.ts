@@ -19,8 +19,8 @@ export const DECAY = 0.995;
  */
 const PRIOR_ENDINGS = 0.25;
 
-/** Fewer endings than this make no quantile. */
-const LEAST_ENDINGS = 5;
+/** Fewer stays than this make no quantile. */
+const LEAST_RUNS = 5;
 
 /** What is known of how long a state lasts. Decayed, so that the present counts for more. */
 export interface Statistics {
@@ -125,8 +125,7 @@ export function hazard(statistics: Statistics | undefined, ageS: number, prior: 
  * @returns seconds; null while too little is known, or where so few end within what was seen
  */
 export function quantile(statistics: Statistics, share: number): number | null {
-  const known = statistics.endings.reduce((sum, count) => sum + count, 0);
-  if (known < LEAST_ENDINGS) return null;
+  if (statistics.runs < LEAST_RUNS) return null;
   const oldest = statistics.secondsAtRisk.findLastIndex(
     (seconds, bin) => seconds > 0 || (statistics.endings[bin] ?? 0) > 0,
   );
