@@ -36,12 +36,14 @@ export interface Observation {
 export function observe(watch: Watch, look: Look, context: ObserveContext): Observation {
   const finding = findingOf(watch, look, context);
   const state = finding.changes.state ?? watch.state;
+  const asked = wasAsked(look);
   const expired = state === 'active' && context.now >= watch.timeoutAt;
   const seen: Watch = {
     ...watch,
     ...finding.changes,
     state: expired ? 'expired' : state,
-    ...(wasAsked(look) && { polls: watch.polls + 1, lastPolledAt: context.now }),
+    polls: watch.polls + (asked ? 1 : 0),
+    lastPolledAt: asked ? context.now : watch.lastPolledAt,
   };
   const news = expired ? [...finding.news, { type: 'watch.expired' as const }] : finding.news;
   const change = { before: watch, after: seen, now: context.now };
@@ -88,8 +90,16 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Findi
   const changed = watch.run === null || types.length > 0;
   const { intervalMs, delayMs } = nextLook({ ...watch, run, stages }, changed, context);
   const waiting = waitingAfter(watch.waiting, run.status, now);
-  const usualMs = usualStayMs(statistics, { source: watch.source, run, stages });
-  const { stay, ...staying } = followStay({ ...watch, next: run, now, policy, usualMs });
+  const nextLookAt = now + (isStreamed ? streamedDelay(watch, delayMs) : delayMs);
+  const staying = followStay({
+    stay: watch.stay,
+    run: watch.run,
+    next: run,
+    now,
+    stallAfterMs: policy.stallAfterMs,
+    nextLookAt,
+    usualMs: () => usualStayMs(statistics, { source: watch.source, run, stages }),
+  });
   const isNewStatus = !isKnownStatus(run.status) && !watch.unknownStatuses.includes(run.status);
   return {
     changes: {
@@ -102,7 +112,7 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Findi
       unknownStatuses: isNewStatus ? [...watch.unknownStatuses, run.status] : watch.unknownStatuses,
       waiting,
       stages,
-      stay,
+      stay: staying.stay,
       cadence: { intervalMs, failures: 0 },
     },
     news: [
@@ -113,7 +123,7 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Findi
       ...staying.stalled,
     ],
     nextPollAt: Math.min(
-      now + (isStreamed ? streamedDelay(watch, delayMs) : delayMs),
+      nextLookAt,
       Math.max(
         now + policy.minIntervalMs,
         Math.min(nextReminderAt(waiting, policy.remindAfterMs), staying.stallsAt),

@@ -27,7 +27,10 @@ export interface StayFinding {
   recovered: News[];
   /** Told of the one that goes on. */
   stalled: News[];
-  /** When a look should find out whether it has stalled; Infinity where that is no question. */
+  /**
+   * When a look should find out whether it has stalled; Infinity where that is no question before the
+   * next look.
+   */
   stallsAt: number;
 }
 
@@ -38,14 +41,19 @@ interface StayContext {
   /** The run as it is. */
   next: RunSnapshot;
   now: number;
-  policy: { stallAfterMs: number };
-  /** In how long nearly all others leave this state, ms; null while too little is known. */
-  usualMs: number | null;
+  /** When the run is looked at next in any case. */
+  nextLookAt: number;
+  stallAfterMs: number;
+  /**
+   * In how long nearly all others leave this state, ms; null while too little is known. Not asked where
+   * the state is so young that it makes no difference, as it is with most looks.
+   */
+  usualMs: () => number | null;
 }
 
 /** Follows a run through its states, and tells of one that lasts too long, once, and of its end. */
 export function followStay(context: StayContext): StayFinding {
-  const { run, next, now, policy, usualMs } = context;
+  const { run, next, now, stallAfterMs } = context;
   const goesOn = run !== null && stateOf(run) === stateOf(next);
   const recovered = goesOn ? [] : recovery(context);
   if (!canStall(next.status)) return { stay: null, recovered, stalled: [], stallsAt: Infinity };
@@ -54,7 +62,11 @@ export function followStay(context: StayContext): StayFinding {
   const stay = (goesOn ? context.stay : null) ?? begun;
   if (stay.stalled) return { stay, recovered, stalled: [], stallsAt: Infinity };
 
-  const stallsAt = stallTime(stay, { ...policy, usualMs });
+  if (stay.since + stallAfterMs > Math.max(now, context.nextLookAt))
+    return { stay, recovered, stalled: [], stallsAt: Infinity };
+
+  const usualMs = context.usualMs();
+  const stallsAt = stallTime(stay, { stallAfterMs, usualMs });
   if (now < stallsAt) return { stay, recovered, stalled: [], stallsAt };
   const details = { lasted_ms: now - stay.since, usual_ms: usualMs };
   const stalled: News[] = [{ type: 'run.stalled', details }];
