@@ -60,5 +60,5 @@ function isToldOfProgress(watch: Watch, wants: EndpointFilter): boolean {
 function stallsAt(watch: SeenWatch, { policy, statistics }: MemberContext): number {
   const { stay } = watch;
   if (stay === null || stay.stalled) return Infinity;
-  return stallTime(stay, { ...policy, usualMs: usualStayMs(statistics, watch) });
+  return stallTime(stay, policy.stallAfterMs, usualStayMs(statistics, watch));
 }

@@ -30,6 +30,8 @@ export interface ListStanding {
   claims: Claim[];
   /** True where the last look was answered by the wish to be left alone for a while. */
   isThrottled?: boolean;
+  /** When a run was last read by itself to check the list; absent before that. */
+  checkedAt?: number;
 }
 
 export const NEW_STANDING: ListStanding = {
@@ -65,7 +67,7 @@ export function throttled(standing: ListStanding): ListStanding | null {
 /** A look was good. Past failures are forgotten once the list has been good for as long as it was avoided. */
 export function heldGood(
   { failures, since }: ListStanding,
-  look: Pick<ListStanding, 'size' | 'claims'>,
+  look: Pick<ListStanding, 'size' | 'claims' | 'checkedAt'>,
   now: number,
 ): ListStanding {
   const isProved = now - since > avoidedMs(failures);

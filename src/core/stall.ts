@@ -62,11 +62,12 @@ export function followStay(context: StayContext): StayFinding {
   const stay = (goesOn ? context.stay : null) ?? begun;
   if (stay.stalled) return { stay, recovered, stalled: [], stallsAt: Infinity };
 
-  if (stay.since + stallAfterMs > Math.max(now, context.nextLookAt))
+  if (stay.since + stallAfterMs > Math.max(now, context.nextLookAt)) {
     return { stay, recovered, stalled: [], stallsAt: Infinity };
+  }
 
   const usualMs = context.usualMs();
-  const stallsAt = stallTime(stay, { stallAfterMs, usualMs });
+  const stallsAt = stallTime(stay, stallAfterMs, usualMs);
   if (now < stallsAt) return { stay, recovered, stalled: [], stallsAt };
   const details = { lasted_ms: now - stay.since, usual_ms: usualMs };
   const stalled: News[] = [{ type: 'run.stalled', details }];
@@ -74,10 +75,7 @@ export function followStay(context: StayContext): StayFinding {
 }
 
 /** When a stay will have lasted too long, milliseconds since the epoch. */
-export function stallTime(
-  { since }: Stay,
-  { stallAfterMs, usualMs }: { stallAfterMs: number; usualMs: number | null },
-): number {
+export function stallTime({ since }: Stay, stallAfterMs: number, usualMs: number | null): number {
   return since + Math.max(stallAfterMs, PATIENCE * (usualMs ?? 0));
 }
 

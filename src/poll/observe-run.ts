@@ -5,7 +5,7 @@ import type { RunwatchEvent } from '../core/event.ts';
 import type { StatisticsLookup } from '../core/hazard.ts';
 import type { Lesson } from '../core/lesson.ts';
 import type { SourceLoad } from '../core/load.ts';
-import type { Look, PollPolicy, SourcePaused } from '../core/look.ts';
+import type { Look, ObserveContext, PollPolicy, SourcePaused } from '../core/look.ts';
 import { observe } from '../core/observe.ts';
 import type { FetchOutcome } from '../core/outcome.ts';
 import type { WatchChange } from '../core/watch-change.ts';
@@ -146,17 +146,13 @@ async function record(
   startedAt: number,
 ): Promise<NextPoll | null> {
   const lagMs = Math.max(0, startedAt - (stored.watch.nextPollAt ?? startedAt));
-  const isStreamed = await isLeftToStream(deps, stored.watch, look);
+  const key = stored.watch;
+  const isStreamed = await isLeftToStream(deps, key, look);
   let before: StoredWatch | null = stored;
   while (before !== null && before.watch.state === 'active') {
     const now = deps.now();
-    const { watch, events, lessons } = observe(before.watch, look, {
-      ...observeGround(deps, before.watch),
-      now,
-      beganAt: startedAt,
-      lagMs,
-      isStreamed,
-    });
+    const seen = { now, beganAt: startedAt, lagMs, isStreamed };
+    const { watch, events, lessons } = observe(before.watch, look, contextOf(deps, key, seen));
     const deliveries = planDeliveries(watch, events, watch.subscriptions, {
       wants: deps.wants,
       now,
@@ -171,23 +167,37 @@ async function record(
       deps.report({ watch, outcome, events, lagMs, isFirst, durationMs: now - startedAt });
       return nextPoll(deps, watch);
     }
-    before = await deps.watches.get(stored.watch);
+    before = await deps.watches.get(key);
     if (before !== null && before.watch.polls !== stored.watch.polls)
       return nextPoll(deps, before.watch);
   }
   return null;
 }
 
+type SeenAt = Pick<ObserveContext, 'now' | 'beganAt' | 'lagMs' | 'isStreamed'>;
+
 async function isLeftToStream({ hintsOf }: ObserveRunDependencies, watch: Watch, look: Look) {
   if (look.kind !== 'run') return false;
   return (await hintsOf(watch.source)?.isStreamed(watchId(watch))) ?? false;
 }
 
-function observeGround(
+/** Field by field: here a spread takes longer than all that the cadence reckons. */
+function contextOf(
   { policy, statistics, wants, loadOf, random }: ObserveRunDependencies,
-  { source }: Watch,
-) {
-  return { policy, statistics: statistics.lookup, wants, load: loadOf(source), random };
+  { source }: WatchKey,
+  { now, beganAt, lagMs, isStreamed }: SeenAt,
+): ObserveContext {
+  return {
+    now,
+    beganAt,
+    lagMs,
+    isStreamed,
+    policy,
+    statistics: statistics.lookup,
+    wants,
+    load: loadOf(source),
+    random,
+  };
 }
 
 function nextPoll(deps: ObserveRunDependencies, watch: Watch): NextPoll | null {

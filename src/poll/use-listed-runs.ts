@@ -32,12 +32,19 @@ export async function useListedRuns(
   const findings = compareWithList(members.values(), runs, readAt);
   const claims = [...verdict.open, ...newClaims(findings, verdict.open)];
   const size = nextSize(reachOf(runs, members), findings.missing.length === 0);
-  await deps.lists.put(list, heldGood(standing, { size, claims }, deps.now()));
+  const { checkedAt = 0 } = standing;
+  const told = { pages, minIntervalMs: deps.minIntervalMs, checkedAt, now: readAt };
+  const { putOff, recalled, toCheck, nextMs } = scheduleAfter(findings, {
+    ...told,
+    random: deps.random,
+  });
+  const good = { size, claims, checkedAt: toCheck === null ? checkedAt : readAt };
+  await deps.lists.put(list, heldGood(standing, good, deps.now()));
   await deps.polls.hasten(findings.changed);
 
-  const { putOff, recalled, nextMs } = scheduleAfter(findings, { ...deps, pages });
   await deps.polls.putOff(putOff);
   await deps.polls.recall(recalled);
+  if (toCheck !== null) await deps.polls.hasten([toCheck]);
   const nextLookAt = startedAt + nextMs;
   reportLook(deps, look, { outcome: 'ok', message: null, nextLookAt, pages, findings });
   return { nextLookAt };

@@ -338,6 +338,39 @@ describe('rescheduling', () => {
   });
 });
 
+describe('a worker that is closed', () => {
+  /** Does something as soon as the next command about a job has been sent. */
+  function onceSent(jobKey: string, act: () => unknown): void {
+    const { sendCommand } = redis;
+    redis.sendCommand = function (...[command, stream]: Parameters<typeof sendCommand>) {
+      const reply = sendCommand.call(redis, command, stream);
+      if (command.args.includes(jobKey)) {
+        redis.sendCommand = sendCommand;
+        act();
+      }
+      return reply;
+    };
+  }
+
+  test('gives back at once the job that came along when another was put off', async () => {
+    const queue = openQueue();
+    const held = heldRun();
+    const worker = queue.work(held.run, { concurrency: 1 });
+    await queue.ensure(['a', 'b']);
+    await waitFor(() => held.begun.length === 1);
+    const closing: Promise<void>[] = [];
+    onceSent(queue.key('a'), () => closing.push(worker.close(false)));
+    held.end(Date.now() + AN_HOUR);
+    await waitFor(() => closing.length > 0);
+    await Promise.all(closing);
+    expect(held.begun).toEqual(['a']);
+    queue.work(held.run, { concurrency: 1 });
+    await waitFor(() => held.begun.length === 2);
+    expect(held.begun).toEqual(['a', 'b']);
+    held.end(null);
+  });
+});
+
 describe('a run that throws', () => {
   test('is tried again later and told of, and its job is never given up', async () => {
     const queue = openQueue();

@@ -43,7 +43,11 @@ const keyOf = (number: number): WatchKey => ({
 });
 
 /** Watches of runs that were read just now and are polled every two seconds. */
-async function watches(count: number, run: Partial<RunSnapshot> = {}): Promise<WatchKey[]> {
+async function watches(
+  count: number,
+  run: Partial<RunSnapshot> = {},
+  readAgoMs = 0,
+): Promise<WatchKey[]> {
   const keys = Array.from({ length: count }, (_, number) => keyOf(number));
   const now = Date.now();
   await stores.watches.commitMany(
@@ -57,7 +61,7 @@ async function watches(count: number, run: Partial<RunSnapshot> = {}): Promise<W
           observed_at: new Date(now).toISOString(),
           ...run,
         }),
-        lastPolledAt: now,
+        lastPolledAt: now - readAgoMs,
         nextPollAt: now + INTERVAL_MS,
         timeoutAt: now + 1e9,
       }),
@@ -155,6 +159,14 @@ describe('a look at a list', () => {
     expect(jobs.toSorted()).toEqual(keys.map((key) => `reschedule ${watchId(key)}`).toSorted());
     await look();
     expect(jobs).toHaveLength(4);
+  });
+
+  test('reads a run by itself where none was for long, once, for the list may stand still', async () => {
+    const keys = await watches(3, {}, 20_000);
+    const look = looker(running(keys));
+    await look();
+    await look();
+    expect(jobs.filter((job) => job.startsWith('hasten'))).toHaveLength(1);
   });
 
   test('leaves a watch alone that somebody has changed meanwhile', async () => {

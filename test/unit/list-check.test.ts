@@ -1,0 +1,39 @@
+import { describe, expect, test } from '@jest/globals';
+import { memberToCheck } from '../../src/core/list-check.ts';
+import type { ListMember } from '../../src/core/list-member.ts';
+import { newWatch, NOON, snapshot } from '../support/builders.ts';
+
+const NOW = NOON + 3_600_000;
+
+/** A run that was read so long ago, s. */
+const readAgo = (seconds: number): ListMember => ({
+  watch: { ...newWatch({ lastPolledAt: NOW - seconds * 1_000 }), run: snapshot() },
+  version: 1,
+  createdAt: NOON,
+  intervalMs: 1_000,
+  followsProgress: false,
+  latestAt: Infinity,
+});
+
+const check = (unchanged: ListMember[], checkedAgoS: number, lookEveryMs = 100) =>
+  memberToCheck(unchanged, { checkedAt: NOW - checkedAgoS * 1_000, lookEveryMs, now: NOW });
+
+describe('a list is checked by a single read', () => {
+  test('of the run that was not read for longest', () => {
+    const members = [readAgo(10), readAgo(90), readAgo(30)];
+    expect(check(members, 60)).toBe(members[1]);
+  });
+
+  test('every five seconds at the most, and not more often than at every fourth look', () => {
+    const members = [readAgo(90)];
+    expect(check(members, 4.9)).toBeNull();
+    expect(check(members, 5)).toBe(members[0]);
+    expect(check(members, 39, 10_000)).toBeNull();
+    expect(check(members, 40, 10_000)).toBe(members[0]);
+  });
+
+  test('only where no single read has just done so anyway, and there is a run to read', () => {
+    expect(check([readAgo(4), readAgo(3)], 60)).toBeNull();
+    expect(check([], 60)).toBeNull();
+  });
+});
