@@ -18,7 +18,7 @@ import { isKnownStatus, isTerminalStatus, type RunSnapshot } from './run.ts';
 import { stagesAfter } from './stage.ts';
 import { lessonsOf } from './stage-lessons.ts';
 import { readFailed, runGone, runMissing, sourcePaused } from './trouble.ts';
-import { followStay, usualStayMs } from './stall.ts';
+import { followStay } from './stall.ts';
 import type { Watch } from './watch.ts';
 
 /** A watch after a look, and what that look gave rise to. */
@@ -98,7 +98,9 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Findi
     now,
     stallAfterMs: policy.stallAfterMs,
     nextLookAt,
-    usualMs: () => usualStayMs(statistics, { source: watch.source, run, stages }),
+    source: watch.source,
+    stages,
+    statistics,
   });
   const isNewStatus = !isKnownStatus(run.status) && !watch.unknownStatuses.includes(run.status);
   return {
@@ -132,16 +134,39 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Findi
   };
 }
 
-/** Numbers the watch, keeps what latecomers are told, and says when to look again, if ever. */
+/**
+ * Numbers the watch, keeps what latecomers are told, and says when to look again, if ever. Field by
+ * field, for V8 copies what is a copy by spread already more slowly than all the rest of a look takes.
+ */
 function settle(watch: Watch, events: RunwatchEvent[], nextPollAt: number, now: number): Watch {
   const ended = watch.state !== 'active';
   return {
-    ...watch,
+    source: watch.source,
+    runId: watch.runId,
+    state: watch.state,
+    run: watch.run,
+    runAskedAt: watch.runAskedAt,
+    metadata: watch.metadata,
+    subscriptions: watch.subscriptions,
     sequence: watch.sequence + events.length,
+    polls: watch.polls,
+    profile: watch.profile,
+    maxDelayMs: watch.maxDelayMs,
+    registeredAt: watch.registeredAt,
+    lastPolledAt: watch.lastPolledAt,
+    nextPollAt: ended ? null : Math.round(Math.min(nextPollAt, Math.max(watch.timeoutAt, now))),
+    timeoutAt: watch.timeoutAt,
+    endedAt: ended ? now : null,
+    trouble: watch.trouble,
+    unreachable: watch.unreachable,
+    missing: watch.missing,
+    gone: watch.gone,
+    unknownStatuses: watch.unknownStatuses,
     notice: noticeAfter(watch, events),
     waiting: reminded(watch.waiting, events),
-    endedAt: ended ? now : null,
-    nextPollAt: ended ? null : Math.round(Math.min(nextPollAt, Math.max(watch.timeoutAt, now))),
+    stay: watch.stay,
+    stages: watch.stages,
+    cadence: watch.cadence,
   };
 }
 

@@ -44,11 +44,10 @@ interface StayContext {
   /** When the run is looked at next in any case. */
   nextLookAt: number;
   stallAfterMs: number;
-  /**
-   * In how long nearly all others leave this state, ms; null while too little is known. Not asked where
-   * the state is so young that it makes no difference, as it is with most looks.
-   */
-  usualMs: () => number | null;
+  source: string;
+  /** The stages of the run as it is. */
+  stages: readonly Stage[];
+  statistics: StatisticsLookup;
 }
 
 /** Follows a run through its states, and tells of one that lasts too long, once, and of its end. */
@@ -62,11 +61,12 @@ export function followStay(context: StayContext): StayFinding {
   const stay = (goesOn ? context.stay : null) ?? begun;
   if (stay.stalled) return { stay, recovered, stalled: [], stallsAt: Infinity };
 
+  // So it is with most looks, and what is usual takes longer to find than all else here.
   if (stay.since + stallAfterMs > Math.max(now, context.nextLookAt)) {
     return { stay, recovered, stalled: [], stallsAt: Infinity };
   }
 
-  const usualMs = context.usualMs();
+  const usualMs = usualStayMs(context.statistics, { ...context, run: next });
   const stallsAt = stallTime(stay, stallAfterMs, usualMs);
   if (now < stallsAt) return { stay, recovered, stalled: [], stallsAt };
   const details = { lasted_ms: now - stay.since, usual_ms: usualMs };
