@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Agenda } from '../../bench/replay/agenda.ts';
 import { BACKOFF, FIXED } from '../../bench/replay/baselines.ts';
 import { replay } from '../../bench/replay/replay.ts';
+import { iso, isoWriter } from '../../bench/replay/clock.ts';
 import { RunLists } from '../../bench/replay/run-lists.ts';
 import { replayOurs } from '../../bench/replay/scenarios.ts';
 import { Timetable, type Task } from '../../bench/replay/timetable.ts';
@@ -51,6 +52,17 @@ describe('a replay', () => {
     expect(workload({ seed: 5, runs: 5 })).toEqual(runs);
     const [one, other] = [1, 2].map(() => replayOurs(runs, { seed: 1, profile: 'normal' }));
     expect(one).toEqual(other);
+  });
+
+  test('writes times as they are written everywhere', () => {
+    const random = seededRandom(4);
+    const write = isoWriter();
+    for (const times of [0.001, 59.999, 3_600, 86_399.999, 86_400])
+      expect(write(times)).toBe(iso(times));
+    for (let count = 0; count < 500; count += 1) {
+      const seconds = random() * 1e7;
+      expect(write(seconds)).toBe(iso(seconds));
+    }
   });
 
   test('takes things in the order of their times', () => {
