@@ -85,12 +85,11 @@ export interface Exposure {
 export function exposureOf({ fromS, toS, ended }: Stay): Exposure {
   const firstBin = binOf(fromS);
   const lastBin = Math.max(firstBin, binOf(toS));
-  const seconds: number[] = [];
-  for (let bin = firstBin; bin <= lastBin; bin += 1) {
-    const beginsS = Math.max(fromS, BIN_EDGES_S[bin - 1] ?? 0);
-    const endsS = Math.min(toS, BIN_EDGES_S[bin] ?? Infinity);
-    seconds.push(Math.max(0, endsS - beginsS));
-  }
+  const seconds = Array.from({ length: lastBin - firstBin + 1 }, (_, at) => {
+    const beginsS = Math.max(fromS, BIN_EDGES_S[firstBin + at - 1] ?? 0);
+    const endsS = Math.min(toS, BIN_EDGES_S[firstBin + at] ?? Infinity);
+    return Math.max(0, endsS - beginsS);
+  });
   return { firstBin, seconds, endedIn: ended ? lastBin : null };
 }
 
@@ -98,19 +97,13 @@ export function exposureOf({ fromS, toS, ended }: Stay): Exposure {
 export function learn(statistics: Statistics, stay: Stay): Statistics {
   const { firstBin, seconds, endedIn } = exposureOf(stay);
   const kept = endedIn === null ? 1 : DECAY;
-  const endings = scaled(statistics.endings, kept);
-  const secondsAtRisk = scaled(statistics.secondsAtRisk, kept);
+  const endings = statistics.endings.map((count) => count * kept);
   if (endedIn !== null) endings[endedIn] = (endings[endedIn] ?? 0) + 1;
+  const secondsAtRisk = statistics.secondsAtRisk.map((before) => before * kept);
   for (const [at, more] of seconds.entries()) {
     secondsAtRisk[firstBin + at] = (secondsAtRisk[firstBin + at] ?? 0) + more;
   }
   return { endings, secondsAtRisk, runs: statistics.runs + (endedIn === null ? 0 : 1) };
-}
-
-function scaled(numbers: readonly number[], by: number): number[] {
-  const all = numbers.slice();
-  for (let at = 0; at < all.length; at += 1) all[at] = (all[at] ?? 0) * by;
-  return all;
 }
 
 /**

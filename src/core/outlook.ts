@@ -26,9 +26,12 @@ export function outlookOf(
   learned: (state: string | null) => Statistics | undefined,
 ): Outlook {
   const isWork = stage.state.startsWith('running/');
-  const { since, secondMs } = stage;
   return {
-    stage: { statistics: learned(newsAfter(stage.state)), since, secondMs },
+    stage: {
+      statistics: learned(newsAfter(stage.state)),
+      since: stage.since,
+      secondMs: stage.secondMs,
+    },
     workflow: {
       statistics: isWork ? learned(null) : undefined,
       since: isWork ? workBegan(run) : stage.since,

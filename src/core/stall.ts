@@ -27,10 +27,7 @@ export interface StayFinding {
   recovered: News[];
   /** Told of the one that goes on. */
   stalled: News[];
-  /**
-   * When a look should find out whether it has stalled; Infinity where that is no question before the
-   * next look.
-   */
+  /** When a look should find out whether it has stalled, or earlier; Infinity where it can not. */
   stallsAt: number;
 }
 
@@ -41,18 +38,16 @@ interface StayContext {
   /** The run as it is. */
   next: RunSnapshot;
   now: number;
-  /** When the run is looked at next in any case. */
-  nextLookAt: number;
-  stallAfterMs: number;
-  source: string;
-  /** The stages of the run as it is. */
-  stages: readonly Stage[];
-  statistics: StatisticsLookup;
+  policy: { stallAfterMs: number };
+  /** When the next look comes in any case. */
+  lookAgainAt: number;
+  /** In how long nearly all others leave this state, ms; null while too little is known. */
+  usualMs: () => number | null;
 }
 
 /** Follows a run through its states, and tells of one that lasts too long, once, and of its end. */
 export function followStay(context: StayContext): StayFinding {
-  const { run, next, now, stallAfterMs } = context;
+  const { run, next, now, policy, lookAgainAt } = context;
   const goesOn = run !== null && stateOf(run) === stateOf(next);
   const recovered = goesOn ? [] : recovery(context);
   if (!canStall(next.status)) return { stay: null, recovered, stalled: [], stallsAt: Infinity };
@@ -61,13 +56,11 @@ export function followStay(context: StayContext): StayFinding {
   const stay = (goesOn ? context.stay : null) ?? begun;
   if (stay.stalled) return { stay, recovered, stalled: [], stallsAt: Infinity };
 
-  // So it is with most looks, and what is usual takes longer to find than all else here.
-  if (stay.since + stallAfterMs > Math.max(now, context.nextLookAt)) {
-    return { stay, recovered, stalled: [], stallsAt: Infinity };
-  }
-
-  const usualMs = usualStayMs(context.statistics, { ...context, run: next });
-  const stallsAt = stallTime(stay, stallAfterMs, usualMs);
+  // What is usual takes a while to work out, and matters only to stays that have lasted.
+  const earliestAt = stay.since + policy.stallAfterMs;
+  if (earliestAt > lookAgainAt) return { stay, recovered, stalled: [], stallsAt: earliestAt };
+  const usualMs = context.usualMs();
+  const stallsAt = stallTime(stay, policy.stallAfterMs, usualMs);
   if (now < stallsAt) return { stay, recovered, stalled: [], stallsAt };
   const details = { lasted_ms: now - stay.since, usual_ms: usualMs };
   const stalled: News[] = [{ type: 'run.stalled', details }];
