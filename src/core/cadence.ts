@@ -5,7 +5,7 @@ import type { Statistics, StatisticsLookup } from './hazard.ts';
 import { longestInterval, type SourceLoad } from './load.ts';
 import { lookInterval, outlookOf, type Outlook } from './outlook.ts';
 import type { RunSnapshot } from './run.ts';
-import { newsAfter, SECOND_MS, workBegan, type Stage } from './stage.ts';
+import { newsAfter, SECOND_MS } from './stage.ts';
 import type { Profile, Watch } from './watch.ts';
 
 /** Seconds of delay that one request is worth. */
@@ -93,7 +93,8 @@ function newsInterval(
   const stage = stages.at(-1);
   if (stage === undefined) return longestMs;
   const outlook = outlookOf(stage, run, (state) => statistics(source, run.workflow_id, state));
-  const ageMs = now - beganAt(stage, run);
+  // Work counts as one, however far it has come.
+  const ageMs = now - outlook.workflow.since;
   return guardedInterval(outlook, { now, ageMs, profile, dearness: load.dearness, longestMs });
 }
 
@@ -133,11 +134,6 @@ export function intervalsByAge(
     const ask = { now, ageMs: now, profile, dearness: 1, longestMs: maxIntervalMs };
     return Math.max(minIntervalMs, guardedInterval(outlook, ask)) / SECOND_MS;
   };
-}
-
-/** Since when a run does what it does: work counts as one, however far it has come. */
-function beganAt(stage: Stage, run: RunSnapshot): number {
-  return stage.state.startsWith('running/') ? workBegan(run) : stage.since;
 }
 
 /** Back to the minimum at a change, else longer each time. Before jitter, which would add up. */

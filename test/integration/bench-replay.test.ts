@@ -27,6 +27,8 @@ function benchReplay(...options: string[]): Promise<Replayed> {
   });
 }
 
+// The seed that the bench has by default. Of 1 to 5, only 4 misses bounds: fixed polling's delay at a sixth
+// of its requests by 0.4 %, and the p95 of frugal by 4 %.
 test('the policy keeps all its bounds in a replay of ten thousand runs', async () => {
   const { code, figures } = await benchReplay('--seed', '1');
   expect(figures.filter(({ target }) => target !== undefined)).toHaveLength(14);
