@@ -41,8 +41,8 @@ interface DaemonOptions {
  */
 export async function startDaemon(options: DaemonOptions): Promise<{ url: string }> {
   const { config, log, version } = options;
-  const ownSecrets = await loadOwnSecrets(options);
   const connections = await openRedis(options);
+  const ownSecrets = await loadOwnSecrets(options);
   const parts = build(options, connections, ownSecrets);
   const url = await serve(options, parts);
   run(options, parts, connections);

@@ -9,7 +9,13 @@ import {
 import { compareWithList, listedAs, reachOf } from '../../src/core/list-findings.ts';
 import type { ListMember } from '../../src/core/list-member.ts';
 import { leftAloneUntil, listDeadline, scheduleAfter } from '../../src/core/list-schedule.ts';
-import { givenUp, heldGood, NEW_STANDING, nextSize } from '../../src/core/list-standing.ts';
+import {
+  givenUp,
+  heldGood,
+  NEW_STANDING,
+  nextSize,
+  type ListStanding,
+} from '../../src/core/list-standing.ts';
 import type { ObserveContext } from '../../src/core/look.ts';
 import type { ListedRun } from '../../src/core/run-list.ts';
 import { pollDeadline } from '../../src/core/urgency.ts';
@@ -36,7 +42,7 @@ type Looked = Pick<ListStep, 'woken' | 'moved'> & { nextLookAt: number };
  */
 export class Batching implements ListFollower {
   private readonly followed = new FollowedRuns();
-  private readonly standings = new Map<string, typeof NEW_STANDING>();
+  private readonly standings = new Map<string, ListStanding>();
   private readonly spot = createListSpotter(() => this.nowMs);
   private nowMs = 0;
 
@@ -82,11 +88,15 @@ export class Batching implements ListFollower {
     }
     const findings = compareWithList(all, reading.runs, now);
     const size = nextSize(reachOf(reading.runs, members), findings.missing.length === 0);
-    this.standings.set(workflow, heldGood(standing, { size, claims: [] }, now));
-    const cost = { ...context.policy, pages: reading.pages, random: context.random };
-    const { putOff, recalled, nextMs } = scheduleAfter(findings, cost);
+    const { pages } = reading;
+    const { checkedAt = 0 } = standing;
+    const told = { ...context.policy, pages, checkedAt, now, random: context.random };
+    const { putOff, recalled, toCheck, nextMs } = scheduleAfter(findings, told);
+    const good = { size, claims: [], checkedAt: toCheck === null ? checkedAt : now };
+    this.standings.set(workflow, heldGood(standing, good, now));
+    const woken = toCheck === null ? findings.changed : [...findings.changed, toCheck];
     return {
-      woken: findings.changed.map((member) => this.followed.runOf(member)),
+      woken: woken.map((member) => this.followed.runOf(member)),
       moved: [...this.putOff(putOff, context), ...this.recall(recalled, context)],
       nextLookAt: now + nextMs,
     };

@@ -9,6 +9,9 @@ import { workload, type TracedRun } from './workload.ts';
 /** Within so many runs of a kind the policy has to have learned anew. */
 const RELEARNED = 160;
 
+/** Of so many runs of a kind it shows whether it has; runs ten times as long are dear to replay. */
+const SHIFTED = 200;
+
 /** A budget at which all active runs are polled once in so long, s: a sixth of fixed 5 s. */
 const ROUND_S = 30;
 
@@ -24,8 +27,9 @@ interface ChangeOptions {
 export function judgeChange(options: ChangeOptions): Judgement {
   const { seed, runs, memory } = options;
   const ours = { seed, profile: 'normal' as const };
-  const faster = shifted({ ...options, scale: 0.1 });
-  const slower = shifted({ ...options, scale: 10 });
+  const few = { ...options, runs: Math.min(runs, SHIFTED) };
+  const faster = shifted({ ...few, scale: 0.1 });
+  const slower = shifted({ ...few, scale: 10 });
   const misled = workload({ seed: seed + 2, runs, progress: 'misleading' });
   const misleading = compare(misled, { ...ours, memory: copyOf(memory) });
   const others = workload({ seed: seed + 3, runs });

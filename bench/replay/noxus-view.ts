@@ -1,11 +1,12 @@
 import type { Look } from '../../src/core/look.ts';
 import type { ListedRun } from '../../src/core/run-list.ts';
-import { iso } from './clock.ts';
+import { iso, isoWriter } from './clock.ts';
 import { shownAt, type Sight } from './policy.ts';
 import type { TracedRun } from './workload.ts';
 
 /** What Noxus answers who reads a run. */
 export function viewOf(run: TracedRun, id: string): (sight: Sight) => Look {
+  const isoNow = isoWriter();
   const createdAt = iso(run.created);
   const startedAt = iso(run.started);
   const finishedAt = iso(run.finished);
@@ -25,7 +26,7 @@ export function viewOf(run: TracedRun, id: string): (sight: Sight) => Look {
       source: null,
       user_id: null,
       conversation_id: null,
-      observed_at: iso(now),
+      observed_at: isoNow(now),
     };
     return { kind: 'run', run: snapshot };
   };

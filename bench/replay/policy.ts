@@ -36,7 +36,7 @@ export interface ListSight {
 
 /** A look at a list. Times in seconds. */
 export interface ListStep {
-  /** Runs that are to be polled now. */
+  /** Runs that are to be polled now, also of those that are moved. */
   woken: TracedRun[];
   /** When others are to be polled now, instead of when they were. */
   moved: (readonly [run: TracedRun, at: number])[];

@@ -138,8 +138,8 @@ export class Replay {
 
   private followList(sight: ListSight) {
     const { woken, moved, next } = this.policy.lists!.look(sight);
-    for (const run of woken) this.timetable.wake(this.polls.get(run)!);
     for (const [run, at] of moved) this.timetable.set(this.polls.get(run)!, at);
+    for (const run of woken) this.timetable.wake(this.polls.get(run)!);
     return next;
   }
 }

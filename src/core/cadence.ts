@@ -5,7 +5,7 @@ import type { Statistics, StatisticsLookup } from './hazard.ts';
 import { longestInterval, type SourceLoad } from './load.ts';
 import { lookInterval, outlookOf, type Outlook } from './outlook.ts';
 import type { RunSnapshot } from './run.ts';
-import { newsAfter, SECOND_MS, workBegan, type Stage } from './stage.ts';
+import { newsAfter, SECOND_MS } from './stage.ts';
 import type { Profile, Watch } from './watch.ts';
 
 /** Seconds of delay that one request is worth. */
@@ -44,6 +44,12 @@ export interface SeenWatch extends Watch {
   run: RunSnapshot;
 }
 
+/** What of a watch its pace goes by. */
+type PacedWatch = Pick<
+  SeenWatch,
+  'source' | 'run' | 'metadata' | 'subscriptions' | 'profile' | 'maxDelayMs' | 'stages' | 'cadence'
+>;
+
 /**
  * When to look at a run again: when one look is due by what was learned of runs like it, within what
  * its age, the limits and the watch allow.
@@ -51,7 +57,7 @@ export interface SeenWatch extends Watch {
  * @returns milliseconds: the interval, and the delay that it gives
  */
 export function nextLook(
-  watch: SeenWatch,
+  watch: PacedWatch,
   changed: boolean,
   context: CadenceContext,
 ): { intervalMs: number; delayMs: number } {
@@ -69,7 +75,7 @@ export function nextLook(
 
 /** The longest interval, which the watch's own limit overrides. */
 function longestOf(
-  { run, maxDelayMs }: SeenWatch,
+  { run, maxDelayMs }: PacedWatch,
   isFollowed: boolean,
   { policy, load }: CadenceContext,
 ): number {
@@ -80,14 +86,15 @@ function longestOf(
 
 /** The interval by which a look for news is due. */
 function newsInterval(
-  { source, profile, run, stages }: SeenWatch,
+  { source, profile, run, stages }: PacedWatch,
   longestMs: number,
   { now, statistics, load }: CadenceContext,
 ): number {
   const stage = stages.at(-1);
   if (stage === undefined) return longestMs;
   const outlook = outlookOf(stage, run, (state) => statistics(source, run.workflow_id, state));
-  const ageMs = now - beganAt(stage, run);
+  // Work counts as one, however far it has come.
+  const ageMs = now - outlook.workflow.since;
   return guardedInterval(outlook, { now, ageMs, profile, dearness: load.dearness, longestMs });
 }
 
@@ -129,18 +136,13 @@ export function intervalsByAge(
   };
 }
 
-/** Since when a run does what it does: work counts as one, however far it has come. */
-function beganAt(stage: Stage, run: RunSnapshot): number {
-  return stage.state.startsWith('running/') ? workBegan(run) : stage.since;
-}
-
 /** Back to the minimum at a change, else longer each time. Before jitter, which would add up. */
-function growingInterval(watch: SeenWatch, changed: boolean, minIntervalMs: number): number {
+function growingInterval(watch: PacedWatch, changed: boolean, minIntervalMs: number): number {
   return changed ? minIntervalMs : watch.cadence.intervalMs * GROWTH[watch.profile];
 }
 
 /** Whether somebody is told of changes that are no news to everyone, and that may come next. */
-function followsChanges(watch: SeenWatch, wants: EndpointFilter): boolean {
+function followsChanges(watch: PacedWatch, wants: EndpointFilter): boolean {
   const types = changesFrom(watch.run.status);
   return watch.subscriptions.some((one) => types.some((type) => isTold(one, type, watch, wants)));
 }

@@ -19,8 +19,8 @@ export const DECAY = 0.995;
  */
 const PRIOR_ENDINGS = 0.25;
 
-/** Fewer endings than this make no quantile. */
-const LEAST_ENDINGS = 5;
+/** Fewer stays than this make no quantile. */
+const LEAST_RUNS = 5;
 
 /** What is known of how long a state lasts. Decayed, so that the present counts for more. */
 export interface Statistics {
@@ -97,13 +97,13 @@ export function exposureOf({ fromS, toS, ended }: Stay): Exposure {
 export function learn(statistics: Statistics, stay: Stay): Statistics {
   const { firstBin, seconds, endedIn } = exposureOf(stay);
   const kept = endedIn === null ? 1 : DECAY;
-  return {
-    endings: statistics.endings.map((count, bin) => count * kept + (bin === endedIn ? 1 : 0)),
-    secondsAtRisk: statistics.secondsAtRisk.map(
-      (before, bin) => before * kept + (seconds[bin - firstBin] ?? 0),
-    ),
-    runs: statistics.runs + (endedIn === null ? 0 : 1),
-  };
+  const endings = statistics.endings.map((count) => count * kept);
+  if (endedIn !== null) endings[endedIn] = (endings[endedIn] ?? 0) + 1;
+  const secondsAtRisk = statistics.secondsAtRisk.map((before) => before * kept);
+  for (const [at, more] of seconds.entries()) {
+    secondsAtRisk[firstBin + at] = (secondsAtRisk[firstBin + at] ?? 0) + more;
+  }
+  return { endings, secondsAtRisk, runs: statistics.runs + (endedIn === null ? 0 : 1) };
 }
 
 /**
@@ -125,8 +125,7 @@ export function hazard(statistics: Statistics | undefined, ageS: number, prior: 
  * @returns seconds; null while too little is known, or where so few end within what was seen
  */
 export function quantile(statistics: Statistics, share: number): number | null {
-  const known = statistics.endings.reduce((sum, count) => sum + count, 0);
-  if (known < LEAST_ENDINGS) return null;
+  if (statistics.runs < LEAST_RUNS) return null;
   const oldest = statistics.secondsAtRisk.findLastIndex(
     (seconds, bin) => seconds > 0 || (statistics.endings[bin] ?? 0) > 0,
   );

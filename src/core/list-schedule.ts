@@ -1,5 +1,6 @@
 import { jitterAround, type Random } from './backoff.ts';
 import { planBatch, type BatchMember, type BatchPlan } from './batch.ts';
+import { memberToCheck } from './list-check.ts';
 import type { ListFindings } from './list-findings.ts';
 import type { ListMember } from './list-member.ts';
 import type { ListStanding } from './list-standing.ts';
@@ -19,6 +20,8 @@ export interface ListSchedule {
   putOff: ListMember[];
   /** Members that are polled at their own pace, for the list does not stand in for them. */
   recalled: ListMember[];
+  /** Read by itself now although nothing of it has changed, to check the list; null for none. */
+  toCheck: ListMember | null;
   /** From this look to the next one, ms. */
   nextMs: number;
 }
@@ -37,19 +40,27 @@ export function leftAloneUntil(
   return now + Math.min(Math.max(shortestMs, RECONSIDER_MS.least), RECONSIDER_MS.most);
 }
 
+interface LookTold extends Pick<ListStanding, 'checkedAt'> {
+  /** Pages that it took. */
+  pages: number;
+  minIntervalMs: number;
+  now: number;
+  random: Random;
+}
+
 /** Planned anew by those that were found, and by the pages that it took to find them. */
 export function scheduleAfter(
   { changed, unchanged, missing }: ListFindings,
-  cost: { pages: number; minIntervalMs: number; random: Random },
+  { checkedAt = 0, now, ...told }: LookTold,
 ): ListSchedule {
-  const { pays, intervalMs } = planBatch([...changed, ...unchanged], cost);
-  return pays
-    ? {
-        putOff: unchanged,
-        recalled: missing,
-        nextMs: jitterAround(intervalMs, JITTER, cost.random),
-      }
-    : { putOff: [], recalled: [...unchanged, ...missing], nextMs: FUTILE_MS };
+  const { pays, intervalMs } = planBatch([...changed, ...unchanged], told);
+  if (!pays) {
+    const recalled = [...unchanged, ...missing];
+    return { putOff: [], recalled, toCheck: null, nextMs: FUTILE_MS };
+  }
+  const nextMs = jitterAround(intervalMs, JITTER, told.random);
+  const toCheck = memberToCheck(unchanged, { checkedAt, lookEveryMs: nextMs, now });
+  return { putOff: unchanged, recalled: missing, toCheck, nextMs };
 }
 
 /**

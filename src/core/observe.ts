@@ -1,24 +1,13 @@
-import { nextLook } from './cadence.ts';
 import { buildEvent } from './change-event.ts';
-import { diffRun } from './diff.ts';
 import { assertNever } from './errors.ts';
 import type { RunwatchEvent } from './event.ts';
-import { streamedDelay } from './hint.ts';
 import type { Lesson } from './lesson.ts';
 import type { Finding, Look, ObserveContext } from './look.ts';
-import {
-  dueReminders,
-  isEntry,
-  nextReminderAt,
-  reminded,
-  waitEnded,
-  waitingAfter,
-} from './reminder.ts';
-import { isKnownStatus, isTerminalStatus, type RunSnapshot } from './run.ts';
-import { stagesAfter } from './stage.ts';
+import { isEntry, reminded } from './reminder.ts';
+import { runSeen } from './run-seen.ts';
 import { lessonsOf } from './stage-lessons.ts';
 import { readFailed, runGone, runMissing, sourcePaused } from './trouble.ts';
-import { followStay, usualStayMs } from './stall.ts';
+import { withChanges } from './watch-copy.ts';
 import type { Watch } from './watch.ts';
 
 /** A watch after a look, and what that look gave rise to. */
@@ -35,14 +24,14 @@ export interface Observation {
  */
 export function observe(watch: Watch, look: Look, context: ObserveContext): Observation {
   const finding = findingOf(watch, look, context);
-  const state = finding.changes.state ?? watch.state;
-  const expired = state === 'active' && context.now >= watch.timeoutAt;
-  const seen: Watch = {
-    ...watch,
-    ...finding.changes,
-    state: expired ? 'expired' : state,
-    ...(wasAsked(look) && { polls: watch.polls + 1, lastPolledAt: context.now }),
-  };
+  const found = withChanges(watch, finding.changes);
+  const expired = found.state === 'active' && context.now >= watch.timeoutAt;
+  const asked = wasAsked(look);
+  const seen = withChanges(found, {
+    state: expired ? 'expired' : found.state,
+    polls: watch.polls + (asked ? 1 : 0),
+    lastPolledAt: asked ? context.now : watch.lastPolledAt,
+  });
   const news = expired ? [...finding.news, { type: 'watch.expired' as const }] : finding.news;
   const change = { before: watch, after: seen, now: context.now };
   const events = news.map((one, index) => buildEvent(change, one, watch.sequence + index + 1));
@@ -81,58 +70,16 @@ function findingOf(watch: Watch, look: Look, context: ObserveContext): Finding {
   }
 }
 
-function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Finding {
-  const { now, policy, statistics, beganAt, isStreamed } = context;
-  const types = diffRun(watch.run, run, watch.unknownStatuses);
-  const stages = stagesAfter(watch.stages, watch.run, run, now);
-  const changed = watch.run === null || types.length > 0;
-  const { intervalMs, delayMs } = nextLook({ ...watch, run, stages }, changed, context);
-  const waiting = waitingAfter(watch.waiting, run.status, now);
-  const usualMs = usualStayMs(statistics, { source: watch.source, run, stages });
-  const staying = followStay({ stay: watch.stay, run: watch.run, next: run, now, policy, usualMs });
-  const isNewStatus = !isKnownStatus(run.status) && !watch.unknownStatuses.includes(run.status);
-  return {
-    changes: {
-      run,
-      runAskedAt: beganAt,
-      state: isTerminalStatus(run.status) ? 'finished' : 'active',
-      trouble: null,
-      missing: null,
-      unreachable: false,
-      unknownStatuses: isNewStatus ? [...watch.unknownStatuses, run.status] : watch.unknownStatuses,
-      waiting,
-      stages,
-      stay: staying.stay,
-      cadence: { intervalMs, failures: 0 },
-    },
-    news: [
-      ...(watch.unreachable ? [{ type: 'watch.recovered' as const }] : []),
-      ...staying.recovered,
-      ...types.map((type) => ({ type, details: waitEnded(watch.waiting, type, now) })),
-      ...dueReminders(waiting, policy.remindAfterMs, now),
-      ...staying.stalled,
-    ],
-    nextPollAt: Math.min(
-      now + (isStreamed ? streamedDelay(watch, delayMs) : delayMs),
-      Math.max(
-        now + policy.minIntervalMs,
-        Math.min(nextReminderAt(waiting, policy.remindAfterMs), staying.stallsAt),
-      ),
-    ),
-  };
-}
-
 /** Numbers the watch, keeps what latecomers are told, and says when to look again, if ever. */
 function settle(watch: Watch, events: RunwatchEvent[], nextPollAt: number, now: number): Watch {
   const ended = watch.state !== 'active';
-  return {
-    ...watch,
+  return withChanges(watch, {
     sequence: watch.sequence + events.length,
     notice: noticeAfter(watch, events),
     waiting: reminded(watch.waiting, events),
     endedAt: ended ? now : null,
     nextPollAt: ended ? null : Math.round(Math.min(nextPollAt, Math.max(watch.timeoutAt, now))),
-  };
+  });
 }
 
 /** Latecomers are told how a run ended, or that it waits for a human; nothing else is news to them. */

@@ -27,7 +27,11 @@ export function outlookOf(
 ): Outlook {
   const isWork = stage.state.startsWith('running/');
   return {
-    stage: { ...stage, statistics: learned(newsAfter(stage.state)) },
+    stage: {
+      statistics: learned(newsAfter(stage.state)),
+      since: stage.since,
+      secondMs: stage.secondMs,
+    },
     workflow: {
       statistics: isWork ? learned(null) : undefined,
       since: isWork ? workBegan(run) : stage.since,
@@ -75,8 +79,10 @@ function ageS({ since, secondMs }: Clock, at: number): number {
 
 /** Until when the hazard stays what it is at a moment. */
 function nextEdge({ stage, workflow }: Outlook, at: number): number {
-  const edgeOf = (clock: Clock) =>
-    clock.since + (BIN_EDGES_S[binOf(ageS(clock, at))] ?? Infinity) * clock.secondMs;
   // A clock that has not begun, or an edge that rounding puts behind us, must not stop the search.
-  return Math.max(at + 1, Math.min(edgeOf(stage), edgeOf(workflow)));
+  return Math.max(at + 1, Math.min(edgeAfter(stage, at), edgeAfter(workflow, at)));
+}
+
+function edgeAfter(clock: Clock, at: number): number {
+  return clock.since + (BIN_EDGES_S[binOf(ageS(clock, at))] ?? Infinity) * clock.secondMs;
 }

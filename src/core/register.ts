@@ -6,6 +6,9 @@ import {
   type WatchKey,
 } from './watch.ts';
 
+/** What has been due for less than this is being polled, or about to be. */
+const UNDER_WAY_MS = 5_000;
+
 /** A request to watch a run as a user makes it, checked for form only. Durations in ms. */
 export interface WatchRequest {
   runId: string;
@@ -130,12 +133,12 @@ function merge(watch: Watch, request: Registration, now: number): Omit<Registere
   if (comesTooLate(merged, now)) {
     return { watch: { ...merged, nextPollAt: now }, added, isHastened: true };
   }
-  // Who wrote that it is due may have died before the job was hastened, and this be the next try.
-  return {
-    watch: merged,
-    added,
-    isHastened: merged.nextPollAt !== null && merged.nextPollAt <= now,
-  };
+  return { watch: merged, added, isHastened: isOverdue(merged, now) };
+}
+
+/** Who wrote that it is due may have died before its job was hastened, and this be the next try. */
+function isOverdue({ nextPollAt }: Watch, now: number): boolean {
+  return nextPollAt !== null && nextPollAt <= now - UNDER_WAY_MS;
 }
 
 /** Whether the next poll is set for a time beyond what the watch has come to accept. */

@@ -27,7 +27,7 @@ export interface StayFinding {
   recovered: News[];
   /** Told of the one that goes on. */
   stalled: News[];
-  /** When a look should find out whether it has stalled; Infinity where that is no question. */
+  /** When a look should find out whether it has stalled, or earlier; Infinity where it can not. */
   stallsAt: number;
 }
 
@@ -39,13 +39,15 @@ interface StayContext {
   next: RunSnapshot;
   now: number;
   policy: { stallAfterMs: number };
+  /** When the next look comes in any case. */
+  lookAgainAt: number;
   /** In how long nearly all others leave this state, ms; null while too little is known. */
-  usualMs: number | null;
+  usualMs: () => number | null;
 }
 
 /** Follows a run through its states, and tells of one that lasts too long, once, and of its end. */
 export function followStay(context: StayContext): StayFinding {
-  const { run, next, now, policy, usualMs } = context;
+  const { run, next, now, policy, lookAgainAt } = context;
   const goesOn = run !== null && stateOf(run) === stateOf(next);
   const recovered = goesOn ? [] : recovery(context);
   if (!canStall(next.status)) return { stay: null, recovered, stalled: [], stallsAt: Infinity };
@@ -54,6 +56,10 @@ export function followStay(context: StayContext): StayFinding {
   const stay = (goesOn ? context.stay : null) ?? begun;
   if (stay.stalled) return { stay, recovered, stalled: [], stallsAt: Infinity };
 
+  // What is usual takes a while to work out, and matters only to stays that have lasted.
+  const earliestAt = stay.since + policy.stallAfterMs;
+  if (earliestAt > lookAgainAt) return { stay, recovered, stalled: [], stallsAt: earliestAt };
+  const usualMs = context.usualMs();
   const stallsAt = stallTime(stay, policy.stallAfterMs, usualMs);
   if (now < stallsAt) return { stay, recovered, stalled: [], stallsAt };
   const details = { lasted_ms: now - stay.since, usual_ms: usualMs };

@@ -5,7 +5,6 @@ import {
   reachOf,
   type ListFindings,
 } from '../core/list-findings.ts';
-import { memberToCheck } from '../core/list-check.ts';
 import { scheduleAfter } from '../core/list-schedule.ts';
 import { heldGood, nextSize, type ListStanding } from '../core/list-standing.ts';
 import { isTerminalStatus } from '../core/run.ts';
@@ -33,9 +32,12 @@ export async function useListedRuns(
   const findings = compareWithList(members.values(), runs, readAt);
   const claims = [...verdict.open, ...newClaims(findings, verdict.open)];
   const size = nextSize(reachOf(runs, members), findings.missing.length === 0);
-  const { putOff, recalled, nextMs } = scheduleAfter(findings, { ...deps, pages });
-  const checkedAt = standing.checkedAt ?? 0;
-  const toCheck = memberToCheck(putOff, { checkedAt, lookEveryMs: nextMs, now: readAt });
+  const { checkedAt = 0 } = standing;
+  const told = { pages, minIntervalMs: deps.minIntervalMs, checkedAt, now: readAt };
+  const { putOff, recalled, toCheck, nextMs } = scheduleAfter(findings, {
+    ...told,
+    random: deps.random,
+  });
   const good = { size, claims, checkedAt: toCheck === null ? checkedAt : readAt };
   await deps.lists.put(list, heldGood(standing, good, deps.now()));
   await deps.polls.hasten(findings.changed);

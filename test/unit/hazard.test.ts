@@ -99,7 +99,7 @@ describe('the hazard', () => {
 describe('a quantile', () => {
   test('is unknown until five endings were seen', () => {
     expect(quantile(learned(Array.from({ length: 4 }, () => stay(0, 60))), 0.5)).toBeNull();
-    expect(quantile(learned(Array.from({ length: 6 }, () => stay(0, 60))), 0.5)).not.toBeNull();
+    expect(quantile(learned(Array.from({ length: 5 }, () => stay(0, 60))), 0.5)).not.toBeNull();
   });
 
   test('is unknown where fewer than that share were seen to end', () => {

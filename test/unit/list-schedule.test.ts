@@ -44,13 +44,17 @@ describe('after a look at a list', () => {
   const after = (findings: Partial<ListFindings>, pages = 1) =>
     scheduleAfter(
       { changed: [], claims: [], unchanged: [], missing: [], ...findings },
-      { pages, minIntervalMs: 1, random: () => 1 },
+      { pages, minIntervalMs: 1, checkedAt: NOON - 1_000, now: NOON, random: () => 1 },
     );
 
   test('unchanged runs are put off, and those that are not on it polled by themselves', () => {
     const [unchanged, missing] = [[member(4_000), member(4_000)], [member(4_000)]];
-    const { putOff, recalled, nextMs } = after({ changed: [member(4_000)], unchanged, missing });
-    expect([putOff, recalled]).toEqual([unchanged, missing]);
+    const { putOff, recalled, toCheck, nextMs } = after({
+      changed: [member(4_000)],
+      unchanged,
+      missing,
+    });
+    expect([putOff, recalled, toCheck]).toEqual([unchanged, missing, null]);
     expect(nextMs).toBe(Math.round((4_000 / Math.sqrt(3)) * 1.1));
   });
 

@@ -54,10 +54,16 @@ describe('registering a run', () => {
     });
   });
 
-  test('hastens a watch that is due already: who made it so may have died before its job was', () => {
-    const before = newWatch({ nextPollAt: context.now, maxDelayMs: 1_000 });
-    const again = register(before, request({ maxDelayMs: 1_000 }), context);
-    expect(again).toMatchObject({ watch: { nextPollAt: context.now }, isHastened: true });
+  test('hastens a watch that has been due for long: who made it so may have died before its job was', () => {
+    const dueFor = (ms: number) => {
+      const before = newWatch({ nextPollAt: context.now - ms, maxDelayMs: 1_000 });
+      return register(before, request({ maxDelayMs: 1_000 }), context);
+    };
+    expect(dueFor(4_999).isHastened).toBe(false);
+    expect(dueFor(5_000)).toMatchObject({
+      watch: { nextPollAt: context.now - 5_000 },
+      isHastened: true,
+    });
   });
 
   test('makes a watch due at once that was set for later than it now accepts', () => {

@@ -20,7 +20,7 @@ export const workflowPollingSchema = z
     duration: z
       .object({ median_ms: milliseconds, p90_ms: milliseconds })
       .nullable()
-      .meta({ description: 'From creation to end, of late; null until a handful of runs ended.' }),
+      .meta({ description: 'From creation to end, of late; null until five runs have ended.' }),
     measured: perRun.nullable().meta({ description: 'What it took of late, by the mean.' }),
     expected: perRun
       .extend({ profile: z.enum(PROFILES) })
