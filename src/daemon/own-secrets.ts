@@ -1,6 +1,5 @@
 import type { Config } from '../config/schema.ts';
 import { createSealer, type Sealer } from '../deliver/seal.ts';
-import type { Logger } from '../telemetry/logger.ts';
 import { loadEncryptionKeys } from './encryption-keys.ts';
 import { loadSigningSecret } from './signing-secret.ts';
 
@@ -13,7 +12,7 @@ export interface OwnSecrets {
 
 interface OwnSecretsOptions {
   config: Config;
-  log: Pick<Logger, 'info'>;
+  log: { info(fields: { path: string }, message: string): void };
 }
 
 /**

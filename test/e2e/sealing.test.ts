@@ -204,8 +204,8 @@ test('a key file that is empty keeps a daemon from starting, and stays as it is'
   const path = join(dataDir, 'encryption-key');
   await writeFile(path, '');
   const daemon = await spawnDaemonProcess(optionsOf(dataDir));
+  running.push(daemon);
   expect(await daemon.exited).toBe(1);
   expect(daemon.stderr()).toContain(`${path} holds no secret (expected 32 bytes`);
   expect(await readFile(path, 'utf8')).toBe('');
-  await stopAll([daemon]);
 });

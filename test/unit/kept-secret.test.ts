@@ -3,8 +3,10 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { configSchema } from '../../src/config/schema.ts';
 import { loadEncryptionKeys } from '../../src/daemon/encryption-keys.ts';
 import { keepSecret, readKeptSecret, type KeptSecret } from '../../src/daemon/kept-secret.ts';
+import { loadOwnSecrets } from '../../src/daemon/own-secrets.ts';
 import { loadSigningSecret } from '../../src/daemon/signing-secret.ts';
 
 let dir: string;
@@ -91,12 +93,6 @@ describe('a kept secret', () => {
     expect(await keepSecret(kept())).toBe('secret-1');
     expect(await keepSecret(kept())).toBe('secret-1');
   });
-
-  test('leaves nothing behind when it cannot be made', async () => {
-    await mkdir(path, { recursive: true });
-    await expect(keepSecret(kept())).rejects.toMatchObject({ code: 'kept_secret_unusable' });
-    expect(await readdir(dataDir)).toEqual(['a-secret']);
-  });
 });
 
 describe('a file that holds something else', () => {
@@ -135,6 +131,12 @@ describe('a file that cannot be read or made', () => {
     await mkdir(dataDir);
     await symlink(join(dir, 'not-mounted'), path);
     await expect(keepSecret(kept())).rejects.toThrow(/cannot be made \(it leads nowhere\)/);
+    expect(await readdir(dataDir)).toEqual(['a-secret']);
+  });
+
+  test('as a directory of its name is one, too', async () => {
+    await mkdir(path, { recursive: true });
+    await expect(keepSecret(kept())).rejects.toThrow(/a-secret cannot be read \(.*EISDIR/);
   });
 });
 
@@ -195,5 +197,41 @@ describe('the secret that signs', () => {
       code: 'kept_secret_invalid',
       message: expect.stringMatching(/signing-secret holds no secret \(expected whsec_/),
     });
+  });
+});
+
+describe('what a start says of the secrets of the instance', () => {
+  async function remarksWith(settings: object) {
+    const said: { path: string; message: string }[] = [];
+    const info = ({ path: at }: { path: string }, message: string) =>
+      said.push({ path: at.slice(dataDir.length), message });
+    const config = configSchema.parse({ data_dir: dataDir, ...settings });
+    await loadOwnSecrets({ config, log: { info } });
+    return said;
+  }
+
+  test('is where both are kept, and with a Redis of its own nothing of other hosts', async () => {
+    expect(await remarksWith({})).toEqual([
+      { path: '/signing-secret', message: 'webhooks without a secret of their own are signed by' },
+      {
+        path: '/encryption-key',
+        message: 'secrets that come with a watch are encrypted by the key in',
+      },
+    ]);
+  });
+
+  test('is, with a Redis that others may share, that they need the same key', async () => {
+    const [, ofKey] = await remarksWith({ redis: { url: 'redis://redis:6379' } });
+    expect(ofKey?.message).toContain('daemons on other hosts need the same key');
+  });
+
+  test('is nothing where both are configured and no key is kept', async () => {
+    const secret = `whsec_${Buffer.alloc(32).toString('base64')}`;
+    const settings = {
+      delivery: { signing_secret: secret },
+      encryption: { keys: ['0'.repeat(64)] },
+    };
+    expect(await remarksWith(settings)).toEqual([]);
+    expect(await readdir(dir)).toEqual([]);
   });
 });
