@@ -87,6 +87,14 @@ describe('a test of an endpoint', () => {
     expect(response.status).toBe(200);
     expect(await response.json()).toMatchObject({ delivered: false, attempt: { error } });
   });
+
+  it('is a conflict where this daemon cannot decrypt the secret that signs', async () => {
+    const [code, message] = ['sealed_by_unknown_key', 'sealed with a key that is not configured'];
+    server.services.endpointFailure = new RunwatchError(message, { code });
+    const response = await act('test');
+    expect(response.status).toBe(409);
+    expect(await response.json()).toMatchObject({ code, detail: message });
+  });
 });
 
 describe('rotating a secret', () => {
@@ -126,7 +134,7 @@ describe('rotating a secret', () => {
 
   it('is a conflict where the endpoint signs nothing', async () => {
     const [code, message] = ['not_signed', 'a log endpoint signs nothing'];
-    server.services.rotationFailure = new RunwatchError(message, { code });
+    server.services.endpointFailure = new RunwatchError(message, { code });
     const response = await rotate({});
     expect(response.status).toBe(409);
     expect(await response.json()).toMatchObject({ code, detail: message });

@@ -40,7 +40,8 @@ export interface FakeServices extends Services {
   /** What a test of an endpoint comes to. */
   endpointTest: EndpointTest;
   /** What asking for a new secret throws, where it does. */
-  rotationFailure: Error | null;
+  /** What testing an endpoint, or rotating its secret, throws. */
+  endpointFailure: Error | null;
   storedDeliveries: Delivery[];
   workflows: WorkflowPolling[];
 }
@@ -182,7 +183,7 @@ export function fakeServices(): FakeServices {
     followers: 0,
     endpointViews: [],
     endpointTest: { delivered: true, attempt: anAttempt() },
-    rotationFailure: null,
+    endpointFailure: null,
     storedDeliveries: [],
     workflows: [],
     append(event) {
@@ -274,14 +275,19 @@ function fakeEndpoints(of: () => FakeServices): EndpointService {
   };
   return {
     list: async () => of().endpointViews,
-    test: async (name) => (find(name) === undefined ? null : of().endpointTest),
+    async test(name) {
+      const { endpointTest, endpointFailure } = of();
+      if (find(name) === undefined) return null;
+      if (endpointFailure !== null) throw endpointFailure;
+      return endpointTest;
+    },
     pause: change('paused'),
     resume: change('active'),
     enable: change('active'),
     async rotate(name, overlapMs) {
-      const { calls, rotationFailure } = of();
+      const { calls, endpointFailure } = of();
       if (find(name) === undefined) return null;
-      if (rotationFailure !== null) throw rotationFailure;
+      if (endpointFailure !== null) throw endpointFailure;
       calls.overlaps.push(overlapMs);
       return { secret: SECRET, previousExpiresAt: overlapMs === 0 ? null : NOW + overlapMs };
     },

@@ -42,6 +42,7 @@ const testSchema = {
   response: {
     200: jsonAnswer('What the receiver made of it.', endpointTest),
     ...ONE_ENDPOINT_PROBLEMS,
+    409: problemAnswer('This daemon has not the key that the signing secret was encrypted with.'),
   },
 };
 
