@@ -39,8 +39,7 @@ export interface FakeServices extends Services {
   endpointViews: EndpointView[];
   /** What a test of an endpoint comes to. */
   endpointTest: EndpointTest;
-  /** What asking for a new secret throws, where it does. */
-  /** What testing an endpoint, or rotating its secret, throws. */
+  /** What testing an endpoint, or rotating its secret, throws, where it does. */
   endpointFailure: Error | null;
   storedDeliveries: Delivery[];
   workflows: WorkflowPolling[];
