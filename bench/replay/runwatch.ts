@@ -1,4 +1,5 @@
 import type { Random } from '../../src/core/backoff.ts';
+import { DEFAULT_POLICY } from '../../src/core/default-policy.ts';
 import {
   emptyStatistics,
   learn,
@@ -12,7 +13,6 @@ import { observe } from '../../src/core/observe.ts';
 import { register } from '../../src/core/register.ts';
 import { pollDeadline } from '../../src/core/urgency.ts';
 import type { Profile, Subscription, Watch } from '../../src/core/watch.ts';
-import { DEFAULT_POLICY } from '../support/default-policy.ts';
 import { Batching } from './batching.ts';
 import { toMs, toS } from './clock.ts';
 import type { Followed } from './followed-runs.ts';

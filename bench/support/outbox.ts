@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { DEFAULT_POLICY } from '../../src/core/default-policy.ts';
 import { planDeliveries } from '../../src/core/delivery.ts';
 import { isoTime } from '../../src/core/event.ts';
 import { nothingLearned } from '../../src/core/hazard.ts';
@@ -9,7 +10,6 @@ import type { RunSnapshot } from '../../src/core/run.ts';
 import type { Ledger } from '../../src/redis/delivery-store.ts';
 import type { WatchChange } from '../../src/core/watch-change.ts';
 import { openStores } from '../../test/support/stores.ts';
-import { DEFAULT_POLICY } from './default-policy.ts';
 import type { Ground } from './ground.ts';
 import type { BenchRedis } from './redis.ts';
 

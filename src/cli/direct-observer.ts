@@ -12,16 +12,6 @@ import { RequestGate } from './request-gate.ts';
 import { cannotTell, judge, type RunView, type Verdict } from './verdict.ts';
 import type { RunObserver } from './wait-runs.ts';
 
-/** What the daemon does when nothing is configured. */
-export const DIRECT_POLICY: PollPolicy = {
-  minIntervalMs: 1_000,
-  maxIntervalMs: 60_000,
-  unreachableAfterMs: 120_000,
-  goneAfterMs: 60_000,
-  remindAfterMs: [],
-  stallAfterMs: Infinity,
-};
-
 /** Whoever waits at a terminal sees how far the run has come, as an endpoint that wants everything. */
 const TERMINAL = { kind: 'endpoint' as const, endpoint: 'terminal' };
 

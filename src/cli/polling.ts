@@ -31,7 +31,8 @@ export function addPollingVerb(host: VerbHost): void {
 const HELP = `
 RUNS were watched to their end, which took them MEDIAN and P90 from their creation (known from the
 fifth on). REQUESTS were made for one of them alone, and its end was seen with DELAY, of late and on
-average. EXPECTED is what the daemon's limits and profile come to, by how long runs last: what progress and lists tell comes on top.
+average. EXPECTED is what the daemon's limits and profile come to, by how long runs last: what progress
+and lists tell comes on top.
 Exits 1 when nothing is known of the workflow.
 
 Examples:

@@ -1,3 +1,4 @@
+import { DEFAULT_POLICY } from '../core/default-policy.ts';
 import { RunwatchError } from '../core/errors.ts';
 import type { CliContext } from './context.ts';
 import { waitThroughDaemon } from './daemon-wait.ts';
@@ -8,7 +9,7 @@ import { note } from './report.ts';
 import { readGoodRunIds } from './run-ids.ts';
 import { CANNOT_TELL_EXIT } from './verdict.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from './verb.ts';
-import { createDirectObserver, DIRECT_POLICY } from './direct-observer.ts';
+import { createDirectObserver } from './direct-observer.ts';
 import { waitForRuns } from './wait-runs.ts';
 
 interface WaitFlags extends DaemonFlags {
@@ -118,7 +119,7 @@ function waitDirectly(
     openObserver: (signal) =>
       createDirectObserver({
         reader,
-        policy: DIRECT_POLICY,
+        policy: DEFAULT_POLICY,
         throughFeedback: flags.throughFeedback === true,
         signal,
         now,

@@ -1,3 +1,4 @@
+import { DEFAULT_POLICY } from '../../src/core/default-policy.ts';
 import { nothingLearned } from '../../src/core/hazard.ts';
 import { NO_LOAD } from '../../src/core/load.ts';
 import type { ObserveContext, PollPolicy } from '../../src/core/look.ts';
@@ -42,14 +43,7 @@ export function newWatch(changes: Partial<Watch> = {}, subscriptions: Subscripti
 }
 
 /** Limits of polling as they are by default, with nobody to be reminded. */
-export const POLICY: PollPolicy = {
-  minIntervalMs: 1_000,
-  maxIntervalMs: 60_000,
-  unreachableAfterMs: 120_000,
-  goneAfterMs: 60_000,
-  remindAfterMs: [],
-  stallAfterMs: 1_800_000,
-};
+export const POLICY: PollPolicy = { ...DEFAULT_POLICY, stallAfterMs: 1_800_000 };
 
 /** A look at some time, by {@link POLICY} and with nothing learned. */
 export function lookingAt(now: number): ObserveContext {
