@@ -88,12 +88,14 @@ export class Batching implements ListFollower {
     }
     const findings = compareWithList(all, reading.runs, now);
     const size = nextSize(reachOf(reading.runs, members), findings.missing.length === 0);
-    const { pages } = reading;
-    const { checkedAt = 0 } = standing;
-    const told = { ...context.policy, pages, checkedAt, now, random: context.random };
-    const { putOff, recalled, toCheck, nextMs } = scheduleAfter(findings, told);
-    const good = { size, claims: [], checkedAt: toCheck === null ? checkedAt : now };
-    this.standings.set(workflow, heldGood(standing, good, now));
+    const { putOff, recalled, toCheck, checkedAt, nextMs } = scheduleAfter(findings, {
+      ...context.policy,
+      pages: reading.pages,
+      checkedAt: standing.checkedAt,
+      now,
+      random: context.random,
+    });
+    this.standings.set(workflow, heldGood(standing, { size, claims: [], checkedAt }, now));
     const woken = toCheck === null ? findings.changed : [...findings.changed, toCheck];
     return {
       woken: woken.map((member) => this.followed.runOf(member)),

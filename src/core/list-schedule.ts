@@ -22,6 +22,8 @@ export interface ListSchedule {
   recalled: ListMember[];
   /** Read by itself now although nothing of it has changed, to check the list; null for none. */
   toCheck: ListMember | null;
+  /** When the list was last checked, this look included. */
+  checkedAt: number;
   /** From this look to the next one, ms. */
   nextMs: number;
 }
@@ -51,16 +53,22 @@ interface LookTold extends Pick<ListStanding, 'checkedAt'> {
 /** Planned anew by those that were found, and by the pages that it took to find them. */
 export function scheduleAfter(
   { changed, unchanged, missing }: ListFindings,
-  { checkedAt = 0, now, ...told }: LookTold,
+  { checkedAt, now, ...told }: LookTold,
 ): ListSchedule {
   const { pays, intervalMs } = planBatch([...changed, ...unchanged], told);
   if (!pays) {
     const recalled = [...unchanged, ...missing];
-    return { putOff: [], recalled, toCheck: null, nextMs: FUTILE_MS };
+    return { putOff: [], recalled, toCheck: null, checkedAt, nextMs: FUTILE_MS };
   }
   const nextMs = jitterAround(intervalMs, JITTER, told.random);
   const toCheck = memberToCheck(unchanged, { checkedAt, lookEveryMs: nextMs, now });
-  return { putOff: unchanged, recalled: missing, toCheck, nextMs };
+  return {
+    putOff: unchanged,
+    recalled: missing,
+    toCheck,
+    checkedAt: toCheck === null ? checkedAt : now,
+    nextMs,
+  };
 }
 
 /**

@@ -29,9 +29,9 @@ export interface ListStanding {
   /** What it told of and no single read has judged so far. */
   claims: Claim[];
   /** True where the last look was answered by the wish to be left alone for a while. */
-  isThrottled?: boolean;
-  /** When a run was last read by itself to check the list; absent before that. */
-  checkedAt?: number;
+  isThrottled: boolean;
+  /** When a run was last read by itself to check the list; 0 before that. */
+  checkedAt: number;
 }
 
 export const NEW_STANDING: ListStanding = {
@@ -39,6 +39,8 @@ export const NEW_STANDING: ListStanding = {
   since: 0,
   size: MAX_PAGE_SIZE,
   claims: [],
+  isThrottled: false,
+  checkedAt: 0,
 };
 
 /** Runs that may come in at the head of a list without pushing a member off a page. */
@@ -61,7 +63,7 @@ export function givenUp({ failures }: ListStanding, now: number): ListStanding {
  * @returns null where the list is to be given up
  */
 export function throttled(standing: ListStanding): ListStanding | null {
-  return standing.isThrottled === true ? null : { ...standing, isThrottled: true };
+  return standing.isThrottled ? null : { ...standing, isThrottled: true };
 }
 
 /** A look was good. Past failures are forgotten once the list has been good for as long as it was avoided. */
@@ -71,7 +73,7 @@ export function heldGood(
   now: number,
 ): ListStanding {
   const isProved = now - since > avoidedMs(failures);
-  return { ...look, since, failures: isProved ? 0 : failures };
+  return { ...look, since, failures: isProved ? 0 : failures, isThrottled: false };
 }
 
 function avoidedMs(failures: number): number {

@@ -32,14 +32,14 @@ export async function useListedRuns(
   const findings = compareWithList(members.values(), runs, readAt);
   const claims = [...verdict.open, ...newClaims(findings, verdict.open)];
   const size = nextSize(reachOf(runs, members), findings.missing.length === 0);
-  const { checkedAt = 0 } = standing;
-  const told = { pages, minIntervalMs: deps.minIntervalMs, checkedAt, now: readAt };
-  const { putOff, recalled, toCheck, nextMs } = scheduleAfter(findings, {
-    ...told,
+  const { putOff, recalled, toCheck, checkedAt, nextMs } = scheduleAfter(findings, {
+    pages,
+    minIntervalMs: deps.minIntervalMs,
+    checkedAt: standing.checkedAt,
+    now: readAt,
     random: deps.random,
   });
-  const good = { size, claims, checkedAt: toCheck === null ? checkedAt : readAt };
-  await deps.lists.put(list, heldGood(standing, good, deps.now()));
+  await deps.lists.put(list, heldGood(standing, { size, claims, checkedAt }, deps.now()));
   await deps.polls.hasten(findings.changed);
 
   await deps.polls.putOff(putOff);

@@ -15,7 +15,7 @@ import { watchId } from '../../src/core/watch.ts';
 import { createListSpotter } from '../../src/poll/list-spotter.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
-const LOOK = { size: 100, claims: [] };
+const LOOK = { size: 100, claims: [], checkedAt: 0 };
 
 describe('a list that fails', () => {
   test('is left alone for longer each time, half an hour at the most', () => {
