@@ -94,8 +94,8 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
       isRunning = false;
       await Promise.all(periodics.map((periodic) => periodic.stop()));
       const closed = dispatcher.close();
-      if (force) stopping.abort();
-      else await closed;
+      if (!force) await closed;
+      stopping.abort();
     },
   };
 }

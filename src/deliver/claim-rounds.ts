@@ -17,6 +17,8 @@ interface ClaimRoundsDependencies {
 export interface ClaimRounds {
   /** Also for the gates that were asked for before, and that there was no room for. */
   ask(gates: readonly string[]): void;
+  /** Resolves once what is being claimed has been handed on. */
+  settled(): Promise<void>;
 }
 
 /**
@@ -26,6 +28,7 @@ export interface ClaimRounds {
 export function createClaimRounds(deps: ClaimRoundsDependencies): ClaimRounds {
   const asked = new Set<string>();
   let isOn = false;
+  let round = Promise.resolve();
 
   async function claimAsked(): Promise<void> {
     isOn = true;
@@ -46,8 +49,9 @@ export function createClaimRounds(deps: ClaimRoundsDependencies): ClaimRounds {
   return {
     ask(gates) {
       for (const gate of gates) asked.add(gate);
-      if (!isOn && asked.size > 0) void claimAsked();
+      if (!isOn && asked.size > 0) round = claimAsked();
     },
+    settled: () => round,
   };
 }
 

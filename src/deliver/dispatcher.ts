@@ -95,7 +95,9 @@ export function createDispatcher(deps: DispatcherDependencies): Dispatcher {
     look: async () => heed(await deps.gates.dueBy(deps.now() + LOOK_EVERY_MS, GATES_PER_LOOK)),
     async close() {
       isClosed = true;
-      await Promise.allSettled(underWay.values());
+      // What was claimed just before goes out, too, while there is a store to write its result to.
+      await rounds.settled();
+      while (underWay.size > 0) await Promise.allSettled(underWay.values());
     },
   };
 }
