@@ -119,8 +119,12 @@ function originOf(location: string | undefined): string | null {
   return origin === 'null' ? null : origin;
 }
 
-/** The code of an error, or of what caused it. */
+/**
+ * The code of an error. From Node 24 on, a failed handshake arrives as Node's own error and not as one
+ * of got, so the class of what was thrown says nothing.
+ */
 export function errorCode(thrown: unknown): string {
-  const code = thrown instanceof Error && 'code' in thrown ? thrown.code : undefined;
+  const code =
+    typeof thrown === 'object' && thrown !== null && 'code' in thrown ? thrown.code : undefined;
   return typeof code === 'string' ? code : 'unknown';
 }

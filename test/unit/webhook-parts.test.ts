@@ -46,6 +46,11 @@ describe('network errors for people', () => {
     expect(error.message).toMatch(message);
   });
 
+  test('the code of a network error counts whatever its class is', () => {
+    const error = networkError({ code: 'EPROTO', message: 'write EPROTO' }, 'h', 'tls');
+    expect(error.code).toBe('tls');
+  });
+
   test('what has no code is of class network', () => {
     expect(networkError('odd', 'h', 'queue')).toEqual({
       code: 'network',
