@@ -11,7 +11,11 @@ import { queueFactory } from './daemon/queues.ts';
 import { createRoutes } from './daemon/routes.ts';
 import { createServices } from './daemon/services.ts';
 import { createStores, type Stores } from './daemon/stores.ts';
-import { createEgressGuard } from './deliver/egress-guard.ts';
+import {
+  createEgressGuard,
+  createEndpointGuard,
+  type EgressGuard,
+} from './deliver/egress-guard.ts';
 import { createEndpointSecrets } from './deliver/endpoint-secrets.ts';
 import type { EventLogger } from './deliver/log-channel.ts';
 import { generateSecret } from './deliver/sign.ts';
@@ -74,7 +78,7 @@ function build(
     allow: config.egress.allow,
     requireHttps: config.egress.require_https,
   });
-  const agents = createWebhookAgents(guard);
+  const agents = openAgents(guard);
   const secrets = createEndpointSecrets({
     store: stores.endpointSecrets,
     sealer,
@@ -109,7 +113,6 @@ function build(
     guard,
     sealer,
   });
-  const closeAgents = () => agents.close();
   return {
     stores,
     learning,
@@ -118,7 +121,21 @@ function build(
     deliverer,
     services,
     metrics: common.metrics,
-    closeAgents,
+    closeAgents: () => agents.close(),
+  };
+}
+
+/** Connections of webhooks, each kind behind the guard that judges it. */
+function openAgents(perWatchGuard: EgressGuard) {
+  const configured = createWebhookAgents(createEndpointGuard());
+  const perWatch = createWebhookAgents(perWatchGuard);
+  return {
+    configured,
+    perWatch,
+    close() {
+      configured.close();
+      perWatch.close();
+    },
   };
 }
 

@@ -16,7 +16,8 @@ import type { WatchStore } from '../redis/watch-store.ts';
 export interface RoutesDependencies {
   endpoints: Config['endpoints'];
   watches: WatchStore;
-  agents: WebhookAgents;
+  /** Connections for configured endpoints, and for webhooks that came with a watch. */
+  agents: Record<'configured' | 'perWatch', WebhookAgents>;
   sealer: Sealer;
   secrets: Pick<EndpointSecrets, 'effective'>;
   /** Where `log` endpoints write. */
@@ -88,7 +89,10 @@ function configuredWebhook(
     const secrets = await deps.secrets.effective(name);
     const signedBy = secrets.join(' ');
     if (made?.signedBy !== signedBy) {
-      made = { signedBy, route: { channel: webhook(deps, { ...target, secrets }), retry } };
+      made = {
+        signedBy,
+        route: { channel: webhook(deps, 'configured', { ...target, secrets }), retry },
+      };
     }
     return made.route;
   };
@@ -104,7 +108,7 @@ function perWatchRoute(watch: Watch, endpoint: string, deps: RoutesDependencies)
   const parts =
     sealed === undefined ? {} : (deps.sealer.open(sealed, watchId(watch)) as SealedParts);
   return {
-    channel: webhook(deps, {
+    channel: webhook(deps, 'perWatch', {
       url,
       secrets: [parts.secret ?? deps.signingSecret],
       headers: parts.headers ?? {},
@@ -116,7 +120,8 @@ function perWatchRoute(watch: Watch, endpoint: string, deps: RoutesDependencies)
 
 function webhook(
   { agents, userAgent, now }: RoutesDependencies,
+  given: keyof RoutesDependencies['agents'],
   target: Parameters<typeof createWebhookChannel>[0],
 ): Channel {
-  return createWebhookChannel(target, { agents, userAgent, now });
+  return createWebhookChannel(target, { agents: agents[given], userAgent, now });
 }

@@ -4,7 +4,12 @@ import { isIP, type LookupFunction } from 'node:net';
 import { callbackify } from 'node:util';
 import { RunwatchError } from '../core/errors.ts';
 import { parseAllowList, type AllowList } from './egress-allow.ts';
-import { parseAddress, specialRange, type SpecialRange } from './special-addresses.ts';
+import {
+  forbiddenRange,
+  parseAddress,
+  specialRange,
+  type SpecialRange,
+} from './special-addresses.ts';
 
 /** Why a connection is denied: the kind of address, or what is wrong with the URL. */
 type EgressRule = SpecialRange | 'https_required' | 'scheme' | 'unreadable_address';
@@ -49,18 +54,30 @@ export interface EgressGuard {
 interface Policy {
   list: AllowList;
   requireHttps: boolean;
+  /** True where the operator chose the target: it may be private and plain http. */
+  chosen: boolean;
 }
 
 const ALLOWED: EgressVerdict = { allowed: true };
 const LOOPBACK = ['127.0.0.1', '::1'];
 
 /**
- * Denies by default whatever is not a public host (see `special-addresses.ts`), and plain http.
+ * Guards webhooks that come with a watch. Denies by default whatever is not a public host (see
+ * `special-addresses.ts`), and plain http.
  * @throws RunwatchError `invalid_egress_rule`
  */
 export function createEgressGuard(options: EgressOptions): EgressGuard {
-  const policy = { list: parseAllowList(options.allow), requireHttps: options.requireHttps };
-  const resolve = options.resolve ?? ((hostname) => resolveHost(hostname, { all: true }));
+  const { allow, requireHttps, resolve } = options;
+  return guardBy({ list: parseAllowList(allow), requireHttps, chosen: false }, resolve);
+}
+
+/** Guards configured endpoints: only link-local addresses and metadata services are denied. */
+export function createEndpointGuard({ resolve }: Pick<EgressOptions, 'resolve'> = {}): EgressGuard {
+  return guardBy({ list: parseAllowList([]), requireHttps: false, chosen: true }, resolve);
+}
+
+function guardBy(policy: Policy, resolver: Resolve | undefined): EgressGuard {
+  const resolve = resolver ?? ((hostname) => resolveHost(hostname, { all: true }));
   return {
     check: (url) => checkUrl(url, policy),
     checkTarget: (target) => checkTarget(target, policy),
@@ -84,8 +101,8 @@ function checkUrl(url: URL, policy: Policy): EgressVerdict {
 
 function checkTarget(target: EgressTarget, policy: Policy): EgressVerdict {
   const { host, port, secure } = target;
-  if (policy.list.hasHost(host, port)) return ALLOWED;
   if (isIP(host) !== 0 || parseAddress(host) !== null) return checkAddress(host, target, policy);
+  if (policy.chosen || policy.list.hasHost(host, port)) return ALLOWED;
   if (isLocalName(host)) {
     const verdicts = LOOPBACK.map((address) => checkAddress(address, target, policy));
     return verdicts.find(({ allowed }) => allowed) ?? verdicts[0] ?? ALLOWED;
@@ -100,15 +117,32 @@ function checkAddress(address: string, target: EgressTarget, policy: Policy): Eg
   const subject =
     address === target.host ? address : `${target.host} resolves to ${address}, which`;
   if (parsed === null) return deny('unreadable_address', `${subject} cannot be read as an address`);
+  const forbidden = forbiddenRange(parsed);
+  if (forbidden !== null) {
+    return deny(forbidden, `${subject} is an address that no webhook may reach (${forbidden})`);
+  }
+  if (policy.chosen || policy.list.hasHost(target.host, target.port)) return ALLOWED;
   if (policy.list.hasAddress(parsed)) return ALLOWED;
   const range = specialRange(parsed);
-  if (range !== null) return deny(range, `${subject} is not a public address (${range})`);
-  return checkPlainHttp(target, policy);
+  if (range === null) return checkPlainHttp(target, policy);
+  return deny(range, `${subject} is not a public address (${range}): ${cure(target)}`);
 }
 
-function checkPlainHttp({ secure, host, port }: EgressTarget, policy: Policy): EgressVerdict {
-  if (secure || !policy.requireHttps) return ALLOWED;
-  return deny('https_required', `plain http to ${host}:${port} is not allowed (https_required)`);
+function checkPlainHttp(target: EgressTarget, policy: Policy): EgressVerdict {
+  if (target.secure || !policy.requireHttps) return ALLOWED;
+  const message = `plain http to ${entryFor(target)} is not allowed (https_required)`;
+  return deny('https_required', `${message}: ${cure(target)}`);
+}
+
+/** What the operator can do about it. */
+function cure(target: EgressTarget): string {
+  return `add "${entryFor(target)}" to egress.allow`;
+}
+
+/** The entry of `egress.allow` that admits this one target. */
+function entryFor({ host, port }: EgressTarget): string {
+  const bare = host.replace(/^\[(.*)\]$/, '$1');
+  return isIP(bare) === 6 ? `[${bare}]:${port}` : `${host}:${port}`;
 }
 
 function deny(rule: EgressRule, message: string): EgressVerdict {
@@ -142,7 +176,6 @@ function selectAllowed(
   target: EgressTarget,
   policy: Policy,
 ): LookupAddress[] {
-  if (policy.list.hasHost(target.host, target.port)) return [...found];
   const judged = found.map((entry) => ({
     entry,
     verdict: checkAddress(entry.address, target, policy),

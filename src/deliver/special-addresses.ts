@@ -77,6 +77,32 @@ export function specialRange(address: Address): SpecialRange | null {
   return address.kind() === 'ipv4' || inRange(address, GLOBAL_UNICAST) ? null : 'reserved';
 }
 
+/** What no operator means when configuring a receiver: this link, and the cloud's own services. */
+const FORBIDDEN: ReadonlySet<SpecialRange | null> = new Set(['metadata', 'link_local']);
+
+/** The rule that denies an address to every webhook, in whatever form it is written; null for none. */
+export function forbiddenRange(address: Address): SpecialRange | null {
+  const range = specialRange(address);
+  if (FORBIDDEN.has(range)) return range;
+  const inner = address.kind() === 'ipv6' ? embedded(address as ipaddr.IPv6, range) : null;
+  const innerRange = inner === null ? null : specialRange(inner);
+  return FORBIDDEN.has(innerRange) ? innerRange : null;
+}
+
+/** The bytes of an IPv6 address in which a range keeps an IPv4 address. */
+const EMBEDDED_AT: Partial<Record<SpecialRange, number>> = {
+  ipv4_mapped: 12,
+  ipv4_translated: 12,
+  ipv4_compatible: 12,
+  nat64: 12,
+  '6to4': 2,
+};
+
+function embedded(address: ipaddr.IPv6, range: SpecialRange | null): ipaddr.IPv4 | null {
+  const at = range === null ? undefined : EMBEDDED_AT[range];
+  return at === undefined ? null : new ipaddr.IPv4(address.toByteArray().slice(at, at + 4));
+}
+
 /** True when the address is of the range's family and within it. */
 export function inRange(address: Address, range: [Address, number]): boolean {
   return address.kind() === range[0].kind() && address.match(range);

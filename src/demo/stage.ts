@@ -114,7 +114,6 @@ function settings({ noxus, receiverUrl, secret, port, scratch }: Parts): Config 
     endpoints: {
       [ENDPOINT]: { type: 'webhook', url: receiverUrl, secret, retry: ['1s', '2s', '5s'] },
     },
-    egress: { allow: [new URL(receiverUrl).host] },
   });
 }
 

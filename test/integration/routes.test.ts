@@ -15,7 +15,7 @@ import { planDeliveries, type Delivery } from '../../src/core/delivery.ts';
 import { watchId } from '../../src/core/watch.ts';
 import { createRoutes } from '../../src/daemon/routes.ts';
 import { createEndpointSecrets } from '../../src/deliver/endpoint-secrets.ts';
-import { createEgressGuard } from '../../src/deliver/egress-guard.ts';
+import { createEgressGuard, createEndpointGuard } from '../../src/deliver/egress-guard.ts';
 import { createSealer } from '../../src/deliver/seal.ts';
 import { generateSecret } from '../../src/deliver/sign.ts';
 import { createWebhookAgents } from '../../src/deliver/webhook-agents.ts';
@@ -25,9 +25,10 @@ import { openStores } from '../support/stores.ts';
 import { A_MESSAGE } from '../support/webhooks.ts';
 
 const { redis, keys, watches, close } = openStores();
-const agents = createWebhookAgents(
-  createEgressGuard({ allow: ['127.0.0.0/8'], requireHttps: true }),
-);
+const agents = {
+  configured: createWebhookAgents(createEndpointGuard()),
+  perWatch: createWebhookAgents(createEgressGuard({ allow: ['127.0.0.0/8'], requireHttps: true })),
+};
 const sealer = createSealer([randomBytes(32)]);
 const signingSecret = generateSecret();
 let received: { headers: IncomingHttpHeaders; body: string }[] = [];
@@ -51,7 +52,8 @@ afterEach(() => {
 });
 
 afterAll(async () => {
-  agents.close();
+  agents.configured.close();
+  agents.perWatch.close();
   server.closeAllConnections();
   server.close();
   await once(server, 'close');

@@ -56,7 +56,8 @@ describe('egress guard of the connections', () => {
     expect(error).toEqual({
       code: 'egress_blocked',
       message:
-        'blocked by the egress guard: hooks.example.com resolves to 127.0.0.1, which is not a public address (loopback)',
+        'blocked by the egress guard: hooks.example.com resolves to 127.0.0.1, which is not a public ' +
+        `address (loopback): add "hooks.example.com:${server.port}" to egress.allow`,
     });
     expect(server.connects()).toBe(0);
   });

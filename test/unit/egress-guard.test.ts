@@ -1,6 +1,10 @@
 import type { LookupAddress } from 'node:dns';
 import { describe, expect, test } from '@jest/globals';
-import { createEgressGuard, type EgressGuard } from '../../src/deliver/egress-guard.ts';
+import {
+  createEgressGuard,
+  createEndpointGuard,
+  type EgressGuard,
+} from '../../src/deliver/egress-guard.ts';
 
 function guardOf(allow: string[] = [], requireHttps = true, found: string[] = []): EgressGuard {
   const resolve = () =>
@@ -66,8 +70,20 @@ describe('egress guard, before connecting', () => {
     expect(guardOf().check(new URL('https://10.0.0.1/'))).toEqual({
       allowed: false,
       rule: 'private',
-      message: '10.0.0.1 is not a public address (private)',
+      message: '10.0.0.1 is not a public address (private): add "10.0.0.1:443" to egress.allow',
     });
+  });
+
+  test.each([
+    ['http://127.0.0.1:18788/', 'add "127.0.0.1:18788" to egress.allow'],
+    ['https://[::1]/', 'add "[::1]:443" to egress.allow'],
+    ['http://hooks.internal/', 'add "hooks.internal:80" to egress.allow'],
+    ['https://localhost:9/', 'add "localhost:9" to egress.allow'],
+  ])('a block of %s names its cure, and the cure works', (url, cure) => {
+    const verdict = guardOf().check(new URL(url));
+    expect(verdict).toMatchObject({ message: expect.stringContaining(cure) });
+    const [, entry = ''] = /"(.+)"/.exec(cure) ?? [];
+    expect(ruleFor(guardOf([entry]), url)).toBe('allowed');
   });
 });
 
@@ -93,7 +109,11 @@ describe('egress allow-list', () => {
     [['hooks.internal:443'], 'https://hooks.internal/', 'allowed'],
     [['hooks.internal:443'], 'http://hooks.internal/', 'https_required'],
     [['hooks.internal:443'], 'http://evil-hooks.internal:443/', 'https_required'],
-    [['0.0.0.0/0', '::/0'], 'http://169.254.169.254/', 'allowed'],
+    [['0.0.0.0/0', '::/0'], 'http://10.1.2.3/', 'allowed'],
+    [['0.0.0.0/0', '::/0'], 'http://169.254.169.254/', 'metadata'],
+    [['169.254.169.254:80'], 'http://169.254.169.254/', 'metadata'],
+    [['fe80::/10'], 'http://[fe80::1]/', 'link_local'],
+    [['::/0'], 'http://[::ffff:169.254.169.254]/', 'metadata'],
   ])('%j lets %s be %s', (allow, url, rule) => {
     expect(ruleFor(guardOf(allow), url)).toBe(rule);
   });
@@ -130,7 +150,8 @@ describe('egress guard, at the moment of connecting', () => {
   test('fails with the first reason where nothing is left', async () => {
     const guard = guardOf([], true, ['10.0.0.1', '::1']);
     expect(await resolved(guard, url)).toBe(
-      'hooks.example.com resolves to 10.0.0.1, which is not a public address (private)',
+      'hooks.example.com resolves to 10.0.0.1, which is not a public address (private): ' +
+        'add "hooks.example.com:443" to egress.allow',
     );
   });
 
@@ -138,8 +159,9 @@ describe('egress guard, at the moment of connecting', () => {
     expect(await resolved(guardOf(), url)).toBe('no address for hooks.example.com');
   });
 
-  test('an allowed host may resolve to anything', async () => {
-    const guard = guardOf(['hooks.example.com:8080'], true, ['10.0.0.1']);
+  test('an allowed host may resolve to anything but link-local and metadata addresses', async () => {
+    const found = ['10.0.0.1', '169.254.169.254', 'fe80::1'];
+    const guard = guardOf(['hooks.example.com:8080'], true, found);
     expect(await resolved(guard, 'http://hooks.example.com:8080/')).toEqual(['10.0.0.1']);
     expect(await resolved(guard, 'http://hooks.example.com:8081/')).toMatch(/private/);
   });
@@ -166,6 +188,49 @@ describe('egress guard, at the moment of connecting', () => {
     for (let i = 0; i < 1_000; i += 1) answers.push(await resolved(guard, url));
     expect(answers.filter((answer) => Array.isArray(answer))).toEqual(
       Array.from({ length: 500 }, () => ['1.1.1.1']),
+    );
+  });
+});
+
+describe('the guard of configured endpoints', () => {
+  const guard = createEndpointGuard();
+
+  test.each([
+    'http://127.0.0.1:18788/',
+    'http://localhost/',
+    'https://10.1.2.3/',
+    'http://[::1]:80/',
+    'http://[fd12::1]/',
+    'http://hooks.example.com/',
+    'http://[64:ff9b::8.8.8.8]/',
+  ])('lets the operator choose %s', (url) => {
+    expect(ruleFor(guard, url)).toBe('allowed');
+  });
+
+  test.each([
+    ['http://169.254.169.254/latest', 'metadata'],
+    ['http://2852039166/', 'metadata'],
+    ['http://169.254.1.1/', 'link_local'],
+    ['http://[fe80::1]/', 'link_local'],
+    ['http://[fd00:ec2::254]/', 'metadata'],
+    ['http://[::ffff:169.254.169.254]/', 'metadata'],
+    ['http://[::169.254.169.254]/', 'metadata'],
+    ['http://[64:ff9b::169.254.169.254]/', 'metadata'],
+    ['http://[2002:a9fe:a9fe::]/', 'metadata'],
+    ['ftp://10.0.0.1/', 'scheme'],
+  ])('refuses %s: %s', (url, rule) => {
+    expect(ruleFor(guard, url)).toBe(rule);
+  });
+
+  test('refuses a name that resolves to a metadata address, and takes its other addresses', async () => {
+    const resolve = (found: string[]) => () =>
+      Promise.resolve(found.map((address) => ({ address, family: 4 })));
+    const url = 'https://hooks.internal/';
+    const mixed = createEndpointGuard({ resolve: resolve(['169.254.169.254', '10.0.0.1']) });
+    expect(await resolved(mixed, url)).toEqual(['10.0.0.1']);
+    const only = createEndpointGuard({ resolve: resolve(['169.254.169.254']) });
+    expect(await resolved(only, url)).toBe(
+      'hooks.internal resolves to 169.254.169.254, which is an address that no webhook may reach (metadata)',
     );
   });
 });
