@@ -1,3 +1,4 @@
+import { hostname, uptime } from 'node:os';
 import type { Config } from './config/schema.ts';
 import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
 import { createDiscovery, type Discovery } from './daemon/discovery.ts';
@@ -7,6 +8,7 @@ import { openRedis } from './daemon/open-redis.ts';
 import { createLearning, type Learning } from './daemon/learning.ts';
 import { loadOwnSecrets, type OwnSecrets } from './daemon/own-secrets.ts';
 import { createPoller, type Poller } from './daemon/poller.ts';
+import { createProcesses, type Processes } from './daemon/processes.ts';
 import { queueFactory } from './daemon/queues.ts';
 import { createRoutes } from './daemon/routes.ts';
 import { createServices } from './daemon/services.ts';
@@ -23,6 +25,7 @@ import { createWebhookAgents } from './deliver/webhook-agents.ts';
 import { createServer, listen } from './http/server.ts';
 import type { Services } from './http/services.ts';
 import type { Lifecycle } from './lifecycle.ts';
+import { newProcessId } from './redis/claims.ts';
 import type { RedisConnections } from './redis/connection.ts';
 import type { Logger } from './telemetry/logger.ts';
 import { createMetrics, type Metrics } from './telemetry/metrics.ts';
@@ -56,6 +59,7 @@ export async function startDaemon(options: DaemonOptions): Promise<{ url: string
 
 interface Parts {
   stores: Stores;
+  processes: Processes;
   learning: Learning;
   poller: Poller;
   discovery: Discovery;
@@ -115,6 +119,7 @@ function build(
   });
   return {
     stores,
+    processes: createOwnProcess(options, stores),
     learning,
     poller,
     discovery,
@@ -161,6 +166,18 @@ function createCommon({ config, log, version }: DaemonOptions, connections: Redi
   };
 }
 
+function createOwnProcess({ log, version }: DaemonOptions, stores: Stores): Processes {
+  return createProcesses({
+    id: newProcessId(),
+    info: { host: hostname(), pid: process.pid, version, startedAt: Date.now() },
+    store: stores.processes,
+    clock: stores.clock,
+    uptime: () => uptime() * 1_000,
+    monotonic: () => performance.now(),
+    log,
+  });
+}
+
 /** Listens before any worker starts: a port that is taken is noticed before anything is done. */
 async function serve(
   { config, log, version, lifecycle }: DaemonOptions,
@@ -180,7 +197,7 @@ async function serve(
 
 function run(
   { config, log, lifecycle }: DaemonOptions,
-  { stores, learning, poller, discovery, deliverer, closeAgents }: Parts,
+  { stores, processes, learning, poller, discovery, deliverer, closeAgents }: Parts,
   connections: RedisConnections,
 ): void {
   const { watches, delivery } = config;
@@ -197,6 +214,9 @@ function run(
   // Work that runs cannot end while Redis is away: it is handed back by leaving it.
   const mustForce = () => !connections.isReady();
   lifecycle.onStop('webhook connections', closeAgents);
+  // First to start and last to stop: work is claimed only by a process that shows that it lives.
+  processes.start();
+  lifecycle.onStop('process', () => processes.stop(mustForce()));
   learning.start();
   lifecycle.onStop('learning', () => learning.stop());
   deliverer.start();
@@ -207,6 +227,7 @@ function run(
   lifecycle.onStop('discovery', () => discovery.stop());
   // What was lost or left undone while Redis was away is mended as soon as it is back.
   connections.commands.on('ready', () => {
+    processes.tend();
     poller.reconcile();
     deliverer.look();
   });

@@ -9,16 +9,21 @@ import { EventStore } from '../redis/event-store.ts';
 import { HintStore } from '../redis/hint-store.ts';
 import { createKeys, type Keys } from '../redis/keys.ts';
 import { ListStore } from '../redis/list-store.ts';
+import { ProcessStore } from '../redis/process-store.ts';
 import { RetentionStore } from '../redis/retention-store.ts';
 import { defineScripts } from '../redis/scripts.ts';
 import { SecretStore } from '../redis/secret-store.ts';
 import { SourceStore } from '../redis/source-store.ts';
 import { StatisticsStore } from '../redis/statistics-store.ts';
+import { StoreClock } from '../redis/store-clock.ts';
 import { WatchStore } from '../redis/watch-store.ts';
 
 /** Everything that is kept in Redis. */
 export interface Stores {
   keys: Keys;
+  /** The daemons on this store. */
+  processes: ProcessStore;
+  clock: StoreClock;
   watches: WatchStore;
   events: EventStore;
   deliveries: DeliveryStore;
@@ -51,6 +56,8 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
   const statistics = new StatisticsStore(redis, keys);
   return {
     keys,
+    processes: new ProcessStore(redis, keys),
+    clock: new StoreClock(redis, keys),
     watches,
     events,
     deliveries,

@@ -1,53 +1,48 @@
-import type { Claim } from '../core/claim.ts';
-import type { Delivery } from '../core/delivery.ts';
-import type { GateLimits } from '../core/gate.ts';
-import { readGate } from './gate-record.ts';
-import type { Keys } from './keys.ts';
+import { randomBytes } from 'node:crypto';
+import type { Redis } from 'ioredis';
 
-/** A place that a process which died has held lapses after this much more than the deadline, ms. */
-const GRACE_MS = 5_000;
+/** Claims read by one command. */
+const CHUNK = 500;
 
-/**
- * What the scripts reply that claim: the hash of the gate, field by field, and for each delivery its
- * version, its document and the text of its event, or '' where that is gone.
- */
-export type ClaimReply = [gate: string[], claims: string[]];
-
-/** What the scripts need to know of a gate to claim deliveries there. */
-export function gatePlan(keys: Keys, name: string, limits: GateLimits, now: number) {
-  return {
-    name,
-    key: keys.gate(name),
-    due: keys.due(name),
-    places: keys.places(name),
-    hold: keys.hold(name),
-    gatesDue: keys.gatesDue,
-    deliveries: keys.delivery(''),
-    events: keys.event(''),
-    limit: limits.concurrency,
-    heldUntil: now + heldMs(limits),
-    ...(limits.rate !== null && { paceMs: 1_000 / limits.rate }),
-  };
+/** Something that a process has claimed; the token proves that it still may write it. */
+export interface ClaimedMember {
+  member: string;
+  token: string;
 }
 
-/** For how long an attempt keeps others away, ms. */
-export function heldMs({ deadlineMs }: GateLimits): number {
-  return deadlineMs + GRACE_MS;
+/** Names a process: random at each start, so that no process is taken for the one before it. */
+export function newProcessId(): string {
+  return randomBytes(6).toString('base64url');
 }
 
-export function readClaims(gateName: string, [hash, claims]: ClaimReply): Claim[] {
-  if (claims.length === 0) return [];
-  const gate = readGate(gateName, pairs(hash));
-  return Array.from({ length: claims.length / 3 }, (_, at) => {
-    const [version = '', doc = '', body = ''] = claims.slice(at * 3);
-    const stored = { version: Number(version), delivery: JSON.parse(doc) as Delivery };
-    return { stored, gate, body: body === '' ? null : body };
-  });
+/** Makes the tokens of a process: its id, and a number that it gives once. */
+export function tokensOf(process: string): () => string {
+  let given = 0;
+  return () => `${process}.${(given += 1).toString(36)}`;
 }
 
-function pairs(flat: string[]): Record<string, string> {
-  const entries = Array.from({ length: flat.length / 2 }, (_, at) =>
-    flat.slice(at * 2, at * 2 + 2),
-  );
-  return Object.fromEntries(entries) as Record<string, string>;
+/** The claims of one kind of work; see `lua/claims.ts`. */
+export class ClaimStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly claims: string,
+  ) {}
+
+  /** What a process holds, a chunk at a time; claims made meanwhile may be missing. */
+  async *heldBy(process: string): AsyncIterable<ClaimedMember[]> {
+    let cursor = '0';
+    do {
+      const [next, flat] = await this.redis.hscan(this.claims, cursor, 'COUNT', CHUNK);
+      cursor = next;
+      const held = claimsIn(flat).filter(({ token }) => token.startsWith(`${process}.`));
+      if (held.length > 0) yield held;
+    } while (cursor !== '0');
+  }
+}
+
+function claimsIn(flat: readonly string[]): ClaimedMember[] {
+  return Array.from({ length: flat.length / 2 }, (_, at) => ({
+    member: flat[at * 2] ?? '',
+    token: (flat[at * 2 + 1] ?? '').split(' ', 1)[0] ?? '',
+  }));
 }

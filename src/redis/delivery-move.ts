@@ -5,7 +5,7 @@ import {
   type StoredDelivery,
 } from '../core/delivery.ts';
 import type { Gate, GateLimits, StoredGate } from '../core/gate.ts';
-import { gatePlan } from './claims.ts';
+import { gatePlan } from './delivery-claims.ts';
 import { gateWrite } from './gate-record.ts';
 import { deliveryStateIndex, ledgerField, plannedDelivery, type Keys } from './keys.ts';
 

@@ -7,7 +7,7 @@ import {
   type DeliveryState,
   type StoredDelivery,
 } from '../core/delivery.ts';
-import { readClaims } from './claims.ts';
+import { readClaims } from './delivery-claims.ts';
 import { moveEffects, type DeliveryMove } from './delivery-move.ts';
 import { parseLedgerField, type Keys } from './keys.ts';
 import { filterIndexes, readPage } from './page.ts';

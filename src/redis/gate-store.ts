@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Claim } from '../core/claim.ts';
 import type { Gate, GateLimits, StoredGate } from '../core/gate.ts';
-import { gatePlan, heldMs, readClaims } from './claims.ts';
+import { gatePlan, heldMs, readClaims } from './delivery-claims.ts';
 import { gateWrite, readGate } from './gate-record.ts';
 import type { Keys } from './keys.ts';
 import { replies } from './replies.ts';

@@ -15,6 +15,14 @@ export function createKeys(prefix: string) {
   return {
     /** Where BullMQ puts its queues: `{prefix}:<queue>:…`; queue names are `poll-…`. */
     queuePrefix: tag,
+    /** String `<offset> <highest> <steps>`: the store's clock; see `lua/clock.ts`. */
+    clock: key('clock'),
+    /** Hash: the counter that each process raises, by the process's id. */
+    processes: key('processes'),
+    /** Hash: what each process says of itself, as JSON, by the process's id. */
+    processInfo: key('process-info'),
+    /** Hash: which process polls what, as tokens by the member's name; see `lua/claims.ts`. */
+    pollClaims: key('poll-claims'),
     /** String `<version> <number> <document>`: one watch. A tight string is the smallest there is. */
     watch: (watch: WatchKey) => key('watch', watchId(watch)),
     /** Counter that numbers watches in the order of their registration. */

@@ -1,7 +1,8 @@
 import type { Redis, Result } from 'ioredis';
 import { ADMIT_REQUEST, BEGIN_POLL, SETTLE_REQUEST } from './lua/budget.ts';
-import type { ClaimReply } from './claims.ts';
+import type { ClaimReply } from './delivery-claims.ts';
 import { CLAIM } from './lua/claim.ts';
+import { READ_CLOCK, TAKE_OUT_STEP } from './lua/clock.ts';
 import { FORGET_DELIVERIES, MOVE_DELIVERY } from './lua/delivery.ts';
 import { KEEP_TURN, MOVE_CURSOR } from './lua/discovery.ts';
 import { WRITE_GATE } from './lua/gate.ts';
@@ -20,6 +21,8 @@ import { COMMIT_WATCH, FORGET_WATCH } from './lua/watch.ts';
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
+    rwReadClock(clock: string): Result<[now: number, steps: number], Context>;
+    rwTakeOutStep(clock: string, stepMs: number, steps: number): Result<number, Context>;
     rwCommitWatch(
       watch: string,
       version: number,
@@ -91,6 +94,8 @@ declare module 'ioredis' {
 
 /** Teaches a connection our scripts; ioredis sends them by hash and reloads them when Redis forgot. */
 export function defineScripts(redis: Redis): void {
+  redis.defineCommand('rwReadClock', { numberOfKeys: 1, lua: READ_CLOCK });
+  redis.defineCommand('rwTakeOutStep', { numberOfKeys: 1, lua: TAKE_OUT_STEP });
   redis.defineCommand('rwCommitWatch', { numberOfKeys: 1, lua: COMMIT_WATCH });
   redis.defineCommand('rwClaim', { numberOfKeys: 1, lua: CLAIM });
   redis.defineCommand('rwMoveDelivery', { numberOfKeys: 1, lua: MOVE_DELIVERY });

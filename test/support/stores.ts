@@ -8,10 +8,12 @@ import { EventStore } from '../../src/redis/event-store.ts';
 import { HintStore } from '../../src/redis/hint-store.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { ListStore } from '../../src/redis/list-store.ts';
+import { ProcessStore } from '../../src/redis/process-store.ts';
 import { RetentionStore } from '../../src/redis/retention-store.ts';
 import { defineScripts } from '../../src/redis/scripts.ts';
 import { SourceStore } from '../../src/redis/source-store.ts';
 import { StatisticsStore } from '../../src/redis/statistics-store.ts';
+import { StoreClock } from '../../src/redis/store-clock.ts';
 import { WatchStore } from '../../src/redis/watch-store.ts';
 import { testRedis, type TestRedis } from './redis.ts';
 
@@ -27,6 +29,8 @@ export function openStores({ url, prefix }: TestRedis = testRedis()) {
   return {
     redis,
     keys,
+    processes: new ProcessStore(redis, keys),
+    clock: new StoreClock(redis, keys),
     watches,
     events,
     deliveries,

@@ -1,0 +1,56 @@
+/**
+ * The store's clock: Redis TIME plus an offset, so that no process's own clock matters. The offset is
+ * raised when TIME would go back by more than a second, because the host's clock was set back or a
+ * fail-over led to a slower host. It shrinks again by a tenth of the time that passes, until the clock
+ * is the host's again, and never by so much at once that it would count as set back. A step forward only shows against clocks that cannot be set: see `TAKE_OUT_STEP`.
+ *
+ * The key is a string of offset, highest time, and steps taken out. It is written once a second at
+ * the most.
+ *
+ * `storeNow(key)` returns milliseconds since the epoch, and the number of steps.
+ */
+export const STORE_NOW = `
+local function storeNow(key)
+  local time = redis.call('TIME')
+  local wall = time[1] * 1000 + math.floor(time[2] / 1000)
+  local offset, highest, steps = string.match(redis.call('GET', key) or '', '^(-?%d+) (%d+) (%d+)$')
+  offset, highest, steps = tonumber(offset or 0), tonumber(highest or 0), tonumber(steps or 0)
+  local now = wall + offset
+  local passed = now - highest
+  if passed >= -1000 and passed < 1000 then return now, steps end
+  if passed < 0 then
+    offset, now = highest - wall, highest
+  elseif highest > 0 then
+    local slewed = math.floor(math.min(math.abs(offset), passed / 10, 500))
+    offset = offset > 0 and offset - slewed or offset + slewed
+  end
+  redis.call('SET', key, string.format('%.0f %.0f %.0f', offset, now, steps))
+  return now, steps
+end
+`;
+
+/**
+ * KEYS  clock
+ * Returns [now, steps]
+ */
+export const READ_CLOCK = `
+${STORE_NOW}
+return {storeNow(KEYS[1])}
+`;
+
+/**
+ * Takes a step forward out of the clock, unless another process has done so since it was seen.
+ *
+ * KEYS  clock
+ * ARGV  the step in ms, the number of steps when it was seen
+ * Returns 1 when it was taken out
+ */
+export const TAKE_OUT_STEP = `
+${STORE_NOW}
+local now, steps = storeNow(KEYS[1])
+if steps ~= tonumber(ARGV[2]) then return 0 end
+local offset = string.match(redis.call('GET', KEYS[1]) or '', '^(-?%d+) ') or 0
+local text = string.format('%.0f %.0f %.0f', offset - ARGV[1], now - ARGV[1], steps + 1)
+redis.call('SET', KEYS[1], text)
+return 1
+`;

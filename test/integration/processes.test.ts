@@ -1,0 +1,118 @@
+import { afterAll, expect, test } from '@jest/globals';
+import { pino } from 'pino';
+import { createProcesses, type ClaimedWork } from '../../src/daemon/processes.ts';
+import { ClaimStore, tokensOf } from '../../src/redis/claims.ts';
+import { CLAIMS } from '../../src/redis/lua/claims.ts';
+import { STORE_NOW } from '../../src/redis/lua/clock.ts';
+import { openStores } from '../support/stores.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const stores = openStores();
+afterAll(() => stores.close());
+
+const idle: ClaimedWork = {
+  takeOver: async () => undefined,
+  tend: async () => undefined,
+  moveBack: async () => undefined,
+};
+
+function processOf(id: string, { work = idle, uptime = () => performance.now() } = {}) {
+  const lines: unknown[] = [];
+  const log = pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  const process = createProcesses({
+    id,
+    info: { host: 'here', pid: 1, version: '0', startedAt: 0 },
+    store: stores.processes,
+    clock: stores.clock,
+    uptime,
+    monotonic: () => performance.now(),
+    log,
+  });
+  process.add(work);
+  return { process, lines };
+}
+
+async function setClock(text: string): Promise<void> {
+  await stores.redis.set(stores.keys.clock, text);
+}
+
+test('the clock of scripts does not go back when the clock of the Redis host is set back', async () => {
+  const ahead = Date.now() + 300_000;
+  await setClock(`0 ${ahead} 0`);
+  const { now } = await stores.clock.read();
+  expect(now).toBe(ahead);
+  const later = await stores.clock.read();
+  expect(later.now).toBeGreaterThanOrEqual(now);
+  expect(later.now).toBeLessThan(now + 60_000);
+  await stores.redis.del(stores.keys.clock);
+});
+
+test('the clock of scripts comes back to that of the host by a tenth of the time that passes', async () => {
+  const wall = Date.now();
+  // Two seconds ago it was last written, while it was five minutes ahead.
+  await setClock(`300000 ${wall + 298_000} 0`);
+  await stores.clock.read();
+  const offset = Number((await stores.redis.get(stores.keys.clock))?.split(' ')[0]);
+  expect(offset).toBeLessThanOrEqual(299_800);
+  expect(offset).toBeGreaterThanOrEqual(299_500);
+  await stores.redis.del(stores.keys.clock);
+});
+
+test('a step forward of the clock of the Redis host is taken out, once for all processes', async () => {
+  const moved: number[] = [];
+  const work = { ...idle, moveBack: async (ms: number) => void moved.push(ms) };
+  // To a clock that stands still, the clock of Redis jumps forward.
+  let skippedMs = 0;
+  const uptime = () => performance.now() - skippedMs;
+  const [one, two] = [processOf('one', { work, uptime }), processOf('two', { work, uptime })];
+  one.process.start();
+  two.process.start();
+  await waitFor(async () => (await stores.processes.counters()).size === 2);
+  skippedMs = 300_000;
+  const readings = async () => stores.clock.read();
+  one.process.tend();
+  two.process.tend();
+  await waitFor(async () => (await readings()).steps === 1);
+  await waitFor(() => moved.length > 0);
+  one.process.tend();
+  two.process.tend();
+  const { now } = await readings();
+  expect(Math.abs(Date.now() - 300_000 - now)).toBeLessThan(5_000);
+  expect(moved).toEqual([expect.closeTo(300_000, -4)]);
+  await Promise.all([one.process.stop(false), two.process.stop(false)]);
+  await stores.redis.del(stores.keys.clock);
+});
+
+test('what a dead process held is taken over within seconds, and that process is forgotten', async () => {
+  const { redis, keys, processes } = stores;
+  const claims = new ClaimStore(redis, keys.pollClaims);
+  const token = tokensOf('dead')();
+  await redis.hset(keys.pollClaims, { 'a/1': `${token} 0`, 'a/2': `${tokensOf('alive')()} 0` });
+  await processes.beat('dead');
+  const found: unknown[] = [];
+  const work = {
+    ...idle,
+    takeOver: async (process: string) => {
+      for await (const held of claims.heldBy(process)) found.push(...held);
+    },
+  };
+  const { process, lines } = processOf('judge', { work });
+  process.start();
+  await waitFor(async () => !(await processes.counters()).has('dead'), { timeoutMs: 8_000 });
+  expect(found).toEqual([{ member: 'a/1', token }]);
+  expect(lines).toContainEqual(expect.objectContaining({ msg: 'process.dead', process: 'dead' }));
+  await process.stop(false);
+  expect((await processes.counters()).size).toBe(0);
+});
+
+test('a claim ends only by the token that holds it, and gives back the time since when it was due', async () => {
+  const { redis, keys } = stores;
+  const run = (code: string) =>
+    redis.eval(`${STORE_NOW} ${CLAIMS} ${code}`, 2, keys.pollClaims, keys.clock);
+  await run(`hold(KEYS[1], 'a/1', 'old.1', storeNow(KEYS[2]))`);
+  await run(`hold(KEYS[1], 'a/1', 'new.1', 1700000000002)`);
+  expect(await run(`return letGo(KEYS[1], 'a/1', 'old.1')`)).toBeNull();
+  expect(await run(`return {holder(KEYS[1], 'a/1')}`)).toEqual(['new.1', 1_700_000_000_002]);
+  expect(await run(`return letGo(KEYS[1], 'a/1', 'new.1')`)).toBe(1_700_000_000_002);
+  expect(await run(`return holder(KEYS[1], 'a/1')`)).toBeNull();
+});
