@@ -1,6 +1,9 @@
 import type { EventType } from './event.ts';
 import { isKnownStatus, isTerminalStatus, type RunSnapshot } from './run.ts';
 
+/** Unknown statuses that a watch reports and remembers; a server that makes them up reports no more. */
+const MOST_UNKNOWN_STATUSES = 20;
+
 /**
  * What changed between two looks at a run, in the order in which it is told: leaving a state comes
  * before progress, progress before entering a state.
@@ -30,5 +33,12 @@ function leaving(from: string, to: string): EventType[] {
 function entering(status: string, reported: readonly string[]): EventType[] {
   if (status === 'awaiting_human_feedback') return ['run.awaiting_human_feedback'];
   if (isTerminalStatus(status)) return [`run.${status}`];
-  return isKnownStatus(status) || reported.includes(status) ? [] : ['run.status_unknown'];
+  return isUnreported(status, reported) ? ['run.status_unknown'] : [];
+}
+
+/** A status outside the known ones that `run.status_unknown` is yet to tell of. */
+export function isUnreported(status: string, reported: readonly string[]): boolean {
+  return (
+    !isKnownStatus(status) && !reported.includes(status) && reported.length < MOST_UNKNOWN_STATUSES
+  );
 }

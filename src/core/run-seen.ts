@@ -1,9 +1,9 @@
 import { nextLook } from './cadence.ts';
-import { diffRun } from './diff.ts';
+import { diffRun, isUnreported } from './diff.ts';
 import { streamedDelay } from './hint.ts';
 import type { Finding, ObserveContext } from './look.ts';
 import { dueReminders, nextReminderAt, waitEnded, waitingAfter } from './reminder.ts';
-import { isKnownStatus, isTerminalStatus, type RunSnapshot } from './run.ts';
+import { isTerminalStatus, type RunSnapshot } from './run.ts';
 import { stagesAfter, type Stage } from './stage.ts';
 import { followStay, usualStayMs } from './stall.ts';
 import type { Watch } from './watch.ts';
@@ -26,7 +26,7 @@ export function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext)
     lookAgainAt,
     usualMs: () => usualStayMs(statistics, { source: watch.source, run, stages }),
   });
-  const isNewStatus = !isKnownStatus(run.status) && !watch.unknownStatuses.includes(run.status);
+  const isNewStatus = isUnreported(run.status, watch.unknownStatuses);
   return {
     changes: {
       run,

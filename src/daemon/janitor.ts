@@ -1,10 +1,13 @@
-import type { RetentionStore } from '../redis/retention-store.ts';
+import type { Forgotten, RetentionStore } from '../redis/retention-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 
 /** How often old records are looked for; no record is kept this much longer than asked. */
 const EVERY_MS = 60_000;
+
+/** For how long a watch is put off at the most that has deliveries which are not settled, ms. */
+const PUT_OFF_MS = 3_600_000;
 
 /** Chunks forgotten in one run at the most: the rest waits for the next one. */
 const MOST_CHUNKS = 100;
@@ -25,11 +28,14 @@ export function startJanitor(store: RetentionStore, options: JanitorOptions): Pe
   const { retention, now, log } = options;
   // Often enough that a short retention, as in tests, is kept too.
   const shortest = Math.min(retention.watchesMs, retention.deliveriesMs);
+  const againAfterMs = Math.min(PUT_OFF_MS, retention.watchesMs);
   return startPeriodic(
     async () => {
       const old = await repeat(() => store.forgetDeliveries(now() - retention.deliveriesMs));
       const many = await repeat(() => store.forgetDeliveriesBeyond(retention.deliveriesKept));
-      const watches = await repeat(() => store.forgetWatches(now() - retention.watchesMs));
+      const watches = await repeat(() =>
+        store.forgetWatches(now() - retention.watchesMs, againAfterMs),
+      );
       const deliveries = old + many;
       if (deliveries + watches > 0) log.info({ watches, deliveries }, 'retention');
     },
@@ -41,12 +47,12 @@ export function startJanitor(store: RetentionStore, options: JanitorOptions): Pe
 }
 
 /** Until nothing is left to forget, or what is left has to be kept. */
-async function repeat(forgetSome: () => Promise<number>): Promise<number> {
+async function repeat(forgetSome: () => Promise<Forgotten>): Promise<number> {
   let total = 0;
   for (let chunk = 0; chunk < MOST_CHUNKS; chunk += 1) {
-    const forgotten = await forgetSome();
-    if (forgotten === 0) break;
+    const { forgotten, mayGoOn } = await forgetSome();
     total += forgotten;
+    if (!mayGoOn) break;
   }
   return total;
 }

@@ -1,5 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
-
 export interface Periodic {
   /** Runs the task now, or once more when it is running already. */
   trigger(): void;
@@ -13,29 +11,56 @@ interface PeriodicOptions {
   onError: (error: unknown) => void;
 }
 
-/** Runs a task now and then, never twice at a time; one that throws is tried again the next time. */
+/**
+ * Runs a task now and then, never twice at a time; one that throws is tried again the next time. A
+ * turn leaves nothing behind: `AbortSignal.any` would add an entry to a signal that lives as long as
+ * the process, 2^24 of which are fatal.
+ */
 export function startPeriodic(
   task: () => Promise<void>,
   { everyMs, onError }: PeriodicOptions,
 ): Periodic {
   const stop = new AbortController();
-  let alarm = new AbortController();
+  let isTriggered = false;
+  let wake: (() => void) | null = null;
+
+  async function turn(): Promise<void> {
+    try {
+      await task();
+    } catch (error) {
+      onError(error);
+    }
+  }
+
+  function pause(): Promise<void> {
+    return new Promise((resolve) => {
+      if (stop.signal.aborted || isTriggered) return resolve();
+      const timer = setTimeout(resolve, everyMs).unref();
+      wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
 
   async function loop(): Promise<void> {
     while (!stop.signal.aborted) {
-      alarm = new AbortController();
-      const signal = AbortSignal.any([alarm.signal, stop.signal]);
-      await task().catch(onError);
-      // Being woken early is no error: the next run is due then.
-      await delay(everyMs, undefined, { signal, ref: false }).catch(() => undefined);
+      isTriggered = false;
+      await turn();
+      await pause();
+      wake = null;
     }
   }
 
   const running = loop();
   return {
-    trigger: () => alarm.abort(),
+    trigger() {
+      isTriggered = true;
+      wake?.();
+    },
     async stop() {
       stop.abort();
+      wake?.();
       await running;
     },
   };

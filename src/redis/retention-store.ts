@@ -10,6 +10,13 @@ import type { WatchStore } from './watch-store.ts';
 /** Things forgotten in one go. */
 const CHUNK = 200;
 
+/** What one go of forgetting came to. */
+export interface Forgotten {
+  forgotten: number;
+  /** False once nothing is left, or nothing that may go yet. */
+  mayGoOn: boolean;
+}
+
 /** Forgets what has been over for long. What is pending is never forgotten. */
 export class RetentionStore {
   constructor(
@@ -22,8 +29,8 @@ export class RetentionStore {
     },
   ) {}
 
-  /** Forgets deliveries that settled before a time. @returns how many */
-  async forgetDeliveries(before: number): Promise<number> {
+  /** Forgets deliveries that settled before a time. */
+  async forgetDeliveries(before: number): Promise<Forgotten> {
     const { deliveriesSettled } = this.keys;
     const ids = await this.redis.zrangebyscore(
       deliveriesSettled,
@@ -33,29 +40,46 @@ export class RetentionStore {
       0,
       CHUNK,
     );
-    return this.forget(await this.stores.deliveries.getMany(ids));
+    return this.forgetSettled(ids);
   }
 
-  /** Forgets the longest settled deliveries beyond a number that is kept. @returns how many */
-  async forgetDeliveriesBeyond(kept: number): Promise<number> {
+  /** Forgets the longest settled deliveries beyond a number that is kept. */
+  async forgetDeliveriesBeyond(kept: number): Promise<Forgotten> {
     const { deliveriesSettled } = this.keys;
     const surplus = (await this.redis.zcard(deliveriesSettled)) - kept;
-    if (surplus <= 0) return 0;
+    if (surplus <= 0) return { forgotten: 0, mayGoOn: false };
     const last = Math.min(surplus, CHUNK) - 1;
-    const ids = await this.redis.zrange(deliveriesSettled, 0, String(last));
-    return this.forget(await this.stores.deliveries.getMany(ids));
+    return this.forgetSettled(await this.redis.zrange(deliveriesSettled, 0, String(last)));
   }
 
-  /** Forgets watches that ended before a time, with their events and deliveries. @returns how many */
-  async forgetWatches(before: number): Promise<number> {
+  /**
+   * Forgets watches that ended before a time, with their events and deliveries.
+   * @param againAfterMs for how long one is put off that may not go yet, so that it does not stand in
+   *   the way of the others
+   */
+  async forgetWatches(before: number, againAfterMs: number): Promise<Forgotten> {
+    const { watchesEnded } = this.keys;
     const ended = await this.stores.watches.endedBefore(before, CHUNK);
     const stored = await this.stores.watches.getMany(ended);
     let forgotten = 0;
-    for (const one of stored) if (one !== null) forgotten += await this.forgetWatch(one);
-    return forgotten;
+    for (const [at, one] of stored.entries()) {
+      const key = ended[at];
+      if (one !== null) forgotten += await this.forgetWatch(one, before + againAfterMs);
+      else if (key !== undefined) await this.redis.zrem(watchesEnded, watchId(key));
+    }
+    return { forgotten, mayGoOn: ended.length === CHUNK };
   }
 
-  private async forgetWatch({ watch, version }: StoredWatch): Promise<number> {
+  /** Forgets what is left of settled deliveries, also of those whose record is lost. */
+  private async forgetSettled(ids: string[]): Promise<Forgotten> {
+    const stored = await this.stores.deliveries.getMany(ids);
+    const lost = ids.filter((_, at) => stored[at] === null);
+    if (lost.length > 0) await this.redis.zrem(this.keys.deliveriesSettled, ...lost);
+    const forgotten = await this.forget(stored);
+    return { forgotten, mayGoOn: ids.length === CHUNK && forgotten + lost.length > 0 };
+  }
+
+  private async forgetWatch({ watch, version }: StoredWatch, againAt: number): Promise<number> {
     const events = await this.eventsOf(watch.source, watch.runId);
     for (const event of events) await this.forgetDeliveriesOf(event.id);
     const plan = {
@@ -64,6 +88,7 @@ export class RetentionStore {
       watches: this.keys.watches(),
       indexes: watchIndexes(this.keys, watch),
       ended: this.keys.watchesEnded,
+      againAt,
       events: events.map((event) => ({
         id: event.id,
         key: this.keys.event(event.id),

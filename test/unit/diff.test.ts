@@ -57,6 +57,13 @@ describe('what changed between two looks at a run', () => {
     ]);
   });
 
+  test('reports at most 20 unknown statuses of one watch', () => {
+    const reported = Array.from({ length: 19 }, (_, at) => `made-up-${at}`);
+    const next = snapshot({ status: 'made-up-20' });
+    expect(diffRun(null, next, reported)).toEqual(['run.status_unknown']);
+    expect(diffRun(null, next, [...reported, 'made-up-19'])).toEqual([]);
+  });
+
   test('finds nothing between a look and itself', () => {
     fc.assert(fc.property(look, (one) => expect(diffRun(one, one, [])).toEqual([])));
   });

@@ -47,7 +47,8 @@ return gates
 `;
 
 /**
- * Forgets an ended watch and its events, unless it has changed or a delivery of it is kept.
+ * Forgets an ended watch and its events, unless it has changed or a delivery of it is kept; that
+ * puts it off.
  *
  * KEYS  watch
  * ARGV  plan as JSON
@@ -58,7 +59,10 @@ local plan = cjson.decode(ARGV[1])
 local version, number = string.match(redis.call('GETRANGE', KEYS[1], 0, 40), '^(%d+) (%d+) ')
 if version ~= plan.version then return 0 end
 for _, event in ipairs(plan.events) do
-  if redis.call('EXISTS', event.deliveries) == 1 then return 0 end
+  if redis.call('EXISTS', event.deliveries) == 1 then
+    redis.call('ZADD', plan.ended, 'XX', plan.againAt, plan.member)
+    return 0
+  end
 end
 for _, event in ipairs(plan.events) do
   redis.call('DEL', event.key)
