@@ -1,5 +1,7 @@
+import { randomInt } from 'node:crypto';
 import { hostname, uptime } from 'node:os';
 import type { Config } from './config/schema.ts';
+import { newName, type NewMark } from './core/event-id.ts';
 import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
 import { createDiscovery, type Discovery } from './daemon/discovery.ts';
 import { createEndpoints, DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
@@ -50,7 +52,10 @@ export async function startDaemon(options: DaemonOptions): Promise<{ url: string
   const { config, log, version } = options;
   const connections = await openRedis(options);
   const ownSecrets = await loadOwnSecrets(options);
-  const parts = build(options, connections, ownSecrets);
+  const stores = createStores(connections, config.redis.prefix);
+  const epoch = await stores.epochs.open(newName(randomInt));
+  const newMark = () => epoch + newName(randomInt);
+  const parts = build(options, connections, { stores, newMark, ...ownSecrets });
   const url = await serve(options, parts);
   run(options, parts, connections);
   log.info({ url, version, sources: Object.keys(config.sources) }, 'ready');
@@ -70,14 +75,19 @@ interface Parts {
   closeAgents: () => void;
 }
 
+interface BuildFrom extends OwnSecrets {
+  stores: Stores;
+  newMark: NewMark;
+}
+
 function build(
   options: DaemonOptions,
   connections: RedisConnections,
-  { signingSecret, sealer }: OwnSecrets,
+  { stores, newMark, signingSecret, sealer }: BuildFrom,
 ): Parts {
   const { config } = options;
-  const common = createCommon(options, connections);
-  const { stores, endpoints } = common;
+  const common = createCommon(options, connections, { stores, newMark });
+  const { endpoints } = common;
   const guard = createEgressGuard({
     allow: config.egress.allow,
     requireHttps: config.egress.require_https,
@@ -145,8 +155,11 @@ function openAgents(perWatchGuard: EgressGuard) {
 }
 
 /** What nearly every part is built from. */
-function createCommon({ config, log, version }: DaemonOptions, connections: RedisConnections) {
-  const stores = createStores(connections, config.redis.prefix);
+function createCommon(
+  { config, log, version }: DaemonOptions,
+  connections: RedisConnections,
+  { stores, newMark }: Pick<BuildFrom, 'stores' | 'newMark'>,
+) {
   return {
     ...stores,
     stores,
@@ -160,6 +173,7 @@ function createCommon({ config, log, version }: DaemonOptions, connections: Redi
       log,
     }),
     userAgent: `runwatch/${version}`,
+    newMark,
     now: Date.now,
     random: Math.random,
     log,

@@ -120,6 +120,7 @@ function runEnded(endpoint: string, now: number): WatchChange {
     beganAt: now,
     lagMs: 0,
     isStreamed: false,
+    newMark: () => '',
   };
   const { watch, events } = observe(
     registered.watch,

@@ -44,7 +44,7 @@ const HELP = `
 Examples:
   runwatch deliveries --state dead
   runwatch deliveries --run run-1 --json
-  runwatch deliveries dlv_0123456789abcdef0123456789abcdef`;
+  runwatch deliveries dlv_0f3a9c21b7d4_failed_Ww8vXowfSlOaOQ9vCj9_EQ`;
 
 async function listDeliveries(
   client: DaemonClient,

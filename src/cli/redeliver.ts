@@ -41,7 +41,7 @@ it is. Many deliveries go out at a limited rate. Without ids it asks first; --ye
 Exits 1 when there is no such delivery.
 
 Examples:
-  runwatch redeliver dlv_0123456789abcdef0123456789abcdef
+  runwatch redeliver dlv_0f3a9c21b7d4_failed_Ww8vXowfSlOaOQ9vCj9_EQ
   runwatch redeliver --endpoint ops --since 2h
   runwatch redeliver --state delivered --since 2025-05-04T10:00:00Z --until 2025-05-04T11:00:00Z
   runwatch redeliver --endpoint ops --state dead --yes --json | jq .count`;

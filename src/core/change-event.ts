@@ -1,4 +1,5 @@
-import { eventId, isoTime, isTerminalEvent, type News, type RunwatchEvent } from './event.ts';
+import { watchEventId, type NewMark } from './event-id.ts';
+import { isoTime, isTerminalEvent, type News, type RunwatchEvent } from './event.ts';
 import type { Watch } from './watch.ts';
 
 /** Everything that the events of one look have in common. */
@@ -6,17 +7,18 @@ export interface Change {
   before: Watch;
   after: Watch;
   now: number;
+  newMark: NewMark;
 }
 
 export function buildEvent(
-  { before, after, now }: Change,
+  { before, after, now, newMark }: Change,
   { type, details }: News,
   sequence: number,
 ): RunwatchEvent {
-  const { source, runId, metadata, registeredAt } = before;
+  const { source, runId, metadata, registeredAt, pastEnds } = before;
   const finishedAt = after.run?.finished_at ?? null;
   return {
-    id: eventId({ source, runId, sequence, type }),
+    id: watchEventId({ source, runId, type, registeredAt, pastEnds }, newMark),
     type,
     timestamp: (isTerminalEvent(type) ? finishedAt : null) ?? isoTime(now),
     data: {

@@ -1,6 +1,7 @@
 import { jitterUp, type Random } from './backoff.ts';
 import { assertNever } from './errors.ts';
-import { fingerprint, type EventType, type SentEventType } from './event.ts';
+import { deliveryId } from './event-id.ts';
+import type { EventType, SentEventType } from './event.ts';
 import { wantsEvent, type MatchedWatch } from './filter.ts';
 import { subscriptionKey, type Subscription, type WatchKey } from './watch.ts';
 
@@ -132,7 +133,7 @@ export function newDelivery(
   now: number,
 ): Delivery {
   return {
-    id: fingerprint('dlv', event.id, endpoint),
+    id: deliveryId(event.id, endpoint),
     eventId: event.id,
     eventType: event.type,
     source: watch.source,

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import type { RunSnapshot } from './run.ts';
 
 /** Every type of event that a watch can produce. */
@@ -75,6 +74,7 @@ export interface RunwatchEvent {
     run_id: string;
     run: RunSnapshot | null;
     previous: { status: string; progress: number } | null;
+    /** 1 for the first event of a watch, growing by one. It only orders: it is in no id. */
     sequence: number;
     detected_at: string;
     detection_delay_ms: number | null;
@@ -86,25 +86,6 @@ export interface RunwatchEvent {
 export interface News {
   type: EventType;
   details?: EventDetails | undefined;
-}
-
-/** What identifies a change: the same four always give the same event id, whatever crashes. */
-interface EventIdentity {
-  source: string;
-  runId: string;
-  /** 1 for the first event of a watch, growing by one. */
-  sequence: number;
-  type: EventType;
-}
-
-/** 128 bits of SHA-256 over the parts, as hex: a name that is a function of what it names. */
-export function fingerprint(prefix: string, ...parts: (string | number)[]): string {
-  const digest = createHash('sha256').update(parts.join('\n')).digest('hex');
-  return `${prefix}_${digest.slice(0, 32)}`;
-}
-
-export function eventId({ source, runId, sequence, type }: EventIdentity): string {
-  return fingerprint('evt', source, runId, sequence, type);
 }
 
 /** True for events that a run has ended; Noxus says when it did. */

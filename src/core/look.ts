@@ -1,4 +1,5 @@
 import type { CadenceContext } from './cadence.ts';
+import type { NewMark } from './event-id.ts';
 import type { News } from './event.ts';
 import type { FetchOutcome, TroubleKind } from './outcome.ts';
 import type { Watch } from './watch.ts';
@@ -39,6 +40,8 @@ export interface ObserveContext extends CadenceContext {
   lagMs: number;
   /** Whether a stream tells of the run, so that reads are only there for what it may miss. */
   isStreamed: boolean;
+  /** For the ids of events that may happen more than once. */
+  newMark: NewMark;
 }
 
 /** What a look adds to a watch, before it is numbered and scheduled. */

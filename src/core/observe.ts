@@ -1,6 +1,6 @@
 import { buildEvent } from './change-event.ts';
 import { assertNever } from './errors.ts';
-import type { RunwatchEvent } from './event.ts';
+import { isTerminalEvent, type RunwatchEvent } from './event.ts';
 import type { Lesson } from './lesson.ts';
 import type { Finding, Look, ObserveContext } from './look.ts';
 import { isEntry, reminded } from './reminder.ts';
@@ -20,7 +20,7 @@ export interface Observation {
 
 /**
  * The step of the state machine: what a watch becomes by one look at its run. Pure; the same watch,
- * look and context always give the same events with the same ids.
+ * look and context always give the same events.
  */
 export function observe(watch: Watch, look: Look, context: ObserveContext): Observation {
   const finding = findingOf(watch, look, context);
@@ -33,7 +33,8 @@ export function observe(watch: Watch, look: Look, context: ObserveContext): Obse
     lastPolledAt: asked ? context.now : watch.lastPolledAt,
   });
   const news = expired ? [...finding.news, { type: 'watch.expired' as const }] : finding.news;
-  const change = { before: watch, after: seen, now: context.now };
+  const { now, newMark } = context;
+  const change = { before: watch, after: seen, now, newMark };
   const events = news.map((one, index) => buildEvent(change, one, watch.sequence + index + 1));
   return {
     watch: settle(seen, events, finding.nextPollAt, context.now),
@@ -75,11 +76,17 @@ function settle(watch: Watch, events: RunwatchEvent[], nextPollAt: number, now: 
   const ended = watch.state !== 'active';
   return withChanges(watch, {
     sequence: watch.sequence + events.length,
+    pastEnds: endsAfter(watch, events),
     notice: noticeAfter(watch, events),
     waiting: reminded(watch.waiting, events),
     endedAt: ended ? now : null,
     nextPollAt: ended ? null : Math.round(Math.min(nextPollAt, Math.max(watch.timeoutAt, now))),
   });
+}
+
+function endsAfter({ pastEnds }: Watch, events: RunwatchEvent[]): Watch['pastEnds'] {
+  const ends = events.map(({ type }) => type).filter(isTerminalEvent);
+  return ends.length === 0 ? pastEnds : [...new Set([...pastEnds, ...ends])];
 }
 
 /** Latecomers are told how a run ended, or that it waits for a human; nothing else is news to them. */

@@ -62,6 +62,9 @@ interface RegisterContext {
   defaults: RegisterDefaults;
 }
 
+/** What a watch that begins anew goes on with, where there was none before. */
+const UNKNOWN: Pick<Watch, 'sequence' | 'pastEnds'> = { sequence: 0, pastEnds: [] };
+
 /** What a watch becomes by a registration. A watch that still stands takes the subscriptions in. */
 export function register(
   existing: Watch | null,
@@ -72,7 +75,7 @@ export function register(
     existing === null || existing.state === 'cancelled' || existing.state === 'expired';
   return begins
     ? {
-        watch: newWatch(request, existing?.sequence ?? 0, context),
+        watch: newWatch(request, existing ?? UNKNOWN, context),
         kind: existing === null ? 'created' : 'renewed',
         added: request.subscriptions,
         isHastened: existing !== null,
@@ -82,7 +85,7 @@ export function register(
 
 function newWatch(
   request: Registration,
-  sequence: number,
+  { sequence, pastEnds }: Pick<Watch, 'sequence' | 'pastEnds'>,
   { now, defaults }: RegisterContext,
 ): Watch {
   return {
@@ -94,6 +97,7 @@ function newWatch(
     metadata: request.metadata ?? {},
     subscriptions: request.subscriptions,
     sequence,
+    pastEnds,
     polls: 0,
     profile: request.profile ?? defaults.profile,
     maxDelayMs: request.maxDelayMs ?? null,

@@ -14,6 +14,7 @@ export function withChanges(watch: Watch, changes: Partial<Watch>): Watch {
     metadata: watch.metadata,
     subscriptions: watch.subscriptions,
     sequence: watch.sequence,
+    pastEnds: watch.pastEnds,
     polls: watch.polls,
     profile: watch.profile,
     maxDelayMs: watch.maxDelayMs,

@@ -62,6 +62,8 @@ export interface Watch extends WatchKey {
   subscriptions: Subscription[];
   /** Number of events so far. */
   sequence: number;
+  /** The run's ends that it has had events of: a second one of a type gets another id. */
+  pastEnds: EventType[];
   /** Number of reads of the run, whatever came of them. */
   polls: number;
   profile: Profile;

@@ -1,6 +1,7 @@
 import type { Config } from '../config/schema.ts';
 import type { Random } from '../core/backoff.ts';
 import type { Delivery } from '../core/delivery.ts';
+import type { NewMark } from '../core/event-id.ts';
 import { isOldNotice } from '../core/reminder.ts';
 import { createAlerts } from '../deliver/alerts.ts';
 import { createDeliverEvent, type DeliverEventDependencies } from '../deliver/deliver-event.ts';
@@ -37,6 +38,7 @@ interface DelivererDependencies {
   deliveries: DeliveryStore;
   gates: GateStore;
   metrics: Metrics;
+  newMark: NewMark;
   now: () => number;
   random: Random;
   log: Logger;
@@ -116,6 +118,7 @@ function attemptDependencies(
     withPermit: createPermits(config.delivery.concurrency),
     alerts: createAlerts({
       operatorEndpoint: config.alerts.endpoint ?? null,
+      newMark: deps.newMark,
       log: ({ type, ...alert }) => {
         if (type === 'endpoint.recovered') log.info(alert, type);
         else log.error(alert, type);

@@ -1,4 +1,5 @@
 import { noDeliveries } from '../core/delivery.ts';
+import type { NewMark } from '../core/event-id.ts';
 import { enable, pause, resume, type Gate } from '../core/gate.ts';
 import { testEndpoint, turnGate } from '../deliver/endpoint-control.ts';
 import type { EndpointSecrets } from '../deliver/endpoint-secrets.ts';
@@ -14,11 +15,12 @@ export interface EndpointServiceDependencies {
   gates: GateStore;
   routeOf: Routes;
   secrets: Pick<EndpointSecrets, 'rotate'>;
+  newMark: NewMark;
   now: () => number;
 }
 
 export function createEndpointService(deps: EndpointServiceDependencies): EndpointService {
-  const { endpoints, deliveries, gates, routeOf, secrets, now } = deps;
+  const { endpoints, deliveries, gates, routeOf, secrets, newMark, now } = deps;
   const turn = async (name: string, by: (gate: Gate) => Gate) => {
     if (!endpoints.names.includes(name)) return false;
     await turnGate(gates, name, by, now());
@@ -36,7 +38,7 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
       const route = endpoints.names.includes(name)
         ? await routeOf({ endpoint: name, source: '', runId: '' })
         : null;
-      return route && testEndpoint(route, { endpoint: name, now: now() });
+      return route && testEndpoint(route, { endpoint: name, now: now(), newMark });
     },
     pause: (name) => turn(name, pause),
     resume: (name) => turn(name, resume),

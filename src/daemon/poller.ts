@@ -27,7 +27,7 @@ const HAND_BACK_MS = 500;
 interface PollerDependencies
   extends
     SourceDependencies,
-    Pick<ObserveRunDependencies, 'dispatch' | 'statistics' | 'now' | 'random'> {
+    Pick<ObserveRunDependencies, 'dispatch' | 'statistics' | 'newMark' | 'now' | 'random'> {
   watches: WatchStore;
   sources: SourceStore;
   lists: ListStore;

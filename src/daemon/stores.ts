@@ -4,6 +4,7 @@ import { BudgetStore } from '../redis/budget-store.ts';
 import { DeliveryStore } from '../redis/delivery-store.ts';
 import { DiscoveryStore } from '../redis/discovery-store.ts';
 import { GateStore } from '../redis/gate-store.ts';
+import { EpochStore } from '../redis/epoch-store.ts';
 import { EventBell } from '../redis/event-bell.ts';
 import { EventStore } from '../redis/event-store.ts';
 import { HintStore } from '../redis/hint-store.ts';
@@ -21,6 +22,7 @@ import { WatchStore } from '../redis/watch-store.ts';
 /** Everything that is kept in Redis. */
 export interface Stores {
   keys: Keys;
+  epochs: EpochStore;
   /** The daemons on this store. */
   processes: ProcessStore;
   clock: StoreClock;
@@ -56,6 +58,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
   const statistics = new StatisticsStore(redis, keys);
   return {
     keys,
+    epochs: new EpochStore(redis, keys),
     processes: new ProcessStore(redis, keys),
     clock: new StoreClock(redis, keys),
     watches,

@@ -1,5 +1,6 @@
 import { newDelivery } from '../core/delivery.ts';
-import { fingerprint, isoTime, type OperatorEventType } from '../core/event.ts';
+import { systemEventId, type NewMark } from '../core/event-id.ts';
+import { isoTime, type OperatorEventType } from '../core/event.ts';
 import type { Gate } from '../core/gate.ts';
 import type { StoredGate } from '../core/gate.ts';
 import type { PlannedAlert } from './stores.ts';
@@ -19,35 +20,36 @@ interface AlertOptions {
   /** The configured endpoint that operators read; null where the log is all there is. */
   operatorEndpoint: string | null;
   log: (alert: Alert) => void;
+  newMark: NewMark;
 }
 
 /**
  * Plans what is sent of an alert, to go out with the step that gave rise to it. The log is told by
  * `announce` once that step has been taken.
  */
-export function createAlerts({ operatorEndpoint, log }: AlertOptions) {
+export function createAlerts({ operatorEndpoint, log, newMark }: AlertOptions) {
   return {
     announce: (alerts: Alert[]) => {
       for (const alert of alerts) log(alert);
     },
 
     /** An alert about the operators' own endpoint is for the log only. */
-    plan(alerts: Alert[], { name, version }: StoredGate, now: number): PlannedAlert[] {
+    plan(alerts: Alert[], { name }: StoredGate, now: number): PlannedAlert[] {
       if (operatorEndpoint === null || operatorEndpoint === name) return [];
-      return alerts.map((alert) => planAlert(alert, version, { endpoint: operatorEndpoint, now }));
+      const to = { endpoint: operatorEndpoint, now };
+      return alerts.map((alert) => planAlert(alert, systemEventId(newMark), to));
     },
   };
 }
 
 export type Alerts = ReturnType<typeof createAlerts>;
 
-/** The id is a function of the gate's version: the same turn of a gate has one alert, whoever saw it. */
+/** It is written with the gate, and with its version: one turn of a gate has one alert. */
 function planAlert(
   alert: Alert,
-  gateVersion: number,
+  id: string,
   { endpoint, now }: { endpoint: string; now: number },
 ): PlannedAlert {
-  const id = fingerprint('evt', alert.type, alert.endpoint, gateVersion);
   const body = JSON.stringify({
     id,
     type: alert.type,

@@ -1,5 +1,6 @@
 import type { Attempt } from '../core/delivery.ts';
-import { fingerprint, isoTime, TEST_EVENT_TYPE } from '../core/event.ts';
+import { systemEventId, type NewMark } from '../core/event-id.ts';
+import { isoTime, TEST_EVENT_TYPE } from '../core/event.ts';
 import type { Gate } from '../core/gate.ts';
 import type { Route } from './route.ts';
 import type { GateStore } from './stores.ts';
@@ -23,9 +24,9 @@ export async function turnGate(
  */
 export async function testEndpoint(
   { channel }: Route,
-  { endpoint, now }: { endpoint: string; now: number },
+  { endpoint, now, newMark }: { endpoint: string; now: number; newMark: NewMark },
 ): Promise<{ delivered: boolean; attempt: Attempt }> {
-  const eventId = fingerprint('evt', TEST_EVENT_TYPE, endpoint, now);
+  const eventId = systemEventId(newMark);
   const body = JSON.stringify({
     id: eventId,
     type: TEST_EVENT_TYPE,

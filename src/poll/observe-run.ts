@@ -1,6 +1,7 @@
 import type { Random } from '../core/backoff.ts';
 import type { Admission, RequestAsk } from '../core/budget.ts';
 import { planDeliveries, type EndpointFilter } from '../core/delivery.ts';
+import type { NewMark } from '../core/event-id.ts';
 import type { RunwatchEvent } from '../core/event.ts';
 import type { StatisticsLookup } from '../core/hazard.ts';
 import type { Lesson } from '../core/lesson.ts';
@@ -82,6 +83,7 @@ export interface ObserveRunDependencies {
   wants: EndpointFilter;
   policy: PollPolicy;
   report: (report: PollReport) => void;
+  newMark: NewMark;
   now: () => number;
   random: Random;
 }
@@ -183,7 +185,7 @@ async function isLeftToStream({ hintsOf }: ObserveRunDependencies, watch: Watch,
 
 /** Field by field: here a spread takes longer than all that the cadence reckons. */
 function contextOf(
-  { policy, statistics, wants, loadOf, random }: ObserveRunDependencies,
+  { policy, statistics, wants, loadOf, random, newMark }: ObserveRunDependencies,
   { source }: WatchKey,
   { now, beganAt, lagMs, isStreamed }: SeenAt,
 ): ObserveContext {
@@ -197,6 +199,7 @@ function contextOf(
     wants,
     load: loadOf(source),
     random,
+    newMark,
   };
 }
 

@@ -15,6 +15,8 @@ export function createKeys(prefix: string) {
   return {
     /** Where BullMQ puts its queues: `{prefix}:<queue>:…`; queue names are `poll-…`. */
     queuePrefix: tag,
+    /** String: the store's epoch, 8 letters and digits; written once with the store. */
+    epoch: key('epoch'),
     /** String `<offset> <highest> <steps>`: the store's clock; see `lua/clock.ts`. */
     clock: key('clock'),
     /** Hash: the counter that each process raises, by the process's id. */

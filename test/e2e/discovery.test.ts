@@ -61,7 +61,7 @@ function begin(count: number, script = COMPLETES): string[] {
 }
 
 /** The ids of the events by which the end of a run was told, each once. */
-function endsTold(): Map<string, Set<string>> {
+function pastEnds(): Map<string, Set<string>> {
   const told = new Map<string, Set<string>>();
   for (const { id, body } of everybody.received) {
     const { type, data } = JSON.parse(body) as RunwatchEvent;
@@ -72,7 +72,7 @@ function endsTold(): Map<string, Set<string>> {
 }
 
 async function untilTold(runIds: string[]): Promise<void> {
-  const missing = () => runIds.filter((id) => !endsTold().has(id));
+  const missing = () => runIds.filter((id) => !pastEnds().has(id));
   await waitFor(() => missing().length === 0, {
     timeoutMs: 60_000,
     describe: () => `${missing().length} of ${runIds.length} runs to be told of`,
@@ -179,7 +179,7 @@ describe('three daemons that discover the runs of a workspace whose clock is thr
   });
 
   test('have told of each run by one event, and have left alone all that were there before', async () => {
-    const told = endsTold();
+    const told = pastEnds();
     expect([...told].filter(([, events]) => events.size > 1)).toEqual([]);
     expect([...told.keys()].toSorted()).toEqual(others.toSorted());
     const watched = new Set((await watches()).map(({ run_id: runId }) => runId));

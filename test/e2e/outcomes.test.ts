@@ -24,7 +24,7 @@ import { watchBoard } from '../support/watch-board.ts';
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const PER_WATCH_EVENTS = ['run.failed', 'run.awaiting_human_feedback', 'watch.*'];
 const NOT_TOLD_BY_DEFAULT = new Set(['run.started', 'run.resumed', 'run.progress']);
-const AN_ID = /^evt_[0-9a-f]{32}$/;
+const AN_ID = /^evt_[a-z0-9]+_[\w~-]+$/;
 const A_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 
 /** What happens to a run. Each step is taken when the daemon has seen the one before. */

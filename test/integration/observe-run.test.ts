@@ -7,7 +7,7 @@ import { watchId, type Subscription, type WatchKey } from '../../src/core/watch.
 import { createEndWatch } from '../../src/poll/end-watch.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../../src/poll/observe-run.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
-import { POLICY, snapshot } from '../support/builders.ts';
+import { newMark, POLICY, snapshot } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 
 const stores = openStores();
@@ -62,6 +62,7 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
       report: () => undefined,
       now: Date.now,
       random: Math.random,
+      newMark,
       ...changes,
     })(watchId(key));
   return { poll, dispatched };

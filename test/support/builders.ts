@@ -1,4 +1,5 @@
 import { DEFAULT_POLICY } from '../../src/core/default-policy.ts';
+import { newName } from '../../src/core/event-id.ts';
 import { nothingLearned } from '../../src/core/hazard.ts';
 import { NO_LOAD } from '../../src/core/load.ts';
 import type { ObserveContext, PollPolicy } from '../../src/core/look.ts';
@@ -45,6 +46,11 @@ export function newWatch(changes: Partial<Watch> = {}, subscriptions: Subscripti
 /** Limits of polling as they are by default, with nobody to be reminded. */
 export const POLICY: PollPolicy = { ...DEFAULT_POLICY, stallAfterMs: 1_800_000 };
 
+let marks = 0;
+
+/** Marks of an epoch of the tests, each another one. */
+export const newMark = () => newName(() => 0) + newName(() => (marks += 1));
+
 /** A look at some time, by {@link POLICY} and with nothing learned. */
 export function lookingAt(now: number): ObserveContext {
   return {
@@ -56,6 +62,7 @@ export function lookingAt(now: number): ObserveContext {
     beganAt: now,
     lagMs: 0,
     isStreamed: false,
+    newMark,
     random: () => 0.5,
   };
 }

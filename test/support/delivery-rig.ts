@@ -11,7 +11,7 @@ import { createReleaseParked } from '../../src/deliver/release-parked.ts';
 import type { Route } from '../../src/deliver/route.ts';
 import type { GateLimits } from '../../src/core/gate.ts';
 import { gateKey, type Gate } from '../../src/core/gate.ts';
-import { newWatch, NOON } from './builders.ts';
+import { newMark, newWatch, NOON } from './builders.ts';
 import { openStores } from './stores.ts';
 
 const RELEASE_EVERY_MS = 500;
@@ -119,6 +119,7 @@ export function deliveryRig(options: RigOptions = {}) {
       isOvertaken: async (delivery) => options.isOvertaken?.(delivery) ?? false,
       alerts: createAlerts({
         operatorEndpoint: options.operatorEndpoint ?? null,
+        newMark,
         log: (alert) => alerts.push(alert),
       }),
       report: () => undefined,

@@ -59,6 +59,7 @@ export function aWatch(changes: Partial<Watch> = {}): Watch {
     metadata: {},
     subscriptions: [],
     sequence: 0,
+    pastEnds: [],
     polls: 0,
     profile: 'normal',
     maxDelayMs: null,

@@ -10,6 +10,7 @@ import { queueFactory } from '../../src/daemon/queues.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
+import { newMark } from './builders.ts';
 import { dumpRedis } from './dump-redis.ts';
 import { testRedis } from './redis.ts';
 import { openStores } from './stores.ts';
@@ -83,6 +84,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
       userAgent: 'runwatch/test',
       statistics: { lookup: nothingLearned, learn: () => undefined },
       dispatch: () => undefined,
+      newMark,
       now: Date.now,
       random: Math.random,
     });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { buildEvent } from '../../src/core/change-event.ts';
 import { isoTime, type EventType } from '../../src/core/event.ts';
-import { newWatch, NOON, snapshot } from '../support/builders.ts';
+import { newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
 
 /** An event of a look at noon. */
 function event(type: EventType, finishedAt: number | null) {
@@ -9,7 +9,7 @@ function event(type: EventType, finishedAt: number | null) {
     status: 'completed',
     finished_at: finishedAt === null ? null : isoTime(finishedAt),
   });
-  const change = { before: newWatch(), after: newWatch({ run }), now: NOON };
+  const change = { before: newWatch(), after: newWatch({ run }), now: NOON, newMark };
   return buildEvent(change, { type }, 1);
 }
 

@@ -22,9 +22,11 @@ function look(watch: Watch, seen: Look, now = NOON, random = () => 0.5) {
 function follow(watch: Watch, looks: Look[]) {
   let now = NOON;
   let current = watch;
+  let marks = 0;
+  const newMark = () => `mark${(marks += 1)}`;
   const lessons: Lesson[] = [];
   const events = looks.flatMap((seen) => {
-    const observation = look(current, seen, now);
+    const observation = observe(current, seen, { ...lookingAt(now), newMark });
     lessons.push(...observation.lessons);
     current = observation.watch;
     now = current.nextPollAt ?? now;

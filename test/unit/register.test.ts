@@ -86,10 +86,11 @@ describe('registering a run', () => {
   test.each(['cancelled', 'expired'] as const)(
     'begins a %s watch anew, with numbers that go on',
     (state) => {
-      const before = newWatch({ state, run: snapshot(), sequence: 4, endedAt: NOON }, [hook]);
+      const past = { sequence: 4, pastEnds: ['run.failed' as const] };
+      const before = newWatch({ state, run: snapshot(), ...past, endedAt: NOON }, [hook]);
       const { watch, kind } = register(before, request(), context);
       expect(kind).toBe('renewed');
-      expect(watch).toMatchObject({ state: 'active', run: null, sequence: 4, endedAt: null });
+      expect(watch).toMatchObject({ state: 'active', run: null, ...past, endedAt: null });
       expect(watch.subscriptions).toEqual([ops]);
     },
   );

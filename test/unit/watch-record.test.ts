@@ -53,6 +53,7 @@ const watches: fc.Arbitrary<Watch> = fc.record({
   metadata: fc.dictionary(text, text, { noNullPrototype: true }),
   subscriptions: fc.array(subscription),
   sequence: fc.nat(),
+  pastEnds: fc.array(fc.constantFrom(...EVENT_TYPES), { maxLength: 2 }),
   polls: fc.nat(),
   profile: fc.constantFrom(...PROFILES),
   maxDelayMs: timeOrNull,

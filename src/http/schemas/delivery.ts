@@ -38,14 +38,14 @@ export const deliveryWithAttempts = deliverySchema
   .meta({ id: 'DeliveryWithAttempts' });
 
 export const deliveryParams = z.strictObject({
-  id: z.string().regex(/^[A-Za-z0-9_-]{1,128}$/, 'expected the id of a delivery'),
+  id: z.string().regex(/^[\w~-]{1,256}$/, 'expected the id of a delivery'),
 });
 
 export const deliveryQuery = z.strictObject({
   state: z.enum(DELIVERY_STATES).exactOptional(),
   endpoint: boundedText(2_048).exactOptional(),
   run_id: runId.exactOptional(),
-  event_id: boundedText(128).exactOptional(),
+  event_id: boundedText(256).exactOptional(),
   limit,
   cursor: cursor.exactOptional(),
 });

@@ -1,0 +1,138 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { deliveryId, newName, systemEventId, watchEventId } from '../../src/core/event-id.ts';
+import { EVENT_TYPES } from '../../src/core/event.ts';
+import type { Look } from '../../src/core/look.ts';
+import { observe } from '../../src/core/observe.ts';
+import type { Watch, WatchKey } from '../../src/core/watch.ts';
+import { lookingAt, newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
+
+const UUID = '5b0f2f5e-8c1f-4a53-9a39-0f6f0a3f7f11';
+
+const change = (changes: Partial<Parameters<typeof watchEventId>[0]> = {}) => ({
+  source: 'default',
+  runId: UUID,
+  type: 'run.completed' as const,
+  registeredAt: NOON,
+  pastEnds: [],
+  ...changes,
+});
+
+const idOf = (...changes: Parameters<typeof change>) => watchEventId(change(...changes), newMark);
+
+/** The watch in an id, by the form that the code describes. */
+function watchIn(id: string): WatchKey {
+  const part = /^evt_[a-z0-9]+_(.+)$/.exec(id)?.[1] ?? '';
+  const [, source = 'default', run = ''] = /^(?:([^~]+)~)?(.+)$/.exec(part) ?? [];
+  if (run.startsWith('~')) return { source, runId: run.slice(1).replaceAll('~', '.') };
+  const hex = Buffer.from(run, 'base64url').toString('hex');
+  return { source, runId: hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-') };
+}
+
+const text = (first: string, rest: string, maxLength: number) =>
+  fc
+    .tuple(
+      fc.constantFrom(...first.split('')),
+      fc.string({ unit: fc.constantFrom(...rest.split('')), maxLength: maxLength - 1 }),
+    )
+    .map((parts) => parts.join(''));
+
+const source = fc.oneof(fc.constant('default'), text('a1Z', 'a1Z_-', 63));
+const runId = fc.oneof(
+  fc.uuid(),
+  fc.uuid().map((uuid) => uuid.toUpperCase()),
+  text('a1Z', 'a1Z._-', 128),
+);
+
+describe('the id of an event', () => {
+  test('is short and reads as what it is where the run is a UUID of the usual source', () => {
+    expect(idOf()).toBe('evt_completed_Ww8vXowfSlOaOQ9vCj9_EQ');
+    expect(idOf({ type: 'watch.expired' })).toBe('evt_expiredmjuohs00_Ww8vXowfSlOaOQ9vCj9_EQ');
+    expect(watchEventId(change({ type: 'run.gone' }), () => 'k3f9x2ab00000007')).toBe(
+      'evt_k3f9x2ab00000007_Ww8vXowfSlOaOQ9vCj9_EQ',
+    );
+    expect(systemEventId(() => 'k3f9x2ab00000007')).toBe('evt_k3f9x2ab00000007');
+  });
+
+  test.each(['run.completed', 'run.failed', 'run.stopped'] as const)(
+    'of %s follows from source, run and type alone',
+    (type) => {
+      expect(idOf({ type })).toBe(idOf({ type, registeredAt: NOON + 1, pastEnds: ['run.gone'] }));
+      const others = [
+        { type, source: 'eu' },
+        { type, runId: 'run-1' },
+      ].map((other) => idOf(other));
+      expect(new Set([idOf({ type }), ...others]).size).toBe(3);
+    },
+  );
+
+  test('of a second end of one type in one watch is another one each time', () => {
+    const pastEnds = ['run.completed' as const];
+    expect(new Set([idOf(), idOf({ pastEnds }), idOf({ pastEnds })]).size).toBe(3);
+  });
+
+  test('of an expiry follows from the registration, and of all others from nothing', () => {
+    const expiry = (registeredAt: number) => idOf({ type: 'watch.expired', registeredAt });
+    expect(expiry(NOON)).toBe(expiry(NOON));
+    expect(expiry(NOON)).not.toBe(expiry(NOON + 1));
+    const others = EVENT_TYPES.filter(
+      (type) => !['run.completed', 'run.failed', 'run.stopped', 'watch.expired'].includes(type),
+    );
+    const ids = [...others, ...others].map((type) => idOf({ type }));
+    expect(new Set(ids).size).toBe(2 * others.length);
+  });
+
+  test('names its watch, so that no index is needed, and holds nothing that URLs or signatures mind', () => {
+    fc.assert(
+      fc.property(source, runId, fc.constantFrom(...EVENT_TYPES), (from, run, type) => {
+        const id = idOf({ source: from, runId: run, type });
+        expect(watchIn(id)).toEqual({ source: from, runId: run });
+        expect(deliveryId(id, 'ops')).toMatch(/^[\w~-]{1,256}$/);
+      }),
+    );
+  });
+});
+
+test('the id of a delivery follows from event and endpoint, and the event from it', () => {
+  const id = deliveryId(idOf(), 'ops');
+  expect(id).toBe(deliveryId(idOf(), 'ops'));
+  expect(id).not.toBe(deliveryId(idOf(), 'audit'));
+  expect(id.replace(/^dlv_[0-9a-f]{12}_/, 'evt_')).toBe(idOf());
+});
+
+test('a name has eight letters and digits, whatever is drawn', () => {
+  expect(newName(() => 0)).toBe('00000000');
+  expect(newName((below) => below - 1)).toBe('zzzzzzzz');
+});
+
+describe('a store that lost what it had last', () => {
+  const seen = (status: string): Look => ({ kind: 'run', run: snapshot({ status }) });
+  const at = (watch: Watch, look: Look) => observe(watch, look, lookingAt(NOON));
+
+  test('gives the end of a run the id that it had before', () => {
+    const running = at(newWatch(), seen('running')).watch;
+    const [first, again] = [at(running, seen('failed')), at(running, seen('failed'))];
+    expect(first.events.map(({ id }) => id)).toEqual(again.events.map(({ id }) => id));
+    expect(at(newWatch(), seen('failed')).events[0]?.id).toBe(first.events[0]?.id);
+  });
+
+  test('gives no change an id that another one had', () => {
+    const waiting = at(newWatch(), seen('awaiting_human_feedback'));
+    const { watch } = at(waiting.watch, seen('running'));
+    const lost = [seen('awaiting_human_feedback'), seen('odd')].flatMap(
+      (look) => at(watch, look).events,
+    );
+    const ids = [...waiting.events, ...lost].map(({ id }) => id);
+    expect(new Set(ids).size).toBe(ids.length);
+    expect(lost.map(({ data }) => data.sequence)).toEqual([3, 3]);
+  });
+
+  test('gives a second end of one type in one watch an id of its own', () => {
+    const { watch, events } = at(newWatch(), seen('failed'));
+    expect(watch.pastEnds).toEqual(['run.failed']);
+    const open = { ...watch, state: 'active' as const };
+    const second = at(at(open, seen('running')).watch, seen('failed')).events;
+    expect(second.map(({ type }) => type)).toEqual(['run.failed']);
+    expect(second[0]?.id).not.toBe(events[0]?.id);
+  });
+});
