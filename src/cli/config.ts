@@ -1,12 +1,15 @@
 import { stringify } from 'yaml';
-import { loadConfig, type LoadedConfig } from '../config/load.ts';
+import { loadConfig, type InvalidConfig, type LoadedConfig } from '../config/load.ts';
 import { formatProblem, type ConfigProblem } from '../config/problem.ts';
 import { redactConfig } from '../config/redact.ts';
 import { EXIT } from './exit.ts';
 
-interface ShowConfigOptions {
+/** Flags of `config`. */
+export interface ConfigFlags {
   /** Only says whether it is good. */
   check: boolean;
+  /** Takes warnings for errors. */
+  strict: boolean;
   json: boolean;
   configPath?: string;
 }
@@ -20,14 +23,17 @@ interface TextOutput {
  * @returns the exit code
  */
 export function showConfig(
-  { check, json, configPath }: ShowConfigOptions,
+  { check, strict, json, configPath }: ConfigFlags,
   { stdout, stderr }: { stdout: TextOutput; stderr: TextOutput },
 ): number {
-  const loaded = loadConfig({ purpose: check ? 'serve' : 'command', configPath });
-  if (loaded.kind === 'invalid') {
-    stderr.write(renderProblems(loaded.problems));
-    return EXIT.usage;
+  const loaded = loadConfig({ purpose: check ? 'serve' : 'command', strict, configPath });
+  const isGood = loaded.kind === 'loaded';
+  if (check && json) {
+    stdout.write(renderCheckAsJson(loaded));
+    return isGood ? EXIT.ok : EXIT.usage;
   }
+  stderr.write(isGood ? renderWarnings(loaded) : renderInvalid(loaded));
+  if (!isGood) return EXIT.usage;
   stdout.write(check ? renderCheck(loaded) : renderConfig(loaded, { json }));
   return EXIT.ok;
 }
@@ -47,9 +53,26 @@ function renderCheck(loaded: LoadedConfig): string {
   return `ok: ${describeOrigin(loaded)}\n`;
 }
 
-/** The problems of a configuration, one a line, each line with its newline. */
-export function renderProblems(problems: readonly ConfigProblem[]): string {
-  return problems.map((problem) => `${formatProblem(problem)}\n`).join('');
+function renderCheckAsJson(loaded: LoadedConfig | InvalidConfig): string {
+  const { warnings } = loaded;
+  const report =
+    loaded.kind === 'loaded'
+      ? { ok: true, file: loaded.file, overrides: loaded.overrides, problems: [], warnings }
+      : { ok: false, problems: loaded.problems, warnings };
+  return `${JSON.stringify(report, null, 2)}\n`;
+}
+
+/** What is wrong with a configuration, one problem a line, each line with its newline. */
+export function renderInvalid({ problems, warnings }: Omit<InvalidConfig, 'kind'>): string {
+  return renderLines(problems, '') + renderWarnings({ warnings });
+}
+
+function renderWarnings({ warnings }: { warnings: readonly ConfigProblem[] }): string {
+  return renderLines(warnings, 'warning: ');
+}
+
+function renderLines(problems: readonly ConfigProblem[], prefix: string): string {
+  return problems.map((problem) => `${prefix}${formatProblem(problem)}\n`).join('');
 }
 
 function describeOrigin({ file, overrides }: LoadedConfig): string {

@@ -1,4 +1,5 @@
 import type { FetchOutcome } from '../core/outcome.ts';
+import type { ConfigFlags } from './config.ts';
 
 /** Reads runs straight from Noxus. */
 export interface RunReader {
@@ -21,6 +22,8 @@ export interface ServeOptions {
   port?: number;
   dataDir?: string;
   logLevel?: string;
+  /** Refuses to start where the configuration cannot work. */
+  strict?: boolean;
 }
 
 /** Flags of `reencrypt`. */
@@ -40,7 +43,7 @@ export interface CliDependencies {
   createRunReader(settings: RunReaderSettings): Promise<RunReader>;
   /** Handles SIGTERM and SIGINT itself. */
   serve(options: ServeOptions): Promise<number>;
-  showConfig(options: { check: boolean; json: boolean; configPath?: string }): Promise<number>;
+  showConfig(options: ConfigFlags): Promise<number>;
   reencrypt(options: ReencryptFlags): Promise<number>;
   listen(options: {
     port: number;

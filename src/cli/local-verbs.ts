@@ -24,6 +24,7 @@ export function addServeVerb({ program, dependencies, runUnguarded }: VerbHost):
     .option('--port <port>', 'the port to listen on', portNumber)
     .option('--data-dir <path>', 'where the own Redis keeps its data')
     .addOption(new Option('--log-level <level>', 'what is logged').choices(LOG_LEVELS))
+    .option('--strict', 'refuse a configuration that cannot work, instead of warning')
     .addHelpText('after', SERVE_HELP)
     .action(({ config, ...flags }: ServeFlags) =>
       runUnguarded(() =>
@@ -40,18 +41,27 @@ Examples:
   NOXUS_API_KEY=... runwatch serve
   runwatch serve --config /etc/runwatch/runwatch.yaml --log-level debug`;
 
+interface ShowConfigFlags {
+  config?: string;
+  check?: boolean;
+  strict?: boolean;
+  json?: boolean;
+}
+
 export function addConfigVerb({ program, dependencies, run }: VerbHost): void {
   program
     .command('config')
     .description('show the configuration as it is understood, without its secrets')
     .option('--config <path>', 'the configuration file')
     .option('--check', 'only say whether it is good')
+    .option('--strict', 'take warnings for errors')
     .option('--json', 'print it as JSON')
     .addHelpText('after', CONFIG_HELP)
-    .action(({ config, check, json }: { config?: string; check?: boolean; json?: boolean }) =>
+    .action(({ config, check, strict, json }: ShowConfigFlags) =>
       run(() =>
         dependencies.showConfig({
           check: check === true,
+          strict: strict === true,
           json: json === true,
           ...(config !== undefined && { configPath: config }),
         }),
@@ -60,11 +70,12 @@ export function addConfigVerb({ program, dependencies, run }: VerbHost): void {
 }
 
 const CONFIG_HELP = `
-Exits 2 when something is wrong with it, and says where.
+Exits 2 when something is wrong with it, and says where. What is valid but cannot work, or is not safe,
+is a warning; --strict makes it an error. It connects nowhere.
 
 Examples:
   runwatch config
-  runwatch config --check --config runwatch.yaml`;
+  runwatch config --check --strict --config runwatch.yaml`;
 
 export function addReencryptVerb({ program, dependencies, run }: VerbHost): void {
   program

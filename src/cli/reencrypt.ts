@@ -3,7 +3,7 @@ import type { Config } from '../config/schema.ts';
 import type { ReencryptReport } from '../deliver/reencrypt.ts';
 import { createLifecycle, type Lifecycle } from '../lifecycle.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
-import { renderProblems } from './config.ts';
+import { renderInvalid } from './config.ts';
 import type { CliIo } from './context.ts';
 import type { ReencryptFlags } from './dependencies.ts';
 import { EXIT, usageError } from './exit.ts';
@@ -31,7 +31,7 @@ export async function reencryptVerb(
 ): Promise<number> {
   const loaded = loadConfig({ purpose: 'command', configPath });
   if (loaded.kind === 'invalid') {
-    io.stderr.write(renderProblems(loaded.problems));
+    io.stderr.write(renderInvalid(loaded));
     return EXIT.usage;
   }
   const { config } = loaded;

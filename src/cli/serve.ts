@@ -1,4 +1,5 @@
-import { loadConfig } from '../config/load.ts';
+import { loadConfig, type LoadedConfig } from '../config/load.ts';
+import { formatProblem } from '../config/problem.ts';
 import type { Config } from '../config/schema.ts';
 import {
   createLifecycle,
@@ -8,7 +9,7 @@ import {
   type SignalSource,
 } from '../lifecycle.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
-import { renderProblems } from './config.ts';
+import { renderInvalid } from './config.ts';
 import type { ServeOptions } from './dependencies.ts';
 import { EXIT } from './exit.ts';
 
@@ -32,18 +33,19 @@ interface ServeDependencies {
  * @returns the exit code: 0 after a stop in good order, 2 for a configuration that is wrong
  */
 export async function serve(options: ServeOptions, deps: ServeDependencies): Promise<number> {
-  const { configPath, ...flags } = options;
-  const loaded = loadConfig({ purpose: 'serve', flags, configPath });
+  const { configPath, strict, ...flags } = options;
+  const loaded = loadConfig({ purpose: 'serve', flags, configPath, strict });
   if (loaded.kind === 'invalid') {
-    deps.stderr.write(renderProblems(loaded.problems));
+    deps.stderr.write(renderInvalid(loaded));
     return EXIT.usage;
   }
-  return run(loaded.config, deps);
+  return run(loaded, deps);
 }
 
-async function run(config: Config, deps: ServeDependencies): Promise<number> {
+async function run({ config, warnings }: LoadedConfig, deps: ServeDependencies): Promise<number> {
   const pretty = deps.stdout.isTTY;
   const log = createLogger({ level: config.log.level, pretty, destination: deps.stdout });
+  for (const warning of warnings) log.warn(`configuration: ${formatProblem(warning)}`);
   // What a log endpoint is told is no diagnostics of ours: our level does not filter it.
   const eventLog = createLogger({ level: 'trace', pretty, destination: deps.stdout });
   const lifecycle = createLifecycle(log);

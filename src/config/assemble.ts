@@ -1,10 +1,12 @@
+import { adviseOn } from './advice.ts';
 import { checkServing, crossCheck } from './check.ts';
+import type { Absence } from './document.ts';
 import { labelOf, type Draft } from './draft.ts';
 import type { Reference } from './expand.ts';
 import { expectation, explainIssues } from './issues.ts';
 import type { Finding } from './problem.ts';
 import { configSchema, type Config } from './schema.ts';
-import { childValue, valueAt } from './walk.ts';
+import { childValue, presentationOf, schemaAt, valueAt } from './walk.ts';
 
 /**
  * What the configuration is for. `serve`: the daemon, which needs a source with an API key, and a
@@ -18,12 +20,16 @@ interface AssembleOptions {
   dataDirectory: string;
   /** The variables behind the values of the file, by `pathKey`. */
   references: ReadonlyMap<string, Reference>;
+  /** The settings of the file that are absent for want of a variable. */
+  absent: readonly Absence[];
 }
 
 interface Assembled {
   /** Null when the settings are no configuration. */
   config: Config | null;
   findings: Finding[];
+  /** What is valid, but cannot work. */
+  advice: Finding[];
 }
 
 /** Makes a configuration of the draft, or tells all that is wrong with it. */
@@ -35,12 +41,29 @@ export function assemble(draft: Draft, options: AssembleOptions): Assembled {
   if (!parsed.success) {
     const references = referencesInForce(draft, options.references);
     const subject = { schema: configSchema, value, references };
-    return { config: null, findings: explainIssues(parsed.error.issues, subject) };
+    const issues = explainIssues(parsed.error.issues, subject);
+    return { config: null, findings: [...issues, ...unsetSecrets(draft, options)], advice: [] };
   }
   const sources = Object.entries(parsed.data.sources).filter(([name]) => !keyless.has(name));
   const config = { ...parsed.data, sources: Object.fromEntries(sources) };
   const serving = purpose === 'serve' ? checkServing(config) : [];
-  return { config, findings: [...crossCheck(config), ...serving] };
+  const findings = [...unsetSecrets(draft, options), ...crossCheck(config), ...serving];
+  return { config, findings, advice: adviseOn(config) };
+}
+
+/** A secret that is to come from a variable is meant to be there: without it, something is open. */
+function unsetSecrets(draft: Draft, { purpose, absent }: AssembleOptions): Finding[] {
+  const isMissed = ({ path, reference }: Absence): boolean => {
+    if (reference.hasDefault || reference.failed || labelOf(draft, path) !== null) return false;
+    // Commands do without sources that have no key.
+    if (purpose === 'command' && path[0] === 'sources') return false;
+    const schema = schemaAt(configSchema, draft.root, path);
+    return schema !== null && presentationOf(schema) === 'secret';
+  };
+  return absent.filter(isMissed).map(({ path, reference: { variable } }) => ({
+    path,
+    message: `${variable} is not set; give it a value, or write \${${variable}:-} where it may be absent`,
+  }));
 }
 
 function isKeyless(source: unknown): source is object {

@@ -1,5 +1,5 @@
-import ipaddr from 'ipaddr.js';
 import { formatDuration } from '../core/duration.ts';
+import { isLoopback } from './hosts.ts';
 import type { Finding, Path } from './problem.ts';
 import type { Config, WebhookEndpointConfig } from './schema.ts';
 import { suggest } from './suggest.ts';
@@ -29,13 +29,6 @@ export function checkServing(config: Config): Finding[] {
     findings.push({ path: ['server', 'host'], message });
   }
   return findings;
-}
-
-/** True for hosts that only this machine can reach. */
-function isLoopback(host: string): boolean {
-  const bare = host.replace(/^\[(.*)\]$/, '$1');
-  if (/^(.+\.)?localhost$/i.test(bare)) return true;
-  return ipaddr.isValid(bare) && ipaddr.process(bare).range() === 'loopback';
 }
 
 function checkIntervals({ polling }: Config): Finding[] {

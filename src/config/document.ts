@@ -11,7 +11,15 @@ export interface SettingsDocument {
   positions: Map<string, Position>;
   /** The variables that values came from, also those of settings that are absent for want of one. */
   references: Map<string, Reference>;
+  /** Settings that are absent because their variable gives nothing. */
+  absent: Absence[];
   findings: Finding[];
+}
+
+/** A setting that one variable alone was to give. */
+export interface Absence {
+  path: Path;
+  reference: Reference;
 }
 
 /** Aliases can make a small file enormous, and an alias to its own parent endless. */
@@ -31,6 +39,7 @@ export function readSettings(yaml: ParsedYaml, environment: Environment): Settin
   const reader: Reader = {
     positions: new Map(),
     references: new Map(),
+    absent: [],
     findings: [],
     yaml,
     environment,
@@ -38,8 +47,8 @@ export function readSettings(yaml: ParsedYaml, environment: Environment): Settin
   };
   place(yaml.root, { path: [], reader });
   const value = readNode(yaml.root, [], reader);
-  const { positions, references, findings } = reader;
-  return { value, positions, references, findings };
+  const { positions, references, absent, findings } = reader;
+  return { value, positions, references, absent, findings };
 }
 
 /** False once the file has turned out to be too large to be a configuration, which is said once. */
@@ -78,7 +87,9 @@ function readScalar({ value }: Scalar, path: Path, reader: Reader): unknown {
     return undefined;
   }
   if (expansion.reference !== null) reader.references.set(pathKey(path), expansion.reference);
-  return expansion.kind === 'text' ? expansion.text : undefined;
+  if (expansion.kind === 'text') return expansion.text;
+  reader.absent.push({ path, reference: expansion.reference });
+  return undefined;
 }
 
 function readList({ items }: YAMLSeq, path: Path, reader: Reader): unknown[] {

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { messageOf } from '../core/errors.ts';
 import { problemWith, type ConfigProblem } from './problem.ts';
+import { isServiceLink, unknownVariables } from './variables.ts';
 
 /** What asking for a variable gave. `failed`: it names a file that gave nothing; see `problems`. */
 type Lookup =
@@ -13,19 +14,15 @@ export interface Environment {
   lookup(name: string): Lookup;
   /** What went wrong in the lookups so far. */
   problems(): ConfigProblem[];
+  /** Variables that look like ours, but that nothing has asked for. */
+  unknown(): ConfigProblem[];
 }
 
 const SECRET_NAME = /KEY|TOKEN|SECRET|PASS|AUTH|CREDENTIAL|_URL$/i;
 
-/**
- * Kubernetes gives every pod `RUNWATCH_PORT=tcp://10.0.0.1:8787` when a Service is named runwatch.
- * Source: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
- */
-const SERVICE_LINK = /^tcp:\/\/.+:\d+$/;
-
 function readVariable(env: NodeJS.ProcessEnv, name: string): string | null {
   const text = env[name] ?? '';
-  return text.trim() === '' || (name === 'RUNWATCH_PORT' && SERVICE_LINK.test(text)) ? null : text;
+  return text.trim() === '' || (name === 'RUNWATCH_PORT' && isServiceLink(text)) ? null : text;
 }
 
 /** The text of a file without its trailing newlines, or why there is none. */
@@ -70,5 +67,6 @@ export function openEnvironment(env: NodeJS.ProcessEnv, cwd: string): Environmen
       return lookup;
     },
     problems: () => problems,
+    unknown: () => unknownVariables(env, new Set(known.keys())),
   };
 }

@@ -7,6 +7,8 @@ export interface Reference {
   secret: boolean;
   /** True when the variable names a file that could not be read, which is reported by itself. */
   failed: boolean;
+  /** True when the file says what holds without the variable, be it nothing. */
+  hasDefault: boolean;
 }
 
 /** What became of a text. `absent`: it was one reference, and nothing stands behind that. */
@@ -28,7 +30,12 @@ function resolve(match: RegExpExecArray, environment: Environment): Part | null 
   if (source === '$${') return { text: '${', reference: null };
   if (variable === undefined) return null;
   const found = environment.lookup(variable);
-  const reference = { variable, secret: false, failed: found.kind === 'failed' };
+  const reference = {
+    variable,
+    secret: false,
+    failed: found.kind === 'failed',
+    hasDefault: fallback !== undefined,
+  };
   if (found.kind === 'found') {
     return { text: found.text, reference: { ...reference, secret: found.secret } };
   }

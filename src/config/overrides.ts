@@ -24,7 +24,14 @@ const VARIABLES: { name: string; path: Path }[] = [
   { name: 'RUNWATCH_HOST', path: ['server', 'host'] },
   { name: 'RUNWATCH_PORT', path: ['server', 'port'] },
   { name: 'RUNWATCH_LOG_LEVEL', path: ['log', 'level'] },
+  { name: 'RUNWATCH_PUBLIC_URL', path: ['server', 'public_url'] },
   { name: 'RUNWATCH_SIGNING_SECRET', path: ['delivery', 'signing_secret'] },
+];
+
+/** Variables that hold a list, separated by commas. */
+const LISTS: { name: string; path: Path }[] = [
+  { name: 'RUNWATCH_EGRESS_ALLOW', path: ['egress', 'allow'] },
+  { name: 'RUNWATCH_ENCRYPTION_KEY', path: ['encryption', 'keys'] },
 ];
 
 /** Lays the flags over the draft. */
@@ -48,11 +55,7 @@ export function applyEnvironment(draft: Draft, environment: Environment): void {
   applySource(layer);
   applyToken(layer);
   applyWebhook(layer);
-  const keys = layer.read('RUNWATCH_ENCRYPTION_KEY')?.split(',');
-  if (keys !== undefined) {
-    const value = keys.map((key) => key.trim()).filter((key) => key !== '');
-    put(draft, ['encryption', 'keys'], { value, label: 'RUNWATCH_ENCRYPTION_KEY' });
-  }
+  for (const { name, path } of LISTS) setList(layer, { name, path });
 }
 
 interface Layer {
@@ -63,6 +66,13 @@ interface Layer {
 function set({ draft, read }: Layer, { name, path }: { name: string; path: Path }): void {
   const value = read(name);
   if (value !== null) put(draft, path, { value, label: name });
+}
+
+function setList({ draft, read }: Layer, { name, path }: { name: string; path: Path }): void {
+  const items = read(name)?.split(',');
+  if (items === undefined) return;
+  const value = items.map((item) => item.trim()).filter((item) => item !== '');
+  put(draft, path, { value, label: name });
 }
 
 /** The entry of a map of the draft that holds a value under a key: what the file calls it. */

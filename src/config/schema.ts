@@ -53,6 +53,8 @@ export const configSchema = z.strictObject({
       host: z.string().min(1).default('127.0.0.1'),
       port: integer(8787, 0, 65_535),
       shutdown_timeout: duration('20s', { min: '1s', max: '10m' }),
+      /** The address by which users reach this server, for links. */
+      public_url: serviceUrl.optional(),
     })
     .prefault({}),
   auth: z.strictObject({ tokens: z.array(token).default([]) }).prefault({}),

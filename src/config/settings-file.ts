@@ -1,4 +1,4 @@
-import { readSettings } from './document.ts';
+import { readSettings, type Absence } from './document.ts';
 import { labelOf, type Draft } from './draft.ts';
 import type { Environment } from './environment.ts';
 import type { Reference } from './expand.ts';
@@ -15,6 +15,8 @@ export interface SettingsFile {
   positions: ReadonlyMap<string, Position>;
   /** The variables behind values, by `pathKey`. */
   references: ReadonlyMap<string, Reference>;
+  /** Settings that are absent because their variable gives nothing. */
+  absent: readonly Absence[];
   problems: ConfigProblem[];
   /** True when the YAML is so faulty that its settings mean nothing. */
   broken: boolean;
@@ -25,6 +27,7 @@ export const NO_FILE: SettingsFile = {
   value: undefined,
   positions: new Map(),
   references: new Map(),
+  absent: [],
   problems: [],
   broken: false,
 };

@@ -206,14 +206,14 @@ describe('what is not an error of the daemon', () => {
     const run = async (...args: string[]) =>
       (await runCli(args, { dependencies, env: { RUNWATCH_WEBHOOK_SECRET: 'whsec_x' } })).exitCode;
     expect(await run('serve', '--config', 'c.yaml', '--port', '0', '--data-dir', 'd')).toBe(7);
-    expect(await run('config', '--check')).toBe(7);
+    expect(await run('config', '--check', '--strict')).toBe(7);
     expect(await run('listen', '--port', '9', '--json')).toBe(7);
     expect(await run('reencrypt', '--config', 'c.yaml', '--json')).toBe(7);
     expect(await run('simulate')).toBe(7);
     expect(await run('demo', '--keep')).toBe(7);
     expect(seen).toEqual([
       { configPath: 'c.yaml', port: 0, dataDir: 'd' },
-      { check: true, json: false },
+      { check: true, strict: true, json: false },
       expect.objectContaining({ port: 9, json: true, secrets: ['whsec_x'] }),
       { configPath: 'c.yaml', json: true },
       expect.objectContaining({ port: 8789 }),

@@ -41,10 +41,13 @@ describe('references to environment variables', () => {
   });
 
   test('a value that is one reference to nothing is absent', () => {
-    for (const source of ['${A}', '${A:-}']) {
+    for (const [source, hasDefault] of [
+      ['${A}', false],
+      ['${A:-}', true],
+    ] as const) {
       expect(expandWith(source, { A: '' }).expansion).toEqual({
         kind: 'absent',
-        reference: { variable: 'A', secret: false, failed: false },
+        reference: { variable: 'A', secret: false, failed: false, hasDefault },
       });
     }
   });

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { renderProblems } from '../../src/cli/config.ts';
+import { renderInvalid } from '../../src/cli/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { formatProblem, type ConfigProblem } from '../../src/config/problem.ts';
 
@@ -18,7 +18,7 @@ afterAll(() => rmSync(cwd, { recursive: true }));
 function attempt(yaml: string, env: NodeJS.ProcessEnv = {}, flags = {}): ConfigProblem[] {
   writeFileSync(join(cwd, 'f.yaml'), yaml);
   const result = loadConfig({ purpose: 'command', env, flags, cwd, configPath: 'f.yaml' });
-  return result.kind === 'invalid' ? result.problems : [];
+  return result.kind === 'invalid' ? [...result.problems] : [];
 }
 
 function problemsOf(...given: Parameters<typeof attempt>): string[] {
@@ -247,7 +247,9 @@ describe('what is said about bad variables and flags', () => {
 
 test('problems are printed one a line', () => {
   const problem = { file: null, line: null, column: null, key: 'A', message: 'b' };
-  expect(renderProblems([problem, problem])).toBe('A: b\nA: b\n');
+  expect(renderInvalid({ problems: [problem, problem], warnings: [problem] })).toBe(
+    'A: b\nA: b\nwarning: A: b\n',
+  );
 });
 
 test('a URL that ran together with the line before it is not shown', () => {

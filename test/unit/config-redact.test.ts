@@ -51,6 +51,7 @@ describe('the configuration as it is shown', () => {
           config,
           file: 'f.yaml',
           overrides: ['REDIS_URL'],
+          warnings: [],
         } as const;
         for (const json of [true, false]) {
           const shown = renderConfig(loaded, { json });
@@ -105,7 +106,7 @@ describe('the configuration as it is shown', () => {
       watches: { timeout: '90s' },
       egress: { allow: ['10.0.0.0/8'] },
     });
-    const loaded = { kind: 'loaded', config, file: null, overrides: [] } as const;
+    const loaded = { kind: 'loaded', config, file: null, overrides: [], warnings: [] } as const;
     const yaml = renderConfig(loaded, { json: false });
     expect(yaml).toMatch(/^# no file, defaults\n/);
     expect(configSchema.parse(parse(yaml))).toEqual(config);
