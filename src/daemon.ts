@@ -126,6 +126,7 @@ function build(
     secrets,
     guard,
     sealer,
+    signingSecret,
   });
   return {
     stores,

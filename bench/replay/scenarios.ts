@@ -132,8 +132,9 @@ export function updatesSeen(runs: readonly TracedRun[], seed: number) {
   const subscriptions = [
     {
       kind: 'webhook' as const,
-      url: 'https://example.com',
+      receiver: 'https://example.com/…#',
       events: ['run.progress', 'run.started'],
+      sealed: '',
     },
   ];
   const ours = replayOurs(runs, { seed, profile: 'normal', subscriptions });

@@ -6,6 +6,7 @@ import { waitThroughDaemon } from './daemon-wait.ts';
 import { EXIT, usageError } from './exit.ts';
 import { collect, collectPair, collectPattern, durationText } from './options.ts';
 import { isRefused, registerRuns } from './register-runs.ts';
+import { plain } from './render/text.ts';
 import { note, writeJson } from './report.ts';
 import { badRunIds, readRunIds } from './run-ids.ts';
 import { CANNOT_TELL_EXIT } from './verdict.ts';
@@ -75,6 +76,8 @@ async function watch(context: CliContext, args: string[], flags: WatchFlags): Pr
     { context, told: toldOn(context, flags) },
   );
   const failed = new Set(ids.filter((_, at) => isRefused(results[at])));
+  const secrets = new Set(results.flatMap(({ watch: one }) => one?.webhook_secret ?? []));
+  if (flags.json !== true) for (const secret of secrets) showSecret(secret, context);
   if (flags.wait !== true) {
     if (flags.json === true) writeJson(context.io.stdout, { results });
     return failed.size > 0 ? EXIT.failure : EXIT.ok;
@@ -82,6 +85,11 @@ async function watch(context: CliContext, args: string[], flags: WatchFlags): Pr
   const watched = ids.filter((id) => !failed.has(id));
   const code = await waitThroughDaemon(watched, context, flags);
   return failed.size > 0 && code !== 1 && code !== 3 ? CANNOT_TELL_EXIT : code;
+}
+
+/** The daemon tells it with the registration only. */
+function showSecret(secret: string, { io }: CliContext): void {
+  note(io.stderr, `The webhook is signed by ${plain(secret)}; no other answer shows it.`);
 }
 
 /** The runs to watch: all that were given, or none where one is malformed and may not be skipped. */

@@ -34,6 +34,9 @@ export const watchSchema = z.object({
   error: trouble.extend({ since: time }).nullable(),
 });
 
+/** What a registration is answered with. */
+const registeredSchema = watchSchema.extend({ webhook_secret: z.string().optional() });
+
 export interface WatchView extends Omit<z.infer<typeof watchSchema>, 'run'> {
   run: RunSnapshot | null;
 }
@@ -156,7 +159,7 @@ export const batchSchema = z.object({
     z.object({
       run_id: z.string().nullish(),
       status: z.number(),
-      watch: watchSchema.nullish(),
+      watch: registeredSchema.nullish(),
       error: z.union([problemSchema, z.string()]).nullish(),
     }),
   ),

@@ -38,6 +38,11 @@ export const webhookEndpoint = z.strictObject({
   ...endpointBase,
 });
 
+/** True where the URL itself is what lets a sender in, as with incoming webhooks of Slack. */
+export function hasSecretUrl({ body }: Pick<z.output<typeof webhookEndpoint>, 'body'>): boolean {
+  return body === 'slack';
+}
+
 export const logEndpoint = z.strictObject({
   type: z.literal('log'),
   level: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),

@@ -31,12 +31,19 @@ export function jitterAround(ms: number, share: number, random: Random): number 
 }
 
 /**
- * Reads `Retry-After` in both of its forms, seconds and HTTP date (RFC 9110, section 10.2.3).
+ * Reads `Retry-After` in both of its forms, seconds and HTTP date (RFC 9110, section 10.2.3); seconds
+ * with a fraction, which some servers send, too.
  * @returns milliseconds from `now`, within [0, {@link MAX_RETRY_AFTER_MS}]; null when absent or unreadable
  */
 export function parseRetryAfter(header: string | undefined, now: number): number | null {
   const text = header?.trim() ?? '';
   if (text === '') return null;
-  const ms = /^\d+$/.test(text) ? Number(text) * 1_000 : Date.parse(text) - now;
+  const isDate = /^[a-z]{3}/i.test(text);
+  const ms = isDate ? Date.parse(text) - now : seconds(text) * 1_000;
   return Number.isNaN(ms) ? null : Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS);
+}
+
+/** NaN for what is no number in decimal digits. */
+function seconds(text: string): number {
+  return /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
 }

@@ -1,4 +1,5 @@
 import { jitterUp, type Random } from './backoff.ts';
+import type { Receiver } from './delivery/receiver.ts';
 import { assertNever } from './errors.ts';
 import { deliveryId } from './event-id.ts';
 import type { EventType, SentEventType } from './event.ts';
@@ -43,8 +44,8 @@ export interface Delivery extends WatchKey {
   id: string;
   eventId: string;
   eventType: SentEventType;
-  /** The endpoint's name, or the URL of a per-watch webhook. */
-  endpoint: string;
+  /** Where it goes. */
+  endpoint: Receiver;
   state: DeliveryState;
   /** Attempts that counted; those that were answered with "later" do not. */
   attemptCount: number;

@@ -1,3 +1,4 @@
+import type { Receiver } from './delivery/receiver.ts';
 import { assertNever } from './errors.ts';
 
 /**
@@ -29,8 +30,7 @@ export interface Gate {
 
 /** A gate as read from the store, with the version that a write must find unchanged. */
 export interface StoredGate {
-  /** What {@link gateKey} gives. */
-  name: string;
+  name: Receiver;
   gate: Gate;
   version: number;
 }
@@ -198,13 +198,4 @@ export function enable(gate: Gate): Gate {
 /** Whether it is time to tell again that deliveries to this endpoint are given up. */
 export function tellsExhausted(gate: Gate, now: number): boolean {
   return now - (gate.exhaustedToldAt ?? -Infinity) >= POLICY.exhaustedEveryMs;
-}
-
-/**
- * What deliveries to one endpoint share: a configured endpoint has a gate of its own, per-watch
- * webhooks to the same origin share one.
- * @param endpoint a name, or the URL of a per-watch webhook
- */
-export function gateKey(endpoint: string): string {
-  return URL.canParse(endpoint) ? new URL(endpoint).origin : endpoint;
 }

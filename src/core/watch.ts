@@ -1,3 +1,4 @@
+import type { Receiver } from './delivery/receiver.ts';
 import type { EventType } from './event.ts';
 import type { TroubleKind } from './outcome.ts';
 import type { Waiting } from './reminder.ts';
@@ -33,11 +34,12 @@ interface EndpointSubscription {
 /** Somebody who is told: a webhook that came with the watch. */
 export interface WebhookSubscription {
   kind: 'webhook';
-  url: string;
-  /** Event patterns; undefined stands for the types told by default. */
+  /** Its URL, masked and hashed; see `delivery/receiver.ts`. */
+  receiver: Receiver;
+  /** Event patterns; undefined stands for the default ones. */
   events?: string[];
-  /** The signing secret and the headers, encrypted; see `deliver/seal.ts`. */
-  sealed?: string;
+  /** The URL, the signing secret and the headers, encrypted; see `deliver/seal.ts`. */
+  sealed: string;
 }
 
 export type Subscription = EndpointSubscription | WebhookSubscription;
@@ -112,7 +114,7 @@ export function parseWatchId(id: string): WatchKey {
   return { source: id.slice(0, slash), runId: id.slice(slash + 1) };
 }
 
-/** What tells one subscription of a watch from another: the endpoint's name, or the URL. */
-export function subscriptionKey(subscription: Subscription): string {
-  return subscription.kind === 'endpoint' ? subscription.endpoint : subscription.url;
+/** What tells one subscription of a watch from another. */
+export function subscriptionKey(subscription: Subscription): Receiver {
+  return subscription.kind === 'endpoint' ? subscription.endpoint : subscription.receiver;
 }

@@ -1,5 +1,8 @@
+import { hasSecretUrl } from '../config/endpoint.ts';
+import type { WebhookEndpointConfig } from '../config/schema.ts';
 import { noDeliveries } from '../core/delivery.ts';
 import type { NewMark } from '../core/event-id.ts';
+import { maskedUrl } from '../core/delivery/receiver.ts';
 import { enable, pause, resume, type Gate } from '../core/gate.ts';
 import { testEndpoint, turnGate } from '../deliver/endpoint-control.ts';
 import type { EndpointSecrets } from '../deliver/endpoint-secrets.ts';
@@ -52,7 +55,7 @@ function viewOf(name: string, gate: Gate, endpoints: Endpoints, ledger: Ledger):
   return {
     name,
     type: endpoint?.type ?? 'log',
-    url: endpoint?.type === 'webhook' ? publicUrl(endpoint.url) : null,
+    url: endpoint?.type === 'webhook' ? publicUrl(endpoint) : null,
     events: endpoint?.events ?? null,
     default: endpoints.defaults.includes(name),
     counts: ledger.byEndpoint.get(name) ?? noDeliveries(),
@@ -73,8 +76,9 @@ function healthOf({ disabled, paused, breaker }: Gate): EndpointView['health']['
 }
 
 /** Queries of webhook URLs often hold credentials. */
-function publicUrl(text: string): string {
-  const url = new URL(text);
+function publicUrl(endpoint: WebhookEndpointConfig): string {
+  if (hasSecretUrl(endpoint)) return maskedUrl(endpoint.url);
+  const url = new URL(endpoint.url);
   if (url.search !== '') url.search = '?…';
   return url.href;
 }

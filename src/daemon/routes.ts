@@ -1,4 +1,5 @@
 import type { Config, EndpointConfig, WebhookEndpointConfig } from '../config/schema.ts';
+import { hasSecretUrl } from '../config/endpoint.ts';
 import { loadTlsFiles } from '../config/tls-files.ts';
 import type { Delivery } from '../core/delivery.ts';
 import { subscriptionKey, watchId, type Watch, type WebhookSubscription } from '../core/watch.ts';
@@ -8,6 +9,7 @@ import type { EndpointSecrets } from '../deliver/endpoint-secrets.ts';
 import type { Route } from '../deliver/route.ts';
 import { createLogChannel, type EventLogger } from '../deliver/log-channel.ts';
 import type { Sealer } from '../deliver/seal.ts';
+import { deriveSecret } from '../deliver/sign.ts';
 import type { WebhookAgents } from '../deliver/webhook-agents.ts';
 import { createWebhookChannel } from '../deliver/webhook-channel.ts';
 import type { SealedParts } from '../poll/resolve-request.ts';
@@ -22,7 +24,7 @@ export interface RoutesDependencies {
   secrets: Pick<EndpointSecrets, 'effective'>;
   /** Where `log` endpoints write. */
   eventLog: EventLogger;
-  /** Signs per-watch webhooks that have no secret of their own. */
+  /** What the secrets of webhooks of watches are derived from that came without one. */
   signingSecret: string;
   /** What a per-watch webhook gets, since it has no options of its own. */
   perWatch: { timeoutMs: number; retry: readonly number[] };
@@ -81,6 +83,7 @@ function configuredWebhook(
     headers,
     timeoutMs,
     body: BODY_KINDS[endpoint.body],
+    isUrlSecret: hasSecretUrl(endpoint),
     ...(auth && { auth }),
     ...(endpoint.tls && { tls: loadTlsFiles(name, endpoint.tls) }),
   };
@@ -104,14 +107,16 @@ function perWatchRoute(watch: Watch, endpoint: string, deps: RoutesDependencies)
       one.kind === 'webhook' && subscriptionKey(one) === endpoint,
   );
   if (subscription === undefined) return null;
-  const { url, sealed } = subscription;
-  const parts =
-    sealed === undefined ? {} : (deps.sealer.open(sealed, watchId(watch)) as SealedParts);
+  const { url, secret, headers } = deps.sealer.open(
+    subscription.sealed,
+    watchId(watch),
+  ) as SealedParts;
   return {
     channel: webhook(deps, 'perWatch', {
       url,
-      secrets: [parts.secret ?? deps.signingSecret],
-      headers: parts.headers ?? {},
+      isUrlSecret: true,
+      secrets: [secret ?? deriveSecret(deps.signingSecret, url)],
+      headers: headers ?? {},
       timeoutMs: deps.perWatch.timeoutMs,
     }),
     retry: deps.perWatch.retry,

@@ -1,6 +1,7 @@
 import type { Config } from '../config/schema.ts';
 import type { EgressGuard } from '../deliver/egress-guard.ts';
 import type { Sealer } from '../deliver/seal.ts';
+import { deriveSecret } from '../deliver/sign.ts';
 import type { Services } from '../http/services.ts';
 import type { RequestRules } from '../poll/resolve-request.ts';
 import type { RedisConnections } from '../redis/connection.ts';
@@ -28,6 +29,7 @@ interface ServicesDependencies extends EndpointServiceDependencies {
   deliverer: Deliverer;
   guard: EgressGuard;
   sealer: Sealer;
+  signingSecret: string;
 }
 
 /** What the HTTP API serves from: use cases where something is done, stores where something is read. */
@@ -42,6 +44,7 @@ export function createServices(deps: ServicesDependencies): Services {
       wants: endpoints.wants,
       defaults: registerDefaults(config),
       rules: requestRules(deps),
+      deriveSecret: (url) => deriveSecret(deps.signingSecret, url),
       now: deps.now,
     }),
     events: {

@@ -1,4 +1,5 @@
 import { RunwatchError } from '../core/errors.ts';
+import type { WatchRequest } from '../core/register.ts';
 import { watchId, type WatchKey } from '../core/watch.ts';
 import type { WatchResult, WatchService } from '../http/services.ts';
 import { createEndWatch } from '../poll/end-watch.ts';
@@ -10,6 +11,8 @@ import type { PollJobs } from './source.ts';
 interface WatchServiceDependencies extends Omit<RegisterDependencies, 'watches' | 'jobsOf'> {
   watches: WatchStore;
   rules: RequestRules;
+  /** What signs for a webhook that comes without a secret. */
+  deriveSecret: (url: string) => string;
   jobsOf: (source: string) => PollJobs | undefined;
 }
 
@@ -23,17 +26,24 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
     return resolved === null ? null : { source: resolved, runId };
   };
 
+  const derivedSecret = (webhook: WatchRequest['webhook']) =>
+    webhook === undefined || webhook.secret !== undefined ? null : deps.deriveSecret(webhook.url);
+
   return {
     async register(requests) {
       const resolved = requests.map((request) => resolveRequest(request, rules));
       const good = resolved.flatMap((one) => ('registration' in one ? [one.registration] : []));
       const registered = (await registerWatches(good)).values();
-      return resolved.map((one): WatchResult => {
+      return resolved.map((one, at): WatchResult => {
         if ('issues' in one) return { kind: 'invalid', issues: one.issues };
         const { value } = registered.next();
         if (value === undefined)
           throw new RunwatchError('a result is missing', { code: 'internal' });
-        return { kind: value.kind === 'merged' ? 'merged' : 'created', watch: value.watch };
+        return {
+          kind: value.kind === 'merged' ? 'merged' : 'created',
+          watch: value.watch,
+          webhookSecret: derivedSecret(requests[at]?.webhook),
+        };
       });
     },
 

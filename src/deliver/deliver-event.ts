@@ -9,7 +9,7 @@ import {
   type Delivery,
 } from '../core/delivery.ts';
 import { assertNever } from '../core/errors.ts';
-import { gateKey, permit, type GateLimits } from '../core/gate.ts';
+import { permit, type GateLimits } from '../core/gate.ts';
 import type { Alerts } from './alerts.ts';
 import { attemptDelivery, type AttemptDependencies, type Attempted } from './attempt.ts';
 import { turnOf } from './gate-turn.ts';
@@ -145,7 +145,7 @@ async function settle(
 
 function ringsOf(deliveries: Delivery[]): Ring[] {
   return deliveries.flatMap(({ endpoint, nextAttemptAt: at }) =>
-    at === null ? [] : [{ gate: gateKey(endpoint), at }],
+    at === null ? [] : [{ gate: endpoint, at }],
   );
 }
 

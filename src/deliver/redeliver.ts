@@ -1,5 +1,5 @@
 import { isOutstanding, requestedAgain, type StoredDelivery } from '../core/delivery.ts';
-import { gateKey, type GateLimits, type StoredGate } from '../core/gate.ts';
+import { type GateLimits, type StoredGate } from '../core/gate.ts';
 import type { DeliveryStore, GateStore } from './stores.ts';
 
 interface RedeliverDependencies {
@@ -64,5 +64,5 @@ export function createRedeliver(deps: RedeliverDependencies): Redeliver {
 }
 
 function gateOf({ delivery }: StoredDelivery): string {
-  return gateKey(delivery.endpoint);
+  return delivery.endpoint;
 }

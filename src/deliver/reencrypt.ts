@@ -85,9 +85,7 @@ async function reencryptWatches(
 }
 
 function sealedParts({ subscriptions }: Watch): string[] {
-  return subscriptions.flatMap((one) =>
-    one.kind === 'webhook' && one.sealed !== undefined ? [one.sealed] : [],
-  );
+  return subscriptions.flatMap((one) => (one.kind === 'webhook' ? [one.sealed] : []));
 }
 
 function resealWatch(
@@ -98,7 +96,7 @@ function resealWatch(
   const context = watchId(watch);
   let changed = 0;
   const subscriptions = watch.subscriptions.map((one): Subscription => {
-    if (one.kind !== 'webhook' || one.sealed === undefined) return one;
+    if (one.kind !== 'webhook') return one;
     const sealed = reseal(sealer, one.sealed, context);
     if (sealed === null) unreadable.add(context);
     if (sealed === null || sealed === one.sealed) return one;

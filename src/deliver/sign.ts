@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { hkdfSync, randomBytes } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
 import { RunwatchError } from '../core/errors.ts';
 import type { Message } from './channel.ts';
@@ -45,6 +45,23 @@ function invalidSecret(): RunwatchError {
     code: 'invalid_webhook_secret',
   });
 }
+
+/**
+ * The secret that signs for a webhook of a watch that came without one. No two receivers share it, so
+ * what one of them captures does not verify at another; the query does not count, as it may change.
+ * @param instanceSecret `whsec_…`
+ */
+export function deriveSecret(instanceSecret: string, url: string): string {
+  const { protocol, hostname, port, pathname } = new URL(url);
+  const number = port === '' ? DEFAULT_PORTS[protocol] : port;
+  const key = Buffer.from(instanceSecret.slice(PREFIX.length), 'base64');
+  const info = `runwatch webhook ${protocol}//${hostname}:${number}${pathname}`;
+  return (
+    PREFIX + Buffer.from(hkdfSync('sha256', key, '', info, GENERATED_BYTES)).toString('base64')
+  );
+}
+
+const DEFAULT_PORTS: Record<string, string> = { 'http:': '80', 'https:': '443' };
 
 /** A new secret of 256 bits. */
 export function generateSecret(): string {

@@ -16,6 +16,8 @@ import { customHeaders } from './webhook-headers.ts';
 /** Where a webhook goes and how. */
 export interface WebhookTarget {
   url: string;
+  /** Its path and query are credentials, which an answer may repeat but nothing may show. */
+  isUrlSecret?: boolean;
   /** Each signs: the present one, and those that it replaces. */
   secrets: readonly string[];
   headers: Readonly<Record<string, string>>;
@@ -48,6 +50,10 @@ export function createWebhookChannel(target: WebhookTarget, deps: WebhookDeps): 
     ...customHeaders(target.headers),
     ...(target.auth && authorizationOf(target.auth)),
   };
+  const secretTexts = [
+    ...Object.values(confidential),
+    ...(target.isUrlSecret === true ? secretsOf(url) : []),
+  ];
   const fixed = {
     ...confidential,
     'content-type': kind.contentType,
@@ -65,9 +71,13 @@ export function createWebhookChannel(target: WebhookTarget, deps: WebhookDeps): 
       );
       if (result.kind === 'cut' && signal?.aborted === true) throw calledOff();
       const now = deps.now();
-      return outcomeOf(result, { target, url, at, now, confidential: Object.values(confidential) });
+      return outcomeOf(result, { target, url, at, now, confidential: secretTexts });
     },
   };
+}
+
+function secretsOf({ pathname, search }: URL): string[] {
+  return [pathname + search, pathname, search];
 }
 
 /**
@@ -94,7 +104,7 @@ interface Circumstances {
   /** When the attempt began, and when it was over. */
   at: number;
   now: number;
-  /** Values of headers that went out and may be credentials. */
+  /** Values of headers, and parts of the URL, that may be credentials. */
   confidential: readonly string[];
 }
 

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import type { Attempt, Delivery } from '../core/delivery.ts';
+import { shownReceiver } from '../core/delivery/receiver.ts';
 import { isoTime, TOLD_BY_DEFAULT } from '../core/event.ts';
 import { NOT_FOUND } from '../core/trouble.ts';
 import type { Subscription, Watch } from '../core/watch.ts';
@@ -9,10 +10,11 @@ import type {
   deliveryWithAttempts,
   redelivered,
 } from './schemas/delivery.ts';
-import type { watchSchema } from './schemas/watch.ts';
-import type { Page } from './services.ts';
+import type { registeredWatch, watchSchema } from './schemas/watch.ts';
+import type { Page, WatchResult } from './services.ts';
 
 type WatchJson = z.output<typeof watchSchema>;
+type Registered = Exclude<WatchResult, { kind: 'invalid' }>;
 type DeliveryJson = z.output<typeof deliverySchema>;
 
 /** A watch as the API shows it. */
@@ -34,11 +36,25 @@ export function presentWatch(watch: Watch): WatchJson {
   };
 }
 
-/** Secrets and headers of a webhook stay inside; its patterns are those in force. */
+/** A watch as its registration is answered with. */
+export function presentRegistered({
+  watch,
+  webhookSecret,
+}: Registered): z.output<typeof registeredWatch> {
+  return {
+    ...presentWatch(watch),
+    ...(webhookSecret !== null && { webhook_secret: webhookSecret }),
+  };
+}
+
+/** A webhook's URL is masked, its secret and headers stay inside; its patterns are those in force. */
 function presentSubscription(subscription: Subscription): WatchJson['subscriptions'][number] {
   return subscription.kind === 'endpoint'
     ? { endpoint: subscription.endpoint }
-    : { url: subscription.url, events: patternsInForce(subscription.events) };
+    : {
+        url: shownReceiver(subscription.receiver),
+        events: patternsInForce(subscription.events),
+      };
 }
 
 /** The event patterns that hold: those that were given, or the types told by default. */
@@ -62,7 +78,7 @@ export function presentDelivery(delivery: Delivery): DeliveryJson {
     event_id: delivery.eventId,
     event_type: delivery.eventType,
     run_id: delivery.runId,
-    endpoint: delivery.endpoint,
+    endpoint: shownReceiver(delivery.endpoint),
     state: delivery.state,
     attempt_count: delivery.attemptCount,
     next_attempt_at: timeOrNull(delivery.nextAttemptAt),

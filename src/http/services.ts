@@ -12,7 +12,12 @@ export interface Page<Item> {
 }
 
 export type WatchResult =
-  | { kind: 'created' | 'merged'; watch: Watch }
+  | {
+      kind: 'created' | 'merged';
+      watch: Watch;
+      /** What signs for the webhook of the request, where that came without a secret; else null. */
+      webhookSecret: string | null;
+    }
   /** The request names something that does not exist or may not be; nothing was changed by it. */
   | { kind: 'invalid'; issues: InputIssue[] };
 

@@ -1,3 +1,4 @@
+import { webhookReceiver } from '../core/delivery/receiver.ts';
 import type { InputIssue } from '../core/errors.ts';
 import type { Registration, WatchRequest } from '../core/register.ts';
 import { watchId, type Subscription, type WatchKey } from '../core/watch.ts';
@@ -16,6 +17,7 @@ export interface RequestRules {
 
 /** The parts of a per-watch webhook that are encrypted at rest. */
 export interface SealedParts {
+  url: string;
   secret?: string;
   headers?: Record<string, string>;
 }
@@ -106,9 +108,14 @@ function webhookSubscription(
   watch: WatchKey,
 ): Subscription {
   const parts = {
+    url,
     ...(secret !== undefined && { secret }),
     ...(headers !== undefined && { headers }),
   };
-  const base = { kind: 'webhook' as const, url, ...(events !== undefined && { events }) };
-  return Object.keys(parts).length === 0 ? base : { ...base, sealed: seal(parts, watchId(watch)) };
+  return {
+    kind: 'webhook',
+    receiver: webhookReceiver(url),
+    ...(events !== undefined && { events }),
+    sealed: seal(parts, watchId(watch)),
+  };
 }

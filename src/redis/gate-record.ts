@@ -1,11 +1,12 @@
+import { isWebhook } from '../core/delivery/receiver.ts';
 import { NEW_GATE, type Gate, type StoredGate } from '../core/gate.ts';
 import type { Keys } from './keys.ts';
 
 /**
- * The gate of an origin is kept this long after the last attempt there: per-watch webhooks may go to
- * any number of origins. Those of configured endpoints are kept for good.
+ * The gate of a webhook of a watch is kept this long after the last attempt there: there may be any
+ * number of them. Those of configured endpoints are kept for good.
  */
-const ORIGIN_KEPT_MS = 30 * 86_400_000;
+const WEBHOOK_KEPT_MS = 30 * 86_400_000;
 
 /** Results are counted by the minute; the gate's rules look back this far. */
 const MINUTES_KEPT = 5;
@@ -45,7 +46,7 @@ export function gateWrite(keys: Keys, before: StoredGate, after: Gate, now: numb
     ...(!isSame && { doc, ...holdOf(keys, before, after, now) }),
     ...(has.length === 0 && had.length > 0 && { isCleared: true }),
     ...(last !== undefined && countOf(last, counted)),
-    ...(URL.canParse(before.name) && { keptMs: ORIGIN_KEPT_MS }),
+    ...(isWebhook(before.name) && { keptMs: WEBHOOK_KEPT_MS }),
   };
 }
 

@@ -1,9 +1,9 @@
+import { countedReceiver, shownReceiver, type Receiver } from '../core/delivery/receiver.ts';
 import { watchId, type Watch, type WatchKey } from '../core/watch.ts';
 import type { Delivery, DeliveryState } from '../core/delivery.ts';
 import type { RunList } from '../core/run-list.ts';
 import type { RunwatchEvent } from '../core/event.ts';
 import type { ListKey } from '../core/list-standing.ts';
-import { gateKey } from '../core/gate.ts';
 
 /**
  * Every key in Redis, each named once. All of them, and BullMQ's, share one hash tag, so that they
@@ -150,11 +150,17 @@ export function deliveryIndexes(keys: Keys, delivery: Delivery): string[] {
   return [
     keys.deliveries(),
     deliveryStateIndex(keys, delivery),
-    keys.deliveries('endpoint', delivery.endpoint),
+    ...receiverIndexes(keys, delivery.endpoint),
     keys.deliveries('event', delivery.eventId),
     // What tells of an endpoint is about no run.
     ...(delivery.runId === '' ? [] : [keys.deliveries('run', delivery.runId)]),
   ];
+}
+
+/** By the form that users see; webhooks of watches together as well. */
+function receiverIndexes(keys: Keys, receiver: Receiver): string[] {
+  const names = new Set([shownReceiver(receiver), countedReceiver(receiver)]);
+  return [...names].map((name) => keys.deliveries('endpoint', name));
 }
 
 /** The only one of these that a delivery leaves and enters as it moves on. */
@@ -164,7 +170,7 @@ export function deliveryStateIndex(keys: Keys, { state }: Pick<Delivery, 'state'
 
 /** What the scripts need to know of a delivery that is new. */
 export function plannedDelivery(keys: Keys, delivery: Delivery) {
-  const gate = gateKey(delivery.endpoint);
+  const gate = delivery.endpoint;
   return {
     id: delivery.id,
     key: keys.delivery(delivery.id),
@@ -181,7 +187,7 @@ export function plannedDelivery(keys: Keys, delivery: Delivery) {
 
 /** The field of the ledger that counts a delivery. */
 export function ledgerField(delivery: Pick<Delivery, 'state' | 'endpoint'>): string {
-  return `${delivery.state} ${delivery.endpoint}`;
+  return `${delivery.state} ${countedReceiver(delivery.endpoint)}`;
 }
 
 /** The reverse of {@link ledgerField}. */

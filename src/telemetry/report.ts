@@ -1,4 +1,5 @@
 import type { Attempt, Delivery } from '../core/delivery.ts';
+import { shownReceiver } from '../core/delivery/receiver.ts';
 import type { RunwatchEvent } from '../core/event.ts';
 import type { Watch } from '../core/watch.ts';
 import type { Logger } from './logger.ts';
@@ -78,7 +79,7 @@ export function logDelivery(log: Logger, { delivery, attempt }: DeliveryReport):
     event_id: delivery.eventId,
     event_type: delivery.eventType,
     run_id: delivery.runId,
-    endpoint: originOf(delivery.endpoint),
+    endpoint: shownReceiver(delivery.endpoint),
     state: delivery.state,
     attempt: delivery.attemptCount,
     status: attempt.status,
@@ -90,9 +91,4 @@ export function logDelivery(log: Logger, { delivery, attempt }: DeliveryReport):
   if (delivery.state === 'dead') log.error(fields, 'delivery');
   else if (attempt.error !== null) log.warn(fields, 'delivery');
   else log.info(fields, 'delivery');
-}
-
-/** Paths and queries of webhook URLs often are credentials; the origin says enough in a log. */
-function originOf(endpoint: string): string {
-  return URL.canParse(endpoint) ? new URL(endpoint).origin : endpoint;
 }

@@ -36,6 +36,9 @@ const SECRETS = {
   'the secret of a webhook that came with a watch': whsec('canary-per-watch-secret'),
   'a header of a webhook that came with a watch': 'canary-per-watch-header-c0de',
   'the query of a webhook URL': 'canary-webhook-query-e4d5',
+  'the path of a webhook of a watch': 'canary-own-path-T0A1B2C3',
+  'the query of a webhook of a watch': 'canary-own-query-77f0',
+  'the path of a Slack webhook': 'canary-slack-path-B9D8',
   'the key that encrypts': ENCRYPTION_KEY.toString('base64'),
 } as const;
 
@@ -90,6 +93,17 @@ let daemon: DaemonProcess;
 let runIds: string[];
 /** Answers to requests that change something, and to requests that are refused. */
 const answers: string[] = [];
+/** What signs for webhooks that came without a secret, as their registration was answered. */
+const secretsShown: string[] = [];
+
+const echoUrl = () => `http://127.0.0.1:${(echo.address() as AddressInfo).port}/`;
+
+/** A URL of which everything but the origin is secret. */
+function ownUrl(origin: string): string {
+  const path = SECRETS['the path of a webhook of a watch'];
+  const query = SECRETS['the query of a webhook of a watch'];
+  return new URL(`/hooks/${path}?token=${query}`, origin).href;
+}
 
 function configOf(): Record<string, unknown> {
   return {
@@ -127,8 +141,14 @@ function configOf(): Record<string, unknown> {
       unsigned: { type: 'webhook', url: endpoint.url },
       echo: {
         type: 'webhook',
-        url: `http://127.0.0.1:${(echo.address() as AddressInfo).port}/`,
+        url: echoUrl(),
         headers: { authorization: SECRETS['a header of an endpoint'] },
+      },
+      slack: {
+        type: 'webhook',
+        body: 'slack',
+        url: `http://127.0.0.1:9/services/${SECRETS['the path of a Slack webhook']}`,
+        retry: ['30d'],
       },
       audit: { type: 'log', events: ['*'] },
     },
@@ -154,7 +174,7 @@ async function json<Answer>(path: string): Promise<Answer> {
 /** What is sent to the daemon: all that is good, and some that is refused because of a secret. */
 async function register(): Promise<void> {
   const webhook = {
-    url: `${perWatch.url}/own`,
+    url: ownUrl(perWatch.url),
     events: ['*'],
     secret: SECRETS['the secret of a webhook that came with a watch'],
     headers: { 'x-own-key': SECRETS['a header of a webhook that came with a watch'] },
@@ -162,7 +182,7 @@ async function register(): Promise<void> {
   for (const run_id of runIds) {
     const { status, text } = await call('/v1/watches', {
       run_id,
-      endpoints: ['hooks', 'unsigned', 'echo', 'audit'],
+      endpoints: ['hooks', 'unsigned', 'echo', 'slack', 'audit'],
       webhook,
     });
     expect(status).toBe(201);
@@ -170,6 +190,16 @@ async function register(): Promise<void> {
   }
   const { text } = await call('/v1/watches', { run_id: 'refused-key', source: 'refusing' });
   answers.push(text);
+  // A receiver that answers with the URL that it was sent to, and one that cannot be reached.
+  for (const origin of [echoUrl(), 'http://127.0.0.1:9']) {
+    const { text: answer } = await call('/v1/watches', {
+      run_id: runIds[0],
+      webhook: { url: ownUrl(origin) },
+    });
+    // What signs for it is shown to the one who registers it, and to no one else.
+    secretsShown.push(...(answer.match(/whsec_[\w+/=]+/g) ?? []));
+    answers.push(answer);
+  }
   const wrong = [
     { run_id: 'wrong', webhook: { ...webhook, secret: `${webhook.secret}!` } },
     { run_id: 'wrong', webhook: { ...webhook, headers: { host: webhook.headers['x-own-key'] } } },
@@ -204,8 +234,8 @@ beforeAll(async () => {
     secrets: [SECRETS['the secret of a webhook that came with a watch']],
   });
   // Answers with what it was sent, as debugging proxies do.
-  echo = createServer(({ headers }, response) => {
-    response.writeHead(500).end(JSON.stringify({ headers }));
+  echo = createServer(({ headers, url }, response) => {
+    response.writeHead(500).end(`cannot POST ${url} ${JSON.stringify({ headers })}`);
   }).listen(0, '127.0.0.1');
   await once(echo, 'listening');
   daemon = await startDaemonProcess({
@@ -237,6 +267,7 @@ describe('what is secret', () => {
     expect(noxus.requests.statuses['200']).toBeGreaterThan(0);
     const hooked = endpoint.received.find(({ headers }) => headers['authorization']);
     expect(hooked?.headers['authorization']).toBe(SECRETS['a header of an endpoint']);
+    expect(secretsShown).toHaveLength(2);
     expect(perWatch.received.every(({ verified }) => verified)).toBe(true);
     expect(perWatch.received[0]?.headers['x-own-key']).toBe(
       SECRETS['a header of a webhook that came with a watch'],
@@ -294,9 +325,22 @@ describe('what is secret', () => {
       return (await call(`/v1/deliveries/${tried?.id}`)).text.includes('[redacted]');
     });
     for (const path of [...concrete, '/openapi.json', '/docs/', '/readyz?format=json']) {
-      const { status, text } = await call(path);
+      const { status, text } = await call(path, undefined, READER);
+      for (const secret of secretsShown) expect(text).not.toContain(secret);
       expect([path, status, leaksIn(text)]).toEqual([path, 200, []]);
     }
+  });
+
+  test('stands in a masked form in its place, by which deliveries are found', async () => {
+    const path = `/v1/deliveries?limit=200&endpoint=`;
+    const found = await json<{ data: { endpoint: string }[] }>(
+      path + encodeURIComponent(ownUrl(perWatch.url)),
+    );
+    const [{ endpoint: masked } = { endpoint: '' }] = found.data;
+    expect(masked).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/…#[0-9a-f]{6}$/);
+    expect(await json(path + encodeURIComponent(masked))).toEqual(found);
+    const { data } = await json<{ data: { name: string; url: string }[] }>('/v1/endpoints');
+    expect(data.find(({ name }) => name === 'slack')?.url).toMatch(/^http:\/\/127\.0\.0\.1:9\/…#/);
   });
 
   test('is in no event of the stream', async () => {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { batchResults, watchPage, watchSchema } from '../../src/http/schemas/watch.ts';
-import { aWatch } from '../support/fake-services.ts';
+import { aWatch, SECRET } from '../support/fake-services.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
 
 let server: TestServer;
@@ -50,6 +50,31 @@ describe('registering a run', () => {
         profile: 'frugal',
       },
     ]);
+  });
+
+  it('shows what signs for a webhook that came without a secret, alone and in a batch', async () => {
+    const webhook = { url: 'https://example.com/' };
+    const watches = [
+      { run_id: 'r-1', webhook },
+      { run_id: 'r-2', webhook: { ...webhook, secret: SECRET } },
+      { run_id: 'r-3' },
+    ];
+    const shown = await Promise.all(
+      watches.map(async (watch) => (await server.post('/v1/watches', watch)).json()),
+    );
+    const batch = batchResults.parse(
+      await (await server.post('/v1/watches/batch', { watches })).json(),
+    );
+    const all = [...shown, ...batch.results.map(({ watch }) => watch)];
+    expect(all.map((one) => (one as { webhook_secret?: string }).webhook_secret)).toEqual([
+      SECRET,
+      undefined,
+      undefined,
+      SECRET,
+      undefined,
+      undefined,
+    ]);
+    expect(await (await server.fetch('/v1/watches/r-1')).text()).not.toContain(SECRET);
   });
 
   it('takes a body of exactly 1 MiB', async () => {

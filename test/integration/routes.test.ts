@@ -17,10 +17,10 @@ import { createRoutes } from '../../src/daemon/routes.ts';
 import { createEndpointSecrets } from '../../src/deliver/endpoint-secrets.ts';
 import { createEgressGuard, createEndpointGuard } from '../../src/deliver/egress-guard.ts';
 import { createSealer } from '../../src/deliver/seal.ts';
-import { generateSecret } from '../../src/deliver/sign.ts';
+import { deriveSecret, generateSecret } from '../../src/deliver/sign.ts';
 import { createWebhookAgents } from '../../src/deliver/webhook-agents.ts';
 import { SecretStore } from '../../src/redis/secret-store.ts';
-import { newWatch, NOON } from '../support/builders.ts';
+import { newWatch, NOON, webhookTo } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 import { A_MESSAGE } from '../support/webhooks.ts';
 
@@ -97,10 +97,10 @@ function deliveryTo(endpoint: string): Delivery {
 /** Sends to an endpoint, and says which of the secrets verify what arrived. */
 async function signersOf(
   { routeOf }: ReturnType<typeof processWith>,
-  endpoint: string,
+  to: string | Delivery,
   secrets: string[],
 ): Promise<string[]> {
-  const route = await routeOf(deliveryTo(endpoint));
+  const route = await routeOf(typeof to === 'string' ? deliveryTo(to) : to);
   await route?.channel.send(A_MESSAGE);
   const { headers, body } = received.at(-1)!;
   return secrets.filter((secret) => {
@@ -174,16 +174,36 @@ test('a log endpoint writes, and tries once', async () => {
 test('a webhook that came with a watch signs by its own secret, and is unknown without one', async () => {
   const secret = generateSecret();
   const url = `${origin}/mine`;
-  const subscription = {
-    kind: 'webhook' as const,
-    url,
-    sealed: sealer.seal({ secret }, watchId(newWatch())),
-  };
+  const subscription = webhookTo(url, undefined, sealer.seal({ url, secret }, watchId(newWatch())));
   const watch = newWatch({}, [subscription]);
   await watches.commit({ before: null, after: watch, events: [], deliveries: [] });
   const process = processWith({});
-  expect(await signersOf(process, url, [secret, signingSecret])).toEqual([secret]);
+  expect(await signersOf(process, subscription.receiver, [secret, signingSecret])).toEqual([
+    secret,
+  ]);
   expect(await process.routeOf(deliveryTo('nobody'))).toBeNull();
+});
+
+test('webhooks of watches without a secret are signed by one of their own, whatever their query', async () => {
+  const urls = [`${origin}/a?x=1`, `${origin}/b`];
+  const watch = newWatch({ runId: 'derived' });
+  const subscriptions = urls.map((url) =>
+    webhookTo(url, undefined, sealer.seal({ url }, watchId(watch))),
+  );
+  await watches.commit({
+    before: null,
+    after: { ...watch, subscriptions },
+    events: [],
+    deliveries: [],
+  });
+  const process = processWith({});
+  const derived = [`${origin}/a?y=2`, `${origin}/b`].map((url) => deriveSecret(signingSecret, url));
+  const signers: string[][] = [];
+  for (const { receiver } of subscriptions) {
+    const delivery = { ...deliveryTo(receiver), runId: 'derived' };
+    signers.push(await signersOf(process, delivery, [signingSecret, ...derived]));
+  }
+  expect(signers).toEqual(derived.map((secret) => [secret]));
 });
 
 test('files that are gone keep the daemon from starting', () => {

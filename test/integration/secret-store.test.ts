@@ -6,7 +6,7 @@ import { reencrypt } from '../../src/deliver/reencrypt.ts';
 import { createSealer } from '../../src/deliver/seal.ts';
 import { generateSecret } from '../../src/deliver/sign.ts';
 import { SecretStore } from '../../src/redis/secret-store.ts';
-import { newWatch, NOON } from '../support/builders.ts';
+import { newWatch, NOON, webhookTo } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 
 const { redis, keys, watches, keysLeft, close } = openStores();
@@ -69,12 +69,7 @@ async function watchWithSecret(runId: string, state: 'active' | 'finished' = 'ac
   const key = { source: 'default', runId };
   const subscriptions: Subscription[] = [
     { kind: 'endpoint', endpoint: 'ops' },
-    {
-      kind: 'webhook',
-      url: 'https://a.example/',
-      sealed: before.seal({ secret: `s-${runId}` }, watchId(key)),
-    },
-    { kind: 'webhook', url: 'https://b.example/' },
+    webhookTo('https://a.example/', undefined, before.seal({ secret: `s-${runId}` }, watchId(key))),
   ];
   const watch = newWatch({ ...key, state, subscriptions });
   await watches.commit({ before: null, after: watch, events: [], deliveries: [] });

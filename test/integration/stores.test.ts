@@ -5,10 +5,14 @@ import {
   type Delivery,
   type StoredDelivery,
 } from '../../src/core/delivery.ts';
-import { gateKey } from '../../src/core/gate.ts';
 import { observe } from '../../src/core/observe.ts';
-import type { StoredWatch, Subscription, Watch } from '../../src/core/watch.ts';
-import { newWatch, NOON, lookingAt, snapshot } from '../support/builders.ts';
+import {
+  subscriptionKey,
+  type StoredWatch,
+  type Subscription,
+  type Watch,
+} from '../../src/core/watch.ts';
+import { newWatch, NOON, lookingAt, snapshot, webhookTo } from '../support/builders.ts';
 import { delivered, openStores } from '../support/stores.ts';
 
 const { redis, keys, watches, events, deliveries, gates, sources, retention, keysLeft, close } =
@@ -58,7 +62,7 @@ const limits = { concurrency: 4, rate: null, deadlineMs: 15_000 };
 
 /** Writes what an attempt made of a delivery; the gate is left as it is. */
 async function settle(before: StoredDelivery, after: Delivery, now = NOON) {
-  const gate = await gates.get(gateKey(after.endpoint));
+  const gate = await gates.get(after.endpoint);
   return deliveries.move({ before, after, attempt, gate, limits, most: 0, now });
 }
 
@@ -146,13 +150,16 @@ describe('an attempt', () => {
 describe('the gate of an endpoint', () => {
   test.each([
     ['a configured one for good', 'ops', false],
-    ['that of an origin for a while after its last attempt', 'https://a.example/hook', true],
+    [
+      'that of a webhook of a watch for a while after its last attempt',
+      'https://a.example/hook',
+      true,
+    ],
   ])('is kept: %s', async (_what, endpoint, expires) => {
-    const subscription: Subscription =
-      endpoint === 'ops' ? ops : { kind: 'webhook', url: endpoint, events: ['*'] };
+    const subscription: Subscription = endpoint === 'ops' ? ops : webhookTo(endpoint, ['*']);
     const { due } = await see(await register({ subscriptions: [subscription] }), 'failed');
     const before = (await deliveries.get(due[0]!))!;
-    const gate = await gates.get(gateKey(endpoint));
+    const gate = await gates.get(subscriptionKey(subscription));
     const after = delivered(before.delivery, NOON);
     const moved = {
       before,

@@ -1,11 +1,12 @@
 import { DEFAULT_POLICY } from '../../src/core/default-policy.ts';
 import { newName } from '../../src/core/event-id.ts';
+import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
 import { nothingLearned } from '../../src/core/hazard.ts';
 import { NO_LOAD } from '../../src/core/load.ts';
 import type { ObserveContext, PollPolicy } from '../../src/core/look.ts';
 import type { RunSnapshot } from '../../src/core/run.ts';
 import { register } from '../../src/core/register.ts';
-import type { Subscription, Watch } from '../../src/core/watch.ts';
+import type { Subscription, Watch, WebhookSubscription } from '../../src/core/watch.ts';
 
 /** 2026-01-01T00:00:00.000Z: what "now" is where a test needs a clock. */
 export const NOON = Date.UTC(2026, 0, 1);
@@ -41,6 +42,16 @@ export function newWatch(changes: Partial<Watch> = {}, subscriptions: Subscripti
     },
   );
   return { ...watch, ...changes };
+}
+
+/** A subscription of a webhook that came with a watch; by default what is sealed opens nowhere. */
+export function webhookTo(url: string, events?: string[], sealed = 'v1.…'): WebhookSubscription {
+  return {
+    kind: 'webhook',
+    receiver: webhookReceiver(url),
+    sealed,
+    ...(events !== undefined && { events }),
+  };
 }
 
 /** Limits of polling as they are by default, with nobody to be reminded. */

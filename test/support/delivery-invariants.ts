@@ -1,6 +1,5 @@
 import { expect } from '@jest/globals';
 import { DELIVERY_STATES, isOutstanding, type Delivery } from '../../src/core/delivery.ts';
-import { gateKey } from '../../src/core/gate.ts';
 import type { DeliveryRig } from './delivery-rig.ts';
 
 /** What the store says of everything that was planned, read at a moment when nothing runs. */
@@ -8,7 +7,7 @@ async function readStore(rig: DeliveryRig, ids: string[]) {
   const { redis, keys, deliveries } = rig;
   const all = await deliveries.getMany(ids);
   const found = all.flatMap((stored) => (stored === null ? [] : [stored.delivery]));
-  const gates = [...new Set(found.map(({ endpoint }) => gateKey(endpoint)))];
+  const gates = [...new Set(found.map(({ endpoint }) => endpoint))];
   const members = (key: string) => redis.zrange(key, 0, '-1');
   const ofGates = async (key: (gate: string) => string) =>
     (await Promise.all(gates.map((gate) => members(key(gate))))).flat();

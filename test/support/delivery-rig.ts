@@ -10,8 +10,8 @@ import { createRedeliver } from '../../src/deliver/redeliver.ts';
 import { createReleaseParked } from '../../src/deliver/release-parked.ts';
 import type { Route } from '../../src/deliver/route.ts';
 import type { GateLimits } from '../../src/core/gate.ts';
-import { gateKey, type Gate } from '../../src/core/gate.ts';
 import { newMark, newWatch, NOON } from './builders.ts';
+import type { Gate } from '../../src/core/gate.ts';
 import { openStores } from './stores.ts';
 
 const RELEASE_EVERY_MS = 500;
@@ -256,11 +256,10 @@ export function deliveryRig(options: RigOptions = {}) {
       await release();
     },
 
-    turn: (endpoint: string, by: (gate: Gate) => Gate) =>
-      turnGate(gates, gateKey(endpoint), by, time),
+    turn: (endpoint: string, by: (gate: Gate) => Gate) => turnGate(gates, endpoint, by, time),
 
     async gate(endpoint: string): Promise<Gate> {
-      return (await gates.get(gateKey(endpoint))).gate;
+      return (await gates.get(endpoint)).gate;
     },
 
     async states(ids: string[]): Promise<string[]> {

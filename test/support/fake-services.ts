@@ -301,7 +301,10 @@ function registerOne(fake: FakeServices, request: WatchRequest) {
   const existing = fake.store.get(request.runId);
   const watch = aWatch({ runId: request.runId, metadata: request.metadata ?? {} });
   fake.store.set(request.runId, watch);
-  return { kind: existing === undefined ? ('created' as const) : ('merged' as const), watch };
+  const kind = existing === undefined ? ('created' as const) : ('merged' as const);
+  const { webhook } = request;
+  const isDerived = webhook !== undefined && webhook.secret === undefined;
+  return { kind, watch, webhookSecret: isDerived ? SECRET : null };
 }
 
 function refuseBadCursor(cursor: string | undefined): void {

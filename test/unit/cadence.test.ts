@@ -12,7 +12,7 @@ import type { ObserveContext } from '../../src/core/look.ts';
 import type { RunSnapshot } from '../../src/core/run.ts';
 import { stagesAfter } from '../../src/core/stage.ts';
 import { PROFILES, type Watch } from '../../src/core/watch.ts';
-import { lookingAt, newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
+import { lookingAt, newWatch, NOON, POLICY, snapshot, webhookTo } from '../support/builders.ts';
 
 /** A watch whose run began to work at noon and was seen all the while. */
 function seen(changes: Partial<Watch> = {}, run: Partial<RunSnapshot> = {}): SeenWatch {
@@ -109,9 +109,7 @@ describe('the next look at a run', () => {
 });
 
 describe('a watch whose progress somebody follows', () => {
-  const webhook = (events: string[]) => [
-    { kind: 'webhook' as const, url: 'https://example.com', events },
-  ];
+  const webhook = (events: string[]) => [webhookTo('https://example.com', events)];
 
   test('is looked at again soon after a change, and less and less often until the next', () => {
     const intervals = [0];

@@ -10,7 +10,7 @@ import {
 import { EVENT_TYPES, TOLD_BY_DEFAULT } from '../../src/core/event.ts';
 import { wantsEvent } from '../../src/core/filter.ts';
 import type { Subscription } from '../../src/core/watch.ts';
-import { newWatch, NOON } from '../support/builders.ts';
+import { newWatch, NOON, webhookTo } from '../support/builders.ts';
 
 const watch = newWatch();
 const events = EVENT_TYPES.map((type, at) => ({ id: `evt_${at}`, type }));
@@ -36,15 +36,12 @@ describe('the fan-out of events', () => {
   test('gives each pair of event and subscription one delivery with an id of its own', () => {
     const deliveries = plan([
       { kind: 'endpoint', endpoint: 'all' },
-      { kind: 'webhook', url: 'https://a.example/', events: ['*'] },
+      webhookTo('https://a.example/', ['*']),
     ]);
     expect(deliveries).toHaveLength(events.length * 2);
     expect(new Set(deliveries.map(({ id }) => id)).size).toBe(deliveries.length);
     expect(deliveries).toEqual(
-      plan([
-        { kind: 'endpoint', endpoint: 'all' },
-        { kind: 'webhook', url: 'https://a.example/', events: ['*'] },
-      ]),
+      plan([{ kind: 'endpoint', endpoint: 'all' }, webhookTo('https://a.example/', ['*'])]),
     );
   });
 });

@@ -3,7 +3,6 @@ import fc from 'fast-check';
 import {
   afterResult,
   enable,
-  gateKey,
   NEW_GATE,
   pause,
   permit,
@@ -112,13 +111,6 @@ describe('an endpoint', () => {
     const { gate } = after(times(10, 'failed'), pause(NEW_GATE));
     expect(permit(gate, gate.probeAt!)).toEqual({ kind: 'park' });
     expect(permit(resume(gate), gate.probeAt!)).toEqual({ kind: 'probe' });
-  });
-
-  test('shares its gate with per-watch webhooks of the same origin only', () => {
-    expect(gateKey('ops')).toBe('ops');
-    expect(gateKey('https://a.example/x?y=1')).toBe('https://a.example');
-    expect(gateKey('https://a.example/z')).toBe(gateKey('https://a.example/x?y=1'));
-    expect(gateKey('https://a.example:8443/')).not.toBe(gateKey('https://a.example/'));
   });
 });
 

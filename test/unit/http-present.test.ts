@@ -10,6 +10,7 @@ import { deliverySchema, deliveryWithAttempts } from '../../src/http/schemas/del
 import { endpointSchema } from '../../src/http/schemas/endpoint.ts';
 import { watchSchema } from '../../src/http/schemas/watch.ts';
 import { aDelivery, anEndpoint, aWatch } from '../support/fake-services.ts';
+import { webhookTo } from '../support/builders.ts';
 
 const SINCE = Date.parse('2025-05-04T09:00:00.000Z');
 const trouble = { kind: 'unavailable' as const, message: 'connection refused', since: SINCE };
@@ -35,20 +36,23 @@ describe('a watch as the API shows it', () => {
     ]);
   });
 
-  it('shows the patterns in force of a webhook, and neither its secret nor its headers', () => {
+  it('shows a webhook of a watch by its masked URL and the patterns in force', () => {
     const { subscriptions } = presentWatch(
       aWatch({
         subscriptions: [
           { kind: 'endpoint', endpoint: 'ops' },
-          { kind: 'webhook', url: 'https://a.test/', sealed: 'k1:…' },
-          { kind: 'webhook', url: 'https://b.test/', events: ['run.*'] },
+          webhookTo('https://a.test/secret'),
+          webhookTo('https://b.test/?token=1', ['run.*']),
         ],
       }),
     );
     expect(subscriptions).toEqual([
       { endpoint: 'ops' },
-      { url: 'https://a.test/', events: [...TOLD_BY_DEFAULT] },
-      { url: 'https://b.test/', events: ['run.*'] },
+      {
+        url: expect.stringMatching(/^https:\/\/a\.test\/…#[0-9a-f]{6}$/),
+        events: [...TOLD_BY_DEFAULT],
+      },
+      { url: expect.stringMatching(/^https:\/\/b\.test\/…#[0-9a-f]{6}$/), events: ['run.*'] },
     ]);
   });
 

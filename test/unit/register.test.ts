@@ -1,14 +1,14 @@
 import { describe, expect, test } from '@jest/globals';
 import { register, type Registration } from '../../src/core/register.ts';
 import type { Subscription } from '../../src/core/watch.ts';
-import { newWatch, NOON, snapshot } from '../support/builders.ts';
+import { newWatch, NOON, snapshot, webhookTo } from '../support/builders.ts';
 
 const context = {
   now: NOON + 1_000,
   defaults: { timeoutMs: 60_000, minIntervalMs: 1_000, profile: 'normal' as const },
 };
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
-const hook: Subscription = { kind: 'webhook', url: 'https://a.example/', events: ['*'] };
+const hook = webhookTo('https://a.example/', ['*']);
 
 function request(changes: Partial<Registration> = {}): Registration {
   return { source: 'default', runId: 'run-1', subscriptions: [ops], ...changes };

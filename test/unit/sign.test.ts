@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
 import type { Message } from '../../src/deliver/channel.ts';
-import { createSigner, generateSecret } from '../../src/deliver/sign.ts';
+import { createSigner, deriveSecret, generateSecret } from '../../src/deliver/sign.ts';
 
 const message: Message = {
   eventId: 'evt_1',
@@ -51,4 +51,18 @@ describe('signing', () => {
     expect(create).toThrow(expect.objectContaining({ code: 'invalid_webhook_secret' }));
     expect(create).toThrow(expect.not.objectContaining({ cause: expect.anything() }));
   });
+});
+
+test('a derived secret belongs to scheme, host, port and path of a URL, and to the instance', () => {
+  const [one, other] = [generateSecret(), generateSecret()];
+  const derive = (url: string) => deriveSecret(one, url);
+  expect(derive('https://a.example/x?token=1')).toBe(derive('https://a.example:443/x'));
+  const all = ['https://a.example/x', 'https://a.example/y', 'https://b.example/x'].map(derive);
+  const others = [
+    derive('http://a.example/x'),
+    derive('https://a.example:8443/x'),
+    deriveSecret(other, 'https://a.example/x'),
+  ];
+  expect(new Set([...all, ...others]).size).toBe(6);
+  for (const secret of all) expect(Buffer.from(secret.slice(6), 'base64')).toHaveLength(32);
 });

@@ -35,12 +35,11 @@ const subscription = fc.oneof(
   fc.record(
     {
       kind: fc.constant('webhook' as const),
-      url: text,
+      receiver: text,
       events: fc.array(text),
-      headers: fc.dictionary(text, text, { noNullPrototype: true }),
       sealed: text,
     },
-    { requiredKeys: ['kind', 'url'] },
+    { requiredKeys: ['kind', 'receiver', 'sealed'] },
   ),
 );
 

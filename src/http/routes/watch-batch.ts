@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
 import type { InputIssue } from '../../core/errors.ts';
-import { presentWatch } from '../present.ts';
+import { presentRegistered } from '../present.ts';
 import { summaryOf } from '../problem.ts';
 import { BODY_PROBLEMS, COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { batchRequest, batchResults, watchRequest } from '../schemas/watch.ts';
@@ -52,7 +52,7 @@ function presentOutcome(item: GivenItem, outcome: WatchResult | undefined): Batc
   if (outcome === undefined) throw new Error('a registration without a result');
   if (outcome.kind === 'invalid') return invalid(item, outcome.issues);
   const status = outcome.kind === 'created' ? 201 : 200;
-  return { run_id: item.runId, status, watch: presentWatch(outcome.watch) };
+  return { run_id: item.runId, status, watch: presentRegistered(outcome) };
 }
 
 function invalid({ index, runId }: GivenItem, issues: InputIssue[]): BatchResult {

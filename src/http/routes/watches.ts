@@ -1,10 +1,11 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Watch } from '../../core/watch.ts';
-import { presentPage, presentWatch } from '../present.ts';
+import { presentPage, presentRegistered, presentWatch } from '../present.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
 import { BODY_PROBLEMS, COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
 import {
+  registeredWatch,
   watchKeyQuery,
   watchPage,
   watchParams,
@@ -28,8 +29,8 @@ const registerSchema = {
     'Subscriptions of a run that is already watched are merged, by endpoint name or URL; metadata and timeout are replaced. If the run is already settled, the new subscription is told at once.',
   body: watchRequest,
   response: {
-    200: jsonAnswer('The run was watched already.', watchSchema),
-    201: jsonAnswer('The run is watched from now on.', watchSchema),
+    200: jsonAnswer('The run was watched already.', registeredWatch),
+    201: jsonAnswer('The run is watched from now on.', registeredWatch),
     ...BODY_PROBLEMS,
     ...COMMON_PROBLEMS,
   },
@@ -81,7 +82,7 @@ export const watchRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = asy
     if (result === undefined) throw new Error('a registration without a result');
     if (result.kind === 'invalid') throw new InvalidRequest(result.issues);
     if (result.kind === 'created') reply.code(201).header('location', pathOf(result.watch));
-    return presentWatch(result.watch);
+    return presentRegistered(result);
   });
 
   app.get('/watches', { schema: listSchema }, async ({ query }) => {

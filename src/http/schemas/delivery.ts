@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { DELIVERY_STATES } from '../../core/delivery.ts';
+import { askedReceiver } from '../../core/delivery/receiver.ts';
 import { EVENT_TYPES, OPERATOR_EVENT_TYPES, TEST_EVENT_TYPE } from '../../core/event.ts';
 import { boundedText, count, cursor, limit, moment, pageOf, runId, time } from './common.ts';
 
@@ -15,7 +16,9 @@ export const deliverySchema = z
     event_id: z.string(),
     event_type: z.enum([...EVENT_TYPES, ...OPERATOR_EVENT_TYPES, TEST_EVENT_TYPE]),
     run_id: z.string().meta({ description: 'Empty for what tells of an endpoint.' }),
-    endpoint: z.string().meta({ description: 'The name, or the URL of a per-watch webhook.' }),
+    endpoint: z
+      .string()
+      .meta({ description: 'The name, or the masked URL of a webhook of a watch.' }),
     state: z.enum(DELIVERY_STATES),
     attempt_count: count,
     next_attempt_at: time.nullable(),
@@ -41,9 +44,17 @@ export const deliveryParams = z.strictObject({
   id: z.string().regex(/^[\w~-]{1,256}$/, 'expected the id of a delivery'),
 });
 
+const receiver = boundedText(2_048)
+  .meta({
+    description:
+      'The name of an endpoint, or the URL of a webhook of a watch, masked as it is shown or whole.',
+    examples: ['ops', 'https://hooks.example.com/…#3f9a1c'],
+  })
+  .transform(askedReceiver);
+
 export const deliveryQuery = z.strictObject({
   state: z.enum(DELIVERY_STATES).exactOptional(),
-  endpoint: boundedText(2_048).exactOptional(),
+  endpoint: receiver.exactOptional(),
   run_id: runId.exactOptional(),
   event_id: boundedText(256).exactOptional(),
   limit,
@@ -57,9 +68,7 @@ const SINCE_BEFORE_UNTIL = 'expected a time after since';
 
 export const redeliverRange = z
   .strictObject({
-    endpoint: boundedText(2_048)
-      .meta({ description: 'The name of an endpoint, or the URL of a per-watch webhook.' })
-      .exactOptional(),
+    endpoint: receiver.exactOptional(),
     state: z
       .enum(DELIVERY_STATES)
       .meta({ description: 'Without it, those that are dead or were skipped.' })

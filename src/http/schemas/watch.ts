@@ -109,6 +109,19 @@ export const watchSchema = z
   })
   .meta({ id: 'Watch', description: 'The interest in one run of one source.' });
 
+/** What a registration is answered with. */
+export const registeredWatch = watchSchema
+  .extend({
+    webhook_secret: z
+      .string()
+      .meta({
+        description:
+          'What signs for the webhook, which came without a secret. Only the answer to a registration has it.',
+      })
+      .exactOptional(),
+  })
+  .meta({ id: 'RegisteredWatch' });
+
 export const batchResults = z.object({
   results: z.array(
     z.object({
@@ -117,7 +130,7 @@ export const batchResults = z.object({
         .nullable()
         .meta({ description: 'As it was given; null where it was not.' }),
       status: z.union([z.literal(200), z.literal(201), z.literal(422)]),
-      watch: watchSchema.exactOptional(),
+      watch: registeredWatch.exactOptional(),
       error: z
         .object({ code: z.literal('invalid_request'), detail: z.string(), errors: issues })
         .exactOptional(),
