@@ -70,7 +70,7 @@ export class FollowedRuns {
     });
   }
 
-  private followedBy(workflow: string, runId: string): Followed {
-    return this.active.get(workflow)!.get(listedAs(runId))!;
+  private followedBy(workflow: string | null, runId: string): Followed {
+    return this.active.get(workflow ?? '')!.get(listedAs(runId))!;
   }
 }

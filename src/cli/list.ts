@@ -1,4 +1,5 @@
 import { Option } from 'commander';
+import { percentText } from '../core/run.ts';
 import { WATCH_STATES } from '../core/watch.ts';
 import type { CliContext } from './context.ts';
 import { EXIT } from './exit.ts';
@@ -84,7 +85,7 @@ function columnsFor(watches: readonly WatchView[], context: CliContext): Column<
     },
     {
       head: 'PROGRESS',
-      value: (watch) => (watch.run === null ? '-' : `${watch.run.progress}%`),
+      value: (watch) => percentText(watch.run?.progress),
       align: 'right',
     },
     {

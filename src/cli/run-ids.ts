@@ -2,6 +2,7 @@ import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { messageOf } from '../core/errors.ts';
+import { canonicalRunId } from '../core/run.ts';
 import type { CliIo } from './context.ts';
 import { usageError } from './exit.ts';
 import { plain } from './render/text.ts';
@@ -34,7 +35,7 @@ export async function readRunIds(
   const ids = new Set<string>();
   const problems: string[] = [];
   for await (const { text, place } of given(args, file, io)) {
-    if (RUN_ID.test(text)) ids.add(text);
+    if (RUN_ID.test(text)) ids.add(canonicalRunId(text));
     else problems.push(`${place}: "${plain(text.slice(0, 140))}" is not a run id`);
   }
   return { ids: [...ids], problems };

@@ -1,4 +1,5 @@
 import { RunwatchError } from '../core/errors.ts';
+import { percentText } from '../core/run.ts';
 import type { CliContext } from './context.ts';
 import { EXIT } from './exit.ts';
 import { renderDeliveries } from './render/deliveries.ts';
@@ -93,9 +94,12 @@ function runFields({ run }: WatchView, context: CliContext): Field[] {
   const now = context.now();
   const { colors } = context.io.stdout;
   return [
-    ['status', `${paint(plain(run.status), run.status, colors)} (${run.progress}%)`],
-    ['workflow', `${plain(run.workflow_id)} (version ${plain(run.workflow_version_id ?? '-')})`],
-    ['group', plain(run.group_id)],
+    ['status', `${paint(plain(run.status), run.status, colors)} (${percentText(run.progress)})`],
+    [
+      'workflow',
+      `${plain(run.workflow_id ?? '-')} (version ${plain(run.workflow_version_id ?? '-')})`,
+    ],
+    ['group', plain(run.group_id ?? '-')],
     ['started by', plain(run.user_id ?? '-')],
     ['started from', plain(run.source ?? '-')],
     ['conversation', plain(run.conversation_id ?? '-')],

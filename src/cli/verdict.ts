@@ -1,4 +1,4 @@
-import type { RunSnapshot } from '../core/run.ts';
+import { isAwaiting, type RunSnapshot } from '../core/run.ts';
 
 /** What `wait` says about a run, from the worst to the best. */
 const BADNESS = [
@@ -69,7 +69,7 @@ export function judge(
     case 'expired':
       return { kind: 'timed_out', reason: { code: 'expired', message: 'its watch expired' } };
     default:
-      return view.run?.status === 'awaiting_human_feedback' && !throughFeedback
+      return isAwaiting(view.run?.status ?? '') && !throughFeedback
         ? { kind: 'awaiting_human_feedback', reason: null }
         : null;
   }

@@ -1,4 +1,5 @@
 import { MultiBar, type SingleBar } from 'cli-progress';
+import { percentText } from '../core/run.ts';
 import type { Output } from './context.ts';
 import { paint } from './render/paint.ts';
 import { plain } from './render/text.ts';
@@ -76,7 +77,7 @@ function createBars(output: Output, runIds: readonly string[]): WaitDisplay {
 }
 
 function describe(view: RunView): string {
-  const progress = view.run === null ? '' : ` ${view.run.progress}%`;
+  const progress = view.run === null ? '' : ` ${percentText(view.run.progress)}`;
   const trouble = view.trouble === null ? '' : ` (${view.trouble.message})`;
   return plain(`${statusOf(view)}${progress}${trouble}`);
 }

@@ -1,12 +1,13 @@
 import { z } from 'zod';
 import { isoTime } from '../core/event.ts';
+import { percentText } from '../core/run.ts';
 import type { ReceivedWebhook } from '../simulator/receiver.ts';
 
 /** What a line tells of an event; whatever else it holds is left to `--json`. */
 const eventSchema = z.object({
   data: z.object({
     run_id: z.string(),
-    run: z.object({ status: z.string(), progress: z.number() }).nullish().catch(null),
+    run: z.object({ status: z.string(), progress: z.number().nullable() }).nullish().catch(null),
     detection_delay_ms: z.number().nullish().catch(null),
     reminder: z.number().nullish().catch(null),
   }),
@@ -33,7 +34,7 @@ function runParts(body: string): string[] {
   const { run_id: runId, run, detection_delay_ms: delay, reminder } = data;
   return [
     runId,
-    ...(run ? [`${run.status} ${run.progress} %`] : []),
+    ...(run ? [`${run.status} ${percentText(run.progress, ' %')}`] : []),
     ...(typeof reminder === 'number' ? [`reminder ${reminder}`] : []),
     ...(typeof delay === 'number' ? [`seen after ${delay} ms`] : []),
   ];

@@ -10,7 +10,7 @@ import type { RunSnapshot } from '../core/run.ts';
 const time = z.string();
 const trouble = z.object({ code: z.string(), message: z.string() });
 
-const run = z.object({ id: z.string(), status: z.string(), progress: z.number() });
+const run = z.object({ id: z.string(), status: z.string(), progress: z.number().nullable() });
 
 export const watchSchema = z.object({
   run_id: z.string(),

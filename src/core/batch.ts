@@ -16,7 +16,7 @@ const BACKSTOP_SPREAD = 0.25;
 
 /** A run whose watch may be polled by reading a list that it is on. */
 export interface BatchMember {
-  /** When the run was created, milliseconds since the epoch: what lists are sorted by. */
+  /** When the run was created, milliseconds since the epoch: what lists are sorted by. NaN: not known. */
   createdAt: number;
   /** The interval at which the run would be polled alone just now, ms. */
   intervalMs: number;
@@ -73,6 +73,7 @@ export function isNextPageWorthIt(
 ): boolean {
   const [newest, oldest] = [runs.at(0), runs.at(-1)];
   if (isLast || isCut || newest === undefined || oldest === undefined) return false;
+  if (oldest.created_at === null || newest.created_at === null) return false;
   const end = Date.parse(oldest.created_at);
   const span = Date.parse(newest.created_at) - end;
   const expected = missing.filter(({ createdAt }) => createdAt <= end && createdAt >= end - span);

@@ -4,7 +4,7 @@ import type { EventType } from './event.ts';
 import type { Statistics, StatisticsLookup } from './hazard.ts';
 import { longestInterval, type SourceLoad } from './load.ts';
 import { lookInterval, outlookOf, type Outlook } from './outlook.ts';
-import type { RunSnapshot } from './run.ts';
+import { isAwaiting, type RunSnapshot } from './run.ts';
 import { newsAfter, SECOND_MS } from './stage.ts';
 import type { Profile, Watch } from './watch.ts';
 
@@ -79,7 +79,7 @@ function longestOf(
   isFollowed: boolean,
   { policy, load }: CadenceContext,
 ): number {
-  const waits = run.status === 'awaiting_human_feedback' && !isFollowed;
+  const waits = isAwaiting(run.status) && !isFollowed;
   const stretch = waits ? AWAITING_STRETCH : 1;
   return Math.min(maxDelayMs ?? Infinity, longestInterval(policy.maxIntervalMs * stretch, load));
 }
@@ -148,14 +148,8 @@ function followsChanges(watch: PacedWatch, wants: EndpointFilter): boolean {
 }
 
 function changesFrom(status: string): EventType[] {
-  switch (status) {
-    case 'queued':
-      return ['run.started', 'run.progress'];
-    case 'awaiting_human_feedback':
-      return ['run.resumed'];
-    default:
-      return ['run.progress'];
-  }
+  if (isAwaiting(status)) return ['run.resumed'];
+  return status === 'queued' ? ['run.started', 'run.progress'] : ['run.progress'];
 }
 
 /** The delay after `failures` reads in a row that told nothing. @returns milliseconds */

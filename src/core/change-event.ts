@@ -27,9 +27,19 @@ export function buildEvent(
       previous: before.run && { status: before.run.status, progress: before.run.progress },
       sequence,
       detected_at: isoTime(now),
-      detection_delay_ms: finishedAt === null ? null : Math.max(0, now - Date.parse(finishedAt)),
+      detection_delay_ms: detectionDelay(finishedAt, registeredAt, now),
       watch: { source, metadata, registered_at: isoTime(registeredAt) },
       ...details,
     },
   };
+}
+
+/** Null where there was nothing to detect: a run that ended before it was watched. */
+function detectionDelay(
+  finishedAt: string | null,
+  registeredAt: number,
+  now: number,
+): number | null {
+  const ended = finishedAt === null ? NaN : Date.parse(finishedAt);
+  return ended >= registeredAt ? Math.max(0, now - ended) : null;
 }

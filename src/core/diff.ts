@@ -1,5 +1,5 @@
 import type { EventType } from './event.ts';
-import { isKnownStatus, isTerminalStatus, type RunSnapshot } from './run.ts';
+import { isAwaiting, isKnownStatus, isTerminalStatus, type RunSnapshot } from './run.ts';
 
 /** Unknown statuses that a watch reports and remembers; a server that makes them up reports no more. */
 const MOST_UNKNOWN_STATUSES = 20;
@@ -18,20 +18,23 @@ export function diffRun(
   const moved = previous?.status !== next.status;
   return [
     ...(moved && previous !== null ? leaving(previous.status, next.status) : []),
-    ...(previous !== null && previous.progress !== next.progress
-      ? (['run.progress'] as const)
-      : []),
+    ...(previous !== null && hasProgressed(previous, next) ? (['run.progress'] as const) : []),
     ...(moved ? entering(next.status, reported) : []),
   ];
 }
 
+/** Progress that Noxus does not give is no change of it. */
+function hasProgressed(previous: RunSnapshot, next: RunSnapshot): boolean {
+  return next.progress !== null && previous.progress !== next.progress;
+}
+
 function leaving(from: string, to: string): EventType[] {
-  if (from === 'awaiting_human_feedback') return ['run.resumed'];
+  if (isAwaiting(from)) return isAwaiting(to) ? [] : ['run.resumed'];
   return from === 'queued' && to === 'running' ? ['run.started'] : [];
 }
 
 function entering(status: string, reported: readonly string[]): EventType[] {
-  if (status === 'awaiting_human_feedback') return ['run.awaiting_human_feedback'];
+  if (isAwaiting(status)) return ['run.awaiting_human_feedback'];
   if (isTerminalStatus(status)) return [`run.${status}`];
   return isUnreported(status, reported) ? ['run.status_unknown'] : [];
 }

@@ -1,5 +1,21 @@
 import type { ListedRun, RunPage } from './run-list.ts';
 
+/** A listed run of which Noxus says when it was created: without that, new ones cannot be told from old. */
+interface DatedRun extends ListedRun {
+  created_at: string;
+}
+
+/** The part of a page that discovery can use. */
+export interface DatedPage extends RunPage {
+  runs: DatedRun[];
+}
+
+/** @returns null where no run of the page has a date although there are some */
+export function datedPage(page: RunPage): DatedPage | null {
+  const runs = page.runs.filter((run): run is DatedRun => run.created_at !== null);
+  return runs.length === 0 && page.runs.length > 0 ? null : { ...page, runs };
+}
+
 /**
  * Runs may turn up in a list this much later than their creation says, ms: lists lag, and the clocks
  * of those who create runs differ. At least so far back a list is read again and again.
@@ -62,13 +78,13 @@ export function repeatPass(pass: Pass): Pass {
 interface PassStep {
   pass: Pass;
   /** Runs that were not there before, in the order of the page. */
-  fresh: ListedRun[];
+  fresh: DatedRun[];
   /** True when nothing that matters is further down. */
   isComplete: boolean;
 }
 
 /** Takes in a page. @param number the page's number, from 1 */
-export function takePage(pass: Pass, page: RunPage, number: number): PassStep {
+export function takePage(pass: Pass, page: DatedPage, number: number): PassStep {
   const head = pass.head ?? headOf(page);
   const fresh = page.runs.filter((run) => isFresh(pass, run));
   const read = new Map([
@@ -85,7 +101,7 @@ function entry(id: string, createdAt: string): [string, number] {
   return [id, Date.parse(createdAt)];
 }
 
-function headOf({ runs, isLast }: RunPage): Head {
+function headOf({ runs, isLast }: DatedPage): Head {
   const times = runs.map(({ created_at: createdAt }) => Date.parse(createdAt));
   return {
     newest: times.length === 0 ? null : Math.max(...times),
@@ -94,14 +110,14 @@ function headOf({ runs, isLast }: RunPage): Head {
   };
 }
 
-function isFresh({ cursor, read }: Pass, { id, created_at: createdAt }: ListedRun): boolean {
+function isFresh({ cursor, read }: Pass, { id, created_at: createdAt }: DatedRun): boolean {
   if (cursor === null || read.has(id) || cursor.known.includes(id) || !RUN_ID.test(id))
     return false;
   return cursor.floor === null || Date.parse(createdAt) >= cursor.floor;
 }
 
 /** Whether a page reaches down to runs that were dealt with, and beyond the overlap. */
-function isDeepEnough({ cursor, head }: Pass, { runs }: RunPage): boolean {
+function isDeepEnough({ cursor, head }: Pass, { runs }: DatedPage): boolean {
   const last = runs.at(-1);
   if (last === undefined) return true;
   const createdAt = Date.parse(last.created_at);
@@ -135,7 +151,7 @@ function floorAfter({ cursor, head, read, isCutShort }: Pass): number | null {
 }
 
 /** False for a list that does not begin with the newest runs: new ones could not be found in it. */
-export function isNewestFirst({ runs }: RunPage): boolean {
+export function isNewestFirst({ runs }: DatedPage): boolean {
   const [first, last] = [runs.at(0), runs.at(-1)];
   if (first === undefined || last === undefined) return true;
   return Date.parse(first.created_at) >= Date.parse(last.created_at) - OVERLAP_MS;

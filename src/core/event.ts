@@ -73,7 +73,7 @@ export interface RunwatchEvent {
   data: EventDetails & {
     run_id: string;
     run: RunSnapshot | null;
-    previous: { status: string; progress: number } | null;
+    previous: { status: string; progress: number | null } | null;
     /** 1 for the first event of a watch, growing by one. It only orders: it is in no id. */
     sequence: number;
     detected_at: string;

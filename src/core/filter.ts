@@ -33,7 +33,7 @@ export interface WatchMatch {
 /** What of a watch can be matched. `run` is null until something was seen of it. */
 export interface MatchedWatch {
   source: string;
-  run: { workflow_id: string } | null;
+  run: { workflow_id: string | null } | null;
   metadata: Readonly<Record<string, string>>;
 }
 
@@ -52,6 +52,6 @@ export function matchesWatch(match: WatchMatch | undefined, watch: MatchedWatch)
   );
 }
 
-function isAmong(wanted: readonly string[] | undefined, value: string | undefined): boolean {
-  return wanted === undefined || (value !== undefined && wanted.includes(value));
+function isAmong(wanted: readonly string[] | undefined, value: string | null | undefined): boolean {
+  return wanted === undefined || (typeof value === 'string' && wanted.includes(value));
 }

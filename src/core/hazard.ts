@@ -32,10 +32,13 @@ export interface Statistics {
   runs: number;
 }
 
-/** What was learned of a state of a workflow, or with null for the state of the whole workflow. */
+/**
+ * What was learned of a state of a workflow, or with null for the state of the whole workflow;
+ * nothing where the workflow is not known.
+ */
 export type StatisticsLookup = (
   source: string,
-  workflowId: string,
+  workflowId: string | null,
   state: string | null,
 ) => Statistics | undefined;
 

@@ -31,7 +31,7 @@ export function listMember(
   return {
     watch: seen,
     version,
-    createdAt: Date.parse(run.created_at),
+    createdAt: run.created_at === null ? NaN : Date.parse(run.created_at),
     intervalMs: intervalNow(seen, context),
     followsProgress: watch.stay?.stalled === true || isToldOfProgress(watch, context.wants),
     latestAt: Math.min(

@@ -4,6 +4,7 @@ import { isTerminalEvent, type RunwatchEvent } from './event.ts';
 import type { Lesson } from './lesson.ts';
 import type { Finding, Look, ObserveContext } from './look.ts';
 import { isEntry, reminded } from './reminder.ts';
+import { isAwaiting } from './run.ts';
 import { runSeen } from './run-seen.ts';
 import { lessonsOf } from './stage-lessons.ts';
 import { readFailed, runGone, runMissing, sourcePaused } from './trouble.ts';
@@ -62,6 +63,7 @@ function findingOf(watch: Watch, look: Look, context: ObserveContext): Finding {
     case 'paused':
       return sourcePaused(watch, look, context);
     case 'unauthorized':
+    case 'forbidden':
     case 'rate_limited':
     case 'unavailable':
     case 'invalid_response':
@@ -95,7 +97,7 @@ function noticeAfter(watch: Watch, events: RunwatchEvent[]): Watch['notice'] {
     const last = events.at(-1);
     return last ? { eventId: last.id, type: last.type } : watch.notice;
   }
-  if (watch.run?.status !== 'awaiting_human_feedback') return null;
+  if (!isAwaiting(watch.run?.status ?? '')) return null;
   const entered = events.find(isEntry);
   return entered ? { eventId: entered.id, type: entered.type } : watch.notice;
 }

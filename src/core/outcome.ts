@@ -6,21 +6,23 @@ import type { RunSnapshot } from './run.ts';
  */
 export type FetchOutcome =
   | { kind: 'run'; run: RunSnapshot }
-  /** 404: deleted, not visible yet, or never there. */
+  /** 404 in Noxus's own words: deleted, not visible yet, or never there. */
   | { kind: 'not_found' }
-  /** 422: Noxus says that this can never be the id of a run. */
+  /** 422 about the run id: Noxus says that this can never be the id of a run. */
   | { kind: 'rejected'; message: string }
   | FetchTrouble;
 
 /** A read that says nothing about the run. */
 export type FetchTrouble =
-  /** 401 or 403: the API key is wrong or lacks the right. */
-  | { kind: 'unauthorized'; status: number; message: string }
+  /** 401: the API key is not accepted. */
+  | { kind: 'unauthorized'; message: string }
+  /** 403: the API key lacks the right to read this run, or any. */
+  | { kind: 'forbidden'; message: string }
   /** 429, or 503 with `Retry-After`. `retryAfterMs` is null where Noxus did not say how long. */
-  | { kind: 'rate_limited'; status: number; retryAfterMs: number | null; message: string }
-  /** Network errors, time-outs and every other status. */
+  | { kind: 'rate_limited'; retryAfterMs: number | null; message: string }
+  /** Network errors, time-outs and every other status, a proxy's 404 among them. */
   | { kind: 'unavailable'; message: string }
-  /** A 200 whose body is not a run: HTML, cut JSON, missing fields, too large, another run's id. */
+  /** A 200 whose body is not a run: HTML, cut JSON, no id or status, too large, another run's id. */
   | { kind: 'invalid_response'; message: string };
 
 export type TroubleKind = FetchTrouble['kind'];

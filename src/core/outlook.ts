@@ -34,7 +34,7 @@ export function outlookOf(
     },
     workflow: {
       statistics: isWork ? learned(null) : undefined,
-      since: isWork ? workBegan(run) : stage.since,
+      since: isWork ? (workBegan(run) ?? stage.since) : stage.since,
       secondMs: SECOND_MS,
     },
   };

@@ -1,5 +1,6 @@
 import { isTerminalEvent } from './event.ts';
 import type { EventDetails, EventType, News, RunwatchEvent } from './event.ts';
+import { isAwaiting } from './run.ts';
 
 /** A run that waits for a human, and what was told of that. Times are milliseconds since the epoch. */
 export interface Waiting {
@@ -11,9 +12,12 @@ export interface Waiting {
   reminderId: string | null;
 }
 
-/** How a run waits after a look that finds it in a status; null where it does not. */
+/**
+ * How a run waits after a poll that finds it in a status; null where it does not.
+ * @param waiting how it waited in the same status before; null where it did not
+ */
 export function waitingAfter(waiting: Waiting | null, status: string, now: number): Waiting | null {
-  if (status !== 'awaiting_human_feedback') return null;
+  if (!isAwaiting(status)) return null;
   return waiting ?? { since: now, reminders: 0, reminderId: null };
 }
 

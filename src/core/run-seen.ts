@@ -15,7 +15,8 @@ export function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext)
   const stages = stagesAfter(watch.stages, watch.run, run, now);
   const changed = watch.run === null || types.length > 0;
   const { intervalMs, delayMs } = nextLook(pacedBy(watch, run, stages), changed, context);
-  const waiting = waitingAfter(watch.waiting, run.status, now);
+  const waited = watch.run?.status === run.status ? watch.waiting : null;
+  const waiting = waitingAfter(waited, run.status, now);
   const lookAgainAt = now + (isStreamed ? streamedDelay(watch, delayMs) : delayMs);
   const staying = followStay({
     stay: watch.stay,

@@ -45,12 +45,13 @@ function newsAt(previous: RunSnapshot, run: RunSnapshot, now: number): number {
 /** How long the present stage lasted, in plain seconds. */
 function leaving({ source, run, stages }: Watch, end: End): Lesson[] {
   const stage = stages.at(-1);
-  if (stage === undefined || run === null) return [];
+  if (stage === undefined || run === null || run.workflow_id === null) return [];
   const of = { source, workflowId: run.workflow_id, state: stage.state };
   return lesson(of, { ...stage, secondMs: SECOND_MS }, end);
 }
 
 function untilNews({ source, stages }: Watch, run: RunSnapshot, end: End): Lesson[] {
+  if (run.workflow_id === null) return [];
   const of = { source, workflowId: run.workflow_id };
   return [
     ...stages.flatMap((stage) => lesson({ ...of, state: newsAfter(stage.state) }, stage, end)),
@@ -62,7 +63,7 @@ function untilNews({ source, stages }: Watch, run: RunSnapshot, end: End): Lesso
 function wholeWork(stages: readonly Stage[], run: RunSnapshot): Omit<Stage, 'state'> | undefined {
   const [first] = stages;
   if (first === undefined || !isFirstWork(first)) return undefined;
-  const since = workBegan(run);
+  const since = workBegan(run) ?? first.since;
   // Watching began with the first look, whatever is known of when the stage of then had begun.
   return { since, seenAt: Math.max(since, first.seenAt ?? first.since), secondMs: SECOND_MS };
 }

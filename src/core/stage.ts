@@ -1,4 +1,4 @@
-import { isTerminalStatus, type RunSnapshot } from './run.ts';
+import { isAwaiting, isTerminalStatus, type RunSnapshot } from './run.ts';
 
 /** How the clock of a state goes where nothing better is known: by the second. */
 export const SECOND_MS = 1_000;
@@ -42,18 +42,21 @@ export function newsAfter(state: string): string {
   return `news/${state}`;
 }
 
-/** When a run began to work; also where it was queued, the best that is known of that. */
-export function workBegan(run: RunSnapshot): number {
-  return Date.parse(run.started_at ?? run.created_at);
+/**
+ * When a run began to work; also where it was queued, the best that is known of that. Null where
+ * Noxus gives neither time.
+ */
+export function workBegan(run: RunSnapshot): number | null {
+  return timeOf(run.started_at ?? run.created_at);
+}
+
+function timeOf(time: string | null): number | null {
+  return time === null ? null : Date.parse(time);
 }
 
 /** Whether a look is news to everyone: the run has ended, or begun or ceased to wait for a human. */
 export function isNews(previous: RunSnapshot, run: RunSnapshot): boolean {
-  return isTerminalStatus(run.status) || isAwaiting(previous) !== isAwaiting(run);
-}
-
-function isAwaiting({ status }: RunSnapshot): boolean {
-  return status === 'awaiting_human_feedback';
+  return isTerminalStatus(run.status) || isAwaiting(previous.status) !== isAwaiting(run.status);
 }
 
 /**
@@ -83,13 +86,13 @@ export function stagesAfter(
 }
 
 function stateOf(run: RunSnapshot, isResumed: boolean): string {
-  if (isAwaiting(run)) return run.status;
+  if (isAwaiting(run.status)) return run.status;
   if (isResumed) return RESUMED;
   return run.status === 'running' ? `running/${bucketOf(run.progress)}` : run.status;
 }
 
-function bucketOf(progress: number): number {
-  return Math.min(90, Math.max(0, Math.floor(progress / 10) * 10));
+function bucketOf(progress: number | null): number {
+  return Math.min(90, Math.max(0, Math.floor((progress ?? 0) / 10) * 10));
 }
 
 /**
@@ -113,7 +116,7 @@ function toldBeginning(
   previous: RunSnapshot | null,
   run: RunSnapshot,
 ): number | null {
-  if (state === 'queued') return previous === null ? Date.parse(run.created_at) : null;
+  if (state === 'queued') return previous === null ? timeOf(run.created_at) : null;
   if (state !== 'running/0') return null;
   if (previous === null) return workBegan(run);
   const isStarted = previous.status === 'queued' && run.started_at !== null;
@@ -121,8 +124,9 @@ function toldBeginning(
 }
 
 function secondOf(state: string, run: RunSnapshot, since: number): number {
-  if (!state.startsWith('running/') || run.progress < LEAST_PROGRESS) return SECOND_MS;
-  const progress = Math.min(run.progress, MOST_PROGRESS);
-  const leftMs = (Math.max(0, since - workBegan(run)) * (100 - progress)) / progress;
+  const reached = run.progress ?? 0;
+  if (!state.startsWith('running/') || reached < LEAST_PROGRESS) return SECOND_MS;
+  const progress = Math.min(reached, MOST_PROGRESS);
+  const leftMs = (Math.max(0, since - (workBegan(run) ?? since)) * (100 - progress)) / progress;
   return Math.max(1, Math.round(leftMs / EXPECTED_END_S));
 }

@@ -1,6 +1,6 @@
 import type { News } from './event.ts';
 import { BIN_EDGES_S, quantile, type Statistics, type StatisticsLookup } from './hazard.ts';
-import { isTerminalStatus, type RunSnapshot } from './run.ts';
+import { isAwaiting, isTerminalStatus, type RunSnapshot } from './run.ts';
 import type { Stage } from './stage.ts';
 
 /** How many times longer than nearly all others a run may stay in a state before it is stalled. */
@@ -74,7 +74,7 @@ export function stallTime({ since }: Stay, stallAfterMs: number, usualMs: number
 
 /** False for runs that have ended, and for those that wait for a human: reminders tell of these. */
 function canStall(status: string): boolean {
-  return !isTerminalStatus(status) && status !== 'awaiting_human_feedback';
+  return !isTerminalStatus(status) && !isAwaiting(status);
 }
 
 /** A run that fails or is stopped has not recovered; that it ended is told anyway. */
@@ -88,13 +88,13 @@ function beginning(before: RunSnapshot | null, run: RunSnapshot, now: number): n
   const state = stateOf(run);
   if (before !== null || (state !== 'queued' && state !== 'running/0')) return now;
   const began = state === 'queued' ? run.created_at : (run.started_at ?? run.created_at);
-  return Math.min(Date.parse(began), now);
+  return began === null ? now : Math.min(Date.parse(began), now);
 }
 
 /** What counts as one state of a run: a status, and while it runs every ten per cent of its progress. */
 function stateOf({ status, progress }: RunSnapshot): string {
   return status === 'running'
-    ? `running/${Math.floor(progress / BUCKET_PERCENT) * BUCKET_PERCENT}`
+    ? `running/${Math.floor((progress ?? 0) / BUCKET_PERCENT) * BUCKET_PERCENT}`
     : status;
 }
 

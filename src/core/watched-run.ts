@@ -21,11 +21,17 @@ export function watchedRun({
   after,
 }: Pick<WatchChange, 'before' | 'after'>): WatchedRun | null {
   const { run, endedAt } = after;
-  if (run === null || endedAt === null || before?.watch.state !== 'active') return null;
+  if (
+    run === null ||
+    run.workflow_id === null ||
+    endedAt === null ||
+    before?.watch.state !== 'active'
+  )
+    return null;
   const ended = after.state === 'finished';
   const endMs = ended && run.finished_at !== null ? Date.parse(run.finished_at) : endedAt;
   if (after.state === 'gone' || after.registeredAt >= endMs) return null;
-  const createdMs = Math.min(Date.parse(run.created_at), endMs);
+  const createdMs = Math.min(Date.parse(run.created_at ?? run.observed_at), endMs);
   const ageS = (at: number) => Math.max(0, at - createdMs) / SECOND_MS;
   return {
     source: after.source,

@@ -78,6 +78,7 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
     userAgent: deps.userAgent,
     mayRetry: async () => (await budget.claim().catch(() => null)) !== null,
     onRequest: (request) => deps.metrics.request(name, request),
+    onUnreadField: (field) => deps.log.warn({ source: name, field }, 'source.field_unread'),
   });
   const jobs = pollJobs(queue, budget, deps.now);
   const hints = openHints(deps, name, { source, budget, jobs });

@@ -1,3 +1,4 @@
+import { percentText } from '../core/run.ts';
 import type { BodyKind } from './body-kind.ts';
 import { clip, escapeText, inlineText, spanText } from './slack-text.ts';
 import { parseEvent, type ToldEvent, type ToldRun } from './told-event.ts';
@@ -46,7 +47,7 @@ function reminderTitle({ reminder }: ToldEvent['data']): string | null {
 function fallbackOf({ type, data }: ToldEvent): string {
   const title = reminderTitle(data) ?? TITLES[type]?.title ?? type;
   const about = data.run_id === undefined ? '' : `: ${data.run_id}`;
-  const workflow = data.run ? ` of workflow ${data.run.workflow_id}` : '';
+  const workflow = data.run?.workflow_id ? ` of workflow ${data.run.workflow_id}` : '';
   return clip(`${title}${about}${workflow}`, MOST_IN_TEXT);
 }
 
@@ -73,8 +74,8 @@ function fieldsOf({ run, watch, waited_ms, lasted_ms }: ToldEvent['data']): obje
   const duration = run ? durationOf(run) : null;
   const shown: [string, string | null][] = [
     ['Status', run ? clip(run.status, MOST_IN_FIELD - 100) : null],
-    ['Workflow', run ? inlineText(run.workflow_id, MOST_IN_FIELD - 100) : null],
-    ['Progress', run ? `${run.progress} %` : null],
+    ['Workflow', run?.workflow_id ? inlineText(run.workflow_id, MOST_IN_FIELD - 100) : null],
+    ['Progress', run ? percentText(run.progress, ' %') : null],
     ['Duration', duration === null ? null : spanText(duration)],
     ['Waited', waited_ms === undefined ? null : spanText(waited_ms)],
     ['In one state', lasted_ms === undefined ? null : spanText(lasted_ms)],

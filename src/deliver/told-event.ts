@@ -19,9 +19,9 @@ export interface ToldEvent {
 }
 
 export interface ToldRun {
-  workflow_id: string;
+  workflow_id: string | null;
   status: string;
-  progress: number;
+  progress: number | null;
   started_at: string | null;
   finished_at: string | null;
   observed_at: string;

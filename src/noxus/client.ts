@@ -7,7 +7,9 @@ import { isWorthRetrying, outcomeOf } from './answer.ts';
 import { Deadline } from './deadline.ts';
 import { ListBody, listOutcome, listPath } from './listing.ts';
 import type { Reply } from './reply.ts';
+import { RunBody } from './run-body.ts';
 import { createTransport, type TransportOptions } from './transport.ts';
+import { RUN_FIELDS } from './wire-run.ts';
 
 /** Quick retries after the first attempt; whatever lasts longer is for the cadence to deal with. */
 const MAX_RETRIES = 2;
@@ -35,6 +37,8 @@ export interface NoxusClientOptions extends TransportOptions {
   mayRetry?: () => Promise<boolean>;
   /** Called after every request, also after one that failed; must not throw. */
   onRequest?: (info: RequestInfo) => void;
+  /** Called once for each field of runs that is missing, or cannot be read, in some answer. */
+  onUnreadField?: (field: string) => void;
 }
 
 export interface NoxusClient {
@@ -63,11 +67,14 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
   const inFlight = new Set<Deadline>();
   let closed = false;
 
-  const attempt = async (runId: string, deadline: Deadline): Promise<Reply> => {
+  const onUnread = once(options.onUnreadField ?? (() => undefined));
+
+  const attempt = async (runId: string, deadline: Deadline): Promise<RunReply> => {
     const path = `v1/runs/${encodeURIComponent(runId)}`;
-    const reply = await timed('run', transport.get(path, deadline), onRequest);
+    const body = new RunBody(RUN_FIELDS);
+    const reply = await timed('run', transport.get(path, deadline, body.take), onRequest);
     deadline.throwIfAbandoned();
-    return reply;
+    return { reply, body };
   };
 
   /** Runs a call within a deadline of its own. */
@@ -90,26 +97,45 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
   return {
     readRun: (runId, { signal } = {}) =>
       within(signal, async (deadline) => {
-        let reply = await attempt(runId, deadline);
-        if (isWorthRetrying(reply)) {
+        let answer = await attempt(runId, deadline);
+        if (isWorthRetrying(answer.reply)) {
           const again = async () => ((await mayRetry()) ? attempt(runId, deadline) : null);
-          reply = await retryQuickly(reply, again, deadline, random);
+          answer = await retryQuickly(answer, again, deadline, random);
         }
-        return outcomeOf(reply, { runId, apiKey, now: now() });
+        const question = { runId, apiKey, now: now(), onUnread };
+        return outcomeOf(answer.reply, answer.body, question);
       }),
     readPage: (question, { signal } = {}) =>
       within(signal, async (deadline) => {
         const body = new ListBody();
-        const request = transport.stream(listPath(question), deadline, body.take);
+        const request = transport.get(listPath(question), deadline, body.take);
         const reply = await timed('list', request, onRequest);
         deadline.throwIfAbandoned();
-        return listOutcome(reply, body, { question, now: now() });
+        return listOutcome(reply, body, { question, now: now(), onUnread });
       }),
     close: () => {
       closed = true;
       for (const deadline of inFlight) deadline.abandon();
       transport.close();
     },
+  };
+}
+
+/** A reply to a read of a run, with what was taken in of its body. */
+interface RunReply {
+  reply: Reply;
+  body: RunBody;
+}
+
+/** Tells of each field once, however often it turns up. */
+function once(tell: (field: string) => void): (fields: string[]) => void {
+  const told = new Set<string>();
+  return (fields) => {
+    for (const field of fields) {
+      if (told.has(field)) continue;
+      told.add(field);
+      tell(field);
+    }
   };
 }
 
@@ -130,19 +156,19 @@ async function timed<Answer extends { status: number | null }>(
  * @returns the first good reply, else the last bad one
  */
 async function retryQuickly(
-  first: Reply,
-  again: () => Promise<Reply | null>,
+  first: RunReply,
+  again: () => Promise<RunReply | null>,
   deadline: Deadline,
   random: Random,
-): Promise<Reply> {
+): Promise<RunReply> {
   const delayMs = MIN_RETRY_DELAY_MS * (1 + random());
   const ended = new AbortController();
   let last = first;
   const step = async (attemptNumber: number): Promise<void> => {
-    const reply = attemptNumber > 1 ? await again() : last;
-    if (reply === null) return;
-    last = reply;
-    if (!isWorthRetrying(last)) return;
+    const answer = attemptNumber > 1 ? await again() : last;
+    if (answer === null) return;
+    last = answer;
+    if (!isWorthRetrying(last.reply)) return;
     deadline.onEnd(() => ended.abort());
     throw new RunwatchError('worth a retry', { code: 'unavailable', retriable: true });
   };

@@ -8,10 +8,10 @@ const NEWLINE = 0x0a;
 
 /**
  * What is read of an event. Everything else, the content first of all, is private and dropped; the
- * status may be missing.
+ * status may be missing, and types that are not known are passed over.
  */
 const wireEvent = z.object({
-  type: z.enum(['content', 'state']),
+  type: z.string(),
   data: z.object({ workflow_status: z.string().max(64).nullish().catch(null) }).catch({}),
 });
 
@@ -69,10 +69,11 @@ export class EventReader {
   }
 }
 
-function readHint(text: string): RunHint | 'garbage' {
+function readHint(text: string): RunHint | 'garbage' | null {
   const parsed = wireEvent.safeParse(parseJson(text));
   if (!parsed.success) return 'garbage';
   const { type, data } = parsed.data;
+  if (type !== 'content' && type !== 'state') return null;
   return { kind: type, status: data.workflow_status ?? null };
 }
 

@@ -2,7 +2,7 @@ import type { RunHint } from '../core/hint.ts';
 import { parseRetryAfter } from '../core/backoff.ts';
 import { Deadline } from './deadline.ts';
 import { EventReader } from './event-reader.ts';
-import type { StreamReply } from './reply.ts';
+import type { Reply } from './reply.ts';
 import { createTransport, type TransportOptions } from './transport.ts';
 
 /** No stream is kept for longer, ms: a day. */
@@ -43,7 +43,7 @@ export interface EventStreams {
 
 /** Streams of the events of runs of one source, on connections of their own. */
 export function createEventStreams(options: EventStreamsOptions): EventStreams {
-  const transport = createTransport(options);
+  const transport = createTransport({ ...options, isCompressed: false });
   return {
     async follow(runId, { onLife, onHint, signal }) {
       const reader = new EventReader();
@@ -59,7 +59,8 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
         isSilent = true;
         deadline.abandon();
       }, options.silenceMs);
-      const take = (piece: Buffer): boolean => {
+      const take = (piece: Buffer, status: number): boolean => {
+        if (status !== 200) return false;
         silence.refresh();
         opened(200);
         const taken = reader.take(piece);
@@ -70,7 +71,7 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
       };
       try {
         const path = `v1/runs/${encodeURIComponent(runId)}/events`;
-        const reply = await transport.stream(path, deadline, take);
+        const reply = await transport.get(path, deadline, take);
         opened(reply.status);
         if (signal.aborted) return { kind: 'closed' };
         if (isSilent) return { kind: 'silent' };
@@ -84,7 +85,7 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
   };
 }
 
-function endOf({ status, headers }: StreamReply): StreamEnd {
+function endOf({ status, headers }: Reply): StreamEnd {
   if (status === 200) return { kind: 'ended' };
   const retryAfterMs = parseRetryAfter(headers?.['retry-after'], Date.now());
   return { kind: 'refused', status, retryAfterMs };

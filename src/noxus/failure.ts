@@ -2,7 +2,6 @@ import { isIP } from 'node:net';
 
 /** Why there is no whole answer. Nothing of the request or of what was received is in it. */
 export interface Failure {
-  reason: 'timed_out' | 'too_large' | 'network';
   /** For humans, such as `backend.noxus.ai refuses connections`. */
   message: string;
   /** True where the same request may well succeed a moment later. */
@@ -48,6 +47,8 @@ const SAYINGS: Readonly<Record<string, string>> = {
   ENOTFOUND: 'is not a host that the name servers know',
   ETIMEDOUT: 'does not take connections: connecting timed out',
   HPE_HEADER_OVERFLOW: 'sends response headers that are too large',
+  Z_BUF_ERROR: 'sends a compressed body that is cut off',
+  Z_DATA_ERROR: 'sends a body that is not compressed as it says',
 };
 
 /**
@@ -70,7 +71,7 @@ const CERTIFICATE_SAYINGS: Readonly<Record<string, string>> = {
 /** Reads a failed request by its error code alone: got's errors carry the API key in their options. */
 export function networkFailure(error: FailedRequest, url: URL): Failure {
   const transient = TRANSIENT_CODES.has(error.code);
-  return { reason: 'network', message: saying(error, url.host), transient };
+  return { message: saying(error, url.host), transient };
 }
 
 function saying(error: FailedRequest, host: string): string {

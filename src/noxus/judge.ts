@@ -27,12 +27,9 @@ export function troubleOfStatus(answer: AnswerHead, now: number): FetchTrouble {
   const { status, headers } = answer;
   switch (status) {
     case 401:
+      return { kind: 'unauthorized', message: 'status 401: the API key is not accepted' };
     case 403:
-      return {
-        kind: 'unauthorized',
-        status,
-        message: `status ${status}: the API key is not accepted or lacks the right to read this`,
-      };
+      return { kind: 'forbidden', message: 'status 403: the API key lacks the right to read this' };
     case 429:
       return rateLimited(answer, now);
     case 503:
@@ -45,8 +42,8 @@ export function troubleOfStatus(answer: AnswerHead, now: number): FetchTrouble {
 }
 
 /** What it comes to that there is no whole answer. */
-export function troubleOfFailure({ reason, message }: Failure): FetchTrouble {
-  return { kind: reason === 'too_large' ? 'invalid_response' : 'unavailable', message };
+export function troubleOfFailure({ message }: Failure): FetchTrouble {
+  return { kind: 'unavailable', message };
 }
 
 export function invalid(message: string): Invalid {
@@ -64,7 +61,7 @@ export function readJson<Output>(
   what: string,
 ): { kind: 'value'; value: Output } | Invalid {
   const encoding = headers['content-encoding'] ?? 'identity';
-  if (encoding !== 'identity') return invalid('the body is compressed, which was not asked for');
+  if (encoding !== 'identity') return invalid('the body is encoded in a way that is not known');
   const json = parseJson(body.text);
   if (json === undefined) return invalid(notJsonMessage(body, headers));
   const parsed = schema.safeParse(json);
@@ -87,7 +84,7 @@ export function parseJson(text: string): unknown {
 function rateLimited({ status, headers }: AnswerHead, now: number): FetchTrouble {
   const retryAfterMs = parseRetryAfter(headers['retry-after'], now);
   const until = retryAfterMs === null ? '' : `, asks for ${Math.ceil(retryAfterMs / 1_000)} s`;
-  return { kind: 'rate_limited', status, retryAfterMs, message: `status ${status}${until}` };
+  return { kind: 'rate_limited', retryAfterMs, message: `status ${status}${until}` };
 }
 
 function hintFor(status: number): string {

@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import type { ListedRun, ListOutcome, ListQuestion, RunPage } from '../core/run-list.ts';
 import { invalid, readJson, troubleOfFailure, troubleOfStatus } from './judge.ts';
-import type { StreamReply } from './reply.ts';
-import { PageSkimmer } from './skim.ts';
-import { toSnapshot, wireRunSchema } from './wire-run.ts';
+import type { Reply } from './reply.ts';
+import { RunSkimmer } from './skim.ts';
+import { toSnapshot, unreadFields, wireRunSchema, type WireRun } from './wire-run.ts';
 
 /**
  * Largest answer that is read of a list, 16 MiB: the rest is not waited for. This bounds the
@@ -11,18 +11,39 @@ import { toSnapshot, wireRunSchema } from './wire-run.ts';
  */
 const MAX_LIST_BYTES = 16_777_216;
 
-/** A listed run may lack what only events show of it; a single read is there for that. */
-const listedRunSchema = wireRunSchema.omit({ group_id: true });
+/** Largest text that a page may leave, 1 MiB: 100 runs leave some 50 KiB. */
+const MAX_KEPT_BYTES = 1_048_576;
+
+/** What a list is used for of each run. */
+const LISTED_FIELDS = [
+  'id',
+  'workflow_id',
+  'status',
+  'progress',
+  'created_at',
+  'finished_at',
+] as const satisfies readonly (keyof ListedRun)[];
+
+const FIELD_NAMES: ReadonlySet<string> = new Set(LISTED_FIELDS);
 
 const count = z.int().min(0).optional().catch(undefined);
 
 /** `{items, total, page, size, pages}` by public documentation; only `items` must be there. */
 const pageSchema = z.object(
-  { items: z.array(listedRunSchema, 'expected a list'), page: count, size: count, pages: count },
+  { items: z.array(z.unknown(), 'expected a list'), page: count, size: count, pages: count },
   'expected an object',
 );
 
 type WirePage = z.output<typeof pageSchema>;
+
+/** What was asked, and where to tell what the answer lacks. */
+interface Asked {
+  question: ListQuestion;
+  /** Milliseconds since the epoch. */
+  now: number;
+  /** Told of the fields that runs lack, or have in a form that cannot be read. */
+  onUnread: (fields: string[]) => void;
+}
 
 /** A list is an extra: being refused it says nothing about the key, nor about any run. */
 const NOT_OFFERED: ReadonlySet<number> = new Set([400, 403, 404, 405, 422, 501]);
@@ -35,11 +56,16 @@ export function listPath({ workflowId, page, size }: ListQuestion): string {
 
 /** Takes in the body of a list while it comes. */
 export class ListBody {
-  readonly #skimmer = new PageSkimmer();
+  readonly #skimmer = new RunSkimmer({
+    fieldDepth: 3,
+    fields: FIELD_NAMES,
+    maxKeptBytes: MAX_KEPT_BYTES,
+  });
   #bytes = 0;
 
-  /** @returns false when no more is wanted */
-  readonly take = (piece: Buffer): boolean => {
+  /** @returns false when no more is wanted: of another status than 200 nothing is */
+  readonly take = (piece: Buffer, status: number): boolean => {
+    if (status !== 200) return false;
     this.#bytes += piece.length;
     if (this.#bytes > MAX_LIST_BYTES) return false;
     this.#skimmer.push(piece);
@@ -53,32 +79,47 @@ export class ListBody {
   }
 }
 
-/** What a reply comes to. @param now milliseconds since the epoch */
-export function listOutcome(
-  reply: StreamReply,
-  body: ListBody,
-  { question, now }: { question: ListQuestion; now: number },
-): ListOutcome {
+/** What a reply comes to. */
+export function listOutcome(reply: Reply, body: ListBody, asked: Asked): ListOutcome {
   const { status, headers } = reply;
   if (reply.kind === 'broken' && (status === null || status === 200)) {
     return troubleOfFailure(reply.failure);
   }
-  if (status === 200) return readPage(reply, body, question);
+  if (status === 200) return readPage(reply, body, asked);
   if (status !== null && NOT_OFFERED.has(status)) {
     return { kind: 'not_offered', status, message: `status ${status}` };
   }
-  return troubleOfStatus({ status: status ?? 0, headers: headers ?? {} }, now);
+  return troubleOfStatus({ status: status ?? 0, headers: headers ?? {} }, asked.now);
 }
 
-function readPage(reply: StreamReply, body: ListBody, question: ListQuestion): ListOutcome {
+function readPage(reply: Reply, body: ListBody, asked: Asked): ListOutcome {
   const isCut = reply.kind === 'answer' && reply.isCut;
   const { text, bytes } = body.rest(isCut);
   if (text === null) return invalid(`larger than ${bytes} bytes without a whole run in them`);
   const read = readJson({ text, bytes }, reply.headers ?? {}, pageSchema, 'a page of runs');
   if (read.kind === 'invalid_response') return read;
-  return isAsked(read.value, question)
-    ? { kind: 'page', page: pageOf(read.value, question, isCut) }
-    : invalid('page, size: another page than the one that was asked for');
+  const { question } = asked;
+  if (!isAsked(read.value, question)) {
+    return invalid('page, size: another page than the one that was asked for');
+  }
+  const runs = runsOf(read.value.items, asked);
+  if (runs.length === 0 && read.value.items.length > 0) {
+    return invalid('not a page of runs: no item has both id and status');
+  }
+  return { kind: 'page', page: { runs, ...endOf(read.value, question, isCut), isCut } };
+}
+
+/** An item without id or status is left out: what is wrong with one must not hide the others. */
+function runsOf(items: readonly unknown[], { onUnread }: Asked): ListedRun[] {
+  return items.flatMap((item) => {
+    const read = wireRunSchema.safeParse(item);
+    if (!read.success) {
+      onUnread(read.error.issues.map(({ path }) => String(path[0] ?? 'item')));
+      return [];
+    }
+    onUnread(unreadFields(read.data).filter((field) => FIELD_NAMES.has(field)));
+    return [listedRun(read.data)];
+  });
 }
 
 /** Servers that heed neither would show the same runs on every page. */
@@ -90,13 +131,17 @@ function isAsked({ items, page, size }: WirePage, question: ListQuestion): boole
   );
 }
 
-function pageOf({ items, pages }: WirePage, { page, size }: ListQuestion, isCut: boolean): RunPage {
+function endOf(
+  { items, pages }: WirePage,
+  { page, size }: ListQuestion,
+  isCut: boolean,
+): Pick<RunPage, 'isLast'> {
   const isLast = pages === undefined ? items.length < size : page >= pages;
-  return { runs: items.map(listedRun), isLast: isLast && !isCut, isCut };
+  return { isLast: isLast && !isCut };
 }
 
-function listedRun(item: z.output<typeof listedRunSchema>): ListedRun {
-  const run = toSnapshot({ ...item, group_id: '' }, 0);
+function listedRun(item: WireRun): ListedRun {
+  const run = toSnapshot(item, 0);
   const { id, workflow_id, status, progress, created_at, finished_at } = run;
   return { id, workflow_id, status, progress, created_at, finished_at };
 }

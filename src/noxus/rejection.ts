@@ -4,9 +4,12 @@ import { z } from 'zod';
 const MAX_COMPLAINTS = 3;
 const MAX_LENGTH = 300;
 
+/** What FastAPI calls the part of the path that names the run. */
+const RUN_ID = 'run_id';
+
 /**
  * `HTTPValidationError` of Noxus's OpenAPI document; its `input` echoes private data and is not read.
- * Neither is a `detail` of any other form: whoever wrote it may have put anything into it.
+ * Neither is a `detail` of any other form: it may hold anything.
  */
 const validationError = z.object({
   detail: z.array(
@@ -17,22 +20,38 @@ const validationError = z.object({
   ),
 });
 
+/** What a 422 says. */
+interface Rejection {
+  /**
+   * The short text of it: what FastAPI says of each field, such as
+   * `path.run_id: Input should be a valid UUID`.
+   */
+  message: string;
+  /** True where it complains about the run id. */
+  isOfRunId: boolean;
+}
+
 /**
- * The short text of a 422: what FastAPI says of each field, such as
- * `path.run_id: Input should be a valid UUID`.
  * @param body null where it could not be read
  * @param secret a text that must not come out, should the server repeat it
  */
-export function rejectionMessage(body: unknown, secret: string): string {
+export function readRejection(body: unknown, secret: string): Rejection {
   const parsed = validationError.safeParse(body);
-  if (!parsed.success) return 'status 422 without a reason';
-  const text = parsed.data.detail
+  if (!parsed.success) return { message: 'no reason is given', isOfRunId: false };
+  const { detail } = parsed.data;
+  const text = detail
     .slice(0, MAX_COMPLAINTS)
     .map(({ loc, msg }) => `${loc.join('.')}: ${msg}`)
     .join('; ')
     .replaceAll(secret, '[redacted]')
     .replaceAll(/\s+/g, ' ')
     .trim();
-  if (text === '') return 'status 422 without a reason';
+  return {
+    message: clip(text === '' ? 'no reason is given' : text),
+    isOfRunId: detail.some(({ loc }) => loc.at(-1) === RUN_ID),
+  };
+}
+
+function clip(text: string): string {
   return text.length > MAX_LENGTH ? `${text.slice(0, MAX_LENGTH - 1)}…` : text;
 }

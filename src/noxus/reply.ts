@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { CancelError, RequestError } from 'got';
+import { RequestError } from 'got';
 import { formatDuration } from '../core/duration.ts';
 import { networkFailure, timedOutPhase, type Failure, type Progress } from './failure.ts';
 
@@ -11,12 +11,11 @@ interface BrokenReply {
   failure: Failure;
 }
 
-/** What came back of one request: an answer, or the part of one before it broke off. */
+/**
+ * What came back of one request, whose body was handed on while it came in: an answer, or the part of
+ * one before it broke off.
+ */
 export type Reply =
-  { kind: 'answer'; status: number; headers: IncomingHttpHeaders; body: Buffer } | BrokenReply;
-
-/** What came back of a request whose body was handed on while it came in. */
-export type StreamReply =
   | {
       kind: 'answer';
       status: number;
@@ -32,13 +31,11 @@ export interface Sent {
   timeoutMs: number;
 }
 
-/** The reply of a request that was not sent as a stream, by the error that it ended with. */
+/** The reply of a request that failed, by the error that it ended with. */
 export function brokenReply(error: unknown, sent: Sent): BrokenReply {
   if (!(error instanceof RequestError)) throw error;
   const { statusCode = null, headers = null } = error.response ?? {};
-  // Only a deadline cancels a request, but for the limit of its size.
-  const failure =
-    error instanceof CancelError ? timedOut(error.timings, sent) : networkFailure(error, sent.base);
+  const failure = networkFailure(error, sent.base);
   return { kind: 'broken', status: statusCode, headers, failure };
 }
 
@@ -46,5 +43,5 @@ export function brokenReply(error: unknown, sent: Sent): BrokenReply {
 export function timedOut(progress: Progress | undefined, { base, timeoutMs }: Sent): Failure {
   const phase = timedOutPhase(progress, base);
   const message = `timed out after ${formatDuration(timeoutMs)} ${phase}`;
-  return { reason: 'timed_out', message, transient: false };
+  return { message, transient: false };
 }

@@ -1,22 +1,12 @@
 import { Agent as HttpAgent, validateHeaderValue } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import { got, type Progress, type Request } from 'got';
+import { got, type Request } from 'got';
 import { RunwatchError } from '../core/errors.ts';
 import type { Deadline } from './deadline.ts';
-import type { Failure } from './failure.ts';
-import { brokenReply, timedOut, type Reply, type Sent, type StreamReply } from './reply.ts';
-
-/** Largest response body that is read, 1 MiB: a run takes a few KiB, or more with a large input. */
-export const MAX_BODY_BYTES = 1_048_576;
+import { brokenReply, timedOut, type Reply, type Sent } from './reply.ts';
 
 /** How long an idle connection is kept, ms; a shorter `Keep-Alive` hint of the server wins. */
 const IDLE_CONNECTION_MS = 90_000;
-
-const TOO_LARGE: Failure = {
-  reason: 'too_large',
-  message: `the answer is larger than ${MAX_BODY_BYTES} bytes`,
-  transient: false,
-};
 
 export interface TransportOptions {
   baseUrl: string;
@@ -26,19 +16,22 @@ export interface TransportOptions {
   userAgent: string;
   /** Most connections at once; requests beyond it wait in line. */
   maxSockets: number;
+  /** False where a compressed answer would come late, as a stream of events does. */
+  isCompressed?: boolean;
 }
 
-/** Takes a piece of a body; answers false when it has had enough, which cuts the body off. */
-type TakePiece = (piece: Buffer) => boolean;
+/**
+ * Takes a piece of a body, decompressed; answers false when it has had enough, which cuts the body
+ * off and closes the connection under it.
+ */
+type TakePiece = (piece: Buffer, status: number) => boolean;
 
 export interface Transport {
-  /** Sends one GET. Never retries, never follows redirects: the API key goes to no other host. */
-  get: (path: string, deadline: Deadline) => Promise<Reply>;
   /**
-   * {@link Transport.get} for answers that are too large to be held: the body of a 200 is handed on
-   * piece by piece, and that of any other status is not read.
+   * Sends one GET and hands on the body of the answer piece by piece, for it may be too large to be
+   * held. Never retries, never follows redirects: the API key goes to no other host.
    */
-  stream: (path: string, deadline: Deadline, take: TakePiece) => Promise<StreamReply>;
+  get: (path: string, deadline: Deadline, take: TakePiece) => Promise<Reply>;
   /** Closes all connections. */
   close: () => void;
 }
@@ -65,56 +58,34 @@ export function createTransport(options: TransportOptions): Transport {
       'x-api-key': options.apiKey,
       'user-agent': options.userAgent,
       accept: 'application/json',
-      'accept-encoding': 'identity',
+      'accept-encoding': (options.isCompressed ?? true) ? 'gzip, br' : 'identity',
     },
     throwHttpErrors: false,
-    decompress: false,
+    decompress: true,
     followRedirect: false,
     retry: { limit: 0 },
-    responseType: 'buffer',
   });
   const sent = { base, timeoutMs: options.timeoutMs };
 
   return {
-    get: async (path, deadline) => {
-      let isTooLarge = false;
-      const request = client(base.href + path).on('downloadProgress', (progress) => {
-        if (!exceedsLimit(progress)) return;
-        isTooLarge = true;
-        request.cancel();
-      });
-      deadline.onEnd(() => request.cancel());
-      try {
-        const { statusCode, headers, rawBody } = await request;
-        return { kind: 'answer', status: statusCode, headers, body: rawBody };
-      } catch (error) {
-        const broken = brokenReply(error, sent);
-        return isTooLarge ? { ...broken, failure: TOO_LARGE } : broken;
-      }
-    },
-    stream: (path, deadline, take) =>
-      streamReply(client.stream(base.href + path), { deadline, take, sent }),
+    get: (path, deadline, take) =>
+      replyOf(client.stream(base.href + path), { deadline, take, sent }),
     close: () => (agent.https ?? agent.http)?.destroy(),
   };
 }
 
-/** By the length that the server announces, before the body is read; else by what has come in. */
-function exceedsLimit({ transferred, total }: Progress): boolean {
-  return transferred > MAX_BODY_BYTES || (total ?? 0) > MAX_BODY_BYTES;
-}
-
-/** Hands on the body of a 200; closes the connection under what is not taken. @returns isCut */
+/** @returns isCut */
 async function handOn(request: Request, take: TakePiece): Promise<boolean> {
   for await (const piece of request) {
-    if (request.response?.statusCode !== 200 || !take(piece as Buffer)) return true;
+    if (!take(piece as Buffer, request.response?.statusCode ?? 0)) return true;
   }
   return false;
 }
 
-async function streamReply(
+async function replyOf(
   request: Request,
   { deadline, take, sent }: { deadline: Deadline; take: TakePiece; sent: Sent },
-): Promise<StreamReply> {
+): Promise<Reply> {
   let isOver = false;
   deadline.onEnd(() => {
     isOver = true;

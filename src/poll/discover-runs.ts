@@ -1,6 +1,7 @@
 import {
   beginPass,
   cursorAfter,
+  datedPage,
   isNewestFirst,
   repeatPass,
   takePage,
@@ -132,11 +133,16 @@ async function read(deps: DiscoverRunsDependencies, token: string): Promise<Endi
     const outcome = await deps.readPage({ workflowId: list.workflowId, page, size });
     if (outcome === null) continue;
     if (outcome.kind !== 'page') return trouble(deps, outcome);
-    if (!isNewestFirst(outcome.page)) {
+    const dated = datedPage(outcome.page);
+    if (dated === null) {
+      const message = 'the list does not say when its runs were created';
+      return { kind: 'trouble', message, pausedMs: 0 };
+    }
+    if (!isNewestFirst(dated)) {
       const message = 'the list does not begin with the newest runs';
       return { kind: 'trouble', message, pausedMs: 0 };
     }
-    const step = takePage(pass, outcome.page, page);
+    const step = takePage(pass, dated, page);
     await watchFresh(deps, step.fresh);
     pass = step.pass;
     if (!step.isComplete) {

@@ -24,7 +24,7 @@ export function createListSpotter(now: () => number) {
   const workflows = new Map<string, Spotted>();
 
   return function spot({ source, runId, state, run }: Watch): ListKey | null {
-    if (state !== 'active' || run === null) return null;
+    if (state !== 'active' || run === null || run.workflow_id === null) return null;
     const workflowId = run.workflow_id;
     const name = `${source}/${workflowId}`;
     const known = workflows.get(name);

@@ -103,6 +103,7 @@ async function conclude(
       return fallBack(deps, look, { reason: 'too_large', message: 'its runs are too large' });
     case 'not_offered':
     case 'unauthorized':
+    case 'forbidden':
     case 'unavailable':
     case 'invalid_response':
       return fallBack(deps, look, { reason: reading.kind, message: reading.message });

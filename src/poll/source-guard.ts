@@ -68,6 +68,7 @@ export function createSourceGuard(store: SourceStore, policy: SourcePolicy, log:
         case 'rejected':
           if (isRefused && (await store.accept(source))) log.accepted(source);
           return null;
+        case 'forbidden':
         case 'unavailable':
         case 'invalid_response':
           return null;

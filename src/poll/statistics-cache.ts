@@ -92,6 +92,7 @@ export function createStatisticsCache({ store, wake, now }: CacheDependencies): 
 
   return {
     lookup(source, workflowId, state) {
+      if (workflowId === null) return undefined;
       const count = entries.size;
       const entry = entryOf({ source, workflowId });
       entry.usedAt = now();

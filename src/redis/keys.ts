@@ -123,14 +123,14 @@ export type Keys = ReturnType<typeof createKeys>;
 /** The sorted sets that a watch belongs in, besides the one of all watches. */
 export function watchIndexes(keys: Keys, watch: Watch): string[] {
   const { run } = watch;
+  const workflowId = run?.workflow_id ?? null;
   return [
     keys.watches('state', watch.state),
     keys.watches('source', watch.source),
-    ...(run === null
-      ? []
-      : [keys.watches('status', run.status), keys.watches('workflow', run.workflow_id)]),
-    ...(run !== null && watch.state === 'active'
-      ? [polledIndex(keys, { source: watch.source, workflowId: run.workflow_id })]
+    ...(run === null ? [] : [keys.watches('status', run.status)]),
+    ...(workflowId === null ? [] : [keys.watches('workflow', workflowId)]),
+    ...(workflowId !== null && watch.state === 'active'
+      ? [polledIndex(keys, { source: watch.source, workflowId })]
       : []),
   ];
 }

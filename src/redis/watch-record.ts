@@ -20,7 +20,7 @@ type WatchRecord = {
 /** Of a run, the id is said only where it is written in another way than in the key. */
 type RunRecord = { [Name in keyof RunSnapshot]: RunSnapshot[Name] | undefined } & Pick<
   RunSnapshot,
-  'workflow_id' | 'group_id' | 'status' | 'progress' | 'created_at' | 'observed_at'
+  'status' | 'observed_at'
 >;
 
 /** The JSON text of a watch that is kept under its key. */
@@ -58,12 +58,12 @@ export function writeWatch(watch: Watch): string {
 function runRecord(run: RunSnapshot, runId: string): RunRecord {
   return {
     id: unless(runId, run.id),
-    workflow_id: run.workflow_id,
-    group_id: run.group_id,
+    workflow_id: unless(null, run.workflow_id),
+    group_id: unless(null, run.group_id),
     workflow_version_id: unless(null, run.workflow_version_id),
     status: run.status,
-    progress: run.progress,
-    created_at: run.created_at,
+    progress: unless(null, run.progress),
+    created_at: unless(null, run.created_at),
     started_at: unless(null, run.started_at),
     finished_at: unless(null, run.finished_at),
     source: unless(null, run.source),
@@ -158,12 +158,12 @@ export function readWatch({ source, runId }: WatchKey, text: string | null): Sto
 function readRun(record: RunRecord, runId: string): RunSnapshot {
   return {
     id: either(record.id, runId),
-    workflow_id: record.workflow_id,
-    group_id: record.group_id,
+    workflow_id: either(record.workflow_id, null),
+    group_id: either(record.group_id, null),
     workflow_version_id: either(record.workflow_version_id, null),
     status: record.status,
-    progress: record.progress,
-    created_at: record.created_at,
+    progress: either(record.progress, null),
+    created_at: either(record.created_at, null),
     started_at: either(record.started_at, null),
     finished_at: either(record.finished_at, null),
     source: either(record.source, null),

@@ -38,7 +38,7 @@ describe('runwatch list', () => {
       [
         'RUN    STATUS   PROGRESS  STATE    AGE  LAST POLL  NEXT POLL  TELLS',
         'run-1  running       40%  active    5m  2s ago     in 3s          1',
-        'run-2  -               -  active!   5m  -          in 3s          1',
+        'run-2  -               –  active!   5m  -          in 3s          1',
         '',
       ].join('\n'),
     );

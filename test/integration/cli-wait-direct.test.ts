@@ -19,7 +19,7 @@ const seen = (status: string, progress = 0): FetchOutcome => ({
 });
 const down: FetchOutcome = { kind: 'unavailable', message: 'Noxus answers 500' };
 const missing: FetchOutcome = { kind: 'not_found' };
-const refused: FetchOutcome = { kind: 'unauthorized', status: 401, message: 'bad key' };
+const refused: FetchOutcome = { kind: 'unauthorized', message: 'bad key' };
 
 let stop: AbortController;
 beforeEach(() => {
@@ -108,7 +108,6 @@ describe('waiting by asking Noxus itself', () => {
   test('no request is made before the time that Noxus asked for is over', async () => {
     const limited: FetchOutcome = {
       kind: 'rate_limited',
-      status: 429,
       retryAfterMs: 150,
       message: 'slow down',
     };
@@ -121,7 +120,6 @@ describe('waiting by asking Noxus itself', () => {
   test('a pause that is longer than our patience means that we cannot tell', async () => {
     const limited: FetchOutcome = {
       kind: 'rate_limited',
-      status: 429,
       retryAfterMs: 3_600_000,
       message: 'slow down',
     };

@@ -102,7 +102,7 @@ function looker(answer: ListOutcome | (() => ListOutcome), kill?: () => void) {
   const memberOf = ({ watch, version }: StoredWatch) => ({
     watch: { ...watch, run: watch.run! },
     version,
-    createdAt: Date.parse(watch.run!.created_at),
+    createdAt: Date.parse(watch.run!.created_at!),
     intervalMs: INTERVAL_MS,
     followsProgress: false,
     latestAt: Infinity,
@@ -233,7 +233,6 @@ describe('a look at a list', () => {
     await looker(running(keys))();
     const throttled: ListOutcome = {
       kind: 'rate_limited',
-      status: 429,
       retryAfterMs: PAUSE_MS,
       message: 'status 429',
     };

@@ -51,6 +51,6 @@ export class ListWorld {
 
   /** Stable, as the list of Noxus is: of two that were created at once the later comes first. */
   #sort(): void {
-    this.#runs.sort((a, b) => Date.parse(b.created_at) - Date.parse(a.created_at));
+    this.#runs.sort((a, b) => Date.parse(b.created_at!) - Date.parse(a.created_at!));
   }
 }

@@ -9,7 +9,8 @@ function event(type: EventType, finishedAt: number | null) {
     status: 'completed',
     finished_at: finishedAt === null ? null : isoTime(finishedAt),
   });
-  const change = { before: newWatch(), after: newWatch({ run }), now: NOON, newMark };
+  const before = newWatch({ registeredAt: NOON - 1_000 });
+  const change = { before, after: { ...before, run }, now: NOON, newMark };
   return buildEvent(change, { type }, 1);
 }
 
@@ -24,6 +25,11 @@ describe('how late an event is', () => {
   test('is never less than nothing, and not known where Noxus dates no end', () => {
     expect(event('run.completed', NOON + 5_000).data.detection_delay_ms).toBe(0);
     expect(event('run.completed', null).data.detection_delay_ms).toBeNull();
+  });
+
+  test('is null for a run that had ended before it was registered', () => {
+    expect(event('run.completed', NOON - 1_001).data.detection_delay_ms).toBeNull();
+    expect(event('run.completed', NOON - 1_000).data.detection_delay_ms).toBe(1_000);
   });
 });
 

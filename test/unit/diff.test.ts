@@ -15,6 +15,7 @@ describe('what changed between two looks at a run', () => {
     ['failed', ['run.failed']],
     ['stopped', ['run.stopped']],
     [waiting, ['run.awaiting_human_feedback']],
+    ['awaiting_event', ['run.awaiting_human_feedback']],
     ['cancelling', ['run.status_unknown']],
     ['queued', []],
     ['running', []],
@@ -31,10 +32,19 @@ describe('what changed between two looks at a run', () => {
     [waiting, 'failed', ['run.resumed', 'run.failed']],
     [waiting, 'cancelling', ['run.resumed', 'run.status_unknown']],
     ['running', waiting, ['run.awaiting_human_feedback']],
+    ['running', 'awaiting_event', ['run.awaiting_human_feedback']],
+    [waiting, 'awaiting_event', ['run.awaiting_human_feedback']],
+    ['awaiting_event', 'running', ['run.resumed']],
     ['running', 'stopped', ['run.stopped']],
     ['cancelling', 'running', []],
   ])('tells of a move from %s to %s', (from, to, expected) => {
     expect(diffRun(snapshot({ status: from }), snapshot({ status: to }), [])).toEqual(expected);
+  });
+
+  test('tells nothing of progress that Noxus does not give', () => {
+    const [known, unknown] = [snapshot({ progress: 40 }), snapshot({ progress: null })];
+    expect(diffRun(known, unknown, [])).toEqual([]);
+    expect(diffRun(unknown, known, [])).toEqual(['run.progress']);
   });
 
   test('tells of progress after leaving a state and before entering one', () => {

@@ -246,7 +246,6 @@ describe('discovery', () => {
 describe('a source that pauses', () => {
   const SLOW_DOWN: ListOutcome = {
     kind: 'rate_limited',
-    status: 429,
     retryAfterMs: PAUSE_MS,
     message: 'status 429',
   };

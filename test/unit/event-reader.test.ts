@@ -54,9 +54,14 @@ describe('the events of a run', () => {
 
   test.each([
     ['no JSON', 'data: {"type"\n\n'],
-    ['another shape', 'data: {"type":"other"}\n\n'],
+    ['without a type', 'data: {"data":{}}\n\n'],
   ])('that are %s break the stream', (_, stream) => {
     expect(read(stream)).toEqual({ hints: [], broken: 'garbage' });
+  });
+
+  test('of a type that is not known are passed over', () => {
+    const stream = 'data: {"type":"other"}\n\ndata: {"type":"state","data":7}\n\n';
+    expect(read(stream)).toEqual({ hints: [{ kind: 'state', status: null }], broken: null });
   });
 
   test.each([

@@ -39,6 +39,15 @@ describe('a request to watch a run', () => {
     });
   });
 
+  it('has a run id that is a UUID in lower case, and any other as it is', () => {
+    const uuid = '3F1C9A52-7D7E-4A8E-9B53-0C1D2E3F4A5B';
+    const idOf = (run_id: string) => {
+      const parsed = parse(watchRequest, { run_id });
+      return parsed.ok && parsed.value.run_id;
+    };
+    expect([idOf(uuid), idOf('Run-1')]).toEqual([uuid.toLowerCase(), 'Run-1']);
+  });
+
   it('leaves out what was not given', () => {
     const parsed = parse(watchRequest, { run_id: 'r-1' });
     expect(parsed.ok && Object.keys(toWatchRequest(parsed.value))).toEqual(['runId']);

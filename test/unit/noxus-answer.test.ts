@@ -3,10 +3,12 @@ import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { isWorthRetrying, outcomeOf } from '../../src/noxus/answer.ts';
 import type { Reply } from '../../src/noxus/reply.ts';
+import { RunBody } from '../../src/noxus/run-body.ts';
+import { RUN_FIELDS } from '../../src/noxus/wire-run.ts';
 
 const NOW = Date.parse('2025-03-01T10:00:00Z');
 const API_KEY = 'nx-canary-of-the-api-key';
-const QUESTION = { runId: 'Run-1', apiKey: API_KEY, now: NOW };
+const QUESTION = { runId: 'Run-1', apiKey: API_KEY, now: NOW, onUnread: () => undefined };
 const RUN = {
   id: 'run-1',
   group_id: 'g',
@@ -15,22 +17,35 @@ const RUN = {
   created_at: '2025-03-01T09:00:00Z',
 };
 
-function answer(status: number, body: unknown, headers: IncomingHttpHeaders = {}): Reply {
-  const text = typeof body === 'string' ? body : JSON.stringify(body);
-  return { kind: 'answer', status, headers, body: Buffer.from(text) };
+interface Given {
+  reply: Reply;
+  body: string | Buffer;
 }
 
-function broken(status: number | null, transient: boolean, headers = {}): Reply {
-  const failure = { reason: 'network', message: 'the line went dead', transient } as const;
-  return { kind: 'broken', status, headers: status === null ? null : headers, failure };
+function answer(status: number, body: unknown, headers: IncomingHttpHeaders = {}): Given {
+  const isRaw = typeof body === 'string' || Buffer.isBuffer(body);
+  const reply = { kind: 'answer', status, headers, isCut: false } as const;
+  return { reply, body: isRaw ? body : JSON.stringify(body) };
 }
 
-const judge = (reply: Reply) => outcomeOf(reply, QUESTION);
+function broken(status: number | null, transient: boolean, headers = {}): Given {
+  const failure = { message: 'the line went dead', transient };
+  const known = status === null ? null : headers;
+  return { reply: { kind: 'broken', status, headers: known, failure }, body: '' };
+}
 
-function rejected(body: unknown): string {
-  const outcome = judge(answer(422, body));
-  if (outcome.kind !== 'rejected') throw new Error(`expected rejected, got ${outcome.kind}`);
-  return outcome.message;
+function judge({ reply, body }: Given, onUnread: (fields: string[]) => void = () => undefined) {
+  const taken = new RunBody(RUN_FIELDS);
+  taken.take(Buffer.from(body), reply.status ?? 0);
+  return outcomeOf(reply, taken, { ...QUESTION, onUnread });
+}
+
+const isRetried = ({ reply }: Given) => isWorthRetrying(reply);
+
+const ofRunId = { loc: ['path', 'run_id'], msg: 'Input should be a valid UUID' };
+
+function said(outcome: ReturnType<typeof judge>): string {
+  return 'message' in outcome ? outcome.message : outcome.kind;
 }
 
 describe('a 200', () => {
@@ -52,19 +67,18 @@ describe('a 200', () => {
     ['a string', '"canary"', {}, 'not a run: expected an object'],
     ['null', null, {}, 'not a run: expected an object'],
     [
-      'missing fields',
-      { id: 'run-1', group_id: 'canary', workflow_id: 5 },
+      'neither id nor status',
+      { group_id: 'canary', workflow_id: 5 },
       {},
-      'not a run: workflow_id: expected a string; status: expected a string; created_at: expected',
+      'not a run: id: expected a string; status: expected a string',
     ],
-    ['a bad time', { ...RUN, created_at: 'canary' }, {}, 'not a run: created_at: expected an ISO'],
     [
       'another run',
       { ...RUN, id: 'canary' },
       {},
       'id: another run than the one that was asked for',
     ],
-    ['a compressed body', RUN, { 'content-encoding': 'gzip' }, 'the body is compressed'],
+    ['an odd encoding', RUN, { 'content-encoding': 'zip' }, 'encoded in a way that is not known'],
   ])('with %s is an invalid response that says so and quotes nothing', (_, body, headers, says) => {
     const outcome = judge(answer(200, body, headers));
     expect(outcome).toEqual({
@@ -82,32 +96,42 @@ describe('a 200', () => {
     );
     fc.assert(
       fc.property(bodies, (body) => {
-        const outcome = judge({ kind: 'answer', status: 200, headers: {}, body });
+        const outcome = judge(answer(200, body));
         expect(['run', 'invalid_response']).toContain(outcome.kind);
         if (outcome.kind === 'run') expect(outcome.run.id.toLowerCase()).toBe('run-1');
       }),
     );
   });
 
-  test('that broke off is unavailable, and one that is too large an invalid response', () => {
+  test('that broke off is unavailable', () => {
     expect(judge(broken(200, true))).toEqual({
       kind: 'unavailable',
       message: 'the line went dead',
     });
-    const failure = { reason: 'too_large', message: 'too large', transient: false } as const;
-    expect(judge({ kind: 'broken', status: 200, headers: {}, failure })).toEqual({
-      kind: 'invalid_response',
-      message: 'too large',
+  });
+
+  test('needs only id and status to be a run; what else is missing or odd is null, and named', () => {
+    const unread: string[] = [];
+    const body = { id: 'run-1', status: 'running', progress: '40', created_at: 'soon', source: 7 };
+    expect(judge(answer(200, body), (fields) => unread.push(...fields))).toMatchObject({
+      kind: 'run',
+      run: { status: 'running', progress: null, created_at: null, workflow_id: null, source: null },
     });
+    expect(unread).toEqual(['workflow_id', 'group_id', 'progress', 'created_at', 'source']);
+  });
+
+  test('may begin with a byte order mark', () => {
+    expect(judge(answer(200, `\u{feff}${JSON.stringify(RUN)}`))).toMatchObject({ kind: 'run' });
   });
 });
 
 describe('another status', () => {
   test.each([
-    [404, {}, { kind: 'not_found' }],
-    [401, {}, { kind: 'unauthorized', status: 401 }],
-    [403, {}, { kind: 'unauthorized', status: 403 }],
-    [429, {}, { kind: 'rate_limited', status: 429, retryAfterMs: null }],
+    [404, {}, { kind: 'unavailable', message: expect.stringContaining('a proxy') }],
+    [422, {}, { kind: 'unavailable', message: expect.stringContaining('not about the run id') }],
+    [401, {}, { kind: 'unauthorized' }],
+    [403, {}, { kind: 'forbidden' }],
+    [429, {}, { kind: 'rate_limited', retryAfterMs: null }],
     [429, { 'retry-after': '7' }, { kind: 'rate_limited', retryAfterMs: 7_000 }],
     [
       429,
@@ -115,7 +139,7 @@ describe('another status', () => {
       { kind: 'rate_limited', retryAfterMs: 60_000, message: 'status 429, asks for 60 s' },
     ],
     [429, { 'retry-after': 'soon' }, { kind: 'rate_limited', retryAfterMs: null }],
-    [503, { 'retry-after': '7' }, { kind: 'rate_limited', status: 503, retryAfterMs: 7_000 }],
+    [503, { 'retry-after': '7' }, { kind: 'rate_limited', retryAfterMs: 7_000 }],
     [503, {}, { kind: 'unavailable', message: 'status 503' }],
     [500, {}, { kind: 'unavailable', message: 'status 500' }],
     [502, { 'retry-after': '7' }, { kind: 'unavailable', message: 'status 502' }],
@@ -134,13 +158,29 @@ describe('another status', () => {
   });
 });
 
+describe('a 404', () => {
+  test('in the words of Noxus means that there is no such run', () => {
+    expect(judge(answer(404, { detail: 'Run not found' }))).toEqual({ kind: 'not_found' });
+  });
+
+  test.each([['<h1>Not Found</h1>'], [''], ['null'], [{ message: 'no route' }], ['"detail"']])(
+    'with %j is no word of Noxus, so it says nothing of the run',
+    (body) => {
+      expect(judge(answer(404, body))).toMatchObject({ kind: 'unavailable' });
+    },
+  );
+});
+
 describe('a 422', () => {
-  test('passes on where and what, never the input', () => {
+  test('about the run id is a rejection that says where and what, never the input', () => {
     const detail = [
-      { loc: ['path', 'run_id'], msg: 'should be a UUID', type: 'uuid', input: 'canary' },
+      { ...ofRunId, type: 'uuid', input: 'canary' },
       { loc: ['query', 0], msg: 'is odd', type: 'odd', ctx: { error: 'canary' } },
     ];
-    expect(rejected({ detail })).toBe('path.run_id: should be a UUID; query.0: is odd');
+    expect(judge(answer(422, { detail }))).toEqual({
+      kind: 'rejected',
+      message: 'path.run_id: Input should be a valid UUID; query.0: is odd',
+    });
   });
 
   test.each([
@@ -149,19 +189,24 @@ describe('a 422', () => {
     [{ detail: [] }],
     [{ detail: [{ loc: 1 }] }],
     [{ detail: 'canary' }],
-  ])('with %j is rejected without a reason', (body) => {
-    expect(rejected(body)).toBe('status 422 without a reason');
+    [{ detail: [{ loc: ['header', 'x-workspace'], msg: 'Field required' }] }],
+  ])('with %j is not about the run, so it is trouble', (body) => {
+    const outcome = judge(answer(422, body));
+    expect(outcome).toMatchObject({ kind: 'unavailable' });
+    expect(said(outcome)).not.toContain('canary');
   });
 
   test('passes on no more than 300 characters of at most three complaints', () => {
-    const complaint = { loc: ['a'], msg: 'm'.repeat(90) };
-    expect(rejected({ detail: Array.from({ length: 9 }, () => complaint) })).toHaveLength(283);
-    expect(rejected({ detail: [{ loc: [], msg: 'm'.repeat(5_000) }] })).toHaveLength(300);
+    const complaint = { loc: ['path', 'run_id'], msg: 'm'.repeat(90) };
+    const many = judge(answer(422, { detail: Array.from({ length: 9 }, () => complaint) }));
+    expect(said(many).split('; ')).toHaveLength(3);
+    const long = { loc: ['path', 'run_id'], msg: 'm'.repeat(5_000) };
+    expect(said(judge(answer(422, { detail: [long] })))).toHaveLength(300);
   });
 
   test('passes on no API key that the server repeats', () => {
     const detail = [{ loc: ['header'], msg: `bad\n  key ${API_KEY}` }];
-    expect(rejected({ detail })).toBe('header: bad key [redacted]');
+    expect(said(judge(answer(422, { detail })))).toMatch(/header: bad key \[redacted\]$/);
   });
 });
 
@@ -179,13 +224,13 @@ describe('a quick retry', () => {
     [500, {}, false],
     [302, {}, false],
   ])('after status %i with %j: %p', (status, headers, expected) => {
-    expect(isWorthRetrying(answer(status, '', headers))).toBe(expected);
+    expect(isRetried(answer(status, '', headers))).toBe(expected);
   });
 
   test('comes after network trouble that is transient, before or in the middle of a 200', () => {
-    expect(isWorthRetrying(broken(null, true))).toBe(true);
-    expect(isWorthRetrying(broken(200, true))).toBe(true);
-    expect(isWorthRetrying(broken(null, false))).toBe(false);
-    expect(isWorthRetrying(broken(404, true))).toBe(false);
+    expect(isRetried(broken(null, true))).toBe(true);
+    expect(isRetried(broken(200, true))).toBe(true);
+    expect(isRetried(broken(null, false))).toBe(false);
+    expect(isRetried(broken(404, true))).toBe(false);
   });
 });

@@ -27,7 +27,6 @@ describe('a network failure', () => {
   ])('%s is told for humans', (code, says, transient) => {
     const failure = networkFailure({ code }, HTTPS);
     expect(failure).toEqual({
-      reason: 'network',
       message: expect.stringContaining(says),
       transient,
     });

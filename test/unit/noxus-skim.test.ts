@@ -1,16 +1,20 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { PageSkimmer } from '../../src/noxus/skim.ts';
+import { RunSkimmer } from '../../src/noxus/skim.ts';
+
+const PAGE = { fieldDepth: 3, fields: null, maxKeptBytes: 1_048_576 };
 
 /** Skims a text that comes in pieces of so many bytes. */
-function skim(text: string, pieceBytes = 65_536): PageSkimmer {
-  const skimmer = new PageSkimmer();
+function skim(text: string, pieceBytes = 65_536, options: Options = PAGE): RunSkimmer {
+  const skimmer = new RunSkimmer(options);
   const bytes = Buffer.from(text);
   for (let at = 0; at < bytes.length; at += pieceBytes) {
     skimmer.push(bytes.subarray(at, at + pieceBytes));
   }
   return skimmer;
 }
+
+type Options = ConstructorParameters<typeof RunSkimmer>[0];
 
 /** A run with nothing in it that is nested. */
 function flat(run: Record<string, unknown>) {
@@ -64,6 +68,39 @@ describe('skimming a page of runs', () => {
       expect(() => JSON.parse(skim(text).text())).toThrow(SyntaxError);
     },
   );
+
+  test.each([1, 3])('keeps only the fields that are wanted, at depth %i', (fieldDepth) => {
+    const name = fc.oneof(fc.constantFrom('id', 'status'), fc.string({ unit: 'binary' }));
+    const run = fc.dictionary(name, fc.jsonValue());
+    const options = { fieldDepth, fields: new Set(['id', 'status']), maxKeptBytes: 65_536 };
+    fc.assert(
+      fc.property(run, fc.integer({ min: 1, max: 40 }), fc.boolean(), (given, bytes, isSpaced) => {
+        const body = fieldDepth === 1 ? given : { items: [given, given], total: 2 };
+        const text = JSON.stringify(body, null, isSpaced ? 2 : 0);
+        const skimmed = JSON.parse(skim(text, bytes, options).text());
+        const wanted = Object.entries(flat(JSON.parse(JSON.stringify(given))));
+        const expected = Object.fromEntries(wanted.filter(([key]) => options.fields.has(key)));
+        const whole = fieldDepth === 1 ? expected : { items: [expected, expected], total: 2 };
+        expect(skimmed).toEqual(whole);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('keeps the fields of a run whatever its input drags along', () => {
+    const fields = new Set(['id', 'status']);
+    const text = JSON.stringify({
+      ...Object.fromEntries(
+        Array.from({ length: 9_000 }, (_, at) => [`flat-${at}`, 'x'.repeat(9)]),
+      ),
+      input: 'x'.repeat(500_000),
+      id: 'a',
+      definitions: { nodes: Array.from({ length: 9_000 }, () => ({ id: 'b', status: '}' })) },
+      status: 'running',
+    });
+    const skimmer = skim(text, 65_536, { fieldDepth: 1, fields, maxKeptBytes: 1_024 });
+    expect(JSON.parse(skimmer.text())).toEqual({ id: 'a', status: 'running' });
+  });
 
   test('holds no more than a page of flat fields may take', () => {
     const items = Array.from({ length: 200_000 }, (_, at) => ({ id: `run-${at}` }));

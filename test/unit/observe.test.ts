@@ -37,7 +37,7 @@ function follow(watch: Watch, looks: Look[]) {
 
 describe('a look at a run', () => {
   test('ends the watch with the event of its terminal status', () => {
-    const { watch, events } = look(newWatch(), {
+    const { watch, events } = look(newWatch({ registeredAt: NOON - 60_000 }), {
       kind: 'run',
       run: snapshot({ status: 'failed', progress: 40, finished_at: '2025-12-31T23:59:59.000Z' }),
     });
@@ -57,7 +57,7 @@ describe('a look at a run', () => {
           previous: null,
           detected_at: '2026-01-01T00:00:00.000Z',
           detection_delay_ms: 1_000,
-          watch: { source: 'default', metadata: {}, registered_at: '2026-01-01T00:00:00.000Z' },
+          watch: { source: 'default', metadata: {}, registered_at: '2025-12-31T23:59:00.000Z' },
         },
       },
     ]);
@@ -149,8 +149,8 @@ describe('trouble with Noxus', () => {
   const troubles: Look[] = [
     unavailable,
     { kind: 'invalid_response', message: 'HTML' },
-    { kind: 'unauthorized', status: 401, message: 'status 401' },
-    { kind: 'rate_limited', status: 429, retryAfterMs: 5_000, message: 'status 429' },
+    { kind: 'unauthorized', message: 'status 401' },
+    { kind: 'rate_limited', retryAfterMs: 5_000, message: 'status 429' },
     { kind: 'paused', asked: false, reason: 'rate_limited', message: '429', untilMs: NOON + 9_000 },
   ];
 

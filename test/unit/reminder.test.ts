@@ -39,6 +39,19 @@ function inShort({ type, data: { reminder, waited_ms: waited } }: RunwatchEvent)
 
 const waits = (at: number): Look => ({ at, status: AWAITING });
 
+describe('a run that waits for an event', () => {
+  test('is reminded of as one that waits for a human, from its own beginning on', () => {
+    const event = (at: number): Look => ({ at, status: 'awaiting_event' });
+    const { told, watch } = follow([waits(0), event(HOUR / 2), event(1.2 * HOUR), event(2 * HOUR)]);
+    expect(told).toEqual([
+      'run.awaiting_human_feedback',
+      'run.awaiting_human_feedback',
+      'run.awaiting_human_feedback reminder 1 after 1.5 h',
+    ]);
+    expect(watch).toMatchObject({ stay: null, unknownStatuses: [] });
+  });
+});
+
 describe('a run that waits for a human', () => {
   test('is called to mind once at each of the times since it was seen to wait', () => {
     const looks = [0, 0.5, 1, 1.1, 2, 23.9, 24, 25, 99].map((hours) => waits(hours * HOUR));

@@ -1,3 +1,4 @@
+import { percentText } from '../../core/run.ts';
 import type { CliContext, Output } from '../context.ts';
 import type { EventView } from '../wire.ts';
 import { paint } from './paint.ts';
@@ -36,7 +37,7 @@ function whatHappened({ data }: EventView): string {
     previous !== null && previous.status !== run.status
       ? `${previous.status} → ${run.status}`
       : run.status;
-  return [`${came}, ${run.progress}%`, ...howLong(data)].join(', ');
+  return [`${came}, ${percentText(run.progress)}`, ...howLong(data)].join(', ');
 }
 
 /** For events about a run that takes its time, and for the end of that. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { canonicalRunId } from '../../core/run.ts';
 import { DURATION_HINT, parseDuration } from '../../core/duration.ts';
 import { PROBLEM_TYPE, PROBLEMS } from '../problem.ts';
 
@@ -11,8 +12,9 @@ export const runId = z
     /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/,
     'expected 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or digit',
   )
+  .overwrite(canonicalRunId)
   .meta({
-    description: 'The id of a Noxus run.',
+    description: 'The id of a Noxus run; a UUID is taken in any case and kept in lower case.',
     examples: ['5b0f2f5e-8c1f-4a53-9a39-0f6f0a3f7f11'],
   });
 

@@ -6,15 +6,15 @@ import { boundedText, count, limit, pageOf, runId, time } from './common.ts';
 export const runSnapshot = z
   .object({
     id: z.string(),
-    workflow_id: z.string(),
-    group_id: z.string(),
+    workflow_id: z.string().nullable(),
+    group_id: z.string().nullable(),
     workflow_version_id: z.string().nullable(),
     status: z.string().meta({
       description:
         'queued, running, failed, completed, stopped, awaiting_human_feedback, or whatever else Noxus says.',
     }),
-    progress: z.number(),
-    created_at: time,
+    progress: z.number().nullable(),
+    created_at: time.nullable(),
     started_at: time.nullable(),
     finished_at: time.nullable(),
     source: z.string().nullable(),
@@ -22,7 +22,10 @@ export const runSnapshot = z
     conversation_id: z.string().nullable(),
     observed_at: time,
   })
-  .meta({ id: 'Run', description: 'A run as it was last seen.' });
+  .meta({
+    id: 'Run',
+    description: 'A run as it was last seen. What Noxus does not give, or not readably, is null.',
+  });
 
 export const troubleSchema = z.object({ code: z.string(), message: z.string(), since: time });
 
@@ -36,7 +39,7 @@ const eventSchema = z
     data: z.object({
       run_id: z.string(),
       run: runSnapshot.nullable(),
-      previous: z.object({ status: z.string(), progress: z.number() }).nullable(),
+      previous: z.object({ status: z.string(), progress: z.number().nullable() }).nullable(),
       sequence: count,
       detected_at: time,
       detection_delay_ms: z.number().nullable().meta({
