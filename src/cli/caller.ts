@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { notADaemon, problemError } from './problem.ts';
-import { readSse } from './sse.ts';
+import { readSse, type SseMessage } from './sse.ts';
 import type { Query, Transport } from './transport.ts';
 import { pageSchema, type PageView } from './wire.ts';
 
@@ -58,9 +58,9 @@ export class Caller {
   async stream(path: string, query: Query, lastId: string | null) {
     const headers: Record<string, string> = lastId === null ? {} : { 'last-event-id': lastId };
     const call = { query, headers, signal: this.#signal };
-    const { status, contentType, chunks } = await this.#transport.open(path, call);
+    const { status, contentType, cursor, chunks } = await this.#transport.open(path, call);
     if (status !== 200) throw problemError(this.#transport.url, status, await bodyOf(chunks));
-    if (contentType.startsWith('text/event-stream')) return readSse(chunks);
+    if (contentType.startsWith('text/event-stream')) return messagesOf(cursor, chunks);
     throw notADaemon(this.#transport.url, `it answers ${contentType || 'nothing'}, not a stream`);
   }
 
@@ -94,6 +94,15 @@ export class Caller {
 }
 
 const MISSING = Symbol('missing');
+
+/** The place where the stream begins, so that a first connection can be resumed too, and what follows. */
+async function* messagesOf(
+  cursor: string | null,
+  chunks: AsyncIterable<Uint8Array>,
+): AsyncIterable<SseMessage> {
+  if (cursor !== null) yield { id: cursor, data: null };
+  yield* readSse(chunks);
+}
 
 /** The start of an answer that should have been a stream: enough for a problem document. */
 async function bodyOf(chunks: AsyncIterable<Uint8Array>): Promise<unknown> {

@@ -4,7 +4,7 @@ import { RunwatchError } from '../core/errors.ts';
 export interface SseMessage {
   /** The last id that the stream gave; null before the first. */
   id: string | null;
-  /** Null for a block that only carried an id. */
+  /** Null for what only says how far the stream has come. */
   data: string | null;
 }
 

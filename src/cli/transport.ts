@@ -48,6 +48,8 @@ export interface Transport {
 interface OpenStream {
   status: number;
   contentType: string;
+  /** The cursor at which an event stream begins; null where the answer names none. */
+  cursor: string | null;
   chunks: AsyncIterable<Uint8Array>;
 }
 
@@ -97,10 +99,16 @@ export function createTransport(settings: DaemonSettings): Transport {
       return {
         status: response.statusCode ?? 0,
         contentType: response.headers['content-type'] ?? '',
+        cursor: cursorOf(response),
         chunks: guarded(stream, url),
       };
     },
   };
+}
+
+function cursorOf({ headers }: IncomingMessage): string | null {
+  const cursor = headers['runwatch-cursor'];
+  return typeof cursor === 'string' ? cursor : null;
 }
 
 /** The chunks of a stream that is not silent for too long, with errors in our words. */

@@ -54,6 +54,7 @@ function fieldsOf(request: FastifyRequest, reply: FastifyReply, durationMs: numb
     status: reply.raw.headersSent ? reply.statusCode : null,
     duration_ms: Math.round(durationMs * 10) / 10,
     token: request.tokenName ?? null,
+    ...(reply.statusCode === 401 && { remote_address: request.ip }),
     ...(!reply.raw.writableFinished && { aborted: true }),
     ...(request.failure !== undefined && { err: request.failure }),
   };

@@ -1,14 +1,15 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
+import { closeWhole } from './node-server.ts';
 import { PROBLEM_TYPE, problem, type Problem } from './problem.ts';
 
 /**
  * Answers what is not HTTP, or comes too slowly, or has headers beyond Node's limit: there is no
- * request yet, so the answer is written to the socket itself.
+ * request yet, so the answer is written to the socket itself, and the connection closed.
  */
 export function answerClientError(error: { code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || socket.destroyed) return;
-  if (socket.writable) socket.end(responseText(problemOf(error.code)));
+  if (error.code === 'ECONNRESET' || socket.destroyed || socket.writableEnded) return;
+  if (socket.writable) closeWhole(socket, responseText(problemOf(error.code)));
   else socket.destroy();
 }
 

@@ -28,7 +28,6 @@ const FRAMEWORK_PROBLEMS: Readonly<Record<string, [ProblemCode, string]>> = {
     'unsupported_media_type',
     'send the body as content-type: application/json',
   ],
-  FST_ERR_HANDLER_TIMEOUT: ['timeout', 'the answer took too long; try again'],
 };
 
 /** Answers everything that is thrown as a problem document, and keeps what was our own fault. */

@@ -13,17 +13,26 @@ declare module 'fastify' {
 const LOOPBACK_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/i;
 
 /**
+ * Takes one `Host` for each request: where there are two, a proxy and this server may mean another.
+ *
  * Keeps web pages away from a server without tokens. Browsers reach loopback on behalf of any page:
  * a name that is rebound to 127.0.0.1 shows in `Host`, a foreign page that posts shows in `Origin`.
  */
-export const hostGuard = fastifyPlugin((app, _options, done) => {
+export const hostGuard = fastifyPlugin<{ hasTokens: boolean }>((app, { hasTokens }, done) => {
   app.addHook('onRequest', async (request) => {
-    if (request.routeOptions.config.probe === true) return;
+    refuseSecondHost(request);
+    if (hasTokens || request.routeOptions.config.probe === true) return;
     checkHost(request);
     checkOrigin(request);
   });
   done();
 });
+
+function refuseSecondHost({ raw }: FastifyRequest): void {
+  const names = raw.rawHeaders.filter((_, at) => at % 2 === 0);
+  if (names.filter((name) => name.toLowerCase() === 'host').length < 2) return;
+  throw refusal('bad_request', 'send one Host header');
+}
 
 function checkHost({ headers }: FastifyRequest): void {
   if (LOOPBACK_HOST.test(headers.host ?? '')) return;

@@ -1,23 +1,26 @@
+import type { FastifyRequest } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
 import type { z } from 'zod';
-import { refusal } from './problem.ts';
+import { InvalidRequest, refusal } from './problem.ts';
 
 /**
  * Bodies are JSON and nothing else. Where one is asked for, there must be one, unless its schema has
- * a default: then none stands for an empty object.
+ * a default: then none stands for an empty object. An empty body is none, whatever its type.
  */
 export const jsonBody = fastifyPlugin((app, _options, done) => {
   app.removeAllContentTypeParsers();
-  const parseJson = app.getDefaultJsonParser('error', 'error');
   app.addContentTypeParser<string>(
     'application/json',
     { parseAs: 'string' },
-    (request, body, finish) => {
-      // Clients send the header with requests that have no body; whether that is wrong, the route knows.
-      if (body === '') finish(null, undefined);
-      else void parseJson(request, body, finish);
-    },
+    async (_request: FastifyRequest, body: string) => (body === '' ? undefined : parseJson(body)),
   );
+  app.addContentTypeParser('*', (_request, payload, finish) => {
+    payload.once('end', () => finish(null));
+    payload.once('data', () => {
+      payload.pause();
+      finish(refusal('unsupported_media_type', NOT_JSON));
+    });
+  });
   app.addHook('preValidation', async (request) => {
     const schema = request.routeOptions.schema?.body as z.ZodType | undefined;
     if (request.body !== undefined || schema === undefined) return;
@@ -28,3 +31,41 @@ export const jsonBody = fastifyPlugin((app, _options, done) => {
   });
   done();
 });
+
+function parseJson(text: string): unknown {
+  const value = parseText(text);
+  // An escape may spell the name as well.
+  if (text.includes('__proto__') || text.includes('\\u')) refusePrototypes(value);
+  return value;
+}
+
+function parseText(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw refusal('malformed_json', 'the body is not valid JSON');
+  }
+}
+
+/** Copied field by field, such a field would become the prototype of the copy. */
+function refusePrototypes(root: unknown): void {
+  const open: { value: unknown; path: string }[] = [{ value: root, path: '' }];
+  for (let next = open.pop(); next !== undefined; next = open.pop()) {
+    const { value, path } = next;
+    if (typeof value !== 'object' || value === null) continue;
+    for (const [name, inner] of Object.entries(value)) {
+      const at = path === '' ? name : `${path}.${name}`;
+      if (name === '__proto__') {
+        throw new InvalidRequest([{ path: at.slice(-MAX_PATH_LENGTH), message: FORBIDDEN_NAME }]);
+      }
+      open.push({ value: inner, path: at.slice(-MAX_PATH_LENGTH) });
+    }
+  }
+}
+
+const NOT_JSON = 'send the body as content-type: application/json';
+
+/** Longest path that is said: names come from the client. */
+const MAX_PATH_LENGTH = 200;
+
+const FORBIDDEN_NAME = 'no field may have the name __proto__';

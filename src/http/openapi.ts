@@ -69,10 +69,12 @@ export const openapi = fastifyPlugin<{ version: string }>(async (app, { version 
   serveDocument(app);
 });
 
+/** It never changes, so its text is made once. */
 function serveDocument(app: FastifyInstance): void {
+  let text: string | null = null;
   app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) => {
-    reply.type('application/json; charset=utf-8');
-    return app.swagger();
+    text ??= JSON.stringify(app.swagger());
+    return reply.type('application/json; charset=utf-8').send(text);
   });
 }
 

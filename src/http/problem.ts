@@ -29,6 +29,7 @@ export const PROBLEMS = {
   redis_unavailable: { status: 503, title: 'Redis cannot be reached' },
   too_many_streams: { status: 503, title: 'Too many event streams are open' },
   timeout: { status: 503, title: 'The answer took too long' },
+  closing: { status: 503, title: 'This process is ending' },
 } as const satisfies Record<string, { status: number; title: string }>;
 
 export type ProblemCode = keyof typeof PROBLEMS;

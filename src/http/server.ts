@@ -7,9 +7,11 @@ import { accessLog, type HttpLog } from './access-log.ts';
 import { bearerAuth } from './auth.ts';
 import { answerClientError } from './client-error.ts';
 import { connections } from './connections.ts';
+import { deadline } from './deadline.ts';
 import { answerError, errorHandler } from './error-handler.ts';
 import { hostGuard } from './host-guard.ts';
 import { jsonBody } from './json-body.ts';
+import { createNodeServer, type ConnectionLimits } from './node-server.ts';
 import { notFound } from './not-found.ts';
 import { openapi } from './openapi.ts';
 import { deliveryRoutes } from './routes/deliveries.ts';
@@ -25,20 +27,27 @@ import type { Services } from './services.ts';
 import type { StreamLimits } from './sse.ts';
 import { validateByZod } from './validation.ts';
 
-/** Limits of one server: bytes, counts and milliseconds. */
-const LIMITS = {
-  bodyBytes: 1_048_576,
-  /** Longer than any path parameter may be, so that those are refused with words. */
-  pathParameterLength: 4_096,
-  connections: 1_024,
-  /** From the first byte of a request to its last. */
-  requestMs: 30_000,
-  headersMs: 10_000,
+interface ServerLimits extends ConnectionLimits {
   /** From a request to its answer; streams are exempt. */
+  handlerMs: number;
+}
+
+const LIMITS: ServerLimits = {
+  connections: 1_024,
+  requestsPerConnection: 16,
+  headersMs: 10_000,
   handlerMs: 30_000,
-  /** Above the idle time-outs of common proxies (60 s), so that they hang up first. */
+  // Above the limit of every route, which has an answer with words.
+  requestMs: 60_000,
+  // Above the idle time-outs of common proxies (60 s), so that they hang up first.
   keepAliveMs: 72_000,
+  silenceMs: 90_000,
 };
+
+const BODY_BYTES = 1_048_576;
+
+/** Longer than any path parameter may be, so that those are refused with words. */
+const PATH_PARAMETER_LENGTH = 4_096;
 
 const STREAM_LIMITS: StreamLimits = { heartbeatMs: 15_000, stallMs: 30_000 };
 
@@ -53,35 +62,34 @@ export interface ServerOptions {
   isDraining: () => boolean;
   /** Defaults to a heartbeat every 15 s and 30 s for readers that do not read. */
   streamLimits?: StreamLimits;
+  limits?: Partial<ServerLimits>;
 }
 
 /** The HTTP server with all its routes; it does not listen yet. `close()` ends open streams. */
 export function createServer(options: ServerOptions): FastifyInstance {
+  const limits = { ...LIMITS, ...options.limits };
   const app = fastify({
-    bodyLimit: LIMITS.bodyBytes,
-    requestTimeout: LIMITS.requestMs,
-    handlerTimeout: LIMITS.handlerMs,
-    keepAliveTimeout: LIMITS.keepAliveMs,
-    http: { headersTimeout: LIMITS.headersMs },
-    routerOptions: { maxParamLength: LIMITS.pathParameterLength },
+    serverFactory: (handle) => createNodeServer(handle, limits),
+    bodyLimit: BODY_BYTES,
+    routerOptions: { maxParamLength: PATH_PARAMETER_LENGTH },
     // What comes while the server closes is still served, and its connection closed after it.
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => void answerError(error, request, reply),
     clientErrorHandler: answerClientError,
   });
-  app.server.maxConnections = LIMITS.connections;
   app.setValidatorCompiler(validateByZod);
   // Answers are typed by their schemas; checking them again would only turn an oddity into a 500.
   app.setSerializerCompiler(() => (answer) => JSON.stringify(answer));
-  registerPlugins(app, options);
+  registerPlugins(app, options, limits);
   return app;
 }
 
-function registerPlugins(app: FastifyInstance, options: ServerOptions): void {
+function registerPlugins(app: FastifyInstance, options: ServerOptions, limits: ServerLimits): void {
   const { services, tokens, log, version, isDraining, metrics } = options;
-  void app.register(connections);
+  void app.register(connections, { most: limits.connections });
   void app.register(errorHandler);
   void app.register(accessLog, { log });
+  void app.register(deadline, { limitMs: limits.handlerMs });
   void app.register(fastifyHelmet, {
     // TLS, where there is any, is a proxy's: it must not be promised from here.
     strictTransportSecurity: false,
@@ -90,7 +98,7 @@ function registerPlugins(app: FastifyInstance, options: ServerOptions): void {
       directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
     },
   });
-  if (tokens.length === 0) void app.register(hostGuard);
+  void app.register(hostGuard, { hasTokens: tokens.length > 0 });
   void app.register(notFound);
   void app.register(jsonBody);
   void app.register(openapi, { version });

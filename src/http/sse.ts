@@ -29,11 +29,11 @@ export async function sendMessages(
   // A reader that vanishes is an end like any other; `close` follows.
   response.on('error', hangUp);
   const heartbeat = setInterval(() => {
-    if (!response.writableNeedDrain) response.write(': heartbeat\n\n');
+    if (!response.writableNeedDrain) response.write(comment('heartbeat'));
   }, heartbeatMs);
   if (response.destroyed) hangUp();
   try {
-    response.write(': following\n\n');
+    response.write(comment('following'));
     for await (const message of messages) {
       if (stream.signal.aborted) break;
       if (!response.write(message)) await drained(response, stream.signal, stallMs);
@@ -42,6 +42,11 @@ export async function sendMessages(
     clearInterval(heartbeat);
     response.off('close', hangUp);
   }
+}
+
+/** A line without the blank one after it: some clients take each blank line for a message. */
+function comment(text: string): string {
+  return `: ${text}\n`;
 }
 
 async function drained(

@@ -3,8 +3,8 @@ import type { z } from 'zod';
 import { assertNever, type InputIssue } from '../core/errors.ts';
 import { InvalidRequest } from './problem.ts';
 
-/** More would help nobody, and a body full of unknown fields must not be answered at its own size. */
-const MAX_ISSUES = 50;
+/** Most problems of one answer: a body full of unknown fields must not be answered at its own size. */
+export const MAX_ISSUES = 20;
 
 /** Longest path that is told in full: field names come from the client. */
 const MAX_PATH_LENGTH = 200;
@@ -40,15 +40,18 @@ export const validateByZod: FastifySchemaCompiler<z.ZodType> = ({ schema, httpPa
 };
 
 function issuesOf(error: z.ZodError, prefix: string | null): InputIssue[] {
-  return error.issues.slice(0, MAX_ISSUES).flatMap((issue) => {
+  const issues = error.issues.slice(0, MAX_ISSUES).flatMap((issue) => {
     const path = [prefix ?? [], issue.path].flat();
     const paths =
-      issue.code === 'unrecognized_keys' ? issue.keys.map((key) => path.concat(key)) : [path];
-    return paths.slice(0, MAX_ISSUES).map((parts) => ({
+      issue.code === 'unrecognized_keys'
+        ? issue.keys.slice(0, MAX_ISSUES).map((key) => path.concat(key))
+        : [path];
+    return paths.map((parts) => ({
       path: parts.map(String).join('.').slice(0, MAX_PATH_LENGTH),
       message: issue.message,
     }));
   });
+  return issues.slice(0, MAX_ISSUES);
 }
 
 const KINDS: Readonly<Record<string, string>> = {

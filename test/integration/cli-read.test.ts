@@ -200,6 +200,16 @@ describe('runwatch events', () => {
     expect(run.stderr().trim().split('\n')).toHaveLength(2);
   });
 
+  test('--follow goes on where the stream began when it breaks off before any event', async () => {
+    const run = startCli(['events', '--follow'], { env: { RUNWATCH_URL: daemon.url } });
+    await until(() => daemon.streams() === 1);
+    daemon.cutStreams();
+    await until(() => daemon.requests.length === 2);
+    expect(daemon.requests[1]?.headers['last-event-id']).toBe('c0');
+    run.interrupt();
+    await run.exitCode;
+  });
+
   test('--follow --after starts where it is told to, and prints lines for people', async () => {
     const run = startCli(['events', '-f', '--after', 'c5'], { env: { RUNWATCH_URL: daemon.url } });
     await until(() => daemon.streams() === 1);

@@ -93,9 +93,20 @@ describe('a server with tokens', () => {
     await call('GET', '/v1/watches/r', 'Bearer guessed-token');
     expect(server.lines).toMatchObject([
       { level: 'info', fields: { status: 404, token: 'ops' } },
-      { level: 'info', fields: { status: 401, token: null } },
+      { level: 'info', fields: { status: 401, token: null, remote_address: '127.0.0.1' } },
     ]);
     expect(JSON.stringify(server.lines)).not.toMatch(/ops-token|guessed-token/);
+  });
+});
+
+describe('a second Host header', () => {
+  it.each([true, false])('is refused, with tokens: %p', async (hasTokens) => {
+    const server = await startServer(hasTokens ? { tokens } : {});
+    const request =
+      'GET /livez HTTP/1.1\r\nhost: localhost\r\nHOST: evil\r\nconnection: close\r\n\r\n';
+    const answer = await sendRaw(server.url, request);
+    await server.close();
+    expect(answer).toMatch(/^HTTP\/1.1 400 [^]*send one Host header/);
   });
 });
 

@@ -219,8 +219,11 @@ const refused: Refused[] = [
     what: 'a body that reaches for the prototype',
     path: '/v1/watches',
     init: { method: 'POST', body: '{"__proto__":{"a":1}}', headers: json },
-    code: 'malformed_json',
+    code: 'invalid_request',
   },
+  { what: 'a limit in hexadecimal', path: '/v1/watches?limit=0x10', code: 'invalid_request' },
+  { what: 'a limit with an exponent', path: '/v1/watches?limit=1e1', code: 'invalid_request' },
+  { what: 'a limit after a space', path: '/v1/watches?limit=%205', code: 'invalid_request' },
   {
     what: 'a body of plain text',
     path: '/v1/watches',
@@ -298,6 +301,28 @@ describe('a refusal', () => {
     expect(errors?.[0]?.path).toBe('header.last-event-id');
   });
 
+  it.each(['__proto__', '\\u005f_proto__'])(
+    'of metadata named %s says what is wrong',
+    async (name) => {
+      const body = `{"run_id":"r","metadata":{"${name}":"x"}}`;
+      const response = await server.fetch('/v1/watches', { method: 'POST', body, headers: json });
+      expect((await expectProblem(response, 'invalid_request')).errors).toEqual([
+        { path: 'metadata.__proto__', message: 'no field may have the name __proto__' },
+      ]);
+    },
+  );
+
+  it('lists 20 problems at the most, be they of one field, of many or of many items', async () => {
+    const unknown = Object.fromEntries(Array.from({ length: 500 }, (_, at) => [`f${at}`, at]));
+    const one = await server.post('/v1/watches', { run_id: 'r', ...unknown });
+    expect((await expectProblem(one, 'invalid_request')).errors).toHaveLength(20);
+    const watches = Array.from({ length: 100 }, () => ({ run_id: 'r', ...unknown }));
+    const many = await server.post('/v1/watches/batch', { watches });
+    const { results } = (await many.json()) as { results: { error: { errors: object[] } }[] };
+    expect(results.flatMap(({ error }) => error.errors)).toHaveLength(20);
+    expect(results.at(-1)?.error).toMatchObject({ detail: expect.stringContaining('unknown') });
+  });
+
   it('of a method tells in Allow what the path takes', async () => {
     const response = await server.fetch('/v1/watches/r', { method: 'PATCH' });
     expect(response.headers.get('allow')).toBe('DELETE, GET, HEAD');
@@ -330,6 +355,24 @@ describe('a refusal', () => {
     expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
     const body = answer.slice(answer.indexOf('\r\n\r\n') + 4);
     expect(JSON.parse(body)).toMatchObject({ status, code, type: `/problems/${code}` });
+  });
+});
+
+describe('an empty body', () => {
+  it.each([
+    ['/v1/endpoints/nobody/pause', 'application/x-www-form-urlencoded', 404],
+    ['/v1/endpoints/nobody/pause', 'text/plain', 404],
+    ['/v1/endpoints/nobody/rotate', 'application/x-www-form-urlencoded', 404],
+    ['/v1/watches', 'application/x-www-form-urlencoded', 400],
+  ])('posted to %s as %s counts as none', async (path, type, status) => {
+    for (const length of [
+      'content-length: 0\r\n\r\n',
+      'transfer-encoding: chunked\r\n\r\n0\r\n\r\n',
+    ]) {
+      const head = `POST ${path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n`;
+      const answer = await sendRaw(server.url, `${head}content-type: ${type}\r\n${length}`);
+      expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    }
   });
 });
 

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { anEvent } from '../support/fake-services.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
-import { rawRequest } from '../support/raw-http.ts';
+import { rawRequest, untilRefused } from '../support/raw-http.ts';
 
 let server: TestServer;
 
@@ -55,11 +55,21 @@ describe('the stream of events', () => {
     expect(text).toContain('id: c1\nevent: run.failed\ndata: {"id":"evt_1"');
   });
 
-  it('says first where it stands, so that a reader which is cut off can resume', async () => {
+  it('says in a header where it begins, so that a reader which is cut off can resume', async () => {
     server.services.append(anEvent(1));
     const response = await server.fetch('/v1/events/stream');
-    const { text } = await readUntil(response, (seen) => seen.includes('id: '));
-    expect(text).toContain('id: c1\n\n');
+    expect(response.headers.get('runwatch-cursor')).toBe('c1');
+    await response.body?.cancel();
+  });
+
+  it('sends no blank line and no id without an event, which clients would take for a message', async () => {
+    const response = await server.fetch('/v1/events/stream');
+    await until(() => server.services.followers === 1);
+    server.services.append(anEvent(1));
+    const isEnough = (seen: string) => seen.split(': heartbeat\n').length > 3 && /^id/m.test(seen);
+    const { text } = await readUntil(response, isEnough);
+    const blocks = text.split('\n\n').slice(0, -1);
+    expect(blocks.map((block) => /^data: /m.test(block))).toEqual([true]);
   });
 
   it.each([
@@ -87,7 +97,7 @@ describe('the stream of events', () => {
 
   it('keeps an idle connection alive by comments', async () => {
     const response = await server.fetch('/v1/events/stream');
-    const { ended } = await readUntil(response, (seen) => seen.split(': heartbeat\n\n').length > 3);
+    const { ended } = await readUntil(response, (seen) => seen.split(': heartbeat\n').length > 3);
     expect(ended).toBe(false);
   });
 
@@ -137,23 +147,68 @@ describe('the stream of events', () => {
     expect(server.lines).toMatchObject([{ level: 'error', fields: { status: 200 } }]);
   });
 
-  it('is refused beyond 100 at a time', async () => {
+  it('is refused beyond 100 at a time, also where all are opened at once', async () => {
     const leaving = new AbortController();
-    const open = await Promise.all(
-      Array.from({ length: 100 }, () =>
-        server.fetch('/v1/events/stream', { signal: leaving.signal }),
-      ),
+    const { signal } = leaving;
+    const opened = await Promise.all(
+      Array.from({ length: 300 }, () => server.fetch('/v1/events/stream', { signal })),
     );
-    expect(open.every(({ status }) => status === 200)).toBe(true);
-    const response = await server.fetch('/v1/events/stream');
-    expect(response.status).toBe(503);
-    expect(await response.json()).toMatchObject({ code: 'too_many_streams' });
+    const refused = opened.filter(({ status }) => status === 503);
+    expect(refused).toHaveLength(200);
+    expect(await refused[0]?.json()).toMatchObject({ code: 'too_many_streams' });
     leaving.abort();
     await until(() => server.services.followers === 0);
+    expect((await server.fetch('/v1/events/stream')).status).toBe(200);
+  });
+
+  it('that is opened while the server closes is refused, and holds up nothing', async () => {
+    let answer: (cursor: string) => void = () => undefined;
+    const asked = new Promise<void>((resolve) => {
+      server.services.events.position = () => {
+        resolve();
+        return new Promise((settle) => (answer = settle));
+      };
+    });
+    const response = server.fetch('/v1/events/stream');
+    await asked;
+    const closed = server.close();
+    await untilRefused(server.url);
+    answer('c0');
+    expect((await response).status).toBe(503);
+    await closed;
   });
 
   it('does not hold a HEAD request open', async () => {
     const response = await server.fetch('/v1/events/stream', { method: 'HEAD' });
     expect(response.status).toBe(405);
+  });
+});
+
+describe('streams of one token', () => {
+  const tokens = ['ops', 'ui'].map((name) => ({
+    name,
+    token: `${name}-token-1`,
+    scopes: ['read' as const],
+  }));
+
+  it('are a quarter of all at the most, and the refusal says so', async () => {
+    await server.close();
+    server = await startServer({ tokens });
+    const leaving = new AbortController();
+    const follow = (name: string) =>
+      server.fetch('/v1/events/stream', {
+        headers: { authorization: `Bearer ${name}-token-1` },
+        signal: leaving.signal,
+      });
+    const opened = await Promise.all(Array.from({ length: 26 }, () => follow('ops')));
+    const refused = opened.filter(({ status }) => status === 503);
+    expect(refused).toHaveLength(1);
+    expect(await refused[0]?.json()).toMatchObject({
+      code: 'too_many_streams',
+      detail: 'one token holds up to 25 of 100 streams, and "ops" has that many open',
+    });
+    expect((await follow('ui')).status).toBe(200);
+    leaving.abort();
+    await until(() => server.services.followers === 0);
   });
 });

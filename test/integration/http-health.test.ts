@@ -78,6 +78,17 @@ describe('readyz', () => {
     });
   });
 
+  it.each([
+    'application/json;q=0',
+    'application/json;q=0.2, text/plain',
+    'text/plain, */*',
+    'application/json-patch+json',
+  ])('is text for those who accept "%s"', async (accept) => {
+    const { fetch } = await start();
+    const response = await fetch('/readyz', { headers: { accept } });
+    expect(response.headers.get('content-type')).toMatch(/^text\/plain/);
+  });
+
   it('fills no log, however often it is asked', async () => {
     const { services, fetch, lines } = await start();
     services.checks.push({ name: 'workers', status: 'failed', detail: 'stopped' });

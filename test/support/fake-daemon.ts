@@ -89,8 +89,8 @@ export async function startFakeDaemon(port = 0): Promise<FakeDaemon> {
 }
 
 function openStream(response: ServerResponse, streams: Set<ServerResponse>): void {
-  response.writeHead(200, { 'content-type': 'text/event-stream' });
-  response.write(': hello\n\n');
+  response.writeHead(200, { 'content-type': 'text/event-stream', 'runwatch-cursor': 'c0' });
+  response.write(': hello\n');
   streams.add(response);
   response.once('close', () => streams.delete(response));
 }

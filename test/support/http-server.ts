@@ -1,3 +1,4 @@
+import { promisify } from 'node:util';
 import { createServer, listen, type ServerOptions } from '../../src/http/server.ts';
 import { fakeServices, type FakeServices } from './fake-services.ts';
 
@@ -14,6 +15,8 @@ export interface TestServer {
   lines: LogLine[];
   fetch: (path: string, init?: RequestInit) => Promise<Response>;
   post: (path: string, body: unknown) => Promise<Response>;
+  /** How many connections are open. */
+  connections: () => Promise<number>;
   close: () => Promise<void>;
 }
 
@@ -43,6 +46,7 @@ export async function startServer(options: Partial<ServerOptions> = {}): Promise
         headers: { 'content-type': 'application/json' },
         body: JSON.stringify(body),
       }),
+    connections: promisify(app.server.getConnections.bind(app.server)),
     close: () => app.close(),
   };
 }

@@ -1,5 +1,33 @@
-import { connect } from 'node:net';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
+
+/** Opens a connection that stays half open when the server ends it. */
+export async function dial(url: string): Promise<Socket> {
+  const { hostname, port } = new URL(url);
+  const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true });
+  // A reset is one of the ends that a test may wait for.
+  socket.on('error', () => undefined);
+  await once(socket, 'connect');
+  return socket;
+}
+
+/** Reads to the end of what the peer sends, and keeps the own half open. */
+export async function readToEnd(socket: Socket): Promise<string> {
+  let read = '';
+  socket.setEncoding('latin1').on('data', (chunk: string) => (read += chunk));
+  await once(socket, 'end');
+  return read;
+}
+
+/** Resolves once no connection is taken any more. */
+export async function untilRefused(url: string): Promise<void> {
+  for (;;) {
+    const socket = await dial(url).catch(() => null);
+    if (socket === null) return;
+    socket.destroy();
+  }
+}
 
 /** Sends bytes as they are, for what `fetch` would not send, and reads the answer to its end. */
 export async function sendRaw(url: string, bytes: string): Promise<string> {

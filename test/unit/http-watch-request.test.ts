@@ -134,13 +134,13 @@ describe('a request to watch a run', () => {
 
   it('answers thousands of wrong values with a bounded list', () => {
     const metadata = Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [i, i]));
-    expect(issuesOf({ run_id: 'r', metadata })).toHaveLength(50);
+    expect(issuesOf({ run_id: 'r', metadata })).toHaveLength(20);
   });
 
   it('answers a body full of unknown fields with a bounded list', () => {
     const fields = Array.from({ length: 10_000 }, (_, i) => [`${'x'.repeat(300)}${i}`, 1]);
     const issues = issuesOf({ run_id: 'r', ...Object.fromEntries(fields) });
-    expect(issues).toHaveLength(50);
+    expect(issues).toHaveLength(20);
     expect(Math.max(...issues.map(({ path }) => path.length))).toBeLessThanOrEqual(200);
   });
 

@@ -79,7 +79,7 @@ export const endpointRoutes: FastifyPluginAsyncZod<{ endpoints: EndpointService 
     return { data: views.map(presentEndpoint) };
   });
 
-  const testRoute = { schema: testSchema, handlerTimeout: TEST_TIMEOUT_MS };
+  const testRoute = { schema: testSchema, config: { limitMs: TEST_TIMEOUT_MS } };
   app.post('/endpoints/:name/test', testRoute, async ({ params }) => {
     const test = await endpoints.test(params.name);
     if (test === null) throw await noSuchEndpoint(endpoints, params.name);

@@ -6,9 +6,10 @@ import { COMMON_PROBLEMS } from '../schemas/common.ts';
 import { streamHeaders, streamQuery } from '../schemas/event.ts';
 import type { EventQuery, EventService, LoggedEvent } from '../services.ts';
 import { EVENT_STREAM_TYPE, sendMessages, type StreamLimits } from '../sse.ts';
+import { createStreamPlaces } from '../stream-places.ts';
 
-/** Each open stream holds a connection and a reader of the event log. */
-const MAX_STREAMS = 100;
+/** Names the cursor where a stream begins, so that a reader which is cut off before any event can resume. */
+const POSITION_HEADER = 'runwatch-cursor';
 
 interface EventStreamOptions {
   events: EventService;
@@ -19,8 +20,7 @@ const schema = {
   tags: ['Events'],
   operationId: 'streamEvents',
   summary: 'Follow events as they happen',
-  description:
-    'Server-sent events: `id:` is the cursor, `event:` the type, `data:` the event. `Last-Event-ID` or `after` resumes where a reader left off; without either the stream begins now.',
+  description: `Server-sent events: \`id:\` is the cursor, \`event:\` the type, \`data:\` the event. \`Last-Event-ID\` or \`after\` resumes where a reader left off; without either the stream begins now, at the cursor in the header \`${POSITION_HEADER}\`.`,
   querystring: streamQuery,
   headers: streamHeaders,
   response: {
@@ -37,32 +37,28 @@ export const eventStreamRoute: FastifyPluginAsyncZod<EventStreamOptions> = async
   app,
   { events, limits },
 ) => {
-  const open = new Set<AbortController>();
-  app.addHook('preClose', async () => {
-    for (const stream of open) stream.abort();
-  });
+  const places = createStreamPlaces();
+  app.addHook('preClose', async () => places.close());
 
   // A HEAD request for an endless answer would only hold a connection.
   const route = { schema, exposeHeadRoute: false };
   app.get('/events/stream', route, async (request, reply) => {
-    if (open.size >= MAX_STREAMS) {
-      throw refusal('too_many_streams', `this server keeps up to ${MAX_STREAMS} streams open`);
-    }
+    const stream = places.take(request.tokenName);
+    reply.raw.once('close', () => places.leave(stream));
     const asked = queryOf(request.query, request.headers['last-event-id']);
     await checkCursor(events, asked.after);
     const following = { ...asked, after: asked.after ?? (await events.position()) };
+    if (stream.signal.aborted) throw refusal('closing', 'this process is ending; connect again');
+    if (reply.sent) return;
 
-    const stream = new AbortController();
-    open.add(stream);
-    reply.type(EVENT_STREAM_TYPE).hijack();
+    reply.type(EVENT_STREAM_TYPE).header(POSITION_HEADER, following.after).hijack();
     reply.raw.writeHead(200, reply.getHeaders() as OutgoingHttpHeaders);
     try {
-      const messages = toMessages(events.follow(following, stream.signal), following.after);
+      const messages = toMessages(events.follow(following, stream.signal));
       await sendMessages(reply.raw, messages, stream, limits);
     } catch (error) {
       if (!stream.signal.aborted) request.failure = error;
     } finally {
-      open.delete(stream);
       reply.raw.end();
     }
   });
@@ -82,12 +78,7 @@ async function checkCursor(events: EventService, after: string | undefined): Pro
   if (after !== undefined) await events.list({ after, limit: 1 });
 }
 
-/** An id alone comes first: a reader that is cut off before any event still knows where it stood. */
-async function* toMessages(
-  events: AsyncIterable<LoggedEvent>,
-  start: string,
-): AsyncIterable<string> {
-  yield `id: ${start}\n\n`;
+async function* toMessages(events: AsyncIterable<LoggedEvent>): AsyncIterable<string> {
   for await (const { cursor, event } of events) {
     yield `id: ${cursor}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
   }

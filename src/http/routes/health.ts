@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { messageOf } from '../../core/errors.ts';
+import { onceEvery } from '../once-every.ts';
 import { refusal } from '../problem.ts';
 import { problemAnswer } from '../schemas/common.ts';
 import type { HealthCheck, HealthService } from '../services.ts';
@@ -10,6 +11,9 @@ export interface Metrics {
   contentType: string;
   render(): Promise<string>;
 }
+
+/** However often they are asked for, metrics are made at most so often, ms. */
+const METRICS_INTERVAL_MS = 1_000;
 
 interface HealthOptions {
   health: HealthService;
@@ -98,10 +102,13 @@ export const healthRoutes: FastifyPluginAsyncZod<HealthOptions> = async (
     return checks.map(lineOf).join('');
   });
 
+  const render = metrics && onceEvery(METRICS_INTERVAL_MS, () => metrics.render());
   app.get('/metrics', { schema: metricsSchema }, async (_request, reply) => {
-    if (metrics === undefined) throw refusal('metrics_not_found', 'metrics are not collected here');
+    if (metrics === undefined || render === undefined) {
+      throw refusal('metrics_not_found', 'metrics are not collected here');
+    }
     reply.header('cache-control', 'no-store').type(metrics.contentType);
-    return await metrics.render();
+    return await render();
   });
 };
 
@@ -120,8 +127,21 @@ async function checksOf(health: HealthService): Promise<HealthCheck[]> {
   }
 }
 
+/** Where a client would as well take text, it gets JSON only if it names it. */
 function acceptsJson(accept: string | undefined): boolean {
-  return accept?.includes('application/json') ?? false;
+  const named = qualityOf('application/json', accept);
+  return named > 0 && named >= qualityOf('text/plain', accept);
+}
+
+/** How much a client wants a media type that it names, 0 to 1. Source: RFC 9110, section 12.4.2. */
+function qualityOf(type: string, accept = ''): number {
+  for (const range of accept.toLowerCase().split(',')) {
+    const [name = '', ...parameters] = range.split(';').map((part) => part.trim());
+    if (name !== type) continue;
+    const weight = parameters.find((one) => one.startsWith('q='))?.slice(2);
+    return weight === undefined ? 1 : Number.parseFloat(weight) || 0;
+  }
+  return 0;
 }
 
 function lineOf({ name, status, detail }: HealthCheck): string {

@@ -6,7 +6,7 @@ import { summaryOf } from '../problem.ts';
 import { BODY_PROBLEMS, COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { batchRequest, batchResults, watchRequest } from '../schemas/watch.ts';
 import type { WatchResult, WatchService } from '../services.ts';
-import { parse } from '../validation.ts';
+import { MAX_ISSUES, parse } from '../validation.ts';
 import { toWatchRequest } from '../watch-request.ts';
 
 type BatchResult = z.output<typeof batchResults>['results'][number];
@@ -38,9 +38,20 @@ export const watchBatchRoute: FastifyPluginAsyncZod<{ watches: WatchService }> =
       const given: GivenItem = { index, runId: givenRunId(body.watches[index]) };
       return item.ok ? presentOutcome(given, registered.next().value) : invalid(given, item.issues);
     });
-    return { results };
+    return { results: limitProblems(results) };
   });
 };
+
+/** One answer lists a limited number of problems; the others are still said in a sentence each. */
+function limitProblems(results: BatchResult[]): BatchResult[] {
+  let left = MAX_ISSUES;
+  return results.map((result) => {
+    if (result.error === undefined) return result;
+    const errors = result.error.errors.slice(0, left);
+    left -= errors.length;
+    return { ...result, error: { ...result.error, errors } };
+  });
+}
 
 interface GivenItem {
   index: number;

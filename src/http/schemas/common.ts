@@ -30,11 +30,16 @@ export const source = name.meta({
 
 const LIMIT_HINT = `expected a whole number from 1 to ${MAX_LIMIT}`;
 
-export const limit = z.coerce
-  .number({ error: LIMIT_HINT })
-  .int(LIMIT_HINT)
-  .min(1, LIMIT_HINT)
-  .max(MAX_LIMIT, LIMIT_HINT)
+/** Decimal digits only: what else JavaScript takes for a number is a slip here. */
+function readDigits(text: unknown): unknown {
+  return typeof text === 'string' && /^\d{1,9}$/.test(text) ? Number(text) : text;
+}
+
+export const limit = z
+  .preprocess(
+    readDigits,
+    z.number(LIMIT_HINT).int(LIMIT_HINT).min(1, LIMIT_HINT).max(MAX_LIMIT, LIMIT_HINT),
+  )
   .default(50)
   .meta({ description: 'Most items of one page.' });
 
