@@ -227,7 +227,7 @@ function run(
   });
   lifecycle.onStop('janitor', () => janitor.stop());
   // Work that runs cannot end while Redis is away: it is handed back by leaving it.
-  const mustForce = () => !connections.isReady();
+  const mustForce = () => connections.state().kind !== 'ok';
   lifecycle.onStop('webhook connections', closeAgents);
   // First to start and last to stop: work is claimed only by a process that shows that it lives.
   processes.start();
@@ -241,7 +241,7 @@ function run(
   discovery.start();
   lifecycle.onStop('discovery', () => discovery.stop());
   // What was lost or left undone while Redis was away is mended as soon as it is back.
-  connections.commands.on('ready', () => {
+  connections.onUsable(() => {
     processes.tend();
     poller.reconcile();
     deliverer.look();

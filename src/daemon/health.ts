@@ -1,12 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { assertNever } from '../core/errors.ts';
 import type { HealthCheck, HealthService } from '../http/services.ts';
 import type { RedisConnections } from '../redis/connection.ts';
+import type { StoreState } from '../redis/store-state.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Discovery } from './discovery.ts';
 import type { Poller } from './poller.ts';
 
 interface HealthDependencies {
-  redis: Pick<RedisConnections, 'isReady'>;
+  redis: Pick<RedisConnections, 'tryWrite'>;
   poller: Poller;
   deliverer: Deliverer;
   discovery: Pick<Discovery, 'troubles'>;
@@ -20,12 +22,13 @@ export function createHealth(deps: HealthDependencies): HealthService {
   const { redis, poller, deliverer, discovery } = deps;
   return {
     async checks() {
-      const [refused, troubles] = await Promise.all([
-        answerOf(redis, () => poller.refused()),
-        answerOf(redis, () => discovery.troubles()),
+      const [written, refused, troubles] = await Promise.all([
+        redis.tryWrite(),
+        answerOf(() => poller.refused()),
+        answerOf(() => discovery.troubles()),
       ]);
       return [
-        redisCheck(refused !== null),
+        redisCheck(written),
         workerCheck('poll workers', poller.isRunning()),
         workerCheck('delivery worker', deliverer.isRunning()),
         sourcesCheck(refused),
@@ -36,19 +39,23 @@ export function createHealth(deps: HealthDependencies): HealthService {
 }
 
 /** What Redis answers; null where it does not, or not in time. */
-async function answerOf<Answer>(
-  redis: HealthDependencies['redis'],
-  ask: () => Promise<Answer>,
-): Promise<Answer | null> {
-  if (!redis.isReady()) return null;
+async function answerOf<Answer>(ask: () => Promise<Answer>): Promise<Answer | null> {
   const answer = ask().catch(() => null);
   return Promise.race([answer, delay(ANSWER_TIMEOUT_MS, null, { ref: false })]);
 }
 
-function redisCheck(answers: boolean): HealthCheck {
-  return answers
-    ? { name: 'redis', status: 'ok', detail: 'answers' }
-    : { name: 'redis', status: 'failed', detail: 'does not answer' };
+function redisCheck(state: StoreState): HealthCheck {
+  const name = 'redis';
+  switch (state.kind) {
+    case 'ok':
+      return { name, status: 'ok', detail: 'takes writes' };
+    case 'away':
+      return { name, status: 'failed', detail: 'does not answer' };
+    case 'refuses':
+      return { name, status: 'failed', detail: `refuses: ${state.reason} (${state.code})` };
+    default:
+      return assertNever(state);
+  }
 }
 
 function workerCheck(name: string, running: boolean): HealthCheck {

@@ -17,7 +17,7 @@ interface OpenRedisOptions {
 export async function openRedis(options: OpenRedisOptions): Promise<RedisConnections> {
   const { config, log, lifecycle } = options;
   const url = config.redis.url ?? (await embedded(options));
-  const connections = createRedisConnections({ url, log });
+  const connections = createRedisConnections({ url, prefix: config.redis.prefix, log });
   lifecycle.onStop('redis connections', () => connections.close());
   await connections.ready();
   return connections;

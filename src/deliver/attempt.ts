@@ -62,7 +62,7 @@ async function findRoute(
   try {
     return { route: await deps.routeOf(delivery) };
   } catch (error) {
-    if (!(error instanceof RunwatchError) || error.code === 'redis_unavailable') throw error;
+    if (!(error instanceof RunwatchError) || error.retriable) throw error;
     return { fault: fault(deps, error.code, messageOf(error)) };
   }
 }

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import pRetry from 'p-retry';
 import { RunwatchError } from '../core/errors.ts';
 
@@ -13,6 +14,8 @@ export function outlasting<Input, Output>(
   step: (input: Input) => Promise<Output>,
   stopping: AbortSignal,
 ): (input: Input) => Promise<Output> {
+  // As many listen as there are steps that wait.
+  setMaxListeners(0, stopping);
   return async function outlast(input) {
     return step(input).catch((error: unknown) => {
       if (!isAway(error)) throw error;

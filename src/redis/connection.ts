@@ -2,12 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { gatherWrites } from './gather-writes.ts';
 import { asItIs, asUnavailable, guard, reasonOf } from './guard.ts';
-import type { Failure } from './guard.ts';
+import { createKeys } from './keys.ts';
 import type { RedisLog } from './log.ts';
-import { createOutageLog } from './outage-log.ts';
-import type { OutageLog } from './outage-log.ts';
 import { parseRedisUrl } from './redis-url.ts';
+import { refusalOf } from './refusal.ts';
+import { checkRights } from './rights-check.ts';
 import { checkServer } from './server-check.ts';
+import { StoreWatch, type StoreState } from './store-state.ts';
 import { whenReady } from './when-ready.ts';
 
 const CONNECT_TIMEOUT_MS = 3_000;
@@ -20,6 +21,13 @@ const FIRST_RETRY_MS = 50;
 /** With the connect timeout it bounds how long after an outage work goes on: under 5 s. */
 const MAX_RETRY_MS = 1_000;
 const QUIT_TIMEOUT_MS = 1_000;
+/**
+ * Libraries that ask again at once when a command was refused, as BullMQ does, would do nothing else;
+ * so they hear of it this much later.
+ */
+const REFUSAL_DELAY_MS = 500;
+/** How long the key of a write that was only tried is kept, ms. */
+const PROBE_KEPT_MS = 60_000;
 
 const COMMON = {
   connectionName: 'runwatch',
@@ -27,11 +35,24 @@ const COMMON = {
   disconnectTimeout: DISCONNECT_TIMEOUT_MS,
   retryStrategy: (attempt: number) =>
     Math.min(FIRST_RETRY_MS * 2 ** Math.min(attempt - 1, 10), MAX_RETRY_MS),
-  // A server that loads its file says how long that takes, and is often done long before.
-  maxLoadingRetryTime: MAX_RETRY_MS,
-  // After a failover an old primary answers as a replica; a new connection finds the new one.
-  reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+  // It asks for INFO, which users may lack; a server that is loading refuses what it is asked.
+  enableReadyCheck: false,
 };
+
+/**
+ * After a failover an old primary answers as a replica; a new connection finds the new one. Where there
+ * is none yet, or never, it is looked for once a second.
+ */
+function afterFailover(): (error: Error) => boolean {
+  let triedAt = -Infinity;
+  return (error) => {
+    const code = refusalOf(error)?.code;
+    const now = performance.now();
+    if ((code !== 'READONLY' && code !== 'UNBLOCKED') || now - triedAt < MAX_RETRY_MS) return false;
+    triedAt = now;
+    return true;
+  };
+}
 
 /** What was in flight when the connection broke may have been done: its sender decides, not we. */
 const FAIL_FAST = {
@@ -48,7 +69,8 @@ const PATIENT = { maxRetriesPerRequest: null, socketTimeout: SILENCE_TIMEOUT_MS 
 export interface RedisConnections {
   /**
    * For commands and scripts. While Redis is away they fail at once, and when it hangs after 10 s,
-   * with RunwatchError `redis_unavailable`; none is sent twice.
+   * with RunwatchError `redis_unavailable`, and where it answers but refuses, with `redis_refuses`;
+   * none is sent twice.
    */
   readonly commands: Redis;
   /** For BullMQ workers: commands wait for Redis, without a bound of their own. */
@@ -56,12 +78,17 @@ export interface RedisConnections {
   /** A fresh connection for pub/sub; it subscribes again by itself after an outage. */
   subscriber(): Redis;
   /**
-   * Waits for Redis and looks at what it is: warns of settings that may lose data.
-   * @throws RunwatchError `redis_unavailable` (within 10 s), `redis_credentials_refused`,
-   *   `redis_too_old`
+   * Waits for Redis, tries the rights that are needed, and warns of settings that may lose data.
+   * @throws RunwatchError `redis_unavailable` or `redis_refuses` (within 10 s),
+   *   `redis_credentials_refused`, `redis_rights_missing`, `redis_too_old`
    */
   ready(): Promise<void>;
-  isReady(): boolean;
+  /** What is known of Redis without asking it. */
+  state(): StoreState;
+  /** The same after a write; takes a second at most. */
+  tryWrite(): Promise<StoreState>;
+  /** Calls a listener whenever Redis takes writes again after it was away or refused them. */
+  onUsable(listener: () => void): void;
   /** Takes about a second at most. */
   close(): Promise<void>;
 }
@@ -69,6 +96,8 @@ export interface RedisConnections {
 interface Options {
   /** A URL of {@link parseRedisUrl}, or a plain socket path. */
   url: string;
+  /** What all keys start with. */
+  prefix: string;
   log: RedisLog;
   /** How long `ready` waits, in milliseconds. */
   readyTimeoutMs?: number;
@@ -83,50 +112,55 @@ interface Options {
 export function createRedisConnections(options: Options): RedisConnections {
   const { log, readyTimeoutMs = 10_000, remindEveryMs = 10_000 } = options;
   const target = parseRedisUrl(options.url);
+  const keys = createKeys(options.prefix);
   const { place } = target;
-  const outage = createOutageLog({ log, place, remindEveryMs });
-  const open = (role: typeof FAIL_FAST | typeof PATIENT, failure: Failure): Redis => {
-    const redis = guard(
-      gatherWrites(new Redis({ ...target.options, ...COMMON, ...role })),
-      failure,
-    );
-    return redis.on('error', (error) => outage.failed(reasonOf(error)));
+  const usable: (() => void)[] = [];
+  const watch = new StoreWatch({
+    log,
+    place,
+    remindEveryMs,
+    write: () => commands.set(keys.writeProbe, Date.now(), 'PX', PROBE_KEPT_MS),
+    onUsable: () => {
+      for (const listener of usable) listener();
+    },
+  });
+  const open = (role: typeof FAIL_FAST | typeof PATIENT): Redis => {
+    const isPatient = role === PATIENT;
+    const reconnectOnError = afterFailover();
+    const redis = new Redis({ ...target.options, ...COMMON, reconnectOnError, ...role });
+    const guarded = guard(gatherWrites(redis), {
+      asError: isPatient ? asItIs : asUnavailable(place),
+      refusalDelayMs: isPatient ? REFUSAL_DELAY_MS : 0,
+      onRefusal: (refusal) => watch.refused(refusal),
+    });
+    return guarded.on('error', (error) => watch.failed(reasonOf(error)));
   };
 
-  const commands = open(FAIL_FAST, asUnavailable(place));
-  const blocking = open(PATIENT, asItIs);
+  const commands = open(FAIL_FAST);
+  const blocking = open(PATIENT);
   const subscribers: Redis[] = [];
-  logOutages(commands, outage);
+  commands.on('ready', () => watch.connected()).on('close', () => watch.lost());
   return {
     commands,
     blocking,
     subscriber() {
-      const subscriber = open(PATIENT, asItIs);
+      const subscriber = open(PATIENT);
       subscribers.push(subscriber);
       return subscriber;
     },
     async ready() {
       await whenReady(commands, place, readyTimeoutMs);
       await checkServer(commands, place, log);
+      await checkRights(commands, keys, { place, timeoutMs: readyTimeoutMs });
     },
-    isReady: () => commands.status === 'ready',
+    state: () => watch.state(),
+    tryWrite: () => watch.tryWrite(),
+    onUsable: (listener) => void usable.push(listener),
     async close() {
-      outage.close();
+      watch.close();
       await Promise.all([commands, blocking, ...subscribers].map(end));
     },
   };
-}
-
-/** An outage begins when a connection that was ready is lost; a first one that fails is no outage. */
-function logOutages(redis: Redis, outage: OutageLog): void {
-  let wasReady = false;
-  redis.on('ready', () => {
-    wasReady = true;
-    outage.back();
-  });
-  redis.on('close', () => {
-    if (wasReady) outage.lost();
-  });
 }
 
 /** Lets running commands finish, but does not wait long for a server that does not answer. */

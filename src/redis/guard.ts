@@ -1,10 +1,18 @@
 import type { Redis } from 'ioredis';
 import { RunwatchError } from '../core/errors.ts';
+import { refusalOf, refusedError, type Refusal } from './refusal.ts';
 
-/** Replies by which a server says that it cannot serve anyone just now. */
-const UNAVAILABLE_REPLY = /^(LOADING|MASTERDOWN|READONLY|CLUSTERDOWN|TRYAGAIN)\b/;
+/** What a connection makes of the errors of its commands. */
+export interface Failure {
+  asError: (error: Error) => Error;
+  /** Hears of each reply by which the server refuses. */
+  onRefusal: (refusal: Refusal) => void;
+  /** For how long such a reply is kept back, for callers that ask again at once, ms. */
+  refusalDelayMs: number;
+}
 
-export type Failure = (error: Error) => Error;
+/** A server may refuse these and still be used. */
+const DISPENSABLE: ReadonlySet<string> = new Set(['info', 'config', 'client']);
 
 /**
  * Passes every error of a connection, and of its duplicates, through `failure` before anybody sees
@@ -15,7 +23,14 @@ export function guard(redis: Redis, failure: Failure): Redis {
   const send = redis.sendCommand.bind(redis);
   redis.sendCommand = (command, stream) => {
     const { reject } = command;
-    command.reject = (error) => reject(failure(withoutArguments(error)));
+    command.reject = (error) => {
+      const clean = withoutArguments(error);
+      const refusal = isReply(clean) ? refusalOf(clean) : null;
+      if (refusal === null) return reject(failure.asError(clean));
+      if (!DISPENSABLE.has(command.name)) failure.onRefusal(refusal);
+      if (failure.refusalDelayMs === 0) return reject(failure.asError(clean));
+      setTimeout(() => reject(failure.asError(clean)), failure.refusalDelayMs);
+    };
     return send(command, stream);
   };
   const duplicate = redis.duplicate.bind(redis);
@@ -28,17 +43,26 @@ function withoutArguments(error: Error): Error {
   return error;
 }
 
+function isReply({ name }: Error): boolean {
+  return name === 'ReplyError';
+}
+
 /** The error as it is: libraries look at names and messages of connection errors. */
 export function asItIs(error: Error): Error {
   return error;
 }
 
-/** Turns whatever says "Redis is away" into a RunwatchError `redis_unavailable`. */
-export function asUnavailable(place: string): Failure {
+/**
+ * Turns whatever says "Redis is away" into a RunwatchError `redis_unavailable`, and a refusal into
+ * `redis_refuses`.
+ */
+export function asUnavailable(place: string): (error: Error) => Error {
   return (error) => {
-    const isReply = error.name === 'ReplyError';
     if (error instanceof RunwatchError) return error;
-    if (isReply && !UNAVAILABLE_REPLY.test(error.message)) return error;
+    if (isReply(error)) {
+      const refusal = refusalOf(error);
+      return refusal === null ? error : refusedError(refusal, error);
+    }
     const message = `Redis at ${place} is not available: ${reasonOf(error)}`;
     return new RunwatchError(message, {
       code: 'redis_unavailable',
@@ -60,8 +84,10 @@ export function reasonOf(error: Error): string {
 /** What ioredis says of a connection that broke, in errors that carry no code. */
 const BROKEN = /^(Connection is closed|Socket timeout|Command timed out|Stream isn't writeable)/;
 
-/** True for errors that mean no more than that Redis is away, which the connections tell of. */
+/** True for errors that mean no more than that Redis is away or refuses, which the connections tell of. */
 export function isOutage(error: Error): boolean {
-  if (error instanceof RunwatchError) return error.code === 'redis_unavailable';
-  return 'syscall' in error || BROKEN.test(error.message) || UNAVAILABLE_REPLY.test(error.message);
+  if (error instanceof RunwatchError) {
+    return error.code === 'redis_unavailable' || error.code === 'redis_refuses';
+  }
+  return 'syscall' in error || BROKEN.test(error.message) || refusalOf(error) !== null;
 }

@@ -25,6 +25,10 @@ export function createKeys(prefix: string) {
     processInfo: key('process-info'),
     /** Hash: which process polls what, as tokens by the member's name; see `lua/claims.ts`. */
     pollClaims: key('poll-claims'),
+    /** String that is written to find out whether Redis takes writes; expires. */
+    writeProbe: key('write-probe'),
+    /** Taken for a moment at start, to try the rights that are needed. */
+    rightsProbe: key('rights-probe'),
     /** String `<version> <number> <document>`: one watch. A tight string is the smallest there is. */
     watch: (watch: WatchKey) => key('watch', watchId(watch)),
     /** Counter that numbers watches in the order of their registration. */

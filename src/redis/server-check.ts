@@ -7,12 +7,13 @@ const OLDEST = [6, 2] as const;
 /**
  * Refuses a server that is too old, and warns of one that may lose data. Managed servers often
  * forbid CONFIG or INFO; what cannot be found out is not warned of.
- * @throws RunwatchError `redis_too_old`
+ * @throws RunwatchError `redis_too_old`, `redis_is_sentinel`
  */
 export async function checkServer(redis: Redis, place: string, log: RedisLog): Promise<void> {
   const info = await redis.info().catch(unlessForbidden);
   if (info === null) return;
   const fields = parseInfo(info);
+  refuseSentinel(fields, place);
   refuseOld(fields.get('redis_version') ?? '', place);
 
   const policy = fields.get('maxmemory_policy') ?? 'noeviction';
@@ -34,8 +35,17 @@ async function hasNoSnapshots(redis: Redis): Promise<boolean> {
 
 /** A reply is a refusal, of whatever wording; anything else is trouble with the connection. */
 function unlessForbidden(error: unknown): null {
-  if (error instanceof Error && error.name === 'ReplyError') return null;
+  const said = error instanceof RunwatchError ? error.cause : error;
+  if (said instanceof Error && said.name === 'ReplyError') return null;
   throw error;
+}
+
+function refuseSentinel(fields: Map<string, string>, place: string): void {
+  if (fields.get('redis_mode') !== 'sentinel') return;
+  const message =
+    `Redis at ${place} is a Sentinel, which keeps no data: name it in redis.sentinels, and the group ` +
+    'that it watches in redis.name, in place of redis.url';
+  throw new RunwatchError(message, { code: 'redis_is_sentinel' });
 }
 
 function refuseOld(version: string, place: string): void {

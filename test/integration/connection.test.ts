@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from '@jest/globals';
+import type { RunwatchError } from '../../src/core/errors.ts';
 import { createRedisConnections } from '../../src/redis/connection.ts';
 import type { RedisConnections } from '../../src/redis/connection.ts';
 import { collectLog } from '../support/collect-log.ts';
@@ -21,7 +22,7 @@ async function privateRedis(options?: PrivateRedisOptions): Promise<PrivateRedis
 
 function connect(url: string, options: { readyTimeoutMs?: number; remindEveryMs?: number } = {}) {
   const log = collectLog();
-  const connections = createRedisConnections({ url, log, ...options });
+  const connections = createRedisConnections({ url, prefix: 'connection', log, ...options });
   cleanups.push(() => connections.close());
   return { connections, log };
 }
@@ -39,7 +40,7 @@ test('it is ready once Redis answers, and tells nothing when all is well', async
   const { connections, log } = connect(redis.url);
   await connections.ready();
 
-  expect(connections.isReady()).toBe(true);
+  expect(connections.state()).toEqual({ kind: 'ok' });
   expect(log.lines).toEqual([]);
 
   const shared = connect(`unix://${url}?db=3`).connections;
@@ -61,7 +62,7 @@ test('a subscriber hears what is published, also after Redis was restarted', asy
   await until(() => heard.includes('one'));
 
   await redis.restart();
-  await until(async () => connections.isReady() && (await hasListener(connections)));
+  await until(async () => connections.state().kind === 'ok' && (await hasListener(connections)));
   await connections.commands.publish('news', 'two');
   await until(() => heard.includes('two'));
 });
@@ -71,23 +72,34 @@ async function hasListener({ commands }: RedisConnections): Promise<boolean> {
   return count > 0;
 }
 
-test('a server that loads its file is asked again soon, however long it says that takes', async () => {
+test('a server that loads its file is asked again soon until it is done', async () => {
   let asked = 0;
   const server = await listenRaw((socket) => {
     socket.on('data', (chunk: Buffer) => {
       for (const command of chunk.toString().split(/(?=\*\d+\r\n\$)/)) {
-        const isAsking = /\r\ninfo\r\n/i.test(command);
-        if (isAsking) asked += 1;
-        const info = `loading:${asked > 2 ? 0 : 1}\r\nloading_eta_seconds:60\r\n`;
-        socket.write(isAsking ? `$${info.length}\r\n${info}\r\n` : '+OK\r\n');
+        const isTry = /\r\neval\r\n/i.test(command);
+        if (isTry) asked += 1;
+        if (!isTry) socket.write(answers.find(([name]) => name.test(command))?.[1] ?? '+OK\r\n');
+        else socket.write(asked > 2 ? '*0\r\n' : '-LOADING Redis is loading the dataset\r\n');
       }
     });
   });
   cleanups.push(() => server.close());
-  const { connections } = connect(server.origin.replace('http:', 'redis:'));
-  await until(() => connections.isReady(), 5_000);
-  expect(asked).toBeGreaterThan(2);
+  const { connections, log } = connect(server.origin.replace('http:', 'redis:'));
+  await connections.ready();
+  expect(asked).toBe(3);
+  expect(log.lines).toMatchObject([{ msg: 'Redis refuses', reply: 'LOADING' }]);
+  expect(connections.state()).toMatchObject({ kind: 'refuses', code: 'LOADING' });
+  await until(() => connections.state().kind === 'ok', 5_000);
 });
+
+/** What a server says that has all rights, apart from the script that tries them. */
+const answers: [RegExp, string][] = [
+  [/\r\ninfo\r\n/i, '$19\r\nredis_version:7.2.0\r\n'],
+  [/\r\nevalsha\r\n/i, '-NOSCRIPT No matching script\r\n'],
+  [/\r\nbzpopmin\r\n/i, '*-1\r\n'],
+  [/\r\nsubscribe\r\n/i, '*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n'],
+];
 
 test('when nothing listens, ready fails and names the place but never the password', async () => {
   const { connections } = connect('redis://ops:hunter2@127.0.0.1:1', { readyTimeoutMs: 200 });
@@ -166,12 +178,12 @@ test('while Redis is away commands fail at once, and work again when it is back'
   const [result] = (await commands.pipeline().get('kept').exec()) ?? [];
   expect(result?.[0]).toMatchObject({ code: 'redis_unavailable' });
   const waiting = connections.blocking.get('kept');
-  expect(connections.isReady()).toBe(false);
+  expect(connections.state().kind).toBe('away');
   await until(() => log.lines.length >= 3);
 
   await redis.restart();
   expect(await waiting).toBe('yes');
-  await until(() => connections.isReady());
+  await until(() => connections.state().kind === 'ok');
   expect(await commands.get('kept')).toBe('yes');
   await until(() => log.lines.at(-1)?.msg === 'Redis is back');
   expect(log.lines.slice(0, -1).every((line) => line.msg === 'Redis is away')).toBe(true);
@@ -184,7 +196,7 @@ test('closing is quiet, and leaves no connection behind', async () => {
   await connections.ready();
   connections.subscriber();
   await connections.close();
-  expect(connections.isReady()).toBe(false);
+  expect(connections.state().kind).toBe('away');
   expect(log.lines).toEqual([]);
 
   const { blocking } = connect(redis.url).connections;
@@ -194,3 +206,83 @@ test('closing is quiet, and leaves no connection behind', async () => {
 function clientsIn(list: unknown): number {
   return String(list).trim().split('\n').length;
 }
+
+/** Makes a server refuse what it is asked, and take it again. */
+const REFUSALS: [code: string, refuse: string[], relent: string[]][] = [
+  ['OOM', ['CONFIG', 'SET', 'maxmemory', '1'], ['CONFIG', 'SET', 'maxmemory', '0']],
+  ['READONLY', ['REPLICAOF', '127.0.0.1', '1'], ['REPLICAOF', 'NO', 'ONE']],
+  [
+    'NOREPLICAS',
+    ['CONFIG', 'SET', 'min-replicas-to-write', '1'],
+    ['CONFIG', 'SET', 'min-replicas-to-write', '0'],
+  ],
+];
+
+test.each(REFUSALS)(
+  'a Redis that refuses by %s is said to, in one line, and its work goes on once it relents',
+  async (code, refuse, relent) => {
+    const redis = await privateRedis({ aof: true });
+    const { connections, log } = connect(redis.url);
+    await connections.ready();
+    let usable = 0;
+    connections.onUsable(() => (usable += 1));
+    const operator = connect(redis.url).connections.blocking;
+    await operator.call(...(refuse as [string, ...string[]]));
+
+    await until(async () => (await connections.tryWrite()).kind === 'refuses');
+    expect(connections.state()).toMatchObject({ kind: 'refuses', code });
+    // A read-only replica has the connection made anew once a second, and is away meanwhile.
+    const refusalOf = async (attempt: () => Promise<unknown>) => {
+      const error = (await caught(attempt())) as RunwatchError;
+      return error.code === 'redis_refuses' && error.retriable && error.message.includes(code);
+    };
+    const script = "return redis.call('SET', KEYS[1], 'x')";
+    await until(() => refusalOf(() => connections.commands.set('{connection}:key', 'x')));
+    await until(() => refusalOf(() => connections.commands.eval(script, 1, '{connection}:key')));
+    expect(log.lines).toMatchObject([
+      { level: 'warn', code: 'redis_refuses', reply: code, msg: 'Redis refuses' },
+    ]);
+
+    await operator.call(...(relent as [string, ...string[]]));
+    await until(() => connections.state().kind === 'ok', 5_000);
+    expect(usable).toBe(1);
+    expect(log.lines).toHaveLength(2);
+    expect(log.lines[1]).toMatchObject({ msg: 'Redis takes what it is given again' });
+  },
+);
+
+test('a caller that asks a Redis which refuses again at once is slowed down', async () => {
+  const redis = await privateRedis({ args: ['--min-replicas-to-write', '1'] });
+  const { connections, log } = connect(redis.url, { remindEveryMs: 60_000 });
+  let refused = 0;
+  const until1s = performance.now() + 1_200;
+  while (performance.now() < until1s) {
+    await caught(connections.blocking.set('key', 'x'));
+    refused += 1;
+  }
+  expect(refused).toBeLessThan(4);
+  expect(log.lines.length).toBeLessThan(2);
+});
+
+test('a user without INFO and CONFIG will do, and one that lacks a right is refused with its name', async () => {
+  const redis = await privateRedis({ tcp: true, aof: true });
+  const operator = connect(redis.url).connections.blocking;
+  const rights = ['~{connection}:*', '&{connection}:*', '+@all', '-@admin', '-@dangerous'];
+  await operator.call('ACL', 'SETUSER', 'plain', 'on', '>pw', ...rights);
+  await operator.call('ACL', 'SETUSER', 'less', 'on', '>pw', ...rights, '-zadd', '-bzpopmin');
+  await operator.call('ACL', 'SETUSER', 'elsewhere', 'on', '>pw', '~x:*', '&x:*', '+@all');
+  const as = (user: string) => connect(redis.url.replace('//', `//${user}:pw@`));
+
+  const plain = as('plain');
+  await plain.connections.ready();
+  await plain.connections.commands.set('{connection}:key', 'x');
+  expect(plain.connections.state()).toEqual({ kind: 'ok' });
+  expect(plain.log.lines).toEqual([]);
+
+  const less = await caught(as('less').connections.ready());
+  expect(less).toMatchObject({ code: 'redis_rights_missing' });
+  expect(String(less)).toContain('may not ZADD, BZPOPMIN on keys and channels {connection}:*');
+  const elsewhere = await caught(as('elsewhere').connections.ready());
+  expect(elsewhere).toMatchObject({ code: 'redis_rights_missing' });
+  expect(String(elsewhere)).toContain('~{connection}:*');
+});

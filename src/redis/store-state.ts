@@ -1,0 +1,167 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf } from '../core/errors.ts';
+import type { RedisLog } from './log.ts';
+import type { Refusal } from './refusal.ts';
+
+/** Whether what is written to Redis is taken. */
+export type StoreState =
+  | { kind: 'ok' }
+  /** No connection, or none that answers. */
+  | { kind: 'away'; reason: string }
+  /** It answers, and refuses. */
+  | { kind: 'refuses'; code: string; reason: string };
+
+/** How often a Redis that refuses is asked whether it takes writes again, ms. */
+const PROBE_EVERY_MS = 1_000;
+
+/** A write that takes longer than this was not taken, for a caller that wants to know, ms. */
+const WRITE_TIMEOUT_MS = 1_000;
+
+interface StoreWatchOptions {
+  log: RedisLog;
+  place: string;
+  /** Milliseconds between two lines about a trouble. */
+  remindEveryMs: number;
+  /** Writes something. @throws when it was not taken */
+  write: () => Promise<unknown>;
+  /** Redis takes writes again. */
+  onUsable: () => void;
+}
+
+interface Trouble {
+  since: number;
+  /** Null while it was only away. */
+  refusal: Refusal | null;
+  /** Replies that refused. */
+  refusals: number;
+  isTold: boolean;
+  timers: NodeJS.Timeout[];
+}
+
+/**
+ * Keeps what is known of Redis, and tells of a trouble when it begins, now and then, and at its end.
+ * However many connections break and commands are refused, that is all that is logged.
+ */
+export class StoreWatch {
+  private trouble: Trouble | null = null;
+  private isConnected = false;
+  private reason = 'not connected';
+  private isClosed = false;
+  private writing: Promise<StoreState> | null = null;
+  private readonly voice: ReturnType<typeof createVoice>;
+
+  constructor(private readonly options: StoreWatchOptions) {
+    this.voice = createVoice(options);
+  }
+
+  state(): StoreState {
+    if (!this.isConnected) return { kind: 'away', reason: this.reason };
+    const refusal = this.trouble?.refusal ?? null;
+    return refusal === null ? { kind: 'ok' } : { kind: 'refuses', ...refusal };
+  }
+
+  /** The same after a write; takes about a second at most. */
+  tryWrite(): Promise<StoreState> {
+    if (!this.isConnected) return Promise.resolve(this.state());
+    this.writing ??= this.attempt().finally(() => (this.writing = null));
+    const late = { kind: 'away' as const, reason: 'does not answer' };
+    return Promise.race([this.writing, delay(WRITE_TIMEOUT_MS, late, { ref: false })]);
+  }
+
+  /** The last thing that went wrong with a connection; it becomes the reason of an outage. */
+  failed(reason: string): void {
+    this.reason = reason;
+  }
+
+  /** A first connection that fails is no outage, nor is one that a refusal has made anew. */
+  lost(): void {
+    const wasConnected = this.isConnected;
+    this.isConnected = false;
+    if (wasConnected && this.trouble === null) this.begin(null);
+  }
+
+  /** There is a connection; a write shows whether that is of use. */
+  connected(): void {
+    this.isConnected = true;
+    if (this.trouble !== null) void this.tryWrite();
+  }
+
+  /** While a connection is made, refusals are about how it is made, and become its errors. */
+  refused(refusal: Refusal): void {
+    if (!this.isConnected) return;
+    if (this.trouble === null) return this.begin(refusal);
+    this.trouble.refusal = refusal;
+    this.trouble.refusals += 1;
+  }
+
+  /** No further lines. */
+  close(): void {
+    this.isClosed = true;
+    this.end();
+  }
+
+  private begin(refusal: Refusal | null): void {
+    if (this.isClosed) return;
+    const timers = [
+      setInterval(() => this.tell(), this.options.remindEveryMs).unref(),
+      setInterval(() => void this.tryWrite(), PROBE_EVERY_MS).unref(),
+    ];
+    const refusals = refusal === null ? 0 : 1;
+    this.trouble = { since: Date.now(), refusal, refusals, isTold: false, timers };
+    this.tell();
+  }
+
+  private tell(): void {
+    if (this.trouble !== null) this.voice.tell(this.trouble, this.state());
+  }
+
+  private end(): void {
+    for (const timer of this.trouble?.timers ?? []) clearInterval(timer);
+    this.trouble = null;
+  }
+
+  /** A write that is taken ends a trouble, unless other commands were refused meanwhile. */
+  private async attempt(): Promise<StoreState> {
+    const before = this.trouble?.refusals;
+    try {
+      await this.options.write();
+    } catch (error) {
+      const now = this.state();
+      return now.kind === 'ok' ? { kind: 'away', reason: messageOf(error) } : now;
+    }
+    if (this.trouble !== null && this.trouble.refusals === before) {
+      this.voice.tellEnd(this.trouble);
+      this.end();
+      this.options.onUsable();
+    }
+    return this.state();
+  }
+}
+
+/** Says of one kind of trouble something at most once in a while, however often it comes and goes. */
+function createVoice({ log, place, remindEveryMs }: Omit<StoreWatchOptions, 'write' | 'onUsable'>) {
+  const toldAt = { ok: 0, away: -Infinity, refuses: -Infinity };
+  let repliesTold = 0;
+  return {
+    tell(trouble: Trouble, state: StoreState): void {
+      const now = performance.now();
+      if (state.kind === 'ok' || now - toldAt[state.kind] < remindEveryMs * 0.9) return;
+      toldAt[state.kind] = now;
+      const fields = { redis: place, lasts_ms: Date.now() - trouble.since, reason: state.reason };
+      trouble.isTold = true;
+      if (state.kind === 'away') {
+        log.warn({ code: 'redis_unavailable', ...fields }, 'Redis is away');
+        return;
+      }
+      const replies = trouble.refusals - repliesTold;
+      repliesTold = trouble.refusals;
+      log.warn({ code: 'redis_refuses', ...fields, reply: state.code, replies }, 'Redis refuses');
+    },
+    tellEnd({ since, refusal, isTold }: Trouble): void {
+      repliesTold = 0;
+      if (!isTold) return;
+      const what = refusal === null ? 'Redis is back' : 'Redis takes what it is given again';
+      log.info({ redis: place, lasted_ms: Date.now() - since }, what);
+    },
+  };
+}

@@ -1,0 +1,56 @@
+import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
+import { RunwatchError } from '../../src/core/errors.ts';
+import { faultLog } from '../../src/daemon/faults.ts';
+import type { Logger } from '../../src/telemetry/logger.ts';
+
+beforeEach(() => void jest.useFakeTimers());
+afterEach(() => void jest.useRealTimers());
+
+function collect() {
+  const lines: [level: string, fields: object, message: string][] = [];
+  const at = (level: string) => (fields: object, message: string) => {
+    lines.push([level, fields, message]);
+  };
+  return { lines, log: { debug: at('debug'), warn: at('warn') } as unknown as Logger };
+}
+
+test('a fault that comes again and again is a line every 10 s with a count', () => {
+  const { lines, log } = collect();
+  const onError = faultLog(log, 'queue', { queue: 'poll' });
+  for (let ms = 0; ms < 15_000; ms += 1) {
+    onError(new Error('WRONGTYPE'));
+    jest.advanceTimersByTime(1);
+  }
+  const common = { queue: 'poll', error: 'WRONGTYPE' };
+  expect(lines).toEqual([
+    ['warn', common, 'queue'],
+    ['warn', { ...common, times: 9_999 }, 'queue'],
+    ['warn', common, 'queue'],
+  ]);
+});
+
+test('faults that differ each time are told apart up to a bound', () => {
+  const { lines, log } = collect();
+  const onError = faultLog(log, 'poll');
+  for (let run = 0; run < 5_000; run += 1) onError(new Error(`run-${run}`));
+  expect(lines).toHaveLength(51);
+});
+
+test('a Redis that is away or refuses is no fault of the work that meets it', () => {
+  const { lines, log } = collect();
+  const onError = faultLog(log, 'poll');
+  const replyError = (message: string) => Object.assign(new Error(message), { name: 'ReplyError' });
+  onError(new RunwatchError('x', { code: 'redis_refuses', retriable: true }));
+  onError(replyError("OOM command not allowed when used memory > 'maxmemory'."));
+  onError(replyError('MISCONF Errors writing to the AOF file: No space left on device'));
+  onError(replyError('NOPERM this user has no permissions'));
+  onError(
+    replyError(
+      'ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM command not allowed',
+    ),
+  );
+  onError(replyError("ERR The user executing the script can't run this command or subcommand"));
+  expect(lines.map(([level]) => level)).toEqual(Array.from({ length: 6 }, () => 'debug'));
+  onError(replyError('WRONGTYPE Operation against a key'));
+  expect(lines.at(-1)?.[0]).toBe('warn');
+});
