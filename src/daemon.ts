@@ -1,20 +1,14 @@
-import { randomInt } from 'node:crypto';
-import { hostname, uptime } from 'node:os';
-import type { Config } from './config/schema.ts';
-import { newName, type NewMark } from './core/event-id.ts';
+import { openCommon, type Common, type CommonOptions } from './daemon/common.ts';
 import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
 import { createDiscovery, type Discovery } from './daemon/discovery.ts';
-import { createEndpoints, DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
+import { DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
 import { startJanitor } from './daemon/janitor.ts';
 import { openRedis } from './daemon/open-redis.ts';
 import { createLearning, type Learning } from './daemon/learning.ts';
 import { loadOwnSecrets, type OwnSecrets } from './daemon/own-secrets.ts';
 import { createPoller, type Poller } from './daemon/poller.ts';
-import { createProcesses, type Processes } from './daemon/processes.ts';
-import { queueFactory } from './daemon/queues.ts';
 import { createRoutes } from './daemon/routes.ts';
 import { createServices } from './daemon/services.ts';
-import { createStores, type Stores } from './daemon/stores.ts';
 import {
   createEgressGuard,
   createEndpointGuard,
@@ -27,17 +21,11 @@ import { createWebhookAgents } from './deliver/webhook-agents.ts';
 import { createServer, listen } from './http/server.ts';
 import type { Services } from './http/services.ts';
 import type { Lifecycle } from './lifecycle.ts';
-import { newProcessId } from './redis/claims.ts';
 import type { RedisConnections } from './redis/connection.ts';
-import type { Logger } from './telemetry/logger.ts';
-import { createMetrics, type Metrics } from './telemetry/metrics.ts';
 
-interface DaemonOptions {
-  config: Config;
-  log: Logger;
+interface DaemonOptions extends CommonOptions {
   /** Where `log` endpoints write; takes every level. */
   eventLog: EventLogger;
-  version: string;
   /** Readiness fails once it stops; it finishes or hands back work that runs, and closes everything. */
   lifecycle: Lifecycle;
 }
@@ -52,10 +40,8 @@ export async function startDaemon(options: DaemonOptions): Promise<{ url: string
   const { config, log, version } = options;
   const connections = await openRedis(options);
   const ownSecrets = await loadOwnSecrets(options);
-  const stores = createStores(connections, config.redis.prefix);
-  const epoch = await stores.epochs.open(newName(randomInt));
-  const newMark = () => epoch + newName(randomInt);
-  const parts = build(options, connections, { stores, newMark, ...ownSecrets });
+  const common = await openCommon(options, connections);
+  const parts = build(options, connections, { common, ...ownSecrets });
   const url = await serve(options, parts);
   run(options, parts, connections);
   log.info({ url, version, sources: Object.keys(config.sources) }, 'ready');
@@ -63,31 +49,23 @@ export async function startDaemon(options: DaemonOptions): Promise<{ url: string
 }
 
 interface Parts {
-  stores: Stores;
-  processes: Processes;
+  common: Common;
   learning: Learning;
   poller: Poller;
   discovery: Discovery;
   deliverer: Deliverer;
   services: Services;
-  metrics: Metrics;
   /** Closes what webhooks keep open. */
   closeAgents: () => void;
-}
-
-interface BuildFrom extends OwnSecrets {
-  stores: Stores;
-  newMark: NewMark;
 }
 
 function build(
   options: DaemonOptions,
   connections: RedisConnections,
-  { stores, newMark, signingSecret, sealer }: BuildFrom,
+  { common, signingSecret, sealer }: OwnSecrets & { common: Common },
 ): Parts {
   const { config } = options;
-  const common = createCommon(options, connections, { stores, newMark });
-  const { endpoints } = common;
+  const { endpoints, stores, now } = common;
   const guard = createEgressGuard({
     allow: config.egress.allow,
     requireHttps: config.egress.require_https,
@@ -99,7 +77,7 @@ function build(
     endpoints: endpoints.all,
     signingSecret,
     generate: generateSecret,
-    now: Date.now,
+    now,
   });
   const routeOf = createRoutes({
     ...common,
@@ -129,14 +107,12 @@ function build(
     signingSecret,
   });
   return {
-    stores,
-    processes: createOwnProcess(options, stores),
+    common,
     learning,
     poller,
     discovery,
     deliverer,
     services,
-    metrics: common.metrics,
     closeAgents: () => agents.close(),
   };
 }
@@ -155,55 +131,17 @@ function openAgents(perWatchGuard: EgressGuard) {
   };
 }
 
-/** What nearly every part is built from. */
-function createCommon(
-  { config, log, version }: DaemonOptions,
-  connections: RedisConnections,
-  { stores, newMark }: Pick<BuildFrom, 'stores' | 'newMark'>,
-) {
-  return {
-    ...stores,
-    stores,
-    config,
-    endpoints: createEndpoints(config),
-    metrics: createMetrics(() => stores.count()),
-    queueOf: queueFactory({
-      prefix: stores.keys.queuePrefix,
-      producer: connections.commands,
-      consumer: connections.blocking,
-      log,
-    }),
-    userAgent: `runwatch/${version}`,
-    newMark,
-    now: Date.now,
-    random: Math.random,
-    log,
-  };
-}
-
-function createOwnProcess({ log, version }: DaemonOptions, stores: Stores): Processes {
-  return createProcesses({
-    id: newProcessId(),
-    info: { host: hostname(), pid: process.pid, version, startedAt: Date.now() },
-    store: stores.processes,
-    clock: stores.clock,
-    uptime: () => uptime() * 1_000,
-    monotonic: () => performance.now(),
-    log,
-  });
-}
-
 /** Listens before any worker starts: a port that is taken is noticed before anything is done. */
 async function serve(
   { config, log, version, lifecycle }: DaemonOptions,
-  { services, metrics }: Parts,
+  { services, common }: Parts,
 ): Promise<string> {
   const server = createServer({
     services,
     tokens: config.auth.tokens,
     version,
     log,
-    metrics,
+    metrics: common.metrics,
     isDraining: () => lifecycle.stopping.aborted,
   });
   lifecycle.onStop('http server', () => server.close());
@@ -212,17 +150,18 @@ async function serve(
 
 function run(
   { config, log, lifecycle }: DaemonOptions,
-  { stores, processes, learning, poller, discovery, deliverer, closeAgents }: Parts,
+  { common, learning, poller, discovery, deliverer, closeAgents }: Parts,
   connections: RedisConnections,
 ): void {
   const { watches, delivery } = config;
+  const { stores, processes, now } = common;
   const janitor = startJanitor(stores.retention, {
     retention: {
       watchesMs: watches.retention,
       deliveriesMs: delivery.retention,
       deliveriesKept: delivery.keep,
     },
-    now: Date.now,
+    now,
     log,
   });
   lifecycle.onStop('janitor', () => janitor.stop());

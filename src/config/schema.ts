@@ -62,6 +62,7 @@ export const configSchema = z.strictObject({
     .strictObject({
       url: redisUrl.optional(),
       prefix: name.default('runwatch'),
+      refuse_clock_skew: flag(false),
     })
     .prefault({}),
   sources: z.record(name, source).default({}),

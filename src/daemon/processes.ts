@@ -1,8 +1,7 @@
-import { stepBetween } from '../core/clock-step.ts';
 import { createProcessJudge } from '../core/process-judge.ts';
 import type { ProcessInfo, ProcessStore } from '../redis/process-store.ts';
-import type { StoreClock } from '../redis/store-clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { Clock } from './clock.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 
@@ -26,9 +25,7 @@ interface ProcessesDependencies {
   id: string;
   info: ProcessInfo;
   store: ProcessStore;
-  clock: StoreClock;
-  /** Milliseconds since the host started, which counts on while it sleeps and cannot be set. */
-  uptime: () => number;
+  clock: Pick<Clock, 'measure' | 'onStepTakenOut'>;
   /** Milliseconds of a clock that only runs forward. */
   monotonic: () => number;
   log: Logger;
@@ -50,7 +47,9 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
   const { id, store, log } = deps;
   const works: ClaimedWork[] = [];
   const judge = createProcessJudge(id, deps.monotonic);
-  const keepClock = clockKeeper(deps, works);
+  deps.clock.onStepTakenOut(async (stepMs) => {
+    for (const work of works) await work.moveBack(stepMs);
+  });
   let periodics: Periodic[] = [];
   let hasAppeared = false;
 
@@ -72,7 +71,7 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
   }
 
   async function tend(): Promise<void> {
-    await keepClock();
+    await deps.clock.measure();
     for (const work of works) await work.tend();
   }
 
@@ -91,21 +90,5 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
       await Promise.all(periodics.map((one) => one.stop()));
       if (!force) await store.forget(id);
     },
-  };
-}
-
-/** Takes steps forward out of the store's clock, as far as this process has seen them. */
-function clockKeeper({ clock, uptime, log }: ProcessesDependencies, works: ClaimedWork[]) {
-  let before: Parameters<typeof stepBetween>[0] | null = null;
-
-  return async function keepClock(): Promise<void> {
-    const askedAt = uptime();
-    const reading = { ...(await clock.read()), askedAt, answeredAt: uptime() };
-    const stepMs = before === null ? 0 : stepBetween(before, reading);
-    before = reading;
-    if (stepMs === 0 || !(await clock.takeOut(stepMs, reading.steps))) return;
-    before = null;
-    log.warn({ step_ms: stepMs }, 'clock.set_forward');
-    for (const work of works) await work.moveBack(stepMs);
   };
 }

@@ -76,6 +76,7 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
     timeoutMs: source.timeout,
     maxSockets: deps.config.polling.concurrency,
     userAgent: deps.userAgent,
+    now: deps.now,
     mayRetry: async () => (await budget.claim().catch(() => null)) !== null,
     onRequest: (request) => deps.metrics.request(name, request),
     onUnreadField: (field) => deps.log.warn({ source: name, field }, 'source.field_unread'),

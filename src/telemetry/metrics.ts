@@ -84,6 +84,11 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
       }
     },
 
+    /** @param skewMs by how much the clock of this host is ahead */
+    clockSkew(skewMs: number): void {
+      instruments.clockSkew.set(skewMs / 1_000);
+    },
+
     attempt({ delivery, attempt }: { delivery: Delivery; attempt: Attempt }): void {
       const result = attempt.error === null ? 'delivered' : attempt.error.code;
       instruments.attempts.inc({ state: delivery.state, result });
@@ -96,7 +101,11 @@ const DELAY_BUCKETS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 
 function createInstruments(registry: Registry) {
   const registers = [registry];
-  return { ...pollInstruments(registers), ...deliveryInstruments(registers) };
+  return {
+    ...pollInstruments(registers),
+    ...deliveryInstruments(registers),
+    ...storeInstruments(registers),
+  };
 }
 
 function pollInstruments(registers: Registry[]) {
@@ -164,6 +173,16 @@ function deliveryInstruments(registers: Registry[]) {
       name: 'runwatch_delivery_attempt_duration_seconds',
       help: 'How long attempts at delivering took.',
       buckets: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30],
+      registers,
+    }),
+  };
+}
+
+function storeInstruments(registers: Registry[]) {
+  return {
+    clockSkew: new Gauge({
+      name: 'runwatch_clock_skew_seconds',
+      help: 'By how much the clock of this host is ahead of that of Redis, by which all times go.',
       registers,
     }),
   };

@@ -1,5 +1,6 @@
 import { afterAll, expect, test } from '@jest/globals';
 import { pino } from 'pino';
+import { createClock } from '../../src/daemon/clock.ts';
 import { createProcesses, type ClaimedWork } from '../../src/daemon/processes.ts';
 import { ClaimStore, tokensOf } from '../../src/redis/claims.ts';
 import { CLAIMS } from '../../src/redis/lua/claims.ts';
@@ -23,8 +24,12 @@ function processOf(id: string, { work = idle, uptime = () => performance.now() }
     id,
     info: { host: 'here', pid: 1, version: '0', startedAt: 0 },
     store: stores.processes,
-    clock: stores.clock,
-    uptime,
+    clock: createClock({
+      store: stores.clock,
+      clocks: { wall: Date.now, monotonic: () => performance.now(), uptime },
+      report: () => undefined,
+      log,
+    }),
     monotonic: () => performance.now(),
     log,
   });

@@ -1,0 +1,115 @@
+import { stepBetween } from '../core/clock-step.ts';
+import { createOwnClock, type HostClocks } from '../core/own-clock.ts';
+import { RunwatchError } from '../core/errors.ts';
+import type { StoreClock } from '../redis/store-clock.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { faultLog } from './faults.ts';
+
+/** From here on a clock is called wrong, ms. */
+const SKEWED_MS = 1_000;
+
+/** From here on it is refused where that is configured, ms. */
+const REFUSED_MS = 30_000;
+
+/** How often at the most the store is asked because the own clock was set, ms. */
+const JUMP_CHECK_MS = 1_000;
+
+const REMEDY =
+  'set the clock of this host or of the Redis host right (NTP); runwatch goes by that of Redis';
+
+export interface DaemonClocks extends HostClocks {
+  /** Milliseconds since the host started, which count on while it sleeps and cannot be set. */
+  uptime: () => number;
+}
+
+interface ClockDependencies {
+  store: Pick<StoreClock, 'read' | 'takeOut'>;
+  clocks: DaemonClocks;
+  /** Takes each new figure of by how much the own clock is ahead, ms. */
+  report: (skewMs: number) => void;
+  log: Logger;
+}
+
+/** The one clock of this process. */
+export interface Clock {
+  /** Milliseconds since the epoch by the store's clock. */
+  now: () => number;
+  /** By how much the own wall clock is ahead of the store's, ms. */
+  skewMs: () => number;
+  /** Reads the store's clock, and takes a step forward out of it where it was set. */
+  measure(): Promise<void>;
+  /** Calls back with the ms by which the store's clock went back to what it was before it was set. */
+  onStepTakenOut(moveBack: (stepMs: number) => Promise<void>): void;
+}
+
+export function createClock({ store, clocks, report, log }: ClockDependencies): Clock {
+  const own = createOwnClock(clocks);
+  const readStore = storeReader(store, clocks);
+  const onError = faultLog(log, 'clock');
+  const listeners: ((stepMs: number) => Promise<void>)[] = [];
+  let jumpCheckedAt = -Infinity;
+  let isSkewed = false;
+
+  async function measure(): Promise<void> {
+    const { reading, stepMs } = await readStore();
+    own.adopt(reading);
+    noteSkew(own.skewMs());
+    if (stepMs === 0) return;
+    log.warn({ step_ms: stepMs }, 'clock.set_forward');
+    for (const moveBack of listeners) await moveBack(stepMs);
+  }
+
+  function noteSkew(skewMs: number): void {
+    report(skewMs);
+    if (Math.abs(skewMs) >= SKEWED_MS === isSkewed) return;
+    isSkewed = !isSkewed;
+    const fields = { skew_ms: skewMs };
+    if (isSkewed) log.warn({ ...fields, remedy: REMEDY }, 'clock.skewed');
+    else log.info(fields, 'clock.in_step');
+  }
+
+  return {
+    now() {
+      if (own.hasJumped() && clocks.monotonic() - jumpCheckedAt > JUMP_CHECK_MS) {
+        jumpCheckedAt = clocks.monotonic();
+        measure().catch(onError);
+      }
+      return own.now();
+    },
+    skewMs: () => own.skewMs(),
+    measure,
+    onStepTakenOut: (moveBack) => void listeners.push(moveBack),
+  };
+}
+
+/** Reads the store's clock. A step forward that shows is taken out, and what is read then counts. */
+function storeReader(store: ClockDependencies['store'], { monotonic, uptime }: DaemonClocks) {
+  let before: Parameters<typeof stepBetween>[0] | null = null;
+
+  async function readOnce() {
+    const asked = { monotonic: monotonic(), uptime: uptime() };
+    const { now, steps } = await store.read();
+    const seen = { now, steps, askedAt: asked.uptime, answeredAt: uptime() };
+    const stepMs = before === null ? 0 : stepBetween(before, seen);
+    before = seen;
+    return { reading: { now, askedAt: asked.monotonic, answeredAt: monotonic() }, stepMs, steps };
+  }
+
+  return async function readStore() {
+    const { reading, stepMs, steps } = await readOnce();
+    if (stepMs === 0) return { reading, stepMs };
+    const isOurs = await store.takeOut(stepMs, steps);
+    return { ...(await readOnce()), stepMs: isOurs ? stepMs : 0 };
+  };
+}
+
+/** @throws RunwatchError `clock_skewed` where the own clock is so far off that it may be refused */
+export function refuseSkew(skewMs: number): void {
+  if (Math.abs(skewMs) < REFUSED_MS) return;
+  const seconds = Math.round(Math.abs(skewMs) / 1_000);
+  const side = skewMs > 0 ? 'ahead of' : 'behind';
+  throw new RunwatchError(
+    `the clock of this host is ${seconds} s ${side} that of Redis, which redis.refuse_clock_skew refuses: ${REMEDY}`,
+    { code: 'clock_skewed' },
+  );
+}

@@ -1,0 +1,81 @@
+import { afterAll, afterEach, expect, test } from '@jest/globals';
+import { pino } from 'pino';
+import { createClock, refuseSkew } from '../../src/daemon/clock.ts';
+import { openStores } from '../support/stores.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const stores = openStores();
+afterEach(() => stores.redis.del(stores.keys.clock));
+afterAll(() => stores.close());
+
+/** A process whose host's clock is off by so much. */
+function processOn({ aheadMs }: { aheadMs: number }) {
+  let ahead = aheadMs;
+  let skipped = 0;
+  let reads = 0;
+  const skews: number[] = [];
+  const lines: { msg: string }[] = [];
+  const log = pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  const monotonic = () => performance.now() - skipped;
+  const clock = createClock({
+    store: {
+      read: () => ((reads += 1), stores.clock.read()),
+      takeOut: (...step) => stores.clock.takeOut(...step),
+    },
+    clocks: { wall: () => Date.now() + ahead, monotonic, uptime: monotonic },
+    report: (skewMs) => skews.push(skewMs),
+    log,
+  });
+  return {
+    clock,
+    skews,
+    messages: () => lines.map(({ msg }) => msg),
+    reads: () => reads,
+    set: (byMs: number) => (ahead += byMs),
+    /** As if the store's clock, and all others, had been set forward. */
+    storeSetForward: (byMs: number) => (skipped += byMs),
+  };
+}
+
+const offBy = (now: number) => Math.abs(now - Date.now());
+
+test('processes whose clocks are five minutes apart agree on the time, and say so once', async () => {
+  const hosts = [300_000, -300_000, 0].map((aheadMs) => processOn({ aheadMs }));
+  for (const { clock } of hosts) await clock.measure();
+  for (const { clock } of hosts) {
+    expect(offBy(clock.now())).toBeLessThan(1_000);
+    await clock.measure();
+  }
+  expect(hosts.map(({ messages }) => messages())).toEqual([['clock.skewed'], ['clock.skewed'], []]);
+  expect(hosts[0]?.skews.at(-1)).toBeGreaterThan(299_000);
+});
+
+test('a clock that is set is measured at once, and moves nothing', async () => {
+  const host = processOn({ aheadMs: 0 });
+  await host.clock.measure();
+  host.set(-300_000);
+  expect(offBy(host.clock.now())).toBeLessThan(1_000);
+  expect(offBy(host.clock.now())).toBeLessThan(1_000);
+  await waitFor(() => host.messages().includes('clock.skewed'));
+  expect(host.reads()).toBe(2);
+  host.set(300_000);
+  await host.clock.measure();
+  expect(host.messages()).toEqual(['clock.skewed', 'clock.in_step']);
+});
+
+test('a step forward of the clock of Redis is not taken over by a process', async () => {
+  const host = processOn({ aheadMs: 0 });
+  const moved: number[] = [];
+  host.clock.onStepTakenOut(async (stepMs) => void moved.push(stepMs));
+  await host.clock.measure();
+  const before = host.clock.now();
+  host.storeSetForward(300_000);
+  await host.clock.measure();
+  expect(Math.abs(host.clock.now() - (before - 300_000))).toBeLessThan(10_000);
+  expect(moved).toEqual([expect.closeTo(300_000, -4)]);
+});
+
+test('a clock that is half a minute off is refused where that is asked for', () => {
+  expect(() => refuseSkew(29_000)).not.toThrow();
+  expect(() => refuseSkew(-30_000)).toThrow(/30 s behind that of Redis/);
+});

@@ -1,0 +1,66 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { createOwnClock } from '../../src/core/own-clock.ts';
+import { NOON } from '../support/builders.ts';
+
+/** A process on a host whose clock is off; the store is right. */
+function onHost({ aheadMs = 0 } = {}) {
+  let passed = 0;
+  let ahead = aheadMs;
+  const right = () => NOON + passed;
+  const clock = createOwnClock({ wall: () => right() + ahead, monotonic: () => 7 + passed });
+  return {
+    clock,
+    right,
+    pass: (ms: number) => (passed += ms),
+    set: (ms: number) => (ahead += ms),
+    /** Reads the store, which answers in the middle unless told otherwise. */
+    read(takesMs = 0, answeredAfter = takesMs / 2) {
+      const askedAt = 7 + passed;
+      passed += answeredAfter;
+      const now = Math.floor(right());
+      passed += takesMs - answeredAfter;
+      clock.adopt({ now, askedAt, answeredAt: 7 + passed });
+    },
+  };
+}
+
+describe('the clock of a process', () => {
+  test('is its own before the first reading, and the one of the store after it', () => {
+    const host = onHost({ aheadMs: 300_000 });
+    expect(host.clock.now()).toBe(NOON + 300_000);
+    host.read();
+    expect(host.clock.now()).toBe(NOON);
+    expect(host.clock.skewMs()).toBe(300_000);
+  });
+
+  test.each([300_000, -300_000])('runs on when the clock of the host is set by %s ms', (stepMs) => {
+    const host = onHost();
+    host.read();
+    host.pass(1_000);
+    expect(host.clock.hasJumped()).toBe(false);
+    host.set(stepMs);
+    expect(host.clock.now()).toBe(NOON + 1_000);
+    expect(host.clock.hasJumped()).toBe(true);
+    host.read();
+    expect(host.clock.hasJumped()).toBe(false);
+    expect(host.clock.skewMs()).toBe(stepMs);
+  });
+
+  test('is never further off than the best reading of late took, however long others take', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.nat({ max: 20_000 }), fc.double({ min: 0, max: 1, noNaN: true }))),
+        (readings) => {
+          const host = onHost({ aheadMs: 86_400_000 });
+          host.read(4);
+          for (const [takesMs, share] of readings) {
+            host.pass(5_000);
+            host.read(takesMs, takesMs * share);
+            expect(Math.abs(host.clock.now() - host.right())).toBeLessThanOrEqual(5);
+          }
+        },
+      ),
+    );
+  });
+});
