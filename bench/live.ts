@@ -16,9 +16,9 @@ const SPEED = 10;
 
 const POLLING = { minIntervalMs: 1_000 / SPEED, maxIntervalMs: 60_000 / SPEED };
 
-/** What there is beside our policy: what the Noxus SDK does, and what careful scripts do. */
+/** What there is beside our policy: what the Noxus SDK falls back to, and what careful scripts do. */
 const PLAIN = {
-  'fixed 5 s': { firstS: 5 / SPEED, growth: 1, mostS: 5 / SPEED },
+  'fixed 5 s (SDK fallback)': { firstS: 5 / SPEED, growth: 1, mostS: 5 / SPEED },
   'backoff 1 s × 1.5 to 60 s': { firstS: 1 / SPEED, growth: 1.5, mostS: 60 / SPEED },
 };
 

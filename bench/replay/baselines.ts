@@ -9,9 +9,9 @@ interface Schedule {
   restarts: boolean;
 }
 
-/** What the Noxus SDK does. */
+/** What the Noxus SDK falls back to; it follows the event stream first, where there is one. */
 export const FIXED = schedule({
-  name: 'fixed 5 s',
+  name: 'fixed 5 s (SDK fallback)',
   firstS: 5,
   growth: 1,
   mostS: 5,

@@ -1,4 +1,5 @@
 import { Option } from 'commander';
+import { SIMULATOR_API_KEY } from '../simulator/defaults.ts';
 import type { ServeOptions } from './dependencies.ts';
 import { portNumber } from './options.ts';
 import type { VerbHost } from './verb.ts';
@@ -142,10 +143,25 @@ export function addSimulateVerb({ program, dependencies, run }: VerbHost): void 
     );
 }
 
+const SIMULATE_URL = `http://127.0.0.1:${DEFAULT_SIMULATE_PORT}`;
+
 const SIMULATE_HELP = `
+It listens on 127.0.0.1 and takes one API key, ${SIMULATOR_API_KEY}. It serves
+what the official noxus-sdk asks for: start, read, stream, list, stop and delete runs.
+Each of its workflows has the name of what its runs do; a run plays another story
+where its input says {"story": "<name>"}.
+
 Examples:
   runwatch simulate
-  NOXUS_BACKEND_URL=http://127.0.0.1:${DEFAULT_SIMULATE_PORT} NOXUS_API_KEY=any runwatch serve`;
+  NOXUS_BACKEND_URL=${SIMULATE_URL} NOXUS_API_KEY=${SIMULATOR_API_KEY} runwatch serve
+
+With the SDK (pip install noxus-sdk):
+  from noxus_sdk.client import Client
+  client = Client("${SIMULATOR_API_KEY}", "${SIMULATE_URL}")
+  flows = {flow.name: flow for flow in client.workflows.list(page_size=100)}
+  run = flows["completes"].run({"invoice": 4711}, callback_url="http://127.0.0.1:9000")
+  print(run.id, run.wait().output)
+  print(client.runs.get(run.workflow_id, run.id).status)`;
 
 export function addDemoVerb({ program, dependencies, runUnguarded }: VerbHost): void {
   program

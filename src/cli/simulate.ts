@@ -2,9 +2,10 @@ import { randomScripts } from '../simulator/random-scripts.ts';
 import type { RunScript } from '../simulator/script.ts';
 import { startSimulator, type Simulator } from '../simulator/server.ts';
 import { STORIES, STORY_NAMES, story } from '../simulator/stories.ts';
+import { workflowOfStory } from '../simulator/workflow-catalog.ts';
 import { untilAborted } from './until-aborted.ts';
 
-/** The random runs of one `simulate` end within this time of the first look at them. */
+/** The random runs of one `simulate` end within this time of their first read. */
 const RANDOM_RUNS_WITHIN_MS = 60_000;
 
 interface SimulateOptions {
@@ -40,7 +41,11 @@ interface Listed {
 
 function addRuns(simulator: Simulator, random: number): Listed[] {
   const stories = STORY_NAMES.map((name) => ({
-    run: simulator.add({ starts: 'when_read', ...story(name) }),
+    run: simulator.add({
+      starts: 'when_read',
+      workflow_id: workflowOfStory(name),
+      ...story(name),
+    }),
     summary: STORIES[name].summary,
   }));
   const seed = Date.now() % 0xffff_ffff;
@@ -70,6 +75,7 @@ function introduction({ url, apiKey }: Simulator, runs: Listed[]): string[] {
     `  ${post}/runs ${json} '{"story":"fails"}'`,
     `  ${post}/runs/${example} ${json} '{"status":"awaiting_human_feedback"}'`,
     `  ${post}/faults ${json} '{"kind":"status","status":429,"retry_after":10,"count":1}'`,
+    `  ${post}/streams ${json} '{"silent_on":["awaiting_human_feedback"]}'`,
     `  curl ${url}/_sim/stats`,
   ];
 }

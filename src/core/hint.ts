@@ -1,11 +1,9 @@
 import { isTerminalStatus } from './run.ts';
 import type { Profile, Watch } from './watch.ts';
 
-/** What an event of a run's stream comes to: nothing of its content, which is private. */
+/** What an event of a run's stream says of the run. Nothing of its content, which is private. */
 export interface RunHint {
-  kind: 'content' | 'state';
-  /** The status that it tells of; null where it tells of none. */
-  status: string | null;
+  status: string;
 }
 
 /** With a stream the next poll is only there for what the stream may have missed, ms. */
@@ -21,9 +19,9 @@ const CLASSES: Record<Profile, number> = { urgent: 0, normal: 1, frugal: 2 };
 /** More than the milliseconds of any time. */
 const CLASS_WIDTH = 1e14;
 
-/** Whether a run is worth a poll now: a state that was told, unless it is the one that is known. */
-export function isNews({ kind, status }: RunHint, known: string | null): boolean {
-  return status === null ? kind === 'state' : status !== known;
+/** True where a hint names another status than the last poll. Progress alone expedites no poll. */
+export function isNews({ status }: RunHint, known: string | null): boolean {
+  return status !== known;
 }
 
 /** Whether there is anything more to come of a run. */

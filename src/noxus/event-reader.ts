@@ -6,13 +6,14 @@ const MAX_EVENT_BYTES = 262_144;
 
 const NEWLINE = 0x0a;
 
-/**
- * What is read of an event. Everything else, the content first of all, is private and dropped; the
- * status may be missing, and types that are not known are passed over.
- */
+const status = z.string().min(1).max(64).nullable().catch(null);
+
+/** What is read of an event. Everything else, the content first of all, is private and dropped. */
 const wireEvent = z.object({
-  type: z.string(),
-  data: z.object({ workflow_status: z.string().max(64).nullish().catch(null) }).catch({}),
+  type: z.string().catch(''),
+  data: z
+    .object({ status, workflow_status: status })
+    .catch({ status: null, workflow_status: null }),
 });
 
 /** `broken`: what came is not a stream of a run's events, or more of one than is held. */
@@ -69,12 +70,18 @@ export class EventReader {
   }
 }
 
+/**
+ * The status of the run that an event names; null where it names none. A `state` event carries it
+ * as `data.status`; there a `content` event has the status of a node, which says nothing of the run.
+ */
 function readHint(text: string): RunHint | 'garbage' | null {
-  const parsed = wireEvent.safeParse(parseJson(text));
-  if (!parsed.success) return 'garbage';
-  const { type, data } = parsed.data;
-  if (type !== 'content' && type !== 'state') return null;
-  return { kind: type, status: data.workflow_status ?? null };
+  const json = parseJson(text);
+  if (json === undefined) return 'garbage';
+  const event = wireEvent.safeParse(json);
+  if (!event.success || (event.data.type !== 'state' && event.data.type !== 'content')) return null;
+  const { type, data } = event.data;
+  const named = data.workflow_status ?? (type === 'state' ? data.status : null);
+  return named === null ? null : { status: named };
 }
 
 function parseJson(text: string): unknown {

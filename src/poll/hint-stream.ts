@@ -122,7 +122,7 @@ function hintListener(ground: StreamGround, { id, watch, signal }: StreamedRun) 
 
   return (hint: RunHint): void => {
     if (!isNews(hint, known)) return;
-    known = hint.status ?? known;
+    known = hint.status;
     gathering ??= setTimeout(() => void poll().catch(ground.onError), GATHER_MS).unref();
   };
 }

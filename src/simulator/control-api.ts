@@ -1,11 +1,12 @@
 import type { IncomingMessage } from 'node:http';
 import { answerOf, failure, invalidInput, json, withInput } from './control-answer.ts';
-import { scriptsSchema, statsQuery, statusRequest } from './control-input.ts';
+import { scriptsSchema, statsQuery, statusRequest, workflowRequest } from './control-input.ts';
 import { faultSchema } from './fault.ts';
 import type { Answer } from './http-io.ts';
 import type { Ledger } from './ledger.ts';
 import type { ScriptInput } from './script-schema.ts';
 import { addRun, type Simulation } from './simulation.ts';
+import { streamSettingsSchema } from './stream-settings.ts';
 
 const PREFIX = '/_sim/';
 
@@ -36,6 +37,10 @@ export async function answerControl(
     case 'DELETE faults':
       simulation.faults.clear();
       return DONE;
+    case 'POST streams':
+      return setStreams(simulation, request);
+    case 'POST workflows':
+      return addWorkflow(simulation, request);
     case 'GET stats':
       return stats(simulation, query);
     case 'DELETE stats':
@@ -68,6 +73,28 @@ async function addFault({ faults }: Simulation, request: IncomingMessage) {
   );
 }
 
+async function setStreams(simulation: Simulation, request: IncomingMessage) {
+  return withInput(
+    request,
+    () => streamSettingsSchema,
+    (settings) => {
+      simulation.streamSettings = { ...simulation.streamSettings, ...settings };
+      return json(200, simulation.streamSettings);
+    },
+  );
+}
+
+async function addWorkflow({ workflows }: Simulation, request: IncomingMessage) {
+  return withInput(
+    request,
+    () => workflowRequest,
+    (workflow) => {
+      workflows.add(workflow);
+      return json(201, workflow);
+    },
+  );
+}
+
 function addRuns(simulation: Simulation, scripts: ScriptInput[]): Answer {
   const runs = scripts.map((script) => {
     const { id, workflow_id, created_at } = addRun(simulation, script);
@@ -76,7 +103,7 @@ function addRuns(simulation: Simulation, scripts: ScriptInput[]): Answer {
   return json(201, { runs });
 }
 
-function stats({ ledger, runs, faults }: Simulation, query: string): Answer {
+function stats({ ledger, runs, faults, streams, callbacks }: Simulation, query: string): Answer {
   const parsed = statsQuery.safeParse(Object.fromEntries(new URLSearchParams(query)));
   if (!parsed.success) return invalidInput(parsed.error);
   const { run_id: runId, from, to } = parsed.data;
@@ -85,6 +112,8 @@ function stats({ ledger, runs, faults }: Simulation, query: string): Answer {
     json(200, {
       runs_in_all: runs.size,
       faults: faults.size,
+      streams: { opened: streams.opened, open: streams.open, max_open: streams.maxOpen },
+      callbacks,
       total: ledger.total,
       lists: ledger.lists,
       statuses: ledger.statuses,

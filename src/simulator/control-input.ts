@@ -8,6 +8,7 @@ import {
   type ScriptInput,
 } from './script-schema.ts';
 import { story, STORY_NAMES } from './stories.ts';
+import { workflowOfStory } from './workflow-catalog.ts';
 
 const storyRequest = z
   .strictObject({
@@ -16,7 +17,9 @@ const storyRequest = z
     workflow_id: z.uuid().optional(),
     starts: z.enum(['at_once', 'when_read']).optional(),
   })
-  .transform(({ story: name, ...rest }): ScriptInput[] => [{ ...story(name), ...rest }]);
+  .transform(({ story: name, ...rest }): ScriptInput[] => [
+    { workflow_id: workflowOfStory(name), ...story(name), ...rest },
+  ]);
 
 const randomRequest = z
   .strictObject({
@@ -35,6 +38,13 @@ const scriptRequest = scriptSchema.transform((script): ScriptInput[] => [script]
 export const statusRequest = z.strictObject({
   status: statusSchema,
   progress: progressSchema.optional(),
+});
+
+/** A workflow of the user's own; one with the same id is replaced. */
+export const workflowRequest = z.strictObject({
+  id: z.uuid(),
+  name: z.string().min(1).max(200),
+  story: z.enum(STORY_NAMES).default('completes'),
 });
 
 const time = z.coerce.number().int().min(0);

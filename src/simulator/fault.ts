@@ -9,8 +9,8 @@ const MAX_RULES = 10_000;
 const rule = {
   /** Only reads and streams of this run; absent: every call of the Noxus API, listings included. */
   run_id: z.string().min(1).max(128).optional(),
-  /** Only listings, only reads of runs, or only streams of their events; absent: all. */
-  on: z.enum(['list', 'run', 'stream']).optional(),
+  /** Only listings, only reads of runs, only streams of their events, or only other calls; absent: all. */
+  on: z.enum(['list', 'run', 'stream', 'other']).optional(),
   /** How many requests it spoils before it is used up; absent: until cleared. */
   count: z.int().min(1).max(1_000_000).optional(),
   /** The chance that it spoils a request which it matches; absent: every one. */
@@ -53,7 +53,10 @@ export const faultSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('other_run'), ...rule }),
   /** 200 with sound JSON that is neither a run nor a page of runs. */
   z.strictObject({ kind: z.literal('wrong_shape'), ...rule }),
-  /** 200 that claims this of every run in it, whatever is true: a cache that is stale, or worse. */
+  /**
+   * 200 that claims this of every run in it, whatever is true: a cache that is stale, or worse. Of a
+   * stream: every `state` event does.
+   */
   z.strictObject({
     kind: z.literal('claim'),
     status: z.string().min(1).max(64),
@@ -62,6 +65,8 @@ export const faultSchema = z.discriminatedUnion('kind', [
   }),
   /** The right page, but in front of each run's private fields a document of so many bytes. */
   z.strictObject({ kind: z.literal('bulky'), bytes: z.int().min(1).max(8_388_608), ...rule }),
+  /** The right answer of so long ago, as from a replica that lags. */
+  z.strictObject({ kind: z.literal('lag'), ms: milliseconds, ...rule }),
   /**
    * Pages after the first as they are when so many runs have come in at the head of the list since
    * the first was read; a negative number stands for runs that were deleted there.

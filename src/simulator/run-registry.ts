@@ -1,20 +1,29 @@
 import { RunwatchError } from '../core/errors.ts';
+import { isTerminalStatus } from '../core/run.ts';
 import type { ScriptInput } from './script-schema.ts';
 import {
   completeScript,
   isVisible,
   postponed,
+  publicRunAt,
   runAt,
+  stateAt,
   withStatus,
   type RunAnswer,
   type RunScript,
 } from './script.ts';
-import { DEFAULT_PRIVATE_BYTES, privatePart, type PublicRun } from './wire-run.ts';
+import { RunChanges } from './run-changes.ts';
+import { fullRunText, runIo, runText } from './run-text.ts';
+import type { PublicRun } from './wire-run.ts';
+import { DEFAULT_WORKFLOW_ID } from './workflow-catalog.ts';
 
 const MAX_RUNS = 250_000;
 
-/** The workflow of runs that name none. */
-const DEFAULT_WORKFLOW_ID = '0b9e6f74-25c1-4d0e-8a5b-7c3f1d2e9a60';
+/** What the inputs of started runs may come to together, bytes. */
+const MAX_INPUT_BYTES = 268_435_456;
+
+/** Longest wait before the clock of the simulator is read again, ms: tests move it. */
+const MAX_WAIT_MS = 1_000;
 
 interface RegistryOptions {
   now: () => number;
@@ -29,14 +38,22 @@ interface ListQuery {
   /** How many of the newest are left out. */
   skip: number;
   size: number;
+  /** How old what is listed may be, ms. */
+  lagMs?: number;
+}
+
+/** A run as it plays, and how old it is now. */
+interface Moment {
+  script: RunScript;
+  elapsedMs: number;
 }
 
 /** Every simulated run, and what can be read of it now. */
 export class RunRegistry {
   readonly #scripts = new Map<string, RunScript>();
   readonly #options: RegistryOptions;
-  /** The private fields of nearly all runs, made once. */
-  readonly #usualTail = tailOf(DEFAULT_PRIVATE_BYTES);
+  readonly #changes = new RunChanges();
+  #inputBytes = 0;
   /** Ids, newest first; null when a run was added since it was made. */
   #order: string[] | null = null;
 
@@ -64,21 +81,93 @@ export class RunRegistry {
     return script;
   }
 
-  /** Reads a run as a client does: this is what sets off runs that wait to be read. */
-  read(id: string): RunAnswer {
-    const script = this.#started(id);
-    return script === null ? { kind: 'not_found' } : runAt(script, this.#elapsed(script));
+  /** False where the input of another run would be too much to hold. */
+  hasRoomFor(input: Record<string, unknown>): boolean {
+    this.#inputBytes += JSON.stringify(input).length;
+    return this.#inputBytes <= MAX_INPUT_BYTES && this.#scripts.size < MAX_RUNS;
+  }
+
+  /**
+   * Reads a run as a client does: this is what sets off runs that wait to be read.
+   * @param lagMs how old the answer is
+   */
+  read(id: string, lagMs = 0): RunAnswer {
+    const moment = this.#moment(id);
+    if (moment === null) return { kind: 'not_found' };
+    const { script, elapsedMs } = moment;
+    return runAt(script, lagMs === 0 ? elapsedMs : Math.max(0, elapsedMs - lagMs));
+  }
+
+  /** How a run plays; null where it cannot be read. */
+  moment(id: string): Moment | null {
+    const moment = this.#moment(id);
+    const isThere = moment !== null && isVisible(moment.script, moment.elapsedMs);
+    return isThere ? moment : null;
+  }
+
+  /** Calls back whenever a run is taken over or deleted. @returns what ends it */
+  onChange(id: string, listener: () => void): () => void {
+    return this.#changes.listen(id, listener);
+  }
+
+  /**
+   * Waits until a run has such a status.
+   * @returns false where the signal ended the wait, or the run is there no more
+   */
+  async until(
+    id: string,
+    isSuch: (status: string) => boolean,
+    { signal }: { signal: AbortSignal },
+  ): Promise<boolean> {
+    return new Promise((resolve) => {
+      let timer: NodeJS.Timeout | null = null;
+      const check = () => {
+        if (timer !== null) clearTimeout(timer);
+        const moment = this.moment(id);
+        const isOver = moment !== null && isSuch(stateAt(moment.script, moment.elapsedMs).status);
+        if (isOver || signal.aborted || this.#isGone(id)) {
+          stopListening();
+          signal.removeEventListener('abort', check);
+          resolve(isOver);
+          return;
+        }
+        timer = setTimeout(check, this.#untilNextStep(id));
+      };
+      const stopListening = this.onChange(id, check);
+      signal.addEventListener('abort', check);
+      check();
+    });
   }
 
   /** The JSON text of a run as Noxus sends it, private fields included. */
   wireText(run: PublicRun): string {
-    const bytes = this.#scripts.get(run.id)?.private_bytes ?? DEFAULT_PRIVATE_BYTES;
-    const tail = bytes === DEFAULT_PRIVATE_BYTES ? this.#usualTail : tailOf(bytes);
-    return `${JSON.stringify(run).slice(0, -1)},${tail}`;
+    return runText(run, this.#scripts.get(run.id));
+  }
+
+  /** {@link RunRegistry.wireText} with output and progress details. */
+  fullWireText(run: PublicRun): string {
+    return fullRunText(run, this.#scripts.get(run.id));
+  }
+
+  /** {@link RunRegistry.fullWireText} of a run as it is now, whether it can be read or not. */
+  fullText(id: string): string {
+    const moment = this.#moment(id);
+    if (moment === null) return 'null';
+    const { script, elapsedMs } = moment;
+    return fullRunText(publicRunAt(script, elapsedMs), script);
+  }
+
+  ioOf(run: PublicRun) {
+    return runIo(run, this.#scripts.get(run.id));
+  }
+
+  /** Every run that can be read, newest first; `workflowId` null for those of all workflows. */
+  all(workflowId: string | null): PublicRun[] {
+    return this.list({ workflowId, skip: 0, size: Infinity }).runs;
   }
 
   /** One page of the runs that can be read, newest first, and how many there are in all. */
-  list({ workflowId, skip, size }: ListQuery): { runs: PublicRun[]; total: number } {
+  list({ workflowId, skip, size, lagMs = 0 }: ListQuery): { runs: PublicRun[]; total: number } {
     const visible: RunScript[] = [];
     for (const id of this.#newestFirst()) {
       const script = this.#scripts.get(id);
@@ -87,7 +176,7 @@ export class RunRegistry {
       if (isVisible(script, this.#elapsedUnread(script))) visible.push(script);
     }
     const runs = visible.slice(skip, skip + size).flatMap((script) => {
-      const answer = runAt(script, this.#elapsedUnread(script));
+      const answer = runAt(script, Math.max(0, this.#elapsedUnread(script) - lagMs));
       return answer.kind === 'run' ? [answer.run] : [];
     });
     return { runs, total: visible.length };
@@ -99,8 +188,16 @@ export class RunRegistry {
     if (script === null) return false;
     const elapsed = this.#elapsed(script);
     if (runAt(script, elapsed).kind !== 'run') return false;
-    this.#scripts.set(id, { ...script, deleted_after_ms: elapsed });
+    this.#put({ ...script, deleted_after_ms: elapsed });
     return true;
+  }
+
+  /** Stops a run, unless it is over. @returns the run as it is then */
+  stop(run: PublicRun): PublicRun {
+    if (isTerminalStatus(run.status)) return run;
+    this.setStatus(run.id, { status: 'stopped' });
+    const answer = this.read(run.id);
+    return answer.kind === 'run' ? answer.run : run;
   }
 
   /**
@@ -112,7 +209,29 @@ export class RunRegistry {
     if (script === null) {
       throw new RunwatchError(`there is no run ${id}`, { code: 'run_not_found' });
     }
-    this.#scripts.set(id, withStatus(script, this.#elapsed(script), change));
+    this.#put(withStatus(script, this.#elapsed(script), change));
+  }
+
+  #put(script: RunScript): void {
+    this.#scripts.set(script.id, script);
+    this.#changes.announce(script.id);
+  }
+
+  #moment(id: string): Moment | null {
+    const script = this.#started(id);
+    return script === null ? null : { script, elapsedMs: this.#elapsed(script) };
+  }
+
+  #isGone(id: string): boolean {
+    const moment = this.#moment(id);
+    return moment === null || moment.elapsedMs >= moment.script.deleted_after_ms;
+  }
+
+  #untilNextStep(id: string): number {
+    const moment = this.#moment(id);
+    const next = moment?.script.steps.find((step) => step.after_ms > moment.elapsedMs);
+    const waitMs = next === undefined ? Infinity : next.after_ms - (moment?.elapsedMs ?? 0);
+    return Math.min(waitMs, MAX_WAIT_MS);
   }
 
   #started(id: string): RunScript | null {
@@ -139,9 +258,4 @@ export class RunRegistry {
       .map((script) => script.id);
     return this.#order;
   }
-}
-
-/** The private fields as JSON text that goes on where a run's public fields ended. */
-function tailOf(bytes: number): string {
-  return JSON.stringify(privatePart(bytes)).slice(1);
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { faultSchema } from './fault.ts';
+import { streamSettingsSchema } from './stream-settings.ts';
 
 const MAX_PRIVATE_BYTES = 8_388_608;
 
@@ -29,7 +30,7 @@ const plotSchema = z.strictObject({
   steps: z.array(stepSchema).max(1_000).default([]),
   /** How old the run is already when it is added, ms. */
   age_ms: offset.optional(),
-  /** `when_read`: the run waits in its first state until somebody first asks for it. */
+  /** `when_read`: the run waits in its first state until it is first read, unless it has an age. */
   starts: z.enum(['at_once', 'when_read']).optional(),
   /** 404 before this, ms after creation: runs may become visible late. */
   visible_after_ms: offset.optional(),
@@ -44,6 +45,12 @@ const plotSchema = z.strictObject({
 export const scriptSchema = plotSchema.extend({
   id: runIdSchema.optional(),
   workflow_id: z.uuid().optional(),
+  workflow_version_id: z.uuid().nullable().optional(),
+  single_node_id: z.string().max(128).nullable().optional(),
+  /** What the run was started with, which is also in its output; default: private filler. */
+  input: z.record(z.string(), z.unknown()).optional(),
+  /** How its event stream behaves, where it differs from the simulator's others. */
+  stream: streamSettingsSchema.optional(),
   created_at: z.iso.datetime({ offset: true }).optional(),
   /** `naive`: without a zone and with microseconds, as Python writes them. */
   timestamps: z.enum(['utc', 'naive']).optional(),

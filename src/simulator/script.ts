@@ -12,6 +12,11 @@ interface Step {
 export interface RunScript {
   id: string;
   workflow_id: string;
+  workflow_version_id: string | null;
+  single_node_id: string | null;
+  /** Null where the run was not started by a client. */
+  input: Record<string, unknown> | null;
+  stream: NonNullable<ScriptInput['stream']>;
   created_at: string;
   steps: readonly [Step, ...Step[]];
   starts: 'at_once' | 'when_read';
@@ -43,14 +48,30 @@ export function completeScript(input: ScriptInput, context: ScriptContext): RunS
   return {
     id: input.id ?? context.newId(),
     workflow_id: input.workflow_id ?? context.workflowId,
+    ...startOf(input),
     created_at: new Date(createdAt).toISOString(),
     steps: completeSteps(input.steps ?? [], scaled),
-    starts: input.starts ?? 'at_once',
+    starts: startsOf(input),
     visible_after_ms: scaled(input.visible_after_ms ?? 0),
     deleted_after_ms: scaled(input.deleted_after_ms ?? Infinity),
     rejected: input.rejected ?? false,
     timestamps: input.timestamps ?? 'utc',
     private_bytes: input.private_bytes ?? DEFAULT_PRIVATE_BYTES,
+  };
+}
+
+/** A run with a past has begun to play already. */
+function startsOf({ age_ms: ageMs = 0, starts = 'at_once' }: ScriptInput): RunScript['starts'] {
+  return ageMs > 0 ? 'at_once' : starts;
+}
+
+/** What a client said that started the run. */
+function startOf(input: ScriptInput) {
+  return {
+    workflow_version_id: input.workflow_version_id ?? null,
+    single_node_id: input.single_node_id ?? null,
+    input: input.input ?? null,
+    stream: input.stream ?? {},
   };
 }
 
@@ -79,15 +100,19 @@ function completeSteps(
 export function runAt(script: RunScript, elapsedMs: number): RunAnswer {
   if (script.rejected) return { kind: 'rejected' };
   if (!isVisible(script, elapsedMs)) return { kind: 'not_found' };
+  return { kind: 'run', run: publicRunAt(script, elapsedMs) };
+}
+
+/** The run as it is at some moment, whether it can be read or not. */
+export function publicRunAt(script: RunScript, elapsedMs: number): PublicRun {
   const { status, progress, since } = stateAt(script, elapsedMs);
   const started = script.steps.find((step) => step.status !== 'queued');
-  const run = publicRun(script, {
+  return publicRun(script, {
     status,
     progress,
     startedAfterMs: started && started.after_ms <= elapsedMs ? started.after_ms : null,
     finishedAfterMs: isTerminalStatus(status) ? since : null,
   });
-  return { kind: 'run', run };
 }
 
 /** Whether there is a run to be read: the cheap half of {@link runAt}, for long listings. */
@@ -96,7 +121,8 @@ export function isVisible(script: RunScript, elapsedMs: number): boolean {
   return !rejected && elapsedMs >= from && elapsedMs < until;
 }
 
-function stateAt({ steps }: RunScript, elapsedMs: number) {
+/** Where a run stands; `since` is when its status began, ms since it was created. */
+export function stateAt({ steps }: RunScript, elapsedMs: number) {
   const index = Math.max(
     0,
     steps.findLastIndex((step) => step.after_ms <= elapsedMs),

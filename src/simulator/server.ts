@@ -1,18 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { answerControl, isControlPath } from './control-api.ts';
-import { FaultTable, type Fault, type FaultInput } from './fault.ts';
+import { SIMULATOR_API_KEY } from './defaults.ts';
+import { FaultTable, type FaultInput } from './fault.ts';
 import { closeServer, listenOnLoopback, send, type LoopbackHost } from './http-io.ts';
 import { Ledger } from './ledger.ts';
-import { misbehave } from './misbehave.ts';
-import { answerCall, parseCall, problem, type Call } from './noxus-api.ts';
-import { streamEvents, type StreamBook } from './run-events.ts';
+import type { StreamBook } from './run-events.ts';
 import { RunRegistry } from './run-registry.ts';
 import type { ScriptInput } from './script-schema.ts';
 import type { RunScript } from './script.ts';
-import { addRun, type Simulation } from './simulation.ts';
-
-const DEFAULT_API_KEY = 'noxus-simulator-key';
+import { serveNoxus } from './serve.ts';
+import { addRun, type CallbackBook, type Simulation } from './simulation.ts';
+import { DEFAULT_STREAM_SETTINGS, type StreamSettingsInput } from './stream-settings.ts';
+import { WorkflowCatalog } from './workflow-catalog.ts';
 
 interface SimulatorOptions {
   /** Default 0: any free port. */
@@ -35,12 +35,16 @@ export interface Simulator {
   readonly requests: Ledger;
   /** The book of all streams of events; opening one is a request as well. */
   readonly streams: Readonly<StreamBook>;
+  /** The book of the calls of callbacks. */
+  readonly callbacks: Readonly<CallbackBook>;
   /** Adds a scripted run, which plays from now on. @throws RunwatchError `run_exists` */
   add(script: ScriptInput): RunScript;
   /** From now on the run is 404. @returns false when it is so already */
   delete(id: string): boolean;
   /** Takes a run over by hand, at once. @throws RunwatchError `run_not_found` */
   setStatus(id: string, status: string, progress?: number): void;
+  /** How event streams behave that are opened from now on; what is absent stays as it is. */
+  setStreams(settings: StreamSettingsInput): void;
   /** Spoils the requests that match. */
   fault(rule: FaultInput): void;
   clearFaults(): void;
@@ -54,12 +58,23 @@ export interface Simulator {
  */
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
   const now = options.now ?? Date.now;
-  const apiKey = options.apiKey ?? DEFAULT_API_KEY;
+  const apiKey = options.apiKey ?? SIMULATOR_API_KEY;
   const runs = new RunRegistry({ now, speed: options.speed ?? 1, newId: randomUUID });
   const faults = new FaultTable();
   const ledger = new Ledger();
-  const streams = { opened: 0, open: 0, maxOpen: 0 };
-  const simulation = { apiKey, now, runs, faults, ledger, streams };
+  const closing = new AbortController();
+  const simulation: Simulation = {
+    apiKey,
+    now,
+    runs,
+    faults,
+    ledger,
+    streams: { opened: 0, open: 0, maxOpen: 0 },
+    callbacks: { sent: 0, failed: 0 },
+    workflows: new WorkflowCatalog(),
+    streamSettings: DEFAULT_STREAM_SETTINGS,
+    closing: closing.signal,
+  };
   const server = createServer((request, response) => {
     handle(simulation, request, response);
   });
@@ -68,11 +83,15 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     url: await listenOnLoopback(server, { port, host }),
     apiKey,
     requests: ledger,
-    streams,
+    streams: simulation.streams,
+    callbacks: simulation.callbacks,
     add: (script) => addRun(simulation, script),
     delete: (id) => runs.delete(id),
     setStatus: (id, status, progress) => {
       runs.setStatus(id, { status, progress });
+    },
+    setStreams: (settings) => {
+      simulation.streamSettings = { ...simulation.streamSettings, ...settings };
     },
     fault: (rule) => {
       faults.add(rule);
@@ -80,7 +99,10 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
     clearFaults: () => {
       faults.clear();
     },
-    close: () => closeServer(server),
+    close: () => {
+      closing.abort();
+      return closeServer(server);
+    },
   };
 }
 
@@ -99,64 +121,4 @@ async function serveControl(
   response: ServerResponse,
 ): Promise<void> {
   send(response, await answerControl(simulation, request));
-}
-
-/** Answers a call of the Noxus API. Synchronous unless a fault says otherwise: benchmarks use it. */
-function serveNoxus(
-  simulation: Simulation,
-  request: IncomingMessage,
-  response: ServerResponse,
-): void {
-  const { ledger, now } = simulation;
-  const call = parseCall(request.method ?? 'GET', request.url ?? '/');
-  const runId = call.kind === 'get_run' ? call.runId : null;
-  const leave = ledger.enter(runId, now(), call.kind === 'list_runs');
-  // A client has its answer as soon as it is written, and may then ask again: it is in flight no more.
-  const settle = () => {
-    if (response.headersSent) ledger.answered(response.statusCode);
-    leave();
-  };
-  const known = request.headers['x-api-key'] === simulation.apiKey;
-  const fault = known ? takeFault(simulation, call) : null;
-  if (known && call.kind === 'run_events' && isStreamedUnder(fault)) {
-    void serveStream(simulation, response, { runId: call.runId, fault }).then(settle);
-    return;
-  }
-  const shifted = fault?.kind === 'shift' ? { ...call, shift: fault.by } : call;
-  const answer = () =>
-    known ? answerCall(shifted, simulation.runs) : problem(401, 'Invalid API key');
-  if (fault === null) {
-    send(response, answer());
-    settle();
-    return;
-  }
-  void misbehave(response, { answer, runId, now }, fault).then(settle);
-}
-
-function takeFault({ faults }: Simulation, call: Call): Fault | null {
-  if (call.kind === 'run_events') return faults.take(call.runId, 'stream');
-  return faults.take(call.kind === 'get_run' ? call.runId : null);
-}
-
-type Drop = Extract<Fault, { kind: 'drop' }>;
-
-/** A stream that drops is right until then. */
-function isStreamedUnder(fault: Fault | null): fault is Drop | null {
-  return fault === null || fault.kind === 'drop';
-}
-
-async function serveStream(
-  { runs, streams }: Simulation,
-  response: ServerResponse,
-  { runId, fault }: { runId: string; fault: Drop | null },
-): Promise<void> {
-  if (runs.read(runId).kind !== 'run') {
-    send(response, problem(404, 'Run not found'));
-    return;
-  }
-  streams.opened += 1;
-  streams.open += 1;
-  streams.maxOpen = Math.max(streams.maxOpen, streams.open);
-  await streamEvents(response, { runs, runId, dropAfterMs: fault?.after_ms ?? null });
-  streams.open -= 1;
 }

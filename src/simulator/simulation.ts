@@ -4,6 +4,15 @@ import type { StreamBook } from './run-events.ts';
 import type { RunRegistry } from './run-registry.ts';
 import type { ScriptInput } from './script-schema.ts';
 import type { RunScript } from './script.ts';
+import type { StreamSettings } from './stream-settings.ts';
+import type { WorkflowCatalog } from './workflow-catalog.ts';
+
+/** What is known of the calls of callbacks. */
+export interface CallbackBook {
+  sent: number;
+  /** How many of those got no answer. */
+  failed: number;
+}
 
 /** What the handlers of one simulator share. */
 export interface Simulation {
@@ -13,6 +22,12 @@ export interface Simulation {
   faults: FaultTable;
   ledger: Ledger;
   streams: StreamBook;
+  callbacks: CallbackBook;
+  workflows: WorkflowCatalog;
+  /** How streams behave whose run's script says nothing of it. */
+  streamSettings: StreamSettings;
+  /** Aborted when the simulator closes. */
+  closing: AbortSignal;
 }
 
 /**

@@ -7,7 +7,7 @@ export const PRIVATE_CANARY = 'CANARY-this-is-private-run-data-and-must-never-le
 export const DEFAULT_PRIVATE_BYTES = 2_048;
 
 /** One simulator is one workspace, which Noxus calls a group. */
-const GROUP_ID = '6a0d3c52-8f1e-4b7a-9c2d-51e7f0a94b30';
+export const GROUP_ID = '6a0d3c52-8f1e-4b7a-9c2d-51e7f0a94b30';
 
 /** `RunNoIO` of Noxus's OpenAPI document, without the fields that hold private data. */
 export interface PublicRun {
@@ -30,6 +30,8 @@ export interface PublicRun {
 interface RunIdentity {
   id: string;
   workflow_id: string;
+  workflow_version_id: string | null;
+  single_node_id: string | null;
   created_at: string;
   timestamps: 'utc' | 'naive';
 }
@@ -49,8 +51,8 @@ export function publicRun(identity: RunIdentity, state: RunState): PublicRun {
     id: identity.id,
     group_id: GROUP_ID,
     workflow_id: identity.workflow_id,
-    workflow_version_id: null,
-    single_node_id: null,
+    workflow_version_id: identity.workflow_version_id,
+    single_node_id: identity.single_node_id,
     status: state.status,
     progress: state.progress,
     created_at: wireTime(createdAt, identity.timestamps),
@@ -63,11 +65,14 @@ export function publicRun(identity: RunIdentity, state: RunState): PublicRun {
   };
 }
 
-/** The fields of a run that are nobody's business, about `bytes` long, all with the canary. */
-export function privatePart(bytes: number): Record<string, unknown> {
+/** The private fields of a run, about `bytes` long, all with the canary but for a given input. */
+export function privatePart(
+  bytes: number,
+  input: Record<string, unknown> | null,
+): Record<string, unknown> {
   const filler = 'x'.repeat(Math.ceil(bytes / 2));
   return {
-    input: { prompt: PRIVATE_CANARY, document: filler },
+    input: input ?? { prompt: PRIVATE_CANARY, document: filler },
     node_ids: [`node-${PRIVATE_CANARY}`],
     definitions: { nodes: [{ name: 'summarise', config: { text: PRIVATE_CANARY, filler } }] },
     meta: { note: PRIVATE_CANARY },

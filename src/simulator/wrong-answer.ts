@@ -25,6 +25,7 @@ const WRONG_ANSWERS = [
   'wrong_shape',
   'claim',
   'shift',
+  'lag',
 ] as const;
 
 type WrongAnswer = Extract<Fault, { kind: (typeof WRONG_ANSWERS)[number] }>;
@@ -50,7 +51,8 @@ export function wrongAnswer(exchange: Exchange, fault: WrongAnswer): Answer {
     case 'claim':
       return claiming(exchange.answer(), fault, exchange.now());
     case 'shift':
-      // The question was shifted, so this is its right answer.
+    case 'lag':
+      // The question was changed, so this is its right answer.
       return exchange.answer();
   }
 }

@@ -83,16 +83,16 @@ describe('reading a run', () => {
     expect(await status('/v1/runs/nobody')).toBe(404);
     const rejected = await call('/v1/runs/bad');
     expect(rejected.status).toBe(422);
-    expect(await rejected.json()).toEqual({
-      detail: [{ loc: ['path', 'run_id'], msg: expect.any(String), type: 'uuid_parsing' }],
+    expect(await rejected.json()).toMatchObject({
+      detail: [{ loc: ['path', 'run_id'], type: 'uuid_parsing', input: 'bad' }],
     });
   });
 
   test('gives 404 once the run was deleted, by whatever way', async () => {
     simulator.add({ id: 'by-script', deleted_after_ms: 1_000 });
-    simulator.add({ id: 'by-api' });
+    simulator.add({ id: 'by-api', steps: [{ after_ms: 0, status: 'completed' }] });
     simulator.add({ id: 'by-hand' });
-    expect(await status('/v1/runs/by-api', { method: 'DELETE' })).toBe(204);
+    expect(await status('/v1/runs/by-api', { method: 'DELETE' })).toBe(200);
     expect(await status('/v1/runs/by-api', { method: 'DELETE' })).toBe(404);
     expect(simulator.delete('by-hand')).toBe(true);
     expect(simulator.delete('by-hand')).toBe(false);
@@ -126,6 +126,21 @@ describe('reading a run', () => {
     expect(await json('/v1/runs/run-1')).toMatchObject({ status: 'completed' });
   });
 
+  test('names each answer by a request id of its own', async () => {
+    const answers = await Promise.all([call('/v1/runs'), call('/v1/runs/none')]);
+    const ids = answers.map(({ headers }) => headers.get('x-request-id'));
+    expect(new Set(ids).size).toBe(2);
+    expect(ids).not.toContain(null);
+  });
+
+  test('leaves a run that has a past where it is', async () => {
+    simulator.add({ id: 'old', starts: 'when_read', ...story('already_finished') });
+    expect(await json('/v1/runs/old')).toMatchObject({
+      status: 'completed',
+      finished_at: '2025-12-31T23:00:00.000Z',
+    });
+  });
+
   test('answers other paths and methods as Noxus does', async () => {
     expect(await status('/v1/runs/run-1', { method: 'PUT' })).toBe(405);
     expect(await status('/v1/runs', { method: 'DELETE' })).toBe(405);
@@ -136,6 +151,7 @@ describe('reading a run', () => {
       '/v2/runs/a',
       '/v1/workflows/w',
       '/v1/workflows/w/runs/r',
+      '/v1/constructor',
     ]) {
       expect(await status(path)).toBe(404);
     }
@@ -281,6 +297,15 @@ describe('a fault', () => {
     expect(await json('/v1/runs/run-1')).toMatchObject({ status: 'queued', finished_at: null });
   });
 
+  test('can be a replica that lags', async () => {
+    simulator.add({ id: 'late', steps: [{ after_ms: 1_000, status: 'completed' }] });
+    clock += 1_500;
+    simulator.fault({ kind: 'lag', ms: 1_000, count: 2 });
+    expect(await json('/v1/runs/late')).toMatchObject({ status: 'queued' });
+    expect(await json('/v1/runs')).toMatchObject({ items: [{ status: 'queued' }, {}] });
+    expect(await json('/v1/runs/late')).toMatchObject({ status: 'completed' });
+  });
+
   test('can weigh each listed run down with a document', async () => {
     simulator.add({ id: 'run-2' });
     simulator.fault({ kind: 'bulky', bytes: 100_000 });
@@ -382,6 +407,8 @@ describe('the control API', () => {
         faults: 0,
         total: 2,
         statuses: { 200: 1, 404: 1 },
+        streams: { opened: 0, open: 0, max_open: 0 },
+        callbacks: { sent: 0, failed: 0 },
         lists: 0,
         in_flight: 0,
         max_in_flight: 1,

@@ -16,25 +16,40 @@ function read(...pieces: (string | Buffer)[]) {
 }
 
 describe('the events of a run', () => {
-  test('tell of the status and of nothing else', () => {
-    const stream = event('state', { workflow_status: 'completed', output: 'private' });
-    expect(read(stream)).toEqual({
-      hints: [{ kind: 'state', status: 'completed' }],
-      broken: null,
+  test('name the status of the run, in a state event by `status`', () => {
+    const stream = event('state', {
+      status: 'stopped',
+      progress_details: { run_logs: ['private'] },
     });
+    expect(read(stream)).toEqual({ hints: [{ status: 'stopped' }], broken: null });
   });
 
-  test('may be content, may tell no status, and may end lines as they like', () => {
-    const stream = `${event('content', { text: 'private' })}${event('state', {})}`;
-    expect(read(stream.replaceAll('\n', '\r\n')).hints).toEqual([
-      { kind: 'content', status: null },
-      { kind: 'state', status: null },
+  test('name the status of the run in either type by `workflow_status`', () => {
+    const ended = { id: 'node-1', status: 'running', workflow_status: 'completed' };
+    expect(read(event('content', ended), event('state', ended)).hints).toEqual([
+      { status: 'completed' },
+      { status: 'completed' },
     ]);
+  });
+
+  test('give no hint where only the status of a node, or none, is named', () => {
+    const stream = [
+      event('content', { id: 'node-1', status: 'completed', content: 'private' }),
+      event('state', { progress_details: {} }),
+      event('state', { status: 7 }),
+      'data: {"type":"state","data":null}\n\n',
+    ];
+    expect(read(...stream)).toEqual({ hints: [], broken: null });
+  });
+
+  test('may end lines as they like', () => {
+    const stream = event('state', { status: 'running' }).replaceAll('\n', '\r\n');
+    expect(read(stream).hints).toEqual([{ status: 'running' }]);
   });
 
   test('are read alike however the stream is cut', () => {
     const stream = Buffer.from(
-      `: ping\n\n${event('content', { text: 'naïve ☃' })}${event('state', { workflow_status: 'running' })}`,
+      `: ping\n\n${event('content', { text: 'naïve ☃' })}${event('state', { status: 'running' })}`,
     );
     fc.assert(
       fc.property(fc.array(fc.nat(stream.length)), (cuts) => {
@@ -45,23 +60,18 @@ describe('the events of a run', () => {
     );
   });
 
-  test('of other names, and comments, are passed over', () => {
-    expect(read(': ping\n\n', 'event: ping\ndata: {}\n\n', 'id: 7\n\n')).toEqual({
-      hints: [],
-      broken: null,
-    });
-  });
-
   test.each([
-    ['no JSON', 'data: {"type"\n\n'],
-    ['without a type', 'data: {"data":{}}\n\n'],
-  ])('that are %s break the stream', (_, stream) => {
-    expect(read(stream)).toEqual({ hints: [], broken: 'garbage' });
+    ['comments', ': ping\n\n'],
+    ['events of another name', 'event: ping\ndata: {}\n\n'],
+    ['events without data', 'id: 7\n\n'],
+    ['events of another type', event('usage', { status: 'completed', workflow_status: 'failed' })],
+    ['events of another shape', 'data: 7\n\n'],
+  ])('are passed over where they are %s', (_, stream) => {
+    expect(read(stream)).toEqual({ hints: [], broken: null });
   });
 
-  test('of a type that is not known are passed over', () => {
-    const stream = 'data: {"type":"other"}\n\ndata: {"type":"state","data":7}\n\n';
-    expect(read(stream)).toEqual({ hints: [{ kind: 'state', status: null }], broken: null });
+  test('that are not JSON break the stream', () => {
+    expect(read('data: {"type"\n\n')).toEqual({ hints: [], broken: 'garbage' });
   });
 
   test.each([

@@ -5,17 +5,10 @@ import { observe } from '../../src/core/observe.ts';
 import type { Watch } from '../../src/core/watch.ts';
 import { lookingAt, newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
 
-describe('a hint', () => {
-  test('is news where it tells of a status that is not known', () => {
-    expect(isNews({ kind: 'state', status: 'completed' }, 'running')).toBe(true);
-    expect(isNews({ kind: 'content', status: 'completed' }, 'running')).toBe(true);
-    expect(isNews({ kind: 'state', status: 'running' }, 'running')).toBe(false);
-  });
-
-  test('without a status is news where it tells of a state', () => {
-    expect(isNews({ kind: 'state', status: null }, 'running')).toBe(true);
-    expect(isNews({ kind: 'content', status: null }, 'running')).toBe(false);
-  });
+test('a hint is news where it names another status than the last poll', () => {
+  expect(isNews({ status: 'completed' }, 'running')).toBe(true);
+  expect(isNews({ status: 'running' }, null)).toBe(true);
+  expect(isNews({ status: 'running' }, 'running')).toBe(false);
 });
 
 describe('a watch whose run is streamed', () => {

@@ -1,0 +1,21 @@
+type Listener = () => void;
+
+/** Tells those who follow a run that it no longer plays as it did. */
+export class RunChanges {
+  readonly #listeners = new Map<string, Set<Listener>>();
+
+  /** @returns what ends it */
+  listen(id: string, listener: Listener): () => void {
+    const listeners = this.#listeners.get(id) ?? new Set();
+    this.#listeners.set(id, listeners);
+    listeners.add(listener);
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0) this.#listeners.delete(id);
+    };
+  }
+
+  announce(id: string): void {
+    for (const listener of this.#listeners.get(id) ?? []) listener();
+  }
+}
