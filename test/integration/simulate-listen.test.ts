@@ -3,6 +3,8 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
 import { listen } from '../../src/cli/listen.ts';
 import { simulate } from '../../src/cli/simulate.ts';
+import { startSimulator } from '../../src/simulator/server.ts';
+import { runCli } from '../support/cli-harness.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const SECRET = `whsec_${randomBytes(32).toString('base64')}`;
@@ -76,6 +78,18 @@ describe('simulate', () => {
     stop.abort();
     await ended;
     await expect(fetch(`${url}/v1/runs`)).rejects.toThrow('fetch failed');
+  });
+
+  test('names in its help the key that it takes', async () => {
+    const { stdout } = await runCli(['simulate', '--help']);
+    const simulator = await startSimulator();
+    const keys = [/NOXUS_API_KEY=(\S+)/, /Client\("([^"]+)"/].map((key) => key.exec(stdout)?.[1]);
+    const answers = keys.map((key = '') =>
+      fetch(`${simulator.url}/v1/runs`, { headers: { 'x-api-key': key } }),
+    );
+    const statuses = (await Promise.all(answers)).map(({ status }) => status);
+    await simulator.close();
+    expect(statuses).toEqual([200, 200]);
   });
 
   test('fails when its port is taken', async () => {
