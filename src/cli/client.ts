@@ -46,6 +46,12 @@ export interface RangeBody {
   until?: string;
 }
 
+/** How a secret is replaced, as the API takes it. */
+interface RotateBody {
+  overlap?: string;
+  now?: boolean;
+}
+
 /** What switches an endpoint to another state. */
 export type EndpointSwitch = 'pause' | 'resume' | 'enable';
 
@@ -84,7 +90,7 @@ export interface DaemonClient {
   listEndpoints(): Promise<PageView<EndpointView>>;
   testEndpoint(name: string): Promise<EndpointTestView>;
   switchEndpoint(name: string, to: EndpointSwitch): Promise<EndpointView>;
-  rotateEndpoint(name: string, body: { overlap?: string }): Promise<RotatedView>;
+  rotateEndpoint(name: string, body: RotateBody): Promise<RotatedView>;
   listPolling(query: Query): Promise<PageView<WorkflowView>>;
 }
 

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import type { EndpointSwitch } from './client.ts';
 import type { CliContext } from './context.ts';
 import { EXIT } from './exit.ts';
@@ -17,6 +17,7 @@ interface ActionFlags extends DaemonFlags {
 
 interface RotateFlags extends ActionFlags {
   overlap?: string;
+  now?: boolean;
 }
 
 type Action<Flags> = (context: CliContext, name: string, flags: Flags) => Promise<number>;
@@ -47,6 +48,7 @@ export function addEndpointActions(host: VerbHost, endpoints: Command): void {
   add<RotateFlags>('rotate', rotateSecret)
     .description('make a new signing secret and print it, this once')
     .option('--overlap <duration>', 'how long the old one signs too (default: 24h)', durationText)
+    .addOption(new Option('--now', 'end all old ones at once').conflicts('overlap'))
     .addHelpText('after', ROTATE_HELP);
 }
 
@@ -70,7 +72,8 @@ Examples:
 
 const ROTATE_HELP = `
 The new secret signs from now on, and both do until the overlap ends, so that the receiver may take
-either. It is printed alone on standard output and never shown again.
+either. It is printed alone on standard output and never shown again. A secret that is lost is no loss:
+rotate again, and those before sign on until the time that was promised for each, three in all at the most.
 
 Examples:
   runwatch endpoints rotate ops
@@ -134,16 +137,16 @@ function adviceOn({ health, counts, ...endpoint }: EndpointView): string | null 
 async function rotateSecret(
   context: CliContext,
   name: string,
-  { overlap, ...flags }: RotateFlags,
+  { overlap, now, ...flags }: RotateFlags,
 ): Promise<number> {
-  const body = overlap === undefined ? {} : { overlap };
+  const body = { ...(overlap !== undefined && { overlap }), ...(now === true && { now }) };
   const rotated = await connect(context, flags).rotateEndpoint(name, body);
   const { stdout, stderr } = context.io;
   if (flags.json === true) writeJson(stdout, rotated);
   else stdout.write(`${plain(rotated.secret)}\n`);
   const { previous_expires_at: end } = rotated;
   const old =
-    end === null ? 'The old one signs no more.' : `The old one signs too until ${plain(end)}.`;
+    end === null ? 'No old one signs any more.' : `Old ones sign too until ${plain(end)}.`;
   note(stderr, `This secret of ${plain(name)} signs from now on. ${old} It is not shown again.`);
   return EXIT.ok;
 }

@@ -46,7 +46,7 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
     pause: (name) => turn(name, pause),
     resume: (name) => turn(name, resume),
     enable: (name) => turn(name, enable),
-    rotate: (name, overlapMs) => secrets.rotate(name, overlapMs),
+    rotate: (name, options) => secrets.rotate(name, options),
   };
 }
 

@@ -1,15 +1,19 @@
 import { RunwatchError } from '../core/errors.ts';
 import {
-  effectiveSecrets,
   fingerprintOf,
   openRotation,
   sealRotation,
+  signingSecrets,
+  type ReplacedSecret,
   type Rotation,
 } from './rotation.ts';
 import type { Sealer } from './seal.ts';
 
 /** For how long a replaced secret may go on signing, ms. */
 export const LONGEST_OVERLAP_MS = 7 * 86_400_000;
+
+/** Secrets that sign at the same time: each is a signature more in the header of every webhook. */
+const MOST_SECRETS = 3;
 
 /** How old what is known of rotations made by other processes may be, ms. */
 const REFRESH_MS = 2_000;
@@ -40,16 +44,25 @@ export interface EndpointSecrets {
    */
   effective(name: string): Promise<readonly string[]>;
   /**
-   * Makes a new secret that signs from now on, beside the present one for a while. With an overlap of
-   * zero, other processes may sign with the old one for another {@link REFRESH_MS}.
-   * Throws RunwatchError `not_signed` for kinds without a secret, `invalid_overlap`.
-   * @param overlapMs how long the present secret signs too, 0 to {@link LONGEST_OVERLAP_MS}
-   * @returns the new secret, which is told nowhere else; null when there is no such endpoint
+   * Makes a new secret that signs from now on, beside those that sign already: each until the time
+   * that was promised for it, so that a repeated call cuts no receiver off. Where the present secret
+   * ends at once, other processes may sign with it for another {@link REFRESH_MS}.
+   * Throws RunwatchError `not_signed` for kinds without a secret, `invalid_overlap`,
+   * `too_many_secrets` where {@link MOST_SECRETS} sign already.
+   * @returns the new secret, which is shown nowhere else, and when the last of the others ends (null
+   *   where none signs on); null when there is no such endpoint
    */
   rotate(
     name: string,
-    overlapMs: number,
+    options: RotateOptions,
   ): Promise<{ secret: string; previousExpiresAt: number | null } | null>;
+}
+
+interface RotateOptions {
+  /** How long the present secret signs too, 0 to {@link LONGEST_OVERLAP_MS}. */
+  overlapMs: number;
+  /** Ends all others at once, whatever was promised. */
+  now: boolean;
 }
 
 /** The use cases around the secrets of configured endpoints. */
@@ -59,30 +72,28 @@ export function createEndpointSecrets(deps: EndpointSecretsDependencies): Endpoi
   const endpointOf = (name: string) =>
     Object.hasOwn(deps.endpoints, name) ? deps.endpoints[name] : undefined;
   const signing = (name: string, rotation: Rotation | null) =>
-    effectiveSecrets(rotation, {
+    signingSecrets(rotation, {
       own: endpointOf(name)?.secret ?? null,
       fallback: deps.signingSecret,
       now: now(),
     });
 
   /** None where the key is lost: then nothing signs, and a new secret is the way out. */
-  function presentOf(name: string, text: string): string[] {
+  function presentOf(name: string, text: string): ReturnType<typeof signing> | null {
     try {
       return signing(name, openRotation(sealer, name, text));
     } catch (error) {
-      if (error instanceof RunwatchError) return [];
+      if (error instanceof RunwatchError) return null;
       throw error;
     }
   }
 
-  async function tryToRotate(name: string, overlapMs: number) {
+  async function tryToRotate(name: string, options: RotateOptions): Promise<Rotation | null> {
     const before = await store.get(name);
     const present = before === null ? signing(name, null) : presentOf(name, before);
-    const [previous = null] = overlapMs === 0 ? [] : present;
     const after: Rotation = {
       current: deps.generate(),
-      previous,
-      previousExpiresAt: previous === null ? null : now() + overlapMs,
+      replaced: present === null || options.now ? [] : signOn(present, options.overlapMs, now()),
       configured: fingerprintOf(endpointOf(name)?.secret ?? null),
     };
     const isWritten = await store.replace(name, before, sealRotation(sealer, name, after));
@@ -90,23 +101,47 @@ export function createEndpointSecrets(deps: EndpointSecretsDependencies): Endpoi
   }
 
   return {
-    effective: async (name) => signing(name, await known.get(name)),
-    async rotate(name, overlapMs) {
+    async effective(name) {
+      const { current, replaced } = signing(name, await known.get(name));
+      return [current, ...replaced.map(({ secret }) => secret)];
+    },
+    async rotate(name, options) {
       const endpoint = endpointOf(name);
       if (endpoint === undefined) return null;
-      refuseUnlessPossible(endpoint, overlapMs);
+      refuseUnlessPossible(endpoint, options);
       for (;;) {
-        const rotation = await tryToRotate(name, overlapMs);
+        const rotation = await tryToRotate(name, options);
         if (rotation === null) continue;
         known.forget();
-        const { current, previousExpiresAt } = rotation;
-        return { secret: current, previousExpiresAt };
+        return { secret: rotation.current, previousExpiresAt: lastEnd(rotation.replaced) };
       }
     },
   };
 }
 
-function refuseUnlessPossible({ type }: { type: string }, overlapMs: number): void {
+/**
+ * What signs beside a new secret: what signed until now for the overlap, the others as promised.
+ * Throws RunwatchError `too_many_secrets`.
+ */
+function signOn(
+  { current, replaced }: Pick<Rotation, 'current' | 'replaced'>,
+  overlapMs: number,
+  now: number,
+): ReplacedSecret[] {
+  const kept = overlapMs === 0 ? [] : [{ secret: current, until: now + overlapMs }];
+  if (kept.length + replaced.length < MOST_SECRETS) return [...kept, ...replaced];
+  const next = new Date(Math.min(...replaced.map(({ until }) => until))).toISOString();
+  throw new RunwatchError(
+    `${MOST_SECRETS} secrets sign already, each for as long as was promised; the next can be made at ${next}, or with "now": true, which ends the old ones at once`,
+    { code: 'too_many_secrets' },
+  );
+}
+
+function lastEnd(replaced: readonly ReplacedSecret[]): number | null {
+  return replaced.length === 0 ? null : Math.max(...replaced.map(({ until }) => until));
+}
+
+function refuseUnlessPossible({ type }: { type: string }, { overlapMs }: RotateOptions): void {
   if (type !== 'webhook') {
     throw new RunwatchError(`an endpoint of type ${type} signs nothing`, { code: 'not_signed' });
   }

@@ -1,13 +1,17 @@
 import { createHash } from 'node:crypto';
 import type { Sealer } from './seal.ts';
 
-/** A rotation of an endpoint's secret. */
+/** A secret that signs beside the current one until a time that was promised, ms since the epoch. */
+export interface ReplacedSecret {
+  secret: string;
+  until: number;
+}
+
+/** What the rotations of an endpoint's secret have come to. */
 export interface Rotation {
   current: string;
-  /** What signed before; null where nothing else signs any more. */
-  previous: string | null;
-  /** Until when the previous one signs too, ms since the epoch. */
-  previousExpiresAt: number | null;
+  /** The newest first. */
+  replaced: ReplacedSecret[];
   /** Fingerprint of the secret that was configured when it was made; null where there was none. */
   configured: string | null;
 }
@@ -28,19 +32,19 @@ export function fingerprintOf(secret: string | null): string | null {
 }
 
 /**
- * The secrets that sign now, the newest first. A secret that was configured after the rotation wins;
- * one that was configured by copying what the rotation gave changes nothing.
+ * The secret that signs now, and those that it replaced and that still sign. A secret that was
+ * configured after the rotation wins; one that was configured by copying what the rotation gave
+ * changes nothing.
  * @param own the secret that is configured for the endpoint; null where none is
  * @param fallback what signs for endpoints without a secret of their own
  */
-export function effectiveSecrets(
+export function signingSecrets(
   rotation: Rotation | null,
   { own, fallback, now }: { own: string | null; fallback: string; now: number },
-): string[] {
+): Pick<Rotation, 'current' | 'replaced'> {
   const stands =
     rotation !== null && (rotation.configured === fingerprintOf(own) || rotation.current === own);
-  if (!stands) return [own ?? fallback];
-  const { current, previous, previousExpiresAt } = rotation;
-  const overlaps = previous !== null && previousExpiresAt !== null && now < previousExpiresAt;
-  return overlaps ? [current, previous] : [current];
+  if (!stands) return { current: own ?? fallback, replaced: [] };
+  const { current, replaced } = rotation;
+  return { current, replaced: replaced.filter(({ until }) => now < until) };
 }

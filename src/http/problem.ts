@@ -19,6 +19,7 @@ export const PROBLEMS = {
   request_timeout: { status: 408, title: 'The request came too slowly' },
   watch_not_active: { status: 409, title: 'The watch has ended' },
   sealed_by_unknown_key: { status: 409, title: 'The secret was encrypted with another key' },
+  too_many_secrets: { status: 409, title: 'Three secrets sign already' },
   not_signed: { status: 409, title: 'The endpoint has no secret' },
   body_too_large: { status: 413, title: 'The body is too large' },
   unsupported_media_type: { status: 415, title: 'The body must be JSON' },

@@ -145,14 +145,20 @@ export interface EndpointService {
   /** Ends `disabled`; what was skipped stays skipped until it is delivered again. */
   enable(name: string): Promise<boolean>;
   /**
-   * Makes a new secret that signs from now on, beside the old one for a while.
-   * Throws RunwatchError `not_signed` for kinds without a secret.
-   * @param overlapMs how long the old secret signs too, 0 to 7 days
+   * Makes a new secret that signs from now on, beside those that it replaces, each for as long as was
+   * promised. Throws RunwatchError `not_signed` for kinds without a secret, `too_many_secrets`.
    */
   rotate(
     name: string,
-    overlapMs: number,
+    options: RotateOptions,
   ): Promise<{ secret: string; previousExpiresAt: number | null } | null>;
+}
+
+interface RotateOptions {
+  /** How long the present secret signs too, 0 to 7 days. */
+  overlapMs: number;
+  /** Ends all others at once. */
+  now: boolean;
 }
 
 export interface PollingQuery {

@@ -130,7 +130,7 @@ describe('runwatch endpoints rotate', () => {
   test('prints the secret alone on stdout, and what it means on stderr', async () => {
     const { stdout, stderr, exitCode } = await cli('rotate', 'ops', '--overlap', '2h');
     expect({ stdout, exitCode }).toEqual({ stdout: `${SECRET}\n`, exitCode: 0 });
-    expect(stderr).toContain(`The old one signs too until ${end}.`);
+    expect(stderr).toContain(`Old ones sign too until ${end}.`);
     expect(stderr).not.toContain(SECRET);
     expect(daemon.requests[0]?.body).toEqual({ overlap: '2h' });
   });
@@ -144,8 +144,9 @@ describe('runwatch endpoints rotate', () => {
   test('says that the old secret signs no more', async () => {
     const body = { secret: SECRET, previous_expires_at: null };
     daemon.on('POST /v1/endpoints/ops/rotate', { status: 200, body });
-    const { stderr } = await cli('rotate', 'ops', '--overlap', '0s');
-    expect(stderr).toContain('The old one signs no more.');
+    const { stderr } = await cli('rotate', 'ops', '--now');
+    expect(stderr).toContain('No old one signs any more.');
+    expect(daemon.requests[0]?.body).toEqual({ now: true });
   });
 
   test('exits 1 with the words of the daemon where the endpoint signs nothing', async () => {

@@ -108,7 +108,7 @@ describe('rotating a secret', () => {
       secret: SECRET,
       previous_expires_at: '2025-05-04T12:00:00.000Z',
     });
-    expect(server.services.calls.overlaps).toEqual([7_200_000]);
+    expect(server.services.calls.rotations).toEqual([{ overlapMs: 7_200_000, now: false }]);
     await server.fetch('/v1/endpoints');
     expect(JSON.stringify(server.lines)).not.toContain(SECRET);
   });
@@ -117,7 +117,8 @@ describe('rotating a secret', () => {
     expect((await act('rotate')).status).toBe(200);
     expect((await rotate(undefined)).status).toBe(200);
     expect((await rotate({})).status).toBe(200);
-    expect(server.services.calls.overlaps).toEqual([86_400_000, 86_400_000, 86_400_000]);
+    const aDay = { overlapMs: 86_400_000, now: false };
+    expect(server.services.calls.rotations).toEqual([aDay, aDay, aDay]);
   });
 
   it('takes no overlap as the end of the old secret, and seven days at most', async () => {
@@ -129,11 +130,25 @@ describe('rotating a secret', () => {
     expect(await refused.json()).toMatchObject({
       errors: [{ path: 'overlap', message: 'expected a duration from 0s to 7d' }],
     });
-    expect(server.services.calls.overlaps).toEqual([0, 604_800_000]);
+    expect(server.services.calls.rotations).toEqual([
+      { overlapMs: 0, now: false },
+      { overlapMs: 604_800_000, now: false },
+    ]);
   });
 
-  it('is a conflict where the endpoint signs nothing', async () => {
-    const [code, message] = ['not_signed', 'a log endpoint signs nothing'];
+  it('ends all old secrets with now, which allows no overlap beside it', async () => {
+    expect(await (await rotate({ now: true })).json()).toMatchObject({ previous_expires_at: null });
+    expect(server.services.calls.rotations).toMatchObject([{ now: true }]);
+    const refused = await rotate({ now: true, overlap: '2h' });
+    expect(await refused.json()).toMatchObject({
+      errors: [{ path: 'now', message: 'expected either overlap or now' }],
+    });
+  });
+
+  it.each([
+    ['not_signed', 'a log endpoint signs nothing'],
+    ['too_many_secrets', 'three secrets sign already; the next can be made at 12:00'],
+  ])('is a conflict where it is not possible: %s', async (code, message) => {
     server.services.endpointFailure = new RunwatchError(message, { code });
     const response = await rotate({});
     expect(response.status).toBe(409);

@@ -118,7 +118,7 @@ test('a rotation made by one process signs in the others within seconds, and the
   const endpoints = { ops: { type: 'webhook', url: origin, secret: own } };
   const [one, other] = [processWith(endpoints), processWith(endpoints)];
   expect(await signersOf(other, 'ops', [own, signingSecret])).toEqual([own]);
-  const rotation = await one.secrets.rotate('ops', 60_000);
+  const rotation = await one.secrets.rotate('ops', { overlapMs: 60_000, now: false });
   const both = [rotation!.secret, own];
   expect(await signersOf(one, 'ops', both)).toEqual(both);
   other.clock.now += 2_000;
@@ -134,7 +134,7 @@ test('the same channel serves while the same secrets sign', async () => {
   const first = await routeOf(deliveryTo('same'));
   expect(first?.retry).toEqual([7_000]);
   expect(await routeOf(deliveryTo('same'))).toBe(first);
-  await secrets.rotate('same', 0);
+  await secrets.rotate('same', { overlapMs: 0, now: false });
   expect(await routeOf(deliveryTo('same'))).not.toBe(first);
 });
 

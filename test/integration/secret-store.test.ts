@@ -43,13 +43,15 @@ describe('the store of secrets', () => {
     const made = await Promise.all(
       Array.from({ length: 8 }, async () => {
         const process = endpointSecrets(before);
-        const rotation = await process.rotate('ops', 86_400_000);
+        const rotation = await process.rotate('ops', { overlapMs: 0, now: false });
         return rotation?.secret;
       }),
     );
-    const effective = await endpointSecrets(before).effective('ops');
-    expect(effective).toHaveLength(2);
-    for (const secret of effective) expect(made).toContain(secret);
+    const [current, ...others] = await endpointSecrets(before).effective('ops');
+    expect(made).toContain(current);
+    expect(others).toEqual([]);
+    const { secret } = (await endpointSecrets(before).rotate('ops', { overlapMs: 1, now: false }))!;
+    expect(await endpointSecrets(before).effective('ops')).toEqual([secret, current]);
   });
 });
 
@@ -87,7 +89,7 @@ describe('encrypting anew', () => {
   test('puts every secret under the first key, and does nothing the next time', async () => {
     const runs = Array.from({ length: 450 }, (_, at) => `run-${at}`);
     for (const run of runs) await watchWithSecret(run, run.endsWith('7') ? 'finished' : 'active');
-    const rotation = await endpointSecrets(before).rotate('ops', 0);
+    const rotation = await endpointSecrets(before).rotate('ops', { overlapMs: 0, now: false });
     const options = { watches, secrets, sealer };
     const first = await reencrypt(options);
     expect(first).toEqual({ examined: 451, reencrypted: 451, unreadable: [] });
@@ -120,7 +122,7 @@ describe('encrypting anew', () => {
 
   test('overwrites nothing that is written meanwhile', async () => {
     await watchWithSecret('run-1');
-    await endpointSecrets(before).rotate('ops', 0);
+    await endpointSecrets(before).rotate('ops', { overlapMs: 0, now: false });
     let races = 0;
     const contended = {
       list: watches.list.bind(watches),
@@ -136,7 +138,9 @@ describe('encrypting anew', () => {
       all: () => secrets.all(),
       get: (name: string) => secrets.get(name),
       async replace(name: string, read: string | null, text: string) {
-        rotated ??= (await endpointSecrets(createSealer([oldKey])).rotate('ops', 0))?.secret;
+        rotated ??= (
+          await endpointSecrets(createSealer([oldKey])).rotate('ops', { overlapMs: 0, now: false })
+        )?.secret;
         return secrets.replace(name, read, text);
       },
     };
@@ -150,7 +154,10 @@ describe('encrypting anew', () => {
 
   test('names what no key opens, leaves it alone, and goes on', async () => {
     await watchWithSecret('run-1');
-    await endpointSecrets(createSealer([randomBytes(32)])).rotate('ops', 0);
+    await endpointSecrets(createSealer([randomBytes(32)])).rotate('ops', {
+      overlapMs: 0,
+      now: false,
+    });
     const [lost, kept] = [await secrets.get('ops'), await sealedOf('run-1')];
     expect(await reencrypt({ watches, secrets, sealer: after })).toEqual({
       examined: 2,

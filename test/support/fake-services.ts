@@ -26,7 +26,7 @@ export interface FakeServices extends Services {
     watchQueries: WatchQuery[];
     deliveryQueries: DeliveryQuery[];
     redeliverRanges: RedeliverRange[];
-    overlaps: number[];
+    rotations: { overlapMs: number; now: boolean }[];
     pollingQueries: PollingQuery[];
   };
   /** Watches by run id. */
@@ -174,7 +174,7 @@ export function fakeServices(): FakeServices {
       watchQueries: [],
       deliveryQueries: [],
       redeliverRanges: [],
-      overlaps: [],
+      rotations: [],
       pollingQueries: [],
     },
     store: new Map(),
@@ -284,12 +284,13 @@ function fakeEndpoints(of: () => FakeServices): EndpointService {
     pause: change('paused'),
     resume: change('active'),
     enable: change('active'),
-    async rotate(name, overlapMs) {
+    async rotate(name, options) {
       const { calls, endpointFailure } = of();
       if (find(name) === undefined) return null;
       if (endpointFailure !== null) throw endpointFailure;
-      calls.overlaps.push(overlapMs);
-      return { secret: SECRET, previousExpiresAt: overlapMs === 0 ? null : NOW + overlapMs };
+      calls.rotations.push(options);
+      const { overlapMs, now } = options;
+      return { secret: SECRET, previousExpiresAt: now || overlapMs === 0 ? null : NOW + overlapMs };
     },
   };
 }

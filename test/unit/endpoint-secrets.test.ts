@@ -54,7 +54,7 @@ function processWith({ store = createMemoryStore(), own, key = KEY, signingSecre
 }
 
 async function rotated(secrets: ReturnType<typeof processWith>['secrets'], overlapMs: number) {
-  const rotation = await secrets.rotate('ops', overlapMs);
+  const rotation = await secrets.rotate('ops', { overlapMs, now: false });
   if (rotation === null) throw new Error('there is no endpoint ops');
   return rotation;
 }
@@ -84,31 +84,64 @@ describe('the secrets of an endpoint', () => {
     expect(await effective()).toEqual([secret]);
   });
 
-  test('a second rotation within the overlap leaves two', async () => {
-    const { secrets, effective } = processWith({ own: OWN });
-    const first = await rotated(secrets, DAY);
+  test('after a second rotation keep every one until the time that was promised for it', async () => {
+    const { clock, secrets, effective } = processWith({ own: OWN });
+    const first = await rotated(secrets, 3 * DAY);
+    clock.now += DAY;
     const second = await rotated(secrets, DAY);
-    expect(await effective()).toEqual([second.secret, first.secret]);
+    expect(second.previousExpiresAt).toBe(NOON + 3 * DAY);
+    expect(await effective()).toEqual([second.secret, first.secret, OWN]);
+    clock.now = NOON + 2 * DAY;
+    expect(await effective()).toEqual([second.secret, OWN]);
+    clock.now = NOON + 3 * DAY;
+    expect(await effective()).toEqual([second.secret]);
   });
 
-  test('are never more than two, never none, and the newest comes first, whatever happens', async () => {
+  test('are three at the most: a fourth has to wait until the first of them ends', async () => {
+    const { clock, secrets, effective } = processWith({ own: OWN });
+    const first = await rotated(secrets, 2 * DAY);
+    const second = await rotated(secrets, DAY);
+    const refused = secrets.rotate('ops', { overlapMs: DAY, now: false });
+    const end = NOON + DAY;
+    await expect(refused).rejects.toMatchObject({
+      code: 'too_many_secrets',
+      message: expect.stringContaining(new Date(end).toISOString()),
+    });
+    expect(await effective()).toEqual([second.secret, first.secret, OWN]);
+    clock.now = end;
+    const third = await rotated(secrets, DAY);
+    expect(await effective()).toEqual([third.secret, second.secret, OWN]);
+  });
+
+  test('are the new one alone after a rotation that ends the others now', async () => {
+    const { secrets, effective } = processWith({ own: OWN });
+    await rotated(secrets, DAY);
+    await rotated(secrets, DAY);
+    const only = await secrets.rotate('ops', { overlapMs: DAY, now: true });
+    expect(only?.previousExpiresAt).toBeNull();
+    expect(await effective()).toEqual([only?.secret]);
+  });
+
+  test('are at every time the newest and those with a promise, never more than three', async () => {
     const step = fc.record({ waitMs: fc.nat(3 * DAY), overlapMs: fc.nat(LONGEST_OVERLAP_MS) });
     await fc.assert(
-      fc.asyncProperty(
-        fc.array(step, { maxLength: 6 }),
-        fc.nat(2 * LONGEST_OVERLAP_MS),
-        async (steps, laterMs) => {
-          const { clock, secrets, effective } = processWith({ own: OWN });
-          let [current, previous, until] = [OWN, '', 0];
-          for (const { waitMs, overlapMs } of steps) {
-            clock.now += waitMs;
-            const { secret } = await rotated(secrets, overlapMs);
-            [current, previous, until] = [secret, current, clock.now + overlapMs];
-          }
-          clock.now += laterMs;
-          expect(await effective()).toEqual(clock.now < until ? [current, previous] : [current]);
-        },
-      ),
+      fc.asyncProperty(fc.array(step, { maxLength: 8 }), fc.nat(14 * DAY), async (steps, later) => {
+        const { clock, secrets, effective } = processWith({ own: OWN });
+        const promised: { secret: string; until: number }[] = [];
+        let current = OWN;
+        const alive = () => promised.filter(({ until }) => clock.now < until);
+        for (const { waitMs, overlapMs } of steps) {
+          clock.now += waitMs;
+          const isFull = alive().length + (overlapMs === 0 ? 0 : 1) > 2;
+          const made = await rotated(secrets, overlapMs).catch(() => null);
+          expect(made === null).toBe(isFull);
+          if (made === null) continue;
+          promised.unshift({ secret: current, until: clock.now + overlapMs });
+          current = made.secret;
+        }
+        clock.now += later;
+        expect(await effective()).toEqual([current, ...alive().map(({ secret }) => secret)]);
+      }),
       { numRuns: 50 },
     );
   });
@@ -163,7 +196,7 @@ describe('a rotation made by another process', () => {
     const [one, other] = [processWith({ store, own: OWN }), processWith({ store, own: OWN })];
     const made = await Promise.all([rotated(one.secrets, DAY), rotated(other.secrets, DAY)]);
     const left = await processWith({ store, own: OWN }).effective();
-    expect([...left].sort()).toEqual(made.map(({ secret }) => secret).sort());
+    expect([...left].sort()).toEqual([OWN, ...made.map(({ secret }) => secret)].sort());
   });
 
   test('is asked for again when the store could not be read', async () => {
@@ -209,12 +242,12 @@ describe('a rotation', () => {
   ])('needs %s', async (_what, given, code) => {
     const { name, overlapMs } = { name: 'ops', overlapMs: DAY, ...given };
     const { secrets, store } = processWith();
-    await expect(secrets.rotate(name, overlapMs)).rejects.toMatchObject({ code });
+    await expect(secrets.rotate(name, { overlapMs, now: false })).rejects.toMatchObject({ code });
     expect(store.texts.size).toBe(0);
   });
 
   test.each(['nobody', 'constructor'])('of %s is none', async (name) => {
-    expect(await processWith().secrets.rotate(name, DAY)).toBeNull();
+    expect(await processWith().secrets.rotate(name, { overlapMs: DAY, now: false })).toBeNull();
   });
 
   test('is the way out when the key of the last one is lost', async () => {

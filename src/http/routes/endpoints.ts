@@ -3,6 +3,7 @@ import { findEndpoint, noSuchEndpoint } from '../known-endpoints.ts';
 import { presentEndpoint, presentRotation, presentTest } from '../present-endpoint.ts';
 import { BODY_PROBLEMS, COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
 import {
+  DEFAULT_OVERLAP_MS,
   endpointList,
   endpointParams,
   endpointSchema,
@@ -58,14 +59,14 @@ const rotateSchema = {
   operationId: 'rotateEndpointSecret',
   summary: 'Make a new signing secret',
   description:
-    'The new secret signs from now on; for as long as `overlap` says the old one signs too, so that the receiver takes either.',
+    'The new secret signs from now on; for as long as `overlap` says the old one signs too, so that the receiver takes either. Secrets of earlier rotations sign on until the time that was promised for each, three in all at the most; `now` ends them.',
   params: endpointParams,
   body: rotateRequest,
   response: {
     200: jsonAnswer('The new secret, shown this once.', rotatedSecret),
     ...BODY_PROBLEMS,
     ...ONE_ENDPOINT_PROBLEMS,
-    409: problemAnswer('The endpoint signs nothing.'),
+    409: problemAnswer('The endpoint signs nothing, or three secrets sign already.'),
   },
 };
 
@@ -95,7 +96,8 @@ export const endpointRoutes: FastifyPluginAsyncZod<{ endpoints: EndpointService 
   }
 
   app.post('/endpoints/:name/rotate', { schema: rotateSchema }, async ({ params, body }) => {
-    const rotation = await endpoints.rotate(params.name, body.overlap);
+    const { overlap: overlapMs = DEFAULT_OVERLAP_MS, now = false } = body;
+    const rotation = await endpoints.rotate(params.name, { overlapMs, now });
     if (rotation === null) throw await noSuchEndpoint(endpoints, params.name);
     return presentRotation(rotation);
   });

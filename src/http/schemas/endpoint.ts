@@ -43,18 +43,29 @@ export const endpointTest = z.object({
   attempt: attemptSchema,
 });
 
+/** How long the old secret signs too where nothing else is asked, ms. */
+export const DEFAULT_OVERLAP_MS = 86_400_000;
+
 /** Without a body, the old secret signs for another day. */
 export const rotateRequest = z
   .strictObject({
     overlap: duration('0s', '7d', '24h')
-      .prefault('24h')
-      .meta({ description: 'How long the old secret signs too, from 0s to 7d; else 24h.' }),
+      .meta({ description: 'How long the old secret signs too, from 0s to 7d; else 24h.' })
+      .exactOptional(),
+    now: z
+      .boolean()
+      .meta({ description: 'Ends all old secrets at once, whatever was promised for them.' })
+      .exactOptional(),
+  })
+  .refine(({ overlap, now }) => overlap === undefined || now !== true, {
+    path: ['now'],
+    error: 'expected either overlap or now',
   })
   .prefault({});
 
 export const rotatedSecret = z.object({
   secret: z.string().meta({ description: 'Shown this once and never again.' }),
   previous_expires_at: time.nullable().meta({
-    description: 'Until when the old secret signs too; null when it signs no more.',
+    description: 'When the last of the old secrets ends; null when none signs any more.',
   }),
 });
