@@ -1,4 +1,5 @@
 import { openCommon, type Common, type CommonOptions } from './daemon/common.ts';
+import { checkDataDirectory } from './daemon/data-directory.ts';
 import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
 import { createDiscovery, type Discovery } from './daemon/discovery.ts';
 import { DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
@@ -38,6 +39,7 @@ interface DaemonOptions extends CommonOptions {
  */
 export async function startDaemon(options: DaemonOptions): Promise<{ url: string }> {
   const { config, log, version } = options;
+  await checkDataDirectory(config.data_dir);
   const connections = await openRedis(options);
   const ownSecrets = await loadOwnSecrets(options);
   const common = await openCommon(options, connections);

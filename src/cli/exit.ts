@@ -6,7 +6,13 @@ export const EXIT = { ok: 0, failure: 1, usage: 2 } as const;
 /** Ends of the process that somebody asked for. 128 + signal number, as shells count. */
 const INTERRUPTED: Record<string, number> = { interrupted: 130, terminated: 143, output_closed: 0 };
 
-const USAGE = new Set(['usage', 'config_invalid', 'invalid_config']);
+const USAGE = new Set([
+  'usage',
+  'config_invalid',
+  'invalid_config',
+  'data_directory_untrusted',
+  'kept_secret_untrusted',
+]);
 
 /** A mistake in how runwatch was called. */
 export function usageError(message: string): RunwatchError {

@@ -1,7 +1,6 @@
-import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
-import type { Readable } from 'node:stream';
-import { messageOf } from '../core/errors.ts';
+import { Readable } from 'node:stream';
+import { readRegularFile } from '../config/read-file.ts';
 import { canonicalRunId } from '../core/run.ts';
 import type { CliIo } from './context.ts';
 import { usageError } from './exit.ts';
@@ -9,6 +8,9 @@ import { plain } from './render/text.ts';
 
 /** The form that the API accepts. */
 const RUN_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+
+/** Most that a list of run ids may hold: some 400,000 UUIDs. */
+const MAX_BYTES = 16 * 1024 * 1024;
 
 /** Run ids as given, without repeats, and a sentence for each that cannot be one. */
 export interface RunIds {
@@ -81,15 +83,22 @@ function standardInput(io: CliIo): AsyncGenerator<Given> {
   if (io.stdin.isTTY === true) {
     io.stderr.write('Reading run ids from the terminal, one on a line; Ctrl-D ends.\n');
   }
-  return lines(io.stdin, 'standard input');
+  return lines(Readable.from(limited(io.stdin)), 'standard input');
 }
 
-async function* fileLines(path: string): AsyncGenerator<Given> {
-  try {
-    yield* lines(createReadStream(path), plain(path));
-  } catch (error) {
-    throw usageError(`cannot read run ids: ${messageOf(error)}`);
+async function* limited(input: Readable): AsyncGenerator<Buffer> {
+  let bytes = 0;
+  for await (const chunk of input as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > MAX_BYTES) throw usageError('standard input holds more than 16 MiB of run ids');
+    yield chunk;
   }
+}
+
+function fileLines(path: string): AsyncGenerator<Given> {
+  const read = readRegularFile(path, { maxBytes: MAX_BYTES });
+  if (read.kind === 'read') return lines(Readable.from([read.text]), plain(path));
+  throw usageError(`cannot read run ids: ${plain(read.message)}`);
 }
 
 async function* lines(input: Readable, name: string): AsyncGenerator<Given> {

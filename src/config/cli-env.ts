@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { RunwatchError, messageOf } from '../core/errors.ts';
+import { RunwatchError } from '../core/errors.ts';
+import { MAX_SECRET_BYTES, readRegularFile } from './read-file.ts';
 
 /**
  * What the command line takes from the environment. Secrets are functions: a key file that cannot be
@@ -58,12 +58,7 @@ function secret(env: Env, name: string): string | undefined {
   const given = present(env[name]);
   const path = present(env[`${name}_FILE`]);
   if (given !== undefined || path === undefined) return given;
-  try {
-    return present(readFileSync(path, 'utf8'));
-  } catch (error) {
-    throw new RunwatchError(`${name}_FILE cannot be read: ${messageOf(error)}`, {
-      code: 'config_invalid',
-      cause: error,
-    });
-  }
+  const read = readRegularFile(path, { maxBytes: MAX_SECRET_BYTES });
+  if (read.kind === 'read') return present(read.text);
+  throw new RunwatchError(`${name}_FILE: ${read.message}`, { code: 'config_invalid' });
 }

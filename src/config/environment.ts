@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { messageOf } from '../core/errors.ts';
 import { problemWith, type ConfigProblem } from './problem.ts';
+import { MAX_SECRET_BYTES, readRegularFile } from './read-file.ts';
 import { isServiceLink, unknownVariables } from './variables.ts';
 
 /** What asking for a variable gave. `failed`: it names a file that gave nothing; see `problems`. */
@@ -27,18 +26,17 @@ function readVariable(env: NodeJS.ProcessEnv, name: string): string | null {
 
 /** The text of a file without its trailing newlines, or why there is none. */
 function readSecretFile(path: string): { text: string } | { error: string } {
-  try {
-    const text = readFileSync(path, 'utf8').replace(/[\r\n]+$/, '');
-    return text === '' ? { error: `the file ${path} is empty` } : { text };
-  } catch (error) {
-    return { error: `cannot read ${path} (${readFailure(error)})` };
-  }
+  const read = readRegularFile(path, { maxBytes: MAX_SECRET_BYTES });
+  if (read.kind === 'unreadable') return { error: read.message };
+  const text = withoutLineEnds(read.text);
+  return text === '' ? { error: `the file ${path} is empty` } : { text };
 }
 
-/** Why a file could not be read, in the words of the operating system. */
-export function readFailure(error: unknown): string {
-  const { code } = error as NodeJS.ErrnoException;
-  return code ?? messageOf(error);
+/** A loop, since a pattern would try again at each of many line ends. */
+function withoutLineEnds(text: string): string {
+  let end = text.length;
+  while (end > 0 && (text[end - 1] === '\n' || text[end - 1] === '\r')) end -= 1;
+  return text.slice(0, end);
 }
 
 /**

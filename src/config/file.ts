@@ -1,7 +1,8 @@
-import { readFileSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { readFailure, type Environment } from './environment.ts';
+import type { Environment } from './environment.ts';
 import { problemWith, type ConfigProblem } from './problem.ts';
+import { readRegularFile } from './read-file.ts';
+import { distrust } from './trust.ts';
 
 /** Where a configuration is looked for when none is named; the first that exists is it. */
 const SEARCHED = ['config/runwatch.yaml', 'runwatch.yaml', '/etc/runwatch/runwatch.yaml'] as const;
@@ -19,32 +20,39 @@ interface Search {
   configPath: string | undefined;
   environment: Environment;
   cwd: string;
+  /** Users whose files are used where they are found by looking. */
+  uids: readonly number[];
 }
 
 /** Finds and reads the file. One that is named must exist; the searched places may be empty. */
-export function findFile({ configPath, environment, cwd }: Search): FoundFile {
-  if (configPath !== undefined) return readNamed(configPath, { label: '--config', cwd });
+export function findFile({ configPath, environment, cwd, uids }: Search): FoundFile {
+  if (configPath !== undefined) return readNamed(configPath, '--config', cwd);
   const variable = environment.lookup('RUNWATCH_CONFIG');
-  if (variable.kind === 'found') return readNamed(variable.text, { label: 'RUNWATCH_CONFIG', cwd });
+  if (variable.kind === 'found') return readNamed(variable.text, 'RUNWATCH_CONFIG', cwd);
   for (const name of SEARCHED) {
-    const file = readNamed(name, { label: name, cwd });
+    const file = readFound(name, cwd, uids);
     if (file.kind !== 'none') return file;
   }
   return { kind: 'none' };
 }
 
-/** `none` only for searched places, which label themselves. */
-function readNamed(name: string, { label, cwd }: { label: string; cwd: string }): FoundFile {
+function readNamed(name: string, label: string, cwd: string): FoundFile {
+  const read = readRegularFile(resolve(cwd, name), { maxBytes: MAX_BYTES, name });
+  return read.kind === 'read'
+    ? { kind: 'read', name, text: read.text }
+    : unreadable(label, read.message);
+}
+
+/** What lies where anybody could have put it decides on where keys are sent, so its owner counts. */
+function readFound(name: string, cwd: string, uids: readonly number[]): FoundFile {
   const path = resolve(cwd, name);
-  try {
-    if (statSync(path).size > MAX_BYTES) return unreadable(label, `${name} is larger than 1 MiB`);
-    return { kind: 'read', name, text: readFileSync(path, 'utf8') };
-  } catch (error) {
-    const failure = readFailure(error);
-    const isAbsent = failure === 'ENOENT' || failure === 'ENOTDIR';
-    if (isAbsent && label === name) return { kind: 'none' };
-    return unreadable(label, `cannot read ${name} (${failure})`);
+  const read = readRegularFile(path, { maxBytes: MAX_BYTES, name });
+  if (read.kind === 'unreadable') {
+    return read.isAbsent ? { kind: 'none' } : unreadable(name, read.message);
   }
+  const reason = distrust({ path, stats: read.stats, uids });
+  if (reason === null) return { kind: 'read', name, text: read.text };
+  return unreadable(name, `${reason}, or name the file with --config if you trust it`);
 }
 
 function unreadable(label: string, message: string): FoundFile {

@@ -9,6 +9,7 @@ import { resolvePaths } from './paths.ts';
 import { tidy, type ConfigProblem, type Finding } from './problem.ts';
 import type { Config } from './schema.ts';
 import { checkTlsFiles } from './tls-files.ts';
+import { ownUids } from './trust.ts';
 
 interface LoadOptions {
   purpose: ConfigPurpose;
@@ -47,7 +48,7 @@ export interface InvalidConfig {
 export function loadConfig(options: LoadOptions): LoadedConfig | InvalidConfig {
   const { purpose, env = process.env, cwd = process.cwd(), flags = {}, configPath } = options;
   const environment = openEnvironment(env, cwd);
-  const found = findFile({ configPath, environment, cwd });
+  const found = findFile({ configPath, environment, cwd, uids: ownUids(env) });
   if (found.kind === 'unreadable')
     return { kind: 'invalid', problems: [found.problem], warnings: [] };
   const file = found.kind === 'read' ? readSettingsFile(found, environment) : NO_FILE;

@@ -1,9 +1,11 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { RunwatchError } from '../core/errors.ts';
-import { readFailure } from './environment.ts';
 import type { Finding, Path } from './problem.ts';
+import { readRegularFile } from './read-file.ts';
 import type { Config, WebhookEndpointConfig } from './schema.ts';
+
+/** A bundle of all authorities that browsers trust has 250 KiB. */
+const MAX_PEM_BYTES = 1024 * 1024;
 
 type TlsConfig = NonNullable<WebhookEndpointConfig['tls']>;
 
@@ -72,15 +74,13 @@ function readPem<Content>(
   { as, wrong }: Reading<Content>,
 ): { text: string; content: Content } | null {
   if (file === undefined) return null;
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    wrong.push({ path, message: `cannot read ${file} (${readFailure(error)})` });
+  const read = readRegularFile(file, { maxBytes: MAX_PEM_BYTES });
+  if (read.kind === 'unreadable') {
+    wrong.push({ path, message: read.message });
     return null;
   }
   try {
-    return { text, content: as.read(text) };
+    return { text: read.text, content: as.read(read.text) };
   } catch {
     wrong.push({ path, message: `expected ${as.expected} in PEM in ${file}` });
     return null;

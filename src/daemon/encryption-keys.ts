@@ -25,7 +25,7 @@ export async function loadEncryptionKeys(
   const { path } = file;
   const [first, ...others] = configured;
   if (first === undefined) return { keys: [await keepSecret(file)], path };
-  const kept = await readKeptSecret(file);
+  const kept = readKeptSecret(file);
   return kept === null
     ? { keys: [first, ...others], path: null }
     : { keys: [first, ...others, kept], path };

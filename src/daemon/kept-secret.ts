@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, readFile, rm } from 'node:fs/promises';
+import { link, mkdir, open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { MAX_SECRET_BYTES, readRegularFile } from '../config/read-file.ts';
+import { distrust, ownUids } from '../config/trust.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import { isCode } from '../redis/file-lock.ts';
 
@@ -21,31 +23,35 @@ export interface KeptSecret {
 /**
  * The secret in the file, which is made where there is none. Whoever asks at the same moment gets the
  * same one, and a process that is killed at any instruction leaves either a whole file or none.
- * Throws RunwatchError `kept_secret_invalid`, or `kept_secret_unusable` where the file can neither be
- * read nor made. A file that is there is never written to.
+ * Throws RunwatchError of {@link readKeptSecret}, and `kept_secret_unusable` where the file cannot be
+ * made. A file that is there is never written to.
  */
 export async function keepSecret(kept: KeptSecret): Promise<string> {
-  const found = await readKeptSecret(kept);
+  const found = readKeptSecret(kept);
   if (found !== null) return found;
   await make(kept).catch((error: unknown) => {
-    throw unusable(kept, 'made', messageOf(error), error);
+    throw unusable(kept, `cannot be made (${messageOf(error)})`, error);
   });
-  const made = await readKeptSecret(kept);
+  const made = readKeptSecret(kept);
   if (made !== null) return made;
-  throw unusable(kept, 'made', 'it leads nowhere');
+  throw unusable(kept, 'cannot be made (it leads nowhere)');
 }
 
 /**
  * The secret in the file; null when there is none.
- * Throws RunwatchError `kept_secret_invalid`, `kept_secret_unusable`.
+ * Throws RunwatchError `kept_secret_invalid`, `kept_secret_untrusted` where another user may have put
+ * it there, `kept_secret_unusable` where it cannot be read.
  */
-export async function readKeptSecret(kept: KeptSecret): Promise<string | null> {
-  const text = await readFile(kept.path, 'utf8').catch((error: unknown) => {
-    if (isCode(error, 'ENOENT')) return null;
-    throw unusable(kept, 'read', messageOf(error), error);
-  });
-  const secret = text?.trim() ?? null;
-  if (secret === null || kept.isValid(secret)) return secret;
+export function readKeptSecret(kept: KeptSecret): string | null {
+  const read = readRegularFile(kept.path, { maxBytes: MAX_SECRET_BYTES });
+  if (read.kind === 'unreadable') {
+    if (read.isAbsent) return null;
+    throw unusable(kept, `is of no use: ${read.message}`);
+  }
+  const reason = distrust({ path: kept.path, stats: read.stats, uids: ownUids({}) });
+  if (reason !== null) throw new RunwatchError(reason, { code: 'kept_secret_untrusted' });
+  const secret = read.text.trim();
+  if (kept.isValid(secret)) return secret;
   const { path, expected, loss } = kept;
   const remedy = `put it back from a backup, or remove the file: ${loss}`;
   throw new RunwatchError(`${path} holds no secret (expected ${expected}): ${remedy}`, {
@@ -91,15 +97,7 @@ async function syncFolder(path: string): Promise<void> {
   }
 }
 
-function unusable(
-  { path, variable }: KeptSecret,
-  done: 'read' | 'made',
-  why: string,
-  cause?: unknown,
-): RunwatchError {
+function unusable({ path, variable }: KeptSecret, what: string, cause?: unknown): RunwatchError {
   const remedy = `set ${variable}, or RUNWATCH_DATA_DIR to a directory of your own`;
-  return new RunwatchError(`${path} cannot be ${done} (${why}): ${remedy}`, {
-    code: 'kept_secret_unusable',
-    cause,
-  });
+  return new RunwatchError(`${path} ${what}: ${remedy}`, { code: 'kept_secret_unusable', cause });
 }

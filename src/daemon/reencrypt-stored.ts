@@ -3,6 +3,7 @@ import { createSealer } from '../deliver/seal.ts';
 import { reencrypt, type ReencryptReport } from '../deliver/reencrypt.ts';
 import type { Lifecycle } from '../lifecycle.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { checkDataDirectory } from './data-directory.ts';
 import { loadEncryptionKeys } from './encryption-keys.ts';
 import { openRedis } from './open-redis.ts';
 import { createStores } from './stores.ts';
@@ -22,6 +23,7 @@ interface StoredSecretsOptions {
  */
 export async function reencryptStored(options: StoredSecretsOptions): Promise<ReencryptReport> {
   const { data_dir: dataDir, encryption, redis } = options.config;
+  await checkDataDirectory(dataDir);
   const { keys } = await loadEncryptionKeys(dataDir, encryption.keys);
   const connections = await openRedis(options);
   const { watches, endpointSecrets } = createStores(connections, redis.prefix);

@@ -1,13 +1,27 @@
 import { writeFileSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  chown,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
+import { checkDataDirectory } from '../../src/daemon/data-directory.ts';
 import { loadEncryptionKeys } from '../../src/daemon/encryption-keys.ts';
 import { keepSecret, readKeptSecret, type KeptSecret } from '../../src/daemon/kept-secret.ts';
 import { loadOwnSecrets } from '../../src/daemon/own-secrets.ts';
 import { loadSigningSecret } from '../../src/daemon/signing-secret.ts';
+import { isRoot, OTHER_USER } from '../support/other-user.ts';
 
 let dir: string;
 /** Does not exist until something is kept in it. */
@@ -47,14 +61,14 @@ describe('a kept secret', () => {
   });
 
   test('is not made by those who only read', async () => {
-    expect(await readKeptSecret(kept())).toBeNull();
+    expect(readKeptSecret(kept())).toBeNull();
     expect(await readdir(dir)).toEqual([]);
   });
 
   test('is the same for all who ask at once, some of whom have made another in vain', async () => {
     const asked = await Promise.all(Array.from({ length: 16 }, () => keepSecret(kept())));
     expect(made).toBeGreaterThan(1);
-    expect(new Set(asked)).toEqual(new Set([await readKeptSecret(kept())]));
+    expect(new Set(asked)).toEqual(new Set([readKeptSecret(kept())]));
     expect(await readdir(dataDir)).toEqual(['a-secret']);
   });
 
@@ -73,7 +87,10 @@ describe('a kept secret', () => {
     const seen = new Set<string | null>();
     const making = new AbortController();
     const reading = Array.from({ length: 4 }, async () => {
-      while (!making.signal.aborted) seen.add(await readKeptSecret(kept()));
+      while (!making.signal.aborted) {
+        seen.add(readKeptSecret(kept()));
+        await setImmediate();
+      }
     });
     try {
       for (let round = 0; round < 50; round += 1) {
@@ -101,7 +118,7 @@ describe('a file that holds something else', () => {
     async (text) => {
       await mkdir(dataDir);
       await writeFile(path, text);
-      for (const ask of [keepSecret, readKeptSecret]) {
+      for (const ask of [keepSecret, async (of: KeptSecret) => readKeptSecret(of)]) {
         await expect(ask(kept())).rejects.toMatchObject({
           code: 'kept_secret_invalid',
           message: `${path} holds no secret (expected secret- and a number): put it back from a backup, or remove the file: what it encrypted is lost`,
@@ -123,7 +140,9 @@ describe('a file that cannot be read or made', () => {
     await writeFile(dataDir, 'no directory');
     await expect(keepSecret(kept())).rejects.toMatchObject({
       code: 'kept_secret_unusable',
-      message: expect.stringMatching(/a-secret cannot be read .*ENOTDIR.*: set RUNWATCH_A_SECRET/),
+      message: expect.stringMatching(
+        /a-secret cannot be made .*(ENOTDIR|EEXIST).*: set RUNWATCH_A_SECRET/,
+      ),
     });
   });
 
@@ -136,7 +155,69 @@ describe('a file that cannot be read or made', () => {
 
   test('as a directory of its name is one, too', async () => {
     await mkdir(path, { recursive: true });
-    await expect(keepSecret(kept())).rejects.toThrow(/a-secret cannot be read \(.*EISDIR/);
+    await expect(keepSecret(kept())).rejects.toThrow(
+      /a-secret is of no use: cannot read .* \(EISDIR\)/,
+    );
+  });
+});
+
+describe('a file that another user of the machine may have put there', () => {
+  test('is refused where everybody may write to it, with the cure', async () => {
+    await keepSecret(kept());
+    await chmod(path, 0o666);
+    await expect(keepSecret(kept())).rejects.toMatchObject({
+      code: 'kept_secret_untrusted',
+      message: `every user of this machine may write to ${path}: chmod o-w ${path}`,
+    });
+  });
+
+  test('is used where a group may write to it, as on volumes of Kubernetes', async () => {
+    await keepSecret(kept());
+    await chmod(path, 0o660);
+    expect(await keepSecret(kept())).toBe('secret-1');
+  });
+
+  test('is refused where it belongs to another user', async () => {
+    if (!isRoot('only root can make a file of another user')) return;
+    await keepSecret(kept());
+    await chown(path, OTHER_USER, OTHER_USER);
+    await expect(keepSecret(kept())).rejects.toMatchObject({
+      code: 'kept_secret_untrusted',
+      message: expect.stringContaining(
+        `${path} belongs to user ${OTHER_USER}, neither to this user`,
+      ),
+    });
+  });
+});
+
+describe('the data directory', () => {
+  test('is good where it is missing, or writable by its owner and a group', async () => {
+    await checkDataDirectory(dataDir);
+    for (const mode of [0o700, 0o755, 0o770, 0o2775]) {
+      await mkdir(dataDir, { recursive: true });
+      await chmod(dataDir, mode);
+      await checkDataDirectory(dataDir);
+    }
+  });
+
+  test('is refused where everybody may write to it, with the cure', async () => {
+    await mkdir(dataDir);
+    await chmod(dataDir, 0o1777);
+    await expect(checkDataDirectory(dataDir)).rejects.toMatchObject({
+      code: 'data_directory_untrusted',
+      message: expect.stringContaining(
+        `every user of this machine may write to ${dataDir}: chmod o-w ${dataDir}, or set RUNWATCH_DATA_DIR`,
+      ),
+    });
+  });
+
+  test('is refused where it belongs to another user', async () => {
+    if (!isRoot('only root can make a directory of another user')) return;
+    await mkdir(dataDir);
+    await chown(dataDir, OTHER_USER, OTHER_USER);
+    await expect(checkDataDirectory(dataDir)).rejects.toMatchObject({
+      code: 'data_directory_untrusted',
+    });
   });
 });
 

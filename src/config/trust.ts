@@ -1,0 +1,34 @@
+import type { Stats } from 'node:fs';
+
+const ROOT = 0;
+const WRITABLE_BY_ALL = 0o002;
+
+/** Who may own a file or directory besides root, and how it is called. */
+interface Trust {
+  path: string;
+  stats: Pick<Stats, 'uid' | 'mode'>;
+  /** Undefined where users have no ids. */
+  uids: readonly (number | undefined)[];
+}
+
+/**
+ * Why what another user of the machine may have put there is not used, with the cure; null where it
+ * can be used. Being writable by a group is no reason: volumes of Kubernetes are (`fsGroup`).
+ */
+export function distrust({ path, stats: { uid, mode }, uids }: Trust): string | null {
+  const [self] = uids;
+  if (self === undefined) return null;
+  if (uid !== ROOT && !uids.includes(uid)) {
+    return `${path} belongs to user ${uid}, neither to this user (${self}) nor to root: chown ${self} ${path}`;
+  }
+  if ((mode & WRITABLE_BY_ALL) === 0) return null;
+  return `every user of this machine may write to ${path}: chmod o-w ${path}`;
+}
+
+/** The ids of the user who runs this, and of the one who ran sudo. */
+export function ownUids(env: NodeJS.ProcessEnv): number[] {
+  const self = process.getuid?.();
+  if (self === undefined) return [];
+  const sudo = Number(env['SUDO_UID'] || NaN);
+  return Number.isInteger(sudo) ? [self, sudo] : [self];
+}
