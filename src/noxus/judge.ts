@@ -24,6 +24,21 @@ interface Body {
 
 /** What a status comes to that says nothing of what was asked for. */
 export function troubleOfStatus(answer: AnswerHead, now: number): FetchTrouble {
+  const trouble = judgeStatus(answer, now);
+  return { ...trouble, message: `${trouble.message}${requestNote(answer.headers)}` };
+}
+
+/**
+ * Names an answer as Noxus's operators find it, where Noxus does: ` (request id …)`, else nothing.
+ * Source: the headers that Noxus's SDK reads.
+ */
+export function requestNote(headers: IncomingHttpHeaders): string {
+  const given = [headers['x-request-id'], headers['x-noxus-request-id']].flat();
+  const id = given.find((text) => text !== undefined && /^[\w.:/+=-]{1,128}$/.test(text));
+  return id === undefined ? '' : ` (request id ${id})`;
+}
+
+function judgeStatus(answer: AnswerHead, now: number): FetchTrouble {
   const { status, headers } = answer;
   switch (status) {
     case 401:

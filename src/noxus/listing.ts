@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { ListedRun, ListOutcome, ListQuestion, RunPage } from '../core/run-list.ts';
-import { invalid, readJson, troubleOfFailure, troubleOfStatus } from './judge.ts';
+import { invalid, readJson, requestNote, troubleOfFailure, troubleOfStatus } from './judge.ts';
 import type { Reply } from './reply.ts';
 import { RunSkimmer } from './skim.ts';
 import { toSnapshot, unreadFields, wireRunSchema, type WireRun } from './wire-run.ts';
@@ -87,7 +87,11 @@ export function listOutcome(reply: Reply, body: ListBody, asked: Asked): ListOut
   }
   if (status === 200) return readPage(reply, body, asked);
   if (status !== null && NOT_OFFERED.has(status)) {
-    return { kind: 'not_offered', status, message: `status ${status}` };
+    return {
+      kind: 'not_offered',
+      status,
+      message: `status ${status}${requestNote(headers ?? {})}`,
+    };
   }
   return troubleOfStatus({ status: status ?? 0, headers: headers ?? {} }, asked.now);
 }

@@ -242,7 +242,10 @@ describe('a run whose reading', () => {
   test('fails says in its event why, since when, and what was seen last', async () => {
     const [unreachable] = (await eventsOf(pair[0], faults.ids[0] ?? '')) as [RunwatchEvent];
     const { error, detected_at: at, run, previous } = unreachable.data;
-    expect(error).toMatchObject({ code: 'unavailable', message: 'status 500' });
+    expect(error).toMatchObject({
+      code: 'unavailable',
+      message: expect.stringMatching(/^status 500 \(request id [0-9a-f-]{36}\)$/),
+    });
     expect(Date.parse(at) - Date.parse(error?.since ?? '')).toBeGreaterThanOrEqual(
       UNREACHABLE_AFTER_MS,
     );

@@ -150,6 +150,15 @@ describe('another status', () => {
     expect(judge(broken(status, true, headers))).toMatchObject(expected);
   });
 
+  test.each([
+    [{ 'x-request-id': 'req-1' }, 'status 500 (request id req-1)'],
+    [{ 'x-noxus-request-id': '7f:2' }, 'status 500 (request id 7f:2)'],
+    [{ 'x-request-id': 'two words\u0007' }, 'status 500'],
+    [{ 'x-request-id': 'x'.repeat(129) }, 'status 500'],
+  ])('with %j is named by its request id, where that is a plain word', (headers, message) => {
+    expect(judge(answer(500, '', headers))).toEqual({ kind: 'unavailable', message });
+  });
+
   test.each([301, 302, 303, 307, 308])('%i is unavailable and hints at the base URL', (status) => {
     expect(judge(answer(status, '', { location: 'https://canary.example' }))).toEqual({
       kind: 'unavailable',
