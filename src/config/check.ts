@@ -1,6 +1,7 @@
 import { formatDuration } from '../core/duration.ts';
 import { isLoopback } from './hosts.ts';
 import type { Finding, Path } from './problem.ts';
+import { checkRedis } from './redis.ts';
 import type { Config, WebhookEndpointConfig } from './schema.ts';
 import { suggest } from './suggest.ts';
 
@@ -11,6 +12,7 @@ export function crossCheck(config: Config): Finding[] {
     ...checkTokens(config),
     ...checkEndpoints(config),
     ...checkAlerts(config),
+    ...checkRedis(config),
   ];
 }
 

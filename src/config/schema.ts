@@ -5,7 +5,8 @@ import { egressEntry } from './egress-entry.ts';
 import { logEndpoint, webhookEndpoint } from './endpoint.ts';
 import { webhookSecret } from './endpoint-fields.ts';
 import { duration, encryptionKey, flag, integer, name, secretText } from './fields.ts';
-import { redisUrl, serviceUrl } from './urls.ts';
+import { redis } from './redis.ts';
+import { serviceUrl } from './urls.ts';
 
 const source = z.strictObject({
   base_url: serviceUrl.default('https://backend.noxus.ai'),
@@ -58,13 +59,7 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   auth: z.strictObject({ tokens: z.array(token).default([]) }).prefault({}),
-  redis: z
-    .strictObject({
-      url: redisUrl.optional(),
-      prefix: name.default('runwatch'),
-      refuse_clock_skew: flag(false),
-    })
-    .prefault({}),
+  redis: redis.prefault({}),
   sources: z.record(name, source).default({}),
   polling: z
     .strictObject({

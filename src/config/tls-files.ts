@@ -16,29 +16,31 @@ export interface TlsMaterial {
   key?: string;
 }
 
-/** What is wrong with the files that endpoints name. */
-export function checkTlsFiles({ endpoints }: Config): Finding[] {
-  return Object.entries(endpoints).flatMap(([name, endpoint]) => {
-    if (endpoint.type !== 'webhook' || endpoint.tls === undefined) return [];
-    const read = readTlsFiles(endpoint.tls);
-    return 'wrong' in read ? read.wrong.map((finding) => under(name, finding)) : [];
+/** What is wrong with the files that endpoints and `redis` name. */
+export function checkTlsFiles({ endpoints, redis }: Config): Finding[] {
+  const sections = Object.entries(endpoints).flatMap(([name, endpoint]) =>
+    endpoint.type === 'webhook' ? [{ path: ['endpoints', name], tls: endpoint.tls }] : [],
+  );
+  return [...sections, { path: ['redis'], tls: redis.tls }].flatMap(({ path, tls }) => {
+    const read = readTlsFiles(tls ?? {});
+    return 'wrong' in read ? read.wrong.map((finding) => under(path, finding)) : [];
   });
 }
 
 /**
- * The files of an endpoint that has passed the check.
+ * The files of a section, such as an endpoint, that has passed the check.
  * @throws RunwatchError `tls_files_unusable` where they have changed since then
  */
-export function loadTlsFiles(name: string, tls: TlsConfig): TlsMaterial {
+export function loadTlsFiles(section: Path, tls: TlsConfig): TlsMaterial {
   const read = readTlsFiles(tls);
   if ('material' in read) return read.material;
-  const found = read.wrong.map((finding) => under(name, finding));
+  const found = read.wrong.map((finding) => under(section, finding));
   const message = found.map(({ path, message: what }) => `${path.join('.')}: ${what}`).join('; ');
   throw new RunwatchError(message, { code: 'tls_files_unusable' });
 }
 
-function under(name: string, { path, message }: Finding): Finding {
-  return { path: ['endpoints', name, 'tls', ...path], message };
+function under(section: Path, { path, message }: Finding): Finding {
+  return { path: [...section, 'tls', ...path], message };
 }
 
 type Read = { material: TlsMaterial } | { wrong: Finding[] };

@@ -1,7 +1,9 @@
 import type { Config } from '../config/schema.ts';
+import { loadTlsFiles } from '../config/tls-files.ts';
 import type { Lifecycle } from '../lifecycle.ts';
 import { createRedisConnections, type RedisConnections } from '../redis/connection.ts';
 import { startEmbeddedRedis } from '../redis/embedded-server.ts';
+import type { RedisSettings } from '../redis/redis-target.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
 interface OpenRedisOptions {
@@ -12,15 +14,32 @@ interface OpenRedisOptions {
 
 /**
  * Connects to the configured Redis, or to one that runs for this data directory.
- * Throws RunwatchError of the server or the connection.
+ * Throws RunwatchError of the server or the connection, or `tls_files_unusable`.
  */
 export async function openRedis(options: OpenRedisOptions): Promise<RedisConnections> {
   const { config, log, lifecycle } = options;
-  const url = config.redis.url ?? (await embedded(options));
-  const connections = createRedisConnections({ url, prefix: config.redis.prefix, log });
+  const settings = usesOwnRedis(config)
+    ? { url: await embedded(options), prefix: config.redis.prefix }
+    : configured(config);
+  const connections = createRedisConnections({ settings, log });
   lifecycle.onStop('redis connections', () => connections.close());
   await connections.ready();
   return connections;
+}
+
+/** Whether the daemon runs a Redis of its own. */
+export function usesOwnRedis({ redis }: Pick<Config, 'redis'>): boolean {
+  return redis.url === undefined && redis.sentinels === undefined && redis.cluster === undefined;
+}
+
+function configured({ redis }: Config): RedisSettings {
+  const { sentinel_username, sentinel_password, tls, ...settings } = redis;
+  return {
+    ...settings,
+    sentinelUsername: sentinel_username,
+    sentinelPassword: sentinel_password,
+    ...(tls && { tls: { ...loadTlsFiles(['redis'], tls), serverName: tls.server_name } }),
+  };
 }
 
 async function embedded({ config, log, lifecycle }: OpenRedisOptions): Promise<string> {

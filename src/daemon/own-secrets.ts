@@ -1,6 +1,7 @@
 import type { Config } from '../config/schema.ts';
 import { createSealer, type Sealer } from '../deliver/seal.ts';
 import { loadEncryptionKeys } from './encryption-keys.ts';
+import { usesOwnRedis } from './open-redis.ts';
 import { loadSigningSecret } from './signing-secret.ts';
 
 /** The secrets of the instance itself. */
@@ -36,13 +37,13 @@ async function sealer({ config, log }: OwnSecretsOptions): Promise<Sealer> {
   return createSealer(keys);
 }
 
-function remarkOnKey({ encryption, redis }: Config): string {
-  if (encryption.keys.length > 0) {
+function remarkOnKey(config: Config): string {
+  if (config.encryption.keys.length > 0) {
     return 'besides the configured keys, secrets are decrypted by the one kept in';
   }
   const remark = 'secrets that come with a watch are encrypted by the key in';
   // Whoever shares a Redis gets deliveries of the others to send.
-  return redis.url === undefined
+  return usesOwnRedis(config)
     ? remark
     : `daemons on other hosts need the same key (RUNWATCH_ENCRYPTION_KEY): ${remark}`;
 }

@@ -85,7 +85,7 @@ function configuredWebhook(
     body: BODY_KINDS[endpoint.body],
     isUrlSecret: hasSecretUrl(endpoint),
     ...(auth && { auth }),
-    ...(endpoint.tls && { tls: loadTlsFiles(name, endpoint.tls) }),
+    ...(endpoint.tls && { tls: loadTlsFiles(['endpoints', name], endpoint.tls) }),
   };
   let made: { signedBy: string; route: Route } | null = null;
   return async () => {

@@ -4,7 +4,7 @@ import { gatherWrites } from './gather-writes.ts';
 import { asItIs, asUnavailable, guard, reasonOf } from './guard.ts';
 import { createKeys } from './keys.ts';
 import type { RedisLog } from './log.ts';
-import { parseRedisUrl } from './redis-url.ts';
+import { redisTarget, type RedisSettings } from './redis-target.ts';
 import { refusalOf } from './refusal.ts';
 import { checkRights } from './rights-check.ts';
 import { checkServer } from './server-check.ts';
@@ -39,16 +39,21 @@ const COMMON = {
   enableReadyCheck: false,
 };
 
+/** By which a server says that it is the primary no more, and a cluster that it has moved the keys. */
+const ROLE_CHANGES = ['READONLY', 'UNBLOCKED'];
+const CLUSTER_CHANGES = ['MOVED', 'ASK', 'CLUSTERDOWN'];
+
 /**
  * After a failover an old primary answers as a replica; a new connection finds the new one. Where there
  * is none yet, or never, it is looked for once a second.
  */
-function afterFailover(): (error: Error) => boolean {
+function afterFailover(isCluster: boolean): (error: Error) => boolean {
+  const codes = new Set(isCluster ? [...ROLE_CHANGES, ...CLUSTER_CHANGES] : ROLE_CHANGES);
   let triedAt = -Infinity;
   return (error) => {
-    const code = refusalOf(error)?.code;
     const now = performance.now();
-    if ((code !== 'READONLY' && code !== 'UNBLOCKED') || now - triedAt < MAX_RETRY_MS) return false;
+    const isChange = codes.has(refusalOf(error)?.code ?? '');
+    if (!isChange || now - triedAt < MAX_RETRY_MS) return false;
     triedAt = now;
     return true;
   };
@@ -94,10 +99,7 @@ export interface RedisConnections {
 }
 
 interface Options {
-  /** A URL of {@link parseRedisUrl}, or a plain socket path. */
-  url: string;
-  /** What all keys start with. */
-  prefix: string;
+  settings: RedisSettings;
   log: RedisLog;
   /** How long `ready` waits, in milliseconds. */
   readyTimeoutMs?: number;
@@ -111,8 +113,8 @@ interface Options {
  */
 export function createRedisConnections(options: Options): RedisConnections {
   const { log, readyTimeoutMs = 10_000, remindEveryMs = 10_000 } = options;
-  const target = parseRedisUrl(options.url);
-  const keys = createKeys(options.prefix);
+  const target = redisTarget(options.settings);
+  const keys = createKeys(options.settings.prefix);
   const { place } = target;
   const usable: (() => void)[] = [];
   const watch = new StoreWatch({
@@ -126,7 +128,7 @@ export function createRedisConnections(options: Options): RedisConnections {
   });
   const open = (role: typeof FAIL_FAST | typeof PATIENT): Redis => {
     const isPatient = role === PATIENT;
-    const reconnectOnError = afterFailover();
+    const reconnectOnError = afterFailover(target.isCluster);
     const redis = new Redis({ ...target.options, ...COMMON, reconnectOnError, ...role });
     const guarded = guard(gatherWrites(redis), {
       asError: isPatient ? asItIs : asUnavailable(place),

@@ -4,12 +4,24 @@ import { reasonOf } from './guard.ts';
 
 const CREDENTIALS_REFUSED = /^(WRONGPASS|NOAUTH|NOPERM)\b|invalid password/;
 
-type Outcome = 'ready' | 'refused' | 'late';
+/** By which Node says that a certificate is not to be trusted. Source: X509 errors of `node:tls`. */
+const UNTRUSTED: ReadonlySet<unknown> = new Set([
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'CERT_HAS_EXPIRED',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+]);
+
+type Outcome = 'ready' | 'refused' | 'untrusted' | 'late';
 
 /**
  * Waits until a connection that is being made can be used.
  * @param place where it leads, for the message of an error
- * @throws RunwatchError `redis_unavailable` after `timeoutMs`, `redis_credentials_refused` at once
+ * @throws RunwatchError `redis_unavailable` after `timeoutMs`, `redis_credentials_refused` and
+ *   `redis_untrusted` at once
  */
 export async function whenReady(redis: Redis, place: string, timeoutMs: number): Promise<void> {
   if (redis.status === 'ready') return;
@@ -21,6 +33,12 @@ export async function whenReady(redis: Redis, place: string, timeoutMs: number):
       throw new RunwatchError(`Redis at ${place} refuses the credentials: ${reason}`, {
         code: 'redis_credentials_refused',
       });
+    case 'untrusted':
+      throw new RunwatchError(
+        `the certificate of Redis at ${place} is not trusted: ${reason}; redis.tls.ca_file names the ` +
+          'authority that signed it, redis.tls.server_name the name that it has',
+        { code: 'redis_untrusted' },
+      );
     case 'late':
       throw new RunwatchError(
         `Redis at ${place} was not ready within ${timeoutMs / 1_000} s: ${reason}`,
@@ -43,8 +61,14 @@ function watch(redis: Redis, timeoutMs: number): Promise<{ outcome: Outcome; rea
     const onError = (error: Error): void => {
       reason = reasonOf(error);
       if (CREDENTIALS_REFUSED.test(reason)) finish('refused');
+      else if (isUntrusted(error)) finish('untrusted');
     };
     redis.on('ready', onReady);
     redis.on('error', onError);
   });
+}
+
+function isUntrusted(error: Error): boolean {
+  if ('code' in error && UNTRUSTED.has(error.code)) return true;
+  return error.cause instanceof Error && isUntrusted(error.cause);
 }

@@ -1,9 +1,15 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
 import type { RunwatchError } from '../../src/core/errors.ts';
 import { createRedisConnections } from '../../src/redis/connection.ts';
 import type { RedisConnections } from '../../src/redis/connection.ts';
+import type { RedisSettings } from '../../src/redis/redis-target.ts';
+import { CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.ts';
 import { collectLog } from '../support/collect-log.ts';
 import { listenRaw } from '../support/raw-server.ts';
+import { freePort } from '../support/redis-process.ts';
 import { startPrivateRedis, testRedis } from '../support/redis.ts';
 import type { PrivateRedis, PrivateRedisOptions } from '../support/redis.ts';
 import { until } from '../support/until.ts';
@@ -20,9 +26,19 @@ async function privateRedis(options?: PrivateRedisOptions): Promise<PrivateRedis
   return redis;
 }
 
-function connect(url: string, options: { readyTimeoutMs?: number; remindEveryMs?: number } = {}) {
+interface ConnectOptions {
+  readyTimeoutMs?: number;
+  remindEveryMs?: number;
+  settings?: Omit<RedisSettings, 'url' | 'prefix'>;
+}
+
+function connect(url: string, { settings, ...options }: ConnectOptions = {}) {
   const log = collectLog();
-  const connections = createRedisConnections({ url, prefix: 'connection', log, ...options });
+  const connections = createRedisConnections({
+    settings: { ...settings, url, prefix: 'connection' },
+    log,
+    ...options,
+  });
   cleanups.push(() => connections.close());
   return { connections, log };
 }
@@ -285,4 +301,28 @@ test('a user without INFO and CONFIG will do, and one that lacks a right is refu
   const elsewhere = await caught(as('elsewhere').connections.ready());
   expect(elsewhere).toMatchObject({ code: 'redis_rights_missing' });
   expect(String(elsewhere)).toContain('~{connection}:*');
+});
+
+test('by TLS, a server is trusted by redis.tls.ca_file alone, and the error names that', async () => {
+  const dir = await mkdtemp(join(tmpdir(), 'runwatch-tls-'));
+  cleanups.push(() => rm(dir, { recursive: true }));
+  const [cert, key] = [join(dir, 'cert.pem'), join(dir, 'key.pem')];
+  await writeFile(cert, CERT_FOR_LOCALHOST);
+  await writeFile(key, TEST_KEY);
+  const port = await freePort();
+  const files = ['--tls-cert-file', cert, '--tls-key-file', key, '--tls-auth-clients', 'no'];
+  await privateRedis({
+    aof: true,
+    args: ['--tls-port', String(port), ...files, '--user', 'ops', 'on', '>pw', '~*', '&*', '+@all'],
+  });
+  const url = `rediss://127.0.0.1:${port}`;
+  const stranger = await caught(connect(url, { readyTimeoutMs: 60_000 }).connections.ready());
+  expect(stranger).toMatchObject({ code: 'redis_untrusted', retriable: false });
+  expect(String(stranger)).toContain('redis.tls.ca_file');
+
+  const settings = { tls: { ca: TEST_CA }, username: 'ops', password: 'pw' };
+  const known = connect(url, { settings });
+  await known.connections.ready();
+  expect(await known.connections.commands.acl('WHOAMI')).toBe('ops');
+  expect(known.log.lines).toEqual([]);
 });

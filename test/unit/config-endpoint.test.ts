@@ -171,7 +171,7 @@ describe('the TLS files of a webhook', () => {
       '    tls: { ca_file: ca.pem, cert_file: client.pem, key_file: key.pem }',
     );
     expect(tls?.ca_file).toBe(join(cwd, 'ca.pem'));
-    expect(loadTlsFiles('ops', tls!)).toEqual({
+    expect(loadTlsFiles(['endpoints', 'ops'], tls!)).toEqual({
       ca: TEST_CA,
       certificate: CERT_FOR_LOCALHOST,
       key: TEST_KEY,
@@ -213,7 +213,7 @@ describe('the TLS files of a webhook', () => {
   });
 
   test('that are gone once the daemon has started are named', () => {
-    expect(() => loadTlsFiles('ops', { ca_file: '/nowhere/ca.pem' })).toThrow(
+    expect(() => loadTlsFiles(['endpoints', 'ops'], { ca_file: '/nowhere/ca.pem' })).toThrow(
       expect.objectContaining({
         code: 'tls_files_unusable',
         message: 'endpoints.ops.tls.ca_file: cannot read /nowhere/ca.pem (ENOENT)',

@@ -26,6 +26,8 @@ const ENV = {
   OPS_WEBHOOK_TOKEN: 'ops-token',
   SLACK_WEBHOOK_URL: 'https://hooks.slack.example/services/x',
   CHAT_PASSWORD: 'chat-password',
+  REDIS_PASSWORD: 'redis-password',
+  SENTINEL_PASSWORD: 'sentinel-password',
   RUNWATCH_SIGNING_SECRET: `whsec_${Buffer.alloc(32, 1).toString('base64')}`,
 };
 
@@ -83,7 +85,9 @@ describe('the example configuration', () => {
   });
 
   test('with its examples in force, it loads, and its endpoints have the defaults', () => {
-    const config = load(uncommented.replaceAll('/etc/runwatch/', `${cwd}/`), ENV);
+    // Of the ways to a Redis only one may be in force.
+    const inForce = uncommented.replace(/^  cluster: .*$/m, '');
+    const config = load(inForce.replaceAll('/etc/runwatch/', `${cwd}/`), ENV);
     const { endpoints } = configSchema.parse({
       data_dir: '/d',
       endpoints: {
@@ -117,6 +121,7 @@ describe('the example configuration', () => {
     });
     expect(config.endpoints).toEqual(endpoints);
     expect(config.alerts).toEqual({ endpoint: 'audit' });
+    expect(config.redis).toMatchObject({ name: 'mymaster', password: 'redis-password' });
     expect(config.auth.tokens).toEqual([
       { name: 'ops', token: 'a-long-token', scopes: ['read', 'write'] },
     ]);

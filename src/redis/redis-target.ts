@@ -1,0 +1,130 @@
+import type { ConnectionOptions } from 'node:tls';
+import type { RedisOptions } from 'ioredis';
+import { RunwatchError } from '../core/errors.ts';
+import { addressText, parseAddress, type Address } from './address.ts';
+import { clusterConnector } from './cluster-connector.ts';
+import { createKeys } from './keys.ts';
+import { parseRedisUrl } from './redis-url.ts';
+
+const DISCONNECT_TIMEOUT_MS = 250;
+/** How long a Sentinel may take to name the primary, ms. */
+const SENTINEL_TIMEOUT_MS = 1_000;
+const SENTINEL_PORT = 26_379;
+const REDIS_PORT = 6_379;
+
+/** Trust and identity of connections by TLS, in PEM. */
+interface TlsSettings {
+  ca?: string;
+  certificate?: string;
+  key?: string;
+  /** The name that certificates are to have, where it is not that of the host. */
+  serverName?: string | undefined;
+}
+
+/** Which Redis, and how to get in: by one of `url`, `sentinels` with `name`, and `cluster`. */
+export interface RedisSettings {
+  /** A URL of {@link parseRedisUrl}, or a plain socket path. */
+  url?: string | undefined;
+  /** `host:port` each. */
+  sentinels?: readonly string[] | undefined;
+  /** The group of servers that the Sentinels watch. */
+  name?: string | undefined;
+  /** `host:port` of some nodes. */
+  cluster?: readonly string[] | undefined;
+  username?: string | undefined;
+  password?: string | undefined;
+  sentinelUsername?: string | undefined;
+  sentinelPassword?: string | undefined;
+  /** Present, connections to Sentinels, their servers and nodes use TLS; a URL says that by `rediss`. */
+  tls?: TlsSettings | undefined;
+  /** What all keys start with. */
+  prefix: string;
+}
+
+interface RedisTarget {
+  /** For ioredis. */
+  options: Omit<RedisOptions, 'replyMapping'>;
+  /** Where it is, for people: never with a user name or a password. */
+  place: string;
+  /** Whether a new connection finds another node than the one before. */
+  isCluster: boolean;
+}
+
+/** @throws RunwatchError `invalid_redis_url` */
+export function redisTarget(settings: RedisSettings): RedisTarget {
+  const { sentinels, cluster } = settings;
+  if (sentinels !== undefined) return sentinelTarget(settings, addresses(sentinels, SENTINEL_PORT));
+  if (cluster !== undefined) return clusterTarget(settings, addresses(cluster, REDIS_PORT));
+  return urlTarget(settings);
+}
+
+function urlTarget({ url = '', tls, ...settings }: RedisSettings): RedisTarget {
+  const { options, place } = parseRedisUrl(url);
+  const secure = 'tls' in options && tls !== undefined ? { tls: tlsOptions(tls) } : {};
+  return { options: { ...credentials(settings), ...options, ...secure }, place, isCluster: false };
+}
+
+function sentinelTarget(settings: RedisSettings, sentinels: Address[]): RedisTarget {
+  const { name = '', tls } = settings;
+  const secure = tls && tlsOptions(tls);
+  return {
+    options: {
+      ...credentials(settings),
+      sentinels,
+      name,
+      ...(settings.sentinelUsername !== undefined && {
+        sentinelUsername: settings.sentinelUsername,
+      }),
+      ...(settings.sentinelPassword !== undefined && {
+        sentinelPassword: settings.sentinelPassword,
+      }),
+      sentinelCommandTimeout: SENTINEL_TIMEOUT_MS,
+      ...(secure && { tls: secure, sentinelTLS: secure, enableTLSForSentinelMode: true }),
+    },
+    place: `${name} of the Sentinels ${sentinels.map(addressText).join(', ')}`,
+    isCluster: false,
+  };
+}
+
+function clusterTarget(settings: RedisSettings, nodes: Address[]): RedisTarget {
+  const { username, password, tls, prefix } = settings;
+  const Connector = clusterConnector({
+    nodes,
+    key: createKeys(prefix).writeProbe,
+    tls: tls && tlsOptions(tls),
+    username,
+    password,
+    disconnectTimeoutMs: DISCONNECT_TIMEOUT_MS,
+  });
+  return {
+    options: { ...credentials(settings), Connector },
+    place: `the cluster of ${nodes.map(addressText).join(', ')}`,
+    isCluster: true,
+  };
+}
+
+function credentials({ username, password }: Pick<RedisSettings, 'username' | 'password'>) {
+  return {
+    ...(username !== undefined && { username }),
+    ...(password !== undefined && { password }),
+  };
+}
+
+function tlsOptions({ ca, certificate, key, serverName }: TlsSettings): ConnectionOptions {
+  return {
+    ...(ca !== undefined && { ca }),
+    ...(certificate !== undefined && { cert: certificate }),
+    ...(key !== undefined && { key }),
+    ...(serverName !== undefined && { servername: serverName }),
+  };
+}
+
+function addresses(texts: readonly string[], defaultPort: number): Address[] {
+  return texts.map((text) => {
+    const address = parseAddress(text, defaultPort);
+    if (address !== null) return address;
+    throw new RunwatchError(`expected host:port, got ${JSON.stringify(text)}`, {
+      code: 'invalid_redis_url',
+    });
+  });
+}
