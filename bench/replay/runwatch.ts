@@ -68,6 +68,7 @@ export function runwatch(options: RunwatchOptions): Policy {
       beganAt: toMs(now),
       lagMs: lagS * 1_000,
       isStreamed: false,
+      answeredAt: toMs(now),
       newMark: () => '',
       policy,
       statistics,

@@ -120,6 +120,7 @@ function runEnded(endpoint: string, now: number): WatchChange {
     beganAt: now,
     lagMs: 0,
     isStreamed: false,
+    answeredAt: now,
     newMark: () => '',
   };
   const { watch, events } = observe(

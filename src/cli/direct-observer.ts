@@ -22,6 +22,8 @@ const GROUND = {
   load: NO_LOAD,
   lagMs: 0,
   isStreamed: false,
+  // Of the source no more is known here than what it says of this run.
+  answeredAt: Infinity,
   // Its events are shown to no receiver that would drop repeats.
   newMark: () => '',
 };
@@ -61,7 +63,11 @@ async function settleDirectly(
     const beganAt = now();
     const look = await lookAt(runId, options);
     // A key that has never opened anything will not begin to: waiting would only hide the mistake.
-    if (look.kind === 'unauthorized' && watch.run === null) return cannotTell(troubleOf(look));
+    const isRefused = look.kind === 'unauthorized' || look.kind === 'forbidden';
+    // Nor will an id that Noxus rejects become one.
+    if ((isRefused || look.kind === 'rejected') && watch.run === null) {
+      return cannotTell(troubleOf(look));
+    }
     const observation = observe(watch, look, { ...GROUND, now: now(), beganAt, policy, random });
     ({ watch } = observation);
     const view = viewOf(observation.watch, observation.events);

@@ -40,6 +40,8 @@ export interface ObserveContext extends CadenceContext {
   lagMs: number;
   /** Whether a stream tells of the run, so that reads are only there for what it may miss. */
   isStreamed: boolean;
+  /** When the source last gave a valid answer, to a second or so; null where that is not known. */
+  answeredAt: number | null;
   /** For the ids of events that may happen more than once. */
   newMark: NewMark;
 }
@@ -50,4 +52,6 @@ export interface Finding {
   news: News[];
   /** When to look again, milliseconds since the epoch; ignored once the watch has ended. */
   nextPollAt: number;
+  /** True where this may be the source's trouble: nothing shows that it answers for other runs. */
+  isDoubtful?: boolean;
 }

@@ -7,9 +7,12 @@ import { isEntry, reminded } from './reminder.ts';
 import { isAwaiting } from './run.ts';
 import { runSeen } from './run-seen.ts';
 import { lessonsOf } from './stage-lessons.ts';
-import { readFailed, runGone, runMissing, sourcePaused } from './trouble.ts';
+import { readFailed, runMissing, sourcePaused } from './trouble.ts';
 import { withChanges } from './watch-copy.ts';
 import type { Watch } from './watch.ts';
+
+/** What a 404 of Noxus comes to, in words. */
+const NOT_FOUND = 'Noxus does not know this run (404)';
 
 /** A watch after a look, and what that look gave rise to. */
 export interface Observation {
@@ -17,6 +20,8 @@ export interface Observation {
   events: RunwatchEvent[];
   /** What it tells of how long states last: empty unless a stay has ended. */
   lessons: Lesson[];
+  /** True where this may be the source's trouble: nothing shows that it answers for other runs. */
+  isDoubtful: boolean;
 }
 
 /**
@@ -41,6 +46,7 @@ export function observe(watch: Watch, look: Look, context: ObserveContext): Obse
     watch: settle(seen, events, finding.nextPollAt, context.now),
     events,
     lessons: lessonsOf(watch, seen, context.now),
+    isDoubtful: finding.isDoubtful ?? false,
   };
 }
 
@@ -53,13 +59,11 @@ function findingOf(watch: Watch, look: Look, context: ObserveContext): Finding {
     case 'run':
       return runSeen(watch, look.run, context);
     case 'not_found':
-      return runMissing(watch, context);
-    case 'rejected':
-      return runGone({
-        code: 'rejected',
-        message: `Noxus rejects the run id (422): ${look.message}`,
-        since: context.now,
-      });
+      return runMissing(watch, { code: 'not_found', message: NOT_FOUND }, context);
+    case 'rejected': {
+      const message = `Noxus rejects the run id (422): ${look.message}`;
+      return runMissing(watch, { code: 'rejected', message }, context);
+    }
     case 'paused':
       return sourcePaused(watch, look, context);
     case 'unauthorized':

@@ -4,6 +4,7 @@ import {
   type Subscription,
   type Watch,
   type WatchKey,
+  type WatchState,
 } from './watch.ts';
 
 /** What has been due for less than this is being polled, or about to be. */
@@ -42,7 +43,7 @@ export interface Registration extends WatchKey {
 /** A watch after a registration. */
 export interface Registered {
   watch: Watch;
-  /** `renewed`: it had been cancelled or had expired, and begins anew. */
+  /** `renewed`: it had been cancelled, had expired or its run was gone, and begins anew. */
   kind: 'created' | 'renewed' | 'merged';
   /** Subscriptions that the watch did not have before. */
   added: Subscription[];
@@ -57,9 +58,28 @@ export interface RegisterDefaults {
   profile: Profile;
 }
 
+/** States in which a watch asks nothing any more although its run may go on, or be there again. */
+const RENEWED: ReadonlySet<WatchState> = new Set(['cancelled', 'expired', 'gone']);
+
 interface RegisterContext {
   now: number;
   defaults: RegisterDefaults;
+}
+
+/** No one asked to stop the watch of a run that was gone: what it notified, it goes on to notify. */
+function withEarlier(existing: Watch | null, request: Registration): Registration {
+  if (existing?.state !== 'gone') return request;
+  return {
+    ...request,
+    subscriptions: allSubscriptions(existing.subscriptions, request.subscriptions),
+    metadata: request.metadata ?? existing.metadata,
+  };
+}
+
+/** Subscriptions are one by endpoint name or URL: naming one again replaces it. */
+function allSubscriptions(before: readonly Subscription[], more: readonly Subscription[]) {
+  const all = [...before, ...more].map((one) => [subscriptionKey(one), one] as const);
+  return [...new Map(all).values()];
 }
 
 /** What a watch that begins anew goes on with, where there was none before. */
@@ -71,11 +91,10 @@ export function register(
   request: Registration,
   context: RegisterContext,
 ): Registered {
-  const begins =
-    existing === null || existing.state === 'cancelled' || existing.state === 'expired';
+  const begins = existing === null || RENEWED.has(existing.state);
   return begins
     ? {
-        watch: newWatch(request, existing ?? UNKNOWN, context),
+        watch: newWatch(withEarlier(existing, request), existing ?? UNKNOWN, context),
         kind: existing === null ? 'created' : 'renewed',
         added: request.subscriptions,
         isHastened: existing !== null,
@@ -121,14 +140,11 @@ function newWatch(
 
 /** Subscriptions are one by endpoint name or URL: naming one again updates it and tells nothing twice. */
 function merge(watch: Watch, request: Registration, now: number): Omit<Registered, 'kind'> {
-  const known = new Map(watch.subscriptions.map((one) => [subscriptionKey(one), one]));
+  const known = new Set(watch.subscriptions.map(subscriptionKey));
   const added = request.subscriptions.filter((one) => !known.has(subscriptionKey(one)));
-  for (const subscription of request.subscriptions) {
-    known.set(subscriptionKey(subscription), subscription);
-  }
   const merged = {
     ...watch,
-    subscriptions: [...known.values()],
+    subscriptions: allSubscriptions(watch.subscriptions, request.subscriptions),
     metadata: request.metadata ?? watch.metadata,
     timeoutAt: request.timeoutMs === undefined ? watch.timeoutAt : now + request.timeoutMs,
     profile: request.profile ?? watch.profile,

@@ -2,36 +2,46 @@ import { troubleDelay } from './cadence.ts';
 import { isoTime } from './event.ts';
 import type { Finding, ObserveContext, SourcePaused } from './look.ts';
 import type { FetchTrouble, TroubleKind } from './outcome.ts';
-import type { Watch } from './watch.ts';
+import type { Missing, Watch } from './watch.ts';
 
-/** How often a 404 is confirmed before a run counts as gone. */
+/** How often it is confirmed that a run is not there before it counts as gone. */
 const GONE_CONFIRMATIONS = 3;
 
-/** What a 404 comes to, in words. */
-export const NOT_FOUND = 'Noxus does not know this run (404)';
+/** From so many answers on, the source has to show that it answers for other runs. */
+const DOUBTFUL_FROM = 2;
 
 /** Polls held back by a pause are spread over this time after it. */
 const PAUSE_SPREAD_MS = 1_000;
 
-/** A 404 is believed only when it lasts: runs may become visible late, and proxies answer 404 too. */
-export function runMissing(watch: Watch, { now, policy }: ObserveContext): Finding {
-  const missing = {
-    count: (watch.missing?.count ?? 0) + 1,
-    since: watch.missing?.since ?? now,
-  };
-  const goneAt = missing.since + policy.goneAfterMs;
-  if (missing.count > GONE_CONFIRMATIONS && now >= goneAt) {
-    return runGone({ code: 'not_found', message: NOT_FOUND, since: missing.since });
+/**
+ * That a run is not there is believed only when it lasts, for runs may become visible late, and only of
+ * a source that has answered for other runs since: else it is the source that cannot be reached.
+ */
+export function runMissing(
+  watch: Watch,
+  said: Pick<Missing, 'code' | 'message'>,
+  { now, policy, answeredAt }: ObserveContext,
+): Finding {
+  const since = watch.missing?.since ?? now;
+  const count = (watch.missing?.count ?? 0) + 1;
+  const isProved = hasAnsweredSince(since, answeredAt);
+  if (isProved && count > GONE_CONFIRMATIONS && now >= since + policy.goneAfterMs) {
+    return runGone({ ...said, since });
   }
   const step = now + policy.goneAfterMs / GONE_CONFIRMATIONS;
   return {
-    changes: { missing },
+    changes: { missing: { ...said, since, count } },
     news: [],
     nextPollAt: Math.max(step, now + policy.minIntervalMs),
+    isDoubtful: !isProved && count >= DOUBTFUL_FROM,
   };
 }
 
-export function runGone(gone: NonNullable<Watch['gone']>): Finding {
+function hasAnsweredSince(since: number, answeredAt: number | null): boolean {
+  return answeredAt !== null && answeredAt > since;
+}
+
+function runGone(gone: Missing): Finding {
   return {
     changes: { state: 'gone', gone, missing: null, trouble: null },
     news: [{ type: 'run.gone', details: { error: { ...gone, since: isoTime(gone.since) } } }],
@@ -53,26 +63,33 @@ export function sourcePaused(watch: Watch, pause: SourcePaused, context: Observe
 }
 
 /**
- * Nothing was learned of the run: its snapshot stays, and only a long silence is worth an event. Time
- * in which nobody asked is no silence: what looks were late, as they are while the budget is short,
- * does not count.
+ * Nothing was learned of the run: its snapshot stays, and only a long silence is worth an event, while
+ * its source answers for others. Time in which nothing was asked is no silence: what polls were late,
+ * as they are while the budget is short, does not count.
  */
 function cannotTell(
   watch: Watch,
   { kind, message }: { kind: TroubleKind; message: string },
   retryAt: number,
-  { now, policy, lagMs }: ObserveContext,
+  { now, policy, lagMs, answeredAt }: ObserveContext,
 ): Finding {
-  const since = watch.trouble?.since ?? now;
-  const lateMs = watch.trouble === null ? 0 : (watch.trouble.lateMs ?? 0) + lagMs;
+  const { since, lateMs } = silenceOf(watch, now, lagMs);
   const trouble = { kind, message, since, ...(lateMs > 0 && { lateMs }) };
   const unreachableAt = since + lateMs + policy.unreachableAfterMs;
-  const raise = !watch.unreachable && now >= unreachableAt;
+  const isDue = !watch.unreachable && now >= unreachableAt;
+  const raise = isDue && hasAnsweredSince(since, answeredAt);
   const told = watch.unreachable || raise;
   const error = { code: kind, message, since: isoTime(trouble.since) };
   return {
     changes: { trouble, unreachable: told },
     news: raise ? [{ type: 'watch.unreachable', details: { error } }] : [],
-    nextPollAt: told ? retryAt : Math.min(retryAt, unreachableAt),
+    nextPollAt: told || isDue ? retryAt : Math.min(retryAt, unreachableAt),
+    isDoubtful: isDue && !raise,
   };
+}
+
+/** Since when the run has given no valid answer, and for how much of that nothing was asked. */
+function silenceOf({ trouble }: Watch, now: number, lagMs: number) {
+  if (trouble === null) return { since: now, lateMs: 0 };
+  return { since: trouble.since, lateMs: (trouble.lateMs ?? 0) + lagMs };
 }

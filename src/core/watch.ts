@@ -53,6 +53,13 @@ interface Trouble {
   lateMs?: number;
 }
 
+/** Why, and since when, a run is not there. */
+export interface Missing {
+  code: 'not_found' | 'rejected';
+  message: string;
+  since: number;
+}
+
 /** Our interest in one run. Times are milliseconds since the epoch. */
 export interface Watch extends WatchKey {
   state: WatchState;
@@ -79,10 +86,10 @@ export interface Watch extends WatchKey {
   trouble: Trouble | null;
   /** True once `watch.unreachable` was raised and until `watch.recovered`. */
   unreachable: boolean;
-  /** 404s in a row, unconfirmed as yet. */
-  missing: { count: number; since: number } | null;
+  /** Answers in a row by which the run is not there, unconfirmed as yet, and what the last said. */
+  missing: (Missing & { count: number }) | null;
   /** Why and since when the run is not there; null unless the watch is `gone`. */
-  gone: { code: 'not_found' | 'rejected'; message: string; since: number } | null;
+  gone: Missing | null;
   /** Statuses outside the known ones that have been reported. */
   unknownStatuses: string[];
   /** The event that tells of the present state, for those who subscribe late. */

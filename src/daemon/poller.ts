@@ -3,10 +3,12 @@ import { isListId } from '../core/list-standing.ts';
 import { NO_LOAD } from '../core/load.ts';
 import type { SourcePaused } from '../core/look.ts';
 import { pollDeadline } from '../core/urgency.ts';
-import { parseWatchId, type Watch } from '../core/watch.ts';
+import { parseWatchId, watchId, type Watch } from '../core/watch.ts';
+import { createCheckGone } from '../poll/check-gone.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
 import { createReconcile, type ReconcileReport } from '../poll/reconcile.ts';
 import { createSourceGuard, type SourceGuard } from '../poll/source-guard.ts';
+import type { GoneStore } from '../redis/gone-store.ts';
 import type { ListStore } from '../redis/list-store.ts';
 import type { SourceStore } from '../redis/source-store.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
@@ -21,6 +23,9 @@ import { openSource, type PollJobs, type Source, type SourceDependencies } from 
 /** How often watches are compared with their jobs. */
 const RECONCILE_MS = 60_000;
 
+/** How often it is looked for runs that are gone and due to be checked, ms. */
+const CHECK_GONE_MS = 60_000;
+
 /** How long before the end of the time for stopping reads are given up, ms. */
 const HAND_BACK_MS = 500;
 
@@ -31,6 +36,7 @@ interface PollerDependencies
   watches: WatchStore;
   sources: SourceStore;
   lists: ListStore;
+  gone: GoneStore;
   endpoints: Endpoints;
 }
 
@@ -75,6 +81,8 @@ export function createPoller(deps: PollerDependencies): Poller {
   const isWanted = async (id: string) =>
     !isListId(id) && (await deps.watches.get(parseWatchId(id)))?.watch.state === 'active';
   const reconcile = createReconcile({ watches: deps.watches, jobsOf });
+  const checkGone = goneChecker(deps, ground);
+  const chores: Periodic[] = [];
   let reconciler: Periodic | null = null;
 
   return {
@@ -91,9 +99,11 @@ export function createPoller(deps: PollerDependencies): Poller {
         everyMs: RECONCILE_MS,
         onError: faultLog(log, 'reconcile'),
       });
+      const onError = faultLog(log, 'check gone');
+      chores.push(startPeriodic(checkGone, { everyMs: CHECK_GONE_MS, onError }));
     },
     async stop(options) {
-      await reconciler?.stop();
+      await Promise.all([reconciler?.stop(), ...chores.map((chore) => chore.stop())]);
       await stopSources([...sources.values()], options);
     },
   };
@@ -103,6 +113,7 @@ export function createPoller(deps: PollerDependencies): Poller {
 function pollGround({ config, endpoints }: PollerDependencies, sources: Map<string, Source>) {
   const { polling, watches } = config;
   return {
+    sourceOf: (name: string) => sources.get(name),
     jobsOf: (name: string) => sources.get(name)?.jobs,
     readerOf: (name: string) => sources.get(name)?.client,
     budgetOf: (name: string) => sources.get(name)?.budget,
@@ -137,6 +148,7 @@ function observer(
     ...deps,
     ...ground,
     sources: guard,
+    askList: (name) => ground.sourceOf(name)?.askList(),
     deadlineOf,
     report(report) {
       const { watch, outcome, isFirst, lagMs } = report;
@@ -146,6 +158,27 @@ function observer(
       logPoll(deps.log, report);
       batching.notice(report.watch);
     },
+  });
+}
+
+function goneChecker(deps: PollerDependencies, ground: PollGround): () => Promise<void> {
+  return createCheckGone({
+    ...deps,
+    ...ground,
+    contextOf: ({ source }, now) => ({
+      now,
+      beganAt: now,
+      lagMs: 0,
+      isStreamed: false,
+      answeredAt: now,
+      policy: ground.policy,
+      statistics: deps.statistics.lookup,
+      wants: ground.wants,
+      load: ground.loadOf(source),
+      random: deps.random,
+      newMark: deps.newMark,
+    }),
+    schedule: async (key) => ground.jobsOf(key.source)?.ensure([watchId(key)]),
   });
 }
 

@@ -22,6 +22,12 @@ const COUNT_EVERY_MS = 2_000;
 /** How often leases of streams are extended: several times before they lapse, ms. */
 const TEND_EVERY_MS = 5_000;
 
+/** How exactly other processes know when a source answered last, ms. */
+const NOTE_EVERY_MS = 1_000;
+
+/** How often a source is asked for its list at the most, only to learn whether it answers, ms. */
+const ASK_EVERY_MS = 5_000;
+
 /** Before all deadlines, which are times. */
 const AT_ONCE = 1;
 
@@ -41,6 +47,8 @@ export interface Source {
   stop(force: boolean): Promise<void>;
   /** Gives up reads that are under way. */
   giveUp(): void;
+  /** Asks for the source's list, to learn whether it answers at all. */
+  askList(): void;
   close(): Promise<void>;
 }
 
@@ -79,6 +87,7 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
     now: deps.now,
     mayRetry: async () => (await budget.claim().catch(() => null)) !== null,
     onRequest: (request) => deps.metrics.request(name, request),
+    onValid: answered(deps, name),
     onUnreadField: (field) => deps.log.warn({ source: name, field }, 'source.field_unread'),
   });
   const jobs = pollJobs(queue, budget, deps.now);
@@ -88,6 +97,7 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
     budget,
     jobs,
     hints,
+    askList: listAsker(deps, name, { client, budget }),
     ...workerOn({ queue, client, budget, hints, limit, onError }),
   };
 }
@@ -132,6 +142,40 @@ function workerOn({ queue, client, budget, hints, limit, onError }: WorkGround) 
     },
     giveUp: () => client.close(),
     close: () => queue.close(),
+  };
+}
+
+/** Notes for all processes that a source answers. */
+function answered({ sources, now, log }: SourceDependencies, name: string): () => void {
+  const onError = faultLog(log, 'source', { source: name });
+  let notedAt = -Infinity;
+  return () => {
+    const at = now();
+    if (at - notedAt < NOTE_EVERY_MS) return;
+    notedAt = at;
+    sources.answered(name, at).catch(onError);
+  };
+}
+
+/** One at a time, and not again and again: it is one answer that is wanted. */
+function listAsker(
+  { sources, log, now }: SourceDependencies,
+  name: string,
+  { client, budget }: Pick<Source, 'client' | 'budget'>,
+): () => void {
+  const onError = faultLog(log, 'source', { source: name });
+  let notBefore = 0;
+  const ask = async () => {
+    const permit = await budget.claim();
+    if (permit === null) return;
+    const { kind } = await client.readPage({ workflowId: null, page: 1, size: 1 });
+    permit.settle();
+    if (kind === 'page') await sources.answered(name, now());
+  };
+  return () => {
+    if (now() < notBefore) return;
+    notBefore = now() + ASK_EVERY_MS;
+    ask().catch(onError);
   };
 }
 

@@ -3,6 +3,7 @@ import type { RedisConnections } from '../redis/connection.ts';
 import { BudgetStore } from '../redis/budget-store.ts';
 import { DeliveryStore } from '../redis/delivery-store.ts';
 import { DiscoveryStore } from '../redis/discovery-store.ts';
+import { GoneStore } from '../redis/gone-store.ts';
 import { GateStore } from '../redis/gate-store.ts';
 import { EpochStore } from '../redis/epoch-store.ts';
 import { EventBell } from '../redis/event-bell.ts';
@@ -32,6 +33,8 @@ export interface Stores {
   gates: GateStore;
   sources: SourceStore;
   lists: ListStore;
+  /** When runs that are gone are looked for. */
+  gone: GoneStore;
   discoveries: DiscoveryStore;
   budgets: BudgetStore;
   hints: HintStore;
@@ -67,6 +70,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     gates: new GateStore(redis, keys),
     sources: new SourceStore(redis, keys),
     lists: new ListStore(redis, keys),
+    gone: new GoneStore(redis, keys),
     discoveries: new DiscoveryStore(redis, keys),
     budgets: new BudgetStore(redis, keys),
     hints: new HintStore(redis, keys),

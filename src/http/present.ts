@@ -2,7 +2,6 @@ import type { z } from 'zod';
 import type { Attempt, Delivery } from '../core/delivery.ts';
 import { shownReceiver } from '../core/delivery/receiver.ts';
 import { isoTime, TOLD_BY_DEFAULT } from '../core/event.ts';
-import { NOT_FOUND } from '../core/trouble.ts';
 import type { Subscription, Watch } from '../core/watch.ts';
 import type {
   attemptSchema,
@@ -66,7 +65,8 @@ export function patternsInForce(patterns: readonly string[] | null | undefined):
 function presentError({ gone, missing, trouble }: Watch): WatchJson['error'] {
   if (gone !== null) return { ...gone, since: isoTime(gone.since) };
   if (missing !== null) {
-    return { code: 'not_found', message: NOT_FOUND, since: isoTime(missing.since) };
+    const { code, message, since } = missing;
+    return { code, message, since: isoTime(since) };
   }
   return trouble && { code: trouble.kind, message: trouble.message, since: isoTime(trouble.since) };
 }

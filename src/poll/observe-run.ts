@@ -7,7 +7,7 @@ import type { StatisticsLookup } from '../core/hazard.ts';
 import type { Lesson } from '../core/lesson.ts';
 import type { SourceLoad } from '../core/load.ts';
 import type { Look, ObserveContext, PollPolicy, SourcePaused } from '../core/look.ts';
-import { observe } from '../core/observe.ts';
+import { observe, type Observation } from '../core/observe.ts';
 import type { FetchOutcome } from '../core/outcome.ts';
 import type { WatchChange } from '../core/watch-change.ts';
 import {
@@ -45,6 +45,8 @@ interface WatchStore {
 
 /** Notes what an answer says about the source as a whole; says when it takes requests again. */
 interface SourceGuard {
+  /** When the source last gave a valid answer; null where that is not known. */
+  answeredAt(source: string): Promise<number | null>;
   note(
     source: string,
     outcome: FetchOutcome,
@@ -76,6 +78,8 @@ export interface ObserveRunDependencies {
   deadlineOf: (watch: Watch) => number;
   /** What was learned of how long states last; takes in what was written of that. */
   statistics: { lookup: StatisticsLookup; learn(lessons: readonly Lesson[]): void };
+  /** Asks for the source's list, to learn whether it answers at all. */
+  askList: (source: string) => void;
   /** How the source fares against its budget. */
   loadOf: (source: string) => SourceLoad;
   /** Tells of gates at which deliveries are due; what is lost here is found by the next look. */
@@ -150,11 +154,13 @@ async function record(
   const lagMs = Math.max(0, startedAt - (stored.watch.nextPollAt ?? startedAt));
   const key = stored.watch;
   const isStreamed = await isLeftToStream(deps, key, look);
+  const answeredAt = await sourceAnsweredAt(deps, key, look, startedAt);
   let before: StoredWatch | null = stored;
   while (before !== null && before.watch.state === 'active') {
     const now = deps.now();
-    const seen = { now, beganAt: startedAt, lagMs, isStreamed };
-    const { watch, events, lessons } = observe(before.watch, look, contextOf(deps, key, seen));
+    const seen = { now, beganAt: startedAt, lagMs, isStreamed, answeredAt };
+    const observed = observe(before.watch, look, contextOf(deps, key, seen));
+    const { watch, events, lessons } = observed;
     const deliveries = planDeliveries(watch, events, watch.subscriptions, {
       wants: deps.wants,
       now,
@@ -163,6 +169,7 @@ async function record(
     if (due !== null) {
       deps.statistics.learn(lessons);
       deps.dispatch(due);
+      doubt(deps, key, observed);
       if (look.kind === 'run' && !isStreamed) deps.hintsOf(watch.source)?.offer(watch);
       const outcome = look.kind === 'paused' && look.asked ? look.reason : look.kind;
       const isFirst = stored.watch.lastPolledAt === null;
@@ -176,7 +183,25 @@ async function record(
   return null;
 }
 
-type SeenAt = Pick<ObserveContext, 'now' | 'beganAt' | 'lagMs' | 'isStreamed'>;
+function doubt(
+  { askList }: ObserveRunDependencies,
+  { source }: WatchKey,
+  { isDoubtful }: Observation,
+) {
+  if (isDoubtful) askList(source);
+}
+
+/** Asked for only where nothing was learned of the run, for only then it matters. */
+async function sourceAnsweredAt(
+  { sources }: ObserveRunDependencies,
+  { source }: WatchKey,
+  look: Look,
+  startedAt: number,
+): Promise<number | null> {
+  return look.kind === 'run' ? startedAt : sources.answeredAt(source);
+}
+
+type SeenAt = Pick<ObserveContext, 'now' | 'beganAt' | 'lagMs' | 'isStreamed' | 'answeredAt'>;
 
 async function isLeftToStream({ hintsOf }: ObserveRunDependencies, watch: Watch, look: Look) {
   if (look.kind !== 'run') return false;
@@ -187,13 +212,14 @@ async function isLeftToStream({ hintsOf }: ObserveRunDependencies, watch: Watch,
 function contextOf(
   { policy, statistics, wants, loadOf, random, newMark }: ObserveRunDependencies,
   { source }: WatchKey,
-  { now, beganAt, lagMs, isStreamed }: SeenAt,
+  { now, beganAt, lagMs, isStreamed, answeredAt }: SeenAt,
 ): ObserveContext {
   return {
     now,
     beganAt,
     lagMs,
     isStreamed,
+    answeredAt,
     policy,
     statistics: statistics.lookup,
     wants,

@@ -9,6 +9,7 @@ interface SourceStore {
   pause(source: string, pause: SourcePaused, now: number): Promise<boolean>;
   refuse(source: string, reason: string): Promise<boolean>;
   accept(source: string): Promise<boolean>;
+  answeredAt(source: string): Promise<number | null>;
 }
 
 interface SourcePolicy {
@@ -51,6 +52,8 @@ export function createSourceGuard(store: SourceStore, policy: SourcePolicy, log:
   return {
     /** Pauses a source for as long as it asked for. */
     pause: rateLimited,
+
+    answeredAt: (source: string) => store.answeredAt(source),
 
     /** @param known `isRefused`: whether the source was noted as refused when it was asked */
     async note(

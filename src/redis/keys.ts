@@ -60,6 +60,10 @@ export function createKeys(prefix: string) {
     discoveryCursor: (list: RunList) => key('discovery-cursor', ...listName(list)),
     /** String with the JSON of why a list cannot be read; set while it cannot. */
     discoveryTrouble: (list: RunList) => key('discovery-trouble', ...listName(list)),
+    /** String, when a source last gave a valid answer, ms since the epoch. */
+    sourceAnswered: (source: string) => key('answered', source),
+    /** Sorted set of the ids of watches whose run is gone, by when it is looked for once more. */
+    goneChecks: key('gone-checks'),
     /** String, the reason a source was last refused; set while nothing has worked since. */
     sourceRefused: (source: string) => key('refused', source),
     /** Sorted set of the requests that count against a source's rate limit, by until when they do. */

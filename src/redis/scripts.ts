@@ -16,7 +16,7 @@ import {
 } from './lua/hint.ts';
 import { READ_STATISTICS } from './lua/learn.ts';
 import { READ_PAGE } from './lua/page.ts';
-import { PAUSE_SOURCE } from './lua/source.ts';
+import { PAUSE_SOURCE, TAKE_GONE } from './lua/source.ts';
 import { COMMIT_WATCH, FORGET_WATCH } from './lua/watch.ts';
 
 declare module 'ioredis' {
@@ -72,6 +72,12 @@ declare module 'ioredis' {
     rwLapsedStreams(...args: (string | number)[]): Result<string[], Context>;
     rwForgetLapsedStream(...args: string[]): Result<null, Context>;
     rwPauseSource(pause: string, text: string, ms: number): Result<number, Context>;
+    rwTakeGone(
+      checks: string,
+      now: number,
+      leaseMs: number,
+      most: number,
+    ): Result<string[], Context>;
     rwReadStatisticsBuffer(
       statistics: string,
       uses: string,
@@ -112,6 +118,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwLapsedStreams', { numberOfKeys: 3, lua: LAPSED_STREAMS });
   redis.defineCommand('rwForgetLapsedStream', { numberOfKeys: 3, lua: FORGET_LAPSED_STREAM });
   redis.defineCommand('rwPauseSource', { numberOfKeys: 1, lua: PAUSE_SOURCE });
+  redis.defineCommand('rwTakeGone', { numberOfKeys: 1, lua: TAKE_GONE });
   redis.defineCommand('rwKeepTurn', { numberOfKeys: 1, lua: KEEP_TURN });
   redis.defineCommand('rwMoveCursor', { numberOfKeys: 2, lua: MOVE_CURSOR });
   redis.defineCommand('rwForgetDeliveries', { numberOfKeys: 1, lua: FORGET_DELIVERIES });

@@ -5,6 +5,9 @@ import type { Keys } from './keys.ts';
 /** A refusal is noted for this long after the last one: longer than the time between two probes. */
 const REFUSAL_KEPT_MS = 600_000;
 
+/** For how long it is known when a source answered, ms. */
+const ANSWERED_KEPT_MS = 86_400_000;
+
 /** What all processes know of a source: whether it takes requests, and whether it refused the key. */
 export class SourceStore {
   constructor(
@@ -26,6 +29,17 @@ export class SourceStore {
   async paused(source: string): Promise<SourcePaused | null> {
     const text = await this.redis.get(this.keys.sourcePause(source));
     return text === null ? null : (JSON.parse(text) as SourcePaused);
+  }
+
+  /** Notes that a source has given a valid answer. */
+  async answered(source: string, now: number): Promise<void> {
+    await this.redis.set(this.keys.sourceAnswered(source), Math.round(now), 'PX', ANSWERED_KEPT_MS);
+  }
+
+  /** When a source last gave a valid answer, to a second or so; null where that is not known. */
+  async answeredAt(source: string): Promise<number | null> {
+    const at = await this.redis.get(this.keys.sourceAnswered(source));
+    return at === null ? null : Number(at);
   }
 
   /** Notes that a source refused the key. @returns true for the first to notice since it worked */

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { holdMs, type Admission, type RequestAsk } from '../core/budget.ts';
 import type { SourcePaused } from '../core/look.ts';
+import { nextGoneCheck } from '../core/gone-check.ts';
 import type { WatchChange } from '../core/watch-change.ts';
 import {
   parseWatchId,
@@ -170,6 +171,7 @@ function effectsOf(keys: Keys, change: WatchChange): string {
     watchNumber: keys.watchNumber,
     ended: keys.watchesEnded,
     ...(after.endedAt !== null && { endedAt: after.endedAt }),
+    ...goneCheckOf(keys, change),
     eventPlace: keys.eventPlace,
     eventBell: keys.eventBell,
     events: events.map((event) => ({
@@ -184,6 +186,14 @@ function effectsOf(keys: Keys, change: WatchChange): string {
     deliveries: deliveries.map((delivery) => plannedDelivery(keys, delivery)),
     ...(learned !== null && { learned }),
   });
+}
+
+/** A watch whose run is gone enters the slow checks with its end, and leaves them when it begins anew. */
+function goneCheckOf(keys: Keys, { before, after }: WatchChange) {
+  const goneCheckAt = nextGoneCheck(after, after.endedAt ?? 0);
+  const wasGone = before?.watch.state === 'gone';
+  if (goneCheckAt === null && !wasGone) return {};
+  return { goneChecks: keys.goneChecks, wasGone, ...(goneCheckAt !== null && { goneCheckAt }) };
 }
 
 /** The indexes that a watch leaves and enters; one that begins gets a new number in all of them. */

@@ -25,7 +25,9 @@ const milliseconds = z.int().min(0).max(3_600_000);
 export const faultSchema = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('status'),
-    status: z.int().min(400).max(599),
+    status: z.int().min(300).max(599),
+    /** The page of a proxy in place of Noxus's own words. */
+    is_html: z.boolean().default(false),
     /** Seconds to ask the client to wait for; absent: no `Retry-After`. */
     retry_after: z.int().min(0).max(1_000_000).optional(),
     retry_after_form: z.enum(['seconds', 'date']).default('seconds'),
@@ -64,7 +66,7 @@ export const faultSchema = z.discriminatedUnion('kind', [
     ...rule,
   }),
   /** The right page, but in front of each run's private fields a document of so many bytes. */
-  z.strictObject({ kind: z.literal('bulky'), bytes: z.int().min(1).max(8_388_608), ...rule }),
+  z.strictObject({ kind: z.literal('bulky'), bytes: z.int().min(1).max(67_108_864), ...rule }),
   /** The right answer of so long ago, as from a replica that lags. */
   z.strictObject({ kind: z.literal('lag'), ms: milliseconds, ...rule }),
   /**

@@ -61,6 +61,13 @@ type StatusFault = Extract<Fault, { kind: 'status' }>;
 
 function statusAnswer(fault: StatusFault, now: number): Answer {
   const headers = fault.retry_after === undefined ? {} : { 'retry-after': retryAfter(fault, now) };
+  if (fault.is_html) {
+    return {
+      status: fault.status,
+      headers: { ...headers, 'content-type': 'text/html' },
+      body: HTML_PAGE,
+    };
+  }
   const detail = `simulated ${fault.status} with ${PRIVATE_CANARY}`;
   return { status: fault.status, headers, body: JSON.stringify({ detail }) };
 }

@@ -50,7 +50,8 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
     createObserveRun({
       watches,
       readerOf: () => ({ readRun: async () => look }),
-      sources: { note: async () => null },
+      sources: { note: async () => null, answeredAt: async () => Date.now() },
+      askList: () => undefined,
       budgetOf: () => undefined,
       hintsOf: () => undefined,
       deadlineOf: ({ nextPollAt }) => nextPollAt ?? 0,

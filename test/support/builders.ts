@@ -73,6 +73,7 @@ export function lookingAt(now: number): ObserveContext {
     beganAt: now,
     lagMs: 0,
     isStreamed: false,
+    answeredAt: now,
     newMark,
     random: () => 0.5,
   };

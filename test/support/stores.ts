@@ -2,6 +2,7 @@ import { Redis } from 'ioredis';
 import type { Delivery } from '../../src/core/delivery.ts';
 import { BudgetStore } from '../../src/redis/budget-store.ts';
 import { DeliveryStore } from '../../src/redis/delivery-store.ts';
+import { GoneStore } from '../../src/redis/gone-store.ts';
 import { GateStore } from '../../src/redis/gate-store.ts';
 import { EventBell } from '../../src/redis/event-bell.ts';
 import { EventStore } from '../../src/redis/event-store.ts';
@@ -38,6 +39,7 @@ export function openStores({ url, prefix }: TestRedis = testRedis()) {
     sources: new SourceStore(redis, keys),
     budgets: new BudgetStore(redis, keys),
     lists: new ListStore(redis, keys),
+    gone: new GoneStore(redis, keys),
     statistics: new StatisticsStore(redis, keys),
     hints: new HintStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),

@@ -65,7 +65,10 @@ describe('a watch as the API shows it', () => {
     ],
     [
       'a run that is not found before any other trouble',
-      aWatch({ trouble, missing: { count: 1, since: SINCE } }),
+      aWatch({
+        trouble,
+        missing: { count: 1, code: 'not_found', message: 'Not there (404)', since: SINCE },
+      }),
       expect.objectContaining({ code: 'not_found', since: '2025-05-04T09:00:00.000Z' }),
     ],
     [

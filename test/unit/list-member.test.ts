@@ -27,7 +27,9 @@ describe('a watch on a list', () => {
   test('is left to single polls while its run can not be read, or found', () => {
     expect(member()).toMatchObject({ createdAt: NOON, version: 1 });
     expect(member({ run: null })).toBeNull();
-    expect(member({ missing: { count: 1, since: NOON } })).toBeNull();
+    expect(
+      member({ missing: { count: 1, code: 'not_found', message: '404', since: NOON } }),
+    ).toBeNull();
     expect(
       member({ trouble: { kind: 'unavailable', message: 'status 500', since: NOON } }),
     ).toBeNull();

@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { Lesson } from '../../src/core/lesson.ts';
 import type { Look } from '../../src/core/look.ts';
+import { nextGoneCheck, revived } from '../../src/core/gone-check.ts';
 import { observe } from '../../src/core/observe.ts';
 import { KNOWN_STATUSES } from '../../src/core/run.ts';
 import type { Watch } from '../../src/core/watch.ts';
@@ -133,8 +134,9 @@ describe('a run that is not there', () => {
     expect(watch.missing).toMatchObject({ count: 2 });
   });
 
-  test('is gone at once when Noxus rejects its id', () => {
-    const { watch, events } = look(newWatch(), { kind: 'rejected', message: 'not a UUID' });
+  test('is gone as late when Noxus rejects its id, and says so', () => {
+    const rejected: Look = { kind: 'rejected', message: 'not a UUID' };
+    const { watch, events } = follow(newWatch(), [rejected, rejected, rejected, rejected]);
     expect(watch.state).toBe('gone');
     expect(events).toMatchObject([
       {
@@ -142,6 +144,49 @@ describe('a run that is not there', () => {
         data: { error: { code: 'rejected', message: expect.stringContaining('UUID') } },
       },
     ]);
+  });
+
+  test('is not gone while its source answers for no other run, and the source is doubted', () => {
+    const seen = newWatch({
+      missing: { code: 'not_found', message: '404', since: NOON, count: 9 },
+    });
+    for (const answeredAt of [null, NOON]) {
+      const context = { ...lookingAt(NOON + 3_600_000), answeredAt };
+      expect(observe(seen, notFound, context)).toMatchObject({
+        watch: { state: 'active' },
+        events: [],
+        isDoubtful: true,
+      });
+    }
+    const answering = { ...lookingAt(NOON + 3_600_000), answeredAt: NOON + 1 };
+    expect(observe(seen, notFound, answering)).toMatchObject({
+      watch: { state: 'gone' },
+      isDoubtful: false,
+    });
+  });
+
+  test('and is there again goes on from what was known, and tells what it has come to', () => {
+    const gone = { code: 'not_found' as const, message: 'gone', since: NOON };
+    const before = newWatch({
+      state: 'gone',
+      gone,
+      run: snapshot(),
+      endedAt: NOON,
+      nextPollAt: null,
+    });
+    const again = follow(revived(before, NOON), [run('completed', 100)]);
+    expect(again.types).toEqual(['watch.recovered', 'run.progress', 'run.completed']);
+    expect(again.watch).toMatchObject({ state: 'finished', gone: null, unreachable: false });
+  });
+
+  test('is looked for hourly, for a day', () => {
+    const watch = newWatch({ state: 'gone', endedAt: NOON });
+    let [now, checks] = [NOON, 0];
+    for (let next = nextGoneCheck(watch, now); next !== null; next = nextGoneCheck(watch, now)) {
+      [now, checks] = [next, checks + 1];
+    }
+    expect([checks, now]).toEqual([24, NOON + 86_400_000]);
+    expect(nextGoneCheck(newWatch(), NOON)).toBeNull();
   });
 });
 
@@ -174,20 +219,14 @@ describe('trouble with Noxus', () => {
     expect(now).toBeGreaterThan(NOON + POLICY.unreachableAfterMs);
   });
 
-  test('is told at the time that was promised, even inside a longer pause of the source', () => {
-    const paused: Look = {
-      kind: 'paused',
-      asked: true,
-      reason: 'rate_limited',
-      message: 'status 429',
-      untilMs: NOON + 600_000,
-    };
-    const first = look(newWatch(), paused);
-    expect(first.watch.nextPollAt).toBe(NOON + 120_000);
-    const second = look(first.watch, { ...paused, asked: false }, NOON + 120_000);
-    expect(second.events.map(({ type }) => type)).toEqual(['watch.unreachable']);
-    expect(second.watch.nextPollAt).toBeGreaterThanOrEqual(NOON + 600_000);
-    expect(second.watch.polls).toBe(1);
+  test('is not told of the run while its source answers for no other one', () => {
+    const failing = newWatch({ trouble: { kind: 'unavailable', message: '503', since: NOON } });
+    const now = NOON + 3_600_000;
+    const silent = observe(failing, unavailable, { ...lookingAt(now), answeredAt: NOON });
+    expect(silent).toMatchObject({ events: [], isDoubtful: true });
+    expect(silent.watch.nextPollAt).toBeGreaterThan(now);
+    const alone = observe(failing, unavailable, { ...lookingAt(now), answeredAt: NOON + 1 });
+    expect(alone.events.map(({ type }) => type)).toEqual(['watch.unreachable']);
   });
 
   test('is not told because looks were late, but when reads have failed for as long as it says', () => {

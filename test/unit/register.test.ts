@@ -95,14 +95,21 @@ describe('registering a run', () => {
     },
   );
 
-  test.each(['finished', 'gone'] as const)(
-    'keeps a %s watch as it is and takes the subscription in',
-    (state) => {
-      const before = newWatch({ state, sequence: 2, endedAt: NOON }, [hook]);
-      const { watch, kind, added } = register(before, request(), context);
-      expect(kind).toBe('merged');
-      expect(watch).toMatchObject({ state, endedAt: NOON });
-      expect(added).toEqual([ops]);
-    },
-  );
+  test('keeps a finished watch as it is and takes the subscription in', () => {
+    const before = newWatch({ state: 'finished', sequence: 2, endedAt: NOON }, [hook]);
+    const { watch, kind, added } = register(before, request(), context);
+    expect(kind).toBe('merged');
+    expect(watch).toMatchObject({ state: 'finished', endedAt: NOON });
+    expect(added).toEqual([ops]);
+  });
+
+  test('begins a watch anew whose run is gone, with all that it notified before', () => {
+    const gone = { code: 'not_found' as const, message: 'gone', since: NOON };
+    const metadata = { team: 'ml' };
+    const before = newWatch({ state: 'gone', gone, metadata, sequence: 2, endedAt: NOON }, [hook]);
+    const { watch, kind } = register(before, request(), context);
+    expect(kind).toBe('renewed');
+    expect(watch).toMatchObject({ state: 'active', gone: null, metadata, sequence: 2 });
+    expect(watch.subscriptions).toEqual([hook, ops]);
+  });
 });

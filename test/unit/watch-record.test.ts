@@ -63,7 +63,14 @@ const watches: fc.Arbitrary<Watch> = fc.record({
   endedAt: timeOrNull,
   trouble: fc.option(trouble),
   unreachable: fc.boolean(),
-  missing: fc.option(fc.record({ count: fc.nat(), since: time })),
+  missing: fc.option(
+    fc.record({
+      count: fc.nat(),
+      code: fc.constantFrom('not_found' as const, 'rejected' as const),
+      message: fc.string(),
+      since: time,
+    }),
+  ),
   gone: fc.option(
     fc.record({ code: fc.constantFrom('not_found', 'rejected'), message: text, since: time }),
   ),

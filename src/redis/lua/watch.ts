@@ -33,6 +33,12 @@ else
   redis.call('ZREM', effects.ended, effects.member)
 end
 
+if effects.goneCheckAt then
+  redis.call('ZADD', effects.goneChecks, effects.goneCheckAt, effects.member)
+elseif effects.wasGone then
+  redis.call('ZREM', effects.goneChecks, effects.member)
+end
+
 for _, event in ipairs(effects.events) do
   local place = redis.call('INCR', effects.eventPlace)
   redis.call('HSET', event.key, 'place', place, 'body', event.body)

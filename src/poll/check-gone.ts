@@ -1,0 +1,88 @@
+import { planDeliveries, type EndpointFilter } from '../core/delivery.ts';
+import { nextGoneCheck, revived } from '../core/gone-check.ts';
+import type { ObserveContext } from '../core/look.ts';
+import { observe } from '../core/observe.ts';
+import type { FetchOutcome } from '../core/outcome.ts';
+import type { WatchChange } from '../core/watch-change.ts';
+import { parseWatchId, watchId, type StoredWatch, type WatchKey } from '../core/watch.ts';
+import type { Permit } from './source-budget.ts';
+
+/** Runs that one turn looks for at the most; the others are due at the next. */
+const MOST = 100;
+
+/** A check that has not ended by then is due again: the process that made it has died, ms. */
+const LEASE_MS = 300_000;
+
+interface WatchStore {
+  get(key: WatchKey): Promise<StoredWatch | null>;
+  commit(change: WatchChange): Promise<string[] | null>;
+}
+
+interface GoneStore {
+  /** Takes what is due by a time, and makes it due again after a lease. */
+  takeDue(now: number, options: { leaseMs: number; most: number }): Promise<string[]>;
+  /** Sets when a run is looked for next; null for no more. */
+  putCheck(id: string, at: number | null): Promise<void>;
+}
+
+export interface CheckGoneDependencies {
+  watches: WatchStore;
+  gone: GoneStore;
+  /** Undefined, like its budget, for a source that is configured no more. */
+  readerOf: (source: string) => { readRun(runId: string): Promise<FetchOutcome> } | undefined;
+  budgetOf: (source: string) => { claim(): Promise<Permit | null> } | undefined;
+  contextOf: (key: WatchKey, now: number) => ObserveContext;
+  wants: EndpointFilter;
+  /** Enters a watch into the schedule. */
+  schedule: (key: WatchKey) => Promise<void>;
+  dispatch: (due: string[]) => void;
+  now: () => number;
+}
+
+/**
+ * The slow check of runs that are gone: a watch whose run is there again goes on, with
+ * `watch.recovered` and whatever happened meanwhile. It keeps a schedule of its own and asks seldom.
+ */
+export function createCheckGone(deps: CheckGoneDependencies) {
+  return async function checkGone(): Promise<void> {
+    const due = await deps.gone.takeDue(deps.now(), { leaseMs: LEASE_MS, most: MOST });
+    for (const id of due) await check(deps, parseWatchId(id));
+  };
+}
+
+async function check(deps: CheckGoneDependencies, key: WatchKey): Promise<void> {
+  const before = await deps.watches.get(key);
+  if (before?.watch.state !== 'gone') return deps.gone.putCheck(watchId(key), null);
+  const outcome = await read(deps, key);
+  // Without a permit it is tried again when the lease ends.
+  if (outcome === null) return;
+  if (outcome.kind === 'run') return revive(deps, before, outcome);
+  await deps.gone.putCheck(watchId(key), nextGoneCheck(before.watch, deps.now()));
+}
+
+async function read(
+  { readerOf, budgetOf }: CheckGoneDependencies,
+  { source, runId }: WatchKey,
+): Promise<FetchOutcome | null> {
+  const permit = await budgetOf(source)?.claim();
+  if (!permit) return null;
+  const outcome = await readerOf(source)?.readRun(runId);
+  permit.settle();
+  return outcome ?? null;
+}
+
+/** A watch that was registered anew meanwhile has changed, and needs no reviving. */
+async function revive(
+  deps: CheckGoneDependencies,
+  before: StoredWatch,
+  outcome: Extract<FetchOutcome, { kind: 'run' }>,
+): Promise<void> {
+  const now = deps.now();
+  const context = deps.contextOf(before.watch, now);
+  const { watch, events, lessons } = observe(revived(before.watch, now), outcome, context);
+  const deliveries = planDeliveries(watch, events, watch.subscriptions, { wants: deps.wants, now });
+  const due = await deps.watches.commit({ before, after: watch, events, deliveries, lessons });
+  if (due === null) return;
+  if (watch.state === 'active') await deps.schedule(watch);
+  deps.dispatch(due);
+}
