@@ -1,4 +1,4 @@
-import { planDeliveries, type EndpointFilter } from '../core/delivery.ts';
+import { planDeliveries, type Delivery, type EndpointFilter } from '../core/delivery.ts';
 import {
   register,
   type RegisterDefaults,
@@ -32,48 +32,75 @@ export interface RegisterDependencies {
 
 /**
  * The use case behind registration: new watches get a poll job, standing ones take the subscriptions
- * in, and who subscribes late to a run that has ended is told at once. Each registration is atomic;
- * what loses a race against another writer is tried again on what that writer left.
- * Returns a function that gives one result per registration, in order.
+ * in, and a late subscription to a run that has ended is notified at once. Each watch is written once,
+ * atomically, with all that the requests ask of it; what loses a race against another writer is tried
+ * again on what that writer left. Returns a function that gives one result per registration, in order.
  */
 export function createRegisterWatches(deps: RegisterDependencies) {
   return async function registerWatches(requests: Registration[]): Promise<Registered[]> {
     const results: Registered[] = [];
-    let open = requests.map((request, at) => ({ request, at }));
+    let open = groupByWatch(requests);
     while (open.length > 0) {
-      const stored = await deps.watches.getMany(open.map(({ request }) => request));
-      const round = open.map((one, index) => attempt(deps, one.request, stored[index] ?? null));
+      const stored = await deps.watches.getMany(open.map(({ key }) => key));
+      const round = open.map((group, index) => attempt(deps, group, stored[index] ?? null));
       const committed = await deps.watches.commitMany(round.map(({ change }) => change));
-      const done = round.flatMap((step, index) => (committed[index] ? [step.registered] : []));
+      const done = round.flatMap((step, index) => (committed[index] ? [step.outcome] : []));
       await schedule(deps, done, committed);
-      for (const [index, step] of round.entries()) {
-        if (committed[index]) results[open[index]?.at ?? 0] = step.registered;
-      }
+      const settled = round.filter((_, index) => committed[index]);
+      for (const [at, one] of settled.flatMap(({ registered }) => registered)) results[at] = one;
       open = open.filter((_, index) => !committed[index]);
     }
     return results;
   };
 }
 
-function attempt(deps: RegisterDependencies, request: Registration, before: StoredWatch | null) {
+/** The requests for one watch, and where each stands among all. */
+interface RequestGroup {
+  key: WatchKey;
+  requests: { request: Registration; at: number }[];
+}
+
+function groupByWatch(requests: readonly Registration[]): RequestGroup[] {
+  const groups = new Map<string, RequestGroup>();
+  for (const [at, request] of requests.entries()) {
+    const id = watchId(request);
+    const group = groups.get(id) ?? { key: request, requests: [] };
+    group.requests.push({ request, at });
+    groups.set(id, group);
+  }
+  return [...groups.values()];
+}
+
+function attempt(deps: RegisterDependencies, group: RequestGroup, before: StoredWatch | null) {
   const now = deps.now();
-  const registered = register(before?.watch ?? null, request, {
-    now,
-    defaults: deps.defaults,
-  });
-  const { watch, added } = registered;
-  const late = watch.notice && { id: watch.notice.eventId, type: watch.notice.type };
-  const deliveries = planDeliveries(watch, late ? [late] : [], added, {
-    wants: deps.wants,
-    now,
-  });
-  return { registered, change: { before, after: watch, events: [], deliveries } };
+  const deliveries: Delivery[] = [];
+  const steps: Registered[] = [];
+  let watch = before?.watch ?? null;
+  for (const { request } of group.requests) {
+    const step = register(watch, request, { now, defaults: deps.defaults });
+    const { notice } = step.watch;
+    const late = notice && { id: notice.eventId, type: notice.type };
+    const context = { wants: deps.wants, now };
+    deliveries.push(...planDeliveries(step.watch, late ? [late] : [], step.added, context));
+    steps.push(step);
+    watch = step.watch;
+  }
+  const after = watch as Watch;
+  const isHastened = steps.some((step) => step.isHastened);
+  return {
+    registered: steps.map((step, nth): [number, Registered] => [
+      group.requests[nth]?.at ?? 0,
+      { kind: step.kind, added: step.added, isHastened: step.isHastened, watch: after },
+    ]),
+    outcome: { watch: after, isHastened },
+    change: { before, after, events: [], deliveries },
+  };
 }
 
 /** A process that dies before this has run leaves the rest to the reconciler and the next look. */
 async function schedule(
   deps: RegisterDependencies,
-  done: Registered[],
+  done: Pick<Registered, 'watch' | 'isHastened'>[],
   committed: (string[] | null)[],
 ): Promise<void> {
   const active = done.flatMap(({ watch }) => (watch.state === 'active' ? [watch] : []));

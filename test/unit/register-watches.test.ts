@@ -1,0 +1,82 @@
+import { beforeEach, describe, expect, test } from '@jest/globals';
+import type { Registration } from '../../src/core/register.ts';
+import type { WatchChange } from '../../src/core/watch-change.ts';
+import { watchId, type StoredWatch, type WatchKey } from '../../src/core/watch.ts';
+import { createRegisterWatches } from '../../src/poll/register-watches.ts';
+import { NOON } from '../support/builders.ts';
+
+const stored = new Map<string, StoredWatch>();
+let writes: WatchChange[] = [];
+/** Watches whose next write finds that another process wrote before. */
+const contested = new Set<string>();
+
+const registerWatches = createRegisterWatches({
+  watches: {
+    getMany: async (keys: WatchKey[]) => keys.map((key) => stored.get(watchId(key)) ?? null),
+    async commitMany(changes: WatchChange[]) {
+      return changes.map((change) => {
+        const id = watchId(change.after);
+        if (contested.delete(id)) return null;
+        writes.push(change);
+        stored.set(id, { watch: change.after, version: writes.length });
+        return [];
+      });
+    },
+  },
+  jobsOf: () => undefined,
+  deadlineOf: () => NOON,
+  dispatch: () => undefined,
+  wants: () => true,
+  defaults: { timeoutMs: 60_000, minIntervalMs: 1_000, profile: 'normal' },
+  now: () => NOON,
+});
+
+function request(runId: string, endpoint = 'ops', metadata = {}): Registration {
+  const subscriptions = [{ kind: 'endpoint' as const, endpoint }];
+  return { source: 'default', runId, subscriptions, metadata };
+}
+
+beforeEach(() => {
+  stored.clear();
+  writes = [];
+});
+
+describe('a batch that repeats a run', () => {
+  test('writes its watch once, with all that was asked, and answers each request', async () => {
+    const requests = Array.from({ length: 1_000 }, (_, at) =>
+      request('r', `endpoint-${at % 3}`, { at: String(at) }),
+    );
+    const results = await registerWatches(requests);
+    expect(writes).toHaveLength(1);
+    expect(results.map(({ kind }) => kind)).toEqual([
+      'created',
+      ...Array.from({ length: 999 }, () => 'merged'),
+    ]);
+    expect(results[0]?.watch).toMatchObject({
+      metadata: { at: '999' },
+      subscriptions: ['endpoint-0', 'endpoint-1', 'endpoint-2'].map((endpoint) => ({ endpoint })),
+    });
+  });
+
+  test('sends each new subscription one notice of a run that has ended', async () => {
+    await registerWatches([request('r', 'first')]);
+    const { watch } = stored.get('default/r')!;
+    const notice = { eventId: 'evt_1', type: 'run.failed' as const };
+    stored.set('default/r', { watch: { ...watch, state: 'finished', notice }, version: 1 });
+    await registerWatches([request('r', 'first'), request('r', 'late'), request('r', 'late')]);
+    expect(writes.at(-1)?.deliveries.map(({ endpoint }) => endpoint)).toEqual(['late']);
+  });
+
+  test('keeps the order of its results, also where one watch has to be written again', async () => {
+    contested.add('default/b');
+    const ids = ['a', 'b', 'a', 'c', 'b'];
+    const results = await registerWatches(ids.map((id) => request(id)));
+    expect(results.map(({ watch, kind }) => `${watch.runId} ${kind}`)).toEqual([
+      'a created',
+      'b created',
+      'a merged',
+      'c created',
+      'b merged',
+    ]);
+  });
+});
