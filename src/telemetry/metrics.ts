@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Attempt, Delivery } from '../core/delivery.ts';
 import { isTerminalEvent, type RunwatchEvent } from '../core/event.ts';
@@ -38,7 +39,8 @@ export type Metrics = ReturnType<typeof createMetrics>;
 
 /**
  * The process's metrics. Labels are names of sources, event types, states: never run ids or URLs.
- * @param countStored asked at each scrape; while it fails, the gauges of what is stored are absent
+ * @param countStored asked at each scrape; where it fails or takes too long, the gauges of what is
+ *   stored are absent: zeros would read as an empty store
  */
 export function createMetrics(countStored: () => Promise<StoredCounts>) {
   const registry = new Registry();
@@ -50,10 +52,9 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
     contentType: registry.contentType,
 
     async render(): Promise<string> {
-      await countStored().then(
-        (counts) => gauges.set(counts),
-        () => gauges.clear(),
-      );
+      const counts = await inTime(countStored());
+      gauges.clear();
+      if (counts !== null) gauges.set(counts);
       return registry.metrics();
     },
 
@@ -95,6 +96,14 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
       instruments.attemptDuration.observe(attempt.durationMs / 1_000);
     },
   };
+}
+
+/** A scrape of Prometheus gives up after 10 s and then knows nothing at all of this process, ms. */
+const COUNT_TIMEOUT_MS = 500;
+
+async function inTime(counts: Promise<StoredCounts>): Promise<StoredCounts | null> {
+  const known = counts.catch(() => null);
+  return Promise.race([known, delay(COUNT_TIMEOUT_MS, null, { ref: false })]);
 }
 
 const DELAY_BUCKETS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
@@ -190,6 +199,11 @@ function storeInstruments(registers: Registry[]) {
 
 function createGauges(registry: Registry) {
   const registers = [registry];
+  const up = new Gauge({
+    name: 'runwatch_store_up',
+    help: 'Whether the store answered in time; while it is 0, what is stored is not known.',
+    registers,
+  });
   const watches = new Gauge({
     name: 'runwatch_watches',
     help: 'Watches in the store.',
@@ -214,6 +228,7 @@ function createGauges(registry: Registry) {
   });
   return {
     set(counts: StoredCounts): void {
+      up.set(1);
       for (const [state, count] of Object.entries(counts.watches)) watches.set({ state }, count);
       for (const [state, count] of Object.entries(counts.deliveries)) {
         deliveries.set({ state }, count);
@@ -221,11 +236,13 @@ function createGauges(registry: Registry) {
       planned.set(counts.planned);
       tables.set(counts.tables);
     },
+    /** What is not set afterwards is absent: `reset` would leave a gauge without labels at 0. */
     clear(): void {
+      up.set(0);
       watches.reset();
       deliveries.reset();
-      planned.reset();
-      tables.reset();
+      planned.remove();
+      tables.remove();
     },
   };
 }

@@ -1,0 +1,45 @@
+import { describe, expect, test } from '@jest/globals';
+import { createMetrics, type StoredCounts } from '../../src/telemetry/metrics.ts';
+
+const COUNTS: StoredCounts = {
+  watches: { active: 3 },
+  deliveries: { pending: 5 },
+  planned: 5_754,
+  tables: 2,
+};
+
+/** The samples of what is stored. */
+function storedIn(text: string): string[] {
+  return text
+    .split('\n')
+    .filter((line) => /^runwatch_(store|watches|deliveries|learned)/.test(line));
+}
+
+describe('metrics of what is stored', () => {
+  test('are absent while the store hangs or fails, and there again after it', async () => {
+    let count = () => Promise.resolve(COUNTS);
+    const metrics = createMetrics(() => count());
+    const all = [
+      'runwatch_store_up 1',
+      'runwatch_watches{state="active"} 3',
+      'runwatch_deliveries{state="pending"} 5',
+      'runwatch_deliveries_planned 5754',
+      'runwatch_learned_tables 2',
+    ];
+    expect(storedIn(await metrics.render())).toEqual(all);
+    count = () => new Promise(() => undefined);
+    expect(storedIn(await metrics.render())).toEqual(['runwatch_store_up 0']);
+    count = () => Promise.reject(new Error('away'));
+    expect(storedIn(await metrics.render())).toEqual(['runwatch_store_up 0']);
+    count = () => Promise.resolve(COUNTS);
+    expect(storedIn(await metrics.render())).toEqual(all);
+  });
+
+  test('of a state that is not there any more are absent', async () => {
+    let counts = COUNTS;
+    const metrics = createMetrics(() => Promise.resolve(counts));
+    await metrics.render();
+    counts = { ...COUNTS, deliveries: {} };
+    expect(await metrics.render()).not.toContain('state="pending"');
+  });
+});
