@@ -141,6 +141,7 @@ async function serve(
   const server = createServer({
     services,
     tokens: config.auth.tokens,
+    public: config.auth.public,
     version,
     log,
     metrics: common.metrics,

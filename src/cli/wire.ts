@@ -154,12 +154,20 @@ export const problemSchema = z
 
 export type Problem = z.infer<typeof problemSchema>;
 
+/** What a registration is answered with where the token may write and not read. */
+const receiptSchema = z.object({
+  run_id: z.string(),
+  source: z.string(),
+  run: z.undefined(),
+  webhook_secret: z.string().optional(),
+});
+
 export const batchSchema = z.object({
   results: z.array(
     z.object({
       run_id: z.string().nullish(),
       status: z.number(),
-      watch: registeredSchema.nullish(),
+      watch: registeredSchema.or(receiptSchema).nullish(),
       error: z.union([problemSchema, z.string()]).nullish(),
     }),
   ),

@@ -100,7 +100,7 @@ function applyToken({ draft, read }: Layer): void {
   const tokens = valueAt(draft.root, ['auth', 'tokens']) ?? [];
   if (token === null || !Array.isArray(tokens)) return;
   if (tokens.some((entry) => childValue(entry, 'token') === token)) return;
-  const value = { name: 'env', token, scopes: ['read', 'write'] };
+  const value = { name: 'env', token, scopes: ['read', 'write', 'admin'] };
   put(draft, ['auth', 'tokens', tokens.length], { value, label: 'RUNWATCH_API_TOKEN' });
 }
 

@@ -21,13 +21,19 @@ const source = z.strictObject({
   discover: discover.optional(),
 });
 
+/** What a token may be good for; none implies another. */
+const SCOPES = ['read', 'write', 'admin'] as const;
+
+/** What of the API needs no token, where the configuration says so. */
+const PUBLIC_AREAS = ['metrics', 'docs'] as const;
+
 const token = z.strictObject({
   name,
   token: secretText('expected a token of at least 8 characters', { min: 8 }),
   scopes: z
-    .array(z.enum(['read', 'write']))
-    .min(1, 'expected at least one of read and write')
-    .default(['read', 'write']),
+    .array(z.enum(SCOPES))
+    .min(1, 'expected at least one of read, write and admin')
+    .default([...SCOPES]),
 });
 
 /** When to remind of a run that waits for a human: times since it began to, each after the one before. */
@@ -58,7 +64,12 @@ export const configSchema = z.strictObject({
       public_url: serviceUrl.optional(),
     })
     .prefault({}),
-  auth: z.strictObject({ tokens: z.array(token).default([]) }).prefault({}),
+  auth: z
+    .strictObject({
+      tokens: z.array(token).default([]),
+      public: z.array(z.enum(PUBLIC_AREAS)).default([...PUBLIC_AREAS]),
+    })
+    .prefault({}),
   redis: redis.prefault({}),
   sources: z.record(name, source).default({}),
   polling: z
@@ -123,4 +134,5 @@ export type Config = z.output<typeof configSchema>;
 export type SourceConfig = Config['sources'][string];
 export type EndpointConfig = Config['endpoints'][string];
 export type WebhookEndpointConfig = Extract<EndpointConfig, { type: 'webhook' }>;
+export type PublicArea = Config['auth']['public'][number];
 export type TokenConfig = Config['auth']['tokens'][number];

@@ -46,7 +46,7 @@ export const openapi = fastifyPlugin<{ version: string }>(async (app, { version 
             type: 'http',
             scheme: 'bearer',
             description:
-              'A configured token: scope `read` for GET and HEAD, else `write`. A server without tokens needs none.',
+              'A configured token. Each operation names the scope that it needs: `read`, `write` or `admin`, of which none implies another. A server without tokens needs none.',
           },
         },
       },

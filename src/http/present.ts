@@ -9,7 +9,7 @@ import type {
   deliveryWithAttempts,
   redelivered,
 } from './schemas/delivery.ts';
-import type { registeredWatch, watchSchema } from './schemas/watch.ts';
+import type { registration, watchSchema } from './schemas/watch.ts';
 import type { Page, WatchResult } from './services.ts';
 
 type WatchJson = z.output<typeof watchSchema>;
@@ -35,13 +35,13 @@ export function presentWatch(watch: Watch): WatchJson {
   };
 }
 
-/** A watch as its registration is answered with. */
-export function presentRegistered({
-  watch,
-  webhookSecret,
-}: Registered): z.output<typeof registeredWatch> {
+/** A watch as its registration is answered with; of what others gave only to those who may read. */
+export function presentRegistered(
+  { watch, webhookSecret }: Registered,
+  { mayRead }: { mayRead: boolean },
+): z.output<typeof registration> {
   return {
-    ...presentWatch(watch),
+    ...(mayRead ? presentWatch(watch) : { run_id: watch.runId, source: watch.source }),
     ...(webhookSecret !== null && { webhook_secret: webhookSecret }),
   };
 }

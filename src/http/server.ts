@@ -1,7 +1,7 @@
 import { fastifyHelmet } from '@fastify/helmet';
 import { fastify, type FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import type { TokenConfig } from '../config/schema.ts';
+import type { PublicArea, TokenConfig } from '../config/schema.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { accessLog, type HttpLog } from './access-log.ts';
 import { bearerAuth } from './auth.ts';
@@ -55,6 +55,8 @@ export interface ServerOptions {
   services: Services;
   /** None leaves the API open to this machine: see `host-guard.ts`. */
   tokens: readonly TokenConfig[];
+  /** What needs no token. */
+  public: readonly PublicArea[];
   version: string;
   log: HttpLog;
   /** Absent where this process collects none. */
@@ -100,17 +102,16 @@ function registerPlugins(app: FastifyInstance, options: ServerOptions, limits: S
   });
   void app.register(hostGuard, { hasTokens: tokens.length > 0 });
   void app.register(notFound);
+  void app.register(bearerAuth, { tokens, public: options.public });
   void app.register(jsonBody);
   void app.register(openapi, { version });
   void app.register(healthRoutes, { health: services.health, isDraining, metrics });
   void app.register(apiRoutes, { ...options, prefix: '/v1' });
 }
 
-/** Everything that needs a token, where tokens are configured. */
 async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<void> {
-  const { services, tokens, streamLimits: limits = STREAM_LIMITS } = options;
+  const { services, streamLimits: limits = STREAM_LIMITS } = options;
   const api = app.withTypeProvider<ZodTypeProvider>();
-  await api.register(bearerAuth, { tokens });
   api.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'no-store');
   });

@@ -5,7 +5,12 @@ import { rawRequest, sendRaw } from '../support/raw-http.ts';
 const tokens = [
   { name: 'reader', token: 'read-token-1', scopes: ['read' as const] },
   { name: 'writer', token: 'write-token-1', scopes: ['write' as const] },
-  { name: 'ops', token: 'ops-token-1', scopes: ['read' as const, 'write' as const] },
+  { name: 'operator', token: 'admin-token-1', scopes: ['admin' as const] },
+  {
+    name: 'ops',
+    token: 'ops-token-1',
+    scopes: ['read' as const, 'write' as const, 'admin' as const],
+  },
 ];
 
 const routes = [
@@ -22,11 +27,11 @@ const routes = [
   ['DELETE', '/v1/watches/r', 'write'],
   ['POST', '/v1/deliveries/d/redeliver', 'write'],
   ['POST', '/v1/deliveries/redeliver', 'write'],
-  ['POST', '/v1/endpoints/e/test', 'write'],
-  ['POST', '/v1/endpoints/e/pause', 'write'],
-  ['POST', '/v1/endpoints/e/resume', 'write'],
-  ['POST', '/v1/endpoints/e/enable', 'write'],
-  ['POST', '/v1/endpoints/e/rotate', 'write'],
+  ['POST', '/v1/endpoints/e/test', 'admin'],
+  ['POST', '/v1/endpoints/e/pause', 'admin'],
+  ['POST', '/v1/endpoints/e/resume', 'admin'],
+  ['POST', '/v1/endpoints/e/enable', 'admin'],
+  ['POST', '/v1/endpoints/e/rotate', 'admin'],
 ] as const;
 
 describe('a server with tokens', () => {
@@ -56,12 +61,17 @@ describe('a server with tokens', () => {
       expect(response.headers.get('content-type')).toMatch(/^application\/problem\+json/);
     });
 
-    it('refuses a token of the other scope', async () => {
-      const token = scope === 'read' ? 'write-token-1' : 'read-token-1';
-      const response = await call(method, path, `Bearer ${token}`);
-      expect(response.status).toBe(403);
-      expect(response.headers.get('www-authenticate')).toContain(`scope="${scope}"`);
-    });
+    it.each(['read', 'write', 'admin'].filter((other) => other !== scope))(
+      'refuses a token that has only the scope %s, and names the one that is missing',
+      async (other) => {
+        const response = await call(method, path, `Bearer ${other}-token-1`);
+        expect(response.status).toBe(403);
+        expect(response.headers.get('www-authenticate')).toContain(`scope="${scope}"`);
+        if (method === 'HEAD') return;
+        const { detail } = (await response.json()) as { detail: string };
+        expect(detail).toMatch(new RegExp(`lacks the scope ${scope}$`));
+      },
+    );
 
     it.each([`${scope}-token-1`, 'ops-token-1'])('takes %s', async (token) => {
       const response = await call(method, path, `bearer ${token}`);
@@ -75,6 +85,26 @@ describe('a server with tokens', () => {
       expect((await server.fetch(path)).status).toBe(200);
     },
   );
+
+  it('shows of a registration nothing that others gave to a token that may only write', async () => {
+    const given = { metadata: { team: 'secret-team' }, run_id: 'shared' };
+    const register = (token: string, path: string, body: object) =>
+      server.fetch(path, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      });
+    const full = await register('ops-token-1', '/v1/watches', given);
+    expect(await full.json()).toMatchObject(given);
+    const receipt = { run_id: 'shared', source: 'default' };
+    const one = await register('write-token-1', '/v1/watches', { run_id: 'shared' });
+    expect([one.status, await one.json()]).toEqual([200, receipt]);
+    const watches = [{ run_id: 'shared' }];
+    const batch = await register('write-token-1', '/v1/watches/batch', { watches });
+    expect(await batch.json()).toEqual({
+      results: [{ run_id: 'shared', status: 200, watch: receipt }],
+    });
+  });
 
   it('refuses before it reads the body', async () => {
     const response = await server.fetch('/v1/watches', { method: 'POST', body: 'not JSON' });
@@ -96,6 +126,35 @@ describe('a server with tokens', () => {
       { level: 'info', fields: { status: 401, token: null, remote_address: '127.0.0.1' } },
     ]);
     expect(JSON.stringify(server.lines)).not.toMatch(/ops-token|guessed-token/);
+  });
+});
+
+describe('a server with tokens where nothing is public', () => {
+  let server: TestServer;
+
+  beforeAll(async () => {
+    const metrics = { contentType: 'text/plain', render: () => Promise.resolve('up 1\n') };
+    server = await startServer({ tokens, public: [], metrics });
+  });
+
+  afterAll(() => server.close());
+
+  it.each(['/metrics', '/openapi.json', '/docs', '/docs/json'])(
+    'shows %s to readers',
+    async (path) => {
+      const get = async (token?: string) => {
+        const headers: Record<string, string> =
+          token === undefined ? {} : { authorization: `Bearer ${token}` };
+        return (await server.fetch(path, { headers })).status;
+      };
+      expect(await get()).toBe(401);
+      expect(await get('admin-token-1')).toBe(403);
+      expect(await get('read-token-1')).toBe(200);
+    },
+  );
+
+  it.each(['/livez', '/readyz'])('answers %s without a token', async (path) => {
+    expect((await server.fetch(path)).status).toBe(200);
   });
 });
 

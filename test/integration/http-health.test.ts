@@ -115,6 +115,7 @@ describe('listening on a port that is taken', () => {
     const second = createServer({
       services: fakeServices(),
       tokens: [],
+      public: [],
       version: '1.2.3',
       log: { debug: ignore, info: ignore, error: ignore },
       isDraining: () => false,

@@ -4,6 +4,7 @@ import { startServer, type TestServer } from '../support/http-server.ts';
 interface Operation {
   operationId: string;
   summary: string;
+  description?: string;
   tags: string[];
   security?: unknown[];
   requestBody?: { required: boolean };
@@ -89,6 +90,23 @@ describe('the OpenAPI document', () => {
   it('asks for a token everywhere but for health', () => {
     const open = operations.filter(({ operation }) => operation.security?.length === 0);
     expect(open.map(({ route }) => route)).toEqual(['GET /livez', 'GET /readyz', 'GET /metrics']);
+  });
+
+  it('says of each call which scope it needs', () => {
+    const scopes = Object.fromEntries(
+      operations.map(({ route, operation }) => [route, operation.security]),
+    );
+    expect(scopes).toMatchObject({
+      'GET /v1/watches': [{ token: ['read'] }],
+      'POST /v1/watches': [{ token: ['write'] }],
+      'DELETE /v1/watches/{run_id}': [{ token: ['write'] }],
+      'POST /v1/endpoints/{name}/rotate': [{ token: ['admin'] }],
+    });
+    for (const { operation } of operations.filter(
+      ({ operation: { security } }) => security?.length,
+    )) {
+      expect(operation.description).toMatch(/Needs a token with the scope `(read|write|admin)`\.$/);
+    }
   });
 
   it('refers to nothing that it does not hold, and holds nothing that it does not refer to', () => {

@@ -29,6 +29,7 @@ export async function startServer(options: Partial<ServerOptions> = {}): Promise
   const app = createServer({
     services,
     tokens: [],
+    public: ['metrics', 'docs'],
     version: '1.2.3',
     log: { debug: keep('debug'), info: keep('info'), error: keep('error') },
     isDraining: () => false,

@@ -123,7 +123,7 @@ describe('the example configuration', () => {
     expect(config.alerts).toEqual({ endpoint: 'audit' });
     expect(config.redis).toMatchObject({ name: 'mymaster', password: 'redis-password' });
     expect(config.auth.tokens).toEqual([
-      { name: 'ops', token: 'a-long-token', scopes: ['read', 'write'] },
+      { name: 'ops', token: 'a-long-token', scopes: ['read', 'write', 'admin'] },
     ]);
     expect(config.data_dir).toBe('/home/me/.local/share/runwatch');
   });
@@ -144,6 +144,6 @@ describe('the example configuration', () => {
     });
     // The three keys of a token are explained together, above the first of them.
     const unexplained = bare.map((index) => lines[index]?.trim());
-    expect(unexplained).toEqual(['token: "${RUNWATCH_API_TOKEN}"', 'scopes: [read, write]']);
+    expect(unexplained).toEqual(['token: "${RUNWATCH_API_TOKEN}"', 'scopes: [read, write, admin]']);
   });
 });

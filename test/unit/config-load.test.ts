@@ -156,7 +156,9 @@ describe('the environment', () => {
       data_dir: join(cwd, 'data'),
       log: { level: 'debug' },
       server: { host: '0.0.0.0', port: 0 },
-      auth: { tokens: [{ name: 'env', token: 'a-long-token', scopes: ['read', 'write'] }] },
+      auth: {
+        tokens: [{ name: 'env', token: 'a-long-token', scopes: ['read', 'write', 'admin'] }],
+      },
       redis: { url: 'rediss://r.example/1' },
       sources: { default: { base_url: 'https://noxus.example', api_key: 'nox' } },
       endpoints: { default: { type: 'webhook', url: 'https://hooks.example/x', secret: SECRET } },
@@ -220,7 +222,7 @@ describe('the environment', () => {
     );
     expect(config({ env: { RUNWATCH_API_TOKEN: 'the-token' } }).auth.tokens).toEqual([
       { name: 'ops', token: 'the-token', scopes: ['read'] },
-      { name: 'b', token: 'another-token', scopes: ['read', 'write'] },
+      { name: 'b', token: 'another-token', scopes: ['read', 'write', 'admin'] },
     ]);
     write('runwatch.yaml', 'auth: { tokens: [{ name: b, token: another-token }] }');
     const tokens = config({ env: { RUNWATCH_API_TOKEN: 'the-token' } }).auth.tokens;

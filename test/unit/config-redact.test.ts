@@ -77,7 +77,7 @@ describe('the configuration as it is shown', () => {
         },
       },
       alerts: {},
-      auth: { tokens: [{ name: 'ops', token: '[redacted]', scopes: ['read', 'write'] }] },
+      auth: { tokens: [{ name: 'ops', token: '[redacted]', scopes: ['read', 'write', 'admin'] }] },
       endpoints: {
         hook: {
           url: 'https://hooks.example/[redacted]?[redacted]',

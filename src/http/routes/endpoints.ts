@@ -16,6 +16,9 @@ import type { EndpointService } from '../services.ts';
 /** A test waits for the receiver, who has up to 30 s by configuration; ms. */
 const TEST_TIMEOUT_MS = 45_000;
 
+/** What changes the state of an endpoint, or its secret, is up to operators. */
+const ADMIN = { scope: 'admin' as const };
+
 const tags = ['Endpoints'];
 
 const ONE_ENDPOINT_PROBLEMS = {
@@ -80,7 +83,7 @@ export const endpointRoutes: FastifyPluginAsyncZod<{ endpoints: EndpointService 
     return { data: views.map(presentEndpoint) };
   });
 
-  const testRoute = { schema: testSchema, config: { limitMs: TEST_TIMEOUT_MS } };
+  const testRoute = { schema: testSchema, config: { ...ADMIN, limitMs: TEST_TIMEOUT_MS } };
   app.post('/endpoints/:name/test', testRoute, async ({ params }) => {
     const test = await endpoints.test(params.name);
     if (test === null) throw await noSuchEndpoint(endpoints, params.name);
@@ -89,13 +92,14 @@ export const endpointRoutes: FastifyPluginAsyncZod<{ endpoints: EndpointService 
 
   for (const { action, summary } of SWITCHES) {
     const schema = switchSchema(action, summary);
-    app.post(`/endpoints/:name/${action}`, { schema }, async ({ params }) => {
+    app.post(`/endpoints/:name/${action}`, { schema, config: ADMIN }, async ({ params }) => {
       await endpoints[action](params.name);
       return presentEndpoint(await findEndpoint(endpoints, params.name));
     });
   }
 
-  app.post('/endpoints/:name/rotate', { schema: rotateSchema }, async ({ params, body }) => {
+  const rotateRoute = { schema: rotateSchema, config: ADMIN };
+  app.post('/endpoints/:name/rotate', rotateRoute, async ({ params, body }) => {
     const { overlap: overlapMs = DEFAULT_OVERLAP_MS, now = false } = body;
     const rotation = await endpoints.rotate(params.name, { overlapMs, now });
     if (rotation === null) throw await noSuchEndpoint(endpoints, params.name);

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { z } from 'zod';
 import type { InputIssue } from '../../core/errors.ts';
+import { mayRead } from '../auth.ts';
 import { presentRegistered } from '../present.ts';
 import { summaryOf } from '../problem.ts';
 import { BODY_PROBLEMS, COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
@@ -29,14 +30,16 @@ export const watchBatchRoute: FastifyPluginAsyncZod<{ watches: WatchService }> =
   app,
   { watches },
 ) => {
-  app.post('/watches/batch', { schema }, async ({ body }) => {
+  app.post('/watches/batch', { schema }, async ({ body, scopes }) => {
+    const shown = { mayRead: mayRead(scopes) };
     const parsed = body.watches.map((item) => parse(watchRequest, item));
     const good = parsed.flatMap((item) => (item.ok ? [toWatchRequest(item.value)] : []));
     const outcomes = good.length === 0 ? [] : await watches.register(good);
     const registered = outcomes.values();
     const results = parsed.map((item, index) => {
       const given: GivenItem = { index, runId: givenRunId(body.watches[index]) };
-      return item.ok ? presentOutcome(given, registered.next().value) : invalid(given, item.issues);
+      if (!item.ok) return invalid(given, item.issues);
+      return presentOutcome(given, registered.next().value, shown);
     });
     return { results: limitProblems(results) };
   });
@@ -59,11 +62,15 @@ interface GivenItem {
   runId: string | null;
 }
 
-function presentOutcome(item: GivenItem, outcome: WatchResult | undefined): BatchResult {
+function presentOutcome(
+  item: GivenItem,
+  outcome: WatchResult | undefined,
+  shown: { mayRead: boolean },
+): BatchResult {
   if (outcome === undefined) throw new Error('a registration without a result');
   if (outcome.kind === 'invalid') return invalid(item, outcome.issues);
   const status = outcome.kind === 'created' ? 201 : 200;
-  return { run_id: item.runId, status, watch: presentRegistered(outcome) };
+  return { run_id: item.runId, status, watch: presentRegistered(outcome, shown) };
 }
 
 function invalid({ index, runId }: GivenItem, issues: InputIssue[]): BatchResult {

@@ -1,11 +1,12 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Watch } from '../../core/watch.ts';
+import { mayRead } from '../auth.ts';
 import { presentPage, presentRegistered, presentWatch } from '../present.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
 import { BODY_PROBLEMS, COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
 import {
-  registeredWatch,
+  registration,
   watchKeyQuery,
   watchPage,
   watchParams,
@@ -26,11 +27,11 @@ const registerSchema = {
   operationId: 'registerWatch',
   summary: 'Watch a run',
   description:
-    'Subscriptions of a run that is already watched are merged, by endpoint name or URL; metadata and timeout are replaced. If the run is already settled, the new subscription is told at once.',
+    'Subscriptions of a run that is already watched are merged, by endpoint name or URL; metadata and timeout are replaced. If the run is already settled, the new subscription is notified at once. A token that may not read gets a receipt.',
   body: watchRequest,
   response: {
-    200: jsonAnswer('The run was watched already.', registeredWatch),
-    201: jsonAnswer('The run is watched from now on.', registeredWatch),
+    200: jsonAnswer('The run was watched already.', registration),
+    201: jsonAnswer('The run is watched from now on.', registration),
     ...BODY_PROBLEMS,
     ...COMMON_PROBLEMS,
   },
@@ -77,12 +78,12 @@ export const watchRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = asy
   app,
   { watches },
 ) => {
-  app.post('/watches', { schema: registerSchema }, async ({ body }, reply) => {
-    const [result] = await watches.register([toWatchRequest(body)]);
+  app.post('/watches', { schema: registerSchema }, async (request, reply) => {
+    const [result] = await watches.register([toWatchRequest(request.body)]);
     if (result === undefined) throw new Error('a registration without a result');
     if (result.kind === 'invalid') throw new InvalidRequest(result.issues);
     if (result.kind === 'created') reply.code(201).header('location', pathOf(result.watch));
-    return presentRegistered(result);
+    return presentRegistered(result, { mayRead: mayRead(request) });
   });
 
   app.get('/watches', { schema: listSchema }, async ({ query }) => {

@@ -122,6 +122,16 @@ export const registeredWatch = watchSchema
   })
   .meta({ id: 'RegisteredWatch' });
 
+/** A registration as it is answered to a token that may not read. */
+const watchReceipt = registeredWatch
+  .pick({ run_id: true, source: true, webhook_secret: true })
+  .meta({
+    id: 'WatchReceipt',
+    description: 'Which run is watched: what others gave is shown only to tokens that may read.',
+  });
+
+export const registration = z.union([registeredWatch, watchReceipt]);
+
 export const batchResults = z.object({
   results: z.array(
     z.object({
@@ -130,7 +140,7 @@ export const batchResults = z.object({
         .nullable()
         .meta({ description: 'As it was given; null where it was not.' }),
       status: z.union([z.literal(200), z.literal(201), z.literal(422)]),
-      watch: registeredWatch.exactOptional(),
+      watch: registration.exactOptional(),
       error: z
         .object({ code: z.literal('invalid_request'), detail: z.string(), errors: issues })
         .exactOptional(),
