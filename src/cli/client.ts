@@ -74,8 +74,11 @@ export interface DaemonClient {
   register(watch: WatchBody): Promise<WatchView>;
   /** Null when the run is not watched. */
   getWatch(run: RunRef): Promise<WatchView | null>;
-  /** False when the run is not watched. */
-  unwatch(run: RunRef): Promise<boolean>;
+  /**
+   * False when the run is not watched.
+   * @param endpoint only this subscription is ended; false when there is no such one
+   */
+  unwatch(run: RunRef, endpoint?: string): Promise<boolean>;
   pollNow(run: RunRef): Promise<void>;
   listWatches(query: Query): Promise<PageView<WatchView>>;
   listEvents(query: Query): Promise<PageView<EventView>>;
@@ -103,7 +106,7 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
     register: (watch) => call.post('/v1/watches', watch, watchSchema) as Promise<WatchView>,
     getWatch: ({ runId, source }) =>
       call.find(watchPath(runId), watchSchema, { source }) as Promise<WatchView | null>,
-    unwatch: ({ runId, source }) => call.remove(watchPath(runId), { source }),
+    unwatch: ({ runId, source }, endpoint) => call.remove(watchPath(runId), { source, endpoint }),
     pollNow: ({ runId, source }) => call.trigger(`${watchPath(runId)}/poll`, { source }),
     listWatches: (query) => call.page('/v1/watches', query, watchSchema),
     listEvents: (query) => call.page('/v1/events', query, eventSchema),

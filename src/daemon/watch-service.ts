@@ -1,10 +1,11 @@
 import { RunwatchError } from '../core/errors.ts';
 import type { WatchRequest } from '../core/register.ts';
-import { watchId, type WatchKey } from '../core/watch.ts';
-import type { WatchResult, WatchService } from '../http/services.ts';
+import { watchId, type Watch } from '../core/watch.ts';
+import type { WatchName, WatchResult, WatchService } from '../http/services.ts';
+import { createEndSubscription } from '../poll/end-subscription.ts';
 import { createEndWatch } from '../poll/end-watch.ts';
 import { createRegisterWatches, type RegisterDependencies } from '../poll/register-watches.ts';
-import { resolveRequest, resolveSource, type RequestRules } from '../poll/resolve-request.ts';
+import { resolveRequest, type RequestRules } from '../poll/resolve-request.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
 import type { PollJobs } from './source.ts';
 
@@ -20,10 +21,15 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
   const { watches, rules, jobsOf } = deps;
   const registerWatches = createRegisterWatches(deps);
   const endWatch = createEndWatch(deps);
+  const endSubscription = createEndSubscription(watches);
 
-  const keyOf = ({ source, runId }: { source?: string; runId: string }): WatchKey | null => {
-    const resolved = resolveSource(rules.sources, source);
-    return resolved === null ? null : { source: resolved, runId };
+  /** Of a source that is configured no more, too, where it is named. Throws `several_sources`. */
+  const find = async ({ source, runId }: WatchName): Promise<Watch | null> => {
+    const sources = source === undefined ? rules.sources : [source];
+    const stored = await watches.getMany(sources.map((one) => ({ source: one, runId })));
+    const found = stored.flatMap((one) => (one === null ? [] : [one.watch]));
+    if (found.length > 1) throw severalSources(found);
+    return found[0] ?? null;
   };
 
   const derivedSecret = (webhook: WatchRequest['webhook']) =>
@@ -47,25 +53,35 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
       });
     },
 
-    async get(named) {
-      const key = keyOf(named);
-      return key === null ? null : ((await watches.get(key))?.watch ?? null);
-    },
+    get: find,
 
     list: ({ limit, cursor, ...filter }) => watches.list(filter, { limit, cursor }),
 
-    async unwatch(named) {
-      const key = keyOf(named);
-      return key === null ? false : endWatch(key);
+    hasStatus: (status) => watches.hasStatus(status),
+
+    async unwatch(named, receiver) {
+      const watch = await find(named);
+      if (watch === null) return 'not_found';
+      if (receiver !== undefined) return endSubscription(watch, receiver);
+      return (await endWatch(watch)) ? 'done' : 'not_found';
     },
 
     async pollNow(named) {
-      const key = keyOf(named);
-      const stored = key === null ? null : await watches.get(key);
-      if (key === null || stored === null) return 'not_found';
-      if (stored.watch.state !== 'active') return 'not_active';
-      await jobsOf(key.source)?.hasten(watchId(key));
+      const watch = await find(named);
+      if (watch === null) return 'not_found';
+      if (watch.state !== 'active') return 'not_active';
+      await jobsOf(watch.source)?.hasten(watchId(watch));
       return 'scheduled';
     },
   };
+}
+
+function severalSources(found: readonly Watch[]): RunwatchError {
+  const sources = found.map(({ source }) => source).join(', ');
+  return new RunwatchError(
+    `several sources have this run: ${sources}; name one of them as source`,
+    {
+      code: 'several_sources',
+    },
+  );
 }

@@ -7,7 +7,7 @@ const CHUNK = 200;
 
 interface WatchStore {
   list(
-    filter: { state?: string },
+    filter: Record<string, never>,
     page: { limit: number; cursor?: string | undefined },
   ): Promise<{ items: Watch[]; nextCursor: string | null }>;
   getMany(keys: Watch[]): Promise<(StoredWatch | null)[]>;

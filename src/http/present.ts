@@ -35,7 +35,7 @@ export function presentWatch(watch: Watch): WatchJson {
   };
 }
 
-/** A watch as its registration is answered with; of what others gave only to those who may read. */
+/** A watch as its registration is answered with; what others gave is left out where the token may not read. */
 export function presentRegistered(
   { watch, webhookSecret }: Registered,
   { mayRead }: { mayRead: boolean },

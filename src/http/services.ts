@@ -2,7 +2,7 @@ import type { Attempt, Delivery, DeliveryState } from '../core/delivery.ts';
 import type { InputIssue } from '../core/errors.ts';
 import type { EventType, RunwatchEvent } from '../core/event.ts';
 import type { WatchRequest } from '../core/register.ts';
-import type { Profile, Watch, WatchKey, WatchState } from '../core/watch.ts';
+import type { Profile, Watch, WatchState } from '../core/watch.ts';
 import type { WorkflowPolling } from '../core/workflow-polling.ts';
 
 /** A page of a listing. `nextCursor` is opaque, and null on the last page. */
@@ -21,27 +21,37 @@ export type WatchResult =
   /** The request names something that does not exist or may not be; nothing was changed by it. */
   | { kind: 'invalid'; issues: InputIssue[] };
 
+/** Of the values of one field, a watch has any. */
 export interface WatchQuery {
-  state?: WatchState;
-  status?: string;
+  state?: WatchState[];
+  status?: string[];
   source?: string;
-  workflowId?: string;
+  workflowId?: string[];
   limit: number;
   cursor?: string;
 }
 
-/** What the API does with watches. A key without a source means the default one. */
+/** A watch by its run. Without a source, the one source that has it is meant. */
+export interface WatchName {
+  source?: string;
+  runId: string;
+}
+
+/** What the API does with watches. By name, it throws RunwatchError `several_sources`. */
 export interface WatchService {
   /** One result per request, in order; a bad one spoils no other. */
   register(requests: WatchRequest[]): Promise<WatchResult[]>;
-  get(key: Partial<WatchKey> & { runId: string }): Promise<Watch | null>;
+  get(name: WatchName): Promise<Watch | null>;
   /** Newest first. Throws RunwatchError `invalid_cursor`. */
   list(query: WatchQuery): Promise<Page<Watch>>;
-  /** False when there is no such watch; a watch that has ended already stays as it is. */
-  unwatch(key: Partial<WatchKey> & { runId: string }): Promise<boolean>;
-  pollNow(
-    key: Partial<WatchKey> & { runId: string },
-  ): Promise<'scheduled' | 'not_found' | 'not_active'>;
+  /** Whether any watch has a run of this status. */
+  hasStatus(status: string): Promise<boolean>;
+  /**
+   * Stops watching, or ends one subscription; a watch that has ended already does not change.
+   * @param receiver the subscription, by an endpoint's name or a webhook's URL, masked or not
+   */
+  unwatch(name: WatchName, receiver?: string): Promise<'done' | 'not_found' | 'not_subscribed'>;
+  pollNow(name: WatchName): Promise<'scheduled' | 'not_found' | 'not_active'>;
 }
 
 /** An event with its place in the log; the cursor grows with every event. */

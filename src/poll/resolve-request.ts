@@ -23,10 +23,7 @@ export interface SealedParts {
 }
 
 /** The source a request means: the one it names, else `default`, else the only one there is. */
-export function resolveSource(
-  sources: readonly string[],
-  named: string | undefined,
-): string | null {
+function resolveSource(sources: readonly string[], named: string | undefined): string | null {
   const meant = named ?? (sources.includes('default') ? 'default' : onlyOne(sources));
   return meant !== undefined && sources.includes(meant) ? meant : null;
 }

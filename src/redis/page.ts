@@ -71,3 +71,40 @@ export function filterIndexes(
   );
   return wanted.length === 0 ? [indexOf()] : wanted;
 }
+
+/** For each way of taking one value of each field, the sorted sets that such a member is in. */
+export function filterGroups(
+  indexOf: (...filter: string[]) => string,
+  filter: Record<string, readonly string[] | undefined>,
+): string[][] {
+  const groups = Object.entries(filter).reduce<string[][]>(
+    (all, [name, values]) =>
+      values === undefined
+        ? all
+        : all.flatMap((group) => values.map((value) => [...group, indexOf(name, value)])),
+    [[]],
+  );
+  return groups.map((group) => (group.length === 0 ? [indexOf()] : group));
+}
+
+/**
+ * One page of the members that are in all indexes of one of the groups. Groups have no member in
+ * common, and scores are unique in all of them. Throws RunwatchError `invalid_cursor`.
+ */
+export async function readMergedPage(
+  redis: Redis,
+  { groups, ...request }: Omit<PageRequest, 'indexes'> & { groups: string[][] },
+): Promise<MemberPage> {
+  const pages = await Promise.all(
+    groups.map((indexes) => readPage(redis, { ...request, indexes })),
+  );
+  const [only] = pages;
+  if (only !== undefined && pages.length === 1) return only;
+  const sign = request.order === 'newest' ? -1 : 1;
+  const found = pages
+    .flatMap(({ members }) => members)
+    .sort((a, b) => sign * (Number(a.score) - Number(b.score)));
+  const members = found.slice(0, request.limit);
+  const isLast = found.length <= request.limit && pages.every((page) => page.nextCursor === null);
+  return { members, nextCursor: isLast ? null : (members.at(-1)?.score ?? null) };
+}

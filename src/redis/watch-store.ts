@@ -13,16 +13,17 @@ import {
   type WatchState,
 } from '../core/watch.ts';
 import { eventIndexes, plannedDelivery, watchIndexes, type Keys } from './keys.ts';
-import { filterIndexes, readPage } from './page.ts';
+import { filterGroups, readMergedPage, readPage } from './page.ts';
 import { replies } from './replies.ts';
 import { learningPlan } from './statistics-store.ts';
 import { readWatch, writeWatch } from './watch-record.ts';
 
+/** Of the values of one field, a watch has any. */
 export interface WatchFilter {
-  state?: string;
-  status?: string;
+  state?: readonly string[];
+  status?: readonly string[];
   source?: string;
-  workflowId?: string;
+  workflowId?: readonly string[];
 }
 
 /** What a poll begins with. */
@@ -106,11 +107,11 @@ export class WatchStore {
     filter: WatchFilter,
     { limit, cursor }: { limit: number; cursor?: string | undefined },
   ): Promise<{ items: Watch[]; nextCursor: string | null }> {
-    const page = await readPage(this.redis, {
-      indexes: filterIndexes(this.keys.watches, {
+    const page = await readMergedPage(this.redis, {
+      groups: filterGroups(this.keys.watches, {
         state: filter.state,
         status: filter.status,
-        source: filter.source,
+        source: filter.source === undefined ? undefined : [filter.source],
         workflow: filter.workflowId,
       }),
       directory: this.keys.watches(),
@@ -121,6 +122,11 @@ export class WatchStore {
     const found = await this.getMany(page.members.map(({ id }) => parseWatchId(id)));
     const items = found.flatMap((stored) => (stored === null ? [] : [stored.watch]));
     return { items, nextCursor: page.nextCursor };
+  }
+
+  /** Whether any watch has a run of this status. */
+  async hasStatus(status: string): Promise<boolean> {
+    return (await this.redis.exists(this.keys.watches('status', status))) === 1;
   }
 
   /** Active watches in the order of their registration, a chunk at a time. */

@@ -221,4 +221,11 @@ describe('runwatch unwatch', () => {
     });
     expect(daemon.requests.every(({ query }) => query.get('source') === 'eu')).toBe(true);
   });
+
+  test('--endpoint ends only that subscription', async () => {
+    daemon.on('DELETE /v1/watches/run-1', { status: 204 });
+    const result = await cli(['unwatch', 'run-1', '--endpoint', 'old-ops']);
+    expect(result).toMatchObject({ exitCode: 0, stdout: 'no longer watched run-1 for old-ops\n' });
+    expect(daemon.requests[0]?.query.get('endpoint')).toBe('old-ops');
+  });
 });

@@ -328,6 +328,13 @@ describe('a refusal', () => {
     expect(response.headers.get('allow')).toBe('DELETE, GET, HEAD');
   });
 
+  it('of a run that several sources have is a conflict that names them', async () => {
+    const [code, message] = ['several_sources', 'several sources have this run: a, b'];
+    server.services.watches.get = () => Promise.reject(new RunwatchError(message, { code }));
+    const response = await server.fetch('/v1/watches/r');
+    expect((await expectProblem(response, 'several_sources')).detail).toBe(message);
+  });
+
   it('of polling an ended watch is a conflict', async () => {
     server.services.store.set('r', aWatch({ runId: 'r', state: 'finished' }));
     const response = await server.fetch('/v1/watches/r/poll', { method: 'POST' });

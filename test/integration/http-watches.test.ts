@@ -165,14 +165,40 @@ describe('reading and ending watches', () => {
     expect(page).toMatchObject({ data: [{ run_id: 'r-1' }], next_cursor: null });
     expect(server.services.calls.watchQueries).toEqual([
       {
-        state: 'active',
-        status: 'running',
+        state: ['active'],
+        status: ['running'],
         source: 'default',
-        workflowId: 'w',
+        workflowId: ['w'],
         limit: 7,
         cursor: 'c1',
       },
     ]);
+  });
+
+  it.each([
+    'state=active,gone&status=queued,hibernating&workflow_id=v,w',
+    'state=active&state=gone&status=queued,hibernating&workflow_id=v&workflow_id=w',
+  ])('takes several values of a field by %s', async (query) => {
+    expect((await server.fetch(`/v1/watches?${query}`)).status).toBe(200);
+    expect(server.services.calls.watchQueries).toEqual([
+      {
+        state: ['active', 'gone'],
+        status: ['queued', 'hibernating'],
+        workflowId: ['v', 'w'],
+        limit: 50,
+      },
+    ]);
+  });
+
+  it.each([
+    ['state=active,done', /^query\.state\.1: expected one of active, finished, expired/],
+    ['status=Failed', /^query\.status: .* any of queued, running, failed, completed, stopped/],
+    ['status=failed,', /^query\.status\.1: expected a value/],
+  ])('refuses %s with the values that are known', async (query, detail) => {
+    const response = await server.fetch(`/v1/watches?${query}`);
+    expect(response.status).toBe(422);
+    expect(await response.json()).toMatchObject({ detail: expect.stringMatching(detail) });
+    expect(server.services.calls.watchQueries).toEqual([]);
   });
 
   it('lists 50 where no limit is given', async () => {
@@ -190,6 +216,14 @@ describe('reading and ending watches', () => {
     const ended = await server.fetch('/v1/watches/r-1', { method: 'DELETE' });
     expect([ended.status, await ended.text()]).toEqual([204, '']);
     expect((await server.fetch('/v1/watches/r-1', { method: 'DELETE' })).status).toBe(404);
+  });
+
+  it('ends one subscription with 204, and answers 404 where there is no such', async () => {
+    const end = (query: string) => server.fetch(`/v1/watches/r-1?${query}`, { method: 'DELETE' });
+    const unknown = await end('endpoint=audit');
+    expect(unknown.status).toBe(404);
+    expect(await unknown.json()).toMatchObject({ code: 'subscription_not_found' });
+    expect((await end('endpoint=ops')).status).toBe(204);
   });
 
   it.each([{}, { 'content-type': 'application/json' }])(

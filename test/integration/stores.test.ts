@@ -204,7 +204,12 @@ describe('listings', () => {
     }
     await register({ source: 'listed' });
     await register({ run: snapshot({ workflow_id: workflow }) });
-    const filter = { source: 'listed', workflowId: workflow, status: 'running', state: 'active' };
+    const filter = {
+      source: 'listed',
+      workflowId: [workflow],
+      status: ['running'],
+      state: ['active'],
+    };
     const found: string[] = [];
     let cursor: string | undefined;
     do {
@@ -215,15 +220,35 @@ describe('listings', () => {
     expect(found).toEqual(made);
   });
 
+  test('take several values of a field, and page through what has any of them', async () => {
+    const made: string[] = [];
+    for (let at = 0; at < 9; at += 1) {
+      const status = ['running', 'queued', 'stopped'][at % 3] ?? '';
+      const stored = await register({ source: 'several', run: snapshot({ status }) });
+      if (status !== 'stopped') made.unshift(stored.watch.runId);
+    }
+    const filter = { source: 'several', status: ['queued', 'running', 'unknown'] };
+    const found: string[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await watches.list(filter, { limit: 2, cursor });
+      found.push(...page.items.map(({ runId }) => runId));
+      cursor = page.nextCursor ?? undefined;
+    } while (cursor !== undefined);
+    expect(found).toEqual(made);
+    expect(await watches.hasStatus('queued')).toBe(true);
+    expect(await watches.hasStatus('unknown')).toBe(false);
+  });
+
   test('follow a watch from one index to another', async () => {
     const before = await register({ source: 'moved' });
     await see(before, 'running');
     const { stored } = await see((await watches.get(before.watch))!, 'stopped');
     const list = async (filter: object) =>
       (await watches.list({ source: 'moved', ...filter }, { limit: 10 })).items.length;
-    expect(await list({ state: 'active' })).toBe(0);
-    expect(await list({ state: 'finished', status: 'stopped' })).toBe(1);
-    expect(await list({ status: 'running' })).toBe(0);
+    expect(await list({ state: ['active'] })).toBe(0);
+    expect(await list({ state: ['finished'], status: ['stopped'] })).toBe(1);
+    expect(await list({ status: ['running'] })).toBe(0);
     expect(stored.watch.endedAt).toBe(NOON);
   });
 
@@ -240,10 +265,10 @@ describe('listings', () => {
       (await watches.list(filter, { limit: 10 })).items.map(({ runId }) => runId);
     const newestFirst = [first.watch.runId, second.watch.runId];
     expect(await list({ source: 'renewed' })).toEqual(newestFirst);
-    expect(await list({ source: 'renewed', state: 'active' })).toEqual(newestFirst);
+    expect(await list({ source: 'renewed', state: ['active'] })).toEqual(newestFirst);
     expect((await list({})).slice(0, 2)).toEqual(newestFirst);
-    expect(await list({ source: 'renewed', state: 'cancelled' })).toEqual([]);
-    expect(await list({ source: 'renewed', status: 'queued' })).toEqual([]);
+    expect(await list({ source: 'renewed', state: ['cancelled'] })).toEqual([]);
+    expect(await list({ source: 'renewed', status: ['queued'] })).toEqual([]);
     expect(await redis.zcard(keys.watches('source', 'renewed'))).toBe(2);
   });
 

@@ -203,8 +203,10 @@ export function fakeServices(): FakeServices {
         refuseBadCursor(query.cursor);
         return { items: [...fake.store.values()], nextCursor: null };
       },
-      async unwatch({ runId }) {
-        return fake.store.delete(runId);
+      hasStatus: async (status) => status === 'hibernating',
+      async unwatch({ runId }, receiver) {
+        if (receiver !== undefined && receiver !== 'ops') return 'not_subscribed';
+        return fake.store.delete(runId) ? 'done' : 'not_found';
       },
       async pollNow({ runId }) {
         const watch = fake.store.get(runId);

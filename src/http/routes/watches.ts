@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { KNOWN_STATUSES } from '../../core/run.ts';
 import type { Watch } from '../../core/watch.ts';
 import { mayRead } from '../auth.ts';
 import { presentPage, presentRegistered, presentWatch } from '../present.ts';
@@ -7,6 +8,7 @@ import { InvalidRequest, refusal } from '../problem.ts';
 import { BODY_PROBLEMS, COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
 import {
   registration,
+  unwatchQuery,
   watchKeyQuery,
   watchPage,
   watchParams,
@@ -20,7 +22,11 @@ import { toWatchRequest } from '../watch-request.ts';
 const tags = ['Watches'];
 
 const oneWatch = { tags, params: watchParams, querystring: watchKeyQuery };
-const ONE_WATCH_PROBLEMS = { ...COMMON_PROBLEMS, 404: problemAnswer('The run is not watched.') };
+const ONE_WATCH_PROBLEMS = {
+  ...COMMON_PROBLEMS,
+  404: problemAnswer('The run is not watched.'),
+  409: problemAnswer('Several sources have the run; the answer names them.'),
+};
 
 const registerSchema = {
   tags,
@@ -53,23 +59,28 @@ const readSchema = {
 };
 
 const unwatchSchema = {
-  ...oneWatch,
+  tags,
+  params: watchParams,
+  querystring: unwatchQuery,
   operationId: 'unwatch',
   summary: 'Stop watching a run',
+  description:
+    'A watch that has ended stays as it is. With `endpoint`, only that subscription ends.',
   response: {
-    204: z.undefined().describe('The run is not watched any more.'),
+    204: z.undefined().describe('The run is not watched any more, or the subscription has ended.'),
     ...ONE_WATCH_PROBLEMS,
+    404: problemAnswer('The run was never watched, or has no such subscription.'),
   },
 };
 
 const pollSchema = {
   ...oneWatch,
   operationId: 'pollWatch',
-  summary: 'Look at a run now',
+  summary: 'Poll a run now',
   response: {
-    202: z.undefined().describe('The run is looked at as soon as its source takes requests.'),
+    202: z.undefined().describe('The run is polled as soon as its source takes requests.'),
     ...ONE_WATCH_PROBLEMS,
-    409: problemAnswer('The watch has ended.'),
+    409: problemAnswer('The watch has ended, or several sources have the run.'),
   },
 };
 
@@ -78,16 +89,17 @@ export const watchRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = asy
   app,
   { watches },
 ) => {
-  app.post('/watches', { schema: registerSchema }, async (request, reply) => {
-    const [result] = await watches.register([toWatchRequest(request.body)]);
+  app.post('/watches', { schema: registerSchema }, async ({ body, scopes }, reply) => {
+    const [result] = await watches.register([toWatchRequest(body)]);
     if (result === undefined) throw new Error('a registration without a result');
     if (result.kind === 'invalid') throw new InvalidRequest(result.issues);
     if (result.kind === 'created') reply.code(201).header('location', pathOf(result.watch));
-    return presentRegistered(result, { mayRead: mayRead(request) });
+    return presentRegistered(result, { mayRead: mayRead(scopes) });
   });
 
   app.get('/watches', { schema: listSchema }, async ({ query }) => {
     const { workflow_id: workflowId, ...same } = query;
+    await refuseUnknownStatus(same.status ?? [], watches);
     const page = await watches.list({ ...same, ...(workflowId !== undefined && { workflowId }) });
     return presentPage(page, presentWatch);
   });
@@ -99,8 +111,12 @@ export const watchRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = asy
   });
 
   app.delete('/watches/:run_id', { schema: unwatchSchema }, async ({ params, query }, reply) => {
-    const existed = await watches.unwatch({ runId: params.run_id, ...query });
-    if (!existed) throw notWatched(params.run_id);
+    const { endpoint, ...key } = query;
+    const outcome = await watches.unwatch({ runId: params.run_id, ...key }, endpoint);
+    if (outcome === 'not_found') throw notWatched(params.run_id);
+    if (outcome === 'not_subscribed') {
+      throw refusal('subscription_not_found', 'this watch has no such subscription');
+    }
     reply.code(204);
   });
 
@@ -113,6 +129,19 @@ export const watchRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = asy
     reply.code(202);
   });
 };
+
+/** A slip would match nothing, and pass for a list with nothing in it. */
+async function refuseUnknownStatus(
+  statuses: readonly string[],
+  watches: WatchService,
+): Promise<void> {
+  for (const status of statuses) {
+    const isKnown = (KNOWN_STATUSES as readonly string[]).includes(status);
+    if (isKnown || (await watches.hasStatus(status))) continue;
+    const message = `no run has this status; expected any of ${KNOWN_STATUSES.join(', ')}`;
+    throw new InvalidRequest([{ path: 'query.status', message }]);
+  }
+}
 
 function notWatched(runId: string) {
   return refusal('watch_not_found', `the run ${runId} is not watched`);

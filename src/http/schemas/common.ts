@@ -52,6 +52,17 @@ export function boundedText(length: number) {
   return z.string().min(1, 'expected a value').max(length, `expected at most ${length} characters`);
 }
 
+/** Most values of one field of a query. */
+const MAX_VALUES = 20;
+
+/** Several values of one field of a query, by commas or by repeating the field. */
+export function several<Item extends z.ZodType>(item: Item) {
+  return z.preprocess(
+    (given) => [given].flat().flatMap((one) => (typeof one === 'string' ? one.split(',') : [one])),
+    z.array(item).max(MAX_VALUES, `expected at most ${MAX_VALUES} values`),
+  );
+}
+
 /** A duration string within bounds, as milliseconds behind the schema. */
 export function duration(min: string, max: string, example: string) {
   const [least, most] = [parseDuration(min) ?? 0, parseDuration(max) ?? Infinity];

@@ -10,6 +10,7 @@ import {
   name,
   pageOf,
   runId,
+  several,
   source,
   time,
 } from './common.ts';
@@ -110,7 +111,7 @@ export const watchSchema = z
   .meta({ id: 'Watch', description: 'The interest in one run of one source.' });
 
 /** What a registration is answered with. */
-export const registeredWatch = watchSchema
+const registeredWatch = watchSchema
   .extend({
     webhook_secret: z
       .string()
@@ -149,13 +150,27 @@ export const batchResults = z.object({
 });
 
 export const watchParams = z.strictObject({ run_id: runId });
-export const watchKeyQuery = z.strictObject({ source: source.exactOptional() });
+
+const knownSource = source.meta({
+  description: 'The name of a source; absent means the one source that has the run.',
+});
+
+export const watchKeyQuery = z.strictObject({ source: knownSource.exactOptional() });
+
+export const unwatchQuery = watchKeyQuery.extend({
+  endpoint: boundedText(2_048)
+    .meta({
+      description:
+        'Ends only this subscription: the name of an endpoint, or the URL of a webhook, masked or not.',
+    })
+    .exactOptional(),
+});
 
 export const watchQuery = z.strictObject({
-  state: z.enum(WATCH_STATES).exactOptional(),
-  status: boundedText(64).meta({ description: 'The status of the run.' }).exactOptional(),
+  state: several(z.enum(WATCH_STATES)).exactOptional(),
+  status: several(boundedText(64)).meta({ description: 'Statuses of the run.' }).exactOptional(),
   source: source.exactOptional(),
-  workflow_id: boundedText(128).exactOptional(),
+  workflow_id: several(boundedText(128)).exactOptional(),
   limit,
   cursor: cursor.exactOptional(),
 });

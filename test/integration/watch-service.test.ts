@@ -1,0 +1,97 @@
+import { afterAll, describe, expect, test } from '@jest/globals';
+import type { Watch } from '../../src/core/watch.ts';
+import { createWatchService } from '../../src/daemon/watch-service.ts';
+import { newWatch, NOON, webhookTo } from '../support/builders.ts';
+import { openStores } from '../support/stores.ts';
+
+const stores = openStores();
+afterAll(() => stores.close());
+
+const service = createWatchService({
+  watches: stores.watches,
+  rules: {
+    sources: ['default', 'staging', 'empty'],
+    endpoints: ['ops'],
+    defaultEndpoints: ['ops'],
+    forbids: () => null,
+    seal: () => '',
+  },
+  deriveSecret: () => '',
+  jobsOf: () => undefined,
+  deadlineOf: () => NOON,
+  dispatch: () => undefined,
+  wants: () => true,
+  defaults: { timeoutMs: 60_000, minIntervalMs: 1_000, profile: 'normal' },
+  now: () => NOON,
+});
+
+async function store(changes: Partial<Watch>): Promise<void> {
+  const after = newWatch(changes);
+  await stores.watches.commit({ before: null, after, events: [], deliveries: [] });
+}
+
+describe('a watch that is named without a source', () => {
+  test('is the one of the only source that has it, be that the default one or not', async () => {
+    await store({ source: 'staging', runId: 'one' });
+    expect(await service.get({ runId: 'one' })).toMatchObject({ source: 'staging' });
+    expect(await service.pollNow({ runId: 'one' })).toBe('scheduled');
+    expect(await service.unwatch({ runId: 'one' })).toBe('done');
+    expect(await service.get({ runId: 'one' })).toMatchObject({ state: 'cancelled' });
+    expect(await service.get({ runId: 'none' })).toBeNull();
+    expect(await service.unwatch({ runId: 'none' })).toBe('not_found');
+  });
+
+  test('is a conflict that names the sources where several have it', async () => {
+    await store({ source: 'default', runId: 'both' });
+    await store({ source: 'staging', runId: 'both' });
+    for (const call of [service.get, service.pollNow, service.unwatch]) {
+      await expect(call({ runId: 'both' })).rejects.toMatchObject({
+        code: 'several_sources',
+        message: expect.stringContaining('default, staging;'),
+      });
+    }
+    expect(await service.get({ runId: 'both', source: 'staging' })).toMatchObject({
+      source: 'staging',
+    });
+  });
+
+  test('of a source that is configured no more is found by the name of that source', async () => {
+    await store({ source: 'removed', runId: 'old' });
+    expect(await service.get({ runId: 'old' })).toBeNull();
+    expect(await service.unwatch({ runId: 'old', source: 'removed' })).toBe('done');
+  });
+});
+
+describe('ending one subscription', () => {
+  const url = 'https://example.com/hooks/secret';
+  const webhook = webhookTo(url);
+  const masked = webhook.receiver.slice(0, 'https://example.com/…#123456'.length);
+
+  test.each([
+    ['an endpoint by its name', 'ops', [webhook.receiver]],
+    ['a webhook by its URL', url, ['ops']],
+    ['a webhook by its masked URL', masked, ['ops']],
+  ])('takes %s and leaves the others', async (what, asked, left) => {
+    const subscriptions = [{ kind: 'endpoint' as const, endpoint: 'ops' }, webhook];
+    await store({ runId: what.replaceAll(' ', '-'), subscriptions });
+    const name = { runId: what.replaceAll(' ', '-') };
+    expect(await service.unwatch(name, 'audit')).toBe('not_subscribed');
+    expect(await service.unwatch(name, asked)).toBe('done');
+    const watch = await service.get(name);
+    expect(watch?.state).toBe('active');
+    const receivers = watch?.subscriptions.map((one) =>
+      one.kind === 'endpoint' ? one.endpoint : one.receiver,
+    );
+    expect(receivers).toEqual(left);
+  });
+
+  test('changes nothing of a watch that has ended', async () => {
+    const subscriptions = [{ kind: 'endpoint' as const, endpoint: 'ops' }];
+    await store({ runId: 'ended', state: 'finished', endedAt: NOON, subscriptions });
+    expect(await service.unwatch({ runId: 'ended' }, 'ops')).toBe('done');
+    expect(await service.get({ runId: 'ended' })).toMatchObject({
+      state: 'finished',
+      subscriptions,
+    });
+  });
+});
