@@ -1,0 +1,69 @@
+/*
+ * Checks runwatch with tools that others wrote: `npm run test:interop`. A part whose language is not
+ * on this machine says so and is left out.
+ */
+import { mkdir } from 'node:fs/promises';
+import { say, type CaseResult, type Part } from './part.ts';
+import { metricsPart } from './metrics.ts';
+import { FOLDER } from './places.ts';
+import { receiverParts } from './receivers.ts';
+import { schemathesisParts } from './schemathesis.ts';
+import { sdkPart } from './sdk.ts';
+import { startStage, type Stage } from './stage.ts';
+import { findTools } from './tools.ts';
+
+/** All of it, tools included, must be over by then, ms. */
+const LIMIT_MS = 480_000;
+
+async function play(stage: Stage): Promise<CaseResult[]> {
+  const tools = await findTools();
+  const parts: Part[] = [
+    sdkPart(tools, stage),
+    ...schemathesisParts(tools),
+    ...receiverParts(tools, stage),
+    metricsPart(stage),
+  ];
+  const results = await Promise.all(parts.map(playPart));
+  return results.flat();
+}
+
+/** Plays a part and says what came of it; whatever it throws is a case that failed. */
+async function playPart({ title, play: playIt, missing }: Part): Promise<CaseResult[]> {
+  if (missing !== null) {
+    say(`-- ${title}: left out, ${missing}`);
+    return [];
+  }
+  const startedAt = performance.now();
+  const results = await playIt().catch((error: unknown) => [
+    { title: 'the part itself', problem: error instanceof Error ? error.message : String(error) },
+  ]);
+  const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
+  say(`-- ${title} (${seconds} s)`);
+  for (const { title: name, problem } of results) {
+    say(problem === null ? `ok - ${name}` : `not ok - ${name}\n${indent(problem)}`);
+  }
+  return results;
+}
+
+function indent(text: string): string {
+  return text.trimEnd().replace(/^/gm, '    ');
+}
+
+const limit = setTimeout(() => {
+  say(`not ok - all of it within ${LIMIT_MS / 1_000} s`);
+  process.exit(1);
+}, LIMIT_MS);
+
+await mkdir(FOLDER, { recursive: true });
+const stage = await startStage();
+let results: CaseResult[];
+try {
+  results = await play(stage);
+} finally {
+  await stage.stop();
+}
+clearTimeout(limit);
+const failed = results.filter(({ problem }) => problem !== null).length;
+const passed = results.length - failed;
+say(`Tests:       ${failed} failed, ${passed} passed, ${results.length} total`);
+process.exitCode = failed === 0 ? 0 : 1;
