@@ -12,6 +12,19 @@ export function defaultDataDirectory(env: NodeJS.ProcessEnv): string {
   return join(isAbsolute(base) ? base : join(home(env), '.local', 'share'), 'runwatch');
 }
 
+/**
+ * Directories of this user's own, for what only has to be found again by the next start: in
+ * `$XDG_RUNTIME_DIR` where there is one, else in `$XDG_CACHE_HOME` or `~/.cache`.
+ */
+export function privateDirectories(env: NodeJS.ProcessEnv = process.env): string[] {
+  const cache = env['XDG_CACHE_HOME'] ?? '';
+  const bases = [
+    env['XDG_RUNTIME_DIR'] ?? '',
+    isAbsolute(cache) ? cache : join(home(env), '.cache'),
+  ];
+  return bases.filter((base) => isAbsolute(base)).map((base) => join(base, 'runwatch'));
+}
+
 /** The absolute path of a file or directory as it was configured, where `~/` is the home directory. */
 export function resolveUserPath(
   configured: string,

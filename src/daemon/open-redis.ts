@@ -1,3 +1,4 @@
+import { privateDirectories } from '../config/data-directory.ts';
 import type { Config } from '../config/schema.ts';
 import { loadTlsFiles } from '../config/tls-files.ts';
 import type { Lifecycle } from '../lifecycle.ts';
@@ -43,7 +44,11 @@ function configured({ redis }: Config): RedisSettings {
 }
 
 async function embedded({ config, log, lifecycle }: OpenRedisOptions): Promise<string> {
-  const server = await startEmbeddedRedis({ dataDir: config.data_dir, log });
+  const server = await startEmbeddedRedis({
+    dataDir: config.data_dir,
+    ownDirs: privateDirectories(),
+    log,
+  });
   lifecycle.onStop('redis server', (remainingMs) => server.close(remainingMs));
   return server.socketPath;
 }

@@ -44,16 +44,18 @@ interface Ground {
  * Makes sure that one Redis server runs on a data directory, however many daemons ask for it: one
  * that runs is used, else one is started. Until `close`, a server that dies is started again.
  * @param options.dataDir made when missing; holds everything that the server writes
+ * @param options.ownDirs see {@link socketPathFor}
  * @throws RunwatchError `redis_server_missing`, `redis_start_failed` with the server's last lines,
  *   `redis_foreign`, `redis_stuck`, `socket_path_unusable`, `lock_timeout`
  */
 export async function startEmbeddedRedis(options: {
   dataDir: string;
+  ownDirs: readonly string[];
   log: RedisLog;
 }): Promise<EmbeddedRedis> {
   await mkdir(options.dataDir, { recursive: true, mode: 0o700 });
   const dataDir = await realpath(options.dataDir);
-  const socketPath = await socketPathFor(dataDir);
+  const socketPath = await socketPathFor(dataDir, options.ownDirs);
   const ground = { dataDir, socketPath, lockPath: join(dataDir, 'redis.lock'), log: options.log };
 
   const first = await ensureServer(ground);

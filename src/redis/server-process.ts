@@ -45,12 +45,17 @@ export async function spawnServer(dataDir: string): Promise<ChildProcess> {
   );
 }
 
+/** Nothing that the server writes is for other users to read: runs, metadata, sealed secrets. */
+const PRIVATE_UMASK = 0o077;
+
 async function trySpawn(binary: string, dir: string, output: number): Promise<ChildProcess | null> {
+  const umask = process.umask(PRIVATE_UMASK);
   const child = spawn(binary, [BASE_CONFIG, ...overrides(dir)], {
     cwd: dir,
     detached: true,
     stdio: ['ignore', output, output],
   });
+  process.umask(umask);
   try {
     await once(child, 'spawn');
   } catch (error) {

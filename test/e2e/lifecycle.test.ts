@@ -91,7 +91,7 @@ const hasLogged = (daemon: DaemonProcess, msg: string) =>
 /** What answers at the place of the Redis that a daemon runs on its data directory. */
 async function embeddedRedis(dataDir: string): Promise<string> {
   if (!existsSync(dataDir)) return 'absent';
-  const probe = await probeServer(await socketPathFor(await realpath(dataDir)));
+  const probe = await probeServer(await socketPathFor(await realpath(dataDir), []));
   if (probe.kind === 'ready') probe.control.disconnect();
   return probe.kind;
 }

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
@@ -24,8 +24,13 @@ async function newDataDir(...below: string[]): Promise<string> {
   return join(dir, ...below);
 }
 
-async function start(dataDir: string, log = collectLog()) {
-  const server = await startEmbeddedRedis({ dataDir, log });
+type Log = ReturnType<typeof collectLog>;
+
+async function start(
+  dataDir: string,
+  { log = collectLog(), ownDirs = [] }: { log?: Log; ownDirs?: string[] } = {},
+) {
+  const server = await startEmbeddedRedis({ dataDir, ownDirs, log });
   cleanups.push(() => server.close(5_000));
   return server;
 }
@@ -172,18 +177,40 @@ test('a server whose socket was removed is ended before another one opens its fi
 
 test('a data directory with a path too long for a socket works, by a private short cut', async () => {
   const dataDir = await newDataDir('d'.repeat(120), 'e'.repeat(120));
-  const server = await start(dataDir);
-  cleanups.unshift(() => rm(dirname(server.socketPath)));
-  expect(Buffer.byteLength(server.socketPath)).toBeLessThan(104);
-  expect((await stat(join(server.socketPath, '../..'))).mode & 0o777).toBe(0o700);
+  const own = await newDataDir('made', 'when missing');
+  const ownDirs = [`/${'f'.repeat(120)}`, own];
+  const server = await start(dataDir, { ownDirs });
+  expect(dirname(dirname(server.socketPath))).toBe(own);
+  expect((await stat(own)).mode & 0o777).toBe(0o700);
   expect(await connect(server.socketPath).ping()).toBe('PONG');
-  expect((await start(dataDir)).reused).toBe(true);
+  expect((await start(dataDir, { ownDirs })).reused).toBe(true);
+
+  const elsewhere = await newDataDir('d'.repeat(120));
+  expect(await caught(start(elsewhere))).toMatchObject({ code: 'socket_path_unusable' });
+  await chmod(own, 0o755);
+  expect(await caught(start(elsewhere, { ownDirs }))).toMatchObject({
+    code: 'socket_path_unusable',
+  });
+});
+
+test('other users can read nothing of what the server writes, wherever its directory is', async () => {
+  const dataDir = await newDataDir();
+  await chmod(dataDir, 0o755);
+  const server = await start(dataDir);
+  await connect(server.socketPath).set('kept', 'yes');
+  await until(() => pidIn(dataDir) > 1);
+  const names = await readdir(dataDir, { recursive: true });
+  const open = await Promise.all(
+    names.map(async (name) => ((await stat(join(dataDir, name))).mode & 0o077) !== 0),
+  );
+  expect(names).toEqual(expect.arrayContaining(['appendonlydir', 'redis.log', 'redis.sock']));
+  expect(names.filter((_, at) => open[at])).toEqual([]);
 });
 
 test('a server that is killed comes back with its data, and clients find it by themselves', async () => {
   const dataDir = await newDataDir();
   const log = collectLog();
-  const server = await start(dataDir, log);
+  const server = await start(dataDir, { log });
   const redis = connect(server.socketPath);
   for (const round of ['one', 'two']) {
     await redis.set(round, 'yes');

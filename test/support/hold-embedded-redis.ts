@@ -4,7 +4,11 @@ import { startEmbeddedRedis } from '../../src/redis/embedded-server.ts';
 const [, , dataDir = ''] = process.argv;
 const quiet = () => undefined;
 try {
-  await startEmbeddedRedis({ dataDir, log: { info: quiet, warn: quiet, error: quiet } });
+  await startEmbeddedRedis({
+    dataDir,
+    ownDirs: [],
+    log: { info: quiet, warn: quiet, error: quiet },
+  });
   process.stdout.write('up\n');
   setInterval(quiet, 60_000);
 } catch (error) {
