@@ -216,7 +216,7 @@ async function play(outcome: Outcome): Promise<string> {
   const { status } = await daemon.api('/v1/watches', {
     run_id: runId,
     endpoints: ['everything', 'usual', 'audit'],
-    webhook: { url: perWatch.url, events: PER_WATCH_EVENTS },
+    webhook: { url: perWatch.url, secret: SECRET, events: PER_WATCH_EVENTS },
     metadata: { what: outcome.what },
   });
   expect(status).toBe(201);
