@@ -9,6 +9,7 @@ import { createLearning, type Learning } from './daemon/learning.ts';
 import { loadOwnSecrets, type OwnSecrets } from './daemon/own-secrets.ts';
 import { createPoller, type Poller } from './daemon/poller.ts';
 import { createRoutes } from './daemon/routes.ts';
+import { createSystemEvents, type SystemEvents } from './daemon/system-events.ts';
 import { createServices } from './daemon/services.ts';
 import {
   createEgressGuard,
@@ -52,6 +53,7 @@ export async function startDaemon(options: DaemonOptions): Promise<{ url: string
 
 interface Parts {
   common: Common;
+  systemEvents: SystemEvents;
   learning: Learning;
   poller: Poller;
   discovery: Discovery;
@@ -67,20 +69,13 @@ function build(
   { common, signingSecret, sealer }: OwnSecrets & { common: Common },
 ): Parts {
   const { config } = options;
-  const { endpoints, stores, now } = common;
+  const { endpoints } = common;
   const guard = createEgressGuard({
     allow: config.egress.allow,
     requireHttps: config.egress.require_https,
   });
   const agents = openAgents(guard);
-  const secrets = createEndpointSecrets({
-    store: stores.endpointSecrets,
-    sealer,
-    endpoints: endpoints.all,
-    signingSecret,
-    generate: generateSecret,
-    now,
-  });
+  const secrets = openSecrets(common, { signingSecret, sealer });
   const routeOf = createRoutes({
     ...common,
     endpoints: endpoints.all,
@@ -94,6 +89,7 @@ function build(
   const deliverer = createDeliverer({ ...common, routeOf });
   const learning = createLearning(common);
   const { dispatch } = deliverer;
+  const systemEvents = openSystemEvents(common, dispatch);
   const poller = createPoller({ ...common, statistics: learning, dispatch });
   const discovery = createDiscovery({ ...common, poller });
   const services = createServices({
@@ -110,6 +106,7 @@ function build(
   });
   return {
     common,
+    systemEvents,
     learning,
     poller,
     discovery,
@@ -117,6 +114,28 @@ function build(
     services,
     closeAgents: () => agents.close(),
   };
+}
+
+function openSystemEvents(common: Common, dispatch: Deliverer['dispatch']): SystemEvents {
+  const { stores, endpoints } = common;
+  return createSystemEvents({
+    ...common,
+    store: stores.systemEventStore,
+    endpoints: endpoints.all,
+    dispatch,
+  });
+}
+
+function openSecrets(common: Common, { signingSecret, sealer }: OwnSecrets) {
+  const { stores, endpoints, now } = common;
+  return createEndpointSecrets({
+    store: stores.endpointSecrets,
+    sealer,
+    endpoints: endpoints.all,
+    signingSecret,
+    generate: generateSecret,
+    now,
+  });
 }
 
 /** Connections of webhooks, each kind behind the guard that judges it. */
@@ -153,7 +172,7 @@ async function serve(
 
 function run(
   { config, log, lifecycle }: DaemonOptions,
-  { common, learning, poller, discovery, deliverer, closeAgents }: Parts,
+  { common, systemEvents, learning, poller, discovery, deliverer, closeAgents }: Parts,
   connections: RedisConnections,
 ): void {
   const { watches, delivery } = config;
@@ -180,11 +199,27 @@ function run(
   lifecycle.onStop('deliverer', () => deliverer.stop(mustForce()));
   poller.start();
   lifecycle.onStop('poller', (withinMs) => poller.stop({ force: mustForce(), withinMs }));
+  common.storeGuard.start({
+    systemEvents,
+    dispatch: deliverer.dispatch,
+    count: (reason) => common.metrics.dataLost(reason),
+    reschedule: () => poller.reconcile(),
+  });
+  lifecycle.onStop('store guard', () => common.storeGuard.stop());
+  // After the workers: it may find that they have lost their place in the schedule.
+  common.storeGuard.start({
+    systemEvents,
+    dispatch: deliverer.dispatch,
+    count: (reason) => common.metrics.dataLost(reason),
+    reschedule: () => poller.reconcile(),
+  });
+  lifecycle.onStop('store guard', () => common.storeGuard.stop());
   discovery.start();
   lifecycle.onStop('discovery', () => discovery.stop());
   // What was lost or left undone while Redis was away is mended as soon as it is back.
   connections.onUsable(() => {
     processes.tend();
+    common.storeGuard.check();
     poller.reconcile();
     deliverer.look();
   });

@@ -1,19 +1,22 @@
 import { isReservedHeader } from '../core/reserved-header.ts';
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { z } from 'zod';
-import { EVENT_TYPES } from '../core/event.ts';
-import { isEventPattern } from '../core/filter.ts';
+import { EVENT_TYPES, SYSTEM_EVENT_TYPES } from '../core/event.ts';
+import { ALL_SYSTEM_EVENTS, isEndpointPattern } from '../core/filter.ts';
 import { presentations } from './fields.ts';
 
+const ALL_TYPES = [...EVENT_TYPES, ...SYSTEM_EVENT_TYPES];
+
 const EVENT_PATTERNS: readonly string[] = [
-  ...EVENT_TYPES,
-  ...new Set(EVENT_TYPES.map((type) => `${type.slice(0, type.indexOf('.'))}.*`)),
+  ...ALL_TYPES,
+  ...new Set(ALL_TYPES.map((type) => `${type.slice(0, type.indexOf('.'))}.*`)),
+  ALL_SYSTEM_EVENTS,
   '*',
 ];
 
 export const eventPatterns = z
   .array(
-    z.string().refine(isEventPattern, {
+    z.string().refine(isEndpointPattern, {
       error: 'expected an event type, a family such as run.*, or "*"',
       params: { options: EVENT_PATTERNS },
     }),

@@ -21,7 +21,7 @@ export const EVENT_TYPES = [
 export type EventType = (typeof EVENT_TYPES)[number];
 
 /** What operators are told about delivery itself. */
-export const OPERATOR_EVENT_TYPES = [
+const OPERATOR_EVENT_TYPES = [
   'endpoint.failing',
   'endpoint.recovered',
   'endpoint.disabled',
@@ -30,11 +30,25 @@ export const OPERATOR_EVENT_TYPES = [
 
 export type OperatorEventType = (typeof OPERATOR_EVENT_TYPES)[number];
 
+/** Events about runwatch itself; only endpoints that name them receive them. */
+export const SYSTEM_EVENT_TYPES = [
+  ...OPERATOR_EVENT_TYPES,
+  'source.unauthorized',
+  'source.throttled',
+  'polling.overdue',
+  'polling.caught_up',
+  'discovery.unavailable',
+  'discovery.recovered',
+  'store.data_lost',
+] as const;
+
+export type SystemEventType = (typeof SYSTEM_EVENT_TYPES)[number];
+
 /** What a receiver gets that somebody wants to try. */
 export const TEST_EVENT_TYPE = 'runwatch.test';
 
 /** What can be on its way to a receiver. */
-export type SentEventType = EventType | OperatorEventType | typeof TEST_EVENT_TYPE;
+export type SentEventType = EventType | SystemEventType | typeof TEST_EVENT_TYPE;
 
 /** What a subscription hears of when it names no event types. */
 export const TOLD_BY_DEFAULT: readonly EventType[] = EVENT_TYPES.filter(

@@ -1,4 +1,4 @@
-import { EVENT_TYPES, TOLD_BY_DEFAULT } from './event.ts';
+import { EVENT_TYPES, SYSTEM_EVENT_TYPES, TOLD_BY_DEFAULT } from './event.ts';
 
 /** Matches an event type against one pattern: an exact type, a family such as `run.*`, or `*`. */
 function matchesPattern(pattern: string, type: string): boolean {
@@ -13,6 +13,24 @@ function matchesPattern(pattern: string, type: string): boolean {
  */
 export function wantsEvent(patterns: readonly string[] | undefined, type: string): boolean {
   return (patterns ?? TOLD_BY_DEFAULT).some((pattern) => matchesPattern(pattern, type));
+}
+
+/** Stands for all events about runwatch itself, which "*" does not mean. */
+export const ALL_SYSTEM_EVENTS = 'system.*';
+
+/** Whether an endpoint names a system event: by its type, its family, or all of them. */
+export function namesSystemEvent(patterns: readonly string[] | undefined, type: string): boolean {
+  return (patterns ?? []).some(
+    (pattern) =>
+      pattern === ALL_SYSTEM_EVENTS || (pattern !== '*' && matchesPattern(pattern, type)),
+  );
+}
+
+/** True for patterns that a configured endpoint may have: it may name system events, too. */
+export function isEndpointPattern(pattern: string): boolean {
+  return (
+    isEventPattern(pattern) || SYSTEM_EVENT_TYPES.some((type) => namesSystemEvent([pattern], type))
+  );
 }
 
 /** True for patterns that can ever match: a misspelt one would silently mute a subscription. */

@@ -7,9 +7,14 @@ import type { RedisConnections } from '../redis/connection.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
 import { createClock, refuseSkew, type Clock, type DaemonClocks } from './clock.ts';
+import { createEpochFile } from './epoch-file.ts';
 import { createEndpoints } from './endpoints.ts';
 import { createProcesses, type Processes } from './processes.ts';
+import { KnownWatches } from './known-watches.ts';
+import { registerDefaults } from './register-defaults.ts';
+import { StoreGuard } from './store-guard.ts';
 import { queueFactory } from './queues.ts';
+import { createWatchNotes } from './watch-notes.ts';
 import { createStores, type Stores } from './stores.ts';
 
 export interface CommonOptions {
@@ -35,12 +40,14 @@ export async function openCommon(options: CommonOptions, connections: RedisConne
   const stores = createStores(connections, config.redis.prefix);
   const metrics = createMetrics(() => stores.count());
   const clock = await startClock(options, stores, metrics);
-  const epoch = await stores.epochs.open(newName(randomInt));
+  const guarded = await guardStore(options, stores, clock);
+  const { storeGuard } = guarded;
   return {
     ...stores,
     stores,
     clock,
-    processes: createOwnProcess(options, stores, clock),
+    ...guarded,
+    processes: createOwnProcess(options, { stores, clock, storeGuard }),
     config,
     endpoints: createEndpoints(config),
     metrics,
@@ -51,7 +58,7 @@ export async function openCommon(options: CommonOptions, connections: RedisConne
       log,
     }),
     userAgent: `runwatch/${version}`,
-    newMark: () => epoch + newName(randomInt),
+    newMark: () => storeGuard.epoch() + newName(randomInt),
     now: clock.now,
     random: Math.random,
     log,
@@ -59,6 +66,36 @@ export async function openCommon(options: CommonOptions, connections: RedisConne
 }
 
 export type Common = Awaited<ReturnType<typeof openCommon>>;
+
+/** What notices that the store has lost data, and what it goes by. */
+async function guardStore({ config, log }: CommonOptions, stores: Stores, clock: Clock) {
+  const knownWatches = new KnownWatches(stores.watches);
+  const storeGuard = await StoreGuard.open({
+    epochs: stores.epochs,
+    watches: stores.watches,
+    known: knownWatches,
+    file: createEpochFile(config.data_dir, storeName(config)),
+    defaults: registerDefaults(config),
+    newEpoch: () => newName(randomInt),
+    now: clock.now,
+    monotonic: () => performance.now(),
+    log,
+  });
+  const watchNotes = createWatchNotes({
+    known: knownWatches,
+    channel: stores.watchChannel,
+    epochs: stores.epochs,
+    guard: storeGuard,
+    log,
+  });
+  stores.eventBell.heed((events) => storeGuard.saw({ events }));
+  return { storeGuard, watchNotes };
+}
+
+/** What tells the stores apart that a data directory is used with. */
+function storeName({ redis: { url, sentinels, name, cluster, prefix } }: Config): string {
+  return JSON.stringify([url, sentinels, name, cluster, prefix]);
+}
 
 async function startClock(
   { config, log, clocks = HOST_CLOCKS }: CommonOptions,
@@ -74,8 +111,7 @@ async function startClock(
 
 function createOwnProcess(
   { log, version }: CommonOptions,
-  stores: Stores,
-  clock: Clock,
+  { stores, clock, storeGuard }: { stores: Stores; clock: Clock; storeGuard: StoreGuard },
 ): Processes {
   return createProcesses({
     id: newProcessId(),
@@ -83,6 +119,7 @@ function createOwnProcess(
     store: stores.processes,
     clock,
     monotonic: () => performance.now(),
+    suspectLoss: () => storeGuard.suspect(),
     log,
   });
 }

@@ -6,12 +6,14 @@ import type { StoreState } from '../redis/store-state.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Discovery } from './discovery.ts';
 import type { Poller } from './poller.ts';
+import type { StoreGuard } from './store-guard.ts';
 
 interface HealthDependencies {
   redis: Pick<RedisConnections, 'tryWrite'>;
   poller: Poller;
   deliverer: Deliverer;
   discovery: Pick<Discovery, 'troubles'>;
+  storeGuard: Pick<StoreGuard, 'trouble'>;
 }
 
 /** A Redis that hangs is one that does not answer; probes do not wait long either. */
@@ -19,7 +21,7 @@ const ANSWER_TIMEOUT_MS = 1_000;
 
 /** What readiness depends on. Noxus is none of it: its trouble degrades and never unreadies. */
 export function createHealth(deps: HealthDependencies): HealthService {
-  const { redis, poller, deliverer, discovery } = deps;
+  const { redis, poller, deliverer, discovery, storeGuard } = deps;
   return {
     async checks() {
       const [written, refused, troubles] = await Promise.all([
@@ -29,6 +31,7 @@ export function createHealth(deps: HealthDependencies): HealthService {
       ]);
       return [
         redisCheck(written),
+        ...storeChecks(storeGuard.trouble()),
         workerCheck('poll workers', poller.isRunning()),
         workerCheck('delivery worker', deliverer.isRunning()),
         sourcesCheck(refused),
@@ -56,6 +59,11 @@ function redisCheck(state: StoreState): HealthCheck {
     default:
       return assertNever(state);
   }
+}
+
+/** No line where nothing was lost of late. */
+function storeChecks(trouble: string | null): HealthCheck[] {
+  return trouble === null ? [] : [{ name: 'store', status: 'degraded', detail: trouble }];
 }
 
 function workerCheck(name: string, running: boolean): HealthCheck {

@@ -18,6 +18,7 @@ import { createBatching, type Batching } from './batching.ts';
 import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
+import type { WatchNotes } from './watch-notes.ts';
 import { openSource, type PollJobs, type Source, type SourceDependencies } from './source.ts';
 
 /** How often watches are compared with their jobs. */
@@ -38,6 +39,7 @@ interface PollerDependencies
   lists: ListStore;
   gone: GoneStore;
   endpoints: Endpoints;
+  watchNotes: Pick<WatchNotes, 'polled'>;
 }
 
 /** The half of the daemon that watches: a client, a queue and a worker for each source. */
@@ -157,6 +159,7 @@ function observer(
       deps.metrics.poll(report);
       logPoll(deps.log, report);
       batching.notice(report.watch);
+      deps.watchNotes.polled(report.watch);
     },
   });
 }

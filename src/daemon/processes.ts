@@ -26,6 +26,8 @@ interface ProcessesDependencies {
   info: ProcessInfo;
   store: ProcessStore;
   clock: Pick<Clock, 'measure' | 'onStepTakenOut'>;
+  /** Takes a sign that the store has lost writes of this process. */
+  suspectLoss: () => void;
   /** Milliseconds of a clock that only runs forward. */
   monotonic: () => number;
   log: Logger;
@@ -52,10 +54,13 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
   });
   let periodics: Periodic[] = [];
   let hasAppeared = false;
+  let highest = 0;
 
   async function beat(): Promise<void> {
     const [counter, counters] = await Promise.all([store.beat(id), store.counters()]);
     if (counter === 1) await appear();
+    else if (counter <= highest) deps.suspectLoss();
+    highest = counter;
     for (const dead of judge(counters)) {
       log.warn({ process: dead }, 'process.dead');
       for (const work of works) await work.takeOver(dead);

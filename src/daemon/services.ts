@@ -16,6 +16,8 @@ import { createHealth } from './health.ts';
 import type { Poller } from './poller.ts';
 import { createPollingService } from './polling-service.ts';
 import { registerDefaults } from './register-defaults.ts';
+import type { StoreGuard } from './store-guard.ts';
+import type { WatchNotes } from './watch-notes.ts';
 import { createWatchService } from './watch-service.ts';
 
 interface ServicesDependencies extends EndpointServiceDependencies {
@@ -27,6 +29,8 @@ interface ServicesDependencies extends EndpointServiceDependencies {
   poller: Poller;
   discovery: Discovery;
   deliverer: Deliverer;
+  storeGuard: StoreGuard;
+  watchNotes: WatchNotes;
   guard: EgressGuard;
   sealer: Sealer;
   signingSecret: string;
@@ -44,6 +48,7 @@ export function createServices(deps: ServicesDependencies): Services {
       wants: endpoints.wants,
       defaults: registerDefaults(config),
       rules: requestRules(deps),
+      notes: deps.watchNotes,
       deriveSecret: (url) => deriveSecret(deps.signingSecret, url),
       now: deps.now,
     }),
@@ -55,7 +60,7 @@ export function createServices(deps: ServicesDependencies): Services {
     deliveries: createDeliveryService(deliveries, deliverer.redeliver),
     endpoints: createEndpointService(deps),
     polling: createPollingService(deps),
-    health: createHealth({ redis: deps.connections, poller, deliverer, discovery: deps.discovery }),
+    health: createHealth({ ...deps, redis: deps.connections }),
   };
 }
 

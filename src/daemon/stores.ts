@@ -18,6 +18,8 @@ import { SecretStore } from '../redis/secret-store.ts';
 import { SourceStore } from '../redis/source-store.ts';
 import { StatisticsStore } from '../redis/statistics-store.ts';
 import { StoreClock } from '../redis/store-clock.ts';
+import { SystemEventStore } from '../redis/system-event-store.ts';
+import { WatchChannel } from '../redis/watch-channel.ts';
 import { WatchStore } from '../redis/watch-store.ts';
 
 /** Everything that is kept in Redis. */
@@ -29,6 +31,9 @@ export interface Stores {
   clock: StoreClock;
   watches: WatchStore;
   events: EventStore;
+  eventBell: EventBell;
+  watchChannel: WatchChannel;
+  systemEventStore: SystemEventStore;
   deliveries: DeliveryStore;
   gates: GateStore;
   sources: SourceStore;
@@ -52,11 +57,8 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
   defineScripts(redis);
   const keys = createKeys(prefix);
   const watches = new WatchStore(redis, keys);
-  const events = new EventStore(
-    redis,
-    keys,
-    new EventBell(connections.subscriber(), keys.eventBell),
-  );
+  const eventBell = new EventBell(connections.subscriber(), keys.eventBell);
+  const events = new EventStore(redis, keys, eventBell);
   const deliveries = new DeliveryStore(redis, keys);
   const statistics = new StatisticsStore(redis, keys);
   return {
@@ -66,6 +68,9 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     clock: new StoreClock(redis, keys),
     watches,
     events,
+    eventBell,
+    watchChannel: new WatchChannel(redis, connections.subscriber(), keys.watchChannel),
+    systemEventStore: new SystemEventStore(redis, keys),
     deliveries,
     gates: new GateStore(redis, keys),
     sources: new SourceStore(redis, keys),

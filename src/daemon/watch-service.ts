@@ -8,10 +8,12 @@ import { createRegisterWatches, type RegisterDependencies } from '../poll/regist
 import { resolveRequest, type RequestRules } from '../poll/resolve-request.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
 import type { PollJobs } from './source.ts';
+import type { WatchNotes } from './watch-notes.ts';
 
 interface WatchServiceDependencies extends Omit<RegisterDependencies, 'watches' | 'jobsOf'> {
   watches: WatchStore;
   rules: RequestRules;
+  notes: Pick<WatchNotes, 'registered' | 'changed' | 'cancelled'>;
   /** What signs for a webhook that comes without a secret. */
   deriveSecret: (url: string) => string;
   jobsOf: (source: string) => PollJobs | undefined;
@@ -39,7 +41,9 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
     async register(requests) {
       const resolved = requests.map((request) => resolveRequest(request, rules));
       const good = resolved.flatMap((one) => ('registration' in one ? [one.registration] : []));
-      const registered = (await registerWatches(good)).values();
+      const results = await registerWatches(good);
+      deps.notes.registered(results.map(({ watch }) => watch));
+      const registered = results.values();
       return resolved.map((one, at): WatchResult => {
         if ('issues' in one) return { kind: 'invalid', issues: one.issues };
         const { value } = registered.next();
@@ -62,8 +66,14 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
     async unwatch(named, receiver) {
       const watch = await find(named);
       if (watch === null) return 'not_found';
-      if (receiver !== undefined) return endSubscription(watch, receiver);
-      return (await endWatch(watch)) ? 'done' : 'not_found';
+      if (receiver !== undefined) {
+        const ended = await endSubscription(watch, receiver);
+        if (ended === 'done') deps.notes.changed(watch);
+        return ended;
+      }
+      if (!(await endWatch(watch))) return 'not_found';
+      deps.notes.cancelled(watch);
+      return 'done';
     },
 
     async pollNow(named) {

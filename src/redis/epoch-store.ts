@@ -1,5 +1,7 @@
 import type { Redis } from 'ioredis';
+import type { FoundStore } from '../core/store-loss.ts';
 import type { Keys } from './keys.ts';
+import { raiseEffects, type PlannedSystemEvent } from './system-event-store.ts';
 
 /** The name of a store's present life, in Redis. Errors of the connection pass through. */
 export class EpochStore {
@@ -8,9 +10,41 @@ export class EpochStore {
     private readonly keys: Keys,
   ) {}
 
-  /** The epoch of the store, which is the given one where it has none yet. */
-  async open(epoch: string): Promise<string> {
-    await this.redis.setnx(this.keys.epoch, epoch);
-    return (await this.redis.get(this.keys.epoch)) ?? epoch;
+  async read(): Promise<FoundStore> {
+    const { epochs, eventPlace, watchNumber } = this.keys;
+    const [names, events, watches] = await this.redis.mget(epochs, eventPlace, watchNumber);
+    return {
+      epochs: names?.split(' ') ?? [],
+      events: Number(events ?? 0),
+      watches: Number(watches ?? 0),
+    };
+  }
+
+  /** The number of the watch that was registered last. */
+  async watches(): Promise<number> {
+    return Number((await this.redis.get(this.keys.watchNumber)) ?? 0);
+  }
+
+  /** Begins the first epoch of a store that has none. */
+  async begin(epoch: string): Promise<void> {
+    await this.redis.setnx(this.keys.epochs, epoch);
+  }
+
+  /**
+   * Begins a new epoch, with an event that says why.
+   * @returns the gates at which deliveries are due now; null where another process was first
+   */
+  async renew(
+    seen: readonly string[],
+    next: readonly string[],
+    event: PlannedSystemEvent | null,
+  ): Promise<string[] | null> {
+    return this.redis.rwRenewEpoch(
+      this.keys.epochs,
+      this.keys.event(event?.id ?? ''),
+      seen.join(' '),
+      next.join(' '),
+      event === null ? '' : JSON.stringify(raiseEffects(this.keys, event)),
+    );
   }
 }

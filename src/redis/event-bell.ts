@@ -8,20 +8,29 @@ interface Ear {
 }
 
 /**
- * Rings in every process when events were appended to the log. A ring carries nothing: listeners
- * read the log, so that a lost ring costs time and never an event.
+ * Rings in every process when events were appended to the log. A ring says how far
+ * the log has come; listeners read the log, so that a lost ring costs time and never an event.
  */
 export class EventBell {
   private readonly listeners = new Set<() => void>();
+  private onPlace: (place: number) => void = () => undefined;
 
   /** @param subscriber a connection of its own, since a subscribed one can do nothing else */
   constructor(subscriber: Redis, channel: string) {
     const ring = () => this.ring();
-    subscriber.on('message', ring);
+    subscriber.on('message', (_channel, place: string) => {
+      this.onPlace(Number(place));
+      this.ring();
+    });
     // Whatever was rung while the connection was away is made good for by a ring of our own.
     subscriber.on('ready', () => {
       subscriber.subscribe(channel).then(ring, ring);
     });
+  }
+
+  /** Passes on how far the log has come, with each ring. */
+  heed(onPlace: (place: number) => void): void {
+    this.onPlace = onPlace;
   }
 
   /** Listens until `close`; the signal rings too, so that a waiting listener notices it. */

@@ -5,6 +5,20 @@ import type { RunList } from '../core/run-list.ts';
 import type { RunwatchEvent } from '../core/event.ts';
 import type { ListKey } from '../core/list-standing.ts';
 
+/** What is about the store as a whole. */
+function storeKeys(key: (name: string) => string) {
+  return {
+    /** String: the store's epoch, and those before it, which lost data; 8 letters and digits each. */
+    epochs: key('epochs'),
+    /** Pub/sub channel: watches that were registered or have ended; see `watch-channel.ts`. */
+    watchChannel: key('watch-channel'),
+    /** String that is written to find out whether Redis takes writes; expires. */
+    writeProbe: key('write-probe'),
+    /** Taken for a moment at start, to try the rights that are needed. */
+    rightsProbe: key('rights-probe'),
+  };
+}
+
 /**
  * Every key in Redis, each named once. All of them, and BullMQ's, share one hash tag, so that they
  * live in one slot of a cluster and scripts may touch several at a time.
@@ -15,8 +29,7 @@ export function createKeys(prefix: string) {
   return {
     /** Where BullMQ puts its queues: `{prefix}:<queue>:…`; queue names are `poll-…`. */
     queuePrefix: tag,
-    /** String: the store's epoch, 8 letters and digits; written once with the store. */
-    epoch: key('epoch'),
+    ...storeKeys(key),
     /** String `<offset> <highest> <steps>`: the store's clock; see `lua/clock.ts`. */
     clock: key('clock'),
     /** Hash: the counter that each process raises, by the process's id. */
@@ -25,10 +38,6 @@ export function createKeys(prefix: string) {
     processInfo: key('process-info'),
     /** Hash: which process polls what, as tokens by the member's name; see `lua/claims.ts`. */
     pollClaims: key('poll-claims'),
-    /** String that is written to find out whether Redis takes writes; expires. */
-    writeProbe: key('write-probe'),
-    /** Taken for a moment at start, to try the rights that are needed. */
-    rightsProbe: key('rights-probe'),
     /** String `<version> <number> <document>`: one watch. A tight string is the smallest there is. */
     watch: (watch: WatchKey) => key('watch', watchId(watch)),
     /** Counter that numbers watches in the order of their registration. */

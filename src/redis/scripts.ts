@@ -17,6 +17,8 @@ import {
 import { READ_STATISTICS } from './lua/learn.ts';
 import { READ_PAGE } from './lua/page.ts';
 import { PAUSE_SOURCE, TAKE_GONE } from './lua/source.ts';
+import { RENEW_EPOCH } from './lua/epoch.ts';
+import { RAISE_EVENT } from './lua/system-event.ts';
 import { COMMIT_WATCH, FORGET_WATCH } from './lua/watch.ts';
 
 declare module 'ioredis' {
@@ -94,6 +96,14 @@ declare module 'ioredis' {
       ms: number,
     ): Result<number, Context>;
     rwForgetDeliveries(settled: string, plan: string): Result<number, Context>;
+    rwRaiseEvent(event: string, effects: string): Result<string[], Context>;
+    rwRenewEpoch(
+      epochs: string,
+      event: string,
+      seen: string,
+      next: string,
+      effects: string,
+    ): Result<string[] | null, Context>;
     rwForgetWatch(watch: string, plan: string): Result<number, Context>;
   }
 }
@@ -122,5 +132,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwKeepTurn', { numberOfKeys: 1, lua: KEEP_TURN });
   redis.defineCommand('rwMoveCursor', { numberOfKeys: 2, lua: MOVE_CURSOR });
   redis.defineCommand('rwForgetDeliveries', { numberOfKeys: 1, lua: FORGET_DELIVERIES });
+  redis.defineCommand('rwRaiseEvent', { numberOfKeys: 1, lua: RAISE_EVENT });
+  redis.defineCommand('rwRenewEpoch', { numberOfKeys: 2, lua: RENEW_EPOCH });
   redis.defineCommand('rwForgetWatch', { numberOfKeys: 1, lua: FORGET_WATCH });
 }

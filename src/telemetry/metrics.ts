@@ -90,6 +90,11 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
       instruments.clockSkew.set(skewMs / 1_000);
     },
 
+    /** @param reason how the store lost what it had */
+    dataLost(reason: string): void {
+      instruments.dataLost.inc({ reason });
+    },
+
     attempt({ delivery, attempt }: { delivery: Delivery; attempt: Attempt }): void {
       const result = attempt.error === null ? 'delivered' : attempt.error.code;
       instruments.attempts.inc({ state: delivery.state, result });
@@ -189,6 +194,12 @@ function deliveryInstruments(registers: Registry[]) {
 
 function storeInstruments(registers: Registry[]) {
   return {
+    dataLost: new Counter({
+      name: 'runwatch_store_data_lost_total',
+      help: 'Times that Redis was found emptied, replaced or set back, by the process that said so.',
+      labelNames: ['reason'],
+      registers,
+    }),
     clockSkew: new Gauge({
       name: 'runwatch_clock_skew_seconds',
       help: 'By how much the clock of this host is ahead of that of Redis, by which all times go.',

@@ -31,6 +31,7 @@ function processOf(id: string, { work = idle, uptime = () => performance.now() }
       log,
     }),
     monotonic: () => performance.now(),
+    suspectLoss: () => undefined,
     log,
   });
   process.add(work);

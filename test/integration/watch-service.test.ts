@@ -16,6 +16,7 @@ const service = createWatchService({
     forbids: () => null,
     seal: () => '',
   },
+  notes: { registered: () => undefined, changed: () => undefined, cancelled: () => undefined },
   deriveSecret: () => '',
   jobsOf: () => undefined,
   deadlineOf: () => NOON,

@@ -84,6 +84,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
       userAgent: 'runwatch/test',
       statistics: { lookup: nothingLearned, learn: () => undefined },
       dispatch: () => undefined,
+      watchNotes: { polled: () => undefined },
       newMark,
       now: Date.now,
       random: Math.random,

@@ -4,6 +4,7 @@ import { BudgetStore } from '../../src/redis/budget-store.ts';
 import { DeliveryStore } from '../../src/redis/delivery-store.ts';
 import { GoneStore } from '../../src/redis/gone-store.ts';
 import { GateStore } from '../../src/redis/gate-store.ts';
+import { EpochStore } from '../../src/redis/epoch-store.ts';
 import { EventBell } from '../../src/redis/event-bell.ts';
 import { EventStore } from '../../src/redis/event-store.ts';
 import { HintStore } from '../../src/redis/hint-store.ts';
@@ -15,6 +16,7 @@ import { defineScripts } from '../../src/redis/scripts.ts';
 import { SourceStore } from '../../src/redis/source-store.ts';
 import { StatisticsStore } from '../../src/redis/statistics-store.ts';
 import { StoreClock } from '../../src/redis/store-clock.ts';
+import { SystemEventStore } from '../../src/redis/system-event-store.ts';
 import { WatchStore } from '../../src/redis/watch-store.ts';
 import { testRedis, type TestRedis } from './redis.ts';
 
@@ -32,6 +34,8 @@ export function openStores({ url, prefix }: TestRedis = testRedis()) {
     keys,
     processes: new ProcessStore(redis, keys),
     clock: new StoreClock(redis, keys),
+    epochs: new EpochStore(redis, keys),
+    systemEventStore: new SystemEventStore(redis, keys),
     watches,
     events,
     deliveries,

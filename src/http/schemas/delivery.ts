@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { DELIVERY_STATES } from '../../core/delivery.ts';
 import { askedReceiver } from '../../core/delivery/receiver.ts';
-import { EVENT_TYPES, OPERATOR_EVENT_TYPES, TEST_EVENT_TYPE } from '../../core/event.ts';
+import { EVENT_TYPES, SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE } from '../../core/event.ts';
 import { boundedText, count, cursor, limit, moment, pageOf, runId, time } from './common.ts';
 
 const attemptResult = {
@@ -14,7 +14,7 @@ export const deliverySchema = z
   .object({
     id: z.string(),
     event_id: z.string(),
-    event_type: z.enum([...EVENT_TYPES, ...OPERATOR_EVENT_TYPES, TEST_EVENT_TYPE]),
+    event_type: z.enum([...EVENT_TYPES, ...SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE]),
     run_id: z.string().meta({ description: 'Empty for what tells of an endpoint.' }),
     endpoint: z
       .string()

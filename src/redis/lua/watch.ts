@@ -48,7 +48,7 @@ end
 local gates = {}
 plan(effects, gates)
 if effects.learned then learn(effects.learned) end
-if #effects.events > 0 then redis.call('PUBLISH', effects.eventBell, '') end
+if #effects.events > 0 then redis.call('PUBLISH', effects.eventBell, redis.call('GET', effects.eventPlace)) end
 return gates
 `;
 

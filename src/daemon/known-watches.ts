@@ -1,0 +1,124 @@
+import { watchId, type Watch, type WatchKey } from '../core/watch.ts';
+import type { WatchStore } from '../redis/watch-store.ts';
+
+/** Registrations that a process remembers at the most, the newest. */
+const MOST = 20_000;
+
+/** Watches read by one command. */
+const CHUNK = 200;
+
+/** What a watch is registered with, and how many events it has had. */
+export type KnownWatch = Pick<
+  Watch,
+  | 'source'
+  | 'runId'
+  | 'subscriptions'
+  | 'metadata'
+  | 'profile'
+  | 'maxDelayMs'
+  | 'registeredAt'
+  | 'timeoutAt'
+  | 'sequence'
+  | 'pastEnds'
+>;
+
+/**
+ * The registrations of active watches that this process knows, whole, with webhooks sealed as in the
+ * store: what the store loses is registered again from here. In memory, as text.
+ */
+export class KnownWatches {
+  private readonly texts = new Map<string, { text: string; sequence: number }>();
+  /** Watches that another process registered, to be read. */
+  private readonly unread = new Map<string, WatchKey>();
+
+  constructor(private readonly watches: Pick<WatchStore, 'getMany' | 'active'>) {}
+
+  get size(): number {
+    return this.texts.size;
+  }
+
+  /** Takes in a watch as it was written. */
+  note(watch: Watch): void {
+    if (watch.state !== 'active') return this.forget(watch);
+    const id = watchId(watch);
+    this.unread.delete(id);
+    this.texts.delete(id);
+    this.texts.set(id, { text: JSON.stringify(registrationOf(watch)), sequence: watch.sequence });
+    const [oldest] = this.texts.keys();
+    if (this.texts.size > MOST && oldest !== undefined) this.texts.delete(oldest);
+  }
+
+  /** Takes in a watch that was polled; it costs next to nothing where the watch is known. */
+  polled(watch: Watch): void {
+    if (watch.state !== 'active') return this.forget(watch);
+    const known = this.texts.get(watchId(watch));
+    if (known !== undefined) known.sequence = watch.sequence;
+    else if (this.texts.size < MOST) this.note(watch);
+  }
+
+  forget(key: WatchKey): void {
+    this.texts.delete(watchId(key));
+    this.unread.delete(watchId(key));
+  }
+
+  /** Another process has registered it. */
+  expect(key: WatchKey): void {
+    if (this.unread.size < MOST) this.unread.set(watchId(key), key);
+  }
+
+  /** Reads what other processes registered. */
+  async catchUp(): Promise<void> {
+    const keys = [...this.unread.values()];
+    for (const found of await inChunks(keys, (chunk) => this.watches.getMany(chunk))) {
+      if (found !== null) this.note(found.watch);
+    }
+    for (const key of keys) this.unread.delete(watchId(key));
+  }
+
+  /** Reads the active watches of the store, as far as there is room. */
+  async load(): Promise<void> {
+    for await (const keys of this.watches.active(CHUNK)) {
+      for (const stored of await this.watches.getMany(keys)) {
+        if (stored !== null && !this.texts.has(watchId(stored.watch))) this.note(stored.watch);
+      }
+    }
+  }
+
+  /** Known watches of which the store has nothing; what has ended there is forgotten. */
+  async missing(): Promise<KnownWatch[]> {
+    const known = [...this.texts.values()].map(({ text, sequence }) =>
+      Object.assign(JSON.parse(text) as KnownWatch, { sequence }),
+    );
+    const found = await inChunks(known, (chunk) => this.watches.getMany(chunk));
+    for (const stored of found) if (stored !== null) this.polled(stored.watch);
+    return known.filter((_, at) => found[at] === null);
+  }
+}
+
+function registrationOf(watch: Watch): KnownWatch {
+  const { source, runId, subscriptions, metadata, profile, maxDelayMs } = watch;
+  const { registeredAt, timeoutAt, sequence, pastEnds } = watch;
+  return {
+    source,
+    runId,
+    subscriptions,
+    metadata,
+    profile,
+    maxDelayMs,
+    registeredAt,
+    timeoutAt,
+    sequence,
+    pastEnds,
+  };
+}
+
+async function inChunks<Item, Found>(
+  items: readonly Item[],
+  read: (chunk: Item[]) => Promise<Found[]>,
+): Promise<Found[]> {
+  const found: Found[] = [];
+  for (let at = 0; at < items.length; at += CHUNK) {
+    found.push(...(await read(items.slice(at, at + CHUNK))));
+  }
+  return found;
+}

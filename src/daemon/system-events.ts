@@ -1,0 +1,64 @@
+import type { Config } from '../config/schema.ts';
+import { newDelivery } from '../core/delivery.ts';
+import { systemEventId, type NewMark } from '../core/event-id.ts';
+import { isoTime, type SystemEventType } from '../core/event.ts';
+import { namesSystemEvent } from '../core/filter.ts';
+import type { PlannedSystemEvent, SystemEventStore } from '../redis/system-event-store.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { faultLog } from './faults.ts';
+
+/** Something about runwatch itself. */
+interface SystemEvent {
+  type: SystemEventType;
+  /** Of the line in the log. */
+  level: 'info' | 'warn' | 'error';
+  /** What, since when, how many, and what would help; snake_case, times as ISO 8601. */
+  data: Record<string, unknown>;
+}
+
+interface SystemEventsDependencies {
+  store: Pick<SystemEventStore, 'raise'>;
+  endpoints: Config['endpoints'];
+  newMark: NewMark;
+  /** Takes the gates at which deliveries are due. */
+  dispatch: (gates: string[]) => void;
+  now: () => number;
+  log: Logger;
+}
+
+export interface SystemEvents {
+  /** Writes a line, and an event with deliveries to the endpoints that name it. Never throws. */
+  raise(event: SystemEvent): Promise<void>;
+  /** The event as it is sent; null where no endpoint names it. */
+  plan(event: Pick<SystemEvent, 'type' | 'data'>): PlannedSystemEvent | null;
+}
+
+/** Says what goes on with runwatch itself, once at each change. */
+export function createSystemEvents(deps: SystemEventsDependencies): SystemEvents {
+  const { store, newMark, dispatch, now, log } = deps;
+  const onError = faultLog(log, 'system_event');
+
+  function plan({ type, data }: Pick<SystemEvent, 'type' | 'data'>): PlannedSystemEvent | null {
+    const receivers = Object.entries(deps.endpoints).filter(([, { events }]) =>
+      namesSystemEvent(events, type),
+    );
+    if (receivers.length === 0) return null;
+    const at = now();
+    const id = systemEventId(newMark);
+    const about = { source: '', runId: '' };
+    return {
+      id,
+      body: JSON.stringify({ id, type, timestamp: isoTime(at), data }),
+      deliveries: receivers.map(([name]) => newDelivery(about, { id, type }, name, at)),
+    };
+  }
+
+  return {
+    plan,
+    async raise({ type, level, data }) {
+      log[level](data, type);
+      const planned = plan({ type, data });
+      if (planned !== null) await store.raise(planned).then(dispatch, onError);
+    },
+  };
+}

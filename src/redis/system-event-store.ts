@@ -1,0 +1,39 @@
+import type { Redis } from 'ioredis';
+import type { Delivery } from '../core/delivery.ts';
+import { plannedDelivery, type Keys } from './keys.ts';
+
+/** An event that is about no run, with its deliveries; one at least. */
+export interface PlannedSystemEvent {
+  id: string;
+  /** The exact text that is sent. */
+  body: string;
+  deliveries: Delivery[];
+}
+
+/** System events in Redis. Errors of the connection pass through. */
+export class SystemEventStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  /** @returns the gates at which deliveries are due now */
+  async raise(event: PlannedSystemEvent): Promise<string[]> {
+    return this.redis.rwRaiseEvent(
+      this.keys.event(event.id),
+      JSON.stringify(raiseEffects(this.keys, event)),
+    );
+  }
+}
+
+/** What the script writes of a system event. */
+export function raiseEffects(keys: Keys, { id, body, deliveries }: PlannedSystemEvent) {
+  return {
+    event: keys.event(id),
+    body,
+    deliveryNumber: keys.deliveryNumber,
+    ledger: keys.ledger,
+    gatesDue: keys.gatesDue,
+    deliveries: deliveries.map((delivery) => plannedDelivery(keys, delivery)),
+  };
+}

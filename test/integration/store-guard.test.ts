@@ -1,0 +1,185 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeEach, expect, test } from '@jest/globals';
+import { pino } from 'pino';
+import { configSchema } from '../../src/config/schema.ts';
+import { newName } from '../../src/core/event-id.ts';
+import type { Watch } from '../../src/core/watch.ts';
+import { createEpochFile } from '../../src/daemon/epoch-file.ts';
+import { createEndpoints } from '../../src/daemon/endpoints.ts';
+import { KnownWatches } from '../../src/daemon/known-watches.ts';
+import { StoreGuard } from '../../src/daemon/store-guard.ts';
+import { createSystemEvents } from '../../src/daemon/system-events.ts';
+import { newMark, newWatch, NOON } from '../support/builders.ts';
+import { openStores } from '../support/stores.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const stores = openStores();
+const { redis, keys, watches, epochs } = stores;
+afterAll(() => stores.close());
+
+const { all: endpoints } = createEndpoints(
+  configSchema.parse({
+    data_dir: '/nowhere',
+    endpoints: {
+      ops: { type: 'log', events: ['store.data_lost'] },
+      all: { type: 'log', events: ['system.*'] },
+      runs: { type: 'log', events: ['*'] },
+    },
+  }),
+);
+
+let dataDir: string;
+const guards: StoreGuard[] = [];
+
+beforeEach(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), 'runwatch-guard-'));
+});
+
+afterEach(async () => {
+  await Promise.all(guards.splice(0).map((guard) => guard.stop()));
+  await empty();
+  await rm(dataDir, { recursive: true });
+});
+
+/** What a Redis that was emptied holds. */
+async function empty(): Promise<void> {
+  const left = await stores.keysLeft();
+  if (left.length > 0) await redis.del(left);
+}
+
+let epochCount = 0;
+
+/** A process that guards the store. */
+async function startProcess({ name = 'a', isStarted = true } = {}) {
+  const lines: Record<string, unknown>[] = [];
+  const log = pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  const known = new KnownWatches(watches);
+  const guard = await StoreGuard.open({
+    epochs,
+    watches,
+    known,
+    file: createEpochFile(join(dataDir, name), 'store'),
+    defaults: { timeoutMs: 60_000, minIntervalMs: 1_000, profile: 'normal' },
+    newEpoch: () => newName(() => (epochCount += 1)),
+    now: () => NOON,
+    monotonic: () => performance.now(),
+    log,
+  });
+  const losses: string[] = [];
+  const start = () => {
+    guards.push(guard);
+    guard.start({
+      systemEvents: createSystemEvents({
+        store: stores.systemEventStore,
+        endpoints,
+        newMark,
+        dispatch: () => undefined,
+        now: () => NOON,
+        log,
+      }),
+      dispatch: () => undefined,
+      count: (reason) => losses.push(reason),
+      reschedule: () => undefined,
+    });
+  };
+  if (isStarted) start();
+  const said = (msg: string) => lines.filter((line) => line['msg'] === msg);
+  return { guard, known, losses, start, said };
+}
+
+async function register(runId: string, changes: Partial<Watch> = {}): Promise<Watch> {
+  const watch = newWatch({ runId, ...changes });
+  expect(await watches.commit({ before: null, after: watch, events: [], deliveries: [] })).toEqual(
+    [],
+  );
+  return watch;
+}
+
+const registrations = async () => {
+  const { items } = await watches.list({ state: ['active'] }, { limit: 200 });
+  return items.map(({ runId }) => runId).toSorted();
+};
+
+test('an emptied store is said to be so once, and its watches are registered again as they were', async () => {
+  const sealed = { kind: 'webhook' as const, receiver: 'https://x/…#abc', sealed: 'v1.secret' };
+  const before = await register('run-1', {
+    subscriptions: [sealed],
+    metadata: { team: 'ml' },
+    timeoutAt: NOON + 99_000,
+    sequence: 7,
+  });
+  const cancelled = await register('run-2');
+  const [one, two] = [await startProcess(), await startProcess({ name: 'b' })];
+  await waitFor(() => one.known.size === 2 && two.known.size === 2);
+  for (const { known } of [one, two]) known.forget(cancelled);
+  const epoch = one.guard.epoch();
+
+  await empty();
+  one.guard.check();
+  two.guard.check();
+  await waitFor(() => one.guard.trouble() !== null && two.guard.trouble() !== null);
+  await waitFor(async () => (await registrations()).length === 1);
+
+  expect(one.guard.epoch()).toBe(two.guard.epoch());
+  expect(one.guard.epoch()).not.toBe(epoch);
+  const errors = [...one.said('store.data_lost'), ...two.said('store.data_lost')];
+  expect(errors).toMatchObject([{ level: 50, reason: 'emptied', watches_missing: 1 }]);
+  expect([...one.losses, ...two.losses]).toEqual(['emptied']);
+  const after = (await watches.get(before))?.watch;
+  expect(after).toEqual({ ...before, nextPollAt: NOON });
+});
+
+test('a loss is delivered to the endpoints that name it, and not to those that want all of runs', async () => {
+  const { guard } = await startProcess();
+  await empty();
+  guard.check();
+  await waitFor(async () => (await redis.hget(keys.ledger, 'planned')) === '2');
+  const { items } = await stores.deliveries.list({}, { limit: 10 });
+  expect(items.map(({ endpoint }) => endpoint).toSorted()).toEqual(['all', 'ops']);
+  const body = JSON.parse((await stores.events.body(items[0]?.eventId ?? '')) ?? '');
+  expect(body).toMatchObject({
+    type: 'store.data_lost',
+    data: { reason: 'emptied', known: { events: 0 }, found: { events: 0 } },
+  });
+});
+
+test('a store that has gone back is noticed by its places, also those that others told of', async () => {
+  const { guard, losses, said } = await startProcess();
+  await register('run-1');
+  await waitFor(async () => ((await epochs.read()).watches === 1 ? true : null));
+  guard.saw({ events: 9, watches: 4 });
+  guard.check();
+  await waitFor(() => losses.length > 0);
+  expect(said('store.data_lost')).toMatchObject([
+    { reason: 'rolled_back', known: { events: 9, watches: 4 }, found: { events: 0, watches: 1 } },
+  ]);
+  guard.check();
+  await waitFor(() => guard.trouble()?.includes('gone back'));
+  expect(losses).toEqual(['rolled_back']);
+});
+
+test('writes of a process that are gone are a loss, of which one process says so', async () => {
+  const [one, two] = [await startProcess(), await startProcess({ name: 'b' })];
+  one.guard.suspect();
+  two.guard.suspect();
+  await waitFor(() => one.guard.trouble() !== null && two.guard.trouble() !== null);
+  expect([...one.losses, ...two.losses]).toEqual(['rolled_back']);
+  expect(one.guard.epoch()).toBe(two.guard.epoch());
+});
+
+test('a process that starts knows by its data directory that the store is another one', async () => {
+  const first = await startProcess({ isStarted: false });
+  first.start();
+  await guards.splice(0)[0]?.stop();
+  await empty();
+  await redis.set(keys.epochs, 'otherone');
+  const second = await startProcess();
+  await waitFor(() => second.losses.length > 0);
+  expect(second.losses).toEqual(['replaced']);
+  expect(second.said('store.data_lost')).toMatchObject([{ previous_epoch: first.guard.epoch() }]);
+  const third = await startProcess({ name: 'new' });
+  await waitFor(() => third.guard.epoch() === second.guard.epoch());
+  expect(third.said('store.data_lost')).toEqual([]);
+});
