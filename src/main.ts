@@ -28,6 +28,7 @@ const host: CliHost = {
   version: versionOfPackage(),
   now: Date.now,
   random: Math.random,
+  startupMs: 5_000,
   interrupts() {
     handleSignal('SIGINT', { code: 'interrupted', exitCode: 130 });
     handleSignal('SIGTERM', { code: 'terminated', exitCode: 143 });

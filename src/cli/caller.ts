@@ -28,8 +28,8 @@ export class Caller {
   }
 
   /** Does something with what the path names; null when there is no such thing. */
-  async act<Schema extends z.ZodType>(path: string, schema: Schema) {
-    const answer = await this.#send('POST', path, {}, 404);
+  async act<Schema extends z.ZodType>(path: string, schema: Schema, body?: unknown) {
+    const answer = await this.#send('POST', path, { body }, 404);
     return answer === MISSING ? null : this.#checked(answer, schema);
   }
 

@@ -44,6 +44,8 @@ export interface RangeBody {
   state?: string;
   since?: string;
   until?: string;
+  /** Another endpoint that they go to. */
+  to?: string;
 }
 
 /** How a secret is replaced, as the API takes it. */
@@ -58,7 +60,7 @@ export type EndpointSwitch = 'pause' | 'resume' | 'enable';
 /** A receiver has up to 30 s to answer a test; ms. */
 const TEST_TIMEOUT_MS = 60_000;
 
-/** Names a run; without a source it is looked for in the daemon's default one. */
+/** Names a run; without a source, the one source that has it is meant. */
 export interface RunRef {
   runId: string;
   source: string | undefined;
@@ -88,7 +90,7 @@ export interface DaemonClient {
   /** Null when there is no such delivery. */
   getDelivery(id: string): Promise<DeliveryDetailView | null>;
   /** Null when there is no such delivery. */
-  redeliver(id: string): Promise<RedeliveredView | null>;
+  redeliver(id: string, to?: string): Promise<RedeliveredView | null>;
   redeliverRange(range: RangeBody): Promise<{ count: number }>;
   listEndpoints(): Promise<PageView<EndpointView>>;
   testEndpoint(name: string): Promise<EndpointTestView>;
@@ -113,7 +115,12 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
     openEvents: (query, lastId) => call.stream('/v1/events/stream', query, lastId),
     listDeliveries: (query) => call.page('/v1/deliveries', query, deliverySchema),
     getDelivery: (id) => call.find(deliveryPath(id), deliveryDetailSchema, {}),
-    redeliver: (id) => call.act(`${deliveryPath(id)}/redeliver`, redeliveredSchema),
+    redeliver: (id, to) =>
+      call.act(
+        `${deliveryPath(id)}/redeliver`,
+        redeliveredSchema,
+        to === undefined ? undefined : { endpoint: to },
+      ),
     redeliverRange: (range) => call.post('/v1/deliveries/redeliver', range, countSchema),
     listEndpoints: () => call.page('/v1/endpoints', {}, endpointSchema),
     testEndpoint: (name) =>

@@ -30,6 +30,8 @@ export interface CliHost {
   version: string;
   now: () => number;
   random: Random;
+  /** For how long a daemon on this machine that does not listen yet is waited for, ms. */
+  startupMs: number;
   /**
    * A signal that aborts on Ctrl-C and the like; its reason is a RunwatchError. The handlers are only
    * put in place by the first call, so that `serve` keeps its own.

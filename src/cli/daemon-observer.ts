@@ -11,11 +11,13 @@ import type { WatchView } from './wire.ts';
 interface WaitPace {
   /** Between two looks while the event stream tells nothing. */
   recheckMs: number;
+  /** The same while nothing was seen of the run yet, which no event will tell. */
+  firstLookMs: number;
   /** How long nothing may be learned before the answer is "cannot tell". */
   patienceMs: number;
 }
 
-const DEFAULT_PACE: WaitPace = { recheckMs: 5_000, patienceMs: 120_000 };
+const DEFAULT_PACE: WaitPace = { recheckMs: 5_000, firstLookMs: 500, patienceMs: 120_000 };
 
 interface DaemonObserverOptions {
   client: DaemonClient;
@@ -90,7 +92,9 @@ class DaemonWait {
       report(view);
       const verdict = this.#judge(view, watch);
       if (verdict !== null) return verdict;
-      await this.#hints.next(this.#ref.runId, this.#pace.recheckMs, context.signal);
+      const { firstLookMs, recheckMs } = this.#pace;
+      const pauseMs = view.run === null && view.trouble === null ? firstLookMs : recheckMs;
+      await this.#hints.next(this.#ref.runId, pauseMs, context.signal);
       try {
         const found = await client.getWatch(this.#ref);
         if (found === null) return cannotTell(NOT_WATCHED);
@@ -108,7 +112,8 @@ class DaemonWait {
     const { runId } = this.#ref;
     const watch = await client.getWatch(this.#ref);
     if (watch === null || watch.state === 'cancelled' || watch.state === 'expired') {
-      const quiet = { run_id: runId, endpoints: [], ...(source !== undefined && { source }) };
+      const known = watch?.source ?? source;
+      const quiet = { run_id: runId, endpoints: [], ...(known !== undefined && { source: known }) };
       return client.register(quiet);
     }
     if (watch.state === 'active') {

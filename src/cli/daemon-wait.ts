@@ -1,6 +1,6 @@
 import type { CliContext } from './context.ts';
 import { createDaemonObserver } from './daemon-observer.ts';
-import { connect, type DaemonFlags } from './verb.ts';
+import { connectQuietly, type DaemonFlags } from './verb.ts';
 import { waitForRuns } from './wait-runs.ts';
 
 interface DaemonWaitFlags extends DaemonFlags {
@@ -26,7 +26,7 @@ export function waitThroughDaemon(
     timeoutMs,
     openObserver: (signal) =>
       createDaemonObserver({
-        client: connect({ ...context, signal }, flags),
+        client: connectQuietly({ ...context, signal }, flags),
         runIds,
         source: flags.source,
         throughFeedback: flags.throughFeedback === true,

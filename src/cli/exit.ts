@@ -12,6 +12,9 @@ const USAGE = new Set([
   'invalid_config',
   'data_directory_untrusted',
   'kept_secret_untrusted',
+  // What the daemon refuses because of what it was asked.
+  'ambiguous_source',
+  'invalid_request',
 ]);
 
 /** A mistake in how runwatch was called. */

@@ -3,7 +3,7 @@ import { percentText } from '../core/run.ts';
 import { WATCH_STATES } from '../core/watch.ts';
 import type { CliContext } from './context.ts';
 import { EXIT } from './exit.ts';
-import { positiveInteger } from './options.ts';
+import { knownStatuses, positiveInteger } from './options.ts';
 import { collectPages } from './pages.ts';
 import { paint } from './render/paint.ts';
 import { renderTable, type Column } from './render/table.ts';
@@ -26,7 +26,7 @@ export function addListVerb(host: VerbHost): void {
   daemonCommand(host, 'list')
     .description('list watches, the newest first')
     .addOption(new Option('--state <state>', 'of the watch').choices(WATCH_STATES))
-    .option('--status <status>', 'of the run, such as running')
+    .option('--status <status>', 'of the run, such as running; several by comma', knownStatuses)
     .option('--source <name>', 'the source that the runs belong to')
     .option('--workflow <id>', 'the workflow that the runs belong to')
     .option('--limit <n>', 'how many at most', positiveInteger, 50)

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { DURATION_HINT, parseDuration } from '../core/duration.ts';
 import { EVENT_TYPES } from '../core/event.ts';
 import { isEventPattern } from '../core/filter.ts';
+import { isKnownStatus, KNOWN_STATUSES } from '../core/run.ts';
 
 /*
  * Parsers of option values. They throw commander's InvalidArgumentError, which becomes a usage error
@@ -46,6 +47,16 @@ export function positiveInteger(text: string): number {
   const value = Number(text);
   if (/^\d{1,9}$/.test(text) && value > 0) return value;
   throw new InvalidArgumentError('Expected a whole number from 1.');
+}
+
+/** Statuses of runs, separated by commas. */
+export function knownStatuses(text: string): string {
+  const statuses = text.split(',').map((one) => one.trim().toLowerCase());
+  const unknown = statuses.find((one) => !isKnownStatus(one));
+  if (unknown === undefined) return statuses.join(',');
+  throw new InvalidArgumentError(
+    `No run is ever "${unknown}". Expected ${KNOWN_STATUSES.join(', ')}.`,
+  );
 }
 
 export function portNumber(text: string): number {

@@ -16,6 +16,7 @@ interface RedeliverFlags extends DaemonFlags {
   state?: string;
   since?: Moment;
   until?: Moment;
+  to?: string;
   yes?: boolean;
   json?: boolean;
 }
@@ -27,6 +28,7 @@ export function addRedeliverVerb(host: VerbHost): void {
     .addOption(new Option('--state <state>', 'in one state').choices(DELIVERY_STATES))
     .option('--since <time>', 'created at this time or later, or this long ago', moment)
     .option('--until <time>', 'created before this time', moment)
+    .option('--to <name>', 'send it to this endpoint instead')
     .option('--yes', 'do not ask')
     .option('--json', "print the API's answer")
     .addHelpText('after', HELP)
@@ -43,6 +45,7 @@ Exits 1 when there is no such delivery.
 Examples:
   runwatch redeliver dlv_0f3a9c21b7d4_failed_Ww8vXowfSlOaOQ9vCj9_EQ
   runwatch redeliver --endpoint ops --since 2h
+  runwatch redeliver --endpoint old-name --to ops
   runwatch redeliver --state delivered --since 2025-05-04T10:00:00Z --until 2025-05-04T11:00:00Z
   runwatch redeliver --endpoint ops --state dead --yes --json | jq .count`;
 
@@ -53,22 +56,24 @@ async function redeliver(
 ): Promise<number> {
   const range = rangeOf(flags, context.now());
   if (ids.length === 0) return redeliverRange(context, range, flags);
-  if (Object.keys(range).length > 0) {
+  const { to: _to, ...which } = range;
+  if (Object.keys(which).length > 0) {
     throw usageError('give delivery ids, or say by flags which deliveries are meant; not both');
   }
   return redeliverEach(context, ids, flags);
 }
 
-function rangeOf({ endpoint, state, since, until }: RedeliverFlags, now: number): RangeBody {
-  const [from, to] = [since?.(now), until?.(now)];
-  if (from !== undefined && to !== undefined && from >= to) {
+function rangeOf({ endpoint, state, since, until, to }: RedeliverFlags, now: number): RangeBody {
+  const [from, upTo] = [since?.(now), until?.(now)];
+  if (from !== undefined && upTo !== undefined && from >= upTo) {
     throw usageError('--since must be before --until');
   }
   return {
     ...(endpoint !== undefined && { endpoint }),
     ...(state !== undefined && { state }),
     ...(from !== undefined && { since: new Date(from).toISOString() }),
-    ...(to !== undefined && { until: new Date(to).toISOString() }),
+    ...(upTo !== undefined && { until: new Date(upTo).toISOString() }),
+    ...(to !== undefined && { to }),
   };
 }
 
@@ -90,12 +95,13 @@ async function redeliverRange(
 }
 
 /** What a range means, for those who are asked whether they mean it. */
-function inWords({ endpoint, state, since, until }: RangeBody): string {
+function inWords({ endpoint, state, since, until, to }: RangeBody): string {
   return [
     state === undefined ? 'everything dead or skipped' : `everything ${state}`,
     endpoint === undefined ? 'to all endpoints and webhooks' : `to ${plain(endpoint)}`,
     since === undefined ? '' : `created since ${since}`,
     until === undefined ? '' : `${since === undefined ? 'created ' : ''}until ${until}`,
+    to === undefined ? '' : `by endpoint ${plain(to)} instead`,
   ]
     .filter((part) => part !== '')
     .join(' ');
@@ -110,7 +116,7 @@ async function redeliverEach(
   const { stdout, stderr } = context.io;
   const isJson = flags.json === true;
   const results = await mapConcurrently([...new Set(ids)], MAX_SOCKETS, async (id) => {
-    const result = await redeliverOne(client, id);
+    const result = await redeliverOne(client, id, flags.to);
     if ('error' in result) {
       stderr.write(`${stderr.colors.red('error:')} ${plain(id)}: there is no such delivery\n`);
     } else if (!isJson) {
@@ -122,7 +128,7 @@ async function redeliverEach(
   return results.some((result) => 'error' in result) ? EXIT.failure : EXIT.ok;
 }
 
-async function redeliverOne(client: DaemonClient, id: string) {
-  const answer = await client.redeliver(id);
+async function redeliverOne(client: DaemonClient, id: string, to: string | undefined) {
+  const answer = await client.redeliver(id, to);
   return answer ?? { id, error: { code: 'delivery_not_found' } };
 }

@@ -1,4 +1,3 @@
-import { inspect } from 'node:util';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { Output } from './context.ts';
 
@@ -15,7 +14,22 @@ export function reportError(
       ? message
       : `${message} (unexpected; --verbose shows where it comes from)`;
   stderr.write(`${prefix} ${sentence}\n`);
-  if (verbose) stderr.write(`${inspect(error)}\n`);
+  if (verbose) stderr.write(`${traceOf(error)}\n`);
+}
+
+/** Where an error and its causes come from. Their other fields may hold a request with its token. */
+function traceOf(error: unknown): string {
+  const traces: string[] = [];
+  for (let at = error; at !== undefined && traces.length < 8;) {
+    traces.push(withoutPasswords((at instanceof Error ? at.stack : null) ?? messageOf(at)));
+    at = at instanceof Error ? at.cause : undefined;
+  }
+  return traces.join('\ncaused by ');
+}
+
+/** A text in which URLs have no user name and password any more. */
+export function withoutPasswords(text: string): string {
+  return text.replace(/\/\/[^\s/@]{1,512}@/g, '//[redacted]@');
 }
 
 /** A remark that is neither data nor an error. */

@@ -1,13 +1,10 @@
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { readRegularFile } from '../config/read-file.ts';
-import { canonicalRunId } from '../core/run.ts';
 import type { CliIo } from './context.ts';
 import { usageError } from './exit.ts';
 import { plain } from './render/text.ts';
-
-/** The form that the API accepts. */
-const RUN_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
+import { findRunId } from './run-id.ts';
 
 /** Most that a list of run ids may hold: some 400,000 UUIDs. */
 const MAX_BYTES = 16 * 1024 * 1024;
@@ -37,7 +34,8 @@ export async function readRunIds(
   const ids = new Set<string>();
   const problems: string[] = [];
   for await (const { text, place } of given(args, file, io)) {
-    if (RUN_ID.test(text)) ids.add(canonicalRunId(text));
+    const id = findRunId(text);
+    if (id !== null) ids.add(id);
     else problems.push(`${place}: "${plain(text.slice(0, 140))}" is not a run id`);
   }
   return { ids: [...ids], problems };
@@ -109,7 +107,7 @@ async function* lines(input: Readable, name: string): AsyncGenerator<Given> {
     number += 1;
     const text = line
       .replace(/^\u{feff}/u, '')
-      .replace(/#.*$/, '')
+      .replace(/(^|\s)#.*$/, '')
       .trim();
     if (text !== '') yield { text, place: `line ${number} of ${name}` };
   }

@@ -1,9 +1,12 @@
 import { Agent as HttpAgent, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { AbortError, got, RequestError, TimeoutError, type Method } from 'got';
+import { isLoopback } from '../config/hosts.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { usageError } from './exit.ts';
 import { notADaemon } from './problem.ts';
+import { withoutPasswords } from './report.ts';
 
 /** Requests to the daemon that run at the same time, at most. */
 export const MAX_SOCKETS = 8;
@@ -20,7 +23,12 @@ export interface DaemonSettings {
   userAgent: string;
   /** For one whole request. */
   timeoutMs: number;
+  /** For how long a daemon on this machine that does not listen yet is waited for. */
+  startupMs: number;
 }
+
+/** Between two attempts to reach a daemon that is starting, ms. */
+const STARTUP_RETRY_MS = 100;
 
 interface Call {
   query?: Query;
@@ -74,6 +82,7 @@ export function createTransport(settings: DaemonSettings): Transport {
     timeout: { request: settings.timeoutMs },
     responseType: 'text',
   });
+  const startup = new Startup(isLoopback(base.hostname) ? settings.startupMs : 0);
   return {
     url,
     async request(method, path, { query, body, timeoutMs, signal }) {
@@ -83,7 +92,8 @@ export function createTransport(settings: DaemonSettings): Transport {
         ...(body !== undefined && { json: body }),
         ...(timeoutMs !== undefined && { timeout: { request: timeoutMs } }),
       };
-      const answer = await pooled(address(base, path, query), options).catch(fail(url));
+      const send = () => pooled(address(base, path, query), options);
+      const answer = await startup.through(send, signal).catch(fail(url));
       return { status: answer.statusCode, body: parseBody(answer.body, url) };
     },
     async open(path, { query, signal, headers }) {
@@ -109,6 +119,33 @@ export function createTransport(settings: DaemonSettings): Transport {
 function cursorOf({ headers }: IncomingMessage): string | null {
   const cursor = headers['runwatch-cursor'];
   return typeof cursor === 'string' ? cursor : null;
+}
+
+/**
+ * Waits for a daemon that was started by the same line of a shell: it listens within a second or two.
+ * The time is that of all requests together, so that a daemon which is away costs it once.
+ */
+class Startup {
+  #leftMs: number;
+
+  constructor(ms: number) {
+    this.#leftMs = ms;
+  }
+
+  async through<Reply>(send: () => Promise<Reply>, signal: AbortSignal): Promise<Reply> {
+    for (;;) {
+      try {
+        const answer = await send();
+        this.#leftMs = 0;
+        return answer;
+      } catch (error) {
+        const isAbsent = error instanceof RequestError && error.code === 'ECONNREFUSED';
+        if (!isAbsent || this.#leftMs <= 0) throw error;
+        this.#leftMs -= STARTUP_RETRY_MS;
+        await sleep(STARTUP_RETRY_MS, undefined, { signal });
+      }
+    }
+  }
 }
 
 /** The chunks of a stream that is not silent for too long, with errors in our words. */
@@ -137,7 +174,8 @@ async function* guarded(
 function parseBase(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url !== null && /^https?:$/.test(url.protocol)) return url;
-  throw usageError(`the daemon's address must be an http:// or https:// URL, got "${text}"`);
+  const shown = withoutPasswords(text);
+  throw usageError(`the daemon's address must be an http:// or https:// URL, got "${shown}"`);
 }
 
 function address(base: URL, path: string, query: Query = {}): URL {

@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
+import { isInClear } from '../config/hosts.ts';
 import { createDaemonClient, type DaemonClient } from './client.ts';
 import type { CliContext, CliHost } from './context.ts';
 import type { CliDependencies } from './dependencies.ts';
 import { EXIT, exitCodeOf, exitCodeOfInterrupt } from './exit.ts';
-import { reportError } from './report.ts';
+import { note, reportError } from './report.ts';
 
 /** Time for one request to the daemon, ms. A batch of a thousand is the longest. */
 const REQUEST_TIMEOUT_MS = 30_000;
@@ -37,15 +38,35 @@ export function daemonCommand(to: Pick<VerbHost, 'program'>, nameAndArgs: string
 }
 
 export function connect(context: CliContext, flags: DaemonFlags): DaemonClient {
+  if (context.env.apiToken() !== undefined) {
+    warnOfPlainHttp(context, 'RUNWATCH_API_TOKEN', urlOf(context, flags));
+  }
+  return connectQuietly(context, flags);
+}
+
+function urlOf({ env }: CliContext, flags: DaemonFlags): string {
+  return flags.url ?? env.daemonUrl;
+}
+
+/** {@link connect} for a verb that has said already where its token goes. */
+export function connectQuietly(context: CliContext, flags: DaemonFlags): DaemonClient {
   return createDaemonClient(
     {
-      url: flags.url ?? context.env.daemonUrl,
+      url: urlOf(context, flags),
       token: context.env.apiToken(),
+      startupMs: context.startupMs,
       userAgent: `runwatch-cli/${context.version}`,
       timeoutMs: REQUEST_TIMEOUT_MS,
     },
     context.signal,
   );
+}
+
+/** Says so where a secret is about to cross networks of others in clear. */
+export function warnOfPlainHttp({ io }: CliContext, secret: string, url: string): void {
+  if (!isInClear(url)) return;
+  const { hostname } = new URL(url);
+  note(io.stderr, `warning: ${secret} travels in clear over plain http to ${hostname}: use https`);
 }
 
 interface Guard {

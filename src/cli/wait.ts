@@ -8,7 +8,13 @@ import { waitTime } from './options.ts';
 import { note } from './report.ts';
 import { readGoodRunIds } from './run-ids.ts';
 import { CANNOT_TELL_EXIT } from './verdict.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from './verb.ts';
+import {
+  connect,
+  daemonCommand,
+  warnOfPlainHttp,
+  type DaemonFlags,
+  type VerbHost,
+} from './verb.ts';
 import { createDirectObserver } from './direct-observer.ts';
 import { waitForRuns } from './wait-runs.ts';
 
@@ -98,7 +104,10 @@ async function daemonAbsence(
   const [runId] = ids;
   if (runId === undefined) return null;
   try {
-    await connect(context, flags).getWatch({ runId, source: flags.source });
+    // Where Noxus can be asked instead, no daemon is waited for.
+    const canAskNoxus = flags.source === undefined && context.env.noxusApiKey() !== undefined;
+    const patient = canAskNoxus ? { ...context, startupMs: 0 } : context;
+    await connect(patient, flags).getWatch({ runId, source: flags.source });
     return null;
   } catch (error) {
     if (error instanceof RunwatchError && error.code === 'daemon_unreachable') return error;
@@ -133,6 +142,7 @@ async function openReader(context: CliContext, dependencies: CliDependencies): P
   if (apiKey === undefined) {
     throw usageError('--direct needs the API key of a Noxus workspace in NOXUS_API_KEY');
   }
+  warnOfPlainHttp(context, 'NOXUS_API_KEY', context.env.noxusBaseUrl);
   return dependencies.createRunReader({
     baseUrl: context.env.noxusBaseUrl,
     apiKey,

@@ -3,6 +3,7 @@ import { PROFILES } from '../core/watch.ts';
 import type { WatchBody } from './client.ts';
 import type { CliContext, Output } from './context.ts';
 import { waitThroughDaemon } from './daemon-wait.ts';
+import { tellFirstTrouble } from './first-trouble.ts';
 import { EXIT, usageError } from './exit.ts';
 import { collect, collectPair, collectPattern, durationText } from './options.ts';
 import { isRefused, registerRuns } from './register-runs.ts';
@@ -70,8 +71,9 @@ async function watch(context: CliContext, args: string[], flags: WatchFlags): Pr
     throw usageError('--event says what --webhook hears of; endpoints have events of their own');
   }
   const ids = await readTargets(context, args, flags);
+  const client = connect(context, flags);
   const results = await registerRuns(
-    connect(context, flags),
+    client,
     ids.map((id) => bodyOf(id, flags)),
     { context, told: toldOn(context, flags) },
   );
@@ -80,6 +82,7 @@ async function watch(context: CliContext, args: string[], flags: WatchFlags): Pr
   if (flags.json !== true) for (const secret of secrets) showSecret(secret, context);
   if (flags.wait !== true) {
     if (flags.json === true) writeJson(context.io.stdout, { results });
+    await tellFirstTrouble(client, results, context);
     return failed.size > 0 ? EXIT.failure : EXIT.ok;
   }
   const watched = ids.filter((id) => !failed.has(id));

@@ -79,6 +79,7 @@ async function perform({ keep }: { keep: boolean }, scene: Scene): Promise<numbe
       {
         url: stage.url,
         token: undefined,
+        startupMs: 0,
         userAgent: `runwatch-demo/${scene.version}`,
         timeoutMs: REQUEST_TIMEOUT_MS,
       },

@@ -136,7 +136,21 @@ describe('runwatch redeliver of a range', () => {
       problem(422, 'invalid_request', `endpoint: ${message}`, [{ path: 'endpoint', message }]),
     );
     const { stderr, exitCode } = await cli(['redeliver', '--endpoint', 'opss', '--yes']);
-    expect(exitCode).toBe(1);
+    expect(exitCode).toBe(2);
     expect(stderr).toContain(message);
+  });
+
+  test('sends to another endpoint with --to, one delivery or a range', async () => {
+    daemon.on('POST /v1/deliveries/redeliver', { status: 202, body: { count: 3 } });
+    daemon.on('POST /v1/deliveries/dlv_1/redeliver', {
+      status: 202,
+      body: { id: 'dlv_1', event_id: 'evt_1' },
+    });
+    await cli(['redeliver', '--endpoint', 'old', '--to', 'ops', '--yes']);
+    await cli(['redeliver', 'dlv_1', '--to', 'ops']);
+    expect(daemon.requests.map(({ body }) => body)).toEqual([
+      { endpoint: 'old', to: 'ops' },
+      { endpoint: 'ops' },
+    ]);
   });
 });

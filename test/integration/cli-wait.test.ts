@@ -187,7 +187,7 @@ describe('waiting by the daemon', () => {
 async function settle(patienceMs: number, during: (views: RunView[]) => Promise<void>) {
   const stop = new AbortController();
   const client = createDaemonClient(
-    { url: daemon.url, token: undefined, userAgent: 'test', timeoutMs: 5_000 },
+    { url: daemon.url, token: undefined, startupMs: 0, userAgent: 'test', timeoutMs: 5_000 },
     stop.signal,
   );
   const observer = createDaemonObserver({
@@ -196,7 +196,7 @@ async function settle(patienceMs: number, during: (views: RunView[]) => Promise<
     source: undefined,
     throughFeedback: false,
     context: { signal: stop.signal, now: Date.now, random: () => 0 },
-    pace: { recheckMs: 10, patienceMs },
+    pace: { firstLookMs: 5_000, recheckMs: 10, patienceMs },
   });
   const views: RunView[] = [];
   const verdict = observer.settle('run-1', (view) => views.push(view));

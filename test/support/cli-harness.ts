@@ -14,6 +14,8 @@ interface HarnessOptions {
   terminal?: number;
   dependencies?: Partial<CliDependencies>;
   now?: () => number;
+  /** For how long a daemon that does not listen yet is waited for. */
+  startupMs?: number;
 }
 
 /** A run of the program inside the test's process, as far as it has come. */
@@ -42,6 +44,7 @@ export function startCli(args: string[], options: HarnessOptions = {}): CliRun {
     version: '1.2.3',
     now: options.now ?? (() => NOW),
     random: () => 0,
+    startupMs: options.startupMs ?? 0,
     interrupts: () => stop.signal,
   };
   return {

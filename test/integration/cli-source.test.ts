@@ -1,0 +1,179 @@
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { sampleWatch } from '../support/api-samples.ts';
+import { runCli } from '../support/cli-harness.ts';
+import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
+
+let daemon: FakeDaemon;
+
+beforeEach(async () => {
+  daemon = await startFakeDaemon();
+});
+afterEach(() => daemon.close());
+
+const cli = (args: string[], env: Record<string, string> = {}) =>
+  runCli(args, { env: { RUNWATCH_URL: daemon.url, ...env } });
+
+function acceptWatch(changes: Parameters<typeof sampleWatch>[0]): void {
+  const watch = sampleWatch({ polls: 0, run: null, ...changes });
+  daemon.on('POST /v1/watches/batch', {
+    status: 200,
+    body: { results: [{ run_id: 'run-1', status: 201, watch }] },
+  });
+}
+
+const REFUSED = { code: 'unauthorized', message: 'Noxus refuses the API key (401)', since: '' };
+
+describe('runs of several sources', () => {
+  const ambiguous = problem(409, 'ambiguous_source', 'run-1 is watched in prod and staging');
+
+  test.each([['show'], ['wait'], ['unwatch']])(
+    '%s of a run that two sources have is a usage error that names them',
+    async (verb) => {
+      const method = verb === 'unwatch' ? 'DELETE' : 'GET';
+      daemon.on(`${method} /v1/watches/run-1`, ambiguous);
+      const { exitCode, stderr } = await cli([verb, 'run-1']);
+      expect(exitCode).toBe(2);
+      expect(stderr).toContain('run-1 is watched in prod and staging');
+    },
+  );
+
+  test('wait for a run that no source is named for is a usage error, not "cannot tell"', async () => {
+    const detail = 'source: expected one of prod, staging';
+    daemon.on('GET /v1/watches/run-1', problem(404, 'watch_not_found', 'not watched'));
+    daemon.on('POST /v1/watches', problem(422, 'invalid_request', detail));
+    const { exitCode, stderr } = await cli(['wait', 'run-1']);
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain(detail);
+  });
+
+  test('wait registers a watch that has expired in the source that had it', async () => {
+    daemon.on('GET /v1/watches/run-1', {
+      status: 200,
+      body: sampleWatch({ state: 'expired', source: 'staging' }),
+    });
+    daemon.on('POST /v1/watches', problem(422, 'invalid_request', 'no more'));
+    await cli(['wait', 'run-1']);
+    expect(daemon.requests.at(-1)?.body).toMatchObject({ source: 'staging' });
+  });
+});
+
+describe('watch', () => {
+  test('says that the source refuses its key', async () => {
+    acceptWatch({});
+    daemon.on('GET /v1/watches/run-1', {
+      status: 200,
+      body: sampleWatch({ run: null, polls: 1, error: REFUSED }),
+    });
+    expect(await cli(['watch', 'run-1'])).toMatchObject({
+      exitCode: 0,
+      stdout: 'watching run-1\n',
+      stderr: 'warning: source default: Noxus refuses the API key (401)\n',
+    });
+  });
+
+  test('says nothing more where the first poll is good, or where the token may not read', async () => {
+    acceptWatch({});
+    const answers = [
+      { status: 200, body: sampleWatch({ polls: 1 }) },
+      problem(403, 'forbidden', 'the token lacks the scope read'),
+    ];
+    for (const answer of answers) {
+      daemon.on('GET /v1/watches/run-1', answer);
+      expect(await cli(['watch', 'run-1'])).toMatchObject({ exitCode: 0, stderr: '' });
+    }
+  });
+});
+
+test('unwatch --endpoint ends one subscription', async () => {
+  daemon.on('DELETE /v1/watches/run-1', { status: 204 });
+  expect(await cli(['unwatch', 'run-1', '--endpoint', 'old-name'])).toMatchObject({
+    exitCode: 0,
+    stdout: 'no longer watched run-1 for old-name\n',
+  });
+  expect(daemon.requests.at(-1)?.query.get('endpoint')).toBe('old-name');
+});
+
+test('wait looks often until something was seen of the run', async () => {
+  let looks = 0;
+  const unseen = sampleWatch({ run: null, polls: 0 });
+  daemon.on('POST /v1/watches/run-1/poll', { status: 202 });
+  daemon.on('GET /v1/watches/run-1', () => {
+    looks += 1;
+    return { status: 200, body: looks < 4 ? unseen : sampleWatch({ polls: 1 }) };
+  });
+  const { exitCode, stderr } = await cli(['wait', 'run-1', '--timeout', '2500ms']);
+  expect(exitCode).toBe(124);
+  expect(stderr).toMatch(/^run-1 not seen yet\nrun-1 running 4?\d%\n$/);
+});
+
+test.each(['Failed', 'failed,stopped'])('list takes the status %s', async (status) => {
+  daemon.on('GET /v1/watches', { status: 200, body: { data: [], next_cursor: null } });
+  expect(await cli(['list', '--status', status])).toMatchObject({ exitCode: 0 });
+  expect(daemon.requests.at(-1)?.query.get('status')).toBe(status.toLowerCase());
+});
+
+test('list refuses a status that no run has, and names those that there are', async () => {
+  const { exitCode, stderr } = await cli(['list', '--status', 'faild']);
+  expect(exitCode).toBe(2);
+  expect(stderr).toContain(
+    'No run is ever "faild". Expected queued, running, failed, completed, stopped, awaiting_human_feedback.',
+  );
+});
+
+describe('a daemon that is starting', () => {
+  async function freePort(): Promise<number> {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
+
+  test('is waited for by a verb that was typed at once with it', async () => {
+    const port = await freePort();
+    const env = { RUNWATCH_URL: `http://127.0.0.1:${port}` };
+    const listing = runCli(['list'], { env, startupMs: 5_000 });
+    const late = await startFakeDaemon(port);
+    late.on('GET /v1/watches', { status: 200, body: { data: [], next_cursor: null } });
+    expect(await listing).toMatchObject({ exitCode: 0 });
+    await late.close();
+  });
+
+  test('that never listens is given up', async () => {
+    const env = { RUNWATCH_URL: `http://127.0.0.1:${await freePort()}` };
+    expect(await runCli(['list'], { env, startupMs: 200 })).toMatchObject({
+      exitCode: 1,
+      stderr: expect.stringContaining('no daemon answers'),
+    });
+  });
+});
+
+describe('what may be shown of an address', () => {
+  test('--verbose shows no password of a URL', async () => {
+    const env = {
+      RUNWATCH_URL: 'http://ana:canary@127.0.0.1:1',
+      RUNWATCH_API_TOKEN: 'canary-token',
+    };
+    const { stderr } = await runCli(['--verbose', 'list'], { env });
+    expect(stderr).toContain('caused by');
+    expect(stderr).not.toContain('canary');
+    const wrong = await runCli(['--verbose', 'list', '--url', 'ftp://ana:canary@host/']);
+    expect(wrong.stderr).toContain('ftp://[redacted]@host/');
+    expect(wrong.stderr).not.toContain('canary');
+  });
+
+  test('a token that goes over plain http beyond this machine and its networks is warned of', async () => {
+    const env = {
+      RUNWATCH_URL: 'http://192.0.2.1.nip.example:1',
+      RUNWATCH_API_TOKEN: 'a-long-token',
+    };
+    const { stderr } = await runCli(['wait', 'run-1'], { env });
+    expect(stderr.match(/RUNWATCH_API_TOKEN travels in clear over plain http/g)).toHaveLength(1);
+    const local = await cli(['list'], { RUNWATCH_API_TOKEN: 'a-long-token' });
+    expect(local.stderr).not.toContain('in clear');
+  });
+});
