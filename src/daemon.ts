@@ -42,8 +42,8 @@ export async function startDaemon(options: DaemonOptions): Promise<{ url: string
   const { config, log, version } = options;
   await checkDataDirectory(config.data_dir);
   const connections = await openRedis(options);
-  const ownSecrets = await loadOwnSecrets(options);
   const common = await openCommon(options, connections);
+  const ownSecrets = await loadOwnSecrets({ config, log, stores: common.stores });
   const parts = build(options, connections, { common, ...ownSecrets });
   const url = await serve(options, parts);
   run(options, parts, connections);

@@ -29,6 +29,8 @@ export interface ServeOptions {
 /** Flags of `reencrypt`. */
 export interface ReencryptFlags {
   json: boolean;
+  /** Gives up what no key decrypts. */
+  discard: boolean;
   configPath?: string;
 }
 

@@ -11,6 +11,7 @@ const USAGE = new Set([
   'config_invalid',
   'invalid_config',
   'data_directory_untrusted',
+  'encryption_key_lost',
   'kept_secret_untrusted',
   // What the daemon refuses because of what it was asked.
   'ambiguous_source',

@@ -83,12 +83,14 @@ export function addReencryptVerb({ program, dependencies, run }: VerbHost): void
     .command('reencrypt')
     .description('encrypt the secrets that are kept in Redis with the first key')
     .option('--config <path>', 'the configuration file')
+    .option('--discard', 'give up what no key decrypts')
     .option('--json', 'print the result as JSON')
     .addHelpText('after', REENCRYPT_HELP)
-    .action(({ config, json }: { config?: string; json?: boolean }) =>
+    .action(({ config, json, discard }: { config?: string; json?: boolean; discard?: boolean }) =>
       run(() =>
         dependencies.reencrypt({
           json: json === true,
+          discard: discard === true,
           ...(config !== undefined && { configPath: config }),
         }),
       ),
@@ -99,10 +101,12 @@ const REENCRYPT_HELP = `
 To replace a key: put the new one before the old one in RUNWATCH_ENCRYPTION_KEY or encryption.keys,
 restart every daemon, run this, and then take the old key away. It may be interrupted and repeated.
 The key that a daemon made for itself, in its data directory, counts as the last of the old ones.
-Exits 1 when no key decrypts something, and names it.
+Exits 1 when no key decrypts something, and names it. A daemon whose key is lost does not start: with
+--discard, webhooks of watches and rotated secrets that were encrypted by it are given up.
 
 Examples:
-  RUNWATCH_ENCRYPTION_KEY=<new>,<old> runwatch reencrypt`;
+  RUNWATCH_ENCRYPTION_KEY=<new>,<old> runwatch reencrypt
+  runwatch reencrypt --discard`;
 
 export function addListenVerb({ program, dependencies, run }: VerbHost): void {
   program

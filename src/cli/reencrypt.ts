@@ -16,6 +16,7 @@ interface ReencryptDependencies {
     config: Config;
     log: Logger;
     lifecycle: Lifecycle;
+    discard: boolean;
   }) => Promise<ReencryptReport>;
   io: Pick<CliIo, 'stdout' | 'stderr'>;
 }
@@ -26,7 +27,7 @@ interface ReencryptDependencies {
  * @returns the exit code: 1 where something could not be decrypted by any key
  */
 export async function reencryptVerb(
-  { configPath, json }: ReencryptFlags,
+  { configPath, json, discard }: ReencryptFlags,
   { reencryptStored, io }: ReencryptDependencies,
 ): Promise<number> {
   const loaded = loadConfig({ purpose: 'command', configPath });
@@ -35,25 +36,27 @@ export async function reencryptVerb(
     return EXIT.usage;
   }
   const { config } = loaded;
-  if (config.encryption.keys.length === 0) {
+  // What is given up needs no key of its own; the daemon makes one where none is configured.
+  if (config.encryption.keys.length === 0 && !discard) {
     throw usageError('there is no key to encrypt with: set RUNWATCH_ENCRYPTION_KEY');
   }
   // What goes wrong with Redis is worth a line; what goes well is not.
   const log = createLogger({ level: 'warn', pretty: false, destination: io.stderr.stream });
   const lifecycle = createLifecycle(log);
   try {
-    const report = await reencryptStored({ config, log, lifecycle });
+    const report = await reencryptStored({ config, log, lifecycle, discard });
     io.stdout.write(json ? `${JSON.stringify(report)}\n` : render(report));
-    return report.unreadable.length === 0 ? EXIT.ok : EXIT.failure;
+    return report.unreadable.length <= report.discarded ? EXIT.ok : EXIT.failure;
   } finally {
     await lifecycle.stop(CLOSE_MS);
   }
 }
 
-function render({ examined, reencrypted, unreadable }: ReencryptReport): string {
+function render({ examined, reencrypted, unreadable, discarded }: ReencryptReport): string {
+  const fate = discarded > 0 ? 'was given up, since no key decrypts it' : 'is decrypted by no key';
   const lines = [
     `${examined} secrets examined, ${reencrypted} encrypted with the first key`,
-    ...unreadable.map((name) => `no key decrypts what is kept for ${name}`),
+    ...unreadable.map((name) => `what is kept for ${name} ${fate}`),
   ];
   return `${lines.join('\n')}\n`;
 }

@@ -31,6 +31,12 @@ export async function loadEncryptionKeys(
     : { keys: [first, ...others, kept], path };
 }
 
+/** The keys that are at hand without making one. Throws RunwatchError of {@link readKeptSecret}. */
+export function presentEncryptionKeys(dataDir: string, configured: readonly string[]): string[] {
+  const kept = readKeptSecret(keptKey(join(dataDir, 'encryption-key')));
+  return kept === null ? [...configured] : [...configured, kept];
+}
+
 function keptKey(path: string): KeptSecret {
   return {
     path,

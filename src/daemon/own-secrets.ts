@@ -1,8 +1,11 @@
 import type { Config } from '../config/schema.ts';
 import { createSealer, type Sealer } from '../deliver/seal.ts';
-import { loadEncryptionKeys } from './encryption-keys.ts';
+import { keyIdsOf } from '../deliver/seal.ts';
+import { loadEncryptionKeys, presentEncryptionKeys } from './encryption-keys.ts';
+import { refuseLostKeys } from './lost-keys.ts';
 import { usesOwnRedis } from './open-redis.ts';
 import { loadSigningSecret } from './signing-secret.ts';
+import type { Stores } from './stores.ts';
 
 /** The secrets of the instance itself. */
 export interface OwnSecrets {
@@ -14,11 +17,13 @@ export interface OwnSecrets {
 interface OwnSecretsOptions {
   config: Config;
   log: { info(fields: { path: string }, message: string): void };
+  /** What may be sealed already. */
+  stores: Pick<Stores, 'sealingKeys' | 'watches' | 'endpointSecrets'>;
 }
 
 /**
  * Loads what is configured, makes what is not, and says where the latter is kept.
- * Throws RunwatchError `kept_secret_invalid`, `kept_secret_unusable`.
+ * Throws RunwatchError `encryption_key_lost` and those of {@link readKeptSecret}.
  */
 export async function loadOwnSecrets(options: OwnSecretsOptions): Promise<OwnSecrets> {
   return { signingSecret: await signingSecret(options), sealer: await sealer(options) };
@@ -30,11 +35,16 @@ async function signingSecret({ config, log }: OwnSecretsOptions): Promise<string
   return secret;
 }
 
-async function sealer({ config, log }: OwnSecretsOptions): Promise<Sealer> {
+async function sealer({ config, log, stores }: OwnSecretsOptions): Promise<Sealer> {
   const configured = config.encryption.keys;
+  const { sealingKeys, watches, endpointSecrets: secrets } = stores;
+  const keyIds = keyIdsOf(presentEncryptionKeys(config.data_dir, configured));
+  await refuseLostKeys({ sealingKeys, watches, secrets, keyIds });
   const { keys, path } = await loadEncryptionKeys(config.data_dir, configured);
   if (path !== null) log.info({ path }, remarkOnKey(config));
-  return createSealer(keys);
+  const made = createSealer(keys);
+  await sealingKeys.add(made.keyId);
+  return made;
 }
 
 function remarkOnKey(config: Config): string {

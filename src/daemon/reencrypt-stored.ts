@@ -5,6 +5,7 @@ import type { Lifecycle } from '../lifecycle.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { checkDataDirectory } from './data-directory.ts';
 import { loadEncryptionKeys } from './encryption-keys.ts';
+import { forgetUnusedKeys } from './lost-keys.ts';
 import { openRedis } from './open-redis.ts';
 import { createStores } from './stores.ts';
 
@@ -13,6 +14,8 @@ interface StoredSecretsOptions {
   log: Logger;
   /** Closes what is opened. */
   lifecycle: Lifecycle;
+  /** Gives up what no key opens. */
+  discard: boolean;
 }
 
 /**
@@ -26,6 +29,11 @@ export async function reencryptStored(options: StoredSecretsOptions): Promise<Re
   await checkDataDirectory(dataDir);
   const { keys } = await loadEncryptionKeys(dataDir, encryption.keys);
   const connections = await openRedis(options);
-  const { watches, endpointSecrets } = createStores(connections, redis.prefix);
-  return reencrypt({ watches, secrets: endpointSecrets, sealer: createSealer(keys) });
+  const { sealingKeys, watches, endpointSecrets } = createStores(connections, redis.prefix);
+  const stored = { watches, secrets: endpointSecrets };
+  const sealer = createSealer(keys);
+  await sealingKeys.add(sealer.keyId);
+  const report = await reencrypt({ ...stored, sealer, discard: options.discard });
+  await forgetUnusedKeys({ ...stored, sealingKeys });
+  return report;
 }

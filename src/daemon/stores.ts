@@ -14,6 +14,7 @@ import { ListStore } from '../redis/list-store.ts';
 import { ProcessStore } from '../redis/process-store.ts';
 import { RetentionStore } from '../redis/retention-store.ts';
 import { defineScripts } from '../redis/scripts.ts';
+import { SealingKeyStore } from '../redis/sealing-key-store.ts';
 import { SecretStore } from '../redis/secret-store.ts';
 import { SourceStore } from '../redis/source-store.ts';
 import { StatisticsStore } from '../redis/statistics-store.ts';
@@ -47,6 +48,7 @@ export interface Stores {
   statistics: StatisticsStore;
   /** Rotated secrets of endpoints. */
   endpointSecrets: SecretStore;
+  sealingKeys: SealingKeyStore;
   retention: RetentionStore;
   /** What is stored, for the metrics. */
   count(): Promise<StoredCounts>;
@@ -81,6 +83,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     hints: new HintStore(redis, keys),
     statistics,
     endpointSecrets: new SecretStore(redis, keys),
+    sealingKeys: new SealingKeyStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
     async count() {
       const [counts, { byState, planned }, tables] = await Promise.all([

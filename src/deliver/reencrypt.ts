@@ -1,6 +1,6 @@
 import { RunwatchError } from '../core/errors.ts';
 import { watchId, type StoredWatch, type Subscription, type Watch } from '../core/watch.ts';
-import type { Sealer } from './seal.ts';
+import { sealedBy, type Sealer } from './seal.ts';
 
 /** Watches read and written in one go. */
 const CHUNK = 200;
@@ -21,6 +21,8 @@ interface SecretStore {
   get(endpoint: string): Promise<string | null>;
   all(): Promise<Map<string, string>>;
   replace(endpoint: string, before: string | null, after: string): Promise<boolean>;
+  /** False when it holds something else by now. */
+  remove(endpoint: string, before: string): Promise<boolean>;
 }
 
 interface ReencryptOptions {
@@ -28,6 +30,8 @@ interface ReencryptOptions {
   secrets: SecretStore;
   /** Its first key encrypts. */
   sealer: Sealer;
+  /** Gives up what no key opens: webhooks of watches, and rotated secrets of endpoints. */
+  discard?: boolean;
 }
 
 /** What an encryption with the first key found. */
@@ -37,6 +41,8 @@ export interface ReencryptReport {
   reencrypted: number;
   /** What no key opens, by the name of its watch or endpoint. */
   unreadable: string[];
+  /** How many of those were given up. */
+  discarded: number;
 }
 
 /**
@@ -46,21 +52,45 @@ export interface ReencryptReport {
  * Throws what the stores throw.
  */
 export async function reencrypt(options: ReencryptOptions): Promise<ReencryptReport> {
-  const report: ReencryptReport = { examined: 0, reencrypted: 0, unreadable: [] };
-  let cursor: string | undefined;
-  do {
-    const page = await options.watches.list({}, { limit: CHUNK, cursor });
-    await reencryptWatches(options, page.items, report);
-    cursor = page.nextCursor ?? undefined;
-  } while (cursor !== undefined);
+  const report: ReencryptReport = { examined: 0, reencrypted: 0, unreadable: [], discarded: 0 };
+  for await (const watches of pages(options.watches)) {
+    await reencryptWatches(options, watches, report);
+  }
   for (const endpoint of (await options.secrets.all()).keys()) {
     await reencryptSecret(options, endpoint, report);
   }
   return report;
 }
 
+/** How many values each key has sealed, by its id. Reads every watch. Throws what the stores throw. */
+export async function countSealed({
+  watches,
+  secrets,
+}: {
+  watches: Pick<WatchStore, 'list'>;
+  secrets: Pick<SecretStore, 'all'>;
+}): Promise<Map<string, number>> {
+  const counts = new Map<string, number>();
+  const count = (sealed: string) => {
+    const keyId = sealedBy(sealed);
+    counts.set(keyId, (counts.get(keyId) ?? 0) + 1);
+  };
+  for await (const page of pages(watches)) page.flatMap(sealedParts).forEach(count);
+  for (const sealed of (await secrets.all()).values()) count(sealed);
+  return counts;
+}
+
+async function* pages(watches: Pick<WatchStore, 'list'>): AsyncGenerator<Watch[]> {
+  let cursor: string | undefined;
+  do {
+    const page = await watches.list({}, { limit: CHUNK, cursor });
+    yield page.items;
+    cursor = page.nextCursor ?? undefined;
+  } while (cursor !== undefined);
+}
+
 async function reencryptWatches(
-  { watches, sealer }: ReencryptOptions,
+  { watches, sealer, discard = false }: ReencryptOptions,
   listed: Watch[],
   report: ReencryptReport,
 ): Promise<void> {
@@ -70,14 +100,18 @@ async function reencryptWatches(
   while (open.length > 0) {
     const stored = (await watches.getMany(open)).filter((one) => one !== null);
     const changes = stored.flatMap((before) => {
-      const { watch, changed } = resealWatch(before.watch, sealer, unreadable);
-      return changed === 0
-        ? []
-        : [{ before, after: watch, changed, events: [] as [], deliveries: [] as [] }];
+      const { watch, resealed, lost } = resealWatch(before.watch, sealer);
+      if (lost > 0) unreadable.add(watchId(watch));
+      const after = discard ? withoutLost(watch, before.watch, sealer) : watch;
+      const changed = resealed + (discard ? lost : 0) > 0;
+      const counts = { resealed, lost: discard ? lost : 0 };
+      return changed ? [{ before, after, counts, events: [] as [], deliveries: [] as [] }] : [];
     });
     const written = await watches.commitMany(changes);
-    for (const [at, { changed }] of changes.entries()) {
-      if (written[at]) report.reencrypted += changed;
+    for (const [at, { counts }] of changes.entries()) {
+      if (!written[at]) continue;
+      report.reencrypted += counts.resealed;
+      report.discarded += counts.lost;
     }
     open = changes.flatMap(({ after }, at) => (written[at] ? [] : [after]));
   }
@@ -88,35 +122,46 @@ function sealedParts({ subscriptions }: Watch): string[] {
   return subscriptions.flatMap((one) => (one.kind === 'webhook' ? [one.sealed] : []));
 }
 
-function resealWatch(
-  watch: Watch,
-  sealer: Sealer,
-  unreadable: Set<string>,
-): { watch: Watch; changed: number } {
+/** A watch with what a key opens sealed by the first one; what is lost stays as it is. */
+function resealWatch(watch: Watch, sealer: Sealer) {
   const context = watchId(watch);
-  let changed = 0;
+  const counts = { resealed: 0, lost: 0 };
   const subscriptions = watch.subscriptions.map((one): Subscription => {
     if (one.kind !== 'webhook') return one;
     const sealed = reseal(sealer, one.sealed, context);
-    if (sealed === null) unreadable.add(context);
+    if (sealed === null) counts.lost += 1;
     if (sealed === null || sealed === one.sealed) return one;
-    changed += 1;
+    counts.resealed += 1;
     return { ...one, sealed };
   });
-  return { watch: { ...watch, subscriptions }, changed };
+  return { watch: { ...watch, subscriptions }, ...counts };
+}
+
+/** Nothing can be sent to a webhook whose URL is lost. */
+function withoutLost(resealed: Watch, before: Watch, sealer: Sealer): Watch {
+  const context = watchId(before);
+  const isLost = (one: Subscription | undefined) =>
+    one?.kind === 'webhook' && reseal(sealer, one.sealed, context) === null;
+  const subscriptions = resealed.subscriptions.filter((_, at) => !isLost(before.subscriptions[at]));
+  return { ...resealed, subscriptions };
 }
 
 async function reencryptSecret(
-  { secrets, sealer }: ReencryptOptions,
+  { secrets, sealer, discard = false }: ReencryptOptions,
   endpoint: string,
   report: ReencryptReport,
 ): Promise<void> {
   report.examined += 1;
   for (;;) {
     const before = await secrets.get(endpoint);
-    const after = before === null ? null : reseal(sealer, before, endpoint);
-    if (before !== null && after === null) report.unreadable.push(endpoint);
-    if (after === null || after === before) return;
+    if (before === null) return;
+    const after = reseal(sealer, before, endpoint);
+    if (after === before) return;
+    if (after === null) {
+      report.unreadable.push(endpoint);
+      if (discard && (await secrets.remove(endpoint, before))) report.discarded += 1;
+      return;
+    }
     if (await secrets.replace(endpoint, before, after)) {
       report.reencrypted += 1;
       return;

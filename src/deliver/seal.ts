@@ -30,6 +30,8 @@ export interface Sealer {
    * context is not what was sealed
    */
   open(sealed: string, context: string): unknown;
+  /** The id of the key that seals. */
+  readonly keyId: string;
   /** True when the first key sealed it; false calls for sealing it anew after a key rotation. */
   isCurrent(sealed: string): boolean;
 }
@@ -43,10 +45,21 @@ export function createSealer(keys: SealingKeys): Sealer {
   const ring = keys.map(parseKey);
   const first = parseKey(keys[0], 0);
   return {
+    keyId: first.id,
     seal: (plain, context) => encrypt(JSON.stringify(plain), first, context),
     open: (sealed, context) => JSON.parse(decrypt(sealed, ring, context)),
     isCurrent: (sealed) => sealed.startsWith(`${FORMAT}.${first.id}.`),
   };
+}
+
+/** The ids of keys, which say nothing of the keys. @throws RunwatchError `invalid_encryption_key` */
+export function keyIdsOf(keys: readonly (string | Buffer)[]): string[] {
+  return keys.map((key, index) => parseKey(key, index).id);
+}
+
+/** The id of the key that sealed a value. */
+export function sealedBy(sealed: string): string {
+  return sealed.split('.', 2)[1] ?? '';
 }
 
 function parseKey(key: string | Buffer, index: number): SealingKey {

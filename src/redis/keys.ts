@@ -84,8 +84,7 @@ export function createKeys(prefix: string) {
       key('hint-holders', source),
       key('hint-rests', source),
     ],
-    /** Hash: for each endpoint whose secret was rotated, the JSON of its rotation. */
-    endpointSecrets: key('endpoint-secrets'),
+    ...secretKeys(key),
     /** Hash `place`, `body`: one event, its body the exact text that is sent. */
     event: (id: string) => key('event', id),
     /** Counter that gives events their place in the log. */
@@ -127,6 +126,15 @@ export function createKeys(prefix: string) {
     /** List of delivery ids of one run and endpoint, oldest first; only the first may be attempted. */
     lane: (delivery: Pick<Delivery, 'endpoint' | 'source' | 'runId'>) =>
       key('lane', watchId(delivery), delivery.endpoint),
+  };
+}
+
+function secretKeys(key: (name: string) => string) {
+  return {
+    /** Set of the ids of keys that sealed values may be encrypted by. */
+    sealingKeys: key('sealing-keys'),
+    /** Hash: for each endpoint whose secret was rotated, the JSON of its rotation. */
+    endpointSecrets: key('endpoint-secrets'),
   };
 }
 

@@ -5,12 +5,13 @@ import type { Keys } from './keys.ts';
  * Replaces a field of a hash, if it still holds what was read.
  *
  * KEYS  hash
- * ARGV  field, the value that was read or '' for none, the new value
+ * ARGV  field, the value that was read or '' for none, the new value or '' for none
  * Returns 1 when it was replaced, 0 on a conflict.
  */
 const REPLACE_FIELD = `
 if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1])
+else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
 return 1
 `;
 
@@ -54,5 +55,10 @@ export class SecretStore {
   async replace(endpoint: string, before: string | null, after: string): Promise<boolean> {
     const { endpointSecrets } = this.keys;
     return (await this.redis.rwReplaceField(endpointSecrets, endpoint, before ?? '', after)) === 1;
+  }
+
+  /** Removes the text of an endpoint. @returns false when it is another one by now */
+  async remove(endpoint: string, before: string): Promise<boolean> {
+    return this.replace(endpoint, before, '');
   }
 }

@@ -160,18 +160,16 @@ test('after a restart the same secrets sign', async () => {
   await expectRotated(daemon);
 });
 
-test('a daemon that has another key keeps what it cannot sign, and sends it once it has the key', async () => {
-  const since = own.received.length;
-  const without = await restart(elsewhere);
-  await redeliverAll(without);
-  await waitFor(async () =>
-    (await deliveries(without)).every(
-      ({ state, last }) => state === 'pending' && last?.error?.code === 'sealed_by_unknown_key',
-    ),
+test('a daemon without the key does not start, says which is lost, and starts once it has it', async () => {
+  await Promise.all(running.map((daemon) => daemon.stop()));
+  const without = await spawnDaemonProcess(optionsOf(elsewhere));
+  running = [without];
+  expect(await without.exited).toBe(2);
+  expect(without.stderr()).toMatch(
+    /3 secrets in Redis are encrypted by the key [0-9a-f]{8}, which is not here: put it back .*--discard/,
   );
-  expect(own.received).toHaveLength(since);
-  await restart(elsewhere, { RUNWATCH_ENCRYPTION_KEY: await keptKey() });
-  await expectTold(since);
+  await expect(stat(join(elsewhere, 'encryption-key'))).rejects.toThrow('ENOENT');
+  await expectToldAgain(await restart(elsewhere, { RUNWATCH_ENCRYPTION_KEY: await keptKey() }));
 });
 
 test('a key that is configured later comes first, and loses nothing of the kept one', async () => {
@@ -191,12 +189,30 @@ test('reencrypt moves to it what the kept key encrypted, which is needed no more
   const env = { RUNWATCH_ENCRYPTION_KEY: NEW_KEY };
   const { exitCode, stdout } = await reencrypt(env);
   expect(exitCode).toBe(0);
-  expect(JSON.parse(stdout)).toEqual({ examined: 3, reencrypted: 3, unreadable: [] });
-  await rm(join(elsewhere, 'encryption-key'));
+  expect(JSON.parse(stdout)).toEqual({
+    examined: 3,
+    reencrypted: 3,
+    unreadable: [],
+    discarded: 0,
+  });
   const daemon = await restart(elsewhere, env);
   expect(remarkOf(daemon)).toEqual([]);
   await expectToldAgain(daemon);
   await expectRotated(daemon);
+});
+
+test('reencrypt --discard gives up what was encrypted by a lost key, and daemons start again', async () => {
+  await Promise.all(running.map((daemon) => daemon.stop()));
+  const options = optionsOf(elsewhere);
+  const refused = await spawnDaemonProcess(options);
+  expect(await refused.exited).toBe(2);
+  const env = { ...options.env, RUNWATCH_DATA_DIR: elsewhere };
+  const { exitCode, stdout } = await runBuiltCli(['reencrypt', '--discard', '--json'], env);
+  expect(exitCode).toBe(0);
+  expect(JSON.parse(stdout)).toMatchObject({ examined: 3, discarded: 3 });
+  const daemon = await restart(elsewhere);
+  const { body } = await daemon.api(`/v1/watches/${runIds[0]}`);
+  expect(body).toMatchObject({ subscriptions: [] });
 });
 
 test('a key file that is empty keeps a daemon from starting, and stays as it is', async () => {

@@ -5,6 +5,8 @@ import { createEndpointSecrets } from '../../src/deliver/endpoint-secrets.ts';
 import { reencrypt } from '../../src/deliver/reencrypt.ts';
 import { createSealer } from '../../src/deliver/seal.ts';
 import { generateSecret } from '../../src/deliver/sign.ts';
+import { forgetUnusedKeys, refuseLostKeys } from '../../src/daemon/lost-keys.ts';
+import { SealingKeyStore } from '../../src/redis/sealing-key-store.ts';
 import { SecretStore } from '../../src/redis/secret-store.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
@@ -14,6 +16,7 @@ const secrets = new SecretStore(redis, keys);
 const [oldKey, newKey] = [randomBytes(32), randomBytes(32)];
 const before = createSealer([oldKey]);
 const sealer = createSealer([newKey, oldKey]);
+const sealingKeys = new SealingKeyStore(redis, keys);
 const after = createSealer([newKey]);
 
 afterAll(close);
@@ -59,7 +62,7 @@ function endpointSecrets(sealedBy: typeof before) {
   return createEndpointSecrets({
     store: secrets,
     sealer: sealedBy,
-    endpoints: { ops: { type: 'webhook' } },
+    endpoints: { ops: { type: 'webhook' }, chat: { type: 'webhook' } },
     signingSecret: generateSecret(),
     generate: generateSecret,
     now: () => NOON,
@@ -92,12 +95,17 @@ describe('encrypting anew', () => {
     const rotation = await endpointSecrets(before).rotate('ops', { overlapMs: 0, now: false });
     const options = { watches, secrets, sealer };
     const first = await reencrypt(options);
-    expect(first).toEqual({ examined: 451, reencrypted: 451, unreadable: [] });
+    expect(first).toEqual({ examined: 451, reencrypted: 451, unreadable: [], discarded: 0 });
     for (const run of runs) {
       expect(after.open(await sealedOf(run), `default/${run}`)).toEqual({ secret: `s-${run}` });
     }
     expect(await endpointSecrets(after).effective('ops')).toEqual([rotation?.secret]);
-    expect(await reencrypt(options)).toEqual({ examined: 451, reencrypted: 0, unreadable: [] });
+    expect(await reencrypt(options)).toEqual({
+      examined: 451,
+      reencrypted: 0,
+      unreadable: [],
+      discarded: 0,
+    });
   });
 
   test('goes on where it was interrupted', async () => {
@@ -143,9 +151,10 @@ describe('encrypting anew', () => {
         )?.secret;
         return secrets.replace(name, read, text);
       },
+      remove: (name: string, read: string) => secrets.remove(name, read),
     };
     const report = await reencrypt({ watches: contended, secrets: rotating, sealer });
-    expect(report).toEqual({ examined: 2, reencrypted: 2, unreadable: [] });
+    expect(report).toEqual({ examined: 2, reencrypted: 2, unreadable: [], discarded: 0 });
     expect(races).toBe(2);
     expect((await watches.get({ source: 'default', runId: 'run-1' }))?.watch.polls).toBe(1);
     expect(after.isCurrent(await sealedOf('run-1'))).toBe(true);
@@ -163,8 +172,55 @@ describe('encrypting anew', () => {
       examined: 2,
       reencrypted: 0,
       unreadable: ['default/run-1', 'ops'],
+      discarded: 0,
     });
     expect([await secrets.get('ops'), await sealedOf('run-1')]).toEqual([lost, kept]);
+  });
+
+  test('gives up with discard what no key opens, and nothing else', async () => {
+    await watchWithSecret('run-1');
+    await endpointSecrets(after).rotate('ops', { overlapMs: 0, now: false });
+    await endpointSecrets(before).rotate('chat', { overlapMs: 0, now: false });
+    const kept = await secrets.get('ops');
+    const key = { source: 'default', runId: 'run-1' };
+    expect(await reencrypt({ watches, secrets, sealer: after, discard: true })).toEqual({
+      examined: 3,
+      reencrypted: 0,
+      unreadable: ['default/run-1', 'chat'],
+      discarded: 2,
+    });
+    expect((await watches.get(key))?.watch.subscriptions).toEqual([
+      { kind: 'endpoint', endpoint: 'ops' },
+    ]);
+    expect([await secrets.get('ops'), await secrets.get('chat')]).toEqual([kept, null]);
+  });
+});
+
+describe('a key that is lost', () => {
+  const stored = { watches, secrets };
+  const missing = (keyIds: string[]) => refuseLostKeys({ ...stored, sealingKeys, keyIds });
+
+  test('is no matter while nothing is sealed by it, and is forgotten', async () => {
+    await sealingKeys.add('0badc0de');
+    await missing([]);
+    expect(await sealingKeys.all()).toEqual([]);
+  });
+
+  test('is refused by its id while something is sealed by it, of watches or endpoints', async () => {
+    await sealingKeys.add(before.keyId);
+    await watchWithSecret('run-1');
+    await endpointSecrets(before).rotate('ops', { overlapMs: 0, now: false });
+    await missing([before.keyId]);
+    await expect(missing([after.keyId])).rejects.toMatchObject({
+      code: 'encryption_key_lost',
+      message: expect.stringContaining(
+        `2 secrets in Redis are encrypted by the key ${before.keyId}, which is not here`,
+      ),
+    });
+    expect(await sealingKeys.all()).toEqual([before.keyId]);
+    await reencrypt({ ...stored, sealer: after, discard: true });
+    await forgetUnusedKeys({ ...stored, sealingKeys });
+    await missing([after.keyId]);
   });
 });
 

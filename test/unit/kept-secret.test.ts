@@ -281,13 +281,19 @@ describe('the secret that signs', () => {
   });
 });
 
+/** Stores in which nothing was sealed yet. */
+const NOTHING_STORED = {
+  sealingKeys: { all: () => Promise.resolve([]), add: () => Promise.resolve() },
+};
+
 describe('what a start says of the secrets of the instance', () => {
   async function remarksWith(settings: object) {
     const said: { path: string; message: string }[] = [];
     const info = ({ path: at }: { path: string }, message: string) =>
       said.push({ path: at.slice(dataDir.length), message });
     const config = configSchema.parse({ data_dir: dataDir, ...settings });
-    await loadOwnSecrets({ config, log: { info } });
+    const stores = NOTHING_STORED as never;
+    await loadOwnSecrets({ config, log: { info }, stores });
     return said;
   }
 
