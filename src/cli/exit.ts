@@ -14,7 +14,7 @@ const USAGE = new Set([
   'encryption_key_lost',
   'kept_secret_untrusted',
   // What the daemon refuses because of what it was asked.
-  'ambiguous_source',
+  'several_sources',
   'invalid_request',
 ]);
 

@@ -6,7 +6,8 @@ import { plain } from './render/text.ts';
 import { note } from './report.ts';
 import type { BatchView, WatchView } from './wire.ts';
 
-type Registered = NonNullable<BatchView['results'][number]['watch']>;
+/** As a token that may read sees it; another gets a receipt. */
+type Registered = Extract<BatchView['results'][number]['watch'], { state: string }>;
 
 /** How long the first poll of a run is waited for, ms. */
 const PATIENCE_MS = 1_500;
@@ -23,9 +24,8 @@ export async function tellFirstTrouble(
 ): Promise<void> {
   const bySource = new Map<string, Registered>();
   for (const { watch } of results) {
-    if (watch?.state === 'active' && !bySource.has(watch.source)) {
-      bySource.set(watch.source, watch);
-    }
+    if (!watch || !('state' in watch) || watch.state !== 'active') continue;
+    if (!bySource.has(watch.source)) bySource.set(watch.source, watch);
   }
   await Promise.all([...bySource.values()].map((watch) => tellTroubleOf(client, watch, context)));
 }

@@ -216,7 +216,7 @@ describe('what is not an error of the daemon', () => {
       { configPath: 'c.yaml', port: 0, dataDir: 'd' },
       { check: true, strict: true, json: false },
       expect.objectContaining({ port: 9, json: true, secrets: ['whsec_x'] }),
-      { configPath: 'c.yaml', json: true },
+      { configPath: 'c.yaml', json: true, discard: false },
       expect.objectContaining({ port: 8789 }),
       { keep: true },
     ]);

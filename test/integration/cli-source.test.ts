@@ -27,7 +27,7 @@ function acceptWatch(changes: Parameters<typeof sampleWatch>[0]): void {
 const REFUSED = { code: 'unauthorized', message: 'Noxus refuses the API key (401)', since: '' };
 
 describe('runs of several sources', () => {
-  const ambiguous = problem(409, 'ambiguous_source', 'run-1 is watched in prod and staging');
+  const ambiguous = problem(409, 'several_sources', 'run-1 is watched in prod and staging');
 
   test.each([['show'], ['wait'], ['unwatch']])(
     '%s of a run that two sources have is a usage error that names them',
