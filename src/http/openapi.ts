@@ -3,15 +3,7 @@ import { fastifySwaggerUi } from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
-
-interface Operation {
-  requestBody?: { required: boolean; content: Record<string, { schema?: { default?: unknown } }> };
-}
-
-interface Document {
-  paths: Record<string, Record<string, Operation>>;
-  components: { schemas: Record<string, { examples?: unknown[] }> };
-}
+import { finishDocument, type ApiDocument } from './document.ts';
 
 const DESCRIPTION = `Watches runs of the Noxus AI platform and tells people and systems when one
 completes, fails, stops or waits for a human.
@@ -38,6 +30,7 @@ export const openapi = fastifyPlugin<{ version: string }>(async (app, { version 
         { name: 'Deliveries', description: 'Events on their way to those who are told.' },
         { name: 'Endpoints', description: 'Configured receivers.' },
         { name: 'Polling', description: 'How long runs take, and how well they are polled.' },
+        { name: 'Webhooks', description: 'What runwatch sends to receivers.' },
         { name: 'Health', description: 'What machines ask about this process.' },
       ],
       components: {
@@ -78,39 +71,8 @@ function serveDocument(app: FastifyInstance): void {
   });
 }
 
-/** Zod leaves the examples out of inputs that are transformed; those of the output form are the same. */
-function withExamples(schemas: Document['components']['schemas'], id: string): object {
-  const examples = schemas[id.replace(/Input$/, '')]?.examples;
-  return { ...schemas[id], ...(examples !== undefined && { examples }) };
-}
-
-/** A body whose schema has a default may be left out; the plugin holds that every body is required. */
-function relaxBodies(paths: Document['paths']): void {
-  for (const { requestBody } of Object.values(paths).flatMap((path) => Object.values(path))) {
-    const media = requestBody?.content['application/json'];
-    if (requestBody !== undefined && media?.schema?.default !== undefined) {
-      requestBody.required = false;
-    }
-  }
-}
-
-/** Each named schema exists as input and as output; only those that some route refers to stay. */
 const transformObject: typeof jsonSchemaTransformObject = (source) => {
   const transformed = jsonSchemaTransformObject(source);
-  const document = transformed as Document;
-  const { schemas } = document.components;
-  relaxBodies(document.paths);
-  const used = new Set<string>();
-  const visit = (value: unknown): void => {
-    for (const [, id = ''] of JSON.stringify(value).matchAll(/#\/components\/schemas\/(\w+)/g)) {
-      if (used.has(id)) continue;
-      used.add(id);
-      visit(schemas[id] ?? {});
-    }
-  };
-  visit(document.paths);
-  document.components.schemas = Object.fromEntries(
-    [...used].map((id) => [id, withExamples(schemas, id)]),
-  );
+  finishDocument(transformed as unknown as ApiDocument);
   return transformed;
 };

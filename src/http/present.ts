@@ -49,8 +49,9 @@ export function presentRegistered(
 /** A webhook's URL is masked, its secret and headers stay inside; its patterns are those in force. */
 function presentSubscription(subscription: Subscription): WatchJson['subscriptions'][number] {
   return subscription.kind === 'endpoint'
-    ? { endpoint: subscription.endpoint }
+    ? { kind: 'endpoint', endpoint: subscription.endpoint }
     : {
+        kind: 'webhook',
         url: shownReceiver(subscription.receiver),
         events: patternsInForce(subscription.events),
       };

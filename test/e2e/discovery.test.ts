@@ -139,7 +139,7 @@ describe('three daemons that discover the runs of a workspace whose clock is thr
     others.push(...runIds);
     await untilTold(runIds);
     const subscriptions = (await watchOf(anyDaemon(), runId)).subscriptions;
-    expect(subscriptions).toContainEqual({ endpoint: 'ops' });
+    expect(subscriptions).toContainEqual({ kind: 'endpoint', endpoint: 'ops' });
     noxus.delete(runId);
   });
 

@@ -204,7 +204,7 @@ describe('registering a run again', () => {
       },
     });
     expect(second.body.metadata).toEqual({ order: '2' });
-    expect(second.body.subscriptions).toEqual([
+    expect(second.body.subscriptions).toMatchObject([
       { endpoint: 'hooks' },
       { url, events: ['run.completed'] },
       { endpoint: 'late' },

@@ -1,5 +1,20 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { EVENT_TYPES, SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE } from '../../src/core/event.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
+
+type Schema = Record<string, unknown> & { properties?: Record<string, Schema> };
+
+interface Answer {
+  description: string;
+  headers?: Record<string, object>;
+  content?: Record<string, { schema: object }>;
+}
 
 interface Operation {
   operationId: string;
@@ -8,7 +23,7 @@ interface Operation {
   tags: string[];
   security?: unknown[];
   requestBody?: { required: boolean };
-  responses: Record<string, { description: string; content?: Record<string, { schema: object }> }>;
+  responses: Record<string, Answer>;
 }
 
 interface Document {
@@ -16,7 +31,8 @@ interface Document {
   info: { version: string };
   tags: { name: string }[];
   paths: Record<string, Record<string, Operation>>;
-  components: { schemas: Record<string, object> };
+  webhooks: Record<string, { post: { parameters: { name: string }[] } & Operation }>;
+  components: { schemas: Record<string, Schema> };
 }
 
 const ROUTES = [
@@ -82,7 +98,11 @@ describe('the OpenAPI document', () => {
       for (const [status, { description, content }] of Object.entries(operation.responses)) {
         expect(description).not.toBe('Default Response');
         const isProblem = Number(status) >= 400 && operation.operationId !== 'readyz';
-        if (isProblem) expect(Object.keys(content ?? {})).toEqual(['application/problem+json']);
+        if (!isProblem) continue;
+        expect([status, Object.keys(content ?? {})]).toEqual([
+          status,
+          ['application/problem+json'],
+        ]);
       }
     }
   });
@@ -126,9 +146,115 @@ describe('the OpenAPI document', () => {
 
   it('shows examples of a registration and of a problem', () => {
     expect(document.components.schemas).toMatchObject({
-      WatchRequestInput: { examples: [{ run_id: expect.any(String) }] },
+      WatchRequest: { examples: [{ run_id: expect.any(String) }] },
       Problem: { examples: [{ code: 'invalid_request' }] },
     });
+  });
+
+  it('passes the recommended rules of Redocly without a warning', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'runwatch-openapi-'));
+    const path = join(folder, 'openapi.json');
+    await writeFile(path, JSON.stringify(document));
+    const require = createRequire(import.meta.url);
+    const cli = require.resolve('@redocly/cli/bin/cli.js');
+    const args = [cli, 'lint', path, '--extends=recommended', '--format=json'];
+    const env = {
+      ...process.env,
+      REDOCLY_TELEMETRY: 'off',
+      REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true',
+    };
+    const { stdout } = await promisify(execFile)(process.execPath, args, { env });
+    await rm(folder, { recursive: true });
+    expect(JSON.parse(stdout)).toMatchObject({ totals: { errors: 0, warnings: 0 } });
+  });
+
+  it('has a webhook for each type that is sent, told apart from others by its type', () => {
+    const types = [...EVENT_TYPES, ...SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE];
+    expect(Object.keys(document.webhooks).sort()).toEqual([...types].sort());
+    for (const [type, { post }] of Object.entries(document.webhooks)) {
+      const text = JSON.stringify(post);
+      const [, name = ''] = /schemas\/(\w+Event)"/.exec(text) ?? [];
+      expect(document.components.schemas[name]?.properties?.['type']).toMatchObject({
+        const: type,
+      });
+      expect(text).toContain('#/components/schemas/SlackMessage');
+      expect(text).toContain('#/components/schemas/CloudEvent');
+      expect(post.parameters.map((parameter) => parameter.name)).toEqual([
+        'webhook-id',
+        'webhook-timestamp',
+        'webhook-signature',
+      ]);
+    }
+  });
+
+  it('says of each whole number that it has 64 bits, and knows no other number but requests', () => {
+    const numbers: string[] = [];
+    const visit = (value: unknown, path: string): void => {
+      if (typeof value !== 'object' || value === null) return;
+      const { type, format } = value as { type?: unknown; format?: unknown };
+      if (type === 'integer') expect([path, format]).toEqual([path, 'int64']);
+      if (type === 'number') numbers.push(path);
+      for (const [key, item] of Object.entries(value)) visit(item, `${path}.${key}`);
+    };
+    visit(document, '');
+    expect(numbers.every((path) => path.endsWith('.requests'))).toBe(true);
+  });
+
+  it('tells the members of unions apart by a property', () => {
+    const { Event, Subscription } = document.components.schemas;
+    expect(Event?.['discriminator']).toMatchObject({
+      propertyName: 'type',
+      mapping: { 'run.failed': '#/components/schemas/RunFailedEvent' },
+    });
+    expect(Subscription?.['discriminator']).toMatchObject({
+      propertyName: 'kind',
+      mapping: { endpoint: '#/components/schemas/EndpointSubscription' },
+    });
+  });
+
+  it('has each set of names and each page once, under a name of its own', () => {
+    const names = Object.keys(document.components.schemas);
+    expect(names.filter((name) => name.endsWith('Input'))).toEqual([]);
+    const enums = 'WatchState DeliveryState EventType EndpointState Profile ProblemCode'.split(' ');
+    const pages = 'WatchPage EventPage DeliveryPage WorkflowPollingPage EndpointList'.split(' ');
+    expect(names).toEqual(expect.arrayContaining([...enums, ...pages]));
+    const sets: string[] = JSON.stringify(document).match(/"enum":\[[^\]]*\]/g) ?? [];
+    const repeated = sets.filter((set, at) => set.includes(',') && sets.indexOf(set) < at);
+    expect(repeated).toEqual([]);
+    expect(sets.length).toBeGreaterThan(5);
+  });
+
+  it('says what the server refuses of a registration', () => {
+    const { WatchRequest, WebhookRequest } = document.components.schemas;
+    expect(WatchRequest?.properties).toMatchObject({
+      timeout: { type: 'string', pattern: expect.stringContaining('(ms|s|m|h|d)') },
+      endpoints: { type: 'array', maxItems: 50 },
+      metadata: { maxProperties: 32 },
+      source: { pattern: '^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$' },
+    });
+    expect(WebhookRequest?.properties).toMatchObject({
+      url: { maxLength: 2_048, pattern: expect.any(String) },
+      secret: { pattern: expect.stringMatching(/^\^whsec_/) },
+      headers: { maxProperties: 20, propertyNames: { pattern: expect.any(String) } },
+    });
+    expect(document.components.schemas['EventPattern']?.['enum']).toContain('run.*');
+  });
+
+  it('lists the headers of answers, and what is refused before any route', () => {
+    for (const { route, operation } of operations) {
+      const { responses } = operation;
+      const early = ['400', '408', '431', ...(route.startsWith('GET') ? [] : ['413', '415'])];
+      expect([route, Object.keys(responses)]).toEqual([route, expect.arrayContaining(early)]);
+      if (responses['401'] !== undefined) {
+        expect(responses['401'].headers).toHaveProperty('WWW-Authenticate');
+      }
+      const busy = responses['503'];
+      if (busy?.content?.['application/problem+json'] !== undefined) {
+        expect(busy.headers).toHaveProperty('Retry-After');
+      }
+    }
+    const register = operations.find(({ route }) => route === 'POST /v1/watches');
+    expect(register?.operation.responses['201']?.headers).toHaveProperty('Location');
   });
 
   it('is shown at /docs, whose page loads nothing from elsewhere', async () => {

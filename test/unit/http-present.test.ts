@@ -47,12 +47,17 @@ describe('a watch as the API shows it', () => {
       }),
     );
     expect(subscriptions).toEqual([
-      { endpoint: 'ops' },
+      { kind: 'endpoint', endpoint: 'ops' },
       {
+        kind: 'webhook',
         url: expect.stringMatching(/^https:\/\/a\.test\/…#[0-9a-f]{6}$/),
         events: [...TOLD_BY_DEFAULT],
       },
-      { url: expect.stringMatching(/^https:\/\/b\.test\/…#[0-9a-f]{6}$/), events: ['run.*'] },
+      {
+        kind: 'webhook',
+        url: expect.stringMatching(/^https:\/\/b\.test\/…#[0-9a-f]{6}$/),
+        events: ['run.*'],
+      },
     ]);
   });
 

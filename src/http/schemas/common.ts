@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { canonicalRunId } from '../../core/run.ts';
 import { DURATION_HINT, parseDuration } from '../../core/duration.ts';
+import { PROFILES } from '../../core/watch.ts';
 import { PROBLEM_TYPE, PROBLEMS } from '../problem.ts';
 
 /** Listings answer at most this many items a page. */
@@ -21,7 +22,13 @@ export const runId = z
 /** Names of sources and endpoints, as the configuration allows them. */
 export const name = z
   .string()
-  .regex(/^[a-z0-9][a-z0-9_-]{0,62}$/i, 'expected a name of up to 63 letters, digits, _ and -');
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/,
+    'expected a name of up to 63 letters, digits, _ and -',
+  );
+
+/** How much a watch may cost: see `polling.profile`. */
+export const profile = z.enum(PROFILES).meta({ id: 'Profile' });
 
 export const source = name.meta({
   description: 'The name of a source; absent means `default`, or the only source there is.',
@@ -63,12 +70,17 @@ export function several<Item extends z.ZodType>(item: Item) {
   );
 }
 
+/** What `parseDuration` reads, as documents can say it. */
+const DURATION_PATTERN = '^[0-9]+([.][0-9]+)?(ms|s|m|h|d)$';
+
 /** A duration string within bounds, as milliseconds behind the schema. */
 export function duration(min: string, max: string, example: string) {
   const [least, most] = [parseDuration(min) ?? 0, parseDuration(max) ?? Infinity];
-  const text = z
-    .string({ error: `expected ${DURATION_HINT}` })
-    .meta({ description: `A duration from ${min} to ${max}.`, examples: [example] });
+  const text = z.string({ error: `expected ${DURATION_HINT}` }).meta({
+    description: `A duration from ${min} to ${max}.`,
+    pattern: DURATION_PATTERN,
+    examples: [example],
+  });
   return text.transform((given, context) => {
     const ms = parseDuration(given);
     if (ms !== null && ms >= least && ms <= most) return ms;
@@ -94,10 +106,18 @@ export const time = z
 /** A number of things. */
 export const count = z.number().meta({ type: 'integer', minimum: 0 });
 
-const issue = z.object({
-  path: z.string().meta({ examples: ['watches.3.run_id'] }),
-  message: z.string(),
-});
+/** A whole number of any sign. */
+export const integer = z.number().meta({ type: 'integer' });
+
+/** A length of time, ms. */
+export const milliseconds = z.number().meta({ type: 'integer', minimum: 0 });
+
+const issue = z
+  .object({
+    path: z.string().meta({ examples: ['watches.3.run_id'] }),
+    message: z.string(),
+  })
+  .meta({ id: 'Issue', description: 'What is wrong with one field of a request.' });
 
 export const issues = z
   .array(issue)
@@ -109,7 +129,7 @@ const problemSchema = z
     title: z.string(),
     status: count,
     detail: z.string(),
-    code: z.enum(Object.keys(PROBLEMS) as (keyof typeof PROBLEMS)[]),
+    code: z.enum(Object.keys(PROBLEMS) as (keyof typeof PROBLEMS)[]).meta({ id: 'ProblemCode' }),
     errors: issues.exactOptional(),
   })
   .meta({
@@ -132,6 +152,11 @@ export function jsonAnswer<Schema extends z.ZodType>(description: string, schema
   return { description, content: { 'application/json': { schema } } };
 }
 
+/** The content of an answer that is a problem document, as the document of the API refers to it. */
+export const problemReference = {
+  [PROBLEM_TYPE]: { schema: { $ref: '#/components/schemas/Problem' } },
+};
+
 /** An answer that is a problem document, for the `response` of a route. */
 export function problemAnswer(description: string) {
   return { description, content: { [PROBLEM_TYPE]: { schema: problemSchema } } };
@@ -153,10 +178,15 @@ export const BODY_PROBLEMS = {
   415: problemAnswer('The body is not sent as JSON.'),
 };
 
-/** A page of a listing, as the API answers it. */
-export function pageOf<Item extends z.ZodType>(item: Item) {
-  return z.object({
-    data: z.array(item),
-    next_cursor: z.string().nullable().meta({ description: 'Null on the last page.' }),
-  });
+/**
+ * A page of a listing, as the API answers it.
+ * @param id its name in the document
+ */
+export function pageOf<Item extends z.ZodType>(item: Item, id: string) {
+  return z
+    .object({
+      data: z.array(item),
+      next_cursor: z.string().nullable().meta({ description: 'Null on the last page.' }),
+    })
+    .meta({ id });
 }

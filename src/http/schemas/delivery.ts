@@ -2,29 +2,47 @@ import { z } from 'zod';
 import { DELIVERY_STATES } from '../../core/delivery.ts';
 import { askedReceiver } from '../../core/delivery/receiver.ts';
 import { EVENT_TYPES, SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE } from '../../core/event.ts';
-import { boundedText, count, cursor, limit, moment, pageOf, runId, time } from './common.ts';
+import {
+  boundedText,
+  count,
+  cursor,
+  limit,
+  milliseconds,
+  moment,
+  pageOf,
+  runId,
+  time,
+} from './common.ts';
+
+const deliveryState = z.enum(DELIVERY_STATES).meta({ id: 'DeliveryState' });
+
+const attemptError = z
+  .object({ code: z.string(), message: z.string() })
+  .meta({ id: 'AttemptError', description: 'Why an attempt failed.' });
 
 const attemptResult = {
   status: count.nullable().meta({ description: 'The HTTP status; null without one.' }),
-  error: z.object({ code: z.string(), message: z.string() }).nullable(),
-  duration_ms: z.number(),
+  error: attemptError.nullable(),
+  duration_ms: milliseconds,
 };
 
 export const deliverySchema = z
   .object({
     id: z.string(),
     event_id: z.string(),
-    event_type: z.enum([...EVENT_TYPES, ...SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE]),
+    event_type: z
+      .enum([...EVENT_TYPES, ...SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE])
+      .meta({ id: 'SentEventType' }),
     run_id: z.string().meta({ description: 'Empty for what tells of an endpoint.' }),
     endpoint: z
       .string()
       .meta({ description: 'The name, or the masked URL of a webhook of a watch.' }),
-    state: z.enum(DELIVERY_STATES),
+    state: deliveryState,
     attempt_count: count,
     next_attempt_at: time.nullable(),
     created_at: time,
     delivered_at: time.nullable(),
-    last: z.object(attemptResult).nullable(),
+    last: z.object(attemptResult).meta({ id: 'AttemptResult' }).nullable(),
   })
   .meta({ id: 'Delivery', description: 'One event to one subscription.' });
 
@@ -53,24 +71,25 @@ const receiver = boundedText(2_048)
   .transform(askedReceiver);
 
 export const deliveryQuery = z.strictObject({
-  state: z.enum(DELIVERY_STATES).exactOptional(),
+  state: deliveryState.exactOptional(),
   endpoint: receiver.exactOptional(),
   run_id: runId.exactOptional(),
   event_id: boundedText(256).exactOptional(),
   limit,
   cursor: cursor.exactOptional(),
 });
-export const deliveryPage = pageOf(deliverySchema);
+export const deliveryPage = pageOf(deliverySchema, 'DeliveryPage');
 
-export const redelivered = deliverySchema.pick({ id: true, event_id: true, state: true });
+export const redelivered = deliverySchema
+  .pick({ id: true, event_id: true, state: true })
+  .meta({ id: 'Redelivered' });
 
 const SINCE_BEFORE_UNTIL = 'expected a time after since';
 
 export const redeliverRange = z
   .strictObject({
     endpoint: receiver.exactOptional(),
-    state: z
-      .enum(DELIVERY_STATES)
+    state: deliveryState
       .meta({ description: 'Without it, those that are dead or were skipped.' })
       .exactOptional(),
     since: moment.meta({ description: 'Created at this time or later.' }).exactOptional(),
@@ -86,4 +105,4 @@ export const redeliverRange = z
     examples: [{ endpoint: 'ops', since: '2025-05-04T10:00:00Z' }],
   });
 
-export const redeliverCount = z.object({ count });
+export const redeliverCount = z.object({ count }).meta({ id: 'RedeliverCount' });

@@ -1,11 +1,12 @@
 import { z } from 'zod';
-import { DELIVERY_STATES } from '../../core/delivery.ts';
+import { DELIVERY_STATES, type DeliveryState } from '../../core/delivery.ts';
 import { count, duration, name, time } from './common.ts';
 import { attemptSchema } from './delivery.ts';
 
 const health = z
   .object({
     state: z.enum(['active', 'failing', 'paused', 'disabled']).meta({
+      id: 'EndpointState',
       description:
         '`failing`: most attempts failed of late; deliveries are parked and one at a time probes. `paused`: deliveries are parked until it is resumed. `disabled`: deliveries are skipped until it is enabled.',
     }),
@@ -22,26 +23,39 @@ const health = z
   })
   .meta({ id: 'EndpointHealth', description: 'How an endpoint does.' });
 
+const counts = z
+  .object(
+    Object.fromEntries(DELIVERY_STATES.map((state) => [state, count])) as Record<
+      DeliveryState,
+      typeof count
+    >,
+  )
+  .meta({ id: 'DeliveryCounts', description: 'Deliveries by state.' });
+
 export const endpointSchema = z
   .object({
     name: z.string(),
-    type: z.enum(['webhook', 'log']),
+    type: z.enum(['webhook', 'log']).meta({ id: 'EndpointType' }),
     url: z.string().nullable(),
     events: z.array(z.string()).meta({ description: 'The event types and families it is told.' }),
     default: z.boolean(),
-    counts: z.record(z.enum(DELIVERY_STATES), count).meta({ description: 'Deliveries by state.' }),
+    counts,
     health,
   })
   .meta({ id: 'Endpoint', description: 'A configured receiver, without its secrets.' });
 
-export const endpointList = z.object({ data: z.array(endpointSchema) });
+export const endpointList = z
+  .object({ data: z.array(endpointSchema) })
+  .meta({ id: 'EndpointList' });
 
 export const endpointParams = z.strictObject({ name });
 
-export const endpointTest = z.object({
-  delivered: z.boolean().meta({ description: 'Whether the receiver took it.' }),
-  attempt: attemptSchema,
-});
+export const endpointTest = z
+  .object({
+    delivered: z.boolean().meta({ description: 'Whether the receiver took it.' }),
+    attempt: attemptSchema,
+  })
+  .meta({ id: 'EndpointTest' });
 
 /** How long the old secret signs too where nothing else is asked, ms. */
 export const DEFAULT_OVERLAP_MS = 86_400_000;
@@ -63,9 +77,11 @@ export const rotateRequest = z
   })
   .prefault({});
 
-export const rotatedSecret = z.object({
-  secret: z.string().meta({ description: 'Shown this once and never again.' }),
-  previous_expires_at: time.nullable().meta({
-    description: 'When the last of the old secrets ends; null when none signs any more.',
-  }),
-});
+export const rotatedSecret = z
+  .object({
+    secret: z.string().meta({ description: 'Shown this once and never again.' }),
+    previous_expires_at: time.nullable().meta({
+      description: 'When the last of the old secrets ends; null when none signs any more.',
+    }),
+  })
+  .meta({ id: 'RotatedSecret' });

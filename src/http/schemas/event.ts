@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { EVENT_TYPES } from '../../core/event.ts';
-import { boundedText, count, limit, pageOf, runId, time } from './common.ts';
+import { boundedText, count, integer, limit, milliseconds, pageOf, runId, time } from './common.ts';
+import { bodyOf } from './webhook-body.ts';
 
 /** What is shown of a run: the snapshot, and nothing else. */
 export const runSnapshot = z
@@ -13,7 +14,7 @@ export const runSnapshot = z
       description:
         'queued, running, failed, completed, stopped, awaiting_human_feedback, or whatever else Noxus says.',
     }),
-    progress: z.number().nullable(),
+    progress: integer.nullable(),
     created_at: time.nullable(),
     started_at: time.nullable(),
     finished_at: time.nullable(),
@@ -27,49 +28,56 @@ export const runSnapshot = z
     description: 'A run as it was last seen. What Noxus does not give, or not readably, is null.',
   });
 
-export const troubleSchema = z.object({ code: z.string(), message: z.string(), since: time });
+export const troubleSchema = z
+  .object({ code: z.string(), message: z.string(), since: time })
+  .meta({ id: 'Trouble', description: 'What is wrong, and since when.' });
 
-const eventType = z.enum(EVENT_TYPES);
+const eventType = z.enum(EVENT_TYPES).meta({ id: 'EventType' });
 
-const eventSchema = z
+const eventData = z
   .object({
-    id: z.string(),
-    type: eventType,
-    timestamp: time,
-    data: z.object({
-      run_id: z.string(),
-      run: runSnapshot.nullable(),
-      previous: z.object({ status: z.string(), progress: z.number().nullable() }).nullable(),
-      sequence: count,
-      detected_at: time,
-      detection_delay_ms: z.number().nullable().meta({
-        description:
-          'From the end of the run, by the account of Noxus, to our seeing it; null where Noxus tells of none.',
-      }),
-      watch: z.object({
+    run_id: z.string(),
+    run: runSnapshot.nullable(),
+    previous: z
+      .object({ status: z.string(), progress: integer.nullable() })
+      .meta({ id: 'PreviousRun', description: 'Where the run stood before the change.' })
+      .nullable(),
+    sequence: count,
+    detected_at: time,
+    detection_delay_ms: integer.nullable().meta({
+      description:
+        'From the end of the run, by the account of Noxus, to our seeing it; null where Noxus tells of none.',
+    }),
+    watch: z
+      .object({
         source: z.string(),
         metadata: z.record(z.string(), z.string()),
         registered_at: time,
-      }),
-      error: troubleSchema.exactOptional(),
-      reminder: z
-        .number()
-        .exactOptional()
-        .meta({ description: 'Of run.awaiting_human_feedback: its number among the reminders.' }),
-      waited_ms: z
-        .number()
-        .exactOptional()
-        .meta({ description: 'How long the run has waited for a human, or had when it went on.' }),
-      lasted_ms: z
-        .number()
-        .exactOptional()
-        .meta({ description: 'Of run.stalled and run.recovered: how long the state has lasted.' }),
-      usual_ms: z.number().nullable().exactOptional().meta({
-        description: 'Of run.stalled: in how long 99 of 100 runs leave the state, if known.',
-      }),
+      })
+      .meta({ id: 'EventWatch', description: 'The watch that the event is of.' }),
+    error: troubleSchema.exactOptional(),
+    reminder: count
+      .exactOptional()
+      .meta({ description: 'Of run.awaiting_human_feedback: its number among the reminders.' }),
+    waited_ms: milliseconds
+      .exactOptional()
+      .meta({ description: 'How long the run has waited for a human, or had when it went on.' }),
+    lasted_ms: milliseconds
+      .exactOptional()
+      .meta({ description: 'Of run.stalled and run.recovered: how long the state has lasted.' }),
+    usual_ms: milliseconds.nullable().exactOptional().meta({
+      description: 'Of run.stalled: in how long 99 of 100 runs leave the state, if known.',
     }),
   })
-  .meta({ id: 'Event', description: 'A change that was observed; the body of a webhook.' });
+  .meta({ id: 'EventData', description: 'What changed, and of which run.' });
+
+const [firstEvent, ...otherEvents] = EVENT_TYPES.map((type) => bodyOf(type, eventData));
+if (firstEvent === undefined) throw new Error('there are no event types');
+
+const eventSchema = z.discriminatedUnion('type', [firstEvent, ...otherEvents]).meta({
+  id: 'Event',
+  description: 'A change that was observed. Webhooks carry these and others: see `webhooks`.',
+});
 
 const after = boundedText(512).meta({
   description: 'A cursor or the id of an event: only what came later.',
@@ -77,7 +85,7 @@ const after = boundedText(512).meta({
 
 const filters = { run_id: runId.exactOptional(), type: eventType.exactOptional() };
 
-const order = z.enum(['oldest', 'newest']).default('oldest').meta({
+const order = z.enum(['oldest', 'newest']).meta({ id: 'EventOrder' }).default('oldest').meta({
   description: 'Which end of the log to begin at.',
 });
 
@@ -87,7 +95,7 @@ export const eventQuery = z.strictObject({
   limit,
   order,
 });
-export const eventPage = pageOf(eventSchema);
+export const eventPage = pageOf(eventSchema, 'EventPage');
 export const streamQuery = z.strictObject({ ...filters, after: after.exactOptional() });
 export const streamHeaders = z.object({
   'last-event-id': after

@@ -1,8 +1,14 @@
 import { z } from 'zod';
-import { PROFILES } from '../../core/watch.ts';
-import { boundedText, count, cursor, limit, pageOf, source } from './common.ts';
-
-const milliseconds = z.number().meta({ type: 'integer', minimum: 0 });
+import {
+  boundedText,
+  count,
+  cursor,
+  limit,
+  milliseconds,
+  pageOf,
+  profile,
+  source,
+} from './common.ts';
 
 const perRun = z.object({
   requests: z.number().meta({
@@ -22,13 +28,10 @@ export const workflowPollingSchema = z
       .nullable()
       .meta({ description: 'From creation to end, of late; null until five runs have ended.' }),
     measured: perRun.nullable().meta({ description: 'What it took of late, by the mean.' }),
-    expected: perRun
-      .extend({ profile: z.enum(PROFILES) })
-      .nullable()
-      .meta({
-        description:
-          'What the configured limits and profile come to for a run of its own that lasts so long, up to its first wait for a human. What progress and lists of runs tell is left out: it makes the real figures better.',
-      }),
+    expected: perRun.extend({ profile }).nullable().meta({
+      description:
+        'What the configured limits and profile come to for a run of its own that lasts so long, up to its first wait for a human. What progress and lists of runs tell is left out: it makes the real figures better.',
+    }),
   })
   .meta({
     id: 'WorkflowPolling',
@@ -42,4 +45,4 @@ export const pollingQuery = z.strictObject({
   cursor: cursor.exactOptional(),
 });
 
-export const pollingPage = pageOf(workflowPollingSchema);
+export const pollingPage = pageOf(workflowPollingSchema, 'WorkflowPollingPage');

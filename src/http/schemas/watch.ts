@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { PROFILES, WATCH_STATES } from '../../core/watch.ts';
+import { WATCH_STATES } from '../../core/watch.ts';
 import {
   boundedText,
   count,
@@ -9,6 +9,7 @@ import {
   limit,
   name,
   pageOf,
+  profile,
   runId,
   several,
   source,
@@ -23,18 +24,20 @@ const MAX_METADATA_BYTES = 4_096;
 /** Most watches that one batch may register. */
 const MAX_BATCH = 1_000;
 
-const metadata = z.record(z.string(), z.string()).superRefine((entries, context) => {
-  const pairs = Object.entries(entries);
-  if (pairs.length > MAX_METADATA_ENTRIES) {
-    context.addIssue({
-      code: 'custom',
-      message: `expected at most ${MAX_METADATA_ENTRIES} strings`,
-    });
-  }
-  if (Buffer.byteLength(pairs.flat().join('')) > MAX_METADATA_BYTES) {
-    context.addIssue({ code: 'custom', message: 'expected at most 4 KiB of names and values' });
-  }
-});
+const metadata = z
+  .record(z.string(), z.string().max(MAX_METADATA_BYTES))
+  .superRefine((entries, context) => {
+    const pairs = Object.entries(entries);
+    if (pairs.length > MAX_METADATA_ENTRIES) {
+      context.addIssue({
+        code: 'custom',
+        message: `expected at most ${MAX_METADATA_ENTRIES} strings`,
+      });
+    }
+    if (Buffer.byteLength(pairs.flat().join('')) > MAX_METADATA_BYTES) {
+      context.addIssue({ code: 'custom', message: 'expected at most 4 KiB of names and values' });
+    }
+  });
 
 const endpointNames = z
   .array(name)
@@ -55,12 +58,15 @@ export const watchRequest = z
       .meta({ description: 'A webhook that is told, besides the endpoints.' })
       .exactOptional(),
     metadata: metadata
-      .meta({ description: 'Up to 32 strings, 4 KiB in all; they come with each event.' })
+      .meta({
+        description: 'Up to 32 strings, 4 KiB in all; they come with each event.',
+        maxProperties: MAX_METADATA_ENTRIES,
+      })
       .exactOptional(),
     timeout: duration('1s', '365d', '2h')
       .meta({ description: 'How long to watch, from 1s to 365d.' })
       .exactOptional(),
-    profile: z.enum(PROFILES).exactOptional(),
+    profile: profile.exactOptional(),
     max_delay: duration('1s', '1d', '10s')
       .meta({ description: 'Longest time between two looks, from 1s to 1d.' })
       .exactOptional(),
@@ -78,23 +84,38 @@ export const watchRequest = z
   });
 
 /** Items are checked one by one, so that a bad one spoils no other. */
-export const batchRequest = z.strictObject({
-  watches: z
-    .array(z.unknown().meta({ $ref: '#/components/schemas/WatchRequestInput' }))
-    .min(1, 'expected at least one watch')
-    .max(MAX_BATCH, `expected at most ${MAX_BATCH} watches`),
-});
+export const batchRequest = z
+  .strictObject({
+    watches: z
+      .array(z.unknown().meta({ $ref: '#/components/schemas/WatchRequestInput' }))
+      .min(1, 'expected at least one watch')
+      .max(MAX_BATCH, `expected at most ${MAX_BATCH} watches`),
+  })
+  .meta({ id: 'WatchBatchRequest' });
 
-const subscription = z.union([
-  z.object({ endpoint: z.string() }),
-  z.object({ url: z.string(), events: z.array(z.string()) }),
-]);
+const endpointSubscription = z
+  .object({ kind: z.literal('endpoint'), endpoint: z.string() })
+  .meta({ id: 'EndpointSubscription', description: 'A configured endpoint that is notified.' });
+
+const webhookSubscription = z
+  .object({
+    kind: z.literal('webhook'),
+    url: z.string().meta({ description: 'Masked: the path may be a secret.' }),
+    events: z.array(z.string()),
+  })
+  .meta({ id: 'WebhookSubscription', description: 'A webhook that came with the watch.' });
+
+const watchState = z.enum(WATCH_STATES).meta({ id: 'WatchState' });
+
+const subscription = z
+  .discriminatedUnion('kind', [endpointSubscription, webhookSubscription])
+  .meta({ id: 'Subscription' });
 
 export const watchSchema = z
   .object({
     run_id: z.string(),
     source: z.string(),
-    state: z.enum(WATCH_STATES),
+    state: watchState,
     run: runSnapshot.nullable(),
     metadata: z.record(z.string(), z.string()),
     subscriptions: z.array(subscription),
@@ -131,23 +152,31 @@ const watchReceipt = registeredWatch
     description: 'Which run is watched: what others gave is shown only to tokens that may read.',
   });
 
-export const registration = z.union([registeredWatch, watchReceipt]);
+export const registration = z.union([registeredWatch, watchReceipt]).meta({ id: 'Registration' });
 
-export const batchResults = z.object({
-  results: z.array(
-    z.object({
-      run_id: z
-        .string()
-        .nullable()
-        .meta({ description: 'As it was given; null where it was not.' }),
-      status: z.union([z.literal(200), z.literal(201), z.literal(422)]),
-      watch: registration.exactOptional(),
-      error: z
-        .object({ code: z.literal('invalid_request'), detail: z.string(), errors: issues })
-        .exactOptional(),
-    }),
-  ),
-});
+const batchError = z
+  .object({ code: z.literal('invalid_request'), detail: z.string(), errors: issues })
+  .meta({ id: 'BatchError' });
+
+export const batchResults = z
+  .object({
+    results: z.array(
+      z
+        .object({
+          run_id: z
+            .string()
+            .nullable()
+            .meta({ description: 'As it was given; null where it was not.' }),
+          status: z
+            .union([z.literal(200), z.literal(201), z.literal(422)])
+            .meta({ type: 'integer', enum: [200, 201, 422], anyOf: undefined }),
+          watch: registration.exactOptional(),
+          error: batchError.exactOptional(),
+        })
+        .meta({ id: 'BatchResult' }),
+    ),
+  })
+  .meta({ id: 'BatchResults' });
 
 export const watchParams = z.strictObject({ run_id: runId });
 
@@ -167,11 +196,11 @@ export const unwatchQuery = watchKeyQuery.extend({
 });
 
 export const watchQuery = z.strictObject({
-  state: several(z.enum(WATCH_STATES)).exactOptional(),
+  state: several(watchState).exactOptional(),
   status: several(boundedText(64)).meta({ description: 'Statuses of the run.' }).exactOptional(),
   source: source.exactOptional(),
   workflow_id: several(boundedText(128)).exactOptional(),
   limit,
   cursor: cursor.exactOptional(),
 });
-export const watchPage = pageOf(watchSchema);
+export const watchPage = pageOf(watchSchema, 'WatchPage');

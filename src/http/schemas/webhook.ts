@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { webhookSecret } from '../../config/endpoint-fields.ts';
+import { EVENT_TYPES } from '../../core/event.ts';
 import { isEventPattern } from '../../core/filter.ts';
 import { isReservedHeader } from '../../core/reserved-header.ts';
 
@@ -15,12 +16,25 @@ const webhookUrl = z
   .string()
   .max(MAX_URL_LENGTH, `expected at most ${MAX_URL_LENGTH} characters`)
   .refine(isWebhookUrl, 'expected an http:// or https:// URL without user name and password')
-  .meta({ format: 'uri', examples: ['https://example.com/hooks'] });
+  .meta({
+    format: 'uri',
+    pattern: '^[hH][tT][tT][pP][sS]?://[^\\s]+$',
+    examples: ['https://example.com/hooks'],
+  });
+
+const FAMILIES = new Set(EVENT_TYPES.map((type) => `${type.slice(0, type.indexOf('.'))}.*`));
+
+const eventPattern = z
+  .string()
+  .refine(isEventPattern, 'expected an event type, a family such as run.*, or "*"')
+  .meta({
+    id: 'EventPattern',
+    description: 'An event type, a family of types, or `*`.',
+    enum: [...EVENT_TYPES, ...FAMILIES, '*'],
+  });
 
 const eventPatterns = z
-  .array(
-    z.string().refine(isEventPattern, 'expected an event type, a family such as run.*, or "*"'),
-  )
+  .array(eventPattern)
   .min(1, 'expected at least one event type; leave it out for those told by default')
   .max(50)
   .meta({ examples: [['run.completed', 'run.failed']] });
@@ -40,20 +54,33 @@ const headers = z
       context.addIssue({ code: 'custom', message: 'expected each header once, whatever its case' });
     }
   })
-  .meta({ description: 'Sent with each event. Never shown again.' });
+  .meta({
+    description:
+      'Sent with each event. Never shown again. None may belong to the connection or the delivery, such as Host, Content-Type or Webhook-Id.',
+    maxProperties: MAX_HEADERS,
+    propertyNames: { type: 'string', pattern: HEADER_NAME.source },
+    additionalProperties: {
+      type: 'string',
+      maxLength: MAX_HEADER_LENGTH,
+      pattern: HEADER_VALUE.source,
+    },
+  });
 
 /** A webhook that comes with a watch. */
-export const webhook = z.strictObject({
-  url: webhookUrl,
-  secret: webhookSecret
-    .meta({
-      description: 'Signs the events, by the Standard Webhooks specification. Never shown again.',
-      writeOnly: true,
-    })
-    .exactOptional(),
-  events: eventPatterns.exactOptional(),
-  headers: headers.exactOptional(),
-});
+export const webhook = z
+  .strictObject({
+    url: webhookUrl,
+    secret: webhookSecret
+      .meta({
+        pattern: '^whsec_[A-Za-z0-9+/]{32,86}={0,2}$',
+        description: 'Signs the events, by the Standard Webhooks specification. Never shown again.',
+        writeOnly: true,
+      })
+      .exactOptional(),
+    events: eventPatterns.exactOptional(),
+    headers: headers.exactOptional(),
+  })
+  .meta({ id: 'WebhookRequest' });
 
 function isWebhookUrl(text: string): boolean {
   if (!/^https?:\/\/[^\s\\]+$/i.test(text) || !URL.canParse(text)) return false;

@@ -1,0 +1,65 @@
+import {
+  EVENT_TYPES,
+  SYSTEM_EVENT_TYPES,
+  TEST_EVENT_TYPE,
+  type SentEventType,
+} from '../core/event.ts';
+import { schemaNameOf } from './schemas/webhook-body.ts';
+
+const SENT_TYPES: readonly SentEventType[] = [
+  ...EVENT_TYPES,
+  ...SYSTEM_EVENT_TYPES,
+  TEST_EVENT_TYPE,
+];
+
+/** `webhooks` of the document: what runwatch sends, by the type of the event. */
+export function webhookOperations(): Record<string, { post: object }> {
+  return Object.fromEntries(SENT_TYPES.map((type) => [type, { post: operationOf(type) }]));
+}
+
+function operationOf(type: SentEventType): object {
+  const name = schemaNameOf(type);
+  return {
+    tags: ['Webhooks'],
+    operationId: `on${name}`,
+    summary: `Sent for ${type}`,
+    description:
+      'Delivered at least once; receivers drop repeats by `webhook-id`. Any 2xx within the timeout takes it.',
+    security: [],
+    parameters: SIGNATURE_HEADERS,
+    requestBody: {
+      required: true,
+      content: {
+        'application/json': { schema: { oneOf: [ref(name), ref('SlackMessage')] } },
+        'application/cloudevents+json': { schema: ref('CloudEvent') },
+      },
+    },
+    responses: {
+      '2XX': { description: 'It was taken.' },
+      410: { description: 'The receiver wants no more: it is disabled.' },
+      default: { description: 'It was not taken, and is tried again by the retry schedule.' },
+    },
+  };
+}
+
+function ref(name: string): object {
+  return { $ref: `#/components/schemas/${name}` };
+}
+
+/** Source: Standard Webhooks 1.0, "Webhook headers". */
+const SIGNATURE_HEADERS = [
+  header('webhook-id', 'The id of the event; the same in every attempt.', { type: 'string' }),
+  header('webhook-timestamp', 'When this attempt was made, in seconds since the epoch.', {
+    type: 'integer',
+    format: 'int64',
+  }),
+  header(
+    'webhook-signature',
+    'One or more signatures, each `v1,` and the base64 of HMAC-SHA256 over id, timestamp and body joined by dots; several while a secret is rotated.',
+    { type: 'string', pattern: '^v1,[A-Za-z0-9+/=]+( v1,[A-Za-z0-9+/=]+)*$' },
+  ),
+];
+
+function header(name: string, description: string, schema: object): object {
+  return { name, in: 'header', required: true, description, schema };
+}
