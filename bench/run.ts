@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { PROFILES, type Profile } from '../src/core/watch.ts';
 import { benchBatch } from './batch.ts';
 import { benchDeliver } from './deliver.ts';
+import { benchHa } from './ha.ts';
 import { benchHostile } from './hostile.ts';
 import { benchIsolation } from './isolation.ts';
 import { benchLive } from './live.ts';
@@ -11,11 +12,15 @@ import { benchReplay } from './replay.ts';
 import { isMet, machine, table } from './support/figures.ts';
 import { benchSoak } from './soak.ts';
 import { benchWatches } from './watches.ts';
+import { benchYear } from './year.ts';
+
+/** What there is to see in them is whether they are met. */
+const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
-names: poll, batch, watches, deliver, isolation, hostile, soak, live, replay
+names: poll, batch, watches, deliver, isolation, hostile, soak, year, ha, live, replay
   --json               one JSON document instead of a table
-  --check              exit code 1 when a target is missed; replay always does that
+  --check              exit code 1 when a target is missed; replay, year and ha always do that
   --profile <dir>      write CPU profiles of the daemon there
 poll:
   --rounds <n>         rounds of either side (5)
@@ -44,6 +49,10 @@ soak:
   --minutes <n>        how long runs begin and processes are killed (2)
   --rate <n>           runs that begin each second, at most 50 (3)
   --seed <n>           of everything that is left to chance (1)
+year:
+  --minutes <n>        how long runs begin, end and are forgotten (3)
+ha:
+  --rounds <n>         primaries killed, of Sentinels and of a cluster each (5)
 live:
   --runs <n>           runs that are watched (400)
   --seconds <n>        how long runs begin (150)
@@ -77,7 +86,7 @@ const { values, positionals } = parseArgs({
     endpoints: { type: 'string', default: '100' },
     rate: { type: 'string' },
     deliveries: { type: 'string', default: '12' },
-    minutes: { type: 'string', default: '2' },
+    minutes: { type: 'string' },
     seed: { type: 'string', default: '1' },
     queued: { type: 'string', default: '10000' },
     budget: { type: 'string' },
@@ -129,10 +138,12 @@ const benches = {
   hostile: () => benchHostile({ deliveries: bounded('deliveries', 1_000), profileDir }),
   soak: () =>
     benchSoak({
-      minutes: bounded('minutes', 600),
+      minutes: given('minutes', { usual: 2, least: 1, most: 600 }),
       rate: given('rate', { usual: 3, least: 1, most: 50 }),
       seed: bounded('seed', 1_000_000),
     }),
+  year: () => benchYear({ minutes: given('minutes', { usual: 3, least: 1, most: 600 }) }),
+  ha: () => benchHa({ rounds: bounded('rounds', 100) }),
   replay: () =>
     benchReplay({
       seed: bounded('seed', 1_000_000),
@@ -170,7 +181,8 @@ if (values.json) {
   if (result.text !== undefined) console.log(result.text);
   if (result.figures.length > 0) console.log(table(result.figures));
 }
-if ((values.check || name === 'replay') && !result.figures.every(isMet)) process.exitCode = 1;
+if ((values.check || ALWAYS_CHECKED.has(name)) && !result.figures.every(isMet))
+  process.exitCode = 1;
 
 function isBench(text: string): text is keyof typeof benches {
   return Object.hasOwn(benches, text);
@@ -194,7 +206,7 @@ function misused(message: string): never {
 
 /** An option whose usual value is another one for each benchmark. */
 function given(
-  option: 'runs' | 'seconds' | 'rate',
+  option: 'runs' | 'seconds' | 'rate' | 'minutes',
   { usual, least, most }: { usual: number; least: number; most: number },
 ): number {
   return values[option] === undefined ? usual : bounded(option, most, least);

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,11 +13,24 @@ const AS_IN_THE_IMAGE = ['--max-semi-space-size=64'];
 /** The built product: what is measured is what users run, not what a loader makes of the source. */
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
+const PRELOAD = fileURLToPath(new URL('./inspect-preload.mjs', import.meta.url));
+
 interface DaemonOptions {
   /** The configuration as in its file; port and data directory are chosen here. */
   config: Record<string, unknown>;
   /** Where Node writes a CPU profile when the daemon ends; null for none. */
   profileDir: string | null;
+  /** Lets {@link BenchDaemon.inspect} be called. */
+  inspect?: boolean;
+}
+
+/** What a process holds, after a collection; see `inspect-preload.mjs`. */
+interface Held {
+  heapBytes: number;
+  rssBytes: number;
+  handles: number;
+  /** Of the process itself. */
+  listeners: number;
 }
 
 /** What the daemon's metrics say of itself. */
@@ -40,6 +54,11 @@ export interface BenchDaemon {
   /** Registers runs in one batch; throws unless all of them are new. */
   register(runIds: string[]): Promise<void>;
   usage(): Promise<DaemonUsage>;
+  inspect(): Promise<Held>;
+  /** Calls the API; throws unless it does as it was asked. */
+  call(path: string, body: unknown): Promise<void>;
+  /** The status of its readiness. */
+  readyz(): Promise<number>;
   /** All events of a type, oldest first. */
   events(type: string): Promise<BenchEvent[]>;
   /** Stops the process where it stands, and lets it go on: it takes no CPU time in between. */
@@ -60,12 +79,12 @@ export async function startDaemon(ground: Ground, options: DaemonOptions): Promi
   const logPath = join(dataDir, 'log');
   // The log goes straight to its file: passing it on would cost this process time.
   const log = await open(logPath, 'w');
+  const inspect = options.inspect === true;
+  const flags = inspect ? ['--expose-gc', '--import', PRELOAD] : [];
   const child = spawn(
     process.execPath,
-    [...AS_IN_THE_IMAGE, ...profile, MAIN, 'serve', '--config', configPath],
-    {
-      stdio: ['ignore', log.fd, 'inherit'],
-    },
+    [...AS_IN_THE_IMAGE, ...profile, ...flags, MAIN, 'serve', '--config', configPath],
+    { stdio: ['ignore', log.fd, 'inherit', ...(inspect ? (['ipc'] as const) : [])] },
   );
   ground.onEnd(() => endProcess(child));
   await log.close();
@@ -81,6 +100,14 @@ export async function startDaemon(ground: Ground, options: DaemonOptions): Promi
     pid: child.pid ?? 0,
     register: (runIds) => register(url, runIds),
     usage: () => usage(url),
+    async inspect() {
+      const answer = once(child, 'message');
+      child.send('inspect');
+      const [held] = (await answer) as [Held];
+      return held;
+    },
+    call: (path, body) => call(url, path, body),
+    readyz: async () => (await fetch(`${url}/readyz`)).status,
     events: (type) => events(url, type),
     freeze: () => child.kill('SIGSTOP'),
     thaw: () => child.kill('SIGCONT'),
@@ -90,6 +117,16 @@ export async function startDaemon(ground: Ground, options: DaemonOptions): Promi
 
 function profileFlags(dir: string): string[] {
   return ['--cpu-prof', `--cpu-prof-dir=${dir}`];
+}
+
+async function call(url: string, path: string, body: unknown): Promise<void> {
+  const response = await fetch(`${url}${path}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${path} answers ${response.status}: ${text.slice(0, 500)}`);
 }
 
 async function register(url: string, runIds: string[]): Promise<void> {

@@ -17,7 +17,7 @@ interface Node {
 }
 
 /** Several servers of one test or bench, on loopback. */
-interface Topology {
+export interface Topology {
   /** Kills the server that holds the keys at this moment. */
   killPrimary(): Promise<void>;
   /** Keeps it from running for a while, as a host that hangs does. */
@@ -61,7 +61,12 @@ class Servers {
     const all = [...(config === null ? [] : [file]), ...common, ...args];
     const child = spawn(this.server, all, { stdio: 'ignore' });
     child.unref();
-    const control = new Redis({ host: '127.0.0.1', port, enableReadyCheck: false });
+    const control = new Redis({
+      host: '127.0.0.1',
+      port,
+      enableReadyCheck: false,
+      disconnectTimeout: 100,
+    });
     control.on('error', () => undefined);
     const node = { port, child, control };
     this.nodes.push(node);

@@ -1,0 +1,14 @@
+// Loaded into a daemon that is measured (`node --expose-gc --import …`): says what it holds when asked.
+process.on('message', () => {
+  globalThis.gc();
+  globalThis.gc();
+  const { heapUsed, rss } = process.memoryUsage();
+  const listeners = process.eventNames().map((name) => process.listenerCount(name));
+  process.send({
+    heapBytes: heapUsed,
+    rssBytes: rss,
+    handles: process.getActiveResourcesInfo().length,
+    listeners: listeners.reduce((sum, count) => sum + count, 0),
+  });
+});
+process.channel.unref();

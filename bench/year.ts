@@ -1,0 +1,223 @@
+import { createServer } from 'node:http';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { randomUUID } from 'node:crypto';
+import { startSimulator, type Simulator } from '../src/simulator/server.ts';
+import { startPrivateRedis } from '../test/support/redis-process.ts';
+import { startDaemon, type BenchDaemon } from './support/daemon.ts';
+import { median, rounded, type BenchResult, type Figure } from './support/figures.ts';
+import { onGround, type Ground } from './support/ground.ts';
+import { measureStore, type StoreSize } from './support/store-size.ts';
+
+/** Runs that begin each second, and how long each lasts: some 160 are watched at any moment. */
+const RUNS_PER_S = 20;
+const RUN_LASTS_MS = 8_000;
+
+/** How long what is over is kept: far less than the bench lasts, so that what grows is a leak. */
+const RETENTION = '4s';
+
+/** Statuses that no known version of Noxus has; few, as they would be. */
+const UNKNOWN = Array.from({ length: 30 }, (_, at) => `made_up_${at}`);
+
+const WORKFLOWS = Array.from({ length: 5 }, () => randomUUID());
+
+/** Every so often an endpoint is paused for a third of that. */
+const PAUSE_EVERY_MS = 6_000;
+
+const SAMPLE_EVERY_MS = 5_000;
+
+/** What a trend may come to between the second third and the last, as a share, and what is noise anyway. */
+const TRENDS = {
+  heapBytes: { share: 0.1, noise: 3e6 },
+  rssBytes: { share: 0.15, noise: 20e6 },
+  handles: { share: 0.1, noise: 30 },
+  listeners: { share: 0, noise: 0 },
+  keys: { share: 0.1, noise: 200 },
+  items: { share: 0.1, noise: 500 },
+  memoryBytes: { share: 0.15, noise: 1e6 },
+} as const;
+
+type Measured = keyof typeof TRENDS;
+
+interface Sample extends Record<Measured, number> {
+  polls: number;
+  byName: StoreSize['byName'];
+}
+
+interface YearOptions {
+  minutes: number;
+}
+
+/**
+ * A year in minutes: runs begin and end all the time, each with a webhook URL of its own besides a
+ * configured endpoint that is paused now and then, with unknown statuses, and all of it forgotten
+ * seconds later. What is held at the end must be what was held in the middle.
+ *
+ * Targets: at least 100,000 polls and 20,000 deliveries, and no trend in heap after a collection, RSS,
+ * handles, listeners, keys of Redis, fields and members in them, and its memory.
+ */
+export async function benchYear({ minutes }: YearOptions): Promise<BenchResult> {
+  return onGround(async (ground) => {
+    const stage = await setUp(ground);
+    const until = Date.now() + minutes * 60_000;
+    const [samples] = await Promise.all([
+      sampleUntil(stage, until),
+      beginRuns(stage, until),
+      pauseNowAndThen(stage, until),
+    ]);
+    return resultOf(samples, stage.received());
+  });
+}
+
+type Stage = Awaited<ReturnType<typeof setUp>>;
+
+async function setUp(ground: Ground) {
+  const noxus = await startSimulator();
+  ground.onEnd(() => noxus.close());
+  const redis = await startPrivateRedis({ aof: true });
+  ground.onEnd(() => redis.stop());
+  const receiver = await startCounter(ground);
+  const daemon = await startDaemon(ground, {
+    config: configOf(noxus, redis.url, receiver.url),
+    profileDir: null,
+    inspect: true,
+  });
+  return { noxus, redis, daemon, ...receiver };
+}
+
+function configOf(noxus: Simulator, redisPath: string, receiverUrl: string) {
+  return {
+    redis: { url: `unix://${redisPath}` },
+    sources: {
+      default: {
+        base_url: noxus.url,
+        api_key: noxus.apiKey,
+        rate_limit: { requests: 10_000, per: '1s' },
+      },
+    },
+    polling: { min_interval: '50ms', max_interval: '150ms', batch: 'off' },
+    watches: { retention: RETENTION },
+    delivery: { retention: RETENTION },
+    endpoints: {
+      all: { type: 'webhook', url: `${receiverUrl}/all`, events: ['*'], default: true },
+    },
+    egress: { allow: ['127.0.0.1/32'] },
+  };
+}
+
+/** A receiver that takes everything at once, whatever the path. */
+async function startCounter(ground: Ground) {
+  let count = 0;
+  const server = createServer((request, response) => {
+    count += 1;
+    request.resume();
+    response.writeHead(204).end();
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  ground.onEnd(async () => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}`, received: () => count };
+}
+
+async function beginRuns({ noxus, daemon, url }: Stage, until: number): Promise<void> {
+  for (let second = 0; Date.now() < until; second += 1) {
+    const ids = Array.from({ length: RUNS_PER_S }, (_, at) => beginRun(noxus, second + at));
+    const watches = ids.map((id) => ({
+      run_id: id,
+      endpoints: ['all'],
+      webhook: { url: `${url}/own/${id}`, events: ['*'] },
+      metadata: { second: String(second) },
+    }));
+    await daemon.call('/v1/watches/batch', { watches });
+    await delay(1_000);
+  }
+}
+
+function beginRun(noxus: Simulator, number: number): string {
+  const unknown = UNKNOWN[number % UNKNOWN.length] ?? 'made_up';
+  const [at, last] = [RUN_LASTS_MS / 5, number % 2 === 0 ? 'completed' : 'failed'];
+  return noxus.add({
+    workflow_id: WORKFLOWS[number % WORKFLOWS.length] ?? '',
+    steps: [
+      { after_ms: 0, status: 'queued' },
+      { after_ms: at, status: 'running', progress: 10 },
+      { after_ms: at, status: unknown, progress: 40 },
+      { after_ms: at, status: 'awaiting_human_feedback', progress: 60 },
+      { after_ms: at, status: 'running', progress: 80 },
+      { after_ms: at, status: last, progress: 100 },
+    ],
+  }).id;
+}
+
+async function pauseNowAndThen({ daemon }: Stage, until: number): Promise<void> {
+  while (Date.now() < until) {
+    await delay((PAUSE_EVERY_MS * 2) / 3);
+    await daemon.call('/v1/endpoints/all/pause', {});
+    await delay(PAUSE_EVERY_MS / 3);
+    await daemon.call('/v1/endpoints/all/resume', {});
+  }
+}
+
+async function sampleUntil({ daemon, redis }: Stage, until: number): Promise<Sample[]> {
+  const samples: Sample[] = [];
+  while (Date.now() < until) {
+    await delay(SAMPLE_EVERY_MS);
+    samples.push(await sample(daemon, redis.url));
+  }
+  return samples;
+}
+
+async function sample(daemon: BenchDaemon, redisPath: string): Promise<Sample> {
+  const [held, store, { polls }] = [
+    await daemon.inspect(),
+    await measureStore(redisPath),
+    await daemon.usage(),
+  ];
+  return { ...held, ...store, polls };
+}
+
+function resultOf(samples: Sample[], deliveries: number): BenchResult {
+  const third = Math.floor(samples.length / 3);
+  const [middle, end] = [samples.slice(third, -third), samples.slice(-third)];
+  const trends = (Object.keys(TRENDS) as Measured[]).map((name) => trend(name, middle, end));
+  return {
+    figures: [
+      atLeast('polls', samples.at(-1)?.polls ?? 0, 100_000),
+      atLeast('deliveries', deliveries, 20_000),
+      ...trends,
+    ],
+    details: { samples },
+    text: growth(middle, end),
+  };
+}
+
+function trend(name: Measured, middle: Sample[], end: Sample[]): Figure {
+  const { share, noise } = TRENDS[name];
+  const [before, after] = [middle, end].map((some) => median(some.map((one) => one[name])));
+  const most = (before ?? 0) * (1 + share) + noise;
+  return {
+    name: `${name} in the end, ${rounded(before ?? 0).toLocaleString('en')} in the middle`,
+    value: rounded(after ?? 0),
+    unit: '',
+    target: { atMost: rounded(most) },
+  };
+}
+
+function atLeast(name: string, value: number, least: number): Figure {
+  return { name, value, unit: '', target: { atLeast: least } };
+}
+
+/** The names of keys that hold more in the end than in the middle, for whoever looks for the leak. */
+function growth(middle: Sample[], end: Sample[]): string {
+  const names = [...new Set(end.flatMap(({ byName }) => Object.keys(byName)))];
+  const of = (some: Sample[], name: string) => median(some.map(({ byName }) => byName[name] ?? 0));
+  const lines = names
+    .map((name) => ({ name, before: of(middle, name), after: of(end, name) }))
+    .filter(({ before, after }) => after > before * 1.1 + 50)
+    .map(({ name, before, after }) => `  ${name}: ${before} → ${after}`);
+  return lines.length === 0 ? '' : ['more in the end than in the middle:', ...lines].join('\n');
+}

@@ -1,0 +1,194 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Redis } from 'ioredis';
+import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { waitUntilAllDelivered } from '../support/daemon-listings.ts';
+import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
+import { startPrivateRedis } from '../support/redis.ts';
+import { startSentinel } from '../support/redis-topology.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { watchBoard } from '../support/watch-board.ts';
+
+const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+const RUNS = 10;
+
+/** For how long Redis refuses or stands still; long enough for a hot loop to show. */
+const REFUSES_MS = 2_000;
+
+let noxus: Simulator;
+let receiver: Receiver;
+const daemons: DaemonProcess[] = [];
+const cleanups: (() => Promise<unknown>)[] = [];
+
+beforeAll(async () => {
+  [noxus, receiver] = await Promise.all([startSimulator(), startReceiver({ secrets: [SECRET] })]);
+});
+
+afterAll(async () => {
+  await stopAll(daemons);
+  await Promise.all([noxus, receiver].map((server) => server.close()));
+  for (const cleanup of cleanups.toReversed()) await cleanup();
+});
+
+async function startOn(redis: Record<string, unknown>): Promise<DaemonProcess> {
+  const daemon = await startDaemonProcess({
+    config: {
+      redis,
+      sources: {
+        default: {
+          base_url: noxus.url,
+          api_key: noxus.apiKey,
+          rate_limit: { requests: 10_000, per: '1s' },
+        },
+      },
+      polling: { min_interval: '50ms', max_interval: '200ms' },
+      endpoints: {
+        hooks: { type: 'webhook', url: receiver.url, secret: SECRET, default: true },
+      },
+    },
+  });
+  daemons.push(daemon);
+  return daemon;
+}
+
+async function readyz({ url }: DaemonProcess) {
+  const response = await fetch(`${url}/readyz`);
+  return { status: response.status, text: await response.text() };
+}
+
+async function watchRuns(daemon: DaemonProcess): Promise<string[]> {
+  const ids = Array.from({ length: RUNS }, () => {
+    return noxus.add({ steps: [{ after_ms: 0, status: 'running' }] }).id;
+  });
+  const board = watchBoard(() => daemon);
+  await daemon.api('/v1/watches/batch', { watches: ids.map((run_id) => ({ run_id })) });
+  await Promise.all(ids.map((runId) => board.until(runId, ({ run }) => run !== null)));
+  return ids;
+}
+
+const notified = (runId: string) =>
+  receiver.received.filter(({ body }) => body.includes(runId)).length;
+
+/** Waits until every run's end has been notified. */
+async function allNotified(daemon: DaemonProcess, ids: string[]): Promise<void> {
+  await waitFor(() => ids.every((runId) => notified(runId) > 0), {
+    timeoutMs: 20_000,
+    describe: () => `every run to be notified, have ${ids.filter((id) => notified(id)).length}`,
+  });
+  await waitUntilAllDelivered(daemon);
+}
+
+interface Weirdness {
+  name: string;
+  /** What it says in readyz and to a registration. */
+  said: RegExp;
+  begin: (control: Redis, dir: string) => Promise<unknown>;
+  end: (control: Redis) => Promise<unknown>;
+}
+
+const WEIRD: Weirdness[] = [
+  {
+    name: 'has no memory left',
+    said: /its memory is full \(maxmemory\) \(OOM\)/,
+    begin: (control) => control.config('SET', 'maxmemory', '1'),
+    end: (control) => control.config('SET', 'maxmemory', '0'),
+  },
+  {
+    name: 'cannot write to its disk',
+    said: /it cannot write to its disk \(MISCONF\)/,
+    async begin(control, dir) {
+      await rm(dir, { recursive: true });
+      await control.config('SET', 'save', '3600 1');
+      await control.bgsave();
+      await waitFor(async () => (await control.info()).includes('rdb_last_bgsave_status:err'));
+    },
+    end: (control) => control.config('SET', 'save', ''),
+  },
+];
+
+describe.each(WEIRD)('a Redis that $name', ({ said, begin, end }) => {
+  let daemon: DaemonProcess;
+  let ids: string[];
+  let refused: { text: string; status: number; detail: string; commands: number; lines: number };
+  let backAfterMs: number;
+
+  beforeAll(async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'runwatch-disk-'));
+    const redis = await startPrivateRedis({ args: ['--dir', dir] });
+    cleanups.push(
+      () => redis.stop(),
+      () => rm(dir, { recursive: true, force: true }),
+    );
+    const control = new Redis(redis.url, { enableReadyCheck: false, disconnectTimeout: 100 });
+    control.on('error', () => undefined);
+    cleanups.push(async () => control.disconnect());
+    daemon = await startOn({ url: `unix://${redis.url}` });
+    ids = await watchRuns(daemon);
+
+    await begin(control, dir);
+    await waitFor(async () => (await readyz(daemon)).status === 503, { timeoutMs: 5_000 });
+    for (const runId of ids) noxus.setStatus(runId, 'completed');
+    const before = await commandsOf(control);
+    const lines = daemon.log().length;
+    await waitFor(elapsed(REFUSES_MS));
+    const commands = (await commandsOf(control)) - before;
+    const answer = await daemon.api('/v1/watches', { run_id: 'another' });
+    refused = {
+      text: (await readyz(daemon)).text,
+      status: answer.status,
+      detail: String((answer.body as { detail: unknown }).detail),
+      commands,
+      lines: daemon.log().length - lines,
+    };
+    const relentedAt = Date.now();
+    await end(control);
+    await waitFor(async () => (await readyz(daemon)).status === 200);
+    backAfterMs = Date.now() - relentedAt;
+    await allNotified(daemon, ids);
+  }, 60_000);
+
+  test('makes the daemon unready and the API answer 503, both with the reason', () => {
+    expect(refused.text).toMatch(said);
+    expect(refused.status).toBe(503);
+    expect(refused.detail).toMatch(said);
+  });
+
+  test('is asked now and then, not without a pause, and logged in a line or two', () => {
+    // Without a pause there are tens of thousands a second.
+    expect(refused.commands).toBeLessThan((REFUSES_MS / 1_000) * 1_000);
+    expect(refused.lines).toBeLessThan(6);
+    expect(daemon.stderr()).toBe('');
+  });
+
+  test('holds up notices, which all arrive once soon after it relents', () => {
+    expect(backAfterMs).toBeLessThan(3_000);
+    expect(ids.map(notified)).toEqual(ids.map(() => 1));
+  });
+});
+
+test('the primary of Sentinels may be killed: every end of a run is notified by the next one', async () => {
+  const servers = await startSentinel();
+  cleanups.push(() => servers.stop());
+  const { sentinels, name } = servers;
+  const daemon = await startOn({ sentinels, name });
+  const ids = await watchRuns(daemon);
+  await servers.killPrimary();
+  for (const runId of ids) noxus.setStatus(runId, 'completed');
+  await waitFor(async () => (await readyz(daemon)).status === 503);
+  await waitFor(async () => (await readyz(daemon)).status === 200, { timeoutMs: 10_000 });
+  await allNotified(daemon, ids);
+  expect(ids.map(notified)).toEqual(ids.map(() => 1));
+});
+
+async function commandsOf(control: Redis): Promise<number> {
+  const found = /total_commands_processed:(\d+)/.exec(await control.info('stats'));
+  return Number(found?.[1]);
+}
+
+function elapsed(ms: number): () => boolean {
+  const from = performance.now();
+  return () => performance.now() - from >= ms;
+}
