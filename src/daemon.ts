@@ -45,7 +45,7 @@ export async function startDaemon(options: DaemonOptions): Promise<{ url: string
   const common = await openCommon(options, connections);
   const ownSecrets = await loadOwnSecrets({ config, log, stores: common.stores });
   const parts = build(options, connections, { common, ...ownSecrets });
-  const url = await serve(options, parts);
+  const url = await serve(options, parts, connections);
   run(options, parts, connections);
   log.info({ url, version, sources: Object.keys(config.sources) }, 'ready');
   return { url };
@@ -156,6 +156,7 @@ function openAgents(perWatchGuard: EgressGuard) {
 async function serve(
   { config, log, version, lifecycle }: DaemonOptions,
   { services, common }: Parts,
+  connections: RedisConnections,
 ): Promise<string> {
   const server = createServer({
     services,
@@ -165,6 +166,7 @@ async function serve(
     log,
     metrics: common.metrics,
     isDraining: () => lifecycle.stopping.aborted,
+    isStoreReady: () => connections.state().kind !== 'away',
   });
   lifecycle.onStop('http server', () => server.close());
   return listen(server, config.server);

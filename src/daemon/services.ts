@@ -5,6 +5,7 @@ import { deriveSecret } from '../deliver/sign.ts';
 import type { Services } from '../http/services.ts';
 import type { RequestRules } from '../poll/resolve-request.ts';
 import type { RedisConnections } from '../redis/connection.ts';
+import type { AnswerStore } from '../redis/answer-store.ts';
 import type { EventStore } from '../redis/event-store.ts';
 import type { StatisticsStore } from '../redis/statistics-store.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
@@ -15,6 +16,7 @@ import { createEndpointService, type EndpointServiceDependencies } from './endpo
 import { createHealth } from './health.ts';
 import type { Poller } from './poller.ts';
 import { createPollingService } from './polling-service.ts';
+import { createRepeatService } from './repeat-service.ts';
 import { registerDefaults } from './register-defaults.ts';
 import type { StoreGuard } from './store-guard.ts';
 import type { WatchNotes } from './watch-notes.ts';
@@ -34,6 +36,7 @@ interface ServicesDependencies extends EndpointServiceDependencies {
   guard: EgressGuard;
   sealer: Sealer;
   signingSecret: string;
+  answers: AnswerStore;
 }
 
 /** What the HTTP API serves from: use cases where something is done, stores where something is read. */
@@ -60,6 +63,7 @@ export function createServices(deps: ServicesDependencies): Services {
     deliveries: createDeliveryService(deliveries, deliverer.redeliver),
     endpoints: createEndpointService(deps),
     polling: createPollingService(deps),
+    repeats: createRepeatService(deps.answers, deps.sealer),
     health: createHealth({ ...deps, redis: deps.connections }),
   };
 }

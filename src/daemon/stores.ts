@@ -1,5 +1,6 @@
 import type { StoredCounts } from '../telemetry/metrics.ts';
 import type { RedisConnections } from '../redis/connection.ts';
+import { AnswerStore } from '../redis/answer-store.ts';
 import { BudgetStore } from '../redis/budget-store.ts';
 import { DeliveryStore } from '../redis/delivery-store.ts';
 import { DiscoveryStore } from '../redis/discovery-store.ts';
@@ -49,6 +50,8 @@ export interface Stores {
   /** Rotated secrets of endpoints. */
   endpointSecrets: SecretStore;
   sealingKeys: SealingKeyStore;
+  /** Answers that are given again. */
+  answers: AnswerStore;
   retention: RetentionStore;
   /** What is stored, for the metrics. */
   count(): Promise<StoredCounts>;
@@ -84,6 +87,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     statistics,
     endpointSecrets: new SecretStore(redis, keys),
     sealingKeys: new SealingKeyStore(redis, keys),
+    answers: new AnswerStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
     async count() {
       const [counts, { byState, planned }, tables] = await Promise.all([

@@ -43,17 +43,17 @@ export function answerError(
   request: FastifyRequest,
   reply: FastifyReply,
 ): FastifyReply {
-  const answer = problemOf(error);
+  const answer = problemOf(error, request);
   if (answer.status >= 500) request.failure = error;
   if (answer.status === 503) reply.header('retry-after', RETRY_AFTER_S);
   return reply.code(answer.status).type(PROBLEM_TYPE).send(answer);
 }
 
-function problemOf(error: unknown): Problem {
+function problemOf(error: unknown, request: FastifyRequest): Problem {
   if (error instanceof InvalidRequest) {
     return problem('invalid_request', error.message, error.issues);
   }
-  if (error instanceof RunwatchError) return problemOfCode(error);
+  if (error instanceof RunwatchError) return problemOfCode(error, request);
   const { code, statusCode } = error as { code?: unknown; statusCode?: unknown };
   const known = FRAMEWORK_PROBLEMS[String(code)];
   if (known !== undefined) return problem(...known);
@@ -63,9 +63,12 @@ function problemOf(error: unknown): Problem {
 }
 
 /** Messages about Redis and faults of our own may name what is private; those of refusals do not. */
-function problemOfCode({ code, message }: RunwatchError): Problem {
+function problemOfCode({ code, message }: RunwatchError, request: FastifyRequest): Problem {
   if (code === 'redis_unavailable') {
-    return problem(code, 'Redis cannot be reached; nothing was changed; try again');
+    const consequence = request.mayHaveChanged
+      ? 'whether this was done is not known; sending it again is safe'
+      : 'nothing was changed; try again';
+    return problem(code, `Redis cannot be reached; ${consequence}`);
   }
   return isProblemCode(code) && code !== 'internal' ? problem(code, message) : internal();
 }

@@ -18,6 +18,8 @@ export const PROBLEMS = {
   method_not_allowed: { status: 405, title: 'Method not allowed' },
   request_timeout: { status: 408, title: 'The request came too slowly' },
   subscription_not_found: { status: 404, title: 'No such subscription' },
+  idempotency_key_reused: { status: 409, title: 'The key came with another request' },
+  idempotency_in_progress: { status: 409, title: 'The first request is still worked on' },
   several_sources: { status: 409, title: 'Several sources have this run' },
   watch_not_active: { status: 409, title: 'The watch has ended' },
   sealed_by_unknown_key: { status: 409, title: 'The secret was encrypted with another key' },

@@ -10,6 +10,7 @@ import { connections } from './connections.ts';
 import { deadline } from './deadline.ts';
 import { answerError, errorHandler } from './error-handler.ts';
 import { hostGuard } from './host-guard.ts';
+import { idempotency } from './idempotency.ts';
 import { jsonBody } from './json-body.ts';
 import { createNodeServer, type ConnectionLimits } from './node-server.ts';
 import { notFound } from './not-found.ts';
@@ -25,6 +26,7 @@ import { watchBatchRoute } from './routes/watch-batch.ts';
 import { watchRoutes } from './routes/watches.ts';
 import type { Services } from './services.ts';
 import type { StreamLimits } from './sse.ts';
+import { unreachableStore } from './unreachable-store.ts';
 import { validateByZod } from './validation.ts';
 
 interface ServerLimits extends ConnectionLimits {
@@ -62,6 +64,8 @@ export interface ServerOptions {
   /** Absent where this process collects none. */
   metrics?: Metrics;
   isDraining: () => boolean;
+  /** False while the store is away. */
+  isStoreReady: () => boolean;
   /** Defaults to a heartbeat every 15 s and 30 s for readers that do not read. */
   streamLimits?: StreamLimits;
   limits?: Partial<ServerLimits>;
@@ -115,6 +119,8 @@ async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<
   api.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'no-store');
   });
+  await api.register(idempotency, { repeats: services.repeats });
+  await api.register(unreachableStore, { isReady: options.isStoreReady });
   await api.register(watchRoutes, services);
   await api.register(watchBatchRoute, services);
   await api.register(eventRoutes, services);

@@ -185,6 +185,28 @@ export interface PollingService {
   list(query: PollingQuery): Promise<Page<WorkflowPolling>>;
 }
 
+/** An answer that is given again, as it was sent. */
+export interface KeptAnswer {
+  status: number;
+  headers: Record<string, string>;
+  body: string;
+}
+
+/** A request with a key, compared with what came with that key before. */
+export type RepeatedRequest =
+  /** None has: its answer is to be kept, or the key given free again where nothing was decided. */
+  | { kind: 'first'; keep(answer: KeptAnswer): Promise<void>; release(): Promise<void> }
+  | { kind: 'repeat'; answer: KeptAnswer }
+  | { kind: 'in_progress' | 'other_request' };
+
+export interface RepeatService {
+  /**
+   * @param asked.scope within which the key is one
+   * @param asked.request all by which one request differs from another
+   */
+  begin(asked: { scope: string[]; key: string; request: string }): Promise<RepeatedRequest>;
+}
+
 /** `degraded` is worth a look but serves; only `failed` makes the process unready. */
 export interface HealthCheck {
   name: string;
@@ -203,5 +225,6 @@ export interface Services {
   deliveries: DeliveryService;
   endpoints: EndpointService;
   polling: PollingService;
+  repeats: RepeatService;
   health: HealthService;
 }

@@ -138,6 +138,11 @@ function secretKeys(key: (name: string) => string) {
   };
 }
 
+/** Answers to requests with a key: records, when they expire, their bytes; see `answer-store.ts`. */
+export function answerKeys({ queuePrefix: tag }: Keys): [string, string, string] {
+  return [`${tag}:answers`, `${tag}:answers-expiry`, `${tag}:answers-bytes`];
+}
+
 /** The list of all workflows has no name of its own, which no workflow can have. */
 function listName({ source, workflowId }: RunList): string[] {
   return [source, workflowId ?? ''];

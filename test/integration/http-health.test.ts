@@ -119,6 +119,7 @@ describe('listening on a port that is taken', () => {
       version: '1.2.3',
       log: { debug: ignore, info: ignore, error: ignore },
       isDraining: () => false,
+      isStoreReady: () => true,
     });
     const failure = await listen(second, { host: '127.0.0.1', port }).catch((error) => error);
     await second.close();

@@ -1,5 +1,7 @@
 import type { WatchRequest } from '../../src/core/register.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
+import { createRepeatService } from '../../src/daemon/repeat-service.ts';
+import { createSealer } from '../../src/deliver/seal.ts';
 import type { Attempt, Delivery } from '../../src/core/delivery.ts';
 import type { RunwatchEvent } from '../../src/core/event.ts';
 import type { Watch } from '../../src/core/watch.ts';
@@ -246,6 +248,7 @@ export function fakeServices(): FakeServices {
       },
     },
     endpoints: fakeEndpoints(() => fake),
+    repeats: createRepeatService(fakeAnswers(), createSealer([Buffer.alloc(32)])),
     polling: {
       profile: 'normal',
       async list(query) {
@@ -265,6 +268,19 @@ export function fakeServices(): FakeServices {
     },
   };
   return fake;
+}
+
+/** Answers in memory, which never expire. */
+function fakeAnswers(records = new Map<string, string>()) {
+  return {
+    async begin(id: string, record: string) {
+      const held = records.get(id) ?? null;
+      if (held === null) records.set(id, record);
+      return held;
+    },
+    keep: async (id: string, record: string) => void records.set(id, record),
+    release: async (id: string) => void records.delete(id),
+  };
 }
 
 /** A pause and the like change the state that is listed, and nothing else. */

@@ -33,6 +33,7 @@ export async function startServer(options: Partial<ServerOptions> = {}): Promise
     version: '1.2.3',
     log: { debug: keep('debug'), info: keep('info'), error: keep('error') },
     isDraining: () => false,
+    isStoreReady: () => true,
     ...options,
   });
   const url = await listen(app, { host: '127.0.0.1', port: 0 });

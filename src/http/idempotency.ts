@@ -1,0 +1,105 @@
+import type { FastifyReply, RouteOptions } from 'fastify';
+import { fastifyPlugin } from 'fastify-plugin';
+import { z } from 'zod';
+import { refusal } from './problem.ts';
+import { problemAnswer } from './schemas/common.ts';
+import type { KeptAnswer, RepeatService, RepeatedRequest } from './services.ts';
+
+type FirstRequest = Extract<RepeatedRequest, { kind: 'first' }>;
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Where the answer to this request is to be kept; null for requests without a key. */
+    firstRequest: FirstRequest | null;
+  }
+}
+
+const HEADER = 'idempotency-key';
+
+const headers = z.looseObject({
+  [HEADER]: z
+    .string()
+    .regex(/^[\x21-\x7e]{1,255}$/, 'expected 1 to 255 printable ASCII characters without spaces')
+    .meta({
+      description:
+        'The same key within a day gives the first answer again, by token and route; with another request it is a conflict.',
+    })
+    .exactOptional(),
+});
+
+/** Answers of these are not kept: the request may be sent again, or has not ended. */
+const UNDECIDED = 500;
+
+/** Lets a POST be repeated: with an `Idempotency-Key`, what was answered once is answered again. */
+export const idempotency = fastifyPlugin<{ repeats: RepeatService }>((app, { repeats }, done) => {
+  app.decorateRequest('firstRequest', null);
+  app.addHook('onRoute', describeHeader);
+  app.addHook('preHandler', async (request, reply) => {
+    const key = request.headers[HEADER];
+    if (request.method !== 'POST' || typeof key !== 'string') return;
+    const begun = await repeats.begin({
+      scope: [request.tokenName ?? '', request.routeOptions.url ?? ''],
+      key,
+      request: JSON.stringify([request.url, request.body ?? null]),
+    });
+    if (begun.kind === 'first') request.firstRequest = begun;
+    else return answerRepeat(begun, reply);
+  });
+  app.addHook('onSend', async (request, reply, payload) => {
+    const first = request.firstRequest;
+    if (first === null) return;
+    request.firstRequest = null;
+    try {
+      await settle(first, reply, typeof payload === 'string' ? payload : '');
+    } catch (error) {
+      // It was done all the same; only a repeat will have to wait, and is then done again.
+      request.failure = error;
+    }
+  });
+  done();
+});
+
+function describeHeader(route: RouteOptions): void {
+  if (route.method !== 'POST' || route.schema === undefined) return;
+  const { response } = route.schema as { response?: Record<number, unknown> };
+  const conflict = problemAnswer('The key came with another request, or its request is at work.');
+  route.schema = { ...route.schema, headers, response: { 409: conflict, ...response } };
+}
+
+function answerRepeat(
+  begun: Exclude<RepeatedRequest, FirstRequest>,
+  reply: FastifyReply,
+): FastifyReply {
+  switch (begun.kind) {
+    case 'other_request':
+      throw refusal('idempotency_key_reused', `this ${HEADER} came with another request before`);
+    case 'in_progress':
+      reply.header('retry-after', 1);
+      throw refusal(
+        'idempotency_in_progress',
+        'the first request with this key is not answered yet',
+      );
+    case 'repeat': {
+      const { status, headers: kept, body } = begun.answer;
+      return reply.code(status).headers(kept).header('idempotent-replayed', 'true').send(body);
+    }
+  }
+}
+
+/** A request that timed out may still be at work, so its key is not given free. */
+async function settle(first: FirstRequest, reply: FastifyReply, body: string): Promise<void> {
+  if (reply.statusCode >= UNDECIDED) {
+    if (!isTimeout(body)) await first.release();
+    return;
+  }
+  const kept: KeptAnswer = { status: reply.statusCode, headers: {}, body };
+  for (const name of ['content-type', 'location']) {
+    const value = reply.getHeader(name);
+    if (typeof value === 'string') kept.headers[name] = value;
+  }
+  await first.keep(kept);
+}
+
+function isTimeout(body: string): boolean {
+  return body.includes('"code":"timeout"');
+}

@@ -1,0 +1,75 @@
+import { randomBytes } from 'node:crypto';
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { createRepeatService } from '../../src/daemon/repeat-service.ts';
+import { createSealer } from '../../src/deliver/seal.ts';
+import { AnswerStore } from '../../src/redis/answer-store.ts';
+import { answerKeys } from '../../src/redis/keys.ts';
+import { openStores } from '../support/stores.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const stores = openStores();
+const { redis, keys } = stores;
+afterAll(() => stores.close());
+
+const [records, expiries, bytes] = answerKeys(keys);
+
+/** What the three keys hold, as they account for it. */
+async function held() {
+  const values = await redis.hvals(records);
+  const ids = await redis.zrange(expiries, 0, '-1');
+  expect(ids.sort()).toEqual((await redis.hkeys(records)).sort());
+  expect(Number(await redis.get(bytes))).toBe(values.join('').length);
+  return ids;
+}
+
+describe('kept answers', () => {
+  test('are begun by one only, given to the others, and free again when released', async () => {
+    const answers = new AnswerStore(redis, keys);
+    const begun = await Promise.all(
+      Array.from({ length: 5 }, (_, at) => answers.begin('a', `first-${at}`, 60_000)),
+    );
+    expect(begun.filter((record) => record === null)).toHaveLength(1);
+    await answers.keep('a', 'the answer', 60_000);
+    expect(await answers.begin('a', 'again', 60_000)).toBe('the answer');
+    await answers.release('a');
+    expect(await answers.begin('a', 'anew', 60_000)).toBeNull();
+    expect(await held()).toEqual(['a']);
+    await answers.release('a');
+  });
+
+  test('expire: with the process that had begun, and after they were kept for their time', async () => {
+    const answers = new AnswerStore(redis, keys);
+    await answers.begin('died', 'never answered', 1);
+    await waitFor(async () => (await answers.begin('died', 'anew', 60_000)) === null);
+    await answers.keep('old', 'answer', 1);
+    await waitFor(async () => {
+      await answers.begin('other', '', 60_000);
+      return (await redis.hget(records, 'old')) === null;
+    });
+    expect(await held()).toEqual(['died', 'other']);
+    await answers.release('died');
+    await answers.release('other');
+  });
+
+  test('take a bounded number of bytes; those that would expire first go first', async () => {
+    const answers = new AnswerStore(redis, keys, 1_000);
+    for (let at = 0; at < 20; at += 1) await answers.keep(`k-${at}`, 'x'.repeat(300), 60_000 + at);
+    expect(await held()).toEqual(['k-17', 'k-18', 'k-19']);
+  });
+
+  test('lie in Redis unreadable, and open for a repeat', async () => {
+    const service = createRepeatService(
+      new AnswerStore(redis, keys),
+      createSealer([randomBytes(32)]),
+    );
+    const asked = { scope: ['ops', '/v1/endpoints/:name/rotate'], key: 'k', request: '{}' };
+    const answer = { status: 200, headers: {}, body: '{"secret":"whsec_canary"}' };
+    const first = await service.begin(asked);
+    if (first.kind === 'first') await first.keep(answer);
+    expect((await redis.hvals(records)).join('')).not.toContain('canary');
+    expect(await service.begin(asked)).toEqual({ kind: 'repeat', answer });
+    expect(await service.begin({ ...asked, request: '{"now":true}' })).toEqual({
+      kind: 'other_request',
+    });
+  });
+});
