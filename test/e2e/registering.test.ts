@@ -399,8 +399,8 @@ describe('listing watches', () => {
   beforeAll(async () => {
     ids = Array.from({ length: 5 }, (_, at) => aRun(at < 3 ? 'running' : 'completed', WORKFLOW));
     for (const run_id of ids) await watch({ run_id, endpoints: ['audit'] });
-    await watch({ run_id: ids[0], source: 'other', endpoints: ['audit'] });
     await Promise.all(ids.map(watched));
+    await watch({ run_id: ids[0], source: 'other', endpoints: ['audit'] });
     await waitFor(async () => {
       const { body } = await daemon.api(`/v1/watches/${ids[0]}?source=other`);
       return body.polls > 0;
