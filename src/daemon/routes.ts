@@ -115,6 +115,7 @@ function perWatchRoute(watch: Watch, endpoint: string, deps: RoutesDependencies)
     channel: webhook(deps, 'perWatch', {
       url,
       isUrlSecret: true,
+      isGuarded: true,
       secrets: [secret ?? deriveSecret(deps.signingSecret, url)],
       headers: headers ?? {},
       timeoutMs: deps.perWatch.timeoutMs,

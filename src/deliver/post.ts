@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Request } from 'got';
+import type { PlainResponse, Request } from 'got';
 import { RESPONSE_TEXT_BYTES } from './response-text.ts';
 import type { WebhookAgents } from './webhook-agents.ts';
 
@@ -26,8 +26,15 @@ export interface PostRequest {
 export type Phase = 'queue' | 'dns' | 'connect' | 'tls' | 'headers';
 
 export type PostResult =
-  /** `head` is the start of the body. The rest, and whether it came at all, matters to nobody. */
-  | { kind: 'answered'; status: number; headers: IncomingHttpHeaders; head: Buffer }
+  /** `head` is the start of the body; whether the rest comes does not matter. */
+  | {
+      kind: 'answered';
+      status: number;
+      headers: IncomingHttpHeaders;
+      head: Buffer;
+      /** The address that answered; undefined where it is not known. */
+      address: string | undefined;
+    }
   | { kind: 'broken'; error: unknown; phase: Phase; reusedSocket: boolean }
   | { kind: 'cut'; phase: Phase };
 
@@ -43,10 +50,10 @@ export async function post(
 ): Promise<PostResult> {
   const stream = start(request, agents);
   try {
-    const [{ statusCode = 0, headers }] = (await once(stream, 'response', { signal: cut })) as [
-      IncomingMessage,
-    ];
-    return { kind: 'answered', status: statusCode, headers, head: await readHead(stream, cut) };
+    const [response] = (await once(stream, 'response', { signal: cut })) as [PlainResponse];
+    const { statusCode, headers, ip: address } = response;
+    const head = await readHead(stream, cut);
+    return { kind: 'answered', status: statusCode, headers, head, address };
   } catch (error) {
     const phase = phaseOf(stream, request.url);
     if (cut.aborted) return { kind: 'cut', phase };

@@ -9,6 +9,7 @@ import { startDeadline } from './deadline.ts';
 import { post, type PostRequest, type PostResult, type TlsOptions } from './post.ts';
 import { responseText } from './response-text.ts';
 import { createSigner } from './sign.ts';
+import { parseAddress, specialRange } from './special-addresses.ts';
 import type { WebhookAgents } from './webhook-agents.ts';
 import { authorizationOf, type WebhookAuth } from './webhook-auth.ts';
 import { customHeaders } from './webhook-headers.ts';
@@ -27,6 +28,11 @@ export interface WebhookTarget {
   auth?: WebhookAuth;
   /** What is sent of an event; absent, the event as it is. */
   body?: BodyKind;
+  /**
+   * True for a URL that is not the operator's choice: of the answer of a host that is not public only
+   * the status is kept, or a token that may write could read what is behind a firewall.
+   */
+  isGuarded?: boolean;
 }
 
 interface WebhookDeps {
@@ -121,13 +127,20 @@ function outcomeOf(result: PostResult, circumstances: Circumstances): AttemptOut
     case 'broken':
       return failed(networkError(result.error, url.hostname, result.phase));
     case 'answered': {
-      const { status, headers, head } = result;
-      const error = isSuccess(status) ? null : statusError(status, headers.location);
-      const response = responseText(head, confidential);
+      const { status, headers, head, address } = result;
+      const isShown = target.isGuarded !== true || isPublic(address);
+      const location = isShown ? headers.location : undefined;
+      const error = isSuccess(status) ? null : statusError(status, location);
+      const response = isShown ? responseText(head, confidential) : null;
       const attempt = { at, status, error, durationMs, response };
       return judge(attempt, status, parseRetryAfter(headers['retry-after'], now));
     }
   }
+}
+
+function isPublic(address: string | undefined): boolean {
+  const parsed = address === undefined ? null : parseAddress(address);
+  return parsed !== null && specialRange(parsed) === null;
 }
 
 function isSuccess(status: number): boolean {

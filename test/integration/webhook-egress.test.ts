@@ -125,3 +125,20 @@ async function trapBeside({ port }: RawServer): Promise<RawServer | null> {
     return null;
   }
 }
+
+describe('the answer of a host that is not public', () => {
+  const REDIRECT =
+    'HTTP/1.1 302 Found\r\nlocation: http://10.0.0.1/admin\r\nconnection: close\r\ncontent-length: 6\r\n\r\ncanary';
+
+  test('is kept as a status of a guarded webhook, and with its text of an endpoint', async () => {
+    const server = await listenRaw(answering(REDIRECT));
+    releasers.push(() => server.close());
+    const { to } = guarded([`127.0.0.1:${server.port}`]);
+    const url = `http://127.0.0.1:${server.port}/`;
+    const { attempt } = await to(url, { isGuarded: true }).send(A_MESSAGE);
+    expect(attempt).toMatchObject({ status: 302, response: null });
+    expect(JSON.stringify(attempt)).not.toMatch(/canary|10\.0\.0\.1/);
+    const configured = await to(url).send(A_MESSAGE);
+    expect(configured.attempt).toMatchObject({ status: 302, response: 'canary' });
+  });
+});
