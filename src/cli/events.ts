@@ -8,7 +8,7 @@ import { positiveInteger } from './options.ts';
 import { collectPages } from './pages.ts';
 import { eventLine, renderEvents } from './render/events.ts';
 import { plain } from './render/text.ts';
-import { note, writeJson } from './report.ts';
+import { note, writeJson, writeJsonLine } from './report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from './verb.ts';
 
 interface EventFlags extends DaemonFlags {
@@ -106,11 +106,8 @@ async function follow(
       ),
   });
   for await (const event of stream) {
-    stdout.write(
-      flags.json === true
-        ? `${JSON.stringify(event)}\n`
-        : `${eventLine(event, context.io.stdout)}\n`,
-    );
+    if (flags.json === true) writeJsonLine(stdout, event);
+    else stdout.write(`${eventLine(event, context.io.stdout)}\n`);
   }
   return EXIT.ok;
 }

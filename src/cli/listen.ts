@@ -1,3 +1,4 @@
+import { escapeControls } from '../core/controls.ts';
 import { isoTime } from '../core/event.ts';
 import { startReceiver, type ReceivedWebhook } from '../simulator/receiver.ts';
 import { untilAborted } from './until-aborted.ts';
@@ -29,7 +30,7 @@ export async function listen(options: ListenOptions): Promise<void> {
     secrets,
     keep: 0,
     onReceived: (webhook) => {
-      write(json ? JSON.stringify(asJson(webhook)) : webhookLine(webhook));
+      write(json ? escapeControls(JSON.stringify(asJson(webhook))) : webhookLine(webhook));
     },
   });
   try {

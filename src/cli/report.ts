@@ -1,3 +1,4 @@
+import { escapeControls } from '../core/controls.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { Output } from './context.ts';
 
@@ -39,5 +40,16 @@ export function note(stderr: Output, text: string): void {
 
 /** A document on stdout. */
 export function writeJson(stdout: Output, value: unknown): void {
-  stdout.write(`${JSON.stringify(value, null, 2)}\n`);
+  stdout.write(`${jsonFor(stdout, value, 2)}\n`);
+}
+
+/** A document on one line of stdout. */
+export function writeJsonLine(stdout: Output, value: unknown): void {
+  stdout.write(`${jsonFor(stdout, value)}\n`);
+}
+
+/** On a terminal, what came from elsewhere must not move its cursor; the JSON means the same. */
+function jsonFor({ isTty }: Output, value: unknown, indent?: number): string {
+  const json = JSON.stringify(value, null, indent);
+  return isTty ? escapeControls(json) : json;
 }

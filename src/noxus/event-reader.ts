@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { withoutControls } from '../core/controls.ts';
 import type { RunHint } from '../core/hint.ts';
 
 /** Longest event that is read, bytes; what is longer is no event of a run, or an attack. */
@@ -6,7 +7,13 @@ const MAX_EVENT_BYTES = 262_144;
 
 const NEWLINE = 0x0a;
 
-const status = z.string().min(1).max(64).nullable().catch(null);
+const status = z
+  .string()
+  .min(1)
+  .max(64)
+  .transform((text) => withoutControls(text))
+  .nullable()
+  .catch(null);
 
 /** What is read of an event. Everything else, the content first of all, is private and dropped. */
 const wireEvent = z.object({

@@ -1,3 +1,4 @@
+import { withoutControls } from '../core/controls.ts';
 import { z } from 'zod';
 
 /** How many of the complaints are passed on, and how long the whole may become. */
@@ -47,7 +48,7 @@ export function readRejection(body: unknown, secret: string): Rejection {
     .replaceAll(/\s+/g, ' ')
     .trim();
   return {
-    message: clip(text === '' ? 'no reason is given' : text),
+    message: clip(withoutControls(text) || 'no reason is given'),
     isOfRunId: detail.some(({ loc }) => loc.at(-1) === RUN_ID),
   };
 }

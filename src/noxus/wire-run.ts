@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { withoutControls } from '../core/controls.ts';
 import { isoTime } from '../core/event.ts';
 import { canonicalRunId, type RunSnapshot } from '../core/run.ts';
 import { readTimestamp } from './timestamp.ts';
@@ -8,8 +9,9 @@ const MAX_TEXT_LENGTH = 1_024;
 
 const requiredText = z
   .string('expected a string')
-  .min(1, 'expected a string that is not empty')
-  .max(MAX_TEXT_LENGTH, `expected at most ${MAX_TEXT_LENGTH} characters`);
+  .max(MAX_TEXT_LENGTH, `expected at most ${MAX_TEXT_LENGTH} characters`)
+  .transform((text) => withoutControls(text))
+  .refine((text) => text !== '', 'expected a string that is not empty');
 
 /** Whatever stands here, or nothing: {@link toSnapshot} makes the best of it. */
 const optional = z.unknown().optional();
@@ -102,9 +104,9 @@ export function unreadFields(wire: WireRun): string[] {
 }
 
 function textOrNull(value: unknown): string | null {
-  return typeof value === 'string' && value !== '' && value.length <= MAX_TEXT_LENGTH
-    ? value
-    : null;
+  if (typeof value !== 'string' || value.length > MAX_TEXT_LENGTH) return null;
+  const text = withoutControls(value);
+  return text === '' ? null : text;
 }
 
 /** A fraction is cut off; adding zero turns the negative zero that this may give into zero. */

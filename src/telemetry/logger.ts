@@ -1,5 +1,6 @@
 import { pino, stdTimeFunctions, type DestinationStream, type Logger } from 'pino';
 import { PinoPretty } from 'pino-pretty';
+import { revealControls } from '../core/controls.ts';
 
 export type { Logger } from 'pino';
 
@@ -19,6 +20,8 @@ export function createLogger({ level, pretty, destination }: LoggerOptions): Log
       base: null,
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
+      // Parsed and printed for people, what came from elsewhere must not steer their terminal.
+      ...(pretty && { hooks: { streamWrite: revealControls } }),
     },
     stream,
   );

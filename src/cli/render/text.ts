@@ -1,11 +1,11 @@
-const CONTROL = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
+import { withoutControls } from '../../core/controls.ts';
 
 /**
  * Text from elsewhere, made safe to show: control characters could move the cursor, recolour the
  * screen or pass off one line as two.
  */
 export function plain(text: string): string {
-  return text.replace(CONTROL, '\u{fffd}');
+  return withoutControls(text, '\u{fffd}');
 }
 
 const SECOND = [1_000, 's'] as const;

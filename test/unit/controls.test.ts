@@ -1,0 +1,75 @@
+import { PassThrough } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { describe, expect, test } from '@jest/globals';
+import * as fc from 'fast-check';
+import { writeJson, writeJsonLine } from '../../src/cli/report.ts';
+import { outputOf } from '../../src/cli/context.ts';
+import { escapeControls, withoutControls } from '../../src/core/controls.ts';
+import { toSnapshot, wireRunSchema } from '../../src/noxus/wire-run.ts';
+import { createLogger } from '../../src/telemetry/logger.ts';
+import { NOON } from '../support/builders.ts';
+
+const HARMFUL = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u;
+
+/** One of each kind: C0, DEL, C1, bidi, U+2028, U+2029. */
+const NASTY = 'a\u001b[2J\u0007\r\u007f\u009b1m\u202e\u2066\u200f\u2028\u2029b';
+
+describe('text that came from elsewhere', () => {
+  test('loses its control characters where it comes in from Noxus', () => {
+    const run = toSnapshot(
+      wireRunSchema.parse({ id: 'r', status: NASTY, workflow_id: NASTY, source: '\u202e' }),
+      NOON,
+    );
+    expect(run).toMatchObject({ status: 'a[2J1mb', workflow_id: 'a[2J1mb', source: null });
+    expect(wireRunSchema.safeParse({ id: 'r', status: '\u0000\u202e' }).success).toBe(false);
+  });
+
+  test('keeps everything else', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'grapheme' }), (given) => {
+        const kept = withoutControls(given);
+        expect(kept).not.toMatch(HARMFUL);
+        if (!HARMFUL.test(given)) expect(kept).toBe(given);
+      }),
+    );
+  });
+
+  test('is escaped in JSON, which means the same', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (given) => {
+        const json = escapeControls(JSON.stringify({ given }, null, 2));
+        expect(json.replaceAll('\n', '')).not.toMatch(HARMFUL);
+        expect(JSON.parse(json)).toEqual({ given });
+      }),
+    );
+  });
+
+  test('is escaped by --json on a terminal only', () => {
+    const written = (isTTY: boolean) => {
+      let out = '';
+      const stream = Object.assign(new PassThrough(), { isTTY });
+      const output = {
+        ...outputOf(stream, { noColor: true }),
+        write: (part: string) => void (out += part),
+      };
+      writeJson(output, { text: NASTY });
+      writeJsonLine(output, { text: NASTY });
+      return out;
+    };
+    expect(written(true).replaceAll('\n', '')).not.toMatch(HARMFUL);
+    expect(written(false)).toContain('\u202e');
+  });
+
+  test('is shown by the pretty log as escapes, in messages and in fields', async () => {
+    const destination = new PassThrough();
+    const log = createLogger({ level: 'info', pretty: true, destination });
+    const written = text(destination);
+    log.error({ status: NASTY, nested: { deep: NASTY }, err: new Error(`boom ${NASTY}`) }, NASTY);
+    log.info({ path: 'C:\\u001b' }, 'a backslash is no escape');
+    await new Promise((resolve) => setImmediate(resolve));
+    destination.end();
+    const lines = await written;
+    expect(lines.replaceAll('\n', '')).not.toMatch(HARMFUL);
+    expect(lines).toContain('\\u001b[2J');
+  });
+});
