@@ -201,19 +201,15 @@ function run(
   lifecycle.onStop('deliverer', () => deliverer.stop(mustForce()));
   poller.start();
   lifecycle.onStop('poller', (withinMs) => poller.stop({ force: mustForce(), withinMs }));
-  common.storeGuard.start({
-    systemEvents,
-    dispatch: deliverer.dispatch,
-    count: (reason) => common.metrics.dataLost(reason),
-    reschedule: () => poller.reconcile(),
-  });
-  lifecycle.onStop('store guard', () => common.storeGuard.stop());
   // After the workers: it may find that they have lost their place in the schedule.
   common.storeGuard.start({
     systemEvents,
     dispatch: deliverer.dispatch,
     count: (reason) => common.metrics.dataLost(reason),
-    reschedule: () => poller.reconcile(),
+    renewed() {
+      poller.reconcile();
+      common.eventBell.ring();
+    },
   });
   lifecycle.onStop('store guard', () => common.storeGuard.stop());
   discovery.start();

@@ -100,7 +100,7 @@ async function* messagesOf(
   cursor: string | null,
   chunks: AsyncIterable<Uint8Array>,
 ): AsyncIterable<SseMessage> {
-  if (cursor !== null) yield { id: cursor, data: null };
+  if (cursor !== null) yield { id: cursor, event: null, data: null };
   yield* readSse(chunks);
 }
 

@@ -87,6 +87,12 @@ async function listEvents(
   return EXIT.ok;
 }
 
+const CONNECTION = {
+  lost: 'The daemon is away; waiting for it.',
+  restored: 'The daemon is back.',
+  reset: 'Redis has lost data: events may be missing.',
+};
+
 async function follow(
   client: DaemonClient,
   context: CliContext,
@@ -99,11 +105,7 @@ async function follow(
     after: flags.after ?? null,
     signal: context.signal,
     random: context.random,
-    onConnection: (state) =>
-      note(
-        stderr,
-        state === 'lost' ? 'The daemon is away; waiting for it.' : 'The daemon is back.',
-      ),
+    onConnection: (state) => note(stderr, CONNECTION[state]),
   });
   for await (const event of stream) {
     if (flags.json === true) writeJsonLine(stdout, event);

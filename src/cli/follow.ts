@@ -16,8 +16,11 @@ interface FollowOptions {
   after: string | null;
   signal: AbortSignal;
   random: Random;
-  /** Hears when the stream breaks off, once for each time, and when it is there again. */
-  onConnection: (state: 'lost' | 'restored') => void;
+  /**
+   * Hears when the stream breaks off, once for each time, when it is there again, and when the store has
+   * lost data, so that events may be missing.
+   */
+  onConnection: (state: 'lost' | 'restored' | 'reset') => void;
 }
 
 /**
@@ -31,7 +34,7 @@ export async function* followEvents(options: FollowOptions): AsyncGenerator<Even
   let messages = await options.client.openEvents(options.query, position.lastId);
   for (;;) {
     try {
-      yield* eventsOf(messages, position, options.client.url);
+      yield* eventsOf(messages, position, options);
     } catch (error) {
       if (!isPassing(error)) throw error;
     }
@@ -56,11 +59,12 @@ export async function* followEvents(options: FollowOptions): AsyncGenerator<Even
 async function* eventsOf(
   messages: AsyncIterable<SseMessage>,
   position: { lastId: string | null },
-  url: string,
+  { client: { url }, onConnection }: Pick<FollowOptions, 'client' | 'onConnection'>,
 ): AsyncGenerator<EventView> {
-  for await (const { id, data } of messages) {
+  for await (const { id, event, data } of messages) {
     position.lastId = id ?? position.lastId;
-    if (data !== null) yield parseEvent(data, url);
+    if (event === 'reset') onConnection('reset');
+    else if (data !== null) yield parseEvent(data, url);
   }
 }
 

@@ -4,6 +4,8 @@ import { RunwatchError } from '../core/errors.ts';
 export interface SseMessage {
   /** The last id that the stream gave; null before the first. */
   id: string | null;
+  /** Its type; null where it has none. */
+  event: string | null;
   /** Null for what only says how far the stream has come. */
   data: string | null;
 }
@@ -36,6 +38,7 @@ export async function* readSse(chunks: AsyncIterable<Uint8Array>): AsyncGenerato
 class Block {
   #id: string | null = null;
   #announced: string | null = null;
+  #event: string | null = null;
   readonly #data: string[] = [];
 
   /** Takes one line; a blank one ends the block and gives its message, if it has any. */
@@ -47,8 +50,10 @@ class Block {
     const data = this.#data.length === 0 ? null : this.#data.join('\n');
     const isNews = data !== null || this.#id !== this.#announced;
     this.#announced = this.#id;
+    const event = this.#event;
     this.#data.length = 0;
-    return isNews ? { id: this.#id, data } : null;
+    this.#event = null;
+    return isNews ? { id: this.#id, event, data } : null;
   }
 
   #field(line: string): void {
@@ -56,6 +61,7 @@ class Block {
     const name = colon < 0 ? line : line.slice(0, colon);
     const value = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '');
     if (name === 'data') this.#data.push(value);
+    if (name === 'event') this.#event = value;
     if (name === 'id' && !value.includes('\0')) this.#id = value;
   }
 }

@@ -1,4 +1,6 @@
 import { createProcessJudge } from '../core/process-judge.ts';
+import { Heartbeats } from '../core/heartbeats.ts';
+import type { ProcessView } from '../http/services.ts';
 import type { ProcessInfo, ProcessStore } from '../redis/process-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Clock } from './clock.ts';
@@ -10,6 +12,9 @@ const BEAT_MS = 1_000;
 
 /** How often a process reads the store's clock, and gives back claims that it does not hold, ms. */
 const TEND_MS = 5_000;
+
+/** A skew that differs from the one it has said by this much is said again, ms. */
+const SKEW_CHANGE_MS = 100;
 
 /** Work of one kind that is claimed in the store. */
 export interface ClaimedWork {
@@ -23,9 +28,9 @@ export interface ClaimedWork {
 
 interface ProcessesDependencies {
   id: string;
-  info: ProcessInfo;
+  info: Omit<ProcessInfo, 'skewMs'>;
   store: ProcessStore;
-  clock: Pick<Clock, 'measure' | 'onStepTakenOut'>;
+  clock: Pick<Clock, 'now' | 'skewMs' | 'measure' | 'onStepTakenOut'>;
   /** Takes a sign that the store has lost writes of this process. */
   suspectLoss: () => void;
   /** Milliseconds of a clock that only runs forward. */
@@ -38,6 +43,8 @@ export interface Processes {
   readonly id: string;
   /** Registers work that is released when its process dies. */
   add(work: ClaimedWork): void;
+  /** The daemons on this store, the one that started first first. */
+  list(): Promise<ProcessView[]>;
   start(): void;
   /** Tends now, as on reconnecting. */
   tend(): void;
@@ -49,18 +56,21 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
   const { id, store, log } = deps;
   const works: ClaimedWork[] = [];
   const judge = createProcessJudge(id, deps.monotonic);
+  const heartbeats = new Heartbeats();
   deps.clock.onStepTakenOut(async (stepMs) => {
     for (const work of works) await work.moveBack(stepMs);
   });
   let periodics: Periodic[] = [];
   let hasAppeared = false;
   let highest = 0;
+  const description = describer(deps);
 
   async function beat(): Promise<void> {
     const [counter, counters] = await Promise.all([store.beat(id), store.counters()]);
     if (counter === 1) await appear();
     else if (counter <= highest) deps.suspectLoss();
     highest = counter;
+    heartbeats.note(counters, deps.clock.now());
     for (const dead of judge(counters)) {
       log.warn({ process: dead }, 'process.dead');
       for (const work of works) await work.takeOver(dead);
@@ -70,13 +80,14 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
 
   /** Also when this process was frozen for so long that others took it for dead. */
   async function appear(): Promise<void> {
-    await store.describe(id, deps.info);
+    await description.write();
     if (hasAppeared) log.warn({ process: id }, 'process.forgotten');
     hasAppeared = true;
   }
 
   async function tend(): Promise<void> {
     await deps.clock.measure();
+    if (description.isOld()) await description.write();
     for (const work of works) await work.tend();
   }
 
@@ -90,10 +101,37 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
         startPeriodic(tend, { everyMs: TEND_MS, onError }),
       ];
     },
+    list: () => listProcesses(store, heartbeats),
     tend: () => periodics.at(1)?.trigger(),
     async stop(force) {
       await Promise.all(periodics.map((one) => one.stop()));
       if (!force) await store.forget(id);
     },
   };
+}
+
+/** What a process says of itself, which is said again when its clock is off by more or less than before. */
+function describer({ id, info, store, clock }: ProcessesDependencies) {
+  let saidSkewMs = 0;
+  return {
+    isOld: () => Math.abs(clock.skewMs() - saidSkewMs) >= SKEW_CHANGE_MS,
+    async write() {
+      saidSkewMs = clock.skewMs();
+      await store.describe(id, { ...info, skewMs: saidSkewMs });
+    },
+  };
+}
+
+async function listProcesses(store: ProcessStore, heartbeats: Heartbeats): Promise<ProcessView[]> {
+  const described = await store.described();
+  const found = heartbeats.all().flatMap(([id, heartbeatAt]) => {
+    const info = described.get(id);
+    return info === undefined ? [] : [viewOf(id, info, heartbeatAt)];
+  });
+  return found.toSorted((a, b) => a.startedAt - b.startedAt);
+}
+
+function viewOf(id: string, info: ProcessInfo, heartbeatAt: number): ProcessView {
+  const { host, pid, version, startedAt, skewMs } = info;
+  return { id, name: `${host}:${pid}`, version, startedAt, heartbeatAt, skewMs };
 }

@@ -18,6 +18,7 @@ import type { Poller } from './poller.ts';
 import { createPollingService } from './polling-service.ts';
 import { createRepeatService } from './repeat-service.ts';
 import { registerDefaults } from './register-defaults.ts';
+import type { Processes } from './processes.ts';
 import type { StoreGuard } from './store-guard.ts';
 import type { WatchNotes } from './watch-notes.ts';
 import { createWatchService } from './watch-service.ts';
@@ -31,6 +32,7 @@ interface ServicesDependencies extends EndpointServiceDependencies {
   poller: Poller;
   discovery: Discovery;
   deliverer: Deliverer;
+  processes: Processes;
   storeGuard: StoreGuard;
   watchNotes: WatchNotes;
   guard: EgressGuard;
@@ -64,6 +66,7 @@ export function createServices(deps: ServicesDependencies): Services {
     endpoints: createEndpointService(deps),
     polling: createPollingService(deps),
     repeats: createRepeatService(deps.answers, deps.sealer),
+    processes: deps.processes,
     health: createHealth({ ...deps, redis: deps.connections }),
   };
 }

@@ -48,8 +48,8 @@ export interface LossHandlers {
   systemEvents: Pick<SystemEvents, 'plan'>;
   dispatch: (gates: string[]) => void;
   count: (reason: LossReason) => void;
-  /** Watches may have lost their place in the schedule. */
-  reschedule: () => void;
+  /** Watches may have lost their place in the schedule, and followers of events theirs in the log. */
+  renewed: () => void;
 }
 
 /**
@@ -184,7 +184,7 @@ export class StoreGuard {
     this.owesWatches = false;
     if (lost !== null) this.lost = { ...lost, restored: lost.restored + restored };
     if (restored > 0) deps.log.warn({ watches: restored }, 'store.watches_restored');
-    this.handlers?.reschedule();
+    this.handlers?.renewed();
   }
 
   /** @param everyMs the least time since it was last kept, unless the epoch is new */

@@ -29,6 +29,7 @@ export const openapi = fastifyPlugin<{ version: string }>(async (app, { version 
         { name: 'Events', description: 'Changes that were observed.' },
         { name: 'Deliveries', description: 'Events on their way to those who are told.' },
         { name: 'Endpoints', description: 'Configured receivers.' },
+        { name: 'Processes', description: 'The daemons that share the work.' },
         { name: 'Polling', description: 'How long runs take, and how well they are polled.' },
         { name: 'Webhooks', description: 'What runwatch sends to receivers.' },
         { name: 'Health', description: 'What machines ask about this process.' },

@@ -25,6 +25,7 @@ export const PROBLEMS = {
   sealed_by_unknown_key: { status: 409, title: 'The secret was encrypted with another key' },
   too_many_secrets: { status: 409, title: 'Three secrets sign already' },
   not_signed: { status: 409, title: 'The endpoint has no secret' },
+  stale_cursor: { status: 410, title: 'The cursor is of a store that lost data' },
   body_too_large: { status: 413, title: 'The body is too large' },
   unsupported_media_type: { status: 415, title: 'The body must be JSON' },
   invalid_request: { status: 422, title: 'The request is not valid' },

@@ -21,6 +21,7 @@ import { eventStreamRoute } from './routes/event-stream.ts';
 import { eventRoutes } from './routes/events.ts';
 import { healthRoutes, type Metrics } from './routes/health.ts';
 import { pollingRoutes } from './routes/polling.ts';
+import { processRoutes } from './routes/processes.ts';
 import { redeliverRoutes } from './routes/redeliver.ts';
 import { watchBatchRoute } from './routes/watch-batch.ts';
 import { watchRoutes } from './routes/watches.ts';
@@ -129,6 +130,7 @@ async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<
   await api.register(redeliverRoutes, services);
   await api.register(endpointRoutes, services);
   await api.register(pollingRoutes, services);
+  await api.register(processRoutes, services);
 }
 
 /**

@@ -42,7 +42,7 @@ export interface WatchService {
   /** One result per request, in order; a bad one spoils no other. */
   register(requests: WatchRequest[]): Promise<WatchResult[]>;
   get(name: WatchName): Promise<Watch | null>;
-  /** Newest first. Throws RunwatchError `invalid_cursor`. */
+  /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   list(query: WatchQuery): Promise<Page<Watch>>;
   /** Whether any watch has a run of this status. */
   hasStatus(status: string): Promise<boolean>;
@@ -60,6 +60,12 @@ export interface LoggedEvent {
   event: RunwatchEvent;
 }
 
+/** The store has lost data; a follower goes on from this cursor. */
+export interface LogReset {
+  cursor: string;
+  event: null;
+}
+
 export interface EventQuery {
   runId?: string;
   type?: EventType;
@@ -70,12 +76,15 @@ export interface EventQuery {
 type EventOrder = 'oldest' | 'newest';
 
 export interface EventService {
-  /** Oldest first unless asked otherwise. Throws RunwatchError `invalid_cursor`. */
+  /** Oldest first unless asked otherwise. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   list(query: EventQuery & { limit: number; order?: EventOrder }): Promise<Page<LoggedEvent>>;
   /** The cursor of the latest event: what a follower of everything new starts from. */
   position(): Promise<string>;
   /** What comes after `query.after`; ends with the signal. */
-  follow(query: EventQuery & { after: string }, signal: AbortSignal): AsyncIterable<LoggedEvent>;
+  follow(
+    query: EventQuery & { after: string },
+    signal: AbortSignal,
+  ): AsyncIterable<LoggedEvent | LogReset>;
 }
 
 export interface DeliveryQuery {
@@ -88,7 +97,7 @@ export interface DeliveryQuery {
 }
 
 export interface DeliveryService {
-  /** Newest first. Throws RunwatchError `invalid_cursor`. */
+  /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   list(query: DeliveryQuery): Promise<Page<Delivery>>;
   get(id: string): Promise<{ delivery: Delivery; attempts: Attempt[] } | null>;
   /** Delivers again, with the same event id. One that is still to be delivered stays as it is. */
@@ -181,7 +190,7 @@ export interface PollingQuery {
 export interface PollingService {
   /** The profile that expectations are for: that of watches which name none. */
   profile: Profile;
-  /** The latest to become known first. Throws RunwatchError `invalid_cursor`. */
+  /** The latest to become known first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   list(query: PollingQuery): Promise<Page<WorkflowPolling>>;
 }
 
@@ -218,6 +227,21 @@ export interface HealthService {
   checks(): Promise<HealthCheck[]>;
 }
 
+/** A daemon on this store. Times are milliseconds since the epoch. */
+export interface ProcessView {
+  id: string;
+  name: string;
+  version: string;
+  startedAt: number;
+  heartbeatAt: number;
+  /** By how much the clock of its host is ahead of the store's, ms. */
+  skewMs: number;
+}
+
+export interface ProcessService {
+  list(): Promise<ProcessView[]>;
+}
+
 /** Everything that the HTTP server serves from. */
 export interface Services {
   watches: WatchService;
@@ -226,5 +250,6 @@ export interface Services {
   endpoints: EndpointService;
   polling: PollingService;
   repeats: RepeatService;
+  processes: ProcessService;
   health: HealthService;
 }

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { openCursor } from './cursor.ts';
 import type { Claim } from '../core/claim.ts';
 import {
   noDeliveries,
@@ -64,11 +65,16 @@ export class DeliveryStore {
     return typeof reply === 'string' ? reply : readClaims(move.gate.name, reply);
   }
 
-  /** Newest first. Throws RunwatchError `invalid_cursor`. */
+  /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   async list(
     filter: DeliveryFilter,
     { limit, cursor }: { limit: number; cursor?: string | undefined },
   ): Promise<{ items: Delivery[]; nextCursor: string | null }> {
+    const { from, cursorAt } = await openCursor(
+      this.redis,
+      this.keys.cursorsOf(this.keys.deliveryNumber),
+      cursor,
+    );
     const page = await readPage(this.redis, {
       indexes: filterIndexes(this.keys.deliveries, {
         state: filter.state,
@@ -78,11 +84,11 @@ export class DeliveryStore {
       }),
       order: 'newest',
       limit,
-      cursor,
+      from,
     });
     const found = await this.getMany(page.members.map(({ id }) => id));
     const items = found.flatMap((stored) => (stored === null ? [] : [stored.delivery]));
-    return { items, nextCursor: page.nextCursor };
+    return { items, nextCursor: page.next === null ? null : cursorAt(page.next) };
   }
 
   /** Deliveries that were created within a time, the newest first, a chunk of ids at a time. */

@@ -51,7 +51,8 @@ export class EventBell {
     };
   }
 
-  private ring(): void {
+  /** Rings in this process: something of the log is not as it was. */
+  ring(): void {
     for (const listener of this.listeners) listener();
   }
 }

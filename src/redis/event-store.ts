@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { openCursor } from './cursor.ts';
 import { RunwatchError } from '../core/errors.ts';
 import type { RunwatchEvent } from '../core/event.ts';
 import type { Keys } from './keys.ts';
@@ -10,6 +11,12 @@ import { replies } from './replies.ts';
 interface LoggedEvent {
   cursor: string;
   event: RunwatchEvent;
+}
+
+/** The store has lost data: where its log begins anew for a follower. */
+interface Reset {
+  cursor: string;
+  event: null;
 }
 
 interface EventFilter {
@@ -31,25 +38,27 @@ export class EventStore {
     private readonly bell: EventBell,
   ) {}
 
-  /** Oldest first unless asked otherwise. Throws RunwatchError `invalid_cursor`. */
+  /** Oldest first unless asked otherwise. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   async list(
     filter: EventFilter,
     { limit, order = 'oldest' }: { limit: number; order?: 'oldest' | 'newest' | undefined },
   ): Promise<{ items: LoggedEvent[]; nextCursor: string | null }> {
-    const { members, nextCursor } = await readPage(this.redis, {
+    const after = filter.after?.startsWith('evt_') ? undefined : filter.after;
+    const { from = await this.placeOf(filter.after), cursorAt } = await this.open(after);
+    const { members, next } = await readPage(this.redis, {
       indexes: filterIndexes(this.keys.events, { run: filter.runId, type: filter.type }),
       order,
       limit,
-      cursor: await this.placeOf(filter.after),
+      from,
     });
     const pipeline = this.redis.pipeline();
     for (const { id } of members) pipeline.hget(this.keys.event(id), 'body');
     const bodies = await replies<string | null>(pipeline);
     const items = members.flatMap(({ score }, at) => {
       const body = bodies[at];
-      return body ? [{ cursor: score, event: JSON.parse(body) as RunwatchEvent }] : [];
+      return body ? [{ cursor: cursorAt(score), event: JSON.parse(body) as RunwatchEvent }] : [];
     });
-    return { items, nextCursor };
+    return { items, nextCursor: next === null ? null : cursorAt(next) };
   }
 
   /** The exact text of an event that is sent; null when it is not there. */
@@ -59,20 +68,29 @@ export class EventStore {
 
   /** The cursor of the latest event. */
   async position(): Promise<string> {
-    return (await this.redis.get(this.keys.eventPlace)) ?? '0';
+    const { cursorAt, end } = await this.open(undefined);
+    return cursorAt(end);
   }
 
-  /** What comes after `filter.after`; ends with the signal. */
+  /**
+   * What comes after `filter.after`; ends with the signal. Where the store has lost data since, a reset
+   * comes in place of what cannot be known any more, and what comes after it from then on.
+   */
   async *follow(
     filter: EventFilter & { after: string },
     signal: AbortSignal,
-  ): AsyncIterable<LoggedEvent> {
+  ): AsyncIterable<LoggedEvent | Reset> {
     const ear = this.bell.listen(signal);
     try {
       let { after } = filter;
       while (!signal.aborted) {
         const rung = ear.next();
-        const { items } = await this.list({ ...filter, after }, { limit: FOLLOW_CHUNK });
+        const items = await this.after({ ...filter, after });
+        if (items === 'stale') {
+          after = await this.position();
+          yield { cursor: after, event: null };
+          continue;
+        }
         yield* items;
         after = items.at(-1)?.cursor ?? after;
         if (items.length < FOLLOW_CHUNK) await rung;
@@ -82,9 +100,22 @@ export class EventStore {
     }
   }
 
+  private async after(filter: EventFilter): Promise<LoggedEvent[] | 'stale'> {
+    try {
+      return (await this.list(filter, { limit: FOLLOW_CHUNK })).items;
+    } catch (error) {
+      if (error instanceof RunwatchError && error.code === 'stale_cursor') return 'stale';
+      throw error;
+    }
+  }
+
+  private open(cursor: string | undefined) {
+    return openCursor(this.redis, this.keys.cursorsOf(this.keys.eventPlace), cursor);
+  }
+
   /** An event's id is as good a place to go on from as a cursor. */
   private async placeOf(after: string | undefined): Promise<string | undefined> {
-    if (!after?.startsWith('evt_')) return after;
+    if (!after?.startsWith('evt_')) return undefined;
     const place = await this.redis.hget(this.keys.event(after), 'place');
     if (place !== null) return place;
     throw new RunwatchError(`there is no event ${after}`, { code: 'invalid_cursor' });

@@ -10,6 +10,8 @@ function storeKeys(key: (name: string) => string) {
   return {
     /** String: the store's epoch, and those before it, which lost data; 8 letters and digits each. */
     epochs: key('epochs'),
+    /** What cursors go by: the epochs, and the counter that gives their records a place. */
+    cursorsOf: (counter: string) => ({ epochs: key('epochs'), counter }),
     /** Pub/sub channel: watches that were registered or have ended; see `watch-channel.ts`. */
     watchChannel: key('watch-channel'),
     /** String that is written to find out whether Redis takes writes; expires. */

@@ -1,5 +1,4 @@
 import type { Redis } from 'ioredis';
-import { RunwatchError } from '../core/errors.ts';
 
 /** Members looked at by one call of the script: bounds how long Redis is busy with it. */
 const WALKED_AT_ONCE = 2_000;
@@ -11,24 +10,24 @@ interface PageRequest {
   limit: number;
   /** The sorted set to look up names in; undefined where the members of the indexes are names. */
   directory?: string | undefined;
-  /** Where the last page ended; undefined begins. */
-  cursor?: string | undefined;
+  /** The score at which the last page ended; undefined begins. */
+  from?: string | undefined;
 }
 
 interface MemberPage {
   members: { id: string; score: string }[];
-  nextCursor: string | null;
+  /** The score to go on from; null on the last page. */
+  next: string | null;
 }
 
 /**
  * One page of the members that are in all of the indexes. The smallest index is walked, the others
  * are asked; Redis never works on more than a bounded part in one go.
- * Throws RunwatchError `invalid_cursor`.
  */
 export async function readPage(redis: Redis, request: PageRequest): Promise<MemberPage> {
   const indexes = await smallestFirst(redis, request.indexes);
   const members: MemberPage['members'] = [];
-  let from = checkCursor(request.cursor);
+  let from = request.from ?? '';
   do {
     const wanted = request.limit - members.length;
     const reply = await redis.rwReadPage(
@@ -45,7 +44,7 @@ export async function readPage(redis: Redis, request: PageRequest): Promise<Memb
       members.push({ id: reply[at] ?? '', score: reply[at + 1] ?? '' });
     }
   } while (members.length < request.limit && from !== '');
-  return { members, nextCursor: from === '' ? null : from };
+  return { members, next: from === '' ? null : from };
 }
 
 async function smallestFirst(redis: Redis, indexes: string[]): Promise<string[]> {
@@ -54,11 +53,6 @@ async function smallestFirst(redis: Redis, indexes: string[]): Promise<string[]>
     indexes.map(async (index) => ({ index, size: await redis.zcard(index) })),
   );
   return sized.sort((a, b) => a.size - b.size).map(({ index }) => index);
-}
-
-function checkCursor(cursor: string | undefined): string {
-  if (cursor === undefined || /^\d{1,15}$/.test(cursor)) return cursor ?? '';
-  throw new RunwatchError('the cursor is not one that a listing gave', { code: 'invalid_cursor' });
 }
 
 /** The sorted sets that answer a filter; the one of all members where nothing is filtered by. */
@@ -89,7 +83,7 @@ export function filterGroups(
 
 /**
  * One page of the members that are in all indexes of one of the groups. Groups have no member in
- * common, and scores are unique in all of them. Throws RunwatchError `invalid_cursor`.
+ * common, and scores are unique in all of them.
  */
 export async function readMergedPage(
   redis: Redis,
@@ -105,6 +99,6 @@ export async function readMergedPage(
     .flatMap(({ members }) => members)
     .sort((a, b) => sign * (Number(a.score) - Number(b.score)));
   const members = found.slice(0, request.limit);
-  const isLast = found.length <= request.limit && pages.every((page) => page.nextCursor === null);
-  return { members, nextCursor: isLast ? null : (members.at(-1)?.score ?? null) };
+  const isLast = found.length <= request.limit && pages.every((page) => page.next === null);
+  return { members, next: isLast ? null : (members.at(-1)?.score ?? null) };
 }

@@ -8,6 +8,8 @@ export interface ProcessInfo {
   version: string;
   /** Milliseconds since the epoch. */
   startedAt: number;
+  /** By how much the clock of its host is ahead of the store's, ms. */
+  skewMs: number;
 }
 
 /** The daemons on this store: each raises a counter, and has said what it is. */
@@ -29,6 +31,14 @@ export class ProcessStore {
   /** The counters of all processes. */
   async counters(): Promise<Map<string, string>> {
     return new Map(Object.entries(await this.redis.hgetall(this.keys.processes)));
+  }
+
+  /** What the processes have said of themselves, by their ids. */
+  async described(): Promise<Map<string, ProcessInfo>> {
+    const texts = await this.redis.hgetall(this.keys.processInfo);
+    return new Map(
+      Object.entries(texts).map(([id, text]) => [id, JSON.parse(text) as ProcessInfo]),
+    );
   }
 
   async forget(process: string): Promise<void> {

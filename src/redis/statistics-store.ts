@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { openCursor } from './cursor.ts';
 import { BINS, DECAY, exposureOf } from '../core/hazard.ts';
 import type { Stay } from '../core/lesson.ts';
 import type { WatchChange } from '../core/watch-change.ts';
@@ -65,20 +66,25 @@ export class StatisticsStore {
     return names.map(parseWorkflowName);
   }
 
-  /** Workflows of which something is known, the latest to become so first. Throws RunwatchError `invalid_cursor`. */
+  /** Workflows of which something is known, the latest to become so first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   async list(
     filter: { source?: string | undefined },
     { limit, cursor }: { limit: number; cursor?: string | undefined },
   ): Promise<{ items: WorkflowKey[]; nextCursor: string | null }> {
+    const { from, cursorAt } = await openCursor(
+      this.redis,
+      this.keys.cursorsOf(this.keys.workflowClock),
+      cursor,
+    );
     const page = await readPage(this.redis, {
       indexes: filterIndexes(this.keys.workflows, { source: filter.source }),
       order: 'newest',
       limit,
-      cursor,
+      from,
     });
     return {
       items: page.members.map(({ id }) => parseWorkflowName(id)),
-      nextCursor: page.nextCursor,
+      nextCursor: page.next === null ? null : cursorAt(page.next),
     };
   }
 

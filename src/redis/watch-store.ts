@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { openCursor } from './cursor.ts';
 import { holdMs, type Admission, type RequestAsk } from '../core/budget.ts';
 import type { SourcePaused } from '../core/look.ts';
 import { nextGoneCheck } from '../core/gone-check.ts';
@@ -102,11 +103,16 @@ export class WatchStore {
     );
   }
 
-  /** Newest first. Throws RunwatchError `invalid_cursor`. */
+  /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   async list(
     filter: WatchFilter,
     { limit, cursor }: { limit: number; cursor?: string | undefined },
   ): Promise<{ items: Watch[]; nextCursor: string | null }> {
+    const { from, cursorAt } = await openCursor(
+      this.redis,
+      this.keys.cursorsOf(this.keys.watchNumber),
+      cursor,
+    );
     const page = await readMergedPage(this.redis, {
       groups: filterGroups(this.keys.watches, {
         state: filter.state,
@@ -117,11 +123,11 @@ export class WatchStore {
       directory: this.keys.watches(),
       order: 'newest',
       limit,
-      cursor,
+      from,
     });
     const found = await this.getMany(page.members.map(({ id }) => parseWatchId(id)));
     const items = found.flatMap((stored) => (stored === null ? [] : [stored.watch]));
-    return { items, nextCursor: page.nextCursor };
+    return { items, nextCursor: page.next === null ? null : cursorAt(page.next) };
   }
 
   /** Whether any watch has a run of this status. */
@@ -131,18 +137,18 @@ export class WatchStore {
 
   /** Active watches in the order of their registration, a chunk at a time. */
   async *active(chunk: number): AsyncIterable<WatchKey[]> {
-    let cursor: string | undefined;
+    let from: string | undefined;
     do {
       const page = await readPage(this.redis, {
         indexes: [this.keys.watches('state', 'active')],
         directory: this.keys.watches(),
         order: 'oldest',
         limit: chunk,
-        cursor,
+        from,
       });
       yield page.members.map(({ id }) => parseWatchId(id));
-      cursor = page.nextCursor ?? undefined;
-    } while (cursor !== undefined);
+      from = page.next ?? undefined;
+    } while (from !== undefined);
   }
 
   /** How many watches there are in each state. */

@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { RunwatchError } from '../../src/core/errors.ts';
-import { anEvent } from '../support/fake-services.ts';
+import { anEvent, STALE } from '../support/fake-services.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
 import { rawRequest, untilRefused } from '../support/raw-http.ts';
 
@@ -40,6 +40,28 @@ describe('the list of events', () => {
     for (const sequence of [1, 2, 3]) server.services.append(anEvent(sequence));
     const response = await server.fetch('/v1/events?after=c1&limit=2');
     expect(await response.json()).toEqual({ data: [anEvent(2), anEvent(3)], next_cursor: 'c3' });
+  });
+});
+
+describe('a cursor of a store that has lost data since', () => {
+  it('is refused by listings with 410, so that readers start anew', async () => {
+    for (const path of ['watches?cursor', 'deliveries?cursor', 'events?after']) {
+      const response = await server.fetch(`/v1/${path}=${STALE}`);
+      expect(response.status).toBe(410);
+      expect(await response.json()).toMatchObject({ code: 'stale_cursor' });
+    }
+  });
+
+  it('lets a stream begin with a reset, and go on with what happens from then on', async () => {
+    server.services.append(anEvent(1));
+    const response = await server.fetch('/v1/events/stream', {
+      headers: { 'last-event-id': STALE },
+    });
+    await until(() => server.services.followers === 1);
+    server.services.append(anEvent(2));
+    const { text } = await readUntil(response, (seen) => seen.includes('evt_2'));
+    expect(text).toContain('id: c1\nevent: reset\ndata: {"reason":');
+    expect(idsOf(text)).toEqual(['c1', 'c2']);
   });
 });
 

@@ -58,6 +58,7 @@ const ROUTES = [
   'POST /v1/endpoints/{name}/enable',
   'POST /v1/endpoints/{name}/rotate',
   'GET /v1/polling',
+  'GET /v1/processes',
 ];
 
 let server: TestServer;

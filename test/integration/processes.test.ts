@@ -104,6 +104,8 @@ test('what a dead process held is taken over within seconds, and that process is
   };
   const { process, lines } = processOf('judge', { work });
   process.start();
+  await waitFor(async () => (await process.list()).length === 1);
+  expect(await process.list()).toMatchObject([{ id: 'judge', name: 'here:1', version: '0' }]);
   await waitFor(async () => !(await processes.counters()).has('dead'), { timeoutMs: 8_000 });
   expect(found).toEqual([{ member: 'a/1', token }]);
   expect(lines).toContainEqual(expect.objectContaining({ msg: 'process.dead', process: 'dead' }));

@@ -81,7 +81,7 @@ async function startProcess({ name = 'a', isStarted = true } = {}) {
       }),
       dispatch: () => undefined,
       count: (reason) => losses.push(reason),
-      reschedule: () => undefined,
+      renewed: () => undefined,
     });
   };
   if (isStarted) start();
@@ -158,6 +158,34 @@ test('a store that has gone back is noticed by its places, also those that other
   guard.check();
   await waitFor(() => guard.trouble()?.includes('gone back'));
   expect(losses).toEqual(['rolled_back']);
+});
+
+test('cursors of a store that was emptied are stale, and followers of events are told to begin anew', async () => {
+  const { guard } = await startProcess();
+  const runs = ['run-1', 'run-2', 'run-3'];
+  for (const runId of runs) await register(runId);
+  const { nextCursor } = await watches.list({}, { limit: 2 });
+  const cursor = nextCursor ?? '';
+  expect((await watches.list({}, { limit: 2, cursor })).items).toHaveLength(1);
+  const position = await stores.events.position();
+  const stop = new AbortController();
+  const follower = stores.events.follow({ after: position }, stop.signal)[Symbol.asyncIterator]();
+  const next = follower.next();
+
+  await empty();
+  guard.check();
+  await waitFor(() => guard.trouble() !== null);
+  stores.eventBell.ring();
+  const stale = { code: 'stale_cursor' };
+  await expect(watches.list({}, { limit: 2, cursor })).rejects.toMatchObject(stale);
+  await expect(stores.events.list({ after: position }, { limit: 1 })).rejects.toMatchObject(stale);
+  const { value } = await next;
+  expect(value).toEqual({ cursor: `${guard.epoch()}-0`, event: null });
+  const beyond = `${guard.epoch()}-99`;
+  await expect(stores.deliveries.list({}, { limit: 1, cursor: beyond })).rejects.toMatchObject(
+    stale,
+  );
+  stop.abort();
 });
 
 test('writes of a process that are gone are a loss, of which one process says so', async () => {

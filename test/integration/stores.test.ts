@@ -299,7 +299,8 @@ describe('a follower of the log', () => {
     const stop = new AbortController();
     const got: string[] = [];
     const following = (async () => {
-      for await (const { event } of events.follow({ runId, after: '0' }, stop.signal)) {
+      for await (const { event } of events.follow({ runId, after: '-0' }, stop.signal)) {
+        if (event === null) throw new Error('nothing was lost');
         got.push(event.type);
         if (got.length === 1) await see(first.stored, 'failed');
         if (event.type === 'run.failed') stop.abort();

@@ -15,6 +15,7 @@ import type {
   EventQuery,
   HealthCheck,
   LoggedEvent,
+  LogReset,
   PollingQuery,
   RedeliverRange,
   Services,
@@ -249,6 +250,12 @@ export function fakeServices(): FakeServices {
     },
     endpoints: fakeEndpoints(() => fake),
     repeats: createRepeatService(fakeAnswers(), createSealer([Buffer.alloc(32)])),
+    processes: {
+      async list() {
+        const times = { startedAt: 0, heartbeatAt: 1_000 };
+        return [{ id: 'p1', name: 'web-1:7', version: '1.0.0', ...times, skewMs: 12 }];
+      },
+    },
     polling: {
       profile: 'normal',
       async list(query) {
@@ -326,8 +333,12 @@ function registerOne(fake: FakeServices, request: WatchRequest) {
   return { kind, watch, webhookSecret: isDerived ? SECRET : null };
 }
 
+/** A cursor of a store that has lost data since. */
+export const STALE = 'stale';
+
 function refuseBadCursor(cursor: string | undefined): void {
   if (cursor === undefined || /^c\d+$/.test(cursor)) return;
+  if (cursor === STALE) throw new RunwatchError('start anew', { code: 'stale_cursor' });
   throw new RunwatchError('this is not a cursor of this server', { code: 'invalid_cursor' });
 }
 
@@ -340,8 +351,9 @@ async function* follow(
   waiting: Set<() => void>,
   query: EventQuery & { after: string },
   signal: AbortSignal,
-): AsyncIterable<LoggedEvent> {
-  let next = startOf(query.after);
+): AsyncIterable<LoggedEvent | LogReset> {
+  let next = query.after === STALE ? fake.log.length : startOf(query.after);
+  if (query.after === STALE) yield { cursor: `c${next}`, event: null };
   fake.followers += 1;
   try {
     while (!signal.aborted) {

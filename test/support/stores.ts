@@ -27,7 +27,8 @@ export function openStores({ url, prefix }: TestRedis = testRedis()) {
   defineScripts(redis);
   const keys = createKeys(prefix);
   const watches = new WatchStore(redis, keys);
-  const events = new EventStore(redis, keys, new EventBell(subscriber, keys.eventBell));
+  const eventBell = new EventBell(subscriber, keys.eventBell);
+  const events = new EventStore(redis, keys, eventBell);
   const deliveries = new DeliveryStore(redis, keys);
   return {
     redis,
@@ -38,6 +39,7 @@ export function openStores({ url, prefix }: TestRedis = testRedis()) {
     systemEventStore: new SystemEventStore(redis, keys),
     watches,
     events,
+    eventBell,
     deliveries,
     gates: new GateStore(redis, keys),
     sources: new SourceStore(redis, keys),

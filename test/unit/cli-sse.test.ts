@@ -16,12 +16,14 @@ async function read(...chunks: (string | Uint8Array)[]): Promise<SseMessage[]> {
 describe('reading server-sent events', () => {
   test('a message has the id and the data of its block', async () => {
     expect(await read('id: 7\nevent: x\ndata: {"a":1}\n\n')).toEqual([
-      { id: '7', data: '{"a":1}' },
+      { id: '7', event: 'x', data: '{"a":1}' },
     ]);
   });
 
   test('lines of data are joined, and one space after the colon is dropped', async () => {
-    expect(await read('data:a\ndata:  b\ndata\n\n')).toEqual([{ id: null, data: 'a\n b\n' }]);
+    expect(await read('data:a\ndata:  b\ndata\n\n')).toEqual([
+      { id: null, event: null, data: 'a\n b\n' },
+    ]);
   });
 
   test('comments and blocks without data say nothing', async () => {
@@ -30,8 +32,8 @@ describe('reading server-sent events', () => {
 
   test('a block that holds only an id moves the position', async () => {
     expect(await read('id: 9\n\ndata: a\n\n')).toEqual([
-      { id: '9', data: null },
-      { id: '9', data: 'a' },
+      { id: '9', event: null, data: null },
+      { id: '9', event: null, data: 'a' },
     ]);
   });
 
@@ -40,7 +42,7 @@ describe('reading server-sent events', () => {
   });
 
   test('a message that is cut off by the end of the stream is dropped', async () => {
-    expect(await read('data: a\n\ndata: b\n')).toEqual([{ id: null, data: 'a' }]);
+    expect(await read('data: a\n\ndata: b\n')).toEqual([{ id: null, event: null, data: 'a' }]);
   });
 
   test('a line without an end is an error before it fills the memory', async () => {
@@ -55,7 +57,7 @@ describe('reading server-sent events', () => {
         const end = crlf ? '\r\n' : '\n';
         const stream = texts.map((one, id) => `id: ${id}${end}data: ${one}${end}${end}`).join('');
         const messages = await read(...cut(new TextEncoder().encode(stream), cuts));
-        expect(messages).toEqual(texts.map((data, id) => ({ id: String(id), data })));
+        expect(messages).toEqual(texts.map((data, id) => ({ id: String(id), event: null, data })));
       }),
       { numRuns: 200 },
     );

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { presentDelivery, presentDeliveryWithAttempts, presentPage } from '../present.ts';
 import { refusal } from '../problem.ts';
-import { COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
+import { COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
 import {
   deliveryPage,
   deliveryParams,
@@ -20,6 +20,7 @@ const listSchema = {
   response: {
     200: jsonAnswer('A page of deliveries.', deliveryPage),
     ...COMMON_PROBLEMS,
+    ...CURSOR_PROBLEMS,
   },
 };
 

@@ -1,15 +1,21 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { RunwatchError } from '../../core/errors.ts';
 import { refusal } from '../problem.ts';
 import { COMMON_PROBLEMS } from '../schemas/common.ts';
 import { streamHeaders, streamQuery } from '../schemas/event.ts';
-import type { EventQuery, EventService, LoggedEvent } from '../services.ts';
+import type { EventQuery, EventService, LoggedEvent, LogReset } from '../services.ts';
 import { EVENT_STREAM_TYPE, sendMessages, type StreamLimits } from '../sse.ts';
 import { createStreamPlaces } from '../stream-places.ts';
 
 /** Names the cursor where a stream begins, so that a reader which is cut off before any event can resume. */
 const POSITION_HEADER = 'runwatch-cursor';
+
+/** What a reader is to do that had come to a place which is no more. */
+const RESET = JSON.stringify({
+  reason: 'the store has lost data: list events, watches and deliveries anew',
+});
 
 interface EventStreamOptions {
   events: EventService;
@@ -20,7 +26,7 @@ const schema = {
   tags: ['Events'],
   operationId: 'streamEvents',
   summary: 'Follow events as they happen',
-  description: `Server-sent events: \`id:\` is the cursor, \`event:\` the type, \`data:\` the event. \`Last-Event-ID\` or \`after\` resumes where a reader left off; without either the stream begins now, at the cursor in the header \`${POSITION_HEADER}\`.`,
+  description: `Server-sent events: \`id:\` is the cursor, \`event:\` the type, \`data:\` the event. \`Last-Event-ID\` or \`after\` resumes where a reader left off; where the store has lost data since, \`event: reset\` comes first; without either the stream begins now, at the cursor in the header \`${POSITION_HEADER}\`.`,
   querystring: streamQuery,
   headers: streamHeaders,
   response: {
@@ -73,13 +79,23 @@ function queryOf(query: z.output<typeof streamQuery>, lastEventId: string | unde
   };
 }
 
-/** A bad cursor must be refused before the stream has begun: afterwards there is no status to send. */
+/**
+ * A bad cursor must be refused before the stream has begun: afterwards there is no status to send. One
+ * of a store that lost data begins the stream by a reset, since readers that resume by themselves would
+ * never get past a refusal.
+ */
 async function checkCursor(events: EventService, after: string | undefined): Promise<void> {
-  if (after !== undefined) await events.list({ after, limit: 1 });
+  if (after === undefined) return;
+  await events.list({ after, limit: 1 }).catch((error: unknown) => {
+    if (error instanceof RunwatchError && error.code === 'stale_cursor') return;
+    throw error;
+  });
 }
 
-async function* toMessages(events: AsyncIterable<LoggedEvent>): AsyncIterable<string> {
+async function* toMessages(events: AsyncIterable<LoggedEvent | LogReset>): AsyncIterable<string> {
   for await (const { cursor, event } of events) {
-    yield `id: ${cursor}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
+    yield event === null
+      ? `id: ${cursor}\nevent: reset\ndata: ${RESET}\n\n`
+      : `id: ${cursor}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
   }
 }

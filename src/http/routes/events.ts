@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { presentPage } from '../present.ts';
-import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
+import { COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { eventPage, eventQuery } from '../schemas/event.ts';
 import type { EventService } from '../services.ts';
 
@@ -9,7 +9,11 @@ const schema = {
   operationId: 'listEvents',
   summary: 'List events, oldest first unless asked otherwise',
   querystring: eventQuery,
-  response: { 200: jsonAnswer('A page of events.', eventPage), ...COMMON_PROBLEMS },
+  response: {
+    200: jsonAnswer('A page of events.', eventPage),
+    ...COMMON_PROBLEMS,
+    ...CURSOR_PROBLEMS,
+  },
 };
 
 /** Reading events. */

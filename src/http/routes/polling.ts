@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { presentPage } from '../present.ts';
 import { presentPolling } from '../present-polling.ts';
 import { refusal } from '../problem.ts';
-import { COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
+import { COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
 import { pollingPage, pollingQuery } from '../schemas/polling.ts';
 import type { PollingService } from '../services.ts';
 
@@ -16,6 +16,7 @@ const listSchema = {
   response: {
     200: jsonAnswer('A page of workflows.', pollingPage),
     ...COMMON_PROBLEMS,
+    ...CURSOR_PROBLEMS,
     404: problemAnswer('Nothing is known of this workflow.'),
   },
 };

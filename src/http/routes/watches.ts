@@ -5,7 +5,13 @@ import type { Watch } from '../../core/watch.ts';
 import { mayRead } from '../auth.ts';
 import { presentPage, presentRegistered, presentWatch } from '../present.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
-import { BODY_PROBLEMS, COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
+import {
+  BODY_PROBLEMS,
+  COMMON_PROBLEMS,
+  CURSOR_PROBLEMS,
+  jsonAnswer,
+  problemAnswer,
+} from '../schemas/common.ts';
 import {
   registration,
   unwatchQuery,
@@ -48,7 +54,11 @@ const listSchema = {
   operationId: 'listWatches',
   summary: 'List watches, newest first',
   querystring: watchQuery,
-  response: { 200: jsonAnswer('A page of watches.', watchPage), ...COMMON_PROBLEMS },
+  response: {
+    200: jsonAnswer('A page of watches.', watchPage),
+    ...COMMON_PROBLEMS,
+    ...CURSOR_PROBLEMS,
+  },
 };
 
 const readSchema = {

@@ -171,6 +171,11 @@ export const COMMON_PROBLEMS = {
   503: problemAnswer('Redis cannot be reached; `Retry-After` says when to try again.'),
 };
 
+/** The refusals of listings with a cursor. */
+export const CURSOR_PROBLEMS = {
+  410: problemAnswer('The store has lost data since the cursor was given; start anew.'),
+};
+
 /** The refusals of routes that read a body. */
 export const BODY_PROBLEMS = {
   400: problemAnswer('The body is missing, or is not JSON.'),

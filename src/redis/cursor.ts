@@ -1,0 +1,47 @@
+import type { Redis } from 'ioredis';
+import { RunwatchError } from '../core/errors.ts';
+
+/** What cursors of one kind of record go by. */
+interface CursorKeys {
+  /** The store's epochs, the present one first. */
+  epochs: string;
+  /** The counter that gives records their place. */
+  counter: string;
+}
+
+interface OpenedCursor {
+  /** The place to go on from; undefined begins. */
+  from: string | undefined;
+  /** The cursor of a place. */
+  cursorAt: (place: string) => string;
+  /** The highest place. */
+  end: string;
+}
+
+/**
+ * Reads a cursor: a place, and the epoch of the store that it is in, since another store has other
+ * records at that place.
+ * Throws RunwatchError `invalid_cursor`, `stale_cursor`.
+ */
+export async function openCursor(
+  redis: Redis,
+  { epochs, counter }: CursorKeys,
+  cursor: string | undefined,
+): Promise<OpenedCursor> {
+  const given = cursor === undefined ? null : parse(cursor);
+  const [names, end] = await redis.mget(epochs, counter);
+  const epoch = names?.split(' ', 1)[0] ?? '';
+  const last = end ?? '0';
+  if (given !== null && (given.epoch !== epoch || Number(given.place) > Number(last))) {
+    throw new RunwatchError('the store has lost data since this cursor was given: start anew', {
+      code: 'stale_cursor',
+    });
+  }
+  return { from: given?.place, cursorAt: (place) => `${epoch}-${place}`, end: last };
+}
+
+function parse(cursor: string): { epoch: string; place: string } {
+  const [, epoch, place] = /^([0-9a-z]*)-(\d{1,15})$/.exec(cursor) ?? [];
+  if (epoch !== undefined && place !== undefined) return { epoch, place };
+  throw new RunwatchError('the cursor is not one that a listing gave', { code: 'invalid_cursor' });
+}
