@@ -12,7 +12,12 @@ export const jsonBody = fastifyPlugin((app, _options, done) => {
   app.addContentTypeParser<string>(
     'application/json',
     { parseAs: 'string' },
-    async (_request: FastifyRequest, body: string) => (body === '' ? undefined : parseJson(body)),
+    async ({ headers }: FastifyRequest, body: string) => {
+      if (body === '') return undefined;
+      const encoding = headers['content-encoding'] ?? 'identity';
+      if (encoding === 'identity') return parseJson(body);
+      throw refusal('unsupported_media_type', 'send the body without content-encoding');
+    },
   );
   app.addContentTypeParser('*', (_request, payload, finish) => {
     payload.once('end', () => finish(null));

@@ -37,7 +37,7 @@ function refuse(
   const methods = [...routes.values()]
     .filter((route) => route.path.test(path))
     .flatMap((route) => Array.from(route.methods));
-  if (methods.length === 0) {
+  if (methods.length === 0 || methods.includes(request.method)) {
     return refusal('route_not_found', 'this server has no such route; see /docs for those it has');
   }
   const allow = [...new Set(methods)].sort().join(', ');
