@@ -193,6 +193,7 @@ function run(
   const mustForce = () => connections.state().kind !== 'ok';
   lifecycle.onStop('webhook connections', closeAgents);
   // First to start and last to stop: work is claimed only by a process that shows that it lives.
+  processes.add(poller.work);
   processes.start();
   lifecycle.onStop('process', () => processes.stop(mustForce()));
   learning.start();
@@ -207,7 +208,7 @@ function run(
     dispatch: deliverer.dispatch,
     count: (reason) => common.metrics.dataLost(reason),
     renewed() {
-      poller.reconcile();
+      poller.survey();
       common.eventBell.ring();
     },
   });
@@ -218,7 +219,7 @@ function run(
   connections.onUsable(() => {
     processes.tend();
     common.storeGuard.check();
-    poller.reconcile();
+    poller.survey();
     deliverer.look();
   });
 }

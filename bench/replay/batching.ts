@@ -8,7 +8,7 @@ import {
 } from '../../src/core/batch.ts';
 import { compareWithList, listedAs, reachOf } from '../../src/core/list-findings.ts';
 import type { ListMember } from '../../src/core/list-member.ts';
-import { leftAloneUntil, listDeadline, scheduleAfter } from '../../src/core/list-schedule.ts';
+import { leftAloneUntil, scheduleAfter } from '../../src/core/list-schedule.ts';
 import {
   givenUp,
   heldGood,
@@ -18,7 +18,7 @@ import {
 } from '../../src/core/list-standing.ts';
 import type { ObserveContext } from '../../src/core/look.ts';
 import type { ListedRun } from '../../src/core/run-list.ts';
-import { pollDeadline } from '../../src/core/urgency.ts';
+import { patienceMs } from '../../src/core/urgency.ts';
 import { createListSpotter } from '../../src/poll/list-spotter.ts';
 import { toMs, toS } from './clock.ts';
 import { FollowedRuns, type Followed, type Members } from './followed-runs.ts';
@@ -66,9 +66,7 @@ export class Batching implements ListFollower {
     if (all.length < 2) return { woken: [], moved: this.recall(all, context), next: null };
 
     const { nextLookAt, ...looked } = this.lookNow(sight, { members, plan, context });
-    const times = { lookedAt: context.now, nextLookAt };
-    const ground = { now: context.now, roundMs: context.load.roundMs };
-    const deadline = listDeadline(all, times, (watch) => pollDeadline(watch, ground));
+    const deadline = nextLookAt + patienceMs('list', context.load.roundMs);
     return { ...looked, next: { at: toS(nextLookAt), deadline: toS(deadline) } };
   }
 

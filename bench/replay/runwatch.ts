@@ -11,7 +11,7 @@ import { dearnessAfter, NO_LOAD, type SourceLoad } from '../../src/core/load.ts'
 import type { ObserveContext } from '../../src/core/look.ts';
 import { observe } from '../../src/core/observe.ts';
 import { register } from '../../src/core/register.ts';
-import { pollDeadline } from '../../src/core/urgency.ts';
+import { patienceMs, pollKind } from '../../src/core/urgency.ts';
 import type { Profile, Subscription, Watch } from '../../src/core/watch.ts';
 import { Batching } from './batching.ts';
 import { toMs, toS } from './clock.ts';
@@ -99,8 +99,8 @@ export function runwatch(options: RunwatchOptions): Policy {
         return { nextAt: nextPollAt === null ? null : toS(nextPollAt), updates: updates.length };
       },
       deadline(dueAt) {
-        const ground = { now: toMs(dueAt), roundMs: roundS() * 1_000 };
-        return toS(pollDeadline(followed.watch, ground));
+        const roundMs = roundS() * 1_000;
+        return dueAt + patienceMs(pollKind(followed.watch, roundMs), roundMs) / 1_000;
       },
     };
   }

@@ -24,12 +24,6 @@ export interface Admission {
 /** The most time that a request may take from its leave to its arrival and still be counted right, ms. */
 const MOST_GRACE_MS = 1_000;
 
-/** Jobs are let start for this long at a time, ms. */
-const START_WINDOW_MS = 20;
-
-/** Starts may come so many times as fast as the limit allows in the long run. */
-const BURST = 4;
-
 /**
  * How long after its leave a request that was not answered may still arrive, as far as the budget
  * reckons with it: half of the limit's time, a second at the most. It counts for so much longer.
@@ -42,15 +36,6 @@ export function graceMs({ perMs }: RateLimit): number {
 /** For how long a request counts that is never answered. @returns milliseconds */
 export function holdMs(limit: RateLimit): number {
   return Math.ceil(limit.perMs + graceMs(limit)) + 1;
-}
-
-/**
- * How fast polls are let start: a quarter of the limit's time goes by until its budget is used up,
- * so that few of them begin in vain.
- */
-export function startPace({ requests, perMs }: RateLimit): { max: number; duration: number } {
-  const max = Math.ceil((BURST * requests * START_WINDOW_MS) / perMs);
-  return { max, duration: START_WINDOW_MS };
 }
 
 /** The time in which the limit lets every active watch be polled once. @returns milliseconds */

@@ -4,7 +4,6 @@ import { memberToCheck } from './list-check.ts';
 import type { ListFindings } from './list-findings.ts';
 import type { ListMember } from './list-member.ts';
 import type { ListStanding } from './list-standing.ts';
-import type { Watch } from './watch.ts';
 
 const JITTER = 0.1;
 
@@ -69,19 +68,4 @@ export function scheduleAfter(
     checkedAt: toCheck === null ? checkedAt : now,
     nextMs,
   };
-}
-
-/**
- * By when a list should be read: when the first of its members should, had that been polled just now.
- * @param deadlineOf by when a watch should be polled
- */
-export function listDeadline(
-  members: readonly ListMember[],
-  { lookedAt, nextLookAt }: { lookedAt: number; nextLookAt: number },
-  deadlineOf: (watch: Watch) => number,
-): number {
-  const deadlines = members.map(({ watch }) =>
-    deadlineOf({ ...watch, lastPolledAt: lookedAt, nextPollAt: nextLookAt }),
-  );
-  return Math.min(...deadlines);
 }

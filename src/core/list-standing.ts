@@ -82,19 +82,15 @@ function avoidedMs(failures: number): number {
     : Math.min(LONGEST_AVOIDED_MS, FIRST_AVOIDED_MS * 2 ** Math.min(failures - 1, 10));
 }
 
-const PREFIX = 'list~';
+/** No run's id begins so. */
+const PREFIX = '~';
 
-/** The name of a list's job: with neither the slash of a watch's id nor a colon, which BullMQ forbids. */
-export function listId({ source, workflowId }: ListKey): string {
-  return `${PREFIX}${source}~${Buffer.from(workflowId).toString('base64url')}`;
+/** The name of a list in the schedule of its source, beside the ids of runs. */
+export function listMemberOf({ workflowId }: ListKey): string {
+  return PREFIX + workflowId;
 }
 
-export function isListId(id: string): boolean {
-  return id.startsWith(PREFIX);
-}
-
-/** The reverse of {@link listId}. */
-export function parseListId(id: string): ListKey {
-  const [, source = '', workflow = ''] = id.split('~');
-  return { source, workflowId: Buffer.from(workflow, 'base64url').toString() };
+/** The reverse of {@link listMemberOf}. */
+export function parseListMember(source: string, member: string): ListKey {
+  return { source, workflowId: member.slice(PREFIX.length) };
 }

@@ -7,9 +7,6 @@ import {
   type WatchState,
 } from './watch.ts';
 
-/** What has been due for less than this is being polled, or about to be. */
-const UNDER_WAY_MS = 5_000;
-
 /** A request to watch a run as a user makes it, checked for form only. Durations in ms. */
 export interface WatchRequest {
   runId: string;
@@ -47,8 +44,8 @@ export interface Registered {
   kind: 'created' | 'renewed' | 'merged';
   /** Subscriptions that the watch did not have before. */
   added: Subscription[];
-  /** True where the watch is due at once although its job may be set for later. */
-  isHastened: boolean;
+  /** The longest time from now to its next poll that it accepts, ms; infinite for one that is over. */
+  dueWithinMs: number;
 }
 
 /** What a new watch has where its registration says nothing. Durations in ms. */
@@ -97,7 +94,7 @@ export function register(
         watch: newWatch(withEarlier(existing, request), existing ?? UNKNOWN, context),
         kind: existing === null ? 'created' : 'renewed',
         added: request.subscriptions,
-        isHastened: existing !== null,
+        dueWithinMs: 0,
       }
     : { ...merge(existing, request, context.now), kind: 'merged' };
 }
@@ -150,18 +147,11 @@ function merge(watch: Watch, request: Registration, now: number): Omit<Registere
     profile: request.profile ?? watch.profile,
     maxDelayMs: request.maxDelayMs ?? watch.maxDelayMs,
   };
-  if (comesTooLate(merged, now)) {
-    return { watch: { ...merged, nextPollAt: now }, added, isHastened: true };
-  }
-  return { watch: merged, added, isHastened: isOverdue(merged, now) };
-}
-
-/** Who wrote that it is due may have died before its job was hastened, and this be the next try. */
-function isOverdue({ nextPollAt }: Watch, now: number): boolean {
-  return nextPollAt !== null && nextPollAt <= now - UNDER_WAY_MS;
-}
-
-/** Whether the next poll is set for a time beyond what the watch has come to accept. */
-function comesTooLate({ nextPollAt, timeoutAt, maxDelayMs }: Watch, now: number): boolean {
-  return nextPollAt !== null && nextPollAt > Math.min(timeoutAt, now + (maxDelayMs ?? Infinity));
+  const { state, timeoutAt, maxDelayMs } = merged;
+  const longestMs = Math.min(timeoutAt - now, maxDelayMs ?? Infinity);
+  return {
+    watch: merged,
+    added,
+    dueWithinMs: state === 'active' ? Math.max(0, longestMs) : Infinity,
+  };
 }

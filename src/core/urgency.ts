@@ -1,22 +1,38 @@
 import type { Profile, Watch } from './watch.ts';
 
-/** For how many rounds, of one poll for every watch, a poll lets others go first. */
-const ROUNDS: Record<Profile, number> = { urgent: 0, normal: 1, frugal: 2 };
+/**
+ * The kinds of requests to a source. Of each kind the longest due goes first; between kinds, the one
+ * whose patience ends first. `prompt`: reads that something asks for now, and those of urgent watches.
+ */
+export const REQUEST_KINDS = ['prompt', 'watch', 'frugal', 'list'] as const;
+
+export type RequestKind = (typeof REQUEST_KINDS)[number];
+
+/** For how many rounds, of one poll for every watch, a request lets those of other kinds go first. */
+const ROUNDS: Record<RequestKind, number> = { prompt: 0, watch: 1, frugal: 2, list: 1 };
+
+const KIND_OF_PROFILE: Record<Profile, RequestKind> = {
+  urgent: 'prompt',
+  normal: 'watch',
+  frugal: 'frugal',
+};
 
 /**
- * By when a poll should have begun. While the budget is short, the earliest deadline goes first.
- * Who wants to look again soon, because much is expected of it, has an early one; the others have
- * theirs later by rounds, so that they do not stand in the way of the urgent. Yet each deadline comes
- * some time, so that nobody starves.
+ * How long a request of a kind waits at most while others are more urgent. That end comes some time
+ * for each, so that none starves.
  * @param roundMs how long it takes to poll every watch of the source once
- * @returns milliseconds since the epoch
+ * @returns ms
  */
-export function pollDeadline(
-  watch: Pick<Watch, 'nextPollAt' | 'lastPolledAt' | 'profile' | 'maxDelayMs'>,
-  { now, roundMs }: { now: number; roundMs: number },
-): number {
-  const dueAt = watch.nextPollAt ?? now;
-  const intervalMs = Math.max(0, dueAt - (watch.lastPolledAt ?? dueAt));
-  const patienceMs = intervalMs + ROUNDS[watch.profile] * roundMs;
-  return dueAt + Math.min(patienceMs, watch.maxDelayMs ?? Infinity);
+export function patienceMs(kind: RequestKind, roundMs: number): number {
+  return ROUNDS[kind] * roundMs;
+}
+
+/** The kind of a watch's next poll: that of its profile, unless the watch accepts no such delay. */
+export function pollKind(
+  { profile, maxDelayMs }: Pick<Watch, 'profile' | 'maxDelayMs'>,
+  roundMs: number,
+): RequestKind {
+  const kind = KIND_OF_PROFILE[profile];
+  if (maxDelayMs === null || patienceMs(kind, roundMs) <= maxDelayMs) return kind;
+  return roundMs <= maxDelayMs ? 'watch' : 'prompt';
 }

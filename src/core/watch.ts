@@ -80,6 +80,7 @@ export interface Watch extends WatchKey {
   maxDelayMs: number | null;
   registeredAt: number;
   lastPolledAt: number | null;
+  /** When the next poll is due: kept by the schedule, which is asked where it matters; else null. */
   nextPollAt: number | null;
   timeoutAt: number;
   endedAt: number | null;
@@ -108,6 +109,8 @@ export interface Watch extends WatchKey {
 export interface StoredWatch {
   watch: Watch;
   version: number;
+  /** Its document as it stands in the store: a write that leaves it the same sends none. */
+  doc?: string;
 }
 
 /** The name of a watch inside: in Redis, as job id, in log lines. Neither part can hold a slash. */

@@ -1,7 +1,6 @@
 import type { EndpointFilter } from '../core/delivery.ts';
 import type { StatisticsLookup } from '../core/hazard.ts';
 import { listMember } from '../core/list-member.ts';
-import { listId } from '../core/list-standing.ts';
 import type { SourceLoad } from '../core/load.ts';
 import type { PollPolicy } from '../core/look.ts';
 import type { Watch } from '../core/watch.ts';
@@ -9,8 +8,8 @@ import type { LookAtListDependencies } from '../poll/list-look.ts';
 import { createListSpotter } from '../poll/list-spotter.ts';
 import { createLookAtList } from '../poll/look-at-list.ts';
 import { createSinglePolls } from '../poll/single-polls.ts';
+import type { Schedule } from '../poll/schedule.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
-import type { PollJobs } from './source.ts';
 
 interface BatchingDependencies extends Omit<
   LookAtListDependencies,
@@ -19,7 +18,7 @@ interface BatchingDependencies extends Omit<
   /** False where every run is to be polled by itself. */
   isOn: boolean;
   watches: WatchStore;
-  jobsOf: (source: string) => PollJobs | undefined;
+  scheduleOf: (source: string) => Schedule | undefined;
   policy: PollPolicy;
   statistics: { lookup: StatisticsLookup };
   loadOf: (source: string) => SourceLoad;
@@ -31,21 +30,19 @@ interface BatchingDependencies extends Omit<
 export interface Batching {
   /** Takes note of a watch that was just polled: the list of its workflow may be worth reading. */
   notice(watch: Watch): void;
-  /** Looks at a list, as its job. */
+  /** Looks at a list that was claimed. */
   look: ReturnType<typeof createLookAtList>;
 }
 
 export function createBatching(deps: BatchingDependencies): Batching {
   if (!deps.isOn) return { notice: () => undefined, look: async () => null };
-  const { policy, now, jobsOf } = deps;
+  const { policy, now, scheduleOf } = deps;
   const spot = createListSpotter(now);
   return {
     notice(watch) {
       const list = spot(watch);
       if (list === null) return;
-      jobsOf(list.source)
-        ?.ensure([listId(list)])
-        .catch(deps.onError);
+      scheduleOf(list.source)?.enterList(list).catch(deps.onError);
     },
     look: createLookAtList({
       ...deps,

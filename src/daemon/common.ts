@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { hostname, uptime } from 'node:os';
 import type { Config } from '../config/schema.ts';
 import { newName } from '../core/event-id.ts';
-import { newProcessId } from '../redis/claims.ts';
+import { newProcessId, tokensOf } from '../redis/claims.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
@@ -42,12 +42,15 @@ export async function openCommon(options: CommonOptions, connections: RedisConne
   const clock = await startClock(options, stores, metrics);
   const guarded = await guardStore(options, stores, clock);
   const { storeGuard } = guarded;
+  const processId = newProcessId();
   return {
     ...stores,
     stores,
     clock,
     ...guarded,
-    processes: createOwnProcess(options, { stores, clock, storeGuard }),
+    processId,
+    newToken: tokensOf(processId),
+    processes: createOwnProcess(options, { stores, clock, storeGuard, processId }),
     config,
     endpoints: createEndpoints(config),
     metrics,
@@ -111,10 +114,15 @@ async function startClock(
 
 function createOwnProcess(
   { log, version }: CommonOptions,
-  { stores, clock, storeGuard }: { stores: Stores; clock: Clock; storeGuard: StoreGuard },
+  {
+    stores,
+    clock,
+    storeGuard,
+    processId,
+  }: { stores: Stores; clock: Clock; storeGuard: StoreGuard; processId: string },
 ): Processes {
   return createProcesses({
-    id: newProcessId(),
+    id: processId,
     info: { host: hostname(), pid: process.pid, version, startedAt: clock.now() },
     store: stores.processes,
     clock,

@@ -114,7 +114,7 @@ function reader(
       guard.note(name, trouble, { isRefused: false, now: now() }),
     watch: createWatchDiscovered({
       ...deps,
-      jobsOf: poller.jobsOf,
+      scheduleOf: poller.scheduleOf,
       subscriptions: endpoints.defaults.map((endpoint) => ({ kind: 'endpoint', endpoint })),
       defaults: registerDefaults(config),
     }),

@@ -1,12 +1,12 @@
 import { isoTime } from '../core/event.ts';
-import { isListId } from '../core/list-standing.ts';
+import { parseListMember } from '../core/list-standing.ts';
 import { NO_LOAD } from '../core/load.ts';
 import type { SourcePaused } from '../core/look.ts';
-import { pollDeadline } from '../core/urgency.ts';
-import { parseWatchId, watchId, type Watch } from '../core/watch.ts';
 import { createCheckGone } from '../poll/check-gone.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
-import { createReconcile, type ReconcileReport } from '../poll/reconcile.ts';
+import { createPerform } from '../poll/perform.ts';
+import { createRepairSchedule } from '../poll/repair-schedule.ts';
+import type { Schedule } from '../poll/schedule.ts';
 import { createSourceGuard, type SourceGuard } from '../poll/source-guard.ts';
 import type { GoneStore } from '../redis/gone-store.ts';
 import type { ListStore } from '../redis/list-store.ts';
@@ -18,22 +18,26 @@ import { createBatching, type Batching } from './batching.ts';
 import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
+import type { ClaimedWork } from './processes.ts';
+import { openSource, type Source, type SourceDependencies } from './source.ts';
 import type { WatchNotes } from './watch-notes.ts';
-import { openSource, type PollJobs, type Source, type SourceDependencies } from './source.ts';
 
-/** How often watches are compared with their jobs. */
-const RECONCILE_MS = 60_000;
+/** How often each schedule is looked at: what was lost on the way waits that long, ms. */
+const SURVEY_MS = 5_000;
 
 /** How often it is looked for runs that are gone and due to be checked, ms. */
 const CHECK_GONE_MS = 60_000;
 
-/** How long before the end of the time for stopping reads are given up, ms. */
+/** How often active watches are counted beside the schedule, ms. */
+const REPAIR_MS = 60_000;
+
+/** How long reads go on once the process stops; then they are given up and handed back, ms. */
 const HAND_BACK_MS = 500;
 
 interface PollerDependencies
   extends
     SourceDependencies,
-    Pick<ObserveRunDependencies, 'dispatch' | 'statistics' | 'newMark' | 'now' | 'random'> {
+    Pick<ObserveRunDependencies, 'dispatch' | 'statistics' | 'now' | 'newMark' | 'random'> {
   watches: WatchStore;
   sources: SourceStore;
   lists: ListStore;
@@ -42,21 +46,21 @@ interface PollerDependencies
   watchNotes: Pick<WatchNotes, 'polled'>;
 }
 
-/** The half of the daemon that watches: a client, a queue and a worker for each source. */
+/** The half of the daemon that watches: a client, a schedule and slots for each source. */
 export interface Poller {
-  jobsOf: (source: string) => PollJobs | undefined;
+  scheduleOf: (source: string) => Schedule | undefined;
   sourceOf: (name: string) => Source | undefined;
-  /** By when the next poll of a watch should begin, milliseconds since the epoch. */
-  deadlineOf: (watch: Watch) => number;
   /** Sources whose key is refused, whichever process was told so. */
   refused: () => Promise<string[]>;
   isRunning(): boolean;
-  /** Compares watches with jobs now; what Redis lost while it was away is mended at once. */
-  reconcile(): void;
+  /** What this process has claimed, and takes over. */
+  work: ClaimedWork;
+  /** Looks at all schedules now; what Redis lost while it was away is mended at once. */
+  survey(): void;
   start(): void;
   /**
    * @param options.force does not wait for polls that run: they cannot end while Redis is away
-   * @param options.withinMs reads that take longer are given up shortly before
+   * @param options.withinMs how long the stop may take
    */
   stop(options: { force: boolean; withinMs: number }): Promise<void>;
 }
@@ -66,48 +70,78 @@ export function createPoller(deps: PollerDependencies): Poller {
   const sources = new Map(
     Object.entries(config.sources).map(([name, source]) => [name, openSource(deps, name, source)]),
   );
-  const jobsOf = (name: string) => sources.get(name)?.jobs;
-  const deadlineOf = (watch: Watch) => {
-    const { roundMs } = sources.get(watch.source)?.budget.load() ?? NO_LOAD;
-    return pollDeadline(watch, { now: deps.now(), roundMs });
-  };
+  const all = [...sources.values()];
+  const scheduleOf = (name: string) => sources.get(name)?.schedule;
   const guard = createSourceGuard(
     deps.sources,
     { unauthorizedProbeMs: config.polling.unauthorized_probe },
     sourceLog(log),
   );
   const ground = pollGround(deps, sources);
-  const batching = openBatching(deps, ground, { guard, deadlineOf });
-  const observeRun = observer(deps, ground, { guard, batching, deadlineOf });
-  const run = (id: string) => (isListId(id) ? batching.look(id) : observeRun(id));
-  const isWanted = async (id: string) =>
-    !isListId(id) && (await deps.watches.get(parseWatchId(id)))?.watch.state === 'active';
-  const reconcile = createReconcile({ watches: deps.watches, jobsOf });
+  const batching = openBatching(deps, ground, guard);
+  const observeRun = observer(deps, ground, { guard, batching });
   const checkGone = goneChecker(deps, ground);
-  const chores: Periodic[] = [];
-  let reconciler: Periodic | null = null;
+  const repair = repairer(deps, all);
+  let periodics: Periodic[] = [];
 
   return {
-    jobsOf,
+    scheduleOf,
     sourceOf: (name) => sources.get(name),
-    deadlineOf,
     refused: () => deps.sources.refused([...sources.keys()]),
-    isRunning: () => [...sources.values()].every((source) => source.isRunning()),
-    reconcile: () => reconciler?.trigger(),
+    isRunning: () => all.every((source) => source.isRunning()),
+    work: claimedWork(all),
+    survey: () => {
+      for (const periodic of periodics) periodic.trigger();
+    },
     start() {
-      const { concurrency } = config.polling;
-      for (const source of sources.values()) source.start(run, { concurrency, isWanted });
-      reconciler = startPeriodic(() => mend(reconcile, log), {
-        everyMs: RECONCILE_MS,
-        onError: faultLog(log, 'reconcile'),
-      });
-      const onError = faultLog(log, 'check gone');
-      chores.push(startPeriodic(checkGone, { everyMs: CHECK_GONE_MS, onError }));
+      for (const source of all) source.start(performer(source));
+      const onError = faultLog(log, 'schedule');
+      periodics = [
+        startPeriodic(() => surveyAll(all), { everyMs: SURVEY_MS, onError }),
+        startPeriodic(repair, { everyMs: REPAIR_MS, onError }),
+        startPeriodic(checkGone, {
+          everyMs: CHECK_GONE_MS,
+          onError: faultLog(log, 'check gone'),
+        }),
+      ];
     },
     async stop(options) {
-      await Promise.all([reconciler?.stop(), ...chores.map((chore) => chore.stop())]);
-      await stopSources([...sources.values()], options);
+      await Promise.all(periodics.map((one) => one.stop()));
+      await stopSources(all, options);
     },
+  };
+
+  function performer({ name, schedule, budget }: Source) {
+    return createPerform({
+      schedule,
+      budget,
+      observeRun,
+      lookAtList: ({ member, permit }) =>
+        batching.look({ list: parseListMember(name, member), permit }),
+      onError: faultLog(log, 'poll', { source: name }),
+      now: deps.now,
+    });
+  }
+}
+
+function surveyAll(sources: Source[]): Promise<void> {
+  return each(sources, (source) => source.survey());
+}
+
+async function each(sources: Source[], act: (source: Source) => Promise<unknown>): Promise<void> {
+  await Promise.all(sources.map(act));
+}
+
+/** What this process has claimed of all sources, and the streams that it follows. */
+function claimedWork(sources: Source[]): ClaimedWork {
+  return {
+    takeOver: (dead) =>
+      each(sources, async ({ schedule, hints }) => {
+        await schedule.takeOver(dead);
+        await hints?.takeOver(dead);
+      }),
+    tend: () => each(sources, ({ schedule }) => schedule.tend()),
+    moveBack: (stepMs) => each(sources, ({ schedule }) => schedule.moveBack(stepMs)),
   };
 }
 
@@ -116,7 +150,7 @@ function pollGround({ config, endpoints }: PollerDependencies, sources: Map<stri
   const { polling, watches } = config;
   return {
     sourceOf: (name: string) => sources.get(name),
-    jobsOf: (name: string) => sources.get(name)?.jobs,
+    scheduleOf: (name: string) => sources.get(name)?.schedule,
     readerOf: (name: string) => sources.get(name)?.client,
     budgetOf: (name: string) => sources.get(name)?.budget,
     hintsOf: (name: string) => sources.get(name)?.hints ?? undefined,
@@ -135,32 +169,33 @@ function pollGround({ config, endpoints }: PollerDependencies, sources: Map<stri
 
 type PollGround = ReturnType<typeof pollGround>;
 
-interface ObserverParts {
-  guard: SourceGuard;
-  batching: Batching;
-  deadlineOf: (watch: Watch) => number;
-}
-
 function observer(
   deps: PollerDependencies,
   ground: PollGround,
-  { guard, batching, deadlineOf }: ObserverParts,
+  { guard, batching }: { guard: SourceGuard; batching: Batching },
 ) {
   return createObserveRun({
     ...deps,
     ...ground,
     sources: guard,
     askList: (name) => ground.sourceOf(name)?.askList(),
-    deadlineOf,
     report(report) {
-      const { watch, outcome, isFirst, lagMs } = report;
-      // First looks come as they are asked for, and those that a pause held back when it is over.
-      if (!isFirst && outcome !== 'paused') ground.budgetOf(watch.source)?.began(lagMs);
+      const { watch, isFirst, lagMs } = report;
+      // First looks come as they are asked for.
+      if (!isFirst) ground.budgetOf(watch.source)?.began(lagMs);
       deps.metrics.poll(report);
       logPoll(deps.log, report);
       batching.notice(report.watch);
       deps.watchNotes.polled(report.watch);
     },
+  });
+}
+
+function repairer({ watches, log }: PollerDependencies, sources: Source[]): () => Promise<void> {
+  return createRepairSchedule({
+    watches,
+    schedules: new Map(sources.map(({ name, schedule }) => [name, schedule])),
+    onRepaired: (repaired) => log.warn(repaired, 'watches that were missing from the schedule'),
   });
 }
 
@@ -181,19 +216,18 @@ function goneChecker(deps: PollerDependencies, ground: PollGround): () => Promis
       random: deps.random,
       newMark: deps.newMark,
     }),
-    schedule: async (key) => ground.jobsOf(key.source)?.ensure([watchId(key)]),
+    onScheduled: async (source) => ground.scheduleOf(source)?.entered(1),
   });
 }
 
 function openBatching(
   { config, log, metrics, ...deps }: PollerDependencies,
   ground: PollGround,
-  { guard, deadlineOf }: Omit<ObserverParts, 'batching'>,
+  guard: SourceGuard,
 ): Batching {
   return createBatching({
     ...deps,
     ...ground,
-    deadlineOf,
     isOn: config.polling.batch === 'auto',
     pause: (source, trouble) => guard.pause(source, trouble, deps.now()),
     report(report) {
@@ -211,17 +245,12 @@ async function stopSources(
   const giveUp = () => {
     for (const source of sources) source.giveUp();
   };
-  // A read that is given up hands its job back, which waiting for it to the end would not.
-  const patience = setTimeout(giveUp, Math.max(withinMs - HAND_BACK_MS, withinMs / 2));
+  // A read that is given up hands its claim back, which waiting for it to the end would not.
+  const patience = setTimeout(giveUp, Math.min(HAND_BACK_MS, withinMs / 2));
   await Promise.all(sources.map((source) => source.stop(force)));
   clearTimeout(patience);
   giveUp();
   for (const source of sources) await source.close();
-}
-
-async function mend(reconcile: () => Promise<ReconcileReport>, log: Logger): Promise<void> {
-  const report = await reconcile();
-  if (report.mended > 0) log.warn(report, 'watches without a poll job were given one');
 }
 
 /** Tells of what concerns a whole source. */

@@ -1,9 +1,9 @@
 import type { Redis } from 'ioredis';
-import { createJobQueue, type JobQueue } from '../queue/job-queue.ts';
+import { createSlotQueue, type SlotQueue } from '../queue/slot-queue.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { faultLog } from './faults.ts';
 
-export type QueueFactory = (name: string) => JobQueue;
+export type QueueFactory = (name: string) => SlotQueue;
 
 interface QueueGround {
   prefix: string;
@@ -15,7 +15,7 @@ interface QueueGround {
 /** Makes queues that share connections, prefix and a voice for their errors. */
 export function queueFactory({ prefix, producer, consumer, log }: QueueGround): QueueFactory {
   return (name) =>
-    createJobQueue({
+    createSlotQueue({
       name,
       prefix,
       producer,

@@ -1,4 +1,5 @@
 import { register, type RegisterDefaults } from '../core/register.ts';
+import { pollKind } from '../core/urgency.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
 import type { KnownWatch } from './known-watches.ts';
 
@@ -26,7 +27,9 @@ export async function registerAgain(
       const { source, runId, subscriptions } = known;
       const request = { source, runId, subscriptions };
       const { watch } = register(null, request, { now, defaults });
-      return { before: null, after: { ...watch, ...known }, events: [], deliveries: [] };
+      const after = { ...watch, ...known };
+      const schedule = { does: 'enter' as const, withinMs: 0, kind: pollKind(after, 0) };
+      return { before: null, after, events: [], deliveries: [], schedule };
     });
     const written = await watches.commitMany(changes);
     count += written.filter((one) => one !== null).length;

@@ -7,6 +7,7 @@ import type { RequestRules } from '../poll/resolve-request.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { AnswerStore } from '../redis/answer-store.ts';
 import type { EventStore } from '../redis/event-store.ts';
+import type { ScheduleStore } from '../redis/schedule-store.ts';
 import type { StatisticsStore } from '../redis/statistics-store.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
 import type { Deliverer } from './deliverer.ts';
@@ -28,6 +29,7 @@ interface ServicesDependencies extends EndpointServiceDependencies {
   watches: WatchStore;
   events: EventStore;
   statistics: StatisticsStore;
+  requests: ScheduleStore;
   connections: RedisConnections;
   poller: Poller;
   discovery: Discovery;
@@ -47,8 +49,8 @@ export function createServices(deps: ServicesDependencies): Services {
   return {
     watches: createWatchService({
       watches,
-      jobsOf: poller.jobsOf,
-      deadlineOf: poller.deadlineOf,
+      scheduleOf: poller.scheduleOf,
+      schedule: deps.requests,
       dispatch: deliverer.dispatch,
       wants: endpoints.wants,
       defaults: registerDefaults(config),

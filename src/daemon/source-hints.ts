@@ -1,11 +1,10 @@
-import { randomUUID } from 'node:crypto';
 import type { SourceConfig } from '../config/schema.ts';
 import { createEventStreams } from '../noxus/event-stream.ts';
 import { createHints, type Hints } from '../poll/hints.ts';
 import { faultLog } from './faults.ts';
 import type { Source, SourceDependencies } from './source.ts';
 
-interface HintsGround extends Pick<Source, 'budget' | 'jobs'> {
+interface HintsGround extends Pick<Source, 'budget' | 'schedule'> {
   source: SourceConfig;
 }
 
@@ -13,7 +12,7 @@ interface HintsGround extends Pick<Source, 'budget' | 'jobs'> {
 export function openHints(
   deps: SourceDependencies,
   name: string,
-  { source, budget, jobs }: HintsGround,
+  { source, budget, schedule }: HintsGround,
 ): Hints | null {
   const { polling } = deps.config;
   if (polling.hints === 'off') return null;
@@ -28,13 +27,13 @@ export function openHints(
   });
   return createHints({
     source: name,
-    process: randomUUID(),
+    process: deps.processId,
     limit: polling.hint_streams,
     store: deps.hints,
     streams,
     watches: deps.watches,
     claim: () => budget.claim(),
-    hasten: (id) => jobs.hasten(id),
+    expedite: (runId) => schedule.expedite([runId]),
     pause: (pause) => deps.sources.pause(name, pause, deps.now()).then(() => undefined),
     onEnd: (watch, end) =>
       deps.log.debug({ source: name, run_id: watch.runId, end: end.kind }, 'hint stream ended'),

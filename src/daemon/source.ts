@@ -1,23 +1,22 @@
-import { randomUUID } from 'node:crypto';
 import type { Config, SourceConfig } from '../config/schema.ts';
-import { startPace, type RateLimit } from '../core/budget.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
-import { createSourceBudget, type SourceBudget } from '../poll/source-budget.ts';
-import type { JobQueue, QueueWorker } from '../queue/job-queue.ts';
 import type { Hints } from '../poll/hints.ts';
+import { Schedule, type RequestClaim } from '../poll/schedule.ts';
+import { Slots } from '../poll/slots.ts';
+import { createSourceBudget, type SourceBudget } from '../poll/source-budget.ts';
+import type { SlotWorker } from '../queue/slot-worker.ts';
 import type { BudgetStore } from '../redis/budget-store.ts';
 import type { HintStore } from '../redis/hint-store.ts';
+import type { ScheduleStore } from '../redis/schedule-store.ts';
 import type { SourceStore } from '../redis/source-store.ts';
+import type { WakeChannel } from '../redis/wake-channel.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { faultLog } from './faults.ts';
-import { openHints } from './source-hints.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { QueueFactory } from './queues.ts';
-
-/** How often a process looks how many watches a source has, ms. */
-const COUNT_EVERY_MS = 2_000;
+import { openHints } from './source-hints.ts';
 
 /** How often leases of streams are extended: several times before they lapse, ms. */
 const TEND_EVERY_MS = 5_000;
@@ -28,21 +27,22 @@ const NOTE_EVERY_MS = 1_000;
 /** How often a source is asked for its list at the most, only to learn whether it answers, ms. */
 const ASK_EVERY_MS = 5_000;
 
-/** Before all deadlines, which are times. */
-const AT_ONCE = 1;
+/** What a poll may take beyond its request: writing what it saw, ms. */
+const WRITE_MS = 5_000;
 
-/** The poll jobs of a source, in the order of their deadlines. */
-export type PollJobs = Pick<JobQueue, 'ensure' | 'hasten' | 'reschedule' | 'drop' | 'withoutJob'>;
-
-/** One Noxus workspace: how it is asked, by which jobs, and within what budget. */
+/** One Noxus workspace: how it is asked, when, and within what rate limit. */
 export interface Source {
+  name: string;
   client: NoxusClient;
   budget: SourceBudget;
-  jobs: PollJobs;
+  schedule: Schedule;
   /** Null where they are off. */
   hints: Hints | null;
   isRunning(): boolean;
-  start(...work: Parameters<JobQueue['work']>): void;
+  /** @param perform makes a claimed request and settles it; never throws */
+  start(perform: (claim: RequestClaim) => Promise<void>): void;
+  /** Looks at the schedule: what was lost on the way is found by it. */
+  survey(): Promise<void>;
   /** @param force does not wait for polls that run */
   stop(force: boolean): Promise<void>;
   /** Gives up reads that are under way. */
@@ -58,24 +58,29 @@ export interface SourceDependencies {
   sources: SourceStore;
   budgets: BudgetStore;
   hints: HintStore;
+  requests: ScheduleStore;
+  wake: WakeChannel;
   queueOf: QueueFactory;
+  /** This process, and tokens of its claims. */
+  processId: string;
+  newToken: () => string;
   userAgent: string;
   metrics: Metrics;
   now: () => number;
   log: Logger;
 }
 
+const clock = () => performance.now();
+
 export function openSource(deps: SourceDependencies, name: string, source: SourceConfig): Source {
-  const queue = deps.queueOf(`poll-${name}`);
   const onError = faultLog(deps.log, 'budget', { source: name });
   const limit = { requests: source.rate_limit.requests, perMs: source.rate_limit.per };
   const budget = createSourceBudget({
     source: name,
     limit,
     store: deps.budgets,
-    hold: (ms) => void queue.hold(ms).catch(onError),
-    clock: () => performance.now(),
-    newId: requestNames(),
+    clock,
+    newId: deps.newToken,
     onError,
   });
   const client = createNoxusClient({
@@ -90,57 +95,92 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
     onValid: answered(deps, name),
     onUnreadField: (field) => deps.log.warn({ source: name, field }, 'source.field_unread'),
   });
-  const jobs = pollJobs(queue, budget, deps.now);
-  const hints = openHints(deps, name, { source, budget, jobs });
-  return {
+  const { schedule, ...working } = openWork(deps, name, {
     client,
     budget,
-    jobs,
-    hints,
-    askList: listAsker(deps, name, { client, budget }),
-    ...workerOn({ queue, client, budget, hints, limit, onError }),
-  };
+    timeoutMs: source.timeout,
+  });
+  const hints = openHints(deps, name, { source, budget, schedule });
+  const askList = listAsker(deps, name, { client, budget });
+  const worked = withChores(deps, { name, hints, working });
+  return { name, client, budget, schedule, hints, askList, ...worked };
 }
 
-/** Jobs that somebody asks for without a deadline get that of a watch like most others. */
-function pollJobs(queue: JobQueue, budget: SourceBudget, now: () => number): PollJobs {
+interface WorkGround extends Pick<Source, 'client' | 'budget'> {
+  timeoutMs: number;
+}
+
+async function notStarted(): Promise<void> {}
+
+/** The schedule of a source, and the slots that work it off. */
+function openWork(deps: SourceDependencies, name: string, ground: WorkGround) {
+  const { requests, wake, processId, newToken, config } = deps;
+  const { client, budget, timeoutMs } = ground;
+  const queue = deps.queueOf(`poll-${name}`);
+  const onError = faultLog(deps.log, 'poll', { source: name });
+  let perform: (claim: RequestClaim) => Promise<void> = notStarted;
+  const schedule: Schedule = new Schedule({
+    source: name,
+    store: requests,
+    process: processId,
+    newToken,
+    limit: budget.limit,
+    roundMs: () => budget.load().roundMs,
+    deadlineMs: timeoutMs + WRITE_MS,
+    wakeOthers: () => wake.wake(name),
+    onDue: (count) => slots.due(count),
+    onDueIn: (ms) => slots.dueIn(ms),
+    clock,
+  });
+  const slots = new Slots({
+    claim: () => schedule.claim(),
+    perform: (claim) => perform(claim),
+    add: (count) => queue.add(count),
+    concurrency: config.polling.concurrency,
+    clock,
+    onError,
+  });
+  wake.on(name, () => slots.due(1));
   return {
-    ensure(ids, deadlineOf) {
-      budget.joined(ids.length);
-      return queue.ensure(ids, deadlineOf ?? (() => now() + budget.load().roundMs));
+    schedule,
+    slots,
+    queue,
+    giveUp: () => client.close(),
+    performWith: (by: typeof perform) => void (perform = by),
+    async survey() {
+      const { members } = await schedule.survey();
+      budget.watched(members);
     },
-    hasten: (id, deadline = AT_ONCE) => queue.hasten(id, deadline),
-    reschedule: (id, move) => queue.reschedule(id, move),
-    drop: (id) => queue.drop(id),
-    withoutJob: (ids) => queue.withoutJob(ids),
   };
 }
 
-interface WorkGround extends Pick<Source, 'client' | 'budget' | 'hints'> {
-  queue: JobQueue;
-  limit: RateLimit;
-  onError: (error: unknown) => void;
-}
+type Working = Omit<ReturnType<typeof openWork>, 'schedule'>;
 
-function workerOn({ queue, client, budget, hints, limit, onError }: WorkGround) {
-  const workers: QueueWorker[] = [];
+function withChores(
+  { config, log }: SourceDependencies,
+  { name, hints, working }: { name: string; hints: Hints | null; working: Working },
+) {
+  const { slots, queue, survey, giveUp, performWith } = working;
+  const workers: SlotWorker[] = [];
   const chores: Periodic[] = [];
   return {
     isRunning: () => workers.some((worker) => worker.isRunning()),
-    start(...[run, options]: Parameters<JobQueue['work']>) {
-      workers.push(queue.work(run, { ...options, limiter: startPace(limit) }));
-      const count = async () => budget.watched(await queue.count());
-      chores.push(startPeriodic(count, { everyMs: COUNT_EVERY_MS, onError }));
+    survey,
+    giveUp,
+    start(perform: (claim: RequestClaim) => Promise<void>) {
+      performWith(perform);
+      workers.push(queue.work(() => slots.run(), config.polling.concurrency));
       if (hints === null) return;
+      const onError = faultLog(log, 'hints', { source: name });
       chores.push(startPeriodic(() => hints.tend(), { everyMs: TEND_EVERY_MS, onError }));
     },
     async stop(force: boolean) {
+      slots.stop();
       for (const chore of chores) await chore.stop();
       // Others go on with what this process streamed, or will when its leases lapse.
       if (!force) await hints?.stop();
       for (const worker of workers) await worker.close(force);
     },
-    giveUp: () => client.close(),
     close: () => queue.close(),
   };
 }
@@ -177,11 +217,4 @@ function listAsker(
     notBefore = now() + ASK_EVERY_MS;
     ask().catch(onError);
   };
-}
-
-/** Short names that no other process gives. */
-function requestNames(): () => string {
-  const process = randomUUID().slice(0, 8);
-  let requests = 0;
-  return () => `${process}-${(requests += 1).toString(36)}`;
 }

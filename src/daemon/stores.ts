@@ -17,10 +17,12 @@ import { RetentionStore } from '../redis/retention-store.ts';
 import { defineScripts } from '../redis/scripts.ts';
 import { SealingKeyStore } from '../redis/sealing-key-store.ts';
 import { SecretStore } from '../redis/secret-store.ts';
+import { ScheduleStore } from '../redis/schedule-store.ts';
 import { SourceStore } from '../redis/source-store.ts';
 import { StatisticsStore } from '../redis/statistics-store.ts';
 import { StoreClock } from '../redis/store-clock.ts';
 import { SystemEventStore } from '../redis/system-event-store.ts';
+import { WakeChannel } from '../redis/wake-channel.ts';
 import { WatchChannel } from '../redis/watch-channel.ts';
 import { WatchStore } from '../redis/watch-store.ts';
 
@@ -38,6 +40,9 @@ export interface Stores {
   systemEventStore: SystemEventStore;
   deliveries: DeliveryStore;
   gates: GateStore;
+  /** When what is requested of sources. */
+  requests: ScheduleStore;
+  wake: WakeChannel;
   sources: SourceStore;
   lists: ListStore;
   /** When runs that are gone are looked for. */
@@ -65,6 +70,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
   const eventBell = new EventBell(connections.subscriber(), keys.eventBell);
   const events = new EventStore(redis, keys, eventBell);
   const deliveries = new DeliveryStore(redis, keys);
+  const requests = new ScheduleStore(redis, keys);
   const statistics = new StatisticsStore(redis, keys);
   return {
     keys,
@@ -78,8 +84,10 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     systemEventStore: new SystemEventStore(redis, keys),
     deliveries,
     gates: new GateStore(redis, keys),
+    requests,
+    wake: new WakeChannel(redis, connections.subscriber(), keys.wake),
     sources: new SourceStore(redis, keys),
-    lists: new ListStore(redis, keys),
+    lists: new ListStore(redis, keys, requests),
     gone: new GoneStore(redis, keys),
     discoveries: new DiscoveryStore(redis, keys),
     budgets: new BudgetStore(redis, keys),

@@ -1,38 +1,39 @@
 import { RunwatchError } from '../core/errors.ts';
 import type { WatchRequest } from '../core/register.ts';
-import { watchId, type Watch } from '../core/watch.ts';
+import type { Watch } from '../core/watch.ts';
 import type { WatchName, WatchResult, WatchService } from '../http/services.ts';
 import { createEndSubscription } from '../poll/end-subscription.ts';
 import { createEndWatch } from '../poll/end-watch.ts';
-import { createRegisterWatches, type RegisterDependencies } from '../poll/register-watches.ts';
+import {
+  createRegisterWatches,
+  groupBySource,
+  type RegisterDependencies,
+} from '../poll/register-watches.ts';
 import { resolveRequest, type RequestRules } from '../poll/resolve-request.ts';
+import type { Schedule } from '../poll/schedule.ts';
+import type { ScheduleStore } from '../redis/schedule-store.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
-import type { PollJobs } from './source.ts';
 import type { WatchNotes } from './watch-notes.ts';
 
-interface WatchServiceDependencies extends Omit<RegisterDependencies, 'watches' | 'jobsOf'> {
+type DueTimes = Pick<ScheduleStore, 'dueTimes'>;
+
+interface WatchServiceDependencies extends Omit<RegisterDependencies, 'watches' | 'scheduleOf'> {
   watches: WatchStore;
   rules: RequestRules;
   notes: Pick<WatchNotes, 'registered' | 'changed' | 'cancelled'>;
   /** What signs for a webhook that comes without a secret. */
   deriveSecret: (url: string) => string;
-  jobsOf: (source: string) => PollJobs | undefined;
+  scheduleOf: (source: string) => Schedule | undefined;
+  schedule: DueTimes;
 }
 
 export function createWatchService(deps: WatchServiceDependencies): WatchService {
-  const { watches, rules, jobsOf } = deps;
+  const { watches, rules, scheduleOf, schedule } = deps;
   const registerWatches = createRegisterWatches(deps);
   const endWatch = createEndWatch(deps);
   const endSubscription = createEndSubscription(watches);
 
-  /** Of a source that is configured no more, too, where it is named. Throws `several_sources`. */
-  const find = async ({ source, runId }: WatchName): Promise<Watch | null> => {
-    const sources = source === undefined ? rules.sources : [source];
-    const stored = await watches.getMany(sources.map((one) => ({ source: one, runId })));
-    const found = stored.flatMap((one) => (one === null ? [] : [one.watch]));
-    if (found.length > 1) throw severalSources(found);
-    return found[0] ?? null;
-  };
+  const find = (named: WatchName) => findWatch(deps, named);
 
   const derivedSecret = (webhook: WatchRequest['webhook']) =>
     webhook === undefined || webhook.secret !== undefined ? null : deps.deriveSecret(webhook.url);
@@ -43,7 +44,7 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
       const good = resolved.flatMap((one) => ('registration' in one ? [one.registration] : []));
       const results = await registerWatches(good);
       deps.notes.registered(results.map(({ watch }) => watch));
-      const registered = results.values();
+      const registered = (await dated(schedule, results)).values();
       return resolved.map((one, at): WatchResult => {
         if ('issues' in one) return { kind: 'invalid', issues: one.issues };
         const { value } = registered.next();
@@ -57,9 +58,15 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
       });
     },
 
-    get: find,
+    async get(named) {
+      const watch = await find(named);
+      return watch === null ? null : withDueTime(schedule, watch);
+    },
 
-    list: ({ limit, cursor, ...filter }) => watches.list(filter, { limit, cursor }),
+    async list({ limit, cursor, ...filter }) {
+      const { items, nextCursor } = await watches.list(filter, { limit, cursor });
+      return { items: await withDueTimes(schedule, items), nextCursor };
+    },
 
     hasStatus: (status) => watches.hasStatus(status),
 
@@ -80,10 +87,22 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
       const watch = await find(named);
       if (watch === null) return 'not_found';
       if (watch.state !== 'active') return 'not_active';
-      await jobsOf(watch.source)?.hasten(watchId(watch));
+      await scheduleOf(watch.source)?.expedite([watch.runId]);
       return 'scheduled';
     },
   };
+}
+
+/** Of a source that is configured no more, too, where it is named. Throws `several_sources`. */
+async function findWatch(
+  { watches, rules }: WatchServiceDependencies,
+  { source, runId }: WatchName,
+): Promise<Watch | null> {
+  const sources = source === undefined ? rules.sources : [source];
+  const stored = await watches.getMany(sources.map((one) => ({ source: one, runId })));
+  const found = stored.flatMap((one) => (one === null ? [] : [one.watch]));
+  if (found.length > 1) throw severalSources(found);
+  return found[0] ?? null;
 }
 
 function severalSources(found: readonly Watch[]): RunwatchError {
@@ -94,4 +113,33 @@ function severalSources(found: readonly Watch[]): RunwatchError {
       code: 'several_sources',
     },
   );
+}
+
+async function withDueTime(schedule: DueTimes, watch: Watch): Promise<Watch> {
+  return (await withDueTimes(schedule, [watch]))[0] ?? watch;
+}
+
+async function dated<Item extends { watch: Watch }>(
+  schedule: DueTimes,
+  items: readonly Item[],
+): Promise<Item[]> {
+  const watches = await withDueTimes(
+    schedule,
+    items.map(({ watch }) => watch),
+  );
+  return items.map((item, at) => ({ ...item, watch: watches[at] ?? item.watch }));
+}
+
+/** Watches with when they are polled next, which the schedule alone knows. */
+async function withDueTimes(schedule: DueTimes, watches: readonly Watch[]): Promise<Watch[]> {
+  const due = new Map<string, number | null>();
+  for (const [source, own] of groupBySource(watches.filter(({ state }) => state === 'active'))) {
+    const runIds = own.map(({ runId }) => runId);
+    const times = await schedule.dueTimes(source, runIds);
+    for (const [at, runId] of runIds.entries()) due.set(`${source}/${runId}`, times[at] ?? null);
+  }
+  return watches.map((watch) => ({
+    ...watch,
+    nextPollAt: due.get(`${watch.source}/${watch.runId}`) ?? null,
+  }));
 }

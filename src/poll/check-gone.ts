@@ -3,6 +3,7 @@ import { nextGoneCheck, revived } from '../core/gone-check.ts';
 import type { ObserveContext } from '../core/look.ts';
 import { observe } from '../core/observe.ts';
 import type { FetchOutcome } from '../core/outcome.ts';
+import { pollKind } from '../core/urgency.ts';
 import type { WatchChange } from '../core/watch-change.ts';
 import { parseWatchId, watchId, type StoredWatch, type WatchKey } from '../core/watch.ts';
 import type { Permit } from './source-budget.ts';
@@ -33,8 +34,8 @@ export interface CheckGoneDependencies {
   budgetOf: (source: string) => { claim(): Promise<Permit | null> } | undefined;
   contextOf: (key: WatchKey, now: number) => ObserveContext;
   wants: EndpointFilter;
-  /** Enters a watch into the schedule. */
-  schedule: (key: WatchKey) => Promise<void>;
+  /** A watch of a source has entered the schedule. */
+  onScheduled: (source: string) => Promise<void>;
   dispatch: (due: string[]) => void;
   now: () => number;
 }
@@ -81,8 +82,12 @@ async function revive(
   const context = deps.contextOf(before.watch, now);
   const { watch, events, lessons } = observe(revived(before.watch, now), outcome, context);
   const deliveries = planDeliveries(watch, events, watch.subscriptions, { wants: deps.wants, now });
-  const due = await deps.watches.commit({ before, after: watch, events, deliveries, lessons });
+  const change = { before, after: watch, events, deliveries, lessons };
+  const withinMs = Math.max(0, (watch.nextPollAt ?? now) - now);
+  const schedule = { does: 'enter' as const, withinMs, kind: pollKind(watch, 0) };
+  const goesOn = watch.state === 'active';
+  const due = await deps.watches.commit(goesOn ? { ...change, schedule } : change);
   if (due === null) return;
-  if (watch.state === 'active') await deps.schedule(watch);
+  if (goesOn) await deps.onScheduled(watch.source);
   deps.dispatch(due);
 }

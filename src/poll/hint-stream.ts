@@ -51,7 +51,7 @@ export interface StreamGround {
   /** Closes the stream of a run that has lost its lease, if this process has it. Resolves once it is. */
   giveWay: (id: string) => Promise<void>;
   /** Polls a run as soon as possible. */
-  hasten: (id: string) => Promise<void>;
+  expedite: (runId: string) => Promise<void>;
   onError: (error: unknown) => void;
 }
 
@@ -80,24 +80,24 @@ export async function streamRun(ground: StreamGround, run: StreamedRun): Promise
   }
   const end = await ground.streams.follow(watch.runId, {
     signal,
-    onLife: onceAlive(ground, id, permit),
+    onLife: onceAlive(ground, run, permit),
     onHint: hintListener(ground, run),
   });
   permit.settle();
   await store.release(source, { id, process, restMs: end.kind === 'closed' ? 0 : REST_MS });
-  await ground.hasten(id);
+  await ground.expedite(watch.runId);
   return end;
 }
 
 /** What happened before the stream began is not in it, and is left to one more poll. */
-function onceAlive(ground: StreamGround, id: string, permit: Permit): () => void {
+function onceAlive(ground: StreamGround, { id, watch }: StreamedRun, permit: Permit): () => void {
   let isAlive = false;
   return () => {
     if (isAlive) return;
     isAlive = true;
     permit.settle();
     trust(ground, id, true)
-      .then(() => ground.hasten(id))
+      .then(() => ground.expedite(watch.runId))
       .catch(ground.onError);
   };
 }
@@ -111,7 +111,7 @@ function hintListener(ground: StreamGround, { id, watch, signal }: StreamedRun) 
     gathering = null;
     if (signal.aborted) return;
     await trust(ground, id, false);
-    await ground.hasten(id);
+    await ground.expedite(watch.runId);
     doubting ??= setTimeout(believe, DOUBT_MS).unref();
     doubting.refresh();
   }

@@ -1,6 +1,12 @@
 import { mayStream, streamRank } from '../core/hint.ts';
 import type { SourcePaused } from '../core/look.ts';
-import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
+import {
+  parseWatchId,
+  watchId,
+  type StoredWatch,
+  type Watch,
+  type WatchKey,
+} from '../core/watch.ts';
 import { streamRun, type StreamEnd, type StreamGround } from './hint-stream.ts';
 import { DEFAULT_PAUSE_MS } from './source-guard.ts';
 
@@ -14,6 +20,11 @@ interface HintStore {
   renew(source: string, process: string, ids: string[]): Promise<string[]>;
   isStreamed(source: string, id: string): Promise<boolean>;
   takeUpLapsed(source: string, takeUp: (id: string) => Promise<void>): Promise<void>;
+  takeUpHeldBy(
+    source: string,
+    process: string,
+    takeUp: (id: string) => Promise<void>,
+  ): Promise<void>;
 }
 
 interface HintsDependencies extends Omit<StreamGround, 'giveWay'> {
@@ -27,7 +38,7 @@ interface HintsDependencies extends Omit<StreamGround, 'giveWay'> {
 
 /**
  * Hints of one source: streams of the events of its runs, which say when a poll is worth while. They
- * are never the truth: a hint only wakes the poll job, and whatever becomes of a stream, the poll that
+ * are never the truth: a hint only expedites a poll, and whatever becomes of a stream, the poll that
  * follows its end puts the run back under the usual cadence. So a stream may lie, hang or be missing.
  */
 export interface Hints {
@@ -37,6 +48,8 @@ export interface Hints {
   isStreamed(id: string): Promise<boolean>;
   /** Keeps the leases, lets go of what is over, and takes up what a killed process held. */
   tend(): Promise<void>;
+  /** Polls what a process streamed that is dead. */
+  takeOver(process: string): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -51,6 +64,8 @@ export function createHints(deps: HintsDependencies): Hints {
   const open = new Map<string, OpenStream>();
   /** When streams may be asked for again; Infinity once this process stops. */
   let notBefore = 0;
+
+  const takeUp = (id: string) => deps.expedite(parseWatchId(id).runId);
 
   async function giveWay(id: string): Promise<void> {
     const loser = open.get(id);
@@ -95,8 +110,9 @@ export function createHints(deps: HintsDependencies): Hints {
         open.get(id)?.closing.abort();
       }
       await closeEnded(deps, [...open.values()]);
-      await store.takeUpLapsed(source, deps.hasten);
+      await store.takeUpLapsed(source, takeUp);
     },
+    takeOver: (dead) => store.takeUpHeldBy(source, dead, takeUp),
     async stop() {
       notBefore = Infinity;
       for (const { closing } of open.values()) closing.abort();

@@ -5,8 +5,8 @@ import type { ListMember } from '../core/list-member.ts';
 import type { FallbackReason, ListKey, ListStanding } from '../core/list-standing.ts';
 import type { SourcePaused } from '../core/look.ts';
 import type { FetchTrouble } from '../core/outcome.ts';
-import type { StoredWatch, Watch, WatchKey } from '../core/watch.ts';
-import type { ListBudget, ListReader } from './list-pages.ts';
+import type { StoredWatch, WatchKey } from '../core/watch.ts';
+import type { ListBudget, ListPermit, ListReader } from './list-pages.ts';
 import type { SinglePolls } from './single-polls.ts';
 
 interface ListGround {
@@ -14,7 +14,6 @@ interface ListGround {
   watches: StoredWatch[];
   /** Null before the first look. */
   standing: ListStanding | null;
-  pause: SourcePaused | null;
 }
 
 interface ListStore {
@@ -55,22 +54,20 @@ export interface LookAtListDependencies {
   ) => Promise<SourcePaused>;
   /** What a watch is to a list, at the interval at which it would be polled alone now. */
   memberOf: (stored: StoredWatch) => ListMember | null;
-  /** By when a watch should be polled; the earliest go first while budget is short. */
-  deadlineOf: (watch: Watch) => number;
   minIntervalMs: number;
   report: (report: ListReport) => void;
   now: () => number;
   random: Random;
 }
 
-/** When to look again, and by when at the latest it should be, milliseconds since the epoch. */
-interface DueLook {
-  dueAt: number;
-  deadline: number;
-}
+/** When to look again, milliseconds since the epoch; null where there is nothing to be read together. */
+export type NextLook = { dueAt: number } | null;
 
-/** Null where there is nothing to be read together. Where the budget is used up, the look keeps its place. */
-export type NextLook = DueLook | { heldForMs: number } | null;
+/** A list that is to be looked at, with the permit for its first page. */
+export interface ClaimedLook {
+  list: ListKey;
+  permit: ListPermit;
+}
 
 /** One look at a list that is worth it. */
 export interface Look {

@@ -17,9 +17,7 @@ export type ListReading =
   | ListRuns
   | Exclude<ListOutcome, { kind: 'page' }>
   /** Runs drag documents along that are too large for this to be worth it. */
-  | { kind: 'too_large' }
-  /** The budget of the source is used up for so long. */
-  | { kind: 'held'; heldForMs: number };
+  | { kind: 'too_large' };
 
 /** The runs that were read, by {@link listedAs} and in the order of the list. */
 export interface ListRuns {
@@ -35,7 +33,13 @@ interface Wanted {
   plan: BatchPlan;
 }
 
-/** The part of a source's budget that looks at lists need. */
+/** The right to read one page; one that is not used is given back. */
+export interface ListPermit {
+  settle(): void;
+  giveBack(): void;
+}
+
+/** The part of a source's budget that looks at lists need, beyond the first page. */
 export interface ListBudget {
   request(): Promise<{ settle(): void } | { heldForMs: number }>;
 }
@@ -44,6 +48,8 @@ export interface ListBudget {
 export interface ListAccess {
   reader: ListReader;
   budget: ListBudget;
+  /** For the first page. */
+  permit: ListPermit;
 }
 
 /**
@@ -52,14 +58,12 @@ export interface ListAccess {
  */
 export async function readList(
   { workflowId, size, members, plan }: Wanted,
-  { reader, budget }: ListAccess,
+  { reader, budget, permit }: ListAccess,
 ): Promise<ListReading> {
   const runs = new Map<string, ListedRun>();
   for (let page = 1; ; page += 1) {
-    const leave = await budget.request();
-    if (!('settle' in leave)) {
-      return page === 1 ? { kind: 'held', ...leave } : listRuns(runs, page - 1);
-    }
+    const leave = page === 1 ? permit : await budget.request();
+    if (!('settle' in leave)) return listRuns(runs, page - 1);
     const outcome = await reader.readPage({ workflowId, page, size });
     leave.settle();
     if (outcome.kind !== 'page') return outcome;

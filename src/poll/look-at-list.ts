@@ -1,67 +1,66 @@
 import { planBatch } from '../core/batch.ts';
 import { assertNever } from '../core/errors.ts';
 import { listedAs } from '../core/list-findings.ts';
-import { leftAloneUntil, listDeadline } from '../core/list-schedule.ts';
-import {
-  givenUp,
-  NEW_STANDING,
-  parseListId,
-  throttled,
-  type FallbackReason,
-} from '../core/list-standing.ts';
-import type { SourcePaused } from '../core/look.ts';
+import { leftAloneUntil } from '../core/list-schedule.ts';
+import { givenUp, NEW_STANDING, throttled, type FallbackReason } from '../core/list-standing.ts';
 import type { StoredWatch } from '../core/watch.ts';
-import { reportLook, type Look, type LookAtListDependencies, type NextLook } from './list-look.ts';
-import { readList, type ListAccess, type ListReading } from './list-pages.ts';
+import {
+  reportLook,
+  type ClaimedLook,
+  type Look,
+  type LookAtListDependencies,
+  type NextLook,
+} from './list-look.ts';
+import { readList, type ListAccess, type ListPermit, type ListReading } from './list-pages.ts';
 import { useListedRuns } from './use-listed-runs.ts';
 
 /** Looks held back by a pause do not all come in the instant of its end, ms. */
 const PAUSE_SPREAD_MS = 1_000;
 
 /**
- * The use case behind batch polling: read the list that many watched runs are on, hasten the single
- * polls of those that it shows changed and put off those of the others. Lists are hints: nothing here
+ * The use case behind batch polling: read the list that many watched runs are on, expedite the
+ * single polls of those that it shows changed and defer those of the others. Lists are hints: nothing here
  * writes a snapshot or makes an event. Returns a function from a list's id to the next look.
  */
 export function createLookAtList(deps: LookAtListDependencies) {
-  return async function lookAtList(id: string): Promise<NextLook> {
-    const list = parseListId(id);
-    const access = accessTo(deps, list.source);
+  return async function lookAtList({ list, permit }: ClaimedLook): Promise<NextLook> {
+    const access = accessTo(deps, list.source, permit);
     const startedAt = deps.now();
     const ground = await deps.lists.getForLook(list);
     const standing = ground.standing ?? NEW_STANDING;
     const members = membersOf(deps, ground.watches);
     const plan = planBatch([...members.values()], { ...deps, pages: 1 });
 
-    if (access === null || members.size < 2) return end(deps, members);
+    if (access === null || members.size < 2) return end(deps, members, permit);
     const look = { list, standing, members, plan, startedAt };
-    const next = await nextLook(deps, look, { access, pause: ground.pause });
-    if (typeof next !== 'number') return next;
-    const times = { lookedAt: startedAt, nextLookAt: next };
-    const deadline = listDeadline([...members.values()], times, deps.deadlineOf);
-    return { dueAt: next, deadline };
+    return { dueAt: await nextLook(deps, look, access) };
   };
 }
 
-/** Looks if this is the time to. @returns when to look again, or for how long there is no budget */
+/** Looks if this is the time to. @returns when to look again, milliseconds since the epoch */
 async function nextLook(
   deps: LookAtListDependencies,
   look: Look,
-  { access, pause }: { access: ListAccess; pause: SourcePaused | null },
-): Promise<number | { heldForMs: number }> {
+  access: ListAccess,
+): Promise<number> {
   const { list, standing, members, plan, startedAt } = look;
-  if (pause) return pause.untilMs + deps.random() * PAUSE_SPREAD_MS;
   const ground = { members: [...members.values()], plan, now: startedAt };
   const until = leftAloneUntil(standing, ground);
-  if (until !== null) return leaveAlone(deps, members, until);
-
+  if (until !== null) {
+    access.permit.giveBack();
+    return leaveAlone(deps, members, until);
+  }
   const wanted = { workflowId: list.workflowId, size: standing.size, members, plan };
   return conclude(deps, look, await readList(wanted, access));
 }
 
-function accessTo(deps: LookAtListDependencies, source: string): ListAccess | null {
+function accessTo(
+  deps: LookAtListDependencies,
+  source: string,
+  permit: ListPermit,
+): ListAccess | null {
   const [reader, budget] = [deps.readerOf(source), deps.budgetOf(source)];
-  return reader === undefined || budget === undefined ? null : { reader, budget };
+  return reader === undefined || budget === undefined ? null : { reader, budget, permit };
 }
 
 function membersOf({ memberOf }: LookAtListDependencies, watches: StoredWatch[]) {
@@ -69,7 +68,12 @@ function membersOf({ memberOf }: LookAtListDependencies, watches: StoredWatch[])
   return new Map(members.map((member) => [listedAs(member.watch.runId), member]));
 }
 
-async function end({ polls }: LookAtListDependencies, members: Look['members']): Promise<null> {
+async function end(
+  { polls }: LookAtListDependencies,
+  members: Look['members'],
+  permit: ListPermit,
+): Promise<null> {
+  permit.giveBack();
   await polls.recall([...members.values()]);
   return null;
 }
@@ -88,15 +92,13 @@ async function conclude(
   deps: LookAtListDependencies,
   look: Look,
   reading: ListReading,
-): Promise<number | { heldForMs: number }> {
+): Promise<number> {
   switch (reading.kind) {
     case 'runs': {
       const used = await useListedRuns(deps, look, reading);
       if ('nextLookAt' in used) return used.nextLookAt;
       return fallBack(deps, look, { reason: 'disagrees', message: used.disagrees });
     }
-    case 'held':
-      return { heldForMs: reading.heldForMs };
     case 'rate_limited':
       return slowDown(deps, look, reading);
     case 'too_large':

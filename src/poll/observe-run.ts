@@ -1,5 +1,4 @@
 import type { Random } from '../core/backoff.ts';
-import type { Admission, RequestAsk } from '../core/budget.ts';
 import { planDeliveries, type EndpointFilter } from '../core/delivery.ts';
 import type { NewMark } from '../core/event-id.ts';
 import type { RunwatchEvent } from '../core/event.ts';
@@ -9,38 +8,40 @@ import type { SourceLoad } from '../core/load.ts';
 import type { Look, ObserveContext, PollPolicy, SourcePaused } from '../core/look.ts';
 import { observe, type Observation } from '../core/observe.ts';
 import type { FetchOutcome } from '../core/outcome.ts';
+import { pollKind } from '../core/urgency.ts';
 import type { WatchChange } from '../core/watch-change.ts';
-import {
-  parseWatchId,
-  watchId,
-  type StoredWatch,
-  type Watch,
-  type WatchKey,
-} from '../core/watch.ts';
+import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
 import type { Hints } from './hints.ts';
-import type { SourceBudget } from './source-budget.ts';
 
 /** Reads runs of one source. */
 interface RunReader {
   readRun(runId: string): Promise<FetchOutcome>;
 }
 
-/** A watch, how its source stands, and whether it may be asked now. */
-interface PollGround {
-  stored: StoredWatch | null;
-  pause: SourcePaused | null;
+/** A poll that this process has claimed. */
+export interface ClaimedPoll {
+  stored: StoredWatch;
+  token: string;
   /** The source refused its key when it last said anything about it. */
   isRefused: boolean;
-  admission: Admission;
+  /** From when the poll was due to when it was claimed, ms. */
+  lagMs: number;
+  /** For how long its permit counts after the answer, ms; null where that need not be written. */
+  permitMs: number | null;
 }
 
-/** The part of a source's budget that a poll needs. */
-type PollBudget = Pick<SourceBudget, 'ask' | 'refusal' | 'settle'>;
+/** What became of a claimed poll. */
+export type Polled =
+  /** It is written, and the claim has ended with that; `nextMs` is null for a watch that is over. */
+  | { is: 'written'; nextMs: number | null }
+  /** Nothing watches the run any more: the claim stands, and is to be dropped. */
+  | { is: 'unwatched' }
+  /** Another process has the claim by now: what was read may be the older, and is dropped. */
+  | { is: 'lost' };
 
 interface WatchStore {
-  getForPoll(key: WatchKey, ask: RequestAsk | null): Promise<PollGround>;
   get(key: WatchKey): Promise<StoredWatch | null>;
-  commit(change: WatchChange): Promise<string[] | null>;
+  commitPoll(change: WatchChange): Promise<string[] | 'changed' | 'lost'>;
 }
 
 /** Notes what an answer says about the source as a whole; says when it takes requests again. */
@@ -70,12 +71,8 @@ export interface ObserveRunDependencies {
   watches: WatchStore;
   readerOf: (source: string) => RunReader | undefined;
   sources: SourceGuard;
-  /** Undefined for a source that is configured no more. */
-  budgetOf: (source: string) => PollBudget | undefined;
   /** Undefined where there are none. */
   hintsOf: (source: string) => Pick<Hints, 'offer' | 'isStreamed'> | undefined;
-  /** By when the next poll of a watch should begin; the earliest go first while budget is short. */
-  deadlineOf: (watch: Watch) => number;
   /** What was learned of how long states last; takes in what was written of that. */
   statistics: { lookup: StatisticsLookup; learn(lessons: readonly Lesson[]): void };
   /** Asks for the source's list, to learn whether it answers at all. */
@@ -92,36 +89,15 @@ export interface ObserveRunDependencies {
   random: Random;
 }
 
-/** When to poll next, and by when at the latest it should be, milliseconds since the epoch. */
-interface NextPoll {
-  dueAt: number;
-  deadline: number;
-}
-
-/** The budget is used up: the poll keeps its place, and none of the source begins before. */
-interface HeldPoll {
-  heldForMs: number;
-}
-
 /**
- * The use case behind a poll: read the run, see what changed, write watch, events and fan-out in one
- * step. Returns a function from a watch's id to its next poll, null when there is none.
+ * The use case behind a poll: read the run, see what changed, write watch, events, fan-out and the
+ * next due time in one step.
  */
 export function createObserveRun(deps: ObserveRunDependencies) {
-  return async function observeRun(id: string): Promise<NextPoll | HeldPoll | null> {
-    const key = parseWatchId(id);
-    const budget = deps.budgetOf(key.source);
-    const ask = budget?.ask() ?? null;
-    const { stored, pause, isRefused, admission } = await deps.watches.getForPoll(key, ask);
-    if (stored === null || stored.watch.state !== 'active') return null;
+  return async function observeRun(claim: ClaimedPoll): Promise<Polled> {
     const startedAt = deps.now();
-    if (pause !== null) return record(deps, stored, pause, startedAt);
-
-    const heldForMs = ask && budget ? budget.refusal(ask, admission) : null;
-    if (heldForMs !== null) return { heldForMs };
-    const look = await read(deps, key, isRefused);
-    if (ask) budget?.settle(ask, admission);
-    return record(deps, stored, look, startedAt);
+    const look = await read(deps, claim.stored.watch, claim.isRefused);
+    return record(deps, claim, look, startedAt);
   };
 }
 
@@ -141,17 +117,14 @@ async function read(
 
 /**
  * Writes a look. Where somebody has registered the watch again meanwhile, the same look is laid
- * beside what the watch is now. Where another poll was written, which takes a process that had been
- * given up for dead, ours may be the older one: it would tell of a state that is past as if it had
- * been entered once more, so it is dropped.
+ * beside what the watch is now.
  */
 async function record(
   deps: ObserveRunDependencies,
-  stored: StoredWatch,
+  { stored, token, lagMs, permitMs }: ClaimedPoll,
   look: Look,
   startedAt: number,
-): Promise<NextPoll | null> {
-  const lagMs = Math.max(0, startedAt - (stored.watch.nextPollAt ?? startedAt));
+): Promise<Polled> {
   const key = stored.watch;
   const isStreamed = await isLeftToStream(deps, key, look);
   const answeredAt = await sourceAnsweredAt(deps, key, look, startedAt);
@@ -160,27 +133,47 @@ async function record(
     const now = deps.now();
     const seen = { now, beganAt: startedAt, lagMs, isStreamed, answeredAt };
     const observed = observe(before.watch, look, contextOf(deps, key, seen));
-    const { watch, events, lessons } = observed;
+    const { watch, events } = observed;
     const deliveries = planDeliveries(watch, events, watch.subscriptions, {
       wants: deps.wants,
       now,
     });
-    const due = await deps.watches.commit({ before, after: watch, events, deliveries, lessons });
-    if (due !== null) {
-      deps.statistics.learn(lessons);
-      deps.dispatch(due);
-      doubt(deps, key, observed);
-      if (look.kind === 'run' && !isStreamed) deps.hintsOf(watch.source)?.offer(watch);
-      const outcome = look.kind === 'paused' && look.asked ? look.reason : look.kind;
+    const next = nextPoll(deps, watch, now);
+    const schedule = { does: 'settle' as const, token, next, permitMs };
+    const change = {
+      before,
+      after: watch,
+      events,
+      deliveries,
+      lessons: observed.lessons,
+      schedule,
+    };
+    const due = await deps.watches.commitPoll(change);
+    if (due === 'lost') return { is: 'lost' };
+    if (due !== 'changed') {
       const isFirst = stored.watch.lastPolledAt === null;
-      deps.report({ watch, outcome, events, lagMs, isFirst, durationMs: now - startedAt });
-      return nextPoll(deps, watch);
+      const outcome = look.kind === 'paused' && look.asked ? look.reason : look.kind;
+      const durationMs = now - startedAt;
+      written(deps, change, due, look.kind === 'run' && !isStreamed);
+      doubt(deps, key, observed);
+      deps.report({ watch, outcome, events, lagMs, isFirst, durationMs });
+      return { is: 'written', nextMs: next === null ? null : next.inMs };
     }
     before = await deps.watches.get(key);
-    if (before !== null && before.watch.polls !== stored.watch.polls)
-      return nextPoll(deps, before.watch);
   }
-  return null;
+  return { is: 'unwatched' };
+}
+
+/** What is left to do once a poll is written. */
+function written(
+  { statistics, dispatch, hintsOf }: ObserveRunDependencies,
+  { after, lessons }: { after: Watch; lessons: Lesson[] },
+  due: string[],
+  mayStream: boolean,
+): void {
+  statistics.learn(lessons);
+  dispatch(due);
+  if (mayStream) hintsOf(after.source)?.offer(after);
 }
 
 function doubt(
@@ -229,8 +222,8 @@ function contextOf(
   };
 }
 
-function nextPoll(deps: ObserveRunDependencies, watch: Watch): NextPoll | null {
-  return watch.nextPollAt === null
-    ? null
-    : { dueAt: watch.nextPollAt, deadline: deps.deadlineOf(watch) };
+function nextPoll({ loadOf }: ObserveRunDependencies, watch: Watch, now: number) {
+  if (watch.nextPollAt === null) return null;
+  const kind = pollKind(watch, loadOf(watch.source).roundMs);
+  return { inMs: Math.max(0, watch.nextPollAt - now), kind };
 }

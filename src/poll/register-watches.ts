@@ -5,25 +5,23 @@ import {
   type Registered,
   type Registration,
 } from '../core/register.ts';
-import type { WatchChange } from '../core/watch-change.ts';
+import { pollKind } from '../core/urgency.ts';
+import type { ScheduleChange, WatchChange } from '../core/watch-change.ts';
 import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
-import { groupBySource } from './reconcile.ts';
+import type { Schedule } from './schedule.ts';
+
+/** What is due within this time may come before any process looks by itself, ms. */
+const SOON_MS = 5_000;
 
 interface WatchStore {
   getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]>;
   commitMany(changes: WatchChange[]): Promise<(string[] | null)[]>;
 }
 
-interface PollJobs {
-  ensure(ids: string[], deadlineOf: (id: string) => number): Promise<void>;
-  hasten(id: string, deadline: number): Promise<void>;
-}
-
 export interface RegisterDependencies {
   watches: WatchStore;
-  jobsOf: (source: string) => PollJobs | undefined;
-  /** By when a watch should be polled. */
-  deadlineOf: (watch: Watch) => number;
+  /** Undefined for a source that is configured no more. */
+  scheduleOf: (source: string) => Pick<Schedule, 'entered'> | undefined;
   dispatch: (gates: string[]) => void;
   wants: EndpointFilter;
   defaults: RegisterDefaults;
@@ -31,10 +29,11 @@ export interface RegisterDependencies {
 }
 
 /**
- * The use case behind registration: new watches get a poll job, standing ones take the subscriptions
- * in, and a late subscription to a run that has ended is notified at once. Each watch is written once,
- * atomically, with all that the requests ask of it; what loses a race against another writer is tried
- * again on what that writer left. Returns a function that gives one result per registration, in order.
+ * The use case behind registration: new watches enter the schedule, standing ones take the
+ * subscriptions in, and a late subscription to a run that has ended is notified at once. Each watch is
+ * written once, atomically, with all that the requests ask of it; what loses a race against another
+ * writer is tried again on what that writer left. Returns a function that gives one result per
+ * registration, in order.
  */
 export function createRegisterWatches(deps: RegisterDependencies) {
   return async function registerWatches(requests: Registration[]): Promise<Registered[]> {
@@ -44,9 +43,12 @@ export function createRegisterWatches(deps: RegisterDependencies) {
       const stored = await deps.watches.getMany(open.map(({ key }) => key));
       const round = open.map((group, index) => attempt(deps, group, stored[index] ?? null));
       const committed = await deps.watches.commitMany(round.map(({ change }) => change));
-      const done = round.flatMap((step, index) => (committed[index] ? [step.outcome] : []));
-      await schedule(deps, done, committed);
       const settled = round.filter((_, index) => committed[index]);
+      await notify(
+        deps,
+        settled.map(({ outcome }) => outcome),
+        committed,
+      );
       for (const [at, one] of settled.flatMap(({ registered }) => registered)) results[at] = one;
       open = open.filter((_, index) => !committed[index]);
     }
@@ -86,35 +88,49 @@ function attempt(deps: RegisterDependencies, group: RequestGroup, before: Stored
     watch = step.watch;
   }
   const after = watch as Watch;
-  const isHastened = steps.some((step) => step.isHastened);
+  const dueWithinMs = Math.min(...steps.map((step) => step.dueWithinMs));
+  const begins = steps.some(({ kind }) => kind !== 'merged');
+  const schedule = scheduleChange(after, { begins, dueWithinMs });
+  const change = { before, after, events: [], deliveries };
   return {
     registered: steps.map((step, nth): [number, Registered] => [
       group.requests[nth]?.at ?? 0,
-      { kind: step.kind, added: step.added, isHastened: step.isHastened, watch: after },
+      { kind: step.kind, added: step.added, dueWithinMs: step.dueWithinMs, watch: after },
     ]),
-    outcome: { watch: after, isHastened },
-    change: { before, after, events: [], deliveries },
+    outcome: { watch: after, dueWithinMs },
+    change: schedule === null ? change : { ...change, schedule },
   };
 }
 
-/** A process that dies before this has run leaves the rest to the reconciler and the next look. */
-async function schedule(
-  deps: RegisterDependencies,
-  done: Pick<Registered, 'watch' | 'isHastened'>[],
+function scheduleChange(
+  watch: Watch,
+  { begins, dueWithinMs }: { begins: boolean; dueWithinMs: number },
+): ScheduleChange | null {
+  if (dueWithinMs === Infinity) return null;
+  if (!begins) return { does: 'expedite', withinMs: dueWithinMs };
+  return { does: 'enter', withinMs: dueWithinMs, kind: pollKind(watch, 0) };
+}
+
+/** What is lost here, with the process, is found by the next look of any process. */
+async function notify(
+  { scheduleOf, dispatch }: RegisterDependencies,
+  done: Pick<Registered, 'watch' | 'dueWithinMs'>[],
   committed: (string[] | null)[],
 ): Promise<void> {
-  const active = done.flatMap(({ watch }) => (watch.state === 'active' ? [watch] : []));
-  for (const [source, watches] of groupBySource(active)) {
-    const byId = new Map(watches.map((watch) => [watchId(watch), watch]));
-    const deadlineOf = (id: string) => {
-      const watch = byId.get(id);
-      return watch === undefined ? deps.now() : deps.deadlineOf(watch);
-    };
-    await deps.jobsOf(source)?.ensure([...byId.keys()], deadlineOf);
+  const due = done.filter(({ dueWithinMs }) => dueWithinMs <= SOON_MS).map(({ watch }) => watch);
+  for (const [source, watches] of groupBySource(due)) {
+    await scheduleOf(source)?.entered(watches.length);
   }
-  // The job may be one of a former life, or set for a time that the watch accepts no more.
-  for (const { watch } of done.filter(({ isHastened }) => isHastened)) {
-    await deps.jobsOf(watch.source)?.hasten(watchId(watch), deps.deadlineOf(watch));
+  dispatch(committed.flatMap((gates) => gates ?? []));
+}
+
+/** Splits watches by their source. */
+export function groupBySource<Key extends WatchKey>(keys: Key[]): Map<string, Key[]> {
+  const groups = new Map<string, Key[]>();
+  for (const key of keys) {
+    const group = groups.get(key.source);
+    if (group) group.push(key);
+    else groups.set(key.source, [key]);
   }
-  deps.dispatch(committed.flatMap((due) => due ?? []));
+  return groups;
 }

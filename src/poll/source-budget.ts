@@ -16,14 +16,13 @@ const SHORT = 0.5;
 interface BudgetStore {
   admit(source: string, ask: RequestAsk): Promise<Admission>;
   settle(source: string, ask: RequestAsk): Promise<void>;
+  giveBack(source: string, request: string): Promise<void>;
 }
 
 interface SourceBudgetDependencies {
   source: string;
   limit: RateLimit;
   store: BudgetStore;
-  /** Lets no poll of the source start for so long, in any process. */
-  hold: (ms: number) => void;
   /** A clock that only runs forward, ms. */
   clock: () => number;
   /** Makes names of requests that no other process makes. */
@@ -31,18 +30,23 @@ interface SourceBudgetDependencies {
   onError: (error: unknown) => void;
 }
 
-/** A request for leave, with the time at which it was made. */
-interface DatedAsk extends RequestAsk {
-  askedAt: number;
-}
-
-/** Leave that was given; whoever has its answer says so. */
+/** The right to send one request; what has its answer says so. */
 export interface Permit {
   settle(): void;
 }
 
+/** A permit that a claim took from the rate limit in the same step. */
+interface ClaimedPermit {
+  /** Names the request. */
+  token: string;
+  /** Requests that counted then. */
+  count: number;
+  /** How long ago it was asked for, ms. */
+  ageMs: () => number;
+}
+
 /**
- * What one process may ask of a source within its rate limit. Every request takes its leave from the
+ * What one process may ask of a source within its rate limit. Every request takes its permit from the
  * log of them that all processes share, and counts from before it is sent until the limit's time
  * after it was answered. So no window of that time ever sees more of them, whenever they arrive.
  */
@@ -56,45 +60,38 @@ export interface SourceBudget {
   began(lagMs: number): void;
   /** How polls fare, by what this process knows. */
   load(): SourceLoad;
-  /** Names a request for which somebody else fetches leave, along with what a poll begins with. */
-  ask(): DatedAsk;
-  /**
-   * Judges what came of that. @returns null when the request may be sent at once, else for how long
-   * the poll has to wait, ms
-   */
-  refusal(ask: DatedAsk, admission: Admission): number | null;
-  /** The request was answered. Said only where the budget may soon be short. */
-  settle(ask: DatedAsk, admission: Admission): void;
-  /** Leave for one request, or for how long there is none. */
+  /** Whether a claim was held up for so long that its request may arrive when others do. */
+  isLate(permit: ClaimedPermit): boolean;
+  /** For how long a claimed permit counts after its answer, ms; null where that need not be written. */
+  settleMs(permit: ClaimedPermit): number | null;
+  /** The permit of a claim, for a request whose answer no write of the claim follows at once. */
+  claimed(permit: ClaimedPermit): Permit & { giveBack(): void };
+  /** A permit for one request, or for how long there is none. */
   request(): Promise<Permit | { heldForMs: number }>;
-  /** Leave for one request, without waiting; null while there is none. */
+  /** A permit for one request, without waiting; null while there is none. */
   claim(): Promise<Permit | null>;
 }
 
 export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget {
-  const { source, limit, store, clock } = deps;
+  const { source, limit, store, clock, onError } = deps;
   let active = 0;
   let { dearness } = NO_LOAD;
 
-  const ask = (): DatedAsk => ({ request: deps.newId(), limit, askedAt: clock() });
+  const isLate = (ageMs: number, count: number) =>
+    ageMs > graceMs(limit) / 2 && count > limit.requests * AMPLE;
 
-  function refusal({ askedAt }: DatedAsk, { admitted, count, usedUpMs }: Admission) {
-    if (!admitted) return usedUpMs;
-    if (usedUpMs > 0) deps.hold(usedUpMs);
-    // Whoever was held up for long since may not send any more: it would arrive when others do.
-    const isLate = clock() - askedAt > graceMs(limit) / 2;
-    return isLate && count > limit.requests * AMPLE ? 0 : null;
-  }
-
-  function settle(settled: DatedAsk, { count }: Admission): void {
-    if (count > limit.requests * SHORT) store.settle(source, settled).catch(deps.onError);
+  function settle(name: string, count: number): void {
+    if (count <= limit.requests * SHORT) return;
+    store.settle(source, { request: name, limit }).catch(onError);
   }
 
   async function request(): Promise<Permit | { heldForMs: number }> {
-    const asked = ask();
-    const admission = await store.admit(source, asked);
-    const heldForMs = refusal(asked, admission);
-    return heldForMs === null ? { settle: () => settle(asked, admission) } : { heldForMs };
+    const name = deps.newId();
+    const askedAt = clock();
+    const { admitted, count, usedUpMs } = await store.admit(source, { request: name, limit });
+    if (!admitted) return { heldForMs: usedUpMs };
+    if (isLate(clock() - askedAt, count)) return { heldForMs: 0 };
+    return { settle: () => settle(name, count) };
   }
 
   return {
@@ -103,13 +100,16 @@ export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget
     joined: (more) => void (active += more),
     began: (lagMs) => void (dearness = dearnessAfter(dearness, lagMs, roundMs(1, limit))),
     load: () => ({ roundMs: roundMs(active, limit), dearness }),
-    ask,
-    refusal,
-    settle,
+    isLate: ({ ageMs, count }) => isLate(ageMs(), count),
+    settleMs: ({ count }) => (count > limit.requests * SHORT ? limit.perMs : null),
+    claimed: ({ token, count }) => ({
+      settle: () => settle(token, count),
+      giveBack: () => void store.giveBack(source, token).catch(onError),
+    }),
     request,
     async claim() {
-      const leave = await request();
-      return 'settle' in leave ? leave : null;
+      const permit = await request();
+      return 'settle' in permit ? permit : null;
     },
   };
 }

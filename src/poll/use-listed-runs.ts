@@ -40,11 +40,11 @@ export async function useListedRuns(
     random: deps.random,
   });
   await deps.lists.put(list, heldGood(standing, { size, claims, checkedAt }, deps.now()));
-  await deps.polls.hasten(findings.changed);
+  await deps.polls.expedite(findings.changed);
 
-  await deps.polls.putOff(putOff);
+  await deps.polls.defer(putOff);
   await deps.polls.recall(recalled);
-  if (toCheck !== null) await deps.polls.hasten([toCheck]);
+  if (toCheck !== null) await deps.polls.expedite([toCheck]);
   const nextLookAt = startedAt + nextMs;
   reportLook(deps, look, { outcome: 'ok', message: null, nextLookAt, pages, findings });
   return { nextLookAt };

@@ -9,10 +9,11 @@ export class BudgetStore {
     private readonly keys: Keys,
   ) {}
 
-  /** Leave for one request. For as long as a source is paused, its budget counts as used up. */
+  /** A permit for one request. For as long as a source is paused, its rate limit counts as used up. */
   async admit(source: string, { request, limit }: RequestAsk): Promise<Admission> {
-    const { budget, sourcePause } = this.keys;
+    const { clock, budget, sourcePause } = this.keys;
     const [admitted, count, usedUpMs] = await this.redis.rwAdmitRequest(
+      clock,
       budget(source),
       sourcePause(source),
       request,
@@ -24,6 +25,12 @@ export class BudgetStore {
 
   /** Notes that a request was answered just now. */
   async settle(source: string, { request, limit }: RequestAsk): Promise<void> {
-    await this.redis.rwSettleRequest(this.keys.budget(source), request, limit.perMs);
+    const { clock, budget } = this.keys;
+    await this.redis.rwSettleRequest(clock, budget(source), request, limit.perMs);
+  }
+
+  /** Gives a permit back whose request was not sent. */
+  async giveBack(source: string, request: string): Promise<void> {
+    await this.redis.zrem(this.keys.budget(source), request);
   }
 }

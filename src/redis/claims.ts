@@ -21,6 +21,11 @@ export function tokensOf(process: string): () => string {
   return () => `${process}.${(given += 1).toString(36)}`;
 }
 
+/** A claim with what the work has noted of it. */
+interface NotedClaim extends ClaimedMember {
+  notes: string[];
+}
+
 /** The claims of one kind of work; see `lua/claims.ts`. */
 export class ClaimStore {
   constructor(
@@ -28,21 +33,28 @@ export class ClaimStore {
     private readonly claims: string,
   ) {}
 
-  /** What a process holds, a chunk at a time; claims made meanwhile may be missing. */
-  async *heldBy(process: string): AsyncIterable<ClaimedMember[]> {
+  /** All claims, a chunk at a time; those made meanwhile may be missing. */
+  async *all(): AsyncIterable<NotedClaim[]> {
     let cursor = '0';
     do {
       const [next, flat] = await this.redis.hscan(this.claims, cursor, 'COUNT', CHUNK);
       cursor = next;
-      const held = claimsIn(flat).filter(({ token }) => token.startsWith(`${process}.`));
-      if (held.length > 0) yield held;
+      if (flat.length > 0) yield claimsIn(flat);
     } while (cursor !== '0');
+  }
+
+  /** What a process holds, a chunk at a time. */
+  async *heldBy(process: string): AsyncIterable<ClaimedMember[]> {
+    for await (const chunk of this.all()) {
+      const held = chunk.filter(({ token }) => token.startsWith(`${process}.`));
+      if (held.length > 0) yield held.map(({ member, token }) => ({ member, token }));
+    }
   }
 }
 
-function claimsIn(flat: readonly string[]): ClaimedMember[] {
-  return Array.from({ length: flat.length / 2 }, (_, at) => ({
-    member: flat[at * 2] ?? '',
-    token: (flat[at * 2 + 1] ?? '').split(' ', 1)[0] ?? '',
-  }));
+function claimsIn(flat: readonly string[]): NotedClaim[] {
+  return Array.from({ length: flat.length / 2 }, (_, at) => {
+    const [token = '', , ...notes] = (flat[at * 2 + 1] ?? '').split(' ');
+    return { member: flat[at * 2] ?? '', token, notes };
+  });
 }

@@ -65,4 +65,18 @@ export class HintStore {
       await this.redis.rwForgetLapsedStream(leases, ranks, holders, id);
     }
   }
+
+  /** Runs that a process which is dead has streamed; forgotten once `takeUp` is through with one. */
+  async takeUpHeldBy(
+    source: string,
+    process: string,
+    takeUp: (id: string) => Promise<void>,
+  ): Promise<void> {
+    const [, , holders] = this.keys.hints(source);
+    for (const [id, holder] of Object.entries(await this.redis.hgetall(holders))) {
+      if (holder !== process && holder !== `${process}+`) continue;
+      await this.release(source, { id, process, restMs: 0 });
+      await takeUp(id);
+    }
+  }
 }

@@ -4,6 +4,7 @@ import type { Delivery, DeliveryState } from '../core/delivery.ts';
 import type { RunList } from '../core/run-list.ts';
 import type { RunwatchEvent } from '../core/event.ts';
 import type { ListKey } from '../core/list-standing.ts';
+import { REQUEST_KINDS } from '../core/urgency.ts';
 
 /** What is about the store as a whole. */
 function storeKeys(key: (name: string) => string) {
@@ -38,8 +39,7 @@ export function createKeys(prefix: string) {
     processes: key('processes'),
     /** Hash: what each process says of itself, as JSON, by the process's id. */
     processInfo: key('process-info'),
-    /** Hash: which process polls what, as tokens by the member's name; see `lua/claims.ts`. */
-    pollClaims: key('poll-claims'),
+    ...requestKeys(key),
     /** String `<version> <number> <document>`: one watch. A tight string is the smallest there is. */
     watch: (watch: WatchKey) => key('watch', watchId(watch)),
     /** Counter that numbers watches in the order of their registration. */
@@ -143,6 +143,21 @@ function secretKeys(key: (name: string) => string) {
 /** Answers to requests with a key: records, when they expire, their bytes; see `answer-store.ts`. */
 export function answerKeys({ queuePrefix: tag }: Keys): [string, string, string] {
   return [`${tag}:answers`, `${tag}:answers-expiry`, `${tag}:answers-bytes`];
+}
+
+/** The schedule of a source's requests. */
+function requestKeys(key: (...parts: string[]) => string) {
+  return {
+    /**
+     * A source's sorted sets of requests by when they are due, one for each kind of request. Members are
+     * the ids of runs, and the names of lists.
+     */
+    requestsDue: (source: string) => REQUEST_KINDS.map((kind) => key('requests', source, kind)),
+    /** Hash: which requests of a source are claimed, and by which token; see `lua/schedule.ts`. */
+    requestClaims: (source: string) => key('request-claims', source),
+    /** Pub/sub channel: names of sources of which something is due now that was not before. */
+    wake: key('wake'),
+  };
 }
 
 /** The list of all workflows has no name of its own, which no workflow can have. */

@@ -83,7 +83,7 @@ export class RetentionStore {
     const events = await this.eventsOf(watch.source, watch.runId);
     for (const event of events) await this.forgetDeliveriesOf(event.id);
     const plan = {
-      version: String(version),
+      version,
       member: watchId(watch),
       watches: this.keys.watches(),
       indexes: watchIndexes(this.keys, watch),

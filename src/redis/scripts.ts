@@ -1,5 +1,4 @@
 import type { Redis, Result } from 'ioredis';
-import { ADMIT_REQUEST, BEGIN_POLL, SETTLE_REQUEST } from './lua/budget.ts';
 import type { ClaimReply } from './delivery-claims.ts';
 import { CLAIM } from './lua/claim.ts';
 import { READ_CLOCK, TAKE_OUT_STEP } from './lua/clock.ts';
@@ -16,6 +15,17 @@ import {
 } from './lua/hint.ts';
 import { READ_STATISTICS } from './lua/learn.ts';
 import { READ_PAGE } from './lua/page.ts';
+import {
+  ADMIT_REQUEST,
+  CLAIM_REQUEST,
+  DEFER,
+  ENTER_MISSING,
+  EXPEDITE,
+  MOVE_BACK,
+  RELEASE_CLAIMS,
+  SETTLE_REQUEST,
+  SURVEY,
+} from './lua/schedule.ts';
 import { PAUSE_SOURCE, TAKE_GONE } from './lua/source.ts';
 import { RENEW_EPOCH } from './lua/epoch.ts';
 import { RAISE_EVENT } from './lua/system-event.ts';
@@ -25,12 +35,14 @@ declare module 'ioredis' {
   interface RedisCommander<Context> {
     rwReadClock(clock: string): Result<[now: number, steps: number], Context>;
     rwTakeOutStep(clock: string, stepMs: number, steps: number): Result<number, Context>;
-    rwCommitWatch(
-      watch: string,
-      version: number,
-      doc: string,
-      effects: string,
-    ): Result<string[] | null, Context>;
+    rwCommitWatch(...args: (string | number)[]): Result<string[] | number, Context>;
+    rwClaimRequest(...args: (string | number)[]): Result<[string, ...(string | number)[]], Context>;
+    rwReleaseClaims(...args: (string | number)[]): Result<number, Context>;
+    rwExpedite(...args: string[]): Result<null, Context>;
+    rwDefer(...args: (string | number)[]): Result<null, Context>;
+    rwEnterMissing(...args: string[]): Result<number, Context>;
+    rwSurvey(...args: string[]): Result<[now?: number, ...rest: (number | string)[]], Context>;
+    rwMoveBack(...args: (string | number)[]): Result<null, Context>;
     rwClaim(gate: string, plan: string, now: number, most: number): Result<ClaimReply, Context>;
     rwMoveDelivery(
       delivery: string,
@@ -41,32 +53,9 @@ declare module 'ioredis' {
     rwWriteGate(gate: string, write: string): Result<number, Context>;
     rwReadPage(keyCount: number, ...args: (string | number)[]): Result<string[], Context>;
     rwAdmitRequest(
-      log: string,
-      pause: string,
-      request: string,
-      limit: number,
-      holdMs: number,
+      ...args: (string | number)[]
     ): Result<[admitted: number, count: number, usedUpMs: number], Context>;
-    rwBeginPoll(
-      watch: string,
-      pause: string,
-      refusal: string,
-      log: string,
-      request: string,
-      limit: number,
-      holdMs: number,
-    ): Result<
-      [
-        watch: string | null,
-        pause: string | null,
-        refusal: string | null,
-        admitted: number,
-        count: number,
-        usedUpMs: number,
-      ],
-      Context
-    >;
-    rwSettleRequest(log: string, request: string, perMs: number): Result<null, Context>;
+    rwSettleRequest(...args: (string | number)[]): Result<null, Context>;
     rwLeaseStream(...args: (string | number)[]): Result<string | null, Context>;
     rwRenewStreams(...args: (string | number)[]): Result<string[], Context>;
     rwTrustStream(...args: string[]): Result<null, Context>;
@@ -112,14 +101,20 @@ declare module 'ioredis' {
 export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwReadClock', { numberOfKeys: 1, lua: READ_CLOCK });
   redis.defineCommand('rwTakeOutStep', { numberOfKeys: 1, lua: TAKE_OUT_STEP });
-  redis.defineCommand('rwCommitWatch', { numberOfKeys: 1, lua: COMMIT_WATCH });
+  redis.defineCommand('rwCommitWatch', { numberOfKeys: 8, lua: COMMIT_WATCH });
+  redis.defineCommand('rwClaimRequest', { numberOfKeys: 9, lua: CLAIM_REQUEST });
+  redis.defineCommand('rwReleaseClaims', { numberOfKeys: 6, lua: RELEASE_CLAIMS });
+  redis.defineCommand('rwExpedite', { numberOfKeys: 6, lua: EXPEDITE });
+  redis.defineCommand('rwDefer', { numberOfKeys: 4, lua: DEFER });
+  redis.defineCommand('rwEnterMissing', { numberOfKeys: 6, lua: ENTER_MISSING });
+  redis.defineCommand('rwSurvey', { numberOfKeys: 6, lua: SURVEY });
+  redis.defineCommand('rwMoveBack', { numberOfKeys: 5, lua: MOVE_BACK });
   redis.defineCommand('rwClaim', { numberOfKeys: 1, lua: CLAIM });
   redis.defineCommand('rwMoveDelivery', { numberOfKeys: 1, lua: MOVE_DELIVERY });
   redis.defineCommand('rwWriteGate', { numberOfKeys: 1, lua: WRITE_GATE });
   redis.defineCommand('rwReadPage', { lua: READ_PAGE });
-  redis.defineCommand('rwAdmitRequest', { numberOfKeys: 2, lua: ADMIT_REQUEST });
-  redis.defineCommand('rwBeginPoll', { numberOfKeys: 4, lua: BEGIN_POLL });
-  redis.defineCommand('rwSettleRequest', { numberOfKeys: 1, lua: SETTLE_REQUEST });
+  redis.defineCommand('rwAdmitRequest', { numberOfKeys: 3, lua: ADMIT_REQUEST });
+  redis.defineCommand('rwSettleRequest', { numberOfKeys: 2, lua: SETTLE_REQUEST });
   redis.defineCommand('rwReadStatistics', { numberOfKeys: 3, lua: READ_STATISTICS });
   redis.defineCommand('rwLeaseStream', { numberOfKeys: 4, lua: LEASE_STREAM });
   redis.defineCommand('rwRenewStreams', { numberOfKeys: 3, lua: RENEW_STREAMS });

@@ -1,44 +1,78 @@
+import { isoTime } from '../core/event.ts';
 import type { RunSnapshot } from '../core/run.ts';
 import type { Stage } from '../core/stage.ts';
 import type { Stay } from '../core/stall.ts';
 import type { StoredWatch, Watch, WatchKey } from '../core/watch.ts';
 
 /**
- * A watch as it is kept. What is usual is left unsaid, and so is what stands in the key: that makes
+ * A watch as it is kept: one string of a head, whose fields have fixed widths, and a document. The
+ * head holds the version, the number in indexes, and what every poll writes, so that a poll without a
+ * change writes some 80 bytes in place and never the document.
+ *
+ * version  number  polls  last polled  run asked  run observed  interval  failures
+ */
+const HEAD = { version: 12, number: 12, fields: 6, field: 10 };
+
+/** Where the document begins. The scripts know it, too; see `lua/watch.ts`. */
+const DOC_AT = HEAD.version + 1 + HEAD.number + HEAD.fields * HEAD.field;
+
+/** The part of the head behind version and number, in base 36; times count from the registration. */
+export function writeHead(watch: Watch): string {
+  const observedAt = watch.run === null ? null : Date.parse(watch.run.observed_at);
+  const fields = [
+    watch.polls,
+    sinceStart(watch.lastPolledAt, watch.registeredAt),
+    sinceStart(watch.runAskedAt, watch.registeredAt),
+    sinceStart(observedAt, watch.registeredAt),
+    Math.round(watch.cadence.intervalMs),
+    watch.cadence.failures,
+  ];
+  return fields.map((field) => (field?.toString(36) ?? '').padStart(HEAD.field)).join('');
+}
+
+function readHead(text: string): (number | null)[] {
+  return Array.from({ length: HEAD.fields }, (_, at) => {
+    const from = HEAD.version + 1 + HEAD.number + at * HEAD.field;
+    const value = Number.parseInt(text.slice(from, from + HEAD.field), 36);
+    return Number.isNaN(value) ? null : value;
+  });
+}
+
+/**
+ * The document of a watch. What is usual is left unsaid, and so is what stands in the key: that makes
  * records half as long, and one that was written before there was a field is read as if the field
  * had said what is usual. Times are told from the registration on.
  */
 type WatchRecord = {
-  [Name in Exclude<keyof Watch, keyof WatchKey | 'run' | 'stay' | 'stages'>]:
+  [Name in Exclude<keyof Watch, NotInDocument | 'run' | 'stay' | 'stages'>]:
     Watch[Name] | undefined;
-} & Pick<Watch, 'registeredAt' | 'timeoutAt' | 'cadence'> & {
+} & Pick<Watch, 'registeredAt' | 'timeoutAt'> & {
     run: RunRecord | undefined;
     stay: StayRecord | undefined;
     stages: StageRecord[] | undefined;
   };
 
-/** Of a run, the id is said only where it is written in another way than in the key. */
-type RunRecord = { [Name in keyof RunSnapshot]: RunSnapshot[Name] | undefined } & Pick<
-  RunSnapshot,
-  'status' | 'observed_at'
->;
+/** What stands in the key, in the head, or in the schedule. */
+type NotInDocument =
+  keyof WatchKey | 'polls' | 'lastPolledAt' | 'runAskedAt' | 'cadence' | 'nextPollAt';
 
-/** The JSON text of a watch that is kept under its key. */
-export function writeWatch(watch: Watch): string {
+/** Of a run, the id is said only where it is written in another way than in the key. */
+type RunRecord = {
+  [Name in Exclude<keyof RunSnapshot, 'observed_at'>]: RunSnapshot[Name] | undefined;
+} & Pick<RunSnapshot, 'status'>;
+
+/** The JSON text of a watch behind its head. */
+export function writeDoc(watch: Watch): string {
   const record: WatchRecord = {
     state: unless('active', watch.state),
     run: watch.run === null ? undefined : runRecord(watch.run, watch.runId),
-    runAskedAt: sinceStart(watch.runAskedAt, watch.registeredAt),
     metadata: unlessEmpty(watch.metadata),
     subscriptions: unlessEmpty(watch.subscriptions),
     sequence: unless(0, watch.sequence),
     pastEnds: unlessEmpty(watch.pastEnds),
-    polls: unless(0, watch.polls),
     profile: unless('normal', watch.profile),
     maxDelayMs: unless(null, watch.maxDelayMs),
     registeredAt: watch.registeredAt,
-    lastPolledAt: sinceStart(watch.lastPolledAt, watch.registeredAt),
-    nextPollAt: sinceStart(watch.nextPollAt, watch.registeredAt),
     timeoutAt: watch.timeoutAt - watch.registeredAt,
     endedAt: sinceStart(watch.endedAt, watch.registeredAt),
     trouble: unless(null, watch.trouble),
@@ -50,7 +84,6 @@ export function writeWatch(watch: Watch): string {
     waiting: unless(null, watch.waiting),
     stay: watch.stay === null ? undefined : stayRecord(watch.stay, watch.registeredAt),
     stages: unlessEmpty(watch.stages.map((stage) => stageRecord(stage, watch.registeredAt))),
-    cadence: watch.cadence,
   };
   return JSON.stringify(record);
 }
@@ -69,7 +102,6 @@ function runRecord(run: RunSnapshot, runId: string): RunRecord {
     source: unless(null, run.source),
     user_id: unless(null, run.user_id),
     conversation_id: unless(null, run.conversation_id),
-    observed_at: run.observed_at,
   };
 }
 
@@ -118,28 +150,32 @@ function either<Value>(said: Value | undefined, usual: Value): Value {
   return said ?? usual;
 }
 
-/** @param text what Redis keeps of a watch: version, number and record, a space between them */
+/** @param text what Redis keeps of a watch */
 export function readWatch({ source, runId }: WatchKey, text: string | null): StoredWatch | null {
   if (text === null) return null;
-  const record = JSON.parse(text.slice(text.indexOf('{'))) as WatchRecord;
-  const watch = {
+  const doc = text.slice(DOC_AT);
+  const record = JSON.parse(doc) as WatchRecord;
+  const { registeredAt } = record;
+  const [polls, lastPolled, runAsked, observed, intervalMs, failures] = readHead(text);
+  const watch: Watch = {
     source,
     runId,
     state: either(record.state, 'active'),
-    run: record.run === undefined ? null : readRun(record.run, runId),
-    runAskedAt: timeOf(record.runAskedAt, record.registeredAt),
+    run:
+      record.run === undefined ? null : readRun(record.run, runId, registeredAt + (observed ?? 0)),
+    runAskedAt: timeOf(runAsked, registeredAt),
     metadata: either(record.metadata, {}),
     subscriptions: either(record.subscriptions, []),
     sequence: either(record.sequence, 0),
     pastEnds: either(record.pastEnds, []),
-    polls: either(record.polls, 0),
+    polls: polls ?? 0,
     profile: either(record.profile, 'normal'),
     maxDelayMs: either(record.maxDelayMs, null),
-    registeredAt: record.registeredAt,
-    lastPolledAt: timeOf(record.lastPolledAt, record.registeredAt),
-    nextPollAt: timeOf(record.nextPollAt, record.registeredAt),
-    timeoutAt: record.registeredAt + record.timeoutAt,
-    endedAt: timeOf(record.endedAt, record.registeredAt),
+    registeredAt,
+    lastPolledAt: timeOf(lastPolled, registeredAt),
+    nextPollAt: null,
+    timeoutAt: registeredAt + record.timeoutAt,
+    endedAt: timeOf(record.endedAt, registeredAt),
     trouble: either(record.trouble, null),
     unreachable: either(record.unreachable, false),
     missing: either(record.missing, null),
@@ -147,15 +183,15 @@ export function readWatch({ source, runId }: WatchKey, text: string | null): Sto
     unknownStatuses: either(record.unknownStatuses, []),
     notice: either(record.notice, null),
     waiting: either(record.waiting, null),
-    stay: record.stay === undefined ? null : readStay(record.stay, record.registeredAt),
-    stages: (record.stages ?? []).map((stage) => readStage(stage, record.registeredAt)),
-    cadence: record.cadence,
+    stay: record.stay === undefined ? null : readStay(record.stay, registeredAt),
+    stages: (record.stages ?? []).map((stage) => readStage(stage, registeredAt)),
+    cadence: { intervalMs: intervalMs ?? 0, failures: failures ?? 0 },
   };
-  return { version: Number(text.slice(0, text.indexOf(' '))), watch };
+  return { version: Number(text.slice(0, HEAD.version)), watch, doc };
 }
 
 /** Its fields in the order in which users see them. */
-function readRun(record: RunRecord, runId: string): RunSnapshot {
+function readRun(record: RunRecord, runId: string, observedAt: number): RunSnapshot {
   return {
     id: either(record.id, runId),
     workflow_id: either(record.workflow_id, null),
@@ -169,6 +205,6 @@ function readRun(record: RunRecord, runId: string): RunSnapshot {
     source: either(record.source, null),
     user_id: either(record.user_id, null),
     conversation_id: either(record.conversation_id, null),
-    observed_at: record.observed_at,
+    observed_at: isoTime(observedAt),
   };
 }

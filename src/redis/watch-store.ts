@@ -1,7 +1,5 @@
 import type { Redis } from 'ioredis';
 import { openCursor } from './cursor.ts';
-import { holdMs, type Admission, type RequestAsk } from '../core/budget.ts';
-import type { SourcePaused } from '../core/look.ts';
 import { nextGoneCheck } from '../core/gone-check.ts';
 import type { WatchChange } from '../core/watch-change.ts';
 import {
@@ -17,7 +15,7 @@ import { eventIndexes, plannedDelivery, watchIndexes, type Keys } from './keys.t
 import { filterGroups, readMergedPage, readPage } from './page.ts';
 import { replies } from './replies.ts';
 import { learningPlan } from './statistics-store.ts';
-import { readWatch, writeWatch } from './watch-record.ts';
+import { readWatch, writeDoc, writeHead } from './watch-record.ts';
 
 /** Of the values of one field, a watch has any. */
 export interface WatchFilter {
@@ -27,14 +25,8 @@ export interface WatchFilter {
   workflowId?: readonly string[];
 }
 
-/** What a poll begins with. */
-interface PollGround {
-  stored: StoredWatch | null;
-  pause: SourcePaused | null;
-  /** The source refused its key when it last said anything about it. */
-  isRefused: boolean;
-  admission: Admission;
-}
+/** What became of a write of a poll: what was due by it, or why it was not written. */
+type Committed = string[] | 'changed' | 'lost';
 
 /** Watches in Redis. Errors of the connection pass through. */
 export class WatchStore {
@@ -54,53 +46,30 @@ export class WatchStore {
   }
 
   /**
-   * A watch and, by the same command, whether its source takes requests and our key, and leave to
-   * send one. Who asks for none gets it.
-   */
-  async getForPoll(key: WatchKey, ask: RequestAsk | null): Promise<PollGround> {
-    const { watch, sourcePause, sourceRefused, budget } = this.keys;
-    const [text, pause, refusal, admitted, count, usedUpMs] = await this.redis.rwBeginPoll(
-      watch(key),
-      sourcePause(key.source),
-      sourceRefused(key.source),
-      budget(key.source),
-      ask?.request ?? '',
-      ask?.limit.requests ?? 0,
-      ask === null ? 0 : holdMs(ask.limit),
-    );
-    return {
-      stored: readWatch(key, text),
-      pause: pause === null ? null : (JSON.parse(pause) as SourcePaused),
-      isRefused: refusal !== null,
-      admission: { admitted: admitted === 1, count, usedUpMs },
-    };
-  }
-
-  /**
    * Writes changes, each atomically and only if its watch is as it was when read.
    * @returns for each change, the gates at which deliveries are due now; null on a conflict
    */
-  async commitMany(changes: WatchChange[]): Promise<(string[] | null)[]> {
+  async commitMany(changes: readonly WatchChange[]): Promise<(string[] | null)[]> {
     const pipeline = this.redis.pipeline();
-    for (const change of changes) {
-      pipeline.rwCommitWatch(
-        this.keys.watch(change.after),
-        change.before?.version ?? 0,
-        writeWatch(change.after),
-        effectsOf(this.keys, change),
-      );
-    }
-    return replies<string[] | null>(pipeline);
+    for (const change of changes) pipeline.rwCommitWatch(...commitArguments(this.keys, change));
+    const found = await replies<string[] | number>(pipeline);
+    return found.map((reply) => (typeof reply === 'number' ? null : reply));
   }
 
   /** {@link commitMany} for one change. */
   async commit(change: WatchChange): Promise<string[] | null> {
-    return this.redis.rwCommitWatch(
-      this.keys.watch(change.after),
-      change.before?.version ?? 0,
-      writeWatch(change.after),
-      effectsOf(this.keys, change),
-    );
+    const reply = await this.redis.rwCommitWatch(...commitArguments(this.keys, change));
+    return typeof reply === 'number' ? null : reply;
+  }
+
+  /**
+   * Writes what a claimed poll has seen, and ends the claim. `changed`: the watch is not as it was
+   * read, and the claim stands. `lost`: another process has the claim by now.
+   */
+  async commitPoll(change: WatchChange): Promise<Committed> {
+    const reply = await this.redis.rwCommitWatch(...commitArguments(this.keys, change));
+    if (typeof reply !== 'number') return reply;
+    return reply === 0 ? 'changed' : 'lost';
   }
 
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
@@ -151,6 +120,10 @@ export class WatchStore {
     } while (from !== undefined);
   }
 
+  async countActive(): Promise<number> {
+    return this.redis.zcard(this.keys.watches('state', 'active'));
+  }
+
   /** How many watches there are in each state. */
   async counts(): Promise<Record<WatchState, number>> {
     const sizes = await Promise.all(
@@ -166,6 +139,41 @@ export class WatchStore {
     const { watchesEnded } = this.keys;
     const ids = await this.redis.zrangebyscore(watchesEnded, '-inf', time, 'LIMIT', 0, limit);
     return ids.map(parseWatchId);
+  }
+}
+
+function commitArguments(keys: Keys, change: WatchChange): (string | number)[] {
+  const { before, after } = change;
+  const doc = writeDoc(after);
+  return [
+    keys.watch(after),
+    keys.clock,
+    keys.requestClaims(after.source),
+    keys.budget(after.source),
+    ...keys.requestsDue(after.source),
+    before?.version ?? 0,
+    writeHead(after),
+    doc === before?.doc ? '' : doc,
+    effectsOf(keys, change),
+    ...scheduleArguments(change),
+  ];
+}
+
+function scheduleArguments({ after, schedule }: WatchChange): (string | number)[] {
+  if (schedule === undefined) return ['', '', '', '', '', ''];
+  const about = [schedule.does, after.runId];
+  switch (schedule.does) {
+    case 'settle': {
+      const { token, next, permitMs } = schedule;
+      const at = next === null ? '' : Math.max(0, Math.round(next.inMs));
+      return [...about, token, at, next?.kind ?? '', permitMs ?? ''];
+    }
+    case 'enter':
+      return [...about, '', Math.round(schedule.withinMs), schedule.kind, ''];
+    case 'expedite':
+      return [...about, '', Math.round(schedule.withinMs), '', ''];
+    case 'leave':
+      return [...about, '', '', '', ''];
   }
 }
 

@@ -35,10 +35,7 @@ const told = async (wanted: string) => (await types()).filter((type) => type ===
 const looks = () => rig.log().filter(({ msg }) => msg === 'batch' || msg === 'batch.fallback');
 
 async function nextPolls(runIds: string[]): Promise<number[]> {
-  const stored = await rig.stores.watches.getMany(
-    runIds.map((runId) => ({ source: SOURCE, runId })),
-  );
-  return stored.map((one) => one?.watch.nextPollAt ?? 0);
+  return (await rig.stores.requests.dueTimes(SOURCE, runIds)).map((at) => at ?? 0);
 }
 
 /** Waits until a list stands in for the single polls of all these runs, and none is under way. */

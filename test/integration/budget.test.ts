@@ -6,7 +6,7 @@ import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const stores = openStores();
-const { redis, keys, sources, watches } = stores;
+const { redis, keys, sources } = stores;
 const budgets = new BudgetStore(redis, keys);
 afterAll(() => stores.close());
 
@@ -16,19 +16,17 @@ let names = 0;
 /** A source of its own, or one more process's view of one, at a time that stands still. */
 function openBudget(limit: RateLimit, source = `source-${(names += 1)}`) {
   const clock = { ms: 0 };
-  const holds: number[] = [];
   const budget = createSourceBudget({
     source,
     limit,
     store: budgets,
-    hold: (ms) => holds.push(ms),
     clock: () => clock.ms,
     newId: () => `request-${(names += 1)}`,
     onError(error) {
       throw error;
     },
   });
-  return { ...budget, source, clock, holds };
+  return { ...budget, source, clock };
 }
 
 describe('a budget', () => {
@@ -40,13 +38,11 @@ describe('a budget', () => {
     expect(await openBudget({ requests: 3, perMs: AN_HOUR }).claim()).not.toBeNull();
   });
 
-  test('that is used up holds the polls of its source until a request counts no more', async () => {
-    const budget = openBudget({ requests: 2, perMs: AN_HOUR });
+  test('that is used up says for how long', async () => {
+    const budget = openBudget({ requests: 1, perMs: AN_HOUR });
     await budget.claim();
-    expect(budget.holds).toEqual([]);
-    await budget.claim();
-    expect(budget.holds).toEqual([expect.any(Number)]);
-    expect(budget.holds[0]).toBeGreaterThan(AN_HOUR);
+    const { heldForMs } = (await budget.request()) as { heldForMs: number };
+    expect(heldForMs).toBeGreaterThan(AN_HOUR - 60_000);
   });
 
   test('is free again when the time of the limit is over since the answer', async () => {
@@ -88,14 +84,12 @@ describe('a budget', () => {
     expect(budget.load().dearness).toBeLessThan(dearness);
   });
 
-  test('takes leave back from a request that was held up for so long that it may come amiss', async () => {
+  test('takes a permit for lost whose claim was held up for so long that it may come amiss', () => {
     const budget = openBudget({ requests: 2, perMs: 1_000 });
-    const ask = budget.ask();
-    const { admission } = await watches.getForPoll({ source: budget.source, runId: 'any' }, ask);
-    const used = { ...admission, count: 1 };
-    budget.clock.ms = 250;
-    expect(budget.refusal(ask, used)).toBeNull();
-    budget.clock.ms = 251;
-    expect(budget.refusal(ask, used)).toBe(0);
+    const permit = (ageMs: number, count = 1) => ({ token: 'a', count, ageMs: () => ageMs });
+    expect(budget.isLate(permit(250))).toBe(false);
+    expect(budget.isLate(permit(251))).toBe(true);
+    const ample = openBudget({ requests: 10, perMs: 1_000 });
+    expect(ample.isLate(permit(251))).toBe(false);
   });
 });

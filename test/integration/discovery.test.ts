@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import type { RunList } from '../../src/core/run-list.ts';
-import { watchId, type Subscription } from '../../src/core/watch.ts';
+import type { Subscription } from '../../src/core/watch.ts';
 import { createEndWatch } from '../../src/poll/end-watch.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
 import { createWatchDiscovered } from '../../src/poll/watch-discovered.ts';
@@ -18,26 +18,23 @@ const defaults = { timeoutMs: 3_600_000, minIntervalMs: 1_000, profile: 'normal'
 
 const registerWatches = createRegisterWatches({
   watches,
-  jobsOf: () => undefined,
-  deadlineOf: () => 0,
+  scheduleOf: () => undefined,
   dispatch: () => undefined,
   wants: () => true,
   defaults,
   now: Date.now,
 });
 
-/** Discovers, and notes which watches are given a job. */
 function discoverer(changes: Partial<Parameters<typeof createWatchDiscovered>[0]> = {}) {
-  const jobs = new Set<string>();
   const watchDiscovered = createWatchDiscovered({
     watches,
-    jobsOf: () => ({ ensure: async (ids) => ids.forEach((id) => jobs.add(id)) }),
+    scheduleOf: () => undefined,
     subscriptions: [everybody],
     defaults,
     now: Date.now,
     ...changes,
   });
-  return { jobs, watchDiscovered };
+  return { watchDiscovered };
 }
 
 async function subscriptionsOf(runId: string) {
@@ -45,27 +42,28 @@ async function subscriptionsOf(runId: string) {
 }
 
 describe('a discovered run', () => {
-  test('is watched once, however often it is discovered, and has a job', async () => {
-    const { jobs, watchDiscovered } = discoverer();
+  test('is watched once, however often it is discovered, and is due at once', async () => {
+    const { watchDiscovered } = discoverer();
     expect(await watchDiscovered('default', ['new-1', 'new-2'])).toBe(2);
     expect(await watchDiscovered('default', ['new-1', 'new-2', 'new-3'])).toBe(1);
-    expect(jobs.size).toBe(3);
+    const due = await stores.requests.dueTimes('default', ['new-1', 'new-2', 'new-3']);
+    for (const time of due) expect(time).toBeLessThanOrEqual(Date.now());
     expect(await subscriptionsOf('new-3')).toEqual([everybody]);
   });
 
   test('that is watched already, or was, stays as it is', async () => {
-    const { jobs, watchDiscovered } = discoverer();
+    const { watchDiscovered } = discoverer();
     const key = { source: 'default', runId: 'registered' };
     await registerWatches([
       { ...key, subscriptions: [ops] },
       { ...key, runId: 'unwatched', subscriptions: [ops] },
     ]);
-    const endWatch = createEndWatch({ watches, jobsOf: () => undefined, now: Date.now });
+    const endWatch = createEndWatch({ watches, now: Date.now });
     await endWatch({ ...key, runId: 'unwatched' });
     expect(await watchDiscovered('default', ['registered', 'unwatched'])).toBe(0);
     expect(await subscriptionsOf('registered')).toEqual([ops]);
     expect((await watches.get({ ...key, runId: 'unwatched' }))?.watch.state).toBe('cancelled');
-    expect([...jobs]).toEqual([watchId(key)]);
+    expect(await stores.requests.dueTimes('default', ['unwatched'])).toEqual([null]);
   });
 
   test('that somebody registers just then is theirs', async () => {
@@ -81,16 +79,6 @@ describe('a discovered run', () => {
     });
     expect(await watchDiscovered('default', ['raced'])).toBe(0);
     expect(await subscriptionsOf('raced')).toEqual([ops]);
-  });
-
-  test('gets its job from the next to discover it where a process died before that', async () => {
-    const dying = discoverer({
-      jobsOf: () => ({ ensure: () => Promise.reject(new Error('died')) }),
-    });
-    await expect(dying.watchDiscovered('default', ['orphan'])).rejects.toThrow('died');
-    const { jobs, watchDiscovered } = discoverer();
-    await watchDiscovered('default', ['orphan']);
-    expect([...jobs]).toEqual([watchId({ source: 'default', runId: 'orphan' })]);
   });
 });
 

@@ -101,7 +101,7 @@ describe('the slow check of a run that is gone', () => {
       budgetOf: () => ({ claim: async () => ({ settle: () => undefined }) }),
       contextOf,
       wants: () => true,
-      schedule: async ({ runId }) => void scheduled.push(runId),
+      onScheduled: async (source) => void scheduled.push(source),
       dispatch: () => undefined,
       now: () => now,
     })();
@@ -127,7 +127,8 @@ describe('the slow check of a run that is gone', () => {
     expect(await checkAt(1.9, missing)).toEqual([]);
     expect(await checkAt(2, running)).toEqual(['run-1']);
     expect((await stores.watches.get(key))?.watch).toMatchObject({ state: 'active', gone: null });
-    expect(scheduled).toEqual(['run-1']);
+    expect(scheduled).toEqual([SOURCE]);
+    expect((await stores.requests.dueTimes(SOURCE, ['run-1']))[0]).not.toBeNull();
     const events = await stores.events.list({ runId: 'run-1' }, { limit: 10 });
     expect(events.items.map(({ event }) => event.type)).toEqual(['watch.recovered']);
     // It is an ordinary watch again.

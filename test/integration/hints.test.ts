@@ -35,7 +35,7 @@ beforeEach(() => {
     streams: { follow },
     watches: { getMany: async (keys) => keys.map(() => null) },
     claim: async () => ({ settle: () => undefined }),
-    hasten: async () => undefined,
+    expedite: async () => undefined,
     pause: async () => void (pauses += 1),
     onEnd: () => undefined,
     onError: (error) => {

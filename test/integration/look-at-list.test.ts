@@ -1,9 +1,9 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { BACKSTOP_MS } from '../../src/core/batch.ts';
-import { listId, type ListKey } from '../../src/core/list-standing.ts';
+import type { ListKey } from '../../src/core/list-standing.ts';
 import type { ListOutcome, ListedRun } from '../../src/core/run-list.ts';
 import type { RunSnapshot } from '../../src/core/run.ts';
-import { watchId, type StoredWatch, type WatchKey } from '../../src/core/watch.ts';
+import type { StoredWatch, WatchKey } from '../../src/core/watch.ts';
 import type { ListReport, LookAtListDependencies } from '../../src/poll/list-look.ts';
 import { createLookAtList } from '../../src/poll/look-at-list.ts';
 import { createSinglePolls } from '../../src/poll/single-polls.ts';
@@ -14,7 +14,6 @@ const stores = openStores();
 afterAll(() => stores.close());
 
 const INTERVAL_MS = 2_000;
-const PATIENCE_MS = 700;
 
 /** For how long a source asks to be left alone. */
 const PAUSE_MS = 5_000;
@@ -22,18 +21,18 @@ const PAUSE_MS = 5_000;
 let workflows = 0;
 let list: ListKey;
 let reports: ListReport[];
-/** What was done to poll jobs, in order. */
-let jobs: string[];
-/** When each of them that was moved runs next. */
-let wakeAt: Map<string, number>;
-/** Happens just before a job is moved. */
-let meanwhile: (id: string) => Promise<void>;
+/** What was done to single polls, in order. */
+let moves: string[];
+/** Permits that were not used. */
+let givenBack: number;
+/** Happens just before polls are moved. */
+let meanwhile: () => Promise<void>;
 
 beforeEach(() => {
   list = { source: 'default', workflowId: `workflow-${(workflows += 1)}` };
   reports = [];
-  jobs = [];
-  wakeAt = new Map();
+  moves = [];
+  givenBack = 0;
   meanwhile = async () => undefined;
 });
 
@@ -62,12 +61,12 @@ async function watches(
           ...run,
         }),
         lastPolledAt: now - readAgoMs,
-        nextPollAt: now + INTERVAL_MS,
         timeoutAt: now + 1e9,
       }),
       events: [],
       deliveries: [],
       lessons: [],
+      schedule: { does: 'enter' as const, withinMs: INTERVAL_MS, kind: 'watch' as const },
     })),
   );
   return keys;
@@ -90,13 +89,16 @@ function looker(answer: ListOutcome | (() => ListOutcome), kill?: () => void) {
     kill?.();
     return act();
   };
-  const jobsOf = () => ({
-    hasten: (id: string) => mortal(async () => void jobs.push(`hasten ${id}`)),
-    reschedule: (id: string, { from, to }: { from: number; to: number }) =>
+  const { requests } = stores;
+  const scheduleOf = () => ({
+    expedite: (runIds: readonly string[]) =>
+      mortal(async () => void moves.push(...runIds.map((runId) => `expedite ${runId}`))),
+    defer: (wanted: readonly { runId: string; from: number; to: number }[]) =>
       mortal(async () => {
-        jobs.push(`reschedule ${id}`);
-        await meanwhile(id);
-        if ((wakeAt.get(id) ?? from) === from) wakeAt.set(id, to);
+        moves.push(...wanted.map(({ runId }) => `defer ${runId}`));
+        await meanwhile();
+        const moved = wanted.map(({ runId, ...times }) => ({ member: runId, ...times }));
+        await requests.defer(list.source, moved);
       }),
   });
   const memberOf = ({ watch, version }: StoredWatch) => ({
@@ -114,10 +116,7 @@ function looker(answer: ListOutcome | (() => ListOutcome), kill?: () => void) {
     },
     watches: { getMany: (keys) => mortal(() => stores.watches.getMany(keys)) },
     polls: createSinglePolls({
-      watches: {
-        commitMany: (changes) => mortal(() => stores.watches.commitMany(changes)),
-      },
-      jobsOf,
+      scheduleOf,
       now,
       random: Math.random,
     }),
@@ -130,21 +129,27 @@ function looker(answer: ListOutcome | (() => ListOutcome), kill?: () => void) {
       return { kind: 'paused', asked: true, reason: kind, message, untilMs };
     },
     memberOf,
-    deadlineOf: ({ nextPollAt }) => (nextPollAt ?? 0) + PATIENCE_MS,
     minIntervalMs: 10,
     report: (report) => reports.push(report),
     now,
     random: Math.random,
   };
   const look = createLookAtList(deps);
-  return () => look(listId(list));
+  const permit = { settle: () => undefined, giveBack: () => void (givenBack += 1) };
+  return () => look({ list, permit });
 }
 
 const read = async (keys: WatchKey[]) =>
   (await stores.watches.getMany(keys)).flatMap((stored) => (stored ? [stored.watch] : []));
 
+const dueTimes = (keys: WatchKey[]) =>
+  stores.requests.dueTimes(
+    list.source,
+    keys.map(({ runId }) => runId),
+  );
+
 const putOff = async (keys: WatchKey[]) =>
-  (await read(keys)).filter(({ nextPollAt }) => (nextPollAt ?? 0) > Date.now() + BACKSTOP_MS / 2);
+  (await dueTimes(keys)).filter((at) => (at ?? 0) > Date.now() + BACKSTOP_MS / 2);
 
 const FORBIDDEN: ListOutcome = { kind: 'not_offered', status: 403, message: 'status 403' };
 
@@ -152,13 +157,12 @@ describe('a look at a list', () => {
   test('puts off the single polls of what has not changed, once', async () => {
     const keys = await watches(4);
     const look = looker(running(keys));
-    const { dueAt, deadline } = (await look()) as { dueAt: number; deadline: number };
+    const { dueAt } = (await look()) as { dueAt: number };
     expect(dueAt).toBeLessThan(Date.now() + INTERVAL_MS);
-    expect(deadline).toBe(dueAt + PATIENCE_MS);
     expect(await putOff(keys)).toHaveLength(4);
-    expect(jobs.toSorted()).toEqual(keys.map((key) => `reschedule ${watchId(key)}`).toSorted());
+    expect(moves.toSorted()).toEqual(keys.map(({ runId }) => `defer ${runId}`).toSorted());
     await look();
-    expect(jobs).toHaveLength(4);
+    expect(moves).toHaveLength(4);
   });
 
   test('reads a run by itself where none was for long, once, for the list may stand still', async () => {
@@ -166,50 +170,23 @@ describe('a look at a list', () => {
     const look = looker(running(keys));
     await look();
     await look();
-    expect(jobs.filter((job) => job.startsWith('hasten'))).toHaveLength(1);
+    expect(moves.filter((one) => one.startsWith('expedite'))).toHaveLength(1);
   });
 
-  test('leaves a watch alone that somebody has changed meanwhile', async () => {
+  test('moves no poll away from the time that was set meanwhile', async () => {
     const keys = await watches(2);
-    const look = looker(() => {
-      void stores.watches.get(keys[0]!).then(async (stored) => {
-        const after = { ...stored!.watch, nextPollAt: 1 };
-        await stores.watches.commit({
-          before: stored,
-          after,
-          events: [],
-          deliveries: [],
-          lessons: [],
-        });
-      });
-      return running(keys);
-    });
-    await look();
-    expect((await read(keys)).map(({ nextPollAt }) => nextPollAt === 1)).toEqual([true, false]);
-    expect(jobs).toEqual([`reschedule ${watchId(keys[1]!)}`]);
-  });
-
-  test('moves no job away from the time that a poll has set meanwhile', async () => {
-    const keys = await watches(2);
-    const polledAt = Date.now() + INTERVAL_MS + 100;
-    meanwhile = async (id) => {
-      if (id !== watchId(keys[0]!)) return;
-      const before = await stores.watches.get(keys[0]!);
-      const after = { ...before!.watch, nextPollAt: polledAt, polls: 1 };
-      await stores.watches.commit({ before, after, events: [], deliveries: [], lessons: [] });
-      wakeAt.set(id, polledAt);
-    };
+    meanwhile = () => stores.requests.expedite(list.source, [keys[0]!.runId]);
     await looker(running(keys))();
-    const times = (await read(keys)).map(({ nextPollAt }) => nextPollAt);
-    expect(times[0]).toBe(polledAt);
-    expect(keys.map((key) => wakeAt.get(watchId(key)))).toEqual(times);
+    const [first] = await dueTimes(keys);
+    expect(first).toBeLessThanOrEqual(Date.now());
+    expect(await putOff(keys)).toHaveLength(1);
   });
 
-  test('hastens what has changed, and writes nothing of it', async () => {
+  test('expedites what has changed, and writes nothing of it', async () => {
     const keys = await watches(2);
     const before = await read(keys);
     await looker(page([{ id: keys[0]!.runId, status: 'failed' }, { id: keys[1]!.runId }]))();
-    expect(jobs).toContain(`hasten ${watchId(keys[0]!)}`);
+    expect(moves).toContain(`expedite ${keys[0]!.runId}`);
     expect((await read(keys))[0]).toEqual(before[0]);
     expect((await stores.events.list({}, { limit: 10 })).items).toEqual([]);
   });
@@ -218,6 +195,7 @@ describe('a look at a list', () => {
     const keys = await watches(1);
     expect(await looker(running(keys))()).toBeNull();
     expect(reports).toEqual([]);
+    expect(givenBack).toBe(1);
   });
 
   test('reads no more of a list that was given up until that may be tried again', async () => {
@@ -290,7 +268,7 @@ describe('a process that dies in a look, wherever that is', () => {
       await looker(running(keys))();
       expect(await putOff(keys)).toHaveLength(3);
     });
-    expect(deaths).toBeGreaterThan(4);
+    expect(deaths).toBeGreaterThan(3);
     expect(await putOff(keys)).toEqual([]);
   });
 
@@ -300,11 +278,11 @@ describe('a process that dies in a look, wherever that is', () => {
     const claims = page(keys.map(({ runId }) => ({ id: runId, status: 'completed' })));
     const deaths = await dieEverywhere(claims, async () => {
       await stores.redis.del(stores.keys.listStanding(list));
-      jobs = [];
+      moves = [];
     });
     expect(deaths).toBeGreaterThan(2);
     expect((await read(keys)).map(({ run }) => run)).toEqual(runs);
     expect((await stores.events.list({}, { limit: 10 })).items).toEqual([]);
-    expect(new Set(jobs)).toEqual(new Set(keys.map((key) => `hasten ${watchId(key)}`)));
+    expect(new Set(moves)).toEqual(new Set(keys.map(({ runId }) => `expedite ${runId}`)));
   });
 });

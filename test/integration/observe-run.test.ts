@@ -3,15 +3,16 @@ import { nothingLearned } from '../../src/core/hazard.ts';
 import { NO_LOAD } from '../../src/core/load.ts';
 import type { FetchOutcome } from '../../src/core/outcome.ts';
 import type { Registration } from '../../src/core/register.ts';
-import { watchId, type Subscription, type WatchKey } from '../../src/core/watch.ts';
+import type { Subscription, WatchKey } from '../../src/core/watch.ts';
 import { createEndWatch } from '../../src/poll/end-watch.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../../src/poll/observe-run.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
 import { newMark, POLICY, snapshot } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const stores = openStores();
-const { watches, events, deliveries, gates } = stores;
+const { watches, events, deliveries, gates, requests } = stores;
 afterAll(() => stores.close());
 
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
@@ -20,21 +21,22 @@ const wants = () => true;
 const lose = () => undefined;
 
 let runs = 0;
+let tokens = 0;
 
 const registerWatches = createRegisterWatches({
   watches,
-  jobsOf: () => undefined,
-  deadlineOf: Date.now,
+  scheduleOf: () => undefined,
   dispatch: lose,
   wants,
   defaults: { timeoutMs: 3_600_000, minIntervalMs: 1_000, profile: 'normal' },
   now: Date.now,
 });
-const endWatch = createEndWatch({ watches, jobsOf: () => undefined, now: Date.now });
+const endWatch = createEndWatch({ watches, now: Date.now });
 
 /** A new watch of a run of its own, told to `ops`. */
 async function register(request: Partial<Registration> = {}): Promise<WatchKey> {
-  const key = { source: 'default', runId: `observed-${(runs += 1)}` };
+  // A source of its own: there it is all that is due.
+  const key = { source: `source-${(runs += 1)}`, runId: `observed-${runs}` };
   await registerWatches([{ ...key, subscriptions: [ops], ...request }]);
   return key;
 }
@@ -43,30 +45,46 @@ function seen(key: WatchKey, status: string): FetchOutcome {
   return { kind: 'run', run: snapshot({ id: key.runId, status }) };
 }
 
-/** A process that polls: each `poll` reads what it is given, as soon as that is there. */
+const limit = { requests: 1_000, perMs: 1_000 };
+
+/** Claims the poll of a watch, as a process does that has time for it. */
+async function claim({ source }: WatchKey, process = `process-${(tokens += 1)}`) {
+  const token = `${process}.${(tokens += 1)}`;
+  const claimed = await requests.claim(source, { token, limit, leaseMs: 60_000, roundMs: 0 });
+  if (claimed.is !== 'claimed') throw new Error(`nothing was claimed: ${claimed.is}`);
+  return { ...claimed, stored: claimed.stored!, lagMs: 0, permitMs: null };
+}
+
+/** What a judge does when a process is dead. */
+async function takeOver({ source }: WatchKey, process: string): Promise<void> {
+  for await (const held of requests.heldBy(source, process)) {
+    await requests.release(source, held, 'as before');
+  }
+}
+
+/** A process that polls: each `poll` claims, and reads what it is given as soon as that is there. */
 function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
   const dispatched: string[] = [];
+  const id = `process-${(tokens += 1)}`;
   const poll = async (key: WatchKey, look: FetchOutcome | Promise<FetchOutcome>) =>
     createObserveRun({
       watches,
       readerOf: () => ({ readRun: async () => look }),
       sources: { note: async () => null, answeredAt: async () => Date.now() },
       askList: () => undefined,
-      budgetOf: () => undefined,
       hintsOf: () => undefined,
-      deadlineOf: ({ nextPollAt }) => nextPollAt ?? 0,
       statistics: { lookup: nothingLearned, learn: () => undefined },
       loadOf: () => NO_LOAD,
       dispatch: (names) => void dispatched.push(...names),
       wants,
       policy: POLICY,
       report: () => undefined,
+      newMark,
       now: Date.now,
       random: Math.random,
-      newMark,
       ...changes,
-    })(watchId(key));
-  return { poll, dispatched };
+    })(await claim(key, id));
+  return { id, poll, dispatched };
 }
 
 /** A look that is under way until it is let come. */
@@ -90,63 +108,81 @@ async function fanOut({ runId }: WatchKey): Promise<string[]> {
   return items.map(({ eventType, endpoint }) => `${eventType} to ${endpoint}`).toSorted();
 }
 
-describe('two processes that poll the same run', () => {
-  test('tell of a change that both have seen once', async () => {
+describe('a poll that was taken over from a process which is slow, not dead', () => {
+  test('makes an event of a change that both have seen once', async () => {
     const key = await register();
     const [first, second] = [pollingProcess(), pollingProcess()];
-    const looks = [heldLook(), heldLook()] as const;
-    const polls = [first.poll(key, looks[0].look), second.poll(key, looks[1].look)];
-    for (const { come } of looks) come(seen(key, 'failed'));
-    expect(await Promise.all(polls)).toEqual([null, null]);
+    const late = heldLook();
+    const heldUp = first.poll(key, late.look);
+    await waitFor(async () => (await requests.dueTimes(key.source, [key.runId]))[0] === null);
+    await takeOver(key, first.id);
+    expect(await second.poll(key, seen(key, 'failed'))).toEqual({ is: 'written', nextMs: null });
+    late.come(seen(key, 'failed'));
+    expect(await heldUp).toEqual({ is: 'lost' });
     expect(await told(key)).toEqual(['run.failed']);
     expect(await fanOut(key)).toEqual(['run.failed to ops']);
     expect([...first.dispatched, ...second.dispatched]).toHaveLength(1);
   });
 
-  test('do not tell of a wait again that one of them saw long ago', async () => {
+  test('makes no event of a wait again that the other saw long ago', async () => {
     const key = await register();
     const late = heldLook();
-    const heldUp = pollingProcess().poll(key, late.look);
+    const first = pollingProcess();
+    const heldUp = first.poll(key, late.look);
+    await waitFor(async () => (await requests.dueTimes(key.source, [key.runId]))[0] === null);
+    await takeOver(key, first.id);
     const { poll } = pollingProcess();
     await poll(key, seen(key, 'awaiting_human_feedback'));
-    const nextPollAt = await poll(key, seen(key, 'running'));
+    await requests.expedite(key.source, [key.runId]);
+    await poll(key, seen(key, 'running'));
     late.come(seen(key, 'awaiting_human_feedback'));
-    expect(await heldUp).toEqual(nextPollAt);
+    expect(await heldUp).toEqual({ is: 'lost' });
     expect(await told(key)).toEqual(['run.awaiting_human_feedback', 'run.resumed']);
   });
 });
 
 describe('a poll during which somebody', () => {
-  test('stops watching tells nobody', async () => {
-    const key = await register();
+  /** A poll under way: its claim is made, its look is not there yet. */
+  async function underWay(key: WatchKey) {
     const { look, come } = heldLook();
     const polled = pollingProcess().poll(key, look);
+    await waitFor(async () => (await requests.dueTimes(key.source, [key.runId]))[0] === null);
+    return { polled, come };
+  }
+
+  test('stops watching makes no event', async () => {
+    const key = await register();
+    const { polled, come } = await underWay(key);
     expect(await endWatch(key)).toBe(true);
     come(seen(key, 'failed'));
-    expect(await polled).toBeNull();
+    expect(await polled).toEqual({ is: 'unwatched' });
     expect(await told(key)).toEqual([]);
     expect((await watches.get(key))?.watch.state).toBe('cancelled');
   });
 
   test('subscribes tells them, too', async () => {
     const key = await register();
-    const { look, come } = heldLook();
-    const polled = pollingProcess().poll(key, look);
+    const { polled, come } = await underWay(key);
     await registerWatches([{ ...key, subscriptions: [audit] }]);
     come(seen(key, 'completed'));
-    expect(await polled).toBeNull();
+    expect(await polled).toEqual({ is: 'written', nextMs: null });
     expect(await fanOut(key)).toEqual(['run.completed to audit', 'run.completed to ops']);
   });
 
-  test('stops watching and begins anew counts for the new watch', async () => {
+  test('stops watching and begins anew counts for the new watch, and nothing is asked twice at once', async () => {
     const key = await register();
-    const { look, come } = heldLook();
-    const polled = pollingProcess().poll(key, look);
+    const { polled, come } = await underWay(key);
     await endWatch(key);
     await registerWatches([{ ...key, subscriptions: [audit] }]);
-    come(seen(key, 'completed'));
-    expect(await polled).toBeNull();
-    expect(await fanOut(key)).toEqual(['run.completed to audit']);
+    expect(await requests.dueTimes(key.source, [key.runId])).toEqual([null]);
+    come(seen(key, 'running'));
+    expect(await polled).toMatchObject({ is: 'written' });
+    // Registering left a wish for a poll.
+    const [due] = await requests.dueTimes(key.source, [key.runId]);
+    expect(due).toBeLessThanOrEqual(Date.now());
+    await pollingProcess().poll(key, seen(key, 'completed'));
+    expect(await fanOut(key)).toContain('run.completed to audit');
+    expect((await fanOut(key)).join()).not.toContain('to ops');
   });
 });
 
@@ -183,18 +219,14 @@ describe('a process that dies', () => {
 
   test('before it hears that its change was written does not tell of it again', async () => {
     const key = await register();
-    const commit: typeof watches.commit = async (change) => {
-      await watches.commit(change);
+    const commitPoll: typeof watches.commitPoll = async (change) => {
+      await watches.commitPoll(change);
       throw new Error('the connection broke');
     };
-    const cut = {
-      get: watches.get.bind(watches),
-      getForPoll: watches.getForPoll.bind(watches),
-      commit,
-    };
+    const cut = { get: watches.get.bind(watches), commitPoll };
     const poll = pollingProcess({ watches: cut }).poll(key, seen(key, 'failed'));
     await expect(poll).rejects.toThrow('the connection broke');
-    expect(await pollingProcess().poll(key, seen(key, 'failed'))).toBeNull();
+    await expect(claim(key)).rejects.toThrow('nothing was claimed');
     expect(await told(key)).toEqual(['run.failed']);
     expect(await fanOut(key)).toEqual(['run.failed to ops']);
   });

@@ -91,9 +91,12 @@ test('a step forward of the clock of the Redis host is taken out, once for all p
 
 test('what a dead process held is taken over within seconds, and that process is forgotten', async () => {
   const { redis, keys, processes } = stores;
-  const claims = new ClaimStore(redis, keys.pollClaims);
+  const claims = new ClaimStore(redis, keys.requestClaims('any'));
   const token = tokensOf('dead')();
-  await redis.hset(keys.pollClaims, { 'a/1': `${token} 0`, 'a/2': `${tokensOf('alive')()} 0` });
+  await redis.hset(keys.requestClaims('any'), {
+    'a/1': `${token} 0`,
+    'a/2': `${tokensOf('alive')()} 0`,
+  });
   await processes.beat('dead');
   const found: unknown[] = [];
   const work = {
@@ -116,11 +119,11 @@ test('what a dead process held is taken over within seconds, and that process is
 test('a claim ends only by the token that holds it, and gives back the time since when it was due', async () => {
   const { redis, keys } = stores;
   const run = (code: string) =>
-    redis.eval(`${STORE_NOW} ${CLAIMS} ${code}`, 2, keys.pollClaims, keys.clock);
+    redis.eval(`${STORE_NOW} ${CLAIMS} ${code}`, 2, keys.requestClaims('any'), keys.clock);
   await run(`hold(KEYS[1], 'a/1', 'old.1', storeNow(KEYS[2]))`);
   await run(`hold(KEYS[1], 'a/1', 'new.1', 1700000000002)`);
   expect(await run(`return letGo(KEYS[1], 'a/1', 'old.1')`)).toBeNull();
-  expect(await run(`return {holder(KEYS[1], 'a/1')}`)).toEqual(['new.1', 1_700_000_000_002]);
+  expect(await run(`return {holder(KEYS[1], 'a/1')}`)).toEqual(['new.1', 1_700_000_000_002, '']);
   expect(await run(`return letGo(KEYS[1], 'a/1', 'new.1')`)).toBe(1_700_000_000_002);
   expect(await run(`return holder(KEYS[1], 'a/1')`)).toBeNull();
 });

@@ -317,8 +317,11 @@ describe('a pause of a source', () => {
   test('is seen by every poll, and never shortened', async () => {
     expect(await sources.pause('busy', { ...pause, untilMs: NOON + 60_000 }, NOON)).toBe(true);
     expect(await sources.pause('busy', { ...pause, untilMs: NOON + 1_000 }, NOON)).toBe(false);
-    const { pause: standing } = await watches.getForPoll({ source: 'busy', runId: 'any' }, null);
-    expect(standing).toEqual({ ...pause, asked: false, untilMs: NOON + 60_000 });
+    expect(await sources.paused('busy')).toEqual({
+      ...pause,
+      asked: false,
+      untilMs: NOON + 60_000,
+    });
   });
 
   test('for a refused key is news once, until the source works again', async () => {
@@ -329,11 +332,8 @@ describe('a pause of a source', () => {
     expect(await sources.refuse('locked', '401')).toBe(true);
   });
 
-  test('for a refused key is known to every poll, and to whoever asks', async () => {
-    const key = { source: 'refusing', runId: 'any' };
-    expect(await watches.getForPoll(key, null)).toMatchObject({ isRefused: false });
+  test('for a refused key is known until it is accepted', async () => {
     await sources.refuse('refusing', '401');
-    expect(await watches.getForPoll(key, null)).toMatchObject({ isRefused: true, pause: null });
     expect(await sources.refused(['healthy', 'refusing'])).toEqual(['refusing']);
     await sources.accept('refusing');
     expect(await sources.refused(['healthy', 'refusing'])).toEqual([]);

@@ -3,11 +3,11 @@ import { pino } from 'pino';
 import { configSchema } from '../../src/config/schema.ts';
 import type { RunwatchEvent } from '../../src/core/event.ts';
 import { nothingLearned } from '../../src/core/hazard.ts';
-import { watchId } from '../../src/core/watch.ts';
 import { createEndpoints } from '../../src/daemon/endpoints.ts';
 import { createPoller, type Poller } from '../../src/daemon/poller.ts';
 import { queueFactory } from '../../src/daemon/queues.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
+import { newProcessId, tokensOf } from '../../src/redis/claims.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { newMark } from './builders.ts';
@@ -74,6 +74,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
     const producer = new Redis(place.url);
     const consumer = new Redis(place.url, { maxRetriesPerRequest: null });
     connections.push(producer, consumer);
+    const processId = newProcessId();
     return createPoller({
       ...stores,
       config,
@@ -81,6 +82,8 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
       metrics,
       log,
       queueOf: queueFactory({ prefix: stores.keys.queuePrefix, producer, consumer, log }),
+      processId,
+      newToken: tokensOf(processId),
       userAgent: 'runwatch/test',
       statistics: { lookup: nothingLearned, learn: () => undefined },
       dispatch: () => undefined,
@@ -95,8 +98,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
   const [first] = pollers as [Poller, ...Poller[]];
   const register = createRegisterWatches({
     watches: stores.watches,
-    jobsOf: first.jobsOf,
-    deadlineOf: first.deadlineOf,
+    scheduleOf: first.scheduleOf,
     dispatch: () => undefined,
     wants: endpoints.wants,
     defaults: {
@@ -119,7 +121,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
       await register(runIds.map((runId) => ({ source: SOURCE, runId, subscriptions })));
     },
     async pollNow(runId) {
-      await first.jobsOf(SOURCE)?.hasten(watchId({ source: SOURCE, runId }));
+      await first.scheduleOf(SOURCE)?.expedite([runId]);
     },
     async dump() {
       return JSON.stringify(await dumpRedis(place.url, place.prefix));

@@ -13,10 +13,12 @@ import { ListStore } from '../../src/redis/list-store.ts';
 import { ProcessStore } from '../../src/redis/process-store.ts';
 import { RetentionStore } from '../../src/redis/retention-store.ts';
 import { defineScripts } from '../../src/redis/scripts.ts';
+import { ScheduleStore } from '../../src/redis/schedule-store.ts';
 import { SourceStore } from '../../src/redis/source-store.ts';
 import { StatisticsStore } from '../../src/redis/statistics-store.ts';
 import { StoreClock } from '../../src/redis/store-clock.ts';
 import { SystemEventStore } from '../../src/redis/system-event-store.ts';
+import { WakeChannel } from '../../src/redis/wake-channel.ts';
 import { WatchStore } from '../../src/redis/watch-store.ts';
 import { testRedis, type TestRedis } from './redis.ts';
 
@@ -24,12 +26,14 @@ import { testRedis, type TestRedis } from './redis.ts';
 export function openStores({ url, prefix }: TestRedis = testRedis()) {
   const redis = new Redis(url);
   const subscriber = new Redis(url);
+  const waker = new Redis(url);
   defineScripts(redis);
   const keys = createKeys(prefix);
   const watches = new WatchStore(redis, keys);
   const eventBell = new EventBell(subscriber, keys.eventBell);
   const events = new EventStore(redis, keys, eventBell);
   const deliveries = new DeliveryStore(redis, keys);
+  const requests = new ScheduleStore(redis, keys);
   return {
     redis,
     keys,
@@ -42,9 +46,11 @@ export function openStores({ url, prefix }: TestRedis = testRedis()) {
     eventBell,
     deliveries,
     gates: new GateStore(redis, keys),
+    requests,
+    wake: new WakeChannel(redis, waker, keys.wake),
     sources: new SourceStore(redis, keys),
     budgets: new BudgetStore(redis, keys),
-    lists: new ListStore(redis, keys),
+    lists: new ListStore(redis, keys, requests),
     gone: new GoneStore(redis, keys),
     statistics: new StatisticsStore(redis, keys),
     hints: new HintStore(redis, keys),
@@ -56,6 +62,7 @@ export function openStores({ url, prefix }: TestRedis = testRedis()) {
     close() {
       redis.disconnect();
       subscriber.disconnect();
+      waker.disconnect();
     },
   };
 }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { ListFindings } from '../../src/core/list-findings.ts';
 import type { ListMember } from '../../src/core/list-member.ts';
-import { leftAloneUntil, listDeadline, scheduleAfter } from '../../src/core/list-schedule.ts';
+import { leftAloneUntil, scheduleAfter } from '../../src/core/list-schedule.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
 function member(intervalMs: number): ListMember {
@@ -26,17 +26,6 @@ describe('a list', () => {
     expect(left(0, false, 1_000, 60_000)).toBe(NOON + 5_000);
     expect(left(0, false, 7_000, 60_000)).toBe(NOON + 7_000);
     expect(left(0, false, 60_000)).toBe(NOON + 10_000);
-  });
-
-  test('is to be read by when the first of its runs is', () => {
-    const times = { lookedAt: NOON, nextLookAt: NOON + 500 };
-    const deadline = listDeadline(
-      [member(9_000), member(2_000)],
-      times,
-      ({ lastPolledAt, nextPollAt, maxDelayMs }) =>
-        (lastPolledAt ?? 0) + (nextPollAt ?? 0) - NOON + (maxDelayMs ?? 0),
-    );
-    expect(deadline).toBe(NOON + 2_500);
   });
 });
 

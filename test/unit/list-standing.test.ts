@@ -3,15 +3,13 @@ import fc from 'fast-check';
 import {
   givenUp,
   heldGood,
-  isListId,
-  listId,
+  listMemberOf,
   NEW_STANDING,
   nextSize,
-  parseListId,
+  parseListMember,
   throttled,
   type ListStanding,
 } from '../../src/core/list-standing.ts';
-import { watchId } from '../../src/core/watch.ts';
 import { createListSpotter } from '../../src/poll/list-spotter.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
@@ -73,15 +71,14 @@ describe("the id of a list's job", () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme', minLength: 1 }), (workflowId) => {
         const key = { source: 'default', workflowId };
-        expect(parseListId(listId(key))).toEqual(key);
-        expect(listId(key)).not.toMatch(/[:/]/);
+        expect(parseListMember('default', listMemberOf(key))).toEqual(key);
       }),
     );
   });
 
   test('is never that of a watch', () => {
-    expect(isListId(listId({ source: 'a', workflowId: 'w' }))).toBe(true);
-    expect(isListId(watchId({ source: 'list', runId: 'run' }))).toBe(false);
+    // A run's id begins with a letter or a digit.
+    expect(listMemberOf({ source: 'a', workflowId: 'run-1' })).toMatch(/^[^a-z0-9]/i);
   });
 });
 

@@ -23,8 +23,7 @@ const registerWatches = createRegisterWatches({
       });
     },
   },
-  jobsOf: () => undefined,
-  deadlineOf: () => NOON,
+  scheduleOf: () => undefined,
   dispatch: () => undefined,
   wants: () => true,
   defaults: { timeoutMs: 60_000, minIntervalMs: 1_000, profile: 'normal' },

@@ -54,33 +54,16 @@ describe('registering a run', () => {
     });
   });
 
-  test('hastens a watch that has been due for long: who made it so may have died before its job was', () => {
-    const dueFor = (ms: number) => {
-      const before = newWatch({ nextPollAt: context.now - ms, maxDelayMs: 1_000 });
-      return register(before, request({ maxDelayMs: 1_000 }), context);
-    };
-    expect(dueFor(4_999).isHastened).toBe(false);
-    expect(dueFor(5_000)).toMatchObject({
-      watch: { nextPollAt: context.now - 5_000 },
-      isHastened: true,
-    });
-  });
-
-  test('makes a watch due at once that was set for later than it now accepts', () => {
-    const nextPollAt = context.now + 30_000;
-    const before = newWatch({ nextPollAt, timeoutAt: context.now + 60_000 });
-    const hastened = { watch: { nextPollAt: context.now }, isHastened: true };
-    const left = { watch: { nextPollAt }, isHastened: false };
-    expect(register(before, request({ timeoutMs: 29_999 }), context)).toMatchObject(hastened);
-    expect(register(before, request({ maxDelayMs: 29_999 }), context)).toMatchObject(hastened);
-    expect(register(before, request({ timeoutMs: 30_000 }), context)).toMatchObject(left);
-    expect(register(before, request({ maxDelayMs: 30_000 }), context)).toMatchObject(left);
-    expect(register(before, request(), context)).toMatchObject(left);
-    const ended = newWatch({ state: 'finished', nextPollAt: null, endedAt: NOON });
-    expect(register(ended, request({ timeoutMs: 1 }), context)).toMatchObject({
-      watch: { nextPollAt: null },
-      isHastened: false,
-    });
+  test('says within what time a watch accepts its next poll', () => {
+    const before = newWatch({ timeoutAt: context.now + 60_000 });
+    const within = (changes: Partial<Registration>) =>
+      register(before, request(changes), context).dueWithinMs;
+    expect(within({})).toBe(60_000);
+    expect(within({ timeoutMs: 29_999 })).toBe(29_999);
+    expect(within({ maxDelayMs: 2_000 })).toBe(2_000);
+    expect(register(null, request(), context).dueWithinMs).toBe(0);
+    const ended = newWatch({ state: 'finished', endedAt: NOON });
+    expect(register(ended, request({ timeoutMs: 1 }), context).dueWithinMs).toBe(Infinity);
   });
 
   test.each(['cancelled', 'expired'] as const)(

@@ -1,51 +1,29 @@
 import { describe, expect, test } from '@jest/globals';
-import { graceMs, holdMs, roundMs, startPace } from '../../src/core/budget.ts';
-import { pollDeadline } from '../../src/core/urgency.ts';
-import type { Watch } from '../../src/core/watch.ts';
+import { graceMs, holdMs, roundMs } from '../../src/core/budget.ts';
+import { patienceMs, pollKind } from '../../src/core/urgency.ts';
 
-const NOW = Date.UTC(2026, 0, 1, 12);
 const ROUND_MS = 20_000;
 
-/** The deadline of a watch that wants to be polled after a second, in seconds from now. */
-function deadline(changes: Partial<Watch> = {}, round = ROUND_MS): number {
-  const watch = {
-    nextPollAt: NOW + 1_000,
-    lastPolledAt: NOW,
-    profile: 'normal' as const,
-    maxDelayMs: null,
-    ...changes,
-  };
-  return (pollDeadline(watch, { now: NOW, roundMs: round }) - NOW) / 1_000;
-}
+describe('the patience of a poll', () => {
+  const patience = (profile: 'urgent' | 'normal' | 'frugal', maxDelayMs: number | null = null) =>
+    patienceMs(pollKind({ profile, maxDelayMs }, ROUND_MS), ROUND_MS);
 
-describe('the deadline of a poll', () => {
-  test('comes the sooner the sooner the watch wants to be polled', () => {
-    expect(deadline({ profile: 'urgent' })).toBe(2);
-    expect(deadline({ profile: 'urgent', nextPollAt: NOW + 60_000 })).toBe(120);
-  });
-
-  test('lets the urgent go first by a round, and the frugal go last by two', () => {
-    expect([deadline({ profile: 'urgent' }), deadline(), deadline({ profile: 'frugal' })]).toEqual([
-      2, 22, 42,
+  test('lets urgent polls go first by a round of all watches, and frugal ones last by two', () => {
+    expect([patience('urgent'), patience('normal'), patience('frugal')]).toEqual([
+      0,
+      ROUND_MS,
+      2 * ROUND_MS,
     ]);
   });
 
-  test('comes before that of a poll that repeats another where nothing was seen yet', () => {
-    const unseen = { lastPolledAt: null, nextPollAt: NOW };
-    expect(deadline(unseen)).toBe(20);
-    expect(deadline({ ...unseen, profile: 'urgent' })).toBe(0);
+  test('is never longer than the delay that the watch accepts', () => {
+    expect(patience('frugal', 2 * ROUND_MS)).toBe(2 * ROUND_MS);
+    expect(patience('frugal', 2 * ROUND_MS - 1)).toBe(ROUND_MS);
+    expect(patience('normal', ROUND_MS - 1)).toBe(0);
   });
 
-  test('is never later after its time than the watch accepts', () => {
-    expect(deadline({ maxDelayMs: 3_000 })).toBe(4);
-  });
-
-  test('always comes, so that whoever waits goes before the urgent in the end', () => {
-    const waiting = deadline({ profile: 'frugal' });
-    const later = NOW + 60_000;
-    expect(deadline({ profile: 'urgent', nextPollAt: later, lastPolledAt: later })).toBeGreaterThan(
-      waiting,
-    );
+  test('is none while the rate limit is not short', () => {
+    expect(patienceMs('frugal', 0)).toBe(0);
   });
 });
 
@@ -56,11 +34,6 @@ describe('a rate limit', () => {
     expect(graceMs(limit)).toBe(500);
     expect(graceMs({ requests: 600, perMs: 60_000 })).toBe(1_000);
     expect(holdMs(limit)).toBe(1_501);
-  });
-
-  test('lets polls start somewhat faster than in the long run', () => {
-    expect(startPace(limit)).toEqual({ max: 1, duration: 20 });
-    expect(startPace({ requests: 1_000, perMs: 1_000 })).toEqual({ max: 80, duration: 20 });
   });
 
   test('gives every watch its turn once in a round', () => {

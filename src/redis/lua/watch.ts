@@ -1,21 +1,40 @@
 import { LEARN } from './learn.ts';
 import { PLAN_DELIVERIES } from './plan-deliveries.ts';
+import { SCHEDULE } from './schedule.ts';
+
+/** Version and number of a watch: the beginning of its head, see `watch-record.ts`. */
+const IDENTITY = `
+local function identity(key)
+  local head = redis.call('GETRANGE', key, 0, 24)
+  return tonumber(string.sub(head, 1, 12)) or 0, tonumber(string.sub(head, 14, 25))
+end
+`;
 
 /**
  * Writes a watch if nobody else has since it was read, together with everything that follows from
- * the change: its places in the indexes, its events, their fan-out, and what it tells of how long
- * states last. One step or none.
+ * the change: its places in the indexes, its events, their fan-out, what it tells of how long states
+ * last, and when it is due next. One step or none. A document that is the same is not written again.
  *
- * KEYS  watch
- * ARGV  expected version, document, effects as JSON or '' where there are none
- * Returns false on a conflict, else the gates at which deliveries are due now.
+ * KEYS  watch, clock, claims, permits, due sets
+ * ARGV  expected version, head, document or '' where it is the same, effects as JSON or '' where there
+ *       are none, what it does to the schedule or '', member, token or '', ms or '', kind or '',
+ *       for how long a permit counts after its answer in ms or ''
+ * Returns 0 where the watch has changed, -1 where the claim was lost, else the gates at which
+ * deliveries are due now.
  */
 export const COMMIT_WATCH = `
 ${PLAN_DELIVERIES}
 ${LEARN}
-local version, number = string.match(redis.call('GETRANGE', KEYS[1], 0, 40), '^(%d+) (%d+) ')
-if (version or '0') ~= ARGV[1] then return false end
-local effects = ARGV[3] ~= '' and cjson.decode(ARGV[3])
+${SCHEDULE}
+${IDENTITY}
+local version, number = identity(KEYS[1])
+local does, member = ARGV[5], ARGV[6]
+local claim = {}
+if does == 'settle' then claim.token, claim.dueAt, claim.notes = holder(KEYS[3], member) end
+if does == 'settle' and claim.token ~= ARGV[7] then return -1 end
+if version ~= tonumber(ARGV[1]) then return 0 end
+
+local effects = ARGV[4] ~= '' and cjson.decode(ARGV[4])
 if effects then
   for _, index in ipairs(effects.leave) do redis.call('ZREM', index, number) end
   if effects.begins then
@@ -24,7 +43,28 @@ if effects then
   end
   for _, index in ipairs(effects.enter) do redis.call('ZADD', index, number, number) end
 end
-redis.call('SET', KEYS[1], (ARGV[1] + 1) .. ' ' .. number .. ' ' .. ARGV[2])
+local head = string.format('%012.0f %012.0f', version + 1, number) .. ARGV[2]
+if ARGV[3] == '' then
+  redis.call('SETRANGE', KEYS[1], 0, head)
+else
+  redis.call('SET', KEYS[1], head .. ARGV[3])
+end
+
+if does ~= '' then
+  local due = schedule(KEYS[3], 5)
+  local now = storeNow(KEYS[2])
+  local at = ARGV[8] ~= '' and now + ARGV[8]
+  if does == 'settle' then
+    due.finish(member, claim, now, at and {at = at, kind = ARGV[9]} or nil)
+    if ARGV[10] ~= '' then redis.call('ZADD', KEYS[4], 'XX', 'LT', now + ARGV[10] + 1, ARGV[7]) end
+  elseif does == 'enter' then
+    due.enter(member, ARGV[9], at)
+  elseif does == 'expedite' then
+    due.expedite(member, at, now)
+  else
+    due.leave(member)
+  end
+end
 if not effects then return {} end
 
 if effects.endedAt then
@@ -61,8 +101,9 @@ return gates
  * Returns 1 when it is gone, 0 when it was kept.
  */
 export const FORGET_WATCH = `
+${IDENTITY}
 local plan = cjson.decode(ARGV[1])
-local version, number = string.match(redis.call('GETRANGE', KEYS[1], 0, 40), '^(%d+) (%d+) ')
+local version, number = identity(KEYS[1])
 if version ~= plan.version then return 0 end
 for _, event in ipairs(plan.events) do
   if redis.call('EXISTS', event.deliveries) == 1 then

@@ -1,0 +1,57 @@
+import type { NextLook } from './list-look.ts';
+import type { ListPermit } from './list-pages.ts';
+import type { ClaimedPoll, Polled } from './observe-run.ts';
+import type { RequestClaim, Schedule } from './schedule.ts';
+import type { SourceBudget } from './source-budget.ts';
+
+/** A request that threw is made again after this time, ms. */
+const FAULT_DELAY_MS = 5_000;
+
+interface PerformDependencies {
+  schedule: Pick<Schedule, 'release' | 'settled'>;
+  budget: Pick<SourceBudget, 'isLate' | 'settleMs' | 'claimed'>;
+  observeRun: (claim: ClaimedPoll) => Promise<Polled>;
+  lookAtList: (look: { member: string; permit: ListPermit }) => Promise<NextLook>;
+  onError: (error: unknown) => void;
+  now: () => number;
+}
+
+/**
+ * Makes a claimed request: a read of a run, or a look at a list. Whatever becomes of it, the claim
+ * ends: by the write of what was seen, or by giving it back. Returns a function that never throws.
+ */
+export function createPerform(deps: PerformDependencies) {
+  const { schedule, budget, onError } = deps;
+
+  async function poll(claim: RequestClaim): Promise<void> {
+    const { stored, token, isRefused, lagMs } = claim;
+    if (stored === null) return schedule.release(claim, 'never');
+    const permitMs = budget.settleMs(claim);
+    const polled = await deps.observeRun({ stored, token, isRefused, lagMs, permitMs });
+    switch (polled.is) {
+      case 'written':
+        return schedule.settled(claim, polled.nextMs);
+      case 'lost':
+        return schedule.settled(claim, null);
+      case 'unwatched':
+        return schedule.release(claim, 'never');
+    }
+  }
+
+  async function look(claim: RequestClaim): Promise<void> {
+    const { member } = claim;
+    const next = await deps.lookAtList({ member, permit: budget.claimed(claim) });
+    await schedule.release(claim, next === null ? 'never' : { inMs: next.dueAt - deps.now() });
+  }
+
+  return async function perform(claim: RequestClaim): Promise<void> {
+    try {
+      // Held up for so long, another process may have the claim, or its permit count no more.
+      if (claim.isStale() || budget.isLate(claim)) await schedule.release(claim, 'as before');
+      else await (claim.kind === 'list' ? look(claim) : poll(claim));
+    } catch (error) {
+      onError(error);
+      await schedule.release(claim, { inMs: FAULT_DELAY_MS }).catch(onError);
+    }
+  };
+}

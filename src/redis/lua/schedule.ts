@@ -1,0 +1,327 @@
+import { REQUEST_KINDS } from '../../core/urgency.ts';
+import { CLAIMS } from './claims.ts';
+import { STORE_NOW } from './clock.ts';
+
+const KINDS = REQUEST_KINDS.map((kind) => `'${kind}'`).join(', ');
+
+/**
+ * The schedule of a source: one sorted set for each kind of request, of members by when they are due,
+ * and the hash of those that are claimed. A member stands in exactly one of these. A watch's member is
+ * its run's id, a list's begins with a tilde.
+ *
+ * A claim notes the end of its lease, its kind, and a mark: by when the member is to be due again,
+ * left by whatever asked for that meanwhile. A new claim has none.
+ *
+ * `schedule(claims, first)` gives the functions that move members; the sorted sets are KEYS from `first`
+ * on, in the order of their kinds.
+ */
+export const SCHEDULE = `
+${STORE_NOW}
+${CLAIMS}
+local KINDS = {${KINDS}}
+
+local function schedule(claims, first)
+  local self, due = {}, {}
+  for place, kind in ipairs(KINDS) do due[kind] = KEYS[first + place - 1] end
+
+  function self.put(member, kind, at) redis.call('ZADD', due[kind], at, member) end
+
+  function self.take(member, kind) redis.call('ZREM', due[kind], member) end
+
+  function self.leave(member)
+    for _, kind in ipairs(KINDS) do redis.call('ZREM', due[kind], member) end
+  end
+
+  function self.kindOf(member)
+    for _, kind in ipairs(KINDS) do
+      local at = redis.call('ZSCORE', due[kind], member)
+      if at then return kind, tonumber(at) end
+    end
+  end
+
+  -- Notes that a claimed member is to be due by a time; false where it is not claimed.
+  function self.mark(member, at)
+    local token, dueAt, notes = holder(claims, member)
+    if not token then return false end
+    local lease, kind, mark = string.match(notes, '^(%d+) (%a+) ?(%d*)')
+    if mark == '' or at < tonumber(mark) then
+      hold(claims, member, token, dueAt, string.format('%s %s %.0f', lease, kind, at))
+    end
+    return true
+  end
+
+  function self.claim(member, kind, claim)
+    self.take(member, kind)
+    hold(claims, member, claim.token, claim.dueAt, string.format('%.0f %s', claim.leaseUntil, kind))
+  end
+
+  -- Ends a claim. Its member is due at a time, or earlier by its mark; nil lets it leave.
+  function self.finish(member, claim, now, next)
+    redis.call('HDEL', claims, member)
+    if not next then return end
+    local kind, mark = string.match(claim.notes, '^%d+ (%a+) ?(%d*)')
+    local at, marked = next.at or claim.dueAt, tonumber(mark)
+    kind = next.kind or kind
+    if marked and marked < at then
+      at = marked
+      if marked <= now and kind ~= 'list' then kind = 'prompt' end
+    end
+    self.put(member, kind, at)
+  end
+
+  -- Enters a member, or makes it due earlier where it is in the schedule already.
+  function self.enter(member, kind, at)
+    if self.mark(member, at) then return end
+    local known = self.kindOf(member)
+    if known then
+      redis.call('ZADD', due[known], 'XX', 'LT', at, member)
+    else
+      self.put(member, kind, at)
+    end
+  end
+
+  -- Makes a member due by a time, if it is in the schedule; what is due now goes before others.
+  function self.expedite(member, at, now)
+    if self.mark(member, at) then return true end
+    local kind, dueAt = self.kindOf(member)
+    if not kind or dueAt <= at and at > now then return kind ~= nil end
+    local promptly = at <= now and kind ~= 'list' and 'prompt' or kind
+    if promptly ~= kind then self.take(member, kind) end
+    self.put(member, promptly, math.min(dueAt, at))
+    return true
+  end
+
+  return self
+end
+`;
+
+/** Parts of the selection that a claim makes; see there. */
+const SELECT = `
+local function select(now)
+  local best, soonest
+  for place, kind in ipairs(KINDS) do
+    local head = redis.call('ZRANGE', KEYS[5 + place], 0, 0, 'WITHSCORES')
+    local dueAt = tonumber(head[2])
+    if dueAt and dueAt <= now then
+      local deadline = dueAt + ARGV[5 + place]
+      if not best or deadline < best.deadline then
+        best = {member = head[1], kind = kind, dueAt = dueAt, deadline = deadline}
+      end
+    elseif dueAt and (not soonest or dueAt < soonest) then
+      soonest = dueAt
+    end
+  end
+  return best, soonest
+end
+`;
+
+const ADMIT = `
+local function admit(log, now, request, limit, holdMs)
+  redis.call('ZREMRANGEBYSCORE', log, '-inf', now)
+  local count = redis.call('ZCARD', log)
+  if count >= limit then
+    -- What counts for longer than any request can was entered before the clock was taken back.
+    count = count - redis.call('ZREMRANGEBYSCORE', log, '(' .. (now + holdMs), '+inf')
+  end
+  local isAdmitted = count < limit
+  if isAdmitted then
+    redis.call('ZADD', log, now + holdMs, request)
+    count = count + 1
+  end
+  if count < limit then return isAdmitted, count, 0 end
+  return isAdmitted, count, math.ceil(redis.call('ZRANGE', log, 0, 0, 'WITHSCORES')[2] - now)
+end
+`;
+
+/**
+ * Claims the most urgent request that is due, and takes its permit of the source's rate limit with it.
+ * Which one that is, and whether there is one at all, is decided here and nowhere else: \`standing\`
+ * says what the source admits, \`select\` which request goes first.
+ *
+ * KEYS  clock, claims, permits, pause, refusal, due sets
+ * ARGV  token, limit (0 for none), hold of a permit in ms, lease in ms, beginning of the watches' keys,
+ *       patience of each kind in ms
+ * Returns ['claimed', member, kind, due time, now, watch, 1 where the source refused the key, requests
+ * that count, ms for which the rate limit is used up], or what stands in the way and for how many ms:
+ * ['paused', ms], ['limited', ms], ['idle', ms until the earliest is due, or -1].
+ */
+export const CLAIM_REQUEST = `
+${SCHEDULE}
+${SELECT}
+${ADMIT}
+local plan = schedule(KEYS[2], 6)
+local now = storeNow(KEYS[1])
+local limit, holdMs = tonumber(ARGV[2]), tonumber(ARGV[3])
+
+-- A record of a watch that is not active begins with its state, behind a head of fixed width.
+local function isOver(record) return not record or string.sub(record, 86, 93) == '{"state"' end
+
+local function standing()
+  local found = redis.call('MGET', KEYS[4], KEYS[5])
+  if found[1] then return math.max(1, redis.call('PTTL', KEYS[4])) end
+  return nil, found[2] and 1 or 0
+end
+
+local pausedMs, isRefused = standing()
+if pausedMs then return {'paused', pausedMs} end
+for _ = 1, 100 do
+  local best, soonest = select(now)
+  if not best then return {'idle', soonest and math.ceil(soonest - now) or -1} end
+  local record = best.kind ~= 'list' and redis.call('GET', ARGV[5] .. best.member)
+  if best.kind ~= 'list' and isOver(record) then
+    plan.take(best.member, best.kind)
+  else
+    local isAdmitted, count, usedUpMs = true, 0, 0
+    if limit > 0 then
+      isAdmitted, count, usedUpMs = admit(KEYS[3], now, ARGV[1], limit, holdMs)
+      if not isAdmitted then return {'limited', usedUpMs} end
+    end
+    plan.claim(best.member, best.kind, {
+      token = ARGV[1], dueAt = best.dueAt, leaseUntil = now + ARGV[4],
+    })
+    return {'claimed', best.member, best.kind, best.dueAt, now, record or '', isRefused, count, usedUpMs}
+  end
+end
+return {'idle', 0}
+`;
+
+/**
+ * A permit for one request beyond the first of a claim, unless the source is paused.
+ *
+ * KEYS  clock, permits, pause
+ * ARGV  request, limit, hold in ms
+ * Returns [0 or 1, requests that count, ms for which the rate limit is used up or the source paused]
+ */
+export const ADMIT_REQUEST = `
+${STORE_NOW}
+${ADMIT}
+local paused = redis.call('PTTL', KEYS[3])
+if paused > 0 then return {0, 0, paused} end
+local isAdmitted, count, usedUpMs =
+  admit(KEYS[2], storeNow(KEYS[1]), ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]))
+return {isAdmitted and 1 or 0, count, usedUpMs}
+`;
+
+/**
+ * Notes that a request was answered: it arrived by now, and counts no longer than the limit's time.
+ *
+ * KEYS  clock, permits
+ * ARGV  request, the limit's time in ms
+ */
+export const SETTLE_REQUEST = `
+${STORE_NOW}
+redis.call('ZADD', KEYS[2], 'XX', 'LT', storeNow(KEYS[1]) + ARGV[2] + 1, ARGV[1])
+`;
+
+/**
+ * Gives claims back. They are due after so many ms, at the time since when they were due, or no more.
+ *
+ * KEYS  clock, claims, due sets
+ * ARGV  'in', 'as before' or 'never', ms, then member and token of each
+ * Returns how many there were
+ */
+export const RELEASE_CLAIMS = `
+${SCHEDULE}
+local plan = schedule(KEYS[2], 3)
+local now = storeNow(KEYS[1])
+local released = 0
+for place = 3, #ARGV, 2 do
+  local next = {at = ARGV[1] == 'in' and now + ARGV[2] or nil}
+  if ARGV[1] == 'never' then next = nil end
+  local token, dueAt, notes = holder(KEYS[2], ARGV[place])
+  if token == ARGV[place + 1] then
+    plan.finish(ARGV[place], {dueAt = dueAt, notes = notes}, now, next)
+    released = released + 1
+  end
+end
+return released
+`;
+
+/**
+ * Makes members due now, as far as they are in the schedule.
+ *
+ * KEYS  clock, claims, due sets
+ * ARGV  members
+ */
+export const EXPEDITE = `
+${SCHEDULE}
+local plan = schedule(KEYS[2], 3)
+local now = storeNow(KEYS[1])
+for place = 1, #ARGV do plan.expedite(ARGV[place], now, now) end
+`;
+
+/**
+ * Moves members from the time that was read to another. One that is claimed, or has another time by
+ * now, is left alone.
+ *
+ * KEYS  due sets
+ * ARGV  member, from and to of each
+ */
+export const DEFER = `
+${SCHEDULE}
+local plan = schedule('', 1)
+for place = 1, #ARGV, 3 do
+  local kind, at = plan.kindOf(ARGV[place])
+  if kind and math.abs(at - ARGV[place + 1]) < 1 then plan.put(ARGV[place], kind, ARGV[place + 2]) end
+end
+`;
+
+/**
+ * Enters members that are missing; those that are there stay as they are.
+ *
+ * KEYS  clock, claims, due sets
+ * ARGV  kind, members
+ * Returns how many were missing
+ */
+export const ENTER_MISSING = `
+${SCHEDULE}
+local plan = schedule(KEYS[2], 3)
+local now = storeNow(KEYS[1])
+local entered = 0
+for place = 2, #ARGV do
+  local member = ARGV[place]
+  if not holder(KEYS[2], member) and not plan.kindOf(member) then
+    plan.put(member, ARGV[1], now)
+    entered = entered + 1
+  end
+end
+return entered
+`;
+
+/**
+ * How a source's schedule stands.
+ *
+ * KEYS  clock, claims, due sets
+ * Returns [] where it is empty, else [now, members, of these due, the earliest due time]
+ */
+export const SURVEY = `
+${STORE_NOW}
+if redis.call('EXISTS', unpack(KEYS, 2)) == 0 then return {} end
+local now = storeNow(KEYS[1])
+local members, due, earliest = redis.call('HLEN', KEYS[2]), 0, ''
+for place = 3, #KEYS do
+  local size = redis.call('ZCARD', KEYS[place])
+  if size > 0 then
+    members = members + size
+    local head = tonumber(redis.call('ZRANGE', KEYS[place], 0, 0, 'WITHSCORES')[2])
+    if earliest == '' or head < earliest then earliest = head end
+    if head <= now then due = due + redis.call('ZCOUNT', KEYS[place], '-inf', now) end
+  end
+end
+return {now, members, due, earliest}
+`;
+
+/**
+ * Moves what was scheduled while the clock was ahead back by so much, once that was taken out of it.
+ *
+ * KEYS  clock, due sets
+ * ARGV  step in ms
+ */
+export const MOVE_BACK = `
+${STORE_NOW}
+local now, step = storeNow(KEYS[1]), tonumber(ARGV[1])
+for place = 2, #KEYS do
+  local late = redis.call('ZRANGEBYSCORE', KEYS[place], now + step, '+inf', 'WITHSCORES')
+  for at = 1, #late, 2 do redis.call('ZADD', KEYS[place], late[at + 1] - step, late[at]) end
+end
+`;

@@ -1,0 +1,328 @@
+import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Watch } from '../../src/core/watch.ts';
+import { createRepairSchedule } from '../../src/poll/repair-schedule.ts';
+import { Schedule, type RequestClaim } from '../../src/poll/schedule.ts';
+import { tokensOf } from '../../src/redis/claims.ts';
+import { newWatch, snapshot } from '../support/builders.ts';
+import { openStores } from '../support/stores.ts';
+
+const stores = openStores();
+const { redis, keys, requests, watches, sources } = stores;
+afterAll(() => stores.close());
+
+const AN_HOUR = 3_600_000;
+
+let names = 0;
+let source: string;
+
+beforeEach(() => {
+  source = `source-${(names += 1)}`;
+});
+
+interface ProcessOptions {
+  id?: string;
+  requests?: number;
+  perMs?: number;
+  deadlineMs?: number;
+}
+
+/** A process's view of the schedule, on a clock that stands still unless the test moves it. */
+function processOn(options: ProcessOptions = {}) {
+  const { id = `process-${(names += 1)}`, perMs = 1_000, deadlineMs = 10_000 } = options;
+  const clock = { ms: 0 };
+  const due: number[] = [];
+  const schedule = new Schedule({
+    source,
+    store: requests,
+    process: id,
+    newToken: tokensOf(id),
+    limit: { requests: options.requests ?? 1_000, perMs },
+    roundMs: () => 0,
+    deadlineMs,
+    wakeOthers: async () => undefined,
+    onDue: (count) => due.push(count),
+    onDueIn: () => undefined,
+    clock: () => clock.ms,
+  });
+  return Object.assign(schedule, { id, clock, due });
+}
+
+type Process = ReturnType<typeof processOn>;
+
+/** Watches runs whose polls are due now, or after so many ms. */
+async function watch(runIds: readonly string[], inMs = 0, changes: Partial<Watch> = {}) {
+  const changed = runIds.map((runId) => ({
+    before: null,
+    after: newWatch({ source, runId, timeoutAt: Date.now() + AN_HOUR, ...changes }),
+    events: [],
+    deliveries: [],
+    schedule: { does: 'enter' as const, withinMs: inMs, kind: 'watch' as const },
+  }));
+  await watches.commitMany(changed);
+}
+
+async function claimed(process: Process): Promise<RequestClaim> {
+  const turn = await process.claim();
+  if (turn.is !== 'claimed') throw new Error(`nothing was claimed: ${JSON.stringify(turn)}`);
+  return turn.claim;
+}
+
+const claimedRuns = async (process: Process, count: number) => {
+  const found: string[] = [];
+  for (let one = 0; one < count; one += 1) found.push((await claimed(process)).member);
+  return found;
+};
+
+/** Writes a poll that has seen no change. @returns what became of that */
+async function commit({ stored, token }: RequestClaim, nextMs: number) {
+  return watches.commitPoll({
+    before: stored,
+    after: { ...stored!.watch, polls: stored!.watch.polls + 1 },
+    events: [],
+    deliveries: [],
+    schedule: {
+      does: 'settle',
+      token,
+      next: { inMs: nextMs, kind: 'watch' },
+      permitMs: null,
+    },
+  });
+}
+
+const dueIn = async (runId: string) => {
+  const [at] = await requests.dueTimes(source, [runId]);
+  return at === null || at === undefined ? null : at - Date.now();
+};
+
+describe('claiming', () => {
+  test('takes what has been due longest, once, and says when the next is due', async () => {
+    await watch(['later'], 5_000);
+    await watch(['first']);
+    await delay(2);
+    await watch(['second']);
+    const [one, two] = [processOn(), processOn()];
+    expect([(await claimed(one)).member, (await claimed(two)).member]).toEqual(['first', 'second']);
+    const turn = await one.claim();
+    expect(turn).toMatchObject({ is: 'idle' });
+    expect((turn as { ms: number }).ms).toBeGreaterThan(4_000);
+    expect(await dueIn('first')).toBeNull();
+  });
+
+  test('takes prompt requests before those that are due for longer, by the patience of their kind', async () => {
+    await watch(['long due', 'expedited']);
+    const process = processOn();
+    await process.expedite(['expedited']);
+    const patient = { token: 'p.1', limit: { requests: 9, perMs: 9 }, leaseMs: 9, roundMs: 60_000 };
+    expect(await requests.claim(source, patient)).toMatchObject({ member: 'expedited' });
+    expect((await claimed(process)).member).toBe('long due');
+  });
+
+  test('takes the permit of the rate limit with it, over all processes', async () => {
+    await watch(['a', 'b', 'c']);
+    const limit = { requests: 2, perMs: AN_HOUR };
+    await claimed(processOn(limit));
+    const last = await processOn(limit).claim();
+    expect(last).toMatchObject({ is: 'claimed', heldMs: expect.any(Number) });
+    expect((last as { heldMs: number }).heldMs).toBeGreaterThan(AN_HOUR - 60_000);
+    expect(await processOn(limit).claim()).toMatchObject({ is: 'held' });
+    expect(await dueIn('c')).toBeLessThanOrEqual(0);
+  });
+
+  test('takes nothing while the source is paused, for as long as that lasts', async () => {
+    await watch(['a']);
+    const until = { untilMs: Date.now() + 5_000, message: '429' };
+    const pause = { kind: 'paused', asked: true, reason: 'rate_limited', ...until } as const;
+    await sources.pause(source, pause, Date.now());
+    const turn = (await processOn().claim()) as { is: string; ms: number };
+    expect(turn.is).toBe('held');
+    expect(turn.ms).toBeGreaterThan(4_000);
+  });
+
+  test('drops what is watched no more', async () => {
+    await watch(['over'], 0, { state: 'finished', run: snapshot() });
+    await delay(2);
+    await watch(['goes on']);
+    const process = processOn();
+    expect((await claimed(process)).member).toBe('goes on');
+    expect(await process.countWatches()).toBe(1);
+  });
+
+  test('never takes a run that this process is still reading', async () => {
+    await watch(['a']);
+    const process = processOn();
+    await claimed(process);
+    for await (const held of requests.heldBy(source, process.id)) {
+      await requests.release(source, held, 'as before');
+    }
+    expect(await process.claim()).toMatchObject({ is: 'idle' });
+    expect(await dueIn('a')).toBeGreaterThan(500);
+  });
+});
+
+describe('a claim', () => {
+  test('ends with the write of its poll, which says when the watch is due next', async () => {
+    await watch(['a']);
+    const claim = await claimed(processOn());
+    expect(await commit(claim, 5_000)).toEqual([]);
+    expect(await dueIn('a')).toBeGreaterThan(4_000);
+    expect(await redis.hlen(keys.requestClaims(source))).toBe(0);
+  });
+
+  test('writes nothing with an old token', async () => {
+    await watch(['a']);
+    const [slow, quick] = [processOn(), processOn()];
+    const old = await claimed(slow);
+    await quick.takeOver(slow.id);
+    const current = await claimed(quick);
+    expect(await commit(old, 1_000)).toBe('lost');
+    await slow.release(old, 'never');
+    expect(await commit(current, 5_000)).toEqual([]);
+    expect(await dueIn('a')).toBeGreaterThan(4_000);
+  });
+
+  test('may send nothing once it is older than half of its lease, from asking on', async () => {
+    await watch(['a']);
+    const process = processOn({ deadlineMs: 10_000 });
+    const claim = await claimed(process);
+    process.clock.ms = 10_000;
+    expect(claim.isStale()).toBe(false);
+    process.clock.ms = 10_001;
+    expect(claim.isStale()).toBe(true);
+  });
+
+  test('is due again when its process is dead, and goes first for it', async () => {
+    await watch(['taken']);
+    const [dead, other] = [processOn(), processOn()];
+    await claimed(dead);
+    await delay(2);
+    await watch(['other']);
+    await other.takeOver(dead.id);
+    expect(await claimedRuns(other, 2)).toEqual(['taken', 'other']);
+  });
+
+  test('that this process does not know of is given back by it, and no other', async () => {
+    await watch(['a', 'b']);
+    const [one, two] = [processOn(), processOn()];
+    const { token } = await claimed(one);
+    // As after a fail-over: a claim that was given back is there again.
+    const forgotten = `${one.id}.forgotten ${Date.now()} ${Date.now() + AN_HOUR} watch`;
+    await claimed(two);
+    await redis.hset(keys.requestClaims(source), 'b', forgotten);
+    await two.tend();
+    expect(await dueIn('b')).toBeNull();
+    await one.tend();
+    expect(await dueIn('b')).toBeLessThanOrEqual(0);
+    expect(await redis.hget(keys.requestClaims(source), 'a')).toMatch(new RegExp(`^${token} `));
+  });
+
+  test('whose lease is over is given back by every other process', async () => {
+    await watch(['a']);
+    const [stuck, other] = [processOn({ deadlineMs: 1 }), processOn()];
+    await claimed(stuck);
+    await delay(5);
+    await other.tend();
+    expect(await dueIn('a')).toBeLessThanOrEqual(0);
+  });
+});
+
+describe('while a run is being read', () => {
+  test('a wish to poll it is kept for after that', async () => {
+    await watch(['a']);
+    const process = processOn();
+    const claim = await claimed(process);
+    await process.expedite(['a']);
+    expect(await dueIn('a')).toBeNull();
+    await commit(claim, AN_HOUR);
+    process.settled(claim, AN_HOUR);
+    expect(await dueIn('a')).toBeLessThanOrEqual(0);
+    // A new claim begins without it.
+    await commit(await claimed(process), AN_HOUR);
+    expect(await dueIn('a')).toBeGreaterThan(60_000);
+  });
+
+  test('its poll is not put off', async () => {
+    await watch(['a']);
+    const process = processOn();
+    const from = (await requests.dueTimes(source, ['a']))[0]!;
+    const claim = await claimed(process);
+    await process.defer([{ runId: 'a', from, to: from + AN_HOUR }]);
+    expect(await dueIn('a')).toBeNull();
+    await commit(claim, 1_000);
+    expect(await dueIn('a')).toBeLessThanOrEqual(1_000);
+  });
+});
+
+describe('moving polls', () => {
+  test('later and earlier, from the time that was read only', async () => {
+    await watch(['a'], 5_000);
+    const process = processOn();
+    const from = (await requests.dueTimes(source, ['a']))[0]!;
+    await process.defer([{ runId: 'a', from: from - 10, to: from + AN_HOUR }]);
+    expect(await dueIn('a')).toBeLessThanOrEqual(5_000);
+    await process.defer([{ runId: 'a', from, to: from + AN_HOUR }]);
+    expect(await dueIn('a')).toBeGreaterThan(60_000);
+    await process.defer([{ runId: 'a', from: from + AN_HOUR, to: from }]);
+    expect(await dueIn('a')).toBeLessThanOrEqual(5_000);
+  });
+
+  test('of runs that nobody watches does nothing', async () => {
+    const process = processOn();
+    await process.expedite(['unknown']);
+    expect(await process.survey()).toEqual({ members: 0, due: 0, oldestMs: null });
+  });
+
+  test('back with the clock, of what was scheduled while that was ahead', async () => {
+    await watch(['before'], 5_000);
+    await watch(['meanwhile'], AN_HOUR + 2_000);
+    await processOn().moveBack(AN_HOUR);
+    expect(await dueIn('before')).toBeGreaterThan(4_000);
+    expect(await dueIn('meanwhile')).toBeLessThanOrEqual(2_000);
+  });
+});
+
+describe('the survey of a schedule', () => {
+  test('counts what is due and says for how long, and has it worked on', async () => {
+    await watch(['later'], AN_HOUR);
+    await watch(['a', 'b']);
+    await delay(20);
+    const process = processOn();
+    const survey = await process.survey();
+    expect(survey).toMatchObject({ members: 3, due: 2 });
+    expect(survey.oldestMs).toBeGreaterThanOrEqual(19);
+    expect(process.due).toEqual([2]);
+  });
+});
+
+describe('active watches that are missing from the schedule', () => {
+  test('enter it at the first look, and where the counts differ', async () => {
+    const repaired: unknown[] = [];
+    const schedules = new Map([[source, processOn()]]);
+    const active = async function* () {
+      yield ['a', 'b', 'c'].map((runId) => ({ source, runId }));
+      yield [{ source: 'not configured', runId: 'd' }];
+    };
+    let walks = 0;
+    const repair = createRepairSchedule({
+      watches: {
+        active: () => {
+          walks += 1;
+          return active();
+        },
+        countActive: async () => 4,
+      },
+      schedules,
+      onRepaired: (one) => repaired.push(one),
+    });
+    await watch(['a', 'b', 'c']);
+    await redis.zrem(keys.requestsDue(source)[1]!, 'a');
+    await repair();
+    expect(repaired).toEqual([{ active: 4, missing: 1 }]);
+    await repair();
+    expect(walks).toBe(1);
+    await redis.del(keys.requestsDue(source));
+    await repair();
+    expect(repaired.slice(1)).toEqual([{ active: 4, missing: 3 }]);
+    expect(await claimedRuns(processOn(), 3)).toEqual(['a', 'b', 'c']);
+  });
+});
