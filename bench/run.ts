@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { PROFILES, type Profile } from '../src/core/watch.ts';
+import { benchAttack } from './attack.ts';
 import { benchBatch } from './batch.ts';
 import { benchDeliver } from './deliver.ts';
 import { benchHa } from './ha.ts';
@@ -18,7 +19,7 @@ import { benchYear } from './year.ts';
 const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
-names: poll, batch, watches, deliver, isolation, hostile, soak, year, ha, live, replay
+names: poll, batch, watches, deliver, isolation, hostile, attack, soak, year, ha, live, replay
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed; replay, year and ha always do that
   --profile <dir>      write CPU profiles of the daemon there
@@ -135,6 +136,7 @@ const benches = {
       queued: bounded('queued', 100_000),
       profileDir,
     }),
+  attack: () => benchAttack({ profileDir }),
   hostile: () => benchHostile({ deliveries: bounded('deliveries', 1_000), profileDir }),
   soak: () =>
     benchSoak({

@@ -51,6 +51,7 @@ export interface BenchDaemon {
   /** When the process was started, milliseconds since the epoch. */
   startedAt: number;
   pid: number;
+  url: string;
   /** Registers runs in one batch; throws unless all of them are new. */
   register(runIds: string[]): Promise<void>;
   usage(): Promise<DaemonUsage>;
@@ -98,6 +99,7 @@ export async function startDaemon(ground: Ground, options: DaemonOptions): Promi
   return {
     startedAt,
     pid: child.pid ?? 0,
+    url,
     register: (runIds) => register(url, runIds),
     usage: () => usage(url),
     async inspect() {

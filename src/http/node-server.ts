@@ -80,13 +80,15 @@ function limitPipelining(handle: RequestListener, most: number): RequestListener
       pipeline.running += 1;
       handle(request, response);
     };
-    response.once('close', () => {
+    const startNext = () => {
       pipeline.running -= 1;
       pipeline.waiting.shift()?.();
       if (!pipeline.isPaused || pipeline.waiting.length > 0) return;
       pipeline.isPaused = false;
       socket.resume();
-    });
+    };
+    // Not at once: answers that are ready would follow one another and keep out other connections.
+    response.once('close', () => setImmediate(startNext));
     if (pipeline.running < most) return start();
     pipeline.waiting.push(start);
     pipeline.isPaused = true;
