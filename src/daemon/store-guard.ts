@@ -132,20 +132,21 @@ export class StoreGuard {
 
   private async compare(): Promise<void> {
     await this.deps.known.catchUp();
-    const found = await this.deps.epochs.read();
-    const { suspectedAt } = this;
-    const isSuspected = suspectedAt !== null && suspectedAt - this.renewedAt > ECHO_MS;
+    // As it was known before: places that are heard of while it is read may be higher than what is read.
+    const { store: known, suspectedAt } = this;
     this.suspectedAt = null;
-    const finding = compareStore(this.store, found, isSuspected);
-    if (finding.kind === 'lost') await this.lose(finding.reason, found);
+    const found = await this.deps.epochs.read();
+    const isSuspected = suspectedAt !== null && suspectedAt - this.renewedAt > ECHO_MS;
+    const finding = compareStore(known, found, isSuspected);
+    if (finding.kind === 'lost') await this.lose(finding.reason, known, found);
     else if (finding.kind === 'renewed') this.adopt(found);
     else this.raise(found);
     if (this.owesWatches) await this.restore();
     await this.keep(KEEP_MS);
   }
 
-  private async lose(reason: LossReason, found: FoundStore): Promise<void> {
-    const { deps, store: known } = this;
+  private async lose(reason: LossReason, known: KnownStore, found: FoundStore): Promise<void> {
+    const { deps } = this;
     const missing = await deps.known.missing();
     const epochs = epochsAfter(deps.newEpoch(), known, found);
     const [epoch = known.epoch] = epochs;
