@@ -1,5 +1,5 @@
 import { problemReference } from './schemas/common.ts';
-import { webhookOperations } from './webhook-operations.ts';
+import { callbacksOf, webhookOperations } from './webhook-operations.ts';
 
 /** A JSON schema, or any other part of an OpenAPI document. */
 interface Node {
@@ -21,6 +21,7 @@ interface Parameter {
 
 interface Operation {
   operationId?: string;
+  callbacks?: object;
   parameters?: Parameter[];
   security?: unknown[];
   requestBody?: { required: boolean; content: Record<string, { schema?: Node }> };
@@ -44,6 +45,8 @@ export function finishDocument(document: ApiDocument): void {
     joinLists(operation);
     addRefusals(method, operation);
     addHeaders(operation);
+    const callbacks = callbacksOf(operation.operationId);
+    if (callbacks !== null) operation.callbacks = callbacks;
   }
   nameOnce(document);
   refine(document as unknown as Node);

@@ -14,15 +14,45 @@ const SENT_TYPES: readonly SentEventType[] = [
 
 /** `webhooks` of the document: what runwatch sends, by the type of the event. */
 export function webhookOperations(): Record<string, { post: object }> {
-  return Object.fromEntries(SENT_TYPES.map((type) => [type, { post: operationOf(type) }]));
+  return Object.fromEntries(
+    SENT_TYPES.map((type) => {
+      const name = schemaNameOf(type);
+      const post = { ...sendingOf(name), operationId: `on${name}`, summary: `Sent for ${type}` };
+      return [type, { post }];
+    }),
+  );
 }
 
-function operationOf(type: SentEventType): object {
-  const name = schemaNameOf(type);
+/**
+ * `callbacks` of an operation: what is sent because of it. Some generators keep only the schemas
+ * that paths refer to.
+ */
+export function callbacksOf(operationId: string | undefined): object | null {
+  switch (operationId) {
+    case 'registerWatch':
+      return callback('{$request.body#/webhook/url}', {
+        ...sendingOf('Event'),
+        operationId: 'onWatchWebhook',
+        summary: 'Sent to the webhook of a watch',
+      });
+    case 'testEndpoint':
+      return callback('{$request.path.name}', {
+        ...sendingOf('SystemEvent'),
+        operationId: 'onEndpointWebhook',
+        summary: 'Sent to the URL of an endpoint, besides the events of watches',
+      });
+    default:
+      return null;
+  }
+}
+
+function callback(url: string, post: object): object {
+  return { webhook: { [url]: { post } } };
+}
+
+function sendingOf(schema: string): object {
   return {
     tags: ['Webhooks'],
-    operationId: `on${name}`,
-    summary: `Sent for ${type}`,
     description:
       'Delivered at least once; receivers drop repeats by `webhook-id`. Any 2xx within the timeout takes it.',
     security: [],
@@ -30,7 +60,7 @@ function operationOf(type: SentEventType): object {
     requestBody: {
       required: true,
       content: {
-        'application/json': { schema: { oneOf: [ref(name), ref('SlackMessage')] } },
+        'application/json': { schema: { oneOf: [ref(schema), ref('SlackMessage')] } },
         'application/cloudevents+json': { schema: ref('CloudEvent') },
       },
     },

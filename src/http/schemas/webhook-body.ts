@@ -45,10 +45,18 @@ const testData = z
  * Bodies that only webhooks have. No route answers them: the document finds them by their names.
  */
 
-for (const type of SYSTEM_EVENT_TYPES) {
-  bodyOf(type, /^(endpoint|delivery)\./.test(type) ? endpointData : systemData);
-}
-bodyOf(TEST_EVENT_TYPE, testData);
+const [firstBody, ...otherBodies] = [
+  ...SYSTEM_EVENT_TYPES.map((type) =>
+    bodyOf(type, /^(endpoint|delivery)\./.test(type) ? endpointData : systemData),
+  ),
+  bodyOf(TEST_EVENT_TYPE, testData),
+];
+if (firstBody === undefined) throw new Error('there are no system events');
+
+z.discriminatedUnion('type', [firstBody, ...otherBodies]).meta({
+  id: 'SystemEvent',
+  description: 'Something about runwatch itself, sent to endpoints that name its type; or a test.',
+});
 
 z.object({
   specversion: z.literal('1.0'),
