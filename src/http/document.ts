@@ -158,7 +158,7 @@ function examplesOf(schema: Node | undefined): Node {
 /** Says of whole numbers how long they are, and of unions by what their members are told apart. */
 function refine(document: Node): void {
   visit(document, (node) => {
-    if (node['type'] === 'integer') {
+    if ([node['type']].flat().includes('integer')) {
       node['format'] = 'int64';
       // What JavaScript can count to is no limit of the API.
       if (node['minimum'] === Number.MIN_SAFE_INTEGER) delete node['minimum'];

@@ -27,7 +27,7 @@ export function webhookOperations(): Record<string, { post: object }> {
  * `callbacks` of an operation: what is sent because of it. Some generators keep only the schemas
  * that paths refer to.
  */
-export function callbacksOf(operationId: string | undefined): object | null {
+export function callbacksOf(operationId = ''): object | null {
   switch (operationId) {
     case 'registerWatch':
       return callback('{$request.body#/webhook/url}', {

@@ -193,8 +193,9 @@ describe('the OpenAPI document', () => {
     const visit = (value: unknown, path: string): void => {
       if (typeof value !== 'object' || value === null) return;
       const { type, format } = value as { type?: unknown; format?: unknown };
-      if (type === 'integer') expect([path, format]).toEqual([path, 'int64']);
-      if (type === 'number') numbers.push(path);
+      const types = new Set([type].flat());
+      if (types.has('integer')) expect([path, format]).toEqual([path, 'int64']);
+      if (types.has('number')) numbers.push(path);
       for (const [key, item] of Object.entries(value)) visit(item, `${path}.${key}`);
     };
     visit(document, '');

@@ -26,3 +26,10 @@ export async function builtGo(go: string, name: string): Promise<string> {
   await mustRun(go, ['build', '-o', path, `./${name}`], { cwd, env: ENV });
   return path;
 }
+/** Generates the client of an OpenAPI document into the module. */
+export async function generateGoClient(go: string, document: string): Promise<void> {
+  const cwd = await goModule();
+  const args = ['tool', 'oapi-codegen', '-generate', 'types,client', '-package', 'runwatch'];
+  await mkdir(join(cwd, 'runwatch'), { recursive: true });
+  await mustRun(go, [...args, '-o', 'runwatch/client.gen.go', document], { cwd, env: ENV });
+}

@@ -4,6 +4,7 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { say, type CaseResult, type Part } from './part.ts';
+import { clientParts } from './clients.ts';
 import { metricsPart } from './metrics.ts';
 import { FOLDER } from './places.ts';
 import { receiverParts } from './receivers.ts';
@@ -18,9 +19,10 @@ const LIMIT_MS = 480_000;
 async function play(stage: Stage): Promise<CaseResult[]> {
   const tools = await findTools();
   const parts: Part[] = [
-    sdkPart(tools, stage),
+    sdkPart(tools),
     ...schemathesisParts(tools),
     ...receiverParts(tools, stage),
+    ...clientParts(tools, stage),
     metricsPart(stage),
   ];
   const results = await Promise.all(parts.map(playPart));

@@ -1,24 +1,29 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { startSimulator } from '../../src/simulator/server.ts';
 import { readTap, type Part } from './part.ts';
 import { SOURCES } from './places.ts';
-import type { Stage } from './stage.ts';
 import { mustRun, pythonWith, run, type Tools } from './tools.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
+/** How many times as fast as for people the stories play. */
+const SPEED = 5;
+
 /** The official SDK of Noxus against the simulator: every method that touches runs. */
-export function sdkPart({ python }: Tools, { noxus }: Stage): Part {
+export function sdkPart({ python }: Tools): Part {
   return {
     title: 'noxus-sdk against runwatch simulate',
     missing: python === null ? 'there is no python3 (3.11 or later)' : null,
     async play() {
       const bin = await pythonWith(python ?? '', 'sdk');
       const help = await mustRun(process.execPath, [MAIN, 'simulate', '--help']);
+      const noxus = await startSimulator({ speed: SPEED });
       const output = await run(join(bin, 'python'), [join(SOURCES, 'python/sdk.py')], {
         env: { NOXUS_BACKEND_URL: noxus.url, NOXUS_API_KEY: noxus.apiKey, SIMULATE_HELP: help },
         limitMs: 120_000,
       });
+      await noxus.close();
       return readTap(output);
     },
   };
