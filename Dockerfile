@@ -12,9 +12,12 @@ FROM node:24-alpine
 ENV NODE_ENV=production \
     RUNWATCH_HOST=0.0.0.0 \
     RUNWATCH_DATA_DIR=/data
-# For a start without REDIS_URL: then the daemon runs its own server, with its data in /data.
+# For a start without REDIS_URL: then the daemon runs its own server, with its data in /data, the only
+# place that it writes to. Run it with --read-only --tmpfs /tmp --cap-drop ALL
+# --security-opt no-new-privileges, and give secrets as files: -e NOXUS_API_KEY_FILE=/run/secrets/…
 RUN apk add --no-cache valkey && install -d -o node -g node -m 700 /data
 WORKDIR /app
+# Owned by root: the process cannot change its own code.
 COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir, userInfo } from 'node:os';
-import { join } from 'node:path';
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { isAbsolute, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { say } from './shell.mjs';
+import { BootstrapError, say } from './shell.mjs';
 
 /** Longer than any installation takes. */
 const STALE_AFTER_MS = 900_000;
@@ -28,10 +28,28 @@ export async function withLock(root, work) {
   }
 }
 
-/** Outside the checkout, which it must not make dirty, and of node_modules, which npm replaces. */
+/**
+ * Outside the checkout, which it must not make dirty, and of node_modules, which npm replaces; and where
+ * no other user can make a file of its name, as in /tmp.
+ */
 function lockPath(root) {
   const hash = createHash('sha256').update(root).digest('hex').slice(0, 16);
-  return join(tmpdir(), `runwatch-bootstrap-${userInfo().uid}-${hash}.lock`);
+  const folder = join(ownFolder(), 'runwatch');
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new BootstrapError(
+      `runwatch cannot make its folder ${folder} (${error.code}): set XDG_CACHE_HOME to one that this user may write to.`,
+    );
+  }
+  return join(folder, `bootstrap-${hash}.lock`);
+}
+
+/** What the XDG Base Directory Specification gives to one user alone. */
+function ownFolder() {
+  const { XDG_RUNTIME_DIR: runtime, XDG_CACHE_HOME: cache } = process.env;
+  const given = [runtime, cache].find((path) => path !== undefined && isAbsolute(path));
+  return given ?? join(homedir(), '.cache');
 }
 
 function take(path) {

@@ -1,6 +1,17 @@
 import { execFileSync, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, utimes, writeFile } from 'node:fs/promises';
+import {
+  cp,
+  mkdir,
+  mkdtemp,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -44,7 +55,7 @@ async function command(name: string, text: string): Promise<void> {
 
 async function bootstrap(env: Record<string, string> = {}) {
   const child = spawn(process.execPath, [join(root, 'scripts/bootstrap.mjs')], {
-    env: { PATH: bin, TMPDIR: root, ...env },
+    env: { PATH: bin, XDG_CACHE_HOME: join(root, 'cache'), ...env },
   });
   let said = '';
   let printed = '';
@@ -112,6 +123,24 @@ describe('bootstrap', () => {
     const both = await Promise.all([bootstrap(), bootstrap()]);
     expect(both.map(({ code }) => code)).toEqual([0, 0]);
     expect(await calls()).toEqual([CI]);
+  });
+
+  test('a lock that another user left in /tmp holds up nothing', async () => {
+    await command('redis-server', SERVER);
+    const hash = createHash('sha256').update(root).digest('hex').slice(0, 16);
+    const uid = process.getuid?.() ?? -1;
+    // Held by a process that lives, under the name that could once be guessed.
+    const guessed = join(root, `runwatch-bootstrap-${uid}-${hash}.lock`);
+    await writeFile(guessed, String(process.pid));
+    expect(await bootstrap({ TMPDIR: root })).toMatchObject({ code: 0 });
+    expect((await stat(join(root, 'cache/runwatch'))).mode & 0o777).toBe(0o700);
+  });
+
+  test('says in one sentence where it cannot lock', async () => {
+    const { code, said } = await bootstrap({ XDG_CACHE_HOME: '/dev/null' });
+    expect(code).toBe(1);
+    expect(said.trim().split('\n')).toHaveLength(1);
+    expect(said).toContain('set XDG_CACHE_HOME');
   });
 
   test('when npm fails, so does it', async () => {
