@@ -20,6 +20,7 @@ import { createEndpointSecrets } from './deliver/endpoint-secrets.ts';
 import type { EventLogger } from './deliver/log-channel.ts';
 import { generateSecret } from './deliver/sign.ts';
 import { createWebhookAgents } from './deliver/webhook-agents.ts';
+import { createUnconfigured, type Unconfigured } from './daemon/unconfigured.ts';
 import { createServer, listen } from './http/server.ts';
 import type { Services } from './http/services.ts';
 import type { Lifecycle } from './lifecycle.ts';
@@ -58,6 +59,7 @@ interface Parts {
   poller: Poller;
   discovery: Discovery;
   deliverer: Deliverer;
+  unconfigured: Unconfigured;
   services: Services;
   /** Closes what webhooks keep open. */
   closeAgents: () => void;
@@ -92,8 +94,10 @@ function build(
   const systemEvents = openSystemEvents(common, dispatch);
   const poller = createPoller({ ...common, statistics: learning, dispatch });
   const discovery = createDiscovery({ ...common, poller });
+  const unconfigured = createUnconfigured({ ...common, dispatch });
   const services = createServices({
     ...common,
+    unconfigured,
     connections,
     poller,
     discovery,
@@ -111,6 +115,7 @@ function build(
     poller,
     discovery,
     deliverer,
+    unconfigured,
     services,
     closeAgents: () => agents.close(),
   };
@@ -174,9 +179,10 @@ async function serve(
 
 function run(
   { config, log, lifecycle }: DaemonOptions,
-  { common, systemEvents, learning, poller, discovery, deliverer, closeAgents }: Parts,
+  parts: Parts,
   connections: RedisConnections,
 ): void {
+  const { common, systemEvents, learning, poller, discovery, deliverer, unconfigured } = parts;
   const { watches, delivery } = config;
   const { stores, processes, now } = common;
   const janitor = startJanitor(stores.retention, {
@@ -191,11 +197,13 @@ function run(
   lifecycle.onStop('janitor', () => janitor.stop());
   // Work that runs cannot end while Redis is away: it is handed back by leaving it.
   const mustForce = () => connections.state().kind !== 'ok';
-  lifecycle.onStop('webhook connections', closeAgents);
+  lifecycle.onStop('webhook connections', parts.closeAgents);
   // First to start and last to stop: work is claimed only by a process that shows that it lives.
   processes.add(poller.work);
   processes.start();
   lifecycle.onStop('process', () => processes.stop(mustForce()));
+  unconfigured.start();
+  lifecycle.onStop('unconfigured', () => unconfigured.stop());
   learning.start();
   lifecycle.onStop('learning', () => learning.stop());
   deliverer.start();

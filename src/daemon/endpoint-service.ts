@@ -11,6 +11,7 @@ import type { DeliveryStore, Ledger } from '../redis/delivery-store.ts';
 import type { GateStore } from '../redis/gate-store.ts';
 import type { Endpoints } from './endpoints.ts';
 import type { Routes } from './routes.ts';
+import type { Unconfigured } from './unconfigured.ts';
 
 export interface EndpointServiceDependencies {
   endpoints: Endpoints;
@@ -19,6 +20,7 @@ export interface EndpointServiceDependencies {
   routeOf: Routes;
   secrets: Pick<EndpointSecrets, 'rotate'>;
   newMark: NewMark;
+  unconfigured: Pick<Unconfigured, 'find'>;
   now: () => number;
 }
 
@@ -35,7 +37,8 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
         deliveries.ledger(),
         gates.getMany(endpoints.names),
       ]);
-      return stored.map(({ name, gate }) => viewOf(name, gate, endpoints, ledger));
+      const views = stored.map(({ name, gate }) => viewOf(name, gate, endpoints, ledger));
+      return [...views, ...(await removed(deps, ledger))];
     },
     async test(name) {
       const route = endpoints.names.includes(name)
@@ -50,13 +53,23 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
   };
 }
 
+/** Endpoints that are configured no more, and that deliveries still wait for. */
+async function removed(
+  { gates, unconfigured, endpoints }: EndpointServiceDependencies,
+  ledger: Ledger,
+): Promise<EndpointView[]> {
+  const { endpoints: remnants } = await unconfigured.find();
+  const stored = await gates.getMany(remnants.map(({ name }) => name));
+  return stored.map(({ name, gate }) => viewOf(name, gate, endpoints, ledger));
+}
+
 function viewOf(name: string, gate: Gate, endpoints: Endpoints, ledger: Ledger): EndpointView {
   const endpoint = endpoints.all[name];
   return {
     name,
-    type: endpoint?.type ?? 'log',
+    type: endpoint?.type ?? 'unconfigured',
     url: endpoint?.type === 'webhook' ? publicUrl(endpoint) : null,
-    events: endpoint?.events ?? null,
+    events: endpoint === undefined ? [] : (endpoint.events ?? null),
     default: endpoints.defaults.includes(name),
     counts: ledger.byEndpoint.get(name) ?? noDeliveries(),
     health: {

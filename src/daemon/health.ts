@@ -7,6 +7,7 @@ import type { Deliverer } from './deliverer.ts';
 import type { Discovery } from './discovery.ts';
 import type { Poller } from './poller.ts';
 import type { StoreGuard } from './store-guard.ts';
+import { describeRemnants, type Remnants, type Unconfigured } from './unconfigured.ts';
 
 interface HealthDependencies {
   redis: Pick<RedisConnections, 'tryWrite'>;
@@ -14,6 +15,7 @@ interface HealthDependencies {
   deliverer: Deliverer;
   discovery: Pick<Discovery, 'troubles'>;
   storeGuard: Pick<StoreGuard, 'trouble'>;
+  unconfigured: Pick<Unconfigured, 'find'>;
 }
 
 /** A Redis that hangs is one that does not answer; probes do not wait long either. */
@@ -21,13 +23,14 @@ const ANSWER_TIMEOUT_MS = 1_000;
 
 /** What readiness depends on. Noxus is none of it: its trouble degrades and never unreadies. */
 export function createHealth(deps: HealthDependencies): HealthService {
-  const { redis, poller, deliverer, discovery, storeGuard } = deps;
+  const { redis, poller, deliverer, discovery, storeGuard, unconfigured } = deps;
   return {
     async checks() {
-      const [written, refused, troubles] = await Promise.all([
+      const [written, refused, troubles, remnants] = await Promise.all([
         redis.tryWrite(),
         answerOf(() => poller.refused()),
         answerOf(() => discovery.troubles()),
+        answerOf(() => unconfigured.find()),
       ]);
       return [
         redisCheck(written),
@@ -36,6 +39,7 @@ export function createHealth(deps: HealthDependencies): HealthService {
         workerCheck('delivery worker', deliverer.isRunning()),
         sourcesCheck(refused),
         ...discoveryChecks(troubles),
+        ...unconfiguredChecks(remnants),
       ];
     },
   };
@@ -85,4 +89,11 @@ function discoveryChecks(troubles: string[] | null): HealthCheck[] {
   return troubles.length === 0
     ? [{ name, status: 'ok', detail: 'every list can be read' }]
     : [{ name, status: 'degraded', detail: `cannot read ${troubles.join('; ')}` }];
+}
+
+/** No line where everything that the store knows is configured. */
+function unconfiguredChecks(remnants: Remnants | null): HealthCheck[] {
+  const lines = remnants === null ? [] : describeRemnants(remnants);
+  if (lines.length === 0) return [];
+  return [{ name: 'configuration', status: 'degraded', detail: lines.join('; ') }];
 }

@@ -16,6 +16,7 @@ import type { Discovery } from './discovery.ts';
 import { createEndpointService, type EndpointServiceDependencies } from './endpoint-service.ts';
 import { createHealth } from './health.ts';
 import type { Poller } from './poller.ts';
+import type { Unconfigured } from './unconfigured.ts';
 import { createPollingService } from './polling-service.ts';
 import { createRepeatService } from './repeat-service.ts';
 import { registerDefaults } from './register-defaults.ts';
@@ -32,6 +33,7 @@ interface ServicesDependencies extends EndpointServiceDependencies {
   requests: ScheduleStore;
   connections: RedisConnections;
   poller: Poller;
+  unconfigured: Unconfigured;
   discovery: Discovery;
   deliverer: Deliverer;
   processes: Processes;

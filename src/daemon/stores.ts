@@ -18,6 +18,7 @@ import { defineScripts } from '../redis/scripts.ts';
 import { SealingKeyStore } from '../redis/sealing-key-store.ts';
 import { SecretStore } from '../redis/secret-store.ts';
 import { ScheduleStore } from '../redis/schedule-store.ts';
+import { SourceNamesStore } from '../redis/source-names-store.ts';
 import { SourceStore } from '../redis/source-store.ts';
 import { StatisticsStore } from '../redis/statistics-store.ts';
 import { StoreClock } from '../redis/store-clock.ts';
@@ -57,6 +58,7 @@ export interface Stores {
   sealingKeys: SealingKeyStore;
   /** Answers that are given again. */
   answers: AnswerStore;
+  sourceNames: SourceNamesStore;
   retention: RetentionStore;
   /** What is stored, for the metrics. */
   count(): Promise<StoredCounts>;
@@ -96,6 +98,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     endpointSecrets: new SecretStore(redis, keys),
     sealingKeys: new SealingKeyStore(redis, keys),
     answers: new AnswerStore(redis, keys),
+    sourceNames: new SourceNamesStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
     async count() {
       const [counts, { byState, planned }, tables] = await Promise.all([

@@ -119,7 +119,8 @@ export interface RedeliverRange {
 /** An endpoint as users may see it: no secrets, no header values. */
 export interface EndpointView {
   name: string;
-  type: 'webhook' | 'log';
+  /** `unconfigured`: it was renamed or removed while deliveries still wait for it. */
+  type: 'webhook' | 'log' | 'unconfigured';
   /** Null for kinds that have none. */
   url: string | null;
   /** Event patterns; null stands for the types told by default. */

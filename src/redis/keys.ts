@@ -87,6 +87,7 @@ export function createKeys(prefix: string) {
       key('hint-rests', source),
     ],
     ...secretKeys(key),
+    ...sourceKeys(key),
     /** Hash `place`, `body`: one event, its body the exact text that is sent. */
     event: (id: string) => key('event', id),
     /** Counter that gives events their place in the log. */
@@ -128,6 +129,13 @@ export function createKeys(prefix: string) {
     /** List of delivery ids of one run and endpoint, oldest first; only the first may be attempted. */
     lane: (delivery: Pick<Delivery, 'endpoint' | 'source' | 'runId'>) =>
       key('lane', watchId(delivery), delivery.endpoint),
+  };
+}
+
+function sourceKeys(key: (name: string) => string) {
+  return {
+    /** Hash: when each source was configured last, by its name. */
+    sourceNames: key('source-names'),
   };
 }
 

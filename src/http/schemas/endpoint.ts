@@ -35,7 +35,10 @@ const counts = z
 export const endpointSchema = z
   .object({
     name: z.string(),
-    type: z.enum(['webhook', 'log']).meta({ id: 'EndpointType' }),
+    type: z.enum(['webhook', 'log', 'unconfigured']).meta({
+      id: 'EndpointType',
+      description: '`unconfigured`: it was renamed or removed while deliveries still wait for it.',
+    }),
     url: z.string().nullable(),
     events: z.array(z.string()).meta({ description: 'The event types and families it is told.' }),
     default: z.boolean(),

@@ -1,0 +1,144 @@
+import type { Config } from '../config/schema.ts';
+import { PER_WATCH } from '../core/delivery/receiver.ts';
+import {
+  createObserveUnconfigured,
+  type ObserveUnconfiguredDependencies,
+} from '../poll/observe-unconfigured.ts';
+import type { DeliveryStore } from '../redis/delivery-store.ts';
+import type { SourceNamesStore } from '../redis/source-names-store.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Endpoints } from './endpoints.ts';
+import { faultLog } from './faults.ts';
+import { startPeriodic, type Periodic } from './periodic.ts';
+
+const EVERY_MS = 5_000;
+
+/** A source that no daemon has noted for this long is configured nowhere, ms. */
+const FORGOTTEN_AFTER_MS = 3 * EVERY_MS;
+
+/** What the store holds of a source or endpoint that is configured no more. */
+interface Remnant {
+  name: string;
+  /** Active watches of a source; deliveries that wait for an endpoint. */
+  count: number;
+}
+
+export interface Remnants {
+  sources: Remnant[];
+  endpoints: Remnant[];
+}
+
+interface UnconfiguredDependencies extends Omit<
+  ObserveUnconfiguredDependencies,
+  'policy' | 'wants'
+> {
+  config: Config;
+  endpoints: Endpoints;
+  deliveries: Pick<DeliveryStore, 'ledger'>;
+  sourceNames: SourceNamesStore;
+  log: Logger;
+}
+
+/** Sources and endpoints that were renamed or removed while the store still knows them. */
+export interface Unconfigured {
+  /** As of now. Throws what the stores throw. */
+  find(): Promise<Remnants>;
+  start(): void;
+  stop(): Promise<void>;
+}
+
+export function createUnconfigured(deps: UnconfiguredDependencies): Unconfigured {
+  const { config, endpoints, log, now, sourceNames } = deps;
+  const configured = Object.keys(config.sources);
+  const observe = createObserveUnconfigured({
+    ...deps,
+    policy: policyOf(config),
+    wants: endpoints.wants,
+  });
+  let warned = '';
+  let periodic: Periodic | null = null;
+
+  async function find(): Promise<Remnants> {
+    const [sources, waiting] = await Promise.all([
+      remnantSources(sourceNames, configured),
+      remnantEndpoints(deps),
+    ]);
+    return { sources, endpoints: waiting };
+  }
+
+  async function turn(): Promise<void> {
+    await sourceNames.note(configured, now());
+    const remnants = await find();
+    const lines = describeRemnants(remnants);
+    // Once for each name, whatever becomes of the counts.
+    const names = [...remnants.sources, ...remnants.endpoints].map(({ name }) => name).join();
+    if (names !== warned && lines.length > 0)
+      log.warn(remnants, `unconfigured: ${lines.join('; ')}`);
+    warned = names;
+    const seen = await sourceNames.all();
+    for (const { name } of remnants.sources) {
+      if (now() - (seen.get(name) ?? 0) >= FORGOTTEN_AFTER_MS) await observe(name);
+    }
+  }
+
+  return {
+    find,
+    start() {
+      const onError = faultLog(log, 'unconfigured');
+      periodic = startPeriodic(turn, { everyMs: EVERY_MS, onError });
+    },
+    async stop() {
+      await periodic?.stop();
+    },
+  };
+}
+
+async function remnantSources(
+  store: SourceNamesStore,
+  configured: readonly string[],
+): Promise<Remnant[]> {
+  const remnants: Remnant[] = [];
+  for (const name of (await store.all()).keys()) {
+    if (configured.includes(name)) continue;
+    const count = await store.countActive(name);
+    if (count > 0) remnants.push({ name, count });
+  }
+  return remnants;
+}
+
+async function remnantEndpoints({
+  deliveries,
+  endpoints,
+}: UnconfiguredDependencies): Promise<Remnant[]> {
+  const { byEndpoint } = await deliveries.ledger();
+  return [...byEndpoint].flatMap(([name, counts]) => {
+    if (endpoints.names.includes(name) || name === PER_WATCH) return [];
+    const count = counts.pending + counts.parked;
+    return count > 0 ? [{ name, count }] : [];
+  });
+}
+
+/** A sentence for each, with what would help. */
+export function describeRemnants({ sources, endpoints }: Remnants): string[] {
+  return [
+    ...sources.map(
+      ({ name, count }) =>
+        `no source named ${name} is configured any more, and ${count} active watches are not polled: configure it, or unwatch them`,
+    ),
+    ...endpoints.map(
+      ({ name, count }) =>
+        `no endpoint named ${name} is configured any more, and ${count} deliveries wait for it: configure it, or send them elsewhere (runwatch redeliver --endpoint ${name} --to …)`,
+    ),
+  ];
+}
+
+function policyOf({ polling, watches }: Config) {
+  return {
+    minIntervalMs: polling.min_interval,
+    maxIntervalMs: polling.max_interval,
+    unreachableAfterMs: polling.unreachable_after,
+    goneAfterMs: polling.gone_after,
+    remindAfterMs: watches.remind_feedback,
+    stallAfterMs: watches.stall_after,
+  };
+}

@@ -1,0 +1,123 @@
+import { afterAll, describe, expect, test } from '@jest/globals';
+import { configSchema } from '../../src/config/schema.ts';
+import { planDeliveries } from '../../src/core/delivery.ts';
+import { createEndpoints } from '../../src/daemon/endpoints.ts';
+import { createUnconfigured, describeRemnants } from '../../src/daemon/unconfigured.ts';
+import { createObserveUnconfigured } from '../../src/poll/observe-unconfigured.ts';
+import { SourceNamesStore } from '../../src/redis/source-names-store.ts';
+import type { Logger } from '../../src/telemetry/logger.ts';
+import { newWatch, NOON } from '../support/builders.ts';
+import { collectLog } from '../support/collect-log.ts';
+import { openStores } from '../support/stores.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const { redis, keys, watches, deliveries, events, close } = openStores();
+const sourceNames = new SourceNamesStore(redis, keys);
+let time = NOON;
+
+afterAll(close);
+
+const config = configSchema.parse({
+  data_dir: '/d',
+  sources: { prod: { api_key: 'k' } },
+  endpoints: { ops: { type: 'webhook', url: 'https://a.example' } },
+  polling: { unreachable_after: '2m' },
+});
+
+const policy = {
+  minIntervalMs: 1_000,
+  maxIntervalMs: 60_000,
+  unreachableAfterMs: 120_000,
+  goneAfterMs: 60_000,
+  remindAfterMs: [],
+  stallAfterMs: 1_800_000,
+};
+
+const common = {
+  watches,
+  wants: () => true,
+  dispatch: () => undefined,
+  newMark: () => 'mark',
+  now: () => time,
+  random: () => 0,
+};
+
+async function register(runId: string, source: string, endpoint = 'ops') {
+  const watch = newWatch({
+    source,
+    runId,
+    state: 'active',
+    subscriptions: [{ kind: 'endpoint', endpoint }],
+    timeoutAt: NOON + 600_000,
+  });
+  const told = [{ id: `evt_${runId}`, type: 'run.started' as const }];
+  const due = planDeliveries(watch, told, watch.subscriptions, { wants: () => true, now: NOON });
+  await watches.commit({ before: null, after: watch, events: [], deliveries: due });
+}
+
+const typesOf = async (runId: string) =>
+  (await events.list({ runId }, { limit: 10 })).items.map(({ event }) => event.type);
+
+describe('a source that is configured no more', () => {
+  const observe = createObserveUnconfigured({ ...common, policy });
+
+  test('makes its watches unreachable in time, once, and lets them expire', async () => {
+    await register('run-1', 'old');
+    await observe('old');
+    time = NOON + 100_000;
+    await observe('old');
+    expect(await typesOf('run-1')).toEqual([]);
+    time = NOON + 130_000;
+    await observe('old');
+    await observe('old');
+    expect(await typesOf('run-1')).toEqual(['watch.unreachable']);
+    const key = { source: 'old', runId: 'run-1' };
+    expect((await watches.get(key))?.watch.trouble?.message).toBe(
+      'no source named old is configured any more',
+    );
+    time = NOON + 600_001;
+    await observe('old');
+    expect(await typesOf('run-1')).toEqual(['watch.unreachable', 'watch.expired']);
+    expect((await watches.get(key))?.watch.state).toBe('expired');
+  });
+});
+
+describe('what the store holds of sources and endpoints that were renamed or removed', () => {
+  test('is found with its counts, and warned of once', async () => {
+    await register('run-2', 'older', 'chat');
+    await register('run-3', 'prod', 'chat');
+    await register('run-4', 'prod');
+    await sourceNames.note(['older', 'oldest'], NOON);
+    const log = collectLog();
+    const unconfigured = createUnconfigured({
+      ...common,
+      config,
+      endpoints: createEndpoints(config),
+      deliveries,
+      sourceNames,
+      log: log as unknown as Logger,
+    });
+    const remnants = {
+      sources: [{ name: 'older', count: 1 }],
+      endpoints: [{ name: 'chat', count: 2 }],
+    };
+    expect(await unconfigured.find()).toEqual(remnants);
+    unconfigured.start();
+    await waitFor(() => log.lines.length > 0);
+    await unconfigured.stop();
+    expect(log.lines).toMatchObject([
+      {
+        level: 'warn',
+        ...remnants,
+        msg: expect.stringContaining('1 active watches are not polled'),
+      },
+    ]);
+    expect((await sourceNames.all()).get('prod')).toBe(time);
+  });
+
+  test('is said with its cure', () => {
+    expect(
+      describeRemnants({ sources: [], endpoints: [{ name: 'chat', count: 2 }] }).join(),
+    ).toContain('runwatch redeliver --endpoint chat --to');
+  });
+});
