@@ -43,6 +43,37 @@ function syntaxProblem(
   return { line, column: col, key, message };
 }
 
+/**
+ * Deeper than any configuration. The parser works on nested collections by patterns and calls as deep as
+ * they are, which some thousands of brackets make end the process.
+ */
+const MAX_DEPTH = 100;
+
+/** Whether a text may nest deeper than that, by its brackets and by the marks at the start of a line. */
+function mayBeTooDeep(text: string): boolean {
+  let [brackets, marks] = [0, 0];
+  for (const character of text) {
+    if (character === '[' || character === '{') brackets += 1;
+    else if (character === ']' || character === '}') brackets = Math.max(0, brackets - 1);
+    if (character === '\n') marks = 0;
+    else if (MARKS.has(character)) marks += 1;
+    else if (character !== ' ') marks = -Infinity;
+    if (brackets > MAX_DEPTH || marks > MAX_DEPTH) return true;
+  }
+  return false;
+}
+
+/** What begins an item of a list, a key, an anchor, an alias or a tag. */
+const MARKS = new Set(['-', '?', ':', '&', '*', '!']);
+
+const TOO_DEEP: ParsedYaml = {
+  root: null,
+  problems: [{ line: 1, column: 1, key: '', message: 'nested too deeply, or too large' }],
+  broken: true,
+  positionOf: () => ({ line: 1, column: 1 }),
+  target: () => undefined,
+};
+
 function aliasTargets(document: Document): Map<Alias, Node> {
   const anchors = new Map<string, Node>();
   const targets = new Map<Alias, Node>();
@@ -60,6 +91,7 @@ function aliasTargets(document: Document): Map<Alias, Node> {
 
 /** Parses YAML 1.2 with merge keys. Duplicate keys, unknown tags and further documents are faults. */
 export function parseYaml(text: string): ParsedYaml {
+  if (mayBeTooDeep(text)) return TOO_DEEP;
   const lines = new LineCounter();
   const document = parseDocument(text, {
     lineCounter: lines,

@@ -66,7 +66,8 @@ async function observeOne(deps: ObserveUnconfiguredDependencies, key: WatchKey):
     wants: deps.wants,
     now,
   });
-  const due = await deps.watches.commit({ before, after, events, deliveries });
+  const ended = after.state === 'active' ? {} : { schedule: { does: 'leave' as const } };
+  const due = await deps.watches.commit({ before, after, events, deliveries, ...ended });
   if (due !== null) deps.dispatch(due);
 }
 
