@@ -34,7 +34,7 @@ func authorize(_ context.Context, request *http.Request) error {
 
 func register(client *runwatch.ClientWithResponses) error {
 	timeout := "2h"
-	answer, err := client.RegisterWatchWithResponse(ctx, runwatch.WatchRequest{
+	answer, err := client.RegisterWatchWithResponse(ctx, nil, runwatch.WatchRequest{
 		RunId:     runID,
 		Endpoints: &[]string{"ops"},
 		Metadata:  &map[string]string{"order": "4711"},
