@@ -1,0 +1,112 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { pino } from 'pino';
+import { configSchema } from '../../src/config/schema.ts';
+import { startDaemon } from '../../src/daemon.ts';
+import { createLifecycle, type Lifecycle } from '../../src/lifecycle.ts';
+import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { testRedis } from '../support/redis.ts';
+import { openStores } from '../support/stores.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const SECRET = `whsec_${Buffer.alloc(32, 5).toString('base64')}`;
+const PATIENCE = { timeoutMs: 30_000 };
+const FIVE_MINUTES = 300_000;
+
+let noxus: Simulator;
+let receiver: Receiver;
+let dataDir: string;
+let lifecycles: Lifecycle[];
+
+beforeEach(async () => {
+  noxus = await startSimulator();
+  receiver = await startReceiver({ secrets: [SECRET] });
+  dataDir = await mkdtemp(join(tmpdir(), 'runwatch-skew-'));
+  lifecycles = [];
+});
+
+afterEach(async () => {
+  for (const lifecycle of lifecycles) await lifecycle.stop(10_000);
+  await receiver.close();
+  await noxus.close();
+  await rm(dataDir, { recursive: true });
+});
+
+/** A daemon on a host whose clock is off by what `aheadMs` gives. */
+async function startOn({ url, prefix }: { url: string; prefix: string }, aheadMs: () => number) {
+  const lines: string[] = [];
+  const log = pino({}, { write: (line: string) => void lines.push(line) });
+  const lifecycle = createLifecycle(log);
+  lifecycles.push(lifecycle);
+  const config = configSchema.parse({
+    data_dir: dataDir,
+    server: { port: 0 },
+    redis: { url, prefix },
+    sources: {
+      default: {
+        base_url: noxus.url,
+        api_key: noxus.apiKey,
+        rate_limit: { requests: 1_000, per: '1s' },
+      },
+    },
+    polling: { min_interval: '50ms', max_interval: '200ms', batch: 'off' },
+    watches: { timeout: '2m' },
+    endpoints: { hooks: { type: 'webhook', url: receiver.url, secret: SECRET, default: true } },
+  });
+  const monotonic = () => performance.now();
+  const wall = () => Date.now() + aheadMs();
+  const clocks = { wall, monotonic, uptime: monotonic };
+  const daemon = await startDaemon({
+    config,
+    log,
+    eventLog: log,
+    version: '0',
+    lifecycle,
+    clocks,
+  });
+  return { ...daemon, said: (msg: string) => lines.some((line) => line.includes(`"${msg}"`)) };
+}
+
+test('daemons ten minutes apart, one of them set by more, send each event once and expire nothing', async () => {
+  const target = testRedis();
+  const stores = openStores(target);
+  let stepMs = 0;
+  const ahead = await startOn(target, () => FIVE_MINUTES - stepMs);
+  const behind = await startOn(target, () => -FIVE_MINUTES);
+  const ids = Array.from(
+    { length: 30 },
+    () => noxus.add({ steps: [{ after_ms: 0, status: 'running' }] }).id,
+  );
+  const watches = ids.map((run_id) => ({ run_id }));
+  await fetch(`${ahead.url}/v1/watches/batch`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ watches }),
+  });
+  const polls = async () => {
+    const { items } = await stores.watches.list({}, { limit: 200 });
+    return Math.min(...items.map((watch) => watch.polls));
+  };
+  await waitFor(async () => (await polls()) > 2, PATIENCE);
+
+  // Twice the time-out of a watch, back and forth.
+  for (const step of [2 * FIVE_MINUTES, 0]) {
+    stepMs = step;
+    const seen = await polls();
+    await waitFor(async () => (await polls()) > seen + 2, PATIENCE);
+  }
+  for (const id of ids) noxus.setStatus(id, 'failed');
+  await waitFor(async () => (await stores.watches.counts()).finished === ids.length, PATIENCE);
+  await waitFor(async () => {
+    const { planned, byState } = await stores.deliveries.ledger();
+    return planned === ids.length && byState.delivered === planned;
+  }, PATIENCE);
+
+  const sent = receiver.received.map(({ body }) => (JSON.parse(body) as { type: string }).type);
+  expect(sent).toEqual(ids.map(() => 'run.failed'));
+  expect([ahead, behind].map(({ said }) => said('clock.skewed'))).toEqual([true, true]);
+  stores.close();
+});
