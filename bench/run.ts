@@ -10,7 +10,9 @@ import { benchIsolation } from './isolation.ts';
 import { benchLive } from './live.ts';
 import { benchPoll } from './poll.ts';
 import { benchReplay } from './replay.ts';
+import { benchTakeover } from './takeover.ts';
 import { isMet, machine, table } from './support/figures.ts';
+import { benchIdle } from './idle.ts';
 import { benchSoak } from './soak.ts';
 import { benchWatches } from './watches.ts';
 import { benchYear } from './year.ts';
@@ -19,7 +21,7 @@ import { benchYear } from './year.ts';
 const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
-names: poll, batch, watches, deliver, isolation, hostile, attack, soak, year, ha, live, replay
+names: poll, idle, takeover, batch, watches, deliver, isolation, hostile, attack, soak, year, ha, live, replay
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed; replay, year and ha always do that
   --profile <dir>      write CPU profiles of the daemon there
@@ -28,6 +30,11 @@ poll:
   --seconds <n>        length of a round (3)
   --watches <n>        runs that are polled (1000)
   --concurrency <n>    polls at once (64)
+idle:
+  --seconds <n>        how long nothing is done (60)
+takeover:
+  --runs <n>           runs that are being read (40)
+  --rounds <n>         rounds of either signal (5)
 batch:
   --runs <n>           runs of one workflow (100)
   --within <n>         when the last of them ends, seconds (40)
@@ -138,6 +145,12 @@ const benches = {
     }),
   attack: () => benchAttack({ profileDir }),
   hostile: () => benchHostile({ deliveries: bounded('deliveries', 1_000), profileDir }),
+  idle: () => benchIdle({ seconds: given('seconds', { usual: 60, least: 10, most: 600 }) }),
+  takeover: () =>
+    benchTakeover({
+      runs: given('runs', { usual: 40, least: 2, most: 60 }),
+      rounds: bounded('rounds', 100),
+    }),
   soak: () =>
     benchSoak({
       minutes: given('minutes', { usual: 2, least: 1, most: 600 }),

@@ -92,7 +92,7 @@ function build(
   const learning = createLearning(common);
   const { dispatch } = deliverer;
   const systemEvents = openSystemEvents(common, dispatch);
-  const poller = createPoller({ ...common, statistics: learning, dispatch });
+  const poller = createPoller({ ...common, systemEvents, statistics: learning, dispatch });
   const discovery = createDiscovery({ ...common, poller });
   const unconfigured = createUnconfigured({ ...common, dispatch });
   const services = createServices({

@@ -3,6 +3,7 @@ import { assertNever } from '../core/errors.ts';
 import type { HealthCheck, HealthService } from '../http/services.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { StoreState } from '../redis/store-state.ts';
+import type { Overdue } from '../poll/overdue.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Discovery } from './discovery.ts';
 import type { Poller } from './poller.ts';
@@ -38,6 +39,7 @@ export function createHealth(deps: HealthDependencies): HealthService {
         workerCheck('poll workers', poller.isRunning()),
         workerCheck('delivery worker', deliverer.isRunning()),
         sourcesCheck(refused),
+        ...pollsChecks(poller.overdue()),
         ...discoveryChecks(troubles),
         ...unconfiguredChecks(remnants),
       ];
@@ -72,6 +74,19 @@ function storeChecks(trouble: string | null): HealthCheck[] {
 
 function workerCheck(name: string, running: boolean): HealthCheck {
   return { name, status: running ? 'ok' : 'failed', detail: running ? 'running' : 'not running' };
+}
+
+/** No line where all polls keep up. */
+function pollsChecks(overdue: Overdue[]): HealthCheck[] {
+  return overdue.map(({ source, polls, oldestMs, wantedRequests, limit }) => {
+    const oldest = `the oldest for ${Math.round(oldestMs / 1_000)} s`;
+    const cure = `a rate_limit of ${wantedRequests} requests in ${limit.perMs} ms would do`;
+    return {
+      name: 'polls',
+      status: 'degraded',
+      detail: `${polls} of ${source} are overdue, ${oldest}; ${cure}`,
+    };
+  });
 }
 
 function sourcesCheck(refused: string[] | null): HealthCheck {

@@ -4,6 +4,7 @@ import { NO_LOAD } from '../core/load.ts';
 import type { SourcePaused } from '../core/look.ts';
 import { createCheckGone } from '../poll/check-gone.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
+import type { Overdue } from '../poll/overdue.ts';
 import { createPerform } from '../poll/perform.ts';
 import { createRepairSchedule } from '../poll/repair-schedule.ts';
 import type { Schedule } from '../poll/schedule.ts';
@@ -53,6 +54,8 @@ export interface Poller {
   /** Sources whose key is refused, whichever process was told so. */
   refused: () => Promise<string[]>;
   isRunning(): boolean;
+  /** Sources whose polls are overdue, as this process sees it. */
+  overdue(): Overdue[];
   /** What this process has claimed, and takes over. */
   work: ClaimedWork;
   /** Looks at all schedules now; what Redis lost while it was away is mended at once. */
@@ -89,6 +92,7 @@ export function createPoller(deps: PollerDependencies): Poller {
     sourceOf: (name) => sources.get(name),
     refused: () => deps.sources.refused([...sources.keys()]),
     isRunning: () => all.every((source) => source.isRunning()),
+    overdue: () => all.flatMap((source) => source.overdue() ?? []),
     work: claimedWork(all),
     survey: () => {
       for (const periodic of periodics) periodic.trigger();

@@ -1,6 +1,7 @@
 import type { Config, SourceConfig } from '../config/schema.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
 import type { Hints } from '../poll/hints.ts';
+import type { Overdue } from '../poll/overdue.ts';
 import { Schedule, type RequestClaim } from '../poll/schedule.ts';
 import { Slots } from '../poll/slots.ts';
 import { createSourceBudget, type SourceBudget } from '../poll/source-budget.ts';
@@ -17,6 +18,8 @@ import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { QueueFactory } from './queues.ts';
 import { openHints } from './source-hints.ts';
+import { openOverdueWatch } from './source-overdue.ts';
+import type { SystemEvents } from './system-events.ts';
 
 /** How often leases of streams are extended: several times before they lapse, ms. */
 const TEND_EVERY_MS = 5_000;
@@ -41,6 +44,8 @@ export interface Source {
   isRunning(): boolean;
   /** @param perform makes a claimed request and settles it; never throws */
   start(perform: (claim: RequestClaim) => Promise<void>): void;
+  /** How far behind its polls are; null where they keep up. */
+  overdue(): Overdue | null;
   /** Looks at the schedule: what was lost on the way is found by it. */
   survey(): Promise<void>;
   /** @param force does not wait for polls that run */
@@ -60,6 +65,7 @@ export interface SourceDependencies {
   hints: HintStore;
   requests: ScheduleStore;
   wake: WakeChannel;
+  systemEvents: Pick<SystemEvents, 'raise'>;
   queueOf: QueueFactory;
   /** This process, and tokens of its claims. */
   processId: string;
@@ -141,15 +147,20 @@ function openWork(deps: SourceDependencies, name: string, ground: WorkGround) {
     onError,
   });
   wake.on(name, () => slots.due(1));
+  const overdue = openOverdueWatch(deps, name, budget.limit);
   return {
     schedule,
     slots,
     queue,
     giveUp: () => client.close(),
     performWith: (by: typeof perform) => void (perform = by),
+    overdue: () => overdue.current(),
     async survey() {
-      const { members } = await schedule.survey();
-      budget.watched(members);
+      const survey = await schedule.survey();
+      budget.watched(survey.members);
+      deps.metrics.overdue(name, survey);
+      // While the source is paused, nothing is late for want of requests.
+      await overdue.look(schedule.isPaused() ? { due: 0, oldestMs: null } : survey);
     },
   };
 }
@@ -160,12 +171,13 @@ function withChores(
   { config, log }: SourceDependencies,
   { name, hints, working }: { name: string; hints: Hints | null; working: Working },
 ) {
-  const { slots, queue, survey, giveUp, performWith } = working;
+  const { slots, queue, survey, overdue, giveUp, performWith } = working;
   const workers: SlotWorker[] = [];
   const chores: Periodic[] = [];
   return {
     isRunning: () => workers.some((worker) => worker.isRunning()),
     survey,
+    overdue,
     giveUp,
     start(perform: (claim: RequestClaim) => Promise<void>) {
       performWith(perform);

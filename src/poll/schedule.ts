@@ -40,7 +40,7 @@ interface ScheduleStore {
   ): Promise<ClaimReply | { is: 'paused' | 'limited' | 'idle'; ms: number | null }>;
   release(source: string, claims: readonly HeldClaim[], until: ReleasedUntil): Promise<number>;
   heldBy(source: string, process: string): AsyncIterable<HeldClaim[]>;
-  lapsed(source: string): AsyncIterable<HeldClaim[]>;
+  heldByOrLapsed(source: string, process: string): AsyncIterable<HeldClaim[]>;
   expedite(source: string, members: readonly string[]): Promise<void>;
   defer(
     source: string,
@@ -169,6 +169,11 @@ export class Schedule {
     return survey;
   }
 
+  /** Whether the source is paused, as far as this process has seen. */
+  isPaused(): boolean {
+    return this.deps.clock() < this.pausedUntil;
+  }
+
   /** Makes the claims of a process that is dead due at once. */
   takeOver(dead: string): Promise<void> {
     return this.releaseAll(this.deps.store.heldBy(this.deps.source, dead));
@@ -177,8 +182,7 @@ export class Schedule {
   /** Gives back claims under this process's id that it does not hold, and those whose lease is over. */
   async tend(): Promise<void> {
     const { source, store, process } = this.deps;
-    await this.releaseAll(store.heldBy(source, process));
-    await this.releaseAll(store.lapsed(source));
+    await this.releaseAll(store.heldByOrLapsed(source, process));
   }
 
   /** The store's clock was taken back by so much, ms. */

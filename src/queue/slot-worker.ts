@@ -2,7 +2,7 @@ import { Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 
 /** Longer than any slot runs: BullMQ renews locks at half of this, ms. */
-const LOCK_MS = 60_000;
+const LOCK_MS = 30_000;
 
 /** How often slots of killed processes are looked for. What they worked on does not wait for that, ms. */
 const STALLED_CHECK_MS = 60_000;
@@ -39,6 +39,7 @@ export function startSlotWorker(
   const worker = new Worker(name, run, {
     connection: consumer,
     prefix,
+    skipVersionCheck: true,
     concurrency,
     lockDuration: LOCK_MS,
     stalledInterval: STALLED_CHECK_MS,

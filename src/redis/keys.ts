@@ -163,6 +163,8 @@ function requestKeys(key: (...parts: string[]) => string) {
     requestsDue: (source: string) => REQUEST_KINDS.map((kind) => key('requests', source, kind)),
     /** Hash: which requests of a source are claimed, and by which token; see `lua/schedule.ts`. */
     requestClaims: (source: string) => key('request-claims', source),
+    /** String, set while the polls of a source are overdue; expires unless a process says so again. */
+    pollsOverdue: (source: string) => key('polls-overdue', source),
     /** Pub/sub channel: names of sources of which something is due now that was not before. */
     wake: key('wake'),
   };

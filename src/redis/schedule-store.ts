@@ -7,6 +7,9 @@ import type { Keys } from './keys.ts';
 import { replies } from './replies.ts';
 import { readWatch } from './watch-record.ts';
 
+/** Longer than several looks: then the processes that noticed are gone, ms. */
+const OVERDUE_KEPT_MS = 60_000;
+
 /** What a process asks for when it has time for a request to a source. */
 export interface ClaimAsk {
   token: string;
@@ -108,12 +111,15 @@ export class ScheduleStore {
     return this.claimsOf(source).heldBy(process);
   }
 
-  /** Claims whose lease is over, a chunk at a time. */
-  async *lapsed(source: string): AsyncIterable<ClaimedMember[]> {
+  /** Claims of a process, and those whose lease is over, a chunk at a time. */
+  async *heldByOrLapsed(source: string, process: string): AsyncIterable<ClaimedMember[]> {
     let now: number | undefined;
     for await (const chunk of this.claimsOf(source).all()) {
       const time = (now ??= (await this.redis.rwReadClock(this.keys.clock))[0]);
-      yield chunk.filter(({ notes: [leaseUntil] }) => Number(leaseUntil) < time);
+      yield chunk.filter(
+        ({ token, notes: [leaseUntil] }) =>
+          token.startsWith(`${process}.`) || Number(leaseUntil) < time,
+      );
     }
   }
 
@@ -169,6 +175,19 @@ export class ScheduleStore {
       const score = found.map((scores) => scores[at]).find((one) => typeof one === 'string');
       return typeof score === 'string' ? Number(score) : null;
     });
+  }
+
+  /** Notes that polls are overdue. @returns true for the first process to notice */
+  async overdue(source: string): Promise<boolean> {
+    const key = this.keys.pollsOverdue(source);
+    if ((await this.redis.set(key, '1', 'PX', OVERDUE_KEPT_MS, 'NX')) === 'OK') return true;
+    await this.redis.pexpire(key, OVERDUE_KEPT_MS);
+    return false;
+  }
+
+  /** Notes that polls keep up again. @returns true for the first process to notice */
+  async caughtUp(source: string): Promise<boolean> {
+    return (await this.redis.del(this.keys.pollsOverdue(source))) === 1;
   }
 
   /** Moves what was scheduled while the store's clock was ahead by so much, ms. */

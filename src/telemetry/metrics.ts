@@ -86,6 +86,11 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
     },
 
     /** @param skewMs by how much the clock of this host is ahead */
+    overdue(source: string, { due, oldestMs }: { due: number; oldestMs: number | null }): void {
+      instruments.pollsOverdue.set({ source }, due);
+      instruments.oldestOverdue.set({ source }, Math.max(0, oldestMs ?? 0) / 1_000);
+    },
+
     clockSkew(skewMs: number): void {
       instruments.clockSkew.set(skewMs / 1_000);
     },
@@ -117,6 +122,7 @@ function createInstruments(registry: Registry) {
   const registers = [registry];
   return {
     ...pollInstruments(registers),
+    ...overdueInstruments(registers),
     ...deliveryInstruments(registers),
     ...storeInstruments(registers),
   };
@@ -187,6 +193,23 @@ function deliveryInstruments(registers: Registry[]) {
       name: 'runwatch_delivery_attempt_duration_seconds',
       help: 'How long attempts at delivering took.',
       buckets: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30],
+      registers,
+    }),
+  };
+}
+
+function overdueInstruments(registers: Registry[]) {
+  return {
+    pollsOverdue: new Gauge({
+      name: 'runwatch_polls_overdue',
+      help: 'Requests of a source that are due and not started, for any time.',
+      labelNames: ['source'],
+      registers,
+    }),
+    oldestOverdue: new Gauge({
+      name: 'runwatch_poll_oldest_overdue_seconds',
+      help: 'For how long the oldest of them is due.',
+      labelNames: ['source'],
       registers,
     }),
   };

@@ -180,31 +180,30 @@ afterAll(async () => {
 });
 
 describe('SIGTERM', () => {
-  test('lets what is under way finish while readiness fails, and ends the process with 0', async () => {
+  test('finishes or hands back what is under way while readiness fails, and ends with 0', async () => {
     const daemon = await start();
     const [polled, told] = [aRun('running'), aRun('completed')];
     await daemon.api('/v1/watches', { run_id: polled });
     await waitFor(async () => (await watchOf(daemon, polled)).polls > 0);
-    noxus.fault({ kind: 'stall', ms: 1_500, run_id: polled, count: 1 });
+    // A read that takes so long is given up, and made by the next daemon.
+    noxus.fault({ kind: 'stall', ms: 60_000, run_id: polled, count: 1 });
     await daemon.api('/v1/watches', { run_id: told, endpoints: ['slow'] });
     await waitFor(
       () => toldOf(slow, told).length === 1 && noxus.requests.run(polled).inFlight === 1,
     );
-    const { polls } = await watchOf(daemon, polled);
     noxus.setStatus(polled, 'failed');
 
     const ended = daemon.stop('SIGTERM');
     await waitFor(async () => (await get(daemon, '/readyz')).status === 503);
     expect((await get(daemon, '/readyz')).text).toMatch(/^failed process: /m);
     expect(await get(daemon, '/livez')).toMatchObject({ status: 200 });
-    expect(noxus.requests.run(polled).inFlight).toBe(1);
     expect(await ended).toBe(0);
     expect(daemon.stderr()).toBe('');
     expect(daemon.log().at(-1)?.msg).toBe('stopped');
     expect(await embeddedRedis(daemon.dataDir)).toBe('absent');
 
     const next = await start({ dataDir: daemon.dataDir });
-    expect(await watchOf(next, polled)).toMatchObject({ polls: polls + 1, state: 'finished' });
+    await waitFor(async () => (await watchOf(next, polled)).state === 'finished');
     await waitFor(() => toldOf(receiver, polled).length === 1);
     const [delivery] = await readAll<DeliveryJson>(next, `/v1/deliveries?run_id=${told}`);
     expect(delivery).toMatchObject({ state: 'delivered', attempt_count: 1 });

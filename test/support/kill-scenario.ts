@@ -262,15 +262,22 @@ async function supersededEvents({
   return found;
 }
 
-/** What stands for work: lanes, what is due, attempted or parked, and BullMQ's jobs and their lists. */
+/** What stands for work: lanes, and what is due, claimed, attempted or parked. Slots of BullMQ are none. */
 function isWork(key: string): boolean {
-  const [, kind = '', what = ''] = key.split(':');
-  if (WORK.has(kind)) return true;
-  const isQueue = kind.startsWith('poll-');
-  return isQueue && !['id', 'meta', 'events', 'marker', 'stalled-check', 'limiter'].includes(what);
+  const [, kind = ''] = key.split(':');
+  return WORK.has(kind);
 }
 
-const WORK = new Set(['lane', 'due', 'parked', 'places', 'gates-due', 'gates-parked']);
+const WORK = new Set([
+  'requests',
+  'request-claims',
+  'lane',
+  'due',
+  'parked',
+  'places',
+  'gates-due',
+  'gates-parked',
+]);
 
 async function allEvents({ events }: ReturnType<typeof openStores>): Promise<RunwatchEvent[]> {
   const found: RunwatchEvent[] = [];

@@ -82,6 +82,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
       metrics,
       log,
       queueOf: queueFactory({ prefix: stores.keys.queuePrefix, producer, consumer, log }),
+      systemEvents: { raise: async () => undefined },
       processId,
       newToken: tokensOf(processId),
       userAgent: 'runwatch/test',

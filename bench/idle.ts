@@ -1,0 +1,56 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { startDaemon } from './support/daemon.ts';
+import { rounded, type BenchResult } from './support/figures.ts';
+import { onGround } from './support/ground.ts';
+import { startNoxus } from './support/noxus.ts';
+import { startRedis } from './support/redis.ts';
+
+/** What a start leaves behind is over by then, ms. */
+const SETTLE_MS = 10_000;
+
+/**
+ * What a daemon with one source and nothing to do costs: commands as Redis counts them, those of scripts
+ * included, and CPU time of its own.
+ *
+ * Targets: 5 commands and 5 ms a second.
+ */
+export async function benchIdle({ seconds }: { seconds: number }): Promise<BenchResult> {
+  return onGround(async (ground) => {
+    const redis = await startRedis(ground);
+    const noxus = await startNoxus(ground, 1);
+    const daemon = await startDaemon(ground, {
+      profileDir: null,
+      config: {
+        redis: { url: `unix://${redis.socket}` },
+        sources: { default: { base_url: noxus.url, api_key: noxus.apiKey } },
+      },
+    });
+    await delay(SETTLE_MS);
+    await redis.takeCommands();
+    const before = await daemon.usage();
+    await delay(seconds * 1_000);
+    const commands = await redis.takeCommands();
+    const after = await daemon.usage();
+    const perSecond = (count: number) => rounded(count / seconds);
+    // What this looks with is no part of it.
+    const own = new Set(['info', 'config|resetstat']);
+    const counted = Object.entries(commands).filter(([name]) => !own.has(name));
+    return {
+      figures: [
+        {
+          name: 'Redis commands a second, those in scripts included',
+          value: perSecond(counted.reduce((sum, [, count]) => sum + count, 0)),
+          unit: '/s',
+          target: { atMost: 5 },
+        },
+        {
+          name: 'CPU time a second',
+          value: perSecond((after.cpuUs - before.cpuUs) / 1_000),
+          unit: 'ms',
+          target: { atMost: 5 },
+        },
+      ],
+      details: { commands: Object.fromEntries(counted) },
+    };
+  });
+}

@@ -1,0 +1,48 @@
+import { expect, test } from '@jest/globals';
+import { OverdueWatch, type Overdue } from '../../src/poll/overdue.ts';
+
+/** What all processes share. */
+const shared = () => {
+  let isOverdue = false;
+  const turn = (to: boolean) => async () => {
+    const isFirst = isOverdue !== to;
+    isOverdue = to;
+    return isFirst;
+  };
+  return { overdue: turn(true), caughtUp: turn(false) };
+};
+
+function watching(store = shared()) {
+  const said: (Overdue | 'caught up')[] = [];
+  const watch = new OverdueWatch({
+    source: 'default',
+    limit: { requests: 10, perMs: 1_000 },
+    store,
+    onOverdue: async (overdue) => void said.push(overdue),
+    onCaughtUp: async () => void said.push('caught up'),
+  });
+  return { watch, said };
+}
+
+test('polls that stay due for over ten seconds are overdue, with the rate limit that would do', async () => {
+  const { watch, said } = watching();
+  await watch.look({ due: 600, oldestMs: 11_000 });
+  expect(watch.current()).toBeNull();
+  await watch.look({ due: 600, oldestMs: 16_000 });
+  await watch.look({ due: 700, oldestMs: 21_000 });
+  expect(said).toMatchObject([{ polls: 600, oldestMs: 16_000, wantedRequests: 20 }]);
+  expect(watch.current()).toMatchObject({ polls: 700 });
+  await watch.look({ due: 3, oldestMs: 500 });
+  expect(said.slice(1)).toEqual(['caught up']);
+  expect(watch.current()).toBeNull();
+});
+
+test('that polls are overdue is said once by all processes', async () => {
+  const store = shared();
+  const processes = [watching(store), watching(store)];
+  for (const oldestMs of [11_000, 16_000, 21_000, 0, 0]) {
+    for (const { watch } of processes) await watch.look({ due: 5, oldestMs });
+  }
+  const said = processes.flatMap((one) => one.said);
+  expect(said).toEqual([expect.objectContaining({ polls: 5 }), 'caught up']);
+});
