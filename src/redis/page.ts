@@ -26,18 +26,19 @@ interface MemberPage {
  */
 export async function readPage(redis: Redis, request: PageRequest): Promise<MemberPage> {
   const indexes = await smallestFirst(redis, request.indexes);
+  const keys = request.directory === undefined ? indexes : [...indexes, request.directory];
   const members: MemberPage['members'] = [];
   let from = request.from ?? '';
   do {
     const wanted = request.limit - members.length;
     const reply = await redis.rwReadPage(
-      indexes.length,
-      ...indexes,
+      keys.length,
+      ...keys,
       request.order,
       from,
       wanted,
       WALKED_AT_ONCE,
-      request.directory ?? '',
+      indexes.length,
     );
     from = reply.at(-1) ?? '';
     for (let at = 0; at + 1 < reply.length; at += 2) {

@@ -8,12 +8,16 @@ import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { waitUntilAllDelivered } from '../support/daemon-listings.ts';
 import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
 import { startPrivateRedis } from '../support/redis.ts';
+import { watchScriptKeys } from '../support/script-keys.ts';
 import { startSentinel } from '../support/redis-topology.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { watchBoard } from '../support/watch-board.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const RUNS = 10;
+
+/** Scripts that find keys in what they read, such as the delivery that is next at an endpoint. */
+const FINDS_KEYS: ReadonlySet<string> = new Set(['rwCommitWatch', 'rwClaim', 'rwMoveDelivery']);
 
 /** For how long Redis refuses or stands still; long enough for a hot loop to show. */
 const REFUSES_MS = 2_000;
@@ -181,6 +185,26 @@ test('the primary of Sentinels may be killed: every end of a run is notified by 
   await waitFor(async () => (await readyz(daemon)).status === 200, { timeoutMs: 10_000 });
   await allNotified(daemon, ids);
   expect(ids.map(notified)).toEqual(ids.map(() => 1));
+});
+
+test('an ACL user without INFO and CONFIG will do, and scripts declare the keys that they know', async () => {
+  const redis = await startPrivateRedis({ tcp: true, aof: true });
+  cleanups.push(() => redis.stop());
+  const operator = new Redis(redis.url, { disconnectTimeout: 100 });
+  cleanups.push(async () => operator.disconnect());
+  const rights = ['~{runwatch}:*', '&{runwatch}:*', '+@all', '-@admin', '-@dangerous'];
+  await operator.call('ACL', 'SETUSER', 'plain', 'on', '>pw', ...rights);
+  const keys = await watchScriptKeys(redis.url);
+  cleanups.push(async () => keys.stop());
+
+  const daemon = await startOn({ url: redis.url, username: 'plain', password: 'pw' });
+  const ids = await watchRuns(daemon);
+  for (const runId of ids) noxus.setStatus(runId, 'completed');
+  await allNotified(daemon, ids);
+  await daemon.api('/v1/events?limit=5');
+  expect(daemon.stderr()).toBe('');
+  expect(daemon.log().filter(({ level }) => level === 'warn')).toEqual([]);
+  expect(Object.keys(keys.undeclared()).filter((name) => !FINDS_KEYS.has(name))).toEqual([]);
 });
 
 async function commandsOf(control: Redis): Promise<number> {

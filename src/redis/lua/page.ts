@@ -3,16 +3,17 @@
  * answered from indexes alone. Scores are unique, so that a score is a place to go on from. Where
  * members are no more than their scores, their names are looked up in a directory.
  *
- * KEYS  indexes, the one to walk first
+ * KEYS  indexes, the one to walk first; the sorted set to look up the names in, where there is one
  * ARGV  'newest' or 'oldest', score to go on from or '', most members wanted, most members looked at,
- *       sorted set to look up the names in or ''
+ *       how many of the keys are indexes
  * Returns [member, score, member, score, …], and last the score to go on from, or ''.
  */
 export const READ_PAGE = `
 local newest, from = ARGV[1] == 'newest', ARGV[2]
-local wanted, budget, directory = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local wanted, budget, indexes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local directory = KEYS[indexes + 1]
 local function nameOf(member, score)
-  if directory == '' then return member end
+  if not directory then return member end
   return redis.call('ZRANGEBYSCORE', directory, score, score)[1]
 end
 local found = {}
@@ -26,7 +27,7 @@ else
 end
 for place = 1, #walked, 2 do
   local everywhere = true
-  for index = 2, #KEYS do
+  for index = 2, indexes do
     if not redis.call('ZSCORE', KEYS[index], walked[place]) then everywhere = false break end
   end
   if everywhere then
