@@ -10,22 +10,24 @@ export interface HttpLog {
 }
 
 /** Shortest time between two lines about a server that cannot serve for now, ms. */
-const UNAVAILABLE_LINE_INTERVAL_MS = 1_000;
+const UNAVAILABLE_LINE_INTERVAL_MS = 10_000;
 
 /**
  * One wide line for each finished API request; none for probes and pages that went well. Query
  * values, bodies and headers stay out: they may hold what is private.
  */
 export const accessLog = fastifyPlugin<{ log: HttpLog }>((app, { log }, done) => {
-  const mayTellUnavailable = atMostEvery(UNAVAILABLE_LINE_INTERVAL_MS);
+  const alike = countAlike(UNAVAILABLE_LINE_INTERVAL_MS);
   app.addHook('onRequest', async (request, reply) => {
     const startedAt = performance.now();
     // Not `onResponse`: that never comes for an answer whose reader has gone, as streams end.
     reply.raw.once('close', () => {
       if (!isWorthALine(request)) return;
-      if (isPassing(request, reply) && !mayTellUnavailable(Date.now())) return;
+      const requests = isPassing(request, reply) ? alike(performance.now()) : 1;
+      if (requests === 0) return;
       const durationMs = performance.now() - startedAt;
-      log[levelOf(request, reply)](fieldsOf(request, reply, durationMs), 'http request');
+      const fields = fieldsOf(request, reply, durationMs);
+      log[levelOf(request, reply)](requests > 1 ? { ...fields, requests } : fields, 'http request');
     });
   });
   done();
@@ -60,12 +62,19 @@ function fieldsOf(request: FastifyRequest, reply: FastifyReply, durationMs: numb
   };
 }
 
-/** While Redis is away every request fails alike, and a line a second says it all. */
-function atMostEvery(intervalMs: number): (now: number) => boolean {
+/**
+ * While Redis is away every request fails alike, and a line now and then says it all.
+ * @returns of how many requests a line is due, those since the last one included; 0 for none
+ */
+function countAlike(intervalMs: number): (now: number) => number {
   let last = -Infinity;
+  let count = 0;
   return (now) => {
-    if (now - last < intervalMs) return false;
+    count += 1;
+    if (now - last < intervalMs) return 0;
+    const due = count;
     last = now;
-    return true;
+    count = 0;
+    return due;
   };
 }
