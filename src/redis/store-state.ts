@@ -140,13 +140,16 @@ export class StoreWatch {
 
 /** Says of one kind of trouble something at most once in a while, however often it comes and goes. */
 function createVoice({ log, place, remindEveryMs }: Omit<StoreWatchOptions, 'write' | 'onUsable'>) {
-  const toldAt = { ok: 0, away: -Infinity, refuses: -Infinity };
+  /** By kind, and by why it refuses. */
+  const toldAt = new Map<string, number>();
   let repliesTold = 0;
   return {
     tell(trouble: Trouble, state: StoreState): void {
+      if (state.kind === 'ok') return;
       const now = performance.now();
-      if (state.kind === 'ok' || now - toldAt[state.kind] < remindEveryMs * 0.9) return;
-      toldAt[state.kind] = now;
+      const name = state.kind === 'away' ? state.kind : state.code;
+      if (now - (toldAt.get(name) ?? -Infinity) < remindEveryMs * 0.9) return;
+      toldAt.set(name, now);
       const fields = { redis: place, lasts_ms: Date.now() - trouble.since, reason: state.reason };
       trouble.isTold = true;
       if (state.kind === 'away') {
