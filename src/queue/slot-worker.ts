@@ -39,6 +39,7 @@ export function startSlotWorker(
   const worker = new Worker(name, run, {
     connection: consumer,
     prefix,
+    // It would ask for INFO, which users may lack; without it, BullMQ rounds waits up to whole seconds.
     skipVersionCheck: true,
     concurrency,
     lockDuration: LOCK_MS,

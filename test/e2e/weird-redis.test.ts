@@ -16,8 +16,13 @@ import { watchBoard } from '../support/watch-board.ts';
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const RUNS = 10;
 
-/** Scripts that find keys in what they read, such as the delivery that is next at an endpoint. */
-const FINDS_KEYS: ReadonlySet<string> = new Set(['rwCommitWatch', 'rwClaim', 'rwMoveDelivery']);
+/** Scripts that find keys in what they read, such as the watch or the delivery that is due next. */
+const FINDS_KEYS: ReadonlySet<string> = new Set([
+  'rwClaim',
+  'rwClaimRequest',
+  'rwCommitWatch',
+  'rwMoveDelivery',
+]);
 
 /** For how long Redis refuses or stands still; long enough for a hot loop to show. */
 const REFUSES_MS = 2_000;
