@@ -8,11 +8,13 @@ import { benchHa } from './ha.ts';
 import { benchHostile } from './hostile.ts';
 import { benchIsolation } from './isolation.ts';
 import { benchLive } from './live.ts';
+import { benchPlaces } from './places.ts';
 import { benchPoll } from './poll.ts';
 import { benchReplay } from './replay.ts';
 import { benchTakeover } from './takeover.ts';
 import { isMet, machine, table } from './support/figures.ts';
 import { benchIdle } from './idle.ts';
+import { benchShapes } from './shapes.ts';
 import { benchSoak } from './soak.ts';
 import { benchWatches } from './watches.ts';
 import { benchYear } from './year.ts';
@@ -21,7 +23,8 @@ import { benchYear } from './year.ts';
 const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
-names: poll, idle, takeover, batch, watches, deliver, isolation, hostile, attack, soak, year, ha, live, replay
+names: poll, idle, takeover, batch, watches, deliver, places, shapes, isolation, hostile, attack, soak,
+       year, ha, live, replay
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed; replay, year and ha always do that
   --profile <dir>      write CPU profiles of the daemon there
@@ -107,6 +110,8 @@ const profileDir = name === 'replay' ? null : (values.profile ?? null);
 if (profileDir !== null) await mkdir(profileDir, { recursive: true });
 
 const benches = {
+  places: benchPlaces,
+  shapes: benchShapes,
   poll: () =>
     benchPoll({
       rounds: bounded('rounds', 100),

@@ -88,10 +88,10 @@ function build(
     signingSecret,
     perWatch: { timeoutMs: PER_WATCH_TIMEOUT_MS, retry: DEFAULT_RETRY_MS },
   });
-  const deliverer = createDeliverer({ ...common, routeOf });
+  const systemEvents = openSystemEvents(common, (pools) => deliverer.dispatch(pools));
+  const deliverer: Deliverer = createDeliverer({ ...common, routeOf, systemEvents });
   const learning = createLearning(common);
   const { dispatch } = deliverer;
-  const systemEvents = openSystemEvents(common, dispatch);
   const poller = createPoller({ ...common, systemEvents, statistics: learning, dispatch });
   const discovery = createDiscovery({ ...common, poller });
   const unconfigured = createUnconfigured({ ...common, dispatch });

@@ -54,6 +54,8 @@ export interface BenchDaemon {
   url: string;
   /** Registers runs in one batch; throws unless all of them are new. */
   register(runIds: string[]): Promise<void>;
+  /** Calls the API; throws unless that is done. */
+  post(path: string): Promise<void>;
   usage(): Promise<DaemonUsage>;
   inspect(): Promise<Held>;
   /** Calls the API; throws unless it does as it was asked. */
@@ -101,6 +103,10 @@ export async function startDaemon(ground: Ground, options: DaemonOptions): Promi
     pid: child.pid ?? 0,
     url,
     register: (runIds) => register(url, runIds),
+    async post(path) {
+      const response = await fetch(`${url}${path}`, { method: 'POST' });
+      if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+    },
     usage: () => usage(url),
     async inspect() {
       const answer = once(child, 'message');

@@ -9,6 +9,7 @@ import { register } from '../../src/core/register.ts';
 import type { RunSnapshot } from '../../src/core/run.ts';
 import type { Ledger } from '../../src/redis/delivery-store.ts';
 import type { WatchChange } from '../../src/core/watch-change.ts';
+import type { Subscription, WatchKey } from '../../src/core/watch.ts';
 import { openStores } from '../../test/support/stores.ts';
 import type { Ground } from './ground.ts';
 import type { BenchRedis } from './redis.ts';
@@ -28,6 +29,8 @@ export interface Committed {
 export interface Outbox {
   /** Writes one event for each of the endpoints named, now. */
   fill(endpoints: string[]): Promise<Committed[]>;
+  /** The same for subscriptions of any kind, each of a run of its own. */
+  end(subscriptions: Subscribe[]): Promise<Committed[]>;
   /**
    * Writes one event after the other at a steady pace, whatever becomes of them: what is late is late
    * by when it was due, not by when there was time for it.
@@ -59,17 +62,20 @@ export function openOutbox(ground: Ground, redis: BenchRedis): Outbox {
     await stores.watches.commitMany(changes);
   }
 
+  async function end(subscriptions: Subscribe[]): Promise<Committed[]> {
+    const committed: Committed[] = [];
+    for (let from = 0; from < subscriptions.length; from += BATCH) {
+      const now = Date.now();
+      const changes = subscriptions.slice(from, from + BATCH).map((one) => runEnded(one, now));
+      await write(changes);
+      committed.push(...changes.map(committedBy));
+    }
+    return committed;
+  }
+
   return {
-    async fill(endpoints) {
-      const committed: Committed[] = [];
-      for (let from = 0; from < endpoints.length; from += BATCH) {
-        const now = Date.now();
-        const changes = endpoints.slice(from, from + BATCH).map((name) => runEnded(name, now));
-        await write(changes);
-        committed.push(...changes.map(committedBy));
-      }
-      return committed;
-    },
+    fill: (endpoints) => end(endpoints.map(toEndpoint)),
+    end,
     async pace(options) {
       const committed: Committed[] = [];
       const writing: Promise<void>[] = [];
@@ -82,7 +88,7 @@ export function openOutbox(ground: Ground, redis: BenchRedis): Outbox {
     },
     ledger: () => stores.deliveries.ledger(),
     inLine: (endpoint) => stores.redis.zcard(stores.keys.due(endpoint)),
-    sample: (endpoint) => JSON.stringify(runEnded(endpoint, Date.now()).events[0]),
+    sample: (endpoint) => JSON.stringify(runEnded(toEndpoint(endpoint), Date.now()).events[0]),
   };
 }
 
@@ -95,19 +101,27 @@ async function* scheduled(options: PaceOptions): AsyncIterable<WatchChange[]> {
   while (next < total) {
     const changes: WatchChange[] = [];
     for (const now = Date.now(); next < total && timeOf(next) <= now; next += 1) {
-      changes.push(runEnded(endpoints[next % endpoints.length] ?? '', timeOf(next)));
+      changes.push(runEnded(toEndpoint(endpoints[next % endpoints.length] ?? ''), timeOf(next)));
     }
     if (changes.length > 0) yield changes;
     await new Promise((resolve) => setTimeout(resolve, TICK_MS));
   }
 }
 
-/** A run that was watched and is seen to have ended: one event, for one endpoint. */
-function runEnded(endpoint: string, now: number): WatchChange {
+/** Makes the subscription of a watch. */
+type Subscribe = (watch: WatchKey) => Subscription;
+
+const toEndpoint =
+  (endpoint: string): Subscribe =>
+  () => ({ kind: 'endpoint', endpoint });
+
+/** A run that was watched and is seen to have ended: one event, for one subscription. */
+function runEnded(subscribe: Subscribe, now: number): WatchChange {
   const runId = randomUUID();
+  const subscriptions = [subscribe({ source: 'bench', runId })];
   const registered = register(
     null,
-    { source: 'bench', runId, subscriptions: [{ kind: 'endpoint', endpoint }] },
+    { source: 'bench', runId, subscriptions },
     { now, defaults: { timeoutMs: 3_600_000, minIntervalMs: 1_000, profile: 'normal' } },
   );
   const context = {

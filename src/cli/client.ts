@@ -55,7 +55,7 @@ interface RotateBody {
 }
 
 /** What switches an endpoint to another state. */
-export type EndpointSwitch = 'pause' | 'resume' | 'enable';
+export type EndpointSwitch = 'pause' | 'resume';
 
 /** A receiver has up to 30 s to answer a test; ms. */
 const TEST_TIMEOUT_MS = 60_000;
@@ -95,6 +95,7 @@ export interface DaemonClient {
   listEndpoints(): Promise<PageView<EndpointView>>;
   testEndpoint(name: string): Promise<EndpointTestView>;
   switchEndpoint(name: string, to: EndpointSwitch): Promise<EndpointView>;
+  retryEndpoint(name: string): Promise<{ count: number }>;
   rotateEndpoint(name: string, body: RotateBody): Promise<RotatedView>;
   listPolling(query: Query): Promise<PageView<WorkflowView>>;
 }
@@ -126,6 +127,7 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
     testEndpoint: (name) =>
       call.post(endpointPath(name, 'test'), undefined, endpointTestSchema, TEST_TIMEOUT_MS),
     switchEndpoint: (name, to) => call.post(endpointPath(name, to), undefined, endpointSchema),
+    retryEndpoint: (name) => call.post(endpointPath(name, 'retry'), undefined, countSchema),
     rotateEndpoint: (name, body) => call.post(endpointPath(name, 'rotate'), body, rotatedSchema),
     listPolling: (query) => call.page('/v1/polling', query, workflowSchema),
   };

@@ -6,7 +6,7 @@ import { durationText } from './options.ts';
 import { attemptText } from './render/deliveries.ts';
 import { healthText } from './render/endpoints.ts';
 import { paint } from './render/paint.ts';
-import { plain } from './render/text.ts';
+import { count, plain } from './render/text.ts';
 import { note, writeJson } from './report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from './verb.ts';
 import type { EndpointView } from './wire.ts';
@@ -40,11 +40,11 @@ export function addEndpointActions(host: VerbHost, endpoints: Command): void {
     .description('keep its deliveries until it is resumed')
     .addHelpText('after', examplesOf('pause'));
   add('resume', switchEndpoint('resume'))
-    .description('deliver what was kept while it was paused')
-    .addHelpText('after', examplesOf('resume'));
-  add('enable', switchEndpoint('enable'))
-    .description('deliver to it again after it was disabled')
-    .addHelpText('after', ENABLE_HELP);
+    .description('deliver to it again after it was paused or disabled')
+    .addHelpText('after', RESUME_HELP);
+  add('retry', retryEndpoint)
+    .description('send all that waits there now')
+    .addHelpText('after', RETRY_HELP);
   add<RotateFlags>('rotate', rotateSecret)
     .description('make a new signing secret and print it, this once')
     .option('--overlap <duration>', 'how long the old one signs too (default: 24h)', durationText)
@@ -64,13 +64,19 @@ Examples:
   runwatch endpoints test ops && echo works
   runwatch endpoints test ops --json | jq .attempt.response`;
 
-const ENABLE_HELP = `
+const RESUME_HELP = `
 What was skipped while it was disabled stays skipped until it is delivered again.
 Needs a token with the scope admin.
 
 Examples:
-  runwatch endpoints enable ops
+  runwatch endpoints resume ops
   runwatch redeliver --endpoint ops --state skipped`;
+
+const RETRY_HELP = `
+Where most attempts failed of late, one delivery tries at once, and the others follow when it succeeds.
+
+Examples:
+  runwatch endpoints retry ops`;
 
 const ROTATE_HELP = `
 The new secret signs from now on, and both do until the overlap ends, so that the receiver may take
@@ -103,7 +109,33 @@ async function testEndpoint(
       stdout.write(`${stdout.colors.dim('answer:')} ${plain(attempt.response)}\n`);
     }
   }
+  if (delivered) await offerRetry(context, name, flags);
   return delivered ? EXIT.ok : EXIT.failure;
+}
+
+/** A receiver that took the test takes what waits for it, too. */
+async function offerRetry(context: CliContext, name: string, flags: ActionFlags): Promise<void> {
+  // A token that may test may not be one that may list; the test is done either way.
+  const { data } = await connect(context, flags)
+    .listEndpoints()
+    .catch(() => ({ data: [] }));
+  const { counts } = data.find((one) => one.name === name) ?? {};
+  const waiting = (counts?.['pending'] ?? 0) + (counts?.['parked'] ?? 0);
+  if (waiting === 0) return;
+  const what = count(waiting, 'delivery waits', 'deliveries wait');
+  note(context.io.stderr, `${what}: \`runwatch endpoints retry ${plain(name)}\` sends them now.`);
+}
+
+async function retryEndpoint(
+  context: CliContext,
+  name: string,
+  flags: ActionFlags,
+): Promise<number> {
+  const answer = await connect(context, flags).retryEndpoint(name);
+  const { stdout } = context.io;
+  if (flags.json === true) writeJson(stdout, answer);
+  else stdout.write(`${count(answer.count, 'delivery is', 'deliveries are')} due now\n`);
+  return EXIT.ok;
 }
 
 function switchEndpoint(to: EndpointSwitch): Action<ActionFlags> {
@@ -130,7 +162,7 @@ function adviceOn({ health, counts, ...endpoint }: EndpointView): string | null 
     return `Its deliveries are kept until \`runwatch endpoints resume ${name}\`.`;
   }
   if (health.state === 'disabled') {
-    return `Its deliveries are skipped until \`runwatch endpoints enable ${name}\`.`;
+    return `Its deliveries are skipped until \`runwatch endpoints resume ${name}\`.`;
   }
   return (counts['skipped'] ?? 0) > 0
     ? `What was skipped goes out by \`runwatch redeliver --endpoint ${name} --state skipped\`.`

@@ -13,7 +13,7 @@ interface EndpointFlags extends DaemonFlags {
 
 export function addEndpointsVerb(host: VerbHost): void {
   const endpoints = daemonCommand(host, 'endpoints')
-    .description('list endpoints and how they do; test, pause or rotate one')
+    .description('list endpoints and how they do; test, pause, retry or rotate one')
     .option('--json', "print the API's answer")
     .helpCommand(false)
     .allowExcessArguments()
@@ -27,7 +27,7 @@ export function addEndpointsVerb(host: VerbHost): void {
 
 const HELP = `
 An endpoint that is failing is probed now and then, and its deliveries wait. One that is disabled is
-told nothing until it is enabled.
+sent nothing until it is resumed.
 
 Examples:
   runwatch endpoints

@@ -38,8 +38,8 @@ export function addRedeliverVerb(host: VerbHost): void {
 }
 
 const HELP = `
-The event ids stay the same, so that receivers know a repeat. What is still to be delivered stays as
-it is. Many deliveries go out at a limited rate. Without ids it asks first; --yes answers.
+The event ids stay the same, so that receivers know a repeat. A delivery that waits is due at once. Many
+deliveries go out as fast as their receivers take them. Without ids it asks first; --yes answers.
 Exits 1 when there is no such delivery.
 
 Examples:

@@ -11,7 +11,6 @@ export function crossCheck(config: Config): Finding[] {
     ...checkIntervals(config),
     ...checkTokens(config),
     ...checkEndpoints(config),
-    ...checkAlerts(config),
     ...checkRedis(config),
   ];
 }
@@ -86,14 +85,6 @@ function checkTls(path: Path, { url, tls = {} }: WebhookEndpointConfig): Finding
   }
   if (Object.keys(tls).length === 0 || url.startsWith('https:')) return [];
   return [{ path: at, message: 'it has no effect, for the url is not https' }];
-}
-
-function checkAlerts({ alerts, endpoints }: Config): Finding[] {
-  if (alerts.endpoint === undefined) return [];
-  return unknownName(['alerts', 'endpoint'], alerts.endpoint, {
-    what: 'endpoint',
-    names: Object.keys(endpoints),
-  });
 }
 
 /** A source that is misspelt here would never match, and silently mute the endpoint. */

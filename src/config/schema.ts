@@ -101,19 +101,14 @@ export const configSchema = z.strictObject({
     .default({}),
   delivery: z
     .strictObject({
-      concurrency: integer(64, 1, 10_000),
-      per_endpoint: integer(4, 1, 1_000),
+      concurrency: integer(1_024, 1, 10_000),
+      /** At the most; attempts at a time follow the receiver. */
+      per_endpoint: integer(128, 1, 1_000),
       retention: duration('30d', { min: '1s', max: '3650d' }),
       /** Deliveries that have ended, kept at the most; the oldest go first. */
       keep: integer(1_000_000, 0, 100_000_000),
       /** Signs webhooks that have no secret of their own. */
       signing_secret: webhookSecret.optional(),
-    })
-    .prefault({}),
-  alerts: z
-    .strictObject({
-      /** Who is told about trouble with delivery, besides the log. */
-      endpoint: name.optional(),
     })
     .prefault({}),
   egress: z

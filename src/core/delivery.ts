@@ -51,8 +51,10 @@ export interface Delivery extends WatchKey {
   attemptCount: number;
   /** Where the retry schedule stands: a delivery that is sent again by hand begins it anew. */
   step: number;
-  /** Somebody asked for it by hand, so it is sent whatever has become of the run. */
+  /** A user asked for it, so it is sent whatever has become of the run. */
   requested: boolean;
+  /** A user asked for its next attempt now: it goes first, past an open breaker and a requested quiet. */
+  urgent: boolean;
   nextAttemptAt: number | null;
   createdAt: number;
   deliveredAt: number | null;
@@ -144,6 +146,7 @@ export function newDelivery(
     attemptCount: 0,
     step: 0,
     requested: false,
+    urgent: false,
     nextAttemptAt: now,
     createdAt: now,
     deliveredAt: null,
@@ -170,6 +173,7 @@ export function afterAttempt(
   const tried = {
     ...delivery,
     last,
+    urgent: false,
     attemptCount: delivery.attemptCount + 1,
     step: delivery.step + 1,
   };
@@ -181,14 +185,17 @@ export function afterAttempt(
     case 'throttled':
       return {
         ...delivery,
+        state: 'pending',
         last,
+        urgent: false,
         nextAttemptAt: now + jitterUp(quietMs(outcome.retryAfterMs), RETRY_JITTER, random),
       };
     case 'failed': {
       const scheduled = schedule[delivery.step];
       if (scheduled === undefined) return { ...tried, state: 'dead', nextAttemptAt: null };
       const waitMs = Math.max(scheduled, outcome.retryAfterMs ?? 0);
-      return { ...tried, nextAttemptAt: now + jitterUp(waitMs, RETRY_JITTER, random) };
+      const nextAttemptAt = now + jitterUp(waitMs, RETRY_JITTER, random);
+      return { ...tried, state: 'pending', nextAttemptAt };
     }
     default:
       return assertNever(outcome);
@@ -205,31 +212,28 @@ export function isFresh({ last, createdAt, nextAttemptAt }: Delivery, now: numbe
 
 /** A delivery that is not sent for now, or ever: nothing was tried, so nothing is counted. */
 export function withheld(delivery: Delivery, state: 'parked' | 'skipped' | 'superseded'): Delivery {
-  return { ...delivery, state, nextAttemptAt: null };
+  return { ...delivery, state, urgent: false, nextAttemptAt: null };
 }
 
 /** A delivery that is not sent yet, because its receiver asked for quiet. */
 export function postponed(delivery: Delivery, until: number): Delivery {
-  return { ...delivery, nextAttemptAt: until };
+  return { ...delivery, state: 'pending', nextAttemptAt: until };
 }
 
-/** A parked delivery whose turn it is. */
-export function released(delivery: Delivery, now: number): Delivery {
-  return { ...delivery, state: 'pending', nextAttemptAt: now };
+/** A delivery that a user wants sent now; one that has settled begins its schedule anew. */
+export function wantedNow(delivery: Delivery, now: number): Delivery {
+  const step = isOutstanding(delivery.state) ? delivery.step : 0;
+  return { ...replayed(delivery, now), step, urgent: true };
 }
 
-/** A settled delivery that somebody wants sent again: the same event, a fresh schedule. */
-export function requestedAgain(
-  delivery: Delivery,
-  state: 'pending' | 'parked',
-  now: number,
-): Delivery {
+/** A settled delivery that goes out again among many others: the same event, a fresh schedule. */
+export function replayed(delivery: Delivery, now: number): Delivery {
   return {
     ...delivery,
-    state,
+    state: 'pending',
     step: 0,
     requested: true,
-    nextAttemptAt: state === 'pending' ? now : null,
+    nextAttemptAt: now,
     deliveredAt: null,
   };
 }

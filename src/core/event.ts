@@ -28,8 +28,6 @@ const OPERATOR_EVENT_TYPES = [
   'delivery.exhausted',
 ] as const;
 
-export type OperatorEventType = (typeof OPERATOR_EVENT_TYPES)[number];
-
 /** Events about runwatch itself; only endpoints that name them receive them. */
 export const SYSTEM_EVENT_TYPES = [
   ...OPERATOR_EVENT_TYPES,

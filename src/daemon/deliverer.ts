@@ -1,138 +1,156 @@
 import type { Config } from '../config/schema.ts';
 import type { Random } from '../core/backoff.ts';
 import type { Delivery } from '../core/delivery.ts';
-import type { NewMark } from '../core/event-id.ts';
 import { isOldNotice } from '../core/reminder.ts';
-import { createAlerts } from '../deliver/alerts.ts';
-import { createDeliverEvent, type DeliverEventDependencies } from '../deliver/deliver-event.ts';
-import { createDispatcher, LOOK_EVERY_MS } from '../deliver/dispatcher.ts';
+import { createClaimTokens, type ClaimTokens } from '../deliver/claim-tokens.ts';
+import { createDeliverEvent } from '../deliver/deliver-event.ts';
+import { createEndpointEvents } from '../deliver/endpoint-events.ts';
 import { outlasting } from '../deliver/outlast.ts';
 import { createPermits } from '../deliver/permits.ts';
-import { createRedeliver, type Redeliver } from '../deliver/redeliver.ts';
-import { createReleaseParked } from '../deliver/release-parked.ts';
+import { createPoolSlots } from '../deliver/pool-slots.ts';
+import { createRelay, type Relay } from '../deliver/relay.ts';
+import { createReplay, type Replay } from '../deliver/replay.ts';
+import { tokensOf, type ClaimStore } from '../redis/claims.ts';
 import type { DeliveryStore } from '../redis/delivery-store.ts';
-import type { GateStore } from '../redis/gate-store.ts';
+import type { DueBell } from '../redis/due-bell.ts';
+import type { EndpointStore } from '../redis/endpoint-store.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { logDelivery } from '../telemetry/report.ts';
+import { claimedDeliveries } from './claimed-deliveries.ts';
 import { DEFAULT_RETRY_MS, type Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
+import type { Processes } from './processes.ts';
 import type { Routes } from './routes.ts';
 
-/** How often parked deliveries are looked at. */
-const RELEASE_EVERY_MS = 500;
+/** How often ranges that are to go out again are looked for: a process may die over one, ms. */
+const REPLAY_EVERY_MS = 10_000;
 
-/**
- * Attempts that wait for their receivers use next to nothing of this process, so that many more of
- * them may be on their way than may run: this many times as many, which bounds the sockets.
- */
-const ON_THEIR_WAY = 16;
+/** Attempts that compute at a time; those that wait for their receivers do not. */
+const BUSY_ATTEMPTS = 64;
 
-interface DelivererDependencies {
+export interface DelivererDependencies {
   config: Config;
   endpoints: Endpoints;
   routeOf: Routes;
   watches: WatchStore;
   deliveries: DeliveryStore;
-  gates: GateStore;
+  endpointStates: EndpointStore;
+  deliveryClaims: ClaimStore;
+  dueBell: DueBell;
+  processes: Processes;
+  systemEvents: { plan: Parameters<typeof createEndpointEvents>[0]['plan'] };
   metrics: Metrics;
-  newMark: NewMark;
   now: () => number;
   random: Random;
   log: Logger;
 }
 
-/** The half of the daemon that tells. */
+/** The half of the daemon that delivers. */
 export interface Deliverer {
-  /** Deliveries of these gates have become due. */
-  dispatch: (gates: string[]) => void;
-  redeliver: Redeliver;
+  /** Deliveries of these pools have become due. */
+  dispatch: (pools: string[]) => void;
+  replay: Replay;
   isRunning(): boolean;
   /** Looks for what is due now. */
   look(): void;
+  /** Begins with ranges that are to go out again. */
+  replayRanges(): void;
   start(): void;
   /** @param force does not wait for attempts that run: they cannot be settled while Redis is away */
   stop(force: boolean): Promise<void>;
 }
 
 export function createDeliverer(deps: DelivererDependencies): Deliverer {
-  const { config, log, deliveries, endpoints, gates, now } = deps;
+  const { log, deliveries, endpoints, endpointStates, now } = deps;
   const onError = faultLog(log, 'deliver');
   const stopping = new AbortController();
-  const dispatcher = createDispatcher({
-    gates,
-    limitsOf: endpoints.limitsOf,
-    deliver: createDeliverEvent(attemptDependencies(deps, stopping.signal)),
-    capacity: config.delivery.concurrency * ON_THEIR_WAY,
-    later: (ms, action) => void setTimeout(action, ms).unref(),
-    onError,
-    now,
-  });
+  const tokens = createClaimTokens(tokensOf(deps.processes.id));
+  const relay = openRelay(deps, { tokens, stopping });
   let isRunning = false;
-  const dispatch = (due: string[]) => {
-    if (isRunning) dispatcher.dispatch(due);
+  const dispatch = (pools: string[]) => {
+    if (isRunning) relay.dispatch(pools);
   };
-  const shared = { deliveries, gates, limitsOf: endpoints.limitsOf, dispatch, now };
-  const release = createReleaseParked(shared, RELEASE_EVERY_MS);
-  const periodics: Periodic[] = [];
+  const { limitsOf } = endpoints;
+  const replay = createReplay({ deliveries, endpoints: endpointStates, limitsOf, dispatch, now });
+  let replaying: Periodic | null = null;
+  deps.dueBell.onDue(dispatch);
+  deps.processes.add(claimedDeliveries({ ...deps, limitsOf }, { tokens, id: deps.processes.id }));
 
   return {
     dispatch,
-    redeliver: createRedeliver(shared),
+    replay,
     isRunning: () => isRunning,
-    look() {
-      for (const periodic of periodics) periodic.trigger();
-    },
+    look: () => void relay.sweep().catch(onError),
+    replayRanges: () => replaying?.trigger(),
     start() {
       isRunning = true;
-      periodics.push(
-        startPeriodic(() => dispatcher.look(), { everyMs: LOOK_EVERY_MS, onError }),
-        startPeriodic(release, { everyMs: RELEASE_EVERY_MS, onError }),
-      );
+      relay.sweep().catch(onError);
+      replaying = startPeriodic(() => replay.replayRequested(), {
+        everyMs: REPLAY_EVERY_MS,
+        onError,
+      });
     },
     async stop(force) {
       isRunning = false;
-      await Promise.all(periodics.map((periodic) => periodic.stop()));
-      const closed = dispatcher.close();
+      await replaying?.stop();
+      const closed = relay.close();
       if (!force) await closed;
       stopping.abort();
     },
   };
 }
 
-function attemptDependencies(
+function openRelay(
   deps: DelivererDependencies,
-  stopping: AbortSignal,
-): DeliverEventDependencies {
-  const { config, deliveries, endpoints, watches, metrics, log, random, routeOf } = deps;
-  return {
-    move: outlasting((step) => deliveries.move(step), stopping),
-    gates: deps.gates,
+  { tokens, stopping }: { tokens: ClaimTokens; stopping: AbortController },
+): Relay {
+  const { config, log, deliveries, endpoints, endpointStates, watches, metrics, random } = deps;
+  const onError = faultLog(log, 'deliver');
+  const slots = createPoolSlots();
+  const attempts = new AbortController();
+  const deliver = createDeliverEvent({
+    move: outlasting(deliveries.move.bind(deliveries), stopping.signal),
+    endpoints: endpointStates,
     limitsOf: endpoints.limitsOf,
     now: deps.now,
+    stopping: attempts.signal,
     random,
-    routeOf,
+    routeOf: deps.routeOf,
     isOvertaken: (delivery) => isOvertaken(watches, delivery),
-    withPermit: createPermits(config.delivery.concurrency),
-    alerts: createAlerts({
-      operatorEndpoint: config.alerts.endpoint ?? null,
-      newMark: deps.newMark,
-      log: ({ type, ...alert }) => {
-        if (type === 'endpoint.recovered') log.info(alert, type);
-        else log.error(alert, type);
-      },
+    withPermit: createPermits(BUSY_ATTEMPTS),
+    slots,
+    tokens,
+    events: createEndpointEvents({
+      plan: (event) => deps.systemEvents.plan(event),
+      log: ({ type, data }) => log[type === 'endpoint.recovered' ? 'info' : 'error'](data, type),
     }),
     defaultRetry: DEFAULT_RETRY_MS,
     report(report) {
       metrics.attempt(report);
       logDelivery(log, report);
     },
-  };
+  });
+  return createRelay({
+    endpoints: endpointStates,
+    limitsOf: endpoints.limitsOf,
+    knows: endpoints.knows,
+    tokens,
+    slots,
+    deliver,
+    capacity: config.delivery.concurrency,
+    later(ms, action) {
+      const timer = setTimeout(action, ms).unref();
+      return () => clearTimeout(timer);
+    },
+    abort: () => attempts.abort(),
+    onError,
+  });
 }
 
-/** A notice of awaiting feedback is news only while the run still waits where it did. */
+/** A notice of awaiting feedback is of use only while the run still waits where it did. */
 async function isOvertaken(watches: WatchStore, delivery: Delivery): Promise<boolean> {
   if (delivery.eventType !== 'run.awaiting_human_feedback') return false;
   const stored = await watches.get(delivery);

@@ -1,14 +1,27 @@
 import { hasSecretUrl } from '../config/endpoint.ts';
 import type { WebhookEndpointConfig } from '../config/schema.ts';
+import {
+  pause,
+  resume,
+  type EndpointState,
+  type StoredEndpoint,
+} from '../core/delivery/endpoint-state.ts';
+import {
+  isWebhook,
+  maskedUrl,
+  poolOf,
+  shownReceiver,
+  type Receiver,
+} from '../core/delivery/receiver.ts';
 import { noDeliveries } from '../core/delivery.ts';
+import { RunwatchError } from '../core/errors.ts';
 import type { NewMark } from '../core/event-id.ts';
-import { maskedUrl } from '../core/delivery/receiver.ts';
-import { enable, pause, resume, type Gate } from '../core/gate.ts';
-import { testEndpoint, turnGate } from '../deliver/endpoint-control.ts';
+import { changeEndpoint, retryEndpoint, testEndpoint } from '../deliver/endpoint-control.ts';
 import type { EndpointSecrets } from '../deliver/endpoint-secrets.ts';
 import type { EndpointService, EndpointView } from '../http/services.ts';
 import type { DeliveryStore, Ledger } from '../redis/delivery-store.ts';
-import type { GateStore } from '../redis/gate-store.ts';
+import type { EndpointStore } from '../redis/endpoint-store.ts';
+import type { Deliverer } from './deliverer.ts';
 import type { Endpoints } from './endpoints.ts';
 import type { Routes } from './routes.ts';
 import type { Unconfigured } from './unconfigured.ts';
@@ -16,7 +29,8 @@ import type { Unconfigured } from './unconfigured.ts';
 export interface EndpointServiceDependencies {
   endpoints: Endpoints;
   deliveries: DeliveryStore;
-  gates: GateStore;
+  endpointStates: EndpointStore;
+  deliverer: Pick<Deliverer, 'dispatch'>;
   routeOf: Routes;
   secrets: Pick<EndpointSecrets, 'rotate'>;
   newMark: NewMark;
@@ -24,65 +38,123 @@ export interface EndpointServiceDependencies {
   now: () => number;
 }
 
+/** Webhooks of watches that are not well, listed at the most. */
+const MOST_UNWELL = 200;
+
+/** What names are searched for among those; as many as are kept. */
+const SEARCHED_UNWELL = 10_000;
+
 export function createEndpointService(deps: EndpointServiceDependencies): EndpointService {
-  const { endpoints, deliveries, gates, routeOf, secrets, newMark, now } = deps;
-  const turn = async (name: string, by: (gate: Gate) => Gate) => {
-    if (!endpoints.names.includes(name)) return false;
-    await turnGate(gates, name, by, now());
-    return true;
+  const { endpoints, deliveries, endpointStates, routeOf, newMark, now } = deps;
+  const find = receiverFinder(endpoints, endpointStates);
+  const controlOf = (receiver: Receiver) => {
+    const limits = endpoints.limitsOf(poolOf(receiver));
+    return { endpoints: endpointStates, limits, now: now() };
+  };
+  const change = async (name: string, by: (state: EndpointState) => EndpointState) => {
+    const receiver = await find(name);
+    if (receiver === null) return null;
+    const state = await changeEndpoint(controlOf(receiver), receiver, by);
+    const stored = { receiver, state, version: 0 };
+    return viewOf(stored, endpoints, await deliveries.ledger());
   };
   return {
     async list() {
-      const [ledger, stored] = await Promise.all([
+      const [ledger, configured, unwell] = await Promise.all([
         deliveries.ledger(),
-        gates.getMany(endpoints.names),
+        endpointStates.getMany(endpoints.names),
+        endpointStates.unwell(MOST_UNWELL),
       ]);
-      const views = stored.map(({ name, gate }) => viewOf(name, gate, endpoints, ledger));
-      return [...views, ...(await removed(deps, ledger))];
+      const known = [...configured, ...(await removed(deps)), ...unwell];
+      return known.map((stored) => viewOf(stored, endpoints, ledger));
     },
     async test(name) {
-      const route = endpoints.names.includes(name)
-        ? await routeOf({ endpoint: name, source: '', runId: '' })
-        : null;
+      const receiver = await find(name);
+      if (receiver === null) return null;
+      const route = await routeOf(await someDelivery(deliveries, receiver));
       return route && testEndpoint(route, { endpoint: name, now: now(), newMark });
     },
-    pause: (name) => turn(name, pause),
-    resume: (name) => turn(name, resume),
-    enable: (name) => turn(name, enable),
-    rotate: (name, options) => secrets.rotate(name, options),
+    pause: (name) => change(name, pause),
+    resume: (name) => change(name, resume),
+    async retry(name) {
+      const receiver = await find(name);
+      if (receiver === null) return null;
+      const count = await retryEndpoint(controlOf(receiver), receiver);
+      deps.deliverer.dispatch([poolOf(receiver)]);
+      return count;
+    },
+    rotate: (name, options) => deps.secrets.rotate(name, options),
   };
 }
 
 /** Endpoints that are configured no more, and that deliveries still wait for. */
-async function removed(
-  { gates, unconfigured, endpoints }: EndpointServiceDependencies,
-  ledger: Ledger,
-): Promise<EndpointView[]> {
+async function removed({
+  endpointStates,
+  unconfigured,
+}: EndpointServiceDependencies): Promise<StoredEndpoint[]> {
   const { endpoints: remnants } = await unconfigured.find();
-  const stored = await gates.getMany(remnants.map(({ name }) => name));
-  return stored.map(({ name, gate }) => viewOf(name, gate, endpoints, ledger));
+  return endpointStates.getMany(remnants.map(({ name }) => name));
 }
 
-function viewOf(name: string, gate: Gate, endpoints: Endpoints, ledger: Ledger): EndpointView {
-  const endpoint = endpoints.all[name];
+/**
+ * Finds the receiver of a name: a configured endpoint, or a webhook of a watch that is not well.
+ * The function throws RunwatchError `ambiguous_endpoint` where two share a masked form.
+ */
+function receiverFinder(endpoints: Endpoints, states: EndpointStore) {
+  return async function find(name: string): Promise<Receiver | null> {
+    if (endpoints.names.includes(name)) return name;
+    const unwell = await states.unwell(SEARCHED_UNWELL);
+    const found = unwell.filter(({ receiver }) => shownReceiver(receiver) === name);
+    if (found.length > 1) {
+      const message = `${found.length} webhooks are shown as ${name}`;
+      throw new RunwatchError(message, { code: 'ambiguous_endpoint' });
+    }
+    return found[0]?.receiver ?? null;
+  };
+}
+
+/** A delivery by which the way to a receiver is found: the URL of a webhook is kept with its watch. */
+async function someDelivery(deliveries: DeliveryStore, receiver: Receiver) {
+  const none = { endpoint: receiver, source: '', runId: '' };
+  if (!isWebhook(receiver)) return none;
+  const { items } = await deliveries.list({ endpoint: shownReceiver(receiver) }, { limit: 20 });
+  return items.find(({ endpoint }) => endpoint === receiver) ?? none;
+}
+
+function viewOf(
+  { receiver, state }: StoredEndpoint,
+  endpoints: Endpoints,
+  ledger: Ledger,
+): EndpointView {
   return {
-    name,
-    type: endpoint?.type ?? 'unconfigured',
-    url: endpoint?.type === 'webhook' ? publicUrl(endpoint) : null,
-    events: endpoint === undefined ? [] : (endpoint.events ?? null),
-    default: endpoints.defaults.includes(name),
-    counts: ledger.byEndpoint.get(name) ?? noDeliveries(),
+    name: shownReceiver(receiver),
+    ...kindOf(receiver, endpoints),
+    default: endpoints.defaults.includes(receiver),
+    counts: ledger.byEndpoint.get(receiver) ?? noDeliveries(),
     health: {
-      state: healthOf(gate),
-      reason: gate.disabled?.reason ?? null,
-      failingSince: gate.failingSince,
-      nextProbeAt: gate.probeAt,
-      throttledUntil: gate.throttledUntil,
+      state: healthOf(state),
+      reason: state.disabled?.reason ?? null,
+      failingSince: state.failingSince,
+      nextProbeAt: state.probeAt,
+      throttledUntil: state.throttledUntil,
     },
   };
 }
 
-function healthOf({ disabled, paused, breaker }: Gate): EndpointView['health']['state'] {
+function kindOf(
+  receiver: Receiver,
+  endpoints: Endpoints,
+): Pick<EndpointView, 'type' | 'url' | 'events'> {
+  if (isWebhook(receiver)) return { type: 'webhook', url: shownReceiver(receiver), events: [] };
+  const endpoint = endpoints.all[receiver];
+  if (endpoint === undefined) return { type: 'unconfigured', url: null, events: [] };
+  const { events = null } = endpoint;
+  return endpoint.type === 'webhook'
+    ? { type: 'webhook', url: publicUrl(endpoint), events }
+    : { type: 'log', url: null, events };
+}
+
+function healthOf({ disabled, paused, breaker }: EndpointState): EndpointView['health']['state'] {
   if (disabled !== null) return 'disabled';
   if (paused) return 'paused';
   return breaker === 'open' ? 'failing' : 'active';

@@ -1,7 +1,8 @@
 import type { Config } from '../config/schema.ts';
 import type { EndpointFilter } from '../core/delivery.ts';
 import { matchesWatch, wantsEvent } from '../core/filter.ts';
-import type { GateLimits } from '../core/gate.ts';
+import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
+import { isOrigin } from '../core/delivery/receiver.ts';
 
 /** The delays of the delivery policy, for deliveries whose endpoint names none, ms. */
 export const DEFAULT_RETRY_MS = [
@@ -21,8 +22,10 @@ export interface Endpoints {
   defaults: string[];
   /** By the endpoint's `events` and `when`. */
   wants: EndpointFilter;
-  /** How an endpoint, or the host of per-watch webhooks, may be used. */
-  limitsOf: (name: string) => GateLimits;
+  /** How an endpoint, or an origin of webhooks of watches, may be used. */
+  limitsOf: (pool: string) => EndpointLimits;
+  /** Whether it is configured here, or an origin. */
+  knows: (pool: string) => boolean;
 }
 
 export function createEndpoints({ endpoints: configured, delivery }: Config): Endpoints {
@@ -40,11 +43,12 @@ export function createEndpoints({ endpoints: configured, delivery }: Config): En
       const { events, when } = all[name] ?? {};
       return wantsEvent(events, type) && matchesWatch(when, watch);
     },
+    knows: (pool) => isOrigin(pool) || Object.hasOwn(all, pool),
     limitsOf(name) {
       const endpoint = all[name];
       const own = endpoint?.type === 'webhook' ? endpoint : undefined;
       return {
-        concurrency: own?.concurrency ?? delivery.per_endpoint,
+        most: own?.concurrency ?? delivery.per_endpoint,
         rate: own?.rate ?? null,
         deadlineMs: own?.timeout ?? PER_WATCH_TIMEOUT_MS,
       };

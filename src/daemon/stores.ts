@@ -5,8 +5,10 @@ import { BudgetStore } from '../redis/budget-store.ts';
 import { DeliveryStore } from '../redis/delivery-store.ts';
 import { DiscoveryStore } from '../redis/discovery-store.ts';
 import { GoneStore } from '../redis/gone-store.ts';
-import { GateStore } from '../redis/gate-store.ts';
+import { ClaimStore } from '../redis/claims.ts';
+import { EndpointStore } from '../redis/endpoint-store.ts';
 import { EpochStore } from '../redis/epoch-store.ts';
+import { DueBell } from '../redis/due-bell.ts';
 import { EventBell } from '../redis/event-bell.ts';
 import { EventStore } from '../redis/event-store.ts';
 import { HintStore } from '../redis/hint-store.ts';
@@ -40,10 +42,13 @@ export interface Stores {
   watchChannel: WatchChannel;
   systemEventStore: SystemEventStore;
   deliveries: DeliveryStore;
-  gates: GateStore;
   /** When what is requested of sources. */
   requests: ScheduleStore;
   wake: WakeChannel;
+  endpointStates: EndpointStore;
+  /** Deliveries that processes have claimed. */
+  deliveryClaims: ClaimStore;
+  dueBell: DueBell;
   sources: SourceStore;
   lists: ListStore;
   /** When runs that are gone are looked for. */
@@ -85,9 +90,11 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     watchChannel: new WatchChannel(redis, connections.subscriber(), keys.watchChannel),
     systemEventStore: new SystemEventStore(redis, keys),
     deliveries,
-    gates: new GateStore(redis, keys),
     requests,
     wake: new WakeChannel(redis, connections.subscriber(), keys.wake),
+    endpointStates: new EndpointStore(redis, keys),
+    deliveryClaims: new ClaimStore(redis, keys.deliveryClaims),
+    dueBell: new DueBell(connections.subscriber(), keys.dueBell),
     sources: new SourceStore(redis, keys),
     lists: new ListStore(redis, keys, requests),
     gone: new GoneStore(redis, keys),

@@ -1,4 +1,5 @@
-import type { Claim } from '../core/claim.ts';
+import type { Claim } from '../core/delivery/claim.ts';
+import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import type { Attempt, AttemptOutcome, Delivery } from '../core/delivery.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { Route } from './route.ts';
@@ -11,6 +12,8 @@ export interface AttemptDependencies {
   /** The retry schedule of deliveries whose endpoint is not known. */
   defaultRetry: readonly number[];
   now: () => number;
+  /** Calls off what runs when the process stops. */
+  stopping: AbortSignal;
 }
 
 /** What came of an attempt, and whose doing it was. */
@@ -25,10 +28,13 @@ export interface Attempted {
  * Makes one attempt. Faults of our own, such as a secret that no key opens, are failed attempts like
  * any other, except that they say nothing about the endpoint: they are listed, tried again, and end
  * among the dead where they can be sent anew.
+ * @throws RunwatchError `claim_too_old`, `attempt_aborted`: nothing is known of it, and the claim is to
+ *   be given back
  */
 export async function attemptDelivery(
   deps: AttemptDependencies,
-  { stored: { delivery }, body }: Claim,
+  { stored: { delivery }, body, askedAt }: Claim,
+  { deadlineMs }: EndpointLimits,
 ): Promise<Attempted> {
   const found = await findRoute(deps, delivery);
   const route = 'fault' in found ? null : found.route;
@@ -47,9 +53,15 @@ export async function attemptDelivery(
   }
   const message = { eventId: delivery.eventId, eventType: delivery.eventType, body };
   try {
-    const outcome = await deps.withPermit(() => route.channel.send(message));
+    const outcome = await deps.withPermit(async () => {
+      // Half of its lease, of twice the deadline, is over: the result could come too late to be ours.
+      if (performance.now() - askedAt > deadlineMs) throw notSent('claim_too_old');
+      if (deps.stopping.aborted) throw notSent('attempt_aborted');
+      return route.channel.send(message, deps.stopping);
+    });
     return { outcome, route, isOurFault: false };
   } catch (error) {
+    if (isNotSent(error)) throw error;
     // Channels turn whatever the receiver does into outcomes: what they throw is a defect in them.
     return failed(fault(deps, 'internal', messageOf(error)));
   }
@@ -69,4 +81,16 @@ async function findRoute(
 
 function fault({ now }: AttemptDependencies, code: string, message: string): Attempt {
   return { at: now(), status: null, error: { code, message }, durationMs: 0, response: null };
+}
+
+function notSent(code: 'claim_too_old' | 'attempt_aborted'): RunwatchError {
+  return new RunwatchError('the delivery was not sent', { code, retriable: true });
+}
+
+/** True where an attempt came to nothing that could be written. */
+export function isNotSent(error: unknown): boolean {
+  return (
+    error instanceof RunwatchError &&
+    (error.code === 'claim_too_old' || error.code === 'attempt_aborted')
+  );
 }

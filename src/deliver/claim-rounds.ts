@@ -1,29 +1,34 @@
-import type { Claim } from '../core/claim.ts';
-import type { GateLimits } from '../core/gate.ts';
-import type { GateStore } from './stores.ts';
+import type { Claim } from '../core/delivery/claim.ts';
+import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
+import type { ClaimTokens } from './claim-tokens.ts';
+import type { PoolSlots } from './pool-slots.ts';
+import type { EndpointStore } from './stores.ts';
 
-interface ClaimRoundsDependencies {
-  gates: Pick<GateStore, 'claim'>;
-  limitsOf: (gate: string) => GateLimits;
-  /** How many more attempts this process may have under way. */
-  room: () => number;
+export interface ClaimRoundsDependencies {
+  endpoints: Pick<EndpointStore, 'claim'>;
+  limitsOf: (pool: string) => EndpointLimits;
+  tokens: ClaimTokens;
+  slots: Pick<PoolSlots, 'adopt'>;
+  /** How many more attempts at a pool this process may have under way. */
+  room: (pool: string) => number;
+  /** Whether there is room for any. */
+  hasRoom: () => boolean;
   /** Takes what was claimed. */
   run: (claims: readonly Claim[]) => void;
   onError: (error: unknown) => void;
-  now: () => number;
 }
 
-/** Claims deliveries at the gates that it is asked for. */
+/** Claims deliveries at the pools that it is asked for. */
 export interface ClaimRounds {
-  /** Also for the gates that were asked for before, and that there was no room for. */
-  ask(gates: readonly string[]): void;
+  /** Also for the pools that were asked for before, and that there was no room for. */
+  ask(pools: readonly string[]): void;
   /** Resolves once what is being claimed has been handed on. */
   settled(): Promise<void>;
 }
 
 /**
- * Claims in rounds, one at a time: the gates that are asked for meanwhile go together in the next
- * one, and those that there is no room for wait. What is lost with an error is found by the next look.
+ * Claims in rounds, one at a time: the pools that are asked for meanwhile go together in the next
+ * one, and those that there is no room for wait. What is lost with an error is found by the next sweep.
  */
 export function createClaimRounds(deps: ClaimRoundsDependencies): ClaimRounds {
   const asked = new Set<string>();
@@ -33,11 +38,8 @@ export function createClaimRounds(deps: ClaimRoundsDependencies): ClaimRounds {
   async function claimAsked(): Promise<void> {
     isOn = true;
     try {
-      while (asked.size > 0 && deps.room() > 0) {
-        const requests = takeRequests(asked, deps);
-        const claims = await deps.gates.claim(requests, deps.now());
-        for (const gate of cutShort(requests, claims)) asked.add(gate);
-        deps.run(claims);
+      while (asked.size > 0 && deps.hasRoom()) {
+        await Promise.all(takeRequests(asked, deps).map((one) => claimAt(one)));
       }
     } catch (error) {
       deps.onError(error);
@@ -46,40 +48,50 @@ export function createClaimRounds(deps: ClaimRoundsDependencies): ClaimRounds {
     }
   }
 
+  async function claimAt({ pool, most }: { pool: string; most: number }): Promise<void> {
+    const token = deps.tokens.ask();
+    const limits = deps.limitsOf(pool);
+    try {
+      const request = { pool, limits, most, token, askedAt: performance.now() };
+      const { claims, slots } = await deps.endpoints.claim(request);
+      deps.tokens.got(token, claims.length);
+      deps.slots.adopt(pool, slots);
+      deps.run(claims);
+      // It gave as many as there was room for, and may have more.
+      if (claims.length === most && most < limits.most) asked.add(pool);
+    } catch (error) {
+      deps.tokens.lose(token);
+      throw error;
+    }
+  }
+
   return {
-    ask(gates) {
-      for (const gate of gates) asked.add(gate);
+    ask(pools) {
+      for (const pool of pools) asked.add(pool);
       if (!isOn && asked.size > 0) round = claimAsked();
     },
     settled: () => round,
   };
 }
 
-interface Request {
-  gate: string;
-  limits: GateLimits;
-  most: number;
-}
-
-/** As many gates as there is room for if each of them fills all of its places. */
-function takeRequests(asked: Set<string>, { room, limitsOf }: ClaimRoundsDependencies): Request[] {
-  let left = room();
-  const requests: Request[] = [];
-  for (const gate of asked) {
-    if (left <= 0) break;
-    const limits = limitsOf(gate);
-    const most = Math.min(limits.concurrency, left);
-    asked.delete(gate);
-    requests.push({ gate, limits, most });
-    left -= most;
+/**
+ * As many pools as there is room for if each of them fills its share. One that has attempts under way
+ * and no room for more is left to these: each of them claims the next by its end.
+ */
+function takeRequests(
+  asked: Set<string>,
+  { room, hasRoom, limitsOf }: ClaimRoundsDependencies,
+): { pool: string; most: number }[] {
+  const requests: { pool: string; most: number }[] = [];
+  let planned = 0;
+  for (const pool of asked) {
+    if (!hasRoom()) break;
+    const most = Math.min(limitsOf(pool).most, room(pool) - planned);
+    if (most <= 0 && planned > 0) break;
+    asked.delete(pool);
+    if (most <= 0) continue;
+    requests.push({ pool, most });
+    planned += most;
   }
   return requests;
-}
-
-/** Gates that gave as many as there was room for, and may have more. */
-function cutShort(requests: readonly Request[], claims: readonly Claim[]): string[] {
-  const countOf = (name: string) => claims.filter(({ gate }) => gate.name === name).length;
-  return requests.flatMap(({ gate, limits, most }) =>
-    most < limits.concurrency && countOf(gate) === most ? [gate] : [],
-  );
 }

@@ -1,5 +1,8 @@
+import { setMaxListeners } from 'node:events';
 import type { Random } from '../core/backoff.ts';
-import type { Claim } from '../core/claim.ts';
+import type { Claim } from '../core/delivery/claim.ts';
+import { permit, type EndpointLimits } from '../core/delivery/endpoint-state.ts';
+import { poolOf } from '../core/delivery/receiver.ts';
 import {
   afterAttempt,
   isFresh,
@@ -9,11 +12,12 @@ import {
   type Delivery,
 } from '../core/delivery.ts';
 import { assertNever } from '../core/errors.ts';
-import { permit, type GateLimits } from '../core/gate.ts';
-import type { Alerts } from './alerts.ts';
 import { attemptDelivery, type AttemptDependencies, type Attempted } from './attempt.ts';
-import { turnOf } from './gate-turn.ts';
-import type { DeliveryStore, GateStore } from './stores.ts';
+import type { ClaimTokens } from './claim-tokens.ts';
+import type { EndpointEvents } from './endpoint-events.ts';
+import type { PoolSlots } from './pool-slots.ts';
+import { effectsOf } from './result-effects.ts';
+import type { DeliveryStore, EndpointStore, PoolClaims } from './stores.ts';
 
 /** What one attempt came to, for log and metrics. */
 interface DeliveryReport {
@@ -23,55 +27,62 @@ interface DeliveryReport {
 
 export interface DeliverEventDependencies extends AttemptDependencies {
   move: DeliveryStore['move'];
-  gates: GateStore;
-  limitsOf: (endpoint: string) => GateLimits;
-  /** Whether the run has moved on, so that a notice of awaiting feedback is news no more. */
+  endpoints: EndpointStore;
+  limitsOf: (pool: string) => EndpointLimits;
+  /** Whether the run has moved on, so that a notice of awaiting feedback is out of date. */
   isOvertaken: (delivery: Delivery) => Promise<boolean>;
-  alerts: Alerts;
+  slots: PoolSlots;
+  tokens: ClaimTokens;
+  events: EndpointEvents;
   report: (report: DeliveryReport) => void;
   random: Random;
 }
 
-/** A gate at which something will be due. */
-export interface Ring {
-  gate: string;
-  /** Milliseconds since the epoch. */
-  at: number;
+/** When deliveries of a pool will be due. */
+export interface NextDue {
+  pool: string;
+  inMs: number;
 }
 
 /** What came of a claim. */
 export interface Delivered {
   /** What this process has claimed by the same step, in its stead. */
   claimed: Claim[];
-  rings: Ring[];
+  next: NextDue[];
 }
 
-const NOTHING: Delivered = { claimed: [], rings: [] };
+const NOTHING: Delivered = { claimed: [], next: [] };
 
 /** How many deliveries may be claimed when the one at hand has made room. */
 type Room = () => number;
 
+type Move = Parameters<DeliveryStore['move']>[0];
+
 /**
- * The use case behind a claimed delivery: ask the gate of the endpoint, make one attempt, and write
- * in one step its result, when the next one is due, what it says of the endpoint, and who takes its
- * place. Returns a function that does so.
+ * The use case behind a claimed delivery: ask the state of its endpoint, make one attempt, and write
+ * in one step its result, when the next one is due, what it says of the endpoint, and which delivery
+ * takes its slot. Returns a function that does so.
  */
 export function createDeliverEvent(deps: DeliverEventDependencies) {
+  // As many listen as there are attempts.
+  setMaxListeners(0, deps.stopping);
   return async function deliverEvent(claim: Claim, room: Room): Promise<Delivered> {
-    const { gate, stored } = claim;
-    const permitted = permit(gate.gate, deps.now());
+    const { endpoint, stored } = claim;
+    const { delivery } = stored;
+    const permitted = permit(endpoint.state, deps.now(), delivery.urgent);
     switch (permitted.kind) {
       case 'wait':
-        return moveOn(deps, claim, postponed(stored.delivery, permitted.until), room);
+        return moveOn(deps, claim, postponed(delivery, permitted.until), room);
       case 'park':
-        return moveOn(deps, claim, withheld(stored.delivery, 'parked'), room);
+        return moveOn(deps, claim, withheld(delivery, 'parked'), room);
       case 'skip':
-        return moveOn(deps, claim, withheld(stored.delivery, 'skipped'), room);
-      case 'probe':
-        if (!(await deps.gates.takeProbe(gate.name, stored.delivery.id, limitsOf(deps, claim)))) {
-          return moveOn(deps, claim, withheld(stored.delivery, 'parked'), room);
-        }
-        return send(deps, claim, room);
+        return moveOn(deps, claim, withheld(delivery, 'skipped'), room);
+      case 'probe': {
+        const limits = limitsOf(deps, claim);
+        return (await deps.endpoints.takeProbe(endpoint.receiver, delivery.id, limits))
+          ? send(deps, claim, room)
+          : moveOn(deps, claim, withheld(delivery, 'parked'), room);
+      }
       case 'send':
         return send(deps, claim, room);
       default:
@@ -82,13 +93,15 @@ export function createDeliverEvent(deps: DeliverEventDependencies) {
 
 async function send(deps: DeliverEventDependencies, claim: Claim, room: Room): Promise<Delivered> {
   const { delivery } = claim.stored;
-  if (await isOld(deps, delivery))
+  if (await isOutOfDate(deps, delivery)) {
     return moveOn(deps, claim, withheld(delivery, 'superseded'), room);
-  return settle(deps, claim, await attemptDelivery(deps, claim), room);
+  }
+  const attempted = await attemptDelivery(deps, claim, limitsOf(deps, claim));
+  return settle(deps, claim, attempted, room);
 }
 
-/** Old news is not sent, unless nothing held it up or somebody asked for it. */
-async function isOld(deps: DeliverEventDependencies, delivery: Delivery): Promise<boolean> {
+/** Such a notice is not sent, unless nothing held it up or a user asked for it. */
+async function isOutOfDate(deps: DeliverEventDependencies, delivery: Delivery): Promise<boolean> {
   if (delivery.requested || isFresh(delivery, deps.now())) return false;
   return deps.isOvertaken(delivery);
 }
@@ -100,55 +113,75 @@ async function moveOn(
   after: Delivery,
   room: Room,
 ): Promise<Delivered> {
-  const { stored: before, gate } = claim;
-  const limits = limitsOf(deps, claim);
-  const step = { before, after, gate, limits, most: room(), now: deps.now() };
-  const claimed = await deps.move(step);
-  // Somebody else has moved it: whatever they made of it stands.
-  return typeof claimed === 'string' ? NOTHING : { claimed, rings: ringsOf([after]) };
+  const { stored: before, endpoint } = claim;
+  const claimed = await write(deps, claim, { before, after, endpoint, now: deps.now() }, room);
+  // Another process has moved it: whatever that made of it stands.
+  return typeof claimed === 'string' ? NOTHING : { claimed, next: nextDue([after], deps.now()) };
 }
 
-/** Writes what an attempt came to; where the gate has changed meanwhile, what it makes of that one. */
+/** Writes what an attempt came to; where the endpoint has changed meanwhile, what it makes of that. */
 async function settle(
   deps: DeliverEventDependencies,
   claim: Claim,
   attempted: Attempted,
   room: Room,
 ): Promise<Delivered> {
-  const { stored: before } = claim;
+  const { stored: before, hadWaiting } = claim;
   const now = deps.now();
-  const { outcome, route } = attempted;
+  const { outcome, route, isOurFault } = attempted;
   const { attempt } = outcome;
   const retry = route?.retry ?? deps.defaultRetry;
   const after = afterAttempt(before.delivery, outcome, retry, { now, random: deps.random });
-  for (let { gate } = claim; ; gate = await deps.gates.get(gate.name)) {
-    const turn = turnOf(gate, after, attempted, now);
-    const alerts = deps.alerts.plan(turn.alerts, gate, now);
-    const claimed = await deps.move({
-      before,
-      after,
-      attempt,
-      gate,
-      gateAfter: turn.gate,
-      limits: limitsOf(deps, claim),
-      alerts,
-      most: room(),
-      now,
-    });
-    if (claimed === 'gate') continue;
+  const { most } = limitsOf(deps, claim);
+  const pool = isOurFault
+    ? {}
+    : deps.slots.afterAttempt({ delivery: after, outcome, hadWaiting, most });
+  for (let { endpoint } = claim; ; endpoint = await deps.endpoints.get(endpoint.receiver)) {
+    const effects = effectsOf(endpoint.state, after, attempted, now);
+    const events = deps.events.plan(effects.events);
+    const step = { before, after, attempt, endpoint, stateAfter: effects.state, events, now };
+    const claimed = await write(deps, claim, { ...step, ...pool }, room);
+    if (claimed === 'endpoint') continue;
     if (claimed === 'delivery') return NOTHING;
-    deps.alerts.announce(turn.alerts);
+    deps.events.announce(effects.events);
     deps.report({ delivery: after, attempt });
-    return { claimed, rings: ringsOf([after, ...alerts.map(({ delivery }) => delivery)]) };
+    const planned = events.flatMap(({ deliveries }) => deliveries);
+    return { claimed, next: nextDue([after, ...planned], now) };
   }
 }
 
-function ringsOf(deliveries: Delivery[]): Ring[] {
+/** Takes one step, and claims as many deliveries of the same pool as there is room for. */
+async function write(
+  deps: DeliverEventDependencies,
+  claim: Claim,
+  step: Omit<Move, 'token' | 'limits' | 'most' | 'nextToken'>,
+  room: Room,
+): Promise<Claim[] | 'delivery' | 'endpoint'> {
+  const nextToken = deps.tokens.ask();
+  const limits = limitsOf(deps, claim);
+  const move = { ...step, token: claim.token, limits, most: room(), nextToken };
+  let moved: PoolClaims | 'delivery' | 'endpoint';
+  try {
+    moved = await deps.move(move, performance.now());
+  } catch (error) {
+    deps.tokens.lose(nextToken);
+    throw error;
+  }
+  if (typeof moved === 'string') {
+    deps.tokens.lose(nextToken);
+    return moved;
+  }
+  deps.tokens.got(nextToken, moved.claims.length);
+  deps.slots.adopt(poolOf(step.after.endpoint), moved.slots);
+  return moved.claims;
+}
+
+function nextDue(deliveries: Delivery[], now: number): NextDue[] {
   return deliveries.flatMap(({ endpoint, nextAttemptAt: at }) =>
-    at === null ? [] : [{ gate: endpoint, at }],
+    at === null ? [] : [{ pool: poolOf(endpoint), inMs: Math.max(0, at - now) }],
   );
 }
 
-function limitsOf({ limitsOf: limits }: DeliverEventDependencies, { stored }: Claim): GateLimits {
-  return limits(stored.delivery.endpoint);
+function limitsOf({ limitsOf: limits }: DeliverEventDependencies, { stored }: Claim) {
+  return limits(poolOf(stored.delivery.endpoint));
 }

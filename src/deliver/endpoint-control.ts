@@ -1,21 +1,46 @@
 import type { Attempt } from '../core/delivery.ts';
 import { systemEventId, type NewMark } from '../core/event-id.ts';
 import { isoTime, TEST_EVENT_TYPE } from '../core/event.ts';
-import type { Gate } from '../core/gate.ts';
+import {
+  retryNow,
+  type EndpointLimits,
+  type EndpointState,
+} from '../core/delivery/endpoint-state.ts';
+import type { Receiver } from '../core/delivery/receiver.ts';
 import type { Route } from './route.ts';
-import type { GateStore } from './stores.ts';
+import type { EndpointStore } from './stores.ts';
 
-/** Turns a gate by hand, whatever else turns it at the same time. */
-export async function turnGate(
-  gates: GateStore,
-  name: string,
-  turn: (gate: Gate) => Gate,
-  now: number,
-): Promise<void> {
+/** Changes the state of a receiver by hand, whatever else changes it at the same time. */
+export async function changeEndpoint(
+  { endpoints, limits, now }: ControlDependencies,
+  receiver: Receiver,
+  change: (state: EndpointState) => EndpointState,
+): Promise<EndpointState> {
   for (;;) {
-    const before = await gates.get(name);
-    if (await gates.write(before, turn(before.gate), now)) return;
+    const before = await endpoints.get(receiver);
+    const after = change(before.state);
+    if (await endpoints.write(before, after, { limits, now })) return after;
   }
+}
+
+/**
+ * Makes everything that waits at a receiver due now: an open breaker probes at once, and what is parked
+ * follows when that succeeds. @returns how many deliveries wait; none where a user has paused it
+ */
+export async function retryEndpoint(
+  deps: ControlDependencies,
+  receiver: Receiver,
+): Promise<number> {
+  const state = await changeEndpoint(deps, receiver, (before) => retryNow(before, deps.now));
+  if (state.paused || state.disabled !== null) return 0;
+  const parked = await deps.endpoints.countParked(receiver);
+  return parked + (await deps.endpoints.retry(receiver, deps.limits));
+}
+
+interface ControlDependencies {
+  endpoints: EndpointStore;
+  limits: EndpointLimits;
+  now: number;
 }
 
 /**

@@ -5,17 +5,6 @@ import type { EndpointService, EndpointView } from './services.ts';
 /** Most names that a refusal lists. */
 const MAX_NAMES = 20;
 
-/** The endpoint of a name. Throws RunwatchError `endpoint_not_found`, which names those there are. */
-export async function findEndpoint(
-  endpoints: EndpointService,
-  name: string,
-): Promise<EndpointView> {
-  const views = await endpoints.list();
-  const view = views.find((one) => one.name === name);
-  if (view === undefined) throw refusal('endpoint_not_found', unknownEndpoint(name, views));
-  return view;
-}
-
 /** What to throw for a name that no endpoint has; those that there are stand in its words. */
 export async function noSuchEndpoint(
   endpoints: EndpointService,

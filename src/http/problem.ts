@@ -24,6 +24,7 @@ export const PROBLEMS = {
   watch_not_active: { status: 409, title: 'The watch has ended' },
   sealed_by_unknown_key: { status: 409, title: 'The secret was encrypted with another key' },
   too_many_secrets: { status: 409, title: 'Three secrets sign already' },
+  ambiguous_endpoint: { status: 409, title: 'Several endpoints have this name' },
   not_signed: { status: 409, title: 'The endpoint has no secret' },
   stale_cursor: { status: 410, title: 'The cursor is of a store that lost data' },
   body_too_large: { status: 413, title: 'The body is too large' },

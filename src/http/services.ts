@@ -100,7 +100,7 @@ export interface DeliveryService {
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   list(query: DeliveryQuery): Promise<Page<Delivery>>;
   get(id: string): Promise<{ delivery: Delivery; attempts: Attempt[] } | null>;
-  /** Delivers again, with the same event id. One that is still to be delivered stays as it is. */
+  /** Delivers at once, with the same event id; one that waits is due now. */
   redeliver(id: string): Promise<'scheduled' | 'not_found'>;
   /** {@link redeliver} for all that match; they go out at a limited rate. @returns how many */
   redeliverMany(range: RedeliverRange): Promise<number>;
@@ -159,11 +159,15 @@ export interface EndpointService {
   list(): Promise<EndpointView[]>;
   /** Sends `runwatch.test` at once, past breaker, pause and rate; null when there is no such endpoint. */
   test(name: string): Promise<EndpointTest | null>;
-  /** Keeps deliveries until `resume`. @returns false when there is no such endpoint */
-  pause(name: string): Promise<boolean>;
-  resume(name: string): Promise<boolean>;
-  /** Ends `disabled`; what was skipped stays skipped until it is delivered again. */
-  enable(name: string): Promise<boolean>;
+  /**
+   * Keeps deliveries until `resume`. Null when there is no such endpoint.
+   * This and the calls below throw RunwatchError `ambiguous_endpoint` where several webhooks share a name.
+   */
+  pause(name: string): Promise<EndpointView | null>;
+  /** Ends a pause, a quiet and `disabled`; what was skipped stays so until it is delivered again. */
+  resume(name: string): Promise<EndpointView | null>;
+  /** Makes all that waits due now. @returns how many deliveries that are; null for no such endpoint */
+  retry(name: string): Promise<number | null>;
   /**
    * Makes a new secret that signs from now on, beside those that it replaces, each for as long as was
    * promised. Throws RunwatchError `not_signed` for kinds without a secret, `too_many_secrets`.

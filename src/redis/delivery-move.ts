@@ -1,13 +1,18 @@
+import type {
+  EndpointLimits,
+  EndpointState,
+  StoredEndpoint,
+} from '../core/delivery/endpoint-state.ts';
+import { poolOf } from '../core/delivery/receiver.ts';
 import {
   isOutstanding,
   type Attempt,
   type Delivery,
   type StoredDelivery,
 } from '../core/delivery.ts';
-import type { Gate, GateLimits, StoredGate } from '../core/gate.ts';
-import { gatePlan } from './delivery-claims.ts';
-import { gateWrite } from './gate-record.ts';
-import { deliveryStateIndex, ledgerField, plannedDelivery, type Keys } from './keys.ts';
+import { claimPlan } from './delivery-claims.ts';
+import { stateWrite } from './endpoint-record.ts';
+import { deliveryPlan, deliveryStateIndex, ledgerField, type Keys } from './keys.ts';
 
 /** Attempts kept of one delivery; older ones are dropped. */
 const ATTEMPTS_KEPT = 50;
@@ -16,52 +21,60 @@ const ATTEMPTS_KEPT = 50;
 export interface DeliveryMove {
   before: StoredDelivery;
   after: Delivery;
+  /** The claim on it; absent where it is moved by hand, which a claimed one is not. */
+  token?: string;
   /** What was tried, where something was. */
   attempt?: Attempt;
-  gate: StoredGate;
-  /** What the gate becomes; absent where nothing was learned of the endpoint. */
-  gateAfter?: Gate;
-  limits: GateLimits;
-  /** What operators are told because of it. */
-  alerts?: { id: string; body: string; delivery: Delivery }[];
-  /** How many deliveries this process would claim at the gate, next. */
+  endpoint: StoredEndpoint;
+  /** What the endpoint's state becomes; absent where nothing was learned of it. */
+  stateAfter?: EndpointState;
+  /** What the slots of its pool become, as JSON; absent where they stay. */
+  slots?: string;
+  /** For how long nothing goes to its pool, ms. */
+  pauseMs?: number;
+  limits: EndpointLimits;
+  /** What operators hear because of it. */
+  events?: { id: string; body: string; deliveries: Delivery[] }[];
+  /** How many deliveries this process would claim at the pool, next, and by which token. */
   most: number;
+  nextToken: string;
   now: number;
 }
 
 /** What the script has to do besides writing the document. */
 export function moveEffects(keys: Keys, move: DeliveryMove) {
-  const { before, after, attempt, gate, gateAfter, limits, alerts = [], most, now } = move;
+  const { before, after, token, attempt, endpoint, stateAfter, limits, events = [], now } = move;
   const outstanding = isOutstanding(after.state);
+  const pool = poolOf(after.endpoint);
   return {
     id: after.id,
-    now,
-    most,
+    receiver: after.endpoint,
+    ...(token !== undefined && { token }),
+    most: move.most,
     attempts: keys.attempts(after.id),
     ...(attempt !== undefined && { attempt: JSON.stringify(attempt) }),
     attemptsKept: ATTEMPTS_KEPT,
     leave: deliveryStateIndex(keys, before.delivery),
     enter: deliveryStateIndex(keys, after),
-    ledger: keys.ledger,
     countFrom: ledgerField(before.delivery),
     countTo: ledgerField(after),
     wasParked: before.delivery.state === 'parked',
     isParked: after.state === 'parked',
     isOutstanding: outstanding,
     joins: outstanding && !isOutstanding(before.delivery.state),
-    ...(after.nextAttemptAt !== null && { dueAt: after.nextAttemptAt }),
+    ...(after.nextAttemptAt !== null && { dueInMs: Math.max(0, after.nextAttemptAt - now) }),
+    isUrgent: after.urgent,
     lane: keys.lane(after),
     settled: keys.deliveriesSettled,
-    gate: {
-      ...gatePlan(keys, gate.name, limits, now),
-      parked: keys.parked(gate.name),
-      gatesParked: keys.gatesParked,
-    },
-    ...(gateAfter !== undefined && { gateWrite: gateWrite(keys, gate, gateAfter, now) }),
-    ...(gate.gate.breaker === 'open' && { probe: keys.probe(gate.name) }),
-    alerts: alerts.map(({ id, body }) => ({ key: keys.event(id), body })),
-    deliveryNumber: keys.deliveryNumber,
-    gatesDue: keys.gatesDue,
-    deliveries: alerts.map(({ delivery }) => plannedDelivery(keys, delivery)),
+    plan: claimPlan(keys, { pool, limits, token: move.nextToken }),
+    ...(stateAfter !== undefined && { stateWrite: stateWrite(keys, endpoint, stateAfter, now) }),
+    ...(move.slots !== undefined && { slots: move.slots }),
+    ...(move.pauseMs !== undefined && { pauseMs: Math.ceil(move.pauseMs) }),
+    ...(endpoint.state.breaker === 'open' && { probe: keys.probe(after.endpoint) }),
+    events: events.map(({ id, body }) => ({ key: keys.event(id), body })),
+    ...deliveryPlan(
+      keys,
+      events.flatMap(({ deliveries }) => deliveries),
+    ),
   };
 }

@@ -1,6 +1,5 @@
 import type { Redis } from 'ioredis';
 import { openCursor } from './cursor.ts';
-import type { Claim } from '../core/claim.ts';
 import {
   noDeliveries,
   type Attempt,
@@ -8,7 +7,7 @@ import {
   type DeliveryState,
   type StoredDelivery,
 } from '../core/delivery.ts';
-import { readClaims } from './delivery-claims.ts';
+import { readClaims, type PoolClaims } from './delivery-claims.ts';
 import { moveEffects, type DeliveryMove } from './delivery-move.ts';
 import { parseLedgerField, type Keys } from './keys.ts';
 import { filterIndexes, readPage } from './page.ts';
@@ -52,17 +51,45 @@ export class DeliveryStore {
   }
 
   /**
-   * Moves a delivery on, if neither it nor the gate has changed since they were read: see the script.
-   * @returns what has been claimed at its gate, or what had changed
+   * Moves a delivery on, if neither it nor the endpoint has changed since they were read: see the script.
+   * @param askedAt when this is asked, by the monotonic clock
+   * @returns what has been claimed at its pool, or what had changed
    */
-  async move(move: DeliveryMove): Promise<Claim[] | 'delivery' | 'gate'> {
+  async move(
+    move: DeliveryMove,
+    askedAt = performance.now(),
+  ): Promise<PoolClaims | 'delivery' | 'endpoint'> {
+    const { clock, poolsDue, dueBell } = this.keys;
     const reply = await this.redis.rwMoveDelivery(
+      clock,
+      poolsDue,
+      dueBell,
       this.keys.delivery(move.after.id),
       move.before.version,
       JSON.stringify(move.after),
       JSON.stringify(moveEffects(this.keys, move)),
     );
-    return typeof reply === 'string' ? reply : readClaims(move.gate.name, reply);
+    return typeof reply === 'string'
+      ? reply
+      : readClaims(reply, { token: move.nextToken, askedAt });
+  }
+
+  async firstInOrder(delivery: Delivery): Promise<string | null> {
+    return this.redis.lindex(this.keys.lane(delivery), 0);
+  }
+
+  /** Notes that settled deliveries are to go out again: whatever dies, that is done. */
+  async requestReplays(ids: string[], now: number): Promise<void> {
+    if (ids.length === 0) return;
+    await this.redis.zadd(this.keys.replays, ...ids.flatMap((id) => [now, id]));
+  }
+
+  async nextReplays(limit: number): Promise<string[]> {
+    return this.redis.zrange(this.keys.replays, 0, String(limit - 1));
+  }
+
+  async endReplays(ids: string[]): Promise<void> {
+    await this.redis.zrem(this.keys.replays, ...ids);
   }
 
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */

@@ -1,4 +1,9 @@
-import { countedReceiver, shownReceiver, type Receiver } from '../core/delivery/receiver.ts';
+import {
+  countedReceiver,
+  poolOf,
+  shownReceiver,
+  type Receiver,
+} from '../core/delivery/receiver.ts';
 import { watchId, type Watch, type WatchKey } from '../core/watch.ts';
 import type { Delivery, DeliveryState } from '../core/delivery.ts';
 import type { RunList } from '../core/run-list.ts';
@@ -96,6 +101,13 @@ export function createKeys(prefix: string) {
     events: (...filter: string[]) => key('events', ...filter),
     /** Pub/sub channel that rings when events were appended. */
     eventBell: key('event-bell'),
+    ...deliveryKeys(key),
+  };
+}
+
+/** What belongs to deliveries, and to the endpoints that they go to. */
+function deliveryKeys(key: (...parts: string[]) => string) {
+  return {
     /** Hash `version`, `number`, `doc`, `event` (its id): one delivery. */
     delivery: (id: string) => key('delivery', id),
     /** Counter that numbers deliveries in the order of their creation. */
@@ -108,24 +120,32 @@ export function createKeys(prefix: string) {
     attempts: (id: string) => key('attempts', id),
     /** Hash: how many deliveries there are for each `<state> <endpoint>`, and `planned`. */
     ledger: key('ledger'),
-    /** Sorted set of gates by when it is worth asking them for deliveries to attempt. */
-    gatesDue: key('gates-due'),
-    /** Hash `version`, `doc`, and how many were delivered and failed per minute: the gate of an endpoint. */
-    gate: (gate: string) => key('gate', gate),
-    /** Sorted set of delivery ids by due time: the first of each lane, unless attempted or parked. */
-    due: (gate: string) => key('due', gate),
-    /** Sorted set of delivery ids that are being attempted, by when that place lapses. */
-    places: (gate: string) => key('places', gate),
+    /** Sorted set of pools by when it is worth asking them for deliveries to attempt. */
+    poolsDue: key('pools-due'),
+    /** Sorted set of the webhooks of an origin by when it is worth asking them. */
+    poolDue: (pool: string) => key('pool-due', pool),
+    /** Pub/sub channel on which pools are named that have become worth asking. */
+    dueBell: key('due-bell'),
+    /** Hash, from delivery to token and due time: what processes have claimed; see `lua/claims.ts`. */
+    deliveryClaims: key('delivery-claims'),
+    /** Hash `version`, `doc`, what claims go by, and results per minute: an endpoint's state. */
+    endpointState: (receiver: string) => key('endpoint-state', receiver),
+    /** Sorted set of the webhooks of watches that are not well, by when their state changed. */
+    endpointsUnwell: key('endpoints-unwell'),
+    /** Sorted set of delivery ids by due time: the first of each order, unless attempted or parked. */
+    due: (receiver: string) => key('due', receiver),
+    /** Sorted set of delivery ids that are being attempted, at a pool or a webhook, by end of lease. */
+    taken: (poolOrReceiver: string) => key('taken', poolOrReceiver),
+    /** String, the JSON of how many attempts a pool takes at a time; expires when it was quiet. */
+    slots: (pool: string) => key('slots', pool),
     /** String, the delivery that probes a failing endpoint; expires with the attempt. */
-    probe: (gate: string) => key('probe', gate),
-    /** String, before when nothing is claimed: an endpoint's rate, or the quiet that it asked for. */
-    hold: (gate: string) => key('hold', gate),
+    probe: (receiver: string) => key('probe', receiver),
+    /** String, before when nothing is claimed: an endpoint's rate, or a pause of an origin. */
+    hold: (pool: string) => key('hold', pool),
     /** Sorted set of parked delivery ids by when they were parked. */
-    parked: (gate: string) => key('parked', gate),
-    /** Set of gates that have parked deliveries. */
-    gatesParked: key('gates-parked'),
-    /** String, set while one process releases the parked deliveries of a gate. */
-    releasing: (gate: string) => key('releasing', gate),
+    parked: (receiver: string) => key('parked', receiver),
+    /** Sorted set of ids of settled deliveries that are to be sent again. */
+    replays: key('replays'),
     /** List of delivery ids of one run and endpoint, oldest first; only the first may be attempted. */
     lane: (delivery: Pick<Delivery, 'endpoint' | 'source' | 'runId'>) =>
       key('lane', watchId(delivery), delivery.endpoint),
@@ -226,8 +246,9 @@ export function deliveryStateIndex(keys: Keys, { state }: Pick<Delivery, 'state'
 }
 
 /** What the scripts need to know of a delivery that is new. */
-export function plannedDelivery(keys: Keys, delivery: Delivery) {
-  const gate = delivery.endpoint;
+function plannedDelivery(keys: Keys, delivery: Delivery) {
+  const receiver = delivery.endpoint;
+  const pool = poolOf(receiver);
   return {
     id: delivery.id,
     key: keys.delivery(delivery.id),
@@ -236,9 +257,22 @@ export function plannedDelivery(keys: Keys, delivery: Delivery) {
     indexes: deliveryIndexes(keys, delivery),
     count: ledgerField(delivery),
     lane: keys.lane(delivery),
-    gate,
-    due: keys.due(gate),
-    dueAt: delivery.nextAttemptAt,
+    receiver,
+    pool,
+    due: keys.due(receiver),
+    ...(pool !== receiver && { poolDue: keys.poolDue(pool) }),
+  };
+}
+
+/** What `plan` of `lua/plan-deliveries.ts` needs. */
+export function deliveryPlan(keys: Keys, deliveries: readonly Delivery[]) {
+  return {
+    clock: keys.clock,
+    deliveryNumber: keys.deliveryNumber,
+    ledger: keys.ledger,
+    poolsDue: keys.poolsDue,
+    dueBell: keys.dueBell,
+    deliveries: deliveries.map((delivery) => plannedDelivery(keys, delivery)),
   };
 }
 

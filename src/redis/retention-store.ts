@@ -134,6 +134,7 @@ export class RetentionStore {
         attempts: this.keys.attempts(delivery.id),
         // What tells of an endpoint is in no log of events: it goes with its delivery.
         event: delivery.runId === '' ? this.keys.event(delivery.eventId) : '',
+        siblings: this.keys.deliveries('event', delivery.eventId),
         indexes: deliveryIndexes(this.keys, delivery),
         count: ledgerField(delivery),
       })),

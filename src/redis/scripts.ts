@@ -1,10 +1,16 @@
 import type { Redis, Result } from 'ioredis';
 import type { ClaimReply } from './delivery-claims.ts';
-import { CLAIM } from './lua/claim.ts';
+import {
+  CLAIM,
+  DUE_POOLS,
+  MOVE_DELIVERIES_BACK,
+  RELEASE_DELIVERIES,
+  RETRY_RECEIVER,
+} from './lua/claim.ts';
 import { READ_CLOCK, TAKE_OUT_STEP } from './lua/clock.ts';
 import { FORGET_DELIVERIES, MOVE_DELIVERY } from './lua/delivery.ts';
 import { KEEP_TURN, MOVE_CURSOR } from './lua/discovery.ts';
-import { WRITE_GATE } from './lua/gate.ts';
+import { WRITE_ENDPOINT } from './lua/endpoint-state.ts';
 import {
   FORGET_LAPSED_STREAM,
   LAPSED_STREAMS,
@@ -43,14 +49,55 @@ declare module 'ioredis' {
     rwEnterMissing(...args: string[]): Result<number, Context>;
     rwSurvey(...args: string[]): Result<[now?: number, ...rest: (number | string)[]], Context>;
     rwMoveBack(...args: (string | number)[]): Result<null, Context>;
-    rwClaim(gate: string, plan: string, now: number, most: number): Result<ClaimReply, Context>;
+    rwClaim(
+      clock: string,
+      poolsDue: string,
+      plan: string,
+      most: number,
+    ): Result<ClaimReply, Context>;
+    rwReleaseDeliveries(
+      clock: string,
+      poolsDue: string,
+      dueBell: string,
+      plan: string,
+      ...claims: string[]
+    ): Result<number, Context>;
+    rwDuePools(
+      clock: string,
+      poolsDue: string,
+      most: number,
+    ): Result<[now: number, pools: string[]], Context>;
+    rwMoveDeliveriesBack(
+      clock: string,
+      poolsDue: string,
+      plan: string,
+      stepMs: number,
+    ): Result<null, Context>;
+    rwRetryReceiver(
+      clock: string,
+      poolsDue: string,
+      dueBell: string,
+      plan: string,
+      receiver: string,
+      most: number,
+    ): Result<number, Context>;
     rwMoveDelivery(
+      clock: string,
+      poolsDue: string,
+      dueBell: string,
       delivery: string,
       version: number,
       doc: string,
       effects: string,
-    ): Result<'delivery' | 'gate' | ClaimReply, Context>;
-    rwWriteGate(gate: string, write: string): Result<number, Context>;
+    ): Result<'delivery' | 'endpoint' | ClaimReply, Context>;
+    rwWriteEndpoint(
+      clock: string,
+      poolsDue: string,
+      dueBell: string,
+      write: string,
+      plan: string,
+      receiver: string,
+    ): Result<number, Context>;
     rwReadPage(keyCount: number, ...args: (string | number)[]): Result<string[], Context>;
     rwAdmitRequest(
       ...args: (string | number)[]
@@ -109,9 +156,13 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwEnterMissing', { numberOfKeys: 6, lua: ENTER_MISSING });
   redis.defineCommand('rwSurvey', { numberOfKeys: 6, lua: SURVEY });
   redis.defineCommand('rwMoveBack', { numberOfKeys: 5, lua: MOVE_BACK });
-  redis.defineCommand('rwClaim', { numberOfKeys: 1, lua: CLAIM });
-  redis.defineCommand('rwMoveDelivery', { numberOfKeys: 1, lua: MOVE_DELIVERY });
-  redis.defineCommand('rwWriteGate', { numberOfKeys: 1, lua: WRITE_GATE });
+  redis.defineCommand('rwClaim', { numberOfKeys: 2, lua: CLAIM });
+  redis.defineCommand('rwReleaseDeliveries', { numberOfKeys: 3, lua: RELEASE_DELIVERIES });
+  redis.defineCommand('rwMoveDeliveriesBack', { numberOfKeys: 2, lua: MOVE_DELIVERIES_BACK });
+  redis.defineCommand('rwDuePools', { numberOfKeys: 2, lua: DUE_POOLS });
+  redis.defineCommand('rwRetryReceiver', { numberOfKeys: 3, lua: RETRY_RECEIVER });
+  redis.defineCommand('rwMoveDelivery', { numberOfKeys: 4, lua: MOVE_DELIVERY });
+  redis.defineCommand('rwWriteEndpoint', { numberOfKeys: 3, lua: WRITE_ENDPOINT });
   redis.defineCommand('rwReadPage', { lua: READ_PAGE });
   redis.defineCommand('rwAdmitRequest', { numberOfKeys: 3, lua: ADMIT_REQUEST });
   redis.defineCommand('rwSettleRequest', { numberOfKeys: 2, lua: SETTLE_REQUEST });

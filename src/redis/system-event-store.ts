@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Delivery } from '../core/delivery.ts';
-import { plannedDelivery, type Keys } from './keys.ts';
+import { deliveryPlan, type Keys } from './keys.ts';
 
 /** An event that is about no run, with its deliveries; one at least. */
 export interface PlannedSystemEvent {
@@ -31,9 +31,6 @@ export function raiseEffects(keys: Keys, { id, body, deliveries }: PlannedSystem
   return {
     event: keys.event(id),
     body,
-    deliveryNumber: keys.deliveryNumber,
-    ledger: keys.ledger,
-    gatesDue: keys.gatesDue,
-    deliveries: deliveries.map((delivery) => plannedDelivery(keys, delivery)),
+    ...deliveryPlan(keys, deliveries),
   };
 }

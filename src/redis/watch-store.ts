@@ -11,8 +11,8 @@ import {
   type WatchKey,
   type WatchState,
 } from '../core/watch.ts';
-import { eventIndexes, plannedDelivery, watchIndexes, type Keys } from './keys.ts';
 import { filterGroups, readMergedPage, readPage } from './page.ts';
+import { eventIndexes, deliveryPlan, watchIndexes, type Keys } from './keys.ts';
 import { replies } from './replies.ts';
 import { learningPlan } from './statistics-store.ts';
 import { readWatch, writeDoc, writeHead } from './watch-record.ts';
@@ -200,10 +200,7 @@ function effectsOf(keys: Keys, change: WatchChange): string {
       indexes: eventIndexes(keys, event),
       body: JSON.stringify(event),
     })),
-    deliveryNumber: keys.deliveryNumber,
-    ledger: keys.ledger,
-    gatesDue: keys.gatesDue,
-    deliveries: deliveries.map((delivery) => plannedDelivery(keys, delivery)),
+    ...deliveryPlan(keys, deliveries),
     ...(learned !== null && { learned }),
   });
 }

@@ -59,10 +59,16 @@ beforeAll(async () => {
       endpoints: Object.fromEntries(
         NAMES.map((name) => [
           name,
-          { type: 'webhook', url: receivers.get(name)?.url, secret: OLD_SECRET, retry: ['100ms'] },
+          {
+            type: 'webhook',
+            url: receivers.get(name)?.url,
+            secret: OLD_SECRET,
+            retry: ['100ms'],
+            // Of system events an endpoint gets those that it names.
+            ...(name === 'operators' && { events: ['endpoint.*', 'delivery.exhausted'] }),
+          },
         ]),
       ),
-      alerts: { endpoint: 'operators' },
       egress: { allow: ['127.0.0.1/32'] },
     },
   });
@@ -199,7 +205,7 @@ describe('an endpoint that answered 410', () => {
   });
 
   test('is sent what it missed once it is enabled and somebody asks, by endpoint and time', async () => {
-    expect(await cli('endpoints', 'enable', 'gone')).toMatchObject({
+    expect(await cli('endpoints', 'resume', 'gone')).toMatchObject({
       exitCode: 0,
       stdout: 'gone is active\n',
     });

@@ -104,8 +104,8 @@ describe('runwatch endpoints test', () => {
 describe.each([
   ['pause', 'paused', 'runwatch endpoints resume ops'],
   ['resume', 'active', 'runwatch redeliver --endpoint ops --state skipped'],
-  ['enable', 'active', 'runwatch redeliver --endpoint ops --state skipped'],
-  ['resume', 'disabled', 'runwatch endpoints enable ops'],
+  ['resume', 'active', 'runwatch redeliver --endpoint ops --state skipped'],
+  ['resume', 'disabled', 'runwatch endpoints resume ops'],
 ])('runwatch endpoints %s', (verb, state, advice) => {
   test(`that leads to ${state} says so, and what to do next`, async () => {
     const body = sampleEndpoint({ health: { ...HEALTHY, state } });
@@ -158,7 +158,7 @@ describe('runwatch endpoints rotate', () => {
   });
 });
 
-describe.each(['test', 'pause', 'resume', 'enable', 'rotate'])('runwatch endpoints %s', (verb) => {
+describe.each(['test', 'pause', 'resume', 'retry', 'rotate'])('runwatch endpoints %s', (verb) => {
   const detail = 'no endpoint is named "opss"; expected one of: ops, audit';
 
   test('of an unknown name exits 1 with the names there are', async () => {

@@ -28,7 +28,7 @@ const VERBS: [string[], string, number][] = [
   [['endpoints', 'test', 'ops'], 'POST /v1/endpoints/ops/test', 1],
   [['endpoints', 'pause', 'ops'], 'POST /v1/endpoints/ops/pause', 1],
   [['endpoints', 'resume', 'ops'], 'POST /v1/endpoints/ops/resume', 1],
-  [['endpoints', 'enable', 'ops'], 'POST /v1/endpoints/ops/enable', 1],
+  [['endpoints', 'retry', 'ops'], 'POST /v1/endpoints/ops/retry', 1],
   [['endpoints', 'rotate', 'ops'], 'POST /v1/endpoints/ops/rotate', 1],
   [['wait', 'run-1'], 'GET /v1/watches/run-1', 5],
 ];
@@ -124,7 +124,7 @@ describe('a call that is wrong exits 2', () => {
     [['redeliver', '--state', 'lost', '--yes'], 'Allowed choices are pending'],
     [['redeliver', 'dlv_1', '--endpoint', 'ops'], 'not both'],
     [['endpoints', '--jsno'], 'Did you mean --json?'],
-    [['endpoints', 'tset'], 'expected one of: test, pause, resume, enable, rotate'],
+    [['endpoints', 'tset'], 'expected one of: test, pause, resume, retry, rotate'],
     [['endpoints', 'test'], "missing required argument 'name'"],
     [['endpoints', 'pause', 'ops', 'audit'], 'too many arguments'],
     [['endpoints', 'rotate', 'ops', '--overlap', 'soon'], 'a duration such as'],
@@ -161,7 +161,7 @@ describe('what is not an error of the daemon', () => {
     ]
       .join(' ')
       .split(' ')
-      .concat(['test', 'pause', 'resume', 'enable', 'rotate'].map((verb) => `endpoints ${verb}`)),
+      .concat(['test', 'pause', 'resume', 'retry', 'rotate'].map((verb) => `endpoints ${verb}`)),
   )('%s --help has examples', async (verb) => {
     const { stdout, exitCode } = await runCli([...verb.split(' '), '--help']);
     expect(exitCode).toBe(0);

@@ -103,7 +103,7 @@ async function tellEach(rig: DeliveryRig, endpoints: string[]): Promise<Record<s
 }
 
 async function judgement(rig: DeliveryRig, endpoint: string): Promise<Told['gate']> {
-  const { disabled, throttledUntil, minutes, failingSince } = await rig.gate(endpoint);
+  const { disabled, throttledUntil, minutes, failingSince } = await rig.state(endpoint);
   if (disabled !== null) return 'disabled';
   if (throttledUntil !== null) return 'quiet';
   const [minute] = minutes;

@@ -19,7 +19,7 @@ function rigWithHanging() {
   const rig = deliveryRig({
     permits: PERMITS,
     capacity: PERMITS * 16,
-    limits: { concurrency: PLACES },
+    limits: { most: PLACES },
     autoAnswer: ({ endpoint }) => (isHanging(endpoint) && !hanging.isOver ? null : 'ok'),
   });
   rigs.push(rig);

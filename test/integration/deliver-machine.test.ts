@@ -2,13 +2,13 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
 import { isOutstanding, type Delivery } from '../../src/core/delivery.ts';
-import { enable, pause, resume } from '../../src/core/gate.ts';
+import { pause, resume } from '../../src/core/delivery/endpoint-state.ts';
 import { expectInvariants, expectNothingLeft } from '../support/delivery-invariants.ts';
 import { deliveryRig, type Answer, type DeliveryRig, type Sent } from '../support/delivery-rig.ts';
 
 const RETRY = [5_000, 60_000];
-const LIMITS = { concurrency: 2, rate: null, deadlineMs: 15_000 };
-const HELD_MS = LIMITS.deadlineMs + 5_000;
+const LIMITS = { most: 2, rate: null, deadlineMs: 10_000 };
+const HELD_MS = 2 * LIMITS.deadlineMs;
 
 /** A configured endpoint, and two webhooks of watches at one origin. */
 const ENDPOINTS = [
@@ -22,10 +22,11 @@ type Step =
   | { do: 'answer'; which: number; answer: Answer }
   | { do: 'answerAll'; answer: Answer }
   | { do: 'advance'; ms: number }
-  | { do: 'turn'; by: 'pause' | 'resume' | 'enable'; endpoint: number }
+  | { do: 'turn'; by: 'pause' | 'resume'; endpoint: number }
   | { do: 'redeliver'; which: number }
   | { do: 'redeliverMany'; from: number; count: number }
-  | { do: 'release' | 'look' | 'stall' | 'kill' };
+  | { do: 'retry'; endpoint: number }
+  | { do: 'takeOver' | 'look' | 'stall' | 'kill' };
 
 /** How each of them is taken. */
 type Steps = { [Kind in Step['do']]: (one: Extract<Step, { do: Kind }>) => Promise<unknown> };
@@ -67,10 +68,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     weight: 3,
     arbitrary: fc.record({
       do: fc.constant('turn' as const),
-      by: fc.constantFrom('pause', 'resume', 'enable'),
+      by: fc.constantFrom('pause', 'resume'),
       endpoint,
     }),
   },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('retry' as const), endpoint }) },
   {
     weight: 2,
     arbitrary: fc.record({ do: fc.constant('redeliver' as const), which: fc.nat(30) }),
@@ -86,7 +88,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 5,
     arbitrary: fc.record({
-      do: fc.constantFrom('release', 'look', 'stall', 'kill'),
+      do: fc.constantFrom('takeOver', 'look', 'stall', 'kill'),
     }),
   },
 );
@@ -123,7 +125,7 @@ function life() {
     planned.push(...(await rig.plan(runId, ENDPOINTS[at] ?? '', [...types])));
   }
 
-  const turns = { pause, resume, enable };
+  const turns = { pause, resume };
   const steps: Steps = {
     plan: (one) => plan(`run-of-many-${one.run}`, one.endpoint, one.count),
     async burst(one) {
@@ -142,14 +144,15 @@ function life() {
     redeliver(one) {
       const id = planned[one.which % Math.max(planned.length, 1)] ?? '';
       requested.add(id);
-      return rig.redeliver.one(id);
+      return rig.replay.one(id);
     },
     redeliverMany(one) {
       const ids = planned.slice(one.from, one.from + one.count);
       for (const id of ids) requested.add(id);
-      return rig.redeliver.many(ids);
+      return rig.replayMany(ids);
     },
-    release: () => rig.release(),
+    retry: (one) => rig.retryAll(ENDPOINTS[one.endpoint] ?? ''),
+    takeOver: async () => rig.takeOver(current, `a${generation - 1}`),
     look: () => rig.settle('b'),
     // Whoever attempts something is held up for so long that its places lapse.
     async stall() {
@@ -185,8 +188,7 @@ function life() {
       const gate = one.endpoint;
       onTheirWay.set(gate, (onTheirWay.get(gate) ?? new Set()).add(one.deliveryId));
     }
-    for (const some of onTheirWay.values())
-      expect(some.size).toBeLessThanOrEqual(LIMITS.concurrency);
+    for (const some of onTheirWay.values()) expect(some.size).toBeLessThanOrEqual(LIMITS.most);
   }
 
   return {
@@ -196,7 +198,7 @@ function life() {
       await (steps[one.do] as (one: Step) => Promise<unknown>)(one);
       await rig.settle(current);
       for (const name of ENDPOINTS) {
-        if ((await rig.gate(name)).disabled !== null) wasDisabled.add(name);
+        if ((await rig.state(name)).disabled !== null) wasDisabled.add(name);
       }
       await expectInvariants(rig, planned);
       expectOrder();
@@ -212,10 +214,9 @@ function life() {
 /** Everybody is well again, and what humans held back they let go. */
 async function heal(rig: DeliveryRig, planned: string[], process: string): Promise<void> {
   for (const name of ENDPOINTS) {
-    await rig.turn(name, (gate) => resume(gate.disabled === null ? gate : enable(gate)));
+    await rig.turn(name, resume);
   }
   for (let round = 0; round < 200; round += 1) {
-    await rig.release();
     await rig.answerAll('ok', process);
     const left = (await rig.states(planned)).filter((state) => isOutstanding(state as never));
     if (left.length === 0) return;

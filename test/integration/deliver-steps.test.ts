@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import type { SentEventType } from '../../src/core/event.ts';
-import { enable, pause, resume } from '../../src/core/gate.ts';
+import { pause, resume } from '../../src/core/delivery/endpoint-state.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { expectNothingLeft } from '../support/delivery-invariants.ts';
 import { deliveryRig, type DeliveryRig } from '../support/delivery-rig.ts';
@@ -34,7 +34,7 @@ const openIds = (rig: DeliveryRig) => rig.open().map(({ deliveryId }) => deliver
 async function openBreaker(rig: DeliveryRig, endpoint = 'ops'): Promise<string[]> {
   const ids = await planMany(rig, 10, endpoint);
   await rig.answerAll('fail');
-  expect((await rig.gate(endpoint)).breaker).toBe('open');
+  expect((await rig.state(endpoint)).breaker).toBe('open');
   return ids;
 }
 
@@ -121,7 +121,7 @@ describe('places at an endpoint', () => {
   });
 
   test('are not kept for one that was settled by somebody else meanwhile', async () => {
-    const rig = rigOf({ limits: { concurrency: 1 } });
+    const rig = rigOf({ limits: { most: 1 } });
     rig.startProcess('b');
     const ids = await planMany(rig, 1);
     await rig.settle('a');
@@ -138,7 +138,7 @@ describe('places at an endpoint', () => {
   });
 
   test('are filled at the rate of the endpoint', async () => {
-    const rig = rigOf({ limits: { concurrency: 4, rate: 2 } });
+    const rig = rigOf({ limits: { most: 4, rate: 2 } });
     const ids = await planMany(rig, 6);
     for (let half = 0; half < 6; half += 1) {
       await rig.answerAll('ok');
@@ -184,7 +184,7 @@ describe('a process', () => {
     const rig = rigOf({ retry: [] });
     const [id] = await planMany(rig, 1);
     await rig.answerAll('fail');
-    await rig.redeliver.one(id!);
+    await rig.replay.one(id!);
     await rig.quiesce();
     expect(openIds(rig)).toEqual([id]);
   });
@@ -192,13 +192,12 @@ describe('a process', () => {
 
 describe('a receiver that asks for quiet', () => {
   test('gets it for all deliveries, and none of them has used up an attempt', async () => {
-    const rig = rigOf({ limits: { concurrency: 1 } });
+    const rig = rigOf({ limits: { most: 1 } });
     const ids = await planMany(rig, 3);
     await rig.settle();
     rig.open()[0]?.answer({ retryAfterMs: 60_000 });
     await rig.settle();
     await rig.advance(59_999);
-    await rig.release();
     expect(rig.sent).toHaveLength(1);
     expect(await rig.get(ids[0]!)).toMatchObject({ state: 'pending', attemptCount: 0, step: 0 });
     await rig.advance(7_000);
@@ -253,44 +252,35 @@ describe('the breaker', () => {
       ids.map(() => 1),
     );
     await rig.advance(25_000);
-    await rig.release();
     await rig.settle('a');
     expect(rig.open()).toHaveLength(1);
     await rig.plan('late-1', 'ops', ['run.failed']);
     await rig.plan('late-2', 'ops', ['run.failed']);
     await rig.settle('b');
-    await rig.release();
     await rig.settle('b');
     expect(rig.open()).toHaveLength(1);
     rig.open()[0]?.answer('fail');
     await rig.settle();
-    await rig.release();
     await rig.settle();
     expect(rig.open()).toHaveLength(0);
-    expect(rig.alerts.map(({ type }) => type)).toEqual(['endpoint.failing']);
+    expect(rig.told.map(({ type }) => type)).toEqual(['endpoint.failing']);
   });
 
-  test('closes with the probe that is delivered, and lets the rest go at a limited pace', async () => {
-    const rig = rigOf({ limits: { concurrency: 1_000 } });
+  test('closes with the probe that is delivered, and the rest follows by the slots alone', async () => {
+    const rig = rigOf({ limits: { most: 4 } });
     const failed = await openBreaker(rig);
     const parked = await planMany(rig, 60);
     await rig.settle();
     await rig.advance(30_000);
-    await rig.release();
+    await rig.settle();
+    expect(rig.open()).toHaveLength(1);
+    rig.open()[0]?.answer('ok');
+    await rig.settle();
+    expect((await rig.state('ops')).breaker).toBe('closed');
+    expect(rig.open()).toHaveLength(4);
     await rig.answerAll('ok');
-    expect((await rig.gate('ops')).breaker).toBe('closed');
-    const before = rig.sent.length;
-    const perRound: number[] = [];
-    while ((await rig.states([...failed, ...parked])).includes('parked')) {
-      const sent = rig.sent.length;
-      await rig.release();
-      await rig.answerAll('ok');
-      perRound.push(rig.sent.length - sent);
-    }
-    expect(Math.max(...perRound)).toBeLessThanOrEqual(25);
-    expect(rig.sent.length - before).toBeGreaterThanOrEqual(60);
     expect(new Set(await rig.states([...failed, ...parked]))).toEqual(new Set(['delivered']));
-    expect(rig.alerts.map(({ type }) => type)).toEqual(['endpoint.failing', 'endpoint.recovered']);
+    expect(rig.told.map(({ type }) => type)).toEqual(['endpoint.failing', 'endpoint.recovered']);
     await expectNothingLeft(rig);
   });
 
@@ -299,16 +289,13 @@ describe('the breaker', () => {
     rig.startProcess('b');
     const ids = await openBreaker(rig);
     await rig.advance(30_000);
-    await rig.release();
     await rig.settle('a');
     expect(rig.open()).toHaveLength(1);
     rig.kill('a');
     await rig.advance(DEADLINE_AND_GRACE);
-    await rig.release();
     await rig.answerAll('ok', 'b');
-    expect((await rig.gate('ops')).breaker).toBe('closed');
+    expect((await rig.state('ops')).breaker).toBe('closed');
     for (let round = 0; round < 3; round += 1) {
-      await rig.release();
       await rig.answerAll('ok', 'b');
     }
     expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
@@ -322,44 +309,40 @@ describe('an endpoint', () => {
     const ids = await planMany(rig, 3);
     await rig.settle();
     await rig.advance(86_400_000);
-    await rig.release();
     await rig.settle();
     expect(rig.sent).toHaveLength(0);
     expect(await rig.states(ids)).toEqual(['parked', 'parked', 'parked']);
     await rig.turn('ops', resume);
-    await rig.release();
     await rig.answerAll('ok');
     expect(await rig.states(ids)).toEqual(['delivered', 'delivered', 'delivered']);
     await expectNothingLeft(rig);
   });
 
   test('that is paused while deliveries wait in line gives those back their place later', async () => {
-    const rig = rigOf({ limits: { concurrency: 1 } });
+    const rig = rigOf({ limits: { most: 1 } });
     const ids = await planMany(rig, 4);
     await rig.settle();
     await rig.turn('ops', pause);
     await rig.answerAll('ok');
     expect(await rig.states(ids)).toEqual(['delivered', 'parked', 'parked', 'parked']);
     await rig.turn('ops', resume);
-    await rig.release();
     await rig.answerAll('ok');
     expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
     await expectNothingLeft(rig);
   });
 
   test('that says 410 is disabled: what follows is skipped, and can be sent once it is enabled', async () => {
-    const rig = rigOf({ limits: { concurrency: 1 } });
+    const rig = rigOf({ limits: { most: 1 } });
     const ids = await planMany(rig, 3);
     await rig.answerAll('gone');
     expect(await rig.states(ids)).toEqual(['dead', 'skipped', 'skipped']);
     expect(rig.sent).toHaveLength(1);
-    expect(rig.alerts.map(({ type }) => type)).toEqual(['endpoint.disabled', 'delivery.exhausted']);
-    await rig.redeliver.one(ids[1]!);
+    expect(rig.told.map(({ type }) => type)).toEqual(['endpoint.disabled', 'delivery.exhausted']);
+    await rig.replay.one(ids[1]!);
     await rig.answerAll('ok');
     expect(await rig.states(ids)).toEqual(['dead', 'skipped', 'skipped']);
-    await rig.turn('ops', enable);
-    expect(await rig.redeliver.many(ids)).toBe(3);
-    await rig.release();
+    await rig.turn('ops', resume);
+    await rig.replayMany(ids);
     await rig.answerAll('ok');
     expect(await rig.states(ids)).toEqual(['delivered', 'delivered', 'delivered']);
     await expectNothingLeft(rig);
@@ -370,8 +353,7 @@ describe('an endpoint', () => {
     await rig.turn('ops', pause);
     const ids = await planMany(rig, 3);
     await rig.settle();
-    await rig.turn('ops', (gate) => ({ ...gate, disabled: { reason: 'failing', at: 0 } }));
-    await rig.release();
+    await rig.turn('ops', (state) => ({ ...state, disabled: { reason: 'failing', at: 0 } }));
     await rig.settle();
     expect(await rig.states(ids)).toEqual(['skipped', 'skipped', 'skipped']);
     await expectNothingLeft(rig);
@@ -390,7 +372,6 @@ describe('the deliveries of one run to one endpoint', () => {
     await rig.settle();
     expect(await rig.states(ids)).toEqual(['parked', 'pending', 'pending']);
     await rig.turn('ops', resume);
-    await rig.release();
     await rig.answerAll('ok');
     expect(rig.sent.map(({ deliveryId }) => deliveryId)).toEqual([ids[0], ...ids]);
     await expectNothingLeft(rig);
@@ -409,27 +390,11 @@ describe('the deliveries of one run to one endpoint', () => {
     await rig.answerAll('ok');
     const [second] = await rig.plan('run', 'ops', ['run.completed']);
     await rig.settle();
-    await rig.redeliver.one(first!);
+    await rig.replay.one(first!);
     await rig.settle();
     expect(openIds(rig)).toEqual([second]);
     await rig.answerAll('ok');
     expect(rig.sent.map(({ deliveryId }) => deliveryId)).toEqual([first, second, first]);
-  });
-
-  test('are released by nobody but the releaser where they were parked behind another', async () => {
-    const rig = rigOf();
-    const [first] = await rig.plan('run', 'ops', ['run.started']);
-    await rig.answerAll('ok');
-    await rig.plan('run', 'ops', ['run.completed']);
-    await rig.settle();
-    await rig.redeliver.many([first!]);
-    await rig.answerAll('ok');
-    expect(await rig.states([first!])).toEqual(['parked']);
-    expect(await rig.redis.zrange(rig.keys.due('ops'), 0, '-1')).toEqual([]);
-    await rig.release();
-    await rig.answerAll('ok');
-    expect(await rig.states([first!])).toEqual(['delivered']);
-    await expectNothingLeft(rig);
   });
 
   test('let a notice go that was overtaken while it was held up, but not a fresh one', async () => {
@@ -445,10 +410,9 @@ describe('the deliveries of one run to one endpoint', () => {
     const ids = await rig.plan('two', 'ops', ['run.awaiting_human_feedback', 'run.completed']);
     await rig.settle();
     await rig.turn('ops', resume);
-    await rig.release();
     await rig.answerAll('ok');
     expect(await rig.states(ids)).toEqual(['superseded', 'delivered']);
-    await rig.redeliver.one(ids[0]!);
+    await rig.replay.one(ids[0]!);
     await rig.answerAll('ok');
     expect(await rig.states(ids)).toEqual(['delivered', 'delivered']);
     await expectNothingLeft(rig);
@@ -463,7 +427,7 @@ describe('sending again by hand', () => {
     await rig.advance(5_000);
     await rig.answerAll('fail');
     expect(await rig.get(id!)).toMatchObject({ state: 'dead', attemptCount: 2 });
-    const asked = await Promise.all([rig.redeliver.one(id!), rig.redeliver.one(id!)]);
+    const asked = await Promise.all([rig.replay.one(id!), rig.replay.one(id!)]);
     expect(asked).toEqual([true, true]);
     await rig.answerAll('fail');
     expect(await rig.get(id!)).toMatchObject({ state: 'pending', attemptCount: 3, step: 1 });
@@ -471,7 +435,7 @@ describe('sending again by hand', () => {
     await rig.answerAll('ok');
     expect(new Set(rig.sent.map(({ eventId }) => eventId)).size).toBe(1);
     expect(rig.sent).toHaveLength(4);
-    expect(await rig.redeliver.one('dlv_unknown')).toBe(false);
+    expect(await rig.replay.one('dlv_unknown')).toBe(false);
     await expectNothingLeft(rig);
   });
 
@@ -479,7 +443,7 @@ describe('sending again by hand', () => {
     const rig = rigOf();
     const ids = await planMany(rig, 1);
     await rig.settle();
-    expect(await rig.redeliver.many(ids)).toBe(0);
+    await rig.replayMany(ids);
     await rig.answerAll('ok');
     expect(rig.sent).toHaveLength(1);
   });
@@ -498,7 +462,7 @@ describe('operators', () => {
     });
     await openBreaker(rig, 'pager');
     await rig.settle();
-    expect(rig.alerts.map(({ type, endpoint }) => [type, endpoint])).toEqual([
+    expect(rig.told.map(({ type, about }) => [type, about])).toEqual([
       ['endpoint.failing', 'ops'],
       ['endpoint.failing', 'pager'],
     ]);
@@ -542,15 +506,14 @@ describe('faults of our own', () => {
       const dead = await rig.get(ids[0]!);
       expect([dead.state, dead.last?.error?.code]).toEqual(['dead', code]);
       expect(new Set(await rig.states(ids))).toEqual(new Set(['dead']));
-      expect(await rig.gate('ops')).toMatchObject({
+      expect(await rig.state('ops')).toMatchObject({
         breaker: 'closed',
         disabled: null,
         failingSince: null,
       });
-      expect(rig.alerts.map(({ type }) => type)).toEqual(['delivery.exhausted']);
+      expect(rig.told.map(({ type }) => type)).toEqual(['delivery.exhausted']);
       isBroken = false;
-      expect(await rig.redeliver.many(ids)).toBe(12);
-      await rig.release();
+      await rig.replayMany(ids);
       await rig.answerAll('ok');
       expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
       await expectNothingLeft(rig);

@@ -30,7 +30,7 @@ const routes = [
   ['POST', '/v1/endpoints/e/test', 'admin'],
   ['POST', '/v1/endpoints/e/pause', 'admin'],
   ['POST', '/v1/endpoints/e/resume', 'admin'],
-  ['POST', '/v1/endpoints/e/enable', 'admin'],
+  ['POST', '/v1/endpoints/e/retry', 'admin'],
   ['POST', '/v1/endpoints/e/rotate', 'admin'],
 ] as const;
 

@@ -33,7 +33,6 @@ describe('endpoints', () => {
   it.each([
     ['pause', 'paused'],
     ['resume', 'active'],
-    ['enable', 'active'],
   ])('answer to %s as they are then', async (action, state) => {
     const response = await act(action);
     expect(response.status).toBe(200);
@@ -41,7 +40,7 @@ describe('endpoints', () => {
     expect(endpoint).toMatchObject({ name: 'ops', health: { state } });
   });
 
-  it.each(['test', 'pause', 'resume', 'enable', 'rotate'])(
+  it.each(['test', 'pause', 'resume', 'retry', 'rotate'])(
     'that are unknown to %s are refused with the names there are',
     async (action) => {
       const response = await act(action, 'opss');

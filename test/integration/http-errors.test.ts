@@ -153,7 +153,7 @@ const refused: Refused[] = [
   },
   {
     what: 'enabling an unknown endpoint',
-    path: '/v1/endpoints/nobody/enable',
+    path: '/v1/endpoints/nobody/retry',
     init: { method: 'POST' },
     code: 'endpoint_not_found',
   },

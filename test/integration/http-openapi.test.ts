@@ -55,7 +55,7 @@ const ROUTES = [
   'POST /v1/endpoints/{name}/test',
   'POST /v1/endpoints/{name}/pause',
   'POST /v1/endpoints/{name}/resume',
-  'POST /v1/endpoints/{name}/enable',
+  'POST /v1/endpoints/{name}/retry',
   'POST /v1/endpoints/{name}/rotate',
   'GET /v1/polling',
   'GET /v1/processes',

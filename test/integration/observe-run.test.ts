@@ -12,7 +12,7 @@ import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const stores = openStores();
-const { watches, events, deliveries, gates, requests } = stores;
+const { watches, events, deliveries, endpointStates, requests } = stores;
 afterAll(() => stores.close());
 
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
@@ -208,11 +208,12 @@ describe('a process that dies', () => {
   test('after it wrote a change and before it told of that leaves its deliveries to the next look', async () => {
     const key = await register({ subscriptions: [{ kind: 'endpoint', endpoint: 'untold' }] });
     await pollingProcess({ dispatch: lose }).poll(key, seen(key, 'failed'));
-    const due = await gates.dueBy(Date.now(), 1_000);
-    expect(due.map(({ gate }) => gate)).toContain('untold');
-    const limits = { concurrency: 4, rate: null, deadlineMs: 15_000 };
-    const claimed = await gates.claim([{ gate: 'untold', limits, most: 4 }], Date.now());
-    expect(claimed.map(({ stored }) => stored.delivery)).toMatchObject([
+    const due = await endpointStates.duePools(1_000);
+    expect(due.map(({ pool }) => pool)).toContain('untold');
+    const limits = { most: 4, rate: null, deadlineMs: 15_000 };
+    const asked = { pool: 'untold', limits, most: 4, token: 'p.1', askedAt: 0 };
+    const { claims } = await endpointStates.claim(asked);
+    expect(claims.map(({ stored }) => stored.delivery)).toMatchObject([
       { runId: key.runId, eventType: 'run.failed' },
     ]);
   });

@@ -1,26 +1,31 @@
-import type { Attempt, AttemptOutcome, Delivery } from '../../src/core/delivery.ts';
-import { newDelivery } from '../../src/core/delivery.ts';
+import { type EndpointLimits, type EndpointState } from '../../src/core/delivery/endpoint-state.ts';
+import {
+  newDelivery,
+  type Attempt,
+  type AttemptOutcome,
+  type Delivery,
+} from '../../src/core/delivery.ts';
 import type { RunwatchEvent, SentEventType } from '../../src/core/event.ts';
-import { createAlerts, type Alert } from '../../src/deliver/alerts.ts';
+import { claimedDeliveries } from '../../src/daemon/claimed-deliveries.ts';
+import { createClaimTokens } from '../../src/deliver/claim-tokens.ts';
 import { createDeliverEvent } from '../../src/deliver/deliver-event.ts';
-import { createDispatcher, type Dispatcher } from '../../src/deliver/dispatcher.ts';
-import { turnGate } from '../../src/deliver/endpoint-control.ts';
+import { changeEndpoint, retryEndpoint } from '../../src/deliver/endpoint-control.ts';
+import { createEndpointEvents, type EndpointEvent } from '../../src/deliver/endpoint-events.ts';
 import { createPermits } from '../../src/deliver/permits.ts';
-import { createRedeliver } from '../../src/deliver/redeliver.ts';
-import { createReleaseParked } from '../../src/deliver/release-parked.ts';
+import { createPoolSlots } from '../../src/deliver/pool-slots.ts';
+import { createRelay, type Relay } from '../../src/deliver/relay.ts';
+import { createReplay } from '../../src/deliver/replay.ts';
 import type { Route } from '../../src/deliver/route.ts';
-import type { GateLimits } from '../../src/core/gate.ts';
+import { tokensOf } from '../../src/redis/claims.ts';
 import { newMark, newWatch, NOON } from './builders.ts';
-import type { Gate } from '../../src/core/gate.ts';
+import { testRedis } from './redis.ts';
 import { openStores } from './stores.ts';
-
-const RELEASE_EVERY_MS = 500;
 
 /** Runs that neither end nor send anything for this long never will, ms of the real clock. */
 const PATIENCE_MS = 20_000;
 
 /** How a request ended, in the words of a test. */
-export type Answer = 'ok' | 'fail' | 'gone' | { retryAfterMs: number };
+export type Answer = 'ok' | 'fail' | 'gone' | 'timeout' | { retryAfterMs: number };
 
 /** A request that its receiver has not answered yet. */
 export interface Sent {
@@ -35,7 +40,7 @@ export interface Sent {
 }
 
 interface RigOptions {
-  limits?: Partial<GateLimits>;
+  limits?: Partial<EndpointLimits>;
   retry?: readonly number[];
   operatorEndpoint?: string | null;
   isOvertaken?: (delivery: Delivery) => boolean;
@@ -43,6 +48,8 @@ interface RigOptions {
   routeOf?: (delivery: Delivery, route: Route) => Promise<Route | null>;
   /** Whether the events of deliveries are not in the store any more. */
   isForgotten?: () => boolean;
+  /** Whether the processes' configuration has a pool. */
+  knows?: (pool: string) => boolean;
   /** Answers some requests at once, by what they are. */
   autoAnswer?: (sent: Sent) => Answer | null;
   /** How many attempts a process has under way, and how many of them may use it. */
@@ -54,7 +61,8 @@ interface RigOptions {
 interface RigProcess {
   name: string;
   isAlive: boolean;
-  dispatcher: Dispatcher;
+  relay: Relay;
+  work: ReturnType<typeof claimedDeliveries>;
   /** Claims that have not come to their end. */
   underWay: number;
 }
@@ -65,24 +73,29 @@ interface RigProcess {
  * left waits for an answer, its time, or the test.
  */
 export function deliveryRig(options: RigOptions = {}) {
-  const stores = openStores();
-  const { deliveries, gates } = stores;
+  const stores = openStores(testRedis(), { isClockManual: true });
+  const { deliveries, endpointStates, redis, keys } = stores;
   const retry = options.retry ?? [5_000, 60_000, 300_000];
-  const limits: GateLimits = { concurrency: 2, rate: null, deadlineMs: 15_000, ...options.limits };
+  const limits: EndpointLimits = { most: 2, rate: null, deadlineMs: 10_000, ...options.limits };
   let time = NOON;
   let eventCount = 0;
   let runCount = 0;
   const now = () => time;
+  const turnClock = (ms: number) => {
+    time += ms;
+    void redis.set(keys.clock, time);
+  };
+  turnClock(0);
   const sent: Sent[] = [];
   const open = new Set<Sent>();
-  const alerts: Alert[] = [];
+  const told: EndpointEvent[] = [];
   const errors: unknown[] = [];
   const processes = new Map<string, RigProcess>();
+  let isRetried = false;
   const limitsOf = () => limits;
-  const dispatch = (names: string[]) => processes.get('a')?.dispatcher.dispatch(names);
-  const shared = { deliveries, gates, limitsOf, dispatch, now };
-  const redeliver = createRedeliver(shared);
-  const release = createReleaseParked({ ...shared, dispatch: () => undefined }, RELEASE_EVERY_MS);
+  const dispatch = (pools: string[]) => processes.get('a')?.relay.dispatch(pools);
+  const replay = createReplay({ deliveries, endpoints: endpointStates, limitsOf, dispatch, now });
+  const control = () => ({ endpoints: endpointStates, limits, now: time });
 
   function send(process: RigProcess, delivery: Delivery): Promise<AttemptOutcome> {
     const { id: deliveryId, eventId, endpoint, runId } = delivery;
@@ -106,31 +119,39 @@ export function deliveryRig(options: RigOptions = {}) {
   }
 
   function startProcess(name: string): RigProcess {
+    const tokens = createClaimTokens(tokensOf(name));
+    const slots = createPoolSlots();
+    const calledOff = new AbortController();
     const deliver = createDeliverEvent({
-      ...shared,
       move: (step) => deliveries.move(step),
+      endpoints: endpointStates,
+      limitsOf,
+      now,
+      stopping: calledOff.signal,
       random: () => 0,
       defaultRetry: retry,
       withPermit: createPermits(options.permits ?? Infinity),
+      slots,
+      tokens,
       async routeOf(delivery) {
         const route = { channel: { send: () => send(process, delivery) }, retry };
         return options.routeOf === undefined ? route : options.routeOf(delivery, route);
       },
       isOvertaken: async (delivery) => options.isOvertaken?.(delivery) ?? false,
-      alerts: createAlerts({
-        operatorEndpoint: options.operatorEndpoint ?? null,
-        newMark,
-        log: (alert) => alerts.push(alert),
-      }),
+      events: createEndpointEvents({ plan: planEvent, log: (event) => told.push(event) }),
       report: () => undefined,
     });
     const process: RigProcess = {
       name,
       isAlive: true,
       underWay: 0,
-      dispatcher: createDispatcher({
-        gates,
+      work: claimedDeliveries({ ...stores, limitsOf }, { id: name, tokens }),
+      relay: createRelay({
+        endpoints: endpointStates,
         limitsOf,
+        knows: options.knows ?? (() => true),
+        tokens,
+        slots,
         capacity: options.capacity ?? 1_000,
         async deliver(claim, room) {
           process.underWay += 1;
@@ -138,13 +159,26 @@ export function deliveryRig(options: RigOptions = {}) {
           return deliver(known, room).finally(() => (process.underWay -= 1));
         },
         // The test turns the clock: nothing happens by itself.
-        later: () => undefined,
+        later: () => () => undefined,
+        abort: () => calledOff.abort(),
         onError: (error) => errors.push(error),
-        now,
       }),
     };
     processes.set(name, process);
     return process;
+  }
+
+  /** An event about an endpoint, to the operators' endpoint where there is one. */
+  function planEvent({ type, data }: Pick<EndpointEvent, 'type' | 'data'>) {
+    const { operatorEndpoint = null } = options;
+    if (operatorEndpoint === null) return null;
+    const id = `evt_${newMark()}`;
+    const about = { source: '', runId: '' };
+    return {
+      id,
+      body: JSON.stringify({ id, type, data }),
+      deliveries: [newDelivery(about, { id, type }, operatorEndpoint, time)],
+    };
   }
 
   /** Attempts that do not wait for an answer. */
@@ -174,9 +208,10 @@ export function deliveryRig(options: RigOptions = {}) {
     sent: sent as readonly Sent[],
     /** Those that are not answered yet. */
     open: () => [...open],
-    alerts,
+    /** What was logged about endpoints. */
+    told,
     now,
-    redeliver,
+    replay,
     startProcess,
 
     /** The id of a run that nothing else is about. */
@@ -191,7 +226,7 @@ export function deliveryRig(options: RigOptions = {}) {
       const before = await stores.watches.get(key);
       const watch = before?.watch ?? newWatch({ runId });
       // Who was planned first is due first.
-      time += 1;
+      turnClock(1);
       const planned = types.map((type) => {
         eventCount += 1;
         return newDelivery(key, { id: `evt_${eventCount}`, type }, endpoint, time);
@@ -210,7 +245,7 @@ export function deliveryRig(options: RigOptions = {}) {
       let before: number;
       do {
         before = sent.length;
-        await process.dispatcher.look();
+        await process.relay.sweep();
         await quiesce();
       } while (sent.length > before);
     },
@@ -232,34 +267,50 @@ export function deliveryRig(options: RigOptions = {}) {
       const process = processes.get(name);
       if (process === undefined) return;
       process.isAlive = false;
-      void process.dispatcher.close();
+      void process.relay.close();
       for (const one of [...open].filter((each) => each.process === name)) open.delete(one);
       processes.delete(name);
     },
 
     /** Turns the clock, and what expires in Redis with it. */
     async advance(ms: number): Promise<void> {
-      time += ms;
-      const volatile = (await stores.keysLeft()).filter((key) =>
-        /:(probe|hold|releasing):/.test(key),
-      );
+      turnClock(ms);
+      const volatile = (await stores.keysLeft()).filter((key) => /:(probe|hold|slots):/.test(key));
       for (const key of volatile) {
-        const left = (await stores.redis.pttl(key)) - ms;
-        if (left <= 0) await stores.redis.del(key);
-        else await stores.redis.pexpire(key, left);
+        const left = (await redis.pttl(key)) - ms;
+        if (left <= 0) await redis.del(key);
+        else await redis.pexpire(key, left);
       }
     },
 
-    /** What the daemon does every half second. */
-    async release(): Promise<void> {
-      await rig.advance(RELEASE_EVERY_MS);
-      await release();
+    /** What a process does about another that is dead. */
+    takeOver: (name: string, dead: string) => processes.get(name)?.work.takeOver(dead),
+
+    /** Gives back what a process is said to hold, and does not. */
+    tend: (name: string) => processes.get(name)?.work.tend(),
+
+    /** Stops a process in good order. */
+    stop: (name: string) => processes.get(name)?.relay.close(),
+
+    /** Sends again what was asked for in a range. @returns how many ids that were */
+    async replayMany(ids: string[]): Promise<void> {
+      await deliveries.requestReplays(ids, time);
+      await replay.replayRequested();
     },
 
-    turn: (endpoint: string, by: (gate: Gate) => Gate) => turnGate(gates, endpoint, by, time),
+    turn: (receiver: string, by: (state: EndpointState) => EndpointState) =>
+      changeEndpoint(control(), receiver, by),
 
-    async gate(endpoint: string): Promise<Gate> {
-      return (await gates.get(endpoint)).gate;
+    async retryAll(receiver: string): Promise<number> {
+      isRetried = true;
+      return retryEndpoint(control(), receiver);
+    },
+
+    /** Whether deliveries may be due before their documents say so. */
+    isRetried: () => isRetried,
+
+    async state(receiver: string): Promise<EndpointState> {
+      return (await endpointStates.get(receiver)).state;
     },
 
     async states(ids: string[]): Promise<string[]> {
@@ -286,6 +337,10 @@ function eventOf(id: string, type: SentEventType, runId: string): RunwatchEvent 
 function outcomeOf(answer: Answer, at: number): AttemptOutcome {
   if (answer === 'ok') return { kind: 'delivered', attempt: attemptOf(200, at) };
   if (answer === 'gone') return { kind: 'refused', attempt: attemptOf(410, at) };
+  if (answer === 'timeout') {
+    const error = { code: 'timeout', message: 'no answer' };
+    return { kind: 'failed', attempt: { ...attemptOf(200, at), status: null, error } };
+  }
   if (answer === 'fail') return { kind: 'failed', attempt: attemptOf(500, at) };
   return { kind: 'throttled', attempt: attemptOf(429, at), ...answer };
 }

@@ -117,6 +117,7 @@ export function aDelivery(changes: Partial<Delivery> = {}): Delivery {
     attemptCount: 1,
     step: 1,
     requested: false,
+    urgent: false,
     nextAttemptAt: null,
     createdAt: NOW,
     deliveredAt: NOW,
@@ -296,7 +297,7 @@ function fakeEndpoints(of: () => FakeServices): EndpointService {
   const change = (state: EndpointHealth['state']) => async (name: string) => {
     const view = find(name);
     if (view !== undefined) view.health = { ...view.health, state };
-    return view !== undefined;
+    return view ?? null;
   };
   return {
     list: async () => of().endpointViews,
@@ -308,7 +309,7 @@ function fakeEndpoints(of: () => FakeServices): EndpointService {
     },
     pause: change('paused'),
     resume: change('active'),
-    enable: change('active'),
+    retry: async (name) => (find(name) === undefined ? null : 3),
     async rotate(name, options) {
       const { calls, endpointFailure } = of();
       if (find(name) === undefined) return null;

@@ -1,14 +1,16 @@
 import { Redis } from 'ioredis';
 import type { Delivery } from '../../src/core/delivery.ts';
 import { BudgetStore } from '../../src/redis/budget-store.ts';
+import { ClaimStore } from '../../src/redis/claims.ts';
 import { DeliveryStore } from '../../src/redis/delivery-store.ts';
 import { GoneStore } from '../../src/redis/gone-store.ts';
-import { GateStore } from '../../src/redis/gate-store.ts';
 import { EpochStore } from '../../src/redis/epoch-store.ts';
+import { EndpointStore } from '../../src/redis/endpoint-store.ts';
 import { EventBell } from '../../src/redis/event-bell.ts';
 import { EventStore } from '../../src/redis/event-store.ts';
 import { HintStore } from '../../src/redis/hint-store.ts';
 import { createKeys } from '../../src/redis/keys.ts';
+import { STORE_NOW } from '../../src/redis/lua/clock.ts';
 import { ListStore } from '../../src/redis/list-store.ts';
 import { ProcessStore } from '../../src/redis/process-store.ts';
 import { RetentionStore } from '../../src/redis/retention-store.ts';
@@ -23,8 +25,12 @@ import { WatchStore } from '../../src/redis/watch-store.ts';
 import { testRedis, type TestRedis } from './redis.ts';
 
 /** The stores on the suite's Redis, under a prefix of their own, or on the Redis that is given. */
-export function openStores({ url, prefix }: TestRedis = testRedis()) {
+export function openStores(
+  { url, prefix }: TestRedis = testRedis(),
+  { isClockManual = false }: { isClockManual?: boolean } = {},
+) {
   const redis = new Redis(url);
+  if (isClockManual) setClockByHand(redis);
   const subscriber = new Redis(url);
   const waker = new Redis(url);
   defineScripts(redis);
@@ -45,9 +51,10 @@ export function openStores({ url, prefix }: TestRedis = testRedis()) {
     events,
     eventBell,
     deliveries,
-    gates: new GateStore(redis, keys),
     requests,
     wake: new WakeChannel(redis, waker, keys.wake),
+    endpointStates: new EndpointStore(redis, keys),
+    deliveryClaims: new ClaimStore(redis, keys.deliveryClaims),
     sources: new SourceStore(redis, keys),
     budgets: new BudgetStore(redis, keys),
     lists: new ListStore(redis, keys, requests),
@@ -65,6 +72,14 @@ export function openStores({ url, prefix }: TestRedis = testRedis()) {
       waker.disconnect();
     },
   };
+}
+
+/** Has scripts take the time from the clock's key as it stands, for tests that turn it. */
+function setClockByHand(redis: Redis): void {
+  const define = redis.defineCommand.bind(redis);
+  const byHand = "local function storeNow(key) return tonumber(redis.call('GET', key)), 0 end";
+  redis.defineCommand = (name, { lua, ...more }) =>
+    define(name, { ...more, lua: lua.replaceAll(STORE_NOW, byHand) });
 }
 
 /** A delivery that has been settled as delivered. */

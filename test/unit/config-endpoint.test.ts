@@ -133,13 +133,6 @@ describe('the options of a webhook', () => {
     expect(problems).toContain(problem);
     expect(problems).not.toContain('canary');
   });
-
-  test('alerts must go to an endpoint that there is', () => {
-    expect(problemsOf('alerts: { endpoint: opps }')).toEqual([
-      'f.yaml:6:11 alerts.endpoint: no endpoint is named "opps" (did you mean ops?)',
-    ]);
-    expect(problemsOf('alerts: { endpoint: ops }')).toEqual([]);
-  });
 });
 
 test.each([

@@ -14,7 +14,7 @@ const text = readFileSync(EXAMPLE, 'utf8');
 
 /** The file with its commented-out examples in force, in the place of what they replace. */
 const uncommented = text
-  .replaceAll(/^((endpoints|alerts): \{\}|  tokens: \[\])$/gm, '')
+  .replaceAll(/^(endpoints: \{\}|  tokens: \[\])$/gm, '')
   .replaceAll(/^#(?! |$)/gm, '')
   .replaceAll(/^#(?= {2,}\S)/gm, '');
 
@@ -120,7 +120,6 @@ describe('the example configuration', () => {
       },
     });
     expect(config.endpoints).toEqual(endpoints);
-    expect(config.alerts).toEqual({ endpoint: 'audit' });
     expect(config.redis).toMatchObject({ name: 'mymaster', password: 'redis-password' });
     expect(config.auth.tokens).toEqual([
       { name: 'ops', token: 'a-long-token', scopes: ['read', 'write', 'admin'] },

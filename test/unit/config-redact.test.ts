@@ -76,7 +76,6 @@ describe('the configuration as it is shown', () => {
           rate_limit: { per: '1s' },
         },
       },
-      alerts: {},
       auth: { tokens: [{ name: 'ops', token: '[redacted]', scopes: ['read', 'write', 'admin'] }] },
       endpoints: {
         hook: {

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import {
   afterAttempt,
   planDeliveries,
-  requestedAgain,
+  wantedNow,
   type Attempt,
   type AttemptOutcome,
 } from '../../src/core/delivery.ts';
@@ -105,7 +105,7 @@ describe('an attempt', () => {
 
   test('of a delivery that is sent again begins the schedule anew', () => {
     const dead = afterAttempt(fresh!, { kind: 'refused', attempt }, schedule, time);
-    const again = requestedAgain(dead, 'pending', NOON);
+    const again = wantedNow(dead, NOON);
     expect(again).toMatchObject({ state: 'pending', requested: true, attemptCount: 1, step: 0 });
     expect(afterAttempt(again, failed, schedule, time)).toMatchObject({
       attemptCount: 2,

@@ -38,8 +38,8 @@ describe('an endpoint', () => {
       { own: { ...HOOK, concurrency: 2, rate: 5, timeout: '3s' }, plain: HOOK },
       { per_endpoint: 7 },
     );
-    const shared = { concurrency: 7, rate: null, deadlineMs: 15_000 };
-    expect(limitsOf('own')).toEqual({ concurrency: 2, rate: 5, deadlineMs: 3_000 });
+    const shared = { most: 7, rate: null, deadlineMs: 15_000 };
+    expect(limitsOf('own')).toEqual({ most: 2, rate: 5, deadlineMs: 3_000 });
     expect(limitsOf('plain')).toEqual(shared);
     expect(limitsOf('https://hooks.example.com')).toEqual(shared);
   });

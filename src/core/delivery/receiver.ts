@@ -32,6 +32,16 @@ export function originOf(receiver: Receiver): string | null {
   return end < 0 ? null : receiver.slice(0, end);
 }
 
+/** What shares slots with a receiver: itself, or for a webhook of a watch all those of its origin. */
+export function poolOf(receiver: Receiver): string {
+  return originOf(receiver) ?? receiver;
+}
+
+/** True for a pool that several webhooks share. */
+export function isOrigin(pool: string): boolean {
+  return /^https?:\/\//.test(pool);
+}
+
 /** A receiver as users see it: the name, or `https://hooks.example/…#3f9a1c`. */
 export function shownReceiver(receiver: Receiver): string {
   const start = receiver.indexOf(MARK);

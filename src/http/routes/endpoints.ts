@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { findEndpoint, noSuchEndpoint } from '../known-endpoints.ts';
+import { noSuchEndpoint } from '../known-endpoints.ts';
 import { presentEndpoint, presentRotation, presentTest } from '../present-endpoint.ts';
 import { BODY_PROBLEMS, COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
 import {
@@ -11,6 +11,7 @@ import {
   rotatedSecret,
   rotateRequest,
 } from '../schemas/endpoint.ts';
+import { redeliverCount } from '../schemas/delivery.ts';
 import type { EndpointService } from '../services.ts';
 
 /** A test waits for the receiver, who has up to 30 s by configuration; ms. */
@@ -24,6 +25,7 @@ const tags = ['Endpoints'];
 const ONE_ENDPOINT_PROBLEMS = {
   ...COMMON_PROBLEMS,
   404: problemAnswer('No endpoint has this name.'),
+  409: problemAnswer('Several webhooks of watches are shown by this name.'),
 };
 
 const listSchema = {
@@ -31,7 +33,10 @@ const listSchema = {
   operationId: 'listEndpoints',
   summary: 'List endpoints',
   response: {
-    200: jsonAnswer('All configured endpoints.', endpointList),
+    200: jsonAnswer(
+      'All configured endpoints, then webhooks of watches that are not well.',
+      endpointList,
+    ),
     ...COMMON_PROBLEMS,
   },
 };
@@ -53,9 +58,24 @@ const testSchema = {
 /** What changes the state of an endpoint; each may be done again without harm. */
 const SWITCHES = [
   { action: 'pause', summary: 'Keep the deliveries of an endpoint until it is resumed' },
-  { action: 'resume', summary: 'Deliver what was kept while an endpoint was paused' },
-  { action: 'enable', summary: 'Deliver again to an endpoint that is disabled' },
+  {
+    action: 'resume',
+    summary: 'Deliver again to an endpoint that is paused, disabled, or asked for quiet',
+  },
 ] as const;
+
+const retrySchema = {
+  tags,
+  operationId: 'retryEndpoint',
+  summary: 'Make all that waits at an endpoint due now',
+  description:
+    'Where its circuit breaker is open, one delivery probes at once, and the others follow when that succeeds. Nothing goes to an endpoint that is paused.',
+  params: endpointParams,
+  response: {
+    200: jsonAnswer('How many deliveries wait there and are due now.', redeliverCount),
+    ...ONE_ENDPOINT_PROBLEMS,
+  },
+};
 
 const rotateSchema = {
   tags,
@@ -93,10 +113,18 @@ export const endpointRoutes: FastifyPluginAsyncZod<{ endpoints: EndpointService 
   for (const { action, summary } of SWITCHES) {
     const schema = switchSchema(action, summary);
     app.post(`/endpoints/:name/${action}`, { schema, config: ADMIN }, async ({ params }) => {
-      await endpoints[action](params.name);
-      return presentEndpoint(await findEndpoint(endpoints, params.name));
+      const endpoint = await endpoints[action](params.name);
+      if (endpoint === null) throw await noSuchEndpoint(endpoints, params.name);
+      return presentEndpoint(endpoint);
     });
   }
+
+  const retryRoute = { schema: retrySchema, config: ADMIN };
+  app.post('/endpoints/:name/retry', retryRoute, async ({ params }) => {
+    const count = await endpoints.retry(params.name);
+    if (count === null) throw await noSuchEndpoint(endpoints, params.name);
+    return { count };
+  });
 
   const rotateRoute = { schema: rotateSchema, config: ADMIN };
   app.post('/endpoints/:name/rotate', rotateRoute, async ({ params, body }) => {

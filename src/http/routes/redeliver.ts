@@ -18,7 +18,7 @@ const oneSchema = {
   operationId: 'redeliver',
   summary: 'Deliver again',
   description:
-    'With the same event id, so that receivers see a repeat. A delivery that is still to go out stays as it is.',
+    'With the same event id, so that receivers see a repeat. It is due at once, whatever its state; one that is behind others in the order of its run makes the first of these due.',
   params: deliveryParams,
   response: {
     202: jsonAnswer('It goes out again.', redelivered),
@@ -32,7 +32,7 @@ const rangeSchema = {
   operationId: 'redeliverRange',
   summary: 'Deliver many again',
   description:
-    'All that match go out again, at a limited rate. Without a state those are meant that are dead or were skipped.',
+    'All that match go out again, as fast as their receivers take them. Without a state those are meant that are dead or were skipped.',
   body: redeliverRange,
   response: {
     202: jsonAnswer('How many go out again.', redeliverCount),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { DELIVERY_STATES, type DeliveryState } from '../../core/delivery.ts';
-import { count, duration, name, time } from './common.ts';
+import { count, duration, time } from './common.ts';
 import { attemptSchema } from './delivery.ts';
 
 const health = z
@@ -8,7 +8,7 @@ const health = z
     state: z.enum(['active', 'failing', 'paused', 'disabled']).meta({
       id: 'EndpointState',
       description:
-        '`failing`: most attempts failed of late; deliveries are parked and one at a time probes. `paused`: deliveries are parked until it is resumed. `disabled`: deliveries are skipped until it is enabled.',
+        '`failing`: most attempts failed of late; deliveries are parked and one at a time probes. `paused`: deliveries are parked until it is resumed. `disabled`: deliveries are skipped until it is resumed.',
     }),
     reason: z.string().nullable().meta({
       description: 'Why it is disabled: `gone` (it answered 410) or `failing` (for five days).',
@@ -45,13 +45,26 @@ export const endpointSchema = z
     counts,
     health,
   })
-  .meta({ id: 'Endpoint', description: 'A configured receiver, without its secrets.' });
+  .meta({
+    id: 'Endpoint',
+    description:
+      'A configured receiver, or a webhook of a watch that is not well; without secrets.',
+  });
 
 export const endpointList = z
   .object({ data: z.array(endpointSchema) })
   .meta({ id: 'EndpointList' });
 
-export const endpointParams = z.strictObject({ name });
+export const endpointParams = z.strictObject({
+  name: z
+    .string()
+    .max(300)
+    .regex(
+      /^([a-z0-9][a-z0-9_-]{0,62}|https?:\/\/[^/\s]+\/…#[0-9a-f]{6})$/i,
+      'expected a name of up to 63 letters, digits, _ and -, or a masked URL as it is listed',
+    )
+    .meta({ description: 'Its name, or the masked URL of a webhook of a watch.' }),
+});
 
 export const endpointTest = z
   .object({

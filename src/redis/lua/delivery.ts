@@ -1,49 +1,64 @@
 import { CLAIM_DELIVERIES } from './claim.ts';
-import { WRITE_GATE_STATE } from './gate.ts';
+import { WRITE_STATE } from './endpoint-state.ts';
 import { PLAN_DELIVERIES } from './plan-deliveries.ts';
 
+/** Counts up and down; a field that comes to nought is gone. */
+const COUNT = `
+local function count(counters, field, by)
+  if redis.call('HINCRBY', counters, field, by) == 0 then redis.call('HDEL', counters, field) end
+end
+`;
+
 /**
- * Moves a delivery on, if nobody else has: its document, an attempt at it, its places in indexes,
- * ledger, lane and among those that are due or parked; what the attempt made of the endpoint's gate,
- * also only if nobody else has; and the alerts that follow. A delivery that has come to its end makes
- * way for the next one of its lane, and its place among the attempts goes on to who is due there.
+ * Moves a delivery on, if it still is what was read and the claim on it, where there is one, still
+ * stands: its document, an attempt at it, its places in indexes, counters and order, and among those
+ * that are due or parked; what the attempt made of the endpoint's state, also only if that is as it was
+ * read, and of the slots of its pool; and the events about it. A delivery that has come to its end makes
+ * way for the next one of its order, and its slot goes to what is due at the pool.
  *
- * KEYS  delivery
+ * KEYS  clock, due pools, due bell, delivery
  * ARGV  expected version, document, effects as JSON
- * Returns 'delivery' or 'gate', whichever had changed, else what has been claimed at its gate.
+ * Returns 'delivery' or 'endpoint', whichever had changed, else what has been claimed at its pool.
  */
 export const MOVE_DELIVERY = `
 ${PLAN_DELIVERIES}
 ${CLAIM_DELIVERIES}
-${WRITE_GATE_STATE}
-local version, number = unpack(redis.call('HMGET', KEYS[1], 'version', 'number'))
+${WRITE_STATE}
+${COUNT}
+local version, number = unpack(redis.call('HMGET', KEYS[4], 'version', 'number'))
 if version ~= ARGV[1] then return 'delivery' end
 local effects = cjson.decode(ARGV[3])
-local id, now, gate, lane = effects.id, effects.now, effects.gate, effects.lane
-if effects.gateWrite then
-  if not isGateKnown(effects.gateWrite) then return 'gate' end
-  writeGate(effects.gateWrite)
-end
+local id, p, lane, name = effects.id, effects.plan, effects.lane, effects.receiver
+if holder(p.claims, id) ~= effects.token then return 'delivery' end
+local state = effects.stateWrite
+if state and not isStateKnown(state) then return 'endpoint' end
+local now = storeNow(KEYS[1])
+if state then writeState(state, now) end
+if effects.slots then redis.call('SET', p.slots, effects.slots, 'PX', p.slotsKeptMs) end
+if effects.pauseMs then redis.call('SET', p.hold, now + effects.pauseMs, 'PX', effects.pauseMs) end
 
-redis.call('HSET', KEYS[1], 'version', version + 1, 'doc', ARGV[2])
+redis.call('HSET', KEYS[4], 'version', version + 1, 'doc', ARGV[2])
 if effects.attempt and redis.call('RPUSH', effects.attempts, effects.attempt) > effects.attemptsKept then
   redis.call('LTRIM', effects.attempts, -effects.attemptsKept, -1)
 end
 if effects.leave ~= effects.enter then
   redis.call('ZREM', effects.leave, id)
   redis.call('ZADD', effects.enter, number, id)
-  redis.call('HINCRBY', effects.ledger, effects.countFrom, -1)
-  redis.call('HINCRBY', effects.ledger, effects.countTo, 1)
+  count(effects.ledger, effects.countFrom, -1)
+  count(effects.ledger, effects.countTo, 1)
 end
 
-redis.call('ZREM', gate.places, id)
-redis.call('ZREM', gate.due, id)
+if effects.token then
+  redis.call('HDEL', p.claims, id)
+  redis.call('ZREM', p.taken, id)
+  if p.isShared then redis.call('ZREM', p.takens .. name, id) end
+else
+  redis.call('ZREM', p.dues .. name, id)
+end
 if effects.isParked then
-  redis.call('ZADD', gate.parked, now, id)
-  redis.call('SADD', gate.gatesParked, gate.name)
-elseif effects.wasParked and redis.call('ZREM', gate.parked, id) == 1
-  and redis.call('EXISTS', gate.parked) == 0 then
-  redis.call('SREM', gate.gatesParked, gate.name)
+  redis.call('ZADD', p.parked .. name, now, id)
+elseif effects.wasParked then
+  redis.call('ZREM', p.parked .. name, id)
 end
 
 if effects.isOutstanding then
@@ -51,16 +66,16 @@ if effects.isOutstanding then
     redis.call('ZREM', effects.settled, id)
     redis.call('RPUSH', lane, id)
   end
-  if effects.dueAt and redis.call('LINDEX', lane, 0) == id then
-    redis.call('ZADD', gate.due, effects.dueAt, id)
+  if effects.dueInMs and redis.call('LINDEX', lane, 0) == id then
+    redis.call('ZADD', p.dues .. name, effects.isUrgent and 0 or now + effects.dueInMs, id)
   end
 else
   redis.call('ZADD', effects.settled, now, id)
   if redis.call('LINDEX', lane, 0) == id then
     redis.call('LPOP', lane)
     local following = redis.call('LINDEX', lane, 0)
-    if following and not redis.call('ZSCORE', gate.parked, following) then
-      redis.call('ZADD', gate.due, now, following)
+    if following and not redis.call('ZSCORE', p.parked .. name, following) then
+      redis.call('ZADD', p.dues .. name, now, following)
     end
   else
     redis.call('LREM', lane, 1, id)
@@ -68,13 +83,12 @@ else
 end
 
 if effects.probe and redis.call('GET', effects.probe) == id then redis.call('DEL', effects.probe) end
-for _, alert in ipairs(effects.alerts) do
-  redis.call('HSET', alert.key, 'place', 0, 'body', alert.body)
+for _, event in ipairs(effects.events) do
+  redis.call('HSET', event.key, 'place', 0, 'body', event.body)
 end
 plan(effects, {})
-local claimed = claim(gate, now, effects.most)
-reschedule(gate)
-return claimed
+if p.isShared then rescheduleWebhook(p, name, false) end
+return claimAndReschedule(p, now, effects.most)
 `;
 
 /**
@@ -85,16 +99,20 @@ return claimed
  * Returns how many were forgotten.
  */
 export const FORGET_DELIVERIES = `
+${COUNT}
 local plan = cjson.decode(ARGV[1])
 local forgotten = 0
 for _, delivery in ipairs(plan.deliveries) do
   local version = redis.call('HGET', delivery.key, 'version')
   if version == delivery.version and redis.call('ZREM', KEYS[1], delivery.id) == 1 then
     redis.call('DEL', delivery.key, delivery.attempts)
-    if delivery.event ~= '' then redis.call('DEL', delivery.event) end
     for _, index in ipairs(delivery.indexes) do redis.call('ZREM', index, delivery.id) end
-    redis.call('HINCRBY', plan.ledger, 'planned', -1)
-    redis.call('HINCRBY', plan.ledger, delivery.count, -1)
+    -- The text of an event that is in no log goes with the last of its deliveries.
+    if delivery.event ~= '' and redis.call('EXISTS', delivery.siblings) == 0 then
+      redis.call('DEL', delivery.event)
+    end
+    count(plan.ledger, 'planned', -1)
+    count(plan.ledger, delivery.count, -1)
     forgotten = forgotten + 1
   end
 end

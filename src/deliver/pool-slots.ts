@@ -1,0 +1,109 @@
+import {
+  afterOriginSign,
+  NO_TROUBLE,
+  type OriginSign,
+  type OriginTrouble,
+} from '../core/delivery/origin-pause.ts';
+import { isOrigin, poolOf } from '../core/delivery/receiver.ts';
+import { afterAttemptAt, NEW_SLOTS, type SlotResult, type Slots } from '../core/delivery/slots.ts';
+import type { AttemptOutcome, Delivery } from '../core/delivery.ts';
+
+/** Pools that a process remembers; of those beyond, the ones used longest ago are forgotten. */
+const REMEMBERED = 10_000;
+
+/** What an attempt makes of its pool: to be written with its result. */
+interface PoolEffects {
+  /** The slots as JSON; absent where they stay as they are. */
+  slots?: string;
+  /** For how long nothing goes to the pool, ms. */
+  pauseMs?: number;
+}
+
+interface Ended {
+  delivery: Delivery;
+  outcome: AttemptOutcome;
+  hadWaiting: boolean;
+  /** As many slots as the pool may have. */
+  most: number;
+}
+
+/** What this process knows of the slots of pools; the store has it for all processes together. */
+export interface PoolSlots {
+  /** Takes over what stands in the store, as JSON or '', unless more is known here. */
+  adopt(pool: string, text: string): void;
+  afterAttempt(ended: Ended): PoolEffects;
+}
+
+export function createPoolSlots(): PoolSlots {
+  const known = new Map<string, { slots: Slots; trouble: OriginTrouble }>();
+
+  function of(pool: string) {
+    const one = known.get(pool) ?? { slots: NEW_SLOTS, trouble: NO_TROUBLE };
+    known.delete(pool);
+    known.set(pool, one);
+    for (const oldest of known.keys()) {
+      if (known.size <= REMEMBERED) break;
+      known.delete(oldest);
+    }
+    return one;
+  }
+
+  return {
+    adopt(pool, text) {
+      const own = of(pool);
+      // Quiet for so long that the store has forgotten it: few at a time again.
+      if (text === '') {
+        own.slots = { ...own.slots, limit: Math.min(own.slots.limit, NEW_SLOTS.limit), wall: null };
+        return;
+      }
+      const stored = JSON.parse(text) as Slots;
+      if (stored.cutAt >= own.slots.cutAt) own.slots = { ...own.slots, ...stored };
+    },
+
+    afterAttempt({ delivery, outcome, hadWaiting, most }) {
+      const pool = poolOf(delivery.endpoint);
+      const own = of(pool);
+      const sharer = isOrigin(pool) ? delivery.endpoint : null;
+      const before = own.slots;
+      own.slots = afterAttemptAt(before, resultOf(outcome, hadWaiting, sharer), most);
+      const effects: PoolEffects = isSame(before, own.slots)
+        ? {}
+        : { slots: JSON.stringify(own.slots) };
+      if (sharer === null) return effects;
+      const { trouble, pauseMs } = afterOriginSign(own.trouble, sharer, signOf(outcome));
+      own.trouble = trouble;
+      return pauseMs === null ? effects : { ...effects, pauseMs };
+    },
+  };
+}
+
+/** Latency alone is not worth writing. */
+function isSame(before: Slots, after: Slots): boolean {
+  return (
+    Math.floor(before.limit) === Math.floor(after.limit) &&
+    before.cutAt === after.cutAt &&
+    before.suspect === after.suspect
+  );
+}
+
+function resultOf(outcome: AttemptOutcome, hadWaiting: boolean, sharer: string | null): SlotResult {
+  const { at, durationMs } = outcome.attempt;
+  return { kind: kindOf(outcome), beganAt: at, durationMs, hadWaiting, sharer };
+}
+
+function kindOf({ kind, attempt: { status, error } }: AttemptOutcome): SlotResult['kind'] {
+  if (kind === 'delivered') return 'delivered';
+  if (error?.code === 'timeout') return 'timeout';
+  const isOverload = status === 429 || status === 503 || error?.code === 'refused';
+  return isOverload ? 'overloaded' : 'failed';
+}
+
+const UNREACHED: ReadonlySet<string> = new Set(['timeout', 'refused', 'dns', 'unreachable']);
+
+function signOf(outcome: AttemptOutcome): OriginSign {
+  if (outcome.kind === 'delivered') return { kind: 'well' };
+  if (outcome.kind === 'throttled') return { kind: 'trouble', askedMs: outcome.retryAfterMs };
+  const { status, error } = outcome.attempt;
+  const isTrouble = status === 429 || status === 503 || UNREACHED.has(error?.code ?? '');
+  return isTrouble ? { kind: 'trouble', askedMs: null } : { kind: 'none' };
+}

@@ -1,0 +1,82 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { playPlaces } from '../../bench/places.ts';
+import {
+  afterAttemptAt,
+  FIRST_SLOTS,
+  NEW_SLOTS,
+  type SlotResult,
+  type Slots,
+} from '../../src/core/delivery/slots.ts';
+
+const MOST = 128;
+
+/** An attempt that began after everything before it. */
+function result(changes: Partial<SlotResult> = {}): SlotResult {
+  return {
+    kind: 'delivered',
+    beganAt: 1_000,
+    durationMs: 100,
+    hadWaiting: true,
+    sharer: null,
+    ...changes,
+  };
+}
+
+const after = (slots: Slots, ...results: Partial<SlotResult>[]) =>
+  results.reduce((now, one) => afterAttemptAt(now, result(one), MOST), slots);
+
+describe('slots of a receiver', () => {
+  test.each(playPlaces(500, [4, 8, 10, 128]).map((cell) => [cell.model, cell] as const))(
+    'drain a burst at %s nearly as fast as the best fixed number, and no slower than four',
+    (_model, { ofBest, ofFour, ours, fourTimeouts }) => {
+      expect(ofBest).toBeLessThanOrEqual(2.5);
+      expect(ofFour).toBeLessThanOrEqual(1.05);
+      expect(ours.timeouts).toBeLessThanOrEqual(fourTimeouts);
+    },
+  );
+
+  test('grow by one for each answer while deliveries wait, and not beyond the most', () => {
+    expect(after(NEW_SLOTS, {}, {}, { hadWaiting: false }).limit).toBe(FIRST_SLOTS + 2);
+    expect(after({ ...NEW_SLOTS, limit: MOST }, {}).limit).toBe(MOST);
+  });
+
+  test.each(['overloaded', 'timeout'] as const)('become fewer once by a round of %s', (kind) => {
+    const many = { ...NEW_SLOTS, limit: 40 };
+    const once = after(many, { kind });
+    expect(once.limit).toBeLessThan(40);
+    expect(after(once, { kind }, { kind }).limit).toBe(once.limit);
+    expect(after(once, { kind, beganAt: 2_000 }).limit).toBeLessThan(once.limit);
+  });
+
+  test('stay as they are where an answer is an error of another kind', () => {
+    expect(after(NEW_SLOTS, { kind: 'failed' })).toEqual(NEW_SLOTS);
+  });
+
+  test('that webhooks share become fewer only by what two of them show', () => {
+    const many = { ...NEW_SLOTS, limit: 40 };
+    const alone = after(many, { kind: 'timeout', sharer: 'a' }, { kind: 'timeout', sharer: 'a' });
+    expect(alone.limit).toBe(40);
+    expect(after(alone, { kind: 'timeout', sharer: 'b' }).limit).toBe(20);
+  });
+
+  test('are never fewer than one nor more than the most, whatever comes', () => {
+    const some = fc.record({
+      kind: fc.constantFrom('delivered' as const, 'overloaded' as const, 'timeout' as const),
+      beganAt: fc.nat(1e6),
+      durationMs: fc.nat(20_000),
+      hadWaiting: fc.boolean(),
+      sharer: fc.constantFrom(null, 'a', 'b'),
+    });
+    fc.assert(
+      fc.property(fc.array(some, { maxLength: 300 }), (results) => {
+        let slots = NEW_SLOTS;
+        for (const one of results) {
+          slots = afterAttemptAt(slots, one, MOST);
+          expect(slots.limit).toBeGreaterThanOrEqual(1);
+          expect(slots.limit).toBeLessThanOrEqual(MOST);
+        }
+      }),
+    );
+  });
+});

@@ -1,0 +1,74 @@
+import { expect, test } from '@jest/globals';
+import type { Claim } from '../../src/core/delivery/claim.ts';
+import { createClaimTokens } from '../../src/deliver/claim-tokens.ts';
+import type { Delivered } from '../../src/deliver/deliver-event.ts';
+import { createRelay, type RelayDependencies } from '../../src/deliver/relay.ts';
+import type { PoolClaims } from '../../src/deliver/stores.ts';
+
+const claimOf = (id: string, endpoint = 'ops') =>
+  ({ token: 'p.1', stored: { delivery: { id, endpoint } } }) as Claim;
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+/** A relay whose claims and attempts the test answers. */
+function relayOf(changes: Partial<RelayDependencies> = {}) {
+  const attempts = new Map<string, (delivered: Delivered) => void>();
+  const asked: { pool: string; most: number; answer: (claims: Claim[]) => void }[] = [];
+  const relay = createRelay({
+    endpoints: {
+      claim: ({ pool, most }) =>
+        new Promise<PoolClaims>((resolve) => {
+          asked.push({ pool, most, answer: (claims) => resolve({ claims, slots: '' }) });
+        }),
+      duePools: async () => [],
+      release: async () => 0,
+    },
+    limitsOf: () => ({ most: 128, rate: null, deadlineMs: 1_000 }),
+    knows: (pool) => pool !== 'unknown',
+    tokens: createClaimTokens(() => 'p.1'),
+    slots: { adopt: () => undefined },
+    deliver: (claim) => new Promise((resolve) => attempts.set(claim.stored.delivery.id, resolve)),
+    capacity: 20,
+    later: () => () => undefined,
+    abort: () => undefined,
+    onError: (error) => {
+      throw error;
+    },
+    ...changes,
+  });
+  return { relay, attempts, asked };
+}
+
+test('closing waits for what was claimed just before, by a round or by an attempt that ends', async () => {
+  const { relay, attempts, asked } = relayOf();
+  relay.dispatch(['ops']);
+  let closed = false;
+  const closing = relay.close().then(() => (closed = true));
+
+  asked[0]?.answer([claimOf('a')]);
+  await turn();
+  expect([closed, ...attempts.keys()]).toEqual([false, 'a']);
+  attempts.get('a')?.({ claimed: [claimOf('b')], next: [] });
+  await turn();
+  expect([closed, ...attempts.keys()]).toEqual([false, 'a', 'b']);
+  attempts.get('b')?.({ claimed: [], next: [] });
+  await closing;
+});
+
+test('a process claims nothing for a pool that its configuration lacks', async () => {
+  const { relay, asked } = relayOf();
+  relay.dispatch(['unknown', 'ops']);
+  await turn();
+  expect(asked.map(({ pool }) => pool)).toEqual(['ops']);
+});
+
+test('a receiver takes more than a few attempts only while most of the capacity is free', async () => {
+  const { relay, asked } = relayOf();
+  relay.dispatch(['grown']);
+  await turn();
+  expect(asked[0]?.most).toBe(14);
+  asked[0]?.answer(Array.from({ length: 14 }, (_, at) => claimOf(`g-${at}`, 'grown')));
+  await turn();
+  relay.dispatch(['grown', 'other']);
+  await turn();
+  expect(asked.slice(1).map(({ pool, most }) => [pool, most])).toEqual([['other', 4]]);
+});
