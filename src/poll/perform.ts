@@ -1,3 +1,4 @@
+import { RunwatchError } from '../core/errors.ts';
 import type { NextLook } from './list-look.ts';
 import type { ListPermit } from './list-pages.ts';
 import type { ClaimedPoll, Polled } from './observe-run.ts';
@@ -8,7 +9,7 @@ import type { SourceBudget } from './source-budget.ts';
 const FAULT_DELAY_MS = 5_000;
 
 interface PerformDependencies {
-  schedule: Pick<Schedule, 'release' | 'settled'>;
+  schedule: Pick<Schedule, 'release' | 'settled' | 'handBack'>;
   budget: Pick<SourceBudget, 'isLate' | 'settleMs' | 'claimed'>;
   observeRun: (claim: ClaimedPoll) => Promise<Polled>;
   lookAtList: (look: { member: string; permit: ListPermit }) => Promise<NextLook>;
@@ -44,14 +45,24 @@ export function createPerform(deps: PerformDependencies) {
     await schedule.release(claim, next === null ? 'never' : { inMs: next.dueAt - deps.now() });
   }
 
+  async function tryLater(claim: RequestClaim, error: unknown): Promise<void> {
+    onError(error);
+    await schedule.release(claim, { inMs: FAULT_DELAY_MS }).catch(onError);
+  }
+
   return async function perform(claim: RequestClaim): Promise<void> {
     try {
       // Held up for so long, another process may have the claim, or its permit count no more.
       if (claim.isStale() || budget.isLate(claim)) await schedule.release(claim, 'as before');
       else await (claim.kind === 'list' ? look(claim) : poll(claim));
     } catch (error) {
-      onError(error);
-      await schedule.release(claim, { inMs: FAULT_DELAY_MS }).catch(onError);
+      if (isGivenUp(error)) await schedule.handBack(claim).catch(onError);
+      else await tryLater(claim, error);
     }
   };
+}
+
+/** The process stops: another one makes the request. */
+function isGivenUp(error: unknown): boolean {
+  return error instanceof RunwatchError && error.code === 'aborted';
 }

@@ -120,6 +120,12 @@ export class Schedule {
     else if (until === 'as before') this.onDue(1);
   }
 
+  /** Gives a claim back for another process to make the request at once. */
+  async handBack(held: HeldClaim): Promise<void> {
+    await this.release(held, 'as before');
+    await this.deps.wakeOthers();
+  }
+
   /** The write of what a claim came to has ended it; its member is due again after so many ms. */
   settled(held: HeldClaim, nextMs: number | null): void {
     this.drop(held);
