@@ -11,6 +11,7 @@ import { createPoller, type Poller } from './daemon/poller.ts';
 import { createRoutes } from './daemon/routes.ts';
 import { createSystemEvents, type SystemEvents } from './daemon/system-events.ts';
 import { createServices } from './daemon/services.ts';
+import { sourceFigures } from './daemon/source-service.ts';
 import {
   createEgressGuard,
   createEndpointGuard,
@@ -93,6 +94,7 @@ function build(
   const learning = createLearning(common);
   const { dispatch } = deliverer;
   const poller = createPoller({ ...common, systemEvents, statistics: learning, dispatch });
+  common.metrics.ofSources(() => sourceFigures(poller.sources, common.budgets));
   const discovery = createDiscovery({ ...common, poller });
   const unconfigured = createUnconfigured({ ...common, dispatch });
   const services = createServices({

@@ -69,6 +69,8 @@ export function runwatch(options: RunwatchOptions): Policy {
       lagMs: lagS * 1_000,
       isStreamed: false,
       answeredAt: toMs(now),
+      openSince: null,
+      isSourceClosed: false,
       newMark: () => '',
       policy,
       statistics,

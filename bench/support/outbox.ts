@@ -135,6 +135,8 @@ function runEnded(subscribe: Subscribe, now: number): WatchChange {
     lagMs: 0,
     isStreamed: false,
     answeredAt: now,
+    openSince: null,
+    isSourceClosed: false,
     newMark: () => '',
   };
   const { watch, events } = observe(

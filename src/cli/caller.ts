@@ -45,7 +45,7 @@ export class Caller {
   }
 
   async trigger(path: string, query: Query): Promise<void> {
-    this.#empty(await this.#send('POST', path, { query }));
+    await this.#send('POST', path, { query });
   }
 
   async page<Item>(path: string, query: Query, item: z.ZodType): Promise<PageView<Item>> {

@@ -12,6 +12,7 @@ import {
   redeliveredSchema,
   rotatedSchema,
   watchSchema,
+  sourceSchema,
   workflowSchema,
   type BatchView,
   type DeliveryDetailView,
@@ -23,6 +24,7 @@ import {
   type RedeliveredView,
   type RotatedView,
   type WatchView,
+  type SourceView,
   type WorkflowView,
 } from './wire.ts';
 
@@ -98,6 +100,8 @@ export interface DaemonClient {
   retryEndpoint(name: string): Promise<{ count: number }>;
   rotateEndpoint(name: string, body: RotateBody): Promise<RotatedView>;
   listPolling(query: Query): Promise<PageView<WorkflowView>>;
+  listSources(): Promise<PageView<SourceView>>;
+  resumeSource(name: string): Promise<SourceView>;
 }
 
 export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal): DaemonClient {
@@ -130,6 +134,9 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
     retryEndpoint: (name) => call.post(endpointPath(name, 'retry'), undefined, countSchema),
     rotateEndpoint: (name, body) => call.post(endpointPath(name, 'rotate'), body, rotatedSchema),
     listPolling: (query) => call.page('/v1/polling', query, workflowSchema),
+    listSources: () => call.page('/v1/sources', {}, sourceSchema),
+    resumeSource: (name) =>
+      call.post(`/v1/sources/${encodeURIComponent(name)}/resume`, undefined, sourceSchema),
   };
 }
 

@@ -24,6 +24,8 @@ const GROUND = {
   isStreamed: false,
   // Of the source no more is known here than what it says of this run.
   answeredAt: Infinity,
+  openSince: null,
+  isSourceClosed: false,
   // Its events are shown to no receiver that would drop repeats.
   newMark: () => '',
 };

@@ -18,6 +18,7 @@ import { addPollingVerb } from './polling.ts';
 import { addRedeliverVerb } from './redeliver.ts';
 import { reportError } from './report.ts';
 import { addShowVerb } from './show.ts';
+import { addSourcesVerb } from './sources.ts';
 import { addUnwatchVerb } from './unwatch.ts';
 import { guard, type VerbHost } from './verb.ts';
 import { addWaitVerb } from './wait.ts';
@@ -100,6 +101,7 @@ function addVerbs(host: VerbHost): void {
   addShowVerb(host);
   addEventsVerb(host);
   addPollingVerb(host);
+  addSourcesVerb(host);
   host.program.commandsGroup('Delivering:');
   addDeliveriesVerb(host);
   addRedeliverVerb(host);

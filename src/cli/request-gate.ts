@@ -1,10 +1,10 @@
-import type { SourcePaused } from '../core/look.ts';
+import type { FetchTrouble } from '../core/outcome.ts';
 
 /** Spaces the requests of one process to a source, and keeps them back while it asks for quiet. */
 export class RequestGate {
   readonly #spacingMs: number;
   #nextSlotAt = 0;
-  #pause: SourcePaused | null = null;
+  #pause: { message: string; untilMs: number } | null = null;
 
   /** @param spacingMs least time between two requests */
   constructor(spacingMs: number) {
@@ -21,11 +21,13 @@ export class RequestGate {
   /** The source takes no requests until then. A shorter pause never ends a longer one. */
   pause(message: string, untilMs: number): void {
     if (this.#pause !== null && this.#pause.untilMs >= untilMs) return;
-    this.#pause = { kind: 'paused', asked: false, reason: 'rate_limited', message, untilMs };
+    this.#pause = { message, untilMs };
   }
 
-  /** The pause that holds at a time; null when requests may go. */
-  pauseAt(now: number): SourcePaused | null {
-    return this.#pause !== null && this.#pause.untilMs > now ? this.#pause : null;
+  /** What stands in the way of a request at a time; null when it may go. */
+  pauseAt(now: number): FetchTrouble | null {
+    if (this.#pause === null || this.#pause.untilMs <= now) return null;
+    const { message, untilMs } = this.#pause;
+    return { kind: 'rate_limited', retryAfterMs: untilMs - now, message };
   }
 }

@@ -114,6 +114,18 @@ export const rotatedSchema = z.object({
 
 export type RotatedView = z.infer<typeof rotatedSchema>;
 
+export const sourceSchema = z.object({
+  name: z.string(),
+  state: z.string(),
+  since: time.nullable(),
+  message: z.string().nullable(),
+  paused_until: time.nullable(),
+  last_answer_at: time.nullable(),
+  rate_limit: z.object({ requests: z.number(), per: z.string(), used: z.number() }),
+});
+
+export type SourceView = z.infer<typeof sourceSchema>;
+
 const perRun = z.object({ requests: z.number(), delay_ms: z.number() });
 
 export const workflowSchema = z.object({

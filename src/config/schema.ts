@@ -4,7 +4,7 @@ import { discover } from './discover.ts';
 import { egressEntry } from './egress-entry.ts';
 import { logEndpoint, webhookEndpoint } from './endpoint.ts';
 import { webhookSecret } from './endpoint-fields.ts';
-import { duration, encryptionKey, flag, integer, name, secretText } from './fields.ts';
+import { duration, encryptionKey, flag, integer, wholeNumber, name, secretText } from './fields.ts';
 import { redis } from './redis.ts';
 import { serviceUrl } from './urls.ts';
 
@@ -35,6 +35,13 @@ const token = z.strictObject({
     .min(1, 'expected at least one of read, write and admin')
     .default([...SCOPES]),
 });
+
+/** Requests under way at once for each source; `auto`: what its rate limit can need. */
+const pollConcurrency = z
+  .union([z.literal('auto'), wholeNumber(1, 10_000)], {
+    error: 'expected auto or a whole number from 1 to 10000',
+  })
+  .default('auto');
 
 /** When to remind of a run that waits for a human: times since it began to, each after the one before. */
 const reminders = z
@@ -77,7 +84,7 @@ export const configSchema = z.strictObject({
       min_interval: duration('1s', { min: '10ms', max: '1h' }),
       max_interval: duration('60s', { min: '10ms', max: '1d' }),
       profile: z.enum(PROFILES).default('normal'),
-      concurrency: integer(64, 1, 10_000),
+      concurrency: pollConcurrency,
       batch: z.enum(['auto', 'off']).default('auto'),
       unreachable_after: duration('2m', { min: '1s', max: '7d' }),
       gone_after: duration('60s', { min: '100ms', max: '1d' }),

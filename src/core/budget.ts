@@ -10,6 +10,8 @@ export interface RequestAsk {
   /** The request's name, by which nothing else is known. */
   request: string;
   limit: RateLimit;
+  /** Whether it may be the probe of a closed source, and how long that may take at the most, ms. */
+  probeMs?: number | undefined;
 }
 
 /** What became of it. */

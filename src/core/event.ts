@@ -33,6 +33,8 @@ export const SYSTEM_EVENT_TYPES = [
   ...OPERATOR_EVENT_TYPES,
   'source.unauthorized',
   'source.throttled',
+  'source.unreachable',
+  'source.recovered',
   'polling.overdue',
   'polling.caught_up',
   'discovery.unavailable',
@@ -41,6 +43,9 @@ export const SYSTEM_EVENT_TYPES = [
 ] as const;
 
 export type SystemEventType = (typeof SYSTEM_EVENT_TYPES)[number];
+
+/** System events that endpoints receive by default: they come in the place of one for each watch. */
+export const DEFAULT_SYSTEM_EVENTS: readonly string[] = ['source.unreachable', 'source.recovered'];
 
 /** What a receiver gets that somebody wants to try. */
 export const TEST_EVENT_TYPE = 'runwatch.test';

@@ -1,4 +1,9 @@
-import { EVENT_TYPES, SYSTEM_EVENT_TYPES, TOLD_BY_DEFAULT } from './event.ts';
+import {
+  DEFAULT_SYSTEM_EVENTS,
+  EVENT_TYPES,
+  SYSTEM_EVENT_TYPES,
+  TOLD_BY_DEFAULT,
+} from './event.ts';
 
 /** Matches an event type against one pattern: an exact type, a family such as `run.*`, or `*`. */
 function matchesPattern(pattern: string, type: string): boolean {
@@ -15,14 +20,17 @@ export function wantsEvent(patterns: readonly string[] | undefined, type: string
   return (patterns ?? TOLD_BY_DEFAULT).some((pattern) => matchesPattern(pattern, type));
 }
 
-/** Stands for all events about runwatch itself, which "*" does not mean. */
+/** Stands for all events about runwatch itself, of which "*" means only those sent by default. */
 export const ALL_SYSTEM_EVENTS = 'system.*';
 
-/** Whether an endpoint names a system event: by its type, its family, or all of them. */
+/** Whether an endpoint receives a system event: by its type, its family, all of them, or by default. */
 export function namesSystemEvent(patterns: readonly string[] | undefined, type: string): boolean {
-  return (patterns ?? []).some(
+  const isDefault = DEFAULT_SYSTEM_EVENTS.includes(type);
+  if (patterns === undefined) return isDefault;
+  return patterns.some(
     (pattern) =>
-      pattern === ALL_SYSTEM_EVENTS || (pattern !== '*' && matchesPattern(pattern, type)),
+      pattern === ALL_SYSTEM_EVENTS ||
+      ((pattern !== '*' || isDefault) && matchesPattern(pattern, type)),
   );
 }
 

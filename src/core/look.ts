@@ -1,7 +1,7 @@
 import type { CadenceContext } from './cadence.ts';
 import type { NewMark } from './event-id.ts';
 import type { News } from './event.ts';
-import type { FetchOutcome, TroubleKind } from './outcome.ts';
+import type { FetchOutcome } from './outcome.ts';
 import type { Watch } from './watch.ts';
 
 /** Limits of polling, in milliseconds. */
@@ -18,19 +18,8 @@ export interface PollPolicy {
   stallAfterMs: number;
 }
 
-/** The source takes no requests for now, so nothing was learned of the run. */
-export interface SourcePaused {
-  kind: 'paused';
-  /** True for the request that was answered with the pause, false for those it kept back. */
-  asked: boolean;
-  reason: TroubleKind;
-  message: string;
-  /** When it takes requests again, milliseconds since the epoch. */
-  untilMs: number;
-}
-
-/** A look at a run: what a read came to, or why there was none. */
-export type Look = FetchOutcome | SourcePaused;
+/** A poll's result: what a read came to. */
+export type Look = FetchOutcome;
 
 export interface ObserveContext extends CadenceContext {
   policy: PollPolicy;
@@ -42,6 +31,10 @@ export interface ObserveContext extends CadenceContext {
   isStreamed: boolean;
   /** When the source last gave a valid answer, to a second or so; null where that is not known. */
   answeredAt: number | null;
+  /** When the source answered again after an outage; null where it has not lately. */
+  openSince: number | null;
+  /** Whether nothing but probes is asked of the source: when a run is asked for next is up to it. */
+  isSourceClosed: boolean;
   /** For the ids of events that may happen more than once. */
   newMark: NewMark;
 }

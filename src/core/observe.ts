@@ -7,7 +7,7 @@ import { isEntry, reminded } from './reminder.ts';
 import { isAwaiting } from './run.ts';
 import { runSeen } from './run-seen.ts';
 import { lessonsOf } from './stage-lessons.ts';
-import { readFailed, runMissing, sourcePaused } from './trouble.ts';
+import { readFailed, runMissing } from './trouble.ts';
 import { withChanges } from './watch-copy.ts';
 import type { Watch } from './watch.ts';
 
@@ -32,11 +32,10 @@ export function observe(watch: Watch, look: Look, context: ObserveContext): Obse
   const finding = findingOf(watch, look, context);
   const found = withChanges(watch, finding.changes);
   const expired = found.state === 'active' && context.now >= watch.timeoutAt;
-  const asked = wasAsked(look);
   const seen = withChanges(found, {
     state: expired ? 'expired' : found.state,
-    polls: watch.polls + (asked ? 1 : 0),
-    lastPolledAt: asked ? context.now : watch.lastPolledAt,
+    polls: watch.polls + 1,
+    lastPolledAt: context.now,
   });
   const news = expired ? [...finding.news, { type: 'watch.expired' as const }] : finding.news;
   const { now, newMark } = context;
@@ -50,10 +49,6 @@ export function observe(watch: Watch, look: Look, context: ObserveContext): Obse
   };
 }
 
-function wasAsked(look: Look): boolean {
-  return look.kind !== 'paused' || look.asked;
-}
-
 function findingOf(watch: Watch, look: Look, context: ObserveContext): Finding {
   switch (look.kind) {
     case 'run':
@@ -64,8 +59,6 @@ function findingOf(watch: Watch, look: Look, context: ObserveContext): Finding {
       const message = `Noxus rejects the run id (422): ${look.message}`;
       return runMissing(watch, { code: 'rejected', message }, context);
     }
-    case 'paused':
-      return sourcePaused(watch, look, context);
     case 'unauthorized':
     case 'forbidden':
     case 'rate_limited':

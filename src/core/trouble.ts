@@ -1,6 +1,6 @@
 import { troubleDelay } from './cadence.ts';
 import { isoTime } from './event.ts';
-import type { Finding, ObserveContext, SourcePaused } from './look.ts';
+import type { Finding, ObserveContext } from './look.ts';
 import type { FetchTrouble, TroubleKind } from './outcome.ts';
 import type { Missing, Watch } from './watch.ts';
 
@@ -10,9 +10,6 @@ const GONE_CONFIRMATIONS = 3;
 /** From so many answers on, the source has to show that it answers for other runs. */
 const DOUBTFUL_FROM = 2;
 
-/** Polls held back by a pause are spread over this time after it. */
-const PAUSE_SPREAD_MS = 1_000;
-
 /**
  * That a run is not there is believed only when it lasts, for runs may become visible late, and only of
  * a source that has answered for other runs since: else it is the source that cannot be reached.
@@ -20,7 +17,7 @@ const PAUSE_SPREAD_MS = 1_000;
 export function runMissing(
   watch: Watch,
   said: Pick<Missing, 'code' | 'message'>,
-  { now, policy, answeredAt }: ObserveContext,
+  { now, policy, answeredAt, isSourceClosed }: ObserveContext,
 ): Finding {
   const since = watch.missing?.since ?? now;
   const count = (watch.missing?.count ?? 0) + 1;
@@ -28,11 +25,11 @@ export function runMissing(
   if (isProved && count > GONE_CONFIRMATIONS && now >= since + policy.goneAfterMs) {
     return runGone({ ...said, since });
   }
-  const step = now + policy.goneAfterMs / GONE_CONFIRMATIONS;
+  const stepMs = isSourceClosed ? 0 : policy.goneAfterMs / GONE_CONFIRMATIONS;
   return {
     changes: { missing: { ...said, since, count } },
     news: [],
-    nextPollAt: Math.max(step, now + policy.minIntervalMs),
+    nextPollAt: now + Math.max(stepMs, policy.minIntervalMs),
     isDoubtful: !isProved && count >= DOUBTFUL_FROM,
   };
 }
@@ -49,17 +46,13 @@ function runGone(gone: Missing): Finding {
   };
 }
 
+/** While the source is closed, a failure is no failure of the run, which waits for its turn. */
 export function readFailed(watch: Watch, look: FetchTrouble, context: ObserveContext): Finding {
-  const failures = watch.cadence.failures + 1;
-  const retryAt = context.now + troubleDelay(failures, context.random);
-  const finding = cannotTell(watch, look, retryAt, context);
+  const { now, policy, random, isSourceClosed } = context;
+  const failures = watch.cadence.failures + (isSourceClosed ? 0 : 1);
+  const delayMs = isSourceClosed ? policy.minIntervalMs : troubleDelay(failures, random);
+  const finding = cannotTell(watch, look, now + delayMs, context);
   return { ...finding, changes: { ...finding.changes, cadence: { ...watch.cadence, failures } } };
-}
-
-/** Watches that wait for the same pause to end do not all come back in the same instant. */
-export function sourcePaused(watch: Watch, pause: SourcePaused, context: ObserveContext): Finding {
-  const retryAt = pause.untilMs + context.random() * PAUSE_SPREAD_MS;
-  return cannotTell(watch, { kind: pause.reason, message: pause.message }, retryAt, context);
 }
 
 /**
@@ -71,13 +64,15 @@ function cannotTell(
   watch: Watch,
   { kind, message }: { kind: TroubleKind; message: string },
   retryAt: number,
-  { now, policy, lagMs, answeredAt }: ObserveContext,
+  { now, policy, lagMs, answeredAt, openSince }: ObserveContext,
 ): Finding {
   const { since, lateMs } = silenceOf(watch, now, lagMs);
   const trouble = { kind, message, since, ...(lateMs > 0 && { lateMs }) };
-  const unreachableAt = since + lateMs + policy.unreachableAfterMs;
+  // While the source gave no answer to anything, this run did not fail.
+  const failingSince = Math.max(since + lateMs, openSince ?? since);
+  const unreachableAt = failingSince + policy.unreachableAfterMs;
   const isDue = !watch.unreachable && now >= unreachableAt;
-  const raise = isDue && hasAnsweredSince(since, answeredAt);
+  const raise = isDue && hasAnsweredSince(failingSince, answeredAt);
   const told = watch.unreachable || raise;
   const error = { code: kind, message, since: isoTime(trouble.since) };
   return {

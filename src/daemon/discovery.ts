@@ -2,20 +2,17 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ALL_WORKFLOWS } from '../config/discover.ts';
 import type { Config } from '../config/schema.ts';
-import type { FetchTrouble } from '../core/outcome.ts';
 import type { ListOutcome, ListQuestion, RunList } from '../core/run-list.ts';
 import { createDiscoverRuns, type DiscoveryLog } from '../poll/discover-runs.ts';
-import { createSourceGuard } from '../poll/source-guard.ts';
 import { createWatchDiscovered } from '../poll/watch-discovered.ts';
 import type { DiscoveryStore } from '../redis/discovery-store.ts';
-import type { SourceStore } from '../redis/source-store.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
-import { sourceLog, type Poller } from './poller.ts';
+import type { Poller } from './poller.ts';
 import { registerDefaults } from './register-defaults.ts';
 import type { Source } from './source.ts';
 
@@ -31,7 +28,6 @@ const TURN_SLACK_MS = 5_000;
 interface DiscoveryDependencies {
   config: Config;
   discoveries: DiscoveryStore;
-  sources: SourceStore;
   watches: WatchStore;
   endpoints: Endpoints;
   poller: Poller;
@@ -98,20 +94,13 @@ function reader(
   source: Source,
   signal: AbortSignal,
 ): () => Promise<void> {
-  const { config, discoveries, sources, endpoints, poller, now } = deps;
+  const { config, discoveries, endpoints, poller, now } = deps;
   const { timeout = 0, discover } = config.sources[list.source] ?? {};
-  const guard = createSourceGuard(
-    sources,
-    { unauthorizedProbeMs: config.polling.unauthorized_probe },
-    sourceLog(deps.log),
-  );
   return createDiscoverRuns({
     list,
     readPage: (question) => readPage(source, question, signal),
     store: discoveries,
-    pausedUntil: (name) => sources.paused(name),
-    note: (name, trouble: FetchTrouble) =>
-      guard.note(name, trouble, { isRefused: false, now: now() }),
+    closedUntil: async () => (await source.guard.standing()).state?.closed?.probeAt ?? null,
     watch: createWatchDiscovered({
       ...deps,
       scheduleOf: poller.scheduleOf,
@@ -129,14 +118,14 @@ function reader(
 
 /** Reads a page within the source's budget; null when there was no leave in time, or it was given up. */
 async function readPage(
-  { client, budget }: Source,
+  source: Source,
   question: ListQuestion,
   signal: AbortSignal,
 ): Promise<ListOutcome | null> {
   for (let waited = 0; waited < LEAVE.withinMs && !signal.aborted; waited += LEAVE.everyMs) {
-    const permit = await budget.claim();
+    const permit = await source.budget.claim(source.probeMs);
     if (permit !== null) {
-      const reading = client.readPage(question, { signal }).finally(() => permit.settle());
+      const reading = source.reader.readPage(question, { signal }).finally(() => permit.settle());
       return reading.catch((error: unknown) => {
         if (signal.aborted) return null;
         throw error;

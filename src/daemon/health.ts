@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { assertNever } from '../core/errors.ts';
+import { isoTime } from '../core/event.ts';
 import type { HealthCheck, HealthService } from '../http/services.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { StoreState } from '../redis/store-state.ts';
@@ -7,6 +8,7 @@ import type { Overdue } from '../poll/overdue.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Discovery } from './discovery.ts';
 import type { Poller } from './poller.ts';
+import { troubledSources, type SourceTrouble } from './source-service.ts';
 import type { StoreGuard } from './store-guard.ts';
 import { describeRemnants, type Remnants, type Unconfigured } from './unconfigured.ts';
 
@@ -27,9 +29,9 @@ export function createHealth(deps: HealthDependencies): HealthService {
   const { redis, poller, deliverer, discovery, storeGuard, unconfigured } = deps;
   return {
     async checks() {
-      const [written, refused, troubles, remnants] = await Promise.all([
+      const [written, closed, troubles, remnants] = await Promise.all([
         redis.tryWrite(),
-        answerOf(() => poller.refused()),
+        answerOf(() => troubledSources(poller.sources)),
         answerOf(() => discovery.troubles()),
         answerOf(() => unconfigured.find()),
       ]);
@@ -38,7 +40,7 @@ export function createHealth(deps: HealthDependencies): HealthService {
         ...storeChecks(storeGuard.trouble()),
         workerCheck('poll workers', poller.isRunning()),
         workerCheck('delivery worker', deliverer.isRunning()),
-        sourcesCheck(refused),
+        sourcesCheck(closed),
         ...pollsChecks(poller.overdue()),
         ...discoveryChecks(troubles),
         ...unconfiguredChecks(remnants),
@@ -89,13 +91,24 @@ function pollsChecks(overdue: Overdue[]): HealthCheck[] {
   });
 }
 
-function sourcesCheck(refused: string[] | null): HealthCheck {
+function sourcesCheck(troubled: SourceTrouble[] | null): HealthCheck {
   const name = 'sources';
-  if (refused === null) return { name, status: 'degraded', detail: 'not known without Redis' };
-  return refused.length === 0
-    ? { name, status: 'ok', detail: 'no source refuses its key' }
-    : { name, status: 'degraded', detail: `refusing their key: ${refused.join(', ')}` };
+  if (troubled === null) return { name, status: 'degraded', detail: 'not known without Redis' };
+  return troubled.length === 0
+    ? { name, status: 'ok', detail: 'every source answers' }
+    : { name, status: 'degraded', detail: troubled.map(describeTrouble).join('; ') };
 }
+
+function describeTrouble({ name, closed }: SourceTrouble): string {
+  const { reason, message, probeAt } = closed;
+  return `${name} ${WHAT_IT_DOES[reason]} (${message}), tried next at ${isoTime(probeAt)}`;
+}
+
+const WHAT_IT_DOES = {
+  unauthorized: 'is refusing its key',
+  rate_limited: 'has asked for a pause',
+  unreachable: 'does not answer',
+} as const;
 
 /** No line where nothing is to be discovered. */
 function discoveryChecks(troubles: string[] | null): HealthCheck[] {

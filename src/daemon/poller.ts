@@ -1,19 +1,14 @@
-import { isoTime } from '../core/event.ts';
 import { parseListMember } from '../core/list-standing.ts';
 import { NO_LOAD } from '../core/load.ts';
-import type { SourcePaused } from '../core/look.ts';
 import { createCheckGone } from '../poll/check-gone.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
 import type { Overdue } from '../poll/overdue.ts';
 import { createPerform } from '../poll/perform.ts';
 import { createRepairSchedule } from '../poll/repair-schedule.ts';
 import type { Schedule } from '../poll/schedule.ts';
-import { createSourceGuard, type SourceGuard } from '../poll/source-guard.ts';
 import type { GoneStore } from '../redis/gone-store.ts';
 import type { ListStore } from '../redis/list-store.ts';
-import type { SourceStore } from '../redis/source-store.ts';
 import type { WatchStore } from '../redis/watch-store.ts';
-import type { Logger } from '../telemetry/logger.ts';
 import { logList, logPoll } from '../telemetry/report.ts';
 import { createBatching, type Batching } from './batching.ts';
 import type { Endpoints } from './endpoints.ts';
@@ -40,7 +35,6 @@ interface PollerDependencies
     SourceDependencies,
     Pick<ObserveRunDependencies, 'dispatch' | 'statistics' | 'now' | 'newMark' | 'random'> {
   watches: WatchStore;
-  sources: SourceStore;
   lists: ListStore;
   gone: GoneStore;
   endpoints: Endpoints;
@@ -51,8 +45,8 @@ interface PollerDependencies
 export interface Poller {
   scheduleOf: (source: string) => Schedule | undefined;
   sourceOf: (name: string) => Source | undefined;
-  /** Sources whose key is refused, whichever process was told so. */
-  refused: () => Promise<string[]>;
+  /** All sources, in the order of their configuration. */
+  sources: readonly Source[];
   isRunning(): boolean;
   /** Sources whose polls are overdue, as this process sees it. */
   overdue(): Overdue[];
@@ -75,14 +69,9 @@ export function createPoller(deps: PollerDependencies): Poller {
   );
   const all = [...sources.values()];
   const scheduleOf = (name: string) => sources.get(name)?.schedule;
-  const guard = createSourceGuard(
-    deps.sources,
-    { unauthorizedProbeMs: config.polling.unauthorized_probe },
-    sourceLog(log),
-  );
   const ground = pollGround(deps, sources);
-  const batching = openBatching(deps, ground, guard);
-  const observeRun = observer(deps, ground, { guard, batching });
+  const batching = openBatching(deps, ground);
+  const observeRun = observer(deps, ground, batching);
   const checkGone = goneChecker(deps, ground);
   const repair = repairer(deps, all);
   let periodics: Periodic[] = [];
@@ -90,10 +79,10 @@ export function createPoller(deps: PollerDependencies): Poller {
   return {
     scheduleOf,
     sourceOf: (name) => sources.get(name),
-    refused: () => deps.sources.refused([...sources.keys()]),
+    sources: all,
     isRunning: () => all.every((source) => source.isRunning()),
     overdue: () => all.flatMap((source) => source.overdue() ?? []),
-    work: claimedWork(all),
+    work: claimedWork(deps, all),
     survey: () => {
       for (const periodic of periodics) periodic.trigger();
     },
@@ -115,10 +104,15 @@ export function createPoller(deps: PollerDependencies): Poller {
     },
   };
 
-  function performer({ name, schedule, budget }: Source) {
+  function performer({ name, schedule, budget, guard, asker }: Source) {
     return createPerform({
       schedule,
       budget,
+      source: {
+        saw: (isTroubled) => guard.saw(isTroubled),
+        probeList: () => asker.probeList(),
+        dropProbe: (request) => deps.sources.dropProbe(name, (probe) => probe === request),
+      },
       observeRun,
       lookAtList: ({ member, permit }) =>
         batching.look({ list: parseListMember(name, member), permit }),
@@ -137,10 +131,11 @@ async function each(sources: Source[], act: (source: Source) => Promise<unknown>
 }
 
 /** What this process has claimed of all sources, and the streams that it follows. */
-function claimedWork(sources: Source[]): ClaimedWork {
+function claimedWork({ sources: store }: PollerDependencies, sources: Source[]): ClaimedWork {
   return {
     takeOver: (dead) =>
-      each(sources, async ({ schedule, hints }) => {
+      each(sources, async ({ name, schedule, hints }) => {
+        await store.dropProbe(name, (probe) => probe.startsWith(`${dead}.`));
         await schedule.takeOver(dead);
         await hints?.takeOver(dead);
       }),
@@ -155,7 +150,8 @@ function pollGround({ config, endpoints }: PollerDependencies, sources: Map<stri
   return {
     sourceOf: (name: string) => sources.get(name),
     scheduleOf: (name: string) => sources.get(name)?.schedule,
-    readerOf: (name: string) => sources.get(name)?.client,
+    readerOf: (name: string) => sources.get(name)?.reader,
+    standingOf: (name: string) => standingOf(sources.get(name)),
     budgetOf: (name: string) => sources.get(name)?.budget,
     hintsOf: (name: string) => sources.get(name)?.hints ?? undefined,
     loadOf: (name: string) => sources.get(name)?.budget.load() ?? NO_LOAD,
@@ -171,18 +167,22 @@ function pollGround({ config, endpoints }: PollerDependencies, sources: Map<stri
   };
 }
 
+async function standingOf(source: Source | undefined) {
+  const standing = await source?.guard.standing();
+  return {
+    answeredAt: standing?.answeredAt ?? null,
+    openSince: standing?.openSince ?? null,
+    isSourceClosed: (standing?.state?.closed ?? null) !== null,
+  };
+}
+
 type PollGround = ReturnType<typeof pollGround>;
 
-function observer(
-  deps: PollerDependencies,
-  ground: PollGround,
-  { guard, batching }: { guard: SourceGuard; batching: Batching },
-) {
+function observer(deps: PollerDependencies, ground: PollGround, batching: Batching) {
   return createObserveRun({
     ...deps,
     ...ground,
-    sources: guard,
-    askList: (name) => ground.sourceOf(name)?.askList(),
+    askList: (name) => ground.sourceOf(name)?.asker.askList(),
     report(report) {
       const { watch, isFirst, lagMs } = report;
       // First looks come as they are asked for.
@@ -213,6 +213,8 @@ function goneChecker(deps: PollerDependencies, ground: PollGround): () => Promis
       lagMs: 0,
       isStreamed: false,
       answeredAt: now,
+      openSince: null,
+      isSourceClosed: false,
       policy: ground.policy,
       statistics: deps.statistics.lookup,
       wants: ground.wants,
@@ -227,13 +229,11 @@ function goneChecker(deps: PollerDependencies, ground: PollGround): () => Promis
 function openBatching(
   { config, log, metrics, ...deps }: PollerDependencies,
   ground: PollGround,
-  guard: SourceGuard,
 ): Batching {
   return createBatching({
     ...deps,
     ...ground,
     isOn: config.polling.batch === 'auto',
-    pause: (source, trouble) => guard.pause(source, trouble, deps.now()),
     report(report) {
       metrics.list(report);
       logList(log, report);
@@ -255,15 +255,4 @@ async function stopSources(
   clearTimeout(patience);
   giveUp();
   for (const source of sources) await source.close();
-}
-
-/** Tells of what concerns a whole source. */
-export function sourceLog(log: Logger) {
-  return {
-    refused: (source: string, message: string) =>
-      log.error({ source, message }, 'source.unauthorized'),
-    accepted: (source: string) => log.info({ source }, 'source.authorized'),
-    paused: (source: string, { message, untilMs }: SourcePaused, ms: number) =>
-      log.warn({ source, message, pause_ms: ms, until: isoTime(untilMs) }, 'source.paused'),
-  };
 }

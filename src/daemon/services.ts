@@ -6,6 +6,7 @@ import type { Services } from '../http/services.ts';
 import type { RequestRules } from '../poll/resolve-request.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { AnswerStore } from '../redis/answer-store.ts';
+import type { BudgetStore } from '../redis/budget-store.ts';
 import type { EventStore } from '../redis/event-store.ts';
 import type { ScheduleStore } from '../redis/schedule-store.ts';
 import type { StatisticsStore } from '../redis/statistics-store.ts';
@@ -21,6 +22,7 @@ import { createPollingService } from './polling-service.ts';
 import { createRepeatService } from './repeat-service.ts';
 import { registerDefaults } from './register-defaults.ts';
 import type { Processes } from './processes.ts';
+import { closedSource, createSourceService } from './source-service.ts';
 import type { StoreGuard } from './store-guard.ts';
 import type { WatchNotes } from './watch-notes.ts';
 import { createWatchService } from './watch-service.ts';
@@ -30,6 +32,7 @@ interface ServicesDependencies extends EndpointServiceDependencies {
   watches: WatchStore;
   events: EventStore;
   statistics: StatisticsStore;
+  budgets: BudgetStore;
   requests: ScheduleStore;
   connections: RedisConnections;
   poller: Poller;
@@ -52,6 +55,7 @@ export function createServices(deps: ServicesDependencies): Services {
     watches: createWatchService({
       watches,
       scheduleOf: poller.scheduleOf,
+      closedSource: (name) => closedSource(poller.sourceOf(name)),
       schedule: deps.requests,
       dispatch: deliverer.dispatch,
       wants: endpoints.wants,
@@ -71,6 +75,7 @@ export function createServices(deps: ServicesDependencies): Services {
     polling: createPollingService(deps),
     repeats: createRepeatService(deps.answers, deps.sealer),
     processes: deps.processes,
+    sources: createSourceService(deps),
     health: createHealth({ ...deps, redis: deps.connections }),
   };
 }

@@ -4,7 +4,7 @@ import { createHints, type Hints } from '../poll/hints.ts';
 import { faultLog } from './faults.ts';
 import type { Source, SourceDependencies } from './source.ts';
 
-interface HintsGround extends Pick<Source, 'budget' | 'schedule'> {
+interface HintsGround extends Pick<Source, 'budget' | 'schedule' | 'guard'> {
   source: SourceConfig;
 }
 
@@ -12,7 +12,7 @@ interface HintsGround extends Pick<Source, 'budget' | 'schedule'> {
 export function openHints(
   deps: SourceDependencies,
   name: string,
-  { source, budget, schedule }: HintsGround,
+  { source, budget, schedule, guard }: HintsGround,
 ): Hints | null {
   const { polling } = deps.config;
   if (polling.hints === 'off') return null;
@@ -34,7 +34,7 @@ export function openHints(
     watches: deps.watches,
     claim: () => budget.claim(),
     expedite: (runId) => schedule.expedite([runId]),
-    pause: (pause) => deps.sources.pause(name, pause, deps.now()).then(() => undefined),
+    pause: (asked) => guard.note({ kind: 'rate_limited', ...asked }, deps.now()),
     onEnd: (watch, end) =>
       deps.log.debug({ source: name, run_id: watch.runId, end: end.kind }, 'hint stream ended'),
     onError: faultLog(deps.log, 'hints', { source: name }),

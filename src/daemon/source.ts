@@ -1,5 +1,7 @@
 import type { Config, SourceConfig } from '../config/schema.ts';
+import { autoConcurrency, type AskedSource } from '../core/source/concurrency.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
+import type { SourceGuard } from '../poll/source-guard.ts';
 import type { Hints } from '../poll/hints.ts';
 import type { Overdue } from '../poll/overdue.ts';
 import { Schedule, type RequestClaim } from '../poll/schedule.ts';
@@ -17,6 +19,13 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { QueueFactory } from './queues.ts';
+import {
+  guardedReader,
+  listAsker,
+  openGuard,
+  type ListAsker,
+  type SourceReader,
+} from './source-answers.ts';
 import { openHints } from './source-hints.ts';
 import { openOverdueWatch } from './source-overdue.ts';
 import type { SystemEvents } from './system-events.ts';
@@ -24,19 +33,15 @@ import type { SystemEvents } from './system-events.ts';
 /** How often leases of streams are extended: several times before they lapse, ms. */
 const TEND_EVERY_MS = 5_000;
 
-/** How exactly other processes know when a source answered last, ms. */
-const NOTE_EVERY_MS = 1_000;
-
-/** How often a source is asked for its list at the most, only to learn whether it answers, ms. */
-const ASK_EVERY_MS = 5_000;
-
 /** What a poll may take beyond its request: writing what it saw, ms. */
 const WRITE_MS = 5_000;
 
 /** One Noxus workspace: how it is asked, when, and within what rate limit. */
 export interface Source {
   name: string;
-  client: NoxusClient;
+  /** Reads of which the guard is told. */
+  reader: SourceReader;
+  guard: SourceGuard;
   budget: SourceBudget;
   schedule: Schedule;
   /** Null where they are off. */
@@ -53,7 +58,9 @@ export interface Source {
   /** Gives up reads that are under way. */
   giveUp(): void;
   /** Asks for the source's list, to learn whether it answers at all. */
-  askList(): void;
+  asker: ListAsker;
+  /** For how long one request may probe a closed source, ms. */
+  probeMs: number;
   close(): Promise<void>;
 }
 
@@ -93,35 +100,39 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
     baseUrl: source.base_url,
     apiKey: source.api_key,
     timeoutMs: source.timeout,
-    maxSockets: deps.config.polling.concurrency,
+    maxSockets: concurrencyOf(deps.config, source),
     userAgent: deps.userAgent,
     now: deps.now,
     mayRetry: async () => (await budget.claim().catch(() => null)) !== null,
     onRequest: (request) => deps.metrics.request(name, request),
-    onValid: answered(deps, name),
     onUnreadField: (field) => deps.log.warn({ source: name, field }, 'source.field_unread'),
   });
-  const { schedule, ...working } = openWork(deps, name, {
-    client,
-    budget,
-    timeoutMs: source.timeout,
+  const work = openWork(deps, name, { client, budget, source });
+  const { schedule, ...working } = work;
+  const guard = openGuard(deps, name, {
+    active: () => budget.active(),
+    onOpen: () => work.opened(),
   });
-  const hints = openHints(deps, name, { source, budget, schedule });
-  const askList = listAsker(deps, name, { client, budget });
+  const reader = guardedReader(client, guard, deps.now);
+  const hints = openHints(deps, name, { source, budget, schedule, guard });
+  const asker = listAsker({ reader, budget, now: deps.now, onError });
+  const probeMs = source.timeout + WRITE_MS;
   const worked = withChores(deps, { name, hints, working });
-  return { name, client, budget, schedule, hints, askList, ...worked };
+  return { name, reader, guard, budget, schedule, hints, probeMs, asker, ...worked };
 }
 
-interface WorkGround extends Pick<Source, 'client' | 'budget'> {
-  timeoutMs: number;
+interface WorkGround extends Pick<Source, 'budget'> {
+  client: NoxusClient;
+  source: SourceConfig;
 }
 
 async function notStarted(): Promise<void> {}
 
 /** The schedule of a source, and the slots that work it off. */
 function openWork(deps: SourceDependencies, name: string, ground: WorkGround) {
-  const { requests, wake, processId, newToken, config } = deps;
-  const { client, budget, timeoutMs } = ground;
+  const { requests, wake, processId, newToken } = deps;
+  const { client, budget, source } = ground;
+  const concurrency = concurrencyOf(deps.config, source);
   const queue = deps.queueOf(`poll-${name}`);
   const onError = faultLog(deps.log, 'poll', { source: name });
   let perform: (claim: RequestClaim) => Promise<void> = notStarted;
@@ -132,7 +143,7 @@ function openWork(deps: SourceDependencies, name: string, ground: WorkGround) {
     newToken,
     limit: budget.limit,
     roundMs: () => budget.load().roundMs,
-    deadlineMs: timeoutMs + WRITE_MS,
+    deadlineMs: source.timeout + WRITE_MS,
     wakeOthers: () => wake.wake(name),
     onDue: (count) => slots.due(count),
     onDueIn: (ms) => slots.dueIn(ms),
@@ -142,17 +153,24 @@ function openWork(deps: SourceDependencies, name: string, ground: WorkGround) {
     claim: () => schedule.claim(),
     perform: (claim) => perform(claim),
     add: (count) => queue.add(count),
-    concurrency: config.polling.concurrency,
+    concurrency,
     clock,
     onError,
   });
-  wake.on(name, () => slots.due(1));
+  // What wakes it may be that the source takes requests again.
+  wake.on(name, () => slots.free());
   const overdue = openOverdueWatch(deps, name, budget.limit);
   return {
     schedule,
     slots,
     queue,
+    concurrency,
     giveUp: () => client.close(),
+    /** The source takes requests again. */
+    async opened() {
+      slots.free();
+      await wake.wake(name);
+    },
     performWith: (by: typeof perform) => void (perform = by),
     overdue: () => overdue.current(),
     async survey() {
@@ -168,10 +186,10 @@ function openWork(deps: SourceDependencies, name: string, ground: WorkGround) {
 type Working = Omit<ReturnType<typeof openWork>, 'schedule'>;
 
 function withChores(
-  { config, log }: SourceDependencies,
+  { log }: SourceDependencies,
   { name, hints, working }: { name: string; hints: Hints | null; working: Working },
 ) {
-  const { slots, queue, survey, overdue, giveUp, performWith } = working;
+  const { slots, queue, concurrency, survey, overdue, giveUp, performWith } = working;
   const workers: SlotWorker[] = [];
   const chores: Periodic[] = [];
   return {
@@ -181,7 +199,7 @@ function withChores(
     giveUp,
     start(perform: (claim: RequestClaim) => Promise<void>) {
       performWith(perform);
-      workers.push(queue.work(() => slots.run(), config.polling.concurrency));
+      workers.push(queue.work(() => slots.run(), concurrency));
       if (hints === null) return;
       const onError = faultLog(log, 'hints', { source: name });
       chores.push(startPeriodic(() => hints.tend(), { everyMs: TEND_EVERY_MS, onError }));
@@ -197,36 +215,12 @@ function withChores(
   };
 }
 
-/** Notes for all processes that a source answers. */
-function answered({ sources, now, log }: SourceDependencies, name: string): () => void {
-  const onError = faultLog(log, 'source', { source: name });
-  let notedAt = -Infinity;
-  return () => {
-    const at = now();
-    if (at - notedAt < NOTE_EVERY_MS) return;
-    notedAt = at;
-    sources.answered(name, at).catch(onError);
-  };
+/** How many requests to a source may be under way in this process. */
+function concurrencyOf({ polling, sources }: Config, source: SourceConfig): number {
+  if (polling.concurrency !== 'auto') return polling.concurrency;
+  return autoConcurrency(askedSource(source), Object.values(sources).map(askedSource));
 }
 
-/** One at a time, and not again and again: it is one answer that is wanted. */
-function listAsker(
-  { sources, log, now }: SourceDependencies,
-  name: string,
-  { client, budget }: Pick<Source, 'client' | 'budget'>,
-): () => void {
-  const onError = faultLog(log, 'source', { source: name });
-  let notBefore = 0;
-  const ask = async () => {
-    const permit = await budget.claim();
-    if (permit === null) return;
-    const { kind } = await client.readPage({ workflowId: null, page: 1, size: 1 });
-    permit.settle();
-    if (kind === 'page') await sources.answered(name, now());
-  };
-  return () => {
-    if (now() < notBefore) return;
-    notBefore = now() + ASK_EVERY_MS;
-    ask().catch(onError);
-  };
+function askedSource({ rate_limit: { requests, per }, timeout }: SourceConfig): AskedSource {
+  return { limit: { requests, perMs: per }, timeoutMs: timeout };
 }

@@ -1,4 +1,5 @@
 import { RunwatchError } from '../core/errors.ts';
+import type { ClosedSource } from '../core/source/throttle.ts';
 import type { WatchRequest } from '../core/register.ts';
 import type { Watch } from '../core/watch.ts';
 import type { WatchName, WatchResult, WatchService } from '../http/services.ts';
@@ -25,6 +26,8 @@ interface WatchServiceDependencies extends Omit<RegisterDependencies, 'watches' 
   deriveSecret: (url: string) => string;
   scheduleOf: (source: string) => Schedule | undefined;
   schedule: DueTimes;
+  /** Why a source takes no requests now; null where it does. */
+  closedSource: (source: string) => Promise<ClosedSource | null>;
 }
 
 export function createWatchService(deps: WatchServiceDependencies): WatchService {
@@ -88,7 +91,7 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
       if (watch === null) return 'not_found';
       if (watch.state !== 'active') return 'not_active';
       await scheduleOf(watch.source)?.expedite([watch.runId]);
-      return 'scheduled';
+      return { closed: await deps.closedSource(watch.source) };
     },
   };
 }

@@ -23,6 +23,8 @@ const TITLES: Readonly<Record<string, { title: string; sign?: string }>> = {
   'watch.expired': { title: 'Watch expired', sign: ':warning:' },
   'watch.unreachable': { title: 'Noxus does not answer', sign: ':warning:' },
   'watch.recovered': { title: 'Noxus answers again' },
+  'source.unreachable': { title: 'Noxus gives no answer to anything', sign: ':warning:' },
+  'source.recovered': { title: 'Noxus answers again' },
 };
 
 /**

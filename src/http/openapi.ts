@@ -31,6 +31,7 @@ export const openapi = fastifyPlugin<{ version: string }>(async (app, { version 
         { name: 'Endpoints', description: 'Configured receivers.' },
         { name: 'Processes', description: 'The daemons that share the work.' },
         { name: 'Polling', description: 'How long runs take, and how well they are polled.' },
+        { name: 'Sources', description: 'Noxus workspaces, and whether they answer.' },
         { name: 'Webhooks', description: 'What runwatch sends to receivers.' },
         { name: 'Health', description: 'What machines ask about this process.' },
       ],

@@ -12,6 +12,7 @@ export const PROBLEMS = {
   route_not_found: { status: 404, title: 'No such route' },
   watch_not_found: { status: 404, title: 'No such watch' },
   delivery_not_found: { status: 404, title: 'No such delivery' },
+  source_not_found: { status: 404, title: 'No such source' },
   endpoint_not_found: { status: 404, title: 'No such endpoint' },
   workflow_not_found: { status: 404, title: 'Nothing is known of this workflow' },
   metrics_not_found: { status: 404, title: 'No metrics here' },

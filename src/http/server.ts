@@ -23,6 +23,7 @@ import { healthRoutes, type Metrics } from './routes/health.ts';
 import { pollingRoutes } from './routes/polling.ts';
 import { processRoutes } from './routes/processes.ts';
 import { redeliverRoutes } from './routes/redeliver.ts';
+import { sourceRoutes } from './routes/sources.ts';
 import { watchBatchRoute } from './routes/watch-batch.ts';
 import { watchRoutes } from './routes/watches.ts';
 import type { Services } from './services.ts';
@@ -131,6 +132,7 @@ async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<
   await api.register(endpointRoutes, services);
   await api.register(pollingRoutes, services);
   await api.register(processRoutes, services);
+  await api.register(sourceRoutes, services);
 }
 
 /**

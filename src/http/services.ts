@@ -3,6 +3,8 @@ import type { InputIssue } from '../core/errors.ts';
 import type { EventType, RunwatchEvent } from '../core/event.ts';
 import type { WatchRequest } from '../core/register.ts';
 import type { Profile, Watch, WatchState } from '../core/watch.ts';
+import type { RateLimit } from '../core/budget.ts';
+import type { ClosedSource } from '../core/source/throttle.ts';
 import type { WorkflowPolling } from '../core/workflow-polling.ts';
 
 /** A page of a listing. `nextCursor` is opaque, and null on the last page. */
@@ -51,7 +53,8 @@ export interface WatchService {
    * @param receiver the subscription, by an endpoint's name or a webhook's URL, masked or not
    */
   unwatch(name: WatchName, receiver?: string): Promise<'done' | 'not_found' | 'not_subscribed'>;
-  pollNow(name: WatchName): Promise<'scheduled' | 'not_found' | 'not_active'>;
+  /** `closed`: why its source takes no requests before, where that is so. */
+  pollNow(name: WatchName): Promise<{ closed: ClosedSource | null } | 'not_found' | 'not_active'>;
 }
 
 /** An event with its place in the log; the cursor grows with every event. */
@@ -221,6 +224,26 @@ export interface RepeatService {
   begin(asked: { scope: string[]; key: string; request: string }): Promise<RepeatedRequest>;
 }
 
+/** A source as users may see it: no key. Times are milliseconds since the epoch. */
+export interface SourceView {
+  name: string;
+  /** Why nothing but probes is asked of it; null while it answers. */
+  closed: ClosedSource | null;
+  /** Since when it has given no valid answer; null while it does. */
+  since: number | null;
+  /** When it last gave a valid answer; null where that is not known. */
+  answeredAt: number | null;
+  limit: RateLimit;
+  /** Requests that count against the limit now. */
+  used: number;
+}
+
+export interface SourceService {
+  list(): Promise<SourceView[]>;
+  /** Lifts a pause; null when there is no such source. */
+  resume(name: string): Promise<SourceView | null>;
+}
+
 /** `degraded` is worth a look but serves; only `failed` makes the process unready. */
 export interface HealthCheck {
   name: string;
@@ -256,5 +279,6 @@ export interface Services {
   polling: PollingService;
   repeats: RepeatService;
   processes: ProcessService;
+  sources: SourceService;
   health: HealthService;
 }

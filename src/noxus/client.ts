@@ -37,8 +37,6 @@ export interface NoxusClientOptions extends TransportOptions {
   mayRetry?: () => Promise<boolean>;
   /** Called after every request, also after one that failed; must not throw. */
   onRequest?: (info: RequestInfo) => void;
-  /** Called with every answer that is a run, or a page of a list. */
-  onValid?: () => void;
   /** Called once for each field of runs that is missing, or cannot be read, in some answer. */
   onUnreadField?: (field: string) => void;
 }
@@ -69,10 +67,6 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
   const inFlight = new Set<Deadline>();
   let closed = false;
 
-  const noted = <Outcome extends { kind: string }>(outcome: Outcome): Outcome => {
-    if (outcome.kind === 'run' || outcome.kind === 'page') options.onValid?.();
-    return outcome;
-  };
   const onUnread = once(options.onUnreadField ?? (() => undefined));
 
   const attempt = async (runId: string, deadline: Deadline): Promise<RunReply> => {
@@ -109,7 +103,7 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
           answer = await retryQuickly(answer, again, deadline, random);
         }
         const question = { runId, apiKey, now: now(), onUnread };
-        return noted(outcomeOf(answer.reply, answer.body, question));
+        return outcomeOf(answer.reply, answer.body, question);
       }),
     readPage: (question, { signal } = {}) =>
       within(signal, async (deadline) => {
@@ -117,7 +111,7 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
         const request = transport.get(listPath(question), deadline, body.take);
         const reply = await timed('list', request, onRequest);
         deadline.throwIfAbandoned();
-        return noted(listOutcome(reply, body, { question, now: now(), onUnread }));
+        return listOutcome(reply, body, { question, now: now(), onUnread });
       }),
     close: () => {
       closed = true;

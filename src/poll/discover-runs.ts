@@ -8,8 +8,6 @@ import {
   type DiscoveryCursor,
   type Pass,
 } from '../core/discovery.ts';
-import type { SourcePaused } from '../core/look.ts';
-import type { FetchTrouble } from '../core/outcome.ts';
 import type { ListOutcome, ListQuestion, RunList, RunPage } from '../core/run-list.ts';
 
 /** Runs on a page: the most that Noxus gives. */
@@ -43,10 +41,8 @@ export interface DiscoverRunsDependencies {
   /** Reads a page within the source's budget; null when there was no leave for that in time. */
   readPage: (question: ListQuestion) => Promise<ListOutcome | null>;
   store: DiscoveryStore;
-  /** Whether the source takes requests, by what others were told. */
-  pausedUntil: (source: string) => Promise<SourcePaused | null>;
-  /** Notes what an answer says about the source as a whole. @returns its pause, if that is one */
-  note: (source: string, trouble: FetchTrouble) => Promise<SourcePaused | null>;
+  /** Before when the source takes no requests, milliseconds since the epoch; null where it does. */
+  closedUntil: (source: string) => Promise<number | null>;
   /** Watches runs that nobody watches yet. @returns how many those were */
   watch: (source: string, runIds: string[]) => Promise<number>;
   /** From the end of one reading to the next, ms. */
@@ -79,9 +75,9 @@ export function createDiscoverRuns(deps: DiscoverRunsDependencies) {
   return async function discoverRuns(): Promise<void> {
     const token = deps.newToken();
     if (!(await store.takeTurn(list, token, deps.turnMs))) return;
-    const pause = await deps.pausedUntil(list.source);
-    if (pause !== null) {
-      await store.keepTurn(list, token, Math.max(1, Math.ceil(pause.untilMs - deps.now())));
+    const until = await deps.closedUntil(list.source);
+    if (until !== null && until > deps.now()) {
+      await store.keepTurn(list, token, Math.max(1, Math.ceil(until - deps.now())));
       return;
     }
     const ending = await read(deps, token);
@@ -176,11 +172,11 @@ async function finish(
 }
 
 async function trouble(
-  { list, note, now }: DiscoverRunsDependencies,
+  { list, closedUntil, now }: DiscoverRunsDependencies,
   outcome: Exclude<ListOutcome, { kind: 'page' }>,
 ): Promise<Ending> {
-  const pause = outcome.kind === 'not_offered' ? null : await note(list.source, outcome);
-  const pausedMs = pause === null ? 0 : Math.max(0, Math.ceil(pause.untilMs - now()));
+  const until = outcome.kind === 'not_offered' ? null : await closedUntil(list.source);
+  const pausedMs = until === null ? 0 : Math.max(0, Math.ceil(until - now()));
   return { kind: 'trouble', message: outcome.message, pausedMs };
 }
 

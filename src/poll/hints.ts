@@ -1,5 +1,4 @@
 import { mayStream, streamRank } from '../core/hint.ts';
-import type { SourcePaused } from '../core/look.ts';
 import {
   parseWatchId,
   watchId,
@@ -8,7 +7,7 @@ import {
   type WatchKey,
 } from '../core/watch.ts';
 import { streamRun, type StreamEnd, type StreamGround } from './hint-stream.ts';
-import { DEFAULT_PAUSE_MS } from './source-guard.ts';
+import { grantedPauseMs } from '../core/source/throttle.ts';
 
 /** How long a source is left alone that does not let us stream, ms. */
 const REFUSED_REST_MS = 600_000;
@@ -30,8 +29,8 @@ interface HintStore {
 interface HintsDependencies extends Omit<StreamGround, 'giveWay'> {
   store: HintStore & StreamGround['store'];
   watches: { getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]> };
-  /** The source asks to be left alone. */
-  pause: (pause: SourcePaused) => Promise<void>;
+  /** The source asks for a pause; null where it does not say how long. */
+  pause: (asked: { retryAfterMs: number | null; message: string }) => Promise<void>;
   onEnd: (watch: WatchKey, end: StreamEnd) => void;
   now: () => number;
 }
@@ -82,12 +81,11 @@ export function createHints(deps: HintsDependencies): Hints {
 
   async function refused({ status = null, retryAfterMs = null }: StreamEnd): Promise<void> {
     if (status === 429 || (status === 503 && retryAfterMs !== null)) {
-      const pausedMs = retryAfterMs ?? DEFAULT_PAUSE_MS;
+      const pausedMs = grantedPauseMs(retryAfterMs);
       const untilMs = now() + pausedMs;
       // Else streams that nobody needs would keep the source paused for those who read runs.
       notBefore = Math.max(notBefore, untilMs + Math.max(PAUSED_REST_MS, pausedMs));
-      const message = `status ${status}`;
-      await deps.pause({ kind: 'paused', asked: false, reason: 'rate_limited', message, untilMs });
+      await deps.pause({ retryAfterMs, message: `status ${status}` });
     } else if (status !== null && status < 500) {
       notBefore = Math.max(notBefore, now() + REFUSED_REST_MS);
     }

@@ -3,8 +3,6 @@ import type { BatchPlan } from '../core/batch.ts';
 import type { ListFindings } from '../core/list-findings.ts';
 import type { ListMember } from '../core/list-member.ts';
 import type { FallbackReason, ListKey, ListStanding } from '../core/list-standing.ts';
-import type { SourcePaused } from '../core/look.ts';
-import type { FetchTrouble } from '../core/outcome.ts';
 import type { StoredWatch, WatchKey } from '../core/watch.ts';
 import type { ListBudget, ListPermit, ListReader } from './list-pages.ts';
 import type { SinglePolls } from './single-polls.ts';
@@ -47,11 +45,6 @@ export interface LookAtListDependencies {
   /** Undefined, like its budget, for a source that is configured no more. */
   readerOf: (source: string) => ListReader | undefined;
   budgetOf: (source: string) => ListBudget | undefined;
-  /** Pauses the source in every process. */
-  pause: (
-    source: string,
-    trouble: Extract<FetchTrouble, { kind: 'rate_limited' }>,
-  ) => Promise<SourcePaused>;
   /** What a watch is to a list, at the interval at which it would be polled alone now. */
   memberOf: (stored: StoredWatch) => ListMember | null;
   minIntervalMs: number;

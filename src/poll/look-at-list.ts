@@ -3,6 +3,7 @@ import { assertNever } from '../core/errors.ts';
 import { listedAs } from '../core/list-findings.ts';
 import { leftAloneUntil } from '../core/list-schedule.ts';
 import { givenUp, NEW_STANDING, throttled, type FallbackReason } from '../core/list-standing.ts';
+import { grantedPauseMs } from '../core/source/throttle.ts';
 import type { StoredWatch } from '../core/watch.ts';
 import {
   reportLook,
@@ -119,7 +120,7 @@ async function slowDown(
   look: Look,
   trouble: Extract<ListReading, { kind: 'rate_limited' }>,
 ): Promise<number> {
-  const { untilMs } = await deps.pause(look.list.source, trouble);
+  const untilMs = deps.now() + grantedPauseMs(trouble.retryAfterMs);
   const standing = throttled(look.standing);
   const { message } = trouble;
   if (standing === null) {

@@ -5,7 +5,7 @@ import type { RunwatchEvent } from '../core/event.ts';
 import type { StatisticsLookup } from '../core/hazard.ts';
 import type { Lesson } from '../core/lesson.ts';
 import type { SourceLoad } from '../core/load.ts';
-import type { Look, ObserveContext, PollPolicy, SourcePaused } from '../core/look.ts';
+import type { Look, ObserveContext, PollPolicy } from '../core/look.ts';
 import { observe, type Observation } from '../core/observe.ts';
 import type { FetchOutcome } from '../core/outcome.ts';
 import { pollKind } from '../core/urgency.ts';
@@ -22,8 +22,6 @@ interface RunReader {
 export interface ClaimedPoll {
   stored: StoredWatch;
   token: string;
-  /** The source refused its key when it last said anything about it. */
-  isRefused: boolean;
   /** From when the poll was due to when it was claimed, ms. */
   lagMs: number;
   /** For how long its permit counts after the answer, ms; null where that need not be written. */
@@ -44,16 +42,8 @@ interface WatchStore {
   commitPoll(change: WatchChange): Promise<string[] | 'changed' | 'lost'>;
 }
 
-/** Notes what an answer says about the source as a whole; says when it takes requests again. */
-interface SourceGuard {
-  /** When the source last gave a valid answer; null where that is not known. */
-  answeredAt(source: string): Promise<number | null>;
-  note(
-    source: string,
-    outcome: FetchOutcome,
-    known: { isRefused: boolean; now: number },
-  ): Promise<SourcePaused | null>;
-}
+/** How a source stands, as far as a poll that was told nothing of its run must know. */
+type SourceStanding = Pick<ObserveContext, 'answeredAt' | 'openSince' | 'isSourceClosed'>;
 
 /** What one poll came to, for log and metrics. */
 interface PollReport {
@@ -70,7 +60,7 @@ interface PollReport {
 export interface ObserveRunDependencies {
   watches: WatchStore;
   readerOf: (source: string) => RunReader | undefined;
-  sources: SourceGuard;
+  standingOf: (source: string) => Promise<SourceStanding>;
   /** Undefined where there are none. */
   hintsOf: (source: string) => Pick<Hints, 'offer' | 'isStreamed'> | undefined;
   /** What was learned of how long states last; takes in what was written of that. */
@@ -96,23 +86,17 @@ export interface ObserveRunDependencies {
 export function createObserveRun(deps: ObserveRunDependencies) {
   return async function observeRun(claim: ClaimedPoll): Promise<Polled> {
     const startedAt = deps.now();
-    const look = await read(deps, claim.stored.watch, claim.isRefused);
+    const look = await read(deps, claim.stored.watch);
     return record(deps, claim, look, startedAt);
   };
 }
 
-async function read(
-  deps: ObserveRunDependencies,
-  { source, runId }: WatchKey,
-  isRefused: boolean,
-): Promise<Look> {
+async function read(deps: ObserveRunDependencies, { source, runId }: WatchKey): Promise<Look> {
   const reader = deps.readerOf(source);
   if (reader === undefined) {
     return { kind: 'unavailable', message: `no source named ${source} is configured` };
   }
-  const outcome = await reader.readRun(runId);
-  const known = { isRefused, now: deps.now() };
-  return (await deps.sources.note(source, outcome, known)) ?? outcome;
+  return reader.readRun(runId);
 }
 
 /**
@@ -127,11 +111,11 @@ async function record(
 ): Promise<Polled> {
   const key = stored.watch;
   const isStreamed = await isLeftToStream(deps, key, look);
-  const answeredAt = await sourceAnsweredAt(deps, key, look, startedAt);
+  const standing = await standingAfter(deps, key, look, startedAt);
   let before: StoredWatch | null = stored;
   while (before !== null && before.watch.state === 'active') {
     const now = deps.now();
-    const seen = { now, beganAt: startedAt, lagMs, isStreamed, answeredAt };
+    const seen = { now, beganAt: startedAt, lagMs, isStreamed, standing };
     const observed = observe(before.watch, look, contextOf(deps, key, seen));
     const { watch, events } = observed;
     const deliveries = planDeliveries(watch, events, watch.subscriptions, {
@@ -152,11 +136,10 @@ async function record(
     if (due === 'lost') return { is: 'lost' };
     if (due !== 'changed') {
       const isFirst = stored.watch.lastPolledAt === null;
-      const outcome = look.kind === 'paused' && look.asked ? look.reason : look.kind;
       const durationMs = now - startedAt;
       written(deps, change, due, look.kind === 'run' && !isStreamed);
       doubt(deps, key, observed);
-      deps.report({ watch, outcome, events, lagMs, isFirst, durationMs });
+      deps.report({ watch, outcome: look.kind, events, lagMs, isFirst, durationMs });
       return { is: 'written', nextMs: next === null ? null : next.inMs };
     }
     before = await deps.watches.get(key);
@@ -185,16 +168,19 @@ function doubt(
 }
 
 /** Asked for only where nothing was learned of the run, for only then it matters. */
-async function sourceAnsweredAt(
-  { sources }: ObserveRunDependencies,
+async function standingAfter(
+  { standingOf }: ObserveRunDependencies,
   { source }: WatchKey,
   look: Look,
   startedAt: number,
-): Promise<number | null> {
-  return look.kind === 'run' ? startedAt : sources.answeredAt(source);
+): Promise<SourceStanding> {
+  if (look.kind !== 'run') return standingOf(source);
+  return { answeredAt: startedAt, openSince: null, isSourceClosed: false };
 }
 
-type SeenAt = Pick<ObserveContext, 'now' | 'beganAt' | 'lagMs' | 'isStreamed' | 'answeredAt'>;
+interface SeenAt extends Pick<ObserveContext, 'now' | 'beganAt' | 'lagMs' | 'isStreamed'> {
+  standing: SourceStanding;
+}
 
 async function isLeftToStream({ hintsOf }: ObserveRunDependencies, watch: Watch, look: Look) {
   if (look.kind !== 'run') return false;
@@ -205,14 +191,16 @@ async function isLeftToStream({ hintsOf }: ObserveRunDependencies, watch: Watch,
 function contextOf(
   { policy, statistics, wants, loadOf, random, newMark }: ObserveRunDependencies,
   { source }: WatchKey,
-  { now, beganAt, lagMs, isStreamed, answeredAt }: SeenAt,
+  { now, beganAt, lagMs, isStreamed, standing }: SeenAt,
 ): ObserveContext {
   return {
     now,
     beganAt,
     lagMs,
     isStreamed,
-    answeredAt,
+    answeredAt: standing.answeredAt,
+    openSince: standing.openSince,
+    isSourceClosed: standing.isSourceClosed,
     policy,
     statistics: statistics.lookup,
     wants,

@@ -71,4 +71,11 @@ async function observeOne(deps: ObserveUnconfiguredDependencies, key: WatchKey):
   if (due !== null) deps.dispatch(due);
 }
 
-const UNPOLLED = { statistics: nothingLearned, load: NO_LOAD, lagMs: 0, isStreamed: false };
+const UNPOLLED = {
+  statistics: nothingLearned,
+  load: NO_LOAD,
+  lagMs: 0,
+  isStreamed: false,
+  openSince: null,
+  isSourceClosed: false,
+};

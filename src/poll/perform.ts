@@ -1,4 +1,5 @@
 import { RunwatchError } from '../core/errors.ts';
+import { isListProbe } from '../core/source/throttle.ts';
 import type { NextLook } from './list-look.ts';
 import type { ListPermit } from './list-pages.ts';
 import type { ClaimedPoll, Polled } from './observe-run.ts';
@@ -13,6 +14,14 @@ interface PerformDependencies {
   budget: Pick<SourceBudget, 'isLate' | 'settleMs' | 'claimed'>;
   observeRun: (claim: ClaimedPoll) => Promise<Polled>;
   lookAtList: (look: { member: string; permit: ListPermit }) => Promise<NextLook>;
+  /** What is known of the source as a whole. */
+  source: {
+    saw(isTroubled: boolean): void;
+    /** Asks for the source's list in place of a run. */
+    probeList(): Promise<void>;
+    /** Lets go of a probe that was not made. */
+    dropProbe(request: string): Promise<void>;
+  };
   onError: (error: unknown) => void;
   now: () => number;
 }
@@ -22,13 +31,13 @@ interface PerformDependencies {
  * ends: by the write of what was seen, or by giving it back. Returns a function that never throws.
  */
 export function createPerform(deps: PerformDependencies) {
-  const { schedule, budget, onError } = deps;
+  const { schedule, budget, source, onError } = deps;
 
   async function poll(claim: RequestClaim): Promise<void> {
-    const { stored, token, isRefused, lagMs } = claim;
-    if (stored === null) return schedule.release(claim, 'never');
+    const { stored, token, lagMs } = claim;
+    if (stored === null) return unused(claim, 'never');
     const permitMs = budget.settleMs(claim);
-    const polled = await deps.observeRun({ stored, token, isRefused, lagMs, permitMs });
+    const polled = await deps.observeRun({ stored, token, lagMs, permitMs });
     switch (polled.is) {
       case 'written':
         return schedule.settled(claim, polled.nextMs);
@@ -50,14 +59,30 @@ export function createPerform(deps: PerformDependencies) {
     await schedule.release(claim, { inMs: FAULT_DELAY_MS }).catch(onError);
   }
 
+  /** The run stays as it was: it is the source that was probed. */
+  async function probeByList(claim: RequestClaim): Promise<void> {
+    await source.probeList();
+    budget.claimed(claim).settle();
+    await schedule.release(claim, 'as before');
+  }
+
+  async function unused(claim: RequestClaim, until: 'as before' | 'never'): Promise<void> {
+    await schedule.release(claim, until);
+    if (claim.failedProbes !== null) await source.dropProbe(claim.token);
+  }
+
   return async function perform(claim: RequestClaim): Promise<void> {
+    const { failedProbes } = claim;
+    source.saw(claim.isTroubled);
     try {
       // Held up for so long, another process may have the claim, or its permit count no more.
-      if (claim.isStale() || budget.isLate(claim)) await schedule.release(claim, 'as before');
+      if (claim.isStale() || budget.isLate(claim)) await unused(claim, 'as before');
+      else if (failedProbes !== null && isListProbe({ failedProbes })) await probeByList(claim);
       else await (claim.kind === 'list' ? look(claim) : poll(claim));
     } catch (error) {
       if (isGivenUp(error)) await schedule.handBack(claim).catch(onError);
       else await tryLater(claim, error);
+      if (failedProbes !== null) await source.dropProbe(claim.token).catch(onError);
     }
   };
 }

@@ -4,6 +4,9 @@ import type { RequestKind } from '../core/urgency.ts';
 import type { StoredWatch } from '../core/watch.ts';
 import type { Turn } from './slots.ts';
 
+/** For how long a source counts as paused after it was, ms: a probe may be under way. */
+const JUST_PAUSED_MS = 5_000;
+
 /** How long a claim that was made while an earlier one of this process is under way waits, ms. */
 const OVERLAP_MS = 1_000;
 
@@ -15,7 +18,8 @@ interface ClaimReply {
   dueAt: number;
   now: number;
   stored: StoredWatch | null;
-  isRefused: boolean;
+  isTroubled: boolean;
+  failedProbes: number | null;
   count: number;
   usedUpMs: number;
 }
@@ -177,7 +181,8 @@ export class Schedule {
 
   /** Whether the source is paused, as far as this process has seen. */
   isPaused(): boolean {
-    return this.deps.clock() < this.pausedUntil;
+    // Some time after, for what was due meanwhile is late for no want of requests.
+    return this.deps.clock() < this.pausedUntil + JUST_PAUSED_MS;
   }
 
   /** Makes the claims of a process that is dead due at once. */
@@ -210,7 +215,7 @@ export class Schedule {
   }
 
   private async claimed(reply: ClaimReply, askedAt: number): Promise<Turn<RequestClaim>> {
-    const { member, kind, token, stored, isRefused, count, usedUpMs } = reply;
+    const { member, kind, token, stored, isTroubled, failedProbes, count, usedUpMs } = reply;
     if (this.underWay.has(member)) return this.overlap(reply);
     this.underWay.add(member);
     const { clock } = this.deps;
@@ -218,7 +223,8 @@ export class Schedule {
     const isStale = () => ageMs() > this.leaseMs / 2;
     // While the source was paused it could not have been made.
     const lagMs = Math.min(reply.now - reply.dueAt, Math.max(0, clock() - this.pausedUntil));
-    const claim = { member, kind, token, stored, isRefused, count, lagMs, ageMs, isStale };
+    const source = { isTroubled, failedProbes };
+    const claim = { member, kind, token, stored, ...source, count, lagMs, ageMs, isStale };
     return { is: 'claimed', claim, heldMs: usedUpMs };
   }
 

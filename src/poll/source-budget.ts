@@ -68,8 +68,13 @@ export interface SourceBudget {
   claimed(permit: ClaimedPermit): Permit & { giveBack(): void };
   /** A permit for one request, or for how long there is none. */
   request(): Promise<Permit | { heldForMs: number }>;
-  /** A permit for one request, without waiting; null while there is none. */
-  claim(): Promise<Permit | null>;
+  /**
+   * A permit for one request, without waiting; null while there is none.
+   * @param probeMs how long a request may take that may probe a closed source, ms
+   */
+  claim(probeMs?: number): Promise<Permit | null>;
+  /** How many watches there are; 0 before they are counted. */
+  active(): number;
 }
 
 export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget {
@@ -85,10 +90,14 @@ export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget
     store.settle(source, { request: name, limit }).catch(onError);
   }
 
-  async function request(): Promise<Permit | { heldForMs: number }> {
+  async function request(probeMs?: number): Promise<Permit | { heldForMs: number }> {
     const name = deps.newId();
     const askedAt = clock();
-    const { admitted, count, usedUpMs } = await store.admit(source, { request: name, limit });
+    const { admitted, count, usedUpMs } = await store.admit(source, {
+      request: name,
+      limit,
+      probeMs,
+    });
     if (!admitted) return { heldForMs: usedUpMs };
     if (isLate(clock() - askedAt, count)) return { heldForMs: 0 };
     return { settle: () => settle(name, count) };
@@ -106,9 +115,10 @@ export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget
       settle: () => settle(token, count),
       giveBack: () => void store.giveBack(source, token).catch(onError),
     }),
-    request,
-    async claim() {
-      const permit = await request();
+    request: () => request(),
+    active: () => active,
+    async claim(probeMs) {
+      const permit = await request(probeMs);
       return 'settle' in permit ? permit : null;
     },
   };

@@ -1,90 +1,203 @@
-import { assertNever } from '../core/errors.ts';
-import type { SourcePaused } from '../core/look.ts';
-import type { FetchOutcome } from '../core/outcome.ts';
+import {
+  afterAnswer,
+  resumed,
+  withSaid,
+  type AnswerContext,
+  type ClosedSource,
+  type SourceAnswer,
+  type SourceNews,
+  type SourceState,
+  type ThrottlePolicy,
+} from '../core/source/throttle.ts';
 
-/** How long a source is left alone that asked for a pause without saying how long. */
-export const DEFAULT_PAUSE_MS = 5_000;
+/** How exactly other processes know when a source answered last, ms. */
+const NOTE_EVERY_MS = 1_000;
+
+/** More watches than decide whether trouble is the source's. */
+const MANY = 100;
+
+/** News that is still unsaid after this time is left over from a process that died, ms. */
+const LEFT_OVER_MS = 10_000;
+
+/** What all processes know of a source; times are milliseconds since the epoch. */
+export interface SourceStanding {
+  /** Null while it simply answers. */
+  state: SourceState | null;
+  /** The state as it is kept, which a write must find unchanged. */
+  text: string;
+  answeredAt: number | null;
+  /** When it answered again after an outage; null where it has not lately. */
+  openSince: number | null;
+}
 
 interface SourceStore {
-  pause(source: string, pause: SourcePaused, now: number): Promise<boolean>;
-  refuse(source: string, reason: string): Promise<boolean>;
-  accept(source: string): Promise<boolean>;
-  answeredAt(source: string): Promise<number | null>;
+  read(source: string): Promise<SourceStanding>;
+  put(
+    source: string,
+    before: SourceStanding,
+    after: SourceState | null,
+    change: { isProbe: boolean; openSince: number | null },
+  ): Promise<boolean>;
+  answered(source: string, now: number): Promise<void>;
 }
 
-interface SourcePolicy {
-  /** How often a source that refuses the key is tried again, ms. */
-  unauthorizedProbeMs: number;
+interface SourceGuardDependencies {
+  source: string;
+  store: SourceStore;
+  policy: ThrottlePolicy;
+  /** How many watches of the source are active. */
+  active: () => number;
+  /** Says what became of the source: line, event. */
+  tell: (source: string, news: SourceNews) => Promise<void>;
+  log: {
+    paused(source: string, closed: ClosedSource): void;
+    authorized(source: string): void;
+  };
+  /** The source may be asked again: wakes what waits for that, in all processes. */
+  onOpen: () => Promise<void>;
+  now: () => number;
 }
-
-interface SourceLog {
-  refused(source: string, message: string): void;
-  accepted(source: string): void;
-  /** @param ms how long the source asked for */
-  paused(source: string, pause: SourcePaused, ms: number): void;
-}
-
-type Trouble<Kind extends FetchOutcome['kind']> = Extract<FetchOutcome, { kind: Kind }>;
-
-export type SourceGuard = ReturnType<typeof createSourceGuard>;
 
 /**
- * Turns what one answer says about the whole source into a pause that holds in every process. A
- * pause is logged once, not for each request that was under way; a refused key likewise, by whichever
- * process saw it first, until the source works again, be it for another process: all of it is known
- * by the store alone.
+ * Takes in what answers say of one source as a whole, and writes what becomes of it, for all
+ * processes. A source that simply answers costs one command a second. Whatever else is written in
+ * turn, so that many answers at once do not get in each other's way.
  */
-export function createSourceGuard(store: SourceStore, policy: SourcePolicy, log: SourceLog) {
-  async function rateLimited(source: string, outcome: Trouble<'rate_limited'>, now: number) {
-    const ms = outcome.retryAfterMs ?? DEFAULT_PAUSE_MS;
-    const pause = pausedBy(outcome, now + ms);
-    if (await store.pause(source, pause, now)) log.paused(source, pause, ms);
-    return pause;
+export class SourceGuard {
+  /** Whether the source was seen not simply to answer. */
+  private isTroubled = true;
+  private answeredAt: number | null = null;
+  private notedAt = -Infinity;
+  private turn: Promise<unknown> = Promise.resolve();
+
+  constructor(private readonly deps: SourceGuardDependencies) {}
+
+  /** Takes in an answer. @param askedAt when that was asked for, milliseconds since the epoch */
+  async note(answer: SourceAnswer, askedAt: number): Promise<void> {
+    if (answer.kind === 'valid') this.answeredAt = this.deps.now();
+    if (answer.kind === 'valid' && !this.isTroubled) return this.noteAnswered(false);
+    await this.inTurn(() => this.take(answer, askedAt));
   }
 
-  async function refused(source: string, outcome: Trouble<'unauthorized'>, now: number) {
-    const pause = pausedBy(outcome, now + policy.unauthorizedProbeMs);
-    await store.pause(source, pause, now);
-    if (await store.refuse(source, outcome.message)) log.refused(source, outcome.message);
-    return pause;
+  /** What a claim of this process was told: whether the source simply answers. */
+  saw(isTroubled: boolean): void {
+    if (isTroubled) this.isTroubled = true;
   }
 
-  return {
-    /** Pauses a source for as long as it asked for. */
-    pause: rateLimited,
+  /** How the source stands now. */
+  async standing(): Promise<SourceStanding> {
+    const standing = await this.deps.store.read(this.deps.source);
+    const known = standing.answeredAt;
+    const own = this.answeredAt;
+    return { ...standing, answeredAt: own === null ? known : Math.max(own, known ?? 0) };
+  }
 
-    answeredAt: (source: string) => store.answeredAt(source),
+  /** Lifts a pause: everything may be asked again. */
+  async resume(): Promise<void> {
+    await this.inTurn(async () => {
+      const isLifted = await this.change((state) => {
+        const isClosed = (state?.closed ?? null) !== null;
+        return state !== null && isClosed ? resumed(state) : state;
+      });
+      if (isLifted) await this.deps.onOpen();
+    });
+  }
 
-    /** @param known `isRefused`: whether the source was noted as refused when it was asked */
-    async note(
-      source: string,
-      outcome: FetchOutcome,
-      { isRefused, now }: { isRefused: boolean; now: number },
-    ): Promise<SourcePaused | null> {
-      switch (outcome.kind) {
-        case 'rate_limited':
-          return rateLimited(source, outcome, now);
-        case 'unauthorized':
-          return refused(source, outcome, now);
-        case 'run':
-        case 'not_found':
-        case 'rejected':
-          if (isRefused && (await store.accept(source))) log.accepted(source);
-          return null;
-        case 'forbidden':
-        case 'unavailable':
-        case 'invalid_response':
-          return null;
-        default:
-          return assertNever(outcome);
+  private inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    const result = this.turn.then(work);
+    this.turn = result.catch(() => undefined);
+    return result;
+  }
+
+  private async noteAnswered(isAtOnce: boolean): Promise<void> {
+    const at = this.deps.now();
+    if (!isAtOnce && at - this.notedAt < NOTE_EVERY_MS) return;
+    this.notedAt = at;
+    await this.deps.store.answered(this.deps.source, at);
+  }
+
+  private async take(answer: SourceAnswer, askedAt: number): Promise<void> {
+    const { store, source, now } = this.deps;
+    if (answer.kind === 'valid') await this.noteAnswered(true);
+    for (;;) {
+      const before = await store.read(source);
+      const after = afterAnswer(before.state, answer, this.contextOf(before, askedAt));
+      if (after !== before.state && !(await this.write(before, after, askedAt))) continue;
+      this.isTroubled = after !== null;
+      this.logChange(before.state, after, answer);
+      if (closedOf(before.state) !== null && closedOf(after) === null) await this.deps.onOpen();
+      await this.say(unsaid(before.state, after, now()));
+      return;
+    }
+  }
+
+  private contextOf(before: SourceStanding, askedAt: number): AnswerContext {
+    const { policy, now, active } = this.deps;
+    const known = Math.max(this.answeredAt ?? 0, before.answeredAt ?? 0);
+    return {
+      policy,
+      now: now(),
+      askedAt,
+      answeredAt: known === 0 ? null : known,
+      // Before the watches are counted, as many as it takes.
+      active: active() || MANY,
+    };
+  }
+
+  private write(
+    before: SourceStanding,
+    after: SourceState | null,
+    askedAt: number,
+  ): Promise<boolean> {
+    const { store, source, now } = this.deps;
+    const closed = closedOf(before.state);
+    const isProbe = closed !== null && askedAt >= closed.at;
+    const isRecovered = closed?.reason === 'unreachable' && closedOf(after) === null;
+    return store.put(source, before, after, { isProbe, openSince: isRecovered ? now() : null });
+  }
+
+  private logChange(
+    before: SourceState | null,
+    after: SourceState | null,
+    answer: SourceAnswer,
+  ): void {
+    const { log, source } = this.deps;
+    const closed = closedOf(after);
+    if (closed?.reason === 'rate_limited' && closedOf(before) === null) log.paused(source, closed);
+    const wasRefused = before?.said.includes('source.unauthorized') ?? false;
+    if (answer.kind === 'valid' && wasRefused) log.authorized(source);
+  }
+
+  /** Says news, and then notes that it was: a process that dies in between lets it be said twice. */
+  private async say(news: readonly SourceNews[]): Promise<void> {
+    if (news.length === 0) return;
+    for (const one of news) await this.deps.tell(this.deps.source, one);
+    await this.change((state) => (state === null ? null : withSaid(state, news)));
+  }
+
+  /** Writes a change that follows from no answer. @returns false where there was none */
+  private async change(
+    changeOf: (state: SourceState | null) => SourceState | null,
+  ): Promise<boolean> {
+    const { store, source } = this.deps;
+    for (;;) {
+      const before = await store.read(source);
+      const after = changeOf(before.state);
+      if (after === before.state) return false;
+      if (await store.put(source, before, after, { isProbe: false, openSince: null })) {
+        this.isTroubled = after !== null;
+        return true;
       }
-    },
-  };
+    }
+  }
 }
 
-function pausedBy(
-  outcome: Trouble<'rate_limited' | 'unauthorized'>,
-  untilMs: number,
-): SourcePaused {
-  return { kind: 'paused', asked: true, reason: outcome.kind, message: outcome.message, untilMs };
+function closedOf(state: SourceState | null): ClosedSource | null {
+  return state?.closed ?? null;
+}
+
+/** What is to be said by the process that has just written a state. */
+function unsaid(before: SourceState | null, after: SourceState | null, now: number): SourceNews[] {
+  const known = before?.unsaid.length ?? 0;
+  return (after?.unsaid ?? []).filter(({ at }, place) => place >= known || now - at > LEFT_OVER_MS);
 }

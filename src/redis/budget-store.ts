@@ -9,16 +9,17 @@ export class BudgetStore {
     private readonly keys: Keys,
   ) {}
 
-  /** A permit for one request. For as long as a source is paused, its rate limit counts as used up. */
-  async admit(source: string, { request, limit }: RequestAsk): Promise<Admission> {
-    const { clock, budget, sourcePause } = this.keys;
+  /** A permit for one request. For as long as a source is closed, its rate limit counts as used up. */
+  async admit(source: string, { request, limit, probeMs }: RequestAsk): Promise<Admission> {
+    const { clock, budget, sourceGate } = this.keys;
     const [admitted, count, usedUpMs] = await this.redis.rwAdmitRequest(
       clock,
       budget(source),
-      sourcePause(source),
+      ...sourceGate(source),
       request,
       limit.requests,
       holdMs(limit),
+      probeMs ?? 0,
     );
     return { admitted: admitted === 1, count, usedUpMs };
   }
@@ -27,6 +28,12 @@ export class BudgetStore {
   async settle(source: string, { request, limit }: RequestAsk): Promise<void> {
     const { clock, budget } = this.keys;
     await this.redis.rwSettleRequest(clock, budget(source), request, limit.perMs);
+  }
+
+  /** How many requests count now. */
+  async used(source: string): Promise<number> {
+    const [now] = await this.redis.rwReadClock(this.keys.clock);
+    return this.redis.zcount(this.keys.budget(source), now, '+inf');
   }
 
   /** Gives a permit back whose request was not sent. */

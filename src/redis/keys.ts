@@ -68,20 +68,17 @@ export function createKeys(prefix: string) {
     tablesKnown: key('tables-known'),
     /** String, the JSON of what is known of the list of a workflow's runs; expires when unused. */
     listStanding: ({ source, workflowId }: ListKey) => key('list', source, workflowId),
-    /** String with the JSON of a pause; expires with it. */
-    sourcePause: (source: string) => key('pause', source),
     /** String, the token of who reads a list just now, or did last; expires when it may be read next. */
     discoveryTurn: (list: RunList) => key('discovery-turn', ...listName(list)),
     /** String with the JSON of how far discovery has come with a list; expires when unused. */
     discoveryCursor: (list: RunList) => key('discovery-cursor', ...listName(list)),
     /** String with the JSON of why a list cannot be read; set while it cannot. */
     discoveryTrouble: (list: RunList) => key('discovery-trouble', ...listName(list)),
+    sourceGate: (source: string) => sourceGate(key, source),
     /** String, when a source last gave a valid answer, ms since the epoch. */
     sourceAnswered: (source: string) => key('answered', source),
     /** Sorted set of the ids of watches whose run is gone, by when it is looked for once more. */
     goneChecks: key('gone-checks'),
-    /** String, the reason a source was last refused; set while nothing has worked since. */
-    sourceRefused: (source: string) => key('refused', source),
     /** Sorted set of the requests that count against a source's rate limit, by until when they do. */
     budget: (source: string) => key('budget', source),
     /** Who streams which run of a source: leases, ranks, holders and rests; see `lua/hint.ts`. */
@@ -188,6 +185,15 @@ function requestKeys(key: (...parts: string[]) => string) {
     /** Pub/sub channel: names of sources of which something is due now that was not before. */
     wake: key('wake'),
   };
+}
+
+/**
+ * What says whether a source may be asked: a string with the JSON of what is known of a source that does
+ * not simply answer; a string, the request that probes it, which expires after the longest that can
+ * take; a string, when it answered again after an outage, ms since the epoch.
+ */
+function sourceGate(key: (...parts: string[]) => string, source: string): [string, string, string] {
+  return [key('source', source), key('source-probe', source), key('source-open', source)];
 }
 
 /** The list of all workflows has no name of its own, which no workflow can have. */

@@ -32,8 +32,10 @@ export interface ClaimedRequest {
   now: number;
   /** Null for a list. */
   stored: StoredWatch | null;
-  /** The source refused its key when it last said anything about it. */
-  isRefused: boolean;
+  /** The source does not simply answer: what this is answered with may change that. */
+  isTroubled: boolean;
+  /** Where it is a probe of a closed source: how many have failed before it; null where it is none. */
+  failedProbes: number | null;
   /** Requests that count against the rate limit. */
   count: number;
   /** For how long the rate limit is used up from now on, ms; 0 where it is not. */
@@ -76,9 +78,8 @@ export class ScheduleStore {
       keys.clock,
       keys.requestClaims(source),
       keys.budget(source),
-      keys.sourcePause(source),
-      keys.sourceRefused(source),
       ...keys.requestsDue(source),
+      ...keys.sourceGate(source),
       ask.token,
       ask.limit.requests,
       holdMs(ask.limit),
@@ -211,7 +212,7 @@ function claimedRequest(
   token: string,
   reply: readonly (string | number)[],
 ): ClaimedRequest {
-  const [member, kind, dueAt, now, record, isRefused, count, usedUpMs] = reply;
+  const [member, kind, dueAt, now, record, isTroubled, count, usedUpMs, failedProbes] = reply;
   const runId = String(member);
   return {
     is: 'claimed',
@@ -221,7 +222,8 @@ function claimedRequest(
     dueAt: Number(dueAt),
     now: Number(now),
     stored: record === '' ? null : readWatch({ source, runId }, String(record)),
-    isRefused: isRefused === 1,
+    isTroubled: isTroubled === 1,
+    failedProbes: failedProbes === -1 ? null : Number(failedProbes),
     count: Number(count),
     usedUpMs: Number(usedUpMs),
   };

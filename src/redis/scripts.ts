@@ -32,7 +32,7 @@ import {
   SETTLE_REQUEST,
   SURVEY,
 } from './lua/schedule.ts';
-import { PAUSE_SOURCE, TAKE_GONE } from './lua/source.ts';
+import { PUT_SOURCE, TAKE_GONE } from './lua/source.ts';
 import { RENEW_EPOCH } from './lua/epoch.ts';
 import { RAISE_EVENT } from './lua/system-event.ts';
 import { COMMIT_WATCH, FORGET_WATCH } from './lua/watch.ts';
@@ -109,7 +109,16 @@ declare module 'ioredis' {
     rwReleaseStream(...args: (string | number)[]): Result<null, Context>;
     rwLapsedStreams(...args: (string | number)[]): Result<string[], Context>;
     rwForgetLapsedStream(...args: string[]): Result<null, Context>;
-    rwPauseSource(pause: string, text: string, ms: number): Result<number, Context>;
+    rwPutSource(
+      state: string,
+      probe: string,
+      open: string,
+      before: string,
+      after: string,
+      isProbe: number,
+      openSince: number | '',
+      keptMs: number,
+    ): Result<number, Context>;
     rwTakeGone(
       checks: string,
       now: number,
@@ -149,7 +158,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwReadClock', { numberOfKeys: 1, lua: READ_CLOCK });
   redis.defineCommand('rwTakeOutStep', { numberOfKeys: 1, lua: TAKE_OUT_STEP });
   redis.defineCommand('rwCommitWatch', { numberOfKeys: 8, lua: COMMIT_WATCH });
-  redis.defineCommand('rwClaimRequest', { numberOfKeys: 9, lua: CLAIM_REQUEST });
+  redis.defineCommand('rwClaimRequest', { numberOfKeys: 10, lua: CLAIM_REQUEST });
   redis.defineCommand('rwReleaseClaims', { numberOfKeys: 6, lua: RELEASE_CLAIMS });
   redis.defineCommand('rwExpedite', { numberOfKeys: 6, lua: EXPEDITE });
   redis.defineCommand('rwDefer', { numberOfKeys: 4, lua: DEFER });
@@ -164,7 +173,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwMoveDelivery', { numberOfKeys: 4, lua: MOVE_DELIVERY });
   redis.defineCommand('rwWriteEndpoint', { numberOfKeys: 3, lua: WRITE_ENDPOINT });
   redis.defineCommand('rwReadPage', { lua: READ_PAGE });
-  redis.defineCommand('rwAdmitRequest', { numberOfKeys: 3, lua: ADMIT_REQUEST });
+  redis.defineCommand('rwAdmitRequest', { numberOfKeys: 5, lua: ADMIT_REQUEST });
   redis.defineCommand('rwSettleRequest', { numberOfKeys: 2, lua: SETTLE_REQUEST });
   redis.defineCommand('rwReadStatistics', { numberOfKeys: 3, lua: READ_STATISTICS });
   redis.defineCommand('rwLeaseStream', { numberOfKeys: 4, lua: LEASE_STREAM });
@@ -173,7 +182,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwReleaseStream', { numberOfKeys: 4, lua: RELEASE_STREAM });
   redis.defineCommand('rwLapsedStreams', { numberOfKeys: 3, lua: LAPSED_STREAMS });
   redis.defineCommand('rwForgetLapsedStream', { numberOfKeys: 3, lua: FORGET_LAPSED_STREAM });
-  redis.defineCommand('rwPauseSource', { numberOfKeys: 1, lua: PAUSE_SOURCE });
+  redis.defineCommand('rwPutSource', { numberOfKeys: 3, lua: PUT_SOURCE });
   redis.defineCommand('rwTakeGone', { numberOfKeys: 1, lua: TAKE_GONE });
   redis.defineCommand('rwKeepTurn', { numberOfKeys: 1, lua: KEEP_TURN });
   redis.defineCommand('rwMoveCursor', { numberOfKeys: 2, lua: MOVE_CURSOR });

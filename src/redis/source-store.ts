@@ -1,64 +1,79 @@
 import type { Redis } from 'ioredis';
-import type { SourcePaused } from '../core/look.ts';
+import type { SourceState } from '../core/source/throttle.ts';
 import type { Keys } from './keys.ts';
 
-/** A refusal is noted for this long after the last one: longer than the time between two probes. */
-const REFUSAL_KEPT_MS = 600_000;
+/** For how long it is known when a source answered, or did again, ms. */
+const KEPT_MS = 86_400_000;
 
-/** For how long it is known when a source answered, ms. */
-const ANSWERED_KEPT_MS = 86_400_000;
+/** What all processes know of a source. Times are milliseconds since the epoch. */
+export interface SourceStanding {
+  /** Null while it simply answers. */
+  state: SourceState | null;
+  /** The state as it is kept, which a write must find unchanged; '' for none. */
+  text: string;
+  /** When it last gave a valid answer, to a second or so; null where that is not known. */
+  answeredAt: number | null;
+  /** When it answered again after it had been closed; null where it has not lately. */
+  openSince: number | null;
+}
 
-/** What all processes know of a source: whether it takes requests, and whether it refused the key. */
+/** What all processes know of sources: whether they answer, and may be asked. */
 export class SourceStore {
   constructor(
     private readonly redis: Redis,
     private readonly keys: Keys,
   ) {}
 
-  /**
-   * Pauses a source in every process; a pause that lasts longer already stands.
-   * @returns true for the first to pause it
-   */
-  async pause(source: string, pause: SourcePaused, now: number): Promise<boolean> {
-    const ms = Math.ceil(pause.untilMs - now);
-    if (ms <= 0) return false;
-    const text = JSON.stringify({ ...pause, asked: false });
-    return (await this.redis.rwPauseSource(this.keys.sourcePause(source), text, ms)) === 1;
+  async read(source: string): Promise<SourceStanding> {
+    const [state, , open] = this.keys.sourceGate(source);
+    const [text = null, answered = null, openSince = null] = await this.redis.mget(
+      state,
+      this.keys.sourceAnswered(source),
+      open,
+    );
+    return {
+      state: text === null ? null : (JSON.parse(text) as SourceState),
+      text: text ?? '',
+      answeredAt: numberOrNull(answered),
+      openSince: numberOrNull(openSince),
+    };
   }
 
-  async paused(source: string): Promise<SourcePaused | null> {
-    const text = await this.redis.get(this.keys.sourcePause(source));
-    return text === null ? null : (JSON.parse(text) as SourcePaused);
+  /**
+   * Writes what became of a source, unless another process was first.
+   * @param change.isProbe lets go of the probe
+   * @param change.openSince set where it answers again
+   */
+  async put(
+    source: string,
+    before: Pick<SourceStanding, 'text'>,
+    after: SourceState | null,
+    { isProbe, openSince }: { isProbe: boolean; openSince: number | null },
+  ): Promise<boolean> {
+    const written = await this.redis.rwPutSource(
+      ...this.keys.sourceGate(source),
+      before.text,
+      after === null ? '' : JSON.stringify(after),
+      isProbe ? 1 : 0,
+      openSince === null ? '' : Math.round(openSince),
+      KEPT_MS,
+    );
+    return written === 1;
+  }
+
+  /** Lets go of a probe that was not made, or whose process has died. */
+  async dropProbe(source: string, isOurs: (request: string) => boolean): Promise<void> {
+    const [, probe] = this.keys.sourceGate(source);
+    const request = await this.redis.get(probe);
+    if (request !== null && isOurs(request)) await this.redis.del(probe);
   }
 
   /** Notes that a source has given a valid answer. */
   async answered(source: string, now: number): Promise<void> {
-    await this.redis.set(this.keys.sourceAnswered(source), Math.round(now), 'PX', ANSWERED_KEPT_MS);
+    await this.redis.set(this.keys.sourceAnswered(source), Math.round(now), 'PX', KEPT_MS);
   }
+}
 
-  /** When a source last gave a valid answer, to a second or so; null where that is not known. */
-  async answeredAt(source: string): Promise<number | null> {
-    const at = await this.redis.get(this.keys.sourceAnswered(source));
-    return at === null ? null : Number(at);
-  }
-
-  /** Notes that a source refused the key. @returns true for the first to notice since it worked */
-  async refuse(source: string, reason: string): Promise<boolean> {
-    const key = this.keys.sourceRefused(source);
-    if ((await this.redis.set(key, reason, 'PX', REFUSAL_KEPT_MS, 'NX')) === 'OK') return true;
-    await this.redis.pexpire(key, REFUSAL_KEPT_MS);
-    return false;
-  }
-
-  /** Those of the sources that have refused the key since they last worked. */
-  async refused(sources: string[]): Promise<string[]> {
-    if (sources.length === 0) return [];
-    const reasons = await this.redis.mget(sources.map((name) => this.keys.sourceRefused(name)));
-    return sources.filter((_, at) => typeof reasons[at] === 'string');
-  }
-
-  /** Notes that a source works again. @returns true for the first to notice since it was refused */
-  async accept(source: string): Promise<boolean> {
-    return (await this.redis.del(this.keys.sourceRefused(source))) === 1;
-  }
+function numberOrNull(text: string | null): number | null {
+  return text === null ? null : Number(text);
 }

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Attempt, Delivery } from '../core/delivery.ts';
+import { createSourceGauges, type SourceFigures } from './source-gauges.ts';
 import { isTerminalEvent, type RunwatchEvent } from '../core/event.ts';
 
 /** Counts of what is stored, read when metrics are asked for. */
@@ -47,15 +48,24 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
   collectDefaultMetrics({ register: registry });
   const instruments = createInstruments(registry);
   const gauges = createGauges(registry);
+  const sourceGauges = createSourceGauges(registry);
+  let sourceFigures: () => Promise<SourceFigures[]> = noSources;
 
   return {
     contentType: registry.contentType,
 
     async render(): Promise<string> {
-      const counts = await inTime(countStored());
+      const [counts, sources] = await Promise.all([inTime(countStored()), inTime(sourceFigures())]);
       gauges.clear();
+      sourceGauges.clear();
       if (counts !== null) gauges.set(counts);
+      if (sources !== null) sourceGauges.set(sources);
       return registry.metrics();
+    },
+
+    /** Says how sources stand at each scrape. */
+    ofSources(figures: () => Promise<SourceFigures[]>): void {
+      sourceFigures = figures;
     },
 
     request(source: string, { kind, status }: RequestReport): void {
@@ -108,10 +118,14 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
   };
 }
 
+async function noSources(): Promise<SourceFigures[]> {
+  return [];
+}
+
 /** A scrape of Prometheus gives up after 10 s and then knows nothing at all of this process, ms. */
 const COUNT_TIMEOUT_MS = 500;
 
-async function inTime(counts: Promise<StoredCounts>): Promise<StoredCounts | null> {
+async function inTime<Counts>(counts: Promise<Counts>): Promise<Counts | null> {
   const known = counts.catch(() => null);
   return Promise.race([known, delay(COUNT_TIMEOUT_MS, null, { ref: false })]);
 }

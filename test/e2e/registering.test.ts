@@ -41,7 +41,7 @@ function configOf(prefix: string, changes: Record<string, unknown> = {}) {
     redis: { prefix },
     sources: { default: source, other: source },
     // So rarely that a run is looked at once when it is registered, and then when we ask for it.
-    polling: { min_interval: '10m', max_interval: '10m' },
+    polling: { gone_after: '300ms', min_interval: '10m', max_interval: '10m' },
     endpoints: {
       hooks: { type: 'webhook', url: hooks.url, secret: SECRET, default: true },
       late: { type: 'webhook', url: late.url, secret: SECRET },
@@ -288,13 +288,18 @@ describe('a late subscription', () => {
     expect(toLog).toEqual([]);
   });
 
-  test('to a run that is gone is told at once', async () => {
+  test('to a run that is gone watches it anew, with those that were there', async () => {
     const { id } = noxus.add({ rejected: true });
     await watch({ run_id: id, endpoints: ['hooks'] });
-    await waitFor(() => toldOf(hooks, id).length === 1);
-    await watch({ run_id: id, endpoints: ['late'] });
-    await waitFor(() => toldOf(late, id).length === 1);
-    expect(toldOf(late, id)[0]).toMatchObject({ type: 'run.gone', id: toldOf(hooks, id)[0]?.id });
+    // Nothing is polled here but by hand, and it takes several polls to believe it.
+    await waitFor(async () => {
+      if (toldOf(hooks, id).length === 1) return true;
+      await pollNow(id);
+      return false;
+    });
+    const { status, body } = await watch({ run_id: id, endpoints: ['late'] });
+    expect({ status, state: body.state }).toEqual({ status: 200, state: 'active' });
+    expect(body.subscriptions).toEqual([{ endpoint: 'hooks' }, { endpoint: 'late' }]);
   });
 
   test('that does not want the event that there was is told nothing', async () => {

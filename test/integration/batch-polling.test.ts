@@ -207,7 +207,8 @@ describe('a list that can not be trusted', () => {
     await startBatch(5);
     rig.simulator.fault({ kind: 'status', status: 429, retry_after: 600, on: 'list', count: 1 });
     await waitFor(() => looks().some(({ outcome }) => outcome === 'rate_limited'));
-    expect(await rig.stores.sources.paused(SOURCE)).not.toBeNull();
+    const { state } = await rig.stores.sources.read(SOURCE);
+    expect(state?.closed).toMatchObject({ reason: 'rate_limited' });
   });
 });
 

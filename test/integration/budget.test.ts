@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from '@jest/globals';
 import type { RateLimit } from '../../src/core/budget.ts';
 import { createSourceBudget } from '../../src/poll/source-budget.ts';
 import { BudgetStore } from '../../src/redis/budget-store.ts';
-import { openStores } from '../support/stores.ts';
+import { closeSource, openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const stores = openStores();
@@ -57,14 +57,12 @@ describe('a budget', () => {
   test('lets nothing pass while its source is paused, and counts nothing then', async () => {
     const budget = openBudget({ requests: 1, perMs: AN_HOUR });
     const until = Date.now() + 200;
-    await sources.pause(
-      budget.source,
-      { kind: 'paused', asked: true, reason: 'rate_limited', message: '429', untilMs: until },
-      Date.now(),
-    );
+    await closeSource(sources, budget.source, until);
     expect(await budget.claim()).toBeNull();
-    await waitFor(async () => (await budget.claim()) !== null);
+    // Then one request is tried, and no other before that is answered.
+    await waitFor(async () => (await budget.claim(60_000)) !== null);
     expect(Date.now()).toBeGreaterThanOrEqual(until);
+    expect(await budget.claim(60_000)).toBeNull();
   });
 
   test('outlives a clock of Redis that is set back by hours', async () => {

@@ -97,7 +97,7 @@ describe('a POST with an Idempotency-Key', () => {
       server.services.watches.pollNow = async () => {
         resolve();
         await new Promise<void>((settle) => (answer = settle));
-        return 'scheduled';
+        return { closed: null };
       };
     });
     const first = post('/v1/watches/r/poll', undefined);

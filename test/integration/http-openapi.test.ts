@@ -59,6 +59,8 @@ const ROUTES = [
   'POST /v1/endpoints/{name}/rotate',
   'GET /v1/polling',
   'GET /v1/processes',
+  'GET /v1/sources',
+  'POST /v1/sources/{name}/resume',
 ];
 
 let server: TestServer;

@@ -230,7 +230,8 @@ describe('reading and ending watches', () => {
     'polls one now with 202, with headers %p',
     async (headers) => {
       const response = await server.fetch('/v1/watches/r-1/poll', { method: 'POST', headers });
-      expect([response.status, await response.text()]).toEqual([202, '']);
+      const answer = { paused_until: null, message: null };
+      expect([response.status, await response.json()]).toEqual([202, answer]);
     },
   );
 });

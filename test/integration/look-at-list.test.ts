@@ -124,10 +124,6 @@ function looker(answer: ListOutcome | (() => ListOutcome), kill?: () => void) {
       readPage: () => mortal(async () => (typeof answer === 'function' ? answer() : answer)),
     }),
     budgetOf: () => ({ request: async () => ({ settle: () => undefined }) }),
-    pause: async (_, { kind, message }) => {
-      const untilMs = now() + PAUSE_MS;
-      return { kind: 'paused', asked: true, reason: kind, message, untilMs };
-    },
     memberOf,
     minIntervalMs: 10,
     report: (report) => reports.push(report),

@@ -70,7 +70,7 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
     createObserveRun({
       watches,
       readerOf: () => ({ readRun: async () => look }),
-      sources: { note: async () => null, answeredAt: async () => Date.now() },
+      standingOf: async () => ({ answeredAt: Date.now(), openSince: null, isSourceClosed: false }),
       askList: () => undefined,
       hintsOf: () => undefined,
       statistics: { lookup: nothingLearned, learn: () => undefined },

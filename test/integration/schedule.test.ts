@@ -5,7 +5,7 @@ import { createRepairSchedule } from '../../src/poll/repair-schedule.ts';
 import { Schedule, type RequestClaim } from '../../src/poll/schedule.ts';
 import { tokensOf } from '../../src/redis/claims.ts';
 import { newWatch, snapshot } from '../support/builders.ts';
-import { openStores } from '../support/stores.ts';
+import { closeSource, openStores } from '../support/stores.ts';
 
 const stores = openStores();
 const { redis, keys, requests, watches, sources } = stores;
@@ -131,9 +131,7 @@ describe('claiming', () => {
 
   test('takes nothing while the source is paused, for as long as that lasts', async () => {
     await watch(['a']);
-    const until = { untilMs: Date.now() + 5_000, message: '429' };
-    const pause = { kind: 'paused', asked: true, reason: 'rate_limited', ...until } as const;
-    await sources.pause(source, pause, Date.now());
+    await closeSource(sources, source, Date.now() + 5_000);
     const turn = (await processOn().claim()) as { is: string; ms: number };
     expect(turn.is).toBe('held');
     expect(turn.ms).toBeGreaterThan(4_000);

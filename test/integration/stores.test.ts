@@ -23,7 +23,6 @@ const {
   events,
   deliveries,
   endpointStates,
-  sources,
   retention,
   keysLeft,
   close,
@@ -322,35 +321,6 @@ describe('a follower of the log', () => {
     })();
     await following;
     expect(got).toEqual(['run.awaiting_human_feedback', 'run.resumed', 'run.failed']);
-  });
-});
-
-describe('a pause of a source', () => {
-  const pause = { kind: 'paused', asked: true, reason: 'rate_limited', message: '429' } as const;
-
-  test('is seen by every poll, and never shortened', async () => {
-    expect(await sources.pause('busy', { ...pause, untilMs: NOON + 60_000 }, NOON)).toBe(true);
-    expect(await sources.pause('busy', { ...pause, untilMs: NOON + 1_000 }, NOON)).toBe(false);
-    expect(await sources.paused('busy')).toEqual({
-      ...pause,
-      asked: false,
-      untilMs: NOON + 60_000,
-    });
-  });
-
-  test('for a refused key is news once, until the source works again', async () => {
-    expect(await sources.refuse('locked', '401')).toBe(true);
-    expect(await sources.refuse('locked', '401')).toBe(false);
-    expect(await sources.accept('locked')).toBe(true);
-    expect(await sources.accept('locked')).toBe(false);
-    expect(await sources.refuse('locked', '401')).toBe(true);
-  });
-
-  test('for a refused key is known until it is accepted', async () => {
-    await sources.refuse('refusing', '401');
-    expect(await sources.refused(['healthy', 'refusing'])).toEqual(['refusing']);
-    await sources.accept('refusing');
-    expect(await sources.refused(['healthy', 'refusing'])).toEqual([]);
   });
 });
 

@@ -19,6 +19,7 @@ const service = createWatchService({
   notes: { registered: () => undefined, changed: () => undefined, cancelled: () => undefined },
   deriveSecret: () => '',
   scheduleOf: () => undefined,
+  closedSource: async () => null,
   schedule: stores.requests,
   dispatch: () => undefined,
   wants: () => true,
@@ -35,7 +36,7 @@ describe('a watch that is named without a source', () => {
   test('is the one of the only source that has it, be that the default one or not', async () => {
     await store({ source: 'staging', runId: 'one' });
     expect(await service.get({ runId: 'one' })).toMatchObject({ source: 'staging' });
-    expect(await service.pollNow({ runId: 'one' })).toBe('scheduled');
+    expect(await service.pollNow({ runId: 'one' })).toEqual({ closed: null });
     expect(await service.unwatch({ runId: 'one' })).toBe('done');
     expect(await service.get({ runId: 'one' })).toMatchObject({ state: 'cancelled' });
     expect(await service.get({ runId: 'none' })).toBeNull();

@@ -74,6 +74,8 @@ export function lookingAt(now: number): ObserveContext {
     lagMs: 0,
     isStreamed: false,
     answeredAt: now,
+    openSince: null,
+    isSourceClosed: false,
     newMark,
     random: () => 0.5,
   };

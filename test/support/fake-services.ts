@@ -18,6 +18,7 @@ import type {
   LogReset,
   PollingQuery,
   RedeliverRange,
+  SourceView,
   Services,
   WatchQuery,
 } from '../../src/http/services.ts';
@@ -45,6 +46,7 @@ export interface FakeServices extends Services {
   /** What testing an endpoint, or rotating its secret, throws, where it does. */
   endpointFailure: Error | null;
   storedDeliveries: Delivery[];
+  sourceViews: SourceView[];
   workflows: WorkflowPolling[];
 }
 
@@ -190,6 +192,7 @@ export function fakeServices(): FakeServices {
     endpointFailure: null,
     storedDeliveries: [],
     workflows: [],
+    sourceViews: [],
     append(event) {
       fake.log.push({ cursor: `c${fake.log.length + 1}`, event });
       for (const wake of waiting) wake();
@@ -215,7 +218,7 @@ export function fakeServices(): FakeServices {
       async pollNow({ runId }) {
         const watch = fake.store.get(runId);
         if (watch === undefined) return 'not_found';
-        return watch.state === 'active' ? 'scheduled' : 'not_active';
+        return watch.state === 'active' ? { closed: null } : 'not_active';
       },
     },
     events: {
@@ -267,6 +270,14 @@ export function fakeServices(): FakeServices {
           (one) => (workflowId ?? one.workflowId) === one.workflowId,
         );
         return { items, nextCursor: null };
+      },
+    },
+    sources: {
+      list: async () => fake.sourceViews,
+      async resume(name) {
+        const view = fake.sourceViews.find((one) => one.name === name);
+        if (view !== undefined) view.closed = null;
+        return view ?? null;
       },
     },
     health: {

@@ -82,7 +82,6 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
       metrics,
       log,
       queueOf: queueFactory({ prefix: stores.keys.queuePrefix, producer, consumer, log }),
-      systemEvents: { raise: async () => undefined },
       processId,
       newToken: tokensOf(processId),
       userAgent: 'runwatch/test',
@@ -90,6 +89,17 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
       dispatch: () => undefined,
       watchNotes: { polled: () => undefined },
       newMark,
+      systemEvents: {
+        raise: async ({
+          type,
+          level,
+          data,
+        }: {
+          type: string;
+          level: 'info' | 'warn' | 'error';
+          data: object;
+        }) => log[level](data, type),
+      },
       now: Date.now,
       random: Math.random,
     });

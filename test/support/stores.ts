@@ -92,3 +92,17 @@ export function delivered(delivery: Delivery, at: number): Delivery {
     deliveredAt: at,
   };
 }
+
+/** Closes a source until a time, as a pause that it asks for does. */
+export async function closeSource(
+  sources: SourceStore,
+  source: string,
+  probeAt: number,
+): Promise<void> {
+  const at = Date.now();
+  const message = 'status 429';
+  const closed = { reason: 'rate_limited' as const, message, at, probeAt, failedProbes: 0 };
+  const state = { since: at, row: [], closed, said: [], unsaid: [] };
+  const change = { isProbe: false, openSince: null };
+  await sources.put(source, await sources.read(source), state, change);
+}

@@ -36,7 +36,7 @@ describe('the gate before requests to a source', () => {
     expect(gate.pauseAt(0)).toBeNull();
     gate.pause('slow down', 5_000);
     gate.pause('slow down a little', 2_000);
-    expect(gate.pauseAt(4_999)).toMatchObject({ message: 'slow down', untilMs: 5_000 });
+    expect(gate.pauseAt(4_999)).toMatchObject({ message: 'slow down', retryAfterMs: 1 });
     expect(gate.pauseAt(5_000)).toBeNull();
   });
 });

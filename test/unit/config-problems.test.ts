@@ -47,7 +47,7 @@ endpoints:
       'f.yaml:2:3 log.level: expected trace, debug, info, warn, error, fatal or silent, got "verbose"',
       'f.yaml:4:3 polling.min_intervall: unknown key (did you mean min_interval?)',
       'f.yaml:5:3 polling.max_interval: expected a duration such as 10s, got the number 30',
-      'f.yaml:6:3 polling.concurrency: expected a whole number from 1 to 10000, got "many"',
+      'f.yaml:6:3 polling.concurrency: expected auto or a whole number from 1 to 10000, got "many"',
       'f.yaml:7:1 servre: unknown key (did you mean server?)',
       'f.yaml:11:5 endpoints.ops.url: expected an http:// or https:// URL, got [redacted]',
       'f.yaml:14:9 endpoints.ops.events.1: expected an event type, a family such as run.*, or "*", got "run.faild" (did you mean run.failed?)',

@@ -1,7 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { DiscoveryCursor } from '../../src/core/discovery.ts';
-import type { SourcePaused } from '../../src/core/look.ts';
 import type { ListOutcome } from '../../src/core/run-list.ts';
 import { createDiscoverRuns, type DiscoverRunsDependencies } from '../../src/poll/discover-runs.ts';
 import { NOON } from '../support/builders.ts';
@@ -17,7 +16,7 @@ const PAUSE_MS = 90_000;
 function sharedGround(world: ListWorld) {
   let now = NOON;
   let turn: { token: string; until: number } | null = null;
-  let pause: SourcePaused | null = null;
+  let closedUntil: number | null = null;
   let failures = 0;
   let tokens = 0;
   const ground = {
@@ -39,7 +38,12 @@ function sharedGround(world: ListWorld) {
 
   const dependencies: DiscoverRunsDependencies = {
     list: LIST,
-    readPage: (question) => step((): ListOutcome => world.readPage(question)),
+    readPage: (question) =>
+      step((): ListOutcome => {
+        const outcome = world.readPage(question);
+        if (outcome.kind === 'rate_limited') closedUntil = now + PAUSE_MS;
+        return outcome;
+      }),
     store: {
       takeTurn: (_, token, ms) =>
         step(() => {
@@ -67,13 +71,7 @@ function sharedGround(world: ListWorld) {
           return failed;
         }),
     },
-    pausedUntil: () => step(() => (pause !== null && pause.untilMs > now ? pause : null)),
-    note: (_, { kind, message }) =>
-      step(() => {
-        if (kind !== 'rate_limited') return null;
-        pause = { kind: 'paused', asked: true, reason: kind, message, untilMs: now + PAUSE_MS };
-        return pause;
-      }),
+    closedUntil: () => step(() => closedUntil),
     watch: (_, ids) =>
       step(() => {
         const fresh = ids.filter((id) => !ground.watched.has(id));

@@ -196,7 +196,6 @@ describe('trouble with Noxus', () => {
     { kind: 'invalid_response', message: 'HTML' },
     { kind: 'unauthorized', message: 'status 401' },
     { kind: 'rate_limited', retryAfterMs: 5_000, message: 'status 429' },
-    { kind: 'paused', asked: false, reason: 'rate_limited', message: '429', untilMs: NOON + 9_000 },
   ];
 
   test.each(troubles.map((trouble) => [trouble.kind, trouble] as const))(

@@ -4,6 +4,7 @@ import { KNOWN_STATUSES } from '../../core/run.ts';
 import type { Watch } from '../../core/watch.ts';
 import { mayRead } from '../auth.ts';
 import { presentPage, presentRegistered, presentWatch } from '../present.ts';
+import { presentPoll } from '../present-source.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
 import {
   BODY_PROBLEMS,
@@ -13,6 +14,7 @@ import {
   problemAnswer,
 } from '../schemas/common.ts';
 import {
+  pollAnswer,
   registration,
   unwatchQuery,
   watchKeyQuery,
@@ -88,7 +90,7 @@ const pollSchema = {
   operationId: 'pollWatch',
   summary: 'Poll a run now',
   response: {
-    202: z.undefined().describe('The run is polled as soon as its source takes requests.'),
+    202: jsonAnswer('The run is polled as soon as its source takes requests.', pollAnswer),
     ...ONE_WATCH_PROBLEMS,
     409: problemAnswer('The watch has ended, or several sources have the run.'),
   },
@@ -137,6 +139,7 @@ export const watchRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = asy
       throw refusal('watch_not_active', 'the watch has ended; register the run to watch it again');
     }
     reply.code(202);
+    return presentPoll(outcome);
   });
 };
 

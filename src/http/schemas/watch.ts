@@ -178,6 +178,13 @@ export const batchResults = z
   })
   .meta({ id: 'BatchResults' });
 
+export const pollAnswer = z.object({
+  paused_until: time.nullable().meta({
+    description: 'Before this the source is asked for nothing; null where it takes requests.',
+  }),
+  message: z.string().nullable().meta({ description: 'Why the source is paused.' }),
+});
+
 export const watchParams = z.strictObject({ run_id: runId });
 
 const knownSource = source.meta({

@@ -1,6 +1,7 @@
 import { REQUEST_KINDS } from '../../core/urgency.ts';
 import { CLAIMS } from './claims.ts';
 import { STORE_NOW } from './clock.ts';
+import { SOURCE_GATE } from './source.ts';
 
 const KINDS = REQUEST_KINDS.map((kind) => `'${kind}'`).join(', ');
 
@@ -97,10 +98,12 @@ end
 
 /** Parts of the selection that a claim makes; see there. */
 const SELECT = `
-local function select(now)
+local function select(now, isProbe)
   local best, soonest
   for place, kind in ipairs(KINDS) do
-    local head = redis.call('ZRANGE', KEYS[5 + place], 0, 0, 'WITHSCORES')
+    -- A look at a list may find that there is nothing to ask, so it is no probe.
+    local head = isProbe and kind == 'list' and {}
+      or redis.call('ZRANGE', KEYS[3 + place], 0, 0, 'WITHSCORES')
     local dueAt = tonumber(head[2])
     if dueAt and dueAt <= now then
       local deadline = dueAt + ARGV[5 + place]
@@ -138,35 +141,42 @@ end
  * Which one that is, and whether there is one at all, is decided here and nowhere else: \`standing\`
  * says what the source admits, \`select\` which request goes first.
  *
- * KEYS  clock, claims, permits, pause, refusal, due sets
+ * KEYS  clock, claims, permits, due sets, state, probe and open of the source
  * ARGV  token, limit (0 for none), hold of a permit in ms, lease in ms, beginning of the watches' keys,
  *       patience of each kind in ms
- * Returns ['claimed', member, kind, due time, now, watch, 1 where the source refused the key, requests
- * that count, ms for which the rate limit is used up], or what stands in the way and for how many ms:
- * ['paused', ms], ['limited', ms], ['idle', ms until the earliest is due, or -1].
+ * Returns ['claimed', member, kind, due time, now, watch, 1 where the source does not simply answer,
+ * requests that count, ms for which the rate limit is used up, probes that failed before this one or
+ * -1 where it is none], or what stands in the way and for how many ms: ['paused', ms], ['limited', ms],
+ * ['idle', ms until the earliest is due, or -1].
  */
 export const CLAIM_REQUEST = `
 ${SCHEDULE}
 ${SELECT}
 ${ADMIT}
-local plan = schedule(KEYS[2], 6)
+${SOURCE_GATE}
+local plan = schedule(KEYS[2], 4)
 local now = storeNow(KEYS[1])
 local limit, holdMs = tonumber(ARGV[2]), tonumber(ARGV[3])
+local source = {state = KEYS[#KEYS - 2], probe = KEYS[#KEYS - 1], open = KEYS[#KEYS]}
 
 -- A record of a watch that is not active begins with its state, behind a head of fixed width.
 local function isOver(record) return not record or string.sub(record, 86, 93) == '{"state"' end
 
-local function standing()
-  local found = redis.call('MGET', KEYS[4], KEYS[5])
-  if found[1] then return math.max(1, redis.call('PTTL', KEYS[4])) end
-  return nil, found[2] and 1 or 0
+local found = redis.call('MGET', source.state, source.open)
+local gate, pausedMs = sourceGate(found[1], source.probe, ARGV[1], ARGV[4], now)
+if gate == 2 then return {'paused', math.max(1, pausedMs)} end
+local isProbe = gate == 1
+limit = limit > 0 and rising(found[2], limit, now) or 0
+
+-- What takes the probe and does not make it lets go of it.
+local function nothing(...)
+  if isProbe then redis.call('DEL', source.probe) end
+  return {...}
 end
 
-local pausedMs, isRefused = standing()
-if pausedMs then return {'paused', pausedMs} end
 for _ = 1, 100 do
-  local best, soonest = select(now)
-  if not best then return {'idle', soonest and math.ceil(soonest - now) or -1} end
+  local best, soonest = select(now, isProbe)
+  if not best then return nothing('idle', soonest and math.ceil(soonest - now) or -1) end
   local record = best.kind ~= 'list' and redis.call('GET', ARGV[5] .. best.member)
   if best.kind ~= 'list' and isOver(record) then
     plan.take(best.member, best.kind)
@@ -174,31 +184,44 @@ for _ = 1, 100 do
     local isAdmitted, count, usedUpMs = true, 0, 0
     if limit > 0 then
       isAdmitted, count, usedUpMs = admit(KEYS[3], now, ARGV[1], limit, holdMs)
-      if not isAdmitted then return {'limited', usedUpMs} end
+      if not isAdmitted then return nothing('limited', usedUpMs) end
     end
     plan.claim(best.member, best.kind, {
       token = ARGV[1], dueAt = best.dueAt, leaseUntil = now + ARGV[4],
     })
-    return {'claimed', best.member, best.kind, best.dueAt, now, record or '', isRefused, count, usedUpMs}
+    return {
+      'claimed', best.member, best.kind, best.dueAt, now, record or '', found[1] and 1 or 0, count,
+      usedUpMs, isProbe and tonumber(string.match(found[1], '"failedProbes":(%d+)')) or -1,
+    }
   end
 end
-return {'idle', 0}
+return nothing('idle', 0)
 `;
 
 /**
- * A permit for one request beyond the first of a claim, unless the source is paused.
+ * A permit for one request beyond those of claims, unless the source is closed.
  *
- * KEYS  clock, permits, pause
- * ARGV  request, limit, hold in ms
- * Returns [0 or 1, requests that count, ms for which the rate limit is used up or the source paused]
+ * KEYS  clock, permits, state, probe and open of the source
+ * ARGV  request, limit, hold in ms, lease in ms of a probe, 0 for a request that is to be none
+ * Returns [0 or 1, requests that count, ms for which the rate limit is used up or the source closed]
  */
 export const ADMIT_REQUEST = `
 ${STORE_NOW}
 ${ADMIT}
-local paused = redis.call('PTTL', KEYS[3])
-if paused > 0 then return {0, 0, paused} end
-local isAdmitted, count, usedUpMs =
-  admit(KEYS[2], storeNow(KEYS[1]), ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]))
+${SOURCE_GATE}
+local now = storeNow(KEYS[1])
+local found = redis.call('MGET', KEYS[3], KEYS[5])
+local isClosed = found[1] and string.find(found[1], '"probeAt"', 1, true)
+local gate, pausedMs = 0, 0
+if isClosed and ARGV[4] == '0' then
+  gate, pausedMs = 2, 1000
+elseif isClosed then
+  gate, pausedMs = sourceGate(found[1], KEYS[4], ARGV[1], ARGV[4], now)
+end
+if gate == 2 then return {0, 0, math.max(1, pausedMs)} end
+local limit = rising(found[2], tonumber(ARGV[2]), now)
+local isAdmitted, count, usedUpMs = admit(KEYS[2], now, ARGV[1], limit, tonumber(ARGV[3]))
+if gate == 1 and not isAdmitted then redis.call('DEL', KEYS[4]) end
 return {isAdmitted and 1 or 0, count, usedUpMs}
 `;
 

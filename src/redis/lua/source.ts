@@ -1,14 +1,44 @@
 /**
- * Pauses a source, unless a longer pause stands.
+ * Whether a source may be asked. While it is closed only probes are, one at a time, from `probeAt` on;
+ * who probes has the probe key for as long as a request can take, so that a killed process holds up
+ * the next probe no longer.
  *
- * KEYS  pause
- * ARGV  the pause as JSON, milliseconds
- * Returns 1 when the source was not paused before, else 0.
+ * `sourceGate(state, probe, request, leaseMs, now)` gives 0 where everything may be asked, 1 where this
+ * request is the probe, else 2, and for how long nothing may be asked, ms.
+ * `rising(open, limit, now)` is the limit of a source that has just answered again: a quarter of it,
+ * doubled each second.
  */
-export const PAUSE_SOURCE = `
-local left = redis.call('PTTL', KEYS[1])
-if left < tonumber(ARGV[2]) then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
-return left < 0 and 1 or 0
+export const SOURCE_GATE = `
+local function sourceGate(state, probe, request, leaseMs, now)
+  local probeAt = state and tonumber(string.match(state, '"probeAt":(%d+)'))
+  if not probeAt then return 0, 0 end
+  if now < probeAt then return 2, probeAt - now end
+  if redis.call('SET', probe, request, 'NX', 'PX', leaseMs) then return 1, 0 end
+  -- When the probe is answered is not known: ask again soon.
+  return 2, math.min(500, math.max(1, redis.call('PTTL', probe)))
+end
+
+local function rising(open, limit, now)
+  local age = open and now - tonumber(open)
+  if not age or age < 0 or age >= 2000 then return limit end
+  return math.max(1, math.floor(limit / (age < 1000 and 4 or 2)))
+end
+`;
+
+/**
+ * Writes what is known of a source, unless another process has since it was read.
+ *
+ * KEYS  state, probe, open
+ * ARGV  the state as it was read ('' for none), as it is now ('' for none), 1 to let go of the probe,
+ *       when it answered again ('' where it did not just now), for how long that is kept in ms
+ * Returns 1 when it was written.
+ */
+export const PUT_SOURCE = `
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+if ARGV[2] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[2]) end
+if ARGV[3] == '1' then redis.call('DEL', KEYS[2]) end
+if ARGV[4] ~= '' then redis.call('SET', KEYS[3], ARGV[4], 'PX', ARGV[5]) end
+return 1
 `;
 
 /**

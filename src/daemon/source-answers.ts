@@ -1,0 +1,134 @@
+import { isoTime } from '../core/event.ts';
+import { answerAboutList, answerAboutRun } from '../core/source/answer.ts';
+import type { ClosedSource, SourceNews } from '../core/source/throttle.ts';
+import type { NoxusClient } from '../noxus/client.ts';
+import { SourceGuard } from '../poll/source-guard.ts';
+import type { SourceBudget } from '../poll/source-budget.ts';
+import type { SourceStore } from '../redis/source-store.ts';
+import type { Config } from '../config/schema.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { SystemEvents } from './system-events.ts';
+
+/** Reads runs and lists of a source. */
+export type SourceReader = Pick<NoxusClient, 'readRun' | 'readPage'>;
+
+interface GuardDependencies {
+  config: Pick<Config, 'polling'>;
+  sources: SourceStore;
+  systemEvents: Pick<SystemEvents, 'raise'>;
+  now: () => number;
+  log: Logger;
+}
+
+/** What is made of the answers of one source, and said of it. */
+export function openGuard(
+  { config, sources, systemEvents, now, log }: GuardDependencies,
+  source: string,
+  { active, onOpen }: { active: () => number; onOpen: () => Promise<void> },
+): SourceGuard {
+  return new SourceGuard({
+    source,
+    store: sources,
+    policy: {
+      unauthorizedProbeMs: config.polling.unauthorized_probe,
+      unreachableAfterMs: config.polling.unreachable_after,
+    },
+    active,
+    tell: (_source, news) => systemEvents.raise(eventOf(source, news, active())),
+    log: {
+      paused: (name, closed) => logPause(log, name, closed),
+      authorized: (name) => log.info({ source: name }, 'source.authorized'),
+    },
+    onOpen,
+    now,
+  });
+}
+
+/** What would help. */
+const HELP: Record<SourceNews['type'], string> = {
+  'source.unauthorized': 'set a key that may read runs as the api_key of the source',
+  'source.throttled': 'lower rate_limit of the source; `runwatch sources resume` lifts the pause',
+  'source.unreachable': 'see whether Noxus answers at base_url; nothing needs to be done here',
+  'source.recovered': 'nothing: all runs are polled again',
+};
+
+function eventOf(source: string, news: SourceNews, watches: number) {
+  const { type, since, message, until, at } = news;
+  return {
+    type,
+    level: type === 'source.recovered' ? ('info' as const) : ('error' as const),
+    data: {
+      source,
+      message,
+      since: isoTime(since),
+      lasted_ms: Math.max(0, Math.round(at - since)),
+      next_try_at: until === null ? null : isoTime(until),
+      watches,
+      help: HELP[type],
+    },
+  };
+}
+
+function logPause(log: Logger, source: string, { message, at, probeAt }: ClosedSource): void {
+  const until = isoTime(probeAt);
+  log.warn({ source, message, pause_ms: Math.round(probeAt - at), until }, 'source.paused');
+}
+
+/** Reads of which the guard is told what was answered. */
+export function guardedReader(
+  client: SourceReader,
+  guard: Pick<SourceGuard, 'note'>,
+  now: () => number,
+): SourceReader {
+  return {
+    async readRun(runId, options) {
+      const askedAt = now();
+      const outcome = await client.readRun(runId, options);
+      await guard.note(answerAboutRun(outcome, runId), askedAt);
+      return outcome;
+    },
+    async readPage(question, options) {
+      const askedAt = now();
+      const outcome = await client.readPage(question, options);
+      await guard.note(answerAboutList(outcome), askedAt);
+      return outcome;
+    },
+  };
+}
+
+export type ListAsker = ReturnType<typeof listAsker>;
+
+/** How often a source is asked for its list at the most, only to learn whether it answers, ms. */
+const ASK_EVERY_MS = 5_000;
+
+/** Asks for a source's list, now and then: it is one answer that is wanted. */
+export function listAsker({
+  reader,
+  budget,
+  now,
+  onError,
+}: {
+  reader: SourceReader;
+  budget: Pick<SourceBudget, 'claim'>;
+  now: () => number;
+  onError: (error: unknown) => void;
+}) {
+  let notBefore = 0;
+  const read = () => reader.readPage({ workflowId: null, page: 1, size: 1 });
+  const ask = async () => {
+    const permit = await budget.claim();
+    if (permit === null) return;
+    await read();
+    permit.settle();
+  };
+  return {
+    /** Asks within the rate limit, unless it was asked just before. */
+    askList(): void {
+      if (now() < notBefore) return;
+      notBefore = now() + ASK_EVERY_MS;
+      ask().catch(onError);
+    },
+    /** Asks by a permit that the caller has. */
+    probeList: async () => void (await read()),
+  };
+}

@@ -1,0 +1,74 @@
+import type { ClosedSource } from '../core/source/throttle.ts';
+import type { SourceService, SourceView } from '../http/services.ts';
+import type { BudgetStore } from '../redis/budget-store.ts';
+import type { SourceFigures } from '../telemetry/source-gauges.ts';
+import type { Poller } from './poller.ts';
+import type { Source } from './source.ts';
+
+/** A pause longer than this, or an outage that was said, is worth a look, ms. */
+const NOTABLE_PAUSE_MS = 60_000;
+
+interface SourceServiceDependencies {
+  poller: Pick<Poller, 'sources' | 'sourceOf'>;
+  budgets: Pick<BudgetStore, 'used'>;
+}
+
+/** How sources stand, for users; and lifting their pauses. */
+export function createSourceService({ poller, budgets }: SourceServiceDependencies): SourceService {
+  const viewOf = async ({ name, guard, budget }: Source): Promise<SourceView> => {
+    const [{ state, answeredAt }, used] = await Promise.all([guard.standing(), budgets.used(name)]);
+    const { closed = null, since = null } = state ?? {};
+    return { name, closed, since, answeredAt, limit: budget.limit, used };
+  };
+  return {
+    list: () => Promise.all(poller.sources.map(viewOf)),
+    async resume(name) {
+      const source = poller.sourceOf(name);
+      if (source === undefined) return null;
+      await source.guard.resume();
+      return viewOf(source);
+    },
+  };
+}
+
+/** How sources stand, for metrics. */
+export async function sourceFigures(
+  sources: readonly Source[],
+  budgets: Pick<BudgetStore, 'used'>,
+): Promise<SourceFigures[]> {
+  const troubled = await troubledSources(sources);
+  return Promise.all(
+    sources.map(async ({ name, budget }) => ({
+      name,
+      isUp: !troubled.some((one) => one.name === name),
+      usedRatio: Math.min(1, (await budgets.used(name)) / budget.limit.requests),
+    })),
+  );
+}
+
+/** Why a source takes no requests now; null where it does. */
+export async function closedSource(source: Source | undefined): Promise<ClosedSource | null> {
+  return (await source?.guard.standing())?.state?.closed ?? null;
+}
+
+/** A source of which something is wrong that lasts. */
+export interface SourceTrouble {
+  name: string;
+  closed: ClosedSource;
+}
+
+/** The sources that refuse their key, have asked for a long pause, or were said to be unreachable. */
+export async function troubledSources(sources: readonly Source[]): Promise<SourceTrouble[]> {
+  const found = await Promise.all(
+    sources.map(async ({ name, guard }) => ({ name, state: (await guard.standing()).state })),
+  );
+  return found.flatMap(({ name, state }) => {
+    const closed = state?.closed ?? null;
+    if (state === null || closed === null) return [];
+    const isNotable =
+      closed.reason === 'unauthorized' ||
+      state.said.includes('source.unreachable') ||
+      closed.probeAt - closed.at > NOTABLE_PAUSE_MS;
+    return isNotable ? [{ name, closed }] : [];
+  });
+}

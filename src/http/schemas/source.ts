@@ -1,0 +1,32 @@
+import { z } from 'zod';
+import { count, name, time } from './common.ts';
+
+/** How a source stands; what is asked of it while it does not answer is one request at a time. */
+const SOURCE_STATES = ['answering', 'paused', 'unauthorized', 'unreachable'] as const;
+
+export const sourceSchema = z
+  .object({
+    name: z.string(),
+    state: z.enum(SOURCE_STATES).meta({
+      description:
+        'paused: it asked for a pause. unauthorized: it refuses the key. unreachable: it gives no valid answer to anything.',
+    }),
+    since: time.nullable().meta({ description: 'Since when; null while it answers.' }),
+    message: z.string().nullable(),
+    paused_until: time.nullable().meta({
+      description: 'When one request is tried next; null while it answers.',
+    }),
+    last_answer_at: time.nullable().meta({
+      description: 'When it last gave a valid answer, to a second or so; null where not known.',
+    }),
+    rate_limit: z.object({
+      requests: count,
+      per: z.string().meta({ examples: ['1s'] }),
+      used: count.meta({ description: 'Requests that count against it now.' }),
+    }),
+  })
+  .meta({ id: 'Source', description: 'One Noxus workspace.' });
+
+export const sourceList = z.object({ data: z.array(sourceSchema) });
+
+export const sourceParams = z.strictObject({ name });

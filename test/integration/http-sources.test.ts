@@ -1,0 +1,86 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { sourceList } from '../../src/http/schemas/source.ts';
+import { aWatch } from '../support/fake-services.ts';
+import { startServer, type TestServer } from '../support/http-server.ts';
+
+const NOON = Date.UTC(2026, 0, 1);
+
+let server: TestServer;
+
+beforeAll(async () => {
+  server = await startServer();
+  const answering = {
+    name: 'default',
+    closed: null,
+    since: null,
+    answeredAt: NOON,
+    limit: { requests: 10, perMs: 1_000 },
+    used: 4,
+  };
+  const closed = {
+    reason: 'rate_limited' as const,
+    message: 'status 429, asks for 600 s',
+    at: NOON,
+    probeAt: NOON + 600_000,
+    failedProbes: 0,
+  };
+  server.services.sourceViews.push(answering, { ...answering, name: 'eu', closed, since: NOON });
+});
+afterAll(() => server.close());
+
+describe('sources', () => {
+  it('are listed with what is wrong with them, until when, and the budget used', async () => {
+    const { data } = sourceList.strict().parse(await (await server.fetch('/v1/sources')).json());
+    const rate_limit = { requests: 10, per: '1s', used: 4 };
+    expect(data).toEqual([
+      {
+        name: 'default',
+        state: 'answering',
+        since: null,
+        message: null,
+        paused_until: null,
+        last_answer_at: '2026-01-01T00:00:00.000Z',
+        rate_limit,
+      },
+      {
+        name: 'eu',
+        state: 'paused',
+        since: '2026-01-01T00:00:00.000Z',
+        message: 'status 429, asks for 600 s',
+        paused_until: '2026-01-01T00:10:00.000Z',
+        last_answer_at: '2026-01-01T00:00:00.000Z',
+        rate_limit,
+      },
+    ]);
+  });
+
+  it('are resumed by name', async () => {
+    const resumed = await server.fetch('/v1/sources/eu/resume', { method: 'POST' });
+    expect(await resumed.json()).toMatchObject({ name: 'eu', state: 'answering' });
+    const unknown = await server.fetch('/v1/sources/us/resume', { method: 'POST' });
+    expect(await unknown.json()).toMatchObject({
+      code: 'source_not_found',
+      detail: 'no source is named "us"; there are: default, eu',
+    });
+  });
+
+  it('say with a poll that is asked for when they are tried next', async () => {
+    const watch = aWatch({ runId: 'run-1' });
+    server.services.store.set('run-1', watch);
+    const poll = () => server.fetch('/v1/watches/run-1/poll', { method: 'POST' });
+    const open = await poll();
+    expect([open.status, await open.json()]).toEqual([202, { paused_until: null, message: null }]);
+    const closed = {
+      reason: 'unreachable' as const,
+      message: 'status 503',
+      at: NOON,
+      probeAt: NOON + 9_000,
+      failedProbes: 2,
+    };
+    server.services.watches.pollNow = async () => ({ closed });
+    expect(await (await poll()).json()).toEqual({
+      paused_until: '2026-01-01T00:00:09.000Z',
+      message: 'status 503',
+    });
+  });
+});

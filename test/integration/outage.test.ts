@@ -1,0 +1,100 @@
+import { afterEach, describe, expect, test } from '@jest/globals';
+import type { FaultInput } from '../../src/simulator/fault.ts';
+import { SOURCE, startPollRig, type PollRig } from '../support/poll-rig.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+/** What was under way when a source was found out may still arrive within this time. */
+const UNDER_WAY_MS = 500;
+
+let rig: PollRig;
+
+afterEach(() => rig.stop());
+
+const types = async () => (await rig.events()).map(({ type }) => type);
+const lines = (msg: string) => rig.log().filter((line) => line['msg'] === msg);
+const stored = (runId: string) => rig.stores.watches.get({ source: SOURCE, runId });
+
+/** Runs that are running and were seen, in a source that is polled by so many processes. */
+async function start(count: number, pollers = 1): Promise<string[]> {
+  const polling = {
+    min_interval: '200ms',
+    max_interval: '500ms',
+    unreachable_after: '3s',
+    batch: 'off',
+  };
+  rig = await startPollRig({ polling, pollers });
+  const steps = [{ after_ms: 0, status: 'running' }];
+  const runs = Array.from({ length: count }, () => rig.simulator.add({ steps }).id);
+  await rig.watch(runs);
+  await waitFor(async () => {
+    const watches = await Promise.all(runs.map(stored));
+    return watches.every((one) => one?.watch.run);
+  });
+  return runs;
+}
+
+/** Waits until the source is closed. @returns since when it is */
+async function untilClosed(): Promise<number> {
+  const closed = await waitFor(
+    async () => (await rig.stores.sources.read(SOURCE)).state?.closed ?? false,
+    { timeoutMs: 15_000 },
+  );
+  return closed.at;
+}
+
+describe('a source that gives no valid answer to anything', () => {
+  test.each<[string, FaultInput, number, number]>([
+    ['503, with two processes', { kind: 'status', status: 503 }, 60, 2],
+    ['reset connections, with one run', { kind: 'reset' }, 1, 1],
+  ])('(%s) is probed, said once each way, and no run of it is unreachable', async (...given) => {
+    const [, fault, count, pollers] = given;
+    const runs = await start(count, pollers);
+    const { requests } = rig.simulator;
+    rig.simulator.fault(fault);
+    for (const runId of runs) rig.simulator.setStatus(runId, 'failed');
+    const from = (await untilClosed()) + UNDER_WAY_MS;
+    await waitFor(() => lines('source.unreachable').length > 0, { timeoutMs: 20_000 });
+    const until = Date.now();
+    expect(requests.requestsBetween(from, until)).toBeLessThanOrEqual(3);
+    rig.simulator.clearFaults();
+    const answered = () =>
+      types().then((all) => all.filter((type) => type === 'run.failed').length);
+    await waitFor(() => lines('source.recovered').length > 0, { timeoutMs: 12_000 });
+    await waitFor(async () => (await answered()) === runs.length, { timeoutMs: 5_000 });
+    expect(new Set(await types())).toEqual(new Set(['run.failed']));
+    expect(lines('source.unreachable')).toHaveLength(1);
+    expect(lines('source.recovered')).toHaveLength(1);
+  });
+
+  test('is found to answer by its list, although the runs that are asked for are missing', async () => {
+    const [runId = ''] = await start(1);
+    rig.simulator.fault({ kind: 'reset' });
+    await untilClosed();
+    rig.simulator.clearFaults();
+    rig.simulator.fault({ kind: 'status', status: 404, on: 'run' });
+    await rig.pollNow(runId);
+    await waitFor(async () => (await rig.stores.sources.read(SOURCE)).state === null, {
+      timeoutMs: 20_000,
+    });
+    expect(rig.simulator.requests.lists).toBeGreaterThan(0);
+  });
+});
+
+test('a source of which half of the answers are bad is no outage', async () => {
+  const runs = await start(30);
+  rig.simulator.fault({ kind: 'status', status: 500, probability: 0.5, seed: 7 });
+  for (const runId of runs) rig.simulator.setStatus(runId, 'failed');
+  await waitFor(async () => (await types()).length === runs.length, { timeoutMs: 20_000 });
+  expect((await rig.stores.sources.read(SOURCE)).state?.closed ?? null).toBeNull();
+});
+
+test('a pause that a source asks for is logged once, and everything is read after it', async () => {
+  const runs = await start(20);
+  rig.simulator.fault({ kind: 'status', status: 429, retry_after: 1 });
+  await waitFor(() => lines('source.paused').length > 0);
+  rig.simulator.clearFaults();
+  for (const runId of runs) rig.simulator.setStatus(runId, 'completed');
+  await waitFor(async () => (await types()).length === runs.length);
+  expect(new Set(await types())).toEqual(new Set(['run.completed']));
+  expect(lines('source.paused')).toHaveLength(1);
+});

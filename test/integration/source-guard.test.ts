@@ -1,0 +1,110 @@
+import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
+import type { SourceAnswer, SourceNews } from '../../src/core/source/throttle.ts';
+import { SourceGuard } from '../../src/poll/source-guard.ts';
+import { openStores } from '../support/stores.ts';
+
+const policy = { unauthorizedProbeMs: 60_000, unreachableAfterMs: 120_000 };
+
+const down = (run: number): SourceAnswer => ({
+  kind: 'trouble',
+  about: `run-${run}`,
+  message: 'status 503',
+});
+const valid: SourceAnswer = { kind: 'valid' };
+
+const stores = openStores();
+let [turn, now] = [0, 0];
+
+beforeEach(() => {
+  turn += 1;
+  now = Date.UTC(2026, 0, 1);
+});
+
+afterAll(() => stores.close());
+
+/** The commands that were sent, by name. */
+const commands: string[] = [];
+
+const store: ConstructorParameters<typeof SourceGuard>[0]['store'] = {
+  read: (source) => (commands.push('read'), stores.sources.read(source)),
+  put: (...change) => (commands.push('put'), stores.sources.put(...change)),
+  answered: (...at) => (commands.push('answered'), stores.sources.answered(...at)),
+};
+
+/** What one process takes in of the source of this test. */
+function guard(tell: (news: SourceNews) => Promise<void> = async () => undefined) {
+  const lines: string[] = [];
+  const made = new SourceGuard({
+    source: `source-${turn}`,
+    store,
+    policy,
+    active: () => 50,
+    tell: async (_source, news) => tell(news),
+    log: {
+      paused: () => void lines.push('paused'),
+      authorized: () => void lines.push('authorized'),
+    },
+    onOpen: async () => void lines.push('open'),
+    now: () => now,
+  });
+  return Object.assign(made, { lines });
+}
+
+const standing = () => stores.sources.read(`source-${turn}`);
+
+describe('what several processes make of the answers of a source', () => {
+  test('is one outage, said once, and over with the first valid answer', async () => {
+    const told: string[] = [];
+    const tell = async ({ type }: SourceNews) => void told.push(type);
+    const three = [guard(tell), guard(tell), guard(tell)];
+    const answers = Array.from({ length: 60 }, (_, run) => run);
+    await Promise.all(answers.slice(0, 30).map((run) => three[run % 3]!.note(down(run), now)));
+    now += 2_000;
+    await Promise.all(answers.slice(30).map((run) => three[run % 3]!.note(down(run), now)));
+    expect((await standing()).state?.closed).toMatchObject({ reason: 'unreachable' });
+    now += 120_000;
+    await Promise.all(three.map((one, at) => one.note(down(at), now)));
+    expect(told).toEqual(['source.unreachable']);
+    now += 1_000;
+    await Promise.all(three.map((one) => one.note(valid, now)));
+    expect(told).toEqual(['source.unreachable', 'source.recovered']);
+    expect(await standing()).toMatchObject({ state: null, answeredAt: now, openSince: now });
+    expect(three.flatMap(({ lines }) => lines)).toEqual(['open']);
+  });
+
+  test('is said by another process where the one that has to dies before it does', async () => {
+    const dying = guard(async () => Promise.reject(new Error('killed')));
+    const refused: SourceAnswer = { kind: 'unauthorized', message: 'status 401' };
+    await expect(dying.note(refused, now)).rejects.toThrow('killed');
+    const told: string[] = [];
+    const other = guard(async ({ type }) => void told.push(type));
+    now += 9_000;
+    await other.note(refused, now);
+    expect(told).toEqual([]);
+    now += 2_000;
+    await other.note(refused, now);
+    expect(told).toEqual(['source.unauthorized']);
+    await other.note(valid, now);
+    expect(other.lines.sort()).toEqual(['authorized', 'open']);
+    expect((await standing()).state).toBeNull();
+  });
+
+  test('costs nothing but the time of its last answer while it answers', async () => {
+    const one = guard();
+    await one.note(valid, now);
+    const from = commands.length;
+    for (let answer = 0; answer < 100; answer += 1) await one.note(valid, (now += 5));
+    expect(commands.slice(from)).toEqual([]);
+    await one.note(valid, (now += 500));
+    expect(commands.slice(from)).toEqual(['answered']);
+  });
+
+  test('is a pause that can be lifted', async () => {
+    const one = guard();
+    await one.note({ kind: 'rate_limited', retryAfterMs: 600_000, message: 'status 429' }, now);
+    expect((await standing()).state?.closed?.probeAt).toBe(now + 600_000);
+    await one.resume();
+    expect((await standing()).state?.closed).toBeNull();
+    expect(one.lines).toEqual(['paused', 'open']);
+  });
+});

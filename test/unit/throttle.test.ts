@@ -1,0 +1,252 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import {
+  afterAnswer,
+  isListProbe,
+  resumed,
+  withSaid,
+  type SourceAnswer,
+  type SourceState,
+} from '../../src/core/source/throttle.ts';
+
+const NOON = Date.UTC(2026, 0, 1);
+const MINUTE = 60_000;
+
+const policy = { unauthorizedProbeMs: MINUTE, unreachableAfterMs: 2 * MINUTE };
+
+const valid: SourceAnswer = { kind: 'valid' };
+const down = (about: string): SourceAnswer => ({ kind: 'trouble', about, message: 'status 503' });
+const missing = (about: string): SourceAnswer => ({
+  kind: 'missing',
+  about,
+  message: 'status 404',
+});
+const forbidden = (about: string): SourceAnswer => ({
+  kind: 'forbidden',
+  about,
+  message: 'status 403',
+});
+const limited = (retryAfterMs: number | null): SourceAnswer => ({
+  kind: 'rate_limited',
+  retryAfterMs,
+  message: 'status 429',
+});
+
+interface Given {
+  /** Milliseconds after noon. */
+  at: number;
+  answer: SourceAnswer;
+  askedAt?: number;
+}
+
+/** A source of so many runs that answers in turn; it has answered last at noon, unless given. */
+function play(
+  given: Given[],
+  { active = 50, answeredAt = NOON }: { active?: number; answeredAt?: number | null } = {},
+) {
+  let state: SourceState | null = null;
+  let lastAnswer = answeredAt;
+  for (const { at, answer, askedAt = at } of given) {
+    const now = NOON + at;
+    const context = { policy, now, askedAt: NOON + askedAt, answeredAt: lastAnswer, active };
+    state = afterAnswer(state, answer, context);
+    if (answer.kind === 'valid') lastAnswer = now;
+  }
+  return state;
+}
+
+/** So many answers about different runs, spread over a time. */
+function row(count: number, answer: (about: string) => SourceAnswer, overMs = 2_000, from = 0) {
+  return Array.from({ length: count }, (_, index) => ({
+    at: from + Math.round((overMs * index) / Math.max(1, count - 1)),
+    answer: answer(`run-${index}`),
+  }));
+}
+
+const typesOf = (state: SourceState | null) => state?.unsaid.map(({ type }) => type) ?? [];
+
+describe('an outage', () => {
+  test('is ten answers in a row over two seconds that are trouble', () => {
+    expect(play(row(9, down))?.closed).toBeNull();
+    expect(play(row(10, down, 1_999))?.closed).toBeNull();
+    expect(play(row(10, down))?.closed).toMatchObject({
+      reason: 'unreachable',
+      probeAt: NOON + 3_000,
+    });
+  });
+
+  test('is no outage while any answer is valid', () => {
+    const half = row(200, down, 60_000).flatMap((bad) => [bad, { at: bad.at, answer: valid }]);
+    expect(play(half)).toBeNull();
+  });
+
+  test('is all answers where there are fewer runs, of one run as well', () => {
+    expect(play(row(3, down), { active: 3 })?.closed?.reason).toBe('unreachable');
+    expect(
+      play(
+        row(2, () => down('run-1')),
+        { active: 1 },
+      )?.closed?.reason,
+    ).toBe('unreachable');
+  });
+
+  test('is not one run that goes on failing beside others that are asked seldom', () => {
+    expect(
+      play(
+        row(50, () => down('run-1'), MINUTE),
+        { active: 4 },
+      )?.closed,
+    ).toBeNull();
+    const two = row(12, (about) => down(about.endsWith('1') ? 'run-1' : 'run-2'), MINUTE);
+    expect(play(two, { active: 4 })?.closed?.reason).toBe('unreachable');
+  });
+
+  test('is probed after 1, 2, 4, 8, then every 10 s, every third time by the list', () => {
+    const given = row(10, down);
+    let state = play(given);
+    const waits: number[] = [];
+    const lists: boolean[] = [];
+    for (let probe = 0; probe < 7; probe += 1) {
+      const { closed } = state ?? {};
+      if (!closed) throw new Error('open');
+      waits.push(closed.probeAt - NOON - (given.at(-1)?.at ?? 0));
+      lists.push(isListProbe(closed));
+      given.push({ at: closed.probeAt - NOON, answer: down('run-1') });
+      state = play(given);
+    }
+    expect(waits).toEqual([1_000, 2_000, 4_000, 8_000, 10_000, 10_000, 10_000]);
+    expect(lists).toEqual([false, false, true, false, false, true, false]);
+  });
+
+  test('is said once after the time for it, and once more when it is over', () => {
+    const outage = row(10, down);
+    const before = [...outage, { at: 2 * MINUTE - 1, answer: down('run-1') }];
+    expect(typesOf(play(before))).toEqual([]);
+    const said = [...before, { at: 2 * MINUTE, answer: down('run-2') }];
+    const later = [...said, { at: 5 * MINUTE, answer: down('run-3') }];
+    expect(typesOf(play(later))).toEqual(['source.unreachable']);
+    const over = play([...later, { at: 6 * MINUTE, answer: valid }]);
+    expect(over).toMatchObject({ closed: null, row: [] });
+    expect(typesOf(over)).toEqual(['source.unreachable', 'source.recovered']);
+    expect(withSaid(over!, over!.unsaid)).toBeNull();
+  });
+
+  test('that was too short to be said leaves nothing behind', () => {
+    expect(play([...row(10, down), { at: 9_000, answer: valid }])).toBeNull();
+  });
+
+  test('is not probed the faster for answers to what was asked before it', () => {
+    const straggler = { at: 30_000, answer: down('run-77'), askedAt: 1_000 };
+    expect(play([...row(10, down), straggler])?.closed).toMatchObject({ failedProbes: 0 });
+  });
+});
+
+describe('a 404', () => {
+  test('concerns its run while the source has answered within a minute', () => {
+    expect(play(row(30, missing, 59_000))).toBeNull();
+  });
+
+  test('for everything at once, for longer, is an outage', () => {
+    const state = play(row(20, missing, 10_000, 61_000));
+    expect(state?.closed?.reason).toBe('unreachable');
+    expect(play(row(20, missing), { answeredAt: null })?.closed?.reason).toBe('unreachable');
+  });
+});
+
+describe('a 403', () => {
+  test('of one run says nothing of the source, however often it comes', () => {
+    expect(play(row(50, () => forbidden('run-1'), 59_000))?.closed).toBeNull();
+  });
+
+  test('of three different runs with no valid answer in between is the key', () => {
+    const state = play(row(3, forbidden));
+    expect(state?.closed).toMatchObject({ reason: 'unauthorized', probeAt: NOON + 2_000 + MINUTE });
+    expect(typesOf(state)).toEqual(['source.unauthorized']);
+    const mixed = row(30, forbidden, 30_000).flatMap((one) => [one, { ...one, answer: valid }]);
+    expect(play(mixed)).toBeNull();
+  });
+
+  test('of both of two runs is the key, of the only one is not', () => {
+    expect(play(row(2, forbidden), { active: 2 })?.closed?.reason).toBe('unauthorized');
+    expect(
+      play(
+        row(9, () => forbidden('run-1'), 9_000),
+        { active: 1 },
+      )?.closed,
+    ).toBeNull();
+  });
+});
+
+describe('a 401', () => {
+  test('closes the source at once, is said once, and probed as seldom as configured', () => {
+    const refused: SourceAnswer = { kind: 'unauthorized', message: 'status 401' };
+    const given = [0, MINUTE, 2 * MINUTE].map((at) => ({ at, answer: refused }));
+    const state = play(given);
+    expect(state?.closed).toMatchObject({ reason: 'unauthorized', probeAt: NOON + 3 * MINUTE });
+    expect(typesOf(state)).toEqual(['source.unauthorized']);
+  });
+});
+
+describe('a pause that a source asks for', () => {
+  test.each([
+    [7_000, 7_000],
+    [null, 5_000],
+    [0, 0],
+    [99_999_999_000, 15 * MINUTE],
+  ])('of %p ms is granted for %d ms', (asked, granted) => {
+    expect(play([{ at: 0, answer: limited(asked) }])?.closed?.probeAt).toBe(NOON + granted);
+  });
+
+  test('is said once where it is longer than a minute', () => {
+    expect(typesOf(play([{ at: 0, answer: limited(MINUTE) }]))).toEqual([]);
+    const long = [0, 1_000].map((at) => ({ at, answer: limited(10 * MINUTE) }));
+    expect(typesOf(play(long))).toEqual(['source.throttled']);
+  });
+
+  test('does not end earlier because another answer asks for a shorter one', () => {
+    const state = play([
+      { at: 0, answer: limited(60_000) },
+      { at: 100, answer: limited(1_000) },
+    ]);
+    expect(state?.closed?.probeAt).toBe(NOON + 60_000);
+  });
+
+  test('that is over and followed by trouble is an outage', () => {
+    const state = play([
+      { at: 0, answer: limited(5_000) },
+      { at: 5_000, answer: down('run-1') },
+    ]);
+    expect(state?.closed).toMatchObject({ reason: 'unreachable', probeAt: NOON + 7_000 });
+  });
+
+  test('can be lifted, and what was said of it stays said', () => {
+    const state = play([{ at: 0, answer: limited(10 * MINUTE) }]);
+    expect(resumed(state!)).toMatchObject({ closed: null, said: ['source.throttled'] });
+  });
+});
+
+test('a valid answer opens any source, and each news comes once until then', () => {
+  const answers = fc.oneof(
+    fc.constantFrom(limited(null), limited(900_000), {
+      kind: 'unauthorized' as const,
+      message: 'status 401',
+    }),
+    fc
+      .tuple(fc.constantFrom(down, missing, forbidden), fc.nat({ max: 12 }))
+      .map(([kind, run]) => kind(`run-${run}`)),
+  );
+  const given = fc.array(fc.record({ ms: fc.nat({ max: 30_000 }), answer: answers }), {
+    maxLength: 60,
+  });
+  fc.assert(
+    fc.property(given, fc.integer({ min: 1, max: 20 }), (steps, active) => {
+      let at = 0;
+      const played = steps.map(({ ms, answer }) => ({ at: (at += ms), answer }));
+      const types = typesOf(play(played, { active }));
+      expect(new Set(types).size).toBe(types.length);
+      const open = play([...played, { at: at + 1, answer: valid }], { active });
+      expect(open?.closed ?? null).toBeNull();
+      expect(open === null || open.unsaid.length > 0).toBe(true);
+    }),
+  );
+});
