@@ -23,6 +23,11 @@ async function endOf(
       settleMs: () => null,
       claimed: () => ({ settle: () => undefined, giveBack: () => undefined }),
     },
+    source: {
+      saw: () => undefined,
+      probeList: async () => undefined,
+      dropProbe: async () => undefined,
+    },
     observeRun: poll,
     lookAtList: async () => null,
     onError: (error) => errors.push(error),
