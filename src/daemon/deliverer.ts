@@ -109,7 +109,7 @@ function openRelay(
 ): Relay {
   const { config, log, deliveries, endpoints, endpointStates, watches, metrics, random } = deps;
   const onError = faultLog(log, 'deliver');
-  const slots = createPoolSlots();
+  const slots = createPoolSlots(deps.processes.id);
   const attempts = new AbortController();
   const deliver = createDeliverEvent({
     move: outlasting(deliveries.move.bind(deliveries), stopping.signal),

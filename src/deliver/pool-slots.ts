@@ -29,16 +29,18 @@ interface Ended {
 
 /** What this process knows of the slots of pools; the store has it for all processes together. */
 export interface PoolSlots {
-  /** Takes over what stands in the store, as JSON or '', unless more is known here. */
+  /** Takes over what another process has written, as JSON, or that the store knows nothing: ''. */
   adopt(pool: string, text: string): void;
   afterAttempt(ended: Ended): PoolEffects;
 }
 
-export function createPoolSlots(): PoolSlots {
-  const known = new Map<string, { slots: Slots; trouble: OriginTrouble }>();
+/** @param self names this process, so that it knows what it wrote itself */
+export function createPoolSlots(self: string): PoolSlots {
+  const known = new Map<string, { slots: Slots; trouble: OriginTrouble; adopted: string }>();
+  const isOwn = (text: string) => text.endsWith(`"by":"${self}"}`);
 
   function of(pool: string) {
-    const one = known.get(pool) ?? { slots: NEW_SLOTS, trouble: NO_TROUBLE };
+    const one = known.get(pool) ?? { slots: NEW_SLOTS, trouble: NO_TROUBLE, adopted: '' };
     known.delete(pool);
     known.set(pool, one);
     for (const oldest of known.keys()) {
@@ -56,8 +58,11 @@ export function createPoolSlots(): PoolSlots {
         own.slots = { ...own.slots, limit: Math.min(own.slots.limit, NEW_SLOTS.limit), wall: null };
         return;
       }
-      const stored = JSON.parse(text) as Slots;
-      if (stored.cutAt >= own.slots.cutAt) own.slots = { ...own.slots, ...stored };
+      // More is known here than this process wrote last, or took over before.
+      if (isOwn(text) || text === own.adopted) return;
+      own.adopted = text;
+      const { by: _by, ...stored } = JSON.parse(text) as Slots & { by: string };
+      if (stored.cutAt >= own.slots.cutAt) own.slots = stored;
     },
 
     afterAttempt({ delivery, outcome, hadWaiting, most }) {
@@ -68,7 +73,7 @@ export function createPoolSlots(): PoolSlots {
       own.slots = afterAttemptAt(before, resultOf(outcome, hadWaiting, sharer), most);
       const effects: PoolEffects = isSame(before, own.slots)
         ? {}
-        : { slots: JSON.stringify(own.slots) };
+        : { slots: JSON.stringify({ ...own.slots, by: self }) };
       if (sharer === null) return effects;
       const { trouble, pauseMs } = afterOriginSign(own.trouble, sharer, signOf(outcome));
       own.trouble = trouble;

@@ -120,7 +120,7 @@ export function deliveryRig(options: RigOptions = {}) {
 
   function startProcess(name: string): RigProcess {
     const tokens = createClaimTokens(tokensOf(name));
-    const slots = createPoolSlots();
+    const slots = createPoolSlots(name);
     const calledOff = new AbortController();
     const deliver = createDeliverEvent({
       move: (step) => deliveries.move(step),
