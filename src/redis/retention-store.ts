@@ -88,6 +88,7 @@ export class RetentionStore {
       watches: this.keys.watches(),
       indexes: watchIndexes(this.keys, watch),
       ended: this.keys.watchesEnded,
+      goneChecks: this.keys.goneChecks,
       againAt,
       events: events.map((event) => ({
         id: event.id,

@@ -6,13 +6,7 @@ import { probeServer } from '../../src/redis/server-probe.ts';
 import { socketPathFor } from '../../src/redis/server-socket.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
-import {
-  eventsOf,
-  readAll,
-  waitUntilAllDelivered,
-  watchOf,
-  type DeliveryJson,
-} from '../support/daemon-listings.ts';
+import { eventsOf, waitUntilAllDelivered, watchOf } from '../support/daemon-listings.ts';
 import {
   spawnDaemonProcess,
   startDaemonProcess,
@@ -205,9 +199,11 @@ describe('SIGTERM', () => {
     const next = await start({ dataDir: daemon.dataDir });
     await waitFor(async () => (await watchOf(next, polled)).state === 'finished');
     await waitFor(() => toldOf(receiver, polled).length === 1);
-    const [delivery] = await readAll<DeliveryJson>(next, `/v1/deliveries?run_id=${told}`);
-    expect(delivery).toMatchObject({ state: 'delivered', attempt_count: 1 });
-    expect(toldOf(slow, told)).toHaveLength(1);
+    await waitUntilAllDelivered(next);
+    // The attempt under way was handed back, so that the next daemon made it again, by the same id.
+    const attempts = toldOf(slow, told);
+    expect(attempts.length).toBeGreaterThanOrEqual(1);
+    expect(new Set(attempts.map(({ id }) => id)).size).toBe(1);
     expect(await next.stop('SIGINT')).toBe(0);
   });
 

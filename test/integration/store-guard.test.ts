@@ -128,7 +128,7 @@ test('an emptied store is said to be so once, and its watches are registered aga
   expect(errors).toMatchObject([{ level: 50, reason: 'emptied', watches_missing: 1 }]);
   expect([...one.losses, ...two.losses]).toEqual(['emptied']);
   const after = (await watches.get(before))?.watch;
-  expect(after).toEqual({ ...before, nextPollAt: NOON });
+  expect(after).toEqual({ ...before, nextPollAt: null });
 });
 
 test('a loss is delivered to the endpoints that name it, and not to those that want all of runs', async () => {

@@ -118,6 +118,7 @@ end
 for _, index in ipairs(plan.indexes) do redis.call('ZREM', index, number) end
 redis.call('ZREM', plan.watches, plan.member)
 redis.call('ZREM', plan.ended, plan.member)
+redis.call('ZREM', plan.goneChecks, plan.member)
 redis.call('DEL', KEYS[1])
 return 1
 `;
