@@ -132,13 +132,17 @@ function hide(value: unknown): string {
   return typeof value === 'string' ? REDACTED : kindOf(value);
 }
 
+/**
+ * Such as names, numbers and networks. More than that may be lines that ran together because a quote
+ * or a colon is missing, and one of them may have held a secret.
+ */
+const WORD = /^([\w.:*+-]+(\/[\w.:*+-]+)*)?$/;
+
 function quote(value: unknown): string {
   if (typeof value === 'number') return `the number ${value}`;
   if (typeof value !== 'string') return kindOf(value);
-  // Quotes within text are what is left of lines that ran together, and one may have held a secret.
-  if (/["']/.test(value)) return 'text with quotes in it';
-  // And so is a URL after something else.
-  if (/\s\S*:\/\//.test(value)) return 'text with a URL in it';
+  if (!WORD.test(value))
+    return value.includes('//') ? 'text with a URL in it' : 'text that is no single word';
   return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
 }
 

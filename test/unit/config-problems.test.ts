@@ -252,10 +252,16 @@ test('problems are printed one a line', () => {
   );
 });
 
-test('a URL that ran together with the line before it is not shown', () => {
-  const yaml = 'endpoints: { hook: { type: webhook https://example.com/secret } }';
-  expect(problemsOf(yaml)).toEqual([
-    'f.yaml:1:22 endpoints.hook.type: expected webhook or log, got text with a URL in it',
+test.each([
+  ['webhook https://example.com/secret', 'text with a URL in it'],
+  ['webhook https//example.com/secret', 'text with a URL in it'],
+  ['https//example.com/secret', 'text with a URL in it'],
+  ['webhook secret whsec_canary', 'text that is no single word'],
+  ["webhook secret 'canary'", 'text that is no single word'],
+  ['user:canary@host', 'text that is no single word'],
+])('a line that ran together with the one before it, such as %s, is not shown', (type, shown) => {
+  expect(problemsOf(`endpoints: { hook: { type: ${type} } }`)).toEqual([
+    `f.yaml:1:22 endpoints.hook.type: expected webhook or log, got ${shown}`,
   ]);
 });
 
