@@ -29,7 +29,7 @@ const PUBLIC_AREAS = ['metrics', 'docs'] as const;
 
 const token = z.strictObject({
   name,
-  token: secretText('expected a token of at least 8 characters', { min: 8 }),
+  token: secretText('expected a token of at least 16 characters', { min: 16 }),
   scopes: z
     .array(z.enum(SCOPES))
     .min(1, 'expected at least one of read, write and admin')

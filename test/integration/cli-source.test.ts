@@ -169,11 +169,11 @@ describe('what may be shown of an address', () => {
   test('a token that goes over plain http beyond this machine and its networks is warned of', async () => {
     const env = {
       RUNWATCH_URL: 'http://192.0.2.1.nip.example:1',
-      RUNWATCH_API_TOKEN: 'a-long-token',
+      RUNWATCH_API_TOKEN: 'a-token-long-enough',
     };
     const { stderr } = await runCli(['wait', 'run-1'], { env });
     expect(stderr.match(/RUNWATCH_API_TOKEN travels in clear over plain http/g)).toHaveLength(1);
-    const local = await cli(['list'], { RUNWATCH_API_TOKEN: 'a-long-token' });
+    const local = await cli(['list'], { RUNWATCH_API_TOKEN: 'a-token-long-enough' });
     expect(local.stderr).not.toContain('in clear');
   });
 });

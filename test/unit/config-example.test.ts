@@ -21,7 +21,7 @@ const uncommented = text
 const ENV = {
   HOME: '/home/me',
   NOXUS_API_KEY: 'nox',
-  RUNWATCH_API_TOKEN: 'a-long-token',
+  RUNWATCH_API_TOKEN: 'a-token-long-enough',
   OPS_WEBHOOK_SECRET: `whsec_${Buffer.alloc(32).toString('base64')}`,
   OPS_WEBHOOK_TOKEN: 'ops-token',
   SLACK_WEBHOOK_URL: 'https://hooks.slack.example/services/x',
@@ -78,7 +78,7 @@ describe('the example configuration', () => {
     const config = load(text, { ...ENV, RUNWATCH_SIGNING_SECRET: '' });
     const defaults = configSchema.parse({
       data_dir: '/home/me/.local/share/runwatch',
-      auth: { tokens: [{ name: 'env', token: 'a-long-token' }] },
+      auth: { tokens: [{ name: 'env', token: 'a-token-long-enough' }] },
       sources: { default: { api_key: 'nox' } },
     });
     expect(config).toEqual(defaults);
@@ -122,7 +122,7 @@ describe('the example configuration', () => {
     expect(config.endpoints).toEqual(endpoints);
     expect(config.redis).toMatchObject({ name: 'mymaster', password: 'redis-password' });
     expect(config.auth.tokens).toEqual([
-      { name: 'ops', token: 'a-long-token', scopes: ['read', 'write', 'admin'] },
+      { name: 'ops', token: 'a-token-long-enough', scopes: ['read', 'write', 'admin'] },
     ]);
     expect(config.data_dir).toBe('/home/me/.local/share/runwatch');
   });

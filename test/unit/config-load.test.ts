@@ -145,7 +145,7 @@ describe('the environment', () => {
       RUNWATCH_DATA_DIR: 'data',
       RUNWATCH_HOST: '0.0.0.0',
       RUNWATCH_PORT: '0',
-      RUNWATCH_API_TOKEN: 'a-long-token',
+      RUNWATCH_API_TOKEN: 'a-token-long-enough',
       RUNWATCH_WEBHOOK_URL: 'https://hooks.example/x',
       RUNWATCH_WEBHOOK_SECRET: SECRET,
       RUNWATCH_SIGNING_SECRET: OTHER_SECRET,
@@ -157,7 +157,7 @@ describe('the environment', () => {
       log: { level: 'debug' },
       server: { host: '0.0.0.0', port: 0 },
       auth: {
-        tokens: [{ name: 'env', token: 'a-long-token', scopes: ['read', 'write', 'admin'] }],
+        tokens: [{ name: 'env', token: 'a-token-long-enough', scopes: ['read', 'write', 'admin'] }],
       },
       redis: { url: 'rediss://r.example/1' },
       sources: { default: { base_url: 'https://noxus.example', api_key: 'nox' } },
@@ -170,7 +170,7 @@ describe('the environment', () => {
   test('every secret may be given as a file', () => {
     const secrets = {
       NOXUS_API_KEY: 'nox',
-      RUNWATCH_API_TOKEN: 'a-long-token',
+      RUNWATCH_API_TOKEN: 'a-token-long-enough',
       RUNWATCH_WEBHOOK_SECRET: SECRET,
       RUNWATCH_SIGNING_SECRET: OTHER_SECRET,
       RUNWATCH_ENCRYPTION_KEY: KEY.toString('hex'),
@@ -183,7 +183,7 @@ describe('the environment', () => {
     }
     expect(config({ env })).toMatchObject({
       sources: { default: { api_key: 'nox' } },
-      auth: { tokens: [{ token: 'a-long-token' }] },
+      auth: { tokens: [{ token: 'a-token-long-enough' }] },
       endpoints: { default: { secret: SECRET } },
       delivery: { signing_secret: OTHER_SECRET },
       encryption: { keys: [KEY.toString('hex')] },
@@ -218,14 +218,17 @@ describe('the environment', () => {
   test('a token that the file lists keeps its name and scopes; another one is added', () => {
     write(
       'runwatch.yaml',
-      'auth: { tokens: [{ name: ops, token: "${RUNWATCH_API_TOKEN}", scopes: [read] }, { name: b, token: another-token }] }',
+      'auth: { tokens: [{ name: ops, token: "${RUNWATCH_API_TOKEN}", scopes: [read] }, { name: b, token: another-token-of-25-chars }] }',
     );
-    expect(config({ env: { RUNWATCH_API_TOKEN: 'the-token' } }).auth.tokens).toEqual([
-      { name: 'ops', token: 'the-token', scopes: ['read'] },
-      { name: 'b', token: 'another-token', scopes: ['read', 'write', 'admin'] },
+    expect(
+      config({ env: { RUNWATCH_API_TOKEN: 'the-token-of-24-characters' } }).auth.tokens,
+    ).toEqual([
+      { name: 'ops', token: 'the-token-of-24-characters', scopes: ['read'] },
+      { name: 'b', token: 'another-token-of-25-chars', scopes: ['read', 'write', 'admin'] },
     ]);
-    write('runwatch.yaml', 'auth: { tokens: [{ name: b, token: another-token }] }');
-    const tokens = config({ env: { RUNWATCH_API_TOKEN: 'the-token' } }).auth.tokens;
+    write('runwatch.yaml', 'auth: { tokens: [{ name: b, token: another-token-of-25-chars }] }');
+    const tokens = config({ env: { RUNWATCH_API_TOKEN: 'the-token-of-24-characters' } }).auth
+      .tokens;
     expect(tokens.map(({ name }) => name)).toEqual(['b', 'env']);
   });
 
@@ -306,9 +309,9 @@ describe('what serving needs', () => {
       expect(problems({ ...given, env: key })).toEqual([
         expect.stringMatching(/^--host: the server refuses to start on the non-loopback host/),
       ]);
-      expect(problems({ ...given, env: { ...key, RUNWATCH_API_TOKEN: 'a-long-token' } })).toEqual(
-        [],
-      );
+      expect(
+        problems({ ...given, env: { ...key, RUNWATCH_API_TOKEN: 'a-token-long-enough' } }),
+      ).toEqual([]);
     },
   );
 

@@ -104,8 +104,12 @@ endpoints:
     ['endpoints: { a: { type: log, events: [] } }', 'expected at least one event type'],
     ['endpoints: { a: { type: log, default: yes } }', 'default: expected true or false, got "yes"'],
     [
+      'auth: { tokens: [{ name: a, token: fifteen-letters }] }',
+      'f.yaml:1:29 auth.tokens.0.token: expected a token of at least 16 characters, got [redacted]',
+    ],
+    [
       'auth: { tokens: [{ name: a, token: "${T}" }] }',
-      'tokens.0.token: expected a token of at least 8 characters, but T is not set',
+      'tokens.0.token: expected a token of at least 16 characters, but T is not set',
     ],
     [
       'sources: { a: { api_key: 12 } }',
@@ -152,9 +156,9 @@ endpoints:
     const yaml = `polling: { min_interval: 2m }
 auth:
   tokens:
-    - { name: a, token: canary-one }
-    - { name: a, token: canary-two }
-    - { name: c, token: canary-one }
+    - { name: a, token: canary-one-of-16-or-more }
+    - { name: a, token: canary-two-of-16-or-more }
+    - { name: c, token: canary-one-of-16-or-more }
 endpoints:
   x: { type: webhook, url: "https://x.example", headers: { X-A: "1", x-a: "2" } }
 `;
@@ -215,7 +219,11 @@ describe('what is said about bad variables and flags', () => {
       'inof',
       'expected trace, debug, info, warn, error, fatal or silent, got "inof" (did you mean info?)',
     ],
-    ['RUNWATCH_API_TOKEN', 'short', 'expected a token of at least 8 characters, got [redacted]'],
+    [
+      'RUNWATCH_API_TOKEN',
+      'fifteen-letters',
+      'expected a token of at least 16 characters, got [redacted]',
+    ],
     [
       'RUNWATCH_WEBHOOK_SECRET',
       'whsec_x',
