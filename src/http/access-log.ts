@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
 import { RunwatchError } from '../core/errors.ts';
+import { createLineRate } from './line-rate.ts';
 
 /** What the HTTP server logs to; pino fits. */
 export interface HttpLog {
@@ -9,21 +10,22 @@ export interface HttpLog {
   error(fields: object, message: string): void;
 }
 
-/** Shortest time between two lines about a server that cannot serve for now, ms. */
-const UNAVAILABLE_LINE_INTERVAL_MS = 10_000;
+/** Of requests that fail alike, and need no right to be sent. */
+const RATE = { intervalMs: 10_000, keys: 1_000 };
 
 /**
  * One wide line for each finished API request; none for probes and pages that went well. Query
  * values, bodies and headers stay out: they may hold what is private.
  */
 export const accessLog = fastifyPlugin<{ log: HttpLog }>((app, { log }, done) => {
-  const alike = countAlike(UNAVAILABLE_LINE_INTERVAL_MS);
+  const dueFor = createLineRate(RATE);
   app.addHook('onRequest', async (request, reply) => {
     const startedAt = performance.now();
     // Not `onResponse`: that never comes for an answer whose reader has gone, as streams end.
     reply.raw.once('close', () => {
       if (!isWorthALine(request)) return;
-      const requests = isPassing(request, reply) ? alike(performance.now()) : 1;
+      const kind = kindOf(request, reply);
+      const requests = kind === null ? 1 : dueFor(kind, performance.now());
       if (requests === 0) return;
       const durationMs = performance.now() - startedAt;
       const fields = fieldsOf(request, reply, durationMs);
@@ -44,9 +46,22 @@ function levelOf({ failure }: FastifyRequest, { statusCode }: FastifyReply): key
   return statusCode >= 400 ? 'info' : 'debug';
 }
 
+/** What a request has in common with others, of which one line now and then says enough; else null. */
+function kindOf(request: FastifyRequest, reply: FastifyReply): string | null {
+  if (isPassing(request, reply)) return 'passing';
+  return isTurnedAway(request, reply) ? `${reply.statusCode} ${request.ip}` : null;
+}
+
 /** True where nothing has to be mended here: what is away comes back, and takes many requests with it. */
 function isPassing({ failure }: FastifyRequest, { statusCode }: FastifyReply): boolean {
   return statusCode === 503 || (failure instanceof RunwatchError && failure.retriable);
+}
+
+/** Anything that reaches the port can be the cause of these, as often as it likes. */
+function isTurnedAway(request: FastifyRequest, { statusCode }: FastifyReply): boolean {
+  if (request.tokenName !== null) return false;
+  const hasRoute = request.routeOptions.url !== undefined;
+  return statusCode === 401 || statusCode === 403 || (statusCode >= 400 && !hasRoute);
 }
 
 function fieldsOf(request: FastifyRequest, reply: FastifyReply, durationMs: number): object {
@@ -56,25 +71,8 @@ function fieldsOf(request: FastifyRequest, reply: FastifyReply, durationMs: numb
     status: reply.raw.headersSent ? reply.statusCode : null,
     duration_ms: Math.round(durationMs * 10) / 10,
     token: request.tokenName ?? null,
-    ...(reply.statusCode === 401 && { remote_address: request.ip }),
+    ...(isTurnedAway(request, reply) && { remote_address: request.ip }),
     ...(!reply.raw.writableFinished && { aborted: true }),
     ...(request.failure !== undefined && { err: request.failure }),
-  };
-}
-
-/**
- * While Redis is away every request fails alike, and a line now and then says it all.
- * @returns of how many requests a line is due, those since the last one included; 0 for none
- */
-function countAlike(intervalMs: number): (now: number) => number {
-  let last = -Infinity;
-  let count = 0;
-  return (now) => {
-    count += 1;
-    if (now - last < intervalMs) return 0;
-    const due = count;
-    last = now;
-    count = 0;
-    return due;
   };
 }

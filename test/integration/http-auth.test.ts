@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { startServer, type TestServer } from '../support/http-server.ts';
 import { rawRequest, sendRaw } from '../support/raw-http.ts';
 
@@ -116,16 +116,42 @@ describe('a server with tokens', () => {
     const answer = await sendRaw(server.url, rawRequest('GET /v1/watches', headers));
     expect(answer).toMatch(/^HTTP\/1.1 200 /);
   });
+});
 
-  it('logs the name of a token and never the token', async () => {
-    server.lines.length = 0;
-    await call('GET', '/v1/watches/r', 'Bearer ops-token-1');
-    await call('GET', '/v1/watches/r', 'Bearer guessed-token');
+describe('the log of a server with tokens', () => {
+  let server: TestServer;
+
+  beforeEach(async () => {
+    server = await startServer({ tokens });
+  });
+
+  afterEach(() => server.close());
+
+  const get = (path: string, token: string) =>
+    server.fetch(path, { headers: { authorization: `Bearer ${token}` } });
+
+  it('has the name of a token and never the token', async () => {
+    await get('/v1/watches/r', 'ops-token-1');
+    await get('/v1/watches/r', 'guessed-token');
     expect(server.lines).toMatchObject([
       { level: 'info', fields: { status: 404, token: 'ops' } },
       { level: 'info', fields: { status: 401, token: null, remote_address: '127.0.0.1' } },
     ]);
     expect(JSON.stringify(server.lines)).not.toMatch(/ops-token|guessed-token/);
+  });
+
+  it('has one line for each address that guesses tokens or paths', async () => {
+    for (let turn = 0; turn < 20; turn += 1) {
+      await get('/v1/watches', `guess-${turn}`);
+      await get(`/guess-${turn}`, 'ops-token-1');
+    }
+    const elsewhere = rawRequest('GET /v1/watches', { host: 'localhost' });
+    await sendRaw(server.url, elsewhere, '127.0.0.2');
+    expect(server.lines.map(({ fields }) => fields)).toMatchObject([
+      { status: 401, remote_address: '127.0.0.1' },
+      { status: 404, route: null, remote_address: '127.0.0.1' },
+      { status: 401, remote_address: '127.0.0.2' },
+    ]);
   });
 });
 

@@ -30,9 +30,13 @@ export async function untilRefused(url: string): Promise<void> {
 }
 
 /** Sends bytes as they are, for what `fetch` would not send, and reads the answer to its end. */
-export async function sendRaw(url: string, bytes: string): Promise<string> {
+export async function sendRaw(url: string, bytes: string, localAddress?: string): Promise<string> {
   const { hostname, port } = new URL(url);
-  const socket = connect({ host: hostname, port: Number(port) });
+  const socket = connect({
+    host: hostname,
+    port: Number(port),
+    ...(localAddress && { localAddress }),
+  });
   socket.write(bytes);
   return await text(socket);
 }
