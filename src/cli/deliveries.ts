@@ -21,7 +21,7 @@ interface DeliveryFlags extends DaemonFlags {
 }
 
 export function addDeliveriesVerb(host: VerbHost): void {
-  daemonCommand(host, 'deliveries [id]')
+  daemonCommand(host, 'deliveries [id]', 'read')
     .description('list deliveries, the newest first, or show one with its attempts')
     .addOption(new Option('--state <state>', 'in one state').choices(DELIVERY_STATES))
     .option('--endpoint <name>', 'to one endpoint, or to one webhook by its URL')

@@ -25,7 +25,7 @@ type Action<Flags> = (context: CliContext, name: string, flags: Flags) => Promis
 /** Adds the verbs that do something with one endpoint; all need a token with the scope `admin`. */
 export function addEndpointActions(host: VerbHost, endpoints: Command): void {
   const add = <Flags extends ActionFlags>(verb: string, act: Action<Flags>): Command =>
-    daemonCommand({ program: endpoints }, `${verb} <name>`)
+    daemonCommand({ program: endpoints }, `${verb} <name>`, 'admin')
       .option('--json', "print the API's answer")
       .allowExcessArguments(false)
       // The list takes --url and --json as well, wherever they stand.
@@ -53,12 +53,11 @@ export function addEndpointActions(host: VerbHost, endpoints: Command): void {
 }
 
 function examplesOf(verb: string): string {
-  return `\nNeeds a token with the scope admin.\n\nExamples:\n  runwatch endpoints ${verb} ops`;
+  return `\nExamples:\n  runwatch endpoints ${verb} ops`;
 }
 
 const TEST_HELP = `
 Exits 0 when the receiver took it, 1 when it did not.
-Needs a token with the scope admin.
 
 Examples:
   runwatch endpoints test ops && echo works
@@ -66,7 +65,6 @@ Examples:
 
 const RESUME_HELP = `
 What was skipped while it was disabled stays skipped until it is delivered again.
-Needs a token with the scope admin.
 
 Examples:
   runwatch endpoints resume ops
@@ -82,7 +80,6 @@ const ROTATE_HELP = `
 The new secret signs from now on, and both do until the overlap ends, so that the receiver may take
 either. It is printed alone on standard output and never shown again. A secret that is lost is no loss:
 rotate again, and those before sign on until the time that was promised for each, three in all at the most.
-Needs a token with the scope admin.
 
 Examples:
   runwatch endpoints rotate ops

@@ -12,7 +12,7 @@ interface EndpointFlags extends DaemonFlags {
 }
 
 export function addEndpointsVerb(host: VerbHost): void {
-  const endpoints = daemonCommand(host, 'endpoints')
+  const endpoints = daemonCommand(host, 'endpoints', 'read')
     .description('list endpoints and how they do; test, pause, retry or rotate one')
     .option('--json', "print the API's answer")
     .helpCommand(false)

@@ -24,7 +24,7 @@ interface EventFlags extends DaemonFlags {
 const DEFAULT_LIMIT = 100;
 
 export function addEventsVerb(host: VerbHost): void {
-  daemonCommand(host, 'events')
+  daemonCommand(host, 'events', 'read')
     .description('list events, the oldest first, or follow them')
     .option('--run <run-id>', 'of one run')
     .addOption(new Option('--type <type>', 'of one type').choices(EVENT_TYPES))

@@ -23,7 +23,7 @@ interface ListFlags extends DaemonFlags {
 }
 
 export function addListVerb(host: VerbHost): void {
-  daemonCommand(host, 'list')
+  daemonCommand(host, 'list', 'read')
     .description('list watches, the newest first')
     .addOption(new Option('--state <state>', 'of the watch').choices(WATCH_STATES))
     .option('--status <status>', 'of the run, such as running; several by comma', knownStatuses)

@@ -16,7 +16,7 @@ interface PollingFlags extends DaemonFlags {
 }
 
 export function addPollingVerb(host: VerbHost): void {
-  daemonCommand(host, 'polling [workflow]')
+  daemonCommand(host, 'polling [workflow]', 'read')
     .description('show how long runs of workflows take, and how well they are polled')
     .option('--source <name>', 'the source that the workflows belong to')
     .option('--limit <n>', 'how many at most', positiveInteger, 50)

@@ -121,7 +121,6 @@ Environment:
   RUNWATCH_URL        where the daemon answers (else RUNWATCH_HOST and RUNWATCH_PORT)
   RUNWATCH_API_TOKEN  its token; also as RUNWATCH_API_TOKEN_FILE
   NOXUS_API_KEY       for \`serve\`, and for \`wait\` without a daemon
-  NO_COLOR            plain text
 
 Examples:
   runwatch demo                             see it at work

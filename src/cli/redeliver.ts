@@ -22,7 +22,7 @@ interface RedeliverFlags extends DaemonFlags {
 }
 
 export function addRedeliverVerb(host: VerbHost): void {
-  daemonCommand(host, 'redeliver [id...]')
+  daemonCommand(host, 'redeliver [id...]', 'write')
     .description('deliver again what is dead or was skipped, or is named')
     .option('--endpoint <name>', 'to one endpoint, or to one webhook by its URL')
     .addOption(new Option('--state <state>', 'in one state').choices(DELIVERY_STATES))

@@ -20,7 +20,7 @@ interface ShowFlags extends DaemonFlags {
 const SHOWN = 20;
 
 export function addShowVerb(host: VerbHost): void {
-  daemonCommand(host, 'show <run-id>')
+  daemonCommand(host, 'show <run-id>', 'read')
     .description('show a watch with its latest events and deliveries')
     .option('--source <name>', 'the source that the run belongs to')
     .option('--json', "print the API's answer: the watch alone")

@@ -12,7 +12,7 @@ interface SourceFlags extends DaemonFlags {
 }
 
 export function addSourcesVerb(host: VerbHost): void {
-  const sources = daemonCommand(host, 'sources')
+  const sources = daemonCommand(host, 'sources', 'read')
     .description('list sources and whether they answer; lift the pause of one')
     .option('--json', "print the API's answer")
     .helpCommand(false)
@@ -22,7 +22,7 @@ export function addSourcesVerb(host: VerbHost): void {
       refuseUnknown(command);
       return host.run((context) => listSources(context, flags));
     });
-  daemonCommand({ program: sources }, 'resume <name>')
+  daemonCommand({ program: sources }, 'resume <name>', 'admin')
     .description('poll its runs again at once')
     .option('--json', "print the API's answer")
     .allowExcessArguments(false)

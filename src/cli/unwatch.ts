@@ -13,7 +13,7 @@ interface UnwatchFlags extends DaemonFlags {
 }
 
 export function addUnwatchVerb(host: VerbHost): void {
-  daemonCommand(host, 'unwatch [run-id...]')
+  daemonCommand(host, 'unwatch [run-id...]', 'write')
     .description('stop watching runs')
     .option('--source <name>', 'the source that the runs belong to')
     .option('--endpoint <name>', 'end only this subscription: an endpoint, or the URL of a webhook')

@@ -30,11 +30,17 @@ export interface DaemonFlags {
 /**
  * Adds a verb that talks to the daemon.
  * @param to the program, or a verb that has verbs of its own
+ * @param scope what a token is good for that the verb does its work with; its help says so
  */
-export function daemonCommand(to: Pick<VerbHost, 'program'>, nameAndArgs: string): Command {
+export function daemonCommand(
+  to: Pick<VerbHost, 'program'>,
+  nameAndArgs: string,
+  scope: 'read' | 'write' | 'admin',
+): Command {
   return to.program
     .command(nameAndArgs)
-    .option('--url <url>', 'where the daemon answers (default: RUNWATCH_URL, else this machine)');
+    .option('--url <url>', 'where the daemon answers (default: RUNWATCH_URL, else this machine)')
+    .addHelpText('after', `\nNeeds a token with the scope ${scope}, where the daemon has tokens.`);
 }
 
 export function connect(context: CliContext, flags: DaemonFlags): DaemonClient {

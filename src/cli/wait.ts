@@ -32,7 +32,7 @@ const READ_TIMEOUT_MS = 10_000;
 const MAX_SOCKETS = 8;
 
 export function addWaitVerb(host: VerbHost): void {
-  daemonCommand(host, 'wait [run-id...]')
+  daemonCommand(host, 'wait [run-id...]', 'read')
     .description('wait for runs and exit by what became of them')
     .option('--timeout <duration>', 'wait no longer than this', waitTime)
     .option('--through-feedback', 'wait on while a run awaits human feedback')
@@ -58,9 +58,9 @@ Exit codes:
   130  Ctrl-C
 Of several runs the worst counts, in the order 1, 3, 5, 124, 4, 0; the wait ends with the last.
 
-A run that the daemon does not watch yet is watched from now on, without alerting anybody, and
-stays so when the wait ends early; \`runwatch unwatch\` undoes it. Where no daemon answers and
-NOXUS_API_KEY is set, Noxus is asked directly.
+A run that the daemon does not watch yet is watched from now on, which needs the scope write too. It
+alerts nobody, and stays so when the wait ends early; \`runwatch unwatch\` undoes it. Where no daemon
+answers and NOXUS_API_KEY is set, Noxus is asked directly.
 
 Examples:
   runwatch wait run-1 && echo completed

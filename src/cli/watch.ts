@@ -30,7 +30,7 @@ interface WatchFlags extends DaemonFlags {
 }
 
 export function addWatchVerb(host: VerbHost): void {
-  daemonCommand(host, 'watch [run-id...]')
+  daemonCommand(host, 'watch [run-id...]', 'write')
     .description('watch runs and tell endpoints or a webhook what becomes of them')
     .option('--source <name>', 'the source that the runs belong to')
     .option('--endpoint <name>', 'tell this endpoint; may be repeated', collect)
@@ -56,6 +56,7 @@ export function addWatchVerb(host: VerbHost): void {
 
 const HELP = `
 Without --endpoint and --webhook, the endpoints that are marked as default are told.
+--wait needs the scope read too.
 Watching a run again is harmless: subscriptions are merged, nobody is told twice.
 Exits 0 when every run is watched, 1 when one is not, 2 when a run id is malformed.
 

@@ -169,6 +169,20 @@ describe('what is not an error of the daemon', () => {
     expect(stdout).toContain('Examples:');
   });
 
+  test.each([
+    ['read', 'list, show, wait, events, deliveries, endpoints, sources, polling'],
+    ['write', 'watch, unwatch, redeliver'],
+    ['admin', 'sources resume, endpoints test, endpoints pause, endpoints resume'],
+    ['admin', 'endpoints retry, endpoints rotate'],
+  ])('help says that the scope %s is needed for %s', async (scope, verbs) => {
+    for (const verb of verbs.split(', ')) {
+      const { stdout } = await runCli([...verb.split(' '), '--help']);
+      expect(stdout).toContain(
+        `Needs a token with the scope ${scope}, where the daemon has tokens.`,
+      );
+    }
+  });
+
   test('a configuration that is wrong exits 2, whichever verb finds it', async () => {
     for (const args of [['serve'], ['config', '--check']]) {
       const result = await runCli(args, {

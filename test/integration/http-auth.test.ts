@@ -2,6 +2,10 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { startServer, type TestServer } from '../support/http-server.ts';
 import { rawRequest, sendRaw } from '../support/raw-http.ts';
 
+interface ApiDocument {
+  paths: Record<string, Record<string, { description?: string; security: { token?: string[] }[] }>>;
+}
+
 const tokens = [
   { name: 'reader', token: 'read-token-1', scopes: ['read' as const] },
   { name: 'writer', token: 'write-token-1', scopes: ['write' as const] },
@@ -13,25 +17,30 @@ const tokens = [
   },
 ];
 
+/** Every call that may need a token, with the scope that it needs. */
 const routes = [
   ['GET', '/v1/watches', 'read'],
-  ['HEAD', '/v1/watches', 'read'],
-  ['GET', '/v1/watches/r', 'read'],
+  ['GET', '/v1/watches/{run_id}', 'read'],
   ['GET', '/v1/events', 'read'],
+  ['GET', '/v1/events/stream', 'read'],
   ['GET', '/v1/deliveries', 'read'],
-  ['GET', '/v1/deliveries/d', 'read'],
+  ['GET', '/v1/deliveries/{id}', 'read'],
   ['GET', '/v1/endpoints', 'read'],
+  ['GET', '/v1/polling', 'read'],
+  ['GET', '/v1/processes', 'read'],
+  ['GET', '/v1/sources', 'read'],
   ['POST', '/v1/watches', 'write'],
   ['POST', '/v1/watches/batch', 'write'],
-  ['POST', '/v1/watches/r/poll', 'write'],
-  ['DELETE', '/v1/watches/r', 'write'],
-  ['POST', '/v1/deliveries/d/redeliver', 'write'],
+  ['POST', '/v1/watches/{run_id}/poll', 'write'],
+  ['DELETE', '/v1/watches/{run_id}', 'write'],
+  ['POST', '/v1/deliveries/{id}/redeliver', 'write'],
   ['POST', '/v1/deliveries/redeliver', 'write'],
-  ['POST', '/v1/endpoints/e/test', 'admin'],
-  ['POST', '/v1/endpoints/e/pause', 'admin'],
-  ['POST', '/v1/endpoints/e/resume', 'admin'],
-  ['POST', '/v1/endpoints/e/retry', 'admin'],
-  ['POST', '/v1/endpoints/e/rotate', 'admin'],
+  ['POST', '/v1/endpoints/{name}/test', 'admin'],
+  ['POST', '/v1/endpoints/{name}/pause', 'admin'],
+  ['POST', '/v1/endpoints/{name}/resume', 'admin'],
+  ['POST', '/v1/endpoints/{name}/retry', 'admin'],
+  ['POST', '/v1/endpoints/{name}/rotate', 'admin'],
+  ['POST', '/v1/sources/{name}/resume', 'admin'],
 ] as const;
 
 describe('a server with tokens', () => {
@@ -44,39 +53,59 @@ describe('a server with tokens', () => {
   afterAll(() => server.close());
 
   const call = (method: string, path: string, authorization?: string) =>
-    server.fetch(path, { method, ...(authorization && { headers: { authorization } }) });
-
-  describe.each(routes)('asked for %s %s', (method, path, scope) => {
-    it.each([
-      ['no token', undefined],
-      ['an unknown token', 'Bearer other-token'],
-      ['the beginning of a token', 'Bearer ops-token'],
-      ['another scheme', 'Basic b3BzLXRva2VuLTE='],
-      ['an empty token', 'Bearer '],
-      ['two tokens', 'Bearer ops-token-1, Bearer ops-token-1'],
-    ])('refuses %s with a challenge', async (_what, authorization) => {
-      const response = await call(method, path, authorization);
-      expect(response.status).toBe(401);
-      expect(response.headers.get('www-authenticate')).toMatch(/^Bearer realm="runwatch"/);
-      expect(response.headers.get('content-type')).toMatch(/^application\/problem\+json/);
+    server.fetch(path.replace(/\{\w+\}/, 'x'), {
+      method,
+      ...(authorization && { headers: { authorization } }),
     });
 
-    it.each(['read', 'write', 'admin'].filter((other) => other !== scope))(
-      'refuses a token that has only the scope %s, and names the one that is missing',
-      async (other) => {
-        const response = await call(method, path, `Bearer ${other}-token-1`);
-        expect(response.status).toBe(403);
-        expect(response.headers.get('www-authenticate')).toContain(`scope="${scope}"`);
-        if (method === 'HEAD') return;
-        const { detail } = (await response.json()) as { detail: string };
-        expect(detail).toMatch(new RegExp(`lacks the scope ${scope}$`));
-      },
+  describe.each([...routes, ['HEAD', '/v1/watches', 'read'] as const])(
+    'asked for %s %s',
+    (method, path, scope) => {
+      it.each([
+        ['no token', undefined],
+        ['an unknown token', 'Bearer other-token'],
+        ['the beginning of a token', 'Bearer ops-token'],
+        ['another scheme', 'Basic b3BzLXRva2VuLTE='],
+        ['an empty token', 'Bearer '],
+        ['two tokens', 'Bearer ops-token-1, Bearer ops-token-1'],
+      ])('refuses %s with a challenge', async (_what, authorization) => {
+        const response = await call(method, path, authorization);
+        expect(response.status).toBe(401);
+        expect(response.headers.get('www-authenticate')).toMatch(/^Bearer realm="runwatch"/);
+        expect(response.headers.get('content-type')).toMatch(/^application\/problem\+json/);
+      });
+
+      it.each(['read', 'write', 'admin'].filter((other) => other !== scope))(
+        'refuses a token that has only the scope %s, and names the one that is missing',
+        async (other) => {
+          const response = await call(method, path, `Bearer ${other}-token-1`);
+          expect(response.status).toBe(403);
+          expect(response.headers.get('www-authenticate')).toContain(`scope="${scope}"`);
+          if (method === 'HEAD') return;
+          const { detail } = (await response.json()) as { detail: string };
+          expect(detail).toMatch(new RegExp(`lacks the scope ${scope}$`));
+        },
+      );
+
+      it.each([`${scope}-token-1`, 'ops-token-1'])('takes %s', async (token) => {
+        const response = await call(method, path, `bearer ${token}`);
+        expect([200, 400, 404]).toContain(response.status);
+      });
+    },
+  );
+
+  it('has no other routes, and says of each in its document which scope it needs', async () => {
+    const { paths } = (await (await server.fetch('/openapi.json')).json()) as ApiDocument;
+    const documented = Object.entries(paths).flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, { security, description }]) => {
+        const [{ token: scopes = [] } = {}] = security;
+        if (scopes.length > 0) expect(description).toContain(`with the scope \`${scopes[0]}\`.`);
+        return [method.toUpperCase(), path, ...scopes].join(' ');
+      }),
     );
-
-    it.each([`${scope}-token-1`, 'ops-token-1'])('takes %s', async (token) => {
-      const response = await call(method, path, `bearer ${token}`);
-      expect([200, 400, 404]).toContain(response.status);
-    });
+    const open = ['GET /livez', 'GET /readyz', 'GET /metrics'];
+    const expected = [...open, ...routes.map((route) => route.join(' '))];
+    expect(documented.sort()).toEqual(expected.sort());
   });
 
   it.each(['/livez', '/readyz', '/openapi.json', '/docs', '/docs/json'])(
