@@ -68,7 +68,6 @@ export function createPerform(deps: PerformDependencies) {
 
   async function unused(claim: RequestClaim, until: 'as before' | 'never'): Promise<void> {
     await schedule.release(claim, until);
-    if (claim.failedProbes !== null) await source.dropProbe(claim.token);
   }
 
   return async function perform(claim: RequestClaim): Promise<void> {
@@ -82,8 +81,9 @@ export function createPerform(deps: PerformDependencies) {
     } catch (error) {
       if (isGivenUp(error)) await schedule.handBack(claim).catch(onError);
       else await tryLater(claim, error);
-      if (failedProbes !== null) await source.dropProbe(claim.token).catch(onError);
     }
+    // Its answer lets go of it as a rule; where none was taken in, nothing else does.
+    if (failedProbes !== null) await source.dropProbe(claim.token).catch(onError);
   };
 }
 

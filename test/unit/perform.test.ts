@@ -8,9 +8,10 @@ import { newWatch } from '../support/builders.ts';
 /** What became of a claim whose poll comes to this. */
 async function endOf(
   poll: () => Promise<Polled>,
-  { isStale = false, isLate = false } = {},
-): Promise<{ ends: unknown[]; errors: unknown[] }> {
+  { isStale = false, isLate = false, failedProbes = null as number | null } = {},
+): Promise<{ ends: unknown[]; errors: unknown[]; dropped: string[] }> {
   const ends: unknown[] = [];
+  const dropped: string[] = [];
   const errors: unknown[] = [];
   const perform = createPerform({
     schedule: {
@@ -26,7 +27,7 @@ async function endOf(
     source: {
       saw: () => undefined,
       probeList: async () => undefined,
-      dropProbe: async () => undefined,
+      dropProbe: async (request) => void dropped.push(request),
     },
     observeRun: poll,
     lookAtList: async () => null,
@@ -34,8 +35,9 @@ async function endOf(
     now: () => 0,
   });
   const stored = { watch: newWatch(), version: 1 };
-  await perform({ kind: 'watch', stored, isStale: () => isStale } as unknown as RequestClaim);
-  return { ends, errors };
+  const claim = { kind: 'watch', token: 'this', stored, failedProbes, isStale: () => isStale };
+  await perform(claim as unknown as RequestClaim);
+  return { ends, errors, dropped };
 }
 
 const never = () => Promise.reject(new Error('nothing is to be read'));
@@ -61,4 +63,13 @@ test('a read that is given up because the process stops is handed back at once',
   const { ends, errors } = await endOf(() => Promise.reject(stopped));
   expect(ends).toEqual(['handed back']);
   expect(errors).toEqual([]);
+});
+
+test.each<[string, () => Promise<Polled>, object]>([
+  ['is answered', async () => ({ is: 'written', nextMs: 5 }), {}],
+  ['throws', never, {}],
+  ['is not made', never, { isStale: true }],
+])('a probe that %s is let go of, a poll that is none holds none', async (_, poll, how) => {
+  expect((await endOf(poll, { ...how, failedProbes: 0 })).dropped).toEqual(['this']);
+  expect((await endOf(poll, how)).dropped).toEqual([]);
 });

@@ -211,6 +211,30 @@ describe('a pause that a source asks for', () => {
     expect(state?.closed?.probeAt).toBe(NOON + 60_000);
   });
 
+  test.each([
+    ['a pause', limited(MINUTE)],
+    ['a refusal', { kind: 'unauthorized' as const, message: 'status 401' }],
+  ])('(%s) is not taken back by answers to what was asked before it', (_, answer) => {
+    const straggler = { at: 600, answer: valid, askedAt: 400 };
+    expect(play([{ at: 500, answer }, straggler])?.closed?.at).toBe(NOON + 500);
+    expect(
+      play([
+        { at: 500, answer },
+        { ...straggler, askedAt: 500 },
+      ])?.closed ?? null,
+    ).toBeNull();
+  });
+
+  test('again and again lasts since the first, and is said once that is longer than a minute', () => {
+    const given = Array.from({ length: 4 }, (_, turn) => ({
+      at: turn * 20_000,
+      answer: limited(20_000),
+    }));
+    expect(typesOf(play(given.slice(0, 3)))).toEqual([]);
+    expect(play(given)?.closed).toMatchObject({ at: NOON, probeAt: NOON + 80_000 });
+    expect(typesOf(play(given))).toEqual(['source.throttled']);
+  });
+
   test('that is over and followed by trouble is an outage', () => {
     const state = play([
       { at: 0, answer: limited(5_000) },

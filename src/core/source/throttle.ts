@@ -133,8 +133,9 @@ export function resumed(state: SourceState): SourceState {
   return { ...state, closed: null, row: [] };
 }
 
-function afterValid(state: SourceState | null, { now }: AnswerContext): SourceState | null {
-  if (state === null) return null;
+function afterValid(state: SourceState | null, context: AnswerContext): SourceState | null {
+  const { now } = context;
+  if (state === null || isBeforePause(state.closed, context)) return state;
   const wasSaid = state.said.includes('source.unreachable');
   const recovered: SourceNews = {
     type: 'source.recovered',
@@ -146,6 +147,11 @@ function afterValid(state: SourceState | null, { now }: AnswerContext): SourceSt
   const unsaid = wasSaid ? [...state.unsaid, recovered] : state.unsaid;
   if (unsaid.length === 0) return null;
   return { since: state.since, row: [], closed: null, said: [], unsaid };
+}
+
+/** What was asked before a source refused more, and answered after, does not take that back. */
+function isBeforePause(closed: ClosedSource | null, { askedAt }: AnswerContext): boolean {
+  return closed !== null && closed.reason !== 'unreachable' && askedAt < closed.at;
 }
 
 function refusal(message: string, { policy, now }: AnswerContext): ClosedSource {
@@ -167,7 +173,10 @@ function afterRateLimited(
   );
 }
 
-/** Closes a source; one that has closed for longer stays closed for as long. */
+/**
+ * Closes a source; one that has closed for longer stays closed for as long, and one that closes again
+ * for the same reason has been closed since the first time.
+ */
 function close(
   state: SourceState | null,
   closed: ClosedSource,
@@ -175,7 +184,8 @@ function close(
 ): SourceState {
   const before = state ?? newState(context.now);
   const isLonger = (before.closed?.probeAt ?? 0) > closed.probeAt;
-  const next = { ...before, row: [], closed: isLonger ? before.closed : closed };
+  const at = before.closed?.reason === closed.reason ? before.closed.at : closed.at;
+  const next = { ...before, row: [], closed: isLonger ? before.closed : { ...closed, at } };
   return saying(next, context);
 }
 
