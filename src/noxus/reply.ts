@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { RequestError } from 'got';
 import { formatDuration } from '../core/duration.ts';
+import { RunwatchError } from '../core/errors.ts';
 import { networkFailure, timedOutPhase, type Failure, type Progress } from './failure.ts';
 
 /** A reply before whose end the connection broke; null stands for what had not come by then. */
@@ -33,10 +34,20 @@ export interface Sent {
 
 /** The reply of a request that failed, by the error that it ended with. */
 export function brokenReply(error: unknown, sent: Sent): BrokenReply {
-  if (!(error instanceof RequestError)) throw error;
-  const { statusCode = null, headers = null } = error.response ?? {};
-  const failure = networkFailure(error, sent.base);
+  if (!isNetworkError(error)) throw error;
+  const response = error instanceof RequestError ? error.response : undefined;
+  const { statusCode = null, headers = null } = response ?? {};
+  const failure = networkFailure({ code: error.code, response }, sent.base);
   return { kind: 'broken', status: statusCode, headers, failure };
+}
+
+/**
+ * From Node 24 on, a failed handshake arrives as Node's own error and not as one of got, so the class
+ * of what was thrown says nothing.
+ */
+function isNetworkError(error: unknown): error is { code: string } {
+  const hasCode = typeof error === 'object' && error !== null && 'code' in error;
+  return hasCode && typeof error.code === 'string' && !(error instanceof RunwatchError);
 }
 
 /** The failure of a request that was given up because its time was over. */

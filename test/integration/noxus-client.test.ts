@@ -10,6 +10,7 @@ import {
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { createNoxusClient, type NoxusClientOptions } from '../../src/noxus/client.ts';
+import { growthByBody } from '../support/heap.ts';
 
 const API_KEY = 'nx-canary-api-key';
 const RUN_ID = '3f1c9a52-7d7e-4a8e-9b53-0c1d2e3f4a5b';
@@ -347,6 +348,17 @@ describe('a large body', () => {
       expect(JSON.stringify(outcome)).not.toContain('canary');
     },
   );
+
+  test('of 60 MiB is read, and nothing of it is held while it passes', async () => {
+    let growth = Infinity;
+    const origin = await serve((_request, response) => {
+      const tail = `"},${JSON.stringify(RUN).slice(1)}`;
+      const body = { head: '{"input":{"text":"', bytes: 60 * 1_048_576, tail };
+      void growthByBody(response, body).then((bytes) => (growth = bytes));
+    });
+    expect(await read(origin)).toMatchObject({ kind: 'run', run: { id: RUN_ID } });
+    expect(growth).toBeLessThan(2 * 1_048_576);
+  });
 
   test('that is no JSON is cut off long before its end', async () => {
     let sent = 0;

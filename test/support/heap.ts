@@ -1,11 +1,51 @@
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 /** Bytes of live objects: what is left after two collections. */
 export function liveHeapBytes(): number {
-  setFlagsFromString('--expose-gc');
-  const collect = runInNewContext('gc') as () => void;
-  collect();
   collect();
   return process.memoryUsage().heapUsed;
+}
+
+/** Bytes of live objects and of the buffers that they hold. */
+function heldBytes(): number {
+  collect();
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
+}
+
+function collect(): void {
+  setFlagsFromString('--expose-gc');
+  const gc = runInNewContext('gc') as () => void;
+  gc();
+  gc();
+}
+
+interface LargeBody {
+  head: string;
+  /** So many bytes come between head and tail, as one text. */
+  bytes: number;
+  tail: string;
+}
+
+/**
+ * Answers with a large body.
+ * @returns by how much its client, in this process, has grown when all but the tail has been taken
+ */
+export async function growthByBody(
+  response: ServerResponse,
+  { head, bytes, tail }: LargeBody,
+): Promise<number> {
+  const piece = Buffer.alloc(65_536, 'x');
+  response.writeHead(200, { 'content-type': 'application/json' });
+  response.write(head);
+  const before = heldBytes();
+  for (let sent = 0; sent < bytes; sent += piece.length) {
+    if (!response.write(piece)) await once(response, 'drain');
+  }
+  const growth = heldBytes() - before;
+  response.end(tail);
+  return growth;
 }
