@@ -1,6 +1,6 @@
 import type { Claim } from '../core/delivery/claim.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
-import { isOrigin } from '../core/delivery/receiver.ts';
+import { isOrigin, type Receiver } from '../core/delivery/receiver.ts';
 import { FIRST_SLOTS, SLOTS_KEPT_MS } from '../core/delivery/slots.ts';
 import type { Delivery } from '../core/delivery.ts';
 import { readEndpoint } from './endpoint-record.ts';
@@ -72,6 +72,12 @@ export function claimPlan(
     poolsDue: keys.poolsDue,
     claims: keys.deliveryClaims,
   };
+}
+
+/** What scripts find by the name of a receiver; of that for which they run, it is known before. */
+export function receiverKeys(keys: Keys, receiver: Receiver): string[] {
+  const { endpointState, due, parked, probe, taken } = keys;
+  return [endpointState, due, parked, probe, taken].map((key) => key(receiver));
 }
 
 export function readClaims(

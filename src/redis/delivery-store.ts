@@ -7,7 +7,8 @@ import {
   type DeliveryState,
   type StoredDelivery,
 } from '../core/delivery.ts';
-import { readClaims, type PoolClaims } from './delivery-claims.ts';
+import { declaredKeys } from './declared-keys.ts';
+import { readClaims, receiverKeys, type PoolClaims } from './delivery-claims.ts';
 import { moveEffects, type DeliveryMove } from './delivery-move.ts';
 import { parseLedgerField, type Keys } from './keys.ts';
 import { filterIndexes, readPage } from './page.ts';
@@ -59,15 +60,14 @@ export class DeliveryStore {
     move: DeliveryMove,
     askedAt = performance.now(),
   ): Promise<PoolClaims | 'delivery' | 'endpoint'> {
-    const { clock, poolsDue, dueBell } = this.keys;
+    const { clock, poolsDue, dueBell, delivery } = this.keys;
+    const byPlace = [clock, poolsDue, dueBell, delivery(move.after.id)];
+    const effects = moveEffects(this.keys, move);
     const reply = await this.redis.rwMoveDelivery(
-      clock,
-      poolsDue,
-      dueBell,
-      this.keys.delivery(move.after.id),
+      ...declaredKeys(this.keys, byPlace, effects, receiverKeys(this.keys, move.after.endpoint)),
       move.before.version,
       JSON.stringify(move.after),
-      JSON.stringify(moveEffects(this.keys, move)),
+      JSON.stringify(effects),
     );
     return typeof reply === 'string'
       ? reply

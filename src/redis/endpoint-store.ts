@@ -9,9 +9,11 @@ import {
   claimPlan,
   leaseMs,
   readClaims,
+  receiverKeys,
   type ClaimRequest,
   type PoolClaims,
 } from './delivery-claims.ts';
+import { declaredKeys } from './declared-keys.ts';
 import { readEndpoint, stateWrite } from './endpoint-record.ts';
 import type { Keys } from './keys.ts';
 import { replies } from './replies.ts';
@@ -49,24 +51,23 @@ export class EndpointStore {
     after: EndpointState,
     { limits, now }: { limits: EndpointLimits; now: number },
   ): Promise<boolean> {
-    const { clock, poolsDue, dueBell } = this.keys;
-    const pool = poolOf(before.receiver);
+    const { receiver } = before;
+    const write = stateWrite(this.keys, before, after, now);
+    const plan = claimPlan(this.keys, { pool: poolOf(receiver), limits });
     const written = await this.redis.rwWriteEndpoint(
-      clock,
-      poolsDue,
-      dueBell,
-      JSON.stringify(stateWrite(this.keys, before, after, now)),
-      JSON.stringify(claimPlan(this.keys, { pool, limits })),
-      before.receiver,
+      ...this.declared(plan, receiver, write),
+      JSON.stringify(write),
+      JSON.stringify(plan),
+      receiver,
     );
     return written === 1;
   }
 
   /** Claims deliveries that are due, as far as there are slots for them. */
   async claim(request: ClaimRequest): Promise<PoolClaims> {
-    const { clock, poolsDue } = this.keys;
-    const plan = JSON.stringify(claimPlan(this.keys, request));
-    const reply = await this.redis.rwClaim(clock, poolsDue, plan, request.most);
+    const plan = claimPlan(this.keys, request);
+    const declared = this.declared(plan, request.pool);
+    const reply = await this.redis.rwClaim(...declared, JSON.stringify(plan), request.most);
     return readClaims(reply, request);
   }
 
@@ -75,15 +76,21 @@ export class EndpointStore {
     { pool, limits }: { pool: string; limits: EndpointLimits },
     held: readonly HeldDelivery[],
   ): Promise<number> {
-    const { clock, poolsDue, dueBell } = this.keys;
-    const plan = JSON.stringify(claimPlan(this.keys, { pool, limits }));
+    const plan = claimPlan(this.keys, { pool, limits });
+    const given = held.map(({ id }) => this.keys.delivery(id));
     const claims = held.flatMap(({ id, token }) => [id, token]);
-    return this.redis.rwReleaseDeliveries(clock, poolsDue, dueBell, plan, ...claims);
+    return this.redis.rwReleaseDeliveries(
+      ...this.declared(plan, pool, given),
+      JSON.stringify(plan),
+      ...claims,
+    );
   }
 
   /** Pools that are worth asking, the first first, by how many ms from now; past times are negative. */
   async duePools(limit: number): Promise<{ pool: string; inMs: number }[]> {
     const { clock, poolsDue } = this.keys;
+    // With nothing to do, which is asked all day, one command is enough.
+    if ((await this.redis.exists(poolsDue)) === 0) return [];
     const [now, flat] = await this.redis.rwDuePools(clock, poolsDue, limit);
     return Array.from({ length: flat.length / 2 }, (_, at) => ({
       pool: flat[at * 2] ?? '',
@@ -93,19 +100,18 @@ export class EndpointStore {
 
   /** What is due at a pool within a step by which the clock was set back is due now. */
   async moveBack({ pool, limits }: { pool: string; limits: EndpointLimits }, stepMs: number) {
-    const { clock, poolsDue } = this.keys;
-    const plan = JSON.stringify(claimPlan(this.keys, { pool, limits }));
-    await this.redis.rwMoveDeliveriesBack(clock, poolsDue, plan, stepMs);
+    const plan = claimPlan(this.keys, { pool, limits });
+    const declared = this.declared(plan, pool);
+    await this.redis.rwMoveDeliveriesBack(...declared, JSON.stringify(plan), stepMs);
   }
 
   /** Makes all that waits for its next attempt at a receiver due now. @returns how many */
   async retry(receiver: Receiver, limits: EndpointLimits): Promise<number> {
-    const { clock, poolsDue, dueBell } = this.keys;
-    const pool = poolOf(receiver);
+    const plan = claimPlan(this.keys, { pool: poolOf(receiver), limits });
+    const declared = this.declared(plan, receiver);
     for (let total = 0; ;) {
-      const plan = JSON.stringify(claimPlan(this.keys, { pool, limits }));
-      const step = [plan, receiver, RETRY_CHUNK] as const;
-      const moved = await this.redis.rwRetryReceiver(clock, poolsDue, dueBell, ...step);
+      const step = [JSON.stringify(plan), receiver, RETRY_CHUNK] as const;
+      const moved = await this.redis.rwRetryReceiver(...declared, ...step);
       total += moved;
       if (moved < RETRY_CHUNK) return total;
     }
@@ -135,5 +141,11 @@ export class EndpointStore {
     const gone = found.filter(({ version }) => version === 0).map(({ receiver }) => receiver);
     if (gone.length > 0) await this.redis.zrem(endpointsUnwell, ...gone);
     return found.filter(({ version }) => version > 0);
+  }
+
+  private declared(plan: object, receiver: Receiver, ...more: unknown[]): [number, ...string[]] {
+    const { clock, poolsDue, dueBell } = this.keys;
+    const byPlace = [clock, poolsDue, dueBell];
+    return declaredKeys(this.keys, byPlace, plan, receiverKeys(this.keys, receiver), ...more);
   }
 }

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { FoundStore } from '../core/store-loss.ts';
+import { declaredKeys } from './declared-keys.ts';
 import type { Keys } from './keys.ts';
 import { raiseEffects, type PlannedSystemEvent } from './system-event-store.ts';
 
@@ -39,12 +40,12 @@ export class EpochStore {
     next: readonly string[],
     event: PlannedSystemEvent | null,
   ): Promise<string[] | null> {
+    const effects = event === null ? null : raiseEffects(this.keys, event);
     return this.redis.rwRenewEpoch(
-      this.keys.epochs,
-      this.keys.event(event?.id ?? ''),
+      ...declaredKeys(this.keys, [this.keys.epochs], effects),
       seen.join(' '),
       next.join(' '),
-      event === null ? '' : JSON.stringify(raiseEffects(this.keys, event)),
+      effects === null ? '' : JSON.stringify(effects),
     );
   }
 }

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import type { StoredDelivery } from '../core/delivery.ts';
 import type { RunwatchEvent } from '../core/event.ts';
 import { watchId, type StoredWatch } from '../core/watch.ts';
+import { declaredKeys } from './declared-keys.ts';
 import type { DeliveryStore } from './delivery-store.ts';
 import type { EventStore } from './event-store.ts';
 import { deliveryIndexes, eventIndexes, ledgerField, watchIndexes, type Keys } from './keys.ts';
@@ -97,7 +98,10 @@ export class RetentionStore {
         deliveries: this.keys.deliveries('event', event.id),
       })),
     };
-    return this.redis.rwForgetWatch(this.keys.watch(watch), JSON.stringify(plan));
+    return this.redis.rwForgetWatch(
+      ...declaredKeys(this.keys, [this.keys.watch(watch)], plan),
+      JSON.stringify(plan),
+    );
   }
 
   private async eventsOf(source: string, runId: string): Promise<RunwatchEvent[]> {
@@ -140,6 +144,9 @@ export class RetentionStore {
         count: ledgerField(delivery),
       })),
     };
-    return this.redis.rwForgetDeliveries(this.keys.deliveriesSettled, JSON.stringify(plan));
+    return this.redis.rwForgetDeliveries(
+      ...declaredKeys(this.keys, [this.keys.deliveriesSettled], plan),
+      JSON.stringify(plan),
+    );
   }
 }

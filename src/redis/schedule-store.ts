@@ -151,11 +151,13 @@ export class ScheduleStore {
   }
 
   async survey(source: string): Promise<ScheduleSurvey> {
-    const [now, ...found] = await this.redis.rwSurvey(...this.keysOf(source));
-    const [members, due, earliest] = found;
-    if (now === undefined) return { members: 0, due: 0, oldestMs: null };
+    const keys = this.keysOf(source);
+    // With nothing to do, which is asked all day, one command is enough.
+    const isEmpty = (await this.redis.exists(...keys.slice(1))) === 0;
+    if (isEmpty) return { members: 0, due: 0, oldestMs: null };
+    const [now, members, due, earliest] = await this.redis.rwSurvey(...keys);
     const oldestMs = earliest === '' ? null : now - Number(earliest);
-    return { members: Number(members), due: Number(due), oldestMs };
+    return { members, due, oldestMs };
   }
 
   /** Watches that are scheduled or claimed. */

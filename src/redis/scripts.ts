@@ -41,63 +41,33 @@ declare module 'ioredis' {
   interface RedisCommander<Context> {
     rwReadClock(clock: string): Result<[now: number, steps: number], Context>;
     rwTakeOutStep(clock: string, stepMs: number, steps: number): Result<number, Context>;
-    rwCommitWatch(...args: (string | number)[]): Result<string[] | number, Context>;
+    rwCommitWatch(
+      keyCount: number,
+      ...args: (string | number)[]
+    ): Result<string[] | number, Context>;
     rwClaimRequest(...args: (string | number)[]): Result<[string, ...(string | number)[]], Context>;
     rwReleaseClaims(...args: (string | number)[]): Result<number, Context>;
     rwExpedite(...args: string[]): Result<null, Context>;
     rwDefer(...args: (string | number)[]): Result<null, Context>;
     rwEnterMissing(...args: string[]): Result<number, Context>;
-    rwSurvey(...args: string[]): Result<[now?: number, ...rest: (number | string)[]], Context>;
+    rwSurvey(
+      ...args: string[]
+    ): Result<[now: number, members: number, due: number, earliest: string], Context>;
     rwMoveBack(...args: (string | number)[]): Result<null, Context>;
-    rwClaim(
-      clock: string,
-      poolsDue: string,
-      plan: string,
-      most: number,
-    ): Result<ClaimReply, Context>;
-    rwReleaseDeliveries(
-      clock: string,
-      poolsDue: string,
-      dueBell: string,
-      plan: string,
-      ...claims: string[]
-    ): Result<number, Context>;
+    rwClaim(keyCount: number, ...args: (string | number)[]): Result<ClaimReply, Context>;
+    rwReleaseDeliveries(keyCount: number, ...args: string[]): Result<number, Context>;
     rwDuePools(
       clock: string,
       poolsDue: string,
       most: number,
     ): Result<[now: number, pools: string[]], Context>;
-    rwMoveDeliveriesBack(
-      clock: string,
-      poolsDue: string,
-      plan: string,
-      stepMs: number,
-    ): Result<null, Context>;
-    rwRetryReceiver(
-      clock: string,
-      poolsDue: string,
-      dueBell: string,
-      plan: string,
-      receiver: string,
-      most: number,
-    ): Result<number, Context>;
+    rwMoveDeliveriesBack(keyCount: number, ...args: (string | number)[]): Result<null, Context>;
+    rwRetryReceiver(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
     rwMoveDelivery(
-      clock: string,
-      poolsDue: string,
-      dueBell: string,
-      delivery: string,
-      version: number,
-      doc: string,
-      effects: string,
+      keyCount: number,
+      ...args: (string | number)[]
     ): Result<'delivery' | 'endpoint' | ClaimReply, Context>;
-    rwWriteEndpoint(
-      clock: string,
-      poolsDue: string,
-      dueBell: string,
-      write: string,
-      plan: string,
-      receiver: string,
-    ): Result<number, Context>;
+    rwWriteEndpoint(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
     rwReadPage(keyCount: number, ...args: (string | number)[]): Result<string[], Context>;
     rwAdmitRequest(
       ...args: (string | number)[]
@@ -140,16 +110,10 @@ declare module 'ioredis' {
       text: string,
       ms: number,
     ): Result<number, Context>;
-    rwForgetDeliveries(settled: string, plan: string): Result<number, Context>;
-    rwRaiseEvent(event: string, effects: string): Result<string[], Context>;
-    rwRenewEpoch(
-      epochs: string,
-      event: string,
-      seen: string,
-      next: string,
-      effects: string,
-    ): Result<string[] | null, Context>;
-    rwForgetWatch(watch: string, plan: string): Result<number, Context>;
+    rwForgetDeliveries(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
+    rwRaiseEvent(keyCount: number, ...args: (string | number)[]): Result<string[], Context>;
+    rwRenewEpoch(keyCount: number, ...args: (string | number)[]): Result<string[] | null, Context>;
+    rwForgetWatch(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
   }
 }
 
@@ -157,7 +121,7 @@ declare module 'ioredis' {
 export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwReadClock', { numberOfKeys: 1, lua: READ_CLOCK });
   redis.defineCommand('rwTakeOutStep', { numberOfKeys: 1, lua: TAKE_OUT_STEP });
-  redis.defineCommand('rwCommitWatch', { numberOfKeys: 8, lua: COMMIT_WATCH });
+  redis.defineCommand('rwCommitWatch', { lua: COMMIT_WATCH });
   redis.defineCommand('rwClaimRequest', { numberOfKeys: 10, lua: CLAIM_REQUEST });
   redis.defineCommand('rwReleaseClaims', { numberOfKeys: 6, lua: RELEASE_CLAIMS });
   redis.defineCommand('rwExpedite', { numberOfKeys: 6, lua: EXPEDITE });
@@ -165,13 +129,13 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwEnterMissing', { numberOfKeys: 6, lua: ENTER_MISSING });
   redis.defineCommand('rwSurvey', { numberOfKeys: 6, lua: SURVEY });
   redis.defineCommand('rwMoveBack', { numberOfKeys: 5, lua: MOVE_BACK });
-  redis.defineCommand('rwClaim', { numberOfKeys: 2, lua: CLAIM });
-  redis.defineCommand('rwReleaseDeliveries', { numberOfKeys: 3, lua: RELEASE_DELIVERIES });
-  redis.defineCommand('rwMoveDeliveriesBack', { numberOfKeys: 2, lua: MOVE_DELIVERIES_BACK });
+  redis.defineCommand('rwClaim', { lua: CLAIM });
+  redis.defineCommand('rwReleaseDeliveries', { lua: RELEASE_DELIVERIES });
+  redis.defineCommand('rwMoveDeliveriesBack', { lua: MOVE_DELIVERIES_BACK });
   redis.defineCommand('rwDuePools', { numberOfKeys: 2, lua: DUE_POOLS });
-  redis.defineCommand('rwRetryReceiver', { numberOfKeys: 3, lua: RETRY_RECEIVER });
-  redis.defineCommand('rwMoveDelivery', { numberOfKeys: 4, lua: MOVE_DELIVERY });
-  redis.defineCommand('rwWriteEndpoint', { numberOfKeys: 3, lua: WRITE_ENDPOINT });
+  redis.defineCommand('rwRetryReceiver', { lua: RETRY_RECEIVER });
+  redis.defineCommand('rwMoveDelivery', { lua: MOVE_DELIVERY });
+  redis.defineCommand('rwWriteEndpoint', { lua: WRITE_ENDPOINT });
   redis.defineCommand('rwReadPage', { lua: READ_PAGE });
   redis.defineCommand('rwAdmitRequest', { numberOfKeys: 5, lua: ADMIT_REQUEST });
   redis.defineCommand('rwSettleRequest', { numberOfKeys: 2, lua: SETTLE_REQUEST });
@@ -186,8 +150,8 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwTakeGone', { numberOfKeys: 1, lua: TAKE_GONE });
   redis.defineCommand('rwKeepTurn', { numberOfKeys: 1, lua: KEEP_TURN });
   redis.defineCommand('rwMoveCursor', { numberOfKeys: 2, lua: MOVE_CURSOR });
-  redis.defineCommand('rwForgetDeliveries', { numberOfKeys: 1, lua: FORGET_DELIVERIES });
-  redis.defineCommand('rwRaiseEvent', { numberOfKeys: 1, lua: RAISE_EVENT });
-  redis.defineCommand('rwRenewEpoch', { numberOfKeys: 2, lua: RENEW_EPOCH });
-  redis.defineCommand('rwForgetWatch', { numberOfKeys: 1, lua: FORGET_WATCH });
+  redis.defineCommand('rwForgetDeliveries', { lua: FORGET_DELIVERIES });
+  redis.defineCommand('rwRaiseEvent', { lua: RAISE_EVENT });
+  redis.defineCommand('rwRenewEpoch', { lua: RENEW_EPOCH });
+  redis.defineCommand('rwForgetWatch', { lua: FORGET_WATCH });
 }

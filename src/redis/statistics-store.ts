@@ -102,8 +102,10 @@ export function learningPlan(keys: Keys, change: WatchChange) {
   if (workflow === undefined) return null;
   return {
     name: workflowName(workflow),
+    hash: keys.statistics(workflowName(workflow)),
     hashes: keys.statistics(''),
     workflows: keys.workflows(),
+    ofSource: keys.workflows('source', workflow.source),
     bySource: keys.workflows('source', ''),
     used: keys.workflowsUsed,
     clock: keys.workflowClock,

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Delivery } from '../core/delivery.ts';
+import { declaredKeys } from './declared-keys.ts';
 import { deliveryPlan, type Keys } from './keys.ts';
 
 /** An event that is about no run, with its deliveries; one at least. */
@@ -19,9 +20,10 @@ export class SystemEventStore {
 
   /** @returns the gates at which deliveries are due now */
   async raise(event: PlannedSystemEvent): Promise<string[]> {
+    const effects = raiseEffects(this.keys, event);
     return this.redis.rwRaiseEvent(
-      this.keys.event(event.id),
-      JSON.stringify(raiseEffects(this.keys, event)),
+      ...declaredKeys(this.keys, [], effects),
+      JSON.stringify(effects),
     );
   }
 }

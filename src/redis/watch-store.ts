@@ -12,6 +12,7 @@ import {
   type WatchState,
 } from '../core/watch.ts';
 import { filterGroups, readMergedPage, readPage } from './page.ts';
+import { declaredKeys } from './declared-keys.ts';
 import { eventIndexes, deliveryPlan, watchIndexes, type Keys } from './keys.ts';
 import { replies } from './replies.ts';
 import { learningPlan } from './statistics-store.ts';
@@ -142,19 +143,26 @@ export class WatchStore {
   }
 }
 
-function commitArguments(keys: Keys, change: WatchChange): (string | number)[] {
+function commitArguments(
+  keys: Keys,
+  change: WatchChange,
+): [keyCount: number, ...args: (string | number)[]] {
   const { before, after } = change;
   const doc = writeDoc(after);
-  return [
+  const effects = effectsOf(keys, change);
+  const byPlace = [
     keys.watch(after),
     keys.clock,
     keys.requestClaims(after.source),
     keys.budget(after.source),
     ...keys.requestsDue(after.source),
+  ];
+  return [
+    ...declaredKeys(keys, byPlace, effects),
     before?.version ?? 0,
     writeHead(after),
     doc === before?.doc ? '' : doc,
-    effectsOf(keys, change),
+    effects === null ? '' : JSON.stringify(effects),
     ...scheduleArguments(change),
   ];
 }
@@ -177,14 +185,14 @@ function scheduleArguments({ after, schedule }: WatchChange): (string | number)[
   }
 }
 
-/** What the commit script must do besides writing the record; '' where there is nothing. */
-function effectsOf(keys: Keys, change: WatchChange): string {
+/** What the commit script must do besides writing the record; null where there is nothing. */
+function effectsOf(keys: Keys, change: WatchChange) {
   const { after, events, deliveries } = change;
   const places = placesOf(keys, change);
   const learned = learningPlan(keys, change);
   const followed = [places.leave, places.enter, events, deliveries, learned?.stays ?? []];
-  if (followed.every((none) => none.length === 0)) return '';
-  return JSON.stringify({
+  if (followed.every((none) => none.length === 0)) return null;
+  return {
     ...places,
     member: watchId(after),
     watches: keys.watches(),
@@ -202,7 +210,7 @@ function effectsOf(keys: Keys, change: WatchChange): string {
     })),
     ...deliveryPlan(keys, deliveries),
     ...(learned !== null && { learned }),
-  });
+  };
 }
 
 /** A watch whose run is gone enters the slow checks with its end, and leaves them when it begins anew. */

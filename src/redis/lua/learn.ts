@@ -41,12 +41,9 @@ local function makesRoom(plan, key, stay)
   return true
 end
 
-local function indexOf(plan, name)
-  return plan.bySource .. string.match(name, '^[^/]*')
-end
-
 local function forget(plan, name)
-  for _, order in ipairs({plan.used, plan.workflows, indexOf(plan, name)}) do
+  local ofSource = plan.bySource .. string.match(name, '^[^/]*')
+  for _, order in ipairs({plan.used, plan.workflows, ofSource}) do
     redis.call('ZREM', order, name)
   end
   local tables = redis.pcall('HGET', plan.hashes .. name, 'tables')
@@ -65,11 +62,11 @@ local function forgetOldest(plan, key)
 end
 
 local function addAll(plan)
-  local name, key = plan.name, plan.hashes .. plan.name
+  local name, key = plan.name, plan.hash
   local now = redis.call('INCR', plan.clock)
   redis.call('ZADD', plan.used, now, name)
   redis.call('ZADD', plan.workflows, 'NX', now, name)
-  redis.call('ZADD', indexOf(plan, name), 'NX', now, name)
+  redis.call('ZADD', plan.ofSource, 'NX', now, name)
   for _, stay in ipairs(plan.stays) do
     if makesRoom(plan, key, stay) then addStay(plan, key, stay) end
   end

@@ -315,11 +315,10 @@ return entered
  * How a source's schedule stands.
  *
  * KEYS  clock, claims, due sets
- * Returns [] where it is empty, else [now, members, of these due, the earliest due time]
+ * Returns [now, members, of these due, the earliest due time or '']
  */
 export const SURVEY = `
 ${STORE_NOW}
-if redis.call('EXISTS', unpack(KEYS, 2)) == 0 then return {} end
 local now = storeNow(KEYS[1])
 local members, due, earliest = redis.call('HLEN', KEYS[2]), 0, ''
 for place = 3, #KEYS do

@@ -15,7 +15,7 @@ end
 `;
 
 /**
- * KEYS  event
+ * KEYS  those that the effects name
  * ARGV  effects as JSON
  * Returns the gates at which deliveries are due now.
  */
