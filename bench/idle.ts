@@ -26,8 +26,9 @@ export async function benchIdle({ seconds }: { seconds: number }): Promise<Bench
       },
     });
     await delay(SETTLE_MS);
-    await redis.takeCommands();
+    // To ask for usage takes commands, too.
     const before = await daemon.usage();
+    await redis.takeCommands();
     await delay(seconds * 1_000);
     const commands = await redis.takeCommands();
     const after = await daemon.usage();

@@ -11,7 +11,8 @@ import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 
-const EVERY_MS = 5_000;
+/** What is configured no more is found this late, and waits for a human anyway, ms. */
+const EVERY_MS = 15_000;
 
 /** A source that no daemon has noted for this long is configured nowhere, ms. */
 const FORGOTTEN_AFTER_MS = 3 * EVERY_MS;
@@ -58,9 +59,9 @@ export function createUnconfigured(deps: UnconfiguredDependencies): Unconfigured
   let warned = '';
   let periodic: Periodic | null = null;
 
-  async function find(): Promise<Remnants> {
+  async function remnantsOf(seen: ReadonlyMap<string, number>): Promise<Remnants> {
     const [sources, waiting] = await Promise.all([
-      remnantSources(sourceNames, configured),
+      remnantSources(sourceNames, seen, configured),
       remnantEndpoints(deps),
     ]);
     return { sources, endpoints: waiting };
@@ -68,21 +69,21 @@ export function createUnconfigured(deps: UnconfiguredDependencies): Unconfigured
 
   async function turn(): Promise<void> {
     await sourceNames.note(configured, now());
-    const remnants = await find();
+    const seen = await sourceNames.all();
+    const remnants = await remnantsOf(seen);
     const lines = describeRemnants(remnants);
     // Once for each name, whatever becomes of the counts.
     const names = [...remnants.sources, ...remnants.endpoints].map(({ name }) => name).join();
     if (names !== warned && lines.length > 0)
       log.warn(remnants, `unconfigured: ${lines.join('; ')}`);
     warned = names;
-    const seen = await sourceNames.all();
     for (const { name } of remnants.sources) {
       if (now() - (seen.get(name) ?? 0) >= FORGOTTEN_AFTER_MS) await observe(name);
     }
   }
 
   return {
-    find,
+    find: async () => remnantsOf(await sourceNames.all()),
     start() {
       const onError = faultLog(log, 'unconfigured');
       periodic = startPeriodic(turn, { everyMs: EVERY_MS, onError });
@@ -95,10 +96,11 @@ export function createUnconfigured(deps: UnconfiguredDependencies): Unconfigured
 
 async function remnantSources(
   store: SourceNamesStore,
+  seen: ReadonlyMap<string, number>,
   configured: readonly string[],
 ): Promise<Remnant[]> {
   const remnants: Remnant[] = [];
-  for (const name of (await store.all()).keys()) {
+  for (const name of seen.keys()) {
     if (configured.includes(name)) continue;
     const count = await store.countActive(name);
     if (count > 0) remnants.push({ name, count });
