@@ -63,8 +63,12 @@ export const faultSchema = z.discriminatedUnion('kind', [
     kind: z.literal('claim'),
     status: z.string().min(1).max(64),
     progress: z.int().optional(),
+    /** When it is said to have finished, ms from now; for statuses that end a run. */
+    finished_in_ms: z.int().min(-31_536_000_000).max(31_536_000_000).default(0),
     ...rule,
   }),
+  /** The right answer, encoded, whether that was asked for or not. */
+  z.strictObject({ kind: z.literal('compressed'), encoding: z.enum(['gzip', 'br']), ...rule }),
   /** The right page, but in front of each run's private fields a document of so many bytes. */
   z.strictObject({ kind: z.literal('bulky'), bytes: z.int().min(1).max(67_108_864), ...rule }),
   /** The right answer of so long ago, as from a replica that lags. */

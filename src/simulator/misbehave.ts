@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
 import type { Fault } from './fault.ts';
 import { pause, send, type Answer } from './http-io.ts';
 import { isStreamFault, spoilStream } from './stream-fault.ts';
@@ -42,11 +43,19 @@ export async function misbehave(
       response.writeHead(200, { 'content-type': 'application/json' });
       response.end(Buffer.from([0x1f, 0x8b, 0xff, 0xfe, 0x00, 0x7b, 0xc3, 0x28]));
       return;
+    case 'compressed':
+      compress(response, exchange.answer(), fault.encoding);
+      return;
     case 'bulky': {
       const { status, body } = exchange.answer();
       await pourOut(response, status, bulkyPage(body, fault.bytes));
     }
   }
+}
+
+function compress(response: ServerResponse, { status, body }: Answer, encoding: 'gzip' | 'br') {
+  response.writeHead(status, { 'content-type': 'application/json', 'content-encoding': encoding });
+  response.end(encoding === 'gzip' ? gzipSync(body) : brotliCompressSync(body));
 }
 
 async function drip(response: ServerResponse, answer: Answer, ms: number): Promise<void> {

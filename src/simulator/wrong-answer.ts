@@ -95,7 +95,9 @@ function claiming(answer: Answer, fault: Extract<Fault, { kind: 'claim' }>, now:
   const claim = {
     status: fault.status,
     ...(fault.progress !== undefined && { progress: fault.progress }),
-    finished_at: isTerminalStatus(fault.status) ? new Date(now).toISOString() : null,
+    finished_at: isTerminalStatus(fault.status)
+      ? new Date(now + fault.finished_in_ms).toISOString()
+      : null,
   };
   const body = JSON.parse(answer.body) as { items?: object[] };
   for (const run of body.items ?? [body]) Object.assign(run, claim);

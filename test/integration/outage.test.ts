@@ -19,7 +19,7 @@ async function start(count: number, pollers = 1): Promise<string[]> {
   const polling = {
     min_interval: '200ms',
     max_interval: '500ms',
-    unreachable_after: '3s',
+    unreachable_after: '2s',
     batch: 'off',
   };
   rig = await startPollRig({ polling, pollers });

@@ -1,0 +1,340 @@
+import { writeFile } from 'node:fs/promises';
+import { request as forward } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { FaultInput } from '../../src/simulator/fault.ts';
+import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
+import type { ScriptInput } from '../../src/simulator/script-schema.ts';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { CERT_EXPIRED, CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.ts';
+import { eventsOf, waitUntilAllDelivered } from '../support/daemon-listings.ts';
+import {
+  startDaemonProcess,
+  stopAll,
+  tempDir,
+  type DaemonProcess,
+} from '../support/daemon-process.ts';
+import { testRedis } from '../support/redis.ts';
+import { openStores } from '../support/stores.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { watchBoard } from '../support/watch-board.ts';
+
+const SECRET = `whsec_${Buffer.alloc(32, 5).toString('base64')}`;
+
+/** How many runs each source has that fails. */
+const RUNS = 2;
+
+/** What may stand between runwatch and all runs of a source: each is an outage, and of no run's. */
+const OUTAGES: Record<string, { fault: FaultInput; says: RegExp }> = {
+  '404 in HTML': { fault: { kind: 'status', status: 404, is_html: true }, says: /status 404 with/ },
+  '422 in HTML': { fault: { kind: 'status', status: 422, is_html: true }, says: /status 422, not/ },
+  '200 in HTML': { fault: { kind: 'html' }, says: /HTML, not JSON/ },
+  'a redirect': { fault: { kind: 'status', status: 302 }, says: /redirects are not followed/ },
+  'a slow drip': { fault: { kind: 'drip', ms: 60_000 }, says: /timed out after 1500ms/ },
+  'no answer': { fault: { kind: 'stall', ms: 60_000 }, says: /timed out after 1500ms/ },
+};
+
+const TIMED_OUT: ReadonlySet<string> = new Set(['a slow drip', 'no answer']);
+
+/** The source that is reached by TLS, whose certificate expires. */
+const TLS = 'an expired certificate';
+
+/** What is strange of one run but hides neither it nor others. */
+const ODDITIES: Record<string, { fault?: FaultInput; script?: ScriptInput }> = {
+  'gzip that was not asked for': { fault: { kind: 'compressed', encoding: 'gzip' } },
+  'br that was not asked for': { fault: { kind: 'compressed', encoding: 'br' } },
+  'a body of 1 MiB': { script: { private_bytes: 1_048_576 } },
+  'a body of 20 MiB': { fault: { kind: 'bulky', bytes: 20_971_520, count: 1 } },
+  'an end in the future': {
+    fault: { kind: 'claim', status: 'failed', finished_in_ms: 3_600_000 },
+  },
+};
+
+/** The source of all runs that are strange. */
+const ODD = 'odd runs';
+const BACKWARDS = 'a status that goes backwards';
+const FORBIDDEN = 'a 403';
+const ODD_RUNS = [...Object.keys(ODDITIES), BACKWARDS, FORBIDDEN];
+
+const FAILING = [...Object.keys(OUTAGES), TLS];
+const NAMES = [...FAILING, ODD];
+
+/** Names of sources are short and plain. */
+const sourceOf = (name: string) => `source-${NAMES.indexOf(name)}`;
+
+let receiver: Receiver;
+let gateway: Server;
+let stores: ReturnType<typeof openStores>;
+let pair: [DaemonProcess, DaemonProcess];
+/** The daemon that is not killed. */
+let left: DaemonProcess;
+
+const noxus: Record<string, Simulator> = {};
+const runs: Record<string, string[]> = {};
+
+const simulatorOf = (name: string) => noxus[name] as Simulator;
+const runsOf = (name: string) => runs[name] ?? [];
+
+/** Passes requests on to a simulator, by TLS. */
+async function startGateway(target: () => string): Promise<Server> {
+  const server = createServer({ key: TEST_KEY, cert: CERT_FOR_LOCALHOST }, (asked, response) => {
+    const url = new URL(asked.url ?? '/', target());
+    forward(url, { headers: asked.headers }, (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(response);
+    }).end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return server;
+}
+
+/** Has the gateway show another certificate to all who connect from now on. */
+function showCertificate(cert: string): void {
+  gateway.setSecureContext({ key: TEST_KEY, cert });
+  gateway.closeAllConnections();
+}
+
+async function startPair(): Promise<[DaemonProcess, DaemonProcess]> {
+  const place = testRedis();
+  stores = openStores(place);
+  const ca = join(await tempDir(), 'ca.pem');
+  await writeFile(ca, TEST_CA);
+  const tlsUrl = `https://127.0.0.1:${(gateway.address() as AddressInfo).port}`;
+  const sources = Object.fromEntries(
+    NAMES.map((name) => [
+      sourceOf(name),
+      {
+        base_url: name === TLS ? tlsUrl : simulatorOf(name).url,
+        api_key: simulatorOf(name).apiKey,
+        // A machine that is busy must not look like a Noxus that hangs.
+        timeout: TIMED_OUT.has(name) ? '1500ms' : '20s',
+        rate_limit: { requests: 1_000, per: '1s' },
+      },
+    ]),
+  );
+  const start = () =>
+    startDaemonProcess({
+      env: { REDIS_URL: place.url, NODE_EXTRA_CA_CERTS: ca },
+      config: {
+        redis: { prefix: place.prefix },
+        sources,
+        polling: { min_interval: '200ms', max_interval: '400ms', unreachable_after: '2s' },
+        endpoints: { hooks: { type: 'webhook', url: receiver.url, secret: SECRET, events: ['*'] } },
+      },
+    });
+  return Promise.all([start(), start()]);
+}
+
+const board = watchBoard(() => left ?? pair[0]);
+
+async function watchRuns(name: string): Promise<void> {
+  const steps = [{ after_ms: 0, status: 'running' }];
+  const scripts = name === ODD ? ODD_RUNS.map((odd) => ODDITIES[odd]?.script ?? {}) : fill({});
+  const ids = scripts.map((script) => simulatorOf(name).add({ steps, ...script }).id);
+  runs[name] = ids;
+  const source = sourceOf(name);
+  await pair[0].api('/v1/watches/batch', { watches: ids.map((run_id) => ({ run_id, source })) });
+  await Promise.all(ids.map((runId) => board.until(runId, ({ run }) => run !== null, source)));
+}
+
+const fill = <Item>(item: Item) => Array.from({ length: RUNS }, () => item);
+
+const oddRun = (name: string) => runsOf(ODD)[ODD_RUNS.indexOf(name)] ?? '';
+
+const untilFinished = (runId: string, name: string) =>
+  board.until(runId, ({ state }) => state === 'finished', sourceOf(name));
+
+/** What the receiver was told of a source as a whole, oldest first. */
+function toldOf(name: string): { type: string; data: Record<string, unknown> }[] {
+  return receiver.received
+    .filter(({ type }) => type?.startsWith('source.'))
+    .map(({ body }) => JSON.parse(body) as { type: string; data: Record<string, unknown> })
+    .filter(({ data }) => data['source'] === sourceOf(name));
+}
+
+async function readyz(daemon: DaemonProcess): Promise<string> {
+  return (await fetch(`${daemon.url}/readyz`)).text();
+}
+
+async function isUp(daemon: DaemonProcess, name: string): Promise<boolean> {
+  const text = await (await fetch(`${daemon.url}/metrics`)).text();
+  return text.includes(`runwatch_source_up{source="${sourceOf(name)}"} 1`);
+}
+
+interface SourceJson {
+  name: string;
+  state: string;
+  message: string | null;
+  paused_until: string | null;
+}
+
+async function sourceJson(daemon: DaemonProcess, name: string): Promise<SourceJson> {
+  const { body } = await daemon.api<{ data: SourceJson[] }>('/v1/sources');
+  return body.data.find((one) => one.name === sourceOf(name)) as SourceJson;
+}
+
+/** Kills the daemon that just asks a source which does not answer. @returns what it left behind */
+async function killProber(): Promise<{ leaseMs: number; heldMs: number }> {
+  const probe = stores.keys.sourceGate(sourceOf('no answer'))[1];
+  const request = await waitFor(() => stores.redis.get(probe), { timeoutMs: 20_000 });
+  const prober = request.split('.')[0] ?? '';
+  const { body } = await pair[0].api<{ data: { id: string; name: string }[] }>('/v1/processes');
+  const name = body.data.find(({ id }) => id === prober)?.name ?? '';
+  const at = pair.findIndex(({ pid }) => name.endsWith(`:${pid}`));
+  const leaseMs = await stores.redis.pttl(probe);
+  await pair[at === 1 ? 1 : 0].stop('SIGKILL');
+  const killedAt = Date.now();
+  left = pair[at === 1 ? 0 : 1];
+  const isTheirs = async () => (await stores.redis.get(probe))?.startsWith(`${prober}.`) ?? false;
+  await waitFor(async () => !(await isTheirs()), { timeoutMs: 20_000 });
+  return { leaseMs, heldMs: Date.now() - killedAt };
+}
+
+/** All outages at once; in the midst of them one of the daemons is killed, and runs end. */
+async function playOutages() {
+  for (const [name, { fault }] of Object.entries(OUTAGES)) simulatorOf(name).fault(fault);
+  showCertificate(CERT_EXPIRED);
+  await waitFor(() => FAILING.every((name) => toldOf(name).length > 0), { timeoutMs: 40_000 });
+  const asked = `/v1/watches/${runsOf(TLS)[0]}/poll?source=${sourceOf(TLS)}`;
+  const during = {
+    ready: await readyz(pair[0]),
+    up: await Promise.all(FAILING.map((name) => isUp(pair[1], name))),
+    sources: await Promise.all(FAILING.map((name) => sourceJson(pair[0], name))),
+    poll: await pair[1].api(asked, undefined, 'POST'),
+  };
+  const kill = await killProber();
+  for (const name of FAILING) {
+    for (const runId of runsOf(name)) simulatorOf(name).setStatus(runId, 'failed');
+    simulatorOf(name).clearFaults();
+  }
+  showCertificate(CERT_FOR_LOCALHOST);
+  await Promise.all(
+    FAILING.flatMap((name) => runsOf(name).map((runId) => untilFinished(runId, name))),
+  );
+  await waitFor(() => FAILING.every((name) => toldOf(name).length > 1), { timeoutMs: 20_000 });
+  await waitUntilAllDelivered(left);
+  return { during, kill };
+}
+
+async function playOddity(name: string): Promise<void> {
+  const runId = oddRun(name);
+  const { fault } = ODDITIES[name] ?? {};
+  if (fault !== undefined) simulatorOf(ODD).fault({ ...fault, run_id: runId });
+  const { polls } = await board.get(runId, sourceOf(ODD));
+  // Read once as it is now, before it ends.
+  await board.until(runId, (watch) => watch.polls > polls, sourceOf(ODD));
+  simulatorOf(ODD).setStatus(runId, 'failed');
+  await untilFinished(runId, ODD);
+}
+
+async function playBackwards(): Promise<void> {
+  const runId = oddRun(BACKWARDS);
+  for (const status of ['queued', 'running', 'failed']) {
+    simulatorOf(ODD).setStatus(runId, status);
+    await board.until(runId, ({ run }) => run?.status === status, sourceOf(ODD));
+  }
+  simulatorOf(ODD).setStatus(runId, 'running');
+  await pair[0].api(`/v1/watches/${runId}/poll?source=${sourceOf(ODD)}`, undefined, 'POST');
+}
+
+async function playForbidden(): Promise<void> {
+  const runId = oddRun(FORBIDDEN);
+  simulatorOf(ODD).fault({ kind: 'status', status: 403, run_id: runId });
+  await board.until(runId, ({ error }) => error?.code === 'forbidden', sourceOf(ODD));
+}
+
+let outages: Awaited<ReturnType<typeof playOutages>>;
+
+beforeAll(async () => {
+  receiver = await startReceiver({ secrets: [SECRET] });
+  for (const name of NAMES) noxus[name] = await startSimulator();
+  gateway = await startGateway(() => simulatorOf(TLS).url);
+  pair = await startPair();
+  await Promise.all(NAMES.map(watchRuns));
+  await Promise.all([...Object.keys(ODDITIES).map(playOddity), playBackwards(), playForbidden()]);
+  outages = await playOutages();
+}, 120_000);
+
+afterAll(async () => {
+  await stopAll(pair);
+  stores.close();
+  gateway.closeAllConnections();
+  gateway.close();
+  await Promise.all([receiver, ...Object.values(noxus)].map((server) => server.close()));
+});
+
+const typesOf = async (runId: string) => (await eventsOf(left, runId)).map(({ type }) => type);
+
+describe('a source of which all that comes is', () => {
+  const tls = { name: TLS, says: /certificate .* has expired/ };
+  const cases = Object.entries(OUTAGES)
+    .map(([name, { says }]) => ({ name, says }))
+    .concat(tls);
+
+  test.each(cases)('$name is unreachable, and says why everywhere', ({ name, says }) => {
+    const { during } = outages;
+    const at = FAILING.indexOf(name);
+    expect(during.sources[at]).toMatchObject({
+      state: 'unreachable',
+      message: expect.stringMatching(says),
+      paused_until: expect.stringMatching(/Z$/),
+    });
+    expect(during.up[at]).toBe(false);
+    expect(during.ready).toMatch(
+      new RegExp(`^degraded sources: .*${sourceOf(name)} does not`, 'm'),
+    );
+  });
+
+  test.each(cases)('$name sends one event each way, and of each run its end', async ({ name }) => {
+    const types = toldOf(name).map(({ type }) => type);
+    expect(types).toEqual(['source.unreachable', 'source.recovered']);
+    for (const runId of runsOf(name)) expect(await typesOf(runId)).toEqual(['run.failed']);
+  });
+
+  test(`${TLS} answers a poll that is asked for with the time of its next try`, () => {
+    expect(outages.during.poll).toMatchObject({
+      status: 202,
+      body: { paused_until: expect.stringMatching(/Z$/), message: expect.any(String) },
+    });
+  });
+});
+
+describe('a daemon that is killed in the midst of outages', () => {
+  test('holds up no probe for as long as that could have taken', () => {
+    expect(outages.kill.heldMs).toBeLessThan(outages.kill.leaseMs);
+  });
+
+  test('leaves no probe, no state of a source, and no claim behind', async () => {
+    const work = FAILING.flatMap((name) => {
+      const [state, probe] = stores.keys.sourceGate(sourceOf(name));
+      return [state, probe, stores.keys.requestClaims(sourceOf(name))];
+    });
+    await waitFor(async () => (await stores.redis.exists(...work)) === 0);
+  });
+});
+
+describe('a run with', () => {
+  test.each(Object.keys(ODDITIES))('%s is read as any other', async (name) => {
+    expect(await typesOf(oddRun(name))).toEqual(['run.failed']);
+  });
+
+  test('an end in the future was detected without delay', async () => {
+    const [event] = await eventsOf(left, oddRun('an end in the future'));
+    expect(event?.data.detection_delay_ms).toBe(0);
+    expect(Date.parse(event?.timestamp ?? '')).toBeGreaterThan(Date.now());
+  });
+
+  test(`${BACKWARDS} ends once, and stays as it ended`, async () => {
+    expect(await typesOf(oddRun(BACKWARDS))).toEqual(['run.started', 'run.failed']);
+    const watch = await board.get(oddRun(BACKWARDS), sourceOf(ODD));
+    expect(watch).toMatchObject({ state: 'finished', run: { status: 'failed' } });
+  });
+
+  test(`${FORBIDDEN} leaves its source answering for the others`, async () => {
+    expect(toldOf(ODD)).toEqual([]);
+    expect(await sourceJson(left, ODD)).toMatchObject({ state: 'answering' });
+    expect(await typesOf(oddRun(FORBIDDEN))).not.toContain('run.gone');
+  });
+});
