@@ -4,6 +4,9 @@ import type { Attempt, AttemptOutcome, Delivery } from '../core/delivery.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { Route } from './route.ts';
 
+/** A permit that takes longer to come by was in use, ms. */
+const HELD_UP_MS = 5;
+
 export interface AttemptDependencies {
   /** Null when the endpoint is not, or no longer, known. */
   routeOf: (delivery: Delivery) => Promise<Route | null>;
@@ -22,6 +25,8 @@ export interface Attempted {
   route: Route | null;
   /** The receiver was not even asked: nothing was learned about it. */
   isOurFault: boolean;
+  /** It waited for this process, not for a slot: more slots would speed up nothing. */
+  isHeldUp: boolean;
 }
 
 /**
@@ -42,24 +47,28 @@ export async function attemptDelivery(
     outcome: { kind: 'failed', attempt },
     route,
     isOurFault: true,
+    isHeldUp: false,
   });
   if (body === null) {
     const attempt = fault(deps, 'event_missing', 'the event is not in the store any more');
-    return { outcome: { kind: 'refused', attempt }, route, isOurFault: true };
+    return { ...failed(attempt), outcome: { kind: 'refused', attempt } };
   }
   if ('fault' in found) return failed(found.fault);
   if (route === null) {
     return failed(fault(deps, 'endpoint_unknown', 'no endpoint of this name is configured'));
   }
   const message = { eventId: delivery.eventId, eventType: delivery.eventType, body };
+  const readyAt = performance.now();
+  let beganAt = readyAt;
   try {
     const outcome = await deps.withPermit(async () => {
+      beganAt = performance.now();
       // Half of its lease, of twice the deadline, is over: the result could come too late to be ours.
-      if (performance.now() - askedAt > deadlineMs) throw notSent('claim_too_old');
+      if (beganAt - askedAt > deadlineMs) throw notSent('claim_too_old');
       if (deps.stopping.aborted) throw notSent('attempt_aborted');
       return route.channel.send(message, deps.stopping);
     });
-    return { outcome, route, isOurFault: false };
+    return { outcome, route, isOurFault: false, isHeldUp: beganAt - readyAt > HELD_UP_MS };
   } catch (error) {
     if (isNotSent(error)) throw error;
     // Channels turn whatever the receiver does into outcomes: what they throw is a defect in them.

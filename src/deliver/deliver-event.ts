@@ -126,9 +126,10 @@ async function settle(
   attempted: Attempted,
   room: Room,
 ): Promise<Delivered> {
-  const { stored: before, hadWaiting } = claim;
+  const { stored: before } = claim;
   const now = deps.now();
-  const { outcome, route, isOurFault } = attempted;
+  const { outcome, route, isOurFault, isHeldUp } = attempted;
+  const hadWaiting = claim.hadWaiting && !isHeldUp;
   const { attempt } = outcome;
   const retry = route?.retry ?? deps.defaultRetry;
   const after = afterAttempt(before.delivery, outcome, retry, { now, random: deps.random });

@@ -34,13 +34,28 @@ export interface PoolSlots {
   afterAttempt(ended: Ended): PoolEffects;
 }
 
+interface KnownPool {
+  slots: Slots;
+  trouble: OriginTrouble;
+  adopted: string;
+  /** How many slots the store knows of. */
+  stored: number;
+}
+
+const UNKNOWN: KnownPool = {
+  slots: NEW_SLOTS,
+  trouble: NO_TROUBLE,
+  adopted: '',
+  stored: NEW_SLOTS.limit,
+};
+
 /** @param self names this process, so that it knows what it wrote itself */
 export function createPoolSlots(self: string): PoolSlots {
-  const known = new Map<string, { slots: Slots; trouble: OriginTrouble; adopted: string }>();
+  const known = new Map<string, KnownPool>();
   const isOwn = (text: string) => text.endsWith(`"by":"${self}"}`);
 
   function of(pool: string) {
-    const one = known.get(pool) ?? { slots: NEW_SLOTS, trouble: NO_TROUBLE, adopted: '' };
+    const one = known.get(pool) ?? { ...UNKNOWN };
     known.delete(pool);
     known.set(pool, one);
     for (const oldest of known.keys()) {
@@ -56,12 +71,14 @@ export function createPoolSlots(self: string): PoolSlots {
       // Quiet for so long that the store has forgotten it: few at a time again.
       if (text === '') {
         own.slots = { ...own.slots, limit: Math.min(own.slots.limit, NEW_SLOTS.limit), wall: null };
+        own.stored = NEW_SLOTS.limit;
         return;
       }
       // More is known here than this process wrote last, or took over before.
       if (isOwn(text) || text === own.adopted) return;
       own.adopted = text;
       const { by: _by, ...stored } = JSON.parse(text) as Slots & { by: string };
+      own.stored = stored.limit;
       if (stored.cutAt >= own.slots.cutAt) own.slots = stored;
     },
 
@@ -71,9 +88,11 @@ export function createPoolSlots(self: string): PoolSlots {
       const sharer = isOrigin(pool) ? delivery.endpoint : null;
       const before = own.slots;
       own.slots = afterAttemptAt(before, resultOf(outcome, hadWaiting, sharer), most);
-      const effects: PoolEffects = isSame(before, own.slots)
-        ? {}
-        : { slots: JSON.stringify({ ...own.slots, by: self }) };
+      const effects: PoolEffects = {};
+      if (isWorthWriting(own, before, most)) {
+        own.stored = own.slots.limit;
+        effects.slots = JSON.stringify({ ...own.slots, by: self });
+      }
       if (sharer === null) return effects;
       const { trouble, pauseMs } = afterOriginSign(own.trouble, sharer, signOf(outcome));
       own.trouble = trouble;
@@ -82,13 +101,15 @@ export function createPoolSlots(self: string): PoolSlots {
   };
 }
 
-/** Latency alone is not worth writing. */
-function isSame(before: Slots, after: Slots): boolean {
-  return (
-    Math.floor(before.limit) === Math.floor(after.limit) &&
-    before.cutAt === after.cutAt &&
-    before.suspect === after.suspect
-  );
+/** Slots that have grown by less than this share are written later: each write costs as much as a claim. */
+const WRITTEN_SHARE = 1 / 8;
+
+/** Latency alone is not. */
+function isWorthWriting({ slots, stored }: KnownPool, before: Slots, most: number): boolean {
+  if (before.cutAt !== slots.cutAt || before.suspect !== slots.suspect) return true;
+  const [has, had] = [Math.floor(slots.limit), Math.floor(stored)];
+  if (has < had) return true;
+  return has > had && (has - had >= had * WRITTEN_SHARE || has >= most);
 }
 
 function resultOf(outcome: AttemptOutcome, hadWaiting: boolean, sharer: string | null): SlotResult {

@@ -16,11 +16,14 @@ export interface WebhookAgents {
 
 const MAX_HEADER_BYTES = 16_384;
 
-/** Limits per origin; idle connections close before common servers would close them (5 s). */
+/**
+ * Limits per origin; idle connections close before common servers would close them (5 s). As many are
+ * kept as a receiver has slots: connecting anew is a third of what an attempt costs.
+ */
 const LIMITS: AgentOptions = {
   keepAlive: true,
   maxSockets: 1_024,
-  maxFreeSockets: 4,
+  maxFreeSockets: 128,
   timeout: 4_000,
 };
 

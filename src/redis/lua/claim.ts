@@ -15,71 +15,102 @@ import { STORE_NOW } from './clock.ts';
  */
 export const CLAIM_DELIVERIES = `
 ${CLAIMS}
-local function rulesOf(p, name)
-  local from, parkedFrom, probes =
-    unpack(redis.call('HMGET', p.states .. name, 'from', 'parkedFrom', 'probes'))
-  local rules = {from = tonumber(from or 0)}
-  if parkedFrom ~= '-' and redis.call('EXISTS', p.parked .. name) == 1 then
-    if probes ~= '1' or redis.call('EXISTS', p.probes .. name) == 0 then
-      rules.parkedFrom, rules.isProbe = tonumber(parkedFrom or 0), probes == '1'
-    end
-  end
-  return rules
+-- How many slots the pool has, and until when it is held, read once.
+local function poolOf(p)
+  if p.slotCount then return end
+  local text, hold = unpack(redis.call('MGET', p.slots, p.hold))
+  p.slotsText = text or ''
+  p.slotCount = math.min(text and math.floor(cjson.decode(text).limit) or p.first, p.limit)
+  p.heldUntil = tonumber(hold or 0)
 end
 
-local function limitOf(p)
-  local text = redis.call('GET', p.slots)
-  return math.min(text and math.floor(cjson.decode(text).limit) or p.first, p.limit), text
+-- How many slots are taken, and when the first lease ends, read once: nothing may take or free one
+-- between this and the claims that are made here.
+local function countTaken(p)
+  if p.takenCount then return end
+  local lapse = redis.call('ZRANGE', p.taken, 0, 0, 'WITHSCORES')[2]
+  p.lapse = lapse and tonumber(lapse)
+  p.takenCount = lapse and redis.call('ZCARD', p.taken) or 0
+end
+
+local function freeSlots(p)
+  poolOf(p)
+  countTaken(p)
+  return p.slotCount - p.takenCount
+end
+
+-- A receiver as far as up to so many claims ask for it: its state, what is due first, what is parked.
+local function openReceiver(p, name, most)
+  local flat, state = redis.call('HGETALL', p.states .. name), {}
+  for at = 1, #flat, 2 do state[flat[at]] = flat[at + 1] end
+  local r = {name = name, state = flat, isSlow = state.slow == '1', from = tonumber(state.from or 0)}
+  -- One more than can be claimed: what is due first afterwards.
+  r.due = redis.call('ZRANGE', p.dues .. name, 0, most, 'WITHSCORES')
+  r.at, r.isWhole, r.gone, r.parked = 1, #r.due <= 2 * most, {}, 0
+  -- A configured endpoint whose state was never written has nothing parked.
+  if state.parkedFrom ~= '-' and (p.isShared or state.doc) then
+    r.parked = redis.call('ZCARD', p.parked .. name)
+    r.isProbe = state.probes == '1'
+    if r.parked > 0 and not (r.isProbe and redis.call('EXISTS', p.probes .. name) == 1) then
+      r.parkedFrom = tonumber(state.parkedFrom or 0)
+    end
+  end
+  return r
+end
+
+-- What is due first at a receiver, and when.
+local function headOf(r)
+  while r.due[r.at] and r.gone[r.due[r.at]] do r.at = r.at + 2 end
+  return r.due[r.at], tonumber(r.due[r.at + 1])
 end
 
 -- When it is worth claiming at a receiver: nil for never, 0 for now whatever holds.
-local function nextAt(p, name, rules)
-  local head = redis.call('ZRANGE', p.dues .. name, 0, 0, 'WITHSCORES')[2]
-  local at = head and tonumber(head)
+local function nextAt(r)
+  local _, at = headOf(r)
   if at == 0 then return 0 end
-  if at then at = math.max(at, rules.from) end
-  if rules.parkedFrom then
-    local parkedAt = math.max(rules.parkedFrom, rules.from)
+  if at then at = math.max(at, r.from) end
+  if r.parkedFrom and r.parked > 0 then
+    local parkedAt = math.max(r.parkedFrom, r.from)
     at = math.min(at or parkedAt, parkedAt)
   end
   return at
 end
 
 -- More waits than goes out in two rounds.
-local function isBacklog(p, name)
-  local waiting = redis.call('ZCARD', p.dues .. name) + redis.call('ZCARD', p.parked .. name)
-  return waiting > math.max(8, 2 * limitOf(p))
+local function isBacklog(p, r)
+  local due = r.isWhole and (#r.due + 1 - r.at) / 2 or redis.call('ZCARD', p.dues .. r.name)
+  return due + r.parked > math.max(8, 2 * p.slotCount)
 end
 
--- The next delivery at a receiver, and whether it was parked.
-local function pick(p, name, now, rules)
-  local due = p.dues .. name
-  local head, score = unpack(redis.call('ZRANGE', due, 0, 0, 'WITHSCORES'))
-  if score and tonumber(score) == 0 then return head end
-  if p.isHeld or now < rules.from then return nil end
-  local mayUnpark = rules.parkedFrom and now >= rules.parkedFrom
+-- The next delivery at a receiver, since when it is due, and whether it was parked.
+local function pick(p, r, now)
+  local head, at = headOf(r)
+  if at == 0 then return head, 0 end
+  if p.heldUntil > now or now < r.from then return nil end
+  local mayUnpark = r.parkedFrom and r.parked > 0 and now >= r.parkedFrom
   p.turn = p.turn + 1
-  local isNewest = p.turn % 4 == 0 and isBacklog(p, name)
+  local isNewest = p.turn % 4 == 0 and isBacklog(p, r)
   if isNewest then
-    local newest = redis.call('ZREVRANGEBYSCORE', due, now, '-inf', 'LIMIT', 0, 1)[1]
-    if newest then return newest end
+    local newest, since = unpack(redis.call('ZREVRANGEBYSCORE', p.dues .. r.name, now, '-inf', 'WITHSCORES', 'LIMIT', 0, 1))
+    if newest then return newest, tonumber(since) end
   end
   if mayUnpark then
-    if rules.isProbe then rules.parkedFrom = nil end
-    local id = redis.call(isNewest and 'ZREVRANGE' or 'ZRANGE', p.parked .. name, 0, 0)[1]
-    if id then return id, true end
+    if r.isProbe then r.parkedFrom = nil end
+    return redis.call(isNewest and 'ZREVRANGE' or 'ZRANGE', p.parked .. r.name, 0, 0)[1], now, true
   end
-  if head and tonumber(score) <= now then return head end
+  if head and at <= now then return head, at end
   return nil
 end
 
-local function take(p, name, id, isParked, now, claims)
-  local dueAt = isParked and now or tonumber(redis.call('ZSCORE', p.dues .. name, id))
-  redis.call('ZREM', (isParked and p.parked or p.dues) .. name, id)
+local function take(p, r, id, dueAt, isParked, now, claims)
+  redis.call('ZREM', (isParked and p.parked or p.dues) .. r.name, id)
+  if isParked then r.parked = r.parked - 1 else r.gone[id] = true end
   local version, doc, event = unpack(redis.call('HMGET', p.deliveries .. id, 'version', 'doc', 'event'))
   if not version then return 0 end
   redis.call('ZADD', p.taken, now + p.leaseMs, id)
-  if p.isShared then redis.call('ZADD', p.takens .. name, now + p.leaseMs, id) end
+  if p.isShared then redis.call('ZADD', p.takens .. r.name, now + p.leaseMs, id) end
+  p.takenCount = p.takenCount + 1
+  p.lapse = math.min(p.lapse or math.huge, now + p.leaseMs)
   hold(p.claims, id, p.token, dueAt)
   for _, part in ipairs({version, doc, redis.call('HGET', p.events .. event, 'body') or ''}) do
     claims[#claims + 1] = part
@@ -88,49 +119,48 @@ local function take(p, name, id, isParked, now, claims)
 end
 
 -- Claims at one receiver; returns how many.
-local function claimOf(p, name, now, most, found)
-  local rules, claims, count = rulesOf(p, name), {}, 0
+local function claimOf(p, r, now, most, found)
+  local claims, count = {}, 0
   while count < most do
-    local id, isParked = pick(p, name, now, rules)
+    local id, dueAt, isParked = pick(p, r, now)
     if not id then break end
-    count = count + take(p, name, id, isParked, now, claims)
-    if p.paceMs and not p.isHeld then
+    count = count + take(p, r, id, dueAt, isParked, now, claims)
+    if p.paceMs and p.heldUntil <= now then
       redis.call('SET', p.hold, now + p.paceMs, 'PX', math.ceil(p.paceMs) + 1000)
-      p.isHeld = true
+      p.heldUntil = now + p.paceMs
     end
   end
-  if #claims > 0 then
-    found[#found + 1] = name
-    found[#found + 1] = redis.call('HGETALL', p.states .. name)
-    found[#found + 1] = claims
+  if count > 0 then
+    for _, part in ipairs({r.name, r.state, claims}) do found[#found + 1] = part end
   end
   return count
 end
 
 -- Notes when a webhook is worth asking among those of its origin; one without a free slot is not.
-local function rescheduleWebhook(p, name, isFull)
-  local at = not isFull and nextAt(p, name, rulesOf(p, name))
-  if at then redis.call('ZADD', p.poolDue, at, name) else redis.call('ZREM', p.poolDue, name) end
+local function rescheduleWebhook(p, r, isFull)
+  local at = not isFull and nextAt(r)
+  if at then redis.call('ZADD', p.poolDue, at, r.name) else redis.call('ZREM', p.poolDue, r.name) end
 end
 
-local function isFullAt(p, name, limit, free)
-  local own = redis.call('ZCARD', p.takens .. name)
-  local isSlow = redis.call('HGET', p.states .. name, 'slow') == '1'
-  local most = isSlow and 1 or math.max(1, math.floor(limit / 2))
-  return own >= most or (own > 0 and free <= 1), most - own
+-- Of the slots of an origin, how many one webhook may take now.
+local function shareOf(p, r)
+  local own, free = redis.call('ZCARD', p.takens .. r.name), freeSlots(p)
+  local most = r.isSlow and 1 or math.max(1, math.floor(p.slotCount / 2))
+  if own >= most or (own > 0 and free <= 1) then return 0 end
+  return math.min(most - own, free, math.max(1, free - 1))
 end
 
-local function claimShared(p, now, limit, free, most, found)
-  for _, name in ipairs(redis.call('ZRANGEBYSCORE', p.poolDue, '-inf', p.isHeld and 0 or now, 'LIMIT', 0, 64)) do
-    if most <= 0 or free <= 0 then break end
-    local isFull, own = isFullAt(p, name, limit, free)
-    if not isFull then
-      local share = math.min(own, free, most, math.max(1, free - 1))
-      local count = claimOf(p, name, now, share, found)
-      free, most = free - count, most - count
-      isFull = isFullAt(p, name, limit, free)
+local function claimShared(p, now, most, found)
+  local dueBy = p.heldUntil > now and 0 or now
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', p.poolDue, '-inf', dueBy, 'LIMIT', 0, 64)) do
+    if most <= 0 or freeSlots(p) <= 0 then break end
+    local r = openReceiver(p, name, most)
+    local share = shareOf(p, r)
+    if share > 0 then
+      most = most - claimOf(p, r, now, math.min(share, most), found)
+      share = shareOf(p, r)
     end
-    rescheduleWebhook(p, name, isFull)
+    rescheduleWebhook(p, r, share <= 0)
   end
 end
 
@@ -147,42 +177,50 @@ local function backToDue(p, id, at)
   if redis.call('GET', p.probes .. name) == id then redis.call('DEL', p.probes .. name) end
   if p.isShared then
     redis.call('ZREM', p.takens .. name, id)
-    rescheduleWebhook(p, name, false)
+    rescheduleWebhook(p, openReceiver(p, name, 0), false)
   end
 end
 
-local function claimAt(p, now, most)
+local function endLapsed(p, now)
+  countTaken(p)
+  if not p.lapse or p.lapse > now then return end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', p.taken, '-inf', now)) do
     redis.call('ZREM', p.taken, id)
     redis.call('HDEL', p.claims, id)
     backToDue(p, id, now)
   end
-  local found = {}
-  local limit, slots = limitOf(p)
-  local free = limit - redis.call('ZCARD', p.taken)
-  p.isHeld = tonumber(redis.call('GET', p.hold) or 0) > now
-  if p.isShared then
-    claimShared(p, now, limit, free, most, found)
-  else
-    claimOf(p, p.pool, now, math.min(free, most), found)
-  end
-  if slots and #found > 0 then redis.call('PEXPIRE', p.slots, p.slotsKeptMs) end
-  return found, slots
+  p.takenCount = nil
 end
 
--- Returns whether deliveries are due that have no slot.
+local function claimAt(p, now, most)
+  endLapsed(p, now)
+  local found = {}
+  most = math.min(freeSlots(p), most)
+  if p.isShared then
+    claimShared(p, now, most, found)
+  else
+    p.only = openReceiver(p, p.pool, math.max(0, most))
+    claimOf(p, p.only, now, most, found)
+  end
+  -- One time in four is often enough, for a receiver that needs more slots than at first.
+  local isUsed = #found > 0 and p.turn % 4 == 0
+  if p.slotsText ~= '' and isUsed then redis.call('PEXPIRE', p.slots, p.slotsKeptMs) end
+  return found
+end
+
+-- Notes when the pool is worth asking. Returns whether deliveries are due that have no slot.
 local function reschedule(p, now)
-  local lapse = redis.call('ZRANGE', p.taken, 0, 0, 'WITHSCORES')[2]
-  local at = lapse and tonumber(lapse)
   local due
   if p.isShared then
     local first = redis.call('ZRANGE', p.poolDue, 0, 0, 'WITHSCORES')[2]
     due = first and tonumber(first)
   else
-    due = nextAt(p, p.pool, rulesOf(p, p.pool))
+    due = nextAt(p.only or openReceiver(p, p.pool, 0))
   end
-  if due and redis.call('ZCARD', p.taken) < limitOf(p) then
-    local possible = due == 0 and 0 or math.max(due, tonumber(redis.call('GET', p.hold) or 0))
+  local free = freeSlots(p)
+  local at = p.lapse
+  if due and free > 0 then
+    local possible = due == 0 and 0 or math.max(due, p.heldUntil)
     at = math.min(at or possible, possible)
   end
   if at then redis.call('ZADD', p.poolsDue, at, p.pool) else redis.call('ZREM', p.poolsDue, p.pool) end
@@ -190,8 +228,8 @@ local function reschedule(p, now)
 end
 
 local function claimAndReschedule(p, now, most)
-  local found, slots = claimAt(p, now, most)
-  return {slots or '', reschedule(p, now), found}
+  local found = claimAt(p, now, most)
+  return {p.slotsText, reschedule(p, now), found}
 end
 `;
 
@@ -257,7 +295,7 @@ ${CLAIM_DELIVERIES}
 local p, name, now = cjson.decode(ARGV[1]), ARGV[2], storeNow(KEYS[1])
 local ids = redis.call('ZRANGEBYSCORE', p.dues .. name, '(' .. now, '+inf', 'LIMIT', 0, ARGV[3])
 for _, id in ipairs(ids) do redis.call('ZADD', p.dues .. name, now, id) end
-if p.isShared then rescheduleWebhook(p, name, false) end
+if p.isShared then rescheduleWebhook(p, openReceiver(p, name, 0), false) end
 reschedule(p, now)
 redis.call('PUBLISH', KEYS[3], p.pool)
 return #ids
@@ -277,7 +315,7 @@ local p, now = cjson.decode(ARGV[1]), storeNow(KEYS[1])
 local function moveBack(name)
   local ids = redis.call('ZRANGEBYSCORE', p.dues .. name, '(' .. now, now + ARGV[2])
   for _, id in ipairs(ids) do redis.call('ZADD', p.dues .. name, now, id) end
-  if p.isShared then rescheduleWebhook(p, name, false) end
+  if p.isShared then rescheduleWebhook(p, openReceiver(p, name, 0), false) end
 end
 if p.isShared then
   for _, name in ipairs(redis.call('ZRANGEBYSCORE', p.poolDue, '(' .. now, now + ARGV[2])) do moveBack(name) end

@@ -71,9 +71,9 @@ if effects.isOutstanding then
   end
 else
   redis.call('ZADD', effects.settled, now, id)
-  if redis.call('LINDEX', lane, 0) == id then
+  local first, following = unpack(redis.call('LRANGE', lane, 0, 1))
+  if first == id then
     redis.call('LPOP', lane)
-    local following = redis.call('LINDEX', lane, 0)
     if following and not redis.call('ZSCORE', p.parked .. name, following) then
       redis.call('ZADD', p.dues .. name, now, following)
     end
@@ -87,7 +87,7 @@ for _, event in ipairs(effects.events) do
   redis.call('HSET', event.key, 'place', 0, 'body', event.body)
 end
 plan(effects, {})
-if p.isShared then rescheduleWebhook(p, name, false) end
+if p.isShared then rescheduleWebhook(p, openReceiver(p, name, 0), false) end
 return claimAndReschedule(p, now, effects.most)
 `;
 

@@ -68,7 +68,7 @@ ${WRITE_STATE}
 local write, p, now = cjson.decode(ARGV[1]), cjson.decode(ARGV[2]), storeNow(KEYS[1])
 if not isStateKnown(write) then return 0 end
 writeState(write, now)
-if p.isShared then rescheduleWebhook(p, ARGV[3], false) end
+if p.isShared then rescheduleWebhook(p, openReceiver(p, ARGV[3], 0), false) end
 reschedule(p, now)
 redis.call('PUBLISH', KEYS[3], p.pool)
 return 1
