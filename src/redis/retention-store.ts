@@ -6,10 +6,14 @@ import { declaredKeys } from './declared-keys.ts';
 import type { DeliveryStore } from './delivery-store.ts';
 import type { EventStore } from './event-store.ts';
 import { deliveryIndexes, eventIndexes, ledgerField, watchIndexes, type Keys } from './keys.ts';
+import { replies } from './replies.ts';
 import type { WatchStore } from './watch-store.ts';
 
 /** Things forgotten in one go. */
 const CHUNK = 200;
+
+/** Watches forgotten at a time: one after the other, round trips would bound how many a day can have. */
+const AT_ONCE = 20;
 
 /** What one go of forgetting came to. */
 export interface Forgotten {
@@ -62,11 +66,16 @@ export class RetentionStore {
     const { watchesEnded } = this.keys;
     const ended = await this.stores.watches.endedBefore(before, CHUNK);
     const stored = await this.stores.watches.getMany(ended);
+    const lost = ended.filter((_, at) => stored[at] === null).map(watchId);
+    if (lost.length > 0) await this.redis.zrem(watchesEnded, ...lost);
+    const known = stored.filter((one) => one !== null);
     let forgotten = 0;
-    for (const [at, one] of stored.entries()) {
-      const key = ended[at];
-      if (one !== null) forgotten += await this.forgetWatch(one, before + againAfterMs);
-      else if (key !== undefined) await this.redis.zrem(watchesEnded, watchId(key));
+    for (let at = 0; at < known.length; at += AT_ONCE) {
+      const some = known.slice(at, at + AT_ONCE);
+      const gone = await Promise.all(
+        some.map((one) => this.forgetWatch(one, before + againAfterMs)),
+      );
+      forgotten += gone.reduce((sum, count) => sum + count, 0);
     }
     return { forgotten, mayGoOn: ended.length === CHUNK };
   }
@@ -82,7 +91,7 @@ export class RetentionStore {
 
   private async forgetWatch({ watch, version }: StoredWatch, againAt: number): Promise<number> {
     const events = await this.eventsOf(watch.source, watch.runId);
-    for (const event of events) await this.forgetDeliveriesOf(event.id);
+    await this.forgetDeliveriesOf(events);
     const plan = {
       version,
       member: watchId(watch),
@@ -118,13 +127,13 @@ export class RetentionStore {
     return found.filter((event) => event.data.watch.source === source);
   }
 
-  private async forgetDeliveriesOf(eventId: string): Promise<void> {
-    let cursor: string | undefined;
-    do {
-      const page = await this.stores.deliveries.list({ eventId }, { limit: CHUNK, cursor });
-      await this.forget(await this.stores.deliveries.getMany(page.items.map(({ id }) => id)));
-      cursor = page.nextCursor ?? undefined;
-    } while (cursor !== undefined);
+  private async forgetDeliveriesOf(events: readonly RunwatchEvent[]): Promise<void> {
+    const pipeline = this.redis.pipeline();
+    for (const { id } of events) pipeline.zrange(this.keys.deliveries('event', id), 0, '-1');
+    const ids = (await replies<string[]>(pipeline)).flat();
+    for (let at = 0; at < ids.length; at += CHUNK) {
+      await this.forget(await this.stores.deliveries.getMany(ids.slice(at, at + CHUNK)));
+    }
   }
 
   private async forget(stored: (StoredDelivery | null)[]): Promise<number> {
