@@ -139,16 +139,17 @@ async function beginRuns({ noxus, daemon, url }: Stage, until: number): Promise<
 
 function beginRun(noxus: Simulator, number: number): string {
   const unknown = UNKNOWN[number % UNKNOWN.length] ?? 'made_up';
-  const [at, last] = [RUN_LASTS_MS / 5, number % 2 === 0 ? 'completed' : 'failed'];
+  const last = number % 2 === 0 ? 'completed' : 'failed';
+  const after = (fifths: number) => (fifths * RUN_LASTS_MS) / 5;
   return noxus.add({
     workflow_id: WORKFLOWS[number % WORKFLOWS.length] ?? '',
     steps: [
       { after_ms: 0, status: 'queued' },
-      { after_ms: at, status: 'running', progress: 10 },
-      { after_ms: at, status: unknown, progress: 40 },
-      { after_ms: at, status: 'awaiting_human_feedback', progress: 60 },
-      { after_ms: at, status: 'running', progress: 80 },
-      { after_ms: at, status: last, progress: 100 },
+      { after_ms: after(1), status: 'running', progress: 10 },
+      { after_ms: after(2), status: unknown, progress: 40 },
+      { after_ms: after(3), status: 'awaiting_human_feedback', progress: 60 },
+      { after_ms: after(4), status: 'running', progress: 80 },
+      { after_ms: after(5), status: last, progress: 100 },
     ],
   }).id;
 }
