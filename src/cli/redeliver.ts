@@ -28,7 +28,7 @@ export function addRedeliverVerb(host: VerbHost): void {
     .addOption(new Option('--state <state>', 'in one state').choices(DELIVERY_STATES))
     .option('--since <time>', 'created at this time or later, or this long ago', moment)
     .option('--until <time>', 'created before this time', moment)
-    .option('--to <name>', 'send it to this endpoint instead')
+    .option('--to <name>', 'send it to this endpoint instead (needs the scope admin, too)')
     .option('--yes', 'do not ask')
     .option('--json', "print the API's answer")
     .addHelpText('after', HELP)
@@ -40,7 +40,8 @@ export function addRedeliverVerb(host: VerbHost): void {
 const HELP = `
 The event ids stay the same, so that receivers know a repeat. A delivery that waits is due at once. Many
 deliveries go out as fast as their receivers take them. Without ids it asks first; --yes answers.
-Exits 1 when there is no such delivery.
+With --to those that wait go, too; the deliveries that they replace are superseded. Exits 1 when there is
+no such delivery.
 
 Examples:
   runwatch redeliver dlv_0f3a9c21b7d4_failed_Ww8vXowfSlOaOQ9vCj9_EQ

@@ -215,6 +215,12 @@ export function withheld(delivery: Delivery, state: 'parked' | 'skipped' | 'supe
   return { ...delivery, state, urgent: false, nextAttemptAt: null };
 }
 
+/** The same event to another endpoint, at a user's wish. */
+export function sentInstead(delivery: Delivery, endpoint: string, now: number): Delivery {
+  const event = { id: delivery.eventId, type: delivery.eventType };
+  return { ...newDelivery(delivery, event, endpoint, now), requested: true };
+}
+
 /** A delivery that is not sent yet, because its receiver asked for quiet. */
 export function postponed(delivery: Delivery, until: number): Delivery {
   return { ...delivery, state: 'pending', nextAttemptAt: until };

@@ -5,7 +5,6 @@ import type { Deliverer } from './deliverer.ts';
 export function createDeliveryService(
   deliveries: DeliveryStore,
   { replay, replayRanges }: Pick<Deliverer, 'replay' | 'replayRanges'>,
-  now: () => number,
 ): DeliveryService {
   return {
     list: ({ limit, cursor, ...filter }) => deliveries.list(filter, { limit, cursor }),
@@ -14,13 +13,14 @@ export function createDeliveryService(
       if (stored === null) return null;
       return { delivery: stored.delivery, attempts: await deliveries.attempts(id) };
     },
-    redeliver: async (id) => ((await replay.one(id)) ? 'scheduled' : 'not_found'),
-    async redeliverMany(range) {
+    redeliver: (id, to) => replay.one(id, to),
+    async redeliverMany({ to, ...range }) {
       let count = 0;
-      for (const state of range.state === undefined ? AGAIN_BY_DEFAULT : [range.state]) {
-        for await (const ids of deliveries.created({ ...range, state }, AGAIN_CHUNK)) {
-          await deliveries.requestReplays(ids, now());
-          count += ids.length;
+      const byDefault = to === undefined ? AGAIN_BY_DEFAULT : ELSEWHERE_BY_DEFAULT;
+      for (const state of range.state === undefined ? byDefault : [range.state]) {
+        for await (const found of deliveries.created({ ...range, state }, AGAIN_CHUNK)) {
+          await deliveries.requestReplays(found, to);
+          count += found.length;
         }
       }
       replayRanges();
@@ -31,5 +31,8 @@ export function createDeliveryService(
 
 /** What goes out again where no state is named: whatever came to its end without being delivered. */
 const AGAIN_BY_DEFAULT = ['dead', 'skipped'] as const;
+
+/** What goes to another endpoint where no state is named: also what waits. */
+const ELSEWHERE_BY_DEFAULT = ['pending', 'parked', ...AGAIN_BY_DEFAULT] as const;
 
 const AGAIN_CHUNK = 200;

@@ -70,7 +70,7 @@ export function createServices(deps: ServicesDependencies): Services {
       position: () => events.position(),
       follow: (filter, signal) => events.follow(filter, signal),
     },
-    deliveries: createDeliveryService(deliveries, deliverer, deps.now),
+    deliveries: createDeliveryService(deliveries, deliverer),
     endpoints: createEndpointService(deps),
     polling: createPollingService(deps),
     repeats: createRepeatService(deps.answers, deps.sealer),

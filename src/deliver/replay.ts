@@ -3,7 +3,9 @@ import { poolOf } from '../core/delivery/receiver.ts';
 import {
   isOutstanding,
   replayed,
+  sentInstead,
   wantedNow,
+  withheld,
   type Delivery,
   type StoredDelivery,
 } from '../core/delivery.ts';
@@ -11,9 +13,11 @@ import type { DeliveryStore, EndpointStore } from './stores.ts';
 
 interface ReplayDependencies {
   deliveries: DeliveryStore & {
-    /** The next ids of those that are to go out again, and what takes them off. */
-    nextReplays(limit: number): Promise<string[]>;
-    endReplays(ids: string[]): Promise<void>;
+    /** Adds those that are not there yet: they are due at once. */
+    add(deliveries: readonly Delivery[]): Promise<void>;
+    /** The next of those that are to go out again, and what takes them off. */
+    nextReplays(limit: number): Promise<ReplayRequest[]>;
+    endReplays(requests: readonly ReplayRequest[]): Promise<void>;
   };
   endpoints: EndpointStore;
   limitsOf: (pool: string) => EndpointLimits;
@@ -21,13 +25,21 @@ interface ReplayDependencies {
   now: () => number;
 }
 
+/** A delivery that is to go out again, to another endpoint where that is named. */
+interface ReplayRequest {
+  id: string;
+  to?: string | undefined;
+}
+
 /** Sends deliveries again, or now, at a user's wish. */
 export interface Replay {
   /**
    * One delivery, at once: one that has settled again, with the same event id; one that waits now, or
-   * the first of its order where that is another. @returns false when there is none of this id
+   * the first of its order where that is another.
+   * @param to another endpoint, which gets a delivery of its own; this one waits no more then
+   * @returns the id of what goes out, null when there is none of this id
    */
-  one(id: string): Promise<boolean>;
+  one(id: string, to?: string): Promise<string | null>;
   /** Sends again what was asked for in ranges, until nothing of it is left. */
   replayRequested(): Promise<void>;
 }
@@ -39,65 +51,114 @@ const TRIES = 3;
 const CHUNK = 100;
 
 export function createReplay(deps: ReplayDependencies): Replay {
-  const { deliveries, endpoints, now } = deps;
+  const { deliveries } = deps;
 
-  /** @returns false where it is being attempted, or has changed */
-  async function moveTo(before: StoredDelivery, after: Delivery, endpoint: StoredEndpoint) {
-    const limits = deps.limitsOf(poolOf(after.endpoint));
-    const step = { before, after, endpoint, limits, most: 0, nextToken: '', now: now() };
-    return typeof (await deliveries.move(step)) !== 'string';
-  }
-
-  async function sendNow(before: StoredDelivery): Promise<boolean> {
-    const { delivery } = before;
-    const endpoint = await endpoints.get(delivery.endpoint);
-    const isMoved = await moveTo(before, wantedNow(delivery, now()), endpoint);
-    if (isMoved) deps.dispatch([poolOf(delivery.endpoint)]);
-    return isMoved;
-  }
-
-  /** The first of its order, unless that is this one. */
-  async function firstBefore({ delivery }: StoredDelivery): Promise<StoredDelivery | null> {
-    const first = await deliveries.firstInOrder(delivery);
-    return first === null || first === delivery.id ? null : deliveries.get(first);
-  }
-
-  async function replayChunk(ids: string[]): Promise<void> {
-    const found = await deliveries.getMany(ids);
-    const settled = found.flatMap((one) =>
-      one === null || isOutstanding(one.delivery.state) ? [] : [one],
+  async function replayChunk(requests: readonly ReplayRequest[]): Promise<void> {
+    await replayThere(
+      deps,
+      requests.filter(({ to }) => to === undefined).map(({ id }) => id),
     );
-    const names = [...new Set(settled.map(({ delivery }) => delivery.endpoint))];
-    const states = new Map((await endpoints.getMany(names)).map((one) => [one.receiver, one]));
-    await Promise.all(
-      settled.map(async (one) => {
-        const endpoint = states.get(one.delivery.endpoint);
-        return endpoint && moveTo(one, replayed(one.delivery, now()), endpoint);
-      }),
-    );
-    deps.dispatch([...new Set(names.map(poolOf))]);
+    const elsewhere = requests.filter(({ to }) => to !== undefined);
+    const found = await deliveries.getMany(elsewhere.map(({ id }) => id));
+    // One after the other: they keep the order of their runs.
+    for (const [at, { to = '' }] of elsewhere.entries()) {
+      const stored = found[at] ?? null;
+      if (stored !== null && stored.delivery.endpoint !== to) await sendElsewhere(deps, stored, to);
+    }
   }
 
   return {
-    async one(id) {
+    async one(id, to) {
       for (let tries = 0; tries < TRIES; tries += 1) {
         const stored = await deliveries.get(id);
-        if (stored === null) return false;
-        const isMoved = await sendNow(stored);
-        const first = await firstBefore(stored);
-        if (first !== null) await sendNow(first);
+        if (stored === null) return null;
+        const isElsewhere = to !== undefined && to !== stored.delivery.endpoint;
+        if (isElsewhere) return sendElsewhere(deps, stored, to);
+        const isMoved = await sendNow(deps, stored);
+        const first = await firstBefore(deps, stored);
+        if (first !== null) await sendNow(deps, first);
         if (isMoved) break;
       }
-      return true;
+      return id;
     },
 
     async replayRequested() {
       for (;;) {
-        const ids = await deliveries.nextReplays(CHUNK);
-        if (ids.length === 0) return;
-        await replayChunk(ids);
-        await deliveries.endReplays(ids);
+        const requests = await deliveries.nextReplays(CHUNK);
+        if (requests.length === 0) return;
+        await replayChunk(requests);
+        await deliveries.endReplays(requests);
       }
     },
   };
+}
+
+/** @returns false where it is being attempted, or has changed */
+async function moveTo(
+  { deliveries, limitsOf, now }: ReplayDependencies,
+  step: { before: StoredDelivery; after: Delivery; endpoint: StoredEndpoint },
+): Promise<boolean> {
+  const limits = limitsOf(poolOf(step.after.endpoint));
+  const moved = await deliveries.move({ ...step, limits, most: 0, nextToken: '', now: now() });
+  return typeof moved !== 'string';
+}
+
+async function sendNow(deps: ReplayDependencies, before: StoredDelivery): Promise<boolean> {
+  const { delivery } = before;
+  const endpoint = await deps.endpoints.get(delivery.endpoint);
+  const isMoved = await moveTo(deps, { before, after: wantedNow(delivery, deps.now()), endpoint });
+  if (isMoved) deps.dispatch([poolOf(delivery.endpoint)]);
+  return isMoved;
+}
+
+/** The first of its order, unless that is this one. */
+async function firstBefore(
+  { deliveries }: ReplayDependencies,
+  { delivery }: StoredDelivery,
+): Promise<StoredDelivery | null> {
+  const first = await deliveries.firstInOrder(delivery);
+  return first === null || first === delivery.id ? null : deliveries.get(first);
+}
+
+/**
+ * Has another endpoint get the event. A delivery that waits is superseded by that; one that is being
+ * attempted, or has settled, stays as it is. @returns the id of what goes out
+ */
+async function sendElsewhere(
+  deps: ReplayDependencies,
+  before: StoredDelivery,
+  to: string,
+): Promise<string> {
+  const { deliveries, endpoints } = deps;
+  const { delivery } = before;
+  const instead = sentInstead(delivery, to, deps.now());
+  const there = await deliveries.get(instead.id);
+  if (there === null) await deliveries.add([instead]);
+  else await sendNow(deps, there);
+  if (isOutstanding(delivery.state)) {
+    const endpoint = await endpoints.get(delivery.endpoint);
+    await moveTo(deps, { before, after: withheld(delivery, 'superseded'), endpoint });
+  }
+  deps.dispatch([poolOf(to)]);
+  return instead.id;
+}
+
+/** Sends settled deliveries again, to where they went. */
+async function replayThere(deps: ReplayDependencies, ids: string[]): Promise<void> {
+  if (ids.length === 0) return;
+  const { deliveries, endpoints, now } = deps;
+  const found = await deliveries.getMany(ids);
+  const settled = found.flatMap((one) =>
+    one === null || isOutstanding(one.delivery.state) ? [] : [one],
+  );
+  const names = [...new Set(settled.map(({ delivery }) => delivery.endpoint))];
+  const states = new Map((await endpoints.getMany(names)).map((one) => [one.receiver, one]));
+  await Promise.all(
+    settled.map(async (before) => {
+      const endpoint = states.get(before.delivery.endpoint);
+      const after = replayed(before.delivery, now());
+      return endpoint && moveTo(deps, { before, after, endpoint });
+    }),
+  );
+  deps.dispatch([...new Set(names.map(poolOf))]);
 }

@@ -48,8 +48,8 @@ export const bearerAuth = fastifyPlugin<AuthOptions>((app, options, done) => {
   done();
 });
 
-/** Throws RunwatchError `forbidden` unless the token of a request has a scope besides the route's. */
-function requireScope(request: FastifyRequest, reply: FastifyReply, scope: Scope): void {
+/** Throws RunwatchError `forbidden` unless the token of a request has a scope, besides the route's. */
+export function requireScope(request: FastifyRequest, reply: FastifyReply, scope: Scope): void {
   if (request.scopes === null || request.scopes.includes(scope)) return;
   challenge(reply, `, error="insufficient_scope", scope="${scope}"`);
   throw refusal('forbidden', `the token "${request.tokenName}" lacks the scope ${scope}`);

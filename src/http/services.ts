@@ -103,8 +103,12 @@ export interface DeliveryService {
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   list(query: DeliveryQuery): Promise<Page<Delivery>>;
   get(id: string): Promise<{ delivery: Delivery; attempts: Attempt[] } | null>;
-  /** Delivers at once, with the same event id; one that waits is due now. */
-  redeliver(id: string): Promise<'scheduled' | 'not_found'>;
+  /**
+   * Delivers at once, with the same event id; one that waits is due now.
+   * @param to another endpoint; the event gets a delivery of its own there
+   * @returns the id of the delivery that goes out; null when there is none
+   */
+  redeliver(id: string, to?: string): Promise<string | null>;
   /** {@link redeliver} for all that match; they go out at a limited rate. @returns how many */
   redeliverMany(range: RedeliverRange): Promise<number>;
 }
@@ -117,6 +121,8 @@ export interface RedeliverRange {
   since?: number;
   /** Created before this time, milliseconds since the epoch. */
   until?: number;
+  /** Another endpoint; then those are meant by default that wait, too. */
+  to?: string;
 }
 
 /** An endpoint as users may see it: no secrets, no header values. */

@@ -10,7 +10,7 @@ import {
 import { declaredKeys } from './declared-keys.ts';
 import { readClaims, receiverKeys, type PoolClaims } from './delivery-claims.ts';
 import { moveEffects, type DeliveryMove } from './delivery-move.ts';
-import { parseLedgerField, type Keys } from './keys.ts';
+import { deliveryPlan, parseLedgerField, type Keys } from './keys.ts';
 import { filterIndexes, readPage } from './page.ts';
 import { replies } from './replies.ts';
 
@@ -19,6 +19,28 @@ interface DeliveryFilter {
   endpoint?: string;
   runId?: string;
   eventId?: string;
+}
+
+interface PageOptions {
+  limit: number;
+  cursor?: string | undefined;
+}
+
+/** A delivery by its id, and its number in the order of their creation. */
+export interface NumberedId {
+  id: string;
+  number: string;
+}
+
+/** A delivery that is to go out again, to another endpoint where that is named. */
+interface ReplayRequest {
+  id: string;
+  to?: string | undefined;
+}
+
+/** Neither ids nor names hold spaces. */
+function replayMember({ id, to }: ReplayRequest): string {
+  return to === undefined ? id : `${id} ${to}`;
 }
 
 /** How many deliveries there are. Those by state always add up to the planned ones. */
@@ -78,25 +100,44 @@ export class DeliveryStore {
     return this.redis.lindex(this.keys.lane(delivery), 0);
   }
 
-  /** Notes that settled deliveries are to go out again: whatever dies, that is done. */
-  async requestReplays(ids: string[], now: number): Promise<void> {
-    if (ids.length === 0) return;
-    await this.redis.zadd(this.keys.replays, ...ids.flatMap((id) => [now, id]));
+  /** Adds deliveries that are not there yet; they are due at once. */
+  async add(deliveries: readonly Delivery[]): Promise<void> {
+    const plan = deliveryPlan(this.keys, deliveries);
+    await this.redis.rwAddDeliveries(...declaredKeys(this.keys, [], plan), JSON.stringify(plan));
   }
 
-  async nextReplays(limit: number): Promise<string[]> {
-    return this.redis.zrange(this.keys.replays, 0, String(limit - 1));
+  /**
+   * Notes that deliveries are to go out again: whatever dies, that is done, in the order in which they
+   * were created.
+   */
+  async requestReplays(found: readonly NumberedId[], to?: string): Promise<void> {
+    if (found.length === 0) return;
+    const members = found.flatMap(({ id, number }) => [number, replayMember({ id, to })]);
+    await this.redis.zadd(this.keys.replays, ...members);
   }
 
-  async endReplays(ids: string[]): Promise<void> {
-    await this.redis.zrem(this.keys.replays, ...ids);
+  async nextReplays(limit: number): Promise<ReplayRequest[]> {
+    const members = await this.redis.zrange(this.keys.replays, 0, String(limit - 1));
+    return members.map((member) => {
+      const [id = '', to] = member.split(' ');
+      return { id, to };
+    });
+  }
+
+  async endReplays(requests: readonly ReplayRequest[]): Promise<void> {
+    await this.redis.zrem(this.keys.replays, ...requests.map(replayMember));
   }
 
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   async list(
     filter: DeliveryFilter,
-    { limit, cursor }: { limit: number; cursor?: string | undefined },
+    { limit, cursor }: PageOptions,
   ): Promise<{ items: Delivery[]; nextCursor: string | null }> {
+    const { items, nextCursor } = await this.page(filter, { limit, cursor });
+    return { items: items.map(({ delivery }) => delivery), nextCursor };
+  }
+
+  private async page(filter: DeliveryFilter, { limit, cursor }: PageOptions) {
     const { from, cursorAt } = await openCursor(
       this.redis,
       this.keys.cursorsOf(this.keys.deliveryNumber),
@@ -114,7 +155,11 @@ export class DeliveryStore {
       from,
     });
     const found = await this.getMany(page.members.map(({ id }) => id));
-    const items = found.flatMap((stored) => (stored === null ? [] : [stored.delivery]));
+    const items = found.flatMap((stored, at) =>
+      stored === null
+        ? []
+        : [{ delivery: stored.delivery, number: page.members[at]?.score ?? '0' }],
+    );
     return { items, nextCursor: page.next === null ? null : cursorAt(page.next) };
   }
 
@@ -122,14 +167,15 @@ export class DeliveryStore {
   async *created(
     { since = 0, until = Infinity, ...filter }: DeliveryFilter & { since?: number; until?: number },
     chunk: number,
-  ): AsyncIterable<string[]> {
+  ): AsyncIterable<NumberedId[]> {
     let cursor: string | undefined;
     do {
-      const page = await this.list(filter, { limit: chunk, cursor });
-      const within = page.items.filter(({ createdAt }) => createdAt >= since && createdAt < until);
-      yield within.map(({ id }) => id);
+      const page = await this.page(filter, { limit: chunk, cursor });
+      const isWithin = ({ createdAt }: Delivery) => createdAt >= since && createdAt < until;
+      const within = page.items.filter(({ delivery }) => isWithin(delivery));
+      yield within.map(({ delivery: { id }, number }) => ({ id, number }));
       // They are numbered as they are created: what follows is older still.
-      const isOver = page.items.some(({ createdAt }) => createdAt < since);
+      const isOver = page.items.some(({ delivery: { createdAt } }) => createdAt < since);
       cursor = isOver ? undefined : (page.nextCursor ?? undefined);
     } while (cursor !== undefined);
   }

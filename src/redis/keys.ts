@@ -141,7 +141,10 @@ function deliveryKeys(key: (...parts: string[]) => string) {
     hold: (pool: string) => key('hold', pool),
     /** Sorted set of parked delivery ids by when they were parked. */
     parked: (receiver: string) => key('parked', receiver),
-    /** Sorted set of ids of settled deliveries that are to be sent again. */
+    /**
+     * Sorted set of ids of deliveries that are to be sent again, by their number; after a space the
+     * endpoint that gets the event instead.
+     */
     replays: key('replays'),
     /** List of delivery ids of one run and endpoint, oldest first; only the first may be attempted. */
     lane: (delivery: Pick<Delivery, 'endpoint' | 'source' | 'runId'>) =>

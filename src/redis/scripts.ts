@@ -32,6 +32,7 @@ import {
   SETTLE_REQUEST,
   SURVEY,
 } from './lua/schedule.ts';
+import { ADD_DELIVERIES } from './lua/plan-deliveries.ts';
 import { PUT_SOURCE, TAKE_GONE } from './lua/source.ts';
 import { RENEW_EPOCH } from './lua/epoch.ts';
 import { RAISE_EVENT } from './lua/system-event.ts';
@@ -110,6 +111,7 @@ declare module 'ioredis' {
       text: string,
       ms: number,
     ): Result<number, Context>;
+    rwAddDeliveries(keyCount: number, ...args: (string | number)[]): Result<null, Context>;
     rwForgetDeliveries(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
     rwRaiseEvent(keyCount: number, ...args: (string | number)[]): Result<string[], Context>;
     rwRenewEpoch(keyCount: number, ...args: (string | number)[]): Result<string[] | null, Context>;
@@ -150,6 +152,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwTakeGone', { numberOfKeys: 1, lua: TAKE_GONE });
   redis.defineCommand('rwKeepTurn', { numberOfKeys: 1, lua: KEEP_TURN });
   redis.defineCommand('rwMoveCursor', { numberOfKeys: 2, lua: MOVE_CURSOR });
+  redis.defineCommand('rwAddDeliveries', { lua: ADD_DELIVERIES });
   redis.defineCommand('rwForgetDeliveries', { lua: FORGET_DELIVERIES });
   redis.defineCommand('rwRaiseEvent', { lua: RAISE_EVENT });
   redis.defineCommand('rwRenewEpoch', { lua: RENEW_EPOCH });

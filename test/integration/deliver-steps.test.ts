@@ -428,14 +428,14 @@ describe('sending again by hand', () => {
     await rig.answerAll('fail');
     expect(await rig.get(id!)).toMatchObject({ state: 'dead', attemptCount: 2 });
     const asked = await Promise.all([rig.replay.one(id!), rig.replay.one(id!)]);
-    expect(asked).toEqual([true, true]);
+    expect(asked).toEqual([id, id]);
     await rig.answerAll('fail');
     expect(await rig.get(id!)).toMatchObject({ state: 'pending', attemptCount: 3, step: 1 });
     await rig.advance(5_000);
     await rig.answerAll('ok');
     expect(new Set(rig.sent.map(({ eventId }) => eventId)).size).toBe(1);
     expect(rig.sent).toHaveLength(4);
-    expect(await rig.replay.one('dlv_unknown')).toBe(false);
+    expect(await rig.replay.one('dlv_unknown')).toBeNull();
     await expectNothingLeft(rig);
   });
 
@@ -446,6 +446,47 @@ describe('sending again by hand', () => {
     await rig.replayMany(ids);
     await rig.answerAll('ok');
     expect(rig.sent).toHaveLength(1);
+  });
+});
+
+describe('sending to another endpoint by hand', () => {
+  test('supersedes what waits, keeps the order of the run, and sends the same events once', async () => {
+    const rig = rigOf({ knows: (pool) => pool !== 'old' });
+    const ids = await rig.plan('run', 'old', ['run.started', 'run.progress', 'run.failed']);
+    await rig.settle();
+    expect(rig.sent).toHaveLength(0);
+    await rig.replayMany(ids, 'ops');
+    await rig.answerAll('ok');
+    const events = (await Promise.all(ids.map((id) => rig.get(id)))).map(({ eventId }) => eventId);
+    expect(rig.sent.map(({ eventId, endpoint }) => [eventId, endpoint])).toEqual(
+      events.map((id) => [id, 'ops']),
+    );
+    expect(new Set(await rig.states(ids))).toEqual(new Set(['superseded']));
+    await expectNothingLeft(rig);
+  });
+
+  test('leaves what has settled as it is, and sends again what the other had already', async () => {
+    const rig = rigOf();
+    const [id = ''] = await planMany(rig, 1);
+    await rig.answerAll('gone');
+    const there = await rig.replay.one(id, 'log');
+    await rig.answerAll('ok');
+    expect(await rig.replay.one(id, 'log')).toBe(there);
+    await rig.answerAll('ok');
+    expect(await rig.states([id, there ?? ''])).toEqual(['dead', 'delivered']);
+    expect(rig.sent.map(({ endpoint }) => endpoint)).toEqual(['ops', 'log', 'log']);
+    expect(await rig.replay.one('dlv_none', 'log')).toBeNull();
+    await expectNothingLeft(rig);
+  });
+
+  test('waits for no attempt that is under way', async () => {
+    const rig = rigOf();
+    const ids = await planMany(rig, 1);
+    await rig.settle();
+    await rig.replay.one(ids[0] ?? '', 'log');
+    await rig.answerAll('ok');
+    expect(await rig.states(ids)).toEqual(['delivered']);
+    expect(rig.sent.map(({ endpoint }) => endpoint)).toEqual(['ops', 'log']);
   });
 });
 

@@ -58,6 +58,26 @@ describe('a server with tokens', () => {
       ...(authorization && { headers: { authorization } }),
     });
 
+  it.each([
+    ['/v1/deliveries/d/redeliver', { endpoint: 'ops' }],
+    ['/v1/deliveries/redeliver', { to: 'ops' }],
+  ])(
+    'sends by %s to another endpoint for a token that may also write and admin',
+    async (path, body) => {
+      const statuses: number[] = [];
+      for (const name of ['write', 'admin', 'ops']) {
+        const response = await server.fetch(path, {
+          method: 'POST',
+          headers: { authorization: `Bearer ${name}-token-1`, 'content-type': 'application/json' },
+          body: JSON.stringify(body),
+        });
+        statuses.push(response.status);
+      }
+      // No endpoint is configured here: the last one is refused for that.
+      expect(statuses).toEqual([403, 403, 422]);
+    },
+  );
+
   describe.each([...routes, ['HEAD', '/v1/watches', 'read'] as const])(
     'asked for %s %s',
     (method, path, scope) => {

@@ -80,6 +80,29 @@ describe('delivering again', () => {
     expect(server.services.calls.redeliverRanges).toEqual([]);
   });
 
+  it('takes another endpoint for one delivery, and for a range', async () => {
+    const { calls } = server.services;
+    calls.redelivered.length = 0;
+    calls.redeliverRanges.length = 0;
+    const one = await server.post('/v1/deliveries/dlv_1/redeliver', { endpoint: 'ops' });
+    const range = await server.post('/v1/deliveries/redeliver', { endpoint: 'ops', to: 'ops' });
+    expect([one.status, range.status]).toEqual([202, 202]);
+    expect(calls.redelivered).toEqual([{ id: 'dlv_1', to: 'ops' }]);
+    expect(calls.redeliverRanges).toEqual([{ endpoint: 'ops', to: 'ops' }]);
+  });
+
+  it.each([
+    ['/v1/deliveries/dlv_1/redeliver', { endpoint: 'opss' }, 'endpoint'],
+    ['/v1/deliveries/redeliver', { to: 'opss' }, 'to'],
+  ])('sends nothing by %s to an endpoint that is not configured', async (path, body, field) => {
+    server.services.calls.redelivered.length = 0;
+    const response = await server.post(path, body);
+    expect(await response.json()).toMatchObject({
+      errors: [{ path: field, message: expect.stringContaining('expected one of: ops') }],
+    });
+    expect(server.services.calls.redelivered).toEqual([]);
+  });
+
   it('says of a range that is empty which time is wrong', async () => {
     const since = '2025-05-04T10:00:00Z';
     const response = await server.post('/v1/deliveries/redeliver', { since, until: since });

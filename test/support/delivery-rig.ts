@@ -292,9 +292,10 @@ export function deliveryRig(options: RigOptions = {}) {
     /** Stops a process in good order. */
     stop: (name: string) => processes.get(name)?.relay.close(),
 
-    /** Sends again what was asked for in a range. @returns how many ids that were */
-    async replayMany(ids: string[]): Promise<void> {
-      await deliveries.requestReplays(ids, time);
+    /** Sends again what was asked for in a range, to another endpoint where that is named. */
+    async replayMany(ids: string[], to?: string): Promise<void> {
+      const numbered = ids.map((id, at) => ({ id, number: String(at) }));
+      await deliveries.requestReplays(numbered, to);
       await replay.replayRequested();
     },
 

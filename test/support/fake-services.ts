@@ -29,6 +29,7 @@ export interface FakeServices extends Services {
     registered: WatchRequest[];
     watchQueries: WatchQuery[];
     deliveryQueries: DeliveryQuery[];
+    redelivered: { id: string; to: string | undefined }[];
     redeliverRanges: RedeliverRange[];
     rotations: { overlapMs: number; now: boolean }[];
     pollingQueries: PollingQuery[];
@@ -179,6 +180,7 @@ export function fakeServices(): FakeServices {
       registered: [],
       watchQueries: [],
       deliveryQueries: [],
+      redelivered: [],
       redeliverRanges: [],
       rotations: [],
       pollingQueries: [],
@@ -241,11 +243,12 @@ export function fakeServices(): FakeServices {
         if (delivery === undefined) return null;
         return { delivery, attempts: delivery.last === null ? [] : [delivery.last] };
       },
-      async redeliver(id) {
+      async redeliver(id, to) {
         const delivery = fake.storedDeliveries.find((one) => one.id === id);
-        if (delivery === undefined) return 'not_found';
+        if (delivery === undefined) return null;
+        fake.calls.redelivered.push({ id, to });
         delivery.state = 'pending';
-        return 'scheduled';
+        return id;
       },
       async redeliverMany(range) {
         fake.calls.redeliverRanges.push(range);

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { requireScope } from '../auth.ts';
 import { unknownEndpoint } from '../known-endpoints.ts';
 import { presentRedelivered } from '../present.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
@@ -7,6 +8,7 @@ import {
   deliveryParams,
   redeliverCount,
   redelivered,
+  redeliverOne,
   redeliverRange,
 } from '../schemas/delivery.ts';
 import type { DeliveryService, EndpointService } from '../services.ts';
@@ -18,10 +20,12 @@ const oneSchema = {
   operationId: 'redeliver',
   summary: 'Deliver again',
   description:
-    'With the same event id, so that receivers see a repeat. It is due at once, whatever its state; one that is behind others in the order of its run makes the first of these due.',
+    'With the same event id, so that receivers see a repeat. It is due at once, whatever its state; one that is behind others in the order of its run makes the first of these due. With `endpoint` that endpoint gets the event, and the delivery, if it waits, is superseded; this needs a token with the scope `admin`, too.',
   params: deliveryParams,
+  body: redeliverOne.optional(),
   response: {
-    202: jsonAnswer('It goes out again.', redelivered),
+    202: jsonAnswer('What goes out: with `endpoint`, the delivery there.', redelivered),
+    ...BODY_PROBLEMS,
     ...COMMON_PROBLEMS,
     404: problemAnswer('There is no such delivery.'),
   },
@@ -32,7 +36,7 @@ const rangeSchema = {
   operationId: 'redeliverRange',
   summary: 'Deliver many again',
   description:
-    'All that match go out again, as fast as their receivers take them. Without a state those are meant that are dead or were skipped.',
+    'All that match go out again, as fast as their receivers take them. Without a state those are meant that are dead or were skipped. With `to` that endpoint gets the events; then those that wait are meant, too, and are superseded. This needs a token with the scope `admin`, too.',
   body: redeliverRange,
   response: {
     202: jsonAnswer('How many go out again.', redeliverCount),
@@ -51,20 +55,43 @@ export const redeliverRoutes: FastifyPluginAsyncZod<RedeliverOptions> = async (
   app,
   { deliveries, endpoints },
 ) => {
-  app.post('/deliveries/:id/redeliver', { schema: oneSchema }, async ({ params }, reply) => {
-    const outcome = await deliveries.redeliver(params.id);
-    const found = outcome === 'not_found' ? null : await deliveries.get(params.id);
+  app.post('/deliveries/:id/redeliver', { schema: oneSchema }, async (request, reply) => {
+    const { params, body } = request;
+    const to = body?.endpoint;
+    if (to !== undefined) {
+      requireScope(request, reply, 'admin');
+      await refuseUnconfigured('endpoint', to, endpoints);
+    }
+    const id = await deliveries.redeliver(params.id, to);
+    const found = id === null ? null : await deliveries.get(id);
     if (found === null) throw refusal('delivery_not_found', `there is no delivery ${params.id}`);
     reply.code(202);
     return presentRedelivered(found.delivery);
   });
 
-  app.post('/deliveries/redeliver', { schema: rangeSchema }, async ({ body }, reply) => {
+  app.post('/deliveries/redeliver', { schema: rangeSchema }, async (request, reply) => {
+    const { body } = request;
+    if (body.to !== undefined) {
+      requireScope(request, reply, 'admin');
+      await refuseUnconfigured('to', body.to, endpoints);
+    }
     if (body.endpoint !== undefined) await refuseUnknown(body.endpoint, endpoints);
     reply.code(202);
     return { count: await deliveries.redeliverMany(body) };
   });
 };
+
+/** Only what is configured can be sent something else's deliveries. */
+async function refuseUnconfigured(
+  path: string,
+  name: string,
+  endpoints: EndpointService,
+): Promise<void> {
+  const views = await endpoints.list();
+  const configured = views.filter((view) => view.type !== 'unconfigured' && view.name !== view.url);
+  if (configured.some((view) => view.name === name)) return;
+  throw new InvalidRequest([{ path, message: unknownEndpoint(name, configured) }]);
+}
 
 /** A name with a slip in it would match nothing, and pass for a range with nothing in it. */
 async function refuseUnknown(endpoint: string, endpoints: EndpointService): Promise<void> {

@@ -84,6 +84,14 @@ export const redelivered = deliverySchema
   .pick({ id: true, event_id: true, state: true })
   .meta({ id: 'Redelivered' });
 
+export const redeliverOne = z
+  .strictObject({
+    endpoint: boundedText(256)
+      .meta({ description: 'Another endpoint, which gets the event instead.' })
+      .exactOptional(),
+  })
+  .meta({ id: 'RedeliverOne', examples: [{ endpoint: 'ops' }] });
+
 const SINCE_BEFORE_UNTIL = 'expected a time after since';
 
 export const redeliverRange = z
@@ -94,6 +102,12 @@ export const redeliverRange = z
       .exactOptional(),
     since: moment.meta({ description: 'Created at this time or later.' }).exactOptional(),
     until: moment.meta({ description: 'Created before this time.' }).exactOptional(),
+    to: boundedText(256)
+      .meta({
+        description:
+          'Another endpoint, which gets the events instead; those that wait are meant by default, too.',
+      })
+      .exactOptional(),
   })
   .refine(({ since, until }) => since === undefined || until === undefined || since < until, {
     path: ['until'],

@@ -28,3 +28,14 @@ local function plan(effects, pools)
   if #pools > 0 then redis.call('PUBLISH', effects.dueBell, table.concat(pools, '\\n')) end
 end
 `;
+
+/**
+ * Adds deliveries, as {@link PLAN_DELIVERIES} does, outside any other step.
+ *
+ * KEYS  those that the plan names
+ * ARGV  what `deliveryPlan` of `keys.ts` makes, as JSON
+ */
+export const ADD_DELIVERIES = `
+${PLAN_DELIVERIES}
+plan(cjson.decode(ARGV[1]), {})
+`;
