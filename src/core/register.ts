@@ -1,3 +1,4 @@
+import { formerWebhooks, MAX_WEBHOOKS } from './former-webhooks.ts';
 import {
   subscriptionKey,
   type Profile,
@@ -79,8 +80,15 @@ function allSubscriptions(before: readonly Subscription[], more: readonly Subscr
   return [...new Map(all).values()];
 }
 
-/** What a watch that begins anew goes on with, where there was none before. */
-const UNKNOWN: Pick<Watch, 'sequence' | 'pastEnds'> = { sequence: 0, pastEnds: [] };
+/** What a watch that begins anew goes on with. */
+type Past = Pick<Watch, 'sequence' | 'pastEnds' | 'subscriptions' | 'formerWebhooks'>;
+
+const NO_PAST: Past = { sequence: 0, pastEnds: [], subscriptions: [], formerWebhooks: [] };
+
+/** True where a registration would give the watch more webhooks than one may have. */
+export function hasTooManyWebhooks({ subscriptions }: Watch): boolean {
+  return subscriptions.filter(({ kind }) => kind === 'webhook').length > MAX_WEBHOOKS;
+}
 
 /** What a watch becomes by a registration. A watch that still stands takes the subscriptions in. */
 export function register(
@@ -91,7 +99,7 @@ export function register(
   const begins = existing === null || RENEWED.has(existing.state);
   return begins
     ? {
-        watch: newWatch(withEarlier(existing, request), existing ?? UNKNOWN, context),
+        watch: newWatch(withEarlier(existing, request), existing ?? NO_PAST, context),
         kind: existing === null ? 'created' : 'renewed',
         added: request.subscriptions,
         dueWithinMs: 0,
@@ -99,11 +107,7 @@ export function register(
     : { ...merge(existing, request, context.now), kind: 'merged' };
 }
 
-function newWatch(
-  request: Registration,
-  { sequence, pastEnds }: Pick<Watch, 'sequence' | 'pastEnds'>,
-  { now, defaults }: RegisterContext,
-): Watch {
+function newWatch(request: Registration, past: Past, { now, defaults }: RegisterContext): Watch {
   return {
     source: request.source,
     runId: request.runId,
@@ -112,8 +116,9 @@ function newWatch(
     runAskedAt: null,
     metadata: request.metadata ?? {},
     subscriptions: request.subscriptions,
-    sequence,
-    pastEnds,
+    formerWebhooks: formerWebhooks(past, request.subscriptions),
+    sequence: past.sequence,
+    pastEnds: past.pastEnds,
     polls: 0,
     profile: request.profile ?? defaults.profile,
     maxDelayMs: request.maxDelayMs ?? null,
@@ -139,9 +144,11 @@ function newWatch(
 function merge(watch: Watch, request: Registration, now: number): Omit<Registered, 'kind'> {
   const known = new Set(watch.subscriptions.map(subscriptionKey));
   const added = request.subscriptions.filter((one) => !known.has(subscriptionKey(one)));
+  const subscriptions = allSubscriptions(watch.subscriptions, request.subscriptions);
   const merged = {
     ...watch,
-    subscriptions: allSubscriptions(watch.subscriptions, request.subscriptions),
+    subscriptions,
+    formerWebhooks: formerWebhooks(watch, subscriptions),
     metadata: request.metadata ?? watch.metadata,
     timeoutAt: request.timeoutMs === undefined ? watch.timeoutAt : now + request.timeoutMs,
     profile: request.profile ?? watch.profile,

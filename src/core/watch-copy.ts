@@ -13,6 +13,7 @@ export function withChanges(watch: Watch, changes: Partial<Watch>): Watch {
     runAskedAt: watch.runAskedAt,
     metadata: watch.metadata,
     subscriptions: watch.subscriptions,
+    formerWebhooks: watch.formerWebhooks,
     sequence: watch.sequence,
     pastEnds: watch.pastEnds,
     polls: watch.polls,

@@ -69,6 +69,8 @@ export interface Watch extends WatchKey {
   runAskedAt: number | null;
   metadata: Record<string, string>;
   subscriptions: Subscription[];
+  /** Webhooks that hear of nothing new; what was planned for them still goes to them. */
+  formerWebhooks: WebhookSubscription[];
   /** Number of events so far. */
   sequence: number;
   /** The run's ends that it has had events of: a second one of a type gets another id. */

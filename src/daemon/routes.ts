@@ -102,7 +102,7 @@ function configuredWebhook(
 }
 
 function perWatchRoute(watch: Watch, endpoint: string, deps: RoutesDependencies): Route | null {
-  const subscription = watch.subscriptions.find(
+  const subscription = [...watch.subscriptions, ...watch.formerWebhooks].find(
     (one): one is WebhookSubscription =>
       one.kind === 'webhook' && subscriptionKey(one) === endpoint,
   );

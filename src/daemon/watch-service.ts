@@ -1,4 +1,5 @@
 import { RunwatchError } from '../core/errors.ts';
+import { MAX_WEBHOOKS } from '../core/former-webhooks.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
 import type { WatchRequest } from '../core/register.ts';
 import type { Watch } from '../core/watch.ts';
@@ -30,6 +31,11 @@ interface WatchServiceDependencies extends Omit<RegisterDependencies, 'watches' 
   closedSource: (source: string) => Promise<ClosedSource | null>;
 }
 
+const TOO_MANY_WEBHOOKS = {
+  path: 'webhook',
+  message: `a watch has up to ${MAX_WEBHOOKS} webhooks; end one of them by DELETE with its URL as endpoint`,
+};
+
 export function createWatchService(deps: WatchServiceDependencies): WatchService {
   const { watches, rules, scheduleOf, schedule } = deps;
   const registerWatches = createRegisterWatches(deps);
@@ -46,10 +52,13 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
       const resolved = requests.map((request) => resolveRequest(request, rules));
       const good = resolved.flatMap((one) => ('registration' in one ? [one.registration] : []));
       const results = await registerWatches(good);
-      deps.notes.registered(results.map(({ watch }) => watch));
-      const registered = (await dated(schedule, results)).values();
+      const taken = results.filter((result) => result !== null);
+      deps.notes.registered(taken.map(({ watch }) => watch));
+      const isTaken = results.map((result) => result !== null).values();
+      const registered = (await dated(schedule, taken)).values();
       return resolved.map((one, at): WatchResult => {
         if ('issues' in one) return { kind: 'invalid', issues: one.issues };
+        if (isTaken.next().value === false) return { kind: 'invalid', issues: [TOO_MANY_WEBHOOKS] };
         const { value } = registered.next();
         if (value === undefined)
           throw new RunwatchError('a result is missing', { code: 'internal' });

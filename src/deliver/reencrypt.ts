@@ -118,23 +118,27 @@ async function reencryptWatches(
   report.unreadable.push(...unreadable);
 }
 
-function sealedParts({ subscriptions }: Watch): string[] {
-  return subscriptions.flatMap((one) => (one.kind === 'webhook' ? [one.sealed] : []));
+function sealedParts({ subscriptions, formerWebhooks }: Watch): string[] {
+  return [...subscriptions, ...formerWebhooks].flatMap((one) =>
+    one.kind === 'webhook' ? [one.sealed] : [],
+  );
 }
 
 /** A watch with what a key opens sealed by the first one; what is lost stays as it is. */
 function resealWatch(watch: Watch, sealer: Sealer) {
   const context = watchId(watch);
   const counts = { resealed: 0, lost: 0 };
-  const subscriptions = watch.subscriptions.map((one): Subscription => {
+  const resealOne = <One extends Subscription>(one: One): One => {
     if (one.kind !== 'webhook') return one;
     const sealed = reseal(sealer, one.sealed, context);
     if (sealed === null) counts.lost += 1;
     if (sealed === null || sealed === one.sealed) return one;
     counts.resealed += 1;
     return { ...one, sealed };
-  });
-  return { watch: { ...watch, subscriptions }, ...counts };
+  };
+  const subscriptions = watch.subscriptions.map(resealOne);
+  const formerWebhooks = watch.formerWebhooks.map(resealOne);
+  return { watch: { ...watch, subscriptions, formerWebhooks }, ...counts };
 }
 
 /** Nothing can be sent to a webhook whose URL is lost. */
@@ -143,7 +147,10 @@ function withoutLost(resealed: Watch, before: Watch, sealer: Sealer): Watch {
   const isLost = (one: Subscription | undefined) =>
     one?.kind === 'webhook' && reseal(sealer, one.sealed, context) === null;
   const subscriptions = resealed.subscriptions.filter((_, at) => !isLost(before.subscriptions[at]));
-  return { ...resealed, subscriptions };
+  const formerWebhooks = resealed.formerWebhooks.filter(
+    (_, at) => !isLost(before.formerWebhooks[at]),
+  );
+  return { ...resealed, subscriptions, formerWebhooks };
 }
 
 async function reencryptSecret(

@@ -1,4 +1,5 @@
 import { askedReceiver, shownReceiver } from '../core/delivery/receiver.ts';
+import { formerWebhooks } from '../core/former-webhooks.ts';
 import type { WatchChange } from '../core/watch-change.ts';
 import { subscriptionKey, type StoredWatch, type WatchKey } from '../core/watch.ts';
 
@@ -8,8 +9,8 @@ interface WatchStore {
 }
 
 /**
- * The use case behind ending one subscription of a watch, which goes on. What is on its way to the
- * receiver already stays so. Returns a function that takes the receiver as users name it.
+ * The use case behind ending one subscription of a watch, which goes on. What was planned for the
+ * receiver is still sent. Returns a function that takes the receiver as users name it.
  */
 export function createEndSubscription(watches: WatchStore) {
   return async function endSubscription(
@@ -25,7 +26,11 @@ export function createEndSubscription(watches: WatchStore) {
         (one) => shownReceiver(subscriptionKey(one)) !== receiver,
       );
       if (subscriptions.length === before.watch.subscriptions.length) return 'not_subscribed';
-      const after = { ...before.watch, subscriptions };
+      const after = {
+        ...before.watch,
+        subscriptions,
+        formerWebhooks: formerWebhooks(before.watch, subscriptions),
+      };
       if (await watches.commit({ before, after, events: [], deliveries: [] })) return 'done';
     }
   };

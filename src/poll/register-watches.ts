@@ -1,5 +1,6 @@
 import { planDeliveries, type Delivery, type EndpointFilter } from '../core/delivery.ts';
 import {
+  hasTooManyWebhooks,
   register,
   type RegisterDefaults,
   type Registered,
@@ -33,11 +34,11 @@ export interface RegisterDependencies {
  * subscriptions in, and a late subscription to a run that has ended is notified at once. Each watch is
  * written once, atomically, with all that the requests ask of it; what loses a race against another
  * writer is tried again on what that writer left. Returns a function that gives one result per
- * registration, in order.
+ * registration, in order; null for one that would give its watch too many webhooks.
  */
 export function createRegisterWatches(deps: RegisterDependencies) {
-  return async function registerWatches(requests: Registration[]): Promise<Registered[]> {
-    const results: Registered[] = [];
+  return async function registerWatches(requests: Registration[]): Promise<(Registered | null)[]> {
+    const results: (Registered | null)[] = requests.map(() => null);
     let open = groupByWatch(requests);
     while (open.length > 0) {
       const stored = await deps.watches.getMany(open.map(({ key }) => key));
@@ -49,7 +50,9 @@ export function createRegisterWatches(deps: RegisterDependencies) {
         settled.map(({ outcome }) => outcome),
         committed,
       );
-      for (const [at, one] of settled.flatMap(({ registered }) => registered)) results[at] = one;
+      for (const { at, result } of settled.flatMap(({ registered }) => registered)) {
+        results[at] = result;
+      }
       open = open.filter((_, index) => !committed[index]);
     }
     return results;
@@ -76,27 +79,28 @@ function groupByWatch(requests: readonly Registration[]): RequestGroup[] {
 function attempt(deps: RegisterDependencies, group: RequestGroup, before: StoredWatch | null) {
   const now = deps.now();
   const deliveries: Delivery[] = [];
-  const steps: Registered[] = [];
+  const steps: { at: number; step: Registered }[] = [];
   let watch = before?.watch ?? null;
-  for (const { request } of group.requests) {
+  for (const { request, at } of group.requests) {
     const step = register(watch, request, { now, defaults: deps.defaults });
+    if (hasTooManyWebhooks(step.watch)) continue;
     const { notice } = step.watch;
     const late = notice && { id: notice.eventId, type: notice.type };
     const context = { wants: deps.wants, now };
     deliveries.push(...planDeliveries(step.watch, late ? [late] : [], step.added, context));
-    steps.push(step);
+    steps.push({ at, step });
     watch = step.watch;
   }
   const after = watch as Watch;
-  const dueWithinMs = Math.min(...steps.map((step) => step.dueWithinMs));
-  const begins = steps.some(({ kind }) => kind !== 'merged');
+  const dueWithinMs = Math.min(...steps.map(({ step }) => step.dueWithinMs));
+  const begins = steps.some(({ step }) => step.kind !== 'merged');
   const schedule = scheduleChange(after, { begins, dueWithinMs });
   const change = { before, after, events: [], deliveries };
   return {
-    registered: steps.map((step, nth): [number, Registered] => [
-      group.requests[nth]?.at ?? 0,
-      { kind: step.kind, added: step.added, dueWithinMs: step.dueWithinMs, watch: after },
-    ]),
+    registered: steps.map(({ at, step: { kind, added, dueWithinMs: within } }) => ({
+      at,
+      result: { kind, added, dueWithinMs: within, watch: after },
+    })),
     outcome: { watch: after, dueWithinMs },
     change: schedule === null ? change : { ...change, schedule },
   };

@@ -253,6 +253,39 @@ describe('registering a run again', () => {
   });
 });
 
+describe('a subscription that is ended', () => {
+  let own: Receiver;
+  let isWell = false;
+
+  beforeAll(async () => {
+    own = await startReceiver({ secrets: [], respond: () => (isWell ? 204 : 500) });
+  });
+
+  afterAll(() => own.close());
+
+  test('hears of nothing new, and what was planned for it still reaches it', async () => {
+    const runId = aRun('awaiting_human_feedback');
+    await watch({ run_id: runId, endpoints: ['hooks'], webhook: { url: `${own.url}/secret` } });
+    await waitFor(() => own.received.length === 1);
+    const [, webhook] = (await watchOf(daemon, runId)).subscriptions as { url: string }[];
+    const query = `endpoint=${encodeURIComponent(webhook?.url ?? '')}`;
+    const ended = await daemon.api(`/v1/watches/${runId}?${query}`, undefined, 'DELETE');
+    expect(ended.status).toBe(204);
+    expect((await watchOf(daemon, runId)).subscriptions).toMatchObject([{ endpoint: 'hooks' }]);
+
+    isWell = true;
+    const planned = `/v1/deliveries?run_id=${runId}&${query}`;
+    const [delivery] = await readAll<DeliveryJson>(daemon, planned);
+    await daemon.api(`/v1/deliveries/${delivery?.id}/redeliver`, undefined, 'POST');
+    await waitFor(() => own.received.length === 2);
+    noxus.setStatus(runId, 'completed');
+    await pollNow(runId);
+    await waitUntilAllDelivered(daemon);
+    const all = await readAll<DeliveryJson>(daemon, planned);
+    expect(all).toMatchObject([{ id: delivery?.id, state: 'delivered', attempt_count: 2 }]);
+  });
+});
+
 describe('a late subscription', () => {
   test('to a run that has ended is told at once, with the same event', async () => {
     const runId = aRun('failed');

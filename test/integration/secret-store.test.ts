@@ -108,6 +108,22 @@ describe('encrypting anew', () => {
     });
   });
 
+  test('covers webhooks that a watch has no more', async () => {
+    const key = { source: 'default', runId: 'run-1' };
+    const sealed = before.seal({ url: 'https://a.example/' }, watchId(key));
+    const watch = newWatch({
+      ...key,
+      formerWebhooks: [webhookTo('https://a.example/', [], sealed)],
+    });
+    await watches.commit({ before: null, after: watch, events: [], deliveries: [] });
+    const former = async () => (await watches.get(key))?.watch.formerWebhooks ?? [];
+    const report = await reencrypt({ watches, secrets, sealer });
+    expect(report).toMatchObject({ examined: 1, reencrypted: 1 });
+    expect(after.isCurrent((await former())[0]?.sealed ?? '')).toBe(true);
+    await reencrypt({ watches, secrets, sealer: createSealer([randomBytes(32)]), discard: true });
+    expect(await former()).toEqual([]);
+  });
+
   test('goes on where it was interrupted', async () => {
     for (const run of ['run-1', 'run-2', 'run-3']) await watchWithSecret(run);
     let writes = 0;

@@ -78,6 +78,7 @@ export function aWatch(changes: Partial<Watch> = {}): Watch {
     unreachable: false,
     missing: null,
     gone: null,
+    formerWebhooks: [],
     unknownStatuses: [],
     notice: null,
     waiting: null,

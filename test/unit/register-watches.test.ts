@@ -3,7 +3,7 @@ import type { Registration } from '../../src/core/register.ts';
 import type { WatchChange } from '../../src/core/watch-change.ts';
 import { watchId, type StoredWatch, type WatchKey } from '../../src/core/watch.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
-import { NOON } from '../support/builders.ts';
+import { NOON, webhookTo } from '../support/builders.ts';
 
 const stored = new Map<string, StoredWatch>();
 let writes: WatchChange[] = [];
@@ -47,7 +47,7 @@ describe('a batch that repeats a run', () => {
     );
     const results = await registerWatches(requests);
     expect(writes).toHaveLength(1);
-    expect(results.map(({ kind }) => kind)).toEqual([
+    expect(results.map((result) => result?.kind)).toEqual([
       'created',
       ...Array.from({ length: 999 }, () => 'merged'),
     ]);
@@ -70,12 +70,40 @@ describe('a batch that repeats a run', () => {
     contested.add('default/b');
     const ids = ['a', 'b', 'a', 'c', 'b'];
     const results = await registerWatches(ids.map((id) => request(id)));
-    expect(results.map(({ watch, kind }) => `${watch.runId} ${kind}`)).toEqual([
+    expect(results.map((result) => `${result?.watch.runId} ${result?.kind}`)).toEqual([
       'a created',
       'b created',
       'a merged',
       'c created',
       'b merged',
     ]);
+  });
+});
+
+describe('a watch that has as many webhooks as one may have', () => {
+  const withWebhook = (number: number): Registration => ({
+    ...request('r'),
+    subscriptions: [webhookTo(`https://a.example/${number}`, ['*'])],
+  });
+
+  test('takes no other, and stays as it is', async () => {
+    const results = await registerWatches(Array.from({ length: 52 }, (_, at) => withWebhook(at)));
+    expect(results.map((result) => result?.kind ?? null)).toEqual([
+      'created',
+      ...Array.from({ length: 49 }, () => 'merged'),
+      null,
+      null,
+    ]);
+    const watch = stored.get('default/r')?.watch;
+    expect(watch?.subscriptions).toHaveLength(50);
+    expect(await registerWatches([withWebhook(60)])).toEqual([null]);
+    expect(stored.get('default/r')?.watch).toEqual(watch);
+  });
+
+  test('takes endpoints, and webhooks that it has already', async () => {
+    await registerWatches(Array.from({ length: 50 }, (_, at) => withWebhook(at)));
+    const results = await registerWatches([withWebhook(7), request('r', 'ops')]);
+    expect(results.map((result) => result?.kind)).toEqual(['merged', 'merged']);
+    expect(stored.get('default/r')?.watch.subscriptions).toHaveLength(51);
   });
 });

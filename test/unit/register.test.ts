@@ -78,6 +78,15 @@ describe('registering a run', () => {
     },
   );
 
+  test('keeps webhooks that it has no more, until they are named again', () => {
+    const other = webhookTo('https://b.example/');
+    const before = newWatch({ state: 'cancelled', formerWebhooks: [other] }, [hook]);
+    const { watch } = register(before, request(), context);
+    expect(watch).toMatchObject({ subscriptions: [ops], formerWebhooks: [other, hook] });
+    const again = register(watch, request({ subscriptions: [other] }), context);
+    expect(again.watch).toMatchObject({ subscriptions: [ops, other], formerWebhooks: [hook] });
+  });
+
   test('keeps a finished watch as it is and takes the subscription in', () => {
     const before = newWatch({ state: 'finished', sequence: 2, endedAt: NOON }, [hook]);
     const { watch, kind, added } = register(before, request(), context);

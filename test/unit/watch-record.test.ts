@@ -30,17 +30,19 @@ const run = fc.record({
   observed_at: time.map(isoTime),
 });
 
+const webhook = fc.record(
+  {
+    kind: fc.constant('webhook' as const),
+    receiver: text,
+    events: fc.array(text),
+    sealed: text,
+  },
+  { requiredKeys: ['kind', 'receiver', 'sealed'] },
+);
+
 const subscription = fc.oneof(
   fc.record({ kind: fc.constant('endpoint' as const), endpoint: text }),
-  fc.record(
-    {
-      kind: fc.constant('webhook' as const),
-      receiver: text,
-      events: fc.array(text),
-      sealed: text,
-    },
-    { requiredKeys: ['kind', 'receiver', 'sealed'] },
-  ),
+  webhook,
 );
 
 const watches: fc.Arbitrary<Watch> = fc.record({
@@ -51,6 +53,7 @@ const watches: fc.Arbitrary<Watch> = fc.record({
   runAskedAt: timeOrNull,
   metadata: fc.dictionary(text, text, { noNullPrototype: true }),
   subscriptions: fc.array(subscription),
+  formerWebhooks: fc.array(webhook),
   sequence: fc.nat(),
   pastEnds: fc.array(fc.constantFrom(...EVENT_TYPES), { maxLength: 2 }),
   polls: fc.nat(),

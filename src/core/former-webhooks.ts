@@ -1,0 +1,23 @@
+import {
+  subscriptionKey,
+  type Subscription,
+  type Watch,
+  type WebhookSubscription,
+} from './watch.ts';
+
+/** Webhooks that one watch may have, and former ones that it keeps: the newest. */
+export const MAX_WEBHOOKS = 50;
+
+/** The webhooks that a watch has no more once it has these subscriptions, the newest last. */
+export function formerWebhooks(
+  before: Pick<Watch, 'subscriptions' | 'formerWebhooks'>,
+  subscriptions: readonly Subscription[],
+): WebhookSubscription[] {
+  const present = new Set(subscriptions.map(subscriptionKey));
+  const earlier = [...before.formerWebhooks, ...before.subscriptions].filter(
+    (one): one is WebhookSubscription =>
+      one.kind === 'webhook' && !present.has(subscriptionKey(one)),
+  );
+  const byKey = new Map(earlier.map((one) => [subscriptionKey(one), one]));
+  return [...byKey.values()].slice(-MAX_WEBHOOKS);
+}
