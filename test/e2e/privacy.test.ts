@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -99,11 +99,29 @@ const secretsShown: string[] = [];
 const echoUrl = () => `http://127.0.0.1:${(echo.address() as AddressInfo).port}/`;
 
 /** A URL of which everything but the origin is secret. */
-function ownUrl(origin: string): string {
+function ownUrl(origin: string, way = ''): string {
   const path = SECRETS['the path of a webhook of a watch'];
   const query = SECRETS['the query of a webhook of a watch'];
-  return new URL(`/hooks/${path}?token=${query}`, origin).href;
+  return new URL(`/hooks/${path}?token=${query}${way && `&way=${way}`}`, origin).href;
 }
+
+/** Ways to fail for a receiver that repeats what it was sent, as debugging proxies do. */
+const WAYS: Record<string, (said: string, response: ServerResponse) => void> = {
+  status: (said, response) => response.writeHead(500).end(said),
+  gone: (said, response) => response.writeHead(410).end(said),
+  throttle: (said, response) => response.writeHead(429, { 'retry-after': said }).end(said),
+  body: (said, response) => response.writeHead(500).end(said.repeat(5_000)),
+  headers: (said, response) => response.writeHead(500, { 'x-said': said.repeat(100) }).end(),
+  redirect(_said, response) {
+    response.writeHead(302, { location: ownUrl(echoUrl(), 'status') }).end();
+  },
+  protocol: (said, { socket }) => socket?.end(`nonsense ${said}`),
+  reset: (_said, { socket }) => socket?.destroy(),
+  hang: () => undefined,
+};
+
+/** Of the URL of a configured endpoint. */
+const keyQuery = `key=${SECRETS['the query of a webhook URL']}`;
 
 function configOf(): Record<string, unknown> {
   return {
@@ -132,7 +150,7 @@ function configOf(): Record<string, unknown> {
     endpoints: {
       hooks: {
         type: 'webhook',
-        url: `${endpoint.url}/hooks?key=${SECRETS['the query of a webhook URL']}`,
+        url: `${endpoint.url}/hooks?${keyQuery}`,
         secret: SECRETS['the secret of an endpoint'],
         headers: { authorization: SECRETS['a header of an endpoint'] },
         events: ['*'],
@@ -150,6 +168,13 @@ function configOf(): Record<string, unknown> {
         url: `http://127.0.0.1:9/services/${SECRETS['the path of a Slack webhook']}`,
         retry: ['30d'],
       },
+      slow: {
+        type: 'webhook',
+        url: `${echoUrl()}?way=hang&${keyQuery}`,
+        timeout: '1s',
+        retry: ['30d'],
+      },
+      blocked: { type: 'webhook', url: `http://169.254.169.254/?${keyQuery}`, retry: ['30d'] },
       audit: { type: 'log', events: ['*'] },
     },
     delivery: { signing_secret: SECRETS['the secret of the instance'] },
@@ -190,17 +215,25 @@ async function register(): Promise<void> {
   }
   const { text } = await call('/v1/watches', { run_id: 'refused-key', source: 'refusing' });
   answers.push(text);
-  // A receiver that answers with the URL that it was sent to, and one that cannot be reached.
-  for (const origin of [echoUrl(), 'http://127.0.0.1:9']) {
+  // Receivers that fail in every way, one that cannot be reached and one that does not speak TLS.
+  const ways = Object.keys(WAYS).filter((way) => way !== 'hang');
+  const failing = [
+    ...ways.map((way) => ownUrl(echoUrl(), way)),
+    ownUrl('http://127.0.0.1:9'),
+    ownUrl(echoUrl().replace('http:', 'https:')),
+  ];
+  for (const url of failing) {
     const { text: answer } = await call('/v1/watches', {
       run_id: runIds[0],
-      webhook: { url: ownUrl(origin) },
+      endpoints: ['slow', 'blocked'],
+      webhook: { url },
     });
     // What signs for it is shown to the one who registers it, and to no one else.
     secretsShown.push(...(answer.match(/whsec_[\w+/=]+/g) ?? []));
     answers.push(answer);
   }
   const wrong = [
+    { run_id: 'wrong', webhook: { url: ownUrl('https://10.0.0.1') } },
     { run_id: 'wrong', webhook: { ...webhook, secret: `${webhook.secret}!` } },
     { run_id: 'wrong', webhook: { ...webhook, headers: { host: webhook.headers['x-own-key'] } } },
     { run_id: 'wrong', webhook: { ...webhook, colour: webhook.secret } },
@@ -233,9 +266,9 @@ beforeAll(async () => {
   perWatch = await startReceiver({
     secrets: [SECRETS['the secret of a webhook that came with a watch']],
   });
-  // Answers with what it was sent, as debugging proxies do.
-  echo = createServer(({ headers, url }, response) => {
-    response.writeHead(500).end(`cannot POST ${url} ${JSON.stringify({ headers })}`);
+  echo = createServer(({ headers, url = '' }, response) => {
+    const way = new URL(url, 'http://localhost').searchParams.get('way') ?? 'status';
+    WAYS[way]?.(`cannot POST ${url} ${JSON.stringify({ headers })}`, response);
   }).listen(0, '127.0.0.1');
   await once(echo, 'listening');
   daemon = await startDaemonProcess({
@@ -267,12 +300,25 @@ describe('what is secret', () => {
     expect(noxus.requests.statuses['200']).toBeGreaterThan(0);
     const hooked = endpoint.received.find(({ headers }) => headers['authorization']);
     expect(hooked?.headers['authorization']).toBe(SECRETS['a header of an endpoint']);
-    expect(secretsShown).toHaveLength(2);
+    expect(secretsShown).toHaveLength(10);
     expect(perWatch.received.every(({ verified }) => verified)).toBe(true);
     expect(perWatch.received[0]?.headers['x-own-key']).toBe(
       SECRETS['a header of a webhook that came with a watch'],
     );
     for (const [what, secret] of Object.entries(SECRETS)) expect(leaksIn(secret)).toEqual([what]);
+  });
+
+  test('is in deliveries that failed in every way', async () => {
+    const failures = async () => {
+      const path = `/v1/deliveries?run_id=${runIds[0]}&limit=200`;
+      const { data } = await json<{ data: { last: { error: { code: string } } | null }[] }>(path);
+      return new Set(data.flatMap(({ last }) => last?.error?.code ?? []));
+    };
+    const all = 'egress_blocked protocol redirect refused reset status timeout tls too_large'.split(
+      ' ',
+    );
+    await waitFor(async () => (await failures()).size >= all.length);
+    expect([...(await failures())].sort()).toEqual(all);
   });
 
   test('is in no value of Redis, BullMQ included', async () => {
