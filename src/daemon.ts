@@ -2,6 +2,7 @@ import { openCommon, type Common, type CommonOptions } from './daemon/common.ts'
 import { checkDataDirectory } from './daemon/data-directory.ts';
 import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
 import { createDiscovery, type Discovery } from './daemon/discovery.ts';
+import { endpointFigures } from './daemon/endpoint-figures.ts';
 import { DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
 import { startJanitor } from './daemon/janitor.ts';
 import { openRedis } from './daemon/open-redis.ts';
@@ -95,6 +96,7 @@ function build(
   const { dispatch } = deliverer;
   const poller = createPoller({ ...common, systemEvents, statistics: learning, dispatch });
   common.metrics.ofSources(() => sourceFigures(poller.sources, common.budgets));
+  common.metrics.ofEndpoints(() => endpointFigures(common));
   const discovery = createDiscovery({ ...common, poller });
   const unconfigured = createUnconfigured({ ...common, dispatch });
   const services = createServices({

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { PER_WATCH } from '../core/delivery/receiver.ts';
 import { PROFILES } from '../core/watch.ts';
 import { discover } from './discover.ts';
 import { egressEntry } from './egress-entry.ts';
@@ -44,6 +45,12 @@ const pollConcurrency = z
   .default('auto');
 
 /** When to remind of a run that waits for a human: times since it began to, each after the one before. */
+/** What counters and metrics call all webhooks of watches together is the name of no endpoint. */
+const endpointName = name.refine(
+  (text) => text !== PER_WATCH,
+  `${PER_WATCH} is what webhooks of watches are called together: choose another name`,
+);
+
 const reminders = z
   .array(duration('1h', { min: '100ms', max: '365d' }), {
     error: 'expected a list of durations such as [1h, 24h]',
@@ -104,7 +111,7 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   endpoints: z
-    .record(name, z.discriminatedUnion('type', [webhookEndpoint, logEndpoint]))
+    .record(endpointName, z.discriminatedUnion('type', [webhookEndpoint, logEndpoint]))
     .default({}),
   delivery: z
     .strictObject({

@@ -22,6 +22,7 @@ import type { EndpointService, EndpointView } from '../http/services.ts';
 import type { DeliveryStore, Ledger } from '../redis/delivery-store.ts';
 import type { EndpointStore } from '../redis/endpoint-store.ts';
 import type { Deliverer } from './deliverer.ts';
+import { healthOf } from './endpoint-figures.ts';
 import type { Endpoints } from './endpoints.ts';
 import type { Routes } from './routes.ts';
 import type { Unconfigured } from './unconfigured.ts';
@@ -152,12 +153,6 @@ function kindOf(
   return endpoint.type === 'webhook'
     ? { type: 'webhook', url: publicUrl(endpoint), events }
     : { type: 'log', url: null, events };
-}
-
-function healthOf({ disabled, paused, breaker }: EndpointState): EndpointView['health']['state'] {
-  if (disabled !== null) return 'disabled';
-  if (paused) return 'paused';
-  return breaker === 'open' ? 'failing' : 'active';
 }
 
 /** Queries of webhook URLs often hold credentials. */

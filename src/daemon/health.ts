@@ -8,6 +8,7 @@ import type { Overdue } from '../poll/overdue.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Discovery } from './discovery.ts';
 import type { Poller } from './poller.ts';
+import { failingEndpoints, type FailingEndpoint } from './endpoint-figures.ts';
 import { troubledSources, type SourceTrouble } from './source-service.ts';
 import type { StoreGuard } from './store-guard.ts';
 import { describeRemnants, type Remnants, type Unconfigured } from './unconfigured.ts';
@@ -19,6 +20,8 @@ interface HealthDependencies {
   discovery: Pick<Discovery, 'troubles'>;
   storeGuard: Pick<StoreGuard, 'trouble'>;
   unconfigured: Pick<Unconfigured, 'find'>;
+  endpoints: Parameters<typeof failingEndpoints>[0]['endpoints'];
+  endpointStates: Parameters<typeof failingEndpoints>[0]['endpointStates'];
 }
 
 /** A Redis that hangs is one that does not answer; probes do not wait long either. */
@@ -29,11 +32,12 @@ export function createHealth(deps: HealthDependencies): HealthService {
   const { redis, poller, deliverer, discovery, storeGuard, unconfigured } = deps;
   return {
     async checks() {
-      const [written, closed, troubles, remnants] = await Promise.all([
+      const [written, closed, troubles, remnants, failing] = await Promise.all([
         redis.tryWrite(),
         answerOf(() => troubledSources(poller.sources)),
         answerOf(() => discovery.troubles()),
         answerOf(() => unconfigured.find()),
+        answerOf(() => failingEndpoints(deps)),
       ]);
       return [
         redisCheck(written),
@@ -43,6 +47,7 @@ export function createHealth(deps: HealthDependencies): HealthService {
         sourcesCheck(closed),
         ...pollsChecks(poller.overdue()),
         ...discoveryChecks(troubles),
+        ...endpointsChecks(failing ?? []),
         ...unconfiguredChecks(remnants),
       ];
     },
@@ -109,6 +114,13 @@ const WHAT_IT_DOES = {
   rate_limited: 'has asked for a pause',
   unreachable: 'does not answer',
 } as const;
+
+/** No line where deliveries go out to all endpoints, or a user has paused those to which they do not. */
+function endpointsChecks(failing: FailingEndpoint[]): HealthCheck[] {
+  if (failing.length === 0) return [];
+  const detail = failing.map(({ name, health }) => `${name} is ${health}`).join('; ');
+  return [{ name: 'endpoints', status: 'degraded', detail }];
+}
 
 /** No line where nothing is to be discovered. */
 function discoveryChecks(troubles: string[] | null): HealthCheck[] {

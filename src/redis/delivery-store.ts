@@ -26,6 +26,9 @@ interface PageOptions {
   cursor?: string | undefined;
 }
 
+/** Deliveries looked at for the oldest one that waits for an endpoint. */
+const OLDEST_AMONG = 10_000;
+
 /** A delivery by its id, and its number in the order of their creation. */
 export interface NumberedId {
   id: string;
@@ -161,6 +164,26 @@ export class DeliveryStore {
         : [{ delivery: stored.delivery, number: page.members[at]?.score ?? '0' }],
     );
     return { items, nextCursor: page.next === null ? null : cursorAt(page.next) };
+  }
+
+  /**
+   * When the oldest delivery was created that waits for an endpoint; null where none was found among as
+   * many as may be looked at.
+   */
+  async oldestWaiting(endpoint: string): Promise<number | null> {
+    const pages = await Promise.all(
+      ['pending', 'parked'].map((state) =>
+        readPage(this.redis, {
+          indexes: filterIndexes(this.keys.deliveries, { state, endpoint }),
+          order: 'oldest',
+          limit: 1,
+          mostWalked: OLDEST_AMONG,
+        }),
+      ),
+    );
+    const ids = pages.flatMap(({ members }) => members.map(({ id }) => id));
+    const found = (await this.getMany(ids)).filter((one) => one !== null);
+    return found.length === 0 ? null : Math.min(...found.map(({ delivery }) => delivery.createdAt));
   }
 
   /** Deliveries that were created within a time, the newest first, a chunk of ids at a time. */

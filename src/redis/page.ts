@@ -12,6 +12,8 @@ interface PageRequest {
   directory?: string | undefined;
   /** The score at which the last page ended; undefined begins. */
   from?: string | undefined;
+  /** Members looked at by all calls together; there may be more than are found among these. */
+  mostWalked?: number;
 }
 
 interface MemberPage {
@@ -28,7 +30,9 @@ export async function readPage(redis: Redis, request: PageRequest): Promise<Memb
   const indexes = await smallestFirst(redis, request.indexes);
   const keys = request.directory === undefined ? indexes : [...indexes, request.directory];
   const members: MemberPage['members'] = [];
+  const { mostWalked = Infinity } = request;
   let from = request.from ?? '';
+  let walked = 0;
   do {
     const wanted = request.limit - members.length;
     const reply = await redis.rwReadPage(
@@ -41,10 +45,11 @@ export async function readPage(redis: Redis, request: PageRequest): Promise<Memb
       indexes.length,
     );
     from = reply.at(-1) ?? '';
+    walked += WALKED_AT_ONCE;
     for (let at = 0; at + 1 < reply.length; at += 2) {
       members.push({ id: reply[at] ?? '', score: reply[at + 1] ?? '' });
     }
-  } while (members.length < request.limit && from !== '');
+  } while (members.length < request.limit && from !== '' && walked < mostWalked);
   return { members, next: from === '' ? null : from };
 }
 

@@ -1,6 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Attempt, Delivery } from '../core/delivery.ts';
+import { countedReceiver } from '../core/delivery/receiver.ts';
+import { createEndpointGauges, type EndpointFigures } from './endpoint-gauges.ts';
 import { createSourceGauges, type SourceFigures } from './source-gauges.ts';
 import { isTerminalEvent, type RunwatchEvent } from '../core/event.ts';
 
@@ -49,23 +51,36 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
   const instruments = createInstruments(registry);
   const gauges = createGauges(registry);
   const sourceGauges = createSourceGauges(registry);
-  let sourceFigures: () => Promise<SourceFigures[]> = noSources;
+  const endpointGauges = createEndpointGauges(registry);
+  let sourceFigures: () => Promise<SourceFigures[]> = none;
+  let endpointFigures: () => Promise<EndpointFigures[]> = none;
 
   return {
     contentType: registry.contentType,
 
     async render(): Promise<string> {
-      const [counts, sources] = await Promise.all([inTime(countStored()), inTime(sourceFigures())]);
+      const [counts, sources, endpoints] = await Promise.all([
+        inTime(countStored()),
+        inTime(sourceFigures()),
+        inTime(endpointFigures()),
+      ]);
       gauges.clear();
       sourceGauges.clear();
+      endpointGauges.clear();
       if (counts !== null) gauges.set(counts);
       if (sources !== null) sourceGauges.set(sources);
+      if (endpoints !== null) endpointGauges.set(endpoints);
       return registry.metrics();
     },
 
     /** Says how sources stand at each scrape. */
     ofSources(figures: () => Promise<SourceFigures[]>): void {
       sourceFigures = figures;
+    },
+
+    /** Says how endpoints stand at each scrape. */
+    ofEndpoints(figures: () => Promise<EndpointFigures[]>): void {
+      endpointFigures = figures;
     },
 
     request(source: string, { kind, status }: RequestReport): void {
@@ -113,12 +128,13 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
     attempt({ delivery, attempt }: { delivery: Delivery; attempt: Attempt }): void {
       const result = attempt.error === null ? 'delivered' : attempt.error.code;
       instruments.attempts.inc({ state: delivery.state, result });
+      instruments.endpointAttempts.inc({ endpoint: countedReceiver(delivery.endpoint), result });
       instruments.attemptDuration.observe(attempt.durationMs / 1_000);
     },
   };
 }
 
-async function noSources(): Promise<SourceFigures[]> {
+async function none(): Promise<never[]> {
   return [];
 }
 
@@ -201,6 +217,12 @@ function deliveryInstruments(registers: Registry[]) {
       name: 'runwatch_delivery_attempts_total',
       help: 'Attempts at delivering, by what the delivery became and why.',
       labelNames: ['state', 'result'],
+      registers,
+    }),
+    endpointAttempts: new Counter({
+      name: 'runwatch_endpoint_attempts_total',
+      help: 'Attempts at delivering to an endpoint, by what came of them; all webhooks of watches are per-watch.',
+      labelNames: ['endpoint', 'result'],
       registers,
     }),
     attemptDuration: new Histogram({

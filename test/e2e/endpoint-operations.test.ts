@@ -198,6 +198,11 @@ describe('an endpoint that answered 410', () => {
     expect(alertsAbout('gone').map(({ type }) => type)).toEqual(
       expect.arrayContaining(['endpoint.disabled', 'delivery.exhausted']),
     );
+    const ready = await fetch(`${daemon.url}/readyz`);
+    expect(ready.status).toBe(200);
+    expect(await ready.text()).toMatch(
+      /^degraded endpoints: gone is disabled; also-gone is disabled$/m,
+    );
     for (const alert of alertsAbout('gone')) {
       expect(alert).toMatchObject({ data: { delivery_id: dead?.id, error: { code: 'status' } } });
     }
@@ -222,6 +227,12 @@ describe('an endpoint that answered 410', () => {
     const [refused, ...rest] = received('gone').map(({ id }) => id);
     expect(new Set(rest)).toEqual(new Set([late?.event_id, early?.event_id, refused]));
     expect((await deliveriesTo('also-gone', 'skipped')).map(({ id }) => id)).toEqual([other?.id]);
+    // What the other one skipped goes to this one.
+    const elsewhere = await nextOf('gone', async () => {
+      const { stdout } = await cli('redeliver', other?.id ?? '', '--to', 'gone');
+      expect(stdout).toContain(`goes out again (${other?.event_id})`);
+    });
+    expect(elsewhere.id).toBe(other?.event_id);
   });
 });
 
@@ -231,6 +242,17 @@ describe('an endpoint that is paused', () => {
     const kept = [await tell('paused', 'parked'), await tell('paused', 'parked')];
     expect(received('paused')).toEqual([]);
     expect((await endpoint('paused')).counts).toMatchObject({ parked: 2, delivered: 0 });
+    const metrics = await (await fetch(`${daemon.url}/metrics`)).text();
+    expect(metrics).toMatch(/^runwatch_endpoint_up\{endpoint="paused"\} 0$/m);
+    expect(metrics).toMatch(/^runwatch_endpoint_up\{endpoint="rotated"\} 1$/m);
+    expect(metrics).toMatch(/^runwatch_endpoint_backlog\{endpoint="paused"\} 2$/m);
+    expect(metrics).toMatch(
+      /^runwatch_endpoint_oldest_pending_seconds\{endpoint="paused"\} 0\.\d+$/m,
+    );
+    expect(metrics).toMatch(/^runwatch_endpoint_backlog\{endpoint="per-watch"\} 0$/m);
+    expect(metrics).toMatch(
+      /^runwatch_endpoint_attempts_total\{endpoint="gone",result="status"\} 1$/m,
+    );
     const trial = await nextOf('paused', async () => {
       expect((await cli('endpoints', 'test', 'paused')).exitCode).toBe(0);
     });

@@ -101,6 +101,7 @@ endpoints:
       'a.type: expected webhook or log, but it is missing',
     ],
     ['endpoints: { "a b": { type: log } }', 'endpoints.a b: expected a name of up to 63 letters'],
+    ['endpoints: { per-watch: { type: log } }', 'endpoints.per-watch: per-watch is what webhooks'],
     ['endpoints: { a: { type: log, events: [] } }', 'expected at least one event type'],
     ['endpoints: { a: { type: log, default: yes } }', 'default: expected true or false, got "yes"'],
     [

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import type { EndpointFigures } from '../../src/telemetry/endpoint-gauges.ts';
 import { createMetrics, type StoredCounts } from '../../src/telemetry/metrics.ts';
 
 const COUNTS: StoredCounts = {
@@ -33,6 +34,25 @@ describe('metrics of what is stored', () => {
     expect(storedIn(await metrics.render())).toEqual(['runwatch_store_up 0']);
     count = () => Promise.resolve(COUNTS);
     expect(storedIn(await metrics.render())).toEqual(all);
+  });
+
+  test('of endpoints are absent while the store hangs, and where nothing is known of the oldest', async () => {
+    const metrics = createMetrics(() => Promise.resolve(COUNTS));
+    let figures: () => Promise<EndpointFigures[]> = async () => [
+      { name: 'ops', isUp: false, backlog: 3, oldestMs: 1_500 },
+      { name: 'per-watch', isUp: null, backlog: 9_000, oldestMs: null },
+    ];
+    metrics.ofEndpoints(() => figures());
+    const samples = async () =>
+      (await metrics.render()).split('\n').filter((line) => line.startsWith('runwatch_endpoint_'));
+    expect(await samples()).toEqual([
+      'runwatch_endpoint_up{endpoint="ops"} 0',
+      'runwatch_endpoint_backlog{endpoint="ops"} 3',
+      'runwatch_endpoint_backlog{endpoint="per-watch"} 9000',
+      'runwatch_endpoint_oldest_pending_seconds{endpoint="ops"} 1.5',
+    ]);
+    figures = () => new Promise(() => undefined);
+    expect(await samples()).toEqual([]);
   });
 
   test('of a state that is not there any more are absent', async () => {
