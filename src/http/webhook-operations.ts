@@ -12,12 +12,50 @@ const SENT_TYPES: readonly SentEventType[] = [
   TEST_EVENT_TYPE,
 ];
 
+/** When each is sent, in a few words. */
+const OCCASIONS: Record<SentEventType, string> = {
+  'run.started': 'the run goes from queued to running',
+  'run.progress': 'the progress of the run changes',
+  'run.resumed': 'the run goes on after it waited for a human',
+  'run.stalled': 'the run stays in one state for too long',
+  'run.recovered': 'a stalled run moves on',
+  'run.awaiting_human_feedback':
+    'the run begins to wait for a human; again as a reminder, with `data.reminder`',
+  'run.completed': 'the run completes',
+  'run.failed': 'the run fails',
+  'run.stopped': 'the run is stopped',
+  'run.gone': 'Noxus itself confirms that the run does not exist, or rejects its id',
+  'run.status_unknown': 'Noxus reports a status that it does not document, once per status',
+  'watch.expired': 'the run has not ended by the timeout of its watch',
+  'watch.unreachable':
+    'Noxus gives no valid answer for the run for `unreachable_after`, and does so for other runs',
+  'watch.recovered': 'Noxus gives a valid answer for an unreachable or gone run again',
+  'endpoint.failing': 'the circuit breaker of an endpoint opens',
+  'endpoint.recovered': 'the circuit breaker of an endpoint closes',
+  'endpoint.disabled': 'an endpoint answers 410 and gets no more deliveries',
+  'delivery.exhausted': 'a delivery has made its last attempt in vain',
+  'source.unauthorized': 'a source refuses its API key',
+  'source.throttled': 'a source asks for a pause of more than a minute',
+  'source.unreachable': 'a source gives no valid answer to anything for `unreachable_after`',
+  'source.recovered': 'a source gives a valid answer again',
+  'polling.overdue': 'polls of a source are behind their schedule',
+  'polling.caught_up': 'polls of a source are in time again',
+  'discovery.unavailable': 'a list of runs cannot be read, so that new runs are not found',
+  'discovery.recovered': 'the list can be read again',
+  'store.data_lost': 'Redis has lost data that it had acknowledged',
+  'runwatch.test': 'a user tests an endpoint',
+};
+
 /** `webhooks` of the document: what runwatch sends, by the type of the event. */
 export function webhookOperations(): Record<string, { post: object }> {
   return Object.fromEntries(
     SENT_TYPES.map((type) => {
       const name = schemaNameOf(type);
-      const post = { ...sendingOf(name), operationId: `on${name}`, summary: `Sent for ${type}` };
+      const post = {
+        ...sendingOf(name),
+        operationId: `on${name}`,
+        summary: `When ${OCCASIONS[type]}`,
+      };
       return [type, { post }];
     }),
   );

@@ -56,6 +56,7 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
   let endpointFigures: () => Promise<EndpointFigures[]> = none;
 
   return {
+    registry,
     contentType: registry.contentType,
 
     async render(): Promise<string> {
@@ -162,49 +163,49 @@ function pollInstruments(registers: Registry[]) {
   return {
     requests: new Counter({
       name: 'runwatch_requests_total',
-      help: 'Requests to Noxus, quick retries included.',
+      help: 'Requests to Noxus, quick retries included, by the status of the answer.',
       labelNames: ['source', 'kind', 'status'],
       registers,
     }),
     discovered: new Counter({
       name: 'runwatch_runs_discovered_total',
-      help: 'Runs that are watched because they turned up in a list.',
+      help: 'Runs that discovery found in a list and registered.',
       labelNames: ['source'],
       registers,
     }),
     polls: new Counter({
       name: 'runwatch_polls_total',
-      help: 'Looks at runs, by what came of them.',
+      help: 'Polls of single runs, by outcome.',
       labelNames: ['source', 'outcome'],
       registers,
     }),
     batchLooks: new Counter({
       name: 'runwatch_batch_looks_total',
-      help: 'Looks at lists of runs; all but ok and rate_limited are followed by single polls.',
+      help: 'Sweeps of lists of runs, by outcome; all but ok and rate_limited are followed by single polls.',
       labelNames: ['source', 'outcome'],
       registers,
     }),
     batchRuns: new Counter({
       name: 'runwatch_batch_runs_total',
-      help: 'Watched runs that looks at lists were to find, by what the list said of them.',
+      help: 'Watched runs that a sweep expected in the list, by what the list said of them.',
       labelNames: ['source', 'result'],
       registers,
     }),
     pollLag: new Histogram({
       name: 'runwatch_poll_lag_seconds',
-      help: 'From when a poll was due to when it began.',
+      help: 'Time from when a poll was due to when it started.',
       buckets: DELAY_BUCKETS,
       registers,
     }),
     events: new Counter({
       name: 'runwatch_events_total',
-      help: 'Changes observed.',
+      help: 'Events of runs and watches, by type.',
       labelNames: ['type'],
       registers,
     }),
     detectionDelay: new Histogram({
       name: 'runwatch_detection_delay_seconds',
-      help: 'From finished_at by the account of Noxus to our seeing it.',
+      help: 'Time from the finished_at of a run to when runwatch detected its end.',
       buckets: DELAY_BUCKETS,
       registers,
     }),
@@ -215,7 +216,7 @@ function deliveryInstruments(registers: Registry[]) {
   return {
     attempts: new Counter({
       name: 'runwatch_delivery_attempts_total',
-      help: 'Attempts at delivering, by what the delivery became and why.',
+      help: 'Delivery attempts, by the state of the delivery after it and the result.',
       labelNames: ['state', 'result'],
       registers,
     }),
@@ -227,7 +228,7 @@ function deliveryInstruments(registers: Registry[]) {
     }),
     attemptDuration: new Histogram({
       name: 'runwatch_delivery_attempt_duration_seconds',
-      help: 'How long attempts at delivering took.',
+      help: 'Duration of delivery attempts.',
       buckets: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30],
       registers,
     }),
@@ -238,13 +239,13 @@ function overdueInstruments(registers: Registry[]) {
   return {
     pollsOverdue: new Gauge({
       name: 'runwatch_polls_overdue',
-      help: 'Requests of a source that are due and not started, for any time.',
+      help: 'Polls of a source that are due and not started.',
       labelNames: ['source'],
       registers,
     }),
     oldestOverdue: new Gauge({
       name: 'runwatch_poll_oldest_overdue_seconds',
-      help: 'For how long the oldest of them is due.',
+      help: 'For how long the oldest overdue poll of a source has been due.',
       labelNames: ['source'],
       registers,
     }),
@@ -255,13 +256,13 @@ function storeInstruments(registers: Registry[]) {
   return {
     dataLost: new Counter({
       name: 'runwatch_store_data_lost_total',
-      help: 'Times that Redis was found emptied, replaced or set back, by the process that said so.',
+      help: 'Losses of data in Redis that this process detected, by reason.',
       labelNames: ['reason'],
       registers,
     }),
     clockSkew: new Gauge({
       name: 'runwatch_clock_skew_seconds',
-      help: 'By how much the clock of this host is ahead of that of Redis, by which all times go.',
+      help: 'By how much the clock of this host is ahead of the clock of Redis, which decides all times.',
       registers,
     }),
   };
@@ -271,29 +272,29 @@ function createGauges(registry: Registry) {
   const registers = [registry];
   const up = new Gauge({
     name: 'runwatch_store_up',
-    help: 'Whether the store answered in time; while it is 0, what is stored is not known.',
+    help: 'Whether Redis answered this scrape in time; while it is 0, the gauges of stored data are absent.',
     registers,
   });
   const watches = new Gauge({
     name: 'runwatch_watches',
-    help: 'Watches in the store.',
+    help: 'Watches, by state.',
     labelNames: ['state'],
     registers,
   });
   const deliveries = new Gauge({
     name: 'runwatch_deliveries',
-    help: 'Deliveries in the store; their sum is runwatch_deliveries_planned.',
+    help: 'Deliveries, by state; their sum is runwatch_deliveries_planned.',
     labelNames: ['state'],
     registers,
   });
   const planned = new Gauge({
     name: 'runwatch_deliveries_planned',
-    help: 'Pairs of event and subscription in the store.',
+    help: 'Pairs of an event and a subscription that gets it.',
     registers,
   });
   const tables = new Gauge({
     name: 'runwatch_learned_tables',
-    help: 'Tables of what was learned of states of runs; beyond 20,000 the workflows used longest ago are forgotten.',
+    help: 'Tables of durations that were learned; beyond 20,000 the least recently used workflows are forgotten.',
     registers,
   });
   return {

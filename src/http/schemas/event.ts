@@ -36,17 +36,17 @@ const eventType = z.enum(EVENT_TYPES).meta({ id: 'EventType' });
 
 const eventData = z
   .object({
-    run_id: z.string(),
+    run_id: z.string().meta({ description: 'The run, by the id that Noxus gives.' }),
     run: runSnapshot.nullable(),
     previous: z
       .object({ status: z.string(), progress: integer.nullable() })
       .meta({ id: 'PreviousRun', description: 'Where the run stood before the change.' })
       .nullable(),
-    sequence: count,
-    detected_at: time,
+    sequence: count.meta({ description: 'Orders the events of one watch; grows by one.' }),
+    detected_at: time.meta({ description: 'When runwatch detected the change.' }),
     detection_delay_ms: integer.nullable().meta({
       description:
-        'From the end of the run, by the account of Noxus, to our seeing it; null where Noxus tells of none.',
+        'From `finished_at` to `detected_at`, in ms; null where Noxus gives no `finished_at`, or where it lies before the registration.',
     }),
     watch: z
       .object({

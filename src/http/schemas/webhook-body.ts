@@ -27,8 +27,15 @@ const endpointData = z
       .string()
       .exactOptional()
       .meta({ description: 'The delivery that gave rise to it.' }),
-    error: z.object({ code: z.string(), message: z.string() }).nullable().exactOptional(),
-    failing_since: time.nullable().exactOptional(),
+    error: z
+      .object({ code: z.string(), message: z.string() })
+      .nullable()
+      .exactOptional()
+      .meta({ description: 'The error of the last attempt.' }),
+    failing_since: time
+      .nullable()
+      .exactOptional()
+      .meta({ description: 'Since when attempts have failed.' }),
   })
   .meta({ id: 'EndpointEventData', description: 'What happened to an endpoint.' });
 

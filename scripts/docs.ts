@@ -1,0 +1,147 @@
+// Writes docs/events.md and docs/metrics.md from the code: `npm run docs`. A test compares them.
+import { writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { createServer } from '../src/http/server.ts';
+import { createMetrics } from '../src/telemetry/metrics.ts';
+import { fakeServices } from '../test/support/fake-services.ts';
+
+interface Schema {
+  $ref?: string;
+  description?: string;
+  type?: string | string[];
+  format?: string;
+  const?: string;
+  properties?: Record<string, Schema>;
+  required?: string[];
+  additionalProperties?: Schema | boolean;
+  anyOf?: Schema[];
+  items?: Schema;
+  enum?: string[];
+}
+
+interface Document {
+  webhooks: Record<string, { post: { summary: string } }>;
+  components: { schemas: Record<string, Schema> };
+}
+
+const GENERATED = '<!-- Written by `npm run docs` from the code; edit that. -->';
+
+/** The generated pages. @returns the text of each by its path from the root */
+export async function referencePages(): Promise<Record<string, string>> {
+  return {
+    'docs/events.md': eventsPage(await apiDocument()),
+    'docs/metrics.md': await metricsPage(),
+  };
+}
+
+async function apiDocument(): Promise<Document> {
+  const app = createServer({
+    services: fakeServices(),
+    tokens: [],
+    public: ['metrics', 'docs'],
+    version: '0.0.0',
+    log: { debug: () => {}, info: () => {}, error: () => {} },
+    isDraining: () => false,
+    isStoreReady: () => true,
+  });
+  try {
+    await app.ready();
+    return app.swagger() as unknown as Document;
+  } finally {
+    await app.close();
+  }
+}
+
+function eventsPage({ webhooks, components }: Document): string {
+  const { schemas } = components;
+  const types = Object.entries(webhooks).map(([type, { post }]) => [`\`${type}\``, post.summary]);
+  return [
+    '# Events',
+    GENERATED,
+    'The body of a webhook is one event: `id`, `type`, `timestamp` and `data`. The `id` belongs to the change and is the same in every attempt. The `timestamp` is when the change happened by the account of Noxus where it says so, else when runwatch detected it.',
+    table(['type', 'sent'], types),
+    '## `data` of `run.*` and `watch.*`',
+    fieldTable(schemas['EventData'], schemas),
+    '`run` is the snapshot:',
+    fieldTable(schemas['Run'], schemas),
+    '## `data` of `endpoint.*` and `delivery.*`',
+    fieldTable(schemas['EndpointEventData'], schemas),
+    'The `data` of other system events says what happened, since when, how many it concerns and what would help.',
+    '## Bodies for other systems',
+    '`body: cloudevents` sends CloudEvents 1.0 in structured JSON:',
+    fieldTable(schemas['CloudEvent'], schemas),
+    '`body: slack` sends a message of Block Kit:',
+    fieldTable(schemas['SlackMessage'], schemas),
+    '',
+  ].join('\n\n');
+}
+
+function fieldTable(schema: Schema | undefined, schemas: Record<string, Schema>): string {
+  const required = new Set(schema?.required);
+  const rows = Object.entries(schema?.properties ?? {}).map(([name, field]) => [
+    `\`${name}\``,
+    typeOf(field, schemas) + (required.has(name) ? '' : ', optional'),
+    descriptionOf(field, schemas),
+  ]);
+  return table(['field', 'type', 'meaning'], rows);
+}
+
+function typeOf(field: Schema, schemas: Record<string, Schema>): string {
+  const found = resolve(field, schemas);
+  if (found.const !== undefined) return `\`"${found.const}"\``;
+  if (found.format === 'date-time') return 'time';
+  if (found.enum) return 'string';
+  if (found.anyOf) return [...new Set(found.anyOf.map((one) => typeOf(one, schemas)))].join(' or ');
+  if (found.type === 'array') return `array of ${typeOf(found.items ?? {}, schemas)}`;
+  if (found.properties && field.$ref !== '#/components/schemas/Run') {
+    const names = Object.keys(found.properties).map((name) => `\`${name}\``);
+    return `object of ${names.join(', ')}`;
+  }
+  return [found.type ?? 'any'].flat().join(' or ');
+}
+
+function descriptionOf(field: Schema, schemas: Record<string, Schema>): string {
+  const own = field.description ?? resolve(field, schemas).description;
+  if (own !== undefined) return own;
+  const [first] = (field.anyOf ?? []).flatMap((one) => resolve(one, schemas).description ?? []);
+  return first ?? '';
+}
+
+function resolve(field: Schema, schemas: Record<string, Schema>): Schema {
+  const name = field.$ref?.split('/').at(-1);
+  return name === undefined ? field : (schemas[name] ?? field);
+}
+
+async function metricsPage(): Promise<string> {
+  const { registry } = createMetrics(() => Promise.reject(new Error('there is no store here')));
+  const ours = registry.getMetricsAsArray().filter(({ name }) => name.startsWith('runwatch_'));
+  const rows = ours.map((metric) => {
+    const { name, type, help, labelNames } = metric as typeof metric & { labelNames: string[] };
+    return [
+      `\`${name}\``,
+      String(type),
+      labelNames.map((label) => `\`${label}\``).join(', '),
+      help,
+    ];
+  });
+  return [
+    '# Metrics',
+    GENERATED,
+    '`GET /metrics` gives them in the text format of Prometheus, with the default metrics of the process. Labels are names of sources and endpoints, event types, states and error codes; they hold no run id and no URL. Webhooks given with a watch count together as `per-watch`.',
+    table(['metric', 'type', 'labels', 'meaning'], rows),
+    '',
+  ].join('\n\n');
+}
+
+function table(head: string[], rows: string[][]): string {
+  const lines = [head, head.map(() => '---'), ...rows];
+  return lines.map((cells) => `| ${cells.map(escaped).join(' | ')} |`).join('\n');
+}
+
+function escaped(cell: string): string {
+  return cell.replaceAll('|', '\\|').replaceAll('\n', ' ');
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  for (const [path, text] of Object.entries(await referencePages())) await writeFile(path, text);
+}
