@@ -113,7 +113,9 @@ function resolve(field: Schema, schemas: Record<string, Schema>): Schema {
 }
 
 async function metricsPage(): Promise<string> {
-  const { registry } = createMetrics(() => Promise.reject(new Error('there is no store here')));
+  const { registry } = createMetrics('1.2.3', () =>
+    Promise.reject(new Error('there is no store here')),
+  );
   const ours = registry.getMetricsAsArray().filter(({ name }) => name.startsWith('runwatch_'));
   const rows = ours.map((metric) => {
     const { name, type, help, labelNames } = metric as typeof metric & { labelNames: string[] };

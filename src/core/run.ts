@@ -34,8 +34,17 @@ export interface RunSnapshot {
   observed_at: string;
 }
 
+/** What {@link statusLabel} gives. */
+export const STATUS_LABELS = [...KNOWN_STATUSES, 'unseen', 'unknown'] as const;
+
 export function isKnownStatus(status: string): boolean {
   return (KNOWN_STATUSES as readonly string[]).includes(status) || isAwaiting(status);
+}
+
+/** A status as a metric's label: of those that Noxus does not document there may be any number. */
+export function statusLabel(run: Pick<RunSnapshot, 'status'> | null): string {
+  if (run === null) return 'unseen';
+  return (KNOWN_STATUSES as readonly string[]).includes(run.status) ? run.status : 'unknown';
 }
 
 /**

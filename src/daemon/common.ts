@@ -38,7 +38,7 @@ const HOST_CLOCKS: DaemonClocks = {
 export async function openCommon(options: CommonOptions, connections: RedisConnections) {
   const { config, log, version } = options;
   const stores = createStores(connections, config.redis.prefix);
-  const metrics = createMetrics(() => stores.count());
+  const metrics = createMetrics(version, () => stores.count());
   const clock = await startClock(options, stores, metrics);
   const guarded = await guardStore(options, stores, clock);
   const { storeGuard } = guarded;

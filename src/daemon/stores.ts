@@ -1,4 +1,4 @@
-import type { StoredCounts } from '../telemetry/metrics.ts';
+import type { StoredCounts } from '../telemetry/stored-gauges.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import { AnswerStore } from '../redis/answer-store.ts';
 import { BudgetStore } from '../redis/budget-store.ts';
@@ -79,6 +79,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
   const deliveries = new DeliveryStore(redis, keys);
   const requests = new ScheduleStore(redis, keys);
   const statistics = new StatisticsStore(redis, keys);
+  const sourceNames = new SourceNamesStore(redis, keys);
   return {
     keys,
     epochs: new EpochStore(redis, keys),
@@ -105,15 +106,17 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     endpointSecrets: new SecretStore(redis, keys),
     sealingKeys: new SealingKeyStore(redis, keys),
     answers: new AnswerStore(redis, keys),
-    sourceNames: new SourceNamesStore(redis, keys),
+    sourceNames,
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
     async count() {
-      const [counts, { byState, planned }, tables] = await Promise.all([
+      const names = await sourceNames.all();
+      const [counts, runs, { byState, planned }, tables] = await Promise.all([
         watches.counts(),
+        watches.activeByStatus([...names.keys()]),
         deliveries.ledger(),
         statistics.countTables(),
       ]);
-      return { watches: counts, deliveries: byState, planned, tables };
+      return { watches: counts, runs, deliveries: byState, planned, tables };
     },
   };
 }

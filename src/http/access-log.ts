@@ -13,16 +13,23 @@ export interface HttpLog {
 /** Of requests that fail alike, and need no right to be sent. */
 const RATE = { intervalMs: 10_000, keys: 1_000 };
 
+interface AccessLogOptions {
+  log: HttpLog;
+  /** Counts each finished request; the route is null where there is none. */
+  count: (route: string | null, status: number) => void;
+}
+
 /**
  * One wide line for each finished API request; none for probes and pages that went well. Query
  * values, bodies and headers stay out: they may hold what is private.
  */
-export const accessLog = fastifyPlugin<{ log: HttpLog }>((app, { log }, done) => {
+export const accessLog = fastifyPlugin<AccessLogOptions>((app, { log, count }, done) => {
   const dueFor = createLineRate(RATE);
   app.addHook('onRequest', async (request, reply) => {
     const startedAt = performance.now();
     // Not `onResponse`: that never comes for an answer whose reader has gone, as streams end.
     reply.raw.once('close', () => {
+      count(request.routeOptions.url ?? null, reply.statusCode);
       if (!isWorthALine(request)) return;
       const kind = kindOf(request, reply);
       const requests = kind === null ? 1 : dueFor(kind, performance.now());

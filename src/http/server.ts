@@ -96,7 +96,8 @@ function registerPlugins(app: FastifyInstance, options: ServerOptions, limits: S
   const { services, tokens, log, version, isDraining, metrics } = options;
   void app.register(connections, { most: limits.connections });
   void app.register(errorHandler);
-  void app.register(accessLog, { log });
+  const count = (route: string | null, status: number) => metrics?.httpRequest(route, status);
+  void app.register(accessLog, { log, count });
   void app.register(deadline, { limitMs: limits.handlerMs });
   void app.register(fastifyHelmet, {
     // TLS, where there is any, is a proxy's: it must not be promised from here.

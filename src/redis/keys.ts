@@ -6,6 +6,7 @@ import {
 } from '../core/delivery/receiver.ts';
 import { watchId, type Watch, type WatchKey } from '../core/watch.ts';
 import type { Delivery, DeliveryState } from '../core/delivery.ts';
+import { statusLabel } from '../core/run.ts';
 import type { RunList } from '../core/run-list.ts';
 import type { RunwatchEvent } from '../core/event.ts';
 import type { ListKey } from '../core/list-standing.ts';
@@ -215,10 +216,16 @@ export function watchIndexes(keys: Keys, watch: Watch): string[] {
     keys.watches('source', watch.source),
     ...(run === null ? [] : [keys.watches('status', run.status)]),
     ...(workflowId === null ? [] : [keys.watches('workflow', workflowId)]),
+    ...(watch.state === 'active' ? [runsIndex(keys, watch.source, statusLabel(run))] : []),
     ...(workflowId !== null && watch.state === 'active'
       ? [polledIndex(keys, { source: watch.source, workflowId })]
       : []),
   ];
+}
+
+/** The sorted set of the active watches of a source whose runs have a status, see `statusLabel`. */
+export function runsIndex(keys: Keys, source: string, label: string): string {
+  return keys.watches('active', source, label);
 }
 
 /** The sorted set of the active watches whose runs are on one list. */

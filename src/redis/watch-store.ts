@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { openCursor } from './cursor.ts';
 import { nextGoneCheck } from '../core/gone-check.ts';
+import { STATUS_LABELS } from '../core/run.ts';
 import type { WatchChange } from '../core/watch-change.ts';
 import {
   parseWatchId,
@@ -13,7 +14,7 @@ import {
 } from '../core/watch.ts';
 import { filterGroups, readMergedPage, readPage } from './page.ts';
 import { declaredKeys } from './declared-keys.ts';
-import { eventIndexes, deliveryPlan, watchIndexes, type Keys } from './keys.ts';
+import { eventIndexes, deliveryPlan, runsIndex, watchIndexes, type Keys } from './keys.ts';
 import { replies } from './replies.ts';
 import { learningPlan } from './statistics-store.ts';
 import { readWatch, writeDoc, writeHead } from './watch-record.ts';
@@ -133,6 +134,19 @@ export class WatchStore {
       }),
     );
     return Object.fromEntries(sizes) as Record<WatchState, number>;
+  }
+
+  /** How many active watches of sources there are by the status of their runs. */
+  async activeByStatus(
+    sources: readonly string[],
+  ): Promise<{ source: string; status: string; count: number }[]> {
+    const pairs = sources.flatMap((source) => STATUS_LABELS.map((status) => ({ source, status })));
+    return Promise.all(
+      pairs.map(async ({ source, status }) => {
+        const count = await this.redis.zcard(runsIndex(this.keys, source, status));
+        return { source, status, count };
+      }),
+    );
   }
 
   /** Watches that ended before a time, the longest ended first. */

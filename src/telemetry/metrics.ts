@@ -1,20 +1,11 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Attempt, Delivery } from '../core/delivery.ts';
 import { countedReceiver } from '../core/delivery/receiver.ts';
-import { createEndpointGauges, type EndpointFigures } from './endpoint-gauges.ts';
-import { createSourceGauges, type SourceFigures } from './source-gauges.ts';
 import { isTerminalEvent, type RunwatchEvent } from '../core/event.ts';
-
-/** Counts of what is stored, read when metrics are asked for. */
-export interface StoredCounts {
-  watches: Record<string, number>;
-  deliveries: Record<string, number>;
-  /** Deliveries that were ever planned and are kept: the sum of those by state. */
-  planned: number;
-  /** Tables of what was learned of states of runs. */
-  tables: number;
-}
+import { createEndpointGauges, type EndpointFigures } from './endpoint-gauges.ts';
+import { scraped } from './scraped.ts';
+import { createSourceGauges, type SourceFigures } from './source-gauges.ts';
+import { createStoredGauges, type StoredCounts } from './stored-gauges.ts';
 
 interface RequestReport {
   kind: 'run' | 'list' | 'stream';
@@ -41,49 +32,44 @@ interface PollReport {
 export type Metrics = ReturnType<typeof createMetrics>;
 
 /**
- * The process's metrics. Labels are names of sources, event types, states: never run ids or URLs.
- * @param countStored asked at each scrape; where it fails or takes too long, the gauges of what is
- *   stored are absent: zeros would read as an empty store
+ * The process's metrics. Labels are names of sources and endpoints, event types, states: never run ids
+ * or URLs.
+ * @param countStored asked at each scrape
  */
-export function createMetrics(countStored: () => Promise<StoredCounts>) {
+export function createMetrics(version: string, countStored: () => Promise<StoredCounts>) {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  const instruments = createInstruments(registry);
-  const gauges = createGauges(registry);
-  const sourceGauges = createSourceGauges(registry);
-  const endpointGauges = createEndpointGauges(registry);
-  let sourceFigures: () => Promise<SourceFigures[]> = none;
-  let endpointFigures: () => Promise<EndpointFigures[]> = none;
-
+  createBuildInfo(registry).set({ version }, 1);
+  const stored = scraped(createStoredGauges(registry), countStored);
+  const sources = scraped<SourceFigures[]>(createSourceGauges(registry), async () => []);
+  const endpoints = scraped<EndpointFigures[]>(createEndpointGauges(registry), async () => []);
   return {
     registry,
     contentType: registry.contentType,
-
     async render(): Promise<string> {
-      const [counts, sources, endpoints] = await Promise.all([
-        inTime(countStored()),
-        inTime(sourceFigures()),
-        inTime(endpointFigures()),
-      ]);
-      gauges.clear();
-      sourceGauges.clear();
-      endpointGauges.clear();
-      if (counts !== null) gauges.set(counts);
-      if (sources !== null) sourceGauges.set(sources);
-      if (endpoints !== null) endpointGauges.set(endpoints);
+      await Promise.all([stored.read(), sources.read(), endpoints.read()]);
       return registry.metrics();
     },
-
     /** Says how sources stand at each scrape. */
-    ofSources(figures: () => Promise<SourceFigures[]>): void {
-      sourceFigures = figures;
-    },
-
+    ofSources: (figures: () => Promise<SourceFigures[]>): void => sources.readFrom(figures),
     /** Says how endpoints stand at each scrape. */
-    ofEndpoints(figures: () => Promise<EndpointFigures[]>): void {
-      endpointFigures = figures;
-    },
+    ofEndpoints: (figures: () => Promise<EndpointFigures[]>): void => endpoints.readFrom(figures),
+    ...recordings(createInstruments(registry)),
+  };
+}
 
+function createBuildInfo(registry: Registry) {
+  return new Gauge({
+    name: 'runwatch_build_info',
+    help: 'The version of this process; always 1.',
+    labelNames: ['version'],
+    registers: [registry],
+  });
+}
+
+/** What happens, as it happens. */
+function recordings(instruments: ReturnType<typeof createInstruments>) {
+  return {
     request(source: string, { kind, status }: RequestReport): void {
       instruments.requests.inc({ source, kind, status: status ?? 'none' });
     },
@@ -117,6 +103,11 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
       instruments.oldestOverdue.set({ source }, Math.max(0, oldestMs ?? 0) / 1_000);
     },
 
+    /** @param route the pattern of its path; null where no route has it */
+    httpRequest(route: string | null, status: number): void {
+      instruments.httpRequests.inc({ route: route ?? 'none', status });
+    },
+
     clockSkew(skewMs: number): void {
       instruments.clockSkew.set(skewMs / 1_000);
     },
@@ -135,18 +126,6 @@ export function createMetrics(countStored: () => Promise<StoredCounts>) {
   };
 }
 
-async function none(): Promise<never[]> {
-  return [];
-}
-
-/** A scrape of Prometheus gives up after 10 s and then knows nothing at all of this process, ms. */
-const COUNT_TIMEOUT_MS = 500;
-
-async function inTime<Counts>(counts: Promise<Counts>): Promise<Counts | null> {
-  const known = counts.catch(() => null);
-  return Promise.race([known, delay(COUNT_TIMEOUT_MS, null, { ref: false })]);
-}
-
 const DELAY_BUCKETS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 
 function createInstruments(registry: Registry) {
@@ -156,6 +135,7 @@ function createInstruments(registry: Registry) {
     ...overdueInstruments(registers),
     ...deliveryInstruments(registers),
     ...storeInstruments(registers),
+    ...httpInstruments(registers),
   };
 }
 
@@ -207,6 +187,17 @@ function pollInstruments(registers: Registry[]) {
       name: 'runwatch_detection_delay_seconds',
       help: 'Time from the finished_at of a run to when runwatch detected its end.',
       buckets: DELAY_BUCKETS,
+      registers,
+    }),
+  };
+}
+
+function httpInstruments(registers: Registry[]) {
+  return {
+    httpRequests: new Counter({
+      name: 'runwatch_http_requests_total',
+      help: 'Requests to the API, by route and the status of the answer.',
+      labelNames: ['route', 'status'],
       registers,
     }),
   };
@@ -265,55 +256,5 @@ function storeInstruments(registers: Registry[]) {
       help: 'By how much the clock of this host is ahead of the clock of Redis, which decides all times.',
       registers,
     }),
-  };
-}
-
-function createGauges(registry: Registry) {
-  const registers = [registry];
-  const up = new Gauge({
-    name: 'runwatch_store_up',
-    help: 'Whether Redis answered this scrape in time; while it is 0, the gauges of stored data are absent.',
-    registers,
-  });
-  const watches = new Gauge({
-    name: 'runwatch_watches',
-    help: 'Watches, by state.',
-    labelNames: ['state'],
-    registers,
-  });
-  const deliveries = new Gauge({
-    name: 'runwatch_deliveries',
-    help: 'Deliveries, by state; their sum is runwatch_deliveries_planned.',
-    labelNames: ['state'],
-    registers,
-  });
-  const planned = new Gauge({
-    name: 'runwatch_deliveries_planned',
-    help: 'Pairs of an event and a subscription that gets it.',
-    registers,
-  });
-  const tables = new Gauge({
-    name: 'runwatch_learned_tables',
-    help: 'Tables of durations that were learned; beyond 20,000 the least recently used workflows are forgotten.',
-    registers,
-  });
-  return {
-    set(counts: StoredCounts): void {
-      up.set(1);
-      for (const [state, count] of Object.entries(counts.watches)) watches.set({ state }, count);
-      for (const [state, count] of Object.entries(counts.deliveries)) {
-        deliveries.set({ state }, count);
-      }
-      planned.set(counts.planned);
-      tables.set(counts.tables);
-    },
-    /** What is not set afterwards is absent: `reset` would leave a gauge without labels at 0. */
-    clear(): void {
-      up.set(0);
-      watches.reset();
-      deliveries.reset();
-      planned.remove();
-      tables.remove();
-    },
   };
 }

@@ -208,7 +208,11 @@ describe('a server with tokens where nothing is public', () => {
   let server: TestServer;
 
   beforeAll(async () => {
-    const metrics = { contentType: 'text/plain', render: () => Promise.resolve('up 1\n') };
+    const metrics = {
+      contentType: 'text/plain',
+      render: () => Promise.resolve('up 1\n'),
+      httpRequest: () => undefined,
+    };
     server = await startServer({ tokens, public: [], metrics });
   });
 

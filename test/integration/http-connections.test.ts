@@ -152,7 +152,9 @@ describe('requests that are pipelined', () => {
   it('for metrics make them once', async () => {
     let made = 0;
     const render = () => Promise.resolve(`made ${(made += 1)}\n`);
-    const { url } = await start({ metrics: { contentType: 'text/plain', render } });
+    const { url } = await start({
+      metrics: { contentType: 'text/plain', render, httpRequest: () => undefined },
+    });
     const first = 'GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n'.repeat(100);
     const answer = await sendRaw(url, first + rawRequest('GET /metrics', HOST));
     expect(answer.match(/^made 1$/gm)).toHaveLength(101);

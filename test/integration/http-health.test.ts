@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { createServer, listen, type ServerOptions } from '../../src/http/server.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { fakeServices } from '../support/fake-services.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
 
@@ -100,11 +101,27 @@ describe('readyz', () => {
 describe('metrics', () => {
   it('are shown as they are rendered', async () => {
     const contentType = 'text/plain; version=0.0.4; charset=utf-8';
-    const metrics = { contentType, render: () => Promise.resolve('up 1\n') };
-    const { fetch } = await start({ metrics });
+    const render = () => Promise.resolve('up 1\n');
+    const { fetch } = await start({ metrics: { contentType, render, httpRequest: ignore } });
     const response = await fetch('/metrics');
     expect(response.headers.get('content-type')).toBe(contentType);
     expect(await response.text()).toBe('up 1\n');
+  });
+
+  it('count each request by the pattern of its route, and those without one together', async () => {
+    const counted: string[] = [];
+    const { fetch } = await start({
+      metrics: {
+        contentType: 'text/plain',
+        render: () => Promise.resolve(''),
+        httpRequest: (route, status) => void counted.push(`${route} ${status}`),
+      },
+    });
+    for (const path of ['/v1/watches/run-1', '/v1/watches', '/wp-login.php']) {
+      await (await fetch(path)).arrayBuffer();
+    }
+    await waitFor(() => counted.length === 3);
+    expect(counted.toSorted()).toEqual(['/v1/watches 200', '/v1/watches/:run_id 404', 'null 404']);
   });
 });
 

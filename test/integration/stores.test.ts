@@ -207,6 +207,26 @@ describe('the ledger', () => {
   });
 });
 
+test('active watches are counted by the status of their runs, undocumented ones together', async () => {
+  const counted = async () => {
+    const counts = await watches.activeByStatus(['counted']);
+    return counts.filter(({ count }) => count > 0).map(({ status, count }) => [status, count]);
+  };
+  const running = await register({ source: 'counted', run: snapshot({ status: 'running' }) });
+  await register({ source: 'counted', run: snapshot({ status: 'paused_by_moon' }) });
+  await register({ source: 'counted', run: null });
+  expect(await counted()).toEqual([
+    ['running', 1],
+    ['unseen', 1],
+    ['unknown', 1],
+  ]);
+  await see(running, 'failed');
+  expect(await counted()).toEqual([
+    ['unseen', 1],
+    ['unknown', 1],
+  ]);
+});
+
 describe('listings', () => {
   test('find watches by any filters together, newest first, page by page', async () => {
     const workflow = `workflow-${runs}`;

@@ -63,8 +63,9 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
   const endpoints = createEndpoints(config);
   const lines: string[] = [];
   const log = pino({ level: 'debug' }, { write: (line: string) => void lines.push(line) });
-  const metrics = createMetrics(async () => ({
+  const metrics = createMetrics('1.2.3', async () => ({
     watches: {},
+    runs: [],
     deliveries: {},
     planned: 0,
     tables: 0,

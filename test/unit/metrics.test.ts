@@ -1,9 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
 import type { EndpointFigures } from '../../src/telemetry/endpoint-gauges.ts';
-import { createMetrics, type StoredCounts } from '../../src/telemetry/metrics.ts';
+import { createMetrics } from '../../src/telemetry/metrics.ts';
+import type { StoredCounts } from '../../src/telemetry/stored-gauges.ts';
 
 const COUNTS: StoredCounts = {
   watches: { active: 3 },
+  runs: [{ source: 'default', status: 'running', count: 3 }],
   deliveries: { pending: 5 },
   planned: 5_754,
   tables: 2,
@@ -13,16 +15,17 @@ const COUNTS: StoredCounts = {
 function storedIn(text: string): string[] {
   return text
     .split('\n')
-    .filter((line) => /^runwatch_(store|watches|deliveries|learned)/.test(line));
+    .filter((line) => /^runwatch_(store|watches|runs|deliveries|learned)/.test(line));
 }
 
 describe('metrics of what is stored', () => {
   test('are absent while the store hangs or fails, and there again after it', async () => {
     let count = () => Promise.resolve(COUNTS);
-    const metrics = createMetrics(() => count());
+    const metrics = createMetrics('1.2.3', () => count());
     const all = [
       'runwatch_store_up 1',
       'runwatch_watches{state="active"} 3',
+      'runwatch_runs{source="default",status="running"} 3',
       'runwatch_deliveries{state="pending"} 5',
       'runwatch_deliveries_planned 5754',
       'runwatch_learned_tables 2',
@@ -37,7 +40,7 @@ describe('metrics of what is stored', () => {
   });
 
   test('of endpoints are absent while the store hangs, and where nothing is known of the oldest', async () => {
-    const metrics = createMetrics(() => Promise.resolve(COUNTS));
+    const metrics = createMetrics('1.2.3', () => Promise.resolve(COUNTS));
     let figures: () => Promise<EndpointFigures[]> = async () => [
       { name: 'ops', isUp: false, backlog: 3, oldestMs: 1_500 },
       { name: 'per-watch', isUp: null, backlog: 9_000, oldestMs: null },
@@ -57,7 +60,7 @@ describe('metrics of what is stored', () => {
 
   test('of a state that is not there any more are absent', async () => {
     let counts = COUNTS;
-    const metrics = createMetrics(() => Promise.resolve(counts));
+    const metrics = createMetrics('1.2.3', () => Promise.resolve(counts));
     await metrics.render();
     counts = { ...COUNTS, deliveries: {} };
     expect(await metrics.render()).not.toContain('state="pending"');

@@ -10,6 +10,8 @@ import type { HealthCheck, HealthService } from '../services.ts';
 export interface Metrics {
   contentType: string;
   render(): Promise<string>;
+  /** Counts an answered request; the route is null where none has its path. */
+  httpRequest(route: string | null, status: number): void;
 }
 
 /** However often they are asked for, metrics are made at most so often, ms. */
