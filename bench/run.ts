@@ -61,7 +61,7 @@ soak:
   --rate <n>           runs that begin each second, at most 50 (3)
   --seed <n>           of everything that is left to chance (1)
 year:
-  --minutes <n>        how long runs begin, end and are forgotten (3)
+  --minutes <n>        how long runs begin, end and are forgotten at least (3)
 ha:
   --rounds <n>         primaries killed, of Sentinels and of a cluster each (5)
 live:

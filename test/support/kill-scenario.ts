@@ -263,7 +263,7 @@ async function supersededEvents({
 }
 
 /** What stands for work: lanes, and what is due, claimed, attempted or parked. Slots of BullMQ are none. */
-function isWork(key: string): boolean {
+export function isWork(key: string): boolean {
   const [, kind = ''] = key.split(':');
   return WORK.has(kind);
 }
@@ -274,9 +274,11 @@ const WORK = new Set([
   'lane',
   'due',
   'parked',
-  'places',
-  'gates-due',
-  'gates-parked',
+  'taken',
+  'probe',
+  'pool-due',
+  'pools-due',
+  'delivery-claims',
 ]);
 
 async function allEvents({ events }: ReturnType<typeof openStores>): Promise<RunwatchEvent[]> {
