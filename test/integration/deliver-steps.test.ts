@@ -1,6 +1,7 @@
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import type { SentEventType } from '../../src/core/event.ts';
 import { pause, resume } from '../../src/core/delivery/endpoint-state.ts';
+import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { expectNothingLeft } from '../support/delivery-invariants.ts';
 import { deliveryRig, type DeliveryRig } from '../support/delivery-rig.ts';
@@ -137,6 +138,38 @@ describe('places at an endpoint', () => {
     await expectNothingLeft(rig);
   });
 
+  test('are the business of the process whose token holds them: a late result of another writes nothing', async () => {
+    const rig = rigOf({ limits: { most: 1 } });
+    rig.startProcess('b');
+    const [id = ''] = await planMany(rig, 1);
+    await rig.settle('a');
+    await rig.advance(DEADLINE_AND_GRACE);
+    await rig.settle('b');
+    rig.open()[0]?.answer('ok');
+    await rig.settle('b');
+    expect(await rig.get(id)).toMatchObject({ state: 'pending', attemptCount: 0 });
+    expect(await rig.deliveries.attempts(id)).toEqual([]);
+    expect(await rig.redis.zrange(rig.keys.taken('ops'), 0, '-1')).toEqual([id]);
+    await rig.answerAll('ok', 'b');
+    expect(await rig.get(id)).toMatchObject({ state: 'delivered', attemptCount: 1 });
+    await expectNothingLeft(rig);
+  });
+
+  test('are given back, not used, once half of the lease is over', async () => {
+    // One attempt may be at work: the second waits for longer than its deadline, for the first to yield.
+    const rig = rigOf({ permits: 1, limits: { deadlineMs: 50 } });
+    const release = jest.spyOn(rig.endpointStates, 'release');
+    const ids = await planMany(rig, 2);
+    await rig.settle();
+    const givenBack = release.mock.calls.flatMap(([, held]) => held.map(({ id }) => id));
+    expect(givenBack).toEqual(ids.slice(1));
+    // It was due again at once, and has been claimed anew.
+    await rig.answerAll('ok');
+    expect(rig.sent.map(({ deliveryId }) => deliveryId)).toEqual(ids);
+    expect(await rig.states(ids)).toEqual(['delivered', 'delivered']);
+    await expectNothingLeft(rig);
+  });
+
   test('are filled at the rate of the endpoint', async () => {
     const rig = rigOf({ limits: { most: 4, rate: 2 } });
     const ids = await planMany(rig, 6);
@@ -188,6 +221,27 @@ describe('a process', () => {
     await rig.quiesce();
     expect(openIds(rig)).toEqual([id]);
   });
+});
+
+describe('a clock that was set back', () => {
+  test.each(['ops', webhookReceiver('https://hooks.example/a')])(
+    'makes due what the step had put off, and nothing else, at %s',
+    async (receiver) => {
+      const rig = rigOf({ retry: [5_000, 60_000] });
+      const [soon, late] = await planMany(rig, 2, receiver);
+      await rig.answerAll('fail');
+      await rig.advance(5_000);
+      await rig.answerAll(({ deliveryId }) => (deliveryId === soon ? 'ok' : 'fail'));
+      const [next] = await planMany(rig, 1, receiver);
+      await rig.answerAll('fail');
+      await rig.moveBack('a', 4_900);
+      await rig.answerAll('ok');
+      expect(await rig.states([next!, late!])).toEqual(['pending', 'pending']);
+      await rig.moveBack('a', 5_000);
+      await rig.answerAll('ok');
+      expect(await rig.states([next!, late!])).toEqual(['delivered', 'pending']);
+    },
+  );
 });
 
 describe('a receiver that asks for quiet', () => {

@@ -286,6 +286,9 @@ export function deliveryRig(options: RigOptions = {}) {
     /** What a process does about another that is dead. */
     takeOver: (name: string, dead: string) => processes.get(name)?.work.takeOver(dead),
 
+    /** What a process does about its clock having been set back by so much. */
+    moveBack: (name: string, stepMs: number) => processes.get(name)?.work.moveBack(stepMs),
+
     /** Gives back what a process is said to hold, and does not. */
     tend: (name: string) => processes.get(name)?.work.tend(),
 
