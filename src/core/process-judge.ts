@@ -28,3 +28,33 @@ export function createProcessJudge(own: string, now: () => number) {
     );
   };
 }
+
+/** For this long after it raised its counter no judge calls a process dead, ms; less, for safety. */
+const SURE_MS = DEAD_MS - 400;
+
+/** Whether a process may rely on what it has claimed, or was perhaps called dead meanwhile. */
+export interface Pulse {
+  /** Takes that the store has raised the counter. @param askedAt when it was asked to */
+  raised(askedAt: number): void;
+  /** Whether no judge can have called the process dead since a time. */
+  isUnbrokenSince(time: number): boolean;
+}
+
+/**
+ * The process's own side of the judge. One that was frozen, or got no replies, for longer than a judge
+ * waits may have lost its claims without knowing it. What it claimed before that it must not act upon.
+ * @param now milliseconds of a clock that only runs forward
+ */
+export function createPulse(now: () => number): Pulse {
+  let lastAskedAt: number | null = null;
+  let unbrokenFrom = -Infinity;
+  // Before its first raise a process has no counter, and no judge knows it.
+  const isSure = () => lastAskedAt === null || now() - lastAskedAt <= SURE_MS;
+  return {
+    raised(askedAt) {
+      if (!isSure()) unbrokenFrom = now();
+      lastAskedAt = askedAt;
+    },
+    isUnbrokenSince: (time) => isSure() && time >= unbrokenFrom,
+  };
+}

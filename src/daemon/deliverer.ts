@@ -116,6 +116,7 @@ function openRelay(
     endpoints: endpointStates,
     limitsOf: endpoints.limitsOf,
     now: deps.now,
+    isSurelyHeld: (claimedAt) => deps.processes.isSurelyHeld(claimedAt),
     stopping: attempts.signal,
     random,
     routeOf: deps.routeOf,

@@ -1,4 +1,4 @@
-import { createProcessJudge } from '../core/process-judge.ts';
+import { createProcessJudge, createPulse } from '../core/process-judge.ts';
 import { Heartbeats } from '../core/heartbeats.ts';
 import type { ProcessView } from '../http/services.ts';
 import type { ProcessInfo, ProcessStore } from '../redis/process-store.ts';
@@ -43,6 +43,11 @@ export interface Processes {
   readonly id: string;
   /** Registers work that is released when its process dies. */
   add(work: ClaimedWork): void;
+  /**
+   * Whether what was claimed at a time, ms of the monotonic clock, is surely still claimed: not where
+   * this process was frozen or without replies for so long that another may have called it dead.
+   */
+  isSurelyHeld(claimedAt: number): boolean;
   /** The daemons on this store, the one that started first first. */
   list(): Promise<ProcessView[]>;
   start(): void;
@@ -57,6 +62,7 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
   const works: ClaimedWork[] = [];
   const judge = createProcessJudge(id, deps.monotonic);
   const heartbeats = new Heartbeats();
+  const pulse = createPulse(deps.monotonic);
   deps.clock.onStepTakenOut(async (stepMs) => {
     for (const work of works) await work.moveBack(stepMs);
   });
@@ -66,7 +72,9 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
   const description = describer(deps);
 
   async function beat(): Promise<void> {
+    const askedAt = deps.monotonic();
     const [counter, counters] = await Promise.all([store.beat(id), store.counters()]);
+    pulse.raised(askedAt);
     if (counter === 1) await appear();
     else if (counter <= highest) deps.suspectLoss();
     highest = counter;
@@ -94,6 +102,7 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
   return {
     id,
     add: (work) => void works.push(work),
+    isSurelyHeld: (claimedAt) => pulse.isUnbrokenSince(claimedAt),
     start() {
       const onError = faultLog(log, 'processes');
       periodics = [

@@ -15,6 +15,8 @@ export interface AttemptDependencies {
   /** The retry schedule of deliveries whose endpoint is not known. */
   defaultRetry: readonly number[];
   now: () => number;
+  /** Whether no other process can have taken over what was claimed at a time, by the monotonic clock. */
+  isSurelyHeld: (claimedAt: number) => boolean;
   /** Calls off what runs when the process stops. */
   stopping: AbortSignal;
 }
@@ -58,15 +60,17 @@ export async function attemptDelivery(
     return failed(fault(deps, 'endpoint_unknown', 'no endpoint of this name is configured'));
   }
   const message = { eventId: delivery.eventId, eventType: delivery.eventType, body };
+  // Once half of its lease, of twice the deadline, is over, or this process may count as dead, another
+  // could have sent it, and a later one after it.
+  const mayStart = () => performance.now() - askedAt <= deadlineMs && deps.isSurelyHeld(askedAt);
   const readyAt = performance.now();
   let beganAt = readyAt;
   try {
     const outcome = await deps.withPermit(async () => {
       beganAt = performance.now();
-      // Half of its lease, of twice the deadline, is over: the result could come too late to be ours.
-      if (beganAt - askedAt > deadlineMs) throw notSent('claim_too_old');
+      if (!mayStart()) throw notSent('claim_too_old');
       if (deps.stopping.aborted) throw notSent('attempt_aborted');
-      return route.channel.send(message, deps.stopping);
+      return route.channel.send(message, deps.stopping, mayStart);
     });
     return { outcome, route, isOurFault: false, isHeldUp: beganAt - readyAt > HELD_UP_MS };
   } catch (error) {

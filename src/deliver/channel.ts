@@ -14,7 +14,10 @@ export interface Channel {
   /**
    * Makes one attempt. Whatever the receiver or the network does is an outcome, never a throw.
    * @param signal calls the attempt off: nothing is then known about it
-   * @throws RunwatchError `attempt_aborted` when called off before the receiver had answered
+   * @param mayStart asked right before the first byte goes out: false where another process may have sent
+   *   the message meanwhile
+   * @throws RunwatchError `attempt_aborted` when called off before the receiver had answered,
+   *   `claim_too_old` when it may not start any more
    */
-  send(message: Message, signal?: AbortSignal): Promise<AttemptOutcome>;
+  send(message: Message, signal?: AbortSignal, mayStart?: () => boolean): Promise<AttemptOutcome>;
 }

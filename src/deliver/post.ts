@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { ClientRequest, IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { PlainResponse, Request } from 'got';
 import { RESPONSE_TEXT_BYTES } from './response-text.ts';
@@ -20,6 +20,8 @@ export interface PostRequest {
   headers: Record<string, string>;
   body: string;
   tls?: TlsOptions | undefined;
+  /** Asked right before the first byte goes out. */
+  mayStart?: (() => boolean) | undefined;
 }
 
 /** Where a request stood when it ended without an answer. */
@@ -36,7 +38,9 @@ export type PostResult =
       address: string | undefined;
     }
   | { kind: 'broken'; error: unknown; phase: Phase; reusedSocket: boolean }
-  | { kind: 'cut'; phase: Phase };
+  | { kind: 'cut'; phase: Phase }
+  /** It might not start any more. */
+  | { kind: 'withheld' };
 
 /**
  * Sends one request over the guarded agents and reads a bounded part of its answer.
@@ -49,6 +53,7 @@ export async function post(
   cut: AbortSignal,
 ): Promise<PostResult> {
   const stream = start(request, agents);
+  const isWithheld = request.mayStart && holdBack(stream, request.url, request.mayStart);
   try {
     const [response] = (await once(stream, 'response', { signal: cut })) as [PlainResponse];
     const { statusCode, headers, ip: address } = response;
@@ -56,6 +61,7 @@ export async function post(
     return { kind: 'answered', status: statusCode, headers, head, address };
   } catch (error) {
     const phase = phaseOf(stream, request.url);
+    if (isWithheld?.() === true) return { kind: 'withheld' };
     if (cut.aborted) return { kind: 'cut', phase };
     return { kind: 'broken', error, phase, reusedSocket: stream.reusedSocket === true };
   } finally {
@@ -77,6 +83,29 @@ function start({ url, headers, body, tls }: PostRequest, agents: WebhookAgents):
     stream.destroy(protocolError('the receiver switched protocols'));
   });
   return stream;
+}
+
+/**
+ * Destroys the request where it may not start any more at the moment when its bytes would go out: a
+ * process can be frozen at any step before.
+ * @returns whether it did
+ */
+function holdBack(stream: Request, { protocol }: URL, mayStart: () => boolean): () => boolean {
+  let isWithheld = false;
+  const check = () => {
+    if (mayStart()) return;
+    isWithheld = true;
+    stream.destroy(new Error('it may not start any more'));
+  };
+  const connected = protocol === 'https:' ? 'secureConnect' : 'connect';
+  // A request tells of its socket before it writes to it, and a socket that connects writes after that.
+  stream.once('request', (request: ClientRequest) => {
+    request.once('socket', (socket) => {
+      if (socket.connecting) socket.once(connected, check);
+      else check();
+    });
+  });
+  return () => isWithheld;
 }
 
 function httpsOptions({ ca, certificate, key }: TlsOptions) {

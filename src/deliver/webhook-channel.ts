@@ -66,16 +66,17 @@ export function createWebhookChannel(target: WebhookTarget, deps: WebhookDeps): 
     'user-agent': deps.userAgent,
   };
   return {
-    async send(message: Message, signal?: AbortSignal) {
+    async send(message: Message, signal?: AbortSignal, mayStart?: () => boolean) {
       const at = deps.now();
       const body = kind.render(message.body);
       const headers = { ...fixed, ...sign({ ...message, body }, at) };
       const deadline = startDeadline(target.timeoutMs, signal);
-      const request = { url, headers, body, tls: target.tls };
+      const request = { url, headers, body, tls: target.tls, mayStart };
       const result = await postOnce(request, deps.agents, deadline.signal).finally(() =>
         deadline.release(),
       );
       if (result.kind === 'cut' && signal?.aborted === true) throw calledOff();
+      if (result.kind === 'withheld') throw tooLate();
       const now = deps.now();
       return outcomeOf(result, { target, url, at, now, confidential: secretTexts });
     },
@@ -114,7 +115,10 @@ interface Circumstances {
   confidential: readonly string[];
 }
 
-function outcomeOf(result: PostResult, circumstances: Circumstances): AttemptOutcome {
+function outcomeOf(
+  result: Exclude<PostResult, { kind: 'withheld' }>,
+  circumstances: Circumstances,
+): AttemptOutcome {
   const { target, url, at, now, confidential } = circumstances;
   const durationMs = Math.max(0, now - at);
   const failed = (error: AttemptError): AttemptOutcome => {
@@ -157,6 +161,13 @@ function judge(attempt: Attempt, status: number, retryAfterMs: number | null): A
   if (retryAfterMs === null) return { kind: 'failed', attempt };
   const kind = status === 429 || status === 503 ? 'throttled' : 'failed';
   return { kind, attempt, retryAfterMs };
+}
+
+function tooLate(): RunwatchError {
+  return new RunwatchError('another process may have sent the message by now', {
+    code: 'claim_too_old',
+    retriable: true,
+  });
 }
 
 function calledOff(): RunwatchError {

@@ -61,6 +61,18 @@ function answerWith(status: number, headers: Record<string, string> = {}, body =
 }
 
 describe('a webhook request', () => {
+  test('sends no byte where another process may have sent it meanwhile', async () => {
+    const channel = to(`${origin}/hook`);
+    // On a connection of its own, then on one that is kept.
+    for (const count of [0, 1]) {
+      let asked = 0;
+      const sending = channel.send(A_MESSAGE, undefined, () => (asked += 1) === 0);
+      await expect(sending).rejects.toMatchObject({ code: 'claim_too_old' });
+      expect([asked, received.length]).toEqual([1, count]);
+      await channel.send(A_MESSAGE, undefined, () => true);
+    }
+  });
+
   test.each([
     ['an emoji and combining marks', JSON.stringify({ text: '🚀 é e\u0301 \u2028 \u{10ffff}' })],
     ['escapes', '{"text":"\\u0000 \\ud83d\\ude80 \\/ \\" \\\\ \\n","n":1e3, "s" : "odd  spacing"}'],

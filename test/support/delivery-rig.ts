@@ -127,6 +127,7 @@ export function deliveryRig(options: RigOptions = {}) {
       endpoints: endpointStates,
       limitsOf,
       now,
+      isSurelyHeld: () => true,
       stopping: calledOff.signal,
       random: () => 0,
       defaultRetry: retry,

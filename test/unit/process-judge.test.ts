@@ -1,5 +1,5 @@
-import { expect, test } from '@jest/globals';
-import { createProcessJudge } from '../../src/core/process-judge.ts';
+import { describe, expect, test } from '@jest/globals';
+import { createProcessJudge, createPulse } from '../../src/core/process-judge.ts';
 
 function judgeAt() {
   let at = 0;
@@ -25,4 +25,50 @@ test('no process is dead because the judge itself had no contact with the store'
   expect(look(21_000, { other: '7' })).toEqual([]);
   expect(look(22_000, { other: '7' })).toEqual([]);
   expect(look(23_000, { other: '7' })).toEqual(['other']);
+});
+
+describe('what a process claimed is surely its own', () => {
+  function pulseAt() {
+    let at = 0;
+    const pulse = createPulse(() => at);
+    return {
+      ...pulse,
+      to: (time: number) => void (at = time),
+    };
+  }
+
+  test('before it first raises its counter, and while it does so every second', () => {
+    const { raised, isUnbrokenSince, to } = pulseAt();
+    to(60_000);
+    expect(isUnbrokenSince(100)).toBe(true);
+    for (const second of [60, 61, 62, 63]) {
+      to(second * 1_000 + 5);
+      raised(second * 1_000);
+    }
+    expect(isUnbrokenSince(100)).toBe(true);
+  });
+
+  test('no longer once the counter may have stood still for as long as a judge waits', () => {
+    const { raised, isUnbrokenSince, to } = pulseAt();
+    raised(0);
+    to(2_400);
+    expect(isUnbrokenSince(0)).toBe(true);
+    to(2_600);
+    expect(isUnbrokenSince(2_599)).toBe(false);
+    raised(2_590);
+    // What was claimed before may have been taken over; what comes after is judged anew.
+    expect(isUnbrokenSince(2_500)).toBe(false);
+    expect(isUnbrokenSince(2_600)).toBe(true);
+  });
+
+  test('not by a raise whose reply comes late', () => {
+    const { raised, isUnbrokenSince, to } = pulseAt();
+    raised(0);
+    to(9_000);
+    raised(1_000);
+    expect(isUnbrokenSince(900)).toBe(false);
+    expect(isUnbrokenSince(9_000)).toBe(false);
+    raised(8_990);
+    expect(isUnbrokenSince(9_000)).toBe(true);
+  });
 });
