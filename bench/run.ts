@@ -4,6 +4,8 @@ import { PROFILES, type Profile } from '../src/core/watch.ts';
 import { benchAttack } from './attack.ts';
 import { benchBatch } from './batch.ts';
 import { benchDeliver } from './deliver.ts';
+import { benchFailover } from './failover.ts';
+import { benchFrozen } from './frozen.ts';
 import { benchHa } from './ha.ts';
 import { benchHostile } from './hostile.ts';
 import { benchIsolation } from './isolation.ts';
@@ -15,6 +17,7 @@ import { benchTakeover } from './takeover.ts';
 import { isMet, machine, table } from './support/figures.ts';
 import { benchIdle } from './idle.ts';
 import { benchShapes } from './shapes.ts';
+import { benchSkew } from './skew.ts';
 import { benchSoak } from './soak.ts';
 import { benchWatches } from './watches.ts';
 import { benchYear } from './year.ts';
@@ -23,8 +26,8 @@ import { benchYear } from './year.ts';
 const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
-names: poll, idle, takeover, batch, watches, deliver, places, shapes, isolation, hostile, attack, soak,
-       year, ha, live, replay
+names: poll, idle, takeover, frozen, skew, failover, ha, batch, watches, deliver, places, shapes,
+       isolation, hostile, attack, soak, year, live, replay
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed; replay, year and ha always do that
   --profile <dir>      write CPU profiles of the daemon there
@@ -38,6 +41,13 @@ idle:
 takeover:
   --runs <n>           runs that are being read (40)
   --rounds <n>         rounds of either signal (5)
+skew:
+  --seconds <n>        how long each setting of the clocks lasts (10)
+failover:
+  --rounds <n>         losses (10)
+  --seed <n>           of when they come (1)
+frozen:
+  --rounds <n>         faults of either kind, 11 s each (10)
 batch:
   --runs <n>           runs of one workflow (100)
   --within <n>         when the last of them ends, seconds (40)
@@ -86,7 +96,7 @@ const { values, positionals } = parseArgs({
     check: { type: 'boolean', default: false },
     batch: { type: 'boolean', default: false },
     profile: { type: 'string' },
-    rounds: { type: 'string', default: '5' },
+    rounds: { type: 'string' },
     seconds: { type: 'string' },
     watches: { type: 'string', default: '1000' },
     concurrency: { type: 'string', default: '64' },
@@ -114,7 +124,7 @@ const benches = {
   shapes: benchShapes,
   poll: () =>
     benchPoll({
-      rounds: bounded('rounds', 100),
+      rounds: rounds(5),
       seconds: given('seconds', { usual: 3, least: 1, most: 60 }),
       watches: bounded('watches', 100_000),
       concurrency: bounded('concurrency', 1_000),
@@ -135,14 +145,14 @@ const benches = {
   deliver: () =>
     benchDeliver({
       endpoints: bounded('endpoints', 1_000),
-      rounds: bounded('rounds', 100),
+      rounds: rounds(5),
       seconds: given('seconds', { usual: 3, least: 1, most: 60 }),
       profileDir,
     }),
   isolation: () =>
     benchIsolation({
       endpoints: bounded('endpoints', 1_000, 31),
-      rounds: bounded('rounds', 100),
+      rounds: rounds(5),
       seconds: given('seconds', { usual: 3, least: 1, most: 60 }),
       rate: given('rate', { usual: 200, least: 1, most: 10_000 }),
       queued: bounded('queued', 100_000),
@@ -154,8 +164,11 @@ const benches = {
   takeover: () =>
     benchTakeover({
       runs: given('runs', { usual: 40, least: 2, most: 60 }),
-      rounds: bounded('rounds', 100),
+      rounds: rounds(5),
     }),
+  failover: () => benchFailover({ rounds: rounds(10), seed: bounded('seed', 1_000_000) }),
+  skew: () => benchSkew({ seconds: given('seconds', { usual: 10, least: 4, most: 60 }) }),
+  frozen: () => benchFrozen({ rounds: rounds(10) }),
   soak: () =>
     benchSoak({
       minutes: given('minutes', { usual: 2, least: 1, most: 600 }),
@@ -163,7 +176,7 @@ const benches = {
       seed: bounded('seed', 1_000_000),
     }),
   year: () => benchYear({ minutes: given('minutes', { usual: 3, least: 1, most: 600 }) }),
-  ha: () => benchHa({ rounds: bounded('rounds', 100) }),
+  ha: () => benchHa({ rounds: rounds(5) }),
   replay: () =>
     benchReplay({
       seed: bounded('seed', 1_000_000),
@@ -226,10 +239,14 @@ function misused(message: string): never {
 
 /** An option whose usual value is another one for each benchmark. */
 function given(
-  option: 'runs' | 'seconds' | 'rate' | 'minutes',
+  option: 'rounds' | 'runs' | 'seconds' | 'rate' | 'minutes',
   { usual, least, most }: { usual: number; least: number; most: number },
 ): number {
   return values[option] === undefined ? usual : bounded(option, most, least);
+}
+
+function rounds(usual: number): number {
+  return given('rounds', { usual, least: 1, most: 100 });
 }
 
 function bounded(

@@ -5,9 +5,22 @@ import { startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { median, rounded, type BenchResult } from './support/figures.ts';
 import { onGround, type Ground } from './support/ground.ts';
 import { startRedis, type BenchRedis } from './support/redis.ts';
+import { startWebhookLog, type Webhook, type WebhookLog } from './support/webhook-log.ts';
 
 /** Reads take so long that those of both daemons are under way at any moment, ms. */
 const STALL_MS = 60_000;
+
+const ENDPOINTS = 10;
+
+/** Runs whose end is sent to each of them, four at a time. */
+const ENDED = 8;
+const UNDER_WAY = 4 * ENDPOINTS;
+
+/** Redis stands still for so long, ms. */
+const PAUSE_MS = 20_000;
+
+/** A process that counts as dead because of that is called so within this, ms. */
+const JUDGED_MS = 4_500;
 
 interface TakeoverOptions {
   rounds: number;
@@ -15,55 +28,143 @@ interface TakeoverOptions {
   runs: number;
 }
 
+type Signal = 'SIGKILL' | 'SIGTERM';
+
 /**
- * How long polls in flight wait for another daemon when theirs is killed, and when it is told to stop.
- * Two daemons read runs that answer only after a minute; one of them ends; what it was reading is read
- * by the other.
+ * How long polls and deliveries in flight wait for another daemon when theirs is killed, and when it is
+ * told to stop. Two daemons read runs that answer only after a minute, and send to receivers that do not
+ * answer; one of them ends; what it was at is done by the other. Then Redis stands still for 20 s, which
+ * makes each process look dead to the other.
  *
- * Targets: 5 s after kill -9, 1 s after SIGTERM.
+ * Targets: 5 s after kill -9, 1 s after SIGTERM, and no process is called dead because Redis stood still.
  */
 export async function benchTakeover({ rounds, runs }: TakeoverOptions): Promise<BenchResult> {
-  const waits: Record<'SIGKILL' | 'SIGTERM', number[]> = { SIGKILL: [], SIGTERM: [] };
+  const waits: Record<Signal, Waits[]> = { SIGKILL: [], SIGTERM: [] };
   for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
     for (let round = 0; round < rounds; round += 1) {
-      waits[signal].push(await onGround((ground) => play(ground, runs, signal)));
+      waits[signal].push(await onGround((ground) => end(ground, runs, signal)));
     }
   }
+  const paused = await onGround((ground) => pause(ground, runs));
   const figures = [
-    { name: 'longest wait after kill -9', waited: waits.SIGKILL, target: { atMost: 5 } },
-    { name: 'longest wait after SIGTERM', waited: waits.SIGTERM, target: { atMost: 1 } },
+    { name: 'after kill -9', waited: waits.SIGKILL, target: { atMost: 5 } },
+    { name: 'after SIGTERM', waited: waits.SIGTERM, target: { atMost: 1 } },
   ];
   return {
-    figures: figures.flatMap(({ name, waited, target }) => [
-      { name, value: rounded(Math.max(...waited)), unit: 's', target },
-      { name: `${name}, median of rounds`, value: rounded(median(waited)), unit: 's' },
-    ]),
+    figures: [
+      ...figures.flatMap(({ name, waited, target }) =>
+        (['polls', 'deliveries'] as const).flatMap((kind) => {
+          const seconds = waited.map((one) => one[kind]);
+          return [
+            {
+              name: `${kind}: longest wait ${name}`,
+              value: rounded(Math.max(...seconds)),
+              unit: 's',
+              target,
+            },
+            { name: `${kind}: median of rounds`, value: rounded(median(seconds)), unit: 's' },
+          ];
+        }),
+      ),
+      {
+        name: 'Redis stood still for 20 s: processes that were called dead',
+        value: paused.dead,
+        unit: '',
+        target: { atMost: 0 },
+      },
+      {
+        name: 'polls and deliveries under way that began again',
+        value: paused.again,
+        unit: '',
+        target: { atMost: 0 },
+      },
+    ],
     details: { waits },
   };
 }
 
-/** @returns seconds from the signal until the last of the polls in flight has begun again */
-async function play(ground: Ground, runs: number, signal: NodeJS.Signals): Promise<number> {
+interface Waits {
+  /** Seconds from the signal until the last of them in flight has begun again. */
+  polls: number;
+  deliveries: number;
+}
+
+/** Two daemons with polls and deliveries under way. */
+interface Scene {
+  redis: BenchRedis;
+  noxus: Simulator;
+  log: WebhookLog;
+  daemons: [BenchDaemon, BenchDaemon];
+  ids: string[];
+}
+
+async function end(ground: Ground, runs: number, signal: Signal): Promise<Waits> {
+  const { noxus, log, daemons, ids } = await setUp(ground, runs);
+  const at = Date.now();
+  process.kill(daemons[1].pid, signal);
+  await waitFor(() => noxus.requests.inFlight < runs, { describe: 'polls to be cut off' });
+  await waitFor(() => log.webhooks.some(({ isCutOff }) => isCutOff), {
+    describe: 'deliveries to be cut off',
+  });
+  await waitFor(() => noxus.requests.inFlight === runs, { timeoutMs: 60_000 });
+  const polls = ids.map((id) => noxus.requests.run(id).times.at(-1) ?? 0);
+  const again = await waitFor(() => sentAgain(log.webhooks, at), { timeoutMs: 60_000 });
+  const longest = (times: number[]) => Math.max(...times.map((time) => time - at), 0) / 1_000;
+  return { polls: longest(polls), deliveries: longest(again) };
+}
+
+/** When what was cut off was sent again; null while some of it was not. */
+function sentAgain(webhooks: Webhook[], since: number): number[] | null {
+  const nameOf = ({ id, path }: Webhook) => `${path} ${id}`;
+  const later = new Map(
+    webhooks.filter(({ at }) => at >= since).map((one) => [nameOf(one), one.at]),
+  );
+  const cut = webhooks.filter(({ isCutOff, at }) => isCutOff && at < since);
+  const times = cut.map((one) => later.get(nameOf(one)) ?? null);
+  return times.every((time) => time !== null) ? times : null;
+}
+
+async function pause(ground: Ground, runs: number): Promise<{ dead: number; again: number }> {
+  const { redis, noxus, log, daemons, ids } = await setUp(ground, runs);
+  const begun = log.webhooks.length;
+  redis.freeze();
+  await delay(PAUSE_MS);
+  redis.thaw();
+  await delay(JUDGED_MS);
+  const dead = await Promise.all(daemons.map((daemon) => daemon.logged('process.dead')));
+  const polls = ids.filter((id) => noxus.requests.run(id).times.length > 1).length;
+  return {
+    dead: dead.reduce((sum, count) => sum + count, 0),
+    again: polls + log.webhooks.length - begun,
+  };
+}
+
+async function setUp(ground: Ground, runs: number): Promise<Scene> {
   const redis = await startRedis(ground);
   const noxus = await startSimulator();
   ground.onEnd(() => noxus.close());
-  const [first, second] = [await start(ground, redis, noxus), await start(ground, redis, noxus)];
+  const log = await startWebhookLog(ground);
+  const start = () => startDaemon(ground, configOf(redis, noxus, log));
+  const daemons: Scene['daemons'] = [await start(), await start()];
+  log.hang();
+  const added = (count: number, status: string) =>
+    Array.from({ length: count }, () => noxus.add({ steps: [{ after_ms: 0, status }] }).id);
+  await daemons[0].register(added(ENDED, 'completed'));
+  await waitFor(() => log.webhooks.length >= UNDER_WAY, { describe: 'deliveries to be under way' });
   noxus.fault({ kind: 'stall', ms: STALL_MS });
-  const steps = [{ after_ms: 0, status: 'running' }];
-  const ids = Array.from({ length: runs }, () => noxus.add({ steps }).id);
-  await first.register(ids);
+  const ids = added(runs, 'running');
+  await daemons[0].register(ids);
   await waitFor(() => noxus.requests.inFlight === runs, { describe: 'all runs to be read' });
   await delay(2_000);
-  const at = Date.now();
-  process.kill(second.pid, signal);
-  await waitFor(() => noxus.requests.inFlight < runs, { describe: 'polls to be cut off' });
-  await waitFor(() => noxus.requests.inFlight === runs, { timeoutMs: 60_000 });
-  const begun = ids.map((id) => noxus.requests.run(id).times.at(-1) ?? 0);
-  return Math.max(...begun.map((time) => time - at), 0) / 1_000;
+  return { redis, noxus, log, daemons, ids };
 }
 
-async function start(ground: Ground, redis: BenchRedis, noxus: Simulator): Promise<BenchDaemon> {
-  return startDaemon(ground, {
+function configOf(redis: BenchRedis, noxus: Simulator, log: WebhookLog) {
+  const endpoints = Array.from({ length: ENDPOINTS }, (_, at) => {
+    const url = `${log.url}/${at}`;
+    return [`e${at}`, { type: 'webhook', url, timeout: '30s', events: ['run.completed'] }];
+  });
+  return {
     profileDir: null,
     config: {
       redis: { url: `unix://${redis.socket}` },
@@ -76,6 +177,7 @@ async function start(ground: Ground, redis: BenchRedis, noxus: Simulator): Promi
         },
       },
       polling: { batch: 'off' },
+      endpoints: Object.fromEntries(endpoints) as Record<string, unknown>,
     },
-  });
+  };
 }

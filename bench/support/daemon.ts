@@ -13,7 +13,8 @@ const AS_IN_THE_IMAGE = ['--max-semi-space-size=64'];
 /** The built product: what is measured is what users run, not what a loader makes of the source. */
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
-const PRELOAD = fileURLToPath(new URL('./inspect-preload.mjs', import.meta.url));
+const INSPECT = fileURLToPath(new URL('./inspect-preload.mjs', import.meta.url));
+const CLOCK = fileURLToPath(new URL('./clock-preload.mjs', import.meta.url));
 
 interface DaemonOptions {
   /** The configuration as in its file; port and data directory are chosen here. */
@@ -22,6 +23,8 @@ interface DaemonOptions {
   profileDir: string | null;
   /** Lets {@link BenchDaemon.inspect} be called. */
   inspect?: boolean;
+  /** Lets {@link BenchDaemon.setClock} be called. */
+  isClockSet?: boolean;
 }
 
 /** What a process holds, after a collection; see `inspect-preload.mjs`. */
@@ -58,8 +61,12 @@ export interface BenchDaemon {
   post(path: string): Promise<void>;
   usage(): Promise<DaemonUsage>;
   inspect(): Promise<Held>;
+  /** Sets the wall clock of its host, as far as it sees that: ahead by so many ms. */
+  setClock(aheadMs: number): void;
   /** Calls the API; throws unless it does as it was asked. */
   call(path: string, body: unknown): Promise<void>;
+  /** How many lines of its log have such a message. */
+  logged(message: string): Promise<number>;
   /** The status of its readiness. */
   readyz(): Promise<number>;
   /** All events of a type, oldest first. */
@@ -82,12 +89,11 @@ export async function startDaemon(ground: Ground, options: DaemonOptions): Promi
   const logPath = join(dataDir, 'log');
   // The log goes straight to its file: passing it on would cost this process time.
   const log = await open(logPath, 'w');
-  const inspect = options.inspect === true;
-  const flags = inspect ? ['--expose-gc', '--import', PRELOAD] : [];
+  const preload = preloadFlags(options);
   const child = spawn(
     process.execPath,
-    [...AS_IN_THE_IMAGE, ...profile, ...flags, MAIN, 'serve', '--config', configPath],
-    { stdio: ['ignore', log.fd, 'inherit', ...(inspect ? (['ipc'] as const) : [])] },
+    [...AS_IN_THE_IMAGE, ...profile, ...preload, MAIN, 'serve', '--config', configPath],
+    { stdio: ['ignore', log.fd, 'inherit', ...(preload.length > 0 ? (['ipc'] as const) : [])] },
   );
   ground.onEnd(() => endProcess(child));
   await log.close();
@@ -114,13 +120,22 @@ export async function startDaemon(ground: Ground, options: DaemonOptions): Promi
       const [held] = (await answer) as [Held];
       return held;
     },
+    setClock: (aheadMs) => void child.send({ aheadMs }),
     call: (path, body) => call(url, path, body),
+    async logged(message) {
+      return (await readFile(logPath, 'utf8')).split(`"msg":"${message}"`).length - 1;
+    },
     readyz: async () => (await fetch(`${url}/readyz`)).status,
     events: (type) => events(url, type),
     freeze: () => child.kill('SIGSTOP'),
     thaw: () => child.kill('SIGCONT'),
     end: () => endProcess(child),
   };
+}
+
+function preloadFlags({ inspect, isClockSet }: DaemonOptions): string[] {
+  if (inspect === true) return ['--expose-gc', '--import', INSPECT];
+  return isClockSet === true ? ['--import', CLOCK] : [];
 }
 
 function profileFlags(dir: string): string[] {

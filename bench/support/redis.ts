@@ -18,6 +18,9 @@ export interface BenchRedis {
   /** What commands were called since the last call of this, and how often. */
   takeCommands(): Promise<Record<string, number>>;
   flush(): Promise<void>;
+  /** Stops the server where it stands, and lets it go on. */
+  freeze(): void;
+  thaw(): void;
 }
 
 export async function startRedis(ground: Ground): Promise<BenchRedis> {
@@ -46,6 +49,8 @@ export async function startRedis(ground: Ground): Promise<BenchRedis> {
     async flush() {
       await redis.flushall();
     },
+    freeze: () => child.kill('SIGSTOP'),
+    thaw: () => child.kill('SIGCONT'),
   };
 }
 

@@ -1,0 +1,128 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { startSimulator, type Simulator } from '../src/simulator/server.ts';
+import { waitFor } from '../test/support/wait-for.ts';
+import { startDaemon, type BenchDaemon } from './support/daemon.ts';
+import { rounded, type BenchResult } from './support/figures.ts';
+import { onGround, type Ground } from './support/ground.ts';
+import { startRedis } from './support/redis.ts';
+import { startWebhookLog, type WebhookLog } from './support/webhook-log.ts';
+
+/** Runs that are read all the time; some more end at each step. */
+const RUNS = 30;
+const ENDING = 20;
+
+const INTERVAL_MS = 1_000;
+const FIVE_MINUTES = 300_000;
+
+/** By how much the clocks of the two daemons are ahead, one step after the other, ms. */
+const STEPS: readonly [number, number][] = [
+  [FIVE_MINUTES, -FIVE_MINUTES],
+  [-FIVE_MINUTES, FIVE_MINUTES],
+  [0, 0],
+  [FIVE_MINUTES, 0],
+  [0, -FIVE_MINUTES],
+  [-FIVE_MINUTES, -FIVE_MINUTES],
+];
+
+/**
+ * Two daemons whose clocks are up to ten minutes apart, and are set back and forth while runs are read and
+ * end.
+ *
+ * Targets: no event is sent twice, none is false, and no read is late by more than 5 s.
+ */
+export async function benchSkew({ seconds }: { seconds: number }): Promise<BenchResult> {
+  return onGround(async (ground) => {
+    const { noxus, log, daemons, reading, expected } = await setUp(ground);
+    for (const [first, second] of STEPS) {
+      daemons[0].setClock(first);
+      daemons[1].setClock(second);
+      const ending = added(noxus, ENDING);
+      await daemons[0].register(ending.slice(0, ENDING / 2));
+      await daemons[1].register(ending.slice(ENDING / 2));
+      await delay((seconds * 1_000) / 2);
+      for (const id of ending) noxus.setStatus(id, 'completed');
+      expected.push(...ending);
+      await delay((seconds * 1_000) / 2);
+    }
+    const isSkewed = await Promise.all(daemons.map((daemon) => daemon.logged('clock.skewed')));
+    if (isSkewed.includes(0)) throw new Error('void: a clock was not wrong');
+    const ends = () => new Set(log.of('run.completed').map(({ runId }) => runId));
+    await waitFor(() => ends().size >= expected.length, { timeoutMs: 20_000 }).catch(() => null);
+    return resultOf({ noxus, log, reading, missing: expected.length - ends().size });
+  });
+}
+
+async function setUp(ground: Ground) {
+  const redis = await startRedis(ground);
+  const noxus = await startSimulator();
+  ground.onEnd(() => noxus.close());
+  const log = await startWebhookLog(ground);
+  const start = () => startDaemon(ground, configOf(noxus, log.url, `unix://${redis.socket}`));
+  const daemons: [BenchDaemon, BenchDaemon] = [await start(), await start()];
+  const reading = added(noxus, RUNS);
+  await daemons[0].register(reading);
+  await waitFor(() => reading.every((id) => noxus.requests.run(id).count > 2));
+  const expected: string[] = [];
+  return { noxus, log, daemons, reading, expected };
+}
+
+function added(noxus: Simulator, count: number): string[] {
+  return Array.from({ length: count }, () => {
+    return noxus.add({ steps: [{ after_ms: 0, status: 'running' }] }).id;
+  });
+}
+
+function configOf(noxus: Simulator, receiverUrl: string, redisUrl: string) {
+  return {
+    profileDir: null,
+    isClockSet: true,
+    config: {
+      redis: { url: redisUrl },
+      sources: {
+        default: {
+          base_url: noxus.url,
+          api_key: noxus.apiKey,
+          rate_limit: { requests: 10_000, per: '1s' },
+        },
+      },
+      polling: { min_interval: '200ms', max_interval: `${INTERVAL_MS}ms`, batch: 'off' },
+      watches: { timeout: '4m', stall_after: '3m' },
+      endpoints: { all: { type: 'webhook', url: receiverUrl, events: ['*'] } },
+    },
+  };
+}
+
+interface Outcome {
+  noxus: Simulator;
+  log: WebhookLog;
+  reading: string[];
+  missing: number;
+}
+
+function resultOf({ noxus, log, reading, missing }: Outcome): BenchResult {
+  const gaps = reading.flatMap((id) => {
+    const { times } = noxus.requests.run(id);
+    return times.slice(1).map((time, at) => time - (times[at] ?? time));
+  });
+  const counted = new Map<string, number>();
+  for (const { id } of log.webhooks) counted.set(id, (counted.get(id) ?? 0) + 1);
+  const atMost = (most: number) => ({ unit: '', target: { atMost: most } });
+  const isFalse = ({ type }: { type: string }) =>
+    type !== 'run.completed' && type !== 'run.started';
+  return {
+    figures: [
+      { name: 'webhooks', value: log.webhooks.length, unit: '' },
+      { name: 'ends not notified', value: missing, ...atMost(0) },
+      { name: 'sent twice', value: log.webhooks.length - counted.size, ...atMost(0) },
+      { name: 'false events', value: log.webhooks.filter(isFalse).length, ...atMost(0) },
+      { name: 'reads', value: gaps.length, unit: '' },
+      {
+        name: 'latest read, beyond its interval',
+        value: rounded(Math.max(0, Math.max(...gaps) - 1.1 * INTERVAL_MS) / 1_000),
+        unit: 's',
+        target: { atMost: 5 },
+      },
+    ],
+    details: {},
+  };
+}
