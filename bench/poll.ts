@@ -6,7 +6,7 @@ import { runIdAt, startNoxus, type BenchNoxus } from './support/noxus.ts';
 import { createRawLoop, type LoopResult } from './support/raw-loop.ts';
 import { startRedis, type BenchRedis } from './support/redis.ts';
 
-/** After a change of sides, connections are opened anew and due jobs are sorted out. */
+/** After a change of sides, connections are opened anew. */
 const SETTLE_MS = 1_000;
 
 const BATCH = 1_000;

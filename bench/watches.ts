@@ -32,7 +32,7 @@ interface Stage {
 
 /**
  * What very many active watches cost: how fast they are registered through the HTTP API in batches
- * of 1,000, what each takes in Redis with everything that belongs to it (indexes, poll job), before
+ * of 1,000, what each takes in Redis with everything that belongs to it (indexes, due time), before
  * and after it was polled once, how large the daemon is, and how long after its start with all of
  * them in Redis the first poll goes out.
  *

@@ -66,7 +66,7 @@ export function flag(fallback: boolean) {
   return z.preprocess(readBoolean, boolean).default(fallback);
 }
 
-/** Names become parts of Redis keys, job ids and metric labels. */
+/** Names become parts of Redis keys, queues and metric labels. */
 export const name = z
   .string()
   .regex(/^[a-z0-9][a-z0-9_-]{0,62}$/i, 'expected a name of up to 63 letters, digits, _ and -');

@@ -115,7 +115,7 @@ export interface StoredWatch {
   doc?: string;
 }
 
-/** The name of a watch inside: in Redis, as job id, in log lines. Neither part can hold a slash. */
+/** The name of a watch inside: in Redis, in log lines. Neither part can hold a slash. */
 export function watchId({ source, runId }: WatchKey): string {
   return `${source}/${runId}`;
 }

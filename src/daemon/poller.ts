@@ -28,7 +28,7 @@ const CHECK_GONE_MS = 60_000;
 const REPAIR_MS = 60_000;
 
 /** How long reads go on once the process stops; then they are given up and handed back, ms. */
-const HAND_BACK_MS = 500;
+const HAND_BACK_MS = 300;
 
 interface PollerDependencies
   extends

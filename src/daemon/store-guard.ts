@@ -46,7 +46,7 @@ interface StoreGuardDependencies {
 /** What a loss is told to. */
 export interface LossHandlers {
   systemEvents: Pick<SystemEvents, 'plan'>;
-  dispatch: (gates: string[]) => void;
+  dispatch: (pools: string[]) => void;
   count: (reason: LossReason) => void;
   /** Watches may have lost their place in the schedule, and followers of events theirs in the log. */
   renewed: () => void;
@@ -153,12 +153,12 @@ export class StoreGuard {
     const at = deps.now();
     const data = lossData({ reason, known, found, epoch, missing: missing.length, at });
     const event = this.handlers?.systemEvents.plan({ type: 'store.data_lost', data }) ?? null;
-    const gates = await deps.epochs.renew(found.epochs, epochs, event);
+    const pools = await deps.epochs.renew(found.epochs, epochs, event);
     // Another process was first: what it wrote is found by the next comparison.
-    if (gates === null) return this.check();
+    if (pools === null) return this.check();
     deps.log.error(data, 'store.data_lost');
     this.handlers?.count(reason);
-    this.handlers?.dispatch(gates);
+    this.handlers?.dispatch(pools);
     this.begin({ ...found, epochs }, reason);
   }
 

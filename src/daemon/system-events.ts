@@ -20,8 +20,8 @@ interface SystemEventsDependencies {
   store: Pick<SystemEventStore, 'raise'>;
   endpoints: Config['endpoints'];
   newMark: NewMark;
-  /** Takes the gates at which deliveries are due. */
-  dispatch: (gates: string[]) => void;
+  /** Takes the pools at which deliveries are due. */
+  dispatch: (pools: string[]) => void;
   now: () => number;
   log: Logger;
 }

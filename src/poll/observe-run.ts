@@ -69,8 +69,8 @@ export interface ObserveRunDependencies {
   askList: (source: string) => void;
   /** How the source fares against its budget. */
   loadOf: (source: string) => SourceLoad;
-  /** Tells of gates at which deliveries are due; what is lost here is found by the next look. */
-  dispatch: (gates: string[]) => void;
+  /** Tells of pools at which deliveries are due; what is lost here is found by the next look. */
+  dispatch: (pools: string[]) => void;
   wants: EndpointFilter;
   policy: PollPolicy;
   report: (report: PollReport) => void;

@@ -24,7 +24,7 @@ export interface ObserveUnconfiguredDependencies {
   watches: WatchStore;
   policy: PollPolicy;
   wants: EndpointFilter;
-  dispatch: (gates: string[]) => void;
+  dispatch: (pools: string[]) => void;
   newMark: NewMark;
   now: () => number;
   random: Random;

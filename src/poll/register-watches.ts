@@ -23,7 +23,7 @@ export interface RegisterDependencies {
   watches: WatchStore;
   /** Undefined for a source that is configured no more. */
   scheduleOf: (source: string) => Pick<Schedule, 'entered'> | undefined;
-  dispatch: (gates: string[]) => void;
+  dispatch: (pools: string[]) => void;
   wants: EndpointFilter;
   defaults: RegisterDefaults;
   now: () => number;
@@ -125,7 +125,7 @@ async function notify(
   for (const [source, watches] of groupBySource(due)) {
     await scheduleOf(source)?.entered(watches.length);
   }
-  dispatch(committed.flatMap((gates) => gates ?? []));
+  dispatch(committed.flatMap((pools) => pools ?? []));
 }
 
 /** Splits watches by their source. */

@@ -33,7 +33,7 @@ export class EpochStore {
 
   /**
    * Begins a new epoch, with an event that says why.
-   * @returns the gates at which deliveries are due now; null where another process was first
+   * @returns the pools at which deliveries are due now; null where another process was first
    */
   async renew(
     seen: readonly string[],

@@ -46,7 +46,7 @@ export function createKeys(prefix: string) {
     /** Hash: what each process says of itself, as JSON, by the process's id. */
     processInfo: key('process-info'),
     ...requestKeys(key),
-    /** String `<version> <number> <document>`: one watch. A tight string is the smallest there is. */
+    /** String of a head and a document: one watch; see `watch-record.ts`. */
     watch: (watch: WatchKey) => key('watch', watchId(watch)),
     /** Counter that numbers watches in the order of their registration. */
     watchNumber: key('watch-number'),

@@ -18,7 +18,7 @@ export class SystemEventStore {
     private readonly keys: Keys,
   ) {}
 
-  /** @returns the gates at which deliveries are due now */
+  /** @returns the pools at which deliveries are due now */
   async raise(event: PlannedSystemEvent): Promise<string[]> {
     const effects = raiseEffects(this.keys, event);
     return this.redis.rwRaiseEvent(

@@ -49,7 +49,7 @@ export class WatchStore {
 
   /**
    * Writes changes, each atomically and only if its watch is as it was when read.
-   * @returns for each change, the gates at which deliveries are due now; null on a conflict
+   * @returns for each change, the pools at which deliveries are due now; null on a conflict
    */
   async commitMany(changes: readonly WatchChange[]): Promise<(string[] | null)[]> {
     const pipeline = this.redis.pipeline();

@@ -150,7 +150,7 @@ describe('two daemons and receivers in all kinds of trouble', () => {
     expect(deliveries.filter(({ state }) => state === 'skipped').length).toBeGreaterThan(0);
   }, 60_000);
 
-  test('lose nothing when every job is deleted and all of them start again', async () => {
+  test('lose nothing when every key of the queue is deleted and all of them start again', async () => {
     await stopAll(daemons);
     daemons = [];
     const before = await startDaemon();
@@ -159,7 +159,7 @@ describe('two daemons and receivers in all kinds of trouble', () => {
     const planned = known + (await watchRuns(before));
     await waitFor(() => received('slow').length >= seen + 8);
     await before.stop('SIGKILL');
-    expect(await deleteJobs()).toBeGreaterThan(0);
+    expect(await deleteQueues()).toBeGreaterThan(0);
     const after = await startDaemon();
     const conservation = sampleConservation(after, 50);
     expectAllTold(await waitUntilSettled(after, planned));
@@ -170,11 +170,11 @@ describe('two daemons and receivers in all kinds of trouble', () => {
   }, 60_000);
 });
 
-/** Deletes every key of the job queues, and nothing else. @returns how many */
-async function deleteJobs(): Promise<number> {
+/** Deletes every key of the queues of slots, and nothing else. @returns how many */
+async function deleteQueues(): Promise<number> {
   const connection = new Redis(redis.url);
   const keys = await connection.keys(`{${PREFIX}}:*`);
-  const ofQueues = keys.filter((key) => /^\{[^}]+\}:(deliver|poll-[^:]+):/.test(key));
+  const ofQueues = keys.filter((key) => /^\{[^}]+\}:poll-[^:]+:/.test(key));
   const deleted = ofQueues.length === 0 ? 0 : await connection.del(...ofQueues);
   connection.disconnect();
   return deleted;

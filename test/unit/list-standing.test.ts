@@ -66,7 +66,7 @@ describe('the size of pages', () => {
   });
 });
 
-describe("the id of a list's job", () => {
+describe('the member of the schedule that is a list', () => {
   test('names source and workflow, whatever that is called', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme', minLength: 1 }), (workflowId) => {

@@ -6,7 +6,7 @@ import { RAISE } from './system-event.ts';
  *
  * KEYS  epochs, those that the effects name
  * ARGV  the epochs that were seen, the new ones, effects of the event as JSON or ''
- * Returns false where another process was first, else the gates at which deliveries are due now.
+ * Returns false where another process was first, else the pools at which deliveries are due now.
  */
 export const RENEW_EPOCH = `
 ${RAISE}

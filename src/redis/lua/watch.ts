@@ -19,7 +19,7 @@ end
  * ARGV  expected version, head, document or '' where it is the same, effects as JSON or '' where there
  *       are none, what it does to the schedule or '', member, token or '', ms or '', kind or '',
  *       for how long a permit counts after its answer in ms or ''
- * Returns 0 where the watch has changed, -1 where the claim was lost, else the gates at which
+ * Returns 0 where the watch has changed, -1 where the claim was lost, else the pools at which
  * deliveries are due now.
  */
 export const COMMIT_WATCH = `
@@ -85,11 +85,11 @@ for _, event in ipairs(effects.events) do
   for _, index in ipairs(event.indexes) do redis.call('ZADD', index, place, event.id) end
 end
 
-local gates = {}
-plan(effects, gates)
+local pools = {}
+plan(effects, pools)
 if effects.learned then learn(effects.learned) end
 if #effects.events > 0 then redis.call('PUBLISH', effects.eventBell, redis.call('GET', effects.eventPlace)) end
-return gates
+return pools
 `;
 
 /**
