@@ -128,6 +128,7 @@ function createOwnProcess(
     clock,
     monotonic: () => performance.now(),
     suspectLoss: () => storeGuard.suspect(),
+    checkStore: () => storeGuard.check(),
     log,
   });
 }

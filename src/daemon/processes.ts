@@ -33,6 +33,8 @@ interface ProcessesDependencies {
   clock: Pick<Clock, 'now' | 'skewMs' | 'measure' | 'onStepTakenOut'>;
   /** Takes a sign that the store has lost writes of this process. */
   suspectLoss: () => void;
+  /** Has the store compared with what is known of it: this process is gone from it, if not by a judge. */
+  checkStore: () => void;
   /** Milliseconds of a clock that only runs forward. */
   monotonic: () => number;
   log: Logger;
@@ -89,7 +91,10 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
   /** Also when this process was frozen for so long that others took it for dead. */
   async function appear(): Promise<void> {
     await description.write();
-    if (hasAppeared) log.warn({ process: id }, 'process.forgotten');
+    if (hasAppeared) {
+      log.warn({ process: id }, 'process.forgotten');
+      deps.checkStore();
+    }
     hasAppeared = true;
   }
 

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { configSchema } from '../../src/config/schema.ts';
 import { startDaemon } from '../../src/daemon.ts';
+import { processList } from '../../src/http/schemas/process.ts';
 import { createLifecycle, type Lifecycle } from '../../src/lifecycle.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
@@ -70,6 +71,16 @@ async function startOn({ url, prefix }: { url: string; prefix: string }, aheadMs
   return { ...daemon, said: (msg: string) => lines.some((line) => line.includes(`"${msg}"`)) };
 }
 
+async function get(url: string, path: string): Promise<unknown> {
+  return (await fetch(`${url}${path}`)).json();
+}
+
+/** By how much a daemon says in its metrics that its clock is ahead, whole seconds. */
+async function skewInMetrics({ url }: { url: string }): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text();
+  return Math.round(Number(/^runwatch_clock_skew_seconds (\S+)$/m.exec(text)?.[1]));
+}
+
 test('daemons ten minutes apart, one of them set by more, send each event once and expire nothing', async () => {
   const target = testRedis();
   const stores = openStores(target);
@@ -109,5 +120,8 @@ test('daemons ten minutes apart, one of them set by more, send each event once a
   const sent = receiver.received.map(({ body }) => (JSON.parse(body) as { type: string }).type);
   expect(sent).toEqual(ids.map(() => 'run.failed'));
   expect([ahead, behind].map(({ said }) => said('clock.skewed'))).toEqual([true, true]);
+  expect(await Promise.all([ahead, behind].map(skewInMetrics))).toEqual([300, -300]);
+  const { data } = processList.strict().parse(await get(ahead.url, '/v1/processes'));
+  expect(data.map(({ clock_skew_ms: ms }) => Math.round(ms / 1_000))).toEqual([300, -300]);
   stores.close();
 });

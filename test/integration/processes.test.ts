@@ -32,6 +32,7 @@ function processOf(id: string, { work = idle, uptime = () => performance.now() }
     }),
     monotonic: () => performance.now(),
     suspectLoss: () => undefined,
+    checkStore: () => undefined,
     log,
   });
   process.add(work);
