@@ -174,6 +174,7 @@ function configOf(): Record<string, unknown> {
         timeout: '1s',
         retry: ['30d'],
       },
+      moved: { type: 'webhook', url: `${echoUrl()}?way=redirect&${keyQuery}`, retry: ['30d'] },
       blocked: { type: 'webhook', url: `http://169.254.169.254/?${keyQuery}`, retry: ['30d'] },
       audit: { type: 'log', events: ['*'] },
     },
@@ -225,7 +226,7 @@ async function register(): Promise<void> {
   for (const url of failing) {
     const { text: answer } = await call('/v1/watches', {
       run_id: runIds[0],
-      endpoints: ['slow', 'blocked'],
+      endpoints: ['slow', 'moved', 'blocked'],
       webhook: { url },
     });
     // What signs for it is shown to the one who registers it, and to no one else.
