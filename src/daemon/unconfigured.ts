@@ -125,11 +125,11 @@ export function describeRemnants({ sources, endpoints }: Remnants): string[] {
   return [
     ...sources.map(
       ({ name, count }) =>
-        `no source named ${name} is configured any more, and ${count} active watches are not polled: configure it, or unwatch them`,
+        `no source named ${name} is configured any more, and ${count === 1 ? '1 active watch is' : `${count} active watches are`} not polled: configure it, or unwatch them`,
     ),
     ...endpoints.map(
       ({ name, count }) =>
-        `no endpoint named ${name} is configured any more, and ${count} deliveries wait for it: configure it, or send them elsewhere (runwatch redeliver --endpoint ${name} --to …)`,
+        `no endpoint named ${name} is configured any more, and ${count === 1 ? '1 delivery waits' : `${count} deliveries wait`} for it: configure it, or send them elsewhere (runwatch redeliver --endpoint ${name} --to …)`,
     ),
   ];
 }

@@ -109,7 +109,7 @@ describe('what the store holds of sources and endpoints that were renamed or rem
       {
         level: 'warn',
         ...remnants,
-        msg: expect.stringContaining('1 active watches are not polled'),
+        msg: expect.stringContaining('1 active watch is not polled'),
       },
     ]);
     expect((await sourceNames.all()).get('prod')).toBe(time);
