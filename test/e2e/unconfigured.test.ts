@@ -111,9 +111,13 @@ describe('a daemon whose store knows a source and an endpoint that are configure
   });
 
   test('notifies that the watches of the source are unreachable, and lets them expire', async () => {
+    const oldWatch = async (runId: string) =>
+      (await daemon.api(`/v1/watches/${runId}?source=old`)).body;
+    const { timeout_at: timeoutAt } = await oldWatch(expiring);
     await waitFor(async () => {
-      const { body } = await daemon.api(`/v1/watches/${lost}?source=old`);
-      return body.error !== null && Date.now() - Date.parse(body.error.since) > 1_100;
+      const { error } = await oldWatch(lost);
+      const isTroubled = error !== null && Date.now() - Date.parse(error.since) > 1_100;
+      return isTroubled && Date.now() > Date.parse(timeoutAt);
     });
     await restart();
     const typesOf = (runId: string) =>
@@ -122,7 +126,7 @@ describe('a daemon whose store knows a source and an endpoint that are configure
     expect(typesOf(lost)).toEqual(['run.awaiting_human_feedback', 'watch.unreachable']);
     expect(typesOf(expiring)).toEqual(['run.awaiting_human_feedback', 'watch.expired']);
     expect(await eventsOf(daemon, lost)).toHaveLength(2);
-    const { body } = await daemon.api(`/v1/watches/${lost}?source=old`);
-    expect(body.error.message).toBe('no source named old is configured any more');
+    const { error } = await oldWatch(lost);
+    expect(error.message).toBe('no source named old is configured any more');
   });
 });
