@@ -4,6 +4,13 @@ import { readSse, type SseMessage } from './sse.ts';
 import type { Query, Transport } from './transport.ts';
 import { pageSchema, type PageView } from './wire.ts';
 
+interface PostOptions {
+  /** For answers that take longer than others. */
+  timeoutMs?: number;
+  /** True where doing it twice would do harm. */
+  once?: boolean;
+}
+
 /**
  * The few shapes that calls of the API have. Bodies are checked by a schema and given as they came;
  * what is not a 2xx becomes an error.
@@ -17,14 +24,13 @@ export class Caller {
     this.#signal = signal;
   }
 
-  /** @param timeoutMs for answers that take longer than others */
   async post<Schema extends z.ZodType>(
     path: string,
     body: unknown,
     schema: Schema,
-    timeoutMs?: number,
+    options: PostOptions = {},
   ) {
-    return this.#checked(await this.#send('POST', path, { body, timeoutMs }), schema);
+    return this.#checked(await this.#send('POST', path, { body, ...options }), schema);
   }
 
   /** Does something with what the path names; null when there is no such thing. */
@@ -68,7 +74,7 @@ export class Caller {
   async #send(
     method: 'GET' | 'POST' | 'DELETE',
     path: string,
-    { query, ...rest }: { query?: Query; body?: unknown; timeoutMs?: number | undefined },
+    { query, ...rest }: PostOptions & { query?: Query; body?: unknown },
     expected?: number,
   ): Promise<unknown> {
     const call = { signal: this.#signal, ...rest, ...(query !== undefined && { query }) };

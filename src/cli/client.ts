@@ -126,13 +126,18 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
         redeliveredSchema,
         to === undefined ? undefined : { endpoint: to },
       ),
-    redeliverRange: (range) => call.post('/v1/deliveries/redeliver', range, countSchema),
+    redeliverRange: (range) =>
+      call.post('/v1/deliveries/redeliver', range, countSchema, { once: true }),
     listEndpoints: () => call.page('/v1/endpoints', {}, endpointSchema),
     testEndpoint: (name) =>
-      call.post(endpointPath(name, 'test'), undefined, endpointTestSchema, TEST_TIMEOUT_MS),
+      call.post(endpointPath(name, 'test'), undefined, endpointTestSchema, {
+        timeoutMs: TEST_TIMEOUT_MS,
+        once: true,
+      }),
     switchEndpoint: (name, to) => call.post(endpointPath(name, to), undefined, endpointSchema),
     retryEndpoint: (name) => call.post(endpointPath(name, 'retry'), undefined, countSchema),
-    rotateEndpoint: (name, body) => call.post(endpointPath(name, 'rotate'), body, rotatedSchema),
+    rotateEndpoint: (name, body) =>
+      call.post(endpointPath(name, 'rotate'), body, rotatedSchema, { once: true }),
     listPolling: (query) => call.page('/v1/polling', query, workflowSchema),
     listSources: () => call.page('/v1/sources', {}, sourceSchema),
     resumeSource: (name) =>

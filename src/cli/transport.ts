@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { Agent as HttpAgent, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -27,6 +28,12 @@ export interface DaemonSettings {
   startupMs: number;
 }
 
+/** How often a request is sent again whose connection broke, where a repeat does no harm. */
+const REPEATS = 2;
+
+/** Before a request is sent again whose first is not answered yet, or whose connection broke, ms. */
+const REPEAT_MS = 500;
+
 /** Between two attempts to reach a daemon that is starting, ms. */
 const STARTUP_RETRY_MS = 100;
 
@@ -35,6 +42,11 @@ interface Call {
   body?: unknown;
   /** For this request, where it takes longer than others. */
   timeoutMs?: number | undefined;
+  /**
+   * True where doing it twice would do harm. A key makes the daemon answer a repeat as it answered at
+   * first, so the request is sent again where its connection breaks before the answer.
+   */
+  once?: boolean | undefined;
   signal: AbortSignal;
 }
 
@@ -85,14 +97,16 @@ export function createTransport(settings: DaemonSettings): Transport {
   const startup = new Startup(isLoopback(base.hostname) ? settings.startupMs : 0);
   return {
     url,
-    async request(method, path, { query, body, timeoutMs, signal }) {
+    async request(method, path, { query, body, timeoutMs, once = false, signal }) {
       const options = {
         method,
         signal,
         ...(body !== undefined && { json: body }),
         ...(timeoutMs !== undefined && { timeout: { request: timeoutMs } }),
+        ...(once && { headers: { 'idempotency-key': randomUUID() } }),
       };
-      const send = () => pooled(address(base, path, query), options);
+      const sendOnce = () => pooled(address(base, path, query), options);
+      const send = () => (once ? repeatBroken(sendOnce, signal) : sendOnce());
       const answer = await startup.through(send, signal).catch(fail(url));
       return { status: answer.statusCode, body: parseBody(answer.body, url) };
     },
@@ -114,6 +128,30 @@ export function createTransport(settings: DaemonSettings): Transport {
       };
     },
   };
+}
+
+/** Sends again what got no answer of its own; the last answer or error is the result. */
+async function repeatBroken<Reply extends { statusCode: number; body: string }>(
+  send: () => Promise<Reply>,
+  signal: AbortSignal,
+): Promise<Reply> {
+  for (let left = REPEATS; ; left -= 1) {
+    try {
+      const answer = await send();
+      if (left === 0 || !isInProgress(answer)) return answer;
+    } catch (error) {
+      if (left === 0 || !isBroken(error)) throw error;
+    }
+    await sleep(REPEAT_MS, undefined, { signal });
+  }
+}
+
+function isInProgress({ statusCode, body }: { statusCode: number; body: string }): boolean {
+  return statusCode === 409 && body.includes('"code":"idempotency_in_progress"');
+}
+
+function isBroken(error: unknown): boolean {
+  return error instanceof RequestError && ['ECONNRESET', 'EPIPE'].includes(error.code);
 }
 
 function cursorOf({ headers }: IncomingMessage): string | null {
@@ -199,7 +237,7 @@ function parseBody(text: string, url: string): unknown {
 
 function fail(url: string): (error: unknown) => never {
   return (error) => {
-    if (!(error instanceof RequestError) || error instanceof AbortError) throw error;
+    if (!isNetworkError(error)) throw error;
     throw new RunwatchError(describe(error, url), {
       code: 'daemon_unreachable',
       retriable: true,
@@ -208,7 +246,16 @@ function fail(url: string): (error: unknown) => never {
   };
 }
 
-function describe(error: RequestError, url: string): string {
+/**
+ * From Node 24 on, a failed handshake arrives as Node's own error and not as one of got, so the class
+ * of what was thrown says nothing.
+ */
+function isNetworkError(error: unknown): error is Error & { code: string } {
+  if (error instanceof AbortError || error instanceof RunwatchError) return false;
+  return error instanceof Error && 'code' in error && typeof error.code === 'string';
+}
+
+function describe(error: Error & { code: string }, url: string): string {
   if (error instanceof TimeoutError) return `the daemon at ${url} does not answer in time`;
   const why = error.code === 'ECONNREFUSED' ? '' : ` (${error.code})`;
   return `no daemon answers at ${url}${why}; start one with \`runwatch serve\`, or set RUNWATCH_URL`;

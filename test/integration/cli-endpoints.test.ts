@@ -119,6 +119,39 @@ describe.each([
   });
 });
 
+describe('a verb that must not be done twice', () => {
+  const rotated = { secret: SECRET, previous_expires_at: null };
+  const inProgress = problem(409, 'idempotency_in_progress', 'not answered yet');
+
+  test.each([
+    ['breaks', 'cut' as const],
+    ['is answered by another attempt', inProgress],
+  ])('is sent again with the same key where its connection %s', async (_how, first) => {
+    const answers = [first, { status: 200, body: rotated }];
+    daemon.on('POST /v1/endpoints/ops/rotate', () => answers.shift() ?? 'cut');
+    const { exitCode, stdout } = await cli('rotate', 'ops');
+    expect([exitCode, stdout]).toEqual([0, `${SECRET}\n`]);
+    const keys = daemon.requests.map(({ headers }) => headers['idempotency-key']);
+    expect(keys).toEqual([expect.stringMatching(/^[0-9a-f-]{36}$/), keys[0]]);
+  });
+
+  test('is given up after three attempts', async () => {
+    daemon.on('POST /v1/endpoints/ops/rotate', () => 'cut');
+    const { exitCode, stderr } = await cli('rotate', 'ops');
+    expect([exitCode, stderr]).toEqual([1, expect.stringContaining('(ECONNRESET)')]);
+    expect(daemon.requests).toHaveLength(3);
+  });
+
+  test.each([
+    ['pause', 'POST /v1/endpoints/ops/pause'],
+    ['retry', 'POST /v1/endpoints/ops/retry'],
+  ])('is another than %s, which is sent once and without a key', async (verb, route) => {
+    daemon.on(route, () => 'cut');
+    expect(await cli(verb, 'ops')).toMatchObject({ exitCode: 1 });
+    expect(daemon.requests.map(({ headers }) => headers['idempotency-key'])).toEqual([undefined]);
+  });
+});
+
 describe('runwatch endpoints rotate', () => {
   const end = '2025-05-05T10:00:00.000Z';
 

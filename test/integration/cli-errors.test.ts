@@ -85,6 +85,13 @@ describe.each(VERBS)('runwatch %j', (args, route, failure) => {
   });
 });
 
+test('a daemon that speaks no TLS where it should is none', async () => {
+  const url = daemon.url.replace('http:', 'https:');
+  const { exitCode, stderr } = await runCli(['list'], { env: { RUNWATCH_URL: url } });
+  expect(exitCode).toBe(1);
+  expect(stderr).toMatch(/^error: no daemon answers at https:.* \((EPROTO|ERR_SSL_\w+)\)/);
+});
+
 describe('a call that is wrong exits 2', () => {
   test.each([
     [[], 'Usage: runwatch'],

@@ -16,7 +16,8 @@ export interface FakeAnswer {
   contentType?: string;
 }
 
-type Responder = (request: FakeRequest) => FakeAnswer;
+/** `cut`: the connection breaks before there is an answer. */
+type Responder = (request: FakeRequest) => FakeAnswer | 'cut';
 
 /** A daemon that answers what a test tells it to, and remembers what it was asked. */
 export interface FakeDaemon {
@@ -61,7 +62,9 @@ export async function startFakeDaemon(port = 0): Promise<FakeDaemon> {
     if (responder === undefined && request.path === '/v1/events/stream') {
       openStream(response, streams);
     } else {
-      answer(response, responder?.(request) ?? problem(404, 'not_found', 'not here'));
+      const given = responder?.(request) ?? problem(404, 'not_found', 'not here');
+      if (given === 'cut') response.destroy();
+      else answer(response, given);
     }
   };
   server.listen(port, '127.0.0.1');
