@@ -58,7 +58,9 @@ function take(path) {
     return true;
   } catch (error) {
     if (error.code === 'EEXIST') return false;
-    throw error;
+    throw new BootstrapError(
+      `runwatch cannot write ${path} (${error.code}): set XDG_CACHE_HOME to a folder that this user may write to.`,
+    );
   }
 }
 

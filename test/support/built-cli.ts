@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { cleanEnv } from './daemon-process.ts';
@@ -12,12 +12,17 @@ export interface CliOutput {
   stderr: string;
 }
 
-/** Runs the built command line as a process of its own, with nothing on its standard input. */
+/**
+ * Runs the built command line as a process of its own, with nothing on its standard input.
+ * @param as in which folder, and as which user
+ */
 export async function runBuiltCli(
   args: string[],
   env: Record<string, string> = {},
+  as: Pick<SpawnOptions, 'cwd' | 'uid' | 'gid'> = {},
 ): Promise<CliOutput> {
   const child = spawn(process.execPath, [MAIN, ...args], {
+    ...as,
     env: cleanEnv(env),
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chown, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,6 +16,8 @@ export interface DaemonOptions {
   /** Shared by daemons that are to share everything, and by the restarts of one. */
   dataDir?: string;
   args?: string[];
+  /** Only root may run it as another user, by id, to whom its directories then belong. */
+  user?: number;
 }
 
 /** A line of the daemon's log. */
@@ -78,7 +80,15 @@ export async function spawnDaemonProcess(options: DaemonOptions = {}): Promise<D
   await writeFile(configPath, stringify({ ...config, server: { port: 0, ...(server as object) } }));
   const env = cleanEnv({ RUNWATCH_DATA_DIR: dataDir, ...options.env });
   const args = [MAIN, 'serve', '--config', configPath, ...(options.args ?? [])];
-  const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const { user } = options;
+  if (user !== undefined) {
+    for (const path of [configDir, configPath, dataDir]) await chown(path, user, user);
+  }
+  const child = spawn(process.execPath, args, {
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...(user !== undefined && { uid: user, gid: user }),
+  });
   child.once('exit', () => void rm(configDir, { recursive: true, force: true }));
   return asDaemonProcess(child, dataDir);
 }
