@@ -13,6 +13,7 @@ const USAGE = new Set([
   'data_directory_untrusted',
   'encryption_key_lost',
   'kept_secret_untrusted',
+  'schema_unknown',
   // What the daemon refuses because of what it was asked.
   'several_sources',
   'invalid_request',

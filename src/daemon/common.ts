@@ -33,11 +33,12 @@ const HOST_CLOCKS: DaemonClocks = {
 
 /**
  * What nearly every part of the daemon is built from.
- * Throws RunwatchError `clock_skewed` where that is to be refused.
+ * Throws RunwatchError `schema_unknown`, and `clock_skewed` where that is to be refused.
  */
 export async function openCommon(options: CommonOptions, connections: RedisConnections) {
   const { config, log, version } = options;
   const stores = createStores(connections, config.redis.prefix);
+  await stores.epochs.claimSchema();
   const metrics = createMetrics(version, () => stores.count());
   const clock = await startClock(options, stores, metrics);
   const guarded = await guardStore(options, stores, clock);

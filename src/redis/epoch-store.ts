@@ -1,8 +1,12 @@
 import type { Redis } from 'ioredis';
+import { RunwatchError } from '../core/errors.ts';
 import type { FoundStore } from '../core/store-loss.ts';
 import { declaredKeys } from './declared-keys.ts';
 import type { Keys } from './keys.ts';
 import { raiseEffects, type PlannedSystemEvent } from './system-event-store.ts';
+
+/** The form that records have now. A change that an older daemon would misread makes it another one. */
+const SCHEMA = '1';
 
 /** The name of a store's present life, in Redis. Errors of the connection pass through. */
 export class EpochStore {
@@ -19,6 +23,21 @@ export class EpochStore {
       events: Number(events ?? 0),
       watches: Number(watches ?? 0),
     };
+  }
+
+  /**
+   * Notes the form of records in a store that has none yet.
+   * Throws RunwatchError `schema_unknown` where a daemon of another version wrote in another form.
+   */
+  async claimSchema(): Promise<void> {
+    await this.redis.setnx(this.keys.schema, SCHEMA);
+    const found = await this.redis.get(this.keys.schema);
+    if (found === SCHEMA || found === null) return;
+    throw new RunwatchError(
+      `Redis holds records of form ${found}, and this version of runwatch knows form ${SCHEMA}: ` +
+        'run the version that wrote them, or use another redis.prefix',
+      { code: 'schema_unknown' },
+    );
   }
 
   /** The number of the watch that was registered last. */

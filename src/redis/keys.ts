@@ -15,6 +15,8 @@ import { REQUEST_KINDS } from '../core/urgency.ts';
 /** What is about the store as a whole. */
 function storeKeys(key: (name: string) => string) {
   return {
+    /** String: the number of the form that records have; see `epoch-store.ts`. */
+    schema: key('schema'),
     /** String: the store's epoch, and those before it, which lost data; 8 letters and digits each. */
     epochs: key('epochs'),
     /** What cursors go by: the epochs, and the counter that gives their records a place. */

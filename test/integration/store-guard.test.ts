@@ -211,3 +211,13 @@ test('a process that starts knows by its data directory that the store is anothe
   await waitFor(() => third.guard.epoch() === second.guard.epoch());
   expect(third.said('store.data_lost')).toEqual([]);
 });
+
+test('a store whose records have another form than this version knows is refused', async () => {
+  await epochs.claimSchema();
+  await epochs.claimSchema();
+  await redis.set(keys.schema, '7');
+  await expect(epochs.claimSchema()).rejects.toMatchObject({
+    code: 'schema_unknown',
+    message: expect.stringMatching(/records of form 7.*knows form 1/),
+  });
+});
