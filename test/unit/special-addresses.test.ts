@@ -17,13 +17,16 @@ const DENIED: [string, SpecialRange][] = [
   ['127.0.0.1', 'loopback'],
   ['127.255.255.255', 'loopback'],
   ['10.0.0.1', 'private'],
+  ['10.255.255.255', 'private'],
   ['172.16.0.1', 'private'],
   ['172.31.255.255', 'private'],
   ['192.168.0.1', 'private'],
+  ['192.168.255.255', 'private'],
   ['100.64.0.1', 'carrier_grade_nat'],
   ['100.127.255.255', 'carrier_grade_nat'],
   ['169.254.0.1', 'link_local'],
   ['169.254.169.254', 'metadata'],
+  ['169.254.255.255', 'link_local'],
   ['169.254.170.2', 'metadata'],
   ['100.100.100.200', 'metadata'],
   ['168.63.129.16', 'metadata'],
@@ -60,6 +63,7 @@ const DENIED: [string, SpecialRange][] = [
   ['::7f00:1', 'ipv4_compatible'],
   ['64:ff9b::7f00:1', 'nat64'],
   ['64:ff9b::8.8.8.8', 'nat64'],
+  ['64:ff9b::a9fe:a9fe', 'nat64'],
   ['64:ff9b:1::1', 'nat64'],
   ['2002:7f00:1::', '6to4'],
   ['2001::1', 'teredo'],
@@ -80,6 +84,9 @@ const DENIED: [string, SpecialRange][] = [
   ['0x7f.0.0.1', 'loopback'],
   ['0x7F.1', 'loopback'],
   ['127.0.0.1.', 'loopback'],
+  // And these as 169.254.169.254.
+  ['2852039166', 'metadata'],
+  ['0xa9fea9fe', 'metadata'],
 ];
 
 describe('special addresses', () => {
