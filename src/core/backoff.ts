@@ -1,4 +1,4 @@
-/** A source of randomness: uniform in [0, 1). Passed in, so that what depends on it can be tested. */
+/** A source of randomness: uniform in [0, 1). Callers pass it in so that tests can control it. */
 export type Random = () => number;
 
 /** Longest pause that a server can ask for with `Retry-After`; a longer one is cut to it. */
@@ -10,17 +10,17 @@ interface Backoff {
 }
 
 /**
- * Full-jitter exponential backoff: uniform in [0, min(max, base × 2ⁿ)], but never under a tenth of
- * that bound, so that no failure is answered by an immediate retry.
- * Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
- * @param failures how many attempts have failed in a row, from 1
+ * Full-jitter exponential backoff: uniform in [0, min(max, base × 2ⁿ)]. It never falls below a
+ * tenth of that bound, so that no failure causes an immediate retry. Source: "Exponential Backoff
+ * And Jitter", AWS Architecture Blog, 2015.
+ * @param failures number of failed attempts in a row, from 1
  */
 export function fullJitter({ baseMs, maxMs }: Backoff, failures: number, random: Random): number {
   const bound = Math.min(maxMs, baseMs * 2 ** Math.min(Math.max(failures - 1, 0), 30));
   return Math.round(bound * Math.max(0.1, random()));
 }
 
-/** Spreads a delay upward only, by up to `share` of it: a promised minimum stays a minimum. */
+/** Lengthens a delay by up to `share` of it. The result is never shorter than the delay. */
 export function jitterUp(ms: number, share: number, random: Random): number {
   return Math.round(ms * (1 + share * random()));
 }
@@ -31,9 +31,10 @@ export function jitterAround(ms: number, share: number, random: Random): number 
 }
 
 /**
- * Reads `Retry-After` in both of its forms, seconds and HTTP date (RFC 9110, section 10.2.3); seconds
- * with a fraction, which some servers send, too.
- * @returns milliseconds from `now`, within [0, {@link MAX_RETRY_AFTER_MS}]; null when absent or unreadable
+ * Parses `Retry-After`: seconds or an HTTP date (RFC 9110, section 10.2.3). Some servers send
+ * seconds with a fraction; those parse too.
+ * @returns milliseconds from `now`, within [0, {@link MAX_RETRY_AFTER_MS}]; null when absent or
+ * unreadable
  */
 export function parseRetryAfter(header: string | undefined, now: number): number | null {
   const text = header?.trim() ?? '';
@@ -43,7 +44,7 @@ export function parseRetryAfter(header: string | undefined, now: number): number
   return Number.isNaN(ms) ? null : Math.min(Math.max(ms, 0), MAX_RETRY_AFTER_MS);
 }
 
-/** NaN for what is no number in decimal digits. */
+/** NaN unless the text is a number in decimal digits. */
 function seconds(text: string): number {
   return /^\d+(\.\d+)?$/.test(text) ? Number(text) : NaN;
 }

@@ -2,46 +2,49 @@ import type { Random } from './backoff.ts';
 import type { RunPage } from './run-list.ts';
 import type { Watch } from './watch.ts';
 
-/** Most pages that one look at a list reads. */
+/** Most pages that one sweep of a list reads. */
 export const MAX_LIST_PAGES = 10;
 
 /**
- * How long a list may stand in for reads of a run before one confirms it, ms. Bounds what a list can
- * cost that lies without being found out.
+ * How long a list feed may replace single polls of a run before a single poll confirms it, ms. It
+ * bounds the delay that an undetected false list can cause.
  */
 export const BACKSTOP_MS = 120_000;
 
-/** By how much of it the backstops of runs differ, so that they do not all come at once. */
+/** Spread of the backstop between runs, as a share, so that they do not all come due at once. */
 const BACKSTOP_SPREAD = 0.25;
 
-/** A run whose watch may be polled by reading a list that it is on. */
+/** A run that a list feed may cover. */
 export interface BatchMember {
-  /** When the run was created, milliseconds since the epoch: what lists are sorted by. NaN: not known. */
+  /**
+   * When the run was created, milliseconds since the epoch; lists are sorted by it. NaN: unknown.
+   */
   createdAt: number;
-  /** The interval at which the run would be polled alone just now, ms. */
+  /** The interval at which single polls would read the run now, ms. */
   intervalMs: number;
 }
 
-/** How runs are polled that are on one list. */
+/** How to poll the runs that share one list. */
 export interface BatchPlan {
-  /** True where reading the list takes fewer requests than polling each run alone. */
+  /** True where sweeping the list takes fewer requests than polling each run alone. */
   pays: boolean;
-  /** From one look at the list to the next, ms. */
+  /** From one sweep of the list to the next, ms. */
   intervalMs: number;
 }
 
 interface ListCost {
-  /** Requests that a look at the list takes. */
+  /** Requests per sweep. */
   pages: number;
   minIntervalMs: number;
 }
 
 /**
- * The best interval for looks at a list, and whether it pays. A run alone is best polled at the rate
- * r = √(h/2c), h being its hazard and c the delay that a request is worth. A look at the list is a
- * look at all its runs, whose hazards add up, at the price of its pages: √(Σh/2cp) = √(Σr²/p). So
- * the rates of single polls are all that need be known; k equal runs on one page are looked at √k
- * times as often as each alone, with √k times fewer requests in all.
+ * The best interval between sweeps of a list, and whether the list feed pays. The best rate of
+ * single polls is r = √(h/2c): h is the run's hazard, c the delay that one request is worth. A
+ * sweep polls all its runs at once. Their hazards add up and the price is the number of pages p:
+ * √(Σh/2cp) = √(Σr²/p). So the rates of single polls suffice as input. For k equal runs on one
+ * page, a sweep comes √k times as often as each single poll would. It needs √k times fewer requests
+ * in all.
  */
 export function planBatch(
   members: readonly BatchMember[],
@@ -56,15 +59,15 @@ export function planBatch(
   return { pays: members.length > 1 && together < alone, intervalMs };
 }
 
-/** For how long after a read the list may stand in for the next one, ms. */
+/** How long after a single poll the list feed may replace the next one, ms. */
 function backstop({ intervalMs }: Pick<BatchMember, 'intervalMs'>): number {
   return Math.max(intervalMs, BACKSTOP_MS);
 }
 
 /**
- * Whether the page after this one is worth a request with every look: by the runs that, going by how
- * closely they follow one another here, should be on it.
- * @param missing members that were on no page so far
+ * Whether every sweep should read one more page. The spacing of the runs on this page gives an
+ * estimate of how many members the next one holds.
+ * @param missing members that no page has shown so far
  */
 export function isNextPageWorthIt(
   { runs, isLast, isCut }: RunPage,
@@ -81,10 +84,12 @@ export function isNextPageWorthIt(
 }
 
 /**
- * Until when a single poll is put off because a list stands in for it: to the backstop, yet never
- * beyond the time by which it must be looked at. What delay a watch accepts is kept by the list.
- * @param latestAt by when somebody must be told of something, milliseconds since the epoch
- * @returns milliseconds since the epoch; null where the poll is put off already, or comes later anyway
+ * The time to which a single poll is deferred while a list feed covers the run: the backstop, yet
+ * never after `latestAt`. The list feed itself keeps to the delay that a watch accepts.
+ * @param latestAt when a notification about the run is due at the latest, milliseconds since the
+ * epoch
+ * @returns milliseconds since the epoch; null where the poll is already deferred, or due later
+ * anyway
  */
 export function putOffAt(
   { lastPolledAt, nextPollAt, timeoutAt }: Watch,
@@ -99,9 +104,9 @@ export function putOffAt(
 }
 
 /**
- * When a single poll is due that was put off and that no list stands in for any more: some time
- * within the watch's own interval, so that they do not all come at once.
- * @returns milliseconds since the epoch; null where it comes as early anyway
+ * When a deferred single poll is due once no list feed covers the run any more. The time is drawn
+ * from the watch's own interval, so that such polls do not all come at once.
+ * @returns milliseconds since the epoch; null where the poll is due within that interval anyway
  */
 export function recallAt(
   { nextPollAt }: Watch,

@@ -1,41 +1,41 @@
-/** How many requests a source takes, and in what time. */
+/** How many requests a source accepts in a period. */
 export interface RateLimit {
   requests: number;
   /** Milliseconds. */
   perMs: number;
 }
 
-/** Asks for leave to send one request. */
+/** A request for a permit from the rate limiter. */
 export interface RequestAsk {
-  /** The request's name, by which nothing else is known. */
+  /** An opaque name of the request. */
   request: string;
   limit: RateLimit;
-  /** Whether it may be the probe of a closed source, and how long that may take at the most, ms. */
+  /** Set where the request may probe a closed source: how long the probe may take at most, ms. */
   probeMs?: number | undefined;
 }
 
-/** What became of it. */
+/** The rate limiter's answer. */
 export interface Admission {
   admitted: boolean;
   /** How many requests count against the limit now. */
   count: number;
-  /** For how long the budget is used up from now on, ms; 0 where it is not. */
+  /** How long from now the budget is used up, ms; 0 where it is not. */
   usedUpMs: number;
 }
 
-/** The most time that a request may take from its leave to its arrival and still be counted right, ms. */
+/** Longest time from permit to arrival for which a request is still counted exactly, ms. */
 const MOST_GRACE_MS = 1_000;
 
 /**
- * How long after its leave a request that was not answered may still arrive, as far as the budget
- * reckons with it: half of the limit's time, a second at the most. It counts for so much longer.
+ * How long after its permit an unanswered request may still arrive, by the rate limiter's estimate.
+ * It is half of the limit's period, at most a second, and the request counts for that much longer.
  * @returns milliseconds
  */
 export function graceMs({ perMs }: RateLimit): number {
   return Math.min(perMs / 2, MOST_GRACE_MS);
 }
 
-/** For how long a request counts that is never answered. @returns milliseconds */
+/** How long an unanswered request counts against the limit. @returns milliseconds */
 export function holdMs(limit: RateLimit): number {
   return Math.ceil(limit.perMs + graceMs(limit)) + 1;
 }

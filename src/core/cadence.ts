@@ -12,49 +12,51 @@ import type { Profile, Watch } from './watch.ts';
 export const PRICE_S: Record<Profile, number> = { urgent: 0.05, normal: 0.2, frugal: 1 };
 
 /**
- * How far beyond its present age the next look at a run may lie, at the most. So the delay is in
- * proportion to the run, even where everything that was learned has become wrong.
+ * The next poll comes at most this share of the run's present age later. So the delay is in
+ * proportion to the run even where everything learned before is wrong.
  */
 const GUARD: Record<Profile, number> = { urgent: 0.5, normal: 1, frugal: 1 };
 
-/** How fast the interval grows while nothing changes, where every change is told. */
+/**
+ * How fast the interval grows while nothing changes, for runs with notification of every change.
+ */
 const GROWTH: Record<Profile, number> = { urgent: 1.25, normal: 1.5, frugal: 2 };
 
 /** People take their time: 5 min where the longest interval is a minute. */
 const AWAITING_STRETCH = 5;
 
-/** Backoff between reads that failed. */
+/** Backoff between failed polls. */
 const TROUBLE_BACKOFF = { baseMs: 1_000, maxMs: 60_000 };
 
 const JITTER = 0.1;
 
-/** What is known beside the watch itself when its next look is chosen. */
+/** What the choice of the next poll depends on besides the watch. */
 export interface CadenceContext {
   now: number;
   random: Random;
   policy: { minIntervalMs: number; maxIntervalMs: number };
   statistics: StatisticsLookup;
-  /** Which endpoints are told of what: who follows a run's progress has it looked at more often. */
+  /** Which endpoints want which events: where one wants progress, the run is polled more often. */
   wants: EndpointFilter;
   load: SourceLoad;
 }
 
-/** A watch whose run was just seen in the last of the stages. */
+/** A watch right after a poll that saw its run in the last of `stages`. */
 export interface SeenWatch extends Watch {
   run: RunSnapshot;
 }
 
-/** What of a watch its pace goes by. */
+/** The fields of a watch that decide its interval. */
 type PacedWatch = Pick<
   SeenWatch,
   'source' | 'run' | 'metadata' | 'subscriptions' | 'profile' | 'maxDelayMs' | 'stages' | 'cadence'
 >;
 
 /**
- * When to look at a run again: when one look is due by what was learned of runs like it, within what
- * its age, the limits and the watch allow.
- * @param changed whether this look saw anything that the one before had not
- * @returns milliseconds: the interval, and the delay that it gives
+ * The time until the next poll of a run. The statistics of similar runs decide it, bounded by the
+ * run's age, the limits, and the watch.
+ * @param changed whether this poll found a change
+ * @returns milliseconds: the interval, and the jittered delay
  */
 export function nextLook(
   watch: PacedWatch,
@@ -73,7 +75,7 @@ export function nextLook(
   return { intervalMs, delayMs: Math.min(delayMs, watch.maxDelayMs ?? Infinity) };
 }
 
-/** The longest interval, which the watch's own limit overrides. */
+/** The longest interval; the watch's own limit overrides the policy's. */
 function longestOf(
   { run, maxDelayMs }: PacedWatch,
   isFollowed: boolean,
@@ -84,7 +86,7 @@ function longestOf(
   return Math.min(maxDelayMs ?? Infinity, longestInterval(policy.maxIntervalMs * stretch, load));
 }
 
-/** The interval by which a look for news is due. */
+/** The interval that the hazard model gives for the next major transition (see `isNews`). */
 function newsInterval(
   { source, profile, run, stages }: PacedWatch,
   longestMs: number,
@@ -93,7 +95,7 @@ function newsInterval(
   const stage = stages.at(-1);
   if (stage === undefined) return longestMs;
   const outlook = outlookOf(stage, run, (state) => statistics(source, run.workflow_id, state));
-  // Work counts as one, however far it has come.
+  // All work counts as one phase here, whatever the progress.
   const ageMs = now - outlook.workflow.since;
   return guardedInterval(outlook, { now, ageMs, profile, dearness: load.dearness, longestMs });
 }
@@ -115,10 +117,10 @@ interface GuardedAsk extends Pick<SourceLoad, 'dearness'> {
 }
 
 /**
- * The intervals of a run that has just begun to work and of which nothing further is seen, where the
- * source keeps up. What a workflow costs and gives is reckoned from them.
- * @param states what was learned of the workflow, by null of the workflow as a whole
- * @returns from age to interval, both in seconds
+ * The intervals of a run that has just begun to work and shows no progress, in a source that keeps
+ * up.
+ * @param states the workflow's statistics by state; null stands for the workflow as a whole
+ * @returns a function from age to interval, both in seconds
  */
 export function intervalsByAge(
   states: ReadonlyMap<string | null, Statistics>,
@@ -136,12 +138,12 @@ export function intervalsByAge(
   };
 }
 
-/** Back to the minimum at a change, else longer each time. Before jitter, which would add up. */
+/** The minimum after a change, else longer each time. Without jitter, which would add up. */
 function growingInterval(watch: PacedWatch, changed: boolean, minIntervalMs: number): number {
   return changed ? minIntervalMs : watch.cadence.intervalMs * GROWTH[watch.profile];
 }
 
-/** Whether somebody is told of changes that are no news to everyone, and that may come next. */
+/** Whether a subscription wants event types beyond the default ones that may come next. */
 function followsChanges(watch: PacedWatch, wants: EndpointFilter): boolean {
   const types = changesFrom(watch.run.status);
   return watch.subscriptions.some((one) => types.some((type) => isTold(one, type, watch, wants)));
@@ -152,7 +154,7 @@ function changesFrom(status: string): EventType[] {
   return status === 'queued' ? ['run.started', 'run.progress'] : ['run.progress'];
 }
 
-/** The delay after `failures` reads in a row that told nothing. @returns milliseconds */
+/** The delay after `failures` polls in a row without a usable answer. @returns milliseconds */
 export function troubleDelay(failures: number, random: Random): number {
   return fullJitter(TROUBLE_BACKOFF, failures, random);
 }

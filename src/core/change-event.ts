@@ -2,7 +2,7 @@ import { watchEventId, type NewMark } from './event-id.ts';
 import { isoTime, isTerminalEvent, type News, type RunwatchEvent } from './event.ts';
 import type { Watch } from './watch.ts';
 
-/** Everything that the events of one look have in common. */
+/** What all events of one poll have in common. */
 export interface Change {
   before: Watch;
   after: Watch;

@@ -1,7 +1,9 @@
-/** A clock that is read over a network, on a host that is busy, may be off by this much, ms. */
+/** Tolerated error of a clock that a busy host reads over a network, ms. */
 const TOLERANCE_MS = 1_000;
 
-/** The store's clock as it was read, with own times around it that no setting of a clock changes, ms. */
+/**
+ * One reading of the store's clock, with monotonic times of this process before and after it, ms.
+ */
 interface ClockReading {
   now: number;
   steps: number;
@@ -10,8 +12,8 @@ interface ClockReading {
 }
 
 /**
- * By how much the store's clock was set forward between two readings: by what it moved more than can
- * have passed. 0 where it was not, or where the step has been taken out already.
+ * How far the store's clock was set forward between two readings: its advance beyond the time that
+ * can have passed. 0 where no step shows, or where a step was already corrected in between.
  * @returns ms
  */
 export function stepBetween(before: ClockReading, after: ClockReading): number {

@@ -1,28 +1,28 @@
 /**
- * What steers a terminal or a reader instead of being read: C0 and C1 control characters, marks that
- * reorder text, and the separators of lines and paragraphs.
+ * Characters that control a terminal or reorder text: C0 and C1 control characters, bidirectional
+ * marks, and the separators of lines and paragraphs.
  */
 const CONTROLS = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu;
 
-/** An escape of JSON as a whole, so that a backslash which is escaped itself begins none. */
+/** Matches a whole JSON escape, so that an escaped backslash does not begin a new one. */
 const ESCAPES_AND_CONTROLS = new RegExp(
   String.raw`\\(?:u00[01][0-9a-f]|u007f|.)|${CONTROLS.source}`,
   'giu',
 );
 
-/** A text with something else in place of each control character; by default, nothing. */
+/** The text with `instead` in place of each control character. */
 export function withoutControls(text: string, instead = ''): string {
   return text.replace(CONTROLS, instead);
 }
 
-/** JSON that means the same and holds no control character but line feeds. */
+/** Equivalent JSON without control characters other than line feeds. */
 export function escapeControls(json: string): string {
   return json.replace(CONTROLS, (control) => (control === '\n' ? control : escaped(control)));
 }
 
 /**
- * A line of JSON whose texts, once read, show control characters as escapes instead of holding them;
- * only line feeds and tabs go through.
+ * A line of JSON in which control characters inside texts are escaped twice: parsing it yields the
+ * escapes, not the characters. Line feeds and tabs pass unchanged.
  */
 export function revealControls(json: string): string {
   return json.replace(ESCAPES_AND_CONTROLS, (part) => {

@@ -1,6 +1,6 @@
 import type { PollPolicy } from './look.ts';
 
-/** The limits of polling where nothing is configured, for who wants neither reminders nor stalls. */
+/** The limits of polling where nothing is configured; without reminders and stalls. */
 export const DEFAULT_POLICY: PollPolicy = {
   minIntervalMs: 1_000,
   maxIntervalMs: 60_000,

@@ -17,7 +17,7 @@ export const DELIVERY_STATES = [
 
 export type DeliveryState = (typeof DELIVERY_STATES)[number];
 
-/** A count of deliveries by state, at nought. */
+/** Counts of deliveries by state, all 0. */
 export function noDeliveries(): Record<DeliveryState, number> {
   return { pending: 0, delivered: 0, dead: 0, parked: 0, skipped: 0, superseded: 0 };
 }
@@ -47,13 +47,13 @@ export interface Delivery extends WatchKey {
   /** Where it goes. */
   endpoint: Receiver;
   state: DeliveryState;
-  /** Attempts that counted; those that were answered with "later" do not. */
+  /** Attempts that count; answers that ask for quiet do not. */
   attemptCount: number;
-  /** Where the retry schedule stands: a delivery that is sent again by hand begins it anew. */
+  /** Position in the retry schedule; a redelivery starts it anew. */
   step: number;
-  /** A user asked for it, so it is sent whatever has become of the run. */
+  /** A user asked for it, so the relay sends it whatever the run's state is now. */
   requested: boolean;
-  /** A user asked for its next attempt now: it goes first, past an open breaker and a requested quiet. */
+  /** A user asked for the next attempt now: it ignores an open breaker and a requested quiet. */
   urgent: boolean;
   nextAttemptAt: number | null;
   createdAt: number;
@@ -67,10 +67,10 @@ export interface StoredDelivery {
   version: number;
 }
 
-/** What came of an attempt, in the words of the channel that made it. */
+/** The result of an attempt, as reported by the channel that made it. */
 export type AttemptOutcome =
   | { kind: 'delivered'; attempt: Attempt }
-  /** May work later, though not before the time that the receiver named, if it named one. */
+  /** May work later, but not before the time that the receiver gave, if any. */
   | { kind: 'failed'; attempt: Attempt; retryAfterMs?: number }
   /** The receiver asked for quiet (429 or 503 with `Retry-After`). */
   | { kind: 'throttled'; attempt: Attempt; retryAfterMs: number }
@@ -80,26 +80,26 @@ export type AttemptOutcome =
 const RETRY_JITTER = 0.1;
 
 /**
- * The shortest quiet, ms. Since quiet costs no attempt, a receiver that asks for none at all, or for
- * one that is over by our clock, would be asked again without end and without a pause.
+ * The shortest quiet, ms. A quiet costs no attempt. Without a minimum, a receiver that asks for a
+ * quiet of 0 s, or until a time already past, would get attempts in an endless loop.
  */
 const SHORTEST_QUIET_MS = 1_000;
 
-/** How long a receiver that asked for quiet is left alone at the least, ms. */
+/** How long a receiver that asked for quiet gets no attempts, ms; at least a second. */
 export function quietMs(retryAfterMs: number): number {
   return Math.max(retryAfterMs, SHORTEST_QUIET_MS);
 }
 
-/** Tells whether a named endpoint wants to hear of a type of event of a watch. */
+/** Whether a named endpoint wants a type of event of a watch. */
 export type EndpointFilter = (endpoint: string, type: EventType, watch: MatchedWatch) => boolean;
 
-/** What is delivered: an event by its id and type. */
+/** The event of a delivery, by id and type. */
 interface Notice {
   id: string;
   type: EventType;
 }
 
-/** Tells whether a subscription hears of a type of event of a watch. */
+/** Whether a subscription wants a type of event of a watch. */
 export function isTold(
   subscription: Subscription,
   type: EventType,
@@ -112,8 +112,8 @@ export function isTold(
 }
 
 /**
- * The deliveries that events give rise to: one per event and subscription that wants it, in the
- * order of the events. Ids are functions of event and subscription.
+ * The deliveries of some events: one per event and subscription that wants it, in the order of the
+ * events. Event and subscription determine the id.
  */
 export function planDeliveries(
   watch: WatchKey & MatchedWatch,
@@ -128,7 +128,7 @@ export function planDeliveries(
   );
 }
 
-/** A delivery that is due at once. Its id is a function of event and endpoint. */
+/** A delivery that is due at once. Event and endpoint determine its id. */
 export function newDelivery(
   watch: WatchKey,
   event: { id: string; type: SentEventType },
@@ -154,14 +154,15 @@ export function newDelivery(
   };
 }
 
-/** States in which a delivery has not come to an end. */
+/** Whether a delivery in this state may still be attempted. */
 export function isOutstanding(state: DeliveryState): boolean {
   return state === 'pending' || state === 'parked';
 }
 
 /**
- * What a delivery becomes by an attempt. A receiver that asks for quiet costs it no attempt.
- * @param schedule delays in ms after the first, second, … failed attempt; when it ends, the delivery is dead
+ * The delivery after an attempt. A receiver that asks for quiet costs it no attempt.
+ * @param schedule delays in ms after the first, second, … failed attempt; when it ends, the
+ * delivery is dead
  */
 export function afterAttempt(
   delivery: Delivery,
@@ -202,37 +203,39 @@ export function afterAttempt(
   }
 }
 
-/** A first attempt that comes this soon goes out whatever has become of the run meanwhile, ms. */
+/** Within this age a first attempt goes out without a check of the run's present state, ms. */
 const FRESH_MS = 5_000;
 
-/** True for a delivery that nothing has held up: neither a failure, nor a parking, nor a queue. */
+/** True for a delivery without a failure, a parking, or a wait in a queue so far. */
 export function isFresh({ last, createdAt, nextAttemptAt }: Delivery, now: number): boolean {
   return last === null && nextAttemptAt === createdAt && now - createdAt < FRESH_MS;
 }
 
-/** A delivery that is not sent for now, or ever: nothing was tried, so nothing is counted. */
+/** A delivery that is suspended before any attempt, so no attempt is counted. */
 export function withheld(delivery: Delivery, state: 'parked' | 'skipped' | 'superseded'): Delivery {
   return { ...delivery, state, urgent: false, nextAttemptAt: null };
 }
 
-/** The same event to another endpoint, at a user's wish. */
+/** The same event to another endpoint, at a user's request. */
 export function sentInstead(delivery: Delivery, endpoint: string, now: number): Delivery {
   const event = { id: delivery.eventId, type: delivery.eventType };
   return { ...newDelivery(delivery, event, endpoint, now), requested: true };
 }
 
-/** A delivery that is not sent yet, because its receiver asked for quiet. */
+/** A delivery deferred because its receiver asked for quiet. */
 export function postponed(delivery: Delivery, until: number): Delivery {
   return { ...delivery, state: 'pending', nextAttemptAt: until };
 }
 
-/** A delivery that a user wants sent now; one that has settled begins its schedule anew. */
+/** A delivery that a user wants sent now; a settled one starts its retry schedule anew. */
 export function wantedNow(delivery: Delivery, now: number): Delivery {
   const step = isOutstanding(delivery.state) ? delivery.step : 0;
   return { ...replayed(delivery, now), step, urgent: true };
 }
 
-/** A settled delivery that goes out again among many others: the same event, a fresh schedule. */
+/**
+ * A settled delivery that a bulk redelivery sends again: the same event, a fresh retry schedule.
+ */
 export function replayed(delivery: Delivery, now: number): Delivery {
   return {
     ...delivery,

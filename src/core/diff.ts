@@ -1,14 +1,18 @@
 import type { EventType } from './event.ts';
 import { isAwaiting, isKnownStatus, isTerminalStatus, type RunSnapshot } from './run.ts';
 
-/** Unknown statuses that a watch reports and remembers; a server that makes them up reports no more. */
+/**
+ * Most unknown statuses that a watch reports and remembers, to bound what a faulty server can
+ * cause.
+ */
 const MOST_UNKNOWN_STATUSES = 20;
 
 /**
- * What changed between two looks at a run, in the order in which it is told: leaving a state comes
- * before progress, progress before entering a state.
- * @param previous the last look; null on the first, which counts for the states that people act on
- * @param reported statuses outside the known ones that were told before
+ * The changes between two snapshots of a run, in the order of their events: leaving a state, then
+ * progress, then entering a state.
+ * @param previous the last snapshot; null on the first poll, which yields only events that call for
+ * action
+ * @param reported unknown statuses that already had an event
  */
 export function diffRun(
   previous: RunSnapshot | null,
@@ -23,7 +27,7 @@ export function diffRun(
   ];
 }
 
-/** Progress that Noxus does not give is no change of it. */
+/** A missing progress value is no change. */
 function hasProgressed(previous: RunSnapshot, next: RunSnapshot): boolean {
   return next.progress !== null && previous.progress !== next.progress;
 }
@@ -39,7 +43,7 @@ function entering(status: string, reported: readonly string[]): EventType[] {
   return isUnreported(status, reported) ? ['run.status_unknown'] : [];
 }
 
-/** A status outside the known ones that `run.status_unknown` is yet to tell of. */
+/** A status outside the known ones that has had no `run.status_unknown` yet. */
 export function isUnreported(status: string, reported: readonly string[]): boolean {
   return (
     !isKnownStatus(status) && !reported.includes(status) && reported.length < MOST_UNKNOWN_STATUSES

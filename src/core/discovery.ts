@@ -1,6 +1,8 @@
 import type { ListedRun, RunPage } from './run-list.ts';
 
-/** A listed run of which Noxus says when it was created: without that, new ones cannot be told from old. */
+/**
+ * A listed run with a creation time: without it, discovery cannot separate new runs from old ones.
+ */
 interface DatedRun extends ListedRun {
   created_at: string;
 }
@@ -10,55 +12,55 @@ export interface DatedPage extends RunPage {
   runs: DatedRun[];
 }
 
-/** @returns null where no run of the page has a date although there are some */
+/** @returns null where the page has runs but none has a date */
 export function datedPage(page: RunPage): DatedPage | null {
   const runs = page.runs.filter((run): run is DatedRun => run.created_at !== null);
   return runs.length === 0 && page.runs.length > 0 ? null : { ...page, runs };
 }
 
 /**
- * Runs may turn up in a list this much later than their creation says, ms: lists lag, and the clocks
- * of those who create runs differ. At least so far back a list is read again and again.
+ * A run may appear in a list this much later than its creation time says, ms: lists lag, and clocks
+ * of the machines that create runs differ. Every pass reads a list again at least so far back.
  */
 const OVERLAP_MS = 60_000;
 
-/** Pages of the first reading at the most: it has only to say what was there before. */
+/** Most pages of the first pass, which only records what existed before. */
 const FIRST_PAGES = 10;
 
-/** Runs that stay known although they are no longer on the pages that are read. */
+/** Most runs to remember that are no longer on the pages read. */
 const MOST_GONE = 500;
 
-/** The ids that a watch can have. */
+/** The pattern of run ids that a watch can have. */
 const RUN_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/;
 
 /**
- * What is known of a list: every run on it that was created at the floor or later. Times are Noxus's
- * own and are compared with nothing else, as milliseconds since the epoch.
+ * What discovery remembers of a list: every run created at the floor or later. Times are Noxus's
+ * own, in milliseconds since the epoch; they are compared only with one another.
  */
 export interface DiscoveryCursor {
-  /** Runs created before this are old news; null while every run of the list is known. */
+  /** Runs created before this are old; null while discovery knows every run of the list. */
   floor: number | null;
-  /** When the newest run was created; null where there was none. */
+  /** When the newest run was created; null for an empty list. */
   newest: number | null;
   known: string[];
 }
 
-/** One reading of a list, from its newest run down to what is known. */
+/** One pass over a list, from its newest run down to the known ones. */
 export interface Pass {
-  /** Null on the very first reading, by which everything is old news. */
+  /** Null on the very first pass, where every run counts as old. */
   cursor: DiscoveryCursor | null;
-  /** Runs that were read, by when they were created. */
+  /** Runs read so far, with their creation times. */
   read: ReadonlyMap<string, number>;
-  /** The first page as it was at the beginning; null before that. */
+  /** The first page as the pass first read it; null before. */
   head: Head | null;
-  /** True once something new turned up on a later page: pages may have shifted, so look again. */
+  /** True once a later page showed a new run: pages may have shifted, so the pass repeats. */
   isUnsettled: boolean;
-  /** True once a first reading has gone deep enough without coming to an end. */
+  /** True once the first pass reached its page limit before the end of the list. */
   isCutShort: boolean;
 }
 
 interface Head {
-  /** When its newest and its oldest run were created; null where there is none. */
+  /** Creation times of its newest and oldest run; null for an empty page. */
   newest: number | null;
   oldest: number | null;
   /** True where it is the only page. */
@@ -69,21 +71,21 @@ export function beginPass(cursor: DiscoveryCursor | null): Pass {
   return { cursor, read: new Map(), head: null, isUnsettled: false, isCutShort: false };
 }
 
-/** The same reading once more, to find what the shifting of pages may have hidden. */
+/** Repeats the pass, to find runs that shifting pages may have hidden. */
 export function repeatPass(pass: Pass): Pass {
   return { ...pass, isUnsettled: false };
 }
 
-/** What a page adds to a reading. */
+/** What a page adds to a pass. */
 interface PassStep {
   pass: Pass;
-  /** Runs that were not there before, in the order of the page. */
+  /** Runs that are new, in the order of the page. */
   fresh: DatedRun[];
-  /** True when nothing that matters is further down. */
+  /** True when later pages hold nothing relevant. */
   isComplete: boolean;
 }
 
-/** Takes in a page. @param number the page's number, from 1 */
+/** Adds a page to a pass. @param number the page's number, from 1 */
 export function takePage(pass: Pass, page: DatedPage, number: number): PassStep {
   const head = pass.head ?? headOf(page);
   const fresh = page.runs.filter((run) => isFresh(pass, run));
@@ -116,7 +118,7 @@ function isFresh({ cursor, read }: Pass, { id, created_at: createdAt }: DatedRun
   return cursor.floor === null || Date.parse(createdAt) >= cursor.floor;
 }
 
-/** Whether a page reaches down to runs that were dealt with, and beyond the overlap. */
+/** Whether a page reaches down to known runs and beyond the overlap. */
 function isDeepEnough({ cursor, head }: Pass, { runs }: DatedPage): boolean {
   const last = runs.at(-1);
   if (last === undefined) return true;
@@ -126,7 +128,7 @@ function isDeepEnough({ cursor, head }: Pass, { runs }: DatedPage): boolean {
   return createdAt < newest - OVERLAP_MS && (cursor?.known.includes(last.id) ?? true);
 }
 
-/** What is known after a reading that is complete. */
+/** What discovery remembers after a complete pass. */
 export function cursorAfter(pass: Pass): DiscoveryCursor {
   const { cursor, read, head } = pass;
   const floor = floorAfter(pass);
@@ -137,9 +139,9 @@ export function cursorAfter(pass: Pass): DiscoveryCursor {
 }
 
 /**
- * All of the first page is known, and on later ones all that is within the overlap. One run whose
- * clock is ahead of the others' lifts the floor no further than to the end of its page. It never
- * sinks: what is known of runs below it was forgotten.
+ * The new floor: the first page, and on later pages the overlap, remain known in full. A run with a
+ * clock that is ahead lifts the floor at most to the end of its page. The floor never sinks,
+ * because runs below it were forgotten.
  */
 function floorAfter({ cursor, head, read, isCutShort }: Pass): number | null {
   const before = cursor?.floor ?? null;
@@ -150,7 +152,7 @@ function floorAfter({ cursor, head, read, isCutShort }: Pass): number | null {
   return Math.max(before ?? -Infinity, lowest, Math.min(newest - OVERLAP_MS, oldest));
 }
 
-/** False for a list that does not begin with the newest runs: new ones could not be found in it. */
+/** False for a list that does not begin with the newest runs; discovery cannot use it. */
 export function isNewestFirst({ runs }: DatedPage): boolean {
   const [first, last] = [runs.at(0), runs.at(-1)];
   if (first === undefined || last === undefined) return true;

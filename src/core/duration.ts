@@ -2,7 +2,7 @@ const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as c
 
 const DURATION = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/;
 
-/** What an error message should say was expected where a duration was not one. */
+/** What an error message says was expected in place of an invalid duration. */
 export const DURATION_HINT = 'a duration such as 250ms, 10s, 5m, 2h or 7d';
 
 /**

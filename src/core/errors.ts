@@ -1,4 +1,4 @@
-/** Details that travel with an error into problem documents, log lines and exit messages. */
+/** Details of an error that appear in problem documents, log lines and exit messages. */
 interface RunwatchErrorOptions {
   /** Stable, machine-readable name such as `watch_not_found`. */
   code: string;
@@ -7,7 +7,7 @@ interface RunwatchErrorOptions {
   cause?: unknown;
 }
 
-/** The one error class of this project; what differs between errors is their `code`. */
+/** The only error class of this project; errors differ by `code`. */
 export class RunwatchError extends Error {
   readonly code: string;
   readonly retriable: boolean;
@@ -20,14 +20,14 @@ export class RunwatchError extends Error {
   }
 }
 
-/** One thing that is wrong with an input: where it stands and what was expected there. */
+/** One thing that is wrong with an input: where, and what was expected. */
 export interface InputIssue {
   /** Dotted path such as `watches.0.run_id`; empty for the input as a whole. */
   path: string;
   message: string;
 }
 
-/** Makes sure that a `switch` over a union stays exhaustive: the call only type-checks on `never`. */
+/** Makes a `switch` over a union exhaustive: the call only type-checks on `never`. */
 export function assertNever(value: never): never {
   throw new RunwatchError(`unhandled case: ${JSON.stringify(value)}`, { code: 'internal' });
 }

@@ -1,6 +1,6 @@
 import type { RunSnapshot } from './run.ts';
 
-/** Every type of event that a watch can produce. */
+/** All event types of a watch. */
 export const EVENT_TYPES = [
   'run.started',
   'run.progress',
@@ -20,7 +20,7 @@ export const EVENT_TYPES = [
 
 export type EventType = (typeof EVENT_TYPES)[number];
 
-/** What operators are told about delivery itself. */
+/** System events about endpoints, sources and polling. */
 const OPERATOR_EVENT_TYPES = [
   'endpoint.failing',
   'endpoint.recovered',
@@ -44,16 +44,16 @@ export const SYSTEM_EVENT_TYPES = [
 
 export type SystemEventType = (typeof SYSTEM_EVENT_TYPES)[number];
 
-/** System events that endpoints receive by default: they come in the place of one for each watch. */
+/** System events sent by default: each replaces one event per watch. */
 export const DEFAULT_SYSTEM_EVENTS: readonly string[] = ['source.unreachable', 'source.recovered'];
 
-/** What a receiver gets that somebody wants to try. */
+/** The event that a test of an endpoint sends. */
 export const TEST_EVENT_TYPE = 'runwatch.test';
 
-/** What can be on its way to a receiver. */
+/** All event types that a receiver can get. */
 export type SentEventType = EventType | SystemEventType | typeof TEST_EVENT_TYPE;
 
-/** What a subscription hears of when it names no event types. */
+/** The event types of a subscription that names none. */
 export const TOLD_BY_DEFAULT: readonly EventType[] = EVENT_TYPES.filter(
   (type) => type !== 'run.started' && type !== 'run.resumed' && type !== 'run.progress',
 );
@@ -65,23 +65,26 @@ interface EventError {
   since: string;
 }
 
-/** What only some events say. Durations in ms, as far as was seen: Noxus tells of no pause when it began. */
+/**
+ * Fields that only some events have. Durations are ms as observed: Noxus gives no time for the
+ * start of a pause.
+ */
 export interface EventDetails {
   /** Why an event about trouble was raised. */
   error?: EventError;
-  /** Counts the reminders that a run still waits for a human; absent where it begins to wait. */
+  /** The number of the reminder that a run still waits for a human; absent on the first event. */
   reminder?: number;
   /** How long the run has waited for a human, or had when it stopped waiting. */
   waited_ms?: number;
-  /** How long the run has been in its state, or was in the one that it moved on from. */
+  /** How long the run has been in its state, or was in the state that it left. */
   lasted_ms?: number;
-  /** In how long 99 of 100 runs leave the state; null while too little is known. */
+  /** Within this time 99 of 100 runs leave the state; null while too few durations are known. */
   usual_ms?: number | null;
 }
 
 /**
- * An event as it is stored, listed and sent: the published shape, snake_case. Its JSON text is made
- * once, at the moment of the change, and never rewritten. Times are ISO 8601 UTC with milliseconds.
+ * An event as stored, listed and sent, in the published shape. Its JSON text is made once, at the
+ * moment of the change, and never rewritten. Times are ISO 8601 UTC with milliseconds.
  */
 export interface RunwatchEvent {
   id: string;
@@ -91,7 +94,9 @@ export interface RunwatchEvent {
     run_id: string;
     run: RunSnapshot | null;
     previous: { status: string; progress: number | null } | null;
-    /** 1 for the first event of a watch, growing by one. It only orders: it is in no id. */
+    /**
+     * 1 for the first event of a watch, growing by one. It only gives the order and is in no id.
+     */
     sequence: number;
     detected_at: string;
     detection_delay_ms: number | null;
@@ -99,18 +104,18 @@ export interface RunwatchEvent {
   };
 }
 
-/** A change that is to be told: an event before it has a number and an id. */
+/** A transition that yields an event which has no number and id yet. */
 export interface News {
   type: EventType;
   details?: EventDetails | undefined;
 }
 
-/** True for events that a run has ended; Noxus says when it did. */
+/** True for events that report the end of a run, for which Noxus gives a time. */
 export function isTerminalEvent(type: EventType): boolean {
   return type === 'run.completed' || type === 'run.failed' || type === 'run.stopped';
 }
 
-/** A time in milliseconds since the epoch as the contract writes times. */
+/** Formats milliseconds since the epoch as the contract writes times. */
 export function isoTime(ms: number): string {
   return new Date(ms).toISOString();
 }

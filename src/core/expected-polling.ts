@@ -1,27 +1,26 @@
 import { BIN_EDGES_S, BINS, binOf, quantile, type Statistics } from './hazard.ts';
 
-/** Runs that outlast all but this share are left out: what they add is less than chance does. */
+/** The share of the longest runs that the estimate leaves out as negligible. */
 const NEGLIGIBLE = 0.001;
 
-/** Polls of one run that are reckoned with: a bound on the work. */
+/** Most polls of one run that the estimate simulates, to bound the work. */
 const MOST_POLLS = 5_000;
 
-/** What polling one run costs and gives. */
+/** Cost and delay of polling one run. */
 export interface PollingPerRun {
-  /** Requests up to the one that sees its end. */
+  /** Requests up to and including the one that sees its end. */
   requests: number;
-  /** From the end of the run to our seeing it, s. */
+  /** From the end of the run to its detection, s. */
   delayS: number;
 }
 
 /**
- * What polling comes to, by the mean, for runs that last as long as those that were seen did and are
- * watched from their beginning: at each age at which a
- * poll is due, those that were left by the poll before are asked for, and those that have ended since
- * were waited for.
+ * Mean requests and mean delay of polling, for runs as long as those observed and watched from
+ * their beginning. At each age with a poll, the runs still alive cost a request. The runs that
+ * ended since the poll before add their delay.
  * @param durations how long runs last from their creation on
  * @param intervalAt the time until the next poll of a run of this age, s
- * @returns null while too little is known
+ * @returns null while too few durations are known
  */
 export function expectedPolling(
   durations: Statistics,
@@ -42,7 +41,9 @@ export function expectedPolling(
   return { requests, delayS };
 }
 
-/** Of runs that are alive at an age: how long they live until another one, and the share that does so. */
+/**
+ * For runs alive at `fromS`: their mean time alive until `toS`, and the share that reaches `toS`.
+ */
 function lifeBetween(durations: Statistics, fromS: number, toS: number) {
   let [livedS, survive] = [0, 1];
   for (let bin = binOf(fromS); bin < BINS; bin += 1) {

@@ -13,17 +13,19 @@ function matchesPattern(pattern: string, type: string): boolean {
 }
 
 /**
- * Tells whether a subscription wants an event.
- * @param patterns exact types, families or `*`; undefined stands for the types told by default
+ * Whether a subscription wants an event.
+ * @param patterns exact types, families or `*`; undefined stands for the default events
  */
 export function wantsEvent(patterns: readonly string[] | undefined, type: string): boolean {
   return (patterns ?? TOLD_BY_DEFAULT).some((pattern) => matchesPattern(pattern, type));
 }
 
-/** Stands for all events about runwatch itself, of which "*" means only those sent by default. */
+/** Matches all system events; `*` matches only those sent by default. */
 export const ALL_SYSTEM_EVENTS = 'system.*';
 
-/** Whether an endpoint receives a system event: by its type, its family, all of them, or by default. */
+/**
+ * Whether an endpoint receives a system event: by type, by family, by `system.*`, or by default.
+ */
 export function namesSystemEvent(patterns: readonly string[] | undefined, type: string): boolean {
   const isDefault = DEFAULT_SYSTEM_EVENTS.includes(type);
   if (patterns === undefined) return isDefault;
@@ -34,21 +36,21 @@ export function namesSystemEvent(patterns: readonly string[] | undefined, type: 
   );
 }
 
-/** True for patterns that a configured endpoint may have: it may name system events, too. */
+/** True for patterns that a configured endpoint may have; it may also name system events. */
 export function isEndpointPattern(pattern: string): boolean {
   return (
     isEventPattern(pattern) || SYSTEM_EVENT_TYPES.some((type) => namesSystemEvent([pattern], type))
   );
 }
 
-/** True for patterns that can ever match: a misspelt one would silently mute a subscription. */
+/** True for patterns that match some event: a misspelt one would silently mute a subscription. */
 export function isEventPattern(pattern: string): boolean {
   return EVENT_TYPES.some((type) => matchesPattern(pattern, type));
 }
 
 /**
- * What a watch must be like for an endpoint to be told of it. Everything that is given must match;
- * of several values one has to. Keys as they are configured.
+ * The conditions under which an endpoint gets a watch's events. All given keys must match; of
+ * several values of a key, one. Keys are as in the configuration.
  */
 export interface WatchMatch {
   workflow_id?: readonly string[] | undefined;
@@ -56,7 +58,7 @@ export interface WatchMatch {
   metadata?: Readonly<Record<string, readonly string[]>> | undefined;
 }
 
-/** What of a watch can be matched. `run` is null until something was seen of it. */
+/** The fields of a watch that conditions apply to. `run` is null before the first snapshot. */
 export interface MatchedWatch {
   source: string;
   run: { workflow_id: string | null } | null;
@@ -64,9 +66,9 @@ export interface MatchedWatch {
 }
 
 /**
- * Tells whether a watch is what an endpoint asks for. The workflow of a run of which nothing was
- * ever seen is not known, so it matches no `workflow_id`.
- * @param match undefined asks for nothing
+ * Whether a watch meets an endpoint's conditions. A run without a snapshot has no known workflow,
+ * so it matches no `workflow_id`.
+ * @param match undefined matches every watch
  */
 export function matchesWatch(match: WatchMatch | undefined, watch: MatchedWatch): boolean {
   if (match === undefined) return true;

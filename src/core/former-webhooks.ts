@@ -5,10 +5,10 @@ import {
   type WebhookSubscription,
 } from './watch.ts';
 
-/** Webhooks that one watch may have, and former ones that it keeps: the newest. */
+/** Most webhooks per watch, and most former ones that it keeps (the newest). */
 export const MAX_WEBHOOKS = 50;
 
-/** The webhooks that a watch has no more once it has these subscriptions, the newest last. */
+/** The webhooks that a watch loses when it gets these subscriptions, the newest last. */
 export function formerWebhooks(
   before: Pick<Watch, 'subscriptions' | 'formerWebhooks'>,
   subscriptions: readonly Subscription[],

@@ -1,13 +1,13 @@
 import { withChanges } from './watch-copy.ts';
 import type { Watch } from './watch.ts';
 
-/** How often it is checked whether a run that was gone is there again, ms. */
+/** How often a poll checks whether a run that was gone is back, ms. */
 const EVERY_MS = 3_600_000;
 
-/** For how long, ms. */
+/** How long such checks go on, ms. */
 const FOR_MS = 86_400_000;
 
-/** When a run that is gone is looked for next, ms since the epoch; null for no more. */
+/** When the next check of a run that is gone is due, ms since the epoch; null for never. */
 export function nextGoneCheck(watch: Pick<Watch, 'state' | 'endedAt'>, now: number): number | null {
   if (watch.state !== 'gone' || watch.endedAt === null) return null;
   const next = now + EVERY_MS;
@@ -15,8 +15,8 @@ export function nextGoneCheck(watch: Pick<Watch, 'state' | 'endedAt'>, now: numb
 }
 
 /**
- * The watch of a run that was gone and is there again, as it is before that is observed: active, with
- * what was known of the run, so that the poll's answer is compared with that.
+ * The watch of a run that is back, before the poll is observed. It is active and keeps the last
+ * snapshot, so that the poll result is compared with that.
  */
 export function revived(watch: Watch, now: number): Watch {
   return withChanges(watch, {

@@ -1,40 +1,42 @@
 import type { Stay } from './lesson.ts';
 
-/** Bins of age: the first ends here, s; each further one is longer by the ratio; the last is open. */
+/**
+ * Bins of age: the end of the first, s. Each further bin is longer by the ratio; the last is open.
+ */
 const FIRST_EDGE_S = 0.5;
 const EDGE_RATIO = 1.25;
 export const BINS = 56;
 
-/** Where one bin ends and the next begins, s: from 0.5 s to about a day. */
+/** The edges between bins, s: from 0.5 s to about a day. */
 export const BIN_EDGES_S: readonly number[] = edges();
 
-/** What is left of everything learned before when one more stay has ended: 200 of them count. */
+/** Weight that all earlier duration samples keep when one more arrives: about 200 count. */
 export const DECAY = 0.995;
 
 /**
- * How much a prior counts, in endings, so that single observations do not stampede the estimate. A
- * whole ending is too much for bins as narrow as these: where nothing ever ends, 1/age would have runs
- * looked at that cannot have ended. At a sixth of the requests of fixed polling the replay has a mean
- * delay of 2.9 s with a whole one, of 2.4 s with a quarter.
+ * The pseudo-count of the prior, in endings, so that single samples do not dominate the estimate. A
+ * whole ending is too much for such narrow bins: where no run ends, 1/age would cause polls of runs
+ * that cannot have ended. In the replay at a sixth of the requests of fixed polling, the mean delay
+ * is 2.9 s with a whole ending and 2.4 s with a quarter.
  */
 const PRIOR_ENDINGS = 0.25;
 
-/** Fewer stays than this make no quantile. */
+/** Fewer duration samples than this give no quantile. */
 const LEAST_RUNS = 5;
 
-/** What is known of how long a state lasts. Decayed, so that the present counts for more. */
+/** Statistics of a state's dwell time. Decayed, so that recent samples count for more. */
 export interface Statistics {
-  /** Endings that were seen, by the bin of the age at which they came. */
+  /** Observed endings, by the bin of the age at which they came. */
   endings: number[];
-  /** Time that runs were watched at an age, by the bin of that age, s. */
+  /** Time for which runs were watched, by the bin of their age, s. */
   secondsAtRisk: number[];
-  /** Stays of which the ending was seen, not decayed. */
+  /** Number of samples with an observed ending, not decayed. */
   runs: number;
 }
 
 /**
- * What was learned of a state of a workflow, or with null for the state of the whole workflow;
- * nothing where the workflow is not known.
+ * Returns the statistics of one state of a workflow, or with null of the workflow as a whole;
+ * undefined where the workflow is unknown.
  */
 export type StatisticsLookup = (
   source: string,
@@ -42,7 +44,7 @@ export type StatisticsLookup = (
   state: string | null,
 ) => Statistics | undefined;
 
-/** For those who learn nothing. */
+/** Statistics for callers that have none. */
 export const nothingLearned: StatisticsLookup = () => undefined;
 
 function edges(): number[] {
@@ -71,19 +73,19 @@ export function binOf(ageS: number): number {
   return low;
 }
 
-/** What a stay adds to statistics. */
+/** What a duration sample adds to statistics. */
 export interface Exposure {
-  /** The first of the bins of age in which it was watched. */
+  /** The bin of the age at which watching began. */
   firstBin: number;
-  /** How long it was watched in that bin and in each one after it, s. */
+  /** How long the run was watched in that bin and in each one after it, s. */
   seconds: number[];
-  /** The bin in which it ended; null where nobody saw that. */
+  /** The bin of its ending; null for a censored sample. */
   endedIn: number | null;
 }
 
 /**
- * Occurrence and exposure by age. Stays that were watched late or left early count for exactly the
- * time that they were watched.
+ * Occurrence and exposure by age. Samples that began late or were censored count for exactly the
+ * time that was watched.
  */
 export function exposureOf({ fromS, toS, ended }: Stay): Exposure {
   const firstBin = binOf(fromS);
@@ -96,7 +98,7 @@ export function exposureOf({ fromS, toS, ended }: Stay): Exposure {
   return { firstBin, seconds, endedIn: ended ? lastBin : null };
 }
 
-/** What statistics become by one more stay. */
+/** The statistics with one more duration sample. */
 export function learn(statistics: Statistics, stay: Stay): Statistics {
   const { firstBin, seconds, endedIn } = exposureOf(stay);
   const kept = endedIn === null ? 1 : DECAY;
@@ -110,9 +112,9 @@ export function learn(statistics: Statistics, stay: Stay): Statistics {
 }
 
 /**
- * The chance per second that a state of this age ends now: what was seen, shrunk towards a prior
- * that counts as a part of an ending (the mean of a gamma posterior).
- * @param prior the chance per second where nothing was seen
+ * The chance per second that a state of this age ends now. The observed rate is shrunk towards a
+ * prior that counts as part of an ending (the mean of a gamma posterior).
+ * @param prior the chance per second where nothing was observed
  */
 export function hazard(statistics: Statistics | undefined, ageS: number, prior: number): number {
   if (statistics === undefined) return prior;
@@ -123,9 +125,10 @@ export function hazard(statistics: Statistics | undefined, ageS: number, prior: 
 }
 
 /**
- * The age by which a share of all stays has ended, by the raw hazard of each bin. Where nobody has
- * lived through a bin, all have ended by its end.
- * @returns seconds; null while too little is known, or where so few end within what was seen
+ * The age by which a share of all runs has left the state, by the raw hazard of each bin. Where
+ * most runs of the oldest bin ended in it, all count as ended by its end.
+ * @returns seconds; null with too few samples, or where the share is not reached within the
+ * observed ages
  */
 export function quantile(statistics: Statistics, share: number): number | null {
   if (statistics.runs < LEAST_RUNS) return null;
@@ -140,7 +143,8 @@ export function quantile(statistics: Statistics, share: number): number | null {
     const seconds = statistics.secondsAtRisk[bin] ?? 0;
     const rate = endings / (seconds || Infinity);
     if (rate * lastsS >= missing) return beginsS + missing / rate;
-    // As many as were watched there, half of the time where they ended: the estimate of life tables.
+    // Life-table estimate of the runs that reached the bin: watched time over its length, plus half
+    // of its endings.
     const comers = seconds / lastsS + endings / 2;
     if (bin === oldest && endings > comers / 2) return beginsS + lastsS;
     missing -= rate * (lastsS === Infinity ? 0 : lastsS);

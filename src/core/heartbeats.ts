@@ -1,4 +1,4 @@
-/** When counters of processes were last seen to rise, milliseconds since the epoch. */
+/** When each process's counter was last seen to rise, milliseconds since the epoch. */
 export class Heartbeats {
   private readonly seen = new Map<string, { counter: string; at: number }>();
 
@@ -9,7 +9,7 @@ export class Heartbeats {
     }
   }
 
-  /** The processes that have a counter, and when it last rose. */
+  /** The processes with a counter, and when it last rose. */
   all(): [id: string, at: number][] {
     return [...this.seen].map(([id, { at }]) => [id, at]);
   }

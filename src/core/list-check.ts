@@ -3,13 +3,14 @@ import type { ListMember } from './list-member.ts';
 /** The shortest time from one check of a list to the next, ms. */
 const LEAST_MS = 5_000;
 
-/** Looks at a list for each check of it, at the least: this bounds what checks cost. */
+/** Sweeps of a list per check of it, at least; this bounds what checks cost. */
 const LOOKS_PER_CHECK = 4;
 
 /**
- * The run by whose single read a list is checked, where it is time for that. A list that stands still
- * claims nothing that a read could refute: without checks, its runs would wait for their backstops.
- * @param checkedAt when it was checked last; this and `now` in milliseconds since the epoch
+ * The run that a single poll reads to check the list, if a check is due. An unchanging list gives
+ * no hints that a single poll could contradict. Without checks, the runs of a frozen list would
+ * wait for their backstops.
+ * @param checkedAt when the list was last checked; this and `now` in milliseconds since the epoch
  */
 export function memberToCheck(
   unchanged: readonly ListMember[],

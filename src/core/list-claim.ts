@@ -4,26 +4,26 @@ import { isTerminalStatus, type RunSnapshot } from './run.ts';
 import type { Watch } from './watch.ts';
 
 /**
- * Lists may lag behind single reads by so much, ms, as where a replica serves them. What a single
- * read found within this time is not held against a list.
+ * How far a list may lag behind single polls, ms, for example where a replica serves it. A single
+ * poll within this time does not contradict a list.
  */
 const LAG_MS = 5_000;
 
 type RunState = Pick<RunSnapshot, 'status' | 'progress'>;
 
-/** A change that a list told of, until a single read has judged it. Times are ms since the epoch. */
+/** A hint from a list that no single poll has judged yet. Times are ms since the epoch. */
 export interface Claim {
   runId: string;
-  /** When the list had been read. */
+  /** When the list was read. */
   madeAt: number;
-  /** What it said. */
+  /** What the list showed. */
   listed: RunState;
-  /** What the single read before had found, and when. */
+  /** What the single poll before had found, and when. */
   known: RunState & { at: number };
 }
 
 /**
- * Whether a list tells of a change that somebody wants to know of.
+ * Whether a list shows a change that a subscription wants.
  * @param followsProgress whether progress alone is such a change
  */
 export function isChange(run: RunSnapshot, listed: ListedRun, followsProgress: boolean): boolean {
@@ -31,7 +31,7 @@ export function isChange(run: RunSnapshot, listed: ListedRun, followsProgress: b
   return followsProgress && run.progress !== listed.progress;
 }
 
-/** What a list claims by telling of a change. @param madeAt when it had been read, ms since the epoch */
+/** The hint that a listed run gives. @param madeAt when the list was read, ms since the epoch */
 export function claimOf({ run, runId }: SeenWatch, listed: ListedRun, madeAt: number): Claim {
   return {
     runId,
@@ -42,9 +42,9 @@ export function claimOf({ run, runId }: SeenWatch, listed: ListedRun, madeAt: nu
 }
 
 /**
- * Judges a claim by what later single reads have found. The run may have moved on since, so any change
- * settles it; but nothing undoes the end of a run. A read that was under way already when the list was
- * read refutes nothing: what it found may be older, and only its answer have come later.
+ * Compares a hint with later single polls. The run may have moved on, so any change confirms the
+ * hint; but the end of a run is final. A poll that began before the list was read contradicts
+ * nothing: its result may be older even though its answer came later.
  */
 export function judgeClaim(
   claim: Claim,
@@ -61,7 +61,7 @@ function isContradicted({ madeAt, listed, known }: Claim, run: RunSnapshot): boo
   return isUnchanged && known.at < madeAt - LAG_MS;
 }
 
-/** Whether a list shows a run under way of which a single read has seen the end well before. */
+/** Whether a list shows a run as active although a single poll saw its end well before. */
 export function isStale(listed: ListedRun, watch: Watch, lookedAt: number): boolean {
   const { run } = watch;
   if (run === null || isTerminalStatus(listed.status)) return false;

@@ -3,23 +3,23 @@ import type { ListMember } from './list-member.ts';
 import type { ListedRun } from './run-list.ts';
 import type { Watch } from './watch.ts';
 
-/** What a look at a list says of its members. */
+/** What a sweep of a list says of its members. */
 export interface ListFindings {
-  /** To be read singly at once; with what the list claims of them. */
+  /** Members to poll at once, and the hints that the list gave for them. */
   changed: ListMember[];
   claims: Claim[];
-  /** The list stands in for the next single polls of these. */
+  /** Members for which the list feed replaces the next single poll. */
   unchanged: ListMember[];
-  /** Too far down the list, or no more on it. */
+  /** Members too far down the list, or no longer on it. */
   missing: ListMember[];
 }
 
-/** By what runs of a list and watches find one another: ids are compared as single reads do. */
+/** The key that matches listed runs with watches: ids compare as in single polls. */
 export function listedAs(runId: string): string {
   return runId.toLowerCase();
 }
 
-/** @param lookedAt when the list had been read, milliseconds since the epoch */
+/** @param lookedAt when the list was read, milliseconds since the epoch */
 export function compareWithList(
   members: Iterable<ListMember>,
   runs: ReadonlyMap<string, ListedRun>,
@@ -41,7 +41,7 @@ export function compareWithList(
   return findings;
 }
 
-/** How many runs of a list there are up to its last member. */
+/** How many runs of a list come before and including its last member. */
 export function reachOf(
   runs: ReadonlyMap<string, ListedRun>,
   members: ReadonlyMap<string, ListMember>,
@@ -50,9 +50,8 @@ export function reachOf(
 }
 
 /**
- * Whether single reads show that a list is not true, and if not, which of its claims they have not
- * judged yet.
- * @param watches by {@link listedAs}, also of runs that have ended
+ * Whether single polls contradict a list, and if not, which of its hints they have not judged yet.
+ * @param watches by {@link listedAs}, including runs that have ended
  */
 export function judgeList(
   { runs, claims }: { runs: ReadonlyMap<string, ListedRun>; claims: readonly Claim[] },

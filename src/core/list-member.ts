@@ -6,13 +6,15 @@ import { nextReminderAt } from './reminder.ts';
 import { stallTime, usualStayMs } from './stall.ts';
 import type { StoredWatch, Watch } from './watch.ts';
 
-/** A watch that a list may stand in for. */
+/** A watch that a list feed may cover. */
 export interface ListMember extends BatchMember {
   watch: SeenWatch;
   version: number;
-  /** Whether progress alone is worth a read. */
+  /** Whether progress alone calls for a poll. */
   followsProgress: boolean;
-  /** By when it must be read whatever a list says, milliseconds since the epoch. */
+  /**
+   * When a single poll is due at the latest whatever the list shows, milliseconds since the epoch.
+   */
   latestAt: number;
 }
 
@@ -20,7 +22,10 @@ export interface MemberContext extends CadenceContext {
   policy: PollPolicy;
 }
 
-/** A watch as a list sees it. Null for a run that can not be read, or not be found: only single reads tell. */
+/**
+ * A watch as a member of a list. Null for runs that are missing or unreadable: only single polls
+ * can judge those.
+ */
 export function listMember(
   { watch, version }: StoredWatch,
   context: MemberContext,
@@ -42,8 +47,8 @@ export function listMember(
 }
 
 /**
- * At what interval a run would be polled alone just now. Where intervals grow while nothing changes,
- * the time since the last read counts as one: what had changed since, the list would have shown.
+ * The interval at which single polls would read a run now. Where intervals grow while nothing
+ * changes, the time since the last poll counts as one interval: the list would have shown a change.
  */
 function intervalNow(watch: SeenWatch, context: CadenceContext): number {
   const quietMs = context.now - (watch.lastPolledAt ?? context.now);
@@ -56,7 +61,7 @@ function isToldOfProgress(watch: Watch, wants: EndpointFilter): boolean {
   return watch.subscriptions.some((one) => isTold(one, 'run.progress', watch, wants));
 }
 
-/** When the state of a run will have lasted too long, by what is known now. */
+/** When the run will have dwelt in its state for too long, by the present statistics. */
 function stallsAt(watch: SeenWatch, { policy, statistics }: MemberContext): number {
   const { stay } = watch;
   if (stay === null || stay.stalled) return Infinity;

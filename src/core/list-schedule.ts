@@ -7,29 +7,30 @@ import type { ListStanding } from './list-standing.ts';
 
 const JITTER = 0.1;
 
-/** When a list is read again on which too few of the members were, ms. */
+/** Delay until the next sweep after one that found too few members, ms. */
 const FUTILE_MS = 10_000;
 
-/** Where reading the list does not pay, this is thought over again after some time, ms. */
+/** Where sweeping does not pay, the decision is made again after a random time, ms. */
 const RECONSIDER_MS = { least: 5_000, most: 10_000 };
 
-/** What follows from a look at a list. */
+/** What a sweep changes in the schedule. */
 export interface ListSchedule {
-  /** Members whose single polls are put off. */
+  /** Members with deferred single polls. */
   putOff: ListMember[];
-  /** Members that are polled at their own pace, for the list does not stand in for them. */
+  /** Members polled at their own interval again, because the list does not cover them. */
   recalled: ListMember[];
-  /** Read by itself now although nothing of it has changed, to check the list; null for none. */
+  /** An unchanged member to poll now, to check the list; null for none. */
   toCheck: ListMember | null;
-  /** When the list was last checked, this look included. */
+  /** When the list was last checked, this sweep included. */
   checkedAt: number;
-  /** From this look to the next one, ms. */
+  /** From this sweep to the next one, ms. */
   nextMs: number;
 }
 
 /**
- * Until when a list is not read and each of its runs is polled at its own pace: because it was given
- * up, or would take more requests. Null where it is to be read now. Milliseconds since the epoch.
+ * Until when a list is not swept and each run is polled at its own interval. The reasons: the list
+ * was given up, or would take more requests. Null where a sweep may start now. Milliseconds since
+ * the epoch.
  */
 export function leftAloneUntil(
   { since }: Pick<ListStanding, 'since'>,
@@ -42,14 +43,14 @@ export function leftAloneUntil(
 }
 
 interface LookTold extends Pick<ListStanding, 'checkedAt'> {
-  /** Pages that it took. */
+  /** Pages that the sweep read. */
   pages: number;
   minIntervalMs: number;
   now: number;
   random: Random;
 }
 
-/** Planned anew by those that were found, and by the pages that it took to find them. */
+/** Plans anew from the members that the sweep found and the pages that it took. */
 export function scheduleAfter(
   { changed, unchanged, missing }: ListFindings,
   { checkedAt, now, ...told }: LookTold,

@@ -1,7 +1,7 @@
 import type { Claim } from './list-claim.ts';
 import { MAX_PAGE_SIZE, type ListOutcome } from './run-list.ts';
 
-/** How long a list is left alone that has failed once; twice as long with every further failure. */
+/** How long a list is avoided after its first failure; each further failure doubles it. */
 const FIRST_AVOIDED_MS = 30_000;
 const LONGEST_AVOIDED_MS = 1_800_000;
 
@@ -12,25 +12,25 @@ export interface ListKey {
 }
 
 /**
- * Why a list is given up: it can not be read, costs too much, wants to be left alone again and again, or
- * single reads show it to be untrue.
+ * Why a list is given up: it cannot be read, costs too many requests, is throttled again and again,
+ * or single polls contradict it.
  */
 export type FallbackReason =
   Exclude<ListOutcome['kind'], 'page' | 'rate_limited'> | 'too_large' | 'throttled' | 'disagrees';
 
-/** What is known of a list from the looks before. Times are milliseconds since the epoch. */
+/** What earlier sweeps showed of a list. Times are milliseconds since the epoch. */
 export interface ListStanding {
-  /** How often it was given up without having proved itself since. */
+  /** How often it was given up since it last proved reliable. */
   failures: number;
-  /** Until when it is not read, or since when it is trusted again. */
+  /** Until when it is not swept, or since when it is trusted again. */
   since: number;
-  /** How many runs the next look's pages are to have. */
+  /** The page size of the next sweep. */
   size: number;
-  /** What it told of and no single read has judged so far. */
+  /** Hints that no single poll has judged so far. */
   claims: Claim[];
-  /** True where the last look was answered by the wish to be left alone for a while. */
+  /** True where the last sweep was throttled. */
   isThrottled: boolean;
-  /** When a run was last read by itself to check the list; 0 before that. */
+  /** When a single poll last checked the list; 0 for never. */
   checkedAt: number;
 }
 
@@ -43,30 +43,33 @@ export const NEW_STANDING: ListStanding = {
   checkedAt: 0,
 };
 
-/** Runs that may come in at the head of a list without pushing a member off a page. */
+/** Runs that may enter the list at its head without pushing a member off a page. */
 const HEADROOM = 20;
 
-/** The size of the next look's pages: no larger than needed, for runs can drag large documents along. */
+/** The page size of the next sweep: as small as possible, since runs can carry large documents. */
 export function nextSize(reach: number, isAllFound: boolean): number {
   return isAllFound ? Math.min(MAX_PAGE_SIZE, reach + HEADROOM) : MAX_PAGE_SIZE;
 }
 
-/** A list that has failed is tried again, later each time. @param now when it may be asked at all */
+/** Gives up a list for a while, longer each time. @param now when it may be swept again at all */
 export function givenUp({ failures }: ListStanding, now: number): ListStanding {
   return { ...NEW_STANDING, failures: failures + 1, since: now + avoidedMs(failures + 1) };
 }
 
 /**
- * A source that wants to be left alone is, and its list with it. Where that is all that the list says
- * again once it may be asked, the wish is the list's own: while single reads wait for it, it would keep
- * the whole source paused and nobody would be looked at.
+ * The state of a list after a throttled sweep. The source pauses as a whole. A list that is
+ * throttled again right after the pause is throttled by itself. Single polls wait for it, so it
+ * would keep the source paused and stop all polls.
  * @returns null where the list is to be given up
  */
 export function throttled(standing: ListStanding): ListStanding | null {
   return standing.isThrottled ? null : { ...standing, isThrottled: true };
 }
 
-/** A look was good. Past failures are forgotten once the list has been good for as long as it was avoided. */
+/**
+ * A good sweep. Past failures are forgotten once the list has been good for as long as it was
+ * avoided.
+ */
 export function heldGood(
   { failures, since }: ListStanding,
   look: Pick<ListStanding, 'size' | 'claims' | 'checkedAt'>,
@@ -82,10 +85,10 @@ function avoidedMs(failures: number): number {
     : Math.min(LONGEST_AVOIDED_MS, FIRST_AVOIDED_MS * 2 ** Math.min(failures - 1, 10));
 }
 
-/** No run's id begins so. */
+/** No run id begins with this. */
 const PREFIX = '~';
 
-/** The name of a list in the schedule of its source, beside the ids of runs. */
+/** The name of a list in its source's schedule, beside the ids of runs. */
 export function listMemberOf({ workflowId }: ListKey): string {
   return PREFIX + workflowId;
 }

@@ -1,32 +1,37 @@
-/** How the polls of a source fare against its budget. */
+/** How well the polls of a source keep up with its budget. */
 export interface SourceLoad {
-  /** How long its rate limit lets it take to poll every active watch once, ms. */
+  /** How long its rate limit takes to poll every active watch once, ms. */
   roundMs: number;
-  /** By how much requests have become dearer than the profile says, because polls came late; from 1. */
+  /**
+   * The cost multiplier: how much a request costs beyond the profile's price, because polls lag;
+   * from 1.
+   */
   dearness: number;
 }
 
-/** A source of which nothing is known but that it keeps up. */
+/** The load of a source of which nothing is known: it keeps up. */
 export const NO_LOAD: SourceLoad = { roundMs: 0, dearness: 1 };
 
 /** How many rounds of all watches the longest interval has room for. */
 const ROUNDS = 5;
 
-/** A poll is late that waited for more requests than these: for a second at 10 requests a second. */
+/**
+ * A poll counts as late if its lag exceeds the time of this many requests: a second at 10 a second.
+ */
 const LATE_BY = 10;
 
-/** However much a source allows, a poll is not late before this, ms: processes are busy now and then. */
+/** No poll counts as late below this lag, ms, since processes are busy now and then. */
 const LATE_MS = 1_000;
 
 const DEARER = 1.02;
 const CHEAPER = 0.995;
 
-/** A bound, from which it takes half an hour of punctual polls at 1 a second to come back. */
+/** An upper bound; at one punctual poll per second it takes half an hour to come back from it. */
 const DEAREST = 1_000;
 
 /**
- * The longest time between two polls of a watch without a limit of its own. A cap that would by
- * itself use up the budget leaves nothing for the looks that matter, so it widens.
+ * The longest time between two polls of a watch without its own limit. It widens where it would by
+ * itself use up the budget and leave nothing for the important polls.
  * @returns milliseconds
  */
 export function longestInterval(maxIntervalMs: number, { roundMs }: SourceLoad): number {
@@ -34,10 +39,10 @@ export function longestInterval(maxIntervalMs: number, { roundMs }: SourceLoad):
 }
 
 /**
- * What a request is worth after one more poll: more with each that came late, for then there are too
- * many of them, and less again with each that was punctual. Settles where one poll in five is late.
- * @param lagMs from when the poll was due to when it began
- * @param requestMs in how long the rate limit lets one request through
+ * The cost multiplier after one more poll. It rises with each late poll, which shows too many
+ * requests, and falls with each punctual one. It settles where one poll in five is late.
+ * @param lagMs from when the poll was due to its start
+ * @param requestMs the time per request that the rate limit allows
  */
 export function dearnessAfter(dearness: number, lagMs: number, requestMs: number): number {
   const isLate = lagMs > Math.max(LATE_MS, LATE_BY * requestMs);

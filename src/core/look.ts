@@ -8,43 +8,51 @@ import type { Watch } from './watch.ts';
 export interface PollPolicy {
   minIntervalMs: number;
   maxIntervalMs: number;
-  /** How long no answer may tell anything before `watch.unreachable`. */
+  /** How long polls may go without a valid answer before `watch.unreachable`. */
   unreachableAfterMs: number;
   /** How long 404s must last before `run.gone`. */
   goneAfterMs: number;
-  /** When to remind of a run that waits for a human, after it began to; ascending. */
+  /**
+   * Delays of the reminders for a run that waits for a human, from the start of the wait;
+   * ascending.
+   */
   remindAfterMs: readonly number[];
-  /** The least time that a run must be in one state until it is stalled. */
+  /** The shortest dwell time in one state before a run can count as stalled. */
   stallAfterMs: number;
 }
 
-/** A poll's result: what a read came to. */
+/** The result of one poll. */
 export type Look = FetchOutcome;
 
 export interface ObserveContext extends CadenceContext {
   policy: PollPolicy;
-  /** When the look began, milliseconds since the epoch. */
+  /** When the poll began, milliseconds since the epoch. */
   beganAt: number;
-  /** From when the look was due to when it began, ms; 0 where it was punctual. */
+  /** From when the poll was due to its start, ms; 0 where it was punctual. */
   lagMs: number;
-  /** Whether a stream tells of the run, so that reads are only there for what it may miss. */
+  /** Whether a stream gives hints about the run, so that polls only catch what it misses. */
   isStreamed: boolean;
-  /** When the source last gave a valid answer, to a second or so; null where that is not known. */
+  /** When the source last gave a valid answer, accurate to about a second; null where unknown. */
   answeredAt: number | null;
-  /** When the source answered again after an outage; null where it has not lately. */
+  /** When the source answered again after an outage; null where there was none recently. */
   openSince: number | null;
-  /** Whether nothing but probes is asked of the source: when a run is asked for next is up to it. */
+  /**
+   * Whether the source is closed to everything but probes, so that probes decide when this run is
+   * polled.
+   */
   isSourceClosed: boolean;
-  /** For the ids of events that may happen more than once. */
+  /** Gives marks for the ids of events that may repeat. */
   newMark: NewMark;
 }
 
-/** What a look adds to a watch, before it is numbered and scheduled. */
+/**
+ * What a poll result changes in a watch, before events get numbers and the next poll is scheduled.
+ */
 export interface Finding {
   changes: Partial<Watch>;
   news: News[];
-  /** When to look again, milliseconds since the epoch; ignored once the watch has ended. */
+  /** When the next poll is due, milliseconds since the epoch; ignored once the watch has ended. */
   nextPollAt: number;
-  /** True where this may be the source's trouble: nothing shows that it answers for other runs. */
+  /** True where the source itself may be failing: nothing shows that it answers for other runs. */
   isDoubtful?: boolean;
 }

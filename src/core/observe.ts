@@ -11,22 +11,22 @@ import { readFailed, runMissing } from './trouble.ts';
 import { withChanges } from './watch-copy.ts';
 import type { Watch } from './watch.ts';
 
-/** What a 404 of Noxus comes to, in words. */
+/** The message for Noxus's 404. */
 const NOT_FOUND = 'Noxus does not know this run (404)';
 
-/** A watch after a look, and what that look gave rise to. */
+/** A watch after a poll, and what the poll result gave rise to. */
 export interface Observation {
   watch: Watch;
   events: RunwatchEvent[];
-  /** What it tells of how long states last: empty unless a stay has ended. */
+  /** Duration samples; empty unless the run left a state. */
   lessons: Lesson[];
-  /** True where this may be the source's trouble: nothing shows that it answers for other runs. */
+  /** True where the source itself may be failing: nothing shows that it answers for other runs. */
   isDoubtful: boolean;
 }
 
 /**
- * The step of the state machine: what a watch becomes by one look at its run. Pure; the same watch,
- * look and context always give the same events.
+ * The step of the state machine: the watch after one poll result. Pure: the same watch, result and
+ * context always give the same events.
  */
 export function observe(watch: Watch, look: Look, context: ObserveContext): Observation {
   const finding = findingOf(watch, look, context);
@@ -70,7 +70,10 @@ function findingOf(watch: Watch, look: Look, context: ObserveContext): Finding {
   }
 }
 
-/** Numbers the watch, keeps what latecomers are told, and says when to look again, if ever. */
+/**
+ * Numbers the events, keeps the notice for late subscribers, and sets the time of the next poll, if
+ * any.
+ */
 function settle(watch: Watch, events: RunwatchEvent[], nextPollAt: number, now: number): Watch {
   const ended = watch.state !== 'active';
   return withChanges(watch, {
@@ -88,7 +91,7 @@ function endsAfter({ pastEnds }: Watch, events: RunwatchEvent[]): Watch['pastEnd
   return ends.length === 0 ? pastEnds : [...new Set([...pastEnds, ...ends])];
 }
 
-/** Latecomers are told how a run ended, or that it waits for a human; nothing else is news to them. */
+/** The event for late subscribers: the run's end or its wait for a human; they get nothing else. */
 function noticeAfter(watch: Watch, events: RunwatchEvent[]): Watch['notice'] {
   if (watch.state === 'finished' || watch.state === 'gone') {
     const last = events.at(-1);

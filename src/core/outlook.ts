@@ -2,19 +2,22 @@ import { BIN_EDGES_S, binOf, hazard, type Statistics } from './hazard.ts';
 import type { RunSnapshot } from './run.ts';
 import { newsAfter, SECOND_MS, workBegan, type Stage } from './stage.ts';
 
-/** Under this age nothing can be expected of 1/age, s. */
+/** Below this age, s, 1/age is no useful prior. */
 const YOUNGEST_S = 0.25;
 
-/** What was learned by age on one clock. */
+/** Statistics by age, on one clock. */
 interface Clock {
   statistics: Statistics | undefined;
-  /** When its age is nought, milliseconds since the epoch. */
+  /** When its age is 0, milliseconds since the epoch. */
   since: number;
   /** How long a second of it lasts, ms. */
   secondMs: number;
 }
 
-/** When news of a run is to be expected, by its present stage and by its workflow as a whole. */
+/**
+ * The hazard model of a run: when to expect its next major transition, by its present phase and by
+ * its workflow as a whole.
+ */
 export interface Outlook {
   stage: Clock;
   workflow: Clock;
@@ -41,10 +44,9 @@ export function outlookOf(
 }
 
 /**
- * The time until the next look by which one look is due: where the best density of looks √(h/2c)
- * has summed up to one. Integrated, since the density of this instant would jump over peaks to come.
- * Source: J. B. Keller, Optimum Checking Schedules for Systems Subject to Random Failure, Management
- * Science 21(3), 1974.
+ * The time until the next poll: where the integral of the best poll density √(h/2c) reaches one.
+ * The density of this instant alone would jump over later peaks. Source: J. B. Keller, Optimum
+ * Checking Schedules for Systems Subject to Random Failure, Management Science 21(3), 1974.
  * @param priceS seconds of delay that one request is worth
  * @param longestMs where to end the search
  * @returns milliseconds
@@ -65,7 +67,7 @@ export function lookInterval(
   return longestMs;
 }
 
-/** The hazard at a moment: what is known of the stage, shrunk towards what is of the workflow. */
+/** The hazard at a moment: the phase's statistics, shrunk towards those of the workflow. */
 function newsPerSecond({ stage, workflow }: Outlook, at: number): number {
   const workedS = Math.max(YOUNGEST_S, ageS(workflow, at));
   const prior = hazard(workflow.statistics, workedS, 1 / workedS);
@@ -77,9 +79,9 @@ function ageS({ since, secondMs }: Clock, at: number): number {
   return Math.max(0, at - since) / secondMs;
 }
 
-/** Until when the hazard stays what it is at a moment. */
+/** Until when the hazard remains constant from a moment on. */
 function nextEdge({ stage, workflow }: Outlook, at: number): number {
-  // A clock that has not begun, or an edge that rounding puts behind us, must not stop the search.
+  // A clock that has not begun, or an edge moved back by rounding, must not stop the search.
   return Math.max(at + 1, Math.min(edgeAfter(stage, at), edgeAfter(workflow, at)));
 }
 

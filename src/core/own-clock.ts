@@ -1,4 +1,6 @@
-/** The store's clock as it was read, with own times around it by a clock that only runs forward, ms. */
+/**
+ * One reading of the store's clock, with monotonic times of this process before and after it, ms.
+ */
 interface ClockReading {
   now: number;
   askedAt: number;
@@ -7,34 +9,33 @@ interface ClockReading {
 
 /** The clocks of this process, in milliseconds. */
 export interface HostClocks {
-  /** Since the epoch; anyone may set it. */
+  /** Since the epoch; the host's administrator may set it. */
   wall: () => number;
   /** Runs forward only. */
   monotonic: () => number;
 }
 
-/** A wall clock that differs from the monotonic one by this much more than before was set, ms. */
+/** A wall clock that moved this much more than the monotonic one was set, ms. */
 const JUMP_MS = 250;
 
 /** The store's clock as this process knows it. Times are milliseconds since the epoch. */
 export interface OwnClock {
-  /** By the store's clock; by the own one before the first reading. */
+  /** By the store's clock; by the process's own clock before the first reading. */
   now(): number;
-  /** By how much the own wall clock is ahead of the store's. */
+  /** How far the process's wall clock is ahead of the store's. */
   skewMs(): number;
-  /** Whether the own wall clock was set since the last reading. */
+  /** Whether the process's wall clock was set since the last reading. */
   hasJumped(): boolean;
   adopt(reading: ClockReading): void;
 }
 
 /**
- * Tells the time by the store's clock: what was read of it last, and the time that has passed since by a
- * clock that cannot be set. So setting the clock of this host changes nothing. A reading says no more than
- * that the store's time lies within the time that the reading took, so the clock moves only as far as it
- * must to be within that.
+ * Follows the store's clock: the last reading, plus the time since then by the monotonic clock. So
+ * setting this host's clock changes nothing. A reading only shows that the store's time lies within
+ * the time the reading took. The clock therefore moves only as far as needed to be within that.
  */
 export function createOwnClock({ wall, monotonic }: HostClocks): OwnClock {
-  /** What to add to the monotonic clock. */
+  /** Offset to add to the monotonic clock. */
   let offset: number | null = null;
   let wallOffset = wall() - monotonic();
 

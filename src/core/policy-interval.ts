@@ -6,20 +6,20 @@ import { SECOND_MS } from './stage.ts';
 import type { Profile } from './watch.ts';
 import type { WorkflowStatistics } from './workflow-statistics.ts';
 
-/** How runs are polled where a watch says nothing of it. */
+/** How runs are polled where the watch sets nothing. */
 export interface PollingDefaults {
   profile: Profile;
   minIntervalMs: number;
   maxIntervalMs: number;
 }
 
-/** A stage that every run goes through: what is known of it from its beginning on. */
+/** A phase that every run goes through, with statistics from its beginning on. */
 type PlainStage = 'queued' | 'running/0';
 
 /**
- * The interval, before jitter, that the cadence gives to a run of a workflow whose progress nobody
- * knows or follows, in a source that keeps up.
- * @returns a function from the age of the stage to the time until the next look, both in seconds
+ * The interval, before jitter, for a run with unknown or unwatched progress, in a source that keeps
+ * up.
+ * @returns a function from the age of the phase to the time until the next poll, both in seconds
  */
 export function policyInterval(
   stage: PlainStage,

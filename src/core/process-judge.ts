@@ -1,14 +1,14 @@
-/** A process is dead whose counter stood still for this long, ms. */
+/** A process is dead when its counter has not risen for this long, ms. */
 const DEAD_MS = 2_900;
 
-/** Longer than this between two looks, contact was broken: nothing is known of that time, ms. */
+/** After a longer gap between two readings, the judge knows nothing of the time between, ms. */
 const BROKEN_MS = 2_000;
 
 /**
- * Tells which processes are dead, by looks at their counters once a second. Only time that this judge
- * has seen itself counts: where it was frozen, or the store did not answer, all begin anew, for a
- * store that paused makes every process look dead.
- * Returns a function from the counters to the ids of those that are dead.
+ * Finds dead processes by reading their counters once a second. Only time that the judge itself
+ * observed counts: after a freeze, or without replies of the store, all measurements begin anew.
+ * Otherwise a store that paused would make every process look dead. Returns a function from the
+ * counters to the ids of dead processes.
  * @param now milliseconds of a clock that only runs forward
  */
 export function createProcessJudge(own: string, now: () => number) {
@@ -29,26 +29,28 @@ export function createProcessJudge(own: string, now: () => number) {
   };
 }
 
-/** For this long after it raised its counter no judge calls a process dead, ms; less, for safety. */
+/**
+ * After raising its counter, a process is sure to count as alive for this long, ms; with a margin.
+ */
 const SURE_MS = DEAD_MS - 400;
 
-/** Whether a process may rely on what it has claimed, or was perhaps called dead meanwhile. */
+/** Whether a process may rely on its claims, or may have counted as dead meanwhile. */
 export interface Pulse {
-  /** Takes that the store has raised the counter. @param askedAt when it was asked to */
+  /** Records that the store raised the counter. @param askedAt when the process asked for it */
   raised(askedAt: number): void;
-  /** Whether no judge can have called the process dead since a time. */
+  /** Whether no judge can have counted the process as dead since a time. */
   isUnbrokenSince(time: number): boolean;
 }
 
 /**
- * The process's own side of the judge. One that was frozen, or got no replies, for longer than a judge
- * waits may have lost its claims without knowing it. What it claimed before that it must not act upon.
+ * The process's own side of the judge. A process that was frozen, or got no replies, for longer
+ * than the judge waits may have lost its claims. It must not act on claims from before that.
  * @param now milliseconds of a clock that only runs forward
  */
 export function createPulse(now: () => number): Pulse {
   let lastAskedAt: number | null = null;
   let unbrokenFrom = -Infinity;
-  // Before its first raise a process has no counter, and no judge knows it.
+  // Before its first raise a process has no counter, so no judge knows it.
   const isSure = () => lastAskedAt === null || now() - lastAskedAt <= SURE_MS;
   return {
     raised(askedAt) {

@@ -8,12 +8,12 @@ import {
   type WatchState,
 } from './watch.ts';
 
-/** A request to watch a run as a user makes it, checked for form only. Durations in ms. */
+/** A user's request to watch a run, validated for form only. Durations in ms. */
 export interface WatchRequest {
   runId: string;
   /** Undefined stands for the source named `default`, or the only one there is. */
   source?: string;
-  /** Names of endpoints; together with an absent webhook, undefined stands for the default ones. */
+  /** Names of endpoints; undefined, without a webhook, stands for the default ones. */
   endpoints?: string[];
   webhook?: {
     url: string;
@@ -30,9 +30,9 @@ export interface WatchRequest {
 /** A request to watch a run, with its subscriptions already resolved. Durations in ms. */
 export interface Registration extends WatchKey {
   subscriptions: Subscription[];
-  /** Replaces the metadata of a watch that exists; undefined leaves it. */
+  /** Replaces the metadata of an existing watch; undefined keeps it. */
   metadata?: Record<string, string>;
-  /** Counts from now, also for a watch that exists; undefined leaves that one's. */
+  /** Counts from now, also for an existing watch; undefined keeps that watch's timeout. */
   timeoutMs?: number;
   profile?: Profile;
   maxDelayMs?: number;
@@ -41,22 +41,22 @@ export interface Registration extends WatchKey {
 /** A watch after a registration. */
 export interface Registered {
   watch: Watch;
-  /** `renewed`: it had been cancelled, had expired or its run was gone, and begins anew. */
+  /** `renewed`: the watch was cancelled, expired or gone, and starts again. */
   kind: 'created' | 'renewed' | 'merged';
   /** Subscriptions that the watch did not have before. */
   added: Subscription[];
-  /** The longest time from now to its next poll that it accepts, ms; infinite for one that is over. */
+  /** The longest accepted time from now to its next poll, ms; infinite for an ended watch. */
   dueWithinMs: number;
 }
 
-/** What a new watch has where its registration says nothing. Durations in ms. */
+/** Defaults for a new watch. Durations in ms. */
 export interface RegisterDefaults {
   timeoutMs: number;
   minIntervalMs: number;
   profile: Profile;
 }
 
-/** States in which a watch asks nothing any more although its run may go on, or be there again. */
+/** States of a watch without polls although its run may still be running, or return. */
 const RENEWED: ReadonlySet<WatchState> = new Set(['cancelled', 'expired', 'gone']);
 
 interface RegisterContext {
@@ -64,7 +64,7 @@ interface RegisterContext {
   defaults: RegisterDefaults;
 }
 
-/** No one asked to stop the watch of a run that was gone: what it notified, it goes on to notify. */
+/** No user stopped the watch of a run that was gone, so its subscriptions continue. */
 function withEarlier(existing: Watch | null, request: Registration): Registration {
   if (existing?.state !== 'gone') return request;
   return {
@@ -74,23 +74,23 @@ function withEarlier(existing: Watch | null, request: Registration): Registratio
   };
 }
 
-/** Subscriptions are one by endpoint name or URL: naming one again replaces it. */
+/** Endpoint name or URL identifies a subscription: naming one again replaces it. */
 function allSubscriptions(before: readonly Subscription[], more: readonly Subscription[]) {
   const all = [...before, ...more].map((one) => [subscriptionKey(one), one] as const);
   return [...new Map(all).values()];
 }
 
-/** What a watch that begins anew goes on with. */
+/** What a renewed watch keeps of its past. */
 type Past = Pick<Watch, 'sequence' | 'pastEnds' | 'subscriptions' | 'formerWebhooks'>;
 
 const NO_PAST: Past = { sequence: 0, pastEnds: [], subscriptions: [], formerWebhooks: [] };
 
-/** True where a registration would give the watch more webhooks than one may have. */
+/** True where a registration would exceed the number of webhooks of a watch. */
 export function hasTooManyWebhooks({ subscriptions }: Watch): boolean {
   return subscriptions.filter(({ kind }) => kind === 'webhook').length > MAX_WEBHOOKS;
 }
 
-/** What a watch becomes by a registration. A watch that still stands takes the subscriptions in. */
+/** The watch after a registration. An active watch takes in the new subscriptions. */
 export function register(
   existing: Watch | null,
   request: Registration,
@@ -140,7 +140,10 @@ function newWatch(request: Registration, past: Past, { now, defaults }: Register
   };
 }
 
-/** Subscriptions are one by endpoint name or URL: naming one again updates it and tells nothing twice. */
+/**
+ * Endpoint name or URL identifies a subscription: naming one again updates it and sends nothing
+ * twice.
+ */
 function merge(watch: Watch, request: Registration, now: number): Omit<Registered, 'kind'> {
   const known = new Set(watch.subscriptions.map(subscriptionKey));
   const added = request.subscriptions.filter((one) => !known.has(subscriptionKey(one)));

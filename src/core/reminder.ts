@@ -2,9 +2,11 @@ import { isTerminalEvent } from './event.ts';
 import type { EventDetails, EventType, News, RunwatchEvent } from './event.ts';
 import { isAwaiting } from './run.ts';
 
-/** A run that waits for a human, and what was told of that. Times are milliseconds since the epoch. */
+/**
+ * A run that waits for a human, and its reminders so far. Times are milliseconds since the epoch.
+ */
 export interface Waiting {
-  /** When it was first seen to wait: Noxus does not say when a pause began. */
+  /** When a poll first saw it wait: Noxus gives no time for the start of a pause. */
   since: number;
   /** The number of the last reminder; 0 before the first. */
   reminders: number;
@@ -13,8 +15,8 @@ export interface Waiting {
 }
 
 /**
- * How a run waits after a poll that finds it in a status; null where it does not.
- * @param waiting how it waited in the same status before; null where it did not
+ * The wait of a run after a poll that found this status; null where it does not wait.
+ * @param waiting its wait in the same status before; null where it did not wait
  */
 export function waitingAfter(waiting: Waiting | null, status: string, now: number): Waiting | null {
   if (!isAwaiting(status)) return null;
@@ -22,9 +24,8 @@ export function waitingAfter(waiting: Waiting | null, status: string, now: numbe
 }
 
 /**
- * The reminder that is due, if one is. Of several that have become due unseen only the last: who was
- * away is not reminded twice at once.
- * @param afterMs when to remind, ms after the run was seen to wait, in ascending order
+ * The reminder that is due, if any. When several came due while no poll ran, only the last is sent.
+ * @param afterMs delays of the reminders from the start of the wait, ms, ascending
  */
 export function dueReminders(
   waiting: Waiting | null,
@@ -43,7 +44,7 @@ export function nextReminderAt(waiting: Waiting | null, afterMs: readonly number
   return waiting === null ? Infinity : waiting.since + (afterMs[waiting.reminders] ?? Infinity);
 }
 
-/** What an event says of the waiting that it ends. */
+/** What an event says of the wait that it ends. */
 export function waitEnded(
   waiting: Waiting | null,
   type: EventType,
@@ -59,8 +60,8 @@ export function isEntry({ type, data }: RunwatchEvent): boolean {
 }
 
 /**
- * Whether an event of awaiting feedback is news no more: the run waits no longer where it did then, or
- * it is a reminder and a later one was told.
+ * Whether an event of awaiting feedback is outdated: the run no longer waits where it did, or a
+ * later reminder exists.
  */
 export function isOldNotice(
   { notice, waiting }: { notice: { eventId: string } | null; waiting: Waiting | null },
@@ -69,7 +70,7 @@ export function isOldNotice(
   return notice?.eventId !== eventId && waiting?.reminderId !== eventId;
 }
 
-/** The waiting with the reminder that was told of it, if one was. */
+/** The wait with the reminder among these events, if any. */
 export function reminded(
   waiting: Waiting | null,
   events: readonly RunwatchEvent[],

@@ -1,7 +1,7 @@
 import type { FetchTrouble } from './outcome.ts';
 import type { RunSnapshot } from './run.ts';
 
-/** Longest page of runs that Noxus gives. */
+/** The largest page of runs that Noxus gives. */
 export const MAX_PAGE_SIZE = 100;
 
 /** A list of runs of a source. */
@@ -11,7 +11,7 @@ export interface RunList {
   workflowId: string | null;
 }
 
-/** Which part of which list is read. */
+/** Which page of which list to read. */
 export interface ListQuestion {
   /** Null for the runs of all workflows of the source. */
   workflowId: string | null;
@@ -21,7 +21,7 @@ export interface ListQuestion {
   size: number;
 }
 
-/** What a list tells of a run: a hint that something may have changed, never the truth. */
+/** What a list shows of a run: a hint that it may have changed, never a fact. */
 export type ListedRun = Pick<
   RunSnapshot,
   'id' | 'workflow_id' | 'status' | 'progress' | 'created_at' | 'finished_at'
@@ -34,13 +34,13 @@ export interface RunPage {
   /** True where no page follows. */
   isLast: boolean;
   /**
-   * True where the answer was too large, so that only the first of its runs were read. A page of
-   * that many runs would have been whole.
+   * True where the answer was too large, so that only its first runs were read. A page of that size
+   * would have fit.
    */
   isCut: boolean;
 }
 
-/** What one read of a page came to. */
+/** The result of one read of a page. */
 export type ListOutcome =
   | { kind: 'page'; page: RunPage }
   /** 403, 404 and the like: the runs of this source, or workflow, cannot be listed. */

@@ -8,7 +8,7 @@ import { stagesAfter, type Stage } from './stage.ts';
 import { followStay, usualStayMs } from './stall.ts';
 import type { Watch } from './watch.ts';
 
-/** What a look finds that has seen the run. */
+/** The observation for a poll that returned the run. */
 export function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Finding {
   const { now, policy, statistics, beganAt, isStreamed } = context;
   const types = diffRun(watch.run, run, watch.unknownStatuses);
@@ -59,7 +59,9 @@ export function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext)
   };
 }
 
-/** Field by field, for this comes with every poll: to copy the whole watch takes many times as long. */
+/**
+ * Written out field by field: every poll runs this, and copying a whole watch is many times slower.
+ */
 function pacedBy(watch: Watch, run: RunSnapshot, stages: Stage[]) {
   const { source, metadata, subscriptions, profile, maxDelayMs, cadence } = watch;
   return { source, run, metadata, subscriptions, profile, maxDelayMs, stages, cadence };

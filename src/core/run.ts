@@ -11,19 +11,19 @@ export const KNOWN_STATUSES = [
 type TerminalStatus = 'completed' | 'failed' | 'stopped';
 
 /**
- * What we keep of a run, in the shape users see: every field here is published in events and API
- * answers, and nothing else of the run exists behind the Noxus client. Only id and status are sure;
- * any other field is null where Noxus does not give it. Times are ISO 8601 UTC with milliseconds.
+ * The snapshot: what we keep of a run, in the shape users see. Events and API answers publish every
+ * field here, and nothing else of the run leaves the Noxus client. Only id and status are certain;
+ * any other field is null where Noxus gives none. Times are ISO 8601 UTC with milliseconds.
  */
 export interface RunSnapshot {
-  /** As the watch has it, see {@link canonicalRunId}. */
+  /** As in the watch, see {@link canonicalRunId}. */
   id: string;
   workflow_id: string | null;
   group_id: string | null;
   workflow_version_id: string | null;
-  /** One of {@link KNOWN_STATUSES}, or whatever else Noxus said. */
+  /** One of {@link KNOWN_STATUSES}, or any other text from Noxus. */
   status: string;
-  /** An integer; by Noxus's schema unbounded, normally 0–100. */
+  /** An integer; unbounded in Noxus's schema, normally 0–100. */
   progress: number | null;
   created_at: string | null;
   started_at: string | null;
@@ -41,35 +41,35 @@ export function isKnownStatus(status: string): boolean {
   return (KNOWN_STATUSES as readonly string[]).includes(status) || isAwaiting(status);
 }
 
-/** A status as a metric's label: of those that Noxus does not document there may be any number. */
+/** A status as a metric's label: unknown statuses share one, to bound the labels. */
 export function statusLabel(run: Pick<RunSnapshot, 'status'> | null): string {
   if (run === null) return 'unseen';
   return (KNOWN_STATUSES as readonly string[]).includes(run.status) ? run.status : 'unknown';
 }
 
 /**
- * True where the run waits for something from outside: for a human, or as Noxus's SDK once had it,
- * for an event (`awaiting_event`).
+ * True where the run waits for something from outside: a human, or an event (`awaiting_event`, from
+ * an older Noxus SDK).
  */
 export function isAwaiting(status: string): boolean {
   return status.startsWith('awaiting_');
 }
 
-/** Terminal runs never change again: polling them is pointless. */
+/** Terminal runs never change again, so polling them is pointless. */
 export function isTerminalStatus(status: string): status is TerminalStatus {
   return status === 'completed' || status === 'failed' || status === 'stopped';
 }
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 
-/** The one form of a run id: a UUID is the same in any case, so it is kept in lower case. */
+/** The one spelling of a run id: a UUID is the same in any case, so lower case is kept. */
 export function canonicalRunId(runId: string): string {
   return UUID.test(runId) ? runId.toLowerCase() : runId;
 }
 
 /**
- * Progress as it is shown: within 0 and 100, and a dash where Noxus gives none.
- * @param unit what follows the number
+ * Progress for display: within 0 and 100, or a dash where Noxus gives none.
+ * @param unit text after the number
  */
 export function percentText(progress: number | null | undefined, unit = '%'): string {
   if (progress === null || progress === undefined) return '–';

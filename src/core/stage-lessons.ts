@@ -3,7 +3,7 @@ import { isTerminalStatus, type RunSnapshot } from './run.ts';
 import { isNews, newsAfter, SECOND_MS, workBegan, type Stage } from './stage.ts';
 import type { Watch } from './watch.ts';
 
-/** The end of what was watched of a run, or of a stage of it. */
+/** The end of the watched part of a run or of one of its phases. */
 interface End {
   /** Milliseconds since the epoch. */
   at: number;
@@ -12,8 +12,8 @@ interface End {
 }
 
 /**
- * What a look tells of how long states last: the stage that the run was seen to leave, and with news,
- * how long that took from each stage on. Nothing where the run is still where it was.
+ * The duration samples of one poll: the phase that the run left, and with a major transition the
+ * time to it from each phase on. Empty where the run is still in its phase.
  */
 export function lessonsOf(before: Watch, after: Watch, now: number): Lesson[] {
   const [previous, run] = [before.run, after.run];
@@ -27,14 +27,16 @@ export function lessonsOf(before: Watch, after: Watch, now: number): Lesson[] {
   return leaving(before, { at: entered.since, ended: true });
 }
 
-/** What a watch tells that ends before its run has news: that nothing came until the last look. */
+/** The samples of a watch that ends before its run: censored at the last poll. */
 export function lessonsCutShort(watch: Watch): Lesson[] {
   if (watch.run === null) return [];
   const end = { at: Date.parse(watch.run.observed_at), ended: false };
   return [...leaving(watch, end), ...untilNews(watch, watch.run, end)];
 }
 
-/** When news came: by Noxus's account, though within the two looks, else half-way between them. */
+/**
+ * When a change came: by Noxus's time, clamped between the two polls, else half-way between them.
+ */
 function newsAt(previous: RunSnapshot, run: RunSnapshot, now: number): number {
   const lastLook = Date.parse(previous.observed_at);
   const told = isTerminalStatus(run.status) ? run.finished_at : null;
@@ -42,7 +44,7 @@ function newsAt(previous: RunSnapshot, run: RunSnapshot, now: number): number {
   return Math.min(Math.max(Date.parse(told), lastLook), now);
 }
 
-/** How long the present stage lasted, in plain seconds. */
+/** The dwell time of the present phase, in plain seconds. */
 function leaving({ source, run, stages }: Watch, end: End): Lesson[] {
   const stage = stages.at(-1);
   if (stage === undefined || run === null || run.workflow_id === null) return [];
@@ -59,12 +61,12 @@ function untilNews({ source, stages }: Watch, run: RunSnapshot, end: End): Lesso
   ];
 }
 
-/** The work of a run from its start on; what follows on feedback by a human is another matter. */
+/** The work of a run from its start on; work after human feedback is a separate phase. */
 function wholeWork(stages: readonly Stage[], run: RunSnapshot): Omit<Stage, 'state'> | undefined {
   const [first] = stages;
   if (first === undefined || !isFirstWork(first)) return undefined;
   const since = workBegan(run) ?? first.since;
-  // Watching began with the first look, whatever is known of when the stage of then had begun.
+  // Watching began with the first poll, even where its phase is known to have begun earlier.
   return { since, seenAt: Math.max(since, first.seenAt ?? first.since), secondMs: SECOND_MS };
 }
 

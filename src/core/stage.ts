@@ -1,24 +1,24 @@
 import { isAwaiting, isTerminalStatus, type RunSnapshot } from './run.ts';
 
-/** How the clock of a state goes where nothing better is known: by the second. */
+/** How long a second of a phase's clock lasts by default, ms. */
 export const SECOND_MS = 1_000;
 
-/** Where on its clock the end of a run is expected that keeps the pace of its progress. */
+/** The second of its clock at which a run that keeps its pace ends. */
 const EXPECTED_END_S = 100;
 
-/** Progress from which on the pace of a run can be told, per cent. */
+/** Progress from which on the pace of a run can be estimated, per cent. */
 const LEAST_PROGRESS = 10;
 
-/** Beyond this, progress says only that little is left: a run may sit at 99 for long. */
+/** Beyond this, progress only says that little is left: a run may stop at 99 for long. */
 const MOST_PROGRESS = 95;
 
-/** The state of a run that has got its answer from a human, whatever its status is then. */
+/** The state of a run after a human's answer, whatever its status. */
 const RESUMED = 'resumed';
 
 /**
- * A state in which a run was seen, and when that began. What is asked of a stage is how long the next
- * news takes from its beginning on, whatever the run passes through on the way: between two looks
- * nobody knows. Times are milliseconds since the epoch.
+ * A phase in which a run was seen, and when it began. Its statistics are the time from its
+ * beginning to the next major transition, whatever phases lie between: polls may miss those. Times
+ * are milliseconds since the epoch.
  */
 export interface Stage {
   /**
@@ -28,24 +28,21 @@ export interface Stage {
   state: string;
   /** When it began, as closely as is known. */
   since: number;
-  /** When it was first seen; null where that was too late to know when it began. */
+  /** When it was first seen; null where that was too late to know its beginning. */
   seenAt: number | null;
   /**
-   * How long a second of the stage's clock lasts, ms. With progress it goes by the pace of the run: its
-   * end is expected at 100 s, so that slow and fast runs of a workflow tell of one another.
+   * How long a second of the phase's clock lasts, ms. With progress it follows the pace of the run:
+   * the end is expected at 100 s. So slow and fast runs of a workflow share statistics.
    */
   secondMs: number;
 }
 
-/** Under what name it is learned how long news takes from the beginning of a state on. */
+/** The name under which the time from a state's beginning to the next major transition is kept. */
 export function newsAfter(state: string): string {
   return `news/${state}`;
 }
 
-/**
- * When a run began to work; also where it was queued, the best that is known of that. Null where
- * Noxus gives neither time.
- */
+/** When a run began to work: `started_at`, else `created_at` as an estimate. Null with neither. */
 export function workBegan(run: RunSnapshot): number | null {
   return timeOf(run.started_at ?? run.created_at);
 }
@@ -54,16 +51,18 @@ function timeOf(time: string | null): number | null {
   return time === null ? null : Date.parse(time);
 }
 
-/** Whether a look is news to everyone: the run has ended, or begun or ceased to wait for a human. */
+/**
+ * Whether a poll shows a major transition: the run ended, or began or ceased to wait for a human.
+ */
 export function isNews(previous: RunSnapshot, run: RunSnapshot): boolean {
   return isTerminalStatus(run.status) || isAwaiting(previous.status) !== isAwaiting(run.status);
 }
 
 /**
- * The stages of a run since the last news, the present one last. Each state is there once: a run
- * whose progress falls back begins the stage anew.
- * @param stages what they were before this look
- * @param previous what the last look saw; null on the first
+ * The phases of a run since the last major transition, the present one last. Each state occurs
+ * once: where progress falls back, that phase begins anew.
+ * @param stages the phases before this poll
+ * @param previous the last snapshot; null on the first poll
  */
 export function stagesAfter(
   stages: readonly Stage[],
@@ -96,8 +95,8 @@ function bucketOf(progress: number | null): number {
 }
 
 /**
- * When a state began: by Noxus's account where it gives one, though never before a look that saw the
- * run elsewhere, else half-way between the two looks. Null where there was no look before.
+ * When a state began: by Noxus's time where given, but never before a poll that saw another state.
+ * Else half-way between the two polls; null without an earlier poll.
  */
 function beganAt(
   state: string,

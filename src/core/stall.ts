@@ -3,49 +3,52 @@ import { BIN_EDGES_S, quantile, type Statistics, type StatisticsLookup } from '.
 import { isAwaiting, isTerminalStatus, type RunSnapshot } from './run.ts';
 import type { Stage } from './stage.ts';
 
-/** How many times longer than nearly all others a run may stay in a state before it is stalled. */
+/** A run is stalled at this multiple of the time in which nearly all others leave the state. */
 const PATIENCE = 1.5;
 
-/** The share of all stays that is "nearly all". */
+/** The share of runs that counts as "nearly all". */
 const NEARLY_ALL = 0.99;
 
 const BUCKET_PERCENT = 10;
 
-/** A run in a state, as far as that matters for telling when it is stalled. */
+/** The state in which a run dwells, as far as stalls depend on it. */
 export interface Stay {
   /** When the state began, milliseconds since the epoch. */
   since: number;
-  /** True once `run.stalled` was told of it. */
+  /** True once `run.stalled` was raised for it. */
   stalled: boolean;
 }
 
-/** What a look makes of a stay. */
+/** The dwell time's part of an observation. */
 export interface StayFinding {
-  /** The stay that goes on, or begins; null where the run can not stall. */
+  /** The present state; null where the run cannot stall. */
   stay: Stay | null;
-  /** Told of the stay that is over. */
+  /** Events for the state that the run left. */
   recovered: News[];
-  /** Told of the one that goes on. */
+  /** Events for the present state. */
   stalled: News[];
-  /** When a look should find out whether it has stalled, or earlier; Infinity where it can not. */
+  /** When a poll should check for a stall, at the latest; Infinity where the run cannot stall. */
   stallsAt: number;
 }
 
 interface StayContext {
   stay: Stay | null;
-  /** The run as it was; null on the first look. */
+  /** The snapshot before; null on the first poll. */
   run: RunSnapshot | null;
-  /** The run as it is. */
+  /** The new snapshot. */
   next: RunSnapshot;
   now: number;
   policy: { stallAfterMs: number };
-  /** When the next look comes in any case. */
+  /** When the next poll is due in any case. */
   lookAgainAt: number;
-  /** In how long nearly all others leave this state, ms; null while too little is known. */
+  /** The time in which nearly all others leave this state, ms; null with too few samples. */
   usualMs: () => number | null;
 }
 
-/** Follows a run through its states, and tells of one that lasts too long, once, and of its end. */
+/**
+ * Follows a run through its states: raises `run.stalled` once for a state that lasts too long, and
+ * `run.recovered` when it ends.
+ */
 export function followStay(context: StayContext): StayFinding {
   const { run, next, now, policy, lookAgainAt } = context;
   const goesOn = run !== null && stateOf(run) === stateOf(next);
@@ -56,7 +59,7 @@ export function followStay(context: StayContext): StayFinding {
   const stay = (goesOn ? context.stay : null) ?? begun;
   if (stay.stalled) return { stay, recovered, stalled: [], stallsAt: Infinity };
 
-  // What is usual takes a while to work out, and matters only to stays that have lasted.
+  // The usual time is costly to compute and matters only after the shortest stall time.
   const earliestAt = stay.since + policy.stallAfterMs;
   if (earliestAt > lookAgainAt) return { stay, recovered, stalled: [], stallsAt: earliestAt };
   const usualMs = context.usualMs();
@@ -67,23 +70,23 @@ export function followStay(context: StayContext): StayFinding {
   return { stay: { ...stay, stalled: true }, recovered, stalled, stallsAt: Infinity };
 }
 
-/** When a stay will have lasted too long, milliseconds since the epoch. */
+/** When a state will have lasted too long, milliseconds since the epoch. */
 export function stallTime({ since }: Stay, stallAfterMs: number, usualMs: number | null): number {
   return since + Math.max(stallAfterMs, PATIENCE * (usualMs ?? 0));
 }
 
-/** False for runs that have ended, and for those that wait for a human: reminders tell of these. */
+/** False for runs that have ended, and for those that wait for a human, which have reminders. */
 function canStall(status: string): boolean {
   return !isTerminalStatus(status) && !isAwaiting(status);
 }
 
-/** A run that fails or is stopped has not recovered; that it ended is told anyway. */
+/** A run that fails or is stopped has not recovered; its end has its own event. */
 function recovery({ stay, next, now }: StayContext): News[] {
   if (stay?.stalled !== true || next.status === 'failed' || next.status === 'stopped') return [];
   return [{ type: 'run.recovered', details: { lasted_ms: now - stay.since } }];
 }
 
-/** A state has lasted since it was first seen, unless Noxus says when it began. */
+/** The beginning of a state: Noxus's time where given, else when a poll first saw it. */
 function beginning(before: RunSnapshot | null, run: RunSnapshot, now: number): number {
   const state = stateOf(run);
   if (before !== null || (state !== 'queued' && state !== 'running/0')) return now;
@@ -91,7 +94,7 @@ function beginning(before: RunSnapshot | null, run: RunSnapshot, now: number): n
   return began === null ? now : Math.min(Date.parse(began), now);
 }
 
-/** What counts as one state of a run: a status, and while it runs every ten per cent of its progress. */
+/** What counts as one state: a status, and while running each ten per cent of progress. */
 function stateOf({ status, progress }: RunSnapshot): string {
   return status === 'running'
     ? `running/${Math.floor((progress ?? 0) / BUCKET_PERCENT) * BUCKET_PERCENT}`
@@ -99,9 +102,9 @@ function stateOf({ status, progress }: RunSnapshot): string {
 }
 
 /**
- * In how long nearly all runs of a workflow leave a stage, by what was learned of the stage, else of
- * the workflow as a whole.
- * @returns milliseconds; null while too little is known
+ * The time in which nearly all runs of a workflow leave a phase: by the phase's statistics, else by
+ * those of the workflow as a whole.
+ * @returns milliseconds; null with too few samples
  */
 export function usualStayMs(
   learned: StatisticsLookup,
@@ -113,7 +116,7 @@ export function usualStayMs(
   return usual === null ? null : Math.round(usual * 1_000);
 }
 
-/** Of stays that are too few for a p99, the longest one. @returns seconds */
+/** The p99; with too few samples for one, the longest sample. @returns seconds */
 function usualStayS(statistics: Statistics | undefined): number | null {
   if (statistics === undefined) return null;
   const longest = statistics.endings.findLastIndex((count) => count > 0);

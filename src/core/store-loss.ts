@@ -1,32 +1,35 @@
-/** How far a store has come, as its counters say; they only grow. */
+/** The store's counters, which only grow. */
 interface StorePlaces {
   events: number;
   watches: number;
 }
 
-/** What is known of a store: its epoch, and the highest places that were seen. */
+/** What a process remembers of a store: its epoch, and the highest counters seen. */
 export interface KnownStore extends StorePlaces {
   epoch: string;
 }
 
-/** A store as it is found: its epoch and those before it, the present one first; none where it has none. */
+/** A store as found: its epoch and earlier ones, the present one first; empty where it has none. */
 export interface FoundStore extends StorePlaces {
   epochs: readonly string[];
 }
 
-/** How a store lost what it had. */
+/** How a store lost data. */
 export type LossReason = 'emptied' | 'replaced' | 'rolled_back';
 
-/** What a look at the store comes to. `renewed`: another process has noticed a loss, and said so. */
+/**
+ * The result of a check of the store. `renewed`: another process noticed a loss and began a new
+ * epoch.
+ */
 export type StoreFinding =
   { kind: 'same' } | { kind: 'renewed' } | { kind: 'lost'; reason: LossReason };
 
-/** Epochs that are kept, so that a process that was away for some of them knows the store again. */
+/** Epochs to keep, so that a process recognizes the store after it missed some of them. */
 const EPOCHS_KEPT = 20;
 
 /**
- * Compares a store with what is known of it.
- * @param isSuspected it is known otherwise that writes are gone
+ * Compares a store with what the process remembers of it.
+ * @param isSuspected other evidence shows that writes were lost
  */
 export function compareStore(
   known: KnownStore,

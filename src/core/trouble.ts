@@ -4,15 +4,16 @@ import type { Finding, ObserveContext } from './look.ts';
 import type { FetchTrouble, TroubleKind } from './outcome.ts';
 import type { Missing, Watch } from './watch.ts';
 
-/** How often it is confirmed that a run is not there before it counts as gone. */
+/** How many polls must confirm that a run is missing before it counts as gone. */
 const GONE_CONFIRMATIONS = 3;
 
-/** From so many answers on, the source has to show that it answers for other runs. */
+/** From this many 404s on, the source has to show that it answers for other runs. */
 const DOUBTFUL_FROM = 2;
 
 /**
- * That a run is not there is believed only when it lasts, for runs may become visible late, and only of
- * a source that has answered for other runs since: else it is the source that cannot be reached.
+ * A missing run. It counts as gone only if this lasts, since runs may become visible late. The
+ * source must also have answered for other runs since; else the source is the one that is
+ * unreachable.
  */
 export function runMissing(
   watch: Watch,
@@ -46,7 +47,7 @@ function runGone(gone: Missing): Finding {
   };
 }
 
-/** While the source is closed, a failure is no failure of the run, which waits for its turn. */
+/** A failure while the source is closed is no failure of the run, which waits for its next poll. */
 export function readFailed(watch: Watch, look: FetchTrouble, context: ObserveContext): Finding {
   const { now, policy, random, isSourceClosed } = context;
   const failures = watch.cadence.failures + (isSourceClosed ? 0 : 1);
@@ -56,9 +57,9 @@ export function readFailed(watch: Watch, look: FetchTrouble, context: ObserveCon
 }
 
 /**
- * Nothing was learned of the run: its snapshot stays, and only a long silence is worth an event, while
- * its source answers for others. Time in which nothing was asked is no silence: what polls were late,
- * as they are while the budget is short, does not count.
+ * The poll showed nothing of the run: its snapshot remains. Only a long silence raises an event,
+ * and only while its source answers for others. Time without requests is no silence: the lag of
+ * polls does not count.
  */
 function cannotTell(
   watch: Watch,
@@ -68,7 +69,7 @@ function cannotTell(
 ): Finding {
   const { since, lateMs } = silenceOf(watch, now, lagMs);
   const trouble = { kind, message, since, ...(lateMs > 0 && { lateMs }) };
-  // While the source gave no answer to anything, this run did not fail.
+  // While the whole source gave no answer, this run did not fail.
   const failingSince = Math.max(since + lateMs, openSince ?? since);
   const unreachableAt = failingSince + policy.unreachableAfterMs;
   const isDue = !watch.unreachable && now >= unreachableAt;
@@ -83,7 +84,7 @@ function cannotTell(
   };
 }
 
-/** Since when the run has given no valid answer, and for how much of that nothing was asked. */
+/** Since when the run has had no valid answer, and how much of that time polls lagged. */
 function silenceOf({ trouble }: Watch, now: number, lagMs: number) {
   if (trouble === null) return { since: now, lateMs: 0 };
   return { since: trouble.since, lateMs: (trouble.lateMs ?? 0) + lagMs };

@@ -4,32 +4,32 @@ import type { Lesson } from './lesson.ts';
 import type { RequestKind } from './urgency.ts';
 import type { StoredWatch, Watch } from './watch.ts';
 
-/** A watch to write, with what it was when it was read and what its change gives rise to. */
+/** A watch to write, with its state when read and what its change gives rise to. */
 export interface WatchChange {
   /** Null for a watch that is new. */
   before: StoredWatch | null;
   after: Watch;
   events: RunwatchEvent[];
   deliveries: Delivery[];
-  /** What it tells of how long states last; absent for changes that no look at the run led to. */
+  /** Duration samples; absent for changes without a poll. */
   lessons?: Lesson[];
-  /** What it does to the schedule, in the same step; absent where it leaves that alone. */
+  /** The change of the schedule in the same step; absent for none. */
   schedule?: ScheduleChange;
 }
 
-/** What a change does to the schedule. Times count from the write, by the store's clock. */
+/** A change of the schedule. Times count from the write, by the store's clock. */
 export type ScheduleChange =
-  /** A poll that was claimed is done; the watch is due again, or leaves the schedule. */
+  /** A claimed poll is done: the watch is due again, or leaves the schedule. */
   | {
       does: 'settle';
       token: string;
       next: { inMs: number; kind: RequestKind } | null;
-      /** For how long its permit counts after the answer; null where that need not be written. */
+      /** How long its permit counts after the answer; null where that need not be written. */
       permitMs: number | null;
     }
   /** The watch is due within a time, and enters the schedule unless it is there already. */
   | { does: 'enter'; withinMs: number; kind: RequestKind }
   /** The watch is due within a time, if it is in the schedule at all. */
   | { does: 'expedite'; withinMs: number }
-  /** The watch leaves the schedule. A poll under way goes on, and finds the watch changed. */
+  /** The watch leaves the schedule. A poll under way continues, and finds the watch changed. */
   | { does: 'leave' };

@@ -1,8 +1,8 @@
 import type { Watch } from './watch.ts';
 
 /**
- * A watch with changes. Its fields are written out because every poll makes copies, and V8 takes ten
- * times as long to spread an object of so many.
+ * A copy of a watch with changes. The fields are written out because every poll copies, and V8
+ * takes ten times as long to spread an object this large.
  */
 export function withChanges(watch: Watch, changes: Partial<Watch>): Watch {
   const copy: Watch = {

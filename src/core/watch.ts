@@ -10,7 +10,7 @@ export const WATCH_STATES = ['active', 'finished', 'expired', 'gone', 'cancelled
 
 /**
  * `active`: polled. `finished`: a terminal status was seen. `expired`: not terminal by its timeout.
- * `gone`: the run is not there. `cancelled`: somebody stopped watching.
+ * `gone`: the run does not exist. `cancelled`: a user stopped it.
  */
 export type WatchState = (typeof WATCH_STATES)[number];
 
@@ -25,13 +25,13 @@ export interface WatchKey {
   runId: string;
 }
 
-/** Somebody who is told: a configured endpoint by its name. */
+/** A configured endpoint that receives the watch's events. */
 interface EndpointSubscription {
   kind: 'endpoint';
   endpoint: string;
 }
 
-/** Somebody who is told: a webhook that came with the watch. */
+/** A webhook that came with the watch and receives its events. */
 export interface WebhookSubscription {
   kind: 'webhook';
   /** Its URL, masked and hashed; see `delivery/receiver.ts`. */
@@ -49,11 +49,11 @@ interface Trouble {
   kind: TroubleKind;
   message: string;
   since: number;
-  /** How much of the time since then nobody asked although it was time to, ms; absent for none. */
+  /** How much of the time since then a poll was due but not made, ms; absent for none. */
   lateMs?: number;
 }
 
-/** Why, and since when, a run is not there. */
+/** Why, and since when, a run is missing. */
 export interface Missing {
   code: 'not_found' | 'rejected';
   message: string;
@@ -63,47 +63,47 @@ export interface Missing {
 /** Our interest in one run. Times are milliseconds since the epoch. */
 export interface Watch extends WatchKey {
   state: WatchState;
-  /** The last thing seen of the run; null before the first answer. */
+  /** The last snapshot; null before the first answer. */
   run: RunSnapshot | null;
-  /** When the read began that found it so; null before the first answer. */
+  /** When the poll of that snapshot began; null before the first answer. */
   runAskedAt: number | null;
   metadata: Record<string, string>;
   subscriptions: Subscription[];
-  /** Webhooks that hear of nothing new; what was planned for them still goes to them. */
+  /** Webhooks that get no new events; planned deliveries to them still go out. */
   formerWebhooks: WebhookSubscription[];
   /** Number of events so far. */
   sequence: number;
-  /** The run's ends that it has had events of: a second one of a type gets another id. */
+  /** Terminal event types it has already had: a second one of a type gets another id. */
   pastEnds: EventType[];
-  /** Number of reads of the run, whatever came of them. */
+  /** Number of polls, whatever their results. */
   polls: number;
   profile: Profile;
-  /** Longest time between polls that this watch accepts, ms; null where the source's limits do. */
+  /** Longest time between polls that this watch accepts, ms; null for the source's limits. */
   maxDelayMs: number | null;
   registeredAt: number;
   lastPolledAt: number | null;
-  /** When the next poll is due: kept by the schedule, which is asked where it matters; else null. */
+  /** When the next poll is due. The schedule keeps it; null unless a caller asked the schedule. */
   nextPollAt: number | null;
   timeoutAt: number;
   endedAt: number | null;
   trouble: Trouble | null;
   /** True once `watch.unreachable` was raised and until `watch.recovered`. */
   unreachable: boolean;
-  /** Answers in a row by which the run is not there, unconfirmed as yet, and what the last said. */
+  /** Answers in a row that the run is missing, not confirmed yet, and the last one's message. */
   missing: (Missing & { count: number }) | null;
-  /** Why and since when the run is not there; null unless the watch is `gone`. */
+  /** Why and since when the run is missing; null unless the watch is `gone`. */
   gone: Missing | null;
-  /** Statuses outside the known ones that have been reported. */
+  /** Unknown statuses already reported. */
   unknownStatuses: string[];
-  /** The event that tells of the present state, for those who subscribe late. */
+  /** The event of the present state, for late subscribers. */
   notice: { eventId: string; type: EventType } | null;
-  /** Since when the run waits for a human, and what was told of it; null while it does not. */
+  /** Since when the run waits for a human, and its last reminder; null while it does not wait. */
   waiting: Waiting | null;
-  /** How the run stays in its state; null where it can not stall. */
+  /** The state in which the run dwells; null where it cannot stall. */
   stay: Stay | null;
-  /** The states that the run was seen in since the last news, the present one last. */
+  /** The phases of the run since the last major transition, the present one last. */
   stages: Stage[];
-  /** Where the cadence stands: the current interval and the failures in a row. */
+  /** The cadence's present interval and number of failures in a row. */
   cadence: { intervalMs: number; failures: number };
 }
 
@@ -111,11 +111,11 @@ export interface Watch extends WatchKey {
 export interface StoredWatch {
   watch: Watch;
   version: number;
-  /** Its document as it stands in the store: a write that leaves it the same sends none. */
+  /** Its document in the store: a write that leaves it unchanged sends none. */
   doc?: string;
 }
 
-/** The name of a watch inside: in Redis, in log lines. Neither part can hold a slash. */
+/** The internal name of a watch, in Redis and in log lines. Neither part can hold a slash. */
 export function watchId({ source, runId }: WatchKey): string {
   return `${source}/${runId}`;
 }
@@ -126,7 +126,7 @@ export function parseWatchId(id: string): WatchKey {
   return { source: id.slice(0, slash), runId: id.slice(slash + 1) };
 }
 
-/** What tells one subscription of a watch from another. */
+/** The key that identifies a subscription within its watch. */
 export function subscriptionKey(subscription: Subscription): Receiver {
   return subscription.kind === 'endpoint' ? subscription.endpoint : subscription.receiver;
 }

@@ -4,17 +4,17 @@ import type { WorkflowKey } from './workflow-statistics.ts';
 
 const SECOND_MS = 1_000;
 
-/** What the end of a watch tells of its run as a whole. */
+/** What the end of a watch adds to the statistics of whole runs. */
 export interface WatchedRun extends WorkflowKey {
   /** How long the run lasted from its creation on, as far as it was watched. */
   duration: Stay;
-  /** What it took to see the end; null where there was none to see. */
+  /** Requests and delay of seeing the end; null where it was not seen. */
   polled: { requests: number; delayS: number } | null;
 }
 
 /**
- * The run of a watch that ends by this change; null where it does not end, or nobody watched while
- * the run went on: one that was registered after its end was not polled for it.
+ * The run of a watch that this change ends; null where the watch goes on. Null too where no poll
+ * ran while the run was active, as after a registration past its end.
  */
 export function watchedRun({
   before,

@@ -8,17 +8,19 @@ import type { Polled, WorkflowKey, WorkflowStatistics } from './workflow-statist
 export interface WorkflowPolling extends WorkflowKey {
   /** Runs that were watched to their end. */
   runs: number;
-  /** States of which something is known. */
+  /** Number of states with statistics. */
   states: number;
-  /** Seconds from creation to end; null while too little is known. */
+  /** Seconds from creation to end; null with too few samples. */
   duration: { median: number; p90: number } | null;
-  /** What it took of late, by the mean; null before a run was watched to its end. */
+  /** Recent mean cost and delay; null before a run was watched to its end. */
   measured: PollingPerRun | null;
-  /** What the present policy comes to for runs that last so long; null while too little is known. */
+  /**
+   * Cost and delay that the present policy should have for such runs; null with too few samples.
+   */
   expected: PollingPerRun | null;
 }
 
-/** What was learned of a workflow, in figures for people. */
+/** A workflow's statistics, in figures for people. */
 export function workflowPolling(
   workflow: WorkflowStatistics,
   defaults: PollingDefaults,
@@ -37,7 +39,7 @@ export function workflowPolling(
   };
 }
 
-/** Other names than those of states stand for what is learned beside. */
+/** Names of states only; other names hold further statistics. */
 function isState(name: string | null): boolean {
   return name !== null && !name.startsWith(newsAfter(''));
 }
@@ -46,7 +48,7 @@ function measuredPerRun({ runs, requests, delayS }: Polled): PollingPerRun {
   return { requests: requests / runs, delayS: delayS / runs };
 }
 
-/** Of a run from its creation to the end of its work, or to the first wait for a human. */
+/** For a run from its creation to the end of its work, or to the first wait for a human. */
 function expectedPerRun(
   workflow: WorkflowStatistics,
   defaults: PollingDefaults,
@@ -57,7 +59,7 @@ function expectedPerRun(
   const queue = workflow.states.get('queued');
   const queued = queue && expectedPolling(queue, policyInterval('queued', workflow, defaults));
   if (queue === undefined || queued === undefined || queued === null) return working;
-  // The last look at a queued run is the first one at its work.
+  // The last poll of a queued run is the first one of its work.
   const share = Math.min(1, queue.runs / work.runs);
   return { ...working, requests: working.requests + share * (queued.requests - 1) };
 }

@@ -6,27 +6,27 @@ export interface WorkflowKey {
   workflowId: string;
 }
 
-/** Everything that was learned of a workflow. */
+/** Everything learned of a workflow. */
 export interface WorkflowStatistics extends WorkflowKey {
-  /** Grows with everything that is learned. */
+  /** Grows with every sample. */
   version: number;
-  /** How long the workflow's states last; by null, those of all of them together. */
+  /** Dwell times of the workflow's states; under null, of all states together. */
   states: Map<string | null, Statistics>;
-  /** How long whole runs last, from their creation to their end; null before one was watched. */
+  /** How long whole runs last, from creation to end; null before one was watched. */
   durations: Statistics | null;
-  /** How well ends of runs were seen; null before one was. */
+  /** How well ends of runs were seen; null before the first. */
   polled: Polled | null;
 }
 
-/** Sums over the runs whose ends were seen, decayed: the latest 200 or so count. */
+/** Sums over the runs watched to their end, decayed: about the latest 200 count. */
 export interface Polled {
   runs: number;
   requests: number;
-  /** From ends by the account of Noxus to our seeing them, s. */
+  /** From the end by Noxus's time to its detection, s. */
   delayS: number;
 }
 
-/** The name of a workflow inside. A source holds no slash. */
+/** The internal name of a workflow. The name of a source holds no slash. */
 export function workflowName({ source, workflowId }: WorkflowKey): string {
   return `${source}/${workflowId}`;
 }

@@ -2,31 +2,34 @@ import { assertNever } from '../errors.ts';
 import type { Receiver } from './receiver.ts';
 
 /**
- * The health of one receiver: whether deliveries may go out, and what their results make of that. A
- * circuit breaker in the sense of Nygard, "Release It!", with pausing and disabling beside it. Times
- * are milliseconds since the epoch.
+ * The health of one receiver: whether deliveries may go out, and how their results change that. A
+ * circuit breaker (Nygard, "Release It!") with pausing and disabling beside it. Times are
+ * milliseconds since the epoch.
  */
 export interface EndpointState {
-  /** `open`: most attempts failed of late, and one at a time probes whether that is over. */
+  /** `open`: most recent attempts failed; one at a time probes whether the receiver is back. */
   breaker: 'closed' | 'open';
   /** A user paused the endpoint. */
   paused: boolean;
-  /** Why nothing is sent any more until a user resumes it; null while that is not so. */
+  /** Why the endpoint gets nothing until a user resumes it; null while it is enabled. */
   disabled: { reason: 'gone' | 'failing'; at: number } | null;
   /** Results of the last minutes, the newest last. */
   minutes: { minute: number; delivered: number; failed: number }[];
-  /** The first failure since anything was delivered, and how many there have been. */
+  /** The first failure since the last success, and the number of failures since. */
   failingSince: number | null;
   failures: number;
   /** When an open breaker lets the next probe through. */
   probeAt: number | null;
-  /** Probes in a row that failed. */
+  /** Failed probes in a row. */
   failedProbes: number;
-  /** Before this the receiver wants no requests (`Retry-After`). */
+  /** The receiver asked for no requests before this time (`Retry-After`). */
   throttledUntil: number | null;
-  /** Its last attempt timed out, so it gets one at a time of what it shares with others. */
+  /**
+   * Its last attempt timed out, so it gets only one of the slots that it shares with other
+   * webhooks.
+   */
   timedOut: boolean;
-  /** When an event last said that a delivery was given up. */
+  /** When the last `delivery.exhausted` event was raised. */
   exhaustedToldAt: number | null;
 }
 
@@ -37,17 +40,17 @@ export interface StoredEndpoint {
   version: number;
 }
 
-/** How many attempts at an endpoint, or at an origin, there may be at a time, and how fast. */
+/** How many attempts at an endpoint or an origin may run at a time, and how fast. */
 export interface EndpointLimits {
-  /** At the most; slots follow the receiver up to here. */
+  /** The most slots it can grow to. */
   most: number;
-  /** Deliveries per second; null for as many as there are. */
+  /** Deliveries per second; null for no limit. */
   rate: number | null;
   /** Longest that one attempt takes, ms. */
   deadlineMs: number;
 }
 
-/** See the delivery policy for its numbers. */
+/** Numbers of the delivery policy. */
 const POLICY = {
   minuteMs: 60_000,
   windowMinutes: 5,
@@ -56,7 +59,7 @@ const POLICY = {
   firstProbeMs: 30_000,
   longestProbeMs: 600_000,
   disableAfterMs: 5 * 86_400_000,
-  /** Deliveries that are given up are told of at most this often per endpoint. */
+  /** `delivery.exhausted` is raised at most this often per endpoint. */
   exhaustedEveryMs: 3_600_000,
 };
 
@@ -74,16 +77,16 @@ export const NEW_STATE: EndpointState = {
   exhaustedToldAt: null,
 };
 
-/** What the state says to a delivery that is due. */
+/** What the state allows for a delivery that is due. */
 export type Permit =
   | { kind: 'send' }
-  /** Send if no other delivery probes at this moment, else park. */
+  /** Send if no other delivery is probing at this moment, else park. */
   | { kind: 'probe' }
   | { kind: 'wait'; until: number }
   | { kind: 'park' }
   | { kind: 'skip' };
 
-/** @param isUrgent a user asked for it now: it goes past an open breaker and a requested quiet */
+/** @param isUrgent a user asked for it now: it ignores an open breaker and a requested quiet */
 export function permit(state: EndpointState, now: number, isUrgent = false): Permit {
   if (state.disabled !== null) return { kind: 'skip' };
   if (state.paused) return { kind: 'park' };
@@ -95,15 +98,15 @@ export function permit(state: EndpointState, now: number, isUrgent = false): Per
   return now >= (state.probeAt ?? 0) ? { kind: 'probe' } : { kind: 'park' };
 }
 
-/** What decides about claims in the store, without the rest of the state. */
+/** The part of the state that decides about claims in the store. */
 export interface ClaimRules {
-  /** Nothing is claimed before; a requested quiet. */
+  /** No claims before this time; a requested quiet. */
   from: number;
-  /** Parked deliveries are claimed from then on; null for not at all. */
+  /** Parked deliveries may be claimed from this time; null for never. */
   parkedFrom: number | null;
-  /** Of the parked ones, one at a time is claimed. */
+  /** Only one parked delivery at a time may be claimed. */
   probes: boolean;
-  /** Of slots that it shares with others, it gets one. */
+  /** It gets only one of the slots that it shares. */
   isSlow: boolean;
 }
 
@@ -119,7 +122,7 @@ export function claimRules(state: EndpointState): ClaimRules {
   };
 }
 
-/** True where there is nothing about a receiver that has to be remembered. */
+/** True where the receiver's state is the initial one, so that nothing needs to be stored. */
 export function isWell(state: EndpointState, now: number): boolean {
   return (
     state.breaker === 'closed' &&
@@ -131,19 +134,19 @@ export function isWell(state: EndpointState, now: number): boolean {
   );
 }
 
-/** What an attempt says about its endpoint. */
+/** What an attempt shows about its endpoint. */
 export type EndpointResult =
   | { kind: 'delivered' }
   | { kind: 'failed'; timedOut?: boolean }
-  /** It asked for quiet: no judgement of its health. */
+  /** It asked for quiet; this says nothing of its health. */
   | { kind: 'throttled'; until: number }
-  /** It said that it is there no more (410). */
+  /** It answered that it no longer exists (410). */
   | { kind: 'gone' };
 
-/** What a change of state is worth saying to operators. */
+/** Changes of state that raise a system event. */
 export type EndpointAlert = 'endpoint.failing' | 'endpoint.recovered' | 'endpoint.disabled';
 
-/** What a state becomes by a result, and what is worth an event. */
+/** The state after a result, and the event to raise, if any. */
 export function afterResult(
   state: EndpointState,
   result: EndpointResult,
@@ -173,7 +176,7 @@ function afterDelivered(
   state: EndpointState,
   now: number,
 ): { state: EndpointState; alert: EndpointAlert | null } {
-  // A quiet that was asked for stands: this answer may be to a request from before it.
+  // A requested quiet remains: this answer may belong to a request from before it.
   const healthy = { ...state, failures: 0, failingSince: null, timedOut: false };
   if (state.breaker === 'closed') {
     return { state: { ...healthy, minutes: count(state, now, 'delivered') }, alert: null };
@@ -198,7 +201,7 @@ function afterFailed(
     return { state: { ...failing, disabled }, alert: 'endpoint.disabled' };
   }
   if (state.breaker === 'open') {
-    // Attempts that were on their way when the breaker opened are no probes: they move nothing.
+    // Attempts that started before the breaker opened are no probes and change nothing.
     const wasProbe = now >= (state.probeAt ?? 0);
     const failedProbes = wasProbe ? state.failedProbes + 1 : state.failedProbes;
     const probeAt = wasProbe ? now + probeDelay(failedProbes) : state.probeAt;
@@ -238,12 +241,12 @@ export function pause(state: EndpointState): EndpointState {
   return { ...state, paused: true };
 }
 
-/** Ends a pause and a requested quiet; one that was disabled begins anew, without a grudge. */
+/** Ends a pause and a requested quiet; a disabled endpoint starts with a clean state. */
 export function resume(state: EndpointState): EndpointState {
   return state.disabled === null ? { ...state, paused: false, throttledUntil: null } : NEW_STATE;
 }
 
-/** Sends what waits now: ends a requested quiet, and probes at once. */
+/** Sends what is waiting now: ends a requested quiet, and probes at once. */
 export function retryNow(state: EndpointState, now: number): EndpointState {
   return {
     ...state,
@@ -252,7 +255,7 @@ export function retryNow(state: EndpointState, now: number): EndpointState {
   };
 }
 
-/** Whether it is time for another event that deliveries to this endpoint are given up. */
+/** Whether another `delivery.exhausted` event for this endpoint is due. */
 export function tellsExhausted(state: EndpointState, now: number): boolean {
   return now - (state.exhaustedToldAt ?? -Infinity) >= POLICY.exhaustedEveryMs;
 }

@@ -1,6 +1,6 @@
 /**
- * What the receivers of one origin showed in a row, with no 2xx between: those that were throttled, or
- * could not be reached. The origin itself is in trouble only where several agree.
+ * Receivers of one origin that were throttled or unreachable, in a row without a 2xx between. Only
+ * when several of them agree does the origin itself count as failing.
  */
 export interface OriginTrouble {
   receivers: readonly string[];
@@ -14,14 +14,14 @@ const AGREEING = 3;
 const FIRST_PAUSE_MS = 10_000;
 const LONGEST_PAUSE_MS = 300_000;
 
-/** What a result of one receiver says about its origin. */
+/** What a result of one receiver shows about its origin. */
 export type OriginSign =
   | { kind: 'well' }
-  /** `askedMs` is for how long it asked for quiet; null where it did not say. */
+  /** `askedMs`: the quiet that it asked for; null where it gave none. */
   | { kind: 'trouble'; askedMs: number | null }
   | { kind: 'none' };
 
-/** What is known of an origin after a result, and for how long it is left alone; null for not at all. */
+/** The origin's state after a result, and how long to pause attempts at it; null for no pause. */
 export function afterOriginSign(
   before: OriginTrouble,
   receiver: string,

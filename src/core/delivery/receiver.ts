@@ -1,21 +1,21 @@
 import { createHash } from 'node:crypto';
 
 /**
- * Names what a delivery goes to: a configured endpoint by its name, a webhook of a watch by
- * `<origin>/…#<hash of its URL>`. A webhook's path and query are secrets, so they stand nowhere but in
- * the sealed part of its subscription.
+ * Names the target of a delivery: a configured endpoint by its name, a per-watch webhook as
+ * `<origin>/…#<hash of its URL>`. A webhook's path and query are secrets, so only the sealed part
+ * of its subscription holds them.
  */
 export type Receiver = string;
 
-/** What counters and metrics call all webhooks of watches together. */
+/** The one label under which counters and metrics put all per-watch webhooks. */
 export const PER_WATCH = 'per-watch';
 
 const HASH_DIGITS = 32;
-/** As many digits as users see, and type. */
+/** Hash digits that users see and type. */
 const SHOWN_DIGITS = 6;
 const MARK = '/…#';
 
-/** The receiver behind a URL; two spellings of one URL are the same receiver. */
+/** The receiver of a URL; two spellings of one URL give the same receiver. */
 export function webhookReceiver(url: string): Receiver {
   const { origin, href } = new URL(url);
   const hash = createHash('sha256').update(href).digest('hex');
@@ -26,13 +26,16 @@ export function isWebhook(receiver: Receiver): boolean {
   return receiver.includes(MARK);
 }
 
-/** The scheme, host and port of a webhook of a watch; null for configured endpoints. */
+/** The scheme, host and port of a per-watch webhook; null for configured endpoints. */
 export function originOf(receiver: Receiver): string | null {
   const end = receiver.indexOf(MARK);
   return end < 0 ? null : receiver.slice(0, end);
 }
 
-/** What shares slots with a receiver: itself, or for a webhook of a watch all those of its origin. */
+/**
+ * The pool from which a receiver takes slots: its own, or for per-watch webhooks that of their
+ * origin.
+ */
 export function poolOf(receiver: Receiver): string {
   return originOf(receiver) ?? receiver;
 }
@@ -48,19 +51,22 @@ export function shownReceiver(receiver: Receiver): string {
   return start < 0 ? receiver : receiver.slice(0, start + MARK.length + SHOWN_DIGITS);
 }
 
-/** What a user may give for a receiver, as users see it: a name, the masked form, or a whole URL. */
+/** The receiver that a user means by a name, a masked URL, or a whole URL. */
 export function askedReceiver(text: string): string {
   const isMasked = new RegExp(`^https?://[^/]+${MARK}[0-9a-f]{${SHOWN_DIGITS}}$`).test(text);
   const isUrl = /^https?:\/\//i.test(text) && URL.canParse(text);
   return isUrl && !isMasked ? maskedUrl(text) : text;
 }
 
-/** A URL that is a secret, as users see it. */
+/** A secret URL as users see it. */
 export function maskedUrl(url: string): string {
   return shownReceiver(webhookReceiver(url));
 }
 
-/** The name under which a delivery is counted: webhooks of watches together, or counters grow. */
+/**
+ * The name under which a delivery is counted: all per-watch webhooks share one, to bound the
+ * labels.
+ */
 export function countedReceiver(receiver: Receiver): string {
   return isWebhook(receiver) ? PER_WATCH : receiver;
 }

@@ -1,29 +1,33 @@
 import { assertNever } from '../errors.ts';
 
 /**
- * How many attempts a receiver is sent at a time. It begins with few, takes more while deliveries wait
- * and all is well, and gives way at signs of overload: as TCP does with its congestion window (RFC 5681),
- * with latency as a sign as in TCP Vegas. Times are milliseconds since the epoch, durations ms.
+ * How many concurrent attempts a receiver gets. The limit starts low, grows while deliveries wait
+ * and attempts succeed, and shrinks at signs of overload. This follows TCP's congestion window (RFC
+ * 5681), with latency as a signal as in TCP Vegas. Times are milliseconds since the epoch,
+ * durations ms.
  */
 export interface Slots {
-  /** Attempts at a time; the fraction counts towards the next one. */
+  /** Concurrent attempts; the fraction counts towards the next one. */
   limit: number;
-  /** From here on it grows slowly: overload was near. Null before the first. */
+  /**
+   * The limit at which overload last showed: beyond it growth is slow. Null before the first
+   * overload.
+   */
   wall: number | null;
-  /** Smoothed latency while there were few attempts at a time; null before the first answer. */
+  /** Smoothed latency under low concurrency; null before the first answer. */
   quietMs: number | null;
   /** Smoothed latency. */
   smoothMs: number | null;
-  /** When it gave way last: attempts begun before say nothing about what came of that. */
+  /** When the limit last shrank; attempts begun before say nothing about the new limit. */
   cutAt: number;
-  /** The webhook that showed overload alone since; another one has to agree. Null where none has. */
+  /** The only webhook that showed overload since then; a second one has to agree. Null for none. */
   suspect: string | null;
 }
 
-/** Attempts at a time while nothing is known. */
+/** Slots while nothing is known of the receiver. */
 export const FIRST_SLOTS = 4;
 
-/** What is known of a receiver that was quiet for this long is forgotten, ms. */
+/** After this long without attempts the state is forgotten, ms. */
 export const SLOTS_KEPT_MS = 60_000;
 
 export const NEW_SLOTS: Slots = {
@@ -35,38 +39,38 @@ export const NEW_SLOTS: Slots = {
   suspect: null,
 };
 
-/** What an attempt says about how much its receiver can take. */
+/** What an attempt shows about its receiver's capacity. */
 export interface SlotResult {
   kind: 'delivered' | 'overloaded' | 'timeout' | 'failed';
   beganAt: number;
   durationMs: number;
-  /** Others were waiting when it was claimed. */
+  /** Other deliveries were waiting when this one was claimed. */
   hadWaiting: boolean;
-  /** The webhook, where several share the slots; only what two of them show makes the slots fewer. */
+  /** The webhook, where several share the slots; two of them must agree to shrink the limit. */
   sharer: string | null;
 }
 
-/** The share that is left where the receiver says that it is too much, or slows down. */
+/** The share of the limit that remains after overload or slow answers. */
 const KEPT_SHARE = 0.75;
 const KEPT_AFTER_TIMEOUT = 0.5;
 
-/** Latency counts as overload above this multiple of the quiet one, and some ms. */
+/** Latency above this multiple of the quiet latency, plus some ms, counts as overload. */
 const SLOW_FACTOR = 2.5;
 const SLOW_MS = 50;
 
-/** Up to so many attempts at a time, latency counts as the quiet one. */
+/** Up to this concurrency, measured latency updates the quiet latency. */
 const QUIET_BELOW = 2 * FIRST_SLOTS;
 
-/** A new latency counts as one of so many, and of as many as there are attempts at a time. */
+/** Weight of a new latency: one part in this many, or in the number of slots if that is greater. */
 const SMOOTHED_OVER = 8;
 
-/** Beyond the wall, so many answers per attempt at a time make room for one more. */
+/** Beyond the wall, the limit grows by one per this many answers for each slot. */
 const SLOW_GROWTH = 12;
 
-/** So far beyond the wall it was none. */
+/** Past the wall by this factor, the wall is forgotten. */
 const WALL_PASSED = 1.5;
 
-/** What slots become by the result of an attempt. @param most as many as they may become */
+/** The slots after the result of an attempt. @param most the upper bound of the limit */
 export function afterAttemptAt(slots: Slots, result: SlotResult, most: number): Slots {
   switch (result.kind) {
     case 'delivered':
@@ -114,7 +118,7 @@ function grown(slots: Slots, result: SlotResult, most: number): Slots {
   return { ...slots, limit, wall: isPassed ? null : slots.wall };
 }
 
-/** Gives way once for all attempts that were under way together. */
+/** Shrinks the limit once for all attempts that were under way together. */
 function cut(slots: Slots, { beganAt, durationMs, sharer }: SlotResult, kept: number): Slots {
   if (beganAt < slots.cutAt) return slots;
   if (sharer !== null && (slots.suspect === null || slots.suspect === sharer)) {

@@ -2,10 +2,10 @@ import type { FetchOutcome } from '../outcome.ts';
 import type { ListOutcome } from '../run-list.ts';
 import type { SourceAnswer } from './throttle.ts';
 
-/** What answers about the list are about, in the place of a run id, which never begins so. */
+/** Replaces the run id in answers about a list; no run id begins with a tilde. */
 const THE_LIST = '~list';
 
-/** What the answer to a read of a run says of its source. */
+/** What a poll result shows about its source. */
 export function answerAboutRun(outcome: FetchOutcome, runId: string): SourceAnswer {
   switch (outcome.kind) {
     case 'run':
@@ -25,7 +25,7 @@ export function answerAboutRun(outcome: FetchOutcome, runId: string): SourceAnsw
   }
 }
 
-/** What the answer to a read of a list says of its source: that there is no such list is nothing. */
+/** What the answer to a read of a list shows about its source; a missing list shows nothing. */
 export function answerAboutList(outcome: ListOutcome): SourceAnswer {
   switch (outcome.kind) {
     case 'page':

@@ -1,10 +1,10 @@
 import type { RateLimit } from '../budget.ts';
 
-/** Requests at once that a source is granted at the least, and all sources of a process together. */
+/** Lowest limit of concurrent requests per source, and the limit for all sources of a process. */
 const LEAST = 16;
 const MOST = 1_024;
 
-/** What decides how many requests a source can need at once. */
+/** What decides how many concurrent requests a source needs. */
 export interface AskedSource {
   limit: RateLimit;
   /** How long an answer may take, ms. */
@@ -12,9 +12,9 @@ export interface AskedSource {
 }
 
 /**
- * How many requests to a source may be under way in one process: as many as its rate limit can begin
- * while the slowest answer is awaited (Little's law), so that a slow Noxus is asked as often as a fast
- * one. Where all sources together would need more than a process should hold, each gets its share.
+ * The limit of concurrent requests to a source in one process. It is as many as the rate limit can
+ * begin during the slowest answer (Little's law), so that a slow Noxus is polled as often as a fast
+ * one. Where all sources together exceed the limit of a process, each gets its share.
  */
 export function autoConcurrency(source: AskedSource, all: readonly AskedSource[]): number {
   const total = all.reduce((sum, one) => sum + neededBy(one), 0);

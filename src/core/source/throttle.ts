@@ -1,31 +1,35 @@
-/** Longest pause that a source is granted by `Retry-After`; then one run is tried, ms. */
+/** Longest pause that `Retry-After` gives a source; then one run is tried, ms. */
 const LONGEST_PAUSE_MS = 900_000;
 
-/** How long a source is left alone that asks for a pause without saying how long, ms. */
+/** The pause of a source that asks for one without a duration, ms. */
 const DEFAULT_PAUSE_MS = 5_000;
 
-/** A pause longer than this is worth an event, ms. */
+/** A longer pause raises an event, ms. */
 const NOTABLE_PAUSE_MS = 60_000;
 
-/** So many answers in a row, from as many runs, say something of the source as a whole. */
+/** This many answers in a row, about as many runs, say something of the source as a whole. */
 const ROW = 10;
 
-/** Different runs that a source refuses before the key counts as refused. */
+/** This many different runs must be refused before the key counts as refused. */
 const REFUSED_RUNS = 3;
 
-/** A row that comes within this time may be one hiccup, ms. */
+/** A row within this time may be one hiccup, ms. */
 const LEAST_ROW_MS = 2_000;
 
-/** While the source has answered within this time, a 404 or 403 is a word on its run alone, ms. */
+/** If the source gave a valid answer within this time, a 404 or 403 concerns its run alone, ms. */
 const ANSWERED_MS = 60_000;
 
-/** When a source that does not answer is probed after it closed, and after each failed probe, ms. */
+/**
+ * Delays of the probes of an unreachable source: after it closed, and after each failed probe, ms.
+ */
 const PROBE_DELAYS_MS = [1_000, 2_000, 4_000, 8_000, 10_000];
 
-/** Every so many probes ask for the list in place of a run: the runs that were tried may be deleted. */
+/**
+ * One probe in this many reads the list in place of a run: the runs that were tried may be deleted.
+ */
 const PROBES_PER_LIST = 3;
 
-/** An answer of a source, as far as it says something of the source as a whole. */
+/** An answer of a source, as far as it concerns the source as a whole. */
 export type SourceAnswer =
   /** A run, or a page of a list. */
   | { kind: 'valid' }
@@ -33,23 +37,23 @@ export type SourceAnswer =
   | { kind: 'unauthorized'; message: string }
   /** 429, or 503 with `Retry-After` */
   | { kind: 'rate_limited'; retryAfterMs: number | null; message: string }
-  /** What may concern one run alone, while the source answers for others. */
+  /** May concern one run alone, while the source answers for others. */
   | { kind: 'missing' | 'forbidden'; about: string; message: string }
-  /** What is no answer of Noxus. */
+  /** Not an answer of Noxus. */
   | { kind: 'trouble'; about: string; message: string };
 
-/** Why nothing but probes is asked of a source. Times are milliseconds since the epoch. */
+/** Why a source gets only probes. Times are milliseconds since the epoch. */
 export interface ClosedSource {
   reason: 'unauthorized' | 'rate_limited' | 'unreachable';
   message: string;
-  /** When it closed: answers to what was asked before do not count as those of probes. */
+  /** When it closed: answers to earlier requests do not count as those of probes. */
   at: number;
-  /** When the next request may be made, one at a time; an integer. */
+  /** When the next request may start, one at a time; an integer. */
   probeAt: number;
   failedProbes: number;
 }
 
-/** What became known of a source. Times are milliseconds since the epoch. */
+/** A change of a source that raises an event. Times are milliseconds since the epoch. */
 export interface SourceNews {
   type: 'source.unauthorized' | 'source.throttled' | 'source.unreachable' | 'source.recovered';
   since: number;
@@ -59,40 +63,40 @@ export interface SourceNews {
   at: number;
 }
 
-/** What is known of a source that does not simply answer. */
+/** The state of a source with recent invalid answers; a healthy source has none. */
 export interface SourceState {
-  /** When the first answer came that was not valid, with none that was since. */
+  /** When the first invalid answer since the last valid one came. */
   since: number;
-  /** Answers in a row that were not valid, the latest last: what each was about. */
+  /** Invalid answers in a row, the latest last: what each was about. */
   row: { about: string; isForbidden: boolean }[];
   closed: ClosedSource | null;
-  /** What was said of it, each once, until it answers. */
+  /** Changes already raised, each once until the source answers. */
   said: SourceNews['type'][];
-  /** What is to be said and may not have been: the process that has to may have died. */
+  /** Changes possibly without an event so far, since the process in charge may have died. */
   unsaid: SourceNews[];
 }
 
 export interface ThrottlePolicy {
-  /** How often a source that refuses the key is tried again, ms. */
+  /** Interval of the probes of a source that refuses the key, ms. */
   unauthorizedProbeMs: number;
-  /** How long a source may give no valid answer before that is said, ms. */
+  /** How long a source may give no valid answer before `source.unreachable`, ms. */
   unreachableAfterMs: number;
 }
 
 export interface AnswerContext {
   policy: ThrottlePolicy;
   now: number;
-  /** When the request was made that was answered. */
+  /** When the answered request was made. */
   askedAt: number;
-  /** When the source last gave a valid answer; null where that is not known. */
+  /** When the source last gave a valid answer; null where unknown. */
   answeredAt: number | null;
   /** How many watches of the source are active. */
   active: number;
 }
 
 /**
- * What becomes of a source by one answer: the judge of 401, 403, 429, and of trouble, 404 and 403 en
- * masse. An outage is the source's, not each run's: nothing is asked then but one probe at a time.
+ * The source's state after one answer: judges 401, 403 and 429, and failures, 404 and 403 of many
+ * runs. An outage belongs to the source, not to each run: it then gets only one probe at a time.
  * @param state null for a source that answers
  */
 export function afterAnswer(
@@ -114,12 +118,12 @@ export function afterAnswer(
   }
 }
 
-/** Whether the probe that is due asks for the source's list in place of a run. */
+/** Whether the next probe reads the source's list in place of a run. */
 export function isListProbe({ failedProbes }: Pick<ClosedSource, 'failedProbes'>): boolean {
   return (failedProbes + 1) % PROBES_PER_LIST === 0;
 }
 
-/** The state once some of its news has been said; null where nothing is left to be known. */
+/** The state once some changes have had their event; null where nothing is left to keep. */
 export function withSaid(state: SourceState, said: readonly SourceNews[]): SourceState | null {
   const unsaid = state.unsaid.filter(
     ({ type, at }) => !said.some((one) => one.type === type && one.at === at),
@@ -128,7 +132,7 @@ export function withSaid(state: SourceState, said: readonly SourceNews[]): Sourc
   return isOver ? null : { ...state, unsaid };
 }
 
-/** The state without its pause: everything may be asked again. */
+/** The state without its pause, so that all requests may start again. */
 export function resumed(state: SourceState): SourceState {
   return { ...state, closed: null, row: [] };
 }
@@ -149,7 +153,7 @@ function afterValid(state: SourceState | null, context: AnswerContext): SourceSt
   return { since: state.since, row: [], closed: null, said: [], unsaid };
 }
 
-/** What was asked before a source refused more, and answered after, does not take that back. */
+/** An answer to a request from before the source closed does not reopen it. */
 function isBeforePause(closed: ClosedSource | null, { askedAt }: AnswerContext): boolean {
   return closed !== null && closed.reason !== 'unreachable' && askedAt < closed.at;
 }
@@ -174,8 +178,8 @@ function afterRateLimited(
 }
 
 /**
- * Closes a source; one that has closed for longer stays closed for as long, and one that closes again
- * for the same reason has been closed since the first time.
+ * Closes a source. Of two closings the one with the later probe wins. Closing again for the same
+ * reason keeps the first start.
  */
 function close(
   state: SourceState | null,
@@ -189,7 +193,7 @@ function close(
   return saying(next, context);
 }
 
-/** For how long a source is left alone that asks for a pause. */
+/** The pause that a source gets for its `Retry-After`. */
 export function grantedPauseMs(retryAfterMs: number | null): number {
   return Math.min(Math.max(retryAfterMs ?? DEFAULT_PAUSE_MS, 0), LONGEST_PAUSE_MS);
 }
@@ -228,7 +232,10 @@ function afterTrouble(
   return saying({ ...next, closed }, context);
 }
 
-/** A closed source whose probe had no valid answer either; one that had asked for a pause is down now. */
+/**
+ * A closed source after a probe that failed too; one that had asked for a pause now counts as
+ * unreachable.
+ */
 function afterProbe(
   closed: ClosedSource,
   { message }: { message: string },
@@ -250,7 +257,7 @@ function hasAnswered({ answeredAt, now }: AnswerContext): boolean {
   return answeredAt !== null && now - answeredAt < ANSWERED_MS;
 }
 
-/** Several different runs are refused, with no valid answer in between: it is the key. */
+/** Several different runs were refused without a valid answer between, so the key is refused. */
 function isRefused(row: SourceState['row'], { active }: AnswerContext): boolean {
   const refused = new Set(row.filter(({ isForbidden }) => isForbidden).map(({ about }) => about));
   return (
@@ -260,8 +267,8 @@ function isRefused(row: SourceState['row'], { active }: AnswerContext): boolean 
 }
 
 /**
- * All of the last answers were trouble, of as many runs as there are. Where some runs are asked so
- * seldom that this would take long, as many answers of fewer runs will do.
+ * All of the last answers were failures, about as many runs as there are. Where rare polls would
+ * make this take long, as many answers about fewer runs suffice.
  */
 function isOutage(row: SourceState['row'], context: AnswerContext): boolean {
   if (row.every(({ isForbidden }) => isForbidden) && hasAnswered(context)) return false;
@@ -269,7 +276,7 @@ function isOutage(row: SourceState['row'], context: AnswerContext): boolean {
   return about >= Math.min(ROW, Math.max(1, context.active)) || (row.length === ROW && about > 1);
 }
 
-/** Adds what is worth saying of a source that is closed, each once until it answers. */
+/** Adds the events due for a closed source, each once until it answers. */
 function saying(state: SourceState, { policy, now }: AnswerContext): SourceState {
   const { closed } = state;
   const type = closed && newsOf(state, closed, policy, now);
