@@ -9,6 +9,7 @@ import { benchFrozen } from './frozen.ts';
 import { benchHa } from './ha.ts';
 import { benchHostile } from './hostile.ts';
 import { benchIsolation } from './isolation.ts';
+import { benchLatency } from './latency.ts';
 import { benchLive } from './live.ts';
 import { benchPlaces } from './places.ts';
 import { benchPoll } from './poll.ts';
@@ -26,7 +27,7 @@ import { benchYear } from './year.ts';
 const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
-names: poll, idle, takeover, frozen, skew, failover, ha, batch, watches, deliver, places, shapes,
+names: poll, idle, latency, takeover, frozen, skew, failover, ha, batch, watches, deliver, places, shapes,
        isolation, hostile, attack, soak, year, live, replay
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed; replay, year and ha always do that
@@ -38,6 +39,8 @@ poll:
   --concurrency <n>    polls at once (64)
 idle:
   --seconds <n>        how long nothing is done (60)
+latency:
+  --seconds <n>        how long events come (20)
 takeover:
   --runs <n>           runs that are being read (40)
   --rounds <n>         rounds of either signal (5)
@@ -167,6 +170,7 @@ const benches = {
       rounds: rounds(5),
     }),
   failover: () => benchFailover({ rounds: rounds(10), seed: bounded('seed', 1_000_000) }),
+  latency: () => benchLatency({ seconds: given('seconds', { usual: 20, least: 2, most: 600 }) }),
   skew: () => benchSkew({ seconds: given('seconds', { usual: 10, least: 4, most: 60 }) }),
   frozen: () => benchFrozen({ rounds: rounds(10) }),
   soak: () =>

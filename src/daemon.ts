@@ -147,6 +147,13 @@ function openSecrets(common: Common, { signingSecret, sealer }: OwnSecrets) {
   });
 }
 
+/** Tells how many ms ago the process began to stop. */
+function stopwatch(stopping: AbortSignal): () => number {
+  let stoppingSince = Infinity;
+  stopping.addEventListener('abort', () => (stoppingSince = performance.now()), { once: true });
+  return () => Math.max(0, performance.now() - stoppingSince);
+}
+
 /** Connections of webhooks, each kind behind the guard that judges it. */
 function openAgents(perWatchGuard: EgressGuard) {
   const configured = createWebhookAgents(createEndpointGuard());
@@ -211,7 +218,10 @@ function run(
   learning.start();
   lifecycle.onStop('learning', () => learning.stop());
   deliverer.start();
-  lifecycle.onStop('deliverer', () => deliverer.stop(mustForce()));
+  const elapsedMs = stopwatch(lifecycle.stopping);
+  lifecycle.onStop('deliverer', () => {
+    return deliverer.stop({ force: mustForce(), elapsedMs: elapsedMs() });
+  });
   poller.start();
   lifecycle.onStop('poller', (withinMs) => poller.stop({ force: mustForce(), withinMs }));
   // After the workers: it may find that they have lost their place in the schedule.

@@ -46,6 +46,7 @@ interface DaemonUsage {
 
 /** The part of an event that is measured. */
 interface BenchEvent {
+  id: string;
   data: { run_id: string; detection_delay_ms: number | null };
 }
 

@@ -59,8 +59,11 @@ export interface Deliverer {
   /** Begins with ranges that are to go out again. */
   replayRanges(): void;
   start(): void;
-  /** @param force does not wait for attempts that run: they cannot be settled while Redis is away */
-  stop(force: boolean): Promise<void>;
+  /**
+   * @param options.force does not wait for attempts that run: they cannot be settled while Redis is away
+   * @param options.elapsedMs for how long the process has been stopping
+   */
+  stop(options: { force: boolean; elapsedMs: number }): Promise<void>;
 }
 
 export function createDeliverer(deps: DelivererDependencies): Deliverer {
@@ -93,10 +96,10 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
         onError,
       });
     },
-    async stop(force) {
+    async stop({ force, elapsedMs }) {
       isRunning = false;
       await replaying?.stop();
-      const closed = relay.close();
+      const closed = relay.close(elapsedMs);
       if (!force) await closed;
       stopping.abort();
     },

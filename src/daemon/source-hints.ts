@@ -17,6 +17,7 @@ export function openHints(
   const { polling } = deps.config;
   if (polling.hints === 'off') return null;
   const streams = createEventStreams({
+    now: deps.now,
     baseUrl: source.base_url,
     apiKey: source.api_key,
     timeoutMs: source.timeout,

@@ -32,8 +32,8 @@ const SWEEP_EVERY_MS = 5_000;
 /** Pools that one sweep reads. */
 const POOLS_PER_SWEEP = 1_000;
 
-/** How long a stop waits for attempts that run before it ends them, ms. */
-const STOP_GRACE_MS = 400;
+/** How long attempts go on once the process stops; then they are called off and given back, ms. */
+const STOP_GRACE_MS = 500;
 
 /** Claims what is due and delivers it. */
 export interface Relay {
@@ -41,8 +41,11 @@ export interface Relay {
   dispatch(pools: readonly string[]): void;
   /** Reads what is due in the store, whichever process planned it. */
   sweep(): Promise<void>;
-  /** Claims nothing more; what runs ends soon, or is called off and given back. */
-  close(): Promise<void>;
+  /**
+   * Claims nothing more; what runs ends soon, or is called off and given back.
+   * @param elapsedMs for how long the process has been stopping
+   */
+  close(elapsedMs?: number): Promise<void>;
 }
 
 /**
@@ -84,12 +87,12 @@ export function createRelay(deps: RelayDependencies): Relay {
   return {
     dispatch,
     sweep,
-    async close() {
+    async close(elapsedMs = 0) {
       attempts.close();
       alarm.cancel();
       // What was claimed just before goes out, too, while there is a store to write its result to.
       await rounds.settled();
-      const stopWaiting = deps.later(STOP_GRACE_MS, deps.abort);
+      const stopWaiting = deps.later(Math.max(0, STOP_GRACE_MS - elapsedMs), deps.abort);
       await attempts.ended();
       stopWaiting();
     },

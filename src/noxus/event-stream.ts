@@ -31,6 +31,8 @@ interface StreamListener {
 interface EventStreamsOptions extends TransportOptions {
   /** How long nothing may come in, ms. */
   silenceMs: number;
+  /** Milliseconds since the epoch. */
+  now: () => number;
   /** Called when a stream was opened or refused. */
   onRequest: (request: { kind: 'stream'; status: number | null }) => void;
 }
@@ -75,7 +77,7 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
         opened(reply.status);
         if (signal.aborted) return { kind: 'closed' };
         if (isSilent) return { kind: 'silent' };
-        return broken === null ? endOf(reply) : { kind: broken };
+        return broken === null ? endOf(reply, options.now()) : { kind: broken };
       } finally {
         clearTimeout(silence);
         deadline.release();
@@ -85,8 +87,8 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
   };
 }
 
-function endOf({ status, headers }: Reply): StreamEnd {
+function endOf({ status, headers }: Reply, now: number): StreamEnd {
   if (status === 200) return { kind: 'ended' };
-  const retryAfterMs = parseRetryAfter(headers?.['retry-after'], Date.now());
+  const retryAfterMs = parseRetryAfter(headers?.['retry-after'], now);
   return { kind: 'refused', status, retryAfterMs };
 }

@@ -107,7 +107,7 @@ export class StoreWatch {
       setInterval(() => void this.tryWrite(), PROBE_EVERY_MS).unref(),
     ];
     const refusals = refusal === null ? 0 : 1;
-    this.trouble = { since: Date.now(), refusal, refusals, isTold: false, timers };
+    this.trouble = { since: performance.now(), refusal, refusals, isTold: false, timers };
     this.tell();
   }
 
@@ -150,7 +150,11 @@ function createVoice({ log, place, remindEveryMs }: Omit<StoreWatchOptions, 'wri
       const name = state.kind === 'away' ? state.kind : state.code;
       if (now - (toldAt.get(name) ?? -Infinity) < remindEveryMs * 0.9) return;
       toldAt.set(name, now);
-      const fields = { redis: place, lasts_ms: Date.now() - trouble.since, reason: state.reason };
+      const fields = {
+        redis: place,
+        lasts_ms: Math.round(now - trouble.since),
+        reason: state.reason,
+      };
       trouble.isTold = true;
       if (state.kind === 'away') {
         log.warn({ code: 'redis_unavailable', ...fields }, 'Redis is away');
@@ -164,7 +168,7 @@ function createVoice({ log, place, remindEveryMs }: Omit<StoreWatchOptions, 'wri
       repliesTold = 0;
       if (!isTold) return;
       const what = refusal === null ? 'Redis is back' : 'Redis takes what it is given again';
-      log.info({ redis: place, lasted_ms: Date.now() - since }, what);
+      log.info({ redis: place, lasted_ms: Math.round(performance.now() - since) }, what);
     },
   };
 }
