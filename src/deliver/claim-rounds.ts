@@ -8,9 +8,9 @@ export interface ClaimRoundsDependencies {
   endpoints: Pick<EndpointStore, 'claim'>;
   limitsOf: (pool: string) => EndpointLimits;
   tokens: ClaimTokens;
-  slots: Pick<PoolSlots, 'adopt'>;
-  /** How many more attempts at a pool this process may have under way. */
-  room: (pool: string) => number;
+  slots: Pick<PoolSlots, 'adopt' | 'limitOf'>;
+  /** How many more attempts at a pool this process may have under way besides so many that are planned. */
+  room: (pool: string, planned: number) => number;
   /** Whether there is room for any. */
   hasRoom: () => boolean;
   /** Takes what was claimed. */
@@ -57,8 +57,8 @@ export function createClaimRounds(deps: ClaimRoundsDependencies): ClaimRounds {
       deps.tokens.got(token, claims.length);
       deps.slots.adopt(pool, slots);
       deps.run(claims);
-      // It gave as many as there was room for, and may have more.
-      if (claims.length === most && most < limits.most) asked.add(pool);
+      // It gave as many as there was room for, or has more slots than were known of.
+      if (claims.length === most && most < mostAt(pool, deps)) asked.add(pool);
     } catch (error) {
       deps.tokens.lose(token);
       throw error;
@@ -80,18 +80,23 @@ export function createClaimRounds(deps: ClaimRoundsDependencies): ClaimRounds {
  */
 function takeRequests(
   asked: Set<string>,
-  { room, hasRoom, limitsOf }: ClaimRoundsDependencies,
+  deps: ClaimRoundsDependencies,
 ): { pool: string; most: number }[] {
   const requests: { pool: string; most: number }[] = [];
   let planned = 0;
   for (const pool of asked) {
-    if (!hasRoom()) break;
-    const most = Math.min(limitsOf(pool).most, room(pool) - planned);
-    if (most <= 0 && planned > 0) break;
+    if (!deps.hasRoom()) break;
+    const most = Math.min(mostAt(pool, deps), deps.room(pool, planned));
+    if (most <= 0 && deps.room(pool, 0) > 0) break;
     asked.delete(pool);
     if (most <= 0) continue;
     requests.push({ pool, most });
     planned += most;
   }
   return requests;
+}
+
+/** As many as its slots, as far as is known here: more cannot be claimed. */
+function mostAt(pool: string, { limitsOf, slots }: ClaimRoundsDependencies): number {
+  return Math.min(limitsOf(pool).most, slots.limitOf(pool));
 }

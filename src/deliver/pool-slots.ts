@@ -31,6 +31,8 @@ interface Ended {
 export interface PoolSlots {
   /** Takes over what another process has written, as JSON, or that the store knows nothing: ''. */
   adopt(pool: string, text: string): void;
+  /** How many attempts a pool takes at a time, as far as this process knows. */
+  limitOf(pool: string): number;
   afterAttempt(ended: Ended): PoolEffects;
 }
 
@@ -80,6 +82,11 @@ export function createPoolSlots(self: string): PoolSlots {
       const { by: _by, ...stored } = JSON.parse(text) as Slots & { by: string };
       own.stored = stored.limit;
       if (stored.cutAt >= own.slots.cutAt) own.slots = stored;
+    },
+
+    limitOf(pool) {
+      const { slots } = known.get(pool) ?? UNKNOWN;
+      return Math.max(1, Math.floor(slots.limit));
     },
 
     afterAttempt({ delivery, outcome, hadWaiting, most }) {

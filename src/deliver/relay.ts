@@ -15,7 +15,7 @@ export interface RelayDependencies {
   /** Whether this process's configuration has the pool; it claims nothing for others. */
   knows: (pool: string) => boolean;
   tokens: ClaimTokens;
-  slots: Pick<PoolSlots, 'adopt'>;
+  slots: Pick<PoolSlots, 'adopt' | 'limitOf'>;
   deliver: (claim: Claim, room: () => number) => Promise<Delivered>;
   /** How many attempts this process has under way at the most. */
   capacity: number;
@@ -110,8 +110,8 @@ function createAttempts(deps: RelayDependencies, heed: (next: readonly NextDue[]
    * A receiver gets a few attempts in any case, more only while most of the capacity is free: those
    * that grew and then hang hold up no others.
    */
-  function room(pool: string): number {
-    const free = isClosed ? 0 : deps.capacity - underWay.size;
+  function room(pool: string, planned = 0): number {
+    const free = isClosed ? 0 : deps.capacity - underWay.size - planned;
     const few = Math.max(0, FIRST_SLOTS - (byPool.get(pool) ?? 0));
     return Math.min(free, few + Math.max(0, free - Math.ceil(deps.capacity / 2)));
   }

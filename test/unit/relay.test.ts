@@ -25,7 +25,7 @@ function relayOf(changes: Partial<RelayDependencies> = {}) {
     limitsOf: () => ({ most: 128, rate: null, deadlineMs: 1_000 }),
     knows: (pool) => pool !== 'unknown',
     tokens: createClaimTokens(() => 'p.1'),
-    slots: { adopt: () => undefined },
+    slots: { adopt: () => undefined, limitOf: (pool) => (pool === 'grown' ? 128 : 4) },
     deliver: (claim) => new Promise((resolve) => attempts.set(claim.stored.delivery.id, resolve)),
     capacity: 20,
     later: () => () => undefined,
@@ -71,4 +71,13 @@ test('a receiver takes more than a few attempts only while most of the capacity 
   relay.dispatch(['grown', 'other']);
   await turn();
   expect(asked.slice(1).map(({ pool, most }) => [pool, most])).toEqual([['other', 4]]);
+});
+
+test('one round claims at as many receivers as there is room for, also beyond half of the capacity', async () => {
+  const { relay, asked } = relayOf();
+  relay.dispatch(['a', 'b', 'c', 'd', 'e', 'f']);
+  await turn();
+  expect(asked.map(({ pool, most }) => [pool, most])).toEqual(
+    ['a', 'b', 'c', 'd', 'e'].map((pool) => [pool, 4]),
+  );
 });
