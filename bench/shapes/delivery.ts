@@ -8,6 +8,7 @@ import { percentile, rounded, type Figure } from '../support/figures.ts';
 import { onGround, type Ground } from '../support/ground.ts';
 import { openOutbox, type Committed, type Outbox } from '../support/outbox.ts';
 import { startRedis } from '../support/redis.ts';
+import { settled, startSending } from '../support/sending.ts';
 import { startHost, type Behaviour, type Host } from './host.ts';
 
 const KEY = Buffer.alloc(32, 3).toString('base64');
@@ -204,5 +205,47 @@ async function backlog(): Promise<Figure[]> {
   });
 }
 
+const MANY_ENDPOINTS = 200;
+const ENDS_EACH = 100;
+
+/** All runs of all teams end at once: what one process sends then, and how evenly it serves the teams. */
+async function endsAtOnce(): Promise<Figure[]> {
+  return onGround(async (ground) => {
+    const sending = await startSending(ground, { endpoints: MANY_ENDPOINTS, profileDir: null });
+    const { daemon, outbox, endpoints } = sending;
+    const names = Array.from({ length: ENDS_EACH }, () => endpoints).flat();
+    daemon.freeze();
+    const committed = await outbox.fill(names);
+    const thawedAt = Date.now();
+    daemon.thaw();
+    // Throws unless each of them came exactly once.
+    const journeys = await settled(sending, committed);
+    const times = journeys.map(({ arrivedAt }) => arrivedAt - thawedAt);
+    const halves = endpoints.map((_, at) =>
+      percentile(
+        times.filter((_time, place) => place % MANY_ENDPOINTS === at),
+        0.5,
+      ),
+    );
+    const name = `${MANY_ENDPOINTS} endpoints × ${ENDS_EACH} ends at once`;
+    const perSecond = (names.length * 1_000) / Math.max(...times);
+    return [
+      { name: `${name}: sent`, value: rounded(perSecond), unit: '/s' },
+      {
+        name: `${name}: half of a team's, the last beside the first team`,
+        value: rounded(Math.max(...halves) / Math.max(1, Math.min(...halves))),
+        unit: '×',
+        target: { atMost: 2 },
+      },
+    ];
+  });
+}
+
 /** What receivers of common shapes do to one another, and what a burst and a backlog do to the new. */
-export const deliveryCells: (() => Promise<Figure[]>)[] = [neighbours, burst, serial, backlog];
+export const deliveryCells: (() => Promise<Figure[]>)[] = [
+  neighbours,
+  burst,
+  serial,
+  backlog,
+  endsAtOnce,
+];

@@ -69,7 +69,7 @@ afterAll(async () => {
   await redis.stop();
 });
 
-/** Ends so many runs, each told to one endpoint; returns the ids of the events. */
+/** Ends so many runs, with one endpoint subscribed to each; returns the ids of the events. */
 async function endRuns(endpoint: 'burst' | 'backlog', count: number): Promise<string[]> {
   const subscriptions = [{ kind: 'endpoint' as const, endpoint }];
   const ids = Array.from({ length: count }, (_, at) => `evt_${endpoint}_${at}`);

@@ -138,7 +138,7 @@ describe('places at an endpoint', () => {
     await expectNothingLeft(rig);
   });
 
-  test('are the business of the process whose token holds them: a late result of another writes nothing', async () => {
+  test('take results only by the token that holds them, so a late result of another process writes nothing', async () => {
     const rig = rigOf({ limits: { most: 1 } });
     rig.startProcess('b');
     const [id = ''] = await planMany(rig, 1);
