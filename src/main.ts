@@ -67,7 +67,7 @@ function dependencies(): CliDependencies {
       return createNoxusClient(settings);
     },
     async serve(options) {
-      const { serve } = await import('./cli/serve.ts');
+      const { serve } = await import('./cli/local/serve.ts');
       const { startDaemon } = await import('./daemon.ts');
       const { stdout, stderr } = process;
       const exitCode = await serve(options, {
@@ -82,21 +82,21 @@ function dependencies(): CliDependencies {
       return process.exit(exitCode);
     },
     async showConfig(options) {
-      const { showConfig } = await import('./cli/config.ts');
+      const { showConfig } = await import('./cli/local/config.ts');
       return showConfig(options, io);
     },
     async reencrypt(options) {
-      const { reencryptVerb } = await import('./cli/reencrypt.ts');
+      const { reencryptVerb } = await import('./cli/local/reencrypt.ts');
       const { reencryptStored } = await import('./daemon/reencrypt-stored.ts');
       return reencryptVerb(options, { reencryptStored, io });
     },
     async listen(options) {
-      const { listen } = await import('./cli/listen.ts');
+      const { listen } = await import('./cli/local/listen.ts');
       await listen({ ...options, write });
       return EXIT.ok;
     },
     async simulate(options) {
-      const { simulate } = await import('./cli/simulate.ts');
+      const { simulate } = await import('./cli/local/simulate.ts');
       await simulate({ ...options, write });
       return EXIT.ok;
     },

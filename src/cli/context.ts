@@ -57,3 +57,17 @@ export function outputOf(stream: Sink, { noColor }: { noColor: boolean }): Outpu
     colors: pc.createColors(isTty && !noColor),
   };
 }
+
+/** Resolves when the signal is aborted, at once when it was before. */
+export async function untilAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => {
+    signal.addEventListener(
+      'abort',
+      () => {
+        resolve();
+      },
+      { once: true },
+    );
+  });
+}

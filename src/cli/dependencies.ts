@@ -1,5 +1,5 @@
 import type { FetchOutcome } from '../core/outcome.ts';
-import type { ConfigFlags } from './config.ts';
+import type { ConfigFlags } from './local/config.ts';
 
 /** Reads runs straight from Noxus. */
 export interface RunReader {

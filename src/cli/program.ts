@@ -1,11 +1,11 @@
 import { Command, CommanderError } from 'commander';
 import type { CliHost } from './context.ts';
-import { addDeliveriesVerb } from './deliveries.ts';
+import { addDeliveriesVerb } from './verbs/deliveries.ts';
 import type { CliDependencies } from './dependencies.ts';
-import { addEndpointsVerb } from './endpoints.ts';
-import { addEventsVerb } from './events.ts';
+import { addEndpointsVerb } from './verbs/endpoints.ts';
+import { addEventsVerb } from './verbs/events.ts';
 import { EXIT, exitCodeOf } from './exit.ts';
-import { addListVerb } from './list.ts';
+import { addListVerb } from './verbs/list.ts';
 import {
   addConfigVerb,
   addDemoVerb,
@@ -13,16 +13,16 @@ import {
   addReencryptVerb,
   addServeVerb,
   addSimulateVerb,
-} from './local-verbs.ts';
-import { addPollingVerb } from './polling.ts';
-import { addRedeliverVerb } from './redeliver.ts';
+} from './verbs/local.ts';
+import { addPollingVerb } from './verbs/polling.ts';
+import { addRedeliverVerb } from './verbs/redeliver.ts';
 import { reportError } from './report.ts';
-import { addShowVerb } from './show.ts';
-import { addSourcesVerb } from './sources.ts';
-import { addUnwatchVerb } from './unwatch.ts';
+import { addShowVerb } from './verbs/show.ts';
+import { addSourcesVerb } from './verbs/sources.ts';
+import { addUnwatchVerb } from './verbs/unwatch.ts';
 import { guard, type VerbHost } from './verb.ts';
-import { addWaitVerb } from './wait.ts';
-import { addWatchVerb } from './watch.ts';
+import { addWaitVerb } from './verbs/wait.ts';
+import { addWatchVerb } from './verbs/watch.ts';
 
 /**
  * Runs the command line.

@@ -1,10 +1,9 @@
 import { messageOf, RunwatchError } from '../core/errors.ts';
-import { splitBatches } from './batches.ts';
-import type { DaemonClient, WatchBody } from './client.ts';
+import type { DaemonClient, WatchBody } from './client/client.ts';
+import { describeProblem } from './client/problem.ts';
+import type { BatchView } from './client/wire.ts';
 import type { CliContext, Output } from './context.ts';
-import { describeProblem } from './problem.ts';
 import { count, plain } from './render/text.ts';
-import type { BatchView } from './wire.ts';
 
 type BatchResult = BatchView['results'][number];
 
@@ -61,4 +60,28 @@ function tellWatched(id: string, { status, watch }: BatchResult, output: Output)
   const word = status === 201 ? colors.green('watching') : colors.cyan('already watched');
   const known = watch?.run?.status;
   output.write(`${word} ${id}${known === undefined ? '' : colors.dim(` (${plain(known)})`)}\n`);
+}
+
+/** Most watches that one call may hold. */
+const MAX_ITEMS = 1_000;
+
+/** Safely under the API's limit of 1 MiB for a body. */
+const MAX_BYTES = 900_000;
+
+/** Splits watches into calls of the batch route that stay within its limits, in order. */
+export function splitBatches(watches: readonly WatchBody[]): WatchBody[][] {
+  const batches: WatchBody[][] = [];
+  let bytes = Infinity;
+  for (const watch of watches) {
+    const size = Buffer.byteLength(JSON.stringify(watch)) + 1;
+    const current = batches.at(-1);
+    if (current === undefined || current.length === MAX_ITEMS || bytes + size > MAX_BYTES) {
+      batches.push([watch]);
+      bytes = size;
+    } else {
+      current.push(watch);
+      bytes += size;
+    }
+  }
+  return batches;
 }

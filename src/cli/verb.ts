@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { isInClear } from '../config/hosts.ts';
-import { createDaemonClient, type DaemonClient } from './client.ts';
+import { createDaemonClient, type DaemonClient } from './client/client.ts';
 import type { CliContext, CliHost } from './context.ts';
 import type { CliDependencies } from './dependencies.ts';
 import { EXIT, exitCodeOf, exitCodeOfInterrupt } from './exit.ts';

@@ -1,8 +1,7 @@
-import { createDaemonClient, type DaemonClient } from '../cli/client.ts';
-import type { CliIo } from '../cli/context.ts';
+import { createDaemonClient, type DaemonClient } from '../cli/client/client.ts';
+import { type CliIo, untilAborted } from '../cli/context.ts';
 import { EXIT, exitCodeOfInterrupt } from '../cli/exit.ts';
-import { collectPages } from '../cli/pages.ts';
-import { untilAborted } from '../cli/until-aborted.ts';
+import { collectPages } from '../cli/client/pages.ts';
 import { afterwardLines } from './afterwards.ts';
 import { arrivalLine } from './arrival-line.ts';
 import type { Display } from './display.ts';

@@ -1,4 +1,4 @@
-import type { EndpointView, EventView, WatchView } from '../cli/wire.ts';
+import type { EndpointView, EventView, WatchView } from '../cli/client/wire.ts';
 import { wantsEvent } from '../core/filter.ts';
 import { isTerminalStatus } from '../core/run.ts';
 import type { Ledger } from '../simulator/ledger.ts';

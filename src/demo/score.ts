@@ -1,4 +1,4 @@
-import { eventSchema, type EventView } from '../cli/wire.ts';
+import { eventSchema, type EventView } from '../cli/client/wire.ts';
 import type { ReceivedWebhook } from '../simulator/receiver.ts';
 import type { Member } from './cast.ts';
 import { happenedAt } from './moment.ts';

@@ -1,5 +1,5 @@
 import { plain } from '../cli/render/text.ts';
-import type { WatchView } from '../cli/wire.ts';
+import type { WatchView } from '../cli/client/wire.ts';
 import { BLANK, bold, dim, fit, inColorOf, seconds, text, type Line, type Span } from './line.ts';
 
 /** One run as the table shows it. */

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { createDirectObserver } from '../../src/cli/direct-observer.ts';
-import type { RunView } from '../../src/cli/verdict.ts';
+import { createDirectObserver } from '../../src/cli/wait/direct-observer.ts';
+import type { RunView } from '../../src/cli/wait/verdict.ts';
 import type { FetchOutcome } from '../../src/core/outcome.ts';
 import { sampleRun } from '../support/api-samples.ts';
 

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { createDaemonClient } from '../../src/cli/client.ts';
-import { createDaemonObserver } from '../../src/cli/daemon-observer.ts';
+import { createDaemonClient } from '../../src/cli/client/client.ts';
+import { createDaemonObserver } from '../../src/cli/wait/daemon-observer.ts';
 import type { RunReaderSettings } from '../../src/cli/dependencies.ts';
-import type { RunView } from '../../src/cli/verdict.ts';
-import type { WatchView } from '../../src/cli/wire.ts';
+import type { RunView } from '../../src/cli/wait/verdict.ts';
+import type { WatchView } from '../../src/cli/client/wire.ts';
 import type { FetchOutcome } from '../../src/core/outcome.ts';
 import { sampleEvent, sampleRun, sampleWatch, settledWatch } from '../support/api-samples.ts';
 import { runCli, startCli, until } from '../support/cli-harness.ts';

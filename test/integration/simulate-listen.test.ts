@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
-import { listen } from '../../src/cli/listen.ts';
-import { simulate } from '../../src/cli/simulate.ts';
+import { listen } from '../../src/cli/local/listen.ts';
+import { simulate } from '../../src/cli/local/simulate.ts';
 import { startSimulator } from '../../src/simulator/server.ts';
 import { runCli } from '../support/cli-harness.ts';
 import { waitFor } from '../support/wait-for.ts';

@@ -1,5 +1,10 @@
 import type { RunSnapshot } from '../../src/core/run.ts';
-import type { DeliveryView, EndpointView, EventView, WatchView } from '../../src/cli/wire.ts';
+import type {
+  DeliveryView,
+  EndpointView,
+  EventView,
+  WatchView,
+} from '../../src/cli/client/wire.ts';
 
 /** Things as the API answers them, for tests that need one. */
 

@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { mapConcurrently } from '../../src/cli/concurrent.ts';
-import { Hints } from '../../src/cli/hints.ts';
-import { RequestGate } from '../../src/cli/request-gate.ts';
+import { Hints } from '../../src/cli/wait/daemon-observer.ts';
+import { RequestGate } from '../../src/cli/wait/direct-observer.ts';
 
 const HOUR = 3_600_000;
 const never = new AbortController().signal;

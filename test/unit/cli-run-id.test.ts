@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { findRunId } from '../../src/cli/run-id.ts';
+import { findRunId } from '../../src/cli/run-ids.ts';
 
 const UUID = '6f1c9a52-5b1e-4a55-9d3c-0c5f0a1b2c3d';
 const WORKFLOW = '3f0c6f0e-5d0a-4a57-9f1e-0f0f2a6b8c11';

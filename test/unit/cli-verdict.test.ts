@@ -1,6 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { exitCodeOfVerdict, judge, worstVerdict, type VerdictKind } from '../../src/cli/verdict.ts';
+import {
+  exitCodeOfVerdict,
+  judge,
+  worstVerdict,
+  type VerdictKind,
+} from '../../src/cli/wait/verdict.ts';
 import { sampleRun } from '../support/api-samples.ts';
 
 const ORDER: VerdictKind[] = [

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { renderInvalid } from '../../src/cli/config.ts';
+import { renderInvalid } from '../../src/cli/local/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { formatProblem, type ConfigProblem } from '../../src/config/problem.ts';
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { parse } from 'yaml';
-import { renderConfig } from '../../src/cli/config.ts';
+import { renderConfig } from '../../src/cli/local/config.ts';
 import { maskUrl } from '../../src/config/mask.ts';
 import { redactConfig } from '../../src/config/redact.ts';
 import { configSchema, type Config } from '../../src/config/schema.ts';

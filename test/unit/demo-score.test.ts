@@ -9,7 +9,7 @@ import { render, widthOf } from '../../src/demo/line.ts';
 import { Scoreboard, shortcomings } from '../../src/demo/score.ts';
 import { summaryLines } from '../../src/demo/summary.ts';
 import { problemsOf } from '../../src/demo/verdict.ts';
-import type { EndpointView, EventView, WatchView } from '../../src/cli/wire.ts';
+import type { EndpointView, EventView, WatchView } from '../../src/cli/client/wire.ts';
 import type { ReceivedWebhook } from '../../src/simulator/receiver.ts';
 import { completeScript } from '../../src/simulator/script.ts';
 

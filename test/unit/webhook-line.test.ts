@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { webhookLine } from '../../src/cli/webhook-line.ts';
+import { webhookLine } from '../../src/cli/local/listen.ts';
 
 const received = {
   id: 'evt_1',

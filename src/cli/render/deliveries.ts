@@ -1,5 +1,5 @@
 import type { CliContext } from '../context.ts';
-import type { DeliveryDetailView, DeliveryView } from '../wire.ts';
+import type { DeliveryDetailView, DeliveryView } from '../client/wire.ts';
 import { paint } from './paint.ts';
 import { renderFields, renderTable, type Column } from './table.ts';
 import { exactly, plain, relative } from './text.ts';

@@ -1,5 +1,5 @@
 import type { CliContext } from '../context.ts';
-import type { EndpointView } from '../wire.ts';
+import type { EndpointView } from '../client/wire.ts';
 import { paint } from './paint.ts';
 import { renderTable, type Column } from './table.ts';
 import { relative, roughly } from './text.ts';

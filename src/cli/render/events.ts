@@ -1,6 +1,6 @@
 import { percentText } from '../../core/run.ts';
 import type { CliContext, Output } from '../context.ts';
-import type { EventView } from '../wire.ts';
+import type { EventView } from '../client/wire.ts';
 import { paint } from './paint.ts';
 import { renderTable, type Column } from './table.ts';
 import { plain, roughly } from './text.ts';

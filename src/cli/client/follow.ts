@@ -1,0 +1,83 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fullJitter, type Random } from '../../core/backoff.ts';
+import { RunwatchError } from '../../core/errors.ts';
+import type { DaemonClient } from './client.ts';
+import { notADaemon } from './problem.ts';
+import type { SseMessage } from './sse.ts';
+import type { Query } from './transport.ts';
+import { eventSchema, type EventView } from './wire.ts';
+
+const RECONNECT = { baseMs: 500, maxMs: 10_000 };
+
+interface FollowOptions {
+  client: Pick<DaemonClient, 'openEvents' | 'url'>;
+  query: Query;
+  /** Only what comes after this; null for from now on. */
+  after: string | null;
+  signal: AbortSignal;
+  random: Random;
+  /**
+   * Hears when the stream breaks off, once for each time, when it is there again, and when the store has
+   * lost data, so that events may be missing.
+   */
+  onConnection: (state: 'lost' | 'restored' | 'reset') => void;
+}
+
+/**
+ * The events of the stream, across lost connections and restarts of the daemon: each new connection
+ * goes on after the last id. Ends only with the signal, by throwing; throws as well when the first
+ * connection fails, and on errors that no waiting will mend.
+ */
+export async function* followEvents(options: FollowOptions): AsyncGenerator<EventView> {
+  const { signal, random, onConnection } = options;
+  const position = { lastId: options.after };
+  let messages = await options.client.openEvents(options.query, position.lastId);
+  for (;;) {
+    try {
+      yield* eventsOf(messages, position, options);
+    } catch (error) {
+      if (!isPassing(error)) throw error;
+    }
+    onConnection('lost');
+    messages = await reconnect();
+    onConnection('restored');
+  }
+
+  async function reconnect(): Promise<AsyncIterable<SseMessage>> {
+    for (let failures = 1; ; failures += 1) {
+      await sleep(fullJitter(RECONNECT, failures, random), undefined, { signal });
+      try {
+        return await options.client.openEvents(options.query, position.lastId);
+      } catch (error) {
+        if (!isPassing(error)) throw error;
+      }
+    }
+  }
+}
+
+/** The events of one connection; keeps account of how far they have come. */
+async function* eventsOf(
+  messages: AsyncIterable<SseMessage>,
+  position: { lastId: string | null },
+  { client: { url }, onConnection }: Pick<FollowOptions, 'client' | 'onConnection'>,
+): AsyncGenerator<EventView> {
+  for await (const { id, event, data } of messages) {
+    position.lastId = id ?? position.lastId;
+    if (event === 'reset') onConnection('reset');
+    else if (data !== null) yield parseEvent(data, url);
+  }
+}
+
+function parseEvent(data: string, url: string): EventView {
+  try {
+    const event: unknown = JSON.parse(data);
+    if (eventSchema.safeParse(event).success) return event as EventView;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw notADaemon(url, 'its stream holds something that is not an event');
+}
+
+function isPassing(error: unknown): boolean {
+  return error instanceof RunwatchError && error.retriable;
+}

@@ -1,0 +1,228 @@
+import { type Command, Option } from 'commander';
+import type { EndpointSwitch } from '../client/client.ts';
+import type { EndpointView } from '../client/wire.ts';
+import type { CliContext } from '../context.ts';
+import { EXIT } from '../exit.ts';
+import { durationText } from '../options.ts';
+import { attemptText } from '../render/deliveries.ts';
+import { renderEndpoints, healthText } from '../render/endpoints.ts';
+import { paint } from '../render/paint.ts';
+import { plain, count } from '../render/text.ts';
+import { note, writeJson } from '../report.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+
+interface EndpointFlags extends DaemonFlags {
+  json?: boolean;
+}
+
+export function addEndpointsVerb(host: VerbHost): void {
+  const endpoints = daemonCommand(host, 'endpoints', 'read')
+    .description('list endpoints and how they do; test, pause, retry or rotate one')
+    .option('--json', "print the API's answer")
+    .helpCommand(false)
+    .allowExcessArguments()
+    .addHelpText('after', HELP)
+    .action((flags: EndpointFlags, command: Command) => {
+      refuseUnknown(command);
+      return host.run((context) => listEndpoints(context, flags));
+    });
+  addEndpointActions(host, endpoints);
+}
+
+const HELP = `
+An endpoint that is failing is probed now and then, and its deliveries wait. One that is disabled is
+sent nothing until it is resumed.
+
+Examples:
+  runwatch endpoints
+  runwatch endpoints test ops && echo works
+  runwatch endpoints --json | jq '.data[] | select(.health.state != "active")'`;
+
+/** The command takes no arguments: what stands there was meant as one of its own verbs. */
+function refuseUnknown(command: Command): void {
+  const [word] = command.args;
+  if (word === undefined) return;
+  const verbs = command.commands.map((one) => one.name()).join(', ');
+  command.error(`error: endpoints has no verb "${plain(word)}"; expected one of: ${verbs}`);
+}
+
+async function listEndpoints(context: CliContext, flags: EndpointFlags): Promise<number> {
+  const page = await connect(context, flags).listEndpoints();
+  const { stdout, stderr } = context.io;
+  if (flags.json === true) writeJson(stdout, page);
+  else if (page.data.length === 0) note(stderr, 'No endpoints are configured.');
+  else stdout.write(renderEndpoints(page.data, context));
+  return EXIT.ok;
+}
+
+interface ActionFlags extends DaemonFlags {
+  json?: boolean;
+}
+
+interface RotateFlags extends ActionFlags {
+  overlap?: string;
+  now?: boolean;
+}
+
+type Action<Flags> = (context: CliContext, name: string, flags: Flags) => Promise<number>;
+
+/** Adds the verbs that do something with one endpoint; all need a token with the scope `admin`. */
+function addEndpointActions(host: VerbHost, endpoints: Command): void {
+  const add = <Flags extends ActionFlags>(verb: string, act: Action<Flags>): Command =>
+    daemonCommand({ program: endpoints }, `${verb} <name>`, 'admin')
+      .option('--json', "print the API's answer")
+      .allowExcessArguments(false)
+      // The list takes --url and --json as well, wherever they stand.
+      .action((name: string, _flags: unknown, command: Command) =>
+        host.run((context) => act(context, name, command.optsWithGlobals<Flags>())),
+      );
+
+  add('test', testEndpoint)
+    .description('send an event of the type runwatch.test now, whatever state it is in')
+    .addHelpText('after', TEST_HELP);
+  add('pause', switchEndpoint('pause'))
+    .description('keep its deliveries until it is resumed')
+    .addHelpText('after', examplesOf('pause'));
+  add('resume', switchEndpoint('resume'))
+    .description('deliver to it again after it was paused or disabled')
+    .addHelpText('after', RESUME_HELP);
+  add('retry', retryEndpoint)
+    .description('send all that waits there now')
+    .addHelpText('after', RETRY_HELP);
+  add<RotateFlags>('rotate', rotateSecret)
+    .description('make a new signing secret and print it, this once')
+    .option('--overlap <duration>', 'how long the old one signs too (default: 24h)', durationText)
+    .addOption(new Option('--now', 'end all old ones at once').conflicts('overlap'))
+    .addHelpText('after', ROTATE_HELP);
+}
+
+function examplesOf(verb: string): string {
+  return `\nExamples:\n  runwatch endpoints ${verb} ops`;
+}
+
+const TEST_HELP = `
+Exits 0 when the receiver took it, 1 when it did not.
+
+Examples:
+  runwatch endpoints test ops && echo works
+  runwatch endpoints test ops --json | jq .attempt.response`;
+
+const RESUME_HELP = `
+What was skipped while it was disabled stays skipped until it is delivered again.
+
+Examples:
+  runwatch endpoints resume ops
+  runwatch redeliver --endpoint ops --state skipped`;
+
+const RETRY_HELP = `
+Where most attempts failed of late, one delivery tries at once, and the others follow when it succeeds.
+
+Examples:
+  runwatch endpoints retry ops`;
+
+const ROTATE_HELP = `
+The new secret signs from now on, and both do until the overlap ends, so that the receiver may take
+either. It is printed alone on standard output and never shown again. A secret that is lost is no loss:
+rotate again, and those before sign on until the time that was promised for each, three in all at the most.
+
+Examples:
+  runwatch endpoints rotate ops
+  (umask 077; runwatch endpoints rotate ops --overlap 2h > new-secret)`;
+
+/** An endpoint that did not take the test is a result, and yet a failure for scripts. */
+async function testEndpoint(
+  context: CliContext,
+  name: string,
+  flags: ActionFlags,
+): Promise<number> {
+  const test = await connect(context, flags).testEndpoint(name);
+  const { stdout } = context.io;
+  const { delivered, attempt } = test;
+  if (flags.json === true) {
+    writeJson(stdout, test);
+  } else {
+    const verdict = delivered
+      ? paint('delivered', 'delivered', stdout.colors)
+      : paint('not delivered', 'failed', stdout.colors);
+    const result = plain(attemptText(attempt));
+    stdout.write(`${verdict} to ${plain(name)}: ${result}, after ${attempt.duration_ms}ms\n`);
+    if (attempt.response !== null && attempt.response !== '') {
+      stdout.write(`${stdout.colors.dim('answer:')} ${plain(attempt.response)}\n`);
+    }
+  }
+  if (delivered) await offerRetry(context, name, flags);
+  return delivered ? EXIT.ok : EXIT.failure;
+}
+
+/** A receiver that took the test takes what waits for it, too. */
+async function offerRetry(context: CliContext, name: string, flags: ActionFlags): Promise<void> {
+  // A token that may test may not be one that may list; the test is done either way.
+  const { data } = await connect(context, flags)
+    .listEndpoints()
+    .catch(() => ({ data: [] }));
+  const { counts } = data.find((one) => one.name === name) ?? {};
+  const waiting = (counts?.['pending'] ?? 0) + (counts?.['parked'] ?? 0);
+  if (waiting === 0) return;
+  const what = count(waiting, 'delivery waits', 'deliveries wait');
+  note(context.io.stderr, `${what}: \`runwatch endpoints retry ${plain(name)}\` sends them now.`);
+}
+
+async function retryEndpoint(
+  context: CliContext,
+  name: string,
+  flags: ActionFlags,
+): Promise<number> {
+  const answer = await connect(context, flags).retryEndpoint(name);
+  const { stdout } = context.io;
+  if (flags.json === true) writeJson(stdout, answer);
+  else stdout.write(`${count(answer.count, 'delivery is', 'deliveries are')} due now\n`);
+  return EXIT.ok;
+}
+
+function switchEndpoint(to: EndpointSwitch): Action<ActionFlags> {
+  return async (context, name, flags) => {
+    const endpoint = await connect(context, flags).switchEndpoint(name, to);
+    const { stdout, stderr } = context.io;
+    if (flags.json === true) {
+      writeJson(stdout, endpoint);
+      return EXIT.ok;
+    }
+    const { health } = endpoint;
+    const state = paint(plain(healthText(health, context.now())), health.state, stdout.colors);
+    stdout.write(`${plain(endpoint.name)} is ${state}\n`);
+    const advice = adviceOn(endpoint);
+    if (advice !== null) note(stderr, advice);
+    return EXIT.ok;
+  };
+}
+
+/** What is left to do for an endpoint in the state that it came to. */
+function adviceOn({ health, counts, ...endpoint }: EndpointView): string | null {
+  const name = plain(endpoint.name);
+  if (health.state === 'paused') {
+    return `Its deliveries are kept until \`runwatch endpoints resume ${name}\`.`;
+  }
+  if (health.state === 'disabled') {
+    return `Its deliveries are skipped until \`runwatch endpoints resume ${name}\`.`;
+  }
+  return (counts['skipped'] ?? 0) > 0
+    ? `What was skipped goes out by \`runwatch redeliver --endpoint ${name} --state skipped\`.`
+    : null;
+}
+
+async function rotateSecret(
+  context: CliContext,
+  name: string,
+  { overlap, now, ...flags }: RotateFlags,
+): Promise<number> {
+  const body = { ...(overlap !== undefined && { overlap }), ...(now === true && { now }) };
+  const rotated = await connect(context, flags).rotateEndpoint(name, body);
+  const { stdout, stderr } = context.io;
+  if (flags.json === true) writeJson(stdout, rotated);
+  else stdout.write(`${plain(rotated.secret)}\n`);
+  const { previous_expires_at: end } = rotated;
+  const old =
+    end === null ? 'No old one signs any more.' : `Old ones sign too until ${plain(end)}.`;
+  note(stderr, `This secret of ${plain(name)} signs from now on. ${old} It is not shown again.`);
+  return EXIT.ok;
+}

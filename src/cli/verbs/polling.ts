@@ -1,0 +1,87 @@
+import type { CliContext } from '../context.ts';
+import { EXIT } from '../exit.ts';
+import { positiveInteger } from '../options.ts';
+import { collectPages } from '../client/pages.ts';
+import { renderTable, type Column } from '../render/table.ts';
+import { lasting } from '../render/text.ts';
+import { note, writeJson } from '../report.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import type { WorkflowView } from '../client/wire.ts';
+
+interface PollingFlags extends DaemonFlags {
+  source?: string;
+  limit: number;
+  all?: boolean;
+  json?: boolean;
+}
+
+export function addPollingVerb(host: VerbHost): void {
+  daemonCommand(host, 'polling [workflow]', 'read')
+    .description('show how long runs of workflows take, and how well they are polled')
+    .option('--source <name>', 'the source that the workflows belong to')
+    .option('--limit <n>', 'how many at most', positiveInteger, 50)
+    .option('--all', 'all of them')
+    .option('--json', "print the API's answer")
+    .addHelpText('after', HELP)
+    .action((workflow: string | undefined, flags: PollingFlags) =>
+      host.run((context) => polling(context, workflow, flags)),
+    );
+}
+
+const HELP = `
+RUNS were watched to their end, which took them MEDIAN and P90 from their creation (known from the
+fifth on). REQUESTS were made for one of them alone, and its end was seen with DELAY, of late and on
+average. EXPECTED is what the daemon's limits and profile come to, by how long runs last: what progress
+and lists tell comes on top.
+Exits 1 when nothing is known of the workflow.
+
+Examples:
+  runwatch polling
+  runwatch polling <workflow-id> --json | jq '.data[0].measured'`;
+
+async function polling(
+  context: CliContext,
+  workflow: string | undefined,
+  flags: PollingFlags,
+): Promise<number> {
+  const client = connect(context, flags);
+  const query = { workflow_id: workflow, source: flags.source };
+  const page = await collectPages(
+    (paging) => client.listPolling({ ...query, ...paging }),
+    flags.all === true ? Infinity : flags.limit,
+  );
+  const { stdout, stderr } = context.io;
+  if (flags.json === true) writeJson(stdout, page);
+  else if (page.data.length === 0) note(stderr, 'Nothing is known yet: no run has ended.');
+  else stdout.write(renderTable(page.data, columnsFor(page.data), stdout));
+  if (flags.json !== true && page.next_cursor !== null) {
+    note(stderr, 'There are more; --limit or --all shows them.');
+  }
+  return EXIT.ok;
+}
+
+function columnsFor(workflows: readonly WorkflowView[]): Column<WorkflowView>[] {
+  const severalSources = new Set(workflows.map(({ source }) => source)).size > 1;
+  return [
+    { head: 'WORKFLOW', value: ({ workflow_id: id }) => id },
+    ...(severalSources ? [{ head: 'SOURCE', value: ({ source }: WorkflowView) => source }] : []),
+    column('RUNS', ({ runs }) => String(runs)),
+    column('MEDIAN', ({ duration }) => duration && lasting(duration.median_ms)),
+    column('P90', ({ duration }) => duration && lasting(duration.p90_ms)),
+    column('REQUESTS', ({ measured }) => measured && measured.requests.toFixed(1)),
+    column('DELAY', ({ measured }) => measured && lasting(measured.delay_ms)),
+    column('EXPECTED', ({ expected }) => expected && expectation(expected)),
+  ];
+}
+
+/** A column of figures; `-` where one is not known. */
+function column(
+  head: string,
+  value: (workflow: WorkflowView) => string | null,
+): Column<WorkflowView> {
+  return { head, value: (workflow) => value(workflow) ?? '-', align: 'right' };
+}
+
+function expectation({ requests, delay_ms: delayMs }: NonNullable<WorkflowView['expected']>) {
+  return `${requests.toFixed(1)}, ${lasting(delayMs)}`;
+}

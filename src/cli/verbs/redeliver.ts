@@ -1,0 +1,155 @@
+import { createInterface } from 'node:readline';
+import { Option } from 'commander';
+import { DELIVERY_STATES } from '../../core/delivery.ts';
+import type { DaemonClient, RangeBody } from '../client/client.ts';
+import { MAX_SOCKETS } from '../client/transport.ts';
+import { mapConcurrently } from '../concurrent.ts';
+import type { CliContext } from '../context.ts';
+import { EXIT, usageError } from '../exit.ts';
+import { moment, type Moment } from '../options.ts';
+import { count, plain } from '../render/text.ts';
+import { note, writeJson } from '../report.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+
+interface RedeliverFlags extends DaemonFlags {
+  endpoint?: string;
+  state?: string;
+  since?: Moment;
+  until?: Moment;
+  to?: string;
+  yes?: boolean;
+  json?: boolean;
+}
+
+export function addRedeliverVerb(host: VerbHost): void {
+  daemonCommand(host, 'redeliver [id...]', 'write')
+    .description('deliver again what is dead or was skipped, or is named')
+    .option('--endpoint <name>', 'to one endpoint, or to one webhook by its URL')
+    .addOption(new Option('--state <state>', 'in one state').choices(DELIVERY_STATES))
+    .option('--since <time>', 'created at this time or later, or this long ago', moment)
+    .option('--until <time>', 'created before this time', moment)
+    .option('--to <name>', 'send it to this endpoint instead (needs the scope admin, too)')
+    .option('--yes', 'do not ask')
+    .option('--json', "print the API's answer")
+    .addHelpText('after', HELP)
+    .action((ids: string[], flags: RedeliverFlags) =>
+      host.run((context) => redeliver(context, ids, flags)),
+    );
+}
+
+const HELP = `
+The event ids stay the same, so that receivers know a repeat. A delivery that waits is due at once. Many
+deliveries go out as fast as their receivers take them. Without ids it asks first; --yes answers.
+With --to those that wait go, too; the deliveries that they replace are superseded. Exits 1 when there is
+no such delivery.
+
+Examples:
+  runwatch redeliver dlv_0f3a9c21b7d4_failed_Ww8vXowfSlOaOQ9vCj9_EQ
+  runwatch redeliver --endpoint ops --since 2h
+  runwatch redeliver --endpoint old-name --to ops
+  runwatch redeliver --state delivered --since 2025-05-04T10:00:00Z --until 2025-05-04T11:00:00Z
+  runwatch redeliver --endpoint ops --state dead --yes --json | jq .count`;
+
+async function redeliver(
+  context: CliContext,
+  ids: string[],
+  flags: RedeliverFlags,
+): Promise<number> {
+  const range = rangeOf(flags, context.now());
+  if (ids.length === 0) return redeliverRange(context, range, flags);
+  const { to: _to, ...which } = range;
+  if (Object.keys(which).length > 0) {
+    throw usageError('give delivery ids, or say by flags which deliveries are meant; not both');
+  }
+  return redeliverEach(context, ids, flags);
+}
+
+function rangeOf({ endpoint, state, since, until, to }: RedeliverFlags, now: number): RangeBody {
+  const [from, upTo] = [since?.(now), until?.(now)];
+  if (from !== undefined && upTo !== undefined && from >= upTo) {
+    throw usageError('--since must be before --until');
+  }
+  return {
+    ...(endpoint !== undefined && { endpoint }),
+    ...(state !== undefined && { state }),
+    ...(from !== undefined && { since: new Date(from).toISOString() }),
+    ...(upTo !== undefined && { until: new Date(upTo).toISOString() }),
+    ...(to !== undefined && { to }),
+  };
+}
+
+async function redeliverRange(
+  context: CliContext,
+  range: RangeBody,
+  flags: RedeliverFlags,
+): Promise<number> {
+  const client = connect(context, flags);
+  const { stdout, stderr } = context.io;
+  if (flags.yes !== true && !(await confirm(context, `Deliver again ${inWords(range)}?`))) {
+    note(stderr, 'Nothing was delivered again.');
+    return EXIT.failure;
+  }
+  const answer = await client.redeliverRange(range);
+  if (flags.json === true) writeJson(stdout, answer);
+  else stdout.write(`${count(answer.count, 'delivery goes', 'deliveries go')} out again\n`);
+  return EXIT.ok;
+}
+
+/** What a range means, for those who are asked whether they mean it. */
+function inWords({ endpoint, state, since, until, to }: RangeBody): string {
+  return [
+    state === undefined ? 'everything dead or skipped' : `everything ${state}`,
+    endpoint === undefined ? 'to all endpoints and webhooks' : `to ${plain(endpoint)}`,
+    since === undefined ? '' : `created since ${since}`,
+    until === undefined ? '' : `${since === undefined ? 'created ' : ''}until ${until}`,
+    to === undefined ? '' : `by endpoint ${plain(to)} instead`,
+  ]
+    .filter((part) => part !== '')
+    .join(' ');
+}
+
+async function redeliverEach(
+  context: CliContext,
+  ids: readonly string[],
+  flags: RedeliverFlags,
+): Promise<number> {
+  const client = connect(context, flags);
+  const { stdout, stderr } = context.io;
+  const isJson = flags.json === true;
+  const results = await mapConcurrently([...new Set(ids)], MAX_SOCKETS, async (id) => {
+    const result = await redeliverOne(client, id, flags.to);
+    if ('error' in result) {
+      stderr.write(`${stderr.colors.red('error:')} ${plain(id)}: there is no such delivery\n`);
+    } else if (!isJson) {
+      stdout.write(`${plain(result.id)} goes out again (${plain(result.event_id)})\n`);
+    }
+    return result;
+  });
+  if (isJson) writeJson(stdout, { results });
+  return results.some((result) => 'error' in result) ? EXIT.failure : EXIT.ok;
+}
+
+async function redeliverOne(client: DaemonClient, id: string, to: string | undefined) {
+  const answer = await client.redeliver(id, to);
+  return answer ?? { id, error: { code: 'delivery_not_found' } };
+}
+
+/**
+ * Asks before something is done that cannot be taken back. Anything but yes means no.
+ * @throws a usage error where nobody can be asked
+ */
+async function confirm({ io, signal }: CliContext, question: string): Promise<boolean> {
+  if (io.stdin.isTTY !== true) {
+    throw usageError(`there is no terminal to ask on: "${question}" Answer with --yes.`);
+  }
+  io.stderr.write(`${question} [y/N] `);
+  const lines = createInterface({ input: io.stdin, signal });
+  for await (const line of lines) {
+    lines.close();
+    return /^y(es)?$/i.test(line.trim());
+  }
+  signal.throwIfAborted();
+  // Whoever ended the input is still on the line of the question.
+  io.stderr.write('\n');
+  return false;
+}

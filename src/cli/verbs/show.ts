@@ -1,0 +1,118 @@
+import { RunwatchError } from '../../core/errors.ts';
+import { percentText } from '../../core/run.ts';
+import type { CliContext } from '../context.ts';
+import { EXIT } from '../exit.ts';
+import { renderDeliveries } from '../render/deliveries.ts';
+import { renderEvents } from '../render/events.ts';
+import { paint } from '../render/paint.ts';
+import { renderFields } from '../render/table.ts';
+import { exactly, plain } from '../render/text.ts';
+import { note, writeJson } from '../report.ts';
+import { readGoodRunIds } from '../run-ids.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import type { WatchView } from '../client/wire.ts';
+
+interface ShowFlags extends DaemonFlags {
+  source?: string;
+  json?: boolean;
+}
+
+const SHOWN = 20;
+
+export function addShowVerb(host: VerbHost): void {
+  daemonCommand(host, 'show <run-id>', 'read')
+    .description('show a watch with its latest events and deliveries')
+    .option('--source <name>', 'the source that the run belongs to')
+    .option('--json', "print the API's answer: the watch alone")
+    .addHelpText('after', HELP)
+    .action((id: string, flags: ShowFlags) => host.run((context) => show(context, id, flags)));
+}
+
+const HELP = `
+Exits 1 when the run is not watched.
+
+Examples:
+  runwatch show run-1
+  runwatch show run-1 --json | jq .run.status`;
+
+async function show(context: CliContext, id: string, flags: ShowFlags): Promise<number> {
+  const [runId = id] = await readGoodRunIds([id], undefined, context.io);
+  const client = connect(context, flags);
+  const watch = await client.getWatch({ runId, source: flags.source });
+  if (watch === null) {
+    throw new RunwatchError(`run ${runId} is not watched`, { code: 'watch_not_found' });
+  }
+  const { stdout, stderr } = context.io;
+  if (flags.json === true) {
+    writeJson(stdout, watch);
+    return EXIT.ok;
+  }
+  const [events, deliveries] = await Promise.all([
+    client.listEvents({ run_id: runId, limit: SHOWN, order: 'newest' }),
+    client.listDeliveries({ run_id: runId, limit: SHOWN }),
+  ]);
+  stdout.write(renderFields(fieldsOf(watch, context), stdout));
+  stdout.write(`\n${stdout.colors.bold('Events')}\n`);
+  if (events.data.length === 0) note(stderr, 'none yet');
+  else stdout.write(renderEvents(events.data.toReversed(), context));
+  stdout.write(`\n${stdout.colors.bold('Deliveries')}\n`);
+  if (deliveries.data.length === 0) note(stderr, 'none yet');
+  else stdout.write(renderDeliveries(deliveries.data, context));
+  return EXIT.ok;
+}
+
+type Field = readonly [string, string];
+
+function fieldsOf(watch: WatchView, context: CliContext): Field[] {
+  const now = context.now();
+  const { colors } = context.io.stdout;
+  const metadata = Object.entries(watch.metadata).map(([key, value]) => plain(`${key}=${value}`));
+  const fields: Field[] = [
+    ['run', colors.bold(plain(watch.run_id))],
+    ['source', plain(watch.source)],
+    ['state', paint(plain(watch.state), watch.state, colors)],
+    ...runFields(watch, context),
+    ['metadata', metadata.join('\n') || '-'],
+    ['tells', watch.subscriptions.map(describeSubscription).join('\n') || 'nobody'],
+    ['events', String(watch.sequence)],
+    ['polls', String(watch.polls)],
+    ['watched since', exactly(watch.registered_at, now)],
+    ['last poll', exactly(watch.last_polled_at, now)],
+    ['next poll', exactly(watch.next_poll_at, now)],
+    ['expires', exactly(watch.timeout_at, now)],
+  ];
+  if (watch.error === null) return fields;
+  const { code, message, since } = watch.error;
+  return [
+    ...fields,
+    ['trouble', `${plain(message)} (${plain(code)}) since ${exactly(since, now)}`],
+  ];
+}
+
+function runFields({ run }: WatchView, context: CliContext): Field[] {
+  if (run === null) return [['status', 'not seen yet']];
+  const now = context.now();
+  const { colors } = context.io.stdout;
+  return [
+    ['status', `${paint(plain(run.status), run.status, colors)} (${percentText(run.progress)})`],
+    [
+      'workflow',
+      `${plain(run.workflow_id ?? '-')} (version ${plain(run.workflow_version_id ?? '-')})`,
+    ],
+    ['group', plain(run.group_id ?? '-')],
+    ['started by', plain(run.user_id ?? '-')],
+    ['started from', plain(run.source ?? '-')],
+    ['conversation', plain(run.conversation_id ?? '-')],
+    ['created', exactly(run.created_at, now)],
+    ['started', exactly(run.started_at, now)],
+    ['finished', exactly(run.finished_at, now)],
+    ['observed', exactly(run.observed_at, now)],
+  ];
+}
+
+function describeSubscription(one: WatchView['subscriptions'][number]): string {
+  const target = one.endpoint === undefined ? (one.url ?? '?') : `endpoint ${one.endpoint}`;
+  const events =
+    one.events === undefined || one.events === null ? '' : `: ${one.events.join(', ')}`;
+  return plain(`${target}${events}`);
+}

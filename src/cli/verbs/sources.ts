@@ -1,0 +1,92 @@
+import type { Command } from 'commander';
+import type { CliContext } from '../context.ts';
+import { EXIT } from '../exit.ts';
+import { renderTable, type Column } from '../render/table.ts';
+import { plain, relative } from '../render/text.ts';
+import { note, writeJson } from '../report.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import type { SourceView } from '../client/wire.ts';
+
+interface SourceFlags extends DaemonFlags {
+  json?: boolean;
+}
+
+export function addSourcesVerb(host: VerbHost): void {
+  const sources = daemonCommand(host, 'sources', 'read')
+    .description('list sources and whether they answer; lift the pause of one')
+    .option('--json', "print the API's answer")
+    .helpCommand(false)
+    .allowExcessArguments()
+    .addHelpText('after', HELP)
+    .action((flags: SourceFlags, command: Command) => {
+      refuseUnknown(command);
+      return host.run((context) => listSources(context, flags));
+    });
+  daemonCommand({ program: sources }, 'resume <name>', 'admin')
+    .description('poll its runs again at once')
+    .option('--json', "print the API's answer")
+    .allowExcessArguments(false)
+    .addHelpText('after', '\nExamples:\n  runwatch sources resume default')
+    // The list takes --url and --json as well, wherever they stand.
+    .action((name: string, _flags: unknown, command: Command) =>
+      host.run((context) => resumeSource(context, name, command.optsWithGlobals<SourceFlags>())),
+    );
+}
+
+const HELP = `
+A source that asks for a pause, refuses the key or does not answer is tried by one request now and
+then; its runs wait meanwhile.
+
+Examples:
+  runwatch sources
+  runwatch sources resume default
+  runwatch sources --json | jq '.data[] | select(.state != "answering")'`;
+
+function refuseUnknown(command: Command): void {
+  const [word] = command.args;
+  if (word === undefined) return;
+  command.error(`error: sources has no verb "${plain(word)}"; expected: resume`);
+}
+
+async function listSources(context: CliContext, flags: SourceFlags): Promise<number> {
+  const page = await connect(context, flags).listSources();
+  const { stdout, stderr } = context.io;
+  if (flags.json === true) writeJson(stdout, page);
+  else if (page.data.length === 0) note(stderr, 'No sources are configured.');
+  else stdout.write(renderTable(page.data, columnsFor(context), stdout));
+  return EXIT.ok;
+}
+
+async function resumeSource(
+  context: CliContext,
+  name: string,
+  flags: SourceFlags,
+): Promise<number> {
+  const source = await connect(context, flags).resumeSource(name);
+  const { stdout, stderr } = context.io;
+  if (flags.json === true) writeJson(stdout, source);
+  else note(stderr, `${plain(source.name)} is polled again.`);
+  return EXIT.ok;
+}
+
+function columnsFor(context: CliContext): Column<SourceView>[] {
+  const now = context.now();
+  const { colors } = context.io.stdout;
+  return [
+    { head: 'SOURCE', value: ({ name }) => name },
+    {
+      head: 'STATE',
+      value: ({ state }) => state,
+      paint: (text, { state }) => (state === 'answering' ? colors.green(text) : colors.red(text)),
+    },
+    { head: 'SINCE', value: ({ since }) => relative(since, now) },
+    { head: 'NEXT TRY', value: ({ paused_until: until }) => relative(until, now) },
+    { head: 'LAST ANSWER', value: ({ last_answer_at: at }) => relative(at, now) },
+    { head: 'BUDGET', value: budgetText, align: 'right' },
+    { head: 'WHY', value: ({ message }) => message ?? '-' },
+  ];
+}
+
+function budgetText({ rate_limit: { requests, per, used } }: SourceView): string {
+  return `${used} of ${requests}/${per}`;
+}

@@ -1,0 +1,49 @@
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { mapConcurrently } from '../concurrent.ts';
+import type { CliContext } from '../context.ts';
+import { EXIT } from '../exit.ts';
+import { plain } from '../render/text.ts';
+import { readGoodRunIds } from '../run-ids.ts';
+import { MAX_SOCKETS } from '../client/transport.ts';
+
+interface UnwatchFlags extends DaemonFlags {
+  source?: string;
+  endpoint?: string;
+  file?: string;
+}
+
+export function addUnwatchVerb(host: VerbHost): void {
+  daemonCommand(host, 'unwatch [run-id...]', 'write')
+    .description('stop watching runs')
+    .option('--source <name>', 'the source that the runs belong to')
+    .option('--endpoint <name>', 'end only this subscription: an endpoint, or the URL of a webhook')
+    .option('--file <path>', 'read run ids from a file, one on a line; - is standard input')
+    .addHelpText('after', HELP)
+    .action((ids: string[], flags: UnwatchFlags) =>
+      host.run((context) => unwatch(context, ids, flags)),
+    );
+}
+
+const HELP = `
+The runs themselves go on; only nobody is told of them any more.
+Exits 1 when one of the runs is not watched.
+
+Examples:
+  runwatch unwatch run-1 run-2
+  runwatch unwatch --file ids.txt --source staging
+  runwatch unwatch run-1 --endpoint old-ops`;
+
+async function unwatch(context: CliContext, args: string[], flags: UnwatchFlags): Promise<number> {
+  const ids = await readGoodRunIds(args, flags.file, context.io);
+  const client = connect(context, flags);
+  const { stdout, stderr } = context.io;
+  const found = await mapConcurrently(ids, MAX_SOCKETS, async (runId) => {
+    const { source, endpoint } = flags;
+    const wasWatched = await client.unwatch({ runId, source }, endpoint);
+    const to = endpoint === undefined ? '' : ` for ${plain(endpoint)}`;
+    if (wasWatched) stdout.write(`no longer watched ${runId}${to}\n`);
+    else stderr.write(`${stderr.colors.red('error:')} ${runId}: is not watched${to}\n`);
+    return wasWatched;
+  });
+  return found.every(Boolean) ? EXIT.ok : EXIT.failure;
+}

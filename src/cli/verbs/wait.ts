@@ -1,0 +1,153 @@
+import { DEFAULT_POLICY } from '../../core/default-policy.ts';
+import { RunwatchError } from '../../core/errors.ts';
+import type { CliContext } from '../context.ts';
+import { waitThroughDaemon } from '../wait/daemon-observer.ts';
+import type { CliDependencies, RunReader } from '../dependencies.ts';
+import { usageError } from '../exit.ts';
+import { waitTime } from '../options.ts';
+import { note } from '../report.ts';
+import { readGoodRunIds } from '../run-ids.ts';
+import { CANNOT_TELL_EXIT } from '../wait/verdict.ts';
+import {
+  connect,
+  daemonCommand,
+  warnOfPlainHttp,
+  type DaemonFlags,
+  type VerbHost,
+} from '../verb.ts';
+import { createDirectObserver } from '../wait/direct-observer.ts';
+import { waitForRuns } from '../wait/wait-runs.ts';
+
+interface WaitFlags extends DaemonFlags {
+  source?: string;
+  timeout?: number;
+  throughFeedback?: boolean;
+  direct?: boolean;
+  file?: string;
+  json?: boolean;
+}
+
+/** For one read of a run, ms. */
+const READ_TIMEOUT_MS = 10_000;
+const MAX_SOCKETS = 8;
+
+export function addWaitVerb(host: VerbHost): void {
+  daemonCommand(host, 'wait [run-id...]', 'read')
+    .description('wait for runs and exit by what became of them')
+    .option('--timeout <duration>', 'wait no longer than this', waitTime)
+    .option('--through-feedback', 'wait on while a run awaits human feedback')
+    .option('--source <name>', 'the source that the runs belong to')
+    .option('--direct', 'ask Noxus itself, with NOXUS_API_KEY, and no daemon')
+    .option('--file <path>', 'read run ids from a file, one on a line; - is standard input')
+    .option('--json', 'print the results as one JSON document')
+    .addHelpText('after', HELP)
+    .action((ids: string[], flags: WaitFlags) =>
+      host.run((context) => wait(context, host.dependencies, { ids, flags }), CANNOT_TELL_EXIT),
+    );
+}
+
+const HELP = `
+Exit codes:
+    0  completed
+    1  failed
+    3  stopped
+    4  awaiting human feedback (unless --through-feedback)
+    5  cannot tell: the run is gone, Noxus or the daemon gave no answer for two minutes, ...
+  124  timed out
+    2  runwatch was called wrongly
+  130  Ctrl-C
+Of several runs the worst counts, in the order 1, 3, 5, 124, 4, 0; the wait ends with the last.
+
+A run that the daemon does not watch yet is watched from now on, which needs the scope write too. It
+alerts nobody, and stays so when the wait ends early; \`runwatch unwatch\` undoes it. Where no daemon
+answers and NOXUS_API_KEY is set, Noxus is asked directly.
+
+Examples:
+  runwatch wait run-1 && echo completed
+  runwatch wait run-1 run-2 --timeout 30m --json
+  NOXUS_API_KEY=... runwatch wait --direct run-1`;
+
+interface WaitRequest {
+  ids: string[];
+  flags: WaitFlags;
+}
+
+async function wait(
+  context: CliContext,
+  dependencies: CliDependencies,
+  { ids, flags }: WaitRequest,
+): Promise<number> {
+  const isDirect = flags.direct === true;
+  if (isDirect && (flags.source !== undefined || flags.url !== undefined)) {
+    throw usageError('--direct knows no daemon, and so neither --url nor --source');
+  }
+  const runIds = await readGoodRunIds(ids, flags.file, context.io);
+  const request = { ids: runIds, flags };
+  if (isDirect) return waitDirectly(context, await openReader(context, dependencies), request);
+  const absence = await daemonAbsence(context, request);
+  if (absence === null) return waitThroughDaemon(runIds, context, flags, flags.timeout);
+  if (flags.source !== undefined || context.env.noxusApiKey() === undefined) {
+    throw new RunwatchError(`${absence.message}, or NOXUS_API_KEY to ask Noxus itself`, {
+      code: absence.code,
+      cause: absence,
+    });
+  }
+  note(context.io.stderr, `No daemon answers; asking ${context.env.noxusBaseUrl} directly.`);
+  return waitDirectly(context, await openReader(context, dependencies), request);
+}
+
+/** Why no daemon can be asked; null when one answers, whatever it says. */
+async function daemonAbsence(
+  context: CliContext,
+  { ids, flags }: WaitRequest,
+): Promise<RunwatchError | null> {
+  const [runId] = ids;
+  if (runId === undefined) return null;
+  try {
+    // Where Noxus can be asked instead, no daemon is waited for.
+    const canAskNoxus = flags.source === undefined && context.env.noxusApiKey() !== undefined;
+    const patient = canAskNoxus ? { ...context, startupMs: 0 } : context;
+    await connect(patient, flags).getWatch({ runId, source: flags.source });
+    return null;
+  } catch (error) {
+    if (error instanceof RunwatchError && error.code === 'daemon_unreachable') return error;
+    throw error;
+  }
+}
+
+function waitDirectly(
+  context: CliContext,
+  reader: RunReader,
+  { ids, flags }: WaitRequest,
+): Promise<number> {
+  const { now, random } = context;
+  return waitForRuns(ids, {
+    context,
+    json: flags.json === true,
+    timeoutMs: flags.timeout,
+    openObserver: (signal) =>
+      createDirectObserver({
+        reader,
+        policy: DEFAULT_POLICY,
+        throughFeedback: flags.throughFeedback === true,
+        signal,
+        now,
+        random,
+      }),
+  });
+}
+
+async function openReader(context: CliContext, dependencies: CliDependencies): Promise<RunReader> {
+  const apiKey = context.env.noxusApiKey();
+  if (apiKey === undefined) {
+    throw usageError('--direct needs the API key of a Noxus workspace in NOXUS_API_KEY');
+  }
+  warnOfPlainHttp(context, 'NOXUS_API_KEY', context.env.noxusBaseUrl);
+  return dependencies.createRunReader({
+    baseUrl: context.env.noxusBaseUrl,
+    apiKey,
+    timeoutMs: READ_TIMEOUT_MS,
+    userAgent: `runwatch/${context.version}`,
+    maxSockets: MAX_SOCKETS,
+  });
+}

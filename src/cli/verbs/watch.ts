@@ -1,0 +1,187 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Option } from 'commander';
+import { RunwatchError } from '../../core/errors.ts';
+import { PROFILES } from '../../core/watch.ts';
+import type { WatchBody, DaemonClient } from '../client/client.ts';
+import type { BatchView, WatchView } from '../client/wire.ts';
+import type { CliContext, Output } from '../context.ts';
+import { EXIT, usageError } from '../exit.ts';
+import { collect, collectPair, collectPattern, durationText } from '../options.ts';
+import { isRefused, registerRuns } from '../register-runs.ts';
+import { plain } from '../render/text.ts';
+import { note, writeJson } from '../report.ts';
+import { badRunIds, readRunIds } from '../run-ids.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { waitThroughDaemon } from '../wait/daemon-observer.ts';
+import { CANNOT_TELL_EXIT } from '../wait/verdict.ts';
+
+interface WatchFlags extends DaemonFlags {
+  source?: string;
+  endpoint?: string[];
+  webhook?: string;
+  event?: string[];
+  meta?: Record<string, string>;
+  timeout?: string;
+  profile?: string;
+  maxDelay?: string;
+  file?: string;
+  skipInvalid?: boolean;
+  wait?: boolean;
+  throughFeedback?: boolean;
+  json?: boolean;
+}
+
+export function addWatchVerb(host: VerbHost): void {
+  daemonCommand(host, 'watch [run-id...]', 'write')
+    .description('watch runs and tell endpoints or a webhook what becomes of them')
+    .option('--source <name>', 'the source that the runs belong to')
+    .option('--endpoint <name>', 'tell this endpoint; may be repeated', collect)
+    .option('--webhook <url>', 'tell this URL')
+    .option('--event <type>', 'what --webhook hears of; may be repeated', collectPattern)
+    .option('--meta <key=value>', 'comes back with every event; may be repeated', collectPair)
+    .option('--timeout <duration>', 'give up on a run after this long', durationText)
+    .addOption(new Option('--profile <profile>', 'requests against delay').choices(PROFILES))
+    .option('--max-delay <duration>', 'longest time between two polls', durationText)
+    .option('--file <path>', 'read run ids from a file, one on a line; - is standard input')
+    .option('--skip-invalid', 'leave out what is not a run id, instead of doing nothing')
+    .option('--wait', 'then wait for the runs; exits as `runwatch wait` does')
+    .option('--through-feedback', 'with --wait: wait on while a run awaits human feedback')
+    .option('--json', "print the API's answer")
+    .addHelpText('after', HELP)
+    .action((ids: string[], flags: WatchFlags) =>
+      host.run(
+        (context) => watchRuns(context, ids, flags),
+        flags.wait === true ? CANNOT_TELL_EXIT : EXIT.failure,
+      ),
+    );
+}
+
+const HELP = `
+Without --endpoint and --webhook, the endpoints that are marked as default are told.
+--wait needs the scope read too.
+Watching a run again is harmless: subscriptions are merged, nobody is told twice.
+Exits 0 when every run is watched, 1 when one is not, 2 when a run id is malformed.
+
+Examples:
+  runwatch watch 6f1c9a52-5b1e-4a55-9d3c-0c5f0a1b2c3d
+  runwatch watch run-1 run-2 --endpoint ops --meta team=billing --timeout 2h
+  runwatch watch run-1 --webhook https://example.com/hooks --event run.failed
+  cat ids.txt | runwatch watch -
+  runwatch watch run-1 --wait && echo completed`;
+
+async function watchRuns(context: CliContext, args: string[], flags: WatchFlags): Promise<number> {
+  if (flags.event !== undefined && flags.webhook === undefined) {
+    throw usageError('--event says what --webhook hears of; endpoints have events of their own');
+  }
+  const ids = await readTargets(context, args, flags);
+  const client = connect(context, flags);
+  const results = await registerRuns(
+    client,
+    ids.map((id) => bodyOf(id, flags)),
+    { context, told: toldOn(context, flags) },
+  );
+  const failed = new Set(ids.filter((_, at) => isRefused(results[at])));
+  const secrets = new Set(results.flatMap(({ watch: one }) => one?.webhook_secret ?? []));
+  if (flags.json !== true) for (const secret of secrets) showSecret(secret, context);
+  if (flags.wait !== true) {
+    if (flags.json === true) writeJson(context.io.stdout, { results });
+    await tellFirstTrouble(client, results, context);
+    return failed.size > 0 ? EXIT.failure : EXIT.ok;
+  }
+  const watched = ids.filter((id) => !failed.has(id));
+  const code = await waitThroughDaemon(watched, context, flags);
+  return failed.size > 0 && code !== 1 && code !== 3 ? CANNOT_TELL_EXIT : code;
+}
+
+/** The daemon tells it with the registration only. */
+function showSecret(secret: string, { io }: CliContext): void {
+  note(io.stderr, `The webhook is signed by ${plain(secret)}; no other answer shows it.`);
+}
+
+/** The runs to watch: all that were given, or none where one is malformed and may not be skipped. */
+async function readTargets(
+  { io }: CliContext,
+  args: string[],
+  flags: WatchFlags,
+): Promise<string[]> {
+  const { ids, problems } = await readRunIds(args, flags.file, io);
+  if (problems.length > 0 && flags.skipInvalid !== true) throw badRunIds(problems);
+  for (const problem of problems) note(io.stderr, `skipped ${problem}`);
+  if (ids.length === 0) note(io.stderr, 'there was no run id to watch');
+  return ids;
+}
+
+/** Where it is told that a run is watched: stdout belongs to the results of the wait, or to JSON. */
+function toldOn({ io }: CliContext, flags: WatchFlags): Output | null {
+  if (flags.json === true) return null;
+  return flags.wait === true ? io.stderr : io.stdout;
+}
+
+function bodyOf(runId: string, flags: WatchFlags): WatchBody {
+  return {
+    run_id: runId,
+    ...(flags.source !== undefined && { source: flags.source }),
+    ...(flags.endpoint !== undefined && { endpoints: flags.endpoint }),
+    ...(flags.webhook !== undefined && {
+      webhook: { url: flags.webhook, ...(flags.event !== undefined && { events: flags.event }) },
+    }),
+    ...(flags.meta !== undefined && { metadata: flags.meta }),
+    ...(flags.timeout !== undefined && { timeout: flags.timeout }),
+    ...(flags.profile !== undefined && { profile: flags.profile }),
+    ...(flags.maxDelay !== undefined && { max_delay: flags.maxDelay }),
+  };
+}
+
+/** As a token that may read sees it; another gets a receipt. */
+type Registered = Extract<BatchView['results'][number]['watch'], { state: string }>;
+
+/** How long the first poll of a run is waited for, ms. */
+const PATIENCE_MS = 1_500;
+const LOOK_EVERY_MS = 100;
+
+/**
+ * Says so where the first poll shows that nothing will come of watching, as when the source refuses its
+ * key. One run of each source stands for all: what keeps a source from answering concerns them alike.
+ */
+async function tellFirstTrouble(
+  client: DaemonClient,
+  results: BatchView['results'],
+  context: CliContext,
+): Promise<void> {
+  const bySource = new Map<string, Registered>();
+  for (const { watch } of results) {
+    if (!watch || !('state' in watch) || watch.state !== 'active') continue;
+    if (!bySource.has(watch.source)) bySource.set(watch.source, watch);
+  }
+  await Promise.all([...bySource.values()].map((watch) => tellTroubleOf(client, watch, context)));
+}
+
+async function tellTroubleOf(
+  client: DaemonClient,
+  watch: Registered,
+  { io, signal }: CliContext,
+): Promise<void> {
+  try {
+    const polled = await firstPoll(client, watch, signal);
+    const why = polled?.error ?? null;
+    if (why === null) return;
+    note(io.stderr, `warning: source ${plain(watch.source)}: ${plain(why.message)}`);
+  } catch (error) {
+    // The run is watched; a token that may not read cannot see how that goes.
+    if (!(error instanceof RunwatchError)) throw error;
+  }
+}
+
+async function firstPoll(
+  client: DaemonClient,
+  { run_id: runId, source, polls, error }: Registered,
+  signal: AbortSignal,
+): Promise<WatchView | null> {
+  let watch: WatchView | null = null;
+  for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += LOOK_EVERY_MS) {
+    watch = await client.getWatch({ runId, source });
+    if (watch === null || watch.polls > polls || (watch.error !== null && error === null)) break;
+    await sleep(LOOK_EVERY_MS, undefined, { signal });
+  }
+  return watch;
+}

@@ -1,0 +1,224 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { messageOf, RunwatchError } from '../../core/errors.ts';
+import type { DaemonClient, RunRef } from '../client/client.ts';
+import { followEvents } from '../client/follow.ts';
+import type { WatchView } from '../client/wire.ts';
+import type { CliContext } from '../context.ts';
+import { connectQuietly, type DaemonFlags } from '../verb.ts';
+import { cannotTell, judge, type RunView, type Verdict } from './verdict.ts';
+import { type RunObserver, waitForRuns } from './wait-runs.ts';
+
+/** How often, and how long in spite of trouble, `wait` looks at a watch. Milliseconds. */
+interface WaitPace {
+  /** Between two looks while the event stream tells nothing. */
+  recheckMs: number;
+  /** The same while nothing was seen of the run yet, which no event will tell. */
+  firstLookMs: number;
+  /** How long nothing may be learned before the answer is "cannot tell". */
+  patienceMs: number;
+}
+
+const DEFAULT_PACE: WaitPace = { recheckMs: 5_000, firstLookMs: 500, patienceMs: 120_000 };
+
+interface DaemonObserverOptions {
+  client: DaemonClient;
+  runIds: readonly string[];
+  source: string | undefined;
+  throughFeedback: boolean;
+  context: Pick<CliContext, 'signal' | 'now' | 'random'>;
+  pace?: WaitPace;
+}
+
+/**
+ * Waits by the daemon's account of the runs. The watch itself is the truth; the event stream only
+ * says when it is worth a look, so that losing the stream costs promptness and nothing else.
+ */
+export function createDaemonObserver(options: DaemonObserverOptions): RunObserver {
+  const hints = new Hints(options.runIds);
+  const streaming = new AbortController();
+  void streamHints(options, hints, AbortSignal.any([options.context.signal, streaming.signal]));
+  return {
+    settle: (runId, report) => new DaemonWait(options, hints, runId).settle(report),
+    close: () => streaming.abort(),
+  };
+}
+
+/** Passes on what the event stream says, for as long as there is one. Never throws. */
+async function streamHints(
+  { client, runIds, context }: DaemonObserverOptions,
+  hints: Hints,
+  signal: AbortSignal,
+): Promise<void> {
+  const [only] = runIds;
+  const stream = followEvents({
+    client,
+    query: { run_id: runIds.length === 1 ? only : undefined },
+    after: null,
+    signal,
+    random: context.random,
+    onConnection: () => undefined,
+  });
+  try {
+    for await (const event of stream) hints.give(event.data.run_id);
+  } catch {
+    // Without the stream the watches are looked at every few seconds, which tells of any error that
+    // matters. This one is of no use to anybody.
+    return;
+  }
+}
+
+/** Waiting for one run. */
+class DaemonWait {
+  readonly #options: DaemonObserverOptions;
+  readonly #hints: Hints;
+  readonly #ref: RunRef;
+  readonly #pace: WaitPace;
+  /** Since when nothing could be learned of the run; null while something can. */
+  #troubleSince: number | null = null;
+  /** What the daemon knew before it was asked to look again: too old to say that a run awaits. */
+  #stalePolls: number | null = null;
+
+  constructor(options: DaemonObserverOptions, hints: Hints, runId: string) {
+    this.#options = options;
+    this.#hints = hints;
+    this.#ref = { runId, source: options.source };
+    this.#pace = options.pace ?? DEFAULT_PACE;
+  }
+
+  async settle(report: (view: RunView) => void): Promise<Verdict> {
+    const { client, context } = this.#options;
+    let watch = await this.#enlist();
+    let view = viewOf(watch);
+    for (;;) {
+      report(view);
+      const verdict = this.#judge(view, watch);
+      if (verdict !== null) return verdict;
+      const { firstLookMs, recheckMs } = this.#pace;
+      const pauseMs = view.run === null && view.trouble === null ? firstLookMs : recheckMs;
+      await this.#hints.next(this.#ref.runId, pauseMs, context.signal);
+      try {
+        const found = await client.getWatch(this.#ref);
+        if (found === null) return cannotTell(NOT_WATCHED);
+        watch = found;
+        view = viewOf(watch);
+      } catch (error) {
+        view = { ...view, trouble: this.#passing(error) };
+      }
+    }
+  }
+
+  /** Sees to it that the run is watched, without telling anybody who did not ask, and looked at now. */
+  async #enlist(): Promise<WatchView> {
+    const { client, source } = this.#options;
+    const { runId } = this.#ref;
+    const watch = await client.getWatch(this.#ref);
+    if (watch === null || watch.state === 'cancelled' || watch.state === 'expired') {
+      const known = watch?.source ?? source;
+      const quiet = { run_id: runId, endpoints: [], ...(known !== undefined && { source: known }) };
+      return client.register(quiet);
+    }
+    if (watch.state === 'active') {
+      this.#stalePolls = watch.polls;
+      // A token that may only read cannot ask for a look; the daemon looks by itself before long.
+      await client.pollNow(this.#ref).catch((error: unknown) => {
+        if (!(error instanceof RunwatchError)) throw error;
+      });
+    }
+    return watch;
+  }
+
+  #judge(view: RunView, watch: WatchView): Verdict | null {
+    const { throughFeedback, context } = this.#options;
+    const isStale = watch.polls === this.#stalePolls;
+    const verdict = judge(view, { throughFeedback: throughFeedback || isStale });
+    if (verdict !== null || view.trouble === null) {
+      this.#troubleSince = null;
+      return verdict;
+    }
+    this.#troubleSince ??= context.now();
+    const lasted = context.now() - this.#troubleSince;
+    return lasted >= this.#pace.patienceMs ? cannotTell(view.trouble) : null;
+  }
+
+  /** The trouble that an error of the daemon stands for, if it may pass; else throws it. */
+  #passing(error: unknown): { code: string; message: string } {
+    if (error instanceof RunwatchError && error.retriable) {
+      return { code: error.code, message: messageOf(error) };
+    }
+    throw error;
+  }
+}
+
+const NOT_WATCHED = { code: 'watch_not_found', message: 'the daemon does not watch it any more' };
+
+function viewOf({ state, run, error }: WatchView): RunView {
+  return { state, run, trouble: error && { code: error.code, message: error.message } };
+}
+
+interface DaemonWaitFlags extends DaemonFlags {
+  source?: string;
+  throughFeedback?: boolean;
+  json?: boolean;
+}
+
+/**
+ * Waits for runs by the daemon's account of them.
+ * @param timeoutMs undefined to wait until the watches expire
+ * @returns the exit code of the worst verdict
+ */
+export function waitThroughDaemon(
+  runIds: readonly string[],
+  context: CliContext,
+  flags: DaemonWaitFlags,
+  timeoutMs?: number,
+): Promise<number> {
+  return waitForRuns(runIds, {
+    context,
+    json: flags.json === true,
+    timeoutMs,
+    openObserver: (signal) =>
+      createDaemonObserver({
+        client: connectQuietly({ ...context, signal }, flags),
+        runIds,
+        source: flags.source,
+        throughFeedback: flags.throughFeedback === true,
+        context: { ...context, signal },
+      }),
+  });
+}
+
+/**
+ * Wakes those who wait for news of a run. A hint that comes while nobody waits is kept for the next
+ * who does, so that no news falls between a look and the wait after it.
+ */
+export class Hints {
+  readonly #wakers = new Map<string, () => void>();
+  readonly #kept = new Set<string>();
+  readonly #wanted: ReadonlySet<string>;
+
+  /** @param wanted the names that hints are kept for; others are dropped */
+  constructor(wanted: Iterable<string>) {
+    this.#wanted = new Set(wanted);
+  }
+
+  give(name: string): void {
+    if (!this.#wanted.has(name)) return;
+    this.#kept.add(name);
+    this.#wakers.get(name)?.();
+  }
+
+  /** Resolves at the next hint, or after `ms` at the latest; rejects when the signal aborts. */
+  async next(name: string, ms: number, signal: AbortSignal): Promise<void> {
+    const woken = new AbortController();
+    this.#wakers.set(name, () => woken.abort());
+    if (this.#kept.has(name)) woken.abort();
+    try {
+      await sleep(ms, undefined, { signal: AbortSignal.any([signal, woken.signal]) });
+    } catch (error) {
+      if (!woken.signal.aborted || signal.aborted) throw error;
+    } finally {
+      this.#wakers.delete(name);
+      this.#kept.delete(name);
+    }
+  }
+}
