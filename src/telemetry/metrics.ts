@@ -32,6 +32,12 @@ interface PollReport {
 export type Metrics = ReturnType<typeof createMetrics>;
 
 /**
+ * Gauges of prom-client that are named as counters are. What they say is the sum of others, such as
+ * `nodejs_active_handles`.
+ */
+const MISNAMED = ['handles', 'requests', 'resources'].map((what) => `nodejs_active_${what}_total`);
+
+/**
  * The process's metrics. Labels are names of sources and endpoints, event types, states: never run ids
  * or URLs.
  * @param countStored asked at each scrape
@@ -39,6 +45,7 @@ export type Metrics = ReturnType<typeof createMetrics>;
 export function createMetrics(version: string, countStored: () => Promise<StoredCounts>) {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
+  for (const name of MISNAMED) registry.removeSingleMetric(name);
   createBuildInfo(registry).set({ version }, 1);
   const stored = scraped(createStoredGauges(registry), countStored);
   const sources = scraped<SourceFigures[]>(createSourceGauges(registry), async () => []);

@@ -25,6 +25,13 @@ export interface Stage {
   stop: () => Promise<void>;
 }
 
+const daemons = new Set<DaemonProcess>();
+
+/** Ends the daemons that are still there, whatever became of their parts. */
+export async function stopDaemons(): Promise<void> {
+  await Promise.all([...daemons].map((daemon) => daemon.stop()));
+}
+
 /** A daemon of its own, for a part that leaves nothing as it was. */
 export async function startDaemon(noxusUrl: string, apiKey: string, receiverUrl: string) {
   const daemon = await startDaemonProcess({
@@ -36,7 +43,7 @@ export async function startDaemon(noxusUrl: string, apiKey: string, receiverUrl:
       egress: { allow: [new URL(receiverUrl).host] },
     },
   });
-  await daemon.ready();
+  daemons.add(daemon);
   return daemon;
 }
 

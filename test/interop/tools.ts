@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -7,7 +7,14 @@ import type { Output } from './part.ts';
 import { FOLDER, SOURCES } from './places.ts';
 
 /** Longest that any one program may take, ms. */
-const LIMIT_MS = 300_000;
+const LIMIT_MS = 180_000;
+
+const programs = new Set<ChildProcess>();
+
+/** Ends the programs that still run. */
+export function killPrograms(): void {
+  for (const program of programs) program.kill('SIGKILL');
+}
 
 interface RunOptions {
   cwd?: string;
@@ -28,6 +35,8 @@ export async function run(
     timeout: limitMs,
     killSignal: 'SIGKILL',
   });
+  programs.add(child);
+  child.once('close', () => programs.delete(child));
   let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (piece: Buffer) => (stdout += piece.toString()));
   child.stderr.on('data', (piece: Buffer) => (stderr += piece.toString()));
@@ -84,7 +93,14 @@ async function install(python: string, list: string): Promise<string> {
   if (existsSync(stamp) && (await readFile(stamp, 'utf8')) === wanted) return bin;
   await mustRun(python, ['-m', 'venv', '--clear', folder]);
   const file = join(SOURCES, 'python', `requirements-${list}.txt`);
-  const options = ['--quiet', '--no-deps', '--disable-pip-version-check', '--only-binary', ':all:'];
+  const options = [
+    '--quiet',
+    '--no-compile',
+    '--no-deps',
+    '--disable-pip-version-check',
+    '--only-binary',
+    ':all:',
+  ];
   await mustRun(join(bin, 'pip'), ['install', ...options, '-r', file]);
   await writeFile(stamp, wanted);
   return bin;

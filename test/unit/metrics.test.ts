@@ -66,3 +66,15 @@ describe('metrics of what is stored', () => {
     expect(await metrics.render()).not.toContain('state="pending"');
   });
 });
+
+test('counters, and nothing else, are named as counters are', async () => {
+  const metrics = createMetrics('1.2.3', () => Promise.resolve(COUNTS));
+  const all = metrics.registry.getMetricsAsArray() as {
+    name: string;
+    constructor: { name: string };
+  }[];
+  expect(all.length).toBeGreaterThan(30);
+  for (const { name, constructor } of all) {
+    expect([name, name.endsWith('_total')]).toEqual([name, constructor.name === 'Counter']);
+  }
+});
