@@ -17,7 +17,7 @@ import { benchReplay } from './replay.ts';
 import { benchTakeover } from './takeover.ts';
 import { isMet, machine, table } from './support/figures.ts';
 import { benchIdle } from './idle.ts';
-import { benchShapes } from './shapes.ts';
+import { benchShapes, CELL_NAMES } from './shapes.ts';
 import { benchSkew } from './skew.ts';
 import { benchSoak } from './soak.ts';
 import { benchWatches } from './watches.ts';
@@ -61,6 +61,8 @@ deliver:
   --endpoints <n>      endpoints, each a receiver of its own (100)
   --rounds <n>         rounds of raw loop, backlog and steady pace (5)
   --seconds <n>        length of each of the three (3)
+shapes:
+  --cells <names>      by comma, of ${CELL_NAMES.join(', ')} (all)
 isolation:
   --endpoints <n>      endpoints, of which one hangs, or 30 (100)
   --rounds <n>         rounds of nobody, one, and 30 hanging (5)
@@ -111,6 +113,7 @@ const { values, positionals } = parseArgs({
     rate: { type: 'string' },
     deliveries: { type: 'string', default: '12' },
     minutes: { type: 'string' },
+    cells: { type: 'string' },
     seed: { type: 'string', default: '1' },
     queued: { type: 'string', default: '10000' },
     budget: { type: 'string' },
@@ -124,7 +127,7 @@ if (profileDir !== null) await mkdir(profileDir, { recursive: true });
 
 const benches = {
   places: benchPlaces,
-  shapes: benchShapes,
+  shapes: () => benchShapes(cellNames(values.cells)),
   poll: () =>
     benchPoll({
       rounds: rounds(5),
@@ -231,6 +234,12 @@ function watchProfile(text: string | undefined): Profile | undefined {
   return misused(`--profile is one of ${PROFILES.join(', ')}`);
 }
 
+function cellNames(text: string | undefined): string[] | undefined {
+  const names = text?.split(',');
+  const wrong = names?.find((one) => !CELL_NAMES.includes(one));
+  return wrong === undefined ? names : misused(`there is no cell named ${wrong}`);
+}
+
 function positive(option: string, text: string): number {
   const value = Number(text);
   return value > 0 && value < Infinity ? value : misused(`--${option} is a number above 0`);
@@ -254,7 +263,10 @@ function rounds(usual: number): number {
 }
 
 function bounded(
-  option: Exclude<keyof typeof values, 'json' | 'check' | 'batch' | 'profile' | 'budget' | 'trace'>,
+  option: Exclude<
+    keyof typeof values,
+    'json' | 'check' | 'batch' | 'profile' | 'budget' | 'trace' | 'cells'
+  >,
   most: number,
   least = 1,
 ): number {

@@ -242,10 +242,4 @@ async function endsAtOnce(): Promise<Figure[]> {
 }
 
 /** What receivers of common shapes do to one another, and what a burst and a backlog do to the new. */
-export const deliveryCells: (() => Promise<Figure[]>)[] = [
-  neighbours,
-  burst,
-  serial,
-  backlog,
-  endsAtOnce,
-];
+export const deliveryCells = { neighbours, burst, serial, backlog, endsAtOnce };

@@ -44,10 +44,14 @@ export interface NoxusClientOptions extends TransportOptions {
 export interface NoxusClient {
   /**
    * Reads one run: `GET /v1/runs/{run_id}`. One deadline covers everything, quick retries included.
+   * @param options.onSent told when the first request has left this host
    * @throws RunwatchError `aborted` when `signal` fires or the client is closed; trouble with Noxus
    * is never thrown
    */
-  readRun: (runId: string, options?: { signal?: AbortSignal }) => Promise<FetchOutcome>;
+  readRun: (
+    runId: string,
+    options?: { signal?: AbortSignal; onSent?: () => void },
+  ) => Promise<FetchOutcome>;
   /**
    * Reads a page of a list of runs: `GET /v1/workflows/{workflow_id}/runs`, or `GET /v1/runs` for
    * those of all workflows. One request, never repeated, under one deadline. However large the
@@ -69,10 +73,14 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
 
   const onUnread = once(options.onUnreadField ?? (() => undefined));
 
-  const attempt = async (runId: string, deadline: Deadline): Promise<RunReply> => {
+  const attempt = async (
+    runId: string,
+    deadline: Deadline,
+    onSent?: () => void,
+  ): Promise<RunReply> => {
     const path = `v1/runs/${encodeURIComponent(runId)}`;
     const body = new RunBody(RUN_FIELDS);
-    const reply = await timed('run', transport.get(path, deadline, body.take), onRequest);
+    const reply = await timed('run', transport.get(path, deadline, body.take, onSent), onRequest);
     deadline.throwIfAbandoned();
     return { reply, body };
   };
@@ -95,9 +103,9 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
   };
 
   return {
-    readRun: (runId, { signal } = {}) =>
+    readRun: (runId, { signal, onSent } = {}) =>
       within(signal, async (deadline) => {
-        let answer = await attempt(runId, deadline);
+        let answer = await attempt(runId, deadline, onSent);
         if (isWorthRetrying(answer.reply)) {
           const again = async () => ((await mayRetry()) ? attempt(runId, deadline) : null);
           answer = await retryQuickly(answer, again, deadline, random);

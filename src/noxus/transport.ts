@@ -30,8 +30,9 @@ export interface Transport {
   /**
    * Sends one GET and hands on the body of the answer piece by piece, for it may be too large to be
    * held. Never retries, never follows redirects: the API key goes to no other host.
+   * @param onSent told when the request has left this host
    */
-  get: (path: string, deadline: Deadline, take: TakePiece) => Promise<Reply>;
+  get: (path: string, deadline: Deadline, take: TakePiece, onSent?: () => void) => Promise<Reply>;
   /** Closes all connections. */
   close: () => void;
 }
@@ -68,8 +69,11 @@ export function createTransport(options: TransportOptions): Transport {
   const sent = { base, timeoutMs: options.timeoutMs };
 
   return {
-    get: (path, deadline, take) =>
-      replyOf(client.stream(base.href + path), { deadline, take, sent }),
+    get: (path, deadline, take, onSent) => {
+      const request = client.stream(base.href + path);
+      if (onSent !== undefined) request.once('request', (made) => made.once('finish', onSent));
+      return replyOf(request, { deadline, take, sent });
+    },
     close: () => (agent.https ?? agent.http)?.destroy(),
   };
 }

@@ -15,7 +15,7 @@ import type { Hints } from './hints.ts';
 
 /** Reads runs of one source. */
 interface RunReader {
-  readRun(runId: string): Promise<FetchOutcome>;
+  readRun(runId: string, options?: { onSent?: () => void }): Promise<FetchOutcome>;
 }
 
 /** A poll that this process has claimed. */
@@ -26,6 +26,8 @@ export interface ClaimedPoll {
   lagMs: number;
   /** For how long its permit counts after the answer, ms; null where that need not be written. */
   permitMs: number | null;
+  /** Told when the request is sent. */
+  onSent?: () => void;
 }
 
 /** What became of a claimed poll. */
@@ -86,17 +88,18 @@ export interface ObserveRunDependencies {
 export function createObserveRun(deps: ObserveRunDependencies) {
   return async function observeRun(claim: ClaimedPoll): Promise<Polled> {
     const startedAt = deps.now();
-    const look = await read(deps, claim.stored.watch);
+    const look = await read(deps, claim);
     return record(deps, claim, look, startedAt);
   };
 }
 
-async function read(deps: ObserveRunDependencies, { source, runId }: WatchKey): Promise<Look> {
+async function read(deps: ObserveRunDependencies, { stored, onSent }: ClaimedPoll): Promise<Look> {
+  const { source, runId } = stored.watch;
   const reader = deps.readerOf(source);
   if (reader === undefined) {
     return { kind: 'unavailable', message: `no source named ${source} is configured` };
   }
-  return reader.readRun(runId);
+  return reader.readRun(runId, onSent && { onSent });
 }
 
 /**

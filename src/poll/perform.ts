@@ -11,7 +11,7 @@ const FAULT_DELAY_MS = 5_000;
 
 interface PerformDependencies {
   schedule: Pick<Schedule, 'release' | 'settled' | 'handBack'>;
-  budget: Pick<SourceBudget, 'isLate' | 'settleMs' | 'claimed'>;
+  budget: Pick<SourceBudget, 'isLate' | 'settleMs' | 'arrivalOf' | 'claimed'>;
   observeRun: (claim: ClaimedPoll) => Promise<Polled>;
   lookAtList: (look: { member: string; permit: ListPermit }) => Promise<NextLook>;
   /** What is known of the source as a whole. */
@@ -37,7 +37,9 @@ export function createPerform(deps: PerformDependencies) {
     const { stored, token, lagMs } = claim;
     if (stored === null) return unused(claim, 'never');
     const permitMs = budget.settleMs(claim);
-    const polled = await deps.observeRun({ stored, token, lagMs, permitMs });
+    const arrival = budget.arrivalOf(claim);
+    const claimed = { stored, token, lagMs, permitMs, onSent: () => arrival.sent() };
+    const polled = await deps.observeRun(claimed).finally(() => arrival.over());
     switch (polled.is) {
       case 'written':
         return schedule.settled(claim, polled.nextMs);

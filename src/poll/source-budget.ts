@@ -10,6 +10,9 @@ import { dearnessAfter, NO_LOAD, type SourceLoad } from '../core/load.ts';
 /** With so small a share of the budget in use, a request may come late and do no harm. */
 const AMPLE = 0.1;
 
+/** A request that was sent has arrived for certain after this share of the limit's time. */
+const ARRIVES_WITHIN = 0.1;
+
 /** From this share on it is worth a command to free what has been answered as early as possible. */
 const SHORT = 0.5;
 
@@ -45,10 +48,18 @@ interface ClaimedPermit {
   ageMs: () => number;
 }
 
+/** A request that may be answered late: what counts against the limit is when it arrived. */
+export interface Arrival {
+  /** The request is sent. */
+  sent(): void;
+  /** It is answered, or given up. */
+  over(): void;
+}
+
 /**
  * What one process may ask of a source within its rate limit. Every request takes its permit from the
  * log of them that all processes share, and counts from before it is sent until the limit's time
- * after it was answered. So no window of that time ever sees more of them, whenever they arrive.
+ * after it was answered, or had arrived for certain. So no window of that time ever sees more of them.
  */
 export interface SourceBudget {
   limit: RateLimit;
@@ -64,6 +75,8 @@ export interface SourceBudget {
   isLate(permit: ClaimedPermit): boolean;
   /** For how long a claimed permit counts after its answer, ms; null where that need not be written. */
   settleMs(permit: ClaimedPermit): number | null;
+  /** Follows the request of a claim, so that one which is answered late counts no longer than others. */
+  arrivalOf(permit: ClaimedPermit): Arrival;
   /** The permit of a claim, for a request whose answer no write of the claim follows at once. */
   claimed(permit: ClaimedPermit): Permit & { giveBack(): void };
   /** A permit for one request, or for how long there is none. */
@@ -90,6 +103,19 @@ export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget
     store.settle(source, { request: name, limit }).catch(onError);
   }
 
+  function arrivalOf({ token, count }: ClaimedPermit): Arrival {
+    let timer: NodeJS.Timeout | undefined;
+    return {
+      sent() {
+        if (count <= limit.requests * AMPLE) return;
+        timer ??= setTimeout(() => {
+          store.settle(source, { request: token, limit }).catch(onError);
+        }, limit.perMs * ARRIVES_WITHIN).unref();
+      },
+      over: () => clearTimeout(timer),
+    };
+  }
+
   async function request(probeMs?: number): Promise<Permit | { heldForMs: number }> {
     const name = deps.newId();
     const askedAt = clock();
@@ -111,6 +137,7 @@ export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget
     load: () => ({ roundMs: roundMs(active, limit), dearness }),
     isLate: ({ ageMs, count }) => isLate(ageMs(), count),
     settleMs: ({ count }) => (count > limit.requests * SHORT ? limit.perMs : null),
+    arrivalOf,
     claimed: ({ token, count }) => ({
       settle: () => settle(token, count),
       giveBack: () => void store.giveBack(source, token).catch(onError),

@@ -54,6 +54,18 @@ describe('a budget', () => {
     expect(Date.now() - answeredAt).toBeGreaterThanOrEqual(100);
   });
 
+  test('counts a request that is answered late from when it has arrived', async () => {
+    const budget = openBudget({ requests: 1, perMs: 200 });
+    await budgets.admit(budget.source, { request: 'slow', limit: budget.limit });
+    const countsUntil = async () => Number(await redis.zscore(keys.budget(budget.source), 'slow'));
+    const before = await countsUntil();
+    const arrival = budget.arrivalOf({ token: 'slow', count: 1, ageMs: () => 0 });
+    const sentAt = Date.now();
+    arrival.sent();
+    await waitFor(async () => (await countsUntil()) < before);
+    expect(await countsUntil()).toBeGreaterThanOrEqual(sentAt + 200);
+  });
+
   test('lets nothing pass while its source is paused, and counts nothing then', async () => {
     const budget = openBudget({ requests: 1, perMs: AN_HOUR });
     const until = Date.now() + 200;

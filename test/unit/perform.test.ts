@@ -22,6 +22,7 @@ async function endOf(
     budget: {
       isLate: () => isLate,
       settleMs: () => null,
+      arrivalOf: () => ({ sent: () => undefined, over: () => undefined }),
       claimed: () => ({ settle: () => undefined, giveBack: () => undefined }),
     },
     source: {

@@ -1,0 +1,201 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { FaultInput } from '../../src/simulator/fault.ts';
+import type { Figure } from '../support/figures.ts';
+import { onGround } from '../support/ground.ts';
+import { ENDPOINTS, setUpPolling, until, type PolledSource, type PollStage } from './polled.ts';
+
+const WATCHES = 200;
+const DAEMONS = 3;
+
+/** Runs that end while nothing can be read. */
+const ENDS = 20;
+
+const OUTAGE_MS = 20_000;
+
+/** Nothing is counted before: an outage has to be noticed. */
+const NOTICED_MS = 4_000;
+
+/** For so long requests are counted. */
+const COUNTED_MS = 13_000;
+
+const TIMEOUT_MS = 3_000;
+const TIMEOUT = `${TIMEOUT_MS}ms`;
+
+const OUTAGES: Record<string, FaultInput | 'refused'> = {
+  '503': { kind: 'status', status: 503 },
+  refused: 'refused',
+  'time-outs': { kind: 'stall', ms: 60_000 },
+  HTML: { kind: 'html' },
+};
+
+/** An outage of a source, over three daemons: what it costs Noxus, and what users hear. */
+async function outage(name: string, watches: number): Promise<Figure[]> {
+  const fault = OUTAGES[name] ?? 'refused';
+  return onGround(async (ground) => {
+    const stage = await setUpPolling(ground, {
+      daemons: DAEMONS,
+      runs: watches,
+      timeout: TIMEOUT,
+      polling: { unreachable_after: '8s' },
+    });
+    const [source] = stage.sources as [PolledSource];
+    await begin(source, fault);
+    const noticedMs = name === 'time-outs' ? 2 * TIMEOUT_MS : NOTICED_MS;
+    await delay(noticedMs);
+    const from = Date.now();
+    const before = await unseen(stage, fault);
+    const ended = source.runs.slice(0, Math.min(ENDS, watches));
+    for (const runId of ended) source.simulator.setStatus(runId, 'failed');
+    await delay(COUNTED_MS);
+    const arrived = source.simulator.requests.requestsBetween(from, from + COUNTED_MS);
+    const requests = arrived + (await unseen(stage, fault)) - before;
+    await delay(OUTAGE_MS - noticedMs - COUNTED_MS);
+    const endedAt = Date.now();
+    await end(source, fault);
+    const told = () => toldEnds(stage, ended);
+    await until(() => told() === ended.length * ENDPOINTS.length);
+    await until(() => source.runs.every((id) => readAfter(source, id, endedAt) < Infinity));
+    const reads = source.runs.map((id) => readAfter(source, id, endedAt));
+    return outageFigures(`outage by ${name}, ${watches} watched`, {
+      requests,
+      heard: heard(stage),
+      told: told() / ENDPOINTS.length,
+      ended: ended.length,
+      readWithinMs: Math.max(...reads) - Math.min(...reads),
+    });
+  });
+}
+
+interface OutageResult {
+  requests: number;
+  heard: Record<string, number>;
+  told: number;
+  ended: number;
+  readWithinMs: number;
+}
+
+function outageFigures(name: string, result: OutageResult): Figure[] {
+  const { requests, heard: events, told, ended, readWithinMs } = result;
+  const each = ENDPOINTS.length;
+  return [
+    { name: `${name}: requests in 13 s`, value: requests, unit: '', target: { atMost: 40 } },
+    exactly(`${name}: source.unreachable`, events['source.unreachable'] ?? 0, each),
+    exactly(`${name}: source.recovered`, events['source.recovered'] ?? 0, each),
+    exactly(`${name}: events of single watches`, watchEvents(events), 0),
+    { name: `${name}: ends told`, value: told, unit: `of ${ended}`, target: { atLeast: ended } },
+    {
+      name: `${name}: all read after the first answer`,
+      value: readWithinMs,
+      unit: 'ms',
+      target: { atMost: 5_000 },
+    },
+  ].flat();
+}
+
+/** Two bounds where a number has to be met. */
+function exactly(name: string, value: number, wanted: number): Figure[] {
+  const atMost = {
+    name,
+    value,
+    unit: `at ${ENDPOINTS.length} endpoints`,
+    target: { atMost: wanted },
+  };
+  return wanted === 0 ? [atMost] : [atMost, { ...atMost, target: { atLeast: wanted } }];
+}
+
+async function begin({ simulator, door }: PolledSource, fault: FaultInput | 'refused') {
+  if (fault === 'refused') door.shut();
+  else simulator.fault(fault);
+}
+
+async function end({ simulator, door }: PolledSource, fault: FaultInput | 'refused') {
+  if (fault === 'refused') await door.open();
+  else simulator.clearFaults();
+}
+
+/** When a run was first read after a time; Infinity where it was not. */
+function readAfter({ simulator }: PolledSource, runId: string, from: number): number {
+  return simulator.requests.run(runId).times.find((at) => at >= from) ?? Infinity;
+}
+
+/** Requests of which Noxus never learned, by the daemons' own account. */
+async function unseen({ daemons }: PollStage, fault: FaultInput | 'refused'): Promise<number> {
+  if (fault !== 'refused') return 0;
+  const counts = await Promise.all(
+    daemons.map(async ({ url }) => {
+      const text = await (await fetch(`${url}/metrics`)).text();
+      return [...text.matchAll(/^runwatch_requests_total\{.*status="none".*\} (\d+)$/gm)].reduce(
+        (sum, [, count]) => sum + Number(count),
+        0,
+      );
+    }),
+  );
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
+/** How many different events of each type the endpoints have heard, added up. */
+function heard({ receiver }: PollStage): Record<string, number> {
+  const seen = new Set<string>();
+  const counts: Record<string, number> = {};
+  for (const { id, type, headers } of receiver.received) {
+    const key = `${headers['x-endpoint']} ${id}`;
+    if (seen.has(key) || type === null) continue;
+    seen.add(key);
+    counts[type] = (counts[type] ?? 0) + 1;
+  }
+  return counts;
+}
+
+function watchEvents(events: Record<string, number>): number {
+  return Object.entries(events)
+    .filter(([type]) => type.startsWith('watch.'))
+    .reduce((sum, [, count]) => sum + count, 0);
+}
+
+/** Ends that have been told, each at each endpoint. */
+function toldEnds({ receiver }: PollStage, runIds: readonly string[]): number {
+  const told = new Set(
+    receiver.received
+      .filter(({ type }) => type === 'run.failed')
+      .map(({ id, headers }) => `${headers['x-endpoint']} ${id}`),
+  );
+  return Math.min(told.size, runIds.length * ENDPOINTS.length);
+}
+
+/** Half of all answers are bad, for as long as an outage: the source still answers. */
+async function halfBad(): Promise<Figure[]> {
+  return onGround(async (ground) => {
+    const stage = await setUpPolling(ground, {
+      daemons: DAEMONS,
+      runs: WATCHES,
+      timeout: TIMEOUT,
+      polling: { unreachable_after: '8s' },
+    });
+    const [{ simulator, runs }] = stage.sources as [PolledSource];
+    simulator.fault({ kind: 'status', status: 500, probability: 0.5, seed: 7 });
+    await delay(OUTAGE_MS);
+    const ended = runs.slice(0, ENDS);
+    for (const runId of ended) simulator.setStatus(runId, 'failed');
+    const isTold = await until(() => toldEnds(stage, ended) === ENDS * ENDPOINTS.length);
+    const events = heard(stage);
+    const told = isTold ? ENDS : toldEnds(stage, ended) / ENDPOINTS.length;
+    const ofSource = (events['source.unreachable'] ?? 0) + (events['source.recovered'] ?? 0);
+    return [
+      ...exactly('half of the answers bad: events of the source', ofSource, 0),
+      {
+        name: 'half of the answers bad: ends told',
+        value: told,
+        unit: `of ${ENDS}`,
+        target: { atLeast: ENDS },
+      },
+    ];
+  });
+}
+
+export const outageCells = {
+  ...Object.fromEntries(
+    Object.keys(OUTAGES).map((name) => [`outage-${name}`, () => outage(name, WATCHES)]),
+  ),
+  'outage-one-run': () => outage('503', 1),
+  'half-bad': halfBad,
+};
