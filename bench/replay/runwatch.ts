@@ -70,7 +70,7 @@ export function runwatch(options: RunwatchOptions): Policy {
       isStreamed: false,
       answeredAt: toMs(now),
       openSince: null,
-      isSourceClosed: false,
+      closedFor: null,
       newMark: () => '',
       policy,
       statistics,

@@ -136,7 +136,7 @@ function runEnded(subscribe: Subscribe, now: number): WatchChange {
     isStreamed: false,
     answeredAt: now,
     openSince: null,
-    isSourceClosed: false,
+    closedFor: null,
     newMark: () => '',
   };
   const { watch, events } = observe(

@@ -2,6 +2,7 @@ import type { CadenceContext } from './cadence.ts';
 import type { NewMark } from './event-id.ts';
 import type { News } from './event.ts';
 import type { FetchOutcome } from './outcome.ts';
+import type { ClosedSource } from './source/throttle.ts';
 import type { Watch } from './watch.ts';
 
 /** Limits of polling, in milliseconds. */
@@ -37,10 +38,10 @@ export interface ObserveContext extends CadenceContext {
   /** When the source answered again after an outage; null where there was none recently. */
   openSince: number | null;
   /**
-   * Whether the source is closed to everything but probes, so that probes decide when this run is
-   * polled.
+   * Why the source is closed to everything but probes, so that probes decide when this run is polled;
+   * null while it takes requests.
    */
-  isSourceClosed: boolean;
+  closedFor: ClosedSource['reason'] | null;
   /** Gives marks for the ids of events that may repeat. */
   newMark: NewMark;
 }

@@ -31,7 +31,9 @@ export interface Observation {
 export function observe(watch: Watch, look: Look, context: ObserveContext): Observation {
   const finding = findingOf(watch, look, context);
   const found = withChanges(watch, finding.changes);
-  const expired = found.state === 'active' && context.now >= watch.timeoutAt;
+  // In an outage of its source the run may have ended in time: that is seen after it.
+  const isOver = context.now >= watch.timeoutAt && context.closedFor !== 'unreachable';
+  const expired = found.state === 'active' && isOver;
   const seen = withChanges(found, {
     state: expired ? 'expired' : found.state,
     polls: watch.polls + 1,

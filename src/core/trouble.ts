@@ -18,7 +18,7 @@ const DOUBTFUL_FROM = 2;
 export function runMissing(
   watch: Watch,
   said: Pick<Missing, 'code' | 'message'>,
-  { now, policy, answeredAt, isSourceClosed }: ObserveContext,
+  { now, policy, answeredAt, closedFor }: ObserveContext,
 ): Finding {
   const since = watch.missing?.since ?? now;
   const count = (watch.missing?.count ?? 0) + 1;
@@ -26,7 +26,7 @@ export function runMissing(
   if (isProved && count > GONE_CONFIRMATIONS && now >= since + policy.goneAfterMs) {
     return runGone({ ...said, since });
   }
-  const stepMs = isSourceClosed ? 0 : policy.goneAfterMs / GONE_CONFIRMATIONS;
+  const stepMs = closedFor !== null ? 0 : policy.goneAfterMs / GONE_CONFIRMATIONS;
   return {
     changes: { missing: { ...said, since, count } },
     news: [],
@@ -49,7 +49,8 @@ function runGone(gone: Missing): Finding {
 
 /** A failure while the source is closed is no failure of the run, which waits for its next poll. */
 export function readFailed(watch: Watch, look: FetchTrouble, context: ObserveContext): Finding {
-  const { now, policy, random, isSourceClosed } = context;
+  const { now, policy, random } = context;
+  const isSourceClosed = context.closedFor !== null;
   const failures = watch.cadence.failures + (isSourceClosed ? 0 : 1);
   const delayMs = isSourceClosed ? policy.minIntervalMs : troubleDelay(failures, random);
   const finding = cannotTell(watch, look, now + delayMs, context);

@@ -172,7 +172,7 @@ async function standingOf(source: Source | undefined) {
   return {
     answeredAt: standing?.answeredAt ?? null,
     openSince: standing?.openSince ?? null,
-    isSourceClosed: (standing?.state?.closed ?? null) !== null,
+    closedFor: standing?.state?.closed?.reason ?? null,
   };
 }
 
@@ -214,7 +214,7 @@ function goneChecker(deps: PollerDependencies, ground: PollGround): () => Promis
       isStreamed: false,
       answeredAt: now,
       openSince: null,
-      isSourceClosed: false,
+      closedFor: null,
       policy: ground.policy,
       statistics: deps.statistics.lookup,
       wants: ground.wants,

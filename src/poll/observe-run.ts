@@ -45,7 +45,7 @@ interface WatchStore {
 }
 
 /** How a source stands, as far as a poll that was told nothing of its run must know. */
-type SourceStanding = Pick<ObserveContext, 'answeredAt' | 'openSince' | 'isSourceClosed'>;
+type SourceStanding = Pick<ObserveContext, 'answeredAt' | 'openSince' | 'closedFor'>;
 
 /** What one poll came to, for log and metrics. */
 interface PollReport {
@@ -178,7 +178,7 @@ async function standingAfter(
   startedAt: number,
 ): Promise<SourceStanding> {
   if (look.kind !== 'run') return standingOf(source);
-  return { answeredAt: startedAt, openSince: null, isSourceClosed: false };
+  return { answeredAt: startedAt, openSince: null, closedFor: null };
 }
 
 interface SeenAt extends Pick<ObserveContext, 'now' | 'beganAt' | 'lagMs' | 'isStreamed'> {
@@ -203,7 +203,7 @@ function contextOf(
     isStreamed,
     answeredAt: standing.answeredAt,
     openSince: standing.openSince,
-    isSourceClosed: standing.isSourceClosed,
+    closedFor: standing.closedFor,
     policy,
     statistics: statistics.lookup,
     wants,

@@ -77,5 +77,5 @@ const UNPOLLED = {
   lagMs: 0,
   isStreamed: false,
   openSince: null,
-  isSourceClosed: false,
+  closedFor: null,
 };

@@ -49,7 +49,7 @@ interface ClaimedPermit {
 }
 
 /** A request that may be answered late: what counts against the limit is when it arrived. */
-export interface Arrival {
+interface Arrival {
   /** The request is sent. */
   sent(): void;
   /** It is answered, or given up. */

@@ -75,7 +75,7 @@ export function lookingAt(now: number): ObserveContext {
     isStreamed: false,
     answeredAt: now,
     openSince: null,
-    isSourceClosed: false,
+    closedFor: null,
     newMark,
     random: () => 0.5,
   };

@@ -280,6 +280,18 @@ describe('a watch that runs out of time', () => {
     const { events } = look(newWatch({ timeoutAt: NOON }), unavailable);
     expect(events.map(({ type }) => type)).toEqual(['watch.expired']);
   });
+
+  test('waits for the end of an outage of its source, in which the run may have ended', () => {
+    const context = { ...lookingAt(NOON), closedFor: 'unreachable' as const };
+    const { watch, events } = observe(newWatch({ timeoutAt: NOON }), unavailable, context);
+    expect(events).toEqual([]);
+    expect(look(watch, run('completed'), NOON + 1).events.map(({ type }) => type)).toEqual([
+      'run.completed',
+    ]);
+    expect(look(watch, run('running'), NOON + 1).events.map(({ type }) => type)).toEqual([
+      'watch.expired',
+    ]);
+  });
 });
 
 describe('any sequence of looks', () => {

@@ -25,7 +25,7 @@ const GROUND = {
   // Of the source no more is known here than what it says of this run.
   answeredAt: Infinity,
   openSince: null,
-  isSourceClosed: false,
+  closedFor: null,
   // Its events are shown to no receiver that would drop repeats.
   newMark: () => '',
 };
