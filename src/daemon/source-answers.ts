@@ -20,11 +20,19 @@ interface GuardDependencies {
   log: Logger;
 }
 
+interface GuardedSource {
+  /** How many watches there were when they were counted last. */
+  active: () => number;
+  /** How many there are. */
+  countWatches: () => Promise<number>;
+  onOpen: () => Promise<void>;
+}
+
 /** What is made of the answers of one source, and said of it. */
 export function openGuard(
   { config, sources, systemEvents, now, log }: GuardDependencies,
   source: string,
-  { active, onOpen }: { active: () => number; onOpen: () => Promise<void> },
+  { active, countWatches, onOpen }: GuardedSource,
 ): SourceGuard {
   return new SourceGuard({
     source,
@@ -34,7 +42,9 @@ export function openGuard(
       unreachableAfterMs: config.polling.unreachable_after,
     },
     active,
-    tell: (_source, news) => systemEvents.raise(eventOf(source, news, active())),
+    tell: async (_source, news) => {
+      await systemEvents.raise(eventOf(source, news, await countWatches()));
+    },
     log: {
       paused: (name, closed) => logPause(log, name, closed),
       authorized: (name) => log.info({ source: name }, 'source.authorized'),

@@ -111,6 +111,7 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
   const { schedule, ...working } = work;
   const guard = openGuard(deps, name, {
     active: () => budget.active(),
+    countWatches: () => schedule.countWatches(),
     onOpen: () => work.opened(),
   });
   const reader = guardedReader(client, guard, deps.now);

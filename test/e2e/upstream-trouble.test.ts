@@ -3,6 +3,7 @@ import type { RunwatchEvent } from '../../src/core/event.ts';
 import type { FaultInput } from '../../src/simulator/fault.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { runBuiltCli } from '../support/built-cli.ts';
 import { eventsOf, waitUntilAllDelivered } from '../support/daemon-listings.ts';
 import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
 import { testRedis } from '../support/redis.ts';
@@ -43,7 +44,7 @@ const FAULTS: { what: string; fault: FaultInput; code: string }[] = [
 /** The faults at which it is the daemon that ends the connection. */
 const GIVEN_UP: ReadonlySet<string> = new Set(['stall', 'drip', 'oversize']);
 
-const SOURCES = ['faulty', 'refusing', 'healthy', 'seconds', 'date'] as const;
+const SOURCES = ['faulty', 'refusing', 'healthy', 'seconds', 'date', 'years'] as const;
 type Source = (typeof SOURCES)[number];
 
 let receiver: Receiver;
@@ -82,7 +83,10 @@ async function start(prefix: string): Promise<DaemonProcess> {
         unreachable_after: `${UNREACHABLE_AFTER_MS}ms`,
         unauthorized_probe: `${PROBE_MS}ms`,
       },
-      endpoints: { hooks: { type: 'webhook', url: receiver.url, secret: SECRET, events: ['*'] } },
+      endpoints: {
+        hooks: { type: 'webhook', url: receiver.url, secret: SECRET, events: ['*'] },
+        ops: { type: 'webhook', url: receiver.url, secret: SECRET, events: ['source.throttled'] },
+      },
       egress: { allow: ['127.0.0.1/32'] },
     },
   });
@@ -211,6 +215,31 @@ async function playPause(source: 'seconds' | 'date') {
   return { ids, added, asked: Number(line['pause_ms']), seconds, from, until };
 }
 
+/** A source that asks for a pause without end, which is said everywhere and lifted by hand. */
+async function playLongPause() {
+  const [runId = ''] = await watchRuns('years', 1);
+  const source = noxus.years;
+  source.fault({ kind: 'status', status: 429, retry_after: 1_000_000 });
+  await waitFor(() => linesOf('source.paused', 'years')[0]);
+  await untilQuiet('years');
+  source.clearFaults();
+  source.setStatus(runId, 'completed');
+  const cli = (...args: string[]) => runBuiltCli(args, { RUNWATCH_URL: pair[1].url });
+  const metrics = await (await fetch(`${pair[1].url}/metrics`)).text();
+  const during = {
+    at: Date.now(),
+    poll: await pair[0].api(`/v1/watches/${runId}/poll?source=years`, undefined, 'POST'),
+    sources: await pair[0].api('/v1/sources'),
+    ready: await readyz(pair[1]),
+    isUp: /runwatch_source_up\{source="years"\} (\d)/.exec(metrics)?.[1],
+    listed: await cli('sources'),
+  };
+  const resumed = await cli('sources', 'resume', 'years');
+  await waitUntilFinished('years', [runId]);
+  return { runId, during, resumed, readyAfter: await readyz(pair[0]) };
+}
+
+let longPause: Awaited<ReturnType<typeof playLongPause>>;
 let faults: Awaited<ReturnType<typeof playFaults>>;
 let refusal: Awaited<ReturnType<typeof playRefusal>>;
 let pauses: Record<'seconds' | 'date', Awaited<ReturnType<typeof playPause>>>;
@@ -222,6 +251,7 @@ beforeAll(async () => {
   const place = testRedis();
   stores = openStores(place);
   pair = await Promise.all([start(place.prefix), start(place.prefix)]);
+  longPause = await playLongPause();
   // Side by side, for most of the time of each is spent waiting.
   const [first, second, seconds, date] = await Promise.all([
     playFaults(),
@@ -344,3 +374,39 @@ describe.each(['seconds', 'date'] as const)(
     });
   },
 );
+
+describe('a source that asks for a pause of days', () => {
+  test('is paused for 15 minutes at the most, and says until when', () => {
+    const { at, sources, poll, listed } = longPause.during;
+    const { data } = sources.body as { data: { name: string; paused_until: string }[] };
+    const paused = data.find(({ name }) => name === 'years');
+    const until = paused?.paused_until ?? '';
+    expect(paused).toMatchObject({
+      state: 'paused',
+      message: expect.stringMatching(/^status 429, asks for 86400 s/),
+    });
+    expect(Date.parse(until)).toBeGreaterThan(at);
+    expect(Date.parse(until)).toBeLessThanOrEqual(at + 900_000);
+    expect(poll).toMatchObject({ status: 202, body: { paused_until: until } });
+    expect(listed.stdout).toMatch(/^years +paused .*asks for 86400 s/m);
+  });
+
+  test('is said once to the endpoint that names that, degrades, and is down in the metrics', () => {
+    const { ready, isUp } = longPause.during;
+    expect(ready).toMatchObject({
+      status: 200,
+      text: expect.stringMatching(/^degraded sources: .*years has asked for a pause/m),
+    });
+    expect(isUp).toBe('0');
+    const told = receiver.received.filter(({ type }) => type === 'source.throttled');
+    expect(told.map(({ body }) => JSON.parse(body) as object)).toMatchObject([
+      { data: { source: 'years', watches: 1 } },
+    ]);
+  });
+
+  test('is polled again at once when the pause is lifted', () => {
+    expect(longPause.resumed).toMatchObject({ exitCode: 0 });
+    expect(toldOf(longPause.runId)).toEqual(['run.completed']);
+    expect(longPause.readyAfter.text).toMatch(/^ok sources: /m);
+  });
+});
