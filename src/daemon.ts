@@ -179,6 +179,7 @@ async function serve(
     tokens: config.auth.tokens,
     public: config.auth.public,
     version,
+    publicUrl: config.server.public_url,
     log,
     metrics: common.metrics,
     isDraining: () => lifecycle.stopping.aborted,

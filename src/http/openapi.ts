@@ -11,8 +11,14 @@ completes, fails, stops or waits for a human.
 Times are ISO 8601 UTC with milliseconds. Durations are strings such as \`250ms\`, \`10s\`, \`5m\`,
 \`2h\`, \`7d\`. Cursors are opaque. Errors are problem documents (RFC 9457) with a stable \`code\`.`;
 
+interface OpenapiOptions {
+  version: string;
+  /** Where users reach the server; absent where the address of the document is as good. */
+  publicUrl?: string | undefined;
+}
+
 /** Collects the routes that are registered after it, and shows them at `/openapi.json` and `/docs`. */
-export const openapi = fastifyPlugin<{ version: string }>(async (app, { version }) => {
+export const openapi = fastifyPlugin<OpenapiOptions>(async (app, { version, publicUrl }) => {
   await app.register(fastifySwagger, {
     openapi: {
       openapi: '3.1.0',
@@ -22,7 +28,7 @@ export const openapi = fastifyPlugin<{ version: string }>(async (app, { version 
         version,
         license: { name: 'MIT', identifier: 'MIT' } as { name: string },
       },
-      servers: [{ url: '/' }],
+      servers: [{ url: publicUrl?.replace(/\/$/, '') ?? '/' }],
       security: [{ token: [] }],
       tags: [
         { name: 'Watches', description: 'The interest in runs.' },

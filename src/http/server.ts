@@ -62,6 +62,8 @@ export interface ServerOptions {
   /** What needs no token. */
   public: readonly PublicArea[];
   version: string;
+  /** The address by which users reach the server, as its document names it. */
+  publicUrl?: string | undefined;
   log: HttpLog;
   /** Absent where this process collects none. */
   metrics?: Metrics;
@@ -111,7 +113,7 @@ function registerPlugins(app: FastifyInstance, options: ServerOptions, limits: S
   void app.register(notFound);
   void app.register(bearerAuth, { tokens, public: options.public });
   void app.register(jsonBody);
-  void app.register(openapi, { version });
+  void app.register(openapi, { version, publicUrl: options.publicUrl });
   void app.register(healthRoutes, { health: services.health, isDraining, metrics });
   void app.register(apiRoutes, { ...options, prefix: '/v1' });
 }

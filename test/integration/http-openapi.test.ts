@@ -29,6 +29,7 @@ interface Operation {
 interface Document {
   openapi: string;
   info: { version: string };
+  servers: { url: string }[];
   tags: { name: string }[];
   paths: Record<string, Record<string, Operation>>;
   webhooks: Record<string, { post: { parameters: { name: string }[] } & Operation }>;
@@ -259,6 +260,17 @@ describe('the OpenAPI document', () => {
     }
     const register = operations.find(({ route }) => route === 'POST /v1/watches');
     expect(register?.operation.responses['201']?.headers).toHaveProperty('Location');
+  });
+
+  it.each([
+    ['https://runwatch.example.com', 'https://runwatch.example.com'],
+    ['https://example.com/runwatch/', 'https://example.com/runwatch'],
+    [undefined, '/'],
+  ])('names the server by the address where users reach it: %s', async (publicUrl, named) => {
+    const reached = await startServer({ publicUrl });
+    const { servers } = (await (await reached.fetch('/openapi.json')).json()) as Document;
+    await reached.close();
+    expect(servers).toEqual([{ url: named }]);
   });
 
   it('is shown at /docs, whose page loads nothing from elsewhere', async () => {
