@@ -24,11 +24,11 @@ describe('Retry-After', () => {
     ['soon', null],
     ['', null],
     [undefined, null],
-  ])('%p reads as %p ms', (header, expected) => {
+  ])('Retry-After %p parses to %p ms', (header, expected) => {
     expect(parseRetryAfter(header, NOW)).toBe(expected);
   });
 
-  test('never reads as anything but null or a bounded time', () => {
+  test('Retry-After parses to null or to a bounded time, whatever the header', () => {
     fc.assert(
       fc.property(fc.string(), (header) => {
         const ms = parseRetryAfter(header, NOW);
@@ -39,7 +39,7 @@ describe('Retry-After', () => {
 });
 
 describe('jitter', () => {
-  test('of a failure stays between a tenth of the bound and the bound', () => {
+  test('failure backoff lies between a tenth of its bound and the bound', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 200 }), random, (failures, value) => {
         const bound = Math.min(60_000, 1_000 * 2 ** (failures - 1));
@@ -50,7 +50,7 @@ describe('jitter', () => {
     );
   });
 
-  test('upward never undercuts', () => {
+  test('upward jitter never shortens a delay', () => {
     fc.assert(
       fc.property(fc.nat(1e9), random, (ms, value) => {
         expect(jitterUp(ms, 0.1, () => value)).toBeGreaterThanOrEqual(ms);

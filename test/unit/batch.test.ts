@@ -21,8 +21,8 @@ const members = (ms: number[]) => ms.map((intervalMs) => ({ intervalMs, createdA
 const plan = (ms: number[], pagesRead = 1, minIntervalMs = 1) =>
   planBatch(members(ms), { pages: pagesRead, minIntervalMs });
 
-describe('the plan for a list', () => {
-  test('looks √k times as often as k equal runs were polled, with √k times fewer requests', () => {
+describe('list plan', () => {
+  test('a list of k equal runs is swept √k times as often as each was polled, with √k times fewer requests', () => {
     const k = 100;
     const { intervalMs, pays } = plan(Array.from({ length: k }, () => 5_000));
     expect(pays).toBe(true);
@@ -31,7 +31,7 @@ describe('the plan for a list', () => {
     expect(1 / intervalMs).toBeCloseTo(requestsAlone / Math.sqrt(k));
   });
 
-  test('never looks less often than the run that is polled most often alone', () => {
+  test('a list is swept at least as often as its most often polled run', () => {
     fc.assert(
       fc.property(intervals, pages, (ms, read) => {
         expect(plan(ms, read).intervalMs).toBeLessThanOrEqual(Math.min(...ms) * 1.000_001);
@@ -39,7 +39,7 @@ describe('the plan for a list', () => {
     );
   });
 
-  test('never looks more often than the limits allow', () => {
+  test('a list is swept no more often than the limits allow', () => {
     fc.assert(
       fc.property(intervals, pages, fc.integer({ min: 1, max: 10_000 }), (ms, read, least) => {
         expect(plan(ms, read, least).intervalMs).toBeGreaterThanOrEqual(least);
@@ -47,7 +47,7 @@ describe('the plan for a list', () => {
     );
   });
 
-  test('takes fewer requests than single polls wherever it pays, backstops included', () => {
+  test('a list that pays takes fewer requests than single polls, backstops included', () => {
     fc.assert(
       fc.property(intervals, pages, fc.integer({ min: 1, max: 10_000 }), (ms, read, least) => {
         const { pays, intervalMs } = plan(ms, read, least);
@@ -58,7 +58,7 @@ describe('the plan for a list', () => {
     );
   });
 
-  test('looks more often and saves more with every run that joins', () => {
+  test('each run that joins a list makes sweeps more frequent and saves more requests', () => {
     fc.assert(
       fc.property(intervals, interval, (ms, joining) => {
         const [before, after] = [plan(ms), plan([...ms, joining])];
@@ -67,14 +67,14 @@ describe('the plan for a list', () => {
     );
   });
 
-  test('is to poll singly what is alone, or as slow as the backstop is', () => {
+  test('a single run, or runs as slow as the backstop, are polled singly', () => {
     expect(plan([1_000]).pays).toBe(false);
     expect(plan([1_000, 1_000]).pays).toBe(true);
     expect(plan([BACKSTOP_MS, BACKSTOP_MS]).pays).toBe(false);
   });
 });
 
-describe('the next page of a list', () => {
+describe('next page of a list', () => {
   const listed = (ageMs: number) => ({
     id: 'run',
     workflow_id: 'w',
@@ -88,18 +88,18 @@ describe('the next page of a list', () => {
   const looked = { pays: true, intervalMs: 1_000 };
   const missing = (ageMs: number, intervalMs: number) => [{ createdAt: NOW - ageMs, intervalMs }];
 
-  test('is read for runs that should be on it and are polled more often than the list is', () => {
+  test('a sweep reads the next page if it should hold runs that are polled more often than the list', () => {
     expect(isNextPageWorthIt(page, missing(150_000, 500), looked)).toBe(true);
     expect(isNextPageWorthIt(page, missing(150_000, 2_000), looked)).toBe(false);
     expect(isNextPageWorthIt(page, [], looked)).toBe(false);
   });
 
-  test('is not read for runs that are far older, or should have been on this one', () => {
+  test('a sweep skips the next page for runs that are far older, or should have been on this one', () => {
     expect(isNextPageWorthIt(page, missing(1_000_000, 500), looked)).toBe(false);
     expect(isNextPageWorthIt(page, missing(50_000, 500), looked)).toBe(false);
   });
 
-  test('is not read where there is none', () => {
+  test('a sweep reads no page after the last one', () => {
     const gone = missing(150_000, 500);
     expect(isNextPageWorthIt({ ...page, isLast: true }, gone, looked)).toBe(false);
     expect(isNextPageWorthIt({ ...page, isCut: true }, gone, looked)).toBe(false);
@@ -107,7 +107,7 @@ describe('the next page of a list', () => {
   });
 });
 
-describe('a single poll for which a list stands in', () => {
+describe('single poll deferred for a list', () => {
   const polled = newWatch({
     lastPolledAt: NOW - 1_000,
     nextPollAt: NOW + 500,
@@ -116,7 +116,7 @@ describe('a single poll for which a list stands in', () => {
   const putOff = (changes: object, random01: number, latestAt = Infinity) =>
     putOffAt({ ...polled, ...changes }, { intervalMs: 1_500, latestAt, random: () => random01 });
 
-  test('is put off to the backstop, counted from the last poll', () => {
+  test('a single poll is deferred to the backstop, counted from the last poll', () => {
     fc.assert(
       fc.property(random, (dice) => {
         const at = putOff({}, dice) ?? 0;
@@ -126,7 +126,7 @@ describe('a single poll for which a list stands in', () => {
     );
   });
 
-  test('is put off once and not with every look', () => {
+  test('a single poll is deferred once and not again with every sweep', () => {
     fc.assert(
       fc.property(random, random, (first, second) => {
         expect(putOff({ nextPollAt: putOff({}, first) }, second)).toBeNull();
@@ -134,13 +134,13 @@ describe('a single poll for which a list stands in', () => {
     );
   });
 
-  test('is never put off beyond the end of the watch, or beyond what must be told', () => {
+  test("a single poll is never deferred beyond the watch's timeout or a due notification", () => {
     expect(putOff({ timeoutAt: NOW + 9_000 }, 0)).toBe(NOW + 9_000);
     expect(putOff({}, 0, NOW + 8_000)).toBe(NOW + 8_000);
     expect(putOff({}, 0, NOW)).toBeNull();
   });
 
-  test('is left alone where it comes later anyway', () => {
+  test('a single poll that is due later anyway is not moved', () => {
     const at = putOffAt(
       { ...polled, nextPollAt: NOW + 300_000 },
       { intervalMs: 300_000, latestAt: Infinity, random: () => 0 },
@@ -149,8 +149,8 @@ describe('a single poll for which a list stands in', () => {
   });
 });
 
-describe('a single poll for which no list stands in any more', () => {
-  test('comes within the interval of the watch, and never later than it was set', () => {
+describe('single poll after its list feed ended', () => {
+  test("a deferred poll comes back within the watch's interval, and never later than it was due", () => {
     fc.assert(
       fc.property(interval, random, fc.integer({ min: -1_000, max: 400_000 }), (ms, dice, inMs) => {
         const putOff = newWatch({ nextPollAt: NOW + inMs });

@@ -36,7 +36,7 @@ const FAILED = {
   },
 };
 
-/** About runwatch itself: its data have a shape of their own. */
+/** A system event: its data have a shape of their own. */
 const ALERT = {
   id: 'evt_2',
   type: 'endpoint.failing',
@@ -64,19 +64,22 @@ describe('every kind of body', () => {
     ['standard', 'application/json'],
     ['cloudevents', 'application/cloudevents+json'],
     ['slack', 'application/json'],
-  ] as const)('%s is %s, and the same bytes for the same event', (kind, contentType) => {
-    expect(BODY_KINDS[kind].contentType).toBe(contentType);
-    expect(BODY_KINDS[kind].render(text)).toBe(BODY_KINDS[kind].render(text));
-  });
+  ] as const)(
+    'body kind %s is %s, with the same bytes each time for the same event',
+    (kind, contentType) => {
+      expect(BODY_KINDS[kind].contentType).toBe(contentType);
+      expect(BODY_KINDS[kind].render(text)).toBe(BODY_KINDS[kind].render(text));
+    },
+  );
 
-  test('standard is the text of the event, to the byte', () => {
+  test('a standard body is the text of the event, byte for byte', () => {
     const odd = '{"id" : "evt_1",\n "x":"\\u00e9\\/é"}';
     expect(BODY_KINDS.standard.render(odd)).toBe(odd);
   });
 });
 
 describe('a CloudEvent', () => {
-  test('carries the data of the event under the attributes of version 1.0', () => {
+  test("a CloudEvent carries the event's data under the attributes of version 1.0", () => {
     expect(render('cloudevents', FAILED)).toEqual({
       specversion: '1.0',
       id: 'evt_1',
@@ -89,7 +92,7 @@ describe('a CloudEvent', () => {
     });
   });
 
-  test('about runwatch itself has no subject', () => {
+  test('a CloudEvent of a system event has no subject', () => {
     expect(render('cloudevents', ALERT)).toEqual({
       specversion: '1.0',
       id: 'evt_2',
@@ -109,7 +112,7 @@ const markdown = (shown: string) => ({ type: 'mrkdwn', text: shown, verbatim: tr
 const section = (shown: string) => ({ type: 'section', text: markdown(shown) });
 
 describe('a Slack message', () => {
-  test('says status, workflow, progress, duration and metadata', () => {
+  test('a Slack message names status, workflow, progress, duration and metadata', () => {
     expect(render('slack', FAILED)).toEqual({
       text: 'Run failed: run-1 of workflow workflow-1',
       blocks: [
@@ -133,7 +136,7 @@ describe('a Slack message', () => {
     });
   });
 
-  test('of a run that was never seen says why', () => {
+  test('a Slack message of a run without a snapshot gives the reason', () => {
     expect(render('slack', GONE)).toEqual({
       text: 'Run is gone: run-1',
       blocks: [
@@ -145,7 +148,7 @@ describe('a Slack message', () => {
     });
   });
 
-  test('about runwatch itself names the event and what goes with it', () => {
+  test('a Slack message of a system event names the event and its details', () => {
     expect(render('slack', ALERT)).toEqual({
       text: 'endpoint.failing',
       blocks: [
@@ -156,12 +159,12 @@ describe('a Slack message', () => {
     });
   });
 
-  test('of an endpoint that has recovered has no error to tell of', () => {
+  test('a Slack message of endpoint.recovered has no error line', () => {
     const recovered = { ...ALERT, data: { ...ALERT.data, error: null } };
     expect(render('slack', recovered)).toEqual(render('slack', ALERT));
   });
 
-  test('says that a run still waits, and for how long one has been in its state', () => {
+  test('a Slack message says that a run still waits, and how long one has been in its state', () => {
     const shown = (type: string, details: object) =>
       JSON.stringify(render('slack', { ...FAILED, type, data: { ...FAILED.data, ...details } }));
     const reminder = shown('run.awaiting_human_feedback', { reminder: 1, waited_ms: 3_600_000 });
@@ -173,7 +176,7 @@ describe('a Slack message', () => {
     expect(stalled).toContain('*In one state*\\n1h 30m');
   });
 
-  test('a run that goes on has run until it was seen, one that waits has not', () => {
+  test("a Slack message shows a running run's duration up to its last poll, and none before its start", () => {
     const running = { ...FAILED.data.run, status: 'running', finished_at: null };
     const shown = (run: object) =>
       JSON.stringify(render('slack', { ...FAILED, data: { ...FAILED.data, run } }));
@@ -181,7 +184,7 @@ describe('a Slack message', () => {
     expect(shown({ ...running, started_at: null })).not.toContain('Duration');
   });
 
-  test('keeps to the limits of blocks, marks nobody, and is whole, whatever it is told', () => {
+  test('a Slack message keeps to the limits of blocks, mentions no user, and is valid for any event', () => {
     const wild = fc.string({
       unit: fc.constantFrom('&', '<', '>', '🚀', 'a', '`', '\n'),
       size: 'max',
@@ -216,7 +219,7 @@ describe('a Slack message', () => {
 });
 
 describe('text for Slack', () => {
-  test('is escaped once', () => {
+  test('text for Slack is escaped once', () => {
     expect(escapeText('a & <b> &amp;')).toBe('a &amp; &lt;b&gt; &amp;amp;');
   });
 
@@ -226,11 +229,11 @@ describe('text for Slack', () => {
     ['&&', 10, '&amp;&amp;'],
     ['&&', 9, '&amp;…'],
     ['🚀🚀', 3, '🚀…'],
-  ])('%s in %i characters is %s', (long, most, shown) => {
+  ])('text for Slack: %s in %i characters is %s', (long, most, shown) => {
     expect(clip(long, most)).toBe(shown);
   });
 
-  test('within code has nothing that would end it', () => {
+  test('Slack code text has nothing that would end the code span', () => {
     expect(inlineText('a`b\nc', 20)).toBe("`a'b'c`");
     expect(inlineText('abcdef', 5)).toBe('`ab…`');
   });
@@ -245,7 +248,7 @@ describe('text for Slack', () => {
     [3_780_000, '1h 3m'],
     [90_000_000, '1d 1h'],
     [86_460_000, '1d'],
-  ])('%i ms are %s', (ms, shown) => {
+  ])('a duration of %i ms reads as %s', (ms, shown) => {
     expect(spanText(ms)).toBe(shown);
   });
 });

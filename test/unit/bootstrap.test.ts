@@ -19,7 +19,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 const SCRIPTS = join(import.meta.dirname, '../../scripts');
 const TOOLS = ['sh', 'mkdir', 'touch', 'sleep', 'cp'];
 
-/** Stands in for npm: notes how it was called and leaves behind what npm would. */
+/** A fake npm: records its calls and creates the files that npm would. */
 const NPM = `#!/bin/sh
 echo "npm $*" >> calls
 case "$1" in ci) mkdir -p node_modules && touch node_modules/.package-lock.json ;; esac
@@ -71,7 +71,7 @@ async function calls(): Promise<string[]> {
   return text.split('\n').filter((line) => line !== '');
 }
 
-/** Sets the time of a file to some seconds from now. */
+/** Sets a file's modification time to some seconds from now. */
 async function touch(path: string, seconds: number): Promise<void> {
   const time = new Date(Date.now() + seconds * 1_000);
   await utimes(join(root, path), time, time);
@@ -81,7 +81,7 @@ const CI = 'npm ci --include=dev --no-audit --no-fund';
 const BUILD = 'npm run build';
 
 describe('bootstrap', () => {
-  test('in a fresh clone it installs and builds, and says so; then it has nothing to do', async () => {
+  test('bootstrap in a fresh clone installs and builds, says so, and next time does nothing', async () => {
     await command('redis-server', SERVER);
     const first = await bootstrap();
     expect(first).toMatchObject({ code: 0 });
@@ -92,7 +92,7 @@ describe('bootstrap', () => {
     expect(await calls()).toEqual([CI]);
   });
 
-  test('it installs again when the lock file has changed, but not when only its time has', async () => {
+  test("bootstrap installs again when the lock file's content changed, but not for its time alone", async () => {
     await command('redis-server', SERVER);
     await bootstrap();
     await touch('package-lock.json', 5);
@@ -105,7 +105,7 @@ describe('bootstrap', () => {
   });
 
   test.each(['src/core/run.ts', 'tsconfig.build.json'])(
-    'it builds when %s is newer',
+    'bootstrap builds when %s is newer',
     async (file) => {
       await command('redis-server', SERVER);
       await bootstrap();
@@ -118,7 +118,7 @@ describe('bootstrap', () => {
     },
   );
 
-  test('two at once install once', async () => {
+  test('two bootstraps at once install once', async () => {
     await command('redis-server', SERVER);
     const both = await Promise.all([bootstrap(), bootstrap()]);
     expect(both.map(({ code }) => code)).toEqual([0, 0]);
@@ -129,21 +129,21 @@ describe('bootstrap', () => {
     await command('redis-server', SERVER);
     const hash = createHash('sha256').update(root).digest('hex').slice(0, 16);
     const uid = process.getuid?.() ?? -1;
-    // Held by a process that lives, under the name that could once be guessed.
+    // A live process holds a lock under the name that could once be guessed.
     const guessed = join(root, `runwatch-bootstrap-${uid}-${hash}.lock`);
     await writeFile(guessed, String(process.pid));
     expect(await bootstrap({ TMPDIR: root })).toMatchObject({ code: 0 });
     expect((await stat(join(root, 'cache/runwatch'))).mode & 0o777).toBe(0o700);
   });
 
-  test('says in one sentence where it cannot lock', async () => {
+  test('bootstrap reports in one sentence where it cannot take its lock', async () => {
     const { code, said } = await bootstrap({ XDG_CACHE_HOME: '/dev/null' });
     expect(code).toBe(1);
     expect(said.trim().split('\n')).toHaveLength(1);
     expect(said).toContain('set XDG_CACHE_HOME');
   });
 
-  test('when npm fails, so does it', async () => {
+  test('bootstrap fails when npm fails', async () => {
     await command('npm', '#!/bin/sh\necho "network is down" >&2\nexit 7\n');
     const { code, said } = await bootstrap();
     expect(code).toBe(1);
@@ -151,7 +151,7 @@ describe('bootstrap', () => {
     expect(said).toContain('npm ci failed');
   });
 
-  test('without a server and a package manager it names the package in one sentence', async () => {
+  test('bootstrap without a server and a package manager names the package in one sentence', async () => {
     await bootstrap({ REDIS_URL: 'redis://elsewhere' });
     const { code, said } = await bootstrap();
     expect(code).toBe(1);
@@ -159,17 +159,17 @@ describe('bootstrap', () => {
     expect(said).toMatch(/install the package redis-server, or set REDIS_URL/);
   });
 
-  test('with REDIS_URL it needs no server', async () => {
+  test('bootstrap with REDIS_URL needs no server', async () => {
     expect(await bootstrap({ REDIS_URL: 'redis://elsewhere' })).toMatchObject({ code: 0 });
     expect(await bootstrap({ REDIS_URL_FILE: '/run/secrets/redis' })).toMatchObject({ code: 0 });
   });
 
-  test('a valkey-server is as good', async () => {
+  test('bootstrap accepts a valkey-server', async () => {
     await command('valkey-server', SERVER.replace('Redis', 'Valkey'));
     expect(await bootstrap()).toMatchObject({ code: 0 });
   });
 
-  test('a server that is too old is told apart from one that is missing', async () => {
+  test('bootstrap distinguishes a server that is too old from a missing one', async () => {
     await command('redis-server', SERVER.replace('7.2.4', '6.0.16'));
     const { code, said } = await bootstrap();
     expect(code).toBe(1);
@@ -178,10 +178,10 @@ describe('bootstrap', () => {
   });
 
   describe('as root, with a package manager', () => {
-    // Under another user it asks for the password-less sudo first, which here is at hand as well.
+    // Other users call the password-less sudo first, which this test provides as well.
     beforeEach(() => command('sudo', '#!/bin/sh\n[ "$1" = -n ] && shift\nexec "$@"\n'));
 
-    test('it installs the server, after saying so', async () => {
+    test('bootstrap as root says that it installs the server, then installs it', async () => {
       await command('server', SERVER);
       await command(
         'apk',
@@ -193,7 +193,7 @@ describe('bootstrap', () => {
       expect(await calls()).toEqual([CI, 'apk add redis']);
     });
 
-    test('it tries the other name of the package, then gives up with one sentence', async () => {
+    test("bootstrap as root tries the package's other name, then gives up with one sentence", async () => {
       await command('dnf', `#!/bin/sh\necho "dnf $*" >> ${root}/calls\nexit 1\n`);
       const { code, said } = await bootstrap();
       expect(code).toBe(1);

@@ -14,19 +14,19 @@ import { stagesAfter } from '../../src/core/stage.ts';
 import { PROFILES, type Watch } from '../../src/core/watch.ts';
 import { lookingAt, newWatch, NOON, POLICY, snapshot, webhookTo } from '../support/builders.ts';
 
-/** A watch whose run began to work at noon and was seen all the while. */
+/** A watch with a run that began to work at noon and was polled ever since. */
 function seen(changes: Partial<Watch> = {}, run: Partial<RunSnapshot> = {}): SeenWatch {
   const now = snapshot(run);
   return { ...newWatch(changes), run: now, stages: stagesAfter([], null, now, NOON) };
 }
 
-/** The interval, in seconds, of a watch of which nothing was seen for so long. */
+/** The interval, in seconds, of a watch without a change for this long. */
 function intervalAfter(ageS: number, watch = seen(), context: Partial<ObserveContext> = {}) {
   const now = NOON + ageS * 1_000;
   return nextLook(watch, false, { ...lookingAt(now), ...context }).intervalMs / 1_000;
 }
 
-/** What 200 runs tell whose news came at the same age each. */
+/** The statistics of 200 runs that all had their transition at the same age. */
 function newsAfter(ageS: number): Statistics {
   const lesson = { source: '', workflowId: '', state: null, fromS: 0, toS: ageS, ended: true };
   return Array.from({ length: 200 }, () => lesson).reduce(learn, emptyStatistics());
@@ -34,34 +34,34 @@ function newsAfter(ageS: number): Statistics {
 
 const learned = (ageS: number): Partial<ObserveContext> => ({ statistics: () => newsAfter(ageS) });
 
-describe('the next look at a run', () => {
-  test('of which nothing was learned lies further away the longer it lasts, up to the maximum', () => {
+describe('next poll of a run', () => {
+  test('the interval of a run without statistics grows with its age, up to the maximum', () => {
     const intervals = [1, 10, 60, 600, 3_600, 86_400].map((age) => intervalAfter(age));
     expect(intervals).toEqual(intervals.toSorted((a, b) => a - b));
     expect(intervals[0]).toBe(1);
     expect(intervals.at(-1)).toBe(60);
   });
 
-  test('lies close together around the age at which others had news, and far apart before', () => {
+  test('polls come close together around the age at which other runs changed, and rarely before', () => {
     const context = learned(600);
     expect(intervalAfter(300, seen(), context)).toBe(60);
     expect(intervalAfter(590, seen(), context)).toBeLessThan(15);
   });
 
-  test('does not jump over the age at which others had news', () => {
+  test('the next poll does not jump over the age at which other runs changed', () => {
     for (const age of [400, 450, 480, 495]) {
       const wide = { ...learned(600), policy: { ...POLICY, maxIntervalMs: 1e9 } };
       expect(age + intervalAfter(age, seen(), wide)).toBeLessThan(600);
     }
   });
 
-  test('lies within as long again as the run has lasted, whatever was learned; half for urgent', () => {
+  test("the interval is at most the run's age, whatever the statistics; half of it for urgent", () => {
     const context = { ...learned(7_200), policy: { ...POLICY, minIntervalMs: 1 } };
     expect(intervalAfter(8, seen(), context)).toBe(8);
     expect(intervalAfter(8, seen({ profile: 'urgent' }), context)).toBe(4);
   });
 
-  test('comes sooner the more urgent the watch is', () => {
+  test('a more urgent watch has a shorter interval', () => {
     const [urgent = 0, normal = 0, frugal = 0] = PROFILES.map((profile) =>
       intervalAfter(900, seen({ profile })),
     );
@@ -69,17 +69,17 @@ describe('the next look at a run', () => {
     expect(normal).toBeLessThan(frugal);
   });
 
-  test('comes later where requests are dear', () => {
+  test('a higher cost multiplier lengthens the interval', () => {
     const load = { ...NO_LOAD, dearness: 4 };
     expect(intervalAfter(100, seen(), { load })).toBeCloseTo(2 * intervalAfter(100), 0);
   });
 
-  test('at one that waits for a human may lie five times as far away', () => {
+  test('the interval of a run that waits for a human may be five times as long', () => {
     const watch = seen({}, { status: 'awaiting_human_feedback' });
     expect(intervalAfter(864_000, watch)).toBe(300);
   });
 
-  test('is foretold by age as it is chosen', () => {
+  test('intervalsByAge predicts the intervals that polls get', () => {
     const states = new Map([
       ['news/running/0', newsAfter(600)],
       [null, newsAfter(500)],
@@ -91,7 +91,7 @@ describe('the next look at a run', () => {
     }
   });
 
-  test('never lies beyond what the watch accepts, jitter included', () => {
+  test('the delay to the next poll never exceeds max_delay, jitter included', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1_000, max: 90_000 }),
@@ -108,10 +108,10 @@ describe('the next look at a run', () => {
   });
 });
 
-describe('a watch whose progress somebody follows', () => {
+describe('watch with followed progress', () => {
   const webhook = (events: string[]) => [webhookTo('https://example.com', events)];
 
-  test('is looked at again soon after a change, and less and less often until the next', () => {
+  test('a followed run is polled soon after a change, then less and less often', () => {
     const intervals = [0];
     for (const changed of [true, ...Array.from({ length: 12 }, () => false)]) {
       const cadence = { intervalMs: intervals.at(-1) ?? 0, failures: 0 };
@@ -130,13 +130,16 @@ describe('a watch whose progress somebody follows', () => {
     ['run.*', 'running', true],
     ['*', 'queued', true],
     ['run.failed', 'running', false],
-  ])('is one that hears of %s while the run is %s: %s', (pattern, status, isFollowed) => {
-    const watch = seen({ subscriptions: webhook([pattern]) }, { status });
-    const { intervalMs } = nextLook(watch, true, lookingAt(NOON + 1e9));
-    expect(intervalMs === 1_000).toBe(isFollowed);
-  });
+  ])(
+    'a subscription to %s while the run is %s counts as following: %s',
+    (pattern, status, isFollowed) => {
+      const watch = seen({ subscriptions: webhook([pattern]) }, { status });
+      const { intervalMs } = nextLook(watch, true, lookingAt(NOON + 1e9));
+      expect(intervalMs === 1_000).toBe(isFollowed);
+    },
+  );
 
-  test('can also be one that tells an endpoint', () => {
+  test('a named endpoint can make a watch a followed one', () => {
     const watch = seen({ subscriptions: [{ kind: 'endpoint', endpoint: 'ops' }] });
     const wants = (name: string, type: string) => name === 'ops' && type === 'run.progress';
     const { intervalMs } = nextLook(watch, true, { ...lookingAt(NOON + 1e9), wants });
@@ -144,21 +147,21 @@ describe('a watch whose progress somebody follows', () => {
   });
 });
 
-describe('the load of a source', () => {
-  test('widens the longest interval to five rounds of all its watches', () => {
+describe('load of a source', () => {
+  test('the longest interval widens to five rounds of all its watches', () => {
     const load = { ...NO_LOAD, roundMs: 100_000 };
     expect(longestInterval(60_000, load)).toBe(500_000);
     expect(longestInterval(60_000, { ...load, roundMs: 10_000 })).toBe(60_000);
     expect(longestInterval(60_000, NO_LOAD)).toBe(60_000);
   });
 
-  test('but not that of a watch with a limit of its own', () => {
+  test('load does not widen the interval of a watch with its own max_delay', () => {
     const load = { ...NO_LOAD, roundMs: 1_000_000 };
     expect(intervalAfter(1e6, seen({ maxDelayMs: 30_000 }), { load })).toBe(30);
     expect(intervalAfter(1e6, seen(), { load })).toBeGreaterThan(60);
   });
 
-  test('makes requests dearer with each poll that is late, and cheaper again in time', () => {
+  test('the cost multiplier rises with each late poll, and falls again in time', () => {
     const late = Array.from({ length: 50 }).reduce<number>(
       (was) => dearnessAfter(was, 1_001, 100),
       1,
@@ -173,7 +176,7 @@ describe('the load of a source', () => {
     expect(
       Array.from({ length: 9_999 }).reduce<number>((was) => dearnessAfter(was, 9e9, 100), 1),
     ).toBe(1_000);
-    // However generous a source is: processes are busy now and then.
+    // Even a generous source gets this tolerance: processes are busy now and then.
     expect(dearnessAfter(1, 900, 0.1)).toBe(1);
   });
 });

@@ -3,7 +3,7 @@ import { buildEvent } from '../../src/core/change-event.ts';
 import { isoTime, type EventType } from '../../src/core/event.ts';
 import { newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
 
-/** An event of a look at noon. */
+/** An event of a poll at noon. */
 function event(type: EventType, finishedAt: number | null) {
   const run = snapshot({
     status: 'completed',
@@ -14,27 +14,27 @@ function event(type: EventType, finishedAt: number | null) {
   return buildEvent(change, { type }, 1);
 }
 
-describe('how late an event is', () => {
+describe('detection delay of an event', () => {
   test.each(['run.completed', 'run.failed', 'run.stopped', 'run.progress', 'run.resumed'] as const)(
-    'is told with %s of a run whose end Noxus dates',
+    "%s has a detection delay if Noxus dates the run's end",
     (type) => {
       expect(event(type, NOON - 812).data.detection_delay_ms).toBe(812);
     },
   );
 
-  test('is never less than nothing, and not known where Noxus dates no end', () => {
+  test('a detection delay is never negative, and null where Noxus dates no end', () => {
     expect(event('run.completed', NOON + 5_000).data.detection_delay_ms).toBe(0);
     expect(event('run.completed', null).data.detection_delay_ms).toBeNull();
   });
 
-  test('is null for a run that had ended before it was registered', () => {
+  test('the detection delay is null for a run that ended before it was registered', () => {
     expect(event('run.completed', NOON - 1_001).data.detection_delay_ms).toBeNull();
     expect(event('run.completed', NOON - 1_000).data.detection_delay_ms).toBe(1_000);
   });
 });
 
-describe('the timestamp of an event', () => {
-  test('is the end of the run by the account of Noxus for the end alone', () => {
+describe('timestamp of an event', () => {
+  test("only a terminal event's timestamp is Noxus's time of the end", () => {
     expect(event('run.completed', NOON - 812).timestamp).toBe(isoTime(NOON - 812));
     expect(event('run.progress', NOON - 812).timestamp).toBe(isoTime(NOON));
     expect(event('run.completed', null).timestamp).toBe(isoTime(NOON));

@@ -19,14 +19,14 @@ function io(stdin = '') {
 }
 
 describe('reading run ids', () => {
-  test('blank lines, comments, repeats and a byte order mark are no ids', async () => {
+  test('the CLI skips blank lines, comments, repeated ids and a byte order mark', async () => {
     const stdin = '\u{feff}run-1\r\n\n# all of them\n  run-2  # the second\nrun-1\nrun-3';
     const { ids, problems } = await readRunIds(['run-0', '-'], undefined, io(stdin));
     expect(ids).toEqual(['run-0', 'run-1', 'run-2', 'run-3']);
     expect(problems).toEqual([]);
   });
 
-  test('each bad line is named by its number, and argument by its place', async () => {
+  test('the CLI names each bad line by its number, and each bad argument by its position', async () => {
     const file = join(directory, 'ids.txt');
     writeFileSync(file, 'good\n-bad\n\nworse one\n');
     const { ids, problems } = await readRunIds(['ok', 'no/good'], file, io());
@@ -38,7 +38,7 @@ describe('reading run ids', () => {
     ]);
   });
 
-  test('many bad lines are counted, and the first twenty spelt out', async () => {
+  test('the CLI counts many bad lines, and spells out the first twenty', async () => {
     const stdin = Array.from({ length: 25 }, () => '?').join('\n');
     const failure = await readGoodRunIds(['-'], undefined, io(stdin)).catch(String);
     expect(failure).toContain('line 20 of standard input');
@@ -46,7 +46,7 @@ describe('reading run ids', () => {
     expect(failure).toContain('and 5 more');
   });
 
-  test('a file that cannot be read is a usage error that names it', async () => {
+  test('an unreadable file of ids is a usage error that names it', async () => {
     await expect(readRunIds([], join(directory, 'absent'), io())).rejects.toMatchObject({
       code: 'usage',
       message: expect.stringContaining('absent'),
@@ -60,7 +60,7 @@ describe('reading run ids', () => {
 });
 
 describe('splitting watches into batches', () => {
-  test('keeps all of them in order, within a thousand items and 1 MiB', () => {
+  test('batches keep all watches in order, within a thousand items and 1 MiB', () => {
     const watch = fc.record({
       run_id: fc.string({ minLength: 1, maxLength: 20 }),
       metadata: fc.constantFrom({}, { big: 'ä'.repeat(2_000) }),
@@ -87,7 +87,7 @@ describe('splitting watches into batches', () => {
 });
 
 describe('following the cursors of a listing', () => {
-  test('gives as many as there are or were asked for, and the cursor to go on from', async () => {
+  test('a listing follows cursors up to the limit, and returns the cursor to go on from', async () => {
     await fc.assert(
       fc.asyncProperty(fc.nat(900), fc.integer({ min: 1, max: 1_000 }), async (size, limit) => {
         const { data, next_cursor } = await collectPages(async ({ limit: most, cursor }) => {
@@ -115,11 +115,11 @@ describe('what the command line takes from the environment', () => {
     [{ RUNWATCH_PORT: 'tcp://10.0.0.1:8787' }, 'http://127.0.0.1:8787'],
     [{ RUNWATCH_URL: 'https://watch.example', RUNWATCH_PORT: '1' }, 'https://watch.example'],
     [{ RUNWATCH_URL: ' ' }, 'http://127.0.0.1:8787'],
-  ])('of %j the daemon is at %s', (env, url) => {
+  ])('with environment %j the CLI finds the daemon at %s', (env, url) => {
     expect(readCliEnv(env).daemonUrl).toBe(url);
   });
 
-  test('a secret comes from its variable, else from the file that another names', () => {
+  test('the CLI takes a secret from its variable, else from the file named by NAME_FILE', () => {
     const file = join(directory, 'token');
     writeFileSync(file, 'from-file\n');
     const env = { RUNWATCH_API_TOKEN_FILE: file };
@@ -128,7 +128,7 @@ describe('what the command line takes from the environment', () => {
     expect(readCliEnv({}).apiToken()).toBeUndefined();
   });
 
-  test('a secret file that cannot be read is an error only once it is needed', () => {
+  test('an unreadable secret file is an error only once the secret is needed', () => {
     const env = readCliEnv({ NOXUS_API_KEY_FILE: join(directory, 'nowhere') });
     expect(() => env.noxusApiKey()).toThrow(/NOXUS_API_KEY_FILE: cannot read .*nowhere \(ENOENT\)/);
   });

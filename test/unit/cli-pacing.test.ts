@@ -7,8 +7,8 @@ import { RequestGate } from '../../src/cli/wait/direct-observer.ts';
 const HOUR = 3_600_000;
 const never = new AbortController().signal;
 
-describe('the gate before requests to a source', () => {
-  test('lets requests through no closer together than it may, and none before its time', () => {
+describe('request pacing', () => {
+  test('pacing keeps requests at least their interval apart, and starts none early', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 500 }), fc.array(fc.nat(300)), (spacing, pauses) => {
         const gate = new RequestGate(spacing);
@@ -25,13 +25,13 @@ describe('the gate before requests to a source', () => {
     );
   });
 
-  test('does not hold back a request that comes late', () => {
+  test('pacing does not delay a request that comes late', () => {
     const gate = new RequestGate(100);
     gate.reserve(0);
     expect(gate.reserve(1_000)).toBe(0);
   });
 
-  test('keeps requests back until the longest pause is over', () => {
+  test('pacing holds requests until the longest pause is over', () => {
     const gate = new RequestGate(100);
     expect(gate.pauseAt(0)).toBeNull();
     gate.pause('slow down', 5_000);
@@ -42,14 +42,14 @@ describe('the gate before requests to a source', () => {
 });
 
 describe('hints', () => {
-  test('wake those who wait', async () => {
+  test('a hint wakes all waiters', async () => {
     const hints = new Hints(['a']);
     const woken = hints.next('a', HOUR, never);
     hints.give('a');
     await expect(woken).resolves.toBeUndefined();
   });
 
-  test('that come between two waits are kept for the next, once', async () => {
+  test('hints between two waits are kept for the next, once', async () => {
     const hints = new Hints(['a', 'b']);
     hints.give('a');
     hints.give('a');
@@ -63,7 +63,7 @@ describe('hints', () => {
     await expect(again).rejects.toThrow();
   });
 
-  test('for a name that nobody wants are dropped', async () => {
+  test('a hint for a name without a waiter is dropped', async () => {
     const hints = new Hints(['a']);
     hints.give('stranger');
     const controller = new AbortController();
@@ -75,13 +75,13 @@ describe('hints', () => {
     await expect(waiting).rejects.toThrow();
   });
 
-  test('are not waited for longer than the time given', async () => {
+  test('a wait for hints ends after the given time', async () => {
     await expect(new Hints(['a']).next('a', 1, never)).resolves.toBeUndefined();
   });
 });
 
-describe('running tasks at the same time', () => {
-  test('gives the results in order, and never runs more than the limit', async () => {
+describe('concurrent tasks', () => {
+  test('concurrent tasks give results in order, and never exceed the limit', async () => {
     const sizes = fc.array(fc.nat(5), { maxLength: 30 });
     await fc.assert(
       fc.asyncProperty(sizes, fc.integer({ min: 1, max: 6 }), async (items, limit) => {

@@ -28,7 +28,7 @@ const COLUMNS = [
 ];
 
 describe('fitting columns', () => {
-  test('never widens one, and stays within the width unless all are at their least', () => {
+  test('fitting columns never widens one, and keeps the width unless all are at their minimum', () => {
     const widths = fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1, maxLength: 9 });
     fc.assert(
       fc.property(widths, fc.integer({ min: 1, max: 400 }), (natural, available) => {
@@ -45,19 +45,19 @@ describe('fitting columns', () => {
 });
 
 describe('a table', () => {
-  test('keeps within the terminal, and shows by a mark what it cut', () => {
+  test('a table fits the terminal, and marks what it cut', () => {
     const rows = [['a'.repeat(80), 'b'.repeat(30), '7']];
     const lines = stripVTControlCharacters(renderTable(rows, COLUMNS, output(40))).split('\n');
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(40);
     expect(lines[1]).toMatch(/^a+… {2}b+… {2}7$/);
   });
 
-  test('is not cut where there is no terminal', () => {
+  test('a table is not cut without a terminal', () => {
     const rows = [['a'.repeat(300), 'b', '7']];
     expect(renderTable(rows, COLUMNS, output(undefined))).toContain('a'.repeat(300));
   });
 
-  test('lines up, numbers on the right', () => {
+  test('a table aligns its columns, with numbers on the right', () => {
     const rows = [
       ['x', 'y', '5'],
       ['xxxx', 'yy', '1234'],
@@ -66,7 +66,7 @@ describe('a table', () => {
     expect(text).toBe('ONE   TWO     N\nx     y       5\nxxxx  yy   1234\n');
   });
 
-  test('shows control characters of others as marks, and does not obey them', () => {
+  test('a table shows control characters of foreign text as marks', () => {
     const rows = [['a\u001b[2Jb\nc', '', '']];
     const text = renderTable(rows, COLUMNS.slice(1), output(undefined));
     expect(text).not.toContain('\u001b');
@@ -77,7 +77,7 @@ describe('a table', () => {
 });
 
 describe('fields', () => {
-  test('a value of several lines hangs under its label', () => {
+  test("a field's value of several lines is indented under its label", () => {
     const text = renderFields(
       [
         ['a', '1'],
@@ -93,7 +93,7 @@ describe('an event', () => {
   const what = (details: Partial<EventView['data']>) =>
     eventLine(sampleEvent('evt_1', details), output(undefined)).split('run-1  ')[1];
 
-  test('says what became of the run, and how long it took where that is news', () => {
+  test("an event's line says what happened to the run, and how long it took for an end", () => {
     const run = sampleRun({ status: 'running', progress: 40 });
     expect(what({})).toBe('running → completed, 100%');
     expect(what({ run, lasted_ms: 5_400_000, usual_ms: 300_000 })).toBe(
@@ -107,7 +107,7 @@ describe('an event', () => {
 });
 
 describe('colour', () => {
-  test('is there on a terminal, and neither in a pipe nor with NO_COLOR', () => {
+  test('colour appears on a terminal, and neither in a pipe nor with NO_COLOR', () => {
     expect(output(80).colors.red('x')).not.toBe('x');
     expect(output(undefined).colors.red('x')).toBe('x');
     expect(output(80, true).colors.red('x')).toBe('x');
@@ -137,7 +137,7 @@ describe('text', () => {
     [86_399_999, '23h'],
     [864_000_000, '10d'],
     [-5, '0s'],
-  ])('%d ms are roughly %s', (ms, text) => {
+  ])('%d ms round to %s', (ms, text) => {
     expect(roughly(ms)).toBe(text);
   });
 
@@ -161,7 +161,7 @@ describe('text', () => {
     ['1970-01-01T00:00:00.000Z', '10s ago'],
     ['1970-01-01T00:05:10.000Z', 'in 5m'],
     ['never\u0007', 'never\u{fffd}'],
-  ])('%s seen from ten seconds past is %s', (iso, text) => {
+  ])('the time %s, ten seconds later, is shown as %s', (iso, text) => {
     expect(relative(iso, 10_000)).toBe(text);
   });
 });

@@ -21,7 +21,7 @@ describe('where a run id is expected', () => {
     [`https://app.noxus.ai/view?run=${UUID}`, UUID],
     ['http://127.0.0.1:8789/v1/runs/run-1/', 'run-1'],
     [`<https://app.noxus.ai/acme/${UUID}>`, UUID],
-  ])('%j names the run %s', (text, id) => {
+  ])('%j is read as run id %s', (text, id) => {
     expect(findRunId(text)).toBe(id);
   });
 
@@ -42,11 +42,11 @@ describe('where a run id is expected', () => {
     '://',
     'x'.repeat(129),
     `${'{'.repeat(5_000)}run-1`,
-  ])('%j names none', (text) => {
+  ])('%j is read as no run id', (text) => {
     expect(findRunId(text)).toBeNull();
   });
 
-  test('whatever is given, the answer is none or has the form of an id', () => {
+  test('any text is read as no run id or as one of valid form', () => {
     const pieces = fc.array(
       fc.constantFrom('{', '}', ' ', '/', '://', '?', '#', 'runs', 'a', UUID),
     );

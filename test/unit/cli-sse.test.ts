@@ -14,43 +14,43 @@ async function read(...chunks: (string | Uint8Array)[]): Promise<SseMessage[]> {
 }
 
 describe('reading server-sent events', () => {
-  test('a message has the id and the data of its block', async () => {
+  test('an SSE message has the id and the data of its block', async () => {
     expect(await read('id: 7\nevent: x\ndata: {"a":1}\n\n')).toEqual([
       { id: '7', event: 'x', data: '{"a":1}' },
     ]);
   });
 
-  test('lines of data are joined, and one space after the colon is dropped', async () => {
+  test('SSE data lines are joined, and one space after the colon is dropped', async () => {
     expect(await read('data:a\ndata:  b\ndata\n\n')).toEqual([
       { id: null, event: null, data: 'a\n b\n' },
     ]);
   });
 
-  test('comments and blocks without data say nothing', async () => {
+  test('SSE comments and blocks without data yield no message', async () => {
     expect(await read(': ping\n\nevent: x\n\n\n')).toEqual([]);
   });
 
-  test('a block that holds only an id moves the position', async () => {
+  test('an SSE block with only an id moves the position', async () => {
     expect(await read('id: 9\n\ndata: a\n\n')).toEqual([
       { id: '9', event: null, data: null },
       { id: '9', event: null, data: 'a' },
     ]);
   });
 
-  test('an id stays for the messages after it', async () => {
+  test('an SSE id applies to later messages without one', async () => {
     expect((await read('id: 1\ndata: a\n\ndata: b\n\n')).map(({ id }) => id)).toEqual(['1', '1']);
   });
 
-  test('a message that is cut off by the end of the stream is dropped', async () => {
+  test('an SSE message that the end of the stream cuts off is dropped', async () => {
     expect(await read('data: a\n\ndata: b\n')).toEqual([{ id: null, event: null, data: 'a' }]);
   });
 
-  test('a line without an end is an error before it fills the memory', async () => {
+  test('an endless SSE line is an error before it fills the memory', async () => {
     const megabyte = 'x'.repeat(1024 * 1024);
     await expect(read(...Array<string>(5).fill(megabyte))).rejects.toThrow('endless line');
   });
 
-  test('the messages are the same wherever the bytes are cut', async () => {
+  test('SSE messages are the same wherever the bytes are split', async () => {
     const text = fc.array(fc.string({ unit: 'grapheme' }).map((s) => s.replace(/[\r\n]/g, '')));
     await fc.assert(
       fc.asyncProperty(text, fc.array(fc.nat(40)), fc.boolean(), async (texts, cuts, crlf) => {

@@ -19,7 +19,7 @@ const ORDER: VerdictKind[] = [
 const kinds = fc.array(fc.constantFrom(...ORDER));
 
 describe('the worst of several verdicts', () => {
-  test('is one of them, and none of them is worse', () => {
+  test('the worst verdict is one of those given, and none of them is worse', () => {
     fc.assert(
       fc.property(fc.array(fc.constantFrom(...ORDER), { minLength: 1 }), (given) => {
         const worst = worstVerdict(given);
@@ -31,7 +31,7 @@ describe('the worst of several verdicts', () => {
     );
   });
 
-  test('depends neither on their order nor on how they are grouped', () => {
+  test('the worst verdict depends neither on order nor on grouping', () => {
     fc.assert(
       fc.property(kinds, kinds, (some, others) => {
         const whole = worstVerdict([...some, ...others]);
@@ -41,7 +41,7 @@ describe('the worst of several verdicts', () => {
     );
   });
 
-  test('is success only when every run completed', () => {
+  test('the worst verdict is success only when every run completed', () => {
     fc.assert(
       fc.property(kinds, (given) => {
         const isSuccess = exitCodeOfVerdict(worstVerdict(given)) === 0;
@@ -50,7 +50,7 @@ describe('the worst of several verdicts', () => {
     );
   });
 
-  test('is exit code 1, 3, 5, 124, 4, 0 from the worst to the best', () => {
+  test('exit codes from the worst to the best are 1, 3, 5, 124, 4, 0', () => {
     expect(ORDER.map(exitCodeOfVerdict)).toEqual([1, 3, 5, 124, 4, 0]);
   });
 });
@@ -61,7 +61,7 @@ const view = (state: string, status: string | null) => ({
   trouble: null,
 });
 
-describe('judging a look at a run', () => {
+describe('verdict on a poll of a run', () => {
   test.each([
     ['finished', 'completed', 'completed'],
     ['finished', 'failed', 'failed'],
@@ -75,16 +75,16 @@ describe('judging a look at a run', () => {
     ['active', 'running', undefined],
     ['active', 'evaporated', undefined],
     ['active', null, undefined],
-  ])('a watch that is %s with a run that is %s gives %s', (state, status, kind) => {
+  ])('a watch that is %s with a run that is %s gives verdict %s', (state, status, kind) => {
     expect(judge(view(state, status), { throughFeedback: false })?.kind).toBe(kind);
   });
 
-  test('a run that awaits feedback is waited for where that is asked', () => {
+  test('--through-feedback goes on waiting for a run that awaits feedback', () => {
     const awaiting = view('active', 'awaiting_human_feedback');
     expect(judge(awaiting, { throughFeedback: true })).toBeNull();
   });
 
-  test('a run that is gone says why', () => {
+  test('the verdict on a gone run names the reason', () => {
     const gone = { ...view('gone', null), trouble: { code: 'rejected', message: 'bad id' } };
     expect(judge(gone, { throughFeedback: false })?.reason?.message).toBe('bad id');
   });

@@ -9,7 +9,7 @@ import { loadTlsFiles } from '../../src/config/tls-files.ts';
 import { headerProblem } from '../../src/deliver/webhook-headers.ts';
 import { CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.ts';
 
-/** A key that belongs to no certificate here; it protects nothing. */
+/** A key without a certificate here; it protects nothing. */
 const OTHER_KEY = `-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
 -----END PRIVATE KEY-----
@@ -60,7 +60,7 @@ function webhookOf(...given: Parameters<typeof load>) {
 }
 
 describe('the options of a webhook', () => {
-  test('that are left out leave no trace, or a default', () => {
+  test('an omitted webhook option is absent or has its default', () => {
     expect(Object.keys(webhookOf('')).sort()).toEqual([
       'body',
       'default',
@@ -73,14 +73,14 @@ describe('the options of a webhook', () => {
     expect(webhookOf('').body).toBe('standard');
   });
 
-  test('numbers may come as the text of a variable', () => {
+  test("a webhook's numbers may come as the text of a variable", () => {
     expect(webhookOf('    rate: "0.5"\n    concurrency: "100"')).toMatchObject({
       rate: 0.5,
       concurrency: 100,
     });
   });
 
-  test('one value to match is a list of one', () => {
+  test('a single value to match is a list of one', () => {
     expect(
       webhookOf('    when: { workflow_id: w, source: [default], metadata: { a: x, b: [y, z] } }')
         .when,
@@ -128,7 +128,7 @@ describe('the options of a webhook', () => {
       'when: { source: defualt }',
       'ops.when.source: no source is named "defualt" (did you mean default?)',
     ],
-  ])('%s is refused', (option, problem) => {
+  ])('a webhook with %s is refused', (option, problem) => {
     const problems = problemsOf(`    ${option}`).join('\n');
     expect(problems).toContain(problem);
     expect(problems).not.toContain('canary');
@@ -159,7 +159,7 @@ test.each([
 });
 
 describe('the TLS files of a webhook', () => {
-  test('are found from where the daemon is started, and read as they are', () => {
+  test("a webhook's TLS files are found from the working directory, and read unchanged", () => {
     const { tls } = webhookOf(
       '    tls: { ca_file: ca.pem, cert_file: client.pem, key_file: key.pem }',
     );
@@ -189,23 +189,23 @@ describe('the TLS files of a webhook', () => {
     ['cert_file: client.pem', () => 'tls.key_file: cert_file and key_file go together'],
     ['key_file: key.pem', () => 'tls.cert_file: cert_file and key_file go together'],
     ['ca: x', () => 'tls.ca: unknown key'],
-  ])('%s is refused', (files, problem) => {
+  ])('a webhook with TLS files %s is refused', (files, problem) => {
     const problems = problemsOf(`    tls: { ${files} }`).join('\n');
     expect(problems).toContain(problem());
     expect(problems).not.toContain('canary');
   });
 
-  test('mean nothing to a receiver without TLS', () => {
+  test('TLS files of a receiver without TLS are reported as without effect', () => {
     expect(problemsOf('    tls: { ca_file: ca.pem }', { url: 'http' })).toEqual([
       'f.yaml:6:5 endpoints.ops.tls: it has no effect, for the url is not https',
     ]);
   });
 
-  test('are the concern of the daemon only', () => {
+  test('only the daemon reads TLS files', () => {
     expect(problemsOf('    tls: { ca_file: none.pem }', { purpose: 'command' })).toEqual([]);
   });
 
-  test('that are gone once the daemon has started are named', () => {
+  test('TLS files that vanish after the daemon started are named', () => {
     expect(() => loadTlsFiles(['endpoints', 'ops'], { ca_file: '/nowhere/ca.pem' })).toThrow(
       expect.objectContaining({
         code: 'tls_files_unusable',

@@ -12,7 +12,7 @@ import { CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.t
 const EXAMPLE = new URL('../../config/runwatch.example.yaml', import.meta.url);
 const text = readFileSync(EXAMPLE, 'utf8');
 
-/** The file with its commented-out examples in force, in the place of what they replace. */
+/** The file with its commented-out examples enabled, replacing the lines that they override. */
 const uncommented = text
   .replaceAll(/^(endpoints: \{\}|  tokens: \[\])$/gm, '')
   .replaceAll(/^#(?! |$)/gm, '')
@@ -51,7 +51,7 @@ function load(yaml: string, env: NodeJS.ProcessEnv): Config {
 
 type JSONSchema = z.core.JSONSchema.BaseSchema;
 
-/** Every key that a JSON schema knows, as a path in which `*` stands for a name or an index. */
+/** Every key of a JSON schema, as a path in which `*` stands for a name or an index. */
 function keysOf(schema: unknown, path = ''): string[] {
   if (typeof schema !== 'object' || schema === null) return [];
   const { properties = {}, additionalProperties, items, oneOf, anyOf } = schema as JSONSchema;
@@ -74,7 +74,7 @@ function keysIn(value: unknown, known: ReadonlySet<string>, path = ''): string[]
 }
 
 describe('the example configuration', () => {
-  test('as it stands, it says what the defaults are', () => {
+  test('the example configuration as shipped states the defaults', () => {
     const config = load(text, { ...ENV, RUNWATCH_SIGNING_SECRET: '' });
     const defaults = configSchema.parse({
       data_dir: '/home/me/.local/share/runwatch',
@@ -84,8 +84,8 @@ describe('the example configuration', () => {
     expect(config).toEqual(defaults);
   });
 
-  test('with its examples in force, it loads, and its endpoints have the defaults', () => {
-    // Of the ways to a Redis only one may be in force.
+  test('the example configuration with its examples enabled loads, and its endpoints have the defaults', () => {
+    // Only one way to reach Redis may be enabled.
     const inForce = uncommented.replace(/^  cluster: .*$/m, '');
     const config = load(inForce.replaceAll('/etc/runwatch/', `${cwd}/`), ENV);
     const { endpoints } = configSchema.parse({
@@ -127,21 +127,21 @@ describe('the example configuration', () => {
     expect(config.data_dir).toBe('/home/me/.local/share/runwatch');
   });
 
-  test('every key of the schema occurs in it', () => {
+  test('the example configuration shows every key of the schema', () => {
     const known = keysOf(z.toJSONSchema(configSchema, { io: 'input', unrepresentable: 'any' }));
     expect(known.length).toBeGreaterThan(40);
     const shown = new Set(keysIn(parse(uncommented), new Set(known)));
     expect(known.filter((key) => !shown.has(key))).toEqual([]);
   });
 
-  test('every key is explained by a comment right above it', () => {
+  test('the example configuration explains every key in a comment right above it', () => {
     const lines = text.split('\n').map((line) => line.replace(/^#(?=\S| {2,})/, ''));
     const keys = lines.flatMap((line, index) => (/^ *(- )?[a-z_]+:/.test(line) ? [index] : []));
     const bare = keys.filter((index) => {
       const isSection = lines[index]?.endsWith(':') === true;
       return !isSection && !/^ *# /.test(lines[index - 1] ?? '');
     });
-    // The three keys of a token are explained together, above the first of them.
+    // One comment above the first of a token's three keys explains them all.
     const unexplained = bare.map((index) => lines[index]?.trim());
     expect(unexplained).toEqual(['token: "${RUNWATCH_API_TOKEN}"', 'scopes: [read, write, admin]']);
   });

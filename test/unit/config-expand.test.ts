@@ -27,12 +27,12 @@ function textOf(source: string, env: NodeJS.ProcessEnv = {}): string | null {
 }
 
 describe('references to environment variables', () => {
-  test('a reference gives the value, wherever it stands in the text', () => {
+  test("a reference expands to the variable's value, anywhere in the text", () => {
     expect(textOf('${A}', { A: 'x' })).toBe('x');
     expect(textOf('a-${A}-${B}-c', { A: 'x', B: 'y' })).toBe('a-x-y-c');
   });
 
-  test('a default is used where the variable is unset or empty, and only there', () => {
+  test("a reference's default applies only where the variable is unset or empty", () => {
     expect(textOf('${A:-fallback}')).toBe('fallback');
     expect(textOf('${A:-fallback}', { A: '' })).toBe('fallback');
     expect(textOf('${A:-fallback}', { A: 'x' })).toBe('x');
@@ -40,7 +40,7 @@ describe('references to environment variables', () => {
     expect(textOf('a${A:-}b')).toBe('ab');
   });
 
-  test('a value that is one reference to nothing is absent', () => {
+  test('a value that is only a reference to an unset variable is absent', () => {
     for (const [source, hasDefault] of [
       ['${A}', false],
       ['${A:-}', true],
@@ -66,7 +66,7 @@ describe('references to environment variables', () => {
     expect(textOf('$A $$ $', { A: 'x' })).toBe('$A $$ $');
   });
 
-  test('what a variable holds is taken as it is', () => {
+  test("a variable's value is not expanded again", () => {
     expect(textOf('${A}', { A: '${B} $${B} $&', B: 'y' })).toBe('${B} $${B} $&');
   });
 
@@ -77,13 +77,13 @@ describe('references to environment variables', () => {
     },
   );
 
-  test('the file that NAME_FILE names stands in for an unset NAME, without its last newlines', () => {
+  test('the file of NAME_FILE replaces an unset NAME, without its last newlines', () => {
     expect(textOf('${A}', { A_FILE: 'secret' })).toBe('from the file');
     expect(textOf('${A}', { A_FILE: join(directory, 'secret') })).toBe('from the file');
     expect(textOf('${A}', { A: 'x', A_FILE: 'secret' })).toBe('x');
   });
 
-  test('a file that gives nothing is reported by its variable and its path', () => {
+  test('an empty or unreadable secret file is reported by its variable and path', () => {
     const missing = expandWith('${A}', { A_FILE: 'nowhere' });
     expect(missing.expansion).toMatchObject({ kind: 'absent', reference: { failed: true } });
     const [problem] = missing.problems;
@@ -107,7 +107,7 @@ describe('references to environment variables', () => {
     );
   });
 
-  test('escaping any text and expanding it gives the text back', () => {
+  test('escaping any text and expanding it returns the text', () => {
     fc.assert(
       fc.property(fc.array(fc.constantFrom('$', '{', '}', 'A', ':-', ' ')), (parts) => {
         const text = parts.join('');

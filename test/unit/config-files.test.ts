@@ -32,13 +32,13 @@ function pipe(name: string): string {
 const ENDLESS = '/dev/zero';
 
 describe('a configuration file that was found by looking', () => {
-  test('is used where it belongs to this user, also when its group may write to it', () => {
+  test('a found configuration file is used if it belongs to this user, even if its group may write to it', () => {
     writeFileSync(at('runwatch.yaml'), 'server: { port: 1 }');
     chmodSync(at('runwatch.yaml'), 0o664);
     expect(problemsOf()).toEqual([]);
   });
 
-  test('is refused where everybody may write to it, and used where it is named', () => {
+  test('a found configuration file that all users may write to is refused, and used where it is named', () => {
     writeFileSync(at('runwatch.yaml'), 'server: { port: 1 }');
     chmodSync(at('runwatch.yaml'), 0o666);
     expect(problemsOf()).toEqual([
@@ -49,7 +49,7 @@ describe('a configuration file that was found by looking', () => {
     expect(problemsOf({ env: { RUNWATCH_CONFIG: 'runwatch.yaml' } })).toEqual([]);
   });
 
-  test('is refused where it belongs to another user, unless that one ran sudo', () => {
+  test('a found configuration file of another user is refused, unless that user ran sudo', () => {
     if (!isRoot('only root can make a file of another user')) return;
     writeFileSync(at('runwatch.yaml'), 'server: { port: 1 }');
     chownSync(at('runwatch.yaml'), OTHER_USER, OTHER_USER);
@@ -67,18 +67,18 @@ describe('files that are no regular files', () => {
     ['--config', (path: string) => ({ configPath: path })],
     ['RUNWATCH_CONFIG', (path: string) => ({ env: { RUNWATCH_CONFIG: path } })],
     ['NOXUS_API_KEY_FILE', (path: string) => ({ env: { NOXUS_API_KEY_FILE: path } })],
-  ])('are refused at once as %s', (label, given) => {
+  ])('files that are not regular are refused at once as %s', (label, given) => {
     for (const path of [pipe('fifo'), ENDLESS]) {
       expect(problemsOf(given(path))).toEqual([`${label}: ${path} is not a regular file`]);
     }
   });
 
-  test('are refused as the configuration that is looked for', () => {
+  test('files that are not regular are refused as a found configuration', () => {
     pipe('runwatch.yaml');
     expect(problemsOf()).toEqual(['runwatch.yaml: runwatch.yaml is not a regular file']);
   });
 
-  test('are refused as the certificate of an endpoint', () => {
+  test("files that are not regular are refused as an endpoint's certificate", () => {
     writeFileSync(
       at('f.yaml'),
       `endpoints: { a: { type: webhook, url: 'https://a.example', tls: { ca_file: ${pipe('ca')} } } }`,
@@ -91,7 +91,7 @@ describe('files that are no regular files', () => {
     });
   });
 
-  test('are refused as a secret of the command line', () => {
+  test('files that are not regular are refused as a secret of the command line', () => {
     const env = readCliEnv({ RUNWATCH_API_TOKEN_FILE: ENDLESS });
     expect(() => env.apiToken()).toThrow(
       'RUNWATCH_API_TOKEN_FILE: /dev/zero is not a regular file',
@@ -99,7 +99,7 @@ describe('files that are no regular files', () => {
   });
 });
 
-test('a file of a secret may hold 64 KiB and no more', () => {
+test('a secret file may hold 64 KiB and no more', () => {
   writeFileSync(at('key'), 'k'.repeat(65_536));
   expect(problemsOf({ env: { NOXUS_API_KEY_FILE: at('key') } })).toEqual([]);
   writeFileSync(at('key'), 'k'.repeat(65_537));
@@ -108,10 +108,10 @@ test('a file of a secret may hold 64 KiB and no more', () => {
   ]);
 });
 
-test('a file whose size is not known beforehand is read within the limit', () => {
+test('a file of unknown size is read within the limit', () => {
   const path = '/proc/self/status';
   const read = readRegularFile(path, { maxBytes: 64 });
-  // Only Linux has it.
+  // Only Linux has such a file.
   const message = process.platform === 'linux' ? 'larger than' : 'cannot read';
   expect(read).toMatchObject({ kind: 'unreadable', message: expect.stringContaining(message) });
 });

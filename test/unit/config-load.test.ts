@@ -51,7 +51,7 @@ function problems(given: Given): string[] {
 }
 
 describe('where settings come from', () => {
-  test('without file, environment and flags, everything has its default', () => {
+  test('without file, environment and flags, every setting has its default', () => {
     const loaded = load();
     expect(loaded).toMatchObject({ file: null, overrides: [] });
     expect(loaded.config).toMatchObject({
@@ -85,18 +85,18 @@ describe('where settings come from', () => {
     expect(load()).toMatchObject({ file: 'runwatch.yaml' });
   });
 
-  test('a named file that is missing is an error, by whichever way it was named', () => {
+  test('a named file that is missing is an error, whether a flag or a variable names it', () => {
     expect(problems({ configPath: 'a.yaml' })).toEqual(['--config: cannot read a.yaml (ENOENT)']);
     const env = { RUNWATCH_CONFIG: 'b.yaml' };
     expect(problems({ env })).toEqual(['RUNWATCH_CONFIG: cannot read b.yaml (ENOENT)']);
   });
 
-  test('a searched file that is there but cannot be read is an error', () => {
+  test('a searched file that exists but cannot be read is an error', () => {
     mkdirSync(join(cwd, 'runwatch.yaml'));
     expect(problems({})).toEqual(['runwatch.yaml: cannot read runwatch.yaml (EISDIR)']);
   });
 
-  test('empty files, empty sections and unset variables leave the defaults in force', () => {
+  test('empty files, empty sections and unset variables keep the defaults', () => {
     write('config/runwatch.yaml', '# nothing yet\n');
     expect(config().server.port).toBe(8787);
     write('config/runwatch.yaml', 'server:\n  port: "${PORT}"\nlog:\nendpoints:\n');
@@ -105,7 +105,7 @@ describe('where settings come from', () => {
     expect(config({ env: { PORT: '99' } }).server.port).toBe(99);
   });
 
-  test('variables give numbers and truth values too, and entries of lists', () => {
+  test('variables can set numbers, booleans, and entries of lists', () => {
     write(
       'runwatch.yaml',
       'egress: { require_https: "${H}", allow: ["${A}", 10.0.0.0/8, "${B}"] }\n',
@@ -117,7 +117,7 @@ describe('where settings come from', () => {
     });
   });
 
-  test('anchors, aliases and merge keys work, and what a map says itself wins', () => {
+  test("YAML anchors, aliases and merge keys work, and a map's own keys win", () => {
     write(
       'runwatch.yaml',
       `endpoints:
@@ -137,7 +137,7 @@ describe('where settings come from', () => {
 });
 
 describe('the environment', () => {
-  test('every variable sets what it is for', () => {
+  test('every environment variable sets its setting', () => {
     const env = {
       NOXUS_API_KEY: 'nox',
       NOXUS_BACKEND_URL: 'https://noxus.example',
@@ -191,7 +191,7 @@ describe('the environment', () => {
     });
   });
 
-  test('a secret file that cannot be read is one problem, and not its consequences too', () => {
+  test('an unreadable secret file is one problem, without follow-up problems', () => {
     write('runwatch.yaml', 'sources: { default: { api_key: "${NOXUS_API_KEY}" } }\n');
     const env = { NOXUS_API_KEY_FILE: '/nowhere/key', RUNWATCH_API_TOKEN_FILE: '/nowhere/token' };
     expect(
@@ -211,7 +211,7 @@ describe('the environment', () => {
     expect(config({ flags: { dataDir: '/flag' } }).data_dir).toBe('/flag');
   });
 
-  test('the port that Kubernetes sets for a Service named runwatch is not ours', () => {
+  test('the port variable that Kubernetes sets for a Service named runwatch is ignored', () => {
     expect(config({ env: { RUNWATCH_PORT: 'tcp://10.0.0.1:8787' } }).server.port).toBe(8787);
   });
 
@@ -232,7 +232,7 @@ describe('the environment', () => {
     expect(tokens.map(({ name }) => name)).toEqual(['b', 'env']);
   });
 
-  test('a key or URL that the file uses under a name of its own makes no second entry', () => {
+  test('a key or URL that the file uses under another name adds no second entry', () => {
     write(
       'runwatch.yaml',
       `sources: { prod: { api_key: "\${NOXUS_API_KEY}" } }
@@ -251,7 +251,7 @@ endpoints: { ops: { type: webhook, url: "\${RUNWATCH_WEBHOOK_URL}" } }`,
     expect(endpoints['ops']).toMatchObject({ secret: SECRET });
   });
 
-  test('the webhook secret signs whatever has no secret of its own', () => {
+  test('the webhook secret signs for every endpoint without its own', () => {
     const env = { RUNWATCH_WEBHOOK_SECRET: SECRET };
     expect(config({ env })).toMatchObject({ endpoints: {}, delivery: { signing_secret: SECRET } });
     write('runwatch.yaml', `delivery: { signing_secret: ${OTHER_SECRET} }`);
@@ -261,7 +261,7 @@ endpoints: { ops: { type: webhook, url: "\${RUNWATCH_WEBHOOK_URL}" } }`,
     );
   });
 
-  test('the webhook of the environment replaces the address of the default endpoint of the file', () => {
+  test("the environment's webhook replaces the URL of the file's default endpoint", () => {
     write(
       'runwatch.yaml',
       'endpoints: { default: { type: webhook, url: https://a.example/, timeout: 3s } }',
@@ -282,7 +282,7 @@ endpoints: { ops: { type: webhook, url: "\${RUNWATCH_WEBHOOK_URL}" } }`,
 describe('what serving needs', () => {
   const key = { NOXUS_API_KEY: 'nox' };
 
-  test('the daemon needs a source with a key, commands do not', () => {
+  test('the daemon needs a source with a key, other commands do not', () => {
     expect(problems({ purpose: 'serve' })).toEqual([expect.stringContaining('set NOXUS_API_KEY')]);
     write(
       'runwatch.yaml',
@@ -295,7 +295,7 @@ describe('what serving needs', () => {
     expect(config({ purpose: 'serve', env: key }).sources['default']?.timeout).toBe(3_000);
   });
 
-  test('a source without a key is checked for everything else all the same', () => {
+  test('a source without a key is still checked for all other problems', () => {
     write('runwatch.yaml', 'sources: { default: { timeuot: 3s } }');
     expect(problems({ purpose: 'command' })).toEqual([
       'runwatch.yaml:1:23 sources.default.timeuot: unknown key (did you mean timeout?)',

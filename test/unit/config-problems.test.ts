@@ -26,7 +26,7 @@ function problemsOf(...given: Parameters<typeof attempt>): string[] {
 }
 
 describe('what is said about a bad file', () => {
-  test('all problems are reported at once, in the order of the file', () => {
+  test('all configuration problems are reported at once, in the order of the file', () => {
     const yaml = `log:
   level: verbose
 polling:
@@ -153,7 +153,7 @@ endpoints:
     expect(others).toEqual([]);
   });
 
-  test('settings that do not go together are reported where they stand', () => {
+  test('settings that conflict are reported by line and key', () => {
     const yaml = `polling: { min_interval: 2m }
 auth:
   tokens:
@@ -171,7 +171,7 @@ endpoints:
     ]);
   });
 
-  test('faults of the YAML carry line and column', () => {
+  test('YAML syntax errors carry line and column', () => {
     expect(problemsOf('log:\n  level: info\n  level: warn\n')).toEqual([
       'f.yaml:3:3 level: this key is given twice in the same map',
     ]);
@@ -185,7 +185,7 @@ endpoints:
     ]);
   });
 
-  test('aliases cannot make a small file endless', () => {
+  test('YAML aliases cannot expand a small file without bound', () => {
     const levels = Array.from({ length: 12 }, (_, n) => {
       const items = Array.from({ length: 9 }, () => (n === 0 ? 'x' : `*l${n - 1}`));
       return `l${n}: &l${n} [${items.join(', ')}]`;
@@ -199,13 +199,13 @@ endpoints:
     );
   });
 
-  test('an item of a list is not blamed on the variable of one that is left out before it', () => {
+  test("a list item's problem does not name the variable of an earlier item that is absent", () => {
     expect(problemsOf('egress: { allow: ["${NONE}", bad] }')).toEqual([
       'f.yaml:1:30 egress.allow.0: expected an address, a CIDR such as 10.0.0.0/8, or host:port, got "bad"',
     ]);
   });
 
-  test('a file over 1 MiB is refused', () => {
+  test('a configuration file over 1 MiB is refused', () => {
     const problems = problemsOf(`# ${'x'.repeat(1024 * 1024)}\n`);
     expect(problems).toEqual(['--config: f.yaml is larger than 1 MiB']);
   });
@@ -237,24 +237,24 @@ describe('what is said about bad variables and flags', () => {
       'http://u:canary@x',
       'expected a redis://, rediss:// or unix:// URL, got a URL that begins with http://',
     ],
-  ])('%s=%s', (name, value, message) => {
+  ])('the setting %s=%s is a problem with a message', (name, value, message) => {
     expect(problemsOf('', { [name]: value })).toEqual([`${name}: ${message}`]);
   });
 
-  test('a bad flag is named as it was given', () => {
+  test('a bad flag is named as the user gave it', () => {
     expect(problemsOf('server: { port: 1 }', { RUNWATCH_PORT: '2' }, { port: 'x' })).toEqual([
       '--port: expected a whole number from 0 to 65535, got "x"',
     ]);
   });
 
-  test('a mistake of the file that something overrides leaves the rest of the file in force', () => {
+  test('an overridden mistake in the file leaves the rest of the file in force', () => {
     expect(problemsOf('server: 5', { RUNWATCH_PORT: '2' })).toEqual([
       'f.yaml:1:1 server: expected a map of settings, got a number, which needs quotes to be text',
     ]);
   });
 });
 
-test('problems are printed one a line', () => {
+test('configuration problems are printed one per line', () => {
   const problem = { file: null, line: null, column: null, key: 'A', message: 'b' };
   expect(renderInvalid({ problems: [problem, problem], warnings: [problem] })).toBe(
     'A: b\nA: b\nwarning: A: b\n',
@@ -281,7 +281,7 @@ test.each([
   ['localhost:6379', 'text without a scheme'],
   ['http://canary:6379/0', 'a URL that begins with http://'],
   ['http:// canary', 'text that begins with http://'],
-])('of a Redis URL written as %s is told no more than that it is %s', (url, shown) => {
+])('a problem with a Redis URL written as %s says only that it is %s', (url, shown) => {
   expect(problemsOf(`redis: { url: "${url}" }`)).toEqual([
     `f.yaml:1:10 redis.url: expected a redis://, rediss:// or unix:// URL, got ${shown}`,
   ]);
@@ -305,7 +305,7 @@ encryption: { keys: [${secrets.api_key}, "${secrets.secret}"] }
 redis:
   url: redis://:${secrets.url}@localhost
 `;
-  // A colon that is left out or put in can turn a value into a key, and keys have to be named.
+  // A missing or extra colon can turn a value into a key, and problems name keys.
   const noise = fc.stringMatching(/^[^:?]{0,3}$/);
   const edit = fc.record({ at: fc.nat(yaml.length), remove: fc.nat(4), insert: noise });
   fc.assert(

@@ -6,14 +6,14 @@ import { maskUrl } from '../../src/config/mask.ts';
 import { redactConfig } from '../../src/config/redact.ts';
 import { configSchema, type Config } from '../../src/config/schema.ts';
 
-/** Text that can stand in a URL, a header and a secret, and nowhere else by chance. */
+/** Text that is valid in a URL, a header and a secret, and cannot occur elsewhere by chance. */
 const canary = fc.stringMatching(/^canary-[a-zA-Z0-9_.~-]{9,20}$/);
 
 function whsec(text: string): string {
   return `whsec_${Buffer.from(text.padEnd(24, '=')).toString('base64')}`;
 }
 
-/** A configuration with the same secret wherever one can be. */
+/** A configuration with the same secret in every place that can hold one. */
 function configWith(secret: string): Config {
   return configSchema.parse({
     data_dir: '/var/lib/runwatch',
@@ -63,7 +63,7 @@ describe('the configuration as it is shown', () => {
     );
   });
 
-  test('it has the shape of the file, with durations as text', () => {
+  test('the shown configuration has the shape of the file, with durations as text', () => {
     const shown = redactConfig(configWith('canary-0123456789'));
     expect(shown).toMatchObject({
       server: { shutdown_timeout: '20s', port: 8787 },
@@ -98,7 +98,7 @@ describe('the configuration as it is shown', () => {
     });
   });
 
-  test('a configuration without secrets loads again as what it was', () => {
+  test('a shown configuration without secrets loads again unchanged', () => {
     const config = configSchema.parse({
       data_dir: '/d',
       endpoints: { audit: { type: 'log', events: ['*'] } },
@@ -132,11 +132,11 @@ describe('masking URLs', () => {
     ['redis://user:12/34@host', '[redacted]'],
     ['redis://user:12#34@host', '[redacted]'],
     ['no url', '[redacted]'],
-  ])('%s becomes %s', (url, shown) => {
+  ])('the URL %s is masked as %s', (url, shown) => {
     expect(maskUrl(url, { path: true })).toBe(shown);
   });
 
-  test('a path that may be a credential is hidden', () => {
+  test('a URL path that may be a credential is hidden', () => {
     expect(maskUrl('https://hooks.example/services/T0/B0/x', { path: false })).toBe(
       'https://hooks.example/[redacted]',
     );

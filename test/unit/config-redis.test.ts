@@ -35,14 +35,14 @@ test.each([
 });
 
 test.each(['', 'a:b', 'redis://a:1', 'a:1/0', ':1', 'a b:1', '::1', 'u@a:1'])(
-  'the address %j is refused',
+  'the Redis address %j is refused',
   (text) => {
     expect(redis.safeParse({ cluster: [text] }).success).toBe(false);
     expect(parseAddress(text, 1)).toBeNull();
   },
 );
 
-test('addresses are read as they are written in URLs, with a default port', () => {
+test('Redis addresses are parsed as in URLs, with a default port', () => {
   expect(parseAddress('node-1.example', 6_379)).toEqual({ host: 'node-1.example', port: 6_379 });
   expect(parseAddress('[::1]:26380', 1)).toEqual({ host: '::1', port: 26_380 });
 });

@@ -13,11 +13,11 @@ test.each([
   ['pr', null],
   ['retention', null],
   ['', null],
-])('for %s, %s is suggested', (word, expected) => {
+])('for the word %s the suggestion is %s', (word, expected) => {
   expect(suggest(word, KEYS)).toBe(expected);
 });
 
-test('a word that is among the candidates is itself the suggestion', () => {
+test('a word that is itself a candidate is the suggestion', () => {
   const words = fc.uniqueArray(fc.stringMatching(/^[a-z_]{1,12}$/), { minLength: 1 });
   fc.assert(
     fc.property(words, fc.nat(), (candidates, index) => {
@@ -27,6 +27,6 @@ test('a word that is among the candidates is itself the suggestion', () => {
   );
 });
 
-test('nothing is suggested where there is nothing to choose from', () => {
+test('without candidates there is no suggestion', () => {
   expect(suggest('port', [])).toBeNull();
 });

@@ -40,7 +40,7 @@ function endpointAt(url: string): string {
   return `endpoints: { ops: { type: webhook, url: '${url}' } }\n`;
 }
 
-describe('a secret whose variable is unset', () => {
+describe('secret with an unset variable', () => {
   test.each([
     [
       'endpoints.ops.secret',
@@ -54,7 +54,7 @@ describe('a secret whose variable is unset', () => {
     ],
     ['an item of a list', "encryption: { keys: ['${S}'] }", 'encryption.keys.0'],
     ['the signing secret', "delivery: { signing_secret: '${S}' }", 'delivery.signing_secret'],
-  ])('is an error: %s', (_name, yaml, key) => {
+  ])('a secret with an unset variable is an error: %s', (_name, yaml, key) => {
     const [problem] = problemsOf(yaml);
     expect(problem).toMatch(/^f\.yaml:1:\d+ /);
     expect(problem).toContain(
@@ -62,14 +62,14 @@ describe('a secret whose variable is unset', () => {
     );
   });
 
-  test('is no error where the file gives a default, where the environment has the last word, or where no secret is meant', () => {
+  test('an unset variable is no error with a default, an override by the environment, or without a secret', () => {
     expect(problemsOf("delivery: { signing_secret: '${S:-}' }")).toEqual([]);
     const env = { ...KEY, RUNWATCH_SIGNING_SECRET: SECRET };
     expect(problemsOf("delivery: { signing_secret: '${S}' }", env)).toEqual([]);
     expect(problemsOf("server: { port: '${S}' }\nredis: { url: '${S}' }")).toEqual([]);
   });
 
-  test('is one problem where its file cannot be read', () => {
+  test('a secret with an unreadable file is one problem', () => {
     const env = { ...KEY, S_FILE: 'nowhere' };
     expect(problemsOf("delivery: { signing_secret: '${S}' }", env)).toEqual([
       `S_FILE: cannot read ${join(cwd, 'nowhere')} (ENOENT)`,
@@ -86,7 +86,7 @@ describe('warnings about a configuration that cannot work', () => {
     ['http://10.0.0.1/hook', false],
     ['http://127.0.0.1:18788/hook', false],
     ['https://hooks.example.com/', false],
-  ])('an endpoint at %s: %s', (url, warned) => {
+  ])('warning for an endpoint at %s: %s', (url, warned) => {
     const expected = warned ? [expect.stringContaining('endpoints.ops.url: no webhook may')] : [];
     expect(warningsOf(endpointAt(url))).toEqual(expected);
   });
@@ -104,7 +104,7 @@ describe('warnings about a configuration that cannot work', () => {
     ['http://noxus', false],
     ['http://noxus.svc.cluster.local', false],
     ['http://noxus.internal.', false],
-  ])('an API key for %s: %s', (url, warned) => {
+  ])('warning for an API key for %s: %s', (url, warned) => {
     const message =
       'f.yaml:1:23 sources.default.base_url: the API key travels in clear over plain http to ';
     expect(warningsOf(sourceAt(url))).toEqual(
@@ -112,7 +112,7 @@ describe('warnings about a configuration that cannot work', () => {
     );
   });
 
-  test('an API key over plain http names the variable that the address came from', () => {
+  test('the warning of an API key over plain http names the variable of the address', () => {
     const env = { ...KEY, NOXUS_BACKEND_URL: 'http://noxus.example.com' };
     expect(warningsOf('', env)).toEqual([
       'NOXUS_BACKEND_URL: the API key travels in clear over plain http to noxus.example.com: use https',
@@ -124,13 +124,13 @@ describe('warnings about a configuration that cannot work', () => {
     ['RUNWATCH_WEBHOOKURL', ' (did you mean RUNWATCH_WEBHOOK_URL?)'],
     ['RUNWATCH_SIGNING_SECRET_FLIE', ' (did you mean RUNWATCH_SIGNING_SECRET_FILE?)'],
     ['RUNWATCH_SOMETHING_ELSE_ALTOGETHER', ''],
-  ])('the variable %s has no effect%s', (name, hint) => {
+  ])('a warning says that the variable %s has no effect%s', (name, hint) => {
     expect(warningsOf('', { ...KEY, [name]: 'x' })).toEqual([
       `${name}: there is no such variable, so it has no effect${hint}`,
     ]);
   });
 
-  test('variables that the file asks for, that are empty, or that Kubernetes makes are no mistakes', () => {
+  test('variables that the file uses, empty ones, and those that Kubernetes sets cause no warning', () => {
     const env = {
       ...KEY,
       RUNWATCH_OPS_HOOK: 'https://hooks.example.com/',
@@ -187,7 +187,7 @@ describe('config --check', () => {
   }
 
   beforeAll(() => {
-    // The suite's own variable, which a user does not have.
+    // A variable of the test suite, which users do not have.
     delete process.env['RUNWATCH_TEST_REDIS_URL'];
     writeFileSync(
       join(cwd, 'f.yaml'),
@@ -195,7 +195,7 @@ describe('config --check', () => {
     );
   });
 
-  test('warns on standard error and exits 0', () => {
+  test('config --check prints warnings on standard error and exits 0', () => {
     expect(check({})).toMatchObject({
       exitCode: 0,
       stdout: expect.stringMatching(/^ok: /),
@@ -203,11 +203,11 @@ describe('config --check', () => {
     });
   });
 
-  test('with --strict it exits 2 and says no ok', () => {
+  test('config --check --strict exits 2 and does not print ok', () => {
     expect(check({ strict: true })).toMatchObject({ exitCode: 2, stdout: '' });
   });
 
-  test('with --json the report is one document', () => {
+  test('config --check --json prints one JSON document', () => {
     const { exitCode, stdout, stderr } = check({ json: true });
     expect([exitCode, stderr]).toEqual([0, '']);
     expect(JSON.parse(stdout)).toMatchObject({
@@ -223,7 +223,7 @@ describe('config --check', () => {
   });
 });
 
-test('RUNWATCH_EGRESS_ALLOW and RUNWATCH_PUBLIC_URL set what they are for', () => {
+test('RUNWATCH_EGRESS_ALLOW and RUNWATCH_PUBLIC_URL set their settings', () => {
   const env = {
     ...KEY,
     RUNWATCH_EGRESS_ALLOW: '10.0.0.0/8, 127.0.0.1:18788,',

@@ -15,7 +15,7 @@ const HARMFUL = /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/u;
 const NASTY = 'a\u001b[2J\u0007\r\u007f\u009b1m\u202e\u2066\u200f\u2028\u2029b';
 
 describe('text that came from elsewhere', () => {
-  test('loses its control characters where it comes in from Noxus', () => {
+  test('text from Noxus loses its control characters on arrival', () => {
     const run = toSnapshot(
       wireRunSchema.parse({ id: 'r', status: NASTY, workflow_id: NASTY, source: '\u202e' }),
       NOON,
@@ -24,7 +24,7 @@ describe('text that came from elsewhere', () => {
     expect(wireRunSchema.safeParse({ id: 'r', status: '\u0000\u202e' }).success).toBe(false);
   });
 
-  test('keeps everything else', () => {
+  test('text without control characters is kept unchanged', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), (given) => {
         const kept = withoutControls(given);
@@ -34,7 +34,7 @@ describe('text that came from elsewhere', () => {
     );
   });
 
-  test('is escaped in JSON, which means the same', () => {
+  test('control characters are escaped in JSON with the same meaning', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (given) => {
         const json = escapeControls(JSON.stringify({ given }, null, 2));
@@ -44,7 +44,7 @@ describe('text that came from elsewhere', () => {
     );
   });
 
-  test('is escaped by --json on a terminal only', () => {
+  test('--json escapes control characters on a terminal only', () => {
     const written = (isTTY: boolean) => {
       let out = '';
       const stream = Object.assign(new PassThrough(), { isTTY });
@@ -60,7 +60,7 @@ describe('text that came from elsewhere', () => {
     expect(written(false)).toContain('\u202e');
   });
 
-  test('is shown by the pretty log as escapes, in messages and in fields', async () => {
+  test('the pretty log shows control characters as escapes, in messages and fields', async () => {
     const destination = new PassThrough();
     const log = createLogger({ level: 'info', pretty: true, destination });
     const written = text(destination);

@@ -24,7 +24,7 @@ function plan(subscriptions: Subscription[]) {
 }
 
 describe('the fan-out of events', () => {
-  test('tells an endpoint what it asks for, by exact type, family or everything', () => {
+  test('an endpoint gets the events it asks for, by exact type, family or everything', () => {
     const typesFor = (endpoint: string) =>
       plan([{ kind: 'endpoint', endpoint }]).map(({ eventType }) => eventType);
     expect(typesFor('all')).toEqual(EVENT_TYPES);
@@ -33,7 +33,7 @@ describe('the fan-out of events', () => {
     expect(typesFor('says-nothing')).toEqual(TOLD_BY_DEFAULT);
   });
 
-  test('gives each pair of event and subscription one delivery with an id of its own', () => {
+  test('each pair of event and subscription gets one delivery with its own id', () => {
     const deliveries = plan([
       { kind: 'endpoint', endpoint: 'all' },
       webhookTo('https://a.example/', ['*']),
@@ -53,7 +53,7 @@ describe('an attempt', () => {
   const schedule = [5_000, 60_000];
   const time = { now: NOON, random: () => 0 };
 
-  test('that succeeds delivers', () => {
+  test('an attempt that succeeds delivers', () => {
     expect(afterAttempt(fresh!, { kind: 'delivered', attempt }, schedule, time)).toMatchObject({
       state: 'delivered',
       attemptCount: 1,
@@ -62,7 +62,7 @@ describe('an attempt', () => {
     });
   });
 
-  test('that fails is repeated by the schedule until it ends', () => {
+  test('a failed attempt is repeated by the schedule until the schedule ends', () => {
     const first = afterAttempt(fresh!, failed, schedule, time);
     const second = afterAttempt(first, failed, schedule, time);
     const third = afterAttempt(second, failed, schedule, time);
@@ -76,7 +76,7 @@ describe('an attempt', () => {
     expect(third).toMatchObject({ attemptCount: 3, nextAttemptAt: null, deliveredAt: null });
   });
 
-  test('never comes earlier than scheduled', () => {
+  test('a repeated attempt never comes earlier than scheduled', () => {
     fc.assert(
       fc.property(fc.double({ min: 0, max: 1, noNaN: true }), (value) => {
         const { nextAttemptAt } = afterAttempt(fresh!, failed, schedule, {
@@ -91,19 +91,22 @@ describe('an attempt', () => {
   test.each([
     [1_000, 5_000],
     [90_000, 90_000],
-  ])('that fails and says %i ms is repeated after %i ms', (retryAfterMs, waitMs) => {
-    const after = afterAttempt(fresh!, { ...failed, retryAfterMs }, schedule, time);
-    expect(after).toMatchObject({ attemptCount: 1, nextAttemptAt: NOON + waitMs });
-  });
+  ])(
+    'a failed attempt with a Retry-After of %i ms is repeated after %i ms',
+    (retryAfterMs, waitMs) => {
+      const after = afterAttempt(fresh!, { ...failed, retryAfterMs }, schedule, time);
+      expect(after).toMatchObject({ attemptCount: 1, nextAttemptAt: NOON + waitMs });
+    },
+  );
 
-  test('that is answered with "later" costs none, and waits at least as long as was asked', () => {
+  test('a throttled attempt costs none, and the next waits at least as long as asked', () => {
     const throttled: AttemptOutcome = { kind: 'throttled', attempt, retryAfterMs: 90_000 };
     const after = afterAttempt(fresh!, throttled, schedule, { now: NOON, random: () => 0.5 });
     expect(after).toMatchObject({ state: 'pending', attemptCount: 0, step: 0, last: attempt });
     expect(after.nextAttemptAt).toBeGreaterThanOrEqual(NOON + 90_000);
   });
 
-  test('of a delivery that is sent again begins the schedule anew', () => {
+  test('a redelivered delivery begins its schedule anew', () => {
     const dead = afterAttempt(fresh!, { kind: 'refused', attempt }, schedule, time);
     const again = wantedNow(dead, NOON);
     expect(again).toMatchObject({ state: 'pending', requested: true, attemptCount: 1, step: 0 });
@@ -113,7 +116,7 @@ describe('an attempt', () => {
     });
   });
 
-  test('that is refused for good ends the delivery', () => {
+  test('a refused attempt ends the delivery', () => {
     expect(afterAttempt(fresh!, { kind: 'refused', attempt }, schedule, time).state).toBe('dead');
   });
 });

@@ -68,18 +68,18 @@ function boardWith(members: Member[], webhooks: ReceivedWebhook[] = []): Scorebo
   return board;
 }
 
-describe('the cast', () => {
-  test('has names of its own that fit the table', () => {
+describe('cast of the demo', () => {
+  test('each run of the demo has its own name, which fits the table', () => {
     expect(new Set(CAST.map(({ name }) => name)).size).toBe(CAST.length);
     for (const { name } of CAST) expect(name.length).toBeLessThanOrEqual(22);
   });
 
-  test('covers each status, as an end or as a wait', () => {
+  test('the demo covers each status, as an end or as a wait', () => {
     const lasts = CAST.map(({ plot }) => plot.steps?.findLast(({ status }) => status)?.status);
     expect(new Set(lasts.map((status) => status ?? 'queued'))).toEqual(new Set(KNOWN_STATUSES));
   });
 
-  test('gives each event that is told by default, but for those about waiting long', () => {
+  test('the demo yields each default event, except those about long waits', () => {
     const told = new Set(CAST.flatMap(({ expected }) => expected));
     expect(EVENT_TYPES.filter((type) => !told.has(type))).toEqual([
       'run.started',
@@ -92,14 +92,14 @@ describe('the cast', () => {
     ]);
   });
 
-  test('is over within a quarter of a minute', () => {
+  test('the demo ends within a quarter of a minute', () => {
     const ends = CAST.filter(({ end, plot }) => end === 'finished' && plot.age_ms === undefined);
     for (const { plot } of ends) expect(plot.steps?.at(-1)?.after_ms).toBeLessThan(14_000);
   });
 });
 
-describe('what should have been told', () => {
-  test('is in order when each event came once', () => {
+describe('expected webhooks of the demo', () => {
+  test("the demo's webhooks are in order when each event came once", () => {
     const one = member();
     const sent = webhook(event('completes', 'run.completed'), 1_200);
     expect(shortcomings(boardWith([one], [sent]))).toEqual([]);
@@ -138,11 +138,11 @@ describe('what should have been told', () => {
       [webhook(event('completes', 'run.completed'), 1), webhook(event('other', 'run.failed'), 2)],
       'about no run of this demo',
     ],
-  ])('is not when %s', (_what, webhooks, sentence) => {
+  ])("the demo's webhooks are out of order when %s", (_what, webhooks, sentence) => {
     expect(shortcomings(boardWith([member()], webhooks)).join('\n')).toContain(sentence);
   });
 
-  test('may be turned away once where that is in the script', () => {
+  test('a demo webhook may be rejected once where the script says so', () => {
     const one = member({ turnedAway: true });
     const board = boardWith([one]);
     const sent = event('completes', 'run.completed');
@@ -155,7 +155,7 @@ describe('what should have been told', () => {
     expect(shortcomings(board)).toEqual([]);
   });
 
-  test('is not verified when the body is no event', () => {
+  test('a demo webhook with a body that is not an event is not verified', () => {
     const board = boardWith([member()]);
     const nonsense = {
       ...webhook(event('completes', 'run.completed'), 1, 'bad'),
@@ -165,8 +165,8 @@ describe('what should have been told', () => {
   });
 });
 
-describe('how late something is told', () => {
-  test('counts from each entry into a status', () => {
+describe('notification delay in the demo', () => {
+  test("the demo's delay counts from each entry into a status", () => {
     const AWAITING = 'awaiting_human_feedback';
     const steps = [
       { after_ms: 1_000, status: AWAITING },
@@ -181,13 +181,13 @@ describe('how late something is told', () => {
     expect(board.note(webhook(entry(2), 3_700)).lateMs).toBe(700);
   });
 
-  test('never counts from before anybody asked', () => {
+  test("the demo's delay never counts from before the registration", () => {
     const board = boardWith([member()]);
     const early = event('completes', 'run.completed', { finishedAfterMs: -3_600_000 });
     expect(board.note(webhook(early, 90)).lateMs).toBe(90);
   });
 
-  test('stands in the line about the webhook', () => {
+  test("the demo's line about a webhook contains the delay", () => {
     const arrival = boardWith([member()]).note(webhook(event('completes', 'run.completed'), 1_450));
     const line = arrivalLine(arrival, START);
     expect(render(line, PLAIN)).toBe(
@@ -196,7 +196,7 @@ describe('how late something is told', () => {
   });
 });
 
-describe('the figures', () => {
+describe('figures of the demo', () => {
   const endpoint = (counts: Record<string, number>): EndpointView => ({
     name: 'receiver',
     type: 'webhook',
@@ -229,12 +229,12 @@ describe('the figures', () => {
     return { run, registered_at: new Date(START).toISOString() } as Partial<WatchView>;
   }
 
-  test('compare with asking at once and then every five seconds until the end', () => {
+  test("the demo's figures compare with polling at once and then every five seconds", () => {
     const board = boardWith([member()]);
     expect(figuresOf(board, [], {}).fixed).toEqual({ requests: 3, meanDelayMs: 2_500 });
   });
 
-  test('tell the latest end, and what was in its way', () => {
+  test("the demo's figures name the latest end, and what delayed it", () => {
     const members = [
       member(),
       member({ name: 'paused', hindrance: 'a pause' }),
@@ -254,12 +254,12 @@ describe('the figures', () => {
     });
   });
 
-  test('leave out runs that had ended before they were registered', () => {
+  test("the demo's figures leave out runs that ended before they were registered", () => {
     const early = event('completes', 'run.completed', { finishedAfterMs: -5_000 });
     expect(figuresOf(boardWith([member()], [webhook(early, 80)]), [], {}).late).toBeNull();
   });
 
-  test('say when deliveries do not add up', () => {
+  test("the demo's figures report deliveries that do not add up", () => {
     const sent = event('completes', 'run.completed');
     const board = boardWith([member()], [webhook(sent, 1_200)]);
     const events = [event('completes', 'run.progress'), sent];
@@ -274,7 +274,7 @@ describe('the figures', () => {
     expect(problems(stuck).join()).toContain('1 deliveries are pending or dead');
   });
 
-  test('say when a watch has not come to its end', () => {
+  test("the demo's figures report a watch that has not ended", () => {
     const board = boardWith([member()], [webhook(event('completes', 'run.completed'), 1_200)]);
     const figures = figuresOf(board, [], {});
     const watches = new Map([['completes', { ...watch, state: 'active' }]]);
@@ -285,7 +285,7 @@ describe('the figures', () => {
   });
 
   test.each(CAST.flatMap(({ hindrance }) => (hindrance === undefined ? [] : [[hindrance]])))(
-    'are summed up in 80 columns, where %s too',
+    "the demo's summary fits 80 columns, and so does %s",
     (hindrance) => {
       const sent = event('completes', 'run.completed');
       const board = boardWith([member({ hindrance })], [webhook(sent, 9_999)]);

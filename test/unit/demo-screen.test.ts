@@ -27,8 +27,8 @@ function textOf(rows: Row[], columns = 80, lines = 24): string[] {
   return renderTable(view(rows), { columns, lines }).map((line) => render(line, PLAIN).trimEnd());
 }
 
-describe('the table of the demo', () => {
-  test('shows how far each run is, and what was told of it', () => {
+describe('table of the demo', () => {
+  test("the demo's table shows each run's progress, and its last event", () => {
     const rows = [
       row('completes'),
       row('stays queued', { expected: 0, status: 'queued', progress: 0 }),
@@ -46,29 +46,29 @@ describe('the table of the demo', () => {
     ['what the daemon cannot tell', { code: 'unavailable' }, 'no answer'],
     ['a pause', { code: 'rate_limited' }, 'held back (429)'],
     ['a run that is not there for the moment', { code: 'not_found' }, 'gone? (404)'],
-  ])('names %s instead of the status', (_what, { code }, shown) => {
+  ])("the demo's table names %s instead of the status", (_what, { code }, shown) => {
     const error = { code, message: '', since: '' };
     const watch = { state: 'active', run: null, error };
     expect(textOf([row('a', { watch })])[2]).toContain(shown);
   });
 
-  test.each([['gone'], ['expired']])('says that a watch is %s', (state) => {
+  test.each([['gone'], ['expired']])("the demo's table says that a watch is %s", (state) => {
     const watch = { state, run: null, error: null };
     expect(textOf([row('a', { watch, told: 1 })])[2]).toMatch(new RegExp(`${state} .*✔ 1 of 1$`));
   });
 
-  test('a progress outside of 0 to 100 fills the bar or leaves it empty', () => {
+  test('progress outside 0 to 100 fills the bar or leaves it empty', () => {
     const [, , over, under] = textOf([row('a', { progress: 900 }), row('b', { progress: -3 })]);
     expect(over).toContain('██████████████ 100 %');
     expect(under).toContain('░░░░░░░░░░░░░░   0 %');
   });
 
-  test.each([[20], [40], [60], [80], [200]])('fits into %d columns', (columns) => {
+  test.each([[20], [40], [60], [80], [200]])("the demo's table fits into %d columns", (columns) => {
     const table = renderTable(view([row('has an unknown status')]), { columns, lines: 24 });
     expect(Math.max(...table.map(widthOf))).toBeLessThan(columns);
   });
 
-  test('rows that find no room are counted', () => {
+  test("the demo's table counts rows without room", () => {
     const rows = Array.from({ length: 14 }, (_, at) => row(`run ${at}`));
     const lines = textOf(rows, 80, 10);
     expect(lines).toHaveLength(9);
@@ -77,7 +77,7 @@ describe('the table of the demo', () => {
   });
 });
 
-/** What a terminal shows after all that was written to it. */
+/** What a terminal shows after all of this output. */
 function play(written: string): string[] {
   const screen: string[] = [];
   let at = 0;
@@ -101,7 +101,7 @@ describe('the screen of the demo', () => {
     return { terminal, screen: createScreen(terminal, PLAIN), written: () => written };
   }
 
-  test('draws the table over itself, and lines above it', () => {
+  test("the demo's screen redraws the table in place, and prints lines above it", () => {
     const { screen, written } = open();
     screen.update(view([row('completes', { progress: 10 })]));
     screen.write([{ text: 'something happened' }]);
@@ -112,24 +112,24 @@ describe('the screen of the demo', () => {
     expect(shown[3]).toContain('90 %');
   });
 
-  test('a table that becomes shorter leaves nothing behind', () => {
+  test('a demo table that becomes shorter leaves no old lines behind', () => {
     const { screen, written } = open();
     screen.update(view([row('a'), row('b'), row('c')]));
     screen.update(view([row('a')]));
     expect(play(written())).toHaveLength(4);
   });
 
-  test('finds the top of the table again in a window that was made narrower', () => {
+  test("the demo's screen finds the table's top after the window became narrower", () => {
     const { screen, terminal, written } = open();
     screen.update(view([row('a')]));
     const before = written().length;
     terminal.columns = 40;
     screen.update(view([row('a')]));
-    // Four lines, of which three are wider than the window now.
+    // Four lines, three of them wider than the window now.
     expect(written().slice(before)).toContain('\x1b[7A');
   });
 
-  test('gives the cursor back, once, and goes on in plain lines', () => {
+  test("the demo's screen restores the cursor, once, and goes on in plain lines", () => {
     const { screen, written } = open();
     screen.update(view([row('a')]));
     expect(written()).toContain('\x1b[?25l');
@@ -143,7 +143,7 @@ describe('the screen of the demo', () => {
 });
 
 describe('plain lines', () => {
-  test('hold no control characters, and no table', () => {
+  test('plain demo lines hold no control characters, and no table', () => {
     let written = '';
     const lines = createLines((text) => (written += text));
     lines.write([{ text: 'red', style: (text, colors) => colors.red(text) }, { text: '  ' }]);
@@ -154,7 +154,7 @@ describe('plain lines', () => {
 });
 
 describe('a styled line', () => {
-  test('is as wide as it is shown', () => {
+  test("a styled line's width is that of its visible text", () => {
     const [, , line] = renderTable(view([row('a')]), { columns: 80, lines: 24 });
     expect(render(line!, COLORS)).not.toBe(render(line!, PLAIN));
     expect(render(line!, COLORS).replaceAll(ESCAPES, '')).toHaveLength(widthOf(line!));

@@ -9,7 +9,7 @@ const status = fc.constantFrom(...KNOWN_STATUSES, 'cancelling', 'paused');
 const look = fc.record({ status, progress: fc.integer() }).map(snapshot);
 const waiting = 'awaiting_human_feedback';
 
-describe('what changed between two looks at a run', () => {
+describe('transitions between two snapshots', () => {
   test.each([
     ['completed', ['run.completed']],
     ['failed', ['run.failed']],
@@ -19,7 +19,7 @@ describe('what changed between two looks at a run', () => {
     ['cancelling', ['run.status_unknown']],
     ['queued', []],
     ['running', []],
-  ])('counts the first look: %s', (seen, expected) => {
+  ])('a first snapshot with status %s yields its events', (seen, expected) => {
     expect(diffRun(null, snapshot({ status: seen, progress: 30 }), [])).toEqual(expected);
   });
 
@@ -37,29 +37,29 @@ describe('what changed between two looks at a run', () => {
     ['awaiting_event', 'running', ['run.resumed']],
     ['running', 'stopped', ['run.stopped']],
     ['cancelling', 'running', []],
-  ])('tells of a move from %s to %s', (from, to, expected) => {
+  ])('a transition from %s to %s yields its events', (from, to, expected) => {
     expect(diffRun(snapshot({ status: from }), snapshot({ status: to }), [])).toEqual(expected);
   });
 
-  test('tells nothing of progress that Noxus does not give', () => {
+  test('missing progress yields no event', () => {
     const [known, unknown] = [snapshot({ progress: 40 }), snapshot({ progress: null })];
     expect(diffRun(known, unknown, [])).toEqual([]);
     expect(diffRun(unknown, known, [])).toEqual(['run.progress']);
   });
 
-  test('tells of progress after leaving a state and before entering one', () => {
+  test('run.progress comes after leaving a state and before entering one', () => {
     const before = snapshot({ status: waiting, progress: 40 });
     const after = snapshot({ status: 'completed', progress: 100 });
     expect(diffRun(before, after, [])).toEqual(['run.resumed', 'run.progress', 'run.completed']);
   });
 
-  test('tells of progress that falls or leaves 0–100, too', () => {
+  test('progress that falls or leaves 0–100 yields run.progress too', () => {
     expect(diffRun(snapshot({ progress: 99 }), snapshot({ progress: -3 }), [])).toEqual([
       'run.progress',
     ]);
   });
 
-  test('reports an unknown status once per value', () => {
+  test('an unknown status is reported once per value', () => {
     const before = snapshot({ status: 'running' });
     expect(diffRun(before, snapshot({ status: 'paused' }), ['paused'])).toEqual([]);
     expect(diffRun(before, snapshot({ status: 'cancelling' }), ['paused'])).toEqual([
@@ -67,18 +67,18 @@ describe('what changed between two looks at a run', () => {
     ]);
   });
 
-  test('reports at most 20 unknown statuses of one watch', () => {
+  test('at most 20 unknown statuses of a watch are reported', () => {
     const reported = Array.from({ length: 19 }, (_, at) => `made-up-${at}`);
     const next = snapshot({ status: 'made-up-20' });
     expect(diffRun(null, next, reported)).toEqual(['run.status_unknown']);
     expect(diffRun(null, next, [...reported, 'made-up-19'])).toEqual([]);
   });
 
-  test('finds nothing between a look and itself', () => {
+  test('a snapshot compared with itself yields no event', () => {
     fc.assert(fc.property(look, (one) => expect(diffRun(one, one, [])).toEqual([])));
   });
 
-  test('finds a terminal event exactly when a terminal status is entered, and last of all', () => {
+  test('a terminal event occurs exactly when a terminal status is entered, and comes last', () => {
     fc.assert(
       fc.property(fc.option(look, { nil: null }), look, (before, after) => {
         const types = diffRun(before, after, []);
@@ -92,7 +92,7 @@ describe('what changed between two looks at a run', () => {
     );
   });
 
-  test('names each type once, and only types that the contract has', () => {
+  test('each type occurs once per transition, and only types of the contract occur', () => {
     fc.assert(
       fc.property(fc.option(look, { nil: null }), look, (before, after) => {
         const types = diffRun(before, after, []);
@@ -102,7 +102,7 @@ describe('what changed between two looks at a run', () => {
     );
   });
 
-  test('tells of each awaiting state that is entered, and of each that is left', () => {
+  test('each awaiting state that is entered or left yields an event', () => {
     fc.assert(
       fc.property(fc.array(status, { minLength: 1, maxLength: 30 }), (statuses) => {
         const looks = statuses.map((one) => snapshot({ status: one }));

@@ -12,7 +12,7 @@ const EVERY_MS = 10_000;
 const TURN_MS = 15_000;
 const PAUSE_MS = 90_000;
 
-/** What all processes share, in memory, by a clock that is set by hand. */
+/** State that all processes share, in memory, with a clock that the test sets. */
 function sharedGround(world: ListWorld) {
   let now = NOON;
   let turn: { token: string; until: number } | null = null;
@@ -23,7 +23,7 @@ function sharedGround(world: ListWorld) {
     cursor: null as DiscoveryCursor | null,
     watched: new Set<string>(),
     log: [] as string[],
-    /** Called before each step that another process could see; may throw, as if the process died. */
+    /** Called before each step that another process could see; throws to simulate a crash. */
     beforeStep: () => undefined as void,
     now: () => now,
     pass: (ms: number) => void (now += ms),
@@ -92,7 +92,7 @@ function sharedGround(world: ListWorld) {
   return { ground, dependencies };
 }
 
-/** A world, and a process that reads its list whenever it is time. */
+/** A world, and a process that reads its list whenever a pass is due. */
 function discovery() {
   const world = new ListWorld();
   const { ground, dependencies } = sharedGround(world);
@@ -102,7 +102,7 @@ function discovery() {
     ground,
     dependencies,
     discoverRuns,
-    /** Reads the list when its next turn has come. */
+    /** Reads the list when the next pass is due. */
     async next() {
       ground.pass(Math.max(0, ground.nextTurnInMs()));
       await discoverRuns();
@@ -116,7 +116,7 @@ function byNumber(one: string, other: string): number {
 }
 
 describe('discovery', () => {
-  test('leaves alone what was there when it began, and watches what begins later', async () => {
+  test('discovery ignores runs from before its start, and watches those that begin later', async () => {
     const { world, next, watched } = discovery();
     world.begin(350, 0);
     await next();
@@ -127,7 +127,7 @@ describe('discovery', () => {
     expect(watched()).toEqual(later);
   });
 
-  test('takes one request where nothing, or little, is new', async () => {
+  test('a discovery pass takes one request where little or nothing is new', async () => {
     const { world, next } = discovery();
     for (let run = 0; run < 350; run += 1) world.begin(1, run * 60);
     await next();
@@ -137,7 +137,7 @@ describe('discovery', () => {
     expect(world.pages).toEqual([1, 1, 1]);
   });
 
-  test('watches everything of a list that was empty, or short, when it began', async () => {
+  test('discovery watches all runs of a list that was empty, or short, at its start', async () => {
     const { world, next, watched } = discovery();
     await next();
     const later = [...world.begin(1, -86_400), ...world.begin(150, 0)];
@@ -145,7 +145,7 @@ describe('discovery', () => {
     expect(watched()).toEqual(later);
   });
 
-  test('finds runs that turn up late, and those of a clock that is behind or ahead', async () => {
+  test('discovery finds runs that appear late, and those of a clock that is behind or ahead', async () => {
     const { world, next, watched } = discovery();
     for (let run = 0; run < 350; run += 1) world.begin(1, run * 10);
     await next();
@@ -158,7 +158,7 @@ describe('discovery', () => {
     expect(watched()).toEqual([...late, ...ahead, ...normal]);
   });
 
-  test('takes old runs that move up, since others were deleted, for old', async () => {
+  test('discovery takes old runs that move up after deletions for old', async () => {
     const { world, next, watched } = discovery();
     for (let run = 0; run < 350; run += 1) world.begin(1, run * 10);
     await next();
@@ -168,7 +168,7 @@ describe('discovery', () => {
     expect(watched()).toEqual([]);
   });
 
-  test('misses nothing where pages shift while they are read', async () => {
+  test('discovery misses no run where pages shift while they are read', async () => {
     const { world, next, watched } = discovery();
     world.begin(250, 0);
     await next();
@@ -186,7 +186,7 @@ describe('discovery', () => {
     expect(watched().filter((id) => !later.includes(id))).toEqual([]);
   });
 
-  test('looks at the head of the list again and again while it reads a long way down', async () => {
+  test("discovery rereads the list's head during a long pass", async () => {
     const { world, next, watched } = discovery();
     world.begin(5, 0);
     await next();
@@ -202,7 +202,7 @@ describe('discovery', () => {
     expect(world.pages.length).toBeLessThan(80);
   });
 
-  test('is not misled by a list that shows nothing for a while', async () => {
+  test('a list that is empty for a while does not mislead discovery', async () => {
     const { world, next, watched } = discovery();
     for (let run = 0; run < 350; run += 1) world.begin(1, run * 10);
     await next();
@@ -213,7 +213,7 @@ describe('discovery', () => {
     expect(watched()).toEqual([]);
   });
 
-  test('does not work on a list that begins with the oldest runs, and says so once', async () => {
+  test('discovery reports once that a list begins with the oldest runs, and stops', async () => {
     const { world, next, ground } = discovery();
     world.isOldestFirst = true;
     for (let run = 0; run < 250; run += 1) world.begin(1, run * 10);
@@ -222,7 +222,7 @@ describe('discovery', () => {
     expect(ground.log).toEqual(['unavailable: the list does not begin with the newest runs']);
   });
 
-  test('says once that a list cannot be read, asks less and less, and misses nothing', async () => {
+  test('discovery reports an unreadable list once, reads it less often, and misses no run', async () => {
     const { world, next, ground, watched } = discovery();
     await next();
     world.answer = { kind: 'not_offered', status: 403, message: 'status 403' };
@@ -248,7 +248,7 @@ describe('a source that pauses', () => {
     message: 'status 429',
   };
 
-  test('is left alone by discovery too, which misses nothing by that', async () => {
+  test('discovery pauses with a paused source, and misses no run', async () => {
     const { world, next, ground, watched } = discovery();
     await next();
     const later = world.begin(3, 0);
@@ -262,7 +262,7 @@ describe('a source that pauses', () => {
     expect(watched()).toEqual(later);
   });
 
-  test('because of its list is left to those who read runs for as long as it pauses', async () => {
+  test('while a source pauses because of its list, only polls of runs probe it', async () => {
     const { world, next, ground } = discovery();
     world.answer = SLOW_DOWN;
     const pauses: number[] = [];
@@ -275,7 +275,7 @@ describe('a source that pauses', () => {
 });
 
 describe('several processes', () => {
-  test('read a list one at a time, and each as often as one would', async () => {
+  test('several processes read a list one at a time, as often as one would', async () => {
     const { world, ground, dependencies, next } = discovery();
     const others = [1, 2].map(() => createDiscoverRuns(dependencies));
     world.begin(10, 0);
@@ -288,7 +288,7 @@ describe('several processes', () => {
   });
 
   test.each([20, 150])(
-    'find all of %i new runs, after whatever step one of them dies',
+    'several processes find all of %i new runs, whatever step one of them dies after',
     async (count) => {
       for (let steps = 0; steps < 20; steps += 1) {
         const { world, ground, next, watched } = discovery();
@@ -302,7 +302,7 @@ describe('several processes', () => {
     },
   );
 
-  test('miss nothing and watch nothing old, wherever one of them dies', async () => {
+  test('several processes miss no new run and watch no old one, wherever one of them dies', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(
@@ -343,7 +343,7 @@ describe('several processes', () => {
     );
   });
 
-  /** Lets a process take so many steps. */
+  /** Lets a process make this many steps. */
   async function dieAfter(
     steps: number,
     ground: { beforeStep: () => void },

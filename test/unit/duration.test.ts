@@ -10,15 +10,15 @@ describe('durations', () => {
     ['2h', 7_200_000],
     ['7d', 604_800_000],
     ['1.5s', 1_500],
-  ])('%s is %i ms', (text, ms) => {
+  ])('the duration %s is %i ms', (text, ms) => {
     expect(parseDuration(text)).toBe(ms);
   });
 
-  test.each(['', '10', 's', '-5s', '5 s', '1h30m', '1w', '1e3s'])('%p is none', (text) => {
+  test.each(['', '10', 's', '-5s', '5 s', '1h30m', '1w', '1e3s'])('%p is no duration', (text) => {
     expect(parseDuration(text)).toBeNull();
   });
 
-  test('read back what was written', () => {
+  test('a formatted duration parses back', () => {
     fc.assert(fc.property(fc.nat(), (ms) => expect(parseDuration(formatDuration(ms))).toBe(ms)));
   });
 });

@@ -17,7 +17,7 @@ function ruleFor(guard: EgressGuard, url: string): string {
   return verdict.allowed ? 'allowed' : verdict.rule;
 }
 
-/** What a connection would be given: its addresses, or the reason why there is none. */
+/** What the guard gives a connection: its addresses, or the reason for a refusal. */
 function resolved(guard: EgressGuard, url: string, family = 0): Promise<string[] | string> {
   const { protocol, hostname, port } = new URL(url);
   const secure = protocol === 'https:';
@@ -51,7 +51,7 @@ describe('egress guard, before connecting', () => {
     ['https://[::ffff:10.0.0.1]/', 'ipv4_mapped'],
     ['https://169.254.169.254/latest/meta-data', 'metadata'],
     ['https://10.1.2.3/', 'private'],
-  ])('%s: %s', (url, rule) => {
+  ])('the egress guard judges %s: %s', (url, rule) => {
     expect(ruleFor(guardOf(), url)).toBe(rule);
   });
 
@@ -61,12 +61,12 @@ describe('egress guard, before connecting', () => {
     expect(ruleFor(guard, 'http://10.0.0.1/')).toBe('private');
   });
 
-  test('an address with a zone that cannot be read is denied, not resolved', () => {
+  test('an address with an unreadable zone is denied, not resolved', () => {
     const verdict = guardOf().checkTarget({ secure: true, host: 'fe80::1%eth0.1', port: 443 });
     expect(verdict).toMatchObject({ allowed: false, rule: 'unreadable_address' });
   });
 
-  test('the message names the address and the rule', () => {
+  test("the egress guard's message names the address and the rule", () => {
     expect(guardOf().check(new URL('https://10.0.0.1/'))).toEqual({
       allowed: false,
       rule: 'private',
@@ -79,7 +79,7 @@ describe('egress guard, before connecting', () => {
     ['https://[::1]/', 'add "[::1]:443" to egress.allow'],
     ['http://hooks.internal/', 'add "hooks.internal:80" to egress.allow'],
     ['https://localhost:9/', 'add "localhost:9" to egress.allow'],
-  ])('a block of %s names its cure, and the cure works', (url, cure) => {
+  ])('an egress block of %s names its cure, and the cure works', (url, cure) => {
     const verdict = guardOf().check(new URL(url));
     expect(verdict).toMatchObject({ message: expect.stringContaining(cure) });
     const [, entry = ''] = /"(.+)"/.exec(cure) ?? [];
@@ -114,7 +114,7 @@ describe('egress allow-list', () => {
     [['169.254.169.254:80'], 'http://169.254.169.254/', 'metadata'],
     [['fe80::/10'], 'http://[fe80::1]/', 'link_local'],
     [['::/0'], 'http://[::ffff:169.254.169.254]/', 'metadata'],
-  ])('%j lets %s be %s', (allow, url, rule) => {
+  ])('the allow-list %j lets %s be %s', (allow, url, rule) => {
     expect(ruleFor(guardOf(allow), url)).toBe(rule);
   });
 
@@ -127,7 +127,7 @@ describe('egress allow-list', () => {
     'http://host:80',
     '*:80',
     '',
-  ])('refuses the entry "%s"', (entry) => {
+  ])('the allow-list refuses the entry "%s"', (entry) => {
     expect(() => guardOf([entry])).toThrow(
       expect.objectContaining({ code: 'invalid_egress_rule' }),
     );
@@ -137,17 +137,17 @@ describe('egress allow-list', () => {
 describe('egress guard, at the moment of connecting', () => {
   const url = 'https://hooks.example.com/';
 
-  test('yields only the addresses that are allowed', async () => {
+  test('the egress guard passes only allowed addresses to a connection', async () => {
     const found = ['10.0.0.1', '1.1.1.1', '::1', '2606:4700::1111', 'fe80::1%eth0.1'];
     expect(await resolved(guardOf([], true, found), url)).toEqual(['1.1.1.1', '2606:4700::1111']);
   });
 
-  test('yields only the family that was asked for', async () => {
+  test('the egress guard passes only the requested address family', async () => {
     const guard = guardOf([], true, ['1.1.1.1', '2606:4700::1111']);
     expect(await resolved(guard, url, 6)).toEqual(['2606:4700::1111']);
   });
 
-  test('fails with the first reason where nothing is left', async () => {
+  test('the egress guard fails with the first reason where no address is left', async () => {
     const guard = guardOf([], true, ['10.0.0.1', '::1']);
     expect(await resolved(guard, url)).toBe(
       'hooks.example.com resolves to 10.0.0.1, which is not a public address (private): ' +
@@ -155,7 +155,7 @@ describe('egress guard, at the moment of connecting', () => {
     );
   });
 
-  test('fails where nothing was found', async () => {
+  test('the egress guard fails where a name has no address', async () => {
     expect(await resolved(guardOf(), url)).toBe('no address for hooks.example.com');
   });
 
@@ -203,7 +203,7 @@ describe('the guard of configured endpoints', () => {
     'http://[fd12::1]/',
     'http://hooks.example.com/',
     'http://[64:ff9b::8.8.8.8]/',
-  ])('lets the operator choose %s', (url) => {
+  ])('a configured endpoint may be %s', (url) => {
     expect(ruleFor(guard, url)).toBe('allowed');
   });
 
@@ -218,11 +218,11 @@ describe('the guard of configured endpoints', () => {
     ['http://[64:ff9b::169.254.169.254]/', 'metadata'],
     ['http://[2002:a9fe:a9fe::]/', 'metadata'],
     ['ftp://10.0.0.1/', 'scheme'],
-  ])('refuses %s: %s', (url, rule) => {
+  ])('the guard of configured endpoints refuses %s: %s', (url, rule) => {
     expect(ruleFor(guard, url)).toBe(rule);
   });
 
-  test('refuses a name that resolves to a metadata address, and takes its other addresses', async () => {
+  test("a configured endpoint's name loses its metadata address, and keeps the others", async () => {
     const resolve = (found: string[]) => () =>
       Promise.resolve(found.map((address) => ({ address, family: 4 })));
     const url = 'https://hooks.internal/';

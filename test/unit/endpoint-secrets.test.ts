@@ -12,7 +12,7 @@ const INSTANCE = generateSecret();
 const OWN = generateSecret();
 const DAY = 86_400_000;
 
-/** The behaviour of the store in Redis, which has tests of its own. */
+/** Behaves as the store in Redis, which has its own tests. */
 function createMemoryStore() {
   const texts = new Map<string, string>();
   const calls = { all: 0 };
@@ -39,7 +39,7 @@ interface Setting {
   signingSecret?: string;
 }
 
-/** The secrets as one process sees them, with a clock that the test moves. */
+/** An endpoint's secrets as one process sees them, with a clock that the test sets. */
 function processWith({ store = createMemoryStore(), own, key = KEY, signingSecret }: Setting = {}) {
   const clock = { now: NOON };
   const secrets = createEndpointSecrets({
@@ -60,12 +60,12 @@ async function rotated(secrets: ReturnType<typeof processWith>['secrets'], overl
 }
 
 describe('the secrets of an endpoint', () => {
-  test('are its own before any rotation, else that of the instance', async () => {
+  test("an endpoint's secret before any rotation is its own, else the instance's", async () => {
     expect(await processWith({ own: OWN }).effective()).toEqual([OWN]);
     expect(await processWith().effective()).toEqual([INSTANCE]);
   });
 
-  test('after a rotation are the new one, and the old one until it expires', async () => {
+  test('after a rotation an endpoint has the new secret, and the old one until it expires', async () => {
     const { clock, secrets, effective } = processWith({ own: OWN });
     const { secret, previousExpiresAt } = await rotated(secrets, DAY);
     expect(secret).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/);
@@ -77,14 +77,14 @@ describe('the secrets of an endpoint', () => {
     expect(await effective()).toEqual([secret]);
   });
 
-  test('after a rotation without an overlap are the new one alone', async () => {
+  test('after a rotation without an overlap an endpoint has the new secret alone', async () => {
     const { secrets, effective } = processWith({ own: OWN });
     const { secret, previousExpiresAt } = await rotated(secrets, 0);
     expect(previousExpiresAt).toBeNull();
     expect(await effective()).toEqual([secret]);
   });
 
-  test('after a second rotation keep every one until the time that was promised for it', async () => {
+  test('a second rotation keeps every secret until its promised time', async () => {
     const { clock, secrets, effective } = processWith({ own: OWN });
     const first = await rotated(secrets, 3 * DAY);
     clock.now += DAY;
@@ -97,7 +97,7 @@ describe('the secrets of an endpoint', () => {
     expect(await effective()).toEqual([second.secret]);
   });
 
-  test('are three at the most: a fourth has to wait until the first of them ends', async () => {
+  test('an endpoint has at most three secrets: a fourth rotation waits for the first to expire', async () => {
     const { clock, secrets, effective } = processWith({ own: OWN });
     const first = await rotated(secrets, 2 * DAY);
     const second = await rotated(secrets, DAY);
@@ -113,7 +113,7 @@ describe('the secrets of an endpoint', () => {
     expect(await effective()).toEqual([third.secret, second.secret, OWN]);
   });
 
-  test('are the new one alone after a rotation that ends the others now', async () => {
+  test('a rotation with now: true leaves the new secret alone', async () => {
     const { secrets, effective } = processWith({ own: OWN });
     await rotated(secrets, DAY);
     await rotated(secrets, DAY);
@@ -122,7 +122,7 @@ describe('the secrets of an endpoint', () => {
     expect(await effective()).toEqual([only?.secret]);
   });
 
-  test('are at every time the newest and those with a promise, never more than three', async () => {
+  test('an endpoint always has the newest secret and the promised ones, never more than three', async () => {
     const step = fc.record({ waitMs: fc.nat(3 * DAY), overlapMs: fc.nat(LONGEST_OVERLAP_MS) });
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 8 }), fc.nat(14 * DAY), async (steps, later) => {
@@ -146,17 +146,17 @@ describe('the secrets of an endpoint', () => {
     );
   });
 
-  test('are those of the configuration once it has changed', async () => {
+  test("a changed configuration replaces an endpoint's rotated secrets", async () => {
     const { store, secrets } = processWith({ own: OWN });
     const { secret } = await rotated(secrets, DAY);
     const other = generateSecret();
     expect(await processWith({ store, own: other }).effective()).toEqual([other]);
-    // The rotation made an endpoint with a secret of the instance one with a secret of its own.
+    // The rotation gave an endpoint without its own secret one of its own.
     expect(await processWith({ store, own: undefined }).effective()).toEqual([INSTANCE]);
     expect(await processWith({ store, own: OWN }).effective()).toEqual([secret, OWN]);
   });
 
-  test('stay when the new one is written into the configuration', async () => {
+  test('rotated secrets remain when the new one is written into the configuration', async () => {
     const { store, secrets } = processWith({ own: OWN });
     const { secret } = await rotated(secrets, DAY);
     const after = processWith({ store, own: secret });
@@ -165,7 +165,7 @@ describe('the secrets of an endpoint', () => {
     expect(await after.effective()).toEqual([secret]);
   });
 
-  test('do not depend on the secret of the instance once rotated', async () => {
+  test("rotated secrets do not depend on the instance's secret", async () => {
     const { store, secrets } = processWith();
     const { secret } = await rotated(secrets, DAY);
     const elsewhere = processWith({ store, signingSecret: generateSecret() });
@@ -174,7 +174,7 @@ describe('the secrets of an endpoint', () => {
 });
 
 describe('a rotation made by another process', () => {
-  test('shows within two seconds, without a round trip for each delivery', async () => {
+  test("another process's rotation shows within two seconds, without a round trip per delivery", async () => {
     const store = createMemoryStore();
     const [one, other] = [processWith({ store, own: OWN }), processWith({ store, own: OWN })];
     for (let delivery = 0; delivery < 100; delivery += 1) await other.effective();
@@ -191,7 +191,7 @@ describe('a rotation made by another process', () => {
     expect(store.calls.all).toBe(3);
   });
 
-  test('at the same moment is not overwritten but built upon', async () => {
+  test('two rotations at the same moment build upon one another', async () => {
     const store = createMemoryStore();
     const [one, other] = [processWith({ store, own: OWN }), processWith({ store, own: OWN })];
     const made = await Promise.all([rotated(one.secrets, DAY), rotated(other.secrets, DAY)]);
@@ -199,7 +199,7 @@ describe('a rotation made by another process', () => {
     expect([...left].sort()).toEqual([OWN, ...made.map(({ secret }) => secret)].sort());
   });
 
-  test('is asked for again when the store could not be read', async () => {
+  test('a process reads the rotated secrets again after the store was unreadable', async () => {
     const store = createMemoryStore();
     const { effective } = processWith({ store, own: OWN });
     const { all } = store;
@@ -211,7 +211,7 @@ describe('a rotation made by another process', () => {
 });
 
 describe('a rotation', () => {
-  test('leaves nothing in the store that could be read', async () => {
+  test('a rotation leaves no readable secret in the store', async () => {
     const { store, secrets } = processWith({ own: OWN });
     const { secret } = await rotated(secrets, DAY);
     const kept = store.texts.get('ops') ?? '';
@@ -219,7 +219,7 @@ describe('a rotation', () => {
     for (const part of [secret, OWN]) expect(kept).not.toContain(part.slice(6, 20));
   });
 
-  test('of one endpoint opens for no other', async () => {
+  test('a rotation of one endpoint cannot be decrypted for another', async () => {
     const { store, secrets } = processWith();
     await rotated(secrets, DAY);
     store.texts.set('ops2', store.texts.get('ops') ?? '');
@@ -239,18 +239,21 @@ describe('a rotation', () => {
     ['seven days at the most', { overlapMs: LONGEST_OVERLAP_MS + 1 }, 'invalid_overlap'],
     ['an overlap that is a time', { overlapMs: -1 }, 'invalid_overlap'],
     ['an overlap that is a number', { overlapMs: Number.NaN }, 'invalid_overlap'],
-  ])('needs %s', async (_what, given, code) => {
+  ])('a rotation needs %s', async (_what, given, code) => {
     const { name, overlapMs } = { name: 'ops', overlapMs: DAY, ...given };
     const { secrets, store } = processWith();
     await expect(secrets.rotate(name, { overlapMs, now: false })).rejects.toMatchObject({ code });
     expect(store.texts.size).toBe(0);
   });
 
-  test.each(['nobody', 'constructor'])('of %s is none', async (name) => {
-    expect(await processWith().secrets.rotate(name, { overlapMs: DAY, now: false })).toBeNull();
-  });
+  test.each(['nobody', 'constructor'])(
+    'a rotation of %s, which is no endpoint, returns null',
+    async (name) => {
+      expect(await processWith().secrets.rotate(name, { overlapMs: DAY, now: false })).toBeNull();
+    },
+  );
 
-  test('is the way out when the key of the last one is lost', async () => {
+  test('a rotation works when the key of the last one is lost', async () => {
     const { store, secrets } = processWith({ own: OWN });
     await rotated(secrets, DAY);
     const after = processWith({ store, own: OWN, key: randomBytes(32) });
@@ -268,7 +271,7 @@ describe('signatures during a rotation', () => {
     fc.constant(JSON.stringify({ text: 'é'.repeat(10_240) })),
   );
 
-  test('verify with the old and with the new secret, and after it with the new one only', async () => {
+  test('signatures during a rotation verify with the old and the new secret, later with the new one only', async () => {
     const { clock, secrets, effective } = processWith({ own: OWN });
     clock.now = Date.now();
     const { secret } = await rotated(secrets, DAY);

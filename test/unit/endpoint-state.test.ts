@@ -14,7 +14,7 @@ import { NOON } from '../support/builders.ts';
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
 
-/** A state after results that came a second apart. */
+/** The state after results that came a second apart. */
 function after(results: EndpointResult['kind'][], start: EndpointState = NEW_STATE, from = NOON) {
   let state = start;
   const alerts = results.flatMap((kind, at) => {
@@ -31,7 +31,7 @@ const times = <Item>(count: number, item: Item): Item[] =>
   Array.from({ length: count }, () => item);
 
 describe('the breaker', () => {
-  test('opens at 70 % failures over ten attempts, and says so once', () => {
+  test('the circuit breaker opens at 70 % failures over ten attempts, and raises one event', () => {
     const nine = after([...times(3, 'delivered' as const), ...times(6, 'failed' as const)]);
     expect(nine.state.breaker).toBe('closed');
     const ten = after(['failed'], nine.state, nine.now);
@@ -40,19 +40,19 @@ describe('the breaker', () => {
     expect(after(['failed', 'failed'], ten.state, ten.now).alerts).toEqual([]);
   });
 
-  test('stays closed below that share, and below that number', () => {
+  test('the circuit breaker remains closed below that share, and below that number', () => {
     expect(
       after([...times(7, 'delivered' as const), ...times(13, 'failed' as const)]).state.breaker,
     ).toBe('closed');
     expect(after(times(9, 'failed')).state.breaker).toBe('closed');
   });
 
-  test('forgets what is older than five minutes', () => {
+  test('the circuit breaker forgets results older than five minutes', () => {
     const early = after(times(9, 'failed'));
     expect(after(['failed'], early.state, NOON + 6 * MINUTE).state.breaker).toBe('closed');
   });
 
-  test('parks everything until it is time for a probe, and closes when that is delivered', () => {
+  test('an open breaker parks deliveries until a probe is due, and closes when it succeeds', () => {
     const { state } = after(times(10, 'failed'));
     const probeAt = state.probeAt!;
     expect(permit(state, probeAt - 1)).toEqual({ kind: 'park' });
@@ -62,7 +62,7 @@ describe('the breaker', () => {
     expect(permit(closed.state, probeAt)).toEqual({ kind: 'send' });
   });
 
-  test('waits longer after each probe that fails, up to ten minutes', () => {
+  test('an open breaker waits longer after each failed probe, up to ten minutes', () => {
     let { state } = after(times(10, 'failed'));
     const delays: number[] = [];
     for (let probe = 0; probe < 8; probe += 1) {
@@ -76,14 +76,14 @@ describe('the breaker', () => {
 });
 
 describe('an endpoint', () => {
-  test('is disabled at once by 410, and later deliveries are skipped', () => {
+  test('a 410 disables an endpoint at once, and later deliveries are skipped', () => {
     const { state, alerts } = after(['delivered', 'gone', 'gone']);
     expect(alerts).toEqual(['endpoint.disabled']);
     expect(permit(state, NOON)).toEqual({ kind: 'skip' });
     expect(permit(resume(state), NOON)).toEqual({ kind: 'send' });
   });
 
-  test('is disabled after five days of failures only', () => {
+  test('an endpoint is disabled only after five days of failures', () => {
     const failing = after([
       ...times(6, 'delivered' as const),
       ...times(9, 'failed' as const),
@@ -101,14 +101,14 @@ describe('an endpoint', () => {
     expect(afterResult(once, { kind: 'failed' }, NOON + 5 * DAY).state.disabled).toBeNull();
   });
 
-  test('that asks for quiet gets it, and no judgement', () => {
+  test('an endpoint that asks for quiet gets it, without effect on its health', () => {
     const { state } = afterResult(NEW_STATE, { kind: 'throttled', until: NOON + 9_000 }, NOON);
     expect(permit(state, NOON)).toEqual({ kind: 'wait', until: NOON + 9_000 });
     expect(permit(state, NOON + 9_000)).toEqual({ kind: 'send' });
     expect(state.failingSince).toBeNull();
   });
 
-  test('that is paused keeps its deliveries, whatever else is so', () => {
+  test('a paused endpoint keeps its deliveries, whatever its other state', () => {
     expect(permit(pause(NEW_STATE), NOON)).toEqual({ kind: 'park' });
     const { state } = after(times(10, 'failed'), pause(NEW_STATE));
     expect(permit(state, state.probeAt!)).toEqual({ kind: 'park' });
@@ -123,7 +123,7 @@ describe('any life of an endpoint', () => {
     afterMs: fc.nat(DAY),
   });
 
-  test('has an answer for each delivery, and one that ends by itself unless a human is asked for', () => {
+  test('an endpoint always has a permit for each delivery, and any hold ends without a user', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         let state = NEW_STATE;
@@ -137,7 +137,7 @@ describe('any life of an endpoint', () => {
             state = afterResult(state, result, now).state;
           }
         }
-        // Ten minutes and a quiet spell later whatever is held back by the state itself may be tried.
+        // Ten minutes and a quiet later, a delivery that only the state held back may be tried.
         const later = permit(state, now + 11 * MINUTE).kind;
         if (state.disabled !== null) expect(later).toBe('skip');
         else if (state.paused) expect(later).toBe('park');

@@ -13,18 +13,18 @@ const watch = (workflow: string) => ({
   metadata: {},
 });
 
-describe('a watch that names nobody tells', () => {
+describe('default endpoints of a watch', () => {
   test.each([
     ['those that are marked', { a: HOOK, b: { ...HOOK, default: true } }, ['b']],
     ['all where none is marked', { a: HOOK, b: { type: 'log' } }, ['a', 'b']],
     ['the log where there are none', {}, ['log']],
-  ])('%s', (_what, endpoints, told) => {
+  ])('default endpoints: %s', (_what, endpoints, told) => {
     expect(endpointsOf(endpoints).defaults).toEqual(told);
   });
 });
 
 describe('an endpoint', () => {
-  test('is told of what its events and its conditions both let through', () => {
+  test('an endpoint gets events that its types and its conditions both admit', () => {
     const { wants } = endpointsOf({
       ops: { ...HOOK, events: ['run.failed'], when: { workflow_id: 'w-1' } },
     });
@@ -33,7 +33,7 @@ describe('an endpoint', () => {
     expect(wants('ops', 'run.completed', watch('w-1'))).toBe(false);
   });
 
-  test('has its own limits, else those of delivery, as per-watch webhooks have', () => {
+  test('an endpoint has its own limits, else those of delivery, as per-watch webhooks do', () => {
     const { limitsOf } = endpointsOf(
       { own: { ...HOOK, concurrency: 2, rate: 5, timeout: '3s' }, plain: HOOK },
       { per_endpoint: 7 },
@@ -44,7 +44,7 @@ describe('an endpoint', () => {
     expect(limitsOf('https://hooks.example.com')).toEqual(shared);
   });
 
-  test('that names no schedule is tried as per-watch webhooks are: over 3.2 days', () => {
+  test('an endpoint without a schedule retries over 3.2 days, as per-watch webhooks do', () => {
     const { ops } = endpointsOf({ ops: HOOK }).all;
     expect(ops?.type === 'webhook' && ops.retry).toEqual(DEFAULT_RETRY_MS);
     const hours = DEFAULT_RETRY_MS.reduce((sum, ms) => sum + ms, 0) / 3_600_000;

@@ -20,7 +20,7 @@ const change = (changes: Partial<Parameters<typeof watchEventId>[0]> = {}) => ({
 
 const idOf = (...changes: Parameters<typeof change>) => watchEventId(change(...changes), newMark);
 
-/** The watch in an id, by the form that the code describes. */
+/** The watch in an id, parsed by the documented form. */
 function watchIn(id: string): WatchKey {
   const part = /^evt_[a-z0-9]+_(.+)$/.exec(id)?.[1] ?? '';
   const [, source = 'default', run = ''] = /^(?:([^~]+)~)?(.+)$/.exec(part) ?? [];
@@ -45,7 +45,7 @@ const runId = fc.oneof(
 );
 
 describe('the id of an event', () => {
-  test('is short and reads as what it is where the run is a UUID of the usual source', () => {
+  test('an event id is short and readable where the run is a UUID of the default source', () => {
     expect(idOf()).toBe('evt_completed_Ww8vXowfSlOaOQ9vCj9_EQ');
     expect(idOf({ type: 'watch.expired' })).toBe('evt_expiredmjuohs00_Ww8vXowfSlOaOQ9vCj9_EQ');
     expect(watchEventId(change({ type: 'run.gone' }), () => 'k3f9x2ab00000007')).toBe(
@@ -55,7 +55,7 @@ describe('the id of an event', () => {
   });
 
   test.each(['run.completed', 'run.failed', 'run.stopped'] as const)(
-    'of %s follows from source, run and type alone',
+    'the id of %s follows from source, run and type alone',
     (type) => {
       expect(idOf({ type })).toBe(idOf({ type, registeredAt: NOON + 1, pastEnds: ['run.gone'] }));
       const others = [
@@ -66,12 +66,12 @@ describe('the id of an event', () => {
     },
   );
 
-  test('of a second end of one type in one watch is another one each time', () => {
+  test('a second terminal event of one type in one watch has another id each time', () => {
     const pastEnds = ['run.completed' as const];
     expect(new Set([idOf(), idOf({ pastEnds }), idOf({ pastEnds })]).size).toBe(3);
   });
 
-  test('of an expiry follows from the registration, and of all others from nothing', () => {
+  test("an expiry's id follows from the registration, and other ids are random", () => {
     const expiry = (registeredAt: number) => idOf({ type: 'watch.expired', registeredAt });
     expect(expiry(NOON)).toBe(expiry(NOON));
     expect(expiry(NOON)).not.toBe(expiry(NOON + 1));
@@ -82,7 +82,7 @@ describe('the id of an event', () => {
     expect(new Set(ids).size).toBe(2 * others.length);
   });
 
-  test('names its watch, so that no index is needed, and holds nothing that URLs or signatures mind', () => {
+  test('an event id contains its watch, and only characters that URLs and signatures allow', () => {
     fc.assert(
       fc.property(source, runId, fc.constantFrom(...EVENT_TYPES), (from, run, type) => {
         const id = idOf({ source: from, runId: run, type });
@@ -93,14 +93,14 @@ describe('the id of an event', () => {
   });
 });
 
-test('the id of a delivery follows from event and endpoint, and the event from it', () => {
+test("event and endpoint determine a delivery's id, which contains the event's", () => {
   const id = deliveryId(idOf(), 'ops');
   expect(id).toBe(deliveryId(idOf(), 'ops'));
   expect(id).not.toBe(deliveryId(idOf(), 'audit'));
   expect(id.replace(/^dlv_[0-9a-f]{12}_/, 'evt_')).toBe(idOf());
 });
 
-test('a name has eight letters and digits, whatever is drawn', () => {
+test('a name has eight letters and digits, whatever the random numbers', () => {
   expect(newName(() => 0)).toBe('00000000');
   expect(newName((below) => below - 1)).toBe('zzzzzzzz');
 });
@@ -109,14 +109,14 @@ describe('a store that lost what it had last', () => {
   const seen = (status: string): Look => ({ kind: 'run', run: snapshot({ status }) });
   const at = (watch: Watch, look: Look) => observe(watch, look, lookingAt(NOON));
 
-  test('gives the end of a run the id that it had before', () => {
+  test("a store that lost writes gives a run's end the same id again", () => {
     const running = at(newWatch(), seen('running')).watch;
     const [first, again] = [at(running, seen('failed')), at(running, seen('failed'))];
     expect(first.events.map(({ id }) => id)).toEqual(again.events.map(({ id }) => id));
     expect(at(newWatch(), seen('failed')).events[0]?.id).toBe(first.events[0]?.id);
   });
 
-  test('gives no change an id that another one had', () => {
+  test('a store that lost writes gives no change the id of another', () => {
     const waiting = at(newWatch(), seen('awaiting_human_feedback'));
     const { watch } = at(waiting.watch, seen('running'));
     const lost = [seen('awaiting_human_feedback'), seen('odd')].flatMap(
@@ -127,7 +127,7 @@ describe('a store that lost what it had last', () => {
     expect(lost.map(({ data }) => data.sequence)).toEqual([3, 3]);
   });
 
-  test('gives a second end of one type in one watch an id of its own', () => {
+  test('a store that lost writes gives a second end of one type its own id', () => {
     const { watch, events } = at(newWatch(), seen('failed'));
     expect(watch.pastEnds).toEqual(['run.failed']);
     const open = { ...watch, state: 'active' as const };

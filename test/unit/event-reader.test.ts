@@ -5,7 +5,7 @@ import { EventReader } from '../../src/noxus/event-reader.ts';
 const event = (type: string, data: object) =>
   `event: message\ndata: ${JSON.stringify({ type, data, redisId: '1-0' })}\n\n`;
 
-/** What a reader makes of a stream that comes in pieces. */
+/** The hints that the reader finds in a stream that arrives in pieces. */
 function read(...pieces: (string | Buffer)[]) {
   const reader = new EventReader();
   const taken = pieces.map((piece) => reader.take(Buffer.from(piece)));
@@ -16,7 +16,7 @@ function read(...pieces: (string | Buffer)[]) {
 }
 
 describe('the events of a run', () => {
-  test('name the status of the run, in a state event by `status`', () => {
+  test("a state event names the run's status in `status`", () => {
     const stream = event('state', {
       status: 'stopped',
       progress_details: { run_logs: ['private'] },
@@ -24,7 +24,7 @@ describe('the events of a run', () => {
     expect(read(stream)).toEqual({ hints: [{ status: 'stopped' }], broken: null });
   });
 
-  test('name the status of the run in either type by `workflow_status`', () => {
+  test("an event of either type names the run's status in `workflow_status`", () => {
     const ended = { id: 'node-1', status: 'running', workflow_status: 'completed' };
     expect(read(event('content', ended), event('state', ended)).hints).toEqual([
       { status: 'completed' },
@@ -32,7 +32,7 @@ describe('the events of a run', () => {
     ]);
   });
 
-  test('give no hint where only the status of a node, or none, is named', () => {
+  test("an event with only a node's status, or none, gives no hint", () => {
     const stream = [
       event('content', { id: 'node-1', status: 'completed', content: 'private' }),
       event('state', { progress_details: {} }),
@@ -42,12 +42,12 @@ describe('the events of a run', () => {
     expect(read(...stream)).toEqual({ hints: [], broken: null });
   });
 
-  test('may end lines as they like', () => {
+  test('run events may have any line ending', () => {
     const stream = event('state', { status: 'running' }).replaceAll('\n', '\r\n');
     expect(read(stream).hints).toEqual([{ status: 'running' }]);
   });
 
-  test('are read alike however the stream is cut', () => {
+  test('run events read the same wherever the stream is split', () => {
     const stream = Buffer.from(
       `: ping\n\n${event('content', { text: 'naïve ☃' })}${event('state', { status: 'running' })}`,
     );
@@ -66,18 +66,18 @@ describe('the events of a run', () => {
     ['events without data', 'id: 7\n\n'],
     ['events of another type', event('usage', { status: 'completed', workflow_status: 'failed' })],
     ['events of another shape', 'data: 7\n\n'],
-  ])('are passed over where they are %s', (_, stream) => {
+  ])('run events that are %s are skipped', (_, stream) => {
     expect(read(stream)).toEqual({ hints: [], broken: null });
   });
 
-  test('that are not JSON break the stream', () => {
+  test('run events that are not JSON break the stream', () => {
     expect(read('data: {"type"\n\n')).toEqual({ hints: [], broken: 'garbage' });
   });
 
   test.each([
     ['one line', Array.from({ length: 300 }, () => 'x'.repeat(1_000))],
     ['many lines', Array.from({ length: 300 }, () => `data: ${'x'.repeat(1_000)}\n`)],
-  ])('without end in %s are given up', (_, pieces) => {
+  ])('an endless event in %s breaks the stream', (_, pieces) => {
     expect(read('data: ', ...pieces).broken).toBe('too_large');
   });
 });

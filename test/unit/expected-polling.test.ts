@@ -5,7 +5,7 @@ import { seededRandom } from '../../src/simulator/seeded-random.ts';
 
 const random = seededRandom(7);
 
-/** So often that the jitter of single polls does not tell. */
+/** Enough to average out the jitter of single polls. */
 const REPEATS = 8;
 
 /** A draw from a log-normal distribution. Source: Box and Muller, 1958. */
@@ -21,7 +21,7 @@ function learned(durations: number[]): Statistics {
   );
 }
 
-/** Polls a run from its beginning to the look that sees its end. */
+/** Polls a run from its beginning to the poll that sees its end. */
 function pollOnce(duration: number, intervalAt: (ageS: number) => number) {
   let [requests, ageS] = [1, 0];
   while (ageS < duration) {
@@ -31,7 +31,7 @@ function pollOnce(duration: number, intervalAt: (ageS: number) => number) {
   return { requests, delayS: ageS - duration };
 }
 
-/** Polls runs of these durations again and again; each counts as much as it does in the statistics. */
+/** Polls runs of these durations repeatedly; each counts as much as in the statistics. */
 function replay(durations: number[], intervalAt: (ageS: number) => number) {
   let [requests, delayS, weights] = [0, 0, 0];
   for (const [at, duration] of durations.entries()) {
@@ -60,7 +60,7 @@ describe('what polling is expected to come to', () => {
   ];
 
   test.each(kinds)(
-    'is what a replay of the runs that were seen comes to, within a tenth: %s',
+    'expected polling is within a tenth of a replay of the observed runs: %s',
     (_what, one) => {
       const durations = draw(600, one);
       const statistics = learned(durations);
@@ -75,19 +75,19 @@ describe('what polling is expected to come to', () => {
     },
   );
 
-  test('is half an interval of delay where polls come evenly', () => {
+  test('expected delay is half an interval for evenly spaced polls', () => {
     const statistics = learned(draw(600, () => 100 * random()));
     const expected = expectedPolling(statistics, () => 5);
     expect(expected?.delayS).toBeCloseTo(2.5, 0);
     expect(expected?.requests).toBeCloseTo(1 + 50 / 5 + 0.5, 0);
   });
 
-  test('is unknown until a handful of runs have ended', () => {
+  test('expected polling is unknown until a handful of runs have ended', () => {
     expect(expectedPolling(learned([8, 8, 8]), () => 1)).toBeNull();
     expect(expectedPolling(emptyStatistics(), () => 1)).toBeNull();
   });
 
-  test('is reckoned in bounded time for polls that come too often for anyone', () => {
+  test('expected polling is computed in bounded time even for excessive polling', () => {
     const statistics = learned(draw(50, () => 86_400));
     expect(expectedPolling(statistics, () => 0.001)?.requests).toBe(5_001);
   });

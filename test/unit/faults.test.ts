@@ -14,7 +14,7 @@ function collect() {
   return { lines, log: { debug: at('debug'), warn: at('warn') } as unknown as Logger };
 }
 
-test('a fault that comes again and again is a line every 10 s with a count', () => {
+test('a repeated fault is one log line every 10 s with a count', () => {
   const { lines, log } = collect();
   const onError = faultLog(log, 'queue', { queue: 'poll' });
   for (let ms = 0; ms < 15_000; ms += 1) {
@@ -29,14 +29,14 @@ test('a fault that comes again and again is a line every 10 s with a count', () 
   ]);
 });
 
-test('faults that differ each time are told apart up to a bound', () => {
+test('faults with different messages are logged separately up to a bound', () => {
   const { lines, log } = collect();
   const onError = faultLog(log, 'poll');
   for (let run = 0; run < 5_000; run += 1) onError(new Error(`run-${run}`));
   expect(lines).toHaveLength(51);
 });
 
-test('a Redis that is away or refuses is no fault of the work that meets it', () => {
+test('an unreachable or refusing Redis is not logged as a fault of the work', () => {
   const { lines, log } = collect();
   const onError = faultLog(log, 'poll');
   const replyError = (message: string) => Object.assign(new Error(message), { name: 'ReplyError' });

@@ -15,7 +15,7 @@ beforeEach(async () => {
 
 afterEach(() => rm(dir, { recursive: true, force: true }));
 
-test('only one holder works at a time, and nothing is left behind', async () => {
+test('a file lock admits one holder at a time, and leaves nothing behind', async () => {
   let inside = 0;
   const most: number[] = [];
   const work = async () => {
@@ -29,13 +29,13 @@ test('only one holder works at a time, and nothing is left behind', async () => 
   expect(await readdir(dir)).toEqual([]);
 });
 
-test('it is released when the work fails', async () => {
+test('a file lock is released when the work fails', async () => {
   const failing = withFileLock(path, 1_000, () => Promise.reject(new Error('no')));
   await expect(failing).rejects.toThrow('no');
   expect(await withFileLock(path, 0, async () => 'yes')).toBe('yes');
 });
 
-test('waiting has an end, and says who holds it', async () => {
+test('waiting for a file lock ends, and names the holder', async () => {
   await writeFile(path, `${process.ppid} mark`);
   const waiting = withFileLock(path, 50, async () => 'never');
   await expect(waiting).rejects.toMatchObject({
@@ -44,7 +44,7 @@ test('waiting has an end, and says who holds it', async () => {
   });
 });
 
-test('a lock that nobody touches is taken over, although its process id is in use', async () => {
+test('an untouched file lock is taken over, although its process id is in use', async () => {
   await writeFile(path, `${process.ppid} mark`);
   const longAgo = new Date(Date.now() - 60_000);
   await utimes(path, longAgo, longAgo);
@@ -53,7 +53,7 @@ test('a lock that nobody touches is taken over, although its process id is in us
   expect(await readdir(dir)).toEqual([]);
 });
 
-test('a holder that touches it keeps it', async () => {
+test('a file lock that its holder touches is kept', async () => {
   await withFileLock(path, 1_000, async ({ touch }) => {
     const longAgo = new Date(Date.now() - 60_000);
     await utimes(path, longAgo, longAgo);

@@ -19,7 +19,7 @@ const watch = fc.record({
 });
 
 describe('what a watch is matched by', () => {
-  test('asking for nothing matches every watch', () => {
+  test('empty conditions match every watch', () => {
     fc.assert(
       fc.property(watch, (one) => {
         expect(matchesWatch(undefined, one)).toBe(true);
@@ -29,7 +29,7 @@ describe('what a watch is matched by', () => {
     );
   });
 
-  test('everything that is given must match', () => {
+  test('all given conditions must match', () => {
     fc.assert(
       fc.property(match, watch, (asked, one) => {
         const { workflow_id, source, metadata: wanted = {} } = asked;
@@ -43,7 +43,7 @@ describe('what a watch is matched by', () => {
     );
   });
 
-  test('of several values one has to match', () => {
+  test('one of several values of a condition must match', () => {
     fc.assert(
       fc.property(values, watch, word, (list, one, key) => {
         const some = (of: (value: string) => WatchMatch) =>
@@ -59,7 +59,7 @@ describe('what a watch is matched by', () => {
     );
   });
 
-  test('a watch is matched by what it is, exactly', () => {
+  test('conditions compare exactly', () => {
     fc.assert(
       fc.property(watch, (one) => {
         const own = Object.entries(one.metadata).map(([key, value]) => [key, [value]]);
@@ -74,7 +74,7 @@ describe('what a watch is matched by', () => {
     );
   });
 
-  test('a key that the watch does not have matches nothing, whatever its name', () => {
+  test('a metadata key that the watch lacks matches nothing, whatever its name', () => {
     fc.assert(
       fc.property(word, values, (key, list) => {
         const asked = { metadata: Object.fromEntries([[key, list]]) };
@@ -84,7 +84,7 @@ describe('what a watch is matched by', () => {
   });
 });
 
-describe('what a configured endpoint is told of', () => {
+describe('events of a configured endpoint', () => {
   const { wants } = createEndpoints(
     configSchema.parse({
       data_dir: '/d',
@@ -105,7 +105,7 @@ describe('what a configured endpoint is told of', () => {
     ['other events', 'run.completed', seen, false],
     ['other watches', 'run.failed', { ...seen, metadata: { team: 'sales' } }, false],
     ['a run of which nothing was seen', 'run.failed', { ...seen, run: null }, false],
-  ] as const)('%s', (_what, type, one, told) => {
+  ] as const)('events of an endpoint: %s', (_what, type, one, told) => {
     expect(wants('billing', type, one)).toBe(told);
     expect(wants('audit', type, one)).toBe(true);
   });

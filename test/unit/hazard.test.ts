@@ -28,19 +28,19 @@ function learned(lessons: Lesson[]) {
 const sum = (values: number[]) => values.reduce((total, value) => total + value, 0);
 
 describe('bins of age', () => {
-  test('begin at 0.5 s and cover a day', () => {
+  test('age bins begin at 0.5 s and cover a day', () => {
     expect(BIN_EDGES_S).toHaveLength(55);
     expect(BIN_EDGES_S.slice(0, 3)).toEqual([0.5, 0.625, 0.78125]);
     expect(BIN_EDGES_S.at(-1)).toBeGreaterThan(80_000);
   });
 
-  test('take an age from the edge on', () => {
+  test('an age on an edge belongs to the bin after it', () => {
     expect([0, 0.49, 0.5, 0.62, 0.625, 1e9].map(binOf)).toEqual([0, 0, 1, 1, 2, 55]);
   });
 });
 
-describe('a lesson', () => {
-  test('counts the ending once and the time watched in full, wherever it lies', () => {
+describe('a duration sample', () => {
+  test('a duration sample adds one ending and all its watched time, at any age', () => {
     fc.assert(
       fc.property(
         fc.double({ min: 0, max: 2e5, noNaN: true }),
@@ -55,19 +55,19 @@ describe('a lesson', () => {
     );
   });
 
-  test('says nothing of ages at which nobody watched', () => {
+  test('a duration sample adds nothing at ages that were not watched', () => {
     const { secondsAtRisk } = learned([stay(10, 20)]);
     expect(sum(secondsAtRisk.slice(0, binOf(10)))).toBe(0);
   });
 
-  test('of a stay that was left before it ended is time without an ending, and fades nothing', () => {
+  test('a censored duration sample adds time without an ending, and decays nothing', () => {
     const { endings, secondsAtRisk, runs } = learned([stay(0, 5), stay(0, 20, false)]);
     expect(sum(endings)).toBe(1);
     expect(sum(secondsAtRisk)).toBeCloseTo(25);
     expect(runs).toBe(1);
   });
 
-  test('fades by half a per cent with each further ending', () => {
+  test('a duration sample decays by half a per cent with each further ending', () => {
     const { endings } = learned([stay(0, 5), stay(0, 50)]);
     expect(endings[binOf(5)]).toBe(DECAY);
     expect(endings[binOf(50)]).toBe(1);
@@ -75,13 +75,14 @@ describe('a lesson', () => {
 });
 
 describe('the hazard', () => {
-  test('is the prior where nothing is known', () => {
+  test('the hazard without statistics is the prior', () => {
     expect(hazard(undefined, 5, 0.2)).toBe(0.2);
     expect(hazard(emptyStatistics(), 5, 0.2)).toBeCloseTo(0.2);
   });
 
-  test('finds the rate of endings from stays that were watched from the middle on', () => {
-    // Of 100 stays, each watched from 10 s on, half end at 11 s: one in 1.5 s of watching, on average.
+  test('the hazard finds the rate of endings from samples that began late', () => {
+    // Of 100 runs, each watched from 10 s on, half end at 11 s: one ending per 1.5 s of watched
+    // time.
     const statistics = learned(
       Array.from({ length: 400 }, (_, at) => stay(10, at % 2 === 0 ? 11 : 11.6, at % 2 === 0)),
     );
@@ -89,7 +90,7 @@ describe('the hazard', () => {
     expect(hazard(statistics, 11, 1)).toBeLessThan(0.45);
   });
 
-  test('falls far below the prior at ages that all survive', () => {
+  test('the hazard falls far below the prior at ages that all runs survive', () => {
     const statistics = learned(Array.from({ length: 100 }, () => stay(0, 60)));
     expect(hazard(statistics, 30, 1 / 30)).toBeLessThan(0.005);
     expect(hazard(statistics, 60, 1 / 60)).toBeGreaterThan(0.05);
@@ -97,18 +98,18 @@ describe('the hazard', () => {
 });
 
 describe('a quantile', () => {
-  test('is unknown until five endings were seen', () => {
+  test('a quantile is unknown until five endings were seen', () => {
     expect(quantile(learned(Array.from({ length: 4 }, () => stay(0, 60))), 0.5)).toBeNull();
     expect(quantile(learned(Array.from({ length: 5 }, () => stay(0, 60))), 0.5)).not.toBeNull();
   });
 
-  test('is unknown where fewer than that share were seen to end', () => {
+  test('a quantile is unknown where fewer than that share were seen to end', () => {
     const left = Array.from({ length: 90 }, () => stay(0, 60, false));
     const ended = Array.from({ length: 10 }, () => stay(0, 30));
     expect(quantile(learned([...left, ...ended]), 0.99)).toBeNull();
   });
 
-  test('of stays that all last the same is within a quarter of that, for any share', () => {
+  test('each quantile of equal durations is within a quarter of that duration', () => {
     fc.assert(
       fc.property(
         fc.double({ min: 0.5, max: 5e4, noNaN: true }),
@@ -123,7 +124,7 @@ describe('a quantile', () => {
     );
   });
 
-  test('lies in the bin in which the share is reached, and grows with the share', () => {
+  test('a quantile lies in the bin in which the share is reached, and grows with the share', () => {
     const statistics = learned(Array.from({ length: 100 }, (_, at) => stay(0, at + 1)));
     const [half = 0, most = 0] = [0.5, 0.9].map((share) => quantile(statistics, share) ?? 0);
     expect(half).toBeGreaterThan(40);
@@ -133,7 +134,7 @@ describe('a quantile', () => {
   });
 });
 
-test('a lookup knows states by source, workflow and name', () => {
+test('a statistics lookup finds states by source, workflow and name', () => {
   const lookup: StatisticsLookup = (source, workflow, state) =>
     source === 'default' && workflow === 'workflow-1' && state === null
       ? emptyStatistics()

@@ -17,7 +17,7 @@ function healthWith(overdue: ReturnType<Dependencies['poller']['overdue']>) {
   return createHealth(given as unknown as Dependencies);
 }
 
-test('readiness is degraded while polls are overdue, and says which rate limit would do', async () => {
+test('readiness is degraded while polls are overdue, and names a sufficient rate limit', async () => {
   const limit = { requests: 10, perMs: 1_000 };
   const behind = { source: 'eu', polls: 1_200, oldestMs: 45_300, wantedRequests: 30, limit };
   expect(await healthWith([behind]).checks()).toContainEqual({

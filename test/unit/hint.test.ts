@@ -5,34 +5,34 @@ import { observe } from '../../src/core/observe.ts';
 import type { Watch } from '../../src/core/watch.ts';
 import { lookingAt, newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
 
-test('a hint is news where it names another status than the last poll', () => {
+test("a hint counts only if its status differs from the last poll's", () => {
   expect(isNews({ status: 'completed' }, 'running')).toBe(true);
   expect(isNews({ status: 'running' }, null)).toBe(true);
   expect(isNews({ status: 'running' }, 'running')).toBe(false);
 });
 
-describe('a watch whose run is streamed', () => {
+describe('watch of a streamed run', () => {
   const progressed = newWatch({ run: snapshot({ progress: 10 }), timeoutAt: NOON + 3_600_000 });
 
-  /** When it is polled again after a look. */
+  /** When the watch is polled again after a poll. */
   const polledAgain = (watch: Watch, context: Partial<ObserveContext> = {}) => {
     const look = { kind: 'run', run: watch.run ?? snapshot() } as const;
     const ground = { ...lookingAt(NOON), isStreamed: true, ...context };
     return (observe(watch, look, ground).watch.nextPollAt ?? 0) - NOON;
   };
 
-  test('is polled again after two minutes', () => {
+  test('a streamed run is polled again after two minutes', () => {
     expect(polledAgain(progressed, { isStreamed: false })).toBeLessThan(60_001);
     expect(polledAgain(progressed)).toBe(120_000);
   });
 
-  test('is polled no later than it accepts, or times out, and not earlier than it would be', () => {
+  test('a streamed run is polled by max_delay and its timeout, and not before its normal interval', () => {
     expect(polledAgain({ ...progressed, maxDelayMs: 9_000 })).toBe(9_000);
     expect(polledAgain({ ...progressed, timeoutAt: NOON + 7_000 })).toBe(7_000);
     expect(streamedDelay({ maxDelayMs: null }, 300_000)).toBe(300_000);
   });
 
-  test('is polled when its state will have lasted too long, and when a reminder is due', () => {
+  test('a streamed run is polled when a stall or a reminder is due', () => {
     const stay = { since: NOON - POLICY.stallAfterMs + 30_000, stalled: false };
     expect(polledAgain({ ...progressed, stay })).toBe(30_000);
     const waits = snapshot({ status: 'awaiting_human_feedback' });
@@ -42,7 +42,7 @@ describe('a watch whose run is streamed', () => {
   });
 });
 
-test('the urgent are streamed before the others, and the oldest first', () => {
+test('urgent watches get a stream first, then the oldest', () => {
   const watches = [
     { profile: 'frugal' as const, registeredAt: NOON - 2 },
     { profile: 'normal' as const, registeredAt: NOON - 1 },

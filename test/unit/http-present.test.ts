@@ -16,7 +16,7 @@ const SINCE = Date.parse('2025-05-04T09:00:00.000Z');
 const trouble = { kind: 'unavailable' as const, message: 'connection refused', since: SINCE };
 
 describe('a watch as the API shows it', () => {
-  it('has the fields of the contract and no other', () => {
+  it('the API shows a watch with the fields of the contract and no other', () => {
     const watch = presentWatch(aWatch());
     expect(watchSchema.strict().parse(watch)).toEqual(watch);
     expect(Object.keys(watch)).toEqual([
@@ -36,7 +36,7 @@ describe('a watch as the API shows it', () => {
     ]);
   });
 
-  it('shows a webhook of a watch by its masked URL and the patterns in force', () => {
+  it('the API shows a per-watch webhook by its masked URL and the patterns in force', () => {
     const { subscriptions } = presentWatch(
       aWatch({
         subscriptions: [
@@ -89,19 +89,19 @@ describe('a watch as the API shows it', () => {
       aWatch({ state: 'gone', gone: { code: 'rejected', message: 'bad id', since: SINCE } }),
       expect.objectContaining({ code: 'rejected', since: '2025-05-04T09:00:00.000Z' }),
     ],
-  ])('tells as its error %s', (_what, watch, error) => {
+  ])("the API shows %s as a watch's error", (_what, watch, error) => {
     expect(presentWatch(watch).error).toEqual(error);
   });
 });
 
 describe('a delivery as the API shows it', () => {
-  it('has the fields of the contract and no other', () => {
+  it('the API shows a delivery with the fields of the contract and no other', () => {
     const delivery = presentDelivery(aDelivery());
     expect(deliverySchema.strict().parse(delivery)).toEqual(delivery);
     expect(delivery.last).toEqual({ status: 200, error: null, duration_ms: 12 });
   });
 
-  it('shows its attempts with what was answered when it is shown alone', () => {
+  it('the API shows a single delivery with its attempts and their responses', () => {
     const { last } = aDelivery();
     const delivery = presentDeliveryWithAttempts(aDelivery(), last === null ? [] : [last]);
     expect(deliveryWithAttempts.strict().parse(delivery)).toEqual(delivery);
@@ -118,12 +118,12 @@ describe('a delivery as the API shows it', () => {
 });
 
 describe('an endpoint as the API shows it', () => {
-  it('names the events that it is told of by default', () => {
+  it('the API shows the default events of an endpoint that names none', () => {
     expect(presentEndpoint(anEndpoint({ events: null })).events).toEqual([...TOLD_BY_DEFAULT]);
     expect(presentEndpoint(anEndpoint({ events: ['*'] })).events).toEqual(['*']);
   });
 
-  it('tells how it does, in the words of the contract', () => {
+  it("the API shows an endpoint's health in the contract's terms", () => {
     const health = {
       state: 'failing' as const,
       reason: null,

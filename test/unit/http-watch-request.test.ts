@@ -16,7 +16,7 @@ function withWebhook(webhook: object) {
 }
 
 describe('a request to watch a run', () => {
-  it('becomes the words of the inside, with durations in milliseconds', () => {
+  it('a watch request is converted to internal names, with durations in milliseconds', () => {
     const parsed = parse(watchRequest, {
       run_id: 'r-1',
       source: 'default',
@@ -39,7 +39,7 @@ describe('a request to watch a run', () => {
     });
   });
 
-  it('has a run id that is a UUID in lower case, and any other as it is', () => {
+  it("a watch request's UUID is put in lower case, and any other run id is kept", () => {
     const uuid = '3F1C9A52-7D7E-4A8E-9B53-0C1D2E3F4A5B';
     const idOf = (run_id: string) => {
       const parsed = parse(watchRequest, { run_id });
@@ -48,7 +48,7 @@ describe('a request to watch a run', () => {
     expect([idOf(uuid), idOf('Run-1')]).toEqual([uuid.toLowerCase(), 'Run-1']);
   });
 
-  it('leaves out what was not given', () => {
+  it('a converted watch request omits what the user omitted', () => {
     const parsed = parse(watchRequest, { run_id: 'r-1' });
     expect(parsed.ok && Object.keys(toWatchRequest(parsed.value))).toEqual(['runId']);
   });
@@ -122,29 +122,29 @@ describe('a request to watch a run', () => {
       'webhook.headers',
       /at most 20/,
     ],
-  ])('is refused for %s', (_what, body, path, message) => {
+  ])('a watch request is refused for %s', (_what, body, path, message) => {
     expect(issuesOf(body)).toContainEqual({ path, message: expect.stringMatching(message) });
   });
 
-  it('never repeats a secret in what it says', () => {
+  it('a refusal of a watch request never repeats a secret', () => {
     const given = 'whsec_not-a-secret-but-private';
     const body = withWebhook({ secret: given, headers: { authorization: `${given}\n` } });
     expect(JSON.stringify(issuesOf(body))).not.toContain(given);
   });
 
-  it('answers thousands of wrong values with a bounded list', () => {
+  it('thousands of wrong values get a bounded list of errors', () => {
     const metadata = Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [i, i]));
     expect(issuesOf({ run_id: 'r', metadata })).toHaveLength(20);
   });
 
-  it('answers a body full of unknown fields with a bounded list', () => {
+  it('a body full of unknown fields gets a bounded list of errors', () => {
     const fields = Array.from({ length: 10_000 }, (_, i) => [`${'x'.repeat(300)}${i}`, 1]);
     const issues = issuesOf({ run_id: 'r', ...Object.fromEntries(fields) });
     expect(issues).toHaveLength(20);
     expect(Math.max(...issues.map(({ path }) => path.length))).toBeLessThanOrEqual(200);
   });
 
-  it('takes a run id exactly if it has the form of the contract', () => {
+  it("a watch request accepts a run id exactly if it has the contract's form", () => {
     const first = fc.stringMatching(/^[A-Za-z0-9]$/);
     const rest = fc.stringMatching(/^[A-Za-z0-9._-]{0,127}$/);
     fc.assert(
@@ -163,15 +163,18 @@ describe('a request to watch a run', () => {
 });
 
 describe('a query for watches', () => {
-  it('asks for 50 where it names no limit', () => {
+  it('a query for watches without a limit asks for 50', () => {
     const parsed = parse(watchQuery, {});
     expect(parsed.ok && parsed.value).toEqual({ limit: 50 });
   });
 
-  it.each(['0', '201', '1.5', 'many', '', '-1'])('refuses a limit of "%s"', (limit) => {
-    const parsed = parse(watchQuery, { limit }, 'query');
-    expect(parsed.ok ? [] : parsed.issues).toEqual([
-      { path: 'query.limit', message: 'expected a whole number from 1 to 200' },
-    ]);
-  });
+  it.each(['0', '201', '1.5', 'many', '', '-1'])(
+    'a query for watches refuses a limit of "%s"',
+    (limit) => {
+      const parsed = parse(watchQuery, { limit }, 'query');
+      expect(parsed.ok ? [] : parsed.issues).toEqual([
+        { path: 'query.limit', message: 'expected a whole number from 1 to 200' },
+      ]);
+    },
+  );
 });

@@ -24,7 +24,7 @@ import { loadSigningSecret } from '../../src/daemon/signing-secret.ts';
 import { isRoot, OTHER_USER } from '../support/other-user.ts';
 
 let dir: string;
-/** Does not exist until something is kept in it. */
+/** Does not exist until a secret is kept in it. */
 let dataDir: string;
 let path: string;
 let made: number;
@@ -53,26 +53,26 @@ function kept(changes: Partial<KeptSecret> = {}): KeptSecret {
 const modeOf = async (of: string) => (await stat(of)).mode & 0o777;
 
 describe('a kept secret', () => {
-  test('is made once, for its owner alone, and nothing else is left in the directory', async () => {
+  test('a kept secret is made once, for its owner alone, and leaves nothing else in the directory', async () => {
     expect(await keepSecret(kept())).toBe('secret-1');
     expect(await keepSecret(kept())).toBe('secret-1');
     expect(await readdir(dataDir)).toEqual(['a-secret']);
     expect([await modeOf(path), await modeOf(dataDir)]).toEqual([0o600, 0o700]);
   });
 
-  test('is not made by those who only read', async () => {
+  test('a kept secret is not made by processes that only read', async () => {
     expect(readKeptSecret(kept())).toBeNull();
     expect(await readdir(dir)).toEqual([]);
   });
 
-  test('is the same for all who ask at once, some of whom have made another in vain', async () => {
+  test('a kept secret is the same for all processes that ask at once, even if some made another in vain', async () => {
     const asked = await Promise.all(Array.from({ length: 16 }, () => keepSecret(kept())));
     expect(made).toBeGreaterThan(1);
     expect(new Set(asked)).toEqual(new Set([readKeptSecret(kept())]));
     expect(await readdir(dataDir)).toEqual(['a-secret']);
   });
 
-  test('is that of whoever was first, although they came between the look and the making', async () => {
+  test('a kept secret is that of the first process, even one that came between check and creation', async () => {
     const generate = () => {
       writeFileSync(path, 'secret-77\n');
       return 'secret-1';
@@ -82,7 +82,7 @@ describe('a kept secret', () => {
     expect(await readFile(path, 'utf8')).toBe('secret-77\n');
   });
 
-  test('is there as a whole or not at all, whenever somebody reads', async () => {
+  test('a reader finds a kept secret complete or not at all', async () => {
     await mkdir(dataDir);
     const seen = new Set<string | null>();
     const making = new AbortController();
@@ -104,7 +104,7 @@ describe('a kept secret', () => {
     expect(seen.size).toBeGreaterThan(1);
   });
 
-  test('is made although somebody who began to make it has died', async () => {
+  test('a kept secret is made although a process died while making it', async () => {
     await mkdir(dataDir);
     await writeFile(join(dataDir, 'a-secret.8c1d'), '');
     expect(await keepSecret(kept())).toBe('secret-1');
@@ -114,7 +114,7 @@ describe('a kept secret', () => {
 
 describe('a file that holds something else', () => {
   test.each(['', '\n', 'secret-', 'secret-1\nsecret-2'])(
-    'such as %j is an error that says what to do, and stays as it is',
+    'a secret file that holds %j is an error with a cure, and remains unchanged',
     async (text) => {
       await mkdir(dataDir);
       await writeFile(path, text);
@@ -128,7 +128,7 @@ describe('a file that holds something else', () => {
     },
   );
 
-  test('is not quoted', async () => {
+  test('an error about a broken secret file does not quote it', async () => {
     await mkdir(dataDir);
     await writeFile(path, 'nearly-a-secret');
     await expect(keepSecret(kept())).rejects.toThrow(/^(?!.*nearly)/);
@@ -136,7 +136,7 @@ describe('a file that holds something else', () => {
 });
 
 describe('a file that cannot be read or made', () => {
-  test('is an error that names the variable to set in its place', async () => {
+  test('an unreadable secret file is an error that names the variable to set instead', async () => {
     await writeFile(dataDir, 'no directory');
     await expect(keepSecret(kept())).rejects.toMatchObject({
       code: 'kept_secret_unusable',
@@ -146,14 +146,14 @@ describe('a file that cannot be read or made', () => {
     });
   });
 
-  test('as a link that leads nowhere is one, too, and is not followed for ever', async () => {
+  test('a secret file that is a dangling link is an error, without an endless loop', async () => {
     await mkdir(dataDir);
     await symlink(join(dir, 'not-mounted'), path);
     await expect(keepSecret(kept())).rejects.toThrow(/cannot be made \(it leads nowhere\)/);
     expect(await readdir(dataDir)).toEqual(['a-secret']);
   });
 
-  test('as a directory of its name is one, too', async () => {
+  test('a directory in place of a secret file is an error', async () => {
     await mkdir(path, { recursive: true });
     await expect(keepSecret(kept())).rejects.toThrow(
       /a-secret is of no use: cannot read .* \(EISDIR\)/,
@@ -162,7 +162,7 @@ describe('a file that cannot be read or made', () => {
 });
 
 describe('a file that another user of the machine may have put there', () => {
-  test('is refused where everybody may write to it, with the cure', async () => {
+  test('a secret file that all users may write to is refused, with the cure', async () => {
     await keepSecret(kept());
     await chmod(path, 0o666);
     await expect(keepSecret(kept())).rejects.toMatchObject({
@@ -171,13 +171,13 @@ describe('a file that another user of the machine may have put there', () => {
     });
   });
 
-  test('is used where a group may write to it, as on volumes of Kubernetes', async () => {
+  test('a secret file that a group may write to is used, as on volumes of Kubernetes', async () => {
     await keepSecret(kept());
     await chmod(path, 0o660);
     expect(await keepSecret(kept())).toBe('secret-1');
   });
 
-  test('is refused where it belongs to another user', async () => {
+  test('a secret file of another user is refused', async () => {
     if (!isRoot('only root can make a file of another user')) return;
     await keepSecret(kept());
     await chown(path, OTHER_USER, OTHER_USER);
@@ -191,7 +191,7 @@ describe('a file that another user of the machine may have put there', () => {
 });
 
 describe('the data directory', () => {
-  test('is good where it is missing, or writable by its owner and a group', async () => {
+  test('a data directory is accepted where it is missing, or writable by its owner and a group', async () => {
     await checkDataDirectory(dataDir);
     for (const mode of [0o700, 0o755, 0o770, 0o2775]) {
       await mkdir(dataDir, { recursive: true });
@@ -200,7 +200,7 @@ describe('the data directory', () => {
     }
   });
 
-  test('is refused where everybody may write to it, with the cure', async () => {
+  test('a data directory that all users may write to is refused, with the cure', async () => {
     await mkdir(dataDir);
     await chmod(dataDir, 0o1777);
     await expect(checkDataDirectory(dataDir)).rejects.toMatchObject({
@@ -211,7 +211,7 @@ describe('the data directory', () => {
     });
   });
 
-  test('is refused where it belongs to another user', async () => {
+  test('a data directory of another user is refused', async () => {
     if (!isRoot('only root can make a directory of another user')) return;
     await mkdir(dataDir);
     await chown(dataDir, OTHER_USER, OTHER_USER);
@@ -221,11 +221,11 @@ describe('the data directory', () => {
   });
 });
 
-describe('the keys that encrypt', () => {
+describe('encryption keys', () => {
   const keyPath = () => join(dataDir, 'encryption-key');
   const [one, other] = [1, 2].map((byte) => Buffer.alloc(32, byte).toString('base64'));
 
-  test('without any configured are one of 32 random bytes, kept', async () => {
+  test('without configuration the encryption key is 32 random bytes that are kept', async () => {
     const first = await loadEncryptionKeys(dataDir, []);
     expect(first).toEqual({ keys: [expect.stringMatching(/^[\w+/]{43}=$/)], path: keyPath() });
     expect(await readFile(keyPath(), 'utf8')).toBe(`${String(first.keys[0])}\n`);
@@ -234,13 +234,13 @@ describe('the keys that encrypt', () => {
     expect(await loadEncryptionKeys(join(dir, 'elsewhere'), [])).not.toEqual(first);
   });
 
-  test('are the configured ones alone where none is kept, and none is made', async () => {
+  test('configured encryption keys are used alone where none is kept, and none is made', async () => {
     const configured = [one!, other!];
     expect(await loadEncryptionKeys(dataDir, configured)).toEqual({ keys: configured, path: null });
     expect(await readdir(dir)).toEqual([]);
   });
 
-  test('are the configured ones before the one that is kept', async () => {
+  test('configured encryption keys come before the kept one', async () => {
     const { keys } = await loadEncryptionKeys(dataDir, []);
     expect(await loadEncryptionKeys(dataDir, [one!, other!])).toEqual({
       keys: [one, other, ...keys],
@@ -248,7 +248,7 @@ describe('the keys that encrypt', () => {
     });
   });
 
-  test('are an error while the file is broken, configured or not', async () => {
+  test('a broken file of the encryption key is an error, even with a configured key', async () => {
     await mkdir(dataDir);
     await writeFile(keyPath(), `${one!.slice(4)}\n`);
     for (const configured of [[], [other!]]) {
@@ -260,8 +260,8 @@ describe('the keys that encrypt', () => {
   });
 });
 
-describe('the secret that signs', () => {
-  test('is the configured one, else one that is made and kept', async () => {
+describe('signing secret', () => {
+  test('the signing secret is the configured one, else one that is made and kept', async () => {
     expect(await loadSigningSecret(dataDir, 'whsec_x')).toEqual({ secret: 'whsec_x', path: null });
     const first = await loadSigningSecret(dataDir, undefined);
     expect(first).toEqual({
@@ -271,7 +271,7 @@ describe('the secret that signs', () => {
     expect(await loadSigningSecret(dataDir, undefined)).toEqual(first);
   });
 
-  test('is an error where the file was left empty', async () => {
+  test('an empty file of the signing secret is an error', async () => {
     await mkdir(dataDir);
     await writeFile(join(dataDir, 'signing-secret'), '');
     await expect(loadSigningSecret(dataDir, undefined)).rejects.toMatchObject({
@@ -281,12 +281,12 @@ describe('the secret that signs', () => {
   });
 });
 
-/** Stores in which nothing was sealed yet. */
+/** Stores without sealed values. */
 const NOTHING_STORED = {
   sealingKeys: { all: () => Promise.resolve([]), add: () => Promise.resolve() },
 };
 
-describe('what a start says of the secrets of the instance', () => {
+describe('messages about instance secrets at start', () => {
   async function remarksWith(settings: object) {
     const said: { path: string; message: string }[] = [];
     const info = ({ path: at }: { path: string }, message: string) =>
@@ -297,7 +297,7 @@ describe('what a start says of the secrets of the instance', () => {
     return said;
   }
 
-  test('is where both are kept, and with a Redis of its own nothing of other hosts', async () => {
+  test('the start names where both secrets are kept, and with its own Redis mentions no other hosts', async () => {
     expect(await remarksWith({})).toEqual([
       { path: '/signing-secret', message: 'webhooks without a secret of their own are signed by' },
       {
@@ -307,12 +307,12 @@ describe('what a start says of the secrets of the instance', () => {
     ]);
   });
 
-  test('is, with a Redis that others may share, that they need the same key', async () => {
+  test('with a Redis that hosts may share, the start says that they need the same key', async () => {
     const [, ofKey] = await remarksWith({ redis: { url: 'redis://redis:6379' } });
     expect(ofKey?.message).toContain('daemons on other hosts need the same key');
   });
 
-  test('is nothing where both are configured and no key is kept', async () => {
+  test('the start says nothing where both secrets are configured and no key is kept', async () => {
     const secret = `whsec_${Buffer.alloc(32).toString('base64')}`;
     const settings = {
       delivery: { signing_secret: secret },

@@ -13,7 +13,7 @@ import { collectLog } from '../support/collect-log.ts';
 const never: Release = () => new Promise(() => {});
 
 describe('lifecycle', () => {
-  test('releases in reverse order, each after the one before has ended', async () => {
+  test('a stop releases in reverse order, each after the one before has ended', async () => {
     const lifecycle = createLifecycle(collectLog());
     const steps: string[] = [];
     for (const name of ['redis', 'queue', 'server']) {
@@ -34,7 +34,7 @@ describe('lifecycle', () => {
     ]);
   });
 
-  test('a releaser that fails is named and does not keep the others from being called', async () => {
+  test('a releaser that fails is named, and the others are still called', async () => {
     const log = collectLog();
     const lifecycle = createLifecycle(log);
     const released: string[] = [];
@@ -48,7 +48,7 @@ describe('lifecycle', () => {
     expect(log.lines.map((line) => line['releaser'])).toEqual(['rejects', 'throws']);
   });
 
-  test('a second stop does nothing of its own and gets the report of the first', async () => {
+  test('a second stop only returns the report of the first', async () => {
     const lifecycle = createLifecycle(collectLog());
     let calls = 0;
     lifecycle.onStop('redis', () => void (calls += 1));
@@ -57,7 +57,7 @@ describe('lifecycle', () => {
     expect(calls).toBe(1);
   });
 
-  test('the signal aborts before the first releaser is called', async () => {
+  test('the stop signal aborts before the first releaser is called', async () => {
     const lifecycle = createLifecycle(collectLog());
     let seen = false;
     lifecycle.onStop('worker', () => void (seen = lifecycle.stopping.aborted));
@@ -66,11 +66,11 @@ describe('lifecycle', () => {
     expect(seen).toBe(true);
   });
 
-  describe('with a clock of its own', () => {
+  describe('lifecycle with a test clock', () => {
     beforeEach(() => void jest.useFakeTimers());
     afterEach(() => void jest.useRealTimers());
 
-    test('whatever hangs is cut off in time for the rest, all within the deadline', async () => {
+    test('a stop cuts off any step that hangs, so that the rest fits the deadline', async () => {
       const lifecycle = createLifecycle(collectLog());
       const budgets: number[] = [];
       lifecycle.onStop('redis', (ms) => void budgets.push(ms));
@@ -91,7 +91,7 @@ describe('lifecycle', () => {
     });
   });
 
-  test('a start that fails undoes what it had done, then passes its error on', async () => {
+  test('a failed start undoes its steps, then passes its error on', async () => {
     const lifecycle = createLifecycle(collectLog());
     const released: string[] = [];
     const start = startOrUndo(lifecycle, 1_000, async () => {
@@ -103,7 +103,7 @@ describe('lifecycle', () => {
     expect(released).toEqual(['queue', 'redis']);
   });
 
-  test('a start that is overtaken by a stop is cut off, and its last step undone, too', async () => {
+  test('a stop during the start cuts it off, and undoes its last step too', async () => {
     const lifecycle = createLifecycle(collectLog());
     const released: string[] = [];
     const release = (name: string) => () => void released.push(name);
@@ -119,7 +119,7 @@ describe('lifecycle', () => {
   });
 });
 
-test('budgets never add up to more than there is, and always leave something for the next', () => {
+test('step budgets never exceed the total, and always leave something for the next step', () => {
   const times = fc.array(fc.nat({ max: 30_000 }), { minLength: 1, maxLength: 20 });
   fc.assert(
     fc.property(fc.integer({ min: 100, max: 600_000 }), times, (timeoutMs, wanted) => {
@@ -178,7 +178,7 @@ describe('signals', () => {
     expect(exits).toEqual([1]);
   });
 
-  test('the echo of one Ctrl-C, as npm passes it on, is no second one', () => {
+  test('the echo of one Ctrl-C, as npm passes it on, is no second signal', () => {
     const { exits, clock, signal } = supervise(() => new Promise(() => {}));
     signal('SIGINT');
     clock.ms += 5;

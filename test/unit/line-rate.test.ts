@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { createLineRate } from '../../src/http/line-rate.ts';
 
-test('one line for a key and interval is due, with how many there were since the one before', () => {
+test('one line per key and interval is due, with the count since the last line', () => {
   const dueFor = createLineRate({ intervalMs: 10, keys: 2 });
   const at = (key: string, ...times: number[]) => times.map((now) => dueFor(key, now));
   expect(at('a', 0, 1, 9)).toEqual([1, 0, 0]);
@@ -9,7 +9,7 @@ test('one line for a key and interval is due, with how many there were since the
   expect(at('a', 10, 11, 20)).toEqual([3, 0, 2]);
 });
 
-test('more keys than are told apart are counted together', () => {
+test('keys beyond the limit are counted together', () => {
   const dueFor = createLineRate({ intervalMs: 10, keys: 2 });
   const lines = Array.from({ length: 1_000 }, (_, key) => dueFor(`key ${key}`, 1)).filter(Boolean);
   expect(lines).toEqual([1, 1, 1]);

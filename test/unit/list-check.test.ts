@@ -5,7 +5,7 @@ import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
 const NOW = NOON + 3_600_000;
 
-/** A run that was read so long ago, s. */
+/** A run polled this many seconds ago. */
 const readAgo = (seconds: number): ListMember => ({
   watch: { ...newWatch({ lastPolledAt: NOW - seconds * 1_000 }), run: snapshot() },
   version: 1,
@@ -18,13 +18,13 @@ const readAgo = (seconds: number): ListMember => ({
 const check = (unchanged: ListMember[], checkedAgoS: number, lookEveryMs = 100) =>
   memberToCheck(unchanged, { checkedAt: NOW - checkedAgoS * 1_000, lookEveryMs, now: NOW });
 
-describe('a list is checked by a single read', () => {
-  test('of the run that was not read for longest', () => {
+describe('check of a list by a single poll', () => {
+  test('a list is checked by the run with the oldest poll', () => {
     const members = [readAgo(10), readAgo(90), readAgo(30)];
     expect(check(members, 60)).toBe(members[1]);
   });
 
-  test('every five seconds at the most, and not more often than at every fourth look', () => {
+  test('a list is checked at most every five seconds, and at most at every fourth sweep', () => {
     const members = [readAgo(90)];
     expect(check(members, 4.9)).toBeNull();
     expect(check(members, 5)).toBe(members[0]);
@@ -32,7 +32,7 @@ describe('a list is checked by a single read', () => {
     expect(check(members, 40, 10_000)).toBe(members[0]);
   });
 
-  test('only where no single read has just done so anyway, and there is a run to read', () => {
+  test('a list is checked only where no single poll just did so, and a run exists to poll', () => {
     expect(check([readAgo(4), readAgo(3)], 60)).toBeNull();
     expect(check([], 60)).toBeNull();
   });

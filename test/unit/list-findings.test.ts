@@ -9,7 +9,7 @@ import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
 const at = (ms: number) => new Date(NOON + ms).toISOString();
 
-/** A watch whose run was read; the answer came at once, unless it says when it was asked. */
+/** A watch with a polled run; the answer came at once, unless `askedAt` says otherwise. */
 function watchOf(run: Partial<RunSnapshot>, askedAt?: number) {
   const seen = snapshot({ id: 'run-1', ...run });
   const runAskedAt = askedAt ?? Date.parse(seen.observed_at);
@@ -35,7 +35,7 @@ function listed(run: Partial<ListedRun>): [string, ListedRun] {
 const list = (...runs: Partial<ListedRun>[]) => new Map(runs.map(listed));
 
 describe('comparing watches with a list', () => {
-  test('finds what has changed, what has not, and what is not there', () => {
+  test('a comparison with a list finds changed, unchanged and missing runs', () => {
     const members = ['a', 'b', 'c'].map((id) => member({ id }));
     const runs = list({ id: 'a', status: 'completed' }, { id: 'b' }, { id: 'somebody-elses' });
     const { changed, unchanged, missing, claims } = compareWithList(members, runs, NOON);
@@ -45,32 +45,32 @@ describe('comparing watches with a list', () => {
     expect(claims).toMatchObject([{ runId: 'a', madeAt: NOON, listed: { status: 'completed' } }]);
   });
 
-  test('takes progress for a change only where somebody is told of it', () => {
+  test("a list's progress counts as a change only where a subscription wants it", () => {
     const runs = list({ progress: 50 });
     expect(compareWithList([member({ progress: 40 })], runs, NOON).changed).toHaveLength(0);
     expect(compareWithList([member({ progress: 40 }, true)], runs, NOON).changed).toHaveLength(1);
   });
 
-  test('knows a run by its id in capitals, too', () => {
+  test("a list's run is matched by its id in capitals too", () => {
     const runs = list({ id: 'ABC' });
     expect(compareWithList([member({ id: 'abc' })], runs, NOON).unchanged).toHaveLength(1);
   });
 });
 
-describe('a claim of a list', () => {
-  /** The run was running at 40 % when it was read, a minute before the list was. */
+describe('hint of a list', () => {
+  /** A poll saw the run running at 40 %, a minute before the list was read. */
   const before = watchOf({ progress: 40, observed_at: at(-60_000) });
   const claim = (claimed: Partial<ListedRun>, watch = before) =>
     claimOf(watch, listed(claimed)[1], NOON);
   const judge = (claimed: ReturnType<typeof claim>, watch: Watch) =>
     judgeList({ runs: new Map(), claims: [claimed] }, new Map([['run-1', watch]]), NOON + 1_000);
   const readLater = (run: Partial<RunSnapshot>) => watchOf({ observed_at: at(100), ...run });
-  test('stays open until a single read comes after it', () => {
+  test('a hint remains open until a later single poll', () => {
     const completed = claim({ status: 'completed' });
     expect(judge(completed, before)).toEqual({ disagrees: null, open: [completed] });
   });
 
-  test('is settled by a read that finds the run changed, be it further on than the list had it', () => {
+  test('a hint is confirmed by a poll that finds any change, even beyond the listed state', () => {
     const moved = readLater({ status: 'completed', progress: 100 });
     expect(judge(claim({ status: 'awaiting_human_feedback' }), moved)).toEqual({
       disagrees: null,
@@ -78,13 +78,13 @@ describe('a claim of a list', () => {
     });
   });
 
-  test('is refuted by a read that finds everything as it was', () => {
+  test('a hint is contradicted by a poll that finds no change', () => {
     expect(judge(claim({ status: 'queued' }), readLater({ progress: 40 })).disagrees).toBe(
       'the list has run run-1 queued at 0, a single read has it running at 40',
     );
   });
 
-  test('stays open where the read that contradicts it was under way when the list was read', () => {
+  test('a hint remains open where the contradicting poll began before the list was read', () => {
     const failed = claim({ status: 'failed' });
     const older = watchOf({ progress: 40, observed_at: at(100) }, NOON - 1);
     expect(judge(failed, older)).toEqual({ disagrees: null, open: [failed] });
@@ -92,18 +92,18 @@ describe('a claim of a list', () => {
     expect(judge(failed, ended)).toEqual({ disagrees: null, open: [] });
   });
 
-  test('of an end is refuted by a run that goes on, whatever has changed', () => {
+  test('a hint of an end is contradicted by an active run, whatever has changed', () => {
     const goesOn = readLater({ progress: 70 });
     expect(judge(claim({ status: 'failed' }), goesOn).disagrees).not.toBeNull();
   });
 
-  test('is not held against a list that may lag behind a read of just before', () => {
+  test('a poll from just before the sweep does not contradict a list, which may lag', () => {
     const fresh = watchOf({ progress: 40, observed_at: at(-1_000) });
     const lagging = claim({ progress: 30 }, fresh);
     expect(judge(lagging, readLater({ progress: 40 }))).toEqual({ disagrees: null, open: [] });
   });
 
-  test('is dropped with its watch', () => {
+  test('a hint is dropped with its watch', () => {
     const claims = [claim({ status: 'completed' })];
     expect(judgeList({ runs: new Map(), claims }, new Map(), NOON)).toEqual({
       disagrees: null,
@@ -112,19 +112,19 @@ describe('a claim of a list', () => {
   });
 });
 
-describe('a list that shows a run under way', () => {
+describe('a list that shows an active run', () => {
   const judge = (run: Partial<RunSnapshot>) =>
     judgeList({ runs: list({}), claims: [] }, new Map([['run-1', watchOf(run)]]), NOON).disagrees;
 
-  test('disagrees with a single read that saw its end long before', () => {
+  test('a list that shows an active run disagrees with a poll that saw its end long before', () => {
     expect(judge({ status: 'completed', observed_at: at(-60_000) })).not.toBeNull();
   });
 
-  test('may lag behind one of just before', () => {
+  test('a list that shows an active run may lag behind a poll of just before', () => {
     expect(judge({ status: 'completed', observed_at: at(-1_000) })).toBeNull();
   });
 
-  test('agrees with one that saw it under way', () => {
+  test('a list that shows an active run agrees with a poll that saw it active', () => {
     expect(judge({ status: 'queued', observed_at: at(-60_000) })).toBeNull();
   });
 });

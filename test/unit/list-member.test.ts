@@ -24,7 +24,7 @@ const member = (changes: Partial<Watch> = {}, endpoint = 'ops', now = NOON) => {
 };
 
 describe('a watch on a list', () => {
-  test('is left to single polls while its run can not be read, or found', () => {
+  test('a watch of a missing or unreadable run is left to single polls', () => {
     expect(member()).toMatchObject({ createdAt: NOON, version: 1 });
     expect(member({ run: null })).toBeNull();
     expect(
@@ -35,20 +35,20 @@ describe('a watch on a list', () => {
     ).toBeNull();
   });
 
-  test('has the interval at which it would be polled alone by now', () => {
+  test('a list member has the interval that single polls would have by now', () => {
     const followed = { cadence: { intervalMs: 2_000, failures: 0 } };
     expect(member(followed, 'all')?.intervalMs).toBe(3_000);
     expect(member(followed, 'all', NOON + 20_000)?.intervalMs).toBe(30_000);
     expect(member(followed, 'all', NOON + 3_600_000)?.intervalMs).toBe(POLICY.maxIntervalMs);
   });
 
-  test('is read for its progress where somebody is told of it, or when it has stalled', () => {
+  test('a list member is polled for its progress where a subscription wants it, or after a stall', () => {
     expect(member()?.followsProgress).toBe(false);
     expect(member({}, 'all')?.followsProgress).toBe(true);
     expect(member({ stay: { since: NOON, stalled: true } })?.followsProgress).toBe(true);
   });
 
-  test('is read in time for a reminder, and for being called stalled', () => {
+  test('a list member is polled in time for a reminder and for a stall', () => {
     expect(member()?.latestAt).toBe(Infinity);
     const waiting = { since: NOON, reminders: 0, reminderId: null };
     expect(member({ waiting })?.latestAt).toBe(NOON + HOUR_MS);
@@ -57,7 +57,7 @@ describe('a watch on a list', () => {
     expect(member({ stay: { ...stay, stalled: true } })?.latestAt).toBe(Infinity);
   });
 
-  test('is read when it will have lasted longer than nearly all others, where that is later', () => {
+  test('a list member is polled when it outlasts nearly all others, if that is later', () => {
     const anHour = { fromS: 0, toS: 3_600, ended: true };
     let learned = emptyStatistics();
     for (let stays = 0; stays < 50; stays += 1) learned = learn(learned, anHour);

@@ -17,26 +17,26 @@ describe('a list', () => {
       { members: intervals.map(member), plan: { pays, intervalMs: 1_000 }, now: NOON },
     );
 
-  test('is read where that pays, and left alone for as long as it was given up', () => {
+  test('a list is swept where that pays, and avoided for as long as it was given up', () => {
     expect(left(0, true, 1_000)).toBeNull();
     expect(left(NOON + 30_000, true, 1_000)).toBe(NOON + 30_000);
   });
 
-  test('that does not pay is thought over again at the pace of its runs, within bounds', () => {
+  test("a list that does not pay is reconsidered at its runs' pace, within bounds", () => {
     expect(left(0, false, 1_000, 60_000)).toBe(NOON + 5_000);
     expect(left(0, false, 7_000, 60_000)).toBe(NOON + 7_000);
     expect(left(0, false, 60_000)).toBe(NOON + 10_000);
   });
 });
 
-describe('after a look at a list', () => {
+describe('after a sweep of a list', () => {
   const after = (findings: Partial<ListFindings>, pages = 1) =>
     scheduleAfter(
       { changed: [], claims: [], unchanged: [], missing: [], ...findings },
       { pages, minIntervalMs: 1, checkedAt: NOON - 1_000, now: NOON, random: () => 1 },
     );
 
-  test('unchanged runs are put off, and those that are not on it polled by themselves', () => {
+  test('a sweep defers polls of unchanged runs, and leaves missing runs to single polls', () => {
     const [unchanged, missing] = [[member(4_000), member(4_000)], [member(4_000)]];
     const { putOff, recalled, toCheck, nextMs } = after({
       changed: [member(4_000)],
@@ -47,7 +47,7 @@ describe('after a look at a list', () => {
     expect(nextMs).toBe(Math.round((4_000 / Math.sqrt(3)) * 1.1));
   });
 
-  test('all are polled by themselves where it took too many pages to find them', () => {
+  test('a sweep that took too many pages leaves all runs to single polls', () => {
     const [unchanged, missing] = [[member(4_000), member(4_000)], [member(4_000)]];
     const { putOff, recalled, nextMs } = after({ unchanged, missing }, 10);
     expect([putOff, recalled]).toEqual([[], [...unchanged, ...missing]]);

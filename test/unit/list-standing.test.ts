@@ -16,7 +16,7 @@ import { newWatch, NOON, snapshot } from '../support/builders.ts';
 const LOOK = { size: 100, claims: [], checkedAt: 0 };
 
 describe('a list that fails', () => {
-  test('is left alone for longer each time, half an hour at the most', () => {
+  test('a failing list is avoided for longer each time, half an hour at most', () => {
     const avoided: number[] = [];
     let standing: ListStanding = NEW_STANDING;
     for (let failure = 0; failure < 9; failure += 1) {
@@ -26,13 +26,13 @@ describe('a list that fails', () => {
     expect(avoided).toEqual([30, 60, 120, 240, 480, 960, 1_800, 1_800, 1_800]);
   });
 
-  test('has its failures forgotten once it was good for as long as it was left alone', () => {
+  test("a list's failures are forgotten once it was good for as long as it was avoided", () => {
     const back = givenUp(givenUp(NEW_STANDING, NOON), NOON);
     expect(heldGood(back, LOOK, back.since + 59_000).failures).toBe(2);
     expect(heldGood(back, LOOK, back.since + 61_000).failures).toBe(0);
   });
 
-  test('forgets its claims', () => {
+  test('a failing list loses its hints', () => {
     const known = { status: 'running', progress: 0 };
     const claim = {
       runId: 'a',
@@ -44,14 +44,14 @@ describe('a list that fails', () => {
   });
 });
 
-describe('a list that wants to be left alone', () => {
-  test('is asked again after that, and given up where it says so again', () => {
+describe('a throttled list', () => {
+  test('a throttled list is swept again after the pause, and given up when throttled again', () => {
     const asked = throttled(NEW_STANDING);
     expect(asked).toEqual({ ...NEW_STANDING, isThrottled: true });
     expect(throttled(asked!)).toBeNull();
   });
 
-  test('is asked again as well where it has been good in between, or was given up', () => {
+  test('a throttled list is also swept again after a good sweep in between, or after it was given up', () => {
     const asked = throttled(NEW_STANDING)!;
     expect(throttled(heldGood(asked, LOOK, NOON))).not.toBeNull();
     expect(throttled(givenUp(asked, NOON))).not.toBeNull();
@@ -59,15 +59,15 @@ describe('a list that wants to be left alone', () => {
 });
 
 describe('the size of pages', () => {
-  test('is no more than the members need, with room for newer runs', () => {
+  test('pages of a list are no larger than its members need, with room for newer runs', () => {
     expect(nextSize(5, true)).toBe(25);
     expect(nextSize(95, true)).toBe(100);
     expect(nextSize(5, false)).toBe(100);
   });
 });
 
-describe('the member of the schedule that is a list', () => {
-  test('names source and workflow, whatever that is called', () => {
+describe("a list's member in the schedule", () => {
+  test("a list's schedule member names source and workflow, for any workflow id", () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme', minLength: 1 }), (workflowId) => {
         const key = { source: 'default', workflowId };
@@ -76,13 +76,13 @@ describe('the member of the schedule that is a list', () => {
     );
   });
 
-  test('is never that of a watch', () => {
-    // A run's id begins with a letter or a digit.
+  test("a list's schedule member is never that of a watch", () => {
+    // A run id begins with a letter or a digit.
     expect(listMemberOf({ source: 'a', workflowId: 'run-1' })).toMatch(/^[^a-z0-9]/i);
   });
 });
 
-describe('spotting a list', () => {
+describe('finding lists to sweep', () => {
   function spotter() {
     let now = NOON;
     const spot = createListSpotter(() => now);
@@ -94,14 +94,14 @@ describe('spotting a list', () => {
   }
   const list = { source: 'default', workflowId: 'workflow-1' };
 
-  test('takes two runs of one workflow', () => {
+  test('two runs of one workflow call for a list', () => {
     const { poll } = spotter();
     expect(poll('a')).toBeNull();
     expect(poll('a')).toBeNull();
     expect(poll('b')).toEqual(list);
   });
 
-  test('does not call for the same list with every poll', () => {
+  test('the same list is not called for with every poll', () => {
     const { poll, pass } = spotter();
     poll('a');
     poll('b');
@@ -110,7 +110,7 @@ describe('spotting a list', () => {
     expect(poll('b')).toEqual(list);
   });
 
-  test('passes over watches that have ended, and runs that nobody has seen', () => {
+  test('ended watches, and runs without a snapshot, call for no list', () => {
     const { poll } = spotter();
     poll('a');
     expect(poll('b', { state: 'finished' })).toBeNull();

@@ -24,7 +24,7 @@ function recorder(): { lines: Line[]; logger: EventLogger } {
 }
 
 describe('log channel', () => {
-  test('writes the type as message and the body as an object, and delivers', async () => {
+  test('the log channel writes the type as message and the body as an object, and delivers', async () => {
     const { lines, logger } = recorder();
     const channel = createLogChannel({ logger, level: 'info', now: () => 5 });
     const body = '{"id":"evt_1","data":{"run_id":"r"}}';
@@ -37,7 +37,7 @@ describe('log channel', () => {
     });
   });
 
-  test('takes the level of the contract, else that of the endpoint', async () => {
+  test('the log channel takes the level of the contract, else that of the endpoint', async () => {
     const { lines, logger } = recorder();
     const channel = createLogChannel({ logger, level: 'debug', now: () => 0 });
     for (const eventType of EVENT_TYPES)

@@ -11,7 +11,7 @@ const COUNTS: StoredCounts = {
   tables: 2,
 };
 
-/** The samples of what is stored. */
+/** The samples that come from the store. */
 function storedIn(text: string): string[] {
   return text
     .split('\n')
@@ -19,7 +19,7 @@ function storedIn(text: string): string[] {
 }
 
 describe('metrics of what is stored', () => {
-  test('are absent while the store hangs or fails, and there again after it', async () => {
+  test('metrics from the store are absent while it hangs or fails, and come back after it', async () => {
     let count = () => Promise.resolve(COUNTS);
     const metrics = createMetrics('1.2.3', () => count());
     const all = [
@@ -39,7 +39,7 @@ describe('metrics of what is stored', () => {
     expect(storedIn(await metrics.render())).toEqual(all);
   });
 
-  test('of endpoints are absent while the store hangs, and where nothing is known of the oldest', async () => {
+  test('metrics of endpoints are absent while the store hangs, and where the oldest delivery is unknown', async () => {
     const metrics = createMetrics('1.2.3', () => Promise.resolve(COUNTS));
     let figures: () => Promise<EndpointFigures[]> = async () => [
       { name: 'ops', isUp: false, backlog: 3, oldestMs: 1_500 },
@@ -58,7 +58,7 @@ describe('metrics of what is stored', () => {
     expect(await samples()).toEqual([]);
   });
 
-  test('of a state that is not there any more are absent', async () => {
+  test('metrics of a state that no longer occurs are absent', async () => {
     let counts = COUNTS;
     const metrics = createMetrics('1.2.3', () => Promise.resolve(counts));
     await metrics.render();

@@ -49,7 +49,7 @@ function said(outcome: ReturnType<typeof judge>): string {
 }
 
 describe('a 200', () => {
-  test('with a run is that run, whatever the case of its id', () => {
+  test('a 200 with a run is that run, in whatever case its id is', () => {
     expect(judge(answer(200, RUN))).toMatchObject({
       kind: 'run',
       run: { id: 'run-1', status: 'completed', observed_at: '2025-03-01T10:00:00.000Z' },
@@ -79,16 +79,19 @@ describe('a 200', () => {
       'id: another run than the one that was asked for',
     ],
     ['an odd encoding', RUN, { 'content-encoding': 'zip' }, 'encoded in a way that is not known'],
-  ])('with %s is an invalid response that says so and quotes nothing', (_, body, headers, says) => {
-    const outcome = judge(answer(200, body, headers));
-    expect(outcome).toEqual({
-      kind: 'invalid_response',
-      message: expect.stringContaining(says),
-    });
-    expect(JSON.stringify(outcome)).not.toContain('canary');
-  });
+  ])(
+    'a 200 with %s is an invalid response with a message that quotes nothing',
+    (_, body, headers, says) => {
+      const outcome = judge(answer(200, body, headers));
+      expect(outcome).toEqual({
+        kind: 'invalid_response',
+        message: expect.stringContaining(says),
+      });
+      expect(JSON.stringify(outcome)).not.toContain('canary');
+    },
+  );
 
-  test('with any bytes at all is either a run with the id that was asked for or invalid', () => {
+  test('a 200 with any bytes is either a run with the requested id or invalid', () => {
     const bodies = fc.oneof(
       fc.uint8Array().map((bytes) => Buffer.from(bytes)),
       fc.json().map((text) => Buffer.from(text)),
@@ -103,14 +106,14 @@ describe('a 200', () => {
     );
   });
 
-  test('that broke off is unavailable', () => {
+  test('a 200 that broke off is unavailable', () => {
     expect(judge(broken(200, true))).toEqual({
       kind: 'unavailable',
       message: 'the line went dead',
     });
   });
 
-  test('needs only id and status to be a run; what else is missing or odd is null, and named', () => {
+  test('a run needs only id and status; other missing or odd fields are null, and named', () => {
     const unread: string[] = [];
     const body = { id: 'run-1', status: 'running', progress: '40', created_at: 'soon', source: 7 };
     expect(judge(answer(200, body), (fields) => unread.push(...fields))).toMatchObject({
@@ -120,7 +123,7 @@ describe('a 200', () => {
     expect(unread).toEqual(['workflow_id', 'group_id', 'progress', 'created_at', 'source']);
   });
 
-  test('may begin with a byte order mark', () => {
+  test('a 200 may begin with a byte order mark', () => {
     expect(judge(answer(200, `\u{feff}${JSON.stringify(RUN)}`))).toMatchObject({ kind: 'run' });
   });
 });
@@ -145,35 +148,44 @@ describe('another status', () => {
     [502, { 'retry-after': '7' }, { kind: 'unavailable', message: 'status 502' }],
     [204, {}, { kind: 'unavailable', message: 'status 204' }],
     [400, {}, { kind: 'unavailable', message: 'status 400' }],
-  ])('%i with %j speaks for itself, even where its body broke off', (status, headers, expected) => {
-    expect(judge(answer(status, '<p>canary</p>', headers))).toMatchObject(expected);
-    expect(judge(broken(status, true, headers))).toMatchObject(expected);
-  });
+  ])(
+    'status %i with %j gives its own outcome, even where its body broke off',
+    (status, headers, expected) => {
+      expect(judge(answer(status, '<p>canary</p>', headers))).toMatchObject(expected);
+      expect(judge(broken(status, true, headers))).toMatchObject(expected);
+    },
+  );
 
   test.each([
     [{ 'x-request-id': 'req-1' }, 'status 500 (request id req-1)'],
     [{ 'x-noxus-request-id': '7f:2' }, 'status 500 (request id 7f:2)'],
     [{ 'x-request-id': 'two words\u0007' }, 'status 500'],
     [{ 'x-request-id': 'x'.repeat(129) }, 'status 500'],
-  ])('with %j is named by its request id, where that is a plain word', (headers, message) => {
-    expect(judge(answer(500, '', headers))).toEqual({ kind: 'unavailable', message });
-  });
+  ])(
+    'an answer with %j is named by its request id, if that is a plain word',
+    (headers, message) => {
+      expect(judge(answer(500, '', headers))).toEqual({ kind: 'unavailable', message });
+    },
+  );
 
-  test.each([301, 302, 303, 307, 308])('%i is unavailable and hints at the base URL', (status) => {
-    expect(judge(answer(status, '', { location: 'https://canary.example' }))).toEqual({
-      kind: 'unavailable',
-      message: `status ${status}: redirects are not followed, is the base URL right?`,
-    });
-  });
+  test.each([301, 302, 303, 307, 308])(
+    'status %i is unavailable and hints at the base URL',
+    (status) => {
+      expect(judge(answer(status, '', { location: 'https://canary.example' }))).toEqual({
+        kind: 'unavailable',
+        message: `status ${status}: redirects are not followed, is the base URL right?`,
+      });
+    },
+  );
 });
 
 describe('a 404', () => {
-  test('in the words of Noxus means that there is no such run', () => {
+  test("a 404 in Noxus's own format means that the run does not exist", () => {
     expect(judge(answer(404, { detail: 'Run not found' }))).toEqual({ kind: 'not_found' });
   });
 
   test.each([['<h1>Not Found</h1>'], [''], ['null'], [{ message: 'no route' }], ['"detail"']])(
-    'with %j is no word of Noxus, so it says nothing of the run',
+    "a 404 with %j is not Noxus's own, so it says nothing of the run",
     (body) => {
       expect(judge(answer(404, body))).toMatchObject({ kind: 'unavailable' });
     },
@@ -181,7 +193,7 @@ describe('a 404', () => {
 });
 
 describe('a 422', () => {
-  test('about the run id is a rejection that says where and what, never the input', () => {
+  test('a 422 about the run id is a rejection that says where and what, never the input', () => {
     const detail = [
       { ...ofRunId, type: 'uuid', input: 'canary' },
       { loc: ['query', 0], msg: 'is odd', type: 'odd', ctx: { error: 'canary' } },
@@ -199,13 +211,13 @@ describe('a 422', () => {
     [{ detail: [{ loc: 1 }] }],
     [{ detail: 'canary' }],
     [{ detail: [{ loc: ['header', 'x-workspace'], msg: 'Field required' }] }],
-  ])('with %j is not about the run, so it is trouble', (body) => {
+  ])('a 422 with %j is not about the run, so it is a failure', (body) => {
     const outcome = judge(answer(422, body));
     expect(outcome).toMatchObject({ kind: 'unavailable' });
     expect(said(outcome)).not.toContain('canary');
   });
 
-  test('passes on no more than 300 characters of at most three complaints', () => {
+  test('a 422 passes on at most 300 characters of at most three complaints', () => {
     const complaint = { loc: ['path', 'run_id'], msg: 'm'.repeat(90) };
     const many = judge(answer(422, { detail: Array.from({ length: 9 }, () => complaint) }));
     expect(said(many).split('; ')).toHaveLength(3);
@@ -213,7 +225,7 @@ describe('a 422', () => {
     expect(said(judge(answer(422, { detail: [long] })))).toHaveLength(300);
   });
 
-  test('passes on no API key that the server repeats', () => {
+  test('a 422 passes on no API key that the server repeats', () => {
     const detail = [{ loc: ['header'], msg: `bad\n  key ${API_KEY}` }];
     expect(said(judge(answer(422, { detail })))).toMatch(/header: bad key \[redacted\]$/);
   });
@@ -232,11 +244,11 @@ describe('a quick retry', () => {
     [429, {}, false],
     [500, {}, false],
     [302, {}, false],
-  ])('after status %i with %j: %p', (status, headers, expected) => {
+  ])('a quick retry after status %i with %j: %p', (status, headers, expected) => {
     expect(isRetried(answer(status, '', headers))).toBe(expected);
   });
 
-  test('comes after network trouble that is transient, before or in the middle of a 200', () => {
+  test('a quick retry follows transient network errors, before or during a 200', () => {
     expect(isRetried(broken(null, true))).toBe(true);
     expect(isRetried(broken(200, true))).toBe(true);
     expect(isRetried(broken(null, false))).toBe(false);

@@ -24,7 +24,7 @@ describe('a network failure', () => {
     ['HPE_HEADER_OVERFLOW', 'noxus.example sends response headers that are too large', false],
     ['EMFILE', 'the request to noxus.example failed (EMFILE)', false],
     ['a code with x-api-key: canary', 'the request to noxus.example failed (unknown error)', false],
-  ])('%s is told for humans', (code, says, transient) => {
+  ])('the network error %s has a readable message', (code, says, transient) => {
     const failure = networkFailure({ code }, HTTPS);
     expect(failure).toEqual({
       message: expect.stringContaining(says),
@@ -32,14 +32,14 @@ describe('a network failure', () => {
     });
   });
 
-  test('in the middle of an answer says so', () => {
+  test('a network failure during an answer is reported as such', () => {
     expect(networkFailure({ code: 'ECONNRESET', response: {} }, HTTP).message).toBe(
       'noxus.example:8080 closed the connection in the middle of its answer (ECONNRESET)',
     );
   });
 });
 
-describe('the phase of a time-out', () => {
+describe('phase of a timeout', () => {
   test.each([
     [undefined, HTTPS, 'waiting for a free connection'],
     [{}, HTTPS, 'waiting for a free connection'],
@@ -51,7 +51,10 @@ describe('the phase of a time-out', () => {
     [{ socket: 1, lookup: 2, connect: 3 }, HTTP, 'waiting for the answer'],
     [{ socket: 1, lookup: 2, connect: 3, secureConnect: 4 }, HTTPS, 'waiting for the answer'],
     [{ socket: 1, lookup: 2, connect: 3, response: 5 }, HTTP, 'reading the body of the answer'],
-  ])('is told by how far the request came: %j to %s', (progress, url, phase) => {
-    expect(timedOutPhase(progress, url)).toBe(phase);
-  });
+  ])(
+    "the phase of a timeout follows from the request's progress: %j to %s",
+    (progress, url, phase) => {
+      expect(timedOutPhase(progress, url)).toBe(phase);
+    },
+  );
 });

@@ -4,7 +4,7 @@ import { RunSkimmer } from '../../src/noxus/skim.ts';
 
 const PAGE = { fieldDepth: 3, fields: null, maxKeptBytes: 1_048_576 };
 
-/** Skims a text that comes in pieces of so many bytes. */
+/** Skims a text that arrives in pieces of this many bytes. */
 function skim(text: string, pieceBytes = 65_536, options: Options = PAGE): RunSkimmer {
   const skimmer = new RunSkimmer(options);
   const bytes = Buffer.from(text);
@@ -16,7 +16,7 @@ function skim(text: string, pieceBytes = 65_536, options: Options = PAGE): RunSk
 
 type Options = ConstructorParameters<typeof RunSkimmer>[0];
 
-/** A run with nothing in it that is nested. */
+/** A run without nested values. */
 function flat(run: Record<string, unknown>) {
   return Object.fromEntries(
     Object.entries(run).map(([name, value]) => [name, typeof value === 'object' ? null : value]),
@@ -24,7 +24,7 @@ function flat(run: Record<string, unknown>) {
 }
 
 describe('skimming a page of runs', () => {
-  test('leaves the flat fields of each run, however the bytes are cut', () => {
+  test('skimming keeps the flat fields of each run, wherever the bytes are split', () => {
     const run = fc.dictionary(fc.string({ unit: 'binary' }), fc.jsonValue());
     const page = fc.record({ items: fc.array(run), total: fc.nat() });
     fc.assert(
@@ -37,19 +37,19 @@ describe('skimming a page of runs', () => {
     );
   });
 
-  test('drops strings that no id or status is as long as, and keeps their neighbours', () => {
+  test('skimming drops overlong strings, and keeps their neighbours', () => {
     const items = [{ id: 'a', input: '\\"'.repeat(50_000), status: 'running' }];
     const { items: skimmed } = JSON.parse(skim(JSON.stringify({ items }), 1_000).text());
     expect(skimmed).toEqual([{ id: 'a', input: null, status: 'running' }]);
   });
 
-  test('is not led astray by brackets and quotes in strings', () => {
+  test('brackets and quotes in strings do not mislead skimming', () => {
     const items = [{ id: '}]"\\', more: { text: '{"[' }, status: '{' }];
     const { items: skimmed } = JSON.parse(skim(JSON.stringify({ items })).text());
     expect(skimmed).toEqual([{ id: '}]"\\', more: null, status: '{' }]);
   });
 
-  test('gives the whole runs of a page that was cut off', () => {
+  test('skimming gives the complete runs of a truncated page', () => {
     const items = ['a', 'b', 'c'].map((id) => ({ id, definitions: { text: 'x'.repeat(99) } }));
     const text = JSON.stringify({ items });
     const cut = skim(text.slice(0, text.indexOf('"c"') + 20));
@@ -63,13 +63,13 @@ describe('skimming a page of runs', () => {
   });
 
   test.each(['', '<html>', '{"items": [', '{"items": [{"id": "a}]}', '{"items": [{id: 1}]}', '\0'])(
-    'makes nothing sound of %j',
+    'skimming finds no valid page in %j',
     (text) => {
       expect(() => JSON.parse(skim(text).text())).toThrow(SyntaxError);
     },
   );
 
-  test.each([1, 3])('keeps only the fields that are wanted, at depth %i', (fieldDepth) => {
+  test.each([1, 3])('skimming keeps only the wanted fields, at depth %i', (fieldDepth) => {
     const name = fc.oneof(fc.constantFrom('id', 'status'), fc.string({ unit: 'binary' }));
     const run = fc.dictionary(name, fc.jsonValue());
     const options = { fieldDepth, fields: new Set(['id', 'status']), maxKeptBytes: 65_536 };
@@ -87,7 +87,7 @@ describe('skimming a page of runs', () => {
     );
   });
 
-  test('keeps the fields of a run whatever its input drags along', () => {
+  test("skimming keeps a run's fields however large its input is", () => {
     const fields = new Set(['id', 'status']);
     const text = JSON.stringify({
       ...Object.fromEntries(
@@ -102,7 +102,7 @@ describe('skimming a page of runs', () => {
     expect(JSON.parse(skimmer.text())).toEqual({ id: 'a', status: 'running' });
   });
 
-  test('holds no more than a page of flat fields may take', () => {
+  test('skimming holds no more memory than a page of flat fields may take', () => {
     const items = Array.from({ length: 200_000 }, (_, at) => ({ id: `run-${at}` }));
     const skimmer = skim(JSON.stringify({ items }));
     expect(skimmer.isFull).toBe(true);

@@ -34,7 +34,7 @@ const snapshotOf = (body: object) => toSnapshot(wireRunSchema.parse(body), OBSER
 const isText = (value: unknown) => typeof value === 'string' && value !== '';
 
 describe('a run as Noxus sends it', () => {
-  test('becomes a snapshot that has all fields of the contract and nothing else', () => {
+  test('a run from Noxus becomes a snapshot with all fields of the contract and nothing else', () => {
     const snapshot = snapshotOf({
       ...MINIMAL,
       workflow_version_id: 'v-1',
@@ -70,7 +70,7 @@ describe('a run as Noxus sends it', () => {
     expect(Object.keys(snapshot)).toEqual(SNAPSHOT_FIELDS);
   });
 
-  test('may lack every optional field', () => {
+  test('a run from Noxus may lack every optional field', () => {
     expect(snapshotOf(MINIMAL)).toMatchObject({
       workflow_version_id: null,
       progress: null,
@@ -83,7 +83,7 @@ describe('a run as Noxus sends it', () => {
   });
 
   test.each(['workflow_version_id', 'source', 'user_id', 'conversation_id'] as const)(
-    'may hold anything in %s: what is no text of a sane length becomes null',
+    "a run's %s becomes null unless it is text of a sane length",
     (field) => {
       for (const value of [null, 7, true, {}, ['x'], 'x'.repeat(1_025)]) {
         expect(snapshotOf({ ...MINIMAL, [field]: value })[field]).toBeNull();
@@ -92,7 +92,7 @@ describe('a run as Noxus sends it', () => {
   );
 
   test.each(['started_at', 'finished_at'] as const)(
-    'may hold anything in %s: what is no time becomes null',
+    "a run's %s becomes null unless it is a time",
     (field) => {
       for (const value of [null, 1_700_000_000, 'soon', '', '2025-13-01T00:00:00Z', {}]) {
         expect(snapshotOf({ ...MINIMAL, [field]: value })[field]).toBeNull();
@@ -112,16 +112,16 @@ describe('a run as Noxus sends it', () => {
     ['50', null],
     [Number.POSITIVE_INFINITY, null],
     [{}, null],
-  ])('has progress %p read as %p', (progress, expected) => {
+  ])('progress %p is read as %p', (progress, expected) => {
     expect(snapshotOf({ ...MINIMAL, progress }).progress).toBe(expected);
   });
 
-  test('keeps a status that nobody has heard of', () => {
+  test('an undocumented status is kept', () => {
     expect(snapshotOf({ ...MINIMAL, status: 'hibernating' }).status).toBe('hibernating');
   });
 
   test.each(['group_id', 'workflow_id', 'created_at'] as const)(
-    'may lack %s, or hold anything there',
+    "a run's %s may be absent or of any type",
     (field) => {
       for (const value of [undefined, null, '', 5, {}, 'x'.repeat(1_025)]) {
         expect(snapshotOf({ ...MINIMAL, [field]: value })[field]).toBeNull();
@@ -129,19 +129,19 @@ describe('a run as Noxus sends it', () => {
     },
   );
 
-  test('has its id in lower case where it is a UUID, and as it is where it is not', () => {
+  test("a run's id is put in lower case if it is a UUID, and kept if not", () => {
     expect(snapshotOf({ ...MINIMAL, id: MINIMAL.id.toUpperCase() }).id).toBe(MINIMAL.id);
     expect(snapshotOf({ ...MINIMAL, id: 'Run-1' }).id).toBe('Run-1');
   });
 
-  test.each(['id', 'status'])('is no run without a good %s', (field) => {
+  test.each(['id', 'status'])('a run without a valid %s is refused', (field) => {
     for (const value of [undefined, null, '', 5, {}, 'x'.repeat(1_025)]) {
       const { error } = wireRunSchema.safeParse({ ...MINIMAL, [field]: value });
       expect(error?.issues.map(({ path }) => path)).toEqual([[field]]);
     }
   });
 
-  test('never throws on any JSON value and needs id and status to be a run', () => {
+  test('reading a run never throws on any JSON value, and needs id and status', () => {
     const nearlyRun = fc.record(
       {
         id: fc.jsonValue(),
@@ -184,7 +184,7 @@ describe('a timestamp', () => {
     ['2025-03-01T09:00:00+05:30', '2025-03-01T03:30:00.000Z'],
     ['2025-03-01T09:00:00-0330', '2025-03-01T12:30:00.000Z'],
     ['2025-03-01T09:00:00+02', '2025-03-01T07:00:00.000Z'],
-  ])('%s is read as %s', (text, expected) => {
+  ])('the timestamp %s is read as %s', (text, expected) => {
     expect(readTimestamp(text)).toBe(expected);
   });
 
@@ -200,11 +200,11 @@ describe('a timestamp', () => {
     null,
     undefined,
     {},
-  ])('%p is none', (value) => {
+  ])('%p is no timestamp', (value) => {
     expect(readTimestamp(value)).toBeNull();
   });
 
-  test('keeps its instant to the millisecond in whatever zone and precision it is written', () => {
+  test('a timestamp keeps its instant to the millisecond in any zone and precision', () => {
     const instants = fc.date({
       min: new Date('1970-01-02T00:00:00Z'),
       max: new Date('9999-12-30T00:00:00Z'),
@@ -222,7 +222,7 @@ describe('a timestamp', () => {
     );
   });
 
-  test('never throws, and what it gives reads as itself', () => {
+  test('reading a timestamp never throws, and its result reads back unchanged', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.jsonValue()), (value) => {
         const time = readTimestamp(value);

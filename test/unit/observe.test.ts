@@ -19,7 +19,7 @@ function look(watch: Watch, seen: Look, now = NOON, random = () => 0.5) {
   return observe(watch, seen, { ...lookingAt(now), random });
 }
 
-/** Looks one after the other, each when the one before asked for it. */
+/** Polls one after another, each when the one before scheduled it. */
 function follow(watch: Watch, looks: Look[]) {
   let now = NOON;
   let current = watch;
@@ -36,8 +36,8 @@ function follow(watch: Watch, looks: Look[]) {
   return { watch: current, events, lessons, types: events.map(({ type }) => type), now };
 }
 
-describe('a look at a run', () => {
-  test('ends the watch with the event of its terminal status', () => {
+describe('a poll of a run', () => {
+  test('a terminal status ends the watch with its event', () => {
     const { watch, events } = look(newWatch({ registeredAt: NOON - 60_000 }), {
       kind: 'run',
       run: snapshot({ status: 'failed', progress: 40, finished_at: '2025-12-31T23:59:59.000Z' }),
@@ -64,7 +64,7 @@ describe('a look at a run', () => {
     ]);
   });
 
-  test('gives two events for awaiting, running, awaiting', () => {
+  test('awaiting, running, awaiting gives two events of the wait', () => {
     const waits = run('awaiting_human_feedback');
     const { types } = follow(newWatch(), [waits, waits, run('running'), waits]);
     expect(types).toEqual([
@@ -74,7 +74,7 @@ describe('a look at a run', () => {
     ]);
   });
 
-  test('notes when the answer was asked for, which a failed read does not change', () => {
+  test('a poll records when it began, which a failed poll does not change', () => {
     const asked = { ...lookingAt(NOON), beganAt: NOON - 300 };
     const { watch } = observe(newWatch(), { kind: 'run', run: snapshot() }, asked);
     expect(watch.runAskedAt).toBe(NOON - 300);
@@ -82,7 +82,7 @@ describe('a look at a run', () => {
     expect(failed.watch.runAskedAt).toBe(NOON - 300);
   });
 
-  test('says what was there before', () => {
+  test('an event contains the previous status and progress', () => {
     const { events } = follow(newWatch(), [run('running', 10), run('completed', 100)]);
     expect(events.map(({ data }) => data.previous)).toEqual([
       { status: 'running', progress: 10 },
@@ -90,7 +90,7 @@ describe('a look at a run', () => {
     ]);
   });
 
-  test('tells how long the run was queued and how long its news took, once each', () => {
+  test('a poll yields one sample of the queue time and one of the time to the transition', () => {
     const { lessons } = follow(newWatch(), [run('queued'), run('running'), run('completed', 99)]);
     expect(lessons.map(({ state, ended }) => [state, ended])).toEqual([
       ['queued', true],
@@ -101,14 +101,14 @@ describe('a look at a run', () => {
     ]);
   });
 
-  test('tells nothing of how long states last while the run stays where it is', () => {
+  test('a poll yields no duration sample while the run remains in its state', () => {
     const { lessons } = follow(newWatch(), [run('running'), unavailable, run('running', 9)]);
     expect(lessons).toEqual([]);
   });
 });
 
-describe('a run that is not there', () => {
-  test('is believed gone only after three confirmations over the configured time', () => {
+describe('a missing run', () => {
+  test('a missing run counts as gone only after three confirmations over the configured time', () => {
     const three = follow(newWatch(), [notFound, notFound, notFound]);
     expect(three.types).toEqual([]);
     expect(three.watch).toMatchObject({ state: 'active', missing: { count: 3, since: NOON } });
@@ -121,7 +121,7 @@ describe('a run that is not there', () => {
     expect(four.watch).toMatchObject({ state: 'gone', nextPollAt: null });
   });
 
-  test('is not gone when it turns up in between', () => {
+  test('a run that returns in between is not gone', () => {
     const { types, watch } = follow(newWatch(), [
       notFound,
       notFound,
@@ -134,7 +134,7 @@ describe('a run that is not there', () => {
     expect(watch.missing).toMatchObject({ count: 2 });
   });
 
-  test('is gone as late when Noxus rejects its id, and says so', () => {
+  test('a run with an id that Noxus rejects counts as gone after the same time, with that reason', () => {
     const rejected: Look = { kind: 'rejected', message: 'not a UUID' };
     const { watch, events } = follow(newWatch(), [rejected, rejected, rejected, rejected]);
     expect(watch.state).toBe('gone');
@@ -146,7 +146,7 @@ describe('a run that is not there', () => {
     ]);
   });
 
-  test('is not gone while its source answers for no other run, and the source is doubted', () => {
+  test('a missing run is not gone while its source answers for no other run, and the source is in doubt', () => {
     const seen = newWatch({
       missing: { code: 'not_found', message: '404', since: NOON, count: 9 },
     });
@@ -165,7 +165,7 @@ describe('a run that is not there', () => {
     });
   });
 
-  test('and is there again goes on from what was known, and tells what it has come to', () => {
+  test('a gone run that returns continues from its last snapshot, and yields its transition', () => {
     const gone = { code: 'not_found' as const, message: 'gone', since: NOON };
     const before = newWatch({
       state: 'gone',
@@ -179,7 +179,7 @@ describe('a run that is not there', () => {
     expect(again.watch).toMatchObject({ state: 'finished', gone: null, unreachable: false });
   });
 
-  test('is looked for hourly, for a day', () => {
+  test('a gone run is polled hourly, for a day', () => {
     const watch = newWatch({ state: 'gone', endedAt: NOON });
     let [now, checks] = [NOON, 0];
     for (let next = nextGoneCheck(watch, now); next !== null; next = nextGoneCheck(watch, now)) {
@@ -190,7 +190,7 @@ describe('a run that is not there', () => {
   });
 });
 
-describe('trouble with Noxus', () => {
+describe('failures of Noxus', () => {
   const troubles: Look[] = [
     unavailable,
     { kind: 'invalid_response', message: 'HTML' },
@@ -199,7 +199,7 @@ describe('trouble with Noxus', () => {
   ];
 
   test.each(troubles.map((trouble) => [trouble.kind, trouble] as const))(
-    '%s is no event of the run',
+    '%s yields no event of the run',
     (_, trouble) => {
       const seen = look(newWatch(), run('running', 40)).watch;
       const { watch, events } = look(seen, trouble);
@@ -209,7 +209,7 @@ describe('trouble with Noxus', () => {
     },
   );
 
-  test('is told once when it lasts, and once when it is over', () => {
+  test('a lasting failure yields one watch.unreachable, and later one watch.recovered', () => {
     const looks: Look[] = [run('running')];
     for (let at = 0; at < 40; at += 1) looks.push(unavailable);
     const { types, watch, now } = follow(newWatch(), [...looks, run('running'), run('running')]);
@@ -218,7 +218,7 @@ describe('trouble with Noxus', () => {
     expect(now).toBeGreaterThan(NOON + POLICY.unreachableAfterMs);
   });
 
-  test('is not told of the run while its source answers for no other one', () => {
+  test('a failure yields no event of the run while its source answers for no other one', () => {
     const failing = newWatch({ trouble: { kind: 'unavailable', message: '503', since: NOON } });
     const now = NOON + 3_600_000;
     const silent = observe(failing, unavailable, { ...lookingAt(now), answeredAt: NOON });
@@ -228,13 +228,13 @@ describe('trouble with Noxus', () => {
     expect(alone.events.map(({ type }) => type)).toEqual(['watch.unreachable']);
   });
 
-  test('is not told because looks were late, but when reads have failed for as long as it says', () => {
+  test('poll lag alone yields no watch.unreachable, only failed polls for the whole time do', () => {
     const lateLook = (watch: Watch, now: number, lagMs: number) =>
       observe(watch, unavailable, { ...lookingAt(now), lagMs });
     const first = lateLook(newWatch(), NOON, 500_000).watch;
     const second = lateLook(first, NOON + 301_000, 300_000);
     expect(second.events).toEqual([]);
-    // Of five minutes, one second was spent trying.
+    // Of these five minutes, one second had failing polls.
     const [early, due] = [NOON + 419_999, NOON + 420_000].map((at) =>
       lateLook(second.watch, at, 0),
     );
@@ -242,14 +242,14 @@ describe('trouble with Noxus', () => {
     expect(due?.events.map(({ type }) => type)).toEqual(['watch.unreachable']);
   });
 
-  test('recovers before it tells what the run came to', () => {
+  test("watch.recovered comes before the run's own event", () => {
     const lost = newWatch({ unreachable: true, run: snapshot() });
     const { events } = look(lost, run('failed'));
     expect(events.map(({ type }) => type)).toEqual(['watch.recovered', 'run.failed']);
     expect(events.map(({ data }) => data.sequence)).toEqual([1, 2]);
   });
 
-  test('backs off between attempts, and asks again within a minute', () => {
+  test('failed polls back off, by at most a minute', () => {
     const { watch } = follow(
       newWatch(),
       Array.from({ length: 12 }, () => unavailable),
@@ -260,8 +260,8 @@ describe('trouble with Noxus', () => {
   });
 });
 
-describe('a watch that runs out of time', () => {
-  test('expires with the look that finds it not terminal', () => {
+describe('watch at its timeout', () => {
+  test('a watch expires with the poll that finds its run not terminal', () => {
     const watch = newWatch({ timeoutAt: NOON + 500 });
     const early = look(watch, run('running'));
     expect(early.watch.nextPollAt).toBe(NOON + 500);
@@ -270,13 +270,13 @@ describe('a watch that runs out of time', () => {
     expect(late.watch).toMatchObject({ state: 'expired', nextPollAt: null });
   });
 
-  test('does not expire when that look finds the run terminal', () => {
+  test('a watch does not expire when that poll finds the run terminal', () => {
     const { watch, events } = look(newWatch({ timeoutAt: NOON }), run('completed'));
     expect(watch.state).toBe('finished');
     expect(events.map(({ type }) => type)).toEqual(['run.completed']);
   });
 
-  test('expires also while nothing can be learned', () => {
+  test('a watch expires also while polls fail', () => {
     const { events } = look(newWatch({ timeoutAt: NOON }), unavailable);
     expect(events.map(({ type }) => type)).toEqual(['watch.expired']);
   });
@@ -294,7 +294,7 @@ describe('a watch that runs out of time', () => {
   });
 });
 
-describe('any sequence of looks', () => {
+describe('any sequence of polls', () => {
   const anyLook: fc.Arbitrary<Look> = fc.oneof(
     fc
       .tuple(fc.constantFrom(...KNOWN_STATUSES, 'odd'), fc.integer({ min: 0, max: 3 }))
@@ -302,7 +302,7 @@ describe('any sequence of looks', () => {
     fc.constantFrom(notFound, unavailable),
   );
 
-  test('numbers events without a gap, gives each its own id, and adds nothing after the end', () => {
+  test('any polls number events without a gap, give each its own id, and add none after the end', () => {
     fc.assert(
       fc.property(fc.array(anyLook, { maxLength: 40 }), (looks) => {
         let watch = newWatch();
@@ -320,7 +320,7 @@ describe('any sequence of looks', () => {
     );
   });
 
-  test('gives the same events with the same ids when it is taken again', () => {
+  test('the same polls give the same events with the same ids', () => {
     fc.assert(
       fc.property(fc.array(anyLook, { maxLength: 20 }), (looks) => {
         expect(follow(newWatch(), looks)).toEqual(follow(newWatch(), looks));

@@ -22,7 +22,7 @@ beforeAll(() => {
 
 afterAll(() => rmSync(cwd, { recursive: true }));
 
-/** The declared outcome of a parser; anything else that it throws fails the test. */
+/** The declared outcome of a parser; any other error fails the test. */
 async function codeOf(work: () => unknown): Promise<string> {
   try {
     await work();
@@ -46,7 +46,7 @@ function readWireRun(text: string): void {
   try {
     value = JSON.parse(text);
   } catch {
-    // What is no JSON is judged as the text that it is.
+    // Invalid JSON is judged as plain text.
   }
   const read = wireRunSchema.safeParse(value);
   if (read.success) expect(toSnapshot(read.data, 0).id).not.toBe('');
@@ -63,7 +63,9 @@ function readConfig(text: string): void {
   expect(['loaded', 'invalid']).toContain(loaded.kind);
 }
 
-/** What parses bytes from outside, pieces that are nearly right for it, and what it may throw. */
+/**
+ * Each parser of bytes from outside, fragments of nearly valid input, and the errors it may throw.
+ */
 const PARSERS: [string, (text: string) => unknown, string[], string[]][] = [
   ['durations', parseDuration, ['1', '.', 'ms', 's', 'd', ' ', '-', 'e9'], []],
   ['Retry-After', (text) => parseRetryAfter(text, 0), ['1', '.', ' ', 'Sun, ', '06 Nov', '-'], []],
@@ -115,7 +117,7 @@ const PARSERS: [string, (text: string) => unknown, string[], string[]][] = [
   ],
 ];
 
-test('a configuration that nests without end is refused before it is parsed', () => {
+test('a configuration with endless nesting is refused before it is parsed', () => {
   for (const deep of ['{', '[', '- ', '? ', '{"a":[']) {
     writeFileSync(join(cwd, 'deep.yaml'), deep.repeat(100_000));
     const loaded = loadConfig({ purpose: 'command', env: {}, cwd, configPath: 'deep.yaml' });
@@ -127,7 +129,7 @@ test('a configuration that nests without end is refused before it is parsed', ()
 });
 
 describe.each(PARSERS)('%s from outside', (_name, parse, pieces, declared) => {
-  test('are read, or refused as declared, whatever they are', async () => {
+  test('bytes from outside are read, or refused as declared, whatever they are', async () => {
     const nearly = fc.array(fc.constantFrom(...pieces), { maxLength: 40 });
     const anything = fc.oneof(
       fc.string({ unit: 'binary' }),
@@ -141,8 +143,8 @@ describe.each(PARSERS)('%s from outside', (_name, parse, pieces, declared) => {
     );
   });
 
-  // Time that grew with the square of the length would not end within the time-out.
-  test('take no more time than their length says, however often one piece is repeated', async () => {
+  // Quadratic time would exceed the test's timeout.
+  test('parsing bytes from outside takes linear time, however often one piece is repeated', async () => {
     // The YAML parser takes 40 µs for each of its errors.
     const length = parse === readConfig ? 10_000 : 500_000;
     for (const piece of pieces) {

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { OverdueWatch, type Overdue } from '../../src/poll/overdue.ts';
 
-/** What all processes share. */
+/** State that all processes share. */
 const shared = () => {
   let isOverdue = false;
   const turn = (to: boolean) => async () => {
@@ -24,7 +24,7 @@ function watching(store = shared()) {
   return { watch, said };
 }
 
-test('polls that stay due for over ten seconds are overdue, with the rate limit that would do', async () => {
+test('polls due for over ten seconds are overdue, with a rate limit that would suffice', async () => {
   const { watch, said } = watching();
   await watch.look({ due: 600, oldestMs: 11_000 });
   expect(watch.current()).toBeNull();
@@ -37,7 +37,7 @@ test('polls that stay due for over ten seconds are overdue, with the rate limit 
   expect(watch.current()).toBeNull();
 });
 
-test('that polls are overdue is said once by all processes', async () => {
+test('all processes together raise one event for overdue polls', async () => {
   const store = shared();
   const processes = [watching(store), watching(store)];
   for (const oldestMs of [11_000, 16_000, 21_000, 0, 0]) {

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { createOwnClock } from '../../src/core/own-clock.ts';
 import { NOON } from '../support/builders.ts';
 
-/** A process on a host whose clock is off; the store is right. */
+/** A process on a host with a wrong clock; the store's clock is right. */
 function onHost({ aheadMs = 0 } = {}) {
   let passed = 0;
   let ahead = aheadMs;
@@ -14,7 +14,7 @@ function onHost({ aheadMs = 0 } = {}) {
     right,
     pass: (ms: number) => (passed += ms),
     set: (ms: number) => (ahead += ms),
-    /** Reads the store, which answers in the middle unless told otherwise. */
+    /** Reads the store, which answers in the middle of the time by default. */
     read(takesMs = 0, answeredAfter = takesMs / 2) {
       const askedAt = 7 + passed;
       passed += answeredAfter;
@@ -26,7 +26,7 @@ function onHost({ aheadMs = 0 } = {}) {
 }
 
 describe('the clock of a process', () => {
-  test('is its own before the first reading, and the one of the store after it', () => {
+  test("a process uses its own clock before the first reading, and the store's after it", () => {
     const host = onHost({ aheadMs: 300_000 });
     expect(host.clock.now()).toBe(NOON + 300_000);
     host.read();
@@ -34,20 +34,23 @@ describe('the clock of a process', () => {
     expect(host.clock.skewMs()).toBe(300_000);
   });
 
-  test.each([300_000, -300_000])('runs on when the clock of the host is set by %s ms', (stepMs) => {
-    const host = onHost();
-    host.read();
-    host.pass(1_000);
-    expect(host.clock.hasJumped()).toBe(false);
-    host.set(stepMs);
-    expect(host.clock.now()).toBe(NOON + 1_000);
-    expect(host.clock.hasJumped()).toBe(true);
-    host.read();
-    expect(host.clock.hasJumped()).toBe(false);
-    expect(host.clock.skewMs()).toBe(stepMs);
-  });
+  test.each([300_000, -300_000])(
+    "a process's clock runs on when the host's clock is set by %s ms",
+    (stepMs) => {
+      const host = onHost();
+      host.read();
+      host.pass(1_000);
+      expect(host.clock.hasJumped()).toBe(false);
+      host.set(stepMs);
+      expect(host.clock.now()).toBe(NOON + 1_000);
+      expect(host.clock.hasJumped()).toBe(true);
+      host.read();
+      expect(host.clock.hasJumped()).toBe(false);
+      expect(host.clock.skewMs()).toBe(stepMs);
+    },
+  );
 
-  test('is never further off than the best reading of late took, however long others take', () => {
+  test("a process's clock is as exact as its best recent reading, however long others take", () => {
     fc.assert(
       fc.property(
         fc.array(fc.tuple(fc.nat({ max: 20_000 }), fc.double({ min: 0, max: 1, noNaN: true }))),

@@ -5,7 +5,7 @@ import { createPerform } from '../../src/poll/perform.ts';
 import type { RequestClaim } from '../../src/poll/schedule.ts';
 import { newWatch } from '../support/builders.ts';
 
-/** What became of a claim whose poll comes to this. */
+/** How a claim ends for this poll result. */
 async function endOf(
   poll: () => Promise<Polled>,
   { isStale = false, isLate = false, failedProbes = null as number | null } = {},
@@ -43,23 +43,23 @@ async function endOf(
 
 const never = () => Promise.reject(new Error('nothing is to be read'));
 
-test('a claim ends by the write of its poll, which has said when it is due next', async () => {
+test('a claim ends with the write of its poll, which sets the next due time', async () => {
   const { ends } = await endOf(async () => ({ is: 'written', nextMs: 5 }));
   expect(ends).toEqual([{ nextMs: 5 }]);
 });
 
-test('a claim that is too old, or whose permit is, sends nothing and is given back', async () => {
+test('a claim that is too old, or has an old permit, sends no request and is released', async () => {
   expect((await endOf(never, { isStale: true })).ends).toEqual(['as before']);
   expect((await endOf(never, { isLate: true })).ends).toEqual(['as before']);
 });
 
-test('a poll that throws is tried again after five seconds, and told of', async () => {
+test('a poll that throws is repeated after five seconds, and logged', async () => {
   const { ends, errors } = await endOf(never);
   expect(ends).toEqual([{ inMs: 5_000 }]);
   expect(errors).toHaveLength(1);
 });
 
-test('a read that is given up because the process stops is handed back at once', async () => {
+test('a poll given up because the process stops is released at once', async () => {
   const stopped = new RunwatchError('given up', { code: 'aborted' });
   const { ends, errors } = await endOf(() => Promise.reject(stopped));
   expect(ends).toEqual(['handed back']);
@@ -70,7 +70,7 @@ test.each<[string, () => Promise<Polled>, object]>([
   ['is answered', async () => ({ is: 'written', nextMs: 5 }), {}],
   ['throws', never, {}],
   ['is not made', never, { isStale: true }],
-])('a probe that %s is let go of, a poll that is none holds none', async (_, poll, how) => {
+])('a probe that %s is released, and other polls hold none', async (_, poll, how) => {
   expect((await endOf(poll, { ...how, failedProbes: 0 })).dropped).toEqual(['this']);
   expect((await endOf(poll, how)).dropped).toEqual([]);
 });

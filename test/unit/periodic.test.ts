@@ -5,11 +5,11 @@ import { until } from '../support/until.ts';
 
 const TURNS = 100_000;
 
-test('a hundred thousand turns of a periodic task leave nothing behind in memory', async () => {
+test('a hundred thousand turns of a periodic task leave nothing in memory', async () => {
   let turns = 0;
   const task = async (): Promise<void> => {
     turns += 1;
-    // Lets the event loop turn, without which no collection sees anything as unused.
+    // Lets the event loop turn: without that, the garbage collector sees nothing as unused.
     if (turns % 1_000 === 0) await new Promise((resolve) => setImmediate(resolve));
     if (turns < TURNS) periodic.trigger();
   };
@@ -35,7 +35,7 @@ test('a periodic task that throws, at once or later, runs again and ends nothing
   expect(errors).toEqual([new Error('at once'), new Error('later')]);
 });
 
-test('a periodic task that is triggered while it runs runs once more, and stop waits for it', async () => {
+test('a periodic task triggered while it runs runs once more, and stop waits for it', async () => {
   let turns = 0;
   let finish: () => void = () => undefined;
   const task = (): Promise<void> => {

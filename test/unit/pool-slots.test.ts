@@ -16,11 +16,11 @@ function outcome(kind: 'delivered' | 'refusedConnection', at: number): AttemptOu
   return { kind: 'failed', attempt: { ...attempt, error: { code: 'refused', message: '' } } };
 }
 
-/** A process, and the text of the slots as the store keeps it. */
+/** A process, and the text in which the store keeps the slots. */
 function processOn(store: { text: string }, name: string) {
   const slots = createPoolSlots(name);
   return (kind: 'delivered' | 'refusedConnection', at: number) => {
-    // What a claim is answered with, and then its result.
+    // The answer to a claim, and then its result.
     slots.adopt('ops', store.text);
     const ended = { delivery, outcome: outcome(kind, at), hadWaiting: true, most: 128 };
     store.text = slots.afterAttempt(ended).slots ?? store.text;
@@ -29,7 +29,7 @@ function processOn(store: { text: string }, name: string) {
 
 const limitIn = ({ text }: { text: string }) => (JSON.parse(text) as { limit: number }).limit;
 
-test('slots that gave way to one grow again once the receiver is back', () => {
+test('slots that shrank to one grow again once the receiver is back', () => {
   const store = { text: '' };
   const end = processOn(store, 'a');
   for (let failure = 0; failure < 10; failure += 1)
@@ -39,7 +39,7 @@ test('slots that gave way to one grow again once the receiver is back', () => {
   expect(limitIn(store)).toBeGreaterThan(16);
 });
 
-test('processes take over from each other how far slots have grown, and that they gave way', () => {
+test('processes share how far slots have grown, and that they shrank', () => {
   const store = { text: '' };
   const [one, other] = [processOn(store, 'a'), processOn(store, 'b')];
   for (let answer = 0; answer < 20; answer += 1) one('delivered', NOON);

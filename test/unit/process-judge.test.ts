@@ -10,7 +10,7 @@ function judgeAt() {
   };
 }
 
-test('a process is dead once its counter has stood still for three seconds of looks', () => {
+test('a process is dead once its counter has not risen for three seconds of observation', () => {
   const look = judgeAt();
   const dead = [0, 1, 2, 3, 4].map((second) => {
     return look(second * 1_000, { own: '1', quick: String(second), dead: '7' });
@@ -18,7 +18,7 @@ test('a process is dead once its counter has stood still for three seconds of lo
   expect(dead).toEqual([[], [], [], ['dead'], ['dead']]);
 });
 
-test('no process is dead because the judge itself had no contact with the store', () => {
+test('no process counts as dead because the judge itself had no contact with the store', () => {
   const look = judgeAt();
   look(0, { other: '7' });
   expect(look(20_000, { other: '7' })).toEqual([]);
@@ -27,7 +27,7 @@ test('no process is dead because the judge itself had no contact with the store'
   expect(look(23_000, { other: '7' })).toEqual(['other']);
 });
 
-describe('what a process claimed is surely its own', () => {
+describe("claims that are surely a process's own", () => {
   function pulseAt() {
     let at = 0;
     const pulse = createPulse(() => at);
@@ -37,7 +37,7 @@ describe('what a process claimed is surely its own', () => {
     };
   }
 
-  test('before it first raises its counter, and while it does so every second', () => {
+  test("claims are sure before the counter's first raise, and while it rises every second", () => {
     const { raised, isUnbrokenSince, to } = pulseAt();
     to(60_000);
     expect(isUnbrokenSince(100)).toBe(true);
@@ -48,7 +48,7 @@ describe('what a process claimed is surely its own', () => {
     expect(isUnbrokenSince(100)).toBe(true);
   });
 
-  test('no longer once the counter may have stood still for as long as a judge waits', () => {
+  test('claims are not sure once the counter may have stood still for as long as a judge waits', () => {
     const { raised, isUnbrokenSince, to } = pulseAt();
     raised(0);
     to(2_400);
@@ -56,12 +56,12 @@ describe('what a process claimed is surely its own', () => {
     to(2_600);
     expect(isUnbrokenSince(2_599)).toBe(false);
     raised(2_590);
-    // What was claimed before may have been taken over; what comes after is judged anew.
+    // Another process may have taken over earlier claims; later ones are judged anew.
     expect(isUnbrokenSince(2_500)).toBe(false);
     expect(isUnbrokenSince(2_600)).toBe(true);
   });
 
-  test('not by a raise whose reply comes late', () => {
+  test('a raise with a late reply does not make claims sure', () => {
     const { raised, isUnbrokenSince, to } = pulseAt();
     raised(0);
     to(9_000);

@@ -11,7 +11,7 @@ import {
 
 const MOST = 128;
 
-/** An attempt that began after everything before it. */
+/** An attempt that began after all before it. */
 function result(changes: Partial<SlotResult> = {}): SlotResult {
   return {
     kind: 'delivered',
@@ -28,7 +28,7 @@ const after = (slots: Slots, ...results: Partial<SlotResult>[]) =>
 
 describe('slots of a receiver', () => {
   test.each(playPlaces(500, [4, 8, 10, 128]).map((cell) => [cell.model, cell] as const))(
-    'drain a burst at %s nearly as fast as the best fixed number, and no slower than four',
+    'slots drain a burst at %s nearly as fast as the best fixed number, and no slower than four',
     (_model, { ofBest, ofFour, ours, fourTimeouts }) => {
       expect(ofBest).toBeLessThanOrEqual(2.5);
       expect(ofFour).toBeLessThanOrEqual(1.05);
@@ -36,12 +36,12 @@ describe('slots of a receiver', () => {
     },
   );
 
-  test('grow by one for each answer while deliveries wait, and not beyond the most', () => {
+  test('slots grow by one for each answer while deliveries wait, up to the maximum', () => {
     expect(after(NEW_SLOTS, {}, {}, { hadWaiting: false }).limit).toBe(FIRST_SLOTS + 2);
     expect(after({ ...NEW_SLOTS, limit: MOST }, {}).limit).toBe(MOST);
   });
 
-  test.each(['overloaded', 'timeout'] as const)('become fewer once by a round of %s', (kind) => {
+  test.each(['overloaded', 'timeout'] as const)('slots shrink once for a round of %s', (kind) => {
     const many = { ...NEW_SLOTS, limit: 40 };
     const once = after(many, { kind });
     expect(once.limit).toBeLessThan(40);
@@ -49,18 +49,18 @@ describe('slots of a receiver', () => {
     expect(after(once, { kind, beganAt: 2_000 }).limit).toBeLessThan(once.limit);
   });
 
-  test('stay as they are where an answer is an error of another kind', () => {
+  test('slots remain unchanged after errors of another kind', () => {
     expect(after(NEW_SLOTS, { kind: 'failed' })).toEqual(NEW_SLOTS);
   });
 
-  test('that webhooks share become fewer only by what two of them show', () => {
+  test('slots that webhooks share shrink only when two of them show overload', () => {
     const many = { ...NEW_SLOTS, limit: 40 };
     const alone = after(many, { kind: 'timeout', sharer: 'a' }, { kind: 'timeout', sharer: 'a' });
     expect(alone.limit).toBe(40);
     expect(after(alone, { kind: 'timeout', sharer: 'b' }).limit).toBe(20);
   });
 
-  test('are never fewer than one nor more than the most, whatever comes', () => {
+  test('slots are never fewer than one nor more than the maximum, whatever the results', () => {
     const some = fc.record({
       kind: fc.constantFrom('delivered' as const, 'overloaded' as const, 'timeout' as const),
       beganAt: fc.nat(1e6),

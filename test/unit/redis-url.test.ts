@@ -11,7 +11,7 @@ describe('a Redis URL', () => {
     ['rediss://[::1]:6380', { host: '::1', port: 6380, db: 0, tls: {} }, '[::1]:6380'],
     ['unix:///run/a%20b.sock', { path: '/run/a b.sock', db: 0 }, '/run/a b.sock'],
     ['/run/redis.sock?db=4', { path: '/run/redis.sock', db: 4 }, '/run/redis.sock'],
-  ])('%s', (url, options, place) => {
+  ])('the Redis URL %s is parsed', (url, options, place) => {
     expect(parseRedisUrl(url)).toEqual({ options, place });
   });
 
@@ -25,7 +25,7 @@ describe('a Redis URL', () => {
     'unix://u:secret@/run/a.sock',
     'unix:///',
     'nonsense',
-  ])('%s is refused without being repeated', (url) => {
+  ])('the Redis URL %s is refused without being repeated', (url) => {
     expect(() => parseRedisUrl(url)).toThrow(
       expect.objectContaining({
         code: 'invalid_redis_url',

@@ -7,7 +7,7 @@ import { NOON, webhookTo } from '../support/builders.ts';
 
 const stored = new Map<string, StoredWatch>();
 let writes: WatchChange[] = [];
-/** Watches whose next write finds that another process wrote before. */
+/** Watches for which the next write finds another process's write. */
 const contested = new Set<string>();
 
 const registerWatches = createRegisterWatches({
@@ -41,7 +41,7 @@ beforeEach(() => {
 });
 
 describe('a batch that repeats a run', () => {
-  test('writes its watch once, with all that was asked, and answers each request', async () => {
+  test('a batch that repeats a run writes its watch once, with all requests, and answers each', async () => {
     const requests = Array.from({ length: 1_000 }, (_, at) =>
       request('r', `endpoint-${at % 3}`, { at: String(at) }),
     );
@@ -57,7 +57,7 @@ describe('a batch that repeats a run', () => {
     });
   });
 
-  test('sends each new subscription one notice of a run that has ended', async () => {
+  test('a batch sends each new subscription one event of a run that has ended', async () => {
     await registerWatches([request('r', 'first')]);
     const { watch } = stored.get('default/r')!;
     const notice = { eventId: 'evt_1', type: 'run.failed' as const };
@@ -66,7 +66,7 @@ describe('a batch that repeats a run', () => {
     expect(writes.at(-1)?.deliveries.map(({ endpoint }) => endpoint)).toEqual(['late']);
   });
 
-  test('keeps the order of its results, also where one watch has to be written again', async () => {
+  test('a batch keeps the order of its results, even where one watch is written again', async () => {
     contested.add('default/b');
     const ids = ['a', 'b', 'a', 'c', 'b'];
     const results = await registerWatches(ids.map((id) => request(id)));
@@ -86,7 +86,7 @@ describe('a watch that has as many webhooks as one may have', () => {
     subscriptions: [webhookTo(`https://a.example/${number}`, ['*'])],
   });
 
-  test('takes no other, and stays as it is', async () => {
+  test('a watch with the most webhooks takes no other, and remains unchanged', async () => {
     const results = await registerWatches(Array.from({ length: 52 }, (_, at) => withWebhook(at)));
     expect(results.map((result) => result?.kind ?? null)).toEqual([
       'created',
@@ -100,7 +100,7 @@ describe('a watch that has as many webhooks as one may have', () => {
     expect(stored.get('default/r')?.watch).toEqual(watch);
   });
 
-  test('takes endpoints, and webhooks that it has already', async () => {
+  test('a watch with the most webhooks takes endpoints, and webhooks that it has already', async () => {
     await registerWatches(Array.from({ length: 50 }, (_, at) => withWebhook(at)));
     const results = await registerWatches([withWebhook(7), request('r', 'ops')]);
     expect(results.map((result) => result?.kind)).toEqual(['merged', 'merged']);

@@ -15,7 +15,7 @@ function request(changes: Partial<Registration> = {}): Registration {
 }
 
 describe('registering a run', () => {
-  test('begins a watch that is due at once and expires after the default time', () => {
+  test('a registration begins a watch that is due at once and expires after the default time', () => {
     const { watch, kind, added } = register(null, request(), context);
     expect(kind).toBe('created');
     expect(added).toEqual([ops]);
@@ -28,7 +28,7 @@ describe('registering a run', () => {
     });
   });
 
-  test('merges subscriptions by endpoint name or URL, and replaces metadata and timeout', () => {
+  test('a registration merges subscriptions by endpoint name or URL, and replaces metadata and timeout', () => {
     const before = newWatch({ metadata: { a: '1' } }, [ops, hook]);
     const narrowed: Subscription = { ...hook, events: ['run.failed'] };
     const other: Subscription = { kind: 'endpoint', endpoint: 'audit' };
@@ -43,7 +43,7 @@ describe('registering a run', () => {
     expect(watch).toMatchObject({ metadata: { b: '2' }, timeoutAt: context.now + 5_000 });
   });
 
-  test('leaves what it does not name', () => {
+  test('a registration keeps what it does not name', () => {
     const before = newWatch({ metadata: { a: '1' }, profile: 'urgent', maxDelayMs: 9_000 });
     const { watch } = register(before, request(), context);
     expect(watch).toMatchObject({
@@ -54,7 +54,7 @@ describe('registering a run', () => {
     });
   });
 
-  test('says within what time a watch accepts its next poll', () => {
+  test('a registration says within what time its watch accepts the next poll', () => {
     const before = newWatch({ timeoutAt: context.now + 60_000 });
     const within = (changes: Partial<Registration>) =>
       register(before, request(changes), context).dueWithinMs;
@@ -67,7 +67,7 @@ describe('registering a run', () => {
   });
 
   test.each(['cancelled', 'expired'] as const)(
-    'begins a %s watch anew, with numbers that go on',
+    'a registration begins a %s watch anew, with numbers that go on',
     (state) => {
       const past = { sequence: 4, pastEnds: ['run.failed' as const] };
       const before = newWatch({ state, run: snapshot(), ...past, endedAt: NOON }, [hook]);
@@ -78,7 +78,7 @@ describe('registering a run', () => {
     },
   );
 
-  test('keeps webhooks that it has no more, until they are named again', () => {
+  test('a watch keeps removed webhooks as former ones until they are named again', () => {
     const other = webhookTo('https://b.example/');
     const before = newWatch({ state: 'cancelled', formerWebhooks: [other] }, [hook]);
     const { watch } = register(before, request(), context);
@@ -87,7 +87,7 @@ describe('registering a run', () => {
     expect(again.watch).toMatchObject({ subscriptions: [ops, other], formerWebhooks: [hook] });
   });
 
-  test('keeps a finished watch as it is and takes the subscription in', () => {
+  test('a registration keeps a finished watch and adds the subscription', () => {
     const before = newWatch({ state: 'finished', sequence: 2, endedAt: NOON }, [hook]);
     const { watch, kind, added } = register(before, request(), context);
     expect(kind).toBe('merged');
@@ -95,7 +95,7 @@ describe('registering a run', () => {
     expect(added).toEqual([ops]);
   });
 
-  test('begins a watch anew whose run is gone, with all that it notified before', () => {
+  test('a registration begins the watch of a gone run anew, with all its subscriptions', () => {
     const gone = { code: 'not_found' as const, message: 'gone', since: NOON };
     const metadata = { team: 'ml' };
     const before = newWatch({ state: 'gone', gone, metadata, sequence: 2, endedAt: NOON }, [hook]);

@@ -9,7 +9,7 @@ const claimOf = (id: string, endpoint = 'ops') =>
   ({ token: 'p.1', stored: { delivery: { id, endpoint } } }) as Claim;
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** A relay whose claims and attempts the test answers. */
+/** A relay with claims and attempts that the test answers. */
 function relayOf(changes: Partial<RelayDependencies> = {}) {
   const attempts = new Map<string, (delivered: Delivered) => void>();
   const asked: { pool: string; most: number; answer: (claims: Claim[]) => void }[] = [];
@@ -38,7 +38,7 @@ function relayOf(changes: Partial<RelayDependencies> = {}) {
   return { relay, attempts, asked };
 }
 
-test('closing waits for what was claimed just before, by a round or by an attempt that ends', async () => {
+test('closing the relay waits for deliveries claimed just before, by a sweep or after an attempt', async () => {
   const { relay, attempts, asked } = relayOf();
   relay.dispatch(['ops']);
   let closed = false;
@@ -54,7 +54,7 @@ test('closing waits for what was claimed just before, by a round or by an attemp
   await closing;
 });
 
-test('a process claims nothing for a pool that its configuration lacks', async () => {
+test('the relay claims nothing for a pool that its configuration lacks', async () => {
   const { relay, asked } = relayOf();
   relay.dispatch(['unknown', 'ops']);
   await turn();

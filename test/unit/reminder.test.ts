@@ -16,7 +16,7 @@ interface Look {
   status: string;
 }
 
-/** Looks at a run as it is at certain times; those after its end are not made. */
+/** Polls a run as it is at certain times; polls after its end do not happen. */
 function follow(looks: Look[], watch: Watch = newWatch()) {
   const events: RunwatchEvent[] = [];
   for (const { at, status } of looks) {
@@ -40,7 +40,7 @@ function inShort({ type, data: { reminder, waited_ms: waited } }: RunwatchEvent)
 const waits = (at: number): Look => ({ at, status: AWAITING });
 
 describe('a run that waits for an event', () => {
-  test('is reminded of as one that waits for a human, from its own beginning on', () => {
+  test('a run that waits for an event has reminders as one that waits for a human, from its own start', () => {
     const event = (at: number): Look => ({ at, status: 'awaiting_event' });
     const { told, watch } = follow([waits(0), event(HOUR / 2), event(1.2 * HOUR), event(2 * HOUR)]);
     expect(told).toEqual([
@@ -53,7 +53,7 @@ describe('a run that waits for an event', () => {
 });
 
 describe('a run that waits for a human', () => {
-  test('is called to mind once at each of the times since it was seen to wait', () => {
+  test('a waiting run has one reminder at each configured time', () => {
     const looks = [0, 0.5, 1, 1.1, 2, 23.9, 24, 25, 99].map((hours) => waits(hours * HOUR));
     expect(follow(looks).told).toEqual([
       'run.awaiting_human_feedback',
@@ -62,7 +62,7 @@ describe('a run that waits for a human', () => {
     ]);
   });
 
-  test('is looked at when a reminder is due, however slow the polls have become', () => {
+  test('a waiting run is polled when a reminder is due, however long its interval', () => {
     const { watch } = follow([waits(0)]);
     const late = { ...watch, cadence: { ...watch.cadence, intervalMs: 60_000 } };
     expect(follow([waits(HOUR - 5_000)], late).watch.nextPollAt).toBe(NOON + HOUR);
@@ -70,14 +70,14 @@ describe('a run that waits for a human', () => {
     expect(early.nextPollAt).toBe(NOON + HOUR - 10 + policy.minIntervalMs);
   });
 
-  test('is called to mind once where several reminders became due unseen', () => {
+  test('several reminders that came due between polls yield one event', () => {
     expect(follow([waits(0), waits(48 * HOUR), waits(49 * HOUR)]).told).toEqual([
       'run.awaiting_human_feedback',
       'run.awaiting_human_feedback reminder 2 after 48 h',
     ]);
   });
 
-  test('is not called to mind by a look that finds it gone on, or that finds nothing', () => {
+  test('a poll that finds the run continued, or fails, yields no reminder', () => {
     const { watch } = follow([waits(0)]);
     const context = { ...lookingAt(NOON + 2 * HOUR), policy };
     const blind = observe(watch, { kind: 'unavailable', message: 'status 500' }, context);
@@ -87,7 +87,7 @@ describe('a run that waits for a human', () => {
     ]);
   });
 
-  test('says how long it has waited when it goes on, and also when it ends', () => {
+  test('a run says how long it waited when it goes on, and when it ends', () => {
     expect(follow([waits(0), { at: HOUR / 2, status: 'stopped' }]).told).toEqual([
       'run.awaiting_human_feedback',
       'run.resumed after 0.5 h',
@@ -95,7 +95,7 @@ describe('a run that waits for a human', () => {
     ]);
   });
 
-  test('begins anew with the next wait', () => {
+  test('reminders begin anew with the next wait', () => {
     const looks = [waits(0), waits(HOUR), { at: 2 * HOUR, status: 'running' }];
     const told = follow([...looks, waits(3 * HOUR), waits(4 * HOUR)]).told;
     expect(told).toEqual([
@@ -107,7 +107,7 @@ describe('a run that waits for a human', () => {
     ]);
   });
 
-  test('counts from the first look of a runwatch that reminds, where an older one saw it', () => {
+  test('a wait from a version without reminders counts from the first poll that has them', () => {
     const older = { ...follow([waits(0)]).watch, waiting: null };
     expect(follow([waits(5 * HOUR), waits(6 * HOUR)], older).told).toEqual([
       'run.awaiting_human_feedback reminder 1 after 1 h',
@@ -116,13 +116,13 @@ describe('a run that waits for a human', () => {
 });
 
 describe('a notice that was held up', () => {
-  test('is news while the run still waits, the entry as well as the last reminder', () => {
+  test('a delayed notice is current while the run still waits: the first event and the last reminder', () => {
     const { watch, events } = follow([waits(0), waits(HOUR), waits(24 * HOUR)]);
     expect(events.map(({ id }) => isOldNotice(watch, id))).toEqual([false, true, false]);
     expect(watch.notice).toEqual({ eventId: events[0]?.id, type: 'run.awaiting_human_feedback' });
   });
 
-  test('is old once the run has gone on, be it to wait again', () => {
+  test('a delayed notice is outdated once the run has gone on, even to wait again', () => {
     const { watch, events } = follow([
       waits(0),
       waits(HOUR),
@@ -134,7 +134,7 @@ describe('a notice that was held up', () => {
   });
 });
 
-test('whatever a run does, no wait is called to mind twice by the same number, or out of order', () => {
+test('whatever a run does, no reminder number of a wait repeats or comes out of order', () => {
   const look = fc.record({
     gap: fc.integer({ min: 1, max: 30 * HOUR }),
     status: fc.constantFrom(AWAITING, AWAITING, AWAITING, 'running', 'odd', 'completed'),

@@ -24,37 +24,37 @@ const run = (changes: Partial<TracedRun> = {}): TracedRun => ({
 });
 
 describe('a replay', () => {
-  test('of fixed polling sees an end with the first look after it', () => {
+  test('a replay of fixed polling sees an end with the first poll after it', () => {
     const { seen } = replay([run()], FIXED);
     expect(seen).toEqual([{ workflow: 'a', created: 0, requests: 14, delayS: 4 }]);
   });
 
-  test('of backoff waits longer each time', () => {
-    // Looks at 0, 1, 2.5, 4.75, 8.1, 13.2, 20.8, 32.2, 49.3 and 74.9 s.
+  test('a replay of backoff waits longer each time', () => {
+    // Polls at 0, 1, 2.5, 4.75, 8.1, 13.2, 20.8, 32.2, 49.3 and 74.9 s.
     const [seen] = replay([run()], BACKOFF).seen;
     expect(seen?.requests).toBe(10);
     expect(seen?.delayS).toBeCloseTo(13.89, 2);
   });
 
-  test('counts the reads that failed, and sees an end once they do no more', () => {
+  test('a replay counts failed polls, and sees an end once they succeed again', () => {
     const { seen } = replay([run()], FIXED, { fails: (now) => now < 100 });
     expect(seen).toMatchObject([{ requests: 21, delayS: 39 }]);
   });
 
-  test('sends no more than a shared budget allows', () => {
+  test('a replay sends no more requests than a shared budget allows', () => {
     const runs = Array.from({ length: 10 }, () => run());
     const [last] = replay(runs, FIXED, { budgetPerS: 1 }).seen.slice(-1);
     expect(last?.requests).toBeLessThanOrEqual(8);
   });
 
-  test('gives the same figures each time', () => {
+  test('a replay gives the same figures each time', () => {
     const runs = workload({ seed: 5, runs: 5 });
     expect(workload({ seed: 5, runs: 5 })).toEqual(runs);
     const [one, other] = [1, 2].map(() => replayOurs(runs, { seed: 1, profile: 'normal' }));
     expect(one).toEqual(other);
   });
 
-  test('writes times as they are written everywhere', () => {
+  test('a replay writes times in the usual format', () => {
     const random = seededRandom(4);
     const write = isoWriter();
     for (const times of [0.001, 59.999, 3_600, 86_399.999, 86_400])
@@ -65,7 +65,7 @@ describe('a replay', () => {
     }
   });
 
-  test('takes things in the order of their times', () => {
+  test('a replay processes events in the order of their times', () => {
     const random = seededRandom(3);
     const times = Array.from({ length: 500 }, () => random());
     const agenda = new Agenda<number>();
@@ -76,8 +76,11 @@ describe('a replay', () => {
   });
 });
 
-describe('runs of one workflow that are polled by their list', () => {
-  /** As in the bench of the daemon: two requests for each, and 80 or so for the list and its checks. */
+describe('runs of one workflow that share a list feed', () => {
+  /**
+   * As in the bench of the daemon: two requests for each run, and about 80 for the list and its
+   * checks.
+   */
   const together = Array.from({ length: 100 }, (_, at) =>
     run({ started: 0, finished: 20 + at / 5 }),
   );
@@ -86,31 +89,31 @@ describe('runs of one workflow that are polled by their list', () => {
   const requestsOf = (seen: { requests: number }[]) =>
     seen.reduce((sum, { requests }) => sum + requests, 0);
 
-  test('are read singly when they begin and when they have ended', () => {
+  test('runs on a list are polled singly when they begin and when they have ended', () => {
     const { seen } = replayOurs(together, { ...ours, batch: true });
     const requests = requestsOf(seen);
     expect(requests).toBeGreaterThan(200 + 70);
     expect(requests).toBeLessThan(200 + 110);
-    // The last one has no list any more.
+    // The last run has no list any more.
     expect(Math.max(...seen.slice(0, -1).map(({ delayS }) => delayS))).toBeLessThan(0.56);
     expect(requestsOf(replayOurs(together, ours).seen)).toBeGreaterThan(5_500);
   });
 
-  test('are polled singly while their list can not be read', () => {
+  test('runs are polled singly while their list cannot be read', () => {
     const fails = (now: number) => now > 1 && now < 2;
     const { seen } = replayOurs(together, { ...ours, batch: true }, { fails });
     expect(requestsOf(seen)).toBeGreaterThan(4_000);
     expect(requestsOf(seen)).toBeLessThan(6_000);
   });
 
-  test('share a budget with their list', () => {
+  test('runs share a budget with their list', () => {
     const { seen } = replayOurs(together, { ...ours, batch: true }, { budgetPerS: 10 });
     const lastS = Math.max(...together.map(({ finished }, at) => finished + seen[at]!.delayS));
     expect(requestsOf(seen)).toBeLessThanOrEqual(10 * lastS + 1);
     expect(requestsOf(seen)).toBeGreaterThan(200);
   });
 
-  test('are listed once they have been created, the newest first', () => {
+  test('a replayed list shows runs from their creation on, the newest first', () => {
     const runs = [3, 1, 2, 9].map((created) => run({ created }));
     const lists = new RunLists(runs);
     const page = (number: number) => {
@@ -138,7 +141,7 @@ describe('a timetable', () => {
     return { done, timetable, task };
   }
 
-  test('does what was moved at its new time only, and what was woken at once', () => {
+  test('a timetable runs moved entries only at their new time, and woken entries at once', () => {
     const { done, timetable, task } = world(0);
     const [later, earlier, woken] = [task('later'), task('earlier'), task('woken')];
     const mover = task('mover', () => {
@@ -157,7 +160,7 @@ describe('a timetable', () => {
     ]);
   });
 
-  test('does what was woken before what waits for its turn, and what was put off after it', () => {
+  test('a timetable runs woken entries before waiting ones, and deferred entries after them', () => {
     const { done, timetable, task } = world(1);
     const [putOff, waiting, woken] = [task('put off'), task('waiting'), task('woken')];
     timetable.set(
@@ -187,7 +190,7 @@ describe('a trace', () => {
     return readTrace(path);
   }
 
-  test('is read line by line', async () => {
+  test('a trace is read line by line', async () => {
     const line = { ...run(), progress: [[10.2, 25]] };
     expect(await traceOf(JSON.stringify(line), '', JSON.stringify(run({ workflow: 'b' })))).toEqual(
       [line, run({ workflow: 'b' })],
@@ -198,7 +201,7 @@ describe('a trace', () => {
     ['no JSON', '{', /trace\.jsonl:2: expected JSON/],
     ['a status that no run ends with', { ...run(), status: 'running' }, /jsonl:2: status/],
     ['an end before the start', run({ finished: 1 }), /jsonl:2: expected created ≤ started/],
-  ])('with %s is refused by file and line', async (_, line, message) => {
+  ])('a trace with %s is refused by file and line', async (_, line, message) => {
     const bad = typeof line === 'string' ? line : JSON.stringify(line);
     await expect(traceOf(JSON.stringify(run()), bad)).rejects.toThrow(message);
   });

@@ -24,7 +24,7 @@ function commandsIn(texts: string[], call: RegExp): string[] {
   return [...new Set(found.map((name) => name.toLowerCase()))];
 }
 
-test('the rights that are tried at start are those of every command that scripts give', () => {
+test('the start tries the rights for every command that scripts run', () => {
   const tried = new Set(NEEDED.map(([name]) => name));
   const ours = commandsIn(
     textsIn(SOURCES, (name) => name.endsWith('.ts')),

@@ -8,7 +8,7 @@ const plain = { secret: 'whsec_canary', headers: { authorization: 'Bearer 🔑' 
 const fails = (code: string) => expect.objectContaining({ code });
 
 describe('sealing', () => {
-  test('what was sealed opens again, and is not to be read in between', () => {
+  test('a sealed value opens again, and is not readable in between', () => {
     const sealer = createSealer([newKey]);
     const sealed = sealer.seal(plain, 'default/run-1');
     expect(sealed).toMatch(/^v1\.[0-9a-f]{8}\.[\w-]{16}\.[\w-]+$/);
@@ -16,7 +16,7 @@ describe('sealing', () => {
     expect(sealer.open(sealed, 'default/run-1')).toEqual(plain);
   });
 
-  test('any JSON object survives', () => {
+  test('any JSON object survives sealing', () => {
     const sealer = createSealer([newKey]);
     fc.assert(
       fc.property(fc.dictionary(fc.string(), fc.jsonValue()), fc.string(), (object, context) => {
@@ -26,18 +26,18 @@ describe('sealing', () => {
     );
   });
 
-  test('the same value is never sealed to the same text', () => {
+  test('sealing a value twice never gives the same text', () => {
     const sealer = createSealer([newKey]);
     expect(sealer.seal(plain, 'x')).not.toBe(sealer.seal(plain, 'x'));
   });
 
-  test('it opens nowhere but where it belongs', () => {
+  test('a sealed value opens only in its own context', () => {
     const sealer = createSealer([newKey]);
     const sealed = sealer.seal(plain, 'default/run-1');
     expect(() => sealer.open(sealed, 'default/run-2')).toThrow(fails('sealed_value_corrupt'));
   });
 
-  test('no change of a single character goes unnoticed', () => {
+  test('a sealed value with one changed character does not open', () => {
     const sealer = createSealer([newKey]);
     const sealed = sealer.seal(plain, 'x');
     for (let i = 0; i < sealed.length; i += 1) {
@@ -51,14 +51,14 @@ describe('sealing', () => {
     expect(() => createSealer([newKey]).open(text, 'x')).toThrow(fails('sealed_value_corrupt'));
   });
 
-  test('a truncated value is corrupt', () => {
+  test('a truncated sealed value is corrupt', () => {
     const sealer = createSealer([newKey]);
     const [format, id, iv] = sealer.seal(plain, 'x').split('.');
     const cut = `${format}.${id}.${iv}.AAAA`;
     expect(() => sealer.open(cut, 'x')).toThrow(fails('sealed_value_corrupt'));
   });
 
-  test('after a rotation the new key seals and both open', () => {
+  test('after a key rotation the new key seals and both open', () => {
     const before = createSealer([oldKey]).seal(plain, 'x');
     const sealer = createSealer([newKey, oldKey]);
     const after = sealer.seal(plain, 'x');
@@ -67,7 +67,7 @@ describe('sealing', () => {
     expect(() => createSealer([oldKey]).open(after, 'x')).toThrow(fails('sealed_by_unknown_key'));
   });
 
-  test('a key is the same in every notation', () => {
+  test('an encryption key is the same in every notation', () => {
     const sealed = createSealer([newKey]).seal(plain, 'x');
     for (const encoding of ['hex', 'base64', 'base64url'] as const) {
       expect(createSealer([newKey.toString(encoding)]).open(sealed, 'x')).toEqual(plain);
@@ -75,7 +75,7 @@ describe('sealing', () => {
   });
 
   test.each(['', 'short', 'z'.repeat(64), `${randomBytes(32).toString('base64')}!`])(
-    'refuses the key "%s"',
+    'the encryption key "%s" is refused',
     (key) => {
       expect(() => createSealer([newKey, key])).toThrow(fails('invalid_encryption_key'));
     },

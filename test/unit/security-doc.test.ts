@@ -7,7 +7,7 @@ const DOCUMENT = readFileSync(join(TESTS, '../docs/security.md'), 'utf8');
 
 const named = [...DOCUMENT.matchAll(/`([\w/-]+) › ([^`]+)`/g)];
 
-test('each promise about security names its tests', () => {
+test('each promise in docs/security.md names its tests', () => {
   const rows = DOCUMENT.split('\n').filter((line) => /^\| (?!promise|-)/.test(line));
   expect(rows.length).toBeGreaterThan(20);
   expect(rows.filter((row) => !row.includes(' › '))).toEqual([]);
@@ -15,7 +15,7 @@ test('each promise about security names its tests', () => {
 });
 
 test.each(named.map(([, file = '', title = '']) => [title, file]))(
-  'there is a test "%s" in %s',
+  'docs/security.md names the test "%s" in %s',
   (title, file) => {
     const path = join(TESTS, `${file}.test.ts`);
     expect([path, existsSync(path)]).toEqual([path, true]);

@@ -10,7 +10,7 @@ let letGo: () => Promise<void>;
 
 afterEach(() => letGo());
 
-/** A server whose connection is never made; `disconnect` on it is what its death looks like. */
+/** A server without a real connection; `disconnect` on it simulates its death. */
 function server(pid: number): RunningServer {
   return { control: new Redis({ lazyConnect: true, retryStrategy: null }), pid, reused: false };
 }
@@ -33,7 +33,7 @@ function supervise(first: RunningServer, next: (() => RunningServer)[]) {
   return { log, found };
 }
 
-test('a server that dies is replaced, again and again', async () => {
+test('a Redis server that dies is replaced, again and again', async () => {
   const first = server(1);
   const { found } = supervise(first, [() => server(2), () => server(3)]);
   first.control.disconnect();
@@ -42,14 +42,14 @@ test('a server that dies is replaced, again and again', async () => {
   await until(() => found.length === 2);
 });
 
-test('a server that died between being found and being watched is replaced as well', async () => {
+test('a Redis server that dies between being found and being watched is replaced', async () => {
   const first = server(1);
   first.control.disconnect();
   const { found } = supervise(first, [() => server(2)]);
   await until(() => found.length === 1);
 });
 
-test('a start that fails is tried again', async () => {
+test('a failed start of the Redis server is repeated', async () => {
   const first = server(1);
   const { found, log } = supervise(first, [fail, () => server(2)]);
   first.control.disconnect();
@@ -57,7 +57,7 @@ test('a start that fails is tried again', async () => {
   expect(log.lines.map(({ level }) => level)).toEqual(['info', 'warn', 'error', 'info']);
 });
 
-test('nothing is started after it was let go', async () => {
+test('no Redis server is started after the supervisor was closed', async () => {
   const first = server(1);
   const { found, log } = supervise(first, [() => server(2)]);
   const ended = once(first.control, 'end');

@@ -10,7 +10,7 @@ const message: Message = {
 };
 
 describe('signing', () => {
-  test('agrees with the example of the Standard Webhooks specification', () => {
+  test('a signature matches the example of the Standard Webhooks specification', () => {
     const sign = createSigner(['whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw']);
     const example: Message = {
       eventId: 'msg_p5jXN8AQM9LWM0D4loKWxJek',
@@ -24,7 +24,7 @@ describe('signing', () => {
     });
   });
 
-  test('each of two secrets verifies while one replaces the other, and no third does', () => {
+  test('both secrets verify while one replaces the other, and no third does', () => {
     const [old, next, other] = [generateSecret(), generateSecret(), generateSecret()];
     const headers = createSigner([next, old])(message, Date.now());
     expect(headers['webhook-signature']?.split(' ')).toHaveLength(2);
@@ -33,7 +33,7 @@ describe('signing', () => {
     expect(() => new Webhook(other).verify(message.body, headers)).toThrow('No matching signature');
   });
 
-  test('without a secret there is an id and a time, and no signature', () => {
+  test('a webhook without a secret has an id and a time, and no signature', () => {
     expect(createSigner([])(message, 1_000)).toEqual({
       'webhook-id': 'evt_1',
       'webhook-timestamp': '1',
@@ -46,11 +46,14 @@ describe('signing', () => {
     expect(generateSecret()).not.toBe(secret);
   });
 
-  test.each(['hunter2', 'whsec_', 'whsec_%%%%'])('refuses %s without repeating it', (secret) => {
-    const create = () => createSigner([secret]);
-    expect(create).toThrow(expect.objectContaining({ code: 'invalid_webhook_secret' }));
-    expect(create).toThrow(expect.not.objectContaining({ cause: expect.anything() }));
-  });
+  test.each(['hunter2', 'whsec_', 'whsec_%%%%'])(
+    'the secret %s is refused without being repeated',
+    (secret) => {
+      const create = () => createSigner([secret]);
+      expect(create).toThrow(expect.objectContaining({ code: 'invalid_webhook_secret' }));
+      expect(create).toThrow(expect.not.objectContaining({ cause: expect.anything() }));
+    },
+  );
 });
 
 test('a derived secret belongs to scheme, host, port and path of a URL, and to the instance', () => {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { Ledger } from '../../src/simulator/ledger.ts';
 
-describe('the ledger of a simulator', () => {
-  test('counts the requests of a window, its end excluded', () => {
+describe('request log of a simulator', () => {
+  test('the request log counts the requests of a window, without its end', () => {
     const ledger = new Ledger();
     for (const time of [10, 20, 20, 30]) ledger.enter(null, time);
     expect(ledger.requestsBetween(20, 30)).toBe(2);
@@ -10,7 +10,7 @@ describe('the ledger of a simulator', () => {
     expect(ledger.total).toBe(4);
   });
 
-  test('knows what is under way now and what ever was at once, for each run', () => {
+  test('the request log knows present and maximal concurrency, for each run', () => {
     const ledger = new Ledger();
     const leaveFirst = ledger.enter('a', 1);
     const leaveSecond = ledger.enter('a', 2);
@@ -23,7 +23,7 @@ describe('the ledger of a simulator', () => {
     expect(ledger).toMatchObject({ inFlight: 2, maxInFlight: 3, maxInFlightPerRun: 2 });
   });
 
-  test('takes a request out once, however often it is told', () => {
+  test('the request log ends a request once, however often that is reported', () => {
     const ledger = new Ledger();
     const leave = ledger.enter('a', 1);
     leave();
@@ -32,11 +32,11 @@ describe('the ledger of a simulator', () => {
     expect(ledger.run('a').inFlight).toBe(0);
   });
 
-  test('knows nothing of a run that nobody asked for', () => {
+  test('the request log has no entry for a run without requests', () => {
     expect(new Ledger().run('a').count).toBe(0);
   });
 
-  test('refuses to count a window that it no longer holds', () => {
+  test('the request log refuses to count a window that it no longer holds', () => {
     const ledger = new Ledger();
     for (let time = 0; time <= 1_000_000; time += 1) ledger.enter(null, time)();
     expect(() => ledger.requestsBetween(0, 10)).toThrow('no longer holds');
@@ -44,7 +44,7 @@ describe('the ledger of a simulator', () => {
     expect(ledger.total).toBe(1_000_001);
   });
 
-  test('forgets what was, not what is under way', () => {
+  test('the request log forgets past requests, not those under way', () => {
     const ledger = new Ledger();
     ledger.enter('a', 1)();
     const leave = ledger.enter('b', 2);

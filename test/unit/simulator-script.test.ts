@@ -44,11 +44,11 @@ describe('a scripted run', () => {
     [8_500, 'running', 70],
     [10_000, 'completed', 100],
     [99_999_999, 'completed', 100],
-  ])('is, %i ms after its creation, %s at %i %%', (elapsed, status, progress) => {
+  ])('a scripted run, %i ms after its creation, is %s at %i %%', (elapsed, status, progress) => {
     expect(seen(waits, elapsed)).toMatchObject({ status, progress });
   });
 
-  test('has the time of its creation, of its start and of its end once they have come', () => {
+  test('a scripted run has the times of its creation, start and end once they have come', () => {
     expect(seen(waits, 0)).toMatchObject({
       created_at: '2026-01-01T00:00:00.000Z',
       started_at: null,
@@ -61,7 +61,7 @@ describe('a scripted run', () => {
     expect(seen(waits, 20_000)).toMatchObject({ finished_at: '2026-01-01T00:00:10.000Z' });
   });
 
-  test('ends when its status did, whatever its progress does later', () => {
+  test('a scripted run ends when its status did, whatever its progress does later', () => {
     const script = scripted({
       steps: [
         { after_ms: 100, status: 'failed' },
@@ -74,7 +74,7 @@ describe('a scripted run', () => {
     });
   });
 
-  test('moves its progress evenly only while it is running', () => {
+  test("a scripted run's progress moves evenly only while it is running", () => {
     const script = scripted({
       steps: [
         { after_ms: 1_000, status: 'awaiting_human_feedback', progress: 20 },
@@ -86,7 +86,7 @@ describe('a scripted run', () => {
     ]);
   });
 
-  test('can be written in any order', () => {
+  test("a scripted run's steps may come in any order", () => {
     const script = scripted({
       steps: [
         { after_ms: 200, status: 'completed' },
@@ -97,7 +97,7 @@ describe('a scripted run', () => {
     expect(seen(script, 200).status).toBe('completed');
   });
 
-  test('plays as many times as fast as it is told', () => {
+  test('a scripted run plays at the requested speed', () => {
     const script = scripted({ steps: [{ after_ms: 1_000, status: 'failed' }] }, 10);
     expect(seen(script, 99).status).toBe('queued');
     expect(seen(script, 100)).toMatchObject({
@@ -106,13 +106,13 @@ describe('a scripted run', () => {
     });
   });
 
-  test('is not there before it is visible, nor once it is deleted', () => {
+  test('a scripted run is absent before it is visible, and once it is deleted', () => {
     const script = scripted({ visible_after_ms: 100, deleted_after_ms: 200 });
     const kinds = [-1, 99, 100, 199, 200, 9_999].map((elapsed) => runAt(script, elapsed).kind);
     expect(kinds).toEqual(['not_found', 'not_found', 'run', 'run', 'not_found', 'not_found']);
   });
 
-  test('is rejected at all times where the script says so', () => {
+  test('a scripted run is rejected at all times where the script says so', () => {
     const script = scripted({ rejected: true });
     expect([0, 1e9].map((elapsed) => runAt(script, elapsed).kind)).toEqual([
       'rejected',
@@ -120,17 +120,17 @@ describe('a scripted run', () => {
     ]);
   });
 
-  test('may be old when it is added', () => {
+  test('a scripted run may be old when it is added', () => {
     expect(scripted({ age_ms: 60_000 }).created_at).toBe('2025-12-31T23:59:00.000Z');
   });
 
-  test('writes times without a zone on request', () => {
+  test('a scripted run writes times without a zone on request', () => {
     expect(seen(scripted({ timestamps: 'naive' }), 0).created_at).toBe(
       '2026-01-01T00:00:00.000000',
     );
   });
 
-  test('obeys a status set by hand, and its script no longer plays', () => {
+  test('a scripted run keeps a status set by hand, and its script stops', () => {
     const script = withStatus(waits, 3_050, { status: 'stopped' });
     expect(seen(script, 3_049)).toMatchObject({ status: 'running' });
     expect(seen(script, 1e9)).toMatchObject({
@@ -140,14 +140,14 @@ describe('a scripted run', () => {
     });
   });
 
-  test('keeps its pace after a wait in its first state', () => {
+  test('a scripted run keeps its pace after a wait in its first state', () => {
     const script = postponed(waits, 60_000);
     expect(seen(script, 60_999).status).toBe('queued');
     expect(seen(script, 61_000).status).toBe('running');
     expect(seen(script, 70_000).status).toBe('completed');
   });
 
-  test('always has a status of its script and a whole progress between those of its steps', () => {
+  test('a scripted run always has a status of its script and a whole progress between those of its steps', () => {
     const step = fc.record({
       after_ms: fc.integer({ min: 0, max: 10_000 }),
       status: fc.constantFrom(...KNOWN_STATUSES),

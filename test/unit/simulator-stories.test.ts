@@ -19,7 +19,7 @@ function play(input: ScriptInput, elapsedMs: number) {
   return answer.kind === 'run' ? answer.run.status : answer.kind;
 }
 
-/** Everything that a run is seen to be in its first minute, looked at ten times a second. */
+/** All states of a run in its first minute, read ten times a second. */
 function history(input: ScriptInput): string[] {
   const looks = Array.from({ length: 600 }, (_, index) => play(input, index * 100));
   return looks.filter((status, index) => status !== looks[index - 1]);
@@ -44,11 +44,11 @@ describe('a ready-made run', () => {
     ['never_finishes', ['queued', 'running']],
     ['stalls', ['queued', 'running', 'completed']],
     ['jumps_to_completed', ['queued', 'completed']],
-  ])('named %s does what it says', (name, expected) => {
+  ])('the ready-made run %s does what it says', (name, expected) => {
     expect(history(story(name))).toEqual(expected);
   });
 
-  test.each(STORY_NAMES)('named %s is a valid script', (name) => {
+  test.each(STORY_NAMES)('the ready-made run %s is a valid script', (name) => {
     expect(scriptSchema.safeParse(story(name)).success).toBe(true);
   });
 });
@@ -60,13 +60,13 @@ describe('random runs', () => {
     within_ms: fc.integer({ min: 10, max: 100_000 }),
   });
 
-  test('are the same for the same seed, and others for another', () => {
+  test('random runs are the same for the same seed, and others for another', () => {
     const scripts = randomScripts({ count: 20, seed: 7, within_ms: 1_000 });
     expect(randomScripts({ count: 20, seed: 7, within_ms: 1_000 })).toEqual(scripts);
     expect(randomScripts({ count: 20, seed: 8, within_ms: 1_000 })).not.toEqual(scripts);
   });
 
-  test('have ids of their own that are UUIDs', () => {
+  test('random runs have unique UUIDs as ids', () => {
     const ids = randomScripts({ count: 500, seed: 1, within_ms: 1_000 }).map(({ id }) => id);
     expect(new Set(ids).size).toBe(500);
     for (const id of ids) {
@@ -74,7 +74,7 @@ describe('random runs', () => {
     }
   });
 
-  test('all end in time, and are running before that', () => {
+  test('random runs all end in time, and are running before that', () => {
     fc.assert(
       fc.property(options, (some) => {
         for (const script of randomScripts(some)) {
@@ -87,7 +87,7 @@ describe('random runs', () => {
     );
   });
 
-  test('wait for a human long enough to be seen waiting', () => {
+  test('random runs wait for a human long enough to be seen waiting', () => {
     fc.assert(
       fc.property(options, (some) => {
         const pauseMs = Math.round(some.within_ms / 10);
@@ -102,7 +102,7 @@ describe('random runs', () => {
     );
   });
 
-  test('come to every end, some after waiting for a human once or twice', () => {
+  test('random runs reach every terminal status, some after one or two waits for a human', () => {
     const scripts = randomScripts({ count: 300, seed: 3, within_ms: 10_000 });
     const ends = new Set(scripts.map(({ steps }) => steps?.at(-1)?.status));
     const waits = scripts.map(({ steps }) => steps?.filter((one) => one.status === waiting).length);

@@ -4,11 +4,11 @@ import { Slots, type Turn } from '../../src/poll/slots.ts';
 const CONCURRENCY = 4;
 
 let slots: Slots<string>;
-/** What is due, in order. */
+/** Requests that are due, in order. */
 let due: string[];
-/** When something else is due, ms of the test's clock. */
+/** When the next request is due, ms of the test's clock. */
 let nextAt: number | null;
-/** How many requests may be made; what is left is held for so long. */
+/** How many requests may be made; unused permits are held for that long. */
 let permits: number;
 let heldMs: number;
 let claims: number;
@@ -57,7 +57,7 @@ async function claim(): Promise<Turn<string>> {
   return { is: 'claimed', claim: one, heldMs: permits <= 0 ? heldMs : 0 };
 }
 
-/** Lets the queue start slots, as BullMQ does, until nothing moves any more. */
+/** Lets the queue start slots, as BullMQ does, until nothing changes any more. */
 async function settle(): Promise<void> {
   for (let round = 0; round < 20; round += 1) {
     for (; queued > 0; queued -= 1) void slots.run().then(() => (ended += 1));
@@ -70,7 +70,7 @@ async function pass(ms: number): Promise<void> {
   await settle();
 }
 
-test('requests that are due start so many slots as may run, each beginning with one', async () => {
+test('due requests start as many slots as may run, each beginning with one request', async () => {
   due = ['a', 'b', 'c', 'd', 'e', 'f'];
   isQuick = false;
   slots.due(1);
@@ -81,7 +81,7 @@ test('requests that are due start so many slots as may run, each beginning with 
   expect(performing.at(-1)?.claim).toBe('e');
 });
 
-test('a slot waits for what is due within its time, so that a steady pace takes one slot', async () => {
+test('a slot waits for requests due within its time, so that a steady pace takes one slot', async () => {
   due = ['a'];
   nextAt = Date.now() + 1_000;
   slots.due(1);
@@ -94,7 +94,7 @@ test('a slot waits for what is due within its time, so that a steady pace takes 
   expect(ended).toBe(started);
 });
 
-test('a slot ends at once where nothing comes within its time', async () => {
+test('a slot ends at once where no request comes due within its time', async () => {
   nextAt = Date.now() + 60_000;
   slots.due(1);
   await settle();
@@ -105,7 +105,7 @@ test('a slot ends at once where nothing comes within its time', async () => {
   expect(due).toEqual([]);
 });
 
-test('while the rate limit is used up nothing is claimed, whatever becomes due', async () => {
+test('while the rate limit is used up no request is claimed', async () => {
   [due, permits, heldMs] = [['a', 'b', 'c'], 1, 500];
   slots.due(3);
   await settle();
@@ -119,7 +119,7 @@ test('while the rate limit is used up nothing is claimed, whatever becomes due',
   expect(due).toEqual([]);
 });
 
-test('a source that takes requests again is asked at once', async () => {
+test('a source that takes requests again gets one at once', async () => {
   [due, permits, heldMs] = [['a'], 0, 60_000];
   slots.due(1);
   await settle();
@@ -157,7 +157,7 @@ test('a slot that the queue has lost is asked for again', async () => {
 });
 
 describe('stopping', () => {
-  test('ends the slots that wait, and lets none claim again', async () => {
+  test('stopping ends the waiting slots, and lets none claim again', async () => {
     due = ['a'];
     nextAt = Date.now() + 1_000;
     isQuick = false;

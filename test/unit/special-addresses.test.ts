@@ -90,7 +90,7 @@ const DENIED: [string, SpecialRange][] = [
 ];
 
 describe('special addresses', () => {
-  test.each(DENIED)('%s is %s', (text, range) => {
+  test.each(DENIED)('address %s is %s', (text, range) => {
     expect(rangeOf(text)).toBe(range);
   });
 
@@ -111,7 +111,7 @@ describe('special addresses', () => {
     '223.255.255.255',
     '2606:4700:4700::1111',
     '2a00:1450:4001::1',
-  ])('%s is a public address', (text) => {
+  ])('address %s is a public address', (text) => {
     expect(rangeOf(text)).toBeNull();
   });
 
@@ -139,7 +139,7 @@ describe('special addresses', () => {
     );
   });
 
-  test('no IPv4 address gets through by being embedded in an IPv6 one', () => {
+  test('no IPv4 address passes by being embedded in an IPv6 one', () => {
     const half = fc.integer({ min: 0, max: 0xffff }).map((value) => value.toString(16));
     const prefix = fc.constantFrom('::ffff:', '::ffff:0:', '::', '64:ff9b::', '64:ff9b:1::');
     fc.assert(

@@ -12,7 +12,7 @@ interface Look extends Partial<RunSnapshot> {
   at: number;
 }
 
-/** Looks at a run and gives its stages, with times in seconds after noon, and all lessons. */
+/** Polls a run and returns its phases, with times in seconds after noon, and all samples. */
 function follow(looks: Look[]) {
   let watch = newWatch();
   const lessons = looks.flatMap(({ at, ...changes }) => {
@@ -49,37 +49,37 @@ const completed = (at: number, finished = at): Look => ({
   finished_at: iso(finished),
 });
 
-describe('the stages of a run', () => {
-  test('begin when Noxus says so, where it does', () => {
+describe('phases of a run', () => {
+  test("a phase begins at Noxus's time where it gives one", () => {
     expect(follow([queued(3), running(14)]).stages).toEqual([
       { state: 'queued', since: 0, seenAt: 3, secondMs: 1_000 },
       { state: 'running/0', since: 10, seenAt: 14, secondMs: 1_000 },
     ]);
   });
 
-  test('do not begin before a look that saw the run elsewhere', () => {
+  test('a phase does not begin before a poll that saw the run elsewhere', () => {
     expect(follow([queued(12), running(14)]).stages.at(-1)).toMatchObject({ since: 12 });
   });
 
-  test('begin half-way between two looks where nobody says when', () => {
+  test('a phase begins half-way between two polls where Noxus gives no time', () => {
     expect(follow([running(20, 5), running(30, 42)]).stages.at(-1)).toMatchObject({
       state: 'running/40',
       since: 25,
     });
   });
 
-  test('go by the pace of the run: its end is expected at 100 s of their clock', () => {
-    // 25 % took the 20 s since the start, so that 75 % are going to take 60 s.
+  test("a phase's clock follows the run's pace: the end is expected at its 100 s", () => {
+    // 25 % took the 20 s since the start, so 75 % will take 60 s.
     const { stages } = follow([running(26, 5), running(34, 25)]);
     expect(stages.at(-1)).toMatchObject({ state: 'running/20', since: 30, secondMs: 600 });
   });
 
-  test('have no known beginning where the first look comes too late for it', () => {
+  test('a phase has no known beginning where the first poll comes too late for it', () => {
     expect(follow([running(500, 42)]).stages).toMatchObject([{ since: 500, seenAt: null }]);
     expect(follow([running(500)]).stages).toMatchObject([{ since: 10, seenAt: 500 }]);
   });
 
-  test('begin anew where progress falls back, and are there once each', () => {
+  test('a phase begins anew where progress falls back, and occurs once', () => {
     const { stages } = follow([running(20, 35), running(30, 85), running(40, 32)]);
     expect(stages.map(({ state, since }) => [state, since])).toEqual([
       ['running/80', 25],
@@ -87,14 +87,14 @@ describe('the stages of a run', () => {
     ]);
   });
 
-  test('start afresh when the run begins to wait for a human, and when it goes on', () => {
+  test('phases start afresh when the run begins to wait for a human, and when it goes on', () => {
     const before = follow([running(20, 35), waits(30)]);
     expect(before.stages.map(({ state }) => state)).toEqual(['awaiting_human_feedback']);
     const after = follow([running(20, 35), waits(30), running(50, 40), running(60, 90)]);
     expect(after.stages).toMatchObject([{ state: 'resumed', since: 40, secondMs: 1_000 }]);
   });
 
-  test('are bounded in number, whatever a run does', () => {
+  test('phases are bounded in number, whatever a run does', () => {
     const anyLook = fc.tuple(
       fc.constantFrom(...KNOWN_STATUSES.filter((status) => status !== 'completed')),
       fc.integer({ min: -50, max: 300 }),
@@ -111,8 +111,8 @@ describe('the stages of a run', () => {
   });
 });
 
-describe('lessons', () => {
-  test('tell with the news how long it took from each stage on, from when that was watched', () => {
+describe('duration samples', () => {
+  test('a major transition yields the watched time to it from each phase on', () => {
     const { lessons } = follow([queued(3), running(14), completed(100, 90)]);
     const news = lessons.filter(({ state }) => state === null || state.startsWith('news/'));
     expect(news).toMatchObject([
@@ -122,7 +122,7 @@ describe('lessons', () => {
     ]);
   });
 
-  test('tell when a stage is left how long the run stayed there', () => {
+  test('leaving a phase yields its dwell time', () => {
     const { lessons } = follow([queued(3), running(14), running(30, 50)]);
     expect(lessons).toMatchObject([
       { state: 'queued', fromS: 3, toS: 10, ended: true },
@@ -130,32 +130,32 @@ describe('lessons', () => {
     ]);
   });
 
-  test('put news half-way between the looks where Noxus gives no time', () => {
+  test('a transition lies half-way between the polls where Noxus gives no time', () => {
     const { lessons } = follow([running(20), waits(30)]);
     expect(lessons.at(-1)).toMatchObject({ state: null, fromS: 10, toS: 15, ended: true });
   });
 
-  test('keep an end within the looks, however the clocks of Noxus go', () => {
+  test('an end lies between the polls, whatever the clocks of Noxus show', () => {
     const early = follow([running(20), completed(30, 12)]).lessons.at(-1);
     const late = follow([running(20), completed(30, 50)]).lessons.at(-1);
     expect([early?.toS, late?.toS]).toEqual([10, 20]);
   });
 
-  test('leave out a stage whose beginning nobody saw, but not the run as a whole', () => {
+  test('a phase without a known beginning yields no sample, but the whole run does', () => {
     const { lessons } = follow([running(60, 42), completed(100)]);
     expect(lessons).toMatchObject([{ state: null, fromS: 50, toS: 90 }]);
   });
 
-  test('are none of a run that had ended before anybody looked', () => {
+  test('a run that ended before the first poll yields no sample', () => {
     expect(follow([completed(30)]).lessons).toEqual([]);
   });
 
-  test('of a human who takes his time are no lessons of the work', () => {
+  test('human feedback time yields no sample of the work', () => {
     const { lessons } = follow([waits(30), running(50, 40), completed(90)]);
     expect(lessons.map(({ state }) => state)).toEqual(['resumed', 'news/resumed']);
   });
 
-  test('that are cut short say only that no news came until the last look', () => {
+  test('censored samples only say that no transition came until the last poll', () => {
     const { watch } = follow([running(20), running(40)]);
     expect(lessonsCutShort(watch)).toMatchObject([
       { state: 'running/0', fromS: 10, toS: 30, ended: false },

@@ -11,7 +11,7 @@ import { lookingAt, newWatch, NOON, snapshot } from '../support/builders.ts';
 const MINUTE = 60_000;
 const AWAITING = 'awaiting_human_feedback';
 
-/** What was learned, by the name of the state; `*` stands for the workflow as a whole. */
+/** Statistics by the name of the state; `*` stands for the workflow as a whole. */
 type Learned = Record<string, Statistics>;
 
 interface Moment {
@@ -20,7 +20,7 @@ interface Moment {
   see: Partial<RunSnapshot> | 'nothing';
 }
 
-/** Looks at a run at certain times; those after its end are not made. */
+/** Polls a run at certain times; polls after its end do not happen. */
 function follow(moments: Moment[], learned: Learned = {}, watch: Watch = newWatch()) {
   const events: RunwatchEvent[] = [];
   for (const { at, see } of moments) {
@@ -43,7 +43,7 @@ function inShort({ type, data: { lasted_ms: lasted } }: RunwatchEvent): string {
   return lasted === undefined ? type : `${type} after ${lasted / MINUTE} min`;
 }
 
-/** Stays of so many minutes each, all seen from beginning to end. */
+/** Samples of these minutes each, all watched from beginning to end. */
 function stays(...minutes: number[]): Statistics {
   return minutes.reduce((statistics, minute) => {
     const lesson = { source: 'default', workflowId: 'workflow-1', state: 'running/0' };
@@ -53,8 +53,8 @@ function stays(...minutes: number[]): Statistics {
 
 const at = (minute: number, progress = 0): Moment => ({ at: minute, see: { progress } });
 
-describe('a run that stays in one state', () => {
-  test('is stalled once after half an hour, and recovers once when it moves on', () => {
+describe('a run that remains in one state', () => {
+  test('a run stalls once after half an hour, and recovers once when it moves on', () => {
     const moments = [at(0), at(29.9), at(30), at(31), at(90), at(91, 10), at(92, 20)];
     expect(follow(moments).told.filter((type) => type !== 'run.progress')).toEqual([
       'run.stalled after 30 min',
@@ -62,7 +62,7 @@ describe('a run that stays in one state', () => {
     ]);
   });
 
-  test('may stall again in its next state', () => {
+  test('a run may stall again in its next state', () => {
     const moments = [at(0), at(30), at(31, 10), at(60, 10), at(61, 10)];
     expect(follow(moments).told).toEqual([
       'run.stalled after 30 min',
@@ -72,7 +72,7 @@ describe('a run that stays in one state', () => {
     ]);
   });
 
-  test('is in the same state while its progress stays within ten per cent', () => {
+  test('a run is in the same state while its progress remains within ten per cent', () => {
     const moments = [at(0, 30), at(20, 39), at(31, 35)];
     expect(follow(moments).told).toContain('run.stalled after 31 min');
     expect(follow([at(0, 30), at(20, 40), at(31, 45)]).told).toEqual([
@@ -81,7 +81,7 @@ describe('a run that stays in one state', () => {
     ]);
   });
 
-  test('has been in it since Noxus says that it began, where the first look tells', () => {
+  test("a run's state began at Noxus's time if the first poll shows one", () => {
     const old = { created_at: '2025-12-31T22:00:00.000Z', started_at: '2025-12-31T23:00:00.000Z' };
     const firstLook = (see: Partial<RunSnapshot>) => follow([{ at: 0, see: { ...old, ...see } }]);
     expect(firstLook({ status: 'queued' }).told).toEqual(['run.stalled after 120 min']);
@@ -92,13 +92,13 @@ describe('a run that stays in one state', () => {
     );
   });
 
-  test('is stalled by a look that sees it there, never by one that sees nothing', () => {
+  test('a run stalls by a poll that sees it, never by one that fails', () => {
     const blind: Moment[] = [1, 31, 60].map((minute) => ({ at: minute, see: 'nothing' }));
     const { told } = follow([at(0), ...blind, at(61)]);
     expect(told).toEqual(['watch.unreachable', 'watch.recovered', 'run.stalled after 61 min']);
   });
 
-  test('is looked at when it would stall, however slow the polls have become', () => {
+  test('a run is polled when it would stall, however long its interval', () => {
     expect(follow([at(0), at(29.8)]).watch.nextPollAt).toBe(NOON + 30 * MINUTE);
   });
 
@@ -107,23 +107,23 @@ describe('a run that stays in one state', () => {
     ['fails', 'failed', ['run.failed']],
     ['is stopped', 'stopped', ['run.stopped']],
     ['asks a human', AWAITING, ['run.recovered after 40 min', `run.${AWAITING}`]],
-  ])('and then %s is told so', (_, status, expected) => {
+  ])('a stalled run that then %s recovers as it should', (_, status, expected) => {
     const { told } = follow([at(0), at(30), { at: 40, see: { status } }]);
     expect(told).toEqual(['run.stalled after 30 min', ...expected]);
   });
 
-  test('does not stall while it waits for a human, however long', () => {
+  test('a run does not stall while it waits for a human, however long', () => {
     const waits = (minute: number): Moment => ({ at: minute, see: { status: AWAITING } });
     expect(follow([waits(0), waits(300), waits(9_000)]).told).toEqual([`run.${AWAITING}`]);
   });
 });
 
-describe('what was learned of a state', () => {
+describe('statistics of a state', () => {
   const moments = [10, 31, 44, 60, 76, 91, 151].map((minute) => at(minute));
   const stalledAfter = (learned: Learned) =>
     follow([at(0), ...moments], learned).events.map(({ data }) => (data.lasted_ms ?? 0) / MINUTE);
 
-  test('lets a run stay 1.5 times as long as nearly all others did, if that is longer', () => {
+  test('a run stalls at 1.5 times the usual time, if that is longer', () => {
     const hundred = Array.from({ length: 300 }, (_, index) => 20 + index / 10);
     const [event] = follow([at(0), ...moments], { 'running/0': stays(...hundred) }).events;
     const usual = (event?.data.usual_ms ?? 0) / MINUTE;
@@ -132,23 +132,23 @@ describe('what was learned of a state', () => {
     expect((event?.data.lasted_ms ?? 0) / MINUTE).toBe(76);
   });
 
-  test('does not make a run stall sooner than half an hour', () => {
+  test('statistics do not make a run stall sooner than half an hour', () => {
     expect(stalledAfter({ 'running/0': stays(...Array.from({ length: 300 }, () => 1)) })).toEqual([
       31,
     ]);
   });
 
-  test('is the longest stay while there were too few for a p99', () => {
+  test('the usual time is the longest sample while there are too few for a p99', () => {
     expect(stalledAfter({ 'running/0': stays(50) })).toEqual([76]);
     expect(stalledAfter({ 'running/0': stays(5, 50, 5) })).toEqual([76]);
   });
 
-  test('is that of the whole workflow where nothing is known of the state', () => {
+  test('the usual time is that of the whole workflow where the state has no statistics', () => {
     expect(stalledAfter({ '*': stays(50) })).toEqual([76]);
     expect(stalledAfter({ '*': stays(50), 'running/0': stays(1) })).toEqual([31]);
   });
 
-  test('is that of runs which a human has answered, once that is what a run goes on from', () => {
+  test('the usual time after feedback is that of runs with feedback', () => {
     const start: Moment[] = [at(0), { at: 1, see: { status: AWAITING } }];
     const { told } = follow([...start, at(2, 40), at(33, 40), at(76, 40), at(78, 40)], {
       resumed: stays(50),
@@ -157,13 +157,13 @@ describe('what was learned of a state', () => {
     expect(told.at(-1)).toBe('run.stalled after 76 min');
   });
 
-  test('is no reason to wait for ever where nothing was learned', () => {
+  test('a run without statistics still stalls', () => {
     const { events } = follow([at(0), at(31)], { 'running/0': emptyStatistics() });
     expect(events.map(({ data }) => data.usual_ms)).toEqual([null]);
   });
 });
 
-test('whatever a run does, it is told stalled once at most in each state, and recovers as often', () => {
+test('whatever a run does, it stalls at most once in each state, and recovers as often', () => {
   const moment = fc.record({
     gap: fc.double({ min: 0.1, max: 40, noNaN: true }),
     status: fc.constantFrom('queued', 'running', 'running', 'running', AWAITING, 'odd', 'failed'),

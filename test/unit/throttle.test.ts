@@ -39,7 +39,7 @@ interface Given {
   askedAt?: number;
 }
 
-/** A source of so many runs that answers in turn; it has answered last at noon, unless given. */
+/** A source with this many runs and these answers; its last valid answer is at noon by default. */
 function play(
   given: Given[],
   { active = 50, answeredAt = NOON }: { active?: number; answeredAt?: number | null } = {},
@@ -55,7 +55,7 @@ function play(
   return state;
 }
 
-/** So many answers about different runs, spread over a time. */
+/** This many answers about different runs, spread over a time. */
 function row(count: number, answer: (about: string) => SourceAnswer, overMs = 2_000, from = 0) {
   return Array.from({ length: count }, (_, index) => ({
     at: from + Math.round((overMs * index) / Math.max(1, count - 1)),
@@ -66,7 +66,7 @@ function row(count: number, answer: (about: string) => SourceAnswer, overMs = 2_
 const typesOf = (state: SourceState | null) => state?.unsaid.map(({ type }) => type) ?? [];
 
 describe('an outage', () => {
-  test('is ten answers in a row over two seconds that are trouble', () => {
+  test('an outage is ten failed answers in a row over two seconds', () => {
     expect(play(row(9, down))?.closed).toBeNull();
     expect(play(row(10, down, 1_999))?.closed).toBeNull();
     expect(play(row(10, down))?.closed).toMatchObject({
@@ -75,12 +75,12 @@ describe('an outage', () => {
     });
   });
 
-  test('is no outage while any answer is valid', () => {
+  test('one valid answer prevents an outage', () => {
     const half = row(200, down, 60_000).flatMap((bad) => [bad, { at: bad.at, answer: valid }]);
     expect(play(half)).toBeNull();
   });
 
-  test('is all answers where there are fewer runs, of one run as well', () => {
+  test('with fewer runs an outage is all answers failing, even of one run', () => {
     expect(play(row(3, down), { active: 3 })?.closed?.reason).toBe('unreachable');
     expect(
       play(
@@ -90,7 +90,7 @@ describe('an outage', () => {
     ).toBe('unreachable');
   });
 
-  test('is not one run that goes on failing beside others that are asked seldom', () => {
+  test('one run that goes on failing beside rarely polled others is no outage', () => {
     expect(
       play(
         row(50, () => down('run-1'), MINUTE),
@@ -101,7 +101,7 @@ describe('an outage', () => {
     expect(play(two, { active: 4 })?.closed?.reason).toBe('unreachable');
   });
 
-  test('is probed after 1, 2, 4, 8, then every 10 s, every third time by the list', () => {
+  test('an outage is probed after 1, 2, 4, 8, then every 10 s, every third time by the list', () => {
     const given = row(10, down);
     let state = play(given);
     const waits: number[] = [];
@@ -118,7 +118,7 @@ describe('an outage', () => {
     expect(lists).toEqual([false, false, true, false, false, true, false]);
   });
 
-  test('is said once after the time for it, and once more when it is over', () => {
+  test('an outage raises one event after its time, and one when it is over', () => {
     const outage = row(10, down);
     const before = [...outage, { at: 2 * MINUTE - 1, answer: down('run-1') }];
     expect(typesOf(play(before))).toEqual([]);
@@ -131,22 +131,22 @@ describe('an outage', () => {
     expect(withSaid(over!, over!.unsaid)).toBeNull();
   });
 
-  test('that was too short to be said leaves nothing behind', () => {
+  test('an outage too short for an event leaves no state behind', () => {
     expect(play([...row(10, down), { at: 9_000, answer: valid }])).toBeNull();
   });
 
-  test('is not probed the faster for answers to what was asked before it', () => {
+  test('answers to earlier requests do not speed up the probes of an outage', () => {
     const straggler = { at: 30_000, answer: down('run-77'), askedAt: 1_000 };
     expect(play([...row(10, down), straggler])?.closed).toMatchObject({ failedProbes: 0 });
   });
 });
 
 describe('a 404', () => {
-  test('concerns its run while the source has answered within a minute', () => {
+  test('a 404 concerns its run while the source has answered within a minute', () => {
     expect(play(row(30, missing, 59_000))).toBeNull();
   });
 
-  test('for everything at once, for longer, is an outage', () => {
+  test('404s for all runs, for longer, are an outage', () => {
     const state = play(row(20, missing, 10_000, 61_000));
     expect(state?.closed?.reason).toBe('unreachable');
     expect(play(row(20, missing), { answeredAt: null })?.closed?.reason).toBe('unreachable');
@@ -154,11 +154,11 @@ describe('a 404', () => {
 });
 
 describe('a 403', () => {
-  test('of one run says nothing of the source, however often it comes', () => {
+  test('a 403 of one run says nothing of the source, however often it comes', () => {
     expect(play(row(50, () => forbidden('run-1'), 59_000))?.closed).toBeNull();
   });
 
-  test('of three different runs with no valid answer in between is the key', () => {
+  test('a 403 of three different runs with no valid answer in between closes the source', () => {
     const state = play(row(3, forbidden));
     expect(state?.closed).toMatchObject({ reason: 'unauthorized', probeAt: NOON + 2_000 + MINUTE });
     expect(typesOf(state)).toEqual(['source.unauthorized']);
@@ -166,7 +166,7 @@ describe('a 403', () => {
     expect(play(mixed)).toBeNull();
   });
 
-  test('of both of two runs is the key, of the only one is not', () => {
+  test('a 403 of both of two runs closes the source, of the only one does not', () => {
     expect(play(row(2, forbidden), { active: 2 })?.closed?.reason).toBe('unauthorized');
     expect(
       play(
@@ -178,7 +178,7 @@ describe('a 403', () => {
 });
 
 describe('a 401', () => {
-  test('closes the source at once, is said once, and probed as seldom as configured', () => {
+  test('a 401 closes the source at once, raises one event, and is probed as seldom as configured', () => {
     const refused: SourceAnswer = { kind: 'unauthorized', message: 'status 401' };
     const given = [0, MINUTE, 2 * MINUTE].map((at) => ({ at, answer: refused }));
     const state = play(given);
@@ -187,23 +187,23 @@ describe('a 401', () => {
   });
 });
 
-describe('a pause that a source asks for', () => {
+describe('pause of a source', () => {
   test.each([
     [7_000, 7_000],
     [null, 5_000],
     [0, 0],
     [99_999_999_000, 15 * MINUTE],
-  ])('of %p ms is granted for %d ms', (asked, granted) => {
+  ])('a Retry-After of %p ms pauses a source for %d ms', (asked, granted) => {
     expect(play([{ at: 0, answer: limited(asked) }])?.closed?.probeAt).toBe(NOON + granted);
   });
 
-  test('is said once where it is longer than a minute', () => {
+  test('a pause of a source raises one event where it is longer than a minute', () => {
     expect(typesOf(play([{ at: 0, answer: limited(MINUTE) }]))).toEqual([]);
     const long = [0, 1_000].map((at) => ({ at, answer: limited(10 * MINUTE) }));
     expect(typesOf(play(long))).toEqual(['source.throttled']);
   });
 
-  test('does not end earlier because another answer asks for a shorter one', () => {
+  test('a pause of a source does not end earlier because another answer asks for a shorter one', () => {
     const state = play([
       { at: 0, answer: limited(60_000) },
       { at: 100, answer: limited(1_000) },
@@ -214,7 +214,7 @@ describe('a pause that a source asks for', () => {
   test.each([
     ['a pause', limited(MINUTE)],
     ['a refusal', { kind: 'unauthorized' as const, message: 'status 401' }],
-  ])('(%s) is not taken back by answers to what was asked before it', (_, answer) => {
+  ])('a pause of a source (%s) is not ended by answers to earlier requests', (_, answer) => {
     const straggler = { at: 600, answer: valid, askedAt: 400 };
     expect(play([{ at: 500, answer }, straggler])?.closed?.at).toBe(NOON + 500);
     expect(
@@ -225,7 +225,7 @@ describe('a pause that a source asks for', () => {
     ).toBeNull();
   });
 
-  test('again and again lasts since the first, and is said once that is longer than a minute', () => {
+  test('repeated pauses of a source count from the first, and raise one event after a minute', () => {
     const given = Array.from({ length: 4 }, (_, turn) => ({
       at: turn * 20_000,
       answer: limited(20_000),
@@ -235,7 +235,7 @@ describe('a pause that a source asks for', () => {
     expect(typesOf(play(given))).toEqual(['source.throttled']);
   });
 
-  test('that is over and followed by trouble is an outage', () => {
+  test('a pause of a source followed by failures is an outage', () => {
     const state = play([
       { at: 0, answer: limited(5_000) },
       { at: 5_000, answer: down('run-1') },
@@ -243,13 +243,13 @@ describe('a pause that a source asks for', () => {
     expect(state?.closed).toMatchObject({ reason: 'unreachable', probeAt: NOON + 7_000 });
   });
 
-  test('can be lifted, and what was said of it stays said', () => {
+  test('a lifted pause of a source keeps the record of its event', () => {
     const state = play([{ at: 0, answer: limited(10 * MINUTE) }]);
     expect(resumed(state!)).toMatchObject({ closed: null, said: ['source.throttled'] });
   });
 });
 
-test('a valid answer opens any source, and each news comes once until then', () => {
+test('a valid answer opens any source, and each event is raised once until then', () => {
   const answers = fc.oneof(
     fc.constantFrom(limited(null), limited(900_000), {
       kind: 'unauthorized' as const,

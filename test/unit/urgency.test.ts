@@ -8,7 +8,7 @@ describe('the patience of a poll', () => {
   const patience = (profile: 'urgent' | 'normal' | 'frugal', maxDelayMs: number | null = null) =>
     patienceMs(pollKind({ profile, maxDelayMs }, ROUND_MS), ROUND_MS);
 
-  test('lets urgent polls go first by a round of all watches, and frugal ones last by two', () => {
+  test('urgent polls go first by a round of all watches, and frugal ones last by two', () => {
     expect([patience('urgent'), patience('normal'), patience('frugal')]).toEqual([
       0,
       ROUND_MS,
@@ -16,13 +16,13 @@ describe('the patience of a poll', () => {
     ]);
   });
 
-  test('is never longer than the delay that the watch accepts', () => {
+  test("a poll's patience is never longer than the delay that the watch accepts", () => {
     expect(patience('frugal', 2 * ROUND_MS)).toBe(2 * ROUND_MS);
     expect(patience('frugal', 2 * ROUND_MS - 1)).toBe(ROUND_MS);
     expect(patience('normal', ROUND_MS - 1)).toBe(0);
   });
 
-  test('is none while the rate limit is not short', () => {
+  test('polls have no patience while the rate limit is not short', () => {
     expect(patienceMs('frugal', 0)).toBe(0);
   });
 });
@@ -30,13 +30,13 @@ describe('the patience of a poll', () => {
 describe('a rate limit', () => {
   const limit = { requests: 10, perMs: 1_000 };
 
-  test('counts a request that was never answered for half of its time more, a second at most', () => {
+  test('a request without an answer counts for half of its period more, a second at most', () => {
     expect(graceMs(limit)).toBe(500);
     expect(graceMs({ requests: 600, perMs: 60_000 })).toBe(1_000);
     expect(holdMs(limit)).toBe(1_501);
   });
 
-  test('gives every watch its turn once in a round', () => {
+  test('a rate limit gives every watch its turn once in a round', () => {
     expect(roundMs(200, limit)).toBe(20_000);
     expect(roundMs(0, limit)).toBe(0);
   });

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { waitFor } from '../support/wait-for.ts';
 
-test('waitFor gives what the condition gives, as soon as it does', async () => {
+test("waitFor returns the condition's value as soon as there is one", async () => {
   let looks = 0;
   await expect(waitFor(() => (looks += 1) === 3 && 'there')).resolves.toBe('there');
   expect(looks).toBe(3);
@@ -17,7 +17,7 @@ test('waitFor takes an error for not yet', async () => {
   expect(value).toBe(3);
 });
 
-test('waitFor gives up with what it waited for and the last error', async () => {
+test('waitFor gives up with a message that names the condition and the last error', async () => {
   const never = waitFor(
     () => {
       throw new Error('still 2');

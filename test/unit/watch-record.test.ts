@@ -61,7 +61,7 @@ const watches: fc.Arbitrary<Watch> = fc.record({
   maxDelayMs: timeOrNull,
   registeredAt: time,
   lastPolledAt: timeOrNull,
-  // The schedule knows.
+  // The schedule keeps this time.
   nextPollAt: fc.constant(null),
   timeoutAt: time,
   endedAt: timeOrNull,
@@ -89,14 +89,14 @@ const watches: fc.Arbitrary<Watch> = fc.record({
   cadence: fc.record({ intervalMs: fc.nat(), failures: fc.nat() }),
 });
 
-/** As the script writes it. */
+/** The record as the script writes it. */
 function recordOf(watch: Watch, { version, number }: { version: number; number: number }): string {
   const [first, second] = [version, number].map((one) => String(one).padStart(12, '0'));
   return `${first} ${second}${writeHead(watch)}${writeDoc(watch)}`;
 }
 
 describe('a record', () => {
-  test('changes in its head alone where a poll has seen no change', () => {
+  test('a watch record changes in its head alone where a poll saw no change', () => {
     const watch = newWatch({ run: snapshot() });
     const polled = {
       ...watch,
@@ -110,7 +110,7 @@ describe('a record', () => {
     expect(writeHead(polled)).toHaveLength(writeHead(watch).length);
   });
 
-  test('gives back every watch as it was written', () => {
+  test('a watch record gives back every watch as it was written', () => {
     fc.assert(
       fc.property(watches, fc.nat(), fc.nat(), (watch, version, number) => {
         const stored = readWatch(watch, recordOf(watch, { version, number }));
@@ -119,19 +119,19 @@ describe('a record', () => {
     );
   });
 
-  test('gives back a run with its fields in the published order', () => {
+  test('a watch record gives back a run with its fields in the published order', () => {
     const watch = newWatch({ run: snapshot() });
     const stored = readWatch(watch, recordOf(watch, { version: 1, number: 1 }));
     expect(JSON.stringify(stored?.watch.run)).toBe(JSON.stringify(watch.run));
   });
 
-  test('of a watch that was never polled says only what is not usual', () => {
+  test('the record of a watch that was never polled holds only unusual values', () => {
     const watch = newWatch();
     const said = Object.keys(JSON.parse(writeDoc(watch)) as object);
     expect(said).toEqual(['registeredAt', 'timeoutAt']);
   });
 
-  test('is nothing where Redis has nothing', () => {
+  test('an empty reply of Redis is no watch record', () => {
     expect(readWatch({ source: 'default', runId: 'run-1' }, null)).toBeNull();
   });
 });

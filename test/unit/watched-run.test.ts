@@ -4,7 +4,7 @@ import { watchedRun } from '../../src/core/watched-run.ts';
 import type { Watch } from '../../src/core/watch.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
-/** A watch that ends a minute after its registration, of a run that was created with it. */
+/** A watch that ends a minute after its registration, and its run, created at the same time. */
 function ending(changes: Partial<Watch> = {}, finishedAt: number | null = NOON + 58_000) {
   const before = newWatch({ run: snapshot(), polls: 6 });
   const after: Watch = {
@@ -19,7 +19,7 @@ function ending(changes: Partial<Watch> = {}, finishedAt: number | null = NOON +
 }
 
 describe('the end of a watch', () => {
-  test('tells how long the run lasted, and what it took to see its end', () => {
+  test("the end of a watch yields the run's duration, and the cost of seeing its end", () => {
     expect(ending()).toEqual({
       source: 'default',
       workflowId: 'workflow-1',
@@ -28,7 +28,7 @@ describe('the end of a watch', () => {
     });
   });
 
-  test('of a run that was registered late tells nothing of its first time', () => {
+  test('a run registered late yields nothing of the time before', () => {
     const run = snapshot({
       created_at: isoTime(NOON - 30_000),
       finished_at: isoTime(NOON + 58_000),
@@ -36,14 +36,14 @@ describe('the end of a watch', () => {
     expect(ending({ run })?.duration).toEqual({ fromS: 30, toS: 88, ended: true });
   });
 
-  test('goes by what we saw where Noxus does not say when the run ended', () => {
+  test("a run without Noxus's end time ends when a poll saw it", () => {
     const seen = ending({}, null);
     expect(seen?.duration.toS).toBe(60);
     expect(seen?.polled).toEqual({ requests: 7, delayS: 0 });
   });
 
   test.each(['expired', 'cancelled'] as const)(
-    'by being %s tells only that the run lasts longer',
+    "a watch that is %s yields only a lower bound of the run's duration",
     (state) => {
       expect(ending({ state, run: snapshot() })).toMatchObject({
         duration: { fromS: 0, toS: 60, ended: false },
@@ -52,7 +52,7 @@ describe('the end of a watch', () => {
     },
   );
 
-  test('is never before the beginning, whatever the clocks say', () => {
+  test("a run's end is never before its beginning, whatever the clocks show", () => {
     const run = snapshot({
       created_at: isoTime(NOON + 300_000),
       finished_at: isoTime(NOON + 200_000),
@@ -66,11 +66,11 @@ describe('the end of a watch', () => {
     ['a run that nobody has seen', { run: null }],
     ['a run that is gone', { state: 'gone' }],
     ['a run that had ended before it was registered', { registeredAt: NOON + 59_000 }],
-  ] as [string, Partial<Watch>][])('tells nothing of %s', (_what, changes) => {
+  ] as [string, Partial<Watch>][])('the end of a watch yields nothing for %s', (_what, changes) => {
     expect(ending(changes)).toBeNull();
   });
 
-  test('is told of once: a watch that is written again after its end tells nothing', () => {
+  test('a watch that is written again after its end yields nothing more', () => {
     const after = newWatch({ state: 'finished', run: snapshot(), endedAt: NOON + 1 });
     expect(watchedRun({ before: { watch: after, version: 2 }, after })).toBeNull();
     expect(watchedRun({ before: null, after })).toBeNull();

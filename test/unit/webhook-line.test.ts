@@ -18,14 +18,14 @@ test('a webhook about a run becomes a line', () => {
   );
 });
 
-test('a webhook about a run that was never seen becomes a line', () => {
+test('a webhook about a run without a snapshot becomes a line', () => {
   const body = '{"data":{"run_id":"r1","run":null,"detection_delay_ms":null}}';
   expect(webhookLine({ ...received, type: 'run.gone', body })).toBe(
     '2026-01-01T00:00:00.000Z  ✔  run.gone                     r1  verified',
   );
 });
 
-test('a reminder that a run still waits for a human says which one it is', () => {
+test('a reminder that a run still waits for a human has its number in the line', () => {
   const run = { status: 'awaiting_human_feedback', progress: 40 };
   const body = JSON.stringify({ data: { run_id: 'r1', run, reminder: 2 } });
   const line = webhookLine({ ...received, type: 'run.awaiting_human_feedback', body });
@@ -45,7 +45,7 @@ test('a webhook that is no event becomes a line that says why it is not trusted'
   );
 });
 
-test('nothing that a sender writes can steer a terminal', () => {
+test("no sender's text can control a terminal", () => {
   const rogue = fc.constantFrom('\u001b[2J', '\n', '\u009b', '\u202e', '\u2028', '\r');
   fc.assert(
     fc.property(fc.string(), rogue, (text, bad) => {

@@ -27,7 +27,7 @@ describe('network errors for people', () => {
     ['HPE_HEADER_OVERFLOW', 'too_large', /16 KiB/],
     ['HPE_INVALID_CONSTANT', 'protocol', /not a plain HTTP/],
     ['EMFILE', 'network', /EMFILE/],
-  ])('%s is of class %s', (code, expected, message) => {
+  ])('network error %s is of class %s', (code, expected, message) => {
     const error = networkError(failing(code), 'h', 'tls');
     expect(error.code).toBe(expected);
     expect(error.message).toMatch(message);
@@ -39,19 +39,19 @@ describe('network errors for people', () => {
     [48, /does not trust our client certificate/],
     [70, /no version of TLS/],
     [99, /does not speak TLS/],
-  ])('the alert %i of a receiver tells which check failed', (alert, message) => {
+  ])('TLS alert %i of a receiver says which check failed', (alert, message) => {
     const text = `write EPROTO 00:error:0A000410:SSL routines::alert:SSL alert number ${alert}`;
     const error = networkError(Object.assign(new Error(text), { code: 'EPROTO' }), 'h', 'tls');
     expect(error.code).toBe('tls');
     expect(error.message).toMatch(message);
   });
 
-  test('the code of a network error counts whatever its class is', () => {
+  test("a network error's code counts whatever its JavaScript class is", () => {
     const error = networkError({ code: 'EPROTO', message: 'write EPROTO' }, 'h', 'tls');
     expect(error.code).toBe('tls');
   });
 
-  test('what has no code is of class network', () => {
+  test('an error without a code is of class network', () => {
     expect(networkError('odd', 'h', 'queue')).toEqual({
       code: 'network',
       message: 'the request to h failed (unknown)',
@@ -59,7 +59,7 @@ describe('network errors for people', () => {
   });
 
   test.each(['queue', 'dns', 'connect', 'tls', 'headers'] as const)(
-    'a time-out says that it came in the phase %s',
+    'a timeout error names the phase %s',
     (phase) => {
       expect(timeoutError(15_000, phase)).toEqual({
         code: 'timeout',
@@ -68,7 +68,7 @@ describe('network errors for people', () => {
     },
   );
 
-  test('a redirect names the origin only', () => {
+  test('a redirect error names the origin only', () => {
     expect(statusError(302, 'https://login.example.com/?token=canary').message).toBe(
       'answered 302 Found, pointing to https://login.example.com; redirects are not followed',
     );
@@ -82,7 +82,7 @@ function isControl(code: number): boolean {
 }
 
 describe('text of an answer', () => {
-  test('holds no control character but tab and line feed, and no mark that reorders text', () => {
+  test('response text holds no control character but tab and line feed, and no mark that reorders text', () => {
     expect(responseText(Buffer.from('a\r\nb\tc\u001b[2J\u0000\u009b\u202ed'))).toBe(
       'a\nb\tc\ufffd[2J\ufffd\ufffd\ufffdd',
     );
@@ -94,7 +94,7 @@ describe('text of an answer', () => {
     );
   });
 
-  test('repeats no credential that was sent, whole, without its scheme, or cut off', () => {
+  test('response text repeats no sent credential, whole, without its scheme, or cut off', () => {
     const sent = ['Bearer canary-0123456789', 'blue'];
     const text = (answer: string) => responseText(Buffer.from(answer), sent);
     expect(text('you sent Bearer canary-0123456789, and blue')).toBe(
@@ -105,7 +105,7 @@ describe('text of an answer', () => {
     expect(text(long)).toBe(`${'x'.repeat(1_024 - 18)}[redacted]`);
   });
 
-  test('is cut at 1 KiB without half a character at the end', () => {
+  test('response text is cut at 1 KiB without half a character at the end', () => {
     const text = responseText(Buffer.from('é🚀'.repeat(500)));
     expect(Buffer.byteLength(text)).toBeLessThanOrEqual(1_024);
     expect(text).not.toContain('\ufffd');
@@ -126,19 +126,19 @@ describe('custom headers', () => {
     'Expect',
     'User-Agent',
     'Proxy-Authorization',
-  ])('%s is reserved', (name) => {
+  ])('the custom header %s is reserved', (name) => {
     expect(headerProblem(name, 'x')).toMatch(/reserved/);
     expect(() => customHeaders({ [name]: 'x' })).toThrow(
       expect.objectContaining({ code: 'invalid_header' }),
     );
   });
 
-  test('a value that would begin another header is refused without repeating it', () => {
+  test("a custom header's value that would begin another header is refused without repeating it", () => {
     expect(headerProblem('x-a', 'canary\r\nx-b: 1')).toMatch(/^the header x-a has a value/);
     expect(headerProblem('x a', '1')).toMatch(/Header name/);
   });
 
-  test('others pass, in lower case', () => {
+  test('other custom headers pass, in lower case', () => {
     expect(customHeaders({ Authorization: 'Bearer t', 'X-Team': 'a' })).toEqual({
       authorization: 'Bearer t',
       'x-team': 'a',
@@ -147,13 +147,13 @@ describe('custom headers', () => {
 });
 
 describe('deadline', () => {
-  test('fires at once when the outer signal has fired already', () => {
+  test('a deadline fires at once when the outer signal has fired already', () => {
     const deadline = startDeadline(60_000, AbortSignal.abort());
     expect(deadline.signal.aborted).toBe(true);
     deadline.release();
   });
 
-  test('follows the outer signal until it is released', () => {
+  test('a deadline follows the outer signal until it is released', () => {
     const outer = new AbortController();
     const [kept, released] = [
       startDeadline(60_000, outer.signal),

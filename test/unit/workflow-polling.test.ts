@@ -17,7 +17,7 @@ function logNormal(median: number, sigma: number): number {
   return median * Math.exp(sigma * Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(angle));
 }
 
-/** What is learned of one workflow, by rules alone. */
+/** Statistics of one workflow, by the pure rules alone. */
 function learner() {
   const states: WorkflowStatistics['states'] = new Map();
   const workflow: WorkflowStatistics = {
@@ -46,8 +46,8 @@ interface Work {
 }
 
 /**
- * Watches a run from its creation to its end by the rules that the daemon goes by.
- * @param take is given each look: to learn from it, or not
+ * Watches a run from its creation to its end by the daemon's rules.
+ * @param take receives each poll, to learn from it or not
  */
 function watchRun(
   workflow: WorkflowStatistics,
@@ -83,7 +83,7 @@ function watchRun(
 
 const mean = (values: number[]) => values.reduce((sum, one) => sum + one, 0) / values.length;
 
-describe('what is expected of the polling of a workflow', () => {
+describe('expected polling of a workflow', () => {
   test.each([
     ['runs of about a minute', () => ({ queuedMs: 0, workMs: logNormal(60_000, 0.3) })],
     [
@@ -94,10 +94,10 @@ describe('what is expected of the polling of a workflow', () => {
       'runs of two kinds',
       () => ({ queuedMs: 0, workMs: logNormal(random() < 0.3 ? 8_000 : 600_000, 0.2) }),
     ],
-  ])('is what a replay by the rules of the daemon comes to: %s', (_what, draw) => {
+  ])("expected polling matches a replay by the daemon's rules: %s", (_what, draw) => {
     const { workflow, take } = learner();
     for (let run = 0; run < 350; run += 1) watchRun(workflow, draw(), take);
-    // As many as chance needs to even out; they teach nothing, for the policy is the present one.
+    // Enough to average out chance. They teach nothing, since the policy is the present one.
     const seen = Array.from({ length: 1_000 }, () => watchRun(workflow, draw()));
     const { expected, duration, runs } = workflowPolling(workflow, {
       ...POLICY,
