@@ -6,12 +6,10 @@ import {
   type RequestAsk,
 } from '../core/budget.ts';
 import { dearnessAfter, NO_LOAD, type SourceLoad } from '../core/load.ts';
+import { Arrivals, type Arrival } from './arrivals.ts';
 
 /** With so small a share of the budget in use, a request may come late and do no harm. */
 const AMPLE = 0.1;
-
-/** A request that was sent has arrived for certain after this share of the limit's time. */
-const ARRIVES_WITHIN = 0.1;
 
 /** From this share on it is worth a command to free what has been answered as early as possible. */
 const SHORT = 0.5;
@@ -48,14 +46,6 @@ interface ClaimedPermit {
   ageMs: () => number;
 }
 
-/** A request that may be answered late: what counts against the limit is when it arrived. */
-interface Arrival {
-  /** The request is sent. */
-  sent(): void;
-  /** It is answered, or given up. */
-  over(): void;
-}
-
 /**
  * What one process may ask of a source within its rate limit. Every request takes its permit from the
  * log of them that all processes share, and counts from before it is sent until the limit's time
@@ -65,8 +55,6 @@ export interface SourceBudget {
   limit: RateLimit;
   /** Tells how many watches there are. */
   watched(active: number): void;
-  /** Tells how many more there may be, until they are counted. */
-  joined(more: number): void;
   /** Tells how late a poll began that was due by the cadence, ms. */
   began(lagMs: number): void;
   /** How polls fare, by what this process knows. */
@@ -75,7 +63,7 @@ export interface SourceBudget {
   isLate(permit: ClaimedPermit): boolean;
   /** For how long a claimed permit counts after its answer, ms; null where that need not be written. */
   settleMs(permit: ClaimedPermit): number | null;
-  /** Follows the request of a claim, so that one which is answered late counts no longer than others. */
+  /** Follows the request of a claim, so that those of a slow source count no longer than others. */
   arrivalOf(permit: ClaimedPermit): Arrival;
   /** The permit of a claim, for a request whose answer no write of the claim follows at once. */
   claimed(permit: ClaimedPermit): Permit & { giveBack(): void };
@@ -94,6 +82,11 @@ export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget
   const { source, limit, store, clock, onError } = deps;
   let active = 0;
   let { dearness } = NO_LOAD;
+  const arrivals = new Arrivals({
+    limit,
+    clock,
+    onArrived: (name) => void store.settle(source, { request: name, limit }).catch(onError),
+  });
 
   const isLate = (ageMs: number, count: number) =>
     ageMs > graceMs(limit) / 2 && count > limit.requests * AMPLE;
@@ -101,19 +94,6 @@ export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget
   function settle(name: string, count: number): void {
     if (count <= limit.requests * SHORT) return;
     store.settle(source, { request: name, limit }).catch(onError);
-  }
-
-  function arrivalOf({ token, count }: ClaimedPermit): Arrival {
-    let timer: NodeJS.Timeout | undefined;
-    return {
-      sent() {
-        if (count <= limit.requests * AMPLE) return;
-        timer ??= setTimeout(() => {
-          store.settle(source, { request: token, limit }).catch(onError);
-        }, limit.perMs * ARRIVES_WITHIN).unref();
-      },
-      over: () => clearTimeout(timer),
-    };
   }
 
   async function request(probeMs?: number): Promise<Permit | { heldForMs: number }> {
@@ -132,12 +112,11 @@ export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget
   return {
     limit,
     watched: (count) => void (active = count),
-    joined: (more) => void (active += more),
     began: (lagMs) => void (dearness = dearnessAfter(dearness, lagMs, roundMs(1, limit))),
     load: () => ({ roundMs: roundMs(active, limit), dearness }),
     isLate: ({ ageMs, count }) => isLate(ageMs(), count),
     settleMs: ({ count }) => (count > limit.requests * SHORT ? limit.perMs : null),
-    arrivalOf,
+    arrivalOf: ({ token }) => arrivals.follow(token),
     claimed: ({ token, count }) => ({
       settle: () => settle(token, count),
       giveBack: () => void store.giveBack(source, token).catch(onError),
