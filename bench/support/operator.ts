@@ -57,7 +57,7 @@ async function enableTheNeedy(stage: SoakStage, log: OperatorLog, until: number)
   for (let turn = 0; Date.now() + ENABLE_EVERY_MS < until; turn += 1) {
     await delay(ENABLE_EVERY_MS);
     const endpoint = NEEDY[turn % NEEDY.length];
-    await insist(stage, `/v1/endpoints/${endpoint}/enable`, {});
+    await insist(stage, `/v1/endpoints/${endpoint}/resume`, {});
     const range = { endpoint, until: new Date().toISOString() };
     const answer = await insist<{ count: number }>(stage, '/v1/deliveries/redeliver', range);
     log.enabled += 1;
@@ -87,6 +87,7 @@ async function sendAgain(stage: SoakStage, log: OperatorLog, until: number): Pro
 export async function letEverythingGo(stage: SoakStage): Promise<void> {
   for (const { mood } of stage.receivers.all) {
     await insist(stage, `/v1/endpoints/${mood}/resume`, {});
-    await insist(stage, `/v1/endpoints/${mood}/enable`, {});
+    // Breakers probe at once.
+    await insist(stage, `/v1/endpoints/${mood}/retry`, {});
   }
 }

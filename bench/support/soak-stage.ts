@@ -87,17 +87,21 @@ export function upDaemons({ daemons }: SoakStage): string[] {
 
 /** Asks one of the daemons; null where it was killed, not up yet, or said no. */
 export async function ask<Answer>(
-  { daemons, random }: SoakStage,
+  stage: SoakStage,
   path: string,
   body?: unknown,
 ): Promise<Answer | null> {
+  const answer = await call<Answer>(stage, path, body);
+  return answer !== undefined && answer.status < 300 ? answer.body : null;
+}
+
+async function call<Answer>({ daemons, random }: SoakStage, path: string, body: unknown) {
   const daemon = daemons[randomInteger(random, 0, daemons.length - 1)];
   try {
-    const answer = await daemon?.current.api<Answer>(path, body);
-    return answer !== undefined && answer.status < 300 ? answer.body : null;
+    return await daemon?.current.api<Answer>(path, body);
   } catch {
     // It was killed before it could answer: whoever needs it asks again.
-    return null;
+    return undefined;
   }
 }
 
@@ -109,8 +113,13 @@ export async function insist<Answer>(
   isGood: (answer: Answer) => boolean = () => true,
 ): Promise<Answer> {
   for (;;) {
-    const answer = await ask<Answer>(stage, path, body);
-    if (answer !== null && isGood(answer)) return answer;
+    const answer = await call<Answer>(stage, path, body);
+    const { status = 503 } = answer ?? {};
+    // What is no such call today will be none when it is asked again.
+    if (status === 400 || status === 404 || status === 422) {
+      throw new Error(`${path} answers ${status}: ${JSON.stringify(answer?.body)}`);
+    }
+    if (answer !== undefined && status < 300 && isGood(answer.body)) return answer.body;
     await delay(AGAIN_AFTER_MS);
   }
 }
