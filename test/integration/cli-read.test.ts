@@ -97,6 +97,20 @@ describe('runwatch list', () => {
     expect(stdout).toBe(`${JSON.stringify({ data: [watch], next_cursor: null }, null, 2)}\n`);
   });
 
+  test.each([
+    ['watch', ['list', '--status', 'failed'], '/v1/watches', sampleWatch()],
+    ['event', ['events', '--type', 'run.failed'], '/v1/events', sampleEvent('evt_1')],
+    ['delivery', ['deliveries', '--state', 'dead'], '/v1/deliveries', sampleDelivery()],
+  ])('says where no %s matches that there are others', async (what, args, path, other) => {
+    const isFiltered = (query: URLSearchParams) => query.has(args[1]?.slice(2) ?? '');
+    daemon.on(`GET ${path}`, ({ query }) => (isFiltered(query) ? page() : page(other)));
+    const some = await cli(args);
+    expect(some).toMatchObject({ exitCode: 0, stdout: '' });
+    expect(some.stderr).toBe(`No ${what} matches; without the filters there are some.\n`);
+    daemon.on(`GET ${path}`, page());
+    expect((await cli(args)).stderr).toMatch(/^No (watches|events|deliveries)\./);
+  });
+
   test('says on stderr that there is nothing', async () => {
     daemon.on('GET /v1/watches', page());
     expect(await cli(['list'])).toMatchObject({ exitCode: 0, stdout: '' });

@@ -10,6 +10,7 @@ import { renderDeliveries, renderDelivery } from '../render/deliveries.ts';
 import { plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { whyNothing } from './why-nothing.ts';
 
 interface DeliveryFlags extends DaemonFlags {
   state?: string;
@@ -51,21 +52,16 @@ async function listDeliveries(
   context: CliContext,
   flags: DeliveryFlags,
 ): Promise<number> {
+  const { state, endpoint, run, event } = flags;
+  const filters = { state, endpoint, run_id: run, event_id: event };
   const page = await collectPages(
-    ({ limit, cursor }) =>
-      client.listDeliveries({
-        state: flags.state,
-        endpoint: flags.endpoint,
-        run_id: flags.run,
-        event_id: flags.event,
-        limit,
-        cursor,
-      }),
+    (paging) => client.listDeliveries({ ...filters, ...paging }),
     flags.limit,
   );
   const { stdout, stderr } = context.io;
+  const nothing = { what: 'delivery', none: 'No deliveries.', list: client.listDeliveries };
   if (flags.json === true) writeJson(stdout, page);
-  else if (page.data.length === 0) note(stderr, 'No deliveries.');
+  else if (page.data.length === 0) note(stderr, await whyNothing({ ...nothing, filters }));
   else stdout.write(renderDeliveries(page.data, context));
   if (flags.json !== true && page.next_cursor !== null) {
     note(stderr, 'There are more; --limit shows them.');

@@ -10,6 +10,7 @@ import { eventLine, renderEvents } from '../render/events.ts';
 import { plain } from '../render/text.ts';
 import { note, writeJson, writeJsonLine } from '../report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { whyNothing } from './why-nothing.ts';
 
 interface EventFlags extends DaemonFlags {
   run?: string;
@@ -61,12 +62,12 @@ async function listEvents(
   context: CliContext,
   flags: EventFlags,
 ): Promise<number> {
+  const filters = { run_id: flags.run, type: flags.type, after: flags.after };
   const page = await collectPages(
     ({ limit, cursor }) =>
       client.listEvents({
-        run_id: flags.run,
-        type: flags.type,
-        after: cursor ?? flags.after,
+        ...filters,
+        ...(cursor !== undefined && { after: cursor }),
         limit,
         ...(flags.latest === true && { order: 'newest' }),
       }),
@@ -79,8 +80,9 @@ async function listEvents(
   }
   // People read down to the latest, whichever end the listing began at.
   const data = flags.latest === true ? page.data.toReversed() : page.data;
+  const nothing = { what: 'event', none: 'No events.', list: client.listEvents };
   if (data.length > 0) stdout.write(renderEvents(data, context));
-  else note(stderr, 'No events.');
+  else note(stderr, await whyNothing({ ...nothing, filters }));
   if (page.next_cursor !== null && flags.latest !== true) {
     note(stderr, `There are more; they come with --after ${plain(page.next_cursor)}`);
   }

@@ -10,6 +10,7 @@ import { renderTable, type Column } from '../render/table.ts';
 import { relative, roughly } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { whyNothing } from './why-nothing.ts';
 import type { WatchView } from '../client/wire.ts';
 
 interface ListFlags extends DaemonFlags {
@@ -44,16 +45,10 @@ Examples:
 
 async function list(context: CliContext, flags: ListFlags): Promise<number> {
   const client = connect(context, flags);
+  const { state, status, source, workflow } = flags;
+  const filters = { state, status, source, workflow_id: workflow };
   const page = await collectPages(
-    ({ limit, cursor }) =>
-      client.listWatches({
-        state: flags.state,
-        status: flags.status,
-        source: flags.source,
-        workflow_id: flags.workflow,
-        limit,
-        cursor,
-      }),
+    (paging) => client.listWatches({ ...filters, ...paging }),
     flags.all === true ? Infinity : flags.limit,
   );
   const { stdout, stderr } = context.io;
@@ -62,7 +57,8 @@ async function list(context: CliContext, flags: ListFlags): Promise<number> {
     return EXIT.ok;
   }
   if (page.data.length === 0) {
-    note(stderr, 'No watches. `runwatch watch <run-id>` begins one.');
+    const none = 'No watches. `runwatch watch <run-id>` begins one.';
+    note(stderr, await whyNothing({ what: 'watch', none, filters, list: client.listWatches }));
     return EXIT.ok;
   }
   stdout.write(renderTable(page.data, columnsFor(page.data, context), stdout));
