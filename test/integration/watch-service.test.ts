@@ -64,6 +64,24 @@ describe('a watch that is named without a source', () => {
   });
 });
 
+describe('registering', () => {
+  test('refuses a webhook of a watch that has 50, and spoils no other request', async () => {
+    const urls = Array.from({ length: 52 }, (_, at) => `https://example.com/${at}`);
+    const results = await service.register([
+      ...urls.map((url) => ({ runId: 'crowded', webhook: { url } })),
+      { runId: 'other' },
+    ]);
+    const refused = results.flatMap((result, at) => (result.kind === 'invalid' ? [at] : []));
+    expect(refused).toEqual([50, 51]);
+    expect(results[51]).toEqual({
+      kind: 'invalid',
+      issues: [{ path: 'webhook', message: expect.stringContaining('up to 50 webhooks') }],
+    });
+    expect(results[52]).toMatchObject({ kind: 'created', watch: { runId: 'other' } });
+    expect((await service.get({ runId: 'crowded' }))?.subscriptions).toHaveLength(50);
+  });
+});
+
 describe('ending one subscription', () => {
   const url = 'https://example.com/hooks/secret';
   const webhook = webhookTo(url);

@@ -41,7 +41,7 @@ const registerSchema = {
   operationId: 'registerWatch',
   summary: 'Watch a run',
   description:
-    'Subscriptions of a run that is already watched are merged, by endpoint name or URL; metadata and timeout are replaced. If the run is already settled, the new subscription is notified at once. A token that may not read gets a receipt.',
+    'Subscriptions of a run that is already watched are merged, by endpoint name or URL; metadata and timeout are replaced. A watch has up to 50 webhooks. If the run is already settled, the new subscription is notified at once. A token that may not read gets a receipt.',
   body: watchRequest,
   response: {
     200: jsonAnswer('The run was watched already.', registration),
