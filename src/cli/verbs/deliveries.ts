@@ -6,6 +6,7 @@ import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { positiveInteger } from '../options.ts';
 import { collectPages } from '../client/pages.ts';
+import type { Query } from '../client/transport.ts';
 import { renderDeliveries, renderDelivery } from '../render/deliveries.ts';
 import { plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
@@ -59,7 +60,8 @@ async function listDeliveries(
     flags.limit,
   );
   const { stdout, stderr } = context.io;
-  const nothing = { what: 'delivery', none: 'No deliveries.', list: client.listDeliveries };
+  const any = (query: Query) => client.listDeliveries(query);
+  const nothing = { what: 'delivery', none: 'No deliveries.', list: any };
   if (flags.json === true) writeJson(stdout, page);
   else if (page.data.length === 0) note(stderr, await whyNothing({ ...nothing, filters }));
   else stdout.write(renderDeliveries(page.data, context));

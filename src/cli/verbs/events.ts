@@ -6,6 +6,7 @@ import { EXIT, usageError } from '../exit.ts';
 import { followEvents } from '../client/follow.ts';
 import { positiveInteger } from '../options.ts';
 import { collectPages } from '../client/pages.ts';
+import type { Query } from '../client/transport.ts';
 import { eventLine, renderEvents } from '../render/events.ts';
 import { plain } from '../render/text.ts';
 import { note, writeJson, writeJsonLine } from '../report.ts';
@@ -80,7 +81,8 @@ async function listEvents(
   }
   // People read down to the latest, whichever end the listing began at.
   const data = flags.latest === true ? page.data.toReversed() : page.data;
-  const nothing = { what: 'event', none: 'No events.', list: client.listEvents };
+  const any = (query: Query) => client.listEvents(query);
+  const nothing = { what: 'event', none: 'No events.', list: any };
   if (data.length > 0) stdout.write(renderEvents(data, context));
   else note(stderr, await whyNothing({ ...nothing, filters }));
   if (page.next_cursor !== null && flags.latest !== true) {

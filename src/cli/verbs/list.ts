@@ -5,6 +5,7 @@ import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { knownStatuses, positiveInteger } from '../options.ts';
 import { collectPages } from '../client/pages.ts';
+import type { Query } from '../client/transport.ts';
 import { paint } from '../render/paint.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { relative, roughly } from '../render/text.ts';
@@ -58,7 +59,8 @@ async function list(context: CliContext, flags: ListFlags): Promise<number> {
   }
   if (page.data.length === 0) {
     const none = 'No watches. `runwatch watch <run-id>` begins one.';
-    note(stderr, await whyNothing({ what: 'watch', none, filters, list: client.listWatches }));
+    const any = (query: Query) => client.listWatches(query);
+    note(stderr, await whyNothing({ what: 'watch', none, filters, list: any }));
     return EXIT.ok;
   }
   stdout.write(renderTable(page.data, columnsFor(page.data, context), stdout));
