@@ -157,7 +157,7 @@ describe('places at an endpoint', () => {
 
   test('are given back, not used, once half of the lease is over', async () => {
     // One attempt may be at work: the second waits for longer than its deadline, for the first to yield.
-    const rig = rigOf({ permits: 1, limits: { deadlineMs: 50 } });
+    const rig = rigOf({ permits: 1, limits: { deadlineMs: 200 } });
     const release = jest.spyOn(rig.endpointStates, 'release');
     const ids = await planMany(rig, 2);
     await rig.settle();

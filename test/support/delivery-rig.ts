@@ -24,6 +24,9 @@ import { openStores } from './stores.ts';
 /** Runs that neither end nor send anything for this long never will, ms of the real clock. */
 const PATIENCE_MS = 20_000;
 
+/** How long an attempt holds its permit, ms of the real clock. */
+const YIELD_MS = 400;
+
 /** How a request ended, in the words of a test. */
 export type Answer = 'ok' | 'fail' | 'gone' | 'timeout' | { retryAfterMs: number };
 
@@ -131,7 +134,7 @@ export function deliveryRig(options: RigOptions = {}) {
       stopping: calledOff.signal,
       random: () => 0,
       defaultRetry: retry,
-      withPermit: createPermits(options.permits ?? Infinity),
+      withPermit: createPermits(options.permits ?? Infinity, YIELD_MS),
       slots,
       tokens,
       async routeOf(delivery) {
