@@ -110,6 +110,17 @@ describe('a daemon whose store knows a source and an endpoint that are configure
     expect((await watchOf(daemon, kept)).subscriptions).toMatchObject([{ endpoint: 'ops' }]);
   });
 
+  test('sends elsewhere what waits for the endpoint, by `redeliver --to`', async () => {
+    const args = ['redeliver', '--endpoint', 'old-ops', '--to', 'ops', '--yes'];
+    const { exitCode, stdout } = await runBuiltCli(args, { RUNWATCH_URL: daemon.url });
+    expect([exitCode, stdout]).toEqual([0, '1 delivery goes out again\n']);
+    const ofKept = () => ops.received.filter(({ body }) => body.includes(kept));
+    await waitFor(() => ofKept().length === 2);
+    expect(new Set(ofKept().map(({ id }) => id)).size).toBe(1);
+    const readyz = await (await fetch(`${daemon.url}/readyz`)).text();
+    expect(readyz).not.toContain('old-ops');
+  });
+
   test('notifies that the watches of the source are unreachable, and lets them expire', async () => {
     const oldWatch = async (runId: string) =>
       (await daemon.api(`/v1/watches/${runId}?source=old`)).body;

@@ -155,6 +155,20 @@ describe('a server with tokens', () => {
     });
   });
 
+  it.each([
+    ['/v1/deliveries/d/redeliver', { endpoint: 'ops' }],
+    ['/v1/deliveries/redeliver', { to: 'ops' }],
+  ])('asks for admin too where %s is sent %j', async (path, body) => {
+    const answer = await server.fetch(path, {
+      method: 'POST',
+      headers: { authorization: 'Bearer write-token-1', 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    expect(answer.status).toBe(403);
+    expect(answer.headers.get('www-authenticate')).toContain('scope="admin"');
+    expect(await answer.json()).toMatchObject({ detail: expect.stringMatching(/scope admin$/) });
+  });
+
   it('refuses before it reads the body', async () => {
     const response = await server.fetch('/v1/watches', { method: 'POST', body: 'not JSON' });
     expect(response.status).toBe(401);
