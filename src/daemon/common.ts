@@ -92,7 +92,7 @@ async function guardStore({ config, log }: CommonOptions, stores: Stores, clock:
     guard: storeGuard,
     log,
   });
-  stores.eventBell.heed((events) => storeGuard.saw({ events }));
+  stores.eventBell.heed((events, epoch) => storeGuard.saw({ epoch, events }));
   return { storeGuard, watchNotes };
 }
 

@@ -86,9 +86,9 @@ export class StoreGuard {
   }
 
   /** The store has said that it has come so far; what is lower than before is looked into. */
-  saw({ events = 0, watches = 0 }: Partial<KnownStore>): void {
+  saw({ epoch, events = 0, watches = 0 }: Partial<KnownStore> & Pick<KnownStore, 'epoch'>): void {
     // What was said before the store lost data may come late.
-    if (this.deps.monotonic() - this.renewedAt < ECHO_MS) return;
+    if (epoch !== this.store.epoch) return;
     if (events > 0 && events < this.store.events) this.check();
     this.raise({ events, watches });
   }

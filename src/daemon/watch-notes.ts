@@ -51,7 +51,7 @@ export function createWatchNotes({
       if (active.length === 0) return;
       for (const watch of active) known.note(watch);
       publish('registered', active);
-      epochs.watches().then((count) => guard.saw({ watches: count }), onError);
+      epochs.watches().then((found) => guard.saw(found), onError);
     },
     polled(watch) {
       if (watch.state === 'active') known.polled(watch);

@@ -40,9 +40,10 @@ export class EpochStore {
     );
   }
 
-  /** The number of the watch that was registered last. */
-  async watches(): Promise<number> {
-    return Number((await this.redis.get(this.keys.watchNumber)) ?? 0);
+  /** The number of the watch that was registered last, and the epoch. */
+  async watches(): Promise<{ epoch: string; watches: number }> {
+    const { epochs, watches } = await this.read();
+    return { epoch: epochs[0] ?? '', watches };
   }
 
   /** Begins the first epoch of a store that has none. */

@@ -13,13 +13,14 @@ interface Ear {
  */
 export class EventBell {
   private readonly listeners = new Set<() => void>();
-  private onPlace: (place: number) => void = () => undefined;
+  private onPlace: (place: number, epoch: string) => void = () => undefined;
 
   /** @param subscriber a connection of its own, since a subscribed one can do nothing else */
   constructor(subscriber: Redis, channel: string) {
     const ring = () => this.ring();
-    subscriber.on('message', (_channel, place: string) => {
-      this.onPlace(Number(place));
+    subscriber.on('message', (_channel, text: string) => {
+      const [place = '', epoch = ''] = text.split(' ');
+      this.onPlace(Number(place), epoch);
       this.ring();
     });
     // Whatever was rung while the connection was away is made good for by a ring of our own.
@@ -28,8 +29,8 @@ export class EventBell {
     });
   }
 
-  /** Passes on how far the log has come, with each ring. */
-  heed(onPlace: (place: number) => void): void {
+  /** Passes on how far the log has come, and in which epoch of the store, with each ring. */
+  heed(onPlace: (place: number, epoch: string) => void): void {
     this.onPlace = onPlace;
   }
 

@@ -216,6 +216,7 @@ function effectsOf(keys: Keys, change: WatchChange) {
     ...goneCheckOf(keys, change),
     eventPlace: keys.eventPlace,
     eventBell: keys.eventBell,
+    epochs: keys.epochs,
     events: events.map((event) => ({
       id: event.id,
       key: keys.event(event.id),

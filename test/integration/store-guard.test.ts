@@ -149,7 +149,8 @@ test('a store that has gone back is noticed by its places, also those that other
   const { guard, losses, said } = await startProcess();
   await register('run-1');
   await waitFor(async () => ((await epochs.read()).watches === 1 ? true : null));
-  guard.saw({ events: 9, watches: 4 });
+  const before = guard.epoch();
+  guard.saw({ epoch: before, events: 9, watches: 4 });
   guard.check();
   await waitFor(() => losses.length > 0);
   expect(said('store.data_lost')).toMatchObject([
@@ -157,7 +158,16 @@ test('a store that has gone back is noticed by its places, also those that other
   ]);
   guard.check();
   await waitFor(() => guard.trouble()?.includes('gone back'));
+  // What was said before the loss may come late.
+  guard.saw({ epoch: before, events: 99, watches: 99 });
+  guard.check();
+  await waitFor(() => guard.epoch() !== before);
   expect(losses).toEqual(['rolled_back']);
+  // Another one right after is noticed, too.
+  guard.saw({ epoch: guard.epoch(), events: 5, watches: 4 });
+  guard.check();
+  await waitFor(() => losses.length > 1);
+  expect(losses).toEqual(['rolled_back', 'rolled_back']);
 });
 
 test('cursors of a store that was emptied are stale, and followers of events are told to begin anew', async () => {

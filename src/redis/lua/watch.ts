@@ -88,7 +88,10 @@ end
 local pools = {}
 plan(effects, pools)
 if effects.learned then learn(effects.learned) end
-if #effects.events > 0 then redis.call('PUBLISH', effects.eventBell, redis.call('GET', effects.eventPlace)) end
+if #effects.events > 0 then
+  local place, epochs = unpack(redis.call('MGET', effects.eventPlace, effects.epochs))
+  redis.call('PUBLISH', effects.eventBell, place .. ' ' .. (string.match(epochs or '', '^%S+') or ''))
+end
 return pools
 `;
 
