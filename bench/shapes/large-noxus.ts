@@ -13,7 +13,7 @@ interface LargeRun {
   bytes: number;
 }
 
-/** A Noxus whose runs have an input of any size, in front of all that matters. */
+/** A Noxus with runs that have an input of any size, in front of all that matters. */
 export interface LargeNoxus {
   url: string;
   add(id: string, bytes: number): void;

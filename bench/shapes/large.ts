@@ -63,7 +63,9 @@ async function large(): Promise<Figure[]> {
     await add([huge], HUGE_BYTES);
     await until(() => noxus.reads(huge) > 0);
     noxus.setStatus(huge, 'failed');
-    const isTold = await until(() => receiver.received.some(({ body }) => body.includes(huge)));
+    const isDelivered = await until(() =>
+      receiver.received.some(({ body }) => body.includes(huge)),
+    );
     const reads = many.reduce((sum, id) => sum + noxus.reads(id), 0);
     const delayFigure = (share: number): Figure => ({
       name: `beside ${LARGE_RUNS} runs of 5 MB: p${share * 100} of others`,
@@ -81,8 +83,8 @@ async function large(): Promise<Figure[]> {
       delayFigure(0.5),
       delayFigure(0.9),
       {
-        name: 'a run of 60 MB: its end is told',
-        value: isTold ? 1 : 0,
+        name: 'a run of 60 MB: its end is delivered',
+        value: isDelivered ? 1 : 0,
         unit: '',
         target: { atLeast: 1 },
       },
@@ -90,7 +92,7 @@ async function large(): Promise<Figure[]> {
   });
 }
 
-/** Looks at the memory of a daemon until it is stopped, which gives by how much it grew at the most. */
+/** Samples the memory of a daemon. `stop` returns by how much it grew at the most, bytes. */
 function sampleMemory(daemon: BenchDaemon): { stop(): Promise<number> } {
   const samples: number[] = [];
   const sample = async () => void samples.push(await residentBytes(daemon));

@@ -52,14 +52,14 @@ async function outage(name: string, watches: number): Promise<Figure[]> {
     await delay(OUTAGE_MS - noticedMs - COUNTED_MS);
     const endedAt = Date.now();
     await end(source, fault);
-    const told = () => toldEnds(stage, ended);
-    await until(() => told() === ended.length * ENDPOINTS.length);
+    const delivered = () => deliveredEnds(stage, ended);
+    await until(() => delivered() === ended.length * ENDPOINTS.length);
     await until(() => source.runs.every((id) => readAfter(source, id, endedAt) < Infinity));
     const reads = source.runs.map((id) => readAfter(source, id, endedAt));
     return outageFigures(`outage by ${name}, ${watches} watched`, {
       requests,
       heard: heard(stage),
-      told: told() / ENDPOINTS.length,
+      delivered: delivered() / ENDPOINTS.length,
       ended: ended.length,
       readWithinMs: Math.max(...reads) - Math.min(...reads),
     });
@@ -69,20 +69,25 @@ async function outage(name: string, watches: number): Promise<Figure[]> {
 interface OutageResult {
   requests: number;
   heard: Record<string, number>;
-  told: number;
+  delivered: number;
   ended: number;
   readWithinMs: number;
 }
 
 function outageFigures(name: string, result: OutageResult): Figure[] {
-  const { requests, heard: events, told, ended, readWithinMs } = result;
+  const { requests, heard: events, delivered, ended, readWithinMs } = result;
   const each = ENDPOINTS.length;
   return [
     { name: `${name}: requests in 13 s`, value: requests, unit: '', target: { atMost: 40 } },
     exactly(`${name}: source.unreachable`, events['source.unreachable'] ?? 0, each),
     exactly(`${name}: source.recovered`, events['source.recovered'] ?? 0, each),
     exactly(`${name}: events of single watches`, watchEvents(events), 0),
-    { name: `${name}: ends told`, value: told, unit: `of ${ended}`, target: { atLeast: ended } },
+    {
+      name: `${name}: ends delivered`,
+      value: delivered,
+      unit: `of ${ended}`,
+      target: { atLeast: ended },
+    },
     {
       name: `${name}: all read after the first answer`,
       value: readWithinMs,
@@ -152,14 +157,14 @@ function watchEvents(events: Record<string, number>): number {
     .reduce((sum, [, count]) => sum + count, 0);
 }
 
-/** Ends that have been told, each at each endpoint. */
-function toldEnds({ receiver }: PollStage, runIds: readonly string[]): number {
-  const told = new Set(
+/** Ends that have been delivered, each at each endpoint. */
+function deliveredEnds({ receiver }: PollStage, runIds: readonly string[]): number {
+  const delivered = new Set(
     receiver.received
       .filter(({ type }) => type === 'run.failed')
       .map(({ id, headers }) => `${headers['x-endpoint']} ${id}`),
   );
-  return Math.min(told.size, runIds.length * ENDPOINTS.length);
+  return Math.min(delivered.size, runIds.length * ENDPOINTS.length);
 }
 
 /** Half of all answers are bad, for as long as an outage: the source still answers. */
@@ -176,15 +181,15 @@ async function halfBad(): Promise<Figure[]> {
     await delay(OUTAGE_MS);
     const ended = runs.slice(0, ENDS);
     for (const runId of ended) simulator.setStatus(runId, 'failed');
-    const isTold = await until(() => toldEnds(stage, ended) === ENDS * ENDPOINTS.length);
+    const isDelivered = await until(() => deliveredEnds(stage, ended) === ENDS * ENDPOINTS.length);
     const events = heard(stage);
-    const told = isTold ? ENDS : toldEnds(stage, ended) / ENDPOINTS.length;
+    const delivered = isDelivered ? ENDS : deliveredEnds(stage, ended) / ENDPOINTS.length;
     const ofSource = (events['source.unreachable'] ?? 0) + (events['source.recovered'] ?? 0);
     return [
       ...exactly('half of the answers bad: events of the source', ofSource, 0),
       {
-        name: 'half of the answers bad: ends told',
-        value: told,
+        name: 'half of the answers bad: ends delivered',
+        value: delivered,
         unit: `of ${ENDS}`,
         target: { atLeast: ENDS },
       },

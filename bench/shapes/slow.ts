@@ -73,7 +73,7 @@ async function besideHanging(): Promise<Figure[]> {
   });
 }
 
-/** Ends runs one after the other. @returns how long it took until each was told, ms */
+/** Ends runs one after the other. @returns how long it took until each was delivered, ms */
 export async function delaysOf(
   { receiver }: Pick<PollStage, 'receiver'>,
   { simulator }: { simulator: Pick<Simulator, 'setStatus'> },

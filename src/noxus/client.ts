@@ -44,7 +44,7 @@ export interface NoxusClientOptions extends TransportOptions {
 export interface NoxusClient {
   /**
    * Reads one run: `GET /v1/runs/{run_id}`. One deadline covers everything, quick retries included.
-   * @param options.onSent told when the first request has left this host
+   * @param options.onSent called when the first request has left this host
    * @throws RunwatchError `aborted` when `signal` fires or the client is closed; trouble with Noxus
    * is never thrown
    */

@@ -30,7 +30,7 @@ export interface Transport {
   /**
    * Sends one GET and hands on the body of the answer piece by piece, for it may be too large to be
    * held. Never retries, never follows redirects: the API key goes to no other host.
-   * @param onSent told when the request has left this host
+   * @param onSent called when the request has left this host
    */
   get: (path: string, deadline: Deadline, take: TakePiece, onSent?: () => void) => Promise<Reply>;
   /** Closes all connections. */

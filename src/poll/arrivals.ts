@@ -1,6 +1,6 @@
 import type { RateLimit } from '../core/budget.ts';
 
-/** A source whose answers take more than this share of the limit's time is slow. */
+/** A source is slow where its answers take more than this share of the limit's time. */
 const SLOW = 0.5;
 
 /** How much of what is known of the time that answers take comes from the latest. */
@@ -26,7 +26,7 @@ interface ArrivalsDependencies {
 }
 
 /**
- * Tells when requests have arrived at a source that answers late, for that is what counts against its
+ * Says when requests have arrived at a source that answers late, for that is what counts against its
  * limit. A quick answer says itself that its request had arrived, to be sure of which costs little.
  */
 export class Arrivals {

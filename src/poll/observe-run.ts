@@ -26,7 +26,7 @@ export interface ClaimedPoll {
   lagMs: number;
   /** For how long its permit counts after the answer, ms; null where that need not be written. */
   permitMs: number | null;
-  /** Told when the request is sent. */
+  /** Called when the request is sent. */
   onSent?: () => void;
 }
 

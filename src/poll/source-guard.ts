@@ -165,7 +165,8 @@ export class SourceGuard {
     const closed = closedOf(after);
     if (closed?.reason === 'rate_limited' && closedOf(before) === null) log.paused(source, closed);
     const wasRefused = before?.said.includes('source.unauthorized') ?? false;
-    if (answer.kind === 'valid' && wasRefused) log.authorized(source);
+    const isAccepted = answer.kind === 'valid' && closedOf(after) === null;
+    if (isAccepted && wasRefused) log.authorized(source);
   }
 
   /** Says news, and then notes that it was: a process that dies in between lets it be said twice. */

@@ -53,7 +53,7 @@ let noxus: Record<Source, Simulator>;
 let pair: [DaemonProcess, DaemonProcess];
 let stores: ReturnType<typeof openStores>;
 
-/** Waits until what was claimed of a source has ended. @returns since when nothing of it is on its way */
+/** Waits until what was claimed of a source has ended. @returns since when nothing of it is under way */
 async function untilQuiet(source: Source): Promise<number> {
   const claims = stores.keys.requestClaims(source);
   await waitFor(async () => (await stores.redis.hlen(claims)) === 0);
@@ -203,7 +203,7 @@ async function playPause(source: 'seconds' | 'date') {
   });
   const line = await waitFor(() => linesOf('source.paused', source)[0]);
   const until = Date.parse(String(line['until'])) - 20;
-  // What was on its way when the first was refused may still arrive.
+  // What was under way when the first was refused may still arrive.
   const from = await untilQuiet(source);
   noxus[source].clearFaults();
   for (const runId of ids) noxus[source].setStatus(runId, 'completed');

@@ -38,7 +38,7 @@ const OUTAGES: Record<string, { fault: FaultInput; says: RegExp }> = {
 
 const TIMED_OUT: ReadonlySet<string> = new Set(['a slow drip', 'no answer']);
 
-/** The source that is reached by TLS, whose certificate expires. */
+/** The source that is reached by TLS, with a certificate that expires. */
 const TLS = 'an expired certificate';
 
 /** What is strange of one run but hides neither it nor others. */
@@ -90,7 +90,7 @@ async function startGateway(target: () => string): Promise<Server> {
   return server;
 }
 
-/** Has the gateway show another certificate to all who connect from now on. */
+/** Has the gateway show another certificate to all new connections. */
 function showCertificate(cert: string): void {
   gateway.setSecureContext({ key: TEST_KEY, cert });
   gateway.closeAllConnections();
@@ -146,7 +146,7 @@ const oddRun = (name: string) => runsOf(ODD)[ODD_RUNS.indexOf(name)] ?? '';
 const untilFinished = (runId: string, name: string) =>
   board.until(runId, ({ state }) => state === 'finished', sourceOf(name));
 
-/** What the receiver was told of a source as a whole, oldest first. */
+/** What the receiver got about a source as a whole, oldest first. */
 function toldOf(name: string): { type: string; data: Record<string, unknown> }[] {
   return receiver.received
     .filter(({ type }) => type?.startsWith('source.'))
@@ -326,7 +326,7 @@ describe('a run with', () => {
     expect(Date.parse(event?.timestamp ?? '')).toBeGreaterThan(Date.now());
   });
 
-  test(`${BACKWARDS} ends once, and stays as it ended`, async () => {
+  test(`${BACKWARDS} ends once, and is not read again`, async () => {
     expect(await typesOf(oddRun(BACKWARDS))).toEqual(['run.started', 'run.failed']);
     const watch = await board.get(oddRun(BACKWARDS), sourceOf(ODD));
     expect(watch).toMatchObject({ state: 'finished', run: { status: 'failed' } });

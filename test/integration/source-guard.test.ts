@@ -99,6 +99,17 @@ describe('what several processes make of the answers of a source', () => {
     expect(commands.slice(from)).toEqual(['answered']);
   });
 
+  test('is a refusal of the key until a request from after it is answered', async () => {
+    const one = guard();
+    const askedAt = now;
+    await one.note({ kind: 'unauthorized', message: 'status 401' }, (now += 10));
+    await one.note(valid, askedAt);
+    expect((await standing()).state?.closed).toMatchObject({ reason: 'unauthorized' });
+    expect(one.lines).toEqual([]);
+    await one.note(valid, (now += 10));
+    expect(one.lines.sort()).toEqual(['authorized', 'open']);
+  });
+
   test('is a pause that can be lifted', async () => {
     const one = guard();
     await one.note({ kind: 'rate_limited', retryAfterMs: 600_000, message: 'status 429' }, now);
