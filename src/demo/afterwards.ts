@@ -1,10 +1,10 @@
 import { BLANK, bold, dim, text, type Line } from './line.ts';
 
-/** Where things are, for whoever wants to go on playing. */
+/** Addresses for a user who goes on trying things. */
 interface Places {
   /** The daemon's API. */
   url: string;
-  /** True where the verbs find it without being told. */
+  /** True where the verbs find the daemon without `RUNWATCH_URL`. */
   isUsual: boolean;
   noxusUrl: string;
   logPath: string;
@@ -12,16 +12,16 @@ interface Places {
   waitingRunId: string;
 }
 
-/** What to try while everything is still up. */
+/** What to try while everything still runs. */
 export function afterwardLines(places: Places): Line[] {
   const { url, isUsual, noxusUrl, logPath, waitingRunId } = places;
   const runwatch = isUsual ? 'npx runwatch' : `RUNWATCH_URL=${url} npx runwatch`;
   const post = `curl -s -X POST -H 'content-type: application/json' ${noxusUrl}/_sim/runs`;
   return [
     BLANK,
-    [bold('Everything is still up.'), text(' Webhooks go on being shown here. Ctrl-C ends it.')],
+    [bold('Everything still runs.'), text(' New webhooks appear here. Ctrl-C ends the demo.')],
     BLANK,
-    comment('Look around:'),
+    comment('See what the daemon knows:'),
     command(`${runwatch} list`),
     command(`${runwatch} show ${waitingRunId}`),
     command(`${runwatch} events --follow`),
@@ -30,7 +30,7 @@ export function afterwardLines(places: Places): Line[] {
     comment('Answer the run that waits for a human:'),
     command(`${post}/${waitingRunId} -d '{"status":"completed","progress":100}'`),
     BLANK,
-    comment('Start another run, and watch the one whose id it answers with:'),
+    comment('Start another run, and watch the id in the answer:'),
     command(`${post} -d '{"story":"fails"}'`),
     command(`${runwatch} watch <run-id> --wait`),
     BLANK,

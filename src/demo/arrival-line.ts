@@ -23,7 +23,7 @@ export function arrivalLine(arrival: Arrival, startedAt: number): Line {
   ];
 }
 
-/** Something that is no webhook, in the same columns. */
+/** A line about something other than a webhook, in the same columns. */
 export function remarkLine(atMs: number, words: string): Line {
   return [dim(clock(atMs)), inColorOf('stopped', `• ${words}`)];
 }

@@ -3,41 +3,41 @@ import type { WatchState } from '../core/watch.ts';
 import type { Plot } from '../simulator/script-schema.ts';
 import type { RunScript } from '../simulator/script.ts';
 
-/** What one run of the demo does, and what has to be told of it. */
+/** What one run of the demo does, and which events it must yield. */
 export interface Role {
-  /** Goes on after "a run that"; at most 22 characters, and unlike any other. */
+  /** Completes "a run that"; at most 22 characters, and unique. */
   name: string;
   plot: Plot;
   /** Every event that the receiver must get, in order, each once. */
   expected: readonly EventType[];
-  /** What becomes of the watch. */
+  /** The watch's final state. */
   end: WatchState;
-  /** Where Noxus is to reject the id. */
+  /** Set where Noxus is to reject the id. */
   id?: string;
-  /** Where the watch is to expire, ms. */
+  /** Set where the watch is to expire, ms. */
   timeoutMs?: number;
-  /** True where the receiver turns the first webhook away. */
+  /** True where the receiver rejects the first webhook. */
   turnedAway?: boolean;
-  /** Why its end is told later than usual; at most 30 characters. */
+  /** Why the event of its end comes later than usual; at most 30 characters. */
   hindrance?: string;
 }
 
-/** A role in play. */
+/** A role with its run. */
 export interface Member extends Role {
   script: RunScript;
   /** Milliseconds since the epoch. */
   registeredAt: number;
 }
 
-/** The whole source is refused for a while. Milliseconds after registration, and of the pause. */
+/** The source's pause: ms after registration, and its length. */
 export const PAUSE = { atMs: 1_500, forMs: 2_000 };
 
 const start = { after_ms: 500, status: 'running', progress: 0 };
 const AWAITING = 'awaiting_human_feedback';
 
 /**
- * Every way in which a run can end or wait, and whatever can get in the way of noticing it. States
- * that have to be seen last longer than the longest time between two polls, also around the pause.
+ * Every way in which a run can end or wait, and every obstacle to noticing it. States that polls
+ * must see last longer than the longest interval, also around the pause.
  */
 export const CAST: readonly Role[] = [
   {
@@ -121,7 +121,7 @@ export const CAST: readonly Role[] = [
     plot: ended(PAUSE.atMs + 900),
     expected: ['run.completed'],
     end: 'finished',
-    hindrance: 'Noxus had asked for a pause',
+    hindrance: 'Noxus asked for a pause',
   },
   {
     name: 'meets a deaf receiver',
@@ -129,7 +129,7 @@ export const CAST: readonly Role[] = [
     expected: ['run.completed'],
     end: 'finished',
     turnedAway: true,
-    hindrance: 'the receiver said no at first',
+    hindrance: 'the receiver failed at first',
   },
   {
     name: 'sticks at 99 %',
@@ -138,7 +138,7 @@ export const CAST: readonly Role[] = [
     end: 'expired',
     timeoutMs: 9_000,
   },
-  { name: 'stays queued', plot: {}, expected: [], end: 'active' },
+  { name: 'remains queued', plot: {}, expected: [], end: 'active' },
 ];
 
 function ended(afterMs: number): Plot {

@@ -23,18 +23,18 @@ const REQUEST_TIMEOUT_MS = 10_000;
 interface DemoDependencies {
   startDaemon: StartDaemon;
   io: Pick<CliIo, 'stdout' | 'stderr'>;
-  /** True where a table may be drawn over itself; else there is a plain line for each event. */
+  /** True where a table may be redrawn in place; else each event is a plain line. */
   isLive: boolean;
-  /** Where other verbs look for a daemon. */
+  /** Where other verbs expect a daemon. */
   usualUrl: string;
   version: string;
-  /** Ends it; its reason decides the exit code. */
+  /** Ends the demo; its reason decides the exit code. */
   signal: AbortSignal;
 }
 
 /**
- * Shows all of runwatch at work on this machine, and checks that everything was told that had to be.
- * @param options.keep leaves everything up afterwards, until the signal
+ * Runs all of runwatch on this machine, and checks that every expected event was delivered.
+ * @param options.keep leaves everything running afterwards, until the signal
  * @returns the exit code: 0 when all went well, 1 when not, else that of the signal
  */
 export async function runDemo(options: { keep: boolean }, deps: DemoDependencies): Promise<number> {
@@ -43,7 +43,7 @@ export async function runDemo(options: { keep: boolean }, deps: DemoDependencies
     ? createScreen(stdout.stream, stdout.colors)
     : createLines(stdout.write);
   const scratch = createScratch();
-  // Also where the process ends in the middle of everything, as by a second Ctrl-C.
+  // Also runs where the process ends abruptly, as after a second Ctrl-C.
   const tidy = () => {
     display.close();
     scratch.remove();
@@ -128,19 +128,19 @@ async function takeFigures(
   return computeFigures({ board, events, watches, endpoint, requests, requestsInPause, now });
 }
 
-/** Sums up. @returns whether everything went as it should */
+/** Prints the summary. @returns whether the demo found no problem */
 function conclude(scene: Scene, figures: Figures, problems: readonly string[]): boolean {
   const { display, io, scratch } = scene;
   display.close();
   for (const line of summaryLines(figures)) display.write(line);
   display.write(BLANK);
   if (problems.length === 0) {
-    const words = 'Everything that should have been told was told: once, in order, and signed.';
+    const words = 'Every expected webhook arrived: once, in order, and signed.';
     display.write([inColorOf('completed', `✔ ${words}`)]);
     return true;
   }
   const { stderr } = io;
-  stderr.write(`${stderr.colors.red('error:')} the demo did not go as it should:\n`);
+  stderr.write(`${stderr.colors.red('error:')} the demo found problems:\n`);
   for (const problem of problems) stderr.write(`  ${problem}\n`);
   stderr.write(`${whereTheLogIs(scratch)}\n`);
   return false;

@@ -1,12 +1,12 @@
 import type { Line } from './line.ts';
 import type { View } from './table.ts';
 
-/** Where the demo shows what happens. */
+/** Where the demo prints its progress. */
 export interface Display {
-  /** A line that stays. */
+  /** Prints a permanent line. */
   write(line: Line): void;
-  /** How things stand now. */
+  /** Shows the present state. */
   update(view: View): void;
-  /** Leaves the table as it stands and gives the cursor back; lines go on below it. */
+  /** Leaves the table on the screen and restores the cursor; lines go on below it. */
   close(): void;
 }

@@ -5,17 +5,17 @@ import type { Ledger } from '../simulator/ledger.ts';
 import type { Member } from './cast.ts';
 import type { Arrival, Scoreboard } from './score.ts';
 
-/** What our polling is compared with, ms. */
+/** The fixed interval to compare with, ms. */
 export const FIXED_INTERVAL_MS = 5_000;
 
-/** How late the ends of runs were told, from `finished_at` to arrival. */
+/** The delay of terminal events, from `finished_at` to arrival. */
 interface Lateness {
   runs: number;
   medianMs: number;
   maxMs: number;
-  /** What was in the way of the run that was told latest; null where nothing was. */
+  /** What delayed the slowest one; null for no obstacle. */
   hindrance: string | null;
-  /** The most among those with nothing in the way. */
+  /** The maximum among those without an obstacle. */
   maxUnhinderedMs: number;
 }
 
@@ -23,7 +23,7 @@ interface Lateness {
 export interface Figures {
   /** Events seen and webhooks accepted, by type. */
   byType: { type: string; seen: number; told: number }[];
-  /** Everything that was sent, tries that were turned away included. */
+  /** All attempts, including rejected ones. */
   sent: number;
   turnedAway: number;
   verified: number;
@@ -31,12 +31,12 @@ export interface Figures {
   duplicates: number;
   late: Lateness | null;
   requests: { total: number; perRun: number; atOnceForOneRun: number; inPause: number | null };
-  /** What asking at a fixed interval would have come to; computed, not measured. */
+  /** What polling at a fixed interval would have cost; computed, not measured. */
   fixed: { requests: number; meanDelayMs: number };
   balance: Balance;
 }
 
-/** Events that somebody is told of, against what became of them. */
+/** Events for the receiver, compared with their deliveries. */
 interface Balance {
   owed: number;
   counts: EndpointView['counts'];
@@ -45,7 +45,7 @@ interface Balance {
 
 interface Sources {
   board: Scoreboard;
-  /** All that the daemon saw. */
+  /** All events of the daemon. */
   events: readonly EventView[];
   watches: ReadonlyMap<string, WatchView>;
   endpoint: EndpointView;
@@ -85,7 +85,7 @@ function byType(events: readonly EventView[], accepted: readonly Arrival[]) {
   }));
 }
 
-/** Runs that had ended before they were registered say nothing about how soon an end is noticed. */
+/** Runs that ended before they were registered say nothing about the detection delay. */
 function lateness(accepted: readonly Arrival[]): Lateness | null {
   const ends = accepted.flatMap(({ member, event, lateMs }) => {
     const finishedAt = event?.data.run?.finished_at ?? null;
@@ -106,8 +106,8 @@ function lateness(accepted: readonly Arrival[]): Lateness | null {
 }
 
 /**
- * Asking about each run at once, and then at a fixed interval for as long as it was watched. What
- * happens between two questions waits half of the interval on average.
+ * Polling each run at once, and then at a fixed interval while it was watched. A change between two
+ * polls waits half of the interval on average.
  */
 function fixedInterval(
   members: readonly Member[],
@@ -124,7 +124,7 @@ function fixedInterval(
   };
 }
 
-/** A run that had ended before anybody asked takes one question only. */
+/** A run that ended before its registration takes only one poll. */
 function watchedUntil(watch: WatchView | undefined, now: number): number {
   if (watch === undefined || watch.state === 'active') return now;
   const { run, registered_at: registeredAt, last_polled_at: lastPolledAt } = watch;

@@ -1,7 +1,7 @@
 import { CAST, countExpected } from './cast.ts';
 import { BLANK, bold, text, type Line } from './line.ts';
 
-/** What is about to be seen. */
+/** What the demo is about to show. */
 export function introduction(version: string): Line[] {
   return [
     [

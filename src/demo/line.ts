@@ -7,7 +7,10 @@ export interface Span {
   style?: (text: string, colors: Colors) => string;
 }
 
-/** A line before it is written: what it says and how it looks, apart, so that it can be measured. */
+/**
+ * A line before it is written. Its text and its style are separate, so that its width can be
+ * measured.
+ */
 export type Line = readonly Span[];
 
 export const BLANK: Line = [];

@@ -4,7 +4,7 @@ import { render } from './line.ts';
 
 const PLAIN = pc.createColors(false);
 
-/** For pipes, logs and whoever wants plain text: a line for each event, and no control characters. */
+/** For pipes, logs and plain-text terminals: a line for each event, without control characters. */
 export function createLines(write: (text: string) => void): Display {
   return {
     write: (line) => write(`${render(line, PLAIN).trimEnd()}\n`),

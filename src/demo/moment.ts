@@ -1,8 +1,8 @@
 import type { Member } from './cast.ts';
 
 /**
- * When something happened to a run that an event tells of: by Noxus's account where it gives one,
- * else by the script, but never before anybody asked to be told.
+ * When an event's change happened to its run: by Noxus's time where given, else by the script, but
+ * never before the registration.
  * @param occurrence which entry into the status it was, from 1
  * @returns milliseconds since the epoch
  */

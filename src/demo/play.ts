@@ -10,21 +10,23 @@ import { remarkLine } from './arrival-line.ts';
 import { isAllTold, type Scoreboard } from './score.ts';
 import type { View } from './table.ts';
 
-/** The table is drawn anew about seven times a second. */
+/** The table is redrawn about seven times a second. */
 const FRAME_MS = 140;
 
-/** The play takes some fifteen seconds; what has not happened by now does not happen, ms. */
+/** The play takes about fifteen seconds; events later than this no longer come, ms. */
 const CURTAIN_MS = 23_000;
 
-/** The pause is noticed a frame late: so long before its end nobody is counted any more, ms. */
+/**
+ * The pause is noticed one frame late, so requests count only until this long before its end, ms.
+ */
 const PAUSE_MARGIN_MS = 250;
 
-/** Where everything stands when the play is over. */
+/** The final state of the play. */
 export interface Ending {
-  /** By run id, as the daemon has them. */
+  /** The daemon's watches by run id. */
   watches: ReadonlyMap<string, WatchView>;
   endpoint: EndpointView;
-  /** Requests that came while the source had asked for a pause; null where it never came to that. */
+  /** Requests during the source's pause; null where there was no pause. */
   requestsInPause: number | null;
 }
 
@@ -35,7 +37,7 @@ interface PlayDependencies {
   signal: AbortSignal;
 }
 
-/** Adds the runs of the cast to the simulated Noxus; they play from now on. */
+/** Adds the runs of the cast to the simulated Noxus, and starts them. */
 export function enterCast(noxus: Simulator): Member[] {
   const registeredAt = Date.now();
   return CAST.map((role) => enter(noxus, role, registeredAt));
@@ -57,14 +59,14 @@ async function register(client: DaemonClient, members: readonly Member[]): Promi
   const refused = results.find(({ status }) => status !== 201);
   if (refused === undefined) return;
   throw new RunwatchError(
-    `the daemon did not take the run ${refused.run_id}: ${JSON.stringify(refused.error)}`,
+    `the daemon refused the run ${refused.run_id}: ${JSON.stringify(refused.error)}`,
     { code: 'demo_failed' },
   );
 }
 
 /**
- * Registers the runs and lets them play until all has been told and every watch has come to its
- * end, or until it is clear that this is not to be. Ends with the signal by throwing.
+ * Registers the runs and lets them play. It ends once every event was delivered and every watch
+ * ended, or when time is up. The signal ends it by an error.
  */
 export async function play(board: Scoreboard, deps: PlayDependencies): Promise<Ending> {
   const { display, signal } = deps;
@@ -90,7 +92,7 @@ async function look(client: DaemonClient): Promise<[Map<string, WatchView>, Endp
   ]);
   const [endpoint] = endpoints;
   if (endpoint === undefined) {
-    throw new RunwatchError('the daemon knows of no endpoint', { code: 'demo_failed' });
+    throw new RunwatchError('the daemon lists no endpoint', { code: 'demo_failed' });
   }
   return [new Map(data.map((watch) => [watch.run_id, watch])), endpoint];
 }
@@ -118,7 +120,7 @@ function viewOf(
   return { ...figures, rows };
 }
 
-/** Has Noxus refuse everything for a while, and counts who asks all the same. */
+/** Makes Noxus refuse everything for a while, and counts requests made all the same. */
 function createPause({ noxus, display }: PlayDependencies, startedAt: number) {
   let ordered = false;
   let noticedAt: number | null = null;
@@ -130,7 +132,7 @@ function createPause({ noxus, display }: PlayDependencies, startedAt: number) {
       }
       if (noticedAt !== null || noxus.requests.statuses['429'] === undefined) return;
       noticedAt = Date.now();
-      const words = `Noxus answers 429: nobody may ask it anything for ${seconds(PAUSE.forMs)}`;
+      const words = `Noxus answers 429: it takes no requests for ${seconds(PAUSE.forMs)}`;
       display.write(remarkLine(noticedAt - startedAt, words));
     },
     requests(): number | null {

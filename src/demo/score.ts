@@ -3,37 +3,37 @@ import type { ReceivedWebhook } from '../simulator/receiver.ts';
 import type { Member } from './cast.ts';
 import { happenedAt } from './moment.ts';
 
-/** Arrivals that are kept; the demo itself has far fewer, but it may be left standing. */
+/** Most arrivals to keep; the demo has far fewer, but `--keep` may leave it running for long. */
 const MOST_ARRIVALS = 10_000;
 
-/** A webhook as it came in, and what the receiver made of it. */
+/** A webhook as it arrived, and the receiver's judgement. */
 export interface Arrival {
   /** Null where it is about a run that is not of the cast. */
   member: Member | null;
   event: EventView | null;
-  /** Which try this was for the event, from 1. */
+  /** Number of the attempt for this event, from 1. */
   attempt: number;
   /** Milliseconds since the epoch. */
   receivedAt: number;
-  /** Why its signature is not good; null when it is. */
+  /** Why its signature is invalid; null when it is valid. */
   problem: string | null;
-  /** What the receiver answered. */
+  /** The receiver's answer. */
   status: 204 | 401 | 503;
-  /** From when it happened to when it came in, ms; null where nobody knows when it happened. */
+  /** From the change to the arrival, ms; null where the time of the change is unknown. */
   lateMs: number | null;
 }
 
-/** Keeps account of what was told, from the side of the one who is told. */
+/** Records which webhooks the receiver got. */
 export class Scoreboard {
   readonly #byRun = new Map<string, Member>();
   readonly #arrivals: Arrival[] = [];
 
-  /** From now on something has to be told of these. */
+  /** Adds runs from which events are expected. */
   expect(members: readonly Member[]): void {
     for (const member of members) this.#byRun.set(member.script.id, member);
   }
 
-  /** Everything that came in, oldest first. */
+  /** Every arrival, oldest first. */
   get arrivals(): readonly Arrival[] {
     return this.#arrivals;
   }
@@ -42,7 +42,7 @@ export class Scoreboard {
     return [...this.#byRun.values()];
   }
 
-  /** Decides about a webhook and takes it down. */
+  /** Judges a webhook and records it. */
   note(webhook: ReceivedWebhook): Arrival {
     const event = parseEvent(webhook.body);
     const member = event === null ? null : (this.#byRun.get(event.data.run_id) ?? null);
@@ -56,12 +56,12 @@ export class Scoreboard {
     return arrival;
   }
 
-  /** The types of what was accepted for a member, in the order in which it came. */
+  /** The types of a member's accepted webhooks, in the order of arrival. */
   told(member: Member): string[] {
     return this.accepted(member).flatMap(({ event }) => event?.type ?? []);
   }
 
-  /** What was verified and accepted; for one member, or in all. */
+  /** Verified and accepted webhooks; of one member, or all. */
   accepted(member?: Member): Arrival[] {
     return this.#arrivals.filter(
       (one) => one.status === 204 && (member === undefined || one.member === member),
@@ -94,12 +94,12 @@ function parseEvent(body: string): EventView | null {
   }
 }
 
-/** True once everything has been told that has to be. */
+/** True once every expected webhook has arrived. */
 export function isAllTold(board: Scoreboard): boolean {
   return board.members.every((member) => board.accepted(member).length >= member.expected.length);
 }
 
-/** What is wrong with what was told, a sentence each: nothing may be missing, extra or out of order. */
+/** Problems of the webhooks, a sentence each: missing, extra or out of order. */
 export function shortcomings(board: Scoreboard): string[] {
   const strangers = board.arrivals.filter(({ member }) => member === null).length;
   const unverified = board.arrivals.filter(({ problem }) => problem !== null);
@@ -116,11 +116,11 @@ function shortcomingsOf(board: Scoreboard, member: Member): string[] {
   const sequences = accepted.map(({ event }) => event?.data.sequence ?? 0);
   const inOrder = sequences.every((sequence, at) => sequence >= (sequences[at - 1] ?? 0));
   const told = board.told(member);
-  const who = `The run that ${member.name}`;
-  if (ids.size < accepted.length) return [`${who} was told of twice: ${told.join(', ')}.`];
-  if (!inOrder) return [`${who} was told of out of order: ${told.join(', ')}.`];
+  const subject = `The run that ${member.name}`;
+  if (ids.size < accepted.length) return [`${subject} gave an event twice: ${told.join(', ')}.`];
+  if (!inOrder) return [`${subject} gave events out of order: ${told.join(', ')}.`];
   if (told.join() === member.expected.join()) return [];
-  return [`${who} should have given ${list(member.expected)}, but gave ${list(told)}.`];
+  return [`${subject} should have given ${list(member.expected)}, but gave ${list(told)}.`];
 }
 
 function list(types: readonly string[]): string {

@@ -2,18 +2,21 @@ import { mkdtempSync, readFileSync, realpathSync, rmSync, statSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** A temporary directory of this demo's own, which never outlives it unless somebody wants to read it. */
+/** The demo's own temporary directory, which it removes at its end unless a user needs the log. */
 export interface Scratch {
   readonly path: string;
   /** Where the daemon and its Redis keep their data. */
   readonly dataDir: string;
   readonly logPath: string;
   /**
-   * Keeps the directory for somebody to look into.
-   * @returns false where the log says nothing, so that it is removed all the same
+   * Keeps the directory for the user to read.
+   * @returns false where the log is empty, so that the directory is still removed
    */
   keepForReading(): boolean;
-  /** Ends a Redis that still runs in it, and removes it. Synchronous: also works while the process ends. */
+  /**
+   * Stops a Redis that still runs in it, and removes it. Synchronous, so it also works during
+   * process exit.
+   */
   remove(): void;
 }
 
@@ -38,8 +41,8 @@ export function createScratch(): Scratch {
 }
 
 /**
- * A Redis that is shut down in order has removed its pid file. One that is still there was left
- * running, because somebody looked into it or because this process ends in the middle of everything.
+ * Stops a Redis that was not shut down: a regular shutdown removes the pid file. It still runs
+ * where a user opened it by hand, or where this process ends abruptly.
  */
 function endRedis(dataDir: string): void {
   const pid = Number.parseInt(readIfThere(join(dataDir, 'redis.pid')), 10);

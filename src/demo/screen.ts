@@ -8,10 +8,10 @@ const SHOW_CURSOR = '\x1b[?25h';
 const CLEAR_REST_OF_LINE = '\x1b[K';
 const CLEAR_BELOW = '\x1b[J';
 
-/** What a terminal has when it does not say. */
+/** The size assumed for a terminal that reports none. */
 const USUAL = { columns: 80, rows: 24 };
 
-/** A terminal, with the size that it has at the moment. */
+/** A terminal, with its present size. */
 interface Terminal {
   write(text: string): unknown;
   columns?: number;
@@ -19,12 +19,12 @@ interface Terminal {
 }
 
 /**
- * For a terminal: lines scroll by above a table that is drawn over itself. Every frame is one write
- * that overwrites in place, so that nothing flickers.
+ * For a terminal: lines scroll above a table that is redrawn in place. Every frame is a single
+ * write that overwrites in place, so that nothing flickers.
  */
 export function createScreen(terminal: Terminal, colors: Colors): Display {
   let view: View | null = null;
-  /** The table as it stands on the screen, above the cursor. */
+  /** The table on the screen, above the cursor. */
   let drawn: Line[] = [];
   let closed = false;
 
@@ -55,7 +55,7 @@ export function createScreen(terminal: Terminal, colors: Colors): Display {
   };
 }
 
-/** To where the table began; lines that were too long for a window made smaller have been broken. */
+/** Moves to the table's first line; a window made smaller has wrapped lines that were too long. */
 function upOver(table: readonly Line[], columns: number): string {
   const height = table.reduce(
     (sum, line) => sum + Math.max(1, Math.ceil(widthOf(line) / columns)),

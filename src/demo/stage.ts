@@ -10,10 +10,10 @@ import { startSimulator, type Simulator } from '../simulator/server.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
 import type { Scratch } from './scratch.ts';
 
-/** Time for everything to stop, ms. */
+/** Time for all parts to stop, ms. */
 const STOP_MS = 8_000;
 
-/** Where runwatch listens unless it is told otherwise, so that other verbs find the daemon. */
+/** The daemon's default port, where other verbs expect it. */
 const USUAL_PORT = 8787;
 
 const ENDPOINT = 'receiver';
@@ -31,19 +31,19 @@ interface StageOptions {
   startDaemon: StartDaemon;
   version: string;
   scratch: Scratch;
-  /** True where others are to find the daemon at its usual port, if that is free. */
+  /** True where the daemon should take its default port, if that is free. */
   inPublic: boolean;
-  /** Says what the receiver answers. */
+  /** Gives the receiver's answer. */
   respond: (webhook: ReceivedWebhook) => number;
 }
 
-/** Everything that takes part. */
+/** All parts of the demo. */
 export interface Stage {
   noxus: Simulator;
   /** Where the daemon's API answers. */
   url: string;
   receiverUrl: string;
-  /** Stops all of it, and returns within seconds. */
+  /** Stops all parts, within seconds. */
   stop(): Promise<void>;
 }
 
@@ -80,7 +80,7 @@ export async function setStage(options: StageOptions): Promise<Stage> {
   });
 }
 
-/** The demo never touches a Redis that somebody else uses, so naming one would be of no help. */
+/** The demo always runs its own Redis, so the usual hint to name one would not help. */
 function explain(error: unknown): never {
   if (!(error instanceof RunwatchError) || error.code !== 'redis_server_missing') throw error;
   throw new RunwatchError(
@@ -98,7 +98,7 @@ interface Parts {
   scratch: Scratch;
 }
 
-/** The usual settings, but for waits that are too long to be watched. */
+/** The default settings, with shorter waits so that users can watch them. */
 function settings({ noxus, receiverUrl, secret, port, scratch }: Parts): Config {
   return configSchema.parse({
     data_dir: scratch.dataDir,
@@ -124,7 +124,7 @@ async function isFree(port: number): Promise<boolean> {
     await once(server, 'listening');
     return true;
   } catch {
-    // Whatever keeps us from listening there, another port will do.
+    // Whatever prevents listening there, another port will do.
     return false;
   } finally {
     server.close();

@@ -5,12 +5,17 @@ import { BLANK, bold, dim, inColorOf, seconds, text, type Line } from './line.ts
 const LABEL_WIDTH = 14;
 const TYPE_WIDTH = 28;
 const COUNT_WIDTH = 6;
+const DELIVERED_WIDTH = 11;
 
 /** The figures for people. Every line fits into 80 columns. */
 export function summaryLines(figures: Figures): Line[] {
   return [
     BLANK,
-    [bold('Events'.padEnd(TYPE_WIDTH)), dim('  seen'), dim('  told')],
+    [
+      bold('Events'.padEnd(TYPE_WIDTH)),
+      dim('seen'.padStart(COUNT_WIDTH)),
+      dim('delivered'.padStart(DELIVERED_WIDTH)),
+    ],
     ...figures.byType.map(typeLine),
     BLANK,
     ...toldLines(figures),
@@ -25,15 +30,15 @@ function typeLine({ type, seen, told }: Figures['byType'][number]): Line {
   return [
     inColorOf(type, type.padEnd(TYPE_WIDTH)),
     text(String(seen).padStart(COUNT_WIDTH)),
-    text(shown.padStart(COUNT_WIDTH)),
+    text(shown.padStart(DELIVERED_WIDTH)),
   ];
 }
 
 function toldLines({ sent, verified, turnedAway, duplicates }: Figures): Line[] {
   const twice = duplicates === 0 ? 'none of them twice' : `${duplicates} of them again`;
   return [
-    field('Told', `${count(verified, 'webhook')}, each verified by its signature, ${twice}`),
-    hanging(`${sent} were sent: ${turnedAway} got a 503 from the receiver, and was sent again`),
+    field('Delivered', `${count(verified, 'webhook')}, each verified by its signature, ${twice}`),
+    hanging(`${sent} attempts: ${turnedAway} got a 503 from the receiver, and was repeated`),
   ];
 }
 
@@ -41,9 +46,9 @@ function lateLines({ late }: Figures): Line[] {
   if (late === null) return [];
   const { medianMs, maxMs, maxUnhinderedMs, hindrance, runs } = late;
   const figures = `p50 ${seconds(medianMs)}, max ${seconds(maxMs)}`;
-  const why = `the latest: ${hindrance}; the others: max ${seconds(maxUnhinderedMs)}`;
+  const why = `the slowest: ${hindrance}; the others: max ${seconds(maxUnhinderedMs)}`;
   return [
-    field('How late', `${figures}, from finished_at to arrival (${count(runs, 'run')})`),
+    field('Delay', `${figures}, from finished_at to arrival (${count(runs, 'run')})`),
     ...(hindrance === null ? [] : [hanging(why)]),
   ];
 }
@@ -51,7 +56,7 @@ function lateLines({ late }: Figures): Line[] {
 function requestLines({ requests, fixed }: Figures): Line[] {
   const { total, perRun, atOnceForOneRun, inPause } = requests;
   const once = atOnceForOneRun === 1 ? 'never two' : `up to ${atOnceForOneRun}`;
-  const delay = `${seconds(fixed.meanDelayMs)} late on average`;
+  const delay = `a mean delay of ${seconds(fixed.meanDelayMs)}`;
   return [
     field(
       'Requests',

@@ -5,9 +5,9 @@ import { BLANK, bold, dim, fit, inColorOf, seconds, text, type Line, type Span }
 /** One run as the table shows it. */
 export interface Row {
   name: string;
-  /** As the daemon has it; null before it is registered. */
+  /** The daemon's watch; null before registration. */
   watch: Pick<WatchView, 'state' | 'run' | 'error'> | null;
-  /** Webhooks that have arrived, and that have to. */
+  /** Webhooks that have arrived, and that are expected. */
   told: number;
   expected: number;
 }
@@ -16,7 +16,7 @@ export interface Row {
 export interface View {
   rows: readonly Row[];
   elapsedMs: number;
-  /** Requests that Noxus has had. */
+  /** Requests to Noxus so far. */
   requests: number;
 }
 
@@ -32,10 +32,10 @@ const STATUS_WIDTH = 16;
 const TOLD_WIDTH = 15;
 const GAPS = 7;
 
-/** Lines besides those of the runs: a blank one, the heads, the foot, and where the cursor stands. */
+/** Lines besides those of the runs: a blank one, the header, the footer, and the cursor's line. */
 const FRAME_LINES = 4;
 
-/** The table as lines that fit: what finds no room is counted. */
+/** The table as lines that fit; rows without room are counted. */
 export function renderTable(view: View, { columns, lines }: Room): Line[] {
   const room = Math.max(lines - FRAME_LINES, 1);
   const cut = view.rows.length > room;
@@ -48,7 +48,7 @@ export function renderTable(view: View, { columns, lines }: Room): Line[] {
     ...(cut ? [[dim(` and ${view.rows.length - shown.length} more`)]] : []),
     footLine(view),
   ];
-  // The last column stays free: a terminal may break the line there.
+  // The last column remains free: a terminal may break the line there.
   return table.map((line) => fit(line, columns - 1));
 }
 
@@ -60,7 +60,9 @@ function barWidthFor(columns: number): number {
 function headLine(barWidth: number): Line {
   const progress = 'progress'.slice(0, barWidth).padEnd(barWidth + PERCENT_WIDTH + 1);
   return [
-    dim(` ${'a run that'.padEnd(NAME_WIDTH)} ${progress}  ${'status'.padEnd(STATUS_WIDTH)}  told`),
+    dim(
+      ` ${'a run that'.padEnd(NAME_WIDTH)} ${progress}  ${'status'.padEnd(STATUS_WIDTH)}  webhooks`,
+    ),
   ];
 }
 
@@ -80,7 +82,7 @@ function rowLine({ name, watch, told, expected }: Row, barWidth: number): Line {
   ];
 }
 
-/** What to say of a run, and the word whose colour it has. */
+/** The text for a run's status, and the word that decides its colour. */
 function statusOf(watch: Row['watch']): { shown: string; word: string } {
   if (watch === null) return { shown: '', word: 'queued' };
   if (watch.state !== 'active' && watch.state !== 'finished') {
@@ -93,12 +95,12 @@ function statusOf(watch: Row['watch']): { shown: string; word: string } {
 }
 
 function troubleOf(code: string): string {
-  if (code === 'rate_limited') return 'held back (429)';
+  if (code === 'rate_limited') return 'throttled (429)';
   return code === 'not_found' ? 'gone? (404)' : 'no answer';
 }
 
 function toldSpan(told: number, expected: number): Span {
-  if (expected === 0 && told === 0) return dim('nothing to tell');
+  if (expected === 0 && told === 0) return dim('none expected');
   if (told === expected) return inColorOf('completed', `✔ ${told} of ${expected}`);
   return dim(`  ${told} of ${expected}`);
 }

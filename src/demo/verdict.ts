@@ -2,14 +2,14 @@ import type { Figures } from './figures.ts';
 import type { Ending } from './play.ts';
 import { shortcomings, type Scoreboard } from './score.ts';
 
-/** Everything that did not go as it should, a sentence each. */
+/** Every problem of the demo, a sentence each. */
 export function problemsOf(board: Scoreboard, ending: Ending, { balance }: Figures): string[] {
   const { counts, owed, addsUp } = balance;
   const open = (counts['pending'] ?? 0) + (counts['dead'] ?? 0);
   return [
     ...shortcomings(board),
     ...unended(board, ending),
-    ...(addsUp ? [] : [`${owed} webhooks were owed, but as many deliveries are not to be found.`]),
+    ...(addsUp ? [] : [`${owed} webhooks were due, but the number of deliveries differs.`]),
     ...(open > 0 ? [`${open} deliveries are pending or dead.`] : []),
   ];
 }

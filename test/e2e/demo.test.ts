@@ -11,14 +11,14 @@ import { waitFor } from '../support/wait-for.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
-/** The demo as a process of its own, with a temporary directory that nobody else uses. */
+/** The demo as its own process, with its own temporary directory. */
 interface DemoProcess {
   stdout(): string;
   stderr(): string;
   exitCode: Promise<number | null>;
-  /** What lies in the temporary directory. */
+  /** Files in the temporary directory. */
   leftovers(): Promise<string[]>;
-  /** Its Redis, as soon as there is one; the process id is 0 where it ended without. */
+  /** Its Redis, once it runs; the process id is 0 where the demo ended without one. */
   redis: Promise<{ pid: number }>;
   signal(signal: NodeJS.Signals): void;
   dispose(): Promise<void>;
@@ -77,16 +77,16 @@ async function expectNothingLeft(demo: DemoProcess): Promise<void> {
   expect(await demo.leftovers()).toEqual([]);
   const { pid } = await demo.redis;
   expect(pid).toBeGreaterThan(0);
-  await waitFor(() => !isAlive(pid), { describe: 'its Redis to be gone' });
+  await waitFor(() => !isAlive(pid), { describe: 'the end of its Redis' });
 }
 
-/** What was verified, by the lines that tell of it. */
+/** The verified webhooks, by their lines. */
 function toldIn(output: string): string[] {
   const lines = output.matchAll(/✔ (\S+) +(.+?) {2,}\d+\.\d s later/g);
   return [...lines].map(([, type, name]) => `${name}: ${type}`);
 }
 
-describe('the demo off a terminal', () => {
+describe('demo off a terminal', () => {
   let plain: DemoProcess;
   let kept: DemoProcess;
 
@@ -98,7 +98,7 @@ describe('the demo off a terminal', () => {
     await Promise.all([plain.dispose(), kept.dispose()]);
   });
 
-  test('tells of every outcome once and in order, and exits 0 with nothing left behind', async () => {
+  test('the demo reports every outcome once and in order, exits 0, and leaves nothing behind', async () => {
     expect({ code: await plain.exitCode, stderr: plain.stderr() }).toEqual({ code: 0, stderr: '' });
     const expected = CAST.flatMap(({ name, expected: types }) =>
       types.map((type) => `${name}: ${type}`),
@@ -107,7 +107,7 @@ describe('the demo off a terminal', () => {
     await expectNothingLeft(plain);
   });
 
-  test('writes lines of up to 80 columns without control characters', async () => {
+  test('the demo writes lines of up to 80 columns without control characters', async () => {
     await plain.exitCode;
     // oxlint-disable-next-line no-control-regex
     expect(plain.stdout()).not.toMatch(/[\x00-\x09\x0b-\x1f\x7f]/);
@@ -118,23 +118,23 @@ describe('the demo off a terminal', () => {
     expect(Math.max(...widths)).toBeLessThanOrEqual(80);
   });
 
-  test('shows the delivery that is tried again, and the pause that is kept', async () => {
+  test('the demo shows the repeated delivery, and the pause of the source', async () => {
     await plain.exitCode;
     expect(plain.stdout()).toMatch(/✘ run\.completed +meets a deaf receiver +answered 503/);
     expect(plain.stdout()).toMatch(/meets a deaf receiver +\d+\.\d s later, try 2/);
     expect(plain.stdout()).toContain('Noxus answers 429');
   });
 
-  test('sums up what was sent, how late, with how many requests, and that it adds up', async () => {
+  test('the demo sums up deliveries, delay and requests, and the deliveries add up', async () => {
     await plain.exitCode;
-    expect(plain.stdout()).toMatch(/Told +16 webhooks, each verified by its signature/);
-    expect(plain.stdout()).toMatch(/How late +p50 \d+\.\d s, max \d+\.\d s, from finished_at/);
+    expect(plain.stdout()).toMatch(/Delivered +16 webhooks, each verified by its signature/);
+    expect(plain.stdout()).toMatch(/Delay +p50 \d+\.\d s, max \d+\.\d s, from finished_at/);
     expect(plain.stdout()).toMatch(/Requests +\d+ to Noxus, \d+\.\d per run, never two at once/);
-    expect(plain.stdout()).toMatch(/Every 5 s +\d+ requests, 2\.5 s late on average \(computed/);
+    expect(plain.stdout()).toMatch(/Every 5 s +\d+ requests, a mean delay of 2\.5 s \(computed/);
     expect(plain.stdout()).toContain('16 events × 1 receiver = 16 delivered + 0 pending + 0 dead');
   });
 
-  test('with --keep stays up, says what to try, and cleans up on Ctrl-C', async () => {
+  test('the demo with --keep goes on, says what to try, and cleans up on Ctrl-C', async () => {
     await waitFor(() => kept.stdout().includes('The daemon'), {
       timeoutMs: 28_000,
       describe: () => `the demo to be kept: ${kept.stdout()}${kept.stderr()}`,
@@ -152,11 +152,11 @@ describe('the demo off a terminal', () => {
   });
 });
 
-describe('the demo that is interrupted', () => {
+describe('interrupted demo', () => {
   test.each([
     ['once', 1],
     ['twice, without patience', 2],
-  ])('%s exits 130 and leaves nothing behind', async (_how, times) => {
+  ])('the demo interrupted %s exits 130 and leaves nothing behind', async (_how, times) => {
     const demo = await startDemo();
     await waitFor(() => demo.stdout().includes('✔'), { describe: demo.stdout });
     await demo.redis;
@@ -167,7 +167,7 @@ describe('the demo that is interrupted', () => {
     await demo.dispose();
   });
 
-  test('by a terminal that is closed leaves nothing behind either', async () => {
+  test('the demo in a terminal that closes leaves nothing behind', async () => {
     const demo = await startDemo();
     await demo.redis;
     demo.signal('SIGHUP');
@@ -177,8 +177,8 @@ describe('the demo that is interrupted', () => {
   });
 });
 
-describe('the demo on a machine without Redis', () => {
-  test('ends with a sentence that names the packages, and leaves nothing behind', async () => {
+describe('demo on a machine without Redis', () => {
+  test('the demo without Redis names the packages to install, and leaves nothing behind', async () => {
     const demo = await startDemo([], { PATH: '/nowhere' });
     expect(await demo.exitCode).toBe(1);
     expect(demo.stderr()).toMatch(/^error: the demo runs a Redis of its own.*redis-server \(apt\)/);

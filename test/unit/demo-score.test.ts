@@ -118,7 +118,7 @@ describe('expected webhooks of the demo', () => {
         webhook(event('completes', 'run.completed'), 1),
         webhook(event('completes', 'run.completed'), 2),
       ],
-      'was told of twice',
+      'gave an event twice',
     ],
     [
       'the order is wrong',
@@ -126,7 +126,7 @@ describe('expected webhooks of the demo', () => {
         webhook(event('completes', 'run.completed', { sequence: 2 }), 1),
         webhook(event('completes', 'run.completed', { sequence: 1 }), 2),
       ],
-      'was told of out of order',
+      'gave events out of order',
     ],
     [
       'its signature is wrong',
@@ -270,7 +270,7 @@ describe('figures of the demo', () => {
     const problems = (figures: typeof good) =>
       problemsOf(board, { ...ending, endpoint: endpoint({}) }, figures);
     expect(problems(good)).toEqual([]);
-    expect(problems(bad).join()).toContain('1 webhooks were owed');
+    expect(problems(bad).join()).toContain('1 webhooks were due');
     expect(problems(stuck).join()).toContain('1 deliveries are pending or dead');
   });
 
@@ -294,7 +294,7 @@ describe('figures of the demo', () => {
       expect(Math.max(...lines.map(widthOf))).toBeLessThan(80);
       const text = lines.map((line) => render(line, PLAIN)).join('\n');
       expect(text).toContain('1 events × 1 receiver = 1 delivered + 0 pending + 0 dead');
-      expect(text).toContain(`the latest: ${hindrance}`);
+      expect(text).toContain(`the slowest: ${hindrance}`);
     },
   );
 });

@@ -31,20 +31,20 @@ describe('table of the demo', () => {
   test("the demo's table shows each run's progress, and its last event", () => {
     const rows = [
       row('completes'),
-      row('stays queued', { expected: 0, status: 'queued', progress: 0 }),
+      row('remains queued', { expected: 0, status: 'queued', progress: 0 }),
     ];
     expect(textOf(rows)).toEqual([
       '',
-      ' a run that             progress              status            told',
+      ' a run that             progress              status            webhooks',
       ' completes              ███████░░░░░░░  50 %  running             0 of 1',
-      ' stays queued           ░░░░░░░░░░░░░░   0 %  queued            nothing to tell',
+      ' remains queued         ░░░░░░░░░░░░░░   0 %  queued            none expected',
       ' 0 of 1 webhooks verified  ·  17 requests to Noxus  ·  4.3 s',
     ]);
   });
 
   test.each([
     ['what the daemon cannot tell', { code: 'unavailable' }, 'no answer'],
-    ['a pause', { code: 'rate_limited' }, 'held back (429)'],
+    ['a pause', { code: 'rate_limited' }, 'throttled (429)'],
     ['a run that is not there for the moment', { code: 'not_found' }, 'gone? (404)'],
   ])("the demo's table names %s instead of the status", (_what, { code }, shown) => {
     const error = { code, message: '', since: '' };
