@@ -10,7 +10,7 @@ import { childValue, presentationOf, schemaAt, valueAt } from './walk.ts';
 
 /**
  * What the configuration is for. `serve`: the daemon, which needs a source with an API key, and a
- * token on a public host. `command`: anything else; sources without a key are left out.
+ * token on a public host. `command`: any other verb; sources without a key are dropped.
  */
 export type ConfigPurpose = 'serve' | 'command';
 
@@ -25,14 +25,14 @@ interface AssembleOptions {
 }
 
 interface Assembled {
-  /** Null when the settings are no configuration. */
+  /** Null when the settings are invalid. */
   config: Config | null;
   findings: Finding[];
   /** What is valid, but cannot work. */
   advice: Finding[];
 }
 
-/** Makes a configuration of the draft, or tells all that is wrong with it. */
+/** Makes a configuration from the draft, or reports all its problems. */
 export function assemble(draft: Draft, options: AssembleOptions): Assembled {
   const { purpose, dataDirectory } = options;
   const keyless = purpose === 'command' ? keylessSources(draft.root) : new Map<string, unknown>();
@@ -51,7 +51,7 @@ export function assemble(draft: Draft, options: AssembleOptions): Assembled {
   return { config, findings, advice: adviseOn(config) };
 }
 
-/** A secret that is to come from a variable is meant to be there: without it, something is open. */
+/** A secret from an unset variable is an error: the author meant it to exist. */
 function unsetSecrets(draft: Draft, { purpose, absent }: AssembleOptions): Finding[] {
   const isMissed = ({ path, reference }: Absence): boolean => {
     if (reference.hasDefault || reference.failed || labelOf(draft, path) !== null) return false;
@@ -71,7 +71,7 @@ function isKeyless(source: unknown): source is object {
   return childValue(source, 'api_key') === undefined;
 }
 
-/** The sources that have everything but a key, with a stand-in for it, so that the rest is checked. */
+/** Complete sources without a key, with a placeholder for it, so that the rest is checked. */
 function keylessSources(root: unknown): Map<string, unknown> {
   const sources = Object.entries(valueAt(root, ['sources']) ?? {});
   return new Map(
@@ -92,7 +92,7 @@ function complete(
   return { ...completed, sources: { ...Object(sources), ...Object.fromEntries(keyless) } };
 }
 
-/** A variable of the file has no say where the environment or a flag overrides its setting. */
+/** A variable of the file counts only where no variable or flag overrides its setting. */
 function referencesInForce(
   draft: Draft,
   references: ReadonlyMap<string, Reference>,

@@ -2,15 +2,15 @@ import { RunwatchError } from '../core/errors.ts';
 import { MAX_SECRET_BYTES, readRegularFile } from './read-file.ts';
 
 /**
- * What the command line takes from the environment. Secrets are functions: a key file that cannot be
- * read is an error of the verb that needs it, and not of `--help`.
+ * What the command line takes from the environment. Secrets are functions: an unreadable key file
+ * is an error of the verb that needs it, not of `--help`.
  */
 export interface CliEnv {
-  /** Where the daemon answers, as the environment says. Not checked for form. */
+  /** The daemon's URL by the environment; its form is not checked. */
   daemonUrl: string;
   /** True where `NO_COLOR` asks for plain text (no-color.org: set, and not empty). */
   noColor: boolean;
-  /** True where the output is kept rather than looked at (`CI`), or cannot be drawn on (`TERM=dumb`). */
+  /** True where the output is kept (`CI`), or the terminal cannot be drawn on (`TERM=dumb`). */
   isDumb: boolean;
   noxusBaseUrl: string;
   /** Bearer token of the daemon's API; undefined where none is set. Throws `config_invalid`. */

@@ -8,13 +8,13 @@ function home(env: NodeJS.ProcessEnv): string {
 /** `$XDG_DATA_HOME/runwatch`, else `~/.local/share/runwatch` (XDG Base Directory Specification 0.8). */
 export function defaultDataDirectory(env: NodeJS.ProcessEnv): string {
   const base = env['XDG_DATA_HOME'] ?? '';
-  // The specification has relative paths ignored.
+  // The specification says to ignore relative paths.
   return join(isAbsolute(base) ? base : join(home(env), '.local', 'share'), 'runwatch');
 }
 
 /**
- * Directories of this user's own, for what only has to be found again by the next start: in
- * `$XDG_RUNTIME_DIR` where there is one, else in `$XDG_CACHE_HOME` or `~/.cache`.
+ * Directories of this user for files that only the next start has to find: in `$XDG_RUNTIME_DIR` if
+ * set, else in `$XDG_CACHE_HOME` or `~/.cache`.
  */
 export function privateDirectories(env: NodeJS.ProcessEnv = process.env): string[] {
   const cache = env['XDG_CACHE_HOME'] ?? '';

@@ -29,7 +29,7 @@ const workflows = z.preprocess(
     .refine((ids) => new Set(ids).size === ids.length, { error: 'expected each workflow once' }),
 );
 
-/** Watches runs that nobody registers, as they turn up in the lists of Noxus. */
+/** Watches runs without registration, as they appear in the lists of Noxus. */
 export const discover = z.strictObject({
   workflows,
   since: z.literal('registration').default('registration'),

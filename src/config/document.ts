@@ -5,13 +5,13 @@ import { expand, type Reference } from './expand.ts';
 import { pathKey, type Finding, type Path, type Position } from './problem.ts';
 import type { ParsedYaml } from './yaml.ts';
 
-/** The settings of a file as plain data, and where each of them stands, by `pathKey`. */
+/** The settings of a file as plain data, with their positions by `pathKey`. */
 export interface SettingsDocument {
   value: unknown;
   positions: Map<string, Position>;
   /** The variables that values came from, also those of settings that are absent for want of one. */
   references: Map<string, Reference>;
-  /** Settings that are absent because their variable gives nothing. */
+  /** Settings that are absent because their variable is unset. */
   absent: Absence[];
   findings: Finding[];
 }
@@ -32,8 +32,8 @@ interface Reader extends Omit<SettingsDocument, 'value'> {
 }
 
 /**
- * Turns the nodes of a file into plain data: aliases and merge keys are followed, variables expanded.
- * Settings with no value (`key:`) and with an unset variable for a value are left out.
+ * Turns the nodes of a file into plain data: follows aliases and merge keys, expands variables.
+ * Settings without a value (`key:`), or with an unset variable for one, are left out.
  */
 export function readSettings(yaml: ParsedYaml, environment: Environment): SettingsDocument {
   const reader: Reader = {
@@ -51,7 +51,7 @@ export function readSettings(yaml: ParsedYaml, environment: Environment): Settin
   return { value, positions, references, absent, findings };
 }
 
-/** False once the file has turned out to be too large to be a configuration, which is said once. */
+/** False once the file is too large for a configuration, which is reported once. */
 function afford(path: Path, reader: Reader): boolean {
   if (path.length <= LIMITS.depth && reader.nodesLeft > 0) {
     reader.nodesLeft -= 1;

@@ -1,7 +1,7 @@
 import { ancestry, pathKey, type Path } from './problem.ts';
 import { childValue, valueAt } from './walk.ts';
 
-/** The settings while layer is laid over layer, before they are checked. */
+/** The settings while layers are merged, before they are checked. */
 export interface Draft {
   root: unknown;
   /** The variables and flags that settings came from, by `pathKey`. */
@@ -21,7 +21,10 @@ export function put(
   if (valueAt(draft.root, path) === value) draft.labels.set(pathKey(path), label);
 }
 
-/** A copy with one value replaced. Where the file has no map on the way, its mistake is left alone. */
+/**
+ * A copy with one value replaced. Where the file has no map on the path, it is kept, for the check
+ * to report.
+ */
 function withValue(root: unknown, [key, ...rest]: Path, value: unknown): unknown {
   if (key === undefined) return value;
   const base = root ?? (typeof key === 'number' ? [] : {});

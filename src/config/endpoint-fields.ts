@@ -80,7 +80,7 @@ const basicAuth = z.strictObject({
 
 const bearerToken = secretMatching(/^[\x21-\x7e]+$/, 'expected a token: ASCII without spaces');
 
-/** How a webhook proves itself to its receiver, besides the signature: one way or the other. */
+/** How a webhook authenticates to its receiver, besides the signature: one way or the other. */
 export const auth = z
   .strictObject({ bearer: bearerToken.optional(), basic: basicAuth.optional() })
   .refine(({ bearer, basic }) => bearer !== undefined || basic !== undefined, {
@@ -117,7 +117,9 @@ const oneOf = z.preprocess(
     .min(1, 'expected text or a list of texts'),
 );
 
-/** Which watches an endpoint is told of; the keys are those of `WatchMatch` in `core/filter.ts`. */
+/**
+ * Which watches' events an endpoint gets; the keys are those of `WatchMatch` in `core/filter.ts`.
+ */
 export const when = z.strictObject({
   workflow_id: oneOf.optional(),
   source: oneOf.optional(),

@@ -3,7 +3,7 @@ import { problemWith, type ConfigProblem } from './problem.ts';
 import { MAX_SECRET_BYTES, readRegularFile } from './read-file.ts';
 import { isServiceLink, unknownVariables } from './variables.ts';
 
-/** What asking for a variable gave. `failed`: it names a file that gave nothing; see `problems`. */
+/** The result of a lookup. `failed`: the variable names an unusable file; see `problems`. */
 type Lookup =
   { kind: 'found'; text: string; secret: boolean } | { kind: 'unset' } | { kind: 'failed' };
 
@@ -13,7 +13,7 @@ export interface Environment {
   lookup(name: string): Lookup;
   /** What went wrong in the lookups so far. */
   problems(): ConfigProblem[];
-  /** Variables that look like ours, but that nothing has asked for. */
+  /** Variables that look like runwatch's own, but that no setting reads. */
   unknown(): ConfigProblem[];
 }
 

@@ -7,11 +7,11 @@ export interface Reference {
   secret: boolean;
   /** True when the variable names a file that could not be read, which is reported by itself. */
   failed: boolean;
-  /** True when the file says what holds without the variable, be it nothing. */
+  /** True when the file gives a default, even an empty one. */
   hasDefault: boolean;
 }
 
-/** What became of a text. `absent`: it was one reference, and nothing stands behind that. */
+/** The expansion of a text. `absent`: the text was a single reference to an unset variable. */
 export type Expansion =
   | { kind: 'text'; text: string; reference: Reference | null }
   | { kind: 'absent'; reference: Reference }

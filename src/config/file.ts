@@ -20,7 +20,7 @@ interface Search {
   configPath: string | undefined;
   environment: Environment;
   cwd: string;
-  /** Users whose files are used where they are found by looking. */
+  /** Users: their files may be used without being named. */
   uids: readonly number[];
 }
 
@@ -43,7 +43,10 @@ function readNamed(name: string, label: string, cwd: string): FoundFile {
     : unreadable(label, read.message);
 }
 
-/** What lies where anybody could have put it decides on where keys are sent, so its owner counts. */
+/**
+ * Any user could have put a file there, and it decides where keys are sent, so its owner is
+ * checked.
+ */
 function readFound(name: string, cwd: string, uids: readonly number[]): FoundFile {
   const path = resolve(cwd, name);
   const read = readRegularFile(path, { maxBytes: MAX_BYTES, name });

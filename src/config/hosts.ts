@@ -23,7 +23,7 @@ export function isLinkLocal(host: string): boolean {
   return rangeOf(bare(host)) === 'linkLocal';
 }
 
-/** True where others on the way can read what is sent: plain http that leaves one's own networks. */
+/** True where others on the network can read what is sent: plain http beyond private networks. */
 export function isInClear(url: string): boolean {
   if (!URL.canParse(url)) return false;
   const { protocol, hostname } = new URL(url);

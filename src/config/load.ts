@@ -91,7 +91,7 @@ function rejection({ problems, warnings }: Complaints, strict: boolean): Complai
   return fatal.length === 0 ? null : { problems: fatal, warnings: strict ? [] : warnings };
 }
 
-/** Only the daemon sends, and files of keys are often for its eyes only. */
+/** Only the daemon sends webhooks, and often only it may read the key files. */
 function checkFiles(config: Config | null, purpose: ConfigPurpose): Finding[] {
   return config !== null && purpose === 'serve' ? checkTlsFiles(config) : [];
 }

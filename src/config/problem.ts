@@ -13,7 +13,7 @@ export interface Finding {
   message: string;
 }
 
-/** One thing that is wrong with the configuration, for the person who wrote it. */
+/** One problem of the configuration, for its author. */
 export interface ConfigProblem {
   /** The file as it was named or found; null when the value is not from the file. */
   file: string | null;
@@ -46,8 +46,8 @@ function byPlace(a: ConfigProblem, b: ConfigProblem): number {
 }
 
 /**
- * One problem for each setting, in the order of the file: a mistake can have several consequences,
- * and only the first of them is worth reading.
+ * One problem per setting, in the order of the file: of several consequences of one mistake, only
+ * the first is worth reading.
  */
 export function tidy(problems: readonly ConfigProblem[]): ConfigProblem[] {
   const first = new Map<string, ConfigProblem>();

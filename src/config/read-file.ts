@@ -10,9 +10,9 @@ export type FileRead =
   | { kind: 'unreadable'; message: string; isAbsent: boolean };
 
 /**
- * Reads a whole regular file. Pipes and devices are refused before they are read: one would wait for
+ * Reads a whole regular file. Pipes and devices are refused before reading: one would block for
  * ever, the other never end.
- * @param name how the file is called in messages
+ * @param name the file's name in messages
  */
 export function readRegularFile(
   path: string,

@@ -6,8 +6,8 @@ import { configSchema, type Config } from './schema.ts';
 import { childSchema, presentationOf, unwrap } from './walk.ts';
 
 /**
- * The configuration as it may be shown to anybody who operates the daemon: in the shape of the file,
- * durations as text, and without a secret. A setting that the schema does not know is hidden too.
+ * The configuration as operators may see it: in the shape of the file, durations as text, without
+ * secrets. A setting that the schema does not know is hidden too.
  */
 export function redactConfig(config: Config): Record<string, unknown> {
   return show(configSchema, config) as Record<string, unknown>;

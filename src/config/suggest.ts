@@ -20,7 +20,7 @@ function editDistance(from: string, to: string): number {
 }
 
 /**
- * The candidate that somebody most likely meant to write.
+ * The candidate that the author most likely meant.
  * @returns null when none is within one edit for every three letters: a wild guess would mislead
  */
 export function suggest(word: string, candidates: readonly string[]): string | null {

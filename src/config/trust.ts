@@ -3,7 +3,7 @@ import type { Stats } from 'node:fs';
 const ROOT = 0;
 const WRITABLE_BY_ALL = 0o002;
 
-/** Who may own a file or directory besides root, and how it is called. */
+/** The allowed owners of a file or directory besides root, and its name in messages. */
 interface Trust {
   path: string;
   stats: Pick<Stats, 'uid' | 'mode'>;
@@ -12,8 +12,8 @@ interface Trust {
 }
 
 /**
- * Why what another user of the machine may have put there is not used, with the cure; null where it
- * can be used. Being writable by a group is no reason: volumes of Kubernetes are (`fsGroup`).
+ * Why a file or directory that another user of the machine may have put there is refused, with the
+ * cure; null where it is trusted. Group-writable is allowed: volumes of Kubernetes are (`fsGroup`).
  */
 export function distrust({ path, stats: { uid, mode }, uids }: Trust): string | null {
   const [self] = uids;
@@ -25,7 +25,7 @@ export function distrust({ path, stats: { uid, mode }, uids }: Trust): string | 
   return `every user of this machine may write to ${path}: chmod o-w ${path}`;
 }
 
-/** The ids of the user who runs this, and of the one who ran sudo. */
+/** The ids of this process's user, and of the user behind sudo. */
 export function ownUids(env: NodeJS.ProcessEnv): number[] {
   const self = process.getuid?.();
   if (self === undefined) return [];

@@ -19,7 +19,7 @@ const KNOWN = [
 ];
 
 /**
- * What Kubernetes gives every pod for a Service whose name begins with runwatch.
+ * Variables that Kubernetes sets in every pod for a Service with a name that begins with runwatch.
  * Source: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
  */
 const SERVICE_LINK = /_(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP|SCTP))(_\w+)?$/;

@@ -34,7 +34,7 @@ const randomRequest = z
 
 const scriptRequest = scriptSchema.transform((script): ScriptInput[] => [script]);
 
-/** A status to take over a run with. */
+/** A status that takes over a run. */
 export const statusRequest = z.strictObject({
   status: statusSchema,
   progress: progressSchema.optional(),
@@ -49,7 +49,7 @@ export const workflowRequest = z.strictObject({
 
 const time = z.coerce.number().int().min(0);
 
-/** Which part of the ledger is wanted. */
+/** Which part of the request log to return. */
 export const statsQuery = z.strictObject({
   run_id: runIdSchema.optional(),
   from: time.optional(),

@@ -21,7 +21,7 @@ const rule = {
 
 const milliseconds = z.int().min(0).max(3_600_000);
 
-/** Everything that may go wrong between Noxus and us. */
+/** Everything that may go wrong between Noxus and its client. */
 export const faultSchema = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('status'),
@@ -51,12 +51,12 @@ export const faultSchema = z.discriminatedUnion('kind', [
   }),
   /** 200, said to be JSON, with bytes that are neither JSON nor UTF-8. */
   z.strictObject({ kind: z.literal('garbage'), ...rule }),
-  /** 200 with a run that nobody asked for. */
+  /** 200 with a run that was not requested. */
   z.strictObject({ kind: z.literal('other_run'), ...rule }),
   /** 200 with sound JSON that is neither a run nor a page of runs. */
   z.strictObject({ kind: z.literal('wrong_shape'), ...rule }),
   /**
-   * 200 that claims this of every run in it, whatever is true: a cache that is stale, or worse. Of a
+   * 200 with this status for every run in it, whatever is true: a stale cache, or worse. Of a
    * stream: every `state` event does.
    */
   z.strictObject({
@@ -74,8 +74,8 @@ export const faultSchema = z.discriminatedUnion('kind', [
   /** The right answer of so long ago, as from a replica that lags. */
   z.strictObject({ kind: z.literal('lag'), ms: milliseconds, ...rule }),
   /**
-   * Pages after the first as they are when so many runs have come in at the head of the list since
-   * the first was read; a negative number stands for runs that were deleted there.
+   * Shifts pages after the first, as if this many runs had come in at the head of the list since it
+   * was read. A negative number stands for runs deleted there.
    */
   z.strictObject({ kind: z.literal('shift'), by: z.int().min(-1_000).max(1_000), ...rule }),
   /** Of a stream: it opens, and nothing ever comes. Of anything else: the headers only. */

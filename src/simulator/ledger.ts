@@ -4,7 +4,7 @@ const MAX_TIMES = 1_000_000;
 const MAX_TIMES_PER_RUN = 1_000;
 const MAX_RUNS = 250_000;
 
-/** What is known of the reads of one run. Times are milliseconds since the epoch. */
+/** The reads of one run. Times are milliseconds since the epoch. */
 export interface RunRequests {
   count: number;
   /** When the reads arrived, oldest first; the last thousand. */
@@ -18,13 +18,13 @@ interface RunEntry extends RunRequests {
   times: number[];
 }
 
-/** Notes that one request has been answered, or that its client has gone; more calls do nothing. */
+/** Records that one request was answered, or its client left; later calls do nothing. */
 export type Leave = () => void;
 
 /**
- * The book of all calls of the simulated Noxus API: what a client really asked, seen from the other
- * side. It holds the times of the last million requests and the reads of 250,000 runs; what is
- * beyond that is in the totals only.
+ * The log of all calls of the simulated Noxus API: what a client really requested. It holds the
+ * times of the last million requests and the reads of 250,000 runs. Older ones count only in the
+ * totals.
  */
 export class Ledger {
   readonly #runs = new Map<string, RunEntry>();
@@ -64,7 +64,7 @@ export class Ledger {
     return Object.fromEntries(this.#statuses);
   }
 
-  /** The runs that were asked for, whether they exist or not. */
+  /** The requested runs, whether they exist or not. */
   get runIds(): string[] {
     return [...this.#runs.keys()];
   }
@@ -97,7 +97,7 @@ export class Ledger {
     return most;
   }
 
-  /** Notes a request; `runId` is null for everything but the read of a run. */
+  /** Records a request; `runId` is null for everything but the read of a run. */
   enter(runId: string | null, now: number, isList = false): Leave {
     this.#total += 1;
     if (isList) this.#lists += 1;
@@ -119,7 +119,7 @@ export class Ledger {
     this.#statuses.set(status, (this.#statuses.get(status) ?? 0) + 1);
   }
 
-  /** Forgets what was, but not what is under way. */
+  /** Forgets past requests, but not those under way. */
   reset(): void {
     for (const [id, entry] of this.#runs) {
       if (entry.inFlight === 0) this.#runs.delete(id);
@@ -146,7 +146,7 @@ export class Ledger {
   #remember(now: number): void {
     this.#times.push(now);
     if (this.#times.length <= MAX_TIMES) return;
-    // Half at once, so that the cost of moving the rest is spread over many requests.
+    // Half at once spreads the cost of moving the rest over many requests.
     const forgotten = this.#times.splice(0, MAX_TIMES / 2);
     this.#forgottenUntil = forgotten.at(-1) ?? this.#forgottenUntil;
   }

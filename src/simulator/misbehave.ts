@@ -74,14 +74,14 @@ async function drip(response: ServerResponse, answer: Answer, ms: number): Promi
   response.end();
 }
 
-/** Sends a body without saying how long it is; no more of it is held than what is on its way. */
+/** Sends a body without its length; only the part being sent is held in memory. */
 async function pourOut(
   response: ServerResponse,
   status: number,
   body: Generator<string>,
 ): Promise<void> {
   response.writeHead(status, { 'content-type': 'application/json' });
-  // Clients are meant to hang up on this, so that it fails is its usual end.
+  // Clients should hang up on this, so failure is the usual end.
   await pipeline(Readable.from(body), response).catch(() => undefined);
 }
 

@@ -4,7 +4,7 @@ import { NODE_CATALOG } from './workflow-nodes.ts';
 
 /** A call of the simulated Noxus API. Ids are as they stand in the path, decoded. */
 export type Call =
-  /** `workflowId` is null for `GET /v1/runs/{run_id}`, whose answer has no output. */
+  /** `workflowId` is null for `GET /v1/runs/{run_id}`, which answers without output. */
   | { kind: 'get_run'; runId: string; workflowId: string | null }
   | { kind: 'run_events'; runId: string; etag: string | null }
   | { kind: 'stop_run' | 'run_data'; runId: string }
@@ -23,7 +23,7 @@ export type Call =
   | { kind: 'search_runs' | 'bulk_delete' }
   | { kind: 'list_workflows'; query: URLSearchParams }
   | { kind: 'get_workflow'; workflowId: string }
-  /** What is answered alike at all times. */
+  /** A call with a constant answer. */
   | { kind: 'fixed'; answer: Answer };
 
 const NOT_FOUND: Call = { kind: 'fixed', answer: problem(404, 'Not Found') };

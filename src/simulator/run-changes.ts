@@ -1,10 +1,10 @@
 type Listener = () => void;
 
-/** Tells those who follow a run that it no longer plays as it did. */
+/** Notifies listeners of a run that its script no longer applies. */
 export class RunChanges {
   readonly #listeners = new Map<string, Set<Listener>>();
 
-  /** @returns what ends it */
+  /** @returns a function that ends the subscription */
   listen(id: string, listener: Listener): () => void {
     const listeners = this.#listeners.get(id) ?? new Set();
     this.#listeners.set(id, listeners);

@@ -69,7 +69,7 @@ function select(runs: RunRegistry, { run_ids: ids, filters }: BulkDeleteRequest)
 interface Deletion {
   matched: number;
   succeeded: number;
-  /** Why a run was left alone, by its id. */
+  /** Why a run was not deleted, by its id. */
   errors: Record<string, string>;
 }
 

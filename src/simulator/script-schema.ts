@@ -16,7 +16,7 @@ export const runIdSchema = z
 export const statusSchema = z.string().min(1).max(64);
 export const progressSchema = z.int();
 
-/** A moment in the life of a run: what changes there. What is absent stays as it was. */
+/** A moment in the life of a run: what changes there. Absent fields do not change. */
 const stepSchema = z.strictObject({
   /** Milliseconds after the run was created. */
   after_ms: offset,

@@ -8,7 +8,7 @@ interface Step {
   progress: number;
 }
 
-/** A scripted run with nothing left open: the steps in order, the first at 0 ms. */
+/** A complete scripted run: the steps in order, the first at 0 ms. */
 export interface RunScript {
   id: string;
   workflow_id: string;
@@ -28,7 +28,7 @@ export interface RunScript {
   private_bytes: number;
 }
 
-/** What is there to be read of a run at some moment. */
+/** What a client can read of a run at some moment. */
 export type RunAnswer =
   { kind: 'run'; run: PublicRun } | { kind: 'not_found' } | { kind: 'rejected' };
 
@@ -94,7 +94,7 @@ function completeSteps(
 }
 
 /**
- * What Noxus would say of the run.
+ * What Noxus would answer about the run.
  * @param elapsedMs milliseconds since `created_at`; before that the run is not there
  */
 export function runAt(script: RunScript, elapsedMs: number): RunAnswer {
@@ -144,7 +144,7 @@ function enteredAt(steps: readonly Step[], index: number, status: string): numbe
   return steps[before + 1]?.after_ms ?? 0;
 }
 
-/** The script after somebody took the run over by hand: the rest of it no longer plays. */
+/** The script after a user took the run over by hand: the rest of it no longer plays. */
 export function withStatus(
   script: RunScript,
   elapsedMs: number,

@@ -20,9 +20,9 @@ interface SimulatorOptions {
   host?: LoopbackHost;
   /** What clients have to send as `X-API-Key`. */
   apiKey?: string;
-  /** The clock that scripts play by and that the ledger notes. */
+  /** The clock of scripts and of the request log. */
   now?: () => number;
-  /** How many times as fast as written scripts play; default 1. Ages and stalls stay as they are. */
+  /** How many times as fast as written scripts play; default 1. Ages and stalls are not scaled. */
   speed?: number;
 }
 
@@ -31,11 +31,11 @@ export interface Simulator {
   /** The base URL, without a slash at its end. */
   readonly url: string;
   readonly apiKey: string;
-  /** The book of all requests to the Noxus API. */
+  /** The log of all requests to the Noxus API. */
   readonly requests: Ledger;
-  /** The book of all streams of events; opening one is a request as well. */
+  /** The log of all event streams; opening one is a request as well. */
   readonly streams: Readonly<StreamBook>;
-  /** The book of the calls of callbacks. */
+  /** The log of callbacks. */
   readonly callbacks: Readonly<CallbackBook>;
   /** Adds a scripted run, which plays from now on. @throws RunwatchError `run_exists` */
   add(script: ScriptInput): RunScript;
@@ -43,7 +43,7 @@ export interface Simulator {
   delete(id: string): boolean;
   /** Takes a run over by hand, at once. @throws RunwatchError `run_not_found` */
   setStatus(id: string, status: string, progress?: number): void;
-  /** How event streams behave that are opened from now on; what is absent stays as it is. */
+  /** Sets how event streams behave from now on; absent settings do not change. */
   setStreams(settings: StreamSettingsInput): void;
   /** Spoils the requests that match. */
   fault(rule: FaultInput): void;

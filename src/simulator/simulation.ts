@@ -24,7 +24,7 @@ export interface Simulation {
   streams: StreamBook;
   callbacks: CallbackBook;
   workflows: WorkflowCatalog;
-  /** How streams behave whose run's script says nothing of it. */
+  /** How streams behave by default, where a run's script sets nothing. */
   streamSettings: StreamSettings;
   /** Aborted when the simulator closes. */
   closing: AbortSignal;

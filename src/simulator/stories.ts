@@ -51,7 +51,7 @@ export const STORIES = {
     },
   },
   unknown_status: {
-    summary: 'takes a status that nobody has heard of, then completes',
+    summary: 'takes an unknown status, then completes',
     plot: {
       steps: [
         start,

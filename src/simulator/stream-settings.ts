@@ -14,7 +14,7 @@ export const streamSettingsSchema = z.strictObject({
   state_bytes: z.int().min(0).max(MAX_EVENT_BYTES).exactOptional(),
   /** Entering these statuses goes unmentioned; `*` stands for all of them. */
   silent_on: z.array(z.string().min(1).max(64)).max(20).exactOptional(),
-  /** Whether the stream of a stopped run ends, or stays open without another event. */
+  /** Whether the stream of a stopped run ends, or remains open without another event. */
   on_stop: z.enum(['end', 'stay']).exactOptional(),
   /** Whether `etag` resumes a stream; otherwise each one begins with what is so now. */
   resumes: z.boolean().exactOptional(),

@@ -58,7 +58,7 @@ export class WorkflowCatalog {
   }
 }
 
-/** The id of the workflow whose runs have this story; the same in every simulator. */
+/** The id of the workflow of this story; the same in every simulator. */
 export function workflowOfStory(story: StoryName): string {
   if (NOT_STARTABLE.has(story)) return DEFAULT_WORKFLOW_ID;
   const place = STORY_NAMES.indexOf(story) + 1;

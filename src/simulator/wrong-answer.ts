@@ -8,7 +8,7 @@ const ANOTHER_ID = '00000000-0000-4000-8000-000000000000';
 /** A page as proxies and load balancers send it; error pages have been known to quote requests. */
 const HTML_PAGE = `<!doctype html><title>Bad Gateway</title><h1>Bad Gateway</h1><!-- ${PRIVATE_CANARY} -->`;
 
-/** The request whose answer is to be wrong. */
+/** The request that gets a wrong answer. */
 export interface Exchange {
   /** Makes the answer that would have been given; asked for as late as possible. */
   answer: () => Answer;

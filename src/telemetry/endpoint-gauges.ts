@@ -1,10 +1,10 @@
 import { Gauge, type Registry } from 'prom-client';
 
-/** How an endpoint stands when metrics are asked for. */
+/** An endpoint's figures at a scrape. */
 export interface EndpointFigures {
   /** Its name; `per-watch` for all webhooks of watches together. */
   name: string;
-  /** Whether its deliveries go out; null where that is no matter of one receiver. */
+  /** Whether its deliveries go out; null where that does not concern a single receiver. */
   isUp: boolean | null;
   /** Deliveries that wait. */
   backlog: number;
@@ -12,7 +12,7 @@ export interface EndpointFigures {
   oldestMs: number | null;
 }
 
-/** The gauges of endpoints; absent while the store does not say how endpoints stand. */
+/** The gauges of endpoints; absent while the store cannot be read. */
 export function createEndpointGauges(registry: Registry) {
   const gauge = (name: string, help: string) =>
     new Gauge({ name, help, labelNames: ['endpoint'], registers: [registry] });

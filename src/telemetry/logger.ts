@@ -6,12 +6,12 @@ export type { Logger } from 'pino';
 
 interface LoggerOptions {
   level: string;
-  /** True for people at a terminal; programs get one JSON object a line. */
+  /** True for users at a terminal; programs get one JSON object a line. */
   pretty: boolean;
   destination: DestinationStream & NodeJS.WritableStream;
 }
 
-/** The process's logger. What is private is never handed to it; it redacts nothing after the fact. */
+/** The process's logger. Callers never give it private data; it redacts nothing. */
 export function createLogger({ level, pretty, destination }: LoggerOptions): Logger {
   const stream = pretty ? PinoPretty({ destination, ignore: 'pid,hostname' }) : destination;
   return pino(
@@ -20,7 +20,8 @@ export function createLogger({ level, pretty, destination }: LoggerOptions): Log
       base: null,
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
-      // Parsed and printed for people, what came from elsewhere must not steer their terminal.
+      // Parsing restores control characters of foreign text, which must not control the user's
+      // terminal.
       ...(pretty && { hooks: { streamWrite: revealControls } }),
     },
     stream,

@@ -25,14 +25,14 @@ interface PollReport {
   watch: { source: string };
   outcome: string;
   events: RunwatchEvent[];
-  /** From when the poll was due to when it began, ms. */
+  /** From when the poll was due to its start, ms. */
   lagMs: number;
 }
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
 /**
- * Gauges of prom-client that are named as counters are. What they say is the sum of others, such as
+ * Gauges of prom-client with names of counters. They are sums of others, such as
  * `nodejs_active_handles`.
  */
 const MISNAMED = ['handles', 'requests', 'resources'].map((what) => `nodejs_active_${what}_total`);
@@ -57,9 +57,9 @@ export function createMetrics(version: string, countStored: () => Promise<Stored
       await Promise.all([stored.read(), sources.read(), endpoints.read()]);
       return registry.metrics();
     },
-    /** Says how sources stand at each scrape. */
+    /** Sets the source of sources' figures, read at each scrape. */
     ofSources: (figures: () => Promise<SourceFigures[]>): void => sources.readFrom(figures),
-    /** Says how endpoints stand at each scrape. */
+    /** Sets the source of endpoints' figures, read at each scrape. */
     ofEndpoints: (figures: () => Promise<EndpointFigures[]>): void => endpoints.readFrom(figures),
     ...recordings(createInstruments(registry)),
   };
@@ -74,7 +74,7 @@ function createBuildInfo(registry: Registry) {
   });
 }
 
-/** What happens, as it happens. */
+/** Recordings of single occurrences. */
 function recordings(instruments: ReturnType<typeof createInstruments>) {
   return {
     request(source: string, { kind, status }: RequestReport): void {
@@ -97,14 +97,14 @@ function recordings(instruments: ReturnType<typeof createInstruments>) {
       instruments.pollLag.observe(Math.max(0, lagMs) / 1_000);
       for (const { type, data } of events) {
         instruments.events.inc({ type });
-        // Other events of the same look carry the same delay.
+        // Other events of the same poll carry the same delay.
         if (isTerminalEvent(type) && data.detection_delay_ms !== null) {
           instruments.detectionDelay.observe(data.detection_delay_ms / 1_000);
         }
       }
     },
 
-    /** @param skewMs by how much the clock of this host is ahead */
+    /** @param skewMs how far the clock of this host is ahead */
     overdue(source: string, { due, oldestMs }: { due: number; oldestMs: number | null }): void {
       instruments.pollsOverdue.set({ source }, due);
       instruments.oldestOverdue.set({ source }, Math.max(0, oldestMs ?? 0) / 1_000);

@@ -4,7 +4,7 @@ import type { RunwatchEvent } from '../core/event.ts';
 import type { Watch } from '../core/watch.ts';
 import type { Logger } from './logger.ts';
 
-/** A finished poll, as far as its log line tells of it. */
+/** The fields of a finished poll for its log line. */
 interface PollReport {
   watch: Watch;
   outcome: string;
@@ -12,7 +12,7 @@ interface PollReport {
   durationMs: number;
 }
 
-/** One wide line for each poll that changed something; the others are there at level debug. */
+/** One wide line for each poll with a change; the others have level debug. */
 export function logPoll(log: Logger, { watch, outcome, events, durationMs }: PollReport): void {
   const level = events.length > 0 ? 'info' : 'debug';
   if (!log.isLevelEnabled(level)) return;
@@ -33,7 +33,7 @@ export function logPoll(log: Logger, { watch, outcome, events, durationMs }: Pol
   log[level](fields, 'poll');
 }
 
-/** A finished look at a list of runs. */
+/** A finished sweep of a list of runs. */
 interface ListReport {
   list: { source: string; workflowId: string };
   outcome: string;
@@ -46,7 +46,7 @@ interface ListReport {
   nextLookAt: number;
 }
 
-/** One wide line for each list that is given up; the other looks are there at level debug. */
+/** One wide line for each list that is given up; other sweeps have level debug. */
 export function logList(log: Logger, { list, outcome, message, ...seen }: ListReport): void {
   const isGivenUp = outcome !== 'ok' && outcome !== 'rate_limited';
   const level = isGivenUp ? 'warn' : 'debug';
@@ -72,7 +72,7 @@ interface DeliveryReport {
   attempt: Attempt;
 }
 
-/** One wide line for each attempt: warnings for those that failed, errors for those that were the last. */
+/** One wide line per attempt: a warning for a failed one, an error for the last one. */
 export function logDelivery(log: Logger, { delivery, attempt }: DeliveryReport): void {
   const fields = {
     delivery_id: delivery.id,

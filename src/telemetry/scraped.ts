@@ -5,12 +5,12 @@ interface Gauges<Figures> {
   clear(): void;
 }
 
-/** A scrape of Prometheus gives up after 10 s and then knows nothing at all of this process, ms. */
+/** Prometheus gives up a scrape after 10 s and then has no figure of this process, ms. */
 const READ_TIMEOUT_MS = 500;
 
 /**
- * Gauges whose figures are read at each scrape. Where reading fails or takes too long they are absent:
- * zeros would read as an empty store.
+ * Gauges with figures that are read at each scrape. Where reading fails or takes too long they are
+ * absent: zeros would mean an empty store.
  */
 export function scraped<Figures>(gauges: Gauges<Figures>, initial: () => Promise<Figures>) {
   let figures = initial;

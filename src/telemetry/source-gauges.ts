@@ -1,6 +1,6 @@
 import { Gauge, type Registry } from 'prom-client';
 
-/** How a source stands when metrics are asked for. */
+/** A source's figures at a scrape. */
 export interface SourceFigures {
   name: string;
   /** Whether it takes requests: false while it refuses the key, is unreachable or long paused. */
@@ -9,7 +9,7 @@ export interface SourceFigures {
   usedRatio: number;
 }
 
-/** The gauges of sources; absent while the store does not say how sources stand. */
+/** The gauges of sources; absent while the store cannot be read. */
 export function createSourceGauges(registry: Registry) {
   const registers = [registry];
   const up = new Gauge({

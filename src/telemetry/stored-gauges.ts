@@ -1,14 +1,14 @@
 import { Gauge, type Registry } from 'prom-client';
 
-/** Counts of what is stored, read when metrics are asked for. */
+/** Counts of stored records, read at each scrape. */
 export interface StoredCounts {
   watches: Record<string, number>;
   /** Active watches. */
   runs: { source: string; status: string; count: number }[];
   deliveries: Record<string, number>;
-  /** Deliveries that were ever planned and are kept: the sum of those by state. */
+  /** Deliveries ever planned and still kept: the sum of those by state. */
   planned: number;
-  /** Tables of what was learned of states of runs. */
+  /** Tables of duration statistics. */
   tables: number;
 }
 
@@ -59,7 +59,9 @@ export function createStoredGauges(registry: Registry) {
       planned.set(counts.planned);
       tables.set(counts.tables);
     },
-    /** What is not set afterwards is absent: `reset` would leave a gauge without labels at 0. */
+    /**
+     * Gauges that are not set afterwards are absent: `reset` would leave one without labels at 0.
+     */
     clear(): void {
       up.set(0);
       watches.reset();
