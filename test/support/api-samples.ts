@@ -6,7 +6,7 @@ import type {
   WatchView,
 } from '../../src/cli/client/wire.ts';
 
-/** Things as the API answers them, for tests that need one. */
+/** Sample answers of the API. */
 
 export function sampleRun(changes: Partial<RunSnapshot> = {}): RunSnapshot {
   return {
@@ -46,7 +46,7 @@ export function sampleWatch(changes: Partial<WatchView> = {}): WatchView {
   };
 }
 
-/** A watch whose run has come to a terminal status. */
+/** A watch of a run with a terminal status. */
 export function settledWatch(runId: string, status: string): WatchView {
   return sampleWatch({
     run_id: runId,

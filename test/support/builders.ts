@@ -8,10 +8,10 @@ import type { RunSnapshot } from '../../src/core/run.ts';
 import { register } from '../../src/core/register.ts';
 import type { Subscription, Watch, WebhookSubscription } from '../../src/core/watch.ts';
 
-/** 2026-01-01T00:00:00.000Z: what "now" is where a test needs a clock. */
+/** 2026-01-01T00:00:00.000Z: "now" in tests that need a clock. */
 export const NOON = Date.UTC(2026, 0, 1);
 
-/** A snapshot of a run, running at 0 % unless told otherwise. */
+/** A snapshot of a run, by default running at 0 %. */
 export function snapshot(changes: Partial<RunSnapshot> = {}): RunSnapshot {
   return {
     id: 'run-1',
@@ -31,7 +31,7 @@ export function snapshot(changes: Partial<RunSnapshot> = {}): RunSnapshot {
   };
 }
 
-/** An active watch of `default/run-1`, registered at {@link NOON}, that has seen nothing yet. */
+/** An active watch of `default/run-1`, registered at {@link NOON}, without a snapshot. */
 export function newWatch(changes: Partial<Watch> = {}, subscriptions: Subscription[] = []): Watch {
   const { watch } = register(
     null,
@@ -44,7 +44,7 @@ export function newWatch(changes: Partial<Watch> = {}, subscriptions: Subscripti
   return { ...watch, ...changes };
 }
 
-/** A subscription of a webhook that came with a watch; by default what is sealed opens nowhere. */
+/** A subscription of a per-watch webhook; by default its sealed part cannot be opened. */
 export function webhookTo(url: string, events?: string[], sealed = 'v1.…'): WebhookSubscription {
   return {
     kind: 'webhook',
@@ -54,15 +54,15 @@ export function webhookTo(url: string, events?: string[], sealed = 'v1.…'): We
   };
 }
 
-/** Limits of polling as they are by default, with nobody to be reminded. */
+/** The default limits of polling, without reminders. */
 export const POLICY: PollPolicy = { ...DEFAULT_POLICY, stallAfterMs: 1_800_000 };
 
 let marks = 0;
 
-/** Marks of an epoch of the tests, each another one. */
+/** Marks of the tests' epoch, each unique. */
 export const newMark = () => newName(() => 0) + newName(() => (marks += 1));
 
-/** A look at some time, by {@link POLICY} and with nothing learned. */
+/** The context of a poll at a time, with {@link POLICY} and without statistics. */
 export function lookingAt(now: number): ObserveContext {
   return {
     now,

@@ -5,7 +5,7 @@ import { cleanEnv } from './daemon-process.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
-/** What a process of the built command line has said and how it ended. */
+/** The output and exit of a process of the built command line. */
 export interface CliOutput {
   exitCode: number | null;
   stdout: string;
@@ -13,7 +13,7 @@ export interface CliOutput {
 }
 
 /**
- * Runs the built command line as a process of its own, with nothing on its standard input.
+ * Runs the built command line as its own process, with empty standard input.
  * @param as in which folder, and as which user
  */
 export async function runBuiltCli(

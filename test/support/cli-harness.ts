@@ -8,17 +8,17 @@ import { RunwatchError } from '../../src/core/errors.ts';
 interface HarnessOptions {
   env?: Record<string, string>;
   stdin?: string;
-  /** Pretends that standard input is a terminal; a silent one never sends anything. */
+  /** Simulates a terminal on standard input; a silent one never sends anything. */
   terminalInput?: 'typed' | 'silent';
-  /** Width of the pretended terminal; undefined for none. */
+  /** Width of the simulated terminal; undefined for none. */
   terminal?: number;
   dependencies?: Partial<CliDependencies>;
   now?: () => number;
-  /** For how long a daemon that does not listen yet is waited for. */
+  /** How long to wait for a daemon that does not listen yet. */
   startupMs?: number;
 }
 
-/** A run of the program inside the test's process, as far as it has come. */
+/** A run of the program inside the test's process, with its output so far. */
 export interface CliRun {
   stdout(): string;
   stderr(): string;

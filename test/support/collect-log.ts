@@ -4,7 +4,7 @@ export interface CollectedLine {
   [field: string]: unknown;
 }
 
-/** A logger that keeps its lines for the test to look at. */
+/** A logger that keeps its lines for the test. */
 export function collectLog() {
   const lines: CollectedLine[] = [];
   const at = (level: CollectedLine['level']) => (fields: object, msg: string) => {

@@ -1,15 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { DaemonProcess } from './daemon-process.ts';
 
-/** A moment at which the deliveries in all states did not add up to the planned ones. */
+/** A moment at which deliveries in all states did not add up to the planned ones. */
 interface Imbalance {
   planned: number;
   byState: Record<string, number>;
 }
 
 /**
- * Asks for the equation of conservation again and again, as an operator would: in `GET /metrics` the
- * sum of `runwatch_deliveries` over its states is `runwatch_deliveries_planned`.
+ * Repeatedly checks the equation of conservation, as an operator would. In `GET /metrics` the sum
+ * of `runwatch_deliveries` over its states is `runwatch_deliveries_planned`.
  */
 export function sampleConservation(daemon: DaemonProcess, everyMs: number) {
   const imbalances: Imbalance[] = [];
@@ -35,7 +35,10 @@ export function sampleConservation(daemon: DaemonProcess, everyMs: number) {
 
   const sampling = sampleOn();
   return {
-    /** @returns how many samples there were, those that were off, and how many were planned at last */
+    /**
+     * @returns the number of samples, those that were off, and the last number of planned
+     * deliveries
+     */
     async stop(): Promise<{ samples: number; imbalances: Imbalance[]; planned: number }> {
       await sample();
       over.abort();

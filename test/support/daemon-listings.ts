@@ -2,7 +2,7 @@ import type { RunwatchEvent } from '../../src/core/event.ts';
 import type { DaemonProcess } from './daemon-process.ts';
 import { waitFor } from './wait-for.ts';
 
-/** A watch as the API shows it, as far as tests look at it. */
+/** A watch as the API shows it, with the fields that tests use. */
 export interface WatchJson {
   run_id: string;
   source: string;
@@ -58,7 +58,7 @@ export async function watchOf(daemon: DaemonProcess, runId: string): Promise<Wat
   return (await daemon.api<WatchJson>(`/v1/watches/${runId}`)).body;
 }
 
-/** Waits until a watch is as it should be. */
+/** Waits until a watch meets a condition. */
 export function waitForWatch(
   daemon: DaemonProcess,
   runId: string,
@@ -74,7 +74,7 @@ export function waitForWatch(
   );
 }
 
-/** Waits until everything that was to be told has been told. */
+/** Waits until every planned delivery has been delivered. */
 export async function waitUntilAllDelivered(daemon: DaemonProcess): Promise<void> {
   await waitFor(
     async () => {

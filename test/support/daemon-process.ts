@@ -10,13 +10,13 @@ import { waitFor } from './wait-for.ts';
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
 export interface DaemonOptions {
-  /** The configuration as in the file; port, data directory and log level have defaults of their own. */
+  /** The configuration as in the file; port, data directory and log level have test defaults. */
   config?: Record<string, unknown>;
   env?: Record<string, string>;
-  /** Shared by daemons that are to share everything, and by the restarts of one. */
+  /** Shared by daemons of one store, and by restarts of one daemon. */
   dataDir?: string;
   args?: string[];
-  /** Only root may run it as another user, by id, to whom its directories then belong. */
+  /** Runs it as another user, by id, and gives it the directories; only root can. */
   user?: number;
 }
 
@@ -28,13 +28,13 @@ export interface LogLine {
   [field: string]: unknown;
 }
 
-/** The built daemon as a process of its own. */
+/** The built daemon as its own process. */
 export interface DaemonProcess {
-  /** Where its API listens; throws before it is ready. */
+  /** The URL of its API; throws before it is ready. */
   readonly url: string;
   pid: number;
   dataDir: string;
-  /** Waits until it says that it is ready. @throws Error when it ends before that */
+  /** Waits for its ready line. @throws Error when it ends before that */
   ready(): Promise<void>;
   /** Every line so far, parsed; a line that is no JSON fails the test. */
   log(): LogLine[];
@@ -51,7 +51,7 @@ export interface DaemonProcess {
   stop(signal?: NodeJS.Signals): Promise<number | null>;
 }
 
-/** The environment without anything that configures the product. */
+/** The environment without variables that configure the product. */
 export function cleanEnv(extra: Record<string, string> = {}): Record<string, string> {
   const own = Object.entries(process.env).filter(
     ([name, value]) => value !== undefined && !/^(RUNWATCH_|NOXUS_|REDIS_|NODE_OPTIONS)/.test(name),
@@ -59,12 +59,12 @@ export function cleanEnv(extra: Record<string, string> = {}): Record<string, str
   return { ...(Object.fromEntries(own) as Record<string, string>), ...extra };
 }
 
-/** A new directory; whoever asks for it removes it. */
+/** A new directory; the caller removes it. */
 export async function tempDir(): Promise<string> {
   return mkdtemp(join(tmpdir(), 'runwatch-test-'));
 }
 
-/** Starts the built daemon on a free port and waits until it says that it is ready. */
+/** Starts the built daemon on a free port and waits for its ready line. */
 export async function startDaemonProcess(options: DaemonOptions = {}): Promise<DaemonProcess> {
   const daemon = await spawnDaemonProcess(options);
   await daemon.ready();
@@ -163,7 +163,7 @@ async function callApi<Answer>(url: string, path: string, body?: unknown, method
   };
 }
 
-/** Ends what a test started, whatever became of it. */
+/** Ends all daemons that a test started. */
 export async function stopAll(daemons: DaemonProcess[]): Promise<void> {
   await Promise.all(daemons.map((daemon) => daemon.stop()));
   await Promise.all(daemons.map(({ dataDir }) => rm(dataDir, { recursive: true, force: true })));

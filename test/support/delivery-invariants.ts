@@ -5,7 +5,7 @@ import { poolOf } from '../../src/core/delivery/receiver.ts';
 import type { Slots } from '../../src/core/delivery/slots.ts';
 import type { DeliveryRig } from './delivery-rig.ts';
 
-/** What the store says of everything that was planned, read at a moment when nothing runs. */
+/** The store's view of all planned deliveries, read while nothing runs. */
 async function readStore(rig: DeliveryRig, ids: string[]) {
   const { redis, keys, deliveries } = rig;
   const all = await deliveries.getMany(ids);
@@ -37,7 +37,7 @@ async function readStore(rig: DeliveryRig, ids: string[]) {
   };
 }
 
-/** When each pool has to be asked at the latest, and when it is noted to be. */
+/** When each pool is due at the latest, and its time in the due index. */
 async function poolsDueBy(rig: DeliveryRig, pools: string[], receivers: string[]) {
   const { redis, keys, limits } = rig;
   return Promise.all(
@@ -56,10 +56,10 @@ async function poolsDueBy(rig: DeliveryRig, pools: string[], receivers: string[]
   );
 }
 
-/** When a delivery to a receiver could be claimed, if there is a slot for it. */
+/** When a delivery to a receiver could be claimed, given a slot. */
 async function nextAt({ redis, keys, limits, state }: DeliveryRig, name: string): Promise<number> {
   const [, due] = await redis.zrange(keys.due(name), 0, '0', 'WITHSCORES');
-  // A webhook has half of the slots that it shares.
+  // A per-watch webhook gets half of the slots that it shares.
   const own = await redis.zcard(keys.taken(name));
   if (own >= Math.max(1, Math.floor(limits.most / 2)) && poolOf(name) !== name) return Infinity;
   if (due === '0') return 0;
@@ -83,8 +83,8 @@ async function expectConservation(
 }
 
 /**
- * Everything that holds between two steps, whatever they were: each delivery is where its state and
- * its turn say, and nowhere else.
+ * The invariants between any two steps: each delivery is in the indexes that its state and ordering
+ * key demand, and in no other.
  */
 export async function expectInvariants(rig: DeliveryRig, ids: string[]): Promise<void> {
   const store = await readStore(rig, ids);
@@ -99,7 +99,8 @@ export async function expectInvariants(rig: DeliveryRig, ids: string[]): Promise
   expect(sorted([...store.lanes.values()].flat())).toEqual(idsOf(outstanding));
   const parked = outstanding.filter(({ state }) => state === 'parked');
   expect(sorted(store.parked)).toEqual(idsOf(parked.filter(({ id }) => !store.taken.includes(id))));
-  // The first of a lane waits for its time or holds a place, unless it is parked; nobody else does.
+  // Only the first delivery of an ordering key waits for its time or holds a slot, unless it is
+  // parked.
   const heads = [...store.lanes.values()].flatMap(([head]) => head ?? []);
   const pending = new Map(
     outstanding.filter(({ state }) => state === 'pending').map((one) => [one.id, one]),
@@ -114,11 +115,12 @@ export async function expectInvariants(rig: DeliveryRig, ids: string[]): Promise
     const isEarly = Number(store.dueAt[at + 1]) < (nextAttemptAt ?? Infinity);
     if (!rig.isRetried()) expect(isEarly && !urgent).toBe(false);
   }
-  // A process that reads the due pools in time finds everything that waits, and every lease that ends.
+  // A process that reads the due pools in time finds every waiting delivery, and every expired
+  // lease.
   for (const { at, known } of store.poolsDue) expect(known).toBeLessThanOrEqual(at);
 }
 
-/** After everything has come to its end nothing is left but the records. */
+/** After all deliveries have ended only the records remain. */
 export async function expectNothingLeft(rig: DeliveryRig): Promise<void> {
   const left = (await rig.keysLeft()).map((key) => key.replace(/^\{[^}]*\}:/, ''));
   const passing = /^(lane|due|parked|taken|probe|pools-|pool-|delivery-claims|replays)/;

@@ -21,13 +21,13 @@ import { newMark, newWatch, NOON } from './builders.ts';
 import { testRedis } from './redis.ts';
 import { openStores } from './stores.ts';
 
-/** Runs that neither end nor send anything for this long never will, ms of the real clock. */
+/** A rig that makes no progress for this long will never settle, ms of the real clock. */
 const PATIENCE_MS = 20_000;
 
 /** How long an attempt holds its permit, ms of the real clock. */
 const YIELD_MS = 400;
 
-/** How a request ended, in the words of a test. */
+/** The end of a request, as tests name it. */
 export type Answer = 'ok' | 'fail' | 'gone' | 'timeout' | { retryAfterMs: number };
 
 /** A request that its receiver has not answered yet. */
@@ -36,7 +36,7 @@ export interface Sent {
   eventId: string;
   endpoint: string;
   runId: string;
-  /** Which process sent it, and when. */
+  /** The process that sent it, and when. */
   process: string;
   at: number;
   answer: (answer: Answer) => void;
@@ -47,33 +47,33 @@ interface RigOptions {
   retry?: readonly number[];
   operatorEndpoint?: string | null;
   isOvertaken?: (delivery: Delivery) => boolean;
-  /** What takes the place of a route; a throw is a fault of our own. */
+  /** Replaces a route; a throw simulates a fault of runwatch itself. */
   routeOf?: (delivery: Delivery, route: Route) => Promise<Route | null>;
-  /** Whether the events of deliveries are not in the store any more. */
+  /** Whether the store has lost the events of deliveries. */
   isForgotten?: () => boolean;
   /** Whether the processes' configuration has a pool. */
   knows?: (pool: string) => boolean;
-  /** Answers some requests at once, by what they are. */
+  /** Answers some requests at once, depending on the request. */
   autoAnswer?: (sent: Sent) => Answer | null;
   /** How many attempts a process has under way, and how many of them may use it. */
   capacity?: number;
   permits?: number;
 }
 
-/** One daemon, as far as delivering goes. */
+/** The delivery part of one daemon. */
 interface RigProcess {
   name: string;
   isAlive: boolean;
   relay: Relay;
   work: ReturnType<typeof claimedDeliveries>;
-  /** Claims that have not come to their end. */
+  /** Claims that have not ended. */
   underWay: number;
 }
 
 /**
- * The delivery half over the real stores and scripts, with receivers that answer when the test says
- * so, and a clock that it turns. `settle` lets a process look, and everything go on until all that is
- * left waits for an answer, its time, or the test.
+ * The delivery part over the real stores and scripts. The test answers for the receivers and sets
+ * the clock. `settle` lets a process sweep, and runs everything until all that remains waits for an
+ * answer, its time, or the test.
  */
 export function deliveryRig(options: RigOptions = {}) {
   const stores = openStores(testRedis(), { isClockManual: true });
@@ -162,7 +162,7 @@ export function deliveryRig(options: RigOptions = {}) {
           const known = options.isForgotten?.() === true ? { ...claim, body: null } : claim;
           return deliver(known, room).finally(() => (process.underWay -= 1));
         },
-        // The test turns the clock: nothing happens by itself.
+        // The test sets the clock: no timer fires by itself.
         later: () => () => undefined,
         abort: () => calledOff.abort(),
         onError: (error) => errors.push(error),
@@ -172,7 +172,7 @@ export function deliveryRig(options: RigOptions = {}) {
     return process;
   }
 
-  /** An event about an endpoint, to the operators' endpoint where there is one. */
+  /** Plans an event about an endpoint to the operators' endpoint, if there is one. */
   function planEvent({ type, data }: Pick<EndpointEvent, 'type' | 'data'>) {
     const { operatorEndpoint = null } = options;
     if (operatorEndpoint === null) return null;
@@ -210,26 +210,26 @@ export function deliveryRig(options: RigOptions = {}) {
     retry,
     /** Every request so far, oldest first. */
     sent: sent as readonly Sent[],
-    /** Those that are not answered yet. */
+    /** Requests without an answer so far. */
     open: () => [...open],
-    /** What was logged about endpoints. */
+    /** Log lines about endpoints. */
     told,
     now,
     replay,
     startProcess,
 
-    /** The id of a run that nothing else is about. */
+    /** The id of a new run. */
     newRun(): string {
       runCount += 1;
       return `run-${runCount}`;
     },
 
-    /** Plans deliveries of one run to an endpoint, as one look at it would; returns their ids. */
+    /** Plans deliveries of one run to an endpoint, as one poll would; returns their ids. */
     async plan(runId: string, endpoint: string, types: SentEventType[]): Promise<string[]> {
       const key = { source: 'default', runId };
       const before = await stores.watches.get(key);
       const watch = before?.watch ?? newWatch({ runId });
-      // Who was planned first is due first.
+      // The first planned delivery is due first.
       turnClock(1);
       const planned = types.map((type) => {
         eventCount += 1;
@@ -242,7 +242,7 @@ export function deliveryRig(options: RigOptions = {}) {
       return planned.map(({ id }) => id);
     },
 
-    /** Lets one of the processes look for what is due, until nothing moves any more. */
+    /** Lets one process sweep the due index until nothing changes any more. */
     async settle(name = 'a'): Promise<void> {
       const process = processes.get(name);
       if (process === undefined) throw new Error(`no process ${name}`);
@@ -254,10 +254,10 @@ export function deliveryRig(options: RigOptions = {}) {
       } while (sent.length > before);
     },
 
-    /** Waits for what runs already, and starts nothing. */
+    /** Waits for running work, and starts none. */
     quiesce,
 
-    /** Answers every open request, and whatever that leads to, until none is open. */
+    /** Answers every open request, including later ones, until none is open. */
     async answerAll(answer: Answer | ((sent: Sent) => Answer), name = 'a'): Promise<void> {
       await rig.settle(name);
       while (open.size > 0) {
@@ -266,7 +266,7 @@ export function deliveryRig(options: RigOptions = {}) {
       }
     },
 
-    /** Kills a process: answers reach it no more, and what it has claimed is nobody's for a while. */
+    /** Kills a process: it gets no more answers, and its claims have no owner for a while. */
     kill(name: string): void {
       const process = processes.get(name);
       if (process === undefined) return;
@@ -276,7 +276,7 @@ export function deliveryRig(options: RigOptions = {}) {
       processes.delete(name);
     },
 
-    /** Turns the clock, and what expires in Redis with it. */
+    /** Advances the clock, and expires keys in Redis with it. */
     async advance(ms: number): Promise<void> {
       turnClock(ms);
       const volatile = (await stores.keysLeft()).filter((key) => /:(probe|hold|slots):/.test(key));
@@ -287,19 +287,19 @@ export function deliveryRig(options: RigOptions = {}) {
       }
     },
 
-    /** What a process does about another that is dead. */
+    /** Has a process take over the claims of a dead one. */
     takeOver: (name: string, dead: string) => processes.get(name)?.work.takeOver(dead),
 
-    /** What a process does about its clock having been set back by so much. */
+    /** Has a process react to its clock being set back by this much. */
     moveBack: (name: string, stepMs: number) => processes.get(name)?.work.moveBack(stepMs),
 
-    /** Gives back what a process is said to hold, and does not. */
+    /** Has a process release claims that the store ascribes to it but it does not hold. */
     tend: (name: string) => processes.get(name)?.work.tend(),
 
-    /** Stops a process in good order. */
+    /** Stops a process gracefully. */
     stop: (name: string) => processes.get(name)?.relay.close(),
 
-    /** Sends again what was asked for in a range, to another endpoint where that is named. */
+    /** Redelivers the given deliveries, to another endpoint if one is named. */
     async replayMany(ids: string[], to?: string): Promise<void> {
       const numbered = ids.map((id, at) => ({ id, number: String(at) }));
       await deliveries.requestReplays(numbered, to);
@@ -337,7 +337,7 @@ export function deliveryRig(options: RigOptions = {}) {
 
 export type DeliveryRig = ReturnType<typeof deliveryRig>;
 
-/** As much of an event as the stores and the receivers here look at. */
+/** An event with the fields that the stores and the receivers here read. */
 function eventOf(id: string, type: SentEventType, runId: string): RunwatchEvent {
   return { id, type, data: { run_id: runId } } as RunwatchEvent;
 }

@@ -1,12 +1,12 @@
 import { Redis } from 'ioredis';
 
-/** A key of any type, with all that it holds as one text. */
+/** A key of any type, with its whole value as one text. */
 export interface RedisEntry {
   key: string;
   text: string;
 }
 
-/** Everything that is in Redis; with a prefix, everything under it. Tests may search; the product may not. */
+/** Everything in Redis, or everything under a prefix. Tests may scan; the product may not. */
 export async function dumpRedis(url: string, prefix?: string): Promise<RedisEntry[]> {
   const redis = new Redis(url);
   try {
@@ -38,7 +38,7 @@ async function read(redis: Redis, key: string): Promise<unknown> {
       return redis.zrangebyscore(key, '-inf', '+inf', 'WITHSCORES');
     case 'stream':
       return redis.xrange(key, '-', '+');
-    // It expired between the search and the look.
+    // The key expired between the scan and the read.
     case 'none':
       return null;
     default:

@@ -16,10 +16,10 @@ export interface FakeAnswer {
   contentType?: string;
 }
 
-/** `cut`: the connection breaks before there is an answer. */
+/** `cut`: the connection breaks before an answer. */
 type Responder = (request: FakeRequest) => FakeAnswer | 'cut';
 
-/** A daemon that answers what a test tells it to, and remembers what it was asked. */
+/** A daemon that answers as a test defines, and records its requests. */
 export interface FakeDaemon {
   url: string;
   port: number;
@@ -29,7 +29,7 @@ export interface FakeDaemon {
   /** Sends a message to every open event stream. */
   push(id: string, event: unknown): void;
   streams(): number;
-  /** Cuts the event streams off, as a daemon that dies does. */
+  /** Cuts the event streams off, as a dying daemon does. */
   cutStreams(): void;
   close(): Promise<void>;
 }

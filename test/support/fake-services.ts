@@ -23,7 +23,7 @@ import type {
   WatchQuery,
 } from '../../src/http/services.ts';
 
-/** What a test sees of the services: what they were asked, and what they answer with. */
+/** The fake services as a test sees them: recorded calls, and answers to give. */
 export interface FakeServices extends Services {
   calls: {
     registered: WatchRequest[];
@@ -39,19 +39,19 @@ export interface FakeServices extends Services {
   log: LoggedEvent[];
   checks: HealthCheck[];
   append(event: RunwatchEvent): void;
-  /** Streams that are being followed. */
+  /** Event streams with a reader. */
   followers: number;
   endpointViews: EndpointView[];
-  /** What a test of an endpoint comes to. */
+  /** The result of a test of an endpoint. */
   endpointTest: EndpointTest;
-  /** What testing an endpoint, or rotating its secret, throws, where it does. */
+  /** The error of testing an endpoint, or of rotating its secret, if any. */
   endpointFailure: Error | null;
   storedDeliveries: Delivery[];
   sourceViews: SourceView[];
   workflows: WorkflowPolling[];
 }
 
-/** What every rotation answers with. */
+/** The secret that every rotation returns. */
 export const SECRET = 'whsec_bm90LWEtc2VjcmV0LWJ1dC1sb25nLWVub3VnaA==';
 
 const NOW = Date.parse('2025-05-04T10:00:00.000Z');
@@ -173,7 +173,7 @@ export function aWorkflow(changes: Partial<WorkflowPolling> = {}): WorkflowPolli
   };
 }
 
-/** Services in memory, as small as the HTTP API needs them. A run id of `nope…` is refused. */
+/** Services in memory, as small as the HTTP API needs them. They refuse a run id of `nope…`. */
 export function fakeServices(): FakeServices {
   const waiting = new Set<() => void>();
   const fake: FakeServices = {
@@ -293,7 +293,7 @@ export function fakeServices(): FakeServices {
   return fake;
 }
 
-/** Answers in memory, which never expire. */
+/** Idempotency answers in memory, which never expire. */
 function fakeAnswers(records = new Map<string, string>()) {
   return {
     async begin(id: string, record: string) {
@@ -306,7 +306,7 @@ function fakeAnswers(records = new Map<string, string>()) {
   };
 }
 
-/** A pause and the like change the state that is listed, and nothing else. */
+/** Pausing and similar calls change only the listed state. */
 function fakeEndpoints(of: () => FakeServices): EndpointService {
   const find = (name: string) => of().endpointViews.find((view) => view.name === name);
   const change = (state: EndpointHealth['state']) => async (name: string) => {
@@ -349,7 +349,7 @@ function registerOne(fake: FakeServices, request: WatchRequest) {
   return { kind, watch, webhookSecret: isDerived ? SECRET : null };
 }
 
-/** A cursor of a store that has lost data since. */
+/** A cursor from a store that has lost data since. */
 export const STALE = 'stale';
 
 function refuseBadCursor(cursor: string | undefined): void {

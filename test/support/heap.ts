@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/** Bytes of live objects: what is left after two collections. */
+/** Bytes of live objects after two collections. */
 export function liveHeapBytes(): number {
   collect();
   return process.memoryUsage().heapUsed;
@@ -25,14 +25,14 @@ function collect(): void {
 
 interface LargeBody {
   head: string;
-  /** So many bytes come between head and tail, as one text. */
+  /** Number of bytes between head and tail, sent as one text. */
   bytes: number;
   tail: string;
 }
 
 /**
  * Answers with a large body.
- * @returns by how much its client, in this process, has grown when all but the tail has been taken
+ * @returns by how much its client, in this process, grew until all but the tail was read
  */
 export async function growthByBody(
   response: ServerResponse,

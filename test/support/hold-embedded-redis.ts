@@ -1,6 +1,6 @@
 import { startEmbeddedRedis } from '../../src/redis/embedded-server.ts';
 
-// Stands in for a daemon: starts the embedded Redis, says how that went, and stays until killed.
+// Replaces a daemon: starts the embedded Redis, reports the result, and runs until killed.
 const [, , dataDir = ''] = process.argv;
 const quiet = () => undefined;
 try {

@@ -7,24 +7,24 @@ import { randomId, randomInteger, seededRandom } from '../../src/simulator/seede
 export interface Role {
   id: string;
   script: ScriptInput;
-  /** How often the run waits for a human until the test, having been told of it, lets it go on. */
+  /** How often the run waits for a human until the test, notified of it, lets it go on. */
   waits: 0 | 1 | 2;
-  /** The event that tells how it ends. */
+  /** The event of its end. */
   end: string;
-  /** The moments, ms after its creation, at which its script has it wait for a human. */
+  /** When its script begins to wait for a human, ms after its creation. */
   entries: number[];
 }
 
-/** How long scripts play that end by themselves. */
+/** How long scripts run that end by themselves. */
 const WITHIN_MS = 16_000;
 
-/** Progress is told by one run in so many, to have long lanes too; with all, it would drown the rest. */
+/** One run in this many reports progress, for some long queues; more would drown the rest. */
 const WITH_PROGRESS = 20;
 
 /**
- * The 200 runs of a kill test, in the order in which they are registered: most end by themselves
- * while everything is being killed, a third of those after having waited for a human for a moment;
- * some wait until they have been heard; some were over before anybody watched.
+ * The 200 runs of a kill test, in the order of registration. Most end by themselves during the
+ * kills, a third of those after a short wait for a human. Some wait until the test reacts; some
+ * ended before they were registered.
  */
 export function castOf(seed: number): Role[] {
   const random = seededRandom(seed + 2_000);
@@ -51,7 +51,7 @@ function roleOf(script: ScriptInput): Role {
   };
 }
 
-/** Waits for a human until it has been heard, then is completed: the test sees to that. */
+/** Waits for a human until the test completes it, once notified. */
 function patientRole(random: Random, waits: 1 | 2): Role {
   const id = randomId(random);
   const waitsFrom = randomInteger(random, 500, WITHIN_MS - 4_000);

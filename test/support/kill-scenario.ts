@@ -12,13 +12,13 @@ import { waitFor } from './wait-for.ts';
 const SECRET = `whsec_${Buffer.alloc(32, 9).toString('base64')}`;
 const AWAITING = 'run.awaiting_human_feedback';
 
-/** How many attempts a daemon makes at a time: what may be repeated after it was killed. */
+/** A daemon's concurrent attempts: at most so many may repeat after it was killed. */
 export const PER_ENDPOINT = 4;
 
-/** How long after a kill everything goes on, whoever held it: what the product promises. */
+/** The product's promise: work continues this long after a kill, whichever process held it. */
 const TAKEOVER_MS = 30_000;
 
-/** How long a client asks again: on a slow machine a daemon is often killed before it can answer. */
+/** How long a client retries: on a slow machine a daemon is often killed before it can answer. */
 const REGISTER_MS = 120_000;
 
 export interface KillPlan {
@@ -26,33 +26,33 @@ export interface KillPlan {
   daemons: number;
   /** How often a daemon is killed. */
   kills: number;
-  /** After which of these kills Redis is killed, too. */
+  /** The kills after which Redis is killed too. */
   redisAfter: number[];
-  /** Where a Redis runs that is not the daemons' own. */
+  /** The URL of a Redis that the daemons do not run themselves. */
   redisUrl?: string;
-  /** Shared by the daemons. */
+  /** The data directory that the daemons share. */
   dataDir: string;
-  /** SIGKILL to Redis; sees to its restart where the daemons do not. */
+  /** Kills Redis; restarts it where the daemons do not. */
   killRedis: () => Promise<void>;
 }
 
-/** What there was to be seen when everything had come to rest. */
+/** All observations once everything has come to rest. */
 export interface KillOutcome {
   cast: Role[];
-  /** When the run was created, by id. */
+  /** When each run was created, by id. */
   createdAt: Map<string, number>;
   /** Webhooks that were answered with success, in their order. */
   accepted: ReceivedWebhook[];
-  /** Webhooks whose signature did not fit. */
+  /** Webhooks with an invalid signature. */
   forged: number;
   /** The log of events. */
   events: RunwatchEvent[];
   finished: number;
   planned: number;
   byState: Record<string, number>;
-  /** Ids of the events that were old news by the time that they could be told. */
+  /** Ids of events that were superseded before their delivery. */
   superseded: Set<string>;
-  /** Keys that stand for work that is still to be done. */
+  /** Keys that stand for unfinished work. */
   leftovers: string[];
   maxInFlightPerRun: number;
 }
@@ -61,17 +61,19 @@ interface Stage {
   noxus: Simulator;
   daemons: RestlessDaemon[];
   random: Random;
-  /** How many different events of a type a run's receiver has been told. */
+  /** How many different events of a type the receiver got for a run. */
   told: (runId: string, type: string) => number;
   createdAt: Map<string, number>;
 }
 
-/** Plays a kill test: runs live and end while daemons and Redis are killed, then all comes to rest. */
+/**
+ * Runs a kill test: runs live and end while daemons and Redis are killed, then all comes to rest.
+ */
 export async function playKillScenario(plan: KillPlan): Promise<KillOutcome> {
   const cast = castOf(plan.seed);
   const random = seededRandom(plan.seed);
   const noxus = await startSimulator();
-  // Answers take a moment, so that a kill finds requests under way.
+  // Slow answers make sure that a kill finds requests under way.
   noxus.fault({ kind: 'stall', ms: 150, probability: 0.2, seed: plan.seed });
   noxus.fault({ kind: 'stall', ms: 20 });
   const audience = await startAudience(random);
@@ -97,7 +99,7 @@ export async function playKillScenario(plan: KillPlan): Promise<KillOutcome> {
   }
 }
 
-/** Waits for all even if one has failed: what still runs would get in the way of the clean-up. */
+/** Waits for all even if one has failed: a task that still runs would disturb the clean-up. */
 async function allOf(tasks: Promise<void>[]): Promise<void> {
   await Promise.allSettled(tasks);
   await Promise.all(tasks);
@@ -131,7 +133,7 @@ function daemonOptions({ redisUrl, dataDir }: KillPlan, noxus: Simulator, receiv
   };
 }
 
-/** A receiver that takes its time, and now and then wants to be asked again. */
+/** A slow receiver that sometimes answers with a failure. */
 async function startAudience(random: Random) {
   const accepted: ReceivedWebhook[] = [];
   const ids = new Map<string, Set<string>>();
@@ -164,7 +166,7 @@ interface BatchAnswer {
   results: { status: number }[];
 }
 
-/** Registers as a client does that asks again until it has a good answer. */
+/** Registers as a client does that repeats each request until it has a good answer. */
 async function registerAll({ noxus, daemons, random, createdAt }: Stage, cast: Role[]) {
   for (let at = 0; at < cast.length; at += 10) {
     const some = cast.slice(at, at + 10);
@@ -193,7 +195,7 @@ async function killAll({ daemons, random }: Stage, plan: KillPlan): Promise<void
   }
 }
 
-/** Lets a run that waits for a human go on as soon as its receiver has been told, and on to its end. */
+/** Lets a waiting run go on once its receiver got the event, and then end. */
 async function letGo({ noxus, told }: Stage, { id, waits }: Role): Promise<void> {
   const heard = (type: string, times: number) =>
     waitFor(() => told(id, type) >= times, {
@@ -262,7 +264,10 @@ async function supersededEvents({
   return found;
 }
 
-/** What stands for work: lanes, and what is due, claimed, attempted or parked. Slots of BullMQ are none. */
+/**
+ * Keys of work: ordering keys, and deliveries due, claimed, attempted or parked. Slots of BullMQ
+ * are none.
+ */
 export function isWork(key: string): boolean {
   const [, kind = ''] = key.split(':');
   return WORK.has(kind);

@@ -2,20 +2,20 @@ import { isoTime } from '../../src/core/event.ts';
 import type { ListOutcome, ListQuestion, ListedRun } from '../../src/core/run-list.ts';
 import { NOON } from './builders.ts';
 
-/** A list of runs in memory, the newest first by their creation, and what may happen to it. */
+/** A list of runs in memory, newest first by creation, with the changes that may happen to it. */
 export class ListWorld {
   /** Requests so far, by page. */
   readonly pages: number[] = [];
-  /** What happens next, one thing before each page is read. */
+  /** Changes to come, one before each page is read. */
   readonly plan: (() => void)[] = [];
-  /** What reads come to in place of a page. */
+  /** The result of every read, in place of a page. */
   answer: ListOutcome | null = null;
-  /** True for a list of another order than is expected. */
+  /** True for a list in the unexpected order. */
   isOldestFirst = false;
   #runs: ListedRun[] = [];
   #created = 0;
 
-  /** Begins runs, each so long after noon by the clock of whoever creates it, s. */
+  /** Begins runs, each this long after noon by the clock of its creator, s. */
   begin(count: number, createdAtS: number): string[] {
     return Array.from({ length: count }, (_, index) => {
       const id = `run-${(this.#created += 1)}`;
@@ -49,7 +49,7 @@ export class ListWorld {
     };
   }
 
-  /** Stable, as the list of Noxus is: of two that were created at once the later comes first. */
+  /** Stable, as Noxus's list is: of two runs created at once the later comes first. */
   #sort(): void {
     this.#runs.sort((a, b) => Date.parse(b.created_at!) - Date.parse(a.created_at!));
   }

@@ -18,24 +18,24 @@ import { openStores } from './stores.ts';
 export const SOURCE = 'default';
 
 interface RigOptions {
-  /** The part `polling` of the configuration. */
+  /** The `polling` section of the configuration. */
   polling?: Record<string, unknown>;
-  /** Who is told, and of what; a log that is told of what is told by default, unless given. */
+  /** The endpoints; by default a log with the default events. */
   endpoints?: Record<string, unknown>;
-  /** Of the source; next to none, unless given. */
+  /** The source's rate limit; by default practically none. */
   rateLimit?: { requests: number; per: string };
-  /** Processes that poll. */
+  /** Number of processes that poll. */
   pollers?: number;
 }
 
-/** The watching half of daemons, on the suite's Redis and a simulator. */
+/** The watching part of daemons, on the suite's Redis and a simulator. */
 export interface PollRig {
   simulator: Simulator;
   stores: ReturnType<typeof openStores>;
-  /** Everything that was logged, a line each. */
+  /** All log lines. */
   log: () => Record<string, unknown>[];
   metrics: () => Promise<string>;
-  /** Watches runs, told to all endpoints. */
+  /** Registers runs, with all endpoints. */
   watch(runIds: readonly string[]): Promise<void>;
   events(): Promise<RunwatchEvent[]>;
   pollNow(runId: string): Promise<void>;

@@ -2,17 +2,17 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 
-/** Opens a connection that stays half open when the server ends it. */
+/** Opens a connection that remains half open when the server ends it. */
 export async function dial(url: string): Promise<Socket> {
   const { hostname, port } = new URL(url);
   const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true });
-  // A reset is one of the ends that a test may wait for.
+  // A reset is one of the ends for which a test may wait.
   socket.on('error', () => undefined);
   await once(socket, 'connect');
   return socket;
 }
 
-/** Reads to the end of what the peer sends, and keeps the own half open. */
+/** Reads until the peer ends, and keeps this side half open. */
 export async function readToEnd(socket: Socket): Promise<string> {
   let read = '';
   socket.setEncoding('latin1').on('data', (chunk: string) => (read += chunk));
@@ -20,7 +20,7 @@ export async function readToEnd(socket: Socket): Promise<string> {
   return read;
 }
 
-/** Resolves once no connection is taken any more. */
+/** Resolves once connections are refused. */
 export async function untilRefused(url: string): Promise<void> {
   for (;;) {
     const socket = await dial(url).catch(() => null);
@@ -29,7 +29,7 @@ export async function untilRefused(url: string): Promise<void> {
   }
 }
 
-/** Sends bytes as they are, for what `fetch` would not send, and reads the answer to its end. */
+/** Sends raw bytes that `fetch` would not send, and reads the whole answer. */
 export async function sendRaw(url: string, bytes: string, localAddress?: string): Promise<string> {
   const { hostname, port } = new URL(url);
   const socket = connect({
@@ -41,7 +41,7 @@ export async function sendRaw(url: string, bytes: string, localAddress?: string)
   return await text(socket);
 }
 
-/** A request whose headers are exactly these, on a connection that closes after it. */
+/** A request with exactly these headers, on a connection that closes after it. */
 export function rawRequest(line: string, headers: Record<string, string> = {}): string {
   const fields = Object.entries({ ...headers, connection: 'close' });
   return [`${line} HTTP/1.1`, ...fields.map(([name, value]) => `${name}: ${value}`), '', ''].join(

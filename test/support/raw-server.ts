@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
-/** A server that speaks whatever a test wants it to, and counts who connects. */
+/** A server with behaviour defined by the test, which counts connections. */
 export interface RawServer {
   readonly port: number;
   readonly origin: string;
@@ -22,7 +22,7 @@ export async function listenRaw(
   const server = createServer((socket) => {
     connects += 1;
     sockets.add(socket);
-    // Clients of these tests hang up in the middle of things; that is the point of the tests.
+    // Clients of these tests hang up at any time; that is the point of the tests.
     socket.on('error', () => undefined);
     socket.on('close', () => sockets.delete(socket));
     serve(socket);
@@ -51,7 +51,7 @@ async function asRawServer(
   };
 }
 
-/** Serves one canned answer per request head that comes in, however the bytes are cut. */
+/** Serves one canned answer per request head, wherever the bytes are split. */
 export function answering(answer: string): (socket: Socket) => void {
   return (socket) => {
     socket.once('data', () => socket.end(answer));

@@ -21,7 +21,7 @@ export interface PrivateRedisOptions {
 }
 
 export interface PrivateRedis {
-  /** A socket path, or redis://127.0.0.1:port. It stays the same over restarts. */
+  /** A socket path, or redis://127.0.0.1:port; the same over restarts. */
   readonly url: string;
   /** Process id of the running server, or of the last one that ran. */
   readonly pid: number;
@@ -52,7 +52,7 @@ function isExecutable(path: string): boolean {
   }
 }
 
-/** Starts a Redis of the caller's own, in a new directory under the system's temporary one. */
+/** Starts a Redis for the caller alone, in a new temporary directory. */
 export async function startPrivateRedis(options: PrivateRedisOptions = {}): Promise<PrivateRedis> {
   const server = findServer();
   if (server === null) throw new Error('no redis-server or valkey-server on PATH');
@@ -106,7 +106,7 @@ async function startServer(given: {
   const collect = (chunk: Buffer) => (output = (output + chunk.toString()).slice(-4096));
   child.stdout.on('data', collect);
   child.stderr.on('data', collect);
-  // The suite must be able to end although the server still runs.
+  // The suite must be able to end while the server still runs.
   child.unref();
 
   const deadline = Date.now() + START_DEADLINE_MS;

@@ -7,7 +7,7 @@ import { Redis } from 'ioredis';
 import { findServer, freePort } from './redis-process.ts';
 import { until } from './until.ts';
 
-/** How soon a server that is silent counts as gone; scaled down from the seconds of production, ms. */
+/** How long a silent server may take until it counts as gone, ms; production uses seconds. */
 const DOWN_AFTER_MS = 700;
 
 interface Node {
@@ -18,21 +18,21 @@ interface Node {
 
 /** Several servers of one test or bench, on loopback. */
 export interface Topology {
-  /** Kills the server that holds the keys at this moment. */
+  /** Kills the server that holds the keys now. */
   killPrimary(): Promise<void>;
-  /** Keeps it from running for a while, as a host that hangs does. */
+  /** Suspends it for a while, as on a host that hangs. */
   pausePrimary(ms: number): Promise<void>;
   stop(): Promise<void>;
 }
 
 export interface SentinelTopology extends Topology {
-  /** As `redis.sentinels` takes them. */
+  /** In the form of `redis.sentinels`. */
   sentinels: string[];
   name: string;
 }
 
 export interface ClusterTopology extends Topology {
-  /** As `redis.cluster` takes them. */
+  /** In the form of `redis.cluster`. */
   nodes: string[];
   /** A node that does not hold the keys. */
   otherNode: string;
@@ -135,7 +135,7 @@ export async function startSentinel(): Promise<SentinelTopology> {
     ];
     return servers.at(Number(port));
   };
-  // A Sentinel learns of replicas by INFO, every ten seconds unless it has just begun.
+  // A Sentinel learns of replicas by INFO, every ten seconds once it has started.
   await until(async () => {
     const replicas = await sentinel.control.call('SENTINEL', 'REPLICAS', name);
     return Array.isArray(replicas) && replicas.length === 1;
@@ -143,7 +143,7 @@ export async function startSentinel(): Promise<SentinelTopology> {
   return { sentinels: [`127.0.0.1:${sentinel.port}`], name, ...servers.topology(primary) };
 }
 
-/** Three primaries, so that two are left to vote, and a replica of the one that holds a key. */
+/** Three primaries, so that two remain to vote, and a replica of the one that holds a key. */
 export async function startCluster(key: string): Promise<ClusterTopology> {
   const servers = await Servers.create();
   const start = async () =>

@@ -5,13 +5,13 @@ export { startPrivateRedis } from './redis-process.ts';
 export type { PrivateRedis, PrivateRedisOptions } from './redis-process.ts';
 
 export interface TestRedis {
-  /** What `REDIS_URL` would hold; ioredis takes it as it is, too. */
+  /** A value for `REDIS_URL`; ioredis takes it too. */
   url: string;
   /** No other test file uses it. */
   prefix: string;
 }
 
-/** The suite's Redis, with a key prefix of its own for the test file that calls this. */
+/** The suite's Redis, with its own key prefix for the calling test file. */
 export function testRedis(): TestRedis {
   const url = process.env[SUITE_REDIS];
   if (url === undefined) throw new Error(`${SUITE_REDIS} is unset: global-setup has not run`);

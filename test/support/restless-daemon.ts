@@ -5,15 +5,15 @@ import {
   type LogLine,
 } from './daemon-process.ts';
 
-/** A daemon that is killed now and then and started again at once, on the same data. */
+/** A daemon that the test kills now and then; it restarts at once on the same data. */
 export interface RestlessDaemon {
-  /** The process of the moment, which may be starting. */
+  /** The present process, which may be starting. */
   readonly current: DaemonProcess;
-  /** SIGKILL, whatever it is doing; the next process has been started when this returns. */
+  /** SIGKILL at any time; the next process has been started when this returns. */
   kill(): Promise<void>;
   /** Ends it for good by SIGTERM. @returns its exit code */
   stop(): Promise<number | null>;
-  /** What all its processes have logged. */
+  /** The log of all its processes. */
   log(): LogLine[];
 }
 

@@ -2,14 +2,14 @@ import { createHash } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { defineScripts } from '../../src/redis/scripts.ts';
 
-/** Commands whose arguments are all keys, and those with two keys. Others have one, or none. */
+/** Commands with only keys as arguments, and those with two keys. Others have one, or none. */
 const ALL_KEYS: ReadonlySet<string> = new Set(['del', 'unlink', 'exists', 'mget', 'touch']);
 const TWO_KEYS: ReadonlySet<string> = new Set(['rename', 'rpoplpush', 'lmove', 'smove']);
 const NO_KEYS: ReadonlySet<string> = new Set(['time', 'publish']);
 
 /**
- * Watches what our scripts do in a Redis. A script that touches keys which are not among its KEYS
- * works only as long as they all are in one slot of one server that knows no better.
+ * Watches our scripts in a Redis. A script may touch a key that is not among its KEYS only while
+ * all keys are in one slot of one server.
  * @returns the names of the scripts, each with the kinds of keys that it does not declare
  */
 export async function watchScriptKeys(url: string) {
@@ -41,7 +41,7 @@ export async function watchScriptKeys(url: string) {
   };
 }
 
-/** By the hashes by which Redis knows them. */
+/** Script names by the hashes that Redis uses. */
 function namesOfScripts(): Map<string, string> {
   const names = new Map<string, string>();
   const recorder = {

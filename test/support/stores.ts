@@ -24,7 +24,7 @@ import { WakeChannel } from '../../src/redis/wake-channel.ts';
 import { WatchStore } from '../../src/redis/watch-store.ts';
 import { testRedis, type TestRedis } from './redis.ts';
 
-/** The stores on the suite's Redis, under a prefix of their own, or on the Redis that is given. */
+/** The stores on the suite's Redis with their own prefix, or on the given Redis. */
 export function openStores(
   { url, prefix }: TestRedis = testRedis(),
   { isClockManual = false }: { isClockManual?: boolean } = {},
@@ -62,7 +62,7 @@ export function openStores(
     statistics: new StatisticsStore(redis, keys),
     hints: new HintStore(redis, keys),
     retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
-    /** Every key of this prefix. Tests may search; the product may not. */
+    /** Every key of this prefix. Tests may scan; the product may not. */
     async keysLeft(): Promise<string[]> {
       return (await redis.keys(`{${prefix}}:*`)).sort();
     },
@@ -74,7 +74,7 @@ export function openStores(
   };
 }
 
-/** Has scripts take the time from the clock's key as it stands, for tests that turn it. */
+/** Makes scripts take the time from the clock's key unchanged, for tests that set it. */
 function setClockByHand(redis: Redis): void {
   const define = redis.defineCommand.bind(redis);
   const byHand = "local function storeNow(key) return tonumber(redis.call('GET', key)), 0 end";
@@ -93,7 +93,7 @@ export function delivered(delivery: Delivery, at: number): Delivery {
   };
 }
 
-/** Closes a source until a time, as a pause that it asks for does. */
+/** Closes a source until a time, as its request for a pause does. */
 export async function closeSource(
   sources: SourceStore,
   source: string,

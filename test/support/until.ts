@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Waits until a condition holds; one that throws counts as not holding yet. */
+/** Waits until a condition holds; an error counts as not holding yet. */
 export async function until(
   condition: () => boolean | Promise<boolean>,
   timeoutMs = 15_000,

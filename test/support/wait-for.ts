@@ -5,7 +5,7 @@ const POLL_MS = 5;
 interface WaitForOptions {
   /** Default 10 seconds. */
   timeoutMs?: number;
-  /** What is waited for; a function is called on failure, so that it can tell how things stand. */
+  /** Name of the condition; a function is called on failure, to report the present state. */
   describe?: string | (() => string);
 }
 

@@ -6,10 +6,10 @@ import { waitFor } from './wait-for.ts';
 /** Pause between two readings: many conditions waited for at once must not keep the daemon busy. */
 const PAUSE_MS = 20;
 
-/** The watches of a daemon, 200 at the most, for tests that wait for many of them at once. */
+/** Up to 200 watches of a daemon, for tests that wait for many at once. */
 export interface WatchBoard {
   get(runId: string, source?: string): Promise<WatchJson>;
-  /** Waits until a watch is as it should be. */
+  /** Waits until a watch meets a condition. */
   until(
     runId: string,
     isAsWanted: (watch: WatchJson) => boolean,
@@ -17,11 +17,11 @@ export interface WatchBoard {
   ): Promise<WatchJson>;
 }
 
-/** @param daemonOf asked anew for each reading, since daemons are restarted */
+/** @param daemonOf called for each reading, since daemons are restarted */
 export function watchBoard(daemonOf: () => DaemonProcess): WatchBoard {
   let reading: Promise<WatchJson[]> | null = null;
 
-  /** One reading serves all who ask while it is under way. */
+  /** Callers share a reading that is under way. */
   function read(): Promise<WatchJson[]> {
     reading ??= sleep(PAUSE_MS)
       .then(() => daemonOf().api<{ data: WatchJson[] }>('/v1/watches?limit=200'))

@@ -11,13 +11,13 @@ export const A_MESSAGE: Message = {
 };
 
 interface Options {
-  /** Loopback, unless a test is about the guard. */
+  /** The egress allow-list; by default loopback. */
   allow?: string[];
   resolve?: Resolve;
   now?: () => number;
 }
 
-/** Webhook channels over agents of their own. */
+/** Webhook channels with their own agents. */
 export function webhooks({ allow = ['127.0.0.0/8'], resolve, now = Date.now }: Options = {}) {
   const guard = createEgressGuard({ allow, requireHttps: true, ...(resolve && { resolve }) });
   const agents = createWebhookAgents(guard);
@@ -31,7 +31,7 @@ export function webhooks({ allow = ['127.0.0.0/8'], resolve, now = Date.now }: O
   };
 }
 
-/** The error of an attempt that failed; throws where it did not. */
+/** The error of a failed attempt; throws if it did not fail. */
 export function failureOf(outcome: AttemptOutcome): AttemptError {
   const { error } = outcome.attempt;
   if (outcome.kind !== 'failed' || error === null) throw new Error(JSON.stringify(outcome));
