@@ -4,7 +4,7 @@ type LineRate = (key: string, now: number) => number;
 interface LineRateOptions {
   /** Shortest time between two lines about one key. */
   intervalMs: number;
-  /** How many keys are told apart; what comes from more of them is counted together. */
+  /** Keys that are counted by themselves; those beyond are counted together. */
   keys: number;
 }
 

@@ -11,7 +11,7 @@ import { isRoot, OTHER_USER } from '../support/other-user.ts';
 
 const run = promisify(execFile);
 
-/** Who runs runwatch, and who shares the machine with them. */
+/** The user of runwatch, and another user of the same machine. */
 const VICTIM = OTHER_USER;
 const ATTACKER = 65_533;
 
@@ -21,7 +21,7 @@ const API_KEY = 'canary-key-of-the-victim';
 /** Tests that need two users beside root; without root they pass, and a line says so. */
 const asRoot = isRoot('only root can act as two users of the machine');
 let noxus: Simulator;
-/** As /tmp is: everybody may write to it. */
+/** As /tmp is: every user may write to it. */
 let shared: string;
 /** Of the victim alone. */
 let home: string;
@@ -117,7 +117,7 @@ describe('what another user of the machine has planted', () => {
   });
 });
 
-describe('a daemon of another user with a data directory that everybody may enter', () => {
+describe('a daemon of another user with a data directory that every user may enter', () => {
   let daemon: DaemonProcess;
 
   beforeAll(async () => {

@@ -17,7 +17,7 @@ let daemon: DaemonProcess;
 /** Of the source that is removed: one that is to become unreachable, and one that is to expire. */
 let lost: string;
 let expiring: string;
-/** Of the source that stays, with a delivery that waits for the endpoint that is removed. */
+/** Of the source that remains, with a delivery that waits for the endpoint that is removed. */
 let kept: string;
 
 function configOf(sources: string[], endpoints: Record<string, string>): Record<string, unknown> {
@@ -72,7 +72,7 @@ afterAll(async () => {
   await Promise.all([ops, failing, noxus].map((server) => server.close()));
 });
 
-describe('a daemon whose store knows a source and an endpoint that are configured no more', () => {
+describe('a daemon with a source and an endpoint in its store that are configured no more', () => {
   test('says so at its start, with how much hangs on them and what would help', async () => {
     const warning = () => daemon.log().find(({ msg }) => msg.startsWith('unconfigured: '));
     await waitFor(() => warning() !== undefined);
@@ -84,7 +84,7 @@ describe('a daemon whose store knows a source and an endpoint that are configure
     expect(warning()?.msg).toContain('runwatch redeliver --endpoint old-ops --to');
   });
 
-  test('stays ready and is degraded by each', async () => {
+  test('is ready all the same, and degraded by each', async () => {
     const answer = await fetch(`${daemon.url}/readyz`);
     expect(answer.status).toBe(200);
     const lines = (await answer.text()).split('\n').filter((line) => line.startsWith('degraded '));

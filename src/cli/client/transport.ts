@@ -28,10 +28,10 @@ export interface DaemonSettings {
   startupMs: number;
 }
 
-/** How often a request is sent again whose connection broke, where a repeat does no harm. */
+/** How often a request that may be repeated is sent again after its connection broke. */
 const REPEATS = 2;
 
-/** Before a request is sent again whose first is not answered yet, or whose connection broke, ms. */
+/** Pause before a request is sent again, ms. */
 const REPEAT_MS = 500;
 
 /** Between two attempts to reach a daemon that is starting, ms. */
