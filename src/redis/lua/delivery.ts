@@ -16,7 +16,7 @@ end
  * read, and of the slots of its pool; and the events about it. A delivery that has come to its end makes
  * way for the next one of its order, and its slot goes to what is due at the pool.
  *
- * KEYS  clock, due pools, due bell, delivery
+ * KEYS  clock, due pools, due bell, delivery, those that the effects name
  * ARGV  expected version, document, effects as JSON
  * Returns 'delivery' or 'endpoint', whichever had changed, else what has been claimed at its pool.
  */
@@ -94,7 +94,7 @@ return claimAndReschedule(p, now, effects.most)
 /**
  * Forgets settled deliveries; those that are pending, or unknown, are kept.
  *
- * KEYS  sorted set of settled deliveries
+ * KEYS  sorted set of settled deliveries, those that the plan names
  * ARGV  plan as JSON
  * Returns how many were forgotten.
  */

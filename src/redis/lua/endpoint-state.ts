@@ -57,7 +57,7 @@ end
  * Writes the state of an endpoint, if it is still what was read, and notes that its pool may be worth
  * asking now.
  *
- * KEYS  clock, due pools, due bell
+ * KEYS  clock, due pools, due bell, those that the plan names
  * ARGV  what to write as JSON, the plan of the pool as JSON, the receiver
  * Returns 1, or 0 on a conflict.
  */

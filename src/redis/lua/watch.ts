@@ -99,7 +99,7 @@ return pools
  * Forgets an ended watch and its events, unless it has changed or a delivery of it is kept; that
  * puts it off.
  *
- * KEYS  watch
+ * KEYS  watch, those that the plan names
  * ARGV  plan as JSON
  * Returns 1 when it is gone, 0 when it was kept.
  */
