@@ -7,7 +7,7 @@ import { NO_LOAD } from '../../src/core/load.ts';
 import { observe } from '../../src/core/observe.ts';
 import { register } from '../../src/core/register.ts';
 import type { RunSnapshot } from '../../src/core/run.ts';
-import type { Ledger } from '../../src/redis/delivery-store.ts';
+import type { Ledger } from '../../src/redis/stores/delivery-store.ts';
 import type { WatchChange } from '../../src/core/watch-change.ts';
 import type { Subscription, WatchKey } from '../../src/core/watch.ts';
 import { openStores } from '../../test/support/stores.ts';

@@ -9,7 +9,7 @@ import { createListSpotter } from '../poll/list-spotter.ts';
 import { createLookAtList } from '../poll/look-at-list.ts';
 import { createSinglePolls } from '../poll/single-polls.ts';
 import type { Schedule } from '../poll/schedule.ts';
-import type { WatchStore } from '../redis/watch-store.ts';
+import type { WatchStore } from '../redis/stores/watch-store.ts';
 
 interface BatchingDependencies extends Omit<
   LookAtListDependencies,

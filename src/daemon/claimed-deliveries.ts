@@ -2,8 +2,8 @@ import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
 import type { ClaimTokens } from '../deliver/claim-tokens.ts';
 import type { ClaimedMember, ClaimStore } from '../redis/claims.ts';
-import type { DeliveryStore } from '../redis/delivery-store.ts';
-import type { EndpointStore } from '../redis/endpoint-store.ts';
+import type { DeliveryStore } from '../redis/stores/delivery-store.ts';
+import type { EndpointStore } from '../redis/stores/endpoint-store.ts';
 import type { ClaimedWork } from './processes.ts';
 
 interface ClaimedDeliveriesDependencies {

@@ -1,5 +1,5 @@
 import type { DeliveryService } from '../http/services.ts';
-import type { DeliveryStore } from '../redis/delivery-store.ts';
+import type { DeliveryStore } from '../redis/stores/delivery-store.ts';
 import type { Deliverer } from './deliverer.ts';
 
 export function createDeliveryService(

@@ -1,8 +1,8 @@
 import type { EndpointState } from '../core/delivery/endpoint-state.ts';
 import { PER_WATCH } from '../core/delivery/receiver.ts';
 import type { EndpointHealth } from '../http/services.ts';
-import type { DeliveryStore } from '../redis/delivery-store.ts';
-import type { EndpointStore } from '../redis/endpoint-store.ts';
+import type { DeliveryStore } from '../redis/stores/delivery-store.ts';
+import type { EndpointStore } from '../redis/stores/endpoint-store.ts';
 import type { EndpointFigures } from '../telemetry/endpoint-gauges.ts';
 import type { Endpoints } from './endpoints.ts';
 

@@ -1,4 +1,4 @@
-import type { Forgotten, RetentionStore } from '../redis/retention-store.ts';
+import type { Forgotten, RetentionStore } from '../redis/stores/retention-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';

@@ -1,5 +1,5 @@
 import { watchId, type Watch, type WatchKey } from '../core/watch.ts';
-import type { WatchStore } from '../redis/watch-store.ts';
+import type { WatchStore } from '../redis/stores/watch-store.ts';
 
 /** Registrations that a process remembers at the most, the newest. */
 const MOST = 20_000;

@@ -1,5 +1,5 @@
 import { createStatisticsCache, type StatisticsCache } from '../poll/statistics-cache.ts';
-import type { StatisticsStore } from '../redis/statistics-store.ts';
+import type { StatisticsStore } from '../redis/stores/statistics-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';

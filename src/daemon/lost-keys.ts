@@ -1,6 +1,6 @@
 import { RunwatchError } from '../core/errors.ts';
 import { countSealed } from '../deliver/reencrypt.ts';
-import type { SealingKeyStore } from '../redis/sealing-key-store.ts';
+import type { SealingKeyStore } from '../redis/stores/secret-store.ts';
 
 interface LostKeysOptions {
   sealingKeys: SealingKeyStore;

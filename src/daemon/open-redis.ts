@@ -3,7 +3,7 @@ import type { Config } from '../config/schema.ts';
 import { loadTlsFiles } from '../config/tls-files.ts';
 import type { Lifecycle } from '../lifecycle.ts';
 import { createRedisConnections, type RedisConnections } from '../redis/connection.ts';
-import { startEmbeddedRedis } from '../redis/embedded-server.ts';
+import { startEmbeddedRedis } from '../redis/embedded/server.ts';
 import type { RedisSettings } from '../redis/redis-target.ts';
 import type { Logger } from '../telemetry/logger.ts';
 

@@ -4,7 +4,7 @@ import type { PollingDefaults } from '../core/policy-interval.ts';
 import { workflowPolling, type WorkflowPolling } from '../core/workflow-polling.ts';
 import type { WorkflowKey, WorkflowStatistics } from '../core/workflow-statistics.ts';
 import type { PollingQuery, PollingService } from '../http/services.ts';
-import type { StatisticsStore } from '../redis/statistics-store.ts';
+import type { StatisticsStore } from '../redis/stores/statistics-store.ts';
 
 interface PollingServiceDependencies {
   config: Pick<Config, 'sources' | 'polling'>;

@@ -1,7 +1,7 @@
 import { createProcessJudge, createPulse } from '../core/process-judge.ts';
 import { Heartbeats } from '../core/heartbeats.ts';
 import type { ProcessView } from '../http/services.ts';
-import type { ProcessInfo, ProcessStore } from '../redis/process-store.ts';
+import type { ProcessInfo, ProcessStore } from '../redis/stores/process-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Clock } from './clock.ts';
 import { faultLog } from './faults.ts';

@@ -1,6 +1,6 @@
 import { register, type RegisterDefaults } from '../core/register.ts';
 import { pollKind } from '../core/urgency.ts';
-import type { WatchStore } from '../redis/watch-store.ts';
+import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { KnownWatch } from './known-watches.ts';
 
 /** Watches written by one command. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type { Sealer } from '../deliver/seal.ts';
 import type { KeptAnswer, RepeatService } from '../http/services.ts';
-import type { AnswerStore } from '../redis/answer-store.ts';
+import type { AnswerStore } from '../redis/stores/answer-store.ts';
 
 const KEEP_MS = 86_400_000;
 

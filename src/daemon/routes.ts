@@ -13,7 +13,7 @@ import { deriveSecret } from '../deliver/sign.ts';
 import type { WebhookAgents } from '../deliver/webhook-agents.ts';
 import { createWebhookChannel } from '../deliver/webhook-channel.ts';
 import type { SealedParts } from '../poll/resolve-request.ts';
-import type { WatchStore } from '../redis/watch-store.ts';
+import type { WatchStore } from '../redis/stores/watch-store.ts';
 
 export interface RoutesDependencies {
   endpoints: Config['endpoints'];

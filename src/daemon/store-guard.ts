@@ -6,8 +6,8 @@ import {
   type KnownStore,
   type LossReason,
 } from '../core/store-loss.ts';
-import type { EpochStore } from '../redis/epoch-store.ts';
-import type { WatchStore } from '../redis/watch-store.ts';
+import type { EpochStore } from '../redis/stores/epoch-store.ts';
+import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { EpochFile } from './epoch-file.ts';
 import { faultLog } from './faults.ts';

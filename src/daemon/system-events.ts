@@ -3,7 +3,7 @@ import { newDelivery } from '../core/delivery.ts';
 import { systemEventId, type NewMark } from '../core/event-id.ts';
 import { isoTime, type SystemEventType } from '../core/event.ts';
 import { namesSystemEvent } from '../core/filter.ts';
-import type { PlannedSystemEvent, SystemEventStore } from '../redis/system-event-store.ts';
+import type { PlannedSystemEvent, SystemEventStore } from '../redis/stores/system-event-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { faultLog } from './faults.ts';
 

@@ -4,8 +4,8 @@ import {
   createObserveUnconfigured,
   type ObserveUnconfiguredDependencies,
 } from '../poll/observe-unconfigured.ts';
-import type { DeliveryStore } from '../redis/delivery-store.ts';
-import type { SourceNamesStore } from '../redis/source-names-store.ts';
+import type { DeliveryStore } from '../redis/stores/delivery-store.ts';
+import type { SourceNamesStore } from '../redis/stores/source-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';

@@ -1,6 +1,6 @@
 import type { Watch, WatchKey } from '../core/watch.ts';
-import type { EpochStore } from '../redis/epoch-store.ts';
-import type { WatchChannel } from '../redis/watch-channel.ts';
+import type { EpochStore } from '../redis/stores/epoch-store.ts';
+import type { WatchChannel } from '../redis/channels.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { faultLog } from './faults.ts';
 import type { KnownWatches } from './known-watches.ts';

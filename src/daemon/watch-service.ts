@@ -13,8 +13,8 @@ import {
 } from '../poll/register-watches.ts';
 import { resolveRequest, type RequestRules } from '../poll/resolve-request.ts';
 import type { Schedule } from '../poll/schedule.ts';
-import type { ScheduleStore } from '../redis/schedule-store.ts';
-import type { WatchStore } from '../redis/watch-store.ts';
+import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
+import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { WatchNotes } from './watch-notes.ts';
 
 type DueTimes = Pick<ScheduleStore, 'dueTimes'>;

@@ -2,7 +2,6 @@ import { connect as connectPlain, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import { AbstractConnector, Redis, type RedisOptions } from 'ioredis';
 import { messageOf, RunwatchError } from '../core/errors.ts';
-import { addressText, type Address } from './address.ts';
 
 /** How long one node may take to say which node holds what, ms. */
 const ASK_TIMEOUT_MS = 1_000;
@@ -129,4 +128,22 @@ function topologyFor(slot: number, ranges: SlotRange[], asked: Address): Topolog
 function merged(named: readonly Address[], found: readonly Address[]): Address[] {
   const byText = new Map([...named, ...found].map((node) => [addressText(node), node]));
   return [...byText.values()].slice(0, MOST_NODES);
+}
+
+/** Where a server listens. */
+export interface Address {
+  host: string;
+  port: number;
+}
+
+/** Reads `host:port`, `host` or `[ipv6]:port`; null where it is none of them. */
+export function parseAddress(text: string, defaultPort: number): Address | null {
+  const found = /^(?:\[([0-9a-f:.]+)\]|([^\s:/@[\]]+))(?::(\d{1,5}))?$/i.exec(text);
+  const host = found?.[1] ?? found?.[2];
+  const port = found?.[3] === undefined ? defaultPort : Number(found[3]);
+  return host === undefined || port < 1 || port > 65_535 ? null : { host, port };
+}
+
+export function addressText({ host, port }: Address): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

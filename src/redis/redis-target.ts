@@ -1,8 +1,7 @@
 import type { ConnectionOptions } from 'node:tls';
 import type { RedisOptions } from 'ioredis';
 import { RunwatchError } from '../core/errors.ts';
-import { addressText, parseAddress, type Address } from './address.ts';
-import { clusterConnector } from './cluster-connector.ts';
+import { addressText, parseAddress, type Address, clusterConnector } from './cluster-connector.ts';
 import { createKeys } from './keys.ts';
 import { parseRedisUrl } from './redis-url.ts';
 

@@ -1,5 +1,5 @@
 import type { Redis, Result } from 'ioredis';
-import type { ClaimReply } from './delivery-claims.ts';
+import type { ClaimReply } from './stores/delivery-claims.ts';
 import {
   CLAIM,
   DUE_POOLS,

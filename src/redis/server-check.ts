@@ -1,6 +1,9 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { RunwatchError } from '../core/errors.ts';
+import type { Keys } from './keys.ts';
 import type { RedisLog } from './log.ts';
+import { refusalOf, type Refusal } from './refusal.ts';
 
 const OLDEST = [6, 2] as const;
 
@@ -62,4 +65,146 @@ function parseInfo(text: string): Map<string, string> {
     if (colon > 0) fields.set(line.slice(0, colon), line.slice(colon + 1));
   }
   return fields;
+}
+
+/** How long after a refusal that may pass the rights are tried again, ms. */
+const AGAIN_MS = 250;
+
+/**
+ * Every command that runwatch and BullMQ give, with arguments that do no harm to `K`, a key of our own.
+ * The commands of a script need the same rights as by themselves.
+ */
+export const NEEDED = `
+del K|exists K|get K|mget K|set K v|incr K|decrby K 1|incrby K 1|getrange K 0 1|setrange K 0 v|pexpire K 60000|pttl K|persist K
+rename K K|hset K f v|hsetnx K f v|hmset K f v|hget K f|hmget K f|hgetall K|hkeys K|hlen K|hexists K f|hdel K f
+hincrby K f 1|hstrlen K f|hscan K 0|lpush K v|rpush K v|lpop K|rpop K|llen K|lindex K 0|lrange K 0 0|lrem K 0 v
+lset K 0 v|ltrim K 0 0|lpos K v|rpoplpush K K|sadd K v|srem K v|smembers K|scard K|sismember K v
+zadd K 1 v|zrem K v|zcard K|zcount K 0 1|zscore K v|zmscore K v|zincrby K 1 v|zrange K 0 0|zrevrange K 0 0
+zrangebyscore K 0 1|zrevrangebyscore K 1 0|zpopmin K|zremrangebyscore K 0 1|zremrangebyrank K 0 0
+zrank K v|xadd K * f v|xtrim K maxlen 1|publish C v|time`
+  .split(/[|\n]/)
+  .filter((line) => line !== '')
+  .map((line) => line.split(' '));
+
+/**
+ * KEYS  key to try commands on
+ * ARGV  commands, each as a JSON list
+ * Returns of each command that failed its name and what was said.
+ */
+const TRY = `
+local failed = {}
+for _, text in ipairs(ARGV) do
+  local reply = redis.pcall(unpack(cjson.decode(text)))
+  if type(reply) == 'table' and reply.err then
+    failed[#failed + 1] = {cjson.decode(text)[1], reply.err}
+  end
+end
+redis.pcall('del', KEYS[1])
+return failed
+`;
+
+/**
+ * Tries every right that is needed, so that one which is missing is named at start, not met later.
+ * @throws RunwatchError `redis_rights_missing`, `redis_credentials_refused`, `redis_is_cluster_node`,
+ *   and `redis_refuses` where Redis still refuses for another reason after `timeoutMs`
+ */
+export async function checkRights(
+  redis: Redis,
+  keys: Keys,
+  { place, timeoutMs }: { place: string; timeoutMs: number },
+): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    const { missing, refusal } = await tryRights(redis, keys);
+    if (refusal === null) {
+      if (missing.length > 0) throw rightsMissing(place, missing, keys);
+      return;
+    }
+    const lasting = lastingTrouble(refusal, place);
+    if (lasting !== null) throw lasting;
+    if (performance.now() > deadline) {
+      const message = `Redis at ${place} refuses what it is asked: ${refusal.reason} (${refusal.code})`;
+      throw new RunwatchError(message, { code: 'redis_refuses', retriable: true });
+    }
+    await delay(AGAIN_MS);
+  }
+}
+
+interface Tried {
+  /** Names of commands. */
+  missing: string[];
+  /** Why it cannot be told. */
+  refusal: Refusal | null;
+}
+
+async function tryRights(redis: Redis, keys: Keys): Promise<Tried> {
+  const { rightsProbe, eventBell } = keys;
+  const places: Readonly<Record<string, string>> = { K: rightsProbe, C: eventBell };
+  const commands = NEEDED.map((words) => JSON.stringify(words.map((word) => places[word] ?? word)));
+  const tries: [string, () => Promise<unknown>][] = [
+    ['eval', () => redis.eval(TRY, 1, rightsProbe, ...commands)],
+    ['evalsha', () => redis.evalsha('0'.repeat(40), 1, rightsProbe)],
+    ['bzpopmin', () => redis.bzpopmin(rightsProbe, 0.001)],
+    ['subscribe', () => subscribe(redis, eventBell)],
+  ];
+  const tried: Tried = { missing: [], refusal: null };
+  for (const [name, attempt] of tries) {
+    const failed = await attempt().then(
+      (reply) => (name === 'eval' ? (reply as [string, string][]) : []),
+      (error: unknown) => [[name, replyIn(error)] as const],
+    );
+    for (const [command, message] of failed) note(tried, command, refusalOf(new Error(message)));
+  }
+  return tried;
+}
+
+function note(tried: Tried, command: string, refusal: Refusal | null): void {
+  if (refusal?.code === 'NOPERM') tried.missing.push(command.toUpperCase());
+  else tried.refusal ??= refusal;
+}
+
+/** What the server said; connection errors pass. */
+function replyIn(error: unknown): string {
+  const reply = error instanceof RunwatchError ? error.cause : error;
+  if (reply instanceof Error && reply.name === 'ReplyError') return reply.message;
+  throw error;
+}
+
+/** A connection that listens can do nothing else, so it takes one of its own to try. */
+async function subscribe(redis: Redis, channel: string): Promise<void> {
+  const subscriber = redis.duplicate({ enableOfflineQueue: true });
+  subscriber.on('error', () => undefined);
+  try {
+    await subscriber.subscribe(channel);
+  } finally {
+    subscriber.disconnect();
+  }
+}
+
+function rightsMissing(place: string, missing: string[], { queuePrefix }: Keys): RunwatchError {
+  return new RunwatchError(
+    `the user that runwatch has at Redis ${place} may not ${missing.join(', ')} on keys and channels ` +
+      `${queuePrefix}:*; allow that, as by ACL SETUSER <user> ~${queuePrefix}:* &${queuePrefix}:* ` +
+      '+@all -@admin -@dangerous',
+    { code: 'redis_rights_missing' },
+  );
+}
+
+/** What waiting does not mend. */
+function lastingTrouble({ code }: Refusal, place: string): RunwatchError | null {
+  switch (code) {
+    case 'NOAUTH':
+    case 'WRONGPASS':
+      return new RunwatchError(`Redis at ${place} refuses the credentials: ${code}`, {
+        code: 'redis_credentials_refused',
+      });
+    case 'MOVED':
+      return new RunwatchError(
+        `Redis at ${place} is a node of a cluster and does not hold the keys of runwatch: name nodes ` +
+          'in redis.cluster in place of redis.url',
+        { code: 'redis_is_cluster_node' },
+      );
+    default:
+      return null;
+  }
 }

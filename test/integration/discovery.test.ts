@@ -4,7 +4,7 @@ import type { Subscription } from '../../src/core/watch.ts';
 import { createEndWatch } from '../../src/poll/end-watch.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
 import { createWatchDiscovered } from '../../src/poll/watch-discovered.ts';
-import { DiscoveryStore } from '../../src/redis/discovery-store.ts';
+import { DiscoveryStore } from '../../src/redis/stores/discovery-store.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { startEmbeddedRedis } from '../../src/redis/embedded-server.ts';
+import { startEmbeddedRedis } from '../../src/redis/embedded/server.ts';
 import { isAlive } from '../../src/redis/file-lock.ts';
 import { collectLog } from '../support/collect-log.ts';
 import { findServer } from '../support/redis-process.ts';

@@ -1,6 +1,6 @@
 import { afterAll, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { gatherWrites } from '../../src/redis/gather-writes.ts';
+import { gatherWrites } from '../../src/redis/connection.ts';
 import { startPrivateRedis } from '../support/redis.ts';
 
 const server = await startPrivateRedis();

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
-import { HintStore } from '../../src/redis/hint-store.ts';
+import { HintStore } from '../../src/redis/stores/hint-store.ts';
 import { openStores } from '../support/stores.ts';
 
 const stores = openStores();

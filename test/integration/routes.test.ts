@@ -19,7 +19,7 @@ import { createEgressGuard, createEndpointGuard } from '../../src/deliver/egress
 import { createSealer } from '../../src/deliver/seal.ts';
 import { deriveSecret, generateSecret } from '../../src/deliver/sign.ts';
 import { createWebhookAgents } from '../../src/deliver/webhook-agents.ts';
-import { SecretStore } from '../../src/redis/secret-store.ts';
+import { SecretStore } from '../../src/redis/stores/secret-store.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 import { A_MESSAGE } from '../support/webhooks.ts';

@@ -6,8 +6,7 @@ import { reencrypt } from '../../src/deliver/reencrypt.ts';
 import { createSealer } from '../../src/deliver/seal.ts';
 import { generateSecret } from '../../src/deliver/sign.ts';
 import { forgetUnusedKeys, refuseLostKeys } from '../../src/daemon/lost-keys.ts';
-import { SealingKeyStore } from '../../src/redis/sealing-key-store.ts';
-import { SecretStore } from '../../src/redis/secret-store.ts';
+import { SealingKeyStore, SecretStore } from '../../src/redis/stores/secret-store.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 

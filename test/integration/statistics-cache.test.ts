@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from '@jest/globals';
 import { emptyStatistics } from '../../src/core/hazard.ts';
 import type { Lesson } from '../../src/core/lesson.ts';
 import { createStatisticsCache } from '../../src/poll/statistics-cache.ts';
-import type { StatisticsStore } from '../../src/redis/statistics-store.ts';
+import type { StatisticsStore } from '../../src/redis/stores/statistics-store.ts';
 import { newWatch, NOON } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 

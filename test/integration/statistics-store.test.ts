@@ -6,7 +6,7 @@ import type { Lesson } from '../../src/core/lesson.ts';
 import { observe } from '../../src/core/observe.ts';
 import type { WatchChange } from '../../src/core/watch-change.ts';
 import type { Watch } from '../../src/core/watch.ts';
-import { TABLE_LIMITS } from '../../src/redis/statistics-store.ts';
+import { TABLE_LIMITS } from '../../src/redis/stores/statistics-store.ts';
 import { lookingAt, newWatch, NOON, snapshot } from '../support/builders.ts';
 import { anEvent } from '../support/fake-services.ts';
 import { openStores } from '../support/stores.ts';

@@ -4,7 +4,7 @@ import { planDeliveries } from '../../src/core/delivery.ts';
 import { createEndpoints } from '../../src/daemon/endpoints.ts';
 import { createUnconfigured, describeRemnants } from '../../src/daemon/unconfigured.ts';
 import { createObserveUnconfigured } from '../../src/poll/observe-unconfigured.ts';
-import { SourceNamesStore } from '../../src/redis/source-names-store.ts';
+import { SourceNamesStore } from '../../src/redis/stores/source-store.ts';
 import type { Logger } from '../../src/telemetry/logger.ts';
 import { newWatch, NOON } from '../support/builders.ts';
 import { collectLog } from '../support/collect-log.ts';

@@ -1,4 +1,4 @@
-import { startEmbeddedRedis } from '../../src/redis/embedded-server.ts';
+import { startEmbeddedRedis } from '../../src/redis/embedded/server.ts';
 
 // Replaces a daemon: starts the embedded Redis, reports the result, and runs until killed.
 const [, , dataDir = ''] = process.argv;

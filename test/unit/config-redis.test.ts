@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { checkRedis, redis } from '../../src/config/redis.ts';
-import { parseAddress } from '../../src/redis/address.ts';
+import { parseAddress } from '../../src/redis/cluster-connector.ts';
 
 const findings = (settings: object) =>
   checkRedis({ redis: redis.parse(settings) }).map(

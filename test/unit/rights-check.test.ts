@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from '@jest/globals';
-import { NEEDED } from '../../src/redis/rights-check.ts';
+import { NEEDED } from '../../src/redis/server-check.ts';
 
 const SOURCES = fileURLToPath(new URL('../../src/redis', import.meta.url));
 const BULLMQ = join(dirname(createRequire(import.meta.url).resolve('bullmq')), '../esm/scripts');

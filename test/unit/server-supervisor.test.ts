@@ -1,8 +1,7 @@
 import { once } from 'node:events';
 import { afterEach, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { superviseServer } from '../../src/redis/server-supervisor.ts';
-import type { RunningServer } from '../../src/redis/server-supervisor.ts';
+import { superviseServer, type RunningServer } from '../../src/redis/embedded/server.ts';
 import { collectLog } from '../support/collect-log.ts';
 import { until } from '../support/until.ts';
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { EVENT_TYPES, isoTime } from '../../src/core/event.ts';
 import { PROFILES, WATCH_STATES, type Watch } from '../../src/core/watch.ts';
-import { readWatch, writeDoc, writeHead } from '../../src/redis/watch-record.ts';
+import { readWatch, writeDoc, writeHead } from '../../src/redis/stores/watch-record.ts';
 import { newWatch, snapshot } from '../support/builders.ts';
 
 const time = fc.nat({ max: 4_102_444_800_000 });

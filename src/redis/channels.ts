@@ -1,0 +1,152 @@
+import type { Redis } from 'ioredis';
+import { parseWatchId, watchId, type WatchKey } from '../core/watch.ts';
+
+/** One listener's end of the bell. */
+interface Ear {
+  /** The next ring from now. Ask before you look, and nothing that happens meanwhile is missed. */
+  next(): Promise<void>;
+  close(): void;
+}
+
+/**
+ * Rings in every process when events were appended to the log. A ring says how far
+ * the log has come; listeners read the log, so that a lost ring costs time and never an event.
+ */
+export class EventBell {
+  private readonly listeners = new Set<() => void>();
+  private onPlace: (place: number, epoch: string) => void = () => undefined;
+
+  /** @param subscriber a connection of its own, since a subscribed one can do nothing else */
+  constructor(subscriber: Redis, channel: string) {
+    const ring = () => this.ring();
+    subscriber.on('message', (_channel, text: string) => {
+      const [place = '', epoch = ''] = text.split(' ');
+      this.onPlace(Number(place), epoch);
+      this.ring();
+    });
+    // Whatever was rung while the connection was away is made good for by a ring of our own.
+    subscriber.on('ready', () => {
+      subscriber.subscribe(channel).then(ring, ring);
+    });
+  }
+
+  /** Passes on how far the log has come, and in which epoch of the store, with each ring. */
+  heed(onPlace: (place: number, epoch: string) => void): void {
+    this.onPlace = onPlace;
+  }
+
+  /** Listens until `close`; the signal rings too, so that a waiting listener notices it. */
+  listen(signal: AbortSignal): Ear {
+    let wake: (() => void) | undefined;
+    const listener = () => wake?.();
+    this.listeners.add(listener);
+    signal.addEventListener('abort', listener);
+    return {
+      next: () =>
+        new Promise((resolve) => {
+          wake = resolve;
+        }),
+      close: () => {
+        this.listeners.delete(listener);
+        signal.removeEventListener('abort', listener);
+      },
+    };
+  }
+
+  /** Rings in this process: something of the log is not as it was. */
+  ring(): void {
+    for (const listener of this.listeners) listener();
+  }
+}
+
+/**
+ * Names, in every process, the pools at which deliveries have become due. A message that is lost costs
+ * time and never a delivery: processes also read what is due now and then.
+ */
+export class DueBell {
+  private readonly listeners = new Set<(pools: string[]) => void>();
+
+  /** @param subscriber a connection of its own, since a subscribed one can do nothing else */
+  constructor(subscriber: Redis, channel: string) {
+    subscriber.on('message', (_channel: string, message: string) => {
+      const pools = message.split('\n');
+      for (const listener of this.listeners) listener(pools);
+    });
+    subscriber.on('ready', () => {
+      subscriber.subscribe(channel).catch(() => undefined);
+    });
+  }
+
+  onDue(listener: (pools: string[]) => void): void {
+    this.listeners.add(listener);
+  }
+}
+
+/**
+ * Wakes other processes: something is due now that was not before. A message only names what; it may
+ * be lost, which costs the time until the next look.
+ */
+export class WakeChannel {
+  private readonly listeners = new Map<string, () => void>();
+
+  /** @param subscriber a connection of its own, since a subscribed one can do nothing else */
+  constructor(
+    private readonly redis: Redis,
+    subscriber: Redis,
+    private readonly channel: string,
+  ) {
+    subscriber.on('message', (_, name: string) => this.listeners.get(name)?.());
+    const subscribe = () => void subscriber.subscribe(channel).catch(() => undefined);
+    subscriber.on('ready', subscribe);
+    if (subscriber.status === 'ready') subscribe();
+  }
+
+  /** Calls the listener at each message of a name; one for each name. */
+  on(name: string, listener: () => void): void {
+    this.listeners.set(name, listener);
+  }
+
+  /** Wakes every process, this one too. */
+  async wake(name: string): Promise<void> {
+    await this.redis.publish(this.channel, name);
+  }
+}
+
+/** What of watches processes tell one another. */
+export interface WatchNotice {
+  kind: 'registered' | 'ended';
+  keys: WatchKey[];
+}
+
+const MARKS = { registered: '+', ended: '-' } as const;
+
+/** Tells all processes of watches that were registered or have ended. A notice may be lost. */
+export class WatchChannel {
+  private listener: (notice: WatchNotice) => void = () => undefined;
+
+  /** @param subscriber a connection of its own */
+  constructor(
+    private readonly redis: Redis,
+    subscriber: Redis,
+    private readonly channel: string,
+  ) {
+    subscriber.on('message', (_channel, text: string) => this.listener(parseNotice(text)));
+    subscriber.on('ready', () => void subscriber.subscribe(channel).catch(() => undefined));
+  }
+
+  async publish({ kind, keys }: WatchNotice): Promise<void> {
+    const ids = keys.map((key) => watchId(key));
+    await this.redis.publish(this.channel, `${MARKS[kind]}${ids.join('\n')}`);
+  }
+
+  listen(listener: (notice: WatchNotice) => void): void {
+    this.listener = listener;
+  }
+}
+
+function parseNotice(text: string): WatchNotice {
+  return {
+    kind: text.startsWith(MARKS.registered) ? 'registered' : 'ended',
+    keys: text.slice(1).split('\n').map(parseWatchId),
+  };
+}

@@ -1,0 +1,263 @@
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { open, readFile, readlink, rename, lstat, mkdir, rm, symlink } from 'node:fs/promises';
+import { userInfo } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { Redis } from 'ioredis';
+import { RunwatchError, messageOf } from '../../core/errors.ts';
+import { isAlive, isCode } from '../file-lock.ts';
+
+/** The same relative to src/redis and to dist/redis. */
+const BASE_CONFIG = fileURLToPath(new URL('../../../config/redis.conf', import.meta.url));
+const BINARIES = ['redis-server', 'valkey-server'];
+const PID_FILE = 'redis.pid';
+const LOG_FILE = 'redis.log';
+const LAST_LINES = 5;
+const EXIT_TIMEOUT_MS = 10_000;
+
+/**
+ * Starts a server on a data directory, as a process that outlives this one: in a session of its
+ * own, so that neither Ctrl-C in a terminal nor a kill of the daemon reaches it. Its output goes
+ * to redis.log there, and that of the start before is kept as redis.log.1.
+ * @throws RunwatchError `redis_server_missing` when no server is installed
+ */
+export async function spawnServer(dataDir: string): Promise<ChildProcess> {
+  const logPath = join(dataDir, LOG_FILE);
+  await rename(logPath, `${logPath}.1`).catch((error: unknown) => {
+    if (!isCode(error, 'ENOENT')) throw error;
+  });
+  const output = await open(logPath, 'w', 0o600);
+  try {
+    for (const binary of BINARIES) {
+      const child = await trySpawn(binary, dataDir, output.fd);
+      if (child !== null) return child;
+    }
+  } finally {
+    await output.close();
+  }
+  throw new RunwatchError(
+    'runwatch found no redis-server or valkey-server on PATH: install the package redis-server ' +
+      '(apt), redis (apk, brew) or valkey (dnf), or set REDIS_URL to a Redis that runs already.',
+    { code: 'redis_server_missing' },
+  );
+}
+
+/** Nothing that the server writes is for other users to read: runs, metadata, sealed secrets. */
+const PRIVATE_UMASK = 0o077;
+
+async function trySpawn(binary: string, dir: string, output: number): Promise<ChildProcess | null> {
+  const umask = process.umask(PRIVATE_UMASK);
+  const child = spawn(binary, [BASE_CONFIG, ...overrides(dir)], {
+    cwd: dir,
+    detached: true,
+    stdio: ['ignore', output, output],
+  });
+  process.umask(umask);
+  try {
+    await once(child, 'spawn');
+  } catch (error) {
+    if (isCode(error, 'ENOENT')) return null;
+    throw error;
+  }
+  child.unref();
+  return child;
+}
+
+/** The socket is named without its directory: the server works in there, and paths may be long. */
+function overrides(dir: string): string[] {
+  const socket = ['--unixsocket', SOCKET_NAME, '--unixsocketperm', '700'];
+  return ['--port', '0', ...socket, '--dir', dir, '--pidfile', join(dir, PID_FILE)];
+}
+
+/** The last lines that the server on a data directory has written, for an error message. */
+export async function lastWords(dataDir: string): Promise<string> {
+  const text = await readFile(join(dataDir, LOG_FILE), 'utf8').catch(() => '');
+  return text.trimEnd().split('\n').slice(-LAST_LINES).join('\n');
+}
+
+/**
+ * Ends a server that still has a data directory open although nobody reaches it any more, as when
+ * its socket file was removed: two servers writing one append-only file would ruin it.
+ * @throws RunwatchError `redis_stuck` when it does not go within 10 s
+ */
+export async function endUnreachableServer(dataDir: string): Promise<void> {
+  const pid = await runningServer(dataDir);
+  if (pid === null) return;
+  process.kill(pid, 'SIGTERM');
+  const deadline = performance.now() + EXIT_TIMEOUT_MS;
+  while (isAlive(pid)) {
+    if (performance.now() > deadline) {
+      throw new RunwatchError(`the Redis server ${pid} on ${dataDir} neither answers nor ends`, {
+        code: 'redis_stuck',
+      });
+    }
+    await delay(50);
+  }
+}
+
+/** The process that the pid file names, if that is a server and works in the data directory. */
+async function runningServer(dataDir: string): Promise<number | null> {
+  const text = await readFile(join(dataDir, PID_FILE), 'utf8').catch(() => '');
+  const pid = Number.parseInt(text, 10);
+  if (!(pid > 0) || !isAlive(pid)) return null;
+  const { name, cwd } = await describeProcess(pid);
+  const isServer = BINARIES.some((binary) => name.trim().endsWith(binary));
+  return isServer && (cwd === null || cwd === dataDir) ? pid : null;
+}
+
+/** Process ids are used again, so a pid file alone proves nothing. */
+async function describeProcess(pid: number): Promise<{ name: string; cwd: string | null }> {
+  if (process.platform === 'linux') {
+    const name = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '');
+    const cwd = await readlink(`/proc/${pid}/cwd`).catch(() => '');
+    return { name, cwd };
+  }
+  const ps = promisify(execFile)('ps', ['-o', 'comm=', '-p', String(pid)]);
+  const { stdout } = await ps.catch(() => ({ stdout: '' }));
+  return { name: stdout, cwd: null };
+}
+
+/** The name of the socket in the data directory, which is the server's working directory. */
+const SOCKET_NAME = 'redis.sock';
+
+/**
+ * Longest path of a unix socket that every system takes: sun_path holds 108 bytes on Linux and
+ * 104 on macOS and the BSDs, each with a closing zero. Source: unix(7), unix(4).
+ */
+const MAX_SOCKET_PATH_BYTES = 103;
+
+/**
+ * The path by which clients reach the server of a data directory. Where the straight path is too
+ * long for a socket, it leads over a short symbolic link in a directory of the user's own, never in
+ * one that all users share; the socket itself always lies with the data.
+ * @param ownDirs directories where the link may be, the best first
+ * @throws RunwatchError `socket_path_unusable` when no path is short enough, or when the short
+ *   one could belong to someone else
+ */
+export async function socketPathFor(dataDir: string, ownDirs: readonly string[]): Promise<string> {
+  const straight = join(dataDir, SOCKET_NAME);
+  if (fits(straight)) return straight;
+
+  const name = createHash('sha256').update(dataDir).digest('hex').slice(0, 16);
+  const folder = ownDirs.find((dir) => fits(join(dir, name, SOCKET_NAME)));
+  if (folder === undefined) {
+    throw unusable([straight, ...ownDirs].join(', ').concat(': too long for a unix socket'));
+  }
+  const alias = join(folder, name);
+  await ensureOwnFolder(folder);
+  await ensureLink(alias, dataDir);
+  return join(alias, SOCKET_NAME);
+}
+
+function fits(path: string): boolean {
+  return Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES;
+}
+
+/** What is found there is not trusted by its name. */
+async function ensureOwnFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const found = await lstat(folder);
+  const isOwn = found.isDirectory() && found.uid === userInfo().uid && (found.mode & 0o077) === 0;
+  if (!isOwn) throw unusable(`${folder} is not a directory that only this user can enter`);
+}
+
+async function ensureLink(alias: string, target: string): Promise<void> {
+  const current = await readlink(alias).catch((error: unknown) => {
+    if (isCode(error, 'ENOENT')) return null;
+    throw error;
+  });
+  if (current === target) return;
+  await rm(alias, { force: true });
+  await symlink(target, alias);
+}
+
+function unusable(message: string): RunwatchError {
+  return new RunwatchError(`${message}; choose a shorter data directory`, {
+    code: 'socket_path_unusable',
+  });
+}
+
+const LOOK_AGAIN_MS = 25;
+/** How long connections of this process, closed a moment ago, may still be on the server's list. */
+const LINGER_MS = 500;
+
+/**
+ * Shuts a server down through `control`, unless anybody else is connected to it. When it returns
+ * `stopped`, everything that was written is on disk.
+ */
+export async function shutDownUnlessUsed(control: Redis): Promise<'stopped' | 'left_running'> {
+  const deadline = performance.now() + LINGER_MS;
+  while (await hasOtherClients(control)) {
+    if (performance.now() > deadline) return 'left_running';
+    await delay(LOOK_AGAIN_MS);
+  }
+  const ended = new Promise<'stopped'>((resolve) => control.once('end', () => resolve('stopped')));
+  // SHUTDOWN answers only to refuse; when it is obeyed, the connection ends.
+  const refused = control.shutdown().then(
+    () => 'left_running' as const,
+    (error: unknown) => {
+      if (control.status === 'ready') throw error;
+      return ended;
+    },
+  );
+  return Promise.race([ended, refused]);
+}
+
+async function hasOtherClients(control: Redis): Promise<boolean> {
+  const list = (await control.client('LIST')) as string;
+  return list.trim().split('\n').length > 1;
+}
+
+const ANSWER_TIMEOUT_MS = 5_000;
+const DISCONNECT_TIMEOUT_MS = 250;
+
+/** What stands behind a socket path. */
+type Probe =
+  /** Nothing listens there. */
+  | { kind: 'absent' }
+  /** A server that is reading its data in, and will answer later. */
+  | { kind: 'loading' }
+  /** Something listens, but gives no sensible answer in time. */
+  | { kind: 'silent'; reason: string }
+  /** A server at work; the connection is the caller's to close. */
+  | { kind: 'ready'; control: Redis; dir: string; pid: number };
+
+/** Looks once at who answers on a unix socket. Never throws. */
+export async function probeServer(socketPath: string): Promise<Probe> {
+  const control = new Redis({
+    path: socketPath,
+    connectionName: 'runwatch-control',
+    lazyConnect: true,
+    connectTimeout: ANSWER_TIMEOUT_MS,
+    commandTimeout: ANSWER_TIMEOUT_MS,
+    disconnectTimeout: DISCONNECT_TIMEOUT_MS,
+    enableReadyCheck: false,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    // The supervisor wants to know when the connection breaks, and connects anew by itself.
+    retryStrategy: null,
+  });
+  let failure: unknown = null;
+  control.on('error', (error) => (failure ??= error));
+  try {
+    await control.connect();
+    const [, dir] = (await control.config('GET', 'dir')) as [string, string];
+    const info = await control.info('server');
+    const pid = Number(/^process_id:(\d+)/m.exec(info)?.[1] ?? 0);
+    return { kind: 'ready', control, dir, pid };
+  } catch (error) {
+    control.disconnect();
+    return refusal(failure ?? error);
+  }
+}
+
+function refusal(error: unknown): Probe {
+  const reason = messageOf(error);
+  if (/ENOENT|ECONNREFUSED|ENOTSOCK/.test(reason)) return { kind: 'absent' };
+  if (reason.startsWith('LOADING')) return { kind: 'loading' };
+  return { kind: 'silent', reason };
+}

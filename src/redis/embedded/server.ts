@@ -1,0 +1,232 @@
+import type { ChildProcess } from 'node:child_process';
+import { mkdir, realpath } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import { RunwatchError } from '../../core/errors.ts';
+import { withFileLock } from '../file-lock.ts';
+import type { RedisLog } from '../log.ts';
+import {
+  probeServer,
+  shutDownUnlessUsed,
+  socketPathFor,
+  endUnreachableServer,
+  lastWords,
+  spawnServer,
+} from './process.ts';
+
+const LOCK_TIMEOUT_MS = 60_000;
+const PROBE_INTERVAL_MS = 25;
+/** Reading in an append-only file of some gigabytes takes minutes. */
+const LOADING_TIMEOUT_MS = 600_000;
+
+/** The Redis that the daemon runs for itself. */
+export interface EmbeddedRedis {
+  /** Where clients connect; it stays the same when the server is restarted. */
+  readonly socketPath: string;
+  /** Whether the server was found running: in use, or left behind by a daemon that was killed. */
+  readonly reused: boolean;
+  /**
+   * Lets go of the server, and shuts it down unless somebody else is connected to it. Never
+   * throws; a server that is left running is found by the next start.
+   * @param timeoutMs after this it returns in any case
+   */
+  close(timeoutMs: number): Promise<'stopped' | 'left_running'>;
+}
+
+interface Ground {
+  /** By its real path. */
+  dataDir: string;
+  socketPath: string;
+  lockPath: string;
+  log: RedisLog;
+}
+
+/**
+ * Makes sure that one Redis server runs on a data directory, however many daemons ask for it: one
+ * that runs is used, else one is started. Until `close`, a server that dies is started again.
+ * @param options.dataDir made when missing; holds everything that the server writes
+ * @param options.ownDirs see {@link socketPathFor}
+ * @throws RunwatchError `redis_server_missing`, `redis_start_failed` with the server's last lines,
+ *   `redis_foreign`, `redis_stuck`, `socket_path_unusable`, `lock_timeout`
+ */
+export async function startEmbeddedRedis(options: {
+  dataDir: string;
+  ownDirs: readonly string[];
+  log: RedisLog;
+}): Promise<EmbeddedRedis> {
+  await mkdir(options.dataDir, { recursive: true, mode: 0o700 });
+  const dataDir = await realpath(options.dataDir);
+  const socketPath = await socketPathFor(dataDir, options.ownDirs);
+  const ground = { dataDir, socketPath, lockPath: join(dataDir, 'redis.lock'), log: options.log };
+
+  const first = await ensureServer(ground);
+  const ensure = () => ensureServer(ground);
+  const supervisor = superviseServer({ first, ensure, log: options.log });
+  return {
+    socketPath,
+    reused: first.reused,
+    async close(timeoutMs) {
+      const cut = delay(timeoutMs, 'left_running' as const, { ref: false });
+      const done = supervisor.letGo().then(() => closeServer(ground, timeoutMs));
+      return Promise.race([done, cut]);
+    },
+  };
+}
+
+function ensureServer(ground: Ground): Promise<RunningServer> {
+  return withFileLock(ground.lockPath, LOCK_TIMEOUT_MS, async ({ touch }) => {
+    const found = await awaitServer(ground, touch, () => false);
+    if (found !== null) return { ...found, reused: true };
+
+    await endUnreachableServer(ground.dataDir);
+    const child = await spawnServer(ground.dataDir);
+    const started = await awaitServer(ground, touch, () => isRunning(child));
+    if (started !== null) return { ...started, reused: false };
+    throw new RunwatchError(
+      `the Redis server on ${ground.dataDir} ended at once:\n${await lastWords(ground.dataDir)}`,
+      { code: 'redis_start_failed' },
+    );
+  });
+}
+
+/** Waits for a server that loads or starts; null when none is there and none `mayCome`. */
+async function awaitServer(
+  ground: Ground,
+  touch: () => Promise<void>,
+  mayCome: () => boolean,
+): Promise<{ control: Redis; pid: number } | null> {
+  const deadline = performance.now() + LOADING_TIMEOUT_MS;
+  for (let told = false; ;) {
+    const mayStillCome = mayCome();
+    const probe = await probeServer(ground.socketPath);
+    if (probe.kind === 'ready') return verified(ground, probe);
+    if (probe.kind === 'absent' && !mayStillCome) return null;
+    if (performance.now() > deadline) throw stuck(ground);
+    if (probe.kind !== 'absent' && !told) {
+      ground.log.info({ socket: ground.socketPath }, 'waiting for the Redis server to load');
+      told = true;
+    }
+    await touch();
+    await delay(PROBE_INTERVAL_MS);
+  }
+}
+
+/** Whoever else's server listens there must not be filled with our keys, let alone be shut down. */
+function verified(
+  ground: Ground,
+  server: { control: Redis; dir: string; pid: number },
+): { control: Redis; pid: number } {
+  if (server.dir === ground.dataDir) return server;
+  server.control.disconnect();
+  const message = `the Redis server at ${ground.socketPath} keeps its data in ${server.dir}`;
+  throw new RunwatchError(`${message}, not in ${ground.dataDir}`, { code: 'redis_foreign' });
+}
+
+function stuck(ground: Ground): RunwatchError {
+  const message = `the Redis server at ${ground.socketPath} runs, but does not become ready`;
+  return new RunwatchError(message, { code: 'redis_stuck', retriable: true });
+}
+
+function isRunning(child: ChildProcess): boolean {
+  return child.exitCode === null && child.signalCode === null;
+}
+
+/** Under the lock, so that no other daemon takes the server up while it is on its way out. */
+async function closeServer(ground: Ground, timeoutMs: number): Promise<'stopped' | 'left_running'> {
+  try {
+    return await withFileLock(ground.lockPath, timeoutMs, async () => {
+      const probe = await probeServer(ground.socketPath);
+      if (probe.kind === 'absent') return 'stopped';
+      if (probe.kind !== 'ready') return 'left_running';
+      const { control } = verified(ground, probe);
+      try {
+        return await shutDownUnlessUsed(control);
+      } finally {
+        // Hanging up on what has ended would keep the process waiting.
+        if (control.status !== 'end') control.disconnect();
+      }
+    });
+  } catch (error) {
+    ground.log.warn({ err: error, socket: ground.socketPath }, 'the Redis server was left running');
+    return 'left_running';
+  }
+}
+
+const FIRST_PAUSE_MS = 200;
+const MAX_PAUSE_MS = 5_000;
+/** A server that ran for this long had started well; the next restart is immediate again. */
+const STEADY_AFTER_MS = 10_000;
+
+/** A server that answers, and the connection by whose end its death is noticed. */
+export interface RunningServer {
+  control: Redis;
+  pid: number;
+  /** False when this process has just started it. */
+  reused: boolean;
+}
+
+interface Supervision {
+  first: RunningServer;
+  /** Finds the server or starts one; may be called again after it has failed. */
+  ensure: () => Promise<RunningServer>;
+  log: RedisLog;
+}
+
+/** Brings a server back whenever its control connection ends, with growing pauses, until `letGo`. */
+export function superviseServer({ first, ensure, log }: Supervision): {
+  /** Disconnects, and waits for a restart that is under way. */
+  letGo(): Promise<void>;
+} {
+  const released = new AbortController();
+  let current = first.control;
+  let recovery: Promise<void> = Promise.resolve();
+
+  /** `failures` are the starts before this one that came to nothing. */
+  const watch = (server: RunningServer, failures: number): void => {
+    const since = performance.now();
+    current = server.control;
+    log.info({ pid: server.pid, reused: server.reused }, 'the Redis server is running');
+    const onEnd = (): void => {
+      if (released.signal.aborted) return;
+      log.warn({ pid: server.pid }, 'the Redis server went away');
+      const wasSteady = performance.now() - since > STEADY_AFTER_MS;
+      recovery = recover(wasSteady ? 0 : failures + 1);
+    };
+    // It may have died since it was found, and then no event is to come.
+    if (current.status === 'end') onEnd();
+    else current.once('end', onEnd);
+  };
+
+  const attempt = async (pauseMs: number): Promise<RunningServer | null> => {
+    try {
+      await delay(pauseMs, undefined, { signal: released.signal });
+      return await ensure();
+    } catch (error) {
+      if (!released.signal.aborted) log.error({ err: error }, 'the Redis server does not start');
+      return null;
+    }
+  };
+
+  const recover = async (failuresBefore: number): Promise<void> => {
+    for (let failures = failuresBefore; !released.signal.aborted; failures += 1) {
+      const server = await attempt(pauseAfter(failures));
+      if (server !== null && !released.signal.aborted) return watch(server, failures);
+      server?.control.disconnect();
+    }
+  };
+
+  watch(first, 0);
+  return {
+    async letGo() {
+      released.abort();
+      if (current.status !== 'end') current.disconnect();
+      await recovery;
+    },
+  };
+}
+
+/** Milliseconds before a restart, after so many that did not last. */
+function pauseAfter(failures: number): number {
+  return failures === 0 ? 0 : Math.min(FIRST_PAUSE_MS * 2 ** (failures - 1), MAX_PAUSE_MS);
+}

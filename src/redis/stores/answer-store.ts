@@ -1,0 +1,107 @@
+import type { Redis, Result } from 'ioredis';
+import { answerKeys, type Keys } from '../keys.ts';
+
+/**
+ * KEYS of all scripts here: hash of records by id, sorted set of ids by when they expire, counter of
+ * the records' bytes. Times are those of Redis.
+ */
+const COMMON = `
+local records, expiries, bytes = KEYS[1], KEYS[2], KEYS[3]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function drop(id)
+  redis.call('DECRBY', bytes, redis.call('HSTRLEN', records, id))
+  redis.call('HDEL', records, id)
+  redis.call('ZREM', expiries, id)
+end
+
+local function put(id, record, untilMs)
+  redis.call('INCRBY', bytes, #record - redis.call('HSTRLEN', records, id))
+  redis.call('HSET', records, id, record)
+  redis.call('ZADD', expiries, untilMs, id)
+end
+
+local function forgetExpired()
+  local expired = redis.call('ZRANGEBYSCORE', expiries, '-inf', now, 'LIMIT', 0, 100)
+  for _, id in ipairs(expired) do drop(id) end
+end
+`;
+
+/**
+ * ARGV  id, record, lease in ms
+ * Returns the record that is there, or '' after it wrote the given one.
+ */
+const BEGIN = `${COMMON}
+forgetExpired()
+local expiry = redis.call('ZSCORE', expiries, ARGV[1])
+if expiry and tonumber(expiry) > now then return redis.call('HGET', records, ARGV[1]) end
+put(ARGV[1], ARGV[2], now + ARGV[3])
+return ''
+`;
+
+/**
+ * ARGV  id, record, how long it is kept in ms, most bytes of all records
+ * The record that would expire first goes first where there are too many bytes.
+ */
+const KEEP = `${COMMON}
+forgetExpired()
+put(ARGV[1], ARGV[2], now + ARGV[3])
+while tonumber(redis.call('GET', bytes)) > tonumber(ARGV[4]) do
+  local first = redis.call('ZRANGE', expiries, 0, 0)[1]
+  if not first then redis.call('DEL', bytes) break end
+  drop(first)
+end
+`;
+
+/** ARGV  id */
+const RELEASE = `${COMMON}
+drop(ARGV[1])
+`;
+
+declare module 'ioredis' {
+  interface RedisCommander<Context> {
+    rwBeginAnswer(
+      ...args: [...AnswerKeys, id: string, record: string, leaseMs: number]
+    ): Result<string, Context>;
+    rwKeepAnswer(
+      ...args: [...AnswerKeys, id: string, record: string, keepMs: number, mostBytes: number]
+    ): Result<null, Context>;
+    rwReleaseAnswer(...args: [...AnswerKeys, id: string]): Result<null, Context>;
+  }
+}
+
+type AnswerKeys = [records: string, expiries: string, bytes: string];
+
+/** Bytes of all records together: at about 1 KiB each, some 60,000 answers. */
+const MOST_BYTES = 64 * 1_024 * 1_024;
+
+/** Answers that are given again to repeated requests. Errors of the connection pass through. */
+export class AnswerStore {
+  private readonly names: AnswerKeys;
+
+  constructor(
+    private readonly redis: Redis,
+    keys: Keys,
+    private readonly mostBytes = MOST_BYTES,
+  ) {
+    this.names = answerKeys(keys);
+    redis.defineCommand('rwBeginAnswer', { numberOfKeys: 3, lua: BEGIN });
+    redis.defineCommand('rwKeepAnswer', { numberOfKeys: 3, lua: KEEP });
+    redis.defineCommand('rwReleaseAnswer', { numberOfKeys: 3, lua: RELEASE });
+  }
+
+  /** @returns the record under an id; null where there was none and the given one stands there now */
+  async begin(id: string, record: string, leaseMs: number): Promise<string | null> {
+    const held = await this.redis.rwBeginAnswer(...this.names, id, record, leaseMs);
+    return held === '' ? null : held;
+  }
+
+  async keep(id: string, record: string, keepMs: number): Promise<void> {
+    await this.redis.rwKeepAnswer(...this.names, id, record, keepMs, this.mostBytes);
+  }
+
+  async release(id: string): Promise<void> {
+    await this.redis.rwReleaseAnswer(...this.names, id);
+  }
+}

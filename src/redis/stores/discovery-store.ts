@@ -1,0 +1,80 @@
+import type { Redis } from 'ioredis';
+import type { DiscoveryCursor } from '../../core/discovery.ts';
+import type { RunList } from '../../core/run-list.ts';
+import type { Keys } from '../keys.ts';
+
+/**
+ * A cursor outlives every ordinary downtime, and not a discovery that is switched off for long: what
+ * was started meanwhile is old news by then.
+ */
+const CURSOR_KEPT_MS = 30 * 86_400_000;
+
+/** Trouble is noted for this long after the last failure: longer than any pause between attempts. */
+const TROUBLE_KEPT_MS = 3_600_000;
+
+/** Why a list cannot be read at present. */
+export interface DiscoveryTrouble {
+  message: string;
+  /** Attempts in a row that failed. */
+  failures: number;
+}
+
+/**
+ * What all processes know of the lists that runs are discovered in: whose turn it is to read, how far
+ * that has come, and what stands in its way. A turn that nobody keeps ends by itself.
+ */
+export class DiscoveryStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  /** @returns false while somebody has the turn, and between one turn and the next */
+  async takeTurn(list: RunList, token: string, ms: number): Promise<boolean> {
+    return (await this.redis.set(this.keys.discoveryTurn(list), token, 'PX', ms, 'NX')) === 'OK';
+  }
+
+  /** Sets for how long a turn lasts on, or nobody has the next. @returns false when it was lost */
+  async keepTurn(list: RunList, token: string, ms: number): Promise<boolean> {
+    return (await this.redis.rwKeepTurn(this.keys.discoveryTurn(list), token, ms)) === 1;
+  }
+
+  /** Null for a list that was never read. */
+  async cursor(list: RunList): Promise<DiscoveryCursor | null> {
+    const text = await this.redis.get(this.keys.discoveryCursor(list));
+    return text === null ? null : (JSON.parse(text) as DiscoveryCursor);
+  }
+
+  /** @returns false when the turn was lost, and nothing was written */
+  async moveCursor(list: RunList, token: string, cursor: DiscoveryCursor): Promise<boolean> {
+    const { discoveryTurn, discoveryCursor } = this.keys;
+    const text = JSON.stringify(cursor);
+    const [turn, place] = [discoveryTurn(list), discoveryCursor(list)];
+    return (await this.redis.rwMoveCursor(turn, place, token, text, CURSOR_KEPT_MS)) === 1;
+  }
+
+  /** Notes that a list could not be read. Only who has the turn may do so. @returns failures in a row */
+  async fail(list: RunList, message: string): Promise<number> {
+    const key = this.keys.discoveryTrouble(list);
+    const failures = (readTrouble(await this.redis.get(key))?.failures ?? 0) + 1;
+    const trouble: DiscoveryTrouble = { message, failures };
+    await this.redis.set(key, JSON.stringify(trouble), 'PX', TROUBLE_KEPT_MS);
+    return failures;
+  }
+
+  /** Notes that a list can be read. @returns true where it could not be before */
+  async recover(list: RunList): Promise<boolean> {
+    return (await this.redis.del(this.keys.discoveryTrouble(list))) === 1;
+  }
+
+  /** What stands in the way of reading lists; null for those that can be read. */
+  async troubles(lists: readonly RunList[]): Promise<(DiscoveryTrouble | null)[]> {
+    if (lists.length === 0) return [];
+    const texts = await this.redis.mget(lists.map((list) => this.keys.discoveryTrouble(list)));
+    return texts.map(readTrouble);
+  }
+}
+
+function readTrouble(text: string | null): DiscoveryTrouble | null {
+  return text === null ? null : (JSON.parse(text) as DiscoveryTrouble);
+}

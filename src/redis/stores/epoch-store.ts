@@ -1,0 +1,71 @@
+import type { Redis } from 'ioredis';
+import { RunwatchError } from '../../core/errors.ts';
+import type { FoundStore } from '../../core/store-loss.ts';
+import { declaredKeys } from '../declared-keys.ts';
+import type { Keys } from '../keys.ts';
+import { raiseEffects, type PlannedSystemEvent } from './system-event-store.ts';
+
+/** The form that records have now. A change that an older daemon would misread makes it another one. */
+const SCHEMA = '1';
+
+/** The name of a store's present life, in Redis. Errors of the connection pass through. */
+export class EpochStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  async read(): Promise<FoundStore> {
+    const { epochs, eventPlace, watchNumber } = this.keys;
+    const [names, events, watches] = await this.redis.mget(epochs, eventPlace, watchNumber);
+    return {
+      epochs: names?.split(' ') ?? [],
+      events: Number(events ?? 0),
+      watches: Number(watches ?? 0),
+    };
+  }
+
+  /**
+   * Notes the form of records in a store that has none yet.
+   * Throws RunwatchError `schema_unknown` where a daemon of another version wrote in another form.
+   */
+  async claimSchema(): Promise<void> {
+    await this.redis.setnx(this.keys.schema, SCHEMA);
+    const found = await this.redis.get(this.keys.schema);
+    if (found === SCHEMA || found === null) return;
+    throw new RunwatchError(
+      `Redis holds records of form ${found}, and this version of runwatch knows form ${SCHEMA}: ` +
+        'run the version that wrote them, or use another redis.prefix',
+      { code: 'schema_unknown' },
+    );
+  }
+
+  /** The number of the watch that was registered last, and the epoch. */
+  async watches(): Promise<{ epoch: string; watches: number }> {
+    const { epochs, watches } = await this.read();
+    return { epoch: epochs[0] ?? '', watches };
+  }
+
+  /** Begins the first epoch of a store that has none. */
+  async begin(epoch: string): Promise<void> {
+    await this.redis.setnx(this.keys.epochs, epoch);
+  }
+
+  /**
+   * Begins a new epoch, with an event that says why.
+   * @returns the pools at which deliveries are due now; null where another process was first
+   */
+  async renew(
+    seen: readonly string[],
+    next: readonly string[],
+    event: PlannedSystemEvent | null,
+  ): Promise<string[] | null> {
+    const effects = event === null ? null : raiseEffects(this.keys, event);
+    return this.redis.rwRenewEpoch(
+      ...declaredKeys(this.keys, [this.keys.epochs], effects),
+      seen.join(' '),
+      next.join(' '),
+      effects === null ? '' : JSON.stringify(effects),
+    );
+  }
+}

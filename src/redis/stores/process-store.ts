@@ -1,0 +1,48 @@
+import type { Redis } from 'ioredis';
+import type { Keys } from '../keys.ts';
+
+/** What a process says of itself. */
+export interface ProcessInfo {
+  host: string;
+  pid: number;
+  version: string;
+  /** Milliseconds since the epoch. */
+  startedAt: number;
+  /** By how much the clock of its host is ahead of the store's, ms. */
+  skewMs: number;
+}
+
+/** The daemons on this store: each raises a counter, and has said what it is. */
+export class ProcessStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  async describe(process: string, info: ProcessInfo): Promise<void> {
+    await this.redis.hset(this.keys.processInfo, process, JSON.stringify(info));
+  }
+
+  /** Raises the counter of a process. @returns what it is now: 1 where the store had forgotten it */
+  async beat(process: string): Promise<number> {
+    return this.redis.hincrby(this.keys.processes, process, 1);
+  }
+
+  /** The counters of all processes. */
+  async counters(): Promise<Map<string, string>> {
+    return new Map(Object.entries(await this.redis.hgetall(this.keys.processes)));
+  }
+
+  /** What the processes have said of themselves, by their ids. */
+  async described(): Promise<Map<string, ProcessInfo>> {
+    const texts = await this.redis.hgetall(this.keys.processInfo);
+    return new Map(
+      Object.entries(texts).map(([id, text]) => [id, JSON.parse(text) as ProcessInfo]),
+    );
+  }
+
+  async forget(process: string): Promise<void> {
+    await this.redis.hdel(this.keys.processes, process);
+    await this.redis.hdel(this.keys.processInfo, process);
+  }
+}

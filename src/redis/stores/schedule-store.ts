@@ -1,0 +1,232 @@
+import type { Redis } from 'ioredis';
+import { holdMs, type RateLimit } from '../../core/budget.ts';
+import { patienceMs, REQUEST_KINDS, type RequestKind } from '../../core/urgency.ts';
+import type { StoredWatch } from '../../core/watch.ts';
+import { ClaimStore, type ClaimedMember } from '../claims.ts';
+import type { Keys } from '../keys.ts';
+import { replies } from '../replies.ts';
+import { readWatch } from './watch-record.ts';
+
+/** Longer than several looks: then the processes that noticed are gone, ms. */
+const OVERDUE_KEPT_MS = 60_000;
+
+/** What a process asks for when it has time for a request to a source. */
+export interface ClaimAsk {
+  token: string;
+  /** The rate limit whose permit the claim takes. */
+  limit: RateLimit;
+  leaseMs: number;
+  /** How long it takes to poll every watch of the source once, ms. */
+  roundMs: number;
+}
+
+/** A request that a process may make now; times by the store's clock. */
+export interface ClaimedRequest {
+  is: 'claimed';
+  member: string;
+  kind: RequestKind;
+  token: string;
+  /** Since when it was due. */
+  dueAt: number;
+  /** When it was claimed. */
+  now: number;
+  /** Null for a list. */
+  stored: StoredWatch | null;
+  /** The source does not simply answer: what this is answered with may change that. */
+  isTroubled: boolean;
+  /** Where it is a probe of a closed source: how many have failed before it; null where it is none. */
+  failedProbes: number | null;
+  /** Requests that count against the rate limit. */
+  count: number;
+  /** For how long the rate limit is used up from now on, ms; 0 where it is not. */
+  usedUpMs: number;
+}
+
+/**
+ * Why there is nothing to be requested now, and for how long, ms: the source is paused, its rate limit
+ * used up, or nothing due; null where nothing is scheduled at all.
+ */
+interface NothingClaimed {
+  is: 'paused' | 'limited' | 'idle';
+  ms: number | null;
+}
+
+/** How the schedule of a source stands. */
+export interface ScheduleSurvey {
+  /** Scheduled and claimed requests. */
+  members: number;
+  /** Those that are due and not claimed. */
+  due: number;
+  /** For how long the earliest is due, ms; below zero where it is due only then, null for none. */
+  oldestMs: number | null;
+}
+
+/** When a claim that is given back is due: after so many ms, as it was before, or never again. */
+export type ReleasedUntil = { inMs: number } | 'as before' | 'never';
+
+/** The due times of requests to sources: the only truth of when something is requested. */
+export class ScheduleStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  /** Claims the most urgent request that is due, with its permit. */
+  async claim(source: string, ask: ClaimAsk): Promise<ClaimedRequest | NothingClaimed> {
+    const { keys } = this;
+    const [is, ...rest] = await this.redis.rwClaimRequest(
+      keys.clock,
+      keys.requestClaims(source),
+      keys.budget(source),
+      ...keys.requestsDue(source),
+      ...keys.sourceGate(source),
+      ask.token,
+      ask.limit.requests,
+      holdMs(ask.limit),
+      ask.leaseMs,
+      keys.watch({ source, runId: '' }),
+      ...REQUEST_KINDS.map((kind) => patienceMs(kind, ask.roundMs)),
+    );
+    if (is === 'claimed') return claimedRequest(source, ask.token, rest);
+    const ms = Number(rest[0]);
+    return { is: is as NothingClaimed['is'], ms: ms < 0 ? null : ms };
+  }
+
+  /** Gives claims of this process back. @returns how many it still held */
+  async release(
+    source: string,
+    claims: readonly ClaimedMember[],
+    until: ReleasedUntil,
+  ): Promise<number> {
+    if (claims.length === 0) return 0;
+    return this.redis.rwReleaseClaims(
+      ...this.keysOf(source),
+      typeof until === 'string' ? until : 'in',
+      typeof until === 'string' ? 0 : Math.max(0, Math.round(until.inMs)),
+      ...claims.flatMap(({ member, token }) => [member, token]),
+    );
+  }
+
+  /** What a process has claimed, a chunk at a time. */
+  heldBy(source: string, process: string): AsyncIterable<ClaimedMember[]> {
+    return this.claimsOf(source).heldBy(process);
+  }
+
+  /** Claims of a process, and those whose lease is over, a chunk at a time. */
+  async *heldByOrLapsed(source: string, process: string): AsyncIterable<ClaimedMember[]> {
+    let now: number | undefined;
+    for await (const chunk of this.claimsOf(source).all()) {
+      const time = (now ??= (await this.redis.rwReadClock(this.keys.clock))[0]);
+      yield chunk.filter(
+        ({ token, notes: [leaseUntil] }) =>
+          token.startsWith(`${process}.`) || Number(leaseUntil) < time,
+      );
+    }
+  }
+
+  /** Makes requests due now, as far as they are scheduled. */
+  async expedite(source: string, members: readonly string[]): Promise<void> {
+    if (members.length === 0) return;
+    await this.redis.rwExpedite(...this.keysOf(source), ...members);
+  }
+
+  /** Moves requests that are still due when they were read to be; times by the store's clock. */
+  async defer(
+    source: string,
+    moves: readonly { member: string; from: number; to: number }[],
+  ): Promise<void> {
+    if (moves.length === 0) return;
+    const flat = moves.flatMap(({ member, from, to }) => [member, from, Math.round(to)]);
+    await this.redis.rwDefer(...this.keys.requestsDue(source), ...flat);
+  }
+
+  /** Enters what is missing, due at once. @returns how many were */
+  async enterMissing(
+    source: string,
+    kind: RequestKind,
+    members: readonly string[],
+  ): Promise<number> {
+    if (members.length === 0) return 0;
+    return this.redis.rwEnterMissing(...this.keysOf(source), kind, ...members);
+  }
+
+  async survey(source: string): Promise<ScheduleSurvey> {
+    const keys = this.keysOf(source);
+    // With nothing to do, which is asked all day, one command is enough.
+    const isEmpty = (await this.redis.exists(...keys.slice(1))) === 0;
+    if (isEmpty) return { members: 0, due: 0, oldestMs: null };
+    const [now, members, due, earliest] = await this.redis.rwSurvey(...keys);
+    const oldestMs = earliest === '' ? null : now - Number(earliest);
+    return { members, due, oldestMs };
+  }
+
+  /** Watches that are scheduled or claimed. */
+  async countWatches(source: string): Promise<number> {
+    const pipeline = this.redis.multi().hlen(this.keys.requestClaims(source));
+    const sets = this.keys.requestsDue(source).filter((_, at) => REQUEST_KINDS[at] !== 'list');
+    for (const key of sets) pipeline.zcard(key);
+    return (await replies<number>(pipeline)).reduce((sum, size) => sum + size, 0);
+  }
+
+  /** When requests are due, by the store's clock; null for those that are claimed, or not scheduled. */
+  async dueTimes(source: string, members: readonly string[]): Promise<(number | null)[]> {
+    if (members.length === 0) return [];
+    const pipeline = this.redis.pipeline();
+    for (const key of this.keys.requestsDue(source)) pipeline.zmscore(key, ...members);
+    const found = await replies<(string | null)[]>(pipeline);
+    return members.map((_, at) => {
+      const score = found.map((scores) => scores[at]).find((one) => typeof one === 'string');
+      return typeof score === 'string' ? Number(score) : null;
+    });
+  }
+
+  /** Notes that polls are overdue. @returns true for the first process to notice */
+  async overdue(source: string): Promise<boolean> {
+    const key = this.keys.pollsOverdue(source);
+    if ((await this.redis.set(key, '1', 'PX', OVERDUE_KEPT_MS, 'NX')) === 'OK') return true;
+    await this.redis.pexpire(key, OVERDUE_KEPT_MS);
+    return false;
+  }
+
+  /** Notes that polls keep up again. @returns true for the first process to notice */
+  async caughtUp(source: string): Promise<boolean> {
+    return (await this.redis.del(this.keys.pollsOverdue(source))) === 1;
+  }
+
+  /** Moves what was scheduled while the store's clock was ahead by so much, ms. */
+  async moveBack(source: string, stepMs: number): Promise<void> {
+    const { clock, requestsDue } = this.keys;
+    await this.redis.rwMoveBack(clock, ...requestsDue(source), Math.round(stepMs));
+  }
+
+  private claimsOf(source: string): ClaimStore {
+    return new ClaimStore(this.redis, this.keys.requestClaims(source));
+  }
+
+  private keysOf(source: string): string[] {
+    const { clock, requestClaims, requestsDue } = this.keys;
+    return [clock, requestClaims(source), ...requestsDue(source)];
+  }
+}
+
+function claimedRequest(
+  source: string,
+  token: string,
+  reply: readonly (string | number)[],
+): ClaimedRequest {
+  const [member, kind, dueAt, now, record, isTroubled, count, usedUpMs, failedProbes] = reply;
+  const runId = String(member);
+  return {
+    is: 'claimed',
+    member: runId,
+    kind: kind as RequestKind,
+    token,
+    dueAt: Number(dueAt),
+    now: Number(now),
+    stored: record === '' ? null : readWatch({ source, runId }, String(record)),
+    isTroubled: isTroubled === 1,
+    failedProbes: failedProbes === -1 ? null : Number(failedProbes),
+    count: Number(count),
+    usedUpMs: Number(usedUpMs),
+  };
+}

@@ -1,0 +1,86 @@
+import type { Redis, Result } from 'ioredis';
+import type { Keys } from '../keys.ts';
+
+/**
+ * Replaces a field of a hash, if it still holds what was read.
+ *
+ * KEYS  hash
+ * ARGV  field, the value that was read or '' for none, the new value or '' for none
+ * Returns 1 when it was replaced, 0 on a conflict.
+ */
+const REPLACE_FIELD = `
+if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end
+if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1])
+else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
+return 1
+`;
+
+declare module 'ioredis' {
+  interface RedisCommander<Context> {
+    rwReplaceField(
+      hash: string,
+      field: string,
+      before: string,
+      after: string,
+    ): Result<number, Context>;
+  }
+}
+
+/**
+ * The rotated secrets of endpoints in Redis, each as a text that its owner has encrypted. A text is
+ * its own version: no two encryptions are the same. Errors of the connection pass through.
+ */
+export class SecretStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {
+    redis.defineCommand('rwReplaceField', { numberOfKeys: 1, lua: REPLACE_FIELD });
+  }
+
+  async get(endpoint: string): Promise<string | null> {
+    return this.redis.hget(this.keys.endpointSecrets, endpoint);
+  }
+
+  /** All of them, by endpoint: as many as there are endpoints at the most, in one round trip. */
+  async all(): Promise<Map<string, string>> {
+    return new Map(Object.entries(await this.redis.hgetall(this.keys.endpointSecrets)));
+  }
+
+  /**
+   * Writes the text of an endpoint.
+   * @param before what was read; null for none
+   * @returns false when somebody else has written meanwhile
+   */
+  async replace(endpoint: string, before: string | null, after: string): Promise<boolean> {
+    const { endpointSecrets } = this.keys;
+    return (await this.redis.rwReplaceField(endpointSecrets, endpoint, before ?? '', after)) === 1;
+  }
+
+  /** Removes the text of an endpoint. @returns false when it is another one by now */
+  async remove(endpoint: string, before: string): Promise<boolean> {
+    return this.replace(endpoint, before, '');
+  }
+}
+
+/** The ids of the keys that values in Redis may be sealed by. Errors of the connection pass through. */
+export class SealingKeyStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  async all(): Promise<string[]> {
+    return this.redis.smembers(this.keys.sealingKeys);
+  }
+
+  /** To be called before anything is sealed by the key. */
+  async add(keyId: string): Promise<void> {
+    await this.redis.sadd(this.keys.sealingKeys, keyId);
+  }
+
+  /** To be called once nothing is sealed by these keys any more. */
+  async remove(keyIds: readonly string[]): Promise<void> {
+    if (keyIds.length > 0) await this.redis.srem(this.keys.sealingKeys, ...keyIds);
+  }
+}

@@ -1,0 +1,197 @@
+import type { Redis } from 'ioredis';
+import { BINS, DECAY, exposureOf, type Statistics } from '../../core/hazard.ts';
+import type { Stay } from '../../core/lesson.ts';
+import type { WatchChange } from '../../core/watch-change.ts';
+import { watchedRun } from '../../core/watched-run.ts';
+import {
+  parseWorkflowName,
+  workflowName,
+  type WorkflowKey,
+  type WorkflowStatistics,
+  type Polled,
+} from '../../core/workflow-statistics.ts';
+import { openCursor } from '../cursor.ts';
+import type { Keys } from '../keys.ts';
+import { filterIndexes, readPage } from '../page.ts';
+import { replies } from '../replies.ts';
+
+/**
+ * Most tables that are kept, about a kilobyte each: two for each of 10,000 states, how long it lasts
+ * and how long the next news takes from its beginning on. Beyond that, the workflows that were used
+ * longest ago are forgotten; of a workflow that has too many, nothing is learned of new states.
+ */
+export const TABLE_LIMITS = { ofAll: 20_000, ofOne: 100 };
+
+/** What was learned of how long states last. Errors of the connection pass through. */
+export class StatisticsStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  /**
+   * Reads workflows in one round trip.
+   * @param wanted with the version that the reader has, if any
+   * @param options.isUse whether what is news to the reader counts as used by that
+   * @returns in order; null where nothing is known, `unchanged` where the reader has it
+   */
+  async read(
+    wanted: readonly (WorkflowKey & { version?: number | null })[],
+    { isUse }: { isUse: boolean },
+  ): Promise<(WorkflowStatistics | null | 'unchanged')[]> {
+    const { statistics, workflowsUsed, workflowClock } = this.keys;
+    const pipeline = this.redis.pipeline();
+    for (const workflow of wanted) {
+      const name = workflowName(workflow);
+      const version = String(workflow.version ?? '');
+      const used = isUse ? name : '';
+      pipeline.rwReadStatisticsBuffer(
+        statistics(name),
+        workflowsUsed,
+        workflowClock,
+        version,
+        used,
+      );
+    }
+    const found = await replies<Buffer[] | null>(pipeline);
+    return found.map((reply, at) => {
+      const { source, workflowId } = wanted[at] ?? { source: '', workflowId: '' };
+      return reply === null ? 'unchanged' : readStatistics({ source, workflowId }, reply);
+    });
+  }
+
+  /** The workflows that were used last. */
+  async lastUsed(limit: number): Promise<WorkflowKey[]> {
+    const names = await this.redis.zrevrange(this.keys.workflowsUsed, 0, limit - 1);
+    return names.map(parseWorkflowName);
+  }
+
+  /** Workflows of which something is known, the latest to become so first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
+  async list(
+    filter: { source?: string | undefined },
+    { limit, cursor }: { limit: number; cursor?: string | undefined },
+  ): Promise<{ items: WorkflowKey[]; nextCursor: string | null }> {
+    const { from, cursorAt } = await openCursor(
+      this.redis,
+      this.keys.cursorsOf(this.keys.workflowClock),
+      cursor,
+    );
+    const page = await readPage(this.redis, {
+      indexes: filterIndexes(this.keys.workflows, { source: filter.source }),
+      order: 'newest',
+      limit,
+      from,
+    });
+    return {
+      items: page.members.map(({ id }) => parseWorkflowName(id)),
+      nextCursor: page.next === null ? null : cursorAt(page.next),
+    };
+  }
+
+  /** How many tables of states are kept. */
+  async countTables(): Promise<number> {
+    return Number((await this.redis.get(this.keys.tablesKnown)) ?? 0);
+  }
+}
+
+/** What the script needs to know to learn from a change of a watch; null where there is nothing to. */
+export function learningPlan(keys: Keys, change: WatchChange) {
+  const { lessons = [] } = change;
+  const run = watchedRun(change);
+  const workflow = run ?? lessons[0];
+  if (workflow === undefined) return null;
+  return {
+    name: workflowName(workflow),
+    hash: keys.statistics(workflowName(workflow)),
+    hashes: keys.statistics(''),
+    workflows: keys.workflows(),
+    ofSource: keys.workflows('source', workflow.source),
+    bySource: keys.workflows('source', ''),
+    used: keys.workflowsUsed,
+    clock: keys.workflowClock,
+    count: keys.tablesKnown,
+    mostOfAll: TABLE_LIMITS.ofAll,
+    mostOfOne: TABLE_LIMITS.ofOne,
+    bins: BINS,
+    decay: DECAY,
+    stays: [
+      ...lessons.map((lesson) => plannedStay(tableField(lesson.state), lesson)),
+      ...(run === null ? [] : [plannedStay(DURATIONS, run.duration)]),
+    ],
+    ...(run?.polled && { polled: run.polled }),
+  };
+}
+
+function plannedStay(field: string, stay: Stay) {
+  const { firstBin, seconds, endedIn } = exposureOf(stay);
+  return {
+    field,
+    isCounted: isStateField(field),
+    firstBin,
+    seconds,
+    ...(endedIn !== null && { endedIn }),
+  };
+}
+
+/*
+ * What was learned of a workflow is a hash: `version`, `tables`, how many there are of states, `polled`,
+ * and a table for each state, for all together and for whole runs. The script `lua/learn.ts` writes it.
+ */
+
+const BYTES = 8;
+const STATE = 'state ';
+const ALL = 'all';
+
+/** The field that holds the table of how long whole runs last. */
+const DURATIONS = 'durations';
+
+/** The field that holds the table of a state, or by null that of all states together. */
+function tableField(state: string | null): string {
+  return state === null ? ALL : `${STATE}${state}`;
+}
+
+/** Whether a table is one of those that are counted and limited. */
+function isStateField(field: string): boolean {
+  return field.startsWith(STATE);
+}
+
+/** @param reply fields and values in turn, as Redis gives a hash; null where there is none */
+function readStatistics(key: WorkflowKey, reply: Buffer[]): WorkflowStatistics | null {
+  if (reply.length === 0) return null;
+  const fields = new Map<string, Buffer>();
+  for (let at = 0; at + 1 < reply.length; at += 2) {
+    fields.set(String(reply[at]), reply[at + 1] ?? Buffer.alloc(0));
+  }
+  const table = (field: string) => {
+    const packed = fields.get(field);
+    return packed === undefined ? null : readTable(packed);
+  };
+  const all = table(ALL);
+  const states = [...fields].flatMap(([field, packed]) =>
+    isStateField(field) ? [[field.slice(STATE.length), readTable(packed)] as const] : [],
+  );
+  return {
+    ...key,
+    version: Number(String(fields.get('version'))),
+    states: new Map<string | null, Statistics>(all === null ? states : [[null, all], ...states]),
+    durations: table(DURATIONS),
+    polled: readPolled(fields.get('polled')),
+  };
+}
+
+/** Stays, endings by bin, seconds at risk by bin. */
+function readTable(packed: Buffer): Statistics {
+  const [runs = 0, ...bins] = readDoubles(packed);
+  return { runs, endings: bins.slice(0, BINS), secondsAtRisk: bins.slice(BINS) };
+}
+
+function readPolled(packed: Buffer | undefined): Polled | null {
+  if (packed === undefined) return null;
+  const [runs = 0, requests = 0, delayS = 0] = readDoubles(packed);
+  return { runs, requests, delayS };
+}
+
+/** Doubles as scripts pack them, the lowest byte first. */
+function readDoubles(packed: Buffer): number[] {
+  return Array.from({ length: packed.length / BYTES }, (_, at) => packed.readDoubleLE(at * BYTES));
+}

@@ -1,0 +1,38 @@
+import type { Redis } from 'ioredis';
+import type { Delivery } from '../../core/delivery.ts';
+import { declaredKeys } from '../declared-keys.ts';
+import { deliveryPlan, type Keys } from '../keys.ts';
+
+/** An event that is about no run, with its deliveries; one at least. */
+export interface PlannedSystemEvent {
+  id: string;
+  /** The exact text that is sent. */
+  body: string;
+  deliveries: Delivery[];
+}
+
+/** System events in Redis. Errors of the connection pass through. */
+export class SystemEventStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  /** @returns the pools at which deliveries are due now */
+  async raise(event: PlannedSystemEvent): Promise<string[]> {
+    const effects = raiseEffects(this.keys, event);
+    return this.redis.rwRaiseEvent(
+      ...declaredKeys(this.keys, [], effects),
+      JSON.stringify(effects),
+    );
+  }
+}
+
+/** What the script writes of a system event. */
+export function raiseEffects(keys: Keys, { id, body, deliveries }: PlannedSystemEvent) {
+  return {
+    event: keys.event(id),
+    body,
+    ...deliveryPlan(keys, deliveries),
+  };
+}

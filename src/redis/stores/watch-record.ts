@@ -1,0 +1,212 @@
+import { isoTime } from '../../core/event.ts';
+import type { RunSnapshot } from '../../core/run.ts';
+import type { Stage } from '../../core/stage.ts';
+import type { Stay } from '../../core/stall.ts';
+import type { StoredWatch, Watch, WatchKey } from '../../core/watch.ts';
+
+/**
+ * A watch as it is kept: one string of a head, whose fields have fixed widths, and a document. The
+ * head holds the version, the number in indexes, and what every poll writes, so that a poll without a
+ * change writes some 80 bytes in place and never the document.
+ *
+ * version  number  polls  last polled  run asked  run observed  interval  failures
+ */
+const HEAD = { version: 12, number: 12, fields: 6, field: 10 };
+
+/** Where the document begins. The scripts know it, too; see `lua/watch.ts`. */
+const DOC_AT = HEAD.version + 1 + HEAD.number + HEAD.fields * HEAD.field;
+
+/** The part of the head behind version and number, in base 36; times count from the registration. */
+export function writeHead(watch: Watch): string {
+  const observedAt = watch.run === null ? null : Date.parse(watch.run.observed_at);
+  const fields = [
+    watch.polls,
+    sinceStart(watch.lastPolledAt, watch.registeredAt),
+    sinceStart(watch.runAskedAt, watch.registeredAt),
+    sinceStart(observedAt, watch.registeredAt),
+    Math.round(watch.cadence.intervalMs),
+    watch.cadence.failures,
+  ];
+  return fields.map((field) => (field?.toString(36) ?? '').padStart(HEAD.field)).join('');
+}
+
+function readHead(text: string): (number | null)[] {
+  return Array.from({ length: HEAD.fields }, (_, at) => {
+    const from = HEAD.version + 1 + HEAD.number + at * HEAD.field;
+    const value = Number.parseInt(text.slice(from, from + HEAD.field), 36);
+    return Number.isNaN(value) ? null : value;
+  });
+}
+
+/**
+ * The document of a watch. What is usual is left unsaid, and so is what stands in the key: that makes
+ * records half as long, and one that was written before there was a field is read as if the field
+ * had said what is usual. Times are told from the registration on.
+ */
+type WatchRecord = {
+  [Name in Exclude<keyof Watch, NotInDocument | 'run' | 'stay' | 'stages'>]:
+    Watch[Name] | undefined;
+} & Pick<Watch, 'registeredAt' | 'timeoutAt'> & {
+    run: RunRecord | undefined;
+    stay: StayRecord | undefined;
+    stages: StageRecord[] | undefined;
+  };
+
+/** What stands in the key, in the head, or in the schedule. */
+type NotInDocument =
+  keyof WatchKey | 'polls' | 'lastPolledAt' | 'runAskedAt' | 'cadence' | 'nextPollAt';
+
+/** Of a run, the id is said only where it is written in another way than in the key. */
+type RunRecord = {
+  [Name in Exclude<keyof RunSnapshot, 'observed_at'>]: RunSnapshot[Name] | undefined;
+} & Pick<RunSnapshot, 'status'>;
+
+/** The JSON text of a watch behind its head. */
+export function writeDoc(watch: Watch): string {
+  const record: WatchRecord = {
+    state: unless('active', watch.state),
+    run: watch.run === null ? undefined : runRecord(watch.run, watch.runId),
+    metadata: unlessEmpty(watch.metadata),
+    subscriptions: unlessEmpty(watch.subscriptions),
+    formerWebhooks: unlessEmpty(watch.formerWebhooks),
+    sequence: unless(0, watch.sequence),
+    pastEnds: unlessEmpty(watch.pastEnds),
+    profile: unless('normal', watch.profile),
+    maxDelayMs: unless(null, watch.maxDelayMs),
+    registeredAt: watch.registeredAt,
+    timeoutAt: watch.timeoutAt - watch.registeredAt,
+    endedAt: sinceStart(watch.endedAt, watch.registeredAt),
+    trouble: unless(null, watch.trouble),
+    unreachable: unless(false, watch.unreachable),
+    missing: unless(null, watch.missing),
+    gone: unless(null, watch.gone),
+    unknownStatuses: unlessEmpty(watch.unknownStatuses),
+    notice: unless(null, watch.notice),
+    waiting: unless(null, watch.waiting),
+    stay: watch.stay === null ? undefined : stayRecord(watch.stay, watch.registeredAt),
+    stages: unlessEmpty(watch.stages.map((stage) => stageRecord(stage, watch.registeredAt))),
+  };
+  return JSON.stringify(record);
+}
+
+function runRecord(run: RunSnapshot, runId: string): RunRecord {
+  return {
+    id: unless(runId, run.id),
+    workflow_id: unless(null, run.workflow_id),
+    group_id: unless(null, run.group_id),
+    workflow_version_id: unless(null, run.workflow_version_id),
+    status: run.status,
+    progress: unless(null, run.progress),
+    created_at: unless(null, run.created_at),
+    started_at: unless(null, run.started_at),
+    finished_at: unless(null, run.finished_at),
+    source: unless(null, run.source),
+    user_id: unless(null, run.user_id),
+    conversation_id: unless(null, run.conversation_id),
+  };
+}
+
+/** A stay in few letters: when it began, after the registration, and a second number once it is stalled. */
+type StayRecord = [sinceMs: number, stalled?: 1];
+
+function stayRecord({ since, stalled }: Stay, registeredAt: number): StayRecord {
+  return stalled ? [since - registeredAt, 1] : [since - registeredAt];
+}
+
+function readStay([sinceMs, stalled]: StayRecord, registeredAt: number): Stay {
+  return { since: registeredAt + sinceMs, stalled: stalled === 1 };
+}
+
+/** A stage in few letters: when it began, after the registration, and when it was seen, after that. */
+type StageRecord = [state: string, sinceMs: number, seenMs: number | null, secondMs: number];
+
+function stageRecord({ state, since, seenAt, secondMs }: Stage, registeredAt: number): StageRecord {
+  return [state, since - registeredAt, seenAt === null ? null : seenAt - since, secondMs];
+}
+
+function readStage([state, sinceMs, seenMs, secondMs]: StageRecord, registeredAt: number): Stage {
+  const since = registeredAt + sinceMs;
+  return { state, since, seenAt: seenMs === null ? null : since + seenMs, secondMs };
+}
+
+function sinceStart(time: number | null, registeredAt: number): number | undefined {
+  return time === null ? undefined : time - registeredAt;
+}
+
+function timeOf(sinceStartMs: number | null | undefined, registeredAt: number): number | null {
+  return typeof sinceStartMs === 'number' ? registeredAt + sinceStartMs : null;
+}
+
+/** JSON leaves out what is undefined. */
+function unless<Value>(usual: Value, value: Value): Value | undefined {
+  return value === usual ? undefined : value;
+}
+
+function unlessEmpty<Value extends object>(value: Value): Value | undefined {
+  return Object.keys(value).length === 0 ? undefined : value;
+}
+
+/** What was said, else what is usual. */
+function either<Value>(said: Value | undefined, usual: Value): Value {
+  return said ?? usual;
+}
+
+/** @param text what Redis keeps of a watch */
+export function readWatch({ source, runId }: WatchKey, text: string | null): StoredWatch | null {
+  if (text === null) return null;
+  const doc = text.slice(DOC_AT);
+  const record = JSON.parse(doc) as WatchRecord;
+  const { registeredAt } = record;
+  const [polls, lastPolled, runAsked, observed, intervalMs, failures] = readHead(text);
+  const watch: Watch = {
+    source,
+    runId,
+    state: either(record.state, 'active'),
+    run:
+      record.run === undefined ? null : readRun(record.run, runId, registeredAt + (observed ?? 0)),
+    runAskedAt: timeOf(runAsked, registeredAt),
+    metadata: either(record.metadata, {}),
+    subscriptions: either(record.subscriptions, []),
+    formerWebhooks: either(record.formerWebhooks, []),
+    sequence: either(record.sequence, 0),
+    pastEnds: either(record.pastEnds, []),
+    polls: polls ?? 0,
+    profile: either(record.profile, 'normal'),
+    maxDelayMs: either(record.maxDelayMs, null),
+    registeredAt,
+    lastPolledAt: timeOf(lastPolled, registeredAt),
+    nextPollAt: null,
+    timeoutAt: registeredAt + record.timeoutAt,
+    endedAt: timeOf(record.endedAt, registeredAt),
+    trouble: either(record.trouble, null),
+    unreachable: either(record.unreachable, false),
+    missing: either(record.missing, null),
+    gone: either(record.gone, null),
+    unknownStatuses: either(record.unknownStatuses, []),
+    notice: either(record.notice, null),
+    waiting: either(record.waiting, null),
+    stay: record.stay === undefined ? null : readStay(record.stay, registeredAt),
+    stages: (record.stages ?? []).map((stage) => readStage(stage, registeredAt)),
+    cadence: { intervalMs: intervalMs ?? 0, failures: failures ?? 0 },
+  };
+  return { version: Number(text.slice(0, HEAD.version)), watch, doc };
+}
+
+/** Its fields in the order in which users see them. */
+function readRun(record: RunRecord, runId: string, observedAt: number): RunSnapshot {
+  return {
+    id: either(record.id, runId),
+    workflow_id: either(record.workflow_id, null),
+    group_id: either(record.group_id, null),
+    workflow_version_id: either(record.workflow_version_id, null),
+    status: record.status,
+    progress: either(record.progress, null),
+    created_at: either(record.created_at, null),
+    started_at: either(record.started_at, null),
+    finished_at: either(record.finished_at, null),
+    source: either(record.source, null),
+    user_id: either(record.user_id, null),
+    conversation_id: either(record.conversation_id, null),
+    observed_at: isoTime(observedAt),
+  };
+}
