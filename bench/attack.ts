@@ -8,10 +8,10 @@ import { startRedis } from './support/redis.ts';
 
 const MEBIBYTE = 1_048_576;
 
-/** More than the daemon takes. */
+/** More sockets than the daemon accepts. */
 const SILENT_SOCKETS = 1_100;
 
-/** Watches whose pages are asked for. */
+/** Watches in the pages that are read. */
 const WATCHES = 2_000;
 
 const PROBE_EVERY_MS = 20;
@@ -110,7 +110,7 @@ async function besideSilentSockets(daemon: BenchDaemon): Promise<Figure> {
   };
 }
 
-/** A connection whose own half is never closed by what the daemon does. */
+/** A connection with its own half kept open, whatever the daemon does. */
 async function open(url: string): Promise<Socket> {
   const { hostname, port } = new URL(url);
   const socket = connect({ host: hostname, port: Number(port), allowHalfOpen: true });
@@ -119,7 +119,7 @@ async function open(url: string): Promise<Socket> {
   return socket;
 }
 
-/** How long /livez takes on a connection of its own, ms. */
+/** How long /livez takes on its own connection, ms. */
 async function probe(url: string): Promise<number> {
   const startedAt = performance.now();
   const response = await fetch(`${url}/livez`, { headers: { connection: 'close' } });

@@ -7,10 +7,10 @@ import { startRedis, type BenchRedis } from './support/redis.ts';
 
 const WORKFLOW = '0b9e6f74-25c1-4d0e-8a5b-7c3f1d2e9a60';
 
-/** Two p95 of a hundred delays that are no further apart are alike. */
+/** Two p95 of a hundred delays count as alike within this factor. */
 const LIKE = 1.1;
 
-/** What is left to notice the last of the runs, ms. */
+/** Time left to notice the last run, ms. */
 const PATIENCE_MS = 30_000;
 
 interface BatchOptions {
@@ -21,20 +21,19 @@ interface BatchOptions {
   profileDir: string | null;
 }
 
-/** What it took to see all the runs to their ends. */
+/** The cost of seeing all runs to their ends. */
 interface Round {
   requests: number;
   lists: number;
-  /** From finished_at to when it was noticed, ms, for each run. */
+  /** From finished_at to detection, ms, for each run. */
   delays: number[];
 }
 
 /**
- * What reading a list in place of its runs saves. The built daemon watches runs of one workflow that
- * begin at once and end one after the other, with batch polling off and on. To have both equally late,
- * neither looks more or less often than each half second; requests are counted at the fake Noxus.
- *
- * Target: a tenth of the requests of single polls at a like p95 of the delay.
+ * What reading a list in place of its runs saves. The built daemon watches runs of one workflow
+ * that begin at once and end one after the other, with batch polling off and on. For equal delays,
+ * both sides poll every half second; requests are counted at the fake Noxus. Target: a tenth of the
+ * requests of single polls at a like p95 of the delay.
  */
 export async function benchBatch(options: BatchOptions): Promise<BenchResult> {
   return onGround(async (ground) => {
@@ -90,7 +89,7 @@ function addRuns(simulator: Simulator, { runs, seconds }: BatchOptions): string[
   });
 }
 
-/** Null until every run was seen to its end. */
+/** Null until every run's end was detected. */
 async function allDelays(daemon: BenchDaemon, runs: number): Promise<number[] | null> {
   const events = await daemon.events('run.completed');
   return events.length === runs

@@ -5,16 +5,16 @@ import { createPostLoop } from './support/post-loop.ts';
 import type { LoopResult } from './support/raw-loop.ts';
 import { settled, startSending, type Journey, type Sending } from './support/sending.ts';
 
-/** After a change of sides, connections are opened anew. */
+/** After a switch of sides, connections open anew. */
 const SETTLE_MS = 500;
 
-/** As many attempts at once as the daemon makes by default. */
+/** Concurrent attempts, as by the daemon's default. */
 const CONCURRENCY = 64;
 
-/** What is offered at a steady pace at the most: the target. */
+/** The highest steady rate to offer: the target. */
 const TARGET_RATE = 1_000;
 
-/** How much of what the daemon can do is offered at a steady pace: more is a queue, not a latency. */
+/** The share of the daemon's capacity to offer: more would measure a queue, not a latency. */
 const OFFERED_SHARE = 0.75;
 
 interface DeliverOptions {
@@ -36,15 +36,14 @@ interface DeliverRound {
 }
 
 /**
- * How many deliveries one process makes, and how long after the commit of an event its first byte is
- * at the receiver. Events are committed straight into the stores, by the product's own rules, from
- * this process, as if runs had just been seen to end; the built daemon, Redis and the receivers are
- * processes of their own. Each round measures three things, one after the other: got alone posting
- * to the same receivers; the daemon working off a backlog, written while it stood still; and the
- * daemon under a steady pace, where latency counts from when each event was due.
- *
- * Targets on two quiet cores: 1,000 a second, at least 0.5 of the raw loop, p99 within 250 ms. Void
- * unless every delivery arrived exactly once and the ledger says the same.
+ * How many deliveries one process makes, and how long after the commit of an event its first byte
+ * is at the receiver. This process commits events straight into the stores, by the product's own
+ * rules, as if runs had just ended. The built daemon, Redis and the receivers are separate
+ * processes. Each round measures three things in turn. First, got alone posting to the same
+ * receivers. Then the daemon working off a backlog that was written while it stood still. Last, the
+ * daemon at a steady rate, with latency counted from each event's due time. Targets on two quiet
+ * cores: 1,000 a second, at least 0.5 of the raw loop, p99 within 250 ms. Void unless every
+ * delivery arrived exactly once and the delivery counters agree.
  */
 export async function benchDeliver(options: DeliverOptions): Promise<BenchResult> {
   return onGround(async (ground) => {
@@ -56,7 +55,7 @@ export async function benchDeliver(options: DeliverOptions): Promise<BenchResult
       concurrency: CONCURRENCY,
     });
     ground.onEnd(async () => raw.close());
-    // Both sides compile and connect before anything counts.
+    // Both sides compile and connect before the measurement.
     await raw.run(SETTLE_MS * 4);
     await workOff(sending, 2_000);
 
@@ -85,7 +84,7 @@ async function playRound(
   return { raw: loop, ...backlog, offered, latenciesMs };
 }
 
-/** Has the daemon deliver so many events that were there before it could begin. */
+/** Makes the daemon deliver events that were there before it could begin. */
 async function workOff(sending: Sending, deliveries: number) {
   const { daemon, outbox, endpoints, redis } = sending;
   await delay(SETTLE_MS);

@@ -9,13 +9,13 @@ import { median, rounded, type BenchResult } from './support/figures.ts';
 import { onGround, type Ground } from './support/ground.ts';
 import { startWebhookLog, type Webhook, type WebhookLog } from './support/webhook-log.ts';
 
-/** A run begins so often, and lives for some seconds, ms. */
+/** A run begins at this interval, and lives for some seconds, ms. */
 const RUN_EVERY_MS = 150;
 
-/** How much of what was written last is lost, ms. */
+/** The range of time over which the latest writes are lost, ms. */
 const LOST_MS = { least: 100, most: 2_500 };
 
-/** How long it is quiet between two losses, ms. */
+/** The quiet time between two losses, ms. */
 const CALM_MS = { least: 500, most: 3_000 };
 
 const ENDS: ReadonlySet<string> = new Set(['run.completed', 'run.failed', 'run.stopped']);
@@ -26,11 +26,10 @@ interface FailoverOptions {
 }
 
 /**
- * Redis comes back without what was written last, as after a failover to a replica that was behind, again
- * and again at any moment, while runs begin, wait, go on and end. Two daemons follow them.
- *
- * Targets: no two changes share an id, no end of a run has two, every end is notified, and each loss is
- * announced within 10 s.
+ * Redis comes back without its latest writes, as after a failover to a lagging replica. This
+ * happens repeatedly at random moments, while runs begin, wait, go on and end. Two daemons follow
+ * them. Targets: no two changes share an id, no end of a run has two, every end is notified, and
+ * each loss is announced within 10 s.
  */
 export async function benchFailover({ rounds, seed }: FailoverOptions): Promise<BenchResult> {
   return onGround(async (ground) => {
@@ -57,7 +56,7 @@ interface Stage {
   stopRuns: () => void;
 }
 
-/** @returns how many ms after the loss it was announced; null where that was in vain */
+/** @returns the time from the loss to its announcement, ms; null where it never came */
 async function lose({ redis, log }: Stage): Promise<number | null> {
   const before = log.of('store.data_lost').length;
   await redis.restart();
@@ -84,7 +83,7 @@ async function setUp(ground: Ground): Promise<Stage> {
   const registered: string[] = [];
   const timer = setInterval(() => {
     const { id } = noxus.add({ steps: stepsOf(registered.length) });
-    // One that cannot be registered while Redis is away is none of this.
+    // A failed registration while Redis is away does not matter here.
     first.register([id]).then(
       () => registered.push(id),
       () => undefined,
@@ -173,7 +172,7 @@ function resultOf(stage: Stage, announced: (number | null)[]): BenchResult {
   };
 }
 
-/** An end is the same change whenever it is seen; of others, each time that they are is one. */
+/** An end is the same change whenever it is seen; every other entry is its own change. */
 function idsOfSeveralChanges(webhooks: Webhook[]): number {
   const changes = new Map<string, Set<string>>();
   for (const { id, type, runId, detectedAt } of webhooks) {

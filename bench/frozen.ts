@@ -8,23 +8,24 @@ import { startHeldRedis } from './support/held-redis.ts';
 import { startRedis } from './support/redis.ts';
 import { startWebhookLog, type Webhook } from './support/webhook-log.ts';
 
-/** Runs whose progress is sent all the time. */
+/** Runs that send progress all the time. */
 const RUNS = 20;
 
 const PROGRESS_EVERY_MS = 100;
 
-/** Longer than it takes to be called dead, and shorter than the lease of a delivery, ms. */
+/**
+ * Longer than a process may be silent until it counts as dead, shorter than a delivery's lease, ms.
+ */
 const AWAY_MS = 9_000;
 
 /** How long both daemons work between two faults, ms. */
 const CALM_MS = 2_000;
 
 /**
- * One of two daemons is away for 9 s while it sends a stream of events: frozen, or with the replies of
- * Redis held up, each in turn. The other one calls it dead and sends what it had claimed, and more. When
- * it comes back, it must not send what it still has at hand.
- *
- * Target: no event of a run arrives after a later one.
+ * One of two daemons is away for 9 s while it sends a stream of events: frozen, or with held-up
+ * replies of Redis, in turn. The other one finds it dead and sends its claims, and more. When the
+ * first one comes back, it must not send its old claims. Target: no event of a run arrives after a
+ * later one.
  */
 export async function benchFrozen({ rounds }: { rounds: number }): Promise<BenchResult> {
   return onGround(async (ground) => {
@@ -102,7 +103,7 @@ function configOf(noxus: Simulator, receiverUrl: string, redisUrl: string) {
   };
 }
 
-/** Events that arrived although a later one of their run was there. */
+/** Events that arrived after a later one of their run. */
 function countLate(webhooks: Webhook[], from: number): number {
   const latest = new Map<string, number>();
   return webhooks.filter(({ runId, sequence }, place) => {

@@ -9,7 +9,7 @@ import { startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { rounded, type BenchResult, type Figure } from './support/figures.ts';
 import { onGround, type Ground } from './support/ground.ts';
 
-/** Runs whose end comes while the primary is dead. */
+/** Runs that end while the primary is dead. */
 const RUNS = 60;
 
 const PREFIX = 'runwatch';
@@ -19,18 +19,17 @@ interface HaOptions {
 }
 
 interface Round {
-  /** From the kill to the first notice of an end, ms. */
+  /** From the kill to the first webhook of an end, ms. */
   backAfterMs: number;
   notified: number;
   again: number;
 }
 
 /**
- * The primary of Sentinels, and of a cluster, is killed while runs end: how soon work goes on, whether
- * every end is notified, and how many twice. The servers are given up after 0.7 s of silence; a group
- * that waits for longer is back later by as much.
- *
- * Targets: work goes on within 5 s, no end is lost.
+ * Kills the primary of Sentinels, and of a cluster, while runs end. Measures how soon work goes on,
+ * whether every end is notified, and how many twice. Servers count as dead after 0.7 s of silence;
+ * a group with a longer limit is back later by as much. Targets: work goes on within 5 s, no end is
+ * lost.
  */
 export async function benchHa({ rounds }: HaOptions): Promise<BenchResult> {
   return onGround(async (ground) => {
@@ -86,7 +85,7 @@ interface Scene {
   servers: Topology;
   noxus: Simulator;
   ids: string[];
-  /** Arrivals by webhook id, each with when it came first and how often. */
+  /** Arrivals by webhook id: the time of the first, and how often it came. */
   ends: Map<string, { at: number; times: number }>;
 }
 

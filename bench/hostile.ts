@@ -8,16 +8,16 @@ const DEADLINE_MS = 2_000;
 
 const MEBIBYTE = 1_048_576;
 
-/** Deliveries before anything is measured: what is compiled and pooled is no growth. */
+/** Deliveries before the measurement, so that compiling and pooling are no growth. */
 const WARM_UP = 2_000;
 
-/** How long one receiver may keep its deliveries from being settled. */
+/** How long one receiver may keep its deliveries unsettled. */
 const SETTLE_WITHIN_MS = 120_000;
 
 const LOOK_EVERY_MS = 50;
 
 interface HostileOptions {
-  /** Deliveries to each of the receivers; four at a time are on their way. */
+  /** Deliveries to each of the receivers; four at a time are under way. */
   deliveries: number;
   profileDir: string | null;
 }
@@ -30,11 +30,10 @@ interface Ordeal {
 }
 
 /**
- * What receivers can do to the daemon that answer slowly, without end, or with far too much. One after
- * the other they get deliveries, whose deadline is 2 s; what is measured is how long each could hold a
- * connection, from its request to its end, and by how much the daemon grew meanwhile at the most.
- *
- * Targets: cut within the deadline and 1 s, less than 20 MB of growth.
+ * What receivers can do to the daemon by answering slowly, without end, or with far too much. They
+ * get deliveries in turn, with a deadline of 2 s. Measured: how long each could hold a connection,
+ * from its request to its end, and the daemon's largest growth. Targets: cut within the deadline
+ * and 1 s, less than 20 MB of growth.
  */
 export async function benchHostile(options: HostileOptions): Promise<BenchResult> {
   return onGround(async (ground) => {

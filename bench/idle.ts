@@ -5,14 +5,12 @@ import { onGround } from './support/ground.ts';
 import { startNoxus } from './support/noxus.ts';
 import { startRedis } from './support/redis.ts';
 
-/** What a start leaves behind is over by then, ms. */
+/** By now the work of the start is over, ms. */
 const SETTLE_MS = 10_000;
 
 /**
- * What a daemon with one source and nothing to do costs: commands as Redis counts them, those of scripts
- * included, and CPU time of its own.
- *
- * Targets: 5 commands and 5 ms a second.
+ * What an idle daemon with one source costs: commands as Redis counts them, including those of
+ * scripts, and its own CPU time. Targets: 5 commands and 5 ms a second.
  */
 export async function benchIdle({ seconds }: { seconds: number }): Promise<BenchResult> {
   return onGround(async (ground) => {
@@ -26,14 +24,14 @@ export async function benchIdle({ seconds }: { seconds: number }): Promise<Bench
       },
     });
     await delay(SETTLE_MS);
-    // To ask for usage takes commands, too.
+    // Reading the usage takes commands, too.
     const before = await daemon.usage();
     await redis.takeCommands();
     await delay(seconds * 1_000);
     const commands = await redis.takeCommands();
     const after = await daemon.usage();
     const perSecond = (count: number) => rounded(count / seconds);
-    // What this looks with is no part of it.
+    // Commands of the measurement itself do not count.
     const own = new Set(['info', 'config|resetstat']);
     const counted = Object.entries(commands).filter(([name]) => !own.has(name));
     return {

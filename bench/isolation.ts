@@ -5,7 +5,7 @@ import type { Committed, Outbox } from './support/outbox.ts';
 import type { Arrival } from './support/receivers.ts';
 import { journeysOf, startSending, type Sending } from './support/sending.ts';
 
-/** How many endpoints hang in the worse of the two modes. */
+/** Number of hanging endpoints in the worse mode. */
 const MANY = 30;
 
 /** How long the queue of hanging endpoints may take to form. */
@@ -14,7 +14,7 @@ const FORM_WITHIN_MS = 120_000;
 /** How long deliveries to healthy endpoints may take at the worst before the run is void. */
 const ARRIVE_WITHIN_MS = 60_000;
 
-/** The share of what is queued that stands in line at once; the rest is being attempted. */
+/** The share of queued deliveries that waits in line; the rest is being attempted. */
 const FORMED = 0.95;
 
 const LOOK_EVERY_MS = 100;
@@ -33,7 +33,7 @@ interface IsolationOptions {
 interface Stretch {
   p50: number;
   p99: number;
-  /** What stood in the lines of endpoints that hang when it was over. */
+  /** Deliveries left in the queues of hanging endpoints at the end. */
   leftInLine: number;
 }
 
@@ -44,14 +44,14 @@ interface IsolationRound {
 }
 
 /**
- * What healthy endpoints feel of others that hang. Each round has three stretches, each with daemon,
- * Redis and receivers of its own: nobody hangs; one endpoint takes requests and never answers, with
- * 10,000 deliveries queued; 30 do, with as many between them. In each the same healthy endpoints are
- * sent events at the same steady pace, and latency counts from when an event was due to its first
- * byte at the receiver. The stretches take turns, so that a busy machine is so for all of them.
- *
- * Target: the p99 beside endpoints that hang is at most twice that without them, by the median of
- * the rounds' ratios. Void unless each delivery to a healthy endpoint arrived exactly once.
+ * The effect of hanging endpoints on healthy ones. Each round has three stretches, each with its
+ * own daemon, Redis and receivers. In the first, no endpoint hangs. In the second, one takes
+ * requests and never answers, with 10,000 deliveries queued; in the third, 30 do, with as many
+ * between them. In each, the same healthy endpoints get events at the same steady rate. Latency
+ * counts from an event's due time to its first byte at the receiver. The stretches alternate, so
+ * that a busy machine affects all of them. Target: the p99 beside hanging endpoints is at most
+ * twice that without them, by the median of the rounds' ratios. Void unless each delivery to a
+ * healthy endpoint arrived exactly once.
  */
 export async function benchIsolation(options: IsolationOptions): Promise<BenchResult> {
   const rounds: IsolationRound[] = [];
@@ -87,7 +87,7 @@ function warmUp(endpoints: string[]) {
   return { endpoints, perSecond: 200, seconds: 3 };
 }
 
-/** Queues deliveries at endpoints that hang, and waits until they stand in their lines. */
+/** Queues deliveries at hanging endpoints, and waits until they are in line. */
 async function queueUp(
   { receivers, outbox }: Sending,
   endpoints: string[],
@@ -109,7 +109,7 @@ async function lineAt(outbox: Outbox, endpoints: string[]): Promise<number> {
   return waiting.reduce((sum, count) => sum + count, 0);
 }
 
-/** Waits until all of these have arrived. @returns for each, how long after it was due, ms */
+/** Waits until all of these have arrived. @returns the latency of each from its due time, ms */
 async function deliverTo({ receivers }: Sending, committed: Committed[]): Promise<number[]> {
   const wanted = new Set(committed.map(({ eventId }) => eventId));
   const arrivals: Arrival[] = [];
@@ -127,26 +127,26 @@ function resultOf(rounds: IsolationRound[]): BenchResult {
   const target = { atMost: 2 };
   return {
     figures: [
-      { name: 'p99 with nobody hanging', value: over(({ alone }) => alone.p99), unit: 'ms' },
+      { name: 'p99 with none hanging', value: over(({ alone }) => alone.p99), unit: 'ms' },
       { name: 'p99 with one hanging', value: over(({ one }) => one.p99), unit: 'ms' },
       { name: `p99 with ${MANY} hanging`, value: over(({ many }) => many.p99), unit: 'ms' },
       {
-        name: 'p99 with one hanging to that with nobody',
+        name: 'p99 with one hanging to that with none',
         value: over(({ alone, one }) => one.p99 / alone.p99),
         unit: '',
         target,
       },
       {
-        name: `p99 with ${MANY} hanging to that with nobody`,
+        name: `p99 with ${MANY} hanging to that with none`,
         value: over(({ alone, many }) => many.p99 / alone.p99),
         unit: '',
         target,
       },
-      { name: 'p50 with nobody hanging', value: over(({ alone }) => alone.p50), unit: 'ms' },
+      { name: 'p50 with none hanging', value: over(({ alone }) => alone.p50), unit: 'ms' },
       { name: 'p50 with one hanging', value: over(({ one }) => one.p50), unit: 'ms' },
       { name: `p50 with ${MANY} hanging`, value: over(({ many }) => many.p50), unit: 'ms' },
       {
-        name: 'spread of the p99 with nobody hanging',
+        name: 'spread of the p99 with none hanging',
         value: rounded(spread(rounds.map(({ alone }) => alone.p99))),
         unit: '',
       },

@@ -10,19 +10,18 @@ import { startRedis } from './support/redis.ts';
 
 const ENDPOINTS = 10;
 
-/** Events a second: so few that none waits for another. */
+/** Events a second: too few to wait for one another. */
 const RATE = 40;
 
 const INTERVAL_MS = 200;
 
-/** What a start compiles and connects is over by then, ms. */
+/** By now the start has compiled and connected, ms. */
 const WARM_MS = 5_000;
 
 /**
- * How soon a notice is at its receiver when there is little to do: after the answer of the read that saw
- * the change, polled and sent by one process; and after another process has written the event.
- *
- * Targets: p50 6 ms and p99 15 ms after the answer; 20 ms after the write.
+ * How soon a webhook is at its receiver under low load. First from the answer of the poll that saw
+ * the change, in one process that polls and sends. Then from the write of the event by another
+ * process. Targets: p50 6 ms and p99 15 ms after the answer; 20 ms after the write.
  */
 export async function benchLatency({ seconds }: { seconds: number }): Promise<BenchResult> {
   const read = await onGround((ground) => afterAnswers(ground, seconds));
@@ -51,7 +50,7 @@ function figures(name: string, ms: number[], most: { p50: number; p99: number | 
   ];
 }
 
-/** Runs that end one after the other, each seen by a read and sent to one endpoint. */
+/** Runs that end one after the other; a poll sees each end, and one endpoint gets it. */
 async function afterAnswers(ground: Ground, seconds: number): Promise<number[]> {
   const noxus = await startSimulator();
   ground.onEnd(() => noxus.close());
@@ -65,7 +64,7 @@ async function afterAnswers(ground: Ground, seconds: number): Promise<number[]> 
       return noxus.add({ steps: [{ after_ms: 0, status: 'running' }] }).id;
     });
     for (const id of ids) {
-      // A few at a time are active, or reads would wait for one another.
+      // Only a few runs are active at a time, or polls would wait for one another.
       await daemon.register([id]);
       setTimeout(() => noxus.setStatus(id, 'completed'), INTERVAL_MS * 3);
       await delay(1_000 / RATE);

@@ -11,12 +11,12 @@ import { planRuns, type LivedRun } from './support/lived-runs.ts';
 import { setUpLive, type LiveStage } from './support/live-stage.ts';
 import { pollPlainly } from './support/plain-poller.ts';
 
-/** All times of runs are so many times as short as they would be, and so are all intervals. */
+/** Divides all times of runs and all intervals. */
 const SPEED = 10;
 
 const POLLING = { minIntervalMs: 1_000 / SPEED, maxIntervalMs: 60_000 / SPEED };
 
-/** What there is beside our policy: what the Noxus SDK falls back to, and what careful scripts do. */
+/** The alternatives to our policy: the fallback of the Noxus SDK, and careful scripts. */
 const PLAIN = {
   'fixed 5 s (SDK fallback)': { firstS: 5 / SPEED, growth: 1, mostS: 5 / SPEED },
   'backoff 1 s × 1.5 to 60 s': { firstS: 1 / SPEED, growth: 1.5, mostS: 60 / SPEED },
@@ -24,29 +24,27 @@ const PLAIN = {
 
 const OURS = 'ours';
 
-/** Our policy leaves some to chance: its prediction is of so many replays. */
+/** Our policy is partly random: its prediction is the mean of this many replays. */
 const REPLAYS = 10;
 
-/** How far what was lived may be from what the replay says. */
+/** How far the live figures may differ from the replay's. */
 const AGREEMENT = 0.2;
 
 interface LiveOptions {
   runs: number;
-  /** How long runs begin, s. */
+  /** How long new runs begin, s. */
   seconds: number;
   seed: number;
-  /** Where the runs as they were lived are written, as replay reads them; null for nowhere. */
+  /** File for the runs as they happened, in the format of the replay; null for none. */
   traceFile: string | null;
 }
 
 /**
- * Polling as it is lived, beside what the replay says of the same runs. Runs of the fake Noxus begin at
- * random, ten times as fast as real ones, with intervals that are ten times as short. Each is watched
- * by the daemon, by a poller every 5 s, and by one that backs off from 1 s to 60 s. Delay counts from
- * when a run has finished by Noxus's account: for the daemon until the webhook is there, for the others
- * until they have the answer. In the replay nothing takes any time but waiting.
- *
- * Target: requests and delays of our policy are within 20 % of the replay's.
+ * Live polling, compared with a replay of the same runs. Runs of the fake Noxus begin at random,
+ * ten times as fast as real ones, with intervals a tenth as long. The daemon watches each, and so
+ * do a poller every 5 s and one that backs off from 1 s to 60 s. Delay counts from a run's end by
+ * Noxus's time: for the daemon to the webhook, for the others to the answer. In the replay only
+ * waiting takes time. Target: requests and delays of our policy are within 20 % of the replay's.
  */
 export async function benchLive({ runs, seconds, seed, traceFile }: LiveOptions) {
   return onGround(async (ground): Promise<BenchResult> => {
@@ -62,7 +60,7 @@ export async function benchLive({ runs, seconds, seed, traceFile }: LiveOptions)
     const seenBy = (policy: string) =>
       sightings
         .filter((one) => one.policy === policy)
-        // Reads of many runs at once are the daemon's, and shared by all.
+        // Sweeps are the daemon's, and their cost is shared by all runs.
         .map(({ seen }) => (policy === OURS ? withRequests(seen, listed) : seen));
     return resultOf(seenBy, lived);
   });
@@ -74,7 +72,7 @@ interface Sighting {
   seen: Seen;
 }
 
-/** Polls a run beside the daemon until its end is known to all. */
+/** Polls a run beside the daemon until all have seen its end. */
 async function follow({ noxus, told }: LiveStage, run: LivedRun): Promise<Sighting[]> {
   const { workflow, created } = run;
   const polled = await Promise.all(
@@ -98,7 +96,7 @@ async function follow({ noxus, told }: LiveStage, run: LivedRun): Promise<Sighti
   }));
 }
 
-/** Requests that were for no single run. */
+/** Requests that did not read a single run. */
 function listRequests({ noxus }: LiveStage): number {
   const { requests } = noxus;
   return requests.runIds.reduce((rest, id) => rest - requests.run(id).count, requests.total);

@@ -2,7 +2,7 @@ import { MODELS } from './places/receiver-models.ts';
 import { drain, type Drained } from './places/simulate.ts';
 import { rounded, type BenchResult, type Figure } from './support/figures.ts';
 
-/** Attempts at a time that are tried to find the best number in hindsight. */
+/** Fixed concurrencies to try, to find the best one in hindsight. */
 const FIXED = [1, 2, 4, 6, 8, 10, 12, 16, 24, 32, 48, 64, 96, 128];
 
 const MOST_OF_BEST = 2.5;
@@ -12,13 +12,13 @@ export interface PlacesCell {
   model: string;
   deliveries: number;
   ours: Drained;
-  /** Time to drain as a multiple of that of the best fixed number, and of four at a time. */
+  /** Time to drain relative to the best fixed concurrency, and to a concurrency of four. */
   ofBest: number;
   ofFour: number;
   fourTimeouts: number;
 }
 
-/** Drains so many deliveries at each model of a receiver, beside fixed numbers. */
+/** Drains this many deliveries at each receiver model, beside fixed concurrencies. */
 export function playPlaces(deliveries: number, fixed: readonly number[] = FIXED): PlacesCell[] {
   return Object.entries(MODELS).map(([model, make]) => {
     const tries = fixed.map((attempts) => ({ attempts, ...drain(make(), deliveries, attempts) }));
@@ -37,8 +37,9 @@ export function playPlaces(deliveries: number, fixed: readonly number[] = FIXED)
 }
 
 /**
- * How well slots follow a receiver: eight models of one, 500 and 5,000 deliveries at once, in virtual
- * time, beside the best fixed number of attempts at a time in hindsight, and beside four.
+ * How well slots follow a receiver, in virtual time: eight receiver models, with 500 and 5,000
+ * deliveries at once. The comparison is the best fixed concurrency in hindsight, and a concurrency
+ * of four.
  */
 export async function benchPlaces(): Promise<BenchResult> {
   const cells = [500, 5_000].flatMap((deliveries) => playPlaces(deliveries));

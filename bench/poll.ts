@@ -6,7 +6,7 @@ import { runIdAt, startNoxus, type BenchNoxus } from './support/noxus.ts';
 import { createRawLoop, type LoopResult } from './support/raw-loop.ts';
 import { startRedis, type BenchRedis } from './support/redis.ts';
 
-/** After a change of sides, connections are opened anew. */
+/** After a switch of sides, connections open anew. */
 const SETTLE_MS = 1_000;
 
 const BATCH = 1_000;
@@ -15,7 +15,7 @@ interface PollOptions {
   /** Pairs of rounds: one of the raw loop, one of the daemon. */
   rounds: number;
   seconds: number;
-  /** Runs that are polled; so many are always due that the daemon is never idle. */
+  /** Polled runs; enough that some are always due and the daemon is never idle. */
   watches: number;
   concurrency: number;
   profileDir: string | null;
@@ -30,14 +30,12 @@ interface PollRound extends LoopResult {
 
 /**
  * How many polls one process makes, and what each costs. The built daemon polls runs that never
- * change, as fast as it can: a minimum interval of 10 ms and no rate limit to speak of. It is
- * measured against a loop of got alone, in rounds that take turns, so that a machine that is busy
- * is so for both; while one side runs, the other is idle or stopped. The fake Noxus and Redis are
- * processes of their own.
- *
- * Target: at least 0.7 of the polls of the loop, by the median of the rounds' ratios. The ratio of
- * CPU times beside it says the same, but for what the machine does for others. A poll that changes
- * nothing takes 25 commands and 1,000 bytes of append-only file at the most.
+ * change, as fast as it can: a minimum interval of 10 ms and practically no rate limit. It is
+ * compared with a loop of got alone, in alternating rounds, so that a busy machine affects both.
+ * While one side runs, the other is idle or stopped. The fake Noxus and Redis are separate
+ * processes. Target: at least 0.7 of the polls of the loop, by the median of the rounds' ratios.
+ * The ratio of CPU times shows the same without the machine's other load. A poll without a change
+ * takes at most 25 commands and 1,000 bytes of append-only file.
  */
 export async function benchPoll(options: PollOptions): Promise<BenchResult> {
   return onGround(async (ground) => {
@@ -81,7 +79,7 @@ async function startPolling(
       polling: {
         min_interval: '10ms',
         max_interval: '10ms',
-        // Here each run is to be read by itself.
+        // Here each run needs its own polls.
         batch: 'off',
         concurrency: options.concurrency,
       },
@@ -208,7 +206,7 @@ function cpuEach({ requests, cpuUs }: LoopResult): number {
   return cpuUs / requests;
 }
 
-/** Near 1 where a side had a core for itself; less where the machine was busy with something else. */
+/** Near 1 where a side had a core for itself; less on a busy machine. */
 function share({ cpuUs, elapsedMs }: LoopResult): number {
   return cpuUs / elapsedMs / 1_000;
 }

@@ -8,29 +8,28 @@ import { readTrace } from './replay/trace.ts';
 import { workload } from './replay/workload.ts';
 import type { BenchResult } from './support/figures.ts';
 
-/** Where conditions change, so large a share of the runs shows what becomes of the policy. */
+/** The share of the runs that suffices where conditions change. */
 const CHANGED_SHARE = 0.25;
 
 interface ReplayBenchOptions {
   seed: number;
   /** Runs of each of the seven kinds. */
   runs: number;
-  /** With any of these, only the comparison that they ask for is made, and nothing is judged. */
+  /** With any of these, the bench makes only the requested comparison, without a judgement. */
   profile?: Profile | undefined;
   budgetPerS?: number | undefined;
-  /** Whether ours is replayed a second time, with runs of one workflow polled by their list. */
+  /** Whether our policy is replayed a second time, with list feeds. */
   batch: boolean;
   /** A file of runs, see `replay/trace.ts`. */
   trace?: string | undefined;
 }
 
 /**
- * What the polling policy comes to: the daemon's own rules on a virtual clock, beside fixed polling
- * every 5 s and backoff from 1 s × 1.5 to 60 s, on the same runs. The same seed gives the same
- * figures on every machine.
- *
- * The first gate is judged on the curve of the policy: at the price of a request, between the
- * profiles urgent and normal, at which it sends a sixth of the requests of fixed polling.
+ * How well the polling policy does: the daemon's own rules on a virtual clock. The comparison on
+ * the same runs is fixed polling every 5 s, and backoff from 1 s × 1.5 to 60 s. The same seed gives
+ * the same figures on every machine. The first target is judged at one price of a request, between
+ * the profiles urgent and normal. At that price the policy sends a sixth of the requests of fixed
+ * polling.
  */
 export async function benchReplay(options: ReplayBenchOptions): Promise<BenchResult> {
   const { profile, budgetPerS, batch, trace } = options;

@@ -23,7 +23,7 @@ import { benchSoak } from './soak.ts';
 import { benchWatches } from './watches.ts';
 import { benchYear } from './year.ts';
 
-/** What there is to see in them is whether they are met. */
+/** Benches with only targets to check, so they are always checked. */
 const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
@@ -65,7 +65,7 @@ shapes:
   --cells <names>      by comma, of ${CELL_NAMES.join(', ')} (all)
 isolation:
   --endpoints <n>      endpoints, of which one hangs, or 30 (100)
-  --rounds <n>         rounds of nobody, one, and 30 hanging (5)
+  --rounds <n>         rounds of none, one, and 30 hanging (5)
   --seconds <n>        length of each of the three (3)
   --rate <n>           deliveries a second to the healthy ones together (200)
   --queued <n>         deliveries queued at those that hang (10000)
@@ -250,7 +250,7 @@ function misused(message: string): never {
   process.exit(2);
 }
 
-/** An option whose usual value is another one for each benchmark. */
+/** An option with a different default for each benchmark. */
 function given(
   option: 'rounds' | 'runs' | 'seconds' | 'rate' | 'minutes',
   { usual, least, most }: { usual: number; least: number; most: number },

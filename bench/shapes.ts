@@ -4,7 +4,7 @@ import { largeCells } from './shapes/large.ts';
 import { outageCells } from './shapes/outage.ts';
 import { slowCells } from './shapes/slow.ts';
 
-/** Load as it comes on a bad day. A cell measures one shape, with the quiet beside it. */
+/** Load of a bad day. A cell measures one shape, beside a quiet run. */
 const CELLS: Record<string, () => Promise<Figure[]>> = {
   ...deliveryCells,
   ...outageCells,
@@ -15,8 +15,8 @@ const CELLS: Record<string, () => Promise<Figure[]>> = {
 export const CELL_NAMES = Object.keys(CELLS);
 
 /**
- * Plays cells, one after the other, each with processes of its own.
- * @param cells the names of those to play; all unless given
+ * Runs cells, one after the other, each with its own processes.
+ * @param cells names of cells; all by default
  */
 export async function benchShapes(cells: readonly string[] = CELL_NAMES): Promise<BenchResult> {
   const figures: Figure[] = [];

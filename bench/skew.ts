@@ -7,14 +7,14 @@ import { onGround, type Ground } from './support/ground.ts';
 import { startRedis } from './support/redis.ts';
 import { startWebhookLog, type WebhookLog } from './support/webhook-log.ts';
 
-/** Runs that are read all the time; some more end at each step. */
+/** Runs with polls all the time; some more end at each step. */
 const RUNS = 30;
 const ENDING = 20;
 
 const INTERVAL_MS = 1_000;
 const FIVE_MINUTES = 300_000;
 
-/** By how much the clocks of the two daemons are ahead, one step after the other, ms. */
+/** How far ahead the clocks of the two daemons are, step by step, ms. */
 const STEPS: readonly [number, number][] = [
   [FIVE_MINUTES, -FIVE_MINUTES],
   [-FIVE_MINUTES, FIVE_MINUTES],
@@ -25,10 +25,9 @@ const STEPS: readonly [number, number][] = [
 ];
 
 /**
- * Two daemons whose clocks are up to ten minutes apart, and are set back and forth while runs are read and
- * end.
- *
- * Targets: no event is sent twice, none is false, and no read is late by more than 5 s.
+ * Two daemons with clocks up to ten minutes apart. The clocks are set back and forth while runs are
+ * polled and end. Targets: no event is sent twice, none is false, and no poll lags by more than 5
+ * s.
  */
 export async function benchSkew({ seconds }: { seconds: number }): Promise<BenchResult> {
   return onGround(async (ground) => {

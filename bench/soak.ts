@@ -12,7 +12,10 @@ import { insist, setUpSoak, upDaemons, type SoakStage } from './support/soak-sta
 /** How long runs last, ms: several kills fall within each. */
 const RUNS_WITHIN_MS = 8_000;
 
-/** Runs wait for a human this long: polls that are late by a takeover may miss it. */
+/**
+ * How long runs wait for a human, ms: a shorter wait could pass between polls that a takeover
+ * delays.
+ */
 const PAUSES_MS = 1_500;
 
 interface SoakOptions {
@@ -31,17 +34,16 @@ interface Outcome {
 }
 
 /**
- * A mixed run with kills: runs of the fake Noxus live and end, each watched by a registration that is
- * asked for until it is answered; endpoints that are healthy, flaky, failing, hang now and then, answer
- * 429, and one day 410; somebody who pauses, resumes and enables them and sends deliveries again; and
- * two daemons on one Redis, which are killed by SIGKILL and started again at random, and the Redis with
- * them now and then. All the while the equation of deliveries is read from Redis and from the metrics.
- * In the end every receiver heals, what is dead or was skipped is sent again, and all comes to rest.
- *
- * Targets: the equation holds in every sample; nothing is lost: whatever anybody wanted has arrived or
- * is old news; at most as much came twice as was on its way at the kills and had not been written, and
- * each repeat by itself follows from such a request, from an answer that came too late, or from having
- * been asked for.
+ * A long mixed run with kills. Runs of the fake Noxus live and end; a client registers each, and
+ * repeats the request until it succeeds. Endpoints are healthy, flaky or failing, hang now and
+ * then, answer 429, and at some time 410. An operator pauses, resumes and enables them, and
+ * redelivers. Two daemons on one Redis are killed by SIGKILL at random and started again, and Redis
+ * with them now and then. All the while the equation of deliveries is read from Redis and from the
+ * metrics. In the end every receiver is healthy, dead and skipped deliveries are sent again, and
+ * all comes to rest. Targets: the equation holds in every sample. Every event that an endpoint
+ * wanted has arrived or was superseded. At most as many came twice as were under way at the kills
+ * without a recorded result. Each repeat follows from such a request, from an answer that came too
+ * late, or from a redelivery.
  */
 export async function benchSoak(options: SoakOptions): Promise<BenchResult> {
   return onGround(async (ground) => {
@@ -95,7 +97,7 @@ async function registerRuns(stage: SoakStage, { rate, seed }: SoakOptions, until
   }
 }
 
-/** Everybody heals, and whatever was held back, given up or skipped is sent. */
+/** Makes every receiver healthy, and sends whatever was parked, dead or skipped. */
 async function settle(stage: SoakStage): Promise<void> {
   stage.receivers.heal();
   await letEverythingGo(stage);
@@ -121,12 +123,12 @@ function resultOf({ stage, operator, samples, account, restMs }: Outcome): Bench
       info('deliveries asked for again', again.length),
       ...balanceFigures(samples),
       none('lost', account.lost),
-      none('runs whose end was not told, or with a gap', account.untold),
+      none('runs without an event of their end, or with a gap', account.untold),
       none('asked for again and not come again', account.notAgain),
       none('forged', account.forged),
       info('requests without an answer yet at the kills', openAtKills(stage)),
       info('requests begun and not written at the kills', account.cutOff),
-      none('requests not written although nobody was killed', account.unrecorded.length),
+      none('requests not written without a kill', account.unrecorded.length),
       {
         name: 'came twice without being asked for',
         value: account.repeats,
@@ -164,7 +166,7 @@ function balanceFigures({ balanced, unbalanced, missed, failed }: BalanceSamples
   ];
 }
 
-/** The sum over all kills of the requests that receivers had not answered yet to who was killed. */
+/** The sum over all kills of the killed process's requests without an answer. */
 function openAtKills({ receivers, kills }: SoakStage): number {
   const requests = receivers.all.flatMap((one) => [...one.requests.values()].flat());
   return kills.reduce(

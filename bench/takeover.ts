@@ -7,19 +7,19 @@ import { onGround, type Ground } from './support/ground.ts';
 import { startRedis, type BenchRedis } from './support/redis.ts';
 import { startWebhookLog, type Webhook, type WebhookLog } from './support/webhook-log.ts';
 
-/** Reads take so long that those of both daemons are under way at any moment, ms. */
+/** Answers take this long, so that polls of both daemons are under way at any moment, ms. */
 const STALL_MS = 60_000;
 
 const ENDPOINTS = 10;
 
-/** Runs whose end is sent to each of them, four at a time. */
+/** Ended runs per receiver, sent four at a time. */
 const ENDED = 8;
 const UNDER_WAY = 4 * ENDPOINTS;
 
-/** Redis stands still for so long, ms. */
+/** How long Redis is suspended, ms. */
 const PAUSE_MS = 20_000;
 
-/** A process that counts as dead because of that is called so within this, ms. */
+/** A process that counts as dead because of that would do so within this, ms. */
 const JUDGED_MS = 4_500;
 
 interface TakeoverOptions {
@@ -31,12 +31,11 @@ interface TakeoverOptions {
 type Signal = 'SIGKILL' | 'SIGTERM';
 
 /**
- * How long polls and deliveries in flight wait for another daemon when theirs is killed, and when it is
- * told to stop. Two daemons read runs that answer only after a minute, and send to receivers that do not
- * answer; one of them ends; what it was at is done by the other. Then Redis stands still for 20 s, which
- * makes each process look dead to the other.
- *
- * Targets: 5 s after kill -9, 1 s after SIGTERM, and no process is called dead because Redis stood still.
+ * How long polls and deliveries in flight wait for another daemon when theirs is killed, and when
+ * it is stopped. Two daemons read runs that answer only after a minute, and send to receivers that
+ * never answer. One daemon ends, and the other takes over its work. Then Redis stands still for 20
+ * s, which makes each process look dead to the other. Targets: 5 s after kill -9, 1 s after
+ * SIGTERM, and no process counts as dead because Redis stood still.
  */
 export async function benchTakeover({ rounds, runs }: TakeoverOptions): Promise<BenchResult> {
   const waits: Record<Signal, Waits[]> = { SIGKILL: [], SIGTERM: [] };
@@ -84,7 +83,7 @@ export async function benchTakeover({ rounds, runs }: TakeoverOptions): Promise<
 }
 
 interface Waits {
-  /** Seconds from the signal until the last of them in flight has begun again. */
+  /** Seconds from the signal until the last one in flight has begun again. */
   polls: number;
   deliveries: number;
 }
@@ -113,7 +112,7 @@ async function end(ground: Ground, runs: number, signal: Signal): Promise<Waits>
   return { polls: longest(polls), deliveries: longest(again) };
 }
 
-/** When what was cut off was sent again; null while some of it was not. */
+/** When the interrupted deliveries were sent again; null while some were not. */
 function sentAgain(webhooks: Webhook[], since: number): number[] | null {
   const nameOf = ({ id, path }: Webhook) => `${path} ${id}`;
   const later = new Map(

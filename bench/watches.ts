@@ -7,18 +7,18 @@ import { startRedis, type BenchRedis } from './support/redis.ts';
 
 const BATCH = 1_000;
 
-/** When nothing was polled for so long, everything has been. */
+/** After this long without a poll, all watches have been polled, ms. */
 const QUIET_MS = 3_000;
 
 /** Long enough for buffers to be let go of. */
 const CALM_MS = 1_000;
 
-/** How long polling each watch once may take; what is not polled by then is left out. */
+/** How long polling each watch once may take; later watches are left out. */
 const POLL_ALL_MS = 240_000;
 
 interface WatchesOptions {
   count: number;
-  /** Batches that are on their way at once. */
+  /** Concurrent batch requests. */
   connections: number;
   profileDir: string | null;
 }
@@ -31,12 +31,10 @@ interface Stage {
 }
 
 /**
- * What very many active watches cost: how fast they are registered through the HTTP API in batches
- * of 1,000, what each takes in Redis with everything that belongs to it (indexes, due time), before
- * and after it was polled once, how large the daemon is, and how long after its start with all of
- * them in Redis the first poll goes out.
- *
- * Targets: at least 2,000 registrations a second, at most 2 KiB of Redis a watch.
+ * The cost of very many active watches. Measured: the rate of registration through the HTTP API in
+ * batches of 1,000, and the daemon's size. Also each watch's memory in Redis, with indexes and due
+ * time, before and after its first poll. Last, the time from a start with all of them in Redis to
+ * the first poll. Targets: at least 2,000 registrations a second, at most 2 KiB of Redis a watch.
  */
 export async function benchWatches(options: WatchesOptions): Promise<BenchResult> {
   return onGround(async (ground) => {
@@ -77,7 +75,7 @@ export async function benchWatches(options: WatchesOptions): Promise<BenchResult
   });
 }
 
-/** Registers everything at the rate limit's default, so that next to nothing is polled as yet. */
+/** Registers everything at the default rate limit, so that there are hardly any polls yet. */
 async function registerAll(stage: Stage) {
   const { redis, options } = stage;
   const daemon = await start(stage, { requests: 1, per: '100ms' });

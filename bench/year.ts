@@ -36,9 +36,9 @@ const LEAST = { polls: 100_000, deliveries: 20_000 };
 const MOST_TIMES_LONGER = 4;
 
 /**
- * What a trend may come to between the second third and the last, as a share, and what is noise anyway.
- * What the store holds is counted per record, a watch or a delivery: on a busy machine deliveries wait,
- * and there are more of them; a key that nothing takes away shows all the same.
+ * The largest trend between the second third and the last, as a share, and the noise to allow. The
+ * store's contents are counted per record, a watch or a delivery: on a busy machine more deliveries
+ * wait. A key that is never removed shows all the same.
  */
 const TRENDS = {
   heapBytes: { share: 0.1, noise: 3e6 },
@@ -66,13 +66,12 @@ interface YearOptions {
 }
 
 /**
- * A year in minutes: runs begin and end all the time, each with a webhook URL of its own besides a
- * configured endpoint that is paused now and then, with unknown statuses, and all of it forgotten
- * seconds later. What is held at the end must be what was held in the middle.
- *
- * Targets: at least 100,000 polls and 20,000 deliveries, and no trend in heap after a collection, RSS,
- * handles, listeners, watches that are kept, and keys of Redis, fields and members in them, and its
- * memory for each watch and delivery that is kept.
+ * A year in minutes: runs begin and end all the time, with unknown statuses too. Each has its own
+ * webhook URL, besides a configured endpoint that is paused now and then. All of it is forgotten
+ * seconds later. Whatever is held at the end must be what was held in the middle. Targets: at least
+ * 100,000 polls and 20,000 deliveries, and no trend. That covers heap after a collection, RSS,
+ * handles, listeners and kept watches. It also covers keys of Redis, their fields and members, and
+ * Redis memory per kept watch and delivery.
  */
 export async function benchYear({ minutes }: YearOptions): Promise<BenchResult> {
   return onGround(async (ground) => {
@@ -254,7 +253,7 @@ function atLeast(name: string, value: number, least: number): Figure {
   return { name, value, unit: '', target: { atLeast: least } };
 }
 
-/** The names of keys that hold more in the end than in the middle, for whoever looks for the leak. */
+/** The names of keys that hold more in the end than in the middle, to find the leak. */
 function growth(middle: Sample[], end: Sample[]): string {
   const names = [...new Set(end.flatMap(({ byName }) => Object.keys(byName)))];
   const of = (some: Sample[], name: string) => median(some.map(({ byName }) => byName[name] ?? 0));

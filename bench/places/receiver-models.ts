@@ -1,20 +1,20 @@
 import { seededRandom } from '../../src/simulator/seeded-random.ts';
 
-/** What a receiver makes of one request, at a virtual time in ms. */
+/** The answer of a receiver to one request, at a virtual time in ms. */
 interface ModelAnswer {
   status: 200 | 429 | 503;
   durationMs: number;
-  /** Asks for quiet for so long, ms. */
+  /** The quiet that it asks for, ms. */
   retryAfterMs?: number;
 }
 
-/** A receiver in virtual time. `inFlight` counts the request that is asked about. */
+/** A receiver in virtual time. `inFlight` includes the present request. */
 export interface ReceiverModel {
   name: string;
   answer(now: number, inFlight: number): ModelAnswer;
 }
 
-/** The kinds of receiver that the rule is held to; each call makes one that has seen nothing. */
+/** The receiver models that the rule must serve; each call makes a fresh one. */
 export const MODELS: Record<string, () => ReceiverModel> = {
   'parallel, 200 ms': () => parallel('parallel, 200 ms', 200),
   'parallel, 1 s': () => parallel('parallel, 1 s', 1_000),
@@ -41,7 +41,7 @@ function logNormal(): ReceiverModel {
   };
 }
 
-/** So many at a time, the others wait in its own queue. */
+/** This many requests at a time; the others wait in the receiver's own queue. */
 function workers(name: string, count: number, workMs: number): ReceiverModel {
   const freeAt = Array.from({ length: count }, () => 0);
   return {

@@ -1,4 +1,4 @@
-/** Things that are to be done, the earliest first: a binary heap. */
+/** Tasks to do, the earliest first: a binary heap. */
 export class Agenda<Item> {
   private readonly heap: { at: number; item: Item }[] = [];
 

@@ -5,11 +5,11 @@ interface Schedule {
   firstS: number;
   growth: number;
   mostS: number;
-  /** Whether it begins anew with each change that it sees. */
+  /** Whether it starts anew with each observed change. */
   restarts: boolean;
 }
 
-/** What the Noxus SDK falls back to; it follows the event stream first, where there is one. */
+/** The fallback of the Noxus SDK, which follows the event stream first, if there is one. */
 export const FIXED = schedule({
   name: 'fixed 5 s (SDK fallback)',
   firstS: 5,
@@ -18,7 +18,7 @@ export const FIXED = schedule({
   restarts: false,
 });
 
-/** What careful scripts do. */
+/** The policy of careful scripts. */
 export const BACKOFF = schedule({
   name: 'backoff 1 s × 1.5 to 60 s',
   firstS: 1,
@@ -27,7 +27,7 @@ export const BACKOFF = schedule({
   restarts: false,
 });
 
-/** For those who follow progress: as backoff, beginning anew with each change. */
+/** For users that follow progress: backoff that starts anew with each change. */
 export const RESTARTING = schedule({
   name: 'backoff, anew at each change',
   firstS: 1,

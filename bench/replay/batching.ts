@@ -26,19 +26,19 @@ import { listedOf } from './noxus-view.ts';
 import type { ListFollower, ListSight, ListStep } from './policy.ts';
 import type { TracedRun } from './workload.ts';
 
-/** What a look at a list goes by. */
+/** What decides about a sweep. */
 interface Ground {
   members: Members;
   plan: BatchPlan;
   context: ObserveContext;
 }
 
-/** What a look came to, and when the next one is due, milliseconds since the epoch. */
+/** The result of a sweep, and the time of the next one, milliseconds since the epoch. */
 type Looked = Pick<ListStep, 'woken' | 'moved'> & { nextLookAt: number };
 
 /**
- * The daemon's own rules for lists, `core/batch` and those around it, with a virtual clock. Lists here
- * are true, so that nobody asks whether single reads bear them out.
+ * The daemon's own rules for lists, `core/batch` and those around it, with a virtual clock. Lists
+ * here are correct, so single polls do not check them.
  */
 export class Batching implements ListFollower {
   private readonly followed = new FollowedRuns();

@@ -6,7 +6,7 @@ import { toS } from './clock.ts';
 import type { ListStep } from './policy.ts';
 import type { TracedRun } from './workload.ts';
 
-/** A run that is polled, and the watch that it has become. */
+/** A polled run and its watch. */
 export interface Followed {
   run: TracedRun;
   watch: Watch;
@@ -15,7 +15,7 @@ export interface Followed {
 /** The members of a list, by {@link listedAs}. */
 export type Members = ReadonlyMap<string, ListMember>;
 
-/** The watches that lists are about. */
+/** The watches that lists cover. */
 export class FollowedRuns {
   private readonly all = new Map<TracedRun, Followed>();
   /** Those that have been seen and have not ended, by their workflow and {@link listedAs}. */
@@ -29,7 +29,7 @@ export class FollowedRuns {
     return this.all.get(run)!.watch;
   }
 
-  /** Takes note of a run that was just polled. */
+  /** Records a run that was just polled. */
   polled(run: TracedRun): void {
     const followed = this.all.get(run)!;
     const { runId, state } = followed.watch;
@@ -55,7 +55,7 @@ export class FollowedRuns {
 
   /**
    * Moves the next polls of members.
-   * @param timeOf when it is to be, milliseconds since the epoch; null where it stays
+   * @param timeOf the new time, milliseconds since the epoch; null for no move
    */
   move(
     members: readonly ListMember[],

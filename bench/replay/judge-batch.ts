@@ -5,39 +5,37 @@ import { copyOf, replayOurs, type OurOptions } from './scenarios.ts';
 import { summarize, type Summary } from './summary.ts';
 import { workload, type TracedRun } from './workload.ts';
 
-/** So many runs of one workflow begin within a second. */
+/** This many runs of one workflow begin within a second. */
 const RUNS = 100;
 
-/** The middle one of the kinds whose runs are of about one length. */
+/** The middle one of the kinds with runs of similar lengths. */
 const KIND = '5 min';
 
-/** Looks each second: what the shortest interval is by default. */
+/** A poll each second: the shortest interval by default. */
 const EACH_SECOND = { minIntervalMs: 1_000, maxIntervalMs: 1_000 };
 
-/** Lists have to take so small a share of the requests of single polls. */
+/** Lists may take at most this share of the requests of single polls. */
 const SHARE = 0.1;
 
-/** Two p95 of a hundred delays that are no further apart are alike. */
+/** Two p95 of a hundred delays count as alike within this factor. */
 const LIKE = 1.1;
 
-/** Prices that are tried, as powers of ten of the profile's, halving what lies between. */
+/** Prices to try, as powers of ten of the profile's, by bisection. */
 const PRICES = { low: -2, high: 0, halvings: 5 };
 
 interface BatchOptions {
   seed: number;
-  /** What was learned before. */
+  /** Earlier statistics. */
   memory: Memory;
 }
 
 /**
- * Runs of one workflow that are polled by the list that they are on, beside single polls that are no
- * later by the p95 of the delay.
- *
- * They are judged as `bench -- batch` judges the daemon: neither side looks more or less often than
- * each second, so that the delays of both are alike by themselves, whatever was learned. Where the
- * intervals follow from the price of a request, lists are not only cheaper but also earlier; the
- * figure for that is for information. There the price of single polls is lowered until they are as
- * early, and what they have learned of the workflow makes up for a part of what lists save.
+ * Runs of one workflow polled by their list, beside single polls with no higher p95 of the delay.
+ * They are judged as `bench -- batch` judges the daemon: both sides poll every second, so that
+ * their delays are alike whatever the statistics. Where intervals follow from the price of a
+ * request, lists are not only cheaper but also earlier. The figure for that is for information.
+ * There the price of single polls is lowered until they are as early. Their statistics of the
+ * workflow make up for part of what lists save.
  */
 export function judgeBatch({ seed, memory }: BatchOptions): Judgement {
   const runs = atOnce(seed + 4);

@@ -6,24 +6,24 @@ import { compare, copyOf, shifted, storms, updatesSeen } from './scenarios.ts';
 import type { Comparison } from './table.ts';
 import { workload, type TracedRun } from './workload.ts';
 
-/** Within so many runs of a kind the policy has to have learned anew. */
+/** Within this many runs of a kind the policy has to have learned anew. */
 const RELEARNED = 160;
 
-/** Of so many runs of a kind it shows whether it has; runs ten times as long are dear to replay. */
+/** This many runs of a kind show whether it has; runs ten times as long are costly to replay. */
 const SHIFTED = 200;
 
-/** A budget at which all active runs are polled once in so long, s: a sixth of fixed 5 s. */
+/** The budget polls all active runs once in this time, s: a sixth of fixed 5 s. */
 const ROUND_S = 30;
 
 interface ChangeOptions {
   seed: number;
   /** Runs of each kind, in each of the conditions. */
   runs: number;
-  /** What was learned before. */
+  /** Earlier statistics. */
   memory: Memory;
 }
 
-/** The policy where what it has learned is wrong, or what it sees, or where it may not ask. */
+/** The policy with outdated statistics, with misleading answers, or with a short budget. */
 export function judgeChange(options: ChangeOptions): Judgement {
   const { seed, runs, memory } = options;
   const ours = { seed, profile: 'normal' as const };

@@ -7,7 +7,7 @@ import { firstOf, replayOurs, tuned } from './scenarios.ts';
 import { summarize } from './summary.ts';
 import { workload } from './workload.ts';
 
-/** Runs of each kind that count as its first, of which little was known. */
+/** The first runs of each kind, with few statistics so far. */
 const FIRST = 20;
 
 interface SteadyOptions {
@@ -17,8 +17,8 @@ interface SteadyOptions {
 }
 
 /**
- * The policy where runs of a workflow are like those before, from the first run on.
- * @returns also what was learned
+ * The policy where the runs of a workflow resemble earlier ones, from the first run on.
+ * @returns also the statistics
  */
 export function judgeSteady({ seed, runs }: SteadyOptions): Judgement & { memory: Memory } {
   const steady = workload({ seed, runs });

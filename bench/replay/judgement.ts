@@ -1,7 +1,7 @@
 import { rounded, type Figure } from '../support/figures.ts';
 import type { Comparison } from './table.ts';
 
-/** What a part of the judgement found. */
+/** The result of one part of the judgement. */
 export interface Judgement {
   tables: Record<string, Comparison>;
   gates: Figure[];

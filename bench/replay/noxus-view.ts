@@ -4,7 +4,7 @@ import { iso, isoWriter } from './clock.ts';
 import { shownAt, type Sight } from './policy.ts';
 import type { TracedRun } from './workload.ts';
 
-/** What Noxus answers who reads a run. */
+/** The answers of Noxus to polls of a run. */
 export function viewOf(run: TracedRun, id: string): (sight: Sight) => Look {
   const isoNow = isoWriter();
   const createdAt = iso(run.created);
@@ -32,7 +32,7 @@ export function viewOf(run: TracedRun, id: string): (sight: Sight) => Look {
   };
 }
 
-/** What a list that Noxus gives shows of a run. */
+/** What Noxus's list shows of a run. */
 export function listedOf(run: TracedRun, id: string, now: number): ListedRun {
   return {
     id,

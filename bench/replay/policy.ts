@@ -1,52 +1,52 @@
 import type { TracedPage } from './run-lists.ts';
 import type { TracedRun } from './workload.ts';
 
-/** What there is to see of a run: nothing where the read fails. */
+/** What a poll shows of a run: nothing where it fails. */
 export interface Sight {
   run: TracedRun;
   /** Virtual time, s. */
   now: number;
-  /** How long after it was due the look is made, s. */
+  /** The lag of the poll, s. */
   lagS: number;
   fails: boolean;
 }
 
-/** A look by a policy. */
+/** A poll by a policy. */
 interface Step {
-  /** When the run is to be looked at again, s; null once its end was seen. */
+  /** When the next poll of the run is due, s; null once its end was seen. */
   nextAt: number | null;
-  /** Updates that this look saw: the run had started, or its progress had changed. */
+  /** Updates that this poll saw: the run had started, or its progress had changed. */
   updates: number;
 }
 
 /** Polls one run. */
 export interface Follower {
   look(sight: Sight): Step;
-  /** By when a look that is due should be made, where requests are short, s. */
+  /** The latest time for a due poll while requests are short, s. */
   deadline(dueAt: number): number;
 }
 
-/** What there is to see of the list of a workflow. */
+/** What a sweep can read of a workflow's list. */
 export interface ListSight {
   workflow: string;
   now: number;
-  /** Reads a page, from the first on, which is 1; null where that fails. Each is a request. */
+  /** Reads a page, counted from 1; null where that fails. Each is a request. */
   read(page: number, size: number): TracedPage | null;
 }
 
-/** A look at a list. Times in seconds. */
+/** A sweep. Times in seconds. */
 export interface ListStep {
-  /** Runs that are to be polled now, also of those that are moved. */
+  /** Runs to poll now, including moved ones. */
   woken: TracedRun[];
-  /** When others are to be polled now, instead of when they were. */
+  /** New times for the next polls of other runs. */
   moved: (readonly [run: TracedRun, at: number])[];
-  /** When to look again, and by when at the latest; null where there is nothing to be read together. */
+  /** When the next sweep is due, and its latest time; null where the list covers no runs. */
   next: { at: number; deadline: number } | null;
 }
 
 /** Polls runs of one workflow by the list that they are on. */
 export interface ListFollower {
-  /** Told of each poll. @returns whether the list of the run's workflow is worth a look from now on */
+  /** Called after each poll. @returns whether sweeps of the run's list should begin */
   notice(run: TracedRun, now: number): boolean;
   look(sight: ListSight): ListStep;
 }
@@ -55,9 +55,9 @@ export interface ListFollower {
 export interface Policy {
   name: string;
   follow(run: TracedRun): Follower;
-  /** Absent where each run is polled by itself. */
+  /** Absent where each run is polled singly. */
   lists?: ListFollower;
-  /** Tells how long after it was due a look was made, and how long the budget has for one, s. */
+  /** Reports a poll's lag, and the budget's time for one poll, s. */
   lagged?(lagS: number, requestS: number): void;
 }
 

@@ -12,9 +12,9 @@ export interface ReplayOptions {
 }
 
 export interface Replayed {
-  /** What lists took is shared by the runs of the workflow. */
+  /** The runs of a workflow share the cost of sweeps. */
   seen: Seen[];
-  /** Changes that were seen before the end. */
+  /** Changes seen before the end. */
   updates: number;
 }
 
@@ -25,18 +25,18 @@ interface Polled {
   requests: number;
 }
 
-/** A list that is looked at. */
+/** A list with sweeps. */
 interface Listed {
   task: Task;
   requests: number;
 }
 
-/** A first look at a list is called for by a poll, and comes after those that were due with it, s. */
+/** A poll calls for the first sweep of a list, which comes after other polls due then, s. */
 const AFTER_POLLS_S = 0.001;
 
 /**
- * Polls runs by a policy from their creation until their ends are seen, on a virtual clock, where the
- * policy says so also by the lists that they are on.
+ * Polls runs by a policy from their creation until their ends are seen, on a virtual clock. Where
+ * the policy has list feeds, it sweeps their lists too.
  */
 export class Replay {
   private readonly timetable: Timetable;
@@ -45,7 +45,7 @@ export class Replay {
   private readonly seen: Seen[] = [];
   private readonly slotS: number;
   private updates = 0;
-  /** Runs that have been created and whose end was not seen. */
+  /** Runs that have been created and not yet seen to end. */
   active = 0;
 
   constructor(
@@ -107,7 +107,7 @@ export class Replay {
     return this.options.fails?.(now) ?? false;
   }
 
-  /** Begins to look at a list, unless that goes on already. */
+  /** Starts sweeps of a list, unless they run already. */
   private lookAtList(workflow: string, lists: RunLists, now: number): void {
     const looks = this.looks.get(workflow) ?? this.looksAt(workflow, lists);
     this.looks.set(workflow, looks);

@@ -23,22 +23,22 @@ import type { TracedRun } from './workload.ts';
 const YEAR_MS = 365 * 86_400_000;
 const SOURCE = 'default';
 
-/** What was learned, by workflow and state; handed on from one replay to the next. */
+/** Statistics by workflow and state; passed on from one replay to the next. */
 export type Memory = Map<string, Map<string | null, Statistics>>;
 
 export interface RunwatchOptions {
   profile: Profile;
   random: Random;
   memory?: Memory;
-  /** Who is told; by default somebody who hears of ends only. */
+  /** The subscriptions; by default one with terminal events only. */
   subscriptions?: Subscription[];
-  /** How long the budget lets it take to poll all active runs once, s. */
+  /** How long the budget takes to poll all active runs once, s. */
   roundS?: () => number;
-  /** By how much requests are dearer than the profile says. */
+  /** The cost multiplier of a request. */
   dearness?: number;
-  /** Limits of the intervals other than those by default. */
+  /** Limits of the intervals, if not the default ones. */
   limits?: { minIntervalMs: number; maxIntervalMs: number };
-  /** Whether runs of one workflow are polled by the list that they are on. */
+  /** Whether list feeds cover runs of one workflow. */
   batch?: boolean;
 }
 

@@ -7,18 +7,18 @@ import { meanOf, summarize, type Seen, type Summary } from './summary.ts';
 import type { Comparison } from './table.ts';
 import { workload, type TracedRun } from './workload.ts';
 
-/** Fixed polling sends so many times as many requests as the first gate allows. */
+/** Fixed polling sends this many times the requests that the first target allows. */
 const SHARE = 6;
 
-/** How far the requests of the tuned policy may stay below what they are allowed. */
+/** The tuned policy must use at least this share of its allowed requests. */
 const CLOSE_ENOUGH = 0.96;
 
-/** Requests go with about this power of their price. */
+/** The number of requests follows about this power of their price. */
 const PRICE_POWER = -0.4;
 
 export type OurOptions = Omit<RunwatchOptions, 'random'> & { seed: number };
 
-/** Ours, whose longest interval follows from the budget where there is one. */
+/** Our policy; where there is a budget, its longest interval follows from it. */
 export function replayOurs(
   runs: readonly TracedRun[],
   { seed, ...options }: OurOptions,
@@ -32,8 +32,8 @@ export function replayOurs(
 }
 
 /**
- * Ours at the price of a request at which it sends a sixth of the requests of fixed polling, as dear
- * as a budget of that size makes them. Such a budget lets all runs be polled once in 30 s.
+ * Our policy at the price at which it sends a sixth of the requests of fixed polling, with the cost
+ * multiplier of such a budget. Such a budget lets all runs be polled once in 30 s.
  */
 export function tuned(
   runs: readonly TracedRun[],
@@ -54,7 +54,7 @@ export function tuned(
   }
 }
 
-/** How long it took after a change of all durations until ours was below backoff again. */
+/** After a change of all durations, the number of runs until our policy is below backoff again. */
 export function shifted({ seed, runs, scale, memory }: ShiftOptions) {
   const changed = workload({ seed: seed + 1, runs, scale });
   const ours = replayOurs(changed, { seed, profile: 'normal', memory: copyOf(memory) });
@@ -73,9 +73,9 @@ export function shifted({ seed, runs, scale, memory }: ShiftOptions) {
 interface ShiftOptions {
   seed: number;
   runs: number;
-  /** What all durations are multiplied with. */
+  /** The factor of all durations. */
   scale: number;
-  /** What was learned before. */
+  /** Earlier statistics. */
   memory: Memory;
 }
 
@@ -99,7 +99,7 @@ function inWindows(seen: Seen[]): number[] {
   });
 }
 
-/** The first runs of each workflow, of which nothing was known. */
+/** The first runs of each workflow, polled without statistics. */
 export function firstOf(seen: Seen[], count: number): Seen[] {
   const workflows = [...new Set(seen.map(({ workflow }) => workflow))];
   return workflows.flatMap((workflow) =>
@@ -110,7 +110,10 @@ export function firstOf(seen: Seen[], count: number): Seen[] {
   );
 }
 
-/** Ours, fixed polling and backoff, all under the same conditions; with `batch` ours without it, too. */
+/**
+ * Our policy, fixed polling and backoff under the same conditions; with `batch` also ours without
+ * lists.
+ */
 export function compare(
   runs: readonly TracedRun[],
   { batch = false, ...ours }: OurOptions,
@@ -127,7 +130,10 @@ export function compare(
   };
 }
 
-/** How many changes somebody sees who follows progress, beside backoff that begins anew with each. */
+/**
+ * How many changes our policy sees for a follower of progress, beside backoff that starts anew with
+ * each.
+ */
 export function updatesSeen(runs: readonly TracedRun[], seed: number) {
   const subscriptions = [
     {
@@ -155,7 +161,7 @@ function updatesOf({ progress, status }: TracedRun): number {
   return 1 + progress.length + (status === 'completed' ? 1 : 0);
 }
 
-/** Ten minutes in two hours nothing answers, and one read in twenty fails at any time. */
+/** For ten minutes in two hours every poll fails, and one poll in twenty at any time. */
 export function storms(seed: number): (now: number) => boolean {
   const random = seededRandom(seed);
   return (now) => now % 7_200 < 600 || random() < 0.05;

@@ -6,7 +6,7 @@ export interface Seen {
   /** When the run was created, s. */
   created: number;
   requests: number;
-  /** From its end to the look that saw it, s. */
+  /** From its end to the poll that saw it, s. */
   delayS: number;
 }
 

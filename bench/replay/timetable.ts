@@ -1,14 +1,14 @@
 import { Agenda } from './agenda.ts';
 
-/** Something that is done time and again: polls of a run, or looks at a list. Times in seconds. */
+/** A repeated task: polls of a run, or sweeps of a list. Times in seconds. */
 export interface Task {
-  /** By when what is due should be done, where requests are short. */
+  /** The latest time for a due task while requests are short. */
   deadline(dueAt: number): number;
-  /** @returns how many requests it took, and when it is due again; null for never */
+  /** @returns the number of requests, and the next due time; null for never */
   act(now: number, dueAt: number): { requests: number; nextAt: number | null };
 }
 
-/** A task, and where it stands. */
+/** A task and its state. */
 interface Entry {
   task: Task;
   dueAt: number;
@@ -20,18 +20,19 @@ interface Entry {
 const AT_ONCE = -Infinity;
 
 /**
- * A virtual clock that does tasks when they are due. Where the budget of requests is short, the one with
- * the earliest deadline goes first. A task that is moved leaves its old place in the agenda empty.
+ * A virtual clock that runs tasks when they are due. Where the budget of requests is short, the
+ * task with the earliest deadline goes first. A task that is moved leaves its old place in the
+ * agenda empty.
  */
 export class Timetable {
   private readonly due = new Agenda<Entry>();
   private readonly waiting = new Agenda<Entry>();
   private readonly entries = new Map<Task, Entry>();
 
-  /** @param slotS how long the budget has for one request, s */
+  /** @param slotS the budget's time for one request, s */
   constructor(private readonly slotS: number) {}
 
-  /** Adds a task that is due at a time, or moves the one that is there. */
+  /** Adds a task with a due time, or moves an existing one. */
   set(task: Task, at: number): void {
     const entry = this.entries.get(task) ?? { task, dueAt: at, waits: null };
     this.entries.set(task, entry);
@@ -42,13 +43,13 @@ export class Timetable {
     return this.entries.has(task);
   }
 
-  /** Has a task done at once that is there; it counts as due when it was set to be. */
+  /** Runs an existing task at once; it counts as due at its planned time. */
   wake(task: Task): void {
     const entry = this.entries.get(task);
     if (entry !== undefined && entry.waits !== AT_ONCE) this.queue(entry, AT_ONCE);
   }
 
-  /** Goes on until nothing is left to be done. */
+  /** Runs until no task is left. */
   run(): void {
     let now = -Infinity;
     while (this.due.size + this.waiting.size > 0) {

@@ -1,14 +1,14 @@
 import type { Random } from '../../src/core/backoff.ts';
 import { seededRandom } from '../../src/simulator/seeded-random.ts';
 
-/** A run as it went, whoever looked. Times in seconds of the virtual clock. */
+/** A run as it really went. Times in seconds of the virtual clock. */
 export interface TracedRun {
   workflow: string;
   created: number;
   started: number;
   finished: number;
   status: 'completed' | 'failed' | 'stopped';
-  /** From when on a run reports which progress, per cent; ascending in time. */
+  /** Progress reports, per cent; ascending in time. */
   progress: readonly (readonly [at: number, percent: number])[];
 }
 
@@ -32,33 +32,36 @@ const KINDS: Kind[] = [
   { name: 'pareto', duration: pareto(10, 1.2), hasProgress: false },
 ];
 
-/** Runs of a kind begin at any time of so long, s: a week for 1,500. */
+/** Runs of a kind begin at random within this time per run, s: a week for 1,500. */
 const SPREAD_S = 403;
 
 /** Steps of a workflow; progress is how many of them are done. */
 const STEPS = 8;
 
-/** How much the share of a step in the work differs from run to run. */
+/** How much a step's share of the work differs from run to run. */
 const STEP_SIGMA = 0.3;
 
-/** How long runs are queued by the median, s. */
+/** Median time in the queue, s. */
 const QUEUED_S = 1.5;
 
-/** Up to which share of their work early failures come. */
+/** Early failures come within this share of the work. */
 const EARLY = 0.3;
 
 interface WorkloadOptions {
   seed: number;
   /** Runs of each kind. */
   runs: number;
-  /** What all durations are multiplied with. */
+  /** The factor of all durations. */
   scale?: number;
   progress?: 'honest' | 'misleading';
-  /** In what time they are created, s; by default so long that few of a kind are under way at once. */
+  /**
+   * Time within which runs are created, s; by default long enough that few of a kind are active at
+   * once.
+   */
   withinS?: number;
 }
 
-/** Runs of all kinds, in no order. The same options give the same runs. */
+/** Runs of all kinds, unordered. The same options give the same runs. */
 export function workload({ seed, runs, scale = 1, ...rest }: WorkloadOptions): TracedRun[] {
   const withinS = rest.withinS ?? runs * SPREAD_S;
   return KINDS.flatMap((kind, at) => {
@@ -99,7 +102,7 @@ function stepsDone(weights: number[], started: number, worksS: number, random: R
   });
 }
 
-/** Progress that says nothing, or the wrong thing: at 99 from early on, falling, or by chance. */
+/** Useless or wrong progress: at 99 from early on, falling, or random. */
 function misled(honest: Progress, finished: number, random: Random): Progress {
   const way = random();
   if (way < 1 / 3) return honest.map(([at]) => [at, 99]);

@@ -39,7 +39,7 @@ async function setUp(ground: Ground, options?: { isSerial: boolean }): Promise<S
 
 const endpoint = (): Subscription => ({ kind: 'endpoint', endpoint: 'ops' });
 
-/** A webhook that came with a watch. */
+/** A subscription of a per-watch webhook. */
 function webhookAt(url: string): (watch: WatchKey) => Subscription {
   return (watch) => ({
     kind: 'webhook',
@@ -49,13 +49,13 @@ function webhookAt(url: string): (watch: WatchKey) => Subscription {
   });
 }
 
-/** Waits until so many events have arrived at a path, or the time is over. */
+/** Waits until this many events have arrived at a path, or the time is over. */
 async function arrived(host: Host, path: string, count: number, withinMs: number): Promise<void> {
   const deadline = Date.now() + withinMs;
   while (host.arrivals(path).size < count && Date.now() < deadline) await delay(50);
 }
 
-/** How long each event took to its first byte, ms; those that did not arrive took forever. */
+/** Each event's time to its first byte, ms; infinite for those that did not arrive. */
 function latencies(host: Host, path: string, committed: readonly Committed[]): number[] {
   const at = host.arrivals(path);
   return committed.map(({ eventId, scheduledAt }) => (at.get(eventId) ?? Infinity) - scheduledAt);
@@ -70,7 +70,7 @@ const TROUBLES: Record<string, Behaviour> = {
   hanging: { status: 200, delayMs: 0, hangs: true },
 };
 
-/** What one webhook of a host gets while another one there is as it is. */
+/** What one webhook of a host gets while another one there behaves this way. */
 async function neighbour(trouble: Behaviour | null): Promise<{ told: number; p90: number }> {
   return onGround(async (ground) => {
     const { outbox, host } = await setUp(ground);
@@ -87,7 +87,7 @@ async function neighbour(trouble: Behaviour | null): Promise<{ told: number; p90
   });
 }
 
-/** The least that counts as a quiet latency, ms: below it the machine's noise is all there is. */
+/** Quiet latencies below this are machine noise, ms. */
 const NOISE_MS = 20;
 
 async function neighbours(): Promise<Figure[]> {
@@ -208,7 +208,10 @@ async function backlog(): Promise<Figure[]> {
 const MANY_ENDPOINTS = 200;
 const ENDS_EACH = 100;
 
-/** All runs of all teams end at once: what one process sends then, and how evenly it serves the teams. */
+/**
+ * All runs of all teams end at once: how much one process sends then, and how evenly it serves the
+ * teams.
+ */
 async function endsAtOnce(): Promise<Figure[]> {
   return onGround(async (ground) => {
     const sending = await startSending(ground, { endpoints: MANY_ENDPOINTS, profileDir: null });
@@ -218,7 +221,7 @@ async function endsAtOnce(): Promise<Figure[]> {
     const committed = await outbox.fill(names);
     const thawedAt = Date.now();
     daemon.thaw();
-    // Throws unless each of them came exactly once.
+    // Throws unless each event came exactly once.
     const journeys = await settled(sending, committed);
     const times = journeys.map(({ arrivedAt }) => arrivedAt - thawedAt);
     const halves = endpoints.map((_, at) =>
@@ -241,5 +244,5 @@ async function endsAtOnce(): Promise<Figure[]> {
   });
 }
 
-/** What receivers of common shapes do to one another, and what a burst and a backlog do to the new. */
+/** Effects of receivers on one another, and of bursts and backlogs on new deliveries. */
 export const deliveryCells = { neighbours, burst, serial, backlog, endsAtOnce };

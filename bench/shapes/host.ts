@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import type { Ground } from '../support/ground.ts';
 
-/** What a host does with one request. */
+/** How a host treats one request. */
 export interface Behaviour {
   status: number;
   delayMs: number;
@@ -12,14 +12,14 @@ export interface Behaviour {
   hangs?: boolean;
 }
 
-/** A host of receivers, each a path of it. */
+/** A host of receivers, one per path. */
 export interface Host {
   origin: string;
   /** When each event first arrived at a path, milliseconds since the epoch. */
   arrivals(path: string): Map<string, number>;
   /** Most requests in flight at a time so far. */
   peak(): number;
-  /** Requests that their sender gave up on. */
+  /** Requests that their sender gave up. */
   givenUp(): number;
   /** When the first 2xx went out. */
   firstOkAt(): number | null;

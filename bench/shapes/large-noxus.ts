@@ -28,7 +28,7 @@ export async function startLargeNoxus(ground: Ground): Promise<LargeNoxus> {
 
   async function answer(id: string, run: LargeRun, response: ServerResponse): Promise<void> {
     response.writeHead(200, { 'content-type': 'application/json' });
-    // That a client hangs up is none of this server's business.
+    // A client that hangs up is not this server's concern.
     await pipeline(Readable.from(bodyOf(id, run)), response).catch(() => undefined);
     reads.set(id, (reads.get(id) ?? 0) + 1);
   }

@@ -18,10 +18,10 @@ const HUGE_BYTES = 60 * MB;
 
 const SAMPLE_EVERY_MS = 50;
 
-/** The least that counts as a delay, ms: below it the machine's noise is all there is. */
+/** Delays below this are machine noise, ms. */
 const NOISE_MS = 100;
 
-/** What runs with large inputs cost: memory, and the delay of others. */
+/** The cost of runs with large inputs: memory, and the delay of other runs. */
 async function large(): Promise<Figure[]> {
   return onGround(async (ground) => {
     const redis = await startRedis(ground);
@@ -107,7 +107,7 @@ function sampleMemory(daemon: BenchDaemon): { stop(): Promise<number> } {
   };
 }
 
-/** As the kernel says it, where there is /proc; to ask the daemon takes its time. */
+/** By the kernel's count, where there is /proc; asking the daemon takes time. */
 async function residentBytes(daemon: BenchDaemon): Promise<number> {
   const text = await readFile(`/proc/${daemon.pid}/status`, 'utf8').catch(() => '');
   const kib = /^VmRSS:\s+(\d+) kB/m.exec(text)?.[1];

@@ -7,15 +7,15 @@ import { ENDPOINTS, setUpPolling, until, type PolledSource, type PollStage } fro
 const WATCHES = 200;
 const DAEMONS = 3;
 
-/** Runs that end while nothing can be read. */
+/** Runs that end while every poll fails. */
 const ENDS = 20;
 
 const OUTAGE_MS = 20_000;
 
-/** Nothing is counted before: an outage has to be noticed. */
+/** Requests before this do not count, since a daemon must notice an outage first, ms. */
 const NOTICED_MS = 4_000;
 
-/** For so long requests are counted. */
+/** How long requests count, ms. */
 const COUNTED_MS = 13_000;
 
 const TIMEOUT_MS = 3_000;
@@ -28,7 +28,7 @@ const OUTAGES: Record<string, FaultInput | 'refused'> = {
   HTML: { kind: 'html' },
 };
 
-/** An outage of a source, over three daemons: what it costs Noxus, and what users hear. */
+/** An outage of a source with three daemons: its cost to Noxus, and the events for users. */
 async function outage(name: string, watches: number): Promise<Figure[]> {
   const fault = OUTAGES[name] ?? 'refused';
   return onGround(async (ground) => {
@@ -97,7 +97,7 @@ function outageFigures(name: string, result: OutageResult): Figure[] {
   ].flat();
 }
 
-/** Two bounds where a number has to be met. */
+/** Two bounds for an exact target. */
 function exactly(name: string, value: number, wanted: number): Figure[] {
   const atMost = {
     name,
@@ -118,12 +118,12 @@ async function end({ simulator, door }: PolledSource, fault: FaultInput | 'refus
   else simulator.clearFaults();
 }
 
-/** When a run was first read after a time; Infinity where it was not. */
+/** When a run was first polled after a time; Infinity for never. */
 function readAfter({ simulator }: PolledSource, runId: string, from: number): number {
   return simulator.requests.run(runId).times.find((at) => at >= from) ?? Infinity;
 }
 
-/** Requests of which Noxus never learned, by the daemons' own account. */
+/** Requests that never reached Noxus, by the daemons' own counters. */
 async function unseen({ daemons }: PollStage, fault: FaultInput | 'refused'): Promise<number> {
   if (fault !== 'refused') return 0;
   const counts = await Promise.all(
@@ -138,7 +138,7 @@ async function unseen({ daemons }: PollStage, fault: FaultInput | 'refused'): Pr
   return counts.reduce((sum, count) => sum + count, 0);
 }
 
-/** How many different events of each type the endpoints have heard, added up. */
+/** Different events of each type at the endpoints, summed. */
 function heard({ receiver }: PollStage): Record<string, number> {
   const seen = new Set<string>();
   const counts: Record<string, number> = {};
@@ -167,7 +167,7 @@ function deliveredEnds({ receiver }: PollStage, runIds: readonly string[]): numb
   return Math.min(delivered.size, runIds.length * ENDPOINTS.length);
 }
 
-/** Half of all answers are bad, for as long as an outage: the source still answers. */
+/** Half of all answers fail, for as long as an outage: the source still answers. */
 async function halfBad(): Promise<Figure[]> {
   return onGround(async (ground) => {
     const stage = await setUpPolling(ground, {

@@ -7,20 +7,20 @@ import { startDaemon, type BenchDaemon } from '../support/daemon.ts';
 import type { Ground } from '../support/ground.ts';
 import { startRedis } from '../support/redis.ts';
 
-/** Daemons on one Redis that poll sources, and a receiver with two endpoints at it. */
+/** Daemons on one Redis that poll sources, and a receiver with two endpoints. */
 export interface PollStage {
   daemons: BenchDaemon[];
-  /** One of each source. */
+  /** The sources. */
   sources: PolledSource[];
   receiver: Receiver;
 }
 
-/** A source behind a door that can be shut, so that connections are refused. */
+/** A source behind a door: a shut door refuses connections. */
 export interface PolledSource {
   name: string;
   simulator: Simulator;
   door: Door;
-  /** Runs that are running and are watched. */
+  /** Running and watched runs. */
   runs: string[];
 }
 
@@ -101,13 +101,13 @@ function configOf(
   return {
     redis: { url: `unix://${socket}` },
     sources: Object.fromEntries(sources.map((source) => [source.name, sourceOf(source)])),
-    // By single reads, so that it is seen when each run was read.
+    // Single polls show when each run was read.
     polling: { min_interval: '500ms', max_interval: '2s', batch: 'off', ...polling },
     endpoints: Object.fromEntries(ENDPOINTS.map((name) => [name, endpointAt(name)])),
   };
 }
 
-/** Waits until something holds, or the time is over. @returns whether it does */
+/** Waits until a condition holds, or the time is over. @returns whether it does */
 export async function until(
   holds: () => boolean | Promise<boolean>,
   withinMs = 60_000,

@@ -7,7 +7,7 @@ import { setUpPolling, until, type PolledSource, type PollStage } from './polled
 const REQUESTS_PER_S = 200;
 const MEASURED_MS = 10_000;
 
-/** How often a Noxus is asked that takes so long to answer, while runs wait for that. */
+/** Request rate to a Noxus with this answer time, while runs wait for polls. */
 async function askedOf(answerMs: number, watches: number): Promise<{ perS: number; most: number }> {
   return onGround(async (ground) => {
     const { sources } = await setUpPolling(ground, {
@@ -26,7 +26,7 @@ async function askedOf(answerMs: number, watches: number): Promise<{ perS: numbe
   });
 }
 
-/** A Noxus that is slow is asked nearly as often as one that is not. */
+/** A slow Noxus gets requests nearly as often as a fast one. */
 async function slowNoxus(): Promise<Figure[]> {
   const quick = await askedOf(0, 600);
   const slow = { '1 s': await askedOf(1_000, 600), '3 s': await askedOf(3_000, 1_200) };
@@ -51,10 +51,10 @@ async function slowNoxus(): Promise<Figure[]> {
 export const ENDS = 40;
 const END_EVERY_MS = 250;
 
-/** The least that counts as a delay, ms: below it the machine's noise is all there is. */
+/** Delays below this are machine noise, ms. */
 const NOISE_MS = 100;
 
-/** What a source that hangs does to the delay of another one. */
+/** The effect of a hanging source on another one's delay. */
 async function besideHanging(): Promise<Figure[]> {
   return onGround(async (ground) => {
     const stage = await setUpPolling(ground, { sources: 2, runs: 100, timeout: '10s' });

@@ -7,7 +7,7 @@ import { pairOf, type OperatorLog } from './operator.ts';
 import { judgeRepeats, type Repeats, type SeenRequest, type Story } from './repeats.ts';
 import type { SoakStage } from './soak-stage.ts';
 
-/** How long everything may take to come to rest. */
+/** How long the system may take to come to rest. */
 const REST_WITHIN_MS = 600_000;
 
 const LOOK_EVERY_MS = 500;
@@ -18,23 +18,23 @@ const ENDS = new Set(['run.completed', 'run.failed', 'run.stopped']);
 
 type Stores = ReturnType<typeof openStores>;
 
-/** What became of everything. */
+/** The balance of the soak. */
 export interface Account extends Repeats {
   planned: number;
   byState: Record<string, number>;
   /**
-   * Events that an endpoint wanted and never got, other than old news (`superseded`), and deliveries
-   * of events that nobody knows of.
+   * Events that an endpoint wanted and never got, other than superseded ones, and deliveries of
+   * unknown events.
    */
   lost: number;
-  /** Runs whose end is not in the event log, or whose events have a gap in their numbers. */
+  /** Runs with an end that is not in the event log, or with a gap in their events' numbers. */
   untold: number;
-  /** Deliveries that were asked for again, and came no second time although that was answered. */
+  /** Redeliveries that were accepted but never arrived. */
   notAgain: number;
   forged: number;
 }
 
-/** Waits until no run is watched any more and no delivery is outstanding. */
+/** Waits until no watch is active any more and no delivery is outstanding. */
 export async function comeToRest({ redis }: SoakStage): Promise<void> {
   await withStores(redis.url, async ({ watches, deliveries }) => {
     const startedAt = Date.now();
@@ -51,7 +51,7 @@ export async function comeToRest({ redis }: SoakStage): Promise<void> {
   });
 }
 
-/** Lays what the stores say beside what the receivers saw, once all has come to rest. */
+/** Compares the stores with what the receivers saw, once all has come to rest. */
 export async function accountFor(stage: SoakStage, operator: OperatorLog): Promise<Account> {
   const { receivers, redis, registered } = stage;
   return withStores(redis.url, async (stores) => {
@@ -158,7 +158,7 @@ function notAgainAt({ mood, requests }: MoodyReceiver, { again }: OperatorLog): 
   return asked.filter(([, seen]) => seen.filter(({ taken }) => taken).length < 2).length;
 }
 
-/** Attempts are read only where there may be something to tell: most deliveries arrive at once. */
+/** Reads attempts only where they may matter: most deliveries arrive at once. */
 async function storyOf(
   { deliveries }: Stores,
   requests: SeenRequest[],

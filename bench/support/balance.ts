@@ -3,36 +3,38 @@ import { isBalanced, openLedger, readMetrics, type Reading } from './equation.ts
 
 const EVERY_MS = 250;
 
-/** Every so many looks at Redis, the public metrics are asked as well. */
+/** One sample of the public metrics for this many of Redis. */
 const METRICS_EVERY = 4;
 
 type Place = 'redis' | 'metrics';
 
-/** What was seen of the equation of deliveries: those by state add up to the planned ones. */
+/** Samples of the equation of deliveries: those by state add up to the planned ones. */
 export interface BalanceSamples {
-  /** Samples in which it held, by where they were taken. */
+  /** Samples with a balance, by where they were taken. */
   balanced: Record<Place, number>;
-  /** Samples in which it did not, as they were. */
+  /** Samples without one, as text. */
   unbalanced: string[];
-  /** Samples that could not be taken, by why. */
+  /** Samples that could not be taken, by reason. */
   missed: Record<Place, Record<string, number>>;
-  /** Samples that failed for no reason that is known. */
+  /** Samples that failed for an unknown reason. */
   failed: string[];
 }
 
 interface SampleOptions {
   /** Path of Redis's socket. */
   redis: string;
-  /** Where the APIs of the daemons are, as far as they are up. */
+  /** API URLs of the daemons that are up. */
   daemons: () => string[];
-  /** What each endpoint wants to hear of. */
+  /** The event types of each endpoint. */
   subscribers: { events: string[] }[];
-  /** Why a sample that was asked for then may have failed; null where nothing had been killed. */
+  /** Why a sample at that time may have failed; null where no process had been killed. */
   excuse: (place: Place, askedAt: number) => string | null;
   signal: AbortSignal;
 }
 
-/** Looks at the equation four times a second in Redis, and once a second by whichever daemon is up. */
+/**
+ * Samples the equation four times a second in Redis, and once a second from a daemon that is up.
+ */
 export async function sampleBalance(options: SampleOptions): Promise<BalanceSamples> {
   const samples: BalanceSamples = {
     balanced: { redis: 0, metrics: 0 },

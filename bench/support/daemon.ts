@@ -17,13 +17,13 @@ const INSPECT = fileURLToPath(new URL('./inspect-preload.mjs', import.meta.url))
 const CLOCK = fileURLToPath(new URL('./clock-preload.mjs', import.meta.url));
 
 interface DaemonOptions {
-  /** The configuration as in its file; port and data directory are chosen here. */
+  /** The configuration as in its file; this code chooses port and data directory. */
   config: Record<string, unknown>;
   /** Where Node writes a CPU profile when the daemon ends; null for none. */
   profileDir: string | null;
-  /** Lets {@link BenchDaemon.inspect} be called. */
+  /** Allows {@link BenchDaemon.inspect}. */
   inspect?: boolean;
-  /** Lets {@link BenchDaemon.setClock} be called. */
+  /** Allows {@link BenchDaemon.setClock}. */
   isClockSet?: boolean;
 }
 
@@ -44,7 +44,7 @@ interface DaemonUsage {
   rssBytes: number;
 }
 
-/** The part of an event that is measured. */
+/** The measured part of an event. */
 interface BenchEvent {
   id: string;
   data: { run_id: string; detection_delay_ms: number | null };
@@ -58,21 +58,21 @@ export interface BenchDaemon {
   url: string;
   /** Registers runs in one batch; throws unless all of them are new. */
   register(runIds: string[]): Promise<void>;
-  /** Calls the API; throws unless that is done. */
+  /** Calls the API; throws unless it succeeds. */
   post(path: string): Promise<void>;
   usage(): Promise<DaemonUsage>;
   inspect(): Promise<Held>;
-  /** Sets the wall clock of its host, as far as it sees that: ahead by so many ms. */
+  /** Sets the daemon's wall clock: ahead by this many ms. */
   setClock(aheadMs: number): void;
-  /** Calls the API; throws unless it does as it was asked. */
+  /** Calls the API with a body; throws unless it succeeds. */
   call(path: string, body: unknown): Promise<void>;
-  /** How many lines of its log have such a message. */
+  /** Number of its log lines with this message. */
   logged(message: string): Promise<number>;
   /** The status of its readiness. */
   readyz(): Promise<number>;
   /** All events of a type, oldest first. */
   events(type: string): Promise<BenchEvent[]>;
-  /** Stops the process where it stands, and lets it go on: it takes no CPU time in between. */
+  /** Suspends the process, and resumes it: in between it takes no CPU time. */
   freeze(): void;
   thaw(): void;
   end(): Promise<void>;
@@ -88,7 +88,7 @@ export async function startDaemon(ground: Ground, options: DaemonOptions): Promi
   const profile = options.profileDir === null ? [] : profileFlags(options.profileDir);
   const startedAt = Date.now();
   const logPath = join(dataDir, 'log');
-  // The log goes straight to its file: passing it on would cost this process time.
+  // The log goes straight to its file: forwarding it would cost this process time.
   const log = await open(logPath, 'w');
   const preload = preloadFlags(options);
   const child = spawn(

@@ -4,25 +4,25 @@ import { EVENT_TYPES } from '../../src/core/event.ts';
 import { wantsEvent } from '../../src/core/filter.ts';
 import { createKeys, parseLedgerField, type Keys } from '../../src/redis/keys.ts';
 
-/** Longer than any answer takes that comes at all, ms. */
+/** Longer than any real answer takes, ms. */
 const ANSWER_WITHIN_MS = 5_000;
 
-/** Who wants to hear of what. */
+/** The event types that a subscriber wants. */
 interface Subscriber {
   events: string[];
 }
 
-/** One look at the equation: all sums are the same number where it holds. */
+/** One sample of the equation: it holds where all sums are equal. */
 export interface Reading {
   sums: Record<string, number>;
-  /** Where ledger and index tell different numbers for a state. */
+  /** States for which counters and index differ. */
   differences: string[];
 }
 
 interface LedgerOptions {
   /** Of Redis's socket. */
   path: string;
-  /** What all keys start with. */
+  /** The prefix of all keys. */
   prefix: string;
   subscribers: Subscriber[];
 }
@@ -35,8 +35,8 @@ export interface LedgerReader {
 }
 
 /**
- * The ledger's sum over all states, the sum of the indexes of the states, and events × subscriptions
- * by the indexes of the event types: in one transaction, so that all are of the same moment.
+ * In one transaction: the counters' sum over all states, the sum of the indexes of the states, and
+ * events × subscriptions by the indexes of the event types.
  */
 export async function openLedger({
   path,
@@ -51,7 +51,7 @@ export async function openLedger({
     maxRetriesPerRequest: 0,
     commandTimeout: ANSWER_WITHIN_MS,
     retryStrategy: () => 50,
-    // While Redis loads its file, the client would wait for as long as that says it takes.
+    // While Redis loads its file, the client would otherwise wait for as long as the reply says.
     maxLoadingRetryTime: 50,
   });
   redis.on('error', () => undefined);
@@ -120,13 +120,13 @@ function readingOf({ planned, ledger, index, events }: Counts, subscribers: Subs
   };
 }
 
-/** Whether all sums of a reading are the same, and nothing differs besides. */
+/** Whether all sums of a reading are equal, without other differences. */
 export function isBalanced({ sums, differences }: Reading): boolean {
   return new Set(Object.values(sums)).size === 1 && differences.length === 0;
 }
 
 /**
- * The equation as an operator sees it, at `GET /metrics` of the first daemon that tells it.
+ * The equation as an operator sees it, at `GET /metrics` of the first daemon that answers.
  * @throws Error when none does
  */
 export async function readMetrics(urls: string[]): Promise<Reading> {

@@ -1,24 +1,24 @@
 import { cpus, loadavg } from 'node:os';
 
-/** One number that a benchmark gives. */
+/** One number of a benchmark. */
 export interface Figure {
   name: string;
   value: number;
   unit: string;
-  /** What it has to be; absent where it is for information only. */
+  /** The target; absent where the figure is for information only. */
   target?: { atLeast: number } | { atMost: number };
 }
 
-/** What a benchmark gives. */
+/** The result of a benchmark. */
 export interface BenchResult {
   figures: Figure[];
-  /** What else is worth keeping: each round, counts of commands. For `--json` only. */
+  /** Further data: each round, counts of commands. For `--json` only. */
   details: Record<string, unknown>;
-  /** What people read above the figures. */
+  /** Text above the figures. */
   text?: string;
 }
 
-/** A figure is what one thinks of it: rounded to four digits, which is more than the noise allows. */
+/** Rounds to four digits, which is more than the noise allows. */
 export function rounded(value: number): number {
   return Number(value.toPrecision(4));
 }
@@ -30,7 +30,7 @@ export function median(values: number[]): number {
   return ((sorted[lower] ?? NaN) + (sorted[upper] ?? NaN)) / 2;
 }
 
-/** The smallest value that so large a share of all values does not exceed. */
+/** The smallest value that this share of all values does not exceed. */
 export function percentile(values: number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(sorted.length * share) - 1)] ?? NaN;
@@ -47,7 +47,7 @@ export function isMet({ value, target }: Figure): boolean {
   return 'atLeast' in target ? value >= target.atLeast : value <= target.atMost;
 }
 
-/** Where the figures come from; without it they mean nothing. */
+/** The machine's description; without it the figures mean nothing. */
 export function machine(): Record<string, unknown> {
   const processors = cpus();
   const [load = 0] = loadavg();

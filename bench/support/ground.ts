@@ -2,14 +2,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** What a benchmark stands on: a directory of its own, and everything that has to be ended after it. */
+/** A benchmark's surroundings: its own directory, and what to release after it. */
 export interface Ground {
   dir: string;
-  /** Releases run in reverse order, whatever became of the benchmark. */
+  /** Releases run in reverse order, whatever the benchmark's result. */
   onEnd(release: () => Promise<void>): void;
 }
 
-/** Runs a benchmark; what it started is ended and its files are gone afterwards, Ctrl-C included. */
+/** Runs a benchmark; afterwards its processes are ended and its files removed, also on Ctrl-C. */
 export async function onGround<Result>(run: (ground: Ground) => Promise<Result>): Promise<Result> {
   const dir = await mkdtemp(join(tmpdir(), 'runwatch-bench-'));
   const releases = [() => rm(dir, { recursive: true, force: true })];

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import type { Ground } from './ground.ts';
 
-/** A way to a Redis that can hold up its replies, as a network does, while commands get through. */
+/** A proxy to a Redis that can hold up replies, as a network does, while commands get through. */
 export interface HeldRedis {
   url: string;
   hold(): void;

@@ -11,7 +11,7 @@ const MEBIBYTE = 1_048_576;
 const BOMB_MEMBER_BYTES = 64 * MEBIBYTE;
 const BOMB_MEMBER = gzipSync(Buffer.alloc(BOMB_MEMBER_BYTES));
 
-/** Receivers that do their sender harm, each in its way. */
+/** Harmful receivers. */
 const MALICE = {
   'drips its answer, a byte a second': (socket: Socket) => {
     socket.write('HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n');
@@ -41,7 +41,7 @@ const MALICE = {
   },
 };
 
-/** A receiver that does harm, and how long it was let to. */
+/** A harmful receiver, and how long each connection to it lasted. */
 export interface HostileReceiver {
   name: string;
   url: string;

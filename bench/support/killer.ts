@@ -5,16 +5,16 @@ import { upDaemons, type SoakStage } from './soak-stage.ts';
 
 const KILL_EVERY_MS = { least: 4_000, most: 12_000 };
 
-/** Every so many kills of daemons, Redis is killed as well. */
+/** Redis is killed with every such number of kills of daemons. */
 const REDIS_EVERY = 4;
 
-/** How long Redis is away at the most, ms; then it has to load its file, too. */
+/** Longest absence of Redis, ms; afterwards it has to load its file, too. */
 const REDIS_AWAY_MS = 2_000;
 
-/** What a dead process has sent is read within this, and no process starts within it, ms. */
+/** The last output of a dead process is read within this, and no process starts within it, ms. */
 const LAST_WORDS_MS = 100;
 
-/** Daemons have found a Redis that is back by then, ms. */
+/** Daemons have reconnected to Redis by then, ms. */
 const RECONNECT_MS = 3_000;
 
 /** Kills daemons, and Redis now and then, at random moments and without a warning. */
@@ -45,7 +45,7 @@ async function killRedis({ redis, random, kills }: SoakStage): Promise<void> {
   kill.until = Date.now();
 }
 
-/** Why a look at the equation may have failed that was taken then; null where it had to work. */
+/** Why a sample of the equation at that time may have failed; null where it had to work. */
 export function excuseOf(
   stage: SoakStage,
   place: 'redis' | 'metrics',
@@ -55,6 +55,6 @@ export function excuseOf(
   if (stage.kills.some(isAway)) return 'Redis was killed';
   if (place === 'redis') return null;
   if (upDaemons(stage).length === 0) return 'all daemons were killed';
-  // The only one that was up has died of the question, or under it.
+  // The only daemon that was up has died of the request, or during it.
   return stage.kills.some(({ at }) => at >= askedAt - LAST_WORDS_MS) ? 'a daemon was killed' : null;
 }

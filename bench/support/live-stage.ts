@@ -8,12 +8,12 @@ import { startRedis } from './redis.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 5).toString('base64')}`;
 
-/** How long after the end of a run its webhook may come before the bench is void, ms. */
+/** How long after a run's end its webhook may arrive before the bench is void, ms. */
 const TOLD_WITHIN_MS = 60_000;
 
 const LOOK_EVERY_MS = 50;
 
-/** When a run ended by Noxus's account, and when its webhook was there; ms since the epoch. */
+/** A run's end by Noxus's time, and its webhook's arrival; ms since the epoch. */
 interface Told {
   finishedAt: number;
   arrivedAt: number;
@@ -22,9 +22,12 @@ interface Told {
 /** Daemon, Redis, fake Noxus and a receiver. */
 export interface LiveStage {
   noxus: Simulator;
-  /** Waits until the end of a run was told. */
+  /** Waits for the webhook of a run's end. */
   told(runId: string): Promise<Told>;
-  /** Has every run begin when it is due and be watched, and follows each. @returns them as they were lived */
+  /**
+   * Starts every run when it is due, has it watched, and follows each. @returns the runs as they
+   * happened
+   */
   live(runs: LivedRun[], follow: (run: LivedRun) => Promise<void>): Promise<LivedRun[]>;
 }
 
@@ -89,7 +92,8 @@ async function toldOf(ends: Map<string, Told>, runId: string): Promise<Told> {
   for (;;) {
     const told = ends.get(runId);
     if (told !== undefined) return told;
-    if (Date.now() > deadline) throw new Error(`void: the end of run ${runId} was not told`);
+    if (Date.now() > deadline)
+      throw new Error(`void: no webhook of the end of run ${runId} arrived`);
     await delay(LOOK_EVERY_MS);
   }
 }

@@ -3,7 +3,7 @@ import type { ScriptInput } from '../../src/simulator/script-schema.ts';
 import { randomId } from '../../src/simulator/seeded-random.ts';
 import type { TracedRun } from '../replay/workload.ts';
 
-/** A run that is going to be lived, or was. */
+/** A planned or finished run. */
 export interface LivedRun extends TracedRun {
   id: string;
 }
@@ -14,7 +14,7 @@ interface Kind {
   /** Of the log-normal distribution, s as they would be unscaled. */
   medianS: number;
   sigma: number;
-  /** Whether its progress moves evenly, or stays at nought to the end. */
+  /** Whether its progress moves evenly, or remains at 0 to the end. */
   tellsProgress: boolean;
 }
 
@@ -24,7 +24,7 @@ const KINDS: [Kind, ...Kind[]] = [
   { share: 0.25, medianS: 300, sigma: 0.5, tellsProgress: false },
 ];
 
-/** How many runs fail, at any time before they would have ended. */
+/** The share of runs that fail, at any time before their end. */
 const FAILURES = 0.06;
 
 /** Runs wait in their queue for up to this share of their length. */
@@ -32,7 +32,7 @@ const QUEUED_SHARE = 0.05;
 
 interface PlanOptions {
   count: number;
-  /** How long runs begin, s. */
+  /** How long new runs begin, s. */
   withinS: number;
   /** How many times as fast as real ones they are. */
   speed: number;
@@ -98,7 +98,7 @@ export function scriptOf(run: LivedRun): ScriptInput {
   };
 }
 
-/** The run began then and not when it was planned: all of its times move along. */
+/** The run with its real beginning: all of its times move along. */
 export function movedTo(run: LivedRun, created: number): LivedRun {
   const by = created - run.created;
   return {

@@ -5,19 +5,19 @@ import type { SeenRequest } from './repeats.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 11).toString('base64')}`;
 
-/** Says which daemon a request is from. */
+/** Names the daemon of a request. */
 const DAEMON_HEADER = 'x-bench-daemon';
 
 /** The deadline of an attempt, ms: long for a receiver that answers, short for one that hangs. */
 const TIMEOUT_MS = 2_000;
 
-/** Longer than any deadline: whoever waits for this is cut. */
+/** Longer than any deadline: a sender that waits for this is cut off. */
 const NEVER_MS = 600_000;
 
 type Answer = { status: number; headers?: Record<string, string>; delayMs?: number };
 
 interface Manner {
-  /** What it answers as long as it is not well. */
+  /** Its answer while it is unhealthy. */
   answer: (random: Random) => Answer;
   /** Event types as in the configuration. */
   events: string[];
@@ -43,7 +43,8 @@ const MOODS = {
       random() < 0.2 ? { status: 429, headers: { 'retry-after': '1' } } : { status: 204 },
   },
   leaving: { ...PATIENT, answer: (random) => ({ status: random() < 0.02 ? 410 : 204 }) },
-  // Few events and few attempts: so that some are given up before everybody is well again.
+  // Few events and few attempts, so that some deliveries die before all receivers are healthy
+  // again.
   failing: {
     answer: () => ({ status: 500 }),
     events: ['run.failed', 'run.stopped'],
@@ -53,7 +54,7 @@ const MOODS = {
 
 export type Mood = keyof typeof MOODS;
 
-/** A receiver of the soak, and what it took. */
+/** A receiver of the soak, and its requests. */
 export interface MoodyReceiver {
   mood: Mood;
   events: string[];
@@ -61,13 +62,13 @@ export interface MoodyReceiver {
   endpointOf(daemon: number): Record<string, unknown>;
   /** Every webhook that came in, by the id of its event. */
   requests: Map<string, SeenRequest[]>;
-  /** Webhooks whose signature did not fit. */
+  /** Webhooks with an invalid signature. */
   forged(): number;
 }
 
 export interface MoodyReceivers {
   all: MoodyReceiver[];
-  /** From now on every one of them is healthy, so that all comes to rest. */
+  /** Makes all of them healthy, so that all comes to rest. */
   heal(): void;
 }
 

@@ -6,13 +6,13 @@ import { endProcess } from './process.ts';
 
 const PROCESS = fileURLToPath(new URL('./noxus-process.ts', import.meta.url));
 
-/** What the process of the fake Noxus says. */
+/** Messages of the fake Noxus's process. */
 export type NoxusMessage =
   | { kind: 'listening'; url: string; apiKey: string }
-  /** Milliseconds since the epoch at which the first request after the last `watch` came in. */
+  /** When the first request after the last `watch` came in, milliseconds since the epoch. */
   | { kind: 'first_request'; at: number };
 
-/** The fake Noxus in a process of its own, with runs that wait for ever. */
+/** The fake Noxus in its own process, with runs that wait for ever. */
 export interface BenchNoxus {
   url: string;
   apiKey: string;

@@ -9,17 +9,19 @@ const PAUSE_FOR_MS = { least: 1_000, most: 4_000 };
 const AGAIN_EVERY_MS = 1_500;
 const ENABLE_EVERY_MS = 10_000;
 
-/** Endpoints that are given up on, or give up their deliveries, until somebody sees to it. */
+/** Endpoints that get disabled, or lose deliveries, until an operator acts. */
 const NEEDY: Mood[] = ['leaving', 'failing'];
 
-/** What was asked for by hand during a soak. */
+/** The operator's calls during a soak. */
 export interface OperatorLog {
   pauses: number;
-  /** How often endpoints were enabled again, and their dead and skipped deliveries sent again. */
+  /**
+   * How often the operator enabled endpoints, and redelivered their dead and skipped deliveries.
+   */
   enabled: number;
-  /** How many deliveries those were. */
+  /** The number of those deliveries. */
   sentAgain: number;
-  /** Deliveries that had arrived and were asked for again, each once, by {@link pairOf}. */
+  /** Redeliveries of arrived deliveries, each once, by {@link pairOf}. */
   again: Map<string, { wasAnswered: boolean }>;
 }
 
@@ -28,7 +30,7 @@ export function pairOf(endpoint: string, eventId: string): string {
   return `${endpoint} ${eventId}`;
 }
 
-/** Pauses and resumes endpoints, enables them, and sends deliveries again, until it is over. */
+/** Pauses, resumes and enables endpoints, and redelivers, until it is over. */
 export async function operate(stage: SoakStage, until: number): Promise<OperatorLog> {
   const log: OperatorLog = { pauses: 0, enabled: 0, sentAgain: 0, again: new Map() };
   await Promise.all([
@@ -65,7 +67,7 @@ async function enableTheNeedy(stage: SoakStage, log: OperatorLog, until: number)
   }
 }
 
-/** Asks again for deliveries that have arrived, each at most once. */
+/** Redelivers deliveries that have arrived, each at most once. */
 async function sendAgain(stage: SoakStage, log: OperatorLog, until: number): Promise<void> {
   const { random, receivers } = stage;
   while (Date.now() < until) {
@@ -83,7 +85,7 @@ async function sendAgain(stage: SoakStage, log: OperatorLog, until: number): Pro
   }
 }
 
-/** Makes up for all that was held back: everything that is dead or was skipped goes out again. */
+/** Redelivers everything that is dead or was skipped. */
 export async function letEverythingGo(stage: SoakStage): Promise<void> {
   for (const { mood } of stage.receivers.all) {
     await insist(stage, `/v1/endpoints/${mood}/resume`, {});

@@ -16,28 +16,28 @@ import type { BenchRedis } from './redis.ts';
 
 const BATCH = 500;
 
-/** The events of one look come at most this long after their time. */
+/** Events are written at most this long after their time. */
 const TICK_MS = 4;
 
-/** An event that was written, and when that was due, milliseconds since the epoch. */
+/** A written event, and its due time, milliseconds since the epoch. */
 export interface Committed {
   eventId: string;
   scheduledAt: number;
 }
 
-/** Writes events as the watching half does, and nothing else: no polls get in the way. */
+/** Writes events as a poll does, but without polls. */
 export interface Outbox {
   /** Writes one event for each of the endpoints named, now. */
   fill(endpoints: string[]): Promise<Committed[]>;
   /** The same for subscriptions of any kind, each of a run of its own. */
   end(subscriptions: Subscribe[]): Promise<Committed[]>;
   /**
-   * Writes one event after the other at a steady pace, whatever becomes of them: what is late is late
-   * by when it was due, not by when there was time for it.
+   * Writes events at a steady rate, whatever happens to them. Latency counts from an event's due
+   * time, not from its write.
    */
   pace(options: PaceOptions): Promise<Committed[]>;
   ledger(): Promise<Ledger>;
-  /** How many deliveries wait for a place among the attempts at an endpoint. */
+  /** How many deliveries wait for a slot of an endpoint. */
   inLine(endpoint: string): Promise<number>;
   /** An event as it is sent. */
   sample(endpoint: string): string;
@@ -50,9 +50,9 @@ interface PaceOptions {
 }
 
 /**
- * The load of the delivery benchmarks: runs that end at scheduled times, each written with its watch,
- * event and fan-out by the product's own rules and stores, over a connection of this process. The
- * daemon is not told of them, as it tells itself of what it saw: it finds them at its next look.
+ * The load of the delivery benchmarks: runs that end at scheduled times. This process writes each
+ * with its watch, event and fan-out by the product's own rules and stores. The daemon gets no
+ * wake-up for them, as it would for its own polls: its next sweep finds them.
  */
 export function openOutbox(ground: Ground, redis: BenchRedis): Outbox {
   const stores = openStores({ url: redis.socket, prefix: 'runwatch' });
@@ -115,7 +115,7 @@ const toEndpoint =
   (endpoint: string): Subscribe =>
   () => ({ kind: 'endpoint', endpoint });
 
-/** A run that was watched and is seen to have ended: one event, for one subscription. */
+/** A watched run that has just ended: one event, for one subscription. */
 function runEnded(subscribe: Subscribe, now: number): WatchChange {
   const runId = randomUUID();
   const subscriptions = [subscribe({ source: 'bench', runId })];

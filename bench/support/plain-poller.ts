@@ -7,15 +7,15 @@ interface Source {
   apiKey: string;
 }
 
-/** What one run cost, and when its end was known, milliseconds since the epoch. */
+/** The cost of one run, and when its end was seen, milliseconds since the epoch. */
 export interface Polled {
   requests: number;
   knownAt: number;
 }
 
 /**
- * Reads a run until it has ended, as a script does that knows nothing of what it waits for.
- * @param waitMs how long after the so-manieth read, from 1
+ * Polls a run until it has ended, as a script without knowledge of the run does.
+ * @param waitMs the wait after the n-th poll, from 1
  */
 export async function pollPlainly(
   { url, apiKey }: Source,

@@ -9,9 +9,9 @@ interface PostLoopOptions {
 }
 
 /**
- * What there would be without a product: got with the options of `src/deliver/post.ts` and agents as
- * those of `src/deliver/webhook-agents.ts`, posting to all endpoints in turn by as many workers as
- * there are attempts at once. Nothing is signed, stored or retried.
+ * The baseline without a product: got with the options of `src/deliver/post.ts`, and agents as
+ * those of `src/deliver/webhook-agents.ts`. As many workers as there are concurrent attempts post
+ * to all endpoints in turn. Nothing is signed, stored or retried.
  */
 export function createPostLoop({ urls, body, concurrency }: PostLoopOptions) {
   const agent = new Agent({

@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import type { ChildProcess } from 'node:child_process';
 
-/** Longer than anything that is told to end needs; then it is killed. */
+/** Longer than any regular end takes; then the process is killed. */
 const END_WITHIN_MS = 30_000;
 
-/** Tells a process to end and waits until it has. A process that was stopped is woken for that. */
+/** Ends a process and waits for it. A suspended process is resumed for that. */
 export async function endProcess(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exited = once(child, 'exit');

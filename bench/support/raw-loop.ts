@@ -8,7 +8,7 @@ interface RawLoopOptions {
   concurrency: number;
 }
 
-/** What a loop came to. */
+/** The result of a loop. */
 export interface LoopResult {
   requests: number;
   elapsedMs: number;
@@ -17,8 +17,8 @@ export interface LoopResult {
 }
 
 /**
- * What there would be without a product: got with the options of `src/noxus/transport.ts`, asked again
- * and again by as many workers as there are polls at once, which do nothing with the answers.
+ * The baseline without a product: got with the options of `src/noxus/transport.ts`. As many workers
+ * as there are concurrent polls read runs repeatedly, and ignore the answers.
  */
 export function createRawLoop({ noxus, runs, concurrency }: RawLoopOptions) {
   const agent = new Agent({

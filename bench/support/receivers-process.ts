@@ -6,7 +6,7 @@ import type { Arrival, ReceiversMessage, ReceiversOrder } from './receivers.ts';
 // The process behind `startReceivers`: argument 1 is the number of endpoints, each with a port of its
 // own, as endpoints are different hosts. It ends with its parent.
 
-/** Longer than senders keep idle connections, so that it is never us who closes them. */
+/** Longer than senders keep idle connections, so that this side never closes them. */
 const KEEP_ALIVE_MS = 60_000;
 
 const hanging = new Set<number>();

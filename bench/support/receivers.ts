@@ -6,7 +6,7 @@ import { endProcess } from './process.ts';
 
 const PROCESS = fileURLToPath(new URL('./receivers-process.ts', import.meta.url));
 
-/** A webhook whose head has come in. */
+/** A webhook with a complete head. */
 export interface Arrival {
   /** `webhook-id`. */
   id: string;
@@ -16,22 +16,22 @@ export interface Arrival {
   at: number;
 }
 
-/** What the process of the receivers is told. */
+/** Messages to the receivers' process. */
 export type ReceiversOrder = { kind: 'take' } | { kind: 'hang'; endpoints: number[] };
 
-/** What it says. */
+/** Its answers. */
 export type ReceiversMessage =
   | { kind: 'listening'; urls: string[] }
   | { kind: 'hanging' }
   | { kind: 'arrivals'; arrivals: Arrival[] };
 
-/** Receivers of webhooks in a process of their own: they answer 204 at once. */
+/** Receivers of webhooks in their own process: they answer 204 at once. */
 export interface Receivers {
-  /** One of each endpoint. */
+  /** The URL of each endpoint. */
   urls: string[];
-  /** What has arrived since this was called last. Requests without an id are not told of. */
+  /** Arrivals since the last call, without requests that have no id. */
   take(): Promise<Arrival[]>;
-  /** From now on these endpoints take requests and never answer them. */
+  /** Makes these endpoints take requests and never answer them. */
   hang(endpoints: number[]): Promise<void>;
 }
 

@@ -15,10 +15,10 @@ export interface BenchRedis {
   version: string;
   /** Numbers of INFO; those that a server does not have are absent. */
   info(section: string): Promise<Record<string, number>>;
-  /** What commands were called since the last call of this, and how often. */
+  /** Counts of commands since the last call of this. */
   takeCommands(): Promise<Record<string, number>>;
   flush(): Promise<void>;
-  /** Stops the server where it stands, and lets it go on. */
+  /** Suspends the server, and resumes it. */
   freeze(): void;
   thaw(): void;
 }

@@ -1,4 +1,4 @@
-/** How long after an answer its result may take to be written, ms: that long it is still on its way. */
+/** How long after an answer its result may take to be written, ms. */
 const COMMIT_WITHIN_MS = 3_000;
 
 /** Clocks of two processes on one machine, and timers, agree this well, ms. */
@@ -6,7 +6,7 @@ const SLACK_MS = 50;
 
 /** A webhook as its receiver saw it. Times are milliseconds since the epoch. */
 export interface SeenRequest {
-  /** Which of the daemons sent it. */
+  /** The daemon that sent it. */
   daemon: number;
   at: number;
   /** When it was answered, or cut by its sender at the latest. */
@@ -15,42 +15,42 @@ export interface SeenRequest {
   taken: boolean;
 }
 
-/** A process that was killed. Times are milliseconds since the epoch. */
+/** A kill of a process. Times are milliseconds since the epoch. */
 export interface Kill {
   victim: number | 'redis';
   at: number;
-  /** When nothing of it could come any more; for Redis, when it was back. */
+  /** The end of its effects; for Redis, when it was back. */
   until: number;
 }
 
-/** An attempt as the store has it. */
+/** An attempt in the store. */
 interface RecordedAttempt {
   at: number;
   durationMs: number;
   error: unknown;
 }
 
-/** All that is known of one event at one endpoint. */
+/** All data on one event at one endpoint. */
 export interface Story {
   requests: SeenRequest[];
   attempts: RecordedAttempt[];
-  /** How often somebody asked for it to be sent again. */
+  /** Number of its redeliveries by the operator. */
   askedFor: number;
 }
 
-/** What came more often than once, and whether that has its reason. */
+/** Repeated events, and whether each repeat has a reason. */
 export interface Repeats {
-  /** Requests that had begun when a process was killed, and whose result was not written by then. */
+  /** Requests under way when a process was killed, and without a written result by then. */
   cutOff: number;
-  /** Requests whose result was never written although nobody was killed. */
+  /** Requests without a written result although no process was killed. */
   unrecorded: SeenRequest[];
-  /** How often it was taken again although nobody had asked for it. */
+  /** How often the receiver took it again without a redelivery. */
   repeats: number;
-  /** Repeats that follow neither a request that was cut off nor an answer that came too late. */
+  /** Repeats without a request that a kill cut off, and without an answer that came too late. */
   unexplained: number;
 }
 
-/** Lays the requests that a receiver saw beside the attempts that were recorded. */
+/** Compares the requests that a receiver saw with the recorded attempts. */
 export function judgeRepeats({ requests, attempts, askedFor }: Story, kills: Kill[]): Repeats {
   const taken = requests.filter((request) => request.taken);
   const lost = requests.filter((request) => !attempts.some((one) => isOf(one, request)));
@@ -60,7 +60,7 @@ export function judgeRepeats({ requests, attempts, askedFor }: Story, kills: Kil
   const heldUp = requests.filter(
     (request) => !lost.includes(request) && outages.some((one) => wasHeldUp(request, one, rest)),
   );
-  // What was written late settled the event, so that the result of a request made meanwhile is void.
+  // The late write settled the event, so the result of a request made meanwhile is void.
   const unrecorded = rest.filter((request) => !heldUp.some(({ at }) => at < request.at));
   // The sender did not wait long enough for the answer, so it had to try again.
   const late = taken.filter((request) =>
@@ -77,12 +77,12 @@ export function judgeRepeats({ requests, attempts, askedFor }: Story, kills: Kil
   };
 }
 
-/** Whether a receiver had a request that it had not answered when a process was killed. */
+/** Whether a receiver had not answered a request yet when a process was killed. */
 export function wasOpen({ daemon, at, until }: SeenRequest, kill: Kill): boolean {
   return isOfVictim(daemon, kill) && at <= kill.at && until > kill.at;
 }
 
-/** What was killed within so many ms of a request, each with how long after the request's answer. */
+/** Kills within this many ms of a request, each with its time after the request's answer. */
 export function killsAround({ at, until }: SeenRequest, kills: Kill[], withinMs: number): string[] {
   return kills
     .filter((kill) => kill.at - until < withinMs && at - kill.until < withinMs)
@@ -99,8 +99,8 @@ function wasCutOff({ daemon, at, until }: SeenRequest, kill: Kill): boolean {
 }
 
 /**
- * Whether a result was written only after Redis was back: its request was open when Redis was killed, or
- * had been answered just before, which shows in that the event was sent once more.
+ * Whether a result was written only after Redis was back. Its request was open when Redis was
+ * killed, or had been answered just before. In the latter case the event was sent once more.
  */
 function wasHeldUp(request: SeenRequest, outage: Kill, sentAgain: SeenRequest[]): boolean {
   if (request.at > outage.at) return false;

@@ -7,13 +7,13 @@ import { startRedis, type BenchRedis } from './redis.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 
-/** How long what is outstanding may take to arrive. */
+/** How long outstanding deliveries may take to arrive. */
 const ARRIVE_WITHIN_MS = 120_000;
 
 /** Seldom enough to cost nothing. */
 const LOOK_EVERY_MS = 100;
 
-/** Everything that delivering takes: daemon, Redis and receivers, each a process of its own. */
+/** Daemon, Redis and receivers, each its own process. */
 export interface Sending {
   daemon: BenchDaemon;
   redis: BenchRedis;
@@ -27,7 +27,7 @@ interface SendingOptions {
   endpoints: number;
   /** Deadline of an attempt, as in the configuration. */
   timeout?: string;
-  /** URLs of further endpoints, which nobody listens for here. They are tried once. */
+  /** URLs of further endpoints without a receiver here. They are tried once. */
   others?: string[];
   profileDir: string | null;
 }
@@ -45,7 +45,7 @@ export async function startSending(ground: Ground, options: SendingOptions): Pro
     profileDir: options.profileDir,
     config: {
       redis: { url: `unix://${redis.socket}` },
-      // There has to be one; since all runs have ended, it is never asked anything.
+      // A source is required; since all runs have ended, it gets no request.
       sources: { bench: { base_url: 'http://127.0.0.1:9', api_key: 'none' } },
       endpoints: Object.fromEntries(targets.map((target, at) => [endpoints[at], target])),
       egress: { allow: ['127.0.0.1/32'] },
@@ -54,22 +54,22 @@ export async function startSending(ground: Ground, options: SendingOptions): Pro
   return { daemon, redis, receivers, endpoints, outbox: openOutbox(ground, redis) };
 }
 
-/** Without a schedule of its own, it is tried again as by default. */
+/** Without its own schedule, it has the default retries. */
 function webhook(url: string, timeout: string, retry?: string[]) {
   return { type: 'webhook', url, secret: SECRET, events: ['*'], timeout, retry };
 }
 
-/** One delivery that arrived: when it was due, and when it was there. */
+/** A delivery that arrived: when it was due, and when it arrived. */
 export interface Journey {
   scheduledAt: number;
   arrivedAt: number;
 }
 
 /**
- * Waits until as many deliveries as the ledger knows of in all are delivered, and says how each of
- * those committed fared.
- * @throws Error where the ledger does not balance, or one came twice, not at all, or uncalled for:
- * what was measured means nothing then
+ * Waits until all deliveries in the delivery counters are delivered, and returns the timing of
+ * those committed.
+ * @throws Error where the counters do not balance, or a delivery came twice, never, or
+ * unexpectedly: then the measurement means nothing
  */
 export async function settled(
   { outbox, receivers }: Sending,
@@ -87,7 +87,7 @@ export async function settled(
   return journeysOf(committed, await receivers.take());
 }
 
-/** Lays what was committed beside what arrived. @throws Error unless each came exactly once */
+/** Compares commits with arrivals. @throws Error unless each came exactly once */
 export function journeysOf(committed: Committed[], arrivals: Arrival[]): Journey[] {
   const arrivedAt = new Map(arrivals.map(({ id, at }) => [id, at]));
   if (arrivals.length !== committed.length || arrivedAt.size !== committed.length) {

@@ -12,22 +12,22 @@ import type { Kill } from './repeats.ts';
 
 const DAEMONS = 2;
 
-/** How long a client waits before it asks again, ms. */
+/** How long a client waits before it repeats a request, ms. */
 const AGAIN_AFTER_MS = 200;
 
 /** Attempts at one endpoint at a time, over all daemons. */
 const PER_ENDPOINT = 4;
 
-/** Everything that takes part in a soak: two daemons on one Redis, a fake Noxus, and receivers. */
+/** All parts of a soak: two daemons on one Redis, a fake Noxus, and receivers. */
 export interface SoakStage {
   noxus: Simulator;
   redis: PrivateRedis;
   daemons: RestlessDaemon[];
   receivers: MoodyReceivers;
   random: Random;
-  /** Runs that the daemons were asked to watch, and said yes. */
+  /** Runs that the daemons accepted to watch. */
   registered: string[];
-  /** Every process that was killed so far. */
+  /** Every kill so far. */
   kills: Kill[];
 }
 
@@ -74,7 +74,7 @@ function configOf(
   };
 }
 
-/** Where the APIs of the daemons are, as far as they are up. */
+/** API URLs of the daemons that are up. */
 export function upDaemons({ daemons }: SoakStage): string[] {
   return daemons.flatMap(({ current }) => {
     try {
@@ -85,7 +85,7 @@ export function upDaemons({ daemons }: SoakStage): string[] {
   });
 }
 
-/** Asks one of the daemons; null where it was killed, not up yet, or said no. */
+/** Calls one of the daemons; null where it was killed, not up yet, or refused. */
 export async function ask<Answer>(
   stage: SoakStage,
   path: string,
@@ -100,12 +100,12 @@ async function call<Answer>({ daemons, random }: SoakStage, path: string, body: 
   try {
     return await daemon?.current.api<Answer>(path, body);
   } catch {
-    // It was killed before it could answer: whoever needs it asks again.
+    // It was killed before it could answer; callers repeat the request.
     return undefined;
   }
 }
 
-/** Asks until there is a good answer, as a client does that has to get through. */
+/** Repeats a call until it succeeds, as a client does that must get through. */
 export async function insist<Answer>(
   stage: SoakStage,
   path: string,
@@ -115,7 +115,7 @@ export async function insist<Answer>(
   for (;;) {
     const answer = await call<Answer>(stage, path, body);
     const { status = 503 } = answer ?? {};
-    // What is no such call today will be none when it is asked again.
+    // An invalid call remains invalid when repeated.
     if (status === 400 || status === 404 || status === 422) {
       throw new Error(`${path} answers ${status}: ${JSON.stringify(answer?.body)}`);
     }

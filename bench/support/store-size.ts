@@ -1,12 +1,12 @@
 import { Redis } from 'ioredis';
 
-/** What a store holds. */
+/** The contents of a store in numbers. */
 export interface StoreSize {
   keys: number;
   /** Fields of hashes, members of sets and sorted sets, items of lists and streams. */
   items: number;
   memoryBytes: number;
-  /** Items and keys by the names of keys, without what is special to a run, delivery or receiver. */
+  /** Items and keys by key name, without the part special to a run, delivery or receiver. */
   byName: Record<string, number>;
 }
 
@@ -18,7 +18,7 @@ const COUNTERS: Readonly<Record<string, 'hlen' | 'zcard' | 'scard' | 'llen' | 'x
   stream: 'xlen',
 };
 
-/** Counts all that a Redis holds, a page of its keys at a time. */
+/** Counts everything in a Redis, one page of its keys at a time. */
 export async function measureStore(url: string): Promise<StoreSize> {
   const redis = new Redis(url);
   const size: StoreSize = { keys: 0, items: 0, memoryBytes: 0, byName: {} };

@@ -11,7 +11,7 @@ export interface Webhook {
   runId: string;
   sequence: number;
   detectedAt: string;
-  /** The path that it was sent to: one of each endpoint. */
+  /** The path that identifies the endpoint. */
   path: string;
   /** Milliseconds since the epoch. */
   at: number;
@@ -19,7 +19,7 @@ export interface Webhook {
   isCutOff: boolean;
 }
 
-/** A receiver that takes everything and answers at once, unless it is told to hang. */
+/** A receiver that accepts everything at once, unless {@link WebhookLog.hang} was called. */
 export interface WebhookLog {
   url: string;
   webhooks: Webhook[];
