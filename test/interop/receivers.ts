@@ -6,7 +6,7 @@ import { builtGo } from './go.ts';
 import type { CaseResult, Part } from './part.ts';
 import { SOURCES } from './places.ts';
 import { SECRET, TOKEN, type RawWebhook, type Stage } from './stage.ts';
-import { pythonWith, type Tools } from './tools.ts';
+import { endWithParts, pythonWith, type Tools } from './tools.ts';
 
 /** How long a webhook may be on its way, ms. */
 const PATIENCE = { timeoutMs: 60_000 };
@@ -53,6 +53,7 @@ export function receiverParts(tools: Tools, stage: Stage): Part[] {
 /** Starts a receiver, which says where it listens. */
 async function start(command: string, args: string[]): Promise<Receiver> {
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  endWithParts(child);
   let said = '';
   child.stdout.on('data', (piece: Buffer) => (said += piece.toString()));
   const url = await waitFor(() => /^http:\S+/.exec(said)?.[0], PATIENCE);

@@ -11,6 +11,12 @@ const LIMIT_MS = 180_000;
 
 const programs = new Set<ChildProcess>();
 
+/** Notes a program that is to be ended with the parts, whatever becomes of its own. */
+export function endWithParts(child: ChildProcess): void {
+  programs.add(child);
+  child.once('close', () => programs.delete(child));
+}
+
 /** Ends the programs that still run. */
 export function killPrograms(): void {
   for (const program of programs) program.kill('SIGKILL');
@@ -35,8 +41,7 @@ export async function run(
     timeout: limitMs,
     killSignal: 'SIGKILL',
   });
-  programs.add(child);
-  child.once('close', () => programs.delete(child));
+  endWithParts(child);
   let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (piece: Buffer) => (stdout += piece.toString()));
   child.stderr.on('data', (piece: Buffer) => (stderr += piece.toString()));
