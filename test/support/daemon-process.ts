@@ -67,7 +67,13 @@ export async function tempDir(): Promise<string> {
 /** Starts the built daemon on a free port and waits for its ready line. */
 export async function startDaemonProcess(options: DaemonOptions = {}): Promise<DaemonProcess> {
   const daemon = await spawnDaemonProcess(options);
-  await daemon.ready();
+  try {
+    await daemon.ready();
+  } catch (error) {
+    // No test has it yet, so that none would end it.
+    await daemon.stop('SIGKILL');
+    throw error;
+  }
   return daemon;
 }
 
