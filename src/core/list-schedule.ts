@@ -53,14 +53,14 @@ interface LookTold extends Pick<ListStanding, 'checkedAt'> {
 /** Plans anew from the members that the sweep found and the pages that it took. */
 export function scheduleAfter(
   { changed, unchanged, missing }: ListFindings,
-  { checkedAt, now, ...told }: LookTold,
+  { checkedAt, now, ...sweep }: LookTold,
 ): ListSchedule {
-  const { pays, intervalMs } = planBatch([...changed, ...unchanged], told);
+  const { pays, intervalMs } = planBatch([...changed, ...unchanged], sweep);
   if (!pays) {
     const recalled = [...unchanged, ...missing];
     return { putOff: [], recalled, toCheck: null, checkedAt, nextMs: FUTILE_MS };
   }
-  const nextMs = jitterAround(intervalMs, JITTER, told.random);
+  const nextMs = jitterAround(intervalMs, JITTER, sweep.random);
   const toCheck = memberToCheck(unchanged, { checkedAt, lookEveryMs: nextMs, now });
   return {
     putOff: unchanged,

@@ -75,7 +75,7 @@ export function reminded(
   waiting: Waiting | null,
   events: readonly RunwatchEvent[],
 ): Waiting | null {
-  const told = events.find(({ data }) => data.reminder !== undefined);
-  if (waiting === null || told?.data.reminder === undefined) return waiting;
-  return { ...waiting, reminders: told.data.reminder, reminderId: told.id };
+  const reminder = events.find(({ data }) => data.reminder !== undefined);
+  if (waiting === null || reminder?.data.reminder === undefined) return waiting;
+  return { ...waiting, reminders: reminder.data.reminder, reminderId: reminder.id };
 }

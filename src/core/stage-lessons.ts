@@ -38,10 +38,10 @@ export function lessonsCutShort(watch: Watch): Lesson[] {
  * When a change came: by Noxus's time, clamped between the two polls, else half-way between them.
  */
 function newsAt(previous: RunSnapshot, run: RunSnapshot, now: number): number {
-  const lastLook = Date.parse(previous.observed_at);
-  const told = isTerminalStatus(run.status) ? run.finished_at : null;
-  if (told === null) return (lastLook + now) / 2;
-  return Math.min(Math.max(Date.parse(told), lastLook), now);
+  const lastPollAt = Date.parse(previous.observed_at);
+  const finishedAt = isTerminalStatus(run.status) ? run.finished_at : null;
+  if (finishedAt === null) return (lastPollAt + now) / 2;
+  return Math.min(Math.max(Date.parse(finishedAt), lastPollAt), now);
 }
 
 /** The dwell time of the present phase, in plain seconds. */

@@ -104,10 +104,10 @@ function beganAt(
   run: RunSnapshot,
   now: number,
 ): number | null {
-  const lastLook = previous === null ? null : Date.parse(previous.observed_at);
-  const told = toldBeginning(state, previous, run);
-  if (told !== null) return Math.min(Math.max(told, lastLook ?? told), now);
-  return lastLook === null ? null : Math.round((lastLook + now) / 2);
+  const lastPollAt = previous === null ? null : Date.parse(previous.observed_at);
+  const givenAt = toldBeginning(state, previous, run);
+  if (givenAt !== null) return Math.min(Math.max(givenAt, lastPollAt ?? givenAt), now);
+  return lastPollAt === null ? null : Math.round((lastPollAt + now) / 2);
 }
 
 function toldBeginning(

@@ -75,12 +75,12 @@ function cannotTell(
   const unreachableAt = failingSince + policy.unreachableAfterMs;
   const isDue = !watch.unreachable && now >= unreachableAt;
   const raise = isDue && hasAnsweredSince(failingSince, answeredAt);
-  const told = watch.unreachable || raise;
+  const isReported = watch.unreachable || raise;
   const error = { code: kind, message, since: isoTime(trouble.since) };
   return {
-    changes: { trouble, unreachable: told },
+    changes: { trouble, unreachable: isReported },
     news: raise ? [{ type: 'watch.unreachable', details: { error } }] : [],
-    nextPollAt: told || isDue ? retryAt : Math.min(retryAt, unreachableAt),
+    nextPollAt: isReported || isDue ? retryAt : Math.min(retryAt, unreachableAt),
     isDoubtful: isDue && !raise,
   };
 }

@@ -1,6 +1,6 @@
 import { BLANK, bold, dim, text, type Line } from './line.ts';
 
-/** Addresses for a user who goes on trying things. */
+/** Addresses for users that go on trying things. */
 interface Places {
   /** The daemon's API. */
   url: string;
