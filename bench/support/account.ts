@@ -34,15 +34,16 @@ export interface Account extends Repeats {
   forged: number;
 }
 
-/** Waits until no watch is active any more and no delivery is outstanding. */
+/** Waits until no watch is active any more, and no delivery is outstanding or is to go out again. */
 export async function comeToRest({ redis }: SoakStage): Promise<void> {
-  await withStores(redis.url, async ({ watches, deliveries }) => {
+  await withStores(redis.url, async ({ watches, deliveries, redis: store, keys }) => {
     const startedAt = Date.now();
     for (;;) {
       const { active } = await watches.counts();
+      const again = await store.zcard(keys.replays);
       const { byState } = await deliveries.ledger();
       const restMs = Date.now() - startedAt;
-      if (active === 0 && byState.pending + byState.parked === 0) return;
+      if (active + again + byState.pending + byState.parked === 0) return;
       if (restMs > REST_WITHIN_MS) {
         throw new Error(`void: no rest with ${active} runs and ${JSON.stringify(byState)}`);
       }
