@@ -84,7 +84,7 @@ function checkTls(path: Path, { url, tls = {} }: WebhookEndpointConfig): Finding
     return [{ path: [...at, missing], message: 'cert_file and key_file go together' }];
   }
   if (Object.keys(tls).length === 0 || url.startsWith('https:')) return [];
-  return [{ path: at, message: 'it has no effect, for the url is not https' }];
+  return [{ path: at, message: 'it has no effect, since the url is not https' }];
 }
 
 /** A source that is misspelt here would never match, and silently mute the endpoint. */

@@ -59,7 +59,7 @@ function checkSentinels(settings: RedisConfig): Finding[] {
 function checkTls({ url, sentinels, cluster, tls: files }: RedisConfig): Finding[] {
   if (files === undefined) return [];
   const isTls = sentinels !== undefined || cluster !== undefined || url?.startsWith('rediss:');
-  if (isTls !== true) return [found('tls', 'it has no effect, for the url is not rediss')];
+  if (isTls !== true) return [found('tls', 'it has no effect, since the url is not rediss')];
   const isPair = (files.cert_file === undefined) === (files.key_file === undefined);
   return isPair ? [] : [found('tls', 'cert_file and key_file go together')];
 }

@@ -79,7 +79,7 @@ export class Ledger {
    */
   requestsBetween(from: number, to: number): number {
     if (from <= this.#forgottenUntil) {
-      throw new RunwatchError('the ledger no longer holds all of this window', {
+      throw new RunwatchError('the request log no longer holds all of this window', {
         code: 'window_forgotten',
       });
     }

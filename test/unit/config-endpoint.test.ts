@@ -197,7 +197,7 @@ describe('the TLS files of a webhook', () => {
 
   test('TLS files of a receiver without TLS are reported as without effect', () => {
     expect(problemsOf('    tls: { ca_file: ca.pem }', { url: 'http' })).toEqual([
-      'f.yaml:6:5 endpoints.ops.tls: it has no effect, for the url is not https',
+      'f.yaml:6:5 endpoints.ops.tls: it has no effect, since the url is not https',
     ]);
   });
 

@@ -27,8 +27,8 @@ test.each([
     'redis.sentinels: expected redis.name, the group that the Sentinels watch',
   ],
   [{ name: 'group' }, 'redis.name: it has no effect without sentinels'],
-  [{ url: 'redis://h', tls: {} }, 'redis.tls: it has no effect, for the url is not rediss'],
-  [{ tls: {} }, 'redis.tls: it has no effect, for the url is not rediss'],
+  [{ url: 'redis://h', tls: {} }, 'redis.tls: it has no effect, since the url is not rediss'],
+  [{ tls: {} }, 'redis.tls: it has no effect, since the url is not rediss'],
   [{ cluster: ['a'], tls: { key_file: '/k' } }, 'redis.tls: cert_file and key_file go together'],
 ])('a Redis that is configured as %j is refused', (settings, expected) => {
   expect(findings(settings)).toEqual([expected]);
