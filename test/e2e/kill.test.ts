@@ -13,7 +13,7 @@ import {
 import { startPrivateRedis } from '../support/redis.ts';
 
 const AWAITING = 'run.awaiting_human_feedback';
-const KILLS = { kills: 11, redisAfter: [4, 8] };
+const KILLS = { kills: 8, redisAfter: [3, 6] };
 const REDIS_AWAY_MS = 500;
 
 const scenarios = [
