@@ -1,5 +1,5 @@
 /** An attempt that has waited this long for its receiver uses next to nothing of this process. */
-const YIELD_MS = 50;
+const YIELD_MS = 200;
 
 /**
  * Lets `limit` pieces of work run at a time; the rest wait in the order in which they came. Work that
