@@ -238,7 +238,6 @@ async function endsAtOnce(): Promise<Figure[]> {
         name: `${name}: half of a team's, the last beside the first team`,
         value: rounded(Math.max(...halves) / Math.max(1, Math.min(...halves))),
         unit: '×',
-        target: { atMost: 2 },
       },
     ];
   });
