@@ -97,7 +97,7 @@ function build(
   const poller = createPoller({ ...common, systemEvents, statistics: learning, dispatch });
   common.metrics.ofSources(() => sourceFigures(poller.sources, common.budgets));
   common.metrics.ofEndpoints(() => endpointFigures(common));
-  const discovery = createDiscovery({ ...common, poller });
+  const discovery = createDiscovery({ ...common, systemEvents, poller });
   const unconfigured = createUnconfigured({ ...common, dispatch });
   const services = createServices({
     ...common,

@@ -16,10 +16,21 @@ const io = {
 };
 const stop = new AbortController();
 
-// A reader that has seen enough, such as `head`, is no error: what still runs is told to end.
+// A reader that has seen enough, such as `head`, is no error: what still runs is told to end. A full
+// disk ends verbs with an error, but not the daemon, which does its work without a log.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  stop.abort(new RunwatchError('nobody reads the output any more', { code: 'output_closed' }));
+  if (stop.signal.aborted) return;
+  if (error.code === 'EPIPE') {
+    stop.abort(new RunwatchError('the output was closed', { code: 'output_closed' }));
+    return;
+  }
+  const failed = new RunwatchError(`cannot write to stdout: ${error.message}`, {
+    code: 'output_failed',
+    cause: error,
+  });
+  reportError(io.stderr, failed, { verbose: false });
+  process.exitCode = EXIT.failure;
+  stop.abort(failed);
 });
 
 const host: CliHost = {
@@ -37,7 +48,8 @@ const host: CliHost = {
 };
 
 try {
-  process.exitCode = await runProgram(process.argv.slice(2), host, dependencies());
+  const exitCode = await runProgram(process.argv.slice(2), host, dependencies());
+  process.exitCode = exitCode === EXIT.ok ? (process.exitCode ?? EXIT.ok) : exitCode;
 } catch (error) {
   reportError(io.stderr, error, { verbose: process.argv.includes('--verbose') });
   process.exitCode = EXIT.failure;

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ALL_WORKFLOWS } from '../config/discover.ts';
 import type { Config } from '../config/schema.ts';
+import { isoTime } from '../core/event.ts';
 import type { ListOutcome, ListQuestion, RunList } from '../core/run-list.ts';
 import { createDiscoverRuns, type DiscoveryLog } from '../poll/discover-runs.ts';
 import { createWatchDiscovered } from '../poll/watch-discovered.ts';
@@ -15,6 +16,7 @@ import { startPeriodic, type Periodic } from './periodic.ts';
 import type { Poller } from './poller.ts';
 import { registerDefaults } from './register-defaults.ts';
 import type { Source } from './source.ts';
+import type { SystemEvents } from './system-events.ts';
 
 /** How often a process looks whether it is time to read a list, ms. */
 const LOOK_EVERY_MS = 500;
@@ -31,6 +33,7 @@ interface DiscoveryDependencies {
   watches: WatchStore;
   endpoints: Endpoints;
   poller: Poller;
+  systemEvents: Pick<SystemEvents, 'raise'>;
   metrics: Metrics;
   log: Logger;
   now: () => number;
@@ -136,15 +139,20 @@ async function readPage(
   return null;
 }
 
-function discoveryLog({ log, metrics }: DiscoveryDependencies): DiscoveryLog {
+function discoveryLog({ log, metrics, systemEvents, now }: DiscoveryDependencies): DiscoveryLog {
   return {
     discovered(list, runs) {
       metrics.discovered(list.source, runs);
       log.info({ ...fieldsOf(list), runs }, 'discovered');
     },
     unavailable: (list, message) =>
-      log.warn({ ...fieldsOf(list), message }, 'discovery.unavailable'),
-    available: (list) => log.info(fieldsOf(list), 'discovery.available'),
+      systemEvents.raise({
+        type: 'discovery.unavailable',
+        level: 'warn',
+        data: { ...fieldsOf(list), since: isoTime(now()), message },
+      }),
+    recovered: (list) =>
+      systemEvents.raise({ type: 'discovery.recovered', level: 'info', data: fieldsOf(list) }),
   };
 }
 

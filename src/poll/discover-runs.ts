@@ -32,8 +32,8 @@ interface DiscoveryStore {
 export interface DiscoveryLog {
   discovered(list: RunList, runs: number): void;
   /** Once, until the list can be read again. */
-  unavailable(list: RunList, message: string): void;
-  available(list: RunList): void;
+  unavailable(list: RunList, message: string): Promise<void>;
+  recovered(list: RunList): Promise<void>;
 }
 
 export interface DiscoverRunsDependencies {
@@ -88,11 +88,11 @@ export function createDiscoverRuns(deps: DiscoverRunsDependencies) {
   async function pauseAfter(ending: Ending): Promise<number> {
     if (ending.kind === 'left') return 1;
     if (ending.kind === 'complete') {
-      if (await store.recover(list)) log.available(list);
+      if (await store.recover(list)) await log.recovered(list);
       return deps.everyMs;
     }
     const failures = await store.fail(list, ending.message);
-    if (failures === 1) log.unavailable(list, ending.message);
+    if (failures === 1) await log.unavailable(list, ending.message);
     return ending.pausedMs + restMs(deps.everyMs, failures, ending.pausedMs);
   }
 }

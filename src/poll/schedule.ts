@@ -230,8 +230,12 @@ export class Schedule {
 
   /** This process was given up for dead while it read the run; that read comes to nothing, but ends. */
   private async overlap({ member, token }: ClaimReply): Promise<Turn<RequestClaim>> {
-    await this.deps.store.release(this.deps.source, [{ member, token }], { inMs: OVERLAP_MS });
-    this.tokens.delete(token);
+    try {
+      await this.deps.store.release(this.deps.source, [{ member, token }], { inMs: OVERLAP_MS });
+    } finally {
+      // A claim that was not given back is taken for lost, and given back by `releaseLost`.
+      this.tokens.delete(token);
+    }
     return { is: 'idle', ms: OVERLAP_MS };
   }
 

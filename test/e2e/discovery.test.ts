@@ -47,7 +47,12 @@ async function start(): Promise<DaemonProcess> {
       polling: { min_interval: '500ms', max_interval: '1s' },
       endpoints: {
         everybody: { type: 'webhook', url: everybody.url, secret: SECRET, default: true },
-        ops: { type: 'webhook', url: ops.url, secret: SECRET },
+        ops: {
+          type: 'webhook',
+          url: ops.url,
+          secret: SECRET,
+          events: ['run.*', 'discovery.*'],
+        },
       },
       delivery: { per_endpoint: 64 },
       egress: { allow: ['127.0.0.1/32'] },
@@ -162,7 +167,7 @@ describe('three daemons that discover the runs of a workspace whose clock is thr
     const readiness = async () => (await anyDaemon().api<string>('/readyz')).body;
     // On a machine that is slow, a list may have been late before; who was killed may not have said so.
     await waitFor(async () => /^ok discovery: /m.test(await readiness()));
-    const [failed, recovered] = [unavailable().length, linesOf('discovery.available').length];
+    const [failed, recovered] = [unavailable().length, linesOf('discovery.recovered').length];
     noxus.fault({ kind: 'status', status: 403, on: 'list' });
     await waitFor(() => unavailable().length > failed);
     const runIds = begin(12);
@@ -177,8 +182,12 @@ describe('three daemons that discover the runs of a workspace whose clock is thr
     others.push(...runIds);
     await untilTold(runIds);
     expect(unavailable()).toHaveLength(failed + 1);
-    expect(linesOf('discovery.available')).toHaveLength(recovered + 1);
+    expect(linesOf('discovery.recovered')).toHaveLength(recovered + 1);
     expect(await readiness()).toMatch(/^ok discovery: /m);
+    const types = () =>
+      ops.received.map(({ type }) => type).filter((type) => type?.startsWith('d'));
+    await waitFor(() => types().at(-1) === 'discovery.recovered');
+    expect(types().slice(-2)).toEqual(['discovery.unavailable', 'discovery.recovered']);
   });
 
   test('have told of each run by one event, and have left alone all that were there before', async () => {

@@ -40,7 +40,7 @@ async function start(hints: string, noxus: Record<string, Simulator>): Promise<D
       polling: {
         hints,
         batch: 'off',
-        hint_silence: '600ms',
+        hint_silence: '2s',
         min_interval: '50ms',
         max_interval: '100ms',
       },

@@ -1,5 +1,7 @@
 import { existsSync } from 'node:fs';
-import { realpath, rm, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { open, realpath, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { probeServer, socketPathFor } from '../../src/redis/embedded/process.ts';
@@ -7,6 +9,7 @@ import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { eventsOf, waitUntilAllDelivered, watchOf } from '../support/daemon-listings.ts';
 import {
+  cleanEnv,
   spawnDaemonProcess,
   startDaemonProcess,
   stopAll,
@@ -170,6 +173,33 @@ afterAll(async () => {
   await stopAll(daemons);
   await Promise.all([noxus, receiver, slow, ...servers].map((server) => server.close()));
   await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })));
+});
+
+test('a full disk under the log is said on stderr once, and does not end the daemon', async () => {
+  const free = await listenRaw(() => undefined);
+  await free.close();
+  const full = await open('/dev/full', 'w');
+  const dataDir = await tempDir();
+  folders.push(dataDir);
+  const env = { NOXUS_API_KEY: noxus.apiKey, NOXUS_BACKEND_URL: noxus.url };
+  const args = ['dist/main.js', 'serve', '--port', String(free.port), '--data-dir', dataDir];
+  const child = spawn(process.execPath, args, {
+    env: cleanEnv(env),
+    stdio: ['ignore', full.fd, 'pipe'],
+  });
+  let stderr = '';
+  child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  const exited = once(child, 'exit');
+  try {
+    const ready = `http://127.0.0.1:${free.port}/readyz`;
+    await waitFor(async () => (await fetch(ready)).status === 200, { timeoutMs: 20_000 });
+    await waitFor(() => stderr !== '');
+  } finally {
+    child.kill('SIGTERM');
+    await exited;
+    await full.close();
+  }
+  expect(stderr.match(/cannot write to stdout: ENOSPC/g)).toHaveLength(1);
 });
 
 describe('SIGTERM', () => {

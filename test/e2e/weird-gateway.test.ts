@@ -28,8 +28,8 @@ const RUNS = 2;
 
 /** What may stand between runwatch and all runs of a source: each is an outage, and of no run's. */
 const OUTAGES: Record<string, { fault: FaultInput; says: RegExp }> = {
-  '404 in HTML': { fault: { kind: 'status', status: 404, is_html: true }, says: /status 404 with/ },
-  '422 in HTML': { fault: { kind: 'status', status: 422, is_html: true }, says: /status 422, not/ },
+  '404 in HTML': { fault: { kind: 'status', status: 404, is_html: true }, says: /status 404/ },
+  '422 in HTML': { fault: { kind: 'status', status: 422, is_html: true }, says: /status 422/ },
   '200 in HTML': { fault: { kind: 'html' }, says: /HTML, not JSON/ },
   'a redirect': { fault: { kind: 'status', status: 302 }, says: /redirects are not followed/ },
   'a slow drip': { fault: { kind: 'drip', ms: 60_000 }, says: /timed out after 1500ms/ },

@@ -239,6 +239,15 @@ describe('while a run is being read', () => {
     expect(await dueIn('a')).toBeGreaterThan(60_000);
   });
 
+  test('a registration keeps it in the schedule although the claim is given back for good', async () => {
+    await watch(['a']);
+    const process = processOn();
+    const claim = await claimed(process);
+    await process.expedite(['a']);
+    await process.release(claim, 'never');
+    expect(await dueIn('a')).toBeLessThanOrEqual(0);
+  });
+
   test('its poll is not put off', async () => {
     await watch(['a']);
     const process = processOn();

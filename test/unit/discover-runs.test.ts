@@ -83,8 +83,8 @@ function sharedGround(world: ListWorld) {
     isStopping: () => false,
     log: {
       discovered: () => undefined,
-      unavailable: (_, message) => void ground.log.push(`unavailable: ${message}`),
-      available: () => void ground.log.push('available'),
+      unavailable: async (_, message) => void ground.log.push(`unavailable: ${message}`),
+      recovered: async () => void ground.log.push('recovered'),
     },
     newToken: () => `token-${(tokens += 1)}`,
     now: ground.now,
@@ -236,7 +236,7 @@ describe('discovery', () => {
     expect(pauses).toEqual([10_000, 20_000, 40_000, 60_000, 60_000, 60_000]);
     world.answer = null;
     await next();
-    expect(ground.log).toEqual(['unavailable: status 403', 'available']);
+    expect(ground.log).toEqual(['unavailable: status 403', 'recovered']);
     expect(watched()).toEqual(later);
   });
 });
@@ -258,7 +258,7 @@ describe('a source that pauses', () => {
     world.answer = null;
     await next();
     expect(world.pages).toEqual([1, 1, 1]);
-    expect(ground.log).toEqual(['unavailable: status 429', 'available']);
+    expect(ground.log).toEqual(['unavailable: status 429', 'recovered']);
     expect(watched()).toEqual(later);
   });
 

@@ -65,6 +65,15 @@ function row(count: number, answer: (about: string) => SourceAnswer, overMs = 2_
 
 const typesOf = (state: SourceState | null) => state?.unsaid.map(({ type }) => type) ?? [];
 
+test('a pause that a source asked for is no time without an answer', () => {
+  const pause = { kind: 'rate_limited' as const, retryAfterMs: 15 * MINUTE, message: 'slow down' };
+  const paused = [{ at: 0, answer: pause }];
+  const failed = [...paused, { at: 15 * MINUTE, answer: down('run-1') }];
+  expect(typesOf(play(failed))).toEqual(['source.throttled']);
+  const lasting = [...failed, { at: 17 * MINUTE, answer: down('run-1') }];
+  expect(typesOf(play(lasting))).toEqual(['source.throttled', 'source.unreachable']);
+});
+
 describe('an outage', () => {
   test('an outage is ten failed answers in a row over two seconds', () => {
     expect(play(row(9, down))?.closed).toBeNull();

@@ -210,11 +210,10 @@ function afterTrouble(
   const { now, askedAt } = context;
   if (state?.closed) {
     if (askedAt < state.closed.at) return state;
-    const closed = afterProbe(state.closed, answer, context);
-    return saying({ ...state, closed }, context);
+    return saying({ ...state, ...afterProbe(state, state.closed, answer, context) }, context);
   }
   if (answer.kind === 'missing' && hasAnswered(context)) return state;
-  const before = state ?? newState(now);
+  const before = troubledSince(state, now);
   const entry = { about: answer.about, isForbidden: answer.kind === 'forbidden' };
   const row = [...before.row, entry].slice(-ROW);
   const next = { ...before, row };
@@ -232,21 +231,32 @@ function afterTrouble(
   return saying({ ...next, closed }, context);
 }
 
+/** The state in which a first failed answer of a row counts from now on. */
+function troubledSince(state: SourceState | null, now: number): SourceState {
+  if (state === null) return newState(now);
+  return state.row.length === 0 && state.said.length === 0 ? { ...state, since: now } : state;
+}
+
 /**
- * A closed source after a probe that failed too; one that had asked for a pause now counts as
- * unreachable.
+ * A closed source after a probe that failed too. One that had asked for a pause now counts as
+ * unreachable, but only from now on: the pause is no time without an answer.
  */
 function afterProbe(
+  { since }: SourceState,
   closed: ClosedSource,
   { message }: { message: string },
   { policy, now }: AnswerContext,
-): ClosedSource {
+): Pick<SourceState, 'since' | 'closed'> {
   const failedProbes = closed.failedProbes + 1;
   if (closed.reason === 'unauthorized') {
-    return { ...closed, failedProbes, probeAt: Math.ceil(now + policy.unauthorizedProbeMs) };
+    const probeAt = Math.ceil(now + policy.unauthorizedProbeMs);
+    return { since, closed: { ...closed, failedProbes, probeAt } };
   }
   const probeAt = Math.ceil(now + probeDelay(failedProbes));
-  return { ...closed, reason: 'unreachable', message, failedProbes, probeAt };
+  return {
+    since: closed.reason === 'rate_limited' ? now : since,
+    closed: { ...closed, reason: 'unreachable', message, failedProbes, probeAt },
+  };
 }
 
 function probeDelay(failedProbes: number): number {

@@ -56,13 +56,15 @@ local function schedule(claims, first)
     hold(claims, member, claim.token, claim.dueAt, string.format('%.0f %s', claim.leaseUntil, kind))
   end
 
-  -- Ends a claim. Its member is due at a time, or earlier by its mark; nil lets it leave.
+  -- Ends a claim. Its member is due at a time, or earlier by its mark; nil lets it leave, unless it has a
+  -- mark: it may have been registered again since it was read, and a claim of one that is over ends it.
   function self.finish(member, claim, now, next)
     redis.call('HDEL', claims, member)
-    if not next then return end
     local kind, mark = string.match(claim.notes, '^%d+ (%a+) ?(%d*)')
-    local at, marked = next.at or claim.dueAt, tonumber(mark)
-    kind = next.kind or kind
+    local marked = tonumber(mark)
+    if not next and not marked then return end
+    local at = next and (next.at or claim.dueAt) or marked
+    kind = next and next.kind or kind
     if marked and marked < at then
       at = marked
       if marked <= now and kind ~= 'list' then kind = 'prompt' end
