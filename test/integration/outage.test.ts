@@ -33,10 +33,19 @@ async function start(count: number, pollers = 1): Promise<string[]> {
   return runs;
 }
 
-/** Waits until the source is closed. @returns since when it is */
-async function untilClosed(): Promise<number> {
+/**
+ * Waits until the source is closed.
+ * @param runId polled by hand meanwhile, since one run alone backs off by chance
+ * @returns since when it is
+ */
+async function untilClosed(runId: string): Promise<number> {
   const closed = await waitFor(
-    async () => (await rig.stores.sources.read(SOURCE)).state?.closed ?? false,
+    async () => {
+      const { state } = await rig.stores.sources.read(SOURCE);
+      if (state?.closed) return state.closed;
+      await rig.pollNow(runId);
+      return false;
+    },
     { timeoutMs: 15_000 },
   );
   return closed.at;
@@ -52,7 +61,7 @@ describe('a source that gives no valid answer to anything', () => {
     const { requests } = rig.simulator;
     rig.simulator.fault(fault);
     for (const runId of runs) rig.simulator.setStatus(runId, 'failed');
-    const from = (await untilClosed()) + UNDER_WAY_MS;
+    const from = (await untilClosed(runs[0] ?? '')) + UNDER_WAY_MS;
     await waitFor(() => lines('source.unreachable').length > 0, { timeoutMs: 20_000 });
     const until = Date.now();
     expect(requests.requestsBetween(from, until)).toBeLessThanOrEqual(3);
@@ -69,7 +78,7 @@ describe('a source that gives no valid answer to anything', () => {
   test('is found to answer by its list, although the runs that are asked for are missing', async () => {
     const [runId = ''] = await start(1);
     rig.simulator.fault({ kind: 'reset' });
-    await untilClosed();
+    await untilClosed(runId);
     rig.simulator.clearFaults();
     rig.simulator.fault({ kind: 'status', status: 404, on: 'run' });
     await rig.pollNow(runId);

@@ -65,13 +65,30 @@ function row(count: number, answer: (about: string) => SourceAnswer, overMs = 2_
 
 const typesOf = (state: SourceState | null) => state?.unsaid.map(({ type }) => type) ?? [];
 
-test('a pause that a source asked for is no time without an answer', () => {
+describe('a pause that a source asked for', () => {
   const pause = { kind: 'rate_limited' as const, retryAfterMs: 15 * MINUTE, message: 'slow down' };
-  const paused = [{ at: 0, answer: pause }];
-  const failed = [...paused, { at: 15 * MINUTE, answer: down('run-1') }];
-  expect(typesOf(play(failed))).toEqual(['source.throttled']);
-  const lasting = [...failed, { at: 17 * MINUTE, answer: down('run-1') }];
-  expect(typesOf(play(lasting))).toEqual(['source.throttled', 'source.unreachable']);
+  const paused = { at: 0, answer: pause };
+
+  test('the pause is over once a run is tried, although that one run is in trouble', () => {
+    const tried = play([paused, { at: 15 * MINUTE, answer: down('run-1') }]);
+    expect(tried?.closed).toBeNull();
+    expect(typesOf(tried)).toEqual(['source.throttled']);
+  });
+
+  test('the pause is not over by trouble of a request from before its end', () => {
+    expect(play([paused, { at: MINUTE, answer: down('run-1') }])?.closed).toMatchObject({
+      reason: 'rate_limited',
+    });
+  });
+
+  test('the pause is no time without an answer', () => {
+    const outage = row(10, down).map(({ at, answer }) => ({ at: at + 15 * MINUTE, answer }));
+    const begun = play([paused, ...outage]);
+    expect(begun?.closed?.reason).toBe('unreachable');
+    expect(typesOf(begun)).toEqual(['source.throttled']);
+    const lasting = play([paused, ...outage, { at: 18 * MINUTE, answer: down('run-1') }]);
+    expect(typesOf(lasting)).toEqual(['source.throttled', 'source.unreachable']);
+  });
 });
 
 describe('an outage', () => {
@@ -245,11 +262,9 @@ describe('pause of a source', () => {
   });
 
   test('a pause of a source followed by failures is an outage', () => {
-    const state = play([
-      { at: 0, answer: limited(5_000) },
-      { at: 5_000, answer: down('run-1') },
-    ]);
-    expect(state?.closed).toMatchObject({ reason: 'unreachable', probeAt: NOON + 7_000 });
+    const failures = row(10, down).map(({ at, answer }) => ({ at: at + 5_000, answer }));
+    const state = play([{ at: 0, answer: limited(5_000) }, ...failures]);
+    expect(state?.closed).toMatchObject({ reason: 'unreachable', probeAt: NOON + 8_000 });
   });
 
   test('a lifted pause of a source keeps the record of its event', () => {

@@ -208,10 +208,26 @@ function afterTrouble(
   context: AnswerContext,
 ): SourceState | null {
   const { now, askedAt } = context;
-  if (state?.closed) {
-    if (askedAt < state.closed.at) return state;
-    return saying({ ...state, ...afterProbe(state, state.closed, answer, context) }, context);
+  const closed = state?.closed ?? null;
+  if (state !== null && closed !== null && closed.reason !== 'rate_limited') {
+    if (askedAt < closed.at) return state;
+    return saying({ ...state, closed: afterProbe(closed, answer, context) }, context);
   }
+  if (closed !== null && askedAt < closed.probeAt) return state;
+  return afterRow(
+    closed === null || state === null ? state : afterPause(state, now),
+    answer,
+    context,
+  );
+}
+
+/** An open source after one more answer that failed. */
+function afterRow(
+  state: SourceState | null,
+  answer: Extract<SourceAnswer, { about: string }>,
+  context: AnswerContext,
+): SourceState | null {
+  const { now } = context;
   if (answer.kind === 'missing' && hasAnswered(context)) return state;
   const before = troubledSince(state, now);
   const entry = { about: answer.about, isForbidden: answer.kind === 'forbidden' };
@@ -220,15 +236,12 @@ function afterTrouble(
   if (now - before.since < LEAST_ROW_MS) return next;
   if (isRefused(row, context)) return close(next, refusal(answer.message, context), context);
   if (!isOutage(row, context)) return next;
+  return saying({ ...next, closed: outage(answer.message, now) }, context);
+}
+
+function outage(message: string, now: number): ClosedSource {
   const probeAt = Math.ceil(now + probeDelay(0));
-  const closed = {
-    reason: 'unreachable' as const,
-    message: answer.message,
-    at: now,
-    probeAt,
-    failedProbes: 0,
-  };
-  return saying({ ...next, closed }, context);
+  return { reason: 'unreachable', message, at: now, probeAt, failedProbes: 0 };
 }
 
 /** The state in which a first failed answer of a row counts from now on. */
@@ -238,25 +251,25 @@ function troubledSince(state: SourceState | null, now: number): SourceState {
 }
 
 /**
- * A closed source after a probe that failed too. One that had asked for a pause now counts as
- * unreachable, but only from now on: the pause is no time without an answer.
+ * A source whose pause is over, since it throttles no more. The trouble of one run is no outage of the
+ * source, and the pause that it asked for is no time without an answer.
  */
+function afterPause(state: SourceState, now: number): SourceState {
+  return { ...state, since: now, row: [], closed: null };
+}
+
+/** A closed source after a probe that failed too. */
 function afterProbe(
-  { since }: SourceState,
   closed: ClosedSource,
   { message }: { message: string },
   { policy, now }: AnswerContext,
-): Pick<SourceState, 'since' | 'closed'> {
+): ClosedSource {
   const failedProbes = closed.failedProbes + 1;
   if (closed.reason === 'unauthorized') {
-    const probeAt = Math.ceil(now + policy.unauthorizedProbeMs);
-    return { since, closed: { ...closed, failedProbes, probeAt } };
+    return { ...closed, failedProbes, probeAt: Math.ceil(now + policy.unauthorizedProbeMs) };
   }
   const probeAt = Math.ceil(now + probeDelay(failedProbes));
-  return {
-    since: closed.reason === 'rate_limited' ? now : since,
-    closed: { ...closed, reason: 'unreachable', message, failedProbes, probeAt },
-  };
+  return { ...closed, message, failedProbes, probeAt };
 }
 
 function probeDelay(failedProbes: number): number {

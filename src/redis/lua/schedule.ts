@@ -56,15 +56,17 @@ local function schedule(claims, first)
     hold(claims, member, claim.token, claim.dueAt, string.format('%.0f %s', claim.leaseUntil, kind))
   end
 
-  -- Ends a claim. Its member is due at a time, or earlier by its mark; nil lets it leave, unless it has a
-  -- mark: it may have been registered again since it was read, and a claim of one that is over ends it.
+  -- The mark of a claim: when its member was to be due, by a wish during the request; nil without one.
+  function self.markOf(claim)
+    return tonumber(string.match(claim.notes, '^%d+ %a+ ?(%d*)'))
+  end
+
+  -- Ends a claim. Its member is due at a time, or earlier by its mark; nil lets it leave.
   function self.finish(member, claim, now, next)
     redis.call('HDEL', claims, member)
-    local kind, mark = string.match(claim.notes, '^%d+ (%a+) ?(%d*)')
-    local marked = tonumber(mark)
-    if not next and not marked then return end
-    local at = next and (next.at or claim.dueAt) or marked
-    kind = next and next.kind or kind
+    if not next then return end
+    local kind = next.kind or string.match(claim.notes, '^%d+ (%a+)')
+    local at, marked = next.at or claim.dueAt, self.markOf(claim)
     if marked and marked < at then
       at = marked
       if marked <= now and kind ~= 'list' then kind = 'prompt' end
@@ -251,11 +253,15 @@ local plan = schedule(KEYS[2], 3)
 local now = storeNow(KEYS[1])
 local released = 0
 for place = 3, #ARGV, 2 do
-  local next = {at = ARGV[1] == 'in' and now + ARGV[2] or nil}
-  if ARGV[1] == 'never' then next = nil end
   local token, dueAt, notes = holder(KEYS[2], ARGV[place])
   if token == ARGV[place + 1] then
-    plan.finish(ARGV[place], {dueAt = dueAt, notes = notes}, now, next)
+    local claim = {dueAt = dueAt, notes = notes}
+    local next = {at = ARGV[1] == 'in' and now + ARGV[2] or nil}
+    if ARGV[1] == 'never' then
+      -- It may have been registered again since it was read; a claim of one that is over drops it.
+      next = plan.markOf(claim) and {at = plan.markOf(claim)} or nil
+    end
+    plan.finish(ARGV[place], claim, now, next)
     released = released + 1
   end
 end
