@@ -133,9 +133,13 @@ describe('a daemon with a source and an endpoint in its store that are configure
     await restart();
     const typesOf = (runId: string) =>
       ops.received.filter(({ body }) => body.includes(runId)).map(({ type }) => type);
-    await waitFor(() => typesOf(lost).length === 2 && typesOf(expiring).length === 2);
+    await waitFor(() => typesOf(lost).length === 2 && typesOf(expiring).includes('watch.expired'));
     expect(typesOf(lost)).toEqual(['run.awaiting_human_feedback', 'watch.unreachable']);
-    expect(typesOf(expiring)).toEqual(['run.awaiting_human_feedback', 'watch.expired']);
+    // On a quick machine it is unreachable before its time is over.
+    expect(typesOf(expiring).filter((type) => type !== 'watch.unreachable')).toEqual([
+      'run.awaiting_human_feedback',
+      'watch.expired',
+    ]);
     expect(await eventsOf(daemon, lost)).toHaveLength(2);
     const { error } = await oldWatch(lost);
     expect(error.message).toBe('no source named old is configured any more');
