@@ -4,7 +4,7 @@ import { randomInteger, seededRandom } from '../src/simulator/seeded-random.ts';
 import { startSimulator, type Simulator } from '../src/simulator/server.ts';
 import { startPrivateRedis } from '../test/support/redis-process.ts';
 import { waitFor } from '../test/support/wait-for.ts';
-import { startDaemon } from './support/daemon.ts';
+import { quickSource, startDaemon } from './support/daemon.ts';
 import { median, rounded, type BenchResult } from './support/figures.ts';
 import { onGround, type Ground } from './support/ground.ts';
 import { startWebhookLog, type Webhook, type WebhookLog } from './support/webhook-log.ts';
@@ -114,11 +114,7 @@ function configOf(noxus: Simulator, receiverUrl: string, redisUrl: string) {
     config: {
       redis: { url: redisUrl },
       sources: {
-        default: {
-          base_url: noxus.url,
-          api_key: noxus.apiKey,
-          rate_limit: { requests: 10_000, per: '1s' },
-        },
+        default: quickSource(noxus),
       },
       polling: { min_interval: '50ms', max_interval: '200ms', batch: 'off' },
       endpoints: { all: { type: 'webhook', url: receiverUrl, events: ['*', 'store.data_lost'] } },

@@ -5,7 +5,7 @@ import { startSimulator, type Simulator } from '../src/simulator/server.ts';
 import { createKeys } from '../src/redis/keys.ts';
 import { startCluster, startSentinel, type Topology } from '../test/support/redis-topology.ts';
 import { waitFor } from '../test/support/wait-for.ts';
-import { startDaemon, type BenchDaemon } from './support/daemon.ts';
+import { quickSource, startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { rounded, type BenchResult, type Figure } from './support/figures.ts';
 import { onGround, type Ground } from './support/ground.ts';
 
@@ -108,11 +108,7 @@ function configOf(noxus: Simulator, receiverUrl: string, redis: Record<string, u
   return {
     redis,
     sources: {
-      default: {
-        base_url: noxus.url,
-        api_key: noxus.apiKey,
-        rate_limit: { requests: 10_000, per: '1s' },
-      },
+      default: quickSource(noxus),
     },
     polling: { min_interval: '50ms', max_interval: '200ms', batch: 'off' },
     endpoints: { all: { type: 'webhook', url: receiverUrl, events: ['run.completed'] } },

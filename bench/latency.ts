@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startSimulator } from '../src/simulator/server.ts';
 import { waitFor } from '../test/support/wait-for.ts';
-import { startDaemon } from './support/daemon.ts';
+import { quickSource, startDaemon } from './support/daemon.ts';
 import { percentile, rounded, type BenchResult, type Figure } from './support/figures.ts';
 import { onGround, type Ground } from './support/ground.ts';
 import { openOutbox } from './support/outbox.ts';
@@ -54,11 +54,7 @@ function figures(name: string, ms: number[], most: { p50: number; p99: number | 
 async function afterAnswers(ground: Ground, seconds: number): Promise<number[]> {
   const noxus = await startSimulator();
   ground.onEnd(() => noxus.close());
-  const { daemon, receivers } = await setUp(ground, 1, {
-    base_url: noxus.url,
-    api_key: noxus.apiKey,
-    rate_limit: { requests: 10_000, per: '1s' },
-  });
+  const { daemon, receivers } = await setUp(ground, 1, quickSource(noxus));
   const endRuns = async (forMs: number) => {
     const ids = Array.from({ length: Math.round((forMs / 1_000) * RATE) }, () => {
       return noxus.add({ steps: [{ after_ms: 0, status: 'running' }] }).id;

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startSimulator, type Simulator } from '../src/simulator/server.ts';
 import { waitFor } from '../test/support/wait-for.ts';
-import { startDaemon, type BenchDaemon } from './support/daemon.ts';
+import { quickSource, startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { rounded, type BenchResult } from './support/figures.ts';
 import { onGround, type Ground } from './support/ground.ts';
 import { startRedis } from './support/redis.ts';
@@ -78,11 +78,7 @@ function configOf(noxus: Simulator, receiverUrl: string, redisUrl: string) {
     config: {
       redis: { url: redisUrl },
       sources: {
-        default: {
-          base_url: noxus.url,
-          api_key: noxus.apiKey,
-          rate_limit: { requests: 10_000, per: '1s' },
-        },
+        default: quickSource(noxus),
       },
       polling: { min_interval: '200ms', max_interval: `${INTERVAL_MS}ms`, batch: 'off' },
       watches: { timeout: '4m', stall_after: '3m' },

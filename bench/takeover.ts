@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startSimulator, type Simulator } from '../src/simulator/server.ts';
 import { waitFor } from '../test/support/wait-for.ts';
-import { startDaemon, type BenchDaemon } from './support/daemon.ts';
+import { quickSource, startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { median, rounded, type BenchResult } from './support/figures.ts';
 import { onGround, type Ground } from './support/ground.ts';
 import { startRedis, type BenchRedis } from './support/redis.ts';
@@ -169,10 +169,8 @@ function configOf(redis: BenchRedis, noxus: Simulator, log: WebhookLog) {
       redis: { url: `unix://${redis.socket}` },
       sources: {
         default: {
-          base_url: noxus.url,
-          api_key: noxus.apiKey,
+          ...quickSource(noxus),
           timeout: '60s',
-          rate_limit: { requests: 10_000, per: '1s' },
         },
       },
       polling: { batch: 'off' },

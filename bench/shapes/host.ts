@@ -1,7 +1,6 @@
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import type { Ground } from '../support/ground.ts';
+import { serve } from '../support/serve.ts';
 
 /** How a host treats one request. */
 export interface Behaviour {
@@ -63,14 +62,9 @@ export async function startHost(ground: Ground, { isSerial = false } = {}): Prom
   }
 
   const server = createServer({ keepAliveTimeout: 60_000 }, receive);
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  ground.onEnd(async () => {
-    server.closeAllConnections();
-    server.close();
-  });
+  const origin = await serve(ground, server);
   return {
-    origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    origin,
     arrivals: (path) => arrived.get(path) ?? new Map<string, number>(),
     peak: () => peak,
     givenUp: () => givenUp,

@@ -1,9 +1,8 @@
-import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Ground } from '../support/ground.ts';
+import { serve } from '../support/serve.ts';
 
 /** A document as runs carry them: many small objects with some text. */
 const PIECE = Buffer.from(`{"id":"part","text":"${'x'.repeat(900)}","score":[1,2,3]},`.repeat(64));
@@ -39,14 +38,9 @@ export async function startLargeNoxus(ground: Ground): Promise<LargeNoxus> {
     if (run === undefined) response.writeHead(404).end('{"detail":"Not Found"}');
     else void answer(id, run, response);
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  ground.onEnd(async () => {
-    server.closeAllConnections();
-    server.close();
-  });
+  const url = await serve(ground, server);
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url,
     add: (id, bytes) => void runs.set(id, { status: 'running', bytes }),
     setStatus: (id, status) => void runs.set(id, { bytes: runs.get(id)?.bytes ?? 0, status }),
     reads: (id) => reads.get(id) ?? 0,

@@ -10,6 +10,15 @@ import { endProcess } from './process.ts';
 /** The options of Node that the container image sets; the raw loops have them too. */
 const AS_IN_THE_IMAGE = ['--max-semi-space-size=64'];
 
+/** A simulated source without a limit that a bench could reach, as in the file of configuration. */
+export function quickSource({ url, apiKey }: { url: string; apiKey: string }) {
+  return {
+    base_url: url,
+    api_key: apiKey,
+    rate_limit: { requests: 10_000, per: '1s' },
+  };
+}
+
 /** The built product: what is measured is what users run, not what a loader makes of the source. */
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 

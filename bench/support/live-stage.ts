@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startReceiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
-import { startDaemon, type BenchDaemon } from './daemon.ts';
+import { quickSource, startDaemon, type BenchDaemon } from './daemon.ts';
 import type { Ground } from './ground.ts';
 import { movedTo, scriptOf, type LivedRun } from './lived-runs.ts';
 import { startRedis } from './redis.ts';
@@ -54,11 +54,7 @@ export async function setUpLive(
     config: {
       redis: { url: `unix://${redis.socket}` },
       sources: {
-        default: {
-          base_url: noxus.url,
-          api_key: noxus.apiKey,
-          rate_limit: { requests: 10_000, per: '1s' },
-        },
+        default: quickSource(noxus),
       },
       polling: {
         min_interval: `${polling.minIntervalMs}ms`,

@@ -9,6 +9,7 @@ import { startRestlessDaemon, type RestlessDaemon } from '../../test/support/res
 import type { Ground } from './ground.ts';
 import { startMoodyReceivers, type MoodyReceivers } from './moody-receivers.ts';
 import type { Kill } from './repeats.ts';
+import { quickSource } from './daemon.ts';
 
 const DAEMONS = 2;
 
@@ -61,11 +62,7 @@ function configOf(
 ): Record<string, unknown> {
   return {
     sources: {
-      default: {
-        base_url: noxus.url,
-        api_key: noxus.apiKey,
-        rate_limit: { requests: 10_000, per: '1s' },
-      },
+      default: quickSource(noxus),
     },
     polling: { min_interval: '250ms', max_interval: '1s' },
     endpoints: Object.fromEntries(all.map(({ mood, endpointOf }) => [mood, endpointOf(daemon)])),

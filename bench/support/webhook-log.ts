@@ -1,7 +1,6 @@
-import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import type { Ground } from './ground.ts';
+import { serve } from './serve.ts';
 
 /** A webhook as it came in. */
 export interface Webhook {
@@ -50,14 +49,10 @@ export async function startWebhookLog(ground: Ground): Promise<WebhookLog> {
       if (hangs) hold(response, webhook);
       else response.writeHead(204).end();
     });
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  ground.onEnd(async () => {
-    server.closeAllConnections();
-    server.close();
   });
+  const url = await serve(ground, server);
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    url,
     webhooks,
     of: (type) => webhooks.filter((one) => one.type === type),
     hang: () => void (hangs = true),
