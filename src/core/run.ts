@@ -38,13 +38,17 @@ export interface RunSnapshot {
 export const STATUS_LABELS = [...KNOWN_STATUSES, 'unseen', 'unknown'] as const;
 
 export function isKnownStatus(status: string): boolean {
-  return (KNOWN_STATUSES as readonly string[]).includes(status) || isAwaiting(status);
+  return isDocumented(status) || isAwaiting(status);
+}
+
+function isDocumented(status: string): boolean {
+  return (KNOWN_STATUSES as readonly string[]).includes(status);
 }
 
 /** A status as a metric's label: unknown statuses share one, to bound the labels. */
 export function statusLabel(run: Pick<RunSnapshot, 'status'> | null): string {
   if (run === null) return 'unseen';
-  return (KNOWN_STATUSES as readonly string[]).includes(run.status) ? run.status : 'unknown';
+  return isDocumented(run.status) ? run.status : 'unknown';
 }
 
 /**

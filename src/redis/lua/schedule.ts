@@ -259,7 +259,8 @@ for place = 3, #ARGV, 2 do
     local next = {at = ARGV[1] == 'in' and now + ARGV[2] or nil}
     if ARGV[1] == 'never' then
       -- It may have been registered again since it was read; a claim of one that is over drops it.
-      next = plan.markOf(claim) and {at = plan.markOf(claim)} or nil
+      local mark = plan.markOf(claim)
+      next = mark and {at = mark} or nil
     end
     plan.finish(ARGV[place], claim, now, next)
     released = released + 1
