@@ -84,7 +84,7 @@ export class DueBell {
 
 /**
  * Wakes other processes: something is due now that was not before. A message only names what; it may
- * be lost, which costs the time until the next look.
+ * be lost, which costs the time until the next sweep.
  */
 export class WakeChannel {
   private readonly listeners = new Map<string, () => void>();
@@ -120,7 +120,7 @@ export interface WatchNotice {
 
 const MARKS = { registered: '+', ended: '-' } as const;
 
-/** Tells all processes of watches that were registered or have ended. A notice may be lost. */
+/** Notifies all processes of watches that were registered or have ended. A notice may be lost. */
 export class WatchChannel {
   private listener: (notice: WatchNotice) => void = () => undefined;
 

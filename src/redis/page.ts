@@ -12,7 +12,7 @@ interface PageRequest {
   directory?: string | undefined;
   /** The score at which the last page ended; undefined begins. */
   from?: string | undefined;
-  /** Members looked at by all calls together; there may be more than are found among these. */
+  /** Members examined by all calls together; beyond them, more matches may exist. */
   mostWalked?: number;
 }
 

@@ -133,7 +133,7 @@ export async function checkRights(
 interface Tried {
   /** Names of commands. */
   missing: string[];
-  /** Why it cannot be told. */
+  /** Why the missing rights are unknown. */
   refusal: Refusal | null;
 }
 

@@ -80,8 +80,8 @@ export async function lastWords(dataDir: string): Promise<string> {
 }
 
 /**
- * Ends a server that still has a data directory open although nobody reaches it any more, as when
- * its socket file was removed: two servers writing one append-only file would ruin it.
+ * Ends a server that still has a data directory open although no client can reach it, as when
+ * its socket file was removed. Two servers that write one append-only file would ruin it.
  * @throws RunwatchError `redis_stuck` when it does not go within 10 s
  */
 export async function endUnreachableServer(dataDir: string): Promise<void> {
@@ -186,7 +186,7 @@ const LOOK_AGAIN_MS = 25;
 const LINGER_MS = 500;
 
 /**
- * Shuts a server down through `control`, unless anybody else is connected to it. When it returns
+ * Shuts a server down through `control`, unless another client is connected to it. When it returns
  * `stopped`, everything that was written is on disk.
  */
 export async function shutDownUnlessUsed(control: Redis): Promise<'stopped' | 'left_running'> {
@@ -226,7 +226,7 @@ type Probe =
   /** A server at work; the connection is the caller's to close. */
   | { kind: 'ready'; control: Redis; dir: string; pid: number };
 
-/** Looks once at who answers on a unix socket. Never throws. */
+/** Probes once which server answers on a unix socket. Never throws. */
 export async function probeServer(socketPath: string): Promise<Probe> {
   const control = new Redis({
     path: socketPath,

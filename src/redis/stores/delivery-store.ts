@@ -26,7 +26,7 @@ interface PageOptions {
   cursor?: string | undefined;
 }
 
-/** Deliveries looked at for the oldest one that waits for an endpoint. */
+/** Deliveries examined to find the oldest one that waits for an endpoint. */
 const OLDEST_AMONG = 10_000;
 
 /** A delivery by its id, and its number in the order of their creation. */
@@ -167,8 +167,8 @@ export class DeliveryStore {
   }
 
   /**
-   * When the oldest delivery was created that waits for an endpoint; null where none was found among as
-   * many as may be looked at.
+   * When the oldest delivery was created that waits for an endpoint; null where none was found among
+   * the deliveries that are examined.
    */
   async oldestWaiting(endpoint: string): Promise<number | null> {
     const pages = await Promise.all(
