@@ -1,4 +1,4 @@
-import type { Profile } from '../src/core/watch.ts';
+import type { Profile } from '../src/core/watch/watch.ts';
 import { judgeBatch } from './replay/judge-batch.ts';
 import { judgeChange } from './replay/judge-change.ts';
 import { judgeSteady } from './replay/judge-steady.ts';

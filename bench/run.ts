@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
-import { PROFILES, type Profile } from '../src/core/watch.ts';
+import { PROFILES, type Profile } from '../src/core/watch/watch.ts';
 import { benchAttack } from './attack.ts';
 import { benchBatch } from './batch.ts';
 import { benchDeliver } from './deliver.ts';

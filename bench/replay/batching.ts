@@ -5,20 +5,20 @@ import {
   putOffAt,
   recallAt,
   type BatchPlan,
-} from '../../src/core/batch.ts';
-import { compareWithList, listedAs, reachOf } from '../../src/core/list-findings.ts';
-import type { ListMember } from '../../src/core/list-member.ts';
-import { leftAloneUntil, scheduleAfter } from '../../src/core/list-schedule.ts';
+} from '../../src/core/feed/batch.ts';
+import { compareWithList, listedAs, reachOf } from '../../src/core/feed/list-findings.ts';
+import type { ListMember } from '../../src/core/feed/list-member.ts';
+import { leftAloneUntil, scheduleAfter } from '../../src/core/feed/list-schedule.ts';
 import {
   givenUp,
   heldGood,
   NEW_STANDING,
   nextSize,
   type ListStanding,
-} from '../../src/core/list-standing.ts';
-import type { ObserveContext } from '../../src/core/look.ts';
-import type { ListedRun } from '../../src/core/run-list.ts';
-import { patienceMs } from '../../src/core/urgency.ts';
+} from '../../src/core/feed/list-standing.ts';
+import type { ObserveContext } from '../../src/core/watch/observation.ts';
+import type { ListedRun } from '../../src/core/feed/run-list.ts';
+import { patienceMs } from '../../src/core/cadence/load.ts';
 import { createListSpotter } from '../../src/poll/list-spotter.ts';
 import { toMs, toS } from './clock.ts';
 import { FollowedRuns, type Followed, type Members } from './followed-runs.ts';
@@ -34,7 +34,7 @@ interface Ground {
 }
 
 /** The result of a sweep, and the time of the next one, milliseconds since the epoch. */
-type Looked = Pick<ListStep, 'woken' | 'moved'> & { nextLookAt: number };
+type Looked = Pick<ListStep, 'woken' | 'moved'> & { nextReadAt: number };
 
 /**
  * The daemon's own rules for lists, `core/batch` and those around it, with a virtual clock. Lists
@@ -65,9 +65,9 @@ export class Batching implements ListFollower {
     const plan = planBatch(all, { ...context.policy, pages: 1 });
     if (all.length < 2) return { woken: [], moved: this.recall(all, context), next: null };
 
-    const { nextLookAt, ...looked } = this.lookNow(sight, { members, plan, context });
-    const deadline = nextLookAt + patienceMs('list', context.load.roundMs);
-    return { ...looked, next: { at: toS(nextLookAt), deadline: toS(deadline) } };
+    const { nextReadAt, ...looked } = this.lookNow(sight, { members, plan, context });
+    const deadline = nextReadAt + patienceMs('list', context.load.roundMs);
+    return { ...looked, next: { at: toS(nextReadAt), deadline: toS(deadline) } };
   }
 
   private lookNow(sight: ListSight, { members, plan, context }: Ground): Looked {
@@ -98,12 +98,12 @@ export class Batching implements ListFollower {
     return {
       woken: woken.map((member) => this.followed.runOf(member)),
       moved: [...this.putOff(putOff, context), ...this.recall(recalled, context)],
-      nextLookAt: now + nextMs,
+      nextReadAt: now + nextMs,
     };
   }
 
   private leaveAlone(members: readonly ListMember[], context: ObserveContext, until: number) {
-    return { woken: [], moved: this.recall(members, context), nextLookAt: until };
+    return { woken: [], moved: this.recall(members, context), nextReadAt: until };
   }
 
   /** Null where a page can not be read. */

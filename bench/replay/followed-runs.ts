@@ -1,7 +1,7 @@
-import { listedAs } from '../../src/core/list-findings.ts';
-import { listMember, type ListMember } from '../../src/core/list-member.ts';
-import type { ObserveContext } from '../../src/core/look.ts';
-import type { Watch } from '../../src/core/watch.ts';
+import { listedAs } from '../../src/core/feed/list-findings.ts';
+import { listMember, type ListMember } from '../../src/core/feed/list-member.ts';
+import type { ObserveContext } from '../../src/core/watch/observation.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
 import { toS } from './clock.ts';
 import type { ListStep } from './policy.ts';
 import type { TracedRun } from './workload.ts';

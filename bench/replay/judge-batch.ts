@@ -46,7 +46,7 @@ export function judgeBatch({ seed, memory }: BatchOptions): Judgement {
   const single = replayed({ limits: EACH_SECOND });
   const listed = replayed({ limits: EACH_SECOND, batch: true });
   const ours = replayed({ batch: true });
-  const asEarly = asEarlyAs(ours, (dearness) => replayed({ dearness }));
+  const asEarly = asEarlyAs(ours, (costMultiplier) => replayed({ costMultiplier }));
   const name = `${RUNS} runs of a workflow at once`;
   return {
     tables: {
@@ -85,7 +85,7 @@ function shareOf(listed: Summary, single: Summary): number {
 }
 
 /** At the highest price of a request, up to that of the profile, that gives no higher a p95. */
-function asEarlyAs({ p95 }: Summary, replayed: (dearness: number) => Summary): Summary {
+function asEarlyAs({ p95 }: Summary, replayed: (costMultiplier: number) => Summary): Summary {
   let { low, high } = PRICES;
   let best = replayed(10 ** low);
   for (let step = 0; step < PRICES.halvings; step += 1) {

@@ -1,11 +1,11 @@
-import type { Look } from '../../src/core/look.ts';
-import type { ListedRun } from '../../src/core/run-list.ts';
+import type { PollResult } from '../../src/core/run/snapshot.ts';
+import type { ListedRun } from '../../src/core/feed/run-list.ts';
 import { iso, isoWriter } from './clock.ts';
 import { shownAt, type Sight } from './policy.ts';
 import type { TracedRun } from './workload.ts';
 
 /** The answers of Noxus to polls of a run. */
-export function viewOf(run: TracedRun, id: string): (sight: Sight) => Look {
+export function viewOf(run: TracedRun, id: string): (sight: Sight) => PollResult {
   const isoNow = isoWriter();
   const createdAt = iso(run.created);
   const startedAt = iso(run.started);

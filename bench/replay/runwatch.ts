@@ -1,18 +1,22 @@
 import type { Random } from '../../src/core/backoff.ts';
-import { DEFAULT_POLICY } from '../../src/core/default-policy.ts';
+import { DEFAULT_POLICY, type ObserveContext } from '../../src/core/watch/observation.ts';
 import {
   emptyStatistics,
   learn,
   type Statistics,
   type StatisticsLookup,
-} from '../../src/core/hazard.ts';
-import type { Lesson } from '../../src/core/lesson.ts';
-import { dearnessAfter, NO_LOAD, type SourceLoad } from '../../src/core/load.ts';
-import type { ObserveContext } from '../../src/core/look.ts';
-import { observe } from '../../src/core/observe.ts';
-import { register } from '../../src/core/register.ts';
-import { patienceMs, pollKind } from '../../src/core/urgency.ts';
-import type { Profile, Subscription, Watch } from '../../src/core/watch.ts';
+} from '../../src/core/cadence/hazard.ts';
+import type { DurationSample } from '../../src/core/cadence/phase.ts';
+import {
+  costMultiplierAfter,
+  NO_LOAD,
+  type SourceLoad,
+  patienceMs,
+  pollKind,
+} from '../../src/core/cadence/load.ts';
+import { observe } from '../../src/core/watch/observe.ts';
+import { register } from '../../src/core/watch/register.ts';
+import type { Profile, Subscription, Watch } from '../../src/core/watch/watch.ts';
 import { Batching } from './batching.ts';
 import { toMs, toS } from './clock.ts';
 import type { Followed } from './followed-runs.ts';
@@ -35,7 +39,7 @@ export interface RunwatchOptions {
   /** How long the budget takes to poll all active runs once, s. */
   roundS?: () => number;
   /** The cost multiplier of a request. */
-  dearness?: number;
+  costMultiplier?: number;
   /** Limits of the intervals, if not the default ones. */
   limits?: { minIntervalMs: number; maxIntervalMs: number };
   /** Whether list feeds cover runs of one workflow. */
@@ -46,13 +50,13 @@ export interface RunwatchOptions {
 export function runwatch(options: RunwatchOptions): Policy {
   const { profile, memory = new Map(), random, roundS = () => 0 } = options;
   const policy = { ...DEFAULT_POLICY, ...options.limits };
-  let load: SourceLoad = { ...NO_LOAD, dearness: options.dearness ?? 1 };
+  let load: SourceLoad = { ...NO_LOAD, costMultiplier: options.costMultiplier ?? 1 };
 
-  function learnAll(lessons: Lesson[]): void {
-    for (const lesson of lessons) {
-      const states = memory.get(lesson.workflowId) ?? new Map<string | null, Statistics>();
-      states.set(lesson.state, learn(states.get(lesson.state) ?? emptyStatistics(), lesson));
-      memory.set(lesson.workflowId, states);
+  function learnAll(samples: DurationSample[]): void {
+    for (const sample of samples) {
+      const states = memory.get(sample.workflowId) ?? new Map<string | null, Statistics>();
+      states.set(sample.state, learn(states.get(sample.state) ?? emptyStatistics(), sample));
+      memory.set(sample.workflowId, states);
     }
   }
 
@@ -61,7 +65,7 @@ export function runwatch(options: RunwatchOptions): Policy {
   const wants = () => false;
 
   function contextAt({ now, lagS }: Pick<Sight, 'now' | 'lagS'>): ObserveContext {
-    const { dearness } = load;
+    const { costMultiplier } = load;
     const roundMs = roundS() * 1_000;
     return {
       now: toMs(now),
@@ -76,7 +80,7 @@ export function runwatch(options: RunwatchOptions): Policy {
       statistics,
       wants,
       random,
-      load: { dearness, roundMs },
+      load: { costMultiplier, roundMs },
     };
   }
 
@@ -91,9 +95,9 @@ export function runwatch(options: RunwatchOptions): Policy {
     return {
       look(sight) {
         const context = contextAt(sight);
-        const { watch, events, lessons } = observe(followed.watch, look(sight), context);
+        const { watch, events, samples } = observe(followed.watch, look(sight), context);
         followed.watch = watch;
-        learnAll(lessons);
+        learnAll(samples);
         const updates = events.filter(
           ({ type }) => type === 'run.progress' || type === 'run.started',
         );
@@ -112,8 +116,12 @@ export function runwatch(options: RunwatchOptions): Policy {
     follow,
     ...(batching && { lists: batching }),
     lagged(lagS, requestS) {
-      const dearness = dearnessAfter(load.dearness, lagS * 1_000, requestS * 1_000);
-      load = { ...load, dearness };
+      const costMultiplier = costMultiplierAfter(
+        load.costMultiplier,
+        lagS * 1_000,
+        requestS * 1_000,
+      );
+      load = { ...load, costMultiplier };
     },
   };
 }

@@ -1,4 +1,4 @@
-import { PRICE_S } from '../../src/core/cadence.ts';
+import { PRICE_S } from '../../src/core/cadence/cadence.ts';
 import { seededRandom } from '../../src/simulator/seeded-random.ts';
 import { BACKOFF, FIXED, RESTARTING } from './baselines.ts';
 import { Replay, replay, type ReplayOptions, type Replayed } from './replay.ts';
@@ -42,15 +42,15 @@ export function tuned(
 ): { summary: Summary; priceS: number } {
   const allowed = fixed.requestsPerRun / SHARE;
   const roundS = () => 5 * SHARE;
-  let dearness = 1.65;
+  let costMultiplier = 1.65;
   for (let tries = 0; ; tries += 1) {
-    const options = { seed, profile: 'urgent' as const, dearness, roundS };
+    const options = { seed, profile: 'urgent' as const, costMultiplier, roundS };
     const summary = summarize(replayOurs(runs, options).seen);
     const share = summary.requestsPerRun / allowed;
     if (tries === 4 || (share <= 1 && share >= CLOSE_ENOUGH)) {
-      return { summary, priceS: PRICE_S.urgent * dearness };
+      return { summary, priceS: PRICE_S.urgent * costMultiplier };
     }
-    dearness *= (share / 0.98) ** (-1 / PRICE_POWER);
+    costMultiplier *= (share / 0.98) ** (-1 / PRICE_POWER);
   }
 }
 

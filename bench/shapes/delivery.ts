@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
-import type { Subscription, WatchKey } from '../../src/core/watch.ts';
-import { watchId } from '../../src/core/watch.ts';
+import { type Subscription, type WatchKey, watchId } from '../../src/core/watch/watch.ts';
 import { createSealer } from '../../src/deliver/seal.ts';
 import { startDaemon, type BenchDaemon } from '../support/daemon.ts';
 import { percentile, rounded, type Figure } from '../support/figures.ts';

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Delivery } from '../../src/core/delivery.ts';
-import { wantsEvent } from '../../src/core/filter.ts';
+import type { Delivery } from '../../src/core/delivery/delivery.ts';
+import { wantsEvent } from '../../src/core/event/event.ts';
 import { openStores } from '../../test/support/stores.ts';
 import type { MoodyReceiver } from './moody-receivers.ts';
 import { pairOf, type OperatorLog } from './operator.ts';

@@ -1,7 +1,6 @@
 import { Redis } from 'ioredis';
-import { DELIVERY_STATES } from '../../src/core/delivery.ts';
-import { EVENT_TYPES } from '../../src/core/event.ts';
-import { wantsEvent } from '../../src/core/filter.ts';
+import { DELIVERY_STATES } from '../../src/core/delivery/delivery.ts';
+import { EVENT_TYPES, wantsEvent } from '../../src/core/event/event.ts';
 import { createKeys, parseLedgerField, type Keys } from '../../src/redis/keys.ts';
 
 /** Longer than any real answer takes, ms. */

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { isTerminalStatus } from '../../src/core/run.ts';
+import { isTerminalStatus } from '../../src/core/run/snapshot.ts';
 
 /** Where runs are read. */
 interface Source {

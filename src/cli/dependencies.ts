@@ -1,9 +1,9 @@
-import type { FetchOutcome } from '../core/outcome.ts';
+import type { PollResult } from '../core/run/snapshot.ts';
 import type { ConfigFlags } from './local/config.ts';
 
 /** Reads runs straight from Noxus. */
 export interface RunReader {
-  readRun(runId: string, options: { signal: AbortSignal }): Promise<FetchOutcome>;
+  readRun(runId: string, options: { signal: AbortSignal }): Promise<PollResult>;
   close(): void;
 }
 

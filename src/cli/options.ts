@@ -1,9 +1,8 @@
 import { InvalidArgumentError } from 'commander';
 import { z } from 'zod';
 import { DURATION_HINT, parseDuration } from '../core/duration.ts';
-import { EVENT_TYPES } from '../core/event.ts';
-import { isEventPattern } from '../core/filter.ts';
-import { isKnownStatus, KNOWN_STATUSES } from '../core/run.ts';
+import { EVENT_TYPES, isEventPattern } from '../core/event/event.ts';
+import { isKnownStatus, KNOWN_STATUSES } from '../core/run/snapshot.ts';
 
 /*
  * Parsers of option values. They throw commander's InvalidArgumentError, which becomes a usage error

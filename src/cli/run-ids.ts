@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { readRegularFile } from '../config/read-file.ts';
-import { canonicalRunId } from '../core/run.ts';
+import { canonicalRunId } from '../core/run/snapshot.ts';
 import type { CliIo } from './context.ts';
 import { usageError } from './exit.ts';
 import { plain } from './render/text.ts';

@@ -1,13 +1,13 @@
 import { isInClear, isLinkLocal } from './hosts.ts';
-import type { Finding } from './problem.ts';
+import type { ObservationDraft } from './problem.ts';
 import type { Config } from './schema.ts';
 
 /** What is valid and yet will not work, or not as safely as it could, each with its cure. */
-export function adviseOn(config: Config): Finding[] {
+export function adviseOn(config: Config): ObservationDraft[] {
   return [...unreachableEndpoints(config), ...secretsInClear(config)];
 }
 
-function unreachableEndpoints({ endpoints }: Config): Finding[] {
+function unreachableEndpoints({ endpoints }: Config): ObservationDraft[] {
   return Object.entries(endpoints).flatMap(([name, endpoint]) => {
     if (endpoint.type !== 'webhook' || !isLinkLocal(new URL(endpoint.url).hostname)) return [];
     const message =
@@ -17,7 +17,7 @@ function unreachableEndpoints({ endpoints }: Config): Finding[] {
   });
 }
 
-function secretsInClear({ sources, server }: Config): Finding[] {
+function secretsInClear({ sources, server }: Config): ObservationDraft[] {
   const findings = Object.entries(sources)
     .filter(([, { base_url: url }]) => isInClear(url))
     .map(([name, { base_url: url }]) => ({

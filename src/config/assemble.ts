@@ -4,7 +4,7 @@ import type { Absence } from './document.ts';
 import { labelOf, type Draft } from './draft.ts';
 import type { Reference } from './expand.ts';
 import { expectation, explainIssues } from './issues.ts';
-import type { Finding } from './problem.ts';
+import type { ObservationDraft } from './problem.ts';
 import { configSchema, type Config } from './schema.ts';
 import { childValue, presentationOf, schemaAt, valueAt } from './walk.ts';
 
@@ -27,9 +27,9 @@ interface AssembleOptions {
 interface Assembled {
   /** Null when the settings are invalid. */
   config: Config | null;
-  findings: Finding[];
+  findings: ObservationDraft[];
   /** What is valid, but cannot work. */
-  advice: Finding[];
+  advice: ObservationDraft[];
 }
 
 /** Makes a configuration from the draft, or reports all its problems. */
@@ -52,7 +52,7 @@ export function assemble(draft: Draft, options: AssembleOptions): Assembled {
 }
 
 /** A secret from an unset variable is an error: the author meant it to exist. */
-function unsetSecrets(draft: Draft, { purpose, absent }: AssembleOptions): Finding[] {
+function unsetSecrets(draft: Draft, { purpose, absent }: AssembleOptions): ObservationDraft[] {
   const isMissed = ({ path, reference }: Absence): boolean => {
     if (reference.hasDefault || reference.failed || labelOf(draft, path) !== null) return false;
     // Commands do without sources that have no key.

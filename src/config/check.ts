@@ -1,12 +1,12 @@
 import { formatDuration } from '../core/duration.ts';
 import { isLoopback } from './hosts.ts';
-import type { Finding, Path } from './problem.ts';
+import type { ObservationDraft, Path } from './problem.ts';
 import { checkRedis } from './redis.ts';
 import type { Config, WebhookEndpointConfig } from './schema.ts';
 import { suggest } from './suggest.ts';
 
 /** What only shows when settings are seen together. */
-export function crossCheck(config: Config): Finding[] {
+export function crossCheck(config: Config): ObservationDraft[] {
   return [
     ...checkIntervals(config),
     ...checkTokens(config),
@@ -16,9 +16,9 @@ export function crossCheck(config: Config): Finding[] {
 }
 
 /** What keeps a daemon from starting, though commands may well use the configuration. */
-export function checkServing(config: Config): Finding[] {
+export function checkServing(config: Config): ObservationDraft[] {
   const { server, auth, sources } = config;
-  const findings: Finding[] = checkMatchedSources(config);
+  const findings: ObservationDraft[] = checkMatchedSources(config);
   if (Object.keys(sources).length === 0) {
     const message = 'expected at least one source with an API key: set NOXUS_API_KEY';
     findings.push({ path: ['sources'], message });
@@ -32,7 +32,7 @@ export function checkServing(config: Config): Finding[] {
   return findings;
 }
 
-function checkIntervals({ polling }: Config): Finding[] {
+function checkIntervals({ polling }: Config): ObservationDraft[] {
   const [least, most] = [polling.min_interval, polling.max_interval];
   if (least <= most) return [];
   const limit = `at most polling.max_interval (${formatDuration(most)})`;
@@ -40,7 +40,7 @@ function checkIntervals({ polling }: Config): Finding[] {
   return [{ path: ['polling', 'min_interval'], message }];
 }
 
-function checkTokens({ auth: { tokens } }: Config): Finding[] {
+function checkTokens({ auth: { tokens } }: Config): ObservationDraft[] {
   return tokens.flatMap(({ name, token }, index) => {
     const earlier = tokens.slice(0, index);
     const path = ['auth', 'tokens', index];
@@ -53,18 +53,18 @@ function checkTokens({ auth: { tokens } }: Config): Finding[] {
   });
 }
 
-function checkEndpoints({ endpoints }: Config): Finding[] {
+function checkEndpoints({ endpoints }: Config): ObservationDraft[] {
   return Object.entries(endpoints).flatMap(([name, endpoint]) =>
     endpoint.type === 'webhook' ? checkWebhook(['endpoints', name], endpoint) : [],
   );
 }
 
-function checkWebhook(path: Path, webhook: WebhookEndpointConfig): Finding[] {
+function checkWebhook(path: Path, webhook: WebhookEndpointConfig): ObservationDraft[] {
   return [...checkHeaders(path, webhook), ...checkTls(path, webhook)];
 }
 
 /** Names of headers are the same in capitals, so one of the two would be lost. */
-function checkHeaders(path: Path, { headers, auth }: WebhookEndpointConfig): Finding[] {
+function checkHeaders(path: Path, { headers, auth }: WebhookEndpointConfig): ObservationDraft[] {
   const names = Object.keys(headers);
   return names.flatMap((header, index) => {
     const isSame = (other: string) => other.toLowerCase() === header.toLowerCase();
@@ -76,7 +76,7 @@ function checkHeaders(path: Path, { headers, auth }: WebhookEndpointConfig): Fin
   });
 }
 
-function checkTls(path: Path, { url, tls = {} }: WebhookEndpointConfig): Finding[] {
+function checkTls(path: Path, { url, tls = {} }: WebhookEndpointConfig): ObservationDraft[] {
   const at = [...path, 'tls'];
   const { cert_file: certificate, key_file: key } = tls;
   if ((certificate === undefined) !== (key === undefined)) {
@@ -88,7 +88,7 @@ function checkTls(path: Path, { url, tls = {} }: WebhookEndpointConfig): Finding
 }
 
 /** A source that is misspelt here would never match, and silently mute the endpoint. */
-function checkMatchedSources({ endpoints, sources }: Config): Finding[] {
+function checkMatchedSources({ endpoints, sources }: Config): ObservationDraft[] {
   const known = { what: 'source', names: Object.keys(sources) };
   return Object.entries(endpoints).flatMap(([name, { when }]) =>
     (when?.source ?? []).flatMap((source) =>
@@ -101,7 +101,7 @@ function unknownName(
   path: Path,
   name: string,
   { what, names }: { what: string; names: readonly string[] },
-): Finding[] {
+): ObservationDraft[] {
   if (names.includes(name)) return [];
   const meant = suggest(name, names);
   const hint = meant === null ? '' : ` (did you mean ${meant}?)`;

@@ -2,7 +2,7 @@ import { isAlias, isMap, isNode, isScalar, isSeq } from 'yaml';
 import type { Pair, Scalar, YAMLMap, YAMLSeq } from 'yaml';
 import type { Environment } from './environment.ts';
 import { expand, type Reference } from './expand.ts';
-import { pathKey, type Finding, type Path, type Position } from './problem.ts';
+import { pathKey, type ObservationDraft, type Path, type Position } from './problem.ts';
 import type { ParsedYaml } from './yaml.ts';
 
 /** The settings of a file as plain data, with their positions by `pathKey`. */
@@ -13,7 +13,7 @@ export interface SettingsDocument {
   references: Map<string, Reference>;
   /** Settings that are absent because their variable is unset. */
   absent: Absence[];
-  findings: Finding[];
+  findings: ObservationDraft[];
 }
 
 /** A setting that one variable alone was to give. */

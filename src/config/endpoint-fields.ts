@@ -1,8 +1,12 @@
-import { isReservedHeader } from '../core/reserved-header.ts';
+import {
+  isReservedHeader,
+  EVENT_TYPES,
+  SYSTEM_EVENT_TYPES,
+  ALL_SYSTEM_EVENTS,
+  isEndpointPattern,
+} from '../core/event/event.ts';
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { z } from 'zod';
-import { EVENT_TYPES, SYSTEM_EVENT_TYPES } from '../core/event.ts';
-import { ALL_SYSTEM_EVENTS, isEndpointPattern } from '../core/filter.ts';
 import { presentations } from './fields.ts';
 
 const ALL_TYPES = [...EVENT_TYPES, ...SYSTEM_EVENT_TYPES];

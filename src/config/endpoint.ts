@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { BODY_KIND_NAMES } from '../core/body-kind.ts';
+import { BODY_KIND_NAMES } from '../core/delivery/delivery.ts';
 import { parseDuration } from '../core/duration.ts';
 import { auth, eventPatterns, headers, tls, webhookSecret, when } from './endpoint-fields.ts';
 import { duration, flag, perSecond, wholeNumber } from './fields.ts';

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Reference } from './expand.ts';
 import { REDACTED } from './mask.ts';
-import { pathKey, type Finding, type Path } from './problem.ts';
+import { pathKey, type ObservationDraft, type Path } from './problem.ts';
 import { suggest } from './suggest.ts';
 import { objectAt, presentationOf, schemaAt, unwrap, valueAt } from './walk.ts';
 
@@ -48,8 +48,8 @@ function listing(options: string[]): string {
 }
 
 /** The issues of one parse, one finding for each setting, in words for its author. */
-export function explainIssues(issues: readonly Issue[], subject: Subject): Finding[] {
-  const findings = new Map<string, Finding>();
+export function explainIssues(issues: readonly Issue[], subject: Subject): ObservationDraft[] {
+  const findings = new Map<string, ObservationDraft>();
   for (const finding of issues.flatMap((issue) => explain(issue, subject))) {
     const key = pathKey(finding.path);
     if (!findings.has(key)) findings.set(key, finding);
@@ -57,7 +57,7 @@ export function explainIssues(issues: readonly Issue[], subject: Subject): Findi
   return [...findings.values()];
 }
 
-function explain(issue: Issue, subject: Subject): Finding[] {
+function explain(issue: Issue, subject: Subject): ObservationDraft[] {
   const path = issue.path.filter((key) => typeof key !== 'symbol');
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => unknownKey([...path, key], subject));
@@ -72,7 +72,7 @@ function explain(issue: Issue, subject: Subject): Finding[] {
   ];
 }
 
-function unknownKey(path: Path, { schema, value }: Subject): Finding {
+function unknownKey(path: Path, { schema, value }: Subject): ObservationDraft {
   const parent = path.slice(0, -1);
   const owner = schemaAt(schema, value, parent);
   const object = owner === null ? null : objectAt(owner, valueAt(value, parent));

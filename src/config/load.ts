@@ -6,7 +6,7 @@ import { findFile } from './file.ts';
 import { locate, NO_FILE, readSettingsFile } from './settings-file.ts';
 import { applyEnvironment, applyFlags, type ConfigFlags } from './overrides.ts';
 import { resolvePaths } from './paths.ts';
-import { tidy, type ConfigProblem, type Finding } from './problem.ts';
+import { tidy, type ConfigProblem, type ObservationDraft } from './problem.ts';
 import type { Config } from './schema.ts';
 import { checkTlsFiles } from './tls-files.ts';
 import { ownUids } from './trust.ts';
@@ -61,7 +61,8 @@ export function loadConfig(options: LoadOptions): LoadedConfig | InvalidConfig {
   });
   const config = assembled.config && resolvePaths(assembled.config, { env, cwd });
   const findings = [...assembled.findings, ...checkFiles(config, purpose)];
-  const located = (these: Finding[]) => these.map((finding) => locate(finding, { draft, file }));
+  const located = (these: ObservationDraft[]) =>
+    these.map((finding) => locate(finding, { draft, file }));
   const warnings = tidy([...environment.unknown(), ...located(assembled.advice)]);
   const problems = tidy([
     ...environment.problems(),
@@ -92,6 +93,6 @@ function rejection({ problems, warnings }: Complaints, strict: boolean): Complai
 }
 
 /** Only the daemon sends webhooks, and often only it may read the key files. */
-function checkFiles(config: Config | null, purpose: ConfigPurpose): Finding[] {
+function checkFiles(config: Config | null, purpose: ConfigPurpose): ObservationDraft[] {
   return config !== null && purpose === 'serve' ? checkTlsFiles(config) : [];
 }

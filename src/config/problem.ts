@@ -8,7 +8,7 @@ export interface Position {
 }
 
 /** Something that is wrong with a setting, wherever its value came from. */
-export interface Finding {
+export interface ObservationDraft {
   path: Path;
   message: string;
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { tls } from './endpoint-fields.ts';
 import { flag, name, secretText } from './fields.ts';
-import type { Finding } from './problem.ts';
+import type { ObservationDraft } from './problem.ts';
 import { redisUrl } from './urls.ts';
 
 const address = z
@@ -33,11 +33,11 @@ export const redis = z.strictObject({
 type RedisConfig = z.output<typeof redis>;
 
 /** What of these settings does not go together. */
-export function checkRedis({ redis: settings }: { redis: RedisConfig }): Finding[] {
+export function checkRedis({ redis: settings }: { redis: RedisConfig }): ObservationDraft[] {
   return [...checkWay(settings), ...checkSentinels(settings), ...checkTls(settings)];
 }
 
-function checkWay(settings: RedisConfig): Finding[] {
+function checkWay(settings: RedisConfig): ObservationDraft[] {
   const ways = (['url', 'sentinels', 'cluster'] as const).filter((key) => settings[key]);
   const [, second] = ways;
   if (second === undefined) return [];
@@ -45,7 +45,7 @@ function checkWay(settings: RedisConfig): Finding[] {
   return [found(second, message)];
 }
 
-function checkSentinels(settings: RedisConfig): Finding[] {
+function checkSentinels(settings: RedisConfig): ObservationDraft[] {
   if (settings.sentinels !== undefined) {
     if (settings.name !== undefined) return [];
     return [found('sentinels', 'expected redis.name, the group that the Sentinels watch')];
@@ -56,7 +56,7 @@ function checkSentinels(settings: RedisConfig): Finding[] {
   );
 }
 
-function checkTls({ url, sentinels, cluster, tls: files }: RedisConfig): Finding[] {
+function checkTls({ url, sentinels, cluster, tls: files }: RedisConfig): ObservationDraft[] {
   if (files === undefined) return [];
   const isTls = sentinels !== undefined || cluster !== undefined || url?.startsWith('rediss:');
   if (isTls !== true) return [found('tls', 'it has no effect, since the url is not rediss')];
@@ -64,6 +64,6 @@ function checkTls({ url, sentinels, cluster, tls: files }: RedisConfig): Finding
   return isPair ? [] : [found('tls', 'cert_file and key_file go together')];
 }
 
-function found(key: keyof RedisConfig, message: string): Finding {
+function found(key: keyof RedisConfig, message: string): ObservationDraft {
   return { path: ['redis', key], message };
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { PER_WATCH } from '../core/delivery/receiver.ts';
-import { PROFILES } from '../core/watch.ts';
+import { PROFILES } from '../core/watch/watch.ts';
 import { discover } from './discover.ts';
 import { egressEntry } from './egress-entry.ts';
 import { logEndpoint, webhookEndpoint } from './endpoint.ts';

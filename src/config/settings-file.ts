@@ -3,7 +3,7 @@ import { labelOf, type Draft } from './draft.ts';
 import type { Environment } from './environment.ts';
 import type { Reference } from './expand.ts';
 import { ancestry, pathKey, problemWith } from './problem.ts';
-import type { ConfigProblem, Finding, Position } from './problem.ts';
+import type { ConfigProblem, ObservationDraft, Position } from './problem.ts';
 import { parseYaml } from './yaml.ts';
 
 /** What a file says, and where it says so. */
@@ -47,7 +47,7 @@ export function readSettingsFile(
 
 /** Gives a finding the place in the file, the variable or the flag that its setting came from. */
 export function locate(
-  finding: Finding,
+  finding: ObservationDraft,
   { draft, file }: { draft: Draft; file: SettingsFile },
 ): ConfigProblem {
   const label = labelOf(draft, finding.path);
@@ -56,7 +56,7 @@ export function locate(
 
 /** A setting that the file lacks is placed where the map is that ought to hold it. */
 function place(
-  { path, message }: Finding,
+  { path, message }: ObservationDraft,
   { name, positions }: Pick<SettingsFile, 'name' | 'positions'>,
 ): ConfigProblem {
   const key = path.join('.');

@@ -1,9 +1,9 @@
-import type { EndpointFilter } from '../core/delivery.ts';
-import type { StatisticsLookup } from '../core/hazard.ts';
-import { listMember } from '../core/list-member.ts';
-import type { SourceLoad } from '../core/load.ts';
-import type { PollPolicy } from '../core/look.ts';
-import type { Watch } from '../core/watch.ts';
+import type { EndpointFilter } from '../core/delivery/delivery.ts';
+import type { StatisticsLookup } from '../core/cadence/hazard.ts';
+import { listMember } from '../core/feed/list-member.ts';
+import type { SourceLoad } from '../core/cadence/load.ts';
+import type { PollPolicy } from '../core/watch/observation.ts';
+import type { Watch } from '../core/watch/watch.ts';
 import type { LookAtListDependencies } from '../poll/list-look.ts';
 import { createListSpotter } from '../poll/list-spotter.ts';
 import { createLookAtList } from '../poll/look-at-list.ts';

@@ -1,5 +1,4 @@
-import { stepBetween } from '../core/clock-step.ts';
-import { createOwnClock, type HostClocks } from '../core/own-clock.ts';
+import { stepBetween, createOwnClock, type HostClocks } from '../core/clock.ts';
 import { RunwatchError } from '../core/errors.ts';
 import type { StoreClock } from '../redis/store-clock.ts';
 import type { Logger } from '../telemetry/logger.ts';

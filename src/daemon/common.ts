@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { hostname, uptime } from 'node:os';
 import type { Config } from '../config/schema.ts';
-import { newName } from '../core/event-id.ts';
+import { newName } from '../core/event/event.ts';
 import { newProcessId, tokensOf } from '../redis/claims.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { Logger } from '../telemetry/logger.ts';

@@ -1,7 +1,7 @@
 import type { Config } from '../config/schema.ts';
 import type { Random } from '../core/backoff.ts';
-import type { Delivery } from '../core/delivery.ts';
-import { isOldNotice } from '../core/reminder.ts';
+import type { Delivery } from '../core/delivery/delivery.ts';
+import { isOldNotice } from '../core/watch/wait.ts';
 import { createClaimTokens, type ClaimTokens } from '../deliver/claim-tokens.ts';
 import { createDeliverEvent } from '../deliver/deliver-event.ts';
 import { createEndpointEvents } from '../deliver/endpoint-events.ts';

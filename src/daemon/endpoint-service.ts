@@ -13,9 +13,9 @@ import {
   shownReceiver,
   type Receiver,
 } from '../core/delivery/receiver.ts';
-import { noDeliveries } from '../core/delivery.ts';
+import { noDeliveries } from '../core/delivery/delivery.ts';
 import { RunwatchError } from '../core/errors.ts';
-import type { NewMark } from '../core/event-id.ts';
+import type { NewMark } from '../core/event/event.ts';
 import { changeEndpoint, retryEndpoint, testEndpoint } from '../deliver/endpoint-control.ts';
 import type { EndpointSecrets } from '../deliver/endpoint-secrets.ts';
 import type { EndpointService, EndpointView } from '../http/services.ts';

@@ -1,6 +1,6 @@
 import type { Config } from '../config/schema.ts';
-import type { EndpointFilter } from '../core/delivery.ts';
-import { matchesWatch, wantsEvent } from '../core/filter.ts';
+import type { EndpointFilter } from '../core/delivery/delivery.ts';
+import { matchesWatch, wantsEvent } from '../core/event/event.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { isOrigin } from '../core/delivery/receiver.ts';
 

@@ -1,4 +1,4 @@
-import { watchId, type Watch, type WatchKey } from '../core/watch.ts';
+import { watchId, type Watch, type WatchKey } from '../core/watch/watch.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 
 /** Registrations that a process remembers at the most, the newest. */

@@ -1,5 +1,5 @@
-import { parseListMember } from '../core/list-standing.ts';
-import { NO_LOAD } from '../core/load.ts';
+import { parseListMember } from '../core/feed/list-standing.ts';
+import { NO_LOAD } from '../core/cadence/load.ts';
 import { createCheckGone } from '../poll/check-gone.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
 import type { Overdue } from '../poll/overdue.ts';

@@ -1,8 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Config } from '../config/schema.ts';
-import type { PollingDefaults } from '../core/policy-interval.ts';
-import { workflowPolling, type WorkflowPolling } from '../core/workflow-polling.ts';
-import type { WorkflowKey, WorkflowStatistics } from '../core/workflow-statistics.ts';
+import type { PollingDefaults } from '../core/cadence/cadence.ts';
+import { workflowPolling, type WorkflowPolling } from '../core/cadence/workflow-polling.ts';
+import type { WorkflowKey, WorkflowStatistics } from '../core/cadence/workflow-statistics.ts';
 import type { PollingQuery, PollingService } from '../http/services.ts';
 import type { StatisticsStore } from '../redis/stores/statistics-store.ts';
 

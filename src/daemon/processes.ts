@@ -1,5 +1,4 @@
-import { createProcessJudge, createPulse } from '../core/process-judge.ts';
-import { Heartbeats } from '../core/heartbeats.ts';
+import { createProcessJudge, createPulse, Heartbeats } from '../core/process.ts';
 import type { ProcessView } from '../http/services.ts';
 import type { ProcessInfo, ProcessStore } from '../redis/stores/process-store.ts';
 import type { Logger } from '../telemetry/logger.ts';

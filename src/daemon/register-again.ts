@@ -1,5 +1,5 @@
-import { register, type RegisterDefaults } from '../core/register.ts';
-import { pollKind } from '../core/urgency.ts';
+import { register, type RegisterDefaults } from '../core/watch/register.ts';
+import { pollKind } from '../core/cadence/load.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { KnownWatch } from './known-watches.ts';
 

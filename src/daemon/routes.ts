@@ -1,8 +1,13 @@
 import type { Config, EndpointConfig, WebhookEndpointConfig } from '../config/schema.ts';
 import { hasSecretUrl } from '../config/endpoint.ts';
 import { loadTlsFiles } from '../config/tls-files.ts';
-import type { Delivery } from '../core/delivery.ts';
-import { subscriptionKey, watchId, type Watch, type WebhookSubscription } from '../core/watch.ts';
+import type { Delivery } from '../core/delivery/delivery.ts';
+import {
+  subscriptionKey,
+  watchId,
+  type Watch,
+  type WebhookSubscription,
+} from '../core/watch/watch.ts';
 import { BODY_KINDS } from '../deliver/body.ts';
 import type { Channel } from '../deliver/channel.ts';
 import type { EndpointSecrets } from '../deliver/endpoint-secrets.ts';

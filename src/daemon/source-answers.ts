@@ -1,6 +1,10 @@
-import { isoTime } from '../core/event.ts';
-import { answerAboutList, answerAboutRun } from '../core/source/answer.ts';
-import type { ClosedSource, SourceNews } from '../core/source/throttle.ts';
+import { isoTime } from '../core/event/event.ts';
+import {
+  answerAboutList,
+  answerAboutRun,
+  type ClosedSource,
+  type SourceNews,
+} from '../core/source/throttle.ts';
 import type { NoxusClient } from '../noxus/client.ts';
 import { SourceGuard } from '../poll/source-guard.ts';
 import type { SourceBudget } from '../poll/source-budget.ts';

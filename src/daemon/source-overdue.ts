@@ -1,5 +1,5 @@
-import type { RateLimit } from '../core/budget.ts';
-import { isoTime } from '../core/event.ts';
+import type { RateLimit } from '../core/source/limiter.ts';
+import { isoTime } from '../core/event/event.ts';
 import { OverdueWatch } from '../poll/overdue.ts';
 import type { SourceDependencies } from './source.ts';
 

@@ -1,5 +1,5 @@
 import type { Config, SourceConfig } from '../config/schema.ts';
-import { autoConcurrency, type AskedSource } from '../core/source/concurrency.ts';
+import { autoConcurrency, type AskedSource } from '../core/source/limiter.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
 import type { SourceGuard } from '../poll/source-guard.ts';
 import type { Hints } from '../poll/hints.ts';

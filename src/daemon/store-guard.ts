@@ -1,4 +1,4 @@
-import type { RegisterDefaults } from '../core/register.ts';
+import type { RegisterDefaults } from '../core/watch/register.ts';
 import {
   compareStore,
   epochsAfter,

@@ -1,4 +1,4 @@
-import { isoTime } from '../core/event.ts';
+import { isoTime } from '../core/event/event.ts';
 import type { FoundStore, KnownStore, LossReason } from '../core/store-loss.ts';
 
 const WHAT = {

@@ -1,8 +1,12 @@
 import type { Config } from '../config/schema.ts';
-import { newDelivery } from '../core/delivery.ts';
-import { systemEventId, type NewMark } from '../core/event-id.ts';
-import { isoTime, type SystemEventType } from '../core/event.ts';
-import { namesSystemEvent } from '../core/filter.ts';
+import { newDelivery } from '../core/delivery/delivery.ts';
+import {
+  systemEventId,
+  type NewMark,
+  isoTime,
+  type SystemEventType,
+  namesSystemEvent,
+} from '../core/event/event.ts';
 import type { PlannedSystemEvent, SystemEventStore } from '../redis/stores/system-event-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { faultLog } from './faults.ts';

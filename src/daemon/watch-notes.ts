@@ -1,4 +1,4 @@
-import type { Watch, WatchKey } from '../core/watch.ts';
+import type { Watch, WatchKey } from '../core/watch/watch.ts';
 import type { EpochStore } from '../redis/stores/epoch-store.ts';
 import type { WatchChannel } from '../redis/channels.ts';
 import type { Logger } from '../telemetry/logger.ts';

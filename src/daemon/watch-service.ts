@@ -1,8 +1,7 @@
 import { RunwatchError } from '../core/errors.ts';
-import { MAX_WEBHOOKS } from '../core/former-webhooks.ts';
+import { MAX_WEBHOOKS, type Watch } from '../core/watch/watch.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
-import type { WatchRequest } from '../core/register.ts';
-import type { Watch } from '../core/watch.ts';
+import type { WatchRequest } from '../core/watch/register.ts';
 import type { WatchName, WatchResult, WatchService } from '../http/services.ts';
 import { createEndSubscription } from '../poll/end-subscription.ts';
 import { createEndWatch } from '../poll/end-watch.ts';

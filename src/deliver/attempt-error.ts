@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http';
-import type { AttemptError } from '../core/delivery.ts';
+import type { AttemptError } from '../core/delivery/delivery.ts';
 import { formatDuration } from '../core/duration.ts';
 import { messageOf } from '../core/errors.ts';
 import type { Phase } from './post.ts';

@@ -1,6 +1,5 @@
-import type { Claim } from '../core/delivery/claim.ts';
+import type { Claim, Attempt, AttemptOutcome, Delivery } from '../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
-import type { Attempt, AttemptOutcome, Delivery } from '../core/delivery.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { Route } from './route.ts';
 

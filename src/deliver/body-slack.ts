@@ -1,4 +1,4 @@
-import { percentText } from '../core/run.ts';
+import { percentText } from '../core/run/snapshot.ts';
 import type { BodyKind } from './body-kind.ts';
 import { clip, escapeText, inlineText, spanText } from './slack-text.ts';
 import { parseEvent, type ToldEvent, type ToldRun } from './told-event.ts';

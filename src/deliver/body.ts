@@ -1,4 +1,4 @@
-import type { BodyKindName } from '../core/body-kind.ts';
+import type { BodyKindName } from '../core/delivery/delivery.ts';
 import { cloudEventsBody } from './body-cloudevents.ts';
 import { slackBody } from './body-slack.ts';
 import type { BodyKind } from './body-kind.ts';

@@ -1,5 +1,5 @@
-import type { AttemptOutcome } from '../core/delivery.ts';
-import type { SentEventType } from '../core/event.ts';
+import type { AttemptOutcome } from '../core/delivery/delivery.ts';
+import type { SentEventType } from '../core/event/event.ts';
 
 /** What is delivered: one event, as the text that was made of it when the change was seen. */
 export interface Message {

@@ -1,4 +1,4 @@
-import type { Claim } from '../core/delivery/claim.ts';
+import type { Claim } from '../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import type { ClaimTokens } from './claim-tokens.ts';
 import type { PoolSlots } from './pool-slots.ts';

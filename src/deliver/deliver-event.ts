@@ -1,16 +1,16 @@
 import { setMaxListeners } from 'node:events';
 import type { Random } from '../core/backoff.ts';
-import type { Claim } from '../core/delivery/claim.ts';
-import { permit, type EndpointLimits } from '../core/delivery/endpoint-state.ts';
-import { poolOf } from '../core/delivery/receiver.ts';
 import {
+  type Claim,
   afterAttempt,
   isFresh,
   postponed,
   withheld,
   type Attempt,
   type Delivery,
-} from '../core/delivery.ts';
+} from '../core/delivery/delivery.ts';
+import { permit, type EndpointLimits } from '../core/delivery/endpoint-state.ts';
+import { poolOf } from '../core/delivery/receiver.ts';
 import { assertNever } from '../core/errors.ts';
 import { attemptDelivery, type AttemptDependencies, type Attempted } from './attempt.ts';
 import type { ClaimTokens } from './claim-tokens.ts';

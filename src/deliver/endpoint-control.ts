@@ -1,6 +1,5 @@
-import type { Attempt } from '../core/delivery.ts';
-import { systemEventId, type NewMark } from '../core/event-id.ts';
-import { isoTime, TEST_EVENT_TYPE } from '../core/event.ts';
+import type { Attempt } from '../core/delivery/delivery.ts';
+import { systemEventId, type NewMark, isoTime, TEST_EVENT_TYPE } from '../core/event/event.ts';
 import {
   retryNow,
   type EndpointLimits,

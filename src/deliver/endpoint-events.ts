@@ -1,7 +1,7 @@
 import type { EndpointAlert, EndpointState } from '../core/delivery/endpoint-state.ts';
 import { shownReceiver, type Receiver } from '../core/delivery/receiver.ts';
-import type { AttemptError, Delivery } from '../core/delivery.ts';
-import { isoTime } from '../core/event.ts';
+import type { AttemptError, Delivery } from '../core/delivery/delivery.ts';
+import { isoTime } from '../core/event/event.ts';
 import type { PlannedEvent } from './stores.ts';
 
 /** An event about an endpoint: what operators hear when it changes. */

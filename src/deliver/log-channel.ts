@@ -1,4 +1,4 @@
-import type { SentEventType } from '../core/event.ts';
+import type { SentEventType } from '../core/event/event.ts';
 import type { Channel, Message } from './channel.ts';
 
 type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';

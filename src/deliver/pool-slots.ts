@@ -3,10 +3,11 @@ import {
   NO_TROUBLE,
   type OriginSign,
   type OriginTrouble,
-} from '../core/delivery/origin-pause.ts';
-import { isOrigin, poolOf } from '../core/delivery/receiver.ts';
+  isOrigin,
+  poolOf,
+} from '../core/delivery/receiver.ts';
 import { afterAttemptAt, NEW_SLOTS, type SlotResult, type Slots } from '../core/delivery/slots.ts';
-import type { AttemptOutcome, Delivery } from '../core/delivery.ts';
+import type { AttemptOutcome, Delivery } from '../core/delivery/delivery.ts';
 
 /** Pools that a process remembers; of those beyond, the ones used longest ago are forgotten. */
 const REMEMBERED = 10_000;

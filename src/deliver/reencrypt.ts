@@ -1,5 +1,5 @@
 import { RunwatchError } from '../core/errors.ts';
-import { watchId, type StoredWatch, type Subscription, type Watch } from '../core/watch.ts';
+import { watchId, type StoredWatch, type Subscription, type Watch } from '../core/watch/watch.ts';
 import { sealedBy, type Sealer } from './seal.ts';
 
 /** Watches read and written in one go. */

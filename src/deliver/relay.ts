@@ -1,4 +1,4 @@
-import type { Claim } from '../core/delivery/claim.ts';
+import type { Claim } from '../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
 import { FIRST_SLOTS } from '../core/delivery/slots.ts';

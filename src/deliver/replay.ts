@@ -8,7 +8,7 @@ import {
   withheld,
   type Delivery,
   type StoredDelivery,
-} from '../core/delivery.ts';
+} from '../core/delivery/delivery.ts';
 import type { DeliveryStore, EndpointStore } from './stores.ts';
 
 interface ReplayDependencies {

@@ -4,7 +4,7 @@ import {
   type EndpointResult,
   type EndpointState,
 } from '../core/delivery/endpoint-state.ts';
-import { quietMs, type AttemptOutcome, type Delivery } from '../core/delivery.ts';
+import { quietMs, type AttemptOutcome, type Delivery } from '../core/delivery/delivery.ts';
 import { assertNever } from '../core/errors.ts';
 import type { Attempted } from './attempt.ts';
 import { endpointEvent, type EndpointEvent } from './endpoint-events.ts';

@@ -1,11 +1,10 @@
-import type { Claim } from '../core/delivery/claim.ts';
+import type { Claim, Attempt, Delivery, StoredDelivery } from '../core/delivery/delivery.ts';
 import type {
   EndpointLimits,
   EndpointState,
   StoredEndpoint,
 } from '../core/delivery/endpoint-state.ts';
 import type { Receiver } from '../core/delivery/receiver.ts';
-import type { Attempt, Delivery, StoredDelivery } from '../core/delivery.ts';
 
 /** An event about runwatch itself, on its way to the endpoints that name its type. */
 export interface PlannedEvent {

@@ -1,5 +1,5 @@
 import { parseRetryAfter } from '../core/backoff.ts';
-import type { Attempt, AttemptError, AttemptOutcome } from '../core/delivery.ts';
+import type { Attempt, AttemptError, AttemptOutcome } from '../core/delivery/delivery.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { errorCode, networkError, statusError, timeoutError } from './attempt-error.ts';
 import type { BodyKind } from './body-kind.ts';

@@ -1,6 +1,6 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { messageOf, RunwatchError } from '../core/errors.ts';
-import { isReservedHeader } from '../core/reserved-header.ts';
+import { isReservedHeader } from '../core/event/event.ts';
 
 /** What is wrong with a header that somebody wants sent along; null where nothing is. */
 export function headerProblem(name: string, value: string): string | null {

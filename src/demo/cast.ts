@@ -1,5 +1,5 @@
-import type { EventType } from '../core/event.ts';
-import type { WatchState } from '../core/watch.ts';
+import type { EventType } from '../core/event/event.ts';
+import type { WatchState } from '../core/watch/watch.ts';
 import type { Plot } from '../simulator/script-schema.ts';
 import type { RunScript } from '../simulator/script.ts';
 

@@ -1,6 +1,6 @@
 import type { EndpointView, EventView, WatchView } from '../cli/client/wire.ts';
-import { wantsEvent } from '../core/filter.ts';
-import { isTerminalStatus } from '../core/run.ts';
+import { wantsEvent } from '../core/event/event.ts';
+import { isTerminalStatus } from '../core/run/snapshot.ts';
 import type { Ledger } from '../simulator/ledger.ts';
 import type { Member } from './cast.ts';
 import type { Arrival, Scoreboard } from './score.ts';

@@ -1,7 +1,6 @@
 import type { z } from 'zod';
-import type { PollingPerRun } from '../core/expected-polling.ts';
-import type { WorkflowPolling } from '../core/workflow-polling.ts';
-import type { Profile } from '../core/watch.ts';
+import type { PollingPerRun, WorkflowPolling } from '../core/cadence/workflow-polling.ts';
+import type { Profile } from '../core/watch/watch.ts';
 import type { workflowPollingSchema } from './schemas/polling.ts';
 
 /** What is known of a workflow as the API shows it. */

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { formatDuration } from '../core/duration.ts';
-import { isoTime } from '../core/event.ts';
+import { isoTime } from '../core/event/event.ts';
 import { timeOrNull } from './present.ts';
 import type { sourceSchema } from './schemas/source.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';

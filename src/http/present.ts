@@ -1,8 +1,8 @@
 import type { z } from 'zod';
-import type { Attempt, Delivery } from '../core/delivery.ts';
+import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import { shownReceiver } from '../core/delivery/receiver.ts';
-import { isoTime, TOLD_BY_DEFAULT } from '../core/event.ts';
-import type { Subscription, Watch } from '../core/watch.ts';
+import { isoTime, TOLD_BY_DEFAULT } from '../core/event/event.ts';
+import type { Subscription, Watch } from '../core/watch/watch.ts';
 import type {
   attemptSchema,
   deliverySchema,

@@ -1,11 +1,11 @@
-import type { Attempt, Delivery, DeliveryState } from '../core/delivery.ts';
+import type { Attempt, Delivery, DeliveryState } from '../core/delivery/delivery.ts';
 import type { InputIssue } from '../core/errors.ts';
-import type { EventType, RunwatchEvent } from '../core/event.ts';
-import type { WatchRequest } from '../core/register.ts';
-import type { Profile, Watch, WatchState } from '../core/watch.ts';
-import type { RateLimit } from '../core/budget.ts';
+import type { EventType, RunwatchEvent } from '../core/event/event.ts';
+import type { WatchRequest } from '../core/watch/register.ts';
+import type { Profile, Watch, WatchState } from '../core/watch/watch.ts';
+import type { RateLimit } from '../core/source/limiter.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
-import type { WorkflowPolling } from '../core/workflow-polling.ts';
+import type { WorkflowPolling } from '../core/cadence/workflow-polling.ts';
 
 /** A page of a listing. `nextCursor` is opaque, and null on the last page. */
 export interface Page<Item> {

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { watchRequest } from './schemas/watch.ts';
-import type { WatchRequest } from '../core/register.ts';
+import type { WatchRequest } from '../core/watch/register.ts';
 
 /** A checked body in the words of the inside. */
 export function toWatchRequest(body: z.output<typeof watchRequest>): WatchRequest {

@@ -3,7 +3,7 @@ import {
   SYSTEM_EVENT_TYPES,
   TEST_EVENT_TYPE,
   type SentEventType,
-} from '../core/event.ts';
+} from '../core/event/event.ts';
 import { schemaNameOf } from './schemas/webhook-body.ts';
 
 const SENT_TYPES: readonly SentEventType[] = [

@@ -1,4 +1,4 @@
-import type { FetchOutcome } from '../core/outcome.ts';
+import type { PollResult } from '../core/run/snapshot.ts';
 import { invalid, parseJson, readJson, troubleOfFailure, troubleOfStatus } from './judge.ts';
 import { readRejection } from './rejection.ts';
 import type { Reply } from './reply.ts';
@@ -19,7 +19,7 @@ export interface Question {
  * What a reply comes to. A status other than 200 speaks for itself, so it counts even where the
  * connection broke before the end of the body.
  */
-export function outcomeOf(reply: Reply, body: RunBody, question: Question): FetchOutcome {
+export function outcomeOf(reply: Reply, body: RunBody, question: Question): PollResult {
   const { headers } = reply;
   const status = reply.status ?? 0;
   if (reply.kind === 'broken' && (status === 0 || status === 200)) {
@@ -54,7 +54,7 @@ export function isWorthRetrying(reply: Reply): boolean {
 }
 
 /** Noxus says in JSON that it has no such run (`detail`); what a proxy says is no word on the run. */
-function readNotFound(body: RunBody): FetchOutcome {
+function readNotFound(body: RunBody): PollResult {
   const said = parseJson(body.other());
   return typeof said === 'object' && said !== null && 'detail' in said
     ? { kind: 'not_found' }
@@ -62,14 +62,14 @@ function readNotFound(body: RunBody): FetchOutcome {
 }
 
 /** Only a complaint about the run id is about the run; any other is about how it was asked for. */
-function readUnprocessable(body: RunBody, { apiKey }: Question): FetchOutcome {
+function readUnprocessable(body: RunBody, { apiKey }: Question): PollResult {
   const { message, isOfRunId } = readRejection(parseJson(body.other()), apiKey);
   return isOfRunId
     ? { kind: 'rejected', message }
     : { kind: 'unavailable', message: `status 422, not about the run id: ${message}` };
 }
 
-function readRun(body: RunBody, reply: Reply, question: Question): FetchOutcome {
+function readRun(body: RunBody, reply: Reply, question: Question): PollResult {
   const content = { text: body.run(), bytes: body.bytes };
   if (body.isTooLarge && content.text.startsWith('{')) {
     return invalid(`the answer is too large: given up after ${body.bytes} bytes`);

@@ -1,8 +1,8 @@
 import pRetry from 'p-retry';
 import type { Random } from '../core/backoff.ts';
 import { RunwatchError } from '../core/errors.ts';
-import type { FetchOutcome } from '../core/outcome.ts';
-import type { ListOutcome, ListQuestion } from '../core/run-list.ts';
+import type { PollResult } from '../core/run/snapshot.ts';
+import type { ListOutcome, ListQuestion } from '../core/feed/run-list.ts';
 import { isWorthRetrying, outcomeOf } from './answer.ts';
 import { Deadline } from './deadline.ts';
 import { ListBody, listOutcome, listPath } from './listing.ts';
@@ -51,7 +51,7 @@ export interface NoxusClient {
   readRun: (
     runId: string,
     options?: { signal?: AbortSignal; onSent?: () => void },
-  ) => Promise<FetchOutcome>;
+  ) => Promise<PollResult>;
   /**
    * Reads a page of a list of runs: `GET /v1/workflows/{workflow_id}/runs`, or `GET /v1/runs` for
    * those of all workflows. One request, never repeated, under one deadline. However large the

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { withoutControls } from '../core/controls.ts';
-import type { RunHint } from '../core/hint.ts';
+import type { RunHint } from '../core/feed/hint.ts';
 
 /** Longest event that is read, bytes; what is longer is no event of a run, or an attack. */
 const MAX_EVENT_BYTES = 262_144;

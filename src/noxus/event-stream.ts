@@ -1,4 +1,4 @@
-import type { RunHint } from '../core/hint.ts';
+import type { RunHint } from '../core/feed/hint.ts';
 import { parseRetryAfter } from '../core/backoff.ts';
 import { Deadline } from './deadline.ts';
 import { EventReader } from './event-reader.ts';

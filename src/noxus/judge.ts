@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { z } from 'zod';
 import { parseRetryAfter } from '../core/backoff.ts';
-import type { FetchTrouble } from '../core/outcome.ts';
+import type { FetchTrouble } from '../core/run/snapshot.ts';
 import type { Failure } from './failure.ts';
 
 /** How many complaints are named: a run can have a few, a list of a hundred runs too many. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { ListedRun, ListOutcome, ListQuestion, RunPage } from '../core/run-list.ts';
+import type { ListedRun, ListOutcome, ListQuestion, RunPage } from '../core/feed/run-list.ts';
 import { invalid, readJson, requestNote, troubleOfFailure, troubleOfStatus } from './judge.ts';
 import type { Reply } from './reply.ts';
 import { RunSkimmer } from './skim.ts';

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { withoutControls } from '../core/controls.ts';
-import { isoTime } from '../core/event.ts';
-import { canonicalRunId, type RunSnapshot } from '../core/run.ts';
+import { isoTime } from '../core/event/event.ts';
+import { canonicalRunId, type RunSnapshot } from '../core/run/snapshot.ts';
 import { readTimestamp } from './timestamp.ts';
 
 /** Longest text that we take over from a run; ids, statuses and sources are far shorter. */

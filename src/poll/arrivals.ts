@@ -1,4 +1,4 @@
-import type { RateLimit } from '../core/budget.ts';
+import type { RateLimit } from '../core/source/limiter.ts';
 
 /** A source is slow where its answers take more than this share of the limit's time. */
 const SLOW = 0.5;

@@ -1,11 +1,10 @@
-import { planDeliveries, type EndpointFilter } from '../core/delivery.ts';
-import { nextGoneCheck, revived } from '../core/gone-check.ts';
-import type { ObserveContext } from '../core/look.ts';
-import { observe } from '../core/observe.ts';
-import type { FetchOutcome } from '../core/outcome.ts';
-import { pollKind } from '../core/urgency.ts';
-import type { WatchChange } from '../core/watch-change.ts';
-import { parseWatchId, watchId, type StoredWatch, type WatchKey } from '../core/watch.ts';
+import { planDeliveries, type EndpointFilter } from '../core/delivery/delivery.ts';
+import { nextGoneCheck, revived, observe } from '../core/watch/observe.ts';
+import type { ObserveContext } from '../core/watch/observation.ts';
+import type { PollResult } from '../core/run/snapshot.ts';
+import { pollKind } from '../core/cadence/load.ts';
+import type { WatchChange } from '../core/watch/watch-change.ts';
+import { parseWatchId, watchId, type StoredWatch, type WatchKey } from '../core/watch/watch.ts';
 import type { Permit } from './source-budget.ts';
 
 /** Runs that one turn looks for at the most; the others are due at the next. */
@@ -30,7 +29,7 @@ export interface CheckGoneDependencies {
   watches: WatchStore;
   gone: GoneStore;
   /** Undefined, like its budget, for a source that is configured no more. */
-  readerOf: (source: string) => { readRun(runId: string): Promise<FetchOutcome> } | undefined;
+  readerOf: (source: string) => { readRun(runId: string): Promise<PollResult> } | undefined;
   budgetOf: (source: string) => { claim(): Promise<Permit | null> } | undefined;
   contextOf: (key: WatchKey, now: number) => ObserveContext;
   wants: EndpointFilter;
@@ -64,7 +63,7 @@ async function check(deps: CheckGoneDependencies, key: WatchKey): Promise<void> 
 async function read(
   { readerOf, budgetOf }: CheckGoneDependencies,
   { source, runId }: WatchKey,
-): Promise<FetchOutcome | null> {
+): Promise<PollResult | null> {
   const permit = await budgetOf(source)?.claim();
   if (!permit) return null;
   const outcome = await readerOf(source)?.readRun(runId);
@@ -76,13 +75,13 @@ async function read(
 async function revive(
   deps: CheckGoneDependencies,
   before: StoredWatch,
-  outcome: Extract<FetchOutcome, { kind: 'run' }>,
+  outcome: Extract<PollResult, { kind: 'run' }>,
 ): Promise<void> {
   const now = deps.now();
   const context = deps.contextOf(before.watch, now);
-  const { watch, events, lessons } = observe(revived(before.watch, now), outcome, context);
+  const { watch, events, samples } = observe(revived(before.watch, now), outcome, context);
   const deliveries = planDeliveries(watch, events, watch.subscriptions, { wants: deps.wants, now });
-  const change = { before, after: watch, events, deliveries, lessons };
+  const change = { before, after: watch, events, deliveries, samples };
   const withinMs = Math.max(0, (watch.nextPollAt ?? now) - now);
   const schedule = { does: 'enter' as const, withinMs, kind: pollKind(watch, 0) };
   const goesOn = watch.state === 'active';

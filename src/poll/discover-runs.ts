@@ -7,8 +7,8 @@ import {
   takePage,
   type DiscoveryCursor,
   type Pass,
-} from '../core/discovery.ts';
-import type { ListOutcome, ListQuestion, RunList, RunPage } from '../core/run-list.ts';
+} from '../core/feed/discovery.ts';
+import type { ListOutcome, ListQuestion, RunList, RunPage } from '../core/feed/run-list.ts';
 
 /** Runs on a page: the most that Noxus gives. */
 const PAGE_SIZE = 100;

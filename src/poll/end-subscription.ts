@@ -1,7 +1,11 @@
 import { askedReceiver, shownReceiver } from '../core/delivery/receiver.ts';
-import { formerWebhooks } from '../core/former-webhooks.ts';
-import type { WatchChange } from '../core/watch-change.ts';
-import { subscriptionKey, type StoredWatch, type WatchKey } from '../core/watch.ts';
+import {
+  formerWebhooks,
+  subscriptionKey,
+  type StoredWatch,
+  type WatchKey,
+} from '../core/watch/watch.ts';
+import type { WatchChange } from '../core/watch/watch-change.ts';
 
 interface WatchStore {
   get(key: WatchKey): Promise<StoredWatch | null>;

@@ -1,6 +1,6 @@
-import { lessonsCutShort } from '../core/stage-lessons.ts';
-import type { WatchChange } from '../core/watch-change.ts';
-import type { StoredWatch, WatchKey } from '../core/watch.ts';
+import { censoredSamples } from '../core/cadence/phase.ts';
+import type { WatchChange } from '../core/watch/watch-change.ts';
+import type { StoredWatch, WatchKey } from '../core/watch/watch.ts';
 
 interface WatchStore {
   get(key: WatchKey): Promise<StoredWatch | null>;
@@ -29,9 +29,9 @@ export function createEndWatch({ watches, now }: EndWatchDependencies) {
         nextPollAt: null,
         endedAt: now(),
       };
-      const lessons = lessonsCutShort(before.watch);
+      const samples = censoredSamples(before.watch);
       const schedule = { does: 'leave' as const };
-      if (await watches.commit({ before, after, events: [], deliveries: [], lessons, schedule })) {
+      if (await watches.commit({ before, after, events: [], deliveries: [], samples, schedule })) {
         return true;
       }
     }

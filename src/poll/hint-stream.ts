@@ -1,5 +1,5 @@
-import { isNews, streamRank, type RunHint } from '../core/hint.ts';
-import type { Watch } from '../core/watch.ts';
+import { isNews, streamRank, type RunHint } from '../core/feed/hint.ts';
+import type { Watch } from '../core/watch/watch.ts';
 import type { Permit } from './source-budget.ts';
 
 /** After a stream has ended in any way, the run is polled as others are for this long, ms. */

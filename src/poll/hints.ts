@@ -1,11 +1,11 @@
-import { mayStream, streamRank } from '../core/hint.ts';
+import { mayStream, streamRank } from '../core/feed/hint.ts';
 import {
   parseWatchId,
   watchId,
   type StoredWatch,
   type Watch,
   type WatchKey,
-} from '../core/watch.ts';
+} from '../core/watch/watch.ts';
 import { streamRun, type StreamEnd, type StreamGround } from './hint-stream.ts';
 import { grantedPauseMs } from '../core/source/throttle.ts';
 

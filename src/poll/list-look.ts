@@ -1,9 +1,9 @@
 import type { Random } from '../core/backoff.ts';
-import type { BatchPlan } from '../core/batch.ts';
-import type { ListFindings } from '../core/list-findings.ts';
-import type { ListMember } from '../core/list-member.ts';
-import type { FallbackReason, ListKey, ListStanding } from '../core/list-standing.ts';
-import type { StoredWatch, WatchKey } from '../core/watch.ts';
+import type { BatchPlan } from '../core/feed/batch.ts';
+import type { ListFindings } from '../core/feed/list-findings.ts';
+import type { ListMember } from '../core/feed/list-member.ts';
+import type { FallbackReason, ListKey, ListStanding } from '../core/feed/list-standing.ts';
+import type { StoredWatch, WatchKey } from '../core/watch/watch.ts';
 import type { ListBudget, ListPermit, ListReader } from './list-pages.ts';
 import type { SinglePolls } from './single-polls.ts';
 
@@ -35,7 +35,7 @@ export interface ListReport {
   missing: number;
   durationMs: number;
   /** When the list is looked at again, milliseconds since the epoch. */
-  nextLookAt: number;
+  nextReadAt: number;
 }
 
 export interface LookAtListDependencies {
@@ -75,7 +75,7 @@ export interface Look {
 export function reportLook(
   deps: LookAtListDependencies,
   { list, startedAt }: Look,
-  seen: Pick<ListReport, 'outcome' | 'message' | 'nextLookAt'> & {
+  seen: Pick<ListReport, 'outcome' | 'message' | 'nextReadAt'> & {
     pages?: number;
     findings?: ListFindings;
   },

@@ -3,9 +3,9 @@ import {
   MAX_LIST_PAGES,
   type BatchMember,
   type BatchPlan,
-} from '../core/batch.ts';
-import { listedAs } from '../core/list-findings.ts';
-import type { ListOutcome, ListQuestion, ListedRun } from '../core/run-list.ts';
+} from '../core/feed/batch.ts';
+import { listedAs } from '../core/feed/list-findings.ts';
+import type { ListOutcome, ListQuestion, ListedRun } from '../core/feed/run-list.ts';
 
 /** Reads pages of lists of one source. */
 export interface ListReader {

@@ -1,5 +1,5 @@
-import type { ListKey } from '../core/list-standing.ts';
-import type { Watch } from '../core/watch.ts';
+import type { ListKey } from '../core/feed/list-standing.ts';
+import type { Watch } from '../core/watch/watch.ts';
 
 /** Most workflows that one process keeps an eye on; those spotted longest ago go first. */
 const MAX_WORKFLOWS = 10_000;

@@ -1,10 +1,15 @@
-import { planBatch } from '../core/batch.ts';
+import { planBatch } from '../core/feed/batch.ts';
 import { assertNever } from '../core/errors.ts';
-import { listedAs } from '../core/list-findings.ts';
-import { leftAloneUntil } from '../core/list-schedule.ts';
-import { givenUp, NEW_STANDING, throttled, type FallbackReason } from '../core/list-standing.ts';
+import { listedAs } from '../core/feed/list-findings.ts';
+import { leftAloneUntil } from '../core/feed/list-schedule.ts';
+import {
+  givenUp,
+  NEW_STANDING,
+  throttled,
+  type FallbackReason,
+} from '../core/feed/list-standing.ts';
 import { grantedPauseMs } from '../core/source/throttle.ts';
-import type { StoredWatch } from '../core/watch.ts';
+import type { StoredWatch } from '../core/watch/watch.ts';
 import {
   reportLook,
   type ClaimedLook,
@@ -97,7 +102,7 @@ async function conclude(
   switch (reading.kind) {
     case 'runs': {
       const used = await useListedRuns(deps, look, reading);
-      if ('nextLookAt' in used) return used.nextLookAt;
+      if ('nextReadAt' in used) return used.nextReadAt;
       return fallBack(deps, look, { reason: 'disagrees', message: used.disagrees });
     }
     case 'rate_limited':
@@ -127,7 +132,7 @@ async function slowDown(
     return fallBack(deps, look, { reason: 'throttled', message, from: untilMs });
   }
   await deps.lists.put(look.list, standing);
-  reportLook(deps, look, { outcome: 'rate_limited', message, nextLookAt: untilMs });
+  reportLook(deps, look, { outcome: 'rate_limited', message, nextReadAt: untilMs });
   return untilMs + deps.random() * PAUSE_SPREAD_MS;
 }
 
@@ -139,6 +144,6 @@ async function fallBack(
 ): Promise<number> {
   const standing = givenUp(look.standing, from ?? deps.now());
   await deps.lists.put(look.list, standing);
-  reportLook(deps, look, { outcome: reason, message, nextLookAt: standing.since });
+  reportLook(deps, look, { outcome: reason, message, nextReadAt: standing.since });
   return leaveAlone(deps, look.members, standing.since);
 }

@@ -1,21 +1,19 @@
 import type { Random } from '../core/backoff.ts';
-import { planDeliveries, type EndpointFilter } from '../core/delivery.ts';
-import type { NewMark } from '../core/event-id.ts';
-import type { RunwatchEvent } from '../core/event.ts';
-import type { StatisticsLookup } from '../core/hazard.ts';
-import type { Lesson } from '../core/lesson.ts';
-import type { SourceLoad } from '../core/load.ts';
-import type { Look, ObserveContext, PollPolicy } from '../core/look.ts';
-import { observe, type Observation } from '../core/observe.ts';
-import type { FetchOutcome } from '../core/outcome.ts';
-import { pollKind } from '../core/urgency.ts';
-import type { WatchChange } from '../core/watch-change.ts';
-import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
+import { planDeliveries, type EndpointFilter } from '../core/delivery/delivery.ts';
+import type { NewMark, RunwatchEvent } from '../core/event/event.ts';
+import type { StatisticsLookup } from '../core/cadence/hazard.ts';
+import type { DurationSample } from '../core/cadence/phase.ts';
+import { type SourceLoad, pollKind } from '../core/cadence/load.ts';
+import type { ObserveContext, PollPolicy } from '../core/watch/observation.ts';
+import { observe, type Observation } from '../core/watch/observe.ts';
+import type { PollResult } from '../core/run/snapshot.ts';
+import type { WatchChange } from '../core/watch/watch-change.ts';
+import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch/watch.ts';
 import type { Hints } from './hints.ts';
 
 /** Reads runs of one source. */
 interface RunReader {
-  readRun(runId: string, options?: { onSent?: () => void }): Promise<FetchOutcome>;
+  readRun(runId: string, options?: { onSent?: () => void }): Promise<PollResult>;
 }
 
 /** A poll that this process has claimed. */
@@ -50,7 +48,7 @@ type SourceStanding = Pick<ObserveContext, 'answeredAt' | 'openSince' | 'closedF
 /** What one poll came to, for log and metrics. */
 interface PollReport {
   watch: Watch;
-  outcome: Look['kind'];
+  outcome: PollResult['kind'];
   events: RunwatchEvent[];
   /** From when the poll was due to when it began, ms. */
   lagMs: number;
@@ -66,12 +64,12 @@ export interface ObserveRunDependencies {
   /** Undefined where there are none. */
   hintsOf: (source: string) => Pick<Hints, 'offer' | 'isStreamed'> | undefined;
   /** What was learned of how long states last; takes in what was written of that. */
-  statistics: { lookup: StatisticsLookup; learn(lessons: readonly Lesson[]): void };
+  statistics: { lookup: StatisticsLookup; learn(samples: readonly DurationSample[]): void };
   /** Asks for the source's list, to learn whether it answers at all. */
   askList: (source: string) => void;
   /** How the source fares against its budget. */
   loadOf: (source: string) => SourceLoad;
-  /** Tells of pools at which deliveries are due; what is lost here is found by the next look. */
+  /** Tells of pools at which deliveries are due; what is lost here is found by the next sweep. */
   dispatch: (pools: string[]) => void;
   wants: EndpointFilter;
   policy: PollPolicy;
@@ -88,12 +86,15 @@ export interface ObserveRunDependencies {
 export function createObserveRun(deps: ObserveRunDependencies) {
   return async function observeRun(claim: ClaimedPoll): Promise<Polled> {
     const startedAt = deps.now();
-    const look = await read(deps, claim);
-    return record(deps, claim, look, startedAt);
+    const result = await read(deps, claim);
+    return record(deps, claim, result, startedAt);
   };
 }
 
-async function read(deps: ObserveRunDependencies, { stored, onSent }: ClaimedPoll): Promise<Look> {
+async function read(
+  deps: ObserveRunDependencies,
+  { stored, onSent }: ClaimedPoll,
+): Promise<PollResult> {
   const { source, runId } = stored.watch;
   const reader = deps.readerOf(source);
   if (reader === undefined) {
@@ -103,23 +104,23 @@ async function read(deps: ObserveRunDependencies, { stored, onSent }: ClaimedPol
 }
 
 /**
- * Writes a look. Where somebody has registered the watch again meanwhile, the same look is laid
+ * Writes a result. Where somebody has registered the watch again meanwhile, the same result is laid
  * beside what the watch is now.
  */
 async function record(
   deps: ObserveRunDependencies,
   { stored, token, lagMs, permitMs }: ClaimedPoll,
-  look: Look,
+  result: PollResult,
   startedAt: number,
 ): Promise<Polled> {
   const key = stored.watch;
-  const isStreamed = await isLeftToStream(deps, key, look);
-  const standing = await standingAfter(deps, key, look, startedAt);
+  const isStreamed = await isLeftToStream(deps, key, result);
+  const standing = await standingAfter(deps, key, result, startedAt);
   let before: StoredWatch | null = stored;
   while (before !== null && before.watch.state === 'active') {
     const now = deps.now();
     const seen = { now, beganAt: startedAt, lagMs, isStreamed, standing };
-    const observed = observe(before.watch, look, contextOf(deps, key, seen));
+    const observed = observe(before.watch, result, contextOf(deps, key, seen));
     const { watch, events } = observed;
     const deliveries = planDeliveries(watch, events, watch.subscriptions, {
       wants: deps.wants,
@@ -132,7 +133,7 @@ async function record(
       after: watch,
       events,
       deliveries,
-      lessons: observed.lessons,
+      samples: observed.samples,
       schedule,
     };
     const due = await deps.watches.commitPoll(change);
@@ -140,9 +141,9 @@ async function record(
     if (due !== 'changed') {
       const isFirst = stored.watch.lastPolledAt === null;
       const durationMs = now - startedAt;
-      written(deps, change, due, look.kind === 'run' && !isStreamed);
+      written(deps, change, due, result.kind === 'run' && !isStreamed);
       doubt(deps, key, observed);
-      deps.report({ watch, outcome: look.kind, events, lagMs, isFirst, durationMs });
+      deps.report({ watch, outcome: result.kind, events, lagMs, isFirst, durationMs });
       return { is: 'written', nextMs: next === null ? null : next.inMs };
     }
     before = await deps.watches.get(key);
@@ -153,11 +154,11 @@ async function record(
 /** What is left to do once a poll is written. */
 function written(
   { statistics, dispatch, hintsOf }: ObserveRunDependencies,
-  { after, lessons }: { after: Watch; lessons: Lesson[] },
+  { after, samples }: { after: Watch; samples: DurationSample[] },
   due: string[],
   mayStream: boolean,
 ): void {
-  statistics.learn(lessons);
+  statistics.learn(samples);
   dispatch(due);
   if (mayStream) hintsOf(after.source)?.offer(after);
 }
@@ -174,10 +175,10 @@ function doubt(
 async function standingAfter(
   { standingOf }: ObserveRunDependencies,
   { source }: WatchKey,
-  look: Look,
+  result: PollResult,
   startedAt: number,
 ): Promise<SourceStanding> {
-  if (look.kind !== 'run') return standingOf(source);
+  if (result.kind !== 'run') return standingOf(source);
   return { answeredAt: startedAt, openSince: null, closedFor: null };
 }
 
@@ -185,8 +186,12 @@ interface SeenAt extends Pick<ObserveContext, 'now' | 'beganAt' | 'lagMs' | 'isS
   standing: SourceStanding;
 }
 
-async function isLeftToStream({ hintsOf }: ObserveRunDependencies, watch: Watch, look: Look) {
-  if (look.kind !== 'run') return false;
+async function isLeftToStream(
+  { hintsOf }: ObserveRunDependencies,
+  watch: Watch,
+  result: PollResult,
+) {
+  if (result.kind !== 'run') return false;
   return (await hintsOf(watch.source)?.isStreamed(watchId(watch))) ?? false;
 }
 

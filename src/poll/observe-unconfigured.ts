@@ -1,12 +1,12 @@
 import type { Random } from '../core/backoff.ts';
-import { planDeliveries, type Delivery, type EndpointFilter } from '../core/delivery.ts';
-import type { NewMark } from '../core/event-id.ts';
-import { nothingLearned } from '../core/hazard.ts';
-import { NO_LOAD } from '../core/load.ts';
-import type { PollPolicy } from '../core/look.ts';
-import { observe } from '../core/observe.ts';
-import type { WatchChange } from '../core/watch-change.ts';
-import type { StoredWatch, Watch, WatchKey } from '../core/watch.ts';
+import { planDeliveries, type Delivery, type EndpointFilter } from '../core/delivery/delivery.ts';
+import type { NewMark } from '../core/event/event.ts';
+import { nothingLearned } from '../core/cadence/hazard.ts';
+import { NO_LOAD } from '../core/cadence/load.ts';
+import type { PollPolicy } from '../core/watch/observation.ts';
+import { observe } from '../core/watch/observe.ts';
+import type { WatchChange } from '../core/watch/watch-change.ts';
+import type { StoredWatch, Watch, WatchKey } from '../core/watch/watch.ts';
 
 /** Watches read in one go. */
 const CHUNK = 200;

@@ -1,4 +1,4 @@
-import type { RateLimit } from '../core/budget.ts';
+import type { RateLimit } from '../core/source/limiter.ts';
 
 /** A poll that is due for this long at two looks in a row is told of as overdue, ms. */
 const OVERDUE_MS = 10_000;

@@ -1,14 +1,14 @@
-import { planDeliveries, type Delivery, type EndpointFilter } from '../core/delivery.ts';
+import { planDeliveries, type Delivery, type EndpointFilter } from '../core/delivery/delivery.ts';
 import {
   hasTooManyWebhooks,
   register,
   type RegisterDefaults,
   type Registered,
   type Registration,
-} from '../core/register.ts';
-import { pollKind } from '../core/urgency.ts';
-import type { ScheduleChange, WatchChange } from '../core/watch-change.ts';
-import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch.ts';
+} from '../core/watch/register.ts';
+import { pollKind } from '../core/cadence/load.ts';
+import type { ScheduleChange, WatchChange } from '../core/watch/watch-change.ts';
+import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch/watch.ts';
 import type { Schedule } from './schedule.ts';
 
 /** What is due within this time may come before any process looks by itself, ms. */

@@ -1,4 +1,4 @@
-import type { WatchKey } from '../core/watch.ts';
+import type { WatchKey } from '../core/watch/watch.ts';
 import { groupBySource } from './register-watches.ts';
 import type { Schedule } from './schedule.ts';
 

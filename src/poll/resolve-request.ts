@@ -1,7 +1,7 @@
 import { webhookReceiver } from '../core/delivery/receiver.ts';
 import type { InputIssue } from '../core/errors.ts';
-import type { Registration, WatchRequest } from '../core/register.ts';
-import { watchId, type Subscription, type WatchKey } from '../core/watch.ts';
+import type { Registration, WatchRequest } from '../core/watch/register.ts';
+import { watchId, type Subscription, type WatchKey } from '../core/watch/watch.ts';
 
 /** What a request may name, and the rules that its webhook must keep. */
 export interface RequestRules {

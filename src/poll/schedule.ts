@@ -1,7 +1,7 @@
-import type { RateLimit } from '../core/budget.ts';
-import { listMemberOf, type ListKey } from '../core/list-standing.ts';
-import type { RequestKind } from '../core/urgency.ts';
-import type { StoredWatch } from '../core/watch.ts';
+import type { RateLimit } from '../core/source/limiter.ts';
+import { listMemberOf, type ListKey } from '../core/feed/list-standing.ts';
+import type { RequestKind } from '../core/cadence/load.ts';
+import type { StoredWatch } from '../core/watch/watch.ts';
 import type { Turn } from './slots.ts';
 
 /** For how long a source counts as paused after it was, ms: a probe may be under way. */

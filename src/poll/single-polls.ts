@@ -1,6 +1,6 @@
 import type { Random } from '../core/backoff.ts';
-import { putOffAt, recallAt } from '../core/batch.ts';
-import type { ListMember } from '../core/list-member.ts';
+import { putOffAt, recallAt } from '../core/feed/batch.ts';
+import type { ListMember } from '../core/feed/list-member.ts';
 import type { Schedule } from './schedule.ts';
 
 interface SinglePollsDependencies {

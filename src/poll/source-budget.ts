@@ -3,9 +3,9 @@ import {
   roundMs,
   type Admission,
   type RateLimit,
-  type RequestAsk,
-} from '../core/budget.ts';
-import { dearnessAfter, NO_LOAD, type SourceLoad } from '../core/load.ts';
+  type PermitRequest,
+} from '../core/source/limiter.ts';
+import { costMultiplierAfter, NO_LOAD, type SourceLoad } from '../core/cadence/load.ts';
 import { Arrivals, type Arrival } from './arrivals.ts';
 
 /** With so small a share of the budget in use, a request may come late and do no harm. */
@@ -15,8 +15,8 @@ const AMPLE = 0.1;
 const SHORT = 0.5;
 
 interface BudgetStore {
-  admit(source: string, ask: RequestAsk): Promise<Admission>;
-  settle(source: string, ask: RequestAsk): Promise<void>;
+  admit(source: string, ask: PermitRequest): Promise<Admission>;
+  settle(source: string, ask: PermitRequest): Promise<void>;
   giveBack(source: string, request: string): Promise<void>;
 }
 
@@ -81,7 +81,7 @@ export interface SourceBudget {
 export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget {
   const { source, limit, store, clock, onError } = deps;
   let active = 0;
-  let { dearness } = NO_LOAD;
+  let { costMultiplier } = NO_LOAD;
   const arrivals = new Arrivals({
     limit,
     clock,
@@ -112,8 +112,9 @@ export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget
   return {
     limit,
     watched: (count) => void (active = count),
-    began: (lagMs) => void (dearness = dearnessAfter(dearness, lagMs, roundMs(1, limit))),
-    load: () => ({ roundMs: roundMs(active, limit), dearness }),
+    began: (lagMs) =>
+      void (costMultiplier = costMultiplierAfter(costMultiplier, lagMs, roundMs(1, limit))),
+    load: () => ({ roundMs: roundMs(active, limit), costMultiplier }),
     isLate: ({ ageMs, count }) => isLate(ageMs(), count),
     settleMs: ({ count }) => (count > limit.requests * SHORT ? limit.perMs : null),
     arrivalOf: ({ token }) => arrivals.follow(token),

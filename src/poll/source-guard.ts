@@ -16,7 +16,7 @@ const NOTE_EVERY_MS = 1_000;
 /** More watches than decide whether trouble is the source's. */
 const MANY = 100;
 
-/** News that is still unsaid after this time is left over from a process that died, ms. */
+/** An event that is still unsent after this time is left over from a process that died, ms. */
 const LEFT_OVER_MS = 10_000;
 
 /** What all processes know of a source; times are milliseconds since the epoch. */

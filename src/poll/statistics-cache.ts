@@ -1,10 +1,10 @@
-import { emptyStatistics, learn, type StatisticsLookup } from '../core/hazard.ts';
-import type { Lesson } from '../core/lesson.ts';
+import { emptyStatistics, learn, type StatisticsLookup } from '../core/cadence/hazard.ts';
+import type { DurationSample } from '../core/cadence/phase.ts';
 import {
   workflowName,
   type WorkflowKey,
   type WorkflowStatistics,
-} from '../core/workflow-statistics.ts';
+} from '../core/cadence/workflow-statistics.ts';
 
 /** A workflow is read again once what is known of it is this old, ms. */
 const FRESH_MS = 4_000;
@@ -49,7 +49,7 @@ interface Entry extends WorkflowKey {
 export interface StatisticsCache {
   lookup: StatisticsLookup;
   /** Takes in what this process has just written, so that it knows that at once. */
-  learn: (lessons: readonly Lesson[]) => void;
+  learn: (samples: readonly DurationSample[]) => void;
   /** Reads what others have learned. When that fails, what was known stays. */
   refresh: () => Promise<void>;
 }
@@ -100,12 +100,12 @@ export function createStatisticsCache({ store, wake, now }: CacheDependencies): 
       return entry.states.get(state);
     },
 
-    learn(lessons) {
-      for (const lesson of lessons) {
-        const { states } = entryOf(lesson);
-        states.set(lesson.state, learn(states.get(lesson.state) ?? emptyStatistics(), lesson));
+    learn(samples) {
+      for (const sample of samples) {
+        const { states } = entryOf(sample);
+        states.set(sample.state, learn(states.get(sample.state) ?? emptyStatistics(), sample));
       }
-      const [first] = lessons;
+      const [first] = samples;
       if (first === undefined) return;
       const entry = entryOf(first);
       if (entry.version !== null) entry.version += 1;

@@ -4,11 +4,11 @@ import {
   listedAs,
   reachOf,
   type ListFindings,
-} from '../core/list-findings.ts';
-import { scheduleAfter } from '../core/list-schedule.ts';
-import { heldGood, nextSize, type ListStanding } from '../core/list-standing.ts';
-import { isTerminalStatus } from '../core/run.ts';
-import type { Watch } from '../core/watch.ts';
+} from '../core/feed/list-findings.ts';
+import { scheduleAfter } from '../core/feed/list-schedule.ts';
+import { heldGood, nextSize, type ListStanding } from '../core/feed/list-standing.ts';
+import { isTerminalStatus } from '../core/run/snapshot.ts';
+import type { Watch } from '../core/watch/watch.ts';
 import { reportLook, type Look, type LookAtListDependencies } from './list-look.ts';
 import type { ListRuns } from './list-pages.ts';
 
@@ -20,7 +20,7 @@ export async function useListedRuns(
   deps: LookAtListDependencies,
   look: Look,
   { runs, pages }: ListRuns,
-): Promise<{ nextLookAt: number } | { disagrees: string }> {
+): Promise<{ nextReadAt: number } | { disagrees: string }> {
   const { list, standing, members, startedAt } = look;
   const readAt = deps.now();
   const others = await otherWatches(deps, look, runs);
@@ -45,9 +45,9 @@ export async function useListedRuns(
   await deps.polls.defer(putOff);
   await deps.polls.recall(recalled);
   if (toCheck !== null) await deps.polls.expedite([toCheck]);
-  const nextLookAt = startedAt + nextMs;
-  reportLook(deps, look, { outcome: 'ok', message: null, nextLookAt, pages, findings });
-  return { nextLookAt };
+  const nextReadAt = startedAt + nextMs;
+  reportLook(deps, look, { outcome: 'ok', message: null, nextReadAt, pages, findings });
+  return { nextReadAt };
 }
 
 /** Watches that the list, or a claim of it, is about although they are no members, such as ended ones. */

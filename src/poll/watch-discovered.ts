@@ -1,7 +1,7 @@
-import { register, type RegisterDefaults } from '../core/register.ts';
-import { pollKind } from '../core/urgency.ts';
-import type { WatchChange } from '../core/watch-change.ts';
-import type { StoredWatch, Subscription, WatchKey } from '../core/watch.ts';
+import { register, type RegisterDefaults } from '../core/watch/register.ts';
+import { pollKind } from '../core/cadence/load.ts';
+import type { WatchChange } from '../core/watch/watch-change.ts';
+import type { StoredWatch, Subscription, WatchKey } from '../core/watch/watch.ts';
 import type { Schedule } from './schedule.ts';
 
 interface WatchStore {
@@ -32,7 +32,7 @@ export function createWatchDiscovered(deps: WatchDiscoveredDependencies) {
       .map((key): WatchChange => {
         const { watch } = register(null, { ...key, subscriptions }, { now: now(), defaults });
         const schedule = { does: 'enter', withinMs: 0, kind: pollKind(watch, 0) } as const;
-        return { before: null, after: watch, events: [], deliveries: [], lessons: [], schedule };
+        return { before: null, after: watch, events: [], deliveries: [], samples: [], schedule };
       });
     // Whoever has registered a run meanwhile has said who is to be told of it.
     const written = changes.length === 0 ? [] : await watches.commitMany(changes);

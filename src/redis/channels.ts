@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { parseWatchId, watchId, type WatchKey } from '../core/watch.ts';
+import { parseWatchId, watchId, type WatchKey } from '../core/watch/watch.ts';
 
 /** One listener's end of the bell. */
 interface Ear {

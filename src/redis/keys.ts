@@ -4,13 +4,13 @@ import {
   shownReceiver,
   type Receiver,
 } from '../core/delivery/receiver.ts';
-import { watchId, type Watch, type WatchKey } from '../core/watch.ts';
-import type { Delivery, DeliveryState } from '../core/delivery.ts';
-import { statusLabel } from '../core/run.ts';
-import type { RunList } from '../core/run-list.ts';
-import type { RunwatchEvent } from '../core/event.ts';
-import type { ListKey } from '../core/list-standing.ts';
-import { REQUEST_KINDS } from '../core/urgency.ts';
+import { watchId, type Watch, type WatchKey } from '../core/watch/watch.ts';
+import type { Delivery, DeliveryState } from '../core/delivery/delivery.ts';
+import { statusLabel } from '../core/run/snapshot.ts';
+import type { RunList } from '../core/feed/run-list.ts';
+import type { RunwatchEvent } from '../core/event/event.ts';
+import type { ListKey } from '../core/feed/list-standing.ts';
+import { REQUEST_KINDS } from '../core/cadence/load.ts';
 
 /** What is about the store as a whole. */
 function storeKeys(key: (name: string) => string) {
@@ -77,7 +77,7 @@ export function createKeys(prefix: string) {
     discoveryCursor: (list: RunList) => key('discovery-cursor', ...listName(list)),
     /** String with the JSON of why a list cannot be read; set while it cannot. */
     discoveryTrouble: (list: RunList) => key('discovery-trouble', ...listName(list)),
-    sourceGate: (source: string) => sourceGate(key, source),
+    sourceAdmission: (source: string) => sourceAdmission(key, source),
     /** String, when a source last gave a valid answer, ms since the epoch. */
     sourceAnswered: (source: string) => key('answered', source),
     /** Sorted set of the ids of watches whose run is gone, by when it is looked for once more. */
@@ -198,7 +198,10 @@ function requestKeys(key: (...parts: string[]) => string) {
  * not simply answer; a string, the request that probes it, which expires after the longest that can
  * take; a string, when it answered again after an outage, ms since the epoch.
  */
-function sourceGate(key: (...parts: string[]) => string, source: string): [string, string, string] {
+function sourceAdmission(
+  key: (...parts: string[]) => string,
+  source: string,
+): [string, string, string] {
   return [key('source', source), key('source-probe', source), key('source-open', source)];
 }
 

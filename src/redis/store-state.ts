@@ -34,7 +34,7 @@ interface Trouble {
   refusal: Refusal | null;
   /** Replies that refused. */
   refusals: number;
-  isTold: boolean;
+  isSubscribed: boolean;
   timers: NodeJS.Timeout[];
 }
 
@@ -107,7 +107,7 @@ export class StoreWatch {
       setInterval(() => void this.tryWrite(), PROBE_EVERY_MS).unref(),
     ];
     const refusals = refusal === null ? 0 : 1;
-    this.trouble = { since: performance.now(), refusal, refusals, isTold: false, timers };
+    this.trouble = { since: performance.now(), refusal, refusals, isSubscribed: false, timers };
     this.tell();
   }
 
@@ -155,7 +155,7 @@ function createVoice({ log, place, remindEveryMs }: Omit<StoreWatchOptions, 'wri
         lasts_ms: Math.round(now - trouble.since),
         reason: state.reason,
       };
-      trouble.isTold = true;
+      trouble.isSubscribed = true;
       if (state.kind === 'away') {
         log.warn({ code: 'redis_unavailable', ...fields }, 'Redis is away');
         return;
@@ -164,9 +164,9 @@ function createVoice({ log, place, remindEveryMs }: Omit<StoreWatchOptions, 'wri
       repliesTold = trouble.refusals;
       log.warn({ code: 'redis_refuses', ...fields, reply: state.code, replies }, 'Redis refuses');
     },
-    tellEnd({ since, refusal, isTold }: Trouble): void {
+    tellEnd({ since, refusal, isSubscribed }: Trouble): void {
       repliesTold = 0;
-      if (!isTold) return;
+      if (!isSubscribed) return;
       const what = refusal === null ? 'Redis is back' : 'Redis takes what it is given again';
       log.info({ redis: place, lasted_ms: Math.round(performance.now() - since) }, what);
     },

@@ -1,4 +1,4 @@
-import { isTerminalStatus } from '../core/run.ts';
+import { isTerminalStatus } from '../core/run/snapshot.ts';
 import type { Simulation } from './simulation.ts';
 
 /** How long a receiver may take, ms. */

@@ -1,4 +1,4 @@
-import { isTerminalStatus } from '../core/run.ts';
+import { isTerminalStatus } from '../core/run/snapshot.ts';
 import type { Answer } from './http-io.ts';
 import { BODY_MISSING, complaintsOf, invalid, notUuid, problem } from './noxus-error.ts';
 import type { RunRegistry } from './run-registry.ts';

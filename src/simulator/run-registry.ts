@@ -1,5 +1,5 @@
 import { RunwatchError } from '../core/errors.ts';
-import { isTerminalStatus } from '../core/run.ts';
+import { isTerminalStatus } from '../core/run/snapshot.ts';
 import type { ScriptInput } from './script-schema.ts';
 import {
   completeScript,

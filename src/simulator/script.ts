@@ -1,4 +1,4 @@
-import { isTerminalStatus } from '../core/run.ts';
+import { isTerminalStatus } from '../core/run/snapshot.ts';
 import type { ScriptInput } from './script-schema.ts';
 import { DEFAULT_PRIVATE_BYTES, publicRun, type PublicRun } from './wire-run.ts';
 

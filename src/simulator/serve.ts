@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { isTerminalStatus } from '../core/run.ts';
+import { isTerminalStatus } from '../core/run/snapshot.ts';
 import type { Fault } from './fault.ts';
 import { readBody, send } from './http-io.ts';
 import { misbehave } from './misbehave.ts';

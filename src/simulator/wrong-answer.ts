@@ -1,4 +1,4 @@
-import { isTerminalStatus } from '../core/run.ts';
+import { isTerminalStatus } from '../core/run/snapshot.ts';
 import type { Fault } from './fault.ts';
 import type { Answer } from './http-io.ts';
 import { PRIVATE_CANARY } from './wire-run.ts';

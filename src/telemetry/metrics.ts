@@ -1,7 +1,7 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { Attempt, Delivery } from '../core/delivery.ts';
+import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import { countedReceiver } from '../core/delivery/receiver.ts';
-import { isTerminalEvent, type RunwatchEvent } from '../core/event.ts';
+import { isTerminalEvent, type RunwatchEvent } from '../core/event/event.ts';
 import { createEndpointGauges, type EndpointFigures } from './endpoint-gauges.ts';
 import { scraped } from './scraped.ts';
 import { createSourceGauges, type SourceFigures } from './source-gauges.ts';

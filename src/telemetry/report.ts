@@ -1,7 +1,7 @@
-import type { Attempt, Delivery } from '../core/delivery.ts';
+import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import { shownReceiver } from '../core/delivery/receiver.ts';
-import type { RunwatchEvent } from '../core/event.ts';
-import type { Watch } from '../core/watch.ts';
+import type { RunwatchEvent } from '../core/event/event.ts';
+import type { Watch } from '../core/watch/watch.ts';
 import type { Logger } from './logger.ts';
 
 /** The fields of a finished poll for its log line. */
@@ -43,7 +43,7 @@ interface ListReport {
   unchanged: number;
   missing: number;
   durationMs: number;
-  nextLookAt: number;
+  nextReadAt: number;
 }
 
 /** One wide line for each list that is given up; other sweeps have level debug. */
@@ -61,7 +61,7 @@ export function logList(log: Logger, { list, outcome, message, ...seen }: ListRe
     unchanged: seen.unchanged,
     missing: seen.missing,
     duration_ms: seen.durationMs,
-    next_look_at: new Date(seen.nextLookAt).toISOString(),
+    next_look_at: new Date(seen.nextReadAt).toISOString(),
   };
   log[level](fields, isGivenUp ? 'batch.fallback' : 'batch');
 }

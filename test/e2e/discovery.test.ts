@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { RunwatchEvent } from '../../src/core/event.ts';
+import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import type { ScriptInput } from '../../src/simulator/script-schema.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';

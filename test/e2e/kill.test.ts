@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { RunwatchEvent } from '../../src/core/event.ts';
+import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import { tempDir } from '../support/daemon-process.ts';
 import {
   eventOf,

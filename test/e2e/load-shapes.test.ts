@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { planDeliveries } from '../../src/core/delivery.ts';
-import type { RunwatchEvent } from '../../src/core/event.ts';
+import { planDeliveries } from '../../src/core/delivery/delivery.ts';
+import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { newWatch } from '../support/builders.ts';
 import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';

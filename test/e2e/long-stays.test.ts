@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { RunwatchEvent } from '../../src/core/event.ts';
+import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { eventsOf, readAll, waitUntilAllDelivered } from '../support/daemon-listings.ts';

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { RunwatchEvent } from '../../src/core/event.ts';
+import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import {
   startReceiver,
   type ReceivedWebhook,

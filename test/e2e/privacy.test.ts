@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { stringify } from 'yaml';
-import type { RunwatchEvent } from '../../src/core/event.ts';
+import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import type { ScriptInput } from '../../src/simulator/script-schema.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';

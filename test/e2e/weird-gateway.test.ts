@@ -177,7 +177,7 @@ async function sourceJson(daemon: DaemonProcess, name: string): Promise<SourceJs
 
 /** Kills the daemon that just asks a source which does not answer. @returns what it left behind */
 async function killProber(): Promise<{ leaseEndsAt: number; freeAt: number }> {
-  const probe = stores.keys.sourceGate(sourceOf('no answer'))[1];
+  const probe = stores.keys.sourceAdmission(sourceOf('no answer'))[1];
   const request = await waitFor(() => stores.redis.get(probe), { timeoutMs: 20_000 });
   const prober = request.split('.')[0] ?? '';
   const { body } = await pair[0].api<{ data: { id: string; name: string }[] }>('/v1/processes');
@@ -307,7 +307,7 @@ describe('a daemon that is killed in the midst of outages', () => {
 
   test('leaves no probe, no state of a source, and no claim behind', async () => {
     const work = FAILING.flatMap((name) => {
-      const [state, probe] = stores.keys.sourceGate(sourceOf(name));
+      const [state, probe] = stores.keys.sourceAdmission(sourceOf(name));
       return [state, probe, stores.keys.requestClaims(sourceOf(name))];
     });
     await waitFor(async () => (await stores.redis.exists(...work)) === 0);

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
-import type { RateLimit } from '../../src/core/budget.ts';
+import type { RateLimit } from '../../src/core/source/limiter.ts';
 import { createSourceBudget } from '../../src/poll/source-budget.ts';
 import { BudgetStore } from '../../src/redis/stores/budget-store.ts';
 import { closeSource, openStores } from '../support/stores.ts';
@@ -92,12 +92,12 @@ describe('a budget', () => {
   test('makes requests dearer while polls begin late, and cheaper again when they do not', async () => {
     const budget = openBudget({ requests: 10, perMs: 1_000 });
     budget.watched(20);
-    expect(budget.load()).toEqual({ roundMs: 2_000, dearness: 1 });
+    expect(budget.load()).toEqual({ roundMs: 2_000, costMultiplier: 1 });
     for (let poll = 0; poll < 10; poll += 1) budget.began(5_000);
-    const { dearness } = budget.load();
-    expect(dearness).toBeGreaterThan(1.2);
+    const { costMultiplier } = budget.load();
+    expect(costMultiplier).toBeGreaterThan(1.2);
     budget.began(10);
-    expect(budget.load().dearness).toBeLessThan(dearness);
+    expect(budget.load().costMultiplier).toBeLessThan(costMultiplier);
   });
 
   test('takes a permit for lost whose claim was held up for so long that it may come amiss', () => {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { createDirectObserver } from '../../src/cli/wait/direct-observer.ts';
 import type { RunView } from '../../src/cli/wait/verdict.ts';
-import type { FetchOutcome } from '../../src/core/outcome.ts';
+import type { PollResult } from '../../src/core/run/snapshot.ts';
 import { sampleRun } from '../support/api-samples.ts';
 
 const POLICY = {
@@ -13,13 +13,13 @@ const POLICY = {
   stallAfterMs: Infinity,
 };
 
-const seen = (status: string, progress = 0): FetchOutcome => ({
+const seen = (status: string, progress = 0): PollResult => ({
   kind: 'run',
   run: sampleRun({ status, progress }),
 });
-const down: FetchOutcome = { kind: 'unavailable', message: 'Noxus answers 500' };
-const missing: FetchOutcome = { kind: 'not_found' };
-const refused: FetchOutcome = { kind: 'unauthorized', message: 'bad key' };
+const down: PollResult = { kind: 'unavailable', message: 'Noxus answers 500' };
+const missing: PollResult = { kind: 'not_found' };
+const refused: PollResult = { kind: 'unauthorized', message: 'bad key' };
 
 let stop: AbortController;
 beforeEach(() => {
@@ -28,7 +28,7 @@ beforeEach(() => {
 afterEach(() => stop.abort());
 
 /** Waits for a run that is read as scripted; the last outcome repeats. */
-async function settle(script: FetchOutcome[], { throughFeedback = false } = {}) {
+async function settle(script: PollResult[], { throughFeedback = false } = {}) {
   const views: RunView[] = [];
   const reads: number[] = [];
   const observer = createDirectObserver({
@@ -106,7 +106,7 @@ describe('waiting by asking Noxus itself', () => {
   });
 
   test('no request is made before the time that Noxus asked for is over', async () => {
-    const limited: FetchOutcome = {
+    const limited: PollResult = {
       kind: 'rate_limited',
       retryAfterMs: 150,
       message: 'slow down',
@@ -118,7 +118,7 @@ describe('waiting by asking Noxus itself', () => {
   });
 
   test('a pause that is longer than our patience means that we cannot tell', async () => {
-    const limited: FetchOutcome = {
+    const limited: PollResult = {
       kind: 'rate_limited',
       retryAfterMs: 3_600_000,
       message: 'slow down',

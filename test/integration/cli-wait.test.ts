@@ -4,7 +4,7 @@ import { createDaemonObserver } from '../../src/cli/wait/daemon-observer.ts';
 import type { RunReaderSettings } from '../../src/cli/dependencies.ts';
 import type { RunView } from '../../src/cli/wait/verdict.ts';
 import type { WatchView } from '../../src/cli/client/wire.ts';
-import type { FetchOutcome } from '../../src/core/outcome.ts';
+import type { PollResult } from '../../src/core/run/snapshot.ts';
 import { sampleEvent, sampleRun, sampleWatch, settledWatch } from '../support/api-samples.ts';
 import { runCli, startCli, until } from '../support/cli-harness.ts';
 import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
@@ -196,7 +196,7 @@ async function settle(patienceMs: number, during: (views: RunView[]) => Promise<
     source: undefined,
     throughFeedback: false,
     context: { signal: stop.signal, now: Date.now, random: () => 0 },
-    pace: { firstLookMs: 5_000, recheckMs: 10, patienceMs },
+    pace: { firstCheckMs: 5_000, recheckMs: 10, patienceMs },
   });
   const views: RunView[] = [];
   const verdict = observer.settle('run-1', (view) => views.push(view));
@@ -261,7 +261,7 @@ describe('trouble while waiting', () => {
   });
 });
 
-function readers(outcome: FetchOutcome) {
+function readers(outcome: PollResult) {
   const asked: string[] = [];
   const opened: RunReaderSettings[] = [];
   const state = { asked, opened, closed: 0 };
@@ -279,7 +279,7 @@ function readers(outcome: FetchOutcome) {
 }
 
 describe('without a daemon', () => {
-  const completed: FetchOutcome = { kind: 'run', run: sampleRun({ status: 'completed' }) };
+  const completed: PollResult = { kind: 'run', run: sampleRun({ status: 'completed' }) };
 
   test('Noxus is asked itself where there is a key', async () => {
     await daemon.close();

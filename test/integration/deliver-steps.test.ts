@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
-import type { SentEventType } from '../../src/core/event.ts';
+import type { SentEventType } from '../../src/core/event/event.ts';
 import { pause, resume } from '../../src/core/delivery/endpoint-state.ts';
 import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
 import { RunwatchError } from '../../src/core/errors.ts';

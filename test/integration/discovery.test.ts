@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
-import type { RunList } from '../../src/core/run-list.ts';
-import type { Subscription } from '../../src/core/watch.ts';
+import type { RunList } from '../../src/core/feed/run-list.ts';
+import type { Subscription } from '../../src/core/watch/watch.ts';
 import { createEndWatch } from '../../src/poll/end-watch.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
 import { createWatchDiscovered } from '../../src/poll/watch-discovered.ts';

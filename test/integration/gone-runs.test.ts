@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
-import type { ObserveContext } from '../../src/core/look.ts';
-import type { FetchOutcome } from '../../src/core/outcome.ts';
+import type { ObserveContext } from '../../src/core/watch/observation.ts';
+import type { PollResult } from '../../src/core/run/snapshot.ts';
 import { createCheckGone } from '../../src/poll/check-gone.ts';
 import type { FaultInput } from '../../src/simulator/fault.ts';
 import { lookingAt, newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
@@ -93,7 +93,7 @@ describe('the slow check of a run that is gone', () => {
   const scheduled: string[] = [];
 
   /** A check at so many hours after the run was gone. */
-  async function checkAt(hours: number, outcome: FetchOutcome, reads: string[] = []) {
+  async function checkAt(hours: number, outcome: PollResult, reads: string[] = []) {
     const now = NOON + hours * HOUR;
     const contextOf = (): ObserveContext => ({ ...lookingAt(now), newMark });
     await createCheckGone({
@@ -110,8 +110,8 @@ describe('the slow check of a run that is gone', () => {
   }
 
   test('asks hourly, and lets the watch go on once the run is there', async () => {
-    const missing: FetchOutcome = { kind: 'not_found' };
-    const running: FetchOutcome = { kind: 'run', run: snapshot() };
+    const missing: PollResult = { kind: 'not_found' };
+    const running: PollResult = { kind: 'run', run: snapshot() };
     const gone = { code: 'not_found' as const, message: 'gone', since: NOON };
     const changes = {
       state: 'gone' as const,

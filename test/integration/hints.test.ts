@@ -1,5 +1,5 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { watchId, type Watch } from '../../src/core/watch.ts';
+import { watchId, type Watch } from '../../src/core/watch/watch.ts';
 import { createHints, type Hints } from '../../src/poll/hints.ts';
 import type { StreamEnd } from '../../src/poll/hint-stream.ts';
 import { HintStore } from '../../src/redis/stores/hint-store.ts';

@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { EVENT_TYPES, SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE } from '../../src/core/event.ts';
+import { EVENT_TYPES, SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE } from '../../src/core/event/event.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
 
 type Schema = Record<string, unknown> & { properties?: Record<string, Schema> };

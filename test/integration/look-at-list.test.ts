@@ -1,9 +1,9 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { BACKSTOP_MS } from '../../src/core/batch.ts';
-import type { ListKey } from '../../src/core/list-standing.ts';
-import type { ListOutcome, ListedRun } from '../../src/core/run-list.ts';
-import type { RunSnapshot } from '../../src/core/run.ts';
-import type { StoredWatch, WatchKey } from '../../src/core/watch.ts';
+import { BACKSTOP_MS } from '../../src/core/feed/batch.ts';
+import type { ListKey } from '../../src/core/feed/list-standing.ts';
+import type { ListOutcome, ListedRun } from '../../src/core/feed/run-list.ts';
+import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
+import type { StoredWatch, WatchKey } from '../../src/core/watch/watch.ts';
 import type { ListReport, LookAtListDependencies } from '../../src/poll/list-look.ts';
 import { createLookAtList } from '../../src/poll/look-at-list.ts';
 import { createSinglePolls } from '../../src/poll/single-polls.ts';
@@ -65,7 +65,7 @@ async function watches(
       }),
       events: [],
       deliveries: [],
-      lessons: [],
+      samples: [],
       schedule: { does: 'enter' as const, withinMs: INTERVAL_MS, kind: 'watch' as const },
     })),
   );
@@ -232,7 +232,7 @@ describe('a look at a list', () => {
       },
       events: [],
       deliveries: [],
-      lessons: [],
+      samples: [],
     });
     await looker(running(keys))();
     expect(reports).toMatchObject([{ outcome: 'disagrees' }]);

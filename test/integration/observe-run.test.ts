@@ -1,9 +1,9 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
-import { nothingLearned } from '../../src/core/hazard.ts';
-import { NO_LOAD } from '../../src/core/load.ts';
-import type { FetchOutcome } from '../../src/core/outcome.ts';
-import type { Registration } from '../../src/core/register.ts';
-import type { Subscription, WatchKey } from '../../src/core/watch.ts';
+import { nothingLearned } from '../../src/core/cadence/hazard.ts';
+import { NO_LOAD } from '../../src/core/cadence/load.ts';
+import type { PollResult } from '../../src/core/run/snapshot.ts';
+import type { Registration } from '../../src/core/watch/register.ts';
+import type { Subscription, WatchKey } from '../../src/core/watch/watch.ts';
 import { createEndWatch } from '../../src/poll/end-watch.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../../src/poll/observe-run.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
@@ -41,7 +41,7 @@ async function register(request: Partial<Registration> = {}): Promise<WatchKey> 
   return key;
 }
 
-function seen(key: WatchKey, status: string): FetchOutcome {
+function seen(key: WatchKey, status: string): PollResult {
   return { kind: 'run', run: snapshot({ id: key.runId, status }) };
 }
 
@@ -66,7 +66,7 @@ async function takeOver({ source }: WatchKey, process: string): Promise<void> {
 function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
   const dispatched: string[] = [];
   const id = `process-${(tokens += 1)}`;
-  const poll = async (key: WatchKey, look: FetchOutcome | Promise<FetchOutcome>) =>
+  const poll = async (key: WatchKey, look: PollResult | Promise<PollResult>) =>
     createObserveRun({
       watches,
       readerOf: () => ({ readRun: async () => look }),
@@ -89,8 +89,8 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
 
 /** A look that is under way until it is let come. */
 function heldLook() {
-  let come: (look: FetchOutcome) => void = () => undefined;
-  const look = new Promise<FetchOutcome>((resolve) => (come = resolve));
+  let come: (look: PollResult) => void = () => undefined;
+  const look = new Promise<PollResult>((resolve) => (come = resolve));
   return { look, come };
 }
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Watch } from '../../src/core/watch.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
 import { createRepairSchedule } from '../../src/poll/repair-schedule.ts';
 import { Schedule, type RequestClaim } from '../../src/poll/schedule.ts';
 import { tokensOf } from '../../src/redis/claims.ts';

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { watchId, type Subscription } from '../../src/core/watch.ts';
+import { watchId, type Subscription } from '../../src/core/watch/watch.ts';
 import { createEndpointSecrets } from '../../src/deliver/endpoint-secrets.ts';
 import { reencrypt } from '../../src/deliver/reencrypt.ts';
 import { createSealer } from '../../src/deliver/seal.ts';

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { isBalanced, openLedger, type LedgerReader } from '../../bench/support/equation.ts';
-import { planDeliveries, type Delivery } from '../../src/core/delivery.ts';
-import { observe } from '../../src/core/observe.ts';
+import { planDeliveries, type Delivery } from '../../src/core/delivery/delivery.ts';
+import { observe } from '../../src/core/watch/observe.ts';
 import { ledgerField } from '../../src/redis/keys.ts';
 import { lookingAt, newWatch, NOON, snapshot } from '../support/builders.ts';
 import { testRedis } from '../support/redis.ts';

@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
-import { emptyStatistics } from '../../src/core/hazard.ts';
-import type { Lesson } from '../../src/core/lesson.ts';
+import { emptyStatistics } from '../../src/core/cadence/hazard.ts';
+import type { DurationSample } from '../../src/core/cadence/phase.ts';
 import { createStatisticsCache } from '../../src/poll/statistics-cache.ts';
 import type { StatisticsStore } from '../../src/redis/stores/statistics-store.ts';
 import { newWatch, NOON } from '../support/builders.ts';
@@ -25,10 +25,10 @@ function startProcess(over: Pick<StatisticsStore, 'read' | 'lastUsed'> = store) 
     ...cache,
     woken: () => woken,
     pass: (ms: number) => (clock.now += ms),
-    staysOf: (workflowId: string, state: string | null = 'running/0') =>
+    samplesOf: (workflowId: string, state: string | null = 'running/0') =>
       cache.lookup('default', workflowId, state)?.runs,
-    async see(workflowId: string, stays = 1) {
-      const lessons = Array.from({ length: stays }, (): Lesson => {
+    async see(workflowId: string, times = 1) {
+      const samples = Array.from({ length: times }, (): DurationSample => {
         return {
           source: 'default',
           workflowId,
@@ -39,23 +39,23 @@ function startProcess(over: Pick<StatisticsStore, 'read' | 'lastUsed'> = store) 
         };
       });
       const after = newWatch({ runId: fresh('run') });
-      await watches.commit({ before: null, after, events: [], deliveries: [], lessons });
-      cache.learn(lessons);
+      await watches.commit({ before: null, after, events: [], deliveries: [], samples });
+      cache.learn(samples);
     },
   };
 }
 
 describe('a process', () => {
-  test('knows at once what it has learned itself, and does not count it twice', async () => {
+  test('knows at once what it has learned itself, and does not times it twice', async () => {
     const workflowId = fresh('workflow');
     const process = startProcess();
     await process.refresh();
-    for (let stays = 1; stays <= 3; stays += 1) {
+    for (let samples = 1; samples <= 3; samples += 1) {
       await process.see(workflowId);
-      expect(process.staysOf(workflowId)).toBe(stays);
+      expect(process.samplesOf(workflowId)).toBe(samples);
       process.pass(5_000);
       await process.refresh();
-      expect(process.staysOf(workflowId)).toBe(stays);
+      expect(process.samplesOf(workflowId)).toBe(samples);
     }
   });
 
@@ -64,7 +64,7 @@ describe('a process', () => {
     await startProcess().see(workflowId, 7);
     const second = startProcess();
     await second.refresh();
-    expect(second.staysOf(workflowId)).toBe(7);
+    expect(second.samplesOf(workflowId)).toBe(7);
     expect(second.woken()).toBe(0);
   });
 
@@ -73,13 +73,13 @@ describe('a process', () => {
     await process.refresh();
     const workflowId = fresh('workflow');
     await startProcess().see(workflowId);
-    expect([process.staysOf(workflowId), process.staysOf(workflowId, null)]).toEqual([
+    expect([process.samplesOf(workflowId), process.samplesOf(workflowId, null)]).toEqual([
       undefined,
       undefined,
     ]);
     expect(process.woken()).toBe(1);
     await process.refresh();
-    expect(process.staysOf(workflowId)).toBe(1);
+    expect(process.samplesOf(workflowId)).toBe(1);
   });
 
   test('knows what others have learned since, some seconds later', async () => {
@@ -89,10 +89,10 @@ describe('a process', () => {
     await other.refresh();
     await one.see(workflowId);
     await other.refresh();
-    expect(other.staysOf(workflowId)).toBe(1);
+    expect(other.samplesOf(workflowId)).toBe(1);
     other.pass(4_000);
     await other.refresh();
-    expect(other.staysOf(workflowId)).toBe(2);
+    expect(other.samplesOf(workflowId)).toBe(2);
   });
 
   test('comes to the same as the others, whoever learned what', async () => {
@@ -126,9 +126,9 @@ describe('what a process knows', () => {
     isAway = true;
     process.pass(60_000);
     await expect(process.refresh()).rejects.toThrow('away');
-    expect(process.staysOf(workflowId)).toBe(1);
+    expect(process.samplesOf(workflowId)).toBe(1);
     await process.see(workflowId);
-    expect(process.staysOf(workflowId)).toBe(2);
+    expect(process.samplesOf(workflowId)).toBe(2);
   });
 
   test('is dropped when nobody has asked for it in a quarter of an hour', async () => {
@@ -138,11 +138,11 @@ describe('what a process knows', () => {
     await process.see(unasked);
     await process.refresh();
     process.pass(600_000);
-    expect(process.staysOf(asked)).toBe(1);
+    expect(process.samplesOf(asked)).toBe(1);
     process.pass(600_000);
     await process.refresh();
-    expect([process.staysOf(asked), process.woken()]).toEqual([1, 0]);
-    expect([process.staysOf(unasked), process.woken()]).toEqual([undefined, 1]);
+    expect([process.samplesOf(asked), process.woken()]).toEqual([1, 0]);
+    expect([process.samplesOf(unasked), process.woken()]).toEqual([undefined, 1]);
   });
 
   test('is bounded: of too many tables, those asked for longest ago are dropped', async () => {
@@ -159,12 +159,12 @@ describe('what a process knows', () => {
     const ids = Array.from({ length: 201 }, () => fresh('crowd'));
     for (const id of ids) {
       process.pass(1);
-      process.staysOf(id);
+      process.samplesOf(id);
     }
     await process.refresh();
     await process.refresh();
     const woken = process.woken();
-    expect(ids.map((id) => process.staysOf(id) === undefined)).toEqual(
+    expect(ids.map((id) => process.samplesOf(id) === undefined)).toEqual(
       ids.map((_, at) => at === 0),
     );
     expect(process.woken()).toBe(woken + 1);

@@ -1,11 +1,11 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { isoTime } from '../../src/core/event.ts';
-import { DECAY, emptyStatistics, learn, type Statistics } from '../../src/core/hazard.ts';
-import type { Lesson } from '../../src/core/lesson.ts';
-import { observe } from '../../src/core/observe.ts';
-import type { WatchChange } from '../../src/core/watch-change.ts';
-import type { Watch } from '../../src/core/watch.ts';
+import { isoTime } from '../../src/core/event/event.ts';
+import { DECAY, emptyStatistics, learn, type Statistics } from '../../src/core/cadence/hazard.ts';
+import type { DurationSample } from '../../src/core/cadence/phase.ts';
+import { observe } from '../../src/core/watch/observe.ts';
+import type { WatchChange } from '../../src/core/watch/watch-change.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
 import { TABLE_LIMITS } from '../../src/redis/stores/statistics-store.ts';
 import { lookingAt, newWatch, NOON, snapshot } from '../support/builders.ts';
 import { anEvent } from '../support/fake-services.ts';
@@ -17,7 +17,7 @@ afterAll(close);
 let count = 0;
 const fresh = (what: string) => `${what}-${(count += 1)}`;
 
-const lesson = (changes: Partial<Lesson> = {}): Lesson => ({
+const sampleOf = (changes: Partial<DurationSample> = {}): DurationSample => ({
   source: 'default',
   workflowId: 'workflow-1',
   state: 'running/0',
@@ -28,9 +28,9 @@ const lesson = (changes: Partial<Lesson> = {}): Lesson => ({
 });
 
 /** The writing of a watch that tells so much of how long states last. */
-function telling(lessons: Lesson[]): WatchChange {
+function telling(samples: DurationSample[]): WatchChange {
   const after = newWatch({ runId: fresh('run') });
-  return { before: null, after, events: [], deliveries: [], lessons };
+  return { before: null, after, events: [], deliveries: [], samples };
 }
 
 async function read(workflowId: string, source = 'default') {
@@ -39,7 +39,7 @@ async function read(workflowId: string, source = 'default') {
   return found ?? null;
 }
 
-const anyLesson = fc.record({
+const anySample = fc.record({
   state: fc.constantFrom(null, 'queued/0', 'running/0', 'running/90'),
   fromS: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 2e5, noNaN: true })),
   lastsS: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 2e5, noNaN: true })),
@@ -47,18 +47,18 @@ const anyLesson = fc.record({
 });
 
 describe('what is learned', () => {
-  test('is to the last bit what the core makes of the same stays', async () => {
+  test('is to the last bit what the core makes of the same samples', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(anyLesson, { minLength: 1, maxLength: 12 }), async (stays) => {
+      fc.asyncProperty(fc.array(anySample, { minLength: 1, maxLength: 12 }), async (drawn) => {
         const workflowId = fresh('workflow');
-        const lessons = stays.map(({ lastsS, ...rest }) =>
-          lesson({ ...rest, workflowId, toS: rest.fromS + lastsS }),
+        const samples = drawn.map(({ lastsS, ...rest }) =>
+          sampleOf({ ...rest, workflowId, toS: rest.fromS + lastsS }),
         );
-        const half = Math.ceil(lessons.length / 2);
-        await watches.commitMany([telling(lessons.slice(0, half)), telling(lessons.slice(half))]);
+        const half = Math.ceil(samples.length / 2);
+        await watches.commitMany([telling(samples.slice(0, half)), telling(samples.slice(half))]);
 
         const expected = new Map<string | null, Statistics>();
-        for (const one of lessons) {
+        for (const one of samples) {
           expected.set(one.state, learn(expected.get(one.state) ?? emptyStatistics(), one));
         }
         expect((await read(workflowId))?.states).toEqual(expected);
@@ -69,7 +69,7 @@ describe('what is learned', () => {
 
   test('is not learned from a write that lost a race', async () => {
     const workflowId = fresh('workflow');
-    const change = telling([lesson({ workflowId })]);
+    const change = telling([sampleOf({ workflowId })]);
     expect(await watches.commitMany([change, change])).toEqual([[], null]);
     expect((await read(workflowId))?.states.get('running/0')?.runs).toBe(1);
   });
@@ -96,8 +96,8 @@ describe('what is learned', () => {
 
   test('stays apart by source', async () => {
     const workflowId = fresh('workflow');
-    await watches.commit(telling([lesson({ workflowId, source: 'one' })]));
-    await watches.commit(telling([lesson({ workflowId, source: 'two', state: 'queued/0' })]));
+    await watches.commit(telling([sampleOf({ workflowId, source: 'one' })]));
+    await watches.commit(telling([sampleOf({ workflowId, source: 'two', state: 'queued/0' })]));
     expect([...((await read(workflowId, 'one'))?.states.keys() ?? [])]).toEqual(['running/0']);
     expect([...((await read(workflowId, 'two'))?.states.keys() ?? [])]).toEqual(['queued/0']);
     expect(await read(workflowId, 'three')).toBeNull();
@@ -148,10 +148,10 @@ describe('a reader', () => {
     const ask = (version: number | null) =>
       store.read([{ source: 'default', workflowId, version }], { isUse: true });
     expect(await ask(null)).toEqual([null]);
-    await watches.commit(telling([lesson({ workflowId })]));
+    await watches.commit(telling([sampleOf({ workflowId })]));
     expect(await ask(null)).toMatchObject([{ version: 1, workflowId, source: 'default' }]);
     expect(await ask(1)).toEqual(['unchanged']);
-    await watches.commit(telling([lesson({ workflowId })]));
+    await watches.commit(telling([sampleOf({ workflowId })]));
     expect(await ask(1)).toMatchObject([{ version: 2 }]);
   });
 
@@ -160,8 +160,8 @@ describe('a reader', () => {
     const made: string[] = [];
     for (let at = 0; at < 5; at += 1) {
       const workflowId = fresh('workflow');
-      await watches.commit(telling([lesson({ workflowId, source })]));
-      await watches.commit(telling([lesson({ workflowId })]));
+      await watches.commit(telling([sampleOf({ workflowId, source })]));
+      await watches.commit(telling([sampleOf({ workflowId })]));
       made.unshift(workflowId);
     }
     const pages = async (filter: { source?: string }) => {
@@ -184,8 +184,8 @@ describe('what is kept', () => {
   test('of one workflow, are a hundred tables at most, which go on learning', async () => {
     const workflowId = fresh('workflow');
     const states = Array.from({ length: TABLE_LIMITS.ofOne + 5 }, (_, at) => `odd-${at}/0`);
-    await watches.commit(telling(states.map((state) => lesson({ workflowId, state }))));
-    await watches.commit(telling(states.map((state) => lesson({ workflowId, state }))));
+    await watches.commit(telling(states.map((state) => sampleOf({ workflowId, state }))));
+    await watches.commit(telling(states.map((state) => sampleOf({ workflowId, state }))));
     const known = (await read(workflowId))?.states;
     expect(known?.size).toBe(TABLE_LIMITS.ofOne);
     expect(known?.get('odd-99/0')?.runs).toBe(2);
@@ -197,9 +197,9 @@ describe('what is kept', () => {
       fresh('crowd'),
     );
     const statesOf = (workflowId: string) => [
-      lesson({ workflowId, state: null, toS: 5 }),
+      sampleOf({ workflowId, state: null, toS: 5 }),
       ...Array.from({ length: perWorkflow }, (_, at) =>
-        lesson({ workflowId, state: `running/${at}`, toS: 1 + at / 10 }),
+        sampleOf({ workflowId, state: `running/${at}`, toS: 1 + at / 10 }),
       ),
     ];
     const [favourite = '', ...others] = workflowIds;
@@ -232,16 +232,16 @@ describe('what was learned and cannot be added to', () => {
     ['the place is taken by something else', (key: string) => redis.set(key, 'a string')],
   ])('begins anew, and keeps back no change: %s', async (_what, spoil) => {
     const workflowId = fresh('workflow');
-    const change = telling([lesson({ workflowId })]);
+    const change = telling([sampleOf({ workflowId })]);
     await watches.commit(change);
     await spoil(keys.statistics(`default/${workflowId}`));
     const event = anEvent(1, { id: fresh('evt') });
-    expect(await watches.commit({ ...telling([lesson({ workflowId })]), events: [event] })).toEqual(
-      [],
-    );
+    expect(
+      await watches.commit({ ...telling([sampleOf({ workflowId })]), events: [event] }),
+    ).toEqual([]);
     expect(await events.body(event.id)).toBe(JSON.stringify(event));
     expect(await read(workflowId)).toBeNull();
-    await watches.commit(telling([lesson({ workflowId })]));
+    await watches.commit(telling([sampleOf({ workflowId })]));
     expect((await read(workflowId))?.states.get('running/0')?.runs).toBe(1);
   });
 });

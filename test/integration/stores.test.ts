@@ -4,14 +4,14 @@ import {
   type Attempt,
   type Delivery,
   type StoredDelivery,
-} from '../../src/core/delivery.ts';
-import { observe } from '../../src/core/observe.ts';
+} from '../../src/core/delivery/delivery.ts';
+import { observe } from '../../src/core/watch/observe.ts';
 import {
   subscriptionKey,
   type StoredWatch,
   type Subscription,
   type Watch,
-} from '../../src/core/watch.ts';
+} from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, lookingAt, snapshot, webhookTo } from '../support/builders.ts';
 import { delivered, openStores } from '../support/stores.ts';
 

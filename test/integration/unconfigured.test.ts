@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
-import { planDeliveries } from '../../src/core/delivery.ts';
+import { planDeliveries } from '../../src/core/delivery/delivery.ts';
 import { createEndpoints } from '../../src/daemon/endpoints.ts';
 import { createUnconfigured, describeRemnants } from '../../src/daemon/unconfigured.ts';
 import { createObserveUnconfigured } from '../../src/poll/observe-unconfigured.ts';

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
-import type { Watch } from '../../src/core/watch.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
 import { createWatchService } from '../../src/daemon/watch-service.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';

@@ -1,4 +1,4 @@
-import type { RunSnapshot } from '../../src/core/run.ts';
+import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
 import type {
   DeliveryView,
   EndpointView,

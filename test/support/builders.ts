@@ -1,12 +1,15 @@
-import { DEFAULT_POLICY } from '../../src/core/default-policy.ts';
-import { newName } from '../../src/core/event-id.ts';
+import {
+  DEFAULT_POLICY,
+  type ObserveContext,
+  type PollPolicy,
+} from '../../src/core/watch/observation.ts';
+import { newName } from '../../src/core/event/event.ts';
 import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
-import { nothingLearned } from '../../src/core/hazard.ts';
-import { NO_LOAD } from '../../src/core/load.ts';
-import type { ObserveContext, PollPolicy } from '../../src/core/look.ts';
-import type { RunSnapshot } from '../../src/core/run.ts';
-import { register } from '../../src/core/register.ts';
-import type { Subscription, Watch, WebhookSubscription } from '../../src/core/watch.ts';
+import { nothingLearned } from '../../src/core/cadence/hazard.ts';
+import { NO_LOAD } from '../../src/core/cadence/load.ts';
+import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
+import { register } from '../../src/core/watch/register.ts';
+import type { Subscription, Watch, WebhookSubscription } from '../../src/core/watch/watch.ts';
 
 /** 2026-01-01T00:00:00.000Z: "now" in tests that need a clock. */
 export const NOON = Date.UTC(2026, 0, 1);

@@ -1,4 +1,4 @@
-import type { RunwatchEvent } from '../../src/core/event.ts';
+import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import type { DaemonProcess } from './daemon-process.ts';
 import { waitFor } from './wait-for.ts';
 

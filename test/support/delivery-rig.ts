@@ -4,8 +4,8 @@ import {
   type Attempt,
   type AttemptOutcome,
   type Delivery,
-} from '../../src/core/delivery.ts';
-import type { RunwatchEvent, SentEventType } from '../../src/core/event.ts';
+} from '../../src/core/delivery/delivery.ts';
+import type { RunwatchEvent, SentEventType } from '../../src/core/event/event.ts';
 import { claimedDeliveries } from '../../src/daemon/claimed-deliveries.ts';
 import { createClaimTokens } from '../../src/deliver/claim-tokens.ts';
 import { createDeliverEvent } from '../../src/deliver/deliver-event.ts';

@@ -1,11 +1,11 @@
-import type { WatchRequest } from '../../src/core/register.ts';
+import type { WatchRequest } from '../../src/core/watch/register.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { createRepeatService } from '../../src/daemon/repeat-service.ts';
 import { createSealer } from '../../src/deliver/seal.ts';
-import type { Attempt, Delivery } from '../../src/core/delivery.ts';
-import type { RunwatchEvent } from '../../src/core/event.ts';
-import type { Watch } from '../../src/core/watch.ts';
-import type { WorkflowPolling } from '../../src/core/workflow-polling.ts';
+import type { Attempt, Delivery } from '../../src/core/delivery/delivery.ts';
+import type { RunwatchEvent } from '../../src/core/event/event.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
+import type { WorkflowPolling } from '../../src/core/cadence/workflow-polling.ts';
 import type {
   DeliveryQuery,
   EndpointHealth,
@@ -82,8 +82,8 @@ export function aWatch(changes: Partial<Watch> = {}): Watch {
     unknownStatuses: [],
     notice: null,
     waiting: null,
-    stay: null,
-    stages: [],
+    dwell: null,
+    phases: [],
     runAskedAt: null,
     cadence: { intervalMs: 1_000, failures: 0 },
     ...changes,

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '../../src/core/backoff.ts';
-import type { RunwatchEvent } from '../../src/core/event.ts';
+import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import { startReceiver, type ReceivedWebhook } from '../../src/simulator/receiver.ts';
 import { randomInteger, seededRandom } from '../../src/simulator/seeded-random.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
@@ -57,7 +57,7 @@ export interface KillOutcome {
   maxInFlightPerRun: number;
 }
 
-interface Stage {
+interface Phase {
   noxus: Simulator;
   daemons: RestlessDaemon[];
   random: Random;
@@ -82,7 +82,7 @@ export async function playKillScenario(plan: KillPlan): Promise<KillOutcome> {
       startRestlessDaemon(daemonOptions(plan, noxus, audience.url)),
     ),
   );
-  const stage = {
+  const phase = {
     noxus,
     daemons,
     random,
@@ -90,9 +90,9 @@ export async function playKillScenario(plan: KillPlan): Promise<KillOutcome> {
     createdAt: new Map<string, number>(),
   };
   try {
-    await allOf([registerAll(stage, cast), killAll(stage, plan)]);
-    await Promise.all(cast.filter(({ waits }) => waits > 0).map((role) => letGo(stage, role)));
-    return await comeToRest(stage, plan, cast, audience);
+    await allOf([registerAll(phase, cast), killAll(phase, plan)]);
+    await Promise.all(cast.filter(({ waits }) => waits > 0).map((role) => letGo(phase, role)));
+    return await comeToRest(phase, plan, cast, audience);
   } finally {
     await Promise.all(daemons.map((daemon) => daemon.stop()));
     await Promise.all([noxus.close(), audience.close()]);
@@ -167,7 +167,7 @@ interface BatchAnswer {
 }
 
 /** Registers as a client does that repeats each request until it has a good answer. */
-async function registerAll({ noxus, daemons, random, createdAt }: Stage, cast: Role[]) {
+async function registerAll({ noxus, daemons, random, createdAt }: Phase, cast: Role[]) {
   for (let at = 0; at < cast.length; at += 10) {
     const some = cast.slice(at, at + 10);
     for (const { id, script } of some) createdAt.set(id, Date.parse(noxus.add(script).created_at));
@@ -185,7 +185,7 @@ async function registerAll({ noxus, daemons, random, createdAt }: Stage, cast: R
 }
 
 /** Kills at random instants: most while the daemon is at work, some while it starts. */
-async function killAll({ daemons, random }: Stage, plan: KillPlan): Promise<void> {
+async function killAll({ daemons, random }: Phase, plan: KillPlan): Promise<void> {
   for (let kill = 1; kill <= plan.kills; kill += 1) {
     const victim = daemons[randomInteger(random, 0, daemons.length - 1)];
     if (random() < 0.75) await victim?.current.ready();
@@ -196,7 +196,7 @@ async function killAll({ daemons, random }: Stage, plan: KillPlan): Promise<void
 }
 
 /** Lets a waiting run go on once its receiver got the event, and then end. */
-async function letGo({ noxus, told }: Stage, { id, waits }: Role): Promise<void> {
+async function letGo({ noxus, told }: Phase, { id, waits }: Role): Promise<void> {
   const heard = (type: string, times: number) =>
     waitFor(() => told(id, type) >= times, {
       timeoutMs: TAKEOVER_MS,
@@ -214,7 +214,7 @@ async function letGo({ noxus, told }: Stage, { id, waits }: Role): Promise<void>
 }
 
 async function comeToRest(
-  { noxus, daemons, createdAt }: Stage,
+  { noxus, daemons, createdAt }: Phase,
   plan: KillPlan,
   cast: Role[],
   audience: Awaited<ReturnType<typeof startAudience>>,

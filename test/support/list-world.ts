@@ -1,5 +1,5 @@
-import { isoTime } from '../../src/core/event.ts';
-import type { ListOutcome, ListQuestion, ListedRun } from '../../src/core/run-list.ts';
+import { isoTime } from '../../src/core/event/event.ts';
+import type { ListOutcome, ListQuestion, ListedRun } from '../../src/core/feed/run-list.ts';
 import { NOON } from './builders.ts';
 
 /** A list of runs in memory, newest first by creation, with the changes that may happen to it. */

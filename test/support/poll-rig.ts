@@ -1,8 +1,8 @@
 import { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { configSchema } from '../../src/config/schema.ts';
-import type { RunwatchEvent } from '../../src/core/event.ts';
-import { nothingLearned } from '../../src/core/hazard.ts';
+import type { RunwatchEvent } from '../../src/core/event/event.ts';
+import { nothingLearned } from '../../src/core/cadence/hazard.ts';
 import { createEndpoints } from '../../src/daemon/endpoints.ts';
 import { createPoller, type Poller } from '../../src/daemon/poller.ts';
 import { queueFactory } from '../../src/daemon/queues.ts';

@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis';
-import type { Delivery } from '../../src/core/delivery.ts';
+import type { Delivery } from '../../src/core/delivery/delivery.ts';
 import { BudgetStore } from '../../src/redis/stores/budget-store.ts';
 import { ClaimStore } from '../../src/redis/claims.ts';
 import { DeliveryStore } from '../../src/redis/stores/delivery-store.ts';

@@ -1,4 +1,4 @@
-import type { AttemptError, AttemptOutcome } from '../../src/core/delivery.ts';
+import type { AttemptError, AttemptOutcome } from '../../src/core/delivery/delivery.ts';
 import type { Channel, Message } from '../../src/deliver/channel.ts';
 import { createEgressGuard, type Resolve } from '../../src/deliver/egress-guard.ts';
 import { createWebhookAgents } from '../../src/deliver/webhook-agents.ts';

@@ -6,7 +6,7 @@ import {
   planBatch,
   putOffAt,
   recallAt,
-} from '../../src/core/batch.ts';
+} from '../../src/core/feed/batch.ts';
 import { newWatch } from '../support/builders.ts';
 
 const NOW = Date.parse('2026-01-01T12:00:00.000Z');

@@ -1,23 +1,23 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { intervalsByAge, nextLook, type SeenWatch } from '../../src/core/cadence.ts';
+import { intervalsByAge, nextLook, type SeenWatch } from '../../src/core/cadence/cadence.ts';
 import {
   emptyStatistics,
   learn,
   type Statistics,
   type StatisticsLookup,
-} from '../../src/core/hazard.ts';
-import { dearnessAfter, longestInterval, NO_LOAD } from '../../src/core/load.ts';
-import type { ObserveContext } from '../../src/core/look.ts';
-import type { RunSnapshot } from '../../src/core/run.ts';
-import { stagesAfter } from '../../src/core/stage.ts';
-import { PROFILES, type Watch } from '../../src/core/watch.ts';
+} from '../../src/core/cadence/hazard.ts';
+import { costMultiplierAfter, longestInterval, NO_LOAD } from '../../src/core/cadence/load.ts';
+import type { ObserveContext } from '../../src/core/watch/observation.ts';
+import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
+import { phasesAfter } from '../../src/core/cadence/phase.ts';
+import { PROFILES, type Watch } from '../../src/core/watch/watch.ts';
 import { lookingAt, newWatch, NOON, POLICY, snapshot, webhookTo } from '../support/builders.ts';
 
 /** A watch with a run that began to work at noon and was polled ever since. */
 function seen(changes: Partial<Watch> = {}, run: Partial<RunSnapshot> = {}): SeenWatch {
   const now = snapshot(run);
-  return { ...newWatch(changes), run: now, stages: stagesAfter([], null, now, NOON) };
+  return { ...newWatch(changes), run: now, phases: phasesAfter([], null, now, NOON) };
 }
 
 /** The interval, in seconds, of a watch without a change for this long. */
@@ -27,12 +27,14 @@ function intervalAfter(ageS: number, watch = seen(), context: Partial<ObserveCon
 }
 
 /** The statistics of 200 runs that all had their transition at the same age. */
-function newsAfter(ageS: number): Statistics {
-  const lesson = { source: '', workflowId: '', state: null, fromS: 0, toS: ageS, ended: true };
-  return Array.from({ length: 200 }, () => lesson).reduce(learn, emptyStatistics());
+function untilTransition(ageS: number): Statistics {
+  const sample = { source: '', workflowId: '', state: null, fromS: 0, toS: ageS, ended: true };
+  return Array.from({ length: 200 }, () => sample).reduce(learn, emptyStatistics());
 }
 
-const learned = (ageS: number): Partial<ObserveContext> => ({ statistics: () => newsAfter(ageS) });
+const learned = (ageS: number): Partial<ObserveContext> => ({
+  statistics: () => untilTransition(ageS),
+});
 
 describe('next poll of a run', () => {
   test('the interval of a run without statistics grows with its age, up to the maximum', () => {
@@ -70,7 +72,7 @@ describe('next poll of a run', () => {
   });
 
   test('a higher cost multiplier lengthens the interval', () => {
-    const load = { ...NO_LOAD, dearness: 4 };
+    const load = { ...NO_LOAD, costMultiplier: 4 };
     expect(intervalAfter(100, seen(), { load })).toBeCloseTo(2 * intervalAfter(100), 0);
   });
 
@@ -81,8 +83,8 @@ describe('next poll of a run', () => {
 
   test('intervalsByAge predicts the intervals that polls get', () => {
     const states = new Map([
-      ['news/running/0', newsAfter(600)],
-      [null, newsAfter(500)],
+      ['transition/running/0', untilTransition(600)],
+      [null, untilTransition(500)],
     ]);
     const statistics: StatisticsLookup = (_source, _workflow, state) => states.get(state);
     const intervalAt = intervalsByAge(states, { ...POLICY, profile: 'normal' });
@@ -163,20 +165,20 @@ describe('load of a source', () => {
 
   test('the cost multiplier rises with each late poll, and falls again in time', () => {
     const late = Array.from({ length: 50 }).reduce<number>(
-      (was) => dearnessAfter(was, 1_001, 100),
+      (was) => costMultiplierAfter(was, 1_001, 100),
       1,
     );
     expect(late).toBeGreaterThan(2.5);
     expect(late).toBeLessThan(3);
     const later = Array.from({ length: 500 }).reduce<number>(
-      (was) => dearnessAfter(was, 1_000, 100),
+      (was) => costMultiplierAfter(was, 1_000, 100),
       late,
     );
     expect(later).toBe(1);
     expect(
-      Array.from({ length: 9_999 }).reduce<number>((was) => dearnessAfter(was, 9e9, 100), 1),
+      Array.from({ length: 9_999 }).reduce<number>((was) => costMultiplierAfter(was, 9e9, 100), 1),
     ).toBe(1_000);
     // Even a generous source gets this tolerance: processes are busy now and then.
-    expect(dearnessAfter(1, 900, 0.1)).toBe(1);
+    expect(costMultiplierAfter(1, 900, 0.1)).toBe(1);
   });
 });

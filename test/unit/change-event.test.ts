@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { buildEvent } from '../../src/core/change-event.ts';
-import { isoTime, type EventType } from '../../src/core/event.ts';
+import { buildEvent } from '../../src/core/run/transition.ts';
+import { isoTime, type EventType } from '../../src/core/event/event.ts';
 import { newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
 
 /** An event of a poll at noon. */

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { mapConcurrently } from '../../src/cli/concurrent.ts';
 import { Hints } from '../../src/cli/wait/daemon-observer.ts';
-import { RequestGate } from '../../src/cli/wait/direct-observer.ts';
+import { RequestPacer } from '../../src/cli/wait/direct-observer.ts';
 
 const HOUR = 3_600_000;
 const never = new AbortController().signal;
@@ -11,7 +11,7 @@ describe('request pacing', () => {
   test('pacing keeps requests at least their interval apart, and starts none early', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 500 }), fc.array(fc.nat(300)), (spacing, pauses) => {
-        const gate = new RequestGate(spacing);
+        const gate = new RequestPacer(spacing);
         let now = 1_000;
         let last = -Infinity;
         for (const pause of pauses) {
@@ -26,13 +26,13 @@ describe('request pacing', () => {
   });
 
   test('pacing does not delay a request that comes late', () => {
-    const gate = new RequestGate(100);
+    const gate = new RequestPacer(100);
     gate.reserve(0);
     expect(gate.reserve(1_000)).toBe(0);
   });
 
   test('pacing holds requests until the longest pause is over', () => {
-    const gate = new RequestGate(100);
+    const gate = new RequestPacer(100);
     expect(gate.pauseAt(0)).toBeNull();
     gate.pause('slow down', 5_000);
     gate.pause('slow down a little', 2_000);

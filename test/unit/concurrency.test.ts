@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { autoConcurrency } from '../../src/core/source/concurrency.ts';
+import { autoConcurrency } from '../../src/core/source/limiter.ts';
 
 const source = (perSecond: number, timeoutMs = 10_000) => ({
   limit: { requests: perSecond, perMs: 1_000 },

@@ -6,10 +6,9 @@ import {
   wantedNow,
   type Attempt,
   type AttemptOutcome,
-} from '../../src/core/delivery.ts';
-import { EVENT_TYPES, TOLD_BY_DEFAULT } from '../../src/core/event.ts';
-import { wantsEvent } from '../../src/core/filter.ts';
-import type { Subscription } from '../../src/core/watch.ts';
+} from '../../src/core/delivery/delivery.ts';
+import { EVENT_TYPES, TOLD_BY_DEFAULT, wantsEvent } from '../../src/core/event/event.ts';
+import type { Subscription } from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
 
 const watch = newWatch();

@@ -1,7 +1,7 @@
 import pc from 'picocolors';
 import { describe, expect, test } from '@jest/globals';
-import { EVENT_TYPES } from '../../src/core/event.ts';
-import { KNOWN_STATUSES } from '../../src/core/run.ts';
+import { EVENT_TYPES } from '../../src/core/event/event.ts';
+import { KNOWN_STATUSES } from '../../src/core/run/snapshot.ts';
 import { arrivalLine } from '../../src/demo/arrival-line.ts';
 import { CAST, type Member, type Role } from '../../src/demo/cast.ts';
 import { computeFigures } from '../../src/demo/figures.ts';

@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { diffRun } from '../../src/core/diff.ts';
-import { EVENT_TYPES } from '../../src/core/event.ts';
-import { isTerminalStatus, KNOWN_STATUSES } from '../../src/core/run.ts';
+import { diffRun } from '../../src/core/run/transition.ts';
+import { EVENT_TYPES } from '../../src/core/event/event.ts';
+import { isTerminalStatus, KNOWN_STATUSES } from '../../src/core/run/snapshot.ts';
 import { snapshot } from '../support/builders.ts';
 
 const status = fc.constantFrom(...KNOWN_STATUSES, 'cancelling', 'paused');

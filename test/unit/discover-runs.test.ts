@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import type { DiscoveryCursor } from '../../src/core/discovery.ts';
-import type { ListOutcome } from '../../src/core/run-list.ts';
+import type { DiscoveryCursor } from '../../src/core/feed/discovery.ts';
+import type { ListOutcome } from '../../src/core/feed/run-list.ts';
 import { createDiscoverRuns, type DiscoverRunsDependencies } from '../../src/poll/discover-runs.ts';
 import { NOON } from '../support/builders.ts';
 import { ListWorld } from '../support/list-world.ts';

@@ -1,10 +1,15 @@
+import type { PollResult } from '../../src/core/run/snapshot.ts';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { deliveryId, newName, systemEventId, watchEventId } from '../../src/core/event-id.ts';
-import { EVENT_TYPES } from '../../src/core/event.ts';
-import type { Look } from '../../src/core/look.ts';
-import { observe } from '../../src/core/observe.ts';
-import type { Watch, WatchKey } from '../../src/core/watch.ts';
+import {
+  deliveryId,
+  newName,
+  systemEventId,
+  watchEventId,
+  EVENT_TYPES,
+} from '../../src/core/event/event.ts';
+import { observe } from '../../src/core/watch/observe.ts';
+import type { Watch, WatchKey } from '../../src/core/watch/watch.ts';
 import { lookingAt, newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
 
 const UUID = '5b0f2f5e-8c1f-4a53-9a39-0f6f0a3f7f11';
@@ -106,8 +111,8 @@ test('a name has eight letters and digits, whatever the random numbers', () => {
 });
 
 describe('a store that lost what it had last', () => {
-  const seen = (status: string): Look => ({ kind: 'run', run: snapshot({ status }) });
-  const at = (watch: Watch, look: Look) => observe(watch, look, lookingAt(NOON));
+  const seen = (status: string): PollResult => ({ kind: 'run', run: snapshot({ status }) });
+  const at = (watch: Watch, result: PollResult) => observe(watch, result, lookingAt(NOON));
 
   test("a store that lost writes gives a run's end the same id again", () => {
     const running = at(newWatch(), seen('running')).watch;
@@ -120,7 +125,7 @@ describe('a store that lost what it had last', () => {
     const waiting = at(newWatch(), seen('awaiting_human_feedback'));
     const { watch } = at(waiting.watch, seen('running'));
     const lost = [seen('awaiting_human_feedback'), seen('odd')].flatMap(
-      (look) => at(watch, look).events,
+      (result) => at(watch, result).events,
     );
     const ids = [...waiting.events, ...lost].map(({ id }) => id);
     expect(new Set(ids).size).toBe(ids.length);

@@ -1,6 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
-import { expectedPolling } from '../../src/core/expected-polling.ts';
-import { DECAY, emptyStatistics, hazard, learn, type Statistics } from '../../src/core/hazard.ts';
+import { expectedPolling } from '../../src/core/cadence/workflow-polling.ts';
+import {
+  DECAY,
+  emptyStatistics,
+  hazard,
+  learn,
+  type Statistics,
+} from '../../src/core/cadence/hazard.ts';
 import { seededRandom } from '../../src/simulator/seeded-random.ts';
 
 const random = seededRandom(7);

@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
-import { isNews, streamedDelay, streamRank } from '../../src/core/hint.ts';
-import type { ObserveContext } from '../../src/core/look.ts';
-import { observe } from '../../src/core/observe.ts';
-import type { Watch } from '../../src/core/watch.ts';
+import { isNews, streamedDelay, streamRank } from '../../src/core/feed/hint.ts';
+import type { ObserveContext } from '../../src/core/watch/observation.ts';
+import { observe } from '../../src/core/watch/observe.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
 import { lookingAt, newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
 
 test("a hint counts only if its status differs from the last poll's", () => {
@@ -33,8 +33,8 @@ describe('watch of a streamed run', () => {
   });
 
   test('a streamed run is polled when a stall or a reminder is due', () => {
-    const stay = { since: NOON - POLICY.stallAfterMs + 30_000, stalled: false };
-    expect(polledAgain({ ...progressed, stay })).toBe(30_000);
+    const dwell = { since: NOON - POLICY.stallAfterMs + 30_000, stalled: false };
+    expect(polledAgain({ ...progressed, dwell })).toBe(30_000);
     const waits = snapshot({ status: 'awaiting_human_feedback' });
     const waiting = { since: NOON, reminders: 0, reminderId: null };
     const policy = { ...POLICY, remindAfterMs: [20_000] };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { TOLD_BY_DEFAULT } from '../../src/core/event.ts';
+import { TOLD_BY_DEFAULT } from '../../src/core/event/event.ts';
 import {
   presentDelivery,
   presentDeliveryWithAttempts,

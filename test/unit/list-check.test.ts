@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { memberToCheck } from '../../src/core/list-check.ts';
-import type { ListMember } from '../../src/core/list-member.ts';
+import { memberToCheck } from '../../src/core/feed/list-check.ts';
+import type { ListMember } from '../../src/core/feed/list-member.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
 const NOW = NOON + 3_600_000;
@@ -15,8 +15,8 @@ const readAgo = (seconds: number): ListMember => ({
   latestAt: Infinity,
 });
 
-const check = (unchanged: ListMember[], checkedAgoS: number, lookEveryMs = 100) =>
-  memberToCheck(unchanged, { checkedAt: NOW - checkedAgoS * 1_000, lookEveryMs, now: NOW });
+const check = (unchanged: ListMember[], checkedAgoS: number, checkEveryMs = 100) =>
+  memberToCheck(unchanged, { checkedAt: NOW - checkedAgoS * 1_000, checkEveryMs, now: NOW });
 
 describe('check of a list by a single poll', () => {
   test('a list is checked by the run with the oldest poll', () => {

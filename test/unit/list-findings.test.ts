@@ -1,10 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
-import { compareWithList, judgeList, listedAs } from '../../src/core/list-findings.ts';
-import type { ListMember } from '../../src/core/list-member.ts';
-import { claimOf } from '../../src/core/list-claim.ts';
-import type { ListedRun } from '../../src/core/run-list.ts';
-import type { RunSnapshot } from '../../src/core/run.ts';
-import type { Watch } from '../../src/core/watch.ts';
+import { compareWithList, judgeList, listedAs } from '../../src/core/feed/list-findings.ts';
+import type { ListMember } from '../../src/core/feed/list-member.ts';
+import { claimOf } from '../../src/core/feed/list-claim.ts';
+import type { ListedRun } from '../../src/core/feed/run-list.ts';
+import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
 const at = (ms: number) => new Date(NOON + ms).toISOString();

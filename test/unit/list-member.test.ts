@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
-import { emptyStatistics, learn, nothingLearned } from '../../src/core/hazard.ts';
-import { listMember, type MemberContext } from '../../src/core/list-member.ts';
-import { NO_LOAD } from '../../src/core/load.ts';
-import type { Watch } from '../../src/core/watch.ts';
+import { emptyStatistics, learn, nothingLearned } from '../../src/core/cadence/hazard.ts';
+import { listMember, type MemberContext } from '../../src/core/feed/list-member.ts';
+import { NO_LOAD } from '../../src/core/cadence/load.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
 
 const HOUR_MS = 3_600_000;
@@ -45,23 +45,23 @@ describe('a watch on a list', () => {
   test('a list member is polled for its progress where a subscription wants it, or after a stall', () => {
     expect(member()?.followsProgress).toBe(false);
     expect(member({}, 'all')?.followsProgress).toBe(true);
-    expect(member({ stay: { since: NOON, stalled: true } })?.followsProgress).toBe(true);
+    expect(member({ dwell: { since: NOON, stalled: true } })?.followsProgress).toBe(true);
   });
 
   test('a list member is polled in time for a reminder and for a stall', () => {
     expect(member()?.latestAt).toBe(Infinity);
     const waiting = { since: NOON, reminders: 0, reminderId: null };
     expect(member({ waiting })?.latestAt).toBe(NOON + HOUR_MS);
-    const stay = { since: NOON, stalled: false };
-    expect(member({ stay })?.latestAt).toBe(NOON + POLICY.stallAfterMs);
-    expect(member({ stay: { ...stay, stalled: true } })?.latestAt).toBe(Infinity);
+    const dwell = { since: NOON, stalled: false };
+    expect(member({ dwell })?.latestAt).toBe(NOON + POLICY.stallAfterMs);
+    expect(member({ dwell: { ...dwell, stalled: true } })?.latestAt).toBe(Infinity);
   });
 
   test('a list member is polled when it outlasts nearly all others, if that is later', () => {
     const anHour = { fromS: 0, toS: 3_600, ended: true };
     let learned = emptyStatistics();
-    for (let stays = 0; stays < 50; stays += 1) learned = learn(learned, anHour);
-    const watch = newWatch({ run: snapshot(), stay: { since: NOON, stalled: false } });
+    for (let samples = 0; samples < 50; samples += 1) learned = learn(learned, anHour);
+    const watch = newWatch({ run: snapshot(), dwell: { since: NOON, stalled: false } });
     const latestAt = listMember(
       { watch, version: 1 },
       { ...context, statistics: () => learned },

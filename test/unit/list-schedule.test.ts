@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
-import type { ListFindings } from '../../src/core/list-findings.ts';
-import type { ListMember } from '../../src/core/list-member.ts';
-import { leftAloneUntil, scheduleAfter } from '../../src/core/list-schedule.ts';
+import type { ListFindings } from '../../src/core/feed/list-findings.ts';
+import type { ListMember } from '../../src/core/feed/list-member.ts';
+import { leftAloneUntil, scheduleAfter } from '../../src/core/feed/list-schedule.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
 function member(intervalMs: number): ListMember {

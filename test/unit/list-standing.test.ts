@@ -9,7 +9,7 @@ import {
   parseListMember,
   throttled,
   type ListStanding,
-} from '../../src/core/list-standing.ts';
+} from '../../src/core/feed/list-standing.ts';
 import { createListSpotter } from '../../src/poll/list-spotter.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 

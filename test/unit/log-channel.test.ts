@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { EVENT_TYPES } from '../../src/core/event.ts';
+import { EVENT_TYPES } from '../../src/core/event/event.ts';
 import { createLogChannel, type EventLogger } from '../../src/deliver/log-channel.ts';
 
 interface Line {

@@ -1,44 +1,42 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import type { Lesson } from '../../src/core/lesson.ts';
-import type { Look } from '../../src/core/look.ts';
-import { nextGoneCheck, revived } from '../../src/core/gone-check.ts';
-import { observe } from '../../src/core/observe.ts';
-import { KNOWN_STATUSES } from '../../src/core/run.ts';
-import type { Watch } from '../../src/core/watch.ts';
+import type { DurationSample } from '../../src/core/cadence/phase.ts';
+import { nextGoneCheck, revived, observe } from '../../src/core/watch/observe.ts';
+import { type PollResult, KNOWN_STATUSES } from '../../src/core/run/snapshot.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, lookingAt, POLICY, snapshot } from '../support/builders.ts';
 
-const run = (status: string, progress = 0): Look => ({
+const run = (status: string, progress = 0): PollResult => ({
   kind: 'run',
   run: snapshot({ status, progress }),
 });
-const notFound: Look = { kind: 'not_found' };
-const unavailable: Look = { kind: 'unavailable', message: 'status 500' };
+const notFound: PollResult = { kind: 'not_found' };
+const unavailable: PollResult = { kind: 'unavailable', message: 'status 500' };
 
-function look(watch: Watch, seen: Look, now = NOON, random = () => 0.5) {
+function result(watch: Watch, seen: PollResult, now = NOON, random = () => 0.5) {
   return observe(watch, seen, { ...lookingAt(now), random });
 }
 
 /** Polls one after another, each when the one before scheduled it. */
-function follow(watch: Watch, looks: Look[]) {
+function follow(watch: Watch, looks: PollResult[]) {
   let now = NOON;
   let current = watch;
   let marks = 0;
   const newMark = () => `mark${(marks += 1)}`;
-  const lessons: Lesson[] = [];
+  const samples: DurationSample[] = [];
   const events = looks.flatMap((seen) => {
     const observation = observe(current, seen, { ...lookingAt(now), newMark });
-    lessons.push(...observation.lessons);
+    samples.push(...observation.samples);
     current = observation.watch;
     now = current.nextPollAt ?? now;
     return observation.events;
   });
-  return { watch: current, events, lessons, types: events.map(({ type }) => type), now };
+  return { watch: current, events, samples, types: events.map(({ type }) => type), now };
 }
 
 describe('a poll of a run', () => {
   test('a terminal status ends the watch with its event', () => {
-    const { watch, events } = look(newWatch({ registeredAt: NOON - 60_000 }), {
+    const { watch, events } = result(newWatch({ registeredAt: NOON - 60_000 }), {
       kind: 'run',
       run: snapshot({ status: 'failed', progress: 40, finished_at: '2025-12-31T23:59:59.000Z' }),
     });
@@ -91,19 +89,19 @@ describe('a poll of a run', () => {
   });
 
   test('a poll yields one sample of the queue time and one of the time to the transition', () => {
-    const { lessons } = follow(newWatch(), [run('queued'), run('running'), run('completed', 99)]);
-    expect(lessons.map(({ state, ended }) => [state, ended])).toEqual([
+    const { samples } = follow(newWatch(), [run('queued'), run('running'), run('completed', 99)]);
+    expect(samples.map(({ state, ended }) => [state, ended])).toEqual([
       ['queued', true],
       ['running/0', true],
-      ['news/queued', true],
-      ['news/running/0', true],
+      ['transition/queued', true],
+      ['transition/running/0', true],
       [null, true],
     ]);
   });
 
   test('a poll yields no duration sample while the run remains in its state', () => {
-    const { lessons } = follow(newWatch(), [run('running'), unavailable, run('running', 9)]);
-    expect(lessons).toEqual([]);
+    const { samples } = follow(newWatch(), [run('running'), unavailable, run('running', 9)]);
+    expect(samples).toEqual([]);
   });
 });
 
@@ -114,7 +112,7 @@ describe('a missing run', () => {
     expect(three.watch).toMatchObject({ state: 'active', missing: { count: 3, since: NOON } });
     expect(three.now).toBeGreaterThanOrEqual(NOON + 60_000);
 
-    const four = look(three.watch, notFound, three.now);
+    const four = result(three.watch, notFound, three.now);
     expect(four.events).toMatchObject([
       { type: 'run.gone', data: { run: null, error: { code: 'not_found' } } },
     ]);
@@ -135,7 +133,7 @@ describe('a missing run', () => {
   });
 
   test('a run with an id that Noxus rejects counts as gone after the same time, with that reason', () => {
-    const rejected: Look = { kind: 'rejected', message: 'not a UUID' };
+    const rejected: PollResult = { kind: 'rejected', message: 'not a UUID' };
     const { watch, events } = follow(newWatch(), [rejected, rejected, rejected, rejected]);
     expect(watch.state).toBe('gone');
     expect(events).toMatchObject([
@@ -191,7 +189,7 @@ describe('a missing run', () => {
 });
 
 describe('failures of Noxus', () => {
-  const troubles: Look[] = [
+  const troubles: PollResult[] = [
     unavailable,
     { kind: 'invalid_response', message: 'HTML' },
     { kind: 'unauthorized', message: 'status 401' },
@@ -201,8 +199,8 @@ describe('failures of Noxus', () => {
   test.each(troubles.map((trouble) => [trouble.kind, trouble] as const))(
     '%s yields no event of the run',
     (_, trouble) => {
-      const seen = look(newWatch(), run('running', 40)).watch;
-      const { watch, events } = look(seen, trouble);
+      const seen = result(newWatch(), run('running', 40)).watch;
+      const { watch, events } = result(seen, trouble);
       expect(events).toEqual([]);
       expect(watch).toMatchObject({ state: 'active', run: seen.run, sequence: 0 });
       expect(watch.trouble).not.toBeNull();
@@ -210,7 +208,7 @@ describe('failures of Noxus', () => {
   );
 
   test('a lasting failure yields one watch.unreachable, and later one watch.recovered', () => {
-    const looks: Look[] = [run('running')];
+    const looks: PollResult[] = [run('running')];
     for (let at = 0; at < 40; at += 1) looks.push(unavailable);
     const { types, watch, now } = follow(newWatch(), [...looks, run('running'), run('running')]);
     expect(types).toEqual(['watch.unreachable', 'watch.recovered']);
@@ -244,7 +242,7 @@ describe('failures of Noxus', () => {
 
   test("watch.recovered comes before the run's own event", () => {
     const lost = newWatch({ unreachable: true, run: snapshot() });
-    const { events } = look(lost, run('failed'));
+    const { events } = result(lost, run('failed'));
     expect(events.map(({ type }) => type)).toEqual(['watch.recovered', 'run.failed']);
     expect(events.map(({ data }) => data.sequence)).toEqual([1, 2]);
   });
@@ -254,7 +252,7 @@ describe('failures of Noxus', () => {
       newWatch(),
       Array.from({ length: 12 }, () => unavailable),
     );
-    const { nextPollAt } = look(watch, unavailable, NOON, () => 0.999).watch;
+    const { nextPollAt } = result(watch, unavailable, NOON, () => 0.999).watch;
     expect(nextPollAt).toBeGreaterThan(NOON + 30_000);
     expect(nextPollAt).toBeLessThanOrEqual(NOON + 60_000);
   });
@@ -263,21 +261,21 @@ describe('failures of Noxus', () => {
 describe('watch at its timeout', () => {
   test('a watch expires with the poll that finds its run not terminal', () => {
     const watch = newWatch({ timeoutAt: NOON + 500 });
-    const early = look(watch, run('running'));
+    const early = result(watch, run('running'));
     expect(early.watch.nextPollAt).toBe(NOON + 500);
-    const late = look(early.watch, run('running'), NOON + 500);
+    const late = result(early.watch, run('running'), NOON + 500);
     expect(late.events.map(({ type }) => type)).toEqual(['watch.expired']);
     expect(late.watch).toMatchObject({ state: 'expired', nextPollAt: null });
   });
 
   test('a watch does not expire when that poll finds the run terminal', () => {
-    const { watch, events } = look(newWatch({ timeoutAt: NOON }), run('completed'));
+    const { watch, events } = result(newWatch({ timeoutAt: NOON }), run('completed'));
     expect(watch.state).toBe('finished');
     expect(events.map(({ type }) => type)).toEqual(['run.completed']);
   });
 
   test('a watch expires also while polls fail', () => {
-    const { events } = look(newWatch({ timeoutAt: NOON }), unavailable);
+    const { events } = result(newWatch({ timeoutAt: NOON }), unavailable);
     expect(events.map(({ type }) => type)).toEqual(['watch.expired']);
   });
 
@@ -285,17 +283,17 @@ describe('watch at its timeout', () => {
     const context = { ...lookingAt(NOON), closedFor: 'unreachable' as const };
     const { watch, events } = observe(newWatch({ timeoutAt: NOON }), unavailable, context);
     expect(events).toEqual([]);
-    expect(look(watch, run('completed'), NOON + 1).events.map(({ type }) => type)).toEqual([
+    expect(result(watch, run('completed'), NOON + 1).events.map(({ type }) => type)).toEqual([
       'run.completed',
     ]);
-    expect(look(watch, run('running'), NOON + 1).events.map(({ type }) => type)).toEqual([
+    expect(result(watch, run('running'), NOON + 1).events.map(({ type }) => type)).toEqual([
       'watch.expired',
     ]);
   });
 });
 
 describe('any sequence of polls', () => {
-  const anyLook: fc.Arbitrary<Look> = fc.oneof(
+  const anyLook: fc.Arbitrary<PollResult> = fc.oneof(
     fc
       .tuple(fc.constantFrom(...KNOWN_STATUSES, 'odd'), fc.integer({ min: 0, max: 3 }))
       .map(([status, progress]) => run(status, progress)),
@@ -308,7 +306,7 @@ describe('any sequence of polls', () => {
         let watch = newWatch();
         const events = looks.flatMap((seen, at) => {
           if (watch.state !== 'active') return [];
-          const observation = look(watch, seen, NOON + at * 30_000);
+          const observation = result(watch, seen, NOON + at * 30_000);
           watch = observation.watch;
           return observation.events;
         });

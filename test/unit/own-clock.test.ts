@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { createOwnClock } from '../../src/core/own-clock.ts';
+import { createOwnClock } from '../../src/core/clock.ts';
 import { NOON } from '../support/builders.ts';
 
 /** A process on a host with a wrong clock; the store's clock is right. */

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { newDelivery, type AttemptOutcome } from '../../src/core/delivery.ts';
+import { newDelivery, type AttemptOutcome } from '../../src/core/delivery/delivery.ts';
 import { createPoolSlots } from '../../src/deliver/pool-slots.ts';
 import { NOON } from '../support/builders.ts';
 

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
-import type { Registration } from '../../src/core/register.ts';
-import type { WatchChange } from '../../src/core/watch-change.ts';
-import { watchId, type StoredWatch, type WatchKey } from '../../src/core/watch.ts';
+import type { Registration } from '../../src/core/watch/register.ts';
+import type { WatchChange } from '../../src/core/watch/watch-change.ts';
+import { watchId, type StoredWatch, type WatchKey } from '../../src/core/watch/watch.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
 import { NOON, webhookTo } from '../support/builders.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { register, type Registration } from '../../src/core/register.ts';
-import type { Subscription } from '../../src/core/watch.ts';
+import { register, type Registration } from '../../src/core/watch/register.ts';
+import type { Subscription } from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, snapshot, webhookTo } from '../support/builders.ts';
 
 const context = {

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import type { Claim } from '../../src/core/delivery/claim.ts';
+import type { Claim } from '../../src/core/delivery/delivery.ts';
 import { createClaimTokens } from '../../src/deliver/claim-tokens.ts';
 import type { Delivered } from '../../src/deliver/deliver-event.ts';
 import { createRelay, type RelayDependencies } from '../../src/deliver/relay.ts';

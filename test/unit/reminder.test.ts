@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { observe } from '../../src/core/observe.ts';
-import { isOldNotice } from '../../src/core/reminder.ts';
-import type { RunwatchEvent } from '../../src/core/event.ts';
-import type { Watch } from '../../src/core/watch.ts';
+import { observe } from '../../src/core/watch/observe.ts';
+import { isOldNotice } from '../../src/core/watch/wait.ts';
+import type { RunwatchEvent } from '../../src/core/event/event.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, lookingAt, POLICY, snapshot } from '../support/builders.ts';
 
 const AWAITING = 'awaiting_human_feedback';
@@ -48,7 +48,7 @@ describe('a run that waits for an event', () => {
       'run.awaiting_human_feedback',
       'run.awaiting_human_feedback reminder 1 after 1.5 h',
     ]);
-    expect(watch).toMatchObject({ stay: null, unknownStatuses: [] });
+    expect(watch).toMatchObject({ dwell: null, unknownStatuses: [] });
   });
 });
 

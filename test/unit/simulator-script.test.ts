@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { KNOWN_STATUSES } from '../../src/core/run.ts';
+import { KNOWN_STATUSES } from '../../src/core/run/snapshot.ts';
 import type { ScriptInput } from '../../src/simulator/script-schema.ts';
 import { completeScript, postponed, runAt, withStatus } from '../../src/simulator/script.ts';
 import type { PublicRun } from '../../src/simulator/wire-run.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { isTerminalStatus } from '../../src/core/run.ts';
+import { isTerminalStatus } from '../../src/core/run/snapshot.ts';
 import { randomScripts } from '../../src/simulator/random-scripts.ts';
 import { scriptSchema, type ScriptInput } from '../../src/simulator/script-schema.ts';
 import { completeScript, runAt } from '../../src/simulator/script.ts';

@@ -1,8 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { KNOWN_STATUSES, type RunSnapshot } from '../../src/core/run.ts';
-import { stagesAfter, type Stage } from '../../src/core/stage.ts';
-import { lessonsCutShort, lessonsOf } from '../../src/core/stage-lessons.ts';
+import { KNOWN_STATUSES, type RunSnapshot } from '../../src/core/run/snapshot.ts';
+import {
+  phasesAfter,
+  type Phase,
+  censoredSamples,
+  durationSamples,
+} from '../../src/core/cadence/phase.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
 const iso = (seconds: number) => new Date(NOON + seconds * 1_000).toISOString();
@@ -15,24 +19,24 @@ interface Look extends Partial<RunSnapshot> {
 /** Polls a run and returns its phases, with times in seconds after noon, and all samples. */
 function follow(looks: Look[]) {
   let watch = newWatch();
-  const lessons = looks.flatMap(({ at, ...changes }) => {
+  const samples = looks.flatMap(({ at, ...changes }) => {
     const now = NOON + at * 1_000;
     const run = snapshot({ observed_at: iso(at), ...changes });
-    const stages = stagesAfter(watch.stages, watch.run, run, now);
+    const phases = phasesAfter(watch.phases, watch.run, run, now);
     const state = run.finished_at === null ? ('active' as const) : ('finished' as const);
-    const after = { ...watch, run, stages, state };
-    const told = lessonsOf(watch, after, now);
+    const after = { ...watch, run, phases, state };
+    const told = durationSamples(watch, after, now);
     watch = after;
     return told;
   });
   const relative = (time: number) => (time - NOON) / 1_000;
-  const inShort = ({ state, since, seenAt, secondMs }: Stage) => ({
+  const inShort = ({ state, since, seenAt, secondMs }: Phase) => ({
     state,
     since: relative(since),
     seenAt: seenAt === null ? null : relative(seenAt),
     secondMs,
   });
-  return { watch, stages: watch.stages.map(inShort), lessons };
+  return { watch, phases: watch.phases.map(inShort), samples };
 }
 
 const queued = (at: number): Look => ({ at, status: 'queued' });
@@ -51,18 +55,18 @@ const completed = (at: number, finished = at): Look => ({
 
 describe('phases of a run', () => {
   test("a phase begins at Noxus's time where it gives one", () => {
-    expect(follow([queued(3), running(14)]).stages).toEqual([
+    expect(follow([queued(3), running(14)]).phases).toEqual([
       { state: 'queued', since: 0, seenAt: 3, secondMs: 1_000 },
       { state: 'running/0', since: 10, seenAt: 14, secondMs: 1_000 },
     ]);
   });
 
   test('a phase does not begin before a poll that saw the run elsewhere', () => {
-    expect(follow([queued(12), running(14)]).stages.at(-1)).toMatchObject({ since: 12 });
+    expect(follow([queued(12), running(14)]).phases.at(-1)).toMatchObject({ since: 12 });
   });
 
   test('a phase begins half-way between two polls where Noxus gives no time', () => {
-    expect(follow([running(20, 5), running(30, 42)]).stages.at(-1)).toMatchObject({
+    expect(follow([running(20, 5), running(30, 42)]).phases.at(-1)).toMatchObject({
       state: 'running/40',
       since: 25,
     });
@@ -70,18 +74,18 @@ describe('phases of a run', () => {
 
   test("a phase's clock follows the run's pace: the end is expected at its 100 s", () => {
     // 25 % took the 20 s since the start, so 75 % will take 60 s.
-    const { stages } = follow([running(26, 5), running(34, 25)]);
-    expect(stages.at(-1)).toMatchObject({ state: 'running/20', since: 30, secondMs: 600 });
+    const { phases } = follow([running(26, 5), running(34, 25)]);
+    expect(phases.at(-1)).toMatchObject({ state: 'running/20', since: 30, secondMs: 600 });
   });
 
   test('a phase has no known beginning where the first poll comes too late for it', () => {
-    expect(follow([running(500, 42)]).stages).toMatchObject([{ since: 500, seenAt: null }]);
-    expect(follow([running(500)]).stages).toMatchObject([{ since: 10, seenAt: 500 }]);
+    expect(follow([running(500, 42)]).phases).toMatchObject([{ since: 500, seenAt: null }]);
+    expect(follow([running(500)]).phases).toMatchObject([{ since: 10, seenAt: 500 }]);
   });
 
   test('a phase begins anew where progress falls back, and occurs once', () => {
-    const { stages } = follow([running(20, 35), running(30, 85), running(40, 32)]);
-    expect(stages.map(({ state, since }) => [state, since])).toEqual([
+    const { phases } = follow([running(20, 35), running(30, 85), running(40, 32)]);
+    expect(phases.map(({ state, since }) => [state, since])).toEqual([
       ['running/80', 25],
       ['running/30', 35],
     ]);
@@ -89,9 +93,9 @@ describe('phases of a run', () => {
 
   test('phases start afresh when the run begins to wait for a human, and when it goes on', () => {
     const before = follow([running(20, 35), waits(30)]);
-    expect(before.stages.map(({ state }) => state)).toEqual(['awaiting_human_feedback']);
+    expect(before.phases.map(({ state }) => state)).toEqual(['awaiting_human_feedback']);
     const after = follow([running(20, 35), waits(30), running(50, 40), running(60, 90)]);
-    expect(after.stages).toMatchObject([{ state: 'resumed', since: 40, secondMs: 1_000 }]);
+    expect(after.phases).toMatchObject([{ state: 'resumed', since: 40, secondMs: 1_000 }]);
   });
 
   test('phases are bounded in number, whatever a run does', () => {
@@ -101,11 +105,11 @@ describe('phases of a run', () => {
     );
     fc.assert(
       fc.property(fc.array(anyLook, { maxLength: 100 }), (looks) => {
-        const { stages } = follow(
+        const { phases } = follow(
           looks.map(([status, progress], at) => ({ at, status, progress })),
         );
-        expect(stages.length).toBeLessThanOrEqual(12);
-        expect(stages.every(({ secondMs }) => secondMs >= 1)).toBe(true);
+        expect(phases.length).toBeLessThanOrEqual(12);
+        expect(phases.every(({ secondMs }) => secondMs >= 1)).toBe(true);
       }),
     );
   });
@@ -113,56 +117,56 @@ describe('phases of a run', () => {
 
 describe('duration samples', () => {
   test('a major transition yields the watched time to it from each phase on', () => {
-    const { lessons } = follow([queued(3), running(14), completed(100, 90)]);
-    const news = lessons.filter(({ state }) => state === null || state.startsWith('news/'));
+    const { samples } = follow([queued(3), running(14), completed(100, 90)]);
+    const news = samples.filter(({ state }) => state === null || state.startsWith('transition/'));
     expect(news).toMatchObject([
-      { state: 'news/queued', fromS: 3, toS: 90, ended: true },
-      { state: 'news/running/0', fromS: 4, toS: 80, ended: true },
+      { state: 'transition/queued', fromS: 3, toS: 90, ended: true },
+      { state: 'transition/running/0', fromS: 4, toS: 80, ended: true },
       { state: null, fromS: 0, toS: 80, ended: true },
     ]);
   });
 
   test('leaving a phase yields its dwell time', () => {
-    const { lessons } = follow([queued(3), running(14), running(30, 50)]);
-    expect(lessons).toMatchObject([
+    const { samples } = follow([queued(3), running(14), running(30, 50)]);
+    expect(samples).toMatchObject([
       { state: 'queued', fromS: 3, toS: 10, ended: true },
       { state: 'running/0', fromS: 4, toS: 12, ended: true },
     ]);
   });
 
   test('a transition lies half-way between the polls where Noxus gives no time', () => {
-    const { lessons } = follow([running(20), waits(30)]);
-    expect(lessons.at(-1)).toMatchObject({ state: null, fromS: 10, toS: 15, ended: true });
+    const { samples } = follow([running(20), waits(30)]);
+    expect(samples.at(-1)).toMatchObject({ state: null, fromS: 10, toS: 15, ended: true });
   });
 
   test('an end lies between the polls, whatever the clocks of Noxus show', () => {
-    const early = follow([running(20), completed(30, 12)]).lessons.at(-1);
-    const late = follow([running(20), completed(30, 50)]).lessons.at(-1);
+    const early = follow([running(20), completed(30, 12)]).samples.at(-1);
+    const late = follow([running(20), completed(30, 50)]).samples.at(-1);
     expect([early?.toS, late?.toS]).toEqual([10, 20]);
   });
 
   test('a phase without a known beginning yields no sample, but the whole run does', () => {
-    const { lessons } = follow([running(60, 42), completed(100)]);
-    expect(lessons).toMatchObject([{ state: null, fromS: 50, toS: 90 }]);
+    const { samples } = follow([running(60, 42), completed(100)]);
+    expect(samples).toMatchObject([{ state: null, fromS: 50, toS: 90 }]);
   });
 
   test('a run that ended before the first poll yields no sample', () => {
-    expect(follow([completed(30)]).lessons).toEqual([]);
+    expect(follow([completed(30)]).samples).toEqual([]);
   });
 
   test('human feedback time yields no sample of the work', () => {
-    const { lessons } = follow([waits(30), running(50, 40), completed(90)]);
-    expect(lessons.map(({ state }) => state)).toEqual(['resumed', 'news/resumed']);
+    const { samples } = follow([waits(30), running(50, 40), completed(90)]);
+    expect(samples.map(({ state }) => state)).toEqual(['resumed', 'transition/resumed']);
   });
 
   test('censored samples only say that no transition came until the last poll', () => {
     const { watch } = follow([running(20), running(40)]);
-    expect(lessonsCutShort(watch)).toMatchObject([
+    expect(censoredSamples(watch)).toMatchObject([
       { state: 'running/0', fromS: 10, toS: 30, ended: false },
-      { state: 'news/running/0', fromS: 10, toS: 30, ended: false },
+      { state: 'transition/running/0', fromS: 10, toS: 30, ended: false },
       { state: null, fromS: 10, toS: 30, ended: false },
     ]);
-    expect(lessonsOf(watch, { ...watch, state: 'expired' }, NOON + 50_000)).toHaveLength(3);
-    expect(lessonsCutShort(newWatch())).toEqual([]);
+    expect(durationSamples(watch, { ...watch, state: 'expired' }, NOON + 50_000)).toHaveLength(3);
+    expect(censoredSamples(newWatch())).toEqual([]);
   });
 });

@@ -1,11 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import type { RunwatchEvent } from '../../src/core/event.ts';
-import { emptyStatistics, learn, type Statistics } from '../../src/core/hazard.ts';
-import type { Look } from '../../src/core/look.ts';
-import { observe } from '../../src/core/observe.ts';
-import type { RunSnapshot } from '../../src/core/run.ts';
-import type { Watch } from '../../src/core/watch.ts';
+import type { RunwatchEvent } from '../../src/core/event/event.ts';
+import { emptyStatistics, learn, type Statistics } from '../../src/core/cadence/hazard.ts';
+import { observe } from '../../src/core/watch/observe.ts';
+import type { PollResult, RunSnapshot } from '../../src/core/run/snapshot.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
 import { lookingAt, newWatch, NOON, snapshot } from '../support/builders.ts';
 
 const MINUTE = 60_000;
@@ -25,11 +24,11 @@ function follow(moments: Moment[], learned: Learned = {}, watch: Watch = newWatc
   const events: RunwatchEvent[] = [];
   for (const { at, see } of moments) {
     if (watch.state !== 'active') break;
-    const look: Look =
+    const result: PollResult =
       see === 'nothing'
         ? { kind: 'unavailable', message: 'status 500' }
         : { kind: 'run', run: snapshot(see) };
-    const observation = observe(watch, look, {
+    const observation = observe(watch, result, {
       ...lookingAt(NOON + at * MINUTE),
       statistics: (_source, _workflow, state) => learned[state ?? '*'],
     });
@@ -44,10 +43,10 @@ function inShort({ type, data: { lasted_ms: lasted } }: RunwatchEvent): string {
 }
 
 /** Samples of these minutes each, all watched from beginning to end. */
-function stays(...minutes: number[]): Statistics {
+function samples(...minutes: number[]): Statistics {
   return minutes.reduce((statistics, minute) => {
-    const lesson = { source: 'default', workflowId: 'workflow-1', state: 'running/0' };
-    return learn(statistics, { ...lesson, fromS: 0, toS: minute * 60, ended: true });
+    const sample = { source: 'default', workflowId: 'workflow-1', state: 'running/0' };
+    return learn(statistics, { ...sample, fromS: 0, toS: minute * 60, ended: true });
   }, emptyStatistics());
 }
 
@@ -83,11 +82,11 @@ describe('a run that remains in one state', () => {
 
   test("a run's state began at Noxus's time if the first poll shows one", () => {
     const old = { created_at: '2025-12-31T22:00:00.000Z', started_at: '2025-12-31T23:00:00.000Z' };
-    const firstLook = (see: Partial<RunSnapshot>) => follow([{ at: 0, see: { ...old, ...see } }]);
-    expect(firstLook({ status: 'queued' }).told).toEqual(['run.stalled after 120 min']);
-    expect(firstLook({ status: 'running' }).told).toEqual(['run.stalled after 60 min']);
-    expect(firstLook({ status: 'running', progress: 50 }).told).toEqual([]);
-    expect(firstLook({ created_at: '2026-01-01T09:00:00.000Z' }).watch.stay?.since).toBe(
+    const firstCheck = (see: Partial<RunSnapshot>) => follow([{ at: 0, see: { ...old, ...see } }]);
+    expect(firstCheck({ status: 'queued' }).told).toEqual(['run.stalled after 120 min']);
+    expect(firstCheck({ status: 'running' }).told).toEqual(['run.stalled after 60 min']);
+    expect(firstCheck({ status: 'running', progress: 50 }).told).toEqual([]);
+    expect(firstCheck({ created_at: '2026-01-01T09:00:00.000Z' }).watch.dwell?.since).toBe(
       Date.parse(old.started_at),
     );
   });
@@ -125,7 +124,7 @@ describe('statistics of a state', () => {
 
   test('a run stalls at 1.5 times the usual time, if that is longer', () => {
     const hundred = Array.from({ length: 300 }, (_, index) => 20 + index / 10);
-    const [event] = follow([at(0), ...moments], { 'running/0': stays(...hundred) }).events;
+    const [event] = follow([at(0), ...moments], { 'running/0': samples(...hundred) }).events;
     const usual = (event?.data.usual_ms ?? 0) / MINUTE;
     expect(usual).toBeGreaterThan(44);
     expect(usual).toBeLessThan(55);
@@ -133,26 +132,26 @@ describe('statistics of a state', () => {
   });
 
   test('statistics do not make a run stall sooner than half an hour', () => {
-    expect(stalledAfter({ 'running/0': stays(...Array.from({ length: 300 }, () => 1)) })).toEqual([
-      31,
-    ]);
+    expect(stalledAfter({ 'running/0': samples(...Array.from({ length: 300 }, () => 1)) })).toEqual(
+      [31],
+    );
   });
 
   test('the usual time is the longest sample while there are too few for a p99', () => {
-    expect(stalledAfter({ 'running/0': stays(50) })).toEqual([76]);
-    expect(stalledAfter({ 'running/0': stays(5, 50, 5) })).toEqual([76]);
+    expect(stalledAfter({ 'running/0': samples(50) })).toEqual([76]);
+    expect(stalledAfter({ 'running/0': samples(5, 50, 5) })).toEqual([76]);
   });
 
   test('the usual time is that of the whole workflow where the state has no statistics', () => {
-    expect(stalledAfter({ '*': stays(50) })).toEqual([76]);
-    expect(stalledAfter({ '*': stays(50), 'running/0': stays(1) })).toEqual([31]);
+    expect(stalledAfter({ '*': samples(50) })).toEqual([76]);
+    expect(stalledAfter({ '*': samples(50), 'running/0': samples(1) })).toEqual([31]);
   });
 
   test('the usual time after feedback is that of runs with feedback', () => {
     const start: Moment[] = [at(0), { at: 1, see: { status: AWAITING } }];
     const { told } = follow([...start, at(2, 40), at(33, 40), at(76, 40), at(78, 40)], {
-      resumed: stays(50),
-      'running/40': stays(1),
+      resumed: samples(50),
+      'running/40': samples(1),
     });
     expect(told.at(-1)).toBe('run.stalled after 76 min');
   });
@@ -184,7 +183,7 @@ test('whatever a run does, it stalls at most once in each state, and recovers as
         }
         if (type === 'run.stalled') expect(data.lasted_ms).toBeGreaterThanOrEqual(30 * MINUTE);
       }
-      if (watch.state === 'active') expect(watch.stay?.stalled ?? false).toBe(isStalled);
+      if (watch.state === 'active') expect(watch.dwell?.stalled ?? false).toBe(isStalled);
     }),
   );
 });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { graceMs, holdMs, roundMs } from '../../src/core/budget.ts';
-import { patienceMs, pollKind } from '../../src/core/urgency.ts';
+import { graceMs, holdMs, roundMs } from '../../src/core/source/limiter.ts';
+import { patienceMs, pollKind } from '../../src/core/cadence/load.ts';
 
 const ROUND_MS = 20_000;
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { EVENT_TYPES, isoTime } from '../../src/core/event.ts';
-import { PROFILES, WATCH_STATES, type Watch } from '../../src/core/watch.ts';
+import { EVENT_TYPES, isoTime } from '../../src/core/event/event.ts';
+import { PROFILES, WATCH_STATES, type Watch } from '../../src/core/watch/watch.ts';
 import { readWatch, writeDoc, writeHead } from '../../src/redis/stores/watch-record.ts';
 import { newWatch, snapshot } from '../support/builders.ts';
 
@@ -81,8 +81,8 @@ const watches: fc.Arbitrary<Watch> = fc.record({
   unknownStatuses: fc.array(text),
   notice: fc.option(fc.record({ eventId: text, type: fc.constantFrom(...EVENT_TYPES) })),
   waiting: fc.option(fc.record({ since: time, reminders: fc.nat(), reminderId: fc.option(text) })),
-  stay: fc.option(fc.record({ since: time, stalled: fc.boolean() })),
-  stages: fc.array(
+  dwell: fc.option(fc.record({ since: time, stalled: fc.boolean() })),
+  phases: fc.array(
     fc.record({ state: text, since: time, seenAt: timeOrNull, secondMs: fc.nat() }),
     { maxLength: 12 },
   ),

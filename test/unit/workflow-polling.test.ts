@@ -1,11 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
-import { isoTime } from '../../src/core/event.ts';
-import { emptyStatistics, learn, type Statistics } from '../../src/core/hazard.ts';
-import { observe } from '../../src/core/observe.ts';
-import { watchedRun } from '../../src/core/watched-run.ts';
-import { workflowPolling } from '../../src/core/workflow-polling.ts';
-import type { WorkflowStatistics } from '../../src/core/workflow-statistics.ts';
-import type { Watch } from '../../src/core/watch.ts';
+import { isoTime } from '../../src/core/event/event.ts';
+import { emptyStatistics, learn, type Statistics } from '../../src/core/cadence/hazard.ts';
+import { observe } from '../../src/core/watch/observe.ts';
+import { watchedRun } from '../../src/core/watch/watch-change.ts';
+import { workflowPolling } from '../../src/core/cadence/workflow-polling.ts';
+import type { WorkflowStatistics } from '../../src/core/cadence/workflow-statistics.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
 import { seededRandom } from '../../src/simulator/seeded-random.ts';
 import { lookingAt, newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
 
@@ -28,12 +28,12 @@ function learner() {
     durations: null,
     polled: null,
   };
-  const add = (known: Statistics | null | undefined, stay: Parameters<typeof learn>[1]) =>
-    learn(known ?? emptyStatistics(), stay);
+  const add = (known: Statistics | null | undefined, dwell: Parameters<typeof learn>[1]) =>
+    learn(known ?? emptyStatistics(), dwell);
   return {
     workflow,
-    take(before: Watch, { watch: after, lessons }: ReturnType<typeof observe>) {
-      for (const lesson of lessons) states.set(lesson.state, add(states.get(lesson.state), lesson));
+    take(before: Watch, { watch: after, samples }: ReturnType<typeof observe>) {
+      for (const sample of samples) states.set(sample.state, add(states.get(sample.state), sample));
       const run = watchedRun({ before: { watch: before, version: 1 }, after });
       if (run !== null) workflow.durations = add(workflow.durations, run.duration);
     },

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { escapeControls } from '../../core/controls.ts';
-import { isoTime } from '../../core/event.ts';
-import { percentText } from '../../core/run.ts';
+import { isoTime } from '../../core/event/event.ts';
+import { percentText } from '../../core/run/snapshot.ts';
 import { startReceiver, type ReceivedWebhook } from '../../simulator/receiver.ts';
 import { untilAborted } from '../context.ts';
 

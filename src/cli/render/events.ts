@@ -1,4 +1,4 @@
-import { percentText } from '../../core/run.ts';
+import { percentText } from '../../core/run/snapshot.ts';
 import type { CliContext, Output } from '../context.ts';
 import type { EventView } from '../client/wire.ts';
 import { paint } from './paint.ts';

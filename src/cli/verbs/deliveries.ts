@@ -1,5 +1,5 @@
 import { Option } from 'commander';
-import { DELIVERY_STATES } from '../../core/delivery.ts';
+import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import type { DaemonClient } from '../client/client.ts';
 import type { CliContext } from '../context.ts';

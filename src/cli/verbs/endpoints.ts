@@ -108,7 +108,7 @@ Examples:
   runwatch endpoints test ops --json | jq .attempt.response`;
 
 const RESUME_HELP = `
-What was skipped while it was disabled stays skipped until it is delivered again.
+What was skipped while it was disabled samples skipped until it is delivered again.
 
 Examples:
   runwatch endpoints resume ops

@@ -1,5 +1,5 @@
 import { Option } from 'commander';
-import { EVENT_TYPES } from '../../core/event.ts';
+import { EVENT_TYPES } from '../../core/event/event.ts';
 import type { DaemonClient } from '../client/client.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT, usageError } from '../exit.ts';

@@ -1,6 +1,6 @@
 import { Option } from 'commander';
-import { percentText } from '../../core/run.ts';
-import { WATCH_STATES } from '../../core/watch.ts';
+import { percentText } from '../../core/run/snapshot.ts';
+import { WATCH_STATES } from '../../core/watch/watch.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { knownStatuses, positiveInteger } from '../options.ts';

@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline';
 import { Option } from 'commander';
-import { DELIVERY_STATES } from '../../core/delivery.ts';
+import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import type { DaemonClient, RangeBody } from '../client/client.ts';
 import { MAX_SOCKETS } from '../client/transport.ts';
 import { mapConcurrently } from '../concurrent.ts';

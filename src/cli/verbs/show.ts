@@ -1,5 +1,5 @@
 import { RunwatchError } from '../../core/errors.ts';
-import { percentText } from '../../core/run.ts';
+import { percentText } from '../../core/run/snapshot.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { renderDeliveries } from '../render/deliveries.ts';

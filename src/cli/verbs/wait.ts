@@ -1,4 +1,4 @@
-import { DEFAULT_POLICY } from '../../core/default-policy.ts';
+import { DEFAULT_POLICY } from '../../core/watch/observation.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import type { CliContext } from '../context.ts';
 import { waitThroughDaemon } from '../wait/daemon-observer.ts';
@@ -59,7 +59,7 @@ Exit codes:
 Of several runs the worst counts, in the order 1, 3, 5, 124, 4, 0; the wait ends with the last.
 
 A run that the daemon does not watch yet is watched from now on, which needs the scope write too. It
-alerts nobody, and stays so when the wait ends early; \`runwatch unwatch\` undoes it. Where no daemon
+alerts nobody, and samples so when the wait ends early; \`runwatch unwatch\` undoes it. Where no daemon
 answers and NOXUS_API_KEY is set, Noxus is asked directly.
 
 Examples:

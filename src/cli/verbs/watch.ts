@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Option } from 'commander';
 import { RunwatchError } from '../../core/errors.ts';
-import { PROFILES } from '../../core/watch.ts';
+import { PROFILES } from '../../core/watch/watch.ts';
 import type { WatchBody, DaemonClient } from '../client/client.ts';
 import type { BatchView, WatchView } from '../client/wire.ts';
 import type { CliContext, Output } from '../context.ts';

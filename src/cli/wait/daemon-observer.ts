@@ -13,12 +13,12 @@ interface WaitPace {
   /** Between two looks while the event stream tells nothing. */
   recheckMs: number;
   /** The same while nothing was seen of the run yet, which no event will tell. */
-  firstLookMs: number;
+  firstCheckMs: number;
   /** How long nothing may be learned before the answer is "cannot tell". */
   patienceMs: number;
 }
 
-const DEFAULT_PACE: WaitPace = { recheckMs: 5_000, firstLookMs: 500, patienceMs: 120_000 };
+const DEFAULT_PACE: WaitPace = { recheckMs: 5_000, firstCheckMs: 500, patienceMs: 120_000 };
 
 interface DaemonObserverOptions {
   client: DaemonClient;
@@ -93,8 +93,8 @@ class DaemonWait {
       report(view);
       const verdict = this.#judge(view, watch);
       if (verdict !== null) return verdict;
-      const { firstLookMs, recheckMs } = this.#pace;
-      const pauseMs = view.run === null && view.trouble === null ? firstLookMs : recheckMs;
+      const { firstCheckMs, recheckMs } = this.#pace;
+      const pauseMs = view.run === null && view.trouble === null ? firstCheckMs : recheckMs;
       await this.#hints.next(this.#ref.runId, pauseMs, context.signal);
       try {
         const found = await client.getWatch(this.#ref);

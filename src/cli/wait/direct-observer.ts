@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '../../core/backoff.ts';
-import type { RunwatchEvent } from '../../core/event.ts';
-import { nothingLearned } from '../../core/hazard.ts';
-import { NO_LOAD } from '../../core/load.ts';
-import type { Look, PollPolicy } from '../../core/look.ts';
-import { observe } from '../../core/observe.ts';
-import type { FetchTrouble } from '../../core/outcome.ts';
-import { register } from '../../core/register.ts';
-import type { Watch } from '../../core/watch.ts';
+import type { RunwatchEvent } from '../../core/event/event.ts';
+import { nothingLearned } from '../../core/cadence/hazard.ts';
+import { NO_LOAD } from '../../core/cadence/load.ts';
+import type { PollPolicy } from '../../core/watch/observation.ts';
+import { observe } from '../../core/watch/observe.ts';
+import type { PollResult, FetchTrouble } from '../../core/run/snapshot.ts';
+import { register } from '../../core/watch/register.ts';
+import type { Watch } from '../../core/watch/watch.ts';
 import type { RunReader } from '../dependencies.ts';
 import { cannotTell, judge, type RunView, type Verdict } from './verdict.ts';
 import type { RunObserver } from './wait-runs.ts';
@@ -47,7 +47,7 @@ interface DirectObserverOptions {
 
 /** Waits by asking Noxus itself, with the daemon's own rules of polling, and within its budget. */
 export function createDirectObserver(options: DirectObserverOptions): RunObserver {
-  const gate = new RequestGate(1_000 / REQUESTS_PER_SECOND);
+  const gate = new RequestPacer(1_000 / REQUESTS_PER_SECOND);
   return {
     settle: (runId, report) => settleDirectly(runId, report, { ...options, gate }),
     close: () => options.reader.close(),
@@ -57,20 +57,20 @@ export function createDirectObserver(options: DirectObserverOptions): RunObserve
 async function settleDirectly(
   runId: string,
   report: (view: RunView) => void,
-  options: DirectObserverOptions & { gate: RequestGate },
+  options: DirectObserverOptions & { gate: RequestPacer },
 ): Promise<Verdict> {
   const { policy, random, now, signal, throughFeedback } = options;
   let watch = newWatch(runId, policy, now());
   for (;;) {
     const beganAt = now();
-    const look = await lookAt(runId, options);
+    const result = await lookAt(runId, options);
     // A key that has never opened anything will not begin to: waiting would only hide the mistake.
-    const isRefused = look.kind === 'unauthorized' || look.kind === 'forbidden';
+    const isRefused = result.kind === 'unauthorized' || result.kind === 'forbidden';
     // Nor will an id that Noxus rejects become one.
-    if ((isRefused || look.kind === 'rejected') && watch.run === null) {
-      return cannotTell(troubleOf(look));
+    if ((isRefused || result.kind === 'rejected') && watch.run === null) {
+      return cannotTell(troubleOf(result));
     }
-    const observation = observe(watch, look, { ...GROUND, now: now(), beganAt, policy, random });
+    const observation = observe(watch, result, { ...GROUND, now: now(), beganAt, policy, random });
     ({ watch } = observation);
     const view = viewOf(observation.watch, observation.events);
     report(view);
@@ -90,8 +90,8 @@ function newWatch(runId: string, { minIntervalMs }: PollPolicy, now: number): Wa
 /** One look at the run, unless Noxus has asked for quiet. */
 async function lookAt(
   runId: string,
-  { gate, now, signal, reader }: DirectObserverOptions & { gate: RequestGate },
-): Promise<Look> {
+  { gate, now, signal, reader }: DirectObserverOptions & { gate: RequestPacer },
+): Promise<PollResult> {
   await sleep(gate.reserve(now()), undefined, { signal });
   const pause = gate.pauseAt(now());
   if (pause !== null) return pause;
@@ -113,7 +113,7 @@ function troubleOf({ kind, message }: { kind: string; message: string }) {
 }
 
 /** Spaces the requests of one process to a source, and keeps them back while it asks for quiet. */
-export class RequestGate {
+export class RequestPacer {
   readonly #spacingMs: number;
   #nextSlotAt = 0;
   #pause: { message: string; untilMs: number } | null = null;

@@ -1,5 +1,5 @@
 import { MultiBar, type SingleBar } from 'cli-progress';
-import { percentText } from '../../core/run.ts';
+import { percentText } from '../../core/run/snapshot.ts';
 import type { Output } from '../context.ts';
 import { paint } from '../render/paint.ts';
 import { plain } from '../render/text.ts';

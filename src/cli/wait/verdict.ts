@@ -1,4 +1,4 @@
-import { isAwaiting, type RunSnapshot } from '../../core/run.ts';
+import { isAwaiting, type RunSnapshot } from '../../core/run/snapshot.ts';
 
 /** What `wait` says about a run, from the worst to the best. */
 const BADNESS = [

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { isoTime } from '../../core/event.ts';
+import { isoTime } from '../../core/event/event.ts';
 import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { processList } from '../schemas/process.ts';
 import type { ProcessService } from '../services.ts';

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { KNOWN_STATUSES } from '../../core/run.ts';
-import type { Watch } from '../../core/watch.ts';
+import { KNOWN_STATUSES } from '../../core/run/snapshot.ts';
+import type { Watch } from '../../core/watch/watch.ts';
 import { mayRead } from '../auth.ts';
 import { presentPage, presentRegistered, presentWatch } from '../present.ts';
 import { presentPoll } from '../present-source.ts';

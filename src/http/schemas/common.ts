@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { canonicalRunId } from '../../core/run.ts';
+import { canonicalRunId } from '../../core/run/snapshot.ts';
 import { DURATION_HINT, parseDuration } from '../../core/duration.ts';
-import { PROFILES } from '../../core/watch.ts';
+import { PROFILES } from '../../core/watch/watch.ts';
 import { PROBLEM_TYPE, PROBLEMS } from '../problem.ts';
 
 /** Listings answer at most this many items a page. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { DELIVERY_STATES } from '../../core/delivery.ts';
+import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import { askedReceiver } from '../../core/delivery/receiver.ts';
-import { EVENT_TYPES, SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE } from '../../core/event.ts';
+import { EVENT_TYPES, SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE } from '../../core/event/event.ts';
 import {
   boundedText,
   count,

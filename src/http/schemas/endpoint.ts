@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { DELIVERY_STATES, type DeliveryState } from '../../core/delivery.ts';
+import { DELIVERY_STATES, type DeliveryState } from '../../core/delivery/delivery.ts';
 import { count, duration, time } from './common.ts';
 import { attemptSchema } from './delivery.ts';
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { EVENT_TYPES } from '../../core/event.ts';
+import { EVENT_TYPES } from '../../core/event/event.ts';
 import { boundedText, count, integer, limit, milliseconds, pageOf, runId, time } from './common.ts';
 import { bodyOf } from './webhook-body.ts';
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { WATCH_STATES } from '../../core/watch.ts';
+import { WATCH_STATES } from '../../core/watch/watch.ts';
 import {
   boundedText,
   count,

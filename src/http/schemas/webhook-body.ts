@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE, type SentEventType } from '../../core/event.ts';
+import { SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE, type SentEventType } from '../../core/event/event.ts';
 import { time } from './common.ts';
 
 /** The name of an event's schema in the document: `run.completed` → `RunCompletedEvent`. */

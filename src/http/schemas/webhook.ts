@@ -1,8 +1,6 @@
 import { z } from 'zod';
 import { webhookSecret } from '../../config/endpoint-fields.ts';
-import { EVENT_TYPES } from '../../core/event.ts';
-import { isEventPattern } from '../../core/filter.ts';
-import { isReservedHeader } from '../../core/reserved-header.ts';
+import { EVENT_TYPES, isReservedHeader, isEventPattern } from '../../core/event/event.ts';
 
 const MAX_URL_LENGTH = 2_048;
 const MAX_HEADERS = 20;

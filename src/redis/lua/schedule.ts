@@ -1,4 +1,4 @@
-import { REQUEST_KINDS } from '../../core/urgency.ts';
+import { REQUEST_KINDS } from '../../core/cadence/load.ts';
 import { CLAIMS } from './claims.ts';
 import { STORE_NOW } from './clock.ts';
 import { SOURCE_GATE } from './source.ts';
@@ -167,7 +167,7 @@ local source = {state = KEYS[#KEYS - 2], probe = KEYS[#KEYS - 1], open = KEYS[#K
 local function isOver(record) return not record or string.sub(record, 86, 93) == '{"state"' end
 
 local found = redis.call('MGET', source.state, source.open)
-local gate, pausedMs = sourceGate(found[1], source.probe, ARGV[1], ARGV[4], now)
+local gate, pausedMs = sourceAdmission(found[1], source.probe, ARGV[1], ARGV[4], now)
 if gate == 2 then return {'paused', math.max(1, pausedMs)} end
 local isProbe = gate == 1
 limit = limit > 0 and rising(found[2], limit, now) or 0
@@ -220,7 +220,7 @@ local gate, pausedMs = 0, 0
 if isClosed and ARGV[4] == '0' then
   gate, pausedMs = 2, 1000
 elseif isClosed then
-  gate, pausedMs = sourceGate(found[1], KEYS[4], ARGV[1], ARGV[4], now)
+  gate, pausedMs = sourceAdmission(found[1], KEYS[4], ARGV[1], ARGV[4], now)
 end
 if gate == 2 then return {0, 0, math.max(1, pausedMs)} end
 local limit = rising(found[2], tonumber(ARGV[2]), now)

@@ -3,13 +3,13 @@
  * who probes has the probe key for as long as a request can take, so that a killed process holds up
  * the next probe no longer.
  *
- * `sourceGate(state, probe, request, leaseMs, now)` gives 0 where everything may be asked, 1 where this
+ * `sourceAdmission(state, probe, request, leaseMs, now)` gives 0 where everything may be asked, 1 where this
  * request is the probe, else 2, and for how long nothing may be asked, ms.
  * `rising(open, limit, now)` is the limit of a source that has just answered again: a quarter of it,
  * doubled each second.
  */
 export const SOURCE_GATE = `
-local function sourceGate(state, probe, request, leaseMs, now)
+local function sourceAdmission(state, probe, request, leaseMs, now)
   local probeAt = state and tonumber(string.match(state, '"probeAt":(%d+)'))
   if not probeAt then return 0, 0 end
   if now < probeAt then return 2, probeAt - now end

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { holdMs, type Admission, type RequestAsk } from '../../core/budget.ts';
+import { holdMs, type Admission, type PermitRequest } from '../../core/source/limiter.ts';
 import type { Keys } from '../keys.ts';
 
 /** The requests that count against the rate limits of sources, in all processes. */
@@ -10,12 +10,12 @@ export class BudgetStore {
   ) {}
 
   /** A permit for one request. For as long as a source is closed, its rate limit counts as used up. */
-  async admit(source: string, { request, limit, probeMs }: RequestAsk): Promise<Admission> {
-    const { clock, budget, sourceGate } = this.keys;
+  async admit(source: string, { request, limit, probeMs }: PermitRequest): Promise<Admission> {
+    const { clock, budget, sourceAdmission } = this.keys;
     const [admitted, count, usedUpMs] = await this.redis.rwAdmitRequest(
       clock,
       budget(source),
-      ...sourceGate(source),
+      ...sourceAdmission(source),
       request,
       limit.requests,
       holdMs(limit),
@@ -25,7 +25,7 @@ export class BudgetStore {
   }
 
   /** Notes that a request was answered just now. */
-  async settle(source: string, { request, limit }: RequestAsk): Promise<void> {
+  async settle(source: string, { request, limit }: PermitRequest): Promise<void> {
     const { clock, budget } = this.keys;
     await this.redis.rwSettleRequest(clock, budget(source), request, limit.perMs);
   }

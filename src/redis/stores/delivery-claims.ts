@@ -1,8 +1,7 @@
-import type { Claim } from '../../core/delivery/claim.ts';
+import type { Claim, Delivery } from '../../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../../core/delivery/endpoint-state.ts';
 import { isOrigin, type Receiver } from '../../core/delivery/receiver.ts';
 import { FIRST_SLOTS, SLOTS_KEPT_MS } from '../../core/delivery/slots.ts';
-import type { Delivery } from '../../core/delivery.ts';
 import { readEndpoint } from './endpoint-record.ts';
 import type { Keys } from '../keys.ts';
 

@@ -9,7 +9,7 @@ import {
   type Attempt,
   type Delivery,
   type StoredDelivery,
-} from '../../core/delivery.ts';
+} from '../../core/delivery/delivery.ts';
 import { claimPlan } from './delivery-claims.ts';
 import { stateWrite } from './endpoint-record.ts';
 import { deliveryPlan, deliveryStateIndex, ledgerField, type Keys } from '../keys.ts';

@@ -6,7 +6,7 @@ import {
   type Delivery,
   type DeliveryState,
   type StoredDelivery,
-} from '../../core/delivery.ts';
+} from '../../core/delivery/delivery.ts';
 import { declaredKeys } from '../declared-keys.ts';
 import { readClaims, receiverKeys, type PoolClaims } from './delivery-claims.ts';
 import { moveEffects, type DeliveryMove } from './delivery-move.ts';

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
-import type { DiscoveryCursor } from '../../core/discovery.ts';
-import type { RunList } from '../../core/run-list.ts';
+import type { DiscoveryCursor } from '../../core/feed/discovery.ts';
+import type { RunList } from '../../core/feed/run-list.ts';
 import type { Keys } from '../keys.ts';
 
 /**

@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import { openCursor } from '../cursor.ts';
 import { RunwatchError } from '../../core/errors.ts';
-import type { RunwatchEvent } from '../../core/event.ts';
+import type { RunwatchEvent } from '../../core/event/event.ts';
 import type { Keys } from '../keys.ts';
 import type { EventBell } from '../channels.ts';
 import { filterIndexes, readPage } from '../page.ts';

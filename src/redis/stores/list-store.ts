@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
-import type { ListKey, ListStanding } from '../../core/list-standing.ts';
-import { parseWatchId, type StoredWatch } from '../../core/watch.ts';
+import type { ListKey, ListStanding } from '../../core/feed/list-standing.ts';
+import { parseWatchId, type StoredWatch } from '../../core/watch/watch.ts';
 import { polledIndex, type Keys } from '../keys.ts';
 import { readPage } from '../page.ts';
 import type { ScheduleStore } from './schedule-store.ts';

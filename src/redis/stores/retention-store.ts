@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
-import type { StoredDelivery } from '../../core/delivery.ts';
-import type { RunwatchEvent } from '../../core/event.ts';
-import { watchId, type StoredWatch } from '../../core/watch.ts';
+import type { StoredDelivery } from '../../core/delivery/delivery.ts';
+import type { RunwatchEvent } from '../../core/event/event.ts';
+import { watchId, type StoredWatch } from '../../core/watch/watch.ts';
 import { declaredKeys } from '../declared-keys.ts';
 import type { DeliveryStore } from './delivery-store.ts';
 import type { EventStore } from './event-store.ts';

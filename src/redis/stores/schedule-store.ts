@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
-import { holdMs, type RateLimit } from '../../core/budget.ts';
-import { patienceMs, REQUEST_KINDS, type RequestKind } from '../../core/urgency.ts';
-import type { StoredWatch } from '../../core/watch.ts';
+import { holdMs, type RateLimit } from '../../core/source/limiter.ts';
+import { patienceMs, REQUEST_KINDS, type RequestKind } from '../../core/cadence/load.ts';
+import type { StoredWatch } from '../../core/watch/watch.ts';
 import { ClaimStore, type ClaimedMember } from '../claims.ts';
 import type { Keys } from '../keys.ts';
 import { replies } from '../replies.ts';
@@ -79,7 +79,7 @@ export class ScheduleStore {
       keys.requestClaims(source),
       keys.budget(source),
       ...keys.requestsDue(source),
-      ...keys.sourceGate(source),
+      ...keys.sourceAdmission(source),
       ask.token,
       ask.limit.requests,
       holdMs(ask.limit),

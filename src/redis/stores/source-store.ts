@@ -25,7 +25,7 @@ export class SourceStore {
   ) {}
 
   async read(source: string): Promise<SourceStanding> {
-    const [state, , open] = this.keys.sourceGate(source);
+    const [state, , open] = this.keys.sourceAdmission(source);
     const [text = null, answered = null, openSince = null] = await this.redis.mget(
       state,
       this.keys.sourceAnswered(source),
@@ -51,7 +51,7 @@ export class SourceStore {
     { isProbe, openSince }: { isProbe: boolean; openSince: number | null },
   ): Promise<boolean> {
     const written = await this.redis.rwPutSource(
-      ...this.keys.sourceGate(source),
+      ...this.keys.sourceAdmission(source),
       before.text,
       after === null ? '' : JSON.stringify(after),
       isProbe ? 1 : 0,
@@ -63,7 +63,7 @@ export class SourceStore {
 
   /** Lets go of a probe that was not made, or whose process has died. */
   async dropProbe(source: string, isOurs: (request: string) => boolean): Promise<void> {
-    const [, probe] = this.keys.sourceGate(source);
+    const [, probe] = this.keys.sourceAdmission(source);
     const request = await this.redis.get(probe);
     if (request !== null && isOurs(request)) await this.redis.del(probe);
   }

@@ -1,15 +1,14 @@
 import type { Redis } from 'ioredis';
-import { BINS, DECAY, exposureOf, type Statistics } from '../../core/hazard.ts';
-import type { Stay } from '../../core/lesson.ts';
-import type { WatchChange } from '../../core/watch-change.ts';
-import { watchedRun } from '../../core/watched-run.ts';
+import { BINS, DECAY, exposureOf, type Statistics } from '../../core/cadence/hazard.ts';
+import type { Dwell } from '../../core/cadence/phase.ts';
+import { type WatchChange, watchedRun } from '../../core/watch/watch-change.ts';
 import {
   parseWorkflowName,
   workflowName,
   type WorkflowKey,
   type WorkflowStatistics,
   type Polled,
-} from '../../core/workflow-statistics.ts';
+} from '../../core/cadence/workflow-statistics.ts';
 import { openCursor } from '../cursor.ts';
 import type { Keys } from '../keys.ts';
 import { filterIndexes, readPage } from '../page.ts';
@@ -96,9 +95,9 @@ export class StatisticsStore {
 
 /** What the script needs to know to learn from a change of a watch; null where there is nothing to. */
 export function learningPlan(keys: Keys, change: WatchChange) {
-  const { lessons = [] } = change;
+  const { samples = [] } = change;
   const run = watchedRun(change);
-  const workflow = run ?? lessons[0];
+  const workflow = run ?? samples[0];
   if (workflow === undefined) return null;
   return {
     name: workflowName(workflow),
@@ -114,16 +113,16 @@ export function learningPlan(keys: Keys, change: WatchChange) {
     mostOfOne: TABLE_LIMITS.ofOne,
     bins: BINS,
     decay: DECAY,
-    stays: [
-      ...lessons.map((lesson) => plannedStay(tableField(lesson.state), lesson)),
-      ...(run === null ? [] : [plannedStay(DURATIONS, run.duration)]),
+    samples: [
+      ...samples.map((sample) => plannedSample(tableField(sample.state), sample)),
+      ...(run === null ? [] : [plannedSample(DURATIONS, run.duration)]),
     ],
     ...(run?.polled && { polled: run.polled }),
   };
 }
 
-function plannedStay(field: string, stay: Stay) {
-  const { firstBin, seconds, endedIn } = exposureOf(stay);
+function plannedSample(field: string, dwell: Dwell) {
+  const { firstBin, seconds, endedIn } = exposureOf(dwell);
   return {
     field,
     isCounted: isStateField(field),

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { Delivery } from '../../core/delivery.ts';
+import type { Delivery } from '../../core/delivery/delivery.ts';
 import { declaredKeys } from '../declared-keys.ts';
 import { deliveryPlan, type Keys } from '../keys.ts';
 

@@ -1,8 +1,8 @@
-import { isoTime } from '../../core/event.ts';
-import type { RunSnapshot } from '../../core/run.ts';
-import type { Stage } from '../../core/stage.ts';
-import type { Stay } from '../../core/stall.ts';
-import type { StoredWatch, Watch, WatchKey } from '../../core/watch.ts';
+import { isoTime } from '../../core/event/event.ts';
+import type { RunSnapshot } from '../../core/run/snapshot.ts';
+import type { Phase } from '../../core/cadence/phase.ts';
+import type { DwellState } from '../../core/watch/stall.ts';
+import type { StoredWatch, Watch, WatchKey } from '../../core/watch/watch.ts';
 
 /**
  * A watch as it is kept: one string of a head, whose fields have fixed widths, and a document. The
@@ -44,12 +44,12 @@ function readHead(text: string): (number | null)[] {
  * had said what is usual. Times are told from the registration on.
  */
 type WatchRecord = {
-  [Name in Exclude<keyof Watch, NotInDocument | 'run' | 'stay' | 'stages'>]:
+  [Name in Exclude<keyof Watch, NotInDocument | 'run' | 'dwell' | 'phases'>]:
     Watch[Name] | undefined;
 } & Pick<Watch, 'registeredAt' | 'timeoutAt'> & {
     run: RunRecord | undefined;
-    stay: StayRecord | undefined;
-    stages: StageRecord[] | undefined;
+    dwell: DwellRecord | undefined;
+    phases: PhaseRecord[] | undefined;
   };
 
 /** What stands in the key, in the head, or in the schedule. */
@@ -83,8 +83,8 @@ export function writeDoc(watch: Watch): string {
     unknownStatuses: unlessEmpty(watch.unknownStatuses),
     notice: unless(null, watch.notice),
     waiting: unless(null, watch.waiting),
-    stay: watch.stay === null ? undefined : stayRecord(watch.stay, watch.registeredAt),
-    stages: unlessEmpty(watch.stages.map((stage) => stageRecord(stage, watch.registeredAt))),
+    dwell: watch.dwell === null ? undefined : dwellRecord(watch.dwell, watch.registeredAt),
+    phases: unlessEmpty(watch.phases.map((phase) => stageRecord(phase, watch.registeredAt))),
   };
   return JSON.stringify(record);
 }
@@ -107,24 +107,24 @@ function runRecord(run: RunSnapshot, runId: string): RunRecord {
 }
 
 /** A stay in few letters: when it began, after the registration, and a second number once it is stalled. */
-type StayRecord = [sinceMs: number, stalled?: 1];
+type DwellRecord = [sinceMs: number, stalled?: 1];
 
-function stayRecord({ since, stalled }: Stay, registeredAt: number): StayRecord {
+function dwellRecord({ since, stalled }: DwellState, registeredAt: number): DwellRecord {
   return stalled ? [since - registeredAt, 1] : [since - registeredAt];
 }
 
-function readStay([sinceMs, stalled]: StayRecord, registeredAt: number): Stay {
+function readDwell([sinceMs, stalled]: DwellRecord, registeredAt: number): DwellState {
   return { since: registeredAt + sinceMs, stalled: stalled === 1 };
 }
 
-/** A stage in few letters: when it began, after the registration, and when it was seen, after that. */
-type StageRecord = [state: string, sinceMs: number, seenMs: number | null, secondMs: number];
+/** A phase in few letters: when it began, after the registration, and when it was seen, after that. */
+type PhaseRecord = [state: string, sinceMs: number, seenMs: number | null, secondMs: number];
 
-function stageRecord({ state, since, seenAt, secondMs }: Stage, registeredAt: number): StageRecord {
+function stageRecord({ state, since, seenAt, secondMs }: Phase, registeredAt: number): PhaseRecord {
   return [state, since - registeredAt, seenAt === null ? null : seenAt - since, secondMs];
 }
 
-function readStage([state, sinceMs, seenMs, secondMs]: StageRecord, registeredAt: number): Stage {
+function readStage([state, sinceMs, seenMs, secondMs]: PhaseRecord, registeredAt: number): Phase {
   const since = registeredAt + sinceMs;
   return { state, since, seenAt: seenMs === null ? null : since + seenMs, secondMs };
 }
@@ -185,8 +185,8 @@ export function readWatch({ source, runId }: WatchKey, text: string | null): Sto
     unknownStatuses: either(record.unknownStatuses, []),
     notice: either(record.notice, null),
     waiting: either(record.waiting, null),
-    stay: record.stay === undefined ? null : readStay(record.stay, registeredAt),
-    stages: (record.stages ?? []).map((stage) => readStage(stage, registeredAt)),
+    dwell: record.dwell === undefined ? null : readDwell(record.dwell, registeredAt),
+    phases: (record.phases ?? []).map((phase) => readStage(phase, registeredAt)),
     cadence: { intervalMs: intervalMs ?? 0, failures: failures ?? 0 },
   };
   return { version: Number(text.slice(0, HEAD.version)), watch, doc };

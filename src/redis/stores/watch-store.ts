@@ -1,8 +1,8 @@
 import type { Redis } from 'ioredis';
 import { openCursor } from '../cursor.ts';
-import { nextGoneCheck } from '../../core/gone-check.ts';
-import { STATUS_LABELS } from '../../core/run.ts';
-import type { WatchChange } from '../../core/watch-change.ts';
+import { nextGoneCheck } from '../../core/watch/observe.ts';
+import { STATUS_LABELS } from '../../core/run/snapshot.ts';
+import type { WatchChange } from '../../core/watch/watch-change.ts';
 import {
   parseWatchId,
   WATCH_STATES,
@@ -11,7 +11,7 @@ import {
   type Watch,
   type WatchKey,
   type WatchState,
-} from '../../core/watch.ts';
+} from '../../core/watch/watch.ts';
 import { filterGroups, readMergedPage, readPage } from '../page.ts';
 import { declaredKeys } from '../declared-keys.ts';
 import { eventIndexes, deliveryPlan, runsIndex, watchIndexes, type Keys } from '../keys.ts';
@@ -204,7 +204,7 @@ function effectsOf(keys: Keys, change: WatchChange) {
   const { after, events, deliveries } = change;
   const places = placesOf(keys, change);
   const learned = learningPlan(keys, change);
-  const followed = [places.leave, places.enter, events, deliveries, learned?.stays ?? []];
+  const followed = [places.leave, places.enter, events, deliveries, learned?.samples ?? []];
   if (followed.every((none) => none.length === 0)) return null;
   return {
     ...places,

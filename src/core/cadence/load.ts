@@ -1,0 +1,95 @@
+import type { Profile, Watch } from '../watch/watch.ts';
+
+/** How well the polls of a source keep up with its budget. */
+export interface SourceLoad {
+  /** How long its rate limit takes to poll every active watch once, ms. */
+  roundMs: number;
+  /**
+   * The cost multiplier: how much a request costs beyond the profile's price, because polls lag;
+   * from 1.
+   */
+  costMultiplier: number;
+}
+
+/** The load of a source of which nothing is known: it keeps up. */
+export const NO_LOAD: SourceLoad = { roundMs: 0, costMultiplier: 1 };
+
+/** How many rounds of all watches the longest interval has room for. */
+const ROUNDS = 5;
+
+/**
+ * A poll counts as late if its lag exceeds the time of this many requests: a second at 10 a second.
+ */
+const LATE_BY = 10;
+
+/** No poll counts as late below this lag, ms, since processes are busy now and then. */
+const LATE_MS = 1_000;
+
+const DEARER = 1.02;
+const CHEAPER = 0.995;
+
+/** An upper bound; at one punctual poll per second it takes half an hour to come back from it. */
+const DEAREST = 1_000;
+
+/**
+ * The longest time between two polls of a watch without its own limit. It widens where it would by
+ * itself use up the budget and leave nothing for the important polls.
+ * @returns milliseconds
+ */
+export function longestInterval(maxIntervalMs: number, { roundMs }: SourceLoad): number {
+  return Math.max(maxIntervalMs, ROUNDS * roundMs);
+}
+
+/**
+ * The cost multiplier after one more poll. It rises with each late poll, which shows too many
+ * requests, and falls with each punctual one. It settles where one poll in five is late.
+ * @param lagMs from when the poll was due to its start
+ * @param requestMs the time per request that the rate limit allows
+ */
+export function costMultiplierAfter(
+  costMultiplier: number,
+  lagMs: number,
+  requestMs: number,
+): number {
+  const isLate = lagMs > Math.max(LATE_MS, LATE_BY * requestMs);
+  const next = costMultiplier * (isLate ? DEARER : CHEAPER);
+  return Math.min(Math.max(next, 1), DEAREST);
+}
+
+/**
+ * The kinds of requests to a source. Within a kind the longest due goes first; between kinds, the
+ * one with the least patience left. `prompt`: polls that an event or user asks for now, and those
+ * of urgent watches.
+ */
+export const REQUEST_KINDS = ['prompt', 'watch', 'frugal', 'list'] as const;
+
+export type RequestKind = (typeof REQUEST_KINDS)[number];
+
+/** For how many rounds, of one poll per watch, a request lets other kinds go first. */
+const PATIENCE_ROUNDS: Record<RequestKind, number> = { prompt: 0, watch: 1, frugal: 2, list: 1 };
+
+const KIND_OF_PROFILE: Record<Profile, RequestKind> = {
+  urgent: 'prompt',
+  normal: 'watch',
+  frugal: 'frugal',
+};
+
+/**
+ * How long a request of a kind waits at most while others are more urgent. The bound is finite for
+ * each kind, so none starves.
+ * @param roundMs how long it takes to poll every watch of the source once
+ * @returns ms
+ */
+export function patienceMs(kind: RequestKind, roundMs: number): number {
+  return PATIENCE_ROUNDS[kind] * roundMs;
+}
+
+/** The kind of a watch's next poll: its profile's, unless the watch accepts no such delay. */
+export function pollKind(
+  { profile, maxDelayMs }: Pick<Watch, 'profile' | 'maxDelayMs'>,
+  roundMs: number,
+): RequestKind {
+  const kind = KIND_OF_PROFILE[profile];
+  if (maxDelayMs === null || patienceMs(kind, roundMs) <= maxDelayMs) return kind;
+  return roundMs <= maxDelayMs ? 'watch' : 'prompt';
+}

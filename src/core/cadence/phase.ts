@@ -1,0 +1,244 @@
+import { isAwaiting, isTerminalStatus, type RunSnapshot } from '../run/snapshot.ts';
+import type { Watch } from '../watch/watch.ts';
+
+/** How long a second of a phase's clock lasts by default, ms. */
+export const SECOND_MS = 1_000;
+
+/** The second of its clock at which a run that keeps its pace ends. */
+const EXPECTED_END_S = 100;
+
+/** Progress from which on the pace of a run can be estimated, per cent. */
+const LEAST_PROGRESS = 10;
+
+/** Beyond this, progress only says that little is left: a run may stop at 99 for long. */
+const MOST_PROGRESS = 95;
+
+/** The state of a run after a human's answer, whatever its status. */
+const RESUMED = 'resumed';
+
+/**
+ * A phase in which a run was seen, and when it began. Its statistics are the time from its
+ * beginning to the next major transition, whatever phases lie between: polls may miss those. Times
+ * are milliseconds since the epoch.
+ */
+export interface Phase {
+  /**
+   * `queued`, `running/0` to `running/90` by progress, `awaiting_human_feedback`, `resumed` after
+   * that, or a status that Noxus does not document.
+   */
+  state: string;
+  /** When it began, as closely as is known. */
+  since: number;
+  /** When it was first seen; null where that was too late to know its beginning. */
+  seenAt: number | null;
+  /**
+   * How long a second of the phase's clock lasts, ms. With progress it follows the pace of the run:
+   * the end is expected at 100 s. So slow and fast runs of a workflow share statistics.
+   */
+  secondMs: number;
+}
+
+/** The name under which the time from a state's beginning to the next major transition is kept. */
+export function untilTransition(state: string): string {
+  return `transition/${state}`;
+}
+
+/** When a run began to work: `started_at`, else `created_at` as an estimate. Null with neither. */
+export function workBegan(run: RunSnapshot): number | null {
+  return timeOf(run.started_at ?? run.created_at);
+}
+
+function timeOf(time: string | null): number | null {
+  return time === null ? null : Date.parse(time);
+}
+
+/**
+ * Whether a poll shows a major transition: the run ended, or began or ceased to wait for a human.
+ */
+function isMajorTransition(previous: RunSnapshot, run: RunSnapshot): boolean {
+  return isTerminalStatus(run.status) || isAwaiting(previous.status) !== isAwaiting(run.status);
+}
+
+/**
+ * The phases of a run since the last major transition, the present one last. Each state occurs
+ * once: where progress falls back, that phase begins anew.
+ * @param phases the phases before this poll
+ * @param previous the last snapshot; null on the first poll
+ */
+export function phasesAfter(
+  phases: readonly Phase[],
+  previous: RunSnapshot | null,
+  run: RunSnapshot,
+  now: number,
+): Phase[] {
+  if (isTerminalStatus(run.status)) return [];
+  const isFresh = previous === null || isMajorTransition(previous, run);
+  const earlier = isFresh ? [] : phases;
+  const isResumed = isFresh ? previous !== null : earlier[0]?.state === RESUMED;
+  const state = stateOf(run, isResumed);
+  if (earlier.at(-1)?.state === state) return [...earlier];
+  const began = beganAt(state, previous, run, now);
+  const since = began ?? now;
+  return [
+    ...earlier.filter((phase) => phase.state !== state),
+    { state, since, seenAt: began === null ? null : now, secondMs: secondOf(state, run, since) },
+  ];
+}
+
+function stateOf(run: RunSnapshot, isResumed: boolean): string {
+  if (isAwaiting(run.status)) return run.status;
+  if (isResumed) return RESUMED;
+  return run.status === 'running' ? `running/${bucketOf(run.progress)}` : run.status;
+}
+
+function bucketOf(progress: number | null): number {
+  return Math.min(90, Math.max(0, Math.floor((progress ?? 0) / 10) * 10));
+}
+
+/**
+ * When a state began: by Noxus's time where given, but never before a poll that saw another state.
+ * Else half-way between the two polls; null without an earlier poll.
+ */
+function beganAt(
+  state: string,
+  previous: RunSnapshot | null,
+  run: RunSnapshot,
+  now: number,
+): number | null {
+  const lastPollAt = previous === null ? null : Date.parse(previous.observed_at);
+  const givenAt = reportedBeginning(state, previous, run);
+  if (givenAt !== null) return Math.min(Math.max(givenAt, lastPollAt ?? givenAt), now);
+  return lastPollAt === null ? null : Math.round((lastPollAt + now) / 2);
+}
+
+function reportedBeginning(
+  state: string,
+  previous: RunSnapshot | null,
+  run: RunSnapshot,
+): number | null {
+  if (state === 'queued') return previous === null ? timeOf(run.created_at) : null;
+  if (state !== 'running/0') return null;
+  if (previous === null) return workBegan(run);
+  const isStarted = previous.status === 'queued' && run.started_at !== null;
+  return isStarted ? workBegan(run) : null;
+}
+
+function secondOf(state: string, run: RunSnapshot, since: number): number {
+  const reached = run.progress ?? 0;
+  if (!state.startsWith('running/') || reached < LEAST_PROGRESS) return SECOND_MS;
+  const progress = Math.min(reached, MOST_PROGRESS);
+  const leftMs = (Math.max(0, since - (workBegan(run) ?? since)) * (100 - progress)) / progress;
+  return Math.max(1, Math.round(leftMs / EXPECTED_END_S));
+}
+
+/** The end of the watched part of a run or of one of its phases. */
+interface End {
+  /** Milliseconds since the epoch. */
+  at: number;
+  /** False where only the watching ended. */
+  ended: boolean;
+}
+
+/**
+ * The duration samples of one poll: the phase that the run left, and with a major transition the
+ * time to it from each phase on. Empty where the run is still in its phase.
+ */
+export function durationSamples(before: Watch, after: Watch, now: number): DurationSample[] {
+  const [previous, run] = [before.run, after.run];
+  if (previous !== null && run !== null && isMajorTransition(previous, run)) {
+    const end = { at: transitionAt(previous, run, now), ended: true };
+    return [...leaving(before, end), ...samplesUntilTransition(before, run, end)];
+  }
+  if (after.state !== 'active') return censoredSamples(after);
+  const [left, entered] = [before.phases.at(-1), after.phases.at(-1)];
+  if (entered === undefined || entered.state === left?.state) return [];
+  return leaving(before, { at: entered.since, ended: true });
+}
+
+/** The samples of a watch that ends before its run: censored at the last poll. */
+export function censoredSamples(watch: Watch): DurationSample[] {
+  if (watch.run === null) return [];
+  const end = { at: Date.parse(watch.run.observed_at), ended: false };
+  return [...leaving(watch, end), ...samplesUntilTransition(watch, watch.run, end)];
+}
+
+/**
+ * When a change came: by Noxus's time, clamped between the two polls, else half-way between them.
+ */
+function transitionAt(previous: RunSnapshot, run: RunSnapshot, now: number): number {
+  const lastPollAt = Date.parse(previous.observed_at);
+  const finishedAt = isTerminalStatus(run.status) ? run.finished_at : null;
+  if (finishedAt === null) return (lastPollAt + now) / 2;
+  return Math.min(Math.max(Date.parse(finishedAt), lastPollAt), now);
+}
+
+/** The dwell time of the present phase, in plain seconds. */
+function leaving({ source, run, phases }: Watch, end: End): DurationSample[] {
+  const phase = phases.at(-1);
+  if (phase === undefined || run === null || run.workflow_id === null) return [];
+  const of = { source, workflowId: run.workflow_id, state: phase.state };
+  return sampleOf(of, { ...phase, secondMs: SECOND_MS }, end);
+}
+
+function samplesUntilTransition(
+  { source, phases }: Watch,
+  run: RunSnapshot,
+  end: End,
+): DurationSample[] {
+  if (run.workflow_id === null) return [];
+  const of = { source, workflowId: run.workflow_id };
+  return [
+    ...phases.flatMap((phase) =>
+      sampleOf({ ...of, state: untilTransition(phase.state) }, phase, end),
+    ),
+    ...sampleOf({ ...of, state: null }, wholeWork(phases, run), end),
+  ];
+}
+
+/** The work of a run from its start on; work after human feedback is a separate phase. */
+function wholeWork(phases: readonly Phase[], run: RunSnapshot): Omit<Phase, 'state'> | undefined {
+  const [first] = phases;
+  if (first === undefined || !isFirstWork(first)) return undefined;
+  const since = workBegan(run) ?? first.since;
+  // Watching began with the first poll, even where its phase is known to have begun earlier.
+  return { since, seenAt: Math.max(since, first.seenAt ?? first.since), secondMs: SECOND_MS };
+}
+
+function isFirstWork({ state }: Phase): boolean {
+  return state === 'queued' || state.startsWith('running/');
+}
+
+function sampleOf(
+  of: Pick<DurationSample, 'source' | 'workflowId' | 'state'>,
+  phase: Omit<Phase, 'state'> | undefined,
+  { at, ended }: End,
+): DurationSample[] {
+  if (phase === undefined || phase.seenAt === null) return [];
+  const { since, seenAt, secondMs } = phase;
+  const fromS = Math.max(0, seenAt - since) / secondMs;
+  const toS = Math.max(fromS, (at - since) / secondMs);
+  return [{ ...of, fromS, toS, ended }];
+}
+
+/**
+ * A duration sample: how long something lasted, as far as it was watched. Watching that began late
+ * says nothing about the time before. Watching that stopped early gives only a lower bound.
+ */
+export interface Dwell {
+  /** Age of the state when watching began, seconds. */
+  fromS: number;
+  /** Age of the state when it ended, or when watching stopped, seconds. */
+  toS: number;
+  /** False where watching stopped before the state ended (censored). */
+  ended: boolean;
+}
+
+/** A duration sample of one state; statistics are made of these. */
+export interface DurationSample extends Dwell {
+  source: string;
+  workflowId: string;
+  /**
+   * The state's name within its workflow, such as `running/30`; null for the workflow as a whole.
+   */
+  state: string | null;
+}

@@ -1,0 +1,74 @@
+/**
+ * One reading of the store's clock, with monotonic times of this process before and after it, ms.
+ */
+interface ClockReading {
+  now: number;
+  askedAt: number;
+  answeredAt: number;
+}
+
+/** The clocks of this process, in milliseconds. */
+export interface HostClocks {
+  /** Since the epoch; the host's administrator may set it. */
+  wall: () => number;
+  /** Runs forward only. */
+  monotonic: () => number;
+}
+
+/** A wall clock that moved this much more than the monotonic one was set, ms. */
+const JUMP_MS = 250;
+
+/** The store's clock as this process knows it. Times are milliseconds since the epoch. */
+export interface OwnClock {
+  /** By the store's clock; by the process's own clock before the first reading. */
+  now(): number;
+  /** How far the process's wall clock is ahead of the store's. */
+  skewMs(): number;
+  /** Whether the process's wall clock was set since the last reading. */
+  hasJumped(): boolean;
+  adopt(reading: ClockReading): void;
+}
+
+/**
+ * Follows the store's clock: the last reading, plus the time since then by the monotonic clock. So
+ * setting this host's clock changes nothing. A reading only shows that the store's time lies within
+ * the time the reading took. The clock therefore moves only as far as needed to be within that.
+ */
+export function createOwnClock({ wall, monotonic }: HostClocks): OwnClock {
+  /** Offset to add to the monotonic clock. */
+  let offset: number | null = null;
+  let wallOffset = wall() - monotonic();
+
+  const now = () => Math.floor(offset === null ? wall() : monotonic() + offset);
+  return {
+    now,
+    skewMs: () => Math.round(wall() - now()),
+    hasJumped: () => Math.abs(wall() - monotonic() - wallOffset) > JUMP_MS,
+    adopt({ now: read, askedAt, answeredAt }) {
+      // The store rounds down to whole milliseconds.
+      const [least, most] = [read - answeredAt, read + 1 - askedAt];
+      offset = Math.min(Math.max(offset ?? (least + most) / 2, least), most);
+      wallOffset = wall() - monotonic();
+    },
+  };
+}
+
+/** Tolerated error of a clock that a busy host reads over a network, ms. */
+const TOLERANCE_MS = 1_000;
+
+/** A reading with the number of steps that the store had taken out of its clock by then. */
+interface SteppedReading extends ClockReading {
+  steps: number;
+}
+
+/**
+ * How far the store's clock was set forward between two readings: its advance beyond the time that
+ * can have passed. 0 where no step shows, or where a step was already corrected in between.
+ * @returns ms
+ */
+export function stepBetween(before: SteppedReading, after: SteppedReading): number {
+  if (before.steps !== after.steps) return 0;
+  const mostPassed = after.answeredAt - before.askedAt;
+  const step = after.now - before.now - mostPassed;
+  return step > TOLERANCE_MS ? step : 0;
+}

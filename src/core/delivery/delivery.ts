@@ -1,0 +1,275 @@
+import { jitterUp, type Random } from '../backoff.ts';
+import { assertNever } from '../errors.ts';
+import {
+  deliveryId,
+  type EventType,
+  type SentEventType,
+  wantsEvent,
+  type MatchedWatch,
+} from '../event/event.ts';
+import { subscriptionKey, type Subscription, type WatchKey } from '../watch/watch.ts';
+import type { StoredEndpoint } from './endpoint-state.ts';
+import type { Receiver } from './receiver.ts';
+
+export const DELIVERY_STATES = [
+  'pending',
+  'delivered',
+  'dead',
+  'parked',
+  'skipped',
+  'superseded',
+] as const;
+
+export type DeliveryState = (typeof DELIVERY_STATES)[number];
+
+/** Counts of deliveries by state, all 0. */
+export function noDeliveries(): Record<DeliveryState, number> {
+  return { pending: 0, delivered: 0, dead: 0, parked: 0, skipped: 0, superseded: 0 };
+}
+
+/** Why an attempt failed: a stable code and a sentence for people. */
+export interface AttemptError {
+  code: string;
+  message: string;
+}
+
+/** One try at delivering. Times in milliseconds since the epoch, durations in milliseconds. */
+export interface Attempt {
+  at: number;
+  /** HTTP status; null where no answer came, or none exists (a log line). */
+  status: number | null;
+  error: AttemptError | null;
+  durationMs: number;
+  /** First 1 KiB of the answer. */
+  response: string | null;
+}
+
+/** One event to one subscription. Times are milliseconds since the epoch. */
+export interface Delivery extends WatchKey {
+  id: string;
+  eventId: string;
+  eventType: SentEventType;
+  /** Where it goes. */
+  endpoint: Receiver;
+  state: DeliveryState;
+  /** Attempts that count; answers that ask for quiet do not. */
+  attemptCount: number;
+  /** Position in the retry schedule; a redelivery starts it anew. */
+  step: number;
+  /** A user asked for it, so the relay sends it whatever the run's state is now. */
+  requested: boolean;
+  /** A user asked for the next attempt now: it ignores an open breaker and a requested quiet. */
+  urgent: boolean;
+  nextAttemptAt: number | null;
+  createdAt: number;
+  deliveredAt: number | null;
+  last: Attempt | null;
+}
+
+/** A delivery as read from the store, with the version that a write must find unchanged. */
+export interface StoredDelivery {
+  delivery: Delivery;
+  version: number;
+}
+
+/** The result of an attempt, as reported by the channel that made it. */
+export type AttemptOutcome =
+  | { kind: 'delivered'; attempt: Attempt }
+  /** May work later, but not before the time that the receiver gave, if any. */
+  | { kind: 'failed'; attempt: Attempt; retryAfterMs?: number }
+  /** The receiver asked for quiet (429 or 503 with `Retry-After`). */
+  | { kind: 'throttled'; attempt: Attempt; retryAfterMs: number }
+  /** Will never work: the receiver said so (410). */
+  | { kind: 'refused'; attempt: Attempt };
+
+const RETRY_JITTER = 0.1;
+
+/**
+ * The shortest quiet, ms. A quiet costs no attempt. Without a minimum, a receiver that asks for a
+ * quiet of 0 s, or until a time already past, would get attempts in an endless loop.
+ */
+const SHORTEST_QUIET_MS = 1_000;
+
+/** How long a receiver that asked for quiet gets no attempts, ms; at least a second. */
+export function quietMs(retryAfterMs: number): number {
+  return Math.max(retryAfterMs, SHORTEST_QUIET_MS);
+}
+
+/** Whether a named endpoint wants a type of event of a watch. */
+export type EndpointFilter = (endpoint: string, type: EventType, watch: MatchedWatch) => boolean;
+
+/** The event of a delivery, by id and type. */
+interface Notice {
+  id: string;
+  type: EventType;
+}
+
+/** Whether a subscription wants a type of event of a watch. */
+export function isSubscribed(
+  subscription: Subscription,
+  type: EventType,
+  watch: MatchedWatch,
+  wants: EndpointFilter,
+): boolean {
+  return subscription.kind === 'webhook'
+    ? wantsEvent(subscription.events, type)
+    : wants(subscription.endpoint, type, watch);
+}
+
+/**
+ * The deliveries of some events: one per event and subscription that wants it, in the order of the
+ * events. Event and subscription determine the id.
+ */
+export function planDeliveries(
+  watch: WatchKey & MatchedWatch,
+  events: readonly Notice[],
+  subscriptions: readonly Subscription[],
+  { wants, now }: { wants: EndpointFilter; now: number },
+): Delivery[] {
+  return events.flatMap((event) =>
+    subscriptions
+      .filter((subscription) => isSubscribed(subscription, event.type, watch, wants))
+      .map((subscription) => newDelivery(watch, event, subscriptionKey(subscription), now)),
+  );
+}
+
+/** A delivery that is due at once. Event and endpoint determine its id. */
+export function newDelivery(
+  watch: WatchKey,
+  event: { id: string; type: SentEventType },
+  endpoint: string,
+  now: number,
+): Delivery {
+  return {
+    id: deliveryId(event.id, endpoint),
+    eventId: event.id,
+    eventType: event.type,
+    source: watch.source,
+    runId: watch.runId,
+    endpoint,
+    state: 'pending',
+    attemptCount: 0,
+    step: 0,
+    requested: false,
+    urgent: false,
+    nextAttemptAt: now,
+    createdAt: now,
+    deliveredAt: null,
+    last: null,
+  };
+}
+
+/** Whether a delivery in this state may still be attempted. */
+export function isOutstanding(state: DeliveryState): boolean {
+  return state === 'pending' || state === 'parked';
+}
+
+/**
+ * The delivery after an attempt. A receiver that asks for quiet costs it no attempt.
+ * @param schedule delays in ms after the first, second, … failed attempt; when it ends, the
+ * delivery is dead
+ */
+export function afterAttempt(
+  delivery: Delivery,
+  outcome: AttemptOutcome,
+  schedule: readonly number[],
+  { now, random }: { now: number; random: Random },
+): Delivery {
+  const last = outcome.attempt;
+  const tried = {
+    ...delivery,
+    last,
+    urgent: false,
+    attemptCount: delivery.attemptCount + 1,
+    step: delivery.step + 1,
+  };
+  switch (outcome.kind) {
+    case 'delivered':
+      return { ...tried, state: 'delivered', nextAttemptAt: null, deliveredAt: now };
+    case 'refused':
+      return { ...tried, state: 'dead', nextAttemptAt: null };
+    case 'throttled':
+      return {
+        ...delivery,
+        state: 'pending',
+        last,
+        urgent: false,
+        nextAttemptAt: now + jitterUp(quietMs(outcome.retryAfterMs), RETRY_JITTER, random),
+      };
+    case 'failed': {
+      const scheduled = schedule[delivery.step];
+      if (scheduled === undefined) return { ...tried, state: 'dead', nextAttemptAt: null };
+      const waitMs = Math.max(scheduled, outcome.retryAfterMs ?? 0);
+      const nextAttemptAt = now + jitterUp(waitMs, RETRY_JITTER, random);
+      return { ...tried, state: 'pending', nextAttemptAt };
+    }
+    default:
+      return assertNever(outcome);
+  }
+}
+
+/** Within this age a first attempt goes out without a check of the run's present state, ms. */
+const FRESH_MS = 5_000;
+
+/** True for a delivery without a failure, a parking, or a wait in a queue so far. */
+export function isFresh({ last, createdAt, nextAttemptAt }: Delivery, now: number): boolean {
+  return last === null && nextAttemptAt === createdAt && now - createdAt < FRESH_MS;
+}
+
+/** A delivery that is suspended before any attempt, so no attempt is counted. */
+export function withheld(delivery: Delivery, state: 'parked' | 'skipped' | 'superseded'): Delivery {
+  return { ...delivery, state, urgent: false, nextAttemptAt: null };
+}
+
+/** The same event to another endpoint, at a user's request. */
+export function sentInstead(delivery: Delivery, endpoint: string, now: number): Delivery {
+  const event = { id: delivery.eventId, type: delivery.eventType };
+  return { ...newDelivery(delivery, event, endpoint, now), requested: true };
+}
+
+/** A delivery deferred because its receiver asked for quiet. */
+export function postponed(delivery: Delivery, until: number): Delivery {
+  return { ...delivery, state: 'pending', nextAttemptAt: until };
+}
+
+/** A delivery that a user wants sent now; a settled one starts its retry schedule anew. */
+export function wantedNow(delivery: Delivery, now: number): Delivery {
+  const step = isOutstanding(delivery.state) ? delivery.step : 0;
+  return { ...replayed(delivery, now), step, urgent: true };
+}
+
+/**
+ * A settled delivery that a bulk redelivery sends again: the same event, a fresh retry schedule.
+ */
+export function replayed(delivery: Delivery, now: number): Delivery {
+  return {
+    ...delivery,
+    state: 'pending',
+    step: 0,
+    requested: true,
+    nextAttemptAt: now,
+    deliveredAt: null,
+  };
+}
+
+/**
+ * A delivery that one process may attempt now, with all data that the attempt needs. It holds a
+ * slot of its receiver until it moves on, is released, or its lease expires.
+ */
+export interface Claim {
+  stored: StoredDelivery;
+  endpoint: StoredEndpoint;
+  /** Proves that this process still holds the claim. */
+  token: string;
+  /** When the process asked for the claim, by its monotonic clock. */
+  askedAt: number;
+  /** Other deliveries were waiting for a slot at that time. */
+  hadWaiting: boolean;
+  /** The exact text of the event; null when the store no longer has it. */
+  body: string | null;
+}
+
+/** The body formats of a webhook; `deliver/body.ts` builds them. */
+export const BODY_KIND_NAMES = ['standard', 'cloudevents', 'slack'] as const;
+
+export type BodyKindName = (typeof BODY_KIND_NAMES)[number];

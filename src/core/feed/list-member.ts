@@ -1,0 +1,69 @@
+import type { BatchMember } from './batch.ts';
+import { nextLook, type CadenceContext, type SeenWatch } from '../cadence/cadence.ts';
+import { isSubscribed, type EndpointFilter } from '../delivery/delivery.ts';
+import type { PollPolicy } from '../watch/observation.ts';
+import { nextReminderAt } from '../watch/wait.ts';
+import { stallTime, usualDwellMs } from '../watch/stall.ts';
+import type { StoredWatch, Watch } from '../watch/watch.ts';
+
+/** A watch that a list feed may cover. */
+export interface ListMember extends BatchMember {
+  watch: SeenWatch;
+  version: number;
+  /** Whether progress alone calls for a poll. */
+  followsProgress: boolean;
+  /**
+   * When a single poll is due at the latest whatever the list shows, milliseconds since the epoch.
+   */
+  latestAt: number;
+}
+
+export interface MemberContext extends CadenceContext {
+  policy: PollPolicy;
+}
+
+/**
+ * A watch as a member of a list. Null for runs that are missing or unreadable: only single polls
+ * can judge those.
+ */
+export function listMember(
+  { watch, version }: StoredWatch,
+  context: MemberContext,
+): ListMember | null {
+  const { run, trouble, missing } = watch;
+  if (run === null || trouble !== null || missing !== null) return null;
+  const seen = { ...watch, run };
+  return {
+    watch: seen,
+    version,
+    createdAt: run.created_at === null ? NaN : Date.parse(run.created_at),
+    intervalMs: intervalNow(seen, context),
+    followsProgress: watch.dwell?.stalled === true || isToldOfProgress(watch, context.wants),
+    latestAt: Math.min(
+      nextReminderAt(watch.waiting, context.policy.remindAfterMs),
+      stallsAt(seen, context),
+    ),
+  };
+}
+
+/**
+ * The interval at which single polls would read a run now. Where intervals grow while nothing
+ * changes, the time since the last poll counts as one interval: the list would have shown a change.
+ */
+function intervalNow(watch: SeenWatch, context: CadenceContext): number {
+  const quietMs = context.now - (watch.lastPolledAt ?? context.now);
+  const intervalMs = Math.max(watch.cadence.intervalMs, quietMs);
+  const unseen = { ...watch, cadence: { ...watch.cadence, intervalMs } };
+  return nextLook(unseen, false, context).intervalMs;
+}
+
+function isToldOfProgress(watch: Watch, wants: EndpointFilter): boolean {
+  return watch.subscriptions.some((one) => isSubscribed(one, 'run.progress', watch, wants));
+}
+
+/** When the run will have dwelt in its state for too long, by the present statistics. */
+function stallsAt(watch: SeenWatch, { policy, statistics }: MemberContext): number {
+  const { dwell } = watch;
+  if (dwell === null || dwell.stalled) return Infinity;
+  return stallTime(dwell, policy.stallAfterMs, usualDwellMs(statistics, watch));
+}

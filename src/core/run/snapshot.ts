@@ -1,0 +1,111 @@
+/** The statuses that Noxus documents (`RunStatus` of its OpenAPI document). */
+export const KNOWN_STATUSES = [
+  'queued',
+  'running',
+  'failed',
+  'completed',
+  'stopped',
+  'awaiting_human_feedback',
+] as const;
+
+type TerminalStatus = 'completed' | 'failed' | 'stopped';
+
+/**
+ * The snapshot: what we keep of a run, in the shape users see. Events and API answers publish every
+ * field here, and nothing else of the run leaves the Noxus client. Only id and status are certain;
+ * any other field is null where Noxus gives none. Times are ISO 8601 UTC with milliseconds.
+ */
+export interface RunSnapshot {
+  /** As in the watch, see {@link canonicalRunId}. */
+  id: string;
+  workflow_id: string | null;
+  group_id: string | null;
+  workflow_version_id: string | null;
+  /** One of {@link KNOWN_STATUSES}, or any other text from Noxus. */
+  status: string;
+  /** An integer; unbounded in Noxus's schema, normally 0–100. */
+  progress: number | null;
+  created_at: string | null;
+  started_at: string | null;
+  finished_at: string | null;
+  source: string | null;
+  user_id: string | null;
+  conversation_id: string | null;
+  observed_at: string;
+}
+
+/** What {@link statusLabel} gives. */
+export const STATUS_LABELS = [...KNOWN_STATUSES, 'unseen', 'unknown'] as const;
+
+export function isKnownStatus(status: string): boolean {
+  return isDocumented(status) || isAwaiting(status);
+}
+
+function isDocumented(status: string): boolean {
+  return (KNOWN_STATUSES as readonly string[]).includes(status);
+}
+
+/** A status as a metric's label: unknown statuses share one, to bound the labels. */
+export function statusLabel(run: Pick<RunSnapshot, 'status'> | null): string {
+  if (run === null) return 'unseen';
+  return isDocumented(run.status) ? run.status : 'unknown';
+}
+
+/**
+ * True where the run waits for something from outside: a human, or an event (`awaiting_event`, from
+ * an older Noxus SDK).
+ */
+export function isAwaiting(status: string): boolean {
+  return status.startsWith('awaiting_');
+}
+
+/** Terminal runs never change again, so polling them is pointless. */
+export function isTerminalStatus(status: string): status is TerminalStatus {
+  return status === 'completed' || status === 'failed' || status === 'stopped';
+}
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
+
+/** The one spelling of a run id: a UUID is the same in any case, so lower case is kept. */
+export function canonicalRunId(runId: string): string {
+  return UUID.test(runId) ? runId.toLowerCase() : runId;
+}
+
+/**
+ * Progress for display: within 0 and 100, or a dash where Noxus gives none.
+ * @param unit text after the number
+ */
+export function percentText(progress: number | null | undefined, unit = '%'): string {
+  if (progress === null || progress === undefined) return '–';
+  return `${Math.min(Math.max(progress, 0), 100)}${unit}`;
+}
+
+/**
+ * The result of one poll of a run. Only `run`, `not_found` and `rejected` say something about the
+ * run. Every other result means that its state is unknown; it never counts as a failed run.
+ */
+export type PollResult =
+  | { kind: 'run'; run: RunSnapshot }
+  /** 404 in Noxus's own format: deleted, not visible yet, or never there. */
+  | { kind: 'not_found' }
+  /** 422 about the run id: Noxus says that no run can have this id. */
+  | { kind: 'rejected'; message: string }
+  | FetchTrouble;
+
+/** A result that says nothing about the run. */
+export type FetchTrouble =
+  /** 401: Noxus rejects the API key. */
+  | { kind: 'unauthorized'; message: string }
+  /** 403: the API key lacks the right to read this run, or any. */
+  | { kind: 'forbidden'; message: string }
+  /** 429, or 503 with `Retry-After`. `retryAfterMs` is null where Noxus gave no time. */
+  | { kind: 'rate_limited'; retryAfterMs: number | null; message: string }
+  /** Network errors, timeouts and every other status, including a proxy's 404. */
+  | { kind: 'unavailable'; message: string }
+  /**
+   * A 200 with a body that is not a run: HTML, cut JSON, no id or status, too large, another run's
+   * id.
+   */
+  | { kind: 'invalid_response'; message: string };
+
+export type TroubleKind = FetchTrouble['kind'];

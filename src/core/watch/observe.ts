@@ -1,0 +1,293 @@
+import { troubleDelay, nextLook } from '../cadence/cadence.ts';
+import { type DurationSample, phasesAfter, type Phase, durationSamples } from '../cadence/phase.ts';
+import { assertNever } from '../errors.ts';
+import { isTerminalEvent, type RunwatchEvent, isoTime } from '../event/event.ts';
+import { streamedDelay } from '../feed/hint.ts';
+import {
+  type PollResult,
+  isAwaiting,
+  type FetchTrouble,
+  type TroubleKind,
+  isTerminalStatus,
+  type RunSnapshot,
+} from '../run/snapshot.ts';
+import { buildEvent, diffRun, isUnreported } from '../run/transition.ts';
+import type { ObservationDraft, ObserveContext } from './observation.ts';
+import { followDwell, usualDwellMs } from './stall.ts';
+import {
+  isEntry,
+  reminded,
+  dueReminders,
+  nextReminderAt,
+  waitEnded,
+  waitingAfter,
+} from './wait.ts';
+import { withChanges, type Watch, type Missing } from './watch.ts';
+
+/** The message for Noxus's 404. */
+const NOT_FOUND = 'Noxus does not know this run (404)';
+
+/** A watch after a poll, and what the poll result gave rise to. */
+export interface Observation {
+  watch: Watch;
+  events: RunwatchEvent[];
+  /** Duration samples; empty unless the run left a state. */
+  samples: DurationSample[];
+  /** True where the source itself may be failing: nothing shows that it answers for other runs. */
+  isDoubtful: boolean;
+}
+
+/**
+ * The step of the state machine: the watch after one poll result. Pure: the same watch, result and
+ * context always give the same events.
+ */
+export function observe(watch: Watch, result: PollResult, context: ObserveContext): Observation {
+  const finding = draftOf(watch, result, context);
+  const found = withChanges(watch, finding.changes);
+  // In an outage of its source the run may have ended in time: that is seen after it.
+  const isOver = context.now >= watch.timeoutAt && context.closedFor !== 'unreachable';
+  const expired = found.state === 'active' && isOver;
+  const seen = withChanges(found, {
+    state: expired ? 'expired' : found.state,
+    polls: watch.polls + 1,
+    lastPolledAt: context.now,
+  });
+  const news = expired ? [...finding.news, { type: 'watch.expired' as const }] : finding.news;
+  const { now, newMark } = context;
+  const change = { before: watch, after: seen, now, newMark };
+  const events = news.map((one, index) => buildEvent(change, one, watch.sequence + index + 1));
+  return {
+    watch: settle(seen, events, finding.nextPollAt, context.now),
+    events,
+    samples: durationSamples(watch, seen, context.now),
+    isDoubtful: finding.isDoubtful ?? false,
+  };
+}
+
+function draftOf(watch: Watch, result: PollResult, context: ObserveContext): ObservationDraft {
+  switch (result.kind) {
+    case 'run':
+      return runSeen(watch, result.run, context);
+    case 'not_found':
+      return runMissing(watch, { code: 'not_found', message: NOT_FOUND }, context);
+    case 'rejected': {
+      const message = `Noxus rejects the run id (422): ${result.message}`;
+      return runMissing(watch, { code: 'rejected', message }, context);
+    }
+    case 'unauthorized':
+    case 'forbidden':
+    case 'rate_limited':
+    case 'unavailable':
+    case 'invalid_response':
+      return readFailed(watch, result, context);
+    default:
+      return assertNever(result);
+  }
+}
+
+/**
+ * Numbers the events, keeps the notice for late subscribers, and sets the time of the next poll, if
+ * any.
+ */
+function settle(watch: Watch, events: RunwatchEvent[], nextPollAt: number, now: number): Watch {
+  const ended = watch.state !== 'active';
+  return withChanges(watch, {
+    sequence: watch.sequence + events.length,
+    pastEnds: endsAfter(watch, events),
+    notice: noticeAfter(watch, events),
+    waiting: reminded(watch.waiting, events),
+    endedAt: ended ? now : null,
+    nextPollAt: ended ? null : Math.round(Math.min(nextPollAt, Math.max(watch.timeoutAt, now))),
+  });
+}
+
+function endsAfter({ pastEnds }: Watch, events: RunwatchEvent[]): Watch['pastEnds'] {
+  const ends = events.map(({ type }) => type).filter(isTerminalEvent);
+  return ends.length === 0 ? pastEnds : [...new Set([...pastEnds, ...ends])];
+}
+
+/** The event for late subscribers: the run's end or its wait for a human; they get nothing else. */
+function noticeAfter(watch: Watch, events: RunwatchEvent[]): Watch['notice'] {
+  if (watch.state === 'finished' || watch.state === 'gone') {
+    const last = events.at(-1);
+    return last ? { eventId: last.id, type: last.type } : watch.notice;
+  }
+  if (!isAwaiting(watch.run?.status ?? '')) return null;
+  const entered = events.find(isEntry);
+  return entered ? { eventId: entered.id, type: entered.type } : watch.notice;
+}
+
+/** How many polls must confirm that a run is missing before it counts as gone. */
+const GONE_CONFIRMATIONS = 3;
+
+/** From this many 404s on, the source has to show that it answers for other runs. */
+const DOUBTFUL_FROM = 2;
+
+/**
+ * A missing run. It counts as gone only if this lasts, since runs may become visible late. The
+ * source must also have answered for other runs since; else the source is the one that is
+ * unreachable.
+ */
+function runMissing(
+  watch: Watch,
+  said: Pick<Missing, 'code' | 'message'>,
+  { now, policy, answeredAt, closedFor }: ObserveContext,
+): ObservationDraft {
+  const since = watch.missing?.since ?? now;
+  const count = (watch.missing?.count ?? 0) + 1;
+  const isProved = hasAnsweredSince(since, answeredAt);
+  if (isProved && count > GONE_CONFIRMATIONS && now >= since + policy.goneAfterMs) {
+    return runGone({ ...said, since });
+  }
+  const stepMs = closedFor !== null ? 0 : policy.goneAfterMs / GONE_CONFIRMATIONS;
+  return {
+    changes: { missing: { ...said, since, count } },
+    news: [],
+    nextPollAt: now + Math.max(stepMs, policy.minIntervalMs),
+    isDoubtful: !isProved && count >= DOUBTFUL_FROM,
+  };
+}
+
+function hasAnsweredSince(since: number, answeredAt: number | null): boolean {
+  return answeredAt !== null && answeredAt > since;
+}
+
+function runGone(gone: Missing): ObservationDraft {
+  return {
+    changes: { state: 'gone', gone, missing: null, trouble: null },
+    news: [{ type: 'run.gone', details: { error: { ...gone, since: isoTime(gone.since) } } }],
+    nextPollAt: gone.since,
+  };
+}
+
+/** A failure while the source is closed is no failure of the run, which waits for its next poll. */
+function readFailed(watch: Watch, result: FetchTrouble, context: ObserveContext): ObservationDraft {
+  const { now, policy, random } = context;
+  const isSourceClosed = context.closedFor !== null;
+  const failures = watch.cadence.failures + (isSourceClosed ? 0 : 1);
+  const delayMs = isSourceClosed ? policy.minIntervalMs : troubleDelay(failures, random);
+  const finding = cannotTell(watch, result, now + delayMs, context);
+  return { ...finding, changes: { ...finding.changes, cadence: { ...watch.cadence, failures } } };
+}
+
+/**
+ * The poll showed nothing of the run: its snapshot remains. Only a long silence raises an event,
+ * and only while its source answers for others. Time without requests is no silence: the lag of
+ * polls does not count.
+ */
+function cannotTell(
+  watch: Watch,
+  { kind, message }: { kind: TroubleKind; message: string },
+  retryAt: number,
+  { now, policy, lagMs, answeredAt, openSince }: ObserveContext,
+): ObservationDraft {
+  const { since, lateMs } = silenceOf(watch, now, lagMs);
+  const trouble = { kind, message, since, ...(lateMs > 0 && { lateMs }) };
+  // While the whole source gave no answer, this run did not fail.
+  const failingSince = Math.max(since + lateMs, openSince ?? since);
+  const unreachableAt = failingSince + policy.unreachableAfterMs;
+  const isDue = !watch.unreachable && now >= unreachableAt;
+  const raise = isDue && hasAnsweredSince(failingSince, answeredAt);
+  const isReported = watch.unreachable || raise;
+  const error = { code: kind, message, since: isoTime(trouble.since) };
+  return {
+    changes: { trouble, unreachable: isReported },
+    news: raise ? [{ type: 'watch.unreachable', details: { error } }] : [],
+    nextPollAt: isReported || isDue ? retryAt : Math.min(retryAt, unreachableAt),
+    isDoubtful: isDue && !raise,
+  };
+}
+
+/** Since when the run has had no valid answer, and how much of that time polls lagged. */
+function silenceOf({ trouble }: Watch, now: number, lagMs: number) {
+  if (trouble === null) return { since: now, lateMs: 0 };
+  return { since: trouble.since, lateMs: (trouble.lateMs ?? 0) + lagMs };
+}
+
+/** How often a poll checks whether a run that was gone is back, ms. */
+const EVERY_MS = 3_600_000;
+
+/** How long such checks go on, ms. */
+const FOR_MS = 86_400_000;
+
+/** When the next check of a run that is gone is due, ms since the epoch; null for never. */
+export function nextGoneCheck(watch: Pick<Watch, 'state' | 'endedAt'>, now: number): number | null {
+  if (watch.state !== 'gone' || watch.endedAt === null) return null;
+  const next = now + EVERY_MS;
+  return next > watch.endedAt + FOR_MS ? null : next;
+}
+
+/**
+ * The watch of a run that is back, before the poll is observed. It is active and keeps the last
+ * snapshot, so that the poll result is compared with that.
+ */
+export function revived(watch: Watch, now: number): Watch {
+  return withChanges(watch, {
+    state: 'active',
+    gone: null,
+    missing: null,
+    trouble: null,
+    unreachable: true,
+    endedAt: null,
+    nextPollAt: now,
+  });
+}
+
+/** The observation for a poll that returned the run. */
+function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): ObservationDraft {
+  const { now, policy, statistics, beganAt, isStreamed } = context;
+  const types = diffRun(watch.run, run, watch.unknownStatuses);
+  const phases = phasesAfter(watch.phases, watch.run, run, now);
+  const changed = watch.run === null || types.length > 0;
+  const { intervalMs, delayMs } = nextLook(pacedBy(watch, run, phases), changed, context);
+  const waited = watch.run?.status === run.status ? watch.waiting : null;
+  const waiting = waitingAfter(waited, run.status, now);
+  const nextPollAt = now + (isStreamed ? streamedDelay(watch, delayMs) : delayMs);
+  const dwelling = followDwell({
+    dwell: watch.dwell,
+    run: watch.run,
+    next: run,
+    now,
+    policy,
+    nextPollAt,
+    usualMs: () => usualDwellMs(statistics, { source: watch.source, run, phases }),
+  });
+  const isNewStatus = isUnreported(run.status, watch.unknownStatuses);
+  return {
+    changes: {
+      run,
+      runAskedAt: beganAt,
+      state: isTerminalStatus(run.status) ? 'finished' : 'active',
+      trouble: null,
+      missing: null,
+      unreachable: false,
+      unknownStatuses: isNewStatus ? [...watch.unknownStatuses, run.status] : watch.unknownStatuses,
+      waiting,
+      phases,
+      dwell: dwelling.dwell,
+      cadence: { intervalMs, failures: 0 },
+    },
+    news: [
+      ...(watch.unreachable ? [{ type: 'watch.recovered' as const }] : []),
+      ...dwelling.recovered,
+      ...types.map((type) => ({ type, details: waitEnded(watch.waiting, type, now) })),
+      ...dueReminders(waiting, policy.remindAfterMs, now),
+      ...dwelling.stalled,
+    ],
+    nextPollAt: Math.min(
+      nextPollAt,
+      Math.max(
+        now + policy.minIntervalMs,
+        Math.min(nextReminderAt(waiting, policy.remindAfterMs), dwelling.stallsAt),
+      ),
+    ),
+  };
+}
+
+/**
+ * Written out field by field: every poll runs this, and copying a whole watch is many times slower.
+ */
+function pacedBy(watch: Watch, run: RunSnapshot, phases: Phase[]) {
+  const { source, metadata, subscriptions, profile, maxDelayMs, cadence } = watch;
+  return { source, run, metadata, subscriptions, profile, maxDelayMs, phases, cadence };
+}

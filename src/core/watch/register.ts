@@ -1,0 +1,168 @@
+import {
+  formerWebhooks,
+  MAX_WEBHOOKS,
+  subscriptionKey,
+  type Profile,
+  type Subscription,
+  type Watch,
+  type WatchKey,
+  type WatchState,
+} from './watch.ts';
+
+/** A user's request to watch a run, validated for form only. Durations in ms. */
+export interface WatchRequest {
+  runId: string;
+  /** Undefined stands for the source named `default`, or the only one there is. */
+  source?: string;
+  /** Names of endpoints; undefined, without a webhook, stands for the default ones. */
+  endpoints?: string[];
+  webhook?: {
+    url: string;
+    secret?: string;
+    events?: string[];
+    headers?: Record<string, string>;
+  };
+  metadata?: Record<string, string>;
+  timeoutMs?: number;
+  profile?: Profile;
+  maxDelayMs?: number;
+}
+
+/** A request to watch a run, with its subscriptions already resolved. Durations in ms. */
+export interface Registration extends WatchKey {
+  subscriptions: Subscription[];
+  /** Replaces the metadata of an existing watch; undefined keeps it. */
+  metadata?: Record<string, string>;
+  /** Counts from now, also for an existing watch; undefined keeps that watch's timeout. */
+  timeoutMs?: number;
+  profile?: Profile;
+  maxDelayMs?: number;
+}
+
+/** A watch after a registration. */
+export interface Registered {
+  watch: Watch;
+  /** `renewed`: the watch was cancelled, expired or gone, and starts again. */
+  kind: 'created' | 'renewed' | 'merged';
+  /** Subscriptions that the watch did not have before. */
+  added: Subscription[];
+  /** The longest accepted time from now to its next poll, ms; infinite for an ended watch. */
+  dueWithinMs: number;
+}
+
+/** Defaults for a new watch. Durations in ms. */
+export interface RegisterDefaults {
+  timeoutMs: number;
+  minIntervalMs: number;
+  profile: Profile;
+}
+
+/** States of a watch without polls although its run may still be running, or return. */
+const RENEWED: ReadonlySet<WatchState> = new Set(['cancelled', 'expired', 'gone']);
+
+interface RegisterContext {
+  now: number;
+  defaults: RegisterDefaults;
+}
+
+/** No user stopped the watch of a run that was gone, so its subscriptions continue. */
+function withEarlier(existing: Watch | null, request: Registration): Registration {
+  if (existing?.state !== 'gone') return request;
+  return {
+    ...request,
+    subscriptions: allSubscriptions(existing.subscriptions, request.subscriptions),
+    metadata: request.metadata ?? existing.metadata,
+  };
+}
+
+/** Endpoint name or URL identifies a subscription: naming one again replaces it. */
+function allSubscriptions(before: readonly Subscription[], more: readonly Subscription[]) {
+  const all = [...before, ...more].map((one) => [subscriptionKey(one), one] as const);
+  return [...new Map(all).values()];
+}
+
+/** What a renewed watch keeps of its past. */
+type Past = Pick<Watch, 'sequence' | 'pastEnds' | 'subscriptions' | 'formerWebhooks'>;
+
+const NO_PAST: Past = { sequence: 0, pastEnds: [], subscriptions: [], formerWebhooks: [] };
+
+/** True where a registration would exceed the number of webhooks of a watch. */
+export function hasTooManyWebhooks({ subscriptions }: Watch): boolean {
+  return subscriptions.filter(({ kind }) => kind === 'webhook').length > MAX_WEBHOOKS;
+}
+
+/** The watch after a registration. An active watch takes in the new subscriptions. */
+export function register(
+  existing: Watch | null,
+  request: Registration,
+  context: RegisterContext,
+): Registered {
+  const begins = existing === null || RENEWED.has(existing.state);
+  return begins
+    ? {
+        watch: newWatch(withEarlier(existing, request), existing ?? NO_PAST, context),
+        kind: existing === null ? 'created' : 'renewed',
+        added: request.subscriptions,
+        dueWithinMs: 0,
+      }
+    : { ...merge(existing, request, context.now), kind: 'merged' };
+}
+
+function newWatch(request: Registration, past: Past, { now, defaults }: RegisterContext): Watch {
+  return {
+    source: request.source,
+    runId: request.runId,
+    state: 'active',
+    run: null,
+    runAskedAt: null,
+    metadata: request.metadata ?? {},
+    subscriptions: request.subscriptions,
+    formerWebhooks: formerWebhooks(past, request.subscriptions),
+    sequence: past.sequence,
+    pastEnds: past.pastEnds,
+    polls: 0,
+    profile: request.profile ?? defaults.profile,
+    maxDelayMs: request.maxDelayMs ?? null,
+    registeredAt: now,
+    lastPolledAt: null,
+    nextPollAt: now,
+    timeoutAt: now + (request.timeoutMs ?? defaults.timeoutMs),
+    endedAt: null,
+    trouble: null,
+    unreachable: false,
+    missing: null,
+    gone: null,
+    unknownStatuses: [],
+    notice: null,
+    waiting: null,
+    dwell: null,
+    phases: [],
+    cadence: { intervalMs: defaults.minIntervalMs, failures: 0 },
+  };
+}
+
+/**
+ * Endpoint name or URL identifies a subscription: naming one again updates it and sends nothing
+ * twice.
+ */
+function merge(watch: Watch, request: Registration, now: number): Omit<Registered, 'kind'> {
+  const known = new Set(watch.subscriptions.map(subscriptionKey));
+  const added = request.subscriptions.filter((one) => !known.has(subscriptionKey(one)));
+  const subscriptions = allSubscriptions(watch.subscriptions, request.subscriptions);
+  const merged = {
+    ...watch,
+    subscriptions,
+    formerWebhooks: formerWebhooks(watch, subscriptions),
+    metadata: request.metadata ?? watch.metadata,
+    timeoutAt: request.timeoutMs === undefined ? watch.timeoutAt : now + request.timeoutMs,
+    profile: request.profile ?? watch.profile,
+    maxDelayMs: request.maxDelayMs ?? watch.maxDelayMs,
+  };
+  const { state, timeoutAt, maxDelayMs } = merged;
+  const longestMs = Math.min(timeoutAt - now, maxDelayMs ?? Infinity);
+  return {
+    watch: merged,
+    added,
+    dueWithinMs: state === 'active' ? Math.max(0, longestMs) : Infinity,
+  };
+}

@@ -1,0 +1,186 @@
+import type { Phase } from '../cadence/phase.ts';
+import type { Receiver } from '../delivery/receiver.ts';
+import type { EventType } from '../event/event.ts';
+import type { TroubleKind, RunSnapshot } from '../run/snapshot.ts';
+import type { DwellState } from './stall.ts';
+import type { Waiting } from './wait.ts';
+
+export const WATCH_STATES = ['active', 'finished', 'expired', 'gone', 'cancelled'] as const;
+
+/**
+ * `active`: polled. `finished`: a terminal status was seen. `expired`: not terminal by its timeout.
+ * `gone`: the run does not exist. `cancelled`: a user stopped it.
+ */
+export type WatchState = (typeof WATCH_STATES)[number];
+
+export const PROFILES = ['urgent', 'normal', 'frugal'] as const;
+
+/** How a watch trades requests against delay. */
+export type Profile = (typeof PROFILES)[number];
+
+/** Names one run of one source. */
+export interface WatchKey {
+  source: string;
+  runId: string;
+}
+
+/** A configured endpoint that receives the watch's events. */
+interface EndpointSubscription {
+  kind: 'endpoint';
+  endpoint: string;
+}
+
+/** A webhook that came with the watch and receives its events. */
+export interface WebhookSubscription {
+  kind: 'webhook';
+  /** Its URL, masked and hashed; see `delivery/receiver.ts`. */
+  receiver: Receiver;
+  /** Event patterns; undefined stands for the default ones. */
+  events?: string[];
+  /** The URL, the signing secret and the headers, encrypted; see `deliver/seal.ts`. */
+  sealed: string;
+}
+
+export type Subscription = EndpointSubscription | WebhookSubscription;
+
+/** Since when, and why, Noxus has given no answer that says anything about the run. */
+interface Trouble {
+  kind: TroubleKind;
+  message: string;
+  since: number;
+  /** How much of the time since then a poll was due but not made, ms; absent for none. */
+  lateMs?: number;
+}
+
+/** Why, and since when, a run is missing. */
+export interface Missing {
+  code: 'not_found' | 'rejected';
+  message: string;
+  since: number;
+}
+
+/** Our interest in one run. Times are milliseconds since the epoch. */
+export interface Watch extends WatchKey {
+  state: WatchState;
+  /** The last snapshot; null before the first answer. */
+  run: RunSnapshot | null;
+  /** When the poll of that snapshot began; null before the first answer. */
+  runAskedAt: number | null;
+  metadata: Record<string, string>;
+  subscriptions: Subscription[];
+  /** Webhooks that get no new events; planned deliveries to them still go out. */
+  formerWebhooks: WebhookSubscription[];
+  /** Number of events so far. */
+  sequence: number;
+  /** Terminal event types it has already had: a second one of a type gets another id. */
+  pastEnds: EventType[];
+  /** Number of polls, whatever their results. */
+  polls: number;
+  profile: Profile;
+  /** Longest time between polls that this watch accepts, ms; null for the source's limits. */
+  maxDelayMs: number | null;
+  registeredAt: number;
+  lastPolledAt: number | null;
+  /** When the next poll is due. The schedule keeps it; null unless a caller asked the schedule. */
+  nextPollAt: number | null;
+  timeoutAt: number;
+  endedAt: number | null;
+  trouble: Trouble | null;
+  /** True once `watch.unreachable` was raised and until `watch.recovered`. */
+  unreachable: boolean;
+  /** Answers in a row that the run is missing, not confirmed yet, and the last one's message. */
+  missing: (Missing & { count: number }) | null;
+  /** Why and since when the run is missing; null unless the watch is `gone`. */
+  gone: Missing | null;
+  /** Unknown statuses already reported. */
+  unknownStatuses: string[];
+  /** The event of the present state, for late subscribers. */
+  notice: { eventId: string; type: EventType } | null;
+  /** Since when the run waits for a human, and its last reminder; null while it does not wait. */
+  waiting: Waiting | null;
+  /** The state in which the run dwells; null where it cannot stall. */
+  dwell: DwellState | null;
+  /** The phases of the run since the last major transition, the present one last. */
+  phases: Phase[];
+  /** The cadence's present interval and number of failures in a row. */
+  cadence: { intervalMs: number; failures: number };
+}
+
+/** A watch as read from the store, with the version that a write must find unchanged. */
+export interface StoredWatch {
+  watch: Watch;
+  version: number;
+  /** Its document in the store: a write that leaves it unchanged sends none. */
+  doc?: string;
+}
+
+/** The internal name of a watch, in Redis and in log lines. Neither part can hold a slash. */
+export function watchId({ source, runId }: WatchKey): string {
+  return `${source}/${runId}`;
+}
+
+/** The reverse of {@link watchId}. */
+export function parseWatchId(id: string): WatchKey {
+  const slash = id.indexOf('/');
+  return { source: id.slice(0, slash), runId: id.slice(slash + 1) };
+}
+
+/** The key that identifies a subscription within its watch. */
+export function subscriptionKey(subscription: Subscription): Receiver {
+  return subscription.kind === 'endpoint' ? subscription.endpoint : subscription.receiver;
+}
+
+/**
+ * A copy of a watch with changes. The fields are written out because every poll copies, and V8
+ * takes ten times as long to spread an object this large.
+ */
+export function withChanges(watch: Watch, changes: Partial<Watch>): Watch {
+  const copy: Watch = {
+    source: watch.source,
+    runId: watch.runId,
+    state: watch.state,
+    run: watch.run,
+    runAskedAt: watch.runAskedAt,
+    metadata: watch.metadata,
+    subscriptions: watch.subscriptions,
+    formerWebhooks: watch.formerWebhooks,
+    sequence: watch.sequence,
+    pastEnds: watch.pastEnds,
+    polls: watch.polls,
+    profile: watch.profile,
+    maxDelayMs: watch.maxDelayMs,
+    registeredAt: watch.registeredAt,
+    lastPolledAt: watch.lastPolledAt,
+    nextPollAt: watch.nextPollAt,
+    timeoutAt: watch.timeoutAt,
+    endedAt: watch.endedAt,
+    trouble: watch.trouble,
+    unreachable: watch.unreachable,
+    missing: watch.missing,
+    gone: watch.gone,
+    unknownStatuses: watch.unknownStatuses,
+    notice: watch.notice,
+    waiting: watch.waiting,
+    dwell: watch.dwell,
+    phases: watch.phases,
+    cadence: watch.cadence,
+  };
+  return Object.assign(copy, changes);
+}
+
+/** Most webhooks per watch, and most former ones that it keeps (the newest). */
+export const MAX_WEBHOOKS = 50;
+
+/** The webhooks that a watch loses when it gets these subscriptions, the newest last. */
+export function formerWebhooks(
+  before: Pick<Watch, 'subscriptions' | 'formerWebhooks'>,
+  subscriptions: readonly Subscription[],
+): WebhookSubscription[] {
+  const present = new Set(subscriptions.map(subscriptionKey));
+  const earlier = [...before.formerWebhooks, ...before.subscriptions].filter(
+    (one): one is WebhookSubscription =>
+      one.kind === 'webhook' && !present.has(subscriptionKey(one)),
+  );
+  const byKey = new Map(earlier.map((one) => [subscriptionKey(one), one]));
+  return [...byKey.values()].slice(-MAX_WEBHOOKS);
+}
