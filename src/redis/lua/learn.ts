@@ -7,21 +7,21 @@
  * polled: runs, requests, seconds of delay.
  */
 export const LEARN = `
-local function addSample(plan, key, dwell)
+local function addSample(plan, key, sample)
   local size = 1 + 2 * plan.bins
   local format = '<' .. string.rep('d', size)
-  local packed = redis.call('HGET', key, dwell.field) or string.rep('\\0', 8 * size)
+  local packed = redis.call('HGET', key, sample.field) or string.rep('\\0', 8 * size)
   local numbers = {struct.unpack(format, packed)}
-  if dwell.endedIn then
+  if sample.endedIn then
     for place = 2, size do numbers[place] = numbers[place] * plan.decay end
-    local ending = 2 + dwell.endedIn
+    local ending = 2 + sample.endedIn
     numbers[1], numbers[ending] = numbers[1] + 1, numbers[ending] + 1
   end
-  local before = 1 + plan.bins + dwell.firstBin
-  for place, seconds in ipairs(dwell.seconds) do
+  local before = 1 + plan.bins + sample.firstBin
+  for place, seconds in ipairs(sample.seconds) do
     numbers[before + place] = numbers[before + place] + seconds
   end
-  redis.call('HSET', key, dwell.field, struct.pack(format, unpack(numbers, 1, size)))
+  redis.call('HSET', key, sample.field, struct.pack(format, unpack(numbers, 1, size)))
 end
 
 local function addPolled(plan, key)
@@ -33,8 +33,8 @@ local function addPolled(plan, key)
     delay * plan.decay + plan.polled.delayS))
 end
 
-local function makesRoom(plan, key, dwell)
-  if not dwell.isCounted or redis.call('HEXISTS', key, dwell.field) == 1 then return true end
+local function makesRoom(plan, key, sample)
+  if not sample.isCounted or redis.call('HEXISTS', key, sample.field) == 1 then return true end
   if tonumber(redis.call('HGET', key, 'tables') or 0) >= plan.mostOfOne then return false end
   redis.call('HINCRBY', key, 'tables', 1)
   redis.call('INCR', plan.count)
@@ -67,8 +67,8 @@ local function addAll(plan)
   redis.call('ZADD', plan.used, now, name)
   redis.call('ZADD', plan.workflows, 'NX', now, name)
   redis.call('ZADD', plan.ofSource, 'NX', now, name)
-  for _, stay in ipairs(plan.samples) do
-    if makesRoom(plan, key, dwell) then addSample(plan, key, dwell) end
+  for _, sample in ipairs(plan.samples) do
+    if makesRoom(plan, key, sample) then addSample(plan, key, sample) end
   end
   if plan.polled then addPolled(plan, key) end
   redis.call('HINCRBY', key, 'version', 1)

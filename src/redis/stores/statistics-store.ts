@@ -121,8 +121,8 @@ export function learningPlan(keys: Keys, change: WatchChange) {
   };
 }
 
-function plannedSample(field: string, dwell: Dwell) {
-  const { firstBin, seconds, endedIn } = exposureOf(dwell);
+function plannedSample(field: string, sample: Dwell) {
+  const { firstBin, seconds, endedIn } = exposureOf(sample);
   return {
     field,
     isCounted: isStateField(field),
