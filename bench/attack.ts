@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { rounded, type BenchResult, type Figure } from './support/figures.ts';
-import { onGround } from './support/ground.ts';
+import { withContext } from './support/context.ts';
 import { startRedis } from './support/redis.ts';
 
 const MEBIBYTE = 1_048_576;
@@ -39,9 +39,9 @@ export async function benchAttack({
 }: {
   profileDir: string | null;
 }): Promise<BenchResult> {
-  return onGround(async (ground) => {
-    const redis = await startRedis(ground);
-    const daemon = await startDaemon(ground, {
+  return withContext(async (context) => {
+    const redis = await startRedis(context);
+    const daemon = await startDaemon(context, {
       config: {
         redis: { url: redis.socket },
         // Nothing answers there: no poll disturbs what is measured.

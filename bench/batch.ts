@@ -2,7 +2,7 @@ import { startSimulator, type Simulator } from '../src/simulator/server.ts';
 import { waitFor } from '../test/support/wait-for.ts';
 import { startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { percentile, rounded, type BenchResult } from './support/figures.ts';
-import { onGround, type Ground } from './support/ground.ts';
+import { withContext, type BenchContext } from './support/context.ts';
 import { startRedis, type BenchRedis } from './support/redis.ts';
 
 const WORKFLOW = '0b9e6f74-25c1-4d0e-8a5b-7c3f1d2e9a60';
@@ -36,10 +36,10 @@ interface Round {
  * requests of single polls at a like p95 of the delay.
  */
 export async function benchBatch(options: BatchOptions): Promise<BenchResult> {
-  return onGround(async (ground) => {
-    const redis = await startRedis(ground);
-    const single = await round(ground, { redis, options, batch: 'off' });
-    const together = await round(ground, { redis, options, batch: 'auto' });
+  return withContext(async (context) => {
+    const redis = await startRedis(context);
+    const single = await round(context, { redis, options, batch: 'off' });
+    const together = await round(context, { redis, options, batch: 'auto' });
     return resultOf(single, together);
   });
 }
@@ -50,10 +50,10 @@ interface Side {
   batch: 'auto' | 'off';
 }
 
-async function round(ground: Ground, { redis, options, batch }: Side): Promise<Round> {
+async function round(context: BenchContext, { redis, options, batch }: Side): Promise<Round> {
   const simulator = await startSimulator();
-  ground.onEnd(() => simulator.close());
-  const daemon = await startDaemon(ground, {
+  context.onEnd(() => simulator.close());
+  const daemon = await startDaemon(context, {
     profileDir: options.profileDir,
     config: {
       redis: { url: `unix://${redis.socket}`, prefix: `batch-${batch}` },

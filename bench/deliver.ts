@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { median, percentile, rounded, spread, type BenchResult } from './support/figures.ts';
-import { onGround } from './support/ground.ts';
+import { withContext } from './support/context.ts';
 import { createPostLoop } from './support/post-loop.ts';
 import type { LoopResult } from './support/raw-loop.ts';
 import { settled, startSending, type Journey, type Sending } from './support/sending.ts';
@@ -46,15 +46,15 @@ interface DeliverRound {
  * delivery arrived exactly once and the delivery counters agree.
  */
 export async function benchDeliver(options: DeliverOptions): Promise<BenchResult> {
-  return onGround(async (ground) => {
-    const sending = await startSending(ground, options);
+  return withContext(async (context) => {
+    const sending = await startSending(context, options);
     const [first = ''] = sending.endpoints;
     const raw = createPostLoop({
       urls: sending.receivers.urls,
       body: sending.outbox.sample(first),
       concurrency: CONCURRENCY,
     });
-    ground.onEnd(async () => raw.close());
+    context.onEnd(async () => raw.close());
     // Both sides compile and connect before the measurement.
     await raw.run(SETTLE_MS * 4);
     await workOff(sending, 2_000);

@@ -6,7 +6,7 @@ import { startPrivateRedis } from '../test/support/redis-process.ts';
 import { waitFor } from '../test/support/wait-for.ts';
 import { quickSource, startDaemon } from './support/daemon.ts';
 import { median, rounded, type BenchResult } from './support/figures.ts';
-import { onGround, type Ground } from './support/ground.ts';
+import { withContext, type BenchContext } from './support/context.ts';
 import { startWebhookLog, type Webhook, type WebhookLog } from './support/webhook-log.ts';
 
 /** A run begins at this interval, and lives for some seconds, ms. */
@@ -32,9 +32,9 @@ interface FailoverOptions {
  * each loss is announced within 10 s.
  */
 export async function benchFailover({ rounds, seed }: FailoverOptions): Promise<BenchResult> {
-  return onGround(async (ground) => {
+  return withContext(async (context) => {
     const random = seededRandom(seed);
-    const stage = await setUp(ground);
+    const stage = await setUp(context);
     const announced: (number | null)[] = [];
     for (let round = 0; round < rounds; round += 1) {
       await delay(randomInteger(random, CALM_MS.least, CALM_MS.most));
@@ -68,18 +68,18 @@ async function lose({ redis, log }: Stage): Promise<number | null> {
   );
 }
 
-async function setUp(ground: Ground): Promise<Stage> {
+async function setUp(context: BenchContext): Promise<Stage> {
   const redis = await startPrivateRedis({ tcp: true });
-  ground.onEnd(() => redis.stop());
+  context.onEnd(() => redis.stop());
   const control = new Redis(redis.url, { retryStrategy: () => 50 });
   control.on('error', () => undefined);
-  ground.onEnd(async () => control.disconnect());
+  context.onEnd(async () => control.disconnect());
   const noxus = await startSimulator();
-  ground.onEnd(() => noxus.close());
-  const log = await startWebhookLog(ground);
+  context.onEnd(() => noxus.close());
+  const log = await startWebhookLog(context);
   const config = configOf(noxus, log.url, redis.url);
-  const first = await startDaemon(ground, config);
-  await startDaemon(ground, config);
+  const first = await startDaemon(context, config);
+  await startDaemon(context, config);
   const registered: string[] = [];
   const timer = setInterval(() => {
     const { id } = noxus.add({ steps: stepsOf(registered.length) });
@@ -90,7 +90,7 @@ async function setUp(ground: Ground): Promise<Stage> {
     );
   }, RUN_EVERY_MS);
   const stopRuns = () => clearInterval(timer);
-  ground.onEnd(async () => stopRuns());
+  context.onEnd(async () => stopRuns());
   return { redis, control, log, registered, stopRuns };
 }
 

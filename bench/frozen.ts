@@ -3,7 +3,7 @@ import { startSimulator, type Simulator } from '../src/simulator/server.ts';
 import { waitFor } from '../test/support/wait-for.ts';
 import { startDaemon } from './support/daemon.ts';
 import type { BenchResult } from './support/figures.ts';
-import { onGround, type Ground } from './support/ground.ts';
+import { withContext, type BenchContext } from './support/context.ts';
 import { startHeldRedis } from './support/held-redis.ts';
 import { startRedis } from './support/redis.ts';
 import { startWebhookLog, type Webhook } from './support/webhook-log.ts';
@@ -28,8 +28,8 @@ const CALM_MS = 2_000;
  * later one.
  */
 export async function benchFrozen({ rounds }: { rounds: number }): Promise<BenchResult> {
-  return onGround(async (ground) => {
-    const { webhooks, faults, stop } = await setUp(ground);
+  return withContext(async (context) => {
+    const { webhooks, faults, stop } = await setUp(context);
     const late: Record<string, number> = {};
     for (let round = 0; round < rounds; round += 1) {
       for (const [name, fault] of Object.entries(faults)) {
@@ -59,14 +59,14 @@ export async function benchFrozen({ rounds }: { rounds: number }): Promise<Bench
   });
 }
 
-async function setUp(ground: Ground) {
-  const redis = await startRedis(ground);
-  const held = await startHeldRedis(ground, redis.socket);
+async function setUp(context: BenchContext) {
+  const redis = await startRedis(context);
+  const held = await startHeldRedis(context, redis.socket);
   const noxus = await startSimulator();
-  ground.onEnd(() => noxus.close());
-  const log = await startWebhookLog(ground);
-  const frozen = await startDaemon(ground, configOf(noxus, log.url, held.url));
-  const other = await startDaemon(ground, configOf(noxus, log.url, `unix://${redis.socket}`));
+  context.onEnd(() => noxus.close());
+  const log = await startWebhookLog(context);
+  const frozen = await startDaemon(context, configOf(noxus, log.url, held.url));
+  const other = await startDaemon(context, configOf(noxus, log.url, `unix://${redis.socket}`));
   const ids = Array.from({ length: RUNS }, () => {
     return noxus.add({ steps: [{ after_ms: 0, status: 'running' }] }).id;
   });
@@ -76,7 +76,7 @@ async function setUp(ground: Ground) {
     progress = (progress + 1) % 100;
     for (const id of ids) noxus.setStatus(id, 'running', progress);
   }, PROGRESS_EVERY_MS);
-  ground.onEnd(async () => clearInterval(timer));
+  context.onEnd(async () => clearInterval(timer));
   await waitFor(() => log.webhooks.length > 10 * RUNS, { timeoutMs: 30_000 });
   return {
     webhooks: log.webhooks,

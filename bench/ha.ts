@@ -7,7 +7,7 @@ import { startCluster, startSentinel, type Topology } from '../test/support/redi
 import { waitFor } from '../test/support/wait-for.ts';
 import { quickSource, startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { rounded, type BenchResult, type Figure } from './support/figures.ts';
-import { onGround, type Ground } from './support/ground.ts';
+import { withContext, type BenchContext } from './support/context.ts';
 
 /** Runs that end while the primary is dead. */
 const RUNS = 60;
@@ -32,39 +32,39 @@ interface Round {
  * lost.
  */
 export async function benchHa({ rounds }: HaOptions): Promise<BenchResult> {
-  return onGround(async (ground) => {
+  return withContext(async (context) => {
     const results = { sentinel: [] as Round[], cluster: [] as Round[] };
     for (let round = 0; round < rounds; round += 1) {
-      results.sentinel.push(await playSentinel(ground));
-      results.cluster.push(await playCluster(ground));
+      results.sentinel.push(await playSentinel(context));
+      results.cluster.push(await playCluster(context));
     }
     const figures = Object.entries(results).flatMap(([name, played]) => figuresOf(name, played));
     return { figures, details: results };
   });
 }
 
-async function playSentinel(ground: Ground): Promise<Round> {
+async function playSentinel(context: BenchContext): Promise<Round> {
   const servers = await startSentinel();
-  ground.onEnd(() => servers.stop());
+  context.onEnd(() => servers.stop());
   const { sentinels, name } = servers;
-  return play(ground, servers, { sentinels, name });
+  return play(context, servers, { sentinels, name });
 }
 
-async function playCluster(ground: Ground): Promise<Round> {
+async function playCluster(context: BenchContext): Promise<Round> {
   const servers = await startCluster(createKeys(PREFIX).writeProbe);
-  ground.onEnd(() => servers.stop());
-  return play(ground, servers, { cluster: servers.nodes });
+  context.onEnd(() => servers.stop());
+  return play(context, servers, { cluster: servers.nodes });
 }
 
 async function play(
-  ground: Ground,
+  context: BenchContext,
   servers: Topology,
   redis: Record<string, unknown>,
 ): Promise<Round> {
   const noxus = await startSimulator();
-  ground.onEnd(() => noxus.close());
-  const receiver = await startReceiver(ground);
-  const daemon = await startDaemon(ground, {
+  context.onEnd(() => noxus.close());
+  const receiver = await startReceiver(context);
+  const daemon = await startDaemon(context, {
     config: configOf(noxus, receiver.url, { ...redis, prefix: PREFIX }),
     profileDir: null,
   });
@@ -115,7 +115,7 @@ function configOf(noxus: Simulator, receiverUrl: string, redis: Record<string, u
   };
 }
 
-async function startReceiver(ground: Ground) {
+async function startReceiver(context: BenchContext) {
   const ends: Scene['ends'] = new Map();
   const server = createServer((request, response) => {
     const id = String(request.headers['webhook-id']);
@@ -125,7 +125,7 @@ async function startReceiver(ground: Ground) {
     response.writeHead(204).end();
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  ground.onEnd(async () => {
+  context.onEnd(async () => {
     server.closeAllConnections();
     server.close();
   });

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { rounded, type BenchResult } from './support/figures.ts';
-import { onGround } from './support/ground.ts';
+import { withContext } from './support/context.ts';
 import { startHostileReceivers, type HostileReceiver } from './support/hostile-receivers.ts';
 import { settled, startSending, type Sending } from './support/sending.ts';
 
@@ -36,9 +36,9 @@ interface Ordeal {
  * and 1 s, less than 20 MB of growth.
  */
 export async function benchHostile(options: HostileOptions): Promise<BenchResult> {
-  return onGround(async (ground) => {
-    const receivers = await startHostileReceivers(ground);
-    const sending = await startSending(ground, {
+  return withContext(async (context) => {
+    const receivers = await startHostileReceivers(context);
+    const sending = await startSending(context, {
       endpoints: 1,
       timeout: `${DEADLINE_MS}ms`,
       others: receivers.map(({ url }) => url),

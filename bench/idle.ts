@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startDaemon } from './support/daemon.ts';
 import { rounded, type BenchResult } from './support/figures.ts';
-import { onGround } from './support/ground.ts';
+import { withContext } from './support/context.ts';
 import { startNoxus } from './support/noxus.ts';
 import { startRedis } from './support/redis.ts';
 
@@ -13,10 +13,10 @@ const SETTLE_MS = 10_000;
  * scripts, and its own CPU time. Targets: 5 commands and 5 ms a second.
  */
 export async function benchIdle({ seconds }: { seconds: number }): Promise<BenchResult> {
-  return onGround(async (ground) => {
-    const redis = await startRedis(ground);
-    const noxus = await startNoxus(ground, 1);
-    const daemon = await startDaemon(ground, {
+  return withContext(async (context) => {
+    const redis = await startRedis(context);
+    const noxus = await startNoxus(context, 1);
+    const daemon = await startDaemon(context, {
       profileDir: null,
       config: {
         redis: { url: `unix://${redis.socket}` },

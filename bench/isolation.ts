@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { median, percentile, rounded, spread, type BenchResult } from './support/figures.ts';
-import { onGround } from './support/ground.ts';
+import { withContext } from './support/context.ts';
 import type { Committed, Outbox } from './support/outbox.ts';
 import type { Arrival } from './support/receivers.ts';
 import { journeysOf, startSending, type Sending } from './support/sending.ts';
@@ -66,8 +66,8 @@ export async function benchIsolation(options: IsolationOptions): Promise<BenchRe
 }
 
 async function stretch(options: IsolationOptions, hanging: number): Promise<Stretch> {
-  return onGround(async (ground) => {
-    const sending = await startSending(ground, options);
+  return withContext(async (context) => {
+    const sending = await startSending(context, options);
     const { endpoints, outbox } = sending;
     const healthy = endpoints.slice(MANY);
     await deliverTo(sending, await outbox.pace(warmUp(healthy)));

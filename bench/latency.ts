@@ -3,7 +3,7 @@ import { startSimulator } from '../src/simulator/server.ts';
 import { waitFor } from '../test/support/wait-for.ts';
 import { quickSource, startDaemon } from './support/daemon.ts';
 import { percentile, rounded, type BenchResult, type Figure } from './support/figures.ts';
-import { onGround, type Ground } from './support/ground.ts';
+import { withContext, type BenchContext } from './support/context.ts';
 import { openOutbox } from './support/outbox.ts';
 import { startReceivers, type Arrival } from './support/receivers.ts';
 import { startRedis } from './support/redis.ts';
@@ -24,8 +24,8 @@ const WARM_MS = 5_000;
  * process. Targets: p50 6 ms and p99 15 ms after the answer; 20 ms after the write.
  */
 export async function benchLatency({ seconds }: { seconds: number }): Promise<BenchResult> {
-  const read = await onGround((ground) => afterAnswers(ground, seconds));
-  const written = await onGround((ground) => afterWrites(ground, seconds));
+  const read = await withContext((context) => afterAnswers(context, seconds));
+  const written = await withContext((context) => afterWrites(context, seconds));
   return {
     figures: [
       ...figures('answer of a read to first byte', read, { p50: 6, p99: 15 }),
@@ -51,10 +51,10 @@ function figures(name: string, ms: number[], most: { p50: number; p99: number | 
 }
 
 /** Runs that end one after the other; a poll sees each end, and one endpoint gets it. */
-async function afterAnswers(ground: Ground, seconds: number): Promise<number[]> {
+async function afterAnswers(context: BenchContext, seconds: number): Promise<number[]> {
   const noxus = await startSimulator();
-  ground.onEnd(() => noxus.close());
-  const { daemon, receivers } = await setUp(ground, 1, quickSource(noxus));
+  context.onEnd(() => noxus.close());
+  const { daemon, receivers } = await setUp(context, 1, quickSource(noxus));
   const endRuns = async (forMs: number) => {
     const ids = Array.from({ length: Math.round((forMs / 1_000) * RATE) }, () => {
       return noxus.add({ steps: [{ after_ms: 0, status: 'running' }] }).id;
@@ -84,12 +84,12 @@ async function afterAnswers(ground: Ground, seconds: number): Promise<number[]> 
 }
 
 /** Events that this process writes, as if it were another daemon. */
-async function afterWrites(ground: Ground, seconds: number): Promise<number[]> {
-  const { redis, receivers } = await setUp(ground, ENDPOINTS, {
+async function afterWrites(context: BenchContext, seconds: number): Promise<number[]> {
+  const { redis, receivers } = await setUp(context, ENDPOINTS, {
     base_url: 'http://127.0.0.1:9',
     api_key: 'none',
   });
-  const outbox = openOutbox(ground, redis);
+  const outbox = openOutbox(context, redis);
   const endpoints = Array.from({ length: ENDPOINTS }, (_, at) => `e${at}`);
   const pace = (forS: number) => outbox.pace({ endpoints, perSecond: RATE, seconds: forS });
   await pace(WARM_MS / 1_000);
@@ -104,13 +104,13 @@ async function afterWrites(ground: Ground, seconds: number): Promise<number[]> {
   return committed.map(({ eventId, scheduledAt }) => (at.get(eventId) ?? Infinity) - scheduledAt);
 }
 
-async function setUp(ground: Ground, count: number, source: Record<string, unknown>) {
-  const redis = await startRedis(ground);
-  const receivers = await startReceivers(ground, count);
+async function setUp(context: BenchContext, count: number, source: Record<string, unknown>) {
+  const redis = await startRedis(context);
+  const receivers = await startReceivers(context, count);
   const endpoints = receivers.urls.map((url, at) => {
     return [`e${at}`, { type: 'webhook', url, events: ['run.completed'] }] as const;
   });
-  const daemon = await startDaemon(ground, {
+  const daemon = await startDaemon(context, {
     profileDir: null,
     config: {
       redis: { url: `unix://${redis.socket}` },

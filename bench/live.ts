@@ -6,7 +6,7 @@ import { Replay } from './replay/replay.ts';
 import { runwatch } from './replay/runwatch.ts';
 import { summarize, type Seen, type Summary } from './replay/summary.ts';
 import { rounded, type BenchResult, type Figure } from './support/figures.ts';
-import { onGround } from './support/ground.ts';
+import { withContext } from './support/context.ts';
 import { planRuns, type LivedRun } from './support/lived-runs.ts';
 import { setUpLive, type LiveStage } from './support/live-stage.ts';
 import { pollPlainly } from './support/plain-poller.ts';
@@ -47,8 +47,8 @@ interface LiveOptions {
  * waiting takes time. Target: requests and delays of our policy are within 20 % of the replay's.
  */
 export async function benchLive({ runs, seconds, seed, traceFile }: LiveOptions) {
-  return onGround(async (ground): Promise<BenchResult> => {
-    const stage = await setUpLive(ground, POLLING);
+  return withContext(async (context): Promise<BenchResult> => {
+    const stage = await setUpLive(context, POLLING);
     const random = seededRandom(seed);
     const planned = planRuns({ count: runs, withinS: seconds, speed: SPEED, random });
     const sightings: Sighting[] = [];

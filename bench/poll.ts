@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { median, rounded, spread, type BenchResult } from './support/figures.ts';
-import { onGround, type Ground } from './support/ground.ts';
+import { withContext, type BenchContext } from './support/context.ts';
 import { runIdAt, startNoxus, type BenchNoxus } from './support/noxus.ts';
 import { createRawLoop, type LoopResult } from './support/raw-loop.ts';
 import { startRedis, type BenchRedis } from './support/redis.ts';
@@ -38,12 +38,12 @@ interface PollRound extends LoopResult {
  * takes at most 25 commands and 1,000 bytes of append-only file.
  */
 export async function benchPoll(options: PollOptions): Promise<BenchResult> {
-  return onGround(async (ground) => {
-    const redis = await startRedis(ground);
-    const noxus = await startNoxus(ground, options.watches);
+  return withContext(async (context) => {
+    const redis = await startRedis(context);
+    const noxus = await startNoxus(context, options.watches);
     const raw = createRawLoop({ noxus, runs: options.watches, concurrency: options.concurrency });
-    ground.onEnd(async () => raw.close());
-    const daemon = await startPolling(ground, { options, redis, noxus });
+    context.onEnd(async () => raw.close());
+    const daemon = await startPolling(context, { options, redis, noxus });
     await delay(SETTLE_MS * 2);
     daemon.freeze();
     await raw.run(SETTLE_MS * 2);
@@ -62,10 +62,10 @@ export async function benchPoll(options: PollOptions): Promise<BenchResult> {
 }
 
 async function startPolling(
-  ground: Ground,
+  context: BenchContext,
   { options, redis, noxus }: { options: PollOptions; redis: BenchRedis; noxus: BenchNoxus },
 ): Promise<BenchDaemon> {
-  const daemon = await startDaemon(ground, {
+  const daemon = await startDaemon(context, {
     profileDir: options.profileDir,
     config: {
       redis: { url: `unix://${redis.socket}` },

@@ -206,18 +206,18 @@ if (!isBench(name)) {
   console.error(USAGE);
   process.exit(2);
 }
-const ground = machine();
+const context = machine();
 const result = await benches[name]();
 if (values.json) {
   console.log(
     JSON.stringify(
-      { bench: name, machine: ground, figures: result.figures, details: result.details },
+      { bench: name, machine: context, figures: result.figures, details: result.details },
       null,
       2,
     ),
   );
 } else {
-  console.log(`${name} on ${Object.values(ground).join(', ')} (load)`);
+  console.log(`${name} on ${Object.values(context).join(', ')} (load)`);
   if (result.text !== undefined) console.log(result.text);
   if (result.figures.length > 0) console.log(table(result.figures));
 }

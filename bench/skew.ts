@@ -3,7 +3,7 @@ import { startSimulator, type Simulator } from '../src/simulator/server.ts';
 import { waitFor } from '../test/support/wait-for.ts';
 import { quickSource, startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { rounded, type BenchResult } from './support/figures.ts';
-import { onGround, type Ground } from './support/ground.ts';
+import { withContext, type BenchContext } from './support/context.ts';
 import { startRedis } from './support/redis.ts';
 import { startWebhookLog, type WebhookLog } from './support/webhook-log.ts';
 
@@ -30,8 +30,8 @@ const STEPS: readonly [number, number][] = [
  * s.
  */
 export async function benchSkew({ seconds }: { seconds: number }): Promise<BenchResult> {
-  return onGround(async (ground) => {
-    const { noxus, log, daemons, reading, expected } = await setUp(ground);
+  return withContext(async (context) => {
+    const { noxus, log, daemons, reading, expected } = await setUp(context);
     for (const [first, second] of STEPS) {
       daemons[0].setClock(first);
       daemons[1].setClock(second);
@@ -51,12 +51,12 @@ export async function benchSkew({ seconds }: { seconds: number }): Promise<Bench
   });
 }
 
-async function setUp(ground: Ground) {
-  const redis = await startRedis(ground);
+async function setUp(context: BenchContext) {
+  const redis = await startRedis(context);
   const noxus = await startSimulator();
-  ground.onEnd(() => noxus.close());
-  const log = await startWebhookLog(ground);
-  const start = () => startDaemon(ground, configOf(noxus, log.url, `unix://${redis.socket}`));
+  context.onEnd(() => noxus.close());
+  const log = await startWebhookLog(context);
+  const start = () => startDaemon(context, configOf(noxus, log.url, `unix://${redis.socket}`));
   const daemons: [BenchDaemon, BenchDaemon] = [await start(), await start()];
   const reading = added(noxus, RUNS);
   await daemons[0].register(reading);

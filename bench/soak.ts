@@ -3,7 +3,7 @@ import { randomScripts } from '../src/simulator/random-scripts.ts';
 import { accountFor, comeToRest, type Account } from './support/account.ts';
 import { sampleBalance, type BalanceSamples } from './support/balance.ts';
 import { rounded, type BenchResult, type Figure } from './support/figures.ts';
-import { onGround } from './support/ground.ts';
+import { withContext } from './support/context.ts';
 import { excuseOf, killAtRandom } from './support/killer.ts';
 import { letEverythingGo, operate, type OperatorLog } from './support/operator.ts';
 import { killsAround, wasOpen } from './support/repeats.ts';
@@ -46,8 +46,8 @@ interface Outcome {
  * late, or from a redelivery.
  */
 export async function benchSoak(options: SoakOptions): Promise<BenchResult> {
-  return onGround(async (ground) => {
-    const stage = await setUpSoak(ground, options.seed);
+  return withContext(async (context) => {
+    const stage = await setUpSoak(context, options.seed);
     const rest = new AbortController();
     const sampling = sampleBalance({
       redis: stage.redis.url,

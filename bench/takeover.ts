@@ -3,7 +3,7 @@ import { startSimulator, type Simulator } from '../src/simulator/server.ts';
 import { waitFor } from '../test/support/wait-for.ts';
 import { quickSource, startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { median, rounded, type BenchResult } from './support/figures.ts';
-import { onGround, type Ground } from './support/ground.ts';
+import { withContext, type BenchContext } from './support/context.ts';
 import { startRedis, type BenchRedis } from './support/redis.ts';
 import { startWebhookLog, type Webhook, type WebhookLog } from './support/webhook-log.ts';
 
@@ -41,10 +41,10 @@ export async function benchTakeover({ rounds, runs }: TakeoverOptions): Promise<
   const waits: Record<Signal, Waits[]> = { SIGKILL: [], SIGTERM: [] };
   for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
     for (let round = 0; round < rounds; round += 1) {
-      waits[signal].push(await onGround((ground) => end(ground, runs, signal)));
+      waits[signal].push(await withContext((context) => end(context, runs, signal)));
     }
   }
-  const paused = await onGround((ground) => pause(ground, runs));
+  const paused = await withContext((context) => pause(context, runs));
   const figures = [
     { name: 'after kill -9', waited: waits.SIGKILL, target: { atMost: 5 } },
     { name: 'after SIGTERM', waited: waits.SIGTERM, target: { atMost: 1 } },
@@ -97,8 +97,8 @@ interface Scene {
   ids: string[];
 }
 
-async function end(ground: Ground, runs: number, signal: Signal): Promise<Waits> {
-  const { noxus, log, daemons, ids } = await setUp(ground, runs);
+async function end(context: BenchContext, runs: number, signal: Signal): Promise<Waits> {
+  const { noxus, log, daemons, ids } = await setUp(context, runs);
   const at = Date.now();
   process.kill(daemons[1].pid, signal);
   await waitFor(() => noxus.requests.inFlight < runs, { describe: 'polls to be cut off' });
@@ -123,8 +123,11 @@ function sentAgain(webhooks: Webhook[], since: number): number[] | null {
   return times.every((time) => time !== null) ? times : null;
 }
 
-async function pause(ground: Ground, runs: number): Promise<{ dead: number; again: number }> {
-  const { redis, noxus, log, daemons, ids } = await setUp(ground, runs);
+async function pause(
+  context: BenchContext,
+  runs: number,
+): Promise<{ dead: number; again: number }> {
+  const { redis, noxus, log, daemons, ids } = await setUp(context, runs);
   const begun = log.webhooks.length;
   redis.freeze();
   await delay(PAUSE_MS);
@@ -138,12 +141,12 @@ async function pause(ground: Ground, runs: number): Promise<{ dead: number; agai
   };
 }
 
-async function setUp(ground: Ground, runs: number): Promise<Scene> {
-  const redis = await startRedis(ground);
+async function setUp(context: BenchContext, runs: number): Promise<Scene> {
+  const redis = await startRedis(context);
   const noxus = await startSimulator();
-  ground.onEnd(() => noxus.close());
-  const log = await startWebhookLog(ground);
-  const start = () => startDaemon(ground, configOf(redis, noxus, log));
+  context.onEnd(() => noxus.close());
+  const log = await startWebhookLog(context);
+  const start = () => startDaemon(context, configOf(redis, noxus, log));
   const daemons: Scene['daemons'] = [await start(), await start()];
   log.hang();
   const added = (count: number, status: string) =>

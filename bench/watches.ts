@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { rounded, type BenchResult } from './support/figures.ts';
-import { onGround, type Ground } from './support/ground.ts';
+import { withContext, type BenchContext } from './support/context.ts';
 import { runIdAt, startNoxus, type BenchNoxus } from './support/noxus.ts';
 import { startRedis, type BenchRedis } from './support/redis.ts';
 
@@ -24,7 +24,7 @@ interface WatchesOptions {
 }
 
 interface Stage {
-  ground: Ground;
+  context: BenchContext;
   redis: BenchRedis;
   noxus: BenchNoxus;
   options: WatchesOptions;
@@ -37,10 +37,10 @@ interface Stage {
  * the first poll. Targets: at least 2,000 registrations a second, at most 2 KiB of Redis a watch.
  */
 export async function benchWatches(options: WatchesOptions): Promise<BenchResult> {
-  return onGround(async (ground) => {
-    const redis = await startRedis(ground);
-    const noxus = await startNoxus(ground, options.count);
-    const stage = { ground, redis, noxus, options };
+  return withContext(async (context) => {
+    const redis = await startRedis(context);
+    const noxus = await startNoxus(context, options.count);
+    const stage = { context, redis, noxus, options };
     const registered = await registerAll(stage);
     const polled = await pollAll(stage);
     const perWatch = (bytes: number) => rounded((bytes - registered.emptyBytes) / options.count);
@@ -130,10 +130,10 @@ async function pollAll(stage: Stage) {
 }
 
 async function start(
-  { ground, redis, noxus, options }: Stage,
+  { context, redis, noxus, options }: Stage,
   rateLimit: { requests: number; per: string },
 ): Promise<BenchDaemon> {
-  return startDaemon(ground, {
+  return startDaemon(context, {
     profileDir: options.profileDir,
     config: {
       redis: { url: `unix://${redis.socket}` },

@@ -7,7 +7,7 @@ import { startSimulator, type Simulator } from '../src/simulator/server.ts';
 import { startPrivateRedis } from '../test/support/redis-process.ts';
 import { quickSource, startDaemon, type BenchDaemon } from './support/daemon.ts';
 import { median, rounded, type BenchResult, type Figure } from './support/figures.ts';
-import { onGround, type Ground } from './support/ground.ts';
+import { withContext, type BenchContext } from './support/context.ts';
 import { measureStore, type StoreSize } from './support/store-size.ts';
 
 /**
@@ -74,8 +74,8 @@ interface YearOptions {
  * Redis memory per kept watch and delivery.
  */
 export async function benchYear({ minutes }: YearOptions): Promise<BenchResult> {
-  return onGround(async (ground) => {
-    const stage = await setUp(ground);
+  return withContext(async (context) => {
+    const stage = await setUp(context);
     const ending = new AbortController();
     const [samples] = await Promise.all([
       sampleUntilEnough(stage, minutes * 60_000).finally(() => ending.abort()),
@@ -88,13 +88,13 @@ export async function benchYear({ minutes }: YearOptions): Promise<BenchResult> 
 
 type Stage = Awaited<ReturnType<typeof setUp>>;
 
-async function setUp(ground: Ground) {
+async function setUp(context: BenchContext) {
   const noxus = await startSimulator();
-  ground.onEnd(() => noxus.close());
+  context.onEnd(() => noxus.close());
   const redis = await startPrivateRedis({ aof: true });
-  ground.onEnd(() => redis.stop());
-  const receiver = await startCounter(ground);
-  const daemon = await startDaemon(ground, {
+  context.onEnd(() => redis.stop());
+  const receiver = await startCounter(context);
+  const daemon = await startDaemon(context, {
     config: configOf(noxus, redis.url, receiver.url),
     profileDir: null,
     inspect: true,
@@ -120,7 +120,7 @@ function configOf(noxus: Simulator, redisPath: string, receiverUrl: string) {
 }
 
 /** A receiver that takes everything at once, whatever the path. */
-async function startCounter(ground: Ground) {
+async function startCounter(context: BenchContext) {
   let count = 0;
   const server = createServer((request, response) => {
     count += 1;
@@ -128,7 +128,7 @@ async function startCounter(ground: Ground) {
     response.writeHead(204).end();
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  ground.onEnd(async () => {
+  context.onEnd(async () => {
     server.closeAllConnections();
     server.close();
   });

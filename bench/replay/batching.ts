@@ -27,7 +27,7 @@ import type { ListFollower, ListSight, ListStep } from './policy.ts';
 import type { TracedRun } from './workload.ts';
 
 /** What decides about a sweep. */
-interface Ground {
+interface BenchContext {
   members: Members;
   plan: BatchPlan;
   context: ObserveContext;
@@ -70,7 +70,7 @@ export class Batching implements ListFollower {
     return { ...looked, next: { at: toS(nextReadAt), deadline: toS(deadline) } };
   }
 
-  private lookNow(sight: ListSight, { members, plan, context }: Ground): Looked {
+  private lookNow(sight: ListSight, { members, plan, context }: BenchContext): Looked {
     const { workflow } = sight;
     const { now } = context;
     const all = [...members.values()];
@@ -110,7 +110,7 @@ export class Batching implements ListFollower {
   private read(
     { now, read }: ListSight,
     size: number,
-    { members, plan }: Pick<Ground, 'members' | 'plan'>,
+    { members, plan }: Pick<BenchContext, 'members' | 'plan'>,
   ): { runs: Map<string, ListedRun>; pages: number } | null {
     const runs = new Map<string, ListedRun>();
     for (let pages = 1; ; pages += 1) {

@@ -4,7 +4,7 @@ import { type Subscription, type WatchKey, watchId } from '../../src/core/watch/
 import { createSealer } from '../../src/deliver/seal.ts';
 import { startDaemon, type BenchDaemon } from '../support/daemon.ts';
 import { percentile, rounded, type Figure } from '../support/figures.ts';
-import { onGround, type Ground } from '../support/ground.ts';
+import { withContext, type BenchContext } from '../support/context.ts';
 import { openOutbox, type Committed, type Outbox } from '../support/outbox.ts';
 import { startRedis } from '../support/redis.ts';
 import { settled, startSending } from '../support/sending.ts';
@@ -20,10 +20,10 @@ interface Stage {
 }
 
 /** Daemon, Redis and a host of receivers; `ops` is a configured endpoint at its path /ops. */
-async function setUp(ground: Ground, options?: { isSerial: boolean }): Promise<Stage> {
-  const redis = await startRedis(ground);
-  const host = await startHost(ground, options);
-  const daemon = await startDaemon(ground, {
+async function setUp(context: BenchContext, options?: { isSerial: boolean }): Promise<Stage> {
+  const redis = await startRedis(context);
+  const host = await startHost(context, options);
+  const daemon = await startDaemon(context, {
     profileDir: null,
     config: {
       redis: { url: `unix://${redis.socket}` },
@@ -33,7 +33,7 @@ async function setUp(ground: Ground, options?: { isSerial: boolean }): Promise<S
       egress: { allow: ['127.0.0.1/32'] },
     },
   });
-  return { daemon, outbox: openOutbox(ground, redis), host };
+  return { daemon, outbox: openOutbox(context, redis), host };
 }
 
 const endpoint = (): Subscription => ({ kind: 'endpoint', endpoint: 'ops' });
@@ -71,8 +71,8 @@ const TROUBLES: Record<string, Behaviour> = {
 
 /** What one webhook of a host gets while another one there behaves this way. */
 async function neighbour(trouble: Behaviour | null): Promise<{ told: number; p90: number }> {
-  return onGround(async (ground) => {
-    const { outbox, host } = await setUp(ground);
+  return withContext(async (context) => {
+    const { outbox, host } = await setUp(context);
     if (trouble !== null) host.behave('/bad', trouble);
     const committed: Committed[] = [];
     for (let notice = 0; notice < NOTICES; notice += 1) {
@@ -116,15 +116,15 @@ async function neighbours(): Promise<Figure[]> {
 const BURST = 500;
 
 async function burst(): Promise<Figure[]> {
-  const one = await onGround(async (ground) => {
-    const { outbox, host } = await setUp(ground);
+  const one = await withContext(async (context) => {
+    const { outbox, host } = await setUp(context);
     host.behave('/ops', { status: 204, delayMs: 200 });
     const committed = await outbox.end(Array.from({ length: BURST }, () => endpoint));
     await arrived(host, '/ops', BURST, 60_000);
     return latencies(host, '/ops', committed);
   });
-  const many = await onGround(async (ground) => {
-    const { outbox, host } = await setUp(ground);
+  const many = await withContext(async (context) => {
+    const { outbox, host } = await setUp(context);
     host.behave('*', { status: 204, delayMs: 200 });
     const paths = Array.from({ length: BURST }, (_, at) => `/hook-${at}`);
     const committed = await outbox.end(paths.map((path) => webhookAt(host.origin + path)));
@@ -144,8 +144,8 @@ async function burst(): Promise<Figure[]> {
 }
 
 async function serial(): Promise<Figure[]> {
-  return onGround(async (ground) => {
-    const { outbox, host } = await setUp(ground, { isSerial: true });
+  return withContext(async (context) => {
+    const { outbox, host } = await setUp(context, { isSerial: true });
     host.behave('/ops', { status: 204, delayMs: 20 });
     await outbox.end(Array.from({ length: BURST }, () => endpoint));
     await arrived(host, '/ops', BURST, 60_000);
@@ -162,8 +162,8 @@ const BACKLOG = 2_000;
 const FRESH = 20;
 
 async function backlog(): Promise<Figure[]> {
-  return onGround(async (ground) => {
-    const { daemon, outbox, host } = await setUp(ground);
+  return withContext(async (context) => {
+    const { daemon, outbox, host } = await setUp(context);
     host.behave('/ops', { status: 503, delayMs: 5 });
     const old = await outbox.end(Array.from({ length: BACKLOG }, () => endpoint));
     await delay(8_000);
@@ -212,8 +212,8 @@ const ENDS_EACH = 100;
  * teams.
  */
 async function endsAtOnce(): Promise<Figure[]> {
-  return onGround(async (ground) => {
-    const sending = await startSending(ground, { endpoints: MANY_ENDPOINTS, profileDir: null });
+  return withContext(async (context) => {
+    const sending = await startSending(context, { endpoints: MANY_ENDPOINTS, profileDir: null });
     const { daemon, outbox, endpoints } = sending;
     const names = Array.from({ length: ENDS_EACH }, () => endpoints).flat();
     daemon.freeze();

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { Ground } from '../support/ground.ts';
+import type { BenchContext } from '../support/context.ts';
 import { serve } from '../support/serve.ts';
 
 /** How a host treats one request. */
@@ -28,7 +28,7 @@ export interface Host {
 const WELL: Behaviour = { status: 204, delayMs: 0 };
 
 /** @param isSerial works on one request at a time */
-export async function startHost(ground: Ground, { isSerial = false } = {}): Promise<Host> {
+export async function startHost(context: BenchContext, { isSerial = false } = {}): Promise<Host> {
   const behaviours = new Map<string, Behaviour>();
   const arrived = new Map<string, Map<string, number>>();
   let inFlight = 0;
@@ -62,7 +62,7 @@ export async function startHost(ground: Ground, { isSerial = false } = {}): Prom
   }
 
   const server = createServer({ keepAliveTimeout: 60_000 }, receive);
-  const origin = await serve(ground, server);
+  const origin = await serve(context, server);
   return {
     origin,
     arrivals: (path) => arrived.get(path) ?? new Map<string, number>(),

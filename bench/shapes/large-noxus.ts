@@ -1,7 +1,7 @@
 import { createServer, type ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { Ground } from '../support/ground.ts';
+import type { BenchContext } from '../support/context.ts';
 import { serve } from '../support/serve.ts';
 
 /** A document as runs carry them: many small objects with some text. */
@@ -21,7 +21,7 @@ export interface LargeNoxus {
   reads(id: string): number;
 }
 
-export async function startLargeNoxus(ground: Ground): Promise<LargeNoxus> {
+export async function startLargeNoxus(context: BenchContext): Promise<LargeNoxus> {
   const runs = new Map<string, LargeRun>();
   const reads = new Map<string, number>();
 
@@ -38,7 +38,7 @@ export async function startLargeNoxus(ground: Ground): Promise<LargeNoxus> {
     if (run === undefined) response.writeHead(404).end('{"detail":"Not Found"}');
     else void answer(id, run, response);
   });
-  const url = await serve(ground, server);
+  const url = await serve(context, server);
   return {
     url,
     add: (id, bytes) => void runs.set(id, { status: 'running', bytes }),

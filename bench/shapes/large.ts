@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { startReceiver } from '../../src/simulator/receiver.ts';
 import { startDaemon, type BenchDaemon } from '../support/daemon.ts';
 import { percentile, rounded, type Figure } from '../support/figures.ts';
-import { onGround } from '../support/ground.ts';
+import { withContext } from '../support/context.ts';
 import { runIdAt } from '../support/noxus.ts';
 import { startRedis } from '../support/redis.ts';
 import { startLargeNoxus } from './large-noxus.ts';
@@ -23,12 +23,12 @@ const NOISE_MS = 100;
 
 /** The cost of runs with large inputs: memory, and the delay of other runs. */
 async function large(): Promise<Figure[]> {
-  return onGround(async (ground) => {
-    const redis = await startRedis(ground);
+  return withContext(async (context) => {
+    const redis = await startRedis(context);
     const receiver = await startReceiver({ secrets: [] });
-    ground.onEnd(() => receiver.close());
-    const noxus = await startLargeNoxus(ground);
-    const daemon = await startDaemon(ground, {
+    context.onEnd(() => receiver.close());
+    const noxus = await startLargeNoxus(context);
+    const daemon = await startDaemon(context, {
       profileDir: null,
       config: {
         redis: { url: `unix://${redis.socket}` },

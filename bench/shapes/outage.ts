@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FaultInput } from '../../src/simulator/fault.ts';
 import type { Figure } from '../support/figures.ts';
-import { onGround } from '../support/ground.ts';
+import { withContext } from '../support/context.ts';
 import { ENDPOINTS, setUpPolling, until, type PolledSource, type PollStage } from './polled.ts';
 
 const WATCHES = 200;
@@ -31,8 +31,8 @@ const OUTAGES: Record<string, FaultInput | 'refused'> = {
 /** An outage of a source with three daemons: its cost to Noxus, and the events for users. */
 async function outage(name: string, watches: number): Promise<Figure[]> {
   const fault = OUTAGES[name] ?? 'refused';
-  return onGround(async (ground) => {
-    const stage = await setUpPolling(ground, {
+  return withContext(async (context) => {
+    const stage = await setUpPolling(context, {
       daemons: DAEMONS,
       runs: watches,
       timeout: TIMEOUT,
@@ -169,8 +169,8 @@ function deliveredEnds({ receiver }: PollStage, runIds: readonly string[]): numb
 
 /** Half of all answers fail, for as long as an outage: the source still answers. */
 async function halfBad(): Promise<Figure[]> {
-  return onGround(async (ground) => {
-    const stage = await setUpPolling(ground, {
+  return withContext(async (context) => {
+    const stage = await setUpPolling(context, {
       daemons: DAEMONS,
       runs: WATCHES,
       timeout: TIMEOUT,

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { startDaemon, type BenchDaemon } from '../support/daemon.ts';
-import type { Ground } from '../support/ground.ts';
+import type { BenchContext } from '../support/context.ts';
 import { startRedis } from '../support/redis.ts';
 
 /** Daemons on one Redis that poll sources, and a receiver with two endpoints. */
@@ -39,18 +39,21 @@ export const ENDPOINTS = ['ops', 'audit'] as const;
 
 const BATCH = 500;
 
-export async function setUpPolling(ground: Ground, options: PollStageOptions): Promise<PollStage> {
-  const redis = await startRedis(ground);
+export async function setUpPolling(
+  context: BenchContext,
+  options: PollStageOptions,
+): Promise<PollStage> {
+  const redis = await startRedis(context);
   const receiver = await startReceiver({ secrets: [] });
-  ground.onEnd(() => receiver.close());
+  context.onEnd(() => receiver.close());
   const sources: PolledSource[] = [];
   for (let at = 0; at < (options.sources ?? 1); at += 1) {
-    sources.push(await openSource(ground, `source-${at}`, options.runs));
+    sources.push(await openSource(context, `source-${at}`, options.runs));
   }
   const config = configOf(sources, { receiver, socket: redis.socket, ...options });
   const daemons: BenchDaemon[] = [];
   for (let at = 0; at < (options.daemons ?? 1); at += 1) {
-    daemons.push(await startDaemon(ground, { config, profileDir: null }));
+    daemons.push(await startDaemon(context, { config, profileDir: null }));
   }
   for (const { name, runs } of sources) {
     for (let at = 0; at < runs.length; at += BATCH) {
@@ -67,24 +70,28 @@ export async function setUpPolling(ground: Ground, options: PollStageOptions): P
   return { daemons, sources, receiver };
 }
 
-async function openSource(ground: Ground, name: string, count: number): Promise<PolledSource> {
+async function openSource(
+  context: BenchContext,
+  name: string,
+  count: number,
+): Promise<PolledSource> {
   const simulator = await startSimulator();
-  ground.onEnd(() => simulator.close());
+  context.onEnd(() => simulator.close());
   const door = await openDoor(Number(new URL(simulator.url).port));
-  ground.onEnd(() => door.close());
+  context.onEnd(() => door.close());
   const steps = [{ after_ms: 0, status: 'running' }];
   const runs = Array.from({ length: count }, () => simulator.add({ steps }).id);
   return { name, simulator, door, runs };
 }
 
-interface ConfigGround extends PollStageOptions {
+interface ConfigContext extends PollStageOptions {
   receiver: Receiver;
   socket: string;
 }
 
 function configOf(
   sources: PolledSource[],
-  { receiver, socket, timeout = '10s', polling = {}, requestsPerS = 200 }: ConfigGround,
+  { receiver, socket, timeout = '10s', polling = {}, requestsPerS = 200 }: ConfigContext,
 ): Record<string, unknown> {
   const sourceOf = ({ simulator, door }: PolledSource) => ({
     base_url: door.url,

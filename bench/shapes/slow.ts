@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Simulator } from '../../src/simulator/server.ts';
 import { percentile, rounded, type Figure } from '../support/figures.ts';
-import { onGround } from '../support/ground.ts';
+import { withContext } from '../support/context.ts';
 import { setUpPolling, until, type PolledSource, type PollStage } from './polled.ts';
 
 const REQUESTS_PER_S = 200;
@@ -9,8 +9,8 @@ const MEASURED_MS = 10_000;
 
 /** Request rate to a Noxus with this answer time, while runs wait for polls. */
 async function askedOf(answerMs: number, watches: number): Promise<{ perS: number; most: number }> {
-  return onGround(async (ground) => {
-    const { sources } = await setUpPolling(ground, {
+  return withContext(async (context) => {
+    const { sources } = await setUpPolling(context, {
       runs: watches,
       polling: { min_interval: '250ms', max_interval: '1s' },
       requestsPerS: REQUESTS_PER_S,
@@ -56,8 +56,8 @@ const NOISE_MS = 100;
 
 /** The effect of a hanging source on another one's delay. */
 async function besideHanging(): Promise<Figure[]> {
-  return onGround(async (ground) => {
-    const stage = await setUpPolling(ground, { sources: 2, runs: 100, timeout: '10s' });
+  return withContext(async (context) => {
+    const stage = await setUpPolling(context, { sources: 2, runs: 100, timeout: '10s' });
     const [well, hanging] = stage.sources as [PolledSource, PolledSource];
     const quiet = await delaysOf(stage, well, well.runs.slice(0, ENDS));
     hanging.simulator.fault({ kind: 'stall', ms: 600_000 });

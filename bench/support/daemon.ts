@@ -4,7 +4,7 @@ import { mkdir, open, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { waitFor } from '../../test/support/wait-for.ts';
-import type { Ground } from './ground.ts';
+import type { BenchContext } from './context.ts';
 import { endProcess } from './process.ts';
 
 /** The options of Node that the container image sets; the raw loops have them too. */
@@ -88,8 +88,11 @@ export interface BenchDaemon {
 }
 
 /** Starts the daemon and waits until its API answers. */
-export async function startDaemon(ground: Ground, options: DaemonOptions): Promise<BenchDaemon> {
-  const dataDir = join(ground.dir, `daemon-${Date.now()}`);
+export async function startDaemon(
+  context: BenchContext,
+  options: DaemonOptions,
+): Promise<BenchDaemon> {
+  const dataDir = join(context.dir, `daemon-${Date.now()}`);
   await mkdir(dataDir);
   const configPath = join(dataDir, 'runwatch.yaml');
   const config = { ...options.config, data_dir: dataDir, server: { port: 0 } };
@@ -105,7 +108,7 @@ export async function startDaemon(ground: Ground, options: DaemonOptions): Promi
     [...AS_IN_THE_IMAGE, ...profile, ...preload, MAIN, 'serve', '--config', configPath],
     { stdio: ['ignore', log.fd, 'inherit', ...(preload.length > 0 ? (['ipc'] as const) : [])] },
   );
-  ground.onEnd(() => endProcess(child));
+  context.onEnd(() => endProcess(child));
   await log.close();
   const url = await waitFor(
     async () => /"url":"([^"]+)"/.exec(await readFile(logPath, 'utf8'))?.[1],

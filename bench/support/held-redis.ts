@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
-import type { Ground } from './ground.ts';
+import type { BenchContext } from './context.ts';
 
 /** A proxy to a Redis that can hold up replies, as a network does, while commands get through. */
 export interface HeldRedis {
@@ -9,7 +9,10 @@ export interface HeldRedis {
   release(): void;
 }
 
-export async function startHeldRedis(ground: Ground, socketPath: string): Promise<HeldRedis> {
+export async function startHeldRedis(
+  context: BenchContext,
+  socketPath: string,
+): Promise<HeldRedis> {
   const servers = new Set<Socket>();
   let isHeld = false;
   const proxy = createServer((client) => {
@@ -26,7 +29,7 @@ export async function startHeldRedis(ground: Ground, socketPath: string): Promis
     for (const socket of [client, server]) socket.on('error', end).on('close', end);
   }).listen(0, '127.0.0.1');
   await once(proxy, 'listening');
-  ground.onEnd(async () => {
+  context.onEnd(async () => {
     for (const server of servers) server.destroy();
     proxy.close();
   });

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { listenRaw } from '../../test/support/raw-server.ts';
-import type { Ground } from './ground.ts';
+import type { BenchContext } from './context.ts';
 
 const GIBIBYTE = 1_073_741_824;
 
@@ -50,7 +50,7 @@ export interface HostileReceiver {
   longestMs(): number;
 }
 
-export async function startHostileReceivers(ground: Ground): Promise<HostileReceiver[]> {
+export async function startHostileReceivers(context: BenchContext): Promise<HostileReceiver[]> {
   return Promise.all(
     Object.entries(MALICE).map(async ([name, answer]) => {
       let longestMs = 0;
@@ -64,7 +64,7 @@ export async function startHostileReceivers(ground: Ground): Promise<HostileRece
           answer(socket);
         });
       });
-      ground.onEnd(() => server.close());
+      context.onEnd(() => server.close());
       return {
         name,
         url: `${server.origin}/hook`,

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { startReceiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { quickSource, startDaemon, type BenchDaemon } from './daemon.ts';
-import type { Ground } from './ground.ts';
+import type { BenchContext } from './context.ts';
 import { movedTo, scriptOf, type LivedRun } from './lived-runs.ts';
 import { startRedis } from './redis.ts';
 
@@ -32,12 +32,12 @@ export interface LiveStage {
 }
 
 export async function setUpLive(
-  ground: Ground,
+  context: BenchContext,
   polling: { minIntervalMs: number; maxIntervalMs: number },
 ): Promise<LiveStage> {
-  const redis = await startRedis(ground);
+  const redis = await startRedis(context);
   const noxus = await startSimulator();
-  ground.onEnd(() => noxus.close());
+  context.onEnd(() => noxus.close());
   const ends = new Map<string, Told>();
   const receiver = await startReceiver({
     secrets: [SECRET],
@@ -48,8 +48,8 @@ export async function setUpLive(
       if (!ends.has(data.run_id)) ends.set(data.run_id, told);
     },
   });
-  ground.onEnd(() => receiver.close());
-  const daemon = await startDaemon(ground, {
+  context.onEnd(() => receiver.close());
+  const daemon = await startDaemon(context, {
     profileDir: null,
     config: {
       redis: { url: `unix://${redis.socket}` },

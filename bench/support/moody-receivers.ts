@@ -1,6 +1,6 @@
 import type { Random } from '../../src/core/backoff.ts';
 import { startReceiver, type ReceivedWebhook } from '../../src/simulator/receiver.ts';
-import type { Ground } from './ground.ts';
+import type { BenchContext } from './context.ts';
 import type { SeenRequest } from './repeats.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 11).toString('base64')}`;
@@ -72,12 +72,15 @@ export interface MoodyReceivers {
   heal(): void;
 }
 
-export async function startMoodyReceivers(ground: Ground, random: Random): Promise<MoodyReceivers> {
+export async function startMoodyReceivers(
+  context: BenchContext,
+  random: Random,
+): Promise<MoodyReceivers> {
   let healed = false;
   const moods = Object.keys(MOODS) as Mood[];
   const all = await Promise.all(
     moods.map((mood) =>
-      startMoodyReceiver(ground, mood, () => MOODS[healed ? 'healthy' : mood].answer(random)),
+      startMoodyReceiver(context, mood, () => MOODS[healed ? 'healthy' : mood].answer(random)),
     ),
   );
   return {
@@ -89,7 +92,7 @@ export async function startMoodyReceivers(ground: Ground, random: Random): Promi
 }
 
 async function startMoodyReceiver(
-  ground: Ground,
+  context: BenchContext,
   mood: Mood,
   answer: () => Answer,
 ): Promise<MoodyReceiver> {
@@ -107,7 +110,7 @@ async function startMoodyReceiver(
       return given;
     },
   });
-  ground.onEnd(() => receiver.close());
+  context.onEnd(() => receiver.close());
   return {
     mood,
     events,

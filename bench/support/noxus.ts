@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { Ground } from './ground.ts';
+import type { BenchContext } from './context.ts';
 import { endProcess } from './process.ts';
 
 const PROCESS = fileURLToPath(new URL('./noxus-process.ts', import.meta.url));
@@ -25,9 +25,9 @@ export function runIdAt(index: number): string {
   return `00000000-0000-4000-8000-${index.toString(16).padStart(12, '0')}`;
 }
 
-export async function startNoxus(ground: Ground, runs: number): Promise<BenchNoxus> {
+export async function startNoxus(context: BenchContext, runs: number): Promise<BenchNoxus> {
   const child = fork(PROCESS, [String(runs)]);
-  ground.onEnd(() => endProcess(child));
+  context.onEnd(() => endProcess(child));
   const next = async <Kind extends NoxusMessage['kind']>(kind: Kind) => {
     const [message] = (await once(child, 'message')) as [NoxusMessage];
     if (message.kind !== kind) throw new Error(`the fake Noxus said ${message.kind}`);

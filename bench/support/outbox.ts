@@ -11,7 +11,7 @@ import type { Ledger } from '../../src/redis/stores/delivery-store.ts';
 import type { WatchChange } from '../../src/core/watch/watch-change.ts';
 import type { Subscription, WatchKey } from '../../src/core/watch/watch.ts';
 import { openStores } from '../../test/support/stores.ts';
-import type { Ground } from './ground.ts';
+import type { BenchContext } from './context.ts';
 import type { BenchRedis } from './redis.ts';
 
 const BATCH = 500;
@@ -54,9 +54,9 @@ interface PaceOptions {
  * with its watch, event and fan-out by the product's own rules and stores. The daemon gets no
  * wake-up for them, as it would for its own polls: its next sweep finds them.
  */
-export function openOutbox(ground: Ground, redis: BenchRedis): Outbox {
+export function openOutbox(context: BenchContext, redis: BenchRedis): Outbox {
   const stores = openStores({ url: redis.socket, prefix: 'runwatch' });
-  ground.onEnd(async () => stores.close());
+  context.onEnd(async () => stores.close());
 
   async function write(changes: WatchChange[]): Promise<void> {
     await stores.watches.commitMany(changes);

@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { Ground } from './ground.ts';
+import type { BenchContext } from './context.ts';
 import { endProcess } from './process.ts';
 
 const PROCESS = fileURLToPath(new URL('./receivers-process.ts', import.meta.url));
@@ -35,9 +35,9 @@ export interface Receivers {
   hang(endpoints: number[]): Promise<void>;
 }
 
-export async function startReceivers(ground: Ground, endpoints: number): Promise<Receivers> {
+export async function startReceivers(context: BenchContext, endpoints: number): Promise<Receivers> {
   const child = fork(PROCESS, [String(endpoints)], { serialization: 'advanced' });
-  ground.onEnd(() => endProcess(child));
+  context.onEnd(() => endProcess(child));
   const next = async <Kind extends ReceiversMessage['kind']>(kind: Kind) => {
     const [message] = (await once(child, 'message')) as [ReceiversMessage];
     if (message.kind !== kind) throw new Error(`the receivers said ${message.kind}`);

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
 import { findServer } from '../../test/support/redis-process.ts';
 import { waitFor } from '../../test/support/wait-for.ts';
-import type { Ground } from './ground.ts';
+import type { BenchContext } from './context.ts';
 import { endProcess } from './process.ts';
 
 const SETTINGS = fileURLToPath(new URL('../../config/redis.conf', import.meta.url));
@@ -23,16 +23,16 @@ export interface BenchRedis {
   thaw(): void;
 }
 
-export async function startRedis(ground: Ground): Promise<BenchRedis> {
+export async function startRedis(context: BenchContext): Promise<BenchRedis> {
   const server = findServer();
   if (server === null) throw new Error('no redis-server or valkey-server on PATH');
-  const socket = join(ground.dir, 'redis.sock');
-  const args = [SETTINGS, '--port', '0', '--unixsocket', socket, '--dir', ground.dir];
+  const socket = join(context.dir, 'redis.sock');
+  const args = [SETTINGS, '--port', '0', '--unixsocket', socket, '--dir', context.dir];
   const child = spawn(server, args, { stdio: 'ignore' });
-  ground.onEnd(() => endProcess(child));
+  context.onEnd(() => endProcess(child));
   const redis = new Redis({ path: socket, lazyConnect: true, retryStrategy: () => 50 });
   redis.on('error', () => undefined);
-  ground.onEnd(async () => redis.disconnect());
+  context.onEnd(async () => redis.disconnect());
   await waitFor(async () => (await redis.ping()) === 'PONG', { describe: 'Redis to start' });
   const text = await redis.info('server');
   return {

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { startDaemon, type BenchDaemon } from './daemon.ts';
-import type { Ground } from './ground.ts';
+import type { BenchContext } from './context.ts';
 import { openOutbox, type Committed, type Outbox } from './outbox.ts';
 import { startReceivers, type Arrival, type Receivers } from './receivers.ts';
 import { startRedis, type BenchRedis } from './redis.ts';
@@ -32,16 +32,19 @@ interface SendingOptions {
   profileDir: string | null;
 }
 
-export async function startSending(ground: Ground, options: SendingOptions): Promise<Sending> {
-  const redis = await startRedis(ground);
-  const receivers = await startReceivers(ground, options.endpoints);
+export async function startSending(
+  context: BenchContext,
+  options: SendingOptions,
+): Promise<Sending> {
+  const redis = await startRedis(context);
+  const receivers = await startReceivers(context, options.endpoints);
   const { timeout = '15s', others = [] } = options;
   const targets = [
     ...receivers.urls.map((url) => webhook(url, timeout)),
     ...others.map((url) => webhook(url, timeout, [])),
   ];
   const endpoints = targets.map((_, index) => `hook-${index}`);
-  const daemon = await startDaemon(ground, {
+  const daemon = await startDaemon(context, {
     profileDir: options.profileDir,
     config: {
       redis: { url: `unix://${redis.socket}` },
@@ -51,7 +54,7 @@ export async function startSending(ground: Ground, options: SendingOptions): Pro
       egress: { allow: ['127.0.0.1/32'] },
     },
   });
-  return { daemon, redis, receivers, endpoints, outbox: openOutbox(ground, redis) };
+  return { daemon, redis, receivers, endpoints, outbox: openOutbox(context, redis) };
 }
 
 /** Without its own schedule, it has the default retries. */

@@ -5,8 +5,8 @@ import type { Random } from '../../src/core/backoff.ts';
 import { randomInteger, seededRandom } from '../../src/simulator/seeded-random.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { startPrivateRedis, type PrivateRedis } from '../../test/support/redis-process.ts';
-import { startRestlessDaemon, type RestlessDaemon } from '../../test/support/restless-daemon.ts';
-import type { Ground } from './ground.ts';
+import { startKillableDaemon, type KillableDaemon } from '../../test/support/killable-daemon.ts';
+import type { BenchContext } from './context.ts';
 import { startMoodyReceivers, type MoodyReceivers } from './moody-receivers.ts';
 import type { Kill } from './repeats.ts';
 import { quickSource } from './daemon.ts';
@@ -23,7 +23,7 @@ const PER_ENDPOINT = 4;
 export interface SoakStage {
   noxus: Simulator;
   redis: PrivateRedis;
-  daemons: RestlessDaemon[];
+  daemons: KillableDaemon[];
   receivers: MoodyReceivers;
   random: Random;
   /** Runs that the daemons accepted to watch. */
@@ -32,23 +32,23 @@ export interface SoakStage {
   kills: Kill[];
 }
 
-export async function setUpSoak(ground: Ground, seed: number): Promise<SoakStage> {
+export async function setUpSoak(context: BenchContext, seed: number): Promise<SoakStage> {
   const random = seededRandom(seed);
   const noxus = await startSimulator();
-  ground.onEnd(() => noxus.close());
+  context.onEnd(() => noxus.close());
   const redis = await startPrivateRedis({ aof: true });
-  ground.onEnd(() => redis.stop());
-  const receivers = await startMoodyReceivers(ground, random);
-  const daemons: RestlessDaemon[] = [];
+  context.onEnd(() => redis.stop());
+  const receivers = await startMoodyReceivers(context, random);
+  const daemons: KillableDaemon[] = [];
   for (let index = 0; index < DAEMONS; index += 1) {
-    const dataDir = join(ground.dir, `daemon-${index}`);
+    const dataDir = join(context.dir, `daemon-${index}`);
     await mkdir(dataDir);
-    const daemon = await startRestlessDaemon({
+    const daemon = await startKillableDaemon({
       dataDir,
       env: { REDIS_URL: `unix://${redis.url}` },
       config: configOf(noxus, receivers, index),
     });
-    ground.onEnd(async () => void (await daemon.stop()));
+    context.onEnd(async () => void (await daemon.stop()));
     daemons.push(daemon);
   }
   await Promise.all(daemons.map((daemon) => daemon.current.ready()));

@@ -1,5 +1,5 @@
 import { createServer, type ServerResponse } from 'node:http';
-import type { Ground } from './ground.ts';
+import type { BenchContext } from './context.ts';
 import { serve } from './serve.ts';
 
 /** A webhook as it came in. */
@@ -28,7 +28,7 @@ export interface WebhookLog {
   answer(): void;
 }
 
-export async function startWebhookLog(ground: Ground): Promise<WebhookLog> {
+export async function startWebhookLog(context: BenchContext): Promise<WebhookLog> {
   const webhooks: Webhook[] = [];
   const hanging = new Set<ServerResponse>();
   let hangs = false;
@@ -50,7 +50,7 @@ export async function startWebhookLog(ground: Ground): Promise<WebhookLog> {
       else response.writeHead(204).end();
     });
   });
-  const url = await serve(ground, server);
+  const url = await serve(context, server);
   return {
     url,
     webhooks,

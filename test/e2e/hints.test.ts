@@ -5,7 +5,7 @@ import { PRIVATE_CANARY } from '../../src/simulator/wire-run.ts';
 import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
 import { testRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { watchBoard } from '../support/watch-board.ts';
+import { watchReader } from '../support/watch-reader.ts';
 
 /** What may become of a stream. */
 const FAULTS: FaultInput[] = [
@@ -79,7 +79,7 @@ async function playStreams() {
   const othersReads = polled();
   for (const [at, id] of ids.entries()) noxus.setStatus(id, ENDS[at] ?? '');
   await Promise.all(
-    ids.map((id, at) => board.until(id, ({ run }) => run?.status === ENDS[at], 'streaming')),
+    ids.map((id, at) => reader.until(id, ({ run }) => run?.status === ENDS[at], 'streaming')),
   );
   // The one that waits for a human goes on, and so does its stream.
   await waitFor(() => noxus.streams.open === 1);
@@ -111,7 +111,7 @@ async function playFaults() {
   });
   for (const id of ids) noxus.setStatus(id, 'completed');
   await Promise.all(
-    ids.map((id) => board.until(id, ({ state }) => state === 'finished', 'streaming')),
+    ids.map((id) => reader.until(id, ({ state }) => state === 'finished', 'streaming')),
   );
   return ids.map(endOf);
 }
@@ -125,12 +125,12 @@ async function playRefusals() {
     noxus.requests.total - ids.reduce((sum, id) => sum + noxus.requests.run(id).count, 0);
   for (const id of ids) noxus.setStatus(id, 'failed');
   await Promise.all(
-    ids.map((id) => board.until(id, ({ state }) => state === 'finished', 'refusing')),
+    ids.map((id) => reader.until(id, ({ state }) => state === 'finished', 'refusing')),
   );
   return { opened };
 }
 
-const board = watchBoard(() => listening);
+const reader = watchReader(() => listening);
 
 let streams: Awaited<ReturnType<typeof playStreams>>;
 let ends: Awaited<ReturnType<typeof playFaults>>;

@@ -20,7 +20,7 @@ import {
 import { listenRaw } from '../support/raw-server.ts';
 import { startPrivateRedis, type PrivateRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { watchBoard } from '../support/watch-board.ts';
+import { watchReader } from '../support/watch-reader.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 
@@ -126,10 +126,10 @@ async function playOutage({ leave, comeBack }: Outage) {
   const redis = await startPrivateRedis({ aof: true });
   servers.push({ close: () => redis.stop() });
   const daemon = await start({ env: { REDIS_URL: redis.url } });
-  const board = watchBoard(() => daemon);
+  const reader = watchReader(() => daemon);
   const ids = Array.from({ length: 10 }, () => aRun('running'));
   await daemon.api('/v1/watches/batch', { watches: ids.map((run_id) => ({ run_id })) });
-  await Promise.all(ids.map((runId) => board.until(runId, ({ run }) => run !== null)));
+  await Promise.all(ids.map((runId) => reader.until(runId, ({ run }) => run !== null)));
 
   const from = Date.now();
   await leave(redis);

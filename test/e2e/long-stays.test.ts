@@ -7,7 +7,7 @@ import { eventsOf, readAll, waitUntilAllDelivered } from '../support/daemon-list
 import type { DeliveryJson } from '../support/daemon-listings.ts';
 import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { watchBoard } from '../support/watch-board.ts';
+import { watchReader } from '../support/watch-reader.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const AWAITING = 'awaiting_human_feedback';
@@ -23,7 +23,7 @@ let hooks: Receiver;
 /** Turns every reminder away. */
 let stubborn: Receiver;
 let daemon: DaemonProcess;
-const board = watchBoard(() => daemon);
+const reader = watchReader(() => daemon);
 const allDaemons: DaemonProcess[] = [];
 
 async function start(dataDir?: string): Promise<DaemonProcess> {
@@ -76,7 +76,7 @@ function toldTo({ received }: Receiver, runId: string): RunwatchEvent[] {
 async function waitingRun(endpoints?: string[]): Promise<string> {
   const { id } = noxus.add({ steps: [{ after_ms: 0, status: AWAITING, progress: 40 }] });
   await daemon.api('/v1/watches', { run_id: id, ...(endpoints && { endpoints }) });
-  await board.until(id, ({ run }) => run?.status === AWAITING);
+  await reader.until(id, ({ run }) => run?.status === AWAITING);
   return id;
 }
 
@@ -85,9 +85,9 @@ describe('a run that nobody answers', () => {
     const runId = await waitingRun();
     await waitFor(() => toldTo(hooks, runId).length === 3);
     noxus.setStatus(runId, 'running');
-    await board.until(runId, ({ run }) => run?.status === 'running');
+    await reader.until(runId, ({ run }) => run?.status === 'running');
     noxus.setStatus(runId, 'completed');
-    await board.until(runId, ({ state }) => state === 'finished');
+    await reader.until(runId, ({ state }) => state === 'finished');
     await waitUntilAllDelivered(daemon);
 
     const [entry, ...reminders] = toldTo(hooks, runId).filter(
@@ -109,7 +109,7 @@ describe('a run that nobody answers', () => {
     const runId = await waitingRun(['stubborn']);
     await waitFor(() => toldTo(stubborn, runId).some(({ data }) => data.reminder === 1));
     noxus.setStatus(runId, 'completed');
-    await board.until(runId, ({ state }) => state === 'finished');
+    await reader.until(runId, ({ state }) => state === 'finished');
     await waitUntilAllDelivered(daemon);
     const deliveries = await readAll<DeliveryJson>(daemon, `/v1/deliveries?run_id=${runId}`);
     const states = deliveries.toReversed().map(({ event_type, state }) => [event_type, state]);
@@ -129,7 +129,7 @@ describe('a run that nobody answers', () => {
     daemon = await start(daemon.dataDir);
     await waitFor(() => toldTo(hooks, runId).some(({ data }) => data.reminder === 2));
     noxus.setStatus(runId, 'completed');
-    await board.until(runId, ({ state }) => state === 'finished');
+    await reader.until(runId, ({ state }) => state === 'finished');
     await waitUntilAllDelivered(daemon);
     const told = await eventsOf(daemon, runId);
     expect(told.map(({ type, data }) => [type, data.reminder])).toEqual([
@@ -150,12 +150,12 @@ describe('a run that sits in one state', () => {
       const told = toldTo(hooks, id);
       return told.length > 0 && told;
     });
-    const { polls } = await board.get(id);
-    await board.until(id, (watch) => watch.polls > polls + 3);
+    const { polls } = await reader.get(id);
+    await reader.until(id, (watch) => watch.polls > polls + 3);
     noxus.setStatus(id, 'running', 60);
     await waitFor(() => toldTo(hooks, id).length > 1);
     noxus.setStatus(id, 'failed');
-    await board.until(id, ({ state }) => state === 'finished');
+    await reader.until(id, ({ state }) => state === 'finished');
     await waitUntilAllDelivered(daemon);
 
     const told = toldTo(hooks, id);
@@ -184,7 +184,7 @@ describe('a run that sits in one state', () => {
       }).id;
     const toldOf = async (runId: string) => {
       await daemon.api('/v1/watches', { run_id: runId });
-      await board.until(runId, ({ state }) => state === 'finished');
+      await reader.until(runId, ({ state }) => state === 'finished');
       return (await eventsOf(daemon, runId)).map(({ type }) => type);
     };
     expect(await toldOf(sitsFor(2 * STALL_AFTER_MS))).toEqual([

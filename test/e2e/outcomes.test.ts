@@ -19,7 +19,7 @@ import {
 } from '../support/daemon-listings.ts';
 import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { watchBoard } from '../support/watch-board.ts';
+import { watchReader } from '../support/watch-reader.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const PER_WATCH_EVENTS = ['run.failed', 'run.awaiting_human_feedback', 'watch.*'];
@@ -177,7 +177,7 @@ let everything: Receiver;
 let usual: Receiver;
 let perWatch: Receiver;
 let daemon: DaemonProcess;
-const board = watchBoard(() => daemon);
+const reader = watchReader(() => daemon);
 /** The ids of the runs, by what they are. */
 let runs: Map<string, string>;
 const allDaemons: DaemonProcess[] = [];
@@ -220,16 +220,16 @@ async function play(outcome: Outcome): Promise<string> {
     metadata: { what: outcome.what },
   });
   expect(status).toBe(201);
-  await board.until(runId, ({ polls }) => polls > 0);
+  await reader.until(runId, ({ polls }) => polls > 0);
   for (const step of outcome.steps) await take(step, runId);
-  await board.until(runId, ({ state }) => state === outcome.state);
+  await reader.until(runId, ({ state }) => state === outcome.state);
   return runId;
 }
 
 async function take(step: Step, runId: string): Promise<void> {
   if ('to' in step) {
     noxus.setStatus(runId, step.to, step.progress);
-    await board.until(
+    await reader.until(
       runId,
       ({ run }) =>
         run?.status === step.to && (step.progress === undefined || run.progress === step.progress),
@@ -238,12 +238,12 @@ async function take(step: Step, runId: string): Promise<void> {
     await daemon.api('/v1/watches', { run_id: runId, endpoints: ['usual'], timeout: '1s' });
   } else if ('isDeleted' in step) {
     noxus.delete(runId);
-    await board.until(runId, ({ error }) => error?.code === 'not_found');
+    await reader.until(runId, ({ error }) => error?.code === 'not_found');
   } else if ('isUnwatched' in step) {
     await daemon.api(`/v1/watches/${runId}`, undefined, 'DELETE');
   } else {
     noxus.add({ id: runId });
-    await board.until(runId, ({ run }) => run !== null);
+    await reader.until(runId, ({ run }) => run !== null);
   }
 }
 

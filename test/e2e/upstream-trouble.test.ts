@@ -9,7 +9,7 @@ import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daem
 import { testRedis } from '../support/redis.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { watchBoard } from '../support/watch-board.ts';
+import { watchReader } from '../support/watch-reader.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 
@@ -97,18 +97,18 @@ async function watchRuns(source: Source, count: number): Promise<string[]> {
   const steps = [{ after_ms: 0, status: 'running' }];
   const ids = Array.from({ length: count }, () => noxus[source].add({ steps }).id);
   await pair[0].api('/v1/watches/batch', { watches: ids.map((run_id) => ({ run_id, source })) });
-  await Promise.all(ids.map((runId) => board.until(runId, ({ run }) => run !== null, source)));
+  await Promise.all(ids.map((runId) => reader.until(runId, ({ run }) => run !== null, source)));
   return ids;
 }
 
-const board = watchBoard(() => pair[1]);
+const reader = watchReader(() => pair[1]);
 
 async function pollNow(source: Source, runId: string, daemon = pair[0]): Promise<void> {
   await daemon.api(`/v1/watches/${runId}/poll?source=${source}`, undefined, 'POST');
 }
 
 const waitUntilFinished = (source: Source, ids: string[]) =>
-  Promise.all(ids.map((runId) => board.until(runId, ({ state }) => state === 'finished', source)));
+  Promise.all(ids.map((runId) => reader.until(runId, ({ state }) => state === 'finished', source)));
 
 const typesOf = async (runId: string) => (await eventsOf(pair[0], runId)).map(({ type }) => type);
 
@@ -139,10 +139,10 @@ async function playFaults() {
 
   await Promise.all(
     ids.map(async (runId, at) => {
-      const seen = await board.until(runId, ({ sequence }) => sequence > 0, 'faulty');
+      const seen = await reader.until(runId, ({ sequence }) => sequence > 0, 'faulty');
       // It stays as it is: nothing is told again. A machine that is slow may see time-outs as well.
       await pollNow('faulty', runId);
-      await board.until(
+      await reader.until(
         runId,
         ({ polls, error }) => polls > seen.polls && error?.code === FAULTS[at]?.code,
         'faulty',
@@ -152,7 +152,7 @@ async function playFaults() {
   const ready = await readyz(pair[0]);
   const during = await Promise.all(
     ids.map(async (runId) => {
-      const { error, run } = await board.get(runId, 'faulty');
+      const { error, run } = await reader.get(runId, 'faulty');
       return { code: error?.code, status: run?.status, types: await typesOf(runId) };
     }),
   );
@@ -284,7 +284,7 @@ describe('a run whose reading', () => {
       const types = ['watch.unreachable', 'watch.recovered', 'run.failed'];
       expect(await typesOf(runId)).toEqual(types);
       expect(toldOf(runId)).toEqual(types);
-      expect(await board.get(runId, 'faulty')).toMatchObject({ error: null });
+      expect(await reader.get(runId, 'faulty')).toMatchObject({ error: null });
     },
   );
 

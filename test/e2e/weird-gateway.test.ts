@@ -19,7 +19,7 @@ import {
 import { testRedis } from '../support/redis.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { watchBoard } from '../support/watch-board.ts';
+import { watchReader } from '../support/watch-reader.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 5).toString('base64')}`;
 
@@ -127,7 +127,7 @@ async function startPair(): Promise<[DaemonProcess, DaemonProcess]> {
   return Promise.all([start(), start()]);
 }
 
-const board = watchBoard(() => left ?? pair[0]);
+const reader = watchReader(() => left ?? pair[0]);
 
 async function watchRuns(name: string): Promise<void> {
   const steps = [{ after_ms: 0, status: 'running' }];
@@ -136,7 +136,7 @@ async function watchRuns(name: string): Promise<void> {
   runs[name] = ids;
   const source = sourceOf(name);
   await pair[0].api('/v1/watches/batch', { watches: ids.map((run_id) => ({ run_id, source })) });
-  await Promise.all(ids.map((runId) => board.until(runId, ({ run }) => run !== null, source)));
+  await Promise.all(ids.map((runId) => reader.until(runId, ({ run }) => run !== null, source)));
 }
 
 const fill = <Item>(item: Item) => Array.from({ length: RUNS }, () => item);
@@ -144,7 +144,7 @@ const fill = <Item>(item: Item) => Array.from({ length: RUNS }, () => item);
 const oddRun = (name: string) => runsOf(ODD)[ODD_RUNS.indexOf(name)] ?? '';
 
 const untilFinished = (runId: string, name: string) =>
-  board.until(runId, ({ state }) => state === 'finished', sourceOf(name));
+  reader.until(runId, ({ state }) => state === 'finished', sourceOf(name));
 
 /** What the receiver got about a source as a whole, oldest first. */
 function toldOf(name: string): { type: string; data: Record<string, unknown> }[] {
@@ -221,9 +221,9 @@ async function playOddity(name: string): Promise<void> {
   const runId = oddRun(name);
   const { fault } = ODDITIES[name] ?? {};
   if (fault !== undefined) simulatorOf(ODD).fault({ ...fault, run_id: runId });
-  const { polls } = await board.get(runId, sourceOf(ODD));
+  const { polls } = await reader.get(runId, sourceOf(ODD));
   // Read once as it is now, before it ends.
-  await board.until(runId, (watch) => watch.polls > polls, sourceOf(ODD));
+  await reader.until(runId, (watch) => watch.polls > polls, sourceOf(ODD));
   simulatorOf(ODD).setStatus(runId, 'failed');
   await untilFinished(runId, ODD);
 }
@@ -232,7 +232,7 @@ async function playBackwards(): Promise<void> {
   const runId = oddRun(BACKWARDS);
   for (const status of ['queued', 'running', 'failed']) {
     simulatorOf(ODD).setStatus(runId, status);
-    await board.until(runId, ({ run }) => run?.status === status, sourceOf(ODD));
+    await reader.until(runId, ({ run }) => run?.status === status, sourceOf(ODD));
   }
   simulatorOf(ODD).setStatus(runId, 'running');
   await pair[0].api(`/v1/watches/${runId}/poll?source=${sourceOf(ODD)}`, undefined, 'POST');
@@ -241,7 +241,7 @@ async function playBackwards(): Promise<void> {
 async function playForbidden(): Promise<void> {
   const runId = oddRun(FORBIDDEN);
   simulatorOf(ODD).fault({ kind: 'status', status: 403, run_id: runId });
-  await board.until(runId, ({ error }) => error?.code === 'forbidden', sourceOf(ODD));
+  await reader.until(runId, ({ error }) => error?.code === 'forbidden', sourceOf(ODD));
 }
 
 let outages: Awaited<ReturnType<typeof playOutages>>;
@@ -327,7 +327,7 @@ describe('a run with', () => {
 
   test(`${BACKWARDS} ends once, and is not read again`, async () => {
     expect(await typesOf(oddRun(BACKWARDS))).toEqual(['run.started', 'run.failed']);
-    const watch = await board.get(oddRun(BACKWARDS), sourceOf(ODD));
+    const watch = await reader.get(oddRun(BACKWARDS), sourceOf(ODD));
     expect(watch).toMatchObject({ state: 'finished', run: { status: 'failed' } });
   });
 

@@ -11,7 +11,7 @@ import { startPrivateRedis } from '../support/redis.ts';
 import { watchScriptKeys } from '../support/script-keys.ts';
 import { startSentinel } from '../support/redis-topology.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { watchBoard } from '../support/watch-board.ts';
+import { watchReader } from '../support/watch-reader.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const RUNS = 10;
@@ -71,9 +71,9 @@ async function watchRuns(daemon: DaemonProcess): Promise<string[]> {
   const ids = Array.from({ length: RUNS }, () => {
     return noxus.add({ steps: [{ after_ms: 0, status: 'running' }] }).id;
   });
-  const board = watchBoard(() => daemon);
+  const reader = watchReader(() => daemon);
   await daemon.api('/v1/watches/batch', { watches: ids.map((run_id) => ({ run_id })) });
-  await Promise.all(ids.map((runId) => board.until(runId, ({ run }) => run !== null)));
+  await Promise.all(ids.map((runId) => reader.until(runId, ({ run }) => run !== null)));
   return ids;
 }
 

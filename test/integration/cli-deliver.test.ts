@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { runCli, startCli, until } from '../support/cli-harness.ts';
+import { runCli, startCli } from '../support/cli-harness.ts';
 import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 let daemon: FakeDaemon;
 
@@ -122,7 +123,7 @@ describe('runwatch redeliver of a range', () => {
       env: { RUNWATCH_URL: daemon.url },
       terminalInput: 'silent',
     });
-    await until(() => run.stderr().includes('[y/N]'));
+    await waitFor(() => run.stderr().includes('[y/N]'));
     run.interrupt();
     expect(await run.exitCode).toBe(130);
     expect(run.stdout()).toBe('');

@@ -1,8 +1,9 @@
 import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { sampleDelivery, sampleEvent, sampleRun, sampleWatch } from '../support/api-samples.ts';
-import { runCli, startCli, until } from '../support/cli-harness.ts';
+import { runCli, startCli } from '../support/cli-harness.ts';
 import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 let daemon: FakeDaemon;
 
@@ -192,18 +193,18 @@ describe('runwatch events', () => {
   test('--follow goes on after the last event when the daemon is started anew', async () => {
     const env = { RUNWATCH_URL: daemon.url };
     const run = startCli(['events', '--follow', '--json', '--run', 'run-1'], { env });
-    await until(() => daemon.streams() === 1);
+    await waitFor(() => daemon.streams() === 1);
     daemon.push('c1', sampleEvent('evt_1'));
-    await until(() => run.stdout().includes('evt_1'));
+    await waitFor(() => run.stdout().includes('evt_1'));
     const { port } = daemon;
     await daemon.close();
-    await until(() => run.stderr().includes('The daemon is away'));
+    await waitFor(() => run.stderr().includes('The daemon is away'));
     daemon = await startFakeDaemon(port);
-    await until(() => daemon.streams() === 1);
+    await waitFor(() => daemon.streams() === 1);
     expect(daemon.requests[0]?.headers['last-event-id']).toBe('c1');
     expect(daemon.requests[0]?.query.get('run_id')).toBe('run-1');
     daemon.push('c2', sampleEvent('evt_2'));
-    await until(() => run.stdout().includes('evt_2'));
+    await waitFor(() => run.stdout().includes('evt_2'));
     run.interrupt();
     expect(await run.exitCode).toBe(130);
     const lines = run.stdout().trim().split('\n');
@@ -216,9 +217,9 @@ describe('runwatch events', () => {
 
   test('--follow goes on where the stream began when it breaks off before any event', async () => {
     const run = startCli(['events', '--follow'], { env: { RUNWATCH_URL: daemon.url } });
-    await until(() => daemon.streams() === 1);
+    await waitFor(() => daemon.streams() === 1);
     daemon.cutStreams();
-    await until(() => daemon.requests.length === 2);
+    await waitFor(() => daemon.requests.length === 2);
     expect(daemon.requests[1]?.headers['last-event-id']).toBe('c0');
     run.interrupt();
     await run.exitCode;
@@ -226,11 +227,11 @@ describe('runwatch events', () => {
 
   test('--follow --after starts where it is told to, and prints lines for people', async () => {
     const run = startCli(['events', '-f', '--after', 'c5'], { env: { RUNWATCH_URL: daemon.url } });
-    await until(() => daemon.streams() === 1);
+    await waitFor(() => daemon.streams() === 1);
     expect(daemon.requests[0]?.headers['last-event-id']).toBe('c5');
     const error = { code: 'unavailable', message: 'Noxus is away', since: '' };
     daemon.push('c6', { ...sampleEvent('evt_6', { run: null, error }), type: 'watch.unreachable' });
-    await until(() => run.stdout().endsWith('\n'));
+    await waitFor(() => run.stdout().endsWith('\n'));
     run.interrupt();
     await run.exitCode;
     expect(run.stdout()).toMatch(
@@ -240,7 +241,7 @@ describe('runwatch events', () => {
 
   test('--follow ends at once when the token is not known, also after a reconnection', async () => {
     const run = startCli(['events', '--follow'], { env: { RUNWATCH_URL: daemon.url } });
-    await until(() => daemon.streams() === 1);
+    await waitFor(() => daemon.streams() === 1);
     daemon.on('GET /v1/events/stream', problem(401, 'unauthorized', 'no'));
     daemon.cutStreams();
     expect(await run.exitCode).toBe(1);

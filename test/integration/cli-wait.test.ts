@@ -6,8 +6,9 @@ import type { RunView } from '../../src/cli/wait/verdict.ts';
 import type { WatchView } from '../../src/cli/client/wire.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import { sampleEvent, sampleRun, sampleWatch, settledWatch } from '../support/api-samples.ts';
-import { runCli, startCli, until } from '../support/cli-harness.ts';
+import { runCli, startCli } from '../support/cli-harness.ts';
 import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 let daemon: FakeDaemon;
 
@@ -70,10 +71,10 @@ describe('waiting by the daemon', () => {
     serve(sampleWatch());
     daemon.on('POST /v1/watches/run-1/poll', { status: 202 });
     const run = startCli(['wait', 'run-1'], { env: env() });
-    await until(() => daemon.streams() === 1 && run.stderr().includes('run-1 running 40%'));
+    await waitFor(() => daemon.streams() === 1 && run.stderr().includes('run-1 running 40%'));
     serve(sampleWatch({ run: sampleRun({ progress: 70 }) }));
     daemon.push('c1', sampleEvent('evt_1'));
-    await until(() => run.stderr().includes('run-1 running 70%'));
+    await waitFor(() => run.stderr().includes('run-1 running 70%'));
     serve(settledWatch('run-1', 'completed'));
     daemon.push('c2', sampleEvent('evt_2'));
     expect(await run.exitCode).toBe(0);
@@ -122,8 +123,8 @@ describe('waiting by the daemon', () => {
   test('--through-feedback waits on', async () => {
     serveFresh(awaiting(), awaiting());
     const run = startCli(['wait', 'run-1', '--through-feedback'], { env: env() });
-    await until(() => run.stderr().includes('awaiting_human_feedback'));
-    await until(() => daemon.streams() === 1);
+    await waitFor(() => run.stderr().includes('awaiting_human_feedback'));
+    await waitFor(() => daemon.streams() === 1);
     serve(settledWatch('run-1', 'completed'));
     daemon.push('c9', sampleEvent('evt_9'));
     expect(await run.exitCode).toBe(0);
@@ -156,7 +157,7 @@ describe('waiting by the daemon', () => {
   test('Ctrl-C exits 130 without a result', async () => {
     serve(sampleWatch());
     const run = startCli(['wait', 'run-1'], { env: env() });
-    await until(() => run.stderr().includes('running'));
+    await waitFor(() => run.stderr().includes('running'));
     run.interrupt();
     expect(await run.exitCode).toBe(130);
     expect(run.stdout()).toBe('');
@@ -211,10 +212,10 @@ describe('trouble while waiting', () => {
   test('a daemon that is started anew is waited for', async () => {
     serve(sampleWatch());
     const { result } = await settle(60_000, async (views) => {
-      await until(() => views.length > 0);
+      await waitFor(() => views.length > 0);
       const { port } = daemon;
       await daemon.close();
-      await until(() => views.at(-1)?.trouble?.code === 'daemon_unreachable');
+      await waitFor(() => views.at(-1)?.trouble?.code === 'daemon_unreachable');
       daemon = await startFakeDaemon(port);
       serve(settledWatch('run-1', 'completed'));
     });
@@ -224,7 +225,7 @@ describe('trouble while waiting', () => {
   test('a daemon that stays away means that we cannot tell', async () => {
     serve(sampleWatch());
     const { result } = await settle(100, async (views) => {
-      await until(() => views.length > 0);
+      await waitFor(() => views.length > 0);
       await daemon.close();
     });
     daemon = await startFakeDaemon();
@@ -245,7 +246,7 @@ describe('trouble while waiting', () => {
     const error = { code: 'unavailable', message: 'Noxus answers 500', since: '' };
     serve(sampleWatch({ error }));
     const { result } = await settle(60_000, async (views) => {
-      await until(() => views.some(({ trouble }) => trouble !== null));
+      await waitFor(() => views.some(({ trouble }) => trouble !== null));
       serve(settledWatch('run-1', 'failed'));
     });
     expect(result.kind).toBe('failed');
@@ -254,7 +255,7 @@ describe('trouble while waiting', () => {
   test('a watch that somebody takes away ends the wait', async () => {
     serve(sampleWatch());
     const { result } = await settle(60_000, async (views) => {
-      await until(() => views.length > 0);
+      await waitFor(() => views.length > 0);
       daemon.on('GET /v1/watches/run-1', problem(404, 'watch_not_found', 'not watched'));
     });
     expect(result).toMatchObject({ kind: 'cannot_tell', reason: { code: 'watch_not_found' } });

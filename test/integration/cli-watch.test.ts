@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { sampleEvent, sampleWatch, settledWatch } from '../support/api-samples.ts';
-import { runCli, startCli, until } from '../support/cli-harness.ts';
+import { runCli, startCli } from '../support/cli-harness.ts';
 import { startFakeDaemon, type FakeDaemon, type FakeRequest } from '../support/fake-daemon.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 let daemon: FakeDaemon;
 
@@ -196,8 +197,8 @@ describe('runwatch watch', () => {
     const run = startCli(['watch', 'run-1', '--wait', '--timeout', '90d'], {
       env: { RUNWATCH_URL: daemon.url },
     });
-    await until(() => run.stderr().includes('run-1 running'));
-    await until(() => daemon.streams() === 1);
+    await waitFor(() => run.stderr().includes('run-1 running'));
+    await waitFor(() => daemon.streams() === 1);
     daemon.push('c1', sampleEvent('evt_1'));
     expect(await run.exitCode).toBe(124);
     expect(run.stdout()).toBe('run-1 timed_out (its watch expired)\n');

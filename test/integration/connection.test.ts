@@ -11,7 +11,7 @@ import { listenRaw } from '../support/raw-server.ts';
 import { freePort } from '../support/redis-process.ts';
 import { startPrivateRedis, testRedis } from '../support/redis.ts';
 import type { PrivateRedis, PrivateRedisOptions } from '../support/redis.ts';
-import { until } from '../support/until.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const cleanups: (() => Promise<unknown>)[] = [];
 
@@ -74,12 +74,12 @@ test('a subscriber hears what is published, also after Redis was restarted', asy
   subscriber.on('message', (_channel, message) => heard.push(message));
   await subscriber.subscribe('news');
   await connections.commands.publish('news', 'one');
-  await until(() => heard.includes('one'));
+  await waitFor(() => heard.includes('one'));
 
   await redis.restart();
-  await until(async () => connections.state().kind === 'ok' && (await hasListener(connections)));
+  await waitFor(async () => connections.state().kind === 'ok' && (await hasListener(connections)));
   await connections.commands.publish('news', 'two');
-  await until(() => heard.includes('two'));
+  await waitFor(() => heard.includes('two'));
 });
 
 async function hasListener({ commands }: RedisConnections): Promise<boolean> {
@@ -105,7 +105,7 @@ test('a server that loads its file is asked again soon until it is done', async 
   expect(asked).toBe(3);
   expect(log.lines).toMatchObject([{ msg: 'Redis refuses', reply: 'LOADING' }]);
   expect(connections.state()).toMatchObject({ kind: 'refuses', code: 'LOADING' });
-  await until(() => connections.state().kind === 'ok', 5_000);
+  await waitFor(() => connections.state().kind === 'ok', { timeoutMs: 5_000 });
 });
 
 /** What a server says that has all rights, apart from the script that tries them. */
@@ -194,13 +194,13 @@ test('while Redis is away commands fail at once, and work again when it is back'
   expect(result?.[0]).toMatchObject({ code: 'redis_unavailable' });
   const waiting = connections.blocking.get('kept');
   expect(connections.state().kind).toBe('away');
-  await until(() => log.lines.length >= 3);
+  await waitFor(() => log.lines.length >= 3);
 
   await redis.restart();
   expect(await waiting).toBe('yes');
-  await until(() => connections.state().kind === 'ok');
+  await waitFor(() => connections.state().kind === 'ok');
   expect(await commands.get('kept')).toBe('yes');
-  await until(() => log.lines.at(-1)?.msg === 'Redis is back');
+  await waitFor(() => log.lines.at(-1)?.msg === 'Redis is back');
   expect(log.lines.slice(0, -1).every((line) => line.msg === 'Redis is away')).toBe(true);
   expect(log.lines[2]).toMatchObject({ level: 'warn', code: 'redis_unavailable' });
 });
@@ -215,7 +215,7 @@ test('closing is quiet, and leaves no connection behind', async () => {
   expect(log.lines).toEqual([]);
 
   const { blocking } = connect(redis.url).connections;
-  await until(async () => clientsIn(await blocking.client('LIST')) <= 2);
+  await waitFor(async () => clientsIn(await blocking.client('LIST')) <= 2);
 });
 
 function clientsIn(list: unknown): number {
@@ -244,7 +244,7 @@ test.each(REFUSALS)(
     const operator = connect(redis.url).connections.blocking;
     await operator.call(...(refuse as [string, ...string[]]));
 
-    await until(async () => (await connections.tryWrite()).kind === 'refuses');
+    await waitFor(async () => (await connections.tryWrite()).kind === 'refuses');
     expect(connections.state()).toMatchObject({ kind: 'refuses', code });
     // A read-only replica has the connection made anew once a second, and is away meanwhile.
     const refusalOf = async (attempt: () => Promise<unknown>) => {
@@ -252,14 +252,14 @@ test.each(REFUSALS)(
       return error.code === 'redis_refuses' && error.retriable && error.message.includes(code);
     };
     const script = "return redis.call('SET', KEYS[1], 'x')";
-    await until(() => refusalOf(() => connections.commands.set('{connection}:key', 'x')));
-    await until(() => refusalOf(() => connections.commands.eval(script, 1, '{connection}:key')));
+    await waitFor(() => refusalOf(() => connections.commands.set('{connection}:key', 'x')));
+    await waitFor(() => refusalOf(() => connections.commands.eval(script, 1, '{connection}:key')));
     expect(log.lines).toMatchObject([
       { level: 'warn', code: 'redis_refuses', reply: code, msg: 'Redis refuses' },
     ]);
 
     await operator.call(...(relent as [string, ...string[]]));
-    await until(() => connections.state().kind === 'ok', 5_000);
+    await waitFor(() => connections.state().kind === 'ok', { timeoutMs: 5_000 });
     expect(usable).toBe(1);
     expect(log.lines).toHaveLength(2);
     expect(log.lines[1]).toMatchObject({ msg: 'Redis takes what it is given again' });

@@ -317,7 +317,7 @@ describe('the breaker', () => {
     await rig.settle();
     await rig.settle();
     expect(rig.open()).toHaveLength(0);
-    expect(rig.told.map(({ type }) => type)).toEqual(['endpoint.failing']);
+    expect(rig.endpointEvents.map(({ type }) => type)).toEqual(['endpoint.failing']);
   });
 
   test('closes with the probe that is delivered, and the rest follows by the slots alone', async () => {
@@ -334,7 +334,10 @@ describe('the breaker', () => {
     expect(rig.open()).toHaveLength(4);
     await rig.answerAll('ok');
     expect(new Set(await rig.states([...failed, ...parked]))).toEqual(new Set(['delivered']));
-    expect(rig.told.map(({ type }) => type)).toEqual(['endpoint.failing', 'endpoint.recovered']);
+    expect(rig.endpointEvents.map(({ type }) => type)).toEqual([
+      'endpoint.failing',
+      'endpoint.recovered',
+    ]);
     await expectNothingLeft(rig);
   });
 
@@ -391,7 +394,10 @@ describe('an endpoint', () => {
     await rig.answerAll('gone');
     expect(await rig.states(ids)).toEqual(['dead', 'skipped', 'skipped']);
     expect(rig.sent).toHaveLength(1);
-    expect(rig.told.map(({ type }) => type)).toEqual(['endpoint.disabled', 'delivery.exhausted']);
+    expect(rig.endpointEvents.map(({ type }) => type)).toEqual([
+      'endpoint.disabled',
+      'delivery.exhausted',
+    ]);
     await rig.replay.one(ids[1]!);
     await rig.answerAll('ok');
     expect(await rig.states(ids)).toEqual(['dead', 'skipped', 'skipped']);
@@ -557,7 +563,7 @@ describe('operators', () => {
     });
     await openBreaker(rig, 'pager');
     await rig.settle();
-    expect(rig.told.map(({ type, about }) => [type, about])).toEqual([
+    expect(rig.endpointEvents.map(({ type, about }) => [type, about])).toEqual([
       ['endpoint.failing', 'ops'],
       ['endpoint.failing', 'pager'],
     ]);
@@ -606,7 +612,7 @@ describe('faults of our own', () => {
         disabled: null,
         failingSince: null,
       });
-      expect(rig.told.map(({ type }) => type)).toEqual(['delivery.exhausted']);
+      expect(rig.endpointEvents.map(({ type }) => type)).toEqual(['delivery.exhausted']);
       isBroken = false;
       await rig.replayMany(ids);
       await rig.answerAll('ok');

@@ -10,7 +10,7 @@ import { startEmbeddedRedis } from '../../src/redis/embedded/server.ts';
 import { isAlive } from '../../src/redis/file-lock.ts';
 import { collectLog } from '../support/collect-log.ts';
 import { findServer } from '../support/redis-process.ts';
-import { until } from '../support/until.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const cleanups: (() => Promise<unknown>)[] = [];
 
@@ -106,7 +106,7 @@ test('closing shuts the server down with all its data, and the next start has th
   redis.disconnect();
   const pid = pidIn(dataDir);
   expect(await server.close(5_000)).toBe('stopped');
-  await until(() => !isAlive(pid));
+  await waitFor(() => !isAlive(pid));
 
   const next = await start(dataDir);
   expect(next.reused).toBe(false);
@@ -121,7 +121,7 @@ test('a server outlives the process that started it by kill -9, and is found aga
   expect(server.reused).toBe(true);
   expect(pidIn(dataDir)).toBe(pid);
   expect(await server.close(5_000)).toBe('stopped');
-  await until(() => !isAlive(pid));
+  await waitFor(() => !isAlive(pid));
 });
 
 test('starts at the same moment end up with one server, which the last one shuts down', async () => {
@@ -152,7 +152,7 @@ test('what a dead server and a dead starter left behind is no obstacle', async (
   await leaveBehind(dataDir);
   const pid = pidIn(dataDir);
   process.kill(pid, 'SIGKILL');
-  await until(() => !isAlive(pid));
+  await waitFor(() => !isAlive(pid));
   await writeFile(join(dataDir, 'redis.lock'), `${dead.pid} some-mark`);
   expect(existsSync(join(dataDir, 'redis.sock'))).toBe(true);
 
@@ -198,7 +198,7 @@ test('other users can read nothing of what the server writes, wherever its direc
   await chmod(dataDir, 0o755);
   const server = await start(dataDir);
   await connect(server.socketPath).set('kept', 'yes');
-  await until(() => pidIn(dataDir) > 1);
+  await waitFor(() => pidIn(dataDir) > 1);
   const names = await readdir(dataDir, { recursive: true });
   const open = await Promise.all(
     names.map(async (name) => ((await stat(join(dataDir, name))).mode & 0o077) !== 0),
@@ -217,7 +217,7 @@ test('a server that is killed comes back with its data, and clients find it by t
     // Written is not yet synced, but that matters to a power cut only.
     const pid = pidIn(dataDir);
     process.kill(pid, 'SIGKILL');
-    await until(() => log.lines.at(-1)?.level === 'info' && pidIn(dataDir) !== pid);
+    await waitFor(() => log.lines.at(-1)?.level === 'info' && pidIn(dataDir) !== pid);
     expect(await redis.get(round)).toBe('yes');
   }
   expect(log.lines.filter(({ level }) => level === 'warn')).toHaveLength(2);

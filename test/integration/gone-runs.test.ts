@@ -3,7 +3,7 @@ import type { ObserveContext } from '../../src/core/watch/observation.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import { createCheckGone } from '../../src/poll/check-gone.ts';
 import type { FaultInput } from '../../src/simulator/fault.ts';
-import { lookingAt, newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
+import { observeContext, newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
 import { SOURCE, startPollRig, type PollRig } from '../support/poll-rig.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -95,7 +95,7 @@ describe('the slow check of a run that is gone', () => {
   /** A check at so many hours after the run was gone. */
   async function checkAt(hours: number, outcome: PollResult, reads: string[] = []) {
     const now = NOON + hours * HOUR;
-    const contextOf = (): ObserveContext => ({ ...lookingAt(now), newMark });
+    const contextOf = (): ObserveContext => ({ ...observeContext(now), newMark });
     await createCheckGone({
       ...stores,
       readerOf: () => ({ readRun: async (runId) => (reads.push(runId), outcome) }),

@@ -4,6 +4,7 @@ import { RunwatchError } from '../../src/core/errors.ts';
 import { anEvent, STALE } from '../support/fake-services.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
 import { rawRequest, untilRefused } from '../support/raw-http.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 let server: TestServer;
 
@@ -31,10 +32,6 @@ function idsOf(text: string): string[] {
   return [...text.matchAll(/^id: (.*)\nevent: /gm)].map(([, id = '']) => id);
 }
 
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-}
-
 describe('the list of events', () => {
   it('gives the events after a cursor, oldest first, as they were published', async () => {
     for (const sequence of [1, 2, 3]) server.services.append(anEvent(sequence));
@@ -57,7 +54,7 @@ describe('a cursor of a store that has lost data since', () => {
     const response = await server.fetch('/v1/events/stream', {
       headers: { 'last-event-id': STALE },
     });
-    await until(() => server.services.followers === 1);
+    await waitFor(() => server.services.followers === 1);
     server.services.append(anEvent(2));
     const { text } = await readUntil(response, (seen) => seen.includes('evt_2'));
     expect(text).toContain('id: c1\nevent: reset\ndata: {"reason":');
@@ -71,7 +68,7 @@ describe('the stream of events', () => {
     expect(response.headers.get('content-type')).toBe('text/event-stream');
     expect(response.headers.get('cache-control')).toBe('no-store');
     expect(response.headers.get('x-content-type-options')).toBe('nosniff');
-    await until(() => server.services.followers === 1);
+    await waitFor(() => server.services.followers === 1);
     server.services.append(anEvent(1, { type: 'run.failed' }));
     const { text } = await readUntil(response, (seen) => /^data: .*\n\n/m.test(seen));
     expect(text).toContain('id: c1\nevent: run.failed\ndata: {"id":"evt_1"');
@@ -86,7 +83,7 @@ describe('the stream of events', () => {
 
   it('sends no blank line and no id without an event, which clients would take for a message', async () => {
     const response = await server.fetch('/v1/events/stream');
-    await until(() => server.services.followers === 1);
+    await waitFor(() => server.services.followers === 1);
     server.services.append(anEvent(1));
     const isEnough = (seen: string) => seen.split(': heartbeat\n').length > 3 && /^id/m.test(seen);
     const { text } = await readUntil(response, isEnough);
@@ -126,10 +123,10 @@ describe('the stream of events', () => {
   it('stops reading the log when its reader goes', async () => {
     const leaving = new AbortController();
     await server.fetch('/v1/events/stream', { signal: leaving.signal });
-    await until(() => server.services.followers === 1);
+    await waitFor(() => server.services.followers === 1);
     leaving.abort();
-    await until(() => server.services.followers === 0);
-    await until(() => server.lines.length === 1);
+    await waitFor(() => server.services.followers === 0);
+    await waitFor(() => server.lines.length === 1);
     expect(server.lines).toMatchObject([
       { level: 'debug', fields: { route: '/v1/events/stream', status: 200, aborted: true } },
     ]);
@@ -140,17 +137,17 @@ describe('the stream of events', () => {
     const socket = connect({ host: hostname, port: Number(port) });
     socket.pause();
     socket.write(rawRequest('GET /v1/events/stream?after=c0', { host: 'localhost' }));
-    await until(() => server.services.followers === 1);
+    await waitFor(() => server.services.followers === 1);
     const large = anEvent(1);
     large.data.watch.metadata = { filler: 'x'.repeat(64_000) };
     for (let count = 0; count < 1_000; count += 1) server.services.append(large);
-    await until(() => server.services.followers === 0);
+    await waitFor(() => server.services.followers === 0);
     socket.destroy();
   });
 
   it('ends cleanly when the server closes', async () => {
     const response = await server.fetch('/v1/events/stream');
-    await until(() => server.services.followers === 1);
+    await waitFor(() => server.services.followers === 1);
     const reading = readUntil(response, () => false);
     await server.close();
     expect(await reading).toMatchObject({ ended: true });
@@ -165,7 +162,7 @@ describe('the stream of events', () => {
     const response = await server.fetch('/v1/events/stream');
     const { text, ended } = await readUntil(response, () => false);
     expect([idsOf(text), ended]).toEqual([['c1'], true]);
-    await until(() => server.lines.length > 0);
+    await waitFor(() => server.lines.length > 0);
     expect(server.lines).toMatchObject([{ level: 'error', fields: { status: 200 } }]);
   });
 
@@ -179,7 +176,7 @@ describe('the stream of events', () => {
     expect(refused).toHaveLength(200);
     expect(await refused[0]?.json()).toMatchObject({ code: 'too_many_streams' });
     leaving.abort();
-    await until(() => server.services.followers === 0);
+    await waitFor(() => server.services.followers === 0);
     expect((await server.fetch('/v1/events/stream')).status).toBe(200);
   });
 
@@ -231,6 +228,6 @@ describe('streams of one token', () => {
     });
     expect((await follow('ui')).status).toBe(200);
     leaving.abort();
-    await until(() => server.services.followers === 0);
+    await waitFor(() => server.services.followers === 0);
   });
 });

@@ -4,7 +4,7 @@ import { createKeys } from '../../src/redis/keys.ts';
 import type { RedisSettings } from '../../src/redis/redis-target.ts';
 import { collectLog } from '../support/collect-log.ts';
 import { startCluster, startSentinel } from '../support/redis-topology.ts';
-import { until } from '../support/until.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const prefix = 'failover';
 const key = `{${prefix}}:key`;
@@ -39,11 +39,11 @@ async function survivesItsPrimary(
 
   await killPrimary();
   const popped = blocking.bzpopmin(`{${prefix}}:list`, 0);
-  await until(() => usable === 1, 20_000);
+  await waitFor(() => usable === 1, { timeoutMs: 20_000 });
   expect(await commands.get(key)).toBe('kept');
   await commands.zadd(`{${prefix}}:list`, 1, 'member');
   expect(await popped).toEqual([`{${prefix}}:list`, 'member', '1']);
-  await until(async () => {
+  await waitFor(async () => {
     await commands.publish('news', 'one');
     return heard.includes('one');
   });

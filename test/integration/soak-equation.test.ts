@@ -3,7 +3,7 @@ import { isBalanced, openLedger, type LedgerReader } from '../../bench/support/e
 import { planDeliveries, type Delivery } from '../../src/core/delivery/delivery.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { ledgerField } from '../../src/redis/keys.ts';
-import { lookingAt, newWatch, NOON, snapshot } from '../support/builders.ts';
+import { observeContext, newWatch, NOON, snapshot } from '../support/builders.ts';
 import { testRedis } from '../support/redis.ts';
 import { openStores } from '../support/stores.ts';
 
@@ -33,7 +33,7 @@ beforeEach(async () => {
     { kind: 'endpoint', endpoint: 'failures' },
   ]);
   const run = snapshot({ status: 'failed', finished_at: '2026-01-01T00:00:00.000Z' });
-  const { watch, events } = observe(before, { kind: 'run', run }, lookingAt(NOON));
+  const { watch, events } = observe(before, { kind: 'run', run }, observeContext(NOON));
   const wants = () => true;
   const deliveries = planDeliveries(watch, events, before.subscriptions, { wants, now: NOON });
   await stores.watches.commit({ before: null, after: watch, events, deliveries });

@@ -7,7 +7,7 @@ import { observe } from '../../src/core/watch/observe.ts';
 import type { WatchChange } from '../../src/core/watch/watch-change.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { TABLE_LIMITS } from '../../src/redis/stores/statistics-store.ts';
-import { lookingAt, newWatch, NOON, snapshot } from '../support/builders.ts';
+import { observeContext, newWatch, NOON, snapshot } from '../support/builders.ts';
 import { anEvent } from '../support/fake-services.ts';
 import { openStores } from '../support/stores.ts';
 
@@ -81,7 +81,7 @@ describe('what is learned', () => {
     const look = async (at: number) => {
       const before = (await watches.get(watch))!;
       const run = snapshot({ id: watch.runId, workflow_id: workflowId, observed_at: isoTime(at) });
-      const seen = observe(before.watch, { kind: 'run', run }, lookingAt(at));
+      const seen = observe(before.watch, { kind: 'run', run }, observeContext(at));
       await watches.commit({ before, after: seen.watch, deliveries: [], ...seen });
     };
     await look(NOON);

@@ -12,7 +12,7 @@ import {
   type Subscription,
   type Watch,
 } from '../../src/core/watch/watch.ts';
-import { newWatch, NOON, lookingAt, snapshot, webhookTo } from '../support/builders.ts';
+import { newWatch, NOON, observeContext, snapshot, webhookTo } from '../support/builders.ts';
 import { delivered, openStores } from '../support/stores.ts';
 
 const {
@@ -49,7 +49,7 @@ async function register(changes: Partial<Watch> = {}): Promise<StoredWatch> {
 /** What a look at a run changes, with its fan-out. */
 function seen(before: StoredWatch, status: string, progress = 0) {
   const run = snapshot({ id: before.watch.runId, status, progress });
-  const looked = observe(before.watch, { kind: 'run', run }, lookingAt(NOON));
+  const looked = observe(before.watch, { kind: 'run', run }, observeContext(NOON));
   const planned = planDeliveries(looked.watch, looked.events, looked.watch.subscriptions, {
     wants,
     now: NOON,

@@ -66,7 +66,7 @@ let marks = 0;
 export const newMark = () => newName(() => 0) + newName(() => (marks += 1));
 
 /** The context of a poll at a time, with {@link POLICY} and without statistics. */
-export function lookingAt(now: number): ObserveContext {
+export function observeContext(now: number): ObserveContext {
   return {
     now,
     policy: POLICY,

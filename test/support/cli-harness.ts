@@ -70,11 +70,6 @@ export async function runCli(args: string[], options: HarnessOptions = {}) {
   return { exitCode, stdout: run.stdout(), stderr: run.stderr() };
 }
 
-/** Waits for a condition; fails by the test's own time limit. */
-export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
-}
-
 class Sink extends Writable {
   text = '';
   readonly isTTY: boolean;

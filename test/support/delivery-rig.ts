@@ -91,7 +91,7 @@ export function deliveryRig(options: RigOptions = {}) {
   turnClock(0);
   const sent: Sent[] = [];
   const open = new Set<Sent>();
-  const told: EndpointEvent[] = [];
+  const endpointEvents: EndpointEvent[] = [];
   const errors: unknown[] = [];
   const processes = new Map<string, RigProcess>();
   let isRetried = false;
@@ -142,7 +142,7 @@ export function deliveryRig(options: RigOptions = {}) {
         return options.routeOf === undefined ? route : options.routeOf(delivery, route);
       },
       isOvertaken: async (delivery) => options.isOvertaken?.(delivery) ?? false,
-      events: createEndpointEvents({ plan: planEvent, log: (event) => told.push(event) }),
+      events: createEndpointEvents({ plan: planEvent, log: (event) => endpointEvents.push(event) }),
       report: () => undefined,
     });
     const process: RigProcess = {
@@ -213,7 +213,7 @@ export function deliveryRig(options: RigOptions = {}) {
     /** Requests without an answer so far. */
     open: () => [...open],
     /** Log lines about endpoints. */
-    told,
+    endpointEvents,
     now,
     replay,
     startProcess,
@@ -238,7 +238,7 @@ export function deliveryRig(options: RigOptions = {}) {
       const events = planned.map(({ eventId, eventType }) => eventOf(eventId, eventType, runId));
       const change = { before, after: watch, events, deliveries: planned };
       if ((await stores.watches.commit(change)) === null)
-        throw new Error('nobody else writes watches here');
+        throw new Error('the watch was written by another process');
       return planned.map(({ id }) => id);
     },
 

@@ -4,8 +4,8 @@ import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import { startReceiver, type ReceivedWebhook } from '../../src/simulator/receiver.ts';
 import { randomInteger, seededRandom } from '../../src/simulator/seeded-random.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
-import { castOf, type Role } from './kill-cast.ts';
-import { startRestlessDaemon, type RestlessDaemon } from './restless-daemon.ts';
+import { killTestRuns, type Role } from './kill-runs.ts';
+import { startKillableDaemon, type KillableDaemon } from './killable-daemon.ts';
 import { openStores } from './stores.ts';
 import { waitFor } from './wait-for.ts';
 
@@ -59,7 +59,7 @@ export interface KillOutcome {
 
 interface Phase {
   noxus: Simulator;
-  daemons: RestlessDaemon[];
+  daemons: KillableDaemon[];
   random: Random;
   /** How many different events of a type the receiver got for a run. */
   told: (runId: string, type: string) => number;
@@ -70,7 +70,7 @@ interface Phase {
  * Runs a kill test: runs live and end while daemons and Redis are killed, then all comes to rest.
  */
 export async function playKillScenario(plan: KillPlan): Promise<KillOutcome> {
-  const cast = castOf(plan.seed);
+  const cast = killTestRuns(plan.seed);
   const random = seededRandom(plan.seed);
   const noxus = await startSimulator();
   // Slow answers make sure that a kill finds requests under way.
@@ -79,7 +79,7 @@ export async function playKillScenario(plan: KillPlan): Promise<KillOutcome> {
   const audience = await startAudience(random);
   const daemons = await Promise.all(
     Array.from({ length: plan.daemons }, () =>
-      startRestlessDaemon(daemonOptions(plan, noxus, audience.url)),
+      startKillableDaemon(daemonOptions(plan, noxus, audience.url)),
     ),
   );
   const phase = {

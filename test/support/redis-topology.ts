@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { findServer, freePort } from './redis-process.ts';
-import { until } from './until.ts';
+import { waitFor } from './wait-for.ts';
 
 /** How long a silent server may take until it counts as gone, ms; production uses seconds. */
 const DOWN_AFTER_MS = 700;
@@ -70,7 +70,7 @@ class Servers {
     control.on('error', () => undefined);
     const node = { port, child, control };
     this.nodes.push(node);
-    await until(async () => (await control.ping()) === 'PONG');
+    await waitFor(async () => (await control.ping()) === 'PONG');
     return node;
   }
 
@@ -117,7 +117,7 @@ export async function startSentinel(): Promise<SentinelTopology> {
   const servers = await Servers.create();
   const first = await servers.start(DURABLE);
   const replica = await servers.start([...DURABLE, '--replicaof', '127.0.0.1', String(first.port)]);
-  await until(async () => (await replica.control.info('replication')).includes('link_status:up'));
+  await waitFor(async () => (await replica.control.info('replication')).includes('link_status:up'));
   const name = 'group';
   const sentinel = await servers.start(
     ['--sentinel'],
@@ -136,7 +136,7 @@ export async function startSentinel(): Promise<SentinelTopology> {
     return servers.at(Number(port));
   };
   // A Sentinel learns of replicas by INFO, every ten seconds once it has started.
-  await until(async () => {
+  await waitFor(async () => {
     const replicas = await sentinel.control.call('SENTINEL', 'REPLICAS', name);
     return Array.isArray(replicas) && replicas.length === 1;
   });
@@ -164,7 +164,7 @@ export async function startCluster(key: string): Promise<ClusterTopology> {
     three.control.call('CLUSTER', 'ADDSLOTSRANGE', 10923, 16383),
   ]);
   for (const { port } of [two, three, replica]) await meet(one, servers.at(port));
-  await until(async () => {
+  await waitFor(async () => {
     const states = await Promise.all(nodes.map(({ control }) => control.cluster('INFO')));
     return states.every(
       (state) => state.includes('cluster_state:ok') && state.includes('cluster_known_nodes:4'),
@@ -173,7 +173,7 @@ export async function startCluster(key: string): Promise<ClusterTopology> {
   const slot = await one.control.cluster('KEYSLOT', key);
   const holder = slot <= 5461 ? one : slot <= 10922 ? two : three;
   await replica.control.cluster('REPLICATE', await holder.control.cluster('MYID'));
-  await until(async () => (await replica.control.info('replication')).includes('link_status:up'));
+  await waitFor(async () => (await replica.control.info('replication')).includes('link_status:up'));
   const primary = async () => {
     const { control } = holder === one ? two : one;
     const ranges = await control.cluster('SLOTS');

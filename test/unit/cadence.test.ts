@@ -12,7 +12,14 @@ import type { ObserveContext } from '../../src/core/watch/observation.ts';
 import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
 import { phasesAfter } from '../../src/core/cadence/phase.ts';
 import { PROFILES, type Watch } from '../../src/core/watch/watch.ts';
-import { lookingAt, newWatch, NOON, POLICY, snapshot, webhookTo } from '../support/builders.ts';
+import {
+  observeContext,
+  newWatch,
+  NOON,
+  POLICY,
+  snapshot,
+  webhookTo,
+} from '../support/builders.ts';
 
 /** A watch with a run that began to work at noon and was polled ever since. */
 function seen(changes: Partial<Watch> = {}, run: Partial<RunSnapshot> = {}): SeenWatch {
@@ -23,7 +30,7 @@ function seen(changes: Partial<Watch> = {}, run: Partial<RunSnapshot> = {}): See
 /** The interval, in seconds, of a watch without a change for this long. */
 function intervalAfter(ageS: number, watch = seen(), context: Partial<ObserveContext> = {}) {
   const now = NOON + ageS * 1_000;
-  return nextLook(watch, false, { ...lookingAt(now), ...context }).intervalMs / 1_000;
+  return nextLook(watch, false, { ...observeContext(now), ...context }).intervalMs / 1_000;
 }
 
 /** The statistics of 200 runs that all had their transition at the same age. */
@@ -100,7 +107,7 @@ describe('next poll of a run', () => {
         fc.double({ min: 0, max: 1, noNaN: true }),
         fc.integer({ min: 0, max: 1e6 }),
         (maxDelayMs, chance, ageS) => {
-          const context = { ...lookingAt(NOON + ageS * 1_000), random: () => chance };
+          const context = { ...observeContext(NOON + ageS * 1_000), random: () => chance };
           const { delayMs } = nextLook(seen({ maxDelayMs }), false, context);
           expect(delayMs).toBeLessThanOrEqual(maxDelayMs);
           expect(delayMs).toBeGreaterThanOrEqual(900);
@@ -118,7 +125,7 @@ describe('watch with followed progress', () => {
     for (const changed of [true, ...Array.from({ length: 12 }, () => false)]) {
       const cadence = { intervalMs: intervals.at(-1) ?? 0, failures: 0 };
       const watch = seen({ subscriptions: webhook(['run.progress']), cadence });
-      intervals.push(nextLook(watch, changed, lookingAt(NOON + 1e9)).intervalMs);
+      intervals.push(nextLook(watch, changed, observeContext(NOON + 1e9)).intervalMs);
     }
     expect(intervals.slice(1, 4)).toEqual([1_000, 1_500, 2_250]);
     expect(intervals.at(-1)).toBe(60_000);
@@ -136,7 +143,7 @@ describe('watch with followed progress', () => {
     'a subscription to %s while the run is %s counts as following: %s',
     (pattern, status, isFollowed) => {
       const watch = seen({ subscriptions: webhook([pattern]) }, { status });
-      const { intervalMs } = nextLook(watch, true, lookingAt(NOON + 1e9));
+      const { intervalMs } = nextLook(watch, true, observeContext(NOON + 1e9));
       expect(intervalMs === 1_000).toBe(isFollowed);
     },
   );
@@ -144,7 +151,7 @@ describe('watch with followed progress', () => {
   test('a named endpoint can make a watch a followed one', () => {
     const watch = seen({ subscriptions: [{ kind: 'endpoint', endpoint: 'ops' }] });
     const wants = (name: string, type: string) => name === 'ops' && type === 'run.progress';
-    const { intervalMs } = nextLook(watch, true, { ...lookingAt(NOON + 1e9), wants });
+    const { intervalMs } = nextLook(watch, true, { ...observeContext(NOON + 1e9), wants });
     expect(intervalMs).toBe(1_000);
   });
 });

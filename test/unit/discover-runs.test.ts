@@ -4,7 +4,7 @@ import type { DiscoveryCursor } from '../../src/core/feed/discovery.ts';
 import type { ListOutcome } from '../../src/core/feed/run-list.ts';
 import { createDiscoverRuns, type DiscoverRunsDependencies } from '../../src/poll/discover-runs.ts';
 import { NOON } from '../support/builders.ts';
-import { ListWorld } from '../support/list-world.ts';
+import { FakeRunList } from '../support/fake-run-list.ts';
 
 const LIST = { source: 'default', workflowId: null };
 const nothing = () => undefined;
@@ -13,7 +13,7 @@ const TURN_MS = 15_000;
 const PAUSE_MS = 90_000;
 
 /** State that all processes share, in memory, with a clock that the test sets. */
-function sharedGround(world: ListWorld) {
+function sharedGround(world: FakeRunList) {
   let now = NOON;
   let turn: { token: string; until: number } | null = null;
   let closedUntil: number | null = null;
@@ -94,7 +94,7 @@ function sharedGround(world: ListWorld) {
 
 /** A world, and a process that reads its list whenever a pass is due. */
 function discovery() {
-  const world = new ListWorld();
+  const world = new FakeRunList();
   const { ground, dependencies } = sharedGround(world);
   const discoverRuns = createDiscoverRuns(dependencies);
   return {

@@ -10,7 +10,7 @@ import {
 } from '../../src/core/event/event.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { Watch, WatchKey } from '../../src/core/watch/watch.ts';
-import { lookingAt, newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
+import { observeContext, newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
 
 const UUID = '5b0f2f5e-8c1f-4a53-9a39-0f6f0a3f7f11';
 
@@ -112,7 +112,7 @@ test('a name has eight letters and digits, whatever the random numbers', () => {
 
 describe('a store that lost what it had last', () => {
   const seen = (status: string): PollResult => ({ kind: 'run', run: snapshot({ status }) });
-  const at = (watch: Watch, result: PollResult) => observe(watch, result, lookingAt(NOON));
+  const at = (watch: Watch, result: PollResult) => observe(watch, result, observeContext(NOON));
 
   test("a store that lost writes gives a run's end the same id again", () => {
     const running = at(newWatch(), seen('running')).watch;

@@ -3,7 +3,7 @@ import { isNews, streamedDelay, streamRank } from '../../src/core/feed/hint.ts';
 import type { ObserveContext } from '../../src/core/watch/observation.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
-import { lookingAt, newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
+import { observeContext, newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
 
 test("a hint counts only if its status differs from the last poll's", () => {
   expect(isNews({ status: 'completed' }, 'running')).toBe(true);
@@ -17,7 +17,7 @@ describe('watch of a streamed run', () => {
   /** When the watch is polled again after a poll. */
   const polledAgain = (watch: Watch, context: Partial<ObserveContext> = {}) => {
     const look = { kind: 'run', run: watch.run ?? snapshot() } as const;
-    const ground = { ...lookingAt(NOON), isStreamed: true, ...context };
+    const ground = { ...observeContext(NOON), isStreamed: true, ...context };
     return (observe(watch, look, ground).watch.nextPollAt ?? 0) - NOON;
   };
 

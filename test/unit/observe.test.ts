@@ -4,7 +4,7 @@ import type { DurationSample } from '../../src/core/cadence/phase.ts';
 import { nextGoneCheck, revived, observe } from '../../src/core/watch/observe.ts';
 import { type PollResult, KNOWN_STATUSES } from '../../src/core/run/snapshot.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
-import { newWatch, NOON, lookingAt, POLICY, snapshot } from '../support/builders.ts';
+import { newWatch, NOON, observeContext, POLICY, snapshot } from '../support/builders.ts';
 
 const run = (status: string, progress = 0): PollResult => ({
   kind: 'run',
@@ -14,7 +14,7 @@ const notFound: PollResult = { kind: 'not_found' };
 const unavailable: PollResult = { kind: 'unavailable', message: 'status 500' };
 
 function result(watch: Watch, seen: PollResult, now = NOON, random = () => 0.5) {
-  return observe(watch, seen, { ...lookingAt(now), random });
+  return observe(watch, seen, { ...observeContext(now), random });
 }
 
 /** Polls one after another, each when the one before scheduled it. */
@@ -25,7 +25,7 @@ function follow(watch: Watch, looks: PollResult[]) {
   const newMark = () => `mark${(marks += 1)}`;
   const samples: DurationSample[] = [];
   const events = looks.flatMap((seen) => {
-    const observation = observe(current, seen, { ...lookingAt(now), newMark });
+    const observation = observe(current, seen, { ...observeContext(now), newMark });
     samples.push(...observation.samples);
     current = observation.watch;
     now = current.nextPollAt ?? now;
@@ -73,10 +73,14 @@ describe('a poll of a run', () => {
   });
 
   test('a poll records when it began, which a failed poll does not change', () => {
-    const asked = { ...lookingAt(NOON), beganAt: NOON - 300 };
+    const asked = { ...observeContext(NOON), beganAt: NOON - 300 };
     const { watch } = observe(newWatch(), { kind: 'run', run: snapshot() }, asked);
     expect(watch.runAskedAt).toBe(NOON - 300);
-    const failed = observe(watch, { kind: 'unavailable', message: 'status 500' }, lookingAt(NOON));
+    const failed = observe(
+      watch,
+      { kind: 'unavailable', message: 'status 500' },
+      observeContext(NOON),
+    );
     expect(failed.watch.runAskedAt).toBe(NOON - 300);
   });
 
@@ -149,14 +153,14 @@ describe('a missing run', () => {
       missing: { code: 'not_found', message: '404', since: NOON, count: 9 },
     });
     for (const answeredAt of [null, NOON]) {
-      const context = { ...lookingAt(NOON + 3_600_000), answeredAt };
+      const context = { ...observeContext(NOON + 3_600_000), answeredAt };
       expect(observe(seen, notFound, context)).toMatchObject({
         watch: { state: 'active' },
         events: [],
         isDoubtful: true,
       });
     }
-    const answering = { ...lookingAt(NOON + 3_600_000), answeredAt: NOON + 1 };
+    const answering = { ...observeContext(NOON + 3_600_000), answeredAt: NOON + 1 };
     expect(observe(seen, notFound, answering)).toMatchObject({
       watch: { state: 'gone' },
       isDoubtful: false,
@@ -219,16 +223,16 @@ describe('failures of Noxus', () => {
   test('a failure yields no event of the run while its source answers for no other one', () => {
     const failing = newWatch({ trouble: { kind: 'unavailable', message: '503', since: NOON } });
     const now = NOON + 3_600_000;
-    const silent = observe(failing, unavailable, { ...lookingAt(now), answeredAt: NOON });
+    const silent = observe(failing, unavailable, { ...observeContext(now), answeredAt: NOON });
     expect(silent).toMatchObject({ events: [], isDoubtful: true });
     expect(silent.watch.nextPollAt).toBeGreaterThan(now);
-    const alone = observe(failing, unavailable, { ...lookingAt(now), answeredAt: NOON + 1 });
+    const alone = observe(failing, unavailable, { ...observeContext(now), answeredAt: NOON + 1 });
     expect(alone.events.map(({ type }) => type)).toEqual(['watch.unreachable']);
   });
 
   test('poll lag alone yields no watch.unreachable, only failed polls for the whole time do', () => {
     const lateLook = (watch: Watch, now: number, lagMs: number) =>
-      observe(watch, unavailable, { ...lookingAt(now), lagMs });
+      observe(watch, unavailable, { ...observeContext(now), lagMs });
     const first = lateLook(newWatch(), NOON, 500_000).watch;
     const second = lateLook(first, NOON + 301_000, 300_000);
     expect(second.events).toEqual([]);
@@ -280,7 +284,7 @@ describe('watch at its timeout', () => {
   });
 
   test('waits for the end of an outage of its source, in which the run may have ended', () => {
-    const context = { ...lookingAt(NOON), closedFor: 'unreachable' as const };
+    const context = { ...observeContext(NOON), closedFor: 'unreachable' as const };
     const { watch, events } = observe(newWatch({ timeoutAt: NOON }), unavailable, context);
     expect(events).toEqual([]);
     expect(result(watch, run('completed'), NOON + 1).events.map(({ type }) => type)).toEqual([

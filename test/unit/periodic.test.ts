@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { startPeriodic } from '../../src/daemon/periodic.ts';
 import { liveHeapBytes } from '../support/heap.ts';
-import { until } from '../support/until.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const TURNS = 100_000;
 
@@ -15,7 +15,7 @@ test('a hundred thousand turns of a periodic task leave nothing in memory', asyn
   };
   const before = liveHeapBytes();
   const periodic = startPeriodic(() => Promise.resolve().then(task), never());
-  await until(() => turns >= TURNS);
+  await waitFor(() => turns >= TURNS);
   expect(liveHeapBytes() - before).toBeLessThan(2_000_000);
   await periodic.stop();
 });
@@ -30,7 +30,7 @@ test('a periodic task that throws, at once or later, runs again and ends nothing
   };
   const onError = (error: unknown) => void errors.push(error);
   const periodic = startPeriodic(task, { everyMs: 1, onError });
-  await until(() => turns >= 3);
+  await waitFor(() => turns >= 3);
   await periodic.stop();
   expect(errors).toEqual([new Error('at once'), new Error('later')]);
 });
@@ -46,7 +46,7 @@ test('a periodic task triggered while it runs runs once more, and stop waits for
   periodic.trigger();
   periodic.trigger();
   finish();
-  await until(() => turns === 2);
+  await waitFor(() => turns === 2);
   let isStopped = false;
   const stopped = periodic.stop().then(() => (isStopped = true));
   await Promise.resolve();

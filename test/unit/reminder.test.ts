@@ -4,7 +4,7 @@ import { observe } from '../../src/core/watch/observe.ts';
 import { isOldNotice } from '../../src/core/watch/wait.ts';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
-import { newWatch, NOON, lookingAt, POLICY, snapshot } from '../support/builders.ts';
+import { newWatch, NOON, observeContext, POLICY, snapshot } from '../support/builders.ts';
 
 const AWAITING = 'awaiting_human_feedback';
 const HOUR = 3_600_000;
@@ -22,7 +22,7 @@ function follow(looks: Look[], watch: Watch = newWatch()) {
   for (const { at, status } of looks) {
     if (watch.state !== 'active') break;
     const run = snapshot({ status });
-    const context = { ...lookingAt(NOON + at), policy };
+    const context = { ...observeContext(NOON + at), policy };
     const observation = observe(watch, { kind: 'run', run }, context);
     events.push(...observation.events);
     watch = observation.watch;
@@ -79,7 +79,7 @@ describe('a run that waits for a human', () => {
 
   test('a poll that finds the run continued, or fails, yields no reminder', () => {
     const { watch } = follow([waits(0)]);
-    const context = { ...lookingAt(NOON + 2 * HOUR), policy };
+    const context = { ...observeContext(NOON + 2 * HOUR), policy };
     const blind = observe(watch, { kind: 'unavailable', message: 'status 500' }, context);
     expect(blind.events).toEqual([]);
     expect(follow([{ at: 2 * HOUR, status: 'running' }], blind.watch).told).toEqual([

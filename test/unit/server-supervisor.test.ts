@@ -3,7 +3,7 @@ import { afterEach, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { superviseServer, type RunningServer } from '../../src/redis/embedded/server.ts';
 import { collectLog } from '../support/collect-log.ts';
-import { until } from '../support/until.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 let letGo: () => Promise<void>;
 
@@ -36,23 +36,23 @@ test('a Redis server that dies is replaced, again and again', async () => {
   const first = server(1);
   const { found } = supervise(first, [() => server(2), () => server(3)]);
   first.control.disconnect();
-  await until(() => found.length === 1);
+  await waitFor(() => found.length === 1);
   found[0]?.control.disconnect();
-  await until(() => found.length === 2);
+  await waitFor(() => found.length === 2);
 });
 
 test('a Redis server that dies between being found and being watched is replaced', async () => {
   const first = server(1);
   first.control.disconnect();
   const { found } = supervise(first, [() => server(2)]);
-  await until(() => found.length === 1);
+  await waitFor(() => found.length === 1);
 });
 
 test('a failed start of the Redis server is repeated', async () => {
   const first = server(1);
   const { found, log } = supervise(first, [fail, () => server(2)]);
   first.control.disconnect();
-  await until(() => found.length === 1);
+  await waitFor(() => found.length === 1);
   expect(log.lines.map(({ level }) => level)).toEqual(['info', 'warn', 'error', 'info']);
 });
 

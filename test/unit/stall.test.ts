@@ -5,7 +5,7 @@ import { emptyStatistics, learn, type Statistics } from '../../src/core/cadence/
 import { observe } from '../../src/core/watch/observe.ts';
 import type { PollResult, RunSnapshot } from '../../src/core/run/snapshot.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
-import { lookingAt, newWatch, NOON, snapshot } from '../support/builders.ts';
+import { observeContext, newWatch, NOON, snapshot } from '../support/builders.ts';
 
 const MINUTE = 60_000;
 const AWAITING = 'awaiting_human_feedback';
@@ -29,7 +29,7 @@ function follow(moments: Moment[], learned: Learned = {}, watch: Watch = newWatc
         ? { kind: 'unavailable', message: 'status 500' }
         : { kind: 'run', run: snapshot(see) };
     const observation = observe(watch, result, {
-      ...lookingAt(NOON + at * MINUTE),
+      ...observeContext(NOON + at * MINUTE),
       statistics: (_source, _workflow, state) => learned[state ?? '*'],
     });
     events.push(...observation.events);

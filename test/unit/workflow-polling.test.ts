@@ -7,7 +7,7 @@ import { workflowPolling } from '../../src/core/cadence/workflow-polling.ts';
 import type { WorkflowStatistics } from '../../src/core/cadence/workflow-statistics.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { seededRandom } from '../../src/simulator/seeded-random.ts';
-import { lookingAt, newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
+import { observeContext, newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';
 
 const random = seededRandom(11);
 
@@ -69,7 +69,7 @@ function watchRun(
       watch,
       { kind: 'run', run },
       {
-        ...lookingAt(now),
+        ...observeContext(now),
         random,
         statistics: (_source, _workflow, state) => workflow.states.get(state),
       },

@@ -3,7 +3,7 @@ import type { ListOutcome, ListQuestion, ListedRun } from '../../src/core/feed/r
 import { NOON } from './builders.ts';
 
 /** A list of runs in memory, newest first by creation, with the changes that may happen to it. */
-export class ListWorld {
+export class FakeRunList {
   /** Requests so far, by page. */
   readonly pages: number[] = [];
   /** Changes to come, one before each page is read. */

@@ -26,7 +26,7 @@ const WITH_PROGRESS = 20;
  * kills, a third of those after a short wait for a human. Some wait until the test reacts; some
  * ended before they were registered.
  */
-export function castOf(seed: number): Role[] {
+export function killTestRuns(seed: number): Role[] {
   const random = seededRandom(seed + 2_000);
   const scripted = randomScripts({ count: 130, seed, within_ms: WITHIN_MS, min_pause_ms: 1_500 });
   const over = randomScripts({ count: 20, seed: seed + 1_000, within_ms: 5_000 });

@@ -6,7 +6,7 @@ import {
 } from './daemon-process.ts';
 
 /** A daemon that the test kills now and then; it restarts at once on the same data. */
-export interface RestlessDaemon {
+export interface KillableDaemon {
   /** The present process, which may be starting. */
   readonly current: DaemonProcess;
   /** SIGKILL at any time; the next process has been started when this returns. */
@@ -17,7 +17,7 @@ export interface RestlessDaemon {
   log(): LogLine[];
 }
 
-export async function startRestlessDaemon(options: DaemonOptions): Promise<RestlessDaemon> {
+export async function startKillableDaemon(options: DaemonOptions): Promise<KillableDaemon> {
   const lives = [await spawnDaemonProcess(options)];
   const current = (): DaemonProcess => {
     const latest = lives.at(-1);

@@ -3,14 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** A benchmark's surroundings: its own directory, and what to release after it. */
-export interface Ground {
+export interface BenchContext {
   dir: string;
   /** Releases run in reverse order, whatever the benchmark's result. */
   onEnd(release: () => Promise<void>): void;
 }
 
 /** Runs a benchmark; afterwards its processes are ended and its files removed, also on Ctrl-C. */
-export async function onGround<Result>(run: (ground: Ground) => Promise<Result>): Promise<Result> {
+export async function withContext<Result>(
+  run: (context: BenchContext) => Promise<Result>,
+): Promise<Result> {
   const dir = await mkdtemp(join(tmpdir(), 'runwatch-bench-'));
   const releases = [() => rm(dir, { recursive: true, force: true })];
   let cleaning: Promise<void> | null = null;

@@ -7,7 +7,7 @@ import { waitFor } from './wait-for.ts';
 const PAUSE_MS = 20;
 
 /** Up to 200 watches of a daemon, for tests that wait for many at once. */
-export interface WatchBoard {
+export interface WatchReader {
   get(runId: string, source?: string): Promise<WatchJson>;
   /** Waits until a watch meets a condition. */
   until(
@@ -18,7 +18,7 @@ export interface WatchBoard {
 }
 
 /** @param daemonOf called for each reading, since daemons are restarted */
-export function watchBoard(daemonOf: () => DaemonProcess): WatchBoard {
+export function watchReader(daemonOf: () => DaemonProcess): WatchReader {
   let reading: Promise<WatchJson[]> | null = null;
 
   /** Callers share a reading that is under way. */
