@@ -2,13 +2,12 @@ import { openCommon, type Common, type CommonOptions } from './daemon/common.ts'
 import { checkDataDirectory } from './daemon/data-directory.ts';
 import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
 import { createDiscovery, type Discovery } from './daemon/discovery.ts';
-import { endpointFigures } from './daemon/endpoint-figures.ts';
+import { endpointFigures } from './daemon/endpoint-service.ts';
 import { DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
 import { startJanitor } from './daemon/janitor.ts';
-import { openRedis } from './daemon/open-redis.ts';
-import { createLearning, type Learning } from './daemon/learning.ts';
-import { loadOwnSecrets, type OwnSecrets } from './daemon/own-secrets.ts';
-import { createPoller, type Poller } from './daemon/poller.ts';
+import { openRedis } from './daemon/redis.ts';
+import { createLearning, type Learning, createPoller, type Poller } from './daemon/poller.ts';
+import { loadOwnSecrets, type OwnSecrets } from './daemon/secrets.ts';
 import { createRoutes } from './daemon/routes.ts';
 import { createSystemEvents, type SystemEvents } from './daemon/system-events.ts';
 import { createServices } from './daemon/services.ts';
@@ -17,11 +16,11 @@ import {
   createEgressGuard,
   createEndpointGuard,
   type EgressGuard,
-} from './deliver/egress-guard.ts';
-import { createEndpointSecrets } from './deliver/endpoint-secrets.ts';
-import type { EventLogger } from './deliver/log-channel.ts';
-import { generateSecret } from './deliver/sign.ts';
-import { createWebhookAgents } from './deliver/webhook-agents.ts';
+} from './deliver/egress/guard.ts';
+import { createEndpointSecrets } from './deliver/secrets/endpoint-secrets.ts';
+import type { EventLogger } from './deliver/channels/log.ts';
+import { generateSecret } from './deliver/secrets/sign.ts';
+import { createWebhookAgents } from './deliver/http-post.ts';
 import { createUnconfigured, type Unconfigured } from './daemon/unconfigured.ts';
 import { createServer, listen } from './http/server.ts';
 import type { Services } from './http/services.ts';

@@ -99,7 +99,7 @@ function dependencies(): CliDependencies {
     },
     async reencrypt(options) {
       const { reencryptVerb } = await import('./cli/local/reencrypt.ts');
-      const { reencryptStored } = await import('./daemon/reencrypt-stored.ts');
+      const { reencryptStored } = await import('./daemon/secrets.ts');
       return reencryptVerb(options, { reencryptStored, io });
     },
     async listen(options) {

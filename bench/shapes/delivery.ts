@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
 import { type Subscription, type WatchKey, watchId } from '../../src/core/watch/watch.ts';
-import { createSealer } from '../../src/deliver/seal.ts';
+import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import { startDaemon, type BenchDaemon } from '../support/daemon.ts';
 import { percentile, rounded, type Figure } from '../support/figures.ts';
 import { withContext, type BenchContext } from '../support/context.ts';

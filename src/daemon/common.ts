@@ -1,20 +1,21 @@
 import { randomInt } from 'node:crypto';
 import { hostname, uptime } from 'node:os';
+import type { Redis } from 'ioredis';
 import type { Config } from '../config/schema.ts';
 import { newName } from '../core/event/event.ts';
+import { createSlotQueue, type SlotQueue } from '../queue/slot-queue.ts';
 import { newProcessId, tokensOf } from '../redis/claims.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
 import { createClock, refuseSkew, type Clock, type DaemonClocks } from './clock.ts';
-import { createEpochFile } from './epoch-file.ts';
 import { createEndpoints } from './endpoints.ts';
+import { createEpochFile } from './data-directory.ts';
+import { faultLog } from './faults.ts';
+import { KnownWatches, createWatchNotes } from './known-watches.ts';
 import { createProcesses, type Processes } from './processes.ts';
-import { KnownWatches } from './known-watches.ts';
-import { registerDefaults } from './register-defaults.ts';
+import { registerDefaults } from './settings.ts';
 import { StoreGuard } from './store-guard.ts';
-import { queueFactory } from './queues.ts';
-import { createWatchNotes } from './watch-notes.ts';
 import { createStores, type Stores } from './stores.ts';
 
 export interface CommonOptions {
@@ -132,4 +133,25 @@ function createOwnProcess(
     checkStore: () => storeGuard.check(),
     log,
   });
+}
+
+export type QueueFactory = (name: string) => SlotQueue;
+
+interface QueueGround {
+  prefix: string;
+  producer: Redis;
+  consumer: Redis;
+  log: Logger;
+}
+
+/** Makes queues that share connections, prefix and a voice for their errors. */
+export function queueFactory({ prefix, producer, consumer, log }: QueueGround): QueueFactory {
+  return (name) =>
+    createSlotQueue({
+      name,
+      prefix,
+      producer,
+      consumer,
+      onError: faultLog(log, 'queue', { queue: name }),
+    });
 }

@@ -1,6 +1,10 @@
-import { stat } from 'node:fs/promises';
+import { createHash, randomUUID } from 'node:crypto';
+import { stat, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
 import { distrust, ownUids } from '../config/trust.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
+import type { KnownStore } from '../core/store-loss.ts';
 import { isCode } from '../redis/file-lock.ts';
 
 /**
@@ -23,4 +27,45 @@ export async function checkDataDirectory(path: string): Promise<void> {
   throw new RunwatchError(`the data directory is not used: ${reason}, ${remedy}`, {
     code: 'data_directory_untrusted',
   });
+}
+
+const schema = z.object({ epoch: z.string(), events: z.number(), watches: z.number() });
+
+/** Keeps what is known of a store over restarts. */
+export interface EpochFile {
+  read(): Promise<KnownStore | null>;
+  write(known: KnownStore): Promise<void>;
+}
+
+/**
+ * A file in the data directory for each store that it was used with.
+ * @param store its address and prefix
+ */
+export function createEpochFile(dataDir: string, store: string): EpochFile {
+  const name = createHash('sha256').update(store).digest('hex').slice(0, 12);
+  const path = join(dataDir, `store-${name}.json`);
+  return {
+    async read() {
+      const text = await readFile(path, 'utf8').catch((error: unknown) => {
+        if (isCode(error, 'ENOENT')) return '';
+        throw error;
+      });
+      return parse(text);
+    },
+    async write(known) {
+      await mkdir(dataDir, { recursive: true, mode: 0o700 });
+      const draft = `${path}.${randomUUID()}`;
+      await writeFile(draft, `${JSON.stringify(known)}\n`, { mode: 0o600 });
+      await rename(draft, path);
+    },
+  };
+}
+
+/** A file that was cut off or edited says nothing. */
+function parse(text: string): KnownStore | null {
+  try {
+    return schema.safeParse(JSON.parse(text)).data ?? null;
+  } catch {
+    return null;
+  }
 }

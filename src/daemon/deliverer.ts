@@ -1,28 +1,27 @@
 import type { Config } from '../config/schema.ts';
 import type { Random } from '../core/backoff.ts';
 import type { Delivery } from '../core/delivery/delivery.ts';
+import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
+import { poolOf } from '../core/delivery/receiver.ts';
 import { isOldNotice } from '../core/watch/wait.ts';
-import { createClaimTokens, type ClaimTokens } from '../deliver/claim-tokens.ts';
-import { createDeliverEvent } from '../deliver/deliver-event.ts';
+import { createPermits } from '../deliver/attempt.ts';
+import { createDeliverEvent, outlasting } from '../deliver/deliver.ts';
 import { createEndpointEvents } from '../deliver/endpoint-events.ts';
-import { outlasting } from '../deliver/outlast.ts';
-import { createPermits } from '../deliver/permits.ts';
-import { createPoolSlots } from '../deliver/pool-slots.ts';
 import { createRelay, type Relay } from '../deliver/relay.ts';
 import { createReplay, type Replay } from '../deliver/replay.ts';
-import { tokensOf, type ClaimStore } from '../redis/claims.ts';
-import type { DeliveryStore } from '../redis/stores/delivery-store.ts';
+import { createClaimTokens, type ClaimTokens, createPoolSlots } from '../deliver/slots.ts';
 import type { DueBell } from '../redis/channels.ts';
+import { tokensOf, type ClaimStore, type ClaimedMember } from '../redis/claims.ts';
+import type { DeliveryStore } from '../redis/stores/delivery-store.ts';
 import type { EndpointStore } from '../redis/stores/endpoint-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { logDelivery } from '../telemetry/report.ts';
-import { claimedDeliveries } from './claimed-deliveries.ts';
 import { DEFAULT_RETRY_MS, type Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
-import type { Processes } from './processes.ts';
+import type { Processes, ClaimedWork } from './processes.ts';
 import type { Routes } from './routes.ts';
 
 /** How often ranges that are to go out again are looked for: a process may die over one, ms. */
@@ -159,4 +158,51 @@ async function isOvertaken(watches: WatchStore, delivery: Delivery): Promise<boo
   if (delivery.eventType !== 'run.awaiting_human_feedback') return false;
   const stored = await watches.get(delivery);
   return stored !== null && isOldNotice(stored.watch, delivery.eventId);
+}
+
+interface ClaimedDeliveriesDependencies {
+  deliveries: DeliveryStore;
+  endpointStates: EndpointStore;
+  deliveryClaims: ClaimStore;
+  limitsOf: (pool: string) => EndpointLimits;
+}
+
+/** Pools whose due times are moved back at the most. */
+const POOLS_MOVED = 100_000;
+
+/** Deliveries as work that is claimed: those of a dead process are due at once. */
+export function claimedDeliveries(
+  deps: ClaimedDeliveriesDependencies,
+  own: { id: string; tokens: ClaimTokens },
+): ClaimedWork {
+  const { deliveries, endpointStates, deliveryClaims, limitsOf } = deps;
+
+  async function release(held: readonly ClaimedMember[]): Promise<void> {
+    const found = await deliveries.getMany(held.map(({ member }) => member));
+    const byPool = new Map<string, { id: string; token: string }[]>();
+    for (const [at, { member: id, token }] of held.entries()) {
+      const pool = poolOf(found[at]?.delivery.endpoint ?? '');
+      byPool.set(pool, [...(byPool.get(pool) ?? []), { id, token }]);
+    }
+    for (const [pool, claims] of byPool) {
+      await endpointStates.release({ pool, limits: limitsOf(pool) }, claims);
+    }
+  }
+
+  return {
+    async takeOver(process) {
+      for await (const held of deliveryClaims.heldBy(process)) await release(held);
+    },
+    async tend() {
+      for await (const held of deliveryClaims.heldBy(own.id)) {
+        const lost = held.filter(({ token }) => !own.tokens.isHeld(token));
+        if (lost.length > 0) await release(lost);
+      }
+    },
+    async moveBack(stepMs) {
+      for (const { pool } of await endpointStates.duePools(POOLS_MOVED)) {
+        await endpointStates.moveBack({ pool, limits: limitsOf(pool) }, stepMs);
+      }
+    },
+  };
 }

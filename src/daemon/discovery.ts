@@ -14,7 +14,7 @@ import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { Poller } from './poller.ts';
-import { registerDefaults } from './register-defaults.ts';
+import { registerDefaults } from './settings.ts';
 import type { Source } from './source.ts';
 import type { SystemEvents } from './system-events.ts';
 

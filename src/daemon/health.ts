@@ -8,7 +8,7 @@ import type { Overdue } from '../poll/overdue.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Discovery } from './discovery.ts';
 import type { Poller } from './poller.ts';
-import { failingEndpoints, type FailingEndpoint } from './endpoint-figures.ts';
+import { failingEndpoints, type FailingEndpoint } from './endpoint-service.ts';
 import { troubledSources, type SourceTrouble } from './source-service.ts';
 import type { StoreGuard } from './store-guard.ts';
 import { describeRemnants, type Remnants, type Unconfigured } from './unconfigured.ts';

@@ -1,22 +1,26 @@
-import { parseListMember } from '../core/feed/list-standing.ts';
 import { NO_LOAD } from '../core/cadence/load.ts';
+import { parseListMember } from '../core/feed/list-standing.ts';
 import { createCheckGone } from '../poll/check-gone.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
 import type { Overdue } from '../poll/overdue.ts';
 import { createPerform } from '../poll/perform.ts';
 import { createRepairSchedule } from '../poll/repair-schedule.ts';
 import type { Schedule } from '../poll/schedule.ts';
+import { createStatisticsCache, type StatisticsCache } from '../poll/statistics-cache.ts';
 import type { GoneStore } from '../redis/stores/gone-store.ts';
 import type { ListStore } from '../redis/stores/list-store.ts';
+import type { StatisticsStore } from '../redis/stores/statistics-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
+import type { Logger } from '../telemetry/logger.ts';
 import { logList, logPoll } from '../telemetry/report.ts';
 import { createBatching, type Batching } from './batching.ts';
 import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
+import type { WatchNotes } from './known-watches.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { ClaimedWork } from './processes.ts';
+import { pollPolicy } from './settings.ts';
 import { openSource, type Source, type SourceDependencies } from './source.ts';
-import type { WatchNotes } from './watch-notes.ts';
 
 /** How often each schedule is looked at: what was lost on the way waits that long, ms. */
 const SURVEY_MS = 5_000;
@@ -146,7 +150,6 @@ function claimedWork({ sources: store }: PollerDependencies, sources: Source[]):
 
 /** What single polls and looks at lists go by. */
 function pollGround({ config, endpoints }: PollerDependencies, sources: Map<string, Source>) {
-  const { polling, watches } = config;
   return {
     sourceOf: (name: string) => sources.get(name),
     scheduleOf: (name: string) => sources.get(name)?.schedule,
@@ -156,14 +159,7 @@ function pollGround({ config, endpoints }: PollerDependencies, sources: Map<stri
     hintsOf: (name: string) => sources.get(name)?.hints ?? undefined,
     loadOf: (name: string) => sources.get(name)?.budget.load() ?? NO_LOAD,
     wants: endpoints.wants,
-    policy: {
-      minIntervalMs: polling.min_interval,
-      maxIntervalMs: polling.max_interval,
-      unreachableAfterMs: polling.unreachable_after,
-      goneAfterMs: polling.gone_after,
-      remindAfterMs: watches.remind_feedback,
-      stallAfterMs: watches.stall_after,
-    },
+    policy: pollPolicy(config),
   };
 }
 
@@ -255,4 +251,41 @@ async function stopSources(
   clearTimeout(patience);
   giveUp();
   for (const source of sources) await source.close();
+}
+
+/** How often what other processes have learned is read. */
+const REFRESH_MS = 5_000;
+
+interface LearningDependencies {
+  statistics: StatisticsStore;
+  log: Logger;
+  now: () => number;
+}
+
+/** What this process knows of how long states of runs last, kept up with what others learn. */
+export interface Learning extends Pick<StatisticsCache, 'lookup' | 'learn'> {
+  start(): void;
+  stop(): Promise<void>;
+}
+
+export function createLearning({ statistics, log, now }: LearningDependencies): Learning {
+  let refresher: Periodic | null = null;
+  const cache = createStatisticsCache({
+    store: statistics,
+    wake: () => refresher?.trigger(),
+    now,
+  });
+  return {
+    lookup: cache.lookup,
+    learn: cache.learn,
+    start() {
+      refresher = startPeriodic(() => cache.refresh(), {
+        everyMs: REFRESH_MS,
+        onError: faultLog(log, 'reading statistics'),
+      });
+    },
+    async stop() {
+      await refresher?.stop();
+    },
+  };
 }

@@ -8,15 +8,14 @@ import {
   type Watch,
   type WebhookSubscription,
 } from '../core/watch/watch.ts';
-import { BODY_KINDS } from '../deliver/body.ts';
-import type { Channel } from '../deliver/channel.ts';
-import type { EndpointSecrets } from '../deliver/endpoint-secrets.ts';
-import type { Route } from '../deliver/route.ts';
-import { createLogChannel, type EventLogger } from '../deliver/log-channel.ts';
-import type { Sealer } from '../deliver/seal.ts';
-import { deriveSecret } from '../deliver/sign.ts';
-import type { WebhookAgents } from '../deliver/webhook-agents.ts';
-import { createWebhookChannel } from '../deliver/webhook-channel.ts';
+import { BODY_KINDS } from '../deliver/channels/bodies.ts';
+import type { Channel, Route } from '../deliver/channels/channel.ts';
+import type { EndpointSecrets } from '../deliver/secrets/endpoint-secrets.ts';
+import { createLogChannel, type EventLogger } from '../deliver/channels/log.ts';
+import type { Sealer } from '../deliver/secrets/seal.ts';
+import { deriveSecret } from '../deliver/secrets/sign.ts';
+import type { WebhookAgents } from '../deliver/http-post.ts';
+import { createWebhookChannel } from '../deliver/channels/webhook.ts';
 import type { SealedParts } from '../poll/resolve-request.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 

@@ -1,30 +1,41 @@
+import { createHash } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import type { Config } from '../config/schema.ts';
-import type { EgressGuard } from '../deliver/egress-guard.ts';
-import type { Sealer } from '../deliver/seal.ts';
-import { deriveSecret } from '../deliver/sign.ts';
-import type { Services } from '../http/services.ts';
+import type { PollingDefaults } from '../core/cadence/cadence.ts';
+import { workflowPolling, type WorkflowPolling } from '../core/cadence/workflow-polling.ts';
+import type { WorkflowKey, WorkflowStatistics } from '../core/cadence/workflow-statistics.ts';
+import type { EgressGuard } from '../deliver/egress/guard.ts';
+import type { Sealer } from '../deliver/secrets/seal.ts';
+import { deriveSecret } from '../deliver/secrets/sign.ts';
+import type {
+  Services,
+  DeliveryService,
+  PollingQuery,
+  PollingService,
+  KeptAnswer,
+  RepeatService,
+} from '../http/services.ts';
 import type { RequestRules } from '../poll/resolve-request.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { AnswerStore } from '../redis/stores/answer-store.ts';
 import type { BudgetStore } from '../redis/stores/budget-store.ts';
+import type { DeliveryStore } from '../redis/stores/delivery-store.ts';
 import type { EventStore } from '../redis/stores/event-store.ts';
 import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import type { StatisticsStore } from '../redis/stores/statistics-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Deliverer } from './deliverer.ts';
-import { createDeliveryService } from './delivery-service.ts';
 import type { Discovery } from './discovery.ts';
 import { createEndpointService, type EndpointServiceDependencies } from './endpoint-service.ts';
 import { createHealth } from './health.ts';
 import type { Poller } from './poller.ts';
-import type { Unconfigured } from './unconfigured.ts';
-import { createPollingService } from './polling-service.ts';
-import { createRepeatService } from './repeat-service.ts';
-import { registerDefaults } from './register-defaults.ts';
 import type { Processes } from './processes.ts';
+import { registerDefaults } from './settings.ts';
 import { closedSource, createSourceService } from './source-service.ts';
 import type { StoreGuard } from './store-guard.ts';
-import type { WatchNotes } from './watch-notes.ts';
+import type { Unconfigured } from './unconfigured.ts';
+import type { WatchNotes } from './known-watches.ts';
 import { createWatchService } from './watch-service.ts';
 
 interface ServicesDependencies extends EndpointServiceDependencies {
@@ -91,4 +102,137 @@ function requestRules({ config, endpoints, guard, sealer }: ServicesDependencies
     },
     seal: (plain, context) => sealer.seal(plain, context),
   };
+}
+
+function createDeliveryService(
+  deliveries: DeliveryStore,
+  { replay, replayRanges }: Pick<Deliverer, 'replay' | 'replayRanges'>,
+): DeliveryService {
+  return {
+    list: ({ limit, cursor, ...filter }) => deliveries.list(filter, { limit, cursor }),
+    async get(id) {
+      const stored = await deliveries.get(id);
+      if (stored === null) return null;
+      return { delivery: stored.delivery, attempts: await deliveries.attempts(id) };
+    },
+    redeliver: (id, to) => replay.one(id, to),
+    async redeliverMany({ to, ...range }) {
+      let count = 0;
+      const byDefault = to === undefined ? AGAIN_BY_DEFAULT : ELSEWHERE_BY_DEFAULT;
+      for (const state of range.state === undefined ? byDefault : [range.state]) {
+        for await (const found of deliveries.created({ ...range, state }, AGAIN_CHUNK)) {
+          await deliveries.requestReplays(found, to);
+          count += found.length;
+        }
+      }
+      replayRanges();
+      return count;
+    },
+  };
+}
+
+/** What goes out again where no state is named: whatever came to its end without being delivered. */
+const AGAIN_BY_DEFAULT = ['dead', 'skipped'] as const;
+
+/** What goes to another endpoint where no state is named: also what waits. */
+const ELSEWHERE_BY_DEFAULT = ['pending', 'parked', ...AGAIN_BY_DEFAULT] as const;
+
+const AGAIN_CHUNK = 200;
+
+interface PollingServiceDependencies {
+  config: Pick<Config, 'sources' | 'polling'>;
+  statistics: StatisticsStore;
+}
+
+/** What was learned of workflows, read from where all processes learn. */
+function createPollingService(deps: PollingServiceDependencies): PollingService {
+  const { profile, min_interval: minIntervalMs, max_interval: maxIntervalMs } = deps.config.polling;
+  const defaults = { profile, minIntervalMs, maxIntervalMs };
+  return {
+    profile,
+    async list(query) {
+      const { items, nextCursor } = await findWorkflows(deps, query);
+      const found = await deps.statistics.read(items, { isUse: false });
+      const known = found.flatMap((one) => (one === null || one === 'unchanged' ? [] : [one]));
+      return { items: await describe(known, defaults), nextCursor };
+    },
+  };
+}
+
+/** A workflow that is named is looked up by its name, in each source. */
+async function findWorkflows(
+  { config, statistics }: PollingServiceDependencies,
+  { workflowId, source, limit, cursor }: PollingQuery,
+): Promise<{ items: WorkflowKey[]; nextCursor: string | null }> {
+  if (workflowId === undefined) return statistics.list({ source }, { limit, cursor });
+  const sources = source === undefined ? Object.keys(config.sources) : [source];
+  return { items: sources.map((one) => ({ source: one, workflowId })), nextCursor: null };
+}
+
+/** Expectations take some milliseconds each: polls must not wait for those of a whole page. */
+async function describe(
+  workflows: readonly WorkflowStatistics[],
+  defaults: PollingDefaults,
+): Promise<WorkflowPolling[]> {
+  const described: WorkflowPolling[] = [];
+  for (const workflow of workflows) {
+    described.push(workflowPolling(workflow, defaults));
+    await setImmediate();
+  }
+  return described;
+}
+
+const KEEP_MS = 86_400_000;
+
+/** Above the limit of every route: after it, the process that works on a request has died. */
+const LEASE_MS = 60_000;
+
+/** What is kept of one request; the answer is null while the request is worked on. */
+interface StoredAnswer {
+  fingerprint: string;
+  answer: string | null;
+}
+
+/** Remembers the answers to requests that carry a key. They may hold secrets, so they are encrypted. */
+export function createRepeatService(
+  answers: Pick<AnswerStore, 'begin' | 'keep' | 'release'>,
+  sealer: Sealer,
+): RepeatService {
+  return {
+    async begin({ scope, key, request }) {
+      const id = digest(scope.join('\n'), key);
+      const fingerprint = digest(request);
+      const begun: StoredAnswer = { fingerprint, answer: null };
+      const held = await answers.begin(id, JSON.stringify(begun), LEASE_MS);
+      if (held === null) {
+        return {
+          kind: 'first',
+          async keep(answer) {
+            const record = { fingerprint, answer: pack(answer, sealer, id) };
+            await answers.keep(id, JSON.stringify(record), KEEP_MS);
+          },
+          release: () => answers.release(id),
+        };
+      }
+      const stored = JSON.parse(held) as StoredAnswer;
+      if (stored.fingerprint !== fingerprint) return { kind: 'other_request' };
+      if (stored.answer === null) return { kind: 'in_progress' };
+      return { kind: 'repeat', answer: unpack(stored.answer, sealer, id) };
+    },
+  };
+}
+
+/** An answer to a batch has up to some MiB, most of it the same words again and again. */
+function pack(answer: KeptAnswer, sealer: Sealer, id: string): string {
+  const zipped = gzipSync(JSON.stringify(answer)).toString('base64');
+  return sealer.seal({ zipped }, id);
+}
+
+function unpack(text: string, sealer: Sealer, id: string): KeptAnswer {
+  const { zipped } = sealer.open(text, id) as { zipped: string };
+  return JSON.parse(gunzipSync(Buffer.from(zipped, 'base64')).toString()) as KeptAnswer;
+}
+
+function digest(...parts: string[]): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('base64url');
 }

@@ -1,7 +1,7 @@
 import type { ClosedSource } from '../core/source/throttle.ts';
 import type { SourceService, SourceView } from '../http/services.ts';
 import type { BudgetStore } from '../redis/stores/budget-store.ts';
-import type { SourceFigures } from '../telemetry/source-gauges.ts';
+import type { SourceFigures } from '../telemetry/gauges.ts';
 import type { Poller } from './poller.ts';
 import type { Source } from './source.ts';
 

@@ -1,33 +1,33 @@
 import type { Config, SourceConfig } from '../config/schema.ts';
-import { autoConcurrency, type AskedSource } from '../core/source/limiter.ts';
+import { isoTime } from '../core/event/event.ts';
+import { autoConcurrency, type AskedSource, type RateLimit } from '../core/source/limiter.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
-import type { SourceGuard } from '../poll/source-guard.ts';
 import type { Hints } from '../poll/hints.ts';
-import type { Overdue } from '../poll/overdue.ts';
+import { type Overdue, OverdueWatch } from '../poll/overdue.ts';
 import { Schedule, type RequestClaim } from '../poll/schedule.ts';
 import { Slots } from '../poll/slots.ts';
 import { createSourceBudget, type SourceBudget } from '../poll/source-budget.ts';
+import type { SourceGuard } from '../poll/source-guard.ts';
 import type { SlotWorker } from '../queue/slot-worker.ts';
+import type { WakeChannel } from '../redis/channels.ts';
 import type { BudgetStore } from '../redis/stores/budget-store.ts';
 import type { HintStore } from '../redis/stores/hint-store.ts';
 import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import type { SourceStore } from '../redis/stores/source-store.ts';
-import type { WakeChannel } from '../redis/channels.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import type { QueueFactory } from './common.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
-import type { QueueFactory } from './queues.ts';
 import {
   guardedReader,
   listAsker,
   openGuard,
   type ListAsker,
   type SourceReader,
-} from './source-answers.ts';
+} from './source-guard.ts';
 import { openHints } from './source-hints.ts';
-import { openOverdueWatch } from './source-overdue.ts';
 import type { SystemEvents } from './system-events.ts';
 
 /** How often leases of streams are extended: several times before they lapse, ms. */
@@ -224,4 +224,32 @@ function concurrencyOf({ polling, sources }: Config, source: SourceConfig): numb
 
 function askedSource({ rate_limit: { requests, per }, timeout }: SourceConfig): AskedSource {
   return { limit: { requests, perMs: per }, timeoutMs: timeout };
+}
+
+/** Watches whether the polls of a source are overdue: tells log and endpoints that name it, once. */
+function openOverdueWatch(
+  { requests, systemEvents, now }: SourceDependencies,
+  source: string,
+  limit: RateLimit,
+): OverdueWatch {
+  return new OverdueWatch({
+    source,
+    limit,
+    store: requests,
+    onOverdue: ({ polls, oldestMs, wantedRequests }) =>
+      systemEvents.raise({
+        type: 'polling.overdue',
+        level: 'warn',
+        data: {
+          source,
+          polls,
+          oldest_ms: Math.round(oldestMs),
+          since: isoTime(now() - oldestMs),
+          rate_limit: { requests: limit.requests, per_ms: limit.perMs },
+          rate_limit_that_would_do: { requests: wantedRequests, per_ms: limit.perMs },
+        },
+      }),
+    onCaughtUp: () =>
+      systemEvents.raise({ type: 'polling.caught_up', level: 'info', data: { source } }),
+  });
 }

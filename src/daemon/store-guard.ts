@@ -1,4 +1,5 @@
-import type { RegisterDefaults } from '../core/watch/register.ts';
+import { pollKind } from '../core/cadence/load.ts';
+import { isoTime } from '../core/event/event.ts';
 import {
   compareStore,
   epochsAfter,
@@ -6,15 +7,14 @@ import {
   type KnownStore,
   type LossReason,
 } from '../core/store-loss.ts';
+import { type RegisterDefaults, register } from '../core/watch/register.ts';
 import type { EpochStore } from '../redis/stores/epoch-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import type { EpochFile } from './epoch-file.ts';
+import type { EpochFile } from './data-directory.ts';
 import { faultLog } from './faults.ts';
-import type { KnownWatches } from './known-watches.ts';
+import type { KnownWatches, KnownWatch } from './known-watches.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
-import { registerAgain } from './register-again.ts';
-import { lossData, lossLine, type NoticedLoss } from './store-loss-report.ts';
 import type { SystemEvents } from './system-events.ts';
 
 /** How often the store is compared with what is known of it, ms. */
@@ -197,4 +197,89 @@ export class StoreGuard {
     this.kept = { text, at: deps.monotonic() };
     await deps.file.write(store).catch(faultLog(deps.log, 'store_file'));
   }
+}
+
+/** Watches written by one command. */
+const CHUNK = 200;
+
+interface RegisterAgainOptions {
+  watches: Pick<WatchStore, 'commitMany'>;
+  defaults: RegisterDefaults;
+  now: number;
+}
+
+/**
+ * Registers watches again that the store has lost, with the times that they had, and numbers of events
+ * that go on. What another process registered meanwhile stays as it is.
+ * @returns how many were registered
+ */
+async function registerAgain(
+  lost: readonly KnownWatch[],
+  { watches, defaults, now }: RegisterAgainOptions,
+): Promise<number> {
+  let count = 0;
+  for (let at = 0; at < lost.length; at += CHUNK) {
+    const changes = lost.slice(at, at + CHUNK).map((known) => {
+      const { source, runId, subscriptions } = known;
+      const request = { source, runId, subscriptions };
+      const { watch } = register(null, request, { now, defaults });
+      const after = { ...watch, ...known };
+      const schedule = { does: 'enter' as const, withinMs: 0, kind: pollKind(after, 0) };
+      return { before: null, after, events: [], deliveries: [], schedule };
+    });
+    const written = await watches.commitMany(changes);
+    count += written.filter((one) => one !== null).length;
+  }
+  return count;
+}
+
+const WHAT = {
+  emptied: 'Redis holds nothing of runwatch any more: it was emptied, or started without its data',
+  replaced: 'Redis holds the data of another store than before',
+  rolled_back:
+    'Redis has gone back to an earlier state: a failover or a restored backup lost the last writes',
+} as const satisfies Record<LossReason, string>;
+
+const REMEDY =
+  'watches that a process remembers are registered again; register others again yourself. Give Redis an append-only file, and keep other users from emptying it';
+
+interface LossFacts {
+  reason: LossReason;
+  known: KnownStore;
+  found: FoundStore;
+  /** The epoch that begins. */
+  epoch: string;
+  /** Watches that are remembered and not in the store. */
+  missing: number;
+  at: number;
+}
+
+/** What the log and `store.data_lost` say of a loss. */
+function lossData({ reason, known, found, epoch, missing, at }: LossFacts) {
+  return {
+    reason,
+    message: WHAT[reason],
+    detected_at: isoTime(at),
+    epoch,
+    previous_epoch: known.epoch,
+    known: { events: known.events, watches: known.watches },
+    found: { events: found.events, watches: found.watches },
+    watches_missing: missing,
+    remedy: REMEDY,
+  };
+}
+
+/** A loss that this process has noticed, or has seen that another one did. */
+export interface NoticedLoss {
+  /** Null where another process said it. */
+  reason: LossReason | null;
+  at: number;
+  /** Watches that this process has registered again. */
+  restored: number;
+}
+
+/** What readiness says of a loss. */
+function lossLine({ reason, at, restored }: NoticedLoss): string {
+  const why = reason === null ? 'another process says how' : WHAT[reason];
+  return `data was lost at ${isoTime(at)} (${why}); this process registered ${restored} watches again`;
 }

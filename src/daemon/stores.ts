@@ -1,4 +1,4 @@
-import type { StoredCounts } from '../telemetry/stored-gauges.ts';
+import type { StoredCounts } from '../telemetry/gauges.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import { AnswerStore } from '../redis/stores/answer-store.ts';
 import { BudgetStore } from '../redis/stores/budget-store.ts';

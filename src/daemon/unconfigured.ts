@@ -10,6 +10,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
+import { pollPolicy } from './settings.ts';
 
 /** What is configured no more is found this late, and waits for a human anyway, ms. */
 const EVERY_MS = 15_000;
@@ -53,7 +54,7 @@ export function createUnconfigured(deps: UnconfiguredDependencies): Unconfigured
   const configured = Object.keys(config.sources);
   const observe = createObserveUnconfigured({
     ...deps,
-    policy: policyOf(config),
+    policy: pollPolicy(config),
     wants: endpoints.wants,
   });
   let warned = '';
@@ -132,15 +133,4 @@ export function describeRemnants({ sources, endpoints }: Remnants): string[] {
         `no endpoint named ${name} is configured any more, and ${count === 1 ? '1 delivery waits' : `${count} deliveries wait`} for it: configure it, or send them elsewhere (runwatch redeliver --endpoint ${name} --to …)`,
     ),
   ];
-}
-
-function policyOf({ polling, watches }: Config) {
-  return {
-    minIntervalMs: polling.min_interval,
-    maxIntervalMs: polling.max_interval,
-    unreachableAfterMs: polling.unreachable_after,
-    goneAfterMs: polling.gone_after,
-    remindAfterMs: watches.remind_feedback,
-    stallAfterMs: watches.stall_after,
-  };
 }

@@ -14,7 +14,7 @@ import { resolveRequest, type RequestRules } from '../poll/resolve-request.ts';
 import type { Schedule } from '../poll/schedule.ts';
 import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
-import type { WatchNotes } from './watch-notes.ts';
+import type { WatchNotes } from './known-watches.ts';
 
 type DueTimes = Pick<ScheduleStore, 'dueTimes'>;
 

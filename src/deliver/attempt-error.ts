@@ -2,7 +2,7 @@ import { STATUS_CODES } from 'node:http';
 import type { AttemptError } from '../core/delivery/delivery.ts';
 import { formatDuration } from '../core/duration.ts';
 import { messageOf } from '../core/errors.ts';
-import type { Phase } from './post.ts';
+import type { Phase } from './http-post.ts';
 
 const DOING: Record<Phase, string> = {
   queue: 'waiting for a free connection',

@@ -6,8 +6,8 @@ import {
   type EndpointState,
 } from '../core/delivery/endpoint-state.ts';
 import type { Receiver } from '../core/delivery/receiver.ts';
-import type { Route } from './route.ts';
-import type { EndpointStore } from './stores.ts';
+import type { Route } from './channels/channel.ts';
+import type { EndpointStore } from './ports.ts';
 
 /** Changes the state of a receiver by hand, whatever else changes it at the same time. */
 export async function changeEndpoint(

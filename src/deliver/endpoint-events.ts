@@ -1,8 +1,21 @@
-import type { EndpointAlert, EndpointState } from '../core/delivery/endpoint-state.ts';
+import {
+  type AttemptError,
+  type Delivery,
+  quietMs,
+  type AttemptOutcome,
+} from '../core/delivery/delivery.ts';
+import {
+  type EndpointAlert,
+  type EndpointState,
+  afterResult,
+  tellsExhausted,
+  type EndpointResult,
+} from '../core/delivery/endpoint-state.ts';
 import { shownReceiver, type Receiver } from '../core/delivery/receiver.ts';
-import type { AttemptError, Delivery } from '../core/delivery/delivery.ts';
+import { assertNever } from '../core/errors.ts';
 import { isoTime } from '../core/event/event.ts';
-import type { PlannedEvent } from './stores.ts';
+import type { Attempted } from './attempt.ts';
+import type { PlannedEvent } from './ports.ts';
 
 /** An event about an endpoint: what operators hear when it changes. */
 export interface EndpointEvent {
@@ -60,7 +73,7 @@ const HELP: Record<EndpointEvent['type'], (name: string) => string> = {
 };
 
 /** What a change of an endpoint is worth saying. */
-export function endpointEvent(
+function endpointEvent(
   type: EndpointEvent['type'],
   { before, after }: { before: EndpointState; after: EndpointState },
   { delivery, error }: Cause,
@@ -77,4 +90,39 @@ export function endpointEvent(
     help: HELP[type](endpoint),
   };
   return { type, about: delivery.endpoint, data };
+}
+
+/** What an attempt makes of its endpoint's state, and the events that say so. */
+export function effectsOf(
+  before: EndpointState,
+  delivery: Delivery,
+  { outcome, isOurFault }: Attempted,
+  now: number,
+): { state: EndpointState; events: EndpointEvent[] } {
+  const { state, alert } = isOurFault
+    ? { state: before, alert: null }
+    : afterResult(before, resultOf(outcome, now), now);
+  const cause = { delivery, error: outcome.attempt.error };
+  const change = { before, after: state };
+  const events = alert === null ? [] : [endpointEvent(alert, change, cause)];
+  if (delivery.state !== 'dead' || !tellsExhausted(state, now)) return { state, events };
+  return {
+    state: { ...state, exhaustedToldAt: now },
+    events: [...events, endpointEvent('delivery.exhausted', change, cause)],
+  };
+}
+
+function resultOf(outcome: AttemptOutcome, now: number): EndpointResult {
+  switch (outcome.kind) {
+    case 'delivered':
+      return { kind: 'delivered' };
+    case 'failed':
+      return { kind: 'failed', timedOut: outcome.attempt.error?.code === 'timeout' };
+    case 'refused':
+      return { kind: 'gone' };
+    case 'throttled':
+      return { kind: 'throttled', until: now + quietMs(outcome.retryAfterMs) };
+    default:
+      return assertNever(outcome);
+  }
 }

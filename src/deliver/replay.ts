@@ -9,7 +9,7 @@ import {
   type Delivery,
   type StoredDelivery,
 } from '../core/delivery/delivery.ts';
-import type { DeliveryStore, EndpointStore } from './stores.ts';
+import type { DeliveryStore, EndpointStore } from './ports.ts';
 
 interface ReplayDependencies {
   deliveries: DeliveryStore & {

@@ -2,10 +2,15 @@ import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom
 import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import { countedReceiver } from '../core/delivery/receiver.ts';
 import { isTerminalEvent, type RunwatchEvent } from '../core/event/event.ts';
-import { createEndpointGauges, type EndpointFigures } from './endpoint-gauges.ts';
-import { scraped } from './scraped.ts';
-import { createSourceGauges, type SourceFigures } from './source-gauges.ts';
-import { createStoredGauges, type StoredCounts } from './stored-gauges.ts';
+import {
+  createEndpointGauges,
+  type EndpointFigures,
+  createStoredGauges,
+  type StoredCounts,
+  createSourceGauges,
+  type SourceFigures,
+  scraped,
+} from './gauges.ts';
 
 interface RequestReport {
   kind: 'run' | 'list' | 'stream';

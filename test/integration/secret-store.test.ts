@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { watchId, type Subscription } from '../../src/core/watch/watch.ts';
-import { createEndpointSecrets } from '../../src/deliver/endpoint-secrets.ts';
-import { reencrypt } from '../../src/deliver/reencrypt.ts';
-import { createSealer } from '../../src/deliver/seal.ts';
-import { generateSecret } from '../../src/deliver/sign.ts';
-import { forgetUnusedKeys, refuseLostKeys } from '../../src/daemon/lost-keys.ts';
+import { createEndpointSecrets } from '../../src/deliver/secrets/endpoint-secrets.ts';
+import { reencrypt } from '../../src/deliver/secrets/reencrypt.ts';
+import { createSealer } from '../../src/deliver/secrets/seal.ts';
+import { generateSecret } from '../../src/deliver/secrets/sign.ts';
+import { forgetUnusedKeys, refuseLostKeys } from '../../src/daemon/secrets.ts';
 import { SealingKeyStore, SecretStore } from '../../src/redis/stores/secret-store.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';

@@ -6,7 +6,7 @@ import { pino } from 'pino';
 import { configSchema } from '../../src/config/schema.ts';
 import { newName } from '../../src/core/event/event.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
-import { createEpochFile } from '../../src/daemon/epoch-file.ts';
+import { createEpochFile } from '../../src/daemon/data-directory.ts';
 import { createEndpoints } from '../../src/daemon/endpoints.ts';
 import { KnownWatches } from '../../src/daemon/known-watches.ts';
 import { StoreGuard } from '../../src/daemon/store-guard.ts';

@@ -10,7 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
-import { generateSecret } from '../../src/deliver/sign.ts';
+import { generateSecret } from '../../src/deliver/secrets/sign.ts';
 import { A_MESSAGE, webhooks } from '../support/webhooks.ts';
 
 interface Received {

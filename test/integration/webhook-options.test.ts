@@ -6,9 +6,9 @@ import { buffer } from 'node:stream/consumers';
 import type { TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
-import { BODY_KINDS } from '../../src/deliver/body.ts';
-import type { TlsOptions } from '../../src/deliver/post.ts';
-import { generateSecret } from '../../src/deliver/sign.ts';
+import { BODY_KINDS } from '../../src/deliver/channels/bodies.ts';
+import type { TlsOptions } from '../../src/deliver/http-post.ts';
+import { generateSecret } from '../../src/deliver/secrets/sign.ts';
 import {
   CERT_FOR_LOCALHOST,
   CERT_FOR_OTHER_HOST,

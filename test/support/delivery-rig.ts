@@ -6,16 +6,15 @@ import {
   type Delivery,
 } from '../../src/core/delivery/delivery.ts';
 import type { RunwatchEvent, SentEventType } from '../../src/core/event/event.ts';
-import { claimedDeliveries } from '../../src/daemon/claimed-deliveries.ts';
-import { createClaimTokens } from '../../src/deliver/claim-tokens.ts';
-import { createDeliverEvent } from '../../src/deliver/deliver-event.ts';
+import { claimedDeliveries } from '../../src/daemon/deliverer.ts';
+import { createClaimTokens, createPoolSlots } from '../../src/deliver/slots.ts';
+import { createDeliverEvent } from '../../src/deliver/deliver.ts';
 import { changeEndpoint, retryEndpoint } from '../../src/deliver/endpoint-control.ts';
 import { createEndpointEvents, type EndpointEvent } from '../../src/deliver/endpoint-events.ts';
-import { createPermits } from '../../src/deliver/permits.ts';
-import { createPoolSlots } from '../../src/deliver/pool-slots.ts';
+import { createPermits } from '../../src/deliver/attempt.ts';
 import { createRelay, type Relay } from '../../src/deliver/relay.ts';
 import { createReplay } from '../../src/deliver/replay.ts';
-import type { Route } from '../../src/deliver/route.ts';
+import type { Route } from '../../src/deliver/channels/channel.ts';
 import { tokensOf } from '../../src/redis/claims.ts';
 import { newMark, newWatch, NOON } from './builders.ts';
 import { testRedis } from './redis.ts';

@@ -1,7 +1,7 @@
 import type { WatchRequest } from '../../src/core/watch/register.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
-import { createRepeatService } from '../../src/daemon/repeat-service.ts';
-import { createSealer } from '../../src/deliver/seal.ts';
+import { createRepeatService } from '../../src/daemon/services.ts';
+import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import type { Attempt, Delivery } from '../../src/core/delivery/delivery.ts';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';

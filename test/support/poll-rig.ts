@@ -5,7 +5,7 @@ import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import { nothingLearned } from '../../src/core/cadence/hazard.ts';
 import { createEndpoints } from '../../src/daemon/endpoints.ts';
 import { createPoller, type Poller } from '../../src/daemon/poller.ts';
-import { queueFactory } from '../../src/daemon/queues.ts';
+import { queueFactory } from '../../src/daemon/common.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
 import { newProcessId, tokensOf } from '../../src/redis/claims.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';

@@ -1,8 +1,8 @@
 import type { AttemptError, AttemptOutcome } from '../../src/core/delivery/delivery.ts';
-import type { Channel, Message } from '../../src/deliver/channel.ts';
-import { createEgressGuard, type Resolve } from '../../src/deliver/egress-guard.ts';
-import { createWebhookAgents } from '../../src/deliver/webhook-agents.ts';
-import { createWebhookChannel, type WebhookTarget } from '../../src/deliver/webhook-channel.ts';
+import type { Channel, Message } from '../../src/deliver/channels/channel.ts';
+import { createEgressGuard, type Resolve } from '../../src/deliver/egress/guard.ts';
+import { createWebhookAgents } from '../../src/deliver/http-post.ts';
+import { createWebhookChannel, type WebhookTarget } from '../../src/deliver/channels/webhook.ts';
 
 export const A_MESSAGE: Message = {
   eventId: 'evt_1',

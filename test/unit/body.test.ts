@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { BODY_KINDS } from '../../src/deliver/body.ts';
-import { clip, escapeText, inlineText, spanText } from '../../src/deliver/slack-text.ts';
+import { BODY_KINDS } from '../../src/deliver/channels/bodies.ts';
+import { clip, escapeText, inlineText, spanText } from '../../src/deliver/channels/slack.ts';
 
 const FAILED = {
   id: 'evt_1',

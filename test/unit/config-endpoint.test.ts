@@ -6,7 +6,7 @@ import { loadConfig } from '../../src/config/load.ts';
 import { formatProblem } from '../../src/config/problem.ts';
 import type { Config } from '../../src/config/schema.ts';
 import { loadTlsFiles } from '../../src/config/tls-files.ts';
-import { headerProblem } from '../../src/deliver/webhook-headers.ts';
+import { headerProblem } from '../../src/deliver/channels/webhook.ts';
 import { CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.ts';
 
 /** A key without a certificate here; it protects nothing. */

@@ -1,9 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { createEndpointSecrets, LONGEST_OVERLAP_MS } from '../../src/deliver/endpoint-secrets.ts';
-import { createSealer } from '../../src/deliver/seal.ts';
-import { createSigner, generateSecret } from '../../src/deliver/sign.ts';
+import {
+  createEndpointSecrets,
+  LONGEST_OVERLAP_MS,
+} from '../../src/deliver/secrets/endpoint-secrets.ts';
+import { createSealer } from '../../src/deliver/secrets/seal.ts';
+import { createSigner, generateSecret } from '../../src/deliver/secrets/sign.ts';
 import { Webhook } from 'standardwebhooks';
 import { NOON } from '../support/builders.ts';
 

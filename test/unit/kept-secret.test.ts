@@ -17,10 +17,14 @@ import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
 import { checkDataDirectory } from '../../src/daemon/data-directory.ts';
-import { loadEncryptionKeys } from '../../src/daemon/encryption-keys.ts';
-import { keepSecret, readKeptSecret, type KeptSecret } from '../../src/daemon/kept-secret.ts';
-import { loadOwnSecrets } from '../../src/daemon/own-secrets.ts';
-import { loadSigningSecret } from '../../src/daemon/signing-secret.ts';
+import {
+  loadEncryptionKeys,
+  loadOwnSecrets,
+  loadSigningSecret,
+  keepSecret,
+  readKeptSecret,
+  type KeptSecret,
+} from '../../src/daemon/secrets.ts';
 import { isRoot, OTHER_USER } from '../support/other-user.ts';
 
 let dir: string;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { EVENT_TYPES } from '../../src/core/event/event.ts';
-import { createLogChannel, type EventLogger } from '../../src/deliver/log-channel.ts';
+import { createLogChannel, type EventLogger } from '../../src/deliver/channels/log.ts';
 
 interface Line {
   level: string;

@@ -1,7 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import type { EndpointFigures } from '../../src/telemetry/endpoint-gauges.ts';
+import type { EndpointFigures, StoredCounts } from '../../src/telemetry/gauges.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
-import type { StoredCounts } from '../../src/telemetry/stored-gauges.ts';
 
 const COUNTS: StoredCounts = {
   watches: { active: 3 },

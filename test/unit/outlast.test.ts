@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { RunwatchError } from '../../src/core/errors.ts';
-import { outlasting } from '../../src/deliver/outlast.ts';
+import { outlasting } from '../../src/deliver/deliver.ts';
 
 const away = () =>
   new RunwatchError('Redis is not available', { code: 'redis_unavailable', retriable: true });

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { newDelivery, type AttemptOutcome } from '../../src/core/delivery/delivery.ts';
-import { createPoolSlots } from '../../src/deliver/pool-slots.ts';
+import { createPoolSlots } from '../../src/deliver/slots.ts';
 import { NOON } from '../support/builders.ts';
 
 const delivery = newDelivery(

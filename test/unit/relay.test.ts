@@ -1,9 +1,9 @@
 import { expect, test } from '@jest/globals';
 import type { Claim } from '../../src/core/delivery/delivery.ts';
-import { createClaimTokens } from '../../src/deliver/claim-tokens.ts';
-import type { Delivered } from '../../src/deliver/deliver-event.ts';
+import { createClaimTokens } from '../../src/deliver/slots.ts';
+import type { Delivered } from '../../src/deliver/deliver.ts';
 import { createRelay, type RelayDependencies } from '../../src/deliver/relay.ts';
-import type { PoolClaims } from '../../src/deliver/stores.ts';
+import type { PoolClaims } from '../../src/deliver/ports.ts';
 
 const claimOf = (id: string, endpoint = 'ops') =>
   ({ token: 'p.1', stored: { delivery: { id, endpoint } } }) as Claim;

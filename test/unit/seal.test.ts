@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { createSealer } from '../../src/deliver/seal.ts';
+import { createSealer } from '../../src/deliver/secrets/seal.ts';
 
 const [oldKey, newKey] = [randomBytes(32), randomBytes(32)];
 const plain = { secret: 'whsec_canary', headers: { authorization: 'Bearer 🔑' } };

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { Webhook } from 'standardwebhooks';
-import type { Message } from '../../src/deliver/channel.ts';
-import { createSigner, deriveSecret, generateSecret } from '../../src/deliver/sign.ts';
+import type { Message } from '../../src/deliver/channels/channel.ts';
+import { createSigner, deriveSecret, generateSecret } from '../../src/deliver/secrets/sign.ts';
 
 const message: Message = {
   eventId: 'evt_1',

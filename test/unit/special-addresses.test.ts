@@ -4,7 +4,7 @@ import {
   parseAddress,
   specialRange,
   type SpecialRange,
-} from '../../src/deliver/special-addresses.ts';
+} from '../../src/deliver/egress/addresses.ts';
 
 function rangeOf(text: string): SpecialRange | null | 'unreadable' {
   const address = parseAddress(text);

@@ -1,9 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { networkError, statusError, timeoutError } from '../../src/deliver/attempt-error.ts';
-import { startDeadline } from '../../src/deliver/deadline.ts';
-import { responseText } from '../../src/deliver/response-text.ts';
-import { customHeaders, headerProblem } from '../../src/deliver/webhook-headers.ts';
+import { startDeadline, responseText } from '../../src/deliver/http-post.ts';
+import { customHeaders, headerProblem } from '../../src/deliver/channels/webhook.ts';
 
 const failing = (code: string) => Object.assign(new Error('secret'), { code });
 

@@ -1,0 +1,313 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import { link, mkdir, open, rm } from 'node:fs/promises';
+import { join, dirname } from 'node:path';
+import { decodeEncryptionKey } from '../config/encryption-key.ts';
+import { webhookSecret } from '../config/endpoint-fields.ts';
+import { MAX_SECRET_BYTES, readRegularFile } from '../config/read-file.ts';
+import type { Config } from '../config/schema.ts';
+import { distrust, ownUids } from '../config/trust.ts';
+import { RunwatchError, messageOf } from '../core/errors.ts';
+import { countSealed, reencrypt, type ReencryptReport } from '../deliver/secrets/reencrypt.ts';
+import {
+  createSealer,
+  type Sealer,
+  keyIdsOf,
+  SEALING_KEY_BYTES,
+  type SealingKeys,
+} from '../deliver/secrets/seal.ts';
+import { generateSecret } from '../deliver/secrets/sign.ts';
+import type { Lifecycle } from '../lifecycle.ts';
+import { isCode } from '../redis/file-lock.ts';
+import type { SealingKeyStore } from '../redis/stores/secret-store.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { checkDataDirectory } from './data-directory.ts';
+import { usesOwnRedis, openRedis } from './redis.ts';
+import { type Stores, createStores } from './stores.ts';
+
+/** The secrets of the instance itself. */
+export interface OwnSecrets {
+  /** Signs webhooks that have no secret of their own. */
+  signingSecret: string;
+  sealer: Sealer;
+}
+
+interface OwnSecretsOptions {
+  config: Config;
+  log: { info(fields: { path: string }, message: string): void };
+  /** What may be sealed already. */
+  stores: Pick<Stores, 'sealingKeys' | 'watches' | 'endpointSecrets'>;
+}
+
+/**
+ * Loads what is configured, makes what is not, and says where the latter is kept.
+ * Throws RunwatchError `encryption_key_lost` and those of {@link readKeptSecret}.
+ */
+export async function loadOwnSecrets(options: OwnSecretsOptions): Promise<OwnSecrets> {
+  return { signingSecret: await openSigningSecret(options), sealer: await openSealer(options) };
+}
+
+async function openSigningSecret({ config, log }: OwnSecretsOptions): Promise<string> {
+  const { secret, path } = await loadSigningSecret(config.data_dir, config.delivery.signing_secret);
+  if (path !== null) log.info({ path }, 'webhooks without a secret of their own are signed by');
+  return secret;
+}
+
+async function openSealer({ config, log, stores }: OwnSecretsOptions): Promise<Sealer> {
+  const configured = config.encryption.keys;
+  const { sealingKeys, watches, endpointSecrets: secrets } = stores;
+  const keyIds = keyIdsOf(presentEncryptionKeys(config.data_dir, configured));
+  await refuseLostKeys({ sealingKeys, watches, secrets, keyIds });
+  const { keys, path } = await loadEncryptionKeys(config.data_dir, configured);
+  if (path !== null) log.info({ path }, remarkOnKey(config));
+  const made = createSealer(keys);
+  await sealingKeys.add(made.keyId);
+  return made;
+}
+
+function remarkOnKey(config: Config): string {
+  if (config.encryption.keys.length > 0) {
+    return 'besides the configured keys, secrets are decrypted by the one kept in';
+  }
+  const remark = 'secrets that come with a watch are encrypted by the key in';
+  // Whoever shares a Redis gets deliveries of the others to send.
+  return usesOwnRedis(config)
+    ? remark
+    : `daemons on other hosts need the same key (RUNWATCH_ENCRYPTION_KEY): ${remark}`;
+}
+
+export interface EncryptionKeys {
+  /** The first encrypts, all decrypt. */
+  keys: SealingKeys;
+  /** Where one of them is kept; null when all were configured. */
+  path: string | null;
+}
+
+/**
+ * The keys that encrypt what must not lie in Redis in clear: the configured ones, else one that is
+ * made at the first start and kept in the data directory. A kept one goes on decrypting after others
+ * were configured.
+ * Throws RunwatchError of {@link keepSecret}.
+ */
+export async function loadEncryptionKeys(
+  dataDir: string,
+  configured: readonly string[],
+): Promise<EncryptionKeys> {
+  const file = keptKey(join(dataDir, 'encryption-key'));
+  const { path } = file;
+  const [first, ...others] = configured;
+  if (first === undefined) return { keys: [await keepSecret(file)], path };
+  const kept = readKeptSecret(file);
+  return kept === null
+    ? { keys: [first, ...others], path: null }
+    : { keys: [first, ...others, kept], path };
+}
+
+/** The keys that are at hand without making one. Throws RunwatchError of {@link readKeptSecret}. */
+function presentEncryptionKeys(dataDir: string, configured: readonly string[]): string[] {
+  const kept = readKeptSecret(keptKey(join(dataDir, 'encryption-key')));
+  return kept === null ? [...configured] : [...configured, kept];
+}
+
+function keptKey(path: string): KeptSecret {
+  return {
+    path,
+    generate: () => randomBytes(SEALING_KEY_BYTES).toString('base64'),
+    isValid: (text) => decodeEncryptionKey(text) !== null,
+    expected: '32 bytes in base64 or hex',
+    loss: 'secrets that it encrypted are lost then and have to be given anew',
+    variable: 'RUNWATCH_ENCRYPTION_KEY',
+  };
+}
+
+export interface SigningSecret {
+  secret: string;
+  /** Where it is kept; null when it was configured. */
+  path: string | null;
+}
+
+/**
+ * The secret that signs webhooks which have none of their own: the configured one, else one that is
+ * made at the first start and kept in the data directory.
+ * Throws RunwatchError of {@link keepSecret}.
+ */
+export async function loadSigningSecret(
+  dataDir: string,
+  configured: string | undefined,
+): Promise<SigningSecret> {
+  if (configured !== undefined) return { secret: configured, path: null };
+  const path = join(dataDir, 'signing-secret');
+  const secret = await keepSecret({
+    path,
+    generate: generateSecret,
+    isValid: (text) => webhookSecret.safeParse(text).success,
+    expected: 'whsec_ followed by the base64 of 24 to 64 bytes',
+    loss: 'the next start makes another one, which receivers have to be given',
+    variable: 'RUNWATCH_SIGNING_SECRET',
+  });
+  return { secret, path };
+}
+
+interface LostKeysOptions {
+  sealingKeys: SealingKeyStore;
+  watches: Parameters<typeof countSealed>[0]['watches'];
+  secrets: Parameters<typeof countSealed>[0]['secrets'];
+  /** The ids of the keys that are at hand. */
+  keyIds: readonly string[];
+}
+
+/**
+ * Keeps a daemon from starting without a key that something in Redis is sealed by: it would make
+ * another one, and everything that was sealed be dead without a word. Reads the watches only where a
+ * key is missing.
+ * Throws RunwatchError `encryption_key_lost`, and what the stores throw.
+ */
+export async function refuseLostKeys(options: LostKeysOptions): Promise<void> {
+  const { sealingKeys, watches, secrets, keyIds } = options;
+  const missing = (await sealingKeys.all()).filter((id) => !keyIds.includes(id));
+  if (missing.length === 0) return;
+  const counts = await countSealed({ watches, secrets });
+  const lost = missing.filter((id) => counts.has(id));
+  await sealingKeys.remove(missing.filter((id) => !counts.has(id)));
+  if (lost.length === 0) return;
+  const count = lost.reduce((sum, id) => sum + (counts.get(id) ?? 0), 0);
+  const [keys, are] = lost.length === 1 ? ['the key', 'is'] : ['the keys', 'are'];
+  throw new RunwatchError(
+    `${count} secrets in Redis are encrypted by ${keys} ${lost.join(', ')}, which ${are} not here: ` +
+      'put it back (RUNWATCH_ENCRYPTION_KEY, or the file encryption-key of the data directory), ' +
+      'or give the secrets up with `runwatch reencrypt --discard`',
+    { code: 'encryption_key_lost' },
+  );
+}
+
+/** Forgets the keys that nothing is sealed by any more. Throws what the stores throw. */
+export async function forgetUnusedKeys(options: Omit<LostKeysOptions, 'keyIds'>): Promise<void> {
+  const { sealingKeys, watches, secrets } = options;
+  const known = await sealingKeys.all();
+  const counts = await countSealed({ watches, secrets });
+  await sealingKeys.remove(known.filter((id) => !counts.has(id)));
+}
+
+interface StoredSecretsOptions {
+  config: Config;
+  log: Logger;
+  /** Closes what is opened. */
+  lifecycle: Lifecycle;
+  /** Gives up what no key opens. */
+  discard: boolean;
+}
+
+/**
+ * Encrypts what is stored for a configuration with its first key, also what the key in the data
+ * directory has encrypted.
+ * Throws RunwatchError `kept_secret_invalid`, `kept_secret_unusable`, or of Redis that could not be
+ * reached.
+ */
+export async function reencryptStored(options: StoredSecretsOptions): Promise<ReencryptReport> {
+  const { data_dir: dataDir, encryption, redis } = options.config;
+  await checkDataDirectory(dataDir);
+  const { keys } = await loadEncryptionKeys(dataDir, encryption.keys);
+  const connections = await openRedis(options);
+  const { sealingKeys, watches, endpointSecrets } = createStores(connections, redis.prefix);
+  const stored = { watches, secrets: endpointSecrets };
+  const sealer = createSealer(keys);
+  await sealingKeys.add(sealer.keyId);
+  const report = await reencrypt({ ...stored, sealer, discard: options.discard });
+  await forgetUnusedKeys({ ...stored, sealingKeys });
+  return report;
+}
+
+/** A secret of an instance that was given none, in a file of its own that only the owner may read. */
+export interface KeptSecret {
+  path: string;
+  /** Makes one. */
+  generate: () => string;
+  isValid: (text: string) => boolean;
+  /** What a valid one looks like, for those who find that the file holds something else. */
+  expected: string;
+  /** What a new one costs, for those who think of removing the file. */
+  loss: string;
+  /** The variable that gives such a secret in place of the file. */
+  variable: string;
+}
+
+/**
+ * The secret in the file, which is made where there is none. Whoever asks at the same moment gets the
+ * same one, and a process that is killed at any instruction leaves either a whole file or none.
+ * Throws RunwatchError of {@link readKeptSecret}, and `kept_secret_unusable` where the file cannot be
+ * made. A file that is there is never written to.
+ */
+export async function keepSecret(kept: KeptSecret): Promise<string> {
+  const found = readKeptSecret(kept);
+  if (found !== null) return found;
+  await make(kept).catch((error: unknown) => {
+    throw unusable(kept, `cannot be made (${messageOf(error)})`, error);
+  });
+  const made = readKeptSecret(kept);
+  if (made !== null) return made;
+  throw unusable(kept, 'cannot be made (it leads nowhere)');
+}
+
+/**
+ * The secret in the file; null when there is none.
+ * Throws RunwatchError `kept_secret_invalid`, `kept_secret_untrusted` where another user may have put
+ * it there, `kept_secret_unusable` where it cannot be read.
+ */
+export function readKeptSecret(kept: KeptSecret): string | null {
+  const read = readRegularFile(kept.path, { maxBytes: MAX_SECRET_BYTES });
+  if (read.kind === 'unreadable') {
+    if (read.isAbsent) return null;
+    throw unusable(kept, `is of no use: ${read.message}`);
+  }
+  const reason = distrust({ path: kept.path, stats: read.stats, uids: ownUids({}) });
+  if (reason !== null) throw new RunwatchError(reason, { code: 'kept_secret_untrusted' });
+  const secret = read.text.trim();
+  if (kept.isValid(secret)) return secret;
+  const { path, expected, loss } = kept;
+  const remedy = `put it back from a backup, or remove the file: ${loss}`;
+  throw new RunwatchError(`${path} holds no secret (expected ${expected}): ${remedy}`, {
+    code: 'kept_secret_invalid',
+  });
+}
+
+/** Written and synced under a name of its own: the file has its name only once it is whole. */
+async function make({ path, generate }: KeptSecret): Promise<void> {
+  const secret = generate();
+  const folder = dirname(path);
+  const draft = `${path}.${randomUUID()}`;
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  try {
+    await writeSynced(draft, `${secret}\n`);
+    await link(draft, path);
+  } catch (error) {
+    // Somebody else was first: what they made stands.
+    if (!isCode(error, 'EEXIST')) throw error;
+  } finally {
+    await rm(draft, { force: true });
+  }
+  await syncFolder(folder);
+}
+
+async function writeSynced(path: string, text: string): Promise<void> {
+  const file = await open(path, 'wx', 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** What it encrypts may outlive a crash of the machine elsewhere, so its name must, too. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+function unusable({ path, variable }: KeptSecret, what: string, cause?: unknown): RunwatchError {
+  const remedy = `set ${variable}, or RUNWATCH_DATA_DIR to a directory of your own`;
+  return new RunwatchError(`${path} ${what}: ${remedy}`, { code: 'kept_secret_unusable', cause });
+}

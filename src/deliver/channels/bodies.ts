@@ -1,0 +1,46 @@
+import type { BodyKindName } from '../../core/delivery/delivery.ts';
+import { type BodyKind, parseEvent, type ToldEvent } from './channel.ts';
+import { slackBody } from './slack.ts';
+
+/** What types begin with, so that they are ours among those of other producers. */
+const TYPE_PREFIX = 'runwatch.';
+
+/**
+ * A CloudEvent in structured JSON: `runwatch.run.failed` from `/runwatch/<source>` about the run.
+ * Source: CloudEvents 1.0.2, https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md,
+ * and its JSON event format, section 3.
+ */
+const cloudEventsBody: BodyKind = {
+  contentType: 'application/cloudevents+json',
+  render(eventText) {
+    const { id, type, timestamp, data } = parseEvent(eventText);
+    return JSON.stringify({
+      specversion: '1.0',
+      id,
+      source: sourceOf(data),
+      type: type.startsWith(TYPE_PREFIX) ? type : TYPE_PREFIX + type,
+      ...(data.run_id !== undefined && { subject: data.run_id }),
+      time: timestamp,
+      datacontenttype: 'application/json',
+      data,
+    });
+  },
+};
+
+/** A URI reference, and with the id unique, as the specification asks. */
+function sourceOf({ watch }: ToldEvent['data']): string {
+  return watch === undefined ? '/runwatch' : `/runwatch/${encodeURIComponent(watch.source)}`;
+}
+
+/** The event as it is stored, byte for byte. */
+export const standardBody: BodyKind = {
+  contentType: 'application/json',
+  render: (eventText) => eventText,
+};
+
+/** A new kind is a file, a line here, and its name in `core/body-kind.ts`. */
+export const BODY_KINDS: Readonly<Record<BodyKindName, BodyKind>> = {
+  standard: standardBody,
+  cloudevents: cloudEventsBody,
+  slack: slackBody,
+};

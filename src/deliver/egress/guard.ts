@@ -1,0 +1,196 @@
+import type { LookupAddress } from 'node:dns';
+import { lookup as resolveHost } from 'node:dns/promises';
+import { isIP, type LookupFunction } from 'node:net';
+import { callbackify } from 'node:util';
+import { RunwatchError } from '../../core/errors.ts';
+import {
+  parseAllowList,
+  type AllowList,
+  forbiddenRange,
+  parseAddress,
+  specialRange,
+  type SpecialRange,
+} from './addresses.ts';
+
+/** Why a connection is denied: the kind of address, or what is wrong with the URL. */
+type EgressRule = SpecialRange | 'https_required' | 'scheme' | 'unreadable_address';
+
+type EgressVerdict = { allowed: true } | { allowed: false; rule: EgressRule; message: string };
+
+/** Where a connection would go. `host` is a name or an address, `secure` means TLS. */
+interface EgressTarget {
+  secure: boolean;
+  host: string;
+  port: number;
+}
+
+/** Every address of a host name. */
+export type Resolve = (hostname: string) => Promise<LookupAddress[]>;
+
+interface EgressOptions {
+  /** CIDRs, addresses and `host:port` that are reachable although private or plain http. */
+  allow: readonly string[];
+  requireHttps: boolean;
+  /** The system's resolver unless given. */
+  resolve?: Resolve;
+}
+
+/** Decides what webhooks may connect to. */
+export interface EgressGuard {
+  /**
+   * What can be said without resolving anything, for the moment when somebody registers a URL. The
+   * connection itself is checked again, with the addresses that it is really about to use.
+   */
+  check(url: URL): EgressVerdict;
+  /** The same for a connection that is about to be opened. */
+  checkTarget(target: EgressTarget): EgressVerdict;
+  /**
+   * Resolves for a connection to the target and yields only addresses that it may have. What was
+   * checked is what is connected to, so a name that changes its address in between gains nothing.
+   * Fails with RunwatchError `egress_blocked` where no address is left.
+   */
+  lookup(target: EgressTarget): LookupFunction;
+}
+
+interface Policy {
+  list: AllowList;
+  requireHttps: boolean;
+  /** True where the operator chose the target: it may be private and plain http. */
+  chosen: boolean;
+}
+
+const ALLOWED: EgressVerdict = { allowed: true };
+const LOOPBACK = ['127.0.0.1', '::1'];
+
+/**
+ * Guards webhooks that come with a watch. Denies by default whatever is not a public host (see
+ * `special-addresses.ts`), and plain http.
+ * @throws RunwatchError `invalid_egress_rule`
+ */
+export function createEgressGuard(options: EgressOptions): EgressGuard {
+  const { allow, requireHttps, resolve } = options;
+  return guardBy({ list: parseAllowList(allow), requireHttps, chosen: false }, resolve);
+}
+
+/** Guards configured endpoints: only link-local addresses and metadata services are denied. */
+export function createEndpointGuard({ resolve }: Pick<EgressOptions, 'resolve'> = {}): EgressGuard {
+  return guardBy({ list: parseAllowList([]), requireHttps: false, chosen: true }, resolve);
+}
+
+function guardBy(policy: Policy, resolver: Resolve | undefined): EgressGuard {
+  const resolve = resolver ?? ((hostname) => resolveHost(hostname, { all: true }));
+  return {
+    check: (url) => checkUrl(url, policy),
+    checkTarget: (target) => checkTarget(target, policy),
+    lookup: (target) => guardedLookup(target, policy, resolve),
+  };
+}
+
+/** The error that a denied connection fails with. */
+export function egressBlocked(message: string): RunwatchError {
+  return new RunwatchError(message, { code: 'egress_blocked' });
+}
+
+function checkUrl(url: URL, policy: Policy): EgressVerdict {
+  const secure = url.protocol === 'https:';
+  if (!secure && url.protocol !== 'http:') {
+    return deny('scheme', `${url.protocol} URLs cannot be delivered to`);
+  }
+  const port = url.port === '' ? (secure ? 443 : 80) : Number(url.port);
+  return checkTarget({ secure, host: url.hostname, port }, policy);
+}
+
+function checkTarget(target: EgressTarget, policy: Policy): EgressVerdict {
+  const { host, port, secure } = target;
+  if (isIP(host) !== 0 || parseAddress(host) !== null) return checkAddress(host, target, policy);
+  if (policy.chosen || policy.list.hasHost(host, port)) return ALLOWED;
+  if (isLocalName(host)) {
+    const verdicts = LOOPBACK.map((address) => checkAddress(address, target, policy));
+    return verdicts.find(({ allowed }) => allowed) ?? verdicts[0] ?? ALLOWED;
+  }
+  // The name may yet resolve into a range that is allowed, which only the connection can tell.
+  return secure || policy.list.hasRanges ? ALLOWED : checkPlainHttp(target, policy);
+}
+
+/** `address` is the target itself, or what it resolves to. */
+function checkAddress(address: string, target: EgressTarget, policy: Policy): EgressVerdict {
+  const parsed = parseAddress(address);
+  const subject =
+    address === target.host ? address : `${target.host} resolves to ${address}, which`;
+  if (parsed === null) return deny('unreadable_address', `${subject} cannot be read as an address`);
+  const forbidden = forbiddenRange(parsed);
+  if (forbidden !== null) {
+    return deny(forbidden, `${subject} is an address that no webhook may reach (${forbidden})`);
+  }
+  if (policy.chosen || policy.list.hasHost(target.host, target.port)) return ALLOWED;
+  if (policy.list.hasAddress(parsed)) return ALLOWED;
+  const range = specialRange(parsed);
+  if (range === null) return checkPlainHttp(target, policy);
+  return deny(range, `${subject} is not a public address (${range}): ${cure(target)}`);
+}
+
+function checkPlainHttp(target: EgressTarget, policy: Policy): EgressVerdict {
+  if (target.secure || !policy.requireHttps) return ALLOWED;
+  const message = `plain http to ${entryFor(target)} is not allowed (https_required)`;
+  return deny('https_required', `${message}: ${cure(target)}`);
+}
+
+/** What the operator can do about it. */
+function cure(target: EgressTarget): string {
+  return `add "${entryFor(target)}" to egress.allow`;
+}
+
+/** The entry of `egress.allow` that admits this one target. */
+function entryFor({ host, port }: EgressTarget): string {
+  const bare = host.replace(/^\[(.*)\]$/, '$1');
+  return isIP(bare) === 6 ? `[${bare}]:${port}` : `${host}:${port}`;
+}
+
+function deny(rule: EgressRule, message: string): EgressVerdict {
+  return { allowed: false, rule, message };
+}
+
+/** Names that mean this machine whatever a resolver says (RFC 6761, section 6.3). */
+function isLocalName(host: string): boolean {
+  return /^(?:.+\.)?localhost\.?$/i.test(host);
+}
+
+function guardedLookup(target: EgressTarget, policy: Policy, resolve: Resolve): LookupFunction {
+  const resolveAllowed = callbackify(async (hostname: string) =>
+    selectAllowed(await resolve(hostname), target, policy),
+  );
+  return (hostname, options, callback) => {
+    resolveAllowed(hostname, (error, allowed) => {
+      if (error !== null) return callback(error, '');
+      const found = allowed.filter(({ family }) => matchesFamily(family, options.family));
+      const [first] = found;
+      if (first === undefined) return callback(notFound(hostname), '');
+      return options.all === true
+        ? callback(null, found)
+        : callback(null, first.address, first.family);
+    });
+  };
+}
+
+function selectAllowed(
+  found: readonly LookupAddress[],
+  target: EgressTarget,
+  policy: Policy,
+): LookupAddress[] {
+  const judged = found.map((entry) => ({
+    entry,
+    verdict: checkAddress(entry.address, target, policy),
+  }));
+  const allowed = judged.filter(({ verdict }) => verdict.allowed).map(({ entry }) => entry);
+  const denied = judged.find(({ verdict }) => !verdict.allowed)?.verdict;
+  if (allowed.length === 0 && denied?.allowed === false) throw egressBlocked(denied.message);
+  return allowed;
+}
+
+function matchesFamily(family: number, wanted: number | string | undefined): boolean {
+  return (wanted !== 4 && wanted !== 6) || family === wanted;
+}
+
+function notFound(hostname: string): NodeJS.ErrnoException {
+  return Object.assign(new Error(`no address for ${hostname}`), { code: 'ENOTFOUND' });
+}

@@ -1,0 +1,295 @@
+import { once } from 'node:events';
+import http from 'node:http';
+import type {
+  ClientRequest,
+  IncomingHttpHeaders,
+  IncomingMessage,
+  AgentOptions,
+  ClientRequestArgs,
+} from 'node:http';
+import https from 'node:https';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { type PlainResponse, type Request, got, type Got } from 'got';
+import { egressBlocked, type EgressGuard } from './egress/guard.ts';
+
+/** What of an answer is read: more of it is cut off by closing the connection. */
+const MAX_BODY_BYTES = 16_384;
+
+/** Trust and identity of a TLS connection, in PEM. */
+export interface TlsOptions {
+  ca?: string;
+  certificate?: string;
+  key?: string;
+}
+
+export interface PostRequest {
+  url: URL;
+  headers: Record<string, string>;
+  body: string;
+  tls?: TlsOptions | undefined;
+  /** Asked right before the first byte goes out. */
+  mayStart?: (() => boolean) | undefined;
+}
+
+/** Where a request stood when it ended without an answer. */
+export type Phase = 'queue' | 'dns' | 'connect' | 'tls' | 'headers';
+
+export type PostResult =
+  /** `head` is the start of the body; whether the rest comes does not matter. */
+  | {
+      kind: 'answered';
+      status: number;
+      headers: IncomingHttpHeaders;
+      head: Buffer;
+      /** The address that answered; undefined where it is not known. */
+      address: string | undefined;
+    }
+  | { kind: 'broken'; error: unknown; phase: Phase; reusedSocket: boolean }
+  | { kind: 'cut'; phase: Phase }
+  /** It might not start any more. */
+  | { kind: 'withheld' };
+
+/**
+ * Sends one request over the guarded agents and reads a bounded part of its answer.
+ * @param cut ends the request. Once the status is there that is no error: the answer is complete
+ * enough, and a receiver that says 200 and then dawdles over the body has still said 200.
+ */
+export async function post(
+  request: PostRequest,
+  agents: WebhookAgents,
+  cut: AbortSignal,
+): Promise<PostResult> {
+  const stream = start(request, agents);
+  const isWithheld = request.mayStart && holdBack(stream, request.url, request.mayStart);
+  try {
+    const [response] = (await once(stream, 'response', { signal: cut })) as [PlainResponse];
+    const { statusCode, headers, ip: address } = response;
+    const head = await readHead(stream, cut);
+    return { kind: 'answered', status: statusCode, headers, head, address };
+  } catch (error) {
+    const phase = phaseOf(stream, request.url);
+    if (isWithheld?.() === true) return { kind: 'withheld' };
+    if (cut.aborted) return { kind: 'cut', phase };
+    return { kind: 'broken', error, phase, reusedSocket: stream.reusedSocket === true };
+  } finally {
+    stream.destroy();
+  }
+}
+
+function start({ url, headers, body, tls }: PostRequest, agents: WebhookAgents): Request {
+  const stream = agents.client.stream.post(url, {
+    headers,
+    body,
+    ...(tls !== undefined && { https: httpsOptions(tls) }),
+  });
+  // Errors are awaited where they matter; after that a late one must not end the process.
+  stream.on('error', () => undefined);
+  // After 101 the socket is nobody's: neither the agent nor the request would ever close it.
+  stream.once('upgrade', (_response: IncomingMessage, socket: Socket) => {
+    socket.destroy();
+    stream.destroy(protocolError('the receiver switched protocols'));
+  });
+  return stream;
+}
+
+/**
+ * Destroys the request where it may not start any more at the moment when its bytes would go out: a
+ * process can be frozen at any step before.
+ * @returns whether it did
+ */
+function holdBack(stream: Request, { protocol }: URL, mayStart: () => boolean): () => boolean {
+  let isWithheld = false;
+  const check = () => {
+    if (mayStart()) return;
+    isWithheld = true;
+    stream.destroy(new Error('it may not start any more'));
+  };
+  const connected = protocol === 'https:' ? 'secureConnect' : 'connect';
+  // A request tells of its socket before it writes to it, and a socket that connects writes after that.
+  stream.once('request', (request: ClientRequest) => {
+    request.once('socket', (socket) => {
+      if (socket.connecting) socket.once(connected, check);
+      else check();
+    });
+  });
+  return () => isWithheld;
+}
+
+function httpsOptions({ ca, certificate, key }: TlsOptions) {
+  return {
+    ...(ca !== undefined && { certificateAuthority: ca }),
+    ...(certificate !== undefined && { certificate }),
+    ...(key !== undefined && { key }),
+  };
+}
+
+function protocolError(message: string): Error {
+  return Object.assign(new Error(message), { code: 'ERR_PROTOCOL_SWITCHED' });
+}
+
+/** Reads to the end, so that the connection can be used again, or to the limit. */
+async function readHead(stream: Request, cut: AbortSignal): Promise<Buffer> {
+  const stop = () => stream.destroy();
+  cut.addEventListener('abort', stop);
+  const kept: Buffer[] = [];
+  let read = 0;
+  try {
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      if (read < RESPONSE_TEXT_BYTES) kept.push(chunk.subarray(0, RESPONSE_TEXT_BYTES - read));
+      read += chunk.length;
+      if (read >= MAX_BODY_BYTES) break;
+    }
+    return Buffer.concat(kept);
+  } catch {
+    // The status has been said; what is missing is only text for people.
+    return Buffer.concat(kept);
+  } finally {
+    cut.removeEventListener('abort', stop);
+  }
+}
+
+function phaseOf({ timings, reusedSocket }: Request, url: URL): Phase {
+  if (timings?.socket === undefined) return 'queue';
+  if (reusedSocket === true) return 'headers';
+  if (timings.connect === undefined) return timings.lookup === undefined ? 'dns' : 'connect';
+  return url.protocol === 'https:' && timings.secureConnect === undefined ? 'tls' : 'headers';
+}
+
+/** The connections of all webhooks, kept alive and shared by every channel to the same origin. */
+export interface WebhookAgents {
+  readonly http: http.Agent;
+  readonly https: https.Agent;
+  /** Sends over them: redirects are not followed, nothing is decompressed, nothing is retried. */
+  readonly client: Got;
+  /** Closes every connection, also those in use: drain first. */
+  close(): void;
+}
+
+const MAX_HEADER_BYTES = 16_384;
+
+/**
+ * Limits per origin; idle connections close before common servers would close them (5 s). As many are
+ * kept as a receiver has slots: connecting anew is a third of what an attempt costs.
+ */
+const LIMITS: AgentOptions = {
+  keepAlive: true,
+  maxSockets: 1_024,
+  maxFreeSockets: 128,
+  timeout: 4_000,
+};
+
+/**
+ * Agents that ask the guard at the moment of connecting, so that nothing which uses them can get
+ * around it. Proxy settings of the environment are not honoured: a proxy would resolve the name again.
+ */
+export function createWebhookAgents(guard: EgressGuard, limits = LIMITS): WebhookAgents {
+  const agents = { http: new http.Agent(limits), https: new https.Agent(limits) };
+  guardConnections(agents.http, { guard, secure: false });
+  guardConnections(agents.https, { guard, secure: true });
+  const client = got.extend({
+    agent: agents,
+    followRedirect: false,
+    decompress: false,
+    throwHttpErrors: false,
+    retry: { limit: 0 },
+    maxHeaderSize: MAX_HEADER_BYTES,
+  });
+  return {
+    ...agents,
+    client,
+    close() {
+      agents.http.destroy();
+      agents.https.destroy();
+    },
+  };
+}
+
+/** As Node calls it: no socket comes with an error, which its type does not say. */
+type OnCreate = (error: Error | null, socket?: Duplex) => void;
+
+/** A `lookup` alone would not do: Node does not call it for a host that is an address. */
+function guardConnections(
+  agent: http.Agent,
+  { guard, secure }: { guard: EgressGuard; secure: boolean },
+): void {
+  const connect = agent.createConnection.bind(agent);
+  agent.createConnection = (options: ClientRequestArgs, callback) => {
+    const target = { secure, host: options.host ?? '', port: Number(options.port) };
+    const verdict = guard.checkTarget(target);
+    if (verdict.allowed) return connect({ ...options, lookup: guard.lookup(target) }, callback);
+    (callback as OnCreate | undefined)?.(egressBlocked(verdict.message));
+    return null;
+  };
+}
+
+/** A signal that fires after a time, or when an outer signal does. Release it when it is over. */
+export interface Deadline {
+  readonly signal: AbortSignal;
+  release(): void;
+}
+
+/**
+ * Not `AbortSignal.any`: an outer signal that lives as long as the process would hold on to what it
+ * was combined with.
+ * @param ms milliseconds from now
+ */
+export function startDeadline(ms: number, outer?: AbortSignal): Deadline {
+  const controller = new AbortController();
+  const cut = () => controller.abort();
+  const timer = setTimeout(cut, ms);
+  outer?.addEventListener('abort', cut, { once: true });
+  if (outer?.aborted === true) cut();
+  return {
+    signal: controller.signal,
+    release() {
+      clearTimeout(timer);
+      outer?.removeEventListener('abort', cut);
+    },
+  };
+}
+
+/** How much of an answer is kept for people to read. */
+const RESPONSE_TEXT_BYTES = 1_024;
+
+/**
+ * Control characters but tab and line feed, and marks that reorder text: printed as they are, an
+ * answer could move a terminal's cursor or make a log line read backwards.
+ */
+const UNPRINTABLE = /[^\P{Cc}\t\n]|[\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+
+const REDACTED = '[redacted]';
+
+/** A shorter value is no credential, and would be found in words that mean something else. */
+const LEAST_SECRET_LENGTH = 8;
+
+/**
+ * The start of an answer as harmless text of at most 1 KiB of its bytes.
+ * @param sent values of headers that went out, which a receiver may repeat but nobody may read here
+ */
+export function responseText(head: Uint8Array, sent: readonly string[] = []): string {
+  if (head.length === 0) return '';
+  const bytes = head.subarray(0, RESPONSE_TEXT_BYTES);
+  // `stream` leaves off a character that the cut goes through.
+  const text = new TextDecoder().decode(bytes, { stream: true });
+  return credentialsIn(sent)
+    .reduce(withoutSecret, text)
+    .replaceAll('\r\n', '\n')
+    .replace(UNPRINTABLE, '\ufffd');
+}
+
+/** Each value as a whole, and what follows a scheme such as `Bearer`. */
+function credentialsIn(values: readonly string[]): string[] {
+  return values
+    .flatMap((value) => [value, value.slice(value.indexOf(' ') + 1)])
+    .filter((value) => value.length >= LEAST_SECRET_LENGTH);
+}
+
+function withoutSecret(text: string, secret: string): string {
+  const clean = text.replaceAll(secret, REDACTED);
+  // The cut may have gone through one.
+  for (let length = secret.length - 1; length >= LEAST_SECRET_LENGTH; length -= 1) {
+    if (clean.endsWith(secret.slice(0, length))) return clean.slice(0, -length) + REDACTED;
+  }
+  return clean;
+}

@@ -1,0 +1,229 @@
+import { createHash } from 'node:crypto';
+import { RunwatchError } from '../../core/errors.ts';
+import type { Sealer } from './seal.ts';
+
+/** For how long a replaced secret may go on signing, ms. */
+export const LONGEST_OVERLAP_MS = 7 * 86_400_000;
+
+/** Secrets that sign at the same time: each is a signature more in the header of every webhook. */
+const MOST_SECRETS = 3;
+
+/** How old what is known of rotations made by other processes may be, ms. */
+const REFRESH_MS = 2_000;
+
+interface SecretStore {
+  get(endpoint: string): Promise<string | null>;
+  all(): Promise<Map<string, string>>;
+  replace(endpoint: string, before: string | null, after: string): Promise<boolean>;
+}
+
+interface EndpointSecretsDependencies {
+  store: SecretStore;
+  sealer: Sealer;
+  /** The configured endpoints by name; those of another kind than `webhook` sign nothing. */
+  endpoints: Readonly<Record<string, { type: string; secret?: string | undefined }>>;
+  /** Signs webhooks that have no secret of their own. */
+  signingSecret: string;
+  /** Makes a secret. */
+  generate: () => string;
+  now: () => number;
+}
+
+export interface EndpointSecrets {
+  /**
+   * The secrets that sign for a configured webhook now, the newest first. A rotation made by another
+   * process shows within {@link REFRESH_MS}; without a round trip for each call.
+   * Throws RunwatchError `sealed_by_unknown_key`, `sealed_value_corrupt`, or what the store throws.
+   */
+  effective(name: string): Promise<readonly string[]>;
+  /**
+   * Makes a new secret that signs from now on, beside those that sign already: each until the time
+   * that was promised for it, so that a repeated call cuts no receiver off. Where the present secret
+   * ends at once, other processes may sign with it for another {@link REFRESH_MS}.
+   * Throws RunwatchError `not_signed` for kinds without a secret, `invalid_overlap`,
+   * `too_many_secrets` where {@link MOST_SECRETS} sign already.
+   * @returns the new secret, which is shown nowhere else, and when the last of the others ends (null
+   *   where none signs on); null when there is no such endpoint
+   */
+  rotate(
+    name: string,
+    options: RotateOptions,
+  ): Promise<{ secret: string; previousExpiresAt: number | null } | null>;
+}
+
+interface RotateOptions {
+  /** How long the present secret signs too, 0 to {@link LONGEST_OVERLAP_MS}. */
+  overlapMs: number;
+  /** Ends all others at once, whatever was promised. */
+  now: boolean;
+}
+
+/** The use cases around the secrets of configured endpoints. */
+export function createEndpointSecrets(deps: EndpointSecretsDependencies): EndpointSecrets {
+  const { store, sealer, now } = deps;
+  const known = createRotationCache(deps);
+  const endpointOf = (name: string) =>
+    Object.hasOwn(deps.endpoints, name) ? deps.endpoints[name] : undefined;
+  const signing = (name: string, rotation: Rotation | null) =>
+    signingSecrets(rotation, {
+      own: endpointOf(name)?.secret ?? null,
+      fallback: deps.signingSecret,
+      now: now(),
+    });
+
+  /** None where the key is lost: then nothing signs, and a new secret is the way out. */
+  function presentOf(name: string, text: string): ReturnType<typeof signing> | null {
+    try {
+      return signing(name, openRotation(sealer, name, text));
+    } catch (error) {
+      if (error instanceof RunwatchError) return null;
+      throw error;
+    }
+  }
+
+  async function tryToRotate(name: string, options: RotateOptions): Promise<Rotation | null> {
+    const before = await store.get(name);
+    const present = before === null ? signing(name, null) : presentOf(name, before);
+    const after: Rotation = {
+      current: deps.generate(),
+      replaced: present === null || options.now ? [] : signOn(present, options.overlapMs, now()),
+      configured: fingerprintOf(endpointOf(name)?.secret ?? null),
+    };
+    const isWritten = await store.replace(name, before, sealRotation(sealer, name, after));
+    return isWritten ? after : null;
+  }
+
+  return {
+    async effective(name) {
+      const { current, replaced } = signing(name, await known.get(name));
+      return [current, ...replaced.map(({ secret }) => secret)];
+    },
+    async rotate(name, options) {
+      const endpoint = endpointOf(name);
+      if (endpoint === undefined) return null;
+      refuseUnlessPossible(endpoint, options);
+      for (;;) {
+        const rotation = await tryToRotate(name, options);
+        if (rotation === null) continue;
+        known.forget();
+        return { secret: rotation.current, previousExpiresAt: lastEnd(rotation.replaced) };
+      }
+    },
+  };
+}
+
+/**
+ * What signs beside a new secret: what signed until now for the overlap, the others as promised.
+ * Throws RunwatchError `too_many_secrets`.
+ */
+function signOn(
+  { current, replaced }: Pick<Rotation, 'current' | 'replaced'>,
+  overlapMs: number,
+  now: number,
+): ReplacedSecret[] {
+  const kept = overlapMs === 0 ? [] : [{ secret: current, until: now + overlapMs }];
+  if (kept.length + replaced.length < MOST_SECRETS) return [...kept, ...replaced];
+  const next = new Date(Math.min(...replaced.map(({ until }) => until))).toISOString();
+  throw new RunwatchError(
+    `${MOST_SECRETS} secrets sign already, each for as long as was promised; the next can be made at ${next}, or with "now": true, which ends the old ones at once`,
+    { code: 'too_many_secrets' },
+  );
+}
+
+function lastEnd(replaced: readonly ReplacedSecret[]): number | null {
+  return replaced.length === 0 ? null : Math.max(...replaced.map(({ until }) => until));
+}
+
+function refuseUnlessPossible({ type }: { type: string }, { overlapMs }: RotateOptions): void {
+  if (type !== 'webhook') {
+    throw new RunwatchError(`an endpoint of type ${type} signs nothing`, { code: 'not_signed' });
+  }
+  if (!(overlapMs >= 0 && overlapMs <= LONGEST_OVERLAP_MS)) {
+    const message = 'the old secret can go on signing for 0 to 7 days';
+    throw new RunwatchError(message, { code: 'invalid_overlap' });
+  }
+}
+
+/** What was last read of all rotations; each is decrypted once. */
+function createRotationCache({ store, sealer, now }: EndpointSecretsDependencies) {
+  let texts: Promise<Map<string, string>> | null = null;
+  let readAt = -Infinity;
+  const opened = new Map<string, { text: string; rotation: Rotation }>();
+
+  function read(): Promise<Map<string, string>> {
+    // A clock that was set back must not keep what is old.
+    const age = Math.abs(now() - readAt);
+    if (texts !== null && age < REFRESH_MS) return texts;
+    readAt = now();
+    const reading = store.all();
+    texts = reading;
+    // What could not be read is read again by the next one who asks.
+    reading.catch(() => {
+      if (texts === reading) texts = null;
+    });
+    return reading;
+  }
+
+  return {
+    forget() {
+      texts = null;
+    },
+    async get(name: string): Promise<Rotation | null> {
+      const text = (await read()).get(name);
+      if (text === undefined) return null;
+      const before = opened.get(name);
+      if (before?.text === text) return before.rotation;
+      const rotation = openRotation(sealer, name, text);
+      opened.set(name, { text, rotation });
+      return rotation;
+    },
+  };
+}
+
+/** A secret that signs beside the current one until a time that was promised, ms since the epoch. */
+export interface ReplacedSecret {
+  secret: string;
+  until: number;
+}
+
+/** What the rotations of an endpoint's secret have come to. */
+export interface Rotation {
+  current: string;
+  /** The newest first. */
+  replaced: ReplacedSecret[];
+  /** Fingerprint of the secret that was configured when it was made; null where there was none. */
+  configured: string | null;
+}
+
+/** Writes a rotation as it is stored: the text of a sealed value that opens for its endpoint only. */
+export function sealRotation(sealer: Sealer, endpoint: string, rotation: Rotation): string {
+  return sealer.seal(rotation, endpoint);
+}
+
+/** The reverse of {@link sealRotation}. Throws RunwatchError of {@link Sealer.open}. */
+export function openRotation(sealer: Sealer, endpoint: string, text: string): Rotation {
+  return sealer.open(text, endpoint) as Rotation;
+}
+
+/** What tells one secret from another without giving it away. */
+export function fingerprintOf(secret: string | null): string | null {
+  return secret === null ? null : createHash('sha256').update(secret).digest('hex');
+}
+
+/**
+ * The secret that signs now, and those that it replaced and that still sign. A secret that was
+ * configured after the rotation wins; one that was configured by copying what the rotation gave
+ * changes nothing.
+ * @param own the secret that is configured for the endpoint; null where none is
+ * @param fallback what signs for endpoints without a secret of their own
+ */
+export function signingSecrets(
+  rotation: Rotation | null,
+  { own, fallback, now }: { own: string | null; fallback: string; now: number },
+): Pick<Rotation, 'current' | 'replaced'> {
+  const stands =
+    rotation !== null && (rotation.configured === fingerprintOf(own) || rotation.current === own);
+  if (!stands) return { current: own ?? fallback, replaced: [] };
+  const { current, replaced } = rotation;
+  return { current, replaced: replaced.filter(({ until }) => now < until) };
+}

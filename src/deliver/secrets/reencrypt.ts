@@ -1,0 +1,191 @@
+import { RunwatchError } from '../../core/errors.ts';
+import { watchId, type StoredWatch, type Subscription, type Watch } from '../../core/watch/watch.ts';
+import { sealedBy, type Sealer } from './seal.ts';
+
+/** Watches read and written in one go. */
+const CHUNK = 200;
+
+interface WatchStore {
+  list(
+    filter: Record<string, never>,
+    page: { limit: number; cursor?: string | undefined },
+  ): Promise<{ items: Watch[]; nextCursor: string | null }>;
+  getMany(keys: Watch[]): Promise<(StoredWatch | null)[]>;
+  /** Null for each change that came too late. */
+  commitMany(
+    changes: { before: StoredWatch; after: Watch; events: []; deliveries: [] }[],
+  ): Promise<(unknown[] | null)[]>;
+}
+
+interface SecretStore {
+  get(endpoint: string): Promise<string | null>;
+  all(): Promise<Map<string, string>>;
+  replace(endpoint: string, before: string | null, after: string): Promise<boolean>;
+  /** False when it holds something else by now. */
+  remove(endpoint: string, before: string): Promise<boolean>;
+}
+
+interface ReencryptOptions {
+  watches: WatchStore;
+  secrets: SecretStore;
+  /** Its first key encrypts. */
+  sealer: Sealer;
+  /** Gives up what no key opens: webhooks of watches, and rotated secrets of endpoints. */
+  discard?: boolean;
+}
+
+/** What an encryption with the first key found. */
+export interface ReencryptReport {
+  /** Encrypted values: of watches, and of endpoints. */
+  examined: number;
+  reencrypted: number;
+  /** What no key opens, by the name of its watch or endpoint. */
+  unreadable: string[];
+  /** How many of those were given up. */
+  discarded: number;
+}
+
+/**
+ * Encrypts everything that another key has encrypted with the first one, so that the others can be
+ * taken away. What is written meanwhile is looked at again, so it may run beside daemons, which must
+ * have the first key already; it can be interrupted and repeated at any time.
+ * Throws what the stores throw.
+ */
+export async function reencrypt(options: ReencryptOptions): Promise<ReencryptReport> {
+  const report: ReencryptReport = { examined: 0, reencrypted: 0, unreadable: [], discarded: 0 };
+  for await (const watches of pages(options.watches)) {
+    await reencryptWatches(options, watches, report);
+  }
+  for (const endpoint of (await options.secrets.all()).keys()) {
+    await reencryptSecret(options, endpoint, report);
+  }
+  return report;
+}
+
+/** How many values each key has sealed, by its id. Reads every watch. Throws what the stores throw. */
+export async function countSealed({
+  watches,
+  secrets,
+}: {
+  watches: Pick<WatchStore, 'list'>;
+  secrets: Pick<SecretStore, 'all'>;
+}): Promise<Map<string, number>> {
+  const counts = new Map<string, number>();
+  const count = (sealed: string) => {
+    const keyId = sealedBy(sealed);
+    counts.set(keyId, (counts.get(keyId) ?? 0) + 1);
+  };
+  for await (const page of pages(watches)) page.flatMap(sealedParts).forEach(count);
+  for (const sealed of (await secrets.all()).values()) count(sealed);
+  return counts;
+}
+
+async function* pages(watches: Pick<WatchStore, 'list'>): AsyncGenerator<Watch[]> {
+  let cursor: string | undefined;
+  do {
+    const page = await watches.list({}, { limit: CHUNK, cursor });
+    yield page.items;
+    cursor = page.nextCursor ?? undefined;
+  } while (cursor !== undefined);
+}
+
+async function reencryptWatches(
+  { watches, sealer, discard = false }: ReencryptOptions,
+  listed: Watch[],
+  report: ReencryptReport,
+): Promise<void> {
+  report.examined += listed.flatMap(sealedParts).length;
+  const unreadable = new Set<string>();
+  let open = listed.filter((watch) => sealedParts(watch).some((text) => !sealer.isCurrent(text)));
+  while (open.length > 0) {
+    const stored = (await watches.getMany(open)).filter((one) => one !== null);
+    const changes = stored.flatMap((before) => {
+      const { watch, resealed, lost } = resealWatch(before.watch, sealer);
+      if (lost > 0) unreadable.add(watchId(watch));
+      const after = discard ? withoutLost(watch, before.watch, sealer) : watch;
+      const changed = resealed + (discard ? lost : 0) > 0;
+      const counts = { resealed, lost: discard ? lost : 0 };
+      return changed ? [{ before, after, counts, events: [] as [], deliveries: [] as [] }] : [];
+    });
+    const written = await watches.commitMany(changes);
+    for (const [at, { counts }] of changes.entries()) {
+      if (!written[at]) continue;
+      report.reencrypted += counts.resealed;
+      report.discarded += counts.lost;
+    }
+    open = changes.flatMap(({ after }, at) => (written[at] ? [] : [after]));
+  }
+  report.unreadable.push(...unreadable);
+}
+
+function sealedParts({ subscriptions, formerWebhooks }: Watch): string[] {
+  return [...subscriptions, ...formerWebhooks].flatMap((one) =>
+    one.kind === 'webhook' ? [one.sealed] : [],
+  );
+}
+
+/** A watch with what a key opens sealed by the first one; what is lost stays as it is. */
+function resealWatch(watch: Watch, sealer: Sealer) {
+  const context = watchId(watch);
+  const counts = { resealed: 0, lost: 0 };
+  const resealOne = <One extends Subscription>(one: One): One => {
+    if (one.kind !== 'webhook') return one;
+    const sealed = reseal(sealer, one.sealed, context);
+    if (sealed === null) counts.lost += 1;
+    if (sealed === null || sealed === one.sealed) return one;
+    counts.resealed += 1;
+    return { ...one, sealed };
+  };
+  const subscriptions = watch.subscriptions.map(resealOne);
+  const formerWebhooks = watch.formerWebhooks.map(resealOne);
+  return { watch: { ...watch, subscriptions, formerWebhooks }, ...counts };
+}
+
+/** Nothing can be sent to a webhook whose URL is lost. */
+function withoutLost(resealed: Watch, before: Watch, sealer: Sealer): Watch {
+  const context = watchId(before);
+  const isLost = (one: Subscription | undefined) =>
+    one?.kind === 'webhook' && reseal(sealer, one.sealed, context) === null;
+  const subscriptions = resealed.subscriptions.filter((_, at) => !isLost(before.subscriptions[at]));
+  const formerWebhooks = resealed.formerWebhooks.filter(
+    (_, at) => !isLost(before.formerWebhooks[at]),
+  );
+  return { ...resealed, subscriptions, formerWebhooks };
+}
+
+async function reencryptSecret(
+  { secrets, sealer, discard = false }: ReencryptOptions,
+  endpoint: string,
+  report: ReencryptReport,
+): Promise<void> {
+  report.examined += 1;
+  for (;;) {
+    const before = await secrets.get(endpoint);
+    if (before === null) return;
+    const after = reseal(sealer, before, endpoint);
+    if (after === before) return;
+    if (after === null) {
+      report.unreadable.push(endpoint);
+      if (discard && (await secrets.remove(endpoint, before))) report.discarded += 1;
+      return;
+    }
+    if (await secrets.replace(endpoint, before, after)) {
+      report.reencrypted += 1;
+      return;
+    }
+  }
+}
+
+/** The value under the first key, itself where that is so already; null when no key opens it. */
+function reseal(sealer: Sealer, text: string, context: string): string | null {
+  if (sealer.isCurrent(text)) return text;
+  try {
+    return sealer.seal(sealer.open(text, context) as object, context);
+  } catch (error) {
+    const isLost =
+      error instanceof RunwatchError &&
+      (error.code === 'sealed_by_unknown_key' || error.code === 'sealed_value_corrupt');
+    if (isLost) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,179 @@
+import type { AttemptOutcome, Delivery } from '../core/delivery/delivery.ts';
+import {
+  afterOriginSign,
+  NO_TROUBLE,
+  type OriginSign,
+  type OriginTrouble,
+  isOrigin,
+  poolOf,
+} from '../core/delivery/receiver.ts';
+import { afterAttemptAt, NEW_SLOTS, type SlotResult, type Slots } from '../core/delivery/slots.ts';
+
+/** Pools that a process remembers; of those beyond, the ones used longest ago are forgotten. */
+const REMEMBERED = 10_000;
+
+/** What an attempt makes of its pool: to be written with its result. */
+interface PoolEffects {
+  /** The slots as JSON; absent where they stay as they are. */
+  slots?: string;
+  /** For how long nothing goes to the pool, ms. */
+  pauseMs?: number;
+}
+
+interface Ended {
+  delivery: Delivery;
+  outcome: AttemptOutcome;
+  hadWaiting: boolean;
+  /** As many slots as the pool may have. */
+  most: number;
+}
+
+/** What this process knows of the slots of pools; the store has it for all processes together. */
+export interface PoolSlots {
+  /** Takes over what another process has written, as JSON, or that the store knows nothing: ''. */
+  adopt(pool: string, text: string): void;
+  /** How many attempts a pool takes at a time, as far as this process knows. */
+  limitOf(pool: string): number;
+  afterAttempt(ended: Ended): PoolEffects;
+}
+
+interface KnownPool {
+  slots: Slots;
+  trouble: OriginTrouble;
+  adopted: string;
+  /** How many slots the store knows of. */
+  stored: number;
+}
+
+const UNKNOWN: KnownPool = {
+  slots: NEW_SLOTS,
+  trouble: NO_TROUBLE,
+  adopted: '',
+  stored: NEW_SLOTS.limit,
+};
+
+/** @param self names this process, so that it knows what it wrote itself */
+export function createPoolSlots(self: string): PoolSlots {
+  const known = new Map<string, KnownPool>();
+  const isOwn = (text: string) => text.endsWith(`"by":"${self}"}`);
+
+  function of(pool: string) {
+    const one = known.get(pool) ?? { ...UNKNOWN };
+    known.delete(pool);
+    known.set(pool, one);
+    for (const oldest of known.keys()) {
+      if (known.size <= REMEMBERED) break;
+      known.delete(oldest);
+    }
+    return one;
+  }
+
+  return {
+    adopt(pool, text) {
+      const own = of(pool);
+      // Quiet for so long that the store has forgotten it: few at a time again.
+      if (text === '') {
+        own.slots = { ...own.slots, limit: Math.min(own.slots.limit, NEW_SLOTS.limit), wall: null };
+        own.stored = NEW_SLOTS.limit;
+        return;
+      }
+      // More is known here than this process wrote last, or took over before.
+      if (isOwn(text) || text === own.adopted) return;
+      own.adopted = text;
+      const { by: _by, ...stored } = JSON.parse(text) as Slots & { by: string };
+      own.stored = stored.limit;
+      if (stored.cutAt >= own.slots.cutAt) own.slots = stored;
+    },
+
+    limitOf(pool) {
+      const { slots } = known.get(pool) ?? UNKNOWN;
+      return Math.max(1, Math.floor(slots.limit));
+    },
+
+    afterAttempt({ delivery, outcome, hadWaiting, most }) {
+      const pool = poolOf(delivery.endpoint);
+      const own = of(pool);
+      const sharer = isOrigin(pool) ? delivery.endpoint : null;
+      const before = own.slots;
+      own.slots = afterAttemptAt(before, resultOf(outcome, hadWaiting, sharer), most);
+      const effects: PoolEffects = {};
+      if (isWorthWriting(own, before, most)) {
+        own.stored = own.slots.limit;
+        effects.slots = JSON.stringify({ ...own.slots, by: self });
+      }
+      if (sharer === null) return effects;
+      const { trouble, pauseMs } = afterOriginSign(own.trouble, sharer, signOf(outcome));
+      own.trouble = trouble;
+      return pauseMs === null ? effects : { ...effects, pauseMs };
+    },
+  };
+}
+
+/** Slots that have grown by less than this share are written later: each write costs as much as a claim. */
+const WRITTEN_SHARE = 1 / 8;
+
+/** Latency alone is not. */
+function isWorthWriting({ slots, stored }: KnownPool, before: Slots, most: number): boolean {
+  if (before.cutAt !== slots.cutAt || before.suspect !== slots.suspect) return true;
+  const [has, had] = [Math.floor(slots.limit), Math.floor(stored)];
+  if (has < had) return true;
+  return has > had && (has - had >= had * WRITTEN_SHARE || has >= most);
+}
+
+function resultOf(outcome: AttemptOutcome, hadWaiting: boolean, sharer: string | null): SlotResult {
+  const { at, durationMs } = outcome.attempt;
+  return { kind: kindOf(outcome), beganAt: at, durationMs, hadWaiting, sharer };
+}
+
+function kindOf({ kind, attempt: { status, error } }: AttemptOutcome): SlotResult['kind'] {
+  if (kind === 'delivered') return 'delivered';
+  if (error?.code === 'timeout') return 'timeout';
+  const isOverload = status === 429 || status === 503 || error?.code === 'refused';
+  return isOverload ? 'overloaded' : 'failed';
+}
+
+const UNREACHED: ReadonlySet<string> = new Set(['timeout', 'refused', 'dns', 'unreachable']);
+
+function signOf(outcome: AttemptOutcome): OriginSign {
+  if (outcome.kind === 'delivered') return { kind: 'well' };
+  if (outcome.kind === 'throttled') return { kind: 'trouble', askedMs: outcome.retryAfterMs };
+  const { status, error } = outcome.attempt;
+  const isTrouble = status === 429 || status === 503 || UNREACHED.has(error?.code ?? '');
+  return isTrouble ? { kind: 'trouble', askedMs: null } : { kind: 'none' };
+}
+
+/** What this process holds in the store, by the tokens that it gave. */
+export interface ClaimTokens {
+  /** A token to ask for claims with: it counts as held until the answer is there. */
+  ask(): string;
+  /** The answer to a token: so many claims. */
+  got(token: string, claims: number): void;
+  /** One of its claims has been written or given back. */
+  end(token: string): void;
+  /** No answer came: what was claimed is not held here. */
+  lose(token: string): void;
+  isHeld(token: string): boolean;
+}
+
+export function createClaimTokens(next: () => string): ClaimTokens {
+  const held = new Map<string, number>();
+  const end = (token: string) => {
+    const left = (held.get(token) ?? 0) - 1;
+    if (left > 0) held.set(token, left);
+    else held.delete(token);
+  };
+  return {
+    ask() {
+      const token = next();
+      held.set(token, 1);
+      return token;
+    },
+    got(token, claims) {
+      if (claims === 0) held.delete(token);
+      else held.set(token, claims);
+    },
+    end,
+    lose: (token) => void held.delete(token),
+    isHeld: (token) => held.has(token),
+  };
+}

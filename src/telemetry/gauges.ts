@@ -1,0 +1,188 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Gauge, type Registry } from 'prom-client';
+
+/** Counts of stored records, read at each scrape. */
+export interface StoredCounts {
+  watches: Record<string, number>;
+  /** Active watches. */
+  runs: { source: string; status: string; count: number }[];
+  deliveries: Record<string, number>;
+  /** Deliveries ever planned and still kept: the sum of those by state. */
+  planned: number;
+  /** Tables of duration statistics. */
+  tables: number;
+}
+
+/** The gauges of what is stored. */
+export function createStoredGauges(registry: Registry) {
+  const registers = [registry];
+  const up = new Gauge({
+    name: 'runwatch_store_up',
+    help: 'Whether Redis answered this scrape in time; while it is 0, the gauges of stored data are absent.',
+    registers,
+  });
+  const watches = new Gauge({
+    name: 'runwatch_watches',
+    help: 'Watches, by state.',
+    labelNames: ['state'],
+    registers,
+  });
+  const runs = new Gauge({
+    name: 'runwatch_runs',
+    help: 'Active watches, by the source and status of their runs.',
+    labelNames: ['source', 'status'],
+    registers,
+  });
+  const deliveries = new Gauge({
+    name: 'runwatch_deliveries',
+    help: 'Deliveries, by state; their sum is runwatch_deliveries_planned.',
+    labelNames: ['state'],
+    registers,
+  });
+  const planned = new Gauge({
+    name: 'runwatch_deliveries_planned',
+    help: 'Pairs of an event and a subscription that gets it.',
+    registers,
+  });
+  const tables = new Gauge({
+    name: 'runwatch_learned_tables',
+    help: 'Tables of durations that were learned; beyond 20,000 the least recently used workflows are forgotten.',
+    registers,
+  });
+  return {
+    set(counts: StoredCounts): void {
+      up.set(1);
+      for (const [state, count] of Object.entries(counts.watches)) watches.set({ state }, count);
+      for (const { source, status, count } of counts.runs) runs.set({ source, status }, count);
+      for (const [state, count] of Object.entries(counts.deliveries)) {
+        deliveries.set({ state }, count);
+      }
+      planned.set(counts.planned);
+      tables.set(counts.tables);
+    },
+    /**
+     * Gauges that are not set afterwards are absent: `reset` would leave one without labels at 0.
+     */
+    clear(): void {
+      up.set(0);
+      watches.reset();
+      runs.reset();
+      deliveries.reset();
+      planned.remove();
+      tables.remove();
+    },
+  };
+}
+
+/** An endpoint's figures at a scrape. */
+export interface EndpointFigures {
+  /** Its name; `per-watch` for all webhooks of watches together. */
+  name: string;
+  /** Whether its deliveries go out; null where that does not concern a single receiver. */
+  isUp: boolean | null;
+  /** Deliveries that wait. */
+  backlog: number;
+  /** How old the oldest of these is, ms; null where that was not found in time. */
+  oldestMs: number | null;
+}
+
+/** The gauges of endpoints; absent while the store cannot be read. */
+export function createEndpointGauges(registry: Registry) {
+  const gauge = (name: string, help: string) =>
+    new Gauge({ name, help, labelNames: ['endpoint'], registers: [registry] });
+  const up = gauge(
+    'runwatch_endpoint_up',
+    'Whether deliveries to a configured endpoint go out: 0 while it is failing, paused or disabled.',
+  );
+  const backlog = gauge(
+    'runwatch_endpoint_backlog',
+    'Deliveries that wait for an endpoint, pending and parked.',
+  );
+  const oldest = gauge(
+    'runwatch_endpoint_oldest_pending_seconds',
+    'How old the oldest of them is; 0 where none waits.',
+  );
+  return {
+    set(endpoints: readonly EndpointFigures[]): void {
+      for (const { name, isUp, backlog: waiting, oldestMs } of endpoints) {
+        if (isUp !== null) up.set({ endpoint: name }, isUp ? 1 : 0);
+        backlog.set({ endpoint: name }, waiting);
+        if (oldestMs !== null) oldest.set({ endpoint: name }, oldestMs / 1_000);
+      }
+    },
+    clear(): void {
+      up.reset();
+      backlog.reset();
+      oldest.reset();
+    },
+  };
+}
+
+/** A source's figures at a scrape. */
+export interface SourceFigures {
+  name: string;
+  /** Whether it takes requests: false while it refuses the key, is unreachable or long paused. */
+  isUp: boolean;
+  /** The share of its rate limit that is in use. */
+  usedRatio: number;
+}
+
+/** The gauges of sources; absent while the store cannot be read. */
+export function createSourceGauges(registry: Registry) {
+  const registers = [registry];
+  const up = new Gauge({
+    name: 'runwatch_source_up',
+    help: 'Whether a source takes requests: 0 while it refuses the key, does not answer or has asked for a long pause.',
+    labelNames: ['source'],
+    registers,
+  });
+  const used = new Gauge({
+    name: 'runwatch_source_budget_used_ratio',
+    help: 'Share of the rate limit of a source that is in use, over all processes.',
+    labelNames: ['source'],
+    registers,
+  });
+  return {
+    set(sources: readonly SourceFigures[]): void {
+      for (const { name, isUp, usedRatio } of sources) {
+        up.set({ source: name }, isUp ? 1 : 0);
+        used.set({ source: name }, usedRatio);
+      }
+    },
+    clear(): void {
+      up.reset();
+      used.reset();
+    },
+  };
+}
+
+interface Gauges<Figures> {
+  set(figures: Figures): void;
+  clear(): void;
+}
+
+/** Prometheus gives up a scrape after 10 s and then has no figure of this process, ms. */
+const READ_TIMEOUT_MS = 500;
+
+/**
+ * Gauges with figures that are read at each scrape. Where reading fails or takes too long they are
+ * absent: zeros would mean an empty store.
+ */
+export function scraped<Figures>(gauges: Gauges<Figures>, initial: () => Promise<Figures>) {
+  let figures = initial;
+  return {
+    readFrom(source: () => Promise<Figures>): void {
+      figures = source;
+    },
+    async read(): Promise<void> {
+      const found = await inTime(figures());
+      gauges.clear();
+      if (found !== null) gauges.set(found);
+    },
+  };
+}
+
+async function inTime<Figures>(figures: Promise<Figures>): Promise<Figures | null> {
+  const known = figures.catch(() => null);
+  return Promise.race([known, delay(READ_TIMEOUT_MS, null, { ref: false })]);
+}
