@@ -10,7 +10,8 @@ import type {
 import https from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { type PlainResponse, type Request, got, type Got } from 'got';
+import { type PlainResponse, type Request, type RequestFunction, got, type Got } from 'got';
+import { requestTarget } from '../core/request-target.ts';
 import { egressBlocked, type EgressGuard } from './egress/guard.ts';
 
 /** What of an answer is read: more of it is cut off by closing the connection. */
@@ -193,7 +194,7 @@ export function createWebhookAgents(guard: EgressGuard, limits = LIMITS): Webhoo
     decompress: false,
     throwHttpErrors: false,
     retry: { limit: 0 },
-    maxHeaderSize: MAX_HEADER_BYTES,
+    request: requestLean,
   });
   return {
     ...agents,
@@ -204,6 +205,19 @@ export function createWebhookAgents(guard: EgressGuard, limits = LIMITS): Webhoo
     },
   };
 }
+
+/** Makes a request with no more options than it needs: Node copies them several times. */
+const requestLean: RequestFunction = (url, { agent, method, headers, ca, cert, key }) => {
+  const options = {
+    ...requestTarget(url),
+    agent,
+    method,
+    headers,
+    maxHeaderSize: MAX_HEADER_BYTES,
+  };
+  if (url.protocol === 'http:') return http.request(options);
+  return https.request({ ...options, ca, cert, key });
+};
 
 /** As Node calls it: no socket comes with an error, which its type does not say. */
 type OnCreate = (error: Error | null, socket?: Duplex) => void;
