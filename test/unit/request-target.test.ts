@@ -1,3 +1,4 @@
+import { expect, test } from '@jest/globals';
 import { requestTarget } from '../../src/core/request-target.ts';
 
 test.each([
