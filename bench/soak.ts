@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { randomScripts } from '../src/simulator/random-scripts.ts';
+import { randomScripts } from '../src/simulator/stories.ts';
 import { accountFor, comeToRest, type Account } from './support/account.ts';
 import { sampleBalance, type BalanceSamples } from './support/balance.ts';
 import { rounded, type BenchResult, type Figure } from './support/figures.ts';

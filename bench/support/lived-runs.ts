@@ -1,5 +1,5 @@
 import type { Random } from '../../src/core/backoff.ts';
-import type { ScriptInput } from '../../src/simulator/script-schema.ts';
+import type { ScriptInput } from '../../src/simulator/script.ts';
 import { randomId } from '../../src/simulator/seeded-random.ts';
 import type { TracedRun } from '../replay/workload.ts';
 

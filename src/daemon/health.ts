@@ -4,7 +4,7 @@ import { isoTime } from '../core/event/event.ts';
 import type { HealthCheck, HealthService } from '../http/services.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { StoreState } from '../redis/store-state.ts';
-import type { Overdue } from '../poll/overdue.ts';
+import type { Overdue } from '../poll/schedule.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Discovery } from './discovery.ts';
 import type { Poller } from './poller.ts';

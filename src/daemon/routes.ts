@@ -16,7 +16,7 @@ import type { Sealer } from '../deliver/secrets/seal.ts';
 import { deriveSecret } from '../deliver/secrets/sign.ts';
 import type { WebhookAgents } from '../deliver/http-post.ts';
 import { createWebhookChannel } from '../deliver/channels/webhook.ts';
-import type { SealedParts } from '../poll/resolve-request.ts';
+import type { SealedParts } from '../poll/register-watches.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 
 export interface RoutesDependencies {

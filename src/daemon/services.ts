@@ -16,7 +16,7 @@ import type {
   KeptAnswer,
   RepeatService,
 } from '../http/services.ts';
-import type { RequestRules } from '../poll/resolve-request.ts';
+import type { RequestRules } from '../poll/register-watches.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { AnswerStore } from '../redis/stores/answer-store.ts';
 import type { BudgetStore } from '../redis/stores/budget-store.ts';

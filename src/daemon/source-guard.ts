@@ -7,7 +7,7 @@ import {
 } from '../core/source/throttle.ts';
 import type { NoxusClient } from '../noxus/client.ts';
 import { SourceGuard } from '../poll/source-guard.ts';
-import type { SourceBudget } from '../poll/source-budget.ts';
+import type { SourceBudget } from '../poll/source-limiter.ts';
 import type { SourceStore } from '../redis/stores/source-store.ts';
 import type { Config } from '../config/schema.ts';
 import type { Logger } from '../telemetry/logger.ts';

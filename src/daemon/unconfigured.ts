@@ -3,7 +3,7 @@ import { PER_WATCH } from '../core/delivery/receiver.ts';
 import {
   createObserveUnconfigured,
   type ObserveUnconfiguredDependencies,
-} from '../poll/observe-unconfigured.ts';
+} from '../poll/observe-run.ts';
 import type { DeliveryStore } from '../redis/stores/delivery-store.ts';
 import type { SourceNamesStore } from '../redis/stores/source-store.ts';
 import type { Logger } from '../telemetry/logger.ts';

@@ -3,14 +3,14 @@ import { MAX_WEBHOOKS, type Watch } from '../core/watch/watch.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
 import type { WatchRequest } from '../core/watch/register.ts';
 import type { WatchName, WatchResult, WatchService } from '../http/services.ts';
-import { createEndSubscription } from '../poll/end-subscription.ts';
-import { createEndWatch } from '../poll/end-watch.ts';
+import { createEndSubscription, createEndWatch } from '../poll/end-watch.ts';
 import {
   createRegisterWatches,
   groupBySource,
   type RegisterDependencies,
+  resolveRequest,
+  type RequestRules,
 } from '../poll/register-watches.ts';
-import { resolveRequest, type RequestRules } from '../poll/resolve-request.ts';
 import type { Schedule } from '../poll/schedule.ts';
 import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';

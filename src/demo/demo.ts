@@ -1,21 +1,20 @@
 import { createDaemonClient, type DaemonClient } from '../cli/client/client.ts';
+import { collectPages } from '../cli/client/pages.ts';
 import { type CliIo, untilAborted } from '../cli/context.ts';
 import { EXIT, exitCodeOfInterrupt } from '../cli/exit.ts';
-import { collectPages } from '../cli/client/pages.ts';
-import { afterwardLines } from './afterwards.ts';
-import { arrivalLine } from './arrival-line.ts';
-import type { Display } from './display.ts';
-import { computeFigures, type Figures } from './figures.ts';
-import { introduction } from './introduction.ts';
-import { BLANK, inColorOf } from './line.ts';
-import { createLines } from './lines.ts';
-import { enterCast, play, type Ending } from './play.ts';
-import { Scoreboard } from './score.ts';
-import { createScratch, type Scratch } from './scratch.ts';
-import { createScreen } from './screen.ts';
-import { setStage, type Stage, type StartDaemon } from './stage.ts';
-import { summaryLines } from './summary.ts';
-import { problemsOf } from './verdict.ts';
+import { arrivalLine, Scoreboard } from './arrivals.ts';
+import { type Display, createScreen, createLines } from './screen.ts';
+import {
+  createScratch,
+  type Scratch,
+  setStage,
+  type Stage,
+  type StartDaemon,
+} from './environment.ts';
+import { BLANK, inColorOf, bold, text, type Line, dim } from './line.ts';
+import { enterCast, play, type Ending } from './player.ts';
+import { computeFigures, type Figures, summaryLines, problemsOf } from './report.ts';
+import { CAST, countExpected } from './scenario.ts';
 
 /** Time for one request to the daemon, ms. */
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -161,4 +160,66 @@ async function stayUp(board: Scoreboard, stage: Stage, scene: Scene): Promise<vo
   });
   for (const line of lines) scene.display.write(line);
   await untilAborted(scene.signal);
+}
+
+/** What the demo is about to show. */
+function introduction(version: string): Line[] {
+  return [
+    [
+      bold(`runwatch ${version}`),
+      text(': a simulated Noxus, the real daemon with a Redis of its own, and'),
+    ],
+    [text('a receiver that verifies every webhook. Nothing leaves this machine.')],
+    BLANK,
+    [text(`${CAST.length} runs, ${countExpected(CAST)} webhooks to come, in about 15 seconds:`)],
+    BLANK,
+  ];
+}
+
+/** Addresses for users that go on trying things. */
+interface Places {
+  /** The daemon's API. */
+  url: string;
+  /** True where the verbs find the daemon without `RUNWATCH_URL`. */
+  isUsual: boolean;
+  noxusUrl: string;
+  logPath: string;
+  /** A run that waits for a human. */
+  waitingRunId: string;
+}
+
+/** What to try while everything still runs. */
+function afterwardLines(places: Places): Line[] {
+  const { url, isUsual, noxusUrl, logPath, waitingRunId } = places;
+  const runwatch = isUsual ? 'npx runwatch' : `RUNWATCH_URL=${url} npx runwatch`;
+  const post = `curl -s -X POST -H 'content-type: application/json' ${noxusUrl}/_sim/runs`;
+  return [
+    BLANK,
+    [bold('Everything still runs.'), text(' New webhooks appear here. Ctrl-C ends the demo.')],
+    BLANK,
+    comment('See what the daemon knows:'),
+    command(`${runwatch} list`),
+    command(`${runwatch} show ${waitingRunId}`),
+    command(`${runwatch} events --follow`),
+    command(`${runwatch} deliveries`),
+    BLANK,
+    comment('Answer the run that waits for a human:'),
+    command(`${post}/${waitingRunId} -d '{"status":"completed","progress":100}'`),
+    BLANK,
+    comment('Start another run, and watch the id in the answer:'),
+    command(`${post} -d '{"story":"fails"}'`),
+    command(`${runwatch} watch <run-id> --wait`),
+    BLANK,
+    [dim('API documentation  '), text(`${url}/docs`)],
+    [dim("The daemon's log   "), text(logPath)],
+    BLANK,
+  ];
+}
+
+function comment(words: string): Line {
+  return [dim(words)];
+}
+
+function command(words: string): Line {
+  return [text(`  ${words}`)];
 }

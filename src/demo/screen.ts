@@ -1,7 +1,144 @@
+import pc from 'picocolors';
+import type { WatchView } from '../cli/client/wire.ts';
 import type { Colors } from '../cli/context.ts';
-import type { Display } from './display.ts';
-import { render, widthOf, type Line } from './line.ts';
-import { renderTable, type View } from './table.ts';
+import { plain } from '../cli/render/text.ts';
+import {
+  render,
+  widthOf,
+  type Line,
+  BLANK,
+  bold,
+  dim,
+  fit,
+  inColorOf,
+  seconds,
+  text,
+  type Span,
+} from './line.ts';
+
+/** Where the demo prints its progress. */
+export interface Display {
+  /** Prints a permanent line. */
+  write(line: Line): void;
+  /** Shows the present state. */
+  update(view: View): void;
+  /** Leaves the table on the screen and restores the cursor; lines go on below it. */
+  close(): void;
+}
+
+/** One run as the table shows it. */
+export interface Row {
+  name: string;
+  /** The daemon's watch; null before registration. */
+  watch: Pick<WatchView, 'state' | 'run' | 'error'> | null;
+  /** Webhooks that have arrived, and that are expected. */
+  told: number;
+  expected: number;
+}
+
+/** Everything that the live table shows. */
+export interface View {
+  rows: readonly Row[];
+  elapsedMs: number;
+  /** Requests to Noxus so far. */
+  requests: number;
+}
+
+interface Room {
+  columns: number;
+  /** Lines of the terminal. */
+  lines: number;
+}
+
+const NAME_WIDTH = 22;
+const PERCENT_WIDTH = 5;
+const STATUS_WIDTH = 16;
+const TOLD_WIDTH = 15;
+const GAPS = 7;
+
+/** Lines besides those of the runs: a blank one, the header, the footer, and the cursor's line. */
+const FRAME_LINES = 4;
+
+/** The table as lines that fit; rows without room are counted. */
+export function renderTable(view: View, { columns, lines }: Room): Line[] {
+  const room = Math.max(lines - FRAME_LINES, 1);
+  const cut = view.rows.length > room;
+  const shown = cut ? view.rows.slice(0, room - 1) : view.rows;
+  const barWidth = barWidthFor(columns);
+  const table: Line[] = [
+    BLANK,
+    headLine(barWidth),
+    ...shown.map((row) => rowLine(row, barWidth)),
+    ...(cut ? [[dim(` and ${view.rows.length - shown.length} more`)]] : []),
+    footLine(view),
+  ];
+  // The last column remains free: a terminal may break the line there.
+  return table.map((line) => fit(line, columns - 1));
+}
+
+function barWidthFor(columns: number): number {
+  const others = NAME_WIDTH + PERCENT_WIDTH + STATUS_WIDTH + TOLD_WIDTH + GAPS;
+  return Math.min(Math.max(columns - 1 - others, 5), 30);
+}
+
+function headLine(barWidth: number): Line {
+  const progress = 'progress'.slice(0, barWidth).padEnd(barWidth + PERCENT_WIDTH + 1);
+  return [
+    dim(
+      ` ${'a run that'.padEnd(NAME_WIDTH)} ${progress}  ${'status'.padEnd(STATUS_WIDTH)}  webhooks`,
+    ),
+  ];
+}
+
+function rowLine({ name, watch, told, expected }: Row, barWidth: number): Line {
+  const progress = Math.min(Math.max(watch?.run?.progress ?? 0, 0), 100);
+  const filled = Math.floor((progress / 100) * barWidth);
+  const status = statusOf(watch);
+  const percent = watch?.run ? `${progress} %` : '';
+  return [
+    text(` ${name.padEnd(NAME_WIDTH)} `),
+    inColorOf(status.word, '█'.repeat(filled)),
+    dim('░'.repeat(barWidth - filled)),
+    text(` ${percent.padStart(PERCENT_WIDTH)}  `),
+    inColorOf(status.word, plain(status.shown).slice(0, STATUS_WIDTH).padEnd(STATUS_WIDTH)),
+    text('  '),
+    toldSpan(told, expected),
+  ];
+}
+
+/** The text for a run's status, and the word that decides its colour. */
+function statusOf(watch: Row['watch']): { shown: string; word: string } {
+  if (watch === null) return { shown: '', word: 'queued' };
+  if (watch.state !== 'active' && watch.state !== 'finished') {
+    return { shown: watch.state, word: watch.state };
+  }
+  if (watch.error !== null) return { shown: troubleOf(watch.error.code), word: 'expired' };
+  const status = watch.run?.status ?? 'not seen yet';
+  if (status === 'awaiting_human_feedback') return { shown: 'awaiting human', word: status };
+  return { shown: status, word: status };
+}
+
+function troubleOf(code: string): string {
+  if (code === 'rate_limited') return 'throttled (429)';
+  return code === 'not_found' ? 'gone? (404)' : 'no answer';
+}
+
+function toldSpan(told: number, expected: number): Span {
+  if (expected === 0 && told === 0) return dim('none expected');
+  if (told === expected) return inColorOf('completed', `✔ ${told} of ${expected}`);
+  return dim(`  ${told} of ${expected}`);
+}
+
+function footLine({ rows, elapsedMs, requests }: View): Line {
+  const told = rows.reduce((sum, row) => sum + row.told, 0);
+  const expected = rows.reduce((sum, row) => sum + row.expected, 0);
+  return [
+    text(' '),
+    bold(`${told} of ${expected}`),
+    text(' webhooks verified'),
+    dim(`  ·  ${requests} requests to Noxus  ·  ${seconds(elapsedMs)}`),
+  ];
+}
 
 const HIDE_CURSOR = '\x1b[?25l';
 const SHOW_CURSOR = '\x1b[?25h';
@@ -62,4 +199,15 @@ function upOver(table: readonly Line[], columns: number): string {
     0,
   );
   return height === 0 ? '\r' : `\r\x1b[${height}A`;
+}
+
+const PLAIN = pc.createColors(false);
+
+/** For pipes, logs and plain-text terminals: a line for each event, without control characters. */
+export function createLines(write: (text: string) => void): Display {
+  return {
+    write: (line) => write(`${render(line, PLAIN).trimEnd()}\n`),
+    update: () => undefined,
+    close: () => undefined,
+  };
 }

@@ -3,9 +3,9 @@ import { nextGoneCheck, revived, observe } from '../core/watch/observe.ts';
 import type { ObserveContext } from '../core/watch/observation.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
 import { pollKind } from '../core/cadence/load.ts';
-import type { WatchChange } from '../core/watch/watch-change.ts';
 import { parseWatchId, watchId, type StoredWatch, type WatchKey } from '../core/watch/watch.ts';
-import type { Permit } from './source-budget.ts';
+import type { GoneStore, RunReader, WatchStore } from './ports.ts';
+import type { Permit } from './source-limiter.ts';
 
 /** Runs that one turn looks for at the most; the others are due at the next. */
 const MOST = 100;
@@ -13,23 +13,11 @@ const MOST = 100;
 /** A check that has not ended by then is due again: the process that made it has died, ms. */
 const LEASE_MS = 300_000;
 
-interface WatchStore {
-  get(key: WatchKey): Promise<StoredWatch | null>;
-  commit(change: WatchChange): Promise<string[] | null>;
-}
-
-interface GoneStore {
-  /** Takes what is due by a time, and makes it due again after a lease. */
-  takeDue(now: number, options: { leaseMs: number; most: number }): Promise<string[]>;
-  /** Sets when a run is looked for next; null for no more. */
-  putCheck(id: string, at: number | null): Promise<void>;
-}
-
 export interface CheckGoneDependencies {
-  watches: WatchStore;
+  watches: Pick<WatchStore, 'get' | 'commit'>;
   gone: GoneStore;
   /** Undefined, like its budget, for a source that is configured no more. */
-  readerOf: (source: string) => { readRun(runId: string): Promise<PollResult> } | undefined;
+  readerOf: (source: string) => RunReader | undefined;
   budgetOf: (source: string) => { claim(): Promise<Permit | null> } | undefined;
   contextOf: (key: WatchKey, now: number) => ObserveContext;
   wants: EndpointFilter;

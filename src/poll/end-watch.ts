@@ -1,14 +1,10 @@
 import { censoredSamples } from '../core/cadence/phase.ts';
-import type { WatchChange } from '../core/watch/watch-change.ts';
-import type { StoredWatch, WatchKey } from '../core/watch/watch.ts';
-
-interface WatchStore {
-  get(key: WatchKey): Promise<StoredWatch | null>;
-  commit(change: WatchChange): Promise<string[] | null>;
-}
+import { askedReceiver, shownReceiver } from '../core/delivery/receiver.ts';
+import { type WatchKey, formerWebhooks, subscriptionKey } from '../core/watch/watch.ts';
+import type { WatchStore } from './ports.ts';
 
 interface EndWatchDependencies {
-  watches: WatchStore;
+  watches: Pick<WatchStore, 'get' | 'commit'>;
   now: () => number;
 }
 
@@ -34,6 +30,34 @@ export function createEndWatch({ watches, now }: EndWatchDependencies) {
       if (await watches.commit({ before, after, events: [], deliveries: [], samples, schedule })) {
         return true;
       }
+    }
+  };
+}
+
+/**
+ * The use case behind ending one subscription of a watch, which goes on. What was planned for the
+ * receiver is still sent. Returns a function that takes the receiver as users name it.
+ */
+export function createEndSubscription(watches: Pick<WatchStore, 'get' | 'commit'>) {
+  return async function endSubscription(
+    key: WatchKey,
+    asked: string,
+  ): Promise<'done' | 'not_found' | 'not_subscribed'> {
+    const receiver = askedReceiver(asked);
+    for (;;) {
+      const before = await watches.get(key);
+      if (before === null) return 'not_found';
+      if (before.watch.state !== 'active') return 'done';
+      const subscriptions = before.watch.subscriptions.filter(
+        (one) => shownReceiver(subscriptionKey(one)) !== receiver,
+      );
+      if (subscriptions.length === before.watch.subscriptions.length) return 'not_subscribed';
+      const after = {
+        ...before.watch,
+        subscriptions,
+        formerWebhooks: formerWebhooks(before.watch, subscriptions),
+      };
+      if (await watches.commit({ before, after, events: [], deliveries: [] })) return 'done';
     }
   };
 }

@@ -1,20 +1,15 @@
 import type { Random } from '../core/backoff.ts';
-import { planDeliveries, type EndpointFilter } from '../core/delivery/delivery.ts';
-import type { NewMark, RunwatchEvent } from '../core/event/event.ts';
-import type { StatisticsLookup } from '../core/cadence/hazard.ts';
+import { type StatisticsLookup, nothingLearned } from '../core/cadence/hazard.ts';
+import { type SourceLoad, pollKind, NO_LOAD } from '../core/cadence/load.ts';
 import type { DurationSample } from '../core/cadence/phase.ts';
-import { type SourceLoad, pollKind } from '../core/cadence/load.ts';
+import { planDeliveries, type EndpointFilter, type Delivery } from '../core/delivery/delivery.ts';
+import type { NewMark, RunwatchEvent } from '../core/event/event.ts';
+import type { PollResult } from '../core/run/snapshot.ts';
 import type { ObserveContext, PollPolicy } from '../core/watch/observation.ts';
 import { observe, type Observation } from '../core/watch/observe.ts';
-import type { PollResult } from '../core/run/snapshot.ts';
-import type { WatchChange } from '../core/watch/watch-change.ts';
 import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch/watch.ts';
 import type { Hints } from './hints.ts';
-
-/** Reads runs of one source. */
-interface RunReader {
-  readRun(runId: string, options?: { onSent?: () => void }): Promise<PollResult>;
-}
+import type { RunReader, WatchStore } from './ports.ts';
 
 /** A poll that this process has claimed. */
 export interface ClaimedPoll {
@@ -37,11 +32,6 @@ export type Polled =
   /** Another process has the claim by now: what was read may be the older, and is dropped. */
   | { is: 'lost' };
 
-interface WatchStore {
-  get(key: WatchKey): Promise<StoredWatch | null>;
-  commitPoll(change: WatchChange): Promise<string[] | 'changed' | 'lost'>;
-}
-
 /** How a source stands, as far as a poll that was told nothing of its run must know. */
 type SourceStanding = Pick<ObserveContext, 'answeredAt' | 'openSince' | 'closedFor'>;
 
@@ -58,7 +48,7 @@ interface PollReport {
 }
 
 export interface ObserveRunDependencies {
-  watches: WatchStore;
+  watches: Pick<WatchStore, 'get' | 'commitPoll'>;
   readerOf: (source: string) => RunReader | undefined;
   standingOf: (source: string) => Promise<SourceStanding>;
   /** Undefined where there are none. */
@@ -223,3 +213,66 @@ function nextPoll({ loadOf }: ObserveRunDependencies, watch: Watch, now: number)
   const kind = pollKind(watch, loadOf(watch.source).roundMs);
   return { inMs: Math.max(0, watch.nextPollAt - now), kind };
 }
+
+/** Watches read in one go. */
+const CHUNK = 200;
+
+export interface ObserveUnconfiguredDependencies {
+  watches: Pick<WatchStore, 'list' | 'get' | 'commit'>;
+  policy: PollPolicy;
+  wants: EndpointFilter;
+  dispatch: (pools: string[]) => void;
+  newMark: NewMark;
+  now: () => number;
+  random: Random;
+}
+
+/**
+ * The use case for watches of a source that no daemon has configured any more: nothing polls them, so
+ * this is what makes them unreachable, and expire.
+ * Returns a function that goes through the active watches of a source once.
+ */
+export function createObserveUnconfigured(deps: ObserveUnconfiguredDependencies) {
+  return async function observeUnconfigured(source: string): Promise<void> {
+    let cursor: string | undefined;
+    do {
+      const page = await deps.watches.list({ state: ['active'], source }, { limit: CHUNK, cursor });
+      for (const watch of page.items) {
+        if (!watch.unreachable || deps.now() >= watch.timeoutAt) await observeOne(deps, watch);
+      }
+      cursor = page.nextCursor ?? undefined;
+    } while (cursor !== undefined);
+  };
+}
+
+async function observeOne(deps: ObserveUnconfiguredDependencies, key: WatchKey): Promise<void> {
+  const before = await deps.watches.get(key);
+  if (before === null || before.watch.state !== 'active') return;
+  const now = deps.now();
+  const message = `no source named ${key.source} is configured any more`;
+  const { watch, events } = observe(
+    before.watch,
+    { kind: 'unavailable', message },
+    // That the source says nothing of others either is no reason to wait for it.
+    { ...deps, now, beganAt: now, answeredAt: now, ...UNPOLLED },
+  );
+  const isNews = events.length > 0 || before.watch.trouble === null;
+  if (!isNews) return;
+  const after = { ...watch, polls: before.watch.polls, lastPolledAt: before.watch.lastPolledAt };
+  const deliveries: Delivery[] = planDeliveries(after, events, after.subscriptions, {
+    wants: deps.wants,
+    now,
+  });
+  const ended = after.state === 'active' ? {} : { schedule: { does: 'leave' as const } };
+  const due = await deps.watches.commit({ before, after, events, deliveries, ...ended });
+  if (due !== null) deps.dispatch(due);
+}
+
+const UNPOLLED = {
+  statistics: nothingLearned,
+  load: NO_LOAD,
+  lagMs: 0,
+  isStreamed: false,
+  openSince: null,
+  closedFor: null,
+};

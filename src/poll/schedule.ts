@@ -1,7 +1,16 @@
-import type { RateLimit } from '../core/source/limiter.ts';
-import { listMemberOf, type ListKey } from '../core/feed/list-standing.ts';
 import type { RequestKind } from '../core/cadence/load.ts';
-import type { StoredWatch } from '../core/watch/watch.ts';
+import { listMemberOf, type ListKey } from '../core/feed/list-standing.ts';
+import type { RateLimit } from '../core/source/limiter.ts';
+import type {
+  ClaimReply,
+  HeldClaim,
+  OverdueStore,
+  ReleasedUntil,
+  ScheduleStore,
+  ScheduleSurvey,
+  WatchStore,
+} from './ports.ts';
+import { groupBySource } from './register-watches.ts';
 import type { Turn } from './slots.ts';
 
 /** For how long a source counts as paused after it was, ms: a probe may be under way. */
@@ -9,52 +18,6 @@ const JUST_PAUSED_MS = 5_000;
 
 /** How long a claim that was made while an earlier one of this process is under way waits, ms. */
 const OVERLAP_MS = 1_000;
-
-interface ClaimReply {
-  is: 'claimed';
-  member: string;
-  kind: RequestKind;
-  token: string;
-  dueAt: number;
-  now: number;
-  stored: StoredWatch | null;
-  isTroubled: boolean;
-  failedProbes: number | null;
-  count: number;
-  usedUpMs: number;
-}
-
-interface HeldClaim {
-  member: string;
-  token: string;
-}
-
-type ReleasedUntil = { inMs: number } | 'as before' | 'never';
-
-interface ScheduleSurvey {
-  members: number;
-  due: number;
-  oldestMs: number | null;
-}
-
-interface ScheduleStore {
-  claim(
-    source: string,
-    ask: { token: string; limit: RateLimit; leaseMs: number; roundMs: number },
-  ): Promise<ClaimReply | { is: 'paused' | 'limited' | 'idle'; ms: number | null }>;
-  release(source: string, claims: readonly HeldClaim[], until: ReleasedUntil): Promise<number>;
-  heldBy(source: string, process: string): AsyncIterable<HeldClaim[]>;
-  heldByOrLapsed(source: string, process: string): AsyncIterable<HeldClaim[]>;
-  expedite(source: string, members: readonly string[]): Promise<void>;
-  defer(
-    source: string,
-    moves: readonly { member: string; from: number; to: number }[],
-  ): Promise<void>;
-  enterMissing(source: string, kind: RequestKind, members: readonly string[]): Promise<number>;
-  survey(source: string): Promise<ScheduleSurvey>;
-  countWatches(source: string): Promise<number>;
-  moveBack(source: string, stepMs: number): Promise<void>;
-}
 
 export interface ScheduleDependencies {
   source: string;
@@ -253,4 +216,105 @@ export class Schedule {
     }
     if (released > 0) await this.entered(released);
   }
+}
+
+/** Watches compared with the schedule in one go. */
+const CHUNK = 500;
+
+interface RepairDependencies {
+  watches: Pick<WatchStore, 'active' | 'countActive'>;
+  /** Of the configured sources, by name. */
+  schedules: ReadonlyMap<string, Pick<Schedule, 'enterMissing' | 'countWatches'>>;
+  onRepaired: (repaired: { active: number; missing: number }) => void;
+}
+
+/**
+ * Enters active watches that are missing from the schedule, as after a write to Redis that was lost.
+ * Returns a function that counts both, and compares them one by one at its first call and where the
+ * counts differ; so it costs a few commands where all is well.
+ */
+export function createRepairSchedule({ watches, schedules, onRepaired }: RepairDependencies) {
+  /** Active watches of sources that are not configured, as they were when last compared. */
+  let foreign: number | null = null;
+
+  async function isComplete(): Promise<boolean> {
+    if (foreign === null) return false;
+    let scheduled = foreign;
+    for (const schedule of schedules.values()) scheduled += await schedule.countWatches();
+    return scheduled === (await watches.countActive());
+  }
+
+  return async function repair(): Promise<void> {
+    if (await isComplete()) return;
+    const found = { active: 0, missing: 0 };
+    let others = 0;
+    for await (const chunk of watches.active(CHUNK)) {
+      found.active += chunk.length;
+      for (const [source, keys] of groupBySource(chunk)) {
+        const schedule = schedules.get(source);
+        if (schedule === undefined) others += keys.length;
+        else found.missing += await schedule.enterMissing(keys.map(({ runId }) => runId));
+      }
+    }
+    foreign = others;
+    if (found.missing > 0) onRepaired(found);
+  };
+}
+
+/** A poll that is due for this long at two looks in a row is told of as overdue, ms. */
+const OVERDUE_MS = 10_000;
+
+/** In how long a rate limit that would do works off what is due, besides what comes, s. */
+const CLEARED_WITHIN_S = 60;
+
+/** How far behind the polls of a source are. */
+export interface Overdue {
+  source: string;
+  /** Polls that are due and not started. */
+  polls: number;
+  /** For how long the oldest is due, ms. */
+  oldestMs: number;
+  /** Requests in the time of the rate limit that would do. */
+  wantedRequests: number;
+  limit: RateLimit;
+}
+
+interface OverdueDependencies {
+  source: string;
+  limit: RateLimit;
+  store: OverdueStore;
+  onOverdue: (overdue: Overdue) => Promise<void>;
+  onCaughtUp: (source: string) => Promise<void>;
+}
+
+/** Watches whether the polls of a source fall behind, and says so once over all processes. */
+export class OverdueWatch {
+  private behindSince = 0;
+  private found: Overdue | null = null;
+
+  constructor(private readonly deps: OverdueDependencies) {}
+
+  /** How far behind they are; null where they keep up. */
+  current(): Overdue | null {
+    return this.found;
+  }
+
+  /** @param oldestMs for how long the earliest request is due; null or below zero where none is */
+  async look({ due, oldestMs }: { due: number; oldestMs: number | null }): Promise<void> {
+    const { source, limit, store } = this.deps;
+    this.behindSince = (oldestMs ?? 0) > OVERDUE_MS ? this.behindSince + 1 : 0;
+    if (this.behindSince >= 2) {
+      const wantedRequests = wantedLimit(limit, due);
+      this.found = { source, polls: due, oldestMs: oldestMs ?? 0, wantedRequests, limit };
+      if (await store.overdue(source)) await this.deps.onOverdue(this.found);
+    } else if (this.behindSince === 0) {
+      const wasBehind = this.found !== null;
+      this.found = null;
+      if (wasBehind && (await store.caughtUp(source))) await this.deps.onCaughtUp(source);
+    }
+  }
+}
+
+function wantedLimit({ requests, perMs }: RateLimit, due: number): number {
+  return requests + Math.ceil((due * perMs) / (CLEARED_WITHIN_S * 1_000));
 }

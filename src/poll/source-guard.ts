@@ -9,6 +9,7 @@ import {
   type SourceState,
   type ThrottlePolicy,
 } from '../core/source/throttle.ts';
+import type { SourceStanding, SourceStore } from './ports.ts';
 
 /** How exactly other processes know when a source answered last, ms. */
 const NOTE_EVERY_MS = 1_000;
@@ -18,28 +19,6 @@ const MANY = 100;
 
 /** An event that is still unsent after this time is left over from a process that died, ms. */
 const LEFT_OVER_MS = 10_000;
-
-/** What all processes know of a source; times are milliseconds since the epoch. */
-export interface SourceStanding {
-  /** Null while it simply answers. */
-  state: SourceState | null;
-  /** The state as it is kept, which a write must find unchanged. */
-  text: string;
-  answeredAt: number | null;
-  /** When it answered again after an outage; null where it has not lately. */
-  openSince: number | null;
-}
-
-interface SourceStore {
-  read(source: string): Promise<SourceStanding>;
-  put(
-    source: string,
-    before: SourceStanding,
-    after: SourceState | null,
-    change: { isProbe: boolean; openSince: number | null },
-  ): Promise<boolean>;
-  answered(source: string, now: number): Promise<void>;
-}
 
 interface SourceGuardDependencies {
   source: string;

@@ -5,6 +5,7 @@ import {
   type WorkflowKey,
   type WorkflowStatistics,
 } from '../core/cadence/workflow-statistics.ts';
+import type { StatisticsStore } from './ports.ts';
 
 /** A workflow is read again once what is known of it is this old, ms. */
 const FRESH_MS = 4_000;
@@ -20,14 +21,6 @@ const WARMED = 500;
 
 /** Workflows read in one go. */
 const CHUNK = 100;
-
-interface StatisticsStore {
-  read(
-    wanted: readonly (WorkflowKey & { version: number | null })[],
-    options: { isUse: boolean },
-  ): Promise<(WorkflowStatistics | null | 'unchanged')[]>;
-  lastUsed(limit: number): Promise<WorkflowKey[]>;
-}
 
 interface CacheDependencies {
   store: StatisticsStore;

@@ -1,13 +1,80 @@
+import { z } from 'zod';
+import { isTerminalStatus } from '../core/run/snapshot.ts';
 import type { Answer } from './http-io.ts';
-import type { Call } from './noxus-call.ts';
-import { integerOf, invalid, notUuid, problem, type Complaint } from './noxus-error.ts';
-import { bulkDelete, deleteRun } from './run-deletion.ts';
-import { searchRuns } from './run-search.ts';
-import { startRun } from './run-start.ts';
-import type { Simulation } from './simulation.ts';
-import { wireWorkflow } from './workflow-catalog.ts';
-import { nodeStates } from './workflow-nodes.ts';
+import type { Call } from './noxus-api.ts';
+import {
+  integerOf,
+  invalid,
+  notUuid,
+  problem,
+  type Complaint,
+  BODY_MISSING,
+  complaintsOf,
+} from './noxus-error.ts';
+import type { RunRegistry } from './run-registry.ts';
+import { type Simulation, addRun } from './simulation.ts';
+import { story, type StoryName } from './stories.ts';
 import type { PublicRun } from './wire-run.ts';
+import { nodeStates, wireWorkflow, STARTABLE_STORIES, type Workflow } from './workflow.ts';
+
+const callbackUrlSchema = z
+  .url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' })
+  .max(2_048);
+
+/** Body of `POST /v1/workflows/{workflow_id}/runs`; what else stands in it is ignored. */
+const startSchema = z.object({
+  input: z.record(z.string(), z.unknown()),
+  node_ids: z.array(z.string()).nullish(),
+  single_node_id: z.string().nullish(),
+  group_id: z.uuid().nullish(),
+  workflow_version_id: z.uuid().nullish(),
+  callback_url: callbackUrlSchema.nullish(),
+});
+
+type StartRequest = z.output<typeof startSchema>;
+
+/** The story that a run plays: that of its workflow, unless its input names one. */
+function storyOf({ input }: StartRequest, workflow: Workflow): StoryName | Complaint {
+  const named = input['story'];
+  if (named === undefined) return workflow.story;
+  const known = STARTABLE_STORIES.find((name) => name === named);
+  if (known !== undefined) return known;
+  const names = STARTABLE_STORIES.map((name) => `'${name}'`);
+  const expected = `${names.slice(0, -1).join(', ')} or ${names.at(-1) ?? ''}`;
+  return {
+    type: 'enum',
+    loc: ['body', 'input', 'story'],
+    msg: `Input should be ${expected}`,
+    input: named,
+    ctx: { expected },
+  };
+}
+
+/** Body of `POST /v1/runs/search`. */
+const searchSchema = z.object({
+  query: z.string(),
+  limit: z.int().min(1).max(100).default(10),
+  offset: z.int().min(0).default(0),
+  exact: z.boolean().default(true),
+  search_in: z.array(z.enum(['input', 'output', 'other', 'run_id'])).nullish(),
+});
+
+type SearchRequest = z.output<typeof searchSchema>;
+
+/** Body of `POST /v1/runs/bulk/delete`. */
+const bulkDeleteSchema = z.object({
+  run_ids: z.array(z.string()).max(10_000).nullish(),
+  filters: z
+    .object({
+      to_date: z.iso.datetime({ offset: true }).nullish(),
+      workflow_id: z.uuid().nullish(),
+    })
+    .nullish(),
+  expected_count: z.int().nullish(),
+  dry_run: z.boolean().default(false),
+});
+
+type BulkDeleteRequest = z.output<typeof bulkDeleteSchema>;
 
 /** A call with its body, where it has one. */
 export interface Asked {
@@ -129,4 +196,171 @@ function pageOf(query: URLSearchParams): Page {
   const size = integerOf(query, { name: 'size', fallback: 50, min: 1, max: 100 });
   if (typeof page === 'number' && typeof size === 'number') return { page, size };
   return { complaints: [page, size].filter((one) => typeof one !== 'number') };
+}
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** What came of a start; `runId` is null where there is no run. */
+interface Start {
+  answer: Answer;
+  runId: string | null;
+}
+
+/** `POST /v1/workflows/{workflow_id}/runs`: the new run, as it is at once. */
+export function startRun(simulation: Simulation, workflowId: string, body: unknown): Start {
+  const { runs, workflows } = simulation;
+  if (!UUID.test(workflowId)) return refused(invalid(notUuid(['path', 'workflow_id'], workflowId)));
+  if (body === undefined) return refused(invalid(BODY_MISSING));
+  const parsed = startSchema.safeParse(body);
+  if (!parsed.success) return refused(invalid(...complaintsOf(parsed.error, body)));
+  const workflow = workflows.find(workflowId);
+  if (workflow === null) return refused(problem(404, 'Workflow not found'));
+  const name = storyOf(parsed.data, workflow);
+  if (typeof name !== 'string') return refused(invalid(name));
+  const { input, workflow_version_id, single_node_id, callback_url: callbackUrl } = parsed.data;
+  if (!runs.hasRoomFor(input)) return refused(problem(507, 'The simulator holds too many runs'));
+  const { id } = addRun(simulation, {
+    ...story(name),
+    workflow_id: workflow.id,
+    workflow_version_id: workflow_version_id ?? null,
+    single_node_id: single_node_id ?? null,
+    input,
+  });
+  if (typeof callbackUrl === 'string') void callBack(simulation, id, callbackUrl);
+  return { answer: { status: 200, body: runs.fullText(id) }, runId: id };
+}
+
+function refused(answer: Answer): Start {
+  return { answer, runId: null };
+}
+
+/** How long a receiver may take, ms. */
+const TIMEOUT_MS = 10_000;
+
+/**
+ * Posts a run to the `callback_url` it was started with, once it is completed, failed or stopped.
+ * As with Noxus nothing is signed, and a failed call is not repeated.
+ */
+async function callBack(simulation: Simulation, runId: string, url: string): Promise<void> {
+  const { runs, callbacks, closing } = simulation;
+  const isOver = await runs.until(runId, isTerminalStatus, { signal: closing });
+  if (!isOver) return;
+  callbacks.sent += 1;
+  try {
+    const response = await fetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: runs.fullText(runId),
+      redirect: 'manual',
+      signal: AbortSignal.any([closing, AbortSignal.timeout(TIMEOUT_MS)]),
+    });
+    await response.body?.cancel();
+  } catch {
+    callbacks.failed += 1;
+  }
+}
+
+/** `DELETE /v1/runs/{run_id}`: a run in flight is not deleted but stands in `errors`. */
+function deleteRun(runs: RunRegistry, runId: string): Answer {
+  const answer = runs.read(runId);
+  switch (answer.kind) {
+    case 'not_found':
+      return problem(404, 'Run not found');
+    case 'rejected':
+      return invalid(notUuid(['path', 'run_id'], runId));
+    case 'run':
+      return outcome(deleteAll(runs, [answer.run]));
+  }
+}
+
+/** `POST /v1/runs/bulk/delete`: by ids, or all that ended and were created before `to_date`. */
+function bulkDelete(runs: RunRegistry, body: unknown): Answer {
+  if (body === undefined) return invalid(BODY_MISSING);
+  const parsed = bulkDeleteSchema.safeParse(body);
+  if (!parsed.success) return invalid(...complaintsOf(parsed.error, body));
+  const { run_ids: ids, filters, expected_count: expected, dry_run: dryRun } = parsed.data;
+  if (!isGiven(ids) && !isGiven(filters)) {
+    return problem(400, 'run_ids or filters must be given');
+  }
+  const { found, errors } = select(runs, parsed.data);
+  const ended = found.filter(({ status }) => isTerminalStatus(status)).length;
+  if (typeof expected === 'number' && expected !== ended) {
+    return problem(409, `expected ${expected} runs, but ${ended} match`);
+  }
+  if (dryRun) return outcome({ matched: ended, succeeded: 0, errors: {} });
+  const { matched, succeeded, errors: inFlight } = deleteAll(runs, found);
+  return outcome({ matched, succeeded, errors: { ...errors, ...inFlight } });
+}
+
+/** FastAPI takes null for a field that is left out. */
+function isGiven<Value>(value: Value | null | undefined): value is Value {
+  return value !== null && value !== undefined;
+}
+
+interface Selection {
+  found: PublicRun[];
+  errors: Record<string, string>;
+}
+
+function select(runs: RunRegistry, { run_ids: ids, filters }: BulkDeleteRequest): Selection {
+  if (isGiven(ids)) {
+    const found: PublicRun[] = [];
+    const errors: Record<string, string> = {};
+    for (const id of new Set(ids)) {
+      const answer = runs.read(id);
+      if (answer.kind === 'run') found.push(answer.run);
+      else errors[id] = 'Run not found';
+    }
+    return { found, errors };
+  }
+  const until = filters?.to_date;
+  const before = isGiven(until) ? Date.parse(until) : Infinity;
+  const found = runs
+    .all(filters?.workflow_id ?? null)
+    .filter((run) => isTerminalStatus(run.status) && Date.parse(run.created_at) < before);
+  return { found, errors: {} };
+}
+
+interface Deletion {
+  matched: number;
+  succeeded: number;
+  /** Why a run was not deleted, by its id. */
+  errors: Record<string, string>;
+}
+
+function deleteAll(runs: RunRegistry, found: PublicRun[]): Deletion {
+  const errors: Record<string, string> = {};
+  let succeeded = 0;
+  for (const { id, status } of found) {
+    if (isTerminalStatus(status) && runs.delete(id)) succeeded += 1;
+    else errors[id] = `Run is still in flight (${status})`;
+  }
+  return { matched: succeeded, succeeded, errors };
+}
+
+function outcome({ matched, succeeded, errors }: Deletion): Answer {
+  const failed = Object.keys(errors).length;
+  return { status: 200, body: JSON.stringify({ matched, succeeded, failed, errors }) };
+}
+
+/** `POST /v1/runs/search`: the runs in which a text occurs, newest first. */
+function searchRuns(runs: RunRegistry, body: unknown): Answer {
+  if (body === undefined) return invalid(BODY_MISSING);
+  const parsed = searchSchema.safeParse(body);
+  if (!parsed.success) return invalid(...complaintsOf(parsed.error, body));
+  const { limit, offset } = parsed.data;
+  const found = runs.all(null).filter((run) => occursIn(runs, run, parsed.data));
+  const texts = found.slice(offset, offset + limit).map((run) => runs.fullWireText(run));
+  return { status: 200, body: `{"items":[${texts.join(',')}],"total":${found.length}}` };
+}
+
+function occursIn(runs: RunRegistry, run: PublicRun, request: SearchRequest): boolean {
+  const { query, exact, search_in: places } = request;
+  const { input, output } = runs.ioOf(run);
+  const parts = { run_id: run.id, input, output, other: run };
+  const texts = (places ?? (['run_id', 'input', 'output'] as const)).map((place) =>
+    JSON.stringify(parts[place]).toLowerCase(),
+  );
+  const words = exact ? [query] : query.split(/\s+/);
+  return texts.some((text) => words.every((word) => text.includes(word.toLowerCase())));
 }

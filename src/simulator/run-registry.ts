@@ -1,7 +1,7 @@
 import { RunwatchError } from '../core/errors.ts';
 import { isTerminalStatus } from '../core/run/snapshot.ts';
-import type { ScriptInput } from './script-schema.ts';
 import {
+  type ScriptInput,
   completeScript,
   isVisible,
   postponed,
@@ -12,10 +12,8 @@ import {
   type RunAnswer,
   type RunScript,
 } from './script.ts';
-import { RunChanges } from './run-changes.ts';
-import { fullRunText, runIo, runText } from './run-text.ts';
-import type { PublicRun } from './wire-run.ts';
-import { DEFAULT_WORKFLOW_ID } from './workflow-catalog.ts';
+import { type PublicRun, DEFAULT_PRIVATE_BYTES, PRIVATE_CANARY, privatePart } from './wire-run.ts';
+import { progressDetails, DEFAULT_WORKFLOW_ID } from './workflow.ts';
 
 const MAX_RUNS = 250_000;
 
@@ -258,4 +256,64 @@ export class RunRegistry {
       .map((script) => script.id);
     return this.#order;
   }
+}
+
+type Listener = () => void;
+
+/** Notifies listeners of a run that its script no longer applies. */
+class RunChanges {
+  readonly #listeners = new Map<string, Set<Listener>>();
+
+  /** @returns a function that ends the subscription */
+  listen(id: string, listener: Listener): () => void {
+    const listeners = this.#listeners.get(id) ?? new Set();
+    this.#listeners.set(id, listeners);
+    listeners.add(listener);
+    return () => {
+      listeners.delete(listener);
+      if (listeners.size === 0) this.#listeners.delete(id);
+    };
+  }
+
+  announce(id: string): void {
+    for (const listener of this.#listeners.get(id) ?? []) listener();
+  }
+}
+
+/** The private fields of nearly all runs, made once. */
+const USUAL_TAIL = tailOf(DEFAULT_PRIVATE_BYTES, null);
+
+/** A run as the JSON text of `RunNoIO`. */
+function runText(run: PublicRun, script: RunScript | undefined): string {
+  return `${JSON.stringify(run).slice(0, -1)},${tail(script)}`;
+}
+
+/** A run as the JSON text that the SDK reads a run by: with its output and progress details. */
+function fullRunText(run: PublicRun, script: RunScript | undefined): string {
+  const details = { output: outputOf(run, script), progress_details: progressDetails(run) };
+  const own = JSON.stringify({ ...run, ...details });
+  return `${own.slice(0, -1)},${tail(script)}`;
+}
+
+/** What went into a run and what came out of it; null where nothing did. */
+function runIo(run: PublicRun, script: RunScript | undefined) {
+  const { input } = privatePart(0, script?.input ?? null);
+  return { input, output: outputOf(run, script) };
+}
+
+function outputOf(run: PublicRun, script: RunScript | undefined): Record<string, unknown> | null {
+  if (run.status !== 'completed') return null;
+  const input = script?.input ?? null;
+  return input === null ? { result: PRIVATE_CANARY } : { result: 'simulated', input };
+}
+
+function tail(script: RunScript | undefined): string {
+  const bytes = script?.private_bytes ?? DEFAULT_PRIVATE_BYTES;
+  const input = script?.input ?? null;
+  return input === null && bytes === DEFAULT_PRIVATE_BYTES ? USUAL_TAIL : tailOf(bytes, input);
+}
+
+/** The private fields as JSON text that goes on where a run's public fields ended. */
+function tailOf(bytes: number, input: Record<string, unknown> | null): string {
+  return JSON.stringify(privatePart(bytes, input)).slice(1);
 }

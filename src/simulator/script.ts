@@ -1,6 +1,98 @@
+import { z } from 'zod';
 import { isTerminalStatus } from '../core/run/snapshot.ts';
-import type { ScriptInput } from './script-schema.ts';
+import { faultSchema } from './fault.ts';
 import { DEFAULT_PRIVATE_BYTES, publicRun, type PublicRun } from './wire-run.ts';
+
+const MAX_EVENT_BYTES = 1_048_576;
+
+const interval = z.int().min(0).max(3_600_000);
+
+/** How the event stream of a run behaves. Breaks, refusals and lies are faults (`fault.ts`). */
+export const streamSettingsSchema = z.strictObject({
+  /** While the run is running, a `state` event this often, ms; 0: only at changes of its status. */
+  state_every_ms: interval.exactOptional(),
+  /** While the run is running, a `content` event of its running node this often, ms; 0: none. */
+  content_every_ms: interval.exactOptional(),
+  /** By how much each `state` event is padded, bytes. */
+  state_bytes: z.int().min(0).max(MAX_EVENT_BYTES).exactOptional(),
+  /** Entering these statuses goes unmentioned; `*` stands for all of them. */
+  silent_on: z.array(z.string().min(1).max(64)).max(20).exactOptional(),
+  /** Whether the stream of a stopped run ends, or remains open without another event. */
+  on_stop: z.enum(['end', 'stay']).exactOptional(),
+  /** Whether `etag` resumes a stream; otherwise each one begins with what is so now. */
+  resumes: z.boolean().exactOptional(),
+});
+
+export type StreamSettingsInput = z.input<typeof streamSettingsSchema>;
+export type StreamSettings = Required<z.output<typeof streamSettingsSchema>>;
+
+export const DEFAULT_STREAM_SETTINGS: StreamSettings = {
+  state_every_ms: 1_000,
+  content_every_ms: 200,
+  state_bytes: 0,
+  silent_on: [],
+  on_stop: 'end',
+  resumes: true,
+};
+
+const MAX_PRIVATE_BYTES = 8_388_608;
+
+const offset = z.int().min(0).max(31_536_000_000);
+
+export const runIdSchema = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/,
+    'expected 1 to 128 letters, digits, ".", "_" or "-"',
+  );
+
+export const statusSchema = z.string().min(1).max(64);
+export const progressSchema = z.int();
+
+/** A moment in the life of a run: what changes there. Absent fields do not change. */
+const stepSchema = z.strictObject({
+  /** Milliseconds after the run was created. */
+  after_ms: offset,
+  status: statusSchema.optional(),
+  progress: progressSchema.optional(),
+});
+
+/** What plays: everything of a script but its name. A ready-made story is this and no more. */
+const plotSchema = z.strictObject({
+  /** Every run begins as `queued` at 0 %. While `running`, progress moves evenly to the next step's. */
+  steps: z.array(stepSchema).max(1_000).default([]),
+  /** How old the run is already when it is added, ms. */
+  age_ms: offset.optional(),
+  /** `when_read`: the run waits in its first state until it is first read, unless it has an age. */
+  starts: z.enum(['at_once', 'when_read']).optional(),
+  /** 404 before this, ms after creation: runs may become visible late. */
+  visible_after_ms: offset.optional(),
+  /** 404 from this on, ms after creation. */
+  deleted_after_ms: offset.optional(),
+  /** 422, always. */
+  rejected: z.boolean().optional(),
+  faults: z.array(faultSchema).max(100).optional(),
+});
+
+/** A scripted run as people write it. */
+export const scriptSchema = plotSchema.extend({
+  id: runIdSchema.optional(),
+  workflow_id: z.uuid().optional(),
+  workflow_version_id: z.uuid().nullable().optional(),
+  single_node_id: z.string().max(128).nullable().optional(),
+  /** What the run was started with, which is also in its output; default: private filler. */
+  input: z.record(z.string(), z.unknown()).optional(),
+  /** How its event stream behaves, where it differs from the simulator's others. */
+  stream: streamSettingsSchema.optional(),
+  created_at: z.iso.datetime({ offset: true }).optional(),
+  /** `naive`: without a zone and with microseconds, as Python writes them. */
+  timestamps: z.enum(['utc', 'naive']).optional(),
+  /** How large `input` and `definitions` are together, roughly. */
+  private_bytes: z.int().min(0).max(MAX_PRIVATE_BYTES).optional(),
+});
+
+export type Plot = z.input<typeof plotSchema>;
+export type ScriptInput = z.input<typeof scriptSchema>;
 
 interface Step {
   after_ms: number;

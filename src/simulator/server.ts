@@ -1,18 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { answerControl, isControlPath } from './control-api.ts';
-import { SIMULATOR_API_KEY } from './defaults.ts';
+import { SIMULATOR_API_KEY, addRun, type CallbackBook, type Simulation } from './simulation.ts';
 import { FaultTable, type FaultInput } from './fault.ts';
 import { closeServer, listenOnLoopback, send, type LoopbackHost } from './http-io.ts';
-import { Ledger } from './ledger.ts';
-import type { StreamBook } from './run-events.ts';
+import { Ledger } from './request-log.ts';
+import type { StreamBook } from './event-stream.ts';
 import { RunRegistry } from './run-registry.ts';
-import type { ScriptInput } from './script-schema.ts';
-import type { RunScript } from './script.ts';
-import { serveNoxus } from './serve.ts';
-import { addRun, type CallbackBook, type Simulation } from './simulation.ts';
-import { DEFAULT_STREAM_SETTINGS, type StreamSettingsInput } from './stream-settings.ts';
-import { WorkflowCatalog } from './workflow-catalog.ts';
+import {
+  type ScriptInput,
+  type RunScript,
+  DEFAULT_STREAM_SETTINGS,
+  type StreamSettingsInput,
+} from './script.ts';
+import { serveNoxus } from './noxus-api.ts';
+import { WorkflowCatalog } from './workflow.ts';
 
 interface SimulatorOptions {
   /** Default 0: any free port. */

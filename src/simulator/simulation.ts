@@ -1,11 +1,9 @@
+import type { StreamBook } from './event-stream.ts';
 import type { FaultTable } from './fault.ts';
-import type { Ledger } from './ledger.ts';
-import type { StreamBook } from './run-events.ts';
+import type { Ledger } from './request-log.ts';
 import type { RunRegistry } from './run-registry.ts';
-import type { ScriptInput } from './script-schema.ts';
-import type { RunScript } from './script.ts';
-import type { StreamSettings } from './stream-settings.ts';
-import type { WorkflowCatalog } from './workflow-catalog.ts';
+import type { ScriptInput, RunScript, StreamSettings } from './script.ts';
+import type { WorkflowCatalog } from './workflow.ts';
 
 /** What is known of the calls of callbacks. */
 export interface CallbackBook {
@@ -39,3 +37,6 @@ export function addRun({ runs, faults }: Simulation, input: ScriptInput): RunScr
   for (const fault of input.faults ?? []) faults.add({ ...fault, run_id: script.id });
   return script;
 }
+
+/** What clients send as `X-API-Key`, unless a test sets another. */
+export const SIMULATOR_API_KEY = 'noxus-simulator-key';

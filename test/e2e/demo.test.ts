@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { CAST } from '../../src/demo/cast.ts';
+import { CAST } from '../../src/demo/scenario.ts';
 import { cleanEnv } from '../support/daemon-process.ts';
 import { waitFor } from '../support/wait-for.ts';
 

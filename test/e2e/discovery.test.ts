@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
-import type { ScriptInput } from '../../src/simulator/script-schema.ts';
+import type { ScriptInput } from '../../src/simulator/script.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { readAll, watchOf, type WatchJson } from '../support/daemon-listings.ts';
 import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';

@@ -6,7 +6,7 @@ import {
   type ReceivedWebhook,
   type Receiver,
 } from '../../src/simulator/receiver.ts';
-import type { ScriptInput } from '../../src/simulator/script-schema.ts';
+import type { ScriptInput } from '../../src/simulator/script.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import {
   eventsOf,

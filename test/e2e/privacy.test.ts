@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { stringify } from 'yaml';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
-import type { ScriptInput } from '../../src/simulator/script-schema.ts';
+import type { ScriptInput } from '../../src/simulator/script.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { PRIVATE_CANARY } from '../../src/simulator/wire-run.ts';
 import { runBuiltCli } from '../support/built-cli.ts';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { FaultInput } from '../../src/simulator/fault.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
-import type { ScriptInput } from '../../src/simulator/script-schema.ts';
+import type { ScriptInput } from '../../src/simulator/script.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { CERT_EXPIRED, CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.ts';
 import { eventsOf, waitUntilAllDelivered } from '../support/daemon-listings.ts';

@@ -1,8 +1,7 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Watch } from '../../src/core/watch/watch.ts';
-import { createRepairSchedule } from '../../src/poll/repair-schedule.ts';
-import { Schedule, type RequestClaim } from '../../src/poll/schedule.ts';
+import { createRepairSchedule, Schedule, type RequestClaim } from '../../src/poll/schedule.ts';
 import { tokensOf } from '../../src/redis/claims.ts';
 import { newWatch, snapshot } from '../support/builders.ts';
 import { closeSource, openStores } from '../support/stores.ts';

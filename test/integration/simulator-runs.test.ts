@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { STORY_NAMES, type StoryName } from '../../src/simulator/stories.ts';
-import { workflowOfStory } from '../../src/simulator/workflow-catalog.ts';
+import { workflowOfStory } from '../../src/simulator/workflow.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let simulator: Simulator;

@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
-import type { ScriptInput } from '../../src/simulator/script-schema.ts';
-import type { StreamSettingsInput } from '../../src/simulator/stream-settings.ts';
+import type { ScriptInput, StreamSettingsInput } from '../../src/simulator/script.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let simulator: Simulator;

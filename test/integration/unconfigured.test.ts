@@ -3,7 +3,7 @@ import { configSchema } from '../../src/config/schema.ts';
 import { planDeliveries } from '../../src/core/delivery/delivery.ts';
 import { createEndpoints } from '../../src/daemon/endpoints.ts';
 import { createUnconfigured, describeRemnants } from '../../src/daemon/unconfigured.ts';
-import { createObserveUnconfigured } from '../../src/poll/observe-unconfigured.ts';
+import { createObserveUnconfigured } from '../../src/poll/observe-run.ts';
 import { SourceNamesStore } from '../../src/redis/stores/source-store.ts';
 import type { Logger } from '../../src/telemetry/logger.ts';
 import { newWatch, NOON } from '../support/builders.ts';

@@ -1,6 +1,6 @@
 import type { Random } from '../../src/core/backoff.ts';
-import { randomScripts } from '../../src/simulator/random-scripts.ts';
-import type { ScriptInput } from '../../src/simulator/script-schema.ts';
+import { randomScripts } from '../../src/simulator/stories.ts';
+import type { ScriptInput } from '../../src/simulator/script.ts';
 import { randomId, randomInteger, seededRandom } from '../../src/simulator/seeded-random.ts';
 
 /** A run of the kill test. */

@@ -1,9 +1,13 @@
 import pc from 'picocolors';
 import { describe, expect, test } from '@jest/globals';
 import { render, widthOf } from '../../src/demo/line.ts';
-import { createLines } from '../../src/demo/lines.ts';
-import { createScreen } from '../../src/demo/screen.ts';
-import { renderTable, type Row, type View } from '../../src/demo/table.ts';
+import {
+  createLines,
+  createScreen,
+  renderTable,
+  type Row,
+  type View,
+} from '../../src/demo/screen.ts';
 
 const PLAIN = pc.createColors(false);
 const COLORS = pc.createColors(true);

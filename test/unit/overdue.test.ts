@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { OverdueWatch, type Overdue } from '../../src/poll/overdue.ts';
+import { OverdueWatch, type Overdue } from '../../src/poll/schedule.ts';
 
 /** State that all processes share. */
 const shared = () => {

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { RunwatchError } from '../../src/core/errors.ts';
 import type { Polled } from '../../src/poll/observe-run.ts';
-import { createPerform } from '../../src/poll/perform.ts';
+import { createPerform } from '../../src/poll/perform-request.ts';
 import type { RequestClaim } from '../../src/poll/schedule.ts';
 import { newWatch } from '../support/builders.ts';
 

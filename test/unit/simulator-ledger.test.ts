@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { Ledger } from '../../src/simulator/ledger.ts';
+import { Ledger } from '../../src/simulator/request-log.ts';
 
 describe('request log of a simulator', () => {
   test('the request log counts the requests of a window, without its end', () => {

@@ -1,8 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { KNOWN_STATUSES } from '../../src/core/run/snapshot.ts';
-import type { ScriptInput } from '../../src/simulator/script-schema.ts';
-import { completeScript, postponed, runAt, withStatus } from '../../src/simulator/script.ts';
+import {
+  type ScriptInput,
+  completeScript,
+  postponed,
+  runAt,
+  withStatus,
+} from '../../src/simulator/script.ts';
 import type { PublicRun } from '../../src/simulator/wire-run.ts';
 
 const T0 = Date.parse('2026-01-01T00:00:00.000Z');

@@ -1,10 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { isTerminalStatus } from '../../src/core/run/snapshot.ts';
-import { randomScripts } from '../../src/simulator/random-scripts.ts';
-import { scriptSchema, type ScriptInput } from '../../src/simulator/script-schema.ts';
-import { completeScript, runAt } from '../../src/simulator/script.ts';
-import { STORY_NAMES, story, type StoryName } from '../../src/simulator/stories.ts';
+import { randomScripts, STORY_NAMES, story, type StoryName } from '../../src/simulator/stories.ts';
+import {
+  scriptSchema,
+  type ScriptInput,
+  completeScript,
+  runAt,
+} from '../../src/simulator/script.ts';
 
 const NOW = Date.parse('2026-01-01T00:00:00.000Z');
 

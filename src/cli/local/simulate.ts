@@ -1,8 +1,7 @@
-import { randomScripts } from '../../simulator/random-scripts.ts';
+import { randomScripts, STORIES, STORY_NAMES, story } from '../../simulator/stories.ts';
 import type { RunScript } from '../../simulator/script.ts';
 import { startSimulator, type Simulator } from '../../simulator/server.ts';
-import { STORIES, STORY_NAMES, story } from '../../simulator/stories.ts';
-import { workflowOfStory } from '../../simulator/workflow-catalog.ts';
+import { workflowOfStory } from '../../simulator/workflow.ts';
 import { untilAborted } from '../context.ts';
 
 /** The random runs of one `simulate` end within this time of their first read. */

@@ -1,5 +1,5 @@
 import { Option } from 'commander';
-import { SIMULATOR_API_KEY } from '../../simulator/defaults.ts';
+import { SIMULATOR_API_KEY } from '../../simulator/simulation.ts';
 import type { ServeOptions } from '../dependencies.ts';
 import { portNumber } from '../options.ts';
 import type { VerbHost } from '../verb.ts';

@@ -1,7 +1,8 @@
 import { eventSchema, type EventView } from '../cli/client/wire.ts';
+import { plain } from '../cli/render/text.ts';
 import type { ReceivedWebhook } from '../simulator/receiver.ts';
-import type { Member } from './cast.ts';
-import { happenedAt } from './moment.ts';
+import { dim, inColorOf, seconds, text, type Line, type Span } from './line.ts';
+import type { Member } from './scenario.ts';
 
 /** Most arrivals to keep; the demo has far fewer, but `--keep` may leave it running for long. */
 const MOST_ARRIVALS = 10_000;
@@ -125,4 +126,71 @@ function shortcomingsOf(board: Scoreboard, member: Member): string[] {
 
 function list(types: readonly string[]): string {
   return types.length === 0 ? 'nothing' : types.join(', ');
+}
+
+/**
+ * When an event's change happened to its run: by Noxus's time where given, else by the script, but
+ * never before the registration.
+ * @param occurrence which entry into the status it was, from 1
+ * @returns milliseconds since the epoch
+ */
+function happenedAt(
+  member: Member,
+  event: { type: string; run: { status: string; finished_at: string | null } | null },
+  occurrence: number,
+): number {
+  return Math.max(member.registeredAt, momentOf(member, event, occurrence));
+}
+
+function momentOf(
+  { script, registeredAt, timeoutMs }: Member,
+  { type, run }: Parameters<typeof happenedAt>[1],
+  occurrence: number,
+): number {
+  const createdAt = Date.parse(script.created_at);
+  if (type === 'watch.expired') return registeredAt + (timeoutMs ?? 0);
+  if (type === 'run.gone')
+    return script.rejected ? registeredAt : createdAt + script.deleted_after_ms;
+  if (run?.finished_at) return Date.parse(run.finished_at);
+  const entries = script.steps.filter(
+    (step, at) => step.status === run?.status && script.steps[at - 1]?.status !== step.status,
+  );
+  return createdAt + (entries[occurrence - 1]?.after_ms ?? 0);
+}
+
+const TYPE_WIDTH = 'run.awaiting_human_feedback'.length;
+const NAME_WIDTH = 22;
+
+/**
+ * One line about one webhook.
+ * @param startedAt the beginning of the play, milliseconds since the epoch
+ */
+export function arrivalLine(arrival: Arrival, startedAt: number): Line {
+  const { member, event, status, receivedAt } = arrival;
+  const type = plain(event?.type ?? '(not an event)');
+  const name = plain(member?.name ?? event?.data.run_id ?? '');
+  const good = status === 204;
+  return [
+    dim(clock(receivedAt - startedAt)),
+    good ? inColorOf('completed', '✔ ') : inColorOf('failed', '✘ '),
+    inColorOf(type, type.padEnd(TYPE_WIDTH)),
+    text(` ${name.padEnd(NAME_WIDTH)} `),
+    remark(arrival),
+  ];
+}
+
+/** A line about something other than a webhook, in the same columns. */
+export function remarkLine(atMs: number, words: string): Line {
+  return [dim(clock(atMs)), inColorOf('stopped', `• ${words}`)];
+}
+
+function clock(ms: number): string {
+  return `${seconds(ms).padStart(6)}  `;
+}
+
+function remark({ status, problem, lateMs, attempt }: Arrival): Span {
+  if (status === 401) return inColorOf('failed', `not verified: ${plain(problem ?? '')}`);
+  if (status === 503) return inColorOf('stopped', 'answered 503');
+  const again = attempt === 1 ? '' : `, try ${attempt}`;
+  return dim(`${lateMs === null ? '' : `${seconds(lateMs)} later`}${again}`);
 }

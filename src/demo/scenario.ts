@@ -1,7 +1,6 @@
 import type { EventType } from '../core/event/event.ts';
 import type { WatchState } from '../core/watch/watch.ts';
-import type { Plot } from '../simulator/script-schema.ts';
-import type { RunScript } from '../simulator/script.ts';
+import type { Plot, RunScript } from '../simulator/script.ts';
 
 /** What one run of the demo does, and which events it must yield. */
 export interface Role {

@@ -1,12 +1,6 @@
-import {
-  graceMs,
-  roundMs,
-  type Admission,
-  type RateLimit,
-  type PermitRequest,
-} from '../core/source/limiter.ts';
+import type { LimiterStore } from './ports.ts';
 import { costMultiplierAfter, NO_LOAD, type SourceLoad } from '../core/cadence/load.ts';
-import { Arrivals, type Arrival } from './arrivals.ts';
+import { graceMs, roundMs, type RateLimit } from '../core/source/limiter.ts';
 
 /** With so small a share of the budget in use, a request may come late and do no harm. */
 const AMPLE = 0.1;
@@ -14,16 +8,10 @@ const AMPLE = 0.1;
 /** From this share on it is worth a command to free what has been answered as early as possible. */
 const SHORT = 0.5;
 
-interface BudgetStore {
-  admit(source: string, ask: PermitRequest): Promise<Admission>;
-  settle(source: string, ask: PermitRequest): Promise<void>;
-  giveBack(source: string, request: string): Promise<void>;
-}
-
 interface SourceBudgetDependencies {
   source: string;
   limit: RateLimit;
-  store: BudgetStore;
+  store: LimiterStore;
   /** A clock that only runs forward, ms. */
   clock: () => number;
   /** Makes names of requests that no other process makes. */
@@ -129,4 +117,63 @@ export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget
       return 'settle' in permit ? permit : null;
     },
   };
+}
+
+/** A source is slow where its answers take more than this share of the limit's time. */
+const SLOW = 0.5;
+
+/** How much of what is known of the time that answers take comes from the latest. */
+const LATEST = 0.1;
+
+/** A request that was sent to a slow source has arrived for certain after this share of the limit's time. */
+const ARRIVES_WITHIN = 0.1;
+
+/** Follows a request from when it is sent to its answer. */
+interface Arrival {
+  /** The request is sent. */
+  sent(): void;
+  /** It is answered, or given up. */
+  over(): void;
+}
+
+interface ArrivalsDependencies {
+  limit: RateLimit;
+  /** A clock that only runs forward, ms. */
+  clock: () => number;
+  /** A request of a slow source has arrived, but is not answered. */
+  onArrived: (request: string) => void;
+}
+
+/**
+ * Says when requests have arrived at a source that answers late, for that is what counts against its
+ * limit. A quick answer says itself that its request had arrived, to be sure of which costs little.
+ */
+class Arrivals {
+  /** How long answers take, ms. */
+  private answerMs = 0;
+
+  constructor(private readonly deps: ArrivalsDependencies) {}
+
+  follow(request: string): Arrival {
+    const { clock } = this.deps;
+    let timer: NodeJS.Timeout | undefined;
+    let sentAt: number | null = null;
+    return {
+      sent: () => {
+        if (sentAt !== null) return;
+        sentAt = clock();
+        timer = this.timerFor(request);
+      },
+      over: () => {
+        clearTimeout(timer);
+        if (sentAt !== null) this.answerMs += (clock() - sentAt - this.answerMs) * LATEST;
+      },
+    };
+  }
+
+  private timerFor(request: string): NodeJS.Timeout | undefined {
+    const { limit, onArrived } = this.deps;
+    if (this.answerMs <= limit.perMs * SLOW) return undefined;
+    return setTimeout(() => onArrived(request), limit.perMs * ARRIVES_WITHIN).unref();
+  }
 }

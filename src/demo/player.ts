@@ -3,12 +3,10 @@ import type { DaemonClient } from '../cli/client/client.ts';
 import type { EndpointView, WatchView } from '../cli/client/wire.ts';
 import { RunwatchError } from '../core/errors.ts';
 import type { Simulator } from '../simulator/server.ts';
-import { CAST, PAUSE, type Member, type Role } from './cast.ts';
-import type { Display } from './display.ts';
+import { CAST, PAUSE, type Member, type Role } from './scenario.ts';
+import type { Display, View } from './screen.ts';
 import { seconds } from './line.ts';
-import { remarkLine } from './arrival-line.ts';
-import { isAllTold, type Scoreboard } from './score.ts';
-import type { View } from './table.ts';
+import { remarkLine, isAllTold, type Scoreboard } from './arrivals.ts';
 
 /** The table is redrawn about seven times a second. */
 const FRAME_MS = 140;

@@ -1,18 +1,159 @@
-import type { RunScript } from './script.ts';
-import { stateAt } from './script.ts';
-import type { StreamSettings } from './stream-settings.ts';
-import { nodeStates, progressDetails, type NodeState } from './workflow-nodes.ts';
+import type { ServerResponse } from 'node:http';
+import type { RunRegistry } from './run-registry.ts';
+import { stateAt, type RunScript, type StreamSettings } from './script.ts';
 import { PRIVATE_CANARY } from './wire-run.ts';
+import { nodeStates, progressDetails, type NodeState } from './workflow.ts';
+
+/** Longest wait before the clock of the simulator is read again, ms: tests move it. */
+const MAX_WAIT_MS = 1_000;
+const MIN_WAIT_MS = 5;
+
+/** Shows that a silent stream is alive. */
+const PING_EVERY_MS = 15_000;
+
+/** A client that does not read is cut off beyond this. */
+const MAX_UNREAD_BYTES = 8_388_608;
+
+/** What is known of the streams of a simulator. */
+export interface StreamBook {
+  /** How many were ever opened, whatever became of them. */
+  opened: number;
+  open: number;
+  /** The most that were ever open at once. */
+  maxOpen: number;
+}
+
+interface StreamOptions {
+  runs: RunRegistry;
+  runId: string;
+  settings: StreamSettings;
+  /** The `redisId` of the last event that the client has; null where it begins. */
+  etag: string | null;
+  /** When the connection breaks, ms; null for never. */
+  dropAfterMs: number | null;
+  /** The status that every `state` event claims, whatever is true; null for the true one. */
+  claimed: string | null;
+}
+
+/**
+ * `GET /v1/runs/{run_id}/events`: `state` events say where the run stands, `content` events where
+ * its nodes do. The last one of a run that completes or fails carries `workflow_status`.
+ */
+export async function streamEvents(
+  response: ServerResponse,
+  options: StreamOptions,
+): Promise<void> {
+  const { runs, runId, dropAfterMs } = options;
+  openStream(response);
+  const stream = new RunStream(response, options);
+  const stopListening = runs.onChange(runId, () => stream.advance());
+  const ping = setInterval(() => response.write(': ping\n\n'), PING_EVERY_MS);
+  const drop = dropAfterMs === null ? null : setTimeout(() => response.destroy(), dropAfterMs);
+  stream.advance();
+  await untilClosed(response);
+  stream.stop();
+  stopListening();
+  clearInterval(ping);
+  if (drop !== null) clearTimeout(drop);
+}
+
+/** Says 200 and that events are to come. */
+export function openStream(response: ServerResponse): void {
+  response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
+  response.flushHeaders();
+}
+
+class RunStream {
+  readonly #response: ServerResponse;
+  readonly #options: StreamOptions;
+  #position: Position | null = null;
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(response: ServerResponse, options: StreamOptions) {
+    this.#response = response;
+    this.#options = options;
+  }
+
+  /** Sends what has come since, and waits for what comes next. */
+  advance(): void {
+    this.stop();
+    const { runs, runId, settings } = this.#options;
+    const moment = runs.moment(runId);
+    if (moment === null) {
+      this.#response.end();
+      return;
+    }
+    const { script, elapsedMs } = moment;
+    const from = this.#position ?? this.#begin(script, elapsedMs);
+    this.#position = from;
+    for (const event of eventsAfter(script, from, elapsedMs, settings)) {
+      this.#position = event;
+      this.#send(script, event);
+    }
+    if (this.#isOver(stateAt(script, elapsedMs).status)) {
+      this.#response.end();
+      return;
+    }
+    const waitMs = nextEventAfter(script, elapsedMs, settings) - elapsedMs;
+    const boundedMs = Math.min(Math.max(waitMs, MIN_WAIT_MS), MAX_WAIT_MS);
+    this.#timer = setTimeout(() => this.advance(), boundedMs);
+  }
+
+  stop(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+  }
+
+  #begin(script: RunScript, elapsedMs: number): Position {
+    const { settings, etag } = this.#options;
+    const resumed = settings.resumes ? positionOf(etag, script) : null;
+    if (resumed !== null) return resumed;
+    const start = startOf(script, elapsedMs);
+    const { status } = stateAt(script, start.atMs);
+    if (!isStreamedEnd(status) && !isUnmentioned(status, settings)) {
+      this.#send(script, stateEvent(script, start, settings));
+    }
+    return start;
+  }
+
+  #send(script: RunScript, { type, data, atMs, n }: TimelineEvent): void {
+    const { claimed } = this.#options;
+    const said = claimed !== null && type === 'state' ? { ...data, status: claimed } : data;
+    const redisId = `${Date.parse(script.created_at) + atMs}-${n}`;
+    const text = JSON.stringify({ type, data: said, redisId });
+    this.#response.write(`event: message\ndata: ${text}\n\n`);
+    if (this.#response.writableLength > MAX_UNREAD_BYTES) this.#response.destroy();
+  }
+
+  #isOver(status: string): boolean {
+    const { settings } = this.#options;
+    if (isUnmentioned(status, settings)) return false;
+    return isStreamedEnd(status) || (status === 'stopped' && settings.on_stop === 'end');
+  }
+}
+
+/** Reads a `redisId` back; null for what is none of this run. */
+function positionOf(etag: string | null, script: RunScript): Position | null {
+  const [, ms, n] = /^(\d{1,15})-(\d{1,6})$/.exec(etag ?? '') ?? [];
+  if (ms === undefined || n === undefined) return null;
+  return { atMs: Number(ms) - Date.parse(script.created_at), n: Number(n) };
+}
+
+async function untilClosed(response: ServerResponse): Promise<void> {
+  await new Promise((resolve) => {
+    if (response.closed) resolve(null);
+    else response.once('close', resolve);
+  });
+}
 
 /** Where an event stands among those of its run: it is what `redisId` says. */
-export interface Position {
+interface Position {
   /** Milliseconds since the run was created. */
   atMs: number;
   /** The order of events at the same time. */
   n: number;
 }
 
-export interface TimelineEvent extends Position {
+interface TimelineEvent extends Position {
   type: 'state' | 'content';
   data: Record<string, unknown>;
 }
@@ -26,7 +167,7 @@ const PLACES_PER_STEP = 10;
 const RHYTHM_REPEATED_MS = 60_000;
 
 /** What a stream without `etag` begins with: where the run stands, or how it ended. */
-export function startOf(script: RunScript, elapsedMs: number): Position {
+function startOf(script: RunScript, elapsedMs: number): Position {
   const index = stepAt(script, elapsedMs);
   const place = PLACES_PER_STEP * (index + 1);
   const isOver = isStreamedEnd(script.steps[index]?.status ?? '');
@@ -37,12 +178,12 @@ export function startOf(script: RunScript, elapsedMs: number): Position {
 }
 
 /** True for the statuses that a stream names as `workflow_status` and ends with. */
-export function isStreamedEnd(status: string): boolean {
+function isStreamedEnd(status: string): boolean {
   return status === 'completed' || status === 'failed';
 }
 
 /** The events after a position, up to and including a time; the same whenever they are asked for. */
-export function* eventsAfter(
+function* eventsAfter(
   script: RunScript,
   from: Position,
   untilMs: number,
@@ -68,7 +209,7 @@ export function* eventsAfter(
 }
 
 /** When the next event may come, ms since creation; Infinity where none will. */
-export function nextEventAfter(script: RunScript, atMs: number, settings: StreamSettings): number {
+function nextEventAfter(script: RunScript, atMs: number, settings: StreamSettings): number {
   const index = stepAt(script, atMs);
   const step = script.steps[index];
   const nextStep = script.steps[index + 1]?.after_ms ?? Infinity;
@@ -80,7 +221,7 @@ export function nextEventAfter(script: RunScript, atMs: number, settings: Stream
 }
 
 /** Says where the run stands, as a stream does that begins in the middle. */
-export function stateEvent(
+function stateEvent(
   script: RunScript,
   position: Position,
   settings: StreamSettings,
@@ -91,7 +232,7 @@ export function stateEvent(
   return { ...position, type: 'state', data };
 }
 
-export function isUnmentioned(status: string, { silent_on: silent }: StreamSettings): boolean {
+function isUnmentioned(status: string, { silent_on: silent }: StreamSettings): boolean {
   return silent.includes(status) || silent.includes('*');
 }
 

@@ -1,14 +1,22 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
+import {
+  createWriteStream,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { configSchema, type Config } from '../config/schema.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { createLifecycle, startOrUndo, type Lifecycle } from '../lifecycle.ts';
 import { startReceiver, type ReceivedWebhook } from '../simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../simulator/server.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
-import type { Scratch } from './scratch.ts';
 
 /** Time for all parts to stop, ms. */
 const STOP_MS = 8_000;
@@ -128,5 +136,66 @@ async function isFree(port: number): Promise<boolean> {
     return false;
   } finally {
     server.close();
+  }
+}
+
+/** The demo's own temporary directory, which it removes at its end unless a user needs the log. */
+export interface Scratch {
+  readonly path: string;
+  /** Where the daemon and its Redis keep their data. */
+  readonly dataDir: string;
+  readonly logPath: string;
+  /**
+   * Keeps the directory for the user to read.
+   * @returns false where the log is empty, so that the directory is still removed
+   */
+  keepForReading(): boolean;
+  /**
+   * Stops a Redis that still runs in it, and removes it. Synchronous, so it also works during
+   * process exit.
+   */
+  remove(): void;
+}
+
+export function createScratch(): Scratch {
+  const path = realpathSync(mkdtempSync(join(tmpdir(), 'runwatch-demo-')));
+  const dataDir = join(path, 'data');
+  const logPath = join(path, 'daemon.log');
+  let kept = false;
+  return {
+    path,
+    dataDir,
+    logPath,
+    keepForReading() {
+      kept = (statSync(logPath, { throwIfNoEntry: false })?.size ?? 0) > 0;
+      return kept;
+    },
+    remove() {
+      endRedis(dataDir);
+      if (!kept) rmSync(path, { recursive: true, force: true });
+    },
+  };
+}
+
+/**
+ * Stops a Redis that was not shut down: a regular shutdown removes the pid file. It still runs
+ * where a user opened it by hand, or where this process ends abruptly.
+ */
+function endRedis(dataDir: string): void {
+  const pid = Number.parseInt(readIfThere(join(dataDir, 'redis.pid')), 10);
+  if (!(pid > 0)) return;
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
   }
 }

@@ -4,7 +4,7 @@ import type { NextLook } from './list-look.ts';
 import type { ListPermit } from './list-pages.ts';
 import type { ClaimedPoll, Polled } from './observe-run.ts';
 import type { RequestClaim, Schedule } from './schedule.ts';
-import type { SourceBudget } from './source-budget.ts';
+import type { SourceBudget } from './source-limiter.ts';
 
 /** A request that threw is made again after this time, ms. */
 const FAULT_DELAY_MS = 5_000;

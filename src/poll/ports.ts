@@ -1,0 +1,150 @@
+import type { RequestKind } from '../core/cadence/load.ts';
+import type { WorkflowKey, WorkflowStatistics } from '../core/cadence/workflow-statistics.ts';
+import type { PollResult } from '../core/run/snapshot.ts';
+import type { Admission, PermitRequest, RateLimit } from '../core/source/limiter.ts';
+import type { SourceState } from '../core/source/throttle.ts';
+import type { WatchChange } from '../core/watch/watch-change.ts';
+import type { StoredWatch, Watch, WatchKey } from '../core/watch/watch.ts';
+
+/** Reads runs of one source. */
+export interface RunReader {
+  /** @param options.onSent called when the request is sent */
+  readRun(runId: string, options?: { onSent?: () => void }): Promise<PollResult>;
+}
+
+/** Watches. A write succeeds only if its watch is as it was when it was read. */
+export interface WatchStore {
+  get(key: WatchKey): Promise<StoredWatch | null>;
+  getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]>;
+  list(
+    filter: { state: readonly string[]; source: string },
+    page: { limit: number; cursor?: string | undefined },
+  ): Promise<{ items: Watch[]; nextCursor: string | null }>;
+  /** Active watches, a chunk at a time. */
+  active(chunk: number): AsyncIterable<WatchKey[]>;
+  countActive(): Promise<number>;
+  /** @returns pools at which deliveries are due now; null where the watch has changed */
+  commit(change: WatchChange): Promise<string[] | null>;
+  commitMany(changes: WatchChange[]): Promise<(string[] | null)[]>;
+  /**
+   * Writes the result of a claimed poll and ends the claim.
+   * @returns `changed` where the watch has changed; `lost` where another process holds the claim
+   */
+  commitPoll(change: WatchChange): Promise<string[] | 'changed' | 'lost'>;
+}
+
+/** A claimed request as the schedule stores it. Times are milliseconds since the epoch. */
+export interface ClaimReply {
+  is: 'claimed';
+  /** A run id, or the name of a list. */
+  member: string;
+  kind: RequestKind;
+  token: string;
+  dueAt: number;
+  now: number;
+  /** Null for a list, and for a run without a watch. */
+  stored: StoredWatch | null;
+  /** Whether the source has any trouble. */
+  isTroubled: boolean;
+  /** Failed probes so far, if this request probes a closed source; else null. */
+  failedProbes: number | null;
+  /** Requests that count against the rate limit. */
+  count: number;
+  /** How long the rate limit is used up, ms. */
+  usedUpMs: number;
+}
+
+/** What identifies a claim. */
+export interface HeldClaim {
+  member: string;
+  token: string;
+}
+
+/** When a released member is due again; `never` removes it from the schedule. */
+export type ReleasedUntil = { inMs: number } | 'as before' | 'never';
+
+/** The size of a source's schedule. */
+export interface ScheduleSurvey {
+  members: number;
+  due: number;
+  /** How long the earliest request has been due, ms; below zero if it is due later, null for none. */
+  oldestMs: number | null;
+}
+
+/** The schedule of every source. */
+export interface ScheduleStore {
+  claim(
+    source: string,
+    request: { token: string; limit: RateLimit; leaseMs: number; roundMs: number },
+  ): Promise<ClaimReply | { is: 'paused' | 'limited' | 'idle'; ms: number | null }>;
+  /** @returns how many of the claims were still held */
+  release(source: string, claims: readonly HeldClaim[], until: ReleasedUntil): Promise<number>;
+  heldBy(source: string, process: string): AsyncIterable<HeldClaim[]>;
+  heldByOrLapsed(source: string, process: string): AsyncIterable<HeldClaim[]>;
+  expedite(source: string, members: readonly string[]): Promise<void>;
+  defer(
+    source: string,
+    moves: readonly { member: string; from: number; to: number }[],
+  ): Promise<void>;
+  /** @returns how many were missing */
+  enterMissing(source: string, kind: RequestKind, members: readonly string[]): Promise<number>;
+  survey(source: string): Promise<ScheduleSurvey>;
+  countWatches(source: string): Promise<number>;
+  moveBack(source: string, stepMs: number): Promise<void>;
+}
+
+/** Whether a source's polls are overdue. Each call returns true for the first process only. */
+export interface OverdueStore {
+  overdue(source: string): Promise<boolean>;
+  caughtUp(source: string): Promise<boolean>;
+}
+
+/** The requests that count against each source's rate limit. */
+export interface LimiterStore {
+  admit(source: string, request: PermitRequest): Promise<Admission>;
+  /** The request was answered: it counts for the limit's period from now on. */
+  settle(source: string, request: PermitRequest): Promise<void>;
+  /** The request was not sent: it no longer counts. */
+  giveBack(source: string, request: string): Promise<void>;
+}
+
+/** What all processes know of a source. Times are milliseconds since the epoch. */
+export interface SourceStanding {
+  /** Null for a source without trouble. */
+  state: SourceState | null;
+  /** The stored form of the state, which a write must find unchanged. */
+  text: string;
+  answeredAt: number | null;
+  /** When it answered again after an outage; null if that is long ago. */
+  openSince: number | null;
+}
+
+export interface SourceStore {
+  read(source: string): Promise<SourceStanding>;
+  /** @returns false where the state has changed since `before` was read */
+  put(
+    source: string,
+    before: SourceStanding,
+    after: SourceState | null,
+    change: { isProbe: boolean; openSince: number | null },
+  ): Promise<boolean>;
+  answered(source: string, now: number): Promise<void>;
+}
+
+/** Watches whose run is gone, and when each is checked next. */
+export interface GoneStore {
+  /** Claims the checks that are due, which become due again after the lease. @returns watch ids */
+  takeDue(now: number, options: { leaseMs: number; most: number }): Promise<string[]>;
+  /** Sets the time of the next check; null for no more checks. */
+  putCheck(id: string, at: number | null): Promise<void>;
+}
+
+/** Statistics of workflows. */
+export interface StatisticsStore {
+  /** @returns in order; null for an unknown workflow, `unchanged` where the version is still this */
+  read(
+    wanted: readonly (WorkflowKey & { version: number | null })[],
+    options: { isUse: boolean },
+  ): Promise<(WorkflowStatistics | null | 'unchanged')[]>;
+  lastUsed(limit: number): Promise<WorkflowKey[]>;
+}
