@@ -103,7 +103,7 @@ function reader(
     list,
     readPage: (question) => readPage(source, question, signal),
     store: discoveries,
-    closedUntil: async () => (await source.guard.standing()).state?.closed?.probeAt ?? null,
+    closedUntil: async () => (await source.guard.read()).state?.closed?.probeAt ?? null,
     watch: createWatchDiscovered({
       ...deps,
       scheduleOf: poller.scheduleOf,

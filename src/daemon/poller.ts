@@ -152,7 +152,7 @@ function pollGround({ config, endpoints }: PollerDependencies, sources: Map<stri
     sourceOf: (name: string) => sources.get(name),
     scheduleOf: (name: string) => sources.get(name)?.schedule,
     readerOf: (name: string) => sources.get(name)?.reader,
-    standingOf: (name: string) => standingOf(sources.get(name)),
+    sourceHealth: (name: string) => healthOf(sources.get(name)),
     budgetOf: (name: string) => sources.get(name)?.budget,
     hintsOf: (name: string) => sources.get(name)?.hints ?? undefined,
     loadOf: (name: string) => sources.get(name)?.budget.load() ?? NO_LOAD,
@@ -161,12 +161,12 @@ function pollGround({ config, endpoints }: PollerDependencies, sources: Map<stri
   };
 }
 
-async function standingOf(source: Source | undefined) {
-  const standing = await source?.guard.standing();
+async function healthOf(source: Source | undefined) {
+  const record = await source?.guard.read();
   return {
-    answeredAt: standing?.answeredAt ?? null,
-    openSince: standing?.openSince ?? null,
-    closedFor: standing?.state?.closed?.reason ?? null,
+    answeredAt: record?.answeredAt ?? null,
+    openSince: record?.openSince ?? null,
+    closedFor: record?.state?.closed?.reason ?? null,
   };
 }
 

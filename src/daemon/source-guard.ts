@@ -3,11 +3,11 @@ import {
   answerAboutList,
   answerAboutRun,
   type ClosedSource,
-  type SourceNews,
+  type SourceChange,
 } from '../core/source/throttle.ts';
 import type { NoxusClient } from '../noxus/client.ts';
 import { SourceGuard } from '../poll/source-guard.ts';
-import type { SourceBudget } from '../poll/source-limiter.ts';
+import type { SourceLimiter } from '../poll/source-limiter.ts';
 import type { SourceStore } from '../redis/stores/source-store.ts';
 import type { Config } from '../config/schema.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -46,7 +46,7 @@ export function openGuard(
       unreachableAfterMs: config.polling.unreachable_after,
     },
     active,
-    tell: async (_source, news) => {
+    raise: async (_source, news) => {
       await systemEvents.raise(eventOf(source, news, await countWatches()));
     },
     log: {
@@ -59,14 +59,14 @@ export function openGuard(
 }
 
 /** What would help. */
-const HELP: Record<SourceNews['type'], string> = {
+const HELP: Record<SourceChange['type'], string> = {
   'source.unauthorized': 'set a key that may read runs as the api_key of the source',
   'source.throttled': 'lower rate_limit of the source; `runwatch sources resume` lifts the pause',
   'source.unreachable': 'see whether Noxus answers at base_url; nothing needs to be done here',
   'source.recovered': 'nothing: all runs are polled again',
 };
 
-function eventOf(source: string, news: SourceNews, watches: number) {
+function eventOf(source: string, news: SourceChange, watches: number) {
   const { type, since, message, until, at } = news;
   return {
     type,
@@ -123,7 +123,7 @@ export function listAsker({
   onError,
 }: {
   reader: SourceReader;
-  budget: Pick<SourceBudget, 'claim'>;
+  budget: Pick<SourceLimiter, 'claim'>;
   now: () => number;
   onError: (error: unknown) => void;
 }) {

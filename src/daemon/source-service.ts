@@ -16,7 +16,7 @@ interface SourceServiceDependencies {
 /** How sources stand, for users; and lifting their pauses. */
 export function createSourceService({ poller, budgets }: SourceServiceDependencies): SourceService {
   const viewOf = async ({ name, guard, budget }: Source): Promise<SourceView> => {
-    const [{ state, answeredAt }, used] = await Promise.all([guard.standing(), budgets.used(name)]);
+    const [{ state, answeredAt }, used] = await Promise.all([guard.read(), budgets.used(name)]);
     const { closed = null, since = null } = state ?? {};
     return { name, closed, since, answeredAt, limit: budget.limit, used };
   };
@@ -48,7 +48,7 @@ export async function sourceFigures(
 
 /** Why a source takes no requests now; null where it does. */
 export async function closedSource(source: Source | undefined): Promise<ClosedSource | null> {
-  return (await source?.guard.standing())?.state?.closed ?? null;
+  return (await source?.guard.read())?.state?.closed ?? null;
 }
 
 /** A source of which something is wrong that lasts. */
@@ -60,7 +60,7 @@ export interface SourceTrouble {
 /** The sources that refuse their key, have asked for a long pause, or were said to be unreachable. */
 export async function troubledSources(sources: readonly Source[]): Promise<SourceTrouble[]> {
   const found = await Promise.all(
-    sources.map(async ({ name, guard }) => ({ name, state: (await guard.standing()).state })),
+    sources.map(async ({ name, guard }) => ({ name, state: (await guard.read()).state })),
   );
   return found.flatMap(({ name, state }) => {
     const closed = state?.closed ?? null;

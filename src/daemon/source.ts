@@ -3,9 +3,9 @@ import { isoTime } from '../core/event/event.ts';
 import { autoConcurrency, type AskedSource, type RateLimit } from '../core/source/limiter.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
 import type { Hints } from '../poll/hints.ts';
-import { type Overdue, OverdueWatch, Schedule, type RequestClaim } from '../poll/schedule.ts';
+import { type Overdue, OverdueMonitor, Schedule, type RequestClaim } from '../poll/schedule.ts';
 import { Slots } from '../poll/slots.ts';
-import { createSourceBudget, type SourceBudget } from '../poll/source-limiter.ts';
+import { createSourceLimiter, type SourceLimiter } from '../poll/source-limiter.ts';
 import type { SourceGuard } from '../poll/source-guard.ts';
 import type { SlotWorker } from '../queue/slot-queue.ts';
 import type { WakeChannel } from '../redis/channels.ts';
@@ -41,7 +41,7 @@ export interface Source {
   /** Reads of which the guard is told. */
   reader: SourceReader;
   guard: SourceGuard;
-  budget: SourceBudget;
+  budget: SourceLimiter;
   schedule: Schedule;
   /** Null where they are off. */
   hints: Hints | null;
@@ -87,7 +87,7 @@ const clock = () => performance.now();
 export function openSource(deps: SourceDependencies, name: string, source: SourceConfig): Source {
   const onError = faultLog(deps.log, 'budget', { source: name });
   const limit = { requests: source.rate_limit.requests, perMs: source.rate_limit.per };
-  const budget = createSourceBudget({
+  const budget = createSourceLimiter({
     source: name,
     limit,
     store: deps.budgets,
@@ -159,7 +159,7 @@ function openWork(deps: SourceDependencies, name: string, ground: WorkGround) {
   });
   // What wakes it may be that the source takes requests again.
   wake.on(name, () => slots.free());
-  const overdue = openOverdueWatch(deps, name, budget.limit);
+  const overdue = openOverdueMonitor(deps, name, budget.limit);
   return {
     schedule,
     slots,
@@ -178,7 +178,7 @@ function openWork(deps: SourceDependencies, name: string, ground: WorkGround) {
       budget.watched(survey.members);
       deps.metrics.overdue(name, survey);
       // While the source is paused, nothing is late for want of requests.
-      await overdue.look(schedule.isPaused() ? { due: 0, oldestMs: null } : survey);
+      await overdue.check(schedule.isPaused() ? { due: 0, oldestMs: null } : survey);
     },
   };
 }
@@ -226,12 +226,12 @@ function askedSource({ rate_limit: { requests, per }, timeout }: SourceConfig): 
 }
 
 /** Watches whether the polls of a source are overdue: tells log and endpoints that name it, once. */
-function openOverdueWatch(
+function openOverdueMonitor(
   { requests, systemEvents, now }: SourceDependencies,
   source: string,
   limit: RateLimit,
-): OverdueWatch {
-  return new OverdueWatch({
+): OverdueMonitor {
+  return new OverdueMonitor({
     source,
     limit,
     store: requests,

@@ -7,16 +7,16 @@ import { parseWatchId, watchId, type StoredWatch, type WatchKey } from '../core/
 import type { GoneStore, RunReader, WatchStore } from './ports.ts';
 import type { Permit } from './source-limiter.ts';
 
-/** Runs that one turn looks for at the most; the others are due at the next. */
+/** The most runs that one pass checks; the others remain due. */
 const MOST = 100;
 
-/** A check that has not ended by then is due again: the process that made it has died, ms. */
+/** A check without a result after this time is due again, since its process has died, ms. */
 const LEASE_MS = 300_000;
 
 export interface CheckGoneDependencies {
   watches: Pick<WatchStore, 'get' | 'commit'>;
   gone: GoneStore;
-  /** Undefined, like its budget, for a source that is configured no more. */
+  /** Undefined, like the limiter, for a source that is not configured any more. */
   readerOf: (source: string) => RunReader | undefined;
   budgetOf: (source: string) => { claim(): Promise<Permit | null> } | undefined;
   contextOf: (key: WatchKey, now: number) => ObserveContext;
@@ -28,8 +28,9 @@ export interface CheckGoneDependencies {
 }
 
 /**
- * The slow check of runs that are gone: a watch whose run is there again goes on, with
- * `watch.recovered` and whatever happened meanwhile. It keeps a schedule of its own and asks seldom.
+ * The use case for runs that are gone: it reads them seldom, on a schedule of its own. If a run can
+ * be read again, its watch becomes active with `watch.recovered` and the events since.
+ * Returns a function that makes the checks that are due.
  */
 export function createCheckGone(deps: CheckGoneDependencies) {
   return async function checkGone(): Promise<void> {
@@ -42,7 +43,7 @@ async function check(deps: CheckGoneDependencies, key: WatchKey): Promise<void> 
   const before = await deps.watches.get(key);
   if (before?.watch.state !== 'gone') return deps.gone.putCheck(watchId(key), null);
   const outcome = await read(deps, key);
-  // Without a permit it is tried again when the lease ends.
+  // Without a permit the check is due again when its lease ends.
   if (outcome === null) return;
   if (outcome.kind === 'run') return revive(deps, before, outcome);
   await deps.gone.putCheck(watchId(key), nextGoneCheck(before.watch, deps.now()));
@@ -59,7 +60,7 @@ async function read(
   return outcome ?? null;
 }
 
-/** A watch that was registered anew meanwhile has changed, and needs no reviving. */
+/** Makes a watch active again, unless a registration did so since it was read. */
 async function revive(
   deps: CheckGoneDependencies,
   before: StoredWatch,

@@ -9,9 +9,9 @@ interface EndWatchDependencies {
 }
 
 /**
- * The use case behind unwatching: an active watch is cancelled and leaves the schedule; a poll
- * that is under way finds the watch changed and makes no event.
- * Returns a function that resolves with false when there is no such watch.
+ * The use case behind unwatching: it cancels an active watch and removes it from the schedule. A
+ * poll in flight finds the watch changed and yields no event.
+ * Returns a function that resolves with false for an unknown watch.
  */
 export function createEndWatch({ watches, now }: EndWatchDependencies) {
   return async function endWatch(key: WatchKey): Promise<boolean> {
@@ -35,8 +35,8 @@ export function createEndWatch({ watches, now }: EndWatchDependencies) {
 }
 
 /**
- * The use case behind ending one subscription of a watch, which goes on. What was planned for the
- * receiver is still sent. Returns a function that takes the receiver as users name it.
+ * The use case behind ending one subscription of a watch, which remains active. Planned deliveries
+ * to the receiver are still sent. Returns a function that takes the receiver as users name it.
  */
 export function createEndSubscription(watches: Pick<WatchStore, 'get' | 'commit'>) {
   return async function endSubscription(

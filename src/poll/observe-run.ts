@@ -6,7 +6,7 @@ import { planDeliveries, type EndpointFilter, type Delivery } from '../core/deli
 import type { NewMark, RunwatchEvent } from '../core/event/event.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
 import type { ObserveContext, PollPolicy } from '../core/watch/observation.ts';
-import { observe, type Observation } from '../core/watch/observe.ts';
+import { observe } from '../core/watch/observe.ts';
 import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch/watch.ts';
 import type { Hints } from './hints.ts';
 import type { RunReader, WatchStore } from './ports.ts';
@@ -15,34 +15,34 @@ import type { RunReader, WatchStore } from './ports.ts';
 export interface ClaimedPoll {
   stored: StoredWatch;
   token: string;
-  /** From when the poll was due to when it was claimed, ms. */
+  /** From when the poll was due to its claim, ms. */
   lagMs: number;
-  /** For how long its permit counts after the answer, ms; null where that need not be written. */
+  /** How long its permit counts after the answer, ms; null where that need not be written. */
   permitMs: number | null;
   /** Called when the request is sent. */
   onSent?: () => void;
 }
 
-/** What became of a claimed poll. */
+/** The end of a claimed poll. */
 export type Polled =
-  /** It is written, and the claim has ended with that; `nextMs` is null for a watch that is over. */
+  /** The result is written, which ended the claim. `nextMs` is null if the watch has ended. */
   | { is: 'written'; nextMs: number | null }
-  /** Nothing watches the run any more: the claim stands, and is to be dropped. */
+  /** The watch has ended meanwhile, so the claim has to be released. */
   | { is: 'unwatched' }
-  /** Another process has the claim by now: what was read may be the older, and is dropped. */
+  /** Another process holds the claim by now, so the result is dropped: it may be older. */
   | { is: 'lost' };
 
-/** How a source stands, as far as a poll that was told nothing of its run must know. */
-type SourceStanding = Pick<ObserveContext, 'answeredAt' | 'openSince' | 'closedFor'>;
+/** The health of a source, which decides what a poll without a run means. */
+type SourceHealth = Pick<ObserveContext, 'answeredAt' | 'openSince' | 'closedFor'>;
 
-/** What one poll came to, for log and metrics. */
+/** One poll, for log and metrics. */
 interface PollReport {
   watch: Watch;
   outcome: PollResult['kind'];
   events: RunwatchEvent[];
-  /** From when the poll was due to when it began, ms. */
+  /** From when the poll was due to its start, ms. */
   lagMs: number;
-  /** Nothing had been asked of the run before. */
+  /** True for the first poll of the watch. */
   isFirst: boolean;
   durationMs: number;
 }
@@ -50,16 +50,16 @@ interface PollReport {
 export interface ObserveRunDependencies {
   watches: Pick<WatchStore, 'get' | 'commitPoll'>;
   readerOf: (source: string) => RunReader | undefined;
-  standingOf: (source: string) => Promise<SourceStanding>;
-  /** Undefined where there are none. */
+  sourceHealth: (source: string) => Promise<SourceHealth>;
+  /** Undefined for a source without event streams. */
   hintsOf: (source: string) => Pick<Hints, 'offer' | 'isStreamed'> | undefined;
-  /** What was learned of how long states last; takes in what was written of that. */
+  /** Statistics of dwell times, and where new samples go. */
   statistics: { lookup: StatisticsLookup; learn(samples: readonly DurationSample[]): void };
-  /** Asks for the source's list, to learn whether it answers at all. */
+  /** Reads the source's list, to see whether the source answers at all. */
   askList: (source: string) => void;
-  /** How the source fares against its budget. */
+  /** How busy the source's rate limit is. */
   loadOf: (source: string) => SourceLoad;
-  /** Tells of pools at which deliveries are due; what is lost here is found by the next sweep. */
+  /** Wakes the relay for pools with due deliveries; its sweep finds them even without this. */
   dispatch: (pools: string[]) => void;
   wants: EndpointFilter;
   policy: PollPolicy;
@@ -70,8 +70,8 @@ export interface ObserveRunDependencies {
 }
 
 /**
- * The use case behind a poll: read the run, see what changed, write watch, events, fan-out and the
- * next due time in one step.
+ * The use case behind a poll: it reads the run and writes watch, events, deliveries and the next due
+ * time in one step.
  */
 export function createObserveRun(deps: ObserveRunDependencies) {
   return async function observeRun(claim: ClaimedPoll): Promise<Polled> {
@@ -93,10 +93,7 @@ async function read(
   return reader.readRun(runId, onSent && { onSent });
 }
 
-/**
- * Writes a result. Where somebody has registered the watch again meanwhile, the same result is laid
- * beside what the watch is now.
- */
+/** Writes a result. If the watch was registered again meanwhile, the result applies to the new one. */
 async function record(
   deps: ObserveRunDependencies,
   { stored, token, lagMs, permitMs }: ClaimedPoll,
@@ -105,12 +102,12 @@ async function record(
 ): Promise<Polled> {
   const key = stored.watch;
   const isStreamed = await isLeftToStream(deps, key, result);
-  const standing = await standingAfter(deps, key, result, startedAt);
+  const health = await healthAfter(deps, key, result, startedAt);
   let before: StoredWatch | null = stored;
   while (before !== null && before.watch.state === 'active') {
     const now = deps.now();
-    const seen = { now, beganAt: startedAt, lagMs, isStreamed, standing };
-    const observed = observe(before.watch, result, contextOf(deps, key, seen));
+    const times = { now, beganAt: startedAt, lagMs, isStreamed, health };
+    const observed = observe(before.watch, result, contextOf(deps, key, times));
     const { watch, events } = observed;
     const deliveries = planDeliveries(watch, events, watch.subscriptions, {
       wants: deps.wants,
@@ -132,7 +129,7 @@ async function record(
       const isFirst = stored.watch.lastPolledAt === null;
       const durationMs = now - startedAt;
       written(deps, change, due, result.kind === 'run' && !isStreamed);
-      doubt(deps, key, observed);
+      if (observed.isDoubtful) deps.askList(key.source);
       deps.report({ watch, outcome: result.kind, events, lagMs, isFirst, durationMs });
       return { is: 'written', nextMs: next === null ? null : next.inMs };
     }
@@ -141,7 +138,7 @@ async function record(
   return { is: 'unwatched' };
 }
 
-/** What is left to do once a poll is written. */
+/** Passes the written change on: to the statistics, the relay, and the event streams. */
 function written(
   { statistics, dispatch, hintsOf }: ObserveRunDependencies,
   { after, samples }: { after: Watch; samples: DurationSample[] },
@@ -153,29 +150,22 @@ function written(
   if (mayStream) hintsOf(after.source)?.offer(after);
 }
 
-function doubt(
-  { askList }: ObserveRunDependencies,
-  { source }: WatchKey,
-  { isDoubtful }: Observation,
-) {
-  if (isDoubtful) askList(source);
-}
-
-/** Asked for only where nothing was learned of the run, for only then it matters. */
-async function standingAfter(
-  { standingOf }: ObserveRunDependencies,
+/** Read only after a poll without a run, since only such a poll needs it. */
+async function healthAfter(
+  { sourceHealth }: ObserveRunDependencies,
   { source }: WatchKey,
   result: PollResult,
   startedAt: number,
-): Promise<SourceStanding> {
-  if (result.kind !== 'run') return standingOf(source);
+): Promise<SourceHealth> {
+  if (result.kind !== 'run') return sourceHealth(source);
   return { answeredAt: startedAt, openSince: null, closedFor: null };
 }
 
-interface SeenAt extends Pick<ObserveContext, 'now' | 'beganAt' | 'lagMs' | 'isStreamed'> {
-  standing: SourceStanding;
+interface PollTimes extends Pick<ObserveContext, 'now' | 'beganAt' | 'lagMs' | 'isStreamed'> {
+  health: SourceHealth;
 }
 
+/** Whether an event stream, in place of polls, announces the run's next change. */
 async function isLeftToStream(
   { hintsOf }: ObserveRunDependencies,
   watch: Watch,
@@ -185,20 +175,20 @@ async function isLeftToStream(
   return (await hintsOf(watch.source)?.isStreamed(watchId(watch))) ?? false;
 }
 
-/** Field by field: here a spread takes longer than all that the cadence reckons. */
+/** Field by field, since a spread here takes longer than the whole cadence computation. */
 function contextOf(
   { policy, statistics, wants, loadOf, random, newMark }: ObserveRunDependencies,
   { source }: WatchKey,
-  { now, beganAt, lagMs, isStreamed, standing }: SeenAt,
+  { now, beganAt, lagMs, isStreamed, health }: PollTimes,
 ): ObserveContext {
   return {
     now,
     beganAt,
     lagMs,
     isStreamed,
-    answeredAt: standing.answeredAt,
-    openSince: standing.openSince,
-    closedFor: standing.closedFor,
+    answeredAt: health.answeredAt,
+    openSince: health.openSince,
+    closedFor: health.closedFor,
     policy,
     statistics: statistics.lookup,
     wants,
@@ -214,7 +204,7 @@ function nextPoll({ loadOf }: ObserveRunDependencies, watch: Watch, now: number)
   return { inMs: Math.max(0, watch.nextPollAt - now), kind };
 }
 
-/** Watches read in one go. */
+/** The number of watches read at a time. */
 const CHUNK = 200;
 
 export interface ObserveUnconfiguredDependencies {
@@ -228,9 +218,8 @@ export interface ObserveUnconfiguredDependencies {
 }
 
 /**
- * The use case for watches of a source that no daemon has configured any more: nothing polls them, so
- * this is what makes them unreachable, and expire.
- * Returns a function that goes through the active watches of a source once.
+ * The use case for watches of a source that is not configured any more. Without polls, it makes them
+ * unreachable and expires them. Returns a function that goes once through a source's active watches.
  */
 export function createObserveUnconfigured(deps: ObserveUnconfiguredDependencies) {
   return async function observeUnconfigured(source: string): Promise<void> {
@@ -253,11 +242,10 @@ async function observeOne(deps: ObserveUnconfiguredDependencies, key: WatchKey):
   const { watch, events } = observe(
     before.watch,
     { kind: 'unavailable', message },
-    // That the source says nothing of others either is no reason to wait for it.
+    // As if the source had just answered, so that only this watch is in doubt.
     { ...deps, now, beganAt: now, answeredAt: now, ...UNPOLLED },
   );
-  const isNews = events.length > 0 || before.watch.trouble === null;
-  if (!isNews) return;
+  if (events.length === 0 && before.watch.trouble !== null) return;
   const after = { ...watch, polls: before.watch.polls, lastPolledAt: before.watch.lastPolledAt };
   const deliveries: Delivery[] = planDeliveries(after, events, after.subscriptions, {
     wants: deps.wants,

@@ -4,22 +4,22 @@ import type { NextLook } from './list-look.ts';
 import type { ListPermit } from './list-pages.ts';
 import type { ClaimedPoll, Polled } from './observe-run.ts';
 import type { RequestClaim, Schedule } from './schedule.ts';
-import type { SourceBudget } from './source-limiter.ts';
+import type { SourceLimiter } from './source-limiter.ts';
 
-/** A request that threw is made again after this time, ms. */
+/** The delay of a request after an unexpected error, ms. */
 const FAULT_DELAY_MS = 5_000;
 
 interface PerformDependencies {
   schedule: Pick<Schedule, 'release' | 'settled' | 'handBack'>;
-  budget: Pick<SourceBudget, 'isLate' | 'settleMs' | 'arrivalOf' | 'claimed'>;
+  budget: Pick<SourceLimiter, 'isLate' | 'settleMs' | 'arrivalOf' | 'claimed'>;
   observeRun: (claim: ClaimedPoll) => Promise<Polled>;
   lookAtList: (look: { member: string; permit: ListPermit }) => Promise<NextLook>;
-  /** What is known of the source as a whole. */
+  /** The source as a whole. */
   source: {
     saw(isTroubled: boolean): void;
-    /** Asks for the source's list in place of a run. */
+    /** Reads the source's list in place of a run. */
     probeList(): Promise<void>;
-    /** Lets go of a probe that was not made. */
+    /** Releases the source's probe if this request still holds it. */
     dropProbe(request: string): Promise<void>;
   };
   onError: (error: unknown) => void;
@@ -27,15 +27,15 @@ interface PerformDependencies {
 }
 
 /**
- * Makes a claimed request: a read of a run, or a look at a list. Whatever becomes of it, the claim
- * ends: by the write of what was seen, or by giving it back. Returns a function that never throws.
+ * Makes a claimed request: a poll of a run, or a read of a list. The claim always ends, either by
+ * the write of the result or by its release. Returns a function that never throws.
  */
 export function createPerform(deps: PerformDependencies) {
   const { schedule, budget, source, onError } = deps;
 
   async function poll(claim: RequestClaim): Promise<void> {
     const { stored, token, lagMs } = claim;
-    if (stored === null) return unused(claim, 'never');
+    if (stored === null) return schedule.release(claim, 'never');
     const permitMs = budget.settleMs(claim);
     const arrival = budget.arrivalOf(claim);
     const claimed = { stored, token, lagMs, permitMs, onSent: () => arrival.sent() };
@@ -50,46 +50,42 @@ export function createPerform(deps: PerformDependencies) {
     }
   }
 
-  async function look(claim: RequestClaim): Promise<void> {
+  async function readList(claim: RequestClaim): Promise<void> {
     const { member } = claim;
     const next = await deps.lookAtList({ member, permit: budget.claimed(claim) });
     await schedule.release(claim, next === null ? 'never' : { inMs: next.dueAt - deps.now() });
   }
 
-  async function tryLater(claim: RequestClaim, error: unknown): Promise<void> {
+  async function retryLater(claim: RequestClaim, error: unknown): Promise<void> {
     onError(error);
     await schedule.release(claim, { inMs: FAULT_DELAY_MS }).catch(onError);
   }
 
-  /** The run stays as it was: it is the source that was probed. */
+  /** Probes the source by its list; the claimed run is not read. */
   async function probeByList(claim: RequestClaim): Promise<void> {
     await source.probeList();
     budget.claimed(claim).settle();
     await schedule.release(claim, 'as before');
   }
 
-  async function unused(claim: RequestClaim, until: 'as before' | 'never'): Promise<void> {
-    await schedule.release(claim, until);
-  }
-
   return async function perform(claim: RequestClaim): Promise<void> {
     const { failedProbes } = claim;
     source.saw(claim.isTroubled);
     try {
-      // Held up for so long, another process may have the claim, or its permit count no more.
-      if (claim.isStale() || budget.isLate(claim)) await unused(claim, 'as before');
+      // After a long delay another process may hold the claim, or the permit may have expired.
+      if (claim.isStale() || budget.isLate(claim)) await schedule.release(claim, 'as before');
       else if (failedProbes !== null && isListProbe({ failedProbes })) await probeByList(claim);
-      else await (claim.kind === 'list' ? look(claim) : poll(claim));
+      else await (claim.kind === 'list' ? readList(claim) : poll(claim));
     } catch (error) {
-      if (isGivenUp(error)) await schedule.handBack(claim).catch(onError);
-      else await tryLater(claim, error);
+      if (isAborted(error)) await schedule.handBack(claim).catch(onError);
+      else await retryLater(claim, error);
     }
-    // Its answer lets go of it as a rule; where none was taken in, nothing else does.
+    // Usually the answer has released the probe; without one, nothing else would.
     if (failedProbes !== null) await source.dropProbe(claim.token).catch(onError);
   };
 }
 
-/** The process stops: another one makes the request. */
-function isGivenUp(error: unknown): boolean {
+/** True if this process stops, so that another one makes the request. */
+function isAborted(error: unknown): boolean {
   return error instanceof RunwatchError && error.code === 'aborted';
 }

@@ -109,7 +109,7 @@ export interface LimiterStore {
 }
 
 /** What all processes know of a source. Times are milliseconds since the epoch. */
-export interface SourceStanding {
+export interface SourceRecord {
   /** Null for a source without trouble. */
   state: SourceState | null;
   /** The stored form of the state, which a write must find unchanged. */
@@ -120,11 +120,11 @@ export interface SourceStanding {
 }
 
 export interface SourceStore {
-  read(source: string): Promise<SourceStanding>;
+  read(source: string): Promise<SourceRecord>;
   /** @returns false where the state has changed since `before` was read */
   put(
     source: string,
-    before: SourceStanding,
+    before: SourceRecord,
     after: SourceState | null,
     change: { isProbe: boolean; openSince: number | null },
   ): Promise<boolean>;

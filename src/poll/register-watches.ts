@@ -21,12 +21,12 @@ import {
 import type { WatchStore } from './ports.ts';
 import type { Schedule } from './schedule.ts';
 
-/** What is due within this time may come before any process looks by itself, ms. */
+/** Polls due within this time wake a process at once, ms; its survey would find them later. */
 const SOON_MS = 5_000;
 
 export interface RegisterDependencies {
   watches: Pick<WatchStore, 'getMany' | 'commitMany'>;
-  /** Undefined for a source that is configured no more. */
+  /** Undefined for a source that is not configured any more. */
   scheduleOf: (source: string) => Pick<Schedule, 'entered'> | undefined;
   dispatch: (pools: string[]) => void;
   wants: EndpointFilter;
@@ -35,11 +35,11 @@ export interface RegisterDependencies {
 }
 
 /**
- * The use case behind registration: new watches enter the schedule, standing ones take the
- * subscriptions in, and a late subscription to a run that has ended is notified at once. Each watch is
- * written once, atomically, with all that the requests ask of it; what loses a race against another
- * writer is tried again on what that writer left. Returns a function that gives one result per
- * registration, in order; null for one that would give its watch too many webhooks.
+ * The use case behind registration. New watches enter the schedule, existing ones get the new
+ * subscriptions, and a late subscription to an ended run is notified at once. All requests for one
+ * watch are written in one atomic step, and again if another writer came first.
+ * Returns a function that gives one result per registration, in order; null for one that would give
+ * its watch too many webhooks.
  */
 export function createRegisterWatches(deps: RegisterDependencies) {
   return async function registerWatches(requests: Registration[]): Promise<(Registered | null)[]> {
@@ -64,7 +64,7 @@ export function createRegisterWatches(deps: RegisterDependencies) {
   };
 }
 
-/** The requests for one watch, and where each stands among all. */
+/** The requests for one watch, with their indexes among all. */
 interface RequestGroup {
   key: WatchKey;
   requests: { request: Registration; at: number }[];
@@ -120,7 +120,7 @@ function scheduleChange(
   return { does: 'enter', withinMs: dueWithinMs, kind: pollKind(watch, 0) };
 }
 
-/** What is lost here, with the process, is found by the next look of any process. */
+/** If the process dies before this, the next survey and sweep find the same work. */
 async function notify(
   { scheduleOf, dispatch }: RegisterDependencies,
   done: Pick<Registered, 'watch' | 'dueWithinMs'>[],
@@ -144,15 +144,15 @@ export function groupBySource<Key extends WatchKey>(keys: Key[]): Map<string, Ke
   return groups;
 }
 
-/** What a request may name, and the rules that its webhook must keep. */
+/** The names that a request may use, and the rules for its webhook. */
 export interface RequestRules {
   sources: readonly string[];
   endpoints: readonly string[];
-  /** Who is told where a request names nobody. */
+  /** The endpoints of a request without any. */
   defaultEndpoints: readonly string[];
   /** Why a webhook may not go to a URL; null when it may. */
   forbids: (url: string) => string | null;
-  /** Encrypts what must not lie in Redis in clear. */
+  /** Encrypts the secret parts of a webhook before they are stored. */
   seal: (plain: SealedParts, context: string) => string;
 }
 
@@ -163,7 +163,7 @@ export interface SealedParts {
   headers?: Record<string, string>;
 }
 
-/** The source a request means: the one it names, else `default`, else the only one there is. */
+/** The source of a request: the named one, else `default`, else the only one. */
 function resolveSource(sources: readonly string[], named: string | undefined): string | null {
   const meant = named ?? (sources.includes('default') ? 'default' : onlyOne(sources));
   return meant !== undefined && sources.includes(meant) ? meant : null;
@@ -173,7 +173,7 @@ function onlyOne(names: readonly string[]): string | undefined {
   return names.length === 1 ? names[0] : undefined;
 }
 
-/** Turns a request into a registration, or says all that is wrong with what it names. */
+/** Turns a request into a registration. @returns every problem with its names instead */
 export function resolveRequest(
   request: WatchRequest,
   rules: RequestRules,

@@ -11,12 +11,12 @@ import type {
   WatchStore,
 } from './ports.ts';
 import { groupBySource } from './register-watches.ts';
-import type { Turn } from './slots.ts';
+import type { NextClaim } from './slots.ts';
 
-/** For how long a source counts as paused after it was, ms: a probe may be under way. */
+/** How long a source counts as paused after its pause, ms: a probe may be in flight. */
 const JUST_PAUSED_MS = 5_000;
 
-/** How long a claim that was made while an earlier one of this process is under way waits, ms. */
+/** The delay of a run that this process has claimed a second time, ms. */
 const OVERLAP_MS = 1_000;
 
 export interface ScheduleDependencies {
@@ -32,46 +32,48 @@ export interface ScheduleDependencies {
   deadlineMs: number;
   /** Wakes the other processes. */
   wakeOthers: () => Promise<void>;
-  /** So many requests are due now, or one is after so many ms. */
+  /** This many requests are due now. */
   onDue: (count: number) => void;
+  /** A request is due after this time. */
   onDueIn: (ms: number) => void;
   /** Milliseconds of a clock that only runs forward. */
   clock: () => number;
 }
 
-/** A request that this process may make, until it is settled or given back. */
+/** A request that this process may make until it settles or releases the claim. */
 export interface RequestClaim extends Omit<ClaimReply, 'is' | 'dueAt' | 'now' | 'usedUpMs'> {
-  /** For how long it was due and could have been made, ms. */
+  /** From when the request was due to its claim, without pauses of the source, ms. */
   lagMs: number;
-  /** How long ago the claim was asked for, ms: it may be sent for half of its lease only. */
+  /** From the start of the claim to now, ms. */
   ageMs: () => number;
+  /** True after half of the lease: the request must not be sent any more. */
   isStale: () => boolean;
 }
 
 /**
- * The schedule of one source: the one owner of when something is requested. What is due is claimed by
- * the process that makes the request; the write of what that came to says when it is due next.
+ * The schedule of one source, which decides when each run and list is requested. A process claims a
+ * due request and makes it. The write of its result sets the next due time.
  */
 export class Schedule {
-  /** Tokens that are asked for or held: what the store has beside them is given back. */
+  /** Tokens of this process; the store's claims with other tokens of its id are lost. */
   private readonly tokens = new Set<string>();
-  private readonly underWay = new Set<string>();
+  private readonly inFlight = new Set<string>();
   private pausedUntil = -Infinity;
 
   constructor(private readonly deps: ScheduleDependencies) {}
 
   /** Claims the most urgent request that is due. */
-  async claim(): Promise<Turn<RequestClaim>> {
+  async claim(): Promise<NextClaim<RequestClaim>> {
     const { source, store, limit, clock } = this.deps;
     const token = this.deps.newToken();
-    const askedAt = clock();
+    const startedAt = clock();
     this.tokens.add(token);
-    const ask = { token, limit, leaseMs: this.leaseMs, roundMs: this.deps.roundMs() };
-    const reply = await store.claim(source, ask).catch((error: unknown) => {
+    const request = { token, limit, leaseMs: this.leaseMs, roundMs: this.deps.roundMs() };
+    const reply = await store.claim(source, request).catch((error: unknown) => {
       this.tokens.delete(token);
       throw error;
     });
-    if (reply.is === 'claimed') return this.claimed(reply, askedAt);
+    if (reply.is === 'claimed') return this.claimed(reply, startedAt);
     this.tokens.delete(token);
     if (reply.is === 'idle') return { is: 'idle', ms: reply.ms };
     const ms = reply.ms ?? 0;
@@ -79,7 +81,7 @@ export class Schedule {
     return { is: 'held', ms };
   }
 
-  /** Gives a claim back. */
+  /** Ends a claim without a result. */
   async release(held: HeldClaim, until: ReleasedUntil): Promise<void> {
     const { source, store, onDueIn } = this.deps;
     await store.release(source, [held], until).finally(() => this.drop(held));
@@ -87,54 +89,54 @@ export class Schedule {
     else if (until === 'as before') this.onDue(1);
   }
 
-  /** Gives a claim back for another process to make the request at once. */
+  /** Releases a claim so that another process makes the request at once. */
   async handBack(held: HeldClaim): Promise<void> {
     await this.release(held, 'as before');
     await this.deps.wakeOthers();
   }
 
-  /** The write of what a claim came to has ended it; its member is due again after so many ms. */
+  /** A write has ended this claim; its member is due again after a time, null for never. */
   settled(held: HeldClaim, nextMs: number | null): void {
     this.drop(held);
     if (nextMs !== null) this.deps.onDueIn(nextMs);
   }
 
-  /** Watches have entered the schedule, due soon, by the write that registered them. */
+  /** A write has entered this many watches that are due soon. */
   async entered(count: number): Promise<void> {
     if (count === 0) return;
     this.onDue(count);
     await this.deps.wakeOthers();
   }
 
-  /** Polls runs now, as far as they are watched. */
+  /** Makes runs due now; runs without a watch are ignored. */
   async expedite(runIds: readonly string[]): Promise<void> {
     if (runIds.length === 0) return;
     await this.deps.store.expedite(this.deps.source, runIds);
     await this.entered(runIds.length);
   }
 
-  /** Moves the polls of runs that are still due when they were read to be. */
+  /** Moves polls from one due time to another; a poll with a new due time does not move. */
   async defer(moves: readonly { runId: string; from: number; to: number }[]): Promise<void> {
     const moved = moves.map(({ runId, from, to }) => ({ member: runId, from, to }));
     await this.deps.store.defer(this.deps.source, moved);
   }
 
-  /** Makes sure that a list is read now and then. */
+  /** Enters a list unless it is in the schedule. */
   async enterList(list: ListKey): Promise<void> {
     await this.enter('list', [listMemberOf(list)]);
   }
 
-  /** Enters active watches that are missing. @returns how many were */
+  /** Enters active watches that are missing. @returns their number */
   enterMissing(runIds: readonly string[]): Promise<number> {
     return this.enter('watch', runIds);
   }
 
-  /** Watches that are scheduled or claimed. */
+  /** The number of watches that are scheduled or claimed. */
   countWatches(): Promise<number> {
     return this.deps.store.countWatches(this.deps.source);
   }
 
-  /** Looks how the schedule stands, and sees to it that what is due is worked on. */
+  /** Reads the size of the schedule, and wakes slots for the requests that are due. */
   async survey(): Promise<ScheduleSurvey> {
     const survey = await this.deps.store.survey(this.deps.source);
     if (survey.due > 0) this.onDue(survey.due);
@@ -142,24 +144,24 @@ export class Schedule {
     return survey;
   }
 
-  /** Whether the source is paused, as far as this process has seen. */
+  /** Whether this process has seen the source paused, now or a moment ago. */
   isPaused(): boolean {
-    // Some time after, for what was due meanwhile is late for no want of requests.
+    // Polls that became due during the pause are late for another reason than the rate limit.
     return this.deps.clock() < this.pausedUntil + JUST_PAUSED_MS;
   }
 
-  /** Makes the claims of a process that is dead due at once. */
+  /** Makes the claims of a dead process due at once. */
   takeOver(dead: string): Promise<void> {
     return this.releaseAll(this.deps.store.heldBy(this.deps.source, dead));
   }
 
-  /** Gives back claims under this process's id that it does not hold, and those whose lease is over. */
+  /** Releases claims with an expired lease, and claims of this process that it does not hold. */
   async tend(): Promise<void> {
     const { source, store, process } = this.deps;
     await this.releaseAll(store.heldByOrLapsed(source, process));
   }
 
-  /** The store's clock was taken back by so much, ms. */
+  /** Adapts the due times to a store clock that was set back by this much, ms. */
   moveBack(stepMs: number): Promise<void> {
     return this.deps.store.moveBack(this.deps.source, stepMs);
   }
@@ -168,35 +170,35 @@ export class Schedule {
     return 2 * this.deps.deadlineMs;
   }
 
-  /** More slots than the rate limit has permits would ask in vain. */
+  /** More slots than permits could not send anything. */
   private onDue(count: number): void {
     this.deps.onDue(Math.min(count, this.deps.limit.requests));
   }
 
   private drop({ member, token }: HeldClaim): void {
-    if (this.tokens.delete(token)) this.underWay.delete(member);
+    if (this.tokens.delete(token)) this.inFlight.delete(member);
   }
 
-  private async claimed(reply: ClaimReply, askedAt: number): Promise<Turn<RequestClaim>> {
+  private async claimed(reply: ClaimReply, startedAt: number): Promise<NextClaim<RequestClaim>> {
     const { member, kind, token, stored, isTroubled, failedProbes, count, usedUpMs } = reply;
-    if (this.underWay.has(member)) return this.overlap(reply);
-    this.underWay.add(member);
+    if (this.inFlight.has(member)) return this.overlap(reply);
+    this.inFlight.add(member);
     const { clock } = this.deps;
-    const ageMs = () => clock() - askedAt;
+    const ageMs = () => clock() - startedAt;
     const isStale = () => ageMs() > this.leaseMs / 2;
-    // While the source was paused it could not have been made.
+    // During a pause the request could not be sent.
     const lagMs = Math.min(reply.now - reply.dueAt, Math.max(0, clock() - this.pausedUntil));
     const source = { isTroubled, failedProbes };
     const claim = { member, kind, token, stored, ...source, count, lagMs, ageMs, isStale };
     return { is: 'claimed', claim, heldMs: usedUpMs };
   }
 
-  /** This process was given up for dead while it read the run; that read comes to nothing, but ends. */
-  private async overlap({ member, token }: ClaimReply): Promise<Turn<RequestClaim>> {
+  /** Another process released this claim while the read was in flight, so the run is delayed. */
+  private async overlap({ member, token }: ClaimReply): Promise<NextClaim<RequestClaim>> {
     try {
       await this.deps.store.release(this.deps.source, [{ member, token }], { inMs: OVERLAP_MS });
     } finally {
-      // A claim that was not given back is taken for lost, and given back by `releaseLost`.
+      // `tend` releases the claim if this call has failed.
       this.tokens.delete(token);
     }
     return { is: 'idle', ms: OVERLAP_MS };
@@ -218,23 +220,23 @@ export class Schedule {
   }
 }
 
-/** Watches compared with the schedule in one go. */
+/** The number of watches compared at a time. */
 const CHUNK = 500;
 
 interface RepairDependencies {
   watches: Pick<WatchStore, 'active' | 'countActive'>;
-  /** Of the configured sources, by name. */
+  /** By the name of the source. */
   schedules: ReadonlyMap<string, Pick<Schedule, 'enterMissing' | 'countWatches'>>;
   onRepaired: (repaired: { active: number; missing: number }) => void;
 }
 
 /**
- * Enters active watches that are missing from the schedule, as after a write to Redis that was lost.
- * Returns a function that counts both, and compares them one by one at its first call and where the
- * counts differ; so it costs a few commands where all is well.
+ * Enters active watches that are missing from the schedule, for example after Redis lost a write.
+ * Returns a function that compares the two counts. At its first call, and where the counts differ,
+ * it compares every watch.
  */
 export function createRepairSchedule({ watches, schedules, onRepaired }: RepairDependencies) {
-  /** Active watches of sources that are not configured, as they were when last compared. */
+  /** Active watches of sources that are not configured, at the last comparison. */
   let foreign: number | null = null;
 
   async function isComplete(): Promise<boolean> {
@@ -261,20 +263,20 @@ export function createRepairSchedule({ watches, schedules, onRepaired }: RepairD
   };
 }
 
-/** A poll that is due for this long at two looks in a row is told of as overdue, ms. */
+/** Polls are overdue if one is due for this long at two checks in a row, ms. */
 const OVERDUE_MS = 10_000;
 
-/** In how long a rate limit that would do works off what is due, besides what comes, s. */
+/** The recommended rate limit is enough to make all due polls within this time, s. */
 const CLEARED_WITHIN_S = 60;
 
-/** How far behind the polls of a source are. */
+/** The overdue polls of a source. */
 export interface Overdue {
   source: string;
   /** Polls that are due and not started. */
   polls: number;
-  /** For how long the oldest is due, ms. */
+  /** How long the oldest has been due, ms. */
   oldestMs: number;
-  /** Requests in the time of the rate limit that would do. */
+  /** Requests per period of the recommended rate limit. */
   wantedRequests: number;
   limit: RateLimit;
 }
@@ -287,27 +289,27 @@ interface OverdueDependencies {
   onCaughtUp: (source: string) => Promise<void>;
 }
 
-/** Watches whether the polls of a source fall behind, and says so once over all processes. */
-export class OverdueWatch {
-  private behindSince = 0;
+/** Detects that the polls of a source are overdue, and reports it once for all processes. */
+export class OverdueMonitor {
+  private checksBehind = 0;
   private found: Overdue | null = null;
 
   constructor(private readonly deps: OverdueDependencies) {}
 
-  /** How far behind they are; null where they keep up. */
+  /** Null if the polls are not overdue. */
   current(): Overdue | null {
     return this.found;
   }
 
-  /** @param oldestMs for how long the earliest request is due; null or below zero where none is */
-  async look({ due, oldestMs }: { due: number; oldestMs: number | null }): Promise<void> {
+  /** @param oldestMs how long the earliest request has been due; null or below zero for none */
+  async check({ due, oldestMs }: { due: number; oldestMs: number | null }): Promise<void> {
     const { source, limit, store } = this.deps;
-    this.behindSince = (oldestMs ?? 0) > OVERDUE_MS ? this.behindSince + 1 : 0;
-    if (this.behindSince >= 2) {
+    this.checksBehind = (oldestMs ?? 0) > OVERDUE_MS ? this.checksBehind + 1 : 0;
+    if (this.checksBehind >= 2) {
       const wantedRequests = wantedLimit(limit, due);
       this.found = { source, polls: due, oldestMs: oldestMs ?? 0, wantedRequests, limit };
       if (await store.overdue(source)) await this.deps.onOverdue(this.found);
-    } else if (this.behindSince === 0) {
+    } else if (this.checksBehind === 0) {
       const wasBehind = this.found !== null;
       this.found = null;
       if (wasBehind && (await store.caughtUp(source))) await this.deps.onCaughtUp(source);

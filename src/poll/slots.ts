@@ -1,20 +1,20 @@
-/** How long a slot goes on at most before BullMQ may give its place to another process, ms. */
+/** The longest life of a slot, ms: then BullMQ may give the next one to another process. */
 const SLOT_MS = 10_000;
 
-/** A slot that was asked for this long ago was lost, or has begun in another process, ms. */
-const ASKED_MS = 1_000;
+/** A requested slot that has not begun by now was lost or runs in another process, ms. */
+const REQUESTED_MS = 1_000;
 
-/** What a slot is to do next: make a request, or wait; null where nothing is known to come. */
-export type Turn<Claim> =
-  /** `heldMs`: the rate limit is used up for so long once this request is made. */
+/** What a slot does next: make a request, or wait. */
+export type NextClaim<Claim> =
+  /** `heldMs`: how long the rate limit is used up after this request. */
   | { is: 'claimed'; claim: Claim; heldMs: number }
-  /** Nothing is due before. */
+  /** Nothing is due for this time; null for an empty schedule. */
   | { is: 'idle'; ms: number | null }
-  /** The source takes no request before. */
+  /** The source accepts no request for this time. */
   | { is: 'held'; ms: number };
 
 interface SlotsDependencies<Claim> {
-  claim: () => Promise<Turn<Claim>>;
+  claim: () => Promise<NextClaim<Claim>>;
   /** Makes a claimed request and settles it; never throws. */
   perform: (claim: Claim) => Promise<void>;
   /** Adds slots to the queue that all processes share. */
@@ -27,64 +27,63 @@ interface SlotsDependencies<Claim> {
 }
 
 /**
- * The slots of one source in this process. A slot that finds nothing to do waits for as long as
- * something comes within its time, so that a steady pace of requests takes few slots. Each request
- * that is claimed wakes one slot more, or asks for one: work spreads over slots and processes as a
- * chain does, and none is counted.
+ * The slots of one source in this process. A slot without a due request waits if one becomes due
+ * during its life, so that a steady rate of requests needs few slots. Each claimed request wakes or
+ * adds one more slot, and thus spreads the work over slots and processes.
  */
 export class Slots<Claim> {
   private readonly waiting: ((isWoken: boolean) => void)[] = [];
-  private readonly alarm: Alarm;
+  private readonly timer: EarliestTimer;
   private running = 0;
-  /** When slots were asked for that have not begun. */
-  private asked: number[] = [];
+  /** When the slots were requested that have not begun. */
+  private requested: number[] = [];
   private isStopped = false;
   private heldUntil = -Infinity;
 
   constructor(private readonly deps: SlotsDependencies<Claim>) {
-    this.alarm = new Alarm(deps.clock, () => this.due(1));
+    this.timer = new EarliestTimer(deps.clock, () => this.due(1));
   }
 
-  /** So many requests are due now. */
+  /** This many requests are due now. */
   due(count: number): void {
     if (this.isStopped || count <= 0) return;
-    if (this.isHeld()) return this.alarm.set(this.heldUntil);
+    if (this.isHeld()) return this.timer.set(this.heldUntil);
     let left = count;
     for (; left > 0 && this.waiting.length > 0; left -= 1) this.waiting.pop()?.(true);
-    this.ask(left);
+    this.request(left);
   }
 
-  /** Something is due after so many ms. */
+  /** A request is due after this time. */
   dueIn(ms: number): void {
-    if (!this.isStopped) this.alarm.set(this.deps.clock() + ms);
+    if (!this.isStopped) this.timer.set(this.deps.clock() + ms);
   }
 
-  /** The source takes requests again. */
+  /** The source accepts requests again. */
   free(): void {
     this.heldUntil = -Infinity;
     this.due(1);
   }
 
-  /** Runs one slot: claims, performs, claims again, until nothing comes soon or its time is over. */
+  /** Runs one slot: it claims and makes requests until none is due soon or its life ends. */
   async run(): Promise<void> {
     const { clock } = this.deps;
     this.running += 1;
-    this.asked.shift();
+    this.requested.shift();
     const until = clock() + SLOT_MS;
     let goesOn = true;
     try {
-      while (goesOn && clock() < until) goesOn = await this.turn(until);
+      while (goesOn && clock() < until) goesOn = await this.step(until);
     } finally {
       this.running -= 1;
     }
-    // Its time was over, not its work.
-    if (goesOn && !this.isStopped) this.ask(1);
+    // The slot ended with requests left to make.
+    if (goesOn && !this.isStopped) this.request(1);
   }
 
-  /** Lets no slot claim anything more. Those that wait end. */
+  /** Ends waiting slots, and running ones after their request. */
   stop(): void {
     this.isStopped = true;
-    this.alarm.clear();
+    this.timer.clear();
     for (let finish = this.waiting.pop(); finish; finish = this.waiting.pop()) finish(false);
   }
 
@@ -94,23 +93,24 @@ export class Slots<Claim> {
 
   private hold(ms: number): void {
     this.heldUntil = Math.max(this.heldUntil, this.deps.clock() + ms);
-    this.alarm.set(this.heldUntil);
+    this.timer.set(this.heldUntil);
   }
 
-  private ask(count: number): void {
+  private request(count: number): void {
     const { clock, concurrency } = this.deps;
-    if (this.asked.length > 0) this.asked = this.asked.filter((at) => at > clock() - ASKED_MS);
-    const wanted = Math.min(count, concurrency - this.running - this.asked.length);
+    if (this.requested.length > 0)
+      this.requested = this.requested.filter((at) => at > clock() - REQUESTED_MS);
+    const wanted = Math.min(count, concurrency - this.running - this.requested.length);
     if (wanted <= 0) return;
-    this.asked.push(...Array.from({ length: wanted }, clock));
+    this.requested.push(...Array.from({ length: wanted }, clock));
     this.deps.add(wanted).catch((error: unknown) => {
-      this.asked = [];
+      this.requested = [];
       this.deps.onError(error);
     });
   }
 
-  /** @returns false when the slot ends because nothing comes */
-  private async turn(until: number): Promise<boolean> {
+  /** @returns false if the slot ends because no request is due during its life */
+  private async step(until: number): Promise<boolean> {
     if (this.isStopped) return false;
     if (this.isHeld()) return this.wait(until);
     const next = await this.deps.claim();
@@ -124,19 +124,19 @@ export class Slots<Claim> {
         this.hold(next.ms);
         return this.wait(until);
       case 'idle':
-        if (next.ms !== null) this.alarm.set(this.deps.clock() + next.ms);
+        if (next.ms !== null) this.timer.set(this.deps.clock() + next.ms);
         return this.wait(until);
     }
   }
 
   private wait(until: number): Promise<boolean> {
-    if (this.isStopped || this.alarm.at > until) return Promise.resolve(false);
+    if (this.isStopped || this.timer.at > until) return Promise.resolve(false);
     return new Promise((resolve) => {
       const timer = setTimeout(() => finish(false), until - this.deps.clock());
       const finish = (isWoken: boolean): void => {
         clearTimeout(timer);
-        const place = this.waiting.indexOf(finish);
-        if (place >= 0) this.waiting.splice(place, 1);
+        const index = this.waiting.indexOf(finish);
+        if (index >= 0) this.waiting.splice(index, 1);
         resolve(isWoken);
       };
       this.waiting.push(finish);
@@ -144,15 +144,15 @@ export class Slots<Claim> {
   }
 }
 
-/** Rings once at the earliest of the times that it was set to. */
-class Alarm {
-  /** Infinity while it is not set. */
+/** A timer that fires once, at the earliest time set. */
+class EarliestTimer {
+  /** Infinity while unset. */
   at = Infinity;
   private timer: NodeJS.Timeout | undefined;
 
   constructor(
     private readonly clock: () => number,
-    private readonly ring: () => void,
+    private readonly fire: () => void,
   ) {}
 
   set(at: number): void {
@@ -162,7 +162,7 @@ class Alarm {
     const ms = Math.max(1, Math.ceil(at - this.clock()));
     this.timer = setTimeout(() => {
       this.at = Infinity;
-      this.ring();
+      this.fire();
     }, ms).unref();
   }
 

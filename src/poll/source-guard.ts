@@ -5,20 +5,20 @@ import {
   type AnswerContext,
   type ClosedSource,
   type SourceAnswer,
-  type SourceNews,
+  type SourceChange,
   type SourceState,
   type ThrottlePolicy,
 } from '../core/source/throttle.ts';
-import type { SourceStanding, SourceStore } from './ports.ts';
+import type { SourceRecord, SourceStore } from './ports.ts';
 
-/** How exactly other processes know when a source answered last, ms. */
+/** How often the time of the latest valid answer is written for other processes, ms. */
 const NOTE_EVERY_MS = 1_000;
 
-/** More watches than decide whether trouble is the source's. */
+/** The number of watches to assume before they are counted: more than any decision needs. */
 const MANY = 100;
 
-/** An event that is still unsent after this time is left over from a process that died, ms. */
-const LEFT_OVER_MS = 10_000;
+/** A change whose event is missing this long belongs to a process that has died, ms. */
+const ABANDONED_MS = 10_000;
 
 interface SourceGuardDependencies {
   source: string;
@@ -26,54 +26,54 @@ interface SourceGuardDependencies {
   policy: ThrottlePolicy;
   /** How many watches of the source are active. */
   active: () => number;
-  /** Says what became of the source: line, event. */
-  tell: (source: string, news: SourceNews) => Promise<void>;
+  /** Logs a change of the source and raises its event. */
+  raise: (source: string, change: SourceChange) => Promise<void>;
   log: {
     paused(source: string, closed: ClosedSource): void;
     authorized(source: string): void;
   };
-  /** The source may be asked again: wakes what waits for that, in all processes. */
+  /** The source accepts requests again: wakes the slots of all processes. */
   onOpen: () => Promise<void>;
   now: () => number;
 }
 
 /**
- * Takes in what answers say of one source as a whole, and writes what becomes of it, for all
- * processes. A source that simply answers costs one command a second. Whatever else is written in
- * turn, so that many answers at once do not get in each other's way.
+ * Judges one source by its answers, and keeps the result in the store for all processes. A source
+ * without trouble costs one command a second. All other writes run one after another, so that
+ * simultaneous answers do not conflict.
  */
 export class SourceGuard {
-  /** Whether the source was seen not simply to answer. */
+  /** Whether the source may have a stored state. */
   private isTroubled = true;
   private answeredAt: number | null = null;
   private notedAt = -Infinity;
-  private turn: Promise<unknown> = Promise.resolve();
+  private lastWrite: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly deps: SourceGuardDependencies) {}
 
-  /** Takes in an answer. @param askedAt when that was asked for, milliseconds since the epoch */
+  /** Judges an answer. @param askedAt when its request was sent, milliseconds since the epoch */
   async note(answer: SourceAnswer, askedAt: number): Promise<void> {
     if (answer.kind === 'valid') this.answeredAt = this.deps.now();
     if (answer.kind === 'valid' && !this.isTroubled) return this.noteAnswered(false);
-    await this.inTurn(() => this.take(answer, askedAt));
+    await this.inOrder(() => this.judge(answer, askedAt));
   }
 
-  /** What a claim of this process was told: whether the source simply answers. */
+  /** A claim of this process reports whether the source has a stored state. */
   saw(isTroubled: boolean): void {
     if (isTroubled) this.isTroubled = true;
   }
 
-  /** How the source stands now. */
-  async standing(): Promise<SourceStanding> {
-    const standing = await this.deps.store.read(this.deps.source);
-    const known = standing.answeredAt;
+  /** What is known of the source now, by this process and the store. */
+  async read(): Promise<SourceRecord> {
+    const record = await this.deps.store.read(this.deps.source);
+    const known = record.answeredAt;
     const own = this.answeredAt;
-    return { ...standing, answeredAt: own === null ? known : Math.max(own, known ?? 0) };
+    return { ...record, answeredAt: own === null ? known : Math.max(own, known ?? 0) };
   }
 
-  /** Lifts a pause: everything may be asked again. */
+  /** Ends a pause at once. */
   async resume(): Promise<void> {
-    await this.inTurn(async () => {
+    await this.inOrder(async () => {
       const isLifted = await this.change((state) => {
         const isClosed = (state?.closed ?? null) !== null;
         return state !== null && isClosed ? resumed(state) : state;
@@ -82,9 +82,9 @@ export class SourceGuard {
     });
   }
 
-  private inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
-    const result = this.turn.then(work);
-    this.turn = result.catch(() => undefined);
+  private inOrder<Result>(work: () => Promise<Result>): Promise<Result> {
+    const result = this.lastWrite.then(work);
+    this.lastWrite = result.catch(() => undefined);
     return result;
   }
 
@@ -95,7 +95,7 @@ export class SourceGuard {
     await this.deps.store.answered(this.deps.source, at);
   }
 
-  private async take(answer: SourceAnswer, askedAt: number): Promise<void> {
+  private async judge(answer: SourceAnswer, askedAt: number): Promise<void> {
     const { store, source, now } = this.deps;
     if (answer.kind === 'valid') await this.noteAnswered(true);
     for (;;) {
@@ -105,12 +105,12 @@ export class SourceGuard {
       this.isTroubled = after !== null;
       this.logChange(before.state, after, answer);
       if (closedOf(before.state) !== null && closedOf(after) === null) await this.deps.onOpen();
-      await this.say(unsaid(before.state, after, now()));
+      await this.raise(unraised(before.state, after, now()));
       return;
     }
   }
 
-  private contextOf(before: SourceStanding, askedAt: number): AnswerContext {
+  private contextOf(before: SourceRecord, askedAt: number): AnswerContext {
     const { policy, now, active } = this.deps;
     const known = Math.max(this.answeredAt ?? 0, before.answeredAt ?? 0);
     return {
@@ -118,13 +118,12 @@ export class SourceGuard {
       now: now(),
       askedAt,
       answeredAt: known === 0 ? null : known,
-      // Before the watches are counted, as many as it takes.
       active: active() || MANY,
     };
   }
 
   private write(
-    before: SourceStanding,
+    before: SourceRecord,
     after: SourceState | null,
     askedAt: number,
   ): Promise<boolean> {
@@ -148,14 +147,14 @@ export class SourceGuard {
     if (isAccepted && wasRefused) log.authorized(source);
   }
 
-  /** Says news, and then notes that it was: a process that dies in between lets it be said twice. */
-  private async say(news: readonly SourceNews[]): Promise<void> {
-    if (news.length === 0) return;
-    for (const one of news) await this.deps.tell(this.deps.source, one);
-    await this.change((state) => (state === null ? null : withSaid(state, news)));
+  /** Raises events and marks them as raised; if the process dies in between they are raised twice. */
+  private async raise(changes: readonly SourceChange[]): Promise<void> {
+    if (changes.length === 0) return;
+    for (const one of changes) await this.deps.raise(this.deps.source, one);
+    await this.change((state) => (state === null ? null : withSaid(state, changes)));
   }
 
-  /** Writes a change that follows from no answer. @returns false where there was none */
+  /** Writes a change that no answer caused. @returns false if the state is as wanted already */
   private async change(
     changeOf: (state: SourceState | null) => SourceState | null,
   ): Promise<boolean> {
@@ -176,8 +175,12 @@ function closedOf(state: SourceState | null): ClosedSource | null {
   return state?.closed ?? null;
 }
 
-/** What is to be said by the process that has just written a state. */
-function unsaid(before: SourceState | null, after: SourceState | null, now: number): SourceNews[] {
+/** The changes whose events the process that has just written a state has to raise. */
+function unraised(
+  before: SourceState | null,
+  after: SourceState | null,
+  now: number,
+): SourceChange[] {
   const known = before?.unsaid.length ?? 0;
-  return (after?.unsaid ?? []).filter(({ at }, place) => place >= known || now - at > LEFT_OVER_MS);
+  return (after?.unsaid ?? []).filter(({ at }, place) => place >= known || now - at > ABANDONED_MS);
 }

@@ -2,71 +2,72 @@ import type { LimiterStore } from './ports.ts';
 import { costMultiplierAfter, NO_LOAD, type SourceLoad } from '../core/cadence/load.ts';
 import { graceMs, roundMs, type RateLimit } from '../core/source/limiter.ts';
 
-/** With so small a share of the budget in use, a request may come late and do no harm. */
+/** While at most this share of the limit is used, a late request cannot exceed it. */
 const AMPLE = 0.1;
 
-/** From this share on it is worth a command to free what has been answered as early as possible. */
+/** From this share on, an answered request frees its permit at once, by a command. */
 const SHORT = 0.5;
 
-interface SourceBudgetDependencies {
+interface SourceLimiterDependencies {
   source: string;
   limit: RateLimit;
   store: LimiterStore;
-  /** A clock that only runs forward, ms. */
+  /** Milliseconds of a clock that only runs forward. */
   clock: () => number;
-  /** Makes names of requests that no other process makes. */
+  /** Returns names of requests, unique among all processes. */
   newId: () => string;
   onError: (error: unknown) => void;
 }
 
-/** The right to send one request; what has its answer says so. */
+/** The right to send one request. */
 export interface Permit {
+  /** The request was answered. */
   settle(): void;
 }
 
-/** A permit that a claim took from the rate limit in the same step. */
+/** A permit that was taken in the same step as a claim. */
 interface ClaimedPermit {
-  /** Names the request. */
+  /** The name of the request. */
   token: string;
-  /** Requests that counted then. */
+  /** Requests that counted against the limit then. */
   count: number;
-  /** How long ago it was asked for, ms. */
+  /** The time since the claim started, ms. */
   ageMs: () => number;
 }
 
 /**
- * What one process may ask of a source within its rate limit. Every request takes its permit from the
- * log of them that all processes share, and counts from before it is sent until the limit's time
- * after it was answered, or had arrived for certain. So no window of that time ever sees more of them.
+ * The rate limiter of a source, in one process. All processes share one log of requests. A request
+ * counts from before it is sent until one period after its answer or certain arrival, so that no
+ * window of one period ever contains more requests than the limit.
  */
-export interface SourceBudget {
+export interface SourceLimiter {
   limit: RateLimit;
-  /** Tells how many watches there are. */
+  /** Sets the number of active watches. */
   watched(active: number): void;
-  /** Tells how late a poll began that was due by the cadence, ms. */
+  /** Records the lag of a poll that the cadence made due, ms. */
   began(lagMs: number): void;
-  /** How polls fare, by what this process knows. */
+  /** How busy the limit is, by the polls of this process. */
   load(): SourceLoad;
-  /** Whether a claim was held up for so long that its request may arrive when others do. */
+  /** Whether a claim is so old that its request could exceed the limit. */
   isLate(permit: ClaimedPermit): boolean;
-  /** For how long a claimed permit counts after its answer, ms; null where that need not be written. */
+  /** How long a claimed permit counts after its answer, ms; null where that need not be written. */
   settleMs(permit: ClaimedPermit): number | null;
-  /** Follows the request of a claim, so that those of a slow source count no longer than others. */
+  /** Tracks the request of a claim, which frees permits early at a slow source. */
   arrivalOf(permit: ClaimedPermit): Arrival;
-  /** The permit of a claim, for a request whose answer no write of the claim follows at once. */
+  /** The permit of a claim, where no write follows the answer and settles it. */
   claimed(permit: ClaimedPermit): Permit & { giveBack(): void };
-  /** A permit for one request, or for how long there is none. */
+  /** A permit for one request, or the time until there may be one, ms. */
   request(): Promise<Permit | { heldForMs: number }>;
   /**
-   * A permit for one request, without waiting; null while there is none.
-   * @param probeMs how long a request may take that may probe a closed source, ms
+   * A permit for one request, or null if there is none now.
+   * @param probeMs set for a request that may probe a closed source: how long it takes at most, ms
    */
   claim(probeMs?: number): Promise<Permit | null>;
-  /** How many watches there are; 0 before they are counted. */
+  /** The number of active watches; 0 before they are counted. */
   active(): number;
 }
 
-export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget {
+export function createSourceLimiter(deps: SourceLimiterDependencies): SourceLimiter {
   const { source, limit, store, clock, onError } = deps;
   let active = 0;
   let { costMultiplier } = NO_LOAD;
@@ -105,7 +106,7 @@ export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget
     load: () => ({ roundMs: roundMs(active, limit), costMultiplier }),
     isLate: ({ ageMs, count }) => isLate(ageMs(), count),
     settleMs: ({ count }) => (count > limit.requests * SHORT ? limit.perMs : null),
-    arrivalOf: ({ token }) => arrivals.follow(token),
+    arrivalOf: ({ token }) => arrivals.track(token),
     claimed: ({ token, count }) => ({
       settle: () => settle(token, count),
       giveBack: () => void store.giveBack(source, token).catch(onError),
@@ -119,42 +120,42 @@ export function createSourceBudget(deps: SourceBudgetDependencies): SourceBudget
   };
 }
 
-/** A source is slow where its answers take more than this share of the limit's time. */
+/** A source is slow if its answers take more than this share of the limit's period. */
 const SLOW = 0.5;
 
-/** How much of what is known of the time that answers take comes from the latest. */
-const LATEST = 0.1;
+/** The weight of the latest answer in the average answer time. */
+const LATEST_WEIGHT = 0.1;
 
-/** A request that was sent to a slow source has arrived for certain after this share of the limit's time. */
+/** A request has certainly arrived after this share of the limit's period. */
 const ARRIVES_WITHIN = 0.1;
 
-/** Follows a request from when it is sent to its answer. */
+/** Tracks one request. */
 interface Arrival {
-  /** The request is sent. */
+  /** The request was sent. */
   sent(): void;
-  /** It is answered, or given up. */
+  /** The request was answered or aborted. */
   over(): void;
 }
 
 interface ArrivalsDependencies {
   limit: RateLimit;
-  /** A clock that only runs forward, ms. */
+  /** Milliseconds of a clock that only runs forward. */
   clock: () => number;
-  /** A request of a slow source has arrived, but is not answered. */
+  /** Called when a request to a slow source has arrived without an answer so far. */
   onArrived: (request: string) => void;
 }
 
 /**
- * Says when requests have arrived at a source that answers late, for that is what counts against its
- * limit. A quick answer says itself that its request had arrived, to be sure of which costs little.
+ * Reports the arrival of requests at a slow source, since Noxus counts a request when it arrives. At
+ * a fast source the answer itself is early enough.
  */
 class Arrivals {
-  /** How long answers take, ms. */
+  /** The average answer time, ms. */
   private answerMs = 0;
 
   constructor(private readonly deps: ArrivalsDependencies) {}
 
-  follow(request: string): Arrival {
+  track(request: string): Arrival {
     const { clock } = this.deps;
     let timer: NodeJS.Timeout | undefined;
     let sentAt: number | null = null;
@@ -166,7 +167,7 @@ class Arrivals {
       },
       over: () => {
         clearTimeout(timer);
-        if (sentAt !== null) this.answerMs += (clock() - sentAt - this.answerMs) * LATEST;
+        if (sentAt !== null) this.answerMs += (clock() - sentAt - this.answerMs) * LATEST_WEIGHT;
       },
     };
   }

@@ -7,51 +7,49 @@ import {
 } from '../core/cadence/workflow-statistics.ts';
 import type { StatisticsStore } from './ports.ts';
 
-/** A workflow is read again once what is known of it is this old, ms. */
+/** The statistics of a workflow are read again at this age, ms. */
 const FRESH_MS = 4_000;
 
-/** A workflow that nobody has asked for so long is dropped, ms: longer than any time between polls. */
+/** A workflow without a lookup for this time is dropped, ms; longer than any polling interval. */
 const UNUSED_MS = 900_000;
 
-/** Tables kept, about a kilobyte each. Beyond that, the workflows asked for longest ago are dropped. */
+/** The most tables kept, about a kilobyte each; the least recently used workflows are dropped. */
 const MOST_TABLES = 20_000;
 
-/** Workflows that a process reads when it starts, before anybody has asked for one. */
+/** Workflows that a process reads at its start, before the first lookup. */
 const WARMED = 500;
 
-/** Workflows read in one go. */
+/** The number of workflows read at a time. */
 const CHUNK = 100;
 
 interface CacheDependencies {
   store: StatisticsStore;
-  /** Called when somebody asks for a workflow for the first time: `refresh` is wanted soon. */
+  /** Called at the first lookup of a workflow: `refresh` should run soon. */
   wake: () => void;
   now: () => number;
 }
 
-/** What this process knows of a workflow. */
+/** The statistics of one workflow. */
 interface Entry extends WorkflowKey {
   states: WorkflowStatistics['states'];
-  /** Null where nothing was known when it was read. */
+  /** Null if the store had no statistics at the last read. */
   version: number | null;
   readAt: number;
   usedAt: number;
 }
 
-/** What was learned of workflows, as far as this process needs it, in its memory. */
+/** Statistics of the workflows that this process needs, in memory. */
 export interface StatisticsCache {
   lookup: StatisticsLookup;
-  /** Takes in what this process has just written, so that it knows that at once. */
+  /** Adds samples that this process has just written, so that it uses them at once. */
   learn: (samples: readonly DurationSample[]) => void;
-  /** Reads what others have learned. When that fails, what was known stays. */
+  /** Reads what other processes have written. If that fails, the statistics remain as they are. */
   refresh: () => Promise<void>;
 }
 
 /**
- * Statistics by a lookup that asks nobody. `refresh`, run every few seconds, reads the workflows that
- * are in use and have changed; the first run of it reads those that any process used last, so that a
- * process that starts knows what the others have learned. So what others learn is known here after
- * {@link FRESH_MS} and the time between two runs, and what this process learns at once.
+ * Creates a cache whose lookup needs no request. `refresh`, run every few seconds, reads workflows
+ * that are in use and have changed. Its first run reads the workflows that any process used last.
  */
 export function createStatisticsCache({ store, wake, now }: CacheDependencies): StatisticsCache {
   const entries = new Map<string, Entry>();
@@ -75,11 +73,11 @@ export function createStatisticsCache({ store, wake, now }: CacheDependencies): 
   async function readChunk(chunk: Entry[]): Promise<void> {
     const found = await store.read(chunk, { isUse: true });
     for (const [at, entry] of chunk.entries()) {
-      const news = found[at];
+      const changed = found[at];
       entry.readAt = now();
-      if (news === 'unchanged') continue;
-      entry.version = news?.version ?? null;
-      entry.states = news?.states ?? new Map();
+      if (changed === 'unchanged') continue;
+      entry.version = changed?.version ?? null;
+      entry.states = changed?.states ?? new Map();
     }
   }
 
@@ -115,7 +113,7 @@ export function createStatisticsCache({ store, wake, now }: CacheDependencies): 
   };
 }
 
-/** Drops what nobody asks for, and of too much what was asked for longest ago. */
+/** Drops unused workflows, and the least recently used ones beyond the limit. */
 function dropUnused(entries: Map<string, Entry>, now: number): void {
   const latestFirst = [...entries].sort(([, one], [, other]) => other.usedAt - one.usedAt);
   let tables = 0;

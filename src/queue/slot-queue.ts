@@ -4,18 +4,18 @@ import type { Redis } from 'ioredis';
 /** Longer than any slot runs: BullMQ renews locks at half of this, ms. */
 const LOCK_MS = 30_000;
 
-/** How often slots of killed processes are looked for. What they worked on does not wait for that, ms. */
+/** Interval of the search for slots of killed processes, ms; no work waits for it. */
 const STALLED_CHECK_MS = 60_000;
 
-/** How long a worker without slots blocks; the silence of the connection is bounded at 20 s. */
+/** How long a worker without slots blocks, s; a connection may be silent for 20 s. */
 const BLOCK_S = 15;
 
-/** How long a worker waits before it asks again after an error, ms. */
+/** The delay of a worker after an error, ms. */
 const RETRY_MS = 1_000;
 
 export interface SlotQueueOptions {
   name: string;
-  /** BullMQ's key prefix; with a hash tag, so that our keys and its keys share a slot of a cluster. */
+  /** BullMQ's key prefix, with a hash tag: all our keys share one slot of a Redis cluster. */
   prefix: string;
   /** For commands; fails fast while Redis is away. */
   producer: Redis;
@@ -26,11 +26,11 @@ export interface SlotQueueOptions {
 
 export interface SlotWorker {
   isRunning(): boolean;
-  /** Takes no new slots and waits for those that run. Never returns while Redis is away: use `force`. */
+  /** Starts no more slots and waits for the running ones. While Redis is away only `force` returns. */
   close(force: boolean): Promise<void>;
 }
 
-/** Starts to run slots. A run that throws ends its slot, and is told of. */
+/** Starts to run slots. A run that throws ends its slot and is reported. */
 function startSlotWorker(
   { name, prefix, consumer, onError }: SlotQueueOptions,
   run: () => Promise<void>,
@@ -54,16 +54,16 @@ function startSlotWorker(
   return { isRunning: () => worker.isRunning(), close: (force) => worker.close(force) };
 }
 
-/** BullMQ keeps a stream of job events that nothing reads here; this bounds it. */
+/** The length of BullMQ's stream of job events, which runwatch does not read. */
 const EVENTS_KEPT = 10;
 
 /**
- * Slots: jobs that name nothing to be done. A slot is leave for one worker, on whichever machine, to
- * make requests one after another. One that is lost, doubled or left over changes nothing.
+ * Slots are jobs without a task: one slot lets one worker, in any process, make requests one after
+ * another. Lost, duplicate and surplus slots do no harm.
  */
 export interface SlotQueue {
   add(count: number): Promise<void>;
-  /** @param concurrency slots that run at once in this process */
+  /** @param concurrency the most slots that run at once in this process */
   work(run: () => Promise<void>, concurrency: number): SlotWorker;
   close(): Promise<void>;
 }

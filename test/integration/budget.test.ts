@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import type { RateLimit } from '../../src/core/source/limiter.ts';
-import { createSourceBudget } from '../../src/poll/source-limiter.ts';
+import { createSourceLimiter } from '../../src/poll/source-limiter.ts';
 import { BudgetStore } from '../../src/redis/stores/budget-store.ts';
 import { closeSource, openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -16,7 +16,7 @@ let names = 0;
 /** A source of its own, or one more process's view of one, at a time that stands still. */
 function openBudget(limit: RateLimit, source = `source-${(names += 1)}`) {
   const clock = { ms: 0 };
-  const budget = createSourceBudget({
+  const budget = createSourceLimiter({
     source,
     limit,
     store: budgets,

@@ -70,7 +70,7 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
     createObserveRun({
       watches,
       readerOf: () => ({ readRun: async () => look }),
-      standingOf: async () => ({ answeredAt: Date.now(), openSince: null, closedFor: null }),
+      sourceHealth: async () => ({ answeredAt: Date.now(), openSince: null, closedFor: null }),
       askList: () => undefined,
       hintsOf: () => undefined,
       statistics: { lookup: nothingLearned, learn: () => undefined },

@@ -1,5 +1,5 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
-import type { SourceAnswer, SourceNews } from '../../src/core/source/throttle.ts';
+import type { SourceAnswer, SourceChange } from '../../src/core/source/throttle.ts';
 import { SourceGuard } from '../../src/poll/source-guard.ts';
 import { openStores } from '../support/stores.ts';
 
@@ -32,14 +32,14 @@ const store: ConstructorParameters<typeof SourceGuard>[0]['store'] = {
 };
 
 /** What one process takes in of the source of this test. */
-function guard(tell: (news: SourceNews) => Promise<void> = async () => undefined) {
+function guard(raise: (change: SourceChange) => Promise<void> = async () => undefined) {
   const lines: string[] = [];
   const made = new SourceGuard({
     source: `source-${turn}`,
     store,
     policy,
     active: () => 50,
-    tell: async (_source, news) => tell(news),
+    raise: async (_source, change) => raise(change),
     log: {
       paused: () => void lines.push('paused'),
       authorized: () => void lines.push('authorized'),
@@ -54,9 +54,9 @@ const standing = () => stores.sources.read(`source-${turn}`);
 
 describe('what several processes make of the answers of a source', () => {
   test('is one outage, said once, and over with the first valid answer', async () => {
-    const told: string[] = [];
-    const tell = async ({ type }: SourceNews) => void told.push(type);
-    const three = [guard(tell), guard(tell), guard(tell)];
+    const raised: string[] = [];
+    const raise = async ({ type }: SourceChange) => void raised.push(type);
+    const three = [guard(raise), guard(raise), guard(raise)];
     const answers = Array.from({ length: 60 }, (_, run) => run);
     await Promise.all(answers.slice(0, 30).map((run) => three[run % 3]!.note(down(run), now)));
     now += 2_000;
@@ -64,10 +64,10 @@ describe('what several processes make of the answers of a source', () => {
     expect((await standing()).state?.closed).toMatchObject({ reason: 'unreachable' });
     now += 120_000;
     await Promise.all(three.map((one, at) => one.note(down(at), now)));
-    expect(told).toEqual(['source.unreachable']);
+    expect(raised).toEqual(['source.unreachable']);
     now += 1_000;
     await Promise.all(three.map((one) => one.note(valid, now)));
-    expect(told).toEqual(['source.unreachable', 'source.recovered']);
+    expect(raised).toEqual(['source.unreachable', 'source.recovered']);
     expect(await standing()).toMatchObject({ state: null, answeredAt: now, openSince: now });
     expect(three.flatMap(({ lines }) => lines)).toEqual(['open']);
   });
@@ -76,14 +76,14 @@ describe('what several processes make of the answers of a source', () => {
     const dying = guard(async () => Promise.reject(new Error('killed')));
     const refused: SourceAnswer = { kind: 'unauthorized', message: 'status 401' };
     await expect(dying.note(refused, now)).rejects.toThrow('killed');
-    const told: string[] = [];
-    const other = guard(async ({ type }) => void told.push(type));
+    const raised: string[] = [];
+    const other = guard(async ({ type }) => void raised.push(type));
     now += 9_000;
     await other.note(refused, now);
-    expect(told).toEqual([]);
+    expect(raised).toEqual([]);
     now += 2_000;
     await other.note(refused, now);
-    expect(told).toEqual(['source.unauthorized']);
+    expect(raised).toEqual(['source.unauthorized']);
     await other.note(valid, now);
     expect(other.lines.sort()).toEqual(['authorized', 'open']);
     expect((await standing()).state).toBeNull();

@@ -1,12 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { intervalsByAge, nextLook, type SeenWatch } from '../../src/core/cadence/cadence.ts';
-import {
-  emptyStatistics,
-  learn,
-  type Statistics,
-  type StatisticsLookup,
-} from '../../src/core/cadence/hazard.ts';
+import { nextPoll, type SeenWatch } from '../../src/core/cadence/cadence.ts';
+import { emptyStatistics, learn, type Statistics } from '../../src/core/cadence/hazard.ts';
 import { costMultiplierAfter, longestInterval, NO_LOAD } from '../../src/core/cadence/load.ts';
 import type { ObserveContext } from '../../src/core/watch/observation.ts';
 import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
@@ -30,7 +25,7 @@ function seen(changes: Partial<Watch> = {}, run: Partial<RunSnapshot> = {}): See
 /** The interval, in seconds, of a watch without a change for this long. */
 function intervalAfter(ageS: number, watch = seen(), context: Partial<ObserveContext> = {}) {
   const now = NOON + ageS * 1_000;
-  return nextLook(watch, false, { ...observeContext(now), ...context }).intervalMs / 1_000;
+  return nextPoll(watch, false, { ...observeContext(now), ...context }).intervalMs / 1_000;
 }
 
 /** The statistics of 200 runs that all had their transition at the same age. */
@@ -88,18 +83,6 @@ describe('next poll of a run', () => {
     expect(intervalAfter(864_000, watch)).toBe(300);
   });
 
-  test('intervalsByAge predicts the intervals that polls get', () => {
-    const states = new Map([
-      ['transition/running/0', untilTransition(600)],
-      [null, untilTransition(500)],
-    ]);
-    const statistics: StatisticsLookup = (_source, _workflow, state) => states.get(state);
-    const intervalAt = intervalsByAge(states, { ...POLICY, profile: 'normal' });
-    for (const age of [0.5, 30, 400, 590, 700]) {
-      expect(intervalAt(age)).toBeCloseTo(intervalAfter(age, seen(), { statistics }), 6);
-    }
-  });
-
   test('the delay to the next poll never exceeds max_delay, jitter included', () => {
     fc.assert(
       fc.property(
@@ -108,7 +91,7 @@ describe('next poll of a run', () => {
         fc.integer({ min: 0, max: 1e6 }),
         (maxDelayMs, chance, ageS) => {
           const context = { ...observeContext(NOON + ageS * 1_000), random: () => chance };
-          const { delayMs } = nextLook(seen({ maxDelayMs }), false, context);
+          const { delayMs } = nextPoll(seen({ maxDelayMs }), false, context);
           expect(delayMs).toBeLessThanOrEqual(maxDelayMs);
           expect(delayMs).toBeGreaterThanOrEqual(900);
         },
@@ -125,7 +108,7 @@ describe('watch with followed progress', () => {
     for (const changed of [true, ...Array.from({ length: 12 }, () => false)]) {
       const cadence = { intervalMs: intervals.at(-1) ?? 0, failures: 0 };
       const watch = seen({ subscriptions: webhook(['run.progress']), cadence });
-      intervals.push(nextLook(watch, changed, observeContext(NOON + 1e9)).intervalMs);
+      intervals.push(nextPoll(watch, changed, observeContext(NOON + 1e9)).intervalMs);
     }
     expect(intervals.slice(1, 4)).toEqual([1_000, 1_500, 2_250]);
     expect(intervals.at(-1)).toBe(60_000);
@@ -143,7 +126,7 @@ describe('watch with followed progress', () => {
     'a subscription to %s while the run is %s counts as following: %s',
     (pattern, status, isFollowed) => {
       const watch = seen({ subscriptions: webhook([pattern]) }, { status });
-      const { intervalMs } = nextLook(watch, true, observeContext(NOON + 1e9));
+      const { intervalMs } = nextPoll(watch, true, observeContext(NOON + 1e9));
       expect(intervalMs === 1_000).toBe(isFollowed);
     },
   );
@@ -151,7 +134,7 @@ describe('watch with followed progress', () => {
   test('a named endpoint can make a watch a followed one', () => {
     const watch = seen({ subscriptions: [{ kind: 'endpoint', endpoint: 'ops' }] });
     const wants = (name: string, type: string) => name === 'ops' && type === 'run.progress';
-    const { intervalMs } = nextLook(watch, true, { ...observeContext(NOON + 1e9), wants });
+    const { intervalMs } = nextPoll(watch, true, { ...observeContext(NOON + 1e9), wants });
     expect(intervalMs).toBe(1_000);
   });
 });

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { OverdueWatch, type Overdue } from '../../src/poll/schedule.ts';
+import { OverdueMonitor, type Overdue } from '../../src/poll/schedule.ts';
 
 /** State that all processes share. */
 const shared = () => {
@@ -14,7 +14,7 @@ const shared = () => {
 
 function watching(store = shared()) {
   const said: (Overdue | 'caught up')[] = [];
-  const watch = new OverdueWatch({
+  const watch = new OverdueMonitor({
     source: 'default',
     limit: { requests: 10, perMs: 1_000 },
     store,
@@ -26,13 +26,13 @@ function watching(store = shared()) {
 
 test('polls due for over ten seconds are overdue, with a rate limit that would suffice', async () => {
   const { watch, said } = watching();
-  await watch.look({ due: 600, oldestMs: 11_000 });
+  await watch.check({ due: 600, oldestMs: 11_000 });
   expect(watch.current()).toBeNull();
-  await watch.look({ due: 600, oldestMs: 16_000 });
-  await watch.look({ due: 700, oldestMs: 21_000 });
+  await watch.check({ due: 600, oldestMs: 16_000 });
+  await watch.check({ due: 700, oldestMs: 21_000 });
   expect(said).toMatchObject([{ polls: 600, oldestMs: 16_000, wantedRequests: 20 }]);
   expect(watch.current()).toMatchObject({ polls: 700 });
-  await watch.look({ due: 3, oldestMs: 500 });
+  await watch.check({ due: 3, oldestMs: 500 });
   expect(said.slice(1)).toEqual(['caught up']);
   expect(watch.current()).toBeNull();
 });
@@ -41,7 +41,7 @@ test('all processes together raise one event for overdue polls', async () => {
   const store = shared();
   const processes = [watching(store), watching(store)];
   for (const oldestMs of [11_000, 16_000, 21_000, 0, 0]) {
-    for (const { watch } of processes) await watch.look({ due: 5, oldestMs });
+    for (const { watch } of processes) await watch.check({ due: 5, oldestMs });
   }
   const said = processes.flatMap((one) => one.said);
   expect(said).toEqual([expect.objectContaining({ polls: 5 }), 'caught up']);

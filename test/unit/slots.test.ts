@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
-import { Slots, type Turn } from '../../src/poll/slots.ts';
+import { Slots, type NextClaim } from '../../src/poll/slots.ts';
 
 const CONCURRENCY = 4;
 
@@ -45,7 +45,7 @@ afterEach(() => {
   jest.useRealTimers();
 });
 
-async function claim(): Promise<Turn<string>> {
+async function claim(): Promise<NextClaim<string>> {
   claims += 1;
   if (permits <= 0) return { is: 'held', ms: heldMs };
   const one = due.shift();

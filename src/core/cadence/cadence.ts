@@ -4,15 +4,9 @@ import { type EventType, isoTime } from '../event/event.ts';
 import { isAwaiting, type RunSnapshot } from '../run/snapshot.ts';
 import { register } from '../watch/register.ts';
 import type { Profile, Watch } from '../watch/watch.ts';
-import {
-  type Statistics,
-  type StatisticsLookup,
-  pollInterval,
-  hazardModelOf,
-  type HazardModel,
-} from './hazard.ts';
+import { type StatisticsLookup, pollInterval, hazardModelOf, type HazardModel } from './hazard.ts';
 import { longestInterval, type SourceLoad, NO_LOAD } from './load.ts';
-import { untilTransition, SECOND_MS } from './phase.ts';
+import { SECOND_MS } from './phase.ts';
 import type { WorkflowStatistics } from './workflow-statistics.ts';
 
 /** Seconds of delay that one request is worth. */
@@ -65,7 +59,7 @@ type PacedWatch = Pick<
  * @param changed whether this poll found a change
  * @returns milliseconds: the interval, and the jittered delay
  */
-export function nextLook(
+export function nextPoll(
   watch: PacedWatch,
   changed: boolean,
   context: CadenceContext,
@@ -74,7 +68,7 @@ export function nextLook(
   const isFollowed = followsChanges(watch, wants);
   const longestMs = longestOf(watch, isFollowed, context);
   const wantedMs = Math.min(
-    newsInterval(watch, longestMs, context),
+    hazardInterval(watch, longestMs, context),
     isFollowed ? growingInterval(watch, changed, policy.minIntervalMs) : Infinity,
   );
   const intervalMs = Math.min(Math.max(wantedMs, policy.minIntervalMs), longestMs);
@@ -94,7 +88,7 @@ function longestOf(
 }
 
 /** The interval that the hazard model gives for the next major transition (see `isMajorTransition`). */
-function newsInterval(
+function hazardInterval(
   { source, profile, run, phases }: PacedWatch,
   longestMs: number,
   { now, statistics, load }: CadenceContext,
@@ -115,40 +109,18 @@ function newsInterval(
 
 function guardedInterval(
   model: HazardModel,
-  { now, ageMs, profile, costMultiplier, longestMs }: GuardedAsk,
+  { now, ageMs, profile, costMultiplier, longestMs }: GuardedIntervalOptions,
 ): number {
   const guardMs = GUARD[profile] * Math.max(0, ageMs);
   const priceS = PRICE_S[profile] * costMultiplier;
   return pollInterval(model, { now, priceS, longestMs: Math.min(guardMs, longestMs) });
 }
 
-interface GuardedAsk extends Pick<SourceLoad, 'costMultiplier'> {
+interface GuardedIntervalOptions extends Pick<SourceLoad, 'costMultiplier'> {
   now: number;
   ageMs: number;
   profile: Profile;
   longestMs: number;
-}
-
-/**
- * The intervals of a run that has just begun to work and shows no progress, in a source that keeps
- * up.
- * @param states the workflow's statistics by state; null stands for the workflow as a whole
- * @returns a function from age to interval, both in seconds
- */
-export function intervalsByAge(
-  states: ReadonlyMap<string | null, Statistics>,
-  { profile, minIntervalMs, maxIntervalMs }: CadenceContext['policy'] & { profile: Profile },
-): (ageS: number) => number {
-  const clock = { since: 0, secondMs: SECOND_MS };
-  const model = {
-    phase: { ...clock, statistics: states.get(untilTransition('running/0')) },
-    workflow: { ...clock, statistics: states.get(null) },
-  };
-  return (ageS) => {
-    const now = ageS * SECOND_MS;
-    const ask = { now, ageMs: now, profile, costMultiplier: 1, longestMs: maxIntervalMs };
-    return Math.max(minIntervalMs, guardedInterval(model, ask)) / SECOND_MS;
-  };
 }
 
 /** The minimum after a change, else longer each time. Without jitter, which would add up. */
@@ -182,7 +154,7 @@ export interface PollingDefaults {
 }
 
 /** A phase that every run goes through, with statistics from its beginning on. */
-type PlainStage = 'queued' | 'running/0';
+type PlainPhase = 'queued' | 'running/0';
 
 /**
  * The interval, before jitter, for a run with unknown or unwatched progress, in a source that keeps
@@ -190,7 +162,7 @@ type PlainStage = 'queued' | 'running/0';
  * @returns a function from the age of the phase to the time until the next poll, both in seconds
  */
 export function policyInterval(
-  phase: PlainStage,
+  phase: PlainPhase,
   { source, workflowId, states }: WorkflowStatistics,
   defaults: PollingDefaults,
 ): (ageS: number) => number {
@@ -220,7 +192,7 @@ export function policyInterval(
     },
   };
   return (ageS) =>
-    nextLook(seen, false, {
+    nextPoll(seen, false, {
       now: ageS * SECOND_MS,
       random: () => 0.5,
       policy: defaults,

@@ -1,5 +1,5 @@
 import type { BatchMember } from './batch.ts';
-import { nextLook, type CadenceContext, type SeenWatch } from '../cadence/cadence.ts';
+import { nextPoll, type CadenceContext, type SeenWatch } from '../cadence/cadence.ts';
 import { isSubscribed, type EndpointFilter } from '../delivery/delivery.ts';
 import type { PollPolicy } from '../watch/observation.ts';
 import { nextReminderAt } from '../watch/wait.ts';
@@ -54,7 +54,7 @@ function intervalNow(watch: SeenWatch, context: CadenceContext): number {
   const quietMs = context.now - (watch.lastPolledAt ?? context.now);
   const intervalMs = Math.max(watch.cadence.intervalMs, quietMs);
   const unseen = { ...watch, cadence: { ...watch.cadence, intervalMs } };
-  return nextLook(unseen, false, context).intervalMs;
+  return nextPoll(unseen, false, context).intervalMs;
 }
 
 function isToldOfProgress(watch: Watch, wants: EndpointFilter): boolean {

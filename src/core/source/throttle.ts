@@ -57,7 +57,7 @@ export interface ClosedSource {
 }
 
 /** A change of a source that raises an event. Times are milliseconds since the epoch. */
-export interface SourceNews {
+export interface SourceChange {
   type: 'source.unauthorized' | 'source.throttled' | 'source.unreachable' | 'source.recovered';
   since: number;
   message: string;
@@ -74,9 +74,9 @@ export interface SourceState {
   row: { about: string; isForbidden: boolean }[];
   closed: ClosedSource | null;
   /** Changes already raised, each once until the source answers. */
-  said: SourceNews['type'][];
+  said: SourceChange['type'][];
   /** Changes possibly without an event so far, since the process in charge may have died. */
-  unsaid: SourceNews[];
+  unsaid: SourceChange[];
 }
 
 export interface ThrottlePolicy {
@@ -127,7 +127,7 @@ export function isListProbe({ failedProbes }: Pick<ClosedSource, 'failedProbes'>
 }
 
 /** The state once some changes have had their event; null where nothing is left to keep. */
-export function withSaid(state: SourceState, said: readonly SourceNews[]): SourceState | null {
+export function withSaid(state: SourceState, said: readonly SourceChange[]): SourceState | null {
   const unsaid = state.unsaid.filter(
     ({ type, at }) => !said.some((one) => one.type === type && one.at === at),
   );
@@ -144,7 +144,7 @@ function afterValid(state: SourceState | null, context: AnswerContext): SourceSt
   const { now } = context;
   if (state === null || isBeforePause(state.closed, context)) return state;
   const wasSaid = state.said.includes('source.unreachable');
-  const recovered: SourceNews = {
+  const recovered: SourceChange = {
     type: 'source.recovered',
     since: state.since,
     message: 'Noxus answers again',
@@ -322,7 +322,7 @@ function newsOf(
   closed: ClosedSource,
   { unreachableAfterMs }: ThrottlePolicy,
   now: number,
-): SourceNews['type'] | null {
+): SourceChange['type'] | null {
   switch (closed.reason) {
     case 'unauthorized':
       return 'source.unauthorized';

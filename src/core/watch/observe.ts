@@ -1,4 +1,4 @@
-import { troubleDelay, nextLook } from '../cadence/cadence.ts';
+import { troubleDelay, nextPoll } from '../cadence/cadence.ts';
 import { type DurationSample, phasesAfter, type Phase, durationSamples } from '../cadence/phase.ts';
 import { assertNever } from '../errors.ts';
 import { isTerminalEvent, type RunwatchEvent, isoTime } from '../event/event.ts';
@@ -239,7 +239,7 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Obser
   const types = diffRun(watch.run, run, watch.unknownStatuses);
   const phases = phasesAfter(watch.phases, watch.run, run, now);
   const changed = watch.run === null || types.length > 0;
-  const { intervalMs, delayMs } = nextLook(pacedBy(watch, run, phases), changed, context);
+  const { intervalMs, delayMs } = nextPoll(pacedBy(watch, run, phases), changed, context);
   const waited = watch.run?.status === run.status ? watch.waiting : null;
   const waiting = waitingAfter(waited, run.status, now);
   const nextPollAt = now + (isStreamed ? streamedDelay(watch, delayMs) : delayMs);

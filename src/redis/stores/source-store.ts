@@ -6,7 +6,7 @@ import type { Keys } from '../keys.ts';
 const KEPT_MS = 86_400_000;
 
 /** What all processes know of a source. Times are milliseconds since the epoch. */
-export interface SourceStanding {
+export interface SourceRecord {
   /** Null while it simply answers. */
   state: SourceState | null;
   /** The state as it is kept, which a write must find unchanged; '' for none. */
@@ -24,7 +24,7 @@ export class SourceStore {
     private readonly keys: Keys,
   ) {}
 
-  async read(source: string): Promise<SourceStanding> {
+  async read(source: string): Promise<SourceRecord> {
     const [state, , open] = this.keys.sourceAdmission(source);
     const [text = null, answered = null, openSince = null] = await this.redis.mget(
       state,
@@ -46,7 +46,7 @@ export class SourceStore {
    */
   async put(
     source: string,
-    before: Pick<SourceStanding, 'text'>,
+    before: Pick<SourceRecord, 'text'>,
     after: SourceState | null,
     { isProbe, openSince }: { isProbe: boolean; openSince: number | null },
   ): Promise<boolean> {
