@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
-import { outputOf, type CliHost } from './cli/context.ts';
-import type { CliDependencies } from './cli/dependencies.ts';
+import { outputOf, type CliHost, type CliDependencies } from './cli/context.ts';
 import { EXIT } from './cli/exit.ts';
 import { runProgram } from './cli/program.ts';
 import { reportError } from './cli/report.ts';

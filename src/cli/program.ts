@@ -1,7 +1,6 @@
 import { Command, CommanderError } from 'commander';
-import type { CliHost } from './context.ts';
+import type { CliHost, CliDependencies } from './context.ts';
 import { addDeliveriesVerb } from './verbs/deliveries.ts';
-import type { CliDependencies } from './dependencies.ts';
 import { addEndpointsVerb } from './verbs/endpoints.ts';
 import { addEventsVerb } from './verbs/events.ts';
 import { EXIT, exitCodeOf } from './exit.ts';

@@ -1,3 +1,4 @@
+import { withoutPasswords } from '../client/errors.ts';
 import { escapeControls } from '../core/controls.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { Output } from './context.ts';
@@ -26,11 +27,6 @@ function traceOf(error: unknown): string {
     at = at instanceof Error ? at.cause : undefined;
   }
   return traces.join('\ncaused by ');
-}
-
-/** A text in which URLs have no user name and password any more. */
-export function withoutPasswords(text: string): string {
-  return text.replace(/\/\/[^\s/@]{1,512}@/g, '//[redacted]@');
 }
 
 /** A remark that is neither data nor an error. */

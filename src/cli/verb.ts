@@ -1,8 +1,9 @@
 import type { Command } from 'commander';
+import { createDaemonClient, type DaemonClient } from '../client/client.ts';
+import type { Query } from '../client/transport.ts';
+import type { PageView } from '../client/types.ts';
 import { isInClear } from '../config/hosts.ts';
-import { createDaemonClient, type DaemonClient } from './client/client.ts';
-import type { CliContext, CliHost } from './context.ts';
-import type { CliDependencies } from './dependencies.ts';
+import type { CliContext, CliHost, CliDependencies } from './context.ts';
 import { EXIT, exitCodeOf, exitCodeOfInterrupt } from './exit.ts';
 import { note, reportError } from './report.ts';
 
@@ -95,4 +96,37 @@ export async function guard(
     reportError(host.io.stderr, error, { verbose: isVerbose() });
     return exitCodeOf(error, failure ?? EXIT.failure);
   }
+}
+
+/** Runs `task` over the items, at most `limit` at a time, and gives the results in order. */
+export async function mapConcurrently<Item, Result>(
+  items: readonly Item[],
+  limit: number,
+  task: (item: Item) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = [];
+  const queue = items.entries();
+  const worker = async () => {
+    for (const [index, item] of queue) results[index] = await task(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
+  return results;
+}
+
+interface Listing {
+  /** What is listed, such as `watch`. */
+  what: string;
+  /** What to say where there is none at all. */
+  none: string;
+  filters: Query;
+  /** Lists without filters. */
+  list: (query: Query) => Promise<PageView<unknown>>;
+}
+
+/** Says of an empty listing whether there is nothing, or nothing that matches. */
+export async function whyNothing({ what, none, filters, list }: Listing): Promise<string> {
+  const given = Object.values(filters).some((value) => value !== undefined);
+  if (!given) return none;
+  const { data } = await list({ limit: 1 });
+  return data.length === 0 ? none : `No ${what} matches; without the filters there are some.`;
 }

@@ -1,12 +1,10 @@
 import { formatDuration } from '../core/duration.ts';
-import { isLoopback } from './hosts.ts';
-import type { ObservationDraft, Path } from './problem.ts';
-import { checkRedis } from './redis.ts';
-import type { Config, WebhookEndpointConfig } from './schema.ts';
-import { suggest } from './suggest.ts';
+import { isLoopback, isInClear, isLinkLocal } from './hosts.ts';
+import { type Finding, type Path, suggest } from './problems.ts';
+import type { RedisConfig, Config, WebhookEndpointConfig } from './schema.ts';
 
 /** What only shows when settings are seen together. */
-export function crossCheck(config: Config): ObservationDraft[] {
+export function crossCheck(config: Config): Finding[] {
   return [
     ...checkIntervals(config),
     ...checkTokens(config),
@@ -16,9 +14,9 @@ export function crossCheck(config: Config): ObservationDraft[] {
 }
 
 /** What keeps a daemon from starting, though commands may well use the configuration. */
-export function checkServing(config: Config): ObservationDraft[] {
+export function checkServing(config: Config): Finding[] {
   const { server, auth, sources } = config;
-  const findings: ObservationDraft[] = checkMatchedSources(config);
+  const findings: Finding[] = checkMatchedSources(config);
   if (Object.keys(sources).length === 0) {
     const message = 'expected at least one source with an API key: set NOXUS_API_KEY';
     findings.push({ path: ['sources'], message });
@@ -32,7 +30,7 @@ export function checkServing(config: Config): ObservationDraft[] {
   return findings;
 }
 
-function checkIntervals({ polling }: Config): ObservationDraft[] {
+function checkIntervals({ polling }: Config): Finding[] {
   const [least, most] = [polling.min_interval, polling.max_interval];
   if (least <= most) return [];
   const limit = `at most polling.max_interval (${formatDuration(most)})`;
@@ -40,7 +38,7 @@ function checkIntervals({ polling }: Config): ObservationDraft[] {
   return [{ path: ['polling', 'min_interval'], message }];
 }
 
-function checkTokens({ auth: { tokens } }: Config): ObservationDraft[] {
+function checkTokens({ auth: { tokens } }: Config): Finding[] {
   return tokens.flatMap(({ name, token }, index) => {
     const earlier = tokens.slice(0, index);
     const path = ['auth', 'tokens', index];
@@ -53,18 +51,18 @@ function checkTokens({ auth: { tokens } }: Config): ObservationDraft[] {
   });
 }
 
-function checkEndpoints({ endpoints }: Config): ObservationDraft[] {
+function checkEndpoints({ endpoints }: Config): Finding[] {
   return Object.entries(endpoints).flatMap(([name, endpoint]) =>
     endpoint.type === 'webhook' ? checkWebhook(['endpoints', name], endpoint) : [],
   );
 }
 
-function checkWebhook(path: Path, webhook: WebhookEndpointConfig): ObservationDraft[] {
+function checkWebhook(path: Path, webhook: WebhookEndpointConfig): Finding[] {
   return [...checkHeaders(path, webhook), ...checkTls(path, webhook)];
 }
 
 /** Names of headers are the same in capitals, so one of the two would be lost. */
-function checkHeaders(path: Path, { headers, auth }: WebhookEndpointConfig): ObservationDraft[] {
+function checkHeaders(path: Path, { headers, auth }: WebhookEndpointConfig): Finding[] {
   const names = Object.keys(headers);
   return names.flatMap((header, index) => {
     const isSame = (other: string) => other.toLowerCase() === header.toLowerCase();
@@ -76,7 +74,7 @@ function checkHeaders(path: Path, { headers, auth }: WebhookEndpointConfig): Obs
   });
 }
 
-function checkTls(path: Path, { url, tls = {} }: WebhookEndpointConfig): ObservationDraft[] {
+function checkTls(path: Path, { url, tls = {} }: WebhookEndpointConfig): Finding[] {
   const at = [...path, 'tls'];
   const { cert_file: certificate, key_file: key } = tls;
   if ((certificate === undefined) !== (key === undefined)) {
@@ -88,7 +86,7 @@ function checkTls(path: Path, { url, tls = {} }: WebhookEndpointConfig): Observa
 }
 
 /** A source that is misspelt here would never match, and silently mute the endpoint. */
-function checkMatchedSources({ endpoints, sources }: Config): ObservationDraft[] {
+function checkMatchedSources({ endpoints, sources }: Config): Finding[] {
   const known = { what: 'source', names: Object.keys(sources) };
   return Object.entries(endpoints).flatMap(([name, { when }]) =>
     (when?.source ?? []).flatMap((source) =>
@@ -101,9 +99,77 @@ function unknownName(
   path: Path,
   name: string,
   { what, names }: { what: string; names: readonly string[] },
-): ObservationDraft[] {
+): Finding[] {
   if (names.includes(name)) return [];
   const meant = suggest(name, names);
   const hint = meant === null ? '' : ` (did you mean ${meant}?)`;
   return [{ path, message: `no ${what} is named ${JSON.stringify(name)}${hint}` }];
+}
+
+/** What of these settings does not go together. */
+export function checkRedis({ redis: settings }: { redis: RedisConfig }): Finding[] {
+  return [...checkWay(settings), ...checkSentinels(settings), ...checkRedisTls(settings)];
+}
+
+function checkWay(settings: RedisConfig): Finding[] {
+  const ways = (['url', 'sentinels', 'cluster'] as const).filter((key) => settings[key]);
+  const [, second] = ways;
+  if (second === undefined) return [];
+  const message = `expected only one of url (REDIS_URL), sentinels and cluster, got ${ways.join(' and ')}`;
+  return [redisFinding(second, message)];
+}
+
+function checkSentinels(settings: RedisConfig): Finding[] {
+  if (settings.sentinels !== undefined) {
+    if (settings.name !== undefined) return [];
+    return [redisFinding('sentinels', 'expected redis.name, the group that the Sentinels watch')];
+  }
+  const keys = ['name', 'sentinel_username', 'sentinel_password'] as const;
+  return keys.flatMap((key) =>
+    settings[key] === undefined ? [] : [redisFinding(key, 'it has no effect without sentinels')],
+  );
+}
+
+function checkRedisTls({ url, sentinels, cluster, tls: files }: RedisConfig): Finding[] {
+  if (files === undefined) return [];
+  const isTls = sentinels !== undefined || cluster !== undefined || url?.startsWith('rediss:');
+  if (isTls !== true) return [redisFinding('tls', 'it has no effect, since the url is not rediss')];
+  const isPair = (files.cert_file === undefined) === (files.key_file === undefined);
+  return isPair ? [] : [redisFinding('tls', 'cert_file and key_file go together')];
+}
+
+function redisFinding(key: keyof RedisConfig, message: string): Finding {
+  return { path: ['redis', key], message };
+}
+
+/** What is valid and yet will not work, or not as safely as it could, each with its cure. */
+export function adviseOn(config: Config): Finding[] {
+  return [...unreachableEndpoints(config), ...secretsInClear(config)];
+}
+
+function unreachableEndpoints({ endpoints }: Config): Finding[] {
+  return Object.entries(endpoints).flatMap(([name, endpoint]) => {
+    if (endpoint.type !== 'webhook' || !isLinkLocal(new URL(endpoint.url).hostname)) return [];
+    const message =
+      'no webhook may reach a link-local address, so every delivery would fail: ' +
+      'give another address of the receiver';
+    return [{ path: ['endpoints', name, 'url'], message }];
+  });
+}
+
+function secretsInClear({ sources, server }: Config): Finding[] {
+  const findings = Object.entries(sources)
+    .filter(([, { base_url: url }]) => isInClear(url))
+    .map(([name, { base_url: url }]) => ({
+      path: ['sources', name, 'base_url'],
+      message: inClear('the API key travels', url),
+    }));
+  const { public_url: publicUrl } = server;
+  if (publicUrl === undefined || !isInClear(publicUrl)) return findings;
+  const message = inClear('tokens of the API travel', publicUrl);
+  return [...findings, { path: ['server', 'public_url'], message }];
+}
+
+function inClear(what: string, url: string): string {
+  return `${what} in clear over plain http to ${new URL(url).hostname}: use https`;
 }

@@ -1,7 +1,6 @@
 import { resolve } from 'node:path';
-import { problemWith, type ConfigProblem } from './problem.ts';
+import { problemWith, type ConfigProblem, suggest } from './problems.ts';
 import { MAX_SECRET_BYTES, readRegularFile } from './read-file.ts';
-import { isServiceLink, unknownVariables } from './variables.ts';
 
 /** The result of a lookup. `failed`: the variable names an unusable file; see `problems`. */
 type Lookup =
@@ -67,4 +66,124 @@ export function openEnvironment(env: NodeJS.ProcessEnv, cwd: string): Environmen
     problems: () => problems,
     unknown: () => unknownVariables(env, new Set(known.keys())),
   };
+}
+
+/** The variable that a value came from, or would have come from. */
+export interface Reference {
+  variable: string;
+  /** True when the value must not be shown, whatever setting it was given to. */
+  secret: boolean;
+  /** True when the variable names a file that could not be read, which is reported by itself. */
+  failed: boolean;
+  /** True when the file gives a default, even an empty one. */
+  hasDefault: boolean;
+}
+
+/** The expansion of a text. `absent`: the text was a single reference to an unset variable. */
+export type Expansion =
+  | { kind: 'text'; text: string; reference: Reference | null }
+  | { kind: 'absent'; reference: Reference }
+  | { kind: 'invalid'; message: string };
+
+/** An escaped `$${`, a well-formed reference, or the start of a malformed one. */
+const REFERENCE = /\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{/g;
+
+interface Part {
+  text: string | null;
+  reference: Reference | null;
+}
+
+function resolveReference(match: RegExpExecArray, environment: Environment): Part | null {
+  const [source, variable, fallback] = match;
+  if (source === '$${') return { text: '${', reference: null };
+  if (variable === undefined) return null;
+  const found = environment.lookup(variable);
+  const reference = {
+    variable,
+    secret: false,
+    failed: found.kind === 'failed',
+    hasDefault: fallback !== undefined,
+  };
+  if (found.kind === 'found') {
+    return { text: found.text, reference: { ...reference, secret: found.secret } };
+  }
+  return { text: fallback ?? null, reference };
+}
+
+/**
+ * Expands `${NAME}` and `${NAME:-text}` in a value of the file. What a variable holds is taken as it
+ * is, never expanded again. `$${` stands for a literal `${`.
+ */
+export function expand(source: string, environment: Environment): Expansion {
+  let [text, from] = ['', 0];
+  const references: Reference[] = [];
+  for (const match of source.matchAll(REFERENCE)) {
+    const part = resolveReference(match, environment);
+    if (part === null) {
+      return { kind: 'invalid', message: 'expected ${NAME} or ${NAME:-text}; $${ is a literal ${' };
+    }
+    const isWhole = match[0] === source;
+    if (isWhole && part.reference !== null && (part.text ?? '') === '') {
+      return { kind: 'absent', reference: part.reference };
+    }
+    if (part.text === null) return unset(part.reference);
+    text += source.slice(from, match.index) + part.text;
+    from = match.index + match[0].length;
+    if (part.reference !== null) references.push(part.reference);
+  }
+  const reference = references.find(({ secret }) => secret) ?? references[0] ?? null;
+  return { kind: 'text', text: text + source.slice(from), reference };
+}
+
+function unset(reference: Reference | null): Expansion {
+  const variable = reference?.variable ?? '';
+  const hint = `give it a value, or a default as in \${${variable}:-text}`;
+  return { kind: 'invalid', message: `${variable} is not set; ${hint}` };
+}
+
+/** Every variable of the product; each may also name a file, as `NAME_FILE`. */
+const KNOWN = [
+  'RUNWATCH_API_TOKEN',
+  'RUNWATCH_CONFIG',
+  'RUNWATCH_DATA_DIR',
+  'RUNWATCH_EGRESS_ALLOW',
+  'RUNWATCH_ENCRYPTION_KEY',
+  'RUNWATCH_HOST',
+  'RUNWATCH_LOG_LEVEL',
+  'RUNWATCH_PORT',
+  'RUNWATCH_PUBLIC_URL',
+  'RUNWATCH_SIGNING_SECRET',
+  'RUNWATCH_URL',
+  'RUNWATCH_WEBHOOK_SECRET',
+  'RUNWATCH_WEBHOOK_URL',
+];
+
+/**
+ * Variables that Kubernetes sets in every pod for a Service with a name that begins with runwatch.
+ * Source: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+ */
+const SERVICE_LINK = /_(SERVICE_(HOST|PORT)|PORT_\d+_(TCP|UDP|SCTP))(_\w+)?$/;
+
+/** True for the address that Kubernetes gives as `RUNWATCH_PORT` and the like. */
+function isServiceLink(value: string): boolean {
+  return /^(tcp|udp|sctp):\/\/.+:\d+$/.test(value);
+}
+
+/**
+ * Variables that look like ours and have no effect.
+ * @param referenced the names that the file asks for
+ */
+function unknownVariables(
+  env: NodeJS.ProcessEnv,
+  referenced: ReadonlySet<string>,
+): ConfigProblem[] {
+  const known = new Set([...KNOWN, ...referenced]);
+  return Object.entries(env).flatMap(([name, value = '']) => {
+    if (!name.startsWith('RUNWATCH_') || value.trim() === '') return [];
+    if (known.has(name) || known.has(name.replace(/_FILE$/, ''))) return [];
+    if (SERVICE_LINK.test(name) || isServiceLink(value)) return [];
+    const meant = suggest(name, [...KNOWN, ...KNOWN.map((one) => `${one}_FILE`)]);
+    const hint = meant === null ? '' : ` (did you mean ${meant}?)`;
+    return [problemWith(name, `there is no such variable, so it has no effect${hint}`)];
+  });
 }

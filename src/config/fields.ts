@@ -1,6 +1,18 @@
 import { z } from 'zod';
 import { DURATION_HINT, parseDuration } from '../core/duration.ts';
-import { decodeEncryptionKey } from './encryption-key.ts';
+
+const KEY_BYTES = 32;
+
+/**
+ * Reads a key for AES-256-GCM: 64 hexadecimal digits, or base64 with or without padding.
+ * @returns the 32 bytes, or null when the text is no such key
+ */
+export function decodeEncryptionKey(text: string): Buffer | null {
+  if (/^[0-9a-f]{64}$/i.test(text)) return Buffer.from(text, 'hex');
+  if (!/^[A-Za-z0-9+/_-]+={0,2}$/.test(text)) return null;
+  const bytes = Buffer.from(text, 'base64');
+  return bytes.length === KEY_BYTES ? bytes : null;
+}
 
 /**
  * How a setting is shown wherever it is printed. `secret`: never. `url`: without user name, password
@@ -80,3 +92,23 @@ export const encryptionKey = z
   .string()
   .refine((text) => decodeEncryptionKey(text) !== null, 'expected 32 bytes in base64 or hex')
   .register(presentations, { as: 'secret' });
+
+/** User names and passwords in URLs end up in logs and listings, so there is no place for them. */
+function holdsNoUserinfo(text: string): boolean {
+  if (!URL.canParse(text)) return true;
+  const { username, password } = new URL(text);
+  return username === '' && password === '';
+}
+
+const httpUrl = z
+  .url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' })
+  .refine(holdsNoUserinfo, 'expected a URL without a user name and password');
+
+export const serviceUrl = httpUrl.clone().register(presentations, { as: 'url' });
+
+export const webhookUrl = httpUrl.clone().register(presentations, { as: 'webhook-url' });
+
+export const redisUrl = z
+  .string()
+  .regex(/^(rediss?|unix):\/\/|^\//, 'expected a redis://, rediss:// or unix:// URL')
+  .register(presentations, { as: 'url' });

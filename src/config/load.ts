@@ -1,15 +1,30 @@
-import { assemble, type ConfigPurpose } from './assemble.ts';
-import { defaultDataDirectory } from './data-directory.ts';
-import type { Draft } from './draft.ts';
-import { openEnvironment, type Environment } from './environment.ts';
-import { findFile } from './file.ts';
-import { locate, NO_FILE, readSettingsFile } from './settings-file.ts';
-import { applyEnvironment, applyFlags, type ConfigFlags } from './overrides.ts';
-import { resolvePaths } from './paths.ts';
-import { tidy, type ConfigProblem, type ObservationDraft } from './problem.ts';
-import type { Config } from './schema.ts';
+import { resolve } from 'node:path';
+import { adviseOn, checkServing, crossCheck } from './check.ts';
+import { defaultDataDirectory, resolvePaths } from './paths.ts';
+import { type Absence, readSettings, parseYaml } from './document.ts';
+import {
+  type Draft,
+  labelOf,
+  applyEnvironment,
+  applyFlags,
+  type ConfigFlags,
+} from './overrides.ts';
+import { openEnvironment, type Environment, type Reference } from './environment.ts';
+import {
+  tidy,
+  type ConfigProblem,
+  type Finding,
+  expectation,
+  explainIssues,
+  problemWith,
+  ancestry,
+  pathKey,
+  type Position,
+} from './problems.ts';
+import { readRegularFile, ownUids, distrust } from './read-file.ts';
+import { type Config, configSchema } from './schema.ts';
 import { checkTlsFiles } from './tls-files.ts';
-import { ownUids } from './trust.ts';
+import { childValue, presentationOf, schemaAt, valueAt } from './walk.ts';
 
 interface LoadOptions {
   purpose: ConfigPurpose;
@@ -61,8 +76,7 @@ export function loadConfig(options: LoadOptions): LoadedConfig | InvalidConfig {
   });
   const config = assembled.config && resolvePaths(assembled.config, { env, cwd });
   const findings = [...assembled.findings, ...checkFiles(config, purpose)];
-  const located = (these: ObservationDraft[]) =>
-    these.map((finding) => locate(finding, { draft, file }));
+  const located = (these: Finding[]) => these.map((finding) => locate(finding, { draft, file }));
   const warnings = tidy([...environment.unknown(), ...located(assembled.advice)]);
   const problems = tidy([
     ...environment.problems(),
@@ -93,6 +107,218 @@ function rejection({ problems, warnings }: Complaints, strict: boolean): Complai
 }
 
 /** Only the daemon sends webhooks, and often only it may read the key files. */
-function checkFiles(config: Config | null, purpose: ConfigPurpose): ObservationDraft[] {
+function checkFiles(config: Config | null, purpose: ConfigPurpose): Finding[] {
   return config !== null && purpose === 'serve' ? checkTlsFiles(config) : [];
+}
+
+/**
+ * What the configuration is for. `serve`: the daemon, which needs a source with an API key, and a
+ * token on a public host. `command`: any other verb; sources without a key are dropped.
+ */
+type ConfigPurpose = 'serve' | 'command';
+
+interface AssembleOptions {
+  purpose: ConfigPurpose;
+  /** The data directory where nothing names one. */
+  dataDirectory: string;
+  /** The variables behind the values of the file, by `pathKey`. */
+  references: ReadonlyMap<string, Reference>;
+  /** The settings of the file that are absent for want of a variable. */
+  absent: readonly Absence[];
+}
+
+interface Assembled {
+  /** Null when the settings are invalid. */
+  config: Config | null;
+  findings: Finding[];
+  /** What is valid, but cannot work. */
+  advice: Finding[];
+}
+
+/** Makes a configuration from the draft, or reports all its problems. */
+function assemble(draft: Draft, options: AssembleOptions): Assembled {
+  const { purpose, dataDirectory } = options;
+  const keyless = purpose === 'command' ? keylessSources(draft.root) : new Map<string, unknown>();
+  const value = complete(draft.root, { dataDirectory, keyless });
+  const parsed = configSchema.safeParse(value, { error: expectation });
+  if (!parsed.success) {
+    const references = referencesInForce(draft, options.references);
+    const subject = { schema: configSchema, value, references };
+    const issues = explainIssues(parsed.error.issues, subject);
+    return { config: null, findings: [...issues, ...unsetSecrets(draft, options)], advice: [] };
+  }
+  const sources = Object.entries(parsed.data.sources).filter(([name]) => !keyless.has(name));
+  const config = { ...parsed.data, sources: Object.fromEntries(sources) };
+  const serving = purpose === 'serve' ? checkServing(config) : [];
+  const findings = [...unsetSecrets(draft, options), ...crossCheck(config), ...serving];
+  return { config, findings, advice: adviseOn(config) };
+}
+
+/** A secret from an unset variable is an error: the author meant it to exist. */
+function unsetSecrets(draft: Draft, { purpose, absent }: AssembleOptions): Finding[] {
+  const isMissed = ({ path, reference }: Absence): boolean => {
+    if (reference.hasDefault || reference.failed || labelOf(draft, path) !== null) return false;
+    // Commands do without sources that have no key.
+    if (purpose === 'command' && path[0] === 'sources') return false;
+    const schema = schemaAt(configSchema, draft.root, path);
+    return schema !== null && presentationOf(schema) === 'secret';
+  };
+  return absent.filter(isMissed).map(({ path, reference: { variable } }) => ({
+    path,
+    message: `${variable} is not set; give it a value, or write \${${variable}:-} where it may be absent`,
+  }));
+}
+
+function isKeyless(source: unknown): source is object {
+  if (typeof source !== 'object' || source === null || Array.isArray(source)) return false;
+  return childValue(source, 'api_key') === undefined;
+}
+
+/** Complete sources without a key, with a placeholder for it, so that the rest is checked. */
+function keylessSources(root: unknown): Map<string, unknown> {
+  const sources = Object.entries(valueAt(root, ['sources']) ?? {});
+  return new Map(
+    sources.flatMap(([name, source]) =>
+      isKeyless(source) ? [[name, { ...source, api_key: 'absent' }]] : [],
+    ),
+  );
+}
+
+function complete(
+  root: unknown,
+  { dataDirectory, keyless }: { dataDirectory: string; keyless: Map<string, unknown> },
+): unknown {
+  if (typeof root !== 'object' || root === null || Array.isArray(root)) return root;
+  const sources = childValue(root, 'sources');
+  const completed = { data_dir: dataDirectory, ...root };
+  if (keyless.size === 0) return completed;
+  return { ...completed, sources: { ...Object(sources), ...Object.fromEntries(keyless) } };
+}
+
+/** A variable of the file counts only where no variable or flag overrides its setting. */
+function referencesInForce(
+  draft: Draft,
+  references: ReadonlyMap<string, Reference>,
+): Map<string, Reference> {
+  const entries = [...references].filter(([key]) => labelOf(draft, key.split('\0')) === null);
+  return new Map(entries);
+}
+
+/** Where a configuration is looked for when none is named; the first that exists is it. */
+const SEARCHED = ['config/runwatch.yaml', 'runwatch.yaml', '/etc/runwatch/runwatch.yaml'] as const;
+
+const MAX_BYTES = 1024 * 1024;
+
+/** The configuration file. `name` is how it was named or found. */
+type FoundFile =
+  | { kind: 'read'; name: string; text: string }
+  | { kind: 'none' }
+  | { kind: 'unreadable'; problem: ConfigProblem };
+
+interface Search {
+  /** The file that `--config` names. */
+  configPath: string | undefined;
+  environment: Environment;
+  cwd: string;
+  /** Users: their files may be used without being named. */
+  uids: readonly number[];
+}
+
+/** Finds and reads the file. One that is named must exist; the searched places may be empty. */
+function findFile({ configPath, environment, cwd, uids }: Search): FoundFile {
+  if (configPath !== undefined) return readNamed(configPath, '--config', cwd);
+  const variable = environment.lookup('RUNWATCH_CONFIG');
+  if (variable.kind === 'found') return readNamed(variable.text, 'RUNWATCH_CONFIG', cwd);
+  for (const name of SEARCHED) {
+    const file = readFound(name, cwd, uids);
+    if (file.kind !== 'none') return file;
+  }
+  return { kind: 'none' };
+}
+
+function readNamed(name: string, label: string, cwd: string): FoundFile {
+  const read = readRegularFile(resolve(cwd, name), { maxBytes: MAX_BYTES, name });
+  return read.kind === 'read'
+    ? { kind: 'read', name, text: read.text }
+    : unreadable(label, read.message);
+}
+
+/**
+ * Any user could have put a file there, and it decides where keys are sent, so its owner is
+ * checked.
+ */
+function readFound(name: string, cwd: string, uids: readonly number[]): FoundFile {
+  const path = resolve(cwd, name);
+  const read = readRegularFile(path, { maxBytes: MAX_BYTES, name });
+  if (read.kind === 'unreadable') {
+    return read.isAbsent ? { kind: 'none' } : unreadable(name, read.message);
+  }
+  const reason = distrust({ path, stats: read.stats, uids });
+  if (reason === null) return { kind: 'read', name, text: read.text };
+  return unreadable(name, `${reason}, or name the file with --config if you trust it`);
+}
+
+function unreadable(label: string, message: string): FoundFile {
+  return { kind: 'unreadable', problem: problemWith(label, message) };
+}
+
+/** What a file says, and where it says so. */
+interface SettingsFile {
+  /** The file as it was named or found; null when there is none. */
+  name: string | null;
+  value: unknown;
+  /** By `pathKey`. */
+  positions: ReadonlyMap<string, Position>;
+  /** The variables behind values, by `pathKey`. */
+  references: ReadonlyMap<string, Reference>;
+  /** Settings that are absent because their variable gives nothing. */
+  absent: readonly Absence[];
+  problems: ConfigProblem[];
+  /** True when the YAML is so faulty that its settings mean nothing. */
+  broken: boolean;
+}
+
+const NO_FILE: SettingsFile = {
+  name: null,
+  value: undefined,
+  positions: new Map(),
+  references: new Map(),
+  absent: [],
+  problems: [],
+  broken: false,
+};
+
+/** Reads the settings of a file. */
+function readSettingsFile(
+  { name, text }: { name: string; text: string },
+  environment: Environment,
+): SettingsFile {
+  const yaml = parseYaml(text);
+  const syntax = yaml.problems.map((problem) => ({ file: name, ...problem }));
+  if (yaml.broken) return { ...NO_FILE, name, problems: syntax, broken: true };
+  const { findings, ...settings } = readSettings(yaml, environment);
+  const problems = [...syntax, ...findings.map((finding) => place(finding, { name, ...settings }))];
+  return { name, ...settings, problems, broken: false };
+}
+
+/** Gives a finding the place in the file, the variable or the flag that its setting came from. */
+function locate(
+  finding: Finding,
+  { draft, file }: { draft: Draft; file: SettingsFile },
+): ConfigProblem {
+  const label = labelOf(draft, finding.path);
+  return label === null ? place(finding, file) : problemWith(label, finding.message);
+}
+
+/** A setting that the file lacks is placed where the map is that ought to hold it. */
+function place(
+  { path, message }: Finding,
+  { name, positions }: Pick<SettingsFile, 'name' | 'positions'>,
+): ConfigProblem {
+  const key = path.join('.');
+  const position = [...ancestry(path)]
+    .map((ancestor) => positions.get(pathKey(ancestor)))
+    .find((known) => known !== undefined);
+  if (position === undefined || name === null) return problemWith(key, message);
+  return { file: name, ...position, key, message };
 }

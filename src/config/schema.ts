@@ -1,13 +1,94 @@
+import { isIP, isIPv6 } from 'node:net';
 import { z } from 'zod';
 import { PER_WATCH } from '../core/delivery/receiver.ts';
 import { PROFILES } from '../core/watch/watch.ts';
-import { discover } from './discover.ts';
-import { egressEntry } from './egress-entry.ts';
-import { logEndpoint, webhookEndpoint } from './endpoint.ts';
-import { webhookSecret } from './endpoint-fields.ts';
-import { duration, encryptionKey, flag, integer, wholeNumber, name, secretText } from './fields.ts';
-import { redis } from './redis.ts';
-import { serviceUrl } from './urls.ts';
+import { logEndpoint, webhookEndpoint, webhookSecret, tls } from './endpoint-schema.ts';
+import {
+  duration,
+  encryptionKey,
+  flag,
+  integer,
+  wholeNumber,
+  name,
+  secretText,
+  serviceUrl,
+  redisUrl,
+} from './fields.ts';
+
+const address = z
+  .string({ error: 'expected host:port' })
+  .regex(/^(\[[0-9a-f:.]+\]|[^\s:/@[\]]+)(:\d{1,5})?$/i, 'expected host:port');
+
+const addresses = z
+  .array(address, { error: 'expected a list such as [host:port, host:port]' })
+  .min(1, 'expected at least one host:port')
+  .max(30, 'expected at most 30 of them');
+
+const password = secretText('expected a password', { min: 1 });
+
+/** Which Redis: one of `url`, `sentinels` with `name`, and `cluster`; else the daemon's own. */
+export const redis = z.strictObject({
+  url: redisUrl.optional(),
+  sentinels: addresses.optional(),
+  name: z.string().min(1).optional(),
+  cluster: addresses.optional(),
+  username: z.string().min(1).optional(),
+  password: password.optional(),
+  sentinel_username: z.string().min(1).optional(),
+  sentinel_password: password.optional(),
+  tls: tls.extend({ server_name: z.string().min(1).optional() }).optional(),
+  prefix: name.default('runwatch'),
+  refuse_clock_skew: flag(false),
+});
+
+export type RedisConfig = z.output<typeof redis>;
+
+function isEgressEntry(entry: string): boolean {
+  if (isIP(entry) !== 0) return true;
+  const [, base = '', bits] = /^(.+)\/(\d{1,3})$/.exec(entry) ?? [];
+  if (isIP(base) !== 0) return Number(bits) <= (isIPv6(base) ? 128 : 32);
+  const [, host = '', port] = /^(\[[^\]]+\]|[\p{L}\p{N}._-]+):(\d{1,5})$/u.exec(entry) ?? [];
+  return Number(port) > 0 && URL.canParse(`http://${host}:${port}`);
+}
+
+const egressEntry = z
+  .string()
+  .refine(isEgressEntry, 'expected an address, a CIDR such as 10.0.0.0/8, or host:port');
+
+/** Each workflow has a list of its own to be read. */
+const MOST_WORKFLOWS = 20;
+
+/** Stands for the runs of every workflow, in the place of ids. */
+export const ALL_WORKFLOWS = 'all';
+
+const EXPECTED = 'expected all, or a list of workflow ids';
+
+function listOfOne(input: unknown): unknown {
+  return input === ALL_WORKFLOWS ? [input] : input;
+}
+
+const workflowId = z
+  .string({ error: 'expected the id of a workflow' })
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, 'expected the id of a workflow');
+
+const workflows = z.preprocess(
+  listOfOne,
+  z
+    .array(workflowId, { error: EXPECTED })
+    .min(1, EXPECTED)
+    .max(MOST_WORKFLOWS, `expected at most ${MOST_WORKFLOWS} workflow ids; all is one list for all`)
+    .refine((ids) => ids.length === 1 || !ids.includes(ALL_WORKFLOWS), {
+      error: 'expected either all or workflow ids',
+    })
+    .refine((ids) => new Set(ids).size === ids.length, { error: 'expected each workflow once' }),
+);
+
+/** Watches runs without registration, as they appear in the lists of Noxus. */
+const discover = z.strictObject({
+  workflows,
+  since: z.literal('registration').default('registration'),
+  every: duration('10s', { min: '100ms', max: '1h' }),
+});
 
 const source = z.strictObject({
   base_url: serviceUrl.default('https://backend.noxus.ai'),

@@ -1,6 +1,6 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
 import { RunwatchError } from '../core/errors.ts';
-import type { ObservationDraft, Path } from './problem.ts';
+import type { Finding, Path } from './problems.ts';
 import { readRegularFile } from './read-file.ts';
 import type { Config, WebhookEndpointConfig } from './schema.ts';
 
@@ -17,7 +17,7 @@ export interface TlsMaterial {
 }
 
 /** What is wrong with the files that endpoints and `redis` name. */
-export function checkTlsFiles({ endpoints, redis }: Config): ObservationDraft[] {
+export function checkTlsFiles({ endpoints, redis }: Config): Finding[] {
   const sections = Object.entries(endpoints).flatMap(([name, endpoint]) =>
     endpoint.type === 'webhook' ? [{ path: ['endpoints', name], tls: endpoint.tls }] : [],
   );
@@ -39,14 +39,14 @@ export function loadTlsFiles(section: Path, tls: TlsConfig): TlsMaterial {
   throw new RunwatchError(message, { code: 'tls_files_unusable' });
 }
 
-function under(section: Path, { path, message }: ObservationDraft): ObservationDraft {
+function under(section: Path, { path, message }: Finding): Finding {
   return { path: [...section, 'tls', ...path], message };
 }
 
-type Read = { material: TlsMaterial } | { wrong: ObservationDraft[] };
+type Read = { material: TlsMaterial } | { wrong: Finding[] };
 
 function readTlsFiles({ ca_file, cert_file, key_file }: TlsConfig): Read {
-  const wrong: ObservationDraft[] = [];
+  const wrong: Finding[] = [];
   const ca = readPem(['ca_file'], ca_file, { as: certificateIn, wrong });
   const certificate = readPem(['cert_file'], cert_file, { as: certificateIn, wrong });
   const key = readPem(['key_file'], key_file, { as: keyIn, wrong });
@@ -66,7 +66,7 @@ function readTlsFiles({ ca_file, cert_file, key_file }: TlsConfig): Read {
 interface Reading<Content> {
   /** Throws when the text holds nothing of the kind. */
   as: { read: (text: string) => Content; expected: string };
-  wrong: ObservationDraft[];
+  wrong: Finding[];
 }
 
 /** Nothing of what a file holds gets into a message: it may be a key. */

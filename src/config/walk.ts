@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { presentations } from './fields.ts';
-import type { Path } from './problem.ts';
+import type { Path } from './problems.ts';
 
 type Schema = z.core.$ZodType;
 type Presentation = NonNullable<ReturnType<typeof presentations.get>>['as'];

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { stat, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { distrust, ownUids } from '../config/trust.ts';
+import { distrust, ownUids } from '../config/read-file.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { KnownStore } from '../core/store-loss.ts';
 import { isCode } from '../redis/file-lock.ts';

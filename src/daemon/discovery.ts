@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { ALL_WORKFLOWS } from '../config/discover.ts';
-import type { Config } from '../config/schema.ts';
+import { ALL_WORKFLOWS, type Config } from '../config/schema.ts';
 import { isoTime } from '../core/event/event.ts';
 import type { ListOutcome, ListQuestion, RunList } from '../core/feed/run-list.ts';
 import { createDiscoverRuns, type DiscoveryLog } from '../poll/discover-runs.ts';

@@ -1,4 +1,4 @@
-import { hasSecretUrl } from '../config/endpoint.ts';
+import { hasSecretUrl } from '../config/endpoint-schema.ts';
 import type { WebhookEndpointConfig } from '../config/schema.ts';
 import { noDeliveries } from '../core/delivery/delivery.ts';
 import {

@@ -1,4 +1,4 @@
-import { privateDirectories } from '../config/data-directory.ts';
+import { privateDirectories } from '../config/paths.ts';
 import type { Config } from '../config/schema.ts';
 import { loadTlsFiles } from '../config/tls-files.ts';
 import type { Lifecycle } from '../lifecycle.ts';

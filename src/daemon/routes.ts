@@ -1,5 +1,5 @@
 import type { Config, EndpointConfig, WebhookEndpointConfig } from '../config/schema.ts';
-import { hasSecretUrl } from '../config/endpoint.ts';
+import { hasSecretUrl } from '../config/endpoint-schema.ts';
 import { loadTlsFiles } from '../config/tls-files.ts';
 import type { Delivery } from '../core/delivery/delivery.ts';
 import {

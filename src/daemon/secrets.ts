@@ -1,11 +1,10 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { link, mkdir, open, rm } from 'node:fs/promises';
 import { join, dirname } from 'node:path';
-import { decodeEncryptionKey } from '../config/encryption-key.ts';
-import { webhookSecret } from '../config/endpoint-fields.ts';
-import { MAX_SECRET_BYTES, readRegularFile } from '../config/read-file.ts';
+import { decodeEncryptionKey } from '../config/fields.ts';
+import { webhookSecret } from '../config/endpoint-schema.ts';
+import { MAX_SECRET_BYTES, readRegularFile, distrust, ownUids } from '../config/read-file.ts';
 import type { Config } from '../config/schema.ts';
-import { distrust, ownUids } from '../config/trust.ts';
 import { RunwatchError, messageOf } from '../core/errors.ts';
 import { countSealed, reencrypt, type ReencryptReport } from '../deliver/secrets/reencrypt.ts';
 import {

@@ -1,5 +1,5 @@
 import type { SourceConfig } from '../config/schema.ts';
-import { createEventStreams } from '../noxus/event-stream.ts';
+import { createEventStreams } from '../noxus/stream.ts';
 import { createHints, type Hints } from '../poll/hints.ts';
 import { faultLog } from './faults.ts';
 import type { Source, SourceDependencies } from './source.ts';

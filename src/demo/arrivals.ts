@@ -1,4 +1,4 @@
-import { eventSchema, type EventView } from '../cli/client/wire.ts';
+import { eventSchema, type EventView } from '../client/types.ts';
 import { plain } from '../cli/render/text.ts';
 import type { ReceivedWebhook } from '../simulator/receiver.ts';
 import { dim, inColorOf, seconds, text, type Line, type Span } from './line.ts';

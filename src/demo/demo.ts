@@ -1,5 +1,4 @@
-import { createDaemonClient, type DaemonClient } from '../cli/client/client.ts';
-import { collectPages } from '../cli/client/pages.ts';
+import { createDaemonClient, type DaemonClient, collectPages } from '../client/client.ts';
 import { type CliIo, untilAborted } from '../cli/context.ts';
 import { EXIT, exitCodeOfInterrupt } from '../cli/exit.ts';
 import { arrivalLine, Scoreboard } from './arrivals.ts';

@@ -1,5 +1,5 @@
 import type { Colors } from '../cli/context.ts';
-import { paint } from '../cli/render/paint.ts';
+import { paint } from '../cli/render/text.ts';
 
 /** A piece of a line. Its style adds escape sequences, and never anything that takes up room. */
 export interface Span {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DaemonClient } from '../cli/client/client.ts';
-import type { EndpointView, WatchView } from '../cli/client/wire.ts';
+import type { DaemonClient } from '../client/client.ts';
+import type { EndpointView, WatchView } from '../client/types.ts';
 import { RunwatchError } from '../core/errors.ts';
 import type { Simulator } from '../simulator/server.ts';
 import { CAST, PAUSE, type Member, type Role } from './scenario.ts';

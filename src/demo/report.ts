@@ -1,4 +1,4 @@
-import type { EndpointView, EventView, WatchView } from '../cli/client/wire.ts';
+import type { EndpointView, EventView, WatchView } from '../client/types.ts';
 import { count } from '../cli/render/text.ts';
 import { wantsEvent } from '../core/event/event.ts';
 import { isTerminalStatus } from '../core/run/snapshot.ts';

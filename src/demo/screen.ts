@@ -1,5 +1,5 @@
 import pc from 'picocolors';
-import type { WatchView } from '../cli/client/wire.ts';
+import type { WatchView } from '../client/types.ts';
 import type { Colors } from '../cli/context.ts';
 import { plain } from '../cli/render/text.ts';
 import {

@@ -1,6 +1,6 @@
+import { createServer, type RequestListener, type Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { fastifyPlugin } from 'fastify-plugin';
-import { closeWhole } from './node-server.ts';
 
 interface Connection {
   /** Requests that are not answered yet. */
@@ -63,4 +63,99 @@ function makeRoom(open: Map<Socket, Connection>, most: number): boolean {
   open.delete(socket);
   socket.destroy();
   return true;
+}
+
+/** Limits of connections; counts and milliseconds. */
+export interface ConnectionLimits {
+  connections: number;
+  /** Requests of one connection that are worked on at the same time. */
+  requestsPerConnection: number;
+  /** From the start of a connection, or of a request on it, to the end of the head. */
+  headersMs: number;
+  /** From the first byte of a request to its last. */
+  requestMs: number;
+  /** How long a connection may wait for its next request. */
+  keepAliveMs: number;
+  /** How long nothing may move on a connection in either direction. */
+  silenceMs: number;
+}
+
+/** How often Node compares connections with their limits; it would do so every 30 s, ms. */
+const CHECK_INTERVAL_MS = 1_000;
+
+/** How long what a peer still sends is read after the last answer, ms. */
+const LINGER_MS = 500;
+
+/** The Node server below the routes, with the limits that hold before there is a request. */
+export function createNodeServer(handle: RequestListener, limits: ConnectionLimits): Server {
+  const server = createServer(
+    {
+      headersTimeout: limits.headersMs,
+      requestTimeout: limits.requestMs,
+      keepAliveTimeout: limits.keepAliveMs,
+      connectionsCheckingInterval: Math.min(CHECK_INTERVAL_MS, limits.headersMs),
+    },
+    limitPipelining(handle, limits.requestsPerConnection),
+  );
+  server.setTimeout(limits.silenceMs);
+  return server;
+}
+
+/**
+ * Closes a connection in both directions. After `end()` alone a peer that keeps its half open keeps
+ * the connection. Destroyed at once, unread bytes would make the kernel drop the answer.
+ */
+export function closeWhole(socket: Socket, lastWords?: string): void {
+  if (socket.writableEnded) return;
+  if (lastWords === undefined) socket.end();
+  else socket.end(lastWords);
+  const linger = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once('close', () => clearTimeout(linger));
+}
+
+interface Pipeline {
+  running: number;
+  /** Requests that have been read and wait for one that runs to be answered. */
+  waiting: (() => void)[];
+  isPaused: boolean;
+}
+
+/**
+ * Works on a limited number of requests of one connection. While others wait, nothing more is read:
+ * only the rest of one chunk (64 KiB) can come on top.
+ */
+function limitPipelining(handle: RequestListener, most: number): RequestListener {
+  const pipelines = new WeakMap<Socket, Pipeline>();
+  const pipelineOf = (socket: Socket): Pipeline => {
+    const known = pipelines.get(socket);
+    if (known !== undefined) return known;
+    const pipeline: Pipeline = { running: 0, waiting: [], isPaused: false };
+    // Node by itself reads on after each answer.
+    socket.on('resume', () => {
+      if (pipeline.isPaused) socket.pause();
+    });
+    pipelines.set(socket, pipeline);
+    return pipeline;
+  };
+  return (request, response) => {
+    const { socket } = request;
+    const pipeline = pipelineOf(socket);
+    const start = () => {
+      pipeline.running += 1;
+      handle(request, response);
+    };
+    const startNext = () => {
+      pipeline.running -= 1;
+      pipeline.waiting.shift()?.();
+      if (!pipeline.isPaused || pipeline.waiting.length > 0) return;
+      pipeline.isPaused = false;
+      socket.resume();
+    };
+    // Not at once: answers that are ready would follow one another and keep out other connections.
+    response.once('close', () => setImmediate(startNext));
+    if (pipeline.running < most) return start();
+    pipeline.waiting.push(start);
+    pipeline.isPaused = true;
+    socket.pause();
+  };
 }

@@ -3,7 +3,8 @@ import { fastifySwaggerUi } from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
-import { finishDocument, type ApiDocument } from './document.ts';
+import { problemReference } from './schemas/common.ts';
+import { callbacksOf, webhookOperations } from './webhook-operations.ts';
 
 const DESCRIPTION = `Watches runs of the Noxus AI platform and tells people and systems when one
 completes, fails, stops or waits for a human.
@@ -84,3 +85,219 @@ const transformObject: typeof jsonSchemaTransformObject = (source) => {
   finishDocument(transformed as unknown as ApiDocument);
   return transformed;
 };
+
+/** A JSON schema, or any other part of an OpenAPI document. */
+interface Node {
+  [key: string]: unknown;
+}
+
+interface Answer {
+  description?: string;
+  headers?: Record<string, object>;
+  content?: object;
+}
+
+interface Parameter {
+  in: string;
+  schema?: Node;
+  style?: string;
+  explode?: boolean;
+}
+
+interface Operation {
+  operationId?: string;
+  callbacks?: object;
+  parameters?: Parameter[];
+  security?: unknown[];
+  requestBody?: { required: boolean; content: Record<string, { schema?: Node }> };
+  responses?: Record<string, Answer>;
+}
+
+/** The part of an OpenAPI document that is finished here. */
+interface ApiDocument {
+  paths: Record<string, Record<string, Operation>>;
+  webhooks?: Record<string, { post: object }>;
+  components: { schemas: Record<string, Node> };
+}
+
+const REFERENCE = '#/components/schemas/';
+
+/** Makes of what the routes say a document that strangers' generators understand. */
+function finishDocument(document: ApiDocument): void {
+  document.webhooks = webhookOperations();
+  for (const [method, operation] of operationsOf(document)) {
+    relaxBody(operation);
+    joinLists(operation);
+    addRefusals(method, operation);
+    addHeaders(operation);
+    const callbacks = callbacksOf(operation.operationId);
+    if (callbacks !== null) operation.callbacks = callbacks;
+  }
+  nameOnce(document);
+  refine(document as unknown as Node);
+  dropUnused(document);
+}
+
+function operationsOf({ paths }: ApiDocument): [string, Operation][] {
+  return Object.values(paths).flatMap((methods) => Object.entries(methods));
+}
+
+/** A body whose schema has a default may be left out; the plugin holds that every body is required. */
+function relaxBody({ requestBody }: Operation): void {
+  const schema = requestBody?.content['application/json']?.schema;
+  if (requestBody !== undefined && schema?.['default'] !== undefined) requestBody.required = false;
+}
+
+/** Several values of a query come as one, by commas. */
+function joinLists({ parameters = [] }: Operation): void {
+  for (const parameter of parameters) {
+    if (parameter.in !== 'query' || parameter.schema?.['type'] !== 'array') continue;
+    Object.assign(parameter, { style: 'form', explode: false });
+  }
+}
+
+const EVERYWHERE = {
+  400: 'What was sent is not HTTP, or its URL cannot be read.',
+  408: 'The request was not complete in time.',
+  431: 'The request headers have more than 16 KiB.',
+};
+
+const WITH_BODY = {
+  ...EVERYWHERE,
+  400: 'The body is missing where one is needed, is not JSON, or what was sent is not HTTP.',
+  413: 'The body has more than 1 MiB.',
+  415: 'The body is not sent as JSON.',
+};
+
+/** What the server answers before any route does. */
+function addRefusals(method: string, operation: Operation): void {
+  const refusals = method === 'get' ? EVERYWHERE : WITH_BODY;
+  const added = Object.entries(refusals).map(([status, description]) => [
+    status,
+    { description, content: problemReference },
+  ]);
+  operation.responses = { ...(Object.fromEntries(added) as object), ...operation.responses };
+}
+
+const HEADERS: Record<string, Record<string, object>> = {
+  401: {
+    'WWW-Authenticate': {
+      description: 'Asks for a bearer token (RFC 6750).',
+      schema: { type: 'string' },
+    },
+  },
+  503: {
+    'Retry-After': {
+      description: 'Seconds after which it is worth trying again.',
+      schema: { type: 'integer', format: 'int64', minimum: 0 },
+    },
+  },
+};
+
+/** Headers of single operations, by their id and status. */
+const OWN_HEADERS: Record<string, Record<string, object>> = {
+  'registerWatch 201': {
+    Location: { description: 'Where the watch is shown.', schema: { type: 'string' } },
+  },
+  'streamEvents 200': {
+    'Runwatch-Cursor': { description: 'Where the stream begins.', schema: { type: 'string' } },
+  },
+};
+
+function addHeaders({ operationId, responses = {} }: Operation): void {
+  for (const [status, answer] of Object.entries(responses)) {
+    const isProblem = Object.keys(answer.content ?? {}).includes('application/problem+json');
+    const headers = {
+      ...(isProblem && HEADERS[status]),
+      ...OWN_HEADERS[`${operationId} ${status}`],
+    };
+    if (Object.keys(headers).length > 0) answer.headers = { ...headers, ...answer.headers };
+  }
+}
+
+/**
+ * Each named schema comes as what is sent and, with `Input` at its end, as what is taken. One name is
+ * enough where only one of them is referred to, or both are alike.
+ */
+function nameOnce(document: ApiDocument): void {
+  const { schemas } = document.components;
+  const used = usedNames(document);
+  for (const [name, schema] of Object.entries(schemas)) {
+    const plain = name.replace(/Input$/, '');
+    if (plain === name) continue;
+    const isAlone = !used.has(plain);
+    if (isAlone) schemas[plain] = { ...schema, ...examplesOf(schemas[plain]) };
+    delete schemas[name];
+  }
+  visit(document, (node) => {
+    const { $ref } = node;
+    if (typeof $ref === 'string') node['$ref'] = $ref.replace(/Input$/, '');
+  });
+}
+
+/** Zod leaves the examples out of inputs that are transformed; those of the output form are the same. */
+function examplesOf(schema: Node | undefined): Node {
+  return schema?.['examples'] === undefined ? {} : { examples: schema['examples'] };
+}
+
+/** Says of whole numbers how long they are, and of unions by what their members are told apart. */
+function refine(document: Node): void {
+  visit(document, (node) => {
+    if ([node['type']].flat().includes('integer')) {
+      node['format'] = 'int64';
+      // What JavaScript can count to is no limit of the API.
+      if (node['minimum'] === Number.MIN_SAFE_INTEGER) delete node['minimum'];
+      if (node['maximum'] === Number.MAX_SAFE_INTEGER) delete node['maximum'];
+    }
+  });
+  const { schemas } = (document as unknown as ApiDocument).components;
+  for (const schema of Object.values(schemas)) addDiscriminator(schema, schemas);
+}
+
+function addDiscriminator(schema: Node, schemas: Record<string, Node>): void {
+  const members = schema['oneOf'];
+  if (!Array.isArray(members)) return;
+  const references = members.map(({ $ref }: { $ref?: string }) => $ref ?? '');
+  for (const propertyName of ['type', 'kind']) {
+    const entries = references.map((reference) => {
+      const properties = schemas[reference.slice(REFERENCE.length)]?.['properties'] as Node;
+      return [(properties?.[propertyName] as Node | undefined)?.['const'], reference];
+    });
+    if (entries.every(([value]) => typeof value === 'string')) {
+      schema['discriminator'] = { propertyName, mapping: Object.fromEntries(entries) as object };
+      return;
+    }
+  }
+}
+
+function dropUnused(document: ApiDocument): void {
+  const { schemas } = document.components;
+  const used = usedNames(document);
+  document.components.schemas = Object.fromEntries(
+    Object.entries(schemas).filter(([name]) => used.has(name)),
+  );
+}
+
+/** The names of the schemas that paths and webhooks refer to, by others too. */
+function usedNames({ paths, webhooks, components }: ApiDocument): Set<string> {
+  const used = new Set<string>();
+  const follow = (value: unknown): void => {
+    for (const [, name = ''] of JSON.stringify(value).matchAll(/#\/components\/schemas\/(\w+)/g)) {
+      if (used.has(name)) continue;
+      used.add(name);
+      follow(components.schemas[name] ?? {});
+    }
+  };
+  follow([paths, webhooks]);
+  return used;
+}
+
+function visit(value: unknown, see: (node: Node) => void): void {
+  if (typeof value !== 'object' || value === null) return;
+  if (Array.isArray(value)) {
+    for (const item of value) visit(item, see);
+    return;
+  }
+  see(value as Node);
+  for (const item of Object.values(value)) visit(item, see);
+}

@@ -1,16 +1,30 @@
 import type { z } from 'zod';
+import type { PollingPerRun, WorkflowPolling } from '../core/cadence/workflow-polling.ts';
 import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import { shownReceiver } from '../core/delivery/receiver.ts';
+import { formatDuration } from '../core/duration.ts';
 import { isoTime, TOLD_BY_DEFAULT } from '../core/event/event.ts';
-import type { Subscription, Watch } from '../core/watch/watch.ts';
+import type { ClosedSource } from '../core/source/throttle.ts';
+import type { Subscription, Watch, Profile } from '../core/watch/watch.ts';
 import type {
   attemptSchema,
   deliverySchema,
   deliveryWithAttempts,
   redelivered,
 } from './schemas/delivery.ts';
-import type { registration, watchSchema } from './schemas/watch.ts';
-import type { Page, WatchResult } from './services.ts';
+import type { endpointSchema, endpointTest, rotatedSecret } from './schemas/endpoint.ts';
+import type { workflowPollingSchema } from './schemas/polling.ts';
+import type { sourceSchema } from './schemas/source.ts';
+import type { registration, watchSchema, pollAnswer } from './schemas/watch.ts';
+import type {
+  Page,
+  WatchResult,
+  EndpointHealth,
+  EndpointService,
+  EndpointTest,
+  EndpointView,
+  SourceView,
+} from './services.ts';
 
 type WatchJson = z.output<typeof watchSchema>;
 type Registered = Exclude<WatchResult, { kind: 'invalid' }>;
@@ -58,7 +72,7 @@ function presentSubscription(subscription: Subscription): WatchJson['subscriptio
 }
 
 /** The event patterns that hold: those that were given, or the types told by default. */
-export function patternsInForce(patterns: readonly string[] | null | undefined): string[] {
+function patternsInForce(patterns: readonly string[] | null | undefined): string[] {
   return [...(patterns ?? TOLD_BY_DEFAULT)];
 }
 
@@ -106,7 +120,7 @@ export function presentDeliveryWithAttempts(
 }
 
 /** An attempt with what was answered to it. */
-export function presentAttempt(attempt: Attempt): z.output<typeof attemptSchema> {
+function presentAttempt(attempt: Attempt): z.output<typeof attemptSchema> {
   return {
     at: isoTime(attempt.at),
     ...presentResult(attempt),
@@ -123,6 +137,104 @@ export function presentPage<Item, Json>(page: Page<Item>, present: (item: Item) 
   return { data: page.items.map(present), next_cursor: page.nextCursor };
 }
 
-export function timeOrNull(ms: number | null): string | null {
+function timeOrNull(ms: number | null): string | null {
   return ms === null ? null : isoTime(ms);
+}
+
+type EndpointJson = z.output<typeof endpointSchema>;
+type Rotation = NonNullable<Awaited<ReturnType<EndpointService['rotate']>>>;
+
+/** An endpoint as the API shows it. */
+export function presentEndpoint(endpoint: EndpointView): EndpointJson {
+  return {
+    name: endpoint.name,
+    type: endpoint.type,
+    url: endpoint.url,
+    events: patternsInForce(endpoint.events),
+    default: endpoint.default,
+    counts: endpoint.counts,
+    health: presentHealth(endpoint.health),
+  };
+}
+
+function presentHealth(health: EndpointHealth): EndpointJson['health'] {
+  return {
+    state: health.state,
+    reason: health.reason,
+    failing_since: timeOrNull(health.failingSince),
+    next_probe_at: timeOrNull(health.nextProbeAt),
+    throttled_until: timeOrNull(health.throttledUntil),
+  };
+}
+
+/** What the receiver made of a test. */
+export function presentTest({ delivered, attempt }: EndpointTest): z.output<typeof endpointTest> {
+  return { delivered, attempt: presentAttempt(attempt) };
+}
+
+/** A new secret, which is shown this once. */
+export function presentRotation(rotation: Rotation): z.output<typeof rotatedSecret> {
+  return {
+    secret: rotation.secret,
+    previous_expires_at: timeOrNull(rotation.previousExpiresAt),
+  };
+}
+
+/** What is known of a workflow as the API shows it. */
+export function presentPolling(
+  { source, workflowId, runs, states, duration, measured, expected }: WorkflowPolling,
+  profile: Profile,
+): z.output<typeof workflowPollingSchema> {
+  return {
+    source,
+    workflow_id: workflowId,
+    runs,
+    states,
+    duration: duration && {
+      median_ms: milliseconds(duration.median),
+      p90_ms: milliseconds(duration.p90),
+    },
+    measured: measured && presentPerRun(measured),
+    expected: expected && { ...presentPerRun(expected), profile },
+  };
+}
+
+function presentPerRun({ requests, delayS }: PollingPerRun) {
+  return { requests: Math.round(requests * 100) / 100, delay_ms: milliseconds(delayS) };
+}
+
+function milliseconds(seconds: number): number {
+  return Math.round(seconds * 1_000);
+}
+
+const STATES = {
+  rate_limited: 'paused',
+  unauthorized: 'unauthorized',
+  unreachable: 'unreachable',
+} as const;
+
+/** What asking for a poll came to: while its source is closed, when that is tried next. */
+export function presentPoll({
+  closed,
+}: {
+  closed: ClosedSource | null;
+}): z.output<typeof pollAnswer> {
+  return {
+    paused_until: closed === null ? null : isoTime(closed.probeAt),
+    message: closed?.message ?? null,
+  };
+}
+
+/** A source as the API shows it. */
+export function presentSource(source: SourceView): z.output<typeof sourceSchema> {
+  const { name, closed, since, answeredAt, limit, used } = source;
+  return {
+    name,
+    state: closed === null ? 'answering' : STATES[closed.reason],
+    since: closed === null ? null : timeOrNull(since),
+    message: closed?.message ?? null,
+    paused_until: closed === null ? null : isoTime(closed.probeAt),
+    last_answer_at: timeOrNull(answeredAt),
+    rate_limit: { requests: limit.requests, per: formatDuration(limit.perMs), used },
+  };
 }

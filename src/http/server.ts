@@ -5,31 +5,30 @@ import type { PublicArea, TokenConfig } from '../config/schema.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { accessLog, type HttpLog } from './access-log.ts';
 import { bearerAuth } from './auth.ts';
-import { answerClientError } from './client-error.ts';
-import { connections } from './connections.ts';
-import { deadline } from './deadline.ts';
-import { answerError, errorHandler } from './error-handler.ts';
+import {
+  answerClientError,
+  answerError,
+  errorHandler,
+  notFound,
+  unreachableStore,
+  validateByZod,
+} from './errors.ts';
+import { connections, createNodeServer, type ConnectionLimits } from './connections.ts';
+import { deadline } from './time-limit.ts';
 import { hostGuard } from './host-guard.ts';
 import { idempotency } from './idempotency.ts';
 import { jsonBody } from './json-body.ts';
-import { createNodeServer, type ConnectionLimits } from './node-server.ts';
-import { notFound } from './not-found.ts';
 import { openapi } from './openapi.ts';
-import { deliveryRoutes } from './routes/deliveries.ts';
+import { deliveryRoutes, redeliverRoutes } from './routes/deliveries.ts';
 import { endpointRoutes } from './routes/endpoints.ts';
-import { eventStreamRoute } from './routes/event-stream.ts';
-import { eventRoutes } from './routes/events.ts';
+import { eventStreamRoute, eventRoutes } from './routes/events.ts';
 import { healthRoutes, type Metrics } from './routes/health.ts';
 import { pollingRoutes } from './routes/polling.ts';
 import { processRoutes } from './routes/processes.ts';
-import { redeliverRoutes } from './routes/redeliver.ts';
 import { sourceRoutes } from './routes/sources.ts';
-import { watchBatchRoute } from './routes/watch-batch.ts';
-import { watchRoutes } from './routes/watches.ts';
+import { watchBatchRoute, watchRoutes } from './routes/watches.ts';
 import type { Services } from './services.ts';
 import type { StreamLimits } from './sse.ts';
-import { unreachableStore } from './unreachable-store.ts';
-import { validateByZod } from './validation.ts';
 
 interface ServerLimits extends ConnectionLimits {
   /** From a request to its answer; streams are exempt. */

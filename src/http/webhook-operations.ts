@@ -4,7 +4,7 @@ import {
   TEST_EVENT_TYPE,
   type SentEventType,
 } from '../core/event/event.ts';
-import { schemaNameOf } from './schemas/webhook-body.ts';
+import { schemaNameOf } from './schemas/webhook.ts';
 
 const SENT_TYPES: readonly SentEventType[] = [
   ...EVENT_TYPES,

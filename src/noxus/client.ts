@@ -3,13 +3,10 @@ import type { Random } from '../core/backoff.ts';
 import { RunwatchError } from '../core/errors.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
 import type { ListOutcome, ListQuestion } from '../core/feed/run-list.ts';
-import { isWorthRetrying, outcomeOf } from './answer.ts';
+import { isWorthRetrying, outcomeOf, RunBody, RUN_FIELDS } from './run.ts';
 import { Deadline } from './deadline.ts';
 import { ListBody, listOutcome, listPath } from './listing.ts';
-import type { Reply } from './reply.ts';
-import { RunBody } from './run-body.ts';
-import { createTransport, type TransportOptions } from './transport.ts';
-import { RUN_FIELDS } from './wire-run.ts';
+import { type Reply, createTransport, type TransportOptions } from './transport.ts';
 
 /** Quick retries after the first attempt; whatever lasts longer is for the cadence to deal with. */
 const MAX_RETRIES = 2;

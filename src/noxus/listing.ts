@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import type { ListedRun, ListOutcome, ListQuestion, RunPage } from '../core/feed/run-list.ts';
-import { invalid, readJson, requestNote, troubleOfFailure, troubleOfStatus } from './judge.ts';
-import type { Reply } from './reply.ts';
+import { invalid, readJson, requestNote, troubleOfFailure, troubleOfStatus } from './errors.ts';
+import type { Reply } from './transport.ts';
 import { RunSkimmer } from './skim.ts';
-import { toSnapshot, unreadFields, wireRunSchema, type WireRun } from './wire-run.ts';
+import { toSnapshot, unreadFields, wireRunSchema, type WireRun } from './run.ts';
 
 /**
  * Largest answer that is read of a list, 16 MiB: the rest is not waited for. This bounds the

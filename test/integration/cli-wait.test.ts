@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { createDaemonClient } from '../../src/cli/client/client.ts';
+import { createDaemonClient } from '../../src/client/client.ts';
 import { createDaemonObserver } from '../../src/cli/wait/daemon-observer.ts';
-import type { RunReaderSettings } from '../../src/cli/dependencies.ts';
+import type { RunReaderSettings } from '../../src/cli/context.ts';
 import type { RunView } from '../../src/cli/wait/verdict.ts';
-import type { WatchView } from '../../src/cli/client/wire.ts';
+import type { WatchView } from '../../src/client/types.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import { sampleEvent, sampleRun, sampleWatch, settledWatch } from '../support/api-samples.ts';
 import { runCli, startCli } from '../support/cli-harness.ts';

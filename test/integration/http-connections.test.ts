@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { createNodeServer } from '../../src/http/node-server.ts';
+import { createNodeServer } from '../../src/http/connections.ts';
 import type { ServerOptions } from '../../src/http/server.ts';
 import { aWatch } from '../support/fake-services.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';

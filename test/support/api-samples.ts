@@ -1,10 +1,5 @@
 import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
-import type {
-  DeliveryView,
-  EndpointView,
-  EventView,
-  WatchView,
-} from '../../src/cli/client/wire.ts';
+import type { DeliveryView, EndpointView, EventView, WatchView } from '../../src/client/types.ts';
 
 /** Sample answers of the API. */
 

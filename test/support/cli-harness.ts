@@ -1,6 +1,5 @@
 import { Readable, Writable } from 'node:stream';
-import { outputOf, type CliHost } from '../../src/cli/context.ts';
-import type { CliDependencies } from '../../src/cli/dependencies.ts';
+import { outputOf, type CliHost, type CliDependencies } from '../../src/cli/context.ts';
 import { runProgram } from '../../src/cli/program.ts';
 import { readCliEnv } from '../../src/config/cli-env.ts';
 import { RunwatchError } from '../../src/core/errors.ts';

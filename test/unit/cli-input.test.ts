@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { splitBatches } from '../../src/cli/register-runs.ts';
+import { splitBatches } from '../../src/cli/verbs/watch.ts';
 import { outputOf } from '../../src/cli/context.ts';
-import { collectPages } from '../../src/cli/client/pages.ts';
+import { collectPages } from '../../src/client/client.ts';
 import { readGoodRunIds, readRunIds } from '../../src/cli/run-ids.ts';
 import { readCliEnv } from '../../src/config/cli-env.ts';
 

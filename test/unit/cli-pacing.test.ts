@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { mapConcurrently } from '../../src/cli/concurrent.ts';
+import { mapConcurrently } from '../../src/cli/verb.ts';
 import { Hints } from '../../src/cli/wait/daemon-observer.ts';
 import { RequestPacer } from '../../src/cli/wait/direct-observer.ts';
 

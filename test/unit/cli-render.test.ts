@@ -6,7 +6,7 @@ import { outputOf } from '../../src/cli/context.ts';
 import { eventLine } from '../../src/cli/render/events.ts';
 import { fitWidths, renderFields, renderTable } from '../../src/cli/render/table.ts';
 import { lasting, plain, relative, roughly } from '../../src/cli/render/text.ts';
-import type { EventView } from '../../src/cli/client/wire.ts';
+import type { EventView } from '../../src/client/types.ts';
 import { sampleEvent, sampleRun } from '../support/api-samples.ts';
 
 function output(columns: number | undefined, noColor = false) {

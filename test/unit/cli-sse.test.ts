@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { readSse, type SseMessage } from '../../src/cli/client/sse.ts';
+import { readSse, type SseMessage } from '../../src/client/sse.ts';
 
 async function read(...chunks: (string | Uint8Array)[]): Promise<SseMessage[]> {
   async function* source() {

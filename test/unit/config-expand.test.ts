@@ -3,8 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { openEnvironment } from '../../src/config/environment.ts';
-import { expand } from '../../src/config/expand.ts';
+import { openEnvironment, expand } from '../../src/config/environment.ts';
 
 let directory: string;
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { readCliEnv } from '../../src/config/cli-env.ts';
 import { loadConfig } from '../../src/config/load.ts';
-import { formatProblem } from '../../src/config/problem.ts';
+import { formatProblem } from '../../src/config/problems.ts';
 import { readRegularFile } from '../../src/config/read-file.ts';
 import { isRoot, OTHER_USER } from '../support/other-user.ts';
 

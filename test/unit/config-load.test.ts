@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { loadConfig, type LoadedConfig } from '../../src/config/load.ts';
 import type { ConfigFlags } from '../../src/config/overrides.ts';
-import { formatProblem } from '../../src/config/problem.ts';
+import { formatProblem } from '../../src/config/problems.ts';
 import type { Config } from '../../src/config/schema.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 1).toString('base64')}`;

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { renderInvalid } from '../../src/cli/local/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
-import { formatProblem, type ConfigProblem } from '../../src/config/problem.ts';
+import { formatProblem, type ConfigProblem } from '../../src/config/problems.ts';
 
 let cwd: string;
 

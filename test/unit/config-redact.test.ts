@@ -2,8 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { parse } from 'yaml';
 import { renderConfig } from '../../src/cli/local/config.ts';
-import { maskUrl } from '../../src/config/mask.ts';
-import { redactConfig } from '../../src/config/redact.ts';
+import { maskUrl, redactConfig } from '../../src/config/redact.ts';
 import { configSchema, type Config } from '../../src/config/schema.ts';
 
 /** Text that is valid in a URL, a header and a secret, and cannot occur elsewhere by chance. */

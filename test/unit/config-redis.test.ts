@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
-import { checkRedis, redis } from '../../src/config/redis.ts';
+import { checkRedis } from '../../src/config/check.ts';
+import { redis } from '../../src/config/schema.ts';
 import { parseAddress } from '../../src/redis/cluster-connector.ts';
 
 const findings = (settings: object) =>

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { suggest } from '../../src/config/suggest.ts';
+import { suggest } from '../../src/config/problems.ts';
 
 const KEYS = ['min_interval', 'max_interval', 'profile', 'port'];
 

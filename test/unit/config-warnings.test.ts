@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { showConfig } from '../../src/cli/local/config.ts';
 import { loadConfig } from '../../src/config/load.ts';
-import { formatProblem } from '../../src/config/problem.ts';
+import { formatProblem } from '../../src/config/problems.ts';
 
 const KEY = { NOXUS_API_KEY: 'nox' };
 const SECRET = `whsec_${Buffer.alloc(32, 1).toString('base64')}`;

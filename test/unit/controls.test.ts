@@ -5,7 +5,7 @@ import * as fc from 'fast-check';
 import { writeJson, writeJsonLine } from '../../src/cli/report.ts';
 import { outputOf } from '../../src/cli/context.ts';
 import { escapeControls, withoutControls } from '../../src/core/controls.ts';
-import { toSnapshot, wireRunSchema } from '../../src/noxus/wire-run.ts';
+import { toSnapshot, wireRunSchema } from '../../src/noxus/run.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
 import { NOON } from '../support/builders.ts';
 

@@ -6,7 +6,7 @@ import { arrivalLine, Scoreboard, shortcomings } from '../../src/demo/arrivals.t
 import { CAST, type Member, type Role } from '../../src/demo/scenario.ts';
 import { computeFigures, summaryLines, problemsOf } from '../../src/demo/report.ts';
 import { render, widthOf } from '../../src/demo/line.ts';
-import type { EndpointView, EventView, WatchView } from '../../src/cli/client/wire.ts';
+import type { EndpointView, EventView, WatchView } from '../../src/client/types.ts';
 import type { ReceivedWebhook } from '../../src/simulator/receiver.ts';
 import { completeScript } from '../../src/simulator/script.ts';
 

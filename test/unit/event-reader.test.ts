@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { EventReader } from '../../src/noxus/event-reader.ts';
+import { EventReader } from '../../src/noxus/stream.ts';
 
 const event = (type: string, data: object) =>
   `event: message\ndata: ${JSON.stringify({ type, data, redisId: '1-0' })}\n\n`;

@@ -4,8 +4,8 @@ import {
   presentDelivery,
   presentDeliveryWithAttempts,
   presentWatch,
+  presentEndpoint,
 } from '../../src/http/present.ts';
-import { presentEndpoint } from '../../src/http/present-endpoint.ts';
 import { deliverySchema, deliveryWithAttempts } from '../../src/http/schemas/delivery.ts';
 import { endpointSchema } from '../../src/http/schemas/endpoint.ts';
 import { watchSchema } from '../../src/http/schemas/watch.ts';

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { watchQuery, watchRequest } from '../../src/http/schemas/watch.ts';
-import { parse } from '../../src/http/validation.ts';
-import { toWatchRequest } from '../../src/http/watch-request.ts';
+import { parse } from '../../src/http/errors.ts';
+import { toWatchRequest } from '../../src/http/routes/watches.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 1).toString('base64')}`;
 

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { createLineRate } from '../../src/http/line-rate.ts';
+import { createLineRate } from '../../src/http/access-log.ts';
 
 test('one line per key and interval is due, with the count since the last line', () => {
   const dueFor = createLineRate({ intervalMs: 10, keys: 2 });

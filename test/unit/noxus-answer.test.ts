@@ -1,10 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { isWorthRetrying, outcomeOf } from '../../src/noxus/answer.ts';
-import type { Reply } from '../../src/noxus/reply.ts';
-import { RunBody } from '../../src/noxus/run-body.ts';
-import { RUN_FIELDS } from '../../src/noxus/wire-run.ts';
+import { isWorthRetrying, outcomeOf, RunBody, RUN_FIELDS } from '../../src/noxus/run.ts';
+import type { Reply } from '../../src/noxus/transport.ts';
 
 const NOW = Date.parse('2025-03-01T10:00:00Z');
 const API_KEY = 'nx-canary-of-the-api-key';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { networkFailure, timedOutPhase } from '../../src/noxus/failure.ts';
+import { networkFailure, timedOutPhase } from '../../src/noxus/errors.ts';
 
 const HTTPS = new URL('https://noxus.example/prefix/');
 const HTTP = new URL('http://noxus.example:8080/');

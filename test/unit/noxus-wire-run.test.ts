@@ -1,7 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { readTimestamp } from '../../src/noxus/timestamp.ts';
-import { toSnapshot, wireRunSchema } from '../../src/noxus/wire-run.ts';
+import { readTimestamp, toSnapshot, wireRunSchema } from '../../src/noxus/run.ts';
 
 const OBSERVED_AT = Date.parse('2025-03-01T10:00:00.250Z');
 

@@ -4,14 +4,13 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { findRunId } from '../../src/cli/run-ids.ts';
-import { readSse } from '../../src/cli/client/sse.ts';
+import { readSse } from '../../src/client/sse.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { parseRetryAfter } from '../../src/core/backoff.ts';
 import { parseDuration } from '../../src/core/duration.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
-import { EventReader } from '../../src/noxus/event-reader.ts';
-import { readTimestamp } from '../../src/noxus/timestamp.ts';
-import { toSnapshot, wireRunSchema } from '../../src/noxus/wire-run.ts';
+import { EventReader } from '../../src/noxus/stream.ts';
+import { readTimestamp, toSnapshot, wireRunSchema } from '../../src/noxus/run.ts';
 import { openCursor } from '../../src/redis/cursor.ts';
 
 let cwd: string;

@@ -1,6 +1,6 @@
 import { stringify } from 'yaml';
 import { loadConfig, type InvalidConfig, type LoadedConfig } from '../../config/load.ts';
-import { formatProblem, type ConfigProblem } from '../../config/problem.ts';
+import { formatProblem, type ConfigProblem } from '../../config/problems.ts';
 import { redactConfig } from '../../config/redact.ts';
 import { EXIT } from '../exit.ts';
 

@@ -4,8 +4,7 @@ import type { ReencryptReport } from '../../deliver/secrets/reencrypt.ts';
 import { createLifecycle, type Lifecycle } from '../../lifecycle.ts';
 import { createLogger, type Logger } from '../../telemetry/logger.ts';
 import { renderInvalid } from './config.ts';
-import type { CliIo } from '../context.ts';
-import type { ReencryptFlags } from '../dependencies.ts';
+import type { CliIo, ReencryptFlags } from '../context.ts';
 import { EXIT, usageError } from '../exit.ts';
 
 /** Time to let go of Redis in, ms. */

@@ -1,5 +1,5 @@
 import { loadConfig, type LoadedConfig } from '../../config/load.ts';
-import { formatProblem } from '../../config/problem.ts';
+import { formatProblem } from '../../config/problems.ts';
 import type { Config } from '../../config/schema.ts';
 import {
   createLifecycle,
@@ -10,7 +10,7 @@ import {
 } from '../../lifecycle.ts';
 import { createLogger, type Logger } from '../../telemetry/logger.ts';
 import { renderInvalid } from './config.ts';
-import type { ServeOptions } from '../dependencies.ts';
+import type { ServeOptions } from '../context.ts';
 import { EXIT } from '../exit.ts';
 
 interface ServeDependencies {

@@ -1,8 +1,7 @@
 import type { CliContext } from '../context.ts';
-import type { DeliveryDetailView, DeliveryView } from '../client/wire.ts';
-import { paint } from './paint.ts';
+import type { DeliveryDetailView, DeliveryView } from '../../client/types.ts';
+import { paint, exactly, plain, relative } from './text.ts';
 import { renderFields, renderTable, type Column } from './table.ts';
-import { exactly, plain, relative } from './text.ts';
 
 export function renderDeliveries(deliveries: readonly DeliveryView[], context: CliContext): string {
   const now = context.now();

@@ -1,9 +1,8 @@
 import { percentText } from '../../core/run/snapshot.ts';
 import type { CliContext, Output } from '../context.ts';
-import type { EventView } from '../client/wire.ts';
-import { paint } from './paint.ts';
+import type { EventView } from '../../client/types.ts';
+import { paint, plain, roughly } from './text.ts';
 import { renderTable, type Column } from './table.ts';
-import { plain, roughly } from './text.ts';
 
 export function renderEvents(events: readonly EventView[], context: CliContext): string {
   const { colors } = context.io.stdout;

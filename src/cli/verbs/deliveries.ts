@@ -1,17 +1,15 @@
 import { Option } from 'commander';
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import { RunwatchError } from '../../core/errors.ts';
-import type { DaemonClient } from '../client/client.ts';
+import { type DaemonClient, collectPages } from '../../client/client.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { positiveInteger } from '../options.ts';
-import { collectPages } from '../client/pages.ts';
-import type { Query } from '../client/transport.ts';
+import type { Query } from '../../client/transport.ts';
 import { renderDeliveries, renderDelivery } from '../render/deliveries.ts';
 import { plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
-import { whyNothing } from './why-nothing.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost, whyNothing } from '../verb.ts';
 
 interface DeliveryFlags extends DaemonFlags {
   state?: string;

@@ -1,17 +1,15 @@
 import { Option } from 'commander';
 import { EVENT_TYPES } from '../../core/event/event.ts';
-import type { DaemonClient } from '../client/client.ts';
+import { type DaemonClient, collectPages } from '../../client/client.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT, usageError } from '../exit.ts';
-import { followEvents } from '../client/follow.ts';
+import { followEvents } from '../../client/event-stream.ts';
 import { positiveInteger } from '../options.ts';
-import { collectPages } from '../client/pages.ts';
-import type { Query } from '../client/transport.ts';
+import type { Query } from '../../client/transport.ts';
 import { eventLine, renderEvents } from '../render/events.ts';
 import { plain } from '../render/text.ts';
 import { note, writeJson, writeJsonLine } from '../report.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
-import { whyNothing } from './why-nothing.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost, whyNothing } from '../verb.ts';
 
 interface EventFlags extends DaemonFlags {
   run?: string;

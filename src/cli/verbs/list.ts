@@ -4,15 +4,13 @@ import { WATCH_STATES } from '../../core/watch/watch.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { knownStatuses, positiveInteger } from '../options.ts';
-import { collectPages } from '../client/pages.ts';
-import type { Query } from '../client/transport.ts';
-import { paint } from '../render/paint.ts';
+import { collectPages } from '../../client/client.ts';
+import type { Query } from '../../client/transport.ts';
+import { paint, relative, roughly } from '../render/text.ts';
 import { renderTable, type Column } from '../render/table.ts';
-import { relative, roughly } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
-import { whyNothing } from './why-nothing.ts';
-import type { WatchView } from '../client/wire.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost, whyNothing } from '../verb.ts';
+import type { WatchView } from '../../client/types.ts';
 
 interface ListFlags extends DaemonFlags {
   state?: string;

@@ -1,6 +1,6 @@
 import { Option } from 'commander';
 import { SIMULATOR_API_KEY } from '../../simulator/simulation.ts';
-import type { ServeOptions } from '../dependencies.ts';
+import type { ServeOptions } from '../context.ts';
 import { portNumber } from '../options.ts';
 import type { VerbHost } from '../verb.ts';
 

@@ -1,12 +1,12 @@
 import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { positiveInteger } from '../options.ts';
-import { collectPages } from '../client/pages.ts';
+import { collectPages } from '../../client/client.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { lasting } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
-import type { WorkflowView } from '../client/wire.ts';
+import type { WorkflowView } from '../../client/types.ts';
 
 interface PollingFlags extends DaemonFlags {
   source?: string;

@@ -1,15 +1,20 @@
 import { createInterface } from 'node:readline';
 import { Option } from 'commander';
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
-import type { DaemonClient, RangeBody } from '../client/client.ts';
-import { MAX_SOCKETS } from '../client/transport.ts';
-import { mapConcurrently } from '../concurrent.ts';
+import type { DaemonClient, RangeBody } from '../../client/client.ts';
+import { MAX_SOCKETS } from '../../client/transport.ts';
+import {
+  mapConcurrently,
+  connect,
+  daemonCommand,
+  type DaemonFlags,
+  type VerbHost,
+} from '../verb.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT, usageError } from '../exit.ts';
 import { moment, type Moment } from '../options.ts';
 import { count, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
 
 interface RedeliverFlags extends DaemonFlags {
   endpoint?: string;

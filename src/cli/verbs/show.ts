@@ -4,13 +4,12 @@ import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { renderDeliveries } from '../render/deliveries.ts';
 import { renderEvents } from '../render/events.ts';
-import { paint } from '../render/paint.ts';
+import { paint, exactly, plain } from '../render/text.ts';
 import { renderFields } from '../render/table.ts';
-import { exactly, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { readGoodRunIds } from '../run-ids.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
-import type { WatchView } from '../client/wire.ts';
+import type { WatchView } from '../../client/types.ts';
 
 interface ShowFlags extends DaemonFlags {
   source?: string;

@@ -5,7 +5,7 @@ import { renderTable, type Column } from '../render/table.ts';
 import { plain, relative } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
-import type { SourceView } from '../client/wire.ts';
+import type { SourceView } from '../../client/types.ts';
 
 interface SourceFlags extends DaemonFlags {
   json?: boolean;

@@ -1,10 +1,15 @@
-import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
-import { mapConcurrently } from '../concurrent.ts';
+import {
+  connect,
+  daemonCommand,
+  type DaemonFlags,
+  type VerbHost,
+  mapConcurrently,
+} from '../verb.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { plain } from '../render/text.ts';
 import { readGoodRunIds } from '../run-ids.ts';
-import { MAX_SOCKETS } from '../client/transport.ts';
+import { MAX_SOCKETS } from '../../client/transport.ts';
 
 interface UnwatchFlags extends DaemonFlags {
   source?: string;

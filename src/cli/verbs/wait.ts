@@ -1,8 +1,7 @@
 import { DEFAULT_POLICY } from '../../core/watch/observation.ts';
 import { RunwatchError } from '../../core/errors.ts';
-import type { CliContext } from '../context.ts';
+import type { CliContext, CliDependencies, RunReader } from '../context.ts';
 import { waitThroughDaemon } from '../wait/daemon-observer.ts';
-import type { CliDependencies, RunReader } from '../dependencies.ts';
 import { usageError } from '../exit.ts';
 import { waitTime } from '../options.ts';
 import { note } from '../report.ts';
@@ -16,7 +15,7 @@ import {
   type VerbHost,
 } from '../verb.ts';
 import { createDirectObserver } from '../wait/direct-observer.ts';
-import { waitForRuns } from '../wait/wait-runs.ts';
+import { waitForRuns } from '../wait/wait.ts';
 
 interface WaitFlags extends DaemonFlags {
   source?: string;

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf, RunwatchError } from '../../core/errors.ts';
-import type { DaemonClient, RunRef } from '../client/client.ts';
-import { followEvents } from '../client/follow.ts';
-import type { WatchView } from '../client/wire.ts';
+import type { DaemonClient, RunRef } from '../../client/client.ts';
+import { followEvents } from '../../client/event-stream.ts';
+import type { WatchView } from '../../client/types.ts';
 import type { CliContext } from '../context.ts';
 import { connectQuietly, type DaemonFlags } from '../verb.ts';
 import { cannotTell, judge, type RunView, type Verdict } from './verdict.ts';
-import { type RunObserver, waitForRuns } from './wait-runs.ts';
+import { type RunObserver, waitForRuns } from './wait.ts';
 
 /** How often, and how long in spite of trouble, `wait` looks at a watch. Milliseconds. */
 interface WaitPace {

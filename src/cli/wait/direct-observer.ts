@@ -8,9 +8,9 @@ import { observe } from '../../core/watch/observe.ts';
 import type { PollResult, FetchTrouble } from '../../core/run/snapshot.ts';
 import { register } from '../../core/watch/register.ts';
 import type { Watch } from '../../core/watch/watch.ts';
-import type { RunReader } from '../dependencies.ts';
+import type { RunReader } from '../context.ts';
 import { cannotTell, judge, type RunView, type Verdict } from './verdict.ts';
-import type { RunObserver } from './wait-runs.ts';
+import type { RunObserver } from './wait.ts';
 
 /** Whoever waits at a terminal sees how far the run has come, as an endpoint that wants everything. */
 const TERMINAL = { kind: 'endpoint' as const, endpoint: 'terminal' };

@@ -1,14 +1,31 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { presentDelivery, presentDeliveryWithAttempts, presentPage } from '../present.ts';
-import { refusal } from '../problem.ts';
-import { COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
+import { requireScope } from '../auth.ts';
+import {
+  presentDelivery,
+  presentDeliveryWithAttempts,
+  presentPage,
+  presentRedelivered,
+} from '../present.ts';
+import { refusal, InvalidRequest } from '../problem.ts';
+import {
+  COMMON_PROBLEMS,
+  CURSOR_PROBLEMS,
+  jsonAnswer,
+  problemAnswer,
+  BODY_PROBLEMS,
+} from '../schemas/common.ts';
 import {
   deliveryPage,
   deliveryParams,
   deliveryQuery,
   deliveryWithAttempts,
+  redeliverCount,
+  redelivered,
+  redeliverOne,
+  redeliverRange,
 } from '../schemas/delivery.ts';
-import type { DeliveryService } from '../services.ts';
+import type { DeliveryService, EndpointService } from '../services.ts';
+import { unknownEndpoint } from './endpoints.ts';
 
 const tags = ['Deliveries'];
 
@@ -59,3 +76,89 @@ export const deliveryRoutes: FastifyPluginAsyncZod<{ deliveries: DeliveryService
     return presentDeliveryWithAttempts(found.delivery, found.attempts);
   });
 };
+
+const oneSchema = {
+  tags,
+  operationId: 'redeliver',
+  summary: 'Deliver again',
+  description:
+    'With the same event id, so that receivers see a repeat. It is due at once, whatever its state; one that is behind others in the order of its run makes the first of these due. With `endpoint` that endpoint gets the event, and the delivery, if it waits, is superseded; this needs a token with the scope `admin`, too.',
+  params: deliveryParams,
+  body: redeliverOne.optional(),
+  response: {
+    202: jsonAnswer('What goes out: with `endpoint`, the delivery there.', redelivered),
+    ...BODY_PROBLEMS,
+    ...COMMON_PROBLEMS,
+    404: problemAnswer('There is no such delivery.'),
+  },
+};
+
+const rangeSchema = {
+  tags,
+  operationId: 'redeliverRange',
+  summary: 'Deliver many again',
+  description:
+    'All that match go out again, as fast as their receivers take them. Without a state those are meant that are dead or were skipped. With `to` that endpoint gets the events; then those that wait are meant, too, and are superseded. This needs a token with the scope `admin`, too.',
+  body: redeliverRange,
+  response: {
+    202: jsonAnswer('How many go out again.', redeliverCount),
+    ...BODY_PROBLEMS,
+    ...COMMON_PROBLEMS,
+  },
+};
+
+interface RedeliverOptions {
+  deliveries: DeliveryService;
+  endpoints: EndpointService;
+}
+
+/** Delivering again what was delivered, given up or skipped. */
+export const redeliverRoutes: FastifyPluginAsyncZod<RedeliverOptions> = async (
+  app,
+  { deliveries, endpoints },
+) => {
+  app.post('/deliveries/:id/redeliver', { schema: oneSchema }, async (request, reply) => {
+    const { params, body } = request;
+    const to = body?.endpoint;
+    if (to !== undefined) {
+      requireScope(request, reply, 'admin');
+      await refuseUnconfigured('endpoint', to, endpoints);
+    }
+    const id = await deliveries.redeliver(params.id, to);
+    const found = id === null ? null : await deliveries.get(id);
+    if (found === null) throw refusal('delivery_not_found', `there is no delivery ${params.id}`);
+    reply.code(202);
+    return presentRedelivered(found.delivery);
+  });
+
+  app.post('/deliveries/redeliver', { schema: rangeSchema }, async (request, reply) => {
+    const { body } = request;
+    if (body.to !== undefined) {
+      requireScope(request, reply, 'admin');
+      await refuseUnconfigured('to', body.to, endpoints);
+    }
+    if (body.endpoint !== undefined) await refuseUnknown(body.endpoint, endpoints);
+    reply.code(202);
+    return { count: await deliveries.redeliverMany(body) };
+  });
+};
+
+/** Only what is configured can be sent something else's deliveries. */
+async function refuseUnconfigured(
+  path: string,
+  name: string,
+  endpoints: EndpointService,
+): Promise<void> {
+  const views = await endpoints.list();
+  const configured = views.filter((view) => view.type !== 'unconfigured' && view.name !== view.url);
+  if (configured.some((view) => view.name === name)) return;
+  throw new InvalidRequest([{ path, message: unknownEndpoint(name, configured) }]);
+}
+
+/** A name with a slip in it would match nothing, and pass for a range with nothing in it. */
+async function refuseUnknown(endpoint: string, endpoints: EndpointService): Promise<void> {
+  if (/^https?:\/\//i.test(endpoint)) return;
+  const views = await endpoints.list();
+  if (views.some(({ name }) => name === endpoint)) return;
+  throw new InvalidRequest([{ path: 'endpoint', message: unknownEndpoint(endpoint, views) }]);
+}

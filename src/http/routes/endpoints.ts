@@ -1,7 +1,9 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { noSuchEndpoint } from '../known-endpoints.ts';
-import { presentEndpoint, presentRotation, presentTest } from '../present-endpoint.ts';
+import type { RunwatchError } from '../../core/errors.ts';
+import { presentEndpoint, presentRotation, presentTest } from '../present.ts';
+import { refusal } from '../problem.ts';
 import { BODY_PROBLEMS, COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
+import { redeliverCount } from '../schemas/delivery.ts';
 import {
   DEFAULT_OVERLAP_MS,
   endpointList,
@@ -11,8 +13,7 @@ import {
   rotatedSecret,
   rotateRequest,
 } from '../schemas/endpoint.ts';
-import { redeliverCount } from '../schemas/delivery.ts';
-import type { EndpointService } from '../services.ts';
+import type { EndpointService, EndpointView } from '../services.ts';
 
 /** A test waits for the receiver, who has up to 30 s by configuration; ms. */
 const TEST_TIMEOUT_MS = 45_000;
@@ -146,4 +147,19 @@ function switchSchema(action: string, summary: string) {
       ...ONE_ENDPOINT_PROBLEMS,
     },
   };
+}
+
+/** Most names that a refusal lists. */
+const MAX_NAMES = 20;
+
+/** What to throw for a name that no endpoint has; those that there are stand in its words. */
+async function noSuchEndpoint(endpoints: EndpointService, name: string): Promise<RunwatchError> {
+  return refusal('endpoint_not_found', unknownEndpoint(name, await endpoints.list()));
+}
+
+/** One sentence about a name that no endpoint has. */
+export function unknownEndpoint(name: string, views: readonly EndpointView[]): string {
+  const names = views.slice(0, MAX_NAMES).map((view) => view.name);
+  const more = views.length > MAX_NAMES ? ` and ${views.length - MAX_NAMES} more` : '';
+  return `no endpoint is named "${name}"; expected one of: ${names.join(', ')}${more}`;
 }

@@ -1,10 +1,15 @@
+import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { RunwatchError } from '../../core/errors.ts';
 import { presentPage } from '../present.ts';
+import { refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
-import { eventPage, eventQuery } from '../schemas/event.ts';
-import type { EventService } from '../services.ts';
+import { eventPage, eventQuery, streamHeaders, streamQuery } from '../schemas/event.ts';
+import type { EventService, EventQuery, LoggedEvent, LogReset } from '../services.ts';
+import { EVENT_STREAM_TYPE, sendMessages, type StreamLimits, createStreamPlaces } from '../sse.ts';
 
-const schema = {
+const listSchema = {
   tags: ['Events'],
   operationId: 'listEvents',
   summary: 'List events, oldest first unless asked otherwise',
@@ -21,9 +26,100 @@ export const eventRoutes: FastifyPluginAsyncZod<{ events: EventService }> = asyn
   app,
   { events },
 ) => {
-  app.get('/events', { schema }, async ({ query }) => {
+  app.get('/events', { schema: listSchema }, async ({ query }) => {
     const { run_id: runId, ...same } = query;
     const page = await events.list({ ...same, ...(runId !== undefined && { runId }) });
     return presentPage(page, ({ event }) => event);
   });
 };
+
+/** Names the cursor where a stream begins, so that a reader which is cut off before any event can resume. */
+const POSITION_HEADER = 'runwatch-cursor';
+
+/** What a reader is to do that had come to a place which is no more. */
+const RESET = JSON.stringify({
+  reason: 'the store has lost data: list events, watches and deliveries anew',
+});
+
+interface EventStreamOptions {
+  events: EventService;
+  limits: StreamLimits;
+}
+
+const streamSchema = {
+  tags: ['Events'],
+  operationId: 'streamEvents',
+  summary: 'Follow events as they happen',
+  description: `Server-sent events: \`id:\` is the cursor, \`event:\` the type, \`data:\` the event. \`Last-Event-ID\` or \`after\` resumes where a reader left off; where the store has lost data since, \`event: reset\` comes first; without either the stream begins now, at the cursor in the header \`${POSITION_HEADER}\`.`,
+  querystring: streamQuery,
+  headers: streamHeaders,
+  response: {
+    200: {
+      description: 'Events until one side hangs up.',
+      content: { [EVENT_STREAM_TYPE]: { schema: z.string() } },
+    },
+    ...COMMON_PROBLEMS,
+  },
+};
+
+/** Following events by server-sent events. Streams end when the server closes. */
+export const eventStreamRoute: FastifyPluginAsyncZod<EventStreamOptions> = async (
+  app,
+  { events, limits },
+) => {
+  const places = createStreamPlaces();
+  app.addHook('preClose', async () => places.close());
+
+  // A HEAD request for an endless answer would only hold a connection.
+  const route = { schema: streamSchema, exposeHeadRoute: false };
+  app.get('/events/stream', route, async (request, reply) => {
+    const stream = places.take(request.tokenName);
+    reply.raw.once('close', () => places.leave(stream));
+    const asked = queryOf(request.query, request.headers['last-event-id']);
+    await checkCursor(events, asked.after);
+    const following = { ...asked, after: asked.after ?? (await events.position()) };
+    if (stream.signal.aborted) throw refusal('closing', 'this process is ending; connect again');
+    if (reply.sent) return;
+
+    reply.type(EVENT_STREAM_TYPE).header(POSITION_HEADER, following.after).hijack();
+    reply.raw.writeHead(200, reply.getHeaders() as OutgoingHttpHeaders);
+    try {
+      const messages = toMessages(events.follow(following, stream.signal));
+      await sendMessages(reply.raw, messages, stream, limits);
+    } catch (error) {
+      if (!stream.signal.aborted) request.failure = error;
+    } finally {
+      reply.raw.end();
+    }
+  });
+};
+
+function queryOf(query: z.output<typeof streamQuery>, lastEventId: string | undefined): EventQuery {
+  const { run_id: runId, ...same } = query;
+  return {
+    ...same,
+    ...(runId !== undefined && { runId }),
+    ...(lastEventId !== undefined && { after: lastEventId }),
+  };
+}
+
+/**
+ * A bad cursor must be refused before the stream has begun: afterwards there is no status to send. One
+ * of a store that lost data begins the stream by a reset, since readers that resume by themselves would
+ * never get past a refusal.
+ */
+async function checkCursor(events: EventService, after: string | undefined): Promise<void> {
+  if (after === undefined) return;
+  await events.list({ after, limit: 1 }).catch((error: unknown) => {
+    if (error instanceof RunwatchError && error.code === 'stale_cursor') return;
+    throw error;
+  });
+}
+
+async function* toMessages(events: AsyncIterable<LoggedEvent | LogReset>): AsyncIterable<string> {
+  for await (const { cursor, event } of events) {
+    yield event === null
+      ? `id: ${cursor}\nevent: reset\ndata: ${RESET}\n\n`
+      : `id: ${cursor}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`;
+  }
+}

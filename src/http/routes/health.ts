@@ -1,7 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { messageOf } from '../../core/errors.ts';
-import { onceEvery } from '../once-every.ts';
 import { refusal } from '../problem.ts';
 import { problemAnswer } from '../schemas/common.ts';
 import type { HealthCheck, HealthService } from '../services.ts';
@@ -148,4 +147,22 @@ function qualityOf(type: string, accept = ''): number {
 
 function lineOf({ name, status, detail }: HealthCheck): string {
   return `${status} ${name}: ${detail.replaceAll(/\s+/g, ' ')}\n`;
+}
+
+/**
+ * Makes a value at most once in an interval, however many ask for it: those that come meanwhile share
+ * what is being made, or was made last. A failure is shared only while it is in the making.
+ */
+function onceEvery<Value>(intervalMs: number, make: () => Promise<Value>): () => Promise<Value> {
+  let last: { value: Promise<Value>; until: number } | null = null;
+  return () => {
+    if (last !== null && performance.now() < last.until) return last.value;
+    const made = { value: make(), until: Infinity };
+    last = made;
+    made.value.then(
+      () => (made.until = performance.now() + intervalMs),
+      () => (made.until = -Infinity),
+    );
+    return made.value;
+  };
 }

@@ -1,6 +1,5 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { presentPage } from '../present.ts';
-import { presentPolling } from '../present-polling.ts';
+import { presentPage, presentPolling } from '../present.ts';
 import { refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
 import { pollingPage, pollingQuery } from '../schemas/polling.ts';

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { presentSource } from '../present-source.ts';
+import { presentSource } from '../present.ts';
 import { refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
 import { sourceList, sourceParams, sourceSchema } from '../schemas/source.ts';

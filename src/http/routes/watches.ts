@@ -1,11 +1,13 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import type { InputIssue } from '../../core/errors.ts';
 import { KNOWN_STATUSES } from '../../core/run/snapshot.ts';
+import type { WatchRequest } from '../../core/watch/register.ts';
 import type { Watch } from '../../core/watch/watch.ts';
 import { mayRead } from '../auth.ts';
-import { presentPage, presentRegistered, presentWatch } from '../present.ts';
-import { presentPoll } from '../present-source.ts';
-import { InvalidRequest, refusal } from '../problem.ts';
+import { MAX_ISSUES, parse } from '../errors.ts';
+import { presentPage, presentRegistered, presentWatch, presentPoll } from '../present.ts';
+import { InvalidRequest, refusal, summaryOf } from '../problem.ts';
 import {
   BODY_PROBLEMS,
   COMMON_PROBLEMS,
@@ -23,9 +25,10 @@ import {
   watchQuery,
   watchRequest,
   watchSchema,
+  batchRequest,
+  batchResults,
 } from '../schemas/watch.ts';
-import type { WatchService } from '../services.ts';
-import { toWatchRequest } from '../watch-request.ts';
+import type { WatchService, WatchResult } from '../services.ts';
 
 const tags = ['Watches'];
 
@@ -162,4 +165,92 @@ function notWatched(runId: string) {
 
 function pathOf({ runId, source }: Watch): string {
   return `/v1/watches/${runId}?source=${encodeURIComponent(source)}`;
+}
+
+/** A checked body in the words of the inside. */
+export function toWatchRequest(body: z.output<typeof watchRequest>): WatchRequest {
+  const { run_id: runId, timeout: timeoutMs, max_delay: maxDelayMs, ...same } = body;
+  return {
+    ...same,
+    runId,
+    ...(timeoutMs !== undefined && { timeoutMs }),
+    ...(maxDelayMs !== undefined && { maxDelayMs }),
+  };
+}
+
+type BatchResult = z.output<typeof batchResults>['results'][number];
+
+const batchSchema = {
+  tags: ['Watches'],
+  operationId: 'registerWatches',
+  summary: 'Watch many runs',
+  description: 'One result for each watch, in order; a bad one spoils no other.',
+  body: batchRequest,
+  response: {
+    200: jsonAnswer('What became of each watch.', batchResults),
+    ...BODY_PROBLEMS,
+    ...COMMON_PROBLEMS,
+  },
+};
+
+/** Registering many watches at once. */
+export const watchBatchRoute: FastifyPluginAsyncZod<{ watches: WatchService }> = async (
+  app,
+  { watches },
+) => {
+  app.post('/watches/batch', { schema: batchSchema }, async ({ body, scopes }) => {
+    const shown = { mayRead: mayRead(scopes) };
+    const parsed = body.watches.map((item) => parse(watchRequest, item));
+    const good = parsed.flatMap((item) => (item.ok ? [toWatchRequest(item.value)] : []));
+    const outcomes = good.length === 0 ? [] : await watches.register(good);
+    const registered = outcomes.values();
+    const results = parsed.map((item, index) => {
+      const given: GivenItem = { index, runId: givenRunId(body.watches[index]) };
+      if (!item.ok) return invalid(given, item.issues);
+      return presentOutcome(given, registered.next().value, shown);
+    });
+    return { results: limitProblems(results) };
+  });
+};
+
+/** One answer lists a limited number of problems; the others are still said in a sentence each. */
+function limitProblems(results: BatchResult[]): BatchResult[] {
+  let left = MAX_ISSUES;
+  return results.map((result) => {
+    if (result.error === undefined) return result;
+    const errors = result.error.errors.slice(0, left);
+    left -= errors.length;
+    return { ...result, error: { ...result.error, errors } };
+  });
+}
+
+interface GivenItem {
+  index: number;
+  /** As it was given; null where that is no string. */
+  runId: string | null;
+}
+
+function presentOutcome(
+  item: GivenItem,
+  outcome: WatchResult | undefined,
+  shown: { mayRead: boolean },
+): BatchResult {
+  if (outcome === undefined) throw new Error('a registration without a result');
+  if (outcome.kind === 'invalid') return invalid(item, outcome.issues);
+  const status = outcome.kind === 'created' ? 201 : 200;
+  return { run_id: item.runId, status, watch: presentRegistered(outcome, shown) };
+}
+
+function invalid({ index, runId }: GivenItem, issues: InputIssue[]): BatchResult {
+  const errors = issues.map(({ path, message }) => ({
+    path: path === '' ? `watches.${index}` : `watches.${index}.${path}`,
+    message,
+  }));
+  const detail = summaryOf(errors);
+  return { run_id: runId, status: 422, error: { code: 'invalid_request', detail, errors } };
+}
+
+function givenRunId(item: unknown): string | null {
+  const { run_id: runId } = (item ?? {}) as { run_id?: unknown };
+  return typeof runId === 'string' ? runId : null;
 }

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { EVENT_TYPES } from '../../core/event/event.ts';
 import { boundedText, count, integer, limit, milliseconds, pageOf, runId, time } from './common.ts';
-import { bodyOf } from './webhook-body.ts';
+import { bodyOf } from './webhook.ts';
 
 /** What is shown of a run: the snapshot, and nothing else. */
 export const runSnapshot = z

@@ -1,3 +1,7 @@
+import { validateHeaderName, validateHeaderValue } from 'node:http';
+import { z } from 'zod';
+import { BODY_KIND_NAMES } from '../core/delivery/delivery.ts';
+import { parseDuration } from '../core/duration.ts';
 import {
   isReservedHeader,
   EVENT_TYPES,
@@ -5,9 +9,7 @@ import {
   ALL_SYSTEM_EVENTS,
   isEndpointPattern,
 } from '../core/event/event.ts';
-import { validateHeaderName, validateHeaderValue } from 'node:http';
-import { z } from 'zod';
-import { presentations } from './fields.ts';
+import { duration, flag, perSecond, wholeNumber, presentations, webhookUrl } from './fields.ts';
 
 const ALL_TYPES = [...EVENT_TYPES, ...SYSTEM_EVENT_TYPES];
 
@@ -18,7 +20,7 @@ const EVENT_PATTERNS: readonly string[] = [
   '*',
 ];
 
-export const eventPatterns = z
+const eventPatterns = z
   .array(
     z.string().refine(isEndpointPattern, {
       error: 'expected an event type, a family such as run.*, or "*"',
@@ -63,7 +65,7 @@ const headerValue = z
   .register(presentations, { as: 'secret' });
 
 /** Header values often are credentials, so all of them are treated as such. */
-export const headers = z.record(headerName, headerValue).default({});
+const headers = z.record(headerName, headerValue).default({});
 
 /** Text that is held to a pattern and never shown. */
 function secretMatching(pattern: RegExp, expected: string) {
@@ -85,7 +87,7 @@ const basicAuth = z.strictObject({
 const bearerToken = secretMatching(/^[\x21-\x7e]+$/, 'expected a token: ASCII without spaces');
 
 /** How a webhook authenticates to its receiver, besides the signature: one way or the other. */
-export const auth = z
+const auth = z
   .strictObject({ bearer: bearerToken.optional(), basic: basicAuth.optional() })
   .refine(({ bearer, basic }) => bearer !== undefined || basic !== undefined, {
     error: 'expected either bearer or basic',
@@ -122,10 +124,54 @@ const oneOf = z.preprocess(
 );
 
 /**
- * Which watches' events an endpoint gets; the keys are those of `WatchMatch` in `core/filter.ts`.
+ * Which watches' events an endpoint gets; the keys are those of `WatchMatch` in `core/event/event.ts`.
  */
-export const when = z.strictObject({
+const when = z.strictObject({
   workflow_id: oneOf.optional(),
   source: oneOf.optional(),
   metadata: z.record(z.string().min(1), oneOf).optional(),
+});
+
+const retrySchedule = z
+  .array(duration('5s', { min: '1ms', max: '30d' }))
+  .max(50, 'expected at most 50 delays')
+  .default(
+    ['5s', '1m', '5m', '30m', '2h', '5h', '10h', '14h', '20h', '24h'].map(
+      (d) => parseDuration(d) ?? 0,
+    ),
+  );
+
+/** What every kind of endpoint has. */
+const endpointBase = {
+  events: eventPatterns.optional(),
+  when: when.optional(),
+  default: flag(false),
+};
+
+export const webhookEndpoint = z.strictObject({
+  type: z.literal('webhook'),
+  url: webhookUrl,
+  secret: webhookSecret.optional(),
+  headers,
+  auth: auth.optional(),
+  tls: tls.optional(),
+  body: z.enum(BODY_KIND_NAMES).default('standard'),
+  timeout: duration('15s', { min: '1s', max: '30s' }),
+  retry: retrySchedule,
+  /** Attempts per second; absent, there is no limit. */
+  rate: perSecond(10_000).optional(),
+  /** Attempts at a time; absent, `delivery.per_endpoint`. */
+  concurrency: wholeNumber(1, 100).optional(),
+  ...endpointBase,
+});
+
+/** True where the URL itself is what lets a sender in, as with incoming webhooks of Slack. */
+export function hasSecretUrl({ body }: Pick<z.output<typeof webhookEndpoint>, 'body'>): boolean {
+  return body === 'slack';
+}
+
+export const logEndpoint = z.strictObject({
+  type: z.literal('log'),
+  level: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
+  ...endpointBase,
 });

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fullJitter, type Random } from '../../core/backoff.ts';
-import { RunwatchError } from '../../core/errors.ts';
+import { fullJitter, type Random } from '../core/backoff.ts';
+import { RunwatchError } from '../core/errors.ts';
 import type { DaemonClient } from './client.ts';
-import { notADaemon } from './problem.ts';
+import { notADaemon } from './errors.ts';
 import type { SseMessage } from './sse.ts';
 import type { Query } from './transport.ts';
-import { eventSchema, type EventView } from './wire.ts';
+import { eventSchema, type EventView } from './types.ts';
 
 const RECONNECT = { baseMs: 500, maxMs: 10_000 };
 

@@ -3,11 +3,9 @@ import { Agent as HttpAgent, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AbortError, got, RequestError, TimeoutError, type Method } from 'got';
-import { isLoopback } from '../../config/hosts.ts';
-import { RunwatchError } from '../../core/errors.ts';
-import { usageError } from '../exit.ts';
-import { notADaemon } from './problem.ts';
-import { withoutPasswords } from '../report.ts';
+import { isLoopback } from '../config/hosts.ts';
+import { RunwatchError } from '../core/errors.ts';
+import { notADaemon, withoutPasswords } from './errors.ts';
 
 /** Requests to the daemon that run at the same time, at most. */
 export const MAX_SOCKETS = 8;
@@ -213,7 +211,10 @@ function parseBase(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url !== null && /^https?:$/.test(url.protocol)) return url;
   const shown = withoutPasswords(text);
-  throw usageError(`the daemon's address must be an http:// or https:// URL, got "${shown}"`);
+  throw new RunwatchError(
+    `the daemon's address must be an http:// or https:// URL, got "${shown}"`,
+    { code: 'usage' },
+  );
 }
 
 function address(base: URL, path: string, query: Query = {}): URL {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import type { RunwatchEvent } from '../../core/event/event.ts';
-import type { RunSnapshot } from '../../core/run/snapshot.ts';
+import type { RunwatchEvent } from '../core/event/event.ts';
+import type { RunSnapshot } from '../core/run/snapshot.ts';
 
 /*
  * The daemon's answers as far as the command line shows them. The schemas check answers and are not

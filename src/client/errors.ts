@@ -1,6 +1,6 @@
-import { RunwatchError } from '../../core/errors.ts';
-import { plain } from '../render/text.ts';
-import { problemSchema, type Problem } from './wire.ts';
+import { RunwatchError } from '../core/errors.ts';
+import { withoutControls } from '../core/controls.ts';
+import { problemSchema, type Problem } from './types.ts';
 
 /** What a problem document says, in one sentence and a line for each thing that is wrong. */
 export function describeProblem(problem: Problem | string): string {
@@ -29,6 +29,16 @@ export function problemError(url: string, status: number, body: unknown): Runwat
     `the daemon at ${url} answers ${status}: ${describeProblem(parsed.data)}`,
     { code: parsed.data.code ?? `http_${status}`, retriable: status === 429 || status >= 500 },
   );
+}
+
+/** Text from the daemon, in which control characters could steer a terminal. */
+function plain(text: string): string {
+  return withoutControls(text, '\u{fffd}');
+}
+
+/** A text in which URLs have no user name and password any more. */
+export function withoutPasswords(text: string): string {
+  return text.replace(/\/\/[^\s/@]{1,512}@/g, '//[redacted]@');
 }
 
 export function notADaemon(url: string, why: string): RunwatchError {

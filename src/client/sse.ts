@@ -1,4 +1,4 @@
-import { RunwatchError } from '../../core/errors.ts';
+import { RunwatchError } from '../core/errors.ts';
 
 /** One message of an event stream. */
 export interface SseMessage {

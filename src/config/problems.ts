@@ -1,9 +1,110 @@
 import { z } from 'zod';
-import type { Reference } from './expand.ts';
-import { REDACTED } from './mask.ts';
-import { pathKey, type ObservationDraft, type Path } from './problem.ts';
-import { suggest } from './suggest.ts';
+import type { Reference } from './environment.ts';
+import { REDACTED } from './redact.ts';
 import { objectAt, presentationOf, schemaAt, unwrap, valueAt } from './walk.ts';
+
+/** The way to a setting: keys of maps and indexes of lists. */
+export type Path = readonly (string | number)[];
+
+/** Where something stands in a file; both count from 1. */
+export interface Position {
+  line: number;
+  column: number;
+}
+
+/** Something that is wrong with a setting, wherever its value came from. */
+export interface Finding {
+  path: Path;
+  message: string;
+}
+
+/** One problem of the configuration, for its author. */
+export interface ConfigProblem {
+  /** The file as it was named or found; null when the value is not from the file. */
+  file: string | null;
+  line: number | null;
+  column: number | null;
+  /** A dotted path such as `polling.min_interval`, a variable such as `RUNWATCH_PORT`, or a flag. */
+  key: string;
+  /** What was expected and what was found instead; never the value of a secret. */
+  message: string;
+}
+
+/** A problem with something that stands in no file. */
+export function problemWith(key: string, message: string): ConfigProblem {
+  return { file: null, line: null, column: null, key, message };
+}
+
+/** One line: `config/runwatch.yaml:12:3 polling.min_intervall: unknown key`. */
+export function formatProblem({ file, line, column, key, message }: ConfigProblem): string {
+  const place = [file, line, column].filter((part) => part !== null).join(':');
+  const subject = [place, key].filter((part) => part !== '').join(' ');
+  return `${subject}: ${message}`;
+}
+
+function subjectOf({ file, line, column, key }: ConfigProblem): string {
+  return [file, line, column, key].join('\0');
+}
+
+function byPlace(a: ConfigProblem, b: ConfigProblem): number {
+  return (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
+}
+
+/**
+ * One problem per setting, in the order of the file: of several consequences of one mistake, only
+ * the first is worth reading.
+ */
+export function tidy(problems: readonly ConfigProblem[]): ConfigProblem[] {
+  const first = new Map<string, ConfigProblem>();
+  for (const problem of problems) {
+    if (!first.has(subjectOf(problem))) first.set(subjectOf(problem), problem);
+  }
+  return [...first.values()].sort(byPlace);
+}
+
+/** A path as a key of a Map; the separator occurs in no key of a text file. */
+export function pathKey(path: Path): string {
+  return path.join('\0');
+}
+
+/** Every path from a setting up to the root, the longest first. */
+export function* ancestry(path: Path): Generator<Path> {
+  for (let { length } = path; length >= 0; length -= 1) yield path.slice(0, length);
+}
+
+/** Edits between two words, where two neighbours that changed places are one edit. */
+function editDistance(from: string, to: string): number {
+  let beforeLast: number[] = [];
+  let last = Array.from({ length: to.length + 1 }, (_, column) => column);
+  for (let row = 1; row <= from.length; row += 1) {
+    const current = [row];
+    for (let column = 1; column <= to.length; column += 1) {
+      const same = from[row - 1] === to[column - 1];
+      const swapped = from[row - 1] === to[column - 2] && from[row - 2] === to[column - 1];
+      current[column] = Math.min(
+        (last[column] ?? 0) + 1,
+        (current[column - 1] ?? 0) + 1,
+        (last[column - 1] ?? 0) + (same ? 0 : 1),
+        swapped ? (beforeLast[column - 2] ?? 0) + 1 : Infinity,
+      );
+    }
+    [beforeLast, last] = [last, current];
+  }
+  return last[to.length] ?? Infinity;
+}
+
+/**
+ * The candidate that the author most likely meant.
+ * @returns null when none is within one edit for every three letters: a wild guess would mislead
+ */
+export function suggest(word: string, candidates: readonly string[]): string | null {
+  let [best, least]: [string | null, number] = [null, Math.max(1, Math.floor(word.length / 3)) + 1];
+  for (const candidate of candidates) {
+    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
+    if (distance < least) [best, least] = [candidate, distance];
+  }
+  return best;
+}
 
 type Issue = z.core.$ZodIssue;
 
@@ -48,8 +149,8 @@ function listing(options: string[]): string {
 }
 
 /** The issues of one parse, one finding for each setting, in words for its author. */
-export function explainIssues(issues: readonly Issue[], subject: Subject): ObservationDraft[] {
-  const findings = new Map<string, ObservationDraft>();
+export function explainIssues(issues: readonly Issue[], subject: Subject): Finding[] {
+  const findings = new Map<string, Finding>();
   for (const finding of issues.flatMap((issue) => explain(issue, subject))) {
     const key = pathKey(finding.path);
     if (!findings.has(key)) findings.set(key, finding);
@@ -57,7 +158,7 @@ export function explainIssues(issues: readonly Issue[], subject: Subject): Obser
   return [...findings.values()];
 }
 
-function explain(issue: Issue, subject: Subject): ObservationDraft[] {
+function explain(issue: Issue, subject: Subject): Finding[] {
   const path = issue.path.filter((key) => typeof key !== 'symbol');
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => unknownKey([...path, key], subject));
@@ -72,7 +173,7 @@ function explain(issue: Issue, subject: Subject): ObservationDraft[] {
   ];
 }
 
-function unknownKey(path: Path, { schema, value }: Subject): ObservationDraft {
+function unknownKey(path: Path, { schema, value }: Subject): Finding {
   const parent = path.slice(0, -1);
   const owner = schemaAt(schema, value, parent);
   const object = owner === null ? null : objectAt(owner, valueAt(value, parent));

@@ -1,0 +1,282 @@
+import { z } from 'zod';
+import { withoutControls } from '../core/controls.ts';
+import { isoTime } from '../core/event/event.ts';
+import { canonicalRunId, type RunSnapshot, type PollResult } from '../core/run/snapshot.ts';
+import {
+  invalid,
+  parseJson,
+  readJson,
+  troubleOfFailure,
+  troubleOfStatus,
+  readRejection,
+} from './errors.ts';
+import type { Reply } from './transport.ts';
+import { RunSkimmer } from './skim.ts';
+
+/** ISO 8601 as RFC 3339 and Python's `isoformat()` write it: any fraction, the zone may be missing. */
+const TIMESTAMP =
+  /^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)? ?(?:(Z)|([+-]\d{2}):?(\d{2})?)?$/i;
+
+/**
+ * Reads a timestamp of the Noxus API. One without a zone is UTC: Python services write such times
+ * for `datetime.utcnow()`, and `Date.parse` alone would take them for local time.
+ * @returns ISO 8601 UTC with milliseconds (finer fractions are cut off), or null when unreadable
+ */
+export function readTimestamp(value: unknown): string | null {
+  const match = typeof value === 'string' ? TIMESTAMP.exec(value) : null;
+  if (match === null) return null;
+  const [, date, time = '00:00', seconds = '00', fraction = '', , hours, minutes = '00'] = match;
+  const zone = hours === undefined ? 'Z' : `${hours}:${minutes}`;
+  const milliseconds = fraction.slice(0, 3).padEnd(3, '0');
+  const epochMs = Date.parse(`${date}T${time}:${seconds}.${milliseconds}${zone}`);
+  return Number.isNaN(epochMs) ? null : new Date(epochMs).toISOString();
+}
+
+/** Longest text that we take over from a run; ids, statuses and sources are far shorter. */
+const MAX_TEXT_LENGTH = 1_024;
+
+const requiredText = z
+  .string('expected a string')
+  .max(MAX_TEXT_LENGTH, `expected at most ${MAX_TEXT_LENGTH} characters`)
+  .transform((text) => withoutControls(text))
+  .refine((text) => text !== '', 'expected a string that is not empty');
+
+/** Whatever stands here, or nothing: {@link toSnapshot} makes the best of it. */
+const optional = z.unknown().optional();
+
+/**
+ * What we read of `RunNoIO` in the OpenAPI document of Noxus (`GET /v1/runs/{run_id}`). Only `id` and
+ * `status` must be there: a field that is dropped or renamed some day must not blind all watches.
+ * Every other field, first of all `input`, `definitions`, `node_ids`, `meta` and `api_key_id`, is
+ * private and dropped.
+ */
+export const wireRunSchema = z.object(
+  {
+    id: requiredText,
+    group_id: optional,
+    workflow_id: optional,
+    workflow_version_id: optional,
+    status: requiredText,
+    progress: optional,
+    created_at: optional,
+    started_at: optional,
+    finished_at: optional,
+    source: optional,
+    user_id: optional,
+    conversation_id: optional,
+  },
+  'expected an object',
+);
+
+export type WireRun = z.output<typeof wireRunSchema>;
+
+type Field = Exclude<keyof WireRun, 'id' | 'status'>;
+
+/** How each field is read; null stands for what cannot be. */
+const READERS = {
+  workflow_id: textOrNull,
+  group_id: textOrNull,
+  workflow_version_id: textOrNull,
+  progress: integerOrNull,
+  created_at: readTimestamp,
+  started_at: readTimestamp,
+  finished_at: readTimestamp,
+  source: textOrNull,
+  user_id: textOrNull,
+  conversation_id: textOrNull,
+} satisfies Record<Field, (value: unknown) => string | number | null>;
+
+const FIELDS = Object.keys(READERS) as Field[];
+
+/** The names of all fields that are read. */
+export const RUN_FIELDS: ReadonlySet<string> = new Set(['id', 'status', ...FIELDS]);
+
+/** Fields that Noxus documents as always there and never null. */
+const ALWAYS_THERE: ReadonlySet<Field> = new Set([
+  'workflow_id',
+  'group_id',
+  'progress',
+  'created_at',
+]);
+
+/**
+ * Published form of a run: fields that are missing or unreadable become null.
+ * @param observedAt when Noxus gave the answer, milliseconds since the epoch
+ */
+export function toSnapshot(wire: WireRun, observedAt: number): RunSnapshot {
+  return {
+    id: canonicalRunId(wire.id),
+    workflow_id: textOrNull(wire.workflow_id),
+    group_id: textOrNull(wire.group_id),
+    workflow_version_id: textOrNull(wire.workflow_version_id),
+    status: wire.status,
+    progress: integerOrNull(wire.progress),
+    created_at: readTimestamp(wire.created_at),
+    started_at: readTimestamp(wire.started_at),
+    finished_at: readTimestamp(wire.finished_at),
+    source: textOrNull(wire.source),
+    user_id: textOrNull(wire.user_id),
+    conversation_id: textOrNull(wire.conversation_id),
+    observed_at: isoTime(observedAt),
+  };
+}
+
+/** The fields of a run that are not what Noxus documents, so that its snapshot has null for them. */
+export function unreadFields(wire: WireRun): string[] {
+  return FIELDS.filter((field) => {
+    const value = wire[field];
+    return value === undefined || value === null
+      ? ALWAYS_THERE.has(field)
+      : READERS[field](value) === null;
+  });
+}
+
+function textOrNull(value: unknown): string | null {
+  if (typeof value !== 'string' || value.length > MAX_TEXT_LENGTH) return null;
+  const text = withoutControls(value);
+  return text === '' ? null : text;
+}
+
+/** A fraction is cut off; adding zero turns the negative zero that this may give into zero. */
+function integerOrNull(value: unknown): number | null {
+  return typeof value === 'number' && Number.isFinite(value) ? Math.trunc(value) + 0 : null;
+}
+
+/**
+ * Largest answer that is read of a run, 256 MiB: runs bring their input and definitions along. This
+ * bounds the traffic; memory is bounded by what is kept.
+ */
+const MAX_RUN_BYTES = 268_435_456;
+
+/** How much is kept of a run, or of the body of any other answer, 64 KiB. */
+const MAX_KEPT_BYTES = 65_536;
+
+/** Largest body of an answer other than 200 that is waited for, 1 MiB. */
+const MAX_OTHER_BYTES = 1_048_576;
+
+/** Takes in the body of the answer to a read of a run while it comes. */
+export class RunBody {
+  readonly #skimmer: RunSkimmer;
+  readonly #other: Buffer[] = [];
+  #bytes = 0;
+  #keptBytes = 0;
+
+  /** @param fields the fields of a run that are kept */
+  constructor(fields: ReadonlySet<string>) {
+    this.#skimmer = new RunSkimmer({ fieldDepth: 1, fields, maxKeptBytes: MAX_KEPT_BYTES });
+  }
+
+  /** @returns false when no more is wanted */
+  readonly take = (piece: Buffer, status: number): boolean => {
+    this.#bytes += piece.length;
+    if (status !== 200) return this.#takeOther(piece);
+    this.#skimmer.push(piece);
+    return !this.isTooLarge;
+  };
+
+  /** How much came in, decompressed. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** True where a run was cut off because it, or what is to be kept of it, is too large. */
+  get isTooLarge(): boolean {
+    return this.#bytes > MAX_RUN_BYTES || this.#skimmer.isFull;
+  }
+
+  /** What was kept of a run. */
+  run(): string {
+    return this.#skimmer.text();
+  }
+
+  /** The beginning of what came with another status than 200. */
+  other(): string {
+    return Buffer.concat(this.#other).toString();
+  }
+
+  #takeOther(piece: Buffer): boolean {
+    if (this.#keptBytes + piece.length <= MAX_KEPT_BYTES) {
+      this.#other.push(piece);
+      this.#keptBytes += piece.length;
+    }
+    return this.#bytes <= MAX_OTHER_BYTES;
+  }
+}
+
+/** What was asked, as far as the answer must be judged by it. */
+export interface Question {
+  runId: string;
+  apiKey: string;
+  /** Milliseconds since the epoch. */
+  now: number;
+  /** Told of the fields that an answer lacks, or has in a form that cannot be read. */
+  onUnread: (fields: string[]) => void;
+}
+
+/**
+ * What a reply comes to. A status other than 200 speaks for itself, so it counts even where the
+ * connection broke before the end of the body.
+ */
+export function outcomeOf(reply: Reply, body: RunBody, question: Question): PollResult {
+  const { headers } = reply;
+  const status = reply.status ?? 0;
+  if (reply.kind === 'broken' && (status === 0 || status === 200)) {
+    return troubleOfFailure(reply.failure);
+  }
+  switch (status) {
+    case 200:
+      return readRun(body, reply, question);
+    case 404:
+      return readNotFound(body);
+    case 422:
+      return readUnprocessable(body, question);
+    default:
+      return troubleOfStatus({ status, headers: headers ?? {} }, question.now);
+  }
+}
+
+/** Whether the same request may well succeed a moment later. Time-outs have had their time. */
+export function isWorthRetrying(reply: Reply): boolean {
+  switch (reply.status) {
+    case 502:
+    case 504:
+      return true;
+    case 503:
+      return reply.headers?.['retry-after'] === undefined;
+    case null:
+    case 200:
+      return reply.kind === 'broken' && reply.failure.transient;
+    default:
+      return false;
+  }
+}
+
+/** Noxus says in JSON that it has no such run (`detail`); what a proxy says is no word on the run. */
+function readNotFound(body: RunBody): PollResult {
+  const said = parseJson(body.other());
+  return typeof said === 'object' && said !== null && 'detail' in said
+    ? { kind: 'not_found' }
+    : { kind: 'unavailable', message: "status 404 without Noxus's own words: a proxy's answer?" };
+}
+
+/** Only a complaint about the run id is about the run; any other is about how it was asked for. */
+function readUnprocessable(body: RunBody, { apiKey }: Question): PollResult {
+  const { message, isOfRunId } = readRejection(parseJson(body.other()), apiKey);
+  return isOfRunId
+    ? { kind: 'rejected', message }
+    : { kind: 'unavailable', message: `status 422, not about the run id: ${message}` };
+}
+
+function readRun(body: RunBody, reply: Reply, question: Question): PollResult {
+  const content = { text: body.run(), bytes: body.bytes };
+  if (body.isTooLarge && content.text.startsWith('{')) {
+    return invalid(`the answer is too large: given up after ${body.bytes} bytes`);
+  }
+  const read = readJson(content, reply.headers ?? {}, wireRunSchema, 'a run');
+  if (read.kind === 'invalid_response') return read;
+  if (read.value.id.toLowerCase() !== question.runId.toLowerCase()) {
+    return invalid('id: another run than the one that was asked for');
+  }
+  question.onUnread(unreadFields(read.value));
+  return { kind: 'run', run: toSnapshot(read.value, question.now) };
+}
