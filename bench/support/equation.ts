@@ -2,6 +2,7 @@ import { Redis } from 'ioredis';
 import { DELIVERY_STATES } from '../../src/core/delivery/delivery.ts';
 import { EVENT_TYPES, wantsEvent } from '../../src/core/event/event.ts';
 import { createKeys, parseLedgerField, type Keys } from '../../src/redis/keys.ts';
+import { defineScripts } from '../../src/redis/scripts.ts';
 
 /** Longer than any real answer takes, ms. */
 const ANSWER_WITHIN_MS = 5_000;
@@ -54,6 +55,7 @@ export async function openLedger({
     maxLoadingRetryTime: 50,
   });
   redis.on('error', () => undefined);
+  defineScripts(redis);
   await redis.connect();
   return {
     async read() {
@@ -72,8 +74,9 @@ interface Counts {
 
 async function readCounts(redis: Redis, keys: Keys): Promise<Counts> {
   const transaction = redis.multi().hgetall(keys.ledger);
-  for (const state of DELIVERY_STATES) transaction.zcard(keys.deliveries('state', state));
-  for (const type of EVENT_TYPES) transaction.zcard(keys.events('type', type));
+  for (const state of DELIVERY_STATES)
+    transaction.rwCountNumbers(1, keys.deliveries('state', state));
+  for (const type of EVENT_TYPES) transaction.rwCountNumbers(1, keys.events('type', type));
   const replies = await transaction.exec();
   if (replies === null) throw new Error('the transaction was not executed');
   const values = replies.map(([error, value]) => {

@@ -10,6 +10,7 @@ import { EndpointStore } from '../redis/stores/endpoint-store.ts';
 import { EpochStore } from '../redis/stores/epoch-store.ts';
 import { DueBell, EventBell, WakeChannel, WatchChannel } from '../redis/channels.ts';
 import { EventStore } from '../redis/stores/event-store.ts';
+import { HistoryStore } from '../redis/stores/history-store.ts';
 import { HintStore } from '../redis/stores/hint-store.ts';
 import { createKeys, type Keys } from '../redis/keys.ts';
 import { ListStore } from '../redis/stores/list-store.ts';
@@ -32,6 +33,8 @@ export interface Stores {
   processes: ProcessStore;
   clock: StoreClock;
   watches: WatchStore;
+  /** Watches that have ended, folded with all that belongs to them. */
+  history: HistoryStore;
   events: EventStore;
   eventBell: EventBell;
   watchChannel: WatchChannel;
@@ -68,10 +71,11 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
   const redis = connections.commands;
   defineScripts(redis);
   const keys = createKeys(prefix);
-  const watches = new WatchStore(redis, keys);
+  const history = new HistoryStore(redis, keys);
+  const watches = new WatchStore(redis, keys, history);
   const eventBell = new EventBell(connections.subscriber(), keys.eventBell);
   const events = new EventStore(redis, keys, eventBell);
-  const deliveries = new DeliveryStore(redis, keys);
+  const deliveries = new DeliveryStore(redis, keys, history);
   const requests = new ScheduleStore(redis, keys);
   const statistics = new StatisticsStore(redis, keys);
   const sourceNames = new SourceNamesStore(redis, keys);
@@ -81,6 +85,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     processes: new ProcessStore(redis, keys),
     clock: new StoreClock(redis, keys),
     watches,
+    history,
     events,
     eventBell,
     watchChannel: new WatchChannel(redis, connections.subscriber(), keys.watchChannel),
@@ -102,7 +107,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     sealingKeys: new SealingKeyStore(redis, keys),
     answers: new AnswerStore(redis, keys),
     sourceNames,
-    retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
+    retention: new RetentionStore(redis, keys, { history, deliveries }),
     async count() {
       const names = await sourceNames.all();
       const [counts, runs, { byState, planned }, tables] = await Promise.all([

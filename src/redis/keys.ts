@@ -1,14 +1,7 @@
-import {
-  countedReceiver,
-  poolOf,
-  shownReceiver,
-  type Receiver,
-} from '../core/delivery/receiver.ts';
-import { watchId, type Watch, type WatchKey } from '../core/watch/watch.ts';
+import { countedReceiver } from '../core/delivery/receiver.ts';
+import { watchId, type WatchKey } from '../core/watch/watch.ts';
 import type { Delivery, DeliveryState } from '../core/delivery/delivery.ts';
-import { statusLabel } from '../core/run/snapshot.ts';
 import type { RunList } from '../core/feed/run-list.ts';
-import type { RunwatchEvent } from '../core/event/event.ts';
 import type { ListKey } from '../core/feed/list-standing.ts';
 import { REQUEST_KINDS } from '../core/cadence/load.ts';
 
@@ -52,13 +45,18 @@ export function createKeys(prefix: string) {
     watch: (watch: WatchKey) => key('watch', watchId(watch)),
     /** Counter that numbers watches in the order of their registration. */
     watchNumber: key('watch-number'),
-    /**
-     * Sorted sets by number: of watch ids the one without a filter, of the numbers alone those of a
-     * filter, for each watch is in several of these.
-     */
+    /** Log of the ids of watches by number; see `lua/numbers.ts`. */
+    watchNames: key('watch-names', ''),
+    /** Indexes of watches by number, one for each value of a field; see `indexes.ts`. */
     watches: (...filter: string[]) => key('watches', ...filter),
-    /** Sorted set of ended watch ids by the time of their end: what retention goes by. */
+    /** Hash: how many watches each source has, by its name. */
+    watchSources: key('watch-sources'),
+    /** Sorted set of numbers of ended watches by the time of their end: what retention goes by. */
     watchesEnded: key('watches-ended'),
+    /** Sorted set of ids of ended watches that are not folded, by since when they may be. */
+    foldDue: key('fold-due'),
+    /** Hash `watches`, `bytes`: how many watches are folded, and the size of their records. */
+    folded: key('folded'),
     /** Hash: what was learned of a workflow, named `<source>/<workflow>`; see `statistics-record.ts`. */
     statistics: (workflow: string) => key('statistics', workflow),
     /** Sorted sets of the names of workflows of which something is known, by when it first was. */
@@ -97,8 +95,12 @@ export function createKeys(prefix: string) {
     event: (id: string) => key('event', id),
     /** Counter that gives events their place in the log. */
     eventPlace: key('event-place'),
-    /** Sorted sets of event ids by place. */
+    /** Log of the numbers of watches by the places of their events; see `lua/numbers.ts`. */
+    eventLog: key('event-log', ''),
+    /** Indexes of events by place, one for each value of a field; see `indexes.ts`. */
     events: (...filter: string[]) => key('events', ...filter),
+    /** Sorted set of ids of a live watch's events by place. */
+    liveEvents: (watch: string) => key('live-events', watch),
     /** Pub/sub channel that rings when events were appended. */
     eventBell: key('event-bell'),
     ...deliveryKeys(key),
@@ -112,9 +114,21 @@ function deliveryKeys(key: (...parts: string[]) => string) {
     delivery: (id: string) => key('delivery', id),
     /** Counter that numbers deliveries in the order of their creation. */
     deliveryNumber: key('delivery-number'),
-    /** Sorted sets of delivery ids by number. */
+    /**
+     * Log by the numbers of deliveries: of the numbers of their watches, or of the ids of those that
+     * belong to none; see `lua/numbers.ts`.
+     */
+    deliveryLog: key('delivery-log', ''),
+    /** Indexes of deliveries by number, one for each value of a field; see `indexes.ts`. */
     deliveries: (...filter: string[]) => key('deliveries', ...filter),
-    /** Sorted set of settled delivery ids by the time they settled: what retention goes by. */
+    /** Sorted set of ids of a live watch's deliveries by number. */
+    liveDeliveries: (watch: string) => key('live-deliveries', watch),
+    /** The same of a system event. */
+    deliveriesOfEvent: (id: string) => key('event-deliveries', id),
+    /**
+     * Sorted set by the time of settling, what retention goes by: of ids of live deliveries, and of
+     * numbers of folded watches by the first of theirs.
+     */
     deliveriesSettled: key('deliveries-settled'),
     /** List of attempts of one delivery, oldest first. */
     attempts: (id: string) => key('attempts', id),
@@ -211,91 +225,6 @@ function listName({ source, workflowId }: RunList): string[] {
 }
 
 export type Keys = ReturnType<typeof createKeys>;
-
-/** The sorted sets that a watch belongs in, besides the one of all watches. */
-export function watchIndexes(keys: Keys, watch: Watch): string[] {
-  const { run } = watch;
-  const workflowId = run?.workflow_id ?? null;
-  return [
-    keys.watches('state', watch.state),
-    keys.watches('source', watch.source),
-    ...(run === null ? [] : [keys.watches('status', run.status)]),
-    ...(workflowId === null ? [] : [keys.watches('workflow', workflowId)]),
-    ...(watch.state === 'active' ? [runsIndex(keys, watch.source, statusLabel(run))] : []),
-    ...(workflowId !== null && watch.state === 'active'
-      ? [polledIndex(keys, { source: watch.source, workflowId })]
-      : []),
-  ];
-}
-
-/** The sorted set of the active watches of a source whose runs have a status, see `statusLabel`. */
-export function runsIndex(keys: Keys, source: string, label: string): string {
-  return keys.watches('active', source, label);
-}
-
-/** The sorted set of the active watches whose runs are on one list. */
-export function polledIndex(keys: Keys, { source, workflowId }: ListKey): string {
-  return keys.watches('polled', source, workflowId);
-}
-
-/** The sorted sets that an event belongs in. */
-export function eventIndexes(keys: Keys, event: RunwatchEvent): string[] {
-  return [keys.events(), keys.events('run', event.data.run_id), keys.events('type', event.type)];
-}
-
-/** The sorted sets that a delivery belongs in. */
-export function deliveryIndexes(keys: Keys, delivery: Delivery): string[] {
-  return [
-    keys.deliveries(),
-    deliveryStateIndex(keys, delivery),
-    ...receiverIndexes(keys, delivery.endpoint),
-    keys.deliveries('event', delivery.eventId),
-    // What tells of an endpoint is about no run.
-    ...(delivery.runId === '' ? [] : [keys.deliveries('run', delivery.runId)]),
-  ];
-}
-
-/** By the form that users see; webhooks of watches together as well. */
-function receiverIndexes(keys: Keys, receiver: Receiver): string[] {
-  const names = new Set([shownReceiver(receiver), countedReceiver(receiver)]);
-  return [...names].map((name) => keys.deliveries('endpoint', name));
-}
-
-/** The only one of these that a delivery leaves and enters as it moves on. */
-export function deliveryStateIndex(keys: Keys, { state }: Pick<Delivery, 'state'>): string {
-  return keys.deliveries('state', state);
-}
-
-/** What the scripts need to know of a delivery that is new. */
-function plannedDelivery(keys: Keys, delivery: Delivery) {
-  const receiver = delivery.endpoint;
-  const pool = poolOf(receiver);
-  return {
-    id: delivery.id,
-    key: keys.delivery(delivery.id),
-    doc: JSON.stringify(delivery),
-    event: delivery.eventId,
-    indexes: deliveryIndexes(keys, delivery),
-    count: ledgerField(delivery),
-    lane: keys.lane(delivery),
-    receiver,
-    pool,
-    due: keys.due(receiver),
-    ...(pool !== receiver && { poolDue: keys.poolDue(pool) }),
-  };
-}
-
-/** What `plan` of `lua/plan-deliveries.ts` needs. */
-export function deliveryPlan(keys: Keys, deliveries: readonly Delivery[]) {
-  return {
-    clock: keys.clock,
-    deliveryNumber: keys.deliveryNumber,
-    ledger: keys.ledger,
-    poolsDue: keys.poolsDue,
-    dueBell: keys.dueBell,
-    deliveries: deliveries.map((delivery) => plannedDelivery(keys, delivery)),
-  };
-}
 
 /** The field of the ledger that counts a delivery. */
 export function ledgerField(delivery: Pick<Delivery, 'state' | 'endpoint'>): string {

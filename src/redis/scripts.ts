@@ -1,5 +1,6 @@
 import type { Redis, Result } from 'ioredis';
 import type { ClaimReply } from './stores/delivery-claims.ts';
+import type { BytesReply } from './stores/history-plan.ts';
 import {
   CLAIM,
   DUE_POOLS,
@@ -19,8 +20,18 @@ import {
   RENEW_STREAMS,
   TRUST_STREAM,
 } from './lua/hint.ts';
+import {
+  FOLD,
+  FORGET_EVENTS,
+  FORGET_FOLDED,
+  READ_HISTORY,
+  READ_ONE,
+  READ_PART,
+  REPACK,
+  UNFOLD,
+} from './lua/history.ts';
 import { READ_STATISTICS } from './lua/learn.ts';
-import { READ_PAGE } from './lua/page.ts';
+import { COUNT_NUMBERS, WALK_NUMBERS } from './lua/numbers.ts';
 import {
   ADMIT_REQUEST,
   CLAIM_REQUEST,
@@ -36,7 +47,7 @@ import { ADD_DELIVERIES } from './lua/plan-deliveries.ts';
 import { PUT_SOURCE, TAKE_GONE } from './lua/source.ts';
 import { RENEW_EPOCH } from './lua/epoch.ts';
 import { RAISE_EVENT } from './lua/system-event.ts';
-import { COMMIT_WATCH, FORGET_WATCH } from './lua/watch.ts';
+import { COMMIT_WATCH } from './lua/watch.ts';
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
@@ -69,7 +80,6 @@ declare module 'ioredis' {
       ...args: (string | number)[]
     ): Result<'delivery' | 'endpoint' | ClaimReply, Context>;
     rwWriteEndpoint(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
-    rwReadPage(keyCount: number, ...args: (string | number)[]): Result<string[], Context>;
     rwAdmitRequest(
       ...args: (string | number)[]
     ): Result<[admitted: number, count: number, usedUpMs: number], Context>;
@@ -111,11 +121,22 @@ declare module 'ioredis' {
       text: string,
       ms: number,
     ): Result<number, Context>;
-    rwAddDeliveries(keyCount: number, ...args: (string | number)[]): Result<null, Context>;
+    rwAddDeliveries(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
     rwForgetDeliveries(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
     rwRaiseEvent(keyCount: number, ...args: (string | number)[]): Result<string[], Context>;
     rwRenewEpoch(keyCount: number, ...args: (string | number)[]): Result<string[] | null, Context>;
-    rwForgetWatch(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
+    rwWalkNumbersBuffer(keyCount: number, ...args: (string | number)[]): Result<Buffer[], Context>;
+    rwCountNumbers(keyCount: number, ...args: string[]): Result<number, Context>;
+    rwReadHistoryBuffer(
+      ...args: (string | number)[]
+    ): Result<[record?: Buffer, events?: Buffer[], deliveries?: BytesReply], Context>;
+    rwReadPartBuffer(...args: (string | number)[]): Result<Buffer[], Context>;
+    rwReadOneBuffer(keyCount: number, ...args: string[]): Result<Buffer[], Context>;
+    rwFold(keyCount: number, ...args: (string | Buffer)[]): Result<number, Context>;
+    rwUnfold(keyCount: number, ...args: string[]): Result<number, Context>;
+    rwRepack(keyCount: number, ...args: (string | Buffer)[]): Result<number, Context>;
+    rwForgetFolded(keyCount: number, ...args: string[]): Result<number, Context>;
+    rwForgetEvents(keyCount: number, ...args: string[]): Result<null, Context>;
   }
 }
 
@@ -138,7 +159,6 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwRetryReceiver', { lua: RETRY_RECEIVER });
   redis.defineCommand('rwMoveDelivery', { lua: MOVE_DELIVERY });
   redis.defineCommand('rwWriteEndpoint', { lua: WRITE_ENDPOINT });
-  redis.defineCommand('rwReadPage', { lua: READ_PAGE });
   redis.defineCommand('rwAdmitRequest', { numberOfKeys: 5, lua: ADMIT_REQUEST });
   redis.defineCommand('rwSettleRequest', { numberOfKeys: 2, lua: SETTLE_REQUEST });
   redis.defineCommand('rwReadStatistics', { numberOfKeys: 3, lua: READ_STATISTICS });
@@ -156,5 +176,14 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwForgetDeliveries', { lua: FORGET_DELIVERIES });
   redis.defineCommand('rwRaiseEvent', { lua: RAISE_EVENT });
   redis.defineCommand('rwRenewEpoch', { lua: RENEW_EPOCH });
-  redis.defineCommand('rwForgetWatch', { lua: FORGET_WATCH });
+  redis.defineCommand('rwWalkNumbers', { lua: WALK_NUMBERS });
+  redis.defineCommand('rwCountNumbers', { lua: COUNT_NUMBERS });
+  redis.defineCommand('rwReadHistory', { numberOfKeys: 3, lua: READ_HISTORY });
+  redis.defineCommand('rwReadPart', { numberOfKeys: 2, lua: READ_PART });
+  redis.defineCommand('rwReadOne', { lua: READ_ONE });
+  redis.defineCommand('rwFold', { lua: FOLD });
+  redis.defineCommand('rwUnfold', { lua: UNFOLD });
+  redis.defineCommand('rwRepack', { lua: REPACK });
+  redis.defineCommand('rwForgetFolded', { lua: FORGET_FOLDED });
+  redis.defineCommand('rwForgetEvents', { lua: FORGET_EVENTS });
 }

@@ -145,6 +145,10 @@ describe.each(scenarios)('after $name were killed again and again', ({ name, dae
     expect(accepted.length - different).toBeLessThanOrEqual(interrupted * PER_ENDPOINT);
   });
 
+  test('watches were folded meanwhile', () => {
+    expect(outcome().folded).toBeGreaterThan(0);
+  });
+
   test('no run was asked for more than once at a time, twice while it was taken over', () => {
     expect(outcome().maxInFlightPerRun).toBeLessThanOrEqual(2);
   });

@@ -21,6 +21,8 @@ const FOUND: Record<string, string[]> = {
   rwClaimRequest: ['watch'],
   rwClaim: ['delivery', 'event'],
   rwMoveDelivery: ['delivery', 'event'],
+  rwCommitWatch: ['delivery-log', 'event-log', 'watch-names'],
+  rwWalkNumbers: ['delivery-log', 'event', 'event-log', 'live-events', 'watch', 'watch-names'],
 };
 
 /** For how long Redis refuses or stands still; long enough for a hot loop to show. */

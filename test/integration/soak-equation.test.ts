@@ -54,11 +54,11 @@ describe('the equation', () => {
     ],
     [
       'a delivery that is in no index',
-      () => stores.redis.zrem(stores.keys.deliveries('state', delivery.state), delivery.id),
+      () => stores.redis.del(stores.keys.deliveries('state', delivery.state)),
     ],
     [
       'an event without its deliveries',
-      () => stores.redis.zadd(stores.keys.events('type', 'run.failed'), 99, 'evt_x'),
+      () => stores.redis.hset(stores.keys.events('type', 'run.failed'), '9', 'c'),
     ],
     [
       'a delivery that is counted in one state and indexed in another',

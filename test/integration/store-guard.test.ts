@@ -228,6 +228,6 @@ test('a store whose records have another form than this version knows is refused
   await redis.set(keys.schema, '7');
   await expect(epochs.claimSchema()).rejects.toMatchObject({
     code: 'schema_unknown',
-    message: expect.stringMatching(/records of form 7.*knows form 1/),
+    message: expect.stringMatching(/records of form 7.*knows form 2/),
   });
 });

@@ -54,6 +54,8 @@ export interface KillOutcome {
   superseded: Set<string>;
   /** Keys that stand for unfinished work. */
   leftovers: string[];
+  /** Watches that were folded between the kills and since. */
+  folded: number;
   maxInFlightPerRun: number;
 }
 
@@ -127,6 +129,8 @@ function daemonOptions({ redisUrl, dataDir }: KillPlan, noxus: Simulator, receiv
           retry: Array.from({ length: 30 }, () => '300ms'),
         },
       },
+      // Watches are folded soon after they have ended, and none is forgotten.
+      watches: { retention: '10m' },
       delivery: { per_endpoint: PER_ENDPOINT },
       egress: { allow: ['127.0.0.1/32'] },
     },
@@ -243,6 +247,7 @@ async function comeToRest(
       byState,
       superseded: await supersededEvents(stores),
       leftovers: await leftovers(),
+      folded: (await stores.history.size()).watches,
       maxInFlightPerRun: noxus.requests.maxInFlightPerRun,
     };
   } finally {

@@ -8,6 +8,7 @@ import { EpochStore } from '../../src/redis/stores/epoch-store.ts';
 import { EndpointStore } from '../../src/redis/stores/endpoint-store.ts';
 import { EventBell, WakeChannel } from '../../src/redis/channels.ts';
 import { EventStore } from '../../src/redis/stores/event-store.ts';
+import { HistoryStore } from '../../src/redis/stores/history-store.ts';
 import { HintStore } from '../../src/redis/stores/hint-store.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { STORE_NOW } from '../../src/redis/lua/clock.ts';
@@ -34,10 +35,11 @@ export function openStores(
   const waker = new Redis(url);
   defineScripts(redis);
   const keys = createKeys(prefix);
-  const watches = new WatchStore(redis, keys);
+  const history = new HistoryStore(redis, keys);
+  const watches = new WatchStore(redis, keys, history);
   const eventBell = new EventBell(subscriber, keys.eventBell);
   const events = new EventStore(redis, keys, eventBell);
-  const deliveries = new DeliveryStore(redis, keys);
+  const deliveries = new DeliveryStore(redis, keys, history);
   const requests = new ScheduleStore(redis, keys);
   return {
     redis,
@@ -47,6 +49,7 @@ export function openStores(
     epochs: new EpochStore(redis, keys),
     systemEventStore: new SystemEventStore(redis, keys),
     watches,
+    history,
     events,
     eventBell,
     deliveries,
@@ -60,7 +63,7 @@ export function openStores(
     gone: new GoneStore(redis, keys),
     statistics: new StatisticsStore(redis, keys),
     hints: new HintStore(redis, keys),
-    retention: new RetentionStore(redis, keys, { watches, events, deliveries }),
+    retention: new RetentionStore(redis, keys, { history, deliveries }),
     /** Every key of this prefix. Tests may scan; the product may not. */
     async keysLeft(): Promise<string[]> {
       return (await redis.keys(`{${prefix}}:*`)).sort();

@@ -6,10 +6,12 @@ import {
   newName,
   systemEventId,
   watchEventId,
+  watchOfDelivery,
+  watchOfEvent,
   EVENT_TYPES,
 } from '../../src/core/event/event.ts';
 import { observe } from '../../src/core/watch/observe.ts';
-import type { Watch, WatchKey } from '../../src/core/watch/watch.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
 import { observeContext, newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
 
 const UUID = '5b0f2f5e-8c1f-4a53-9a39-0f6f0a3f7f11';
@@ -24,15 +26,6 @@ const change = (changes: Partial<Parameters<typeof watchEventId>[0]> = {}) => ({
 });
 
 const idOf = (...changes: Parameters<typeof change>) => watchEventId(change(...changes), newMark);
-
-/** The watch in an id, parsed by the documented form. */
-function watchIn(id: string): WatchKey {
-  const part = /^evt_[a-z0-9]+_(.+)$/.exec(id)?.[1] ?? '';
-  const [, source = 'default', run = ''] = /^(?:([^~]+)~)?(.+)$/.exec(part) ?? [];
-  if (run.startsWith('~')) return { source, runId: run.slice(1).replaceAll('~', '.') };
-  const hex = Buffer.from(run, 'base64url').toString('hex');
-  return { source, runId: hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-') };
-}
 
 const text = (first: string, rest: string, maxLength: number) =>
   fc
@@ -87,11 +80,18 @@ describe('the id of an event', () => {
     expect(new Set(ids).size).toBe(2 * others.length);
   });
 
+  test('ids of system events, and texts that are no ids, name no watch', () => {
+    const texts = [systemEventId(newMark), 'evt_', 'evt_completed_short', 'dlv_1_completed_x', ''];
+    expect(texts.map(watchOfEvent)).toEqual(texts.map(() => null));
+    expect(texts.map(watchOfDelivery)).toEqual(texts.map(() => null));
+  });
+
   test('an event id contains its watch, and only characters that URLs and signatures allow', () => {
     fc.assert(
       fc.property(source, runId, fc.constantFrom(...EVENT_TYPES), (from, run, type) => {
         const id = idOf({ source: from, runId: run, type });
-        expect(watchIn(id)).toEqual({ source: from, runId: run });
+        expect(watchOfEvent(id)).toEqual({ source: from, runId: run });
+        expect(watchOfDelivery(deliveryId(id, 'ops'))).toEqual({ source: from, runId: run });
         expect(deliveryId(id, 'ops')).toMatch(/^[\w~-]{1,256}$/);
       }),
     );

@@ -130,8 +130,4 @@ describe('a record', () => {
     const said = Object.keys(JSON.parse(writeDoc(watch)) as object);
     expect(said).toEqual(['registeredAt', 'timeoutAt']);
   });
-
-  test('an empty reply of Redis is no watch record', () => {
-    expect(readWatch({ source: 'default', runId: 'run-1' }, null)).toBeNull();
-  });
 });

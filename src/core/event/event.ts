@@ -280,3 +280,20 @@ export function matchesWatch(match: WatchMatch | undefined, watch: MatchedWatch)
 function isAmong(wanted: readonly string[] | undefined, value: string | null | undefined): boolean {
   return wanted === undefined || (typeof value === 'string' && wanted.includes(value));
 }
+
+/** The watch that an event belongs to by its id; null for system events, and for what is no id. */
+export function watchOfEvent(eventId: string): WatchKey | null {
+  const part = /^evt_[0-9a-z]+_(.+)$/.exec(eventId)?.[1];
+  if (part === undefined) return null;
+  const [, source = USUAL_SOURCE, run = ''] = /^(?:([^~]+)~)?(~?[^~].*)$/.exec(part) ?? [];
+  if (run.startsWith('~')) return { source, runId: run.slice(1).replaceAll('~', '.') };
+  const hex = Buffer.from(run, 'base64url').toString('hex');
+  const parts = /^(.{8})(.{4})(.{4})(.{4})(.{12})$/.exec(hex);
+  return parts === null ? null : { source, runId: parts.slice(1).join('-') };
+}
+
+/** The watch that a delivery belongs to by its id; null where that names none. */
+export function watchOfDelivery(id: string): WatchKey | null {
+  const rest = /^dlv_[0-9a-f]{12}_(.+)$/.exec(id)?.[1];
+  return rest === undefined ? null : watchOfEvent(`evt_${rest}`);
+}

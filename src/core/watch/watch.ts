@@ -112,6 +112,8 @@ export interface StoredWatch {
   version: number;
   /** Its document in the store: a write that leaves it unchanged sends none. */
   doc?: string;
+  /** The store keeps it and its history in one packed record. */
+  isFolded?: true;
 }
 
 /** The internal name of a watch, in Redis and in log lines. Neither part can hold a slash. */

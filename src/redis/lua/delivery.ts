@@ -1,5 +1,6 @@
 import { CLAIM_DELIVERIES } from './claim.ts';
 import { WRITE_STATE } from './endpoint-state.ts';
+import { NUMBERS } from './numbers.ts';
 import { PLAN_DELIVERIES } from './plan-deliveries.ts';
 
 /** Counts up and down; a field that comes to nought is gone. */
@@ -42,8 +43,8 @@ if effects.attempt and redis.call('RPUSH', effects.attempts, effects.attempt) > 
   redis.call('LTRIM', effects.attempts, -effects.attemptsKept, -1)
 end
 if effects.leave ~= effects.enter then
-  redis.call('ZREM', effects.leave, id)
-  redis.call('ZADD', effects.enter, number, id)
+  leaveIndex(effects.leave, number)
+  enterIndex(effects.enter, number)
   count(effects.ledger, effects.countFrom, -1)
   count(effects.ledger, effects.countTo, 1)
 end
@@ -71,6 +72,7 @@ if effects.isOutstanding then
   end
 else
   redis.call('ZADD', effects.settled, now, id)
+  if effects.foldDue then redis.call('ZADD', effects.foldDue, 'XX', now, effects.watch) end
   local first, following = unpack(redis.call('LRANGE', lane, 0, 1))
   if first == id then
     redis.call('LPOP', lane)
@@ -92,23 +94,26 @@ return claimAndReschedule(p, now, effects.most)
 `;
 
 /**
- * Forgets settled deliveries; those that are pending, or unknown, are kept.
+ * Forgets live deliveries that have settled; those that are pending, or unknown, are kept.
  *
  * KEYS  sorted set of settled deliveries, those that the plan names
  * ARGV  plan as JSON
  * Returns how many were forgotten.
  */
 export const FORGET_DELIVERIES = `
+${NUMBERS}
 ${COUNT}
 local plan = cjson.decode(ARGV[1])
 local forgotten = 0
 for _, delivery in ipairs(plan.deliveries) do
-  local version = redis.call('HGET', delivery.key, 'version')
+  local version, number = unpack(redis.call('HMGET', delivery.key, 'version', 'number'))
   if version == delivery.version and redis.call('ZREM', KEYS[1], delivery.id) == 1 then
     redis.call('DEL', delivery.key, delivery.attempts)
-    for _, index in ipairs(delivery.indexes) do redis.call('ZREM', index, delivery.id) end
+    for _, index in ipairs(delivery.indexes) do leaveIndex(index, number) end
+    leaveLog(plan.deliveryLog, number)
+    redis.call('ZREM', delivery.live, delivery.id)
     -- The text of an event that is in no log goes with the last of its deliveries.
-    if delivery.event ~= '' and redis.call('EXISTS', delivery.siblings) == 0 then
+    if delivery.event ~= '' and redis.call('EXISTS', delivery.live) == 0 then
       redis.call('DEL', delivery.event)
     end
     count(plan.ledger, 'planned', -1)

@@ -1,4 +1,5 @@
 import { STORE_NOW } from './clock.ts';
+import { NUMBERS } from './numbers.ts';
 
 /**
  * Adds deliveries that are not there yet to store, counters and orders. One that is alone in its order
@@ -6,6 +7,14 @@ import { STORE_NOW } from './clock.ts';
  */
 export const PLAN_DELIVERIES = `
 ${STORE_NOW}
+${NUMBERS}
+-- A record of a watch begins with version and number, see watch-record.ts.
+local numbers = {}
+local function numberOf(watch)
+  numbers[watch] = numbers[watch] or tonumber(redis.call('GETRANGE', watch, 13, 24))
+  return numbers[watch]
+end
+
 local function plan(effects, pools)
   if #effects.deliveries == 0 then return end
   local now = storeNow(effects.clock)
@@ -14,7 +23,9 @@ local function plan(effects, pools)
       local at = redis.call('INCR', effects.deliveryNumber)
       redis.call('HSET', delivery.key, 'version', 1, 'number', at, 'doc', delivery.doc,
         'event', delivery.event)
-      for _, index in ipairs(delivery.indexes) do redis.call('ZADD', index, at, delivery.id) end
+      for _, index in ipairs(delivery.indexes) do enterIndex(index, at) end
+      enterLog(effects.deliveryLog, at, delivery.watch and numberOf(delivery.watch) or delivery.id)
+      redis.call('ZADD', delivery.live, at, delivery.id)
       redis.call('HINCRBY', effects.ledger, 'planned', 1)
       redis.call('HINCRBY', effects.ledger, delivery.count, 1)
       if redis.call('RPUSH', delivery.lane, delivery.id) == 1 then
@@ -30,12 +41,17 @@ end
 `;
 
 /**
- * Adds deliveries, as {@link PLAN_DELIVERIES} does, outside any other step.
+ * Adds deliveries, as {@link PLAN_DELIVERIES} does, outside any other step, if their events are live.
  *
- * KEYS  those that the plan names
- * ARGV  what `deliveryPlan` of `keys.ts` makes, as JSON
+ * KEYS  events, those that the plan names
+ * ARGV  what `deliveryPlan` of `delivery-plan.ts` makes, as JSON, how many of the keys are events
+ * Returns 1 where they were added.
  */
 export const ADD_DELIVERIES = `
 ${PLAN_DELIVERIES}
+for at = 1, tonumber(ARGV[2]) do
+  if redis.call('EXISTS', KEYS[at]) == 0 then return 0 end
+end
 plan(cjson.decode(ARGV[1]), {})
+return 1
 `;

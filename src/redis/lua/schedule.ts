@@ -163,8 +163,10 @@ local now = storeNow(KEYS[1])
 local limit, holdMs = tonumber(ARGV[2]), tonumber(ARGV[3])
 local source = {state = KEYS[#KEYS - 2], probe = KEYS[#KEYS - 1], open = KEYS[#KEYS]}
 
--- A record of a watch that is not active begins with its state, behind a head of fixed width.
-local function isOver(record) return not record or string.sub(record, 86, 93) == '{"state"' end
+-- A record of a watch that is not active begins with its state, behind a head of fixed width, or is folded.
+local function isOver(record)
+  return not record or string.sub(record, 86, 93) == '{"state"' or string.find(record, '^%c', 26) ~= nil
+end
 
 local found = redis.call('MGET', source.state, source.open)
 local gate, pausedMs = sourceAdmission(found[1], source.probe, ARGV[1], ARGV[4], now)

@@ -2,10 +2,14 @@ import { LEARN } from './learn.ts';
 import { PLAN_DELIVERIES } from './plan-deliveries.ts';
 import { SCHEDULE } from './schedule.ts';
 
-/** Version and number of a watch: the beginning of its head, see `watch-record.ts`. */
+/**
+ * Version and number of a watch, the beginning of its record, see `watch-record.ts`; the version is -1
+ * where the watch is folded.
+ */
 const IDENTITY = `
 local function identity(key)
-  local head = redis.call('GETRANGE', key, 0, 24)
+  local head = redis.call('GETRANGE', key, 0, 25)
+  if string.find(head, '%c$') then return -1 end
   return tonumber(string.sub(head, 1, 12)) or 0, tonumber(string.sub(head, 14, 25))
 end
 `;
@@ -19,7 +23,7 @@ end
  * ARGV  expected version, head, document or '' where it is the same, effects as JSON or '' where there
  *       are none, what it does to the schedule or '', member, token or '', ms or '', kind or '',
  *       for how long a permit counts after its answer in ms or ''
- * Returns 0 where the watch has changed, -1 where the claim was lost, else the pools at which
+ * Returns 0 where the watch has changed or is folded, -1 where the claim was lost, else the pools at which
  * deliveries are due now.
  */
 export const COMMIT_WATCH = `
@@ -35,13 +39,28 @@ if does == 'settle' and claim.token ~= ARGV[7] then return -1 end
 if version ~= tonumber(ARGV[1]) then return 0 end
 
 local effects = ARGV[4] ~= '' and cjson.decode(ARGV[4])
+-- What is in a log under the number of its watch.
+local function renumber(log, live)
+  local found = redis.call('ZRANGE', live, 0, -1, 'WITHSCORES')
+  for at = 2, #found, 2 do enterLog(log, tonumber(found[at]), number) end
+end
+
 if effects then
-  for _, index in ipairs(effects.leave) do redis.call('ZREM', index, number) end
+  for _, index in ipairs(effects.leave) do leaveIndex(index, number) end
   if effects.begins then
+    local before = number
     number = redis.call('INCR', effects.watchNumber)
-    redis.call('ZADD', effects.watches, number, effects.member)
+    enterLog(effects.names, number, effects.member)
+    if before then
+      leaveLog(effects.names, before)
+      redis.call('ZREM', effects.ended, before)
+      renumber(effects.eventLog, effects.liveEvents)
+      renumber(effects.deliveryLog, effects.liveDeliveries)
+    else
+      redis.call('HINCRBY', effects.sources, effects.source, 1)
+    end
   end
-  for _, index in ipairs(effects.enter) do redis.call('ZADD', index, number, number) end
+  for _, index in ipairs(effects.enter) do enterIndex(index, number) end
 end
 local head = string.format('%012.0f %012.0f', version + 1, number) .. ARGV[2]
 if ARGV[3] == '' then
@@ -68,9 +87,11 @@ end
 if not effects then return {} end
 
 if effects.endedAt then
-  redis.call('ZADD', effects.ended, effects.endedAt, effects.member)
+  redis.call('ZADD', effects.ended, effects.endedAt, number)
+  redis.call('ZADD', effects.foldDue, 'NX', effects.endedAt, effects.member)
 else
-  redis.call('ZREM', effects.ended, effects.member)
+  redis.call('ZREM', effects.ended, number)
+  redis.call('ZREM', effects.foldDue, effects.member)
 end
 
 if effects.goneCheckAt then
@@ -82,7 +103,9 @@ end
 for _, event in ipairs(effects.events) do
   local place = redis.call('INCR', effects.eventPlace)
   redis.call('HSET', event.key, 'place', place, 'body', event.body)
-  for _, index in ipairs(event.indexes) do redis.call('ZADD', index, place, event.id) end
+  for _, index in ipairs(event.indexes) do enterIndex(index, place) end
+  enterLog(effects.eventLog, place, number)
+  redis.call('ZADD', effects.liveEvents, place, event.id)
 end
 
 local pools = {}
@@ -93,35 +116,4 @@ if #effects.events > 0 then
   redis.call('PUBLISH', effects.eventBell, place .. ' ' .. (string.match(epochs or '', '^%S+') or ''))
 end
 return pools
-`;
-
-/**
- * Forgets an ended watch and its events, unless it has changed or a delivery of it is kept; that
- * puts it off.
- *
- * KEYS  watch, those that the plan names
- * ARGV  plan as JSON
- * Returns 1 when it is gone, 0 when it was kept.
- */
-export const FORGET_WATCH = `
-${IDENTITY}
-local plan = cjson.decode(ARGV[1])
-local version, number = identity(KEYS[1])
-if version ~= plan.version then return 0 end
-for _, event in ipairs(plan.events) do
-  if redis.call('EXISTS', event.deliveries) == 1 then
-    redis.call('ZADD', plan.ended, 'XX', plan.againAt, plan.member)
-    return 0
-  end
-end
-for _, event in ipairs(plan.events) do
-  redis.call('DEL', event.key)
-  for _, index in ipairs(event.indexes) do redis.call('ZREM', index, event.id) end
-end
-for _, index in ipairs(plan.indexes) do redis.call('ZREM', index, number) end
-redis.call('ZREM', plan.watches, plan.member)
-redis.call('ZREM', plan.ended, plan.member)
-redis.call('ZREM', plan.goneChecks, plan.member)
-redis.call('DEL', KEYS[1])
-return 1
 `;

@@ -12,7 +12,10 @@ import {
 } from '../../core/delivery/delivery.ts';
 import { claimPlan } from './delivery-claims.ts';
 import { stateWrite } from './endpoint-record.ts';
-import { deliveryPlan, deliveryStateIndex, ledgerField, type Keys } from '../keys.ts';
+import { watchId } from '../../core/watch/watch.ts';
+import { deliveryStateIndex } from '../indexes.ts';
+import { ledgerField, type Keys } from '../keys.ts';
+import { deliveryPlan } from './delivery-plan.ts';
 
 /** Attempts kept of one delivery; older ones are dropped. */
 const ATTEMPTS_KEPT = 50;
@@ -66,6 +69,7 @@ export function moveEffects(keys: Keys, move: DeliveryMove) {
     isUrgent: after.urgent,
     lane: keys.lane(after),
     settled: keys.deliveriesSettled,
+    ...(after.runId !== '' && { foldDue: keys.foldDue, watch: watchId(after) }),
     plan: claimPlan(keys, { pool, limits, token: move.nextToken }),
     ...(stateAfter !== undefined && { stateWrite: stateWrite(keys, endpoint, stateAfter, now) }),
     ...(move.slots !== undefined && { slots: move.slots }),

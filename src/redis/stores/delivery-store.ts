@@ -1,6 +1,8 @@
 import type { Redis } from 'ioredis';
+import { watchOfDelivery, watchOfEvent } from '../../core/event/event.ts';
 import { openCursor } from '../cursor.ts';
 import {
+  isOutstanding,
   noDeliveries,
   type Attempt,
   type Delivery,
@@ -10,9 +12,12 @@ import {
 import { declaredKeys } from '../declared-keys.ts';
 import { readClaims, receiverKeys, type PoolClaims } from './delivery-claims.ts';
 import { moveEffects, type DeliveryMove } from './delivery-move.ts';
-import { deliveryPlan, parseLedgerField, type Keys } from '../keys.ts';
-import { filterIndexes, readPage } from '../page.ts';
-import { replies } from '../replies.ts';
+import { receiverNames } from '../indexes.ts';
+import { parseLedgerField, type Keys } from '../keys.ts';
+import { walkNumbers } from '../numbers.ts';
+import { deliveryPlan } from './delivery-plan.ts';
+import { HistoryReader, readRows } from './history-reader.ts';
+import type { HistoryStore } from './history-store.ts';
 
 interface DeliveryFilter {
   state?: string;
@@ -25,6 +30,9 @@ interface PageOptions {
   limit: number;
   cursor?: string | undefined;
 }
+
+/** A watch may be folded between two steps of adding a delivery to it. */
+const ADD_TRIES = 3;
 
 /** Deliveries examined to find the oldest one that waits for an endpoint. */
 const OLDEST_AMONG = 10_000;
@@ -56,24 +64,38 @@ export interface Ledger {
 
 /** Deliveries in Redis. Errors of the connection pass through. */
 export class DeliveryStore {
+  private readonly reader: HistoryReader;
+
   constructor(
     private readonly redis: Redis,
     private readonly keys: Keys,
-  ) {}
+    private readonly history: HistoryStore,
+  ) {
+    this.reader = new HistoryReader(redis, keys);
+  }
 
   async get(id: string): Promise<StoredDelivery | null> {
-    return parseDelivery(await this.redis.hmget(this.keys.delivery(id), 'version', 'doc'));
+    const hash = this.keys.delivery(id);
+    const found = await this.reader.one(hash, watchOfDelivery(id), ['version', 'doc']);
+    if (found === null) return null;
+    if (found.is === 'live') {
+      return { version: Number(found.first), delivery: JSON.parse(found.second) as Delivery };
+    }
+    const kept = found.history.deliveries.find(({ delivery }) => delivery.id === id);
+    return kept === undefined ? null : { version: kept.version, delivery: kept.delivery };
   }
 
   async getMany(ids: string[]): Promise<(StoredDelivery | null)[]> {
-    const pipeline = this.redis.pipeline();
-    for (const id of ids) pipeline.hmget(this.keys.delivery(id), 'version', 'doc');
-    return (await replies<(string | null)[]>(pipeline)).map(parseDelivery);
+    return Promise.all(ids.map((id) => this.get(id)));
   }
 
+  /** What was tried so far; once a watch is folded, answers are kept of dead deliveries alone. */
   async attempts(id: string): Promise<Attempt[]> {
     const texts = await this.redis.lrange(this.keys.attempts(id), 0, -1);
-    return texts.map((text) => JSON.parse(text) as Attempt);
+    if (texts.length > 0) return texts.map((text) => JSON.parse(text) as Attempt);
+    const watch = watchOfDelivery(id);
+    const folded = watch === null ? null : await this.history.folded(watch);
+    return folded?.history.deliveries.find(({ delivery }) => delivery.id === id)?.attempts ?? [];
   }
 
   /**
@@ -86,6 +108,9 @@ export class DeliveryStore {
     askedAt = performance.now(),
   ): Promise<PoolClaims | 'delivery' | 'endpoint'> {
     const { clock, poolsDue, dueBell, delivery } = this.keys;
+    // What is claimed is live: only a move by hand may find a delivery folded.
+    const mayBeFolded = move.token === undefined && !isOutstanding(move.before.delivery.state);
+    if (mayBeFolded) await this.makeLive(move.after);
     const byPlace = [clock, poolsDue, dueBell, delivery(move.after.id)];
     const effects = moveEffects(this.keys, move);
     const reply = await this.redis.rwMoveDelivery(
@@ -103,10 +128,26 @@ export class DeliveryStore {
     return this.redis.lindex(this.keys.lane(delivery), 0);
   }
 
-  /** Adds deliveries that are not there yet; they are due at once. */
+  /**
+   * Adds deliveries that are not there yet; they are due at once. Those of events that are kept no more
+   * are not added.
+   */
   async add(deliveries: readonly Delivery[]): Promise<void> {
     const plan = deliveryPlan(this.keys, deliveries);
-    await this.redis.rwAddDeliveries(...declaredKeys(this.keys, [], plan), JSON.stringify(plan));
+    const events = [...new Set(deliveries.map(({ eventId }) => this.keys.event(eventId)))];
+    for (let tries = 0; tries < ADD_TRIES; tries += 1) {
+      for (const delivery of deliveries) await this.makeLive(delivery);
+      const added = await this.redis.rwAddDeliveries(
+        ...declaredKeys(this.keys, events, plan),
+        JSON.stringify(plan),
+        events.length,
+      );
+      if (added === 1) return;
+    }
+  }
+
+  private async makeLive(delivery: Delivery): Promise<void> {
+    if (delivery.runId !== '') await this.history.unfold(delivery);
   }
 
   /**
@@ -146,24 +187,72 @@ export class DeliveryStore {
       this.keys.cursorsOf(this.keys.deliveryNumber),
       cursor,
     );
-    const page = await readPage(this.redis, {
-      indexes: filterIndexes(this.keys.deliveries, {
-        state: filter.state,
-        endpoint: filter.endpoint,
-        run: filter.runId,
-        event: filter.eventId,
-      }),
-      order: 'newest',
-      limit,
-      from,
-    });
-    const found = await this.getMany(page.members.map(({ id }) => id));
-    const items = found.flatMap((stored, at) =>
-      stored === null
-        ? []
-        : [{ delivery: stored.delivery, number: page.members[at]?.score ?? '0' }],
+    const query = { order: 'newest' as const, limit, from };
+    const isOfFew = filter.runId !== undefined || filter.eventId !== undefined;
+    const found = isOfFew ? await this.ofFew(filter, query) : await this.ofAll(filter, query);
+    return {
+      items: found.items.map(({ number, item }) => ({
+        delivery: item.delivery,
+        number: String(number),
+      })),
+      nextCursor: found.next === null ? null : cursorAt(found.next),
+    };
+  }
+
+  private async ofAll(
+    { state, endpoint }: DeliveryFilter,
+    query: {
+      order: 'newest' | 'oldest';
+      limit: number;
+      from?: string | undefined;
+      mostWalked?: number;
+    },
+  ) {
+    const { deliveries } = this.keys;
+    const indexes = [
+      ...(state === undefined ? [] : [deliveries('state', state)]),
+      ...(endpoint === undefined ? [] : [deliveries('endpoint', endpoint)]),
+    ];
+    const walk = { ...query, kind: 'delivery' as const, indexes };
+    const { rows, next } = await walkNumbers(this.redis, this.keys, walk);
+    return { items: readRows('delivery', rows), next };
+  }
+
+  /** Of one event, or of one run. */
+  private async ofFew(
+    filter: DeliveryFilter,
+    query: { order: 'newest'; limit: number; from: string | undefined },
+  ) {
+    const { runId, eventId } = filter;
+    const ofEvent = eventId === undefined ? null : watchOfEvent(eventId);
+    if (eventId !== undefined && ofEvent === null)
+      return this.ofSystemEvent(eventId, filter, query);
+    const watches = ofEvent === null ? await this.reader.watchesOf(runId ?? '') : [ofEvent];
+    const matches = ({ delivery }: StoredDelivery) => isWanted(delivery, filter);
+    return this.reader.deliveries(watches, { ...query, matches });
+  }
+
+  /** These are never folded, and few: a system event goes to each endpoint once. */
+  private async ofSystemEvent(
+    eventId: string,
+    filter: DeliveryFilter,
+    { limit, from }: { limit: number; from: string | undefined },
+  ) {
+    const flat = await this.redis.zrange(
+      this.keys.deliveriesOfEvent(eventId),
+      0,
+      '-1',
+      'WITHSCORES',
     );
-    return { items, nextCursor: page.next === null ? null : cursorAt(page.next) };
+    const ids = flat.filter((_, at) => at % 2 === 0);
+    const found = await this.getMany(ids);
+    const items = found.flatMap((item, at) => {
+      const number = Number(flat[2 * at + 1]);
+      const isBeyond = from === undefined || number < Number(from);
+      return item !== null && isBeyond && isWanted(item.delivery, filter) ? [{ number, item }] : [];
+    });
+    const page = items.sort((a, b) => b.number - a.number).slice(0, limit);
+    return { items: page, next: items.length > limit ? String(page.at(-1)?.number ?? 0) : null };
   }
 
   /**
@@ -173,17 +262,11 @@ export class DeliveryStore {
   async oldestWaiting(endpoint: string): Promise<number | null> {
     const pages = await Promise.all(
       ['pending', 'parked'].map((state) =>
-        readPage(this.redis, {
-          indexes: filterIndexes(this.keys.deliveries, { state, endpoint }),
-          order: 'oldest',
-          limit: 1,
-          mostWalked: OLDEST_AMONG,
-        }),
+        this.ofAll({ state, endpoint }, { order: 'oldest', limit: 1, mostWalked: OLDEST_AMONG }),
       ),
     );
-    const ids = pages.flatMap(({ members }) => members.map(({ id }) => id));
-    const found = (await this.getMany(ids)).filter((one) => one !== null);
-    return found.length === 0 ? null : Math.min(...found.map(({ delivery }) => delivery.createdAt));
+    const found = pages.flatMap(({ items }) => items.map(({ item }) => item.delivery.createdAt));
+    return found.length === 0 ? null : Math.min(...found);
   }
 
   /** Deliveries that were created within a time, the newest first, a chunk of ids at a time. */
@@ -221,7 +304,11 @@ export class DeliveryStore {
   }
 }
 
-function parseDelivery([version, doc]: (string | null)[]): StoredDelivery | null {
-  if (!version || !doc) return null;
-  return { version: Number(version), delivery: JSON.parse(doc) as Delivery };
+function isWanted({ state, endpoint, runId, eventId }: Delivery, wanted: DeliveryFilter): boolean {
+  return (
+    (wanted.state ?? state) === state &&
+    (wanted.runId ?? runId) === runId &&
+    (wanted.eventId ?? eventId) === eventId &&
+    (wanted.endpoint === undefined || receiverNames(endpoint).includes(wanted.endpoint))
+  );
 }

@@ -1,11 +1,12 @@
 import type { Redis } from 'ioredis';
 import { openCursor } from '../cursor.ts';
 import { RunwatchError } from '../../core/errors.ts';
-import type { RunwatchEvent } from '../../core/event/event.ts';
+import { watchOfEvent, type RunwatchEvent } from '../../core/event/event.ts';
 import type { Keys } from '../keys.ts';
 import type { EventBell } from '../channels.ts';
-import { filterIndexes, readPage } from '../page.ts';
-import { replies } from '../replies.ts';
+import { walkNumbers } from '../numbers.ts';
+import { eventIdOf } from './history-plan.ts';
+import { HistoryReader, readRows } from './history-reader.ts';
 
 /** An event with its place in the log; the cursor grows with every event. */
 interface LoggedEvent {
@@ -26,17 +27,27 @@ interface EventFilter {
   after?: string;
 }
 
+interface PageQuery {
+  order: 'oldest' | 'newest';
+  limit: number;
+  from: string | undefined;
+}
+
 /** Events read at once by a follower that has fallen behind. */
 const FOLLOW_CHUNK = 100;
 
 /** The log of events in Redis. Errors of the connection pass through. */
 export class EventStore {
+  private readonly history: HistoryReader;
+
   /** @param bell rings whenever events were appended, by whichever process */
   constructor(
     private readonly redis: Redis,
     private readonly keys: Keys,
     private readonly bell: EventBell,
-  ) {}
+  ) {
+    this.history = new HistoryReader(redis, keys);
+  }
 
   /** Oldest first unless asked otherwise. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   async list(
@@ -45,25 +56,47 @@ export class EventStore {
   ): Promise<{ items: LoggedEvent[]; nextCursor: string | null }> {
     const after = filter.after?.startsWith('evt_') ? undefined : filter.after;
     const { from = await this.placeOf(filter.after), cursorAt } = await this.open(after);
-    const { members, next } = await readPage(this.redis, {
-      indexes: filterIndexes(this.keys.events, { run: filter.runId, type: filter.type }),
-      order,
-      limit,
-      from,
+    const page = { order, limit, from };
+    const { items, next } =
+      filter.runId === undefined
+        ? await this.ofAll(filter, page)
+        : await this.ofRun(filter.runId, filter, page);
+    return {
+      items: items.map(({ number, item }) => ({
+        cursor: cursorAt(String(number)),
+        event: JSON.parse(item) as RunwatchEvent,
+      })),
+      nextCursor: next === null ? null : cursorAt(next),
+    };
+  }
+
+  private async ofAll({ type }: EventFilter, page: PageQuery) {
+    const indexes = type === undefined ? [] : [this.keys.events('type', type)];
+    const { rows, next } = await walkNumbers(this.redis, this.keys, {
+      ...page,
+      kind: 'event',
+      indexes,
     });
-    const pipeline = this.redis.pipeline();
-    for (const { id } of members) pipeline.hget(this.keys.event(id), 'body');
-    const bodies = await replies<string | null>(pipeline);
-    const items = members.flatMap(({ score }, at) => {
-      const body = bodies[at];
-      return body ? [{ cursor: cursorAt(score), event: JSON.parse(body) as RunwatchEvent }] : [];
-    });
-    return { items, nextCursor: next === null ? null : cursorAt(next) };
+    return { items: readRows('event', rows), next };
+  }
+
+  private async ofRun(runId: string, { type }: EventFilter, page: PageQuery) {
+    const matches = (body: string) =>
+      type === undefined || (JSON.parse(body) as RunwatchEvent).type === type;
+    return this.history.events(await this.history.watchesOf(runId), { ...page, matches });
   }
 
   /** The exact text of an event that is sent; null when it is not there. */
   async body(id: string): Promise<string | null> {
-    return this.redis.hget(this.keys.event(id), 'body');
+    return (await this.one(id))?.body ?? null;
+  }
+
+  private async one(id: string): Promise<{ place: string; body: string } | null> {
+    const found = await this.history.one(this.keys.event(id), watchOfEvent(id), ['place', 'body']);
+    if (found === null) return null;
+    if (found.is === 'live') return { place: found.first, body: found.second };
+    const kept = found.history.events.find(({ body }) => eventIdOf(body) === id);
+    return kept === undefined ? null : { place: String(kept.place), body: kept.body };
   }
 
   /** The cursor of the latest event. */
@@ -116,8 +149,8 @@ export class EventStore {
   /** An event's id is as good a place to go on from as a cursor. */
   private async placeOf(after: string | undefined): Promise<string | undefined> {
     if (!after?.startsWith('evt_')) return undefined;
-    const place = await this.redis.hget(this.keys.event(after), 'place');
-    if (place !== null) return place;
+    const found = await this.one(after);
+    if (found !== null) return found.place;
     throw new RunwatchError(`there is no event ${after}`, { code: 'invalid_cursor' });
   }
 }

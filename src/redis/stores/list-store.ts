@@ -1,10 +1,11 @@
 import type { Redis } from 'ioredis';
 import type { ListKey, ListStanding } from '../../core/feed/list-standing.ts';
 import { parseWatchId, type StoredWatch } from '../../core/watch/watch.ts';
-import { polledIndex, type Keys } from '../keys.ts';
-import { readPage } from '../page.ts';
+import { polledIndex } from '../indexes.ts';
+import type { Keys } from '../keys.ts';
+import { walkNumbers } from '../numbers.ts';
+import { readStored } from './history-plan.ts';
 import type { ScheduleStore } from './schedule-store.ts';
-import { readWatch } from './watch-record.ts';
 
 /** Most watches of one workflow that a list is read for, the newest; the others are polled singly. */
 const MAX_WATCHES = 1_000;
@@ -25,16 +26,16 @@ export class ListStore {
     watches: StoredWatch[];
     standing: ListStanding | null;
   }> {
-    const { members } = await readPage(this.redis, {
+    const { rows } = await walkNumbers(this.redis, this.keys, {
+      kind: 'name',
       indexes: [polledIndex(this.keys, list)],
-      directory: this.keys.watches(),
       order: 'newest',
       limit: MAX_WATCHES,
     });
-    const watchKeys = members.map(({ id }) => parseWatchId(id));
+    const watchKeys = rows.map(({ watch }) => parseWatchId(watch));
     const runIds = watchKeys.map(({ runId }) => runId);
-    const [[standing = null, ...texts], dueTimes] = await Promise.all([
-      this.redis.mget(
+    const [[standing = null, ...records], dueTimes] = await Promise.all([
+      this.redis.mgetBuffer(
         this.keys.listStanding(list),
         ...watchKeys.map((key) => this.keys.watch(key)),
       ),
@@ -42,11 +43,11 @@ export class ListStore {
     ]);
     return {
       watches: watchKeys.flatMap((key, at) => {
-        const stored = readWatch(key, texts[at] ?? null);
+        const stored = readStored(key, records[at] ?? null);
         if (stored === null) return [];
         return [{ ...stored, watch: { ...stored.watch, nextPollAt: dueTimes[at] ?? null } }];
       }),
-      standing: standing === null ? null : (JSON.parse(standing) as ListStanding),
+      standing: standing === null ? null : (JSON.parse(standing.toString()) as ListStanding),
     };
   }
 

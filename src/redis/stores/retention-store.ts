@@ -1,19 +1,24 @@
 import type { Redis } from 'ioredis';
-import type { StoredDelivery } from '../../core/delivery/delivery.ts';
+import { isOutstanding, type StoredDelivery } from '../../core/delivery/delivery.ts';
 import type { RunwatchEvent } from '../../core/event/event.ts';
-import { watchId, type StoredWatch } from '../../core/watch/watch.ts';
+import { parseWatchId, watchId, type WatchKey } from '../../core/watch/watch.ts';
 import { declaredKeys } from '../declared-keys.ts';
-import type { DeliveryStore } from './delivery-store.ts';
-import type { EventStore } from './event-store.ts';
-import { deliveryIndexes, eventIndexes, ledgerField, watchIndexes, type Keys } from '../keys.ts';
+import { deliveryIndexes, eventIndexes } from '../indexes.ts';
+import { ledgerField, type Keys } from '../keys.ts';
 import { replies } from '../replies.ts';
-import type { WatchStore } from './watch-store.ts';
+import { liveDeliveriesOf } from './delivery-plan.ts';
+import type { DeliveryStore } from './delivery-store.ts';
+import { HistoryReader } from './history-reader.ts';
+import type { HistoryStore } from './history-store.ts';
 
 /** Things forgotten in one go. */
 const CHUNK = 200;
 
 /** Watches forgotten at a time: one after the other, round trips would bound how many a day can have. */
 const AT_ONCE = 20;
+
+/** Tries to forget a watch that other processes change meanwhile. */
+const TRIES = 3;
 
 /** What one go of forgetting came to. */
 export interface Forgotten {
@@ -22,39 +27,49 @@ export interface Forgotten {
   mayGoOn: boolean;
 }
 
-/** Forgets what has been over for long. What is pending is never forgotten. */
+/** A settled delivery: live, by its id, or of a folded watch, by its number. */
+type Settled = { at: number } & ({ id: string } | { watch: WatchKey; number: number });
+
+/**
+ * Forgets what has been over for long. What is pending is never forgotten. Each step is about one watch,
+ * or a bounded number of deliveries. Errors of the connection pass through.
+ */
 export class RetentionStore {
+  private readonly reader: HistoryReader;
+
   constructor(
     private readonly redis: Redis,
     private readonly keys: Keys,
-    private readonly stores: {
-      watches: WatchStore;
-      events: EventStore;
-      deliveries: DeliveryStore;
-    },
-  ) {}
+    private readonly stores: { history: HistoryStore; deliveries: DeliveryStore },
+  ) {
+    this.reader = new HistoryReader(redis, keys);
+  }
 
   /** Forgets deliveries that settled before a time. */
   async forgetDeliveries(before: number): Promise<Forgotten> {
     const { deliveriesSettled } = this.keys;
-    const ids = await this.redis.zrangebyscore(
+    const members = await this.redis.zrangebyscore(
       deliveriesSettled,
       '-inf',
       before,
+      'WITHSCORES',
       'LIMIT',
       0,
       CHUNK,
     );
-    return this.forgetSettled(ids);
+    return this.forgetSettled(members, { until: before, most: Infinity });
   }
 
   /** Forgets the longest settled deliveries beyond a number that is kept. */
   async forgetDeliveriesBeyond(kept: number): Promise<Forgotten> {
-    const { deliveriesSettled } = this.keys;
-    const surplus = (await this.redis.zcard(deliveriesSettled)) - kept;
+    const { planned, byState } = await this.stores.deliveries.ledger();
+    const surplus = planned - byState.pending - byState.parked - kept;
     if (surplus <= 0) return { forgotten: 0, mayGoOn: false };
-    const last = Math.min(surplus, CHUNK) - 1;
-    return this.forgetSettled(await this.redis.zrange(deliveriesSettled, 0, String(last)));
+    const { deliveriesSettled } = this.keys;
+    const members = await this.redis.zrange(deliveriesSettled, 0, String(CHUNK - 1), 'WITHSCORES');
+    // Those of folded watches that settled after the last of these have others before them.
+    const until = members.length < 2 * CHUNK ? Infinity : Number(members.at(-1));
+    return this.forgetSettled(members, { until, most: surplus });
   }
 
   /**
@@ -64,83 +79,126 @@ export class RetentionStore {
    */
   async forgetWatches(before: number, againAfterMs: number): Promise<Forgotten> {
     const { watchesEnded } = this.keys;
-    const ended = await this.stores.watches.endedBefore(before, CHUNK);
-    const stored = await this.stores.watches.getMany(ended);
-    const lost = ended.filter((_, at) => stored[at] === null).map(watchId);
-    if (lost.length > 0) await this.redis.zrem(watchesEnded, ...lost);
-    const known = stored.filter((one) => one !== null);
+    const ended = await this.redis.zrangebyscore(watchesEnded, '-inf', before, 'LIMIT', 0, CHUNK);
+    const watches = await this.watchesOf(ended);
     let forgotten = 0;
-    for (let at = 0; at < known.length; at += AT_ONCE) {
-      const some = known.slice(at, at + AT_ONCE);
+    for (let at = 0; at < ended.length; at += AT_ONCE) {
+      const some = ended.slice(at, at + AT_ONCE);
       const gone = await Promise.all(
-        some.map((one) => this.forgetWatch(one, before + againAfterMs)),
+        some.map(async (number, index) => {
+          const watch = watches[at + index] ?? null;
+          const result = watch === null ? 'unknown' : await this.forgetWatch(watch);
+          if (result === 'unknown') await this.redis.zrem(watchesEnded, number);
+          if (result !== 'kept') return result;
+          await this.redis.zadd(watchesEnded, 'XX', before + againAfterMs, number);
+          return result;
+        }),
       );
-      forgotten += gone.reduce((sum, count) => sum + count, 0);
+      forgotten += gone.filter((result) => result === 'forgotten').length;
     }
     return { forgotten, mayGoOn: ended.length === CHUNK };
   }
 
-  /** Forgets what is left of settled deliveries, also of those whose record is lost. */
-  private async forgetSettled(ids: string[]): Promise<Forgotten> {
-    const stored = await this.stores.deliveries.getMany(ids);
-    const lost = ids.filter((_, at) => stored[at] === null);
-    if (lost.length > 0) await this.redis.zrem(this.keys.deliveriesSettled, ...lost);
-    const forgotten = await this.forget(stored);
-    return { forgotten, mayGoOn: ids.length === CHUNK && forgotten + lost.length > 0 };
+  /** A watch is folded first, whatever its size, so that it goes by one step. */
+  private async forgetWatch(key: WatchKey): Promise<'forgotten' | 'kept' | 'unknown'> {
+    const { history } = this.stores;
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      const result = await history.fold(key, { isForced: true });
+      if (result === 'kept' || result === 'unknown') return result;
+      if (result === 'long' && !(await this.shorten(key))) return 'kept';
+      if (result !== 'folded') continue;
+      const folded = await history.folded(key);
+      if (folded !== null && (await history.forget(folded))) return 'forgotten';
+    }
+    return 'kept';
   }
 
-  private async forgetWatch({ watch, version }: StoredWatch, againAt: number): Promise<number> {
-    const events = await this.eventsOf(watch.source, watch.runId);
-    await this.forgetDeliveriesOf(events);
-    const plan = {
-      version,
-      member: watchId(watch),
-      watches: this.keys.watches(),
-      indexes: watchIndexes(this.keys, watch),
-      ended: this.keys.watchesEnded,
-      goneChecks: this.keys.goneChecks,
-      againAt,
-      events: events.map((event) => ({
-        id: event.id,
-        key: this.keys.event(event.id),
-        indexes: eventIndexes(this.keys, event),
-        deliveries: this.keys.deliveries('event', event.id),
-      })),
-    };
-    return this.redis.rwForgetWatch(
-      ...declaredKeys(this.keys, [this.keys.watch(watch)], plan),
-      JSON.stringify(plan),
-    );
-  }
-
-  private async eventsOf(source: string, runId: string): Promise<RunwatchEvent[]> {
-    const found: RunwatchEvent[] = [];
-    let after: string | undefined;
-    do {
-      const page = await this.stores.events.list(
-        { runId, ...(after && { after }) },
-        { limit: CHUNK },
+  /** Forgets the settled deliveries and the events of a live watch that has too many to be folded. */
+  private async shorten(key: WatchKey): Promise<boolean> {
+    const all = { order: 'oldest' as const, limit: CHUNK };
+    for (;;) {
+      const { items } = await this.reader.deliveries([key], { ...all, matches: () => true });
+      if (items.some(({ item }) => isOutstanding(item.delivery.state))) return false;
+      if (items.length === 0) break;
+      await this.forgetLive(items.map(({ item }) => item));
+    }
+    for (;;) {
+      const { items } = await this.reader.events([key], { ...all, matches: () => true });
+      if (items.length === 0) return true;
+      const events = items.map(({ number, item }) => {
+        const event = JSON.parse(item) as RunwatchEvent;
+        const indexes = eventIndexes(this.keys, event);
+        return { id: event.id, key: this.keys.event(event.id), place: number, indexes };
+      });
+      const plan = { eventLog: this.keys.eventLog, events };
+      await this.redis.rwForgetEvents(
+        ...declaredKeys(this.keys, [this.keys.liveEvents(watchId(key))], plan),
+        JSON.stringify(plan),
       );
-      found.push(...page.items.map(({ event }) => event));
-      after = page.nextCursor ?? undefined;
-    } while (after !== undefined);
-    return found.filter((event) => event.data.watch.source === source);
-  }
-
-  private async forgetDeliveriesOf(events: readonly RunwatchEvent[]): Promise<void> {
-    const pipeline = this.redis.pipeline();
-    for (const { id } of events) pipeline.zrange(this.keys.deliveries('event', id), 0, '-1');
-    const ids = (await replies<string[]>(pipeline)).flat();
-    for (let at = 0; at < ids.length; at += CHUNK) {
-      await this.forget(await this.stores.deliveries.getMany(ids.slice(at, at + CHUNK)));
     }
   }
 
-  private async forget(stored: (StoredDelivery | null)[]): Promise<number> {
-    const deliveries = stored.flatMap((one) => (one === null ? [] : [one]));
+  /** The watches of numbers; null for those that there are no more. */
+  private async watchesOf(numbers: readonly string[]): Promise<(WatchKey | null)[]> {
+    const pipeline = this.redis.pipeline();
+    for (const number of numbers) {
+      const place = Number(number);
+      const chunk = `${this.keys.watchNames}${Math.floor(place / 128)}`;
+      pipeline.hget(chunk, String(place % 128));
+    }
+    const names = await replies<string | null>(pipeline);
+    return names.map((name) => (name === null ? null : parseWatchId(name)));
+  }
+
+  /** Forgets what is left of settled deliveries, also of those whose record is lost. */
+  private async forgetSettled(
+    flat: readonly string[],
+    { until, most }: { until: number; most: number },
+  ): Promise<Forgotten> {
+    const members = flat.filter((_, at) => at % 2 === 0);
+    const { found, lost } = await this.settledAmong(flat, until);
+    if (lost.length > 0) await this.redis.zrem(this.keys.deliveriesSettled, ...lost);
+    const oldest = found.sort((a, b) => a.at - b.at).slice(0, most);
+    const ids = oldest.flatMap((one) => ('id' in one ? [one.id] : []));
+    const stored = await this.stores.deliveries.getMany(ids);
+    let forgotten = await this.forgetLive(stored.filter((one) => one !== null));
+    for (const { watch, numbers } of byWatch(oldest)) {
+      const folded = await this.stores.history.folded(watch);
+      if (folded === null) continue;
+      forgotten += await this.stores.history.dropDeliveries(folded, numbers);
+    }
+    return { forgotten, mayGoOn: members.length === CHUNK && forgotten + lost.length > 0 };
+  }
+
+  /** Deliveries that settled by a time, and members that stand for none any more. */
+  private async settledAmong(flat: readonly string[], until: number) {
+    const found: Settled[] = [];
+    const numbers: string[] = [];
+    for (let at = 0; at < flat.length; at += 2) {
+      const member = flat[at] ?? '';
+      if (/^\d+$/.test(member)) numbers.push(member);
+      else found.push({ id: member, at: Number(flat[at + 1]) });
+    }
+    const ids = found.flatMap((one) => ('id' in one ? [one.id] : []));
+    const stored = await this.stores.deliveries.getMany(ids);
+    const lost = ids.filter((_, at) => stored[at] === null);
+    const watches = await this.watchesOf(numbers);
+    lost.push(...numbers.filter((_, at) => watches[at] === null));
+    for (const watch of watches) {
+      const folded = watch === null ? null : await this.stores.history.folded(watch);
+      for (const { number, settledAt } of folded?.history.deliveries ?? []) {
+        const at = settledAt ?? 0;
+        if (watch !== null && at <= until) found.push({ watch, number, at });
+      }
+    }
+    return { found, lost };
+  }
+
+  private async forgetLive(deliveries: readonly StoredDelivery[]): Promise<number> {
     if (deliveries.length === 0) return 0;
     const plan = {
       ledger: this.keys.ledger,
+      deliveryLog: this.keys.deliveryLog,
       deliveries: deliveries.map(({ delivery, version }) => ({
         id: delivery.id,
         version: String(version),
@@ -148,7 +206,7 @@ export class RetentionStore {
         attempts: this.keys.attempts(delivery.id),
         // What tells of an endpoint is in no log of events: it goes with its delivery.
         event: delivery.runId === '' ? this.keys.event(delivery.eventId) : '',
-        siblings: this.keys.deliveries('event', delivery.eventId),
+        live: liveDeliveriesOf(this.keys, delivery),
         indexes: deliveryIndexes(this.keys, delivery),
         count: ledgerField(delivery),
       })),
@@ -158,4 +216,17 @@ export class RetentionStore {
       JSON.stringify(plan),
     );
   }
+}
+
+/** The numbers of deliveries of folded watches, by watch. */
+function byWatch(settled: readonly Settled[]): { watch: WatchKey; numbers: Set<number> }[] {
+  const found = new Map<string, { watch: WatchKey; numbers: Set<number> }>();
+  for (const one of settled) {
+    if ('id' in one) continue;
+    const id = watchId(one.watch);
+    const entry = found.get(id) ?? { watch: one.watch, numbers: new Set() };
+    entry.numbers.add(one.number);
+    found.set(id, entry);
+  }
+  return [...found.values()];
 }

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { SourceState } from '../../core/source/throttle.ts';
 import type { Keys } from '../keys.ts';
+import { countNumbers } from '../numbers.ts';
 
 /** For how long it is known when a source answered, or did again, ms. */
 const KEPT_MS = 86_400_000;
@@ -104,8 +105,6 @@ export class SourceNamesStore {
   /** How many active watches a source has. */
   async countActive(source: string): Promise<number> {
     const { watches } = this.keys;
-    const indexes = [watches('state', 'active'), watches('source', source)];
-    // ZINTERCARD would do, but Redis has it only from 7.0 on.
-    return (await this.redis.zinter(2, ...indexes)).length;
+    return countNumbers(this.redis, watches('state', 'active'), watches('source', source));
   }
 }

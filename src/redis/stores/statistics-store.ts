@@ -11,7 +11,6 @@ import {
 } from '../../core/cadence/workflow-statistics.ts';
 import { openCursor } from '../cursor.ts';
 import type { Keys } from '../keys.ts';
-import { filterIndexes, readPage } from '../page.ts';
 import { replies } from '../replies.ts';
 
 /**
@@ -75,15 +74,23 @@ export class StatisticsStore {
       this.keys.cursorsOf(this.keys.workflowClock),
       cursor,
     );
-    const page = await readPage(this.redis, {
-      indexes: filterIndexes(this.keys.workflows, { source: filter.source }),
-      order: 'newest',
-      limit,
-      from,
-    });
+    const { workflows } = this.keys;
+    const index = filter.source === undefined ? workflows() : workflows('source', filter.source);
+    const flat = await this.redis.zrevrangebyscore(
+      index,
+      from === undefined ? '+inf' : `(${from}`,
+      '-inf',
+      'WITHSCORES',
+      'LIMIT',
+      0,
+      limit + 1,
+    );
+    const isLast = flat.length <= 2 * limit;
+    const names = flat.filter((_, at) => at % 2 === 0).slice(0, limit);
+    const last = flat[2 * limit - 1] ?? '0';
     return {
-      items: page.members.map(({ id }) => parseWorkflowName(id)),
-      nextCursor: page.next === null ? null : cursorAt(page.next),
+      items: names.map(parseWorkflowName),
+      nextCursor: isLast ? null : cursorAt(last),
     };
   }
 

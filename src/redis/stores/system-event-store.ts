@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis';
 import type { Delivery } from '../../core/delivery/delivery.ts';
 import { declaredKeys } from '../declared-keys.ts';
-import { deliveryPlan, type Keys } from '../keys.ts';
+import type { Keys } from '../keys.ts';
+import { deliveryPlan } from './delivery-plan.ts';
 
 /** An event that is about no run, with its deliveries; one at least. */
 export interface PlannedSystemEvent {

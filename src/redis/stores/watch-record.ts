@@ -13,8 +13,11 @@ import type { StoredWatch, Watch, WatchKey } from '../../core/watch/watch.ts';
  */
 const HEAD = { version: 12, number: 12, fields: 6, field: 10 };
 
+/** Length of version and number. */
+export const IDENTITY_LENGTH = HEAD.version + 1 + HEAD.number;
+
 /** Where the document begins. The scripts know it, too; see `lua/watch.ts`. */
-const DOC_AT = HEAD.version + 1 + HEAD.number + HEAD.fields * HEAD.field;
+const DOC_AT = IDENTITY_LENGTH + HEAD.fields * HEAD.field;
 
 /** The part of the head behind version and number, in base 36; times count from the registration. */
 export function writeHead(watch: Watch): string {
@@ -32,7 +35,7 @@ export function writeHead(watch: Watch): string {
 
 function readHead(text: string): (number | null)[] {
   return Array.from({ length: HEAD.fields }, (_, at) => {
-    const from = HEAD.version + 1 + HEAD.number + at * HEAD.field;
+    const from = IDENTITY_LENGTH + at * HEAD.field;
     const value = Number.parseInt(text.slice(from, from + HEAD.field), 36);
     return Number.isNaN(value) ? null : value;
   });
@@ -151,9 +154,10 @@ function either<Value>(said: Value | undefined, usual: Value): Value {
   return said ?? usual;
 }
 
-/** @param text what Redis keeps of a watch */
-export function readWatch({ source, runId }: WatchKey, text: string | null): StoredWatch | null {
-  if (text === null) return null;
+/**
+ * Reads what Redis keeps of a watch that is live; `openFolded` of `history-plan.ts` reads the others.
+ */
+export function readWatch({ source, runId }: WatchKey, text: string): StoredWatch {
   const doc = text.slice(DOC_AT);
   const record = JSON.parse(doc) as WatchRecord;
   const { registeredAt } = record;

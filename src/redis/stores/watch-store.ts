@@ -12,12 +12,16 @@ import {
   type WatchKey,
   type WatchState,
 } from '../../core/watch/watch.ts';
-import { filterGroups, readMergedPage, readPage } from '../page.ts';
 import { declaredKeys } from '../declared-keys.ts';
-import { eventIndexes, deliveryPlan, runsIndex, watchIndexes, type Keys } from '../keys.ts';
+import { eventIndexes, runsIndex, watchIndexes } from '../indexes.ts';
+import type { Keys } from '../keys.ts';
+import { countNumbers, filterGroups, walkGroups, walkNumbers } from '../numbers.ts';
 import { replies } from '../replies.ts';
+import { deliveryPlan } from './delivery-plan.ts';
+import { readStored } from './history-plan.ts';
+import type { HistoryStore } from './history-store.ts';
 import { learningPlan } from './statistics-store.ts';
-import { readWatch, writeDoc, writeHead } from './watch-record.ts';
+import { writeDoc, writeHead } from './watch-record.ts';
 
 /** Of the values of one field, a watch has any. */
 export interface WatchFilter {
@@ -35,16 +39,17 @@ export class WatchStore {
   constructor(
     private readonly redis: Redis,
     private readonly keys: Keys,
+    private readonly history: HistoryStore,
   ) {}
 
   async get(key: WatchKey): Promise<StoredWatch | null> {
-    return readWatch(key, await this.redis.get(this.keys.watch(key)));
+    return readStored(key, await this.redis.getBuffer(this.keys.watch(key)));
   }
 
   async getMany(wanted: WatchKey[]): Promise<(StoredWatch | null)[]> {
     if (wanted.length === 0) return [];
-    const texts = await this.redis.mget(wanted.map((key) => this.keys.watch(key)));
-    return wanted.map((key, at) => readWatch(key, texts[at] ?? null));
+    const records = await this.redis.mgetBuffer(wanted.map((key) => this.keys.watch(key)));
+    return wanted.map((key, at) => readStored(key, records[at] ?? null));
   }
 
   /**
@@ -52,6 +57,8 @@ export class WatchStore {
    * @returns for each change, the pools at which deliveries are due now; null on a conflict
    */
   async commitMany(changes: readonly WatchChange[]): Promise<(string[] | null)[]> {
+    const folded = changes.filter(({ before }) => before?.isFolded === true);
+    if (folded.length > 0) return Promise.all(changes.map((change) => this.commit(change)));
     const pipeline = this.redis.pipeline();
     for (const change of changes) pipeline.rwCommitWatch(...commitArguments(this.keys, change));
     const found = await replies<string[] | number>(pipeline);
@@ -60,6 +67,13 @@ export class WatchStore {
 
   /** {@link commitMany} for one change. */
   async commit(change: WatchChange): Promise<string[] | null> {
+    const { before, after } = change;
+    if (before?.isFolded === true) {
+      if (isOfWatchAlone(this.keys, change)) {
+        return (await this.history.rewrite(after, before.version, after)) ? [] : null;
+      }
+      await this.history.unfold(after);
+    }
     const reply = await this.redis.rwCommitWatch(...commitArguments(this.keys, change));
     return typeof reply === 'number' ? null : reply;
   }
@@ -84,21 +98,23 @@ export class WatchStore {
       this.keys.cursorsOf(this.keys.watchNumber),
       cursor,
     );
-    const page = await readMergedPage(this.redis, {
+    const { rows, next } = await walkGroups(this.redis, this.keys, {
+      kind: 'watch',
       groups: filterGroups(this.keys.watches, {
         state: filter.state,
         status: filter.status,
         source: filter.source === undefined ? undefined : [filter.source],
         workflow: filter.workflowId,
       }),
-      directory: this.keys.watches(),
       order: 'newest',
       limit,
       from,
     });
-    const found = await this.getMany(page.members.map(({ id }) => parseWatchId(id)));
-    const items = found.flatMap((stored) => (stored === null ? [] : [stored.watch]));
-    return { items, nextCursor: page.next === null ? null : cursorAt(page.next) };
+    const items = rows.flatMap(({ watch, record }) => {
+      const stored = readStored(parseWatchId(watch), record);
+      return stored === null ? [] : [stored.watch];
+    });
+    return { items, nextCursor: next === null ? null : cursorAt(next) };
   }
 
   /** Whether any watch has a run of this status. */
@@ -110,27 +126,27 @@ export class WatchStore {
   async *active(chunk: number): AsyncIterable<WatchKey[]> {
     let from: string | undefined;
     do {
-      const page = await readPage(this.redis, {
+      const { rows, next } = await walkNumbers(this.redis, this.keys, {
+        kind: 'name',
         indexes: [this.keys.watches('state', 'active')],
-        directory: this.keys.watches(),
         order: 'oldest',
         limit: chunk,
         from,
       });
-      yield page.members.map(({ id }) => parseWatchId(id));
-      from = page.next ?? undefined;
+      yield rows.map(({ watch }) => parseWatchId(watch));
+      from = next ?? undefined;
     } while (from !== undefined);
   }
 
   async countActive(): Promise<number> {
-    return this.redis.zcard(this.keys.watches('state', 'active'));
+    return countNumbers(this.redis, this.keys.watches('state', 'active'));
   }
 
   /** How many watches there are in each state. */
   async counts(): Promise<Record<WatchState, number>> {
     const sizes = await Promise.all(
       WATCH_STATES.map(async (state) => {
-        return [state, await this.redis.zcard(this.keys.watches('state', state))] as const;
+        return [state, await countNumbers(this.redis, this.keys.watches('state', state))] as const;
       }),
     );
     return Object.fromEntries(sizes) as Record<WatchState, number>;
@@ -143,17 +159,10 @@ export class WatchStore {
     const pairs = sources.flatMap((source) => STATUS_LABELS.map((status) => ({ source, status })));
     return Promise.all(
       pairs.map(async ({ source, status }) => {
-        const count = await this.redis.zcard(runsIndex(this.keys, source, status));
+        const count = await countNumbers(this.redis, runsIndex(this.keys, source, status));
         return { source, status, count };
       }),
     );
-  }
-
-  /** Watches that ended before a time, the longest ended first. */
-  async endedBefore(time: number, limit: number): Promise<WatchKey[]> {
-    const { watchesEnded } = this.keys;
-    const ids = await this.redis.zrangebyscore(watchesEnded, '-inf', time, 'LIMIT', 0, limit);
-    return ids.map(parseWatchId);
   }
 }
 
@@ -209,9 +218,15 @@ function effectsOf(keys: Keys, change: WatchChange) {
   return {
     ...places,
     member: watchId(after),
-    watches: keys.watches(),
+    source: after.source,
+    sources: keys.watchSources,
+    names: keys.watchNames,
     watchNumber: keys.watchNumber,
     ended: keys.watchesEnded,
+    foldDue: keys.foldDue,
+    eventLog: keys.eventLog,
+    liveEvents: keys.liveEvents(watchId(after)),
+    liveDeliveries: keys.liveDeliveries(watchId(after)),
     ...(after.endedAt !== null && { endedAt: after.endedAt }),
     ...goneCheckOf(keys, change),
     eventPlace: keys.eventPlace,
@@ -226,6 +241,11 @@ function effectsOf(keys: Keys, change: WatchChange) {
     ...deliveryPlan(keys, deliveries),
     ...(learned !== null && { learned }),
   };
+}
+
+/** A change of what only the record of an ended watch says, such as its metadata. */
+function isOfWatchAlone(keys: Keys, change: WatchChange): boolean {
+  return change.schedule === undefined && effectsOf(keys, change) === null;
 }
 
 /** A watch whose run is gone enters the slow checks with its end, and leaves them when it begins anew. */

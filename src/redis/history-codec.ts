@@ -1,0 +1,135 @@
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
+import { RunwatchError } from '../core/errors.ts';
+import { DICTIONARY } from './history-dictionary.ts';
+import { IDENTITY_LENGTH } from './stores/watch-record.ts';
+
+/** A watch with everything that belongs to it. */
+export interface History {
+  /** Version and number of the watch, as they stand in its record. */
+  identity: string;
+  /** The rest of its live record; see `stores/watch-record.ts`. */
+  rest: string;
+  events: KeptEvent[];
+  deliveries: KeptDelivery[];
+}
+
+/** An event, and its place in the log of all events. */
+interface KeptEvent {
+  place: number;
+  /** The exact text that is sent. */
+  body: string;
+}
+
+/** A delivery, and its number in the log of all deliveries. */
+export interface KeptDelivery {
+  number: number;
+  version: number;
+  /** Null while it is outstanding. */
+  settledAt: number | null;
+  delivery: Delivery;
+  attempts: Attempt[];
+}
+
+/** The form that {@link packHistory} writes: the byte behind the identity. Live records have none. */
+const FORM = 1;
+
+/** Below this byte a record is packed: no live one goes on with a control character. */
+const FIRST_LIVE_BYTE = 0x20;
+
+/** What is kept of the answer to the last attempt of a dead delivery, in characters. */
+const ANSWER_KEPT = 256;
+
+/** The second line: an event is its text where its JSON would be written in another way. */
+type PackedEvent = [place: number, event: unknown];
+
+/** The third line. */
+type PackedDelivery = [
+  number: number,
+  version: number,
+  settledAt: number | null,
+  delivery: Delivery,
+  attempts: Attempt[],
+];
+
+/** Whether a record is that of a folded watch. */
+export function isPacked(record: Buffer): boolean {
+  return (record[IDENTITY_LENGTH] ?? FIRST_LIVE_BYTE) < FIRST_LIVE_BYTE;
+}
+
+/**
+ * The part of a packed record behind the identity: its form, and three lines, compressed. The first is
+ * the rest of the live record, the others are JSON.
+ */
+export function packHistory({ rest, events, deliveries }: Omit<History, 'identity'>): Buffer {
+  const packedEvents = events.map(({ place, body }): PackedEvent => [place, valueOf(body)]);
+  const packedDeliveries = deliveries.map((kept): PackedDelivery => {
+    const { number, version, settledAt, delivery } = kept;
+    const attempts = kept.attempts.map((attempt) => keptAttempt(delivery, attempt));
+    const last = delivery.last && keptAttempt(delivery, delivery.last);
+    return [number, version, settledAt, { ...delivery, last }, attempts];
+  });
+  const lines = [rest, JSON.stringify(packedEvents), JSON.stringify(packedDeliveries)];
+  const bytes = deflateRawSync(lines.join('\n'), { level: 9, dictionary: DICTIONARY });
+  return Buffer.concat([Buffer.of(FORM), bytes]);
+}
+
+/** The record of the watch alone, as it is while live. Throws RunwatchError `record_unknown`. */
+export function unpackWatch(record: Buffer): string {
+  const text = inflate(record);
+  return identityOf(record) + text.slice(0, text.indexOf('\n'));
+}
+
+/** The reverse of {@link packHistory}, of a whole record. Throws RunwatchError `record_unknown`. */
+export function unpackHistory(record: Buffer): History {
+  const [rest = '', events = '', deliveries = ''] = inflate(record).split('\n');
+  return {
+    identity: identityOf(record),
+    rest,
+    events: (JSON.parse(events) as PackedEvent[]).map(([place, event]) => ({
+      place,
+      body: typeof event === 'string' ? event : JSON.stringify(event),
+    })),
+    deliveries: (JSON.parse(deliveries) as PackedDelivery[]).map(
+      ([number, version, settledAt, delivery, attempts]) => ({
+        number,
+        version,
+        settledAt,
+        delivery,
+        attempts,
+      }),
+    ),
+  };
+}
+
+function identityOf(record: Buffer): string {
+  return record.toString('latin1', 0, IDENTITY_LENGTH);
+}
+
+function inflate(record: Buffer): string {
+  const form = record[IDENTITY_LENGTH];
+  if (form !== FORM) {
+    throw new RunwatchError(
+      `Redis holds a watch that is packed in form ${form}, and this version of runwatch knows ` +
+        `form ${FORM}: run the version that wrote it`,
+      { code: 'record_unknown' },
+    );
+  }
+  const packed = record.subarray(IDENTITY_LENGTH + 1);
+  return inflateRawSync(packed, { dictionary: DICTIONARY }).toString();
+}
+
+function valueOf(body: string): unknown {
+  const event: unknown = JSON.parse(body);
+  return JSON.stringify(event) === body ? event : body;
+}
+
+/**
+ * What is kept of an attempt once its delivery has settled: answers are dropped, but for the beginning
+ * of the one that a dead delivery got last.
+ */
+function keptAttempt({ state, last }: Delivery, attempt: Attempt): Attempt {
+  const isKept = state === 'dead' && attempt.at === last?.at;
+  const response = isKept ? (attempt.response?.slice(0, ANSWER_KEPT) ?? null) : null;
+  return { ...attempt, response };
+}

@@ -1,0 +1,119 @@
+import { countedReceiver, shownReceiver } from '../core/delivery/receiver.ts';
+import type { Delivery } from '../core/delivery/delivery.ts';
+import type { RunwatchEvent } from '../core/event/event.ts';
+import type { ListKey } from '../core/feed/list-standing.ts';
+import { statusLabel } from '../core/run/snapshot.ts';
+import type { Watch } from '../core/watch/watch.ts';
+import type { Keys } from './keys.ts';
+
+/** An index of records by their numbers; see `lua/numbers.ts`. */
+interface Index<Kept> {
+  /** The listing or figure that it serves. */
+  serves: string;
+  /** What one record costs, in bytes of Redis: some 2 where most records share a value, else up to 64. */
+  bytes: number;
+  /** The keys that a record belongs in. */
+  keysOf: (keys: Keys, record: Kept) => string[];
+}
+
+/** Of a watch. */
+const WATCH_INDEXES: readonly Index<Watch>[] = [
+  {
+    serves: 'GET /v1/watches?state',
+    bytes: 2,
+    keysOf: (keys, { state }) => [keys.watches('state', state)],
+  },
+  {
+    serves: 'GET /v1/watches?source',
+    bytes: 2,
+    keysOf: (keys, { source }) => [keys.watches('source', source)],
+  },
+  {
+    serves: 'GET /v1/watches?status',
+    bytes: 2,
+    keysOf: (keys, { run }) => (run === null ? [] : [keys.watches('status', run.status)]),
+  },
+  {
+    serves: 'GET /v1/watches?workflow_id',
+    bytes: 64,
+    keysOf: (keys, { run }) =>
+      run?.workflow_id ? [keys.watches('workflow', run.workflow_id)] : [],
+  },
+  {
+    serves: 'runwatch_runs',
+    bytes: 0,
+    keysOf: (keys, { state, source, run }) =>
+      state === 'active' ? [runsIndex(keys, source, statusLabel(run))] : [],
+  },
+  {
+    serves: 'polling by the list of a workflow',
+    bytes: 0,
+    keysOf: (keys, { state, source, run }) =>
+      state === 'active' && run?.workflow_id
+        ? [polledIndex(keys, { source, workflowId: run.workflow_id })]
+        : [],
+  },
+];
+
+/** Of an event of a watch. */
+const EVENT_INDEXES: readonly Index<Pick<RunwatchEvent, 'type'>>[] = [
+  {
+    serves: 'GET /v1/events?type',
+    bytes: 2,
+    keysOf: (keys, { type }) => [keys.events('type', type)],
+  },
+];
+
+/** Of a delivery. */
+const DELIVERY_INDEXES: readonly Index<Pick<Delivery, 'state' | 'endpoint'>>[] = [
+  {
+    serves: 'GET /v1/deliveries?state',
+    bytes: 2,
+    keysOf: (keys, delivery) => [deliveryStateIndex(keys, delivery)],
+  },
+  {
+    // By the form that users see; webhooks of watches together as well.
+    serves: 'GET /v1/deliveries?endpoint',
+    bytes: 2,
+    keysOf: (keys, { endpoint }) =>
+      receiverNames(endpoint).map((name) => keys.deliveries('endpoint', name)),
+  },
+];
+
+/** The indexes that a watch belongs in. */
+export function watchIndexes(keys: Keys, watch: Watch): string[] {
+  return WATCH_INDEXES.flatMap(({ keysOf }) => keysOf(keys, watch));
+}
+
+/** The indexes that an event belongs in. */
+export function eventIndexes(keys: Keys, event: Pick<RunwatchEvent, 'type'>): string[] {
+  return EVENT_INDEXES.flatMap(({ keysOf }) => keysOf(keys, event));
+}
+
+/** The indexes that a delivery belongs in. */
+export function deliveryIndexes(
+  keys: Keys,
+  delivery: Pick<Delivery, 'state' | 'endpoint'>,
+): string[] {
+  return DELIVERY_INDEXES.flatMap(({ keysOf }) => keysOf(keys, delivery));
+}
+
+/** The active watches of a source whose runs have a status, see `statusLabel`. */
+export function runsIndex(keys: Keys, source: string, label: string): string {
+  return keys.watches('active', source, label);
+}
+
+/** The active watches whose runs are on one list. */
+export function polledIndex(keys: Keys, { source, workflowId }: ListKey): string {
+  return keys.watches('polled', source, workflowId);
+}
+
+/** The only index that a delivery leaves and enters as it moves on. */
+export function deliveryStateIndex(keys: Keys, { state }: Pick<Delivery, 'state'>): string {
+  return keys.deliveries('state', state);
+}
+
+/** The names by which deliveries to a receiver are found. */
+export function receiverNames(receiver: Delivery['endpoint']): string[] {
+  return [...new Set([shownReceiver(receiver), countedReceiver(receiver)])];
+}

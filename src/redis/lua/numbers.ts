@@ -1,0 +1,202 @@
+/**
+ * Records are numbered as they are made. Two structures go by these numbers, in chunks of 128.
+ *
+ * An index is a hash: field a chunk, value one byte for each number of the chunk that is in the index,
+ * in no order. That is one to two bytes a record where an index is dense and some 60 where it is sparse,
+ * against 103 in a sorted set.
+ *
+ * A log gives each number a value. It is a hash for each chunk, small enough for Redis to keep it as a
+ * listpack, and a sorted set of the chunks. Its name ends with a colon.
+ */
+export const NUMBERS = `
+local function enterIndex(index, number)
+  local chunk, place = math.floor(number / 128), string.char(number % 128)
+  local held = redis.call('HGET', index, chunk)
+  if not held then
+    redis.call('HSET', index, chunk, place)
+  elseif not string.find(held, place, 1, true) then
+    redis.call('HSET', index, chunk, held .. place)
+  end
+end
+
+local function leaveIndex(index, number)
+  local chunk, place = math.floor(number / 128), string.char(number % 128)
+  local held = redis.call('HGET', index, chunk)
+  local at = held and string.find(held, place, 1, true)
+  if not at then return end
+  if #held == 1 then
+    redis.call('HDEL', index, chunk)
+  else
+    redis.call('HSET', index, chunk, string.sub(held, 1, at - 1) .. string.sub(held, at + 1))
+  end
+end
+
+local function enterLog(log, number, value)
+  local chunk = math.floor(number / 128)
+  redis.call('HSET', log .. chunk, number % 128, value)
+  if number % 128 == 0 or number == 1 then
+    redis.call('ZADD', log .. 'chunks', chunk, chunk)
+    if redis.call('EXISTS', log .. chunk - 1) == 0 then redis.call('ZREM', log .. 'chunks', chunk - 1) end
+  end
+end
+
+-- The last chunk is kept: more numbers may come.
+local function leaveLog(log, number)
+  local chunk = math.floor(number / 128)
+  redis.call('HDEL', log .. chunk, number % 128)
+  if redis.call('EXISTS', log .. chunk) == 1 then return end
+  if redis.call('ZREVRANGE', log .. 'chunks', 0, 0)[1] ~= tostring(chunk) then
+    redis.call('ZREM', log .. 'chunks', chunk)
+  end
+end
+
+local function readLog(log, number)
+  return redis.call('HGET', log .. math.floor(number / 128), number % 128)
+end
+`;
+
+/**
+ * Walks the numbers that are in a log and in all of the indexes, some chunks at a time, and adds what
+ * each number stands for.
+ *
+ * KEYS  indexes, perhaps none
+ * ARGV  log, 'newest' or 'oldest', number to go on from or '', most numbers, most chunks, what a number
+ *       is: 'name', 'watch', 'event' or 'delivery', beginnings of keys as JSON
+ * Returns the number to go on from or '', then five texts of each number: itself, the watch's id, the
+ * packed record where the watch is folded and has not been given before, version, and text.
+ */
+export const WALK_NUMBERS = `
+${NUMBERS}
+local log, isNewest, from = ARGV[1], ARGV[2] == 'newest', tonumber(ARGV[3])
+local wanted, budget, kind, keys = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], cjson.decode(ARGV[7])
+local edge = from and math.floor(from / 128)
+local chunks
+if isNewest then
+  chunks = redis.call('ZREVRANGEBYSCORE', log .. 'chunks', edge or '+inf', '-inf', 'LIMIT', 0, budget)
+else
+  chunks = redis.call('ZRANGEBYSCORE', log .. 'chunks', edge or '-inf', '+inf', 'LIMIT', 0, budget)
+end
+if #chunks == 0 then return {''} end
+
+local columns = {}
+for at, index in ipairs(KEYS) do columns[at] = redis.call('HMGET', index, unpack(chunks)) end
+
+-- Which places of a chunk are in all indexes; the shortest is walked.
+local function placesIn(at, chunk)
+  local places, shortest = {}, nil
+  if #columns == 0 then
+    for _, place in ipairs(redis.call('HKEYS', log .. chunk)) do places[tonumber(place)] = true end
+    return places
+  end
+  for column = 1, #columns do
+    local held = columns[column][at]
+    if not held then return nil end
+    if not shortest or #held < #shortest then shortest = held end
+  end
+  for byte = 1, #shortest do
+    local place = string.sub(shortest, byte, byte)
+    local isEverywhere = true
+    for column = 1, #columns do
+      if not string.find(columns[column][at], place, 1, true) then isEverywhere = false break end
+    end
+    if isEverywhere then places[string.byte(place)] = true end
+  end
+  return places
+end
+
+local function isBeyond(number)
+  return not from or (isNewest and number < from) or (not isNewest and number > from)
+end
+
+local found, rest = {}, ''
+for at, chunk in ipairs(chunks) do
+  local places = placesIn(at, chunk)
+  for step = 0, places and 127 or -1 do
+    local place = isNewest and 127 - step or step
+    local number = chunk * 128 + place
+    if places[place] and isBeyond(number) then
+      if #found == wanted then rest = found[#found] break end
+      found[#found + 1] = number
+    end
+  end
+  if rest ~= '' then break end
+end
+if rest == '' and #chunks == budget then
+  local last = tonumber(chunks[#chunks])
+  rest = isNewest and last * 128 or last * 128 + 127
+end
+
+local function isPacked(key) return string.find(redis.call('GETRANGE', key, 25, 25), '^%c') ~= nil end
+
+local given = {}
+-- The packed record of a watch, the first time that it is asked for; nil where it is not folded.
+local function packed(name)
+  if given[name] == nil then
+    given[name] = isPacked(keys.watch .. name)
+    return given[name] and redis.call('GET', keys.watch .. name) or nil
+  end
+  return given[name] and '' or nil
+end
+
+local reply = {tostring(rest)}
+local function add(...)
+  for _, part in ipairs({...}) do reply[#reply + 1] = part end
+end
+
+local function addEvent(number, name)
+  local record = packed(name)
+  if record then return add(number, name, record, '', '') end
+  local id = redis.call('ZRANGEBYSCORE', keys.liveEvents .. name, number, number)[1]
+  local body = id and redis.call('HGET', keys.event .. id, 'body')
+  if body then add(number, name, '', '', body) end
+end
+
+local function addDelivery(number, name, id)
+  local record = name and packed(name)
+  if record then return add(number, name, record, '', '') end
+  id = id or redis.call('ZRANGEBYSCORE', keys.liveDeliveries .. name, number, number)[1]
+  local version, doc = unpack(redis.call('HMGET', keys.delivery .. (id or ''), 'version', 'doc'))
+  if doc then add(number, name or '', '', version, doc) end
+end
+
+for _, number in ipairs(found) do
+  local value, text = readLog(log, number), tostring(number)
+  if kind == 'name' then
+    if value then add(text, value, '', '', '') end
+  elseif kind == 'watch' then
+    local record = value and redis.call('GET', keys.watch .. value)
+    if record then add(text, value, record, '', '') end
+  elseif value then
+    -- A delivery of a system event is in the log by its id.
+    local watch = tonumber(value)
+    local name = watch and readLog(keys.names, watch)
+    if kind == 'event' then
+      if name then addEvent(text, name) end
+    elseif name or not watch then
+      addDelivery(text, name, not watch and value or nil)
+    end
+  end
+end
+return reply
+`;
+
+/**
+ * Counts the numbers that are in all of the indexes.
+ *
+ * KEYS  one index or two
+ */
+export const COUNT_NUMBERS = `
+local count, flat = 0, redis.call('HGETALL', KEYS[1])
+for at = 1, #flat, 2 do
+  local held = flat[at + 1]
+  if not KEYS[2] then
+    count = count + #held
+  else
+    local other = redis.call('HGET', KEYS[2], flat[at]) or ''
+    for byte = 1, #held do
+      if string.find(other, string.sub(held, byte, byte), 1, true) then count = count + 1 end
+    end
+  end
+end
+return count
+`;

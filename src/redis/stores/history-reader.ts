@@ -1,0 +1,195 @@
+import type { Redis } from 'ioredis';
+import type { Delivery, StoredDelivery } from '../../core/delivery/delivery.ts';
+import { watchId, type WatchKey } from '../../core/watch/watch.ts';
+import { isPacked, unpackHistory, type History } from '../history-codec.ts';
+import type { Keys } from '../keys.ts';
+import type { NumberedRow } from '../numbers.ts';
+
+/** Events or deliveries read at once of a live watch. */
+const CHUNK = 200;
+
+/** An event or delivery with its number in the log of all of them. */
+export interface Numbered<Item> {
+  number: number;
+  item: Item;
+}
+
+interface PartQuery<Item> {
+  order: 'newest' | 'oldest';
+  limit: number;
+  /** The number to go on from; undefined begins. */
+  from?: string | undefined;
+  matches: (item: Item) => boolean;
+}
+
+interface Part<Item> {
+  items: Numbered<Item>[];
+  /** The number to go on from; null on the last page. */
+  next: string | null;
+}
+
+/** How one kind of what belongs to a watch is read, live and folded. */
+interface PartKind<Item> {
+  liveKey: (keys: Keys, watch: string) => string;
+  hashes: (keys: Keys) => string;
+  fields: [version: string, text: string];
+  parse: (text: string, version: string) => Item;
+  ofHistory: (history: History) => Numbered<Item>[];
+}
+
+/** Events are their texts. */
+const EVENTS: PartKind<string> = {
+  liveKey: (keys, watch) => keys.liveEvents(watch),
+  hashes: (keys) => keys.event(''),
+  fields: ['place', 'body'],
+  parse: (text) => text,
+  ofHistory: ({ events }) => events.map(({ place, body }) => ({ number: place, item: body })),
+};
+
+const DELIVERIES: PartKind<StoredDelivery> = {
+  liveKey: (keys, watch) => keys.liveDeliveries(watch),
+  hashes: (keys) => keys.delivery(''),
+  fields: ['version', 'doc'],
+  parse: (text, version) => ({
+    version: Number(version),
+    delivery: JSON.parse(text) as Delivery,
+  }),
+  ofHistory: ({ deliveries }) =>
+    deliveries.map(({ number, version, delivery }) => ({ number, item: { version, delivery } })),
+};
+
+/** What of one event or delivery is in Redis: two fields of its hash, or the history of its watch. */
+type FoundOne = { is: 'live'; first: string; second: string } | { is: 'folded'; history: History };
+
+/** Reads events and deliveries of watches in either state. Errors of the connection pass through. */
+export class HistoryReader {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  /** Watches that a run has: one of each source that knows it. */
+  async watchesOf(runId: string): Promise<WatchKey[]> {
+    const sources = await this.redis.hkeys(this.keys.watchSources);
+    return sources.map((source) => ({ source, runId }));
+  }
+
+  events(watches: readonly WatchKey[], query: PartQuery<string>): Promise<Part<string>> {
+    return this.partOf(EVENTS, watches, query);
+  }
+
+  deliveries(
+    watches: readonly WatchKey[],
+    query: PartQuery<StoredDelivery>,
+  ): Promise<Part<StoredDelivery>> {
+    return this.partOf(DELIVERIES, watches, query);
+  }
+
+  /** Reads two fields of one hash, or the history that it was folded into. */
+  async one(
+    hash: string,
+    watch: WatchKey | null,
+    fields: [string, string],
+  ): Promise<FoundOne | null> {
+    const declared = watch === null ? [hash] : [hash, this.keys.watch(watch)];
+    const reply = await this.redis.rwReadOneBuffer(declared.length, ...declared, ...fields);
+    const [is, first, second] = reply;
+    if (is === undefined) return null;
+    return is.toString() === 'live'
+      ? { is: 'live', first: String(first ?? ''), second: String(second) }
+      : { is: 'folded', history: unpackHistory(first as Buffer) };
+  }
+
+  private async partOf<Item>(
+    kind: PartKind<Item>,
+    watches: readonly WatchKey[],
+    query: PartQuery<Item>,
+  ): Promise<Part<Item>> {
+    const found = await Promise.all(watches.map((watch) => this.gather(kind, watch, query)));
+    const sign = query.order === 'newest' ? -1 : 1;
+    const items = found.flat().sort((a, b) => sign * (a.number - b.number));
+    const page = items.slice(0, query.limit);
+    const isLast = items.length <= query.limit;
+    return { items: page, next: isLast ? null : String(page.at(-1)?.number ?? 0) };
+  }
+
+  /** One more than is wanted, where there are so many. */
+  private async gather<Item>(
+    kind: PartKind<Item>,
+    watch: WatchKey,
+    { order, limit, from, matches }: PartQuery<Item>,
+  ): Promise<Numbered<Item>[]> {
+    const found: Numbered<Item>[] = [];
+    for (let next = from; found.length <= limit;) {
+      const some = await this.readSome(kind, watch, { order, from: next });
+      found.push(...some.items.filter(({ item }) => matches(item)));
+      if (some.isLast) break;
+      next = String(some.items.at(-1)?.number ?? 0);
+    }
+    return found.slice(0, limit + 1);
+  }
+
+  private async readSome<Item>(
+    kind: PartKind<Item>,
+    watch: WatchKey,
+    { order, from }: Pick<PartQuery<Item>, 'order' | 'from'>,
+  ): Promise<{ items: Numbered<Item>[]; isLast: boolean }> {
+    const { keys } = this;
+    const [record, ...flat] = await this.redis.rwReadPartBuffer(
+      keys.watch(watch),
+      kind.liveKey(keys, watchId(watch)),
+      kind.hashes(keys),
+      order,
+      from ?? '',
+      CHUNK,
+      ...kind.fields,
+    );
+    if (record !== undefined && isPacked(record)) {
+      const items = kind.ofHistory(unpackHistory(record));
+      return { items: ordered(items, order, from), isLast: true };
+    }
+    const items: Numbered<Item>[] = [];
+    for (let at = 0; at < flat.length; at += 3) {
+      const [number, version, text] = flat.slice(at, at + 3).map(String);
+      if (text) items.push({ number: Number(number), item: kind.parse(text, version ?? '') });
+    }
+    return { items, isLast: flat.length < 3 * CHUNK };
+  }
+}
+
+/** Reads the rows of a walk over all events or deliveries. */
+export function readRows(kind: 'event', rows: readonly NumberedRow[]): Numbered<string>[];
+export function readRows(
+  kind: 'delivery',
+  rows: readonly NumberedRow[],
+): Numbered<StoredDelivery>[];
+export function readRows(
+  kind: 'event' | 'delivery',
+  rows: readonly NumberedRow[],
+): Numbered<string | StoredDelivery>[] {
+  const part: PartKind<string | StoredDelivery> = kind === 'event' ? EVENTS : DELIVERIES;
+  const folded = new Map<Buffer, Map<number, string | StoredDelivery>>();
+  return rows.flatMap(({ number: place, record, version, text }) => {
+    const number = Number(place);
+    if (record === null) return [{ number, item: part.parse(text, version) }];
+    let items = folded.get(record);
+    if (items === undefined) {
+      const history = unpackHistory(record);
+      items = new Map(part.ofHistory(history).map((one) => [one.number, one.item]));
+      folded.set(record, items);
+    }
+    const item = items.get(number);
+    return item === undefined ? [] : [{ number, item }];
+  });
+}
+
+function ordered<Item>(
+  items: Numbered<Item>[],
+  order: 'newest' | 'oldest',
+  from: string | undefined,
+): Numbered<Item>[] {
+  const sign = order === 'newest' ? -1 : 1;
+  return items
+    .filter(({ number }) => from === undefined || sign * (number - Number(from)) > 0)
+    .sort((a, b) => sign * (a.number - b.number));
+}

@@ -1,0 +1,438 @@
+import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { planDeliveries, sentInstead, type Attempt } from '../../src/core/delivery/delivery.ts';
+import { DELIVERY_STATES, type Delivery } from '../../src/core/delivery/delivery.ts';
+import { EVENT_TYPES } from '../../src/core/event/event.ts';
+import { observe } from '../../src/core/watch/observe.ts';
+import { WATCH_STATES, type Subscription, type WatchKey } from '../../src/core/watch/watch.ts';
+import { HistoryStore } from '../../src/redis/stores/history-store.ts';
+import { RetentionStore } from '../../src/redis/stores/retention-store.ts';
+import { newWatch, NOON, observeContext, snapshot, webhookTo } from '../support/builders.ts';
+import { openStores } from '../support/stores.ts';
+
+const stores = openStores();
+const { redis, keys, watches, events, deliveries, history, retention, endpointStates } = stores;
+afterAll(() => stores.close());
+beforeEach(async () => void (await redis.del(...(await stores.keysLeft()), 'none')));
+
+const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
+const own = webhookTo('https://a.example/hook', ['*']);
+const limits = { most: 4, rate: null, deadlineMs: 15_000 };
+
+/** What becomes of a delivery. */
+type End = 'delivered' | 'retried' | 'dead' | 'skipped';
+
+interface Story {
+  source: string;
+  /** Statuses that the run has in turn, the last of them a terminal one. */
+  statuses: string[];
+  subscriptions: Subscription[];
+  ends: End[];
+  metadata: Record<string, string>;
+}
+
+const story: fc.Arbitrary<Story> = fc.record({
+  source: fc.constantFrom('default', 'eu'),
+  statuses: fc
+    .tuple(
+      fc.array(fc.constantFrom<string>('queued', 'running', 'awaiting_human_feedback', 'odd'), {
+        maxLength: 4,
+      }),
+      fc.constantFrom('completed', 'failed', 'stopped'),
+    )
+    .map(([before, last]) => before.concat(last)),
+  subscriptions: fc.constantFrom([], [ops], [ops, own]),
+  ends: fc.array(fc.constantFrom<End>('delivered', 'retried', 'dead', 'skipped'), {
+    minLength: 1,
+    maxLength: 4,
+  }),
+  metadata: fc.constantFrom({}, { team: 'ml', order: '17', '2': 'ü\u2028"' }),
+});
+
+/** Writes what happened to a run, as the daemon does. @returns its watch */
+async function live({ source, statuses, subscriptions, ends, metadata }: Story, at: number) {
+  const key: WatchKey = { source, runId: `run.${at}` };
+  const first = newWatch({ ...key, subscriptions, metadata });
+  await watches.commit({ before: null, after: first, events: [], deliveries: [] });
+  for (const [step, status] of statuses.entries()) {
+    const now = NOON + 1_000 * (10 * at + step);
+    const before = (await watches.get(key))!;
+    const run = snapshot({ id: key.runId, status, progress: step * 10 });
+    const seen = observe(before.watch, { kind: 'run', run }, observeContext(now));
+    const planned = planDeliveries(seen.watch, seen.events, subscriptions, {
+      wants: () => true,
+      now,
+    });
+    await watches.commit({ before, after: seen.watch, events: seen.events, deliveries: planned });
+  }
+  const { items } = await deliveries.list({ runId: key.runId }, { limit: 1_000 });
+  for (const [step, { id }] of items.toReversed().entries()) {
+    await settle(id, ends[step % ends.length]!, NOON + 60_000 + step);
+  }
+  return key;
+}
+
+async function settle(id: string, end: End, now: number): Promise<void> {
+  const failed = (at: number): Attempt => ({
+    at,
+    status: 500,
+    error: { code: 'http_status', message: 'status 500' },
+    durationMs: 4,
+    response: 'é'.repeat(300),
+  });
+  const fine: Attempt = { at: now, status: 200, error: null, durationMs: 3, response: 'thanks' };
+  if (end === 'retried') await write(id, { state: 'pending', last: failed(now - 9) });
+  if (end === 'skipped') return write(id, { state: 'skipped', nextAttemptAt: null });
+  const last = end === 'dead' ? failed(now) : fine;
+  const deliveredAt = end === 'dead' ? null : now;
+  const state = end === 'dead' ? 'dead' : 'delivered';
+  await write(id, { state, last, deliveredAt, nextAttemptAt: null });
+}
+
+async function write(id: string, changes: Partial<Delivery>): Promise<void> {
+  const before = (await deliveries.get(id))!;
+  const endpoint = await endpointStates.get(before.delivery.endpoint);
+  const { last } = changes;
+  const after = { ...before.delivery, ...changes };
+  const move = { before, after, endpoint, limits, most: 0, nextToken: '', now: NOON };
+  const moved = await deliveries.move(last ? { ...move, attempt: last } : move);
+  expect(moved).toMatchObject({ claims: [] });
+}
+
+const PAGE = { limit: 3 };
+
+async function everyPage<Item>(
+  read: (cursor?: string) => Promise<{ items: Item[]; nextCursor: string | null }>,
+) {
+  const found: { items: Item[]; nextCursor: string | null }[] = [];
+  let cursor: string | undefined;
+  do {
+    const page = await read(cursor);
+    found.push(page);
+    cursor = page.nextCursor ?? undefined;
+  } while (cursor !== undefined);
+  return found;
+}
+
+/** What every reader answers, with the cursors of all pages. */
+async function answers(all: readonly WatchKey[]) {
+  const listedWatches = (filter: object) =>
+    everyPage((cursor) => watches.list(filter, { ...PAGE, cursor }));
+  const listedEvents = (filter: object, order: 'newest' | 'oldest' = 'oldest') =>
+    everyPage((after) => events.list({ ...filter, ...(after && { after }) }, { ...PAGE, order }));
+  const listedDeliveries = (filter: object) =>
+    everyPage((cursor) => deliveries.list(filter, { ...PAGE, cursor }));
+  const { items } = await events.list({}, { limit: 1_000 });
+  const { items: planned } = await deliveries.list({}, { limit: 1_000 });
+  const eventIds = items.map(({ event }) => event.id);
+  return {
+    watches: await watches.getMany([...all]).then((some) => some.map((one) => one?.watch)),
+    listed: await Promise.all([
+      listedWatches({}),
+      listedWatches({ source: 'eu' }),
+      listedWatches({ status: ['failed', 'stopped'] }),
+      ...WATCH_STATES.map((state) => listedWatches({ state: [state] })),
+      listedWatches({ state: ['finished'], workflowId: ['workflow-1'] }),
+    ]),
+    events: await Promise.all([
+      listedEvents({}),
+      listedEvents({}, 'newest'),
+      ...EVENT_TYPES.map((type) => listedEvents({ type })),
+      ...all.map(({ runId }) => listedEvents({ runId })),
+      ...all.map(({ runId }) => listedEvents({ runId, type: 'run.resumed' }, 'newest')),
+      ...eventIds.map((after) => events.list({ after }, PAGE)),
+    ]),
+    bodies: await Promise.all(eventIds.map((id) => events.body(id))),
+    deliveries: await Promise.all([
+      listedDeliveries({}),
+      ...DELIVERY_STATES.map((state) => listedDeliveries({ state })),
+      ...DELIVERY_STATES.map((state) => listedDeliveries({ state, endpoint: 'ops' })),
+      listedDeliveries({ endpoint: 'per-watch' }),
+      ...all.map(({ runId }) => listedDeliveries({ runId })),
+      ...eventIds.map((eventId) => listedDeliveries({ eventId })),
+    ]).then(withoutAnswers),
+    single: await deliveries
+      .getMany(planned.map(({ id }) => id))
+      .then((some) => withoutAnswers(some)),
+    attempts: await Promise.all(planned.map(({ id }) => deliveries.attempts(id))).then(
+      withoutAnswers,
+    ),
+    ledger: await deliveries.ledger(),
+    counts: await watches.counts(),
+    sources: await watches.activeByStatus(['default', 'eu']),
+  };
+}
+
+/** What folding keeps of answers is a test of its own. */
+function withoutAnswers<Value>(value: Value): Value {
+  return JSON.parse(
+    JSON.stringify(value, (name, one: unknown) => (name === 'response' ? null : one)),
+  ) as Value;
+}
+
+/** A store whose process dies before its n-th command. */
+function mortal(commands: number): HistoryStore {
+  let left = commands;
+  const dying = new Proxy(redis, {
+    get(target, name) {
+      const value: unknown = Reflect.get(target, name);
+      if (typeof value !== 'function') return value;
+      return (...args: unknown[]) => {
+        left -= 1;
+        if (left < 0) throw new Error('killed');
+        return (value as (...given: unknown[]) => unknown).apply(target, args);
+      };
+    },
+  });
+  return new HistoryStore(dying, keys);
+}
+
+describe('history', () => {
+  test('every reader answers the same before folding, after it, and after unfolding', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(story, { minLength: 1, maxLength: 4 }),
+        fc.nat(4),
+        async (told, commands) => {
+          await redis.del(...(await stores.keysLeft()), 'none');
+          const all: WatchKey[] = [];
+          for (const [at, one] of told.entries()) all.push(await live(one, at));
+          const before = await answers(all);
+          for (const [at, key] of all.entries()) {
+            await mortal(commands).fold(key).catch(ignoreKill);
+            if (at % 2 === 0) expect(await answers(all)).toEqual(before);
+          }
+          for (const key of all) expect(await history.fold(key)).toBe('folded');
+          expect((await history.size()).watches).toBe(all.length);
+          expect(await answers(all)).toEqual(before);
+          for (const key of all) await mortal(commands).unfold(key).catch(ignoreKill);
+          expect(await answers(all)).toEqual(before);
+          for (const key of all) await history.unfold(key);
+          expect(await history.size()).toEqual({ watches: 0, bytes: 0 });
+          expect(await answers(all)).toEqual(before);
+        },
+      ),
+      { numRuns: 8 },
+    );
+  });
+});
+
+/** A run that has failed, its deliveries settled as given, and folded. */
+async function foldedRun(ends: End[] = ['delivered'], changes: Partial<Story> = {}) {
+  const told: Story = {
+    source: 'default',
+    statuses: ['awaiting_human_feedback', 'failed'],
+    subscriptions: [ops],
+    ends,
+    metadata: {},
+    ...changes,
+  };
+  runs += 1;
+  const key = await live(told, runs);
+  expect(await history.fold(key)).toBe('folded');
+  return key;
+}
+
+let runs = 0;
+
+const deliveriesOf = async ({ runId }: WatchKey) =>
+  (await deliveries.list({ runId }, { limit: 200 })).items;
+
+const eventsOf = async ({ runId }: WatchKey) =>
+  (await events.list({ runId }, { limit: 200 })).items.map(({ event }) => event);
+
+const isFolded = async (key: WatchKey) => (await history.folded(key)) !== null;
+
+/** Claims what is due at an endpoint. */
+const claim = (pool: string) =>
+  endpointStates.claim({ pool, limits, most: 9, token: 'x.1', askedAt: 0 });
+
+describe('a delivery of a folded watch', () => {
+  test('goes out again with the same text, and is folded again', async () => {
+    const key = await foldedRun(['delivered', 'dead']);
+    const [last] = await deliveriesOf(key);
+    const body = await events.body(last!.eventId);
+    await write(last!.id, { state: 'pending', nextAttemptAt: NOON });
+    expect(await isFolded(key)).toBe(false);
+    const { claims } = await claim('ops');
+    expect(claims.map((one) => one.body)).toEqual([body]);
+    expect(await history.fold(key)).toBe('kept');
+    const [{ stored, token, endpoint }] = claims as [(typeof claims)[0]];
+    const after: Delivery = { ...stored.delivery, state: 'delivered', nextAttemptAt: null };
+    const move = { before: stored, after, token, endpoint, limits, most: 0, nextToken: '' };
+    expect(await deliveries.move({ ...move, now: NOON })).toMatchObject({ claims: [] });
+    expect(await history.fold(key)).toBe('folded');
+    expect((await deliveriesOf(key))[0]).toMatchObject({ id: last!.id, state: 'delivered' });
+  });
+
+  test('goes to another endpoint, even if the watch is folded between two steps of that', async () => {
+    const key = await foldedRun();
+    const [last] = await deliveriesOf(key);
+    const there = sentInstead(last!, 'audit', NOON);
+    await Promise.all([deliveries.add([there]), history.fold(key)]);
+    expect((await claim('audit')).claims).toMatchObject([
+      { body: await events.body(last!.eventId), stored: { delivery: { id: there.id } } },
+    ]);
+    expect(await deliveriesOf(key)).toHaveLength(5);
+    expect((await deliveries.ledger()).planned).toBe(5);
+  });
+
+  test('keeps of its attempts all but the answers; of a dead one, the beginning of the last', async () => {
+    const key = await foldedRun(['dead', 'retried']);
+    const [retried, dead] = await deliveriesOf(key);
+    expect(await deliveries.attempts(dead!.id)).toMatchObject([
+      { status: 500, error: { code: 'http_status' }, response: 'é'.repeat(256) },
+    ]);
+    expect(await deliveries.attempts(retried!.id)).toMatchObject([
+      { status: 500, error: { code: 'http_status' }, durationMs: 4, response: null },
+      { status: 200, error: null, durationMs: 3, response: null },
+    ]);
+  });
+});
+
+describe('a change of a folded watch', () => {
+  test('that is about nothing but the watch leaves it folded', async () => {
+    const key = await foldedRun();
+    const before = (await watches.get(key))!;
+    const after = { ...before.watch, metadata: { team: 'ml' } };
+    expect(await watches.commit({ before, after, events: [], deliveries: [] })).toEqual([]);
+    expect(await isFolded(key)).toBe(true);
+    expect((await watches.get(key))?.watch.metadata).toEqual({ team: 'ml' });
+    expect(await watches.commit({ before, after, events: [], deliveries: [] })).toBeNull();
+    expect(await eventsOf(key)).toHaveLength(4);
+  });
+
+  test('with a new subscriber of its end is written once, and that is delivered', async () => {
+    const key = await foldedRun();
+    const before = (await watches.get(key))!;
+    const { notice } = before.watch;
+    const audit: Subscription = { kind: 'endpoint', endpoint: 'audit' };
+    const after = { ...before.watch, subscriptions: [ops, audit] };
+    const late = [{ id: notice!.eventId, type: notice!.type }];
+    const planned = planDeliveries(after, late, [audit], { wants: () => true, now: NOON });
+    const change = { before, after, events: [], deliveries: planned };
+    expect(await watches.commitMany([change])).toEqual([['audit']]);
+    expect(await watches.commitMany([change])).toEqual([null]);
+    expect((await claim('audit')).claims[0]?.body).toBe(await events.body(notice!.eventId));
+  });
+
+  test('is refused where it was read before folding', async () => {
+    const key = await foldedRun();
+    await history.unfold(key);
+    const before = (await watches.get(key))!;
+    expect(await history.fold(key)).toBe('folded');
+    const after = { ...before.watch, sequence: 9 };
+    expect(await watches.commit({ before, after, events: [], deliveries: [] })).toBeNull();
+    expect((await watches.get(key))?.watch.sequence).toBe(4);
+  });
+
+  test('that begins it anew keeps its events and deliveries under the new number', async () => {
+    const key = await foldedRun();
+    const before = (await watches.get(key))!;
+    const after = newWatch({ ...key, subscriptions: [ops], registeredAt: NOON + 1 });
+    await watches.commit({ before, after, events: [], deliveries: [] });
+    expect(await history.fold(key)).toBe('kept');
+    expect(await eventsOf(key)).toHaveLength(4);
+    expect((await events.list({}, { limit: 9 })).items).toHaveLength(4);
+    expect((await deliveries.list({ state: 'delivered' }, { limit: 9 })).items).toHaveLength(4);
+    expect((await watches.list({}, { limit: 9 })).items).toHaveLength(1);
+    expect(await redis.hgetall(keys.watchSources)).toEqual({ default: '1' });
+  });
+});
+
+test('a watch is due for folding once its last delivery has settled', async () => {
+  const key = await foldedRun();
+  expect(await history.takeDue(Infinity, 9)).toEqual([]);
+  const [last] = await deliveriesOf(key);
+  await write(last!.id, { state: 'pending', nextAttemptAt: NOON });
+  expect(await history.takeDue(NOON, 9)).toEqual([]);
+  const now = Date.now() + 1_000;
+  expect(await history.takeDue(now, 9)).toEqual([key]);
+  expect(await history.fold(key)).toBe('kept');
+  expect(await history.takeDue(now + 60_000, 9)).toEqual([]);
+  await write(last!.id, { state: 'delivered', nextAttemptAt: null });
+  expect(await history.takeDue(now + 60_000, 9)).toEqual([key]);
+});
+
+test('a watch whose run is gone and still checked is folded by retention alone', async () => {
+  const key = await foldedRun();
+  const before = (await watches.get(key))!;
+  const after = { ...before.watch, state: 'gone' as const };
+  await watches.commit({ before, after, events: [], deliveries: [] });
+  expect(await history.fold(key)).toBe('kept');
+  await retention.forgetWatches(NOON + 3_600_000, 1);
+  expect(await watches.get(key)).toBeNull();
+});
+
+describe('retention of folded watches', () => {
+  test('forgets deliveries that settled before a time, and keeps the others', async () => {
+    const key = await foldedRun(['dead', 'delivered']);
+    const { history: kept, number } = (await history.folded(key))!;
+    const until = kept.deliveries[1]!.settledAt!;
+    const left = kept.deliveries.filter(({ settledAt }) => settledAt! > until);
+    expect(await retention.forgetDeliveries(until)).toMatchObject({
+      forgotten: kept.deliveries.length - left.length,
+    });
+    expect((await deliveriesOf(key)).map(({ id }) => id)).toEqual(
+      left.map(({ delivery }) => delivery.id).toReversed(),
+    );
+    expect(await deliveries.get(kept.deliveries[0]!.delivery.id)).toBeNull();
+    expect((await deliveries.ledger()).planned).toBe(left.length);
+    const nextAt = await redis.zscore(keys.deliveriesSettled, number);
+    expect(nextAt).toBe(left.length === 0 ? null : String(left[0]!.settledAt));
+    expect(await eventsOf(key)).toHaveLength(4);
+  });
+
+  test('forgets the longest settled deliveries beyond a number, live and folded', async () => {
+    const first = await foldedRun();
+    const second = await foldedRun();
+    const third = await foldedRun();
+    await history.unfold(second);
+    expect(await retention.forgetDeliveriesBeyond(6)).toMatchObject({ forgotten: 6 });
+    const left = await Promise.all([first, second, third].map(deliveriesOf));
+    expect(left.map(({ length }) => length)).toEqual([0, 2, 4]);
+    expect(await deliveries.ledger()).toMatchObject({ planned: 6, byState: { delivered: 6 } });
+  });
+
+  test('leaves nothing of a watch, whether it was killed before it could', async () => {
+    const all = [await foldedRun(), await foldedRun(['dead'], { subscriptions: [ops, own] })];
+    await history.unfold(all[1]!);
+    for (const commands of [0, 1, 2, 3, 4]) {
+      const dying = new RetentionStore(redis, keys, { history: mortal(commands), deliveries });
+      await dying.forgetWatches(NOON + 3_600_000, 1).catch(ignoreKill);
+    }
+    await retention.forgetWatches(NOON + 3_600_000, 1);
+    const counters =
+      /:([\w-]+:chunks|clock|watch-number|event-place|delivery-number|folded|statistics.*|workflow.*|tables-known|endpoint-state.*|slots.*)$/;
+    expect((await stores.keysLeft()).filter((key) => !counters.test(key))).toEqual([]);
+    expect(await history.size()).toEqual({ watches: 0, bytes: 0 });
+  });
+
+  test('forgets a watch with more events than are folded, in steps', async () => {
+    const statuses = Array.from({ length: 260 }, (_, at) => (at % 2 === 0 ? 'odd' : 'running'));
+    const told = { source: 'default', ends: ['delivered' as const], metadata: {} };
+    const key = await live(
+      { ...told, statuses: [...statuses, 'failed'], subscriptions: [ops] },
+      99,
+    );
+    expect(await history.fold(key)).toBe('long');
+    expect((await deliveriesOf(key)).length).toBe(200);
+    await retention.forgetWatches(NOON + 3_600_000, 1);
+    expect(await watches.get(key)).toBeNull();
+    expect(await deliveries.ledger()).toMatchObject({ planned: 0 });
+    expect((await stores.keysLeft()).filter((one) => /log:\d/.test(one))).toEqual([]);
+  });
+});
+
+test('a watch that another version has packed is refused with a sentence', async () => {
+  const key = await foldedRun();
+  await redis.setrange(keys.watch(key), 25, '\u0002');
+  await expect(watches.get(key)).rejects.toMatchObject({
+    code: 'record_unknown',
+    message: expect.stringMatching(/packed in form 2.*knows form 1/),
+  });
+});
+
+function ignoreKill(error: unknown): void {
+  if (!(error instanceof Error) || error.message !== 'killed') throw error;
+}
