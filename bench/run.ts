@@ -11,6 +11,7 @@ import { benchHostile } from './hostile.ts';
 import { benchIsolation } from './isolation.ts';
 import { benchLatency } from './latency.ts';
 import { benchLive } from './live.ts';
+import { benchMemory } from './memory.ts';
 import { benchPlaces } from './places.ts';
 import { benchPoll } from './poll.ts';
 import { benchReplay } from './replay.ts';
@@ -27,7 +28,7 @@ import { benchYear } from './year.ts';
 const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
-names: poll, idle, latency, takeover, frozen, skew, failover, ha, batch, watches, deliver, places, shapes,
+names: poll, idle, latency, takeover, frozen, skew, failover, ha, batch, watches, memory, deliver, places, shapes,
        isolation, hostile, attack, soak, year, live, replay
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed; replay, year and ha always do that
@@ -57,6 +58,8 @@ batch:
 watches:
   --count <n>          watches (100000)
   --connections <n>    batches at once (4)
+memory:
+  --count <n>          settled runs in the store (300000)
 deliver:
   --endpoints <n>      endpoints, each a receiver of its own (100)
   --rounds <n>         rounds of raw loop, backlog and steady pace (5)
@@ -107,7 +110,7 @@ const { values, positionals } = parseArgs({
     concurrency: { type: 'string', default: '64' },
     runs: { type: 'string' },
     within: { type: 'string', default: '40' },
-    count: { type: 'string', default: '100000' },
+    count: { type: 'string' },
     connections: { type: 'string', default: '4' },
     endpoints: { type: 'string', default: '100' },
     rate: { type: 'string' },
@@ -144,10 +147,12 @@ const benches = {
     }),
   watches: () =>
     benchWatches({
-      count: bounded('count', 250_000),
+      count: given('count', { usual: 100_000, least: 1, most: 250_000 }),
       connections: bounded('connections', 64),
       profileDir,
     }),
+  memory: () =>
+    benchMemory({ count: given('count', { usual: 300_000, least: 1_000, most: 1_000_000 }) }),
   deliver: () =>
     benchDeliver({
       endpoints: bounded('endpoints', 1_000),
@@ -252,7 +257,7 @@ function misused(message: string): never {
 
 /** An option with a different default for each benchmark. */
 function given(
-  option: 'rounds' | 'runs' | 'seconds' | 'rate' | 'minutes',
+  option: 'rounds' | 'runs' | 'seconds' | 'rate' | 'minutes' | 'count',
   { usual, least, most }: { usual: number; least: number; most: number },
 ): number {
   return values[option] === undefined ? usual : bounded(option, most, least);

@@ -1,0 +1,215 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import type { Watch } from '../src/core/watch/watch.ts';
+import { openStores } from '../test/support/stores.ts';
+import { startDaemon, type BenchDaemon } from './support/daemon.ts';
+import { percentile, rounded, type BenchResult, type Figure } from './support/figures.ts';
+import { withContext, type BenchContext } from './support/context.ts';
+import { startNoxus, type BenchNoxus } from './support/noxus.ts';
+import { startRedis, type BenchRedis } from './support/redis.ts';
+import {
+  enterStandIns,
+  fillWith,
+  FULL,
+  SHORT,
+  writeRun,
+  type RunShape,
+} from './support/settled-runs.ts';
+
+/** Runs of each shape that are written and folded one by one. */
+const SAMPLES = 3_000;
+
+/** Written at a time. */
+const AT_ONCE = 50;
+
+/** Pages read of each listing. */
+const PAGES = 20;
+
+/** How long runs are forgotten, ms. */
+const FORGET_MS = 20_000;
+
+/** Commands that take longer than this are in Redis's slow log, µs. */
+const SLOW_US = 500;
+
+const LISTINGS = [
+  '/v1/watches?limit=200',
+  '/v1/watches?limit=200&state=finished&status=completed',
+  '/v1/watches?limit=200&status=completed,failed&source=default',
+  '/v1/watches?limit=200&state=active',
+  '/v1/events?limit=200',
+  '/v1/events?limit=200&order=newest',
+  '/v1/events?limit=200&type=run.completed',
+  '/v1/deliveries?limit=200',
+  '/v1/deliveries?limit=200&state=delivered&endpoint=ops',
+  '/v1/deliveries?limit=200&state=dead',
+];
+
+interface MemoryOptions {
+  /** Settled runs that the store is filled with. */
+  count: number;
+}
+
+interface Stage {
+  context: BenchContext;
+  redis: BenchRedis;
+  noxus: BenchNoxus;
+  stores: ReturnType<typeof openStores>;
+}
+
+/**
+ * What runs that have ended cost. Measured: bytes of Redis of a run with five events and two
+ * deliveries, and of one with an event and a delivery, live and folded, all indexes included. Then,
+ * with very many of the former: memory, time from start to ready, the slowest listing, and the longest
+ * block of Redis while they are forgotten.
+ */
+export async function benchMemory({ count }: MemoryOptions): Promise<BenchResult> {
+  return withContext(async (context) => {
+    const redis = await startRedis(context);
+    const noxus = await startNoxus(context, 1);
+    const stores = openStores({ url: redis.socket, prefix: 'runwatch' });
+    context.onEnd(async () => stores.close());
+    const stage = { context, redis, noxus, stores };
+    const full = await costOf(stage, FULL);
+    const short = await costOf(stage, SHORT);
+    await redis.flush();
+    const [key] = await writeMany(stage, FULL, 1);
+    if (key === undefined) throw new Error('no run was written');
+    await stores.history.fold(key);
+    const like = await stores.history.folded(key);
+    if (like === null) throw new Error('the run was not folded');
+    await redis.flush();
+    await fillWith(stores, like, count);
+    const bytes = await memoryOf(redis);
+    const { readyMs, slowest } = await serveAll(stage);
+    const forgotten = await forgetAll(stage);
+    return {
+      figures: [
+        ...costFigures('5 events, 2 deliveries', full, 2_500),
+        ...costFigures('1 event, 1 delivery', short, 1_300),
+        figure(
+          `Redis memory of ${count.toLocaleString('en')} settled runs`,
+          bytes / 1e6,
+          'MB',
+          750,
+        ),
+        figure('from start to ready', readyMs, 'ms', 2_000),
+        figure(`p95 of the slowest listing, ${slowest.path}`, slowest.ms, 'ms', 50),
+        figure('longest block of Redis while runs are forgotten', forgotten.longestMs, 'ms', 5),
+        { name: 'runs forgotten', value: rounded(forgotten.perSecond), unit: '/s' },
+      ],
+      details: { redis: redis.version, full, short, slow: forgotten.slow },
+    };
+  });
+}
+
+function figure(name: string, value: number, unit: string, atMost: number): Figure {
+  return { name, value: rounded(value), unit, target: { atMost } };
+}
+
+function costFigures(what: string, cost: { live: number; folded: number }, atMost: number) {
+  return [
+    { name: `${what}: live`, value: rounded(cost.live), unit: 'bytes' },
+    figure(`${what}: settled`, cost.folded, 'bytes', atMost),
+  ];
+}
+
+/** Bytes of Redis a run, before and after it is folded. */
+async function costOf(stage: Stage, shape: RunShape) {
+  const { redis, stores } = stage;
+  await redis.flush();
+  const empty = await memoryOf(redis);
+  const runs = await writeMany(stage, shape, SAMPLES);
+  const live = await memoryOf(redis);
+  for (const run of runs) {
+    const result = await stores.history.fold(run);
+    if (result !== 'folded') throw new Error(`a run was not folded: ${result}`);
+  }
+  await delay(1_000);
+  const folded = await memoryOf(redis);
+  return { live: (live - empty) / SAMPLES, folded: (folded - empty) / SAMPLES };
+}
+
+async function writeMany({ stores }: Stage, shape: RunShape, count: number): Promise<Watch[]> {
+  const runs: Watch[] = [];
+  const numbers = Array.from({ length: count }, (_, at) => at).values();
+  const write = async () => {
+    for (const at of numbers) {
+      const run = await writeRun(stores, shape, at);
+      await enterStandIns(stores, run);
+      runs.push(run);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, write));
+  return runs;
+}
+
+async function serveAll(stage: Stage) {
+  const startedAt = performance.now();
+  const daemon = await start(stage, { retention: '365d' });
+  while ((await daemon.readyz()) !== 200) await delay(20);
+  const readyMs = performance.now() - startedAt;
+  let slowest = { path: '', ms: 0 };
+  for (const path of LISTINGS) {
+    const ms = await p95Of(daemon, path);
+    if (ms > slowest.ms) slowest = { path, ms };
+  }
+  await daemon.end();
+  return { readyMs, slowest };
+}
+
+/** Reads page after page. */
+async function p95Of({ url }: BenchDaemon, path: string): Promise<number> {
+  const times: number[] = [];
+  let cursor: string | null = null;
+  for (let page = 0; page < PAGES; page += 1) {
+    const name = path.startsWith('/v1/events') ? 'after' : 'cursor';
+    const startedAt = performance.now();
+    const response = await fetch(`${url}${path}${cursor === null ? '' : `&${name}=${cursor}`}`);
+    const body = (await response.json()) as { next_cursor: string | null };
+    times.push(performance.now() - startedAt);
+    if (!response.ok) throw new Error(`${path} answers ${response.status}`);
+    cursor = body.next_cursor;
+  }
+  return percentile(times, 0.95);
+}
+
+async function forgetAll(stage: Stage) {
+  const control = new Redis(stage.redis.socket);
+  await control.config('SET', 'slowlog-log-slower-than', SLOW_US);
+  await control.config('SET', 'slowlog-max-len', 10_000);
+  await control.slowlog('RESET');
+  const { history } = stage.stores;
+  const daemon = await start(stage, { retention: '1s' });
+  const before = (await history.size()).watches;
+  const startedAt = performance.now();
+  await delay(FORGET_MS);
+  const forgotten = before - (await history.size()).watches;
+  const seconds = (performance.now() - startedAt) / 1_000;
+  await daemon.end();
+  const entries = (await control.slowlog('GET', 10_000)) as [number, number, number, string[]][];
+  control.disconnect();
+  const longestUs = Math.max(SLOW_US, ...entries.map(([, , us]) => us));
+  const slow = entries
+    .toSorted((a, b) => b[2] - a[2])
+    .slice(0, 10)
+    .map(([, , us, command]) => ({ us, command: command.join(' ').slice(0, 200) }));
+  return { perSecond: forgotten / seconds, longestMs: longestUs / 1_000, slow };
+}
+
+async function start({ context, redis, noxus }: Stage, { retention }: { retention: string }) {
+  return startDaemon(context, {
+    profileDir: null,
+    config: {
+      redis: { url: `unix://${redis.socket}` },
+      sources: { default: { base_url: noxus.url, api_key: noxus.apiKey } },
+      watches: { retention },
+      delivery: { keep: 10_000_000 },
+      endpoints: { ops: { type: 'log' } },
+    },
+  });
+}
+
+async function memoryOf(redis: BenchRedis): Promise<number> {
+  const { used_memory: bytes = NaN } = await redis.info('memory');
+  return bytes;
+}

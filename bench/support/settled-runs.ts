@@ -1,0 +1,266 @@
+import { randomUUID } from 'node:crypto';
+import { planDeliveries, type Attempt, type Delivery } from '../../src/core/delivery/delivery.ts';
+import { deliveryId, type RunwatchEvent } from '../../src/core/event/event.ts';
+import type { Subscription, Watch } from '../../src/core/watch/watch.ts';
+import { packHistory, type History } from '../../src/redis/history-codec.ts';
+import { deliveryIndexes, eventIndexes, watchIndexes } from '../../src/redis/indexes.ts';
+import { ledgerField, type Keys } from '../../src/redis/keys.ts';
+import { NUMBERS } from '../../src/redis/lua/numbers.ts';
+import { observeContext, newWatch, snapshot } from '../../test/support/builders.ts';
+import { observe } from '../../src/core/watch/observe.ts';
+import type { openStores } from '../../test/support/stores.ts';
+
+const OPS: Subscription = { kind: 'endpoint', endpoint: 'ops' };
+const WORKFLOWS = Array.from({ length: 50 }, () => randomUUID());
+const CUSTOMERS = 1_000;
+const LIMITS = { most: 4, rate: null, deadlineMs: 15_000 };
+
+/** Statuses of a run in turn, and which of its events are delivered. */
+export interface RunShape {
+  statuses: { status: string; progress: number }[];
+  delivered: readonly string[];
+}
+
+/** Five events, two deliveries. */
+export const FULL: RunShape = {
+  statuses: [
+    { status: 'queued', progress: 0 },
+    { status: 'running', progress: 0 },
+    { status: 'running', progress: 40 },
+    { status: 'awaiting_human_feedback', progress: 40 },
+    { status: 'completed', progress: 40 },
+  ],
+  delivered: ['run.awaiting_human_feedback', 'run.completed'],
+};
+
+/** One event, one delivery. */
+export const SHORT: RunShape = {
+  statuses: [{ status: 'completed', progress: 100 }],
+  delivered: ['run.completed'],
+};
+
+type Stores = ReturnType<typeof openStores>;
+
+/** A run of its own workflow, with two metadata keys. */
+function newRun(at: number): Watch {
+  return newWatch({
+    runId: randomUUID(),
+    subscriptions: [OPS],
+    metadata: { team: `team-${at % 5}`, customer: `customer-${(at * 7) % CUSTOMERS}` },
+    registeredAt: Date.now(),
+  });
+}
+
+/** Writes a run and its deliveries as the daemon does. */
+export async function writeRun(stores: Stores, shape: RunShape, at: number): Promise<Watch> {
+  const { watches, deliveries, endpointStates } = stores;
+  const key = newRun(at);
+  await watches.commit({ before: null, after: key, events: [], deliveries: [] });
+  const planned: Delivery[] = [];
+  for (const [step, { status, progress }] of shape.statuses.entries()) {
+    const now = Date.now() + step;
+    const before = await watches.get(key);
+    if (before === null) throw new Error('the watch was not written');
+    const run = snapshotOf(key.runId, { status, progress, at, now });
+    const seen = observe(before.watch, { kind: 'run', run }, observeContext(now));
+    const some = planDeliveries(seen.watch, seen.events, [OPS], {
+      wants: (_endpoint, type) => shape.delivered.includes(type),
+      now,
+    });
+    planned.push(...some);
+    await watches.commit({ before, after: seen.watch, events: seen.events, deliveries: some });
+  }
+  for (const { id } of planned) {
+    const before = await deliveries.get(id);
+    if (before === null) throw new Error('the delivery was not written');
+    const now = Date.now();
+    const attempt: Attempt = { at: now, status: 204, error: null, durationMs: 7, response: '' };
+    const after = {
+      ...before.delivery,
+      state: 'delivered' as const,
+      attemptCount: 1,
+      step: 1,
+      nextAttemptAt: null,
+      deliveredAt: now,
+      last: attempt,
+    };
+    const endpoint = await endpointStates.get('ops');
+    const next = { most: 0, nextToken: '', now };
+    await deliveries.move({ before, after, attempt, endpoint, limits: LIMITS, ...next });
+  }
+  return key;
+}
+
+function snapshotOf(
+  id: string,
+  { status, progress, at, now }: { status: string; progress: number; at: number; now: number },
+) {
+  const iso = (ms: number) => new Date(ms).toISOString();
+  return snapshot({
+    id,
+    workflow_id: WORKFLOWS[at % WORKFLOWS.length] ?? '',
+    group_id: WORKFLOWS[0] ?? '',
+    workflow_version_id: randomUUID(),
+    status,
+    progress,
+    created_at: iso(now - 60_000),
+    started_at: iso(now - 50_000),
+    finished_at: status === 'completed' ? iso(now) : null,
+    source: 'api',
+    observed_at: iso(now),
+  });
+}
+
+/**
+ * Indexes that the store does not have yet: by metadata, and by the time of the last change.
+ *
+ * KEYS  sorted set of changes
+ * ARGV  number, time, indexes
+ */
+const ENTER_STAND_INS = `
+${NUMBERS}
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+for at = 3, #ARGV do enterIndex(ARGV[at], tonumber(ARGV[1])) end
+`;
+
+export async function enterStandIns({ redis, keys }: Stores, watch: Watch): Promise<void> {
+  const number = String(Number(await redis.getrange(keys.watch(watch), 13, 24)));
+  const indexes = Object.entries(watch.metadata).map(([name, value]) =>
+    keys.watches('metadata', name, value),
+  );
+  await redis.eval(ENTER_STAND_INS, 1, keys.watches('changed'), number, Date.now(), ...indexes);
+}
+
+/**
+ * Writes folded runs as folding leaves them, many at a time.
+ *
+ * ARGV  keys as JSON, then for each run plan as JSON and packed record
+ */
+const FILL = `
+${NUMBERS}
+local keys = cjson.decode(ARGV[1])
+for at = 2, #ARGV, 2 do
+  local plan = cjson.decode(ARGV[at])
+  local number = plan.number
+  local record = string.format('%012.0f %012.0f', 9, number) .. ARGV[at + 1]
+  redis.call('SET', plan.watch, record)
+  redis.call('HINCRBY', keys.folded, 'watches', 1)
+  redis.call('HINCRBY', keys.folded, 'bytes', #record)
+  enterLog(keys.names, number, plan.member)
+  for _, index in ipairs(plan.indexes) do enterIndex(index, number) end
+  redis.call('ZADD', keys.ended, plan.at, number)
+  redis.call('ZADD', keys.settled, plan.at, number)
+  redis.call('ZADD', keys.changed, plan.at, number)
+  for _, event in ipairs(plan.events) do
+    enterLog(keys.eventLog, event.number, number)
+    for _, index in ipairs(event.indexes) do enterIndex(index, event.number) end
+  end
+  for _, delivery in ipairs(plan.deliveries) do
+    enterLog(keys.deliveryLog, delivery.number, number)
+    for _, index in ipairs(delivery.indexes) do enterIndex(index, delivery.number) end
+    redis.call('HINCRBY', keys.ledger, 'planned', 1)
+    redis.call('HINCRBY', keys.ledger, delivery.count, 1)
+  end
+  redis.call('HINCRBY', keys.sources, 'default', 1)
+end
+`;
+
+/** Runs written by one call of the script. */
+const FILL_CHUNK = 200;
+
+/** Writes so many folded runs like one that is there. They ended in turn, one each 8 s until now. */
+export async function fillWith(
+  stores: Stores,
+  like: { watch: Watch; history: History },
+  count: number,
+): Promise<void> {
+  const { redis, keys } = stores;
+  const names = JSON.stringify({
+    folded: keys.folded,
+    names: keys.watchNames,
+    ended: keys.watchesEnded,
+    settled: keys.deliveriesSettled,
+    changed: keys.watches('changed'),
+    eventLog: keys.eventLog,
+    deliveryLog: keys.deliveryLog,
+    ledger: keys.ledger,
+    sources: keys.watchSources,
+  });
+  const { events, deliveries } = like.history;
+  let last: Promise<unknown> = Promise.resolve();
+  for (let from = 1; from <= count; from += FILL_CHUNK) {
+    const args = Array.from({ length: Math.min(FILL_CHUNK, count - from + 1) }, (_, at) =>
+      runLike(keys, like, { number: from + at, at: Date.now() - (count - from - at) * 8_640 }),
+    );
+    await last;
+    last = redis.eval(FILL, 0, names, ...args.flat());
+  }
+  await last;
+  await redis.mset(
+    keys.watchNumber,
+    count,
+    keys.eventPlace,
+    count * events.length,
+    keys.deliveryNumber,
+    count * deliveries.length,
+  );
+}
+
+function runLike(
+  keys: Keys,
+  { watch, history }: { watch: Watch; history: History },
+  { number, at }: { number: number; at: number },
+): [string, Buffer] {
+  const runId = randomUUID();
+  const metadata = newRun(number).metadata;
+  const workflow = WORKFLOWS[number % WORKFLOWS.length] ?? '';
+  const renamed = (text: string) =>
+    text
+      .replaceAll(watch.runId, runId)
+      .replaceAll(shortId(watch.runId), shortId(runId))
+      .replaceAll(watch.run?.workflow_id ?? '', workflow)
+      .replaceAll(JSON.stringify(watch.metadata), JSON.stringify(metadata));
+  const events = history.events.map(({ body }, index) => ({
+    place: (number - 1) * history.events.length + index + 1,
+    body: renamed(body),
+  }));
+  const deliveries = history.deliveries.map((kept, index) => {
+    const copy = JSON.parse(renamed(JSON.stringify(kept))) as typeof kept;
+    const { eventId, endpoint } = copy.delivery;
+    copy.number = (number - 1) * history.deliveries.length + index + 1;
+    copy.settledAt = at;
+    copy.delivery.id = deliveryId(eventId, endpoint);
+    return copy;
+  });
+  const packed = packHistory({ rest: renamed(history.rest), events, deliveries });
+  const like = {
+    ...watch,
+    runId,
+    metadata,
+    run: watch.run && { ...watch.run, workflow_id: workflow },
+  };
+  const plan = {
+    number,
+    at,
+    watch: keys.watch(like),
+    member: `default/${runId}`,
+    indexes: [
+      ...watchIndexes(keys, like),
+      ...Object.entries(metadata).map(([name, value]) => keys.watches('metadata', name, value)),
+    ],
+    events: events.map(({ place, body }) => ({
+      number: place,
+      indexes: eventIndexes(keys, JSON.parse(body) as RunwatchEvent),
+    })),
+    deliveries: deliveries.map(({ number: place, delivery }) => ({
+      number: place,
+      indexes: deliveryIndexes(keys, delivery),
+      count: ledgerField(delivery),
+    })),
+  };
+  return [JSON.stringify(plan), packed];
+}
+
+function shortId(runId: string): string {
+  return Buffer.from(runId.replaceAll('-', ''), 'hex').toString('base64url');
+}
