@@ -157,21 +157,21 @@ async function write(
   step: Omit<Move, 'token' | 'limits' | 'most' | 'nextToken'>,
   room: Room,
 ): Promise<Claim[] | 'delivery' | 'endpoint'> {
-  const nextToken = deps.tokens.ask();
+  const nextToken = deps.tokens.issue();
   const limits = limitsOf(deps, claim);
   const move = { ...step, token: claim.token, limits, most: room(), nextToken };
   let moved: PoolClaims | 'delivery' | 'endpoint';
   try {
     moved = await deps.move(move, performance.now());
   } catch (error) {
-    deps.tokens.lose(nextToken);
+    deps.tokens.discard(nextToken);
     throw error;
   }
   if (typeof moved === 'string') {
-    deps.tokens.lose(nextToken);
+    deps.tokens.discard(nextToken);
     return moved;
   }
-  deps.tokens.got(nextToken, moved.claims.length);
+  deps.tokens.granted(nextToken, moved.claims.length);
   deps.slots.adopt(poolOf(step.after.endpoint), moved.slots);
   return moved.claims;
 }

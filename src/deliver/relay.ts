@@ -2,6 +2,7 @@ import type { Claim } from '../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
 import { FIRST_SLOTS } from '../core/delivery/slots.ts';
+import { assertNever } from '../core/errors.ts';
 import { isNotSent } from './attempt.ts';
 import type { Delivered, NextDue } from './deliver.ts';
 import type { EndpointStore } from './ports.ts';
@@ -10,70 +11,176 @@ import type { ClaimTokens, PoolSlots } from './slots.ts';
 export interface RelayDependencies {
   endpoints: Pick<EndpointStore, 'claim' | 'duePools' | 'release'>;
   limitsOf: (pool: string) => EndpointLimits;
-  /** Whether this process's configuration has the pool; it claims nothing for others. */
+  /** Whether this process's configuration has the pool; the relay claims nothing for others. */
   knows: (pool: string) => boolean;
   tokens: ClaimTokens;
   slots: Pick<PoolSlots, 'adopt' | 'limitOf'>;
+  /** @param room how many deliveries of the pool may be claimed in the slot that this one frees */
   deliver: (claim: Claim, room: () => number) => Promise<Delivered>;
-  /** How many attempts this process has under way at the most. */
+  /** The most attempts that this process makes at a time. */
   capacity: number;
-  /** Runs an action after so many ms, unless it is called off by the function that this returns. */
+  /** Runs an action after so many ms, unless the returned function cancels it. */
   later: (ms: number, action: () => void) => () => void;
-  /** Ends attempts that run: their receivers are given up on. */
+  /** Aborts the attempts that are in progress. */
   abort: () => void;
   onError: (error: unknown) => void;
 }
 
-/** The longest time between two sweeps, ms: a message that says what is due may be lost. */
+/** The longest time between two sweeps of the due index, ms: a message about due pools may be lost. */
 const SWEEP_EVERY_MS = 5_000;
 
-/** Pools that one sweep reads. */
+/** Pools read by one sweep. */
 const POOLS_PER_SWEEP = 1_000;
 
-/** How long attempts go on once the process stops; then they are called off and given back, ms. */
+/** How long attempts go on after the process begins to stop; then they are aborted, ms. */
 const STOP_GRACE_MS = 500;
 
-/** Claims what is due and delivers it. */
+/** The outbox relay: claims due deliveries and makes their attempts. */
 export interface Relay {
-  /** Deliveries of these pools have become due: claims what this process has room for. */
+  /** Deliveries of these pools have become due. */
   dispatch(pools: readonly string[]): void;
-  /** Reads what is due in the store, whichever process planned it. */
+  /** Reads the due index, in which every process writes. */
   sweep(): Promise<void>;
   /**
-   * Claims nothing more; what runs ends soon, or is called off and given back.
+   * Claims nothing more, and resolves once no attempt is in progress. Aborted attempts are released.
    * @param elapsedMs for how long the process has been stopping
    */
   close(elapsedMs?: number): Promise<void>;
 }
 
+/** What the loop reacts to. */
+type Signal =
+  | { kind: 'due'; next: readonly NextDue[] }
+  | { kind: 'claimed'; pool: string; asked: number; claims: readonly Claim[] }
+  | { kind: 'ended'; claim: Claim; delivered: Delivered };
+
 /**
- * The loop of delivering. What is due waits in the store, pool by pool; this process claims as much of
- * it as it has room for: what it planned itself at once, what others planned when they say so, and what
- * was due later when its time comes. An attempt that is over hands its slot to the next delivery of the
- * pool by the same step that writes its result, so that a backlog costs one round trip each.
+ * The loop of the relay. Due deliveries wait in the store, by pool. Whenever a pool becomes due, a
+ * claim is answered or an attempt ends, the loop claims as many deliveries as slots are free. The step
+ * that writes the result of an attempt also claims the next delivery of the pool: a backlog costs one
+ * round trip per delivery.
  */
 export function createRelay(deps: RelayDependencies): Relay {
-  const attempts = createAttempts(deps, (next) => heed(next));
-  const rounds = createClaimRounds({ ...deps, ...attempts });
-  const alarm = createAlarm(deps, () => void sweep().catch(deps.onError));
+  const signals = createQueue<Signal>();
+  const free = createFreeSlots(deps.capacity);
+  /** Pools with due deliveries that wait for a claim. */
+  const due = new Set<string>();
+  /** Pools with a claim in flight: one at a time each. */
+  const claiming = new Set<string>();
+  /** Claims whose attempt is in progress, by delivery. */
+  const attempting = new Map<string, Claim>();
+  const wakeUp = createWakeUp(deps.later, () => void sweep().catch(deps.onError));
+  let isClosing = false;
   let sweeping: Promise<void> | null = null;
+  const closed = run();
 
-  function heed(next: readonly NextDue[]): void {
-    dispatch(next.filter(({ inMs }) => inMs <= 0).map(({ pool }) => pool));
-    const soonest = Math.min(...next.filter(({ inMs }) => inMs > 0).map(({ inMs }) => inMs));
-    if (soonest < SWEEP_EVERY_MS) alarm.ringIn(soonest);
+  async function run(): Promise<void> {
+    while (!isClosing || claiming.size + attempting.size > 0) {
+      for (const signal of await signals.takeAll()) react(signal);
+      if (!isClosing) claimDue();
+    }
   }
 
-  function dispatch(pools: readonly string[]): void {
-    if (!attempts.isClosed()) rounds.ask(pools.filter(deps.knows));
+  function react(signal: Signal): void {
+    switch (signal.kind) {
+      case 'due':
+        return note(signal.next);
+      case 'claimed':
+        return onClaimed(signal);
+      case 'ended':
+        return onEnded(signal);
+      default:
+        return assertNever(signal);
+    }
+  }
+
+  function onClaimed({ pool, asked, claims }: Signal & { kind: 'claimed' }): void {
+    claiming.delete(pool);
+    free.release(pool, asked);
+    start(claims);
+    // The pool had as many due as were asked for, and by now more slots.
+    if (claims.length === asked && asked < mostAt(pool)) due.add(pool);
+  }
+
+  function onEnded({ claim: { stored }, delivered }: Signal & { kind: 'ended' }): void {
+    attempting.delete(stored.delivery.id);
+    free.release(poolOf(stored.delivery.endpoint), 1);
+    start(delivered.claimed);
+    note(delivered.next);
+  }
+
+  function claimDue(): void {
+    for (const pool of due) {
+      if (free.total() <= 0) return;
+      if (claiming.has(pool)) continue;
+      const asked = Math.min(mostAt(pool), free.at(pool));
+      if (asked > 0) {
+        due.delete(pool);
+        claiming.add(pool);
+        free.take(pool, asked);
+        void claim(pool, asked);
+      } else if (claiming.size === 0) {
+        // Its own attempts keep it from more slots; each of them claims its next delivery.
+        due.delete(pool);
+      }
+    }
+  }
+
+  async function claim(pool: string, most: number): Promise<void> {
+    const token = deps.tokens.issue();
+    const request = { pool, limits: deps.limitsOf(pool), most, token, askedAt: performance.now() };
+    let claims: readonly Claim[] = [];
+    try {
+      const found = await deps.endpoints.claim(request);
+      deps.tokens.granted(token, found.claims.length);
+      deps.slots.adopt(pool, found.slots);
+      claims = found.claims;
+    } catch (error) {
+      // The next sweep finds the pool again.
+      deps.tokens.discard(token);
+      deps.onError(error);
+    }
+    signals.put({ kind: 'claimed', pool, asked: most, claims });
+  }
+
+  /**
+   * Starts an attempt for each claim. A delivery whose attempt is still in progress, since its lease
+   * expired first, is not sent again: the new claim then proves the running attempt.
+   */
+  function start(claims: readonly Claim[]): void {
+    for (const one of claims) {
+      const { id, endpoint } = one.stored.delivery;
+      const running = attempting.get(id);
+      if (running !== undefined) {
+        deps.tokens.end(running.token);
+        running.token = one.token;
+        continue;
+      }
+      attempting.set(id, one);
+      free.take(poolOf(endpoint), 1);
+      void attempt(one);
+    }
+  }
+
+  async function attempt(one: Claim): Promise<void> {
+    const pool = poolOf(one.stored.delivery.endpoint);
+    // The slot of this attempt is free once its result is written.
+    const room = () => (isClosing ? 0 : Math.max(0, free.at(pool) + 1));
+    signals.put({ kind: 'ended', claim: one, delivered: await deliver(deps, one, room) });
+  }
+
+  function note(next: readonly NextDue[]): void {
+    const known = next.filter(({ pool }) => deps.knows(pool));
+    for (const { pool, inMs } of known) if (inMs <= 0) due.add(pool);
+    const soonest = Math.min(...known.filter(({ inMs }) => inMs > 0).map(({ inMs }) => inMs));
+    if (!isClosing && soonest < SWEEP_EVERY_MS) wakeUp.within(soonest);
   }
 
   async function readDue(): Promise<void> {
     try {
-      const found = await deps.endpoints.duePools(POOLS_PER_SWEEP);
-      heed(found.filter(({ pool }) => deps.knows(pool)));
+      signals.put({ kind: 'due', next: await deps.endpoints.duePools(POOLS_PER_SWEEP) });
     } finally {
-      if (!attempts.isClosed()) alarm.ringIn(SWEEP_EVERY_MS);
+      if (!isClosing) wakeUp.within(SWEEP_EVERY_MS);
     }
   }
 
@@ -82,97 +189,44 @@ export function createRelay(deps: RelayDependencies): Relay {
     return sweeping;
   }
 
+  /** As many as the pool's slots, as far as this process knows them: the store claims no more. */
+  function mostAt(pool: string): number {
+    return Math.min(deps.limitsOf(pool).most, deps.slots.limitOf(pool));
+  }
+
   return {
-    dispatch,
+    dispatch: (pools) =>
+      signals.put({ kind: 'due', next: pools.map((pool) => ({ pool, inMs: 0 })) }),
     sweep,
     async close(elapsedMs = 0) {
-      attempts.close();
-      alarm.cancel();
-      // What was claimed just before goes out, too, while there is a store to write its result to.
-      await rounds.settled();
-      const stopWaiting = deps.later(Math.max(0, STOP_GRACE_MS - elapsedMs), deps.abort);
-      await attempts.ended();
-      stopWaiting();
+      isClosing = true;
+      wakeUp.cancel();
+      signals.put({ kind: 'due', next: [] });
+      const cancelAbort = deps.later(Math.max(0, STOP_GRACE_MS - elapsedMs), deps.abort);
+      await closed;
+      cancelAbort();
     },
   };
 }
 
-/** The attempts that this process has under way. */
-function createAttempts(deps: RelayDependencies, heed: (next: readonly NextDue[]) => void) {
-  /** By the ids of their deliveries. */
-  const underWay = new Map<string, { claim: Claim; end: Promise<void> }>();
-  const byPool = new Map<string, number>();
-  let isClosed = false;
-
-  /**
-   * A receiver gets a few attempts in any case, more only while most of the capacity is free: those
-   * that grew and then hang hold up no others.
-   */
-  function room(pool: string, planned = 0): number {
-    const free = isClosed ? 0 : deps.capacity - underWay.size - planned;
-    const few = Math.max(0, FIRST_SLOTS - (byPool.get(pool) ?? 0));
-    return Math.min(free, few + Math.max(0, free - Math.ceil(deps.capacity / 2)));
+async function deliver(
+  deps: RelayDependencies,
+  claim: Claim,
+  room: () => number,
+): Promise<Delivered> {
+  try {
+    return await deps.deliver(claim, room);
+  } catch (error) {
+    if (!isNotSent(error)) deps.onError(error);
+    else await release(deps, claim).catch(deps.onError);
+    return { claimed: [], next: [] };
+  } finally {
+    // A claim that is neither written nor released here is released by the periodic check of claims.
+    deps.tokens.end(claim.token);
   }
-
-  /**
-   * What this process has still at hand, because its lease ended before the result could be written, is
-   * not sent again: the new claim stands for the attempt that runs.
-   */
-  function run(claims: readonly Claim[]): void {
-    for (const claim of claims) {
-      const { id } = claim.stored.delivery;
-      const running = underWay.get(id);
-      if (running === undefined) {
-        underWay.set(id, { claim, end: attend(id, claim) });
-        continue;
-      }
-      deps.tokens.end(running.claim.token);
-      running.claim.token = claim.token;
-    }
-  }
-
-  async function attend(id: string, claim: Claim): Promise<void> {
-    const pool = poolOf(claim.stored.delivery.endpoint);
-    byPool.set(pool, (byPool.get(pool) ?? 0) + 1);
-    // The attempt that asks makes room by its end.
-    const delivered = await deliver(claim, () => (isClosed ? 0 : room(pool) + 1));
-    underWay.delete(id);
-    const left = (byPool.get(pool) ?? 1) - 1;
-    if (left > 0) byPool.set(pool, left);
-    else byPool.delete(pool);
-    run(delivered.claimed);
-    // Where nothing is next, there is room again for what was asked for before.
-    heed(delivered.next);
-  }
-
-  async function deliver(claim: Claim, roomAfter: () => number): Promise<Delivered> {
-    try {
-      return await deps.deliver(claim, roomAfter);
-    } catch (error) {
-      if (!isNotSent(error)) deps.onError(error);
-      else await giveBack(deps, claim).catch(deps.onError);
-      return { claimed: [], next: [] };
-    } finally {
-      // What was neither written nor given back is, by the next look at what this process holds.
-      deps.tokens.end(claim.token);
-    }
-  }
-
-  return {
-    room,
-    run,
-    hasRoom: () => !isClosed && underWay.size < deps.capacity,
-    isClosed: () => isClosed,
-    close: () => void (isClosed = true),
-    async ended() {
-      while (underWay.size > 0) {
-        await Promise.allSettled([...underWay.values()].map(({ end }) => end));
-      }
-    },
-  };
 }
 
-async function giveBack(
+async function release(
   { endpoints, limitsOf }: RelayDependencies,
   { stored, token }: Claim,
 ): Promise<void> {
@@ -181,117 +235,67 @@ async function giveBack(
   await endpoints.release({ pool, limits: limitsOf(pool) }, [{ id, token }]);
 }
 
-/** Rings once, at the earliest of the times that it is set to. */
-function createAlarm({ later }: Pick<RelayDependencies, 'later'>, ring: () => void) {
-  let set: { at: number; cancel: () => void } | null = null;
+/**
+ * The free slots of this process: its capacity less the attempts in progress and the slots reserved
+ * for claims in flight.
+ */
+function createFreeSlots(capacity: number) {
+  const usedBy = new Map<string, number>();
+  let used = 0;
+  function use(pool: string, count: number): void {
+    used += count;
+    const after = (usedBy.get(pool) ?? 0) + count;
+    if (after > 0) usedBy.set(pool, after);
+    else usedBy.delete(pool);
+  }
   return {
-    ringIn(ms: number): void {
+    total: () => capacity - used,
+    /**
+     * A pool may use a few slots in any case, more only while most of the capacity is free: receivers
+     * that grew and then hang must not block the others.
+     */
+    at(pool: string): number {
+      const left = capacity - used;
+      const few = Math.max(0, FIRST_SLOTS - (usedBy.get(pool) ?? 0));
+      return Math.min(left, few + Math.max(0, left - Math.ceil(capacity / 2)));
+    },
+    take: use,
+    release: (pool: string, count: number) => use(pool, -count),
+  };
+}
+
+/** Items put by several producers, taken together by one consumer. */
+function createQueue<Item>() {
+  let items: Item[] = [];
+  let wake = () => {};
+  return {
+    put(item: Item): void {
+      items.push(item);
+      wake();
+    },
+    async takeAll(): Promise<Item[]> {
+      if (items.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+      const taken = items;
+      items = [];
+      return taken;
+    },
+  };
+}
+
+/** A timer that runs an action once, at the earliest of the times it was set to. */
+function createWakeUp(later: RelayDependencies['later'], action: () => void) {
+  let timer: { at: number; cancel: () => void } | null = null;
+  return {
+    within(ms: number): void {
       const at = performance.now() + ms;
-      if (set !== null && set.at <= at) return;
-      set?.cancel();
+      if (timer !== null && timer.at <= at) return;
+      timer?.cancel();
       const cancel = later(Math.ceil(ms), () => {
-        set = null;
-        ring();
+        timer = null;
+        action();
       });
-      set = { at, cancel };
+      timer = { at, cancel };
     },
-    cancel: () => set?.cancel(),
+    cancel: () => timer?.cancel(),
   };
-}
-
-interface ClaimRoundsDependencies {
-  endpoints: Pick<EndpointStore, 'claim'>;
-  limitsOf: (pool: string) => EndpointLimits;
-  tokens: ClaimTokens;
-  slots: Pick<PoolSlots, 'adopt' | 'limitOf'>;
-  /** How many more attempts at a pool this process may have under way besides so many that are planned. */
-  room: (pool: string, planned: number) => number;
-  /** Whether there is room for any. */
-  hasRoom: () => boolean;
-  /** Takes what was claimed. */
-  run: (claims: readonly Claim[]) => void;
-  onError: (error: unknown) => void;
-}
-
-/** Claims deliveries at the pools that it is asked for. */
-interface ClaimRounds {
-  /** Also for the pools that were asked for before, and that there was no room for. */
-  ask(pools: readonly string[]): void;
-  /** Resolves once what is being claimed has been handed on. */
-  settled(): Promise<void>;
-}
-
-/**
- * Claims in rounds, one at a time: the pools that are asked for meanwhile go together in the next
- * one, and those that there is no room for wait. What is lost with an error is found by the next sweep.
- */
-function createClaimRounds(deps: ClaimRoundsDependencies): ClaimRounds {
-  const asked = new Set<string>();
-  let isOn = false;
-  let round = Promise.resolve();
-
-  async function claimAsked(): Promise<void> {
-    isOn = true;
-    try {
-      while (asked.size > 0 && deps.hasRoom()) {
-        await Promise.all(takeRequests(asked, deps).map((one) => claimAt(one)));
-      }
-    } catch (error) {
-      deps.onError(error);
-    } finally {
-      isOn = false;
-    }
-  }
-
-  async function claimAt({ pool, most }: { pool: string; most: number }): Promise<void> {
-    const token = deps.tokens.ask();
-    const limits = deps.limitsOf(pool);
-    try {
-      const request = { pool, limits, most, token, askedAt: performance.now() };
-      const { claims, slots } = await deps.endpoints.claim(request);
-      deps.tokens.got(token, claims.length);
-      deps.slots.adopt(pool, slots);
-      deps.run(claims);
-      // It gave as many as there was room for, or has more slots than were known of.
-      if (claims.length === most && most < mostAt(pool, deps)) asked.add(pool);
-    } catch (error) {
-      deps.tokens.lose(token);
-      throw error;
-    }
-  }
-
-  return {
-    ask(pools) {
-      for (const pool of pools) asked.add(pool);
-      if (!isOn && asked.size > 0) round = claimAsked();
-    },
-    settled: () => round,
-  };
-}
-
-/**
- * As many pools as there is room for if each of them fills its share. One that has attempts under way
- * and no room for more is left to these: each of them claims the next by its end.
- */
-function takeRequests(
-  asked: Set<string>,
-  deps: ClaimRoundsDependencies,
-): { pool: string; most: number }[] {
-  const requests: { pool: string; most: number }[] = [];
-  let planned = 0;
-  for (const pool of asked) {
-    if (!deps.hasRoom()) break;
-    const most = Math.min(mostAt(pool, deps), deps.room(pool, planned));
-    if (most <= 0 && deps.room(pool, 0) > 0) break;
-    asked.delete(pool);
-    if (most <= 0) continue;
-    requests.push({ pool, most });
-    planned += most;
-  }
-  return requests;
-}
-
-/** As many as its slots, as far as is known here: more cannot be claimed. */
-function mostAt(pool: string, { limitsOf, slots }: ClaimRoundsDependencies): number {
-  return Math.min(limitsOf(pool).most, slots.limitOf(pool));
 }

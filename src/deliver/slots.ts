@@ -142,38 +142,34 @@ function signOf(outcome: AttemptOutcome): OriginSign {
   return isTrouble ? { kind: 'trouble', askedMs: null } : { kind: 'none' };
 }
 
-/** What this process holds in the store, by the tokens that it gave. */
+/** The claims that this process holds in the store, by the tokens that it issued. */
 export interface ClaimTokens {
-  /** A token to ask for claims with: it counts as held until the answer is there. */
-  ask(): string;
-  /** The answer to a token: so many claims. */
-  got(token: string, claims: number): void;
-  /** One of its claims has been written or given back. */
+  /** A token to claim with; it counts as held until the store answers. */
+  issue(): string;
+  /** The store made so many claims by a token. */
+  granted(token: string, claims: number): void;
+  /** One of its claims has been written or released. */
   end(token: string): void;
-  /** No answer came: what was claimed is not held here. */
-  lose(token: string): void;
+  /** The store gave no answer: whatever it claimed is not held here. */
+  discard(token: string): void;
   isHeld(token: string): boolean;
 }
 
 export function createClaimTokens(next: () => string): ClaimTokens {
   const held = new Map<string, number>();
-  const end = (token: string) => {
-    const left = (held.get(token) ?? 0) - 1;
-    if (left > 0) held.set(token, left);
+  const hold = (token: string, claims: number) => {
+    if (claims > 0) held.set(token, claims);
     else held.delete(token);
   };
   return {
-    ask() {
+    issue() {
       const token = next();
-      held.set(token, 1);
+      hold(token, 1);
       return token;
     },
-    got(token, claims) {
-      if (claims === 0) held.delete(token);
-      else held.set(token, claims);
-    },
-    end,
-    lose: (token) => void held.delete(token),
+    granted: hold,
+    end: (token) => hold(token, (held.get(token) ?? 0) - 1),
+    discard: (token) => hold(token, 0),
     isHeld: (token) => held.has(token),
   };
 }

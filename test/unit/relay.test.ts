@@ -41,6 +41,7 @@ function relayOf(changes: Partial<RelayDependencies> = {}) {
 test('closing the relay waits for deliveries claimed just before, by a sweep or after an attempt', async () => {
   const { relay, attempts, asked } = relayOf();
   relay.dispatch(['ops']);
+  await turn();
   let closed = false;
   const closing = relay.close().then(() => (closed = true));
 
