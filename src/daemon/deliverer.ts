@@ -43,6 +43,8 @@ export interface DelivererDependencies {
   systemEvents: { plan: Parameters<typeof createEndpointEvents>[0]['plan'] };
   metrics: Metrics;
   now: () => number;
+  /** Makes the tokens of this process. */
+  newToken: () => string;
   random: Random;
   log: Logger;
 }
@@ -76,7 +78,15 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
     if (isRunning) relay.dispatch(pools);
   };
   const { limitsOf } = endpoints;
-  const replay = createReplay({ deliveries, endpoints: endpointStates, limitsOf, dispatch, now });
+  const replay = createReplay({
+    deliveries,
+    endpoints: endpointStates,
+    limitsOf,
+    dispatch,
+    newToken: deps.newToken,
+    now,
+  });
+  const stopReplaying = new AbortController();
   let replaying: Periodic | null = null;
   deps.dueBell.onDue(dispatch);
   deps.processes.add(claimedDeliveries({ ...deps, limitsOf }, { tokens, id: deps.processes.id }));
@@ -90,13 +100,14 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
     start() {
       isRunning = true;
       relay.sweep().catch(onError);
-      replaying = startPeriodic(() => replay.replayRequested(), {
+      replaying = startPeriodic(() => replay.replayRequested(stopReplaying.signal), {
         everyMs: REPLAY_EVERY_MS,
         onError,
       });
     },
     async stop({ force, elapsedMs }) {
       isRunning = false;
+      stopReplaying.abort();
       await replaying?.stop();
       const closed = relay.close(elapsedMs);
       if (!force) await closed;
@@ -191,6 +202,7 @@ export function claimedDeliveries(
 
   return {
     async takeOver(process) {
+      await deliveries.releaseReplaysOf(process);
       for await (const held of deliveryClaims.heldBy(process)) await release(held);
     },
     async tend() {

@@ -15,13 +15,16 @@ interface ReplayDependencies {
   deliveries: DeliveryStore & {
     /** Adds those that are not there yet: they are due at once. */
     add(deliveries: readonly Delivery[]): Promise<void>;
-    /** The next of those that are to go out again, and what takes them off. */
     nextReplays(limit: number): Promise<ReplayRequest[]>;
     endReplays(requests: readonly ReplayRequest[]): Promise<void>;
+    /** Claims all of them, or extends the claim. @returns false while another token holds it */
+    claimReplays(token: string, ms: number): Promise<boolean>;
+    releaseReplays(token: string): Promise<void>;
   };
   endpoints: EndpointStore;
   limitsOf: (pool: string) => EndpointLimits;
   dispatch: (pools: string[]) => void;
+  newToken: () => string;
   now: () => number;
 }
 
@@ -40,15 +43,21 @@ export interface Replay {
    * @returns the id of what goes out, null when there is none of this id
    */
   one(id: string, to?: string): Promise<string | null>;
-  /** Sends again what was asked for in ranges, until nothing of it is left. */
-  replayRequested(): Promise<void>;
+  /**
+   * Redelivers the requested ranges, unless another process does. Stops after a chunk once `stopping`
+   * aborts; the rest stays requested.
+   */
+  replayRequested(stopping: AbortSignal): Promise<void>;
 }
 
 /** Tries to make a delivery due that is changed by others at the same time. */
 const TRIES = 3;
 
-/** Deliveries that go out again by one step. */
+/** Deliveries of one chunk of a requested range. */
 const CHUNK = 100;
+
+/** How long a claim on the requested ranges lasts unless it is extended with the next chunk, ms. */
+const CLAIM_MS = 30_000;
 
 export function createReplay(deps: ReplayDependencies): Replay {
   const { deliveries } = deps;
@@ -82,13 +91,16 @@ export function createReplay(deps: ReplayDependencies): Replay {
       return id;
     },
 
-    async replayRequested() {
-      for (;;) {
+    async replayRequested(stopping) {
+      const token = deps.newToken();
+      // One process at a time: two would send a chunk twice, and mix up the order of a run.
+      while (!stopping.aborted && (await deliveries.claimReplays(token, CLAIM_MS))) {
         const requests = await deliveries.nextReplays(CHUNK);
-        if (requests.length === 0) return;
+        if (requests.length === 0) break;
         await replayChunk(requests);
         await deliveries.endReplays(requests);
       }
+      await deliveries.releaseReplays(token);
     },
   };
 }

@@ -163,6 +163,8 @@ function deliveryKeys(key: (...parts: string[]) => string) {
      * endpoint that gets the event instead.
      */
     replays: key('replays'),
+    /** String: the token of the process that redelivers these; expires. */
+    replayClaim: key('replay-claim'),
     /** List of delivery ids of one run and endpoint, oldest first; only the first may be attempted. */
     lane: (delivery: Pick<Delivery, 'endpoint' | 'source' | 'runId'>) =>
       key('lane', watchId(delivery), delivery.endpoint),

@@ -509,6 +509,66 @@ describe('sending again by hand', () => {
   });
 });
 
+describe('redelivering a range', () => {
+  const going = new AbortController().signal;
+
+  test.each([
+    ['to where they went', undefined],
+    ['to another endpoint', 'log'],
+  ])('two processes redeliver a range once %s', async (_, to) => {
+    const rig = rigOf({ autoAnswer: () => 'ok' });
+    const ids = await planMany(rig, 3);
+    await rig.settle();
+    await rig.requestReplays(ids, to);
+    const slow = Object.assign(Object.create(rig.deliveries) as typeof rig.deliveries, {
+      async endReplays(requests: Parameters<typeof rig.deliveries.endReplays>[0]) {
+        // The chunk has gone out before it is taken off the requests.
+        await rig.settle();
+        await rig.replayOver(rig.deliveries).replayRequested(going);
+        await rig.settle();
+        await rig.deliveries.endReplays(requests);
+      },
+    });
+    await rig.replayOver(slow).replayRequested(going);
+    await rig.settle();
+    expect(rig.sent).toHaveLength(6);
+    await expectNothingLeft(rig);
+  });
+
+  test('a stopping process leaves the rest of a range to the next one', async () => {
+    const rig = rigOf({ autoAnswer: () => 'ok' });
+    const ids = await planMany(rig, 120);
+    await rig.settle();
+    await rig.requestReplays(ids);
+    const stopping = new AbortController();
+    const stopsSoon = Object.assign(Object.create(rig.deliveries) as typeof rig.deliveries, {
+      async endReplays(requests: Parameters<typeof rig.deliveries.endReplays>[0]) {
+        stopping.abort();
+        await rig.deliveries.endReplays(requests);
+      },
+    });
+    await rig.replayOver(stopsSoon).replayRequested(stopping.signal);
+    expect(await rig.deliveries.nextReplays(1_000)).toHaveLength(20);
+    await rig.replay.replayRequested(going);
+    await rig.settle();
+    expect(rig.sent).toHaveLength(240);
+  });
+
+  test('a range that a dead process claimed is redelivered once its claims are taken over', async () => {
+    const rig = rigOf({ autoAnswer: () => 'ok' });
+    const ids = await planMany(rig, 1);
+    await rig.settle();
+    await rig.requestReplays(ids);
+    await rig.deliveries.claimReplays('dead.1', 60_000);
+    await rig.replay.replayRequested(going);
+    expect(await rig.deliveries.nextReplays(10)).toHaveLength(1);
+    await rig.takeOver('a', 'dead');
+    await rig.replay.replayRequested(going);
+    await rig.settle();
+    expect(rig.sent).toHaveLength(2);
+  });
+});
+
 describe('sending to another endpoint by hand', () => {
   test('supersedes what waits, keeps the order of the run, and sends the same events once', async () => {
     const rig = rigOf({ knows: (pool) => pool !== 'old' });

@@ -96,7 +96,17 @@ export function deliveryRig(options: RigOptions = {}) {
   let isRetried = false;
   const limitsOf = () => limits;
   const dispatch = (pools: string[]) => processes.get('a')?.relay.dispatch(pools);
-  const replay = createReplay({ deliveries, endpoints: endpointStates, limitsOf, dispatch, now });
+  const newToken = tokensOf('replays');
+  const replayOver = (over: typeof deliveries) =>
+    createReplay({
+      deliveries: over,
+      endpoints: endpointStates,
+      limitsOf,
+      dispatch,
+      newToken,
+      now,
+    });
+  const replay = replayOver(deliveries);
   const control = () => ({ endpoints: endpointStates, limits, now: time });
 
   function send(process: RigProcess, delivery: Delivery): Promise<AttemptOutcome> {
@@ -215,6 +225,8 @@ export function deliveryRig(options: RigOptions = {}) {
     endpointEvents,
     now,
     replay,
+    /** Redelivers as another process would, over its view of the store. */
+    replayOver,
     startProcess,
 
     /** The id of a new run. */
@@ -298,11 +310,16 @@ export function deliveryRig(options: RigOptions = {}) {
     /** Stops a process gracefully. */
     stop: (name: string) => processes.get(name)?.relay.close(),
 
+    /** Requests that the given deliveries be redelivered, as a range is. */
+    requestReplays(ids: string[], to?: string): Promise<void> {
+      const numbered = ids.map((id, at) => ({ id, number: String(at) }));
+      return deliveries.requestReplays(numbered, to);
+    },
+
     /** Redelivers the given deliveries, to another endpoint if one is named. */
     async replayMany(ids: string[], to?: string): Promise<void> {
-      const numbered = ids.map((id, at) => ({ id, number: String(at) }));
-      await deliveries.requestReplays(numbered, to);
-      await replay.replayRequested();
+      await rig.requestReplays(ids, to);
+      await replay.replayRequested(new AbortController().signal);
     },
 
     turn: (receiver: string, by: (state: EndpointState) => EndpointState) =>

@@ -172,6 +172,26 @@ export class DeliveryStore {
     await this.redis.zrem(this.keys.replays, ...requests.map(replayMember));
   }
 
+  /**
+   * Claims the requested replays for `ms`, or extends the claim. @returns false while another token
+   * holds it
+   */
+  async claimReplays(token: string, ms: number): Promise<boolean> {
+    const { replayClaim } = this.keys;
+    if ((await this.redis.rwKeepTurn(replayClaim, token, ms)) === 1) return true;
+    return (await this.redis.set(replayClaim, token, 'PX', ms, 'NX')) === 'OK';
+  }
+
+  async releaseReplays(token: string): Promise<void> {
+    await this.redis.rwKeepTurn(this.keys.replayClaim, token, 0);
+  }
+
+  /** Releases the claim if this process, which has died, holds it. */
+  async releaseReplaysOf(process: string): Promise<void> {
+    const token = await this.redis.get(this.keys.replayClaim);
+    if (token?.startsWith(`${process}.`) === true) await this.releaseReplays(token);
+  }
+
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   async list(
     filter: DeliveryFilter,
