@@ -7,7 +7,7 @@ import { isOldNotice } from '../core/watch/wait.ts';
 import { createPermits } from '../deliver/attempt.ts';
 import { createDeliverEvent, outlasting } from '../deliver/deliver.ts';
 import { createEndpointEvents } from '../deliver/endpoint-events.ts';
-import { createRelay, type Relay } from '../deliver/relay.ts';
+import { Relay } from '../deliver/relay.ts';
 import { createReplay, type Replay } from '../deliver/replay.ts';
 import { createClaimTokens, type ClaimTokens, createPoolSlots } from '../deliver/slots.ts';
 import type { DueBell } from '../redis/channels.ts';
@@ -147,7 +147,7 @@ function openRelay(
       logDelivery(log, report);
     },
   });
-  return createRelay({
+  return new Relay({
     endpoints: endpointStates,
     limitsOf: endpoints.limitsOf,
     knows: endpoints.knows,

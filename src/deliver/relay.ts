@@ -35,19 +35,6 @@ const POOLS_PER_SWEEP = 1_000;
 /** How long attempts go on after the process begins to stop; then they are aborted, ms. */
 const STOP_GRACE_MS = 500;
 
-/** The outbox relay: claims due deliveries and makes their attempts. */
-export interface Relay {
-  /** Deliveries of these pools have become due. */
-  dispatch(pools: readonly string[]): void;
-  /** Reads the due index, in which every process writes. */
-  sweep(): Promise<void>;
-  /**
-   * Claims nothing more, and resolves once no attempt is in progress. Aborted attempts are released.
-   * @param elapsedMs for how long the process has been stopping
-   */
-  close(elapsedMs?: number): Promise<void>;
-}
-
 /** What the loop reacts to. */
 type Signal =
   | { kind: 'due'; next: readonly NextDue[] }
@@ -55,78 +42,122 @@ type Signal =
   | { kind: 'ended'; claim: Claim; delivered: Delivered };
 
 /**
- * The loop of the relay. Due deliveries wait in the store, by pool. Whenever a pool becomes due, a
- * claim is answered or an attempt ends, the loop claims as many deliveries as slots are free. The step
- * that writes the result of an attempt also claims the next delivery of the pool: a backlog costs one
- * round trip per delivery.
+ * The outbox relay: claims due deliveries and makes their attempts. Due deliveries wait in the store,
+ * by pool. Whenever a pool becomes due, a claim is answered or an attempt ends, the loop claims as many
+ * deliveries as slots are free. The step that writes the result of an attempt also claims the next
+ * delivery of the pool: a backlog costs one round trip per delivery.
  */
-export function createRelay(deps: RelayDependencies): Relay {
-  const signals = createQueue<Signal>();
-  const free = createFreeSlots(deps.capacity);
+export class Relay {
+  private readonly signals = createQueue<Signal>();
+  private readonly free: FreeSlots;
   /** Pools with due deliveries that wait for a claim. */
-  const due = new Set<string>();
+  private readonly due = new Set<string>();
   /** Pools with a claim in flight: one at a time each. */
-  const claiming = new Set<string>();
+  private readonly claiming = new Set<string>();
   /** Claims whose attempt is in progress, by delivery. */
-  const attempting = new Map<string, Claim>();
-  const wakeUp = createWakeUp(deps.later, () => void sweep().catch(deps.onError));
-  let isClosing = false;
-  let sweeping: Promise<void> | null = null;
-  const closed = run();
+  private readonly attempting = new Map<string, Claim>();
+  private readonly wakeUp: WakeUp;
+  private isClosing = false;
+  private sweeping: Promise<void> | null = null;
+  private readonly closed: Promise<void>;
 
-  async function run(): Promise<void> {
-    while (!isClosing || claiming.size + attempting.size > 0) {
-      for (const signal of await signals.takeAll()) react(signal);
-      if (!isClosing) claimDue();
+  constructor(private readonly deps: RelayDependencies) {
+    this.free = createFreeSlots(deps.capacity);
+    this.wakeUp = createWakeUp(deps.later, () => void this.sweep().catch(deps.onError));
+    this.closed = this.run();
+  }
+
+  /** Deliveries of these pools have become due. */
+  dispatch(pools: readonly string[]): void {
+    this.signals.put({ kind: 'due', next: pools.map((pool) => ({ pool, inMs: 0 })) });
+  }
+
+  /** Reads the due index, in which every process writes. */
+  async sweep(): Promise<void> {
+    this.sweeping ??= this.readDue().finally(() => (this.sweeping = null));
+    return this.sweeping;
+  }
+
+  /**
+   * Claims nothing more, and resolves once no attempt is in progress. Aborted attempts are released.
+   * @param elapsedMs for how long the process has been stopping
+   */
+  async close(elapsedMs = 0): Promise<void> {
+    const { deps } = this;
+    this.isClosing = true;
+    this.wakeUp.cancel();
+    this.signals.put({ kind: 'due', next: [] });
+    const cancelAbort = deps.later(Math.max(0, STOP_GRACE_MS - elapsedMs), deps.abort);
+    await this.closed;
+    cancelAbort();
+  }
+
+  private async run(): Promise<void> {
+    while (!this.isClosing || this.claiming.size + this.attempting.size > 0) {
+      for (const signal of await this.signals.takeAll()) this.react(signal);
+      if (!this.isClosing) this.claimDue();
     }
   }
 
-  function react(signal: Signal): void {
+  private react(signal: Signal): void {
     switch (signal.kind) {
       case 'due':
-        return note(signal.next);
+        return this.note(signal.next);
       case 'claimed':
-        return onClaimed(signal);
+        return this.onClaimed(signal);
       case 'ended':
-        return onEnded(signal);
+        return this.onEnded(signal);
       default:
         return assertNever(signal);
     }
   }
 
-  function onClaimed({ pool, asked, claims }: Signal & { kind: 'claimed' }): void {
-    claiming.delete(pool);
-    free.release(pool, asked);
-    start(claims);
+  private note(next: readonly NextDue[]): void {
+    const known = next.filter(({ pool }) => this.deps.knows(pool));
+    for (const { pool, inMs } of known) if (inMs <= 0) this.due.add(pool);
+    const soonest = Math.min(...known.filter(({ inMs }) => inMs > 0).map(({ inMs }) => inMs));
+    if (!this.isClosing && soonest < SWEEP_EVERY_MS) this.wakeUp.within(soonest);
+  }
+
+  private onClaimed({ pool, asked, claims }: Signal & { kind: 'claimed' }): void {
+    this.claiming.delete(pool);
+    this.free.release(pool, asked);
+    this.start(claims);
     // The pool had as many due as were asked for, and by now more slots.
-    if (claims.length === asked && asked < mostAt(pool)) due.add(pool);
+    if (claims.length === asked && asked < this.mostAt(pool)) this.due.add(pool);
   }
 
-  function onEnded({ claim: { stored }, delivered }: Signal & { kind: 'ended' }): void {
-    attempting.delete(stored.delivery.id);
-    free.release(poolOf(stored.delivery.endpoint), 1);
-    start(delivered.claimed);
-    note(delivered.next);
+  private onEnded({ claim: { stored }, delivered }: Signal & { kind: 'ended' }): void {
+    this.attempting.delete(stored.delivery.id);
+    this.free.release(poolOf(stored.delivery.endpoint), 1);
+    this.start(delivered.claimed);
+    this.note(delivered.next);
   }
 
-  function claimDue(): void {
-    for (const pool of due) {
-      if (free.total() <= 0) return;
-      if (claiming.has(pool)) continue;
-      const asked = Math.min(mostAt(pool), free.at(pool));
+  private claimDue(): void {
+    for (const pool of this.due) {
+      if (this.free.total() <= 0) return;
+      if (this.claiming.has(pool)) continue;
+      const asked = Math.min(this.mostAt(pool), this.free.at(pool));
       if (asked > 0) {
-        due.delete(pool);
-        claiming.add(pool);
-        free.take(pool, asked);
-        void claim(pool, asked);
-      } else if (claiming.size === 0) {
+        this.due.delete(pool);
+        this.claiming.add(pool);
+        this.free.take(pool, asked);
+        void this.claim(pool, asked);
+      } else if (this.claiming.size === 0) {
         // Its own attempts keep it from more slots; each of them claims its next delivery.
-        due.delete(pool);
+        this.due.delete(pool);
       }
     }
   }
 
-  async function claim(pool: string, most: number): Promise<void> {
+  /** As many as the pool's slots, as far as this process knows them: the store claims no more. */
+  private mostAt(pool: string): number {
+    return Math.min(this.deps.limitsOf(pool).most, this.deps.slots.limitOf(pool));
+  }
+
+  private async claim(pool: string, most: number): Promise<void> {
+    const { deps } = this;
     const token = deps.tokens.issue();
     const request = { pool, limits: deps.limitsOf(pool), most, token, askedAt: performance.now() };
     let claims: readonly Claim[] = [];
@@ -140,73 +171,44 @@ export function createRelay(deps: RelayDependencies): Relay {
       deps.tokens.discard(token);
       deps.onError(error);
     }
-    signals.put({ kind: 'claimed', pool, asked: most, claims });
+    this.signals.put({ kind: 'claimed', pool, asked: most, claims });
   }
 
   /**
    * Starts an attempt for each claim. A delivery whose attempt is still in progress, since its lease
    * expired first, is not sent again: the new claim then proves the running attempt.
    */
-  function start(claims: readonly Claim[]): void {
-    for (const one of claims) {
-      const { id, endpoint } = one.stored.delivery;
-      const running = attempting.get(id);
+  private start(claims: readonly Claim[]): void {
+    for (const claim of claims) {
+      const { id, endpoint } = claim.stored.delivery;
+      const running = this.attempting.get(id);
       if (running !== undefined) {
-        deps.tokens.end(running.token);
-        running.token = one.token;
+        this.deps.tokens.end(running.token);
+        running.token = claim.token;
         continue;
       }
-      attempting.set(id, one);
-      free.take(poolOf(endpoint), 1);
-      void attempt(one);
+      this.attempting.set(id, claim);
+      this.free.take(poolOf(endpoint), 1);
+      void this.attempt(claim);
     }
   }
 
-  async function attempt(one: Claim): Promise<void> {
-    const pool = poolOf(one.stored.delivery.endpoint);
+  private async attempt(claim: Claim): Promise<void> {
+    const pool = poolOf(claim.stored.delivery.endpoint);
     // The slot of this attempt is free once its result is written.
-    const room = () => (isClosing ? 0 : Math.max(0, free.at(pool) + 1));
-    signals.put({ kind: 'ended', claim: one, delivered: await deliver(deps, one, room) });
+    const room = () => (this.isClosing ? 0 : Math.max(0, this.free.at(pool) + 1));
+    const delivered = await deliver(this.deps, claim, room);
+    this.signals.put({ kind: 'ended', claim, delivered });
   }
 
-  function note(next: readonly NextDue[]): void {
-    const known = next.filter(({ pool }) => deps.knows(pool));
-    for (const { pool, inMs } of known) if (inMs <= 0) due.add(pool);
-    const soonest = Math.min(...known.filter(({ inMs }) => inMs > 0).map(({ inMs }) => inMs));
-    if (!isClosing && soonest < SWEEP_EVERY_MS) wakeUp.within(soonest);
-  }
-
-  async function readDue(): Promise<void> {
+  private async readDue(): Promise<void> {
     try {
-      signals.put({ kind: 'due', next: await deps.endpoints.duePools(POOLS_PER_SWEEP) });
+      const next = await this.deps.endpoints.duePools(POOLS_PER_SWEEP);
+      this.signals.put({ kind: 'due', next });
     } finally {
-      if (!isClosing) wakeUp.within(SWEEP_EVERY_MS);
+      if (!this.isClosing) this.wakeUp.within(SWEEP_EVERY_MS);
     }
   }
-
-  async function sweep(): Promise<void> {
-    sweeping ??= readDue().finally(() => (sweeping = null));
-    return sweeping;
-  }
-
-  /** As many as the pool's slots, as far as this process knows them: the store claims no more. */
-  function mostAt(pool: string): number {
-    return Math.min(deps.limitsOf(pool).most, deps.slots.limitOf(pool));
-  }
-
-  return {
-    dispatch: (pools) =>
-      signals.put({ kind: 'due', next: pools.map((pool) => ({ pool, inMs: 0 })) }),
-    sweep,
-    async close(elapsedMs = 0) {
-      isClosing = true;
-      wakeUp.cancel();
-      signals.put({ kind: 'due', next: [] });
-      const cancelAbort = deps.later(Math.max(0, STOP_GRACE_MS - elapsedMs), deps.abort);
-      await closed;
-      cancelAbort();
-    },
-  };
 }
 
 async function deliver(
@@ -234,6 +236,8 @@ async function release(
   const pool = poolOf(endpoint);
   await endpoints.release({ pool, limits: limitsOf(pool) }, [{ id, token }]);
 }
+
+type FreeSlots = ReturnType<typeof createFreeSlots>;
 
 /**
  * The free slots of this process: its capacity less the attempts in progress and the slots reserved
@@ -267,11 +271,11 @@ function createFreeSlots(capacity: number) {
 /** Items put by several producers, taken together by one consumer. */
 function createQueue<Item>() {
   let items: Item[] = [];
-  let wake = () => {};
+  let wake: (() => void) | null = null;
   return {
     put(item: Item): void {
       items.push(item);
-      wake();
+      wake?.();
     },
     async takeAll(): Promise<Item[]> {
       if (items.length === 0) await new Promise<void>((resolve) => (wake = resolve));
@@ -281,6 +285,8 @@ function createQueue<Item>() {
     },
   };
 }
+
+type WakeUp = ReturnType<typeof createWakeUp>;
 
 /** A timer that runs an action once, at the earliest of the times it was set to. */
 function createWakeUp(later: RelayDependencies['later'], action: () => void) {

@@ -94,13 +94,16 @@ export function createReplay(deps: ReplayDependencies): Replay {
     async replayRequested(stopping) {
       const token = deps.newToken();
       // One process at a time: two would send a chunk twice, and mix up the order of a run.
-      while (!stopping.aborted && (await deliveries.claimReplays(token, CLAIM_MS))) {
-        const requests = await deliveries.nextReplays(CHUNK);
-        if (requests.length === 0) break;
-        await replayChunk(requests);
-        await deliveries.endReplays(requests);
+      try {
+        while (!stopping.aborted && (await deliveries.claimReplays(token, CLAIM_MS))) {
+          const requests = await deliveries.nextReplays(CHUNK);
+          if (requests.length === 0) break;
+          await replayChunk(requests);
+          await deliveries.endReplays(requests);
+        }
+      } finally {
+        await deliveries.releaseReplays(token);
       }
-      await deliveries.releaseReplays(token);
     },
   };
 }

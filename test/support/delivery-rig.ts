@@ -12,7 +12,7 @@ import { createDeliverEvent } from '../../src/deliver/deliver.ts';
 import { changeEndpoint, retryEndpoint } from '../../src/deliver/endpoint-control.ts';
 import { createEndpointEvents, type EndpointEvent } from '../../src/deliver/endpoint-events.ts';
 import { createPermits } from '../../src/deliver/attempt.ts';
-import { createRelay, type Relay } from '../../src/deliver/relay.ts';
+import { Relay } from '../../src/deliver/relay.ts';
 import { createReplay } from '../../src/deliver/replay.ts';
 import type { Route } from '../../src/deliver/channels/channel.ts';
 import { tokensOf } from '../../src/redis/claims.ts';
@@ -159,7 +159,7 @@ export function deliveryRig(options: RigOptions = {}) {
       isAlive: true,
       underWay: 0,
       work: claimedDeliveries({ ...stores, limitsOf }, { id: name, tokens }),
-      relay: createRelay({
+      relay: new Relay({
         endpoints: endpointStates,
         limitsOf,
         knows: options.knows ?? (() => true),

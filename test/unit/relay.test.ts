@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import type { Claim } from '../../src/core/delivery/delivery.ts';
 import { createClaimTokens } from '../../src/deliver/slots.ts';
 import type { Delivered } from '../../src/deliver/deliver.ts';
-import { createRelay, type RelayDependencies } from '../../src/deliver/relay.ts';
+import { Relay, type RelayDependencies } from '../../src/deliver/relay.ts';
 import type { PoolClaims } from '../../src/deliver/ports.ts';
 
 const claimOf = (id: string, endpoint = 'ops') =>
@@ -13,7 +13,7 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 function relayOf(changes: Partial<RelayDependencies> = {}) {
   const attempts = new Map<string, (delivered: Delivered) => void>();
   const asked: { pool: string; most: number; answer: (claims: Claim[]) => void }[] = [];
-  const relay = createRelay({
+  const relay = new Relay({
     endpoints: {
       claim: ({ pool, most }) =>
         new Promise<PoolClaims>((resolve) => {
