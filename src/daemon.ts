@@ -88,6 +88,7 @@ function build(
     secrets,
     eventLog: options.eventLog,
     signingSecret,
+    timeOfDay: common.clock.timeOfDay,
     perWatch: { timeoutMs: PER_WATCH_TIMEOUT_MS, retry: DEFAULT_RETRY_MS },
   });
   const systemEvents = openSystemEvents(common, (pools) => deliverer.dispatch(pools));

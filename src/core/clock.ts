@@ -3,6 +3,8 @@
  */
 interface ClockReading {
   now: number;
+  /** How far that is ahead of the time of the store's host. */
+  offsetMs: number;
   askedAt: number;
   answeredAt: number;
 }
@@ -22,6 +24,12 @@ const JUMP_MS = 250;
 export interface OwnClock {
   /** By the store's clock; by the process's own clock before the first reading. */
   now(): number;
+  /**
+   * The time for people and receivers: the middle one of the store's clock, the time of the store's
+   * host and that of this host. The store's clock alone may be behind for hours after its host stood
+   * still, and each host's clock may be set wrong.
+   */
+  timeOfDay(): number;
   /** How far the process's wall clock is ahead of the store's. */
   skewMs(): number;
   /** Whether the process's wall clock was set since the last reading. */
@@ -38,13 +46,20 @@ export function createOwnClock({ wall, monotonic }: HostClocks): OwnClock {
   /** Offset to add to the monotonic clock. */
   let offset: number | null = null;
   let wallOffset = wall() - monotonic();
+  /** How far the store's clock is ahead of its host's. */
+  let storeOffset = 0;
 
   const now = () => Math.floor(offset === null ? wall() : monotonic() + offset);
   return {
     now,
+    timeOfDay() {
+      const [, middle = now()] = [wall(), now(), now() - storeOffset].sort((a, b) => a - b);
+      return Math.floor(middle);
+    },
     skewMs: () => Math.round(wall() - now()),
     hasJumped: () => Math.abs(wall() - monotonic() - wallOffset) > JUMP_MS,
-    adopt({ now: read, askedAt, answeredAt }) {
+    adopt({ now: read, offsetMs, askedAt, answeredAt }) {
+      storeOffset = offsetMs;
       // The store rounds down to whole milliseconds.
       const [least, most] = [read - answeredAt, read + 1 - askedAt];
       offset = Math.min(Math.max(offset ?? (least + most) / 2, least), most);
@@ -57,7 +72,7 @@ export function createOwnClock({ wall, monotonic }: HostClocks): OwnClock {
 const TOLERANCE_MS = 1_000;
 
 /** A reading with the number of steps that the store had taken out of its clock by then. */
-interface SteppedReading extends ClockReading {
+interface SteppedReading extends Omit<ClockReading, 'offsetMs'> {
   steps: number;
 }
 

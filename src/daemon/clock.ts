@@ -33,6 +33,8 @@ interface ClockDependencies {
 export interface Clock {
   /** Milliseconds since the epoch by the store's clock. */
   now: () => number;
+  /** The time of day that receivers compare with their own clock, milliseconds since the epoch. */
+  timeOfDay: () => number;
   /** By how much the own wall clock is ahead of the store's, ms. */
   skewMs: () => number;
   /** Reads the store's clock, and takes a step forward out of it where it was set. */
@@ -75,6 +77,7 @@ export function createClock({ store, clocks, report, log }: ClockDependencies): 
       }
       return own.now();
     },
+    timeOfDay: () => own.timeOfDay(),
     skewMs: () => own.skewMs(),
     measure,
     onStepTakenOut: (moveBack) => void listeners.push(moveBack),
@@ -87,11 +90,12 @@ function storeReader(store: ClockDependencies['store'], { monotonic, uptime }: D
 
   async function readOnce() {
     const asked = { monotonic: monotonic(), uptime: uptime() };
-    const { now, steps } = await store.read();
+    const { now, steps, offsetMs } = await store.read();
     const seen = { now, steps, askedAt: asked.uptime, answeredAt: uptime() };
     const stepMs = before === null ? 0 : stepBetween(before, seen);
     before = seen;
-    return { reading: { now, askedAt: asked.monotonic, answeredAt: monotonic() }, stepMs, steps };
+    const times = { askedAt: asked.monotonic, answeredAt: monotonic() };
+    return { reading: { now, offsetMs, ...times }, stepMs, steps };
   }
 
   return async function readStore() {

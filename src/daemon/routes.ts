@@ -34,6 +34,7 @@ export interface RoutesDependencies {
   perWatch: { timeoutMs: number; retry: readonly number[] };
   userAgent: string;
   now: () => number;
+  timeOfDay: () => number;
 }
 
 /** Finds the way of a delivery; null when its endpoint is known no more. */
@@ -129,9 +130,9 @@ function perWatchRoute(watch: Watch, endpoint: string, deps: RoutesDependencies)
 }
 
 function webhook(
-  { agents, userAgent, now }: RoutesDependencies,
+  { agents, userAgent, now, timeOfDay }: RoutesDependencies,
   given: keyof RoutesDependencies['agents'],
   target: Parameters<typeof createWebhookChannel>[0],
 ): Channel {
-  return createWebhookChannel(target, { agents: agents[given], userAgent, now });
+  return createWebhookChannel(target, { agents: agents[given], userAgent, now, timeOfDay });
 }

@@ -51,7 +51,7 @@ import { COMMIT_WATCH } from './lua/watch.ts';
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
-    rwReadClock(clock: string): Result<[now: number, steps: number], Context>;
+    rwReadClock(clock: string): Result<[now: number, steps: number, offsetMs: number], Context>;
     rwTakeOutStep(clock: string, stepMs: number, steps: number): Result<number, Context>;
     rwCommitWatch(
       keyCount: number,

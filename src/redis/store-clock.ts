@@ -8,10 +8,13 @@ export class StoreClock {
     private readonly keys: Keys,
   ) {}
 
-  /** @returns milliseconds since the epoch, and how many steps forward were taken out of it so far */
-  async read(): Promise<{ now: number; steps: number }> {
-    const [now, steps] = await this.redis.rwReadClock(this.keys.clock);
-    return { now, steps };
+  /**
+   * @returns milliseconds since the epoch, how many steps forward were taken out of it so far, and how
+   * far it is ahead of the time of Redis, ms
+   */
+  async read(): Promise<{ now: number; steps: number; offsetMs: number }> {
+    const [now, steps, offsetMs] = await this.redis.rwReadClock(this.keys.clock);
+    return { now, steps, offsetMs };
   }
 
   /** Takes a step forward out, if no other process has. @param steps as when it was seen */

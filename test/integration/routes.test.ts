@@ -80,6 +80,7 @@ function processWith(endpoints: object) {
     eventLog: { trace: note, debug: note, info: note, warn: note, error: note },
     perWatch: { timeoutMs: 10_000, retry: [1] },
     userAgent: 'runwatch/1.2.3',
+    timeOfDay: () => clock.now,
   });
   return { routeOf, secrets, clock, logged };
 }

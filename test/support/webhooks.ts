@@ -25,7 +25,7 @@ export function webhooks({ allow = ['127.0.0.0/8'], resolve, now = Date.now }: O
     to: (url: string, target: Partial<WebhookTarget> = {}): Channel =>
       createWebhookChannel(
         { url, secrets: [], headers: {}, timeoutMs: 10_000, ...target },
-        { agents, userAgent: 'runwatch/1.2.3', now },
+        { agents, userAgent: 'runwatch/1.2.3', now, timeOfDay: now },
       ),
     close: () => agents.close(),
   };

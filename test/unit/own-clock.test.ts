@@ -15,12 +15,12 @@ function onHost({ aheadMs = 0 } = {}) {
     pass: (ms: number) => (passed += ms),
     set: (ms: number) => (ahead += ms),
     /** Reads the store, which answers in the middle of the time by default. */
-    read(takesMs = 0, answeredAfter = takesMs / 2) {
+    read(takesMs = 0, answeredAfter = takesMs / 2, offsetMs = 0) {
       const askedAt = 7 + passed;
       passed += answeredAfter;
-      const now = Math.floor(right());
+      const now = Math.floor(right()) + offsetMs;
       passed += takesMs - answeredAfter;
-      clock.adopt({ now, askedAt, answeredAt: 7 + passed });
+      clock.adopt({ now, offsetMs, askedAt, answeredAt: 7 + passed });
     },
   };
 }
@@ -49,6 +49,19 @@ describe('the clock of a process', () => {
       expect(host.clock.skewMs()).toBe(stepMs);
     },
   );
+
+  test.each<[string, { aheadMs?: number; offsetMs?: number }]>([
+    ['the store stood still and its clock is behind', { offsetMs: -300_000 }],
+    ['this host is set wrong', { aheadMs: 300_000 }],
+    [
+      'a step forward of the store was taken out, and this host was set with it',
+      { aheadMs: -1, offsetMs: -300_000 },
+    ],
+  ])('the time of day is right where %s', (_case, { aheadMs = 0, offsetMs = 0 }) => {
+    const host = onHost({ aheadMs });
+    host.read(0, 0, offsetMs);
+    expect(Math.abs(host.clock.timeOfDay() - host.right())).toBeLessThanOrEqual(1);
+  });
 
   test("a process's clock is as exact as its best recent reading, however long others take", () => {
     fc.assert(

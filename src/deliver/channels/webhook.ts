@@ -46,6 +46,8 @@ interface WebhookDeps {
   userAgent: string;
   /** Milliseconds since the epoch. */
   now: () => number;
+  /** The time that receivers compare with their own clock, milliseconds since the epoch. */
+  timeOfDay: () => number;
 }
 
 /**
@@ -73,7 +75,7 @@ export function createWebhookChannel(target: WebhookTarget, deps: WebhookDeps): 
     async send(message: Message, signal?: AbortSignal, mayStart?: () => boolean) {
       const at = deps.now();
       const body = kind.render(message.body);
-      const headers = { ...fixed, ...sign({ ...message, body }, at) };
+      const headers = { ...fixed, ...sign({ ...message, body }, deps.timeOfDay()) };
       const deadline = startDeadline(target.timeoutMs, signal);
       const request = { url, headers, body, tls: target.tls, mayStart };
       const result = await postOnce(request, deps.agents, deadline.signal).finally(() =>

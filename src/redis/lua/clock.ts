@@ -7,7 +7,7 @@
  * The key is a string of offset, highest time, and steps taken out. It is written once a second at
  * the most.
  *
- * `storeNow(key)` returns milliseconds since the epoch, and the number of steps.
+ * `storeNow(key)` returns milliseconds since the epoch, the number of steps, and the offset.
  */
 export const STORE_NOW = `
 local function storeNow(key)
@@ -17,7 +17,7 @@ local function storeNow(key)
   offset, highest, steps = tonumber(offset or 0), tonumber(highest or 0), tonumber(steps or 0)
   local now = wall + offset
   local passed = now - highest
-  if passed >= -1000 and passed < 1000 then return now, steps end
+  if passed >= -1000 and passed < 1000 then return now, steps, offset end
   if passed < 0 then
     offset, now = highest - wall, highest
   elseif highest > 0 then
@@ -25,13 +25,13 @@ local function storeNow(key)
     offset = offset > 0 and offset - slewed or offset + slewed
   end
   redis.call('SET', key, string.format('%.0f %.0f %.0f', offset, now, steps))
-  return now, steps
+  return now, steps, offset
 end
 `;
 
 /**
  * KEYS  clock
- * Returns [now, steps]
+ * Returns [now, steps, offset]
  */
 export const READ_CLOCK = `
 ${STORE_NOW}
