@@ -1,19 +1,19 @@
 import { createDaemonClient, type DaemonClient, collectPages } from '../client/client.ts';
 import { type CliIo, untilAborted } from '../cli/context.ts';
 import { EXIT, exitCodeOfInterrupt } from '../cli/exit.ts';
-import { arrivalLine, Scoreboard } from './arrivals.ts';
+import { arrivalLine, Scoreboard } from './scoreboard.ts';
 import { type Display, createScreen, createLines } from './screen.ts';
 import {
-  createScratch,
-  type Scratch,
-  setStage,
-  type Stage,
+  createTempDir,
+  type TempDir,
+  startEnvironment,
+  type Environment,
   type StartDaemon,
 } from './environment.ts';
 import { BLANK, inColorOf, bold, text, type Line, dim } from './line.ts';
-import { enterCast, play, type Ending } from './player.ts';
+import { addRuns, playScenario, type ScenarioResult } from './player.ts';
 import { computeFigures, type Figures, summaryLines, problemsOf } from './report.ts';
-import { CAST, countExpected } from './scenario.ts';
+import { SCENARIO, countExpected } from './scenario.ts';
 
 /** Time for one request to the daemon, ms. */
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -33,26 +33,26 @@ interface DemoDependencies {
 /**
  * Runs all of runwatch on this machine, and checks that every expected event was delivered.
  * @param options.keep leaves everything running afterwards, until the signal
- * @returns the exit code: 0 when all went well, 1 when not, else that of the signal
+ * @returns the exit code: 0 without problems, 1 with problems, else that of the signal
  */
 export async function runDemo(options: { keep: boolean }, deps: DemoDependencies): Promise<number> {
   const { stdout, stderr } = deps.io;
   const display = deps.isLive
     ? createScreen(stdout.stream, stdout.colors)
     : createLines(stdout.write);
-  const scratch = createScratch();
+  const tempDir = createTempDir();
   // Also runs where the process ends abruptly, as after a second Ctrl-C.
   const tidy = () => {
     display.close();
-    scratch.remove();
+    tempDir.remove();
   };
   process.on('exit', tidy);
   try {
-    return await perform(options, { ...deps, display, scratch });
+    return await runScenario(options, { ...deps, display, tempDir });
   } catch (error) {
     if (deps.signal.aborted) return exitCodeOfInterrupt(deps.signal.reason);
     display.close();
-    if (scratch.keepForReading()) stderr.write(`${whereTheLogIs(scratch)}\n`);
+    if (tempDir.keepForReading()) stderr.write(`${whereTheLogIs(tempDir)}\n`);
     throw error;
   } finally {
     tidy();
@@ -60,51 +60,55 @@ export async function runDemo(options: { keep: boolean }, deps: DemoDependencies
   }
 }
 
-interface Scene extends DemoDependencies {
+interface DemoContext extends DemoDependencies {
   display: Display;
-  scratch: Scratch;
+  tempDir: TempDir;
 }
 
-async function perform({ keep }: { keep: boolean }, scene: Scene): Promise<number> {
-  const { display, scratch, signal } = scene;
-  for (const line of introduction(scene.version)) display.write(line);
+async function runScenario({ keep }: { keep: boolean }, context: DemoContext): Promise<number> {
+  const { display, tempDir, signal } = context;
+  for (const line of introduction(context.version)) display.write(line);
   const board = new Scoreboard();
-  const stage = await openStage(keep, board, scene);
+  const environment = await openEnvironment(keep, board, context);
   try {
     signal.throwIfAborted();
     const client = createDaemonClient(
       {
-        url: stage.url,
+        url: environment.url,
         token: undefined,
         startupMs: 0,
-        userAgent: `runwatch-demo/${scene.version}`,
+        userAgent: `runwatch-demo/${context.version}`,
         timeoutMs: REQUEST_TIMEOUT_MS,
       },
       signal,
     );
-    board.expect(enterCast(stage.noxus));
-    const ending = await play(board, { noxus: stage.noxus, client, display, signal });
-    const figures = await takeFigures(board, ending, { client, stage });
-    const isGood = conclude(scene, figures, problemsOf(board, ending, figures));
-    if (!isGood) scratch.keepForReading();
+    board.expect(addRuns(environment.noxus));
+    const result = await playScenario(board, { noxus: environment.noxus, client, display, signal });
+    const figures = await takeFigures(board, result, { client, environment });
+    const isGood = report(context, figures, problemsOf(board, result, figures));
+    if (!isGood) tempDir.keepForReading();
     if (!isGood || !keep) return isGood ? EXIT.ok : EXIT.failure;
-    await stayUp(board, stage, scene);
+    await keepRunning(board, environment, context);
     return exitCodeOfInterrupt(signal.reason);
   } finally {
-    await stage.stop();
+    await environment.stop();
   }
 }
 
-function openStage(inPublic: boolean, board: Scoreboard, scene: Scene): Promise<Stage> {
-  const { startDaemon, version, scratch, display } = scene;
-  return setStage({
+function openEnvironment(
+  onUsualPort: boolean,
+  board: Scoreboard,
+  context: DemoContext,
+): Promise<Environment> {
+  const { startDaemon, version, tempDir, display } = context;
+  return startEnvironment({
     startDaemon,
     version,
-    scratch,
-    inPublic,
+    tempDir,
+    onUsualPort,
     respond(webhook) {
       const arrival = board.note(webhook);
-      const startedAt = board.members[0]?.registeredAt ?? arrival.receivedAt;
+      const startedAt = board.runs[0]?.registeredAt ?? arrival.receivedAt;
       display.write(arrivalLine(arrival, startedAt));
       return arrival.status;
     },
@@ -113,10 +117,10 @@ function openStage(inPublic: boolean, board: Scoreboard, scene: Scene): Promise<
 
 async function takeFigures(
   board: Scoreboard,
-  { watches, endpoint, requestsInPause }: Ending,
-  { client, stage }: { client: DaemonClient; stage: Stage },
+  { watches, endpoint, requestsInPause }: ScenarioResult,
+  { client, environment }: { client: DaemonClient; environment: Environment },
 ): Promise<Figures> {
-  const { total, maxInFlightPerRun } = stage.noxus.requests;
+  const { total, maxInFlightPerRun } = environment.noxus.requests;
   const { data: events } = await collectPages(
     ({ limit, cursor }) => client.listEvents({ limit, after: cursor }),
     Infinity,
@@ -127,8 +131,8 @@ async function takeFigures(
 }
 
 /** Prints the summary. @returns whether the demo found no problem */
-function conclude(scene: Scene, figures: Figures, problems: readonly string[]): boolean {
-  const { display, io, scratch } = scene;
+function report(context: DemoContext, figures: Figures, problems: readonly string[]): boolean {
+  const { display, io, tempDir } = context;
   display.close();
   for (const line of summaryLines(figures)) display.write(line);
   display.write(BLANK);
@@ -140,28 +144,32 @@ function conclude(scene: Scene, figures: Figures, problems: readonly string[]): 
   const { stderr } = io;
   stderr.write(`${stderr.colors.red('error:')} the demo found problems:\n`);
   for (const problem of problems) stderr.write(`  ${problem}\n`);
-  stderr.write(`${whereTheLogIs(scratch)}\n`);
+  stderr.write(`${whereTheLogIs(tempDir)}\n`);
   return false;
 }
 
-function whereTheLogIs({ logPath }: Scratch): string {
+function whereTheLogIs({ logPath }: TempDir): string {
   return `The daemon's log is kept in ${logPath}`;
 }
 
-async function stayUp(board: Scoreboard, stage: Stage, scene: Scene): Promise<void> {
-  const waiting = board.members.find(({ name }) => name === 'waits for a human');
+async function keepRunning(
+  board: Scoreboard,
+  environment: Environment,
+  context: DemoContext,
+): Promise<void> {
+  const waiting = board.runs.find(({ name }) => name === 'waits for a human');
   const lines = afterwardLines({
-    url: stage.url,
-    isUsual: stage.url === scene.usualUrl,
-    noxusUrl: stage.noxus.url,
-    logPath: scene.scratch.logPath,
+    url: environment.url,
+    isUsual: environment.url === context.usualUrl,
+    noxusUrl: environment.noxus.url,
+    logPath: context.tempDir.logPath,
     waitingRunId: waiting?.script.id ?? '',
   });
-  for (const line of lines) scene.display.write(line);
-  await untilAborted(scene.signal);
+  for (const line of lines) context.display.write(line);
+  await untilAborted(context.signal);
 }
 
-/** What the demo is about to show. */
+/** The lines before the scenario starts. */
 function introduction(version: string): Line[] {
   return [
     [
@@ -170,7 +178,11 @@ function introduction(version: string): Line[] {
     ],
     [text('a receiver that verifies every webhook. Nothing leaves this machine.')],
     BLANK,
-    [text(`${CAST.length} runs, ${countExpected(CAST)} webhooks to come, in about 15 seconds:`)],
+    [
+      text(
+        `${SCENARIO.length} runs, ${countExpected(SCENARIO)} webhooks to come, in about 15 seconds:`,
+      ),
+    ],
     BLANK,
   ];
 }
@@ -187,7 +199,7 @@ interface Places {
   waitingRunId: string;
 }
 
-/** What to try while everything still runs. */
+/** Commands to try while everything still runs. */
 function afterwardLines(places: Places): Line[] {
   const { url, isUsual, noxusUrl, logPath, waitingRunId } = places;
   const runwatch = isUsual ? 'npx runwatch' : `RUNWATCH_URL=${url} npx runwatch`;

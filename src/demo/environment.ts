@@ -26,7 +26,7 @@ const USUAL_PORT = 8787;
 
 const ENDPOINT = 'receiver';
 
-/** Starts the daemon; what it opens is registered with the lifecycle. */
+/** Starts the daemon and registers all its parts with the lifecycle. */
 export type StartDaemon = (options: {
   config: Config;
   log: Logger;
@@ -35,18 +35,18 @@ export type StartDaemon = (options: {
   lifecycle: Lifecycle;
 }) => Promise<{ url: string }>;
 
-interface StageOptions {
+interface EnvironmentOptions {
   startDaemon: StartDaemon;
   version: string;
-  scratch: Scratch;
-  /** True where the daemon should take its default port, if that is free. */
-  inPublic: boolean;
-  /** Gives the receiver's answer. */
+  tempDir: TempDir;
+  /** True if the daemon should use its default port, provided that it is free. */
+  onUsualPort: boolean;
+  /** Returns the receiver's answer, a status code. */
   respond: (webhook: ReceivedWebhook) => number;
 }
 
 /** All parts of the demo. */
-export interface Stage {
+export interface Environment {
   noxus: Simulator;
   /** Where the daemon's API answers. */
   url: string;
@@ -57,11 +57,11 @@ export interface Stage {
 
 /**
  * Starts a simulated Noxus, a receiver, and the daemon with a Redis of its own between them.
- * @throws RunwatchError of the part that could not start; the others are stopped then
+ * @throws RunwatchError of a part that cannot start, after the others were stopped
  */
-export async function setStage(options: StageOptions): Promise<Stage> {
-  const { scratch, respond, version } = options;
-  const logFile = createWriteStream(scratch.logPath);
+export async function startEnvironment(options: EnvironmentOptions): Promise<Environment> {
+  const { tempDir, respond, version } = options;
+  const logFile = createWriteStream(tempDir.logPath);
   const log = createLogger({ level: 'info', pretty: false, destination: logFile });
   const lifecycle = createLifecycle(log);
   lifecycle.onStop('log file', async () => {
@@ -74,8 +74,8 @@ export async function setStage(options: StageOptions): Promise<Stage> {
     lifecycle.onStop('simulator', () => noxus.close());
     const receiver = await startReceiver({ secrets: [secret], respond, keep: 0 });
     lifecycle.onStop('receiver', () => receiver.close());
-    const port = options.inPublic && (await isFree(USUAL_PORT)) ? USUAL_PORT : 0;
-    const config = settings({ noxus, receiverUrl: receiver.url, secret, port, scratch });
+    const port = options.onUsualPort && (await isFree(USUAL_PORT)) ? USUAL_PORT : 0;
+    const config = settings({ noxus, receiverUrl: receiver.url, secret, port, tempDir });
     const { url } = await options
       .startDaemon({ config, log, eventLog: log, version, lifecycle })
       .catch(explain);
@@ -103,13 +103,13 @@ interface Parts {
   receiverUrl: string;
   secret: string;
   port: number;
-  scratch: Scratch;
+  tempDir: TempDir;
 }
 
 /** The default settings, with shorter waits so that users can watch them. */
-function settings({ noxus, receiverUrl, secret, port, scratch }: Parts): Config {
+function settings({ noxus, receiverUrl, secret, port, tempDir }: Parts): Config {
   return configSchema.parse({
-    data_dir: scratch.dataDir,
+    data_dir: tempDir.dataDir,
     server: { port, shutdown_timeout: '5s' },
     sources: {
       default: {
@@ -132,7 +132,7 @@ async function isFree(port: number): Promise<boolean> {
     await once(server, 'listening');
     return true;
   } catch {
-    // Whatever prevents listening there, another port will do.
+    // Another port serves as well, whatever the reason.
     return false;
   } finally {
     server.close();
@@ -140,7 +140,7 @@ async function isFree(port: number): Promise<boolean> {
 }
 
 /** The demo's own temporary directory, which it removes at its end unless a user needs the log. */
-export interface Scratch {
+export interface TempDir {
   readonly path: string;
   /** Where the daemon and its Redis keep their data. */
   readonly dataDir: string;
@@ -157,7 +157,7 @@ export interface Scratch {
   remove(): void;
 }
 
-export function createScratch(): Scratch {
+export function createTempDir(): TempDir {
   const path = realpathSync(mkdtempSync(join(tmpdir(), 'runwatch-demo-')));
   const dataDir = join(path, 'data');
   const logPath = join(path, 'daemon.log');

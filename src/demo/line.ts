@@ -1,7 +1,7 @@
 import type { Colors } from '../cli/context.ts';
 import { paint } from '../cli/render/text.ts';
 
-/** A piece of a line. Its style adds escape sequences, and never anything that takes up room. */
+/** A piece of a line. Its style adds only escape sequences, which have no width. */
 export interface Span {
   text: string;
   style?: (text: string, colors: Colors) => string;
@@ -32,12 +32,12 @@ export function inColorOf(word: string, words: string): Span {
   return { text: words, style: (painted, colors) => paint(painted, word, colors) };
 }
 
-/** Columns that a line takes up; everything here is written in characters of one column. */
+/** The width of a line in columns; the demo writes only characters of one column. */
 export function widthOf(line: Line): number {
   return line.reduce((sum, span) => sum + span.text.length, 0);
 }
 
-/** The line as far as it fits. */
+/** The line, cut off at a width. */
 export function fit(line: Line, columns: number): Line {
   let left = columns;
   return line.map((span) => {

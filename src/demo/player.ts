@@ -3,24 +3,22 @@ import type { DaemonClient } from '../client/client.ts';
 import type { EndpointView, WatchView } from '../client/types.ts';
 import { RunwatchError } from '../core/errors.ts';
 import type { Simulator } from '../simulator/server.ts';
-import { CAST, PAUSE, type Member, type Role } from './scenario.ts';
+import { SCENARIO, PAUSE, type DemoRun, type ScenarioRun } from './scenario.ts';
 import type { Display, View } from './screen.ts';
 import { seconds } from './line.ts';
-import { remarkLine, isAllTold, type Scoreboard } from './arrivals.ts';
+import { remarkLine, isComplete, type Scoreboard } from './scoreboard.ts';
 
 /** The table is redrawn about seven times a second. */
 const FRAME_MS = 140;
 
-/** The play takes about fifteen seconds; events later than this no longer come, ms. */
-const CURTAIN_MS = 23_000;
+/** The scenario takes about fifteen seconds; the demo does not wait longer than this, ms. */
+const TIME_LIMIT_MS = 23_000;
 
-/**
- * The pause is noticed one frame late, so requests count only until this long before its end, ms.
- */
+/** The demo notices the pause up to a frame late, so it counts no requests this close to its end. */
 const PAUSE_MARGIN_MS = 250;
 
-/** The final state of the play. */
-export interface Ending {
+/** The state at the end of the scenario. */
+export interface ScenarioResult {
   /** The daemon's watches by run id. */
   watches: ReadonlyMap<string, WatchView>;
   endpoint: EndpointView;
@@ -28,27 +26,30 @@ export interface Ending {
   requestsInPause: number | null;
 }
 
-interface PlayDependencies {
+interface PlayerDependencies {
   noxus: Simulator;
   client: DaemonClient;
   display: Display;
   signal: AbortSignal;
 }
 
-/** Adds the runs of the cast to the simulated Noxus, and starts them. */
-export function enterCast(noxus: Simulator): Member[] {
+/** Adds the runs of the scenario to the simulated Noxus, which starts them. */
+export function addRuns(noxus: Simulator): DemoRun[] {
   const registeredAt = Date.now();
-  return CAST.map((role) => enter(noxus, role, registeredAt));
+  return SCENARIO.map((planned) => addRun(noxus, planned, registeredAt));
 }
 
-function enter(noxus: Simulator, role: Role, registeredAt: number): Member {
-  const script = noxus.add({ ...role.plot, ...(role.id !== undefined && { id: role.id }) });
-  return { ...role, script, registeredAt };
+function addRun(noxus: Simulator, planned: ScenarioRun, registeredAt: number): DemoRun {
+  const script = noxus.add({
+    ...planned.plot,
+    ...(planned.id !== undefined && { id: planned.id }),
+  });
+  return { ...planned, script, registeredAt };
 }
 
-async function register(client: DaemonClient, members: readonly Member[]): Promise<void> {
+async function register(client: DaemonClient, runs: readonly DemoRun[]): Promise<void> {
   const { results } = await client.registerBatch(
-    members.map(({ script, name, timeoutMs }) => ({
+    runs.map(({ script, name, timeoutMs }) => ({
       run_id: script.id,
       metadata: { name },
       ...(timeoutMs !== undefined && { timeout: `${timeoutMs}ms` }),
@@ -63,27 +64,30 @@ async function register(client: DaemonClient, members: readonly Member[]): Promi
 }
 
 /**
- * Registers the runs and lets them play. It ends once every event was delivered and every watch
- * ended, or when time is up. The signal ends it by an error.
+ * Registers the runs and waits until every event is delivered and every watch has ended, or until
+ * {@link TIME_LIMIT_MS}. Rejects when the signal aborts.
  */
-export async function play(board: Scoreboard, deps: PlayDependencies): Promise<Ending> {
+export async function playScenario(
+  board: Scoreboard,
+  deps: PlayerDependencies,
+): Promise<ScenarioResult> {
   const { display, signal } = deps;
   const startedAt = Date.now();
   const pause = createPause(deps, startedAt);
-  await register(deps.client, board.members);
+  await register(deps.client, board.runs);
   for (;;) {
-    const [watches, endpoint] = await look(deps.client);
+    const [watches, endpoint] = await readDaemon(deps.client);
     const elapsedMs = Date.now() - startedAt;
     pause.tick(elapsedMs);
     display.update(viewOf(board, watches, { elapsedMs, requests: deps.noxus.requests.total }));
-    if (isOver(board, watches, endpoint) || elapsedMs > CURTAIN_MS) {
+    if (isOver(board, watches, endpoint) || elapsedMs > TIME_LIMIT_MS) {
       return { watches, endpoint, requestsInPause: pause.requests() };
     }
     await sleep(FRAME_MS, undefined, { signal });
   }
 }
 
-async function look(client: DaemonClient): Promise<[Map<string, WatchView>, EndpointView]> {
+async function readDaemon(client: DaemonClient): Promise<[Map<string, WatchView>, EndpointView]> {
   const [{ data }, { data: endpoints }] = await Promise.all([
     client.listWatches({ limit: 200 }),
     client.listEndpoints(),
@@ -100,8 +104,8 @@ function isOver(
   watches: ReadonlyMap<string, WatchView>,
   endpoint: EndpointView,
 ): boolean {
-  const ended = board.members.every(({ script, end }) => watches.get(script.id)?.state === end);
-  return ended && isAllTold(board) && endpoint.counts['pending'] === 0;
+  const ended = board.runs.every(({ script, end }) => watches.get(script.id)?.state === end);
+  return ended && isComplete(board) && endpoint.counts['pending'] === 0;
 }
 
 function viewOf(
@@ -109,17 +113,17 @@ function viewOf(
   watches: ReadonlyMap<string, WatchView>,
   figures: Pick<View, 'elapsedMs' | 'requests'>,
 ): View {
-  const rows = board.members.map((member) => ({
-    name: member.name,
-    watch: watches.get(member.script.id) ?? null,
-    told: board.accepted(member).length,
-    expected: member.expected.length,
+  const rows = board.runs.map((demoRun) => ({
+    name: demoRun.name,
+    watch: watches.get(demoRun.script.id) ?? null,
+    received: board.accepted(demoRun).length,
+    expected: demoRun.expected.length,
   }));
   return { ...figures, rows };
 }
 
-/** Makes Noxus refuse everything for a while, and counts requests made all the same. */
-function createPause({ noxus, display }: PlayDependencies, startedAt: number) {
+/** Makes Noxus answer 429 for a while, and counts the requests during that time. */
+function createPause({ noxus, display }: PlayerDependencies, startedAt: number) {
   let ordered = false;
   let noticedAt: number | null = null;
   return {

@@ -3,45 +3,45 @@ import { count } from '../cli/render/text.ts';
 import { wantsEvent } from '../core/event/event.ts';
 import { isTerminalStatus } from '../core/run/snapshot.ts';
 import type { Ledger } from '../simulator/request-log.ts';
-import { type Arrival, type Scoreboard, shortcomings } from './arrivals.ts';
+import { type Arrival, type Scoreboard, webhookProblems } from './scoreboard.ts';
 import { BLANK, bold, dim, inColorOf, seconds, text, type Line } from './line.ts';
-import type { Ending } from './player.ts';
-import type { Member } from './scenario.ts';
+import type { ScenarioResult } from './player.ts';
+import type { DemoRun } from './scenario.ts';
 
 /** The fixed interval to compare with, ms. */
 const FIXED_INTERVAL_MS = 5_000;
 
 /** The delay of terminal events, from `finished_at` to arrival. */
-interface Lateness {
+interface Delay {
   runs: number;
   medianMs: number;
   maxMs: number;
-  /** What delayed the slowest one; null for no obstacle. */
-  hindrance: string | null;
+  /** The obstacle of the slowest one; null for none. */
+  obstacle: string | null;
   /** The maximum among those without an obstacle. */
-  maxUnhinderedMs: number;
+  maxUnobstructedMs: number;
 }
 
 /** The demo in numbers. */
 export interface Figures {
   /** Events seen and webhooks accepted, by type. */
-  byType: { type: string; seen: number; told: number }[];
+  byType: { type: string; seen: number; received: number }[];
   /** All attempts, including rejected ones. */
   sent: number;
-  turnedAway: number;
+  rejectedOnce: number;
   verified: number;
   /** Events that were accepted more than once. */
   duplicates: number;
-  late: Lateness | null;
+  late: Delay | null;
   requests: { total: number; perRun: number; atOnceForOneRun: number; inPause: number | null };
-  /** What polling at a fixed interval would have cost; computed, not measured. */
+  /** The cost of polling at a fixed interval; computed, not measured. */
   fixed: { requests: number; meanDelayMs: number };
   balance: Balance;
 }
 
 /** Events for the receiver, compared with their deliveries. */
 interface Balance {
-  owed: number;
+  expected: number;
   counts: EndpointView['counts'];
   addsUp: boolean;
 }
@@ -64,17 +64,17 @@ export function computeFigures(sources: Sources): Figures {
   return {
     byType: byType(events, accepted),
     sent: board.arrivals.length,
-    turnedAway: board.arrivals.filter(({ status }) => status === 503).length,
+    rejectedOnce: board.arrivals.filter(({ status }) => status === 503).length,
     verified: accepted.length,
     duplicates: accepted.length - ids.size,
-    late: lateness(accepted),
+    late: delayOf(accepted),
     requests: {
       total: requests.total,
-      perRun: requests.total / Math.max(board.members.length, 1),
+      perRun: requests.total / Math.max(board.runs.length, 1),
       atOnceForOneRun: requests.maxInFlightPerRun,
       inPause: sources.requestsInPause,
     },
-    fixed: fixedInterval(board.members, watches, sources.now),
+    fixed: fixedInterval(board.runs, watches, sources.now),
     balance: balanceOf(events, endpoint),
   };
 }
@@ -84,27 +84,27 @@ function byType(events: readonly EventView[], accepted: readonly Arrival[]) {
   return types.map((type) => ({
     type,
     seen: events.filter((event) => event.type === type).length,
-    told: accepted.filter(({ event }) => event?.type === type).length,
+    received: accepted.filter(({ event }) => event?.type === type).length,
   }));
 }
 
-/** Runs that ended before they were registered say nothing about the detection delay. */
-function lateness(accepted: readonly Arrival[]): Lateness | null {
-  const ends = accepted.flatMap(({ member, event, lateMs }) => {
+/** Runs that ended before their registration are left out: they show no detection delay. */
+function delayOf(accepted: readonly Arrival[]): Delay | null {
+  const ends = accepted.flatMap(({ demoRun, event, lateMs }) => {
     const finishedAt = event?.data.run?.finished_at ?? null;
-    if (member === null || lateMs === null || finishedAt === null) return [];
-    return Date.parse(finishedAt) > member.registeredAt ? [{ member, lateMs }] : [];
+    if (demoRun === null || lateMs === null || finishedAt === null) return [];
+    return Date.parse(finishedAt) > demoRun.registeredAt ? [{ demoRun, lateMs }] : [];
   });
   const ordered = ends.toSorted((a, b) => a.lateMs - b.lateMs);
   const latest = ordered.at(-1);
   if (latest === undefined) return null;
-  const unhindered = ordered.filter(({ member }) => member.hindrance === undefined);
+  const unobstructed = ordered.filter(({ demoRun }) => demoRun.obstacle === undefined);
   return {
     runs: ordered.length,
     medianMs: ordered[Math.floor((ordered.length - 1) / 2)]?.lateMs ?? 0,
     maxMs: latest.lateMs,
-    hindrance: latest.member.hindrance ?? null,
-    maxUnhinderedMs: unhindered.at(-1)?.lateMs ?? 0,
+    obstacle: latest.demoRun.obstacle ?? null,
+    maxUnobstructedMs: unobstructed.at(-1)?.lateMs ?? 0,
   };
 }
 
@@ -113,11 +113,11 @@ function lateness(accepted: readonly Arrival[]): Lateness | null {
  * polls waits half of the interval on average.
  */
 function fixedInterval(
-  members: readonly Member[],
+  runs: readonly DemoRun[],
   watches: ReadonlyMap<string, WatchView>,
   now: number,
 ): Figures['fixed'] {
-  const requests = members.map(({ script, registeredAt }) => {
+  const requests = runs.map(({ script, registeredAt }) => {
     const watch = watches.get(script.id);
     return 1 + Math.ceil((watchedUntil(watch, now) - registeredAt) / FIXED_INTERVAL_MS);
   });
@@ -140,9 +140,9 @@ function balanceOf(
   events: readonly EventView[],
   { counts, events: patterns }: EndpointView,
 ): Balance {
-  const owed = events.filter(({ type }) => wantsEvent(patterns ?? undefined, type)).length;
+  const expected = events.filter(({ type }) => wantsEvent(patterns ?? undefined, type)).length;
   const held = Object.values(counts).reduce((sum, one) => sum + one, 0);
-  return { owed, counts, addsUp: owed === held };
+  return { expected, counts, addsUp: expected === held };
 }
 
 const LABEL_WIDTH = 14;
@@ -161,15 +161,15 @@ export function summaryLines(figures: Figures): Line[] {
     ],
     ...figures.byType.map(typeLine),
     BLANK,
-    ...toldLines(figures),
-    ...lateLines(figures),
+    ...deliveryLines(figures),
+    ...delayLines(figures),
     ...requestLines(figures),
     ...balanceLines(figures),
   ];
 }
 
-function typeLine({ type, seen, told }: Figures['byType'][number]): Line {
-  const shown = told === 0 ? '–' : String(told);
+function typeLine({ type, seen, received }: Figures['byType'][number]): Line {
+  const shown = received === 0 ? '–' : String(received);
   return [
     inColorOf(type, type.padEnd(TYPE_WIDTH)),
     text(String(seen).padStart(COUNT_WIDTH)),
@@ -177,22 +177,22 @@ function typeLine({ type, seen, told }: Figures['byType'][number]): Line {
   ];
 }
 
-function toldLines({ sent, verified, turnedAway, duplicates }: Figures): Line[] {
+function deliveryLines({ sent, verified, rejectedOnce, duplicates }: Figures): Line[] {
   const twice = duplicates === 0 ? 'none of them twice' : `${duplicates} of them again`;
   return [
     field('Delivered', `${count(verified, 'webhook')}, each verified by its signature, ${twice}`),
-    hanging(`${sent} attempts: ${turnedAway} got a 503 from the receiver, and was repeated`),
+    hanging(`${sent} attempts: ${rejectedOnce} got a 503 from the receiver, and was repeated`),
   ];
 }
 
-function lateLines({ late }: Figures): Line[] {
+function delayLines({ late }: Figures): Line[] {
   if (late === null) return [];
-  const { medianMs, maxMs, maxUnhinderedMs, hindrance, runs } = late;
+  const { medianMs, maxMs, maxUnobstructedMs, obstacle, runs } = late;
   const figures = `p50 ${seconds(medianMs)}, max ${seconds(maxMs)}`;
-  const why = `the slowest: ${hindrance}; the others: max ${seconds(maxUnhinderedMs)}`;
+  const why = `the slowest: ${obstacle}; the others: max ${seconds(maxUnobstructedMs)}`;
   return [
     field('Delay', `${figures}, from finished_at to arrival (${count(runs, 'run')})`),
-    ...(hindrance === null ? [] : [hanging(why)]),
+    ...(obstacle === null ? [] : [hanging(why)]),
   ];
 }
 
@@ -219,7 +219,7 @@ function balanceLines({ balance }: Figures): Line[] {
   const states = [['delivered', delivered], ['pending', pending], ['dead', dead], ...rest];
   const sum = states.map(([state, number]) => `${number} ${state}`).join(' + ');
   const sign = balance.addsUp ? '=' : '≠';
-  return [field('Deliveries', `${balance.owed} events × 1 receiver ${sign} ${sum}`)];
+  return [field('Deliveries', `${balance.expected} events × 1 receiver ${sign} ${sum}`)];
 }
 
 function field(label: string, value: string): Line {
@@ -231,19 +231,23 @@ function hanging(value: string): Line {
 }
 
 /** Every problem of the demo, a sentence each. */
-export function problemsOf(board: Scoreboard, ending: Ending, { balance }: Figures): string[] {
-  const { counts, owed, addsUp } = balance;
+export function problemsOf(
+  board: Scoreboard,
+  result: ScenarioResult,
+  { balance }: Figures,
+): string[] {
+  const { counts, expected, addsUp } = balance;
   const open = (counts['pending'] ?? 0) + (counts['dead'] ?? 0);
   return [
-    ...shortcomings(board),
-    ...unended(board, ending),
-    ...(addsUp ? [] : [`${owed} webhooks were due, but the number of deliveries differs.`]),
+    ...webhookProblems(board),
+    ...unended(board, result),
+    ...(addsUp ? [] : [`${expected} webhooks were due, but the number of deliveries differs.`]),
     ...(open > 0 ? [`${open} deliveries are pending or dead.`] : []),
   ];
 }
 
-function unended(board: Scoreboard, { watches }: Ending): string[] {
-  return board.members.flatMap(({ name, script, end }) => {
+function unended(board: Scoreboard, { watches }: ScenarioResult): string[] {
+  return board.runs.flatMap(({ name, script, end }) => {
     const state = watches.get(script.id)?.state ?? 'missing';
     return state === end ? [] : [`The watch of the run that ${name} is ${state}, and not ${end}.`];
   });

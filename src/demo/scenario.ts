@@ -2,8 +2,8 @@ import type { EventType } from '../core/event/event.ts';
 import type { WatchState } from '../core/watch/watch.ts';
 import type { Plot, RunScript } from '../simulator/script.ts';
 
-/** What one run of the demo does, and which events it must yield. */
-export interface Role {
+/** One run of the scenario: what it does, and which events it must yield. */
+export interface ScenarioRun {
   /** Completes "a run that"; at most 22 characters, and unique. */
   name: string;
   plot: Plot;
@@ -11,18 +11,18 @@ export interface Role {
   expected: readonly EventType[];
   /** The watch's final state. */
   end: WatchState;
-  /** Set where Noxus is to reject the id. */
+  /** Set to an id that Noxus rejects. */
   id?: string;
-  /** Set where the watch is to expire, ms. */
+  /** Set where the watch expires, ms. */
   timeoutMs?: number;
   /** True where the receiver rejects the first webhook. */
-  turnedAway?: boolean;
+  rejectedOnce?: boolean;
   /** Why the event of its end comes later than usual; at most 30 characters. */
-  hindrance?: string;
+  obstacle?: string;
 }
 
-/** A role with its run. */
-export interface Member extends Role {
+/** A run of the scenario that Noxus plays. */
+export interface DemoRun extends ScenarioRun {
   script: RunScript;
   /** Milliseconds since the epoch. */
   registeredAt: number;
@@ -35,10 +35,10 @@ const start = { after_ms: 500, status: 'running', progress: 0 };
 const AWAITING = 'awaiting_human_feedback';
 
 /**
- * Every way in which a run can end or wait, and every obstacle to noticing it. States that polls
- * must see last longer than the longest interval, also around the pause.
+ * Every way in which a run can end or wait, and every obstacle to its detection. A state that a poll
+ * must see lasts longer than the longest interval, also around the pause.
  */
-export const CAST: readonly Role[] = [
+export const SCENARIO: readonly ScenarioRun[] = [
   {
     name: 'completes',
     plot: { steps: [start, { after_ms: 9_200, status: 'completed', progress: 100 }] },
@@ -120,15 +120,15 @@ export const CAST: readonly Role[] = [
     plot: ended(PAUSE.atMs + 900),
     expected: ['run.completed'],
     end: 'finished',
-    hindrance: 'Noxus asked for a pause',
+    obstacle: 'Noxus asked for a pause',
   },
   {
     name: 'meets a deaf receiver',
     plot: ended(8_200),
     expected: ['run.completed'],
     end: 'finished',
-    turnedAway: true,
-    hindrance: 'the receiver failed at first',
+    rejectedOnce: true,
+    obstacle: 'the receiver failed at first',
   },
   {
     name: 'sticks at 99 %',
@@ -145,6 +145,6 @@ function ended(afterMs: number): Plot {
 }
 
 /** The number of webhooks that have to be delivered. */
-export function countExpected(members: readonly Role[]): number {
-  return members.reduce((sum, { expected }) => sum + expected.length, 0);
+export function countExpected(runs: readonly ScenarioRun[]): number {
+  return runs.reduce((sum, { expected }) => sum + expected.length, 0);
 }

@@ -32,7 +32,7 @@ export interface Row {
   /** The daemon's watch; null before registration. */
   watch: Pick<WatchView, 'state' | 'run' | 'error'> | null;
   /** Webhooks that have arrived, and that are expected. */
-  told: number;
+  received: number;
   expected: number;
 }
 
@@ -53,7 +53,7 @@ interface Room {
 const NAME_WIDTH = 22;
 const PERCENT_WIDTH = 5;
 const STATUS_WIDTH = 16;
-const TOLD_WIDTH = 15;
+const RECEIVED_WIDTH = 15;
 const GAPS = 7;
 
 /** Lines besides those of the runs: a blank one, the header, the footer, and the cursor's line. */
@@ -77,7 +77,7 @@ export function renderTable(view: View, { columns, lines }: Room): Line[] {
 }
 
 function barWidthFor(columns: number): number {
-  const others = NAME_WIDTH + PERCENT_WIDTH + STATUS_WIDTH + TOLD_WIDTH + GAPS;
+  const others = NAME_WIDTH + PERCENT_WIDTH + STATUS_WIDTH + RECEIVED_WIDTH + GAPS;
   return Math.min(Math.max(columns - 1 - others, 5), 30);
 }
 
@@ -90,7 +90,7 @@ function headLine(barWidth: number): Line {
   ];
 }
 
-function rowLine({ name, watch, told, expected }: Row, barWidth: number): Line {
+function rowLine({ name, watch, received, expected }: Row, barWidth: number): Line {
   const progress = Math.min(Math.max(watch?.run?.progress ?? 0, 0), 100);
   const filled = Math.floor((progress / 100) * barWidth);
   const status = statusOf(watch);
@@ -102,7 +102,7 @@ function rowLine({ name, watch, told, expected }: Row, barWidth: number): Line {
     text(` ${percent.padStart(PERCENT_WIDTH)}  `),
     inColorOf(status.word, plain(status.shown).slice(0, STATUS_WIDTH).padEnd(STATUS_WIDTH)),
     text('  '),
-    toldSpan(told, expected),
+    receivedSpan(received, expected),
   ];
 }
 
@@ -123,18 +123,18 @@ function troubleOf(code: string): string {
   return code === 'not_found' ? 'gone? (404)' : 'no answer';
 }
 
-function toldSpan(told: number, expected: number): Span {
-  if (expected === 0 && told === 0) return dim('none expected');
-  if (told === expected) return inColorOf('completed', `✔ ${told} of ${expected}`);
-  return dim(`  ${told} of ${expected}`);
+function receivedSpan(received: number, expected: number): Span {
+  if (expected === 0 && received === 0) return dim('none expected');
+  if (received === expected) return inColorOf('completed', `✔ ${received} of ${expected}`);
+  return dim(`  ${received} of ${expected}`);
 }
 
 function footLine({ rows, elapsedMs, requests }: View): Line {
-  const told = rows.reduce((sum, row) => sum + row.told, 0);
+  const received = rows.reduce((sum, row) => sum + row.received, 0);
   const expected = rows.reduce((sum, row) => sum + row.expected, 0);
   return [
     text(' '),
-    bold(`${told} of ${expected}`),
+    bold(`${received} of ${expected}`),
     text(' webhooks verified'),
     dim(`  ·  ${requests} requests to Noxus  ·  ${seconds(elapsedMs)}`),
   ];
@@ -192,7 +192,7 @@ export function createScreen(terminal: Terminal, colors: Colors): Display {
   };
 }
 
-/** Moves to the table's first line; a window made smaller has wrapped lines that were too long. */
+/** Moves to the table's first line. In a window made smaller, long lines have wrapped. */
 function upOver(table: readonly Line[], columns: number): string {
   const height = table.reduce(
     (sum, line) => sum + Math.max(1, Math.ceil(widthOf(line) / columns)),

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { CAST } from '../../src/demo/scenario.ts';
+import { SCENARIO } from '../../src/demo/scenario.ts';
 import { cleanEnv } from '../support/daemon-process.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -100,7 +100,7 @@ describe('demo off a terminal', () => {
 
   test('the demo reports every outcome once and in order, exits 0, and leaves nothing behind', async () => {
     expect({ code: await plain.exitCode, stderr: plain.stderr() }).toEqual({ code: 0, stderr: '' });
-    const expected = CAST.flatMap(({ name, expected: types }) =>
+    const expected = SCENARIO.flatMap(({ name, expected: types }) =>
       types.map((type) => `${name}: ${type}`),
     );
     expect(toldIn(plain.stdout()).sort()).toEqual(expected.sort());

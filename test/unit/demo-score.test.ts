@@ -2,8 +2,8 @@ import pc from 'picocolors';
 import { describe, expect, test } from '@jest/globals';
 import { EVENT_TYPES } from '../../src/core/event/event.ts';
 import { KNOWN_STATUSES } from '../../src/core/run/snapshot.ts';
-import { arrivalLine, Scoreboard, shortcomings } from '../../src/demo/arrivals.ts';
-import { CAST, type Member, type Role } from '../../src/demo/scenario.ts';
+import { arrivalLine, Scoreboard, webhookProblems } from '../../src/demo/scoreboard.ts';
+import { SCENARIO, type DemoRun, type ScenarioRun } from '../../src/demo/scenario.ts';
 import { computeFigures, summaryLines, problemsOf } from '../../src/demo/report.ts';
 import { render, widthOf } from '../../src/demo/line.ts';
 import type { EndpointView, EventView, WatchView } from '../../src/client/types.ts';
@@ -13,8 +13,8 @@ import { completeScript } from '../../src/simulator/script.ts';
 const START = Date.parse('2026-01-01T00:00:00.000Z');
 const PLAIN = pc.createColors(false);
 
-function member(change: Partial<Role> = {}): Member {
-  const role: Role = {
+function demoRun(change: Partial<ScenarioRun> = {}): DemoRun {
+  const role: ScenarioRun = {
     name: 'completes',
     plot: { steps: [{ after_ms: 1_000, status: 'completed', progress: 100 }] },
     expected: ['run.completed'],
@@ -58,27 +58,27 @@ function webhook(sent: EventView, afterMs: number, problem: string | null = null
   };
 }
 
-function boardWith(members: Member[], webhooks: ReceivedWebhook[] = []): Scoreboard {
+function boardWith(runs: DemoRun[], webhooks: ReceivedWebhook[] = []): Scoreboard {
   const board = new Scoreboard();
-  board.expect(members);
+  board.expect(runs);
   for (const one of webhooks) board.note(one);
   return board;
 }
 
-describe('cast of the demo', () => {
+describe('scenario of the demo', () => {
   test('each run of the demo has its own name, which fits the table', () => {
-    expect(new Set(CAST.map(({ name }) => name)).size).toBe(CAST.length);
-    for (const { name } of CAST) expect(name.length).toBeLessThanOrEqual(22);
+    expect(new Set(SCENARIO.map(({ name }) => name)).size).toBe(SCENARIO.length);
+    for (const { name } of SCENARIO) expect(name.length).toBeLessThanOrEqual(22);
   });
 
   test('the demo covers each status, as an end or as a wait', () => {
-    const lasts = CAST.map(({ plot }) => plot.steps?.findLast(({ status }) => status)?.status);
+    const lasts = SCENARIO.map(({ plot }) => plot.steps?.findLast(({ status }) => status)?.status);
     expect(new Set(lasts.map((status) => status ?? 'queued'))).toEqual(new Set(KNOWN_STATUSES));
   });
 
   test('the demo yields each default event, except those about long waits', () => {
-    const told = new Set(CAST.flatMap(({ expected }) => expected));
-    expect(EVENT_TYPES.filter((type) => !told.has(type))).toEqual([
+    const received = new Set(SCENARIO.flatMap(({ expected }) => expected));
+    expect(EVENT_TYPES.filter((type) => !received.has(type))).toEqual([
       'run.started',
       'run.progress',
       'run.resumed',
@@ -90,16 +90,18 @@ describe('cast of the demo', () => {
   });
 
   test('the demo ends within a quarter of a minute', () => {
-    const ends = CAST.filter(({ end, plot }) => end === 'finished' && plot.age_ms === undefined);
+    const ends = SCENARIO.filter(
+      ({ end, plot }) => end === 'finished' && plot.age_ms === undefined,
+    );
     for (const { plot } of ends) expect(plot.steps?.at(-1)?.after_ms).toBeLessThan(14_000);
   });
 });
 
 describe('expected webhooks of the demo', () => {
   test("the demo's webhooks are in order when each event came once", () => {
-    const one = member();
+    const one = demoRun();
     const sent = webhook(event('completes', 'run.completed'), 1_200);
-    expect(shortcomings(boardWith([one], [sent]))).toEqual([]);
+    expect(webhookProblems(boardWith([one], [sent]))).toEqual([]);
   });
 
   test.each([
@@ -136,11 +138,11 @@ describe('expected webhooks of the demo', () => {
       'about no run of this demo',
     ],
   ])("the demo's webhooks are out of order when %s", (_what, webhooks, sentence) => {
-    expect(shortcomings(boardWith([member()], webhooks)).join('\n')).toContain(sentence);
+    expect(webhookProblems(boardWith([demoRun()], webhooks)).join('\n')).toContain(sentence);
   });
 
   test('a demo webhook may be rejected once where the script says so', () => {
-    const one = member({ turnedAway: true });
+    const one = demoRun({ rejectedOnce: true });
     const board = boardWith([one]);
     const sent = event('completes', 'run.completed');
     expect(board.note(webhook(sent, 1_100))).toMatchObject({ status: 503, attempt: 1 });
@@ -149,16 +151,16 @@ describe('expected webhooks of the demo', () => {
       attempt: 2,
       lateMs: 1_100,
     });
-    expect(shortcomings(board)).toEqual([]);
+    expect(webhookProblems(board)).toEqual([]);
   });
 
   test('a demo webhook with a body that is not an event is not verified', () => {
-    const board = boardWith([member()]);
+    const board = boardWith([demoRun()]);
     const nonsense = {
       ...webhook(event('completes', 'run.completed'), 1, 'bad'),
       body: 'nonsense',
     };
-    expect(board.note(nonsense)).toMatchObject({ status: 401, event: null, member: null });
+    expect(board.note(nonsense)).toMatchObject({ status: 401, event: null, demoRun: null });
   });
 });
 
@@ -170,7 +172,7 @@ describe('notification delay in the demo', () => {
       { after_ms: 2_000, status: 'running' },
       { after_ms: 3_000, status: AWAITING },
     ];
-    const board = boardWith([member({ plot: { steps } })]);
+    const board = boardWith([demoRun({ plot: { steps } })]);
     const awaiting = { status: AWAITING, finishedAfterMs: null };
     const entry = (sequence: number) =>
       event('completes', 'run.awaiting_human_feedback', { sequence, ...awaiting });
@@ -179,13 +181,15 @@ describe('notification delay in the demo', () => {
   });
 
   test("the demo's delay never counts from before the registration", () => {
-    const board = boardWith([member()]);
+    const board = boardWith([demoRun()]);
     const early = event('completes', 'run.completed', { finishedAfterMs: -3_600_000 });
     expect(board.note(webhook(early, 90)).lateMs).toBe(90);
   });
 
   test("the demo's line about a webhook contains the delay", () => {
-    const arrival = boardWith([member()]).note(webhook(event('completes', 'run.completed'), 1_450));
+    const arrival = boardWith([demoRun()]).note(
+      webhook(event('completes', 'run.completed'), 1_450),
+    );
     const line = arrivalLine(arrival, START);
     expect(render(line, PLAIN)).toBe(
       ' 1.4 s  ✔ run.completed               completes              0.5 s later',
@@ -227,17 +231,17 @@ describe('figures of the demo', () => {
   }
 
   test("the demo's figures compare with polling at once and then every five seconds", () => {
-    const board = boardWith([member()]);
+    const board = boardWith([demoRun()]);
     expect(figuresOf(board, [], {}).fixed).toEqual({ requests: 3, meanDelayMs: 2_500 });
   });
 
   test("the demo's figures name the latest end, and what delayed it", () => {
-    const members = [
-      member(),
-      member({ name: 'paused', hindrance: 'a pause' }),
-      member({ name: 'c' }),
+    const runs = [
+      demoRun(),
+      demoRun({ name: 'paused', obstacle: 'a pause' }),
+      demoRun({ name: 'c' }),
     ];
-    const board = boardWith(members, [
+    const board = boardWith(runs, [
       webhook(event('completes', 'run.completed'), 1_300),
       webhook(event('c', 'run.completed'), 1_500),
       webhook(event('paused', 'run.completed'), 3_000),
@@ -246,19 +250,19 @@ describe('figures of the demo', () => {
       runs: 3,
       medianMs: 500,
       maxMs: 2_000,
-      hindrance: 'a pause',
-      maxUnhinderedMs: 500,
+      obstacle: 'a pause',
+      maxUnobstructedMs: 500,
     });
   });
 
   test("the demo's figures leave out runs that ended before they were registered", () => {
     const early = event('completes', 'run.completed', { finishedAfterMs: -5_000 });
-    expect(figuresOf(boardWith([member()], [webhook(early, 80)]), [], {}).late).toBeNull();
+    expect(figuresOf(boardWith([demoRun()], [webhook(early, 80)]), [], {}).late).toBeNull();
   });
 
   test("the demo's figures report deliveries that do not add up", () => {
     const sent = event('completes', 'run.completed');
-    const board = boardWith([member()], [webhook(sent, 1_200)]);
+    const board = boardWith([demoRun()], [webhook(sent, 1_200)]);
     const events = [event('completes', 'run.progress'), sent];
     const good = figuresOf(board, events, { delivered: 1, pending: 0 });
     const bad = figuresOf(board, events, { delivered: 0, pending: 0 });
@@ -272,7 +276,7 @@ describe('figures of the demo', () => {
   });
 
   test("the demo's figures report a watch that has not ended", () => {
-    const board = boardWith([member()], [webhook(event('completes', 'run.completed'), 1_200)]);
+    const board = boardWith([demoRun()], [webhook(event('completes', 'run.completed'), 1_200)]);
     const figures = figuresOf(board, [], {});
     const watches = new Map([['completes', { ...watch, state: 'active' }]]);
     const ending = { watches, endpoint: endpoint({}), requestsInPause: null };
@@ -281,17 +285,17 @@ describe('figures of the demo', () => {
     ]);
   });
 
-  test.each(CAST.flatMap(({ hindrance }) => (hindrance === undefined ? [] : [[hindrance]])))(
+  test.each(SCENARIO.flatMap(({ obstacle }) => (obstacle === undefined ? [] : [[obstacle]])))(
     "the demo's summary fits 80 columns, and so does %s",
-    (hindrance) => {
+    (obstacle) => {
       const sent = event('completes', 'run.completed');
-      const board = boardWith([member({ hindrance })], [webhook(sent, 9_999)]);
+      const board = boardWith([demoRun({ obstacle })], [webhook(sent, 9_999)]);
       const figures = figuresOf(board, [sent], { delivered: 1, pending: 0, dead: 0 });
       const lines = summaryLines(figures);
       expect(Math.max(...lines.map(widthOf))).toBeLessThan(80);
       const text = lines.map((line) => render(line, PLAIN)).join('\n');
       expect(text).toContain('1 events × 1 receiver = 1 delivered + 0 pending + 0 dead');
-      expect(text).toContain(`the slowest: ${hindrance}`);
+      expect(text).toContain(`the slowest: ${obstacle}`);
     },
   );
 });

@@ -20,7 +20,7 @@ function row(
 ): Row {
   const { status = 'running', progress = 50, ...rest } = change;
   const run = { status, progress } as NonNullable<NonNullable<Row['watch']>['run']>;
-  return { name, watch: { state: 'active', run, error: null }, told: 0, expected: 1, ...rest };
+  return { name, watch: { state: 'active', run, error: null }, received: 0, expected: 1, ...rest };
 }
 
 function view(rows: Row[]): View {
@@ -58,7 +58,9 @@ describe('table of the demo', () => {
 
   test.each([['gone'], ['expired']])("the demo's table says that a watch is %s", (state) => {
     const watch = { state, run: null, error: null };
-    expect(textOf([row('a', { watch, told: 1 })])[2]).toMatch(new RegExp(`${state} .*✔ 1 of 1$`));
+    expect(textOf([row('a', { watch, received: 1 })])[2]).toMatch(
+      new RegExp(`${state} .*✔ 1 of 1$`),
+    );
   });
 
   test('progress outside 0 to 100 fills the bar or leaves it empty', () => {

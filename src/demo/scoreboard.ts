@@ -2,15 +2,15 @@ import { eventSchema, type EventView } from '../client/types.ts';
 import { plain } from '../cli/render/text.ts';
 import type { ReceivedWebhook } from '../simulator/receiver.ts';
 import { dim, inColorOf, seconds, text, type Line, type Span } from './line.ts';
-import type { Member } from './scenario.ts';
+import type { DemoRun } from './scenario.ts';
 
 /** Most arrivals to keep; the demo has far fewer, but `--keep` may leave it running for long. */
 const MOST_ARRIVALS = 10_000;
 
-/** A webhook as it arrived, and the receiver's judgement. */
+/** A webhook that arrived, and the receiver's answer. */
 export interface Arrival {
-  /** Null where it is about a run that is not of the cast. */
-  member: Member | null;
+  /** Null for a run that is not part of the scenario. */
+  demoRun: DemoRun | null;
   event: EventView | null;
   /** Number of the attempt for this event, from 1. */
   attempt: number;
@@ -26,12 +26,12 @@ export interface Arrival {
 
 /** Records which webhooks the receiver got. */
 export class Scoreboard {
-  readonly #byRun = new Map<string, Member>();
+  readonly #byRun = new Map<string, DemoRun>();
   readonly #arrivals: Arrival[] = [];
 
   /** Adds runs from which events are expected. */
-  expect(members: readonly Member[]): void {
-    for (const member of members) this.#byRun.set(member.script.id, member);
+  expect(runs: readonly DemoRun[]): void {
+    for (const demoRun of runs) this.#byRun.set(demoRun.script.id, demoRun);
   }
 
   /** Every arrival, oldest first. */
@@ -39,45 +39,45 @@ export class Scoreboard {
     return this.#arrivals;
   }
 
-  get members(): readonly Member[] {
+  get runs(): readonly DemoRun[] {
     return [...this.#byRun.values()];
   }
 
-  /** Judges a webhook and records it. */
+  /** Verifies a webhook and records it. */
   note(webhook: ReceivedWebhook): Arrival {
     const event = parseEvent(webhook.body);
-    const member = event === null ? null : (this.#byRun.get(event.data.run_id) ?? null);
+    const demoRun = event === null ? null : (this.#byRun.get(event.data.run_id) ?? null);
     const attempt = 1 + this.#arrivals.filter((one) => isSame(one, event)).length;
     const { receivedAt, problem } = webhook;
-    const status = !webhook.verified ? 401 : member?.turnedAway && attempt === 1 ? 503 : 204;
-    const lateMs = this.#lateness(event, member, receivedAt);
-    const arrival: Arrival = { member, event, attempt, receivedAt, problem, status, lateMs };
+    const status = !webhook.verified ? 401 : demoRun?.rejectedOnce && attempt === 1 ? 503 : 204;
+    const lateMs = this.#delayOf(event, demoRun, receivedAt);
+    const arrival: Arrival = { demoRun, event, attempt, receivedAt, problem, status, lateMs };
     this.#arrivals.push(arrival);
     if (this.#arrivals.length > MOST_ARRIVALS) this.#arrivals.shift();
     return arrival;
   }
 
-  /** The types of a member's accepted webhooks, in the order of arrival. */
-  told(member: Member): string[] {
-    return this.accepted(member).flatMap(({ event }) => event?.type ?? []);
+  /** The types of a run's accepted webhooks, in the order of arrival. */
+  received(demoRun: DemoRun): string[] {
+    return this.accepted(demoRun).flatMap(({ event }) => event?.type ?? []);
   }
 
-  /** Verified and accepted webhooks; of one member, or all. */
-  accepted(member?: Member): Arrival[] {
+  /** Verified and accepted webhooks, of one run or all. */
+  accepted(demoRun?: DemoRun): Arrival[] {
     return this.#arrivals.filter(
-      (one) => one.status === 204 && (member === undefined || one.member === member),
+      (one) => one.status === 204 && (demoRun === undefined || one.demoRun === demoRun),
     );
   }
 
-  #lateness(event: EventView | null, member: Member | null, receivedAt: number): number | null {
+  #delayOf(event: EventView | null, demoRun: DemoRun | null, receivedAt: number): number | null {
     if (event === null) return null;
     const { type, data } = event;
-    if (member === null) {
+    if (demoRun === null) {
       const finishedAt = data.run?.finished_at ?? null;
       return finishedAt === null ? null : receivedAt - Date.parse(finishedAt);
     }
-    const before = this.accepted(member).filter((one) => one.event?.type === type).length;
-    return receivedAt - happenedAt(member, { type, run: data.run }, before + 1);
+    const before = this.accepted(demoRun).filter((one) => one.event?.type === type).length;
+    return receivedAt - happenedAt(demoRun, { type, run: data.run }, before + 1);
   }
 }
 
@@ -96,32 +96,33 @@ function parseEvent(body: string): EventView | null {
 }
 
 /** True once every expected webhook has arrived. */
-export function isAllTold(board: Scoreboard): boolean {
-  return board.members.every((member) => board.accepted(member).length >= member.expected.length);
+export function isComplete(board: Scoreboard): boolean {
+  return board.runs.every((demoRun) => board.accepted(demoRun).length >= demoRun.expected.length);
 }
 
 /** Problems of the webhooks, a sentence each: missing, extra or out of order. */
-export function shortcomings(board: Scoreboard): string[] {
-  const strangers = board.arrivals.filter(({ member }) => member === null).length;
+export function webhookProblems(board: Scoreboard): string[] {
+  const foreign = board.arrivals.filter(({ demoRun }) => demoRun === null).length;
   const unverified = board.arrivals.filter(({ problem }) => problem !== null);
   return [
-    ...board.members.flatMap((member) => shortcomingsOf(board, member)),
+    ...board.runs.flatMap((demoRun) => problemsOfRun(board, demoRun)),
     ...unverified.map(({ problem }) => `A webhook could not be verified: ${problem}.`),
-    ...(strangers > 0 ? [`${strangers} webhooks were about no run of this demo.`] : []),
+    ...(foreign > 0 ? [`${foreign} webhooks were about no run of this demo.`] : []),
   ];
 }
 
-function shortcomingsOf(board: Scoreboard, member: Member): string[] {
-  const accepted = board.accepted(member);
+function problemsOfRun(board: Scoreboard, demoRun: DemoRun): string[] {
+  const accepted = board.accepted(demoRun);
   const ids = new Set(accepted.map(({ event }) => event?.id));
   const sequences = accepted.map(({ event }) => event?.data.sequence ?? 0);
   const inOrder = sequences.every((sequence, at) => sequence >= (sequences[at - 1] ?? 0));
-  const told = board.told(member);
-  const subject = `The run that ${member.name}`;
-  if (ids.size < accepted.length) return [`${subject} gave an event twice: ${told.join(', ')}.`];
-  if (!inOrder) return [`${subject} gave events out of order: ${told.join(', ')}.`];
-  if (told.join() === member.expected.join()) return [];
-  return [`${subject} should have given ${list(member.expected)}, but gave ${list(told)}.`];
+  const received = board.received(demoRun);
+  const subject = `The run that ${demoRun.name}`;
+  if (ids.size < accepted.length)
+    return [`${subject} gave an event twice: ${received.join(', ')}.`];
+  if (!inOrder) return [`${subject} gave events out of order: ${received.join(', ')}.`];
+  if (received.join() === demoRun.expected.join()) return [];
+  return [`${subject} should have given ${list(demoRun.expected)}, but gave ${list(received)}.`];
 }
 
 function list(types: readonly string[]): string {
@@ -129,21 +130,21 @@ function list(types: readonly string[]): string {
 }
 
 /**
- * When an event's change happened to its run: by Noxus's time where given, else by the script, but
- * never before the registration.
+ * The time of an event's change: Noxus's time if given, else the script's, and never before the
+ * registration.
  * @param occurrence which entry into the status it was, from 1
  * @returns milliseconds since the epoch
  */
 function happenedAt(
-  member: Member,
+  demoRun: DemoRun,
   event: { type: string; run: { status: string; finished_at: string | null } | null },
   occurrence: number,
 ): number {
-  return Math.max(member.registeredAt, momentOf(member, event, occurrence));
+  return Math.max(demoRun.registeredAt, timeOf(demoRun, event, occurrence));
 }
 
-function momentOf(
-  { script, registeredAt, timeoutMs }: Member,
+function timeOf(
+  { script, registeredAt, timeoutMs }: DemoRun,
   { type, run }: Parameters<typeof happenedAt>[1],
   occurrence: number,
 ): number {
@@ -163,12 +164,12 @@ const NAME_WIDTH = 22;
 
 /**
  * One line about one webhook.
- * @param startedAt the beginning of the play, milliseconds since the epoch
+ * @param startedAt the start of the scenario, milliseconds since the epoch
  */
 export function arrivalLine(arrival: Arrival, startedAt: number): Line {
-  const { member, event, status, receivedAt } = arrival;
+  const { demoRun, event, status, receivedAt } = arrival;
   const type = plain(event?.type ?? '(not an event)');
-  const name = plain(member?.name ?? event?.data.run_id ?? '');
+  const name = plain(demoRun?.name ?? event?.data.run_id ?? '');
   const good = status === 204;
   return [
     dim(clock(receivedAt - startedAt)),
