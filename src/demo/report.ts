@@ -2,7 +2,7 @@ import type { EndpointView, EventView, WatchView } from '../client/types.ts';
 import { count } from '../cli/render/text.ts';
 import { wantsEvent } from '../core/event/event.ts';
 import { isTerminalStatus } from '../core/run/snapshot.ts';
-import type { Ledger } from '../simulator/request-log.ts';
+import type { RequestLog } from '../simulator/request-log.ts';
 import { type Arrival, type Scoreboard, webhookProblems } from './scoreboard.ts';
 import { BLANK, bold, dim, inColorOf, seconds, text, type Line } from './line.ts';
 import type { ScenarioResult } from './player.ts';
@@ -52,7 +52,7 @@ interface Sources {
   events: readonly EventView[];
   watches: ReadonlyMap<string, WatchView>;
   endpoint: EndpointView;
-  requests: Pick<Ledger, 'total' | 'maxInFlightPerRun'>;
+  requests: Pick<RequestLog, 'total' | 'maxInFlightPerRun'>;
   requestsInPause: number | null;
   now: number;
 }

@@ -4,7 +4,7 @@ import { RunwatchError, type InputIssue } from '../core/errors.ts';
 import { faultSchema } from './fault.ts';
 import { type Answer, MAX_BODY_BYTES, readBody } from './http-io.ts';
 import { randomScripts, story, STORY_NAMES } from './stories.ts';
-import type { Ledger } from './request-log.ts';
+import type { RequestLog } from './request-log.ts';
 import {
   type ScriptInput,
   progressSchema,
@@ -20,15 +20,15 @@ const PREFIX = '/_sim/';
 
 const DONE: Answer = { status: 204, body: '' };
 
-/** How many runs `GET /_sim/stats` lists; the rest is counted. */
+/** The most runs that `GET /_sim/stats` lists; the others are only counted. */
 const MAX_LISTED_RUNS = 1_000;
 
-/** True for requests that are meant for the simulator, not for the Noxus that it simulates. */
+/** True for requests to the simulator itself, not to the simulated Noxus. */
 export function isControlPath(target: string): boolean {
   return target.startsWith(PREFIX);
 }
 
-/** Drives a simulator from another process. JSON in, JSON or problem details out. */
+/** Controls a simulator from another process. Answers are JSON or problem details. */
 export async function answerControl(
   simulation: Simulation,
   request: IncomingMessage,
@@ -52,7 +52,7 @@ export async function answerControl(
     case 'GET stats':
       return stats(simulation, query);
     case 'DELETE stats':
-      simulation.ledger.reset();
+      simulation.requestLog.reset();
       return DONE;
     default:
       return failure(404, 'not_found', `there is no ${request.method} ${PREFIX}${path}`);
@@ -111,43 +111,46 @@ function addRuns(simulation: Simulation, scripts: ScriptInput[]): Answer {
   return json(201, { runs });
 }
 
-function stats({ ledger, runs, faults, streams, callbacks }: Simulation, query: string): Answer {
+function stats(
+  { requestLog, runs, faults, streams, callbacks }: Simulation,
+  query: string,
+): Answer {
   const parsed = statsQuery.safeParse(Object.fromEntries(new URLSearchParams(query)));
   if (!parsed.success) return invalidInput(parsed.error);
   const { run_id: runId, from, to } = parsed.data;
-  const listed = runId === undefined ? ledger.runIds.slice(0, MAX_LISTED_RUNS) : [runId];
+  const listed = runId === undefined ? requestLog.runIds.slice(0, MAX_LISTED_RUNS) : [runId];
   return answerOf(() =>
     json(200, {
       runs_in_all: runs.size,
       faults: faults.size,
       streams: { opened: streams.opened, open: streams.open, max_open: streams.maxOpen },
       callbacks,
-      total: ledger.total,
-      lists: ledger.lists,
-      statuses: ledger.statuses,
-      in_flight: ledger.inFlight,
-      max_in_flight: ledger.maxInFlight,
-      max_in_flight_per_run: ledger.maxInFlightPerRun,
+      total: requestLog.total,
+      lists: requestLog.lists,
+      statuses: requestLog.statuses,
+      in_flight: requestLog.inFlight,
+      max_in_flight: requestLog.maxInFlight,
+      max_in_flight_per_run: requestLog.maxInFlightPerRun,
       ...((from !== undefined || to !== undefined) && {
-        between: ledger.requestsBetween(from ?? 0, to ?? Infinity),
+        between: requestLog.requestsBetween(from ?? 0, to ?? Infinity),
       }),
-      runs: Object.fromEntries(listed.map((id) => [id, runStats(ledger, id)])),
+      runs: Object.fromEntries(listed.map((id) => [id, runStats(requestLog, id)])),
     }),
   );
 }
 
-function runStats(ledger: Ledger, id: string) {
-  const { count, inFlight, maxInFlight, times } = ledger.run(id);
+function runStats(requestLog: RequestLog, id: string) {
+  const { count, inFlight, maxInFlight, times } = requestLog.run(id);
   return { count, in_flight: inFlight, max_in_flight: maxInFlight, last_at: times.at(-1) ?? null };
 }
 
-/** Reads and checks a body, then does what it asks for. */
+/** Validates a body and passes it on. @returns the answer, or problem details */
 async function withInput<Input>(
   request: IncomingMessage,
   schemaFor: (value: unknown) => z.ZodType<Input>,
   use: (input: Input) => Answer,
 ): Promise<Answer> {
-  // Browsers cannot send this to another site without asking first: no page can drive a simulator.
+  // A browser sends this type to another site only after a preflight, so no page can get here.
   if (!/^application\/json\b/i.test(request.headers['content-type'] ?? '')) {
     return failure(415, 'unsupported_media_type', 'expected content-type: application/json');
   }
@@ -172,7 +175,7 @@ function parseJson(text: string): unknown {
 
 const STATUS_OF_CODE: Record<string, number> = { run_not_found: 404 };
 
-/** Turns what the simulator refuses to do into an answer. */
+/** Turns an error of the simulator into problem details. */
 function answerOf(act: () => Answer): Answer {
   try {
     return act();
@@ -196,7 +199,7 @@ function failure(status: number, code: string, detail: string, errors?: InputIss
     body: JSON.stringify(document),
     headers: {
       'content-type': 'application/problem+json',
-      // What is left of a body that is too large will not be read.
+      // The rest of a body that is too large is not read.
       ...(status === 413 && { connection: 'close' }),
     },
   };
@@ -230,13 +233,13 @@ const randomRequest = z
 
 const scriptRequest = scriptSchema.transform((script): ScriptInput[] => [script]);
 
-/** A status that takes over a run. */
+/** Sets the status of a run by hand. */
 const statusRequest = z.strictObject({
   status: statusSchema,
   progress: progressSchema.optional(),
 });
 
-/** A workflow of the user's own; one with the same id is replaced. */
+/** Adds a workflow, or replaces the one with its id. */
 const workflowRequest = z.strictObject({
   id: z.uuid(),
   name: z.string().min(1).max(200),
@@ -245,14 +248,14 @@ const workflowRequest = z.strictObject({
 
 const time = z.coerce.number().int().min(0);
 
-/** Which part of the request log to return. */
+/** The part of the request log to return. */
 const statsQuery = z.strictObject({
   run_id: runIdSchema.optional(),
   from: time.optional(),
   to: time.optional(),
 });
 
-/** Runs are asked for in three ways; choosing by key gives errors that speak of the way meant. */
+/** The schema for one of three forms of a request for runs, chosen by key for clear errors. */
 function scriptsSchema(value: unknown): z.ZodType<ScriptInput[]> {
   if (typeof value !== 'object' || value === null) return scriptRequest;
   if ('story' in value) return storyRequest;

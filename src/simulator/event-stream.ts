@@ -4,22 +4,22 @@ import { stateAt, type RunScript, type StreamSettings } from './script.ts';
 import { PRIVATE_CANARY } from './wire-run.ts';
 import { nodeStates, progressDetails, type NodeState } from './workflow.ts';
 
-/** Longest wait before the clock of the simulator is read again, ms: tests move it. */
+/** The longest wait before the next reading of the clock, ms, since tests move the clock. */
 const MAX_WAIT_MS = 1_000;
 const MIN_WAIT_MS = 5;
 
-/** Shows that a silent stream is alive. */
+/** Interval of comments that keep a silent stream open, ms. */
 const PING_EVERY_MS = 15_000;
 
-/** A client that does not read is cut off beyond this. */
+/** A client with more unread bytes than this is disconnected. */
 const MAX_UNREAD_BYTES = 8_388_608;
 
-/** What is known of the streams of a simulator. */
-export interface StreamBook {
-  /** How many were ever opened, whatever became of them. */
+/** Counts of a simulator's event streams. */
+export interface StreamCounts {
+  /** All streams so far. */
   opened: number;
   open: number;
-  /** The most that were ever open at once. */
+  /** The most that were open at once. */
   maxOpen: number;
 }
 
@@ -27,17 +27,17 @@ interface StreamOptions {
   runs: RunRegistry;
   runId: string;
   settings: StreamSettings;
-  /** The `redisId` of the last event that the client has; null where it begins. */
+  /** The `redisId` of the client's last event; null for a new stream. */
   etag: string | null;
   /** When the connection breaks, ms; null for never. */
   dropAfterMs: number | null;
-  /** The status that every `state` event claims, whatever is true; null for the true one. */
+  /** A false status for every `state` event; null for the true one. */
   claimed: string | null;
 }
 
 /**
- * `GET /v1/runs/{run_id}/events`: `state` events say where the run stands, `content` events where
- * its nodes do. The last one of a run that completes or fails carries `workflow_status`.
+ * `GET /v1/runs/{run_id}/events`: `state` events carry the status of the run, `content` events that of
+ * a node. The last event of a completed or failed run carries `workflow_status`.
  */
 export async function streamEvents(
   response: ServerResponse,
@@ -57,7 +57,7 @@ export async function streamEvents(
   if (drop !== null) clearTimeout(drop);
 }
 
-/** Says 200 and that events are to come. */
+/** Sends the headers of an event stream. */
 export function openStream(response: ServerResponse): void {
   response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-cache' });
   response.flushHeaders();
@@ -74,7 +74,7 @@ class RunStream {
     this.#options = options;
   }
 
-  /** Sends what has come since, and waits for what comes next. */
+  /** Sends the events since the last call, and sets a timer for the next one. */
   advance(): void {
     this.stop();
     const { runs, runId, settings } = this.#options;
@@ -109,7 +109,7 @@ class RunStream {
     if (resumed !== null) return resumed;
     const start = startOf(script, elapsedMs);
     const { status } = stateAt(script, start.atMs);
-    if (!isStreamedEnd(status) && !isUnmentioned(status, settings)) {
+    if (!isStreamedEnd(status) && !isSilentOn(status, settings)) {
       this.#send(script, stateEvent(script, start, settings));
     }
     return start;
@@ -126,12 +126,12 @@ class RunStream {
 
   #isOver(status: string): boolean {
     const { settings } = this.#options;
-    if (isUnmentioned(status, settings)) return false;
+    if (isSilentOn(status, settings)) return false;
     return isStreamedEnd(status) || (status === 'stopped' && settings.on_stop === 'end');
   }
 }
 
-/** Reads a `redisId` back; null for what is none of this run. */
+/** Parses a `redisId`; null for an id of another form. */
 function positionOf(etag: string | null, script: RunScript): Position | null {
   const [, ms, n] = /^(\d{1,15})-(\d{1,6})$/.exec(etag ?? '') ?? [];
   if (ms === undefined || n === undefined) return null;
@@ -145,7 +145,7 @@ async function untilClosed(response: ServerResponse): Promise<void> {
   });
 }
 
-/** Where an event stands among those of its run: it is what `redisId` says. */
+/** The position of an event among those of its run, from which `redisId` is made. */
 interface Position {
   /** Milliseconds since the run was created. */
   atMs: number;
@@ -158,38 +158,38 @@ interface TimelineEvent extends Position {
   data: Record<string, unknown>;
 }
 
-/** Places at one time: a `state` event of the rhythm, its `content` events, then those of steps. */
-const STATE_PLACE = 0;
-const CONTENT_PLACE = 1;
-const PLACES_PER_STEP = 10;
+/** The order at one time: a periodic `state` event, periodic `content` events, events of steps. */
+const STATE_ORDER = 0;
+const CONTENT_ORDER = 1;
+const ORDERS_PER_STEP = 10;
 
-/** A resumed stream repeats what came by rhythm of the last minute, and every change before. */
-const RHYTHM_REPEATED_MS = 60_000;
+/** A resumed stream repeats periodic events of this time only, ms, but all changes of status. */
+const PERIODIC_REPEATED_MS = 60_000;
 
-/** What a stream without `etag` begins with: where the run stands, or how it ended. */
+/** The start of a stream without `etag`: the present state, or the end of the run. */
 function startOf(script: RunScript, elapsedMs: number): Position {
   const index = stepAt(script, elapsedMs);
-  const place = PLACES_PER_STEP * (index + 1);
+  const place = ORDERS_PER_STEP * (index + 1);
   const isOver = isStreamedEnd(script.steps[index]?.status ?? '');
   const atMs = script.steps[index]?.after_ms ?? 0;
   return isOver
     ? { atMs, n: place - 1 }
-    : { atMs: Math.max(elapsedMs, atMs), n: place + PLACES_PER_STEP - 1 };
+    : { atMs: Math.max(elapsedMs, atMs), n: place + ORDERS_PER_STEP - 1 };
 }
 
-/** True for the statuses that a stream names as `workflow_status` and ends with. */
+/** True for statuses that end a stream with `workflow_status`. */
 function isStreamedEnd(status: string): boolean {
   return status === 'completed' || status === 'failed';
 }
 
-/** The events after a position, up to and including a time; the same whenever they are asked for. */
+/** The events after a position, up to and including a time; always the same for one script. */
 function* eventsAfter(
   script: RunScript,
   from: Position,
   untilMs: number,
   settings: StreamSettings,
 ): Generator<TimelineEvent> {
-  const rhythmFromMs = untilMs - RHYTHM_REPEATED_MS;
+  const periodicFromMs = untilMs - PERIODIC_REPEATED_MS;
   for (let index = Math.max(0, stepAt(script, from.atMs)); ; index += 1) {
     const step = script.steps[index];
     if (step === undefined || step.after_ms > untilMs) return;
@@ -199,16 +199,16 @@ function* eventsAfter(
     if (step.status !== 'running') continue;
     const span = {
       beginMs: step.after_ms,
-      fromMs: Math.max(from.atMs, rhythmFromMs),
+      fromMs: Math.max(from.atMs, periodicFromMs),
       untilMs: Math.min(untilMs, (script.steps[index + 1]?.after_ms ?? Infinity) - 1),
     };
-    for (const event of eventsByRhythm(script, span, settings)) {
+    for (const event of periodicEvents(script, span, settings)) {
       if (isAfter(event, from)) yield event;
     }
   }
 }
 
-/** When the next event may come, ms since creation; Infinity where none will. */
+/** The time of the next possible event, ms since creation; Infinity for none. */
 function nextEventAfter(script: RunScript, atMs: number, settings: StreamSettings): number {
   const index = stepAt(script, atMs);
   const step = script.steps[index];
@@ -220,7 +220,7 @@ function nextEventAfter(script: RunScript, atMs: number, settings: StreamSetting
   return Math.min(nextStep, ...ticks);
 }
 
-/** Says where the run stands, as a stream does that begins in the middle. */
+/** A `state` event for the state of the run at a position. */
 function stateEvent(
   script: RunScript,
   position: Position,
@@ -232,7 +232,7 @@ function stateEvent(
   return { ...position, type: 'state', data };
 }
 
-function isUnmentioned(status: string, { silent_on: silent }: StreamSettings): boolean {
+function isSilentOn(status: string, { silent_on: silent }: StreamSettings): boolean {
   return silent.includes(status) || silent.includes('*');
 }
 
@@ -240,8 +240,8 @@ function eventsOfStep(script: RunScript, index: number, settings: StreamSettings
   const step = script.steps[index];
   const before = script.steps[index - 1];
   if (step === undefined || step.status === before?.status) return [];
-  if (isUnmentioned(step.status, settings)) return [];
-  const position = { atMs: step.after_ms, n: PLACES_PER_STEP * (index + 1) };
+  if (isSilentOn(step.status, settings)) return [];
+  const position = { atMs: step.after_ms, n: ORDERS_PER_STEP * (index + 1) };
   const state = stateEvent(script, position, settings);
   if (!isStreamedEnd(step.status)) return [state];
   const changed = changedNodes(nodesBefore(script, index), nodeStates(step));
@@ -251,13 +251,13 @@ function eventsOfStep(script: RunScript, index: number, settings: StreamSettings
       atMs: step.after_ms,
       n: position.n + 1 + place,
       type: 'content',
-      data: { ...news(node), ...(isLast && { workflow_status: step.status }) },
+      data: { ...nodeUpdate(node), ...(isLast && { workflow_status: step.status }) },
     };
   });
   return [state, ...contents];
 }
 
-/** Where the nodes stood just before a step; steps at the very same time come after one another. */
+/** The nodes' states just before a step; steps at the same time count one after another. */
 function nodesBefore(script: RunScript, index: number): NodeState[] {
   const { steps } = script;
   const previous = steps[index - 1] ?? steps[0];
@@ -267,26 +267,26 @@ function nodesBefore(script: RunScript, index: number): NodeState[] {
 }
 
 interface Span {
-  /** When the rhythm began. */
+  /** The start of the periodic events. */
   beginMs: number;
   fromMs: number;
   untilMs: number;
 }
 
-function* eventsByRhythm(
+function* periodicEvents(
   script: RunScript,
   span: Span,
   settings: StreamSettings,
 ): Generator<TimelineEvent> {
   const { state_every_ms: stateMs, content_every_ms: contentMs } = settings;
-  const speaks = stateMs > 0 && !isUnmentioned('running', settings);
-  let stateAtMs = speaks ? nextTick(span.beginMs, stateMs, span.fromMs - 1) : Infinity;
+  const hasStates = stateMs > 0 && !isSilentOn('running', settings);
+  let stateAtMs = hasStates ? nextTick(span.beginMs, stateMs, span.fromMs - 1) : Infinity;
   let contentAtMs = contentMs > 0 ? nextTick(span.beginMs, contentMs, span.fromMs - 1) : Infinity;
   for (;;) {
     const atMs = Math.min(stateAtMs, contentAtMs);
     if (atMs > span.untilMs) return;
     if (atMs === stateAtMs) {
-      yield stateEvent(script, { atMs, n: STATE_PLACE }, settings);
+      yield stateEvent(script, { atMs, n: STATE_ORDER }, settings);
       stateAtMs += stateMs;
     }
     if (atMs === contentAtMs) {
@@ -296,13 +296,13 @@ function* eventsByRhythm(
   }
 }
 
-/** What has become of the nodes since, and what the running one has to say. */
+/** The nodes that have changed, and one update of the running node. */
 function* contentsAt(script: RunScript, atMs: number, sinceMs: number): Generator<TimelineEvent> {
   const nodes = nodeStates(stateAt(script, atMs));
   const changed = changedNodes(nodeStates(stateAt(script, sinceMs)), nodes);
   const running = nodes.filter((node) => node.status === 'running' && !changed.includes(node));
   for (const [place, node] of [...changed, ...running].entries()) {
-    yield { atMs, n: CONTENT_PLACE + place, type: 'content', data: news(node) };
+    yield { atMs, n: CONTENT_ORDER + place, type: 'content', data: nodeUpdate(node) };
   }
 }
 
@@ -310,7 +310,7 @@ function changedNodes(before: NodeState[], after: NodeState[]): NodeState[] {
   return after.filter(({ status }, index) => status !== before[index]?.status);
 }
 
-function news({ id, status }: NodeState): Record<string, unknown> {
+function nodeUpdate({ id, status }: NodeState): Record<string, unknown> {
   return { id, status, content: PRIVATE_CANARY };
 }
 

@@ -5,28 +5,28 @@ import { seededRandom } from './seeded-random.ts';
 
 const MAX_RULES = 10_000;
 
-/** Which requests a rule takes, and how often; the same for every kind of fault. */
+/** The requests that a fault applies to; the same for every kind of fault. */
 const rule = {
-  /** Only reads and streams of this run; absent: every call of the Noxus API, listings included. */
+  /** Only reads and streams of this run; absent: every call of the Noxus API. */
   run_id: z.string().min(1).max(128).optional(),
-  /** Only listings, only reads of runs, only streams of their events, or only other calls; absent: all. */
+  /** Only lists, only reads of runs, only event streams, or only other calls; absent: all. */
   on: z.enum(['list', 'run', 'stream', 'other']).optional(),
-  /** How many requests it spoils before it is used up; absent: until cleared. */
+  /** The number of requests until the fault ends; absent: until cleared. */
   count: z.int().min(1).max(1_000_000).optional(),
-  /** The chance that it spoils a request which it matches; absent: every one. */
+  /** The share of matching requests that it applies to; absent: all. */
   probability: z.number().gt(0).max(1).optional(),
-  /** Makes the dice of `probability` repeatable. */
+  /** Makes `probability` repeatable. */
   seed: z.int().min(0).max(0xffff_ffff).optional(),
 };
 
 const milliseconds = z.int().min(0).max(3_600_000);
 
-/** Everything that may go wrong between Noxus and its client. */
+/** The faults between Noxus and its client. */
 export const faultSchema = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('status'),
     status: z.int().min(300).max(599),
-    /** The page of a proxy in place of Noxus's own words. */
+    /** The HTML page of a proxy in place of Noxus's answer. */
     is_html: z.boolean().default(false),
     /** Seconds to ask the client to wait for; absent: no `Retry-After`. */
     retry_after: z.int().min(0).max(1_000_000).optional(),
@@ -35,58 +35,58 @@ export const faultSchema = z.discriminatedUnion('kind', [
   }),
   /** The right answer, `ms` late. */
   z.strictObject({ kind: z.literal('stall'), ms: milliseconds, ...rule }),
-  /** The right answer, headers at once and the body spread over `ms`: an idle time-out never fires. */
+  /** The right answer with its body spread over `ms`, so that an idle time-out never fires. */
   z.strictObject({ kind: z.literal('drip'), ms: milliseconds, ...rule }),
-  /** The connection is reset before anything is answered. */
+  /** The connection is reset before the answer. */
   z.strictObject({ kind: z.literal('reset'), ...rule }),
   /** 200 with the HTML page of some proxy. */
   z.strictObject({ kind: z.literal('html'), ...rule }),
   /** 200, well framed, with the first half of the right answer. */
   z.strictObject({ kind: z.literal('truncated'), ...rule }),
-  /** 200 with a body without end that says nowhere how long it is. */
+  /** 200 with a huge body and no `content-length`. */
   z.strictObject({
     kind: z.literal('oversize'),
     bytes: z.int().min(1).max(268_435_456).default(2_097_152),
     ...rule,
   }),
-  /** 200, said to be JSON, with bytes that are neither JSON nor UTF-8. */
+  /** 200 with the type of JSON, and bytes that are neither JSON nor UTF-8. */
   z.strictObject({ kind: z.literal('garbage'), ...rule }),
   /** 200 with a run that was not requested. */
   z.strictObject({ kind: z.literal('other_run'), ...rule }),
-  /** 200 with sound JSON that is neither a run nor a page of runs. */
+  /** 200 with valid JSON that is neither a run nor a page of runs. */
   z.strictObject({ kind: z.literal('wrong_shape'), ...rule }),
   /**
-   * 200 with this status for every run in it, whatever is true: a stale cache, or worse. Of a
-   * stream: every `state` event does.
+   * 200 with this status for every run in it, true or not, as from a stale cache. In a stream, every
+   * `state` event has it.
    */
   z.strictObject({
     kind: z.literal('claim'),
     status: z.string().min(1).max(64),
     progress: z.int().optional(),
-    /** When it is said to have finished, ms from now; for statuses that end a run. */
+    /** The claimed `finished_at`, ms from now; for statuses that end a run. */
     finished_in_ms: z.int().min(-31_536_000_000).max(31_536_000_000).default(0),
     ...rule,
   }),
-  /** The right answer, encoded, whether that was asked for or not. */
+  /** The right answer, compressed even if the client does not accept that. */
   z.strictObject({ kind: z.literal('compressed'), encoding: z.enum(['gzip', 'br']), ...rule }),
-  /** The right page, but in front of each run's private fields a document of so many bytes. */
+  /** The right page with a document of this many bytes before each run's private fields. */
   z.strictObject({ kind: z.literal('bulky'), bytes: z.int().min(1).max(67_108_864), ...rule }),
-  /** The right answer of so long ago, as from a replica that lags. */
+  /** The right answer of this long ago, as from a replica that lags. */
   z.strictObject({ kind: z.literal('lag'), ms: milliseconds, ...rule }),
   /**
-   * Shifts pages after the first, as if this many runs had come in at the head of the list since it
-   * was read. A negative number stands for runs deleted there.
+   * Shifts pages after the first, as if this many runs had been created since the first was read. A
+   * negative number stands for deleted runs.
    */
   z.strictObject({ kind: z.literal('shift'), by: z.int().min(-1_000).max(1_000), ...rule }),
-  /** Of a stream: it opens, and nothing ever comes. Of anything else: the headers only. */
+  /** A stream opens and sends nothing; any other call gets the headers only. */
   z.strictObject({ kind: z.literal('silence'), ...rule }),
-  /** Of a stream: right for so long, then the connection breaks. Of anything else: at once. */
+  /** A stream is right for this long, then the connection breaks; any other call breaks at once. */
   z.strictObject({ kind: z.literal('drop'), after_ms: milliseconds, ...rule }),
-  /** Of a stream: one line without end. */
+  /** A stream sends one endless line. */
   z.strictObject({ kind: z.literal('endless_line'), ...rule }),
 ]);
 
-/** What a fault may be confined to. */
+/** The kinds of calls that a fault may be limited to. */
 export type FaultPlace = NonNullable<Fault['on']>;
 
 export type Fault = z.output<typeof faultSchema>;
@@ -98,13 +98,13 @@ interface ActiveFault {
   random: Random;
 }
 
-/** The faults in force. A rule for one run goes before rules for all; older rules before newer. */
+/** The active faults. Those of one run come before those for all, older before newer. */
 export class FaultTable {
   readonly #byRun = new Map<string, ActiveFault[]>();
   #forAll: ActiveFault[] = [];
   #size = 0;
 
-  /** The number of rules in force. */
+  /** The number of active faults. */
   get size(): number {
     return this.#size;
   }
@@ -131,7 +131,7 @@ export class FaultTable {
     this.#size = 0;
   }
 
-  /** The fault that spoils this request, used up by one; `runId` is null for what is of no one run. */
+  /** The fault for this request, which counts as used; `runId` is null for calls of no one run. */
   take(runId: string | null, place: FaultPlace = runId === null ? 'list' : 'run'): Fault | null {
     if (this.#size === 0) return null;
     const own = runId === null ? undefined : this.#byRun.get(runId);

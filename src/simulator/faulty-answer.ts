@@ -8,12 +8,12 @@ import type { Fault } from './fault.ts';
 import { pause, send, type Answer } from './http-io.ts';
 import { PRIVATE_CANARY } from './wire-run.ts';
 
-/** Shortest time between two pieces of a body that drips. */
+/** The shortest time between two pieces of a slow body, ms. */
 const DRIP_EVERY_MS = 50;
 const CHUNK_BYTES = 65_536;
 
-/** Answers a request as the fault wants it. Never rejects: a client that goes away ends it. */
-export async function misbehave(
+/** Answers a request with a fault. Never rejects; a client that leaves ends it. */
+export async function sendFaulty(
   response: ServerResponse,
   exchange: Exchange,
   fault: Fault,
@@ -23,7 +23,7 @@ export async function misbehave(
     return;
   }
   if (isStreamFault(fault)) {
-    await spoilStream(response, fault);
+    await sendFaultyStream(response, fault);
     return;
   }
   switch (fault.kind) {
@@ -37,7 +37,7 @@ export async function misbehave(
       response.socket?.resetAndDestroy();
       return;
     case 'oversize':
-      await pourOut(response, 200, endlessJson(fault.bytes));
+      await sendWithoutLength(response, 200, endlessJson(fault.bytes));
       return;
     case 'garbage':
       response.writeHead(200, { 'content-type': 'application/json' });
@@ -48,7 +48,7 @@ export async function misbehave(
       return;
     case 'bulky': {
       const { status, body } = exchange.answer();
-      await pourOut(response, status, bulkyPage(body, fault.bytes));
+      await sendWithoutLength(response, status, bulkyPage(body, fault.bytes));
     }
   }
 }
@@ -74,14 +74,14 @@ async function drip(response: ServerResponse, answer: Answer, ms: number): Promi
   response.end();
 }
 
-/** Sends a body without its length; only the part being sent is held in memory. */
-async function pourOut(
+/** Sends a body without its length, and holds only a part of it in memory. */
+async function sendWithoutLength(
   response: ServerResponse,
   status: number,
   body: Generator<string>,
 ): Promise<void> {
   response.writeHead(status, { 'content-type': 'application/json' });
-  // Clients should hang up on this, so failure is the usual end.
+  // Clients should disconnect, so an error is the usual end.
   await pipeline(Readable.from(body), response).catch(() => undefined);
 }
 
@@ -102,12 +102,12 @@ function* bulkyPage(body: string, bytes: number): Generator<string> {
 
 const ANOTHER_ID = '00000000-0000-4000-8000-000000000000';
 
-/** A page as proxies and load balancers send it; error pages have been known to quote requests. */
+/** A page as proxies send it, with private data, since error pages may quote requests. */
 const HTML_PAGE = `<!doctype html><title>Bad Gateway</title><h1>Bad Gateway</h1><!-- ${PRIVATE_CANARY} -->`;
 
 /** The request that gets a wrong answer. */
 export interface Exchange {
-  /** Makes the answer that would have been given; asked for as late as possible. */
+  /** Makes the right answer, at the time of the call. */
   answer: () => Answer;
   /** Null for everything but the read of a run. */
   runId: string | null;
@@ -127,7 +127,7 @@ const WRONG_ANSWERS = [
 
 type WrongAnswer = Extract<Fault, { kind: (typeof WRONG_ANSWERS)[number] }>;
 
-/** True for faults of what is said, false for those of how it is said. */
+/** True for a fault of the answer's content, false for one of its transport. */
 function isWrongAnswer(fault: Fault): fault is WrongAnswer {
   return WRONG_ANSWERS.some((kind) => kind === fault.kind);
 }
@@ -149,7 +149,7 @@ function wrongAnswer(exchange: Exchange, fault: WrongAnswer): Answer {
       return claiming(exchange.answer(), fault, exchange.now());
     case 'shift':
     case 'lag':
-      // The question was changed, so this is its right answer.
+      // The fault has changed the request, whose answer is right.
       return exchange.answer();
   }
 }
@@ -169,7 +169,7 @@ function statusAnswer(fault: StatusFault, now: number): Answer {
   return { status: fault.status, headers, body: JSON.stringify({ detail }) };
 }
 
-/** Dates have whole seconds: rounding up never asks for less than what the rule says. */
+/** Rounds dates up to whole seconds, so that the client waits at least this long. */
 function retryAfter(
   { retry_after: seconds = 0, retry_after_form: form }: StatusFault,
   now: number,
@@ -186,7 +186,7 @@ function withAnotherId(answer: Answer, runId: string | null): Answer {
   return runId === null ? answer : { ...answer, body: answer.body.replace(runId, ANOTHER_ID) };
 }
 
-/** The answer with this said of its run, or of each that it lists. */
+/** The answer with the claimed fields for its run, or for each run of a list. */
 function claiming(answer: Answer, fault: Extract<Fault, { kind: 'claim' }>, now: number): Answer {
   if (answer.status !== 200) return answer;
   const claim = {
@@ -205,12 +205,12 @@ const STREAM_FAULTS = ['silence', 'drop', 'endless_line'] as const;
 
 type StreamFault = Extract<Fault, { kind: (typeof STREAM_FAULTS)[number] }>;
 
-/** True for faults that are meant for streams. */
+/** True for faults of event streams. */
 function isStreamFault(fault: Fault): fault is StreamFault {
   return STREAM_FAULTS.some((kind) => kind === fault.kind);
 }
 
-async function spoilStream(response: ServerResponse, fault: StreamFault): Promise<void> {
+async function sendFaultyStream(response: ServerResponse, fault: StreamFault): Promise<void> {
   openStream(response);
   switch (fault.kind) {
     case 'silence':
@@ -219,7 +219,7 @@ async function spoilStream(response: ServerResponse, fault: StreamFault): Promis
       response.destroy();
       return;
     case 'endless_line':
-      // Clients are meant to hang up on this.
+      // Clients should disconnect.
       await pipeline(Readable.from(endlessLine()), response).catch(() => undefined);
   }
 }

@@ -2,10 +2,10 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { RunwatchError, messageOf } from '../core/errors.ts';
 
-/** Bodies that the simulator and the receiver take. */
+/** The largest body that simulator and receiver accept. */
 export const MAX_BODY_BYTES = 1_048_576;
 
-/** Longer than any client keeps an idle connection, so that it is never closed under a request. */
+/** Longer than any client's, so that the server never closes a connection under a request, ms. */
 const KEEP_ALIVE_MS = 120_000;
 
 /** The only hosts that test servers listen on. */
@@ -56,7 +56,7 @@ function cannotListen(error: NodeJS.ErrnoException, port: number, host: string):
       });
 }
 
-/** Stops a server and ends every connection, those under way too. */
+/** Stops a server and closes every connection, even during a request. */
 export async function closeServer(server: Server): Promise<void> {
   const closed = new Promise<void>((resolve) => {
     server.close(() => {
@@ -81,7 +81,7 @@ export function send(response: ServerResponse, answer: Answer): void {
   response.end(answer.body);
 }
 
-/** Reads a body of at most {@link MAX_BODY_BYTES}. What comes after that is thrown away. */
+/** Reads a body of at most {@link MAX_BODY_BYTES}, and discards the rest. */
 export async function readBody(request: IncomingMessage): Promise<Body> {
   const chunks: Buffer[] = [];
   let length = 0;
@@ -107,7 +107,7 @@ export async function readBody(request: IncomingMessage): Promise<Body> {
   });
 }
 
-/** Waits, but not for a client that has gone. @returns false when it has */
+/** Waits. @returns false at once if the client has disconnected */
 export async function pause(response: ServerResponse, ms: number): Promise<boolean> {
   if (response.closed) return false;
   return new Promise((resolve) => {

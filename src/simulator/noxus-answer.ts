@@ -21,7 +21,7 @@ const callbackUrlSchema = z
   .url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' })
   .max(2_048);
 
-/** Body of `POST /v1/workflows/{workflow_id}/runs`; what else stands in it is ignored. */
+/** Body of `POST /v1/workflows/{workflow_id}/runs`; other fields are ignored. */
 const startSchema = z.object({
   input: z.record(z.string(), z.unknown()),
   node_ids: z.array(z.string()).nullish(),
@@ -33,7 +33,7 @@ const startSchema = z.object({
 
 type StartRequest = z.output<typeof startSchema>;
 
-/** The story that a run plays: that of its workflow, unless its input names one. */
+/** The story of a new run: that of its workflow, unless the input names one. */
 function storyOf({ input }: StartRequest, workflow: Workflow): StoryName | Complaint {
   const named = input['story'];
   if (named === undefined) return workflow.story;
@@ -76,16 +76,16 @@ const bulkDeleteSchema = z.object({
 
 type BulkDeleteRequest = z.output<typeof bulkDeleteSchema>;
 
-/** A call with its body, where it has one. */
+/** A call with its body. */
 export interface Asked {
   call: Call;
   /** The value of a JSON body; undefined without one. */
   body: unknown;
-  /** How old what is read of runs may be, ms: replicas lag. */
+  /** The age of the runs to answer with, ms, as from a replica that lags. */
   lagMs: number;
 }
 
-/** What Noxus answers, as its server framework words it. */
+/** The answer of Noxus, in the words of FastAPI. */
 export function answerCall(simulation: Simulation, asked: Asked): Answer {
   const { call, body } = asked;
   if (isOfOneRun(call)) return answerOfRun(simulation, { ...asked, call });
@@ -161,7 +161,7 @@ function listRuns(
   const { page, size } = wanted;
   const skip = Math.max(0, (page - 1) * size - (page === 1 ? 0 : call.shift));
   const { runs: items, total } = runs.list({ workflowId: call.workflowId, skip, size, lagMs });
-  // Listings carry the large, private fields too, as Noxus's may.
+  // Lists carry the large private fields too, as those of Noxus may.
   const texts = items.map((run) => runs.wireText(run)).join(',');
   const pages = Math.ceil(total / size);
   return {
@@ -200,13 +200,13 @@ function pageOf(query: URLSearchParams): Page {
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/** What came of a start; `runId` is null where there is no run. */
+/** The result of a start; `runId` is null if it was refused. */
 interface Start {
   answer: Answer;
   runId: string | null;
 }
 
-/** `POST /v1/workflows/{workflow_id}/runs`: the new run, as it is at once. */
+/** `POST /v1/workflows/{workflow_id}/runs`: answers with the new run. */
 export function startRun(simulation: Simulation, workflowId: string, body: unknown): Start {
   const { runs, workflows } = simulation;
   if (!UUID.test(workflowId)) return refused(invalid(notUuid(['path', 'workflow_id'], workflowId)));
@@ -238,8 +238,8 @@ function refused(answer: Answer): Start {
 const TIMEOUT_MS = 10_000;
 
 /**
- * Posts a run to the `callback_url` it was started with, once it is completed, failed or stopped.
- * As with Noxus nothing is signed, and a failed call is not repeated.
+ * Posts a run to its `callback_url` once it is completed, failed or stopped. As in Noxus, the call is
+ * not signed, and not repeated after a failure.
  */
 async function callBack(simulation: Simulation, runId: string, url: string): Promise<void> {
   const { runs, callbacks, closing } = simulation;
@@ -260,7 +260,7 @@ async function callBack(simulation: Simulation, runId: string, url: string): Pro
   }
 }
 
-/** `DELETE /v1/runs/{run_id}`: a run in flight is not deleted but stands in `errors`. */
+/** `DELETE /v1/runs/{run_id}`: a run in flight is not deleted, but listed in `errors`. */
 function deleteRun(runs: RunRegistry, runId: string): Answer {
   const answer = runs.read(runId);
   switch (answer.kind) {
@@ -273,7 +273,7 @@ function deleteRun(runs: RunRegistry, runId: string): Answer {
   }
 }
 
-/** `POST /v1/runs/bulk/delete`: by ids, or all that ended and were created before `to_date`. */
+/** `POST /v1/runs/bulk/delete`: by ids, or all ended runs created before `to_date`. */
 function bulkDelete(runs: RunRegistry, body: unknown): Answer {
   if (body === undefined) return invalid(BODY_MISSING);
   const parsed = bulkDeleteSchema.safeParse(body);
@@ -292,7 +292,7 @@ function bulkDelete(runs: RunRegistry, body: unknown): Answer {
   return outcome({ matched, succeeded, errors: { ...errors, ...inFlight } });
 }
 
-/** FastAPI takes null for a field that is left out. */
+/** FastAPI treats null as an absent field. */
 function isGiven<Value>(value: Value | null | undefined): value is Value {
   return value !== null && value !== undefined;
 }
@@ -343,7 +343,7 @@ function outcome({ matched, succeeded, errors }: Deletion): Answer {
   return { status: 200, body: JSON.stringify({ matched, succeeded, failed, errors }) };
 }
 
-/** `POST /v1/runs/search`: the runs in which a text occurs, newest first. */
+/** `POST /v1/runs/search`: the runs that contain a text, newest first. */
 function searchRuns(runs: RunRegistry, body: unknown): Answer {
   if (body === undefined) return invalid(BODY_MISSING);
   const parsed = searchSchema.safeParse(body);

@@ -3,14 +3,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isTerminalStatus } from '../core/run/snapshot.ts';
 import { streamEvents } from './event-stream.ts';
 import type { Fault } from './fault.ts';
-import { misbehave } from './faulty-answer.ts';
+import { sendFaulty } from './faulty-answer.ts';
 import { type Answer, readBody, send } from './http-io.ts';
 import { answerCall, startRun } from './noxus-answer.ts';
 import { problem, BODY_NOT_JSON, invalid, notUuid } from './noxus-error.ts';
 import type { Simulation } from './simulation.ts';
 import { NODE_CATALOG } from './workflow.ts';
 
-/** How long `runs/sync` waits for the end of a run, ms: as long as the SDK does. */
+/** How long `runs/sync` waits for the end of a run, ms; the same as in the SDK. */
 const SYNC_MS = 120_000;
 
 interface Served {
@@ -20,23 +20,23 @@ interface Served {
   fault: Fault | null;
 }
 
-/** Answers a call of the Noxus API. Synchronous where there is no body: benchmarks use it. */
+/** Answers a call of the Noxus API; a call without a body synchronously, for the benchmarks. */
 export function serveNoxus(
   simulation: Simulation,
   request: IncomingMessage,
   response: ServerResponse,
 ): void {
-  const { ledger, now } = simulation;
+  const { requestLog, now } = simulation;
   const call = parseCall(request.method ?? 'GET', request.url ?? '/');
-  const leave = ledger.enter(
+  const endRequest = requestLog.start(
     call.kind === 'get_run' ? call.runId : null,
     now(),
     call.kind === 'list_runs',
   );
-  // A client has its answer as soon as it is written, and may then ask again: it is in flight no more.
+  // A client may send its next request as soon as the answer is written, so this one has ended.
   const settle = () => {
-    if (response.headersSent) ledger.answered(response.statusCode);
-    leave();
+    if (response.headersSent) requestLog.answered(response.statusCode);
+    endRequest();
   };
   response.setHeader('x-request-id', randomUUID());
   if (request.headers['x-api-key'] !== simulation.apiKey) {
@@ -65,14 +65,14 @@ function takesBody({ kind }: Call): boolean {
   return ['start_run', 'run_sync', 'search_runs', 'bulk_delete'].includes(kind);
 }
 
-/** Which of the faults in force spoils this call. */
+/** The active fault for this call; null for none. */
 function takeFault({ faults }: Simulation, call: Call): Fault | null {
   if (call.kind === 'run_events') return faults.take(call.runId, 'stream');
   if (call.kind === 'get_run') return faults.take(call.runId, 'run');
   return faults.take(null, call.kind === 'list_runs' ? 'list' : 'other');
 }
 
-/** @returns null where the answer was sent at once */
+/** @returns null if the answer was sent at once */
 function serveCall(simulation: Simulation, served: Served): Promise<void> | null {
   const { call, response, body, fault } = served;
   if (call.kind === 'run_events' && isStreamedUnder(fault)) {
@@ -88,12 +88,12 @@ function serveCall(simulation: Simulation, served: Served): Promise<void> | null
     return null;
   }
   const runId = call.kind === 'get_run' ? call.runId : null;
-  return misbehave(response, { answer, runId, now: simulation.now }, fault);
+  return sendFaulty(response, { answer, runId, now: simulation.now }, fault);
 }
 
 type StreamFault = Extract<Fault, { kind: 'drop' | 'claim' }>;
 
-/** A stream that drops is right until then, and one that lies is a stream all the same. */
+/** True for faults of a stream that otherwise works: a late drop, or a false status. */
 function isStreamedUnder(fault: Fault | null): fault is StreamFault | null {
   return fault === null || fault.kind === 'drop' || fault.kind === 'claim';
 }
@@ -149,7 +149,7 @@ function outputOf(runText: string): string {
   return JSON.stringify(output ?? {});
 }
 
-/** Stands for a body that was refused, with its answer sent. */
+/** A body that was refused; its answer is sent. */
 const REFUSED = Symbol('refused');
 
 async function readJson(request: IncomingMessage, response: ServerResponse): Promise<unknown> {
@@ -167,7 +167,7 @@ async function readJson(request: IncomingMessage, response: ServerResponse): Pro
   }
 }
 
-/** A call of the simulated Noxus API. Ids are as they stand in the path, decoded. */
+/** A call of the simulated Noxus API. Ids are decoded. */
 export type Call =
   /** `workflowId` is null for `GET /v1/runs/{run_id}`, which answers without output. */
   | { kind: 'get_run'; runId: string; workflowId: string | null }
@@ -179,7 +179,7 @@ export type Call =
       kind: 'list_runs';
       workflowId: string | null;
       query: URLSearchParams;
-      /** By how many runs the list has moved on since its first page was read. */
+      /** How many runs were created since the first page was read. */
       shift: number;
     }
   | { kind: 'start_run'; workflowId: string }
@@ -240,7 +240,7 @@ const ROUTES = new Map(
   }),
 );
 
-/** Reads method and path of a request; `target` is as it stands in the request line. */
+/** Parses method and path of a request; `target` is the one of the request line. */
 function parseCall(method: string, target: string): Call {
   const [path = '', query = ''] = target.split('?', 2);
   if (!path.startsWith('/v1/')) return NOT_FOUND;
@@ -260,7 +260,7 @@ function parseCall(method: string, target: string): Call {
   return { kind: 'fixed', answer: problem(405, 'Method Not Allowed', { allow: allowed }) };
 }
 
-/** How a path may be meant: as it stands, with its last part for a verb, or with an id there. */
+/** The readings of a path: literally, with a verb as its last part, or with an id there. */
 function readings(parts: string[]): { route: string; ids: string[] }[] {
   const starred = parts.map((part, index) => (index % 2 === 1 ? '*' : part));
   const ids = parts.filter((_, index) => index % 2 === 1);
@@ -272,7 +272,7 @@ function readings(parts: string[]): { route: string; ids: string[] }[] {
   ];
 }
 
-/** Percent-decoding that leaves alone what it cannot read. */
+/** Percent-decodes; malformed text remains as it is. */
 function decode(text: string): string {
   try {
     return decodeURIComponent(text);

@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Answer } from './http-io.ts';
 
-/** One complaint of `HTTPValidationError`, as Pydantic words it. */
+/** One error of `HTTPValidationError`, in the words of Pydantic. */
 export interface Complaint {
   type: string;
   loc: (string | number)[];
@@ -18,7 +18,7 @@ export function invalid(...detail: Complaint[]): Answer {
   return { status: 422, body: JSON.stringify({ detail }) };
 }
 
-/** How Pydantic says that an id is no UUID. */
+/** Pydantic's error for an id that is no UUID. */
 export function notUuid(loc: Complaint['loc'], input: string): Complaint {
   const error = 'invalid length: expected length 32 for simple format, found ' + input.length;
   const msg = `Input should be a valid UUID, ${error}`;
@@ -32,7 +32,7 @@ interface IntegerRange {
   max: number;
 }
 
-/** Reads a whole number of a query, as FastAPI does. */
+/** Parses an integer of a query, as FastAPI does. */
 export function integerOf(
   query: URLSearchParams,
   { name, fallback, min, max }: IntegerRange,
@@ -81,7 +81,7 @@ const WORDINGS: Record<string, [type: string, msg: string]> = {
   object: ['model_attributes_type', 'Input should be a valid dictionary or object'],
 };
 
-/** Complaints about a body, by what zod found in it. */
+/** Pydantic's errors for a body, from those of zod. */
 export function complaintsOf(error: z.ZodError, body: unknown): Complaint[] {
   return error.issues.map((issue) => {
     const loc = ['body', ...issue.path.map((part) => (typeof part === 'symbol' ? '' : part))];

@@ -14,7 +14,7 @@ import {
 
 const DEFAULT_KEEP = 100_000;
 
-/** One webhook as it came in. */
+/** One received webhook. */
 export interface ReceivedWebhook {
   /** `webhook-id`, which is the event's id; null when it was not sent. */
   id: string | null;
@@ -43,20 +43,20 @@ interface ReceiverOptions {
   host?: LoopbackHost;
   /** `whsec_…`; without any, nothing can be verified and everything is accepted. */
   secrets: readonly string[];
-  /** What to answer; default 204 to what may be trusted, else 401. */
+  /** The answer; default 204 to a verified webhook, else 401. */
   respond?: (received: ReceivedWebhook) => number | Response;
   onReceived?: (received: ReceivedWebhook) => void;
-  /** How many webhooks `received` holds, the newest; default 100,000. */
+  /** How many of the newest webhooks `received` holds; default 100,000. */
   keep?: number;
 }
 
 /** A receiver of webhooks. */
 export interface Receiver {
-  /** Where to send to. Every path is as good. */
+  /** The URL for webhooks; every path works. */
   readonly url: string;
-  /** What came in, oldest first. */
+  /** All webhooks, oldest first. */
   readonly received: readonly ReceivedWebhook[];
-  /** Stops it, and ends every connection. */
+  /** Stops it and closes every connection. */
   close(): Promise<void>;
 }
 
@@ -147,7 +147,7 @@ function typeOf(text: string): string | null {
   }
 }
 
-/** Names the reason why a webhook cannot be trusted; null when it can. */
+/** Returns the reason why a webhook is not verified; null if it is. */
 type Verify = (body: Buffer, headers: Record<string, string>) => string | null;
 
 /**
@@ -158,7 +158,7 @@ function webhookVerifier(secrets: readonly string[]): Verify {
   const webhooks = secrets.map(parseSecret);
   return (body, headers) => {
     if (webhooks.length === 0) return 'no secret to verify it with';
-    // The package signs text: bytes that are not UTF-8 would be replaced before they are checked.
+    // The package signs text, and would replace bytes that are not UTF-8 before it checks them.
     if (!isUtf8(body)) return 'Body is not UTF-8';
     let problem: string | null = null;
     for (const webhook of webhooks) {
@@ -182,7 +182,7 @@ function parseSecret(secret: string): Webhook {
   try {
     return new Webhook(secret);
   } catch {
-    // The cause is left out, for it may quote the secret.
+    // Without the cause, which may quote the secret.
     throw new RunwatchError('a webhook secret is not "whsec_" followed by base64', {
       code: 'invalid_secret',
     });

@@ -10,7 +10,7 @@ export interface RunRequests {
   /** When the reads arrived, oldest first; the last thousand. */
   times: readonly number[];
   inFlight: number;
-  /** The most reads of this run that were ever under way at once. */
+  /** The most reads of this run that were in flight at once. */
   maxInFlight: number;
 }
 
@@ -18,15 +18,14 @@ interface RunEntry extends RunRequests {
   times: number[];
 }
 
-/** Records that one request was answered, or its client left; later calls do nothing. */
-export type Leave = () => void;
+/** Records the end of one request; later calls do nothing. */
+export type EndRequest = () => void;
 
 /**
- * The log of all calls of the simulated Noxus API: what a client really requested. It holds the
- * times of the last million requests and the reads of 250,000 runs. Older ones count only in the
- * totals.
+ * Records all calls of the simulated Noxus API. It holds the times of the last million requests and
+ * the reads of 250,000 runs. Older requests count only in the totals.
  */
-export class Ledger {
+export class RequestLog {
   readonly #runs = new Map<string, RunEntry>();
   readonly #statuses = new Map<number, number>();
   #times: number[] = [];
@@ -41,7 +40,7 @@ export class Ledger {
     return this.#total;
   }
 
-  /** How many of all requests were for a page of a list. */
+  /** The number of requests for a page of a list. */
   get lists(): number {
     return this.#lists;
   }
@@ -54,12 +53,12 @@ export class Ledger {
     return this.#maxInFlight;
   }
 
-  /** The most reads of any one run that were ever under way at once. */
+  /** The most reads of any one run that were in flight at once. */
   get maxInFlightPerRun(): number {
     return this.#maxInFlightPerRun;
   }
 
-  /** How many answers had which status; requests that were reset have none. */
+  /** The number of answers by status; reset connections have none. */
   get statuses(): Record<string, number> {
     return Object.fromEntries(this.#statuses);
   }
@@ -75,7 +74,7 @@ export class Ledger {
 
   /**
    * The number of requests that arrived in [from, to).
-   * @throws RunwatchError `window_forgotten` when the window begins before the oldest time still held
+   * @throws RunwatchError `window_forgotten` if the window begins before the oldest time held
    */
   requestsBetween(from: number, to: number): number {
     if (from <= this.#forgottenUntil) {
@@ -86,7 +85,7 @@ export class Ledger {
     return this.#times.reduce((count, time) => (time >= from && time < to ? count + 1 : count), 0);
   }
 
-  /** The most requests that arrived in any time of so many milliseconds, of those still held. */
+  /** The most requests within any window of this length, ms, of those held. */
   mostWithin(ms: number): number {
     let most = 0;
     let from = 0;
@@ -98,14 +97,14 @@ export class Ledger {
   }
 
   /** Records a request; `runId` is null for everything but the read of a run. */
-  enter(runId: string | null, now: number, isList = false): Leave {
+  start(runId: string | null, now: number, isList = false): EndRequest {
     this.#total += 1;
     if (isList) this.#lists += 1;
     this.#remember(now);
     this.#inFlight += 1;
     this.#maxInFlight = Math.max(this.#maxInFlight, this.#inFlight);
     const entry = runId === null ? undefined : this.#entryOf(runId);
-    if (entry !== undefined) this.#enterRun(entry, now);
+    if (entry !== undefined) this.#startRun(entry, now);
     let left = false;
     return () => {
       if (left) return;
@@ -119,7 +118,7 @@ export class Ledger {
     this.#statuses.set(status, (this.#statuses.get(status) ?? 0) + 1);
   }
 
-  /** Forgets past requests, but not those under way. */
+  /** Forgets all requests except those in flight. */
   reset(): void {
     for (const [id, entry] of this.#runs) {
       if (entry.inFlight === 0) this.#runs.delete(id);
@@ -134,7 +133,7 @@ export class Ledger {
     this.#maxInFlightPerRun = Math.max(0, ...[...this.#runs.values()].map((run) => run.inFlight));
   }
 
-  #enterRun(entry: RunEntry, now: number): void {
+  #startRun(entry: RunEntry, now: number): void {
     entry.count += 1;
     entry.inFlight += 1;
     entry.maxInFlight = Math.max(entry.maxInFlight, entry.inFlight);
@@ -146,7 +145,7 @@ export class Ledger {
   #remember(now: number): void {
     this.#times.push(now);
     if (this.#times.length <= MAX_TIMES) return;
-    // Half at once spreads the cost of moving the rest over many requests.
+    // Dropping half at once keeps the average cost per request low.
     const forgotten = this.#times.splice(0, MAX_TIMES / 2);
     this.#forgottenUntil = forgotten.at(-1) ?? this.#forgottenUntil;
   }

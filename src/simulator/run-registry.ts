@@ -17,15 +17,15 @@ import { progressDetails, DEFAULT_WORKFLOW_ID } from './workflow.ts';
 
 const MAX_RUNS = 250_000;
 
-/** What the inputs of started runs may come to together, bytes. */
+/** The most bytes that the inputs of all started runs may have. */
 const MAX_INPUT_BYTES = 268_435_456;
 
-/** Longest wait before the clock of the simulator is read again, ms: tests move it. */
+/** The longest wait before the next reading of the clock, ms, since tests move the clock. */
 const MAX_WAIT_MS = 1_000;
 
 interface RegistryOptions {
   now: () => number;
-  /** How many times as fast as written the scripts play. */
+  /** The speed of scripts; 2 plays them in half of the time. */
   speed: number;
   newId: () => string;
 }
@@ -36,23 +36,23 @@ interface ListQuery {
   /** How many of the newest are left out. */
   skip: number;
   size: number;
-  /** How old what is listed may be, ms. */
+  /** The age of the listed runs, ms, as from a replica that lags. */
   lagMs?: number;
 }
 
-/** A run as it plays, and how old it is now. */
+/** A run's script, and the present age of the run. */
 interface Moment {
   script: RunScript;
   elapsedMs: number;
 }
 
-/** Every simulated run, and what can be read of it now. */
+/** Every simulated run, in its present state. */
 export class RunRegistry {
   readonly #scripts = new Map<string, RunScript>();
   readonly #options: RegistryOptions;
   readonly #changes = new RunChanges();
   #inputBytes = 0;
-  /** Ids, newest first; null when a run was added since it was made. */
+  /** Ids, newest first; null after a run was added. */
   #order: string[] | null = null;
 
   constructor(options: RegistryOptions) {
@@ -79,15 +79,15 @@ export class RunRegistry {
     return script;
   }
 
-  /** False where the input of another run would be too much to hold. */
+  /** False if another run with this input would exceed the memory limits. */
   hasRoomFor(input: Record<string, unknown>): boolean {
     this.#inputBytes += JSON.stringify(input).length;
     return this.#inputBytes <= MAX_INPUT_BYTES && this.#scripts.size < MAX_RUNS;
   }
 
   /**
-   * Reads a run as a client does: this is what sets off runs that wait to be read.
-   * @param lagMs how old the answer is
+   * Reads a run as a client does, which starts a run that waits for its first read.
+   * @param lagMs the age of the answer
    */
   read(id: string, lagMs = 0): RunAnswer {
     const moment = this.#moment(id);
@@ -96,21 +96,21 @@ export class RunRegistry {
     return runAt(script, lagMs === 0 ? elapsedMs : Math.max(0, elapsedMs - lagMs));
   }
 
-  /** How a run plays; null where it cannot be read. */
+  /** The present moment of a run; null if it cannot be read. */
   moment(id: string): Moment | null {
     const moment = this.#moment(id);
     const isThere = moment !== null && isVisible(moment.script, moment.elapsedMs);
     return isThere ? moment : null;
   }
 
-  /** Calls back whenever a run is taken over or deleted. @returns what ends it */
+  /** Calls back when a run is set by hand or deleted. @returns a function that ends this */
   onChange(id: string, listener: () => void): () => void {
     return this.#changes.listen(id, listener);
   }
 
   /**
-   * Waits until a run has such a status.
-   * @returns false where the signal ended the wait, or the run is there no more
+   * Waits until the status of a run meets a condition.
+   * @returns false if the signal aborts or the run is deleted before
    */
   async until(
     id: string,
@@ -180,7 +180,7 @@ export class RunRegistry {
     return { runs, total: visible.length };
   }
 
-  /** From now on the run is 404. @returns false when it is so already, or was never there */
+  /** Makes reads of the run answer 404. @returns false if they do already */
   delete(id: string): boolean {
     const script = this.#started(id);
     if (script === null) return false;
@@ -190,7 +190,7 @@ export class RunRegistry {
     return true;
   }
 
-  /** Stops a run, unless it is over. @returns the run as it is then */
+  /** Stops a run unless it has ended. @returns the run afterwards */
   stop(run: PublicRun): PublicRun {
     if (isTerminalStatus(run.status)) return run;
     this.setStatus(run.id, { status: 'stopped' });
@@ -199,7 +199,7 @@ export class RunRegistry {
   }
 
   /**
-   * Takes a run over by hand: the rest of its script no longer plays.
+   * Sets the status of a run by hand, which ends its script.
    * @throws RunwatchError `run_not_found`
    */
   setStatus(id: string, change: { status: string; progress?: number | undefined }): void {
@@ -244,7 +244,7 @@ export class RunRegistry {
     return this.#options.now() - Date.parse(script.created_at);
   }
 
-  /** Being listed does not set off a run that waits to be read. */
+  /** The age of a run in a list, which does not start a run that waits for its first read. */
   #elapsedUnread(script: RunScript): number {
     return script.starts === 'when_read' ? 0 : this.#elapsed(script);
   }
@@ -260,7 +260,7 @@ export class RunRegistry {
 
 type Listener = () => void;
 
-/** Notifies listeners of a run that its script no longer applies. */
+/** Notifies listeners of a run that its script has changed. */
 class RunChanges {
   readonly #listeners = new Map<string, Set<Listener>>();
 
@@ -280,7 +280,7 @@ class RunChanges {
   }
 }
 
-/** The private fields of nearly all runs, made once. */
+/** The private fields of runs with defaults, made once. */
 const USUAL_TAIL = tailOf(DEFAULT_PRIVATE_BYTES, null);
 
 /** A run as the JSON text of `RunNoIO`. */
@@ -288,14 +288,14 @@ function runText(run: PublicRun, script: RunScript | undefined): string {
   return `${JSON.stringify(run).slice(0, -1)},${tail(script)}`;
 }
 
-/** A run as the JSON text that the SDK reads a run by: with its output and progress details. */
+/** A run as JSON text with output and progress details, as the SDK reads it. */
 function fullRunText(run: PublicRun, script: RunScript | undefined): string {
   const details = { output: outputOf(run, script), progress_details: progressDetails(run) };
   const own = JSON.stringify({ ...run, ...details });
   return `${own.slice(0, -1)},${tail(script)}`;
 }
 
-/** What went into a run and what came out of it; null where nothing did. */
+/** Input and output of a run; null for none. */
 function runIo(run: PublicRun, script: RunScript | undefined) {
   const { input } = privatePart(0, script?.input ?? null);
   return { input, output: outputOf(run, script) };
@@ -313,7 +313,7 @@ function tail(script: RunScript | undefined): string {
   return input === null && bytes === DEFAULT_PRIVATE_BYTES ? USUAL_TAIL : tailOf(bytes, input);
 }
 
-/** The private fields as JSON text that goes on where a run's public fields ended. */
+/** The private fields as JSON text that follows a run's public fields. */
 function tailOf(bytes: number, input: Record<string, unknown> | null): string {
   return JSON.stringify(privatePart(bytes, input)).slice(1);
 }

@@ -7,19 +7,19 @@ const MAX_EVENT_BYTES = 1_048_576;
 
 const interval = z.int().min(0).max(3_600_000);
 
-/** How the event stream of a run behaves. Breaks, refusals and lies are faults (`fault.ts`). */
+/** The behaviour of a run's event stream. Broken streams are faults (`fault.ts`). */
 export const streamSettingsSchema = z.strictObject({
   /** While the run is running, a `state` event this often, ms; 0: only at changes of its status. */
   state_every_ms: interval.exactOptional(),
   /** While the run is running, a `content` event of its running node this often, ms; 0: none. */
   content_every_ms: interval.exactOptional(),
-  /** By how much each `state` event is padded, bytes. */
+  /** Padding of each `state` event, bytes. */
   state_bytes: z.int().min(0).max(MAX_EVENT_BYTES).exactOptional(),
-  /** Entering these statuses goes unmentioned; `*` stands for all of them. */
+  /** Statuses without an event; `*` for all. */
   silent_on: z.array(z.string().min(1).max(64)).max(20).exactOptional(),
   /** Whether the stream of a stopped run ends, or remains open without another event. */
   on_stop: z.enum(['end', 'stay']).exactOptional(),
-  /** Whether `etag` resumes a stream; otherwise each one begins with what is so now. */
+  /** Whether `etag` resumes a stream; else each one begins with the present state. */
   resumes: z.boolean().exactOptional(),
 });
 
@@ -49,7 +49,7 @@ export const runIdSchema = z
 export const statusSchema = z.string().min(1).max(64);
 export const progressSchema = z.int();
 
-/** A moment in the life of a run: what changes there. Absent fields do not change. */
+/** A change of a run. Absent fields do not change. */
 const stepSchema = z.strictObject({
   /** Milliseconds after the run was created. */
   after_ms: offset,
@@ -57,13 +57,13 @@ const stepSchema = z.strictObject({
   progress: progressSchema.optional(),
 });
 
-/** What plays: everything of a script but its name. A ready-made story is this and no more. */
+/** A script without the identity of a run; a story consists of this. */
 const plotSchema = z.strictObject({
-  /** Every run begins as `queued` at 0 %. While `running`, progress moves evenly to the next step's. */
+  /** A run begins as `queued` at 0 %. While `running`, progress grows evenly to the next step's. */
   steps: z.array(stepSchema).max(1_000).default([]),
-  /** How old the run is already when it is added, ms. */
+  /** The age of the run when it is added, ms. */
   age_ms: offset.optional(),
-  /** `when_read`: the run waits in its first state until it is first read, unless it has an age. */
+  /** `when_read`: the run remains in its first state until its first read, unless it has an age. */
   starts: z.enum(['at_once', 'when_read']).optional(),
   /** 404 before this, ms after creation: runs may become visible late. */
   visible_after_ms: offset.optional(),
@@ -80,14 +80,14 @@ export const scriptSchema = plotSchema.extend({
   workflow_id: z.uuid().optional(),
   workflow_version_id: z.uuid().nullable().optional(),
   single_node_id: z.string().max(128).nullable().optional(),
-  /** What the run was started with, which is also in its output; default: private filler. */
+  /** The input of the run, repeated in its output; default: private filler. */
   input: z.record(z.string(), z.unknown()).optional(),
-  /** How its event stream behaves, where it differs from the simulator's others. */
+  /** Settings of its event stream that differ from the simulator's. */
   stream: streamSettingsSchema.optional(),
   created_at: z.iso.datetime({ offset: true }).optional(),
   /** `naive`: without a zone and with microseconds, as Python writes them. */
   timestamps: z.enum(['utc', 'naive']).optional(),
-  /** How large `input` and `definitions` are together, roughly. */
+  /** The approximate size of `input` and `definitions` together. */
   private_bytes: z.int().min(0).max(MAX_PRIVATE_BYTES).optional(),
 });
 
@@ -120,20 +120,20 @@ export interface RunScript {
   private_bytes: number;
 }
 
-/** What a client can read of a run at some moment. */
+/** The result of reading a run. */
 export type RunAnswer =
   { kind: 'run'; run: PublicRun } | { kind: 'not_found' } | { kind: 'rejected' };
 
 interface ScriptContext {
   now: number;
-  /** How many times as fast as written the script plays. */
+  /** The speed of the script; 2 plays it in half of the time. */
   speed: number;
   newId: () => string;
   /** The workflow of runs that name none. */
   workflowId: string;
 }
 
-/** Fills in what a script leaves open, and plays it at `speed`. */
+/** Fills in the defaults of a script, and scales its times by the speed. */
 export function completeScript(input: ScriptInput, context: ScriptContext): RunScript {
   const scaled = (ms: number) => Math.round(ms / context.speed);
   const createdAt = input.created_at ?? context.now - (input.age_ms ?? 0);
@@ -152,12 +152,12 @@ export function completeScript(input: ScriptInput, context: ScriptContext): RunS
   };
 }
 
-/** A run with a past has begun to play already. */
+/** A run with an age has started already. */
 function startsOf({ age_ms: ageMs = 0, starts = 'at_once' }: ScriptInput): RunScript['starts'] {
   return ageMs > 0 ? 'at_once' : starts;
 }
 
-/** What a client said that started the run. */
+/** The request that started the run. */
 function startOf(input: ScriptInput) {
   return {
     workflow_version_id: input.workflow_version_id ?? null,
@@ -186,8 +186,8 @@ function completeSteps(
 }
 
 /**
- * What Noxus would answer about the run.
- * @param elapsedMs milliseconds since `created_at`; before that the run is not there
+ * The run as a client can read it at some moment.
+ * @param elapsedMs milliseconds since `created_at`
  */
 export function runAt(script: RunScript, elapsedMs: number): RunAnswer {
   if (script.rejected) return { kind: 'rejected' };
@@ -207,13 +207,13 @@ export function publicRunAt(script: RunScript, elapsedMs: number): PublicRun {
   });
 }
 
-/** Whether there is a run to be read: the cheap half of {@link runAt}, for long listings. */
+/** Whether the run can be read; cheaper than {@link runAt}, for long lists. */
 export function isVisible(script: RunScript, elapsedMs: number): boolean {
   const { rejected, visible_after_ms: from, deleted_after_ms: until } = script;
   return !rejected && elapsedMs >= from && elapsedMs < until;
 }
 
-/** Where a run stands; `since` is when its status began, ms since it was created. */
+/** The state of a run; `since` is the start of its status, ms since creation. */
 export function stateAt({ steps }: RunScript, elapsedMs: number) {
   const index = Math.max(
     0,
@@ -230,13 +230,13 @@ export function stateAt({ steps }: RunScript, elapsedMs: number) {
   return { status: step.status, progress, since };
 }
 
-/** When the status that holds at a step began: steps may move the progress alone. */
+/** The start of a step's status, since steps may change only the progress. */
 function enteredAt(steps: readonly Step[], index: number, status: string): number {
   const before = steps.slice(0, index).findLastIndex((step) => step.status !== status);
   return steps[before + 1]?.after_ms ?? 0;
 }
 
-/** The script after a user took the run over by hand: the rest of it no longer plays. */
+/** The script after a status was set by hand, which drops the remaining steps. */
 export function withStatus(
   script: RunScript,
   elapsedMs: number,
@@ -257,7 +257,7 @@ export function withStatus(
   };
 }
 
-/** The script as it plays when its run stood still in its first state for a while. */
+/** The script with its steps postponed, while the run remained in its first state. */
 export function postponed(script: RunScript, byMs: number): RunScript {
   const [first, ...later] = script.steps;
   const moved = later.map(({ after_ms, status, progress }) => ({

@@ -1,8 +1,8 @@
 import type { Random } from '../core/backoff.ts';
 
 /**
- * A repeatable source of randomness: the same seed always gives the same sequence. Good enough to
- * shuffle scripted runs, of no use for secrets. Source: mulberry32 by Tommy Ettinger.
+ * Returns a generator that gives the same sequence for the same seed; not for secrets.
+ * Source: mulberry32 by Tommy Ettinger.
  */
 export function seededRandom(seed: number): Random {
   let state = seed >>> 0;
@@ -19,7 +19,7 @@ export function randomInteger(random: Random, min: number, max: number): number 
   return min + Math.floor(random() * (max - min + 1));
 }
 
-/** A version 4 UUID made of the given randomness. */
+/** A version 4 UUID from the given generator. */
 export function randomId(random: Random): string {
   const hex = Array.from({ length: 32 }, () => randomInteger(random, 0, 15).toString(16)).join('');
   const variant = randomInteger(random, 8, 11).toString(16);

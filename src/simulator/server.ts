@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { answerControl, isControlPath } from './control-api.ts';
-import { SIMULATOR_API_KEY, addRun, type CallbackBook, type Simulation } from './simulation.ts';
+import { SIMULATOR_API_KEY, addRun, type CallbackCounts, type Simulation } from './simulation.ts';
 import { FaultTable, type FaultInput } from './fault.ts';
 import { closeServer, listenOnLoopback, send, type LoopbackHost } from './http-io.ts';
-import { Ledger } from './request-log.ts';
-import type { StreamBook } from './event-stream.ts';
+import { RequestLog } from './request-log.ts';
+import type { StreamCounts } from './event-stream.ts';
 import { RunRegistry } from './run-registry.ts';
 import {
   type ScriptInput,
@@ -20,11 +20,11 @@ interface SimulatorOptions {
   /** Default 0: any free port. */
   port?: number;
   host?: LoopbackHost;
-  /** What clients have to send as `X-API-Key`. */
+  /** The `X-API-Key` that clients must send. */
   apiKey?: string;
   /** The clock of scripts and of the request log. */
   now?: () => number;
-  /** How many times as fast as written scripts play; default 1. Ages and stalls are not scaled. */
+  /** The speed of scripts; default 1. Ages and stalls are not scaled. */
   speed?: number;
 }
 
@@ -34,23 +34,23 @@ export interface Simulator {
   readonly url: string;
   readonly apiKey: string;
   /** The log of all requests to the Noxus API. */
-  readonly requests: Ledger;
-  /** The log of all event streams; opening one is a request as well. */
-  readonly streams: Readonly<StreamBook>;
-  /** The log of callbacks. */
-  readonly callbacks: Readonly<CallbackBook>;
-  /** Adds a scripted run, which plays from now on. @throws RunwatchError `run_exists` */
+  readonly requests: RequestLog;
+  /** Counts of event streams; opening one is a request as well. */
+  readonly streams: Readonly<StreamCounts>;
+  /** Counts of callbacks. */
+  readonly callbacks: Readonly<CallbackCounts>;
+  /** Adds a scripted run and starts it. @throws RunwatchError `run_exists` */
   add(script: ScriptInput): RunScript;
-  /** From now on the run is 404. @returns false when it is so already */
+  /** Makes reads of the run answer 404. @returns false if they do already */
   delete(id: string): boolean;
-  /** Takes a run over by hand, at once. @throws RunwatchError `run_not_found` */
+  /** Sets the status of a run, which ends its script. @throws RunwatchError `run_not_found` */
   setStatus(id: string, status: string, progress?: number): void;
-  /** Sets how event streams behave from now on; absent settings do not change. */
+  /** Changes the settings of event streams; absent settings do not change. */
   setStreams(settings: StreamSettingsInput): void;
-  /** Spoils the requests that match. */
+  /** Adds a fault for matching requests. */
   fault(rule: FaultInput): void;
   clearFaults(): void;
-  /** Stops it, and ends every connection. */
+  /** Stops it and closes every connection. */
   close(): Promise<void>;
 }
 
@@ -63,14 +63,14 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const apiKey = options.apiKey ?? SIMULATOR_API_KEY;
   const runs = new RunRegistry({ now, speed: options.speed ?? 1, newId: randomUUID });
   const faults = new FaultTable();
-  const ledger = new Ledger();
+  const requestLog = new RequestLog();
   const closing = new AbortController();
   const simulation: Simulation = {
     apiKey,
     now,
     runs,
     faults,
-    ledger,
+    requestLog,
     streams: { opened: 0, open: 0, maxOpen: 0 },
     callbacks: { sent: 0, failed: 0 },
     workflows: new WorkflowCatalog(),
@@ -84,7 +84,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   return {
     url: await listenOnLoopback(server, { port, host }),
     apiKey,
-    requests: ledger,
+    requests: requestLog,
     streams: simulation.streams,
     callbacks: simulation.callbacks,
     add: (script) => addRun(simulation, script),

@@ -1,35 +1,35 @@
-import type { StreamBook } from './event-stream.ts';
+import type { StreamCounts } from './event-stream.ts';
 import type { FaultTable } from './fault.ts';
-import type { Ledger } from './request-log.ts';
+import type { RequestLog } from './request-log.ts';
 import type { RunRegistry } from './run-registry.ts';
 import type { ScriptInput, RunScript, StreamSettings } from './script.ts';
 import type { WorkflowCatalog } from './workflow.ts';
 
-/** What is known of the calls of callbacks. */
-export interface CallbackBook {
+/** Counts of callbacks. */
+export interface CallbackCounts {
   sent: number;
-  /** How many of those got no answer. */
+  /** The number without an answer. */
   failed: number;
 }
 
-/** What the handlers of one simulator share. */
+/** The state of one simulator, shared by its handlers. */
 export interface Simulation {
   apiKey: string;
   now: () => number;
   runs: RunRegistry;
   faults: FaultTable;
-  ledger: Ledger;
-  streams: StreamBook;
-  callbacks: CallbackBook;
+  requestLog: RequestLog;
+  streams: StreamCounts;
+  callbacks: CallbackCounts;
   workflows: WorkflowCatalog;
-  /** How streams behave by default, where a run's script sets nothing. */
+  /** The settings of streams whose script has none. */
   streamSettings: StreamSettings;
   /** Aborted when the simulator closes. */
   closing: AbortSignal;
 }
 
 /**
- * Adds a run together with the faults that its script brings along.
+ * Adds a run and the faults of its script.
  * @throws RunwatchError `run_exists`, `too_many_runs`, `too_many_faults`
  */
 export function addRun({ runs, faults }: Simulation, input: ScriptInput): RunScript {
@@ -38,5 +38,5 @@ export function addRun({ runs, faults }: Simulation, input: ScriptInput): RunScr
   return script;
 }
 
-/** What clients send as `X-API-Key`, unless a test sets another. */
+/** The default `X-API-Key`. */
 export const SIMULATOR_API_KEY = 'noxus-simulator-key';

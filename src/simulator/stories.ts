@@ -3,14 +3,14 @@ import type { Plot, ScriptInput } from './script.ts';
 import { randomId, randomInteger, seededRandom } from './seeded-random.ts';
 
 interface Story {
-  /** What the run will do, for people. */
+  /** A description of the run for users. */
   summary: string;
   plot: Plot;
 }
 
 const start = { after_ms: 1_000, status: 'running', progress: 0 };
 
-/** Ready-made runs that cover every outcome, each over within a quarter of a minute. */
+/** Ready-made runs for every outcome, each of at most 15 seconds. */
 export const STORIES = {
   completes: {
     summary: 'runs and completes',
@@ -117,7 +117,7 @@ export type StoryName = keyof typeof STORIES;
 
 export const STORY_NAMES = Object.keys(STORIES) as [StoryName, ...StoryName[]];
 
-/** The plot of a ready-made run; with an id and the like it is a script. */
+/** The plot of a story, which becomes a script with an id and the like. */
 export function story(name: StoryName): Plot {
   return STORIES[name].plot;
 }
@@ -128,7 +128,7 @@ interface RandomScriptsOptions {
   seed: number;
   /** Every run has ended by then, ms after it was created. */
   within_ms: number;
-  /** A run waits for a human at least this long, so that polling can see it; default a tenth of `within_ms`. */
+  /** The shortest wait for a human, ms; default a tenth of `within_ms`. */
   min_pause_ms?: number | undefined;
 }
 
@@ -136,7 +136,7 @@ type Steps = NonNullable<Plot['steps']>;
 
 /**
  * Runs that end at random times: 6 in 10 completed, 3 failed, 1 stopped. A third of them waits for a
- * human on the way, once or twice.
+ * human once or twice.
  */
 export function randomScripts(options: RandomScriptsOptions): ScriptInput[] {
   const random = seededRandom(options.seed);
@@ -149,7 +149,7 @@ export function randomScripts(options: RandomScriptsOptions): ScriptInput[] {
 
 function randomSteps(random: Random, withinMs: number, pauseMs: number): Steps {
   const wanted = random() < 1 / 3 ? randomInteger(random, 1, 2) : 0;
-  // A pause and the stretch of running after it take as long; what does not fit is left out.
+  // Each pause is followed by work of the same length; pauses that do not fit are left out.
   const pauses = Math.min(wanted, Math.floor(withinMs / (pauseMs * 2 + 2)));
   const reserved = pauses * pauseMs * 2;
   const endMs = randomInteger(random, reserved + 1, Math.max(reserved + 1, withinMs));

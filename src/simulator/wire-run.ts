@@ -1,6 +1,6 @@
 /**
- * Stands in every private field of every simulated run, and in the bodies of some faults. Where it
- * turns up behind the Noxus client, private data has leaked.
+ * The content of every private field of a simulated run, and of some faulty answers. If it occurs
+ * anywhere behind the Noxus client, private data has leaked.
  */
 export const PRIVATE_CANARY = 'CANARY-this-is-private-run-data-and-must-never-leave-the-client';
 
@@ -65,7 +65,7 @@ export function publicRun(identity: RunIdentity, state: RunState): PublicRun {
   };
 }
 
-/** The private fields of a run, about `bytes` long, all with the canary but for a given input. */
+/** The private fields of a run, of about this many bytes, with the canary or the given input. */
 export function privatePart(
   bytes: number,
   input: Record<string, unknown> | null,

@@ -26,7 +26,7 @@ interface RunState {
   progress: number;
 }
 
-/** Where each node stands: the progress of a run is that of its nodes, one after another. */
+/** The state of each node; the nodes of a run work one after another. */
 export function nodeStates({ status, progress }: RunState): NodeState[] {
   const share = 100 / NODES.length;
   const isOver = status === 'completed' || status === 'failed' || status === 'stopped';
@@ -96,7 +96,7 @@ const nodeType = (type: string, title: string, ends: { inputs: object[]; outputs
   config_endpoint: null,
 });
 
-/** What `GET /v1/nodes` answers: the types of {@link DEFINITION}'s nodes. */
+/** The answer of `GET /v1/nodes`: the types of {@link DEFINITION}'s nodes. */
 export const NODE_CATALOG = [
   nodeType('InputNode', 'Input', { inputs: [], outputs: [connector('output')] }),
   nodeType('TextGenerationNode', 'Text generation', {
@@ -106,14 +106,14 @@ export const NODE_CATALOG = [
   nodeType('OutputNode', 'Output', { inputs: [connector('input')], outputs: [] }),
 ];
 
-/** The workflow of runs that name none; a run started there completes unless its input says other. */
+/** The default workflow, whose runs complete unless their input names a story. */
 export const DEFAULT_WORKFLOW_ID = '0b9e6f74-25c1-4d0e-8a5b-7c3f1d2e9a60';
 
 const MAX_WORKFLOWS = 10_000;
 
 const CREATED_AT = '2026-01-01T00:00:00.000Z';
 
-/** Stories of a past or of an id, which nothing that is started now can have. */
+/** Stories that need an age or an id, and thus cannot be started by a client. */
 const NOT_STARTABLE: ReadonlySet<StoryName> = new Set(['already_finished', 'rejected']);
 
 /** The stories that `POST …/runs` can start. */
@@ -122,11 +122,11 @@ export const STARTABLE_STORIES = STORY_NAMES.filter((name) => !NOT_STARTABLE.has
 export interface Workflow {
   id: string;
   name: string;
-  /** What a run that is started there does. */
+  /** The story of its runs. */
   story: StoryName;
 }
 
-/** The workflows of a simulator: one for each story, and those that were added. */
+/** The workflows of a simulator: one for each story, and added ones. */
 export class WorkflowCatalog {
   readonly #workflows = new Map<string, Workflow>();
 

@@ -330,7 +330,7 @@ describe('a fault', () => {
   });
 });
 
-describe('the ledger', () => {
+describe('the requestLog', () => {
   test('shows reads under way, and lets go of them when the client goes', async () => {
     simulator.add({ id: 'run-1' });
     simulator.fault({ kind: 'stall', ms: 600_000 });
