@@ -5,7 +5,7 @@ import { createDiscovery, type Discovery } from './daemon/discovery.ts';
 import { endpointFigures } from './daemon/endpoint-service.ts';
 import { DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
 import { startFolding } from './daemon/folding.ts';
-import { startJanitor } from './daemon/janitor.ts';
+import { startJanitor, startMemoryNotes } from './daemon/janitor.ts';
 import { openRedis } from './daemon/redis.ts';
 import { createLearning, type Learning, createPoller, type Poller } from './daemon/poller.ts';
 import { loadOwnSecrets, type OwnSecrets } from './daemon/secrets.ts';
@@ -210,6 +210,8 @@ function run(
   lifecycle.onStop('janitor', () => janitor.stop());
   const folding = startFolding(stores.history, { retentionMs: watches.retention, now, log });
   lifecycle.onStop('folding', () => folding.stop());
+  const noting = startMemoryNotes(stores.memory, log);
+  lifecycle.onStop('memory', () => noting.stop());
   // Work that runs cannot end while Redis is away: it is handed back by leaving it.
   const mustForce = () => connections.state().kind !== 'ok';
   lifecycle.onStop('webhook connections', parts.closeAgents);

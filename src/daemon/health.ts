@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { assertNever } from '../core/errors.ts';
+import type { MemoryFigures } from '../core/memory.ts';
 import { isoTime } from '../core/event/event.ts';
 import type { HealthCheck, HealthService } from '../http/services.ts';
 import type { RedisConnections } from '../redis/connection.ts';
@@ -22,6 +23,7 @@ interface HealthDependencies {
   unconfigured: Pick<Unconfigured, 'find'>;
   endpoints: Parameters<typeof failingEndpoints>[0]['endpoints'];
   endpointStates: Parameters<typeof failingEndpoints>[0]['endpointStates'];
+  memory: { figures(): Promise<MemoryFigures | null> };
 }
 
 /** A Redis that hangs is one that does not answer; probes do not wait long either. */
@@ -29,19 +31,21 @@ const ANSWER_TIMEOUT_MS = 1_000;
 
 /** What readiness depends on. Noxus is none of it: its trouble degrades and never unreadies. */
 export function createHealth(deps: HealthDependencies): HealthService {
-  const { redis, poller, deliverer, discovery, storeGuard, unconfigured } = deps;
+  const { redis, poller, deliverer, discovery, storeGuard, unconfigured, memory } = deps;
   return {
     async checks() {
-      const [written, closed, troubles, remnants, failing] = await Promise.all([
+      const [written, closed, troubles, remnants, failing, figures] = await Promise.all([
         redis.tryWrite(),
         answerOf(() => troubledSources(poller.sources)),
         answerOf(() => discovery.troubles()),
         answerOf(() => unconfigured.find()),
         answerOf(() => failingEndpoints(deps)),
+        answerOf(() => memory.figures()),
       ]);
       return [
         redisCheck(written),
         ...storeChecks(storeGuard.trouble()),
+        ...memoryChecks(figures),
         workerCheck('poll workers', poller.isRunning()),
         workerCheck('delivery worker', deliverer.isRunning()),
         sourcesCheck(closed),
@@ -77,6 +81,27 @@ function redisCheck(state: StoreState): HealthCheck {
 /** No line where nothing was lost of late. */
 function storeChecks(trouble: string | null): HealthCheck[] {
   return trouble === null ? [] : [{ name: 'store', status: 'degraded', detail: trouble }];
+}
+
+/** No line where Redis does not say. */
+function memoryChecks(figures: MemoryFigures | null): HealthCheck[] {
+  if (figures === null) return [];
+  const { used, max, live, settled, indexes, daysLeft, isScarce } = figures;
+  const limit = max === null ? '' : ` of ${megabytes(max)}`;
+  const parts = `live ${megabytes(live)}, settled ${megabytes(settled)}, indexes ${megabytes(indexes)}`;
+  const days =
+    daysLeft === null ? '' : `; at the rate of the last day ${daysText(daysLeft)} are left`;
+  const cure = isScarce ? '; raise maxmemory, or lower watches.retention' : '';
+  const detail = `${megabytes(used)}${limit} are used: ${parts}${days}${cure}`;
+  return [{ name: 'memory', status: isScarce ? 'degraded' : 'ok', detail }];
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toLocaleString('en', { maximumFractionDigits: 1 })} MB`;
+}
+
+function daysText(days: number): string {
+  return days < 10 ? `${days.toFixed(1)} days` : `${Math.floor(days).toLocaleString('en')} days`;
 }
 
 function workerCheck(name: string, running: boolean): HealthCheck {

@@ -1,3 +1,4 @@
+import type { MemoryStore } from '../redis/stores/memory-store.ts';
 import type { Forgotten, RetentionStore } from '../redis/stores/retention-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { faultLog } from './faults.ts';
@@ -55,4 +56,10 @@ async function repeat(forgetSome: () => Promise<Forgotten>): Promise<number> {
     if (!mayGoOn) break;
   }
   return total;
+}
+
+/** Notes now and then how much memory Redis uses, for the rate at which it grows. */
+export function startMemoryNotes(store: Pick<MemoryStore, 'note'>, log: Logger): Periodic {
+  const options = { everyMs: EVERY_MS, onError: faultLog(log, 'memory') };
+  return startPeriodic(() => store.note(), options);
 }

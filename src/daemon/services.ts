@@ -22,6 +22,7 @@ import type { AnswerStore } from '../redis/stores/answer-store.ts';
 import type { BudgetStore } from '../redis/stores/budget-store.ts';
 import type { DeliveryStore } from '../redis/stores/delivery-store.ts';
 import type { EventStore } from '../redis/stores/event-store.ts';
+import type { MemoryStore } from '../redis/stores/memory-store.ts';
 import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import type { StatisticsStore } from '../redis/stores/statistics-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
@@ -57,6 +58,7 @@ interface ServicesDependencies extends EndpointServiceDependencies {
   sealer: Sealer;
   signingSecret: string;
   answers: AnswerStore;
+  memory: MemoryStore;
 }
 
 /** What the HTTP API serves from: use cases where something is done, stores where something is read. */

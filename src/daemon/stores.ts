@@ -14,6 +14,7 @@ import { HistoryStore } from '../redis/stores/history-store.ts';
 import { HintStore } from '../redis/stores/hint-store.ts';
 import { createKeys, type Keys } from '../redis/keys.ts';
 import { ListStore } from '../redis/stores/list-store.ts';
+import { MemoryStore } from '../redis/stores/memory-store.ts';
 import { ProcessStore } from '../redis/stores/process-store.ts';
 import { RetentionStore } from '../redis/stores/retention-store.ts';
 import { defineScripts } from '../redis/scripts.ts';
@@ -35,6 +36,8 @@ export interface Stores {
   watches: WatchStore;
   /** Watches that have ended, folded with all that belongs to them. */
   history: HistoryStore;
+  /** What memory Redis uses. */
+  memory: MemoryStore;
   events: EventStore;
   eventBell: EventBell;
   watchChannel: WatchChannel;
@@ -72,6 +75,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
   defineScripts(redis);
   const keys = createKeys(prefix);
   const history = new HistoryStore(redis, keys);
+  const memory = new MemoryStore(redis, keys);
   const watches = new WatchStore(redis, keys, history);
   const eventBell = new EventBell(connections.subscriber(), keys.eventBell);
   const events = new EventStore(redis, keys, eventBell);
@@ -86,6 +90,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     clock: new StoreClock(redis, keys),
     watches,
     history,
+    memory,
     events,
     eventBell,
     watchChannel: new WatchChannel(redis, connections.subscriber(), keys.watchChannel),
@@ -110,13 +115,14 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     retention: new RetentionStore(redis, keys, { history, deliveries }),
     async count() {
       const names = await sourceNames.all();
-      const [counts, runs, { byState, planned }, tables] = await Promise.all([
+      const [counts, runs, { byState, planned }, tables, figures] = await Promise.all([
         watches.counts(),
         watches.activeByStatus([...names.keys()]),
         deliveries.ledger(),
         statistics.countTables(),
+        memory.figures(),
       ]);
-      return { watches: counts, runs, deliveries: byState, planned, tables };
+      return { watches: counts, runs, deliveries: byState, planned, tables, memory: figures };
     },
   };
 }

@@ -80,6 +80,16 @@ const DELIVERY_INDEXES: readonly Index<Pick<Delivery, 'state' | 'endpoint'>>[] =
   },
 ];
 
+/** What logs and times of one record cost besides, in bytes: see `npm run bench -- memory`. */
+const LOGGED = { watch: 52 + 103, event: 9, delivery: 9 };
+
+/** What one record costs in indexes and logs, in bytes of Redis. */
+export const INDEX_BYTES = {
+  watch: sumOf(WATCH_INDEXES) + LOGGED.watch,
+  event: sumOf(EVENT_INDEXES) + LOGGED.event,
+  delivery: sumOf(DELIVERY_INDEXES) + LOGGED.delivery,
+};
+
 /** The indexes that a watch belongs in. */
 export function watchIndexes(keys: Keys, watch: Watch): string[] {
   return WATCH_INDEXES.flatMap(({ keysOf }) => keysOf(keys, watch));
@@ -116,4 +126,8 @@ export function deliveryStateIndex(keys: Keys, { state }: Pick<Delivery, 'state'
 /** The names by which deliveries to a receiver are found. */
 export function receiverNames(receiver: Delivery['endpoint']): string[] {
   return [...new Set([shownReceiver(receiver), countedReceiver(receiver)])];
+}
+
+function sumOf(indexes: readonly { bytes: number }[]): number {
+  return indexes.reduce((sum, { bytes }) => sum + bytes, 0);
 }

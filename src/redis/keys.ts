@@ -16,6 +16,8 @@ function storeKeys(key: (name: string) => string) {
     cursorsOf: (counter: string) => ({ epochs: key('epochs'), counter }),
     /** Pub/sub channel: watches that were registered or have ended; see `watch-channel.ts`. */
     watchChannel: key('watch-channel'),
+    /** Sorted set of `<time> <bytes>`, the memory in use, by the time at which it was noted. */
+    memoryNotes: key('memory-notes'),
     /** String that is written to find out whether Redis takes writes; expires. */
     writeProbe: key('write-probe'),
     /** Taken for a moment at start, to try the rights that are needed. */

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Gauge, type Registry } from 'prom-client';
+import type { MemoryFigures } from '../core/memory.ts';
 
 /** Counts of stored records, read at each scrape. */
 export interface StoredCounts {
@@ -11,6 +12,8 @@ export interface StoredCounts {
   planned: number;
   /** Tables of duration statistics. */
   tables: number;
+  /** Of Redis; null where it does not say. */
+  memory: MemoryFigures | null;
 }
 
 /** The gauges of what is stored. */
@@ -49,9 +52,11 @@ export function createStoredGauges(registry: Registry) {
     help: 'Tables of durations that were learned; beyond 20,000 the least recently used workflows are forgotten.',
     registers,
   });
+  const memory = createMemoryGauges(registry);
   return {
     set(counts: StoredCounts): void {
       up.set(1);
+      memory.set(counts.memory);
       for (const [state, count] of Object.entries(counts.watches)) watches.set({ state }, count);
       for (const { source, status, count } of counts.runs) runs.set({ source, status }, count);
       for (const [state, count] of Object.entries(counts.deliveries)) {
@@ -70,6 +75,45 @@ export function createStoredGauges(registry: Registry) {
       deliveries.reset();
       planned.remove();
       tables.remove();
+      memory.clear();
+    },
+  };
+}
+
+/** The gauges of Redis's memory. */
+function createMemoryGauges(registry: Registry) {
+  const registers = [registry];
+  const parts = new Gauge({
+    name: 'runwatch_store_memory_bytes',
+    help: 'Memory of Redis by what it is kept for: live is what may change yet, settled the records of runs that have ended. Counted once a minute; indexes are an estimate.',
+    labelNames: ['part'],
+    registers,
+  });
+  const limit = new Gauge({
+    name: 'runwatch_store_memory_limit_bytes',
+    help: 'The maxmemory of Redis; absent where there is none.',
+    registers,
+  });
+  const daysLeft = new Gauge({
+    name: 'runwatch_store_memory_days_left',
+    help: 'For how many days maxmemory lasts at the rate of the last day; absent without maxmemory, and where memory does not grow.',
+    registers,
+  });
+  limit.remove();
+  daysLeft.remove();
+  return {
+    set(figures: MemoryFigures | null): void {
+      this.clear();
+      if (figures === null) return;
+      for (const part of ['live', 'settled', 'indexes'] as const)
+        parts.set({ part }, figures[part]);
+      if (figures.max !== null) limit.set(figures.max);
+      if (figures.daysLeft !== null) daysLeft.set(figures.daysLeft);
+    },
+    clear(): void {
+      parts.reset();
+      limit.remove();
+      daysLeft.remove();
     },
   };
 }

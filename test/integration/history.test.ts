@@ -403,7 +403,7 @@ describe('retention of folded watches', () => {
     }
     await retention.forgetWatches(NOON + 3_600_000, 1);
     const counters =
-      /:([\w-]+:chunks|clock|watch-number|event-place|delivery-number|folded|statistics.*|workflow.*|tables-known|endpoint-state.*|slots.*)$/;
+      /:([\w-]+:chunks|clock|watch-number|event-place|delivery-number|folded|memory-notes|statistics.*|workflow.*|tables-known|endpoint-state.*|slots.*)$/;
     expect((await stores.keysLeft()).filter((key) => !counters.test(key))).toEqual([]);
     expect(await history.size()).toEqual({ watches: 0, bytes: 0 });
   });
@@ -422,6 +422,26 @@ describe('retention of folded watches', () => {
     expect(await deliveries.ledger()).toMatchObject({ planned: 0 });
     expect((await stores.keysLeft()).filter((one) => /log:\d/.test(one))).toEqual([]);
   });
+});
+
+test('memory is told apart by what it is kept for, and noted once an hour', async () => {
+  const { memory } = stores;
+  const key = await foldedRun();
+  const { bytes } = await history.size();
+  const figures = (await memory.figures())!;
+  expect(figures.settled).toBeGreaterThan(bytes);
+  expect(figures.indexes).toBeGreaterThan(0);
+  expect(figures.used).toBeGreaterThan(figures.live + figures.settled + figures.indexes);
+  await memory.note();
+  await memory.note();
+  expect(await redis.zcard(keys.memoryNotes)).toBe(1);
+  const dayAgo = Date.now() - 86_300_000;
+  await redis.zadd(keys.memoryNotes, dayAgo, `${dayAgo} 1000`, 5, '5 1000');
+  await redis.zremrangebyrank(keys.memoryNotes, -1, -1);
+  await memory.note();
+  expect(await redis.zrange(keys.memoryNotes, 0, '0')).toEqual([`${dayAgo} 1000`]);
+  await history.unfold(key);
+  expect(await history.size()).toEqual({ watches: 0, bytes: 0 });
 });
 
 test('a watch that another version has packed is refused with a sentence', async () => {

@@ -69,6 +69,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
     deliveries: {},
     planned: 0,
     tables: 0,
+    memory: null,
   }));
   const connections: Redis[] = [];
   const open = () => {

@@ -13,6 +13,7 @@ import { HintStore } from '../../src/redis/stores/hint-store.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { STORE_NOW } from '../../src/redis/lua/clock.ts';
 import { ListStore } from '../../src/redis/stores/list-store.ts';
+import { MemoryStore } from '../../src/redis/stores/memory-store.ts';
 import { ProcessStore } from '../../src/redis/stores/process-store.ts';
 import { RetentionStore } from '../../src/redis/stores/retention-store.ts';
 import { defineScripts } from '../../src/redis/scripts.ts';
@@ -50,6 +51,7 @@ export function openStores(
     systemEventStore: new SystemEventStore(redis, keys),
     watches,
     history,
+    memory: new MemoryStore(redis, keys),
     events,
     eventBell,
     deliveries,

@@ -1,9 +1,14 @@
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
+import { memoryFigures, type MemoryFigures, type MemoryUse } from '../../src/core/memory.ts';
 import { createHealth } from '../../src/daemon/health.ts';
+import { NOON } from '../support/builders.ts';
 
 type Dependencies = Parameters<typeof createHealth>[0];
 
-function healthWith(overdue: ReturnType<Dependencies['poller']['overdue']>) {
+function healthWith(
+  overdue: ReturnType<Dependencies['poller']['overdue']>,
+  figures: MemoryFigures | null = null,
+) {
   const given = {
     redis: { tryWrite: async () => ({ kind: 'ok' as const }) },
     poller: { sources: [], isRunning: () => true, overdue: () => overdue },
@@ -12,6 +17,7 @@ function healthWith(overdue: ReturnType<Dependencies['poller']['overdue']>) {
     storeGuard: { trouble: () => null },
     unconfigured: { find: async () => ({ sources: [], endpoints: [] }) },
     endpoints: { names: [] },
+    memory: { figures: async () => figures },
     endpointStates: { getMany: async () => [], unwell: async () => [] },
   };
   return createHealth(given as unknown as Dependencies);
@@ -29,4 +35,38 @@ test('readiness is degraded while polls are overdue, and names a sufficient rate
   const well = await healthWith([]).checks();
   expect(well.map(({ name }) => name)).not.toContain('polls');
   expect(well.every(({ status }) => status === 'ok')).toBe(true);
+});
+
+describe('memory', () => {
+  const kept = { settled: 40e6, indexes: 10e6 };
+  const use = { used: 60e6, startup: 1e6, max: 100e6, before: null };
+  const checked = async (changes: Partial<MemoryUse>) =>
+    (await healthWith([], memoryFigures({ ...use, ...changes }, kept, NOON)).checks()).find(
+      ({ name }) => name === 'memory',
+    );
+
+  test('is said by what it is kept for', async () => {
+    expect(await checked({ max: 0 })).toEqual({
+      name: 'memory',
+      status: 'ok',
+      detail: '60 MB are used: live 9 MB, settled 40 MB, indexes 10 MB',
+    });
+  });
+
+  test('from 80 % of maxmemory on it degrades readiness, and says how long it lasts', async () => {
+    const before = { used: 75e6, at: NOON - 43_200_000 };
+    expect(await checked({ used: 80e6, before })).toEqual({
+      name: 'memory',
+      status: 'degraded',
+      detail:
+        '80 MB of 100 MB are used: live 29 MB, settled 40 MB, indexes 10 MB; at the rate of the ' +
+        'last day 2.0 days are left; raise maxmemory, or lower watches.retention',
+    });
+    expect(await checked({ used: 79e6, before })).toMatchObject({ status: 'ok' });
+  });
+
+  test('that does not grow says nothing of days', async () => {
+    const before = { used: 60e6, at: NOON - 86_400_000 };
+    expect((await checked({ before }))?.detail).not.toContain('days');
+  });
 });

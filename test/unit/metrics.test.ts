@@ -8,6 +8,7 @@ const COUNTS: StoredCounts = {
   deliveries: { pending: 5 },
   planned: 5_754,
   tables: 2,
+  memory: null,
 };
 
 /** The samples that come from the store. */
@@ -36,6 +37,26 @@ describe('metrics of what is stored', () => {
     expect(storedIn(await metrics.render())).toEqual(['runwatch_store_up 0']);
     count = () => Promise.resolve(COUNTS);
     expect(storedIn(await metrics.render())).toEqual(all);
+  });
+
+  test('metrics of memory are absent as far as they are unknown', async () => {
+    const memory = { used: 9, live: 1, settled: 5, indexes: 2, isScarce: false };
+    const all = { ...COUNTS, memory: { ...memory, max: 20, daysLeft: 2.5 } };
+    let counts: StoredCounts = all;
+    const metrics = createMetrics('1.2.3', () => Promise.resolve(counts));
+    const samples = async () =>
+      storedIn(await metrics.render()).filter((one) => /memory/.test(one));
+    const parts = [
+      'runwatch_store_memory_bytes{part="live"} 1',
+      'runwatch_store_memory_bytes{part="settled"} 5',
+      'runwatch_store_memory_bytes{part="indexes"} 2',
+    ];
+    const limit = 'runwatch_store_memory_limit_bytes 20';
+    expect(await samples()).toEqual([...parts, limit, 'runwatch_store_memory_days_left 2.5']);
+    counts = { ...all, memory: { ...memory, max: null, daysLeft: null } };
+    expect(await samples()).toEqual(parts);
+    counts = COUNTS;
+    expect(await samples()).toEqual([]);
   });
 
   test('metrics of endpoints are absent while the store hangs, and where the oldest delivery is unknown', async () => {
