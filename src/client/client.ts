@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { notADaemon, problemError } from './errors.ts';
-import { type SseMessage, readSse } from './sse.ts';
+import type { SseMessage } from '../core/event/sse.ts';
+import { readSse } from './event-stream.ts';
 import { createTransport, type DaemonSettings, type Query, type Transport } from './transport.ts';
 import {
   batchSchema,

@@ -1,11 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fullJitter, type Random } from '../core/backoff.ts';
 import { RunwatchError } from '../core/errors.ts';
+import { SseParser, type SseMessage } from '../core/event/sse.ts';
 import type { DaemonClient } from './client.ts';
 import { notADaemon } from './errors.ts';
-import type { SseMessage } from './sse.ts';
 import type { Query } from './transport.ts';
 import { eventSchema, type EventView } from './types.ts';
+
+/** Largest event that is held, bytes: more than any event can have. */
+const MAX_EVENT_BYTES = 4 * 1024 * 1024;
 
 const RECONNECT = { baseMs: 500, maxMs: 10_000 };
 
@@ -80,4 +83,15 @@ function parseEvent(data: string, url: string): EventView {
 
 function isPassing(error: unknown): boolean {
   return error instanceof RunwatchError && error.retriable;
+}
+
+/** The messages of a stream. Throws RunwatchError `not_a_daemon` for an endless one. */
+export async function* readSse(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<SseMessage> {
+  const parser = new SseParser(MAX_EVENT_BYTES);
+  for await (const chunk of chunks) {
+    yield* parser.push(chunk);
+    if (parser.isTooLarge) {
+      throw new RunwatchError('the event stream holds an endless event', { code: 'not_a_daemon' });
+    }
+  }
 }

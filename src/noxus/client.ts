@@ -4,7 +4,7 @@ import { RunwatchError } from '../core/errors.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
 import type { ListOutcome, ListQuestion } from '../core/feed/run-list.ts';
 import { isWorthRetrying, outcomeOf, RunBody, RUN_FIELDS } from './run.ts';
-import { Deadline } from './deadline.ts';
+import { Deadline } from '../deadline.ts';
 import { ListBody, listOutcome, listPath } from './listing.ts';
 import { type Reply, createTransport, type TransportOptions } from './transport.ts';
 
@@ -167,14 +167,12 @@ async function retryQuickly(
   random: Random,
 ): Promise<RunReply> {
   const delayMs = MIN_RETRY_DELAY_MS * (1 + random());
-  const ended = new AbortController();
   let last = first;
   const step = async (attemptNumber: number): Promise<void> => {
     const answer = attemptNumber > 1 ? await again() : last;
     if (answer === null) return;
     last = answer;
     if (!isWorthRetrying(last.reply)) return;
-    deadline.onEnd(() => ended.abort());
     throw new RunwatchError('worth a retry', { code: 'unavailable', retriable: true });
   };
   try {
@@ -182,14 +180,14 @@ async function retryQuickly(
       retries: MAX_RETRIES,
       minTimeout: delayMs,
       factor: 2,
-      signal: ended.signal,
+      signal: deadline.signal,
       shouldRetry: ({ error, retriesConsumed }) =>
         isRetriable(error) &&
         deadline.remainingMs >= delayMs * 2 ** retriesConsumed + MIN_RETRY_TIME_MS,
     });
   } catch (error) {
     deadline.throwIfAbandoned();
-    if (!isRetriable(error) && !ended.signal.aborted) throw error;
+    if (!isRetriable(error) && !deadline.signal.aborted) throw error;
   }
   return last;
 }

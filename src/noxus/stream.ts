@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import { parseRetryAfter } from '../core/backoff.ts';
+import { SseParser } from '../core/event/sse.ts';
 import { withoutControls } from '../core/controls.ts';
 import type { RunHint } from '../core/feed/hint.ts';
-import { Deadline } from './deadline.ts';
+import { Deadline } from '../deadline.ts';
+import { parseJson } from './errors.ts';
 import { type Reply, createTransport, type TransportOptions } from './transport.ts';
 
 /** No stream is kept for longer, ms: a day. */
@@ -96,8 +98,6 @@ function endOf({ status, headers }: Reply, now: number): StreamEnd {
 /** Longest event that is read, bytes; what is longer is no event of a run, or an attack. */
 const MAX_EVENT_BYTES = 262_144;
 
-const NEWLINE = 0x0a;
-
 const status = z
   .string()
   .min(1)
@@ -117,54 +117,19 @@ const wireEvent = z.object({
 /** `broken`: what came is not a stream of a run's events, or more of one than is held. */
 type Taken = { hints: RunHint[]; broken: null | 'garbage' | 'too_large' };
 
-/**
- * Reads the events of a run out of a stream that may be cut anywhere, holding one event at most.
- * Comments, by which servers show that they are there, and other kinds of events are passed over.
- * Source: HTML Standard, section 9.2.6 "Interpreting an event stream".
- */
+/** Reads the events of a run. Comments and other kinds of events are passed over. */
 export class EventReader {
-  /** The line that is not yet complete. */
-  #line: Buffer[] = [];
-  #bytes = 0;
-  #data: string[] = [];
-  #name = 'message';
+  readonly #parser = new SseParser(MAX_EVENT_BYTES);
 
-  take(piece: Buffer): Taken {
+  take(piece: Uint8Array): Taken {
     const hints: RunHint[] = [];
-    let from = 0;
-    for (let end = piece.indexOf(NEWLINE); end !== -1; end = piece.indexOf(NEWLINE, from)) {
-      this.#line.push(piece.subarray(from, end));
-      this.#bytes += end - from;
-      if (this.#bytes > MAX_EVENT_BYTES) return { hints, broken: 'too_large' };
-      const hint = this.#endLine();
+    for (const { event, data } of this.#parser.push(piece)) {
+      if (data === null || (event ?? 'message') !== 'message') continue;
+      const hint = readHint(data);
       if (hint === 'garbage') return { hints, broken: 'garbage' };
       if (hint !== null) hints.push(hint);
-      from = end + 1;
     }
-    // A copy: the piece may be a slice of something much larger.
-    this.#line.push(Buffer.from(piece.subarray(from)));
-    this.#bytes += piece.length - from;
-    return { hints, broken: this.#bytes > MAX_EVENT_BYTES ? 'too_large' : null };
-  }
-
-  #endLine(): RunHint | 'garbage' | null {
-    const line = Buffer.concat(this.#line).toString().replace(/\r$/, '');
-    this.#line = [];
-    if (line !== '') {
-      this.#field(line);
-      return null;
-    }
-    const [data, name] = [this.#data, this.#name];
-    this.#data = [];
-    this.#name = 'message';
-    this.#bytes = 0;
-    return data.length === 0 || name !== 'message' ? null : readHint(data.join('\n'));
-  }
-
-  #field(line: string): void {
-    const [, name, value = ''] = /^([^:]*)(?:: ?(.*))?$/s.exec(line) ?? [];
-    if (name === 'data') this.#data.push(value);
-    if (name === 'event') this.#name = value;
+    return { hints, broken: this.#parser.isTooLarge ? 'too_large' : null };
   }
 }
 
@@ -180,12 +145,4 @@ function readHint(text: string): RunHint | 'garbage' | null {
   const { type, data } = event.data;
   const named = data.workflow_status ?? (type === 'state' ? data.status : null);
   return named === null ? null : { status: named };
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
-  }
 }

@@ -4,7 +4,7 @@ import { got, RequestError, type Request, type RequestFunction } from 'got';
 import { formatDuration } from '../core/duration.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { requestTarget } from '../core/request-target.ts';
-import type { Deadline } from './deadline.ts';
+import type { Deadline } from '../deadline.ts';
 import { networkFailure, timedOutPhase, type Failure, type Progress } from './errors.ts';
 
 /** How long an idle connection is kept, ms; a shorter `Keep-Alive` hint of the server wins. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { findRunId } from '../../src/cli/run-ids.ts';
-import { readSse } from '../../src/client/sse.ts';
+import { readSse } from '../../src/client/event-stream.ts';
 import { loadConfig } from '../../src/config/load.ts';
 import { parseRetryAfter } from '../../src/core/backoff.ts';
 import { parseDuration } from '../../src/core/duration.ts';

@@ -1,7 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { networkError, statusError, timeoutError } from '../../src/deliver/attempt-error.ts';
-import { startDeadline, responseText } from '../../src/deliver/http-post.ts';
+import { Deadline } from '../../src/deadline.ts';
+import { responseText } from '../../src/deliver/http-post.ts';
 import { customHeaders, headerProblem } from '../../src/deliver/channels/webhook.ts';
 
 const failing = (code: string) => Object.assign(new Error('secret'), { code });
@@ -147,7 +148,7 @@ describe('custom headers', () => {
 
 describe('deadline', () => {
   test('a deadline fires at once when the outer signal has fired already', () => {
-    const deadline = startDeadline(60_000, AbortSignal.abort());
+    const deadline = new Deadline(60_000, AbortSignal.abort());
     expect(deadline.signal.aborted).toBe(true);
     deadline.release();
   });
@@ -155,8 +156,8 @@ describe('deadline', () => {
   test('a deadline follows the outer signal until it is released', () => {
     const outer = new AbortController();
     const [kept, released] = [
-      startDeadline(60_000, outer.signal),
-      startDeadline(60_000, outer.signal),
+      new Deadline(60_000, outer.signal),
+      new Deadline(60_000, outer.signal),
     ];
     released.release();
     outer.abort();

@@ -3,10 +3,10 @@ import { parseRetryAfter } from '../../core/backoff.ts';
 import type { Attempt, AttemptError, AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { RunwatchError, messageOf } from '../../core/errors.ts';
 import { isReservedHeader } from '../../core/event/event.ts';
+import { Deadline } from '../../deadline.ts';
 import { errorCode, networkError, statusError, timeoutError } from '../attempt-error.ts';
 import { standardBody } from './bodies.ts';
 import {
-  startDeadline,
   post,
   type PostRequest,
   type PostResult,
@@ -76,7 +76,7 @@ export function createWebhookChannel(target: WebhookTarget, deps: WebhookDeps): 
       const at = deps.now();
       const body = kind.render(message.body);
       const headers = { ...fixed, ...sign({ ...message, body }, deps.timeOfDay()) };
-      const deadline = startDeadline(target.timeoutMs, signal);
+      const deadline = new Deadline(target.timeoutMs, signal);
       const request = { url, headers, body, tls: target.tls, mayStart };
       const result = await postOnce(request, deps.agents, deadline.signal).finally(() =>
         deadline.release(),

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { readSse, type SseMessage } from '../../src/client/sse.ts';
+import { readSse } from '../../src/client/event-stream.ts';
+import type { SseMessage } from '../../src/core/event/sse.ts';
 
 async function read(...chunks: (string | Uint8Array)[]): Promise<SseMessage[]> {
   async function* source() {
@@ -45,9 +46,9 @@ describe('reading server-sent events', () => {
     expect(await read('data: a\n\ndata: b\n')).toEqual([{ id: null, event: null, data: 'a' }]);
   });
 
-  test('an endless SSE line is an error before it fills the memory', async () => {
+  test('an endless SSE event is an error before it fills the memory', async () => {
     const megabyte = 'x'.repeat(1024 * 1024);
-    await expect(read(...Array<string>(5).fill(megabyte))).rejects.toThrow('endless line');
+    await expect(read(...Array<string>(5).fill(megabyte))).rejects.toThrow('endless event');
   });
 
   test('SSE messages are the same wherever the bytes are split', async () => {

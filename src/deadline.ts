@@ -1,9 +1,12 @@
 import { setMaxListeners } from 'node:events';
-import { RunwatchError } from '../core/errors.ts';
+import { RunwatchError } from './core/errors.ts';
 
 /**
- * The time that one call may take in all, however many requests it makes. A class with one timer
- * and no AbortController, for one is made with every poll.
+ * The time that one call may take in all, however many requests it makes. A class with one timer that
+ * makes its AbortController only when asked, for one deadline is made with every poll.
+ *
+ * Not `AbortSignal.any`: a caller's signal that lives as long as the process would hold on to what it
+ * was combined with.
  */
 export class Deadline {
   readonly #endsAt: number;
@@ -11,12 +14,13 @@ export class Deadline {
   readonly #caller: AbortSignal | undefined;
   #ended: 'expired' | 'abandoned' | null = null;
   #interrupt: (() => void) | null = null;
+  #controller: AbortController | null = null;
 
   /**
    * @param timeoutMs milliseconds from now
    * @param caller fires when the caller goes away
    */
-  constructor(timeoutMs: number, caller: AbortSignal | undefined) {
+  constructor(timeoutMs: number, caller?: AbortSignal) {
     this.#endsAt = performance.now() + timeoutMs;
     this.#timer = setTimeout(() => this.#end('expired'), timeoutMs);
     this.#caller = caller;
@@ -32,16 +36,23 @@ export class Deadline {
     return Math.max(0, this.#endsAt - performance.now());
   }
 
+  /** Fires when the time is over or the caller goes away. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#ended !== null) this.#controller.abort();
+    return this.#controller.signal;
+  }
+
   /** Ends the call because its caller goes away. */
   readonly abandon = (): void => this.#end('abandoned');
 
-  /** Says what to stop when the call has to end; the last word counts. Called at once if it has. */
+  /** Sets what to stop when the call has to end; the last one counts. Called at once if it has. */
   onEnd(interrupt: () => void): void {
     this.#interrupt = interrupt;
     if (this.#ended !== null) interrupt();
   }
 
-  /** Throws when the caller has gone away; a deadline that has passed is no reason. */
+  /** Throws RunwatchError `aborted` when the caller has gone away; an expired deadline is no reason. */
   throwIfAbandoned(): void {
     if (this.#ended !== 'abandoned') return;
     throw new RunwatchError('the read was given up', { code: 'aborted' });
@@ -58,5 +69,6 @@ export class Deadline {
     if (this.#ended !== null) return;
     this.#ended = reason;
     this.#interrupt?.();
+    this.#controller?.abort();
   }
 }
