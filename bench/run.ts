@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { PROFILES, type Profile } from '../src/core/watch/watch.ts';
 import { benchAttack } from './attack.ts';
 import { benchBatch } from './batch.ts';
+import { benchBudget } from './budget.ts';
 import { benchDeliver } from './deliver.ts';
 import { benchFailover } from './failover.ts';
 import { benchFrozen } from './frozen.ts';
@@ -28,7 +29,7 @@ import { benchYear } from './year.ts';
 const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
-names: poll, idle, latency, takeover, frozen, skew, failover, ha, batch, watches, memory, deliver, places, shapes,
+names: poll, idle, latency, takeover, frozen, skew, failover, ha, batch, budget, watches, memory, deliver, places, shapes,
        isolation, hostile, attack, soak, year, live, replay
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed; replay, year and ha always do that
@@ -55,6 +56,10 @@ frozen:
 batch:
   --runs <n>           runs of one workflow (100)
   --within <n>         when the last of them ends, seconds (40)
+budget (with runs or workflows, that cell by a built daemon, and nothing is judged):
+  --seed <n>           of how long runs take (1)
+  --runs <n>           runs (2000)
+  --workflows <n>      workflows that they are spread over (1)
 watches:
   --count <n>          watches (100000)
   --connections <n>    batches at once (4)
@@ -110,6 +115,7 @@ const { values, positionals } = parseArgs({
     concurrency: { type: 'string', default: '64' },
     runs: { type: 'string' },
     within: { type: 'string', default: '40' },
+    workflows: { type: 'string' },
     count: { type: 'string' },
     connections: { type: 'string', default: '4' },
     endpoints: { type: 'string', default: '100' },
@@ -138,6 +144,12 @@ const benches = {
       watches: bounded('watches', 100_000),
       concurrency: bounded('concurrency', 1_000),
       profileDir,
+    }),
+  budget: () =>
+    benchBudget({
+      seed: bounded('seed', 1_000_000),
+      runs: values.runs === undefined ? undefined : bounded('runs', 20_000),
+      workflows: values.workflows === undefined ? undefined : bounded('workflows', 20_000),
     }),
   batch: () =>
     benchBatch({

@@ -1,7 +1,6 @@
 import { openCommon, type Common, type CommonOptions } from './daemon/common.ts';
 import { checkDataDirectory } from './daemon/data-directory.ts';
 import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
-import { createDiscovery, type Discovery } from './daemon/discovery.ts';
 import { endpointFigures } from './daemon/endpoint-service.ts';
 import { DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
 import { startFolding } from './daemon/folding.ts';
@@ -12,6 +11,7 @@ import { loadOwnSecrets, type OwnSecrets } from './daemon/secrets.ts';
 import { createRoutes } from './daemon/routes.ts';
 import { createSystemEvents, type SystemEvents } from './daemon/system-events.ts';
 import { createServices } from './daemon/services.ts';
+import { createDiscovery, type Discovery } from './daemon/source-feed.ts';
 import { sourceFigures } from './daemon/source-service.ts';
 import {
   createEgressGuard,
@@ -98,7 +98,7 @@ function build(
   const poller = createPoller({ ...common, systemEvents, statistics: learning, dispatch });
   common.metrics.ofSources(() => sourceFigures(poller.sources, common.budgets));
   common.metrics.ofEndpoints(() => endpointFigures(common));
-  const discovery = createDiscovery({ ...common, systemEvents, poller });
+  const discovery = createDiscovery(common);
   const unconfigured = createUnconfigured({ ...common, dispatch });
   const services = createServices({
     ...common,
@@ -195,7 +195,7 @@ function run(
   parts: Parts,
   connections: RedisConnections,
 ): void {
-  const { common, systemEvents, learning, poller, discovery, deliverer, unconfigured } = parts;
+  const { common, systemEvents, learning, poller, deliverer, unconfigured } = parts;
   const { watches, delivery } = config;
   const { stores, processes, now } = common;
   const janitor = startJanitor(stores.retention, {
@@ -241,8 +241,6 @@ function run(
     },
   });
   lifecycle.onStop('store guard', () => common.storeGuard.stop());
-  discovery.start();
-  lifecycle.onStop('discovery', () => discovery.stop());
   // What was lost or left undone while Redis was away is mended as soon as it is back.
   connections.onUsable(() => {
     processes.tend();

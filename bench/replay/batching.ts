@@ -1,138 +1,266 @@
+import { jitterAround } from '../../src/core/backoff.ts';
+import { longestInterval, NO_LOAD } from '../../src/core/cadence/load.ts';
+import { listMember, type ListMember } from '../../src/core/feed/member.ts';
+import type { PageMark } from '../../src/core/feed/layout.ts';
 import {
-  isNextPageWorthIt,
-  MAX_LIST_PAGES,
-  planBatch,
-  putOffAt,
-  recallAt,
-  type BatchPlan,
-} from '../../src/core/feed/batch.ts';
-import { compareWithList, listedAs, reachOf } from '../../src/core/feed/list-findings.ts';
-import type { ListMember } from '../../src/core/feed/list-member.ts';
-import { leftAloneUntil, scheduleAfter } from '../../src/core/feed/list-schedule.ts';
+  comparePage,
+  deferredTo,
+  memberToCheck,
+  recalledTo,
+  type ListedChange,
+  type WatchOnPage,
+} from '../../src/core/feed/page.ts';
 import {
-  givenUp,
-  heldGood,
-  NEW_STANDING,
-  nextSize,
-  type ListStanding,
-} from '../../src/core/feed/list-standing.ts';
+  backstopMs,
+  pageInterval,
+  firstReadsMs,
+  planFeed,
+  spendingAfter,
+  unseenIntervalMs,
+  type FeedPlan,
+  type PlannedList,
+  type PlannedWatch,
+} from '../../src/core/feed/plan.ts';
+import { MAX_PAGE_SIZE } from '../../src/core/feed/run-list.ts';
 import type { ObserveContext } from '../../src/core/watch/observation.ts';
-import type { ListedRun } from '../../src/core/feed/run-list.ts';
-import { patienceMs } from '../../src/core/cadence/load.ts';
-import { createListSpotter } from '../../src/poll/list-spotter.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
 import { toMs, toS } from './clock.ts';
-import { FollowedRuns, type Followed, type Members } from './followed-runs.ts';
 import { listedOf } from './noxus-view.ts';
-import type { ListFollower, ListSight, ListStep } from './policy.ts';
+import type {
+  ListFollower,
+  Moves,
+  PageStep,
+  PlanStep,
+  ReadPage,
+  TracedPageName,
+} from './policy.ts';
+import type { TracedPage } from './run-lists.ts';
 import type { TracedRun } from './workload.ts';
 
-/** What decides about a sweep. */
-interface BenchContext {
-  members: Members;
-  plan: BatchPlan;
-  context: ObserveContext;
+/** A polled run and its watch. */
+export interface Followed {
+  run: TracedRun;
+  watch: Watch;
 }
 
-/** The result of a sweep, and the time of the next one, milliseconds since the epoch. */
-type Looked = Pick<ListStep, 'woken' | 'moved'> & { nextReadAt: number };
+/** As the daemon does, see `feed/make-plan.ts`. */
+const PLAN_EVERY_MS = { least: 1_000, most: 60_000 };
+const JITTER = 0.1;
+
+/** The share of a failed list's time until it is read again, ms. */
+const AVOIDED_MS = 30_000;
 
 /**
- * The daemon's own rules for lists, `core/batch` and those around it, with a virtual clock. Lists
- * here are correct, so single polls do not check them.
+ * The daemon's own rules for lists, `core/feed`, with a virtual clock. Lists here are correct, so that
+ * no hint is contradicted.
  */
 export class Batching implements ListFollower {
-  private readonly followed = new FollowedRuns();
-  private readonly standings = new Map<string, ListStanding>();
-  private readonly spot = createListSpotter(() => this.nowMs);
-  private nowMs = 0;
+  private readonly active = new Map<TracedRun, Followed>();
+  private readonly all = new Map<TracedRun, Followed>();
+  /** Runs that were not created yet, the last to come first; null before the first plan. */
+  private coming: Followed[] | null = null;
+  private readonly marks = new Map<string | null, Map<number, PageMark>>();
+  private readonly avoidedUntil = new Map<string | null, number>();
+  private checkedAt = 0;
+  private spending = 1;
+  private current: FeedPlan | null = null;
+  /** What requests cost by the present plan. */
+  costMultiplier: number | null = null;
 
-  constructor(private readonly contextAt: (now: number) => ObserveContext) {}
+  constructor(
+    private readonly contextAt: (now: number) => ObserveContext,
+    /** Requests that the budget allows, each ms. */
+    private readonly requestsPerMs: number,
+  ) {}
 
   add(followed: Followed): void {
-    this.followed.add(followed);
+    this.all.set(followed.run, followed);
   }
 
-  notice(run: TracedRun, now: number): boolean {
-    this.followed.polled(run);
-    this.nowMs = toMs(now);
-    return this.spot(this.followed.watchOf(run)) !== null;
+  notice(run: TracedRun): boolean {
+    const followed = this.all.get(run)!;
+    if (followed.watch.state === 'active') this.active.set(run, followed);
+    else this.active.delete(run);
+    return this.active.size > 1 && (this.current === null || followed.watch.polls === 1);
   }
 
-  look(sight: ListSight): ListStep {
-    const context = this.contextAt(sight.now);
-    const members = this.followed.membersOf(sight.workflow, context);
-    const all = [...members.values()];
-    const plan = planBatch(all, { ...context.policy, pages: 1 });
-    if (all.length < 2) return { woken: [], moved: this.recall(all, context), next: null };
-
-    const { nextReadAt, ...looked } = this.lookNow(sight, { members, plan, context });
-    const deadline = nextReadAt + patienceMs('list', context.load.roundMs);
-    return { ...looked, next: { at: toS(nextReadAt), deadline: toS(deadline) } };
-  }
-
-  private lookNow(sight: ListSight, { members, plan, context }: BenchContext): Looked {
-    const { workflow } = sight;
-    const { now } = context;
-    const all = [...members.values()];
-    const standing = this.standings.get(workflow) ?? NEW_STANDING;
-    const until = leftAloneUntil(standing, { members: all, plan, now });
-    if (until !== null) return this.leaveAlone(all, context, until);
-
-    const reading = this.read(sight, standing.size, { members, plan });
-    if (reading === null) {
-      const fallen = givenUp(standing, now);
-      this.standings.set(workflow, fallen);
-      return this.leaveAlone(all, context, fallen.since);
+  plan(nowS: number, used: number): PlanStep {
+    const now = toMs(nowS);
+    this.register(nowS);
+    const context = this.memberContext(now);
+    const followed = [...this.active.values()];
+    const members = followed.map(({ watch }) => listMember({ watch, version: 0 }, context));
+    const watches = followed.map((one, at) => this.plannedWatch(one, members[at] ?? null, now));
+    if (watches.length < 2) {
+      this.current = null;
+      return { woken: [], moved: [], pages: [], nextAt: null };
     }
-    const findings = compareWithList(all, reading.runs, now);
-    const size = nextSize(reachOf(reading.runs, members), findings.missing.length === 0);
-    const { putOff, recalled, toCheck, checkedAt, nextMs } = scheduleAfter(findings, {
-      ...context.policy,
-      pages: reading.pages,
-      checkedAt: standing.checkedAt,
-      now,
-      random: context.random,
+    this.spending =
+      this.current === null ? 1 : spendingAfter({ ...this.current, spending: this.spending }, used);
+    this.current = planFeed(watches, this.listsOf(watches, now), {
+      requestsPerMs: this.requestsPerMs,
+      minIntervalMs: context.policy.minIntervalMs,
+      pagesPerMs: Infinity,
+      spending: this.spending,
     });
-    this.standings.set(workflow, heldGood(standing, { size, claims: [], checkedAt }, now));
-    const woken = toCheck === null ? findings.changed : [...findings.changed, toCheck];
+    this.costMultiplier = this.current.costMultiplier;
+    this.firstReadsMs = firstReadsMs(watches, this.requestsPerMs);
+    const moved = followed.flatMap((one, at) => {
+      const watch = watches[at]!;
+      const { covered, costMultiplier } = this.current!;
+      const intervalMs = 1.2 * pageInterval([watch], costMultiplier, context.policy.minIntervalMs);
+      const isCovered = covered.has(watch);
+      return this.moved(one, isCovered ? null : recalledTo(one.watch, { ...context, intervalMs }));
+    });
+    const soonest = Math.min(...watches.map(({ intervalMs }) => intervalMs));
+    const everyMs = Math.min(Math.max(soonest, PLAN_EVERY_MS.least), PLAN_EVERY_MS.most);
+    const pages = this.current.lists.flatMap(({ workflowId, pages: some }) =>
+      some.map(({ page, intervalMs }) => ({ workflowId, page, intervalS: intervalMs / 1_000 })),
+    );
+    return { woken: [], moved, pages, nextAt: toS(now + everyMs) };
+  }
+
+  readPage(name: TracedPageName, nowS: number, read: ReadPage): PageStep {
+    const now = toMs(nowS);
+    const list = this.current?.lists.find(({ workflowId }) => workflowId === name.workflowId);
+    if (list?.pages.some(({ page }) => page === name.page) !== true)
+      return { woken: [], moved: [], nextAt: null };
+    const page = read(name, list.size);
+    if (page === null) {
+      this.avoidedUntil.set(name.workflowId, now + AVOIDED_MS);
+      return { woken: [], moved: [], nextAt: null, isGivenUp: true };
+    }
+    this.mark(name, page);
+    return this.takeIn(page, now);
+  }
+
+  /** Runs are registered when they are created. */
+  private register(nowS: number): void {
+    this.coming ??= [...this.all.values()].sort((a, b) => b.run.created - a.run.created);
+    while ((this.coming.at(-1)?.run.created ?? Infinity) <= nowS) {
+      const followed = this.coming.pop()!;
+      if (followed.watch.state === 'active') this.active.set(followed.run, followed);
+    }
+  }
+
+  private takeIn(page: TracedPage, now: number): Moves & { nextAt: number | null } {
+    const context = this.memberContext(now);
+    const found = page.runs.flatMap((run) => this.found(run, context));
+    const { changed, unchanged, unseen } = comparePage(found, now);
+    const pageMs = this.intervalOf(found, context);
+    const toCheck = memberToCheck(unchanged, { checkedAt: this.checkedAt, pageMs, now });
+    if (toCheck !== null) this.checkedAt = now;
+    const backstop = backstopMs(this.active.size, this.requestsPerMs);
+    const followedOf = ({ watch }: { watch: Watch }) => this.byId(watch.runId);
     return {
-      woken: woken.map((member) => this.followed.runOf(member)),
-      moved: [...this.putOff(putOff, context), ...this.recall(recalled, context)],
-      nextReadAt: now + nextMs,
+      woken: [...changed, ...(toCheck === null ? [] : [toCheck])].map((one) => followedOf(one).run),
+      moved: [
+        ...this.deferFirst(unseen, context),
+        ...unchanged.flatMap((member) =>
+          this.moved(
+            followedOf(member),
+            deferredTo(member, { ...context, pageMs, backstopMs: backstop }),
+          ),
+        ),
+      ],
+      nextAt: toS(now + jitterAround(pageMs, JITTER, context.random)),
     };
   }
 
-  private leaveAlone(members: readonly ListMember[], context: ObserveContext, until: number) {
-    return { woken: [], moved: this.recall(members, context), nextReadAt: until };
+  private found(run: TracedRun, context: ObserveContext): WatchOnPage[] {
+    const followed = this.active.get(run);
+    if (followed === undefined) return [];
+    const { watch } = followed;
+    const listed = listedOf(run, watch.runId, toS(context.now));
+    return [{ watch, listed, member: listMember({ watch, version: 0 }, context) }];
   }
 
-  /** Null where a page can not be read. */
-  private read(
-    { now, read }: ListSight,
-    size: number,
-    { members, plan }: Pick<BenchContext, 'members' | 'plan'>,
-  ): { runs: Map<string, ListedRun>; pages: number } | null {
-    const runs = new Map<string, ListedRun>();
-    for (let pages = 1; ; pages += 1) {
-      const page = read(pages, size);
-      if (page === null) return null;
-      const listed = page.runs.map((run) => listedOf(run, this.followed.watchOf(run).runId, now));
-      for (const run of listed) runs.set(listedAs(run.id), run);
-      const missing = [...members].flatMap(([id, member]) => (runs.has(id) ? [] : [member]));
-      const { isLast } = page;
-      const goesOn = isNextPageWorthIt({ runs: listed, isLast, isCut: false }, missing, plan);
-      if (pages === MAX_LIST_PAGES || !goesOn) return { runs, pages };
-    }
+  private intervalOf(found: readonly WatchOnPage[], { policy, load, now }: ObserveContext): number {
+    if (found.length === 0) return 2_000;
+    const longestMs = longestInterval(policy.maxIntervalMs, load);
+    const on = found.map(({ member, watch }) => {
+      const ageMs = now - watch.registeredAt;
+      return { intervalMs: member?.intervalMs ?? unseenIntervalMs(ageMs), longestMs };
+    });
+    return pageInterval(on, this.current!.costMultiplier, policy.minIntervalMs);
   }
 
-  private putOff(members: readonly ListMember[], { random }: ObserveContext): ListStep['moved'] {
-    return this.followed.move(members, (one) => putOffAt(one.watch, { ...one, random }));
-  }
-
-  private recall(
-    members: readonly ListMember[],
+  /** Spreads first reads of runs that a page shows going on. */
+  private deferFirst(
+    unseen: readonly ListedChange[],
     { now, random }: ObserveContext,
-  ): ListStep['moved'] {
-    return this.followed.move(members, (one) => recallAt(one.watch, { ...one, now, random }));
+  ): Moves['moved'] {
+    const followed = unseen.flatMap(({ watch }) => this.byId(watch.runId));
+    const news = followed.filter(({ run }) => !this.told.has(run));
+    for (const { run } of news) this.told.add(run);
+    const withinMs = this.firstReadsMs;
+    return withinMs === 0 ? [] : news.flatMap((one) => this.moved(one, now + withinMs * random()));
+  }
+
+  private mark({ workflowId, page }: TracedPageName, { runs, isLast }: TracedPage): void {
+    const marks = this.marks.get(workflowId) ?? new Map<number, PageMark>();
+    this.marks.set(workflowId, marks);
+    const times = runs.map(({ created }) => toMs(created));
+    const [newest, oldest] = [Math.max(...times), Math.min(...times)];
+    marks.set(page, { page, newest, oldest, runs: runs.length, isLast });
+  }
+
+  private listsOf(watches: readonly PlannedWatch[], now: number): PlannedList[] {
+    const counts = new Map<string | null, number>([[null, watches.length]]);
+    for (const { workflowId } of watches) {
+      if (workflowId !== null) counts.set(workflowId, (counts.get(workflowId) ?? 0) + 1);
+    }
+    const used = new Set(this.current?.lists.map(({ workflowId }) => workflowId));
+    return [...counts].flatMap(([workflowId, count]) =>
+      count < 2 || (this.avoidedUntil.get(workflowId) ?? 0) > now
+        ? []
+        : {
+            workflowId,
+            marks: [...(this.marks.get(workflowId)?.values() ?? [])],
+            size: MAX_PAGE_SIZE,
+            isInUse: used.has(workflowId),
+          },
+    );
+  }
+
+  private plannedWatch(
+    { run, watch }: Followed,
+    member: ListMember | null,
+    now: number,
+  ): PlannedWatch {
+    const { policy, load } = this.contextAt(toS(now));
+    const isKnown = watch.run !== null || this.told.has(run);
+    const ageMs = Math.max(1, now - watch.registeredAt);
+    return {
+      workflowId: isKnown ? run.workflow : null,
+      createdAt: isKnown ? toMs(run.created) : NaN,
+      intervalMs: member?.intervalMs ?? Math.max(policy.minIntervalMs, unseenIntervalMs(ageMs)),
+      longestMs: longestInterval(policy.maxIntervalMs, load),
+      ageMs,
+      isListed: member !== null || watch.run === null,
+      isUnseen: watch.run === null,
+    };
+  }
+
+  private memberContext(now: number): ObserveContext {
+    return { ...this.contextAt(toS(now)), load: NO_LOAD };
+  }
+
+  private moved(followed: Followed, at: number | null): Moves['moved'] {
+    if (at === null) return [];
+    followed.watch = { ...followed.watch, nextPollAt: at };
+    return [[followed.run, toS(at)]];
+  }
+
+  /** Runs that a page has told of before their first read. */
+  private readonly told = new Set<TracedRun>();
+  private firstReadsMs = 0;
+  private readonly ids = new Map<string, Followed>();
+
+  private byId(runId: string): Followed {
+    const known = this.ids.get(runId);
+    if (known !== undefined) return known;
+    for (const one of this.active.values()) this.ids.set(one.watch.runId, one);
+    return this.ids.get(runId)!;
   }
 }

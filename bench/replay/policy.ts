@@ -26,29 +26,48 @@ export interface Follower {
   deadline(dueAt: number): number;
 }
 
-/** What a sweep can read of a workflow's list. */
-export interface ListSight {
-  workflow: string;
-  now: number;
-  /** Reads a page, counted from 1; null where that fails. Each is a request. */
-  read(page: number, size: number): TracedPage | null;
+/** A page of a list: of a workflow's, or with null of the source's. */
+export interface TracedPageName {
+  workflowId: string | null;
+  /** From 1. */
+  page: number;
 }
 
-/** A sweep. Times in seconds. */
-export interface ListStep {
+/** Changes of polls of runs. Times in seconds. */
+export interface Moves {
   /** Runs to poll now, including moved ones. */
   woken: TracedRun[];
   /** New times for the next polls of other runs. */
   moved: (readonly [run: TracedRun, at: number])[];
-  /** When the next sweep is due, and its latest time; null where the list covers no runs. */
-  next: { at: number; deadline: number } | null;
 }
 
-/** Polls runs of one workflow by the list that they are on. */
+/** What is to be read from now on; the next plan is due at `nextAt`, null for none. */
+export interface PlanStep extends Moves {
+  pages: (TracedPageName & { intervalS: number })[];
+  nextAt: number | null;
+}
+
+/** A page that was read. */
+export interface PageStep extends Moves {
+  nextAt: number | null;
+  isGivenUp?: boolean;
+}
+
+/** Reads a page of the last plan's size; null where that fails. */
+export type ReadPage = (name: TracedPageName, size: number) => TracedPage | null;
+
+/** Polls runs by the lists that they are on. */
 export interface ListFollower {
-  /** Called after each poll. @returns whether sweeps of the run's list should begin */
+  /** Called after each poll. @returns whether a plan is called for */
   notice(run: TracedRun, now: number): boolean;
-  look(sight: ListSight): ListStep;
+  /** @param used share of the budget that was used of late */
+  plan(now: number, used: number): PlanStep;
+  /**
+   * Reads a page.
+   * @returns when to read it again, `nextAt`; null where no plan has it, or its list is given up,
+   * which calls for a new plan
+   */
+  readPage(name: TracedPageName, now: number, read: ReadPage): PageStep;
 }
 
 /** A way to poll: one follower for each run. */

@@ -1,4 +1,4 @@
-import type { Follower, ListSight, Policy } from './policy.ts';
+import type { Follower, Moves, Policy, TracedPageName } from './policy.ts';
 import { RunLists } from './run-lists.ts';
 import type { Seen } from './summary.ts';
 import { Timetable, type Task } from './timetable.ts';
@@ -9,6 +9,8 @@ export interface ReplayOptions {
   fails?: (now: number) => boolean;
   /** Requests a second that all runs share; Infinity for as many as are wanted. */
   budgetPerS?: number;
+  /** Runs on the same lists that are not followed. */
+  unwatched?: readonly TracedRun[];
 }
 
 export interface Replayed {
@@ -23,16 +25,17 @@ interface Polled {
   run: TracedRun;
   follower: Follower;
   requests: number;
+  isActive: boolean;
 }
 
-/** A list with sweeps. */
-interface Listed {
-  task: Task;
-  requests: number;
-}
+/** Due pages go before polls by cadence, by so many seconds. */
+const PAGE_FIRST_S = 1e6;
 
-/** A poll calls for the first sweep of a list, which comes after other polls due then, s. */
-const AFTER_POLLS_S = 0.001;
+/** Between two plans, s. */
+const PLAN_EVERY_S = 1;
+
+/** Runs that were never read go before pages. */
+const NEW_FIRST_S = 1e7;
 
 /**
  * Polls runs by a policy from their creation until their ends are seen, on a virtual clock. Where
@@ -41,7 +44,12 @@ const AFTER_POLLS_S = 0.001;
 export class Replay {
   private readonly timetable: Timetable;
   private readonly polls = new Map<TracedRun, Task>();
-  private readonly looks = new Map<string, Listed>();
+  private readonly pages = new Map<string, Task>();
+  /** Requests for lists. */
+  private readonly listed = new Map<string | null, number>();
+  private planTask: Task | null = null;
+  private plannedAt = -Infinity;
+  private planDueAt = Infinity;
   private readonly seen: Seen[] = [];
   private readonly slotS: number;
   private updates = 0;
@@ -57,17 +65,18 @@ export class Replay {
   }
 
   run(runs: readonly TracedRun[]): Replayed {
-    const lists = new RunLists(runs);
+    const lists = new RunLists([...runs, ...(this.options.unwatched ?? [])]);
     for (const run of runs) {
-      const polled = { run, follower: this.policy.follow(run), requests: 0 };
+      const polled = { run, follower: this.policy.follow(run), requests: 0, isActive: false };
       const task = this.pollsOf(polled, lists);
       this.polls.set(run, task);
       this.timetable.set(task, run.created);
     }
     this.timetable.run();
     const seen = this.seen.map((one) => {
-      const listed = this.looks.get(one.workflow)?.requests ?? 0;
-      return { ...one, requests: one.requests + listed / lists.count(one.workflow) };
+      const own = (this.listed.get(one.workflow) ?? 0) / lists.count(one.workflow);
+      const all = (this.listed.get(null) ?? 0) / lists.count(null);
+      return { ...one, requests: one.requests + own + all };
     });
     return { seen, updates: this.updates };
   }
@@ -75,14 +84,14 @@ export class Replay {
   private pollsOf(polled: Polled, lists: RunLists): Task {
     return {
       deadline: (dueAt) => {
-        if (polled.requests === 0) this.active += 1;
-        return polled.follower.deadline(dueAt);
+        if (polled.requests > 0) return polled.follower.deadline(dueAt);
+        if (!polled.isActive) this.active += 1;
+        polled.isActive = true;
+        return dueAt - NEW_FIRST_S;
       },
       act: (now, dueAt) => {
         const nextAt = this.look(polled, now, Math.max(0, now - dueAt));
-        if (this.policy.lists?.notice(polled.run, now) === true) {
-          this.lookAtList(polled.run.workflow, lists, now);
-        }
+        if (this.policy.lists?.notice(polled.run, now) === true) this.beginPlans(lists, now);
         return { requests: 1, nextAt };
       },
     };
@@ -107,40 +116,60 @@ export class Replay {
     return this.options.fails?.(now) ?? false;
   }
 
-  /** Starts sweeps of a list, unless they run already. */
-  private lookAtList(workflow: string, lists: RunLists, now: number): void {
-    const looks = this.looks.get(workflow) ?? this.looksAt(workflow, lists);
-    this.looks.set(workflow, looks);
-    if (!this.timetable.has(looks.task)) this.timetable.set(looks.task, now);
+  private beginPlans(lists: RunLists, now: number): void {
+    this.planTask ??= this.plansOf(lists);
+    const at = Math.max(now, this.plannedAt + PLAN_EVERY_S);
+    if (!this.timetable.has(this.planTask) || at < this.planDueAt) {
+      this.planDueAt = at;
+      this.timetable.set(this.planTask, at);
+    }
   }
 
-  private looksAt(workflow: string, lists: RunLists): Listed {
-    let deadlineAt: number | null = null;
-    const looks: Listed = {
-      requests: 0,
-      task: {
-        deadline: (dueAt) => deadlineAt ?? dueAt + this.active * this.slotS + AFTER_POLLS_S,
-        act: (now) => {
-          let requests = 0;
-          const read: ListSight['read'] = (page, size) => {
-            requests += 1;
-            return this.fails(now) ? null : lists.page(workflow, { now, page, size });
-          };
-          const next = this.followList({ workflow, now, read });
-          looks.requests += requests;
-          deadlineAt = next?.deadline ?? null;
-          return { requests, nextAt: next?.at ?? null };
-        },
+  private plansOf(lists: RunLists): Task {
+    return {
+      deadline: () => -Infinity,
+      act: (now) => {
+        const used = this.timetable.usedShare(now);
+        const { pages, nextAt, ...moves } = this.policy.lists!.plan(now, used);
+        [this.plannedAt, this.planDueAt] = [now, nextAt ?? Infinity];
+        this.move(moves);
+        for (const name of pages) {
+          const key = `${name.page} ${name.workflowId}`;
+          const task = this.pages.get(key) ?? this.pageOf(name, lists);
+          this.pages.set(key, task);
+          this.timetable.setBy(task, now, now + name.intervalS);
+        }
+        return { requests: 0, nextAt };
       },
     };
-    return looks;
   }
 
-  private followList(sight: ListSight) {
-    const { woken, moved, next } = this.policy.lists!.look(sight);
+  private pageOf(name: TracedPageName, lists: RunLists): Task {
+    return {
+      isPage: true,
+      deadline: (dueAt) => dueAt - PAGE_FIRST_S,
+      act: (now) => {
+        let requests = 0;
+        const { nextAt, isGivenUp, ...moves } = this.policy.lists!.readPage(
+          name,
+          now,
+          (of, size) => {
+            requests += 1;
+            const { workflowId, page } = of;
+            return this.fails(now) ? null : lists.page(workflowId, { now, page, size });
+          },
+        );
+        this.move(moves);
+        if (isGivenUp === true) this.timetable.set(this.planTask!, now);
+        this.listed.set(name.workflowId, (this.listed.get(name.workflowId) ?? 0) + requests);
+        return { requests, nextAt };
+      },
+    };
+  }
+
+  private move({ woken, moved }: Moves): void {
     for (const [run, at] of moved) this.timetable.set(this.polls.get(run)!, at);
     for (const run of woken) this.timetable.wake(this.polls.get(run)!);
-    return next;
   }
 }
 

@@ -8,26 +8,28 @@ export interface TracedPage {
   isLast: boolean;
 }
 
-/** The list of the runs of each workflow, as Noxus shows it: those that have been created. */
+/** The lists of the runs of each workflow, and of all, as Noxus shows them: those that were created. */
 export class RunLists {
   /** The oldest first. */
-  private readonly runs = new Map<string, TracedRun[]>();
+  private readonly runs = new Map<string | null, TracedRun[]>();
 
   constructor(runs: readonly TracedRun[]) {
-    for (const run of runs.toSorted((a, b) => a.created - b.created)) {
+    const sorted = runs.toSorted((a, b) => a.created - b.created);
+    this.runs.set(null, sorted);
+    for (const run of sorted) {
       const some = this.runs.get(run.workflow) ?? [];
       some.push(run);
       this.runs.set(run.workflow, some);
     }
   }
 
-  /** How many runs of a workflow there are in all. */
-  count(workflow: string): number {
+  /** How many runs of a workflow, or with null of all, there are. */
+  count(workflow: string | null): number {
     return this.runs.get(workflow)?.length ?? 0;
   }
 
   /** @param page from 1 */
-  page(workflow: string, { now, page, size }: PageQuestion): TracedPage {
+  page(workflow: string | null, { now, page, size }: PageQuestion): TracedPage {
     const all = this.runs.get(workflow) ?? [];
     const end = createdBy(all, now) - (page - 1) * size;
     const runs = all.slice(Math.max(0, end - size), Math.max(0, end)).toReversed();

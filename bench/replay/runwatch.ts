@@ -17,9 +17,8 @@ import {
 import { observe } from '../../src/core/watch/observe.ts';
 import { register } from '../../src/core/watch/register.ts';
 import type { Profile, Subscription, Watch } from '../../src/core/watch/watch.ts';
-import { Batching } from './batching.ts';
+import { Batching, type Followed } from './batching.ts';
 import { toMs, toS } from './clock.ts';
-import type { Followed } from './followed-runs.ts';
 import { viewOf } from './noxus-view.ts';
 import type { Follower, Policy, Sight } from './policy.ts';
 import type { TracedRun } from './workload.ts';
@@ -38,6 +37,8 @@ export interface RunwatchOptions {
   subscriptions?: Subscription[];
   /** How long the budget takes to poll all active runs once, s. */
   roundS?: () => number;
+  /** Requests a second that all runs share; as many as are wanted by default. */
+  budgetPerS?: number;
   /** The cost multiplier of a request. */
   costMultiplier?: number;
   /** Limits of the intervals, if not the default ones. */
@@ -65,7 +66,7 @@ export function runwatch(options: RunwatchOptions): Policy {
   const wants = () => false;
 
   function contextAt({ now, lagS }: Pick<Sight, 'now' | 'lagS'>): ObserveContext {
-    const { costMultiplier } = load;
+    const costMultiplier = batching?.costMultiplier ?? load.costMultiplier;
     const roundMs = roundS() * 1_000;
     return {
       now: toMs(now),
@@ -84,7 +85,9 @@ export function runwatch(options: RunwatchOptions): Policy {
     };
   }
 
-  const batching = options.batch ? new Batching((now) => contextAt({ now, lagS: 0 })) : undefined;
+  const batching = options.batch
+    ? new Batching((now) => contextAt({ now, lagS: 0 }), (options.budgetPerS ?? Infinity) / 1_000)
+    : undefined;
   let runs = 0;
 
   function follow(run: TracedRun): Follower {

@@ -26,7 +26,7 @@ export function replayOurs(
 ): Replayed {
   const { budgetPerS = Infinity } = replayOptions;
   const roundS = options.roundS ?? (() => replaying.active / budgetPerS);
-  const policy = runwatch({ ...options, roundS, random: seededRandom(seed) });
+  const policy = runwatch({ ...options, roundS, budgetPerS, random: seededRandom(seed) });
   const replaying: Replay = new Replay(policy, replayOptions);
   return replaying.run(runs);
 }

@@ -18,6 +18,7 @@ export interface Summary {
   p50: number;
   p95: number;
   p99: number;
+  max: number;
   /** The workflow with the longest mean delay. */
   worst: { workflow: string; mean: number };
 }
@@ -31,6 +32,7 @@ export function summarize(seen: Seen[]): Summary {
     p50: percentile(delays, 0.5),
     p95: percentile(delays, 0.95),
     p99: percentile(delays, 0.99),
+    max: Math.max(...delays),
     worst: worstOf(seen),
   };
 }

@@ -1,7 +1,10 @@
+import { SURE_OF_ONE_IN } from '../../src/core/cadence/load.ts';
 import { Agenda } from './agenda.ts';
 
 /** A repeated task: polls of a run, or sweeps of a list. Times in seconds. */
 export interface Task {
+  /** True for a page of a list: while polls wait too, one request in so many is for pages. */
+  isPage?: boolean;
   /** The latest time for a due task while requests are short. */
   deadline(dueAt: number): number;
   /** @returns the number of requests, and the next due time; null for never */
@@ -27,16 +30,34 @@ const AT_ONCE = -Infinity;
 export class Timetable {
   private readonly due = new Agenda<Entry>();
   private readonly waiting = new Agenda<Entry>();
+  private readonly waitingPages = new Agenda<Entry>();
+  private sincePage = 0;
   private readonly entries = new Map<Task, Entry>();
+
+  /** The share of the time that requests took of late, and when that was reckoned. */
+  private used = 0;
+  private usedAt = -Infinity;
 
   /** @param slotS the budget's time for one request, s */
   constructor(private readonly slotS: number) {}
+
+  /** The share of the budget that was used in about the last second. */
+  usedShare(now: number): number {
+    return this.used * Math.exp(this.usedAt - now);
+  }
 
   /** Adds a task with a due time, or moves an existing one. */
   set(task: Task, at: number): void {
     const entry = this.entries.get(task) ?? { task, dueAt: at, waits: null };
     this.entries.set(task, entry);
     this.sleep(entry, at);
+  }
+
+  /** Makes a task due by a time; adds it, due now, where it is missing. */
+  setBy(task: Task, now: number, at: number): void {
+    const entry = this.entries.get(task);
+    if (entry === undefined) this.set(task, now);
+    else if (entry.waits === null && entry.dueAt > at) this.sleep(entry, at);
   }
 
   has(task: Task): boolean {
@@ -52,10 +73,13 @@ export class Timetable {
   /** Runs until no task is left. */
   run(): void {
     let now = -Infinity;
-    while (this.due.size + this.waiting.size > 0) {
-      if (this.waiting.size === 0) now = Math.max(now, this.due.nextAt);
+    while (this.due.size + this.waiting.size + this.waitingPages.size > 0) {
+      if (this.waiting.size + this.waitingPages.size === 0) now = Math.max(now, this.due.nextAt);
       while (this.due.nextAt <= now) this.fallDue();
-      now += this.slotS * this.next(now);
+      const requests = this.next(now);
+      this.used = this.usedShare(now) + requests * this.slotS;
+      this.usedAt = now;
+      now += this.slotS * requests;
     }
   }
 
@@ -67,7 +91,7 @@ export class Timetable {
 
   private queue(entry: Entry, deadline: number): void {
     entry.waits = deadline;
-    this.waiting.add(deadline, entry);
+    (entry.task.isPage === true ? this.waitingPages : this.waiting).add(deadline, entry);
   }
 
   private fallDue(): void {
@@ -75,9 +99,20 @@ export class Timetable {
     if (item.waits === null && item.dueAt === at) this.queue(item, item.task.deadline(at));
   }
 
+  private takeNext() {
+    const { waiting, waitingPages } = this;
+    const isPagesTurn = this.sincePage >= SURE_OF_ONE_IN - 1 && waitingPages.size > 0;
+    if (isPagesTurn || waitingPages.nextAt < waiting.nextAt) {
+      this.sincePage = 0;
+      return waitingPages.take();
+    }
+    this.sincePage += 1;
+    return waiting.take();
+  }
+
   /** @returns how many requests were sent */
   private next(now: number): number {
-    const taken = this.waiting.take();
+    const taken = this.takeNext();
     if (taken === undefined || taken.item.waits !== taken.at) return 0;
     const { item: entry } = taken;
     const { requests, nextAt } = entry.task.act(now, entry.dueAt);

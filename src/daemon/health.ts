@@ -7,8 +7,8 @@ import type { RedisConnections } from '../redis/connection.ts';
 import type { StoreState } from '../redis/store-state.ts';
 import type { Overdue } from '../poll/schedule.ts';
 import type { Deliverer } from './deliverer.ts';
-import type { Discovery } from './discovery.ts';
 import type { Poller } from './poller.ts';
+import type { Discovery } from './source-feed.ts';
 import { failingEndpoints, type FailingEndpoint } from './endpoint-service.ts';
 import { troubledSources, type SourceTrouble } from './source-service.ts';
 import type { StoreGuard } from './store-guard.ts';
@@ -18,7 +18,7 @@ interface HealthDependencies {
   redis: Pick<RedisConnections, 'tryWrite'>;
   poller: Poller;
   deliverer: Deliverer;
-  discovery: Pick<Discovery, 'troubles'>;
+  discovery: Discovery;
   storeGuard: Pick<StoreGuard, 'trouble'>;
   unconfigured: Pick<Unconfigured, 'find'>;
   endpoints: Parameters<typeof failingEndpoints>[0]['endpoints'];

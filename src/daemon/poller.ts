@@ -1,23 +1,22 @@
-import { NO_LOAD } from '../core/cadence/load.ts';
-import { parseListMember } from '../core/feed/list-standing.ts';
+import { NO_LOAD, type SourceLoad } from '../core/cadence/load.ts';
+import type { PollPolicy } from '../core/watch/observation.ts';
 import { createCheckGone } from '../poll/check-gone.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
 import { type Overdue, createRepairSchedule, type Schedule } from '../poll/schedule.ts';
 import { createPerform } from '../poll/perform-request.ts';
 import { createStatisticsCache, type StatisticsCache } from '../poll/statistics-cache.ts';
 import type { GoneStore } from '../redis/stores/gone-store.ts';
-import type { ListStore } from '../redis/stores/list-store.ts';
 import type { StatisticsStore } from '../redis/stores/statistics-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { logList, logPoll } from '../telemetry/report.ts';
-import { createBatching, type Batching } from './batching.ts';
+import { logPoll } from '../telemetry/report.ts';
 import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
 import type { WatchNotes } from './known-watches.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { ClaimedWork } from './processes.ts';
 import { pollPolicy } from './settings.ts';
+import { openFeed, type SourceFeed, type SourceFeedDependencies } from './source-feed.ts';
 import { openSource, type Source, type SourceDependencies } from './source.ts';
 
 /** How often each schedule is looked at: what was lost on the way waits that long, ms. */
@@ -35,9 +34,9 @@ const HAND_BACK_MS = 300;
 interface PollerDependencies
   extends
     SourceDependencies,
-    Pick<ObserveRunDependencies, 'dispatch' | 'statistics' | 'now' | 'newMark' | 'random'> {
+    Pick<ObserveRunDependencies, 'dispatch' | 'statistics' | 'now' | 'newMark' | 'random'>,
+    Pick<SourceFeedDependencies, 'feeds' | 'discoveries'> {
   watches: WatchStore;
-  lists: ListStore;
   gone: GoneStore;
   endpoints: Endpoints;
   watchNotes: Pick<WatchNotes, 'polled'>;
@@ -71,9 +70,10 @@ export function createPoller(deps: PollerDependencies): Poller {
   );
   const all = [...sources.values()];
   const scheduleOf = (name: string) => sources.get(name)?.schedule;
-  const ground = pollGround(deps, sources);
-  const batching = openBatching(deps, ground);
-  const observeRun = observer(deps, ground, batching);
+  const policy = pollPolicy(config);
+  const feeds = new Map(all.map((source) => [source.name, openFeed(deps, source, policy)]));
+  const ground = { ...pollGround(deps, sources), policy, loadOf: loads(sources, feeds) };
+  const observeRun = observer(deps, ground, feeds);
   const checkGone = goneChecker(deps, ground);
   const repair = repairer(deps, all);
   let periodics: Periodic[] = [];
@@ -92,7 +92,7 @@ export function createPoller(deps: PollerDependencies): Poller {
       for (const source of all) source.start(performer(source));
       const onError = faultLog(log, 'schedule');
       periodics = [
-        startPeriodic(() => surveyAll(all), { everyMs: SURVEY_MS, onError }),
+        startPeriodic(() => surveyAll(all, feeds), { everyMs: SURVEY_MS, onError }),
         startPeriodic(repair, { everyMs: REPAIR_MS, onError }),
         startPeriodic(checkGone, {
           everyMs: CHECK_GONE_MS,
@@ -101,6 +101,7 @@ export function createPoller(deps: PollerDependencies): Poller {
       ];
     },
     async stop(options) {
+      for (const feed of feeds.values()) feed.stop();
       await Promise.all(periodics.map((one) => one.stop()));
       await stopSources(all, options);
     },
@@ -116,16 +117,23 @@ export function createPoller(deps: PollerDependencies): Poller {
         dropProbe: (request) => deps.sources.dropProbe(name, (probe) => probe === request),
       },
       observeRun,
-      lookAtList: ({ member, permit }) =>
-        batching.look({ list: parseListMember(name, member), permit }),
+      feed: feedOf(feeds, name).lists,
       onError: faultLog(log, 'poll', { source: name }),
-      now: deps.now,
     });
   }
 }
 
-function surveyAll(sources: Source[]): Promise<void> {
-  return each(sources, (source) => source.survey());
+function feedOf(feeds: ReadonlyMap<string, SourceFeed>, name: string): SourceFeed {
+  const feed = feeds.get(name);
+  if (feed === undefined) throw new Error(`no feed of source ${name}`);
+  return feed;
+}
+
+function surveyAll(sources: Source[], feeds: ReadonlyMap<string, SourceFeed>): Promise<void> {
+  return each(sources, async (source) => {
+    await source.survey();
+    await feeds.get(source.name)?.tend();
+  });
 }
 
 async function each(sources: Source[], act: (source: Source) => Promise<unknown>): Promise<void> {
@@ -146,8 +154,17 @@ function claimedWork({ sources: store }: PollerDependencies, sources: Source[]):
   };
 }
 
-/** What single polls and looks at lists go by. */
-function pollGround({ config, endpoints }: PollerDependencies, sources: Map<string, Source>) {
+/** How a source fares against its rate limit: by the plan of its feed, where there is one. */
+function loads(sources: ReadonlyMap<string, Source>, feeds: ReadonlyMap<string, SourceFeed>) {
+  return (name: string): SourceLoad => {
+    const load = sources.get(name)?.budget.load() ?? NO_LOAD;
+    const costMultiplier = feeds.get(name)?.lists.costMultiplier() ?? load.costMultiplier;
+    return { ...load, costMultiplier };
+  };
+}
+
+/** What single polls go by. */
+function pollGround({ endpoints }: PollerDependencies, sources: Map<string, Source>) {
   return {
     sourceOf: (name: string) => sources.get(name),
     scheduleOf: (name: string) => sources.get(name)?.schedule,
@@ -155,9 +172,7 @@ function pollGround({ config, endpoints }: PollerDependencies, sources: Map<stri
     sourceHealth: (name: string) => healthOf(sources.get(name)),
     budgetOf: (name: string) => sources.get(name)?.budget,
     hintsOf: (name: string) => sources.get(name)?.hints ?? undefined,
-    loadOf: (name: string) => sources.get(name)?.budget.load() ?? NO_LOAD,
     wants: endpoints.wants,
-    policy: pollPolicy(config),
   };
 }
 
@@ -170,9 +185,17 @@ async function healthOf(source: Source | undefined) {
   };
 }
 
-type PollGround = ReturnType<typeof pollGround>;
+type PollGround = ReturnType<typeof pollGround> & {
+  policy: PollPolicy;
+  loadOf: (source: string) => SourceLoad;
+};
 
-function observer(deps: PollerDependencies, ground: PollGround, batching: Batching) {
+function observer(
+  deps: PollerDependencies,
+  ground: PollGround,
+  feeds: ReadonlyMap<string, SourceFeed>,
+) {
+  const onError = faultLog(deps.log, 'feed');
   return createObserveRun({
     ...deps,
     ...ground,
@@ -183,7 +206,7 @@ function observer(deps: PollerDependencies, ground: PollGround, batching: Batchi
       if (!isFirst) ground.budgetOf(watch.source)?.began(lagMs);
       deps.metrics.poll(report);
       logPoll(deps.log, report);
-      batching.notice(report.watch);
+      feeds.get(watch.source)?.lists.notice(watch).catch(onError);
       deps.watchNotes.polled(report.watch);
     },
   });
@@ -217,22 +240,6 @@ function goneChecker(deps: PollerDependencies, ground: PollGround): () => Promis
       newMark: deps.newMark,
     }),
     onScheduled: async (source) => ground.scheduleOf(source)?.entered(1),
-  });
-}
-
-function openBatching(
-  { config, log, metrics, ...deps }: PollerDependencies,
-  ground: PollGround,
-): Batching {
-  return createBatching({
-    ...deps,
-    ...ground,
-    isOn: config.polling.batch === 'auto',
-    report(report) {
-      metrics.list(report);
-      logList(log, report);
-    },
-    onError: faultLog(log, 'batch'),
   });
 }
 

@@ -27,7 +27,7 @@ import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import type { StatisticsStore } from '../redis/stores/statistics-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Deliverer } from './deliverer.ts';
-import type { Discovery } from './discovery.ts';
+import type { Discovery } from './source-feed.ts';
 import { createEndpointService, type EndpointServiceDependencies } from './endpoint-service.ts';
 import { createHealth } from './health.ts';
 import type { Poller } from './poller.ts';

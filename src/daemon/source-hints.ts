@@ -1,6 +1,6 @@
 import type { SourceConfig } from '../config/schema.ts';
 import { createEventStreams } from '../noxus/stream.ts';
-import { createHints, type Hints } from '../poll/hints.ts';
+import { createHints, type Hints } from '../feed/stream-feed.ts';
 import { faultLog } from './faults.ts';
 import type { Source, SourceDependencies } from './source.ts';
 

@@ -2,7 +2,7 @@ import type { Config, SourceConfig } from '../config/schema.ts';
 import { isoTime } from '../core/event/event.ts';
 import { autoConcurrency, type AskedSource, type RateLimit } from '../core/source/limiter.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
-import type { Hints } from '../poll/hints.ts';
+import type { Hints } from '../feed/stream-feed.ts';
 import { type Overdue, OverdueMonitor, Schedule, type RequestClaim } from '../poll/schedule.ts';
 import { Slots } from '../poll/slots.ts';
 import { createSourceLimiter, type SourceLimiter } from '../poll/source-limiter.ts';

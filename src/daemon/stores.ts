@@ -4,6 +4,7 @@ import { AnswerStore } from '../redis/stores/answer-store.ts';
 import { BudgetStore } from '../redis/stores/budget-store.ts';
 import { DeliveryStore } from '../redis/stores/delivery-store.ts';
 import { DiscoveryStore } from '../redis/stores/discovery-store.ts';
+import { FeedStore } from '../redis/stores/feed-store.ts';
 import { GoneStore } from '../redis/stores/gone-store.ts';
 import { ClaimStore } from '../redis/claims.ts';
 import { EndpointStore } from '../redis/stores/endpoint-store.ts';
@@ -13,7 +14,6 @@ import { EventStore } from '../redis/stores/event-store.ts';
 import { HistoryStore } from '../redis/stores/history-store.ts';
 import { HintStore } from '../redis/stores/hint-store.ts';
 import { createKeys, type Keys } from '../redis/keys.ts';
-import { ListStore } from '../redis/stores/list-store.ts';
 import { MemoryStore } from '../redis/stores/memory-store.ts';
 import { ProcessStore } from '../redis/stores/process-store.ts';
 import { RetentionStore } from '../redis/stores/retention-store.ts';
@@ -51,7 +51,8 @@ export interface Stores {
   deliveryClaims: ClaimStore;
   dueBell: DueBell;
   sources: SourceStore;
-  lists: ListStore;
+  /** What is known of lists of runs. */
+  feeds: FeedStore;
   /** When runs that are gone are looked for. */
   gone: GoneStore;
   discoveries: DiscoveryStore;
@@ -102,7 +103,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     deliveryClaims: new ClaimStore(redis, keys.deliveryClaims),
     dueBell: new DueBell(connections.subscriber(), keys.dueBell),
     sources: new SourceStore(redis, keys),
-    lists: new ListStore(redis, keys, requests),
+    feeds: new FeedStore(redis, keys, watches, requests),
     gone: new GoneStore(redis, keys),
     discoveries: new DiscoveryStore(redis, keys),
     budgets: new BudgetStore(redis, keys),

@@ -110,7 +110,7 @@ function readPage(reply: Reply, body: ListBody, asked: Asked): ListOutcome {
   if (runs.length === 0 && read.value.items.length > 0) {
     return invalid('not a page of runs: no item has both id and status');
   }
-  return { kind: 'page', page: { runs, ...endOf(read.value, question, isCut), isCut } };
+  return { kind: 'page', page: { runs, ...endOf(read.value, question, isCut), isCut, bytes } };
 }
 
 /** An item without id or status is left out: what is wrong with one must not hide the others. */

@@ -8,8 +8,15 @@ import type { PollResult } from '../core/run/snapshot.ts';
 import type { ObserveContext, PollPolicy } from '../core/watch/observation.ts';
 import { observe } from '../core/watch/observe.ts';
 import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch/watch.ts';
-import type { Hints } from './hints.ts';
 import type { RunReader, WatchStore } from './ports.ts';
+
+/** Streams of runs' events; see `feed/stream-feed.ts`. */
+interface RunStreams {
+  /** A run was seen that goes on: opens a stream for it, where there is one to be had. */
+  offer(watch: Watch): void;
+  /** Whether the next poll of a run may be left to its stream. */
+  isStreamed(id: string): Promise<boolean>;
+}
 
 /** A poll that this process has claimed. */
 export interface ClaimedPoll {
@@ -52,7 +59,7 @@ export interface ObserveRunDependencies {
   readerOf: (source: string) => RunReader | undefined;
   sourceHealth: (source: string) => Promise<SourceHealth>;
   /** Undefined for a source without event streams. */
-  hintsOf: (source: string) => Pick<Hints, 'offer' | 'isStreamed'> | undefined;
+  hintsOf: (source: string) => RunStreams | undefined;
   /** Statistics of dwell times, and where new samples go. */
   statistics: { lookup: StatisticsLookup; learn(samples: readonly DurationSample[]): void };
   /** Reads the source's list, to see whether the source answers at all. */

@@ -1,10 +1,11 @@
 import { RunwatchError } from '../core/errors.ts';
 import { isListProbe } from '../core/source/throttle.ts';
-import type { NextLook } from './list-look.ts';
-import type { ListPermit } from './list-pages.ts';
 import type { ClaimedPoll, Polled } from './observe-run.ts';
 import type { RequestClaim, Schedule } from './schedule.ts';
 import type { SourceLimiter } from './source-limiter.ts';
+
+/** A permit that a claim took; one that is not used is given back. */
+type ClaimedPermit = ReturnType<SourceLimiter['claimed']>;
 
 /** The delay of a request after an unexpected error, ms. */
 const FAULT_DELAY_MS = 5_000;
@@ -13,7 +14,11 @@ interface PerformDependencies {
   schedule: Pick<Schedule, 'release' | 'settled' | 'handBack'>;
   budget: Pick<SourceLimiter, 'isLate' | 'settleMs' | 'arrivalOf' | 'claimed'>;
   observeRun: (claim: ClaimedPoll) => Promise<Polled>;
-  lookAtList: (look: { member: string; permit: ListPermit }) => Promise<NextLook>;
+  /** Each releases the claim. */
+  feed: {
+    makePlan(claim: RequestClaim): Promise<void>;
+    readPage(claim: RequestClaim, permit: ClaimedPermit): Promise<void>;
+  };
   /** The source as a whole. */
   source: {
     saw(isTroubled: boolean): void;
@@ -23,12 +28,11 @@ interface PerformDependencies {
     dropProbe(request: string): Promise<void>;
   };
   onError: (error: unknown) => void;
-  now: () => number;
 }
 
 /**
- * Makes a claimed request: a poll of a run, or a read of a list. The claim always ends, either by
- * the write of the result or by its release. Returns a function that never throws.
+ * Makes a claimed request: a poll of a run, or a read of a page of a list. The claim always ends,
+ * either by the write of the result or by its release. Returns a function that never throws.
  */
 export function createPerform(deps: PerformDependencies) {
   const { schedule, budget, source, onError } = deps;
@@ -50,10 +54,10 @@ export function createPerform(deps: PerformDependencies) {
     }
   }
 
-  async function readList(claim: RequestClaim): Promise<void> {
-    const { member } = claim;
-    const next = await deps.lookAtList({ member, permit: budget.claimed(claim) });
-    await schedule.release(claim, next === null ? 'never' : { inMs: next.dueAt - deps.now() });
+  function request(claim: RequestClaim): Promise<void> {
+    if (claim.kind === 'plan') return deps.feed.makePlan(claim);
+    if (claim.kind === 'list') return deps.feed.readPage(claim, budget.claimed(claim));
+    return poll(claim);
   }
 
   async function retryLater(claim: RequestClaim, error: unknown): Promise<void> {
@@ -75,7 +79,7 @@ export function createPerform(deps: PerformDependencies) {
       // After a long delay another process may hold the claim, or the permit may have expired.
       if (claim.isStale() || budget.isLate(claim)) await schedule.release(claim, 'as before');
       else if (failedProbes !== null && isListProbe({ failedProbes })) await probeByList(claim);
-      else await (claim.kind === 'list' ? readList(claim) : poll(claim));
+      else await request(claim);
     } catch (error) {
       if (isAborted(error)) await schedule.handBack(claim).catch(onError);
       else await retryLater(claim, error);

@@ -67,8 +67,10 @@ export type ReleasedUntil = { inMs: number } | 'as before' | 'never';
 export interface ScheduleSurvey {
   members: number;
   due: number;
-  /** How long the earliest request has been due, ms; below zero if it is due later, null for none. */
+  /** How long the earliest poll has been due, ms; below zero if it is due later, null for none. */
   oldestMs: number | null;
+  /** When the first request of any kind is due, ms from now; null for none. */
+  nextMs: number | null;
 }
 
 /** The schedule of every source. */
@@ -79,6 +81,8 @@ export interface ScheduleStore {
   ): Promise<ClaimReply | { is: 'paused' | 'limited' | 'idle'; ms: number | null }>;
   /** @returns how many of the claims were still held */
   release(source: string, claims: readonly HeldClaim[], until: ReleasedUntil): Promise<number>;
+  /** @returns false where another process holds the claim */
+  renew(source: string, claim: HeldClaim, leaseMs: number): Promise<boolean>;
   heldBy(source: string, process: string): AsyncIterable<HeldClaim[]>;
   heldByOrLapsed(source: string, process: string): AsyncIterable<HeldClaim[]>;
   expedite(source: string, members: readonly string[]): Promise<void>;
@@ -88,6 +92,12 @@ export interface ScheduleStore {
   ): Promise<void>;
   /** @returns how many were missing */
   enterMissing(source: string, kind: RequestKind, members: readonly string[]): Promise<number>;
+  /** Enters members, due now; those that are there are due within so many ms. */
+  enterWithin(
+    source: string,
+    kind: RequestKind,
+    members: readonly { member: string; withinMs: number }[],
+  ): Promise<void>;
   survey(source: string): Promise<ScheduleSurvey>;
   countWatches(source: string): Promise<number>;
   moveBack(source: string, stepMs: number): Promise<void>;

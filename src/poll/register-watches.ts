@@ -1,4 +1,4 @@
-import { pollKind } from '../core/cadence/load.ts';
+import { firstKind } from '../core/cadence/load.ts';
 import { planDeliveries, type Delivery, type EndpointFilter } from '../core/delivery/delivery.ts';
 import { webhookReceiver } from '../core/delivery/receiver.ts';
 import type { InputIssue } from '../core/errors.ts';
@@ -117,7 +117,7 @@ function scheduleChange(
 ): ScheduleChange | null {
   if (dueWithinMs === Infinity) return null;
   if (!begins) return { does: 'expedite', withinMs: dueWithinMs };
-  return { does: 'enter', withinMs: dueWithinMs, kind: pollKind(watch, 0) };
+  return { does: 'enter', withinMs: dueWithinMs, kind: firstKind(watch) };
 }
 
 /** If the process dies before this, the next survey and sweep find the same work. */

@@ -1,5 +1,3 @@
-import type { RequestKind } from '../core/cadence/load.ts';
-import { listMemberOf, type ListKey } from '../core/feed/list-standing.ts';
 import type { RateLimit } from '../core/source/limiter.ts';
 import type {
   ClaimReply,
@@ -89,6 +87,11 @@ export class Schedule {
     else if (until === 'as before') this.onDue(1);
   }
 
+  /** Keeps a claim for another lease. @returns false where another process has it by now */
+  renew(held: HeldClaim): Promise<boolean> {
+    return this.deps.store.renew(this.deps.source, held, this.leaseMs);
+  }
+
   /** Releases a claim so that another process makes the request at once. */
   async handBack(held: HeldClaim): Promise<void> {
     await this.release(held, 'as before');
@@ -121,14 +124,21 @@ export class Schedule {
     await this.deps.store.defer(this.deps.source, moved);
   }
 
-  /** Enters a list unless it is in the schedule. */
-  async enterList(list: ListKey): Promise<void> {
-    await this.enter('list', [listMemberOf(list)]);
+  /** Enters pages of lists, or the plan, due now; those that are there are due within so many ms. */
+  async enterFeed(
+    kind: 'list' | 'plan',
+    members: readonly { member: string; withinMs: number }[],
+  ): Promise<void> {
+    if (members.length === 0) return;
+    await this.deps.store.enterWithin(this.deps.source, kind, members);
+    this.onDue(1);
   }
 
-  /** Enters active watches that are missing. @returns their number */
-  enterMissing(runIds: readonly string[]): Promise<number> {
-    return this.enter('watch', runIds);
+  /** Enters active watches that are missing. @returns how many were */
+  async enterMissing(runIds: readonly string[]): Promise<number> {
+    const entered = await this.deps.store.enterMissing(this.deps.source, 'watch', runIds);
+    if (entered > 0) this.onDue(entered);
+    return entered;
   }
 
   /** The number of watches that are scheduled or claimed. */
@@ -140,7 +150,7 @@ export class Schedule {
   async survey(): Promise<ScheduleSurvey> {
     const survey = await this.deps.store.survey(this.deps.source);
     if (survey.due > 0) this.onDue(survey.due);
-    else if (survey.oldestMs !== null) this.deps.onDueIn(-survey.oldestMs);
+    else if (survey.nextMs !== null) this.deps.onDueIn(survey.nextMs);
     return survey;
   }
 
@@ -202,12 +212,6 @@ export class Schedule {
       this.tokens.delete(token);
     }
     return { is: 'idle', ms: OVERLAP_MS };
-  }
-
-  private async enter(kind: RequestKind, members: readonly string[]): Promise<number> {
-    const entered = await this.deps.store.enterMissing(this.deps.source, kind, members);
-    if (entered > 0) this.onDue(entered);
-    return entered;
   }
 
   private async releaseAll(chunks: AsyncIterable<HeldClaim[]>): Promise<void> {

@@ -1,7 +1,6 @@
 import { countedReceiver, shownReceiver } from '../core/delivery/receiver.ts';
 import type { Delivery } from '../core/delivery/delivery.ts';
 import type { RunwatchEvent } from '../core/event/event.ts';
-import type { ListKey } from '../core/feed/list-standing.ts';
 import { statusLabel } from '../core/run/snapshot.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import type { Keys } from './keys.ts';
@@ -44,14 +43,6 @@ const WATCH_INDEXES: readonly Index<Watch>[] = [
     bytes: 0,
     keysOf: (keys, { state, source, run }) =>
       state === 'active' ? [runsIndex(keys, source, statusLabel(run))] : [],
-  },
-  {
-    serves: 'polling by the list of a workflow',
-    bytes: 0,
-    keysOf: (keys, { state, source, run }) =>
-      state === 'active' && run?.workflow_id
-        ? [polledIndex(keys, { source, workflowId: run.workflow_id })]
-        : [],
   },
 ];
 
@@ -111,11 +102,6 @@ export function deliveryIndexes(
 /** The active watches of a source whose runs have a status, see `statusLabel`. */
 export function runsIndex(keys: Keys, source: string, label: string): string {
   return keys.watches('active', source, label);
-}
-
-/** The active watches whose runs are on one list. */
-export function polledIndex(keys: Keys, { source, workflowId }: ListKey): string {
-  return keys.watches('polled', source, workflowId);
 }
 
 /** The only index that a delivery leaves and enters as it moves on. */

@@ -2,7 +2,6 @@ import { countedReceiver } from '../core/delivery/receiver.ts';
 import { watchId, type WatchKey } from '../core/watch/watch.ts';
 import type { Delivery, DeliveryState } from '../core/delivery/delivery.ts';
 import type { RunList } from '../core/feed/run-list.ts';
-import type { ListKey } from '../core/feed/list-standing.ts';
 import { REQUEST_KINDS } from '../core/cadence/load.ts';
 
 /** What is about the store as a whole. */
@@ -69,10 +68,10 @@ export function createKeys(prefix: string) {
     workflowClock: key('workflow-clock'),
     /** Counter of the tables of states in all of those hashes. */
     tablesKnown: key('tables-known'),
-    /** String, the JSON of what is known of the list of a workflow's runs; expires when unused. */
-    listStanding: ({ source, workflowId }: ListKey) => key('list', source, workflowId),
-    /** String, the token of who reads a list just now, or did last; expires when it may be read next. */
-    discoveryTurn: (list: RunList) => key('discovery-turn', ...listName(list)),
+    /** Hash: what the feed keeps of a source's lists, see `feed-store.ts`; expires when unused. */
+    feed: (source: string) => key('feed', source),
+    /** Hash, from run to JSON: hints of lists that no single poll has judged; expires when unused. */
+    feedHints: (source: string) => key('feed-hints', source),
     /** String with the JSON of how far discovery has come with a list; expires when unused. */
     discoveryCursor: (list: RunList) => key('discovery-cursor', ...listName(list)),
     /** String with the JSON of why a list cannot be read; set while it cannot. */
@@ -202,6 +201,8 @@ function requestKeys(key: (...parts: string[]) => string) {
      * the ids of runs, and the names of lists.
      */
     requestsDue: (source: string) => REQUEST_KINDS.map((kind) => key('requests', source, kind)),
+    /** String: which kinds of requests were claimed last, while several are due; expires. */
+    requestShares: (source: string) => key('request-shares', source),
     /** Hash: which requests of a source are claimed, and by which token; see `lua/schedule.ts`. */
     requestClaims: (source: string) => key('request-claims', source),
     /** String, set while the polls of a source are overdue; expires unless a process says so again. */

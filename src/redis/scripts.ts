@@ -10,6 +10,7 @@ import {
 } from './lua/claim.ts';
 import { READ_CLOCK, TAKE_OUT_STEP } from './lua/clock.ts';
 import { FORGET_DELIVERIES, MOVE_DELIVERY } from './lua/delivery.ts';
+import { REQUEST_KINDS } from '../core/cadence/load.ts';
 import { KEEP_TURN, MOVE_CURSOR } from './lua/discovery.ts';
 import { WRITE_ENDPOINT } from './lua/endpoint-state.ts';
 import {
@@ -37,9 +38,11 @@ import {
   CLAIM_REQUEST,
   DEFER,
   ENTER_MISSING,
+  ENTER_WITHIN,
   EXPEDITE,
   MOVE_BACK,
   RELEASE_CLAIMS,
+  RENEW_CLAIM,
   SETTLE_REQUEST,
   SURVEY,
 } from './lua/schedule.ts';
@@ -59,12 +62,23 @@ declare module 'ioredis' {
     ): Result<string[] | number, Context>;
     rwClaimRequest(...args: (string | number)[]): Result<[string, ...(string | number)[]], Context>;
     rwReleaseClaims(...args: (string | number)[]): Result<number, Context>;
+    rwRenewClaim(
+      clock: string,
+      claims: string,
+      member: string,
+      token: string,
+      leaseMs: number,
+    ): Result<number, Context>;
     rwExpedite(...args: string[]): Result<null, Context>;
     rwDefer(...args: (string | number)[]): Result<null, Context>;
     rwEnterMissing(...args: string[]): Result<number, Context>;
+    rwEnterWithin(...args: (string | number)[]): Result<null, Context>;
     rwSurvey(
       ...args: string[]
-    ): Result<[now: number, members: number, due: number, earliest: string], Context>;
+    ): Result<
+      [now: number, members: number, due: number, earliest: string, first: string],
+      Context
+    >;
     rwMoveBack(...args: (string | number)[]): Result<null, Context>;
     rwClaim(keyCount: number, ...args: (string | number)[]): Result<ClaimReply, Context>;
     rwReleaseDeliveries(keyCount: number, ...args: string[]): Result<number, Context>;
@@ -115,8 +129,9 @@ declare module 'ioredis' {
     ): Result<Buffer[] | null, Context>;
     rwKeepTurn(turn: string, token: string, ms: number): Result<number, Context>;
     rwMoveCursor(
-      turn: string,
+      claims: string,
       cursor: string,
+      member: string,
       token: string,
       text: string,
       ms: number,
@@ -140,18 +155,23 @@ declare module 'ioredis' {
   }
 }
 
+/** Sorted sets of a source's schedule. */
+const KINDS = REQUEST_KINDS.length;
+
 /** Teaches a connection our scripts; ioredis sends them by hash and reloads them when Redis forgot. */
 export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwReadClock', { numberOfKeys: 1, lua: READ_CLOCK });
   redis.defineCommand('rwTakeOutStep', { numberOfKeys: 1, lua: TAKE_OUT_STEP });
   redis.defineCommand('rwCommitWatch', { lua: COMMIT_WATCH });
-  redis.defineCommand('rwClaimRequest', { numberOfKeys: 10, lua: CLAIM_REQUEST });
-  redis.defineCommand('rwReleaseClaims', { numberOfKeys: 6, lua: RELEASE_CLAIMS });
-  redis.defineCommand('rwExpedite', { numberOfKeys: 6, lua: EXPEDITE });
-  redis.defineCommand('rwDefer', { numberOfKeys: 4, lua: DEFER });
-  redis.defineCommand('rwEnterMissing', { numberOfKeys: 6, lua: ENTER_MISSING });
-  redis.defineCommand('rwSurvey', { numberOfKeys: 6, lua: SURVEY });
-  redis.defineCommand('rwMoveBack', { numberOfKeys: 5, lua: MOVE_BACK });
+  redis.defineCommand('rwClaimRequest', { numberOfKeys: KINDS + 7, lua: CLAIM_REQUEST });
+  redis.defineCommand('rwReleaseClaims', { numberOfKeys: KINDS + 2, lua: RELEASE_CLAIMS });
+  redis.defineCommand('rwRenewClaim', { numberOfKeys: 2, lua: RENEW_CLAIM });
+  redis.defineCommand('rwExpedite', { numberOfKeys: KINDS + 2, lua: EXPEDITE });
+  redis.defineCommand('rwDefer', { numberOfKeys: KINDS, lua: DEFER });
+  redis.defineCommand('rwEnterMissing', { numberOfKeys: KINDS + 2, lua: ENTER_MISSING });
+  redis.defineCommand('rwEnterWithin', { numberOfKeys: KINDS + 2, lua: ENTER_WITHIN });
+  redis.defineCommand('rwSurvey', { numberOfKeys: KINDS + 2, lua: SURVEY });
+  redis.defineCommand('rwMoveBack', { numberOfKeys: KINDS + 1, lua: MOVE_BACK });
   redis.defineCommand('rwClaim', { lua: CLAIM });
   redis.defineCommand('rwReleaseDeliveries', { lua: RELEASE_DELIVERIES });
   redis.defineCommand('rwMoveDeliveriesBack', { lua: MOVE_DELIVERIES_BACK });

@@ -23,7 +23,6 @@ interface ListReport {
   outcome: string;
   changed: number;
   unchanged: number;
-  missing: number;
 }
 
 interface PollReport {
@@ -86,11 +85,10 @@ function recordings(instruments: ReturnType<typeof createInstruments>) {
       instruments.requests.inc({ source, kind, status: status ?? 'none' });
     },
 
-    list({ list: { source }, outcome, changed, unchanged, missing }: ListReport): void {
+    list({ list: { source }, outcome, changed, unchanged }: ListReport): void {
       instruments.batchLooks.inc({ source, outcome });
       instruments.batchRuns.inc({ source, result: 'changed' }, changed);
       instruments.batchRuns.inc({ source, result: 'unchanged' }, unchanged);
-      instruments.batchRuns.inc({ source, result: 'missing' }, missing);
     },
 
     discovered(source: string, runs: number): void {
@@ -173,13 +171,13 @@ function pollInstruments(registers: Registry[]) {
     }),
     batchLooks: new Counter({
       name: 'runwatch_batch_looks_total',
-      help: 'Sweeps of lists of runs, by outcome; all but ok and rate_limited are followed by single polls.',
+      help: 'Pages of lists of runs that were read, by outcome; all but ok and rate_limited are followed by single polls.',
       labelNames: ['source', 'outcome'],
       registers,
     }),
     batchRuns: new Counter({
       name: 'runwatch_batch_runs_total',
-      help: 'Watched runs that a sweep expected in the list, by what the list said of them.',
+      help: 'Watched runs that stood on a page, by what it said of them.',
       labelNames: ['source', 'result'],
       registers,
     }),

@@ -33,21 +33,20 @@ export function logPoll(log: Logger, { watch, outcome, events, durationMs }: Pol
   log[level](fields, 'poll');
 }
 
-/** A finished sweep of a list of runs. */
-interface ListReport {
-  list: { source: string; workflowId: string };
+/** A page of a list of runs that was read. */
+interface PageReport {
+  list: { source: string; workflowId: string | null };
+  page: number;
   outcome: string;
   message: string | null;
-  pages: number;
   changed: number;
   unchanged: number;
-  missing: number;
   durationMs: number;
-  nextReadAt: number;
+  nextAt: number;
 }
 
-/** One wide line for each list that is given up; other sweeps have level debug. */
-export function logList(log: Logger, { list, outcome, message, ...seen }: ListReport): void {
+/** One wide line for each list that is given up; other reads of pages have level debug. */
+export function logPage(log: Logger, { list, outcome, message, ...seen }: PageReport): void {
   const isGivenUp = outcome !== 'ok' && outcome !== 'rate_limited';
   const level = isGivenUp ? 'warn' : 'debug';
   if (!log.isLevelEnabled(level)) return;
@@ -56,12 +55,11 @@ export function logList(log: Logger, { list, outcome, message, ...seen }: ListRe
     workflow_id: list.workflowId,
     outcome,
     message,
-    pages: seen.pages,
+    page: seen.page,
     changed: seen.changed,
     unchanged: seen.unchanged,
-    missing: seen.missing,
     duration_ms: seen.durationMs,
-    next_look_at: new Date(seen.nextReadAt).toISOString(),
+    next_read_at: new Date(seen.nextAt).toISOString(),
   };
   log[level](fields, isGivenUp ? 'batch.fallback' : 'batch');
 }

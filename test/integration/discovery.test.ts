@@ -1,9 +1,10 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { pageMember } from '../../src/core/feed/page-name.ts';
 import type { RunList } from '../../src/core/feed/run-list.ts';
 import type { Subscription } from '../../src/core/watch/watch.ts';
 import { createEndWatch } from '../../src/poll/end-watch.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
-import { createWatchDiscovered } from '../../src/poll/watch-discovered.ts';
+import { createWatchDiscovered } from '../../src/feed/watch-discovered.ts';
 import { DiscoveryStore } from '../../src/redis/stores/discovery-store.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -82,28 +83,25 @@ describe('a discovered run', () => {
   });
 });
 
-describe('the turn at a list', () => {
+describe('the claim of the head of a list', () => {
   const store = new DiscoveryStore(redis, keys);
   const cursor = { floor: 5, newest: 9, known: ['a'] };
   let lists = 0;
   const newList = (): RunList => ({ source: 'default', workflowId: `workflow-${(lists += 1)}` });
 
-  test('is one process’s, until it ends by itself', async () => {
-    const list = newList();
-    expect(await store.takeTurn(list, 'one', 60_000)).toBe(true);
-    expect(await store.takeTurn(list, 'other', 60_000)).toBe(false);
-    expect(await store.takeTurn(newList(), 'other', 60_000)).toBe(true);
-    expect(await store.keepTurn(list, 'one', 1)).toBe(true);
-    await waitFor(() => store.takeTurn(list, 'other', 60_000));
-    expect(await store.keepTurn(list, 'one', 60_000)).toBe(false);
-  });
-
   test('is what it takes to move the cursor', async () => {
     const list = newList();
-    await store.takeTurn(list, 'one', 60_000);
-    expect(await store.moveCursor(list, 'other', cursor)).toBe(false);
+    const member = pageMember({ ...list, page: 1 });
+    await stores.requests.enterMissing(list.source, 'list', [member]);
+    const limit = { requests: 1_000, perMs: 1_000 };
+    const ask = { token: 'one.1', limit, leaseMs: 60_000, roundMs: 0 };
+    await waitFor(async () => {
+      const claimed = await stores.requests.claim(list.source, ask);
+      return claimed.is === 'claimed' && claimed.member === member;
+    });
+    expect(await store.moveCursor(list, { member, token: 'other.1' }, cursor)).toBe(false);
     expect(await store.cursor(list)).toBeNull();
-    expect(await store.moveCursor(list, 'one', cursor)).toBe(true);
+    expect(await store.moveCursor(list, { member, token: 'one.1' }, cursor)).toBe(true);
     expect(await store.cursor(list)).toEqual(cursor);
     expect(await store.cursor({ ...list, workflowId: null })).toBeNull();
   });

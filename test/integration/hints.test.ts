@@ -1,7 +1,7 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { watchId, type Watch } from '../../src/core/watch/watch.ts';
-import { createHints, type Hints } from '../../src/poll/hints.ts';
-import type { StreamEnd } from '../../src/poll/hint-stream.ts';
+import { createHints, type Hints } from '../../src/feed/stream-feed.ts';
+import type { StreamEnd } from '../../src/feed/hint-stream.ts';
 import { HintStore } from '../../src/redis/stores/hint-store.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';

@@ -96,6 +96,7 @@ describe('reading a page of runs', () => {
         ],
         isLast: true,
         isCut: false,
+        bytes: expect.any(Number),
       },
     });
     expect(JSON.stringify(outcome)).not.toContain(PRIVATE_CANARY);

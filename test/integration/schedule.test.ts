@@ -1,3 +1,4 @@
+import { REQUEST_KINDS } from '../../src/core/cadence/load.ts';
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Watch } from '../../src/core/watch/watch.ts';
@@ -275,7 +276,7 @@ describe('moving polls', () => {
   test('of runs that nobody watches does nothing', async () => {
     const process = processOn();
     await process.expedite(['unknown']);
-    expect(await process.survey()).toEqual({ members: 0, due: 0, oldestMs: null });
+    expect(await process.survey()).toEqual({ members: 0, due: 0, oldestMs: null, nextMs: null });
   });
 
   test('back with the clock, of what was scheduled while that was ahead', async () => {
@@ -321,7 +322,7 @@ describe('active watches that are missing from the schedule', () => {
       onRepaired: (one) => repaired.push(one),
     });
     await watch(['a', 'b', 'c']);
-    await redis.zrem(keys.requestsDue(source)[1]!, 'a');
+    await redis.zrem(keys.requestsDue(source)[REQUEST_KINDS.indexOf('watch')]!, 'a');
     await repair();
     expect(repaired).toEqual([{ active: 4, missing: 1 }]);
     await repair();

@@ -45,7 +45,7 @@ export class FakeRunList {
     const runs = sorted.slice((page - 1) * size, page * size);
     return {
       kind: 'page',
-      page: { runs, isLast: page * size >= this.#runs.length, isCut: false },
+      page: { runs, isLast: page * size >= this.#runs.length, isCut: false, bytes: 0 },
     };
   }
 

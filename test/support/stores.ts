@@ -12,7 +12,8 @@ import { HistoryStore } from '../../src/redis/stores/history-store.ts';
 import { HintStore } from '../../src/redis/stores/hint-store.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { STORE_NOW } from '../../src/redis/lua/clock.ts';
-import { ListStore } from '../../src/redis/stores/list-store.ts';
+import { DiscoveryStore } from '../../src/redis/stores/discovery-store.ts';
+import { FeedStore } from '../../src/redis/stores/feed-store.ts';
 import { MemoryStore } from '../../src/redis/stores/memory-store.ts';
 import { ProcessStore } from '../../src/redis/stores/process-store.ts';
 import { RetentionStore } from '../../src/redis/stores/retention-store.ts';
@@ -61,7 +62,8 @@ export function openStores(
     deliveryClaims: new ClaimStore(redis, keys.deliveryClaims),
     sources: new SourceStore(redis, keys),
     budgets: new BudgetStore(redis, keys),
-    lists: new ListStore(redis, keys, requests),
+    feeds: new FeedStore(redis, keys, watches, requests),
+    discoveries: new DiscoveryStore(redis, keys),
     gone: new GoneStore(redis, keys),
     statistics: new StatisticsStore(redis, keys),
     hints: new HintStore(redis, keys),

@@ -2,20 +2,25 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { DiscoveryCursor } from '../../src/core/feed/discovery.ts';
 import type { ListOutcome } from '../../src/core/feed/run-list.ts';
-import { createDiscoverRuns, type DiscoverRunsDependencies } from '../../src/poll/discover-runs.ts';
+import {
+  createDiscoverRuns,
+  type DiscoverPass,
+  type DiscoverRunsDependencies,
+} from '../../src/feed/discovery.ts';
+import type { RequestClaim } from '../../src/poll/schedule.ts';
 import { NOON } from '../support/builders.ts';
 import { FakeRunList } from '../support/fake-run-list.ts';
 
 const LIST = { source: 'default', workflowId: null };
 const nothing = () => undefined;
 const EVERY_MS = 10_000;
-const TURN_MS = 15_000;
+const LEASE_MS = 15_000;
 const PAUSE_MS = 90_000;
 
 /** State that all processes share, in memory, with a clock that the test sets. */
 function sharedGround(world: FakeRunList) {
   let now = NOON;
-  let turn: { token: string; until: number } | null = null;
+  let claim: { token: string; until: number } | null = null;
   let closedUntil: number | null = null;
   let failures = 0;
   let tokens = 0;
@@ -27,9 +32,19 @@ function sharedGround(world: FakeRunList) {
     beforeStep: () => undefined as void,
     now: () => now,
     pass: (ms: number) => void (now += ms),
-    nextTurnInMs: () => (turn === null ? 0 : turn.until - now),
+    /** When the head of the list may be claimed, ms from now. */
+    nextClaimInMs: () => (claim === null ? 0 : claim.until - now),
+    /** Claims the head of the list and makes a pass, if it is due and no other process does. */
+    async read(discoverRuns: DiscoverPass) {
+      if (claim !== null && claim.until > now) return;
+      const token = `token-${(tokens += 1)}`;
+      claim = { token, until: now + LEASE_MS };
+      const sweep = { list: LIST, plan: null, claim: { token } as RequestClaim };
+      const nextMs = await discoverRuns(sweep, { settle: nothing, giveBack: nothing });
+      claim = { token, until: now + nextMs };
+    },
   };
-  const holds = (token: string) => turn?.token === token && turn.until > now;
+  const holds = ({ token }: { token: string }) => claim?.token === token && claim.until > now;
   const step = <Result>(act: () => Result): Promise<Result> =>
     Promise.resolve().then(() => {
       ground.beforeStep();
@@ -38,30 +53,25 @@ function sharedGround(world: FakeRunList) {
 
   const dependencies: DiscoverRunsDependencies = {
     list: LIST,
-    readPage: (question) =>
-      step((): ListOutcome => {
-        const outcome = world.readPage(question);
+    readPage: (_, { page, size }) =>
+      step(() => {
+        const outcome = world.readPage({ workflowId: LIST.workflowId, page, size });
         if (outcome.kind === 'rate_limited') closedUntil = now + PAUSE_MS;
-        return outcome;
+        return { outcome, nextMs: null };
+      }),
+    claimPermit: async () => ({ settle: nothing }),
+    renew: (held) =>
+      step(() => {
+        if (!holds(held)) return false;
+        claim = { token: held.token, until: now + LEASE_MS };
+        return true;
       }),
     store: {
-      takeTurn: (_, token, ms) =>
-        step(() => {
-          if (turn !== null && turn.until > now) return false;
-          turn = { token, until: now + ms };
-          return true;
-        }),
-      keepTurn: (_, token, ms) =>
-        step(() => {
-          if (!holds(token)) return false;
-          turn = { token, until: now + ms };
-          return true;
-        }),
       cursor: () => step(() => ground.cursor),
-      moveCursor: (_, token, cursor) =>
+      moveCursor: (_, held, cursor) =>
         step(() => {
-          if (holds(token)) ground.cursor = structuredClone(cursor);
-          return holds(token);
+          if (holds(held)) ground.cursor = structuredClone(cursor);
+          return holds(held);
         }),
       fail: () => step(() => (failures += 1)),
       recover: () =>
@@ -79,14 +89,12 @@ function sharedGround(world: FakeRunList) {
         return fresh.length;
       }),
     everyMs: EVERY_MS,
-    turnMs: TURN_MS,
     isStopping: () => false,
     log: {
       discovered: () => undefined,
       unavailable: async (_, message) => void ground.log.push(`unavailable: ${message}`),
       recovered: async () => void ground.log.push('recovered'),
     },
-    newToken: () => `token-${(tokens += 1)}`,
     now: ground.now,
   };
   return { ground, dependencies };
@@ -101,11 +109,10 @@ function discovery() {
     world,
     ground,
     dependencies,
-    discoverRuns,
     /** Reads the list when the next pass is due. */
     async next() {
-      ground.pass(Math.max(0, ground.nextTurnInMs()));
-      await discoverRuns();
+      ground.pass(Math.max(0, ground.nextClaimInMs()));
+      await ground.read(discoverRuns);
     },
     watched: () => [...ground.watched].sort(byNumber),
   };
@@ -206,7 +213,7 @@ describe('discovery', () => {
     const { world, next, watched } = discovery();
     for (let run = 0; run < 350; run += 1) world.begin(1, run * 10);
     await next();
-    world.answer = { kind: 'page', page: { runs: [], isLast: true, isCut: false } };
+    world.answer = { kind: 'page', page: { runs: [], isLast: true, isCut: false, bytes: 2 } };
     await next();
     world.answer = null;
     await next();
@@ -231,7 +238,7 @@ describe('discovery', () => {
     for (let attempt = 0; attempt < 6; attempt += 1) {
       later.push(...world.begin(30, attempt * 60));
       await next();
-      pauses.push(ground.nextTurnInMs());
+      pauses.push(ground.nextClaimInMs());
     }
     expect(pauses).toEqual([10_000, 20_000, 40_000, 60_000, 60_000, 60_000]);
     world.answer = null;
@@ -254,7 +261,7 @@ describe('a source that pauses', () => {
     const later = world.begin(3, 0);
     world.answer = SLOW_DOWN;
     await next();
-    expect(ground.nextTurnInMs()).toBe(PAUSE_MS + EVERY_MS);
+    expect(ground.nextClaimInMs()).toBe(PAUSE_MS + EVERY_MS);
     world.answer = null;
     await next();
     expect(world.pages).toEqual([1, 1, 1]);
@@ -268,7 +275,7 @@ describe('a source that pauses', () => {
     const pauses: number[] = [];
     for (let attempt = 0; attempt < 3; attempt += 1) {
       await next();
-      pauses.push(ground.nextTurnInMs());
+      pauses.push(ground.nextClaimInMs());
     }
     expect(pauses).toEqual([PAUSE_MS + EVERY_MS, 2 * PAUSE_MS, 2 * PAUSE_MS]);
   });
@@ -281,7 +288,7 @@ describe('several processes', () => {
     world.begin(10, 0);
     for (let second = 0; second < 30; second += 1) {
       ground.pass(1_000);
-      await Promise.all(others.map((discoverRuns) => discoverRuns()));
+      await Promise.all(others.map((discoverRuns) => ground.read(discoverRuns)));
     }
     await next();
     expect(world.pages.length).toBe(4);

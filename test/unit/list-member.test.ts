@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { emptyStatistics, learn, nothingLearned } from '../../src/core/cadence/hazard.ts';
-import { listMember, type MemberContext } from '../../src/core/feed/list-member.ts';
+import { listMember, type MemberContext } from '../../src/core/feed/member.ts';
 import { NO_LOAD } from '../../src/core/cadence/load.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, POLICY, snapshot } from '../support/builders.ts';

@@ -31,9 +31,8 @@ async function endOf(
       dropProbe: async (request) => void dropped.push(request),
     },
     observeRun: poll,
-    lookAtList: async () => null,
+    feed: { makePlan: async () => undefined, readPage: async () => undefined },
     onError: (error) => errors.push(error),
-    now: () => 0,
   });
   const stored = { watch: newWatch(), version: 1 };
   const claim = { kind: 'watch', token: 'this', stored, failedProbes, isStale: () => isStale };

@@ -57,16 +57,33 @@ export function costMultiplierAfter(
 }
 
 /**
- * The kinds of requests to a source. Within a kind the longest due goes first; between kinds, the
- * one with the least patience left. `prompt`: polls that an event or user asks for now, and those
- * of urgent watches.
+ * The kinds of requests to a source. Within a kind the longest due goes first. `prompt`: polls that a
+ * hint or user asks for now, and those of urgent watches. `first`: the first reads of watches.
+ * `list`: pages of lists. `plan` is no request: the feed's plan of which lists to read.
  */
-export const REQUEST_KINDS = ['prompt', 'watch', 'frugal', 'list'] as const;
+export const REQUEST_KINDS = ['prompt', 'first', 'watch', 'frugal', 'list', 'plan'] as const;
+
+/** How many of them are polls of watches: these stand first. */
+export const POLL_KINDS = 4;
+
+/**
+ * Under a short budget each kind of request that is due is sure of one in so many. What is left goes
+ * to `prompt`, then `first`, `list`, and the polls by cadence, of those the one with the least
+ * patience left.
+ */
+export const SURE_OF_ONE_IN = 10;
 
 export type RequestKind = (typeof REQUEST_KINDS)[number];
 
 /** For how many rounds, of one poll per watch, a request lets other kinds go first. */
-const PATIENCE_ROUNDS: Record<RequestKind, number> = { prompt: 0, watch: 1, frugal: 2, list: 1 };
+const PATIENCE_ROUNDS: Record<RequestKind, number> = {
+  prompt: 0,
+  first: 0,
+  watch: 1,
+  frugal: 2,
+  list: 0,
+  plan: 0,
+};
 
 const KIND_OF_PROFILE: Record<Profile, RequestKind> = {
   urgent: 'prompt',
@@ -82,6 +99,11 @@ const KIND_OF_PROFILE: Record<Profile, RequestKind> = {
  */
 export function patienceMs(kind: RequestKind, roundMs: number): number {
   return PATIENCE_ROUNDS[kind] * roundMs;
+}
+
+/** The kind of a watch's first poll. */
+export function firstKind(watch: Pick<Watch, 'profile' | 'maxDelayMs'>): RequestKind {
+  return pollKind(watch, 0) === 'prompt' ? 'prompt' : 'first';
 }
 
 /** The kind of a watch's next poll: its profile's, unless the watch accepts no such delay. */

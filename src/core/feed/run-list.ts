@@ -37,6 +37,8 @@ export interface RunPage {
    * would have fit.
    */
   isCut: boolean;
+  /** How many bytes the answer had. */
+  bytes: number;
 }
 
 /** The result of one read of a page. */

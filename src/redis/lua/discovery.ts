@@ -1,3 +1,5 @@
+import { CLAIMS } from './claims.ts';
+
 /**
  * Sets for how long a turn at a list lasts on, where it is still ours.
  *
@@ -12,19 +14,20 @@ return 1
 `;
 
 /**
- * Moves the cursor of a list, where the turn at it is still ours. One that stays where it is does not
- * make the append-only file grow by all that it holds.
+ * Moves the cursor of a list, where the claim of its first page is still ours. One that stays where it
+ * is does not make the append-only file grow by all that it holds.
  *
- * KEYS  turn, cursor
- * ARGV  token, cursor as JSON, milliseconds for which it is kept
- * Returns 1 when it was moved, 0 when somebody else may have the turn.
+ * KEYS  claims, cursor
+ * ARGV  member, token, cursor as JSON, milliseconds for which it is kept
+ * Returns 1 when it was moved, 0 when another process has the claim.
  */
 export const MOVE_CURSOR = `
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-if redis.call('GET', KEYS[2]) == ARGV[2] then
-  redis.call('PEXPIRE', KEYS[2], ARGV[3])
+${CLAIMS}
+if holder(KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+if redis.call('GET', KEYS[2]) == ARGV[3] then
+  redis.call('PEXPIRE', KEYS[2], ARGV[4])
 else
-  redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+  redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
 end
 return 1
 `;

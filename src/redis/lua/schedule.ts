@@ -1,4 +1,4 @@
-import { REQUEST_KINDS } from '../../core/cadence/load.ts';
+import { POLL_KINDS, REQUEST_KINDS, SURE_OF_ONE_IN } from '../../core/cadence/load.ts';
 import { CLAIMS } from './claims.ts';
 import { STORE_NOW } from './clock.ts';
 import { SOURCE_GATE } from './source.ts';
@@ -8,7 +8,7 @@ const KINDS = REQUEST_KINDS.map((kind) => `'${kind}'`).join(', ');
 /**
  * The schedule of a source: one sorted set for each kind of request, of members by when they are due,
  * and the hash of those that are claimed. A member stands in exactly one of these. A watch's member is
- * its run's id, a list's begins with a tilde.
+ * its run's id; those of pages and of the plan begin with a tilde.
  *
  * A claim notes the end of its lease, its kind, and a mark: by when the member is to be due again,
  * left by whatever asked for that meanwhile. A new claim has none.
@@ -20,6 +20,8 @@ export const SCHEDULE = `
 ${STORE_NOW}
 ${CLAIMS}
 local KINDS = {${KINDS}}
+
+local function isPoll(member) return string.byte(member) ~= 126 end
 
 local function schedule(claims, first)
   local self, due = {}, {}
@@ -69,7 +71,7 @@ local function schedule(claims, first)
     local at, marked = next.at or claim.dueAt, self.markOf(claim)
     if marked and marked < at then
       at = marked
-      if marked <= now and kind ~= 'list' then kind = 'prompt' end
+      if marked <= now and isPoll(member) then kind = 'prompt' end
     end
     self.put(member, kind, at)
   end
@@ -90,7 +92,7 @@ local function schedule(claims, first)
     if self.mark(member, at) then return true end
     local kind, dueAt = self.kindOf(member)
     if not kind or dueAt <= at and at > now then return kind ~= nil end
-    local promptly = at <= now and kind ~= 'list' and 'prompt' or kind
+    local promptly = at <= now and isPoll(member) and 'prompt' or kind
     if promptly ~= kind then self.take(member, kind) end
     self.put(member, promptly, math.min(dueAt, at))
     return true
@@ -100,25 +102,55 @@ local function schedule(claims, first)
 end
 `;
 
-/** Parts of the selection that a claim makes; see there. */
+/**
+ * Parts of the selection that a claim makes; see there. Where several kinds are due, \`shares\` counts
+ * such claims, and at which each kind was served last: one that was passed over too often goes first.
+ */
 const SELECT = `
+local RANK = {prompt = 1, first = 2, list = 3, watch = 4, frugal = 4}
+
+local function pick(due, shares)
+  local counts = {}
+  for count in string.gmatch(redis.call('GET', shares) or '', '%d+') do counts[#counts + 1] = tonumber(count) end
+  local turn = (counts[1] or 0) + 1
+  local best, owed
+  for _, one in ipairs(due) do
+    local passed = turn - (counts[one.place + 1] or 0)
+    if passed >= ${SURE_OF_ONE_IN} and (not owed or passed > owed) then best, owed = one, passed end
+  end
+  if not best then
+    for _, one in ipairs(due) do
+      local rank = RANK[one.kind]
+      if not best or rank < RANK[best.kind] or rank == RANK[best.kind] and one.deadline < best.deadline then
+        best = one
+      end
+    end
+  end
+  counts[1] = turn
+  for place = 1, #KINDS do counts[place + 1] = counts[place + 1] or 0 end
+  counts[best.place + 1] = turn
+  return best, table.concat(counts, ' ')
+end
+
+-- What goes next, when something is due at the earliest where nothing is, and the shares after it.
 local function select(now, isProbe)
-  local best, soonest
+  local due, soonest = {}, nil
   for place, kind in ipairs(KINDS) do
-    -- A look at a list may find that there is nothing to ask, so it is no probe.
-    local head = isProbe and kind == 'list' and {}
-      or redis.call('ZRANGE', KEYS[3 + place], 0, 0, 'WITHSCORES')
+    -- A page may turn out not to be worth a request, so it is no probe.
+    local head = isProbe and place > ${POLL_KINDS} and {}
+      or redis.call('ZRANGE', KEYS[4 + place], 0, 0, 'WITHSCORES')
     local dueAt = tonumber(head[2])
     if dueAt and dueAt <= now then
-      local deadline = dueAt + ARGV[5 + place]
-      if not best or deadline < best.deadline then
-        best = {member = head[1], kind = kind, dueAt = dueAt, deadline = deadline}
-      end
+      local one = {member = head[1], kind = kind, place = place, dueAt = dueAt, deadline = dueAt + ARGV[5 + place]}
+      if kind == 'plan' then return one end
+      due[#due + 1] = one
     elseif dueAt and (not soonest or dueAt < soonest) then
       soonest = dueAt
     end
   end
-  return best, soonest
+  if #due < 2 then return due[1], soonest end
+  local best, shares = pick(due, KEYS[4])
+  return best, soonest, shares
 end
 `;
 
@@ -145,7 +177,7 @@ end
  * Which one that is, and whether there is one at all, is decided here and nowhere else: \`standing\`
  * says what the source admits, \`select\` which request goes first.
  *
- * KEYS  clock, claims, permits, due sets, state, probe and open of the source
+ * KEYS  clock, claims, permits, shares, due sets, state, probe and open of the source
  * ARGV  token, limit (0 for none), hold of a permit in ms, lease in ms, beginning of the watches' keys,
  *       patience of each kind in ms
  * Returns ['claimed', member, kind, due time, now, watch, 1 where the source does not simply answer,
@@ -158,7 +190,7 @@ ${SCHEDULE}
 ${SELECT}
 ${ADMIT}
 ${SOURCE_GATE}
-local plan = schedule(KEYS[2], 4)
+local plan = schedule(KEYS[2], 5)
 local now = storeNow(KEYS[1])
 local limit, holdMs = tonumber(ARGV[2]), tonumber(ARGV[3])
 local source = {state = KEYS[#KEYS - 2], probe = KEYS[#KEYS - 1], open = KEYS[#KEYS]}
@@ -181,17 +213,18 @@ local function nothing(...)
 end
 
 for _ = 1, 100 do
-  local best, soonest = select(now, isProbe)
+  local best, soonest, shares = select(now, isProbe)
   if not best then return nothing('idle', soonest and math.ceil(soonest - now) or -1) end
-  local record = best.kind ~= 'list' and redis.call('GET', ARGV[5] .. best.member)
-  if best.kind ~= 'list' and isOver(record) then
+  local record = isPoll(best.member) and redis.call('GET', ARGV[5] .. best.member)
+  if isPoll(best.member) and isOver(record) then
     plan.take(best.member, best.kind)
   else
     local isAdmitted, count, usedUpMs = true, 0, 0
-    if limit > 0 then
+    if limit > 0 and best.kind ~= 'plan' then
       isAdmitted, count, usedUpMs = admit(KEYS[3], now, ARGV[1], limit, holdMs)
       if not isAdmitted then return nothing('limited', usedUpMs) end
     end
+    if shares then redis.call('SET', KEYS[4], shares, 'EX', 60) end
     plan.claim(best.member, best.kind, {
       token = ARGV[1], dueAt = best.dueAt, leaseUntil = now + ARGV[4],
     })
@@ -272,6 +305,23 @@ return released
 `;
 
 /**
+ * Keeps a claim for another lease.
+ *
+ * KEYS  clock, claims
+ * ARGV  member, token, lease in ms
+ * Returns 1 where it is still held by the token
+ */
+export const RENEW_CLAIM = `
+${STORE_NOW}
+${CLAIMS}
+local token, dueAt, notes = holder(KEYS[2], ARGV[1])
+if token ~= ARGV[2] then return 0 end
+local rest = string.match(notes, '^%d+ (.*)$')
+hold(KEYS[2], ARGV[1], token, dueAt, string.format('%.0f %s', storeNow(KEYS[1]) + ARGV[3], rest))
+return 1
+`;
+
+/**
  * Makes members due now, as far as they are in the schedule.
  *
  * KEYS  clock, claims, due sets
@@ -323,25 +373,42 @@ return entered
 `;
 
 /**
+ * Enters members, or makes them due earlier.
+ *
+ * KEYS  clock, claims, due sets
+ * ARGV  kind, then member and within how many ms it is due, of each
+ */
+export const ENTER_WITHIN = `
+${SCHEDULE}
+local plan = schedule(KEYS[2], 3)
+local now = storeNow(KEYS[1])
+for place = 2, #ARGV, 2 do
+  local known = plan.kindOf(ARGV[place]) or holder(KEYS[2], ARGV[place])
+  plan.enter(ARGV[place], ARGV[1], known and now + ARGV[place + 1] or now)
+end
+`;
+
+/**
  * How a source's schedule stands.
  *
  * KEYS  clock, claims, due sets
- * Returns [now, members, of these due, the earliest due time or '']
+ * Returns [now, polls, of these due, the earliest due time of a poll or '', that of anything or '']
  */
 export const SURVEY = `
 ${STORE_NOW}
 local now = storeNow(KEYS[1])
-local members, due, earliest = redis.call('HLEN', KEYS[2]), 0, ''
+local members, due, earliest, first = redis.call('HLEN', KEYS[2]), 0, '', ''
 for place = 3, #KEYS do
-  local size = redis.call('ZCARD', KEYS[place])
-  if size > 0 then
-    members = members + size
-    local head = tonumber(redis.call('ZRANGE', KEYS[place], 0, 0, 'WITHSCORES')[2])
+  local isPoll = place < 3 + ${POLL_KINDS}
+  local head = tonumber(redis.call('ZRANGE', KEYS[place], 0, 0, 'WITHSCORES')[2])
+  if head and (first == '' or head < first) then first = head end
+  if head and isPoll then
+    members = members + redis.call('ZCARD', KEYS[place])
     if earliest == '' or head < earliest then earliest = head end
     if head <= now then due = due + redis.call('ZCOUNT', KEYS[place], '-inf', now) end
   end
 end
-return {now, members, due, earliest}
+return {now, members, due, earliest, first}
 `;
 
 /**

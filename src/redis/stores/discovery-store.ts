@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { DiscoveryCursor } from '../../core/feed/discovery.ts';
 import type { RunList } from '../../core/feed/run-list.ts';
+import type { ClaimedMember } from '../claims.ts';
 import type { Keys } from '../keys.ts';
 
 /**
@@ -20,8 +21,8 @@ export interface DiscoveryTrouble {
 }
 
 /**
- * What all processes know of the lists that runs are discovered in: whose turn it is to read, how far
- * that has come, and what stands in its way. A turn that nobody keeps ends by itself.
+ * What all processes know of the lists that runs are discovered in: how far that has come, and what
+ * stands in its way.
  */
 export class DiscoveryStore {
   constructor(
@@ -29,31 +30,26 @@ export class DiscoveryStore {
     private readonly keys: Keys,
   ) {}
 
-  /** @returns false while somebody has the turn, and between one turn and the next */
-  async takeTurn(list: RunList, token: string, ms: number): Promise<boolean> {
-    return (await this.redis.set(this.keys.discoveryTurn(list), token, 'PX', ms, 'NX')) === 'OK';
-  }
-
-  /** Sets for how long a turn lasts on, or nobody has the next. @returns false when it was lost */
-  async keepTurn(list: RunList, token: string, ms: number): Promise<boolean> {
-    return (await this.redis.rwKeepTurn(this.keys.discoveryTurn(list), token, ms)) === 1;
-  }
-
   /** Null for a list that was never read. */
   async cursor(list: RunList): Promise<DiscoveryCursor | null> {
     const text = await this.redis.get(this.keys.discoveryCursor(list));
     return text === null ? null : (JSON.parse(text) as DiscoveryCursor);
   }
 
-  /** @returns false when the turn was lost, and nothing was written */
-  async moveCursor(list: RunList, token: string, cursor: DiscoveryCursor): Promise<boolean> {
-    const { discoveryTurn, discoveryCursor } = this.keys;
+  /** @returns false when the claim was lost, and nothing was written */
+  async moveCursor(
+    list: RunList,
+    { member, token }: ClaimedMember,
+    cursor: DiscoveryCursor,
+  ): Promise<boolean> {
+    const { requestClaims, discoveryCursor } = this.keys;
     const text = JSON.stringify(cursor);
-    const [turn, place] = [discoveryTurn(list), discoveryCursor(list)];
-    return (await this.redis.rwMoveCursor(turn, place, token, text, CURSOR_KEPT_MS)) === 1;
+    const [claims, place] = [requestClaims(list.source), discoveryCursor(list)];
+    const moved = await this.redis.rwMoveCursor(claims, place, member, token, text, CURSOR_KEPT_MS);
+    return moved === 1;
   }
 
-  /** Notes that a list could not be read. Only who has the turn may do so. @returns failures in a row */
+  /** Notes that a list could not be read. @returns failures in a row */
   async fail(list: RunList, message: string): Promise<number> {
     const key = this.keys.discoveryTrouble(list);
     const failures = (readTrouble(await this.redis.get(key))?.failures ?? 0) + 1;

@@ -1,6 +1,11 @@
 import type { Redis } from 'ioredis';
 import { holdMs, type RateLimit } from '../../core/source/limiter.ts';
-import { patienceMs, REQUEST_KINDS, type RequestKind } from '../../core/cadence/load.ts';
+import {
+  patienceMs,
+  POLL_KINDS,
+  REQUEST_KINDS,
+  type RequestKind,
+} from '../../core/cadence/load.ts';
 import type { StoredWatch } from '../../core/watch/watch.ts';
 import { ClaimStore, type ClaimedMember } from '../claims.ts';
 import type { Keys } from '../keys.ts';
@@ -30,7 +35,7 @@ export interface ClaimedRequest {
   dueAt: number;
   /** When it was claimed. */
   now: number;
-  /** Null for a list. */
+  /** Null for a page, and for the plan. */
   stored: StoredWatch | null;
   /** The source does not simply answer: what this is answered with may change that. */
   isTroubled: boolean;
@@ -53,12 +58,14 @@ interface NothingClaimed {
 
 /** How the schedule of a source stands. */
 export interface ScheduleSurvey {
-  /** Scheduled and claimed requests. */
+  /** Scheduled polls, and claimed requests. */
   members: number;
-  /** Those that are due and not claimed. */
+  /** Polls that are due and not claimed. */
   due: number;
-  /** For how long the earliest is due, ms; below zero where it is due only then, null for none. */
+  /** For how long the earliest of them is due, ms; below zero where none is yet, null for none. */
   oldestMs: number | null;
+  /** When the first of anything is due, ms from now; null for nothing. */
+  nextMs: number | null;
 }
 
 /** When a claim that is given back is due: after so many ms, as it was before, or never again. */
@@ -78,6 +85,7 @@ export class ScheduleStore {
       keys.clock,
       keys.requestClaims(source),
       keys.budget(source),
+      keys.requestShares(source),
       ...keys.requestsDue(source),
       ...keys.sourceAdmission(source),
       ask.token,
@@ -105,6 +113,13 @@ export class ScheduleStore {
       typeof until === 'string' ? 0 : Math.max(0, Math.round(until.inMs)),
       ...claims.flatMap(({ member, token }) => [member, token]),
     );
+  }
+
+  /** Keeps a claim for another lease. @returns false where another process has it by now */
+  async renew(source: string, { member, token }: ClaimedMember, leaseMs: number): Promise<boolean> {
+    const { clock, requestClaims } = this.keys;
+    const claims = requestClaims(source);
+    return (await this.redis.rwRenewClaim(clock, claims, member, token, leaseMs)) === 1;
   }
 
   /** What a process has claimed, a chunk at a time. */
@@ -150,20 +165,31 @@ export class ScheduleStore {
     return this.redis.rwEnterMissing(...this.keysOf(source), kind, ...members);
   }
 
+  /** Enters members, due now; those that are there are due within so many ms. */
+  async enterWithin(
+    source: string,
+    kind: RequestKind,
+    members: readonly { member: string; withinMs: number }[],
+  ): Promise<void> {
+    if (members.length === 0) return;
+    const flat = members.flatMap(({ member, withinMs }) => [member, Math.round(withinMs)]);
+    await this.redis.rwEnterWithin(...this.keysOf(source), kind, ...flat);
+  }
+
   async survey(source: string): Promise<ScheduleSurvey> {
     const keys = this.keysOf(source);
     // With nothing to do, which is asked all day, one command is enough.
     const isEmpty = (await this.redis.exists(...keys.slice(1))) === 0;
-    if (isEmpty) return { members: 0, due: 0, oldestMs: null };
-    const [now, members, due, earliest] = await this.redis.rwSurvey(...keys);
+    if (isEmpty) return { members: 0, due: 0, oldestMs: null, nextMs: null };
+    const [now, members, due, earliest, first] = await this.redis.rwSurvey(...keys);
     const oldestMs = earliest === '' ? null : now - Number(earliest);
-    return { members, due, oldestMs };
+    return { members, due, oldestMs, nextMs: first === '' ? null : Number(first) - now };
   }
 
   /** Watches that are scheduled or claimed. */
   async countWatches(source: string): Promise<number> {
     const pipeline = this.redis.multi().hlen(this.keys.requestClaims(source));
-    const sets = this.keys.requestsDue(source).filter((_, at) => REQUEST_KINDS[at] !== 'list');
+    const sets = this.keys.requestsDue(source).slice(0, POLL_KINDS);
     for (const key of sets) pipeline.zcard(key);
     return (await replies<number>(pipeline)).reduce((sum, size) => sum + size, 0);
   }

@@ -1,8 +1,8 @@
 import { register, type RegisterDefaults } from '../core/watch/register.ts';
-import { pollKind } from '../core/cadence/load.ts';
+import { firstKind } from '../core/cadence/load.ts';
 import type { WatchChange } from '../core/watch/watch-change.ts';
 import type { StoredWatch, Subscription, WatchKey } from '../core/watch/watch.ts';
-import type { Schedule } from './schedule.ts';
+import type { Schedule } from '../poll/schedule.ts';
 
 interface WatchStore {
   getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]>;
@@ -31,7 +31,7 @@ export function createWatchDiscovered(deps: WatchDiscoveredDependencies) {
       .filter((_, at) => stored[at] === null)
       .map((key): WatchChange => {
         const { watch } = register(null, { ...key, subscriptions }, { now: now(), defaults });
-        const schedule = { does: 'enter', withinMs: 0, kind: pollKind(watch, 0) } as const;
+        const schedule = { does: 'enter', withinMs: 0, kind: firstKind(watch) } as const;
         return { before: null, after: watch, events: [], deliveries: [], samples: [], schedule };
       });
     // Whoever has registered a run meanwhile has said who is to be told of it.

@@ -1,6 +1,6 @@
 import { isNews, streamRank, type RunHint } from '../core/feed/hint.ts';
 import type { Watch } from '../core/watch/watch.ts';
-import type { Permit } from './source-limiter.ts';
+import type { Permit } from '../poll/source-limiter.ts';
 
 /** After a stream has ended in any way, the run is polled as others are for this long, ms. */
 const REST_MS = 60_000;

@@ -1,4 +1,3 @@
-import type { BatchMember } from './batch.ts';
 import { nextPoll, type CadenceContext, type SeenWatch } from '../cadence/cadence.ts';
 import { isSubscribed, type EndpointFilter } from '../delivery/delivery.ts';
 import type { PollPolicy } from '../watch/observation.ts';
@@ -7,7 +6,11 @@ import { stallTime, usualDwellMs } from '../watch/stall.ts';
 import type { StoredWatch, Watch } from '../watch/watch.ts';
 
 /** A watch that a list feed may cover. */
-export interface ListMember extends BatchMember {
+export interface ListMember {
+  /** When the run was created, milliseconds since the epoch; lists are sorted by it. NaN: unknown. */
+  createdAt: number;
+  /** The interval at which single polls would read the run now, ms. */
+  intervalMs: number;
   watch: SeenWatch;
   version: number;
   /** Whether progress alone calls for a poll. */

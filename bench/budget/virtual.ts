@@ -1,0 +1,47 @@
+import { seededRandom } from '../../src/simulator/seeded-random.ts';
+import { replayOurs } from '../replay/scenarios.ts';
+import { summarize, type Summary } from '../replay/summary.ts';
+import type { TracedRun } from '../replay/workload.ts';
+import { SCALED } from './live.ts';
+
+export interface VirtualCell {
+  runs: number;
+  workflows: number;
+  batch: boolean;
+  /** Runs of others for each of ours; they are on the same lists. */
+  others?: number;
+  seed: number;
+}
+
+/** The cell on a virtual clock, by the daemon's own rules. Delays in seconds. */
+export function playVirtual({ seed, batch, others = 0, ...cell }: VirtualCell): Summary {
+  const { runs, unwatched } = tracedRuns({ ...cell, others, seed });
+  const limits = {
+    minIntervalMs: SCALED.minIntervalMs,
+    maxIntervalMs: SCALED.maxIntervalMs,
+  };
+  const options = { seed, profile: 'normal' as const, batch, limits };
+  const { seen } = replayOurs(runs, options, { budgetPerS: SCALED.requestsPerS, unwatched });
+  return summarize(seen);
+}
+
+function tracedRuns({ runs, workflows, others, seed }: Required<Omit<VirtualCell, 'batch'>>) {
+  const random = seededRandom(seed);
+  const watched: TracedRun[] = [];
+  const unwatched: TracedRun[] = [];
+  for (let at = 0; at < runs; at += 1) {
+    const lastsS = SCALED.leastS + random() * (SCALED.mostS - SCALED.leastS);
+    const created = (at * SCALED.beginS) / runs;
+    const run: TracedRun = {
+      workflow: `workflow-${at % workflows}`,
+      created,
+      started: created,
+      finished: created + lastsS,
+      status: 'completed',
+      progress: [],
+    };
+    watched.push(run);
+    for (let other = 0; other < others; other += 1) unwatched.push({ ...run });
+  }
+  return { runs: watched, unwatched };
+}

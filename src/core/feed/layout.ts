@@ -1,0 +1,114 @@
+/** What a read of a page showed of where it lies. Creation times by Noxus, ms since the epoch. */
+export interface PageMark {
+  /** From 1. */
+  page: number;
+  newest: number;
+  oldest: number;
+  runs: number;
+  /** True where no page follows. */
+  isLast: boolean;
+}
+
+/** A point of a list: so many runs are newer than this creation time. */
+interface Point {
+  at: number;
+  offset: number;
+}
+
+/**
+ * Where runs stand in a list, by their creation times: between the pages read, by interpolation;
+ * beyond the last one, by its density. Runs that were created at once share what lies between. Where
+ * nothing was read, the watched runs alone count.
+ * @param createdAts creation times of the watched runs on the list, the newest first
+ * @returns for each of them, how many runs come before it
+ */
+export function offsetsOf(
+  createdAts: readonly number[],
+  marks: readonly PageMark[],
+  size: number,
+): number[] {
+  const layout = layoutOf(marks, size);
+  return sameTimes(createdAts).flatMap(({ createdAt, first, count }) => {
+    const { least, most } = rangeAt(createdAt, layout);
+    return Array.from({ length: count }, (_, at) =>
+      Math.max(first + at, Math.floor(least + ((most - least) * at) / count)),
+    );
+  });
+}
+
+/** Times, each once, with the place of the first and how many there are. */
+function sameTimes(createdAts: readonly number[]) {
+  const groups: { createdAt: number; first: number; count: number }[] = [];
+  for (const [at, createdAt] of createdAts.entries()) {
+    const last = groups.at(-1);
+    if (last?.createdAt === createdAt) last.count += 1;
+    else groups.push({ createdAt, first: at, count: 1 });
+  }
+  return groups;
+}
+
+interface Layout {
+  points: Point[];
+  /** Runs that follow the last point, each ms. */
+  perMs: number;
+}
+
+function layoutOf(marks: readonly PageMark[], size: number): Layout {
+  const sorted = [...marks].sort((a, b) => a.page - b.page);
+  const last = sorted.at(-1);
+  return {
+    points: pointsOf(sorted, size),
+    perMs: last === undefined || last.isLast ? 0 : densityOf(last),
+  };
+}
+
+function densityOf({ newest, oldest, runs }: PageMark): number {
+  return runs / Math.max(1, newest - oldest);
+}
+
+/** The least and the most runs that come before one of this creation time. */
+function rangeAt(createdAt: number, { points, perMs }: Layout): { least: number; most: number } {
+  const [newer, older] = [
+    countThat(points, ({ at }) => at > createdAt),
+    countThat(points, ({ at }) => at >= createdAt),
+  ];
+  const [before, after] = [points[newer - 1], points[newer]];
+  if (older > newer) {
+    return { least: after?.offset ?? 0, most: points[older - 1]?.offset ?? 0 };
+  }
+  if (before === undefined) return { least: 0, most: 0 };
+  const offset = before.offset + (before.at - createdAt) * slope(before, after, perMs);
+  return { least: offset, most: offset };
+}
+
+/** Runs each ms between two points. */
+function slope(before: Point, after: Point | undefined, perMs: number): number {
+  return after === undefined ? perMs : (after.offset - before.offset) / (before.at - after.at);
+}
+
+/** How many points from the first on are so; those after them are not. */
+function countThat(points: readonly Point[], is: (point: Point) => boolean): number {
+  let [low, high] = [0, points.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const point = points[middle];
+    if (point !== undefined && is(point)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** The later in the list, the older: what contradicts that was read at another time, and is left out. */
+function pointsOf(sorted: readonly PageMark[], size: number): Point[] {
+  const points: Point[] = [];
+  for (const { page, newest, oldest, runs } of sorted) {
+    const offset = (page - 1) * size;
+    for (const point of [
+      { at: newest, offset },
+      { at: oldest, offset: offset + Math.max(0, runs - 1) },
+    ]) {
+      if (point.at <= (points.at(-1)?.at ?? Infinity)) points.push(point);
+    }
+  }
+  return points;
+}

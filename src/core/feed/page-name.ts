@@ -1,0 +1,26 @@
+/** A page of a list: of a workflow's, or with null of all runs of the source. Pages count from 1. */
+export interface PageName {
+  workflowId: string | null;
+  page: number;
+}
+
+/** No run id begins with this. */
+const PREFIX = '~';
+
+/** The name of a source's plan in its schedule. */
+export const PLAN_MEMBER = PREFIX;
+
+/** The name of a page in its source's schedule, beside the ids of runs. */
+export function pageMember({ workflowId, page }: PageName): string {
+  return `${PREFIX}${page}/${workflowId ?? ''}`;
+}
+
+/** The reverse of {@link pageMember}. */
+export function parsePageMember(member: string): PageName {
+  const slash = member.indexOf('/');
+  const workflowId = member.slice(slash + 1);
+  return {
+    page: Number(member.slice(PREFIX.length, slash)),
+    workflowId: workflowId === '' ? null : workflowId,
+  };
+}

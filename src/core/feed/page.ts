@@ -1,0 +1,145 @@
+import type { SeenWatch } from '../cadence/cadence.ts';
+import type { Random } from '../backoff.ts';
+import { isTerminalStatus } from '../run/snapshot.ts';
+import type { Watch } from '../watch/watch.ts';
+import type { ListMember } from './member.ts';
+import type { ListedRun } from './run-list.ts';
+
+/** The shortest time from one check of a list by a single poll to the next, ms. */
+const LEAST_CHECK_MS = 5_000;
+
+/** Reads of a page per check of it, at least; this bounds what checks cost. */
+const READS_PER_CHECK = 4;
+
+/** For so many reads of its page, and at least so long, a single poll stays deferred. */
+const DEFERRED_READS = 3;
+const DEFERRED_MS = 15_000;
+
+/** Spread of deferred polls, as a share, so that they do not all come due at once. */
+const SPREAD = 0.25;
+
+/** How far a list may lag behind single polls, ms, as where a replica serves it. */
+const LAG_MS = 5_000;
+
+/** What a page says of the watched runs on it. */
+export interface PageFindings {
+  /** Runs of which the page shows a change that is wanted, or an end before their first read. */
+  changed: ListedChange[];
+  /** Runs before their first read that the page shows going on. */
+  unseen: ListedChange[];
+  /** Members for which the page stands in for the next single poll. */
+  unchanged: ListMember[];
+  /** What the list shows as active although a single poll saw its end well before; null for none. */
+  disagrees: string | null;
+}
+
+export interface ListedChange {
+  watch: Watch;
+  listed: ListedRun;
+}
+
+/** A watch whose run stands on a page. */
+export interface WatchOnPage {
+  watch: Watch;
+  listed: ListedRun;
+  /** Null where only single polls can judge the run. */
+  member: ListMember | null;
+}
+
+/** Compares the watched runs on a page with their watches. @param readAt ms since the epoch */
+export function comparePage(found: readonly WatchOnPage[], readAt: number): PageFindings {
+  const findings: PageFindings = { changed: [], unseen: [], unchanged: [], disagrees: null };
+  for (const { watch, listed, member } of found) {
+    if (isStale(listed, watch, readAt)) findings.disagrees ??= contradiction(watch, listed.status);
+    if (watch.state !== 'active') continue;
+    if (watch.run === null) {
+      const goesOn = listed.status === 'queued' || listed.status === 'running';
+      (goesOn ? findings.unseen : findings.changed).push({ watch, listed });
+    } else if (member !== null && isChange(member, listed)) {
+      findings.changed.push({ watch, listed });
+    } else if (member !== null) {
+      findings.unchanged.push(member);
+    }
+  }
+  return findings;
+}
+
+/** Progress alone is a change only where it is asked for. */
+function isChange({ watch: { run }, followsProgress }: ListMember, listed: ListedRun): boolean {
+  if (run.status !== listed.status) return true;
+  return followsProgress && run.progress !== listed.progress;
+}
+
+function isStale(listed: ListedRun, { run }: Watch, readAt: number): boolean {
+  if (run === null || isTerminalStatus(listed.status)) return false;
+  return isTerminalStatus(run.status) && Date.parse(run.observed_at) < readAt - LAG_MS;
+}
+
+/** What is wrong with a list that a single poll contradicts, for people. */
+export function contradiction({ runId, run }: Watch, listed: string): string {
+  const read = `${run?.status ?? 'unknown'} at ${run?.progress ?? 0}`;
+  return `the list has run ${runId} ${listed}, a single read has it ${read}`;
+}
+
+interface DeferralOptions {
+  /** From this read of the page to the next one, ms. */
+  pageMs: number;
+  /** How long after a single poll a list may replace the next one, ms. */
+  backstopMs: number;
+  now: number;
+  random: Random;
+}
+
+/**
+ * The time to which a single poll is deferred by a page that shows its run unchanged: for several
+ * reads of the page, so that a list that is read no more stops to matter by itself; never beyond the
+ * backstop, nor what else the watch needs a single poll for.
+ * @returns milliseconds since the epoch; null where the poll is due later than the next reads anyway
+ */
+export function deferredTo(
+  { watch, latestAt, intervalMs }: ListMember,
+  { pageMs, backstopMs, now, random }: DeferralOptions,
+): number | null {
+  const { nextPollAt, lastPolledAt, timeoutAt } = watch;
+  if (nextPollAt === null || nextPollAt > now + Math.max(2 * pageMs, DEFERRED_MS / 3)) return null;
+  const spread = 1 - SPREAD * random();
+  const until = now + Math.max(DEFERRED_READS * pageMs, DEFERRED_MS) * spread;
+  const backstop = (lastPolledAt ?? 0) + Math.max(intervalMs, backstopMs) * spread;
+  const at = Math.round(Math.min(until, backstop, timeoutAt, latestAt));
+  return at <= Math.max(nextPollAt, now) ? null : at;
+}
+
+/**
+ * When a deferred single poll is due once no page covers its run any more: within the watch's own
+ * interval, so that such polls do not all come at once.
+ * @returns milliseconds since the epoch; null where the poll is due within that interval anyway
+ */
+export function recalledTo(
+  { nextPollAt }: Pick<SeenWatch, 'nextPollAt'>,
+  { intervalMs, now, random }: { intervalMs: number; now: number; random: Random },
+): number | null {
+  if (nextPollAt === null || nextPollAt <= now + intervalMs) return null;
+  return Math.round(now + intervalMs * random());
+}
+
+/**
+ * The run that a single poll reads to check the list, if a check is due. An unchanging list gives no
+ * hints that a single poll could contradict: without checks, the runs of a frozen list would wait for
+ * their backstops.
+ * @param checkedAt when the list was last checked; this and `now` in milliseconds since the epoch
+ */
+export function memberToCheck(
+  unchanged: readonly ListMember[],
+  { checkedAt, pageMs, now }: { checkedAt: number; pageMs: number; now: number },
+): ListMember | null {
+  const everyMs = Math.max(LEAST_CHECK_MS, READS_PER_CHECK * pageMs);
+  if (now - checkedAt < everyMs || unchanged.length === 0) return null;
+  const longestUnread = unchanged.reduce((one, other) =>
+    polledAt(other) < polledAt(one) ? other : one,
+  );
+  return now - polledAt(longestUnread) < everyMs ? null : longestUnread;
+}
+
+function polledAt({ watch }: ListMember): number {
+  return watch.lastPolledAt ?? 0;
+}

@@ -1,0 +1,208 @@
+import { ALL_WORKFLOWS, type Config } from '../config/schema.ts';
+import { isoTime } from '../core/event/event.ts';
+import { listMember } from '../core/feed/member.ts';
+import { pageMember } from '../core/feed/page-name.ts';
+import type { RunList } from '../core/feed/run-list.ts';
+import type { StatisticsLookup } from '../core/cadence/hazard.ts';
+import { longestInterval, NO_LOAD } from '../core/cadence/load.ts';
+import type { PollPolicy } from '../core/watch/observation.ts';
+import type { StoredWatch, Watch } from '../core/watch/watch.ts';
+import { createDiscoverRuns, type DiscoverPass, type DiscoveryLog } from '../feed/discovery.ts';
+import { ListFeed } from '../feed/list-feed.ts';
+import { readPage } from '../feed/read-page.ts';
+import { createWatchDiscovered } from '../feed/watch-discovered.ts';
+import type { BudgetStore } from '../redis/stores/budget-store.ts';
+import type { DiscoveryStore } from '../redis/stores/discovery-store.ts';
+import type { FeedStore } from '../redis/stores/feed-store.ts';
+import type { WatchStore } from '../redis/stores/watch-store.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { logPage } from '../telemetry/report.ts';
+import type { Endpoints } from './endpoints.ts';
+import { registerDefaults } from './settings.ts';
+import type { Source } from './source.ts';
+import type { SystemEvents } from './system-events.ts';
+
+export interface SourceFeedDependencies {
+  config: Config;
+  feeds: FeedStore;
+  discoveries: DiscoveryStore;
+  budgets: Pick<BudgetStore, 'used'>;
+  watches: WatchStore;
+  endpoints: Endpoints;
+  systemEvents: Pick<SystemEvents, 'raise'>;
+  metrics: Metrics;
+  log: Logger;
+  statistics: { lookup: StatisticsLookup };
+  now: () => number;
+  random: () => number;
+}
+
+/** The head of a list is missed in the schedule, or late, after so many times its usual interval. */
+const MISSED = 10;
+
+/** The lists of one source: read for its watches, and for discovery. */
+export interface SourceFeed {
+  lists: ListFeed;
+  /** Lists that runs are discovered in. */
+  discovered: readonly RunList[];
+  /** Sees to it that the heads of these are read, and reads the plan of other processes. */
+  tend(): Promise<void>;
+  stop(): void;
+}
+
+export function openFeed(
+  deps: SourceFeedDependencies,
+  source: Source,
+  policy: PollPolicy,
+): SourceFeed {
+  const stopping = new AbortController();
+  const discovered = listsOf(deps.config, source.name);
+  const passes = new Map<string | null, DiscoverPass>();
+  const { budget, schedule, reader } = source;
+  const feedDeps = {
+    source: source.name,
+    isOn: deps.config.polling.batch === 'auto',
+    store: deps.feeds,
+    reader,
+    schedule,
+    claimPermit: () => budget.claim(source.probeMs),
+    requestsPerMs: budget.limit.requests / budget.limit.perMs,
+    usedShare: async () => (await deps.budgets.used(source.name)) / budget.limit.requests,
+    minIntervalMs: policy.minIntervalMs,
+    memberOf: memberOf(deps, policy),
+    longestMs: ({ maxDelayMs }: Watch) =>
+      maxDelayMs ?? longestInterval(policy.maxIntervalMs, budget.load()),
+    discoverPass: ({ workflowId }: RunList) => passes.get(workflowId) ?? null,
+    report: (report: Parameters<typeof logPage>[1]) => {
+      deps.metrics.list(report);
+      logPage(deps.log, report);
+    },
+    now: deps.now,
+    random: deps.random,
+  };
+  for (const list of discovered) {
+    passes.set(
+      list.workflowId,
+      discoverPass(deps, { list, source, signal: stopping.signal, feedDeps }),
+    );
+  }
+  const lists = new ListFeed(feedDeps);
+  const everyMs = deps.config.sources[source.name]?.discover?.every ?? 0;
+  const heads = discovered.map(({ workflowId }) => ({
+    member: pageMember({ workflowId, page: 1 }),
+    withinMs: MISSED * everyMs,
+  }));
+  return {
+    lists,
+    discovered,
+    async tend() {
+      await schedule.enterFeed('list', heads);
+      await lists.refresh();
+    },
+    stop: () => stopping.abort(),
+  };
+}
+
+/** How discovery stands. */
+export interface Discovery {
+  /** Why lists cannot be read, a line for each; null where nothing is to be discovered. */
+  troubles(): Promise<string[] | null>;
+}
+
+export function createDiscovery({
+  config,
+  discoveries,
+}: Pick<SourceFeedDependencies, 'config' | 'discoveries'>): Discovery {
+  const lists = Object.keys(config.sources).flatMap((source) => listsOf(config, source));
+  return {
+    async troubles() {
+      if (lists.length === 0) return null;
+      const found = await discoveries.troubles(lists);
+      return lists.flatMap((list, at) => {
+        const trouble = found[at] ?? null;
+        return trouble === null ? [] : [`${nameOf(list)}: ${trouble.message}`];
+      });
+    },
+  };
+}
+
+function nameOf({ source, workflowId }: RunList): string {
+  return workflowId === null ? source : `${source}, workflow ${workflowId}`;
+}
+
+function listsOf({ sources }: Config, source: string): RunList[] {
+  return (sources[source]?.discover?.workflows ?? []).map((id) => ({
+    source,
+    workflowId: id === ALL_WORKFLOWS ? null : id,
+  }));
+}
+
+/** A watch as its list has it, at the interval that it would have in a source that keeps up. */
+function memberOf(
+  { statistics, endpoints, now, random }: SourceFeedDependencies,
+  policy: PollPolicy,
+) {
+  return (stored: StoredWatch) =>
+    listMember(stored, {
+      policy,
+      statistics: statistics.lookup,
+      wants: endpoints.wants,
+      load: NO_LOAD,
+      now: now(),
+      random,
+    });
+}
+
+interface PassGround {
+  list: RunList;
+  source: Source;
+  signal: AbortSignal;
+  feedDeps: ConstructorParameters<typeof ListFeed>[0];
+}
+
+function discoverPass(
+  deps: SourceFeedDependencies,
+  { list, source, signal, feedDeps }: PassGround,
+): DiscoverPass {
+  const { config, discoveries, endpoints, now } = deps;
+  return createDiscoverRuns({
+    list,
+    readPage: (sweep, wanted) => readPage(feedDeps, sweep, wanted),
+    claimPermit: feedDeps.claimPermit,
+    renew: (claim) => source.schedule.renew(claim),
+    store: discoveries,
+    closedUntil: async () => (await source.guard.read()).state?.closed?.probeAt ?? null,
+    watch: createWatchDiscovered({
+      ...deps,
+      scheduleOf: () => source.schedule,
+      subscriptions: endpoints.defaults.map((endpoint) => ({ kind: 'endpoint', endpoint })),
+      defaults: registerDefaults(config),
+    }),
+    everyMs: config.sources[list.source]?.discover?.every ?? 0,
+    isStopping: () => signal.aborted,
+    log: discoveryLog(deps),
+    now,
+  });
+}
+
+function discoveryLog({ log, metrics, systemEvents, now }: SourceFeedDependencies): DiscoveryLog {
+  return {
+    discovered(list, runs) {
+      metrics.discovered(list.source, runs);
+      log.info({ ...fieldsOf(list), runs }, 'discovered');
+    },
+    unavailable: (list, message) =>
+      systemEvents.raise({
+        type: 'discovery.unavailable',
+        level: 'warn',
+        data: { ...fieldsOf(list), since: isoTime(now()), message },
+      }),
+    recovered: (list) =>
+      systemEvents.raise({ type: 'discovery.recovered', level: 'info', data: fieldsOf(list) }),
+  };
+}
+
+function fieldsOf({ source, workflowId }: RunList) {
+  return { source, workflow_id: workflowId };
+}

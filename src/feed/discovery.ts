@@ -1,0 +1,202 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import {
+  beginPass,
+  cursorAfter,
+  datedPage,
+  isNewestFirst,
+  repeatPass,
+  takePage,
+  type DatedPage,
+  type DiscoveryCursor,
+  type Pass,
+} from '../core/feed/discovery.ts';
+import { MAX_PAGE_SIZE, type RunList, type RunPage } from '../core/feed/run-list.ts';
+import type { RequestClaim } from '../poll/schedule.ts';
+import type { PagePermit } from './ports.ts';
+import type { PageRead, Sweep, WantedPage } from './read-page.ts';
+
+/** After so many pages the head of the list is read again: what has just begun cannot wait. */
+const HEAD_EVERY = 10;
+
+/** The longest pause after a list could not be read, ms. */
+const LONGEST_PAUSE_MS = 60_000;
+
+/** How often a further page asks for a permit, ms. */
+const ASK_EVERY_MS = 50;
+
+interface DiscoveryStore {
+  cursor(list: RunList): Promise<DiscoveryCursor | null>;
+  /** @returns false where another process has the claim by now */
+  moveCursor(list: RunList, claim: RequestClaim, cursor: DiscoveryCursor): Promise<boolean>;
+  fail(list: RunList, message: string): Promise<number>;
+  recover(list: RunList): Promise<boolean>;
+}
+
+/** Tells of what is worth a line in the log. */
+export interface DiscoveryLog {
+  discovered(list: RunList, runs: number): void;
+  /** Once, until the list can be read again. */
+  unavailable(list: RunList, message: string): Promise<void>;
+  recovered(list: RunList): Promise<void>;
+}
+
+export interface DiscoverRunsDependencies {
+  list: RunList;
+  readPage: (sweep: Sweep, wanted: WantedPage) => Promise<PageRead>;
+  /** A permit for one more page, without waiting; null while there is none. */
+  claimPermit: () => Promise<{ settle(): void } | null>;
+  /** Keeps the claim. @returns false where another process has it by now */
+  renew: (claim: RequestClaim) => Promise<boolean>;
+  store: DiscoveryStore;
+  /** Before when the source takes no requests, milliseconds since the epoch; null where it does. */
+  closedUntil: () => Promise<number | null>;
+  /** Watches runs that no watch has yet. @returns how many those were */
+  watch: (source: string, runIds: string[]) => Promise<number>;
+  /** From the end of one pass to the next, ms. */
+  everyMs: number;
+  isStopping: () => boolean;
+  log: DiscoveryLog;
+  now: () => number;
+}
+
+/** A pass over a list from its first page on. @returns when to make the next one, in ms */
+export type DiscoverPass = (sweep: Sweep, permit: PagePermit) => Promise<number>;
+
+type Ending =
+  /** `nextMs`: when the plan wants the first page again; null for no such wish. */
+  | { kind: 'complete'; nextMs: number | null }
+  /** Another process has the claim, or this one stops: nothing is lost by that. */
+  | { kind: 'left' }
+  /** `pausedMs`: for how long the whole source is left alone for it. */
+  | { kind: 'trouble'; message: string; pausedMs: number };
+
+/**
+ * Discovery: reads a list of runs down to what is known, and watches what is new. Runs are watched
+ * before the cursor moves, and watching them twice does nothing, so that a process may die anywhere
+ * and the next one reads the same again.
+ */
+export function createDiscoverRuns(deps: DiscoverRunsDependencies): DiscoverPass {
+  const { list, store, log, everyMs } = deps;
+  return async function discoverRuns(sweep, permit) {
+    const ending = await read(deps, sweep, permit);
+    if (ending.kind === 'left') return 0;
+    if (ending.kind === 'complete') {
+      if (await store.recover(list)) await log.recovered(list);
+      return Math.min(everyMs, ending.nextMs ?? Infinity);
+    }
+    const failures = await store.fail(list, ending.message);
+    if (failures === 1) await log.unavailable(list, ending.message);
+    return ending.pausedMs + restMs(everyMs, failures, ending.pausedMs);
+  };
+}
+
+/**
+ * How long a list rests that could not be read. Where the list alone has the source paused, it leaves
+ * the source to single polls for at least as long as it keeps them waiting.
+ */
+function restMs(everyMs: number, failures: number, pausedMs: number): number {
+  const longest = Math.max(everyMs, LONGEST_PAUSE_MS);
+  const rest = Math.min(longest, everyMs * 2 ** (failures - 1));
+  return failures === 1 ? rest : Math.max(rest, pausedMs);
+}
+
+/** Where in the list a pass is. */
+interface Place {
+  /** From 1. */
+  page: number;
+  size: number;
+  /** The first page that was not read yet. */
+  frontier: number;
+  /** Pages read since the head of the list was. */
+  sinceHead: number;
+}
+
+const HEAD: Place = { page: 1, size: MAX_PAGE_SIZE, frontier: 1, sinceHead: 0 };
+
+async function read(
+  deps: DiscoverRunsDependencies,
+  sweep: Sweep,
+  first: PagePermit,
+): Promise<Ending> {
+  let pass = beginPass(await deps.store.cursor(deps.list));
+  let place = HEAD;
+  let permit: { settle(): void } | null = first;
+  let nextMs: number | null = null;
+  while (permit !== null) {
+    const { page, size } = place;
+    const found: PageRead = await deps.readPage(sweep, { page, size, permit });
+    if (found.outcome.kind !== 'page') return trouble(deps, found.outcome);
+    const dated = usable(found.outcome.page);
+    if (typeof dated === 'string') return { kind: 'trouble', message: dated, pausedMs: 0 };
+    if (page === 1) ({ nextMs } = found);
+    const step = takePage(pass, dated, page);
+    await watchFresh(deps, step.fresh);
+    pass = step.pass;
+    if (step.isComplete && !pass.isUnsettled) return finish(deps, { sweep, pass, nextMs });
+    if (!step.isComplete) place = nextPlace(place, found.outcome.page, step.fresh.length > 0);
+    else [pass, place] = [repeatPass(pass), { ...HEAD, size }];
+    permit = await nextPermit(deps, sweep);
+  }
+  return { kind: 'left' };
+}
+
+/** The page, or why discovery cannot go by it. */
+function usable(page: RunPage): DatedPage | string {
+  const dated = datedPage(page);
+  if (dated === null) return 'the list does not say when its runs were created';
+  return isNewestFirst(dated) ? dated : 'the list does not begin with the newest runs';
+}
+
+/** Null where the claim was lost, or this process stops. */
+async function nextPermit(
+  { claimPermit, renew, isStopping }: DiscoverRunsDependencies,
+  { claim }: Sweep,
+): Promise<{ settle(): void } | null> {
+  while (!isStopping() && (await renew(claim))) {
+    const permit = await claimPermit();
+    if (permit !== null) return permit;
+    await delay(ASK_EVERY_MS);
+  }
+  return null;
+}
+
+/** The oldest first, so that they are watched in the order in which they began. */
+async function watchFresh(
+  { list, watch, log }: DiscoverRunsDependencies,
+  fresh: readonly { id: string }[],
+): Promise<void> {
+  if (fresh.length === 0) return;
+  const watched = await watch(list.source, fresh.map(({ id }) => id).toReversed());
+  if (watched > 0) log.discovered(list, watched);
+}
+
+async function finish(
+  { list, store }: DiscoverRunsDependencies,
+  { sweep, pass, nextMs }: { sweep: Sweep; pass: Pass; nextMs: number | null },
+): Promise<Ending> {
+  const moved = await store.moveCursor(list, sweep.claim, cursorAfter(pass));
+  return moved ? { kind: 'complete', nextMs } : { kind: 'left' };
+}
+
+async function trouble(
+  { closedUntil, now }: DiscoverRunsDependencies,
+  outcome: Exclude<PageRead['outcome'], { kind: 'page' }>,
+): Promise<Ending> {
+  const until = outcome.kind === 'not_offered' ? null : await closedUntil();
+  const pausedMs = until === null ? 0 : Math.max(0, Math.ceil(until - now()));
+  return { kind: 'trouble', message: outcome.message, pausedMs };
+}
+
+/**
+ * The page to be read next. Now and then that is the first again; from there it goes down to what is
+ * known by now, and on from a page above the one where it stopped, for runs that were deleted
+ * meanwhile have moved all others up.
+ */
+function nextPlace(place: Place, { isCut, runs }: RunPage, hasFresh: boolean): Place {
+  if (isCut) return { ...HEAD, size: Math.max(1, runs.length) };
+  const frontier = Math.max(place.frontier, place.page + 1);
+  const sinceHead = place.sinceHead + 1;
+  if (sinceHead >= HEAD_EVERY) return { ...place, page: 1, frontier, sinceHead: 0 };
+  const isKnown = !hasFresh && place.page + 1 < frontier;
+  return { ...place, page: isKnown ? frontier - 1 : place.page + 1, frontier, sinceHead };
+}

@@ -1,0 +1,140 @@
+import type { Random } from '../core/backoff.ts';
+import type { ListMember } from '../core/feed/member.ts';
+import { PLAN_MEMBER, parsePageMember, type PageName } from '../core/feed/page-name.ts';
+import { MAX_PAGE_SIZE, type RunList } from '../core/feed/run-list.ts';
+import type { StoredWatch, Watch } from '../core/watch/watch.ts';
+import type { RequestClaim } from '../poll/schedule.ts';
+import type { DiscoverPass } from './discovery.ts';
+import { makePlan } from './make-plan.ts';
+import type {
+  FeedSchedule,
+  FeedStore,
+  ListReader,
+  PagePermit,
+  PageReport,
+  StoredPlan,
+} from './ports.ts';
+import { readPage } from './read-page.ts';
+
+/** A plan that is older than this is not to be relied upon: nobody makes a new one, ms. */
+const STALE_MS = 60_000;
+
+/** For how long a process goes by the plan that it has read, ms. */
+const FRESH_MS = 500;
+
+/** The longest time to the next plan, ms. */
+const PLAN_WITHIN_MS = 60_000;
+
+/** How often at most polls that go by call for a plan, ms. */
+const NOTICE_EVERY_MS = 1_000;
+
+export interface ListFeedDependencies {
+  source: string;
+  /** False where every run is polled by itself; lists then serve discovery alone. */
+  isOn: boolean;
+  store: FeedStore;
+  reader: ListReader;
+  schedule: FeedSchedule;
+  /** A permit for one more page, without waiting; null while there is none. */
+  claimPermit: () => Promise<{ settle(): void } | null>;
+  requestsPerMs: number;
+  /** The share of the rate limit that is used now. */
+  usedShare: () => Promise<number>;
+  minIntervalMs: number;
+  /** What a watch is to a list, at the interval at which it would be polled alone, or null. */
+  memberOf: (stored: StoredWatch) => ListMember | null;
+  /** The longest interval that a watch accepts, ms. */
+  longestMs: (watch: Watch) => number;
+  /** The pass of discovery over a list; null for lists in which nothing is discovered. */
+  discoverPass: (list: RunList) => DiscoverPass | null;
+  report: (report: PageReport) => void;
+  now: () => number;
+  random: Random;
+}
+
+/**
+ * The lists of one source, each read by nobody else: pages show which watched runs have changed, so
+ * that single polls follow what they say, and discovery finds new runs on them. What a page says is a
+ * hint: it expedites or defers single polls.
+ */
+export class ListFeed {
+  private plan: StoredPlan | null = null;
+  private readAt = -Infinity;
+  private lastRun: string | null = null;
+  private noticedAt = -Infinity;
+
+  constructor(private readonly deps: ListFeedDependencies) {}
+
+  /**
+   * Takes note of a watch that was just polled: once there are several, a plan is worth while. Asks
+   * nobody, so that it adds nothing to the cost of a poll.
+   */
+  async notice({ runId, state, polls }: Watch): Promise<void> {
+    const { isOn, now, schedule } = this.deps;
+    if (!isOn || state !== 'active' || this.lastRun === runId) return;
+    const isSeveral = this.lastRun !== null;
+    this.lastRun = runId;
+    if (!isSeveral || now() - this.noticedAt < NOTICE_EVERY_MS) return;
+    this.noticedAt = now();
+    await schedule.enterFeed('plan', [
+      // A plan without new watches may be valid for long.
+      { member: PLAN_MEMBER, withinMs: polls === 1 ? 0 : PLAN_WITHIN_MS },
+    ]);
+  }
+
+  /** How much dearer requests are by the present plan; null where there is none. */
+  costMultiplier(): number | null {
+    const isCurrent = this.plan !== null && this.deps.now() - this.plan.at < STALE_MS;
+    return isCurrent ? (this.plan?.costMultiplier ?? null) : null;
+  }
+
+  /** Reads the plan that another process may have made. */
+  async refresh(): Promise<void> {
+    this.plan = await this.deps.store.plan(this.deps.source);
+    this.readAt = this.deps.now();
+  }
+
+  /** Makes a plan, and releases its claim. */
+  async makePlan(claim: RequestClaim): Promise<void> {
+    const { schedule, isOn } = this.deps;
+    const made = isOn ? await makePlan(this.deps) : null;
+    if (made !== null) [this.plan, this.readAt] = [made.plan, this.deps.now()];
+    await schedule.release(claim, made === null ? 'never' : { inMs: made.nextMs });
+  }
+
+  /** Reads a page that was claimed, and releases its claim. */
+  async readPage(claim: RequestClaim, permit: PagePermit): Promise<void> {
+    const name = parsePageMember(claim.member);
+    const list = { source: this.deps.source, workflowId: name.workflowId };
+    const pass = name.page === 1 ? this.deps.discoverPass(list) : null;
+    const planned = await this.planned(name);
+    if (planned === null && pass === null) {
+      permit.giveBack();
+      return this.deps.schedule.release(claim, 'never');
+    }
+    const sweep = { list, claim, plan: planned === null ? null : this.plan };
+    const nextMs = await (pass === null
+      ? this.readOne(sweep, name.page, permit, planned ?? MAX_PAGE_SIZE)
+      : pass(sweep, permit));
+    await this.deps.schedule.release(claim, nextMs === null ? 'never' : { inMs: nextMs });
+  }
+
+  private async readOne(
+    sweep: Parameters<typeof readPage>[1],
+    page: number,
+    permit: PagePermit,
+    size: number,
+  ): Promise<number | null> {
+    const { nextMs } = await readPage(this.deps, sweep, { page, size, permit });
+    return nextMs;
+  }
+
+  /** The size of a page by the present plan; null where that does not read it. */
+  private async planned({ workflowId, page }: PageName): Promise<number | null> {
+    const { now, isOn } = this.deps;
+    if (!isOn) return null;
+    if (now() - this.readAt > FRESH_MS) await this.refresh();
+    const list = this.plan?.lists.find((one) => one.workflowId === workflowId);
+    return list?.pages.some((one) => one.page === page) === true ? list.size : null;
+  }
+}

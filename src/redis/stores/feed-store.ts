@@ -1,0 +1,206 @@
+import type { Redis } from 'ioredis';
+import type { PageMark } from '../../core/feed/layout.ts';
+import type { PageName } from '../../core/feed/page-name.ts';
+import type { ListPlan } from '../../core/feed/plan.ts';
+import type { RunList } from '../../core/feed/run-list.ts';
+import type { ListHint, ListTrust } from '../../core/feed/trust.ts';
+import { STATUS_LABELS } from '../../core/run/snapshot.ts';
+import { parseWatchId, type StoredWatch, type WatchKey } from '../../core/watch/watch.ts';
+import { runsIndex } from '../indexes.ts';
+import type { Keys } from '../keys.ts';
+import { walkNumbers } from '../numbers.ts';
+import { replies } from '../replies.ts';
+import type { ScheduleStore } from './schedule-store.ts';
+import type { WatchStore } from './watch-store.ts';
+
+/** Watches read in one go. */
+const CHUNK = 200;
+
+/** Kept this long after the last write: well beyond the longest time that a list is avoided, ms. */
+const KEPT_MS = 7_200_000;
+
+/** A plan, as core and feed know it. */
+interface Plan {
+  at: number;
+  costMultiplier: number;
+  pageMultiplier: number;
+  spending: number;
+  firstReadsMs: number;
+  backstopMs: number;
+  lists: ListPlan[];
+}
+
+interface Mark extends PageMark {
+  at: number;
+  bytes: number;
+}
+
+interface ListRecord {
+  trust: ListTrust | null;
+  size: number | null;
+  marks: Mark[];
+}
+
+const PLAN = 'plan';
+
+/**
+ * What the list feed keeps of a source's lists, in one hash of JSON: the plan, how far each list is
+ * trusted, its page size, when it was checked, and where its pages lie; hints stand in a hash of their
+ * own. Written under the claims of a plan or page alone.
+ */
+export class FeedStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+    private readonly watches: Pick<WatchStore, 'getMany'>,
+    private readonly schedule: Pick<ScheduleStore, 'dueTimes'>,
+  ) {}
+
+  async plan(source: string): Promise<Plan | null> {
+    return parsedPlan(await this.redis.hget(this.keys.feed(source), PLAN));
+  }
+
+  /** The plan, and what is known of lists. */
+  async read(
+    source: string,
+  ): Promise<{ plan: Plan | null; lists: Map<string | null, ListRecord> }> {
+    const fields = await this.redis.hgetall(this.keys.feed(source));
+    const lists = new Map<string | null, ListRecord>();
+    for (const [name, text] of Object.entries(fields)) {
+      const slash = name.indexOf('/');
+      if (slash === -1) continue;
+      const [what, workflowId] = [name.slice(0, slash), name.slice(slash + 1) || null];
+      const list = lists.get(workflowId) ?? { trust: null, size: null, marks: [] };
+      lists.set(workflowId, list);
+      if (what === 'trust') list.trust = parsedTrust(text);
+      else if (what === 'size') list.size = Number(text);
+      else if (what.startsWith('mark')) list.marks.push(JSON.parse(text) as Mark);
+    }
+    return { plan: parsedPlan(fields[PLAN] ?? null), lists };
+  }
+
+  /** @param forgotten pages of which nothing is to be known any more */
+  async putPlan(source: string, plan: Plan, forgotten: readonly PageName[]): Promise<void> {
+    const key = this.keys.feed(source);
+    const pipeline = this.redis.pipeline().hset(key, PLAN, JSON.stringify(plan));
+    if (forgotten.length > 0) pipeline.hdel(key, ...forgotten.map(markField));
+    await replies(pipeline.pexpire(key, KEPT_MS));
+  }
+
+  /** What a page is taken in with: the watches of the runs on it, with their next polls. */
+  async pageRecord(list: RunList, runIds: readonly string[]) {
+    const watchKeys = runIds.map((runId) => ({ source: list.source, runId }));
+    const about = [field('trust', list), field('checked', list)];
+    const [[trust = null, checked = null], watches, hints] = await Promise.all([
+      this.redis.hmget(this.keys.feed(list.source), ...about),
+      this.watchesOf(watchKeys),
+      this.hints(list.source, runIds),
+    ]);
+    return {
+      watches,
+      hints,
+      trust: parsedTrust(trust),
+      checkedAt: Number(checked ?? 0),
+    };
+  }
+
+  /** Hints about runs that no single poll has judged. */
+  async hints(source: string, runIds: readonly string[]): Promise<(ListHint | null)[]> {
+    if (runIds.length === 0) return [];
+    const texts = await this.redis.hmget(this.keys.feedHints(source), ...runIds);
+    return texts.map(parsedHint);
+  }
+
+  async putPage(
+    list: RunList,
+    trace: {
+      mark: Mark;
+      hints: { runId: string; hint: ListHint }[];
+      judged: string[];
+      checkedAt: number | null;
+      trust: ListTrust | null;
+    },
+  ): Promise<void> {
+    const { mark, hints, judged, checkedAt, trust } = trace;
+    const [key, hintsKey] = [this.keys.feed(list.source), this.keys.feedHints(list.source)];
+    const pipeline = this.redis.pipeline();
+    pipeline.hset(key, {
+      [markField({ ...list, page: mark.page })]: JSON.stringify(mark),
+      ...(checkedAt !== null && { [field('checked', list)]: checkedAt }),
+      ...(trust !== null && { [field('trust', list)]: JSON.stringify(trust) }),
+    });
+    if (judged.length > 0) pipeline.hdel(hintsKey, ...judged);
+    if (hints.length > 0) {
+      const texts = hints.map(({ runId, hint }) => [runId, JSON.stringify(hint)]);
+      pipeline.hset(hintsKey, ...texts.flat()).pexpire(hintsKey, KEPT_MS);
+    }
+    await replies(pipeline);
+  }
+
+  async putTrust(list: RunList, trust: ListTrust): Promise<void> {
+    await this.put(list, 'trust', JSON.stringify(trust));
+  }
+
+  async putSize(list: RunList, size: number): Promise<void> {
+    await this.put(list, 'size', String(size));
+  }
+
+  /** Active watches of a source with their next polls, a chunk at a time. */
+  async *active(source: string): AsyncIterable<StoredWatch[]> {
+    for (const label of STATUS_LABELS) {
+      let from: string | undefined;
+      do {
+        const { rows, next } = await walkNumbers(this.redis, this.keys, {
+          kind: 'name',
+          indexes: [runsIndex(this.keys, source, label)],
+          order: 'newest',
+          limit: CHUNK,
+          from,
+        });
+        const watches = await this.watchesOf(rows.map(({ watch }) => parseWatchId(watch)));
+        if (watches.length > 0) yield watches.filter((one): one is StoredWatch => one !== null);
+        from = next ?? undefined;
+      } while (from !== undefined);
+    }
+  }
+
+  private async watchesOf(watchKeys: WatchKey[]): Promise<(StoredWatch | null)[]> {
+    const [first] = watchKeys;
+    if (first === undefined) return [];
+    const [found, dueTimes] = await Promise.all([
+      this.watches.getMany(watchKeys),
+      this.schedule.dueTimes(
+        first.source,
+        watchKeys.map(({ runId }) => runId),
+      ),
+    ]);
+    return found.map((stored, at) => {
+      if (stored !== null) stored.watch.nextPollAt = dueTimes[at] ?? null;
+      return stored;
+    });
+  }
+
+  private async put(list: RunList, what: string, text: string): Promise<void> {
+    await this.redis.hset(this.keys.feed(list.source), field(what, list), text);
+  }
+}
+
+function field(what: string, { workflowId }: Pick<RunList, 'workflowId'>): string {
+  return `${what}/${workflowId ?? ''}`;
+}
+
+function markField({ workflowId, page }: PageName): string {
+  return field(`mark${page}`, { workflowId });
+}
+
+function parsedPlan(text: string | null): Plan | null {
+  return text === null ? null : (JSON.parse(text) as Plan);
+}
+
+function parsedTrust(text: string | null): ListTrust | null {
+  return text === null ? null : (JSON.parse(text) as ListTrust);
+}
+
+function parsedHint(text: string | null): ListHint | null {
+  return text === null ? null : (JSON.parse(text) as ListHint);
+}

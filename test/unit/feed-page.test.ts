@@ -1,0 +1,197 @@
+import { describe, expect, test } from '@jest/globals';
+import { offsetsOf } from '../../src/core/feed/layout.ts';
+import type { ListMember } from '../../src/core/feed/member.ts';
+import {
+  comparePage,
+  deferredTo,
+  memberToCheck,
+  recalledTo,
+  type WatchOnPage,
+} from '../../src/core/feed/page.ts';
+import { pageMember, parsePageMember } from '../../src/core/feed/page-name.ts';
+import {
+  givenUp,
+  heldGood,
+  hintOf,
+  judgeHint,
+  NEW_TRUST,
+  throttled,
+} from '../../src/core/feed/trust.ts';
+import type { ListedRun } from '../../src/core/feed/run-list.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
+import { newWatch, NOON, snapshot } from '../support/builders.ts';
+
+const iso = (at: number) => new Date(at).toISOString();
+
+function listed(changes: Partial<ListedRun> = {}): ListedRun {
+  const { id, workflow_id, status, progress, created_at, finished_at } = snapshot();
+  return { id, workflow_id, status, progress, created_at, finished_at, ...changes };
+}
+
+function seen(changes: Partial<Watch> = {}): Watch {
+  return newWatch({
+    run: snapshot({ observed_at: iso(NOON) }),
+    runAskedAt: NOON,
+    lastPolledAt: NOON,
+    nextPollAt: NOON + 5_000,
+    timeoutAt: NOON + 1e9,
+    ...changes,
+  });
+}
+
+function memberOf(watch: Watch, changes: Partial<ListMember> = {}): ListMember {
+  return {
+    watch: { ...watch, run: watch.run! },
+    version: 1,
+    createdAt: NOON,
+    intervalMs: 10_000,
+    followsProgress: false,
+    latestAt: Infinity,
+    ...changes,
+  };
+}
+
+function onPage(watch: Watch, run: ListedRun, changes: Partial<ListMember> = {}): WatchOnPage {
+  const isRead = watch.run !== null && watch.state === 'active';
+  return { watch, listed: run, member: isRead ? memberOf(watch, changes) : null };
+}
+
+describe('a page', () => {
+  const compare = (...found: WatchOnPage[]) => comparePage(found, NOON + 20_000);
+
+  test('tells changed runs from unchanged ones; progress counts where it is asked for', () => {
+    const moved = listed({ progress: 99 });
+    const found = [
+      onPage(seen(), listed()),
+      onPage(seen(), listed({ status: 'failed' })),
+      onPage(seen(), moved),
+      onPage(seen(), moved, { followsProgress: true }),
+    ];
+    const { changed, unchanged } = compare(...found);
+    expect(changed.map((one) => one.listed)).toEqual([found[1]!.listed, moved]);
+    expect(unchanged).toHaveLength(2);
+  });
+
+  test('tells of runs before their first read which have ended and which go on', () => {
+    const first = newWatch({ run: null });
+    const { changed, unseen } = compare(
+      onPage(first, listed({ status: 'failed' })),
+      onPage(first, listed({ status: 'queued' })),
+    );
+    expect([changed.length, unseen.length]).toEqual([1, 1]);
+  });
+
+  test('disagrees where it shows as running what a single poll has long seen to end', () => {
+    const run = snapshot({ status: 'completed', observed_at: iso(NOON) });
+    const ended = newWatch({ state: 'finished', run });
+    expect(compare(onPage(ended, listed())).disagrees).toContain('a single read has it completed');
+    expect(comparePage([onPage(ended, listed())], NOON + 1_000).disagrees).toBeNull();
+  });
+});
+
+describe('a single poll that a page stands in for', () => {
+  const options = { pageMs: 1_000, backstopMs: 120_000, now: NOON, random: () => 0 };
+
+  test('is deferred for some reads of the page, and left alone while it is due later than those', () => {
+    expect(deferredTo(memberOf(seen()), options)).toBe(NOON + 15_000);
+    expect(deferredTo(memberOf(seen()), { ...options, pageMs: 10_000 })).toBe(NOON + 30_000);
+    expect(deferredTo(memberOf(seen({ nextPollAt: NOON + 11_000 })), options)).toBeNull();
+  });
+
+  test('is never deferred beyond its backstop, a reminder or the timeout, nor while it is claimed', () => {
+    const old = seen({ lastPolledAt: NOON - 113_000 });
+    expect(deferredTo(memberOf(old), options)).toBe(NOON + 7_000);
+    expect(deferredTo(memberOf(seen(), { latestAt: NOON + 8_000 }), options)).toBe(NOON + 8_000);
+    expect(deferredTo(memberOf(seen({ timeoutAt: NOON + 9_000 })), options)).toBe(NOON + 9_000);
+    expect(deferredTo(memberOf(seen({ nextPollAt: null })), options)).toBeNull();
+  });
+
+  test('is recalled within its own interval once no page covers its run', () => {
+    const when = { intervalMs: 2_000, now: NOON, random: () => 0.5 };
+    expect(recalledTo({ nextPollAt: NOON + 60_000 }, when)).toBe(NOON + 1_000);
+    expect(recalledTo({ nextPollAt: NOON + 1_500 }, when)).toBeNull();
+  });
+
+  test('checks the list now and then, for the run that was unread for longest', () => {
+    const [one, other] = [
+      seen({ lastPolledAt: NOON - 9_000 }),
+      seen({ lastPolledAt: NOON - 8_000 }),
+    ];
+    const members = [memberOf(other), memberOf(one)];
+    const check = { checkedAt: NOON - 6_000, pageMs: 500, now: NOON };
+    expect(memberToCheck(members, check)?.watch.lastPolledAt).toBe(NOON - 9_000);
+    expect(memberToCheck(members, { ...check, checkedAt: NOON - 4_000 })).toBeNull();
+    expect(memberToCheck(members, { ...check, pageMs: 3_000 })).toBeNull();
+  });
+});
+
+describe('the trust in a list', () => {
+  const hint = hintOf(seen(), listed({ status: 'failed' }), NOON + 10_000);
+  const later = (status: string, atMs: number) =>
+    seen({
+      run: snapshot({ status, observed_at: iso(NOON + atMs) }),
+      runAskedAt: NOON + atMs - 10,
+    });
+
+  test('grows with hints that single polls confirm, and ends with one that they contradict', () => {
+    expect(judgeHint(hint, later('failed', 11_000))).toBe('told');
+    expect(judgeHint(hint, later('completed', 11_000))).toBe('moot');
+    expect(judgeHint(hint, later('running', 11_000))).toBe('contradicted');
+  });
+
+  test('is not judged by a poll that began before the list was read', () => {
+    expect(judgeHint(hint, seen())).toBe('open');
+    const crossing = { ...later('running', 11_000), runAskedAt: NOON + 9_000 };
+    expect(judgeHint(hint, crossing)).toBe('open');
+  });
+
+  test('is lost for longer with each failure, and regained by a list that was good for as long', () => {
+    const once = givenUp(NEW_TRUST, NOON);
+    const twice = givenUp(once, NOON);
+    expect([once.since - NOON, twice.since - NOON]).toEqual([30_000, 60_000]);
+    expect(heldGood(twice, twice.since + 60_000)).toBeNull();
+    expect(heldGood(twice, twice.since + 60_001)?.failures).toBe(0);
+  });
+
+  test('is lost by a list that is throttled twice in a row', () => {
+    const once = throttled(NEW_TRUST)!;
+    expect(throttled(once)).toBeNull();
+    expect(throttled(heldGood(once, NOON)!)).not.toBeNull();
+  });
+});
+
+describe('where runs stand in a list', () => {
+  const mark = (page: number, newest: number, oldest: number, isLast = false) => ({
+    page,
+    newest,
+    oldest,
+    runs: 100,
+    isLast,
+  });
+
+  test('is by their own number where nothing was read of it', () => {
+    expect(offsetsOf([30, 20, 10], [], 100)).toEqual([0, 1, 2]);
+  });
+
+  test('is between the pages that were read, and beyond by the density of the last one', () => {
+    const marks = [mark(1, 1_000, 901), mark(3, 800, 701)];
+    expect(offsetsOf([1_500, 1_000, 850, 750, 601], marks, 100)).toEqual([0, 1, 150, 250, 400]);
+  });
+
+  test('is spread where many were created at once', () => {
+    const marks = [mark(1, 10, 5), mark(2, 5, 5), mark(3, 5, 1)];
+    const offsets = offsetsOf([5, 5, 5, 5], marks, 100);
+    expect(offsets[0]).toBeGreaterThanOrEqual(99);
+    expect(offsets[3]).toBeLessThanOrEqual(200);
+    expect(new Set(offsets).size).toBe(4);
+  });
+});
+
+test('the name of a page says its list and number', () => {
+  for (const name of [
+    { workflowId: null, page: 1 },
+    { workflowId: 'a/b', page: 12 },
+  ]) {
+    expect(parsePageMember(pageMember(name))).toEqual(name);
+  }
+});
