@@ -74,6 +74,11 @@ export interface ServerOptions {
   limits?: Partial<ServerLimits>;
 }
 
+/** A factory that is never called, since both compilers are set; Fastify would load ajv for its own. */
+const noCompiler = (): never => {
+  throw new Error('a schema has no compiler');
+};
+
 /** The HTTP server with all its routes; it does not listen yet. `close()` ends open streams. */
 export function createServer(options: ServerOptions): FastifyInstance {
   const limits = { ...LIMITS, ...options.limits };
@@ -85,6 +90,9 @@ export function createServer(options: ServerOptions): FastifyInstance {
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => void answerError(error, request, reply),
     clientErrorHandler: answerClientError,
+    schemaController: {
+      compilersFactory: { buildValidator: noCompiler, buildSerializer: noCompiler },
+    },
   });
   app.setValidatorCompiler(validateByZod);
   // Answers are typed by their schemas; checking them again would only turn an oddity into a 500.

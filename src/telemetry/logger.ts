@@ -1,5 +1,4 @@
 import { pino, stdTimeFunctions, type DestinationStream, type Logger } from 'pino';
-import { PinoPretty } from 'pino-pretty';
 import { revealControls } from '../core/controls.ts';
 
 export type { Logger } from 'pino';
@@ -12,8 +11,8 @@ interface LoggerOptions {
 }
 
 /** The process's logger. Callers never give it private data; it redacts nothing. */
-export function createLogger({ level, pretty, destination }: LoggerOptions): Logger {
-  const stream = pretty ? PinoPretty({ destination, ignore: 'pid,hostname' }) : destination;
+export async function createLogger({ level, pretty, destination }: LoggerOptions): Promise<Logger> {
+  const stream = pretty ? await prettyStream(destination) : destination;
   return pino(
     {
       level,
@@ -26,4 +25,10 @@ export function createLogger({ level, pretty, destination }: LoggerOptions): Log
     },
     stream,
   );
+}
+
+/** Loaded for terminals only: a daemon without one starts faster. */
+async function prettyStream(destination: LoggerOptions['destination']): Promise<DestinationStream> {
+  const { PinoPretty } = await import('pino-pretty');
+  return PinoPretty({ destination, ignore: 'pid,hostname' });
 }

@@ -62,7 +62,7 @@ describe('text that came from elsewhere', () => {
 
   test('the pretty log shows control characters as escapes, in messages and fields', async () => {
     const destination = new PassThrough();
-    const log = createLogger({ level: 'info', pretty: true, destination });
+    const log = await createLogger({ level: 'info', pretty: true, destination });
     const written = text(destination);
     log.error({ status: NASTY, nested: { deep: NASTY }, err: new Error(`boom ${NASTY}`) }, NASTY);
     log.info({ path: 'C:\\u001b' }, 'a backslash is no escape');

@@ -40,7 +40,7 @@ export async function reencryptVerb(
     throw usageError('there is no key to encrypt with: set RUNWATCH_ENCRYPTION_KEY');
   }
   // What goes wrong with Redis is worth a line; what goes well is not.
-  const log = createLogger({ level: 'warn', pretty: false, destination: io.stderr.stream });
+  const log = await createLogger({ level: 'warn', pretty: false, destination: io.stderr.stream });
   const lifecycle = createLifecycle(log);
   try {
     const report = await reencryptStored({ config, log, lifecycle, discard });

@@ -44,10 +44,10 @@ export async function serve(options: ServeOptions, deps: ServeDependencies): Pro
 
 async function run({ config, warnings }: LoadedConfig, deps: ServeDependencies): Promise<number> {
   const pretty = deps.stdout.isTTY;
-  const log = createLogger({ level: config.log.level, pretty, destination: deps.stdout });
+  const log = await createLogger({ level: config.log.level, pretty, destination: deps.stdout });
   for (const warning of warnings) log.warn(`configuration: ${formatProblem(warning)}`);
   // What a log endpoint is told is no diagnostics of ours: our level does not filter it.
-  const eventLog = createLogger({ level: 'trace', pretty, destination: deps.stdout });
+  const eventLog = await createLogger({ level: 'trace', pretty, destination: deps.stdout });
   const lifecycle = createLifecycle(log);
   const timeoutMs = config.server.shutdown_timeout;
   let signalled = false;
