@@ -2,7 +2,8 @@ import { InvalidArgumentError } from 'commander';
 import { z } from 'zod';
 import { DURATION_HINT, parseDuration } from '../core/duration.ts';
 import { EVENT_TYPES, isEventPattern } from '../core/event/event.ts';
-import { isKnownStatus, KNOWN_STATUSES } from '../core/run/snapshot.ts';
+import { KNOWN_STATUSES } from '../core/run/snapshot.ts';
+import { WATCH_STATES } from '../core/watch/watch.ts';
 
 /*
  * Parsers of option values. They throw commander's InvalidArgumentError, which becomes a usage error
@@ -49,13 +50,21 @@ export function positiveInteger(text: string): number {
 }
 
 /** Statuses of runs, separated by commas. */
-export function knownStatuses(text: string): string {
-  const statuses = text.split(',').map((one) => one.trim().toLowerCase());
-  const unknown = statuses.find((one) => !isKnownStatus(one));
-  if (unknown === undefined) return statuses.join(',');
-  throw new InvalidArgumentError(
-    `No run is ever "${unknown}". Expected ${KNOWN_STATUSES.join(', ')}.`,
-  );
+export const knownStatuses = severalOf('run', KNOWN_STATUSES);
+
+/** States of watches, separated by commas. */
+export const watchStates = severalOf('watch', WATCH_STATES);
+
+/** Reads words separated by commas, in any case; kept as text, as the API takes it. */
+function severalOf(subject: string, known: readonly string[]): (text: string) => string {
+  return (text) => {
+    const words = text.split(',').map((one) => one.trim().toLowerCase());
+    const unknown = words.find((one) => !known.includes(one));
+    if (unknown === undefined) return words.join(',');
+    throw new InvalidArgumentError(
+      `No ${subject} is ever "${unknown}". Expected ${known.join(', ')}.`,
+    );
+  };
 }
 
 export function portNumber(text: string): number {

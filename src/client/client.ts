@@ -1,63 +1,37 @@
-import type { z } from 'zod';
-import { notADaemon, problemError } from './errors.ts';
+import { z } from 'zod';
+import { misfit, notADaemon, problemError } from './errors.ts';
 import type { SseMessage } from '../core/event/sse.ts';
+import {
+  deliverySchema,
+  deliveryWithAttempts,
+  redelivered,
+  redeliverCount,
+} from '../http/schemas/delivery.ts';
+import { endpointSchema, endpointTest, rotatedSecret } from '../http/schemas/endpoint.ts';
+import { eventOfAnyType } from '../http/schemas/event.ts';
+import { workflowPollingSchema } from '../http/schemas/polling.ts';
+import { sourceSchema } from '../http/schemas/source.ts';
+import { batchResults, watchSchema } from '../http/schemas/watch.ts';
 import { readSse } from './event-stream.ts';
 import { createTransport, type DaemonSettings, type Query, type Transport } from './transport.ts';
-import {
-  batchSchema,
-  countSchema,
-  deliveryDetailSchema,
-  deliverySchema,
-  endpointSchema,
-  endpointTestSchema,
-  eventSchema,
-  redeliveredSchema,
-  rotatedSchema,
-  watchSchema,
-  sourceSchema,
-  workflowSchema,
-  type BatchView,
-  type DeliveryDetailView,
-  type DeliveryView,
-  type EndpointTestView,
-  type EndpointView,
-  type EventView,
-  type PageView,
-  type RedeliveredView,
-  type RotatedView,
-  type WatchView,
-  type SourceView,
-  type WorkflowView,
-  pageSchema,
+import type {
+  BatchView,
+  CountView,
+  DeliveryDetailView,
+  DeliveryView,
+  EndpointTestView,
+  EndpointView,
+  EventView,
+  PageView,
+  RangeBody,
+  RedeliveredView,
+  RotateBody,
+  RotatedView,
+  SourceView,
+  WatchBody,
+  WatchView,
+  WorkflowView,
 } from './types.ts';
-
-/** A request to watch one run, as the API takes it. */
-export interface WatchBody {
-  run_id: string;
-  source?: string;
-  endpoints?: string[];
-  webhook?: { url: string; events?: string[] };
-  metadata?: Record<string, string>;
-  timeout?: string;
-  profile?: string;
-  max_delay?: string;
-}
-
-/** Which deliveries go out again, as the API takes it; times are ISO 8601. */
-export interface RangeBody {
-  endpoint?: string;
-  state?: string;
-  since?: string;
-  until?: string;
-  /** Another endpoint that they go to. */
-  to?: string;
-}
-
-/** How a secret is replaced, as the API takes it. */
-interface RotateBody {
-  overlap?: string;
-  now?: boolean;
-}
 
 /** What switches an endpoint to another state. */
 export type EndpointSwitch = 'pause' | 'resume';
@@ -96,11 +70,11 @@ export interface DaemonClient {
   getDelivery(id: string): Promise<DeliveryDetailView | null>;
   /** Null when there is no such delivery. */
   redeliver(id: string, to?: string): Promise<RedeliveredView | null>;
-  redeliverRange(range: RangeBody): Promise<{ count: number }>;
+  redeliverRange(range: RangeBody): Promise<CountView>;
   listEndpoints(): Promise<PageView<EndpointView>>;
   testEndpoint(name: string): Promise<EndpointTestView>;
   switchEndpoint(name: string, to: EndpointSwitch): Promise<EndpointView>;
-  retryEndpoint(name: string): Promise<{ count: number }>;
+  retryEndpoint(name: string): Promise<CountView>;
   rotateEndpoint(name: string, body: RotateBody): Promise<RotatedView>;
   listPolling(query: Query): Promise<PageView<WorkflowView>>;
   listSources(): Promise<PageView<SourceView>>;
@@ -112,36 +86,35 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
   const call = new Caller(transport, signal);
   return {
     url: transport.url,
-    registerBatch: (watches) => call.post('/v1/watches/batch', { watches }, batchSchema),
-    register: (watch) => call.post('/v1/watches', watch, watchSchema) as Promise<WatchView>,
-    getWatch: ({ runId, source }) =>
-      call.find(watchPath(runId), watchSchema, { source }) as Promise<WatchView | null>,
+    registerBatch: (watches) => call.post('/v1/watches/batch', { watches }, batchResults),
+    register: (watch) => call.post('/v1/watches', watch, watchSchema),
+    getWatch: ({ runId, source }) => call.find(watchPath(runId), watchSchema, { source }),
     unwatch: ({ runId, source }, endpoint) => call.remove(watchPath(runId), { source, endpoint }),
     pollNow: ({ runId, source }) => call.trigger(`${watchPath(runId)}/poll`, { source }),
     listWatches: (query) => call.page('/v1/watches', query, watchSchema),
-    listEvents: (query) => call.page('/v1/events', query, eventSchema),
+    listEvents: (query) => call.page('/v1/events', query, eventOfAnyType),
     openEvents: (query, lastId) => call.stream('/v1/events/stream', query, lastId),
     listDeliveries: (query) => call.page('/v1/deliveries', query, deliverySchema),
-    getDelivery: (id) => call.find(deliveryPath(id), deliveryDetailSchema, {}),
+    getDelivery: (id) => call.find(deliveryPath(id), deliveryWithAttempts, {}),
     redeliver: (id, to) =>
       call.act(
         `${deliveryPath(id)}/redeliver`,
-        redeliveredSchema,
+        redelivered,
         to === undefined ? undefined : { endpoint: to },
       ),
     redeliverRange: (range) =>
-      call.post('/v1/deliveries/redeliver', range, countSchema, { once: true }),
+      call.post('/v1/deliveries/redeliver', range, redeliverCount, { once: true }),
     listEndpoints: () => call.page('/v1/endpoints', {}, endpointSchema),
     testEndpoint: (name) =>
-      call.post(endpointPath(name, 'test'), undefined, endpointTestSchema, {
+      call.post(endpointPath(name, 'test'), undefined, endpointTest, {
         timeoutMs: TEST_TIMEOUT_MS,
         once: true,
       }),
     switchEndpoint: (name, to) => call.post(endpointPath(name, to), undefined, endpointSchema),
-    retryEndpoint: (name) => call.post(endpointPath(name, 'retry'), undefined, countSchema),
+    retryEndpoint: (name) => call.post(endpointPath(name, 'retry'), undefined, redeliverCount),
     rotateEndpoint: (name, body) =>
-      call.post(endpointPath(name, 'rotate'), body, rotatedSchema, { once: true }),
-    listPolling: (query) => call.page('/v1/polling', query, workflowSchema),
+      call.post(endpointPath(name, 'rotate'), body, rotatedSecret, { once: true }),
+    listPolling: (query) => call.page('/v1/polling', query, workflowPollingSchema),
     listSources: () => call.page('/v1/sources', {}, sourceSchema),
     resumeSource: (name) =>
       call.post(`/v1/sources/${encodeURIComponent(name)}/resume`, undefined, sourceSchema),
@@ -247,15 +220,19 @@ class Caller {
 
   /** The body itself, once it is known to have the shape: what is shown as JSON stays as it came. */
   #checked<Schema extends z.ZodType>(body: unknown, schema: Schema): z.output<Schema> {
-    const checked = schema.safeParse(body);
-    if (checked.success) return body as z.output<Schema>;
-    const [issue] = checked.error.issues;
-    const where = issue?.path.join('.') ?? '';
-    throw notADaemon(this.#transport.url, `${issue?.message ?? 'unreadable'} at "${where}"`);
+    const wrong = misfit(body, schema);
+    if (wrong !== null) throw notADaemon(this.#transport.url, wrong);
+    return body as z.output<Schema>;
   }
 }
 
 const MISSING = Symbol('missing');
+
+/** A page before its items are checked. */
+const pageSchema = z.object({
+  data: z.array(z.unknown()),
+  next_cursor: z.string().nullish(),
+});
 
 /** The place where the stream begins, so that a first connection can be resumed too, and what follows. */
 async function* messagesOf(

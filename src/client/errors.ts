@@ -1,12 +1,15 @@
 import { RunwatchError } from '../core/errors.ts';
+import { z } from 'zod';
 import { withoutControls } from '../core/controls.ts';
-import { problemSchema, type Problem } from './types.ts';
+import { problemSchema } from '../http/schemas/common.ts';
 
-/** What a problem document says, in one sentence and a line for each thing that is wrong. */
-export function describeProblem(problem: Problem | string): string {
-  if (typeof problem === 'string') return plain(problem);
-  const sentence = plain(problem.detail ?? problem.title ?? problem.code ?? 'no reason given');
-  const issues = (problem.errors ?? []).map(({ path, message }) =>
+/** The part of a problem document that is told to a user. */
+type Complaint = Pick<z.output<typeof problemSchema>, 'detail' | 'errors'>;
+
+/** One sentence, and a line for each field that is wrong. */
+export function describeProblem({ detail, errors = [] }: Complaint): string {
+  const sentence = plain(detail);
+  const issues = errors.map(({ path, message }) =>
     plain(path === '' ? message : `${path}: ${message}`),
   );
   return [sentence, ...issues.filter((issue) => issue !== sentence)].join('\n  - ');
@@ -17,18 +20,34 @@ export function describeProblem(problem: Problem | string): string {
  * @param body the answer's parsed JSON; anything, as it may come from something else than a daemon
  */
 export function problemError(url: string, status: number, body: unknown): RunwatchError {
-  const parsed = problemSchema.safeParse(body);
-  if (!parsed.success) return notADaemon(url, `it answered ${status} without a problem document`);
+  if (misfit(body, problemSchema) !== null) {
+    return notADaemon(url, `it answered ${status} without a problem document`);
+  }
   if (status === 401) {
     return new RunwatchError(
       `the daemon at ${url} wants a token: set RUNWATCH_API_TOKEN (or RUNWATCH_API_TOKEN_FILE) to one that it knows`,
       { code: 'unauthorized' },
     );
   }
-  return new RunwatchError(
-    `the daemon at ${url} answers ${status}: ${describeProblem(parsed.data)}`,
-    { code: parsed.data.code ?? `http_${status}`, retriable: status === 429 || status >= 500 },
-  );
+  const problem = body as z.output<typeof problemSchema>;
+  return new RunwatchError(`the daemon at ${url} answers ${status}: ${describeProblem(problem)}`, {
+    code: problem.code,
+    retriable: status === 429 || status >= 500,
+  });
+}
+
+/**
+ * What is wrong with the shape of an answer, in a few words; null where it fits its schema. A word that
+ * an enumeration does not have is a newer daemon's, and passes.
+ */
+export function misfit(body: unknown, schema: z.ZodType): string | null {
+  const { error } = schema.safeParse(body, { reportInput: true });
+  const issue = error?.issues.find((one) => !isNewerWord(one));
+  return issue === undefined ? null : `${issue.message} at "${issue.path.join('.')}"`;
+}
+
+function isNewerWord({ code, input }: z.core.$ZodIssue): boolean {
+  return code === 'invalid_value' && typeof input === 'string';
 }
 
 /** Text from the daemon, in which control characters could steer a terminal. */

@@ -16,18 +16,21 @@ import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { WatchNotes } from './known-watches.ts';
 
-type DueTimes = Pick<ScheduleStore, 'dueTimes'>;
+/** When watches are polled next. */
+interface Timetable {
+  schedule: Pick<ScheduleStore, 'dueTimes'>;
+  /** Why a source takes no requests now; null where it does. */
+  closedSource: (source: string) => Promise<ClosedSource | null>;
+}
 
-interface WatchServiceDependencies extends Omit<RegisterDependencies, 'watches' | 'scheduleOf'> {
+interface WatchServiceDependencies
+  extends Omit<RegisterDependencies, 'watches' | 'scheduleOf'>, Timetable {
   watches: WatchStore;
   rules: RequestRules;
   notes: Pick<WatchNotes, 'registered' | 'changed' | 'cancelled'>;
   /** What signs for a webhook that comes without a secret. */
   deriveSecret: (url: string) => string;
   scheduleOf: (source: string) => Schedule | undefined;
-  schedule: DueTimes;
-  /** Why a source takes no requests now; null where it does. */
-  closedSource: (source: string) => Promise<ClosedSource | null>;
 }
 
 const TOO_MANY_WEBHOOKS = {
@@ -36,7 +39,7 @@ const TOO_MANY_WEBHOOKS = {
 };
 
 export function createWatchService(deps: WatchServiceDependencies): WatchService {
-  const { watches, rules, scheduleOf, schedule } = deps;
+  const { watches, rules, scheduleOf } = deps;
   const registerWatches = createRegisterWatches(deps);
   const endWatch = createEndWatch(deps);
   const endSubscription = createEndSubscription(watches);
@@ -54,7 +57,7 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
       const taken = results.filter((result) => result !== null);
       deps.notes.registered(taken.map(({ watch }) => watch));
       const isTaken = results.map((result) => result !== null).values();
-      const registered = (await dated(schedule, taken)).values();
+      const registered = (await dated(deps, taken)).values();
       return resolved.map((one, at): WatchResult => {
         if ('issues' in one) return { kind: 'invalid', issues: one.issues };
         if (isTaken.next().value === false) return { kind: 'invalid', issues: [TOO_MANY_WEBHOOKS] };
@@ -71,12 +74,12 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
 
     async get(named) {
       const watch = await find(named);
-      return watch === null ? null : withDueTime(schedule, watch);
+      return watch === null ? null : withDueTime(deps, watch);
     },
 
     async list({ limit, cursor, ...filter }) {
       const { items, nextCursor } = await watches.list(filter, { limit, cursor });
-      return { items: await withDueTimes(schedule, items), nextCursor };
+      return { items: await withDueTimes(deps, items), nextCursor };
     },
 
     hasStatus: (status) => watches.hasStatus(status),
@@ -126,28 +129,37 @@ function severalSources(found: readonly Watch[]): RunwatchError {
   );
 }
 
-async function withDueTime(schedule: DueTimes, watch: Watch): Promise<Watch> {
-  return (await withDueTimes(schedule, [watch]))[0] ?? watch;
+async function withDueTime(timetable: Timetable, watch: Watch): Promise<Watch> {
+  return (await withDueTimes(timetable, [watch]))[0] ?? watch;
 }
 
 async function dated<Item extends { watch: Watch }>(
-  schedule: DueTimes,
+  timetable: Timetable,
   items: readonly Item[],
 ): Promise<Item[]> {
   const watches = await withDueTimes(
-    schedule,
+    timetable,
     items.map(({ watch }) => watch),
   );
   return items.map((item, at) => ({ ...item, watch: watches[at] ?? item.watch }));
 }
 
-/** Watches with when they are polled next, which the schedule alone knows. */
-async function withDueTimes(schedule: DueTimes, watches: readonly Watch[]): Promise<Watch[]> {
+/** Watches with when they are polled next: as scheduled, but not before a paused source is tried again. */
+async function withDueTimes(
+  { schedule, closedSource }: Timetable,
+  watches: readonly Watch[],
+): Promise<Watch[]> {
   const due = new Map<string, number | null>();
   for (const [source, own] of groupBySource(watches.filter(({ state }) => state === 'active'))) {
     const runIds = own.map(({ runId }) => runId);
-    const times = await schedule.dueTimes(source, runIds);
-    for (const [at, runId] of runIds.entries()) due.set(`${source}/${runId}`, times[at] ?? null);
+    const [times, closed] = await Promise.all([
+      schedule.dueTimes(source, runIds),
+      closedSource(source),
+    ]);
+    for (const [at, runId] of runIds.entries()) {
+      const time = times[at] ?? null;
+      due.set(`${source}/${runId}`, time && Math.max(time, closed?.probeAt ?? 0));
+    }
   }
   return watches.map((watch) => ({
     ...watch,

@@ -1,4 +1,5 @@
-import { eventSchema, type EventView } from '../client/types.ts';
+import type { EventView } from '../client/types.ts';
+import { eventOfAnyType } from '../http/schemas/event.ts';
 import { plain } from '../cli/render/text.ts';
 import type { ReceivedWebhook } from '../simulator/receiver.ts';
 import { dim, inColorOf, seconds, text, type Line, type Span } from './line.ts';
@@ -88,7 +89,7 @@ function isSame(arrival: Arrival, event: EventView | null): boolean {
 function parseEvent(body: string): EventView | null {
   try {
     const event: unknown = JSON.parse(body);
-    return eventSchema.safeParse(event).success ? (event as EventView) : null;
+    return eventOfAnyType.safeParse(event).success ? (event as EventView) : null;
   } catch (error) {
     if (error instanceof SyntaxError) return null;
     throw error;

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import type { EndpointView } from '../../src/client/types.ts';
 import { sampleEndpoint } from '../support/api-samples.ts';
 import { runCli } from '../support/cli-harness.ts';
 import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
@@ -21,9 +22,9 @@ describe('runwatch endpoints', () => {
     const failing = sampleEndpoint({
       name: 'slow',
       url: null,
-      events: null,
+      events: ['run.*'],
       default: false,
-      counts: { pending: 0 },
+      counts: { pending: 0, delivered: 0, dead: 0, parked: 0, skipped: 0, superseded: 0 },
       health: {
         ...HEALTHY,
         state: 'failing',
@@ -38,14 +39,14 @@ describe('runwatch endpoints', () => {
       [
         'NAME TYPE DEFAULT HEALTH NEXT PROBE DELIVERED PENDING PARKED SKIPPED DEAD URL EVENTS',
         'ops webhook yes active - 12 1 4 5 3 https://example.com/ run.failed',
-        'slow webhook - failing for 5m in 30s 0 0 0 0 0 - (default)',
+        'slow webhook - failing for 5m in 30s 0 0 0 0 0 - run.*',
         '',
       ].join('\n'),
     );
     expect(JSON.parse((await cli('--json')).stdout)).toEqual(body);
   });
 
-  test.each([
+  test.each<[string, Partial<EndpointView['health']>]>([
     ['disabled (answered 410)', { state: 'disabled', reason: 'gone' }],
     ['disabled (only failures for five days)', { state: 'disabled', reason: 'failing' }],
     [
@@ -101,7 +102,7 @@ describe('runwatch endpoints test', () => {
   });
 });
 
-describe.each([
+describe.each<[string, EndpointView['health']['state'], string]>([
   ['pause', 'paused', 'runwatch endpoints resume ops'],
   ['resume', 'active', 'runwatch redeliver --endpoint ops --state skipped'],
   ['resume', 'active', 'runwatch redeliver --endpoint ops --state skipped'],

@@ -97,7 +97,7 @@ describe('a call that is wrong exits 2', () => {
     [[], 'Usage: runwatch'],
     [['lst'], 'Did you mean list?'],
     [['list', '--sate', 'active'], 'Did you mean --state?'],
-    [['list', '--state', 'asleep'], 'Allowed choices are active'],
+    [['list', '--state', 'asleep'], 'Expected active, finished'],
     [['list', '--limit', '0'], 'Expected a whole number from 1'],
     [['list', 'surplus'], 'too many arguments'],
     [['list', '--url', 'ftp://x'], 'http:// or https://'],

@@ -45,6 +45,12 @@ describe('runwatch list', () => {
     );
   });
 
+  test('list shows a next poll that has passed as due', async () => {
+    const overdue = sampleWatch({ next_poll_at: '2025-05-04T09:58:00.000Z' });
+    daemon.on('GET /v1/watches', page(overdue));
+    expect((await cli(['list'])).stdout).toMatch(/ 2s ago +due +1\n$/);
+  });
+
   test('names the source where there are several', async () => {
     daemon.on('GET /v1/watches', page(sampleWatch(), sampleWatch({ source: 'eu' })));
     expect((await cli(['list'])).stdout).toMatch(/^RUN +SOURCE .*\n.* default .*\n.* eu /);

@@ -117,6 +117,19 @@ test.each(['Failed', 'failed,stopped'])('list takes the status %s', async (statu
   expect(daemon.requests[before]?.query.get('status')).toBe(status.toLowerCase());
 });
 
+test.each(['Active', 'finished,gone'])('list takes the state %s', async (state) => {
+  daemon.on('GET /v1/watches', { status: 200, body: { data: [], next_cursor: null } });
+  const before = daemon.requests.length;
+  expect(await cli(['list', '--state', state])).toMatchObject({ exitCode: 0 });
+  expect(daemon.requests[before]?.query.get('state')).toBe(state.toLowerCase());
+});
+
+test('list refuses a state that no watch has, and names those that there are', async () => {
+  const { exitCode, stderr } = await cli(['list', '--state', 'active,ended']);
+  expect(exitCode).toBe(2);
+  expect(stderr).toContain('No watch is ever "ended". Expected active, finished,');
+});
+
 test('list refuses a status that no run has, and names those that there are', async () => {
   const { exitCode, stderr } = await cli(['list', '--status', 'faild']);
   expect(exitCode).toBe(2);

@@ -94,7 +94,7 @@ describe('waiting by the daemon', () => {
     expect(bodies).toEqual([{ run_id: 'run-1', endpoints: [], source: 'eu' }]);
   });
 
-  test.each(['cancelled', 'expired'])('a watch that is %s begins anew', async (state) => {
+  test.each(['cancelled', 'expired'] as const)('a watch that is %s begins anew', async (state) => {
     serve(sampleWatch({ state }));
     daemon.on('POST /v1/watches', { status: 201, body: settledWatch('run-1', 'failed') });
     expect((await wait('run-1')).exitCode).toBe(1);

@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
+import type { ClosedSource } from '../../src/core/source/throttle.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { createWatchService } from '../../src/daemon/watch-service.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
@@ -7,25 +8,29 @@ import { openStores } from '../support/stores.ts';
 const stores = openStores();
 afterAll(() => stores.close());
 
-const service = createWatchService({
-  watches: stores.watches,
-  rules: {
-    sources: ['default', 'staging', 'empty'],
-    endpoints: ['ops'],
-    defaultEndpoints: ['ops'],
-    forbids: () => null,
-    seal: () => '',
-  },
-  notes: { registered: () => undefined, changed: () => undefined, cancelled: () => undefined },
-  deriveSecret: () => '',
-  scheduleOf: () => undefined,
-  closedSource: async () => null,
-  schedule: stores.requests,
-  dispatch: () => undefined,
-  wants: () => true,
-  defaults: { timeoutMs: 60_000, minIntervalMs: 1_000, profile: 'normal' },
-  now: () => NOON,
-});
+const openService = (changes: Partial<Parameters<typeof createWatchService>[0]> = {}) =>
+  createWatchService({
+    watches: stores.watches,
+    rules: {
+      sources: ['default', 'staging', 'empty'],
+      endpoints: ['ops'],
+      defaultEndpoints: ['ops'],
+      forbids: () => null,
+      seal: () => '',
+    },
+    notes: { registered: () => undefined, changed: () => undefined, cancelled: () => undefined },
+    deriveSecret: () => '',
+    scheduleOf: () => undefined,
+    closedSource: async () => null,
+    schedule: stores.requests,
+    dispatch: () => undefined,
+    wants: () => true,
+    defaults: { timeoutMs: 60_000, minIntervalMs: 1_000, profile: 'normal' },
+    now: () => NOON,
+    ...changes,
+  });
+
+const service = openService();
 
 async function store(changes: Partial<Watch>): Promise<void> {
   const after = newWatch(changes);
@@ -114,4 +119,23 @@ describe('ending one subscription', () => {
       subscriptions,
     });
   });
+});
+
+test('the next poll of a watch is not before its paused source is tried again', async () => {
+  await store({ source: 'default', runId: 'paused' });
+  const probeAt = NOON + 600_000;
+  const closed: ClosedSource = {
+    reason: 'rate_limited',
+    message: 'status 429',
+    at: NOON,
+    probeAt,
+    failedProbes: 0,
+  };
+  const paused = openService({
+    closedSource: async () => closed,
+    schedule: { dueTimes: async (_source, runIds) => runIds.map(() => NOON - 5_000) },
+  });
+  expect(await paused.get({ runId: 'paused' })).toMatchObject({ nextPollAt: probeAt });
+  const { items } = await paused.list({ source: 'default', limit: 200 });
+  expect(items.find(({ runId }) => runId === 'paused')).toMatchObject({ nextPollAt: probeAt });
 });

@@ -29,7 +29,7 @@ export function sampleWatch(changes: Partial<WatchView> = {}): WatchView {
     state: 'active',
     run: sampleRun(),
     metadata: { team: 'billing' },
-    subscriptions: [{ endpoint: 'ops' }],
+    subscriptions: [{ kind: 'endpoint', endpoint: 'ops' }],
     sequence: 2,
     polls: 7,
     registered_at: '2025-05-04T09:55:00.000Z',

@@ -8,6 +8,7 @@ import { computeFigures, summaryLines, problemsOf } from '../../src/demo/report.
 import { render, widthOf } from '../../src/demo/line.ts';
 import type { EndpointView, EventView, WatchView } from '../../src/client/types.ts';
 import type { ReceivedWebhook } from '../../src/simulator/receiver.ts';
+import { sampleEvent, sampleRun } from '../support/api-samples.ts';
 import { completeScript } from '../../src/simulator/script.ts';
 
 const START = Date.parse('2026-01-01T00:00:00.000Z');
@@ -32,18 +33,15 @@ function event(
 ): EventView {
   const { sequence = 1, status = 'completed', finishedAfterMs = 1_000 } = given;
   const finishedAt = finishedAfterMs === null ? null : new Date(START + finishedAfterMs);
-  return {
-    id: `evt-${runId}-${sequence}`,
-    type,
-    timestamp: new Date(START).toISOString(),
-    data: {
-      run_id: runId,
-      run: { id: runId, status, progress: 100, finished_at: finishedAt?.toISOString() ?? null },
-      sequence,
-      detected_at: new Date(START).toISOString(),
-      watch: { source: 'default' },
-    },
-  } as EventView;
+  const run = { id: runId, status, progress: 100, finished_at: finishedAt?.toISOString() ?? null };
+  const detectedAt = new Date(START).toISOString();
+  const sent = sampleEvent(`evt-${runId}-${sequence}`, {
+    run_id: runId,
+    run: sampleRun(run),
+    sequence,
+    detected_at: detectedAt,
+  });
+  return { ...sent, type, timestamp: detectedAt };
 }
 
 function webhook(sent: EventView, afterMs: number, problem: string | null = null): ReceivedWebhook {
@@ -197,12 +195,16 @@ describe('notification delay in the demo', () => {
   });
 });
 
+const NO_DELIVERIES = { pending: 0, delivered: 0, dead: 0, parked: 0, skipped: 0, superseded: 0 };
+
 describe('figures of the demo', () => {
-  const endpoint = (counts: Record<string, number>): EndpointView => ({
+  const endpoint = (counts: Partial<EndpointView['counts']>): EndpointView => ({
     name: 'receiver',
     type: 'webhook',
+    url: null,
+    events: ['run.completed', 'run.failed', 'run.stopped', 'run.gone'],
     default: false,
-    counts,
+    counts: { ...NO_DELIVERIES, ...counts },
     health: {
       state: 'active',
       reason: null,
@@ -278,7 +280,7 @@ describe('figures of the demo', () => {
   test("the demo's figures report a watch that has not ended", () => {
     const board = boardWith([demoRun()], [webhook(event('completes', 'run.completed'), 1_200)]);
     const figures = figuresOf(board, [], {});
-    const watches = new Map([['completes', { ...watch, state: 'active' }]]);
+    const watches = new Map([['completes', { ...watch, state: 'active' as const }]]);
     const ending = { watches, endpoint: endpoint({}), requestsInPause: null };
     expect(problemsOf(board, ending, figures)).toEqual([
       'The watch of the run that completes is active, and not finished.',

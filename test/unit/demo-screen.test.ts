@@ -52,16 +52,19 @@ describe('table of the demo', () => {
     ['a run that is not there for the moment', { code: 'not_found' }, 'gone? (404)'],
   ])("the demo's table names %s instead of the status", (_what, { code }, shown) => {
     const error = { code, message: '', since: '' };
-    const watch = { state: 'active', run: null, error };
+    const watch = { state: 'active' as const, run: null, error };
     expect(textOf([row('a', { watch })])[2]).toContain(shown);
   });
 
-  test.each([['gone'], ['expired']])("the demo's table says that a watch is %s", (state) => {
-    const watch = { state, run: null, error: null };
-    expect(textOf([row('a', { watch, received: 1 })])[2]).toMatch(
-      new RegExp(`${state} .*✔ 1 of 1$`),
-    );
-  });
+  test.each([['gone'], ['expired']] as const)(
+    "the demo's table says that a watch is %s",
+    (state) => {
+      const watch = { state, run: null, error: null };
+      expect(textOf([row('a', { watch, received: 1 })])[2]).toMatch(
+        new RegExp(`${state} .*✔ 1 of 1$`),
+      );
+    },
+  );
 
   test('progress outside 0 to 100 fills the bar or leaves it empty', () => {
     const [, , over, under] = textOf([row('a', { progress: 900 }), row('b', { progress: -3 })]);

@@ -1,6 +1,6 @@
 import type { CliContext } from '../context.ts';
 import type { DeliveryDetailView, DeliveryView } from '../../client/types.ts';
-import { paint, exactly, plain, relative } from './text.ts';
+import { paint, exactly, plain, relative, upcoming } from './text.ts';
 import { renderFields, renderTable, type Column } from './table.ts';
 
 export function renderDeliveries(deliveries: readonly DeliveryView[], context: CliContext): string {
@@ -18,7 +18,7 @@ export function renderDeliveries(deliveries: readonly DeliveryView[], context: C
     { head: 'TO', value: (delivery) => delivery.endpoint },
     { head: 'TRIES', value: (delivery) => String(delivery.attempt_count), align: 'right' },
     { head: 'LAST', value: (delivery) => attemptText(delivery.last) },
-    { head: 'NEXT', value: (delivery) => relative(delivery.next_attempt_at, now) },
+    { head: 'NEXT', value: (delivery) => upcoming(delivery.next_attempt_at, now) },
     { head: 'DELIVERY', value: (delivery) => delivery.id },
   ];
   return renderTable(deliveries, columns, context.io.stdout);

@@ -40,6 +40,11 @@ export function relative(iso: string | null | undefined, now: number): string {
   return distance > 0 ? `in ${roughly(distance)}` : `${roughly(-distance)} ago`;
 }
 
+/** When something is to happen: {@link relative}, but `due` for a time that has passed. */
+export function upcoming(iso: string | null, now: number): string {
+  return iso !== null && Date.parse(iso) < now ? 'due' : relative(iso, now);
+}
+
 /** A time with its distance from now, for the page of one thing. */
 export function exactly(iso: string | null | undefined, now: number): string {
   if (iso === null || iso === undefined) return '-';

@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import type { DeliveryState } from '../../core/delivery/delivery.ts';
 import type { EndpointSwitch } from '../../client/client.ts';
 import type { EndpointView } from '../../client/types.ts';
 import type { CliContext } from '../context.ts';
@@ -6,7 +7,7 @@ import { EXIT } from '../exit.ts';
 import { durationText } from '../options.ts';
 import { attemptText } from '../render/deliveries.ts';
 import { renderTable, type Column } from '../render/table.ts';
-import { paint, plain, count, relative, roughly } from '../render/text.ts';
+import { paint, plain, count, roughly, upcoming } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
 
@@ -160,7 +161,7 @@ async function offerRetry(context: CliContext, name: string, flags: ActionFlags)
     .listEndpoints()
     .catch(() => ({ data: [] }));
   const { counts } = data.find((one) => one.name === name) ?? {};
-  const waiting = (counts?.['pending'] ?? 0) + (counts?.['parked'] ?? 0);
+  const waiting = (counts?.pending ?? 0) + (counts?.parked ?? 0);
   if (waiting === 0) return;
   const what = count(waiting, 'delivery waits', 'deliveries wait');
   note(context.io.stderr, `${what}: \`runwatch endpoints retry ${plain(name)}\` sends them now.`);
@@ -204,7 +205,7 @@ function adviceOn({ health, counts, ...endpoint }: EndpointView): string | null 
   if (health.state === 'disabled') {
     return `Its deliveries are skipped until \`runwatch endpoints resume ${name}\`.`;
   }
-  return (counts['skipped'] ?? 0) > 0
+  return counts.skipped > 0
     ? `What was skipped goes out by \`runwatch redeliver --endpoint ${name} --state skipped\`.`
     : null;
 }
@@ -240,7 +241,7 @@ function renderEndpoints(endpoints: readonly EndpointView[], context: CliContext
       value: ({ health }) => healthText(health, now),
       paint: (text, { health }) => paint(text, health.state, colors),
     },
-    { head: 'NEXT PROBE', value: ({ health }) => relative(health.next_probe_at, now) },
+    { head: 'NEXT PROBE', value: ({ health }) => upcoming(health.next_probe_at, now) },
     { head: 'DELIVERED', value: counted('delivered'), align: 'right' },
     { head: 'PENDING', value: counted('pending'), align: 'right' },
     { head: 'PARKED', value: counted('parked'), align: 'right' },
@@ -248,17 +249,17 @@ function renderEndpoints(endpoints: readonly EndpointView[], context: CliContext
     {
       head: 'DEAD',
       value: counted('dead'),
-      paint: (text, endpoint) => ((endpoint.counts['dead'] ?? 0) > 0 ? colors.red(text) : text),
+      paint: (text, endpoint) => (endpoint.counts.dead > 0 ? colors.red(text) : text),
       align: 'right',
     },
     { head: 'URL', value: (endpoint) => endpoint.url ?? '-' },
-    { head: 'EVENTS', value: (endpoint) => endpoint.events?.join(' ') ?? '(default)' },
+    { head: 'EVENTS', value: (endpoint) => endpoint.events.join(' ') },
   ];
   return renderTable(endpoints, columns, context.io.stdout);
 }
 
-function counted(state: string): (endpoint: EndpointView) => string {
-  return (endpoint) => String(endpoint.counts[state] ?? 0);
+function counted(state: DeliveryState): (endpoint: EndpointView) => string {
+  return (endpoint) => String(endpoint.counts[state]);
 }
 
 /** Why an endpoint is disabled, for people; a reason that is newer than this program is told as it is. */

@@ -1,12 +1,11 @@
-import { Option } from 'commander';
 import { percentText } from '../../core/run/snapshot.ts';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
-import { knownStatuses, positiveInteger } from '../options.ts';
+import { knownStatuses, positiveInteger, watchStates } from '../options.ts';
 import { collectPages } from '../../client/client.ts';
 import type { Query } from '../../client/transport.ts';
-import { paint, relative, roughly } from '../render/text.ts';
+import { paint, relative, roughly, upcoming } from '../render/text.ts';
 import { renderTable, type Column } from '../render/table.ts';
 import { note, writeJson } from '../report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost, whyNothing } from '../verb.ts';
@@ -25,7 +24,11 @@ interface ListFlags extends DaemonFlags {
 export function addListVerb(host: VerbHost): void {
   daemonCommand(host, 'list', 'read')
     .description('list watches, the newest first')
-    .addOption(new Option('--state <state>', 'of the watch').choices(WATCH_STATES))
+    .option(
+      '--state <state>',
+      `of the watch; several by comma: ${WATCH_STATES.join(', ')}`,
+      watchStates,
+    )
     .option('--status <status>', 'of the run, such as running; several by comma', knownStatuses)
     .option('--source <name>', 'the source that the runs belong to')
     .option('--workflow <id>', 'the workflow that the runs belong to')
@@ -96,7 +99,7 @@ function columnsFor(watches: readonly WatchView[], context: CliContext): Column<
       align: 'right',
     },
     { head: 'LAST POLL', value: (watch) => relative(watch.last_polled_at, now) },
-    { head: 'NEXT POLL', value: (watch) => relative(watch.next_poll_at, now) },
+    { head: 'NEXT POLL', value: (watch) => upcoming(watch.next_poll_at, now) },
     { head: 'TELLS', value: (watch) => String(watch.subscriptions.length), align: 'right' },
   ];
   if (!severalSources) return columns;

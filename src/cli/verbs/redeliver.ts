@@ -1,7 +1,8 @@
 import { createInterface } from 'node:readline';
 import { Option } from 'commander';
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
-import type { DaemonClient, RangeBody } from '../../client/client.ts';
+import type { DaemonClient } from '../../client/client.ts';
+import type { RangeBody } from '../../client/types.ts';
 import { MAX_SOCKETS } from '../../client/transport.ts';
 import {
   mapConcurrently,
@@ -18,7 +19,7 @@ import { note, writeJson } from '../report.ts';
 
 interface RedeliverFlags extends DaemonFlags {
   endpoint?: string;
-  state?: string;
+  state?: RangeBody['state'];
   since?: Moment;
   until?: Moment;
   to?: string;

@@ -110,8 +110,7 @@ function runFields({ run }: WatchView, context: CliContext): Field[] {
 }
 
 function describeSubscription(one: WatchView['subscriptions'][number]): string {
-  const target = one.endpoint === undefined ? (one.url ?? '?') : `endpoint ${one.endpoint}`;
-  const events =
-    one.events === undefined || one.events === null ? '' : `: ${one.events.join(', ')}`;
-  return plain(`${target}${events}`);
+  return plain(
+    one.kind === 'endpoint' ? `endpoint ${one.endpoint}` : `${one.url}: ${one.events.join(', ')}`,
+  );
 }

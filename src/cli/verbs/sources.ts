@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { renderTable, type Column } from '../render/table.ts';
-import { plain, relative } from '../render/text.ts';
+import { plain, relative, upcoming } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
 import type { SourceView } from '../../client/types.ts';
@@ -80,7 +80,7 @@ function columnsFor(context: CliContext): Column<SourceView>[] {
       paint: (text, { state }) => (state === 'answering' ? colors.green(text) : colors.red(text)),
     },
     { head: 'SINCE', value: ({ since }) => relative(since, now) },
-    { head: 'NEXT TRY', value: ({ paused_until: until }) => relative(until, now) },
+    { head: 'NEXT TRY', value: ({ paused_until: until }) => upcoming(until, now) },
     { head: 'LAST ANSWER', value: ({ last_answer_at: at }) => relative(at, now) },
     { head: 'BUDGET', value: budgetText, align: 'right' },
     { head: 'WHY', value: ({ message }) => message ?? '-' },

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Option } from 'commander';
-import type { WatchBody, DaemonClient } from '../../client/client.ts';
+import type { DaemonClient } from '../../client/client.ts';
 import { describeProblem } from '../../client/errors.ts';
-import type { BatchView, WatchView } from '../../client/types.ts';
+import type { BatchView, WatchBody, WatchView } from '../../client/types.ts';
 import { RunwatchError, messageOf } from '../../core/errors.ts';
 import { PROFILES } from '../../core/watch/watch.ts';
 import type { CliContext, Output } from '../context.ts';
@@ -22,7 +22,7 @@ interface WatchFlags extends DaemonFlags {
   event?: string[];
   meta?: Record<string, string>;
   timeout?: string;
-  profile?: string;
+  profile?: WatchBody['profile'];
   maxDelay?: string;
   file?: string;
   skipInvalid?: boolean;
@@ -232,14 +232,14 @@ function partial(error: unknown, done: number, all: number): RunwatchError {
 }
 
 function tellRefusal(id: string, { error, status }: BatchResult, stderr: Output): void {
-  const why = describeProblem(error ?? `refused with ${status}`);
+  const why = describeProblem(error ?? { detail: `refused with ${status}` });
   stderr.write(`${stderr.colors.red('error:')} ${id}: ${why}\n`);
 }
 
 function tellWatched(id: string, { status, watch }: BatchResult, output: Output): void {
   const { colors } = output;
   const word = status === 201 ? colors.green('watching') : colors.cyan('already watched');
-  const known = watch?.run?.status;
+  const known = watch !== undefined && 'run' in watch ? watch.run?.status : undefined;
   output.write(`${word} ${id}${known === undefined ? '' : colors.dim(` (${plain(known)})`)}\n`);
 }
 

@@ -123,7 +123,7 @@ export const issues = z
   .array(issue)
   .meta({ description: 'What is wrong with the request, by field.' });
 
-const problemSchema = z
+export const problemSchema = z
   .object({
     type: z.string().meta({ format: 'uri-reference', examples: ['/problems/invalid_request'] }),
     title: z.string(),

@@ -71,6 +71,14 @@ const eventData = z
   })
   .meta({ id: 'EventData', description: 'What changed, and of which run.' });
 
+/** For readers of events, to which a newer runwatch may send a type that they do not know. */
+export const eventOfAnyType = z.object({
+  id: z.string(),
+  type: z.string(),
+  timestamp: time,
+  data: eventData,
+});
+
 const [firstEvent, ...otherEvents] = EVENT_TYPES.map((type) => bodyOf(type, eventData));
 if (firstEvent === undefined) throw new Error('there are no event types');
 
