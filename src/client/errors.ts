@@ -1,5 +1,5 @@
 import { RunwatchError } from '../core/errors.ts';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { withoutControls } from '../core/controls.ts';
 import { problemSchema } from '../http/schemas/common.ts';
 

@@ -214,7 +214,7 @@ function requestLines({ requests, fixed }: Figures): Line[] {
 }
 
 function balanceLines({ balance }: Figures): Line[] {
-  const { delivered = 0, pending = 0, dead = 0, ...others } = balance.counts;
+  const { delivered, pending, dead, ...others } = balance.counts;
   const rest = Object.entries(others).filter(([, number]) => number > 0);
   const states = [['delivered', delivered], ['pending', pending], ['dead', dead], ...rest];
   const sum = states.map(([state, number]) => `${number} ${state}`).join(' + ');
