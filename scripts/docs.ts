@@ -1,8 +1,9 @@
-// Writes docs/events.md and docs/metrics.md from the code: `npm run docs`. A test compares them.
+// Writes docs/configuration.md, docs/events.md and docs/metrics.md from the code: `npm run docs`. A test compares them.
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { createServer } from '../src/http/server.ts';
 import { createMetrics } from '../src/telemetry/metrics.ts';
+import { configurationRows } from './configuration-page.ts';
 import { fakeServices } from '../test/support/fake-services.ts';
 
 interface Schema {
@@ -29,9 +30,21 @@ const GENERATED = '<!-- Written by `npm run docs` from the code; edit that. -->'
 /** The generated pages. @returns the text of each by its path from the root */
 export async function referencePages(): Promise<Record<string, string>> {
   return {
+    'docs/configuration.md': await configurationPage(),
     'docs/events.md': eventsPage(await apiDocument()),
     'docs/metrics.md': await metricsPage(),
   };
+}
+
+async function configurationPage(): Promise<string> {
+  return [
+    '# Configuration',
+    GENERATED,
+    'Flags win over the environment, the environment over the file, the file over the defaults. The file is named by `--config` or `RUNWATCH_CONFIG`; else it is the first of `./config/runwatch.yaml`, `./runwatch.yaml` and `/etc/runwatch/runwatch.yaml` that exists. `runwatch config --check --strict` says what is wrong with it. [`runwatch.example.yaml`](../config/runwatch.example.yaml) is a file with every key.',
+    '`${NAME}` stands for an environment variable, or for the content of the file that `NAME_FILE` names; `${NAME:-text}` gives a default. A duration is text such as `250ms`, `10s`, `5m`, `2h` or `7d`.',
+    table(['key', 'type', 'default', 'meaning'], await configurationRows()),
+    '',
+  ].join('\n\n');
 }
 
 async function apiDocument(): Promise<Document> {

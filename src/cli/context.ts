@@ -48,7 +48,7 @@ export interface CliContext extends Omit<CliHost, 'interrupts'> {
 
 type Sink = NodeJS.WritableStream & { isTTY?: boolean; columns?: number };
 
-/** Looks at a stream once: colour and width are those of its terminal, or none. */
+/** An output on a stream, with the colours and the width of its terminal; neither without one. */
 export function outputOf(stream: Sink, { noColor }: { noColor: boolean }): Output {
   const isTty = stream.isTTY === true;
   return {

@@ -3,7 +3,7 @@ import { RunwatchError } from '../core/errors.ts';
 /** Exit codes that every verb shares; those of `wait` are in `verdict.ts`. */
 export const EXIT = { ok: 0, failure: 1, usage: 2 } as const;
 
-/** Ends of the process that somebody asked for. 128 + signal number, as shells count. */
+/** Requested ends of the process. 128 + signal number, as shells count. */
 const INTERRUPTED: Record<string, number> = { interrupted: 130, terminated: 143, output_closed: 0 };
 
 const USAGE = new Set([
@@ -32,7 +32,7 @@ export function exitCodeOf(error: unknown, failure: number): number {
   return error instanceof RunwatchError && USAGE.has(error.code) ? EXIT.usage : failure;
 }
 
-/** The exit code of a process that was told to end, by the reason of its abort signal. */
+/** The exit code of an interrupted process, by the reason of its abort signal. */
 export function exitCodeOfInterrupt(reason: unknown): number {
   const code = reason instanceof RunwatchError ? reason.code : 'interrupted';
   return INTERRUPTED[code] ?? EXIT.failure;

@@ -69,7 +69,7 @@ function buildProgram(host: CliHost, dependencies: CliDependencies) {
 function newProgram({ io, version }: CliHost): Command {
   const { stdout, stderr } = io;
   return new Command('runwatch')
-    .description('Watches runs of the Noxus AI platform and tells you what becomes of them.')
+    .description('Watches runs of the Noxus AI platform and notifies you of what becomes of them.')
     .version(version, '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print help')
     .option('--verbose', 'print where an error comes from')
@@ -95,7 +95,7 @@ function addVerbs(host: VerbHost): void {
   addWatchVerb(host);
   addWaitVerb(host);
   addUnwatchVerb(host);
-  host.program.commandsGroup('Looking:');
+  host.program.commandsGroup('Reading:');
   addListVerb(host);
   addShowVerb(host);
   addEventsVerb(host);
@@ -124,7 +124,7 @@ Environment:
 Examples:
   runwatch demo                             see it at work
   NOXUS_API_KEY=... runwatch serve          start the daemon
-  runwatch watch <run-id> --endpoint ops    be told what becomes of a run
+  runwatch watch <run-id> --endpoint ops    be notified of what becomes of a run
   runwatch wait <run-id> && echo completed  wait for it in a script
 
 \`runwatch <verb> --help\` explains a verb. Exit codes: 0 done, 1 not done, 2 called wrongly; wait has more.`;

@@ -3,7 +3,7 @@ import { escapeControls } from '../core/controls.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { Output } from './context.ts';
 
-/** Tells of an error: a sentence for what we know, the stack only where it was asked for. */
+/** Prints an error: a sentence for a RunwatchError; the stack only with `--verbose`. */
 export function reportError(
   stderr: Output,
   error: unknown,

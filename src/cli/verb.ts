@@ -55,7 +55,7 @@ function urlOf({ env }: CliContext, flags: DaemonFlags): string {
   return flags.url ?? env.daemonUrl;
 }
 
-/** {@link connect} for a verb that has said already where its token goes. */
+/** {@link connect} without the warning, for a verb that has given it already. */
 export function connectQuietly(context: CliContext, flags: DaemonFlags): DaemonClient {
   return createDaemonClient(
     {
@@ -82,7 +82,7 @@ interface Guard {
   isVerbose: () => boolean;
 }
 
-/** Runs a verb to its exit code, whatever it throws, and whoever interrupts it. */
+/** Runs a verb to its exit code, also when it throws or is interrupted. */
 export async function guard(
   verb: (context: CliContext) => Promise<number>,
   { host, failure, isVerbose }: Guard,

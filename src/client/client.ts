@@ -218,7 +218,7 @@ class Caller {
     if (body !== undefined) throw notADaemon(this.#transport.url, 'it answers more than was asked');
   }
 
-  /** The body itself, once it is known to have the shape: what is shown as JSON stays as it came. */
+  /** The body as it came, once it is known to fit, so that `--json` shows all of it. */
   #checked<Schema extends z.ZodType>(body: unknown, schema: Schema): z.output<Schema> {
     const wrong = misfit(body, schema);
     if (wrong !== null) throw notADaemon(this.#transport.url, wrong);

@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import { withoutControls } from '../core/controls.ts';
 import { problemSchema } from '../http/schemas/common.ts';
 
-/** The part of a problem document that is told to a user. */
+/** The part of a problem document that a user is shown. */
 type Complaint = Pick<z.output<typeof problemSchema>, 'detail' | 'errors'>;
 
 /** One sentence, and a line for each field that is wrong. */

@@ -20,13 +20,13 @@ interface AccessLogOptions {
 
 /**
  * One wide line for each finished API request; none for probes and pages that went well. Query
- * values, bodies and headers stay out: they may hold what is private.
+ * values, bodies and headers are left out: they may hold what is private.
  */
 export const accessLog = fastifyPlugin<AccessLogOptions>((app, { log, count }, done) => {
   const dueFor = createLineRate(RATE);
   app.addHook('onRequest', async (request, reply) => {
     const startedAt = performance.now();
-    // Not `onResponse`: that never comes for an answer whose reader has gone, as streams end.
+    // Not `onResponse`: it is not called when the client closes the connection, as streams end.
     reply.raw.once('close', () => {
       count(request.routeOptions.url ?? null, reply.statusCode);
       if (!isWorthALine(request)) return;

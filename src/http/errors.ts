@@ -79,7 +79,7 @@ function problemOfCode({ code, message }: RunwatchError, request: FastifyRequest
 }
 
 function internal(): Problem {
-  return problem('internal', 'the request could not be served; the log of runwatch tells why');
+  return problem('internal', 'the request could not be served; the log of runwatch says why');
 }
 
 interface KnownRoute {
@@ -88,7 +88,7 @@ interface KnownRoute {
 }
 
 /**
- * Tells a path that does not exist (404) from a method that it does not take (405, with `Allow`).
+ * Distinguishes an unknown path (404) from a method that the path does not take (405, with `Allow`).
  * It answers before the body is read, since no body could make such a request right.
  */
 export const notFound = fastifyPlugin((app, _options, done) => {
@@ -156,7 +156,7 @@ export const unreachableStore = fastifyPlugin<{ isReady: () => boolean }>(
 /** Most problems of one answer: a body full of unknown fields must not be answered at its own size. */
 export const MAX_ISSUES = 20;
 
-/** Longest path that is told in full: field names come from the client. */
+/** Longest path that is shown in full: field names come from the client. */
 const MAX_PATH_LENGTH = 200;
 
 /** How issues of each part of a request begin; those of the body have no prefix. */
@@ -168,7 +168,7 @@ const PREFIXES: Readonly<Record<string, string>> = {
 
 type Parsed<T> = { ok: true; value: T } | { ok: false; issues: InputIssue[] };
 
-/** Checks a value; what is wrong with it is told as issues, by path, in words for people. */
+/** Checks a value by a schema. @returns the value, or what is wrong with it, by path */
 export function parse<Schema extends z.ZodType>(
   schema: Schema,
   value: unknown,
@@ -214,7 +214,7 @@ const KINDS: Readonly<Record<string, string>> = {
   string: 'a string',
 };
 
-/** The words for issues whose schema brings none; the value itself is never repeated. */
+/** The words for issues without words in the schema; the value itself is never repeated. */
 function describeIssue(issue: z.core.$ZodRawIssue): string | undefined {
   switch (issue.code) {
     case 'invalid_type':

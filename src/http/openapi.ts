@@ -6,7 +6,7 @@ import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-pro
 import { problemReference } from './schemas/common.ts';
 import { callbacksOf, webhookOperations } from './webhook-operations.ts';
 
-const DESCRIPTION = `Watches runs of the Noxus AI platform and tells people and systems when one
+const DESCRIPTION = `Watches runs of the Noxus AI platform and notifies people and systems when one
 completes, fails, stops or waits for a human.
 
 Times are ISO 8601 UTC with milliseconds. Durations are strings such as \`250ms\`, \`10s\`, \`5m\`,
@@ -34,7 +34,7 @@ export const openapi = fastifyPlugin<OpenapiOptions>(async (app, { version, publ
       tags: [
         { name: 'Watches', description: 'The interest in runs.' },
         { name: 'Events', description: 'Changes that were observed.' },
-        { name: 'Deliveries', description: 'Events on their way to those who are told.' },
+        { name: 'Deliveries', description: 'One event each to one subscription.' },
         { name: 'Endpoints', description: 'Configured receivers.' },
         { name: 'Processes', description: 'The daemons that share the work.' },
         { name: 'Polling', description: 'How long runs take, and how well they are polled.' },
@@ -142,7 +142,7 @@ function operationsOf({ paths }: ApiDocument): [string, Operation][] {
   return Object.values(paths).flatMap((methods) => Object.entries(methods));
 }
 
-/** A body whose schema has a default may be left out; the plugin holds that every body is required. */
+/** A body with a default may be left out; the plugin marks every body as required. */
 function relaxBody({ requestBody }: Operation): void {
   const schema = requestBody?.content['application/json']?.schema;
   if (requestBody !== undefined && schema?.['default'] !== undefined) requestBody.required = false;
@@ -240,7 +240,7 @@ function examplesOf(schema: Node | undefined): Node {
   return schema?.['examples'] === undefined ? {} : { examples: schema['examples'] };
 }
 
-/** Says of whole numbers how long they are, and of unions by what their members are told apart. */
+/** Adds the format of whole numbers, and the discriminators of unions. */
 function refine(document: Node): void {
   visit(document, (node) => {
     if ([node['type']].flat().includes('integer')) {

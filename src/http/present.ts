@@ -60,7 +60,7 @@ export function presentRegistered(
   };
 }
 
-/** A webhook's URL is masked, its secret and headers stay inside; its patterns are those in force. */
+/** A webhook's URL is masked, its secret and headers are left out; its patterns are those in force. */
 function presentSubscription(subscription: Subscription): WatchJson['subscriptions'][number] {
   return subscription.kind === 'endpoint'
     ? { kind: 'endpoint', endpoint: subscription.endpoint }
@@ -71,12 +71,12 @@ function presentSubscription(subscription: Subscription): WatchJson['subscriptio
       };
 }
 
-/** The event patterns that hold: those that were given, or the types told by default. */
+/** The event patterns in force: those that were given, or the default events. */
 function patternsInForce(patterns: readonly string[] | null | undefined): string[] {
   return [...(patterns ?? TOLD_BY_DEFAULT)];
 }
 
-/** Why nothing can be told of the run: it is gone, or not found as yet, or reading it fails. */
+/** Why the state of the run is unknown: it is gone, or not found so far, or polls fail. */
 function presentError({ gone, missing, trouble }: Watch): WatchJson['error'] {
   if (gone !== null) return { ...gone, since: isoTime(gone.since) };
   if (missing !== null) {

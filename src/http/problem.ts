@@ -43,7 +43,7 @@ export const PROBLEMS = {
 
 export type ProblemCode = keyof typeof PROBLEMS;
 
-/** An error as the API tells it. Source: RFC 9457, with `code` and `errors` as extensions. */
+/** An error as the API answers it. Source: RFC 9457, with `code` and `errors` as extensions. */
 export interface Problem {
   /** A relative reference that identifies the kind of problem; nothing is served there. */
   type: string;
@@ -70,7 +70,7 @@ export function refusal(code: ProblemCode, detail: string): RunwatchError {
   return new RunwatchError(detail, { code });
 }
 
-/** A request whose parts do not have the form that the API asks for. */
+/** A request that does not fit the schemas of the API. */
 export class InvalidRequest extends RunwatchError {
   readonly issues: InputIssue[];
 
@@ -80,7 +80,7 @@ export class InvalidRequest extends RunwatchError {
   }
 }
 
-/** One sentence for those who read only `detail`. */
+/** One sentence, for `detail`. */
 export function summaryOf(issues: readonly InputIssue[]): string {
   const [first, ...others] = issues;
   if (first === undefined) return 'the request is not valid';

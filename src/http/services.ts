@@ -132,7 +132,7 @@ export interface EndpointView {
   type: 'webhook' | 'log' | 'unconfigured';
   /** Null for kinds that have none. */
   url: string | null;
-  /** Event patterns; null stands for the types told by default. */
+  /** Event patterns; null stands for the default events. */
   events: string[] | null;
   default: boolean;
   /** Deliveries by state. */
@@ -143,8 +143,8 @@ export interface EndpointView {
 /** How an endpoint does. Times are milliseconds since the epoch. */
 export interface EndpointHealth {
   /**
-   * `failing`: most attempts failed of late, so deliveries are parked and one at a time probes.
-   * `paused`: somebody paused it, deliveries are parked. `disabled`: it answered 410 or failed for
+   * `failing`: most recent attempts failed, so deliveries are parked and one at a time probes.
+   * `paused`: a user paused it, deliveries are parked. `disabled`: it answered 410 or failed for
    * days, deliveries are skipped.
    */
   state: 'active' | 'failing' | 'paused' | 'disabled';
@@ -173,7 +173,7 @@ export interface EndpointService {
    * This and the calls below throw RunwatchError `ambiguous_endpoint` where several webhooks share a name.
    */
   pause(name: string): Promise<EndpointView | null>;
-  /** Ends a pause, a quiet and `disabled`; what was skipped stays so until it is delivered again. */
+  /** Ends a pause, a throttle and `disabled`; skipped deliveries are sent only by `redeliver`. */
   resume(name: string): Promise<EndpointView | null>;
   /** Makes all that waits due now. @returns how many deliveries that are; null for no such endpoint */
   retry(name: string): Promise<number | null>;
@@ -250,7 +250,7 @@ export interface SourceService {
   resume(name: string): Promise<SourceView | null>;
 }
 
-/** `degraded` is worth a look but serves; only `failed` makes the process unready. */
+/** `degraded` needs attention but serves; only `failed` makes the process unready. */
 export interface HealthCheck {
   name: string;
   status: 'ok' | 'degraded' | 'failed';

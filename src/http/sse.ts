@@ -16,7 +16,7 @@ export interface StreamLimits {
 /**
  * Writes messages as they come until they end, the reader goes, or `stream` is aborted, and then
  * returns. Nothing is taken from `messages` while the reader has not read what was sent, so that
- * what is buffered stays within one message and the socket's own bounds.
+ * no more is buffered than one message and what the socket holds.
  * @param messages whole messages in wire form; must end when `stream` is aborted
  */
 export async function sendMessages(

@@ -132,14 +132,14 @@ interface RunReply {
   body: RunBody;
 }
 
-/** Tells of each field once, however often it turns up. */
-function once(tell: (field: string) => void): (fields: string[]) => void {
-  const told = new Set<string>();
+/** Reports each field once, however often it occurs. */
+function once(report: (field: string) => void): (fields: string[]) => void {
+  const reported = new Set<string>();
   return (fields) => {
     for (const field of fields) {
-      if (told.has(field)) continue;
-      told.add(field);
-      tell(field);
+      if (reported.has(field)) continue;
+      reported.add(field);
+      report(field);
     }
   };
 }
@@ -156,7 +156,7 @@ async function timed<Answer extends { status: number | null }>(
 }
 
 /**
- * Repeats a request whose first reply is worth it, while the deadline leaves room. p-retry comes in
+ * Repeats a request after a transient failure, while the deadline leaves room. p-retry comes in
  * only here, so that the usual case, a first answer that is good, pays nothing for it.
  * @returns the first good reply, else the last bad one
  */

@@ -193,7 +193,7 @@ interface FailedRequest {
   response?: unknown;
 }
 
-/** The part of got's request timings that tells how far a request came; milliseconds, once known. */
+/** The part of got's request timings that shows how far a request came; milliseconds, once known. */
 export interface Progress {
   socket?: number | undefined;
   lookup?: number | undefined;

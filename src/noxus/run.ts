@@ -209,7 +209,7 @@ export interface Question {
   apiKey: string;
   /** Milliseconds since the epoch. */
   now: number;
-  /** Told of the fields that an answer lacks, or has in a form that cannot be read. */
+  /** Called with the fields that an answer lacks, or has in a form that cannot be read. */
   onUnread: (fields: string[]) => void;
 }
 

@@ -121,7 +121,7 @@ async function replyOf(
   }
 }
 
-/** The base as a URL whose path ends in a slash, without query and fragment. */
+/** The base as a URL with a path that ends in a slash, without query and fragment. */
 function parseBase(baseUrl: string): URL {
   const base = URL.canParse(baseUrl) ? new URL(baseUrl) : null;
   if (base === null || !/^https?:$/.test(base.protocol)) {
@@ -145,7 +145,7 @@ function assertHeaderValue(apiKey: string): void {
   }
 }
 
-/** A reply before whose end the connection broke; null stands for what had not come by then. */
+/** A reply that broke off before its end; null stands for what had not come by then. */
 interface BrokenReply {
   kind: 'broken';
   status: number | null;

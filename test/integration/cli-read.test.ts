@@ -37,9 +37,9 @@ describe('runwatch list', () => {
     expect(exitCode).toBe(0);
     expect(stdout).toBe(
       [
-        'RUN    STATUS   PROGRESS  STATE    AGE  LAST POLL  NEXT POLL  TELLS',
-        'run-1  running       40%  active    5m  2s ago     in 3s          1',
-        'run-2  -               –  active!   5m  -          in 3s          1',
+        'RUN    STATUS   PROGRESS  STATE    AGE  LAST POLL  NEXT POLL  NOTIFIES',
+        'run-1  running       40%  active    5m  2s ago     in 3s             1',
+        'run-2  -               –  active!   5m  -          in 3s             1',
         '',
       ].join('\n'),
     );
@@ -152,7 +152,7 @@ describe('runwatch show', () => {
     for (const part of [
       'status         running (40%)',
       'metadata       team=billing',
-      'tells          endpoint ops',
+      'notifies       endpoint ops',
       'last poll      2025-05-04T09:59:58.000Z (2s ago)',
       'running → completed, 100%',
       'answered 500',

@@ -16,7 +16,7 @@ interface ListenOptions {
   signal: AbortSignal;
   /** Takes what was received, a line at a time. */
   write: (line: string) => void;
-  /** Takes what is said besides; default `write`, but nowhere with `json`. */
+  /** Takes remarks; default `write`, but none with `json`. */
   note?: (line: string) => void;
 }
 
@@ -57,7 +57,7 @@ function parsed(body: string): unknown {
   }
 }
 
-/** What a line tells of an event; whatever else it holds is left to `--json`. */
+/** The part of an event that a line shows; `--json` shows all of it. */
 const eventSchema = z.object({
   data: z.object({
     run_id: z.string(),
@@ -102,7 +102,7 @@ function parseEvent(body: string) {
   }
 }
 
-/** Anybody may send a webhook: what could steer a terminal is not printed. */
+/** Any program may send a webhook: what could steer a terminal is not printed. */
 function printable(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '�');
 }

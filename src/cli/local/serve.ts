@@ -29,7 +29,7 @@ interface ServeDependencies {
 }
 
 /**
- * Runs the daemon until it is told to end.
+ * Runs the daemon until a signal ends it.
  * @returns the exit code: 0 after a stop in good order, 2 for a configuration that is wrong
  */
 export async function serve(options: ServeOptions, deps: ServeDependencies): Promise<number> {
@@ -46,7 +46,7 @@ async function run({ config, warnings }: LoadedConfig, deps: ServeDependencies):
   const pretty = deps.stdout.isTTY;
   const log = await createLogger({ level: config.log.level, pretty, destination: deps.stdout });
   for (const warning of warnings) log.warn(`configuration: ${formatProblem(warning)}`);
-  // What a log endpoint is told is no diagnostics of ours: our level does not filter it.
+  // Events for log endpoints are no diagnostics, so the log level does not filter them.
   const eventLog = await createLogger({ level: 'trace', pretty, destination: deps.stdout });
   const lifecycle = createLifecycle(log);
   const timeoutMs = config.server.shutdown_timeout;

@@ -5,7 +5,7 @@ import { plain } from './text.ts';
 export interface Column<Row> {
   head: string;
   value: (row: Row) => string;
-  /** Colours the text, whose width must not change. */
+  /** Colours the text; its width must not change. */
   paint?: (text: string, row: Row) => string;
   align?: 'right';
 }

@@ -88,8 +88,8 @@ const COLOR_OF: Record<string, 'green' | 'red' | 'yellow' | 'magenta' | 'cyan' |
 };
 
 /**
- * Colours a word by what it means. The text stays as it is.
- * @param word a status, a state, or an event type whose last part is one
+ * Colours a text by the meaning of a word in it.
+ * @param word a status, a state, or an event type that ends in one
  */
 export function paint(text: string, word: string, colors: Colors): string {
   const color = COLOR_OF[word.slice(word.lastIndexOf('.') + 1)];

@@ -38,7 +38,7 @@ Examples:
   runwatch endpoints test ops && echo works
   runwatch endpoints --json | jq '.data[] | select(.health.state != "active")'`;
 
-/** The command takes no arguments: what stands there was meant as one of its own verbs. */
+/** An argument of `endpoints` is a misspelt verb of its own. */
 function refuseUnknown(command: Command): void {
   const [word] = command.args;
   if (word === undefined) return;
@@ -108,14 +108,14 @@ Examples:
   runwatch endpoints test ops --json | jq .attempt.response`;
 
 const RESUME_HELP = `
-What was skipped while it was disabled samples skipped until it is delivered again.
+Deliveries that were skipped while it was disabled are not sent until they are redelivered.
 
 Examples:
   runwatch endpoints resume ops
   runwatch redeliver --endpoint ops --state skipped`;
 
 const RETRY_HELP = `
-Where most attempts failed of late, one delivery tries at once, and the others follow when it succeeds.
+If its circuit breaker is open, one delivery probes at once, and the others follow when it succeeds.
 
 Examples:
   runwatch endpoints retry ops`;
@@ -129,7 +129,7 @@ Examples:
   runwatch endpoints rotate ops
   (umask 077; runwatch endpoints rotate ops --overlap 2h > new-secret)`;
 
-/** An endpoint that did not take the test is a result, and yet a failure for scripts. */
+/** Exits 1 when the endpoint did not take the test, for scripts. */
 async function testEndpoint(
   context: CliContext,
   name: string,
@@ -262,7 +262,7 @@ function counted(state: DeliveryState): (endpoint: EndpointView) => string {
   return (endpoint) => String(endpoint.counts[state]);
 }
 
-/** Why an endpoint is disabled, for people; a reason that is newer than this program is told as it is. */
+/** Why an endpoint is disabled, in words; a reason of a newer daemon is shown as it came. */
 const REASONS: Record<string, string> = {
   gone: 'answered 410',
   failing: 'only failures for five days',

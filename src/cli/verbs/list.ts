@@ -100,7 +100,7 @@ function columnsFor(watches: readonly WatchView[], context: CliContext): Column<
     },
     { head: 'LAST POLL', value: (watch) => relative(watch.last_polled_at, now) },
     { head: 'NEXT POLL', value: (watch) => upcoming(watch.next_poll_at, now) },
-    { head: 'TELLS', value: (watch) => String(watch.subscriptions.length), align: 'right' },
+    { head: 'NOTIFIES', value: (watch) => String(watch.subscriptions.length), align: 'right' },
   ];
   if (!severalSources) return columns;
   return [...columns.slice(0, 1), { head: 'SOURCE', value: (w) => w.source }, ...columns.slice(1)];

@@ -101,7 +101,7 @@ async function redeliverRange(
   return EXIT.ok;
 }
 
-/** What a range means, for those who are asked whether they mean it. */
+/** A range in words, for the question before it is redelivered. */
 function inWords({ endpoint, state, since, until, to }: RangeBody): string {
   return [
     state === undefined ? 'everything dead or skipped' : `everything ${state}`,
@@ -142,7 +142,7 @@ async function redeliverOne(client: DaemonClient, id: string, to: string | undef
 
 /**
  * Asks before something is done that cannot be taken back. Anything but yes means no.
- * @throws a usage error where nobody can be asked
+ * @throws a usage error without a terminal to ask on
  */
 async function confirm({ io, signal }: CliContext, question: string): Promise<boolean> {
   if (io.stdin.isTTY !== true) {
@@ -155,7 +155,7 @@ async function confirm({ io, signal }: CliContext, question: string): Promise<bo
     return /^y(es)?$/i.test(line.trim());
   }
   signal.throwIfAborted();
-  // Whoever ended the input is still on the line of the question.
+  // The end of the input leaves the cursor on the line of the question.
   io.stderr.write('\n');
   return false;
 }

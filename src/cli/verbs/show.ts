@@ -72,7 +72,7 @@ function fieldsOf(watch: WatchView, context: CliContext): Field[] {
     ['state', paint(plain(watch.state), watch.state, colors)],
     ...runFields(watch, context),
     ['metadata', metadata.join('\n') || '-'],
-    ['tells', watch.subscriptions.map(describeSubscription).join('\n') || 'nobody'],
+    ['notifies', watch.subscriptions.map(describeSubscription).join('\n') || '-'],
     ['events', String(watch.sequence)],
     ['polls', String(watch.polls)],
     ['watched since', exactly(watch.registered_at, now)],

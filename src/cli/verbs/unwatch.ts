@@ -30,7 +30,7 @@ export function addUnwatchVerb(host: VerbHost): void {
 }
 
 const HELP = `
-The runs themselves go on; only nobody is told of them any more.
+The runs themselves go on; they notify no endpoint any more.
 Exits 1 when one of the runs is not watched.
 
 Examples:

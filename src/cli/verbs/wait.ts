@@ -57,9 +57,9 @@ Exit codes:
   130  Ctrl-C
 Of several runs the worst counts, in the order 1, 3, 5, 124, 4, 0; the wait ends with the last.
 
-A run that the daemon does not watch yet is watched from now on, which needs the scope write too. It
-alerts nobody, and samples so when the wait ends early; \`runwatch unwatch\` undoes it. Where no daemon
-answers and NOXUS_API_KEY is set, Noxus is asked directly.
+A run that the daemon does not watch yet is watched from now on, which needs the scope write too. The
+watch notifies no endpoint and goes on when the wait ends early; \`runwatch unwatch\` ends it. Where no
+daemon answers and NOXUS_API_KEY is set, Noxus is asked directly.
 
 Examples:
   runwatch wait run-1 && echo completed

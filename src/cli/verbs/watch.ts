@@ -33,10 +33,10 @@ interface WatchFlags extends DaemonFlags {
 
 export function addWatchVerb(host: VerbHost): void {
   daemonCommand(host, 'watch [run-id...]', 'write')
-    .description('watch runs and tell endpoints or a webhook what becomes of them')
+    .description('watch runs and notify endpoints or a webhook of what becomes of them')
     .option('--source <name>', 'the source that the runs belong to')
-    .option('--endpoint <name>', 'tell this endpoint; may be repeated', collect)
-    .option('--webhook <url>', 'tell this URL')
+    .option('--endpoint <name>', 'notify this endpoint; may be repeated', collect)
+    .option('--webhook <url>', 'notify this URL')
     .option('--event <type>', 'what --webhook hears of; may be repeated', collectPattern)
     .option('--meta <key=value>', 'comes back with every event; may be repeated', collectPair)
     .option('--timeout <duration>', 'give up on a run after this long', durationText)
@@ -57,9 +57,9 @@ export function addWatchVerb(host: VerbHost): void {
 }
 
 const HELP = `
-Without --endpoint and --webhook, the endpoints that are marked as default are told.
+Without --endpoint and --webhook, the endpoints that are marked as default are notified.
 --wait needs the scope read too.
-Watching a run again is harmless: subscriptions are merged, nobody is told twice.
+Watching a run again is harmless: subscriptions are merged, and none is notified twice.
 Exits 0 when every run is watched, 1 when one is not, 2 when a run id is malformed.
 
 Examples:
@@ -78,14 +78,14 @@ async function watchRuns(context: CliContext, args: string[], flags: WatchFlags)
   const results = await registerRuns(
     client,
     ids.map((id) => bodyOf(id, flags)),
-    { context, told: toldOn(context, flags) },
+    { context, report: reportOutput(context, flags) },
   );
   const failed = new Set(ids.filter((_, at) => isRefused(results[at])));
   const secrets = new Set(results.flatMap(({ watch: one }) => one?.webhook_secret ?? []));
   if (flags.json !== true) for (const secret of secrets) showSecret(secret, context);
   if (flags.wait !== true) {
     if (flags.json === true) writeJson(context.io.stdout, { results });
-    await tellFirstTrouble(client, results, context);
+    await reportFirstTrouble(client, results, context);
     return failed.size > 0 ? EXIT.failure : EXIT.ok;
   }
   const watched = ids.filter((id) => !failed.has(id));
@@ -93,7 +93,7 @@ async function watchRuns(context: CliContext, args: string[], flags: WatchFlags)
   return failed.size > 0 && code !== 1 && code !== 3 ? CANNOT_TELL_EXIT : code;
 }
 
-/** The daemon tells it with the registration only. */
+/** Only the answer to the registration holds the secret. */
 function showSecret(secret: string, { io }: CliContext): void {
   note(io.stderr, `The webhook is signed by ${plain(secret)}; no other answer shows it.`);
 }
@@ -111,8 +111,8 @@ async function readTargets(
   return ids;
 }
 
-/** Where it is told that a run is watched: stdout belongs to the results of the wait, or to JSON. */
-function toldOn({ io }: CliContext, flags: WatchFlags): Output | null {
+/** Where registrations are reported: stdout belongs to the results of the wait, or to JSON. */
+function reportOutput({ io }: CliContext, flags: WatchFlags): Output | null {
   if (flags.json === true) return null;
   return flags.wait === true ? io.stderr : io.stdout;
 }
@@ -137,13 +137,13 @@ type Registered = Extract<BatchView['results'][number]['watch'], { state: string
 
 /** How long the first poll of a run is waited for, ms. */
 const PATIENCE_MS = 1_500;
-const LOOK_EVERY_MS = 100;
+const RECHECK_MS = 100;
 
 /**
  * Says so where the first poll shows that nothing will come of watching, as when the source refuses its
  * key. One run of each source stands for all: what keeps a source from answering concerns them alike.
  */
-async function tellFirstTrouble(
+async function reportFirstTrouble(
   client: DaemonClient,
   results: BatchView['results'],
   context: CliContext,
@@ -153,10 +153,10 @@ async function tellFirstTrouble(
     if (!watch || !('state' in watch) || watch.state !== 'active') continue;
     if (!bySource.has(watch.source)) bySource.set(watch.source, watch);
   }
-  await Promise.all([...bySource.values()].map((watch) => tellTroubleOf(client, watch, context)));
+  await Promise.all([...bySource.values()].map((watch) => reportTroubleOf(client, watch, context)));
 }
 
-async function tellTroubleOf(
+async function reportTroubleOf(
   client: DaemonClient,
   watch: Registered,
   { io, signal }: CliContext,
@@ -178,10 +178,10 @@ async function firstPoll(
   signal: AbortSignal,
 ): Promise<WatchView | null> {
   let watch: WatchView | null = null;
-  for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += LOOK_EVERY_MS) {
+  for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += RECHECK_MS) {
     watch = await client.getWatch({ runId, source });
     if (watch === null || watch.polls > polls || (watch.error !== null && error === null)) break;
-    await sleep(LOOK_EVERY_MS, undefined, { signal });
+    await sleep(RECHECK_MS, undefined, { signal });
   }
   return watch;
 }
@@ -190,18 +190,18 @@ type BatchResult = BatchView['results'][number];
 
 interface RegisterOptions {
   context: CliContext;
-  /** Where it is told that a run is watched; null for nowhere. Refusals always go to stderr. */
-  told: Output | null;
+  /** Where registrations are reported; null for nowhere. Refusals always go to stderr. */
+  report: Output | null;
 }
 
 /**
- * Registers batch after batch, and tells of each as it is done: a late failure hides nothing.
+ * Registers batch after batch, and reports each as it is done: a late failure hides nothing.
  * @returns the API's results, one for each watch, in order
  */
 async function registerRuns(
   client: DaemonClient,
   watches: readonly WatchBody[],
-  { context, told }: RegisterOptions,
+  { context, report }: RegisterOptions,
 ): Promise<BatchResult[]> {
   const results: BatchResult[] = [];
   for (const batch of splitBatches(watches)) {
@@ -211,8 +211,8 @@ async function registerRuns(
     });
     for (const [at, result] of answer.results.entries()) {
       const id = batch[at]?.run_id ?? '?';
-      if (isRefused(result)) tellRefusal(id, result, context.io.stderr);
-      else if (told !== null) tellWatched(id, result, told);
+      if (isRefused(result)) reportRefusal(id, result, context.io.stderr);
+      else if (report !== null) reportWatched(id, result, report);
     }
     results.push(...answer.results);
   }
@@ -231,12 +231,12 @@ function partial(error: unknown, done: number, all: number): RunwatchError {
   );
 }
 
-function tellRefusal(id: string, { error, status }: BatchResult, stderr: Output): void {
+function reportRefusal(id: string, { error, status }: BatchResult, stderr: Output): void {
   const why = describeProblem(error ?? { detail: `refused with ${status}` });
   stderr.write(`${stderr.colors.red('error:')} ${id}: ${why}\n`);
 }
 
-function tellWatched(id: string, { status, watch }: BatchResult, output: Output): void {
+function reportWatched(id: string, { status, watch }: BatchResult, output: Output): void {
   const { colors } = output;
   const word = status === 201 ? colors.green('watching') : colors.cyan('already watched');
   const known = watch !== undefined && 'run' in watch ? watch.run?.status : undefined;
@@ -249,7 +249,7 @@ const MAX_ITEMS = 1_000;
 /** Safely under the API's limit of 1 MiB for a body. */
 const MAX_BYTES = 900_000;
 
-/** Splits watches into calls of the batch route that stay within its limits, in order. */
+/** Splits watches into calls of the batch route, each within its limits, in order. */
 export function splitBatches(watches: readonly WatchBody[]): WatchBody[][] {
   const batches: WatchBody[][] = [];
   let bytes = Infinity;

@@ -8,11 +8,11 @@ import { connectQuietly, type DaemonFlags } from '../verb.ts';
 import { cannotTell, judge, type RunView, type Verdict } from './verdict.ts';
 import { type RunObserver, waitForRuns } from './wait.ts';
 
-/** How often, and how long in spite of trouble, `wait` looks at a watch. Milliseconds. */
+/** How often `wait` reads a watch, and how long it goes on in spite of errors. Milliseconds. */
 interface WaitPace {
-  /** Between two looks while the event stream tells nothing. */
+  /** Between two reads of a watch while the event stream names no event of it. */
   recheckMs: number;
-  /** The same while nothing was seen of the run yet, which no event will tell. */
+  /** The same until the first poll result, which yields no event. */
   firstCheckMs: number;
   /** How long nothing may be learned before the answer is "cannot tell". */
   patienceMs: number;
@@ -30,8 +30,8 @@ interface DaemonObserverOptions {
 }
 
 /**
- * Waits by the daemon's account of the runs. The watch itself is the truth; the event stream only
- * says when it is worth a look, so that losing the stream costs promptness and nothing else.
+ * Waits by reading the daemon's watches. The event stream only says when to read one again, so that
+ * losing the stream costs promptness and nothing else.
  */
 export function createDaemonObserver(options: DaemonObserverOptions): RunObserver {
   const hints = new Hints(options.runIds);
@@ -43,7 +43,7 @@ export function createDaemonObserver(options: DaemonObserverOptions): RunObserve
   };
 }
 
-/** Passes on what the event stream says, for as long as there is one. Never throws. */
+/** Passes on the run ids of the event stream. Never throws. */
 async function streamHints(
   { client, runIds, context }: DaemonObserverOptions,
   hints: Hints,
@@ -61,8 +61,8 @@ async function streamHints(
   try {
     for await (const event of stream) hints.give(event.data.run_id);
   } catch {
-    // Without the stream the watches are looked at every few seconds, which tells of any error that
-    // matters. This one is of no use to anybody.
+    // Without the stream the watches are read every few seconds, and those reads show any error that
+    // matters.
     return;
   }
 }
@@ -75,7 +75,7 @@ class DaemonWait {
   readonly #pace: WaitPace;
   /** Since when nothing could be learned of the run; null while something can. */
   #troubleSince: number | null = null;
-  /** What the daemon knew before it was asked to look again: too old to say that a run awaits. */
+  /** Number of polls before the requested one; the result of these is too old for `awaiting`. */
   #stalePolls: number | null = null;
 
   constructor(options: DaemonObserverOptions, hints: Hints, runId: string) {
@@ -107,7 +107,7 @@ class DaemonWait {
     }
   }
 
-  /** Sees to it that the run is watched, without telling anybody who did not ask, and looked at now. */
+  /** Registers the run without subscriptions unless it is watched, and requests a poll. */
   async #enlist(): Promise<WatchView> {
     const { client, source } = this.#options;
     const { runId } = this.#ref;
@@ -119,7 +119,7 @@ class DaemonWait {
     }
     if (watch.state === 'active') {
       this.#stalePolls = watch.polls;
-      // A token that may only read cannot ask for a look; the daemon looks by itself before long.
+      // A token that may only read cannot request a poll; the daemon polls by itself before long.
       await client.pollNow(this.#ref).catch((error: unknown) => {
         if (!(error instanceof RunwatchError)) throw error;
       });
@@ -188,8 +188,8 @@ export function waitThroughDaemon(
 }
 
 /**
- * Wakes those who wait for news of a run. A hint that comes while nobody waits is kept for the next
- * who does, so that no news falls between a look and the wait after it.
+ * Ends the pause before the next read of a watch. A hint that comes outside of a pause is kept for the
+ * next one, so that no event is missed between a read and the pause after it.
  */
 export class Hints {
   readonly #wakers = new Map<string, () => void>();

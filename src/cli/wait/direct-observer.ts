@@ -12,17 +12,17 @@ import type { RunReader } from '../context.ts';
 import { cannotTell, judge, type RunView, type Verdict } from './verdict.ts';
 import type { RunObserver } from './wait.ts';
 
-/** Whoever waits at a terminal sees how far the run has come, as an endpoint that wants everything. */
+/** The terminal shows every change, like an endpoint that subscribes to all events. */
 const TERMINAL = { kind: 'endpoint' as const, endpoint: 'terminal' };
 
-/** One run by itself tells nothing of others, and is no load. */
-const GROUND = {
+/** One run alone gives no statistics and no load. */
+const CONTEXT = {
   statistics: nothingLearned,
   wants: () => true,
   load: NO_LOAD,
   lagMs: 0,
   isStreamed: false,
-  // Of the source no more is known here than what it says of this run.
+  // The state of the source is unknown here.
   answeredAt: Infinity,
   openSince: null,
   closedFor: null,
@@ -47,9 +47,9 @@ interface DirectObserverOptions {
 
 /** Waits by asking Noxus itself, with the daemon's own rules of polling, and within its budget. */
 export function createDirectObserver(options: DirectObserverOptions): RunObserver {
-  const gate = new RequestPacer(1_000 / REQUESTS_PER_SECOND);
+  const pacer = new RequestPacer(1_000 / REQUESTS_PER_SECOND);
   return {
-    settle: (runId, report) => settleDirectly(runId, report, { ...options, gate }),
+    settle: (runId, report) => settleDirectly(runId, report, { ...options, pacer }),
     close: () => options.reader.close(),
   };
 }
@@ -57,20 +57,20 @@ export function createDirectObserver(options: DirectObserverOptions): RunObserve
 async function settleDirectly(
   runId: string,
   report: (view: RunView) => void,
-  options: DirectObserverOptions & { gate: RequestPacer },
+  options: DirectObserverOptions & { pacer: RequestPacer },
 ): Promise<Verdict> {
   const { policy, random, now, signal, throughFeedback } = options;
   let watch = newWatch(runId, policy, now());
   for (;;) {
     const beganAt = now();
-    const result = await lookAt(runId, options);
-    // A key that has never opened anything will not begin to: waiting would only hide the mistake.
+    const result = await pollRun(runId, options);
+    // A key that Noxus refuses at first is refused later, too: waiting would only hide the mistake.
     const isRefused = result.kind === 'unauthorized' || result.kind === 'forbidden';
-    // Nor will an id that Noxus rejects become one.
+    // So is an id that Noxus rejects.
     if ((isRefused || result.kind === 'rejected') && watch.run === null) {
       return cannotTell(troubleOf(result));
     }
-    const observation = observe(watch, result, { ...GROUND, now: now(), beganAt, policy, random });
+    const observation = observe(watch, result, { ...CONTEXT, now: now(), beganAt, policy, random });
     ({ watch } = observation);
     const view = viewOf(observation.watch, observation.events);
     report(view);
@@ -87,24 +87,24 @@ function newWatch(runId: string, { minIntervalMs }: PollPolicy, now: number): Wa
   return register(null, request, { now, defaults }).watch;
 }
 
-/** One look at the run, unless Noxus has asked for quiet. */
-async function lookAt(
+/** One poll of the run, unless Noxus has asked for a pause. */
+async function pollRun(
   runId: string,
-  { gate, now, signal, reader }: DirectObserverOptions & { gate: RequestPacer },
+  { pacer, now, signal, reader }: DirectObserverOptions & { pacer: RequestPacer },
 ): Promise<PollResult> {
-  await sleep(gate.reserve(now()), undefined, { signal });
-  const pause = gate.pauseAt(now());
+  await sleep(pacer.reserve(now()), undefined, { signal });
+  const pause = pacer.pauseAt(now());
   if (pause !== null) return pause;
   const outcome = await reader.readRun(runId, { signal });
   if (outcome.kind === 'rate_limited' && outcome.retryAfterMs !== null) {
-    gate.pause(outcome.message, now() + outcome.retryAfterMs);
+    pacer.pause(outcome.message, now() + outcome.retryAfterMs);
   }
   return outcome;
 }
 
 function viewOf({ state, run, trouble }: Watch, events: readonly RunwatchEvent[]): RunView {
-  const told = events.find(({ data }) => data.error !== undefined)?.data.error;
-  const reason = told ?? (trouble && troubleOf(trouble));
+  const eventError = events.find(({ data }) => data.error !== undefined)?.data.error;
+  const reason = eventError ?? (trouble && troubleOf(trouble));
   return { state, run, trouble: reason && { code: reason.code, message: reason.message } };
 }
 
@@ -112,7 +112,7 @@ function troubleOf({ kind, message }: { kind: string; message: string }) {
   return { code: kind, message };
 }
 
-/** Spaces the requests of one process to a source, and keeps them back while it asks for quiet. */
+/** Spaces the requests of one process to a source, and holds them back while the source is paused. */
 export class RequestPacer {
   readonly #spacingMs: number;
   #nextSlotAt = 0;

@@ -19,7 +19,7 @@ export interface Verdict {
   reason: { code: string; message: string } | null;
 }
 
-/** A run as `wait` sees it, whoever looked. */
+/** A run as `wait` sees it, by the daemon or by a poll of its own. */
 export interface RunView {
   state: string;
   run: RunSnapshot | null;
@@ -52,7 +52,7 @@ export function worstVerdict(kinds: readonly VerdictKind[]): VerdictKind {
 }
 
 /**
- * The verdict that a look at a run allows, or null while there is something to wait for.
+ * The verdict on a run, or null while there is something to wait for.
  * @param throughFeedback wait on while the run awaits human feedback
  */
 export function judge(
@@ -65,7 +65,7 @@ export function judge(
     case 'gone':
       return cannotTell(view.trouble ?? { code: 'gone', message: 'Noxus does not know this run' });
     case 'cancelled':
-      return cannotTell({ code: 'cancelled', message: 'somebody stopped watching it' });
+      return cannotTell({ code: 'cancelled', message: 'its watch was cancelled' });
     case 'expired':
       return { kind: 'timed_out', reason: { code: 'expired', message: 'its watch expired' } };
     default:

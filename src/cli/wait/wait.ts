@@ -5,12 +5,12 @@ import { paint, plain } from '../render/text.ts';
 import { writeJson } from '../report.ts';
 import { exitCodeOfVerdict, worstVerdict, type RunView, type Verdict } from './verdict.ts';
 
-/** Something that can tell what becomes of runs. */
+/** Follows runs to their verdicts. */
 export interface RunObserver {
   /**
    * Follows a run until there is a verdict. Throws on errors that concern every run, such as a token
    * that is not known, and when the signal that it was opened with aborts.
-   * @param report hears of every look at the run
+   * @param report called after every read of the run
    */
   settle(runId: string, report: (view: RunView) => void): Promise<Verdict>;
   close(): void;
@@ -52,7 +52,7 @@ export async function waitForRuns(
   const waitFor = async (runId: string): Promise<WaitResult> => {
     let view: RunView | null = null;
     const verdict = await observer
-      .settle(runId, (look) => display.update(runId, (view = look)))
+      .settle(runId, (latest) => display.update(runId, (view = latest)))
       .catch((error: unknown): Verdict => {
         if (deadline?.aborted === true && !context.signal.aborted) return TIMED_OUT;
         throw error;
@@ -64,7 +64,7 @@ export async function waitForRuns(
   try {
     const results = await Promise.all(runIds.map(waitFor));
     display.stop();
-    return tellResults(results, context, json);
+    return printResults(results, context, json);
   } finally {
     display.stop();
     done.abort();
@@ -77,7 +77,7 @@ const TIMED_OUT: Verdict = {
   reason: { code: 'timed_out', message: 'the time for waiting is up' },
 };
 
-function tellResults(results: WaitResult[], { io }: CliContext, json: boolean): number {
+function printResults(results: WaitResult[], { io }: CliContext, json: boolean): number {
   const exitCode = exitCodeOfVerdict(worstVerdict(results.map(({ verdict }) => verdict.kind)));
   if (json) {
     writeJson(io.stdout, { exit_code: exitCode, results: results.map(present) });
@@ -101,7 +101,7 @@ function present({ runId, verdict, view }: WaitResult) {
   };
 }
 
-/** Shows how runs come on while they are waited for. */
+/** Shows the progress of runs during a wait. */
 interface WaitDisplay {
   update(runId: string, view: RunView): void;
   settle(runId: string, verdict: Verdict): void;
@@ -109,7 +109,7 @@ interface WaitDisplay {
   stop(): void;
 }
 
-/** More bars than this do not fit a screen; a line for each change is of more use then. */
+/** More bars than this do not fit a screen; then each change is a line. */
 const MOST_BARS = 12;
 
 /** Bars on a terminal, else a line for each change. */
@@ -153,7 +153,7 @@ function createBars(output: Output, runIds: readonly string[]): WaitDisplay {
   const byRun = new Map<string, SingleBar>();
   for (const runId of runIds) {
     const name = runId.slice(0, width).padEnd(width);
-    byRun.set(runId, bars.create(100, 0, { name, status: 'looking' }));
+    byRun.set(runId, bars.create(100, 0, { name, status: 'waiting' }));
   }
   return {
     update(runId, view) {

@@ -15,7 +15,7 @@ import {
 } from '../schemas/endpoint.ts';
 import type { EndpointService, EndpointView } from '../services.ts';
 
-/** A test waits for the receiver, who has up to 30 s by configuration; ms. */
+/** A test waits for the receiver, which has up to 30 s by configuration; ms. */
 const TEST_TIMEOUT_MS = 45_000;
 
 /** What changes the state of an endpoint, or its secret, is up to operators. */
@@ -47,7 +47,7 @@ const testSchema = {
   operationId: 'testEndpoint',
   summary: 'Send an event of the type runwatch.test now',
   description:
-    'It goes out at once, also to an endpoint that is paused, failing or disabled. A receiver that does not take it is told by `delivered`.',
+    'It goes out at once, also to an endpoint that is paused, failing or disabled. `delivered` says whether the receiver took it.',
   params: endpointParams,
   response: {
     200: jsonAnswer('What the receiver made of it.', endpointTest),
@@ -61,7 +61,7 @@ const SWITCHES = [
   { action: 'pause', summary: 'Keep the deliveries of an endpoint until it is resumed' },
   {
     action: 'resume',
-    summary: 'Deliver again to an endpoint that is paused, disabled, or asked for quiet',
+    summary: 'Deliver again to an endpoint that is paused, disabled or throttled',
   },
 ] as const;
 

@@ -22,7 +22,7 @@ const resumeSchema = {
   operationId: 'resumeSource',
   summary: 'Lift the pause of a source',
   description:
-    'Runs are polled again at once. A source that still does not answer is left alone once more.',
+    'Runs are polled again at once. A source that still does not answer is paused again.',
   params: sourceParams,
   response: {
     200: jsonAnswer('The source as it is now.', sourceSchema),

@@ -33,7 +33,7 @@ export const deliverySchema = z
     event_type: z
       .enum([...EVENT_TYPES, ...SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE])
       .meta({ id: 'SentEventType' }),
-    run_id: z.string().meta({ description: 'Empty for what tells of an endpoint.' }),
+    run_id: z.string().meta({ description: 'Empty for events about an endpoint.' }),
     endpoint: z
       .string()
       .meta({ description: 'The name, or the masked URL of a webhook of a watch.' }),

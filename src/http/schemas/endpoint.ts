@@ -8,7 +8,7 @@ const health = z
     state: z.enum(['active', 'failing', 'paused', 'disabled']).meta({
       id: 'EndpointState',
       description:
-        '`failing`: most attempts failed of late; deliveries are parked and one at a time probes. `paused`: deliveries are parked until it is resumed. `disabled`: deliveries are skipped until it is resumed.',
+        '`failing`: most recent attempts failed; deliveries are parked and one at a time probes. `paused`: deliveries are parked until it is resumed. `disabled`: deliveries are skipped until it is resumed.',
     }),
     reason: z.string().nullable().meta({
       description: 'Why it is disabled: `gone` (it answered 410) or `failing` (for five days).',
@@ -40,7 +40,7 @@ export const endpointSchema = z
       description: '`unconfigured`: it was renamed or removed while deliveries still wait for it.',
     }),
     url: z.string().nullable(),
-    events: z.array(z.string()).meta({ description: 'The event types and families it is told.' }),
+    events: z.array(z.string()).meta({ description: 'The event types and families that it gets.' }),
     default: z.boolean(),
     counts,
     health,

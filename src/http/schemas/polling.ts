@@ -26,11 +26,11 @@ export const workflowPollingSchema = z
     duration: z
       .object({ median_ms: milliseconds, p90_ms: milliseconds })
       .nullable()
-      .meta({ description: 'From creation to end, of late; null until five runs have ended.' }),
-    measured: perRun.nullable().meta({ description: 'What it took of late, by the mean.' }),
+      .meta({ description: 'From creation to end, of recent runs; null until five have ended.' }),
+    measured: perRun.nullable().meta({ description: 'The mean of recent runs.' }),
     expected: perRun.extend({ profile }).nullable().meta({
       description:
-        'What the configured limits and profile come to for a run of its own that lasts so long, up to its first wait for a human. What progress and lists of runs tell is left out: it makes the real figures better.',
+        'What the configured limits and profile come to for a run of its own that lasts so long, up to its first wait for a human. Progress and lists of runs are left out; they make the real figures better.',
     }),
   })
   .meta({

@@ -51,11 +51,11 @@ export const watchRequest = z
     endpoints: endpointNames
       .meta({
         description:
-          'Names of configured endpoints that are told. An empty list tells none; without list and webhook the default ones are told.',
+          'Names of configured endpoints that are notified. An empty list means none; without list and webhook the default ones are notified.',
       })
       .exactOptional(),
     webhook: webhook
-      .meta({ description: 'A webhook that is told, besides the endpoints.' })
+      .meta({ description: 'A webhook that is notified, besides the endpoints.' })
       .exactOptional(),
     metadata: metadata
       .meta({
@@ -68,7 +68,7 @@ export const watchRequest = z
       .exactOptional(),
     profile: profile.exactOptional(),
     max_delay: duration('1s', '1d', '10s')
-      .meta({ description: 'Longest time between two looks, from 1s to 1d.' })
+      .meta({ description: 'Longest time between two polls, from 1s to 1d.' })
       .exactOptional(),
   })
   .meta({
@@ -127,7 +127,7 @@ export const watchSchema = z
     timeout_at: time,
     error: troubleSchema
       .nullable()
-      .meta({ description: 'Why nothing can be told of the run, and since when.' }),
+      .meta({ description: 'Why the state of the run is unknown, and since when.' }),
   })
   .meta({ id: 'Watch', description: 'The interest in one run of one source.' });
 

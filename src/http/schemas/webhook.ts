@@ -41,7 +41,7 @@ const eventPattern = z
 
 const eventPatterns = z
   .array(eventPattern)
-  .min(1, 'expected at least one event type; leave it out for those told by default')
+  .min(1, 'expected at least one event type; leave it out for the default events')
   .max(50)
   .meta({ examples: [['run.completed', 'run.failed']] });
 
