@@ -1,5 +1,6 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
+import type { RunwatchEvent } from '../core/event/event.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { DICTIONARY } from './history-dictionary.ts';
 import { IDENTITY_LENGTH } from './stores/watch-record.ts';
@@ -86,20 +87,42 @@ export function unpackHistory(record: Buffer): History {
   return {
     identity: identityOf(record),
     rest,
-    events: (JSON.parse(events) as PackedEvent[]).map(([place, event]) => ({
-      place,
-      body: typeof event === 'string' ? event : JSON.stringify(event),
-    })),
-    deliveries: (JSON.parse(deliveries) as PackedDelivery[]).map(
-      ([number, version, settledAt, delivery, attempts]) => ({
-        number,
-        version,
-        settledAt,
-        delivery,
-        attempts,
-      }),
-    ),
+    events: readEvents(events).map(([place, event]) => ({ place, body: textOf(event) })),
+    deliveries: readDeliveries(deliveries),
   };
+}
+
+/** One event of a packed record, by its place; undefined for none. Throws `record_unknown`. */
+export function unpackEvent(record: Buffer, place: number): RunwatchEvent | undefined {
+  const [, events = ''] = inflate(record).split('\n', 2);
+  const event = readEvents(events).find((one) => one[0] === place)?.[1];
+  return (typeof event === 'string' ? JSON.parse(event) : event) as RunwatchEvent | undefined;
+}
+
+/** The deliveries of a packed record. Throws RunwatchError `record_unknown`. */
+export function unpackDeliveries(record: Buffer): KeptDelivery[] {
+  const [, , deliveries = ''] = inflate(record).split('\n');
+  return readDeliveries(deliveries);
+}
+
+function readEvents(line: string): PackedEvent[] {
+  return JSON.parse(line) as PackedEvent[];
+}
+
+function readDeliveries(line: string): KeptDelivery[] {
+  return (JSON.parse(line) as PackedDelivery[]).map(
+    ([number, version, settledAt, delivery, attempts]) => ({
+      number,
+      version,
+      settledAt,
+      delivery,
+      attempts,
+    }),
+  );
+}
+
+function textOf(event: unknown): string {
+  return typeof event === 'string' ? event : JSON.stringify(event);
 }
 
 function identityOf(record: Buffer): string {

@@ -64,7 +64,7 @@ export class EventStore {
     return {
       items: items.map(({ number, item }) => ({
         cursor: cursorAt(String(number)),
-        event: JSON.parse(item) as RunwatchEvent,
+        event: item,
       })),
       nextCursor: next === null ? null : cursorAt(next),
     };
@@ -81,8 +81,7 @@ export class EventStore {
   }
 
   private async ofRun(runId: string, { type }: EventFilter, page: PageQuery) {
-    const matches = (body: string) =>
-      type === undefined || (JSON.parse(body) as RunwatchEvent).type === type;
+    const matches = (event: RunwatchEvent) => type === undefined || event.type === type;
     return this.history.events(await this.history.watchesOf(runId), { ...page, matches });
   }
 

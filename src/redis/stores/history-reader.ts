@@ -1,7 +1,14 @@
 import type { Redis } from 'ioredis';
 import type { Delivery, StoredDelivery } from '../../core/delivery/delivery.ts';
+import type { RunwatchEvent } from '../../core/event/event.ts';
 import { watchId, type WatchKey } from '../../core/watch/watch.ts';
-import { isPacked, unpackHistory, type History } from '../history-codec.ts';
+import {
+  isPacked,
+  unpackDeliveries,
+  unpackEvent,
+  unpackHistory,
+  type History,
+} from '../history-codec.ts';
 import type { Keys } from '../keys.ts';
 import type { NumberedRow } from '../numbers.ts';
 
@@ -35,15 +42,18 @@ interface PartKind<Item> {
   fields: [version: string, text: string];
   parse: (text: string, version: string) => Item;
   ofHistory: (history: History) => Numbered<Item>[];
+  /** One of a packed record. */
+  unpack: (record: Buffer, number: number) => Item | undefined;
 }
 
-/** Events are their texts. */
-const EVENTS: PartKind<string> = {
+const EVENTS: PartKind<RunwatchEvent> = {
   liveKey: (keys, watch) => keys.liveEvents(watch),
   hashes: (keys) => keys.event(''),
   fields: ['place', 'body'],
-  parse: (text) => text,
-  ofHistory: ({ events }) => events.map(({ place, body }) => ({ number: place, item: body })),
+  parse: (text) => JSON.parse(text) as RunwatchEvent,
+  ofHistory: ({ events }) =>
+    events.map(({ place, body }) => ({ number: place, item: JSON.parse(body) as RunwatchEvent })),
+  unpack: unpackEvent,
 };
 
 const DELIVERIES: PartKind<StoredDelivery> = {
@@ -56,6 +66,8 @@ const DELIVERIES: PartKind<StoredDelivery> = {
   }),
   ofHistory: ({ deliveries }) =>
     deliveries.map(({ number, version, delivery }) => ({ number, item: { version, delivery } })),
+  unpack: (record, number) =>
+    unpackDeliveries(record).find((delivery) => delivery.number === number),
 };
 
 /** What of one event or delivery is in Redis: two fields of its hash, or the history of its watch. */
@@ -74,7 +86,10 @@ export class HistoryReader {
     return sources.map((source) => ({ source, runId }));
   }
 
-  events(watches: readonly WatchKey[], query: PartQuery<string>): Promise<Part<string>> {
+  events(
+    watches: readonly WatchKey[],
+    query: PartQuery<RunwatchEvent>,
+  ): Promise<Part<RunwatchEvent>> {
     return this.partOf(EVENTS, watches, query);
   }
 
@@ -158,7 +173,7 @@ export class HistoryReader {
 }
 
 /** Reads the rows of a walk over all events or deliveries. */
-export function readRows(kind: 'event', rows: readonly NumberedRow[]): Numbered<string>[];
+export function readRows(kind: 'event', rows: readonly NumberedRow[]): Numbered<RunwatchEvent>[];
 export function readRows(
   kind: 'delivery',
   rows: readonly NumberedRow[],
@@ -166,19 +181,11 @@ export function readRows(
 export function readRows(
   kind: 'event' | 'delivery',
   rows: readonly NumberedRow[],
-): Numbered<string | StoredDelivery>[] {
-  const part: PartKind<string | StoredDelivery> = kind === 'event' ? EVENTS : DELIVERIES;
-  const folded = new Map<Buffer, Map<number, string | StoredDelivery>>();
+): Numbered<RunwatchEvent | StoredDelivery>[] {
+  const part: PartKind<RunwatchEvent | StoredDelivery> = kind === 'event' ? EVENTS : DELIVERIES;
   return rows.flatMap(({ number: place, record, version, text }) => {
     const number = Number(place);
-    if (record === null) return [{ number, item: part.parse(text, version) }];
-    let items = folded.get(record);
-    if (items === undefined) {
-      const history = unpackHistory(record);
-      items = new Map(part.ofHistory(history).map((one) => [one.number, one.item]));
-      folded.set(record, items);
-    }
-    const item = items.get(number);
+    const item = record === null ? part.parse(text, version) : part.unpack(record, number);
     return item === undefined ? [] : [{ number, item }];
   });
 }

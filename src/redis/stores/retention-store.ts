@@ -1,6 +1,5 @@
 import type { Redis } from 'ioredis';
 import { isOutstanding, type StoredDelivery } from '../../core/delivery/delivery.ts';
-import type { RunwatchEvent } from '../../core/event/event.ts';
 import { parseWatchId, watchId, type WatchKey } from '../../core/watch/watch.ts';
 import { declaredKeys } from '../declared-keys.ts';
 import { deliveryIndexes, eventIndexes } from '../indexes.ts';
@@ -125,11 +124,12 @@ export class RetentionStore {
     for (;;) {
       const { items } = await this.reader.events([key], { ...all, matches: () => true });
       if (items.length === 0) return true;
-      const events = items.map(({ number, item }) => {
-        const event = JSON.parse(item) as RunwatchEvent;
-        const indexes = eventIndexes(this.keys, event);
-        return { id: event.id, key: this.keys.event(event.id), place: number, indexes };
-      });
+      const events = items.map(({ number, item }) => ({
+        id: item.id,
+        key: this.keys.event(item.id),
+        place: number,
+        indexes: eventIndexes(this.keys, item),
+      }));
       const plan = { eventLog: this.keys.eventLog, events };
       await this.redis.rwForgetEvents(
         ...declaredKeys(this.keys, [this.keys.liveEvents(watchId(key))], plan),
