@@ -18,7 +18,7 @@ import {
 } from './support/settled-runs.ts';
 
 /** Runs of each shape that are written and folded one by one. */
-const SAMPLES = 3_000;
+const SAMPLES = 1_500;
 
 /** Written at a time. */
 const AT_ONCE = 50;
@@ -27,7 +27,7 @@ const AT_ONCE = 50;
 const PAGES = 20;
 
 /** How long runs are forgotten, ms. */
-const FORGET_MS = 20_000;
+const FORGET_MS = 10_000;
 
 /** Commands that take longer than this are in Redis's slow log, µs. */
 const SLOW_US = 500;
