@@ -424,7 +424,7 @@ describe('retention of folded watches', () => {
   });
 });
 
-test('memory is told apart by what it is kept for, and noted once an hour', async () => {
+test('memory is counted by what it is kept for, and noted once an hour', async () => {
   const { memory } = stores;
   const key = await foldedRun();
   const { bytes } = await history.size();

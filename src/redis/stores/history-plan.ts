@@ -18,7 +18,7 @@ export interface FoldedWatch {
   history: History;
 }
 
-/** A reply of Redis as bytes; integers stay what they are. */
+/** A reply of Redis as bytes; integers are left as they are. */
 export type BytesReply = (Buffer | BytesReply)[];
 
 /** Reads a watch in either state; null where there is none. */

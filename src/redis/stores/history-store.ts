@@ -17,7 +17,7 @@ import {
 import { readWatch, writeDoc, writeHead } from './watch-record.ts';
 
 /**
- * Events and deliveries of a watch that is folded: one with more stays live. Bounds how long Redis is
+ * Events and deliveries of a watch that is folded: one with more is kept live. Bounds how long Redis is
  * busy with folding, and how much is read for one event.
  */
 const MOST_FOLDED = 500;
@@ -42,7 +42,7 @@ export interface FoldedSize {
 type FoldResult = 'folded' | 'kept' | 'changed' | 'long' | 'unknown';
 
 /**
- * Folds watches that have ended and whose deliveries have settled, and unfolds them; see
+ * Folds watches that have ended, once their deliveries have settled, and unfolds them; see
  * `lua/history.ts`. Each is one step or none. Errors of the connection pass through.
  */
 export class HistoryStore {
@@ -116,7 +116,7 @@ export class HistoryStore {
     return record === null || !isPacked(record) ? null : openFolded(key, record);
   }
 
-  /** Makes a folded watch live again, with the same version. One that is live stays as it is. */
+  /** Makes a folded watch live again, with the same version. One that is live is left as it is. */
   async unfold(key: WatchKey): Promise<void> {
     const found = await this.folded(key);
     if (found === null) return;

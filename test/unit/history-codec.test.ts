@@ -1,0 +1,93 @@
+import { expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { newDelivery, type Attempt } from '../../src/core/delivery/delivery.ts';
+import {
+  isPacked,
+  packHistory,
+  unpackDeliveries,
+  unpackEvent,
+  unpackHistory,
+  unpackWatch,
+} from '../../src/redis/history-codec.ts';
+import { readWatch, writeDoc, writeHead } from '../../src/redis/stores/watch-record.ts';
+import { newWatch, NOON, snapshot } from '../support/builders.ts';
+
+const IDENTITY = '000000000003 000000000042';
+
+/** A record that the first version of form 1 wrote. */
+const WRITTEN = Buffer.from(
+  'MDAwMDAwMDAwMDAzIDAwMDAwMDAwMDA0MgFD1AEK+ABctqiYnFoDxtM1RM3iYCZYEN9IG9E5uRazVDUzNzIyNYMWpQQKWANQEWi' +
+    'OXARCHBNfV1SaB3YltnFKjFIOohiS0GMB',
+  'base64',
+);
+
+const watch = newWatch({ run: snapshot({ status: 'failed' }), state: 'finished', endedAt: NOON });
+const rest = writeHead(watch) + writeDoc(watch);
+
+const attempt = fc.record<Attempt>({
+  at: fc.nat(),
+  status: fc.option(fc.nat(599)),
+  error: fc.option(fc.record({ code: fc.string(), message: fc.string() })),
+  durationMs: fc.nat(),
+  response: fc.constant(null),
+});
+
+const events = fc.array(
+  fc.record({
+    place: fc.nat(),
+    // Also texts that JSON would write in another way.
+    body: fc
+      .tuple(fc.dictionary(fc.string(), fc.jsonValue()), fc.constantFrom('', ' '))
+      .map(([event, end]) => JSON.stringify(event) + end),
+  }),
+);
+
+const deliveries = fc.array(
+  fc.record({
+    number: fc.nat(),
+    version: fc.nat(),
+    settledAt: fc.option(fc.nat()),
+    delivery: fc.string().map((id) => newDelivery(watch, { id, type: 'run.failed' }, 'ops', NOON)),
+    attempts: fc.array(attempt),
+  }),
+);
+
+test('a packed history gives back every text of its events, and its deliveries', () => {
+  fc.assert(
+    fc.property(events, deliveries, (someEvents, someDeliveries) => {
+      const history = { rest, events: someEvents, deliveries: someDeliveries };
+      const record = Buffer.concat([Buffer.from(IDENTITY), packHistory(history)]);
+      expect(isPacked(record)).toBe(true);
+      expect(unpackHistory(record)).toEqual({ ...history, identity: IDENTITY });
+      expect(unpackDeliveries(record)).toEqual(someDeliveries);
+      expect(unpackWatch(record)).toBe(IDENTITY + rest);
+    }),
+  );
+});
+
+test('one event is found by its place, whether its text is that of JSON or not', () => {
+  const bodies = ['{"id":"evt_a"}', '{ "id": "evt_b" }'];
+  const kept = bodies.map((body, at) => ({ place: at + 7, body }));
+  const packed = packHistory({ rest, events: kept, deliveries: [] });
+  const record = Buffer.concat([Buffer.from(IDENTITY), packed]);
+  expect([7, 8, 9].map((place) => unpackEvent(record, place))).toEqual([
+    { id: 'evt_a' },
+    { id: 'evt_b' },
+    undefined,
+  ]);
+});
+
+test('what form 1 once wrote is read for as long as it is called form 1', () => {
+  const body = '{"id":"evt_failed_~run-1","type":"run.failed","data":{"run_id":"run-1"}}';
+  expect(unpackHistory(WRITTEN)).toEqual({
+    identity: IDENTITY,
+    rest,
+    events: [{ place: 7, body }],
+    deliveries: [],
+  });
+  expect(readWatch(watch, unpackWatch(WRITTEN))).toMatchObject({ version: 3, watch: { run: {} } });
+});
+
+test('a live record is not a packed one', () => {
+  expect(isPacked(Buffer.from(IDENTITY + rest))).toBe(false);
+});
