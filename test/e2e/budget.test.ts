@@ -120,12 +120,12 @@ afterAll(async () => {
   await Promise.all([noxus, stormy, calm].map((simulator) => simulator.close()));
 });
 
-describe('three daemons that want far more of a source than its rate limit', () => {
-  test('never exceed it in any window of its length, quick retries included', () => {
+describe('rate limit of a source shared by three busy daemons', () => {
+  test('three busy daemons never exceed the rate limit in any window, quick retries included', () => {
     expect(noxus.requests.mostWithin(LIMIT.perMs)).toBeLessThanOrEqual(LIMIT.requests);
   });
 
-  test('tell of the lag of their polls, and of no run that they could not reach in time', async () => {
+  test('three busy daemons report the lag of their polls, and no run as unreachable', async () => {
     for (const { url, api } of daemons) {
       const metrics = await (await fetch(`${url}/metrics`)).text();
       expect(Number(/^runwatch_poll_lag_seconds_sum (.*)$/m.exec(metrics)?.[1])).toBeGreaterThan(0);
@@ -134,29 +134,29 @@ describe('three daemons that want far more of a source than its rate limit', () 
     }
   });
 
-  test('leave some of it to the discovery of runs', () => {
+  test('discovery gets its share of a rate limit that polls use up', () => {
     expect(noxus.requests.lists).toBeGreaterThan(2);
   });
 
-  test('poll the urgent more often than the others, and leave out nobody', () => {
+  test('a busy source polls urgent watches more often, and every watch', () => {
     expect(Math.min(...readsOf(normal))).toBeGreaterThan(0);
     expect(Math.min(...readsOf(urgent))).toBeGreaterThan(Math.max(...readsOf(normal)));
   });
 });
 
-describe('a source that answers a storm of polls of three daemons with a pause', () => {
-  test('is left alone by all of them, but for what was under way', () => {
+describe('pause that a source requests of three daemons', () => {
+  test('a paused source gets only requests that were in flight, from all daemons', () => {
     const { from, until } = storm;
     expect(until - from).toBeGreaterThan((PAUSE_S - 0.5) * 1_000);
     expect(stormy.requests.requestsBetween(from + UNDER_WAY_MS, until)).toBe(0);
   });
 
-  test('is told of once, by one of them', () => {
+  test('one of three daemons reports the pause of a source, once', () => {
     expect(storm.told).toBe(1);
     expect(stormy.requests.statuses['503']).toBeGreaterThanOrEqual(1);
   });
 
-  test('does not keep them from another source', () => {
+  test('the pause of a source does not delay another source', () => {
     expect(calm.requests.requestsBetween(storm.from, storm.until)).toBeGreaterThan(30);
   });
 });

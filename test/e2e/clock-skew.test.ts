@@ -81,7 +81,7 @@ async function skewInMetrics({ url }: { url: string }): Promise<number> {
   return Math.round(Number(/^runwatch_clock_skew_seconds (\S+)$/m.exec(text)?.[1]));
 }
 
-test('daemons ten minutes apart, one of them set by more, send each event once and expire nothing', async () => {
+test('daemons with clocks ten minutes apart send each event once, and expire nothing early', async () => {
   const target = testRedis();
   const stores = openStores(target);
   let stepMs = 0;

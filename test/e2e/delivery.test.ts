@@ -133,8 +133,8 @@ function expectAllTold(deliveries: DeliveryJson[]): void {
   }
 }
 
-describe('two daemons and receivers in all kinds of trouble', () => {
-  test('lose nothing when one is killed with deliveries on their way', async () => {
+describe('two daemons with failing receivers', () => {
+  test('a daemon killed with deliveries in flight loses no event', async () => {
     const [first, second] = [await startDaemon(), await startDaemon()];
     const conservation = sampleConservation(second, 50);
     const planned = await watchRuns(first);
@@ -150,7 +150,7 @@ describe('two daemons and receivers in all kinds of trouble', () => {
     expect(deliveries.filter(({ state }) => state === 'skipped').length).toBeGreaterThan(0);
   }, 60_000);
 
-  test('lose nothing when every key of the queue is deleted and all of them start again', async () => {
+  test('deleting every key of the queue and restarting the daemons loses no event', async () => {
     await stopAll(daemons);
     daemons = [];
     const before = await startDaemon();

@@ -118,8 +118,8 @@ afterAll(async () => {
   await Promise.all([everybody, ops, noxus].map((server) => server.close()));
 });
 
-describe('three daemons that discover the runs of a workspace whose clock is three hours behind', () => {
-  test('watch what others begin, with the default endpoints and nothing else', async () => {
+describe('discovery by three daemons of a workspace whose clock is three hours behind', () => {
+  test('discovery watches runs that others start, with the default endpoints only', async () => {
     const runIds = begin(5);
     others.push(...runIds);
     await untilTold(runIds);
@@ -130,14 +130,14 @@ describe('three daemons that discover the runs of a workspace whose clock is thr
     });
   });
 
-  test('tell once of runs that were over before anybody saw them', async () => {
+  test('discovery sends one event for a run that ended before it was listed', async () => {
     const steps = [{ after_ms: 0, status: 'completed', progress: 100 }];
     const runIds = begin(5, { steps });
     others.push(...runIds);
     await untilTold(runIds);
   });
 
-  test('leave a run as it is that somebody has registered', async () => {
+  test('discovery does not change the watch of a registered run', async () => {
     const [runId = ''] = begin(1, { steps: [{ after_ms: 0, status: 'running' }] });
     const watch = { run_id: runId, endpoints: ['ops'], metadata: { team: 'billing' } };
     await anyDaemon().api('/v1/watches', watch);
@@ -149,7 +149,7 @@ describe('three daemons that discover the runs of a workspace whose clock is thr
     noxus.delete(runId);
   });
 
-  test('find all of many while pages shift, one of them is killed, and another one restarts', async () => {
+  test('discovery finds all runs although pages shift, one daemon is killed and one restarts', async () => {
     noxus.fault({ kind: 'shift', by: -30, on: 'list', count: 2 });
     noxus.fault({ kind: 'shift', by: 20, on: 'list', count: 1 });
     const runIds = begin(130);
@@ -163,7 +163,7 @@ describe('three daemons that discover the runs of a workspace whose clock is thr
     await untilTold(runIds);
   }, 90_000);
 
-  test('say once that they cannot list, stay ready, and miss nothing', async () => {
+  test('discovery reports a failing list once, keeps the daemons ready, and misses no run', async () => {
     const readiness = async () => (await anyDaemon().api<string>('/readyz')).body;
     // On a machine that is slow, a list may have been late before; who was killed may not have said so.
     await waitFor(async () => /^ok discovery: /m.test(await readiness()));
@@ -190,7 +190,7 @@ describe('three daemons that discover the runs of a workspace whose clock is thr
     expect(types().slice(-2)).toEqual(['discovery.unavailable', 'discovery.recovered']);
   });
 
-  test('have told of each run by one event, and have left alone all that were there before', async () => {
+  test('discovery sends one event for each run, and none for runs older than itself', async () => {
     const told = pastEnds();
     expect([...told].filter(([, events]) => events.size > 1)).toEqual([]);
     expect([...told.keys()].toSorted()).toEqual(others.toSorted());

@@ -133,7 +133,7 @@ function isSignedBy(secret: string, { body, headers }: ReceivedWebhook): boolean
   }
 }
 
-describe('rotating the secret of an endpoint', () => {
+describe("rotation of an endpoint's secret", () => {
   const rotate = async (...flags: string[]) => {
     const { stdout, exitCode } = await cli('endpoints', 'rotate', 'rotated', ...flags);
     expect(exitCode).toBe(0);
@@ -142,7 +142,7 @@ describe('rotating the secret of an endpoint', () => {
   const told = () => nextOf('rotated', () => tell('rotated', 'delivered'));
   let first: string;
 
-  test('has both secrets sign, each of which is enough for the official library', async () => {
+  test('during a rotation both secrets sign, and the official library verifies with either', async () => {
     first = await rotate('--overlap', '1h');
     const webhook = await told();
     expect(webhook.headers['webhook-signature']?.split(' ')).toHaveLength(2);
@@ -150,14 +150,14 @@ describe('rotating the secret of an endpoint', () => {
     expect(signers.map((secret) => isSignedBy(secret, webhook))).toEqual([true, true, false]);
   });
 
-  test('that ends the old secrets now has the new one alone sign', async () => {
+  test('a rotation without overlap signs with the new secret only', async () => {
     const second = await rotate('--now');
     const webhook = await told();
     const signers = [OLD_SECRET, first, second];
     expect(signers.map((secret) => isSignedBy(secret, webhook))).toEqual([false, false, true]);
   });
 
-  test('tells the new secret once and nowhere else', async () => {
+  test('a rotated secret is returned once, and occurs nowhere else', async () => {
     const said = [
       JSON.stringify((await daemon.api('/v1/endpoints')).body),
       (await cli('endpoints', '--json')).stdout,
@@ -170,10 +170,10 @@ describe('rotating the secret of an endpoint', () => {
   });
 });
 
-describe('an endpoint that answered 410', () => {
+describe('endpoint after 410', () => {
   const skipped: (DeliveryJson & { created_at: string })[] = [];
 
-  test('is disabled, and what follows is skipped and listed', async () => {
+  test('an endpoint that answers 410 is disabled, and its next deliveries are skipped and listed', async () => {
     for (const name of ['gone', 'also-gone'] as const) {
       const dead = await tell(name, 'dead');
       expect(dead).toMatchObject({ attempt_count: 1, last: { status: 410 } });
@@ -188,7 +188,7 @@ describe('an endpoint that answered 410', () => {
     expect(received('gone')).toHaveLength(1);
   });
 
-  test('is told of to the endpoint of the operators, signed, with the delivery that was given up', async () => {
+  test("the operators' endpoint gets a signed event for the disabled endpoint and the dead delivery", async () => {
     const alertsAbout = (name: Name) =>
       received('operators')
         .map(({ body }) => JSON.parse(body) as { type: string; data: { endpoint: string } })
@@ -209,7 +209,7 @@ describe('an endpoint that answered 410', () => {
     expect(received('operators').filter(({ verified }) => !verified)).toEqual([]);
   });
 
-  test('is sent what it missed once it is enabled and somebody asks, by endpoint and time', async () => {
+  test('an endpoint that is enabled again gets its missed deliveries by redelivery of a time range', async () => {
     expect(await cli('endpoints', 'resume', 'gone')).toMatchObject({
       exitCode: 0,
       stdout: 'gone is active\n',
@@ -236,8 +236,8 @@ describe('an endpoint that answered 410', () => {
   });
 });
 
-describe('an endpoint that is paused', () => {
-  test('keeps its events, takes a test, and gets them all when it is resumed', async () => {
+describe('paused endpoint', () => {
+  test('a paused endpoint parks its deliveries, accepts a test, and gets all of them after resuming', async () => {
     expect((await cli('endpoints', 'pause', 'paused')).stdout).toBe('paused is paused\n');
     const kept = [await tell('paused', 'parked'), await tell('paused', 'parked')];
     expect(received('paused')).toEqual([]);
@@ -264,8 +264,8 @@ describe('an endpoint that is paused', () => {
   });
 });
 
-describe('a test of an endpoint', () => {
-  test('exits 1 while the receiver fails, 0 once it does not, and is no delivery', async () => {
+describe('test delivery to an endpoint', () => {
+  test('endpoints test exits 1 for a failing receiver and 0 for a working one, and records no delivery', async () => {
     const failed = await cli('endpoints', 'test', 'tested');
     expect(failed).toMatchObject({ exitCode: 1 });
     expect(failed.stdout).toMatch(/^not delivered to tested: .*500/);
@@ -276,8 +276,8 @@ describe('a test of an endpoint', () => {
   });
 });
 
-describe('a delivery that was tried twice', () => {
-  test('is shown with its attempts, and goes out again as the same event', async () => {
+describe('delivery with two attempts', () => {
+  test('a delivery lists its attempts, and redelivery sends the same event', async () => {
     const { id, event_id: eventId } = await tell('flaky', 'delivered');
     const shown = await cli('deliveries', id, '--json');
     expect(JSON.parse(shown.stdout)).toMatchObject({

@@ -150,25 +150,25 @@ afterAll(async () => {
   await Promise.all([...Object.values(hinted), unhinted].map((noxus) => noxus.close()));
 });
 
-describe('a run that is streamed', () => {
-  test('is seen to end or to wait at once, though it is hardly ever polled', () => {
+describe('run with an event stream', () => {
+  test('an event stream detects the end or wait of a run at once, with few polls', () => {
     // The next poll would have come after two minutes.
     const most = Math.max(...streams.reads);
     expect(most).toBeLessThan(Math.min(...streams.othersReads) / 4);
   });
 
-  test('is streamed once, and not for longer than it is watched', () => {
+  test('a run has one event stream, which closes with its watch', () => {
     expect(hinted.streaming.streams.maxOpen).toBeLessThanOrEqual(
       Math.max(ENDS.length, FAULTS.length + 1),
     );
   });
 
-  test('leaves nothing private in the log', () => {
+  test('an event stream leaves no private data in the log', () => {
     expect(JSON.stringify(listening.log())).not.toContain(PRIVATE_CANARY);
     expect(listening.stderr()).toBe('');
   });
 
-  test('is counted as a request of its own kind', async () => {
+  test('an event stream counts as a request of its own kind', async () => {
     const metrics = await (await fetch(`${listening.url}/metrics`)).text();
     expect(metrics).toMatch(
       /runwatch_requests_total\{source="streaming",kind="stream",status="200"\} \d+/,
@@ -176,26 +176,29 @@ describe('a run that is streamed', () => {
   });
 });
 
-describe('a stream that goes wrong', () => {
+describe('broken event stream', () => {
   const kinds = FAULTS.map((fault, at) => ({ kind: fault.kind, at }));
 
-  test.each(kinds)('by $kind is given up, and its run is polled as others are', ({ at }) => {
-    expect(ends[at]).toBeDefined();
-  });
+  test.each(kinds)(
+    'an event stream with $kind is closed, and its run is polled at the usual interval',
+    ({ at }) => {
+      expect(ends[at]).toBeDefined();
+    },
+  );
 
-  test('by garbage, by a line without end or by saying nothing is told apart', () => {
+  test('garbage, an endless line and silence of an event stream are reported as different ends', () => {
     expect(ends[0]).toBe('silent');
     expect(ends[5]).toBe('too_large');
   });
 
-  test('because the source does not let us stream is not asked for again soon', () => {
+  test('a refused event stream is not requested again soon', () => {
     expect(refusals.opened).toBeGreaterThan(0);
     expect(refusals.opened).toBeLessThanOrEqual(5);
   });
 });
 
-describe('a daemon whose hints are off', () => {
-  test('opens no stream', () => {
+describe('daemon with hints off', () => {
+  test('a daemon with hints off opens no event stream', () => {
     const reads = streams.others.map((id) => unhinted.requests.run(id).count);
     expect(unhinted.requests.total).toBe(reads.reduce((sum, count) => sum + count, 0));
     expect(unhinted.streams.opened).toBe(0);

@@ -78,7 +78,7 @@ describe.each(scenarios)('after $name were killed again and again', ({ name, dae
     return found;
   };
 
-  test('every run has been told of by its end, once', () => {
+  test('every run has one event for its end', () => {
     const { cast, events } = outcome();
     const ends = ofType(events, 'run.completed', 'run.failed', 'run.stopped');
     expect(pairs(ends.map(({ type, data }) => [data.run_id, type]))).toEqual(
@@ -86,7 +86,7 @@ describe.each(scenarios)('after $name were killed again and again', ({ name, dae
     );
   });
 
-  test('every wait for a human that lasted has been told, and none twice', () => {
+  test('every long wait for a human has one event', () => {
     const { cast, events, createdAt } = outcome();
     const waits = byRun(ofType(events, AWAITING));
     for (const { id, waits: lasting, entries } of cast) {
@@ -96,7 +96,7 @@ describe.each(scenarios)('after $name were killed again and again', ({ name, dae
     }
   });
 
-  test('every event has arrived, signed, and nothing else', () => {
+  test('every event has arrived with a valid signature, and no other webhook has', () => {
     const { events, accepted, superseded, forged } = outcome();
     const told = events.filter(({ id }) => !superseded.has(id));
     const arrived = accepted.filter(({ id }) => !superseded.has(String(id)));
@@ -104,7 +104,7 @@ describe.each(scenarios)('after $name were killed again and again', ({ name, dae
     expect(forged).toBe(0);
   });
 
-  test('nothing is old news but waits that were over before they could be told', () => {
+  test('only waits that ended before their delivery are superseded', () => {
     const { events, superseded } = outcome();
     const old = events.filter(({ id }) => superseded.has(id));
     expect(new Set(old.map(({ type }) => type)).size).toBeLessThanOrEqual(1);
@@ -124,7 +124,7 @@ describe.each(scenarios)('after $name were killed again and again', ({ name, dae
     expect(new Set(outcome().accepted.map(({ body }) => body)).size).toBe(places.size);
   });
 
-  test('apart from repeats, the events of each run arrived in their order, without a gap', () => {
+  test('the events of each run arrived in order and without a gap, apart from repeats', () => {
     const { accepted, events: all, superseded } = outcome();
     const seen = new Set<string>();
     const isDue = (id: string | null) => id !== null && !superseded.has(id);
@@ -138,22 +138,22 @@ describe.each(scenarios)('after $name were killed again and again', ({ name, dae
     }
   });
 
-  test('there are no more repeats than there was work under way at the kills', () => {
+  test('repeated webhooks do not exceed the attempts in flight at the kills', () => {
     const { accepted } = outcome();
     const interrupted = KILLS.kills + KILLS.redisAfter.length * daemons;
     const different = new Set(accepted.map(({ id }) => id)).size;
     expect(accepted.length - different).toBeLessThanOrEqual(interrupted * PER_ENDPOINT);
   });
 
-  test('watches were folded meanwhile', () => {
+  test('watches were folded during the kills', () => {
     expect(outcome().folded).toBeGreaterThan(0);
   });
 
-  test('no run was asked for more than once at a time, twice while it was taken over', () => {
+  test('no run had more than one request in flight, or two during a takeover', () => {
     expect(outcome().maxInFlightPerRun).toBeLessThanOrEqual(2);
   });
 
-  test('every watch is finished, everything adds up, and nothing is left to do', () => {
+  test('every watch has ended, the delivery counters add up, and no work remains', () => {
     const { cast, finished, planned, byState, leftovers, events } = outcome();
     expect(finished).toBe(cast.length);
     expect(planned).toBe(events.length);

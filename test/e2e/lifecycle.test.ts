@@ -175,7 +175,7 @@ afterAll(async () => {
   await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })));
 });
 
-test('a full disk under the log is said on stderr once, and does not end the daemon', async () => {
+test('a full disk under the log is reported once on stderr, and does not end the daemon', async () => {
   const free = await listenRaw(() => undefined);
   await free.close();
   const full = await open('/dev/full', 'w');
@@ -202,8 +202,8 @@ test('a full disk under the log is said on stderr once, and does not end the dae
   expect(stderr.match(/cannot write to stdout: ENOSPC/g)).toHaveLength(1);
 });
 
-describe('SIGTERM', () => {
-  test('finishes or hands back what is under way while readiness fails, and ends with 0', async () => {
+describe('daemon after SIGTERM', () => {
+  test('SIGTERM fails readiness, finishes or releases claims, and exits 0', async () => {
     const daemon = await start();
     const [polled, told] = [aRun('running'), aRun('completed')];
     await daemon.api('/v1/watches', { run_id: polled });
@@ -236,7 +236,7 @@ describe('SIGTERM', () => {
     expect(await next.stop('SIGINT')).toBe(0);
   });
 
-  test('ends the process with 0 although something takes longer than the shutdown may', async () => {
+  test('SIGTERM exits 0 although a request exceeds the shutdown timeout', async () => {
     const runId = aRun('running');
     const config = configOf({ server: { shutdown_timeout: '1s' } });
     const daemon = await start({ config });
@@ -248,7 +248,7 @@ describe('SIGTERM', () => {
     await waitFor(() => noxus.requests.run(runId).inFlight === 0);
   });
 
-  test('while it starts ends the process with 0', async () => {
+  test('SIGTERM during the start exits 0', async () => {
     const silent = await listenRaw(() => undefined);
     servers.push(silent);
     const daemon = await spawnDaemon({ env: { REDIS_URL: `redis://127.0.0.1:${silent.port}` } });
@@ -256,7 +256,7 @@ describe('SIGTERM', () => {
     expect(await daemon.stop()).toBe(0);
   });
 
-  test('sent twice ends the process with 1 at once, and the next one takes its Redis over', async () => {
+  test('a second SIGTERM exits 1 at once, and the next daemon takes over the Redis', async () => {
     const runId = aRun('running');
     const daemon = await start();
     noxus.fault({ kind: 'stall', ms: 60_000, run_id: runId });
@@ -277,8 +277,8 @@ describe('SIGTERM', () => {
   });
 });
 
-describe('a start that fails', () => {
-  test('because the port is taken says so in a sentence and leaves nothing running', async () => {
+describe('failing start of the daemon', () => {
+  test('a start on a port in use prints one sentence and leaves no process', async () => {
     const port = Number(new URL(noxus.url).port);
     const daemon = await spawnDaemon({ config: configOf({ server: { port } }) });
     expect(await daemon.exited).toBe(1);
@@ -288,7 +288,7 @@ describe('a start that fails', () => {
     expect(await embeddedRedis(daemon.dataDir)).toBe('absent');
   });
 
-  test('because the data directory is a file says so in a sentence', async () => {
+  test('a start with a file as data directory prints one sentence', async () => {
     const dataDir = join(await aFolder(), 'a-file');
     await writeFile(dataDir, '');
     const daemon = await spawnDaemon({ dataDir });
@@ -298,7 +298,7 @@ describe('a start that fails', () => {
     expect(daemon.stderr()).toContain(dataDir);
   });
 
-  test('because no Redis answers says so in a sentence', async () => {
+  test('a start without an answer of Redis prints one sentence', async () => {
     expect(await withoutRedis.exited).toBe(1);
     await waitFor(() => withoutRedis.stderr() !== '');
     expectOneSentence(withoutRedis.stderr());
@@ -306,15 +306,15 @@ describe('a start that fails', () => {
   });
 });
 
-describe('a configuration that is wrong', () => {
+describe('invalid configuration', () => {
   test.each([
     {
-      what: 'a key that is misspelt',
+      what: 'a misspelt key',
       changes: { poling: { min_interval: '1s' } },
       says: /runwatch\.yaml:\d+.*poling.*polling/s,
     },
     {
-      what: 'a value that is none',
+      what: 'an invalid value',
       changes: { watches: { timeout: 'soon' } },
       says: /runwatch\.yaml:\d+.*watches\.timeout.*such as/s,
     },
@@ -328,7 +328,7 @@ describe('a configuration that is wrong', () => {
       changes: { redis: { url: 'http://127.0.0.1' } },
       says: /redis\.url.*redis:\/\//s,
     },
-  ])('such as $what ends the process with 2 before it connects anywhere', async (given) => {
+  ])('a configuration with $what exits 2 before any connection', async (given) => {
     const { changes, says } = given;
     const redis = await listenRaw(() => undefined);
     servers.push(redis);
@@ -344,43 +344,46 @@ describe('a configuration that is wrong', () => {
   });
 });
 
-describe.each(OUTAGES.map(({ how }, at) => ({ how, at })))('a Redis that $how', ({ how, at }) => {
-  let outage: Awaited<ReturnType<typeof playOutage>>;
+describe.each(OUTAGES.map(({ how }, at) => ({ how, at })))(
+  'daemon on a Redis that $how',
+  ({ how, at }) => {
+    let outage: Awaited<ReturnType<typeof playOutage>>;
 
-  beforeAll(async () => {
-    outage = (await outages[at]) as typeof outage;
-  }, 90_000);
+    beforeAll(async () => {
+      outage = (await outages[at]) as typeof outage;
+    }, 90_000);
 
-  test('unreadies the daemon, which goes on living', () => {
-    expect(outage.live).toBe(200);
-    expect(outage.daemon.stderr()).toBe('');
-  });
-
-  test('is told of in the log by a line or two of each kind of trouble', () => {
-    const lines = outage.daemon.log().filter(({ time, msg }) => {
-      const moment = Date.parse(time);
-      const isMeanwhile = moment >= outage.from && moment < outage.until;
-      return isMeanwhile && msg !== 'delivery' && msg !== 'poll';
+    test(`a Redis that ${how} makes the daemon unready, but does not end it`, () => {
+      expect(outage.live).toBe(200);
+      expect(outage.daemon.stderr()).toBe('');
     });
-    const ofKind = (kind: string) => lines.filter(({ msg }) => msg === kind).length;
-    const kinds = [...new Set(lines.map(({ msg }) => msg))];
-    expect(kinds.length).toBeLessThan(5);
-    expect(kinds.map(ofKind).filter((count) => count > 2)).toEqual([]);
-  });
 
-  test('does not keep the daemon from going on once it is back', () => {
-    const { resumedAfterMs } = outage;
-    process.stderr.write(`a Redis that ${how}: work went on after ${resumedAfterMs} ms\n`);
-    expect(resumedAfterMs).toBeLessThan(15_000);
-  });
+    test(`a Redis that ${how} is logged in one or two lines`, () => {
+      const lines = outage.daemon.log().filter(({ time, msg }) => {
+        const moment = Date.parse(time);
+        const isMeanwhile = moment >= outage.from && moment < outage.until;
+        return isMeanwhile && msg !== 'delivery' && msg !== 'poll';
+      });
+      const ofKind = (kind: string) => lines.filter(({ msg }) => msg === kind).length;
+      const kinds = [...new Set(lines.map(({ msg }) => msg))];
+      expect(kinds.length).toBeLessThan(5);
+      expect(kinds.map(ofKind).filter((count) => count > 2)).toEqual([]);
+    });
 
-  test('loses nothing', async () => {
-    const { daemon, ids } = outage;
-    for (const runId of ids) {
-      const [event, ...more] = await eventsOf(daemon, runId);
-      expect([event?.type, more]).toEqual(['run.completed', []]);
-      expect(new Set(toldOf(receiver, runId).map(({ id }) => id))).toEqual(new Set([event?.id]));
-      expect(await watchOf(daemon, runId)).toMatchObject({ state: 'finished' });
-    }
-  });
-});
+    test(`the daemon continues after a Redis that ${how} is back`, () => {
+      const { resumedAfterMs } = outage;
+      process.stderr.write(`a Redis that ${how}: work went on after ${resumedAfterMs} ms\n`);
+      expect(resumedAfterMs).toBeLessThan(15_000);
+    });
+
+    test(`no event is lost by a Redis that ${how}`, async () => {
+      const { daemon, ids } = outage;
+      for (const runId of ids) {
+        const [event, ...more] = await eventsOf(daemon, runId);
+        expect([event?.type, more]).toEqual(['run.completed', []]);
+        expect(new Set(toldOf(receiver, runId).map(({ id }) => id))).toEqual(new Set([event?.id]));
+        expect(await watchOf(daemon, runId)).toMatchObject({ state: 'finished' });
+      }
+    });
+  },
+);

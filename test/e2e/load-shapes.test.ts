@@ -89,7 +89,7 @@ async function endRuns(endpoint: 'burst' | 'backlog', count: number): Promise<st
 
 const repeats = ({ accepted }: typeof burst) => accepted.length - new Set(accepted).size;
 
-test('a burst and a backlog lose nothing to kill -9 in the middle, and leave no slot and no probe', async () => {
+test('kill -9 during a burst and a backlog loses no event, and leaves no slot and no probe', async () => {
   const waiting = await endRuns('backlog', BACKLOG);
   await waitFor(async () => (await stores.deliveries.ledger()).byState.parked > BACKLOG / 2, {
     describe: 'the breaker to open',

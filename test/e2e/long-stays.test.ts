@@ -80,8 +80,8 @@ async function waitingRun(endpoints?: string[]): Promise<string> {
   return id;
 }
 
-describe('a run that nobody answers', () => {
-  test('is called to mind at each time, once, until somebody answers', async () => {
+describe('run that waits long for a human', () => {
+  test('a waiting run has one reminder at each configured time, until the answer', async () => {
     const runId = await waitingRun();
     await waitFor(() => toldTo(hooks, runId).length === 3);
     noxus.setStatus(runId, 'running');
@@ -105,7 +105,7 @@ describe('a run that nobody answers', () => {
     expect(all.at(-1)?.data).not.toHaveProperty('waited_ms');
   });
 
-  test('has a reminder that could not be told in time superseded once somebody has answered', async () => {
+  test('a reminder that is undelivered at the answer is superseded', async () => {
     const runId = await waitingRun(['stubborn']);
     await waitFor(() => toldTo(stubborn, runId).some(({ data }) => data.reminder === 1));
     noxus.setStatus(runId, 'completed');
@@ -120,7 +120,7 @@ describe('a run that nobody answers', () => {
     ]);
   });
 
-  test('is called to mind by the last reminder alone where the daemon was away', async () => {
+  test('after downtime of the daemon only the latest reminder is sent', async () => {
     const runId = await waitingRun();
     const [entry] = await eventsOf(daemon, runId);
     await daemon.stop();
@@ -142,8 +142,8 @@ describe('a run that nobody answers', () => {
   });
 });
 
-describe('a run that sits in one state', () => {
-  test('is told stalled once, and recovered when it moves on, to those who name no events', async () => {
+describe('run without progress', () => {
+  test('a run without progress is stalled once and then recovered, for endpoints with default events', async () => {
     const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'running', progress: 40 }] });
     await daemon.api('/v1/watches', { run_id: id });
     const [stalled] = await waitFor(() => {
@@ -172,7 +172,7 @@ describe('a run that sits in one state', () => {
     ]);
   });
 
-  test('is not stalled where others of its workflow were known to take as long', async () => {
+  test('a run is not stalled if other runs of its workflow took as long', async () => {
     const workflow_id = randomUUID();
     const sitsFor = (ms: number) =>
       noxus.add({

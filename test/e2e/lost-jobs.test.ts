@@ -23,8 +23,8 @@ afterEach(async () => {
   await noxus.close();
 });
 
-describe('when every key of every queue is deleted', () => {
-  test('a restarted daemon, and one that runs, polls all that is watched and delivers it', async () => {
+describe('loss of every key of every queue', () => {
+  test('after every queue key is deleted, all runs are polled and all events delivered', async () => {
     const target = testRedis();
     const stores = openStores(target);
     let isOpen = false;

@@ -53,8 +53,8 @@ async function plant(path: string, text: string, { owner = ATTACKER, mode = 0o64
   await chown(path, owner, owner);
 }
 
-describe('what another user of the machine has planted', () => {
-  test('as a configuration in a shared folder gets no API key', async () => {
+describe('files planted by another user of the machine', () => {
+  test('a configuration of another user in a shared folder gets no API key', async () => {
     if (!asRoot) return;
     const path = join(shared, 'runwatch.yaml');
     await plant(path, "sources: { default: { base_url: 'https://attacker.example' } }");
@@ -73,7 +73,7 @@ describe('what another user of the machine has planted', () => {
   });
 
   test.each(['encryption-key', 'signing-secret'])(
-    'as the key file %s is not used',
+    'a key file %s of another user is not used',
     async (name) => {
       if (!asRoot) return;
       const dataDir = join(home, name);
@@ -89,9 +89,9 @@ describe('what another user of the machine has planted', () => {
   );
 
   test.each([
-    ['that belongs to them', ATTACKER, 0o755, `belongs to user ${ATTACKER}, neither`],
-    ['that everybody may write to', VICTIM, 0o777, 'every user of this machine may write to'],
-  ])('as a data directory %s is not used', async (_which, owner, mode, sentence) => {
+    ['of another user', ATTACKER, 0o755, `belongs to user ${ATTACKER}, neither`],
+    ['that every user may write to', VICTIM, 0o777, 'every user of this machine may write to'],
+  ])('a data directory %s is not used', async (_which, owner, mode, sentence) => {
     if (!asRoot) return;
     const dataDir = join(shared, `data-${owner}`);
     await mkdir(dataDir);
@@ -101,7 +101,7 @@ describe('what another user of the machine has planted', () => {
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining(sentence)]);
   });
 
-  test('as a lock of the bootstrap in /tmp holds up nothing', async () => {
+  test('a lock of another user in /tmp does not delay the bootstrap', async () => {
     if (!asRoot) return;
     const checkout = join(shared, 'checkout');
     await cp(join(ROOT, 'scripts'), join(checkout, 'scripts'), { recursive: true });
@@ -117,7 +117,7 @@ describe('what another user of the machine has planted', () => {
   });
 });
 
-describe('a daemon of another user with a data directory that every user may enter', () => {
+describe('data directory that every user may enter', () => {
   let daemon: DaemonProcess;
 
   beforeAll(async () => {
@@ -139,7 +139,7 @@ describe('a daemon of another user with a data directory that every user may ent
     if (asRoot) await stopAll([daemon]);
   });
 
-  test('keeps every file from them, its Redis included', async () => {
+  test('a daemon makes its files unreadable for other users, those of its Redis included', async () => {
     if (!asRoot) return;
     const find = async (...wanted: string[]) =>
       (await run('find', [daemon.dataDir, '-type', 'f', ...wanted])).stdout

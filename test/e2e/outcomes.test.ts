@@ -283,25 +283,25 @@ afterAll(async () => {
 });
 
 describe.each(OUTCOMES)('$what', ({ what, events, state }) => {
-  test('has exactly its events, numbered in order', async () => {
+  test(`${what}: the log has exactly its events, numbered in order`, async () => {
     const told = await eventsOf(daemon, runOf(what));
     expect(told.map(({ type }) => type)).toEqual(events);
     expect(told.map(({ data }) => data.sequence)).toEqual(events.map((_, at) => at + 1));
     expect(await watchOf(daemon, runOf(what))).toMatchObject({ state, sequence: events.length });
   });
 
-  test('is told once, in order, to an endpoint of everything', () => {
+  test(`${what}: an endpoint for all events gets each once, in order`, () => {
     const told = receivedOf(everything, runOf(what));
     expect(told.map(({ type }) => type)).toEqual(events);
   });
 
-  test('is told once, in order, to an endpoint that names no events', () => {
+  test(`${what}: an endpoint with default events gets each once, in order`, () => {
     const told = receivedOf(usual, runOf(what));
     const expected = events.filter((type) => !NOT_TOLD_BY_DEFAULT.has(type));
     expect(told.map(({ type }) => type)).toEqual(expected);
   });
 
-  test('is told once, in order, to the webhook of its watch', () => {
+  test(`${what}: the per-watch webhook gets each event once, in order`, () => {
     const told = receivedOf(perWatch, runOf(what));
     const expected = events.filter(
       (type) =>
@@ -312,7 +312,7 @@ describe.each(OUTCOMES)('$what', ({ what, events, state }) => {
     expect(told.map(({ type }) => type)).toEqual(expected);
   });
 
-  test('is told once, in order, as lines of the log, each with the level of its type', () => {
+  test(`${what}: a log endpoint writes each event once, in order, with the level of its type`, () => {
     const levels: Record<string, string> = {
       'run.failed': 'error',
       'run.stopped': 'warn',
@@ -326,7 +326,7 @@ describe.each(OUTCOMES)('$what', ({ what, events, state }) => {
     );
   });
 
-  test('is the same event wherever it is read, of the shape that was promised', async () => {
+  test(`${what}: every event has the documented shape, and is the same wherever it is read`, async () => {
     const listed = await eventsOf(daemon, runOf(what));
     expect(receivedOf(everything, runOf(what)).map(bodyOf)).toEqual(listed);
     expect(linesOf(runOf(what)).map(({ event }) => event)).toEqual(listed);
@@ -402,8 +402,8 @@ function expectPromisedRun(run: object, runId: string): void {
   }
 }
 
-describe('an event', () => {
-  test('tells what the run was before and what it is now', async () => {
+describe('event', () => {
+  test('an event contains the run before and after the change', async () => {
     const [started, progress, more, completed] = await eventsOf(
       daemon,
       runOf('a run that completes'),
@@ -427,13 +427,13 @@ describe('an event', () => {
     }
   });
 
-  test('of a run that had ended before it was watched has neither a delay nor a before', async () => {
+  test('an event of a run that ended before its registration has no delay and no previous run', async () => {
     const [failed] = await eventsOf(daemon, runOf('a run that had failed when it was registered'));
     expect(failed?.data.previous).toBeNull();
     expect(failed?.data.detection_delay_ms).toBeNull();
   });
 
-  test('of a run that is gone says why, with what was last seen of it', async () => {
+  test('run.gone contains the reason and the last snapshot', async () => {
     const deleted = (await eventsOf(daemon, runOf('a run that is deleted'))).at(-1);
     expect(deleted?.data).toMatchObject({
       run: { status: 'running' },
@@ -451,8 +451,8 @@ describe('an event', () => {
   });
 });
 
-describe('a webhook', () => {
-  test('is signed, and has the headers that were promised', () => {
+describe('webhook', () => {
+  test('a webhook is signed and has the documented headers', () => {
     const { version } = JSON.parse(
       readFileSync(new URL('../../package.json', import.meta.url), 'utf8'),
     ) as { version: string };
@@ -471,8 +471,8 @@ describe('a webhook', () => {
   });
 });
 
-describe('a delivery', () => {
-  test('is there for every pair of event and subscription, delivered at the first attempt', async () => {
+describe('delivery', () => {
+  test('every pair of event and subscription has a delivery, with one attempt', async () => {
     const deliveries = await readAll<DeliveryJson>(daemon, '/v1/deliveries');
     const toWebhooks = [everything, usual, perWatch].flatMap(({ received }) => received).length;
     const lines = OUTCOMES.flatMap(({ what }) => linesOf(runOf(what))).length;
@@ -483,8 +483,8 @@ describe('a delivery', () => {
   });
 });
 
-describe('the id of an event', () => {
-  test('is the same after a restart, and nothing is told again', async () => {
+describe('event id', () => {
+  test('event ids are the same after a restart, which sends no event again', async () => {
     const before = await readAll<RunwatchEvent>(daemon, '/v1/events');
     const told = everything.received.length;
     await daemon.stop();
@@ -498,7 +498,7 @@ describe('the id of an event', () => {
     expect(everything.received).toHaveLength(told + 2);
   });
 
-  test('is the same in a daemon that knows nothing of the one before', async () => {
+  test('event ids are the same in a daemon with an empty store', async () => {
     const what = 'a run that had failed when it was registered';
     const [before] = await eventsOf(daemon, runOf(what));
     const other = await start();

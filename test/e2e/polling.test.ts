@@ -61,8 +61,8 @@ const mean = (values: number[]) => values.reduce((sum, one) => sum + one, 0) / v
 
 const cli = (...args: string[]) => runCli(args, { env: { RUNWATCH_URL: daemon.url } });
 
-describe('what was learned of a workflow', () => {
-  test('is how long its runs take, and what it took to see them end', async () => {
+describe('statistics of a workflow', () => {
+  test('GET /v1/polling returns run durations, requests and detection delays of a workflow', async () => {
     const { body } = await daemon.api(`/v1/polling?workflow_id=${WORKFLOW}`);
     expect(body.data).toHaveLength(1);
     const [known] = body.data;
@@ -80,7 +80,7 @@ describe('what was learned of a workflow', () => {
     expect(known.expected).toMatchObject({ profile: 'normal', requests: expect.any(Number) });
   });
 
-  test('is shown by the command line, which says what it does not know', async () => {
+  test('runwatch polling prints the statistics of a workflow, and names missing ones', async () => {
     const shown = await cli('polling', WORKFLOW);
     expect(shown.stdout).toMatch(new RegExp(`\\n${WORKFLOW} +${RUNS} +[.\\d]+m?s `));
     const unknown = await cli('polling', 'nope');
@@ -89,7 +89,7 @@ describe('what was learned of a workflow', () => {
   });
 });
 
-describe('the metrics', () => {
+describe('polling metrics', () => {
   let text: string;
   beforeAll(async () => {
     text = (await daemon.api<string>('/metrics')).body;
@@ -103,18 +103,18 @@ describe('the metrics', () => {
     return series.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
   }
 
-  test('count polls by outcome and requests by source and kind', () => {
+  test('metrics count polls by outcome and requests by source and kind', () => {
     const requests = noxus.requests.total;
     expect(sumOf('runwatch_polls_total', 'outcome="run"')).toBe(requests);
     expect(sumOf('runwatch_requests_total', 'source="default",kind="run"')).toBe(requests);
   });
 
-  test('tell how late ends were seen and polls begun', () => {
+  test('metrics contain detection delay and lag of polls', () => {
     expect(sumOf('runwatch_detection_delay_seconds_count')).toBe(RUNS);
     expect(sumOf('runwatch_poll_lag_seconds_count')).toBe(sumOf('runwatch_polls_total'));
   });
 
-  test('tell how much is kept of what was learned', () => {
+  test('metrics contain the number of stored statistics tables', () => {
     expect(sumOf('runwatch_learned_tables')).toBeGreaterThan(0);
   });
 });

@@ -295,8 +295,8 @@ afterAll(async () => {
   await redis.stop();
 });
 
-describe('what is secret', () => {
-  test('is used where it is meant to be, so that the search for it means something', () => {
+describe('secrets of a busy daemon', () => {
+  test('every secret is in use, so that the search for secrets can find them', () => {
     expect(noxus.requests.statuses['401']).toBeUndefined();
     expect(noxus.requests.statuses['200']).toBeGreaterThan(0);
     const hooked = endpoint.received.find(({ headers }) => headers['authorization']);
@@ -309,7 +309,7 @@ describe('what is secret', () => {
     for (const [what, secret] of Object.entries(SECRETS)) expect(leaksIn(secret)).toEqual([what]);
   });
 
-  test('is in deliveries that failed in every way', async () => {
+  test('failed deliveries contain no secret', async () => {
     const failures = async () => {
       const path = `/v1/deliveries?run_id=${runIds[0]}&limit=200`;
       const { data } = await json<{ data: { last: { error: { code: string } } | null }[] }>(path);
@@ -322,7 +322,7 @@ describe('what is secret', () => {
     expect([...(await failures())].sort()).toEqual(all);
   });
 
-  test('is in no value of Redis, BullMQ included', async () => {
+  test("no value in Redis contains a secret, BullMQ's included", async () => {
     const dump = await dumpRedis(redis.url);
     for (const kind of ['watch:', 'event:', 'delivery:', 'attempts:', 'poll-default:']) {
       expect(dump.some(({ key }) => key.includes(`:${kind}`))).toBe(true);
@@ -330,7 +330,7 @@ describe('what is secret', () => {
     for (const { key, text } of dump) expect([key, leaksIn(key + text)]).toEqual([key, []]);
   });
 
-  test('is not in the append-only file', async () => {
+  test('the append-only file contains no secret', async () => {
     const folder = join(dirname(redis.url), 'appendonlydir');
     const files = await readdir(folder);
     const texts = await Promise.all(files.map((file) => readFile(join(folder, file), 'latin1')));
@@ -338,18 +338,18 @@ describe('what is secret', () => {
     expect(leaksIn(texts.join(''))).toEqual([]);
   });
 
-  test('is in no body that is sent, nor in any header but those it was given for', () => {
+  test('webhooks contain no secret, except in their own configured headers', () => {
     for (const { body, headers } of [...endpoint.received, ...perWatch.received]) {
       const { authorization: _a, 'x-own-key': _b, ...others } = headers;
       expect(leaksIn(body + JSON.stringify(others))).toEqual([]);
     }
   });
 
-  test('is in no answer to what is registered, or refused', () => {
+  test('answers to registrations contain no secret, accepted or refused', () => {
     for (const text of answers) expect(leaksIn(text)).toEqual([]);
   });
 
-  test('is in no answer of any route that reads', async () => {
+  test('answers of reading routes contain no secret', async () => {
     const { paths } = await json<{ paths: Record<string, object> }>('/openapi.json');
     const { data: deliveries } = await json<{ data: { id: string }[] }>('/v1/deliveries?limit=200');
     const templates = Object.entries(paths).flatMap(([path, verbs]) =>
@@ -378,7 +378,7 @@ describe('what is secret', () => {
     }
   });
 
-  test('stands in a masked form in its place, by which deliveries are found', async () => {
+  test('secret URLs are masked, and the masked form finds their deliveries', async () => {
     const path = `/v1/deliveries?limit=200&endpoint=`;
     const found = await json<{ data: { endpoint: string }[] }>(
       path + encodeURIComponent(ownUrl(perWatch.url)),
@@ -390,7 +390,7 @@ describe('what is secret', () => {
     expect(data.find(({ name }) => name === 'slack')?.url).toMatch(/^http:\/\/127\.0\.0\.1:9\/…#/);
   });
 
-  test('is in no event of the stream', async () => {
+  test('the event stream contains no secret', async () => {
     const { data } = await json<{ data: { id: string }[] }>('/v1/events?limit=200');
     const [first, last] = [data[0]?.id ?? '', data.at(-1)?.id ?? ''];
     const response = await fetch(`${daemon.url}/v1/events/stream?after=${first}`, {
@@ -406,13 +406,13 @@ describe('what is secret', () => {
     expect(leaksIn(text)).toEqual([]);
   });
 
-  test('is in no metric', async () => {
+  test('metrics contain no secret', async () => {
     const { text } = await call('/metrics');
     expect(text).toContain('runwatch_events_total');
     expect(leaksIn(text)).toEqual([]);
   });
 
-  test('is in no line of the log, at its most talkative', () => {
+  test('the log at level trace contains no secret', () => {
     const text = daemon
       .log()
       .map((line) => JSON.stringify(line))
@@ -422,7 +422,7 @@ describe('what is secret', () => {
     expect(leaksIn(text + daemon.stderr())).toEqual([]);
   });
 
-  test('is not shown by the verb that shows the configuration', async () => {
+  test('runwatch config shows no secret', async () => {
     const folder = await tempDir();
     const path = join(folder, 'runwatch.yaml');
     await writeFile(path, stringify(configOf()));
@@ -435,7 +435,7 @@ describe('what is secret', () => {
   });
 });
 
-describe('without a key that was configured', () => {
+describe('secrets of a daemon without a configured key', () => {
   const secret = SECRETS['the secret of a webhook that came with a watch'];
   const header = SECRETS['a header of a webhook that came with a watch'];
   let store: PrivateRedis;
@@ -464,12 +464,12 @@ describe('without a key that was configured', () => {
     await store.stop();
   });
 
-  test('a secret that comes with a watch is taken, and signs', () => {
+  test('a daemon without a configured key accepts the secret of a per-watch webhook, and signs with it', () => {
     const webhook = perWatch.received.find(({ headers }) => headers['authorization'] === header);
     expect(webhook).toMatchObject({ verified: true, type: 'run.failed' });
   });
 
-  test('neither it, nor a rotated one, nor the key that was made is in Redis, in a log or an answer', async () => {
+  test('a generated key, a rotated secret and a per-watch secret are in no log, answer or Redis value', async () => {
     const [answer = '', rotated = ''] = told;
     const key = (await readFile(join(keyless.dataDir, 'encryption-key'), 'utf8')).trim();
     const forms = [key, rotated.slice('whsec_'.length)].flatMap((text) => {

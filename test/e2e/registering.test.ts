@@ -92,8 +92,8 @@ async function pollNow(runId: string) {
   return waitForWatch(daemon, runId, (now) => now.polls > polls);
 }
 
-describe('a batch', () => {
-  test('of 1000 registers each, in order, and each is told of', async () => {
+describe('batch registration', () => {
+  test('a batch of 1000 registers each run in order, and notifies of each', async () => {
     const ids = Array.from({ length: 1_000 }, () => aRun('completed'));
     const watches = ids.map((run_id) => ({ run_id, endpoints: ['audit'] }));
     const { status, body } = await daemon.api('/v1/watches/batch', { watches });
@@ -112,7 +112,7 @@ describe('a batch', () => {
     expect(linesOf().sort()).toEqual(ids.sort());
   });
 
-  test('tells of each bad item what is wrong with it, and none spoils the others', async () => {
+  test('a batch reports each invalid item, and registers the others', async () => {
     const [first, last] = [aRun(), aRun()];
     const { status, body } = await daemon.api('/v1/watches/batch', {
       watches: [
@@ -149,7 +149,7 @@ describe('a batch', () => {
     for (const runId of [first, last]) expect(await watched(runId)).toMatchObject({ polls: 1 });
   });
 
-  test('that names a run twice makes one watch with both subscriptions', async () => {
+  test('a batch with a run twice creates one watch with both subscriptions', async () => {
     const runId = aRun();
     const { body } = await daemon.api('/v1/watches/batch', {
       watches: [
@@ -166,15 +166,15 @@ describe('a batch', () => {
     expect(noxus.requests.run(runId).count).toBe(1);
   });
 
-  test('of more than 1000 is refused as a whole', async () => {
+  test('a batch of more than 1000 is refused', async () => {
     const watches = Array.from({ length: 1_001 }, (_, at) => ({ run_id: `too-many-${at}` }));
     expect(await daemon.api('/v1/watches/batch', { watches })).toMatchObject({ status: 422 });
     expect(await daemon.api('/v1/watches/too-many-0')).toMatchObject({ status: 404 });
   });
 });
 
-describe('registering a run again', () => {
-  test('merges subscriptions by name and URL, and replaces metadata and timeout', async () => {
+describe('repeated registration', () => {
+  test('a repeated registration merges subscriptions by name and URL, and replaces metadata and timeout', async () => {
     const runId = aRun();
     const url = `${late.url}/own`;
     const first = await watch({
@@ -221,7 +221,7 @@ describe('registering a run again', () => {
     expect(third.body.subscriptions).toEqual(second.body.subscriptions);
   });
 
-  test('is told of once however often an endpoint is named', async () => {
+  test('an endpoint named in several registrations of a run gets one event', async () => {
     const runId = aRun('running');
     for (let time = 0; time < 3; time += 1) await watch({ run_id: runId, endpoints: ['hooks'] });
     await watched(runId);
@@ -232,7 +232,7 @@ describe('registering a run again', () => {
     expect(toldOf(hooks, runId).map(({ type }) => type)).toEqual(['run.completed']);
   });
 
-  test('with a shorter timeout lets it expire by then, although it is not due for long', async () => {
+  test('a repeated registration with a shorter timeout expires the watch in time', async () => {
     const runId = aRun('running');
     await watch({ run_id: runId });
     await watched(runId);
@@ -243,7 +243,7 @@ describe('registering a run again', () => {
     expect(toldOf(hooks, runId).map(({ type }) => type)).toEqual(['watch.expired']);
   });
 
-  test('with a shorter longest delay looks at it within that delay', async () => {
+  test('a repeated registration with a shorter max_delay polls within that delay', async () => {
     const runId = aRun('running');
     await watch({ run_id: runId });
     await watched(runId);
@@ -253,7 +253,7 @@ describe('registering a run again', () => {
   });
 });
 
-describe('a subscription that is ended', () => {
+describe('ended subscription', () => {
   let own: Receiver;
   let isWell = false;
 
@@ -263,7 +263,7 @@ describe('a subscription that is ended', () => {
 
   afterAll(() => own.close());
 
-  test('hears of nothing new, and what was planned for it still reaches it', async () => {
+  test('an ended subscription gets its planned deliveries and no new ones', async () => {
     const runId = aRun('awaiting_human_feedback');
     await watch({ run_id: runId, endpoints: ['hooks'], webhook: { url: `${own.url}/secret` } });
     await waitFor(() => own.received.length === 1);
@@ -286,8 +286,8 @@ describe('a subscription that is ended', () => {
   });
 });
 
-describe('a late subscription', () => {
-  test('to a run that has ended is told at once, with the same event', async () => {
+describe('late subscription', () => {
+  test('a late subscription to an ended run gets the same event at once', async () => {
     const runId = aRun('failed');
     await watch({ run_id: runId, endpoints: ['hooks'] });
     await waitFor(() => toldOf(hooks, runId).length === 1);
@@ -300,7 +300,7 @@ describe('a late subscription', () => {
     expect(noxus.requests.run(runId).count).toBe(1);
   });
 
-  test('to a run that waits for a human is told at once, and not any more once it goes on', async () => {
+  test('a late subscription to a waiting run is notified at once, and not after the wait', async () => {
     const runId = aRun('awaiting_human_feedback');
     await watch({ run_id: runId, endpoints: ['hooks'] });
     await waitFor(() => toldOf(hooks, runId).length === 1);
@@ -322,7 +322,7 @@ describe('a late subscription', () => {
     expect(toLog).toEqual([]);
   });
 
-  test('to a run that is gone watches it anew, with those that were there', async () => {
+  test('a late subscription to a gone run watches it again, with the earlier subscriptions', async () => {
     const { id } = noxus.add({ rejected: true });
     await watch({ run_id: id, endpoints: ['hooks'] });
     // Nothing is polled here but by hand, and it takes several polls to believe it.
@@ -336,7 +336,7 @@ describe('a late subscription', () => {
     expect(body.subscriptions).toMatchObject([{ endpoint: 'hooks' }, { endpoint: 'late' }]);
   });
 
-  test('that does not want the event that there was is told nothing', async () => {
+  test('a late subscription that does not want the past event gets none', async () => {
     const runId = aRun('completed');
     await watch({ run_id: runId, endpoints: ['hooks'] });
     await waitForWatch(daemon, runId, ({ state }) => state === 'finished');
@@ -346,8 +346,8 @@ describe('a late subscription', () => {
   });
 });
 
-describe('a run that is watched no more', () => {
-  test('is asked for no more, and can be registered anew', async () => {
+describe('run without a watch', () => {
+  test('an unwatched run is not polled, and can be registered again', async () => {
     const runId = aRun('running');
     await watch({ run_id: runId, metadata: { life: 'first' } });
     await watched(runId);
@@ -369,7 +369,7 @@ describe('a run that is watched no more', () => {
     expect(noxus.requests.run(runId).count).toBe(2);
   });
 
-  test('numbers the events of its next life after those of its first', async () => {
+  test('a run that is registered again continues its sequence numbers', async () => {
     const runId = aRun('awaiting_human_feedback');
     await watch({ run_id: runId });
     await watched(runId);
@@ -382,7 +382,7 @@ describe('a run that is watched no more', () => {
     await waitFor(() => toldOf(hooks, runId).length === 2);
   });
 
-  test('that never was one is answered with 404', async () => {
+  test('unwatching an unknown run answers 404', async () => {
     for (const [path, method] of [
       ['/v1/watches/never-there', 'GET'],
       ['/v1/watches/never-there', 'DELETE'],
@@ -396,8 +396,8 @@ describe('a run that is watched no more', () => {
   });
 });
 
-describe('polling now', () => {
-  test('sees at once what would have been seen much later', async () => {
+describe('immediate poll', () => {
+  test('an immediate poll detects a change at once', async () => {
     const runId = aRun('running');
     await watch({ run_id: runId });
     const before = await watched(runId);
@@ -406,7 +406,7 @@ describe('polling now', () => {
     expect(await pollNow(runId)).toMatchObject({ state: 'finished', polls: 2 });
   });
 
-  test('many times at once never has two requests in flight', async () => {
+  test('many immediate polls of a run never have two requests in flight', async () => {
     const runId = aRun('running');
     await watch({ run_id: runId });
     await watched(runId);
@@ -418,8 +418,8 @@ describe('polling now', () => {
   });
 });
 
-describe('a watch that times out', () => {
-  test('expires, is told of, and can be registered anew', async () => {
+describe('watch after its timeout', () => {
+  test('a watch expires with an event after its timeout, and can be registered again', async () => {
     const runId = aRun('running');
     const { body } = await watch({ run_id: runId, timeout: '1s' });
     const expired = await waitForWatch(daemon, runId, ({ state }) => state === 'expired');
@@ -432,7 +432,7 @@ describe('a watch that times out', () => {
   });
 });
 
-describe('listing watches', () => {
+describe('list of watches', () => {
   let ids: string[];
 
   beforeAll(async () => {
@@ -451,11 +451,11 @@ describe('listing watches', () => {
       ({ run_id }) => run_id,
     );
 
-  test('gives the newest first', async () => {
+  test('the list of watches is newest first', async () => {
     expect(await list('')).toEqual([ids[0], ...ids.toReversed()]);
   });
 
-  test('filters by source, state and status, one by one and together', async () => {
+  test('the list of watches filters by source, state and status, alone and together', async () => {
     const [a, b, c, d, e] = ids;
     expect(await list('&source=other')).toEqual([a]);
     expect(await list('&source=default')).toEqual([e, d, c, b, a]);
@@ -465,7 +465,7 @@ describe('listing watches', () => {
     expect(await list('&state=finished&status=completed&source=default')).toEqual([e, d]);
   });
 
-  test('gives every watch once, whatever the size of a page', async () => {
+  test('the list of watches contains every watch once, for any page size', async () => {
     for (const limit of [1, 2, 5, 6]) {
       const seen: string[] = [];
       let cursor: string | null = '';
@@ -481,15 +481,15 @@ describe('listing watches', () => {
     }
   });
 
-  test('refuses a cursor that no listing gave, and a limit beyond 200', async () => {
+  test('the list of watches refuses an invalid cursor, and a limit over 200', async () => {
     for (const query of ['cursor=yesterday', 'limit=201', 'limit=0', 'state=asleep']) {
       expect(await daemon.api(`/v1/watches?${query}`)).toMatchObject({ status: 422 });
     }
   });
 });
 
-describe('what has been over for as long as it is kept', () => {
-  test('is forgotten: watch, events and deliveries, and nothing of them is left in Redis', async () => {
+describe('ended watch after the retention', () => {
+  test('after the retention no watch, event, delivery or key of a run is left in Redis', async () => {
     const gone = [
       aRun('completed'),
       aRun('awaiting_human_feedback'),

@@ -76,7 +76,7 @@ async function watched(daemon: DaemonProcess, given: { source: string; endpoints
   return ids;
 }
 
-test('three daemons that are given another configuration in turn lose no notice and waste no attempt', async () => {
+test("a rolling change of three daemons' configuration loses no event and wastes no attempt", async () => {
   const target = testRedis();
   const before = optionsWith(['old', 'kept'], [], target);
   const after = optionsWith(['kept', 'added'], ['eu'], target);

@@ -127,7 +127,7 @@ const reencrypt = (env: Record<string, string>) =>
 const remarkOf = (daemon: DaemonProcess) =>
   daemon.log().filter(({ path }) => String(path).endsWith('/encryption-key'));
 
-test('daemons that were given no key make one, however many start at once, and take secrets', async () => {
+test('daemons without a key that start at once make one common key, and accept secrets', async () => {
   running = await Promise.all([1, 2].map(() => startDaemonProcess(optionsOf(home))));
   for (const daemon of running) {
     const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'completed' }] });
@@ -144,7 +144,7 @@ test('daemons that were given no key make one, however many start at once, and t
   expect((await stat(join(home, 'encryption-key'))).mode & 0o777).toBe(0o600);
 });
 
-test('each says once where the key is, that other hosts need it, and never what it is', async () => {
+test('each daemon logs the path of the generated key once, and never the key', async () => {
   const key = await keptKey();
   for (const daemon of running) {
     expect(remarkOf(daemon)).toMatchObject([
@@ -154,13 +154,13 @@ test('each says once where the key is, that other hosts need it, and never what 
   }
 });
 
-test('after a restart the same secrets sign', async () => {
+test('secrets sign as before after a restart', async () => {
   const daemon = await restart(home);
   await expectToldAgain(daemon);
   await expectRotated(daemon);
 });
 
-test('a daemon without the key does not start, says which is lost, and starts once it has it', async () => {
+test('a daemon without the stored key does not start and names it, and starts with the key', async () => {
   await Promise.all(running.map((daemon) => daemon.stop()));
   const without = await spawnDaemonProcess(optionsOf(elsewhere));
   running = [without];
@@ -172,20 +172,20 @@ test('a daemon without the key does not start, says which is lost, and starts on
   await expectToldAgain(await restart(elsewhere, { RUNWATCH_ENCRYPTION_KEY: await keptKey() }));
 });
 
-test('a key that is configured later comes first, and loses nothing of the kept one', async () => {
+test('a key configured later encrypts, and the generated key still decrypts', async () => {
   const daemon = await restart(home, { RUNWATCH_ENCRYPTION_KEY: NEW_KEY });
   expect(remarkOf(daemon)).toMatchObject([{ msg: expect.stringContaining('besides') }]);
   await expectToldAgain(daemon);
   await expectRotated(daemon);
 });
 
-test('reencrypt needs a key that is configured', async () => {
+test('reencrypt requires a configured key', async () => {
   const { exitCode, stderr } = await reencrypt({});
   expect(exitCode).toBe(2);
   expect(stderr).toContain('RUNWATCH_ENCRYPTION_KEY');
 });
 
-test('reencrypt moves to it what the kept key encrypted, which is needed no more', async () => {
+test('reencrypt moves all secrets to the configured key, so that the generated one can go', async () => {
   const env = { RUNWATCH_ENCRYPTION_KEY: NEW_KEY };
   const { exitCode, stdout } = await reencrypt(env);
   expect(exitCode).toBe(0);
@@ -201,7 +201,7 @@ test('reencrypt moves to it what the kept key encrypted, which is needed no more
   await expectRotated(daemon);
 });
 
-test('reencrypt --discard gives up what was encrypted by a lost key, and daemons start again', async () => {
+test('reencrypt --discard drops secrets of a lost key, and daemons start again', async () => {
   await Promise.all(running.map((daemon) => daemon.stop()));
   const options = optionsOf(elsewhere);
   const refused = await spawnDaemonProcess(options);
@@ -215,7 +215,7 @@ test('reencrypt --discard gives up what was encrypted by a lost key, and daemons
   expect(body).toMatchObject({ subscriptions: [] });
 });
 
-test('a key file that is empty keeps a daemon from starting, and stays as it is', async () => {
+test('an empty key file prevents a start, and is not changed', async () => {
   const dataDir = await tempDir();
   const path = join(dataDir, 'encryption-key');
   await writeFile(path, '');

@@ -72,7 +72,7 @@ const active = async () => readAll<WatchJson>(first(), '/v1/watches?state=active
 const watched = (ids: string[]) =>
   first().api('/v1/watches/batch', { watches: ids.map((run_id) => ({ run_id })) });
 
-test('an emptied Redis is said to be so once, and what was watched is watched again', async () => {
+test('an emptied Redis is reported once, and its active runs are watched again', async () => {
   const ids = runs(30);
   const [cancelled = ''] = runs(1);
   await watched([...ids, cancelled]);
@@ -92,7 +92,7 @@ test('an emptied Redis is said to be so once, and what was watched is watched ag
   expect(await ready.text()).toContain('degraded store: data was lost');
 });
 
-test('a failover that loses writes gives no change the id of another, and no end a second one', async () => {
+test('a failover that loses writes gives each change its own id, and each end one event', async () => {
   const ids = runs(12);
   await watched(ids);
   await waitFor(async () => (await active()).every(({ run }) => run !== null), PATIENCE);

@@ -72,8 +72,8 @@ afterAll(async () => {
   await Promise.all([ops, failing, noxus].map((server) => server.close()));
 });
 
-describe('a daemon with a source and an endpoint in its store that are configured no more', () => {
-  test('says so at its start, with how much hangs on them and what would help', async () => {
+describe('source and endpoint that are not configured any more', () => {
+  test('the start warns of a removed source and endpoint, with their watches and deliveries', async () => {
     const warning = () => daemon.log().find(({ msg }) => msg.startsWith('unconfigured: '));
     await waitFor(() => warning() !== undefined);
     expect(warning()).toMatchObject({
@@ -84,7 +84,7 @@ describe('a daemon with a source and an endpoint in its store that are configure
     expect(warning()?.msg).toContain('runwatch redeliver --endpoint old-ops --to');
   });
 
-  test('is ready all the same, and degraded by each', async () => {
+  test('a removed source or endpoint degrades readiness without failing it', async () => {
     const answer = await fetch(`${daemon.url}/readyz`);
     expect(answer.status).toBe(200);
     const lines = (await answer.text()).split('\n').filter((line) => line.startsWith('degraded '));
@@ -92,7 +92,7 @@ describe('a daemon with a source and an endpoint in its store that are configure
     expect(lines.join('\n')).toMatch(/endpoint named old-ops .* 1 delivery waits/);
   });
 
-  test('lists the endpoint with what waits for it', async () => {
+  test('endpoints lists a removed endpoint with its pending deliveries', async () => {
     const { body } = await daemon.api('/v1/endpoints');
     expect(body.data).toContainEqual(
       expect.objectContaining({
@@ -103,14 +103,14 @@ describe('a daemon with a source and an endpoint in its store that are configure
     );
   });
 
-  test('ends the subscription by `unwatch --endpoint`', async () => {
+  test('unwatch --endpoint ends the subscription of a removed endpoint', async () => {
     const env = { RUNWATCH_URL: daemon.url };
     const { exitCode, stdout } = await runBuiltCli(['unwatch', kept, '--endpoint', 'old-ops'], env);
     expect([exitCode, stdout]).toEqual([0, `no longer watched ${kept} for old-ops\n`]);
     expect((await watchOf(daemon, kept)).subscriptions).toMatchObject([{ endpoint: 'ops' }]);
   });
 
-  test('sends elsewhere what waits for the endpoint, by `redeliver --to`', async () => {
+  test('redeliver --to sends the deliveries of a removed endpoint elsewhere', async () => {
     const args = ['redeliver', '--endpoint', 'old-ops', '--to', 'ops', '--yes'];
     const { exitCode, stdout } = await runBuiltCli(args, { RUNWATCH_URL: daemon.url });
     expect([exitCode, stdout]).toEqual([0, '1 delivery goes out again\n']);
@@ -121,7 +121,7 @@ describe('a daemon with a source and an endpoint in its store that are configure
     expect(readyz).not.toContain('old-ops');
   });
 
-  test('notifies that the watches of the source are unreachable, and lets them expire', async () => {
+  test('watches of a removed source become unreachable and expire, with events', async () => {
     const oldWatch = async (runId: string) =>
       (await daemon.api(`/v1/watches/${runId}?source=old`)).body;
     const { timeout_at: timeoutAt } = await oldWatch(expiring);

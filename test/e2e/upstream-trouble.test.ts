@@ -19,7 +19,7 @@ const UNREACHABLE_AFTER_MS = 3_500;
 /** How often a source that refuses its key is tried again, ms. */
 const PROBE_MS = 1_000;
 
-/** What may go wrong with one run, and by which code its watch tells of it. */
+/** Faults of reading one run, and the error code of its watch. */
 const FAULTS: { what: string; fault: FaultInput; code: string }[] = [
   { what: 'is answered with 500', fault: { kind: 'status', status: 500 }, code: 'unavailable' },
   { what: 'is answered with 403', fault: { kind: 'status', status: 403 }, code: 'forbidden' },
@@ -41,7 +41,7 @@ const FAULTS: { what: string; fault: FaultInput; code: string }[] = [
   { what: 'is answered with another run', fault: { kind: 'other_run' }, code: 'invalid_response' },
 ];
 
-/** The faults at which it is the daemon that ends the connection. */
+/** Faults where the daemon ends the connection. */
 const GIVEN_UP: ReadonlySet<string> = new Set(['stall', 'drip', 'oversize']);
 
 const SOURCES = ['faulty', 'refusing', 'healthy', 'seconds', 'date', 'years'] as const;
@@ -269,16 +269,16 @@ afterAll(async () => {
   await Promise.all([receiver, ...Object.values(noxus)].map((server) => server.close()));
 });
 
-describe('a run whose reading', () => {
+describe('run with failing polls', () => {
   const cases = FAULTS.map(({ what, code }, at) => ({ what, code, at }));
 
-  test.each(cases)('$what is never taken for a failed run', ({ code, at }) => {
+  test.each(cases)('a poll that $what never yields a failed run', ({ code, at }) => {
     const status = 'running';
     expect(faults.during[at]).toEqual({ code, status, types: ['watch.unreachable'] });
   });
 
   test.each(cases)(
-    '$what is told of as unreachable and recovered once each, then of what happened',
+    'a poll that $what yields unreachable and recovered once each, then the later events',
     async ({ at }) => {
       const runId = faults.ids[at] ?? '';
       const types = ['watch.unreachable', 'watch.recovered', 'run.failed'];
@@ -288,7 +288,7 @@ describe('a run whose reading', () => {
     },
   );
 
-  test('fails says in its event why, since when, and what was seen last', async () => {
+  test('watch.unreachable contains the reason, its start and the last snapshot', async () => {
     const [unreachable] = (await eventsOf(pair[0], faults.ids[0] ?? '')) as [RunwatchEvent];
     const { error, detected_at: at, run, previous } = unreachable.data;
     expect(error).toMatchObject({
@@ -301,11 +301,11 @@ describe('a run whose reading', () => {
     expect([run?.status, previous?.status]).toEqual(['running', 'running']);
   });
 
-  test('fails for a moment only is told of as nothing but what happened', () => {
+  test("a short failure of polls yields only the run's own events", () => {
     expect(toldOf(faults.hiccup)).toEqual(['run.failed']);
   });
 
-  test('fails neither unreadies the daemon nor leads to two requests at once', () => {
+  test('failing polls keep the daemon ready, and never have two requests in flight for a run', () => {
     expect(faults.ready.status).toBe(200);
     // Of a read that is given up, Noxus may learn only after the next one has come in.
     const answered = faults.ids.filter((_, at) => !GIVEN_UP.has(FAULTS[at]?.fault.kind ?? ''));
@@ -315,8 +315,8 @@ describe('a run whose reading', () => {
   });
 });
 
-describe('a source that refuses its key', () => {
-  test('is logged once by one of the daemons, however often they try', () => {
+describe('source that refuses the API key', () => {
+  test('a refused API key is logged once by one daemon', () => {
     expect(refusal.probes).toBeGreaterThanOrEqual(8);
     expect(linesOf('source.unauthorized', 'refusing')).toMatchObject([
       { level: 'error', message: expect.stringContaining('401') },
@@ -324,7 +324,7 @@ describe('a source that refuses its key', () => {
     expect(linesOf('source.authorized', 'refusing')).toMatchObject([{ level: 'info' }]);
   });
 
-  test('is probed and otherwise left alone, while the others go on', () => {
+  test('a source that refuses the key gets probes only, while other sources are polled', () => {
     expect(refusal.requests).toBe(refusal.probes);
     const { from, probeAt } = refusal;
     expect(noxus.refusing.requests.requestsBetween(from, probeAt - 20)).toBe(0);
@@ -332,7 +332,7 @@ describe('a source that refuses its key', () => {
     expect(linesOf('source.unauthorized', 'healthy')).toEqual([]);
   });
 
-  test('degrades every daemon and unreadies none, until it takes the key again', () => {
+  test('a refused API key degrades every daemon and makes none unready, until it is accepted', () => {
     for (const { status, text } of refusal.ready) {
       expect(status).toBe(200);
       expect(text).toMatch(/^degraded sources: .*refusing/m);
@@ -340,43 +340,40 @@ describe('a source that refuses its key', () => {
     expect(refusal.readyAfter.text).toMatch(/^ok sources: /m);
   });
 
-  test('makes no run of it unreachable, and nothing that happened is lost', () => {
+  test('a refused API key makes no run unreachable, and loses no event', () => {
     for (const types of refusal.during) expect(types).toEqual([]);
     for (const runId of refusal.ids) expect(toldOf(runId)).toEqual(['run.completed']);
   });
 });
 
-describe.each(['seconds', 'date'] as const)(
-  'a source that asks for a pause by Retry-After as %s',
-  (form) => {
-    test('is left alone by both daemons for as long as it asked', () => {
-      const { from, until, asked, seconds } = pauses[form];
-      expect(asked).toBeGreaterThan((seconds - 0.5) * 1_000);
-      const { requests } = noxus[form];
-      expect(requests.requestsBetween(from, until)).toBe(0);
-      // Only what was under way when the first was refused.
-      expect(requests.statuses['429']).toBeLessThanOrEqual(pauses[form].ids.length);
-    });
+describe.each(['seconds', 'date'] as const)('Retry-After as %s', (form) => {
+  test(`a source that answers 429 with Retry-After as ${form} gets no request for that time`, () => {
+    const { from, until, asked, seconds } = pauses[form];
+    expect(asked).toBeGreaterThan((seconds - 0.5) * 1_000);
+    const { requests } = noxus[form];
+    expect(requests.requestsBetween(from, until)).toBe(0);
+    // Only what was under way when the first was refused.
+    expect(requests.statuses['429']).toBeLessThanOrEqual(pauses[form].ids.length);
+  });
 
-    test('leads to no event as long as it lasts', async () => {
-      const { ids, added, until } = pauses[form];
-      for (const runId of [...ids, added]) {
-        const [first] = await eventsOf(pair[1], runId);
-        expect(Date.parse(first?.data.detected_at ?? '')).toBeGreaterThanOrEqual(until);
-      }
-    });
+  test(`a pause by Retry-After as ${form} yields no event`, async () => {
+    const { ids, added, until } = pauses[form];
+    for (const runId of [...ids, added]) {
+      const [first] = await eventsOf(pair[1], runId);
+      expect(Date.parse(first?.data.detected_at ?? '')).toBeGreaterThanOrEqual(until);
+    }
+  });
 
-    test('is asked again afterwards, and everything is told once', () => {
-      const { ids, added } = pauses[form];
-      for (const runId of ids) expect(toldOf(runId)).toEqual(['run.completed']);
-      expect(toldOf(added)).toEqual(['run.failed']);
-      expect(noxus[form].requests.maxInFlightPerRun).toBe(1);
-    });
-  },
-);
+  test(`after a pause by Retry-After as ${form} all runs are polled, and each event is sent once`, () => {
+    const { ids, added } = pauses[form];
+    for (const runId of ids) expect(toldOf(runId)).toEqual(['run.completed']);
+    expect(toldOf(added)).toEqual(['run.failed']);
+    expect(noxus[form].requests.maxInFlightPerRun).toBe(1);
+  });
+});
 
-describe('a source that asks for a pause of days', () => {
-  test('is paused for 15 minutes at the most, and says until when', () => {
+describe('Retry-After of days', () => {
+  test('a source is paused for at most 15 minutes, and shows until when', () => {
     const { at, sources, poll, listed } = longPause.during;
     const { data } = sources.body as { data: { name: string; paused_until: string }[] };
     const paused = data.find(({ name }) => name === 'years');
@@ -391,7 +388,7 @@ describe('a source that asks for a pause of days', () => {
     expect(listed.stdout).toMatch(/^years +paused .*asks for 86400 s/m);
   });
 
-  test('is said once to the endpoint that names that, degrades, and is down in the metrics', () => {
+  test('a long pause sends source.throttled once, degrades readiness, and shows in the metrics', () => {
     const { ready, isUp } = longPause.during;
     expect(ready).toMatchObject({
       status: 200,
@@ -404,7 +401,7 @@ describe('a source that asks for a pause of days', () => {
     ]);
   });
 
-  test('is polled again at once when the pause is lifted', () => {
+  test('resuming a paused source polls it at once', () => {
     expect(longPause.resumed).toMatchObject({ exitCode: 0 });
     expect(toldOf(longPause.runId)).toEqual(['run.completed']);
     expect(longPause.readyAfter.text).toMatch(/^ok sources: /m);

@@ -23,10 +23,10 @@ import { watchReader } from '../support/watch-reader.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 5).toString('base64')}`;
 
-/** How many runs each source has that fails. */
+/** The number of runs of each failing source. */
 const RUNS = 2;
 
-/** What may stand between runwatch and all runs of a source: each is an outage, and of no run's. */
+/** Answers for all runs of a source. Each is an outage of the source, not of a run. */
 const OUTAGES: Record<string, { fault: FaultInput; says: RegExp }> = {
   '404 in HTML': { fault: { kind: 'status', status: 404, is_html: true }, says: /status 404/ },
   '422 in HTML': { fault: { kind: 'status', status: 422, is_html: true }, says: /status 422/ },
@@ -38,13 +38,13 @@ const OUTAGES: Record<string, { fault: FaultInput; says: RegExp }> = {
 
 const TIMED_OUT: ReadonlySet<string> = new Set(['a slow drip', 'no answer']);
 
-/** The source that is reached by TLS, with a certificate that expires. */
+/** The source behind TLS, whose certificate has expired. */
 const TLS = 'an expired certificate';
 
-/** What is strange of one run but hides neither it nor others. */
+/** Unusual answers for one run that must not hide it or other runs. */
 const ODDITIES: Record<string, { fault?: FaultInput; script?: ScriptInput }> = {
-  'gzip that was not asked for': { fault: { kind: 'compressed', encoding: 'gzip' } },
-  'br that was not asked for': { fault: { kind: 'compressed', encoding: 'br' } },
+  'unrequested gzip': { fault: { kind: 'compressed', encoding: 'gzip' } },
+  'unrequested br': { fault: { kind: 'compressed', encoding: 'br' } },
   'a body of 1 MiB': { script: { private_bytes: 1_048_576 } },
   'a body of 20 MiB': { fault: { kind: 'bulky', bytes: 20_971_520, count: 1 } },
   'an end in the future': {
@@ -52,7 +52,7 @@ const ODDITIES: Record<string, { fault?: FaultInput; script?: ScriptInput }> = {
   },
 };
 
-/** The source of all runs that are strange. */
+/** The source of the runs with unusual answers. */
 const ODD = 'odd runs';
 const BACKWARDS = 'a status that goes backwards';
 const FORBIDDEN = 'a 403';
@@ -266,33 +266,39 @@ afterAll(async () => {
 
 const typesOf = async (runId: string) => (await eventsOf(left, runId)).map(({ type }) => type);
 
-describe('a source of which all that comes is', () => {
+describe('source behind a broken gateway', () => {
   const tls = { name: TLS, says: /certificate .* has expired/ };
   const cases = Object.entries(OUTAGES)
     .map(([name, { says }]) => ({ name, says }))
     .concat(tls);
 
-  test.each(cases)('$name is unreachable, and says why everywhere', ({ name, says }) => {
-    const { during } = outages;
-    const at = FAILING.indexOf(name);
-    expect(during.sources[at]).toMatchObject({
-      state: 'unreachable',
-      message: expect.stringMatching(says),
-      paused_until: expect.stringMatching(/Z$/),
-    });
-    expect(during.up[at]).toBe(false);
-    expect(during.ready).toMatch(
-      new RegExp(`^degraded sources: .*${sourceOf(name)} does not`, 'm'),
-    );
-  });
+  test.each(cases)(
+    'a source that gives $name is unreachable, with the reason in log, API and CLI',
+    ({ name, says }) => {
+      const { during } = outages;
+      const at = FAILING.indexOf(name);
+      expect(during.sources[at]).toMatchObject({
+        state: 'unreachable',
+        message: expect.stringMatching(says),
+        paused_until: expect.stringMatching(/Z$/),
+      });
+      expect(during.up[at]).toBe(false);
+      expect(during.ready).toMatch(
+        new RegExp(`^degraded sources: .*${sourceOf(name)} does not`, 'm'),
+      );
+    },
+  );
 
-  test.each(cases)('$name sends one event each way, and of each run its end', async ({ name }) => {
-    const types = toldOf(name).map(({ type }) => type);
-    expect(types).toEqual(['source.unreachable', 'source.recovered']);
-    for (const runId of runsOf(name)) expect(await typesOf(runId)).toEqual(['run.failed']);
-  });
+  test.each(cases)(
+    'a source that gives $name has one event for failure and recovery, and one for each end',
+    async ({ name }) => {
+      const types = toldOf(name).map(({ type }) => type);
+      expect(types).toEqual(['source.unreachable', 'source.recovered']);
+      for (const runId of runsOf(name)) expect(await typesOf(runId)).toEqual(['run.failed']);
+    },
+  );
 
-  test(`${TLS} answers a poll that is asked for with the time of its next try`, () => {
+  test(`polling a source with ${TLS} answers 202 with the time of its next probe`, () => {
     expect(outages.during.poll).toMatchObject({
       status: 202,
       body: { paused_until: expect.stringMatching(/Z$/), message: expect.any(String) },
@@ -300,12 +306,12 @@ describe('a source of which all that comes is', () => {
   });
 });
 
-describe('a daemon that is killed in the midst of outages', () => {
-  test('holds up no probe for as long as that could have taken', () => {
+describe('daemon killed during outages', () => {
+  test('a killed daemon does not delay the next probe of a source', () => {
     expect(outages.kill.freeAt).toBeLessThan(outages.kill.leaseEndsAt - 500);
   });
 
-  test('leaves no probe, no state of a source, and no claim behind', async () => {
+  test('a killed daemon leaves no probe, no source state and no claim', async () => {
     const work = FAILING.flatMap((name) => {
       const [state, probe] = stores.keys.sourceAdmission(sourceOf(name));
       return [state, probe, stores.keys.requestClaims(sourceOf(name))];
@@ -314,24 +320,24 @@ describe('a daemon that is killed in the midst of outages', () => {
   });
 });
 
-describe('a run with', () => {
-  test.each(Object.keys(ODDITIES))('%s is read as any other', async (name) => {
+describe('run with odd fields', () => {
+  test.each(Object.keys(ODDITIES))('a run with %s is read like any other', async (name) => {
     expect(await typesOf(oddRun(name))).toEqual(['run.failed']);
   });
 
-  test('an end in the future was detected without delay', async () => {
+  test('a run with an end in the future has a detection delay of 0', async () => {
     const [event] = await eventsOf(left, oddRun('an end in the future'));
     expect(event?.data.detection_delay_ms).toBe(0);
     expect(Date.parse(event?.timestamp ?? '')).toBeGreaterThan(Date.now());
   });
 
-  test(`${BACKWARDS} ends once, and is not read again`, async () => {
+  test(`a run with ${BACKWARDS} ends once, and is not polled afterwards`, async () => {
     expect(await typesOf(oddRun(BACKWARDS))).toEqual(['run.started', 'run.failed']);
     const watch = await reader.get(oddRun(BACKWARDS), sourceOf(ODD));
     expect(watch).toMatchObject({ state: 'finished', run: { status: 'failed' } });
   });
 
-  test(`${FORBIDDEN} leaves its source answering for the others`, async () => {
+  test(`a run with ${FORBIDDEN} does not pause its source`, async () => {
     expect(toldOf(ODD)).toEqual([]);
     expect(await sourceJson(left, ODD)).toMatchObject({ state: 'answering' });
     expect(await typesOf(oddRun(FORBIDDEN))).not.toContain('run.gone');

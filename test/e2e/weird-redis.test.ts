@@ -119,7 +119,7 @@ const WEIRD: Weirdness[] = [
   },
 ];
 
-describe.each(WEIRD)('a Redis that $name', ({ said, begin, end }) => {
+describe.each(WEIRD)('daemon on a Redis that $name', ({ name, said, begin, end }) => {
   let daemon: DaemonProcess;
   let ids: string[];
   let refused: { text: string; status: number; detail: string; perSecond: number; lines: string[] };
@@ -166,13 +166,13 @@ describe.each(WEIRD)('a Redis that $name', ({ said, begin, end }) => {
     await allNotified(daemon, ids);
   }, 60_000);
 
-  test('makes the daemon unready and the API answer 503, both with the reason', () => {
+  test(`a Redis that ${name} makes the daemon unready and the API answer 503, with the reason`, () => {
     expect(refused.text).toMatch(said);
     expect(refused.status).toBe(503);
     expect(refused.detail).toMatch(said);
   });
 
-  test('is asked now and then, not without a pause, and logged in a line or two', () => {
+  test(`a Redis that ${name} is tried at intervals, and logged in one or two lines`, () => {
     // Without a pause there are tens of thousands a second.
     expect(refused.perSecond).toBeLessThan(2_000);
     const times = (kind: string) => refused.lines.filter((one) => one === kind).length;
@@ -181,13 +181,13 @@ describe.each(WEIRD)('a Redis that $name', ({ said, begin, end }) => {
     expect(daemon.stderr()).toBe('');
   });
 
-  test('holds up notices, which all arrive once soon after it relents', () => {
+  test(`a Redis that ${name} delays events, which all arrive once soon after`, () => {
     expect(backAfterMs).toBeLessThan(3_000);
     expect(ids.map(notified)).toEqual(ids.map(() => 1));
   });
 });
 
-test('the primary of Sentinels may be killed: every end of a run is notified by the next one', async () => {
+test('after the primary of a Sentinel group is killed, the next one notifies of every end', async () => {
   const servers = await startSentinel();
   cleanups.push(() => servers.stop());
   const { sentinels, name } = servers;
@@ -201,7 +201,7 @@ test('the primary of Sentinels may be killed: every end of a run is notified by 
   expect(ids.map(notified)).toEqual(ids.map(() => 1));
 });
 
-test('an ACL user without INFO and CONFIG will do, and scripts declare every key but those that they find', async () => {
+test('an ACL user without INFO and CONFIG suffices, and scripts declare their keys', async () => {
   const redis = await startPrivateRedis({ tcp: true, aof: true });
   cleanups.push(() => redis.stop());
   const operator = new Redis(redis.url, { disconnectTimeout: 100 });

@@ -29,8 +29,8 @@ function openBudget(limit: RateLimit, source = `source-${(names += 1)}`) {
   return { ...budget, source, clock };
 }
 
-describe('a budget', () => {
-  test('lets as many requests pass as the limit says, over all processes', async () => {
+describe('rate limiter of a source', () => {
+  test('the rate limiter permits as many requests as the limit, over all processes', async () => {
     const first = openBudget({ requests: 3, perMs: AN_HOUR });
     const second = openBudget({ requests: 3, perMs: AN_HOUR }, first.source);
     const claims = [first, second, first, second, first].map((budget) => budget.claim());
@@ -38,14 +38,14 @@ describe('a budget', () => {
     expect(await openBudget({ requests: 3, perMs: AN_HOUR }).claim()).not.toBeNull();
   });
 
-  test('that is used up says for how long', async () => {
+  test('a used-up rate limit returns the time until the next permit', async () => {
     const budget = openBudget({ requests: 1, perMs: AN_HOUR });
     await budget.claim();
     const { heldForMs } = (await budget.request()) as { heldForMs: number };
     expect(heldForMs).toBeGreaterThan(AN_HOUR - 60_000);
   });
 
-  test('is free again when the time of the limit is over since the answer', async () => {
+  test('a permit is free again one period after the answer', async () => {
     const budget = openBudget({ requests: 1, perMs: 400 });
     const permit = await budget.claim();
     const answeredAt = Date.now();
@@ -54,7 +54,7 @@ describe('a budget', () => {
     expect(Date.now() - answeredAt).toBeGreaterThanOrEqual(400);
   });
 
-  test('counts requests to a source that answers late from when they have arrived', async () => {
+  test('at a slow source a request counts from its arrival', async () => {
     const budget = openBudget({ requests: 1, perMs: 200 });
     const follow = () => budget.arrivalOf({ token: 'slow', count: 1, ageMs: () => 0 });
     for (let turn = 0; turn < 10; turn += 1) {
@@ -72,7 +72,7 @@ describe('a budget', () => {
     expect(await countsUntil()).toBeGreaterThanOrEqual(sentAt + 200);
   });
 
-  test('lets nothing pass while its source is paused, and counts nothing then', async () => {
+  test('a paused source gets no permit except one for a probe', async () => {
     const budget = openBudget({ requests: 1, perMs: AN_HOUR });
     const until = Date.now() + 200;
     await closeSource(sources, budget.source, until);
@@ -83,13 +83,13 @@ describe('a budget', () => {
     expect(await budget.claim(60_000)).toBeNull();
   });
 
-  test('outlives a clock of Redis that is set back by hours', async () => {
+  test('the rate limiter works after the clock of Redis was set back by hours', async () => {
     const budget = openBudget({ requests: 1, perMs: 1_000 });
     await redis.zadd(keys.budget(budget.source), Date.now() + AN_HOUR, 'before the clock was set');
     expect(await budget.claim()).not.toBeNull();
   });
 
-  test('makes requests dearer while polls begin late, and cheaper again when they do not', async () => {
+  test('the cost multiplier grows with the lag of polls, and shrinks again', async () => {
     const budget = openBudget({ requests: 10, perMs: 1_000 });
     budget.watched(20);
     expect(budget.load()).toEqual({ roundMs: 2_000, costMultiplier: 1 });
@@ -100,7 +100,7 @@ describe('a budget', () => {
     expect(budget.load().costMultiplier).toBeLessThan(costMultiplier);
   });
 
-  test('takes a permit for lost whose claim was held up for so long that it may come amiss', () => {
+  test('a permit of an old claim counts as late, unless the limit is hardly used', () => {
     const budget = openBudget({ requests: 2, perMs: 1_000 });
     const permit = (ageMs: number, count = 1) => ({ token: 'a', count, ageMs: () => ageMs });
     expect(budget.isLate(permit(250))).toBe(false);

@@ -13,7 +13,7 @@ const HOUR = 3_600_000;
 /** A 404 is confirmed three times over this. */
 const GONE_AFTER_MS = 150;
 
-describe('a run that a poll does not find', () => {
+describe('run that a poll does not find', () => {
   let rig: PollRig;
 
   afterEach(() => rig.stop());
@@ -59,7 +59,7 @@ describe('a run that a poll does not find', () => {
     ],
     ["Noxus's 404 for everything", { kind: 'status', status: 404 }],
     ['a 422 about something else', { kind: 'status', status: 422 }],
-  ])('is not gone by %s', async (_, fault) => {
+  ])('a run is not gone after %s', async (_, fault) => {
     const runs = await start(5);
     rig.simulator.fault(fault);
     await askAgain(runs);
@@ -71,14 +71,14 @@ describe('a run that a poll does not find', () => {
     expect(new Set(await types())).toEqual(new Set(['run.completed']));
   });
 
-  test('is gone while its source answers for other runs', async () => {
+  test('a run that is not found is gone while its source answers for other runs', async () => {
     const [deleted = ''] = await start(2);
     rig.simulator.delete(deleted);
     await waitFor(async () => (await stateOf(deleted))?.state === 'gone');
     expect(await types()).toEqual(['run.gone']);
   });
 
-  test('and is the only one is gone once its source has answered with its list', async () => {
+  test('the only run of a source is gone once the source has answered with its list', async () => {
     const [only = ''] = await start(1);
     rig.simulator.delete(only);
     await waitFor(async () => (await stateOf(only))?.state === 'gone', { timeoutMs: 10_000 });
@@ -86,7 +86,7 @@ describe('a run that a poll does not find', () => {
   });
 });
 
-describe('the slow check of a run that is gone', () => {
+describe('check of gone runs', () => {
   const stores = openStores();
 
   const key = { source: SOURCE, runId: 'run-1' };
@@ -109,7 +109,7 @@ describe('the slow check of a run that is gone', () => {
     return reads;
   }
 
-  test('asks hourly, and lets the watch go on once the run is there', async () => {
+  test('a gone run is read hourly, and its watch is active again once the run is found', async () => {
     const missing: PollResult = { kind: 'not_found' };
     const running: PollResult = { kind: 'run', run: snapshot() };
     const gone = { code: 'not_found' as const, message: 'gone', since: NOON };

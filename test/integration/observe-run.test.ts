@@ -108,8 +108,8 @@ async function fanOut({ runId }: WatchKey): Promise<string[]> {
   return items.map(({ eventType, endpoint }) => `${eventType} to ${endpoint}`).toSorted();
 }
 
-describe('a poll that was taken over from a process which is slow, not dead', () => {
-  test('makes an event of a change that both have seen once', async () => {
+describe('poll that was taken over from a slow process', () => {
+  test('a change that both the slow and the new process saw yields one event', async () => {
     const key = await register();
     const [first, second] = [pollingProcess(), pollingProcess()];
     const late = heldLook();
@@ -124,7 +124,7 @@ describe('a poll that was taken over from a process which is slow, not dead', ()
     expect([...first.dispatched, ...second.dispatched]).toHaveLength(1);
   });
 
-  test('makes no event of a wait again that the other saw long ago', async () => {
+  test('the late poll of a slow process yields no second event for an old wait', async () => {
     const key = await register();
     const late = heldLook();
     const first = pollingProcess();
@@ -141,7 +141,7 @@ describe('a poll that was taken over from a process which is slow, not dead', ()
   });
 });
 
-describe('a poll during which somebody', () => {
+describe('poll during a change of its watch', () => {
   /** A poll under way: its claim is made, its look is not there yet. */
   async function underWay(key: WatchKey) {
     const { look, come } = heldLook();
@@ -150,7 +150,7 @@ describe('a poll during which somebody', () => {
     return { polled, come };
   }
 
-  test('stops watching makes no event', async () => {
+  test('a poll during unwatching yields no event', async () => {
     const key = await register();
     const { polled, come } = await underWay(key);
     expect(await endWatch(key)).toBe(true);
@@ -160,7 +160,7 @@ describe('a poll during which somebody', () => {
     expect((await watches.get(key))?.watch.state).toBe('cancelled');
   });
 
-  test('subscribes tells them, too', async () => {
+  test('a poll during a registration notifies the new subscription, too', async () => {
     const key = await register();
     const { polled, come } = await underWay(key);
     await registerWatches([{ ...key, subscriptions: [audit] }]);
@@ -169,7 +169,7 @@ describe('a poll during which somebody', () => {
     expect(await fanOut(key)).toEqual(['run.completed to audit', 'run.completed to ops']);
   });
 
-  test('stops watching and begins anew counts for the new watch, and nothing is asked twice at once', async () => {
+  test('a poll during unwatching and registering applies to the new watch, without a second request', async () => {
     const key = await register();
     const { polled, come } = await underWay(key);
     await endWatch(key);
@@ -186,8 +186,8 @@ describe('a poll during which somebody', () => {
   });
 });
 
-describe('a registration that races with the end of a run', () => {
-  test('is told of the end exactly once', async () => {
+describe('registration during the end of a run', () => {
+  test('a registration that races with the end of a run gets one event', async () => {
     // From the poll being far behind to its being far ahead, one step of the event loop at a time.
     const rounds = Array.from({ length: 60 }, async (_, round) => {
       const key = await register();
@@ -204,8 +204,8 @@ describe('a registration that races with the end of a run', () => {
   });
 });
 
-describe('a process that dies', () => {
-  test('after it wrote a change and before it told of that leaves its deliveries to the next look', async () => {
+describe('process that dies during a poll', () => {
+  test('deliveries of a process that died after the write are found in the due index', async () => {
     const key = await register({ subscriptions: [{ kind: 'endpoint', endpoint: 'untold' }] });
     await pollingProcess({ dispatch: lose }).poll(key, seen(key, 'failed'));
     const due = await endpointStates.duePools(1_000);
@@ -218,7 +218,7 @@ describe('a process that dies', () => {
     ]);
   });
 
-  test('before it hears that its change was written does not tell of it again', async () => {
+  test('a process that lost the reply of its write sends no second event', async () => {
     const key = await register();
     const commitPoll: typeof watches.commitPoll = async (change) => {
       await watches.commitPoll(change);

@@ -51,31 +51,34 @@ async function untilClosed(runId: string): Promise<number> {
   return closed.at;
 }
 
-describe('a source that gives no valid answer to anything', () => {
+describe('source without any valid answer', () => {
   test.each<[string, FaultInput, number, number]>([
     ['503, with two processes', { kind: 'status', status: 503 }, 60, 2],
     ['reset connections, with one run', { kind: 'reset' }, 1, 1],
-  ])('(%s) is probed, said once each way, and no run of it is unreachable', async (...given) => {
-    const [, fault, count, pollers] = given;
-    const runs = await start(count, pollers);
-    const { requests } = rig.simulator;
-    rig.simulator.fault(fault);
-    for (const runId of runs) rig.simulator.setStatus(runId, 'failed');
-    const from = (await untilClosed(runs[0] ?? '')) + UNDER_WAY_MS;
-    await waitFor(() => lines('source.unreachable').length > 0, { timeoutMs: 20_000 });
-    const until = Date.now();
-    expect(requests.requestsBetween(from, until)).toBeLessThanOrEqual(3);
-    rig.simulator.clearFaults();
-    const answered = () =>
-      types().then((all) => all.filter((type) => type === 'run.failed').length);
-    await waitFor(() => lines('source.recovered').length > 0, { timeoutMs: 12_000 });
-    await waitFor(async () => (await answered()) === runs.length, { timeoutMs: 5_000 });
-    expect(new Set(await types())).toEqual(new Set(['run.failed']));
-    expect(lines('source.unreachable')).toHaveLength(1);
-    expect(lines('source.recovered')).toHaveLength(1);
-  });
+  ])(
+    'a source that answers with %s is probed, has one event each way, and no unreachable run',
+    async (...given) => {
+      const [, fault, count, pollers] = given;
+      const runs = await start(count, pollers);
+      const { requests } = rig.simulator;
+      rig.simulator.fault(fault);
+      for (const runId of runs) rig.simulator.setStatus(runId, 'failed');
+      const from = (await untilClosed(runs[0] ?? '')) + UNDER_WAY_MS;
+      await waitFor(() => lines('source.unreachable').length > 0, { timeoutMs: 20_000 });
+      const until = Date.now();
+      expect(requests.requestsBetween(from, until)).toBeLessThanOrEqual(3);
+      rig.simulator.clearFaults();
+      const answered = () =>
+        types().then((all) => all.filter((type) => type === 'run.failed').length);
+      await waitFor(() => lines('source.recovered').length > 0, { timeoutMs: 12_000 });
+      await waitFor(async () => (await answered()) === runs.length, { timeoutMs: 5_000 });
+      expect(new Set(await types())).toEqual(new Set(['run.failed']));
+      expect(lines('source.unreachable')).toHaveLength(1);
+      expect(lines('source.recovered')).toHaveLength(1);
+    },
+  );
 
-  test('is found to answer by its list, although the runs that are asked for are missing', async () => {
+  test('a source answers by its list although the polled runs are missing', async () => {
     const [runId = ''] = await start(1);
     rig.simulator.fault({ kind: 'reset' });
     await untilClosed(runId);
@@ -89,7 +92,7 @@ describe('a source that gives no valid answer to anything', () => {
   });
 });
 
-test('a source of which half of the answers are bad is no outage', async () => {
+test('a source with half of its answers invalid has no outage', async () => {
   const runs = await start(30);
   rig.simulator.fault({ kind: 'status', status: 500, probability: 0.5, seed: 7 });
   for (const runId of runs) rig.simulator.setStatus(runId, 'failed');
@@ -97,7 +100,7 @@ test('a source of which half of the answers are bad is no outage', async () => {
   expect((await rig.stores.sources.read(SOURCE)).state?.closed ?? null).toBeNull();
 });
 
-test('a pause that a source asks for is logged once, and everything is read after it', async () => {
+test('a requested pause is logged once, and all runs are polled after it', async () => {
   const runs = await start(20);
   rig.simulator.fault({ kind: 'status', status: 429, retry_after: 1 });
   await waitFor(() => lines('source.paused').length > 0);

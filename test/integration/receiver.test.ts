@@ -36,8 +36,8 @@ async function deliver({ secret = SECRET, at = new Date(), body, headers }: Sent
   });
 }
 
-describe('a receiver with a secret', () => {
-  test('takes what was signed with it, and records it to the byte', async () => {
+describe('receiver with a secret', () => {
+  test('a receiver accepts a webhook signed with its secret, and records its exact body', async () => {
     receiver = await startReceiver({ secrets: [SECRET] });
     const body = '{ "type" : "run.failed",\n "note" : "ü \\u00fc" }';
     expect((await deliver({ body })).status).toBe(204);
@@ -54,7 +54,7 @@ describe('a receiver with a secret', () => {
     ]);
   });
 
-  test('takes any of several secrets', async () => {
+  test('a receiver accepts any of several secrets', async () => {
     receiver = await startReceiver({ secrets: [OTHER_SECRET, SECRET] });
     expect((await deliver({ secret: OTHER_SECRET })).status).toBe(204);
     expect((await deliver({ secret: SECRET })).status).toBe(204);
@@ -66,13 +66,13 @@ describe('a receiver with a secret', () => {
     ['another id', () => ({ headers: { 'webhook-id': 'evt_2' } }), 'No matching signature found'],
     ['an old date', () => ({ at: new Date(Date.now() - 360_000) }), 'Message timestamp too old'],
     ['a date to come', () => ({ at: new Date(Date.now() + 360_000) }), 'Message timestamp too new'],
-  ])('turns away what came with %s, and says why', async (_what, sent, problem) => {
+  ])('a receiver refuses a webhook with %s, and says why', async (_what, sent, problem) => {
     receiver = await startReceiver({ secrets: [SECRET] });
     expect((await deliver(sent())).status).toBe(401);
     expect(receiver.received).toMatchObject([{ verified: false, problem }]);
   });
 
-  test('turns away bytes that only look the same as text', async () => {
+  test('a receiver refuses bytes that only look the same as text', async () => {
     receiver = await startReceiver({ secrets: [SECRET] });
     const at = new Date();
     const response = await fetch(receiver.url, {
@@ -88,7 +88,7 @@ describe('a receiver with a secret', () => {
     expect(receiver.received[0]?.problem).toBe('Body is not UTF-8');
   });
 
-  test('does not start with a secret that is none, and keeps it to itself', async () => {
+  test('a receiver does not start with an invalid secret, and does not print it', async () => {
     receiver = await startReceiver({ secrets: [] });
     const started = startReceiver({ secrets: ['whsec_not*base64'] });
     await expect(started).rejects.toMatchObject({
@@ -98,19 +98,19 @@ describe('a receiver with a secret', () => {
   });
 });
 
-test('a receiver without a secret takes everything and calls it unverified', async () => {
+test('a receiver without a secret accepts all webhooks as unverified', async () => {
   receiver = await startReceiver({ secrets: [] });
   expect((await deliver()).status).toBe(204);
   expect(receiver.received).toMatchObject([{ verified: false, type: 'run.failed' }]);
 });
 
-test('a receiver records what is no event', async () => {
+test('a receiver records bodies that are no events', async () => {
   receiver = await startReceiver({ secrets: [SECRET] });
   await deliver({ body: 'hello' });
   expect(receiver.received).toMatchObject([{ type: null, body: 'hello', verified: true }]);
 });
 
-test('a receiver answers what it is told to', async () => {
+test('a receiver gives the configured answer', async () => {
   const seen: (string | null)[] = [];
   receiver = await startReceiver({
     secrets: [SECRET],
@@ -132,13 +132,13 @@ test('a receiver refuses other methods and bodies over 1 MiB', async () => {
   expect(receiver.received).toHaveLength(1);
 });
 
-test('a receiver holds no more than it is told to', async () => {
+test('a receiver holds only as many webhooks as configured', async () => {
   receiver = await startReceiver({ secrets: [], keep: 2 });
   for (const body of ['1', '2', '3']) await deliver({ body });
   expect(receiver.received.map(({ body }) => body)).toEqual(['2', '3']);
 });
 
-test('a receiver that is closed ends connections, idle or waiting for an answer', async () => {
+test('a closed receiver ends connections, idle or waiting for an answer', async () => {
   receiver = await startReceiver({
     secrets: [],
     respond: ({ body }) => (body === 'slow' ? { status: 204, delayMs: 600_000 } : 204),

@@ -95,8 +95,8 @@ const dueIn = async (runId: string) => {
   return at === null || at === undefined ? null : at - Date.now();
 };
 
-describe('claiming', () => {
-  test('takes what has been due longest, once, and says when the next is due', async () => {
+describe('claim from the schedule', () => {
+  test('a claim takes the request due longest, once, and an idle one returns the next due time', async () => {
     await watch(['later'], 5_000);
     await watch(['first']);
     await delay(2);
@@ -109,7 +109,7 @@ describe('claiming', () => {
     expect(await dueIn('first')).toBeNull();
   });
 
-  test('takes prompt requests before those that are due for longer, by the patience of their kind', async () => {
+  test('a claim takes an expedited request before one that has been due longer', async () => {
     await watch(['long due', 'expedited']);
     const process = processOn();
     await process.expedite(['expedited']);
@@ -118,7 +118,7 @@ describe('claiming', () => {
     expect((await claimed(process)).member).toBe('long due');
   });
 
-  test('takes the permit of the rate limit with it, over all processes', async () => {
+  test('a claim takes a permit of the rate limit, which all processes share', async () => {
     await watch(['a', 'b', 'c']);
     const limit = { requests: 2, perMs: AN_HOUR };
     await claimed(processOn(limit));
@@ -129,7 +129,7 @@ describe('claiming', () => {
     expect(await dueIn('c')).toBeLessThanOrEqual(0);
   });
 
-  test('takes nothing while the source is paused, for as long as that lasts', async () => {
+  test('a claim from a paused source returns the time until its end', async () => {
     await watch(['a']);
     await closeSource(sources, source, Date.now() + 5_000);
     const turn = (await processOn().claim()) as { is: string; ms: number };
@@ -137,7 +137,7 @@ describe('claiming', () => {
     expect(turn.ms).toBeGreaterThan(4_000);
   });
 
-  test('drops what is watched no more', async () => {
+  test('a claim removes runs without an active watch', async () => {
     await watch(['over'], 0, { state: 'finished', run: snapshot() });
     await delay(2);
     await watch(['goes on']);
@@ -146,7 +146,7 @@ describe('claiming', () => {
     expect(await process.countWatches()).toBe(1);
   });
 
-  test('never takes a run that this process is still reading', async () => {
+  test('a process never claims a run that it is still reading', async () => {
     await watch(['a']);
     const process = processOn();
     await claimed(process);
@@ -158,8 +158,8 @@ describe('claiming', () => {
   });
 });
 
-describe('a claim', () => {
-  test('ends with the write of its poll, which says when the watch is due next', async () => {
+describe('claimed request', () => {
+  test('the write of a poll ends its claim and sets the next due time', async () => {
     await watch(['a']);
     const claim = await claimed(processOn());
     expect(await commit(claim, 5_000)).toEqual([]);
@@ -167,7 +167,7 @@ describe('a claim', () => {
     expect(await redis.hlen(keys.requestClaims(source))).toBe(0);
   });
 
-  test('writes nothing with an old token', async () => {
+  test('a poll with an old token writes nothing', async () => {
     await watch(['a']);
     const [slow, quick] = [processOn(), processOn()];
     const old = await claimed(slow);
@@ -179,7 +179,7 @@ describe('a claim', () => {
     expect(await dueIn('a')).toBeGreaterThan(4_000);
   });
 
-  test('may send nothing once it is older than half of its lease, from asking on', async () => {
+  test('a claim is stale after half of its lease', async () => {
     await watch(['a']);
     const process = processOn({ deadlineMs: 10_000 });
     const claim = await claimed(process);
@@ -189,7 +189,7 @@ describe('a claim', () => {
     expect(claim.isStale()).toBe(true);
   });
 
-  test('is due again when its process is dead, and goes first for it', async () => {
+  test('the claims of a dead process are due again at once, before others', async () => {
     await watch(['taken']);
     const [dead, other] = [processOn(), processOn()];
     await claimed(dead);
@@ -199,7 +199,7 @@ describe('a claim', () => {
     expect(await claimedRuns(other, 2)).toEqual(['taken', 'other']);
   });
 
-  test('that this process does not know of is given back by it, and no other', async () => {
+  test('a process releases claims of its own id that it does not hold, and no others', async () => {
     await watch(['a', 'b']);
     const [one, two] = [processOn(), processOn()];
     const { token } = await claimed(one);
@@ -214,7 +214,7 @@ describe('a claim', () => {
     expect(await redis.hget(keys.requestClaims(source), 'a')).toMatch(new RegExp(`^${token} `));
   });
 
-  test('whose lease is over is given back by every other process', async () => {
+  test('an expired claim is released by any other process', async () => {
     await watch(['a']);
     const [stuck, other] = [processOn({ deadlineMs: 1 }), processOn()];
     await claimed(stuck);
@@ -224,8 +224,8 @@ describe('a claim', () => {
   });
 });
 
-describe('while a run is being read', () => {
-  test('a wish to poll it is kept for after that', async () => {
+describe('changes while a run is being read', () => {
+  test('expediting a run that is being read makes it due after that', async () => {
     await watch(['a']);
     const process = processOn();
     const claim = await claimed(process);
@@ -239,7 +239,7 @@ describe('while a run is being read', () => {
     expect(await dueIn('a')).toBeGreaterThan(60_000);
   });
 
-  test('a registration keeps it in the schedule although the claim is given back for good', async () => {
+  test('a registration keeps a run in the schedule although its claim is released for ever', async () => {
     await watch(['a']);
     const process = processOn();
     const claim = await claimed(process);
@@ -248,7 +248,7 @@ describe('while a run is being read', () => {
     expect(await dueIn('a')).toBeLessThanOrEqual(0);
   });
 
-  test('its poll is not put off', async () => {
+  test('a run that is being read is not deferred', async () => {
     await watch(['a']);
     const process = processOn();
     const from = (await requests.dueTimes(source, ['a']))[0]!;
@@ -260,8 +260,8 @@ describe('while a run is being read', () => {
   });
 });
 
-describe('moving polls', () => {
-  test('later and earlier, from the time that was read only', async () => {
+describe('moved polls', () => {
+  test('defer moves a poll only from the due time that was read', async () => {
     await watch(['a'], 5_000);
     const process = processOn();
     const from = (await requests.dueTimes(source, ['a']))[0]!;
@@ -273,13 +273,13 @@ describe('moving polls', () => {
     expect(await dueIn('a')).toBeLessThanOrEqual(5_000);
   });
 
-  test('of runs that nobody watches does nothing', async () => {
+  test('expedite and defer ignore runs without a watch', async () => {
     const process = processOn();
     await process.expedite(['unknown']);
     expect(await process.survey()).toEqual({ members: 0, due: 0, oldestMs: null, nextMs: null });
   });
 
-  test('back with the clock, of what was scheduled while that was ahead', async () => {
+  test('moveBack moves due times from while the clock was ahead', async () => {
     await watch(['before'], 5_000);
     await watch(['meanwhile'], AN_HOUR + 2_000);
     await processOn().moveBack(AN_HOUR);
@@ -288,8 +288,8 @@ describe('moving polls', () => {
   });
 });
 
-describe('the survey of a schedule', () => {
-  test('counts what is due and says for how long, and has it worked on', async () => {
+describe('survey of the schedule', () => {
+  test('the survey counts due requests, returns the age of the oldest, and wakes slots', async () => {
     await watch(['later'], AN_HOUR);
     await watch(['a', 'b']);
     await delay(20);
@@ -302,7 +302,7 @@ describe('the survey of a schedule', () => {
 });
 
 describe('active watches that are missing from the schedule', () => {
-  test('enter it at the first look, and where the counts differ', async () => {
+  test('repair enters missing watches at its first run, and where the counts differ', async () => {
     const repaired: unknown[] = [];
     const schedules = new Map([[source, processOn()]]);
     const active = async function* () {

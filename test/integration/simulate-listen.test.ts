@@ -58,8 +58,8 @@ async function heard(options: { json: boolean }, secret: string) {
   return lines;
 }
 
-describe('simulate', () => {
-  test('prints runs that can be read and what to try next, until it is told to end', async () => {
+describe('simulate verb', () => {
+  test('simulate prints readable runs and commands to try, until its signal', async () => {
     const lines: string[] = [];
     const ended = simulate({
       port: 0,
@@ -80,7 +80,7 @@ describe('simulate', () => {
     await expect(fetch(`${url}/v1/runs`)).rejects.toThrow('fetch failed');
   });
 
-  test('names in its help the key that it takes', async () => {
+  test('the help of simulate contains the API key', async () => {
     const { stdout } = await runCli(['simulate', '--help']);
     const simulator = await startSimulator();
     const keys = [/NOXUS_API_KEY=(\S+)/, /Client\("([^"]+)"/].map((key) => key.exec(stdout)?.[1]);
@@ -92,7 +92,7 @@ describe('simulate', () => {
     expect(statuses).toEqual([200, 200]);
   });
 
-  test('fails when its port is taken', async () => {
+  test('simulate fails on a port in use', async () => {
     const lines: string[] = [];
     const options = { signal: stop.signal, write: (line: string) => lines.push(line) };
     const first = simulate({ port: 0, ...options });
@@ -103,21 +103,21 @@ describe('simulate', () => {
   });
 });
 
-describe('listen', () => {
-  test('prints a line for each webhook', async () => {
+describe('listen verb', () => {
+  test('listen prints a line for each webhook', async () => {
     const [line = ''] = await heard({ json: false }, SECRET);
     expect(line).toMatch(/^\d{4}-\d\d-\d\dT\S+Z {2}✔ {2}run\.failed +run-1 {2}failed 60 %/);
     expect(line).toMatch(/seen after 812 ms {2}verified$/);
   });
 
-  test('says why it does not trust one', async () => {
+  test('listen prints why a webhook is not verified', async () => {
     const other = `whsec_${randomBytes(32).toString('base64')}`;
     const [line = ''] = await heard({ json: false }, other);
     expect(line).toContain('✘');
     expect(line).toMatch(/not verified: No matching signature found$/);
   });
 
-  test('prints nothing but JSON when asked for it', async () => {
+  test('listen --json prints JSON only', async () => {
     const lines = await heard({ json: true }, SECRET);
     expect(lines.map((line) => JSON.parse(line))).toEqual([
       {

@@ -42,8 +42,8 @@ async function reach(run: { id: string; workflow_id: string }, status: string) {
   });
 }
 
-describe('starting a run', () => {
-  test('gives a queued run that plays the story of its workflow', async () => {
+describe('simulator: starting a run', () => {
+  test('a started run is queued, and plays the story of its workflow', async () => {
     const run = await start('fails', { input: { invoice: 4711 } });
     expect(run).toMatchObject({
       status: 'queued',
@@ -59,12 +59,12 @@ describe('starting a run', () => {
     });
   });
 
-  test('plays the story that its input names', async () => {
+  test('a started run plays the story that its input names', async () => {
     const run = await start('completes', { input: { story: 'stops' } });
     await reach(run, 'stopped');
   });
 
-  test('gives an output that repeats the input', async () => {
+  test('a started run repeats its input in its output', async () => {
     const run = await start('completes', { input: { invoice: 4711 } });
     expect(await reach(run, 'completed')).toMatchObject({
       progress: 100,
@@ -72,7 +72,7 @@ describe('starting a run', () => {
     });
   });
 
-  test('is possible in a workflow of its own id and name', async () => {
+  test('a run can be started in an added workflow', async () => {
     const workflow = { id: '6a0d3c52-8f1e-4b7a-9c2d-51e7f0a94b30', name: 'mine', story: 'fails' };
     const added = await fetch(`${simulator.url}/_sim/workflows`, {
       method: 'POST',
@@ -97,19 +97,19 @@ describe('starting a run', () => {
       { input: { story: 'explodes' } },
       { type: 'enum', loc: ['body', 'input', 'story'], input: 'explodes' },
     ],
-  ])('is refused in the words of FastAPI %s', async (_, body, complaint) => {
+  ])('an invalid start is refused in the words of FastAPI: %s', async (_, body, complaint) => {
     const answer = await call('POST', `workflows/${workflowOfStory('fails')}/runs`, body);
     expect(answer).toMatchObject({ status: 422, body: { detail: [complaint] } });
   });
 
-  test('is refused for a workflow that there is not', async () => {
+  test('a start in an unknown workflow is refused', async () => {
     const unknown = await call('POST', `workflows/${crypto.randomUUID()}/runs`, { input: {} });
     expect(unknown).toEqual({ status: 404, body: { detail: 'Workflow not found' } });
     const invalid = await call('POST', 'workflows/mine/runs', { input: {} });
     expect(invalid).toMatchObject({ status: 422, body: { detail: [{ type: 'uuid_parsing' }] } });
   });
 
-  test('can wait for its end and give the output alone', async () => {
+  test('a synchronous start waits for the end, and can return the output only', async () => {
     const path = `workflows/${workflowOfStory('completes')}/runs/sync`;
     const whole = await call('POST', path, { input: { a: 1 } });
     expect(whole.body).toMatchObject({ status: 'completed', output: { input: { a: 1 } } });
@@ -118,7 +118,7 @@ describe('starting a run', () => {
   });
 });
 
-describe('a callback_url', () => {
+describe('simulator: callback_url', () => {
   let receiver: Server;
   let received: { id: string; status: string }[];
 
@@ -139,7 +139,7 @@ describe('a callback_url', () => {
     receiver.close();
   });
 
-  test('is posted the run once it completed, failed or was stopped, and not while it waits', async () => {
+  test('the callback_url gets the run after its end, and not during a wait', async () => {
     const callback_url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`;
     const stories: StoryName[] = ['completes', 'fails', 'stops', 'waits_forever'];
     const runs = await Promise.all(stories.map((story) => start(story, { callback_url })));
@@ -158,8 +158,8 @@ describe('a callback_url', () => {
   });
 });
 
-describe('a run that was started', () => {
-  test('can be stopped once, and stays as it ended', async () => {
+describe('simulator: started run', () => {
+  test('a started run can be stopped once, and does not change after its end', async () => {
     const run = await start('never_finishes');
     const stopped = await call('POST', `runs/${run.id}/stop`);
     expect(stopped.body).toMatchObject({ id: run.id, status: 'stopped' });
@@ -170,19 +170,19 @@ describe('a run that was started', () => {
     expect((await call('POST', `runs/${ended.id}/stop`)).body.status).toBe('completed');
   });
 
-  test('is found only in its own workflow', async () => {
+  test('a started run is found only in its own workflow', async () => {
     const run = await start('completes');
     const other = await call('GET', `workflows/${workflowOfStory('fails')}/runs/${run.id}`);
     expect(other).toEqual({ status: 404, body: { detail: 'Run not found' } });
   });
 
-  test('shows neither output nor progress details where Noxus has none', async () => {
+  test('GET /v1/runs/{id} contains neither output nor progress details', async () => {
     const { id } = await start('completes');
     const { body } = await call('GET', `runs/${id}`);
     expect(Object.keys(body)).not.toEqual(expect.arrayContaining(['output', 'progress_details']));
   });
 
-  test('gives what went through it and through its nodes', async () => {
+  test('a started run returns its input and output, and those of its nodes', async () => {
     const run = await start('completes', { input: { a: 1 } });
     await reach(run, 'completed');
     const data = await call('GET', `runs/${run.id}/data?fetch_structured_data=true`);
@@ -192,7 +192,7 @@ describe('a run that was started', () => {
     expect((await call('GET', `runs/${run.id}/io/none`)).status).toBe(404);
   });
 
-  test('can be searched for by its id, its input and its output', async () => {
+  test('a started run is found by its id, input and output', async () => {
     const run = await start('completes', { input: { customer: 'Ærø Ltd' } });
     await start('completes', { input: { customer: 'another' } });
     for (const search of [{ query: run.id }, { query: 'ærø ltd', search_in: ['input'] }]) {
@@ -204,8 +204,8 @@ describe('a run that was started', () => {
   });
 });
 
-describe('deleting runs', () => {
-  test('deletes one that ended, and leaves one in flight with the reason', async () => {
+describe('simulator: deleting runs', () => {
+  test('the simulator deletes an ended run, and refuses one in flight with the reason', async () => {
     const [ended, live] = await Promise.all([start('completes'), start('never_finishes')]);
     await reach(ended, 'completed');
     expect(await call('DELETE', `runs/${ended.id}`)).toEqual({
@@ -221,7 +221,7 @@ describe('deleting runs', () => {
     expect((await call('GET', `runs/${live.id}`)).status).toBe(200);
   });
 
-  test('deletes many by their ids or by age and workflow, unless their number is another', async () => {
+  test('bulk delete removes runs by ids, or by age and workflow, if the expected count matches', async () => {
     const [one, two] = await Promise.all([start('completes'), start('fails')]);
     await Promise.all([reach(one, 'completed'), reach(two, 'failed')]);
     const filters = { to_date: new Date(Date.now() + 60_000).toISOString() };
@@ -243,8 +243,8 @@ describe('deleting runs', () => {
   });
 });
 
-describe('what the SDK asks for when it is made', () => {
-  test('is answered: nodes, the key, and a workflow for each story that can start', async () => {
+describe('simulator: requests of the SDK', () => {
+  test('the simulator answers the first requests of the SDK: nodes, key and workflows', async () => {
     const { body: nodes } = await call('GET', 'nodes');
     expect(nodes).toContainEqual(expect.objectContaining({ type: 'InputNode', config: {} }));
     expect((await call('GET', 'admin/me')).body).toMatchObject({ tenant_admin: false });

@@ -69,8 +69,8 @@ function added(steps: ScriptInput['steps'], stream: StreamSettingsInput = {}) {
   return simulator.add({ steps, stream: { content_every_ms: 10, ...stream } }).id;
 }
 
-describe('the events of a run', () => {
-  test('name its status in state, those of its nodes in content, and its end in the last one', async () => {
+describe('simulator: event stream of a run', () => {
+  test('an event stream has the status in state events, nodes in content events, and the end in the last one', async () => {
     const events = await followWhole(added(QUICK));
     expect(told(events)).toEqual(['queued', 'running', 'completed']);
     const contents = events.filter(({ type }) => type === 'content');
@@ -81,13 +81,13 @@ describe('the events of a run', () => {
     expect(events[0]?.data.progress_details).toMatchObject({ executed_nodes: [] });
   });
 
-  test('of a run that is over are how it ended', async () => {
+  test('the event stream of an ended run contains its end', async () => {
     const events = await follow(added([{ after_ms: 0, status: 'failed', progress: 50 }]));
     expect(told(events)).toEqual(['failed']);
     expect(events.at(-1)?.data).toMatchObject({ status: 'failed', workflow_status: 'failed' });
   });
 
-  test('of a run that is stopped end, with no word on its workflow', async () => {
+  test('the event stream of a stopped run ends without workflow_status', async () => {
     const id = added([{ after_ms: 0, status: 'running' }]);
     const following = follow(id);
     await waitFor(() => simulator.streams.open === 1);
@@ -97,7 +97,7 @@ describe('the events of a run', () => {
     expect(events.map(({ data }) => data.workflow_status)).not.toContain('stopped');
   });
 
-  test('go on from an etag, without a gap and without a repeat', async () => {
+  test('an event stream continues from an etag without gap or repeat', async () => {
     const id = added(QUICK, { state_every_ms: 20 });
     const whole = await followWhole(id);
     const at = whole.findIndex(({ data }) => data.status === 'running');
@@ -105,7 +105,7 @@ describe('the events of a run', () => {
     expect(rest).toEqual(whole.slice(at + 1));
   });
 
-  test('come in the rhythm and the size that was set', async () => {
+  test('event streams have the configured interval and size', async () => {
     const id = added(QUICK, { state_every_ms: 10, content_every_ms: 0, state_bytes: 5_000 });
     const events = await followWhole(id);
     const running = events.filter(({ data }) => data.status === 'running');
@@ -114,8 +114,8 @@ describe('the events of a run', () => {
   });
 });
 
-describe('a stream that is set to', () => {
-  test('leave out waiting and stopping says nothing of them', async () => {
+describe('simulator: settings and faults of event streams', () => {
+  test('an event stream silent on waits and stops does not mention them', async () => {
     const id = added([{ after_ms: 0, status: 'running' }], {
       silent_on: [AWAITING, 'stopped'],
     });
@@ -127,28 +127,28 @@ describe('a stream that is set to', () => {
     expect(told(await following)).toEqual(['running', 'completed']);
   });
 
-  test('say nothing of the run still tells of its nodes', async () => {
+  test('an event stream silent on all statuses still contains the nodes', async () => {
     simulator.setStreams({ silent_on: ['*'], content_every_ms: 5 });
     const { id } = simulator.add({ steps: QUICK });
     const events = await follow(id, { enough: (so) => so.length > 10 });
     expect(told(events)).toEqual([]);
   });
 
-  test('begin anew does not resume', async () => {
+  test('an event stream without resuming ignores the etag', async () => {
     const id = added(QUICK, { resumes: false });
     const whole = await followWhole(id);
     const again = await follow(id, { etag: whole.at(-1)?.redisId ?? '' });
     expect(told(again)).toEqual(['completed']);
   });
 
-  test('lie claims what is not so', async () => {
+  test('an event stream with a claim contains the false status', async () => {
     const id = added([{ after_ms: 0, status: 'running' }]);
     simulator.fault({ kind: 'claim', status: 'failed', on: 'stream' });
     const events = await follow(id, { enough: (so) => so.length > 0 });
     expect(told(events)).toEqual(['failed']);
   });
 
-  test('break is resumed where it broke', async () => {
+  test('a broken event stream can be resumed', async () => {
     const id = added(QUICK, { state_every_ms: 20 });
     simulator.fault({ kind: 'drop', after_ms: 60, on: 'stream', count: 1 });
     let before: StreamEvent[] = [];

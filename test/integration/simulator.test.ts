@@ -46,8 +46,8 @@ async function control(method: string, path: string, body?: unknown) {
   return { status: response.status, body: text === '' ? null : JSON.parse(text) };
 }
 
-describe('reading a run', () => {
-  test('gives all of RunNoIO, the private fields too, and follows the script', async () => {
+describe('simulator: reading a run', () => {
+  test('the simulator answers with all of RunNoIO, and follows the script', async () => {
     simulator.add({ id: 'run-1', ...story('completes') });
     clock += 5_000;
     const run = await json('/v1/runs/run-1');
@@ -64,21 +64,21 @@ describe('reading a run', () => {
     }
   });
 
-  test('is as large as the script says', async () => {
+  test('a simulated run is as large as its script says', async () => {
     simulator.add({ id: 'run-1', private_bytes: 500_000 });
     const text = await (await call('/v1/runs/run-1')).text();
     expect(text.length).toBeGreaterThan(500_000);
     expect(JSON.parse(text).id).toBe('run-1');
   });
 
-  test('needs the API key', async () => {
+  test('the simulator requires the API key', async () => {
     simulator.add({ id: 'run-1' });
     expect(await status('/v1/runs/run-1', { headers: {} })).toBe(401);
     expect(await status('/v1/runs/run-1', { headers: { 'x-api-key': 'another' } })).toBe(401);
     expect(await status('/v1/runs/run-1')).toBe(200);
   });
 
-  test('gives 404 for a run that is not there, 422 for an id that is none', async () => {
+  test('the simulator answers 404 for an unknown run, 422 for an invalid id', async () => {
     simulator.add({ id: 'bad', ...story('rejected') });
     expect(await status('/v1/runs/nobody')).toBe(404);
     const rejected = await call('/v1/runs/bad');
@@ -88,7 +88,7 @@ describe('reading a run', () => {
     });
   });
 
-  test('gives 404 once the run was deleted, by whatever way', async () => {
+  test('the simulator answers 404 for a deleted run', async () => {
     simulator.add({ id: 'by-script', deleted_after_ms: 1_000 });
     simulator.add({ id: 'by-api', steps: [{ after_ms: 0, status: 'completed' }] });
     simulator.add({ id: 'by-hand' });
@@ -102,7 +102,7 @@ describe('reading a run', () => {
     }
   });
 
-  test('obeys a status set by hand', async () => {
+  test('a simulated run takes a status set by hand', async () => {
     simulator.add({ id: 'run-1', ...story('never_finishes') });
     clock += 500;
     simulator.setStatus('run-1', 'failed', 12);
@@ -117,7 +117,7 @@ describe('reading a run', () => {
     }).toThrow('there is no run nobody');
   });
 
-  test('sets off a run that waits to be read', async () => {
+  test('the first read starts a simulated run that waits for it', async () => {
     simulator.add({ id: 'run-1', starts: 'when_read', ...story('completes') });
     clock += 3_600_000;
     expect(await json('/v1/runs')).toMatchObject({ items: [{ status: 'queued' }] });
@@ -126,14 +126,14 @@ describe('reading a run', () => {
     expect(await json('/v1/runs/run-1')).toMatchObject({ status: 'completed' });
   });
 
-  test('names each answer by a request id of its own', async () => {
+  test('each answer of the simulator has its own request id', async () => {
     const answers = await Promise.all([call('/v1/runs'), call('/v1/runs/none')]);
     const ids = answers.map(({ headers }) => headers.get('x-request-id'));
     expect(new Set(ids).size).toBe(2);
     expect(ids).not.toContain(null);
   });
 
-  test('leaves a run that has a past where it is', async () => {
+  test('a simulated run with an age does not wait for its first read', async () => {
     simulator.add({ id: 'old', starts: 'when_read', ...story('already_finished') });
     expect(await json('/v1/runs/old')).toMatchObject({
       status: 'completed',
@@ -141,7 +141,7 @@ describe('reading a run', () => {
     });
   });
 
-  test('answers other paths and methods as Noxus does', async () => {
+  test('the simulator answers unknown paths and methods as Noxus does', async () => {
     expect(await status('/v1/runs/run-1', { method: 'PUT' })).toBe(405);
     expect(await status('/v1/runs', { method: 'DELETE' })).toBe(405);
     for (const path of [
@@ -158,8 +158,8 @@ describe('reading a run', () => {
   });
 });
 
-describe('listing runs', () => {
-  test('gives pages, newest first, without what cannot be read', async () => {
+describe('simulator: listing runs', () => {
+  test('the simulator lists readable runs in pages, newest first', async () => {
     for (const index of [3, 1, 5, 4, 2]) {
       simulator.add({ id: `run-${index}`, age_ms: 10_000 - index });
     }
@@ -171,7 +171,7 @@ describe('listing runs', () => {
     expect(JSON.stringify(page.items[0].definitions)).toContain(PRIVATE_CANARY);
   });
 
-  test('can be narrowed to one workflow', async () => {
+  test('the simulator lists the runs of one workflow', async () => {
     const workflow = randomUUID();
     simulator.add({ id: 'mine', workflow_id: workflow });
     simulator.add({ id: 'other' });
@@ -179,21 +179,24 @@ describe('listing runs', () => {
     expect(page).toMatchObject({ total: 1, items: [{ id: 'mine' }] });
   });
 
-  test.each(['size=0', 'size=101', 'page=0', 'size=x'])('refuses %s', async (query) => {
-    const response = await call(`/v1/runs?${query}`);
-    expect(response.status).toBe(422);
-    expect(await response.json()).toMatchObject({
-      detail: [{ loc: ['query', query.split('=')[0]] }],
-    });
-  });
+  test.each(['size=0', 'size=101', 'page=0', 'size=x'])(
+    'the simulator refuses a list with %s',
+    async (query) => {
+      const response = await call(`/v1/runs?${query}`);
+      expect(response.status).toBe(422);
+      expect(await response.json()).toMatchObject({
+        detail: [{ loc: ['query', query.split('=')[0]] }],
+      });
+    },
+  );
 });
 
-describe('a fault', () => {
+describe('simulator: faults', () => {
   beforeEach(() => {
     simulator.add({ id: 'run-1' });
   });
 
-  test('can be any status, with Retry-After in both of its forms', async () => {
+  test('a fault can be any status, with both forms of Retry-After', async () => {
     clock += 1;
     simulator.fault({ kind: 'status', status: 429, retry_after: 7, count: 1 });
     simulator.fault({
@@ -213,14 +216,14 @@ describe('a fault', () => {
     expect(await status('/v1/runs/run-1')).toBe(200);
   });
 
-  test('can be a reset connection', async () => {
+  test('a fault can be a reset connection', async () => {
     simulator.fault({ kind: 'reset', count: 1 });
     await expect(call('/v1/runs/run-1')).rejects.toThrow('fetch failed');
     expect(await status('/v1/runs/run-1')).toBe(200);
     expect(simulator.requests.statuses).toEqual({ 200: 1 });
   });
 
-  test('can be HTML, half of the JSON, or bytes of no sense, each with a 200', async () => {
+  test('a fault can be HTML, half of the JSON, or garbage with status 200', async () => {
     simulator.fault({ kind: 'html', count: 1 });
     simulator.fault({ kind: 'truncated', count: 1 });
     simulator.fault({ kind: 'garbage', count: 1 });
@@ -233,21 +236,21 @@ describe('a fault', () => {
     }
   });
 
-  test('can be the run that nobody asked for', async () => {
+  test('a fault can be a run that was not requested', async () => {
     simulator.fault({ kind: 'other_run', count: 1 });
     const run = await json('/v1/runs/run-1');
     expect(run.status).toBe('queued');
     expect(run.id).not.toBe('run-1');
   });
 
-  test('can be a body larger than anybody should read', async () => {
+  test('a fault can be an oversized body', async () => {
     simulator.fault({ kind: 'oversize', bytes: 3_000_000, count: 1 });
     const response = await call('/v1/runs/run-1');
     expect(response.headers.get('content-length')).toBeNull();
     expect((await response.text()).length).toBeGreaterThan(3_000_000);
   });
 
-  test('can be an answer that comes late, or in drops', async () => {
+  test('a fault can be a late or slow answer', async () => {
     simulator.fault({ kind: 'stall', ms: 30, count: 1 });
     simulator.fault({ kind: 'drip', ms: 200, count: 1 });
     for (let index = 0; index < 2; index += 1) {
@@ -255,7 +258,7 @@ describe('a fault', () => {
     }
   });
 
-  test('that comes with a script holds for that run alone', async () => {
+  test('a fault of a script applies to its run only', async () => {
     simulator.add({ id: 'flaky', ...story('flaky') });
     const statuses: number[] = [];
     for (let index = 0; index < 6; index += 1) statuses.push(await status('/v1/runs/flaky'));
@@ -263,7 +266,7 @@ describe('a fault', () => {
     expect(await status('/v1/runs/run-1')).toBe(200);
   });
 
-  test('hits listings only where it is for all', async () => {
+  test('a fault applies to lists only if it is for all runs', async () => {
     simulator.fault({ kind: 'status', status: 500, run_id: 'run-1' });
     expect(await status('/v1/runs')).toBe(200);
     simulator.fault({ kind: 'status', status: 502 });
@@ -272,7 +275,7 @@ describe('a fault', () => {
     expect(await status('/v1/runs/run-1')).toBe(200);
   });
 
-  test('can be kept to listings, or to reads of runs', async () => {
+  test('a fault can be limited to lists, or to reads of runs', async () => {
     simulator.fault({ kind: 'status', status: 403, on: 'list' });
     simulator.fault({ kind: 'status', status: 500, on: 'run' });
     expect(await status('/v1/runs')).toBe(403);
@@ -280,12 +283,12 @@ describe('a fault', () => {
     expect(simulator.requests).toMatchObject({ total: 2, lists: 1 });
   });
 
-  test('can be sound JSON of another shape', async () => {
+  test('a fault can be valid JSON of another shape', async () => {
     simulator.fault({ kind: 'wrong_shape' });
     expect(Object.keys(await json('/v1/runs'))).toEqual(['data']);
   });
 
-  test('can claim of each listed run what is not true', async () => {
+  test('a fault can claim a false status for each listed run', async () => {
     simulator.add({ id: 'run-2' });
     simulator.fault({ kind: 'claim', status: 'completed', progress: 100, on: 'list' });
     const { items } = await json('/v1/runs');
@@ -297,7 +300,7 @@ describe('a fault', () => {
     expect(await json('/v1/runs/run-1')).toMatchObject({ status: 'queued', finished_at: null });
   });
 
-  test('can be a replica that lags', async () => {
+  test('a fault can be a replica that lags', async () => {
     simulator.add({ id: 'late', steps: [{ after_ms: 1_000, status: 'completed' }] });
     clock += 1_500;
     simulator.fault({ kind: 'lag', ms: 1_000, count: 2 });
@@ -306,7 +309,7 @@ describe('a fault', () => {
     expect(await json('/v1/runs/late')).toMatchObject({ status: 'completed' });
   });
 
-  test('can weigh each listed run down with a document', async () => {
+  test('a fault can add a large document to each listed run', async () => {
     simulator.add({ id: 'run-2' });
     simulator.fault({ kind: 'bulky', bytes: 100_000 });
     const { items } = await json('/v1/runs');
@@ -316,7 +319,7 @@ describe('a fault', () => {
     }
   });
 
-  test('can show a list that moves on while its pages are read', async () => {
+  test('a fault can shift a list while its pages are read', async () => {
     for (const id of ['run-2', 'run-3', 'run-4', 'run-5']) simulator.add({ id });
     const ids = async (page: number) => {
       const { items } = await json(`/v1/runs?size=2&page=${page}`);
@@ -330,8 +333,8 @@ describe('a fault', () => {
   });
 });
 
-describe('the requestLog', () => {
-  test('shows reads under way, and lets go of them when the client goes', async () => {
+describe('simulator: request log', () => {
+  test('the request log shows reads in flight, until the client disconnects', async () => {
     simulator.add({ id: 'run-1' });
     simulator.fault({ kind: 'stall', ms: 600_000 });
     const client = new AbortController();
@@ -344,13 +347,13 @@ describe('the requestLog', () => {
     expect(simulator.requests).toMatchObject({ maxInFlight: 2, maxInFlightPerRun: 2 });
   });
 
-  test('never shows two reads at once of a client that waits for each answer', async () => {
+  test('the request log never shows two reads at once of a sequential client', async () => {
     simulator.add({ id: 'run-1' });
     for (let index = 0; index < 50; index += 1) await status('/v1/runs/run-1');
     expect(simulator.requests.run('run-1')).toMatchObject({ count: 50, maxInFlight: 1 });
   });
 
-  test('holds the times of requests', async () => {
+  test('the request log holds the times of requests', async () => {
     await status('/v1/runs/a');
     clock += 1_000;
     await status('/v1/runs');
@@ -361,8 +364,8 @@ describe('the requestLog', () => {
   });
 });
 
-describe('the control API', () => {
-  test('adds a script, a ready-made run and random ones', async () => {
+describe('simulator: control API', () => {
+  test('the control API adds a script, a story and random runs', async () => {
     const script = await control('POST', 'runs', {
       id: 'mine',
       steps: [{ after_ms: 0, status: 'stopped' }],
@@ -377,14 +380,14 @@ describe('the control API', () => {
     expect(await status(`/v1/runs/${random.body.runs[2].id}`)).toBe(200);
   });
 
-  test('takes runs over by hand', async () => {
+  test('the control API sets the status of a run', async () => {
     simulator.add({ id: 'run-1' });
     const answer = await control('POST', 'runs/run-1', { status: 'failed', progress: 3 });
     expect(answer).toEqual({ status: 200, body: { id: 'run-1', status: 'failed', progress: 3 } });
     expect(await json('/v1/runs/run-1')).toMatchObject({ status: 'failed' });
   });
 
-  test('sets and clears faults', async () => {
+  test('the control API sets and clears faults', async () => {
     simulator.add({ id: 'run-1' });
     expect(await control('POST', 'faults', { kind: 'status', status: 502 })).toMatchObject({
       status: 201,
@@ -395,7 +398,7 @@ describe('the control API', () => {
     expect(await status('/v1/runs/run-1')).toBe(200);
   });
 
-  test('tells and forgets what was asked', async () => {
+  test('the control API returns and resets the request log', async () => {
     simulator.add({ id: 'run-1' });
     await status('/v1/runs/run-1');
     await status('/v1/runs/nobody');
@@ -468,24 +471,27 @@ describe('the control API', () => {
     },
     { path: 'nothing', why: 'goes nowhere', body: {}, expected: 404, code: 'not_found' },
     { path: 'runs/a/b', why: 'goes too deep', body: {}, expected: 404, code: 'not_found' },
-  ])('refuses a POST to $path that $why', async ({ path, body, expected, code }) => {
-    simulator.add({ id: 'taken' });
-    const answer = await control('POST', path, body);
-    expect(answer).toMatchObject({ status: expected, body: { status: expected, code } });
-  });
+  ])(
+    'the control API refuses a POST to $path that $why',
+    async ({ path, body, expected, code }) => {
+      simulator.add({ id: 'taken' });
+      const answer = await control('POST', path, body);
+      expect(answer).toMatchObject({ status: expected, body: { status: expected, code } });
+    },
+  );
 
-  test('says where an input is wrong', async () => {
+  test('the control API names the path of an invalid field', async () => {
     const { body } = await control('POST', 'runs', { steps: [{ after_ms: -1 }] });
     expect(body.errors).toEqual([{ path: 'steps.0.after_ms', message: expect.any(String) }]);
   });
 
-  test('takes nothing from web pages, which cannot send JSON to another site', async () => {
+  test('the control API refuses content types that web pages can send', async () => {
     const response = await fetch(`${simulator.url}/_sim/runs`, { method: 'POST', body: '{}' });
     expect(response.status).toBe(415);
   });
 });
 
-test('a simulator that is closed ends connections under way, and frees its port', async () => {
+test('a closed simulator ends open connections and frees its port', async () => {
   const other = await startSimulator();
   other.add({ id: 'run-1' });
   other.fault({ kind: 'stall', ms: 600_000 });
@@ -499,7 +505,7 @@ test('a simulator that is closed ends connections under way, and frees its port'
   await next.close();
 });
 
-test('a simulator whose port is taken says so', async () => {
+test('a simulator reports a port in use', async () => {
   const port = Number(new URL(simulator.url).port);
   await expect(startSimulator({ port })).rejects.toMatchObject({
     code: 'port_in_use',
@@ -507,7 +513,7 @@ test('a simulator whose port is taken says so', async () => {
   });
 });
 
-test('a simulator told to hurry plays its scripts faster', async () => {
+test('a simulator with a higher speed plays its scripts faster', async () => {
   const fast = await startSimulator({ speed: 1_000 });
   fast.add({ id: 'run-1', ...story('completes') });
   await waitFor(async () => {

@@ -52,8 +52,8 @@ function guard(raise: (change: SourceChange) => Promise<void> = async () => unde
 
 const standing = () => stores.sources.read(`source-${turn}`);
 
-describe('what several processes make of the answers of a source', () => {
-  test('is one outage, said once, and over with the first valid answer', async () => {
+describe('source guards of several processes', () => {
+  test('failing answers to all processes are one outage, raised once and ended by the first valid answer', async () => {
     const raised: string[] = [];
     const raise = async ({ type }: SourceChange) => void raised.push(type);
     const three = [guard(raise), guard(raise), guard(raise)];
@@ -72,7 +72,7 @@ describe('what several processes make of the answers of a source', () => {
     expect(three.flatMap(({ lines }) => lines)).toEqual(['open']);
   });
 
-  test('is said by another process where the one that has to dies before it does', async () => {
+  test("the event of a dead process's change is raised by another process", async () => {
     const dying = guard(async () => Promise.reject(new Error('killed')));
     const refused: SourceAnswer = { kind: 'unauthorized', message: 'status 401' };
     await expect(dying.note(refused, now)).rejects.toThrow('killed');
@@ -89,7 +89,7 @@ describe('what several processes make of the answers of a source', () => {
     expect((await standing()).state).toBeNull();
   });
 
-  test('costs nothing but the time of its last answer while it answers', async () => {
+  test('a source without trouble costs one write of its last answer time', async () => {
     const one = guard();
     await one.note(valid, now);
     const from = commands.length;
@@ -99,7 +99,7 @@ describe('what several processes make of the answers of a source', () => {
     expect(commands.slice(from)).toEqual(['answered']);
   });
 
-  test('is a refusal of the key until a request from after it is answered', async () => {
+  test('a refused key counts until a later request is answered', async () => {
     const one = guard();
     const askedAt = now;
     await one.note({ kind: 'unauthorized', message: 'status 401' }, (now += 10));
@@ -110,7 +110,7 @@ describe('what several processes make of the answers of a source', () => {
     expect(one.lines.sort()).toEqual(['authorized', 'open']);
   });
 
-  test('is a pause that can be lifted', async () => {
+  test('a pause of a source can be ended by hand', async () => {
     const one = guard();
     await one.note({ kind: 'rate_limited', retryAfterMs: 600_000, message: 'status 429' }, now);
     expect((await standing()).state?.closed?.probeAt).toBe(now + 600_000);

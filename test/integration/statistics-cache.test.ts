@@ -45,8 +45,8 @@ function startProcess(over: Pick<StatisticsStore, 'read' | 'lastUsed'> = store) 
   };
 }
 
-describe('a process', () => {
-  test('knows at once what it has learned itself, and does not times it twice', async () => {
+describe('statistics cache of a process', () => {
+  test('the cache has samples of its own process at once, and counts them once', async () => {
     const workflowId = fresh('workflow');
     const process = startProcess();
     await process.refresh();
@@ -59,7 +59,7 @@ describe('a process', () => {
     }
   });
 
-  test('that starts knows what others had learned, before it is asked', async () => {
+  test('a new cache reads the statistics of other processes before the first lookup', async () => {
     const workflowId = fresh('workflow');
     await startProcess().see(workflowId, 7);
     const second = startProcess();
@@ -68,7 +68,7 @@ describe('a process', () => {
     expect(second.woken()).toBe(0);
   });
 
-  test('that is asked for a workflow for the first time reads it soon, and asks for that once', async () => {
+  test('the first lookup of a workflow requests one refresh', async () => {
     const process = startProcess();
     await process.refresh();
     const workflowId = fresh('workflow');
@@ -82,7 +82,7 @@ describe('a process', () => {
     expect(process.samplesOf(workflowId)).toBe(1);
   });
 
-  test('knows what others have learned since, some seconds later', async () => {
+  test('the cache reads new samples of other processes some seconds later', async () => {
     const workflowId = fresh('workflow');
     const [one, other] = [startProcess(), startProcess()];
     await one.see(workflowId);
@@ -95,7 +95,7 @@ describe('a process', () => {
     expect(other.samplesOf(workflowId)).toBe(2);
   });
 
-  test('comes to the same as the others, whoever learned what', async () => {
+  test('caches of all processes converge', async () => {
     const workflowId = fresh('workflow');
     const [one, other] = [startProcess(), startProcess()];
     await Promise.all([one.refresh(), other.refresh()]);
@@ -112,8 +112,8 @@ describe('a process', () => {
   });
 });
 
-describe('what a process knows', () => {
-  test('stays when Redis cannot be read', async () => {
+describe('limits of the statistics cache', () => {
+  test('the cache keeps its statistics while Redis cannot be read', async () => {
     const workflowId = fresh('workflow');
     let isAway = false;
     const process = startProcess({
@@ -131,7 +131,7 @@ describe('what a process knows', () => {
     expect(process.samplesOf(workflowId)).toBe(2);
   });
 
-  test('is dropped when nobody has asked for it in a quarter of an hour', async () => {
+  test('the cache drops a workflow without a lookup for a quarter of an hour', async () => {
     const [asked, unasked] = [fresh('workflow'), fresh('workflow')];
     const process = startProcess();
     await process.see(asked);
@@ -145,7 +145,7 @@ describe('what a process knows', () => {
     expect([process.samplesOf(unasked), process.woken()]).toEqual([undefined, 1]);
   });
 
-  test('is bounded: of too many tables, those asked for longest ago are dropped', async () => {
+  test('the cache drops the least recently used workflows beyond its limit', async () => {
     const states = new Map(
       Array.from({ length: 100 }, (_, at) => [`running/${at}`, emptyStatistics()] as const),
     );

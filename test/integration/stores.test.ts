@@ -82,8 +82,8 @@ async function settle(before: StoredDelivery, after: Delivery, now = NOON) {
   return deliveries.move({ before, after, attempt, endpoint, limits, ...next, now });
 }
 
-describe('a transition', () => {
-  test('writes watch, events and fan-out, and says where something is due', async () => {
+describe('transition', () => {
+  test('a transition writes watch, events and deliveries, and returns the due pools', async () => {
     const before = await register();
     const { rung, due, stored, change } = await see(before, 'failed');
     expect(stored.watch.state).toBe('finished');
@@ -95,7 +95,7 @@ describe('a transition', () => {
     expect((await deliveries.get(due[0]!))?.delivery).toMatchObject({ state: 'pending' });
   });
 
-  test('writes nothing when the watch has changed since it was read', async () => {
+  test('a transition of a changed watch writes nothing', async () => {
     const before = await register();
     const [first, second] = [seen(before, 'failed'), seen(before, 'completed')];
     const outcomes = await watches.commitMany([first, second]);
@@ -108,7 +108,7 @@ describe('a transition', () => {
     });
   });
 
-  test('plans a delivery once, however often its notice is planned', async () => {
+  test('a repeated notice plans one delivery', async () => {
     const { stored, change } = await see(await register(), 'completed');
     const again = {
       before: stored,
@@ -123,8 +123,8 @@ describe('a transition', () => {
   });
 });
 
-describe('the lane of a run and an endpoint', () => {
-  test('lets one delivery go at a time, in the order of the events', async () => {
+describe('ordering key', () => {
+  test('an ordering key allows one delivery at a time, in the order of the events', async () => {
     const first = await see(await register(), 'awaiting_human_feedback');
     const second = await see(first.stored, 'completed', 100);
     const order = second.change.events.map(({ type }) => type);
@@ -142,7 +142,7 @@ describe('the lane of a run and an endpoint', () => {
     expect(told).toEqual(['run.awaiting_human_feedback', ...order]);
   });
 
-  test('stays behind a delivery that is to be tried again', async () => {
+  test('an ordering key waits for a delivery that is retried', async () => {
     const first = await see(await register(), 'awaiting_human_feedback');
     await see(first.stored, 'running');
     const stored = (await deliveries.get(first.due[0]!))!;
@@ -153,8 +153,8 @@ describe('the lane of a run and an endpoint', () => {
   });
 });
 
-describe('an attempt', () => {
-  test('is settled by one of two that raced', async () => {
+describe('attempt', () => {
+  test('of two racing results of an attempt one is written', async () => {
     const { due } = await see(await register(), 'failed');
     const stored = (await deliveries.get(due[0]!))!;
     const after = delivered(stored.delivery, NOON);
@@ -164,7 +164,7 @@ describe('an attempt', () => {
   });
 });
 
-describe('the state of an endpoint', () => {
+describe('endpoint state', () => {
   test.each([
     ['a configured one for good', 'ops', false],
     [
@@ -172,7 +172,7 @@ describe('the state of an endpoint', () => {
       'https://a.example/hook',
       true,
     ],
-  ])('is kept: %s', async (_what, endpoint, expires) => {
+  ])('an endpoint state is kept: %s', async (_what, endpoint, expires) => {
     const subscription: Subscription = endpoint === 'ops' ? ops : webhookTo(endpoint, ['*']);
     const { due } = await see(await register({ subscriptions: [subscription] }), 'failed');
     const before = (await deliveries.get(due[0]!))!;
@@ -194,8 +194,8 @@ describe('the state of an endpoint', () => {
   });
 });
 
-describe('the ledger', () => {
-  test('adds up, whatever was planned and settled', async () => {
+describe('delivery counters', () => {
+  test('the delivery counters add up after planning and settling', async () => {
     const { stored, due } = await see(
       await register({ subscriptions: [ops, audit] }),
       'awaiting_human_feedback',
@@ -212,7 +212,7 @@ describe('the ledger', () => {
   });
 });
 
-test('active watches are counted by the status of their runs, undocumented ones together', async () => {
+test('active watches are counted by run status, undocumented statuses together', async () => {
   const counted = async () => {
     const counts = await watches.activeByStatus(['counted']);
     return counts.filter(({ count }) => count > 0).map(({ status, count }) => [status, count]);
@@ -232,8 +232,8 @@ test('active watches are counted by the status of their runs, undocumented ones 
   ]);
 });
 
-describe('listings', () => {
-  test('find watches by any filters together, newest first, page by page', async () => {
+describe('lists of records', () => {
+  test('a list of watches combines all filters, newest first, page by page', async () => {
     const workflow = `workflow-${runs}`;
     const made: string[] = [];
     for (let at = 0; at < 7; at += 1) {
@@ -258,7 +258,7 @@ describe('listings', () => {
     expect(found).toEqual(made);
   });
 
-  test('take several values of a field, and page through what has any of them', async () => {
+  test('a list accepts several values of a field', async () => {
     const made: string[] = [];
     for (let at = 0; at < 9; at += 1) {
       const status = ['running', 'queued', 'stopped'][at % 3] ?? '';
@@ -278,7 +278,7 @@ describe('listings', () => {
     expect(await watches.hasStatus('unknown')).toBe(false);
   });
 
-  test('follow a watch from one index to another', async () => {
+  test('a changed watch moves from one list to another', async () => {
     const before = await register({ source: 'moved' });
     await see(before, 'running');
     const { stored } = await see((await watches.get(before.watch))!, 'stopped');
@@ -290,7 +290,7 @@ describe('listings', () => {
     expect(stored.watch.endedAt).toBe(NOON);
   });
 
-  test('show a watch that begins anew as the newest, once, and nowhere else', async () => {
+  test('a watch that is registered again is listed once, as the newest', async () => {
     const first = await register({ source: 'renewed', run: snapshot({ status: 'queued' }) });
     const cancelled: Watch = { ...first.watch, state: 'cancelled', nextPollAt: null };
     await watches.commit({ before: first, after: cancelled, events: [], deliveries: [] });
@@ -310,7 +310,7 @@ describe('listings', () => {
     expect(await countNumbers(redis, keys.watches('source', 'renewed'))).toBe(2);
   });
 
-  test('refuse a cursor that no listing gave', async () => {
+  test('a list refuses an invalid cursor', async () => {
     await expect(watches.list({}, { limit: 1, cursor: 'nonsense' })).rejects.toMatchObject({
       code: 'invalid_cursor',
     });
@@ -319,7 +319,7 @@ describe('listings', () => {
     });
   });
 
-  test('take an event id for a cursor', async () => {
+  test('a list of events accepts an event id as cursor', async () => {
     const first = await see(await register(), 'awaiting_human_feedback');
     const second = await see(first.stored, 'failed');
     const { runId } = first.stored.watch;
@@ -330,8 +330,8 @@ describe('listings', () => {
   });
 });
 
-describe('a follower of the log', () => {
-  test('gets what was there after its cursor and what comes while it waits', async () => {
+describe('follower of the event log', () => {
+  test('a follower gets the events after its cursor, and later ones', async () => {
     const first = await see(await register(), 'awaiting_human_feedback');
     const { runId } = first.stored.watch;
     const stop = new AbortController();
@@ -350,7 +350,7 @@ describe('a follower of the log', () => {
 });
 
 describe('retention', () => {
-  test('forgets what is over, whole, and keeps what is pending', async () => {
+  test('retention removes ended watches with all records, and keeps pending deliveries', async () => {
     const { due, stored } = await see(await register({ source: 'old' }), 'completed');
     await retention.forgetWatches(NOON + 1, 1);
     expect(await watches.get(stored.watch)).not.toBeNull();
@@ -368,7 +368,7 @@ describe('retention', () => {
     expect(Object.values(byState).reduce((a, b) => a + b)).toBe(planned);
   });
 
-  test('keeps so many settled deliveries, and the latest of them', async () => {
+  test('retention keeps the configured number of the latest settled deliveries', async () => {
     const ids: string[] = [];
     for (let at = 0; at < 3; at += 1) {
       const { due } = await see(await register({ source: 'many' }), 'completed');
@@ -384,7 +384,7 @@ describe('retention', () => {
     expect(Object.values(byState).reduce((a, b) => a + b)).toBe(planned);
   });
 
-  test('retention gets past watches and deliveries that may not go yet or whose records are lost', async () => {
+  test('retention skips watches and deliveries that must remain or whose records are lost', async () => {
     const pending = await see(await register({ source: 'stuck' }), 'completed');
     const wanted = await see(await register({ source: 'stuck', subscriptions: [] }), 'completed');
     const inTheWay = Array.from({ length: 250 }, (_, at) => `stuck/lost-${at}`);
@@ -408,7 +408,7 @@ describe('retention', () => {
     expect(await redis.zcount(keys.deliveriesSettled, '-inf', NOON - 1)).toBe(0);
   });
 
-  test('keeps watches that ended later, and those that are active', async () => {
+  test('retention keeps active watches, and those that ended later', async () => {
     const ended = await see(await register({ source: 'kept' }), 'completed');
     const active = await register({ source: 'kept' });
     await retention.forgetWatches(NOON - 1, 1);

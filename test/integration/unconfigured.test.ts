@@ -58,10 +58,10 @@ async function register(runId: string, source: string, endpoint = 'ops') {
 const typesOf = async (runId: string) =>
   (await events.list({ runId }, { limit: 10 })).items.map(({ event }) => event.type);
 
-describe('a source that is configured no more', () => {
+describe('source that is not configured any more', () => {
   const observe = createObserveUnconfigured({ ...common, policy });
 
-  test('makes its watches unreachable in time, once, and lets them expire', async () => {
+  test('watches of a removed source become unreachable once, and expire', async () => {
     await register('run-1', 'old');
     await observe('old');
     time = NOON + 100_000;
@@ -82,8 +82,8 @@ describe('a source that is configured no more', () => {
   });
 });
 
-describe('what the store holds of sources and endpoints that were renamed or removed', () => {
-  test('is found with its counts, and warned of once', async () => {
+describe('records of removed sources and endpoints', () => {
+  test('records of removed sources and endpoints are counted, and warned of once', async () => {
     await register('run-2', 'older', 'chat');
     await register('run-3', 'prod', 'chat');
     await register('run-4', 'prod');
@@ -115,7 +115,7 @@ describe('what the store holds of sources and endpoints that were renamed or rem
     expect((await sourceNames.all()).get('prod')).toBe(time);
   });
 
-  test('is said with its cure', () => {
+  test('the warning of a removed source or endpoint names the remedy', () => {
     expect(
       describeRemnants({ sources: [], endpoints: [{ name: 'chat', count: 2 }] }).join(),
     ).toContain('runwatch redeliver --endpoint chat --to');
