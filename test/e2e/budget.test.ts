@@ -82,11 +82,11 @@ async function playStorm() {
   // The line is written a moment after the pause was reckoned.
   const until = from + Number(line['pause_ms']) - 20;
   await waitFor(() => Date.now() > until);
-  const told = pauses().length;
+  const paused = pauses().length;
   stormy.clearFaults();
   const before = stormy.requests.total;
   await waitFor(() => stormy.requests.total > before + 30);
-  return { from, until, told };
+  return { from, until, paused };
 }
 
 const pauses = () =>
@@ -152,7 +152,7 @@ describe('pause that a source requests of three daemons', () => {
   });
 
   test('one of three daemons reports the pause of a source, once', () => {
-    expect(storm.told).toBe(1);
+    expect(storm.paused).toBe(1);
     expect(stormy.requests.statuses['503']).toBeGreaterThanOrEqual(1);
   });
 

@@ -81,7 +81,7 @@ async function expectNothingLeft(demo: DemoProcess): Promise<void> {
 }
 
 /** The verified webhooks, by their lines. */
-function toldIn(output: string): string[] {
+function eventsIn(output: string): string[] {
   const lines = output.matchAll(/✔ (\S+) +(.+?) {2,}\d+\.\d s later/g);
   return [...lines].map(([, type, name]) => `${name}: ${type}`);
 }
@@ -103,7 +103,7 @@ describe('demo off a terminal', () => {
     const expected = SCENARIO.flatMap(({ name, expected: types }) =>
       types.map((type) => `${name}: ${type}`),
     );
-    expect(toldIn(plain.stdout()).sort()).toEqual(expected.sort());
+    expect(eventsIn(plain.stdout()).sort()).toEqual(expected.sort());
     await expectNothingLeft(plain);
   });
 
@@ -144,7 +144,7 @@ describe('demo off a terminal', () => {
 
     const [, url = '', body = ''] = /(http\S+) -d '(\{"status".*\})'/.exec(kept.stdout()) ?? [];
     await fetch(url, { method: 'POST', body, headers: { 'content-type': 'application/json' } });
-    await waitFor(() => toldIn(kept.stdout()).includes('waits for a human: run.completed'));
+    await waitFor(() => eventsIn(kept.stdout()).includes('waits for a human: run.completed'));
 
     kept.signal('SIGINT');
     expect(await kept.exitCode).toBe(130);

@@ -68,20 +68,20 @@ function begin(count: number, script = COMPLETES): string[] {
 
 /** The ids of the events by which the end of a run was told, each once. */
 function pastEnds(): Map<string, Set<string>> {
-  const told = new Map<string, Set<string>>();
+  const sent = new Map<string, Set<string>>();
   for (const { id, body } of everybody.received) {
     const { type, data } = JSON.parse(body) as RunwatchEvent;
     if (type !== 'run.completed') continue;
-    told.set(data.run_id, (told.get(data.run_id) ?? new Set()).add(String(id)));
+    sent.set(data.run_id, (sent.get(data.run_id) ?? new Set()).add(String(id)));
   }
-  return told;
+  return sent;
 }
 
-async function untilTold(runIds: string[]): Promise<void> {
+async function untilNotified(runIds: string[]): Promise<void> {
   const missing = () => runIds.filter((id) => !pastEnds().has(id));
   await waitFor(() => missing().length === 0, {
     timeoutMs: 60_000,
-    describe: () => `${missing().length} of ${runIds.length} runs to be told of`,
+    describe: () => `${missing().length} of ${runIds.length} runs to be sent of`,
   });
 }
 
@@ -122,7 +122,7 @@ describe('discovery by three daemons of a workspace whose clock is three hours b
   test('discovery watches runs that others start, with the default endpoints only', async () => {
     const runIds = begin(5);
     others.push(...runIds);
-    await untilTold(runIds);
+    await untilNotified(runIds);
     expect(await watchOf(anyDaemon(), runIds[0] ?? '')).toMatchObject({
       state: 'finished',
       metadata: {},
@@ -134,7 +134,7 @@ describe('discovery by three daemons of a workspace whose clock is three hours b
     const steps = [{ after_ms: 0, status: 'completed', progress: 100 }];
     const runIds = begin(5, { steps });
     others.push(...runIds);
-    await untilTold(runIds);
+    await untilNotified(runIds);
   });
 
   test('discovery does not change the watch of a registered run', async () => {
@@ -143,7 +143,7 @@ describe('discovery by three daemons of a workspace whose clock is three hours b
     await anyDaemon().api('/v1/watches', watch);
     const runIds = begin(1);
     others.push(...runIds);
-    await untilTold(runIds);
+    await untilNotified(runIds);
     const subscriptions = (await watchOf(anyDaemon(), runId)).subscriptions;
     expect(subscriptions).toContainEqual({ kind: 'endpoint', endpoint: 'ops' });
     noxus.delete(runId);
@@ -160,7 +160,7 @@ describe('discovery by three daemons of a workspace whose clock is three hours b
     daemons = [third, await start()];
     runIds.push(...begin(20));
     others.push(...runIds);
-    await untilTold(runIds);
+    await untilNotified(runIds);
   }, 90_000);
 
   test('discovery reports a failing list once, keeps the daemons ready, and misses no run', async () => {
@@ -180,7 +180,7 @@ describe('discovery by three daemons of a workspace whose clock is three hours b
     });
     noxus.clearFaults();
     others.push(...runIds);
-    await untilTold(runIds);
+    await untilNotified(runIds);
     expect(unavailable()).toHaveLength(failed + 1);
     expect(linesOf('discovery.recovered')).toHaveLength(recovered + 1);
     expect(await readiness()).toMatch(/^ok discovery: /m);
@@ -191,9 +191,9 @@ describe('discovery by three daemons of a workspace whose clock is three hours b
   });
 
   test('discovery sends one event for each run, and none for runs older than itself', async () => {
-    const told = pastEnds();
-    expect([...told].filter(([, events]) => events.size > 1)).toEqual([]);
-    expect([...told.keys()].toSorted()).toEqual(others.toSorted());
+    const sent = pastEnds();
+    expect([...sent].filter(([, events]) => events.size > 1)).toEqual([]);
+    expect([...sent.keys()].toSorted()).toEqual(others.toSorted());
     const watched = new Set((await watches()).map(({ run_id: runId }) => runId));
     expect(before.filter((id) => watched.has(id))).toEqual([]);
   });

@@ -4,12 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import { tempDir } from '../support/daemon-process.ts';
-import {
-  eventOf,
-  PER_ENDPOINT,
-  playKillScenario,
-  type KillOutcome,
-} from '../support/kill-scenario.ts';
+import { eventOf, PER_ENDPOINT, runKillTest, type KillOutcome } from '../support/kill-scenario.ts';
 import { startPrivateRedis } from '../support/redis.ts';
 
 const AWAITING = 'run.awaiting_human_feedback';
@@ -46,7 +41,7 @@ async function playAlone(): Promise<KillOutcome> {
   };
   const plan = { ...KILLS, seed: 1, daemons: 1, dataDir, killRedis };
   try {
-    return await playKillScenario(plan);
+    return await runKillTest(plan);
   } finally {
     // Its last daemon has shut it down, unless something went wrong.
     await killRedis().catch(() => undefined);
@@ -64,7 +59,7 @@ async function playTogether(): Promise<KillOutcome> {
   const dataDir = await tempDir();
   const plan = { ...KILLS, seed: 2, daemons: 2, redisUrl: redis.url, dataDir, killRedis };
   try {
-    return await playKillScenario(plan);
+    return await runKillTest(plan);
   } finally {
     await redis.stop();
     await rm(dataDir, { recursive: true, force: true });
@@ -74,33 +69,33 @@ async function playTogether(): Promise<KillOutcome> {
 describe.each(scenarios)('after $name were killed again and again', ({ name, daemons }) => {
   const outcome = (): KillOutcome => {
     const found = outcomes.get(name);
-    if (found === undefined) throw new Error('the scenario did not come to its end');
+    if (found === undefined) throw new Error('the kill test did not end');
     return found;
   };
 
   test('every run has one event for its end', () => {
-    const { cast, events } = outcome();
+    const { runs, events } = outcome();
     const ends = ofType(events, 'run.completed', 'run.failed', 'run.stopped');
     expect(pairs(ends.map(({ type, data }) => [data.run_id, type]))).toEqual(
-      pairs(cast.map(({ id, end }) => [id, end])),
+      pairs(runs.map(({ id, end }) => [id, end])),
     );
   });
 
   test('every long wait for a human has one event', () => {
-    const { cast, events, createdAt } = outcome();
+    const { runs, events, createdAt } = outcome();
     const waits = byRun(ofType(events, AWAITING));
-    for (const { id, waits: lasting, entries } of cast) {
-      const told = waits.get(id) ?? [];
-      if (lasting > 0) expect([id, told.length]).toEqual([id, lasting]);
-      else expect(entriesOf(told, entries, createdAt.get(id) ?? 0)).toEqual(told.map(() => 1));
+    for (const { id, waits: lasting, entries } of runs) {
+      const own = waits.get(id) ?? [];
+      if (lasting > 0) expect([id, own.length]).toEqual([id, lasting]);
+      else expect(entriesOf(own, entries, createdAt.get(id) ?? 0)).toEqual(own.map(() => 1));
     }
   });
 
   test('every event has arrived with a valid signature, and no other webhook has', () => {
     const { events, accepted, superseded, forged } = outcome();
-    const told = events.filter(({ id }) => !superseded.has(id));
+    const due = events.filter(({ id }) => !superseded.has(id));
     const arrived = accepted.filter(({ id }) => !superseded.has(String(id)));
-    expect(new Set(arrived.map(({ id }) => id))).toEqual(new Set(told.map(({ id }) => id)));
+    expect(new Set(arrived.map(({ id }) => id))).toEqual(new Set(due.map(({ id }) => id)));
     expect(forged).toBe(0);
   });
 
@@ -154,8 +149,8 @@ describe.each(scenarios)('after $name were killed again and again', ({ name, dae
   });
 
   test('every watch has ended, the delivery counters add up, and no work remains', () => {
-    const { cast, finished, planned, byState, leftovers, events } = outcome();
-    expect(finished).toBe(cast.length);
+    const { runs, finished, planned, byState, leftovers, events } = outcome();
+    expect(finished).toBe(runs.length);
     expect(planned).toBe(events.length);
     expect(byState).toMatchObject({ pending: 0, parked: 0, dead: 0, skipped: 0 });
     expect(byState['delivered']! + byState['superseded']!).toBe(planned);
@@ -180,9 +175,9 @@ function pairs(entries: string[][]): string[] {
   return entries.map((entry) => entry.join(' ')).sort();
 }
 
-/** How often each told wait's entry was told, for a run that waits as its script says. */
-function entriesOf(told: RunwatchEvent[], entries: number[], createdAt: number): number[] {
-  const places = told.map(({ data }) => {
+/** For each event of a wait: how many events there are for the same entry of the script. */
+function entriesOf(events: RunwatchEvent[], entries: number[], createdAt: number): number[] {
+  const places = events.map(({ data }) => {
     const at = Date.parse(data.run?.observed_at ?? '') - createdAt;
     return entries.filter((entry) => entry <= at).length;
   });

@@ -67,7 +67,7 @@ function eventIn(body: string): RunwatchEvent {
 }
 
 /** What a receiver has got of a run, in order. */
-function toldTo({ received }: Receiver, runId: string): RunwatchEvent[] {
+function eventsTo({ received }: Receiver, runId: string): RunwatchEvent[] {
   const events = received.map(({ body }) => eventIn(body));
   return events.filter(({ data }) => data.run_id === runId);
 }
@@ -83,14 +83,14 @@ async function waitingRun(endpoints?: string[]): Promise<string> {
 describe('run that waits long for a human', () => {
   test('a waiting run has one reminder at each configured time, until the answer', async () => {
     const runId = await waitingRun();
-    await waitFor(() => toldTo(hooks, runId).length === 3);
+    await waitFor(() => eventsTo(hooks, runId).length === 3);
     noxus.setStatus(runId, 'running');
     await reader.until(runId, ({ run }) => run?.status === 'running');
     noxus.setStatus(runId, 'completed');
     await reader.until(runId, ({ state }) => state === 'finished');
     await waitUntilAllDelivered(daemon);
 
-    const [entry, ...reminders] = toldTo(hooks, runId).filter(
+    const [entry, ...reminders] = eventsTo(hooks, runId).filter(
       ({ type }) => type === `run.${AWAITING}`,
     );
     expect(entry?.data).not.toHaveProperty('reminder');
@@ -107,7 +107,7 @@ describe('run that waits long for a human', () => {
 
   test('a reminder that is undelivered at the answer is superseded', async () => {
     const runId = await waitingRun(['stubborn']);
-    await waitFor(() => toldTo(stubborn, runId).some(({ data }) => data.reminder === 1));
+    await waitFor(() => eventsTo(stubborn, runId).some(({ data }) => data.reminder === 1));
     noxus.setStatus(runId, 'completed');
     await reader.until(runId, ({ state }) => state === 'finished');
     await waitUntilAllDelivered(daemon);
@@ -127,18 +127,18 @@ describe('run that waits long for a human', () => {
     const awayUntil = Date.parse(entry?.data.detected_at ?? '') + Math.max(...REMIND_AFTER_MS);
     await waitFor(() => Date.now() > awayUntil);
     daemon = await start(daemon.dataDir);
-    await waitFor(() => toldTo(hooks, runId).some(({ data }) => data.reminder === 2));
+    await waitFor(() => eventsTo(hooks, runId).some(({ data }) => data.reminder === 2));
     noxus.setStatus(runId, 'completed');
     await reader.until(runId, ({ state }) => state === 'finished');
     await waitUntilAllDelivered(daemon);
-    const told = await eventsOf(daemon, runId);
-    expect(told.map(({ type, data }) => [type, data.reminder])).toEqual([
+    const received = await eventsOf(daemon, runId);
+    expect(received.map(({ type, data }) => [type, data.reminder])).toEqual([
       ['run.awaiting_human_feedback', undefined],
       ['run.awaiting_human_feedback', 2],
       ['run.resumed', undefined],
       ['run.completed', undefined],
     ]);
-    expect(told.at(-1)?.data.waited_ms).toBe(told.at(-2)?.data.waited_ms);
+    expect(received.at(-1)?.data.waited_ms).toBe(received.at(-2)?.data.waited_ms);
   });
 });
 
@@ -147,23 +147,27 @@ describe('run without progress', () => {
     const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'running', progress: 40 }] });
     await daemon.api('/v1/watches', { run_id: id });
     const [stalled] = await waitFor(() => {
-      const told = toldTo(hooks, id);
-      return told.length > 0 && told;
+      const received = eventsTo(hooks, id);
+      return received.length > 0 && received;
     });
     const { polls } = await reader.get(id);
     await reader.until(id, (watch) => watch.polls > polls + 3);
     noxus.setStatus(id, 'running', 60);
-    await waitFor(() => toldTo(hooks, id).length > 1);
+    await waitFor(() => eventsTo(hooks, id).length > 1);
     noxus.setStatus(id, 'failed');
     await reader.until(id, ({ state }) => state === 'finished');
     await waitUntilAllDelivered(daemon);
 
-    const told = toldTo(hooks, id);
-    expect(told.map(({ type }) => type)).toEqual(['run.stalled', 'run.recovered', 'run.failed']);
+    const received = eventsTo(hooks, id);
+    expect(received.map(({ type }) => type)).toEqual([
+      'run.stalled',
+      'run.recovered',
+      'run.failed',
+    ]);
     expect(stalled?.data).toMatchObject({ run: { status: 'running', progress: 40 } });
     expect(stalled?.data.usual_ms).toBeNull();
     expect(stalled?.data.lasted_ms).toBeGreaterThanOrEqual(STALL_AFTER_MS);
-    expect(told[1]?.data.lasted_ms).toBeGreaterThan(stalled?.data.lasted_ms ?? Infinity);
+    expect(received[1]?.data.lasted_ms).toBeGreaterThan(stalled?.data.lasted_ms ?? Infinity);
     expect((await eventsOf(daemon, id)).map(({ type }) => type)).toEqual([
       'run.stalled',
       'run.recovered',
@@ -182,16 +186,16 @@ describe('run without progress', () => {
           { after_ms: ms, status: 'completed' },
         ],
       }).id;
-    const toldOf = async (runId: string) => {
+    const eventTypesOf = async (runId: string) => {
       await daemon.api('/v1/watches', { run_id: runId });
       await reader.until(runId, ({ state }) => state === 'finished');
       return (await eventsOf(daemon, runId)).map(({ type }) => type);
     };
-    expect(await toldOf(sitsFor(2 * STALL_AFTER_MS))).toEqual([
+    expect(await eventTypesOf(sitsFor(2 * STALL_AFTER_MS))).toEqual([
       'run.stalled',
       'run.recovered',
       'run.completed',
     ]);
-    expect(await toldOf(sitsFor(2 * STALL_AFTER_MS))).toEqual(['run.completed']);
+    expect(await eventTypesOf(sitsFor(2 * STALL_AFTER_MS))).toEqual(['run.completed']);
   });
 });

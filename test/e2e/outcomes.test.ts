@@ -284,32 +284,32 @@ afterAll(async () => {
 
 describe.each(OUTCOMES)('$what', ({ what, events, state }) => {
   test(`${what}: the log has exactly its events, numbered in order`, async () => {
-    const told = await eventsOf(daemon, runOf(what));
-    expect(told.map(({ type }) => type)).toEqual(events);
-    expect(told.map(({ data }) => data.sequence)).toEqual(events.map((_, at) => at + 1));
+    const received = await eventsOf(daemon, runOf(what));
+    expect(received.map(({ type }) => type)).toEqual(events);
+    expect(received.map(({ data }) => data.sequence)).toEqual(events.map((_, at) => at + 1));
     expect(await watchOf(daemon, runOf(what))).toMatchObject({ state, sequence: events.length });
   });
 
   test(`${what}: an endpoint for all events gets each once, in order`, () => {
-    const told = receivedOf(everything, runOf(what));
-    expect(told.map(({ type }) => type)).toEqual(events);
+    const received = receivedOf(everything, runOf(what));
+    expect(received.map(({ type }) => type)).toEqual(events);
   });
 
   test(`${what}: an endpoint with default events gets each once, in order`, () => {
-    const told = receivedOf(usual, runOf(what));
+    const received = receivedOf(usual, runOf(what));
     const expected = events.filter((type) => !NOT_TOLD_BY_DEFAULT.has(type));
-    expect(told.map(({ type }) => type)).toEqual(expected);
+    expect(received.map(({ type }) => type)).toEqual(expected);
   });
 
   test(`${what}: the per-watch webhook gets each event once, in order`, () => {
-    const told = receivedOf(perWatch, runOf(what));
+    const received = receivedOf(perWatch, runOf(what));
     const expected = events.filter(
       (type) =>
         type === 'run.failed' ||
         type === 'run.awaiting_human_feedback' ||
         type.startsWith('watch.'),
     );
-    expect(told.map(({ type }) => type)).toEqual(expected);
+    expect(received.map(({ type }) => type)).toEqual(expected);
   });
 
   test(`${what}: a log endpoint writes each event once, in order, with the level of its type`, () => {
@@ -486,7 +486,7 @@ describe('delivery', () => {
 describe('event id', () => {
   test('event ids are the same after a restart, which sends no event again', async () => {
     const before = await readAll<RunwatchEvent>(daemon, '/v1/events');
-    const told = everything.received.length;
+    const received = everything.received.length;
     await daemon.stop();
     daemon = await start(daemon.dataDir);
     const after = await readAll<RunwatchEvent>(daemon, '/v1/events');
@@ -495,7 +495,7 @@ describe('event id', () => {
     const runId = await play({ ...(OUTCOMES[2] as Outcome), what: 'one more' });
     await waitFor(() => receivedOf(everything, runId).length === 2);
     await waitUntilAllDelivered(daemon);
-    expect(everything.received).toHaveLength(told + 2);
+    expect(everything.received).toHaveLength(received + 2);
   });
 
   test('event ids are the same in a daemon with an empty store', async () => {

@@ -75,7 +75,7 @@ describe('statistics of a workflow', () => {
     const requests = runIds.map((id) => noxus.requests.run(id).count);
     expect(known.measured.requests / mean(requests)).toBeCloseTo(1, 1);
     const events = await Promise.all(runIds.map((id) => eventsOf(daemon, id)));
-    const delays = events.map((told) => told.at(-1)?.data.detection_delay_ms ?? NaN);
+    const delays = events.map((list) => list.at(-1)?.data.detection_delay_ms ?? NaN);
     expect(known.measured.delay_ms / mean(delays)).toBeCloseTo(1, 1);
     expect(known.expected).toMatchObject({ profile: 'normal', requests: expect.any(Number) });
   });

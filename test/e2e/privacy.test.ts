@@ -280,10 +280,10 @@ beforeAll(async () => {
   await register();
   await waitFor(
     () => {
-      const told = perWatch.received.map(({ body }) => JSON.parse(body) as RunwatchEvent);
-      return new Set(told.map(({ data }) => data.run_id)).size === runIds.length;
+      const notes = perWatch.received.map(({ body }) => JSON.parse(body) as RunwatchEvent);
+      return new Set(notes.map(({ data }) => data.run_id)).size === runIds.length;
     },
-    { timeoutMs: 20_000, describe: 'something to be told of every run' },
+    { timeoutMs: 20_000, describe: 'something to be notes of every run' },
   );
 });
 
@@ -440,7 +440,7 @@ describe('secrets of a daemon without a configured key', () => {
   const header = SECRETS['a header of a webhook that came with a watch'];
   let store: PrivateRedis;
   let keyless: DaemonProcess;
-  const told: string[] = [];
+  const notes: string[] = [];
 
   beforeAll(async () => {
     store = await startPrivateRedis({ aof: true });
@@ -455,7 +455,7 @@ describe('secrets of a daemon without a configured key', () => {
     expect(status).toBe(201);
     const rotation = await keyless.api('/v1/endpoints/hooks/rotate', { overlap: '1h' });
     expect(rotation.status).toBe(200);
-    told.push(JSON.stringify(body), rotation.body.secret);
+    notes.push(JSON.stringify(body), rotation.body.secret);
     await waitFor(() => perWatch.received.some(({ headers }) => headers['authorization']));
   });
 
@@ -470,7 +470,7 @@ describe('secrets of a daemon without a configured key', () => {
   });
 
   test('a generated key, a rotated secret and a per-watch secret are in no log, answer or Redis value', async () => {
-    const [answer = '', rotated = ''] = told;
+    const [answer = '', rotated = ''] = notes;
     const key = (await readFile(join(keyless.dataDir, 'encryption-key'), 'utf8')).trim();
     const forms = [key, rotated.slice('whsec_'.length)].flatMap((text) => {
       const bytes = Buffer.from(text, 'base64');

@@ -82,7 +82,7 @@ const watch = (body: object) => daemon.api('/v1/watches', body);
 
 const watched = async (runId: string) => waitForWatch(daemon, runId, ({ polls }) => polls > 0);
 
-const toldOf = (receiver: Receiver, runId: string) =>
+const webhooksAbout = (receiver: Receiver, runId: string) =>
   receiver.received.filter(({ body }) => body.includes(runId));
 
 async function pollNow(runId: string) {
@@ -229,7 +229,7 @@ describe('repeated registration', () => {
     await pollNow(runId);
     await watch({ run_id: runId, endpoints: ['hooks'] });
     await waitUntilAllDelivered(daemon);
-    expect(toldOf(hooks, runId).map(({ type }) => type)).toEqual(['run.completed']);
+    expect(webhooksAbout(hooks, runId).map(({ type }) => type)).toEqual(['run.completed']);
   });
 
   test('a repeated registration with a shorter timeout expires the watch in time', async () => {
@@ -240,7 +240,7 @@ describe('repeated registration', () => {
     const expired = await waitForWatch(daemon, runId, ({ state }) => state === 'expired');
     expect(expired.timeout_at).toBe(body.timeout_at);
     await waitUntilAllDelivered(daemon);
-    expect(toldOf(hooks, runId).map(({ type }) => type)).toEqual(['watch.expired']);
+    expect(webhooksAbout(hooks, runId).map(({ type }) => type)).toEqual(['watch.expired']);
   });
 
   test('a repeated registration with a shorter max_delay polls within that delay', async () => {
@@ -290,12 +290,12 @@ describe('late subscription', () => {
   test('a late subscription to an ended run gets the same event at once', async () => {
     const runId = aRun('failed');
     await watch({ run_id: runId, endpoints: ['hooks'] });
-    await waitFor(() => toldOf(hooks, runId).length === 1);
+    await waitFor(() => webhooksAbout(hooks, runId).length === 1);
     const { status, body } = await watch({ run_id: runId, endpoints: ['late'] });
     expect(status).toBe(200);
     expect(body.state).toBe('finished');
-    await waitFor(() => toldOf(late, runId).length === 1);
-    expect(toldOf(late, runId)[0]?.body).toBe(toldOf(hooks, runId)[0]?.body);
+    await waitFor(() => webhooksAbout(late, runId).length === 1);
+    expect(webhooksAbout(late, runId)[0]?.body).toBe(webhooksAbout(hooks, runId)[0]?.body);
     expect(await eventsOf(daemon, runId)).toHaveLength(1);
     expect(noxus.requests.run(runId).count).toBe(1);
   });
@@ -303,12 +303,12 @@ describe('late subscription', () => {
   test('a late subscription to a waiting run is notified at once, and not after the wait', async () => {
     const runId = aRun('awaiting_human_feedback');
     await watch({ run_id: runId, endpoints: ['hooks'] });
-    await waitFor(() => toldOf(hooks, runId).length === 1);
+    await waitFor(() => webhooksAbout(hooks, runId).length === 1);
     await watch({ run_id: runId, endpoints: ['late'] });
-    await waitFor(() => toldOf(late, runId).length === 1);
-    expect(toldOf(late, runId)[0]).toMatchObject({
+    await waitFor(() => webhooksAbout(late, runId).length === 1);
+    expect(webhooksAbout(late, runId)[0]).toMatchObject({
       type: 'run.awaiting_human_feedback',
-      id: toldOf(hooks, runId)[0]?.id,
+      id: webhooksAbout(hooks, runId)[0]?.id,
     });
 
     noxus.setStatus(runId, 'running');
@@ -327,7 +327,7 @@ describe('late subscription', () => {
     await watch({ run_id: id, endpoints: ['hooks'] });
     // Nothing is polled here but by hand, and it takes several polls to believe it.
     await waitFor(async () => {
-      if (toldOf(hooks, id).length === 1) return true;
+      if (webhooksAbout(hooks, id).length === 1) return true;
       await pollNow(id);
       return false;
     });
@@ -342,7 +342,7 @@ describe('late subscription', () => {
     await waitForWatch(daemon, runId, ({ state }) => state === 'finished');
     await watch({ run_id: runId, webhook: { url: late.url, events: ['run.failed'] } });
     await waitUntilAllDelivered(daemon);
-    expect(toldOf(late, runId)).toEqual([]);
+    expect(webhooksAbout(late, runId)).toEqual([]);
   });
 });
 
@@ -362,7 +362,7 @@ describe('run without a watch', () => {
     expect(status).toBe(201);
     expect(body).toMatchObject({ state: 'active', run: null, polls: 0, sequence: 0 });
     await waitForWatch(daemon, runId, ({ state }) => state === 'finished');
-    await waitFor(() => toldOf(hooks, runId).length === 1);
+    await waitFor(() => webhooksAbout(hooks, runId).length === 1);
     expect(await eventsOf(daemon, runId)).toMatchObject([
       { type: 'run.completed', data: { sequence: 1, watch: { metadata: { life: 'second' } } } },
     ]);
@@ -379,7 +379,7 @@ describe('run without a watch', () => {
     const events = await eventsOf(daemon, runId);
     expect(events.map(({ data }) => data.sequence)).toEqual([1, 2]);
     expect(new Set(events.map(({ id }) => id)).size).toBe(2);
-    await waitFor(() => toldOf(hooks, runId).length === 2);
+    await waitFor(() => webhooksAbout(hooks, runId).length === 2);
   });
 
   test('unwatching an unknown run answers 404', async () => {

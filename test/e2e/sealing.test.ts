@@ -97,7 +97,7 @@ async function redeliverAll(daemon: DaemonProcess): Promise<void> {
 }
 
 /** Waits for one more webhook of every watch, and expects that all were signed by the secret. */
-async function expectTold(since: number): Promise<void> {
+async function expectWebhooks(since: number): Promise<void> {
   await waitFor(() => own.received.length >= since + runIds.length, {
     timeoutMs: 20_000,
     describe: () => `webhooks of ${runIds.length} watches after ${since}`,
@@ -105,10 +105,10 @@ async function expectTold(since: number): Promise<void> {
   expect(own.received.map(({ verified }) => verified)).not.toContain(false);
 }
 
-async function expectToldAgain(daemon: DaemonProcess): Promise<void> {
+async function expectWebhooksAgain(daemon: DaemonProcess): Promise<void> {
   const since = own.received.length;
   await redeliverAll(daemon);
-  await expectTold(since);
+  await expectWebhooks(since);
 }
 
 /** Whether the rotated secret of the endpoint signs. */
@@ -138,7 +138,7 @@ test('daemons without a key that start at once make one common key, and accept s
   const { status, body } = await running[0]!.api('/v1/endpoints/ops/rotate', { overlap: '0s' });
   expect(status).toBe(200);
   rotated = body.secret;
-  await expectTold(0);
+  await expectWebhooks(0);
   expect(own.received.map(({ headers }) => headers['x-key'])).toEqual(['mine', 'mine']);
   expect(await keptKey()).toMatch(/^[\w+/]{43}=$/);
   expect((await stat(join(home, 'encryption-key'))).mode & 0o777).toBe(0o600);
@@ -156,7 +156,7 @@ test('each daemon logs the path of the generated key once, and never the key', a
 
 test('secrets sign as before after a restart', async () => {
   const daemon = await restart(home);
-  await expectToldAgain(daemon);
+  await expectWebhooksAgain(daemon);
   await expectRotated(daemon);
 });
 
@@ -169,13 +169,13 @@ test('a daemon without the stored key does not start and names it, and starts wi
     /3 secrets in Redis are encrypted by the key [0-9a-f]{8}, which is not here: put it back .*--discard/,
   );
   await expect(stat(join(elsewhere, 'encryption-key'))).rejects.toThrow('ENOENT');
-  await expectToldAgain(await restart(elsewhere, { RUNWATCH_ENCRYPTION_KEY: await keptKey() }));
+  await expectWebhooksAgain(await restart(elsewhere, { RUNWATCH_ENCRYPTION_KEY: await keptKey() }));
 });
 
 test('a key configured later encrypts, and the generated key still decrypts', async () => {
   const daemon = await restart(home, { RUNWATCH_ENCRYPTION_KEY: NEW_KEY });
   expect(remarkOf(daemon)).toMatchObject([{ msg: expect.stringContaining('besides') }]);
-  await expectToldAgain(daemon);
+  await expectWebhooksAgain(daemon);
   await expectRotated(daemon);
 });
 
@@ -197,7 +197,7 @@ test('reencrypt moves all secrets to the configured key, so that the generated o
   });
   const daemon = await restart(elsewhere, env);
   expect(remarkOf(daemon)).toEqual([]);
-  await expectToldAgain(daemon);
+  await expectWebhooksAgain(daemon);
   await expectRotated(daemon);
 });
 

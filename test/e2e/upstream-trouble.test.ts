@@ -112,7 +112,7 @@ const waitUntilFinished = (source: Source, ids: string[]) =>
 
 const typesOf = async (runId: string) => (await eventsOf(pair[0], runId)).map(({ type }) => type);
 
-const toldOf = (runId: string) =>
+const receivedTypes = (runId: string) =>
   receiver.received.filter(({ body }) => body.includes(runId)).map(({ type }) => type);
 
 const linesOf = (msg: string, source: Source) =>
@@ -283,7 +283,7 @@ describe('run with failing polls', () => {
       const runId = faults.ids[at] ?? '';
       const types = ['watch.unreachable', 'watch.recovered', 'run.failed'];
       expect(await typesOf(runId)).toEqual(types);
-      expect(toldOf(runId)).toEqual(types);
+      expect(receivedTypes(runId)).toEqual(types);
       expect(await reader.get(runId, 'faulty')).toMatchObject({ error: null });
     },
   );
@@ -302,7 +302,7 @@ describe('run with failing polls', () => {
   });
 
   test("a short failure of polls yields only the run's own events", () => {
-    expect(toldOf(faults.hiccup)).toEqual(['run.failed']);
+    expect(receivedTypes(faults.hiccup)).toEqual(['run.failed']);
   });
 
   test('failing polls keep the daemon ready, and never have two requests in flight for a run', () => {
@@ -328,7 +328,7 @@ describe('source that refuses the API key', () => {
     expect(refusal.requests).toBe(refusal.probes);
     const { from, probeAt } = refusal;
     expect(noxus.refusing.requests.requestsBetween(from, probeAt - 20)).toBe(0);
-    expect(toldOf(refusal.healthy[0] ?? '')).toEqual(['run.completed']);
+    expect(receivedTypes(refusal.healthy[0] ?? '')).toEqual(['run.completed']);
     expect(linesOf('source.unauthorized', 'healthy')).toEqual([]);
   });
 
@@ -342,7 +342,7 @@ describe('source that refuses the API key', () => {
 
   test('a refused API key makes no run unreachable, and loses no event', () => {
     for (const types of refusal.during) expect(types).toEqual([]);
-    for (const runId of refusal.ids) expect(toldOf(runId)).toEqual(['run.completed']);
+    for (const runId of refusal.ids) expect(receivedTypes(runId)).toEqual(['run.completed']);
   });
 });
 
@@ -366,8 +366,8 @@ describe.each(['seconds', 'date'] as const)('Retry-After as %s', (form) => {
 
   test(`after a pause by Retry-After as ${form} all runs are polled, and each event is sent once`, () => {
     const { ids, added } = pauses[form];
-    for (const runId of ids) expect(toldOf(runId)).toEqual(['run.completed']);
-    expect(toldOf(added)).toEqual(['run.failed']);
+    for (const runId of ids) expect(receivedTypes(runId)).toEqual(['run.completed']);
+    expect(receivedTypes(added)).toEqual(['run.failed']);
     expect(noxus[form].requests.maxInFlightPerRun).toBe(1);
   });
 });
@@ -395,15 +395,15 @@ describe('Retry-After of days', () => {
       text: expect.stringMatching(/^degraded sources: .*years has asked for a pause/m),
     });
     expect(isUp).toBe('0');
-    const told = receiver.received.filter(({ type }) => type === 'source.throttled');
-    expect(told.map(({ body }) => JSON.parse(body) as object)).toMatchObject([
+    const throttled = receiver.received.filter(({ type }) => type === 'source.throttled');
+    expect(throttled.map(({ body }) => JSON.parse(body) as object)).toMatchObject([
       { data: { source: 'years', watches: 1 } },
     ]);
   });
 
   test('resuming a paused source polls it at once', () => {
     expect(longPause.resumed).toMatchObject({ exitCode: 0 });
-    expect(toldOf(longPause.runId)).toEqual(['run.completed']);
+    expect(receivedTypes(longPause.runId)).toEqual(['run.completed']);
     expect(longPause.readyAfter.text).toMatch(/^ok sources: /m);
   });
 });

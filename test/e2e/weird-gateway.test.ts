@@ -147,7 +147,7 @@ const untilFinished = (runId: string, name: string) =>
   reader.until(runId, ({ state }) => state === 'finished', sourceOf(name));
 
 /** What the receiver got about a source as a whole, oldest first. */
-function toldOf(name: string): { type: string; data: Record<string, unknown> }[] {
+function sourceEvents(name: string): { type: string; data: Record<string, unknown> }[] {
   return receiver.received
     .filter(({ type }) => type?.startsWith('source.'))
     .map(({ body }) => JSON.parse(body) as { type: string; data: Record<string, unknown> })
@@ -195,7 +195,9 @@ async function killProber(): Promise<{ leaseEndsAt: number; freeAt: number }> {
 async function playOutages() {
   for (const [name, { fault }] of Object.entries(OUTAGES)) simulatorOf(name).fault(fault);
   showCertificate(CERT_EXPIRED);
-  await waitFor(() => FAILING.every((name) => toldOf(name).length > 0), { timeoutMs: 40_000 });
+  await waitFor(() => FAILING.every((name) => sourceEvents(name).length > 0), {
+    timeoutMs: 40_000,
+  });
   const asked = `/v1/watches/${runsOf(TLS)[0]}/poll?source=${sourceOf(TLS)}`;
   const during = {
     ready: await readyz(pair[0]),
@@ -212,7 +214,9 @@ async function playOutages() {
   await Promise.all(
     FAILING.flatMap((name) => runsOf(name).map((runId) => untilFinished(runId, name))),
   );
-  await waitFor(() => FAILING.every((name) => toldOf(name).length > 1), { timeoutMs: 20_000 });
+  await waitFor(() => FAILING.every((name) => sourceEvents(name).length > 1), {
+    timeoutMs: 20_000,
+  });
   await waitUntilAllDelivered(left);
   return { during, kill };
 }
@@ -292,7 +296,7 @@ describe('source behind a broken gateway', () => {
   test.each(cases)(
     'a source that gives $name has one event for failure and recovery, and one for each end',
     async ({ name }) => {
-      const types = toldOf(name).map(({ type }) => type);
+      const types = sourceEvents(name).map(({ type }) => type);
       expect(types).toEqual(['source.unreachable', 'source.recovered']);
       for (const runId of runsOf(name)) expect(await typesOf(runId)).toEqual(['run.failed']);
     },
@@ -338,7 +342,7 @@ describe('run with odd fields', () => {
   });
 
   test(`a run with ${FORBIDDEN} does not pause its source`, async () => {
-    expect(toldOf(ODD)).toEqual([]);
+    expect(sourceEvents(ODD)).toEqual([]);
     expect(await sourceJson(left, ODD)).toMatchObject({ state: 'answering' });
     expect(await typesOf(oddRun(FORBIDDEN))).not.toContain('run.gone');
   });

@@ -18,7 +18,7 @@ afterAll(() => stores.close());
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
 const audit: Subscription = { kind: 'endpoint', endpoint: 'audit' };
 const wants = () => true;
-const lose = () => undefined;
+const ignore = () => undefined;
 
 let runs = 0;
 let tokens = 0;
@@ -26,7 +26,7 @@ let tokens = 0;
 const registerWatches = createRegisterWatches({
   watches,
   scheduleOf: () => undefined,
-  dispatch: lose,
+  dispatch: ignore,
   wants,
   defaults: { timeoutMs: 3_600_000, minIntervalMs: 1_000, profile: 'normal' },
   now: Date.now,
@@ -66,10 +66,10 @@ async function takeOver({ source }: WatchKey, process: string): Promise<void> {
 function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
   const dispatched: string[] = [];
   const id = `process-${(tokens += 1)}`;
-  const poll = async (key: WatchKey, look: PollResult | Promise<PollResult>) =>
+  const poll = async (key: WatchKey, result: PollResult | Promise<PollResult>) =>
     createObserveRun({
       watches,
-      readerOf: () => ({ readRun: async () => look }),
+      readerOf: () => ({ readRun: async () => result }),
       sourceHealth: async () => ({ answeredAt: Date.now(), openSince: null, closedFor: null }),
       askList: () => undefined,
       hintsOf: () => undefined,
@@ -88,10 +88,10 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
 }
 
 /** A look that is under way until it is let come. */
-function heldLook() {
-  let come: (look: PollResult) => void = () => undefined;
-  const look = new Promise<PollResult>((resolve) => (come = resolve));
-  return { look, come };
+function heldResult() {
+  let arrive: (result: PollResult) => void = () => undefined;
+  const result = new Promise<PollResult>((resolve) => (arrive = resolve));
+  return { result, arrive };
 }
 
 /** Lets the event loop turn so many times; not at all for a number below one. */
@@ -99,7 +99,7 @@ async function steps(count: number): Promise<void> {
   for (let step = 0; step < count; step += 1) await new Promise(setImmediate);
 }
 
-async function told({ runId }: WatchKey): Promise<string[]> {
+async function eventTypes({ runId }: WatchKey): Promise<string[]> {
   return (await events.list({ runId }, { limit: 100 })).items.map(({ event }) => event.type);
 }
 
@@ -112,70 +112,70 @@ describe('poll that was taken over from a slow process', () => {
   test('a change that both the slow and the new process saw yields one event', async () => {
     const key = await register();
     const [first, second] = [pollingProcess(), pollingProcess()];
-    const late = heldLook();
-    const heldUp = first.poll(key, late.look);
+    const late = heldResult();
+    const heldUp = first.poll(key, late.result);
     await waitFor(async () => (await requests.dueTimes(key.source, [key.runId]))[0] === null);
     await takeOver(key, first.id);
     expect(await second.poll(key, seen(key, 'failed'))).toEqual({ is: 'written', nextMs: null });
-    late.come(seen(key, 'failed'));
+    late.arrive(seen(key, 'failed'));
     expect(await heldUp).toEqual({ is: 'lost' });
-    expect(await told(key)).toEqual(['run.failed']);
+    expect(await eventTypes(key)).toEqual(['run.failed']);
     expect(await fanOut(key)).toEqual(['run.failed to ops']);
     expect([...first.dispatched, ...second.dispatched]).toHaveLength(1);
   });
 
   test('the late poll of a slow process yields no second event for an old wait', async () => {
     const key = await register();
-    const late = heldLook();
+    const late = heldResult();
     const first = pollingProcess();
-    const heldUp = first.poll(key, late.look);
+    const heldUp = first.poll(key, late.result);
     await waitFor(async () => (await requests.dueTimes(key.source, [key.runId]))[0] === null);
     await takeOver(key, first.id);
     const { poll } = pollingProcess();
     await poll(key, seen(key, 'awaiting_human_feedback'));
     await requests.expedite(key.source, [key.runId]);
     await poll(key, seen(key, 'running'));
-    late.come(seen(key, 'awaiting_human_feedback'));
+    late.arrive(seen(key, 'awaiting_human_feedback'));
     expect(await heldUp).toEqual({ is: 'lost' });
-    expect(await told(key)).toEqual(['run.awaiting_human_feedback', 'run.resumed']);
+    expect(await eventTypes(key)).toEqual(['run.awaiting_human_feedback', 'run.resumed']);
   });
 });
 
 describe('poll during a change of its watch', () => {
   /** A poll under way: its claim is made, its look is not there yet. */
   async function underWay(key: WatchKey) {
-    const { look, come } = heldLook();
-    const polled = pollingProcess().poll(key, look);
+    const { result, arrive } = heldResult();
+    const polled = pollingProcess().poll(key, result);
     await waitFor(async () => (await requests.dueTimes(key.source, [key.runId]))[0] === null);
-    return { polled, come };
+    return { polled, arrive };
   }
 
   test('a poll during unwatching yields no event', async () => {
     const key = await register();
-    const { polled, come } = await underWay(key);
+    const { polled, arrive } = await underWay(key);
     expect(await endWatch(key)).toBe(true);
-    come(seen(key, 'failed'));
+    arrive(seen(key, 'failed'));
     expect(await polled).toEqual({ is: 'unwatched' });
-    expect(await told(key)).toEqual([]);
+    expect(await eventTypes(key)).toEqual([]);
     expect((await watches.get(key))?.watch.state).toBe('cancelled');
   });
 
   test('a poll during a registration notifies the new subscription, too', async () => {
     const key = await register();
-    const { polled, come } = await underWay(key);
+    const { polled, arrive } = await underWay(key);
     await registerWatches([{ ...key, subscriptions: [audit] }]);
-    come(seen(key, 'completed'));
+    arrive(seen(key, 'completed'));
     expect(await polled).toEqual({ is: 'written', nextMs: null });
     expect(await fanOut(key)).toEqual(['run.completed to audit', 'run.completed to ops']);
   });
 
   test('a poll during unwatching and registering applies to the new watch, without a second request', async () => {
     const key = await register();
-    const { polled, come } = await underWay(key);
+    const { polled, arrive } = await underWay(key);
     await endWatch(key);
     await registerWatches([{ ...key, subscriptions: [audit] }]);
     expect(await requests.dueTimes(key.source, [key.runId])).toEqual([null]);
-    come(seen(key, 'running'));
+    arrive(seen(key, 'running'));
     expect(await polled).toMatchObject({ is: 'written' });
     // Registering left a wish for a poll.
     const [due] = await requests.dueTimes(key.source, [key.runId]);
@@ -198,7 +198,7 @@ describe('registration during the end of a run', () => {
         steps(round - 32).then(() => registerWatches([{ ...key, subscriptions: [audit, ops] }])),
       ]);
       expect(await fanOut(key)).toEqual(['run.stopped to audit', 'run.stopped to ops']);
-      expect(await told(key)).toEqual(['run.stopped']);
+      expect(await eventTypes(key)).toEqual(['run.stopped']);
     });
     await Promise.all(rounds);
   });
@@ -207,7 +207,7 @@ describe('registration during the end of a run', () => {
 describe('process that dies during a poll', () => {
   test('deliveries of a process that died after the write are found in the due index', async () => {
     const key = await register({ subscriptions: [{ kind: 'endpoint', endpoint: 'untold' }] });
-    await pollingProcess({ dispatch: lose }).poll(key, seen(key, 'failed'));
+    await pollingProcess({ dispatch: ignore }).poll(key, seen(key, 'failed'));
     const due = await endpointStates.duePools(1_000);
     expect(due.map(({ pool }) => pool)).toContain('untold');
     const limits = { most: 4, rate: null, deadlineMs: 15_000 };
@@ -228,7 +228,7 @@ describe('process that dies during a poll', () => {
     const poll = pollingProcess({ watches: cut }).poll(key, seen(key, 'failed'));
     await expect(poll).rejects.toThrow('the connection broke');
     await expect(claim(key)).rejects.toThrow('nothing was claimed');
-    expect(await told(key)).toEqual(['run.failed']);
+    expect(await eventTypes(key)).toEqual(['run.failed']);
     expect(await fanOut(key)).toEqual(['run.failed to ops']);
   });
 });

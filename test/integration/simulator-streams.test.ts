@@ -55,7 +55,7 @@ async function follow(
 }
 
 /** What the `state` events say of the run, without repeats. */
-function told(events: StreamEvent[]) {
+function statusesIn(events: StreamEvent[]) {
   const statuses = events.filter(({ type }) => type === 'state').map(({ data }) => data.status);
   return statuses.filter((status, index) => status !== statuses[index - 1]);
 }
@@ -72,7 +72,7 @@ function added(steps: ScriptInput['steps'], stream: StreamSettingsInput = {}) {
 describe('simulator: event stream of a run', () => {
   test('an event stream has the status in state events, nodes in content events, and the end in the last one', async () => {
     const events = await followWhole(added(QUICK));
-    expect(told(events)).toEqual(['queued', 'running', 'completed']);
+    expect(statusesIn(events)).toEqual(['queued', 'running', 'completed']);
     const contents = events.filter(({ type }) => type === 'content');
     expect(contents.find(({ data }) => data.status === 'completed')?.data.id).toBe('node-1');
     const ends = events.map(({ data }) => data.workflow_status);
@@ -83,7 +83,7 @@ describe('simulator: event stream of a run', () => {
 
   test('the event stream of an ended run contains its end', async () => {
     const events = await follow(added([{ after_ms: 0, status: 'failed', progress: 50 }]));
-    expect(told(events)).toEqual(['failed']);
+    expect(statusesIn(events)).toEqual(['failed']);
     expect(events.at(-1)?.data).toMatchObject({ status: 'failed', workflow_status: 'failed' });
   });
 
@@ -93,7 +93,7 @@ describe('simulator: event stream of a run', () => {
     await waitFor(() => simulator.streams.open === 1);
     simulator.setStatus(id, 'stopped');
     const events = await following;
-    expect(told(events).at(-1)).toBe('stopped');
+    expect(statusesIn(events).at(-1)).toBe('stopped');
     expect(events.map(({ data }) => data.workflow_status)).not.toContain('stopped');
   });
 
@@ -119,33 +119,33 @@ describe('simulator: settings and faults of event streams', () => {
     const id = added([{ after_ms: 0, status: 'running' }], {
       silent_on: [AWAITING, 'stopped'],
     });
-    const following = follow(id, { enough: (events) => told(events).includes('completed') });
+    const following = follow(id, { enough: (events) => statusesIn(events).includes('completed') });
     await waitFor(() => simulator.streams.open === 1);
     simulator.setStatus(id, AWAITING);
     simulator.setStatus(id, 'stopped');
     simulator.setStatus(id, 'completed');
-    expect(told(await following)).toEqual(['running', 'completed']);
+    expect(statusesIn(await following)).toEqual(['running', 'completed']);
   });
 
   test('an event stream silent on all statuses still contains the nodes', async () => {
     simulator.setStreams({ silent_on: ['*'], content_every_ms: 5 });
     const { id } = simulator.add({ steps: QUICK });
     const events = await follow(id, { enough: (so) => so.length > 10 });
-    expect(told(events)).toEqual([]);
+    expect(statusesIn(events)).toEqual([]);
   });
 
   test('an event stream without resuming ignores the etag', async () => {
     const id = added(QUICK, { resumes: false });
     const whole = await followWhole(id);
     const again = await follow(id, { etag: whole.at(-1)?.redisId ?? '' });
-    expect(told(again)).toEqual(['completed']);
+    expect(statusesIn(again)).toEqual(['completed']);
   });
 
   test('an event stream with a claim contains the false status', async () => {
     const id = added([{ after_ms: 0, status: 'running' }]);
     simulator.fault({ kind: 'claim', status: 'failed', on: 'stream' });
     const events = await follow(id, { enough: (so) => so.length > 0 });
-    expect(told(events)).toEqual(['failed']);
+    expect(statusesIn(events)).toEqual(['failed']);
   });
 
   test('a broken event stream can be resumed', async () => {

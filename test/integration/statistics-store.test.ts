@@ -28,7 +28,7 @@ const sampleOf = (changes: Partial<DurationSample> = {}): DurationSample => ({
 });
 
 /** The writing of a watch that tells so much of how long states last. */
-function telling(samples: DurationSample[]): WatchChange {
+function changeWith(samples: DurationSample[]): WatchChange {
   const after = newWatch({ runId: fresh('run') });
   return { before: null, after, events: [], deliveries: [], samples };
 }
@@ -55,7 +55,10 @@ describe('what is learned', () => {
           sampleOf({ ...rest, workflowId, toS: rest.fromS + lastsS }),
         );
         const half = Math.ceil(samples.length / 2);
-        await watches.commitMany([telling(samples.slice(0, half)), telling(samples.slice(half))]);
+        await watches.commitMany([
+          changeWith(samples.slice(0, half)),
+          changeWith(samples.slice(half)),
+        ]);
 
         const expected = new Map<string | null, Statistics>();
         for (const one of samples) {
@@ -69,7 +72,7 @@ describe('what is learned', () => {
 
   test('is not learned from a write that lost a race', async () => {
     const workflowId = fresh('workflow');
-    const change = telling([sampleOf({ workflowId })]);
+    const change = changeWith([sampleOf({ workflowId })]);
     expect(await watches.commitMany([change, change])).toEqual([[], null]);
     expect((await read(workflowId))?.states.get('running/0')?.runs).toBe(1);
   });
@@ -96,8 +99,8 @@ describe('what is learned', () => {
 
   test('stays apart by source', async () => {
     const workflowId = fresh('workflow');
-    await watches.commit(telling([sampleOf({ workflowId, source: 'one' })]));
-    await watches.commit(telling([sampleOf({ workflowId, source: 'two', state: 'queued/0' })]));
+    await watches.commit(changeWith([sampleOf({ workflowId, source: 'one' })]));
+    await watches.commit(changeWith([sampleOf({ workflowId, source: 'two', state: 'queued/0' })]));
     expect([...((await read(workflowId, 'one'))?.states.keys() ?? [])]).toEqual(['running/0']);
     expect([...((await read(workflowId, 'two'))?.states.keys() ?? [])]).toEqual(['queued/0']);
     expect(await read(workflowId, 'three')).toBeNull();
@@ -148,10 +151,10 @@ describe('a reader', () => {
     const ask = (version: number | null) =>
       store.read([{ source: 'default', workflowId, version }], { isUse: true });
     expect(await ask(null)).toEqual([null]);
-    await watches.commit(telling([sampleOf({ workflowId })]));
+    await watches.commit(changeWith([sampleOf({ workflowId })]));
     expect(await ask(null)).toMatchObject([{ version: 1, workflowId, source: 'default' }]);
     expect(await ask(1)).toEqual(['unchanged']);
-    await watches.commit(telling([sampleOf({ workflowId })]));
+    await watches.commit(changeWith([sampleOf({ workflowId })]));
     expect(await ask(1)).toMatchObject([{ version: 2 }]);
   });
 
@@ -160,8 +163,8 @@ describe('a reader', () => {
     const made: string[] = [];
     for (let at = 0; at < 5; at += 1) {
       const workflowId = fresh('workflow');
-      await watches.commit(telling([sampleOf({ workflowId, source })]));
-      await watches.commit(telling([sampleOf({ workflowId })]));
+      await watches.commit(changeWith([sampleOf({ workflowId, source })]));
+      await watches.commit(changeWith([sampleOf({ workflowId })]));
       made.unshift(workflowId);
     }
     const pages = async (filter: { source?: string }) => {
@@ -184,8 +187,8 @@ describe('what is kept', () => {
   test('of one workflow, are a hundred tables at most, which go on learning', async () => {
     const workflowId = fresh('workflow');
     const states = Array.from({ length: TABLE_LIMITS.ofOne + 5 }, (_, at) => `odd-${at}/0`);
-    await watches.commit(telling(states.map((state) => sampleOf({ workflowId, state }))));
-    await watches.commit(telling(states.map((state) => sampleOf({ workflowId, state }))));
+    await watches.commit(changeWith(states.map((state) => sampleOf({ workflowId, state }))));
+    await watches.commit(changeWith(states.map((state) => sampleOf({ workflowId, state }))));
     const known = (await read(workflowId))?.states;
     expect(known?.size).toBe(TABLE_LIMITS.ofOne);
     expect(known?.get('odd-99/0')?.runs).toBe(2);
@@ -203,10 +206,10 @@ describe('what is kept', () => {
       ),
     ];
     const [favourite = '', ...others] = workflowIds;
-    await watches.commit(telling(statesOf(favourite)));
+    await watches.commit(changeWith(statesOf(favourite)));
     for (let from = 0; from < others.length; from += 20) {
       await watches.commitMany(
-        others.slice(from, from + 20).map((workflowId) => telling(statesOf(workflowId))),
+        others.slice(from, from + 20).map((workflowId) => changeWith(statesOf(workflowId))),
       );
       // Being read is being used.
       expect(await read(favourite)).not.toBeNull();
@@ -232,16 +235,16 @@ describe('what was learned and cannot be added to', () => {
     ['the place is taken by something else', (key: string) => redis.set(key, 'a string')],
   ])('begins anew, and keeps back no change: %s', async (_what, spoil) => {
     const workflowId = fresh('workflow');
-    const change = telling([sampleOf({ workflowId })]);
+    const change = changeWith([sampleOf({ workflowId })]);
     await watches.commit(change);
     await spoil(keys.statistics(`default/${workflowId}`));
     const event = anEvent(1, { id: fresh('evt') });
     expect(
-      await watches.commit({ ...telling([sampleOf({ workflowId })]), events: [event] }),
+      await watches.commit({ ...changeWith([sampleOf({ workflowId })]), events: [event] }),
     ).toEqual([]);
     expect(await events.body(event.id)).toBe(JSON.stringify(event));
     expect(await read(workflowId)).toBeNull();
-    await watches.commit(telling([sampleOf({ workflowId })]));
+    await watches.commit(changeWith([sampleOf({ workflowId })]));
     expect((await read(workflowId))?.states.get('running/0')?.runs).toBe(1);
   });
 });

@@ -131,15 +131,15 @@ describe('ordering key', () => {
     expect(order).toEqual(['run.resumed', 'run.progress', 'run.completed']);
     expect(second.rung).toEqual([]);
 
-    const told: string[] = [];
+    const sent: string[] = [];
     const all = [...first.due, ...second.due];
     for (const next of all) {
       expect((await dueAt('ops')).filter((id) => all.includes(id))).toEqual([next]);
       const stored = (await deliveries.get(next))!;
-      told.push(stored.delivery.eventType);
+      sent.push(stored.delivery.eventType);
       expect(await settle(stored, delivered(stored.delivery, NOON))).toMatchObject({ claims: [] });
     }
-    expect(told).toEqual(['run.awaiting_human_feedback', ...order]);
+    expect(sent).toEqual(['run.awaiting_human_feedback', ...order]);
   });
 
   test('an ordering key waits for a delivery that is retried', async () => {

@@ -4,7 +4,7 @@ import type { ScriptInput } from '../../src/simulator/script.ts';
 import { randomId, randomInteger, seededRandom } from '../../src/simulator/seeded-random.ts';
 
 /** A run of the kill test. */
-export interface Role {
+export interface KillTestRun {
   id: string;
   script: ScriptInput;
   /** How often the run waits for a human until the test, notified of it, lets it go on. */
@@ -26,19 +26,19 @@ const WITH_PROGRESS = 20;
  * kills, a third of those after a short wait for a human. Some wait until the test reacts; some
  * ended before they were registered.
  */
-export function killTestRuns(seed: number): Role[] {
+export function killTestRuns(seed: number): KillTestRun[] {
   const random = seededRandom(seed + 2_000);
   const scripted = randomScripts({ count: 130, seed, within_ms: WITHIN_MS, min_pause_ms: 1_500 });
   const over = randomScripts({ count: 20, seed: seed + 1_000, within_ms: 5_000 });
   const roles = [
-    ...scripted.map((script, at) => roleOf(at % WITH_PROGRESS === 0 ? script : silent(script))),
-    ...over.map((script) => roleOf({ ...script, age_ms: 60_000 })),
-    ...Array.from({ length: 50 }, (_, at) => patientRole(random, at % 3 === 0 ? 2 : 1)),
+    ...scripted.map((script, at) => runOf(at % WITH_PROGRESS === 0 ? script : silent(script))),
+    ...over.map((script) => runOf({ ...script, age_ms: 60_000 })),
+    ...Array.from({ length: 50 }, (_, at) => waitingRun(random, at % 3 === 0 ? 2 : 1)),
   ];
   return shuffled(roles, random);
 }
 
-function roleOf(script: ScriptInput): Role {
+function runOf(script: ScriptInput): KillTestRun {
   const steps = script.steps ?? [];
   return {
     id: script.id ?? '',
@@ -52,7 +52,7 @@ function roleOf(script: ScriptInput): Role {
 }
 
 /** Waits for a human until the test completes it, once notified. */
-function patientRole(random: Random, waits: 1 | 2): Role {
+function waitingRun(random: Random, waits: 1 | 2): KillTestRun {
   const id = randomId(random);
   const waitsFrom = randomInteger(random, 500, WITHIN_MS - 4_000);
   const steps = [

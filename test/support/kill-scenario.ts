@@ -4,7 +4,7 @@ import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import { startReceiver, type ReceivedWebhook } from '../../src/simulator/receiver.ts';
 import { randomInteger, seededRandom } from '../../src/simulator/seeded-random.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
-import { killTestRuns, type Role } from './kill-runs.ts';
+import { killTestRuns, type KillTestRun } from './kill-runs.ts';
 import { startKillableDaemon, type KillableDaemon } from './killable-daemon.ts';
 import { openStores } from './stores.ts';
 import { waitFor } from './wait-for.ts';
@@ -36,9 +36,9 @@ export interface KillPlan {
   killRedis: () => Promise<void>;
 }
 
-/** All observations once everything has come to rest. */
+/** The state after all work has ended. */
 export interface KillOutcome {
-  cast: Role[];
+  runs: KillTestRun[];
   /** When each run was created, by id. */
   createdAt: Map<string, number>;
   /** Webhooks that were answered with success, in their order. */
@@ -59,45 +59,45 @@ export interface KillOutcome {
   maxInFlightPerRun: number;
 }
 
-interface Phase {
+interface KillTest {
   noxus: Simulator;
   daemons: KillableDaemon[];
   random: Random;
   /** How many different events of a type the receiver got for a run. */
-  told: (runId: string, type: string) => number;
+  countEvents: (runId: string, type: string) => number;
   createdAt: Map<string, number>;
 }
 
 /**
- * Runs a kill test: runs live and end while daemons and Redis are killed, then all comes to rest.
+ * Runs a kill test: daemons and Redis are killed while runs change and end, until no work remains.
  */
-export async function playKillScenario(plan: KillPlan): Promise<KillOutcome> {
-  const cast = killTestRuns(plan.seed);
+export async function runKillTest(plan: KillPlan): Promise<KillOutcome> {
+  const runs = killTestRuns(plan.seed);
   const random = seededRandom(plan.seed);
   const noxus = await startSimulator();
   // Slow answers make sure that a kill finds requests under way.
   noxus.fault({ kind: 'stall', ms: 150, probability: 0.2, seed: plan.seed });
   noxus.fault({ kind: 'stall', ms: 20 });
-  const audience = await startAudience(random);
+  const hooks = await startHooks(random);
   const daemons = await Promise.all(
     Array.from({ length: plan.daemons }, () =>
-      startKillableDaemon(daemonOptions(plan, noxus, audience.url)),
+      startKillableDaemon(daemonOptions(plan, noxus, hooks.url)),
     ),
   );
-  const phase = {
+  const context = {
     noxus,
     daemons,
     random,
-    told: audience.told,
+    countEvents: hooks.countEvents,
     createdAt: new Map<string, number>(),
   };
   try {
-    await allOf([registerAll(phase, cast), killAll(phase, plan)]);
-    await Promise.all(cast.filter(({ waits }) => waits > 0).map((role) => letGo(phase, role)));
-    return await comeToRest(phase, plan, cast, audience);
+    await allOf([registerAll(context, runs), killAll(context, plan)]);
+    await Promise.all(runs.filter(({ waits }) => waits > 0).map((run) => resume(context, run)));
+    return await settle(context, plan, runs, hooks);
   } finally {
     await Promise.all(daemons.map((daemon) => daemon.stop()));
-    await Promise.all([noxus.close(), audience.close()]);
+    await Promise.all([noxus.close(), hooks.close()]);
   }
 }
 
@@ -137,8 +137,8 @@ function daemonOptions({ redisUrl, dataDir }: KillPlan, noxus: Simulator, receiv
   };
 }
 
-/** A slow receiver that sometimes answers with a failure. */
-async function startAudience(random: Random) {
+/** Starts a slow receiver that sometimes answers with a failure. */
+async function startHooks(random: Random) {
   const accepted: ReceivedWebhook[] = [];
   const ids = new Map<string, Set<string>>();
   let forged = 0;
@@ -157,7 +157,7 @@ async function startAudience(random: Random) {
     url: receiver.url,
     accepted,
     forged: () => forged,
-    told: (runId: string, type: string) => ids.get(`${runId} ${type}`)?.size ?? 0,
+    countEvents: (runId: string, type: string) => ids.get(`${runId} ${type}`)?.size ?? 0,
     close: () => receiver.close(),
   };
 }
@@ -170,10 +170,10 @@ interface BatchAnswer {
   results: { status: number }[];
 }
 
-/** Registers as a client does that repeats each request until it has a good answer. */
-async function registerAll({ noxus, daemons, random, createdAt }: Phase, cast: Role[]) {
-  for (let at = 0; at < cast.length; at += 10) {
-    const some = cast.slice(at, at + 10);
+/** Registers all runs, and repeats each request until it succeeds. */
+async function registerAll({ noxus, daemons, random, createdAt }: KillTest, runs: KillTestRun[]) {
+  for (let at = 0; at < runs.length; at += 10) {
+    const some = runs.slice(at, at + 10);
     for (const { id, script } of some) createdAt.set(id, Date.parse(noxus.add(script).created_at));
     const watches = some.map(({ id }) => ({ run_id: id }));
     await waitFor(
@@ -189,7 +189,7 @@ async function registerAll({ noxus, daemons, random, createdAt }: Phase, cast: R
 }
 
 /** Kills at random instants: most while the daemon is at work, some while it starts. */
-async function killAll({ daemons, random }: Phase, plan: KillPlan): Promise<void> {
+async function killAll({ daemons, random }: KillTest, plan: KillPlan): Promise<void> {
   for (let kill = 1; kill <= plan.kills; kill += 1) {
     const victim = daemons[randomInteger(random, 0, daemons.length - 1)];
     if (random() < 0.75) await victim?.current.ready();
@@ -199,35 +199,35 @@ async function killAll({ daemons, random }: Phase, plan: KillPlan): Promise<void
   }
 }
 
-/** Lets a waiting run go on once its receiver got the event, and then end. */
-async function letGo({ noxus, told }: Phase, { id, waits }: Role): Promise<void> {
-  const heard = (type: string, times: number) =>
-    waitFor(() => told(id, type) >= times, {
+/** Resumes a waiting run once the receiver has its event, and then ends it. */
+async function resume({ noxus, countEvents }: KillTest, { id, waits }: KillTestRun): Promise<void> {
+  const notified = (type: string, times: number) =>
+    waitFor(() => countEvents(id, type) >= times, {
       timeoutMs: TAKEOVER_MS,
-      describe: () => `run ${id} to be told of by ${type}, time ${times}`,
+      describe: () => `run ${id} to have ${times} events of type ${type}`,
     });
-  await heard(AWAITING, 1);
+  await notified(AWAITING, 1);
   noxus.setStatus(id, 'running');
   if (waits === 2) {
-    await heard('run.resumed', 1);
+    await notified('run.resumed', 1);
     noxus.setStatus(id, 'awaiting_human_feedback');
-    await heard(AWAITING, 2);
+    await notified(AWAITING, 2);
     noxus.setStatus(id, 'running');
   }
   noxus.setStatus(id, 'completed');
 }
 
-async function comeToRest(
-  { noxus, daemons, createdAt }: Phase,
+async function settle(
+  { noxus, daemons, createdAt }: KillTest,
   plan: KillPlan,
-  cast: Role[],
-  audience: Awaited<ReturnType<typeof startAudience>>,
+  runs: KillTestRun[],
+  hooks: Awaited<ReturnType<typeof startHooks>>,
 ): Promise<KillOutcome> {
   const url = plan.redisUrl ?? `${plan.dataDir}/redis.sock`;
   const stores = openStores({ url, prefix: 'runwatch' });
   const leftovers = async () => (await stores.keysLeft()).filter(isWork);
   try {
-    await waitFor(async () => (await stores.watches.counts()).finished === cast.length, {
+    await waitFor(async () => (await stores.watches.counts()).finished === runs.length, {
       timeoutMs: TAKEOVER_MS,
       describe: 'all watches to be finished',
     });
@@ -237,10 +237,10 @@ async function comeToRest(
     }).catch(() => undefined);
     const { planned, byState } = await stores.deliveries.ledger();
     return {
-      cast,
+      runs,
       createdAt,
-      accepted: audience.accepted,
-      forged: audience.forged(),
+      accepted: hooks.accepted,
+      forged: hooks.forged(),
       events: await allEvents(stores),
       finished: (await stores.watches.counts()).finished,
       planned,
