@@ -252,7 +252,7 @@ export class Batching implements ListFollower {
     return [[followed.run, toS(at)]];
   }
 
-  /** Runs that a page has told of before their first read. */
+  /** Runs that a page has listed before their first read. */
   private readonly told = new Set<TracedRun>();
   private firstReadsMs = 0;
   private readonly ids = new Map<string, Followed>();

@@ -60,7 +60,7 @@ export type ReadPage = (name: TracedPageName, size: number) => TracedPage | null
 export interface ListFollower {
   /** Called after each poll. @returns whether a plan is called for */
   notice(run: TracedRun, now: number): boolean;
-  /** @param used share of the budget that was used of late */
+  /** @param used share of the rate limit that was used recently */
   plan(now: number, used: number): PlanStep;
   /**
    * Reads a page.

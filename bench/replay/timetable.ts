@@ -34,7 +34,7 @@ export class Timetable {
   private sincePage = 0;
   private readonly entries = new Map<Task, Entry>();
 
-  /** The share of the time that requests took of late, and when that was reckoned. */
+  /** The share of the time that recent requests took, and the time of that figure. */
   private used = 0;
   private usedAt = -Infinity;
 

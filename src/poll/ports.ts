@@ -141,7 +141,7 @@ export interface SourceStore {
   answered(source: string, now: number): Promise<void>;
 }
 
-/** Watches whose run is gone, and when each is checked next. */
+/** Watches of gone runs, with the times of their next checks. */
 export interface GoneStore {
   /** Claims the checks that are due, which become due again after the lease. @returns watch ids */
   takeDue(now: number, options: { leaseMs: number; most: number }): Promise<string[]>;

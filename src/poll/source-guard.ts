@@ -17,7 +17,7 @@ const NOTE_EVERY_MS = 1_000;
 /** The number of watches to assume before they are counted: more than any decision needs. */
 const MANY = 100;
 
-/** A change whose event is missing this long belongs to a process that has died, ms. */
+/** After this time without its event a change was left by a dead process, ms. */
 const ABANDONED_MS = 10_000;
 
 interface SourceGuardDependencies {
@@ -175,7 +175,7 @@ function closedOf(state: SourceState | null): ClosedSource | null {
   return state?.closed ?? null;
 }
 
-/** The changes whose events the process that has just written a state has to raise. */
+/** The changes with events to raise by the process that has just written the state. */
 function unraised(
   before: SourceState | null,
   after: SourceState | null,

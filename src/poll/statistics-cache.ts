@@ -48,7 +48,7 @@ export interface StatisticsCache {
 }
 
 /**
- * Creates a cache whose lookup needs no request. `refresh`, run every few seconds, reads workflows
+ * Creates a cache with a synchronous lookup. `refresh`, run every few seconds, reads workflows
  * that are in use and have changed. Its first run reads the workflows that any process used last.
  */
 export function createStatisticsCache({ store, wake, now }: CacheDependencies): StatisticsCache {

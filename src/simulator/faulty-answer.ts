@@ -149,7 +149,7 @@ function wrongAnswer(exchange: Exchange, fault: WrongAnswer): Answer {
       return claiming(exchange.answer(), fault, exchange.now());
     case 'shift':
     case 'lag':
-      // The fault has changed the request, whose answer is right.
+      // The fault has changed the request; its answer is right.
       return exchange.answer();
   }
 }

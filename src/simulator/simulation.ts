@@ -22,7 +22,7 @@ export interface Simulation {
   streams: StreamCounts;
   callbacks: CallbackCounts;
   workflows: WorkflowCatalog;
-  /** The settings of streams whose script has none. */
+  /** The settings of streams without settings of their own. */
   streamSettings: StreamSettings;
   /** Aborted when the simulator closes. */
   closing: AbortSignal;

@@ -106,7 +106,7 @@ export const NODE_CATALOG = [
   nodeType('OutputNode', 'Output', { inputs: [connector('input')], outputs: [] }),
 ];
 
-/** The default workflow, whose runs complete unless their input names a story. */
+/** The default workflow; its runs complete unless their input names a story. */
 export const DEFAULT_WORKFLOW_ID = '0b9e6f74-25c1-4d0e-8a5b-7c3f1d2e9a60';
 
 const MAX_WORKFLOWS = 10_000;

@@ -6,17 +6,17 @@ import { waitFor } from '../support/wait-for.ts';
 
 const LIMIT = { requests: 20, perMs: 1_000 };
 
-/** Far more than the budget is for, as long as the runs are young and all want to be looked at often. */
+/** Far more runs than the rate limit allows, since young runs are polled often. */
 const NORMAL = { profile: 'normal', count: 80 };
 const URGENT = { profile: 'urgent', count: 2 };
 
 /** How many requests are counted: several times what the limit lets pass at once. */
 const COUNTED = 160;
 
-/** How long a source asks to be left alone, s. */
+/** The pause that a source requests, s. */
 const PAUSE_S = 2;
 
-/** What was on its way when a source asked for a pause may still arrive within this time, ms. */
+/** Requests in flight at the start of a pause arrive within this time, ms. */
 const UNDER_WAY_MS = 250;
 
 let noxus: Simulator;

@@ -36,7 +36,7 @@ afterEach(async () => {
   await rm(dataDir, { recursive: true });
 });
 
-/** A daemon on a host whose clock is off by what `aheadMs` gives. */
+/** A daemon on a host with a clock that is ahead by `aheadMs`. */
 async function startOn({ url, prefix }: { url: string; prefix: string }, aheadMs: () => number) {
   const lines: string[] = [];
   const log = pino({}, { write: (line: string) => void lines.push(line) });

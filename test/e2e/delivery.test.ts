@@ -91,7 +91,7 @@ async function startDaemon(): Promise<DaemonProcess> {
   return daemon;
 }
 
-/** Watches runs that have failed already, each told to the receivers whose turn it is. */
+/** Watches runs that have failed, each with some of the receivers in turn. */
 async function watchRuns(daemon: DaemonProcess): Promise<number> {
   const watches = Array.from({ length: RUNS }, (_, at) => ({
     run_id: noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] }).id,
@@ -145,7 +145,7 @@ describe('two daemons with failing receivers', () => {
     const balance = await conservation.stop();
     expect(balance).toMatchObject({ imbalances: [], planned });
     expect(balance.samples).toBeGreaterThan(10);
-    // Nobody who was well got more than what was in flight at the one kill a second time.
+    // A healthy receiver gets at most the attempts in flight at the kill a second time.
     expect(duplicates('well') + duplicates('slow')).toBeLessThanOrEqual(2 * PLACES);
     expect(deliveries.filter(({ state }) => state === 'skipped').length).toBeGreaterThan(0);
   }, 60_000);

@@ -66,7 +66,7 @@ function begin(count: number, script = COMPLETES): string[] {
   return Array.from({ length: count }, () => noxus.add(script).id);
 }
 
-/** The ids of the events by which the end of a run was told, each once. */
+/** The ids of the events for the end of each run. */
 function pastEnds(): Map<string, Set<string>> {
   const sent = new Map<string, Set<string>>();
   for (const { id, body } of everybody.received) {
@@ -165,7 +165,7 @@ describe('discovery by three daemons of a workspace whose clock is three hours b
 
   test('discovery reports a failing list once, keeps the daemons ready, and misses no run', async () => {
     const readiness = async () => (await anyDaemon().api<string>('/readyz')).body;
-    // On a machine that is slow, a list may have been late before; who was killed may not have said so.
+    // On a slow machine a list may have been late before; the killed daemon may not have logged it.
     await waitFor(async () => /^ok discovery: /m.test(await readiness()));
     const [failed, recovered] = [unavailable().length, linesOf('discovery.recovered').length];
     noxus.fault({ kind: 'status', status: 403, on: 'list' });

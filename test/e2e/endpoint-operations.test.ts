@@ -106,7 +106,7 @@ const deliveriesTo = (name: Name, state: string) =>
     `/v1/deliveries?endpoint=${name}&state=${state}`,
   );
 
-/** Has a run that has failed told to one endpoint; returns its delivery once that is in a state. */
+/** Notifies one endpoint of a failed run. @returns the delivery, once it has a state */
 async function tell(name: Name, state: string): Promise<DeliveryJson & { created_at: string }> {
   const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] });
   await daemon.api('/v1/watches', { run_id: id, endpoints: [name] });

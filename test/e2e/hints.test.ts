@@ -59,13 +59,13 @@ async function watchRuns(
   return ids;
 }
 
-/** How the stream of a run ended, once it has. */
+/** The end of a run's stream, once it has ended. */
 const endOf = (runId: string) =>
   listening.log().find(({ msg, run_id: id }) => msg === 'hint stream ended' && id === runId)?.[
     'end'
   ];
 
-/** Runs that are streamed until they end in different ways, and what reading them took. */
+/** Runs with streams until they end in different ways, and the number of their polls. */
 async function playStreams() {
   const noxus = hinted.streaming;
   const ids = await watchRuns(listening, { noxus, source: 'streaming', count: ENDS.length });
@@ -94,7 +94,7 @@ function gained(counts: number[], before: number[]): number[] {
   return counts.map((count, at) => count - (before[at] ?? 0));
 }
 
-/** Runs whose streams go wrong in every way, and that complete after that. */
+/** Runs with each kind of broken stream, which complete after that. */
 async function playFaults() {
   const noxus = hinted.streaming;
   const ids: string[] = [];

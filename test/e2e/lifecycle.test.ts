@@ -121,7 +121,7 @@ const OUTAGES: Outage[] = [
   },
 ];
 
-/** Runs complete while Redis is away; gives what was seen of it once they have been told of. */
+/** Completes runs while Redis is away. @returns what was observed, once all are notified */
 async function playOutage({ leave, comeBack }: Outage) {
   const redis = await startPrivateRedis({ aof: true });
   servers.push({ close: () => redis.stop() });
@@ -165,7 +165,7 @@ beforeAll(async () => {
   ]);
   withoutRedis = await spawnDaemon({ env: { REDIS_URL: 'redis://127.0.0.1:1' } });
   outages = OUTAGES.map(playOutage);
-  // One that fails is told of where it is looked at.
+  // A failure is reported by the tests that use the outcome.
   for (const outage of outages) outage.catch(() => undefined);
 });
 

@@ -40,7 +40,7 @@ interface Outcome {
   /** Null for a run that is not there when it is registered. */
   script: ScriptInput | null;
   steps: Step[];
-  /** Everything that is told of it, in order. */
+  /** All its events, in order. */
   events: string[];
   state: string;
 }
@@ -172,7 +172,7 @@ const OUTCOMES: Outcome[] = [
 ];
 
 let noxus: Simulator;
-/** Who is told: an endpoint of everything, one of the usual, one that came with the watch. */
+/** An endpoint for all events, one with default events, and a per-watch webhook. */
 let everything: Receiver;
 let usual: Receiver;
 let perWatch: Receiver;
@@ -353,7 +353,7 @@ function expectPromisedShape(event: RunwatchEvent, watch: WatchJson): void {
       metadata: watch.metadata,
       registered_at: watch.registered_at,
     },
-    // What ended the waiting for a human tells how long it took.
+    // The event after a wait contains the duration of the wait.
     ...(previous?.status === 'awaiting_human_feedback' &&
       run?.status !== previous.status &&
       event.type !== 'run.progress' && { waited_ms: expect.any(Number) }),
@@ -491,7 +491,7 @@ describe('event id', () => {
     daemon = await start(daemon.dataDir);
     const after = await readAll<RunwatchEvent>(daemon, '/v1/events');
     expect(after).toEqual(before);
-    // One more run goes all the way, so that whatever was to be told again would have been.
+    // After one more run has been delivered, any repeated event would have arrived.
     const runId = await play({ ...(OUTCOMES[2] as Outcome), what: 'one more' });
     await waitFor(() => receivedOf(everything, runId).length === 2);
     await waitUntilAllDelivered(daemon);

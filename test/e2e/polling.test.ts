@@ -95,7 +95,7 @@ describe('polling metrics', () => {
     text = (await daemon.api<string>('/metrics')).body;
   });
 
-  /** The sum of a metric over the series whose labels match. */
+  /** The sum of a metric over the series with matching labels. */
   function sumOf(name: string, labels = ''): number {
     const series = text
       .split('\n')

@@ -17,7 +17,7 @@ import { dumpRedis } from '../support/dump-redis.ts';
 import { startPrivateRedis, type PrivateRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-/** A secret of the kind that signs, whose bytes are readable so that no form of it stays unnoticed. */
+/** A signing secret with readable bytes, so that the search finds it in any encoding. */
 const whsec = (text: string) => `whsec_${Buffer.from(text.padEnd(32, '.')).toString('base64')}`;
 
 const TOKEN = 'canary-api-token-5cfd2a81';
@@ -58,7 +58,7 @@ function leaksIn(text: string): string[] {
   return [...new Set(FORMS.filter(({ form }) => text.includes(form)).map(({ what }) => what))];
 }
 
-/** Runs that come to every end, with every trouble whose answer carries private data. */
+/** Runs with every end, and with every fault that carries private data. */
 const SCRIPTS: ScriptInput[] = [
   ...['completed', 'failed', 'stopped', 'awaiting_human_feedback', 'hibernating'].map((status) => ({
     steps: [{ after_ms: 0, status, progress: 50 }],
@@ -229,7 +229,7 @@ async function register(): Promise<void> {
       endpoints: ['slow', 'moved', 'blocked'],
       webhook: { url },
     });
-    // What signs for it is shown to the one who registers it, and to no one else.
+    // The signing secret is returned to the registering client only.
     secretsShown.push(...(answer.match(/whsec_[\w+/=]+/g) ?? []));
     answers.push(answer);
   }
@@ -244,7 +244,7 @@ async function register(): Promise<void> {
   for (const body of wrong) {
     const refused = await call('/v1/watches', body);
     expect(refused.status).toBe(422);
-    // A name that the caller made up is theirs to be told again; the values are not.
+    // The client may get its own names back, but not the values.
     answers.push(refused.text.replaceAll(TOKEN, ''));
   }
   for (const token of [`${TOKEN}x`, '', READER]) {

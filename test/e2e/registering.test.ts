@@ -40,7 +40,7 @@ function configOf(prefix: string, changes: Record<string, unknown> = {}) {
   return {
     redis: { prefix },
     sources: { default: source, other: source },
-    // So rarely that a run is looked at once when it is registered, and then when we ask for it.
+    // So long that a run is polled at its registration, and then only on request.
     polling: { gone_after: '300ms', min_interval: '10m', max_interval: '10m' },
     endpoints: {
       hooks: { type: 'webhook', url: hooks.url, secret: SECRET, default: true },

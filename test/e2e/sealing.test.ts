@@ -20,9 +20,9 @@ const NEW_KEY = Buffer.alloc(32, 6).toString('base64');
 
 let redis: PrivateRedis;
 let noxus: Simulator;
-/** Told by the webhooks that come with watches. */
+/** Receives the per-watch webhooks. */
 let own: Receiver;
-/** Told as a configured endpoint, whose secret was rotated. */
+/** Receives for a configured endpoint with a rotated secret. */
 let ops: Receiver;
 /** Where the first daemons keep their key, and a host that has none of it. */
 let home: string;

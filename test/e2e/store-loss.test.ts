@@ -17,7 +17,7 @@ let server: PrivateRedis;
 let redis: Redis;
 let daemons: DaemonProcess[];
 
-/** Two daemons on a Redis that keeps nothing but what it is told to save. */
+/** Two daemons on a Redis that saves only on command. */
 beforeEach(async () => {
   noxus = await startSimulator();
   receiver = await startReceiver({ secrets: [SECRET] });
@@ -101,7 +101,7 @@ test('a failover that loses writes gives each change its own id, and each end on
   await waitFor(() => received('run.awaiting_human_feedback').length === waits.length, PATIENCE);
   await redis.call('SAVE');
 
-  // What follows is seen and delivered, and then the store does not know of it any more.
+  // The next changes are delivered, and then lost by the store.
   for (const id of ids) noxus.setStatus(id, 'running');
   await waitFor(async () => {
     const { body } = await first().api('/v1/watches?status=awaiting_human_feedback');

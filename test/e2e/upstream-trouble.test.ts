@@ -49,7 +49,7 @@ type Source = (typeof SOURCES)[number];
 
 let receiver: Receiver;
 let noxus: Record<Source, Simulator>;
-/** Two daemons on one Redis: trouble is everybody's. */
+/** Two daemons on one Redis, which share the state of each source. */
 let pair: [DaemonProcess, DaemonProcess];
 let stores: ReturnType<typeof openStores>;
 
@@ -140,7 +140,7 @@ async function playFaults() {
   await Promise.all(
     ids.map(async (runId, at) => {
       const seen = await reader.until(runId, ({ sequence }) => sequence > 0, 'faulty');
-      // It stays as it is: nothing is told again. A machine that is slow may see time-outs as well.
+      // No further event follows. A slow machine may see time-outs as well.
       await pollNow('faulty', runId);
       await reader.until(
         runId,
@@ -157,7 +157,7 @@ async function playFaults() {
     }),
   );
   noxus.faulty.clearFaults();
-  // They would come back by themselves, but by now the next look may be ten seconds away.
+  // The runs would recover by themselves, but the next poll may be ten seconds away.
   for (const runId of ids) await pollNow('faulty', runId);
   noxus.faulty.setStatus(well, 'completed');
   await waitUntilFinished('faulty', [...ids, hiccup, well]);
@@ -307,7 +307,7 @@ describe('run with failing polls', () => {
 
   test('failing polls keep the daemon ready, and never have two requests in flight for a run', () => {
     expect(faults.ready.status).toBe(200);
-    // Of a read that is given up, Noxus may learn only after the next one has come in.
+    // Noxus may notice an aborted read only after the next one has arrived.
     const answered = faults.ids.filter((_, at) => !GIVEN_UP.has(FAULTS[at]?.fault.kind ?? ''));
     for (const runId of [...answered, faults.hiccup]) {
       expect(noxus.faulty.requests.run(runId).maxInFlight).toBe(1);

@@ -38,7 +38,7 @@ const OUTAGES: Record<string, { fault: FaultInput; says: RegExp }> = {
 
 const TIMED_OUT: ReadonlySet<string> = new Set(['a slow drip', 'no answer']);
 
-/** The source behind TLS, whose certificate has expired. */
+/** The source behind TLS with an expired certificate. */
 const TLS = 'an expired certificate';
 
 /** Unusual answers for one run that must not hide it or other runs. */
@@ -68,7 +68,7 @@ let receiver: Receiver;
 let gateway: Server;
 let stores: ReturnType<typeof openStores>;
 let pair: [DaemonProcess, DaemonProcess];
-/** The daemon that is not killed. */
+/** The daemon that survives. */
 let left: DaemonProcess;
 
 const noxus: Record<string, Simulator> = {};

@@ -13,7 +13,7 @@ afterAll(() => stores.close());
 const AN_HOUR = 3_600_000;
 let names = 0;
 
-/** A source of its own, or one more process's view of one, at a time that stands still. */
+/** The limiter of a new source, or of one more process for a source, on a stopped clock. */
 function openBudget(limit: RateLimit, source = `source-${(names += 1)}`) {
   const clock = { ms: 0 };
   const budget = createSourceLimiter({
@@ -77,7 +77,7 @@ describe('rate limiter of a source', () => {
     const until = Date.now() + 200;
     await closeSource(sources, budget.source, until);
     expect(await budget.claim()).toBeNull();
-    // Then one request is tried, and no other before that is answered.
+    // Then one request probes the source, and no other before its answer.
     await waitFor(async () => (await budget.claim(60_000)) !== null);
     expect(Date.now()).toBeGreaterThanOrEqual(until);
     expect(await budget.claim(60_000)).toBeNull();

@@ -33,9 +33,9 @@ const registerWatches = createRegisterWatches({
 });
 const endWatch = createEndWatch({ watches, now: Date.now });
 
-/** A new watch of a run of its own, told to `ops`. */
+/** Registers a new run with the endpoint `ops`. */
 async function register(request: Partial<Registration> = {}): Promise<WatchKey> {
-  // A source of its own: there it is all that is due.
+  // A source of its own, so that nothing else is due.
   const key = { source: `source-${(runs += 1)}`, runId: `observed-${runs}` };
   await registerWatches([{ ...key, subscriptions: [ops], ...request }]);
   return key;
@@ -47,7 +47,7 @@ function seen(key: WatchKey, status: string): PollResult {
 
 const limit = { requests: 1_000, perMs: 1_000 };
 
-/** Claims the poll of a watch, as a process does that has time for it. */
+/** Claims the poll of a watch. */
 async function claim({ source }: WatchKey, process = `process-${(tokens += 1)}`) {
   const token = `${process}.${(tokens += 1)}`;
   const claimed = await requests.claim(source, { token, limit, leaseMs: 60_000, roundMs: 0 });
@@ -55,14 +55,14 @@ async function claim({ source }: WatchKey, process = `process-${(tokens += 1)}`)
   return { ...claimed, stored: claimed.stored!, lagMs: 0, permitMs: null };
 }
 
-/** What a judge does when a process is dead. */
+/** Takes over the claims of a dead process. */
 async function takeOver({ source }: WatchKey, process: string): Promise<void> {
   for await (const held of requests.heldBy(source, process)) {
     await requests.release(source, held, 'as before');
   }
 }
 
-/** A process that polls: each `poll` claims, and reads what it is given as soon as that is there. */
+/** A process whose `poll` claims a watch and gets the given result. */
 function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
   const dispatched: string[] = [];
   const id = `process-${(tokens += 1)}`;
@@ -87,14 +87,14 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
   return { id, poll, dispatched };
 }
 
-/** A look that is under way until it is let come. */
+/** A poll result that arrives when the test says so. */
 function heldResult() {
   let arrive: (result: PollResult) => void = () => undefined;
   const result = new Promise<PollResult>((resolve) => (arrive = resolve));
   return { result, arrive };
 }
 
-/** Lets the event loop turn so many times; not at all for a number below one. */
+/** Waits for this many turns of the event loop. */
 async function steps(count: number): Promise<void> {
   for (let step = 0; step < count; step += 1) await new Promise(setImmediate);
 }
@@ -142,7 +142,7 @@ describe('poll that was taken over from a slow process', () => {
 });
 
 describe('poll during a change of its watch', () => {
-  /** A poll under way: its claim is made, its look is not there yet. */
+  /** A poll in flight: its claim is made, its result has not arrived. */
   async function underWay(key: WatchKey) {
     const { result, arrive } = heldResult();
     const polled = pollingProcess().poll(key, result);
@@ -177,7 +177,7 @@ describe('poll during a change of its watch', () => {
     expect(await requests.dueTimes(key.source, [key.runId])).toEqual([null]);
     arrive(seen(key, 'running'));
     expect(await polled).toMatchObject({ is: 'written' });
-    // Registering left a wish for a poll.
+    // The registration has made the run due.
     const [due] = await requests.dueTimes(key.source, [key.runId]);
     expect(due).toBeLessThanOrEqual(Date.now());
     await pollingProcess().poll(key, seen(key, 'completed'));

@@ -50,7 +50,7 @@ function processOn(options: ProcessOptions = {}) {
 
 type Process = ReturnType<typeof processOn>;
 
-/** Watches runs whose polls are due now, or after so many ms. */
+/** Watches runs that are due after a time, by default now. */
 async function watch(runIds: readonly string[], inMs = 0, changes: Partial<Watch> = {}) {
   const changed = runIds.map((runId) => ({
     before: null,
@@ -74,7 +74,7 @@ const claimedRuns = async (process: Process, count: number) => {
   return found;
 };
 
-/** Writes a poll that has seen no change. @returns what became of that */
+/** Writes a poll without a change. @returns the reply of the store */
 async function commit({ stored, token }: RequestClaim, nextMs: number) {
   return watches.commitPoll({
     before: stored,

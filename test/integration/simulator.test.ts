@@ -23,7 +23,7 @@ async function call(path: string, init: RequestInit = {}) {
   return fetch(`${simulator.url}${path}`, { headers: { 'x-api-key': 'the-key' }, ...init });
 }
 
-/** The answer's JSON. Tests look at whatever they expect there. */
+/** The JSON of an answer, untyped. */
 async function json(path: string) {
   return JSON.parse(await (await call(path)).text());
 }

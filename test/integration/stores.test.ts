@@ -47,7 +47,7 @@ async function register(changes: Partial<Watch> = {}): Promise<StoredWatch> {
   return stored;
 }
 
-/** What a look at a run changes, with its fan-out. */
+/** The change of a poll, with its deliveries. */
 function seen(before: StoredWatch, status: string, progress = 0) {
   const run = snapshot({ id: before.watch.runId, status, progress });
   const looked = observe(before.watch, { kind: 'run', run }, observeContext(NOON));
@@ -75,7 +75,7 @@ const dueAt = async (name: string) => redis.zrange(keys.due(name), 0, '-1');
 
 const limits = { most: 4, rate: null, deadlineMs: 15_000 };
 
-/** Writes what an attempt made of a delivery; the gate is left as it is. */
+/** Writes the result of an attempt, without a change of the endpoint's state. */
 async function settle(before: StoredDelivery, after: Delivery, now = NOON) {
   const endpoint = await endpointStates.get(after.endpoint);
   const next = { most: 0, nextToken: '' };
