@@ -5,6 +5,7 @@ import { DELIVERY_STATES, type Delivery } from '../../src/core/delivery/delivery
 import { EVENT_TYPES } from '../../src/core/event/event.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { WATCH_STATES, type Subscription, type WatchKey } from '../../src/core/watch/watch.ts';
+import { DeliveryStore } from '../../src/redis/stores/delivery-store.ts';
 import { HistoryStore } from '../../src/redis/stores/history-store.ts';
 import { RetentionStore } from '../../src/redis/stores/retention-store.ts';
 import { newWatch, NOON, observeContext, snapshot, webhookTo } from '../support/builders.ts';
@@ -173,18 +174,27 @@ function withoutAnswers<Value>(value: Value): Value {
 /** A store whose process dies before its n-th command. */
 function mortal(commands: number): HistoryStore {
   let left = commands;
-  const dying = new Proxy(redis, {
+  const dying = hooked(() => {
+    left -= 1;
+    if (left < 0) throw new Error('killed');
+  });
+  return new HistoryStore(dying, keys);
+}
+
+/** The connection, with something done before each command. */
+function hooked(act: (command: string) => void | Promise<unknown>): typeof redis {
+  return new Proxy(redis, {
     get(target, name) {
       const value: unknown = Reflect.get(target, name);
       if (typeof value !== 'function') return value;
+      const call = (args: unknown[]): unknown =>
+        (value as (...given: unknown[]) => unknown).apply(target, args);
       return (...args: unknown[]) => {
-        left -= 1;
-        if (left < 0) throw new Error('killed');
-        return (value as (...given: unknown[]) => unknown).apply(target, args);
+        const acting = act(String(name));
+        return acting instanceof Promise ? acting.then(() => call(args)) : call(args);
       };
     },
   });
-  return new HistoryStore(dying, keys);
 }
 
 describe('history', () => {
@@ -269,7 +279,13 @@ describe('a delivery of a folded watch', () => {
     const key = await foldedRun();
     const [last] = await deliveriesOf(key);
     const there = sentInstead(last!, 'audit', NOON);
-    await Promise.all([deliveries.add([there]), history.fold(key)]);
+    let folds = 0;
+    const racing = hooked((command) => {
+      if (command === 'rwAddDeliveries') folds += 1;
+      return command === 'rwAddDeliveries' && folds === 1 ? history.fold(key) : undefined;
+    });
+    await new DeliveryStore(racing, keys, history).add([there]);
+    expect(folds).toBe(2);
     expect((await claim('audit')).claims).toMatchObject([
       { body: await events.body(last!.eventId), stored: { delivery: { id: there.id } } },
     ]);
@@ -314,6 +330,26 @@ describe('a change of a folded watch', () => {
     expect(await watches.commitMany([change])).toEqual([['audit']]);
     expect(await watches.commitMany([change])).toEqual([null]);
     expect((await claim('audit')).claims[0]?.body).toBe(await events.body(notice!.eventId));
+  });
+
+  test('or of a delivery, made while it is packed, keeps it live', async () => {
+    const key = await foldedRun();
+    const [last] = await deliveriesOf(key);
+    for (const change of [
+      () => write(last!.id, { state: 'skipped' }),
+      async () => {
+        const stored = (await watches.get(key))!;
+        const after = { ...stored.watch, metadata: { team: 'late' } };
+        await watches.commit({ before: stored, after, events: [], deliveries: [] });
+      },
+    ]) {
+      await history.unfold(key);
+      const racing = hooked((command) => (command === 'rwFold' ? change() : undefined));
+      expect(await new HistoryStore(racing, keys).fold(key)).toBe('changed');
+      expect(await isFolded(key)).toBe(false);
+    }
+    expect((await watches.get(key))?.watch.metadata).toEqual({ team: 'late' });
+    expect((await deliveries.get(last!.id))?.delivery.state).toBe('skipped');
   });
 
   test('is refused where it was read before folding', async () => {
