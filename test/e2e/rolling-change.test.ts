@@ -1,10 +1,15 @@
+import { readFileSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Redis } from 'ioredis';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { readAll, type DeliveryJson } from '../support/daemon-listings.ts';
 import {
+  buildOfVersion,
   spawnDaemonProcess,
   stopAll,
+  tempDir,
   type DaemonOptions,
   type DaemonProcess,
 } from '../support/daemon-process.ts';
@@ -12,6 +17,7 @@ import { testRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 3).toString('base64')}`;
+const VERSION = (JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }).version;
 const PATIENCE = { timeoutMs: 20_000 };
 
 /** Runs of each kind of watch; one of each ends every so many ms. */
@@ -20,9 +26,11 @@ const END_EVERY_MS = 100;
 
 let noxus: Simulator;
 let receiver: Receiver;
+let nextBuild: string;
 const daemons: DaemonProcess[] = [];
 
 beforeAll(async () => {
+  nextBuild = await tempDir();
   noxus = await startSimulator();
   // So that some attempts are under way whenever a daemon stops.
   receiver = await startReceiver({
@@ -34,6 +42,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await stopAll(daemons);
   await Promise.all([noxus, receiver].map((server) => server.close()));
+  await rm(nextBuild, { recursive: true });
 });
 
 /** A configuration with these endpoints, and these sources beside the default one. */
@@ -66,6 +75,12 @@ async function start(options: DaemonOptions): Promise<DaemonProcess> {
   return daemon;
 }
 
+/** The versions of the daemons that run. */
+async function versionsOf(daemon: DaemonProcess): Promise<string[]> {
+  const { body } = await daemon.api<{ data: { version: string }[] }>('/v1/processes');
+  return body.data.map(({ version }) => version).sort();
+}
+
 async function watched(daemon: DaemonProcess, given: { source: string; endpoints: string[] }) {
   const ids = Array.from(
     { length: RUNS },
@@ -76,13 +91,15 @@ async function watched(daemon: DaemonProcess, given: { source: string; endpoints
   return ids;
 }
 
-test("a rolling change of three daemons' configuration loses no event and wastes no attempt", async () => {
+test("a rolling change of three daemons' version and configuration loses no event and wastes no attempt", async () => {
   const target = testRedis();
   const before = optionsWith(['old', 'kept'], [], target);
-  const after = optionsWith(['kept', 'added'], ['eu'], target);
+  const main = await buildOfVersion('99.0.0', nextBuild);
+  const after = { ...optionsWith(['kept', 'added'], ['eu'], target), main };
   const [one, two, three] = await Promise.all([start(before), start(before), start(before)]);
   const olds = await watched(one, { source: 'default', endpoints: ['old', 'kept'] });
   const [four] = await Promise.all([start(after), one.stop()]);
+  expect(await versionsOf(four)).toEqual([VERSION, VERSION, '99.0.0']);
   const news = await watched(four, { source: 'default', endpoints: ['kept', 'added'] });
   const elsewhere = await watched(four, { source: 'eu', endpoints: ['added'] });
 
@@ -104,6 +121,7 @@ test("a rolling change of three daemons' configuration loses no event and wastes
     return (await deliveries()).filter(({ state }) => state === 'delivered').length === 5 * RUNS;
   }, PATIENCE);
   clearInterval(timer);
+  await waitFor(async () => (await versionsOf(four)).join() === '99.0.0,99.0.0,99.0.0', PATIENCE);
 
   const found = await deliveries();
   expect(found.map(({ attempt_count: count }) => count)).toEqual(found.map(() => 1));
@@ -113,3 +131,14 @@ test("a rolling change of three daemons' configuration loses no event and wastes
   expect(runsOf('kept')).toEqual([...olds, ...news].sort());
   expect(runsOf('added')).toEqual([...news, ...elsewhere].sort());
 }, 60_000);
+
+test('a daemon on records in a form that its version does not know ends with 2 and says why', async () => {
+  const target = testRedis();
+  const redis = new Redis(target.url);
+  await redis.set(`{${target.prefix}}:schema`, '99').finally(() => redis.quit());
+  const daemon = await spawnDaemonProcess(optionsWith([], [], target));
+  daemons.push(daemon);
+  expect(await daemon.exited).toBe(2);
+  await waitFor(() => daemon.stderr() !== '');
+  expect(daemon.stderr()).toMatch(/records of form 99.*knows form \d+.*redis\.prefix/);
+});

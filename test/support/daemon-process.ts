@@ -1,13 +1,14 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chown, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chown, cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 import { waitFor } from './wait-for.ts';
 
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const MAIN = join(ROOT, 'dist/main.js');
 
 export interface DaemonOptions {
   /** The configuration as in the file; port, data directory and log level have test defaults. */
@@ -16,6 +17,8 @@ export interface DaemonOptions {
   /** Shared by daemons of one store, and by restarts of one daemon. */
   dataDir?: string;
   args?: string[];
+  /** The entry point of another build; see {@link buildOfVersion}. */
+  main?: string;
   /** Runs it as another user, by id, and gives it the directories; only root can. */
   user?: number;
 }
@@ -64,6 +67,15 @@ export async function tempDir(): Promise<string> {
   return mkdtemp(join(tmpdir(), 'runwatch-test-'));
 }
 
+/** A copy of the build under another version number. @returns its entry point; the caller removes `dir` */
+export async function buildOfVersion(version: string, dir: string): Promise<string> {
+  const manifest = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as object;
+  await writeFile(join(dir, 'package.json'), JSON.stringify({ ...manifest, version }));
+  await cp(join(ROOT, 'dist'), join(dir, 'dist'), { recursive: true });
+  await symlink(join(ROOT, 'node_modules'), join(dir, 'node_modules'));
+  return join(dir, 'dist/main.js');
+}
+
 /** Starts the built daemon on a free port and waits for its ready line. */
 export async function startDaemonProcess(options: DaemonOptions = {}): Promise<DaemonProcess> {
   const daemon = await spawnDaemonProcess(options);
@@ -85,7 +97,7 @@ export async function spawnDaemonProcess(options: DaemonOptions = {}): Promise<D
   const { server = {}, ...config } = options.config ?? {};
   await writeFile(configPath, stringify({ ...config, server: { port: 0, ...(server as object) } }));
   const env = cleanEnv({ RUNWATCH_DATA_DIR: dataDir, ...options.env });
-  const args = [MAIN, 'serve', '--config', configPath, ...(options.args ?? [])];
+  const args = [options.main ?? MAIN, 'serve', '--config', configPath, ...(options.args ?? [])];
   const { user } = options;
   if (user !== undefined) {
     for (const path of [configDir, configPath, dataDir]) await chown(path, user, user);
