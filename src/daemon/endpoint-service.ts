@@ -53,12 +53,16 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
     const limits = endpoints.limitsOf(poolOf(receiver));
     return { endpoints: endpointStates, limits, now: now() };
   };
+  const countsOf = async (receiver: Receiver, { byEndpoint }: Ledger) =>
+    isWebhook(receiver)
+      ? deliveries.countsAt(receiver)
+      : (byEndpoint.get(receiver) ?? noDeliveries());
   const change = async (name: string, by: (state: EndpointState) => EndpointState) => {
     const receiver = await find(name);
     if (receiver === null) return null;
     const state = await changeEndpoint(controlOf(receiver), receiver, by);
-    const stored = { receiver, state, version: 0 };
-    return viewOf(stored, endpoints, await deliveries.ledger());
+    const counts = await countsOf(receiver, await deliveries.ledger());
+    return viewOf({ receiver, state }, endpoints, counts);
   };
   return {
     async list() {
@@ -68,7 +72,11 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
         endpointStates.unwell(MOST_UNWELL),
       ]);
       const known = [...configured, ...(await removed(deps)), ...unwell];
-      return known.map((stored) => viewOf(stored, endpoints, ledger));
+      return Promise.all(
+        known.map(async (stored) =>
+          viewOf(stored, endpoints, await countsOf(stored.receiver, ledger)),
+        ),
+      );
     },
     async test(name) {
       const receiver = await find(name);
@@ -124,15 +132,15 @@ async function someDelivery(deliveries: DeliveryStore, receiver: Receiver) {
 }
 
 function viewOf(
-  { receiver, state }: StoredEndpoint,
+  { receiver, state }: Pick<StoredEndpoint, 'receiver' | 'state'>,
   endpoints: Endpoints,
-  ledger: Ledger,
+  counts: EndpointView['counts'],
 ): EndpointView {
   return {
     name: shownReceiver(receiver),
     ...kindOf(receiver, endpoints),
     default: endpoints.defaults.includes(receiver),
-    counts: ledger.byEndpoint.get(receiver) ?? noDeliveries(),
+    counts,
     health: {
       state: healthOf(state),
       reason: state.disabled?.reason ?? null,

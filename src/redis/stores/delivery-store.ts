@@ -9,6 +9,7 @@ import {
   type DeliveryState,
   type StoredDelivery,
 } from '../../core/delivery/delivery.ts';
+import { shownReceiver, type Receiver } from '../../core/delivery/receiver.ts';
 import { declaredKeys } from '../declared-keys.ts';
 import { readClaims, receiverKeys, type PoolClaims } from './delivery-claims.ts';
 import { moveEffects, type DeliveryMove } from './delivery-move.ts';
@@ -33,6 +34,10 @@ interface PageOptions {
 
 /** A watch may be folded between two steps of adding a delivery to it. */
 const ADD_TRIES = 3;
+
+/** Deliveries read to count those to one receiver, and how many of them in one go. */
+const COUNTED_AT_MOST = 10_000;
+const COUNTED_AT_ONCE = 500;
 
 /** Deliveries examined to find the oldest one that waits for an endpoint. */
 const OLDEST_AMONG = 10_000;
@@ -304,6 +309,26 @@ export class DeliveryStore {
       const isOver = page.items.some(({ delivery: { createdAt } }) => createdAt < since);
       cursor = isOver ? undefined : (page.nextCursor ?? undefined);
     } while (cursor !== undefined);
+  }
+
+  /**
+   * Deliveries to one receiver, by state: of the newest 10,000. The counters have one entry for all
+   * webhooks of watches together.
+   */
+  async countsAt(receiver: Receiver): Promise<Record<DeliveryState, number>> {
+    const counts = noDeliveries();
+    const endpoint = shownReceiver(receiver);
+    let from: string | undefined;
+    for (let counted = 0; counted < COUNTED_AT_MOST; counted += COUNTED_AT_ONCE) {
+      const query = { order: 'newest' as const, limit: COUNTED_AT_ONCE, from };
+      const { items, next } = await this.ofAll({ endpoint }, query);
+      // Two webhooks may share a masked form.
+      const own = items.filter(({ item }) => item.delivery.endpoint === receiver);
+      for (const { item } of own) counts[item.delivery.state] += 1;
+      if (next === null) break;
+      from = String(next);
+    }
+    return counts;
   }
 
   async ledger(): Promise<Ledger> {

@@ -1,0 +1,50 @@
+import { afterAll, expect, test } from '@jest/globals';
+import { configSchema } from '../../src/config/schema.ts';
+import { webhookReceiver, shownReceiver } from '../../src/core/delivery/receiver.ts';
+import { createEndpointService } from '../../src/daemon/endpoint-service.ts';
+import { createEndpoints } from '../../src/daemon/endpoints.ts';
+import { newMark } from '../support/builders.ts';
+import { deliveryRig } from '../support/delivery-rig.ts';
+
+const rig = deliveryRig();
+afterAll(() => rig.close());
+
+const service = createEndpointService({
+  endpoints: createEndpoints(
+    configSchema.parse({
+      data_dir: '/d',
+      endpoints: { ops: { type: 'webhook', url: 'https://ops.example' } },
+    }),
+  ),
+  deliveries: rig.deliveries,
+  endpointStates: rig.endpointStates,
+  deliverer: { dispatch: () => undefined },
+  routeOf: async () => null,
+  secrets: { rotate: async () => null },
+  newMark,
+  unconfigured: { find: async () => ({ sources: [], endpoints: [] }) },
+  now: rig.now,
+});
+
+test('the list of endpoints counts the deliveries of each failing per-watch webhook', async () => {
+  const [gone, other] = ['one', 'two'].map((path) =>
+    webhookReceiver(`https://hooks.example/${path}`),
+  );
+  for (const receiver of [gone!, other!, other!, 'ops']) {
+    await rig.plan(rig.newRun(), receiver, ['run.failed']);
+  }
+  await rig.answerAll(({ endpoint }) => (endpoint === 'ops' ? 'ok' : 'fail'));
+  await rig.plan(rig.newRun(), gone!, ['run.failed']);
+  await rig.answerAll('gone');
+  await rig.plan(rig.newRun(), gone!, ['run.failed']);
+  await rig.settle();
+
+  const listed = await service.list();
+  const countsOf = (receiver: string) =>
+    listed.find(({ name }) => name === shownReceiver(receiver))?.counts;
+  expect(countsOf('ops')).toMatchObject({ delivered: 1, dead: 0 });
+  expect(countsOf(gone!)).toMatchObject({ dead: 1, skipped: 1, pending: 1, delivered: 0 });
+  expect(countsOf(other!)).toMatchObject({ pending: 2, dead: 0, skipped: 0, delivered: 0 });
+  const paused = await service.pause(shownReceiver(other!));
+  expect(paused?.counts).toMatchObject({ pending: 2 });
+});
