@@ -29,15 +29,15 @@ import type { Lifecycle } from './lifecycle.ts';
 import type { RedisConnections } from './redis/connection.ts';
 
 interface DaemonOptions extends CommonOptions {
-  /** Where `log` endpoints write; takes every level. */
+  /** Where `log` endpoints write; without a level of its own. */
   eventLog: EventLogger;
-  /** Readiness fails once it stops; it finishes or hands back work that runs, and closes everything. */
+  /** When it stops, readiness fails; it finishes or releases running work and closes everything. */
   lifecycle: Lifecycle;
 }
 
 /**
- * The composition root: builds everything from the configuration and starts it, in the order in
- * which it needs one another. What is opened is registered with the lifecycle, which closes it.
+ * The composition root: builds all parts from the configuration and starts them, in the order of their
+ * dependencies. The lifecycle closes every part that was opened.
  * Throws RunwatchError with the code of the part that could not start, or `stopping`.
  * @returns where the HTTP API listens
  */
@@ -63,7 +63,7 @@ interface Parts {
   deliverer: Deliverer;
   unconfigured: Unconfigured;
   services: Services;
-  /** Closes what webhooks keep open. */
+  /** Closes the connections of webhooks. */
   closeAgents: () => void;
 }
 
@@ -148,14 +148,14 @@ function openSecrets(common: Common, { signingSecret, sealer }: OwnSecrets) {
   });
 }
 
-/** Tells how many ms ago the process began to stop. */
+/** Returns a function that says how many ms ago the process began to stop. */
 function stopwatch(stopping: AbortSignal): () => number {
   let stoppingSince = Infinity;
   stopping.addEventListener('abort', () => (stoppingSince = performance.now()), { once: true });
   return () => Math.max(0, performance.now() - stoppingSince);
 }
 
-/** Connections of webhooks, each kind behind the guard that judges it. */
+/** Connections of configured webhooks and of per-watch webhooks, each with its egress guard. */
 function openAgents(perWatchGuard: EgressGuard) {
   const configured = createWebhookAgents(createEndpointGuard());
   const perWatch = createWebhookAgents(perWatchGuard);
@@ -169,7 +169,7 @@ function openAgents(perWatchGuard: EgressGuard) {
   };
 }
 
-/** Listens before any worker starts: a port that is taken is noticed before anything is done. */
+/** Listens before any worker starts: a port in use is found before any work is done. */
 async function serve(
   { config, log, version, lifecycle }: DaemonOptions,
   { services, common }: Parts,
@@ -212,10 +212,10 @@ function run(
   lifecycle.onStop('folding', () => folding.stop());
   const noting = startMemoryNotes(stores.memory, log);
   lifecycle.onStop('memory', () => noting.stop());
-  // Work that runs cannot end while Redis is away: it is handed back by leaving it.
+  // Running work cannot end while Redis is away: other processes take it over.
   const mustForce = () => connections.state().kind !== 'ok';
   lifecycle.onStop('webhook connections', parts.closeAgents);
-  // First to start and last to stop: work is claimed only by a process that shows that it lives.
+  // First to start and last to stop: only a process with a heartbeat claims work.
   processes.add(poller.work);
   processes.start();
   lifecycle.onStop('process', () => processes.stop(mustForce()));
@@ -230,7 +230,7 @@ function run(
   });
   poller.start();
   lifecycle.onStop('poller', (withinMs) => poller.stop({ force: mustForce(), withinMs }));
-  // After the workers: it may find that they have lost their place in the schedule.
+  // After the workers: it may find that watches are missing from the schedule.
   common.storeGuard.start({
     systemEvents,
     dispatch: deliverer.dispatch,
@@ -241,11 +241,11 @@ function run(
     },
   });
   lifecycle.onStop('store guard', () => common.storeGuard.stop());
-  // What was lost or left undone while Redis was away is mended as soon as it is back.
+  // Repairs what was lost or not done while Redis was away.
   connections.onUsable(() => {
     processes.tend();
     common.storeGuard.check();
     poller.survey();
-    deliverer.look();
+    deliverer.sweep();
   });
 }

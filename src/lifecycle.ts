@@ -1,12 +1,12 @@
 import { RunwatchError } from './core/errors.ts';
 
-/** Kept back for each releaser still to come, so that a slow one cannot use up their time. */
+/** Reserved for each later releaser, so that a slow one cannot use up their time, ms. */
 const RESERVE_MS = 250;
 /** Under npm one Ctrl-C arrives twice within moments: from the terminal, and passed on by npm. */
 const ECHO_MS = 100;
 const LATE = Symbol('late');
 
-/** Lets go of one thing, within so many milliseconds; what it has not done by then is given up. */
+/** Releases one part within so many milliseconds; after that it is abandoned. */
 export type Release = (remainingMs: number) => Promise<unknown> | void;
 
 interface Log {
@@ -14,9 +14,9 @@ interface Log {
   error(fields: object, message: string): void;
 }
 
-/** How a stop went, by the names of the releasers. */
+/** The result of a stop, by the names of the releasers. */
 interface StopReport {
-  /** Those that did not end in time. */
+  /** Releasers that did not end in time. */
   late: string[];
   failed: string[];
 }
@@ -25,8 +25,8 @@ export interface Lifecycle {
   /** Aborts when the stop begins. */
   readonly stopping: AbortSignal;
   /**
-   * Registers what undoes a step that was just done. Once a stop has begun it is released as well,
-   * and the start that registers it is cut off.
+   * Registers the releaser of a part that was just started. After a stop has begun it is called as well,
+   * and the start that registers it ends with an error.
    * @throws RunwatchError `stopping`
    */
   onStop(name: string, release: Release): void;
@@ -39,7 +39,7 @@ export interface Lifecycle {
 }
 
 /**
- * Keeps what was started and lets go of it in reverse order.
+ * Keeps the parts that were started, and releases them in reverse order.
  * @param now milliseconds of a clock that never goes back
  */
 export function createLifecycle(log: Log, now: () => number = () => performance.now()): Lifecycle {
@@ -78,7 +78,7 @@ export function createLifecycle(log: Log, now: () => number = () => performance.
     onStop(name, release) {
       releasers.push({ name, release });
       if (stopped === null) return;
-      // Where the stop is over already, nobody else would come for this one.
+      // A stop that is over calls no more releasers.
       void stopped.then(() => releaseAll(RESERVE_MS));
       throw new RunwatchError(`stopped while ${name} was starting`, { code: 'stopping' });
     },
@@ -107,8 +107,8 @@ async function within(ms: number, work: () => Promise<unknown>): Promise<unknown
 }
 
 /**
- * Runs a start that registers its releasers as it goes; when it fails, what it had opened is let
- * go before the error is passed on.
+ * Runs a start that registers its releasers as it goes. If it fails, they are called before the error is
+ * thrown.
  */
 export async function startOrUndo<Result>(
   lifecycle: Lifecycle,
@@ -132,18 +132,18 @@ type StopSignal = 'SIGINT' | 'SIGTERM';
 
 interface SignalOptions {
   source: SignalSource;
-  /** Drains and lets go; bounded in time by itself. */
+  /** Stops all parts, in bounded time. */
   stop: () => Promise<unknown>;
-  /** Ends the process in the middle of everything. */
+  /** Ends the process at once. */
   exitNow: (code: number) => void;
   log: Log;
   now?: () => number;
 }
 
 /**
- * The first SIGINT or SIGTERM stops in good order, the second ends the process at once with 1.
- * @returns the exit code after a stop in good order: 0, also when something was cut short, since
- *   whatever was not finished is taken up by the next process
+ * The first SIGINT or SIGTERM stops gracefully, the second ends the process at once with 1.
+ * @returns the exit code of a graceful stop: 0, also when a part did not end in time, since the next
+ *   process takes up unfinished work
  */
 export function untilStoppedBySignal(options: SignalOptions): Promise<number> {
   const { source, stop, exitNow, log, now = () => performance.now() } = options;

@@ -15,8 +15,8 @@ const io = {
 };
 const stop = new AbortController();
 
-// A reader that has seen enough, such as `head`, is no error: what still runs is told to end. A full
-// disk ends verbs with an error, but not the daemon, which does its work without a log.
+// A closed pipe, as of `head`, is no error: the verb ends. A full disk ends verbs with an error, but not
+// the daemon, which works on without a log.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (stop.signal.aborted) return;
   if (error.code === 'EPIPE') {
@@ -54,7 +54,7 @@ try {
   process.exitCode = EXIT.failure;
 }
 
-/** The first signal asks the verb to end; a second one does not wait for it. */
+/** The first signal aborts the verb; a second one ends the process at once. */
 function handleSignal(
   signal: NodeJS.Signals,
   { code, exitCode }: { code: string; exitCode: number },
@@ -70,7 +70,7 @@ function versionOfPackage(): string {
   return (JSON.parse(text) as { version: string }).version;
 }
 
-/** What a verb needs is loaded when it runs: printing a list must not wait for a database client. */
+/** Each verb loads its modules when it runs: a list must not wait for a database client. */
 function dependencies(): CliDependencies {
   return {
     async createRunReader(settings) {
@@ -89,7 +89,7 @@ function dependencies(): CliDependencies {
         stdout,
         stderr,
       });
-      // Whatever could not be stopped in time must not keep the process.
+      // A part that did not stop in time must not keep the process alive.
       return process.exit(exitCode);
     },
     async showConfig(options) {

@@ -4,17 +4,17 @@ import type { StoreClock } from '../redis/store-clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { faultLog } from './faults.ts';
 
-/** From here on a clock is called wrong, ms. */
+/** A clock that differs by this much counts as wrong, ms. */
 const SKEWED_MS = 1_000;
 
-/** From here on it is refused where that is configured, ms. */
+/** A clock that differs by this much is refused if so configured, ms. */
 const REFUSED_MS = 30_000;
 
-/** How often at the most the store is asked because the own clock was set, ms. */
+/** The least time between two readings of the store's clock after a jump of the own one, ms. */
 const JUMP_CHECK_MS = 1_000;
 
 const REMEDY =
-  'set the clock of this host or of the Redis host right (NTP); runwatch goes by that of Redis';
+  'set the clock of this host or of the Redis host right (NTP); runwatch uses the clock of Redis';
 
 export interface DaemonClocks extends HostClocks {
   /** Milliseconds since the host started, which count on while it sleeps and cannot be set. */
@@ -24,7 +24,7 @@ export interface DaemonClocks extends HostClocks {
 interface ClockDependencies {
   store: Pick<StoreClock, 'read' | 'takeOut'>;
   clocks: DaemonClocks;
-  /** Takes each new figure of by how much the own clock is ahead, ms. */
+  /** Reports by how much the own clock is ahead, ms. */
   report: (skewMs: number) => void;
   log: Logger;
 }
@@ -35,11 +35,11 @@ export interface Clock {
   now: () => number;
   /** The time of day that receivers compare with their own clock, milliseconds since the epoch. */
   timeOfDay: () => number;
-  /** By how much the own wall clock is ahead of the store's, ms. */
+  /** How far the own wall clock is ahead of the store's, ms. */
   skewMs: () => number;
-  /** Reads the store's clock, and takes a step forward out of it where it was set. */
+  /** Reads the store's clock, and removes a step if it was set forward. */
   measure(): Promise<void>;
-  /** Calls back with the ms by which the store's clock went back to what it was before it was set. */
+  /** Calls back with the size of a removed step, ms: the store's clock went back by so much. */
   onStepTakenOut(moveBack: (stepMs: number) => Promise<void>): void;
 }
 
@@ -84,7 +84,7 @@ export function createClock({ store, clocks, report, log }: ClockDependencies): 
   };
 }
 
-/** Reads the store's clock. A step forward that shows is taken out, and what is read then counts. */
+/** Reads the store's clock; after it removed a step forward, reads again. */
 function storeReader(store: ClockDependencies['store'], { monotonic, uptime }: DaemonClocks) {
   let before: Parameters<typeof stepBetween>[0] | null = null;
 
@@ -106,7 +106,7 @@ function storeReader(store: ClockDependencies['store'], { monotonic, uptime }: D
   };
 }
 
-/** @throws RunwatchError `clock_skewed` where the own clock is so far off that it may be refused */
+/** @throws RunwatchError `clock_skewed` when the own clock is too far off */
 export function refuseSkew(skewMs: number): void {
   if (Math.abs(skewMs) < REFUSED_MS) return;
   const seconds = Math.round(Math.abs(skewMs) / 1_000);

@@ -33,8 +33,8 @@ const HOST_CLOCKS: DaemonClocks = {
 };
 
 /**
- * What nearly every part of the daemon is built from.
- * Throws RunwatchError `schema_unknown`, and `clock_skewed` where that is to be refused.
+ * The collaborators that most parts of the daemon share.
+ * Throws RunwatchError `schema_unknown`, and `clock_skewed` if the configuration refuses that.
  */
 export async function openCommon(options: CommonOptions, connections: RedisConnections) {
   const { config, log, version } = options;
@@ -72,7 +72,7 @@ export async function openCommon(options: CommonOptions, connections: RedisConne
 
 export type Common = Awaited<ReturnType<typeof openCommon>>;
 
-/** What notices that the store has lost data, and what it goes by. */
+/** The guard that detects lost data in the store, with its record of known watches. */
 async function guardStore({ config, log }: CommonOptions, stores: Stores, clock: Clock) {
   const knownWatches = new KnownWatches(stores.watches);
   const storeGuard = await StoreGuard.open({
@@ -97,7 +97,7 @@ async function guardStore({ config, log }: CommonOptions, stores: Stores, clock:
   return { storeGuard, watchNotes };
 }
 
-/** What tells the stores apart that a data directory is used with. */
+/** Identifies a store among those that share a data directory. */
 function storeName({ redis: { url, sentinels, name, cluster, prefix } }: Config): string {
   return JSON.stringify([url, sentinels, name, cluster, prefix]);
 }
@@ -137,15 +137,15 @@ function createOwnProcess(
 
 export type QueueFactory = (name: string) => SlotQueue;
 
-interface QueueGround {
+interface QueueOptions {
   prefix: string;
   producer: Redis;
   consumer: Redis;
   log: Logger;
 }
 
-/** Makes queues that share connections, prefix and a voice for their errors. */
-export function queueFactory({ prefix, producer, consumer, log }: QueueGround): QueueFactory {
+/** Makes queues that share connections, prefix and error log. */
+export function queueFactory({ prefix, producer, consumer, log }: QueueOptions): QueueFactory {
   return (name) =>
     createSlotQueue({
       name,

@@ -8,8 +8,8 @@ import type { KnownStore } from '../core/store-loss.ts';
 import { isCode } from '../redis/file-lock.ts';
 
 /**
- * Refuses a data directory that another user of the machine may have prepared, or may write to: keys
- * and the data of our own Redis lie in it. One that is missing is made later, for this user alone.
+ * Refuses a data directory that another user owns or may write to: keys and the data of the embedded
+ * Redis lie in it. A missing one is created later, for this user alone.
  * @throws RunwatchError `data_directory_untrusted`, `data_directory_unusable`
  */
 export async function checkDataDirectory(path: string): Promise<void> {
@@ -31,14 +31,14 @@ export async function checkDataDirectory(path: string): Promise<void> {
 
 const schema = z.object({ epoch: z.string(), events: z.number(), watches: z.number() });
 
-/** Keeps what is known of a store over restarts. */
+/** Remembers the state of a store over restarts. */
 export interface EpochFile {
   read(): Promise<KnownStore | null>;
   write(known: KnownStore): Promise<void>;
 }
 
 /**
- * A file in the data directory for each store that it was used with.
+ * One file in the data directory for each store.
  * @param store its address and prefix
  */
 export function createEpochFile(dataDir: string, store: string): EpochFile {
@@ -61,7 +61,7 @@ export function createEpochFile(dataDir: string, store: string): EpochFile {
   };
 }
 
-/** A file that was cut off or edited says nothing. */
+/** Null for a file that was truncated or edited. */
 function parse(text: string): KnownStore | null {
   try {
     return schema.safeParse(JSON.parse(text)).data ?? null;

@@ -24,10 +24,10 @@ import { startPeriodic, type Periodic } from './periodic.ts';
 import type { Processes, ClaimedWork } from './processes.ts';
 import type { Routes } from './routes.ts';
 
-/** How often ranges that are to go out again are looked for: a process may die over one, ms. */
+/** How often requested ranges are checked for: a process may die while it redelivers one, ms. */
 const REPLAY_EVERY_MS = 10_000;
 
-/** Attempts that compute at a time; those that wait for their receivers do not. */
+/** Attempts that use the processor at a time, without those that wait for their receivers. */
 const BUSY_ATTEMPTS = 64;
 
 export interface DelivererDependencies {
@@ -49,19 +49,19 @@ export interface DelivererDependencies {
   log: Logger;
 }
 
-/** The half of the daemon that delivers. */
+/** The delivery half of the daemon. */
 export interface Deliverer {
   /** Deliveries of these pools have become due. */
   dispatch: (pools: string[]) => void;
   replay: Replay;
   isRunning(): boolean;
-  /** Looks for what is due now. */
-  look(): void;
-  /** Begins with ranges that are to go out again. */
+  /** Sweeps the due index now. */
+  sweep(): void;
+  /** Starts to redeliver requested ranges. */
   replayRanges(): void;
   start(): void;
   /**
-   * @param options.force does not wait for attempts that run: they cannot be settled while Redis is away
+   * @param options.force does not wait for running attempts: no result can be written while Redis is away
    * @param options.elapsedMs for how long the process has been stopping
    */
   stop(options: { force: boolean; elapsedMs: number }): Promise<void>;
@@ -95,7 +95,7 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
     dispatch,
     replay,
     isRunning: () => isRunning,
-    look: () => void relay.sweep().catch(onError),
+    sweep: () => void relay.sweep().catch(onError),
     replayRanges: () => replaying?.trigger(),
     start() {
       isRunning = true;
@@ -164,7 +164,7 @@ function openRelay(
   });
 }
 
-/** A notice of awaiting feedback is of use only while the run still waits where it did. */
+/** A notice of awaiting feedback is out of date once the run no longer waits at the same point. */
 async function isOvertaken(watches: WatchStore, delivery: Delivery): Promise<boolean> {
   if (delivery.eventType !== 'run.awaiting_human_feedback') return false;
   const stored = await watches.get(delivery);
@@ -178,10 +178,10 @@ interface ClaimedDeliveriesDependencies {
   limitsOf: (pool: string) => EndpointLimits;
 }
 
-/** Pools whose due times are moved back at the most. */
+/** The most pools whose due times are moved back. */
 const POOLS_MOVED = 100_000;
 
-/** Deliveries as work that is claimed: those of a dead process are due at once. */
+/** Deliveries as claimed work: those of a dead process become due at once. */
 export function claimedDeliveries(
   deps: ClaimedDeliveriesDependencies,
   own: { id: string; tokens: ClaimTokens },

@@ -40,10 +40,10 @@ export interface EndpointServiceDependencies {
   now: () => number;
 }
 
-/** Webhooks of watches that are not well, listed at the most. */
+/** The most failing per-watch webhooks in the list. */
 const MOST_UNWELL = 200;
 
-/** What names are searched for among those; as many as are kept. */
+/** The most of them that a name is searched in: as many as are kept. */
 const SEARCHED_UNWELL = 10_000;
 
 export function createEndpointService(deps: EndpointServiceDependencies): EndpointService {
@@ -97,7 +97,7 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
   };
 }
 
-/** Endpoints that are configured no more, and that deliveries still wait for. */
+/** Endpoints that are no longer configured and still have waiting deliveries. */
 async function removed({
   endpointStates,
   unconfigured,
@@ -107,8 +107,8 @@ async function removed({
 }
 
 /**
- * Finds the receiver of a name: a configured endpoint, or a webhook of a watch that is not well.
- * The function throws RunwatchError `ambiguous_endpoint` where two share a masked form.
+ * Finds the receiver of a name: a configured endpoint, or a failing per-watch webhook.
+ * The function throws RunwatchError `ambiguous_endpoint` when two webhooks share the masked form.
  */
 function receiverFinder(endpoints: Endpoints, states: EndpointStore) {
   return async function find(name: string): Promise<Receiver | null> {
@@ -123,7 +123,7 @@ function receiverFinder(endpoints: Endpoints, states: EndpointStore) {
   };
 }
 
-/** A delivery by which the way to a receiver is found: the URL of a webhook is kept with its watch. */
+/** A delivery that leads to the route of a receiver: the URL of a webhook is stored with its watch. */
 async function someDelivery(deliveries: DeliveryStore, receiver: Receiver) {
   const none = { endpoint: receiver, source: '', runId: '' };
   if (!isWebhook(receiver)) return none;
@@ -185,7 +185,7 @@ function healthOf({ disabled, paused, breaker }: EndpointState): EndpointHealth[
   return breaker === 'open' ? 'failing' : 'active';
 }
 
-/** How endpoints stand, for metrics: those configured, and those that deliveries wait for. */
+/** Figures of the configured endpoints, and of others with waiting deliveries, for metrics. */
 export async function endpointFigures(
   deps: EndpointFiguresDependencies,
 ): Promise<EndpointFigures[]> {
@@ -216,13 +216,13 @@ export async function endpointFigures(
   );
 }
 
-/** An endpoint whose deliveries do not go out, which no user asked for. */
+/** An endpoint whose deliveries are not sent, for another reason than a pause. */
 export interface FailingEndpoint {
   name: string;
   health: 'failing' | 'disabled';
 }
 
-/** Configured endpoints that fail, or are disabled because they did. */
+/** Configured endpoints that are failing or disabled. */
 export async function failingEndpoints({
   endpoints,
   endpointStates,

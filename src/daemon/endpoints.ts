@@ -4,27 +4,27 @@ import { matchesWatch, wantsEvent } from '../core/event/event.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { isOrigin } from '../core/delivery/receiver.ts';
 
-/** The delays of the delivery policy, for deliveries whose endpoint names none, ms. */
+/** The default delays between attempts, ms. */
 export const DEFAULT_RETRY_MS = [
   5, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400,
 ].map((seconds) => seconds * 1_000);
 
-/** What a per-watch webhook has, since it has no options of its own, ms. */
+/** The deadline of per-watch webhooks, which have no options, ms. */
 export const PER_WATCH_TIMEOUT_MS = 15_000;
 
-/** The name of the endpoint that is there when none is configured. */
+/** The name of the endpoint that exists when none is configured. */
 const FALLBACK = 'log';
 
-/** The configured endpoints, and who is told when a watch names nobody. */
+/** The configured endpoints, and the default ones for watches that name none. */
 export interface Endpoints {
   all: Config['endpoints'];
   names: string[];
   defaults: string[];
-  /** By the endpoint's `events` and `when`. */
+  /** Whether an endpoint gets an event, by its `events` and `when`. */
   wants: EndpointFilter;
-  /** How an endpoint, or an origin of webhooks of watches, may be used. */
+  /** The limits of an endpoint, or of an origin of per-watch webhooks. */
   limitsOf: (pool: string) => EndpointLimits;
-  /** Whether it is configured here, or an origin. */
+  /** True for configured endpoints and for origins. */
   knows: (pool: string) => boolean;
 }
 

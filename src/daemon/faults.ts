@@ -2,25 +2,24 @@ import { messageOf } from '../core/errors.ts';
 import { isOutage } from '../redis/guard.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
-/** Time between two lines about the same fault, ms. */
+/** The least time between two lines about the same fault, ms. */
 const SAID_AGAIN_MS = 10_000;
 
-/** Different faults that are told apart; those beyond count as one. */
+/** Different faults that are counted apart; others count as one. */
 const MOST_FAULTS = 50;
 
 const OTHERS = 'others';
 
 /**
- * Tells of faults in work that is done again later: of the same one a line every 10 s, with how often
- * it came meanwhile. That Redis is away or refuses is told of once, by its connections, and not again
- * by everybody who notices.
- * @param what the work, as the line's message
+ * Logs faults in work that is repeated later. The same fault is logged every 10 s at most, with the number
+ * of its repeats. An outage of Redis is logged once, by the connections; here it has level debug.
+ * @param what the name of the work, as the message of the line
  */
 export function faultLog(log: Logger, what: string, fields: object = {}) {
   const silent = new Map<string, { times: number }>();
 
   function say(level: 'debug' | 'warn', error: string, times: number): void {
-    // The message alone: libraries hang on their errors what does not belong in a log.
+    // The message alone: errors of libraries carry data that does not belong in a log.
     log[level]({ ...fields, error, ...(times > 1 && { times }) }, what);
   }
 

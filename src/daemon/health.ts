@@ -26,10 +26,10 @@ interface HealthDependencies {
   memory: { figures(): Promise<MemoryFigures | null> };
 }
 
-/** A Redis that hangs is one that does not answer; probes do not wait long either. */
+/** After this long Redis counts as away: probes do not wait longer either, ms. */
 const ANSWER_TIMEOUT_MS = 1_000;
 
-/** What readiness depends on. Noxus is none of it: its trouble degrades and never unreadies. */
+/** The checks of readiness. A failure of Noxus only degrades: the daemon remains ready. */
 export function createHealth(deps: HealthDependencies): HealthService {
   const { redis, poller, deliverer, discovery, storeGuard, unconfigured, memory } = deps;
   return {
@@ -58,7 +58,7 @@ export function createHealth(deps: HealthDependencies): HealthService {
   };
 }
 
-/** What Redis answers; null where it does not, or not in time. */
+/** The answer; null on an error, or when none comes in time. */
 async function answerOf<Answer>(ask: () => Promise<Answer>): Promise<Answer | null> {
   const answer = ask().catch(() => null);
   return Promise.race([answer, delay(ANSWER_TIMEOUT_MS, null, { ref: false })]);
@@ -78,7 +78,7 @@ function redisCheck(state: StoreState): HealthCheck {
   }
 }
 
-/** No line where nothing was lost of late. */
+/** No line unless data was lost in the last hour. */
 function storeChecks(trouble: string | null): HealthCheck[] {
   return trouble === null ? [] : [{ name: 'store', status: 'degraded', detail: trouble }];
 }
@@ -108,7 +108,7 @@ function workerCheck(name: string, running: boolean): HealthCheck {
   return { name, status: running ? 'ok' : 'failed', detail: running ? 'running' : 'not running' };
 }
 
-/** No line where all polls keep up. */
+/** No line while no polls are overdue. */
 function pollsChecks(overdue: Overdue[]): HealthCheck[] {
   return overdue.map(({ source, polls, oldestMs, wantedRequests, limit }) => {
     const oldest = `the oldest for ${Math.round(oldestMs / 1_000)} s`;
@@ -140,14 +140,14 @@ const WHAT_IT_DOES = {
   unreachable: 'does not answer',
 } as const;
 
-/** No line where deliveries go out to all endpoints, or a user has paused those to which they do not. */
+/** No line while no endpoint is failing or disabled. */
 function endpointsChecks(failing: FailingEndpoint[]): HealthCheck[] {
   if (failing.length === 0) return [];
   const detail = failing.map(({ name, health }) => `${name} is ${health}`).join('; ');
   return [{ name: 'endpoints', status: 'degraded', detail }];
 }
 
-/** No line where nothing is to be discovered. */
+/** No line when discovery is not configured. */
 function discoveryChecks(troubles: string[] | null): HealthCheck[] {
   if (troubles === null) return [];
   const name = 'discovery';
@@ -156,7 +156,7 @@ function discoveryChecks(troubles: string[] | null): HealthCheck[] {
     : [{ name, status: 'degraded', detail: `cannot read ${troubles.join('; ')}` }];
 }
 
-/** No line where everything that the store knows is configured. */
+/** No line when all sources and endpoints in the store are configured. */
 function unconfiguredChecks(remnants: Remnants | null): HealthCheck[] {
   const lines = remnants === null ? [] : describeRemnants(remnants);
   if (lines.length === 0) return [];

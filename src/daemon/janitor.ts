@@ -4,30 +4,30 @@ import type { Logger } from '../telemetry/logger.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 
-/** How often old records are looked for; no record is kept this much longer than asked. */
+/** How often expired records are deleted, ms. */
 const EVERY_MS = 60_000;
 
-/** For how long a watch is put off at the most that has deliveries which are not settled, ms. */
+/** The longest time until a watch with unsettled deliveries is checked again, ms. */
 const PUT_OFF_MS = 3_600_000;
 
-/** Chunks forgotten in one run at the most: the rest waits for the next one. */
+/** The most chunks deleted by one run: the next run deletes the rest. */
 const MOST_CHUNKS = 100;
 
 interface JanitorOptions {
   retention: {
     watchesMs: number;
     deliveriesMs: number;
-    /** Settled deliveries kept at the most. */
+    /** The most settled deliveries to keep. */
     deliveriesKept: number;
   };
   now: () => number;
   log: Logger;
 }
 
-/** Forgets watches, events and deliveries that have been over for longer than they are kept. */
+/** Deletes watches, events and deliveries past their retention. */
 export function startJanitor(store: RetentionStore, options: JanitorOptions): Periodic {
   const { retention, now, log } = options;
-  // Often enough that a short retention, as in tests, is kept too.
+  // A short retention, as in tests, needs more frequent runs.
   const shortest = Math.min(retention.watchesMs, retention.deliveriesMs);
   const againAfterMs = Math.min(PUT_OFF_MS, retention.watchesMs);
   return startPeriodic(
@@ -47,7 +47,7 @@ export function startJanitor(store: RetentionStore, options: JanitorOptions): Pe
   );
 }
 
-/** Until nothing is left to forget, or what is left has to be kept. */
+/** Repeats until no record is left to delete, or the remaining ones must be kept. */
 async function repeat(forgetSome: () => Promise<Forgotten>): Promise<number> {
   let total = 0;
   for (let chunk = 0; chunk < MOST_CHUNKS; chunk += 1) {

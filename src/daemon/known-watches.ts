@@ -6,13 +6,13 @@ import type { Logger } from '../telemetry/logger.ts';
 import { faultLog } from './faults.ts';
 import type { StoreGuard } from './store-guard.ts';
 
-/** Registrations that a process remembers at the most, the newest. */
+/** The most registrations that a process remembers: the newest. */
 const MOST = 20_000;
 
 /** Watches read by one command. */
 const CHUNK = 200;
 
-/** What a watch is registered with, and how many events it has had. */
+/** The registration of a watch, and its number of events. */
 export type KnownWatch = Pick<
   Watch,
   | 'source'
@@ -28,12 +28,12 @@ export type KnownWatch = Pick<
 >;
 
 /**
- * The registrations of active watches that this process knows, whole, with webhooks sealed as in the
- * store: what the store loses is registered again from here. In memory, as text.
+ * The registrations of active watches that this process knows, in memory, with webhooks sealed as in the
+ * store. Watches that the store loses are registered again from here.
  */
 export class KnownWatches {
   private readonly texts = new Map<string, { text: string; sequence: number }>();
-  /** Watches that another process registered, to be read. */
+  /** Watches that other processes registered, not read yet. */
   private readonly unread = new Map<string, WatchKey>();
 
   constructor(private readonly watches: Pick<WatchStore, 'getMany' | 'active'>) {}
@@ -42,7 +42,7 @@ export class KnownWatches {
     return this.texts.size;
   }
 
-  /** Takes in a watch as it was written. */
+  /** Remembers a watch that was written. */
   note(watch: Watch): void {
     if (watch.state !== 'active') return this.forget(watch);
     const id = watchId(watch);
@@ -53,7 +53,7 @@ export class KnownWatches {
     if (this.texts.size > MOST && oldest !== undefined) this.texts.delete(oldest);
   }
 
-  /** Takes in a watch that was polled; it costs next to nothing where the watch is known. */
+  /** Remembers a watch that was polled; cheap for a known watch. */
   polled(watch: Watch): void {
     if (watch.state !== 'active') return this.forget(watch);
     const known = this.texts.get(watchId(watch));
@@ -66,12 +66,12 @@ export class KnownWatches {
     this.unread.delete(watchId(key));
   }
 
-  /** Another process has registered it. */
+  /** Notes that another process registered the watch. */
   expect(key: WatchKey): void {
     if (this.unread.size < MOST) this.unread.set(watchId(key), key);
   }
 
-  /** Reads what other processes registered. */
+  /** Reads the watches that other processes registered. */
   async catchUp(): Promise<void> {
     const keys = [...this.unread.values()];
     for (const found of await inChunks(keys, (chunk) => this.watches.getMany(chunk))) {
@@ -80,7 +80,7 @@ export class KnownWatches {
     for (const key of keys) this.unread.delete(watchId(key));
   }
 
-  /** Reads the active watches of the store, as far as there is room. */
+  /** Reads the active watches of the store, up to the limit. */
   async load(): Promise<void> {
     for await (const keys of this.watches.active(CHUNK)) {
       for (const stored of await this.watches.getMany(keys)) {
@@ -89,7 +89,7 @@ export class KnownWatches {
     }
   }
 
-  /** Known watches of which the store has nothing; what has ended there is forgotten. */
+  /** Known watches that are missing from the store; drops those that have ended there. */
   async missing(): Promise<KnownWatch[]> {
     const known = [...this.texts.values()].map(({ text, sequence }) =>
       Object.assign(JSON.parse(text) as KnownWatch, { sequence }),
@@ -136,11 +136,11 @@ interface WatchNotesDependencies {
   log: Logger;
 }
 
-/** Keeps what processes remember of watches up to date, here and in the other processes. Never throws. */
+/** Keeps the known watches of all processes up to date. Never throws. */
 export interface WatchNotes {
   registered(watches: readonly Watch[]): void;
   polled(watch: Watch): void;
-  /** Its subscriptions are others than before. */
+  /** The watch has other subscriptions. */
   changed(key: WatchKey): void;
   cancelled(key: WatchKey): void;
 }
@@ -179,7 +179,7 @@ export function createWatchNotes({
       if (watch.state === 'active') known.polled(watch);
       else end(watch);
     },
-    // This process hears of it, too, and reads the watch again.
+    // This process gets the message too, and reads the watch again.
     changed: (key) => publish('registered', [key]),
     cancelled: end,
   };

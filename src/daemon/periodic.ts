@@ -1,20 +1,20 @@
 export interface Periodic {
-  /** Runs the task now, or once more when it is running already. */
+  /** Runs the task now, or once more after the current run. */
   trigger(): void;
-  /** Starts no more runs and waits for the one that is on. */
+  /** Starts no more runs and waits for the current one. */
   stop(): Promise<void>;
 }
 
 interface PeriodicOptions {
-  /** From the end of one run to the start of the next, ms. */
+  /** Pause between two runs, ms. */
   everyMs: number;
   onError: (error: unknown) => void;
 }
 
 /**
- * Runs a task now and then, never twice at a time; one that throws is tried again the next time. A
- * turn leaves nothing behind: `AbortSignal.any` would add an entry to a signal that lives as long as
- * the process, 2^24 of which are fatal.
+ * Repeats a task, never twice at a time; after an error the next run tries again. A run must leave nothing
+ * behind: `AbortSignal.any` would add an entry to a signal that lives as long as the process, 2^24 of
+ * which are fatal.
  */
 export function startPeriodic(
   task: () => Promise<void>,
@@ -24,7 +24,7 @@ export function startPeriodic(
   let isTriggered = false;
   let wake: (() => void) | null = null;
 
-  async function turn(): Promise<void> {
+  async function runOnce(): Promise<void> {
     try {
       await task();
     } catch (error) {
@@ -46,7 +46,7 @@ export function startPeriodic(
   async function loop(): Promise<void> {
     while (!stop.signal.aborted) {
       isTriggered = false;
-      await turn();
+      await runOnce();
       await pause();
       wake = null;
     }

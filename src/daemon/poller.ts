@@ -19,16 +19,16 @@ import { pollPolicy } from './settings.ts';
 import { openFeed, type SourceFeed, type SourceFeedDependencies } from './source-feed.ts';
 import { openSource, type Source, type SourceDependencies } from './source.ts';
 
-/** How often each schedule is looked at: what was lost on the way waits that long, ms. */
+/** How often each schedule is surveyed, which finds lost wake-ups, ms. */
 const SURVEY_MS = 5_000;
 
-/** How often it is looked for runs that are gone and due to be checked, ms. */
+/** How often gone runs that are due for a check are read, ms. */
 const CHECK_GONE_MS = 60_000;
 
-/** How often active watches are counted beside the schedule, ms. */
+/** How often the schedule is compared with the active watches, ms. */
 const REPAIR_MS = 60_000;
 
-/** How long reads go on once the process stops; then they are given up and handed back, ms. */
+/** How long requests go on after the process begins to stop; then they are aborted, ms. */
 const HAND_BACK_MS = 300;
 
 interface PollerDependencies
@@ -42,7 +42,7 @@ interface PollerDependencies
   watchNotes: Pick<WatchNotes, 'polled'>;
 }
 
-/** The half of the daemon that watches: a client, a schedule and slots for each source. */
+/** The polling half of the daemon: a client, a schedule and slots for each source. */
 export interface Poller {
   scheduleOf: (source: string) => Schedule | undefined;
   sourceOf: (name: string) => Source | undefined;
@@ -51,13 +51,13 @@ export interface Poller {
   isRunning(): boolean;
   /** Sources whose polls are overdue, as this process sees it. */
   overdue(): Overdue[];
-  /** What this process has claimed, and takes over. */
+  /** The claims of this process. */
   work: ClaimedWork;
-  /** Looks at all schedules now; what Redis lost while it was away is mended at once. */
+  /** Surveys all schedules now, and repairs what Redis lost while it was away. */
   survey(): void;
   start(): void;
   /**
-   * @param options.force does not wait for polls that run: they cannot end while Redis is away
+   * @param options.force does not wait for running polls: they cannot end while Redis is away
    * @param options.withinMs how long the stop may take
    */
   stop(options: { force: boolean; withinMs: number }): Promise<void>;
@@ -72,9 +72,9 @@ export function createPoller(deps: PollerDependencies): Poller {
   const scheduleOf = (name: string) => sources.get(name)?.schedule;
   const policy = pollPolicy(config);
   const feeds = new Map(all.map((source) => [source.name, openFeed(deps, source, policy)]));
-  const ground = { ...pollGround(deps, sources), policy, loadOf: loads(sources, feeds) };
-  const observeRun = observer(deps, ground, feeds);
-  const checkGone = goneChecker(deps, ground);
+  const context = { ...pollContext(deps, sources), policy, loadOf: loads(sources, feeds) };
+  const observeRun = observer(deps, context, feeds);
+  const checkGone = goneChecker(deps, context);
   const repair = repairer(deps, all);
   let periodics: Periodic[] = [];
 
@@ -140,7 +140,7 @@ async function each(sources: Source[], act: (source: Source) => Promise<unknown>
   await Promise.all(sources.map(act));
 }
 
-/** What this process has claimed of all sources, and the streams that it follows. */
+/** The claims of this process in all sources, and the streams that it follows. */
 function claimedWork({ sources: store }: PollerDependencies, sources: Source[]): ClaimedWork {
   return {
     takeOver: (dead) =>
@@ -164,7 +164,7 @@ function loads(sources: ReadonlyMap<string, Source>, feeds: ReadonlyMap<string, 
 }
 
 /** What single polls go by. */
-function pollGround({ endpoints }: PollerDependencies, sources: Map<string, Source>) {
+function pollContext({ endpoints }: PollerDependencies, sources: Map<string, Source>) {
   return {
     sourceOf: (name: string) => sources.get(name),
     scheduleOf: (name: string) => sources.get(name)?.schedule,
@@ -185,25 +185,25 @@ async function healthOf(source: Source | undefined) {
   };
 }
 
-type PollGround = ReturnType<typeof pollGround> & {
+type PollContext = ReturnType<typeof pollContext> & {
   policy: PollPolicy;
   loadOf: (source: string) => SourceLoad;
 };
 
 function observer(
   deps: PollerDependencies,
-  ground: PollGround,
+  context: PollContext,
   feeds: ReadonlyMap<string, SourceFeed>,
 ) {
   const onError = faultLog(deps.log, 'feed');
   return createObserveRun({
     ...deps,
-    ...ground,
-    askList: (name) => ground.sourceOf(name)?.asker.askList(),
+    ...context,
+    askList: (name) => context.sourceOf(name)?.asker.askList(),
     report(report) {
       const { watch, isFirst, lagMs } = report;
-      // First looks come as they are asked for.
-      if (!isFirst) ground.budgetOf(watch.source)?.began(lagMs);
+      // First polls start when they are requested, not when due.
+      if (!isFirst) context.budgetOf(watch.source)?.began(lagMs);
       deps.metrics.poll(report);
       logPoll(deps.log, report);
       feeds.get(watch.source)?.lists.notice(watch).catch(onError);
@@ -220,10 +220,10 @@ function repairer({ watches, log }: PollerDependencies, sources: Source[]): () =
   });
 }
 
-function goneChecker(deps: PollerDependencies, ground: PollGround): () => Promise<void> {
+function goneChecker(deps: PollerDependencies, context: PollContext): () => Promise<void> {
   return createCheckGone({
     ...deps,
-    ...ground,
+    ...context,
     contextOf: ({ source }, now) => ({
       now,
       beganAt: now,
@@ -232,14 +232,14 @@ function goneChecker(deps: PollerDependencies, ground: PollGround): () => Promis
       answeredAt: now,
       openSince: null,
       closedFor: null,
-      policy: ground.policy,
+      policy: context.policy,
       statistics: deps.statistics.lookup,
-      wants: ground.wants,
-      load: ground.loadOf(source),
+      wants: context.wants,
+      load: context.loadOf(source),
       random: deps.random,
       newMark: deps.newMark,
     }),
-    onScheduled: async (source) => ground.scheduleOf(source)?.entered(1),
+    onScheduled: async (source) => context.scheduleOf(source)?.entered(1),
   });
 }
 
@@ -250,7 +250,7 @@ async function stopSources(
   const giveUp = () => {
     for (const source of sources) source.giveUp();
   };
-  // A read that is given up hands its claim back, which waiting for it to the end would not.
+  // An aborted request releases its claim at once.
   const patience = setTimeout(giveUp, Math.min(HAND_BACK_MS, withinMs / 2));
   await Promise.all(sources.map((source) => source.stop(force)));
   clearTimeout(patience);
@@ -258,7 +258,7 @@ async function stopSources(
   for (const source of sources) await source.close();
 }
 
-/** How often what other processes have learned is read. */
+/** How often the duration samples of other processes are read, ms. */
 const REFRESH_MS = 5_000;
 
 interface LearningDependencies {
@@ -267,7 +267,7 @@ interface LearningDependencies {
   now: () => number;
 }
 
-/** What this process knows of how long states of runs last, kept up with what others learn. */
+/** A cache of the duration statistics of all processes. */
 export interface Learning extends Pick<StatisticsCache, 'lookup' | 'learn'> {
   start(): void;
   stop(): Promise<void>;

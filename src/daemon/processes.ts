@@ -6,22 +6,22 @@ import type { Clock } from './clock.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 
-/** How often a process raises its counter and looks at those of the others, ms. */
+/** How often a process raises its counter and reads those of the others, ms. */
 const BEAT_MS = 1_000;
 
-/** How often a process reads the store's clock, and gives back claims that it does not hold, ms. */
+/** How often a process reads the store's clock, and releases claims that it does not hold, ms. */
 const TEND_MS = 5_000;
 
-/** A skew that differs from the one it has said by this much is said again, ms. */
+/** A change of the clock skew by this much is written, ms. */
 const SKEW_CHANGE_MS = 100;
 
-/** Work of one kind that is claimed in the store. */
+/** One kind of claimed work. */
 export interface ClaimedWork {
-  /** Makes the claims of a process that is dead due at once. */
+  /** Makes the work of a dead process due at once. */
   takeOver(process: string): Promise<void>;
-  /** Gives back claims under this process's id that it does not hold, as after a fail-over. */
+  /** Releases claims with this process's id that it does not hold, as after a fail-over. */
   tend(): Promise<void>;
-  /** The store's clock was set back by so much, ms, to what it was before somebody set it forward. */
+  /** Moves due times back with the store's clock, after a step forward by so many ms was removed. */
   moveBack(stepMs: number): Promise<void>;
 }
 
@@ -30,31 +30,31 @@ interface ProcessesDependencies {
   info: Omit<ProcessInfo, 'skewMs'>;
   store: ProcessStore;
   clock: Pick<Clock, 'now' | 'skewMs' | 'measure' | 'onStepTakenOut'>;
-  /** Takes a sign that the store has lost writes of this process. */
+  /** Reports a sign that the store has lost writes of this process. */
   suspectLoss: () => void;
-  /** Has the store compared with what is known of it: this process is gone from it, if not by a judge. */
+  /** Compares the store with its known state: this process is missing from it. */
   checkStore: () => void;
-  /** Milliseconds of a clock that only runs forward. */
+  /** Milliseconds of a monotonic clock. */
   monotonic: () => number;
   log: Logger;
 }
 
-/** This process among those on the store: it shows that it lives, and judges which others do not. */
+/** This process among those on the store: it writes a heartbeat, and detects dead processes. */
 export interface Processes {
   readonly id: string;
-  /** Registers work that is released when its process dies. */
+  /** Registers work that others take over when this process dies. */
   add(work: ClaimedWork): void;
   /**
-   * Whether what was claimed at a time, ms of the monotonic clock, is surely still claimed: not where
-   * this process was frozen or without replies for so long that another may have called it dead.
+   * Whether a claim made at a time, ms of the monotonic clock, surely still stands. False if this process
+   * was frozen or without replies for so long that others may count it as dead.
    */
   isSurelyHeld(claimedAt: number): boolean;
-  /** The daemons on this store, the one that started first first. */
+  /** The daemons on this store, by their start. */
   list(): Promise<ProcessView[]>;
   start(): void;
-  /** Tends now, as on reconnecting. */
+  /** Reads the clock and checks claims now, as after a reconnect. */
   tend(): void;
-  /** @param force leaves the store, which is away, as it is */
+  /** @param force writes nothing, since the store is away */
   stop(force: boolean): Promise<void>;
 }
 
@@ -87,7 +87,7 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
     }
   }
 
-  /** Also when this process was frozen for so long that others took it for dead. */
+  /** Also after this process was frozen for so long that others counted it as dead. */
   async function appear(): Promise<void> {
     await description.write();
     if (hasAppeared) {
@@ -123,14 +123,14 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
   };
 }
 
-/** What a process says of itself, which is said again when its clock is off by more or less than before. */
+/** Writes the description of this process, again when its clock skew has changed. */
 function describer({ id, info, store, clock }: ProcessesDependencies) {
-  let saidSkewMs = 0;
+  let writtenSkewMs = 0;
   return {
-    isOld: () => Math.abs(clock.skewMs() - saidSkewMs) >= SKEW_CHANGE_MS,
+    isOld: () => Math.abs(clock.skewMs() - writtenSkewMs) >= SKEW_CHANGE_MS,
     async write() {
-      saidSkewMs = clock.skewMs();
-      await store.describe(id, { ...info, skewMs: saidSkewMs });
+      writtenSkewMs = clock.skewMs();
+      await store.describe(id, { ...info, skewMs: writtenSkewMs });
     },
   };
 }

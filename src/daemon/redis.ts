@@ -28,7 +28,7 @@ export async function openRedis(options: OpenRedisOptions): Promise<RedisConnect
   return connections;
 }
 
-/** Whether the daemon runs a Redis of its own. */
+/** Whether the daemon runs the embedded Redis. */
 export function usesOwnRedis({ redis }: Pick<Config, 'redis'>): boolean {
   return redis.url === undefined && redis.sentinels === undefined && redis.cluster === undefined;
 }

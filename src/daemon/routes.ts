@@ -28,23 +28,23 @@ export interface RoutesDependencies {
   secrets: Pick<EndpointSecrets, 'effective'>;
   /** Where `log` endpoints write. */
   eventLog: EventLogger;
-  /** What the secrets of webhooks of watches are derived from that came without one. */
+  /** The secrets of per-watch webhooks without one are derived from it. */
   signingSecret: string;
-  /** What a per-watch webhook gets, since it has no options of its own. */
+  /** The options of per-watch webhooks, which have none of their own. */
   perWatch: { timeoutMs: number; retry: readonly number[] };
   userAgent: string;
   now: () => number;
   timeOfDay: () => number;
 }
 
-/** Finds the way of a delivery; null when its endpoint is known no more. */
+/** Finds the route of a delivery; null for an unknown endpoint. */
 export type Routes = (
   delivery: Pick<Delivery, 'endpoint' | 'source' | 'runId'>,
 ) => Promise<Route | null>;
 
 /**
- * Finds the way of a delivery: the channel of a configured endpoint, made once, or one for the
- * webhook that came with the watch. Null when the delivery's endpoint is known no more.
+ * Makes the function that finds routes: the channel of a configured endpoint, made once, or one for the
+ * webhook that came with the watch.
  */
 export function createRoutes(deps: RoutesDependencies): Routes {
   const configured = new Map(
@@ -61,7 +61,7 @@ export function createRoutes(deps: RoutesDependencies): Routes {
 type RouteFinder = () => Promise<Route>;
 
 /**
- * A new kind of endpoint is a file in `deliver/` and a line here.
+ * A new kind of endpoint is a file in `deliver/channels/` and a case here.
  * Throws RunwatchError `tls_files_unusable`.
  */
 function routeTo(name: string, endpoint: EndpointConfig, deps: RoutesDependencies): RouteFinder {
@@ -76,7 +76,7 @@ function routeTo(name: string, endpoint: EndpointConfig, deps: RoutesDependencie
   }
 }
 
-/** The channel is made anew when other secrets sign: on a rotation, and when an old secret expires. */
+/** The channel is made anew when the signing secrets change: by a rotation, or when one expires. */
 function configuredWebhook(
   name: string,
   endpoint: WebhookEndpointConfig,

@@ -23,9 +23,9 @@ import { checkDataDirectory } from './data-directory.ts';
 import { usesOwnRedis, openRedis } from './redis.ts';
 import { type Stores, createStores } from './stores.ts';
 
-/** The secrets of the instance itself. */
+/** The secrets of this installation. */
 export interface OwnSecrets {
-  /** Signs webhooks that have no secret of their own. */
+  /** Signs webhooks without a secret of their own. */
   signingSecret: string;
   sealer: Sealer;
 }
@@ -33,12 +33,12 @@ export interface OwnSecrets {
 interface OwnSecretsOptions {
   config: Config;
   log: { info(fields: { path: string }, message: string): void };
-  /** What may be sealed already. */
+  /** The stores with sealed values. */
   stores: Pick<Stores, 'sealingKeys' | 'watches' | 'endpointSecrets'>;
 }
 
 /**
- * Loads what is configured, makes what is not, and says where the latter is kept.
+ * Loads the configured secrets, makes those that are not configured, and logs where these are kept.
  * Throws RunwatchError `encryption_key_lost` and those of {@link readKeptSecret}.
  */
 export async function loadOwnSecrets(options: OwnSecretsOptions): Promise<OwnSecrets> {
@@ -68,7 +68,7 @@ function remarkOnKey(config: Config): string {
     return 'besides the configured keys, secrets are decrypted by the one kept in';
   }
   const remark = 'secrets that come with a watch are encrypted by the key in';
-  // Whoever shares a Redis gets deliveries of the others to send.
+  // Daemons on one Redis send the deliveries of one another.
   return usesOwnRedis(config)
     ? remark
     : `daemons on other hosts need the same key (RUNWATCH_ENCRYPTION_KEY): ${remark}`;
@@ -82,9 +82,8 @@ export interface EncryptionKeys {
 }
 
 /**
- * The keys that encrypt what must not lie in Redis in clear: the configured ones, else one that is
- * made at the first start and kept in the data directory. A kept one goes on decrypting after others
- * were configured.
+ * The keys that encrypt secrets in Redis: the configured ones, else one that is made at the first start
+ * and kept in the data directory. A kept key still decrypts after others are configured.
  * Throws RunwatchError of {@link keepSecret}.
  */
 export async function loadEncryptionKeys(
@@ -101,7 +100,7 @@ export async function loadEncryptionKeys(
     : { keys: [first, ...others, kept], path };
 }
 
-/** The keys that are at hand without making one. Throws RunwatchError of {@link readKeptSecret}. */
+/** The available keys, without making one. Throws RunwatchError of {@link readKeptSecret}. */
 function presentEncryptionKeys(dataDir: string, configured: readonly string[]): string[] {
   const kept = readKeptSecret(keptKey(join(dataDir, 'encryption-key')));
   return kept === null ? [...configured] : [...configured, kept];
@@ -125,8 +124,8 @@ export interface SigningSecret {
 }
 
 /**
- * The secret that signs webhooks which have none of their own: the configured one, else one that is
- * made at the first start and kept in the data directory.
+ * The secret that signs webhooks without one of their own: the configured one, else one that is made at
+ * the first start and kept in the data directory.
  * Throws RunwatchError of {@link keepSecret}.
  */
 export async function loadSigningSecret(
@@ -150,14 +149,13 @@ interface LostKeysOptions {
   sealingKeys: SealingKeyStore;
   watches: Parameters<typeof countSealed>[0]['watches'];
   secrets: Parameters<typeof countSealed>[0]['secrets'];
-  /** The ids of the keys that are at hand. */
+  /** The ids of the available keys. */
   keyIds: readonly string[];
 }
 
 /**
- * Keeps a daemon from starting without a key that something in Redis is sealed by: it would make
- * another one, and everything that was sealed be dead without a word. Reads the watches only where a
- * key is missing.
+ * Refuses a start without a key that sealed a value in Redis: the daemon would make another key, and all
+ * sealed values would be lost without notice. Reads the watches only if a key is missing.
  * Throws RunwatchError `encryption_key_lost`, and what the stores throw.
  */
 export async function refuseLostKeys(options: LostKeysOptions): Promise<void> {
@@ -178,7 +176,7 @@ export async function refuseLostKeys(options: LostKeysOptions): Promise<void> {
   );
 }
 
-/** Forgets the keys that nothing is sealed by any more. Throws what the stores throw. */
+/** Removes the ids of keys that seal no value any more. Throws what the stores throw. */
 export async function forgetUnusedKeys(options: Omit<LostKeysOptions, 'keyIds'>): Promise<void> {
   const { sealingKeys, watches, secrets } = options;
   const known = await sealingKeys.all();
@@ -189,15 +187,15 @@ export async function forgetUnusedKeys(options: Omit<LostKeysOptions, 'keyIds'>)
 interface StoredSecretsOptions {
   config: Config;
   log: Logger;
-  /** Closes what is opened. */
+  /** Closes the connections. */
   lifecycle: Lifecycle;
-  /** Gives up what no key opens. */
+  /** Deletes values that no key opens. */
   discard: boolean;
 }
 
 /**
- * Encrypts what is stored for a configuration with its first key, also what the key in the data
- * directory has encrypted.
+ * Encrypts all stored secrets with the first key of a configuration, also those of the key in the data
+ * directory.
  * Throws RunwatchError `kept_secret_invalid`, `kept_secret_unusable`, or of Redis that could not be
  * reached.
  */
@@ -215,23 +213,23 @@ export async function reencryptStored(options: StoredSecretsOptions): Promise<Re
   return report;
 }
 
-/** A secret of an instance that was given none, in a file of its own that only the owner may read. */
+/** A generated secret in a file that only its owner may read. */
 export interface KeptSecret {
   path: string;
   /** Makes one. */
   generate: () => string;
   isValid: (text: string) => boolean;
-  /** What a valid one looks like, for those who find that the file holds something else. */
+  /** The form of a valid secret, for the error about another one. */
   expected: string;
-  /** What a new one costs, for those who think of removing the file. */
+  /** What is lost with the file, for the same error. */
   loss: string;
-  /** The variable that gives such a secret in place of the file. */
+  /** The variable that sets the secret in place of the file. */
   variable: string;
 }
 
 /**
- * The secret in the file, which is made where there is none. Whoever asks at the same moment gets the
- * same one, and a process that is killed at any instruction leaves either a whole file or none.
+ * The secret in the file, made if there is none. Processes that call it at the same moment get the same
+ * one. A process that is killed at any instruction leaves a whole file or none.
  * Throws RunwatchError of {@link readKeptSecret}, and `kept_secret_unusable` where the file cannot be
  * made. A file that is there is never written to.
  */
@@ -268,7 +266,7 @@ export function readKeptSecret(kept: KeptSecret): string | null {
   });
 }
 
-/** Written and synced under a name of its own: the file has its name only once it is whole. */
+/** Writes and syncs a draft, then links it: the file has its name only once it is whole. */
 async function make({ path, generate }: KeptSecret): Promise<void> {
   const secret = generate();
   const folder = dirname(path);
@@ -278,7 +276,7 @@ async function make({ path, generate }: KeptSecret): Promise<void> {
     await writeSynced(draft, `${secret}\n`);
     await link(draft, path);
   } catch (error) {
-    // Somebody else was first: what they made stands.
+    // Another process was first: its file stands.
     if (!isCode(error, 'EEXIST')) throw error;
   } finally {
     await rm(draft, { force: true });
@@ -296,7 +294,7 @@ async function writeSynced(path: string, text: string): Promise<void> {
   }
 }
 
-/** What it encrypts may outlive a crash of the machine elsewhere, so its name must, too. */
+/** The name must survive a crash of the machine: values that the key encrypted may survive elsewhere. */
 async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, 'r');
   try {

@@ -61,7 +61,7 @@ interface ServicesDependencies extends EndpointServiceDependencies {
   memory: MemoryStore;
 }
 
-/** What the HTTP API serves from: use cases where something is done, stores where something is read. */
+/** The services behind the HTTP API: use cases for changes, stores for reads. */
 export function createServices(deps: ServicesDependencies): Services {
   const { config, endpoints, watches, events, deliveries, poller, deliverer } = deps;
   return {
@@ -133,10 +133,10 @@ function createDeliveryService(
   };
 }
 
-/** What goes out again where no state is named: whatever came to its end without being delivered. */
+/** States to redeliver if none is named: settled without a delivery. */
 const AGAIN_BY_DEFAULT = ['dead', 'skipped'] as const;
 
-/** What goes to another endpoint where no state is named: also what waits. */
+/** States to send to another endpoint if none is named: waiting deliveries too. */
 const ELSEWHERE_BY_DEFAULT = ['pending', 'parked', ...AGAIN_BY_DEFAULT] as const;
 
 const AGAIN_CHUNK = 200;
@@ -146,7 +146,7 @@ interface PollingServiceDependencies {
   statistics: StatisticsStore;
 }
 
-/** What was learned of workflows, read from where all processes learn. */
+/** The duration statistics of workflows, from the store that all processes write. */
 function createPollingService(deps: PollingServiceDependencies): PollingService {
   const { profile, min_interval: minIntervalMs, max_interval: maxIntervalMs } = deps.config.polling;
   const defaults = { profile, minIntervalMs, maxIntervalMs };
@@ -161,7 +161,7 @@ function createPollingService(deps: PollingServiceDependencies): PollingService 
   };
 }
 
-/** A workflow that is named is looked up by its name, in each source. */
+/** A named workflow is read from each source. */
 async function findWorkflows(
   { config, statistics }: PollingServiceDependencies,
   { workflowId, source, limit, cursor }: PollingQuery,
@@ -171,7 +171,7 @@ async function findWorkflows(
   return { items: sources.map((one) => ({ source: one, workflowId })), nextCursor: null };
 }
 
-/** Expectations take some milliseconds each: polls must not wait for those of a whole page. */
+/** Each takes some milliseconds: polls must not wait for a whole page. */
 async function describe(
   workflows: readonly WorkflowStatistics[],
   defaults: PollingDefaults,
@@ -186,16 +186,16 @@ async function describe(
 
 const KEEP_MS = 86_400_000;
 
-/** Above the limit of every route: after it, the process that works on a request has died. */
+/** Longer than the deadline of every route: after it, the process that handled a request has died. */
 const LEASE_MS = 60_000;
 
-/** What is kept of one request; the answer is null while the request is worked on. */
+/** The record of one request; the answer is null until it is finished. */
 interface StoredAnswer {
   fingerprint: string;
   answer: string | null;
 }
 
-/** Remembers the answers to requests that carry a key. They may hold secrets, so they are encrypted. */
+/** Stores the answers to requests with an idempotency key, encrypted, since they may hold secrets. */
 export function createRepeatService(
   answers: Pick<AnswerStore, 'begin' | 'keep' | 'release'>,
   sealer: Sealer,
@@ -224,7 +224,7 @@ export function createRepeatService(
   };
 }
 
-/** An answer to a batch has up to some MiB, most of it the same words again and again. */
+/** The answer to a batch has up to some MiB of repetitive text. */
 function pack(answer: KeptAnswer, sealer: Sealer, id: string): string {
   const zipped = gzipSync(JSON.stringify(answer)).toString('base64');
   return sealer.seal({ zipped }, id);

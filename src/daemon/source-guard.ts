@@ -25,14 +25,14 @@ interface GuardDependencies {
 }
 
 interface GuardedSource {
-  /** How many watches there were when they were counted last. */
+  /** The number of watches at the last count. */
   active: () => number;
-  /** How many there are. */
+  /** Counts the watches. */
   countWatches: () => Promise<number>;
   onOpen: () => Promise<void>;
 }
 
-/** What is made of the answers of one source, and said of it. */
+/** Judges the answers of one source, and raises system events about it. */
 export function openGuard(
   { config, sources, systemEvents, now, log }: GuardDependencies,
   source: string,
@@ -58,11 +58,11 @@ export function openGuard(
   });
 }
 
-/** What would help. */
+/** The remedy in each event. */
 const HELP: Record<SourceChange['type'], string> = {
   'source.unauthorized': 'set a key that may read runs as the api_key of the source',
   'source.throttled': 'lower rate_limit of the source; `runwatch sources resume` lifts the pause',
-  'source.unreachable': 'see whether Noxus answers at base_url; nothing needs to be done here',
+  'source.unreachable': 'check whether Noxus answers at base_url; nothing needs to be done here',
   'source.recovered': 'nothing: all runs are polled again',
 };
 
@@ -88,7 +88,7 @@ function logPause(log: Logger, source: string, { message, at, probeAt }: ClosedS
   log.warn({ source, message, pause_ms: Math.round(probeAt - at), until }, 'source.paused');
 }
 
-/** Reads of which the guard is told what was answered. */
+/** A reader that reports every answer to the guard. */
 export function guardedReader(
   client: SourceReader,
   guard: Pick<SourceGuard, 'note'>,
@@ -112,10 +112,10 @@ export function guardedReader(
 
 export type ListAsker = ReturnType<typeof listAsker>;
 
-/** How often a source is asked for its list at the most, only to learn whether it answers, ms. */
+/** The least time between two list requests that only test whether the source answers, ms. */
 const ASK_EVERY_MS = 5_000;
 
-/** Asks for a source's list, now and then: it is one answer that is wanted. */
+/** Requests the list of a source to test whether it answers. */
 export function listAsker({
   reader,
   budget,
@@ -136,13 +136,13 @@ export function listAsker({
     permit.settle();
   };
   return {
-    /** Asks within the rate limit, unless it was asked just before. */
+    /** Requests it within the rate limit, at most every 5 s. */
     askList(): void {
       if (now() < notBefore) return;
       notBefore = now() + ASK_EVERY_MS;
       ask().catch(onError);
     },
-    /** Asks by a permit that the caller has. */
+    /** Requests it with the caller's permit. */
     probeList: async () => void (await read()),
   };
 }

@@ -5,7 +5,7 @@ import type { SourceFigures } from '../telemetry/gauges.ts';
 import type { Poller } from './poller.ts';
 import type { Source } from './source.ts';
 
-/** A pause longer than this, or an outage that was said, is worth a look, ms. */
+/** Longer pauses are listed as trouble, ms. */
 const NOTABLE_PAUSE_MS = 60_000;
 
 interface SourceServiceDependencies {
@@ -13,7 +13,7 @@ interface SourceServiceDependencies {
   budgets: Pick<BudgetStore, 'used'>;
 }
 
-/** How sources stand, for users; and lifting their pauses. */
+/** Shows the state of sources, and lifts pauses. */
 export function createSourceService({ poller, budgets }: SourceServiceDependencies): SourceService {
   const viewOf = async ({ name, guard, budget }: Source): Promise<SourceView> => {
     const [{ state, answeredAt }, used] = await Promise.all([guard.read(), budgets.used(name)]);
@@ -31,7 +31,7 @@ export function createSourceService({ poller, budgets }: SourceServiceDependenci
   };
 }
 
-/** How sources stand, for metrics. */
+/** Figures of sources, for metrics. */
 export async function sourceFigures(
   sources: readonly Source[],
   budgets: Pick<BudgetStore, 'used'>,
@@ -46,18 +46,18 @@ export async function sourceFigures(
   );
 }
 
-/** Why a source takes no requests now; null where it does. */
+/** Why a source takes no requests now; null if it does. */
 export async function closedSource(source: Source | undefined): Promise<ClosedSource | null> {
   return (await source?.guard.read())?.state?.closed ?? null;
 }
 
-/** A source of which something is wrong that lasts. */
+/** A source with lasting trouble. */
 export interface SourceTrouble {
   name: string;
   closed: ClosedSource;
 }
 
-/** The sources that refuse their key, have asked for a long pause, or were said to be unreachable. */
+/** Sources that refuse their key, asked for a long pause, or were reported as unreachable. */
 export async function troubledSources(sources: readonly Source[]): Promise<SourceTrouble[]> {
   const found = await Promise.all(
     sources.map(async ({ name, guard }) => ({ name, state: (await guard.read()).state })),

@@ -29,16 +29,16 @@ import {
 import { openHints } from './source-hints.ts';
 import type { SystemEvents } from './system-events.ts';
 
-/** How often leases of streams are extended: several times before they lapse, ms. */
+/** How often leases of streams are extended: several times before they expire, ms. */
 const TEND_EVERY_MS = 5_000;
 
-/** What a poll may take beyond its request: writing what it saw, ms. */
+/** The time that a poll may take beyond its request, to write its result, ms. */
 const WRITE_MS = 5_000;
 
-/** One Noxus workspace: how it is asked, when, and within what rate limit. */
+/** One Noxus workspace: its client, schedule and rate limit. */
 export interface Source {
   name: string;
-  /** Reads of which the guard is told. */
+  /** Reads runs and lists; the guard sees every answer. */
   reader: SourceReader;
   guard: SourceGuard;
   budget: SourceLimiter;
@@ -48,17 +48,17 @@ export interface Source {
   isRunning(): boolean;
   /** @param perform makes a claimed request and settles it; never throws */
   start(perform: (claim: RequestClaim) => Promise<void>): void;
-  /** How far behind its polls are; null where they keep up. */
+  /** How far its polls are overdue; null if they are not. */
   overdue(): Overdue | null;
-  /** Looks at the schedule: what was lost on the way is found by it. */
+  /** Surveys the schedule, which finds lost wake-ups. */
   survey(): Promise<void>;
   /** @param force does not wait for polls that run */
   stop(force: boolean): Promise<void>;
-  /** Gives up reads that are under way. */
+  /** Aborts requests in progress. */
   giveUp(): void;
-  /** Asks for the source's list, to learn whether it answers at all. */
+  /** Requests the source's list, to test whether it answers. */
   asker: ListAsker;
-  /** For how long one request may probe a closed source, ms. */
+  /** How long one request may probe a paused source, ms. */
   probeMs: number;
   close(): Promise<void>;
 }
@@ -121,17 +121,17 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
   return { name, reader, guard, budget, schedule, hints, probeMs, asker, ...worked };
 }
 
-interface WorkGround extends Pick<Source, 'budget'> {
+interface WorkOptions extends Pick<Source, 'budget'> {
   client: NoxusClient;
   source: SourceConfig;
 }
 
 async function notStarted(): Promise<void> {}
 
-/** The schedule of a source, and the slots that work it off. */
-function openWork(deps: SourceDependencies, name: string, ground: WorkGround) {
+/** The schedule of a source, and its slots. */
+function openWork(deps: SourceDependencies, name: string, options: WorkOptions) {
   const { requests, wake, processId, newToken } = deps;
-  const { client, budget, source } = ground;
+  const { client, budget, source } = options;
   const concurrency = concurrencyOf(deps.config, source);
   const queue = deps.queueOf(`poll-${name}`);
   const onError = faultLog(deps.log, 'poll', { source: name });
@@ -157,7 +157,7 @@ function openWork(deps: SourceDependencies, name: string, ground: WorkGround) {
     clock,
     onError,
   });
-  // What wakes it may be that the source takes requests again.
+  // A wake-up may mean that the source takes requests again.
   wake.on(name, () => slots.free());
   const overdue = openOverdueMonitor(deps, name, budget.limit);
   return {
@@ -177,7 +177,7 @@ function openWork(deps: SourceDependencies, name: string, ground: WorkGround) {
       const survey = await schedule.survey();
       budget.watched(survey.members);
       deps.metrics.overdue(name, survey);
-      // While the source is paused, nothing is late for want of requests.
+      // While the source is paused, polls wait for it, not for requests.
       await overdue.check(schedule.isPaused() ? { due: 0, oldestMs: null } : survey);
     },
   };
@@ -207,7 +207,7 @@ function withChores(
     async stop(force: boolean) {
       slots.stop();
       for (const chore of chores) await chore.stop();
-      // Others go on with what this process streamed, or will when its leases lapse.
+      // Other processes take over its streams, at the latest when the leases expire.
       if (!force) await hints?.stop();
       for (const worker of workers) await worker.close(force);
     },
@@ -215,7 +215,7 @@ function withChores(
   };
 }
 
-/** How many requests to a source may be under way in this process. */
+/** The most concurrent requests of this process to a source. */
 function concurrencyOf({ polling, sources }: Config, source: SourceConfig): number {
   if (polling.concurrency !== 'auto') return polling.concurrency;
   return autoConcurrency(askedSource(source), Object.values(sources).map(askedSource));
@@ -225,7 +225,7 @@ function askedSource({ rate_limit: { requests, per }, timeout }: SourceConfig): 
   return { limit: { requests, perMs: per }, timeoutMs: timeout };
 }
 
-/** Watches whether the polls of a source are overdue: tells log and endpoints that name it, once. */
+/** Raises system events when the polls of a source become overdue, and when they have caught up. */
 function openOverdueMonitor(
   { requests, systemEvents, now }: SourceDependencies,
   source: string,

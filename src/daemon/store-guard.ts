@@ -17,16 +17,16 @@ import type { KnownWatches, KnownWatch } from './known-watches.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { SystemEvents } from './system-events.ts';
 
-/** How often the store is compared with what is known of it, ms. */
+/** How often the store is compared with its known state, ms. */
 const EVERY_MS = 5_000;
 
-/** How often what is known is written to the data directory, where it has changed, ms. */
+/** How often a changed state is written to the data directory, ms. */
 const KEEP_MS = 60_000;
 
-/** How long after a new epoch a sign of lost writes says nothing new, ms. */
+/** How long after a new epoch signs of lost writes are ignored, ms. */
 const ECHO_MS = 5_000;
 
-/** How long readiness says that data was lost, ms. */
+/** How long readiness reports a loss, ms. */
 const DEGRADED_MS = 3_600_000;
 
 interface StoreGuardDependencies {
@@ -38,29 +38,29 @@ interface StoreGuardDependencies {
   /** Names a new epoch. */
   newEpoch: () => string;
   now: () => number;
-  /** Milliseconds of a clock that only runs forward. */
+  /** Milliseconds of a monotonic clock. */
   monotonic: () => number;
   log: Logger;
 }
 
-/** What a loss is told to. */
+/** The callbacks of a loss. */
 export interface LossHandlers {
   systemEvents: Pick<SystemEvents, 'plan'>;
   dispatch: (pools: string[]) => void;
   count: (reason: LossReason) => void;
-  /** Watches may have lost their place in the schedule, and followers of events theirs in the log. */
+  /** Watches may be missing from the schedule, and cursors into the event log may be stale. */
   renewed: () => void;
 }
 
 /**
- * Notices that the store was emptied, replaced or set back; says so, unless another process was first;
- * and registers again what is missing of the watches that this process remembers.
+ * Detects that the store was emptied, replaced or rolled back, and reports it unless another process was
+ * first. Then it registers missing watches that this process remembers.
  */
 export class StoreGuard {
   private handlers: LossHandlers | null = null;
   private periodic: Periodic | null = null;
   private lost: NoticedLoss | null = null;
-  /** Whether watches are still to be registered again. */
+  /** Whether missing watches still have to be registered. */
   private owesWatches = false;
   private suspectedAt: number | null = null;
   private renewedAt = -Infinity;
@@ -71,7 +71,7 @@ export class StoreGuard {
     private store: KnownStore,
   ) {}
 
-  /** Knows the store by the data directory, else by what it finds. Errors of the connection pass through. */
+  /** Reads the known state from the data directory, else from the store. Throws what the store throws. */
   static async open(deps: StoreGuardDependencies): Promise<StoreGuard> {
     const onError = faultLog(deps.log, 'store_file');
     const known = await deps.file.read().catch((error: unknown) => (onError(error), null));
@@ -85,9 +85,9 @@ export class StoreGuard {
     return this.store.epoch;
   }
 
-  /** The store has said that it has come so far; what is lower than before is looked into. */
+  /** Takes in counters of the store; compares when one is lower than before. */
   saw({ epoch, events = 0, watches = 0 }: Partial<KnownStore> & Pick<KnownStore, 'epoch'>): void {
-    // What was said before the store lost data may come late.
+    // A message from before the loss may come late.
     if (epoch !== this.store.epoch) return;
     if (events > 0 && events < this.store.events) this.check();
     this.raise({ events, watches });
@@ -101,18 +101,18 @@ export class StoreGuard {
     };
   }
 
-  /** Writes of this process are gone. */
+  /** Writes of this process are missing. */
   suspect(): void {
     this.suspectedAt = this.deps.monotonic();
     this.check();
   }
 
-  /** Compares now, as on reconnecting. */
+  /** Compares now, as after a reconnect. */
   check(): void {
     this.periodic?.trigger();
   }
 
-  /** What readiness says of a loss; null when there was none of late. */
+  /** The line of readiness about a loss; null without one in the last hour. */
   trouble(): string | null {
     const { lost } = this;
     return lost === null || this.deps.now() - lost.at > DEGRADED_MS ? null : lossLine(lost);
@@ -132,7 +132,7 @@ export class StoreGuard {
 
   private async compare(): Promise<void> {
     await this.deps.known.catchUp();
-    // As it was known before: places that are heard of while it is read may be higher than what is read.
+    // The state before the read: counters that arrive meanwhile may be higher than those read.
     const { store: known, suspectedAt } = this;
     this.suspectedAt = null;
     const found = await this.deps.epochs.read();
@@ -154,7 +154,7 @@ export class StoreGuard {
     const data = lossData({ reason, known, found, epoch, missing: missing.length, at });
     const event = this.handlers?.systemEvents.plan({ type: 'store.data_lost', data }) ?? null;
     const pools = await deps.epochs.renew(found.epochs, epochs, event);
-    // Another process was first: what it wrote is found by the next comparison.
+    // Another process was first: the next comparison finds its epoch.
     if (pools === null) return this.check();
     deps.log.error(data, 'store.data_lost');
     this.handlers?.count(reason);
@@ -178,7 +178,7 @@ export class StoreGuard {
     this.owesWatches = true;
   }
 
-  /** Where this fails, the next comparison tries again. */
+  /** After an error the next comparison tries again. */
   private async restore(): Promise<void> {
     const { deps, lost } = this;
     const restored = await registerAgain(await deps.known.missing(), { ...deps, now: deps.now() });
@@ -209,8 +209,8 @@ interface RegisterAgainOptions {
 }
 
 /**
- * Registers watches again that the store has lost, with the times that they had, and numbers of events
- * that go on. What another process registered meanwhile stays as it is.
+ * Registers watches again that the store has lost, with their former times and event numbers. A watch
+ * that another process registered meanwhile does not change.
  * @returns how many were registered
  */
 async function registerAgain(
@@ -249,12 +249,12 @@ interface LossFacts {
   found: FoundStore;
   /** The epoch that begins. */
   epoch: string;
-  /** Watches that are remembered and not in the store. */
+  /** Known watches that are missing from the store. */
   missing: number;
   at: number;
 }
 
-/** What the log and `store.data_lost` say of a loss. */
+/** The data of the log line and of `store.data_lost`. */
 function lossData({ reason, known, found, epoch, missing, at }: LossFacts) {
   return {
     reason,
@@ -269,16 +269,16 @@ function lossData({ reason, known, found, epoch, missing, at }: LossFacts) {
   };
 }
 
-/** A loss that this process has noticed, or has seen that another one did. */
+/** A loss that this process or another one detected. */
 export interface NoticedLoss {
-  /** Null where another process said it. */
+  /** Null if another process detected it. */
   reason: LossReason | null;
   at: number;
   /** Watches that this process has registered again. */
   restored: number;
 }
 
-/** What readiness says of a loss. */
+/** The line of readiness about a loss. */
 function lossLine({ reason, at, restored }: NoticedLoss): string {
   const why = reason === null ? 'another process says how' : WHAT[reason];
   return `data was lost at ${isoTime(at)} (${why}); this process registered ${restored} watches again`;

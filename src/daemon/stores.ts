@@ -26,7 +26,7 @@ import { StoreClock } from '../redis/store-clock.ts';
 import { SystemEventStore } from '../redis/stores/system-event-store.ts';
 import { WatchStore } from '../redis/stores/watch-store.ts';
 
-/** Everything that is kept in Redis. */
+/** All stores in Redis. */
 export interface Stores {
   keys: Keys;
   epochs: EpochStore;
@@ -43,31 +43,31 @@ export interface Stores {
   watchChannel: WatchChannel;
   systemEventStore: SystemEventStore;
   deliveries: DeliveryStore;
-  /** When what is requested of sources. */
+  /** The schedule of requests to sources. */
   requests: ScheduleStore;
   wake: WakeChannel;
   endpointStates: EndpointStore;
-  /** Deliveries that processes have claimed. */
+  /** Claims on deliveries. */
   deliveryClaims: ClaimStore;
   dueBell: DueBell;
   sources: SourceStore;
   /** What is known of lists of runs. */
   feeds: FeedStore;
-  /** When runs that are gone are looked for. */
+  /** When gone runs are checked. */
   gone: GoneStore;
   discoveries: DiscoveryStore;
   budgets: BudgetStore;
   hints: HintStore;
-  /** What was learned of how long states of runs last. */
+  /** Statistics of how long phases of runs last. */
   statistics: StatisticsStore;
   /** Rotated secrets of endpoints. */
   endpointSecrets: SecretStore;
   sealingKeys: SealingKeyStore;
-  /** Answers that are given again. */
+  /** Answers to requests with an idempotency key. */
   answers: AnswerStore;
   sourceNames: SourceNamesStore;
   retention: RetentionStore;
-  /** What is stored, for the metrics. */
+  /** Counts of records, for metrics. */
   count(): Promise<StoredCounts>;
 }
 

@@ -11,12 +11,12 @@ import type { PlannedSystemEvent, SystemEventStore } from '../redis/stores/syste
 import type { Logger } from '../telemetry/logger.ts';
 import { faultLog } from './faults.ts';
 
-/** Something about runwatch itself. */
+/** An event about runwatch itself. */
 interface SystemEvent {
   type: SystemEventType;
   /** Of the line in the log. */
   level: 'info' | 'warn' | 'error';
-  /** What, since when, how many, and what would help; snake_case, times as ISO 8601. */
+  /** What happened, since when, how many, and the remedy; snake_case, times as ISO 8601. */
   data: Record<string, unknown>;
 }
 
@@ -24,7 +24,7 @@ interface SystemEventsDependencies {
   store: Pick<SystemEventStore, 'raise'>;
   endpoints: Config['endpoints'];
   newMark: NewMark;
-  /** Takes the pools at which deliveries are due. */
+  /** Dispatches the pools with due deliveries. */
   dispatch: (pools: string[]) => void;
   now: () => number;
   log: Logger;
@@ -33,11 +33,11 @@ interface SystemEventsDependencies {
 export interface SystemEvents {
   /** Writes a line, and an event with deliveries to the endpoints that name it. Never throws. */
   raise(event: SystemEvent): Promise<void>;
-  /** The event as it is sent; null where no endpoint names it. */
+  /** The event with its deliveries; null if no endpoint names its type. */
   plan(event: Pick<SystemEvent, 'type' | 'data'>): PlannedSystemEvent | null;
 }
 
-/** Says what goes on with runwatch itself, once at each change. */
+/** Raises system events: in the log, and to the endpoints that name them. */
 export function createSystemEvents(deps: SystemEventsDependencies): SystemEvents {
   const { store, newMark, dispatch, now, log } = deps;
   const onError = faultLog(log, 'system_event');

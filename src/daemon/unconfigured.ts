@@ -12,16 +12,16 @@ import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import { pollPolicy } from './settings.ts';
 
-/** What is configured no more is found this late, and waits for a human anyway, ms. */
+/** How often remnants are searched for; a user has to act on them anyway, ms. */
 const EVERY_MS = 15_000;
 
 /** A source that no daemon has noted for this long is configured nowhere, ms. */
 const FORGOTTEN_AFTER_MS = 3 * EVERY_MS;
 
-/** What the store holds of a source or endpoint that is configured no more. */
+/** A source or endpoint that is no longer configured but still in the store. */
 interface Remnant {
   name: string;
-  /** Active watches of a source; deliveries that wait for an endpoint. */
+  /** Active watches of a source; waiting deliveries of an endpoint. */
   count: number;
 }
 
@@ -41,9 +41,9 @@ interface UnconfiguredDependencies extends Omit<
   log: Logger;
 }
 
-/** Sources and endpoints that were renamed or removed while the store still knows them. */
+/** Finds sources and endpoints that were renamed or removed but are still in the store. */
 export interface Unconfigured {
-  /** As of now. Throws what the stores throw. */
+  /** Reads the store now. Throws what the stores throw. */
   find(): Promise<Remnants>;
   start(): void;
   stop(): Promise<void>;
@@ -68,12 +68,12 @@ export function createUnconfigured(deps: UnconfiguredDependencies): Unconfigured
     return { sources, endpoints: waiting };
   }
 
-  async function turn(): Promise<void> {
+  async function check(): Promise<void> {
     await sourceNames.note(configured, now());
     const seen = await sourceNames.all();
     const remnants = await remnantsOf(seen);
     const lines = describeRemnants(remnants);
-    // Once for each name, whatever becomes of the counts.
+    // Once for each name, not for each count.
     const names = [...remnants.sources, ...remnants.endpoints].map(({ name }) => name).join();
     if (names !== warned && lines.length > 0)
       log.warn(remnants, `unconfigured: ${lines.join('; ')}`);
@@ -87,7 +87,7 @@ export function createUnconfigured(deps: UnconfiguredDependencies): Unconfigured
     find: async () => remnantsOf(await sourceNames.all()),
     start() {
       const onError = faultLog(log, 'unconfigured');
-      periodic = startPeriodic(turn, { everyMs: EVERY_MS, onError });
+      periodic = startPeriodic(check, { everyMs: EVERY_MS, onError });
     },
     async stop() {
       await periodic?.stop();
@@ -121,7 +121,7 @@ async function remnantEndpoints({
   });
 }
 
-/** A sentence for each, with what would help. */
+/** A sentence for each, with the remedy. */
 export function describeRemnants({ sources, endpoints }: Remnants): string[] {
   return [
     ...sources.map(

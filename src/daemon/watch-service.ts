@@ -19,7 +19,7 @@ import type { WatchNotes } from './known-watches.ts';
 /** When watches are polled next. */
 interface Timetable {
   schedule: Pick<ScheduleStore, 'dueTimes'>;
-  /** Why a source takes no requests now; null where it does. */
+  /** Why a source takes no requests now; null if it does. */
   closedSource: (source: string) => Promise<ClosedSource | null>;
 }
 
@@ -28,7 +28,7 @@ interface WatchServiceDependencies
   watches: WatchStore;
   rules: RequestRules;
   notes: Pick<WatchNotes, 'registered' | 'changed' | 'cancelled'>;
-  /** What signs for a webhook that comes without a secret. */
+  /** The secret of a webhook that comes without one. */
   deriveSecret: (url: string) => string;
   scheduleOf: (source: string) => Schedule | undefined;
 }
@@ -107,7 +107,7 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
   };
 }
 
-/** Of a source that is configured no more, too, where it is named. Throws `several_sources`. */
+/** Also of a source that is no longer configured, if it is named. Throws `several_sources`. */
 async function findWatch(
   { watches, rules }: WatchServiceDependencies,
   { source, runId }: WatchName,
@@ -144,7 +144,7 @@ async function dated<Item extends { watch: Watch }>(
   return items.map((item, at) => ({ ...item, watch: watches[at] ?? item.watch }));
 }
 
-/** Watches with when they are polled next: as scheduled, but not before a paused source is tried again. */
+/** Watches with the time of their next poll: as scheduled, but not before the probe of a paused source. */
 async function withDueTimes(
   { schedule, closedSource }: Timetable,
   watches: readonly Watch[],

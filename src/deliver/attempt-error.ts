@@ -2,9 +2,9 @@ import { STATUS_CODES } from 'node:http';
 import type { AttemptError } from '../core/delivery/delivery.ts';
 import { formatDuration } from '../core/duration.ts';
 import { messageOf } from '../core/errors.ts';
-import type { Phase } from './http-post.ts';
+import type { RequestStep } from './http-post.ts';
 
-const DOING: Record<Phase, string> = {
+const DOING: Record<RequestStep, string> = {
   queue: 'waiting for a free connection',
   dns: 'resolving the host name',
   connect: 'connecting',
@@ -32,8 +32,8 @@ const TLS_CHECKS: Record<string, string> = {
 };
 
 /**
- * What a receiver that ends a handshake says of the reason; Node gives the number in the message only.
- * Source: RFC 8446, section 6.
+ * Reasons of TLS alerts by number, which Node gives only in the message of its error. Source: RFC 8446,
+ * section 6.
  */
 const TLS_ALERTS: Record<string, string> = {
   40: 'it refused the handshake, as it does for want of a client certificate',
@@ -54,7 +54,7 @@ const TLS =
  * Why a request got no answer. The codes are stable: `dns`, `refused`, `reset`, `unreachable`, `tls`,
  * `timeout`, `egress_blocked`, `too_large`, `protocol`, and `network` for what remains.
  */
-export function networkError(thrown: unknown, host: string, phase: Phase): AttemptError {
+export function networkError(thrown: unknown, host: string, step: RequestStep): AttemptError {
   const code = errorCode(thrown);
   if (code === 'egress_blocked') {
     return { code, message: `blocked by the egress guard: ${messageOf(thrown)}` };
@@ -64,7 +64,7 @@ export function networkError(thrown: unknown, host: string, phase: Phase): Attem
     return { code: 'refused', message: `${host} refused the connection` };
   }
   if (RESET.has(code)) {
-    return { code: 'reset', message: `${host} closed the connection while ${DOING[phase]}` };
+    return { code: 'reset', message: `${host} closed the connection while ${DOING[step]}` };
   }
   if (UNREACHABLE.has(code)) {
     return { code: 'unreachable', message: `there is no route to ${host} (${code})` };
@@ -98,12 +98,12 @@ function protocolError(code: string, host: string): AttemptError {
 }
 
 /** The deadline passed. @param ms the whole of it */
-export function timeoutError(ms: number, phase: Phase): AttemptError {
-  const message = `no answer within ${formatDuration(ms)}: still ${DOING[phase]} (${phase})`;
+export function timeoutError(ms: number, step: RequestStep): AttemptError {
+  const message = `no answer within ${formatDuration(ms)}: still ${DOING[step]} (${step})`;
   return { code: 'timeout', message };
 }
 
-/** Why an answer is not a success. */
+/** The error of an answer that is not 2xx. */
 export function statusError(status: number, location: string | undefined): AttemptError {
   const answer = `answered ${status} ${STATUS_CODES[status] ?? ''}`.trimEnd();
   if (status < 300 || status > 399) return { code: 'status', message: answer };
@@ -112,7 +112,7 @@ export function statusError(status: number, location: string | undefined): Attem
   return { code: 'redirect', message: `${answer}${where}; redirects are not followed` };
 }
 
-/** Only the origin: what comes after it may hold a token. */
+/** The origin alone: path and query may hold a token. */
 function originOf(location: string | undefined): string | null {
   if (location === undefined || !URL.canParse(location)) return null;
   const { origin } = new URL(location);
@@ -120,8 +120,8 @@ function originOf(location: string | undefined): string | null {
 }
 
 /**
- * The code of an error. From Node 24 on, a failed handshake arrives as Node's own error and not as one
- * of got, so the class of what was thrown says nothing.
+ * The code of an error. From Node 24 on a failed handshake is an error of Node, not of got, so the class
+ * of the error is no help.
  */
 export function errorCode(thrown: unknown): string {
   const code =

@@ -3,39 +3,39 @@ import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { Route } from './channels/channel.ts';
 
-/** A permit that takes longer to come by was in use, ms. */
+/** A wait for a permit longer than this means that all permits were in use, ms. */
 const HELD_UP_MS = 5;
 
 export interface AttemptDependencies {
-  /** Null when the endpoint is not, or no longer, known. */
+  /** Null for an unknown endpoint. */
   routeOf: (delivery: Delivery) => Promise<Route | null>;
-  /** Runs an attempt when this process has room for it. */
+  /** Runs an attempt once this process has a free permit. */
   withPermit: <Result>(attempt: () => Promise<Result>) => Promise<Result>;
-  /** The retry schedule of deliveries whose endpoint is not known. */
+  /** The retry schedule of deliveries to unknown endpoints. */
   defaultRetry: readonly number[];
   now: () => number;
-  /** Whether no other process can have taken over what was claimed at a time, by the monotonic clock. */
+  /** Whether a claim made at a time of the monotonic clock surely still stands. */
   isSurelyHeld: (claimedAt: number) => boolean;
-  /** Calls off what runs when the process stops. */
+  /** Aborts attempts in progress when the process stops. */
   stopping: AbortSignal;
 }
 
-/** What came of an attempt, and whose doing it was. */
+/** The result of an attempt, and whether it shows anything about the receiver. */
 export interface Attempted {
   outcome: AttemptOutcome;
   route: Route | null;
-  /** The receiver was not even asked: nothing was learned about it. */
+  /** No request was sent: the result shows nothing about the receiver. */
   isOurFault: boolean;
-  /** It waited for this process, not for a slot: more slots would speed up nothing. */
+  /** It waited for a permit of this process: more slots would not speed it up. */
   isHeldUp: boolean;
 }
 
 /**
- * Makes one attempt. Faults of our own, such as a secret that no key opens, are failed attempts like
- * any other, except that they say nothing about the endpoint: they are listed, tried again, and end
- * among the dead where they can be sent anew.
- * @throws RunwatchError `claim_too_old`, `attempt_aborted`: nothing is known of it, and the claim is to
- *   be given back
+ * Makes one attempt. Internal faults, such as a secret that no key opens, are failed attempts like any
+ * other, but show nothing about the endpoint. They are listed and retried, and become dead letters
+ * that can be replayed.
+ * @throws RunwatchError `claim_too_old`, `attempt_aborted`: the outcome is unknown, and the caller
+ *   releases the claim
  */
 export async function attemptDelivery(
   deps: AttemptDependencies,
@@ -59,8 +59,8 @@ export async function attemptDelivery(
     return failed(fault(deps, 'endpoint_unknown', 'no endpoint of this name is configured'));
   }
   const message = { eventId: delivery.eventId, eventType: delivery.eventType, body };
-  // Once half of its lease, of twice the deadline, is over, or this process may count as dead, another
-  // could have sent it, and a later one after it.
+  // The lease is twice the deadline. After half of it, or once this process may count as dead, another
+  // process could send this delivery, and a later one after it.
   const mayStart = () => performance.now() - askedAt <= deadlineMs && deps.isSurelyHeld(askedAt);
   const readyAt = performance.now();
   let beganAt = readyAt;
@@ -74,7 +74,7 @@ export async function attemptDelivery(
     return { outcome, route, isOurFault: false, isHeldUp: beganAt - readyAt > HELD_UP_MS };
   } catch (error) {
     if (isNotSent(error)) throw error;
-    // Channels turn whatever the receiver does into outcomes: what they throw is a defect in them.
+    // Channels return outcomes for all that receivers do: a throw is a defect of the channel.
     return failed(fault(deps, 'internal', messageOf(error)));
   }
 }
@@ -99,7 +99,7 @@ function notSent(code: 'claim_too_old' | 'attempt_aborted'): RunwatchError {
   return new RunwatchError('the delivery was not sent', { code, retriable: true });
 }
 
-/** True where an attempt came to nothing that could be written. */
+/** True for the errors of an attempt that has no result to write. */
 export function isNotSent(error: unknown): boolean {
   return (
     error instanceof RunwatchError &&
@@ -107,13 +107,13 @@ export function isNotSent(error: unknown): boolean {
   );
 }
 
-/** An attempt that has waited this long for its receiver uses next to nothing of this process. */
+/** After this long an attempt waits for its receiver and hardly uses this process, ms. */
 const YIELD_MS = 200;
 
 /**
- * Lets `limit` pieces of work run at a time; the rest wait in the order in which they came. Work that
- * takes long gives its permit back while it goes on, since it only waits for somebody else: a few
- * receivers that hang cannot keep everybody else from being served.
+ * Lets `limit` tasks run at a time; the others wait, first come, first served. A task that takes longer
+ * than `yieldMs` returns its permit and continues: it only waits for its receiver, and a few receivers
+ * that hang must not block the others.
  */
 export function createPermits(limit: number, yieldMs = YIELD_MS) {
   const waiting: (() => void)[] = [];

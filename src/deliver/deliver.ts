@@ -18,7 +18,7 @@ import type { ClaimTokens, PoolSlots } from './slots.ts';
 import { type EndpointEvents, effectsOf } from './endpoint-events.ts';
 import type { DeliveryStore, EndpointStore, PoolClaims } from './ports.ts';
 
-/** What one attempt came to, for log and metrics. */
+/** A finished attempt, for log and metrics. */
 interface DeliveryReport {
   delivery: Delivery;
   attempt: Attempt;
@@ -37,33 +37,33 @@ export interface DeliverEventDependencies extends AttemptDependencies {
   random: Random;
 }
 
-/** When deliveries of a pool will be due. */
+/** When a delivery of a pool will be due. */
 export interface NextDue {
   pool: string;
   inMs: number;
 }
 
-/** What came of a claim. */
+/** The result of a claim. */
 export interface Delivered {
-  /** What this process has claimed by the same step, in its stead. */
+  /** Claims made by the step that wrote the result. */
   claimed: Claim[];
   next: NextDue[];
 }
 
 const NOTHING: Delivered = { claimed: [], next: [] };
 
-/** How many deliveries may be claimed when the one at hand has made room. */
+/** How many deliveries the step that writes the result may claim. */
 type Room = () => number;
 
 type Move = Parameters<DeliveryStore['move']>[0];
 
 /**
- * The use case behind a claimed delivery: ask the state of its endpoint, make one attempt, and write
- * in one step its result, when the next one is due, what it says of the endpoint, and which delivery
- * takes its slot. Returns a function that does so.
+ * Makes the function that works off a claimed delivery: it checks the endpoint's state and makes one
+ * attempt. One step then writes the result, the next due time and the endpoint's state, and claims the
+ * next delivery for the slot.
  */
 export function createDeliverEvent(deps: DeliverEventDependencies) {
-  // As many listen as there are attempts.
+  // Every attempt in progress listens.
   setMaxListeners(0, deps.stopping);
   return async function deliverEvent(claim: Claim, room: Room): Promise<Delivered> {
     const { endpoint, stored } = claim;
@@ -99,13 +99,13 @@ async function send(deps: DeliverEventDependencies, claim: Claim, room: Room): P
   return settle(deps, claim, attempted, room);
 }
 
-/** Such a notice is not sent, unless nothing held it up or a user asked for it. */
+/** An out-of-date notice is not sent, unless it was never held up or a user requested it. */
 async function isOutOfDate(deps: DeliverEventDependencies, delivery: Delivery): Promise<boolean> {
   if (delivery.requested || isFresh(delivery, deps.now())) return false;
   return deps.isOvertaken(delivery);
 }
 
-/** Writes that a delivery is not sent, for now or for good. */
+/** Writes that a delivery is postponed, or not sent at all. */
 async function moveOn(
   deps: DeliverEventDependencies,
   claim: Claim,
@@ -114,11 +114,11 @@ async function moveOn(
 ): Promise<Delivered> {
   const { stored: before, endpoint } = claim;
   const claimed = await write(deps, claim, { before, after, endpoint, now: deps.now() }, room);
-  // Another process has moved it: whatever that made of it stands.
+  // Another process has moved the delivery: its write stands.
   return typeof claimed === 'string' ? NOTHING : { claimed, next: nextDue([after], deps.now()) };
 }
 
-/** Writes what an attempt came to; where the endpoint has changed meanwhile, what it makes of that. */
+/** Writes the result of an attempt; computes its effects anew when the endpoint has changed meanwhile. */
 async function settle(
   deps: DeliverEventDependencies,
   claim: Claim,
@@ -150,7 +150,7 @@ async function settle(
   }
 }
 
-/** Takes one step, and claims as many deliveries of the same pool as there is room for. */
+/** Writes one step, which also claims deliveries of the same pool for the free slots. */
 async function write(
   deps: DeliverEventDependencies,
   claim: Claim,
@@ -186,19 +186,19 @@ function limitsOf({ limitsOf: limits }: DeliverEventDependencies, { stored }: Cl
   return limits(poolOf(stored.delivery.endpoint));
 }
 
-/** What is away for longer than this has most likely been given up by others, too, ms. */
+/** After a longer outage of the store other processes have most likely taken over, ms. */
 const LONGEST_MS = 60_000;
 
 /**
- * Makes a step that may be taken twice outlast a store that is away for a while: the receiver has
- * its message already, and a result that is forgotten would have it sent once more.
- * @param stopping ends the waiting
+ * Repeats a step, which must be safe to repeat, until the store is back from an outage. The receiver has
+ * the message already: a lost result would send it again.
+ * @param stopping ends the retries
  */
 export function outlasting<Input, Output>(
   step: (input: Input) => Promise<Output>,
   stopping: AbortSignal,
 ): (input: Input) => Promise<Output> {
-  // As many listen as there are steps that wait.
+  // Every step that waits listens.
   setMaxListeners(0, stopping);
   return async function outlast(input) {
     return step(input).catch((error: unknown) => {

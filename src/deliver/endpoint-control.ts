@@ -9,7 +9,7 @@ import type { Receiver } from '../core/delivery/receiver.ts';
 import type { Route } from './channels/channel.ts';
 import type { EndpointStore } from './ports.ts';
 
-/** Changes the state of a receiver by hand, whatever else changes it at the same time. */
+/** Changes the state of a receiver for a user; retries when another write comes in between. */
 export async function changeEndpoint(
   { endpoints, limits, now }: ControlDependencies,
   receiver: Receiver,
@@ -23,8 +23,9 @@ export async function changeEndpoint(
 }
 
 /**
- * Makes everything that waits at a receiver due now: an open breaker probes at once, and what is parked
- * follows when that succeeds. @returns how many deliveries wait; none where a user has paused it
+ * Makes all waiting deliveries of a receiver due now. An open breaker probes at once, and parked
+ * deliveries follow when the probe succeeds.
+ * @returns how many deliveries wait; 0 while the receiver is paused or disabled
  */
 export async function retryEndpoint(
   deps: ControlDependencies,
@@ -43,8 +44,8 @@ interface ControlDependencies {
 }
 
 /**
- * Sends `runwatch.test` to an endpoint at once, past breaker, pause and rate: that is what a test is
- * for. It is no delivery, so it is in no ledger and not tried again.
+ * Sends `runwatch.test` to an endpoint at once, past breaker, pause and rate. It is not a delivery: no
+ * counter has it, and it is not retried.
  */
 export async function testEndpoint(
   { channel }: Route,

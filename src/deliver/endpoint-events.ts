@@ -17,11 +17,11 @@ import { isoTime } from '../core/event/event.ts';
 import type { Attempted } from './attempt.ts';
 import type { PlannedEvent } from './ports.ts';
 
-/** An event about an endpoint: what operators hear when it changes. */
+/** A system event about an endpoint. */
 export interface EndpointEvent {
   type: EndpointAlert | 'delivery.exhausted';
   about: Receiver;
-  /** As it is sent; snake_case, times as ISO 8601. */
+  /** As sent: snake_case, times as ISO 8601. */
   data: Record<string, unknown>;
 }
 
@@ -35,8 +35,8 @@ interface EndpointEventsDeps {
 }
 
 /**
- * Plans events about endpoints, to be written with the result that gave rise to them; they are logged
- * once that is done. An event about an endpoint never goes to that endpoint.
+ * Plans system events about endpoints, to be written with the result that causes them, and logs them
+ * after that. An event about an endpoint never goes to that endpoint.
  */
 export function createEndpointEvents({ plan, log }: EndpointEventsDeps) {
   return {
@@ -65,14 +65,14 @@ interface Cause {
 const HELP: Record<EndpointEvent['type'], (name: string) => string> = {
   'endpoint.failing': (name) =>
     `Its deliveries wait and one at a time probes; when the receiver is mended, \`runwatch endpoints retry ${name}\` sends them at once.`,
-  'endpoint.recovered': () => 'What waited goes out now.',
+  'endpoint.recovered': () => 'Waiting deliveries are sent now.',
   'endpoint.disabled': (name) =>
     `Later deliveries are skipped until \`runwatch endpoints resume ${name}\`; then \`runwatch redeliver --endpoint ${name}\` sends what was skipped.`,
   'delivery.exhausted': (name) =>
     `\`runwatch deliveries --endpoint ${name} --state dead\` lists what was given up, \`runwatch redeliver --endpoint ${name}\` sends it again.`,
 };
 
-/** What a change of an endpoint is worth saying. */
+/** The event for a change of an endpoint's state. */
 function endpointEvent(
   type: EndpointEvent['type'],
   { before, after }: { before: EndpointState; after: EndpointState },
@@ -92,7 +92,7 @@ function endpointEvent(
   return { type, about: delivery.endpoint, data };
 }
 
-/** What an attempt makes of its endpoint's state, and the events that say so. */
+/** The endpoint's state after an attempt, and the events of that change. */
 export function effectsOf(
   before: EndpointState,
   delivery: Delivery,

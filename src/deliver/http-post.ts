@@ -14,7 +14,7 @@ import { type PlainResponse, type Request, type RequestFunction, got, type Got }
 import { requestTarget } from '../core/request-target.ts';
 import { egressBlocked, type EgressGuard } from './egress/guard.ts';
 
-/** What of an answer is read: more of it is cut off by closing the connection. */
+/** The most bytes read of an answer; then the connection is closed. */
 const MAX_BODY_BYTES = 16_384;
 
 /** Trust and identity of a TLS connection, in PEM. */
@@ -29,32 +29,32 @@ export interface PostRequest {
   headers: Record<string, string>;
   body: string;
   tls?: TlsOptions | undefined;
-  /** Asked right before the first byte goes out. */
+  /** Called right before the first byte is sent. */
   mayStart?: (() => boolean) | undefined;
 }
 
-/** Where a request stood when it ended without an answer. */
-export type Phase = 'queue' | 'dns' | 'connect' | 'tls' | 'headers';
+/** The step at which a request ended without an answer. */
+export type RequestStep = 'queue' | 'dns' | 'connect' | 'tls' | 'headers';
 
 export type PostResult =
-  /** `head` is the start of the body; whether the rest comes does not matter. */
+  /** `head` is the start of the body; the rest is not needed. */
   | {
       kind: 'answered';
       status: number;
       headers: IncomingHttpHeaders;
       head: Buffer;
-      /** The address that answered; undefined where it is not known. */
+      /** The address that answered; undefined if unknown. */
       address: string | undefined;
     }
-  | { kind: 'broken'; error: unknown; phase: Phase; reusedSocket: boolean }
-  | { kind: 'cut'; phase: Phase }
-  /** It might not start any more. */
+  | { kind: 'broken'; error: unknown; step: RequestStep; reusedSocket: boolean }
+  | { kind: 'cut'; step: RequestStep }
+  /** `mayStart` returned false. */
   | { kind: 'withheld' };
 
 /**
  * Sends one request over the guarded agents and reads a bounded part of its answer.
- * @param cut ends the request. Once the status is there that is no error: the answer is complete
- * enough, and a receiver that says 200 and then dawdles over the body has still said 200.
+ * @param cut ends the request. After the status has arrived that is no error: a receiver that answers
+ *   200 and is slow with the body has answered 200.
  */
 export async function post(
   request: PostRequest,
@@ -69,10 +69,10 @@ export async function post(
     const head = await readHead(stream, cut);
     return { kind: 'answered', status: statusCode, headers, head, address };
   } catch (error) {
-    const phase = phaseOf(stream, request.url);
+    const step = stepOf(stream, request.url);
     if (isWithheld?.() === true) return { kind: 'withheld' };
-    if (cut.aborted) return { kind: 'cut', phase };
-    return { kind: 'broken', error, phase, reusedSocket: stream.reusedSocket === true };
+    if (cut.aborted) return { kind: 'cut', step };
+    return { kind: 'broken', error, step, reusedSocket: stream.reusedSocket === true };
   } finally {
     stream.destroy();
   }
@@ -84,9 +84,9 @@ function start({ url, headers, body, tls }: PostRequest, agents: WebhookAgents):
     body,
     ...(tls !== undefined && { https: httpsOptions(tls) }),
   });
-  // Errors are awaited where they matter; after that a late one must not end the process.
+  // Errors are handled where the request is awaited; a later one must not end the process.
   stream.on('error', () => undefined);
-  // After 101 the socket is nobody's: neither the agent nor the request would ever close it.
+  // After 101 neither the agent nor the request closes the socket.
   stream.once('upgrade', (_response: IncomingMessage, socket: Socket) => {
     socket.destroy();
     stream.destroy(protocolError('the receiver switched protocols'));
@@ -95,9 +95,9 @@ function start({ url, headers, body, tls }: PostRequest, agents: WebhookAgents):
 }
 
 /**
- * Destroys the request where it may not start any more at the moment when its bytes would go out: a
- * process can be frozen at any step before.
- * @returns whether it did
+ * Destroys the request if it may not start when its first byte would be sent: a process can be frozen at
+ * any step before.
+ * @returns a function that says whether it did
  */
 function holdBack(stream: Request, { protocol }: URL, mayStart: () => boolean): () => boolean {
   let isWithheld = false;
@@ -107,7 +107,7 @@ function holdBack(stream: Request, { protocol }: URL, mayStart: () => boolean): 
     stream.destroy(new Error('it may not start any more'));
   };
   const connected = protocol === 'https:' ? 'secureConnect' : 'connect';
-  // A request tells of its socket before it writes to it, and a socket that connects writes after that.
+  // `socket` comes before the request writes to it; a connecting socket writes once it is connected.
   stream.once('request', (request: ClientRequest) => {
     request.once('socket', (socket) => {
       if (socket.connecting) socket.once(connected, check);
@@ -129,7 +129,7 @@ function protocolError(message: string): Error {
   return Object.assign(new Error(message), { code: 'ERR_PROTOCOL_SWITCHED' });
 }
 
-/** Reads to the end, so that the connection can be used again, or to the limit. */
+/** Reads to the end, so that the connection can be reused, or to the limit. */
 async function readHead(stream: Request, cut: AbortSignal): Promise<Buffer> {
   const stop = () => stream.destroy();
   cut.addEventListener('abort', stop);
@@ -143,14 +143,14 @@ async function readHead(stream: Request, cut: AbortSignal): Promise<Buffer> {
     }
     return Buffer.concat(kept);
   } catch {
-    // The status has been said; what is missing is only text for people.
+    // The status has arrived; only text for display is missing.
     return Buffer.concat(kept);
   } finally {
     cut.removeEventListener('abort', stop);
   }
 }
 
-function phaseOf({ timings, reusedSocket }: Request, url: URL): Phase {
+function stepOf({ timings, reusedSocket }: Request, url: URL): RequestStep {
   if (timings?.socket === undefined) return 'queue';
   if (reusedSocket === true) return 'headers';
   if (timings.connect === undefined) return timings.lookup === undefined ? 'dns' : 'connect';
@@ -161,7 +161,7 @@ function phaseOf({ timings, reusedSocket }: Request, url: URL): Phase {
 export interface WebhookAgents {
   readonly http: http.Agent;
   readonly https: https.Agent;
-  /** Sends over them: redirects are not followed, nothing is decompressed, nothing is retried. */
+  /** Sends over them, without redirects, decompression or retries. */
   readonly client: Got;
   /** Closes every connection, also those in use: drain first. */
   close(): void;
@@ -170,8 +170,8 @@ export interface WebhookAgents {
 const MAX_HEADER_BYTES = 16_384;
 
 /**
- * Limits per origin; idle connections close before common servers would close them (5 s). As many are
- * kept as a receiver has slots: connecting anew is a third of what an attempt costs.
+ * Limits per origin. Idle connections close before common servers close them (5 s). One is kept per slot
+ * of a receiver, since a new connection costs a third of an attempt.
  */
 const LIMITS: AgentOptions = {
   keepAlive: true,
@@ -181,8 +181,8 @@ const LIMITS: AgentOptions = {
 };
 
 /**
- * Agents that ask the guard at the moment of connecting, so that nothing which uses them can get
- * around it. Proxy settings of the environment are not honoured: a proxy would resolve the name again.
+ * Agents that check each connection with the guard right before they open it: no request can bypass it.
+ * Proxy settings of the environment are not used: a proxy would resolve the name again.
  */
 export function createWebhookAgents(guard: EgressGuard, limits = LIMITS): WebhookAgents {
   const agents = { http: new http.Agent(limits), https: new https.Agent(limits) };
@@ -219,10 +219,10 @@ const requestLean: RequestFunction = (url, { agent, method, headers, ca, cert, k
   return https.request({ ...options, ca, cert, key });
 };
 
-/** As Node calls it: no socket comes with an error, which its type does not say. */
+/** As Node calls it: with an error there is no socket, which its type omits. */
 type OnCreate = (error: Error | null, socket?: Duplex) => void;
 
-/** A `lookup` alone would not do: Node does not call it for a host that is an address. */
+/** `lookup` alone is not enough: Node does not call it for a host that is an address. */
 function guardConnections(
   agent: http.Agent,
   { guard, secure }: { guard: EgressGuard; secure: boolean },
@@ -237,23 +237,23 @@ function guardConnections(
   };
 }
 
-/** How much of an answer is kept for people to read. */
+/** How much of an answer is stored, for display. */
 const RESPONSE_TEXT_BYTES = 1_024;
 
 /**
- * Control characters but tab and line feed, and marks that reorder text: printed as they are, an
- * answer could move a terminal's cursor or make a log line read backwards.
+ * Control characters except tab and line feed, and marks that reorder text. Printed, they could move a
+ * terminal's cursor or reverse a log line.
  */
 const UNPRINTABLE = /[^\P{Cc}\t\n]|[\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 
 const REDACTED = '[redacted]';
 
-/** A shorter value is no credential, and would be found in words that mean something else. */
+/** A shorter value is no credential, and would match ordinary words. */
 const LEAST_SECRET_LENGTH = 8;
 
 /**
  * The start of an answer as harmless text of at most 1 KiB of its bytes.
- * @param sent values of headers that went out, which a receiver may repeat but nobody may read here
+ * @param sent credentials of the request, which a receiver may repeat; they are redacted
  */
 export function responseText(head: Uint8Array, sent: readonly string[] = []): string {
   if (head.length === 0) return '';
@@ -266,7 +266,7 @@ export function responseText(head: Uint8Array, sent: readonly string[] = []): st
     .replace(UNPRINTABLE, '\ufffd');
 }
 
-/** Each value as a whole, and what follows a scheme such as `Bearer`. */
+/** Each value, and the part after a scheme such as `Bearer`. */
 function credentialsIn(values: readonly string[]): string[] {
   return values
     .flatMap((value) => [value, value.slice(value.indexOf(' ') + 1)])

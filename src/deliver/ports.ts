@@ -6,25 +6,25 @@ import type {
 } from '../core/delivery/endpoint-state.ts';
 import type { Receiver } from '../core/delivery/receiver.ts';
 
-/** An event about runwatch itself, on its way to the endpoints that name its type. */
+/** A system event with its deliveries to the endpoints that name its type. */
 export interface PlannedEvent {
   id: string;
-  /** The exact text that is sent. */
+  /** The exact JSON text to send. */
   body: string;
   deliveries: Delivery[];
 }
 
-/** What was claimed at a pool, and the slots that it has, as JSON or ''. */
+/** Claims made at a pool, and its slots as JSON or ''. */
 export interface PoolClaims {
   claims: Claim[];
   slots: string;
 }
 
-/** A delivery that moves on by an attempt, or by hand. */
+/** A change of a delivery, by an attempt or by a user. */
 interface DeliveryMove {
   before: StoredDelivery;
   after: Delivery;
-  /** The claim on it; absent where it is moved by hand. */
+  /** Proves the claim on it; absent for a change by a user. */
   token?: string;
   attempt?: Attempt;
   endpoint: StoredEndpoint;
@@ -33,19 +33,19 @@ interface DeliveryMove {
   pauseMs?: number;
   limits: EndpointLimits;
   events?: PlannedEvent[];
-  /** How many deliveries of its pool are claimed at the most, and by which token. */
+  /** The most deliveries of its pool to claim by the same step, and the token for them. */
   most: number;
   nextToken: string;
   now: number;
 }
 
-/** The deliveries that these use cases work on. */
+/** Reads and writes deliveries. */
 export interface DeliveryStore {
   get(id: string): Promise<StoredDelivery | null>;
   getMany(ids: string[]): Promise<(StoredDelivery | null)[]>;
-  /** The first of the deliveries that keep an order with this one; null where it is in none. */
+  /** The first outstanding delivery of the same ordering key; null for none. */
   firstInOrder(delivery: Delivery): Promise<string | null>;
-  /** One step; returns what is claimed by it, or what had changed meanwhile. */
+  /** One atomic step; returns the claims it made, or which record had changed meanwhile. */
   move(move: DeliveryMove, askedAt?: number): Promise<PoolClaims | 'delivery' | 'endpoint'>;
 }
 
@@ -54,7 +54,7 @@ interface PoolOptions {
   limits: EndpointLimits;
 }
 
-/** The endpoints that these use cases ask and write. */
+/** Reads and writes endpoint state, and claims deliveries. */
 export interface EndpointStore {
   get(receiver: Receiver): Promise<StoredEndpoint>;
   getMany(receivers: readonly Receiver[]): Promise<StoredEndpoint[]>;

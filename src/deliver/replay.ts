@@ -28,29 +28,29 @@ interface ReplayDependencies {
   now: () => number;
 }
 
-/** A delivery that is to go out again, to another endpoint where that is named. */
+/** A delivery to redeliver, to another endpoint if one is named. */
 interface ReplayRequest {
   id: string;
   to?: string | undefined;
 }
 
-/** Sends deliveries again, or now, at a user's wish. */
+/** Redelivers settled deliveries, and sends waiting ones now, for users. */
 export interface Replay {
   /**
-   * One delivery, at once: one that has settled again, with the same event id; one that waits now, or
-   * the first of its order where that is another.
-   * @param to another endpoint, which gets a delivery of its own; this one waits no more then
-   * @returns the id of what goes out, null when there is none of this id
+   * Makes one delivery due at once, with the same event id: a settled one again, a waiting one now. If
+   * others precede it in its ordering key, the first of them too.
+   * @param to another endpoint, which gets a delivery of its own; a waiting one is superseded by it
+   * @returns the id of the delivery that is sent, null when no delivery has this id
    */
   one(id: string, to?: string): Promise<string | null>;
   /**
    * Redelivers the requested ranges, unless another process does. Stops after a chunk once `stopping`
-   * aborts; the rest stays requested.
+   * aborts; the rest remains requested.
    */
   replayRequested(stopping: AbortSignal): Promise<void>;
 }
 
-/** Tries to make a delivery due that is changed by others at the same time. */
+/** Attempts to change a delivery that other processes change at the same time. */
 const TRIES = 3;
 
 /** Deliveries of one chunk of a requested range. */
@@ -63,13 +63,13 @@ export function createReplay(deps: ReplayDependencies): Replay {
   const { deliveries } = deps;
 
   async function replayChunk(requests: readonly ReplayRequest[]): Promise<void> {
-    await replayThere(
+    await replaySettled(
       deps,
       requests.filter(({ to }) => to === undefined).map(({ id }) => id),
     );
     const elsewhere = requests.filter(({ to }) => to !== undefined);
     const found = await deliveries.getMany(elsewhere.map(({ id }) => id));
-    // One after the other: they keep the order of their runs.
+    // One after the other, to keep the order of each run.
     for (const [at, { to = '' }] of elsewhere.entries()) {
       const stored = found[at] ?? null;
       if (stored !== null && stored.delivery.endpoint !== to) await sendElsewhere(deps, stored, to);
@@ -108,7 +108,7 @@ export function createReplay(deps: ReplayDependencies): Replay {
   };
 }
 
-/** @returns false where it is being attempted, or has changed */
+/** @returns false when an attempt is in progress, or the delivery has changed */
 async function moveTo(
   { deliveries, limitsOf, now }: ReplayDependencies,
   step: { before: StoredDelivery; after: Delivery; endpoint: StoredEndpoint },
@@ -126,7 +126,7 @@ async function sendNow(deps: ReplayDependencies, before: StoredDelivery): Promis
   return isMoved;
 }
 
-/** The first of its order, unless that is this one. */
+/** The first delivery of its ordering key, unless that is this one. */
 async function firstBefore(
   { deliveries }: ReplayDependencies,
   { delivery }: StoredDelivery,
@@ -136,8 +136,9 @@ async function firstBefore(
 }
 
 /**
- * Has another endpoint get the event. A delivery that waits is superseded by that; one that is being
- * attempted, or has settled, stays as it is. @returns the id of what goes out
+ * Sends the event to another endpoint. A waiting delivery is superseded by that; one with an attempt in
+ * progress, or a settled one, does not change.
+ * @returns the id of the delivery that is sent
  */
 async function sendElsewhere(
   deps: ReplayDependencies,
@@ -158,8 +159,8 @@ async function sendElsewhere(
   return instead.id;
 }
 
-/** Sends settled deliveries again, to where they went. */
-async function replayThere(deps: ReplayDependencies, ids: string[]): Promise<void> {
+/** Redelivers settled deliveries to their own endpoints. */
+async function replaySettled(deps: ReplayDependencies, ids: string[]): Promise<void> {
   if (ids.length === 0) return;
   const { deliveries, endpoints, now } = deps;
   const found = await deliveries.getMany(ids);

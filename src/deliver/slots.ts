@@ -9,14 +9,14 @@ import {
 } from '../core/delivery/receiver.ts';
 import { afterAttemptAt, NEW_SLOTS, type SlotResult, type Slots } from '../core/delivery/slots.ts';
 
-/** Pools that a process remembers; of those beyond, the ones used longest ago are forgotten. */
+/** Pools that a process remembers; beyond them the least recently used are dropped. */
 const REMEMBERED = 10_000;
 
-/** What an attempt makes of its pool: to be written with its result. */
+/** Changes to a pool after an attempt, to be written with its result. */
 interface PoolEffects {
-  /** The slots as JSON; absent where they stay as they are. */
+  /** The slots as JSON; absent when unchanged. */
   slots?: string;
-  /** For how long nothing goes to the pool, ms. */
+  /** How long the pool is paused, ms. */
   pauseMs?: number;
 }
 
@@ -24,15 +24,15 @@ interface Ended {
   delivery: Delivery;
   outcome: AttemptOutcome;
   hadWaiting: boolean;
-  /** As many slots as the pool may have. */
+  /** The most slots that the pool may have. */
   most: number;
 }
 
-/** What this process knows of the slots of pools; the store has it for all processes together. */
+/** The slots of pools as this process knows them; the store shares them among all processes. */
 export interface PoolSlots {
-  /** Takes over what another process has written, as JSON, or that the store knows nothing: ''. */
+  /** Takes over the slots that the store has, as JSON; '' when it has none. */
   adopt(pool: string, text: string): void;
-  /** How many attempts a pool takes at a time, as far as this process knows. */
+  /** How many concurrent attempts a pool takes, as far as this process knows. */
   limitOf(pool: string): number;
   afterAttempt(ended: Ended): PoolEffects;
 }
@@ -52,7 +52,7 @@ const UNKNOWN: KnownPool = {
   stored: NEW_SLOTS.limit,
 };
 
-/** @param self names this process, so that it knows what it wrote itself */
+/** @param self the id of this process, by which it recognizes slots that it wrote itself */
 export function createPoolSlots(self: string): PoolSlots {
   const known = new Map<string, KnownPool>();
   const isOwn = (text: string) => text.endsWith(`"by":"${self}"}`);
@@ -71,13 +71,13 @@ export function createPoolSlots(self: string): PoolSlots {
   return {
     adopt(pool, text) {
       const own = of(pool);
-      // Quiet for so long that the store has forgotten it: few at a time again.
+      // The store has dropped them after a quiet time: few at a time again.
       if (text === '') {
         own.slots = { ...own.slots, limit: Math.min(own.slots.limit, NEW_SLOTS.limit), wall: null };
         own.stored = NEW_SLOTS.limit;
         return;
       }
-      // More is known here than this process wrote last, or took over before.
+      // Slots that this process wrote, or has taken over already, are older than its own.
       if (isOwn(text) || text === own.adopted) return;
       own.adopted = text;
       const { by: _by, ...stored } = JSON.parse(text) as Slots & { by: string };
@@ -109,10 +109,10 @@ export function createPoolSlots(self: string): PoolSlots {
   };
 }
 
-/** Slots that have grown by less than this share are written later: each write costs as much as a claim. */
+/** Growth below this share is not written yet: a write costs as much as a claim. */
 const WRITTEN_SHARE = 1 / 8;
 
-/** Latency alone is not. */
+/** A change of the smoothed latency alone is not. */
 function isWorthWriting({ slots, stored }: KnownPool, before: Slots, most: number): boolean {
   if (before.cutAt !== slots.cutAt || before.suspect !== slots.suspect) return true;
   const [has, had] = [Math.floor(slots.limit), Math.floor(stored)];

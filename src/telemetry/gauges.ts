@@ -122,11 +122,11 @@ function createMemoryGauges(registry: Registry) {
 export interface EndpointFigures {
   /** Its name; `per-watch` for all webhooks of watches together. */
   name: string;
-  /** Whether its deliveries go out; null where that does not concern a single receiver. */
+  /** Whether its deliveries are sent; null for per-watch webhooks, which are many receivers. */
   isUp: boolean | null;
-  /** Deliveries that wait. */
+  /** Waiting deliveries. */
   backlog: number;
-  /** How old the oldest of these is, ms; null where that was not found in time. */
+  /** The age of the oldest of these, ms; null if it was not found in time. */
   oldestMs: number | null;
 }
 
@@ -136,15 +136,15 @@ export function createEndpointGauges(registry: Registry) {
     new Gauge({ name, help, labelNames: ['endpoint'], registers: [registry] });
   const up = gauge(
     'runwatch_endpoint_up',
-    'Whether deliveries to a configured endpoint go out: 0 while it is failing, paused or disabled.',
+    'Whether deliveries to a configured endpoint are sent: 0 while it is failing, paused or disabled.',
   );
   const backlog = gauge(
     'runwatch_endpoint_backlog',
-    'Deliveries that wait for an endpoint, pending and parked.',
+    'Waiting deliveries of an endpoint, pending and parked.',
   );
   const oldest = gauge(
     'runwatch_endpoint_oldest_pending_seconds',
-    'How old the oldest of them is; 0 where none waits.',
+    'Age of the oldest waiting delivery of an endpoint; 0 if none waits.',
   );
   return {
     set(endpoints: readonly EndpointFigures[]): void {
@@ -209,8 +209,8 @@ interface Gauges<Figures> {
 const READ_TIMEOUT_MS = 500;
 
 /**
- * Gauges with figures that are read at each scrape. Where reading fails or takes too long they are
- * absent: zeros would mean an empty store.
+ * Gauges with figures that are read at each scrape. If the read fails or takes too long they are absent:
+ * zeros would mean an empty store.
  */
 export function scraped<Figures>(gauges: Gauges<Figures>, initial: () => Promise<Figures>) {
   let figures = initial;

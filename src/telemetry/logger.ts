@@ -10,7 +10,7 @@ interface LoggerOptions {
   destination: DestinationStream & NodeJS.WritableStream;
 }
 
-/** The process's logger. Callers never give it private data; it redacts nothing. */
+/** The process's logger. It redacts nothing: callers must not pass private data. */
 export async function createLogger({ level, pretty, destination }: LoggerOptions): Promise<Logger> {
   const stream = pretty ? await prettyStream(destination) : destination;
   return pino(

@@ -44,7 +44,7 @@ const MISNAMED = ['handles', 'requests', 'resources'].map((what) => `nodejs_acti
 /**
  * The process's metrics. Labels are names of sources and endpoints, event types, states: never run ids
  * or URLs.
- * @param countStored asked at each scrape
+ * @param countStored called at each scrape
  */
 export function createMetrics(version: string, countStored: () => Promise<StoredCounts>) {
   const registry = new Registry();
@@ -107,7 +107,6 @@ function recordings(instruments: ReturnType<typeof createInstruments>) {
       }
     },
 
-    /** @param skewMs how far the clock of this host is ahead */
     overdue(source: string, { due, oldestMs }: { due: number; oldestMs: number | null }): void {
       instruments.pollsOverdue.set({ source }, due);
       instruments.oldestOverdue.set({ source }, Math.max(0, oldestMs ?? 0) / 1_000);
@@ -118,6 +117,7 @@ function recordings(instruments: ReturnType<typeof createInstruments>) {
       instruments.httpRequests.inc({ route: route ?? 'none', status });
     },
 
+    /** @param skewMs how far the clock of this host is ahead */
     clockSkew(skewMs: number): void {
       instruments.clockSkew.set(skewMs / 1_000);
     },
@@ -223,7 +223,7 @@ function deliveryInstruments(registers: Registry[]) {
     }),
     endpointAttempts: new Counter({
       name: 'runwatch_endpoint_attempts_total',
-      help: 'Attempts at delivering to an endpoint, by what came of them; all webhooks of watches are per-watch.',
+      help: 'Delivery attempts to an endpoint, by result; all webhooks of watches count as per-watch.',
       labelNames: ['endpoint', 'result'],
       registers,
     }),
@@ -263,7 +263,7 @@ function storeInstruments(registers: Registry[]) {
     }),
     clockSkew: new Gauge({
       name: 'runwatch_clock_skew_seconds',
-      help: 'By how much the clock of this host is ahead of the clock of Redis, which decides all times.',
+      help: 'How far the clock of this host is ahead of the clock of Redis, which all processes use.',
       registers,
     }),
   };

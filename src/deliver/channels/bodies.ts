@@ -1,8 +1,8 @@
 import type { BodyKindName } from '../../core/delivery/delivery.ts';
-import { type BodyKind, parseEvent, type ToldEvent } from './channel.ts';
+import { type BodyKind, parseEvent, type SentEvent } from './channel.ts';
 import { slackBody } from './slack.ts';
 
-/** What types begin with, so that they are ours among those of other producers. */
+/** Prefix of our types among those of other producers. */
 const TYPE_PREFIX = 'runwatch.';
 
 /**
@@ -27,8 +27,8 @@ const cloudEventsBody: BodyKind = {
   },
 };
 
-/** A URI reference, and with the id unique, as the specification asks. */
-function sourceOf({ watch }: ToldEvent['data']): string {
+/** A URI reference; with the id it is unique, as the specification requires. */
+function sourceOf({ watch }: SentEvent['data']): string {
   return watch === undefined ? '/runwatch' : `/runwatch/${encodeURIComponent(watch.source)}`;
 }
 
@@ -38,7 +38,7 @@ export const standardBody: BodyKind = {
   render: (eventText) => eventText,
 };
 
-/** A new kind is a file, a line here, and its name in `core/body-kind.ts`. */
+/** The kinds of bodies that `body` of a webhook endpoint may name. */
 export const BODY_KINDS: Readonly<Record<BodyKindName, BodyKind>> = {
   standard: standardBody,
   cloudevents: cloudEventsBody,

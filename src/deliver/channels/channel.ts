@@ -1,55 +1,54 @@
 import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
 import type { SentEventType } from '../../core/event/event.ts';
 
-/** What is delivered: one event, as the text that was made of it when the change was seen. */
+/** One event to deliver. */
 export interface Message {
   eventId: string;
   eventType: SentEventType;
-  /** The JSON text of the event: what is sent is this, or made of this alone. */
+  /** The JSON text written with the event; every body is made of it alone. */
   body: string;
 }
 
-/** One way of telling somebody. A new kind of endpoint is one more of these. */
+/** Delivers events to one receiver. Each kind of endpoint has its own. */
 export interface Channel {
   /**
-   * Makes one attempt. Whatever the receiver or the network does is an outcome, never a throw.
-   * @param signal calls the attempt off: nothing is then known about it
-   * @param mayStart asked right before the first byte goes out: false where another process may have sent
+   * Makes one attempt. All that the receiver or the network does is an outcome, never a throw.
+   * @param signal aborts the attempt, whose outcome is then unknown
+   * @param mayStart called right before the first byte is sent; false if another process may have sent
    *   the message meanwhile
-   * @throws RunwatchError `attempt_aborted` when called off before the receiver had answered,
-   *   `claim_too_old` when it may not start any more
+   * @throws RunwatchError `attempt_aborted` when aborted before the receiver answered, `claim_too_old`
+   *   when `mayStart` returned false
    */
   send(message: Message, signal?: AbortSignal, mayStart?: () => boolean): Promise<AttemptOutcome>;
 }
 
-/** Where a delivery goes and how often it is tried. */
+/** The channel and retry schedule of a delivery. */
 export interface Route {
   channel: Channel;
   /** Delays in ms after the first, second, … failed attempt. */
   retry: readonly number[];
 }
 
-/** One form in which a webhook can be told of an event. */
+/** One form of a webhook's body. */
 export interface BodyKind {
   readonly contentType: string;
   /**
-   * Makes the body of an event's JSON text. A function of nothing else, so that every attempt sends
-   * the same bytes.
+   * Makes the body from an event's JSON text alone, so that every attempt sends the same bytes.
    */
   render(eventText: string): string;
 }
 
 /**
- * What bodies read of an event. Events about runs have all of it; those about runwatch itself, such
- * as a test or an alert, may have data of another shape.
+ * The fields of an event that bodies read. Events of runs have all of them; `data` of system events has
+ * another shape.
  */
-export interface ToldEvent {
+export interface SentEvent {
   id: string;
   type: string;
   timestamp: string;
   data: {
     run_id?: string;
-    run?: ToldRun | null;
+    run?: SentRun | null;
     detected_at?: string;
     watch?: { source: string; metadata: Record<string, string> };
     error?: { code: string; message: string } | null;
@@ -59,7 +58,7 @@ export interface ToldEvent {
   };
 }
 
-export interface ToldRun {
+export interface SentRun {
   workflow_id: string | null;
   status: string;
   progress: number | null;
@@ -69,6 +68,6 @@ export interface ToldRun {
 }
 
 /** Reads the text of an event that this project wrote. */
-export function parseEvent(eventText: string): ToldEvent {
-  return JSON.parse(eventText) as ToldEvent;
+export function parseEvent(eventText: string): SentEvent {
+  return JSON.parse(eventText) as SentEvent;
 }

@@ -3,18 +3,18 @@ import type { Channel, Message } from './channel.ts';
 
 type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 
-/** What this channel needs of a logger. Its threshold must let every level through. */
+/** A logger without a level of its own: it writes every line. */
 export type EventLogger = Record<LogLevel, (fields: { event: unknown }, msg: string) => void>;
 
 interface LogChannelOptions {
   logger: EventLogger;
-  /** For events that call for nobody's attention. */
+  /** The level of events that need no attention. */
   level: LogLevel;
   /** Milliseconds since the epoch. */
   now: () => number;
 }
 
-/** Events that somebody should look at; the levels are part of the contract. */
+/** Levels of events that need attention; part of the contract. */
 const URGENT: Partial<Record<SentEventType, LogLevel>> = {
   'run.failed': 'error',
   'run.stopped': 'warn',
@@ -29,7 +29,7 @@ const URGENT: Partial<Record<SentEventType, LogLevel>> = {
   'delivery.exhausted': 'error',
 };
 
-/** Writes each event as one JSON line. A line once written cannot fail, so it always delivers. */
+/** Writes each event as one JSON line. A written line counts as delivered. */
 export function createLogChannel({ logger, level, now }: LogChannelOptions): Channel {
   return {
     send({ eventType, body }: Message) {

@@ -1,11 +1,11 @@
 import { percentText } from '../../core/run/snapshot.ts';
-import { type BodyKind, parseEvent, type ToldEvent, type ToldRun } from './channel.ts';
+import { type BodyKind, parseEvent, type SentEvent, type SentRun } from './channel.ts';
 
 /** Limits of Slack for one text of a section, and for each of its fields. */
 const MOST_IN_TEXT = 3_000;
 const MOST_IN_FIELD = 2_000;
 
-/** What people call an event, and the one sign that tells them at a glance what it is about. */
+/** The title of each event type, and a sign for those that need attention. */
 const TITLES: Readonly<Record<string, { title: string; sign?: string }>> = {
   'run.started': { title: 'Run started' },
   'run.progress': { title: 'Run goes on' },
@@ -38,20 +38,20 @@ export const slackBody: BodyKind = {
   },
 };
 
-/** What a reminder is called, in place of the title of its type; null for what is none. */
-function reminderTitle({ reminder }: ToldEvent['data']): string | null {
+/** The title of a reminder, in place of that of its type; null for other events. */
+function reminderTitle({ reminder }: SentEvent['data']): string | null {
   return reminder === undefined ? null : 'Run still waits for a human';
 }
 
 /** For notifications and screen readers, which do not show blocks. */
-function fallbackOf({ type, data }: ToldEvent): string {
+function fallbackOf({ type, data }: SentEvent): string {
   const title = reminderTitle(data) ?? TITLES[type]?.title ?? type;
   const about = data.run_id === undefined ? '' : `: ${data.run_id}`;
   const workflow = data.run?.workflow_id ? ` of workflow ${data.run.workflow_id}` : '';
   return clip(`${title}${about}${workflow}`, MOST_IN_TEXT);
 }
 
-function blocksOf(event: ToldEvent): object[] {
+function blocksOf(event: SentEvent): object[] {
   const { data } = event;
   const fields = fieldsOf(data);
   return [
@@ -64,13 +64,13 @@ function blocksOf(event: ToldEvent): object[] {
   ];
 }
 
-function headOf({ type, data }: ToldEvent): string {
+function headOf({ type, data }: SentEvent): string {
   const { title, sign } = TITLES[type] ?? { title: escapeText(type) };
   const first = `${sign === undefined ? '' : `${sign} `}*${reminderTitle(data) ?? title}*`;
   return data.run_id === undefined ? first : `${first}\n${inlineText(data.run_id, 200)}`;
 }
 
-function fieldsOf({ run, watch, waited_ms, lasted_ms }: ToldEvent['data']): object[] {
+function fieldsOf({ run, watch, waited_ms, lasted_ms }: SentEvent['data']): object[] {
   const duration = run ? durationOf(run) : null;
   const shown: [string, string | null][] = [
     ['Status', run ? clip(run.status, MOST_IN_FIELD - 100) : null],
@@ -87,11 +87,11 @@ function fieldsOf({ run, watch, waited_ms, lasted_ms }: ToldEvent['data']): obje
 }
 
 /** How long the run has been running, or ran; null before it has started. */
-function durationOf({ started_at: start, finished_at: end, observed_at: seen }: ToldRun) {
+function durationOf({ started_at: start, finished_at: end, observed_at: seen }: SentRun) {
   return start === null ? null : Math.max(0, Date.parse(end ?? seen) - Date.parse(start));
 }
 
-/** One line for each entry that is a plain value, as many as there is room for. */
+/** One line for each entry with a plain value, clipped to the limit. */
 function listBlock(title: string, entries: object): object[] {
   const lines = Object.entries(entries).flatMap(([key, value]: [string, unknown]) =>
     ['string', 'number', 'boolean'].includes(typeof value) ? [`${key}: ${String(value)}`] : [],
@@ -103,7 +103,7 @@ function section(text: string): object {
   return { type: 'section', text: markdown(text) };
 }
 
-/** `verbatim`: Slack is to make no links of what only looks like one. */
+/** `verbatim` keeps Slack from turning plain text into links. */
 function markdown(text: string): object {
   return { type: 'mrkdwn', text, verbatim: true };
 }
@@ -118,7 +118,7 @@ export function escapeText(text: string): string {
   return text.replaceAll(/[&<>]/g, (character) => ENTITIES[character] ?? character);
 }
 
-/** Escaped text of a length at most, which is never cut within an entity or a character. */
+/** Escaped text of at most `most` characters, never cut within an entity or a character. */
 export function clip(text: string, most: number): string {
   const escaped = escapeText(text);
   if (escaped.length <= most) return escaped;
@@ -131,7 +131,7 @@ export function clip(text: string, most: number): string {
   return `${kept}…`;
 }
 
-/** Text set as code, where no other mark counts. A backtick would end it, so it is replaced. */
+/** Text as inline code, where no other mark applies. A backtick would end it, so it is replaced. */
 export function inlineText(text: string, most: number): string {
   return `\`${clip(text.replaceAll(/[`\r\n]/g, "'"), most - 2)}\``;
 }

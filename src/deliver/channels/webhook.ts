@@ -18,29 +18,29 @@ import { parseAddress, specialRange } from '../egress/addresses.ts';
 import { createSigner } from '../secrets/sign.ts';
 import type { BodyKind, Channel, Message } from './channel.ts';
 
-/** Where a webhook goes and how. */
+/** The URL of a webhook, and how to send to it. */
 export interface WebhookTarget {
   url: string;
-  /** Its path and query are credentials, which an answer may repeat but nothing may show. */
+  /** Path and query are credentials: they are redacted from stored answers. */
   isUrlSecret?: boolean;
-  /** Each signs: the present one, and those that it replaces. */
+  /** Every one signs: the current secret, and those that it replaces. */
   secrets: readonly string[];
   headers: Readonly<Record<string, string>>;
   /** One deadline for DNS, connect, TLS, headers and body, in milliseconds. */
   timeoutMs: number;
   tls?: TlsOptions;
   auth?: WebhookAuth;
-  /** What is sent of an event; absent, the event as it is. */
+  /** The form of the body; absent, the event's own JSON. */
   body?: BodyKind;
   /**
-   * True for a URL that is not the operator's choice: of the answer of a host that is not public only
-   * the status is kept, or a token that may write could read what is behind a firewall.
+   * True for a URL that came with a watch: only the status is kept of an answer of a private host.
+   * Otherwise a token with write scope could read pages behind a firewall.
    */
   isGuarded?: boolean;
 }
 
 interface WebhookDeps {
-  /** They carry the egress guard. */
+  /** With the egress guard. */
   agents: WebhookAgents;
   /** `runwatch/<version>`. */
   userAgent: string;
@@ -94,9 +94,9 @@ function secretsOf({ pathname, search }: URL): string[] {
 }
 
 /**
- * A connection from the pool may have been closed by the receiver at the very moment of its use. That
- * says nothing about the receiver, so the request goes out once more, on another connection and
- * within the same deadline; should it have arrived after all, its id is the same.
+ * The receiver may close a kept-alive connection at the moment of its use. That is no failure of the
+ * receiver, so the request is sent once more, on another connection and within the same deadline. A
+ * repeat has the same id.
  */
 async function postOnce(
   request: PostRequest,
@@ -114,10 +114,10 @@ async function postOnce(
 interface Circumstances {
   target: WebhookTarget;
   url: URL;
-  /** When the attempt began, and when it was over. */
+  /** Start and end of the attempt. */
   at: number;
   now: number;
-  /** Values of headers, and parts of the URL, that may be credentials. */
+  /** Header values, and parts of the URL, that may be credentials. */
   confidential: readonly string[];
 }
 
@@ -133,9 +133,9 @@ function outcomeOf(
   };
   switch (result.kind) {
     case 'cut':
-      return failed(timeoutError(target.timeoutMs, result.phase));
+      return failed(timeoutError(target.timeoutMs, result.step));
     case 'broken':
-      return failed(networkError(result.error, url.hostname, result.phase));
+      return failed(networkError(result.error, url.hostname, result.step));
     case 'answered': {
       const { status, headers, head, address } = result;
       const isShown = target.isGuarded !== true || isPublic(address);
@@ -158,8 +158,8 @@ function isSuccess(status: number): boolean {
 }
 
 /**
- * @param retryAfterMs where the receiver is out of breath it holds for all that goes there, else for
- *   this delivery alone (RFC 9110, 10.2.3; RFC 6585, 4)
+ * @param retryAfterMs after 429 and 503 it pauses the receiver, else it delays this delivery alone
+ *   (RFC 9110, 10.2.3; RFC 6585, 4)
  */
 function judge(attempt: Attempt, status: number, retryAfterMs: number | null): AttemptOutcome {
   if (isSuccess(status)) return { kind: 'delivered', attempt };
@@ -177,13 +177,13 @@ function tooLate(): RunwatchError {
 }
 
 function calledOff(): RunwatchError {
-  return new RunwatchError('the attempt was called off before the receiver had answered', {
+  return new RunwatchError('the attempt was aborted before the receiver answered', {
     code: 'attempt_aborted',
     retriable: true,
   });
 }
 
-/** What is wrong with a header that somebody wants sent along; null where nothing is. */
+/** What is wrong with a custom header; null for nothing. */
 export function headerProblem(name: string, value: string): string | null {
   const key = name.toLowerCase();
   if (isReservedHeader(key)) return `the header ${key} is reserved`;
@@ -196,7 +196,7 @@ export function headerProblem(name: string, value: string): string | null {
     validateHeaderValue(name, value);
     return null;
   } catch {
-    // Node's message is not passed on: whoever set the value may have meant it to be secret.
+    // Node's message quotes the value, which may be a secret.
     return `the header ${key} has a value with characters that headers cannot hold`;
   }
 }
@@ -215,13 +215,13 @@ export function customHeaders(headers: Readonly<Record<string, string>>): Record
   );
 }
 
-/** How a webhook proves itself to its receiver, besides the signature; one of the two is given. */
+/** The credentials of a webhook besides its signature: one of the two. */
 interface WebhookAuth {
   bearer?: string | undefined;
   basic?: { username: string; password: string } | undefined;
 }
 
-/** The header of a proof; basic as UTF-8 (RFC 7617), bearer as it is (RFC 6750). */
+/** The header of credentials: basic as UTF-8 (RFC 7617), bearer unchanged (RFC 6750). */
 function authorizationOf({ bearer, basic }: WebhookAuth): Record<string, string> {
   if (bearer !== undefined) return { authorization: `Bearer ${bearer}` };
   if (basic === undefined) return {};

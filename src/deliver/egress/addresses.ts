@@ -4,8 +4,8 @@ import { RunwatchError } from '../../core/errors.ts';
 export type Address = ipaddr.IPv4 | ipaddr.IPv6;
 
 /**
- * Addresses that are not a public host, by the name of the rule that denies them. The first match
- * names the address, so what is narrow stands before what contains it.
+ * Addresses that are not public, by the rule that denies them. The first match gives the rule, so narrow
+ * ranges stand before those that contain them.
  * Source: the IANA special-purpose address registries for IPv4 and IPv6 (RFC 6890 and later), and the
  * documentation of the clouds for their metadata services, some of which have public addresses.
  */
@@ -71,17 +71,17 @@ const RANGES = Object.entries(SPECIAL).flatMap(([name, cidrs]) =>
 /** All that is routed on the public internet over IPv6 (RFC 4291, section 2.4). */
 const GLOBAL_UNICAST = ipaddr.parseCIDR('2000::/3');
 
-/** The rule by which an address is not a public host, or null where it is one. */
+/** The rule that denies an address; null for a public one. */
 export function specialRange(address: Address): SpecialRange | null {
   const special = RANGES.find(({ range }) => inRange(address, range));
   if (special !== undefined) return special.name;
   return address.kind() === 'ipv4' || inRange(address, GLOBAL_UNICAST) ? null : 'reserved';
 }
 
-/** What no operator means when configuring a receiver: this link, and the cloud's own services. */
+/** Ranges that no webhook may reach, configured or not: link-local, and metadata services. */
 const FORBIDDEN: ReadonlySet<SpecialRange | null> = new Set(['metadata', 'link_local']);
 
-/** The rule that denies an address to every webhook, in whatever form it is written; null for none. */
+/** The rule that denies an address, also an embedded one, to every webhook; null for none. */
 export function forbiddenRange(address: Address): SpecialRange | null {
   const range = specialRange(address);
   if (FORBIDDEN.has(range)) return range;
@@ -104,7 +104,7 @@ function embedded(address: ipaddr.IPv6, range: SpecialRange | null): ipaddr.IPv4
   return at === undefined ? null : new ipaddr.IPv4(address.toByteArray().slice(at, at + 4));
 }
 
-/** True when the address is of the range's family and within it. */
+/** Whether the address has the range's family and lies in the range. */
 function inRange(address: Address, range: [Address, number]): boolean {
   return address.kind() === range[0].kind() && address.match(range);
 }
@@ -118,12 +118,12 @@ export function parseAddress(text: string): Address | null {
   return ipaddr.isValid(bare) ? ipaddr.parse(bare) : null;
 }
 
-/** What the operator lets webhooks reach although it is private or speaks plain http. */
+/** Private or plain-http targets that the operator allows to webhooks. */
 export interface AllowList {
-  /** Whatever the host resolves to. */
+  /** Whichever address the host resolves to. */
   hasHost(host: string, port: number): boolean;
   hasAddress(address: Address): boolean;
-  /** False where no address is on the list, so that no resolution could be either. */
+  /** False when the list has no addresses: no resolved address can match. */
   readonly hasRanges: boolean;
 }
 
@@ -148,7 +148,7 @@ export function parseAllowList(entries: readonly string[]): AllowList {
 
 function parseRange(entry: string): [Address, number] | null {
   if (ipaddr.isValidCIDR(entry)) return ipaddr.parseCIDR(entry);
-  // 10.1 and 2130706433 are addresses to the C library; in a list that people read they are mistakes.
+  // The C library reads 10.1 and 2130706433 as addresses; in a configured list they are mistakes.
   const isPlain = ipaddr.IPv4.isValidFourPartDecimal(entry) || ipaddr.IPv6.isValid(entry);
   if (!isPlain) return null;
   const address = ipaddr.parse(entry);

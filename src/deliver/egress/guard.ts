@@ -12,12 +12,12 @@ import {
   type SpecialRange,
 } from './addresses.ts';
 
-/** Why a connection is denied: the kind of address, or what is wrong with the URL. */
+/** The rule that denies a connection: a kind of address, or a property of the URL. */
 type EgressRule = SpecialRange | 'https_required' | 'scheme' | 'unreadable_address';
 
 type EgressVerdict = { allowed: true } | { allowed: false; rule: EgressRule; message: string };
 
-/** Where a connection would go. `host` is a name or an address, `secure` means TLS. */
+/** The target of a connection. `host` is a name or an address, `secure` means TLS. */
 interface EgressTarget {
   secure: boolean;
   host: string;
@@ -38,16 +38,16 @@ interface EgressOptions {
 /** Decides what webhooks may connect to. */
 export interface EgressGuard {
   /**
-   * What can be said without resolving anything, for the moment when somebody registers a URL. The
-   * connection itself is checked again, with the addresses that it is really about to use.
+   * Judges a URL at registration, without resolving its name. The connection is checked again, with
+   * the addresses that it uses.
    */
   check(url: URL): EgressVerdict;
-  /** The same for a connection that is about to be opened. */
+  /** The same, right before a connection is opened. */
   checkTarget(target: EgressTarget): EgressVerdict;
   /**
-   * Resolves for a connection to the target and yields only addresses that it may have. What was
-   * checked is what is connected to, so a name that changes its address in between gains nothing.
-   * Fails with RunwatchError `egress_blocked` where no address is left.
+   * A lookup that yields only allowed addresses. The connection uses exactly these, so a name that
+   * changes its address between check and connection gains nothing.
+   * Fails with RunwatchError `egress_blocked` when no address is left.
    */
   lookup(target: EgressTarget): LookupFunction;
 }
@@ -55,7 +55,7 @@ export interface EgressGuard {
 interface Policy {
   list: AllowList;
   requireHttps: boolean;
-  /** True where the operator chose the target: it may be private and plain http. */
+  /** True for targets that the operator configured: they may be private and plain http. */
   chosen: boolean;
 }
 
@@ -63,8 +63,8 @@ const ALLOWED: EgressVerdict = { allowed: true };
 const LOOPBACK = ['127.0.0.1', '::1'];
 
 /**
- * Guards webhooks that come with a watch. Denies by default whatever is not a public host (see
- * `special-addresses.ts`), and plain http.
+ * The guard of webhooks that come with a watch. By default it denies plain http and every host that is
+ * not public (see `addresses.ts`).
  * @throws RunwatchError `invalid_egress_rule`
  */
 export function createEgressGuard(options: EgressOptions): EgressGuard {

@@ -2,13 +2,13 @@ import { createHash } from 'node:crypto';
 import { RunwatchError } from '../../core/errors.ts';
 import type { Sealer } from './seal.ts';
 
-/** For how long a replaced secret may go on signing, ms. */
+/** How long a replaced secret may sign, ms. */
 export const LONGEST_OVERLAP_MS = 7 * 86_400_000;
 
-/** Secrets that sign at the same time: each is a signature more in the header of every webhook. */
+/** The most secrets that sign at a time: each adds a signature to every webhook. */
 const MOST_SECRETS = 3;
 
-/** How old what is known of rotations made by other processes may be, ms. */
+/** How old the cache of rotations may be, ms. */
 const REFRESH_MS = 2_000;
 
 interface SecretStore {
@@ -32,14 +32,14 @@ interface EndpointSecretsDependencies {
 export interface EndpointSecrets {
   /**
    * The secrets that sign for a configured webhook now, the newest first. A rotation made by another
-   * process shows within {@link REFRESH_MS}; without a round trip for each call.
+   * process shows within {@link REFRESH_MS}. Most calls need no round trip.
    * Throws RunwatchError `sealed_by_unknown_key`, `sealed_value_corrupt`, or what the store throws.
    */
   effective(name: string): Promise<readonly string[]>;
   /**
-   * Makes a new secret that signs from now on, beside those that sign already: each until the time
-   * that was promised for it, so that a repeated call cuts no receiver off. Where the present secret
-   * ends at once, other processes may sign with it for another {@link REFRESH_MS}.
+   * Makes a new secret, which signs from now on. The others sign beside it, each until its promised
+   * time, so a repeated call breaks no receiver. With an overlap of 0 other processes may sign with the
+   * previous secret for another {@link REFRESH_MS}.
    * Throws RunwatchError `not_signed` for kinds without a secret, `invalid_overlap`,
    * `too_many_secrets` where {@link MOST_SECRETS} sign already.
    * @returns the new secret, which is shown nowhere else, and when the last of the others ends (null
@@ -52,13 +52,13 @@ export interface EndpointSecrets {
 }
 
 interface RotateOptions {
-  /** How long the present secret signs too, 0 to {@link LONGEST_OVERLAP_MS}. */
+  /** How long the current secret still signs, 0 to {@link LONGEST_OVERLAP_MS}. */
   overlapMs: number;
-  /** Ends all others at once, whatever was promised. */
+  /** Ends all others at once, also before their promised time. */
   now: boolean;
 }
 
-/** The use cases around the secrets of configured endpoints. */
+/** Reads and rotates the secrets of configured endpoints. */
 export function createEndpointSecrets(deps: EndpointSecretsDependencies): EndpointSecrets {
   const { store, sealer, now } = deps;
   const known = createRotationCache(deps);
@@ -71,7 +71,7 @@ export function createEndpointSecrets(deps: EndpointSecretsDependencies): Endpoi
       now: now(),
     });
 
-  /** None where the key is lost: then nothing signs, and a new secret is the way out. */
+  /** Null when the key is lost: then nothing signs until a new secret is made. */
   function presentOf(name: string, text: string): ReturnType<typeof signing> | null {
     try {
       return signing(name, openRotation(sealer, name, text));
@@ -144,20 +144,20 @@ function refuseUnlessPossible({ type }: { type: string }, { overlapMs }: RotateO
   }
 }
 
-/** What was last read of all rotations; each is decrypted once. */
+/** A cache of all rotations; each is decrypted once. */
 function createRotationCache({ store, sealer, now }: EndpointSecretsDependencies) {
   let texts: Promise<Map<string, string>> | null = null;
   let readAt = -Infinity;
   const opened = new Map<string, { text: string; rotation: Rotation }>();
 
   function read(): Promise<Map<string, string>> {
-    // A clock that was set back must not keep what is old.
+    // A clock that was set back must not extend the life of the cache.
     const age = Math.abs(now() - readAt);
     if (texts !== null && age < REFRESH_MS) return texts;
     readAt = now();
     const reading = store.all();
     texts = reading;
-    // What could not be read is read again by the next one who asks.
+    // After an error the next call reads again.
     reading.catch(() => {
       if (texts === reading) texts = null;
     });
@@ -180,13 +180,13 @@ function createRotationCache({ store, sealer, now }: EndpointSecretsDependencies
   };
 }
 
-/** A secret that signs beside the current one until a time that was promised, ms since the epoch. */
+/** A secret that signs beside the current one until a promised time, ms since the epoch. */
 export interface ReplacedSecret {
   secret: string;
   until: number;
 }
 
-/** What the rotations of an endpoint's secret have come to. */
+/** The state of an endpoint's rotated secret. */
 export interface Rotation {
   current: string;
   /** The newest first. */
@@ -205,7 +205,7 @@ export function openRotation(sealer: Sealer, endpoint: string, text: string): Ro
   return sealer.open(text, endpoint) as Rotation;
 }
 
-/** What tells one secret from another without giving it away. */
+/** A hash that identifies a secret without revealing it. */
 export function fingerprintOf(secret: string | null): string | null {
   return secret === null ? null : createHash('sha256').update(secret).digest('hex');
 }

@@ -2,7 +2,7 @@ import { RunwatchError } from '../../core/errors.ts';
 import { watchId, type StoredWatch, type Subscription, type Watch } from '../../core/watch/watch.ts';
 import { sealedBy, type Sealer } from './seal.ts';
 
-/** Watches read and written in one go. */
+/** Watches read and written by one step. */
 const CHUNK = 200;
 
 interface WatchStore {
@@ -11,7 +11,7 @@ interface WatchStore {
     page: { limit: number; cursor?: string | undefined },
   ): Promise<{ items: Watch[]; nextCursor: string | null }>;
   getMany(keys: Watch[]): Promise<(StoredWatch | null)[]>;
-  /** Null for each change that came too late. */
+  /** Null for each change that lost against another write. */
   commitMany(
     changes: { before: StoredWatch; after: Watch; events: []; deliveries: [] }[],
   ): Promise<(unknown[] | null)[]>;
@@ -21,7 +21,7 @@ interface SecretStore {
   get(endpoint: string): Promise<string | null>;
   all(): Promise<Map<string, string>>;
   replace(endpoint: string, before: string | null, after: string): Promise<boolean>;
-  /** False when it holds something else by now. */
+  /** False when the value has changed. */
   remove(endpoint: string, before: string): Promise<boolean>;
 }
 
@@ -30,25 +30,25 @@ interface ReencryptOptions {
   secrets: SecretStore;
   /** Its first key encrypts. */
   sealer: Sealer;
-  /** Gives up what no key opens: webhooks of watches, and rotated secrets of endpoints. */
+  /** Deletes values that no key opens: webhooks of watches, and rotated secrets of endpoints. */
   discard?: boolean;
 }
 
-/** What an encryption with the first key found. */
+/** The result of an encryption with the first key. */
 export interface ReencryptReport {
   /** Encrypted values: of watches, and of endpoints. */
   examined: number;
   reencrypted: number;
-  /** What no key opens, by the name of its watch or endpoint. */
+  /** Watches and endpoints with values that no key opens. */
   unreadable: string[];
-  /** How many of those were given up. */
+  /** How many of those were deleted. */
   discarded: number;
 }
 
 /**
- * Encrypts everything that another key has encrypted with the first one, so that the others can be
- * taken away. What is written meanwhile is looked at again, so it may run beside daemons, which must
- * have the first key already; it can be interrupted and repeated at any time.
+ * Encrypts all values of other keys with the first key, so that the others can be removed. It checks
+ * again what changed meanwhile, so it may run beside daemons that have the first key. It can be
+ * interrupted and repeated at any time.
  * Throws what the stores throw.
  */
 export async function reencrypt(options: ReencryptOptions): Promise<ReencryptReport> {
@@ -124,7 +124,7 @@ function sealedParts({ subscriptions, formerWebhooks }: Watch): string[] {
   );
 }
 
-/** A watch with what a key opens sealed by the first one; what is lost stays as it is. */
+/** A watch whose values are sealed by the first key; values that no key opens do not change. */
 function resealWatch(watch: Watch, sealer: Sealer) {
   const context = watchId(watch);
   const counts = { resealed: 0, lost: 0 };
@@ -141,7 +141,7 @@ function resealWatch(watch: Watch, sealer: Sealer) {
   return { watch: { ...watch, subscriptions, formerWebhooks }, ...counts };
 }
 
-/** Nothing can be sent to a webhook whose URL is lost. */
+/** Removes webhooks whose URL is lost: they can no longer be sent to. */
 function withoutLost(resealed: Watch, before: Watch, sealer: Sealer): Watch {
   const context = watchId(before);
   const isLost = (one: Subscription | undefined) =>
@@ -176,7 +176,7 @@ async function reencryptSecret(
   }
 }
 
-/** The value under the first key, itself where that is so already; null when no key opens it. */
+/** The value sealed by the first key, unchanged if it is already; null when no key opens it. */
 function reseal(sealer: Sealer, text: string, context: string): string | null {
   if (sealer.isCurrent(text)) return text;
   try {

@@ -17,22 +17,22 @@ interface SealingKey {
   bytes: Buffer;
 }
 
-/** Keeps secrets that come with a watch unreadable in the store. */
+/** Encrypts secrets before they are stored. */
 export interface Sealer {
   /**
    * Encrypts with the first key.
-   * @param context what the value belongs to, such as a watch's id: it opens nowhere else
+   * @param context the owner of the value, such as a watch's id; it opens with the same context only
    */
   seal(plain: object, context: string): string;
   /**
-   * Decrypts with whichever key sealed the value.
-   * @throws RunwatchError `sealed_by_unknown_key`, or `sealed_value_corrupt` where the value or its
-   * context is not what was sealed
+   * Decrypts with the key that sealed the value.
+   * @throws RunwatchError `sealed_by_unknown_key`, or `sealed_value_corrupt` when value or context
+   *   differ from those that were sealed
    */
   open(sealed: string, context: string): unknown;
   /** The id of the key that seals. */
   readonly keyId: string;
-  /** True when the first key sealed it; false calls for sealing it anew after a key rotation. */
+  /** Whether the first key sealed it; if not, it has to be sealed anew after a key rotation. */
   isCurrent(sealed: string): boolean;
 }
 
@@ -42,17 +42,17 @@ export interface Sealer {
  * @throws RunwatchError `invalid_encryption_key`
  */
 export function createSealer(keys: SealingKeys): Sealer {
-  const ring = keys.map(parseKey);
+  const allKeys = keys.map(parseKey);
   const first = parseKey(keys[0], 0);
   return {
     keyId: first.id,
     seal: (plain, context) => encrypt(JSON.stringify(plain), first, context),
-    open: (sealed, context) => JSON.parse(decrypt(sealed, ring, context)),
+    open: (sealed, context) => JSON.parse(decrypt(sealed, allKeys, context)),
     isCurrent: (sealed) => sealed.startsWith(`${FORMAT}.${first.id}.`),
   };
 }
 
-/** The ids of keys, which say nothing of the keys. @throws RunwatchError `invalid_encryption_key` */
+/** The ids of keys, which reveal nothing of the keys. @throws RunwatchError `invalid_encryption_key` */
 export function keyIdsOf(keys: readonly (string | Buffer)[]): string[] {
   return keys.map((key, index) => parseKey(key, index).id);
 }
@@ -74,7 +74,7 @@ function parseKey(key: string | Buffer, index: number): SealingKey {
 
 function decodeKey(text: string): Buffer {
   if (/^[0-9a-f]{64}$/i.test(text)) return Buffer.from(text, 'hex');
-  // Node skips what is not base64 instead of refusing it: a misspelt key must not become another key.
+  // Node skips characters outside base64: a misspelt key must not become another key.
   return Buffer.from(/^[A-Za-z0-9+/_-]+={0,2}$/.test(text) ? text : '', 'base64');
 }
 
@@ -86,14 +86,14 @@ function encrypt(text: string, key: SealingKey, context: string): string {
   return [FORMAT, key.id, iv.toString('base64url'), sealed.toString('base64url')].join('.');
 }
 
-function decrypt(sealed: string, ring: readonly SealingKey[], context: string): string {
+function decrypt(sealed: string, keys: readonly SealingKey[], context: string): string {
   const [format, keyId, iv, data, ...rest] = sealed.split('.');
   if (format !== FORMAT || iv === undefined || data === undefined || rest.length > 0) {
     throw corrupt();
   }
-  const key = ring.find(({ id }) => id === keyId);
+  const key = keys.find(({ id }) => id === keyId);
   if (key === undefined) {
-    throw new RunwatchError('the secret was sealed with a key that this daemon has not', {
+    throw new RunwatchError('the secret was sealed with a key that this daemon does not have', {
       code: 'sealed_by_unknown_key',
     });
   }

@@ -28,7 +28,7 @@ export function createSigner(secrets: readonly string[]): Signer {
   };
 }
 
-/** The library's own errors may quote the secret, so they are not passed on, even as a cause. */
+/** Errors of the library may quote the secret, so they are not passed on, not even as a cause. */
 function parseSecret(secret: string): Webhook {
   if (secret.startsWith(PREFIX)) {
     try {
@@ -47,8 +47,8 @@ function invalidSecret(): RunwatchError {
 }
 
 /**
- * The secret that signs for a webhook of a watch that came without one. No two receivers share it, so
- * what one of them captures does not verify at another; the query does not count, as it may change.
+ * The secret of a per-watch webhook that came without one. Receivers do not share it, so a captured
+ * message does not verify at another receiver. The query is ignored, as it may change.
  * @param instanceSecret `whsec_…`
  */
 export function deriveSecret(instanceSecret: string, url: string): string {
