@@ -23,7 +23,7 @@ async function held() {
 }
 
 describe('kept answers', () => {
-  test('are begun by one only, given to the others, and free again when released', async () => {
+  test('one request begins an answer, others get it, and a released one is free again', async () => {
     const answers = new AnswerStore(redis, keys);
     const begun = await Promise.all(
       Array.from({ length: 5 }, (_, at) => answers.begin('a', `first-${at}`, 60_000)),
@@ -37,7 +37,7 @@ describe('kept answers', () => {
     await answers.release('a');
   });
 
-  test('expire: with the process that had begun, and after they were kept for their time', async () => {
+  test('answers expire after their time, and those of a dead process after its lease', async () => {
     const answers = new AnswerStore(redis, keys);
     await answers.begin('died', 'never answered', 1);
     await waitFor(async () => (await answers.begin('died', 'anew', 60_000)) === null);
@@ -51,13 +51,13 @@ describe('kept answers', () => {
     await answers.release('other');
   });
 
-  test('take a bounded number of bytes; those that would expire first go first', async () => {
+  test('answers take a bounded number of bytes; those that expire first are dropped first', async () => {
     const answers = new AnswerStore(redis, keys, 1_000);
     for (let at = 0; at < 20; at += 1) await answers.keep(`k-${at}`, 'x'.repeat(300), 60_000 + at);
     expect(await held()).toEqual(['k-17', 'k-18', 'k-19']);
   });
 
-  test('lie in Redis unreadable, and open for a repeat', async () => {
+  test('answers are encrypted in Redis, and returned for a repeat', async () => {
     const service = createRepeatService(
       new AnswerStore(redis, keys),
       createSealer([randomBytes(32)]),

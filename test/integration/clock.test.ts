@@ -39,7 +39,7 @@ function processOn({ aheadMs }: { aheadMs: number }) {
 
 const offBy = (now: number) => Math.abs(now - Date.now());
 
-test('processes whose clocks are five minutes apart agree on the time, and say so once', async () => {
+test('processes whose clocks are five minutes apart agree on the time, and log the skew once', async () => {
   const hosts = [300_000, -300_000, 0].map((aheadMs) => processOn({ aheadMs }));
   for (const { clock } of hosts) await clock.measure();
   for (const { clock } of hosts) {
@@ -50,7 +50,7 @@ test('processes whose clocks are five minutes apart agree on the time, and say s
   expect(hosts[0]?.skews.at(-1)).toBeGreaterThan(299_000);
 });
 
-test('a clock that is set is measured at once, and moves nothing', async () => {
+test('a clock that is set is measured at once, and the time does not jump', async () => {
   const host = processOn({ aheadMs: 0 });
   await host.clock.measure();
   host.set(-300_000);
@@ -63,7 +63,7 @@ test('a clock that is set is measured at once, and moves nothing', async () => {
   expect(host.messages()).toEqual(['clock.skewed', 'clock.in_step']);
 });
 
-test('a step forward of the clock of Redis is not taken over by a process', async () => {
+test('a process does not follow a step forward of the clock of Redis', async () => {
   const host = processOn({ aheadMs: 0 });
   const moved: number[] = [];
   host.clock.onStepTakenOut(async (stepMs) => void moved.push(stepMs));
@@ -75,7 +75,7 @@ test('a step forward of the clock of Redis is not taken over by a process', asyn
   expect(moved).toEqual([expect.closeTo(300_000, -4)]);
 });
 
-test('a clock that is half a minute off is refused where that is asked for', () => {
+test('a clock that is half a minute off is refused if so configured', () => {
   expect(() => refuseSkew(29_000)).not.toThrow();
   expect(() => refuseSkew(-30_000)).toThrow(/30 s behind that of Redis/);
 });

@@ -135,7 +135,7 @@ describe('every status from 200 to 599', () => {
     ['with Retry-After in the past, which is a second', asDate(-60_000), 1_000],
     ['with Retry-After of nothing, which is a second', '0', 1_000],
     ['with Retry-After that is none', 'tomorrow', null],
-  ])('is dealt with by the policy, %s', async (_what, header, quietMs) => {
+  ])('each status from 200 to 599 is handled by the policy, %s', async (_what, header, quietMs) => {
     const path = header === '' ? '' : `/${encodeURIComponent(header)}`;
     const statuses = header === '' ? STATUSES : TELLING;
     const urls = Object.fromEntries(
@@ -158,21 +158,21 @@ describe('every class of network error', () => {
     ['too_large', answering(`HTTP/1.1 200 OK\r\nx: ${'a'.repeat(20_000)}\r\n\r\n`)],
   ];
 
-  test.each(receivers)('from a receiver, such as %s, is tried again', async (code, serve) => {
+  test.each(receivers)('network error %s of a receiver is retried', async (code, serve) => {
     const raw = await listenRaw(serve);
     releasers.push(() => raw.close());
     const rig = webhookRig({ hook: raw.origin }, code === 'timeout' ? { timeoutMs: 300 } : {});
     expect((await tellEach(rig, ['hook']))['hook']).toEqual({ ...FAILED, error: code });
   });
 
-  test('from a port where nobody listens is tried again', async () => {
+  test('a refused connection is retried', async () => {
     const raw = await listenRaw(() => undefined);
     await raw.close();
     const told = await tellEach(webhookRig({ hook: raw.origin }), ['hook']);
     expect(told['hook']).toEqual({ ...FAILED, error: 'refused' });
   });
 
-  test('of the egress guard is tried again, since its rules may change', async () => {
+  test('a block by the egress guard is retried, since its rules may change', async () => {
     const told = await tellEach(webhookRig({ hook: 'https://169.254.169.254/' }), ['hook']);
     expect(told['hook']).toEqual({ ...FAILED, error: 'egress_blocked' });
   });
@@ -193,7 +193,7 @@ describe('every class of network error', () => {
     ['HPE_INVALID_CONSTANT', 'protocol'],
     ['HPE_HEADER_OVERFLOW', 'too_large'],
     ['EMFILE', 'network'],
-  ])('%s, which is %s, is tried again', async (code, error) => {
+  ])('network error %s, which is %s, is retried', async (code, error) => {
     const thrown = Object.assign(new Error('x'), { code });
     const rig = webhookRig(
       { hook: 'https://hooks.example.com/' },

@@ -44,7 +44,7 @@ describe('receivers that hang', () => {
     ['one with 500 queued', named('hangs', 1), 500],
     ['thirty at once', named('hangs', 30), 20],
   ])(
-    'such as %s, keep nobody else from being served',
+    'receivers that hang, such as %s, do not delay other receivers',
     async (_what, names, each) => {
       const { rig, hanging } = rigWithHanging();
       const late = await planFor(rig, names, each);

@@ -40,7 +40,7 @@ async function openBreaker(rig: DeliveryRig, endpoint = 'ops'): Promise<string[]
 }
 
 describe('a delivery', () => {
-  test('is sent once, written down, and leaves nothing behind', async () => {
+  test('a delivery is sent once, recorded, and leaves no keys behind', async () => {
     const rig = rigOf();
     const ids = await planMany(rig, 1);
     await rig.answerAll('ok');
@@ -49,7 +49,7 @@ describe('a delivery', () => {
     await expectNothingLeft(rig);
   });
 
-  test('that fails is tried again when its time has come, not before', async () => {
+  test('a failed delivery is retried when it is due, not before', async () => {
     const rig = rigOf();
     const ids = await planMany(rig, 1);
     await rig.answerAll('fail');
@@ -61,7 +61,7 @@ describe('a delivery', () => {
     expect(await rig.get(ids[0]!)).toMatchObject({ state: 'delivered', attemptCount: 2 });
   });
 
-  test('that a process planned, and died before it told anybody, is found by the next look', async () => {
+  test('a delivery whose process died before dispatching it is found by the next sweep', async () => {
     const rig = rigOf();
     rig.startProcess('b');
     const ids = await planMany(rig, 3);
@@ -71,8 +71,8 @@ describe('a delivery', () => {
   });
 });
 
-describe('places at an endpoint', () => {
-  test('bound what is on its way; the rest waits, the longest due first, and moves up', async () => {
+describe('slots of an endpoint', () => {
+  test('slots bound concurrent attempts; the rest waits, longest due first', async () => {
     const rig = rigOf();
     const ids = await planMany(rig, 5);
     await rig.settle();
@@ -88,7 +88,7 @@ describe('places at an endpoint', () => {
     await expectNothingLeft(rig);
   });
 
-  test('hold for all processes together', async () => {
+  test('slots of an endpoint hold for all processes together', async () => {
     const rig = rigOf();
     rig.startProcess('b');
     await planMany(rig, 2);
@@ -100,7 +100,7 @@ describe('places at an endpoint', () => {
     await expectNothingLeft(rig);
   });
 
-  test('that a dead process holds are free again when their time is over', async () => {
+  test('slots of a dead process are free once its leases expire', async () => {
     const rig = rigOf();
     rig.startProcess('b');
     const held = await planMany(rig, 2);
@@ -121,7 +121,7 @@ describe('places at an endpoint', () => {
     await expectNothingLeft(rig);
   });
 
-  test('are not kept for one that was settled by somebody else meanwhile', async () => {
+  test('a delivery that another process settled keeps no slot', async () => {
     const rig = rigOf({ limits: { most: 1 } });
     rig.startProcess('b');
     const ids = await planMany(rig, 1);
@@ -138,7 +138,7 @@ describe('places at an endpoint', () => {
     await expectNothingLeft(rig);
   });
 
-  test('take results only by the token that holds them, so a late result of another process writes nothing', async () => {
+  test('a late result without the current token writes nothing', async () => {
     const rig = rigOf({ limits: { most: 1 } });
     rig.startProcess('b');
     const [id = ''] = await planMany(rig, 1);
@@ -155,7 +155,7 @@ describe('places at an endpoint', () => {
     await expectNothingLeft(rig);
   });
 
-  test('are given back, not used, once half of the lease is over', async () => {
+  test('a claim is released unsent once half of its lease is over', async () => {
     // One attempt may be at work: the second waits for longer than its deadline, for the first to yield.
     const rig = rigOf({ permits: 1, limits: { deadlineMs: 200 } });
     const release = jest.spyOn(rig.endpointStates, 'release');
@@ -170,7 +170,7 @@ describe('places at an endpoint', () => {
     await expectNothingLeft(rig);
   });
 
-  test('are filled at the rate of the endpoint', async () => {
+  test('slots are filled at the rate of the endpoint', async () => {
     const rig = rigOf({ limits: { most: 4, rate: 2 } });
     const ids = await planMany(rig, 6);
     for (let half = 0; half < 6; half += 1) {
@@ -183,8 +183,8 @@ describe('places at an endpoint', () => {
   });
 });
 
-describe('a process', () => {
-  test('has no more under way than it has room for, and goes on by itself as room appears', async () => {
+describe('the relay of a process', () => {
+  test('the relay keeps to its capacity, and continues by itself as slots become free', async () => {
     const rig = rigOf({ capacity: 3 });
     const ids: string[] = [];
     for (let at = 0; at < 5; at += 1) ids.push(...(await planMany(rig, 2, `endpoint-${at}`)));
@@ -200,7 +200,7 @@ describe('a process', () => {
     await expectNothingLeft(rig);
   });
 
-  test('does not send again what it has under way, however long the result takes to write', async () => {
+  test('the relay does not repeat an attempt in progress, however long its result takes to write', async () => {
     const rig = rigOf();
     const ids = await planMany(rig, 1);
     await rig.settle();
@@ -213,7 +213,7 @@ describe('a process', () => {
     await expectNothingLeft(rig);
   });
 
-  test('sends what was asked for by hand at once', async () => {
+  test('the relay sends a delivery redelivered by a user at once', async () => {
     const rig = rigOf({ retry: [] });
     const [id] = await planMany(rig, 1);
     await rig.answerAll('fail');
@@ -225,7 +225,7 @@ describe('a process', () => {
 
 describe('a clock that was set back', () => {
   test.each(['ops', webhookReceiver('https://hooks.example/a')])(
-    'makes due what the step had put off, and nothing else, at %s',
+    'a clock set back makes only the deliveries due that the step had delayed, at %s',
     async (receiver) => {
       const rig = rigOf({ retry: [5_000, 60_000] });
       const [soon, late] = await planMany(rig, 2, receiver);
@@ -244,8 +244,8 @@ describe('a clock that was set back', () => {
   );
 });
 
-describe('a receiver that asks for quiet', () => {
-  test('gets it for all deliveries, and none of them has used up an attempt', async () => {
+describe('a receiver that answers with Retry-After', () => {
+  test('Retry-After delays all deliveries of a receiver and costs no attempt', async () => {
     const rig = rigOf({ limits: { most: 1 } });
     const ids = await planMany(rig, 3);
     await rig.settle();
@@ -261,7 +261,7 @@ describe('a receiver that asks for quiet', () => {
     await expectNothingLeft(rig);
   });
 
-  test('is not disturbed because it has answered an earlier request', async () => {
+  test('an answer to an earlier request does not end the pause of Retry-After', async () => {
     const rig = rigOf();
     await planMany(rig, 3);
     await rig.settle();
@@ -279,7 +279,7 @@ describe('a receiver that asks for quiet', () => {
     expect(rig.sent).toHaveLength(4);
   });
 
-  test('of no length is left alone for a second all the same', async () => {
+  test('Retry-After: 0 pauses the receiver for a second', async () => {
     const rig = rigOf();
     await planMany(rig, 1);
     await rig.settle();
@@ -295,7 +295,7 @@ describe('a receiver that asks for quiet', () => {
 });
 
 describe('the breaker', () => {
-  test('parks what is due, and lets one probe at a time through, over two processes', async () => {
+  test('an open breaker parks due deliveries and sends one probe at a time over two processes', async () => {
     const rig = rigOf();
     rig.startProcess('b');
     const ids = await openBreaker(rig);
@@ -320,7 +320,7 @@ describe('the breaker', () => {
     expect(rig.endpointEvents.map(({ type }) => type)).toEqual(['endpoint.failing']);
   });
 
-  test('closes with the probe that is delivered, and the rest follows by the slots alone', async () => {
+  test('a delivered probe closes the breaker, and the rest follows within the slots', async () => {
     const rig = rigOf({ limits: { most: 4 } });
     const failed = await openBreaker(rig);
     const parked = await planMany(rig, 60);
@@ -341,7 +341,7 @@ describe('the breaker', () => {
     await expectNothingLeft(rig);
   });
 
-  test('finds another probe when the process that made one has died', async () => {
+  test('the breaker makes another probe when the process of the last one has died', async () => {
     const rig = rigOf();
     rig.startProcess('b');
     const ids = await openBreaker(rig);
@@ -359,8 +359,8 @@ describe('the breaker', () => {
   });
 });
 
-describe('an endpoint', () => {
-  test('that is paused keeps its deliveries until it is resumed', async () => {
+describe('a paused or disabled endpoint', () => {
+  test('a paused endpoint keeps its deliveries until it is resumed', async () => {
     const rig = rigOf();
     await rig.turn('ops', pause);
     const ids = await planMany(rig, 3);
@@ -375,7 +375,7 @@ describe('an endpoint', () => {
     await expectNothingLeft(rig);
   });
 
-  test('that is paused while deliveries wait in line gives those back their place later', async () => {
+  test('a paused endpoint keeps the order of deliveries that waited already', async () => {
     const rig = rigOf({ limits: { most: 1 } });
     const ids = await planMany(rig, 4);
     await rig.settle();
@@ -388,7 +388,7 @@ describe('an endpoint', () => {
     await expectNothingLeft(rig);
   });
 
-  test('that says 410 is disabled: what follows is skipped, and can be sent once it is enabled', async () => {
+  test('410 disables an endpoint: later deliveries are skipped, and can be redelivered after it is resumed', async () => {
     const rig = rigOf({ limits: { most: 1 } });
     const ids = await planMany(rig, 3);
     await rig.answerAll('gone');
@@ -408,7 +408,7 @@ describe('an endpoint', () => {
     await expectNothingLeft(rig);
   });
 
-  test('that is disabled lets its parked deliveries go, to be skipped', async () => {
+  test('disabling an endpoint skips its parked deliveries', async () => {
     const rig = rigOf();
     await rig.turn('ops', pause);
     const ids = await planMany(rig, 3);
@@ -423,7 +423,7 @@ describe('an endpoint', () => {
 describe('the deliveries of one run to one endpoint', () => {
   const TYPES: SentEventType[] = ['run.started', 'run.progress', 'run.completed'];
 
-  test('go out in the order of the events, through retries, parking and release', async () => {
+  test('deliveries of one run to one endpoint keep their order through retries, parking and release', async () => {
     const rig = rigOf();
     const ids = await rig.plan('run', 'ops', TYPES);
     await rig.answerAll('fail');
@@ -437,14 +437,14 @@ describe('the deliveries of one run to one endpoint', () => {
     await expectNothingLeft(rig);
   });
 
-  test('wait for nobody when an earlier one is given up', async () => {
+  test('a delivery is sent after an earlier one of its run is dead', async () => {
     const rig = rigOf({ retry: [] });
     const ids = await rig.plan('run', 'ops', TYPES);
     await rig.answerAll(({ deliveryId }) => (deliveryId === ids[0] ? 'fail' : 'ok'));
     expect(await rig.states(ids)).toEqual(['dead', 'delivered', 'delivered']);
   });
 
-  test('are sent again by hand behind those that are still to come', async () => {
+  test('redelivered deliveries of a run are sent after its outstanding ones', async () => {
     const rig = rigOf();
     const [first] = await rig.plan('run', 'ops', ['run.started']);
     await rig.answerAll('ok');
@@ -457,7 +457,7 @@ describe('the deliveries of one run to one endpoint', () => {
     expect(rig.sent.map(({ deliveryId }) => deliveryId)).toEqual([first, second, first]);
   });
 
-  test('let a notice go that was overtaken while it was held up, but not a fresh one', async () => {
+  test('a delayed notice is superseded once its run has moved on, a fresh one is sent', async () => {
     let overtaken = false;
     const rig = rigOf({
       isOvertaken: ({ eventType }) => overtaken && eventType === 'run.awaiting_human_feedback',
@@ -479,8 +479,8 @@ describe('the deliveries of one run to one endpoint', () => {
   });
 });
 
-describe('sending again by hand', () => {
-  test('sends the same event, begins the schedule anew, and may be asked for twice', async () => {
+describe('redelivering one delivery', () => {
+  test('redelivery sends the same event, restarts the schedule, and may be repeated', async () => {
     const rig = rigOf({ retry: [5_000] });
     const [id] = await planMany(rig, 1);
     await rig.answerAll('fail');
@@ -499,7 +499,7 @@ describe('sending again by hand', () => {
     await expectNothingLeft(rig);
   });
 
-  test('leaves alone what is still to be delivered', async () => {
+  test('redelivery of a range does not touch outstanding deliveries', async () => {
     const rig = rigOf();
     const ids = await planMany(rig, 1);
     await rig.settle();
@@ -569,8 +569,8 @@ describe('redelivering a range', () => {
   });
 });
 
-describe('sending to another endpoint by hand', () => {
-  test('supersedes what waits, keeps the order of the run, and sends the same events once', async () => {
+describe('redelivering to another endpoint', () => {
+  test('redelivery to another endpoint supersedes waiting deliveries, and keeps the order of the run', async () => {
     const rig = rigOf({ knows: (pool) => pool !== 'old' });
     const ids = await rig.plan('run', 'old', ['run.started', 'run.progress', 'run.failed']);
     await rig.settle();
@@ -585,7 +585,7 @@ describe('sending to another endpoint by hand', () => {
     await expectNothingLeft(rig);
   });
 
-  test('leaves what has settled as it is, and sends again what the other had already', async () => {
+  test('redelivery to another endpoint keeps settled deliveries, and repeats those it had already', async () => {
     const rig = rigOf();
     const [id = ''] = await planMany(rig, 1);
     await rig.answerAll('gone');
@@ -599,7 +599,7 @@ describe('sending to another endpoint by hand', () => {
     await expectNothingLeft(rig);
   });
 
-  test('waits for no attempt that is under way', async () => {
+  test('redelivery to another endpoint does not wait for an attempt in progress', async () => {
     const rig = rigOf();
     const ids = await planMany(rig, 1);
     await rig.settle();
@@ -610,8 +610,8 @@ describe('sending to another endpoint by hand', () => {
   });
 });
 
-describe('operators', () => {
-  test('are told of an endpoint through theirs, and of theirs by the log alone', async () => {
+describe('events about endpoints', () => {
+  test("an event about an endpoint goes to the operators' endpoint, about that one to the log alone", async () => {
     const rig = rigOf({ operatorEndpoint: 'pager' });
     await openBreaker(rig, 'ops');
     await rig.answerAll('ok');
@@ -632,10 +632,13 @@ describe('operators', () => {
   });
 });
 
-describe('faults of our own', () => {
-  const sealed = new RunwatchError('the secret was sealed with a key that this daemon has not', {
-    code: 'sealed_by_unknown_key',
-  });
+describe('internal faults', () => {
+  const sealed = new RunwatchError(
+    'the secret was sealed with a key that this daemon does not have',
+    {
+      code: 'sealed_by_unknown_key',
+    },
+  );
 
   test.each([
     ['sealed_by_unknown_key', { routeOf: () => Promise.reject(sealed) }],
@@ -651,7 +654,7 @@ describe('faults of our own', () => {
       },
     ],
   ])(
-    'such as %s end among the dead, say nothing of the endpoint, and can be sent anew',
+    "internal fault %s ends in a dead letter, does not touch the endpoint's state, and can be replayed",
     async (code, broken) => {
       let isBroken = true;
       const rig = rigOf({

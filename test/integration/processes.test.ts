@@ -65,7 +65,7 @@ test('the clock of scripts comes back to that of the host by a tenth of the time
   await stores.redis.del(stores.keys.clock);
 });
 
-test('a step forward of the clock of the Redis host is taken out, once for all processes', async () => {
+test('a step forward of the clock of the Redis host is removed once for all processes', async () => {
   const moved: number[] = [];
   const work = { ...idle, moveBack: async (ms: number) => void moved.push(ms) };
   // To a clock that stands still, the clock of Redis jumps forward.
@@ -90,7 +90,7 @@ test('a step forward of the clock of the Redis host is taken out, once for all p
   await stores.redis.del(stores.keys.clock);
 });
 
-test('what a dead process held is taken over within seconds, and that process is forgotten', async () => {
+test('claims of a dead process are taken over within seconds, and the process is removed', async () => {
   const { redis, keys, processes } = stores;
   const claims = new ClaimStore(redis, keys.requestClaims('any'));
   const token = tokensOf('dead')();
@@ -117,7 +117,7 @@ test('what a dead process held is taken over within seconds, and that process is
   expect((await processes.counters()).size).toBe(0);
 });
 
-test('a claim ends only by the token that holds it, and gives back the time since when it was due', async () => {
+test('a claim ends only by its own token, and returns its due time', async () => {
   const { redis, keys } = stores;
   const run = (code: string) =>
     redis.eval(`${STORE_NOW} ${CLAIMS} ${code}`, 2, keys.requestClaims('any'), keys.clock);

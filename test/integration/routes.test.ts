@@ -139,12 +139,12 @@ test('the same channel serves while the same secrets sign', async () => {
   expect(await routeOf(deliveryTo('same'))).not.toBe(first);
 });
 
-test('an endpoint without a secret is signed for by the instance', async () => {
+test('an endpoint without a secret is signed by the instance secret', async () => {
   const process = processWith({ plain: { type: 'webhook', url: origin } });
   expect(await signersOf(process, 'plain', [signingSecret])).toEqual([signingSecret]);
 });
 
-test('auth, headers and body of the configuration arrive', async () => {
+test('auth, headers and body of a configured webhook reach the receiver', async () => {
   const { routeOf } = processWith({
     chat: {
       type: 'webhook',
@@ -165,7 +165,7 @@ test('auth, headers and body of the configuration arrive', async () => {
   expect(JSON.parse(received[0]?.body ?? '')).toMatchObject({ type: 'runwatch.run.failed' });
 });
 
-test('a log endpoint writes, and tries once', async () => {
+test('a log endpoint writes a line, and has no retries', async () => {
   const { routeOf, logged } = processWith({ audit: { type: 'log' } });
   const route = await routeOf(deliveryTo('audit'));
   await route?.channel.send(A_MESSAGE);
@@ -207,7 +207,7 @@ test('webhooks of watches without a secret are signed by one of their own, whate
   expect(signers).toEqual(derived.map((secret) => [secret]));
 });
 
-test('files that are gone keep the daemon from starting', () => {
+test('missing TLS files of an endpoint keep the daemon from starting', () => {
   const tls = { ca_file: '/nowhere/ca.pem' };
   expect(() => processWith({ ops: { type: 'webhook', url: 'https://a.example', tls } })).toThrow(
     expect.objectContaining({ code: 'tls_files_unusable' }),

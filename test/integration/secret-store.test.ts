@@ -26,7 +26,7 @@ beforeEach(async () => {
 });
 
 describe('the store of secrets', () => {
-  test('replaces what was read, and nothing else', async () => {
+  test('the secret store replaces a value only if it is the one that was read', async () => {
     expect(await secrets.get('ops')).toBeNull();
     expect(await secrets.replace('ops', null, 'a')).toBe(true);
     expect(await secrets.replace('ops', null, 'b')).toBe(false);
@@ -41,7 +41,7 @@ describe('the store of secrets', () => {
     );
   });
 
-  test('of several that rotate at once, each builds upon the one before', async () => {
+  test('concurrent rotations of a secret build upon one another', async () => {
     const made = await Promise.all(
       Array.from({ length: 8 }, async () => {
         const process = endpointSecrets(before);
@@ -88,7 +88,7 @@ async function sealedOf(runId: string): Promise<string> {
 }
 
 describe('encrypting anew', () => {
-  test('puts every secret under the first key, and does nothing the next time', async () => {
+  test('reencrypt seals every secret with the first key, and changes nothing the next time', async () => {
     const runs = Array.from({ length: 450 }, (_, at) => `run-${at}`);
     for (const run of runs) await watchWithSecret(run, run.endsWith('7') ? 'finished' : 'active');
     const rotation = await endpointSecrets(before).rotate('ops', { overlapMs: 0, now: false });
@@ -107,7 +107,7 @@ describe('encrypting anew', () => {
     });
   });
 
-  test('covers webhooks that a watch has no more', async () => {
+  test('reencrypt covers former webhooks of a watch', async () => {
     const key = { source: 'default', runId: 'run-1' };
     const sealed = before.seal({ url: 'https://a.example/' }, watchId(key));
     const watch = newWatch({
@@ -123,7 +123,7 @@ describe('encrypting anew', () => {
     expect(await former()).toEqual([]);
   });
 
-  test('goes on where it was interrupted', async () => {
+  test('reencrypt continues after an interruption', async () => {
     for (const run of ['run-1', 'run-2', 'run-3']) await watchWithSecret(run);
     let writes = 0;
     const interrupted = {
@@ -143,7 +143,7 @@ describe('encrypting anew', () => {
     });
   });
 
-  test('overwrites nothing that is written meanwhile', async () => {
+  test('reencrypt does not overwrite concurrent changes', async () => {
     await watchWithSecret('run-1');
     await endpointSecrets(before).rotate('ops', { overlapMs: 0, now: false });
     let races = 0;
@@ -176,7 +176,7 @@ describe('encrypting anew', () => {
     expect(await endpointSecrets(after).effective('ops')).toEqual([rotated]);
   });
 
-  test('names what no key opens, leaves it alone, and goes on', async () => {
+  test('reencrypt names values that no key opens, keeps them, and continues', async () => {
     await watchWithSecret('run-1');
     await endpointSecrets(createSealer([randomBytes(32)])).rotate('ops', {
       overlapMs: 0,
@@ -192,7 +192,7 @@ describe('encrypting anew', () => {
     expect([await secrets.get('ops'), await sealedOf('run-1')]).toEqual([lost, kept]);
   });
 
-  test('gives up with discard what no key opens, and nothing else', async () => {
+  test('reencrypt with discard deletes only values that no key opens', async () => {
     await watchWithSecret('run-1');
     await endpointSecrets(after).rotate('ops', { overlapMs: 0, now: false });
     await endpointSecrets(before).rotate('chat', { overlapMs: 0, now: false });
@@ -215,13 +215,13 @@ describe('a key that is lost', () => {
   const stored = { watches, secrets };
   const missing = (keyIds: string[]) => refuseLostKeys({ ...stored, sealingKeys, keyIds });
 
-  test('is no matter while nothing is sealed by it, and is forgotten', async () => {
+  test('a lost key that seals no value is forgotten', async () => {
     await sealingKeys.add('0badc0de');
     await missing([]);
     expect(await sealingKeys.all()).toEqual([]);
   });
 
-  test('is refused by its id while something is sealed by it, of watches or endpoints', async () => {
+  test('a lost key that seals a value of a watch or endpoint refuses the start, by its id', async () => {
     await sealingKeys.add(before.keyId);
     await watchWithSecret('run-1');
     await endpointSecrets(before).rotate('ops', { overlapMs: 0, now: false });

@@ -102,7 +102,7 @@ const registrations = async () => {
   return items.map(({ runId }) => runId).toSorted();
 };
 
-test('an emptied store is said to be so once, and its watches are registered again as they were', async () => {
+test('an emptied store is reported once, and its watches are registered again unchanged', async () => {
   const sealed = { kind: 'webhook' as const, receiver: 'https://x/…#abc', sealed: 'v1.secret' };
   const before = await register('run-1', {
     subscriptions: [sealed],
@@ -131,7 +131,7 @@ test('an emptied store is said to be so once, and its watches are registered aga
   expect(after).toEqual({ ...before, nextPollAt: null });
 });
 
-test('a loss is delivered to the endpoints that name it, and not to those that want all of runs', async () => {
+test('store.data_lost goes to the endpoints that name it, not to those with *', async () => {
   const { guard } = await startProcess();
   await empty();
   guard.check();
@@ -145,7 +145,7 @@ test('a loss is delivered to the endpoints that name it, and not to those that w
   });
 });
 
-test('a store that has gone back is noticed by its places, also those that others told of', async () => {
+test('a rolled-back store is detected by its counters, also those from other processes', async () => {
   const { guard, losses, said } = await startProcess();
   await register('run-1');
   await waitFor(async () => ((await epochs.read()).watches === 1 ? true : null));
@@ -170,7 +170,7 @@ test('a store that has gone back is noticed by its places, also those that other
   expect(losses).toEqual(['rolled_back', 'rolled_back']);
 });
 
-test('cursors of a store that was emptied are stale, and followers of events are told to begin anew', async () => {
+test('cursors of an emptied store are stale, and event streams get a reset', async () => {
   const { guard } = await startProcess();
   const runs = ['run-1', 'run-2', 'run-3'];
   for (const runId of runs) await register(runId);
@@ -198,7 +198,7 @@ test('cursors of a store that was emptied are stale, and followers of events are
   stop.abort();
 });
 
-test('writes of a process that are gone are a loss, of which one process says so', async () => {
+test('missing writes of a process are a loss, which one process reports', async () => {
   const [one, two] = [await startProcess(), await startProcess({ name: 'b' })];
   one.guard.suspect();
   two.guard.suspect();
@@ -207,7 +207,7 @@ test('writes of a process that are gone are a loss, of which one process says so
   expect(one.guard.epoch()).toBe(two.guard.epoch());
 });
 
-test('a process that starts knows by its data directory that the store is another one', async () => {
+test('a starting process detects a replaced store by its data directory', async () => {
   const first = await startProcess({ isStarted: false });
   first.start();
   await guards.splice(0)[0]?.stop();
@@ -222,7 +222,7 @@ test('a process that starts knows by its data directory that the store is anothe
   expect(third.said('store.data_lost')).toEqual([]);
 });
 
-test('a store whose records have another form than this version knows is refused', async () => {
+test('a store with records of an unknown form is refused', async () => {
   await epochs.claimSchema();
   await epochs.claimSchema();
   await redis.set(keys.schema, '7');

@@ -38,7 +38,7 @@ async function store(changes: Partial<Watch>): Promise<void> {
 }
 
 describe('a watch that is named without a source', () => {
-  test('is the one of the only source that has it, be that the default one or not', async () => {
+  test('a watch named without a source is found in the only source that has it', async () => {
     await store({ source: 'staging', runId: 'one' });
     expect(await service.get({ runId: 'one' })).toMatchObject({ source: 'staging' });
     expect(await service.pollNow({ runId: 'one' })).toEqual({ closed: null });
@@ -48,7 +48,7 @@ describe('a watch that is named without a source', () => {
     expect(await service.unwatch({ runId: 'none' })).toBe('not_found');
   });
 
-  test('is a conflict that names the sources where several have it', async () => {
+  test('a watch named without a source that several sources have is a conflict that names them', async () => {
     await store({ source: 'default', runId: 'both' });
     await store({ source: 'staging', runId: 'both' });
     for (const call of [service.get, service.pollNow, service.unwatch]) {
@@ -62,7 +62,7 @@ describe('a watch that is named without a source', () => {
     });
   });
 
-  test('of a source that is configured no more is found by the name of that source', async () => {
+  test('a watch of an unconfigured source is found by the name of that source', async () => {
     await store({ source: 'removed', runId: 'old' });
     expect(await service.get({ runId: 'old' })).toBeNull();
     expect(await service.unwatch({ runId: 'old', source: 'removed' })).toBe('done');
@@ -70,7 +70,7 @@ describe('a watch that is named without a source', () => {
 });
 
 describe('registering', () => {
-  test('refuses a webhook of a watch that has 50, and spoils no other request', async () => {
+  test('a 51st webhook of a watch is refused without affecting other requests', async () => {
     const urls = Array.from({ length: 52 }, (_, at) => `https://example.com/${at}`);
     const results = await service.register([
       ...urls.map((url) => ({ runId: 'crowded', webhook: { url } })),
@@ -96,7 +96,7 @@ describe('ending one subscription', () => {
     ['an endpoint by its name', 'ops', [webhook.receiver]],
     ['a webhook by its URL', url, ['ops']],
     ['a webhook by its masked URL', masked, ['ops']],
-  ])('takes %s and leaves the others', async (what, asked, left) => {
+  ])('ending a subscription takes %s and keeps the others', async (what, asked, left) => {
     const subscriptions = [{ kind: 'endpoint' as const, endpoint: 'ops' }, webhook];
     await store({ runId: what.replaceAll(' ', '-'), subscriptions });
     const name = { runId: what.replaceAll(' ', '-') };
@@ -110,7 +110,7 @@ describe('ending one subscription', () => {
     expect(receivers).toEqual(left);
   });
 
-  test('changes nothing of a watch that has ended', async () => {
+  test('ending a subscription of an ended watch changes nothing', async () => {
     const subscriptions = [{ kind: 'endpoint' as const, endpoint: 'ops' }];
     await store({ runId: 'ended', state: 'finished', endedAt: NOON, subscriptions });
     expect(await service.unwatch({ runId: 'ended' }, 'ops')).toBe('done');

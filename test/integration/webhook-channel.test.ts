@@ -61,7 +61,7 @@ function answerWith(status: number, headers: Record<string, string> = {}, body =
 }
 
 describe('a webhook request', () => {
-  test('sends no byte where another process may have sent it meanwhile', async () => {
+  test('a webhook sends no byte if another process may have sent it meanwhile', async () => {
     const channel = to(`${origin}/hook`);
     // On a connection of its own, then on one that is kept.
     for (const count of [0, 1]) {
@@ -78,7 +78,7 @@ describe('a webhook request', () => {
     ['escapes', '{"text":"\\u0000 \\ud83d\\ude80 \\/ \\" \\\\ \\n","n":1e3, "s" : "odd  spacing"}'],
     ['20 KiB', JSON.stringify({ text: 'é'.repeat(10_240) })],
     ['a lone surrogate', JSON.stringify({ text: 'a\ud83d' })],
-  ])('carries exactly the bytes that were signed: %s', async (_name, body) => {
+  ])('a webhook carries exactly the signed bytes: %s', async (_name, body) => {
     const secret = generateSecret();
     const channel = to(`${origin}/hook?a=b`, { secrets: [secret] });
     expect((await channel.send({ ...A_MESSAGE, body })).kind).toBe('delivered');
@@ -91,7 +91,7 @@ describe('a webhook request', () => {
     expect(verified).toEqual(JSON.parse(body));
   });
 
-  test('has the headers of the contract, and those of the endpoint beside them', async () => {
+  test('a webhook has the headers of the contract and those of its endpoint', async () => {
     const at = Date.parse('2026-01-02T03:04:05.678Z');
     const clocked = webhooks({ now: () => at });
     const headers = { Authorization: 'Bearer t', 'X-Team': 'a' };
@@ -115,7 +115,7 @@ describe('a webhook request', () => {
     });
   });
 
-  test('is signed anew for every attempt, with the same id', async () => {
+  test('a webhook is signed anew for every attempt, with the same id', async () => {
     let at = 1_000_000;
     const clocked = webhooks({ now: () => at });
     const channel = clocked.to(origin, { secrets: [generateSecret(), generateSecret()] });
@@ -130,7 +130,7 @@ describe('a webhook request', () => {
     expect(String(first?.['webhook-signature']).split(' ')).toHaveLength(2);
   });
 
-  test('uses one connection again and again, whichever channel it comes from', async () => {
+  test('webhooks of all channels to one origin share a kept-alive connection', async () => {
     const before = connections;
     for (let i = 0; i < 5; i += 1) await to(`${origin}/${i}`).send(A_MESSAGE);
     expect(received).toHaveLength(5);
@@ -140,20 +140,23 @@ describe('a webhook request', () => {
   test.each([
     ['a reserved header', { headers: { 'webhook-id': 'x' } }, 'invalid_header'],
     ['a broken secret', { secrets: ['whsec_%'] }, 'invalid_webhook_secret'],
-  ])('is not even set up with %s', (_name, target, code) => {
+  ])('a webhook with %s is refused at setup', (_name, target, code) => {
     expect(() => to(origin, target)).toThrow(expect.objectContaining({ code }));
   });
 });
 
 describe('the answer to a webhook', () => {
-  test.each([200, 201, 202, 204, 205, 206, 226, 299])('%i delivers', async (status) => {
-    answerWith(status, {}, status === 204 || status === 205 ? '' : 'why');
-    const outcome = await to(origin).send(A_MESSAGE);
-    expect(outcome).toMatchObject({ kind: 'delivered', attempt: { status, error: null } });
-  });
+  test.each([200, 201, 202, 204, 205, 206, 226, 299])(
+    'status %i counts as delivered',
+    async (status) => {
+      answerWith(status, {}, status === 204 || status === 205 ? '' : 'why');
+      const outcome = await to(origin).send(A_MESSAGE);
+      expect(outcome).toMatchObject({ kind: 'delivered', attempt: { status, error: null } });
+    },
+  );
 
   test.each([300, 301, 302, 303, 304, 307, 308, 399])(
-    '%i fails as a redirect that is not followed',
+    'status %i fails as a redirect that is not followed',
     async (status) => {
       answerWith(status, { location: `${origin}/elsewhere` });
       const outcome = await to(origin).send(A_MESSAGE);
@@ -168,7 +171,7 @@ describe('the answer to a webhook', () => {
     },
   );
 
-  test('410 refuses', async () => {
+  test('status 410 refuses', async () => {
     answerWith(410);
     expect(await to(origin).send(A_MESSAGE)).toMatchObject({
       kind: 'refused',
@@ -177,7 +180,7 @@ describe('the answer to a webhook', () => {
   });
 
   test.each([400, 401, 403, 404, 405, 408, 409, 413, 418, 422, 425, 429, 451, 499, 500, 501, 502])(
-    '%i fails',
+    'status %i fails',
     async (status) => {
       answerWith(status);
       expect(await to(origin).send(A_MESSAGE)).toMatchObject({
@@ -187,7 +190,7 @@ describe('the answer to a webhook', () => {
     },
   );
 
-  test.each([503, 504, 505, 507, 511, 599, 600, 999])('%i fails', async (status) => {
+  test.each([503, 504, 505, 507, 511, 599, 600, 999])('status %i fails', async (status) => {
     answerWith(status);
     expect(await to(origin).send(A_MESSAGE)).toMatchObject({ kind: 'failed', attempt: { status } });
   });
@@ -201,22 +204,25 @@ describe('the answer to a webhook', () => {
     [429, 'soon', 'failed', undefined],
     [500, '7', 'failed', 7_000],
     [302, '7', 'failed', 7_000],
-  ])('%i with Retry-After: %s is %s, for %p ms', async (status, header, kind, retryAfterMs) => {
-    const clocked = webhooks({ now: () => 1_000_000 });
-    answerWith(status, { 'retry-after': header });
-    const { attempt, ...outcome } = await clocked.to(origin).send(A_MESSAGE);
-    expect(attempt.status).toBe(status);
-    expect(outcome).toEqual(retryAfterMs === undefined ? { kind } : { kind, retryAfterMs });
-    clocked.close();
-  });
+  ])(
+    'status %i with Retry-After: %s is %s, for %p ms',
+    async (status, header, kind, retryAfterMs) => {
+      const clocked = webhooks({ now: () => 1_000_000 });
+      answerWith(status, { 'retry-after': header });
+      const { attempt, ...outcome } = await clocked.to(origin).send(A_MESSAGE);
+      expect(attempt.status).toBe(status);
+      expect(outcome).toEqual(retryAfterMs === undefined ? { kind } : { kind, retryAfterMs });
+      clocked.close();
+    },
+  );
 
-  test('is kept up to 1 KiB, without control characters', async () => {
+  test('the answer to a webhook is kept up to 1 KiB, without control characters', async () => {
     answerWith(500, {}, `\u001b[31m${'x'.repeat(5_000)}`);
     const { attempt } = await to(origin).send(A_MESSAGE);
     expect(attempt.response).toBe(`\ufffd[31m${'x'.repeat(1_019)}`);
   });
 
-  test('is not decompressed', async () => {
+  test('the answer to a webhook is not decompressed', async () => {
     const bomb = Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff]);
     answer = (response) => response.writeHead(200, { 'content-encoding': 'gzip' }).end(bomb);
     expect((await to(origin).send(A_MESSAGE)).kind).toBe('delivered');

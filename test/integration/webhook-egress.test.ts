@@ -81,7 +81,7 @@ describe('egress guard of the connections', () => {
     expect(other.connects()).toBe(0);
   });
 
-  test('of several addresses only an allowed one is connected to', async () => {
+  test('a webhook connects only to the allowed ones of several addresses', async () => {
     const server = await listening();
     const { to } = guarded(['127.0.0.1'], () =>
       Promise.resolve(found('10.0.0.1', '169.254.169.254', '127.0.0.1')),
@@ -90,7 +90,7 @@ describe('egress guard of the connections', () => {
     expect(outcome.kind).toBe('delivered');
   });
 
-  test('a redirect connects to nobody, not even where the guard would permit it', async () => {
+  test('a redirect is not followed, not even to a host that the guard permits', async () => {
     const secret = await listening();
     const moved = `HTTP/1.1 307 Moved\r\nlocation: ${secret.origin}/\r\ncontent-length: 0\r\n\r\n`;
     const server = await listenRaw(answering(moved));
@@ -100,7 +100,7 @@ describe('egress guard of the connections', () => {
     expect([server.connects(), secret.connects()]).toEqual([1, 0]);
   });
 
-  test('of 1,000 flips between an allowed and a private address none gets through', async () => {
+  test('a name that flips 1,000 times between an allowed and a private address never connects to the private one', async () => {
     const server = await listening();
     const trap = await trapBeside(server);
     let calls = 0;
@@ -130,7 +130,7 @@ describe('the answer of a host that is not public', () => {
   const REDIRECT =
     'HTTP/1.1 302 Found\r\nlocation: http://10.0.0.1/admin\r\nconnection: close\r\ncontent-length: 6\r\n\r\ncanary';
 
-  test('is kept as a status of a guarded webhook, and with its text of an endpoint', async () => {
+  test('an answer of a private host is kept as a status for per-watch webhooks, with its text for endpoints', async () => {
     const server = await listenRaw(answering(REDIRECT));
     releasers.push(() => server.close());
     const { to } = guarded([`127.0.0.1:${server.port}`]);

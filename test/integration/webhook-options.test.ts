@@ -76,12 +76,12 @@ const ONE = { ca: TEST_CA, certificate: CERT_FOR_LOCALHOST, key: TEST_KEY };
 const OTHER = { ca: TEST_CA, certificate: CERT_FOR_OTHER_HOST, key: TEST_KEY };
 
 describe('a private authority', () => {
-  test('is trusted where the endpoint names it', async () => {
+  test('a private authority is trusted for the endpoint that names it', async () => {
     const { send } = await receiver();
     expect((await send({ ca: TEST_CA })).kind).toBe('delivered');
   });
 
-  test('is not trusted by other endpoints, not even over a connection that stands', async () => {
+  test('a private authority is not trusted for other endpoints, not even over an open connection', async () => {
     const { send, received } = await receiver();
     await send({ ca: TEST_CA });
     const { code, message } = failureOf(await send());
@@ -90,7 +90,7 @@ describe('a private authority', () => {
     expect(received).toHaveLength(1);
   });
 
-  test('takes the place of those that Node knows: with another one, the check says which failed', async () => {
+  test('a configured authority replaces those of Node, and the TLS error says which check failed', async () => {
     const { send, received } = await receiver();
     const { code, message } = failureOf(await send({ ca: CERT_SELF_SIGNED }));
     expect(code).toBe('tls');
@@ -102,7 +102,7 @@ describe('a private authority', () => {
 });
 
 describe('a client certificate', () => {
-  test('is shown to a receiver that asks for one', async () => {
+  test('a client certificate is sent to a receiver that requests one', async () => {
     const { send, received } = await receiver(MUTUAL);
     expect((await send(ONE)).kind).toBe('delivered');
     expect(received[0]?.client).toBe('localhost');
@@ -112,7 +112,7 @@ describe('a client certificate', () => {
     ['connections', true, 3],
     ['TLS sessions', false, 6],
   ])(
-    'belongs to its endpoint: two identities share no %s',
+    'two endpoints with different client certificates share no %s',
     async (_what, keepAlive, connections) => {
       const { send, received } = await receiver({
         ...MUTUAL,
@@ -136,7 +136,7 @@ describe('a client certificate', () => {
     expect(received).toEqual([]);
   });
 
-  test('that the receiver does not trust delivers nothing', async () => {
+  test('a client certificate that the receiver does not trust fails the delivery', async () => {
     const { send, received } = await receiver(MUTUAL);
     const tls = { ca: TEST_CA, certificate: CERT_SELF_SIGNED, key: TEST_KEY };
     expect((await send(tls)).kind).toBe('failed');
@@ -151,7 +151,7 @@ describe('a webhook that proves itself', () => {
       { basic: { username: 'ünï', password: 'pä:ß 🔑' } },
       `Basic ${Buffer.from('ünï:pä:ß 🔑').toString('base64')}`,
     ],
-  ])('sends %j', async (auth, authorization) => {
+  ])('a webhook with credentials sends %j', async (auth, authorization) => {
     const { hooks, received, url } = await receiver();
     const channel = hooks.to(url, { auth, tls: { ca: TEST_CA }, headers: { 'x-team': 'a' } });
     expect((await channel.send(A_MESSAGE)).kind).toBe('delivered');

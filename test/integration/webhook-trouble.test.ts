@@ -42,14 +42,14 @@ function flood(socket: Socket, chunk: string, tally: { written: number }): void 
 }
 
 describe('a receiver that does not answer', () => {
-  test('refuses connections', async () => {
+  test('a receiver that refuses connections fails the attempt', async () => {
     const { server, channel } = await facing(() => undefined);
     await server.close();
     releasers.shift();
     expect(failureOf(await channel.send(A_MESSAGE))).toMatchObject({ code: 'refused' });
   });
 
-  test('closes the connection', async () => {
+  test('a receiver that closes the connection fails the attempt', async () => {
     const { channel, server } = await facing((socket) =>
       socket.once('data', () => socket.destroy()),
     );
@@ -57,12 +57,12 @@ describe('a receiver that does not answer', () => {
     expect(server.connects()).toBe(1);
   });
 
-  test('resets the connection', async () => {
+  test('a receiver that resets the connection fails the attempt', async () => {
     const { channel } = await facing((socket) => socket.resetAndDestroy());
     expect(failureOf(await channel.send(A_MESSAGE))).toMatchObject({ code: 'reset' });
   });
 
-  test('keeps silent', async () => {
+  test('a silent receiver is a timeout', async () => {
     const { channel, server } = await facing((socket) => socket.resume());
     const { code, message } = failureOf(await channel.send(A_MESSAGE));
     expect([code, message]).toEqual([
@@ -72,27 +72,27 @@ describe('a receiver that does not answer', () => {
     await noConnectionLeft(server);
   });
 
-  test('does not read what is sent to it', async () => {
+  test('a receiver that does not read the request fails the attempt', async () => {
     const { channel } = await facing((socket) => socket.pause());
     const body = JSON.stringify('x'.repeat(10_000_000));
     expect(failureOf(await channel.send({ ...A_MESSAGE, body })).code).toBe('timeout');
   });
 
-  test('does not shake hands', async () => {
+  test('a receiver without a TLS handshake is a timeout', async () => {
     const { hooks, server } = await facing((socket) => socket.resume());
     const channel = hooks.to(`https://127.0.0.1:${server.port}`, { timeoutMs: 1_000 });
     expect(failureOf(await channel.send(A_MESSAGE)).message).toMatch(/\(tls\)$/);
     await noConnectionLeft(server);
   });
 
-  test('has a name that does not resolve', async () => {
+  test('a receiver whose name does not resolve fails the attempt', async () => {
     const missing = Object.assign(new Error('x'), { code: 'ENOTFOUND' });
     const hooks = webhooks({ resolve: () => Promise.reject(missing) });
     releasers.push(hooks.close);
     expect(failureOf(await hooks.to('https://hooks.example.com').send(A_MESSAGE)).code).toBe('dns');
   });
 
-  test('has a name whose resolution hangs', async () => {
+  test('a receiver whose name resolution hangs is a timeout', async () => {
     const hooks = webhooks({ resolve: () => new Promise(() => undefined) });
     releasers.push(hooks.close);
     const channel = hooks.to('https://hooks.example.com', { timeoutMs: 500 });
@@ -101,7 +101,7 @@ describe('a receiver that does not answer', () => {
 });
 
 describe('an answer that never ends', () => {
-  test('one header byte at a time is cut by the deadline', async () => {
+  test('headers that arrive a byte at a time are cut by the deadline', async () => {
     const { channel, server } = await facing((socket) => {
       socket.write('HTTP/1.1 200 OK\r\nx: ');
       const timer = setInterval(() => socket.write('a'), 5);
@@ -161,7 +161,7 @@ describe('an answer that never ends', () => {
     expect(tally.written).toBeLessThan(32 * 1_048_576);
   });
 
-  test('a body that breaks off after 200 is delivered all the same', async () => {
+  test('a body that breaks off after 200 counts as delivered', async () => {
     const answer = 'HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nthanks';
     const { channel } = await facing(answering(answer));
     const outcome = await channel.send(A_MESSAGE);
@@ -174,7 +174,7 @@ describe('an answer that is none', () => {
     ['HTML without a status line', '<html>hello</html>\r\n\r\n'],
     ['SMTP', '220 mail.example.com ESMTP\r\n'],
     ['two lengths', 'HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab'],
-  ])('%s is a breach of protocol', async (_name, answer) => {
+  ])('the answer %s is a protocol error', async (_name, answer) => {
     const { channel } = await facing(answering(answer));
     expect(failureOf(await channel.send(A_MESSAGE)).code).toBe('protocol');
   });
@@ -190,7 +190,7 @@ describe('an answer that is none', () => {
 });
 
 describe('a connection that was kept alive', () => {
-  test('and closed meanwhile by the receiver costs no attempt', async () => {
+  test('a kept-alive connection that the receiver closed costs no attempt', async () => {
     const answer = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok';
     const { channel, server } = await facing((socket) => {
       socket.once('data', () => {
@@ -203,7 +203,7 @@ describe('a connection that was kept alive', () => {
     expect(server.connects()).toBe(2);
   });
 
-  test('and closed on a fresh connection too is a failure', async () => {
+  test('a receiver that also closes the fresh connection fails the attempt', async () => {
     const answer = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok';
     let answers = 1;
     const { channel, server } = await facing((socket) => {
@@ -219,8 +219,8 @@ describe('a connection that was kept alive', () => {
   });
 });
 
-describe('calling an attempt off', () => {
-  test('before the answer leaves no outcome and no connection', async () => {
+describe('aborting an attempt', () => {
+  test('an attempt aborted before the answer has no outcome and leaves no connection', async () => {
     const controller = new AbortController();
     const { channel, server } = await facing((socket) => {
       socket.once('data', () => controller.abort());
@@ -232,7 +232,7 @@ describe('calling an attempt off', () => {
     await noConnectionLeft(server);
   });
 
-  test('after the status keeps what the receiver said', async () => {
+  test('an attempt aborted after the status keeps the outcome', async () => {
     const controller = new AbortController();
     const { channel } = await facing((socket) => {
       socket.write('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n');
@@ -244,7 +244,7 @@ describe('calling an attempt off', () => {
     expect((await channel.send(A_MESSAGE, controller.signal)).kind).toBe('delivered');
   });
 
-  test('before it began connects to nobody', async () => {
+  test('an attempt aborted before its start opens no connection', async () => {
     const { channel, server } = await facing(() => undefined);
     await expect(channel.send(A_MESSAGE, AbortSignal.abort())).rejects.toMatchObject({
       code: 'attempt_aborted',
@@ -272,7 +272,7 @@ async function secure(cert: string, ca?: string) {
 }
 
 describe('TLS', () => {
-  test('delivers to a receiver whose authority is trusted', async () => {
+  test('TLS to a receiver with a trusted authority delivers', async () => {
     const channel = await secure(CERT_FOR_LOCALHOST, TEST_CA);
     expect((await channel.send(A_MESSAGE)).kind).toBe('delivered');
     expect((await channel.send(A_MESSAGE)).kind).toBe('delivered');
@@ -283,14 +283,14 @@ describe('TLS', () => {
     ['another host name', CERT_FOR_OTHER_HOST, TEST_CA, /another host name/],
     ['an expired certificate', CERT_EXPIRED, TEST_CA, /has expired/],
     ['a self-signed certificate', CERT_SELF_SIGNED, undefined, /self-signed/],
-  ])('says which check failed: %s', async (_name, cert, ca, message) => {
+  ])('a TLS error names the failed check: %s', async (_name, cert, ca, message) => {
     const channel = await secure(cert, ca);
     const error = failureOf(await channel.send(A_MESSAGE));
     expect(error.code).toBe('tls');
     expect(error.message).toMatch(message);
   });
 
-  test('says when the receiver speaks plain http', async () => {
+  test('a TLS error says that the receiver speaks plain http', async () => {
     const { server, hooks } = await facing(answering('HTTP/1.1 400 Bad Request\r\n\r\n'));
     const channel = hooks.to(`https://127.0.0.1:${server.port}`);
     const { code, message } = failureOf(await channel.send(A_MESSAGE));
