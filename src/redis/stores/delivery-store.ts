@@ -326,7 +326,7 @@ export class DeliveryStore {
       const own = items.filter(({ item }) => item.delivery.endpoint === receiver);
       for (const { item } of own) counts[item.delivery.state] += 1;
       if (next === null) break;
-      from = String(next);
+      from = next;
     }
     return counts;
   }
