@@ -24,7 +24,7 @@ function willDeliver(id: string): void {
 }
 
 describe('runwatch redeliver with ids', () => {
-  test('tells of each that it goes out again, and asks nothing', async () => {
+  test('redeliver with ids prints each delivery, and asks nothing', async () => {
     willDeliver('dlv_1');
     willDeliver('dlv_2');
     expect(await cli(['redeliver', 'dlv_1', 'dlv_2', 'dlv_1'])).toEqual({
@@ -35,7 +35,7 @@ describe('runwatch redeliver with ids', () => {
     expect(daemon.requests).toHaveLength(2);
   });
 
-  test('exits 1 when one is not there, and delivers the others', async () => {
+  test('redeliver exits 1 for an unknown id, and redelivers the others', async () => {
     daemon.on('POST /v1/deliveries/dlv_9/redeliver', problem(404, 'delivery_not_found', 'no'));
     willDeliver('dlv_1');
     expect(await cli(['redeliver', 'dlv_9', 'dlv_1'])).toEqual({
@@ -45,7 +45,7 @@ describe('runwatch redeliver with ids', () => {
     });
   });
 
-  test('--json prints a result for each, in order', async () => {
+  test('redeliver --json prints a result for each id, in order', async () => {
     daemon.on('POST /v1/deliveries/dlv_9/redeliver', problem(404, 'delivery_not_found', 'no'));
     willDeliver('dlv_1');
     const { stdout, exitCode } = await cli(['redeliver', 'dlv_9', 'dlv_1', '--json']);
@@ -64,7 +64,7 @@ describe('runwatch redeliver of a range', () => {
     daemon.on('POST /v1/deliveries/redeliver', { status: 202, body: { count: 12 } }),
   );
 
-  test('sends what the flags say, with times in UTC, and prints the count', async () => {
+  test('redeliver sends its flags, with times in UTC, and prints the count', async () => {
     const times = ['--since', '2h', '--until', '2025-05-04T11:30:00+02:00'];
     const { stdout, exitCode } = await cli(
       ['redeliver', '--endpoint', 'ops', '--state', 'dead', '--yes'].concat(times),
@@ -81,18 +81,18 @@ describe('runwatch redeliver of a range', () => {
   test.each([
     ['a day, which begins in UTC', '2025-05-01', '2025-05-01T00:00:00.000Z'],
     ['a time longer ago than time itself', '99999999999d', '1970-01-01T00:00:00.000Z'],
-  ])('takes %s', async (_what, since, sent) => {
+  ])('redeliver --since takes %s', async (_what, since, sent) => {
     await cli(['redeliver', '--since', since, '--yes']);
     expect(daemon.requests[0]?.body).toEqual({ since: sent });
   });
 
-  test('without flags and with --yes means everything dead or skipped', async () => {
+  test('redeliver --yes without flags means everything dead or skipped', async () => {
     const { stdout } = await cli(['redeliver', '--yes', '--json']);
     expect(daemon.requests[0]?.body).toEqual({});
     expect(JSON.parse(stdout)).toEqual({ count: 12 });
   });
 
-  test('counts one delivery as one', async () => {
+  test('redeliver counts one delivery as one', async () => {
     daemon.on('POST /v1/deliveries/redeliver', { status: 202, body: { count: 1 } });
     expect((await cli(['redeliver', '--yes'])).stdout).toBe('1 delivery goes out again\n');
   });
@@ -110,15 +110,18 @@ describe('runwatch redeliver of a range', () => {
     },
   );
 
-  test.each(['\n', 'n\n', 'yea\n', ''])('takes %j for no, and does nothing', async (typed) => {
-    const result = await cli(['redeliver', '--state', 'delivered'], typed);
-    expect(result).toMatchObject({ exitCode: 1, stdout: '' });
-    expect(result.stderr).toMatch(/^Deliver again everything delivered to all .*\[y\/N\] /);
-    expect(result.stderr).toMatch(/Nothing was delivered again\.\n$/);
-    expect(daemon.requests).toEqual([]);
-  });
+  test.each(['\n', 'n\n', 'yea\n', ''])(
+    'redeliver takes the answer %j for no, and does nothing',
+    async (typed) => {
+      const result = await cli(['redeliver', '--state', 'delivered'], typed);
+      expect(result).toMatchObject({ exitCode: 1, stdout: '' });
+      expect(result.stderr).toMatch(/^Deliver again everything delivered to all .*\[y\/N\] /);
+      expect(result.stderr).toMatch(/Nothing was delivered again\.\n$/);
+      expect(daemon.requests).toEqual([]);
+    },
+  );
 
-  test('ends without a word when it is interrupted at the question', async () => {
+  test('redeliver that is interrupted at its question prints nothing', async () => {
     const run = startCli(['redeliver'], {
       env: { RUNWATCH_URL: daemon.url },
       terminalInput: 'silent',
@@ -130,7 +133,7 @@ describe('runwatch redeliver of a range', () => {
     expect(daemon.requests).toEqual([]);
   });
 
-  test('tells the names that there are when an endpoint has none such', async () => {
+  test('redeliver to an unknown endpoint prints the known ones', async () => {
     const message = 'no endpoint is named "opss"; expected one of: ops, audit';
     daemon.on(
       'POST /v1/deliveries/redeliver',
@@ -141,7 +144,7 @@ describe('runwatch redeliver of a range', () => {
     expect(stderr).toContain(message);
   });
 
-  test('sends to another endpoint with --to, one delivery or a range', async () => {
+  test('redeliver --to sends one delivery or a range to another endpoint', async () => {
     daemon.on('POST /v1/deliveries/redeliver', { status: 202, body: { count: 3 } });
     daemon.on('POST /v1/deliveries/dlv_1/redeliver', {
       status: 202,

@@ -18,7 +18,7 @@ const cli = (...args: string[]) =>
   runCli(['endpoints', ...args], { env: { RUNWATCH_URL: daemon.url } });
 
 describe('runwatch endpoints', () => {
-  test('lists them with how they do, also from a daemon that gives no cursor', async () => {
+  test('endpoints are listed with their health, also without a cursor', async () => {
     const failing = sampleEndpoint({
       name: 'slow',
       url: null,
@@ -57,7 +57,7 @@ describe('runwatch endpoints', () => {
     ['active, throttled for 40s', { throttled_until: '2025-05-04T10:00:40.000Z' }],
     ['active', { throttled_until: '2025-05-04T09:59:00.000Z' }],
     ['active, failing for 2h', { failing_since: '2025-05-04T08:00:00.000Z' }],
-  ])('says of one that it is %s', async (text, changes) => {
+  ])('endpoints shows the health "%s"', async (text, changes) => {
     const endpoint = sampleEndpoint({ health: { ...HEALTHY, ...changes } });
     daemon.on('GET /v1/endpoints', { status: 200, body: { data: [endpoint] } });
     expect((await cli()).stdout).toMatch(new RegExp(` ${text.replace(/[()]/g, '.')}  `));
@@ -73,7 +73,7 @@ describe('runwatch endpoints test', () => {
     response: 'thanks\u001b[2J',
   };
 
-  test('exits 0 when it was delivered', async () => {
+  test('endpoints test exits 0 when the test was delivered', async () => {
     const body = { delivered: true, attempt };
     daemon.on('POST /v1/endpoints/ops/test', { status: 200, body });
     expect(await cli('test', 'ops')).toEqual({
@@ -84,7 +84,7 @@ describe('runwatch endpoints test', () => {
     expect(daemon.requests[0]?.body).toBeUndefined();
   });
 
-  test('exits 1 when it was not, and says why', async () => {
+  test('endpoints test exits 1 when the test was not delivered, and says why', async () => {
     const error = { code: 'refused', message: 'connection refused' };
     const body = {
       delivered: false,
@@ -108,7 +108,7 @@ describe.each<[string, EndpointView['health']['state'], string]>([
   ['resume', 'active', 'runwatch redeliver --endpoint ops --state skipped'],
   ['resume', 'disabled', 'runwatch endpoints resume ops'],
 ])('runwatch endpoints %s', (verb, state, advice) => {
-  test(`that leads to ${state} says so, and what to do next`, async () => {
+  test(`endpoints ${verb} prints the state ${state}, and what to do next`, async () => {
     const body = sampleEndpoint({ health: { ...HEALTHY, state } });
     daemon.on(`POST /v1/endpoints/ops/${verb}`, { status: 200, body });
     const { stdout, stderr, exitCode } = await cli(verb, 'ops');
@@ -127,16 +127,19 @@ describe('a verb that must not be done twice', () => {
   test.each([
     ['breaks', 'cut' as const],
     ['is answered by another attempt', inProgress],
-  ])('is sent again with the same key where its connection %s', async (_how, first) => {
-    const answers = [first, { status: 200, body: rotated }];
-    daemon.on('POST /v1/endpoints/ops/rotate', () => answers.shift() ?? 'cut');
-    const { exitCode, stdout } = await cli('rotate', 'ops');
-    expect([exitCode, stdout]).toEqual([0, `${SECRET}\n`]);
-    const keys = daemon.requests.map(({ headers }) => headers['idempotency-key']);
-    expect(keys).toEqual([expect.stringMatching(/^[0-9a-f-]{36}$/), keys[0]]);
-  });
+  ])(
+    'a request with an Idempotency-Key is repeated where its connection %s',
+    async (_how, first) => {
+      const answers = [first, { status: 200, body: rotated }];
+      daemon.on('POST /v1/endpoints/ops/rotate', () => answers.shift() ?? 'cut');
+      const { exitCode, stdout } = await cli('rotate', 'ops');
+      expect([exitCode, stdout]).toEqual([0, `${SECRET}\n`]);
+      const keys = daemon.requests.map(({ headers }) => headers['idempotency-key']);
+      expect(keys).toEqual([expect.stringMatching(/^[0-9a-f-]{36}$/), keys[0]]);
+    },
+  );
 
-  test('is given up after three attempts', async () => {
+  test('a request with an Idempotency-Key is given up after three attempts', async () => {
     daemon.on('POST /v1/endpoints/ops/rotate', () => 'cut');
     const { exitCode, stderr } = await cli('rotate', 'ops');
     expect([exitCode, stderr]).toEqual([1, expect.stringContaining('(ECONNRESET)')]);
@@ -146,7 +149,7 @@ describe('a verb that must not be done twice', () => {
   test.each([
     ['pause', 'POST /v1/endpoints/ops/pause'],
     ['retry', 'POST /v1/endpoints/ops/retry'],
-  ])('is another than %s, which is sent once and without a key', async (verb, route) => {
+  ])('%s is sent once and without an Idempotency-Key', async (verb, route) => {
     daemon.on(route, () => 'cut');
     expect(await cli(verb, 'ops')).toMatchObject({ exitCode: 1 });
     expect(daemon.requests.map(({ headers }) => headers['idempotency-key'])).toEqual([undefined]);
@@ -161,7 +164,7 @@ describe('runwatch endpoints rotate', () => {
     daemon.on('POST /v1/endpoints/ops/rotate', { status: 200, body });
   });
 
-  test('prints the secret alone on stdout, and what it means on stderr', async () => {
+  test('endpoints rotate prints the secret alone on stdout', async () => {
     const { stdout, stderr, exitCode } = await cli('rotate', 'ops', '--overlap', '2h');
     expect({ stdout, exitCode }).toEqual({ stdout: `${SECRET}\n`, exitCode: 0 });
     expect(stderr).toContain(`Old ones sign too until ${end}.`);
@@ -169,13 +172,13 @@ describe('runwatch endpoints rotate', () => {
     expect(daemon.requests[0]?.body).toEqual({ overlap: '2h' });
   });
 
-  test('leaves the overlap to the daemon, and --json to its answer', async () => {
+  test('endpoints rotate leaves the default overlap to the daemon', async () => {
     const { stdout } = await cli('--json', 'rotate', 'ops');
     expect(JSON.parse(stdout)).toEqual({ secret: SECRET, previous_expires_at: end });
     expect(daemon.requests[0]?.body).toEqual({});
   });
 
-  test('says that the old secret signs no more', async () => {
+  test('endpoints rotate --now says that no old secret signs any more', async () => {
     const body = { secret: SECRET, previous_expires_at: null };
     daemon.on('POST /v1/endpoints/ops/rotate', { status: 200, body });
     const { stderr } = await cli('rotate', 'ops', '--now');
@@ -183,7 +186,7 @@ describe('runwatch endpoints rotate', () => {
     expect(daemon.requests[0]?.body).toEqual({ now: true });
   });
 
-  test('exits 1 with the words of the daemon where the endpoint signs nothing', async () => {
+  test('endpoints rotate exits 1 where the endpoint signs nothing', async () => {
     const detail = 'a log endpoint signs nothing';
     daemon.on('POST /v1/endpoints/ops/rotate', problem(409, 'not_signed', detail));
     const result = await cli('rotate', 'ops');
@@ -195,14 +198,14 @@ describe('runwatch endpoints rotate', () => {
 describe.each(['test', 'pause', 'resume', 'retry', 'rotate'])('runwatch endpoints %s', (verb) => {
   const detail = 'no endpoint is named "opss"; expected one of: ops, audit';
 
-  test('of an unknown name exits 1 with the names there are', async () => {
+  test(`endpoints ${verb} of an unknown name exits 1 with the known ones`, async () => {
     daemon.on(`POST /v1/endpoints/opss/${verb}`, problem(404, 'endpoint_not_found', detail));
     const result = await cli(verb, 'opss');
     expect(result).toMatchObject({ exitCode: 1, stdout: '' });
     expect(result.stderr).toContain(detail);
   });
 
-  test('takes --url wherever it stands', async () => {
+  test(`endpoints ${verb} takes --url before and after the name`, async () => {
     daemon.on(`POST /v1/endpoints/opss/${verb}`, problem(404, 'endpoint_not_found', detail));
     for (const args of [
       ['endpoints', verb, 'opss', '--url', daemon.url],

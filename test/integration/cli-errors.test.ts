@@ -46,7 +46,7 @@ beforeAll(async () => {
 afterAll(() => daemon.close());
 
 describe.each(VERBS)('runwatch %j', (args, route, failure) => {
-  test('says how to get a daemon where none answers', async () => {
+  test(`runwatch ${args[0]} without a daemon says how to start one`, async () => {
     const url = `http://127.0.0.1:${unusedPort}`;
     const result = await runCli(args, { env: { RUNWATCH_URL: url } });
     expect(result.exitCode).toBe(failure);
@@ -73,7 +73,7 @@ describe.each(VERBS)('runwatch %j', (args, route, failure) => {
     ['a 404 of an API', { status: 404, body: { error: 'no route' } }, 'not look like a runwatch'],
   ];
 
-  test.each(answers)('makes a sentence of %s', async (_name, answer, sentence) => {
+  test.each(answers)('%s becomes one sentence', async (_name, answer, sentence) => {
     daemon.on(route, answer);
     const result = await runCli(args, { env: { RUNWATCH_URL: daemon.url } });
     expect(result.stderr).toContain(sentence);
@@ -85,7 +85,7 @@ describe.each(VERBS)('runwatch %j', (args, route, failure) => {
   });
 });
 
-test('a daemon that speaks no TLS where it should is none', async () => {
+test('a daemon that speaks no TLS at an https URL counts as unreachable', async () => {
   const url = daemon.url.replace('http:', 'https:');
   const { exitCode, stderr } = await runCli(['list'], { env: { RUNWATCH_URL: url } });
   expect(exitCode).toBe(1);
@@ -203,7 +203,7 @@ describe('what is not an error of the daemon', () => {
     }
   });
 
-  test('a fault of our own is one sentence, and its origin is shown with --verbose', async () => {
+  test('an unexpected error is one sentence, and --verbose shows its origin', async () => {
     const short = await runCli(['serve'], { dependencies: { serve: faulty } });
     expect(short.exitCode).toBe(1);
     expect(short.stderr.trim().split('\n')).toHaveLength(1);

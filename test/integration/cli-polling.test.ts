@@ -33,7 +33,7 @@ const fresh = {
 const page = (...data: unknown[]) => ({ status: 200, body: { data, next_cursor: null } });
 
 describe('runwatch polling', () => {
-  test('shows a line for each workflow', async () => {
+  test('polling shows a line for each workflow', async () => {
     daemon.on('GET /v1/polling', page(known, fresh));
     const { stdout, stderr, exitCode } = await cli();
     expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
@@ -47,12 +47,12 @@ describe('runwatch polling', () => {
     );
   });
 
-  test('names the source where there are several', async () => {
+  test('polling names the source where there are several', async () => {
     daemon.on('GET /v1/polling', page(known, { ...fresh, source: 'eu' }));
     expect((await cli()).stdout).toMatch(/^WORKFLOW +SOURCE .*\n.* default .*\n.* eu /);
   });
 
-  test('asks for one workflow by its name, and prints the answer as it came', async () => {
+  test('polling --json of one workflow prints the answer as it came', async () => {
     daemon.on('GET /v1/polling', page(known));
     const { stdout } = await cli('invoices', '--source', 'eu', '--json');
     expect(JSON.parse(stdout)).toEqual({ data: [known], next_cursor: null });
@@ -60,7 +60,7 @@ describe('runwatch polling', () => {
     expect([query?.get('workflow_id'), query?.get('source')]).toEqual(['invoices', 'eu']);
   });
 
-  test('exits 1 with the words of the daemon when nothing is known of a workflow', async () => {
+  test('polling of an unknown workflow exits 1', async () => {
     const detail = 'nothing is known of workflow nope: no run of it was watched to its end yet';
     daemon.on('GET /v1/polling', problem(404, 'workflow_not_found', detail));
     const result = await cli('nope');
@@ -68,7 +68,7 @@ describe('runwatch polling', () => {
     expect(result.stderr).toContain(detail);
   });
 
-  test('says so when nothing is known at all, and when there is more', async () => {
+  test('polling says when nothing is known, and when there is more', async () => {
     daemon.on('GET /v1/polling', page());
     expect(await cli()).toMatchObject({ stdout: '', stderr: expect.stringContaining('Nothing') });
     daemon.on('GET /v1/polling', { status: 200, body: { data: [known], next_cursor: '7' } });

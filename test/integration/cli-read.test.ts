@@ -25,7 +25,7 @@ function page(...data: unknown[]) {
 describe('runwatch list', () => {
   const trouble = { code: 'unavailable', message: 'x', since: '2025-05-04T09:59:00.000Z' };
 
-  test('shows a line for each watch', async () => {
+  test('list shows a line for each watch', async () => {
     const unseen = sampleWatch({
       run_id: 'run-2',
       run: null,
@@ -51,19 +51,19 @@ describe('runwatch list', () => {
     expect((await cli(['list'])).stdout).toMatch(/ 2s ago +due +1\n$/);
   });
 
-  test('names the source where there are several', async () => {
+  test('list names the source where there are several', async () => {
     daemon.on('GET /v1/watches', page(sampleWatch(), sampleWatch({ source: 'eu' })));
     expect((await cli(['list'])).stdout).toMatch(/^RUN +SOURCE .*\n.* default .*\n.* eu /);
   });
 
-  test('fits the terminal', async () => {
+  test('list fits the terminal', async () => {
     daemon.on('GET /v1/watches', page(sampleWatch({ run_id: 'r'.repeat(120) })));
     const { stdout } = await cli(['list'], 80);
     const text = stripVTControlCharacters(stdout);
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
   });
 
-  test('asks for what the flags say, and follows cursors up to the limit', async () => {
+  test('list sends its flags, and follows cursors up to the limit', async () => {
     daemon.on('GET /v1/watches', ({ query }) => ({
       status: 200,
       body: {
@@ -97,7 +97,7 @@ describe('runwatch list', () => {
     ]);
   });
 
-  test('--json prints the answer as it came, with fields that this version does not know', async () => {
+  test('list --json prints the answer as it came, with unknown fields', async () => {
     const watch = { colour: 'blue', ...sampleWatch() };
     daemon.on('GET /v1/watches', page(watch));
     const { stdout } = await cli(['list', '--json']);
@@ -108,7 +108,7 @@ describe('runwatch list', () => {
     ['watch', ['list', '--status', 'failed'], '/v1/watches', sampleWatch()],
     ['event', ['events', '--type', 'run.failed'], '/v1/events', sampleEvent('evt_1')],
     ['delivery', ['deliveries', '--state', 'dead'], '/v1/deliveries', sampleDelivery()],
-  ])('says where no %s matches that there are others', async (what, args, path, other) => {
+  ])('a listing without a match says that there is another %s', async (what, args, path, other) => {
     const isFiltered = (query: URLSearchParams) => query.has(args[1]?.slice(2) ?? '');
     daemon.on(`GET ${path}`, ({ query }) => (isFiltered(query) ? page() : page(other)));
     const some = await cli(args);
@@ -118,12 +118,12 @@ describe('runwatch list', () => {
     expect((await cli(args)).stderr).toMatch(/^No (watches|events|deliveries)\./);
   });
 
-  test('says on stderr that there is nothing', async () => {
+  test('list says on stderr that there is no watch', async () => {
     daemon.on('GET /v1/watches', page());
     expect(await cli(['list'])).toMatchObject({ exitCode: 0, stdout: '' });
   });
 
-  test('sends the token, and a user agent with the version', async () => {
+  test('the CLI sends its token, and a user agent with its version', async () => {
     daemon.on('GET /v1/watches', page());
     const env = { RUNWATCH_URL: daemon.url, RUNWATCH_API_TOKEN: 'secret-token' };
     await runCli(['list'], { env });
@@ -133,7 +133,7 @@ describe('runwatch list', () => {
     });
   });
 
-  test('--url wins over the environment, and may have a path', async () => {
+  test('--url overrides RUNWATCH_URL, and may have a path', async () => {
     daemon.on('GET /below/v1/watches', page());
     const env = { RUNWATCH_URL: 'http://127.0.0.1:1' };
     const { exitCode } = await runCli(['list', '--url', `${daemon.url}/below/`], { env });
@@ -142,7 +142,7 @@ describe('runwatch list', () => {
 });
 
 describe('runwatch show', () => {
-  test('shows the watch with its events and deliveries', async () => {
+  test('show prints the watch with its events and deliveries', async () => {
     const run = sampleRun({ user_id: 'ann\u001b[2J' });
     daemon.on('GET /v1/watches/run-1', { status: 200, body: sampleWatch({ run }) });
     daemon.on('GET /v1/events', page(sampleEvent('evt_1')));
@@ -163,13 +163,13 @@ describe('runwatch show', () => {
     expect(stdout).not.toContain('\u001b');
   });
 
-  test('--json prints the watch alone', async () => {
+  test('show --json prints the watch alone', async () => {
     daemon.on('GET /v1/watches/run-1', { status: 200, body: sampleWatch() });
     const { stdout } = await cli(['show', 'run-1', '--json']);
     expect(JSON.parse(stdout)).toEqual(sampleWatch());
   });
 
-  test('exits 1 when the run is not watched', async () => {
+  test('show exits 1 when the run is not watched', async () => {
     expect(await cli(['show', 'run-9'])).toEqual({
       exitCode: 1,
       stdout: '',
@@ -179,7 +179,7 @@ describe('runwatch show', () => {
 });
 
 describe('runwatch events', () => {
-  test('lists events, and says how to go on', async () => {
+  test('events lists events, and says how to go on', async () => {
     daemon.on('GET /v1/events', {
       status: 200,
       body: { data: [sampleEvent('evt_1')], next_cursor: 'c7' },
@@ -196,7 +196,7 @@ describe('runwatch events', () => {
     });
   });
 
-  test('--follow goes on after the last event when the daemon is started anew', async () => {
+  test('events --follow resumes after the last event when the daemon restarts', async () => {
     const env = { RUNWATCH_URL: daemon.url };
     const run = startCli(['events', '--follow', '--json', '--run', 'run-1'], { env });
     await waitFor(() => daemon.streams() === 1);
@@ -221,7 +221,7 @@ describe('runwatch events', () => {
     expect(run.stderr().trim().split('\n')).toHaveLength(2);
   });
 
-  test('--follow goes on where the stream began when it breaks off before any event', async () => {
+  test('events --follow resumes at the first cursor when no event came', async () => {
     const run = startCli(['events', '--follow'], { env: { RUNWATCH_URL: daemon.url } });
     await waitFor(() => daemon.streams() === 1);
     daemon.cutStreams();
@@ -231,7 +231,7 @@ describe('runwatch events', () => {
     await run.exitCode;
   });
 
-  test('--follow --after starts where it is told to, and prints lines for people', async () => {
+  test('events --follow --after starts after the cursor, and prints lines', async () => {
     const run = startCli(['events', '-f', '--after', 'c5'], { env: { RUNWATCH_URL: daemon.url } });
     await waitFor(() => daemon.streams() === 1);
     expect(daemon.requests[0]?.headers['last-event-id']).toBe('c5');
@@ -245,7 +245,7 @@ describe('runwatch events', () => {
     );
   });
 
-  test('--follow ends at once when the token is not known, also after a reconnection', async () => {
+  test('events --follow ends at once when its token is refused', async () => {
     const run = startCli(['events', '--follow'], { env: { RUNWATCH_URL: daemon.url } });
     await waitFor(() => daemon.streams() === 1);
     daemon.on('GET /v1/events/stream', problem(401, 'unauthorized', 'no'));
@@ -256,7 +256,7 @@ describe('runwatch events', () => {
 });
 
 describe('runwatch deliveries', () => {
-  test('lists them by the filters', async () => {
+  test('deliveries lists deliveries by its filters', async () => {
     daemon.on('GET /v1/deliveries', page(sampleDelivery()));
     const flags = ['--state', 'dead', '--endpoint', 'ops', '--run', 'run-1', '--event', 'evt_1'];
     const { stdout } = await cli(['deliveries', ...flags]);
@@ -270,7 +270,7 @@ describe('runwatch deliveries', () => {
     });
   });
 
-  test('shows one with its attempts', async () => {
+  test('deliveries shows one delivery with its attempts', async () => {
     const attempts = [
       {
         at: '2025-05-04T09:59:59.000Z',

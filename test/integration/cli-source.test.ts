@@ -40,7 +40,7 @@ describe('runs of several sources', () => {
     },
   );
 
-  test('wait for a run that no source is named for is a usage error, not "cannot tell"', async () => {
+  test('wait for a run of several sources is a usage error', async () => {
     const detail = 'source: expected one of prod, staging';
     daemon.on('GET /v1/watches/run-1', problem(404, 'watch_not_found', 'not watched'));
     daemon.on('POST /v1/watches', problem(422, 'invalid_request', detail));
@@ -61,7 +61,7 @@ describe('runs of several sources', () => {
 });
 
 describe('watch', () => {
-  test('says that the source refuses its key', async () => {
+  test('watch warns that the source refuses its key', async () => {
     acceptWatch({});
     daemon.on('GET /v1/watches/run-1', {
       status: 200,
@@ -74,7 +74,7 @@ describe('watch', () => {
     });
   });
 
-  test('says nothing more where the first poll is good, or where the token may not read', async () => {
+  test('watch warns of nothing after a good first poll, or without the scope read', async () => {
     acceptWatch({});
     const answers = [
       { status: 200, body: sampleWatch({ polls: 1 }) },
@@ -96,7 +96,7 @@ test('unwatch --endpoint ends one subscription', async () => {
   expect(daemon.requests.at(-1)?.query.get('endpoint')).toBe('old-name');
 });
 
-test('wait looks often until something was seen of the run', async () => {
+test('wait reads the watch often until the first poll result', async () => {
   let looks = 0;
   const unseen = sampleWatch({ run: null, polls: 0 });
   daemon.on('POST /v1/watches/run-1/poll', { status: 202 });
@@ -148,7 +148,7 @@ describe('a daemon that is starting', () => {
     return port;
   }
 
-  test('is waited for by a verb that was typed at once with it', async () => {
+  test('the CLI waits for a daemon that is starting', async () => {
     const port = await freePort();
     const env = { RUNWATCH_URL: `http://127.0.0.1:${port}` };
     const listing = runCli(['list'], { env, startupMs: 5_000 });
@@ -158,7 +158,7 @@ describe('a daemon that is starting', () => {
     await late.close();
   });
 
-  test('that never listens is given up', async () => {
+  test('the CLI gives up a daemon that never listens', async () => {
     const env = { RUNWATCH_URL: `http://127.0.0.1:${await freePort()}` };
     expect(await runCli(['list'], { env, startupMs: 200 })).toMatchObject({
       exitCode: 1,
@@ -181,7 +181,7 @@ describe('what may be shown of an address', () => {
     expect(wrong.stderr).not.toContain('canary');
   });
 
-  test('a token that goes over plain http beyond this machine and its networks is warned of', async () => {
+  test('the CLI warns of a token over plain http to a public host', async () => {
     const env = {
       RUNWATCH_URL: 'http://192.0.2.1.nip.example:1',
       RUNWATCH_API_TOKEN: 'a-token-long-enough',

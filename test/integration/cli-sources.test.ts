@@ -24,7 +24,7 @@ const answering = {
 const paused = { ...answering, name: 'eu', state: 'paused', message: 'status 429, asks for 600 s' };
 
 describe('runwatch sources', () => {
-  test('shows a line for each source', async () => {
+  test('sources shows a line for each source', async () => {
     daemon.on('GET /v1/sources', { status: 200, body: { data: [answering, paused] } });
     const { stdout, exitCode } = await cli();
     expect(exitCode).toBe(0);
@@ -38,12 +38,12 @@ describe('runwatch sources', () => {
     );
   });
 
-  test('prints the answer as it came', async () => {
+  test('sources --json prints the answer as it came', async () => {
     daemon.on('GET /v1/sources', { status: 200, body: { data: [paused] } });
     expect(JSON.parse((await cli('--json')).stdout)).toMatchObject({ data: [paused] });
   });
 
-  test('resume lifts the pause of one, or says which there are', async () => {
+  test('sources resume lifts a pause, or names the known sources', async () => {
     daemon.on('POST /v1/sources/eu/resume', { status: 200, body: answering });
     expect(await cli('resume', 'eu')).toMatchObject({
       exitCode: 0,
@@ -57,7 +57,7 @@ describe('runwatch sources', () => {
     });
   });
 
-  test('refuses a verb that it does not have', async () => {
+  test('sources refuses an unknown verb', async () => {
     expect(await cli('pause')).toMatchObject({ exitCode: 2 });
   });
 });

@@ -50,7 +50,7 @@ async function settle(script: PollResult[], { throughFeedback = false } = {}) {
 }
 
 describe('waiting by asking Noxus itself', () => {
-  test('polls until the run ends', async () => {
+  test('wait --direct polls until the run ends', async () => {
     const script = [seen('queued'), seen('running', 10), seen('running', 90), seen('completed')];
     const { verdict, views } = await settle(script);
     expect(verdict.kind).toBe('completed');
@@ -62,30 +62,30 @@ describe('waiting by asking Noxus itself', () => {
     ]);
   });
 
-  test('stops at a run that awaits feedback, or waits through it', async () => {
+  test('wait --direct stops at a run that awaits feedback, or waits through it', async () => {
     const script = [seen('awaiting_human_feedback'), seen('running'), seen('failed')];
     expect((await settle(script)).verdict.kind).toBe('awaiting_human_feedback');
     expect((await settle(script, { throughFeedback: true })).verdict.kind).toBe('failed');
   });
 
-  test('an unknown status is waited through', async () => {
+  test('wait --direct waits through an unknown status', async () => {
     expect((await settle([seen('levitating'), seen('stopped')])).verdict.kind).toBe('stopped');
   });
 
-  test('one 404 is no proof, one that lasts is', async () => {
+  test('wait --direct takes a run for gone only after lasting 404s', async () => {
     expect((await settle([missing, missing, seen('completed')])).verdict.kind).toBe('completed');
     const { verdict, reads } = await settle([missing]);
     expect(verdict).toMatchObject({ kind: 'cannot_tell', reason: { code: 'not_found' } });
     expect(reads.length).toBeGreaterThan(3);
   });
 
-  test('an id that Noxus rejects is gone at once', async () => {
+  test('wait --direct ends at once for an id that Noxus rejects', async () => {
     const { verdict, reads } = await settle([{ kind: 'rejected', message: 'not a UUID' }]);
     expect(verdict.reason?.message).toContain('not a UUID');
     expect(reads).toHaveLength(1);
   });
 
-  test('trouble that passes does not matter, trouble that stays is no failed run', async () => {
+  test('wait --direct outlasts short outages, and a long one is no failed run', async () => {
     expect((await settle([down, seen('completed')])).verdict.kind).toBe('completed');
     const { verdict } = await settle([seen('running'), down]);
     expect(verdict).toEqual({
@@ -94,18 +94,18 @@ describe('waiting by asking Noxus itself', () => {
     });
   });
 
-  test('a key that never opened anything is told of at once', async () => {
+  test('wait --direct ends at once for a key that is refused at first', async () => {
     const { verdict, reads } = await settle([refused]);
     expect(verdict).toMatchObject({ kind: 'cannot_tell', reason: { code: 'unauthorized' } });
     expect(reads).toHaveLength(1);
   });
 
-  test('a key that has worked before may work again', async () => {
+  test('wait --direct goes on when a key that has worked is refused', async () => {
     const script = [seen('running'), refused, seen('completed')];
     expect((await settle(script)).verdict.kind).toBe('completed');
   });
 
-  test('no request is made before the time that Noxus asked for is over', async () => {
+  test('wait --direct sends no request before Retry-After is over', async () => {
     const limited: PollResult = {
       kind: 'rate_limited',
       retryAfterMs: 150,
@@ -117,7 +117,7 @@ describe('waiting by asking Noxus itself', () => {
     expect(reads[1]! - reads[0]!).toBeGreaterThanOrEqual(150);
   });
 
-  test('a pause that is longer than our patience means that we cannot tell', async () => {
+  test('wait --direct cannot tell after a pause beyond its patience', async () => {
     const limited: PollResult = {
       kind: 'rate_limited',
       retryAfterMs: 3_600_000,
@@ -128,7 +128,7 @@ describe('waiting by asking Noxus itself', () => {
     expect(reads).toHaveLength(1);
   });
 
-  test('ends with the signal', async () => {
+  test('wait --direct ends with the signal', async () => {
     const waiting = settle([seen('running')]);
     stop.abort();
     await expect(waiting).rejects.toThrow();

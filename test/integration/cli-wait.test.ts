@@ -24,7 +24,7 @@ function serve(watch: WatchView): void {
   daemon.on(`GET /v1/watches/${watch.run_id}`, { status: 200, body: watch });
 }
 
-/** Answers like a daemon that looks at the run when it is asked to, and then knows `watch`. */
+/** Answers like a daemon that polls the run on request, and then knows `watch`. */
 function serveFresh(stale: WatchView, fresh: WatchView): void {
   serve(stale);
   daemon.on(`POST /v1/watches/${stale.run_id}/poll`, () => {
@@ -43,12 +43,12 @@ describe('waiting by the daemon', () => {
     ['completed', 0],
     ['failed', 1],
     ['stopped', 3],
-  ])('a run that is %s exits %d', async (status, exitCode) => {
+  ])('wait for a run that is %s exits %d', async (status, exitCode) => {
     serve(settledWatch('run-1', status));
     expect(await wait('run-1')).toMatchObject({ exitCode, stdout: `run-1 ${status}\n` });
   });
 
-  test('a run that is gone exits 5 and says why', async () => {
+  test('wait for a run that is gone exits 5 and says why', async () => {
     const error = { code: 'not_found', message: 'Noxus does not know this run', since: '' };
     serve(sampleWatch({ state: 'gone', error }));
     expect(await wait('run-1')).toMatchObject({
@@ -57,7 +57,7 @@ describe('waiting by the daemon', () => {
     });
   });
 
-  test('the worst of several counts, and each is told of', async () => {
+  test('wait for several runs exits by the worst, and prints each', async () => {
     serve(settledWatch('run-1', 'completed'));
     serve(settledWatch('run-2', 'stopped'));
     serve(settledWatch('run-3', 'completed'));
@@ -67,7 +67,7 @@ describe('waiting by the daemon', () => {
     });
   });
 
-  test('an event makes it look at once, and changes are shown on stderr', async () => {
+  test('wait reads the watch at each event, and shows changes on stderr', async () => {
     serve(sampleWatch());
     daemon.on('POST /v1/watches/run-1/poll', { status: 202 });
     const run = startCli(['wait', 'run-1'], { env: env() });
@@ -81,7 +81,7 @@ describe('waiting by the daemon', () => {
     expect(run.stdout()).toBe('run-1 completed\n');
   });
 
-  test('a run that nobody watches is watched, and nobody is told who did not ask', async () => {
+  test('wait registers an unwatched run without subscriptions', async () => {
     daemon.on('POST /v1/watches', () => {
       serve(settledWatch('run-1', 'completed'));
       setImmediate(() => daemon.push('c1', sampleEvent('evt_1')));
@@ -94,20 +94,23 @@ describe('waiting by the daemon', () => {
     expect(bodies).toEqual([{ run_id: 'run-1', endpoints: [], source: 'eu' }]);
   });
 
-  test.each(['cancelled', 'expired'] as const)('a watch that is %s begins anew', async (state) => {
-    serve(sampleWatch({ state }));
-    daemon.on('POST /v1/watches', { status: 201, body: settledWatch('run-1', 'failed') });
-    expect((await wait('run-1')).exitCode).toBe(1);
-  });
+  test.each(['cancelled', 'expired'] as const)(
+    'wait registers a watch that is %s anew',
+    async (state) => {
+      serve(sampleWatch({ state }));
+      daemon.on('POST /v1/watches', { status: 201, body: settledWatch('run-1', 'failed') });
+      expect((await wait('run-1')).exitCode).toBe(1);
+    },
+  );
 
-  test('a watched run is left as it is: no subscription is added', async () => {
+  test('wait adds no subscription to a watched run', async () => {
     serveFresh(sampleWatch(), settledWatch('run-1', 'completed'));
     expect((await wait('run-1')).exitCode).toBe(0);
     const posts = daemon.requests.filter(({ method }) => method === 'POST').map(({ path }) => path);
     expect(posts).toEqual(['/v1/watches/run-1/poll']);
   });
 
-  test('a run that awaits feedback exits 4 once a fresh look confirms it', async () => {
+  test('wait exits 4 once a new poll confirms that the run awaits feedback', async () => {
     serveFresh(awaiting(), awaiting());
     expect(await wait('run-1')).toMatchObject({
       exitCode: 4,
@@ -115,12 +118,12 @@ describe('waiting by the daemon', () => {
     });
   });
 
-  test('feedback that was given just before is not overlooked', async () => {
+  test('wait notices feedback that was given just before it began', async () => {
     serveFresh(awaiting(), settledWatch('run-1', 'completed'));
     expect((await wait('run-1')).exitCode).toBe(0);
   });
 
-  test('--through-feedback waits on', async () => {
+  test('wait --through-feedback waits on', async () => {
     serveFresh(awaiting(), awaiting());
     const run = startCli(['wait', 'run-1', '--through-feedback'], { env: env() });
     await waitFor(() => run.stderr().includes('awaiting_human_feedback'));
@@ -130,7 +133,7 @@ describe('waiting by the daemon', () => {
     expect(await run.exitCode).toBe(0);
   });
 
-  test('--timeout exits 124 and tells what was last seen', async () => {
+  test('wait --timeout exits 124 and prints the last known run', async () => {
     serve(sampleWatch());
     const result = await wait('run-1', '--timeout', '300ms', '--json');
     expect(result.exitCode).toBe(124);
@@ -148,13 +151,13 @@ describe('waiting by the daemon', () => {
     });
   });
 
-  test('--timeout does not wait for a daemon that hangs', async () => {
+  test('wait --timeout does not wait for a daemon that hangs', async () => {
     serve(sampleWatch());
     daemon.on('POST /v1/watches/run-1/poll', 'hang');
     expect((await wait('run-1', '--timeout', '200ms')).exitCode).toBe(124);
   });
 
-  test('Ctrl-C exits 130 without a result', async () => {
+  test('Ctrl-C ends wait with 130 and no result', async () => {
     serve(sampleWatch());
     const run = startCli(['wait', 'run-1'], { env: env() });
     await waitFor(() => run.stderr().includes('running'));
@@ -163,7 +166,7 @@ describe('waiting by the daemon', () => {
     expect(run.stdout()).toBe('');
   });
 
-  test('a token that may only read is enough for a run that is watched', async () => {
+  test('wait for a watched run needs only the scope read', async () => {
     serve(sampleWatch());
     daemon.on('POST /v1/watches/run-1/poll', () => {
       serve(settledWatch('run-1', 'completed'));
@@ -173,7 +176,7 @@ describe('waiting by the daemon', () => {
     expect((await wait('run-1')).exitCode).toBe(0);
   });
 
-  test('shows bars on a terminal, and leaves the cursor as it was', async () => {
+  test('wait shows bars on a terminal, and restores the cursor', async () => {
     serveFresh(sampleWatch(), settledWatch('run-1', 'completed'));
     const result = await runCli(['wait', 'run-1'], { env: env(), terminal: 80 });
     expect(result.exitCode).toBe(0);
@@ -209,7 +212,7 @@ async function settle(patienceMs: number, during: (views: RunView[]) => Promise<
 }
 
 describe('trouble while waiting', () => {
-  test('a daemon that is started anew is waited for', async () => {
+  test('wait goes on when the daemon restarts', async () => {
     serve(sampleWatch());
     const { result } = await settle(60_000, async (views) => {
       await waitFor(() => views.length > 0);
@@ -222,7 +225,7 @@ describe('trouble while waiting', () => {
     expect(result.kind).toBe('completed');
   });
 
-  test('a daemon that stays away means that we cannot tell', async () => {
+  test('wait cannot tell when the daemon is away for too long', async () => {
     serve(sampleWatch());
     const { result } = await settle(100, async (views) => {
       await waitFor(() => views.length > 0);
@@ -232,7 +235,7 @@ describe('trouble while waiting', () => {
     expect(result).toMatchObject({ kind: 'cannot_tell', reason: { code: 'daemon_unreachable' } });
   });
 
-  test('so does Noxus when it tells nothing for that long, and not a failed run', async () => {
+  test('wait cannot tell when Noxus is away for too long', async () => {
     const error = { code: 'unavailable', message: 'Noxus answers 500', since: '' };
     serve(sampleWatch({ error }));
     const { result } = await settle(100, async () => undefined);
@@ -242,7 +245,7 @@ describe('trouble while waiting', () => {
     });
   });
 
-  test('trouble that passes is forgotten', async () => {
+  test('wait forgets an outage that is over', async () => {
     const error = { code: 'unavailable', message: 'Noxus answers 500', since: '' };
     serve(sampleWatch({ error }));
     const { result } = await settle(60_000, async (views) => {
@@ -252,7 +255,7 @@ describe('trouble while waiting', () => {
     expect(result.kind).toBe('failed');
   });
 
-  test('a watch that somebody takes away ends the wait', async () => {
+  test('wait ends when its watch is cancelled', async () => {
     serve(sampleWatch());
     const { result } = await settle(60_000, async (views) => {
       await waitFor(() => views.length > 0);
@@ -282,7 +285,7 @@ function readers(outcome: PollResult) {
 describe('without a daemon', () => {
   const completed: PollResult = { kind: 'run', run: sampleRun({ status: 'completed' }) };
 
-  test('Noxus is asked itself where there is a key', async () => {
+  test('wait without a daemon polls Noxus where there is a key', async () => {
     await daemon.close();
     const { state, dependencies } = readers(completed);
     const keyed = { ...env(), NOXUS_API_KEY: 'key', NOXUS_BACKEND_URL: 'https://noxus.example' };
@@ -294,7 +297,7 @@ describe('without a daemon', () => {
     expect(state.opened[0]).toMatchObject({ baseUrl: 'https://noxus.example', apiKey: 'key' });
   });
 
-  test('but not for a run of a source that only the daemon knows', async () => {
+  test('wait without a daemon refuses a run of a named source', async () => {
     await daemon.close();
     const { state, dependencies } = readers(completed);
     const options = { env: { ...env(), NOXUS_API_KEY: 'key' }, dependencies };
@@ -304,7 +307,7 @@ describe('without a daemon', () => {
     expect(state.opened).toEqual([]);
   });
 
-  test('--direct does not even ask the daemon', async () => {
+  test('wait --direct sends nothing to the daemon', async () => {
     const { dependencies } = readers(completed);
     const options = { env: { ...env(), NOXUS_API_KEY: 'key' }, dependencies, now: Date.now };
     const result = await runCli(['wait', 'run-1', '--direct'], options);

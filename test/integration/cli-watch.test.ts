@@ -56,7 +56,7 @@ const cli = (args: string[], stdin?: string) =>
   });
 
 describe('runwatch watch', () => {
-  test('registers the runs with everything that the flags say, and names each', async () => {
+  test('watch registers the runs by its flags, and prints each', async () => {
     acceptBatches({ known: ['run-2'] });
     const flags = [
       '--source',
@@ -111,13 +111,13 @@ describe('runwatch watch', () => {
     ]);
   });
 
-  test('sends only what was said', async () => {
+  test('watch sends only the flags that were given', async () => {
     acceptBatches();
     await cli(['watch', 'run-1']);
     expect(batches()).toEqual([{ watches: [{ run_id: 'run-1' }] }]);
   });
 
-  test('reads thousands of runs from standard input and sends them in batches', async () => {
+  test('watch reads thousands of runs from standard input and sends them in batches', async () => {
     acceptBatches();
     const ids = Array.from({ length: 2_500 }, (_, at) => `run-${at}`);
     const { exitCode, stdout } = await cli(['watch', '-'], `# ids\n${ids.join('\n')}\nrun-0\n`);
@@ -127,7 +127,7 @@ describe('runwatch watch', () => {
     expect(stdout.trim().split('\n')).toHaveLength(2_500);
   });
 
-  test('one run that is refused spoils no other, and is named with every reason', async () => {
+  test('watch prints a refused run with every reason, and registers the others', async () => {
     acceptBatches({ refused: ['run-2'] });
     const result = await cli(['watch', 'run-1', 'run-2', 'run-3']);
     expect(result.exitCode).toBe(1);
@@ -136,7 +136,7 @@ describe('runwatch watch', () => {
     expect(result.stderr).toContain('timeout: expected a duration');
   });
 
-  test('a bad line means that nothing is done, and is named by its number', async () => {
+  test('watch does nothing for a file with a bad line, and prints its number', async () => {
     acceptBatches();
     const result = await cli(['watch', '-'], 'run-1\n/etc/passwd\nrun-2\n');
     expect(result.exitCode).toBe(2);
@@ -144,7 +144,7 @@ describe('runwatch watch', () => {
     expect(batches()).toEqual([]);
   });
 
-  test('with --skip-invalid a bad line is told of and left out', async () => {
+  test('watch --skip-invalid prints a bad line and leaves it out', async () => {
     acceptBatches();
     const result = await cli(['watch', '-', '--skip-invalid'], 'run-1\n/etc/passwd\nrun-2\n');
     expect(result.exitCode).toBe(0);
@@ -152,7 +152,7 @@ describe('runwatch watch', () => {
     expect(result.stdout).toBe('watching run-1 (running)\nwatching run-2 (running)\n');
   });
 
-  test('a daemon that fails half-way leaves no doubt of how far it came', async () => {
+  test('watch says how many runs were sent when the daemon fails half-way', async () => {
     acceptBatches();
     const ids = Array.from({ length: 1_001 }, (_, at) => `run-${at}`).join('\n');
     const accept = { status: 200, body: { results: [] as unknown[] } };
@@ -169,7 +169,7 @@ describe('runwatch watch', () => {
     expect(result.stderr).toContain('Only the first 1000 of 1001 runs were sent');
   });
 
-  test('--json prints what the API answered, of all batches together', async () => {
+  test('watch --json prints the answers of all batches together', async () => {
     acceptBatches({ refused: ['run-2'] });
     const { stdout, exitCode } = await cli(['watch', 'run-1', 'run-2', '--json']);
     expect(exitCode).toBe(1);
@@ -181,7 +181,7 @@ describe('runwatch watch', () => {
     });
   });
 
-  test('--wait goes on as `wait` does, with its exit codes', async () => {
+  test('watch --wait has the exit codes of wait', async () => {
     acceptBatches();
     daemon.on('GET /v1/watches/run-1', { status: 200, body: settledWatch('run-1', 'failed') });
     const result = await cli(['watch', 'run-1', '--wait']);
@@ -190,7 +190,7 @@ describe('runwatch watch', () => {
     expect(result.stderr).toContain('watching run-1');
   });
 
-  test('--wait with a timeout of weeks waits, and leaves it to the watch to expire', async () => {
+  test('watch --wait with a timeout of weeks waits until the watch expires', async () => {
     acceptBatches();
     daemon.on('GET /v1/watches/run-1', { status: 200, body: sampleWatch({ state: 'expired' }) });
     daemon.on('POST /v1/watches', { status: 201, body: sampleWatch() });
@@ -204,7 +204,7 @@ describe('runwatch watch', () => {
     expect(run.stdout()).toBe('run-1 timed_out (its watch expired)\n');
   });
 
-  test('--wait exits 5 when a run could not be watched and the others completed', async () => {
+  test('watch --wait exits 5 when a run was refused and the others completed', async () => {
     acceptBatches({ refused: ['run-2'] });
     daemon.on('GET /v1/watches/run-1', { status: 200, body: settledWatch('run-1', 'completed') });
     expect((await cli(['watch', 'run-1', 'run-2', '--wait'])).exitCode).toBe(5);
@@ -212,7 +212,7 @@ describe('runwatch watch', () => {
 });
 
 describe('runwatch unwatch', () => {
-  test('stops watching each run, and exits 1 when one was not watched', async () => {
+  test('unwatch ends each watch, and exits 1 when one run was not watched', async () => {
     daemon.on('DELETE /v1/watches/run-1', { status: 204 });
     const result = await cli(['unwatch', 'run-1', 'run-2', '--source', 'eu']);
     expect(result).toEqual({
@@ -223,7 +223,7 @@ describe('runwatch unwatch', () => {
     expect(daemon.requests.every(({ query }) => query.get('source') === 'eu')).toBe(true);
   });
 
-  test('--endpoint ends only that subscription', async () => {
+  test('unwatch --endpoint ends only that subscription', async () => {
     daemon.on('DELETE /v1/watches/run-1', { status: 204 });
     const result = await cli(['unwatch', 'run-1', '--endpoint', 'old-ops']);
     expect(result).toMatchObject({ exitCode: 0, stdout: 'no longer watched run-1 for old-ops\n' });

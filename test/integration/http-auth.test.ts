@@ -88,7 +88,7 @@ describe('a server with tokens', () => {
         ['another scheme', 'Basic b3BzLXRva2VuLTE='],
         ['an empty token', 'Bearer '],
         ['two tokens', 'Bearer ops-token-1, Bearer ops-token-1'],
-      ])('refuses %s with a challenge', async (_what, authorization) => {
+      ])('a route with tokens refuses %s with a challenge', async (_what, authorization) => {
         const response = await call(method, path, authorization);
         expect(response.status).toBe(401);
         expect(response.headers.get('www-authenticate')).toMatch(/^Bearer realm="runwatch"/);
@@ -107,7 +107,7 @@ describe('a server with tokens', () => {
         },
       );
 
-      it.each([`${scope}-token-1`, 'ops-token-1'])('takes %s', async (token) => {
+      it.each([`${scope}-token-1`, 'ops-token-1'])('a route takes %s', async (token) => {
         const response = await call(method, path, `bearer ${token}`);
         expect([200, 400, 404]).toContain(response.status);
       });
@@ -158,7 +158,7 @@ describe('a server with tokens', () => {
   it.each([
     ['/v1/deliveries/d/redeliver', { endpoint: 'ops' }],
     ['/v1/deliveries/redeliver', { to: 'ops' }],
-  ])('asks for admin too where %s is sent %j', async (path, body) => {
+  ])('redelivery to another endpoint needs admin, too: %s with %j', async (path, body) => {
     const answer = await server.fetch(path, {
       method: 'POST',
       headers: { authorization: 'Bearer write-token-1', 'content-type': 'application/json' },
@@ -169,12 +169,12 @@ describe('a server with tokens', () => {
     expect(await answer.json()).toMatchObject({ detail: expect.stringMatching(/scope admin$/) });
   });
 
-  it('refuses before it reads the body', async () => {
+  it('a request without a token is refused before its body is read', async () => {
     const response = await server.fetch('/v1/watches', { method: 'POST', body: 'not JSON' });
     expect(response.status).toBe(401);
   });
 
-  it('may be reached by any host name', async () => {
+  it('a server with tokens may be reached by any host name', async () => {
     const headers = { host: 'runwatch.example.com', authorization: 'Bearer ops-token-1' };
     const answer = await sendRaw(server.url, rawRequest('GET /v1/watches', headers));
     expect(answer).toMatch(/^HTTP\/1.1 200 /);
@@ -193,7 +193,7 @@ describe('the log of a server with tokens', () => {
   const get = (path: string, token: string) =>
     server.fetch(path, { headers: { authorization: `Bearer ${token}` } });
 
-  it('has the name of a token and never the token', async () => {
+  it('a log line of a request has the name of its token and never the token', async () => {
     await get('/v1/watches/r', 'ops-token-1');
     await get('/v1/watches/r', 'guessed-token');
     expect(server.lines).toMatchObject([
@@ -246,13 +246,16 @@ describe('a server with tokens where nothing is public', () => {
     },
   );
 
-  it.each(['/livez', '/readyz'])('answers %s without a token', async (path) => {
-    expect((await server.fetch(path)).status).toBe(200);
-  });
+  it.each(['/livez', '/readyz'])(
+    'the probe %s needs no token although nothing is public',
+    async (path) => {
+      expect((await server.fetch(path)).status).toBe(200);
+    },
+  );
 });
 
 describe('a second Host header', () => {
-  it.each([true, false])('is refused, with tokens: %p', async (hasTokens) => {
+  it.each([true, false])('a second Host header is refused, with tokens: %p', async (hasTokens) => {
     const server = await startServer(hasTokens ? { tokens } : {});
     const request =
       'GET /livez HTTP/1.1\r\nhost: localhost\r\nHOST: evil\r\nconnection: close\r\n\r\n';
@@ -290,7 +293,7 @@ describe('a server without tokens', () => {
     '[::2]',
     'localhost:8787:1',
     '',
-  ])('does not answer to "%s", by which a rebound name would come', async (host) => {
+  ])('a server without tokens does not answer to the host "%s"', async (host) => {
     const answer = await get('/v1/watches', { host });
     expect(answer).toMatch(/^HTTP\/1.1 403 /);
     expect(answer).toContain('host_not_allowed');
@@ -305,12 +308,12 @@ describe('a server without tokens', () => {
     },
   );
 
-  it('takes requests from its own pages', async () => {
+  it('a server without tokens takes requests from its own pages', async () => {
     const own = { host: 'localhost:8787', origin: 'http://localhost:8787' };
     expect(await get('/v1/watches', own)).toMatch(/^HTTP\/1.1 200 /);
   });
 
-  it('answers probes by whatever name they use', async () => {
+  it('a server without tokens answers probes by any host name', async () => {
     expect(await get('/livez', { host: 'pod-1' })).toMatch(/^HTTP\/1.1 200 /);
     expect(await get('/readyz', { host: 'pod-1' })).toMatch(/^HTTP\/1.1 200 /);
   });

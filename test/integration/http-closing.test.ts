@@ -8,17 +8,17 @@ import { dial, untilRefused } from '../support/raw-http.ts';
 const REQUEST = 'GET /v1/watches/r HTTP/1.1\r\nhost: localhost\r\n\r\n';
 
 describe('closing the server', () => {
-  it('does not wait for a connection on which nothing was asked', async () => {
+  it('a closing server does not wait for a connection without a request', async () => {
     const server = await startServer();
     const socket = await dial(server.url);
-    // An answer on a later connection tells that the server has accepted the earlier one.
+    // An answer on a later connection shows that the server has accepted the earlier one.
     await server.fetch('/livez');
     const ended = text(socket);
     await server.close();
     await ended;
   });
 
-  it('sends the answer to what was asked before, and then closes that connection', async () => {
+  it('a closing server answers a request under way, and then closes its connection', async () => {
     const server = await startServer();
     const asked = new AbortController();
     const held = new AbortController();

@@ -33,14 +33,14 @@ afterEach(async () => {
 });
 
 describe('connections that send no request', () => {
-  it('beyond the limit give way to one that sends a request', async () => {
+  it('idle connections beyond the limit give way to one that sends a request', async () => {
     const { fetch, connections } = await start({ limits: { connections: 20 } });
     for (let count = 0; count < 50; count += 1) await open();
     expect((await fetch('/livez')).status).toBe(200);
     expect(await connections()).toBeLessThanOrEqual(20);
   });
 
-  it('beyond the limit do not push out a request that is being served', async () => {
+  it('connections beyond the limit do not push out a request that is being served', async () => {
     const { fetch, services } = await start({ limits: { connections: 10 } });
     let answer: (watch: null) => void = () => undefined;
     const asked = new Promise<void>((resolve) => {
@@ -59,7 +59,7 @@ describe('connections that send no request', () => {
   it.each([
     ['nothing', ''],
     ['half a head', 'GET /livez HTTP/1.1\r\nhost: lo'],
-  ])('but %s are answered 408 and closed in both directions', async (_what, bytes) => {
+  ])('connections with %s are answered 408 and closed in both directions', async (_what, bytes) => {
     const { connections } = await start({ limits: { headersMs: 50 } });
     const socket = await open();
     socket.write(bytes);
@@ -74,15 +74,18 @@ describe('a connection that the server ends', () => {
     ['after what is not HTTP', {}, 'hello\r\n\r\n'],
     ['after a head above 16 KiB', {}, rawRequest('GET /livez', { 'x-a': 'a'.repeat(17_000) })],
     ['after an answer that was to be the last', {}, rawRequest('GET /livez', HOST)],
-  ])('%s is closed although its peer keeps its half open', async (_what, options, bytes) => {
-    const { connections } = await start(options);
-    const socket = await open();
-    socket.write(bytes);
-    expect(await readToEnd(socket)).toMatch(/^HTTP\/1.1 /);
-    await waitFor(async () => (await connections()) === 0);
-  });
+  ])(
+    'a connection that ends by %s is closed although its peer keeps its half open',
+    async (_what, options, bytes) => {
+      const { connections } = await start(options);
+      const socket = await open();
+      socket.write(bytes);
+      expect(await readToEnd(socket)).toMatch(/^HTTP\/1.1 /);
+      await waitFor(async () => (await connections()) === 0);
+    },
+  );
 
-  it('since it refuses the request is closed before the body is read', async () => {
+  it('a connection of a refused request is closed before the body is read', async () => {
     const tokens = [{ name: 'ops', token: 'ops-token-1', scopes: ['read' as const] }];
     const { url, connections } = await start({ tokens });
     const socket = await open();
@@ -97,7 +100,7 @@ describe('a connection that the server ends', () => {
 });
 
 describe('requests that are pipelined', () => {
-  it('are worked on four at a time, and all answered in order', async () => {
+  it('pipelined requests are served four at a time and answered in order', async () => {
     const { services } = await start();
     const held: (() => void)[] = [];
     let most = 0;
@@ -149,7 +152,7 @@ describe('requests that are pipelined', () => {
     node.close();
   });
 
-  it('for metrics make them once', async () => {
+  it('pipelined requests for metrics render them once', async () => {
     let made = 0;
     const render = () => Promise.resolve(`made ${(made += 1)}\n`);
     const { url } = await start({
@@ -170,7 +173,7 @@ describe('a request that takes longer than its limit', () => {
     ['POST', '/v1/watches/batch', { watches: [{ run_id: 'r' }] }],
     ['POST', '/v1/deliveries/redeliver', {}],
     ['POST', '/v1/endpoints/ops/rotate', { overlap: '1h' }],
-  ])('is answered 503 within it: %s %s', async (method, path, body) => {
+  ])('a slow handler is answered 503 within the limit: %s %s', async (method, path, body) => {
     const { services, fetch } = await start({ limits: { handlerMs: 50 } });
     const hang = () => PENDING;
     Object.assign(services.watches, { get: hang, unwatch: hang, pollNow: hang, register: hang });
@@ -185,7 +188,7 @@ describe('a request that takes longer than its limit', () => {
     ]);
   });
 
-  it('to send its body is answered 408, and closed', async () => {
+  it('a request with a slow body is answered 408, and closed', async () => {
     const { connections } = await start({ limits: { handlerMs: 50 } });
     const socket = await open();
     socket.write(

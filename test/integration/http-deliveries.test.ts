@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterAll(() => server.close());
 
 describe('deliveries', () => {
-  it('are listed by the filters that were given', async () => {
+  it('deliveries are listed by the filters of the query', async () => {
     const endpoint = encodeURIComponent('https://example.com/hook?a=b');
     const query = `state=dead&endpoint=${endpoint}&run_id=r-1&event_id=evt_1&limit=200&cursor=c1`;
     const response = await server.fetch(`/v1/deliveries?${query}`);
@@ -33,7 +33,7 @@ describe('deliveries', () => {
     ]);
   });
 
-  it('are shown one by one with their attempts', async () => {
+  it('one delivery is shown with its attempts', async () => {
     const response = await server.fetch('/v1/deliveries/dlv_1');
     const delivery = deliveryWithAttempts.strict().parse(await response.json());
     expect(delivery).toMatchObject({ id: 'dlv_1', attempts: [{ response: 'thanks' }] });
@@ -41,7 +41,7 @@ describe('deliveries', () => {
 });
 
 describe('delivering again', () => {
-  it('tells of one delivery what it takes to follow it', async () => {
+  it('redelivery answers with the id, event id and state of the delivery', async () => {
     const response = await server.post('/v1/deliveries/dlv_1/redeliver', undefined);
     expect(response.status).toBe(202);
     expect(await response.json()).toEqual({ id: 'dlv_1', event_id: 'evt_1', state: 'pending' });
@@ -62,7 +62,7 @@ describe('delivering again', () => {
         until: Date.parse('2025-05-04T10:00:00.500Z'),
       },
     ],
-  ])('takes %s, and counts', async (_what, body, range) => {
+  ])('redelivery of a range takes %s, and counts', async (_what, body, range) => {
     const { calls } = server.services;
     calls.redeliverRanges.length = 0;
     const response = await server.post('/v1/deliveries/redeliver', body);
@@ -71,7 +71,7 @@ describe('delivering again', () => {
     expect(calls.redeliverRanges).toEqual([range]);
   });
 
-  it('changes nothing for the name of an endpoint with a slip in it, and tells the names', async () => {
+  it('redelivery to a misspelt endpoint changes nothing and names the known ones', async () => {
     server.services.calls.redeliverRanges.length = 0;
     const response = await server.post('/v1/deliveries/redeliver', { endpoint: 'opss' });
     expect(await response.json()).toMatchObject({
@@ -80,7 +80,7 @@ describe('delivering again', () => {
     expect(server.services.calls.redeliverRanges).toEqual([]);
   });
 
-  it('takes another endpoint for one delivery, and for a range', async () => {
+  it('redelivery of one delivery or a range takes another endpoint', async () => {
     const { calls } = server.services;
     calls.redelivered.length = 0;
     calls.redeliverRanges.length = 0;
@@ -94,16 +94,19 @@ describe('delivering again', () => {
   it.each([
     ['/v1/deliveries/dlv_1/redeliver', { endpoint: 'opss' }, 'endpoint'],
     ['/v1/deliveries/redeliver', { to: 'opss' }, 'to'],
-  ])('sends nothing by %s to an endpoint that is not configured', async (path, body, field) => {
-    server.services.calls.redelivered.length = 0;
-    const response = await server.post(path, body);
-    expect(await response.json()).toMatchObject({
-      errors: [{ path: field, message: expect.stringContaining('expected one of: ops') }],
-    });
-    expect(server.services.calls.redelivered).toEqual([]);
-  });
+  ])(
+    'redelivery by %s to an endpoint that is not configured is refused',
+    async (path, body, field) => {
+      server.services.calls.redelivered.length = 0;
+      const response = await server.post(path, body);
+      expect(await response.json()).toMatchObject({
+        errors: [{ path: field, message: expect.stringContaining('expected one of: ops') }],
+      });
+      expect(server.services.calls.redelivered).toEqual([]);
+    },
+  );
 
-  it('says of a range that is empty which time is wrong', async () => {
+  it('redelivery of an empty range names the time that is wrong', async () => {
     const since = '2025-05-04T10:00:00Z';
     const response = await server.post('/v1/deliveries/redeliver', { since, until: since });
     expect(await response.json()).toMatchObject({

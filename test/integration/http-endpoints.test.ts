@@ -16,7 +16,7 @@ const act = (action: string, name = 'ops') =>
   server.fetch(`/v1/endpoints/${name}/${action}`, { method: 'POST' });
 
 describe('endpoints', () => {
-  it('are listed with their counts and how they do', async () => {
+  it('endpoints are listed with their counts and health', async () => {
     const response = await server.fetch('/v1/endpoints');
     const { data } = endpointList.strict().parse(await response.json());
     expect(data).toMatchObject([
@@ -33,7 +33,7 @@ describe('endpoints', () => {
   it.each([
     ['pause', 'paused'],
     ['resume', 'active'],
-  ])('answer to %s as they are then', async (action, state) => {
+  ])('an endpoint answers %s with its new state', async (action, state) => {
     const response = await act(action);
     expect(response.status).toBe(200);
     const endpoint = endpointSchema.strict().parse(await response.json());
@@ -52,7 +52,7 @@ describe('endpoints', () => {
     },
   );
 
-  it('that are many are not all named in a refusal', async () => {
+  it('a refusal names at most 20 endpoints', async () => {
     const { endpointViews } = server.services;
     for (let at = 0; at < 40; at += 1) endpointViews.push(anEndpoint({ name: `e-${at}` }));
     const { detail } = (await (await act('pause', 'opss')).json()) as { detail: string };
@@ -61,7 +61,7 @@ describe('endpoints', () => {
 });
 
 describe('a test of an endpoint', () => {
-  it('tells what the receiver answered', async () => {
+  it('a test of an endpoint shows the answer of the receiver', async () => {
     const response = await act('test');
     expect(response.status).toBe(200);
     expect(endpointTest.strict().parse(await response.json())).toEqual({
@@ -76,7 +76,7 @@ describe('a test of an endpoint', () => {
     });
   });
 
-  it('is no error of the API when the receiver answers badly', async () => {
+  it('a test that fails at the receiver is no error of the API', async () => {
     const error = { code: 'http_500', message: 'answered 500' };
     server.services.endpointTest = {
       delivered: false,
@@ -87,7 +87,7 @@ describe('a test of an endpoint', () => {
     expect(await response.json()).toMatchObject({ delivered: false, attempt: { error } });
   });
 
-  it('is a conflict where this daemon cannot decrypt the secret that signs', async () => {
+  it('a test is a conflict where the daemon cannot decrypt the signing secret', async () => {
     const [code, message] = ['sealed_by_unknown_key', 'sealed with a key that is not configured'];
     server.services.endpointFailure = new RunwatchError(message, { code });
     const response = await act('test');
@@ -99,7 +99,7 @@ describe('a test of an endpoint', () => {
 describe('rotating a secret', () => {
   const rotate = (body: unknown) => server.post('/v1/endpoints/ops/rotate', body);
 
-  it('answers the new secret once, keeps it out of caches and of the log', async () => {
+  it('rotation answers with the new secret, which is in no cache and no log', async () => {
     const response = await rotate({ overlap: '2h' });
     expect(response.status).toBe(200);
     expect(response.headers.get('cache-control')).toBe('no-store');
@@ -112,7 +112,7 @@ describe('rotating a secret', () => {
     expect(JSON.stringify(server.lines)).not.toContain(SECRET);
   });
 
-  it('lets the old secret sign for a day more where nothing else is asked', async () => {
+  it('rotation without a body lets the old secret sign for another day', async () => {
     expect((await act('rotate')).status).toBe(200);
     expect((await rotate(undefined)).status).toBe(200);
     expect((await rotate({})).status).toBe(200);
@@ -120,7 +120,7 @@ describe('rotating a secret', () => {
     expect(server.services.calls.rotations).toEqual([aDay, aDay, aDay]);
   });
 
-  it('takes no overlap as the end of the old secret, and seven days at most', async () => {
+  it('rotation takes an overlap from 0 s to seven days', async () => {
     expect(await (await rotate({ overlap: '0s' })).json()).toMatchObject({
       previous_expires_at: null,
     });
@@ -135,7 +135,7 @@ describe('rotating a secret', () => {
     ]);
   });
 
-  it('ends all old secrets with now, which allows no overlap beside it', async () => {
+  it('rotation with now ends all old secrets and allows no overlap', async () => {
     expect(await (await rotate({ now: true })).json()).toMatchObject({ previous_expires_at: null });
     expect(server.services.calls.rotations).toMatchObject([{ now: true }]);
     const refused = await rotate({ now: true, overlap: '2h' });
@@ -147,7 +147,7 @@ describe('rotating a secret', () => {
   it.each([
     ['not_signed', 'a log endpoint signs nothing'],
     ['too_many_secrets', 'three secrets sign already; the next can be made at 12:00'],
-  ])('is a conflict where it is not possible: %s', async (code, message) => {
+  ])('rotation that is not possible is a conflict: %s', async (code, message) => {
     server.services.endpointFailure = new RunwatchError(message, { code });
     const response = await rotate({});
     expect(response.status).toBe(409);

@@ -279,18 +279,21 @@ const refused: Refused[] = [
 ];
 
 describe('a refusal', () => {
-  it.each(refused)('of $what is a problem document: $code', async ({ path, init, code }) => {
-    await expectProblem(await server.fetch(path, init), code);
-  });
+  it.each(refused)(
+    'a refusal of $what is a problem document: $code',
+    async ({ path, init, code }) => {
+      await expectProblem(await server.fetch(path, init), code);
+    },
+  );
 
-  it('names every field that is wrong, and what was expected there', async () => {
+  it('a refusal names every field that is wrong, and what was expected there', async () => {
     const response = await server.post('/v1/watches', { run_id: '.', timeout: 'x', sauce: 1 });
     const { errors, detail } = await expectProblem(response, 'invalid_request');
     expect(errors?.map(({ path }) => path)).toEqual(['run_id', 'timeout', 'sauce']);
     expect(detail).toMatch(/^run_id: .*and 2 more/);
   });
 
-  it('names the part of the request that a field is in', async () => {
+  it('a refusal names the part of the request that a field is in', async () => {
     const query = await expectProblem(await server.fetch('/v1/watches?limit=0'), 'invalid_request');
     expect(query.errors?.[0]?.path).toBe('query.limit');
     const path = await expectProblem(await server.fetch('/v1/watches/_'), 'invalid_request');
@@ -312,7 +315,7 @@ describe('a refusal', () => {
     },
   );
 
-  it('lists 20 problems at the most, be they of one field, of many or of many items', async () => {
+  it('a refusal lists at most 20 problems, of one field, of many or of many items', async () => {
     const unknown = Object.fromEntries(Array.from({ length: 500 }, (_, at) => [`f${at}`, at]));
     const one = await server.post('/v1/watches', { run_id: 'r', ...unknown });
     expect((await expectProblem(one, 'invalid_request')).errors).toHaveLength(20);
@@ -323,25 +326,25 @@ describe('a refusal', () => {
     expect(results.at(-1)?.error).toMatchObject({ detail: expect.stringContaining('unknown') });
   });
 
-  it('of a method tells in Allow what the path takes', async () => {
+  it('a refusal of a method lists in Allow what the path takes', async () => {
     const response = await server.fetch('/v1/watches/r', { method: 'PATCH' });
     expect(response.headers.get('allow')).toBe('DELETE, GET, HEAD');
   });
 
-  it('of a run that several sources have is a conflict that names them', async () => {
+  it('a run that several sources have is a conflict that names them', async () => {
     const [code, message] = ['several_sources', 'several sources have this run: a, b'];
     server.services.watches.get = () => Promise.reject(new RunwatchError(message, { code }));
     const response = await server.fetch('/v1/watches/r');
     expect((await expectProblem(response, 'several_sources')).detail).toBe(message);
   });
 
-  it('of polling an ended watch is a conflict', async () => {
+  it('polling an ended watch is a conflict', async () => {
     server.services.store.set('r', aWatch({ runId: 'r', state: 'finished' }));
     const response = await server.fetch('/v1/watches/r/poll', { method: 'POST' });
     await expectProblem(response, 'watch_not_active');
   });
 
-  it('carries the headers that keep browsers from running it', async () => {
+  it('a refusal carries the headers that keep browsers from running it', async () => {
     const { headers } = await server.fetch('/nope');
     expect(headers.get('x-content-type-options')).toBe('nosniff');
     expect(headers.get('content-security-policy')).toContain("default-src 'none'");
@@ -357,7 +360,7 @@ describe('a refusal', () => {
       431,
       'headers_too_large',
     ],
-  ])('of %s is a problem document too', async (_what, bytes, status, code) => {
+  ])('a refusal of %s is a problem document, too', async (_what, bytes, status, code) => {
     const answer = await sendRaw(server.url, bytes);
     expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
     const body = answer.slice(answer.indexOf('\r\n\r\n') + 4);
@@ -371,7 +374,7 @@ describe('an empty body', () => {
     ['/v1/endpoints/nobody/pause', 'text/plain', 404],
     ['/v1/endpoints/nobody/rotate', 'application/x-www-form-urlencoded', 404],
     ['/v1/watches', 'application/x-www-form-urlencoded', 400],
-  ])('posted to %s as %s counts as none', async (path, type, status) => {
+  ])('an empty body posted to %s as %s counts as none', async (path, type, status) => {
     for (const length of [
       'content-length: 0\r\n\r\n',
       'transfer-encoding: chunked\r\n\r\n0\r\n\r\n',
@@ -384,7 +387,7 @@ describe('an empty body', () => {
 });
 
 describe('a fault inside', () => {
-  it('is told without details and logged once, with them', async () => {
+  it('an internal error is answered without details and logged once, with them', async () => {
     server.services.watches.get = async () => {
       throw new Error('key runwatch:{default}:secret is broken');
     };
@@ -406,7 +409,7 @@ describe('a fault inside', () => {
     expect(JSON.stringify(server.lines)).not.toContain('private-source');
   });
 
-  it('with a code that is not for users stays inside', async () => {
+  it('an internal error code that is not for users is not answered', async () => {
     server.services.watches.get = async () => {
       throw new RunwatchError('script sha1:abc is missing', { code: 'script_missing' });
     };
@@ -414,7 +417,7 @@ describe('a fault inside', () => {
     expect(detail).not.toContain('sha1');
   });
 
-  it('of Redis asks to try again, and fills no log', async () => {
+  it('an answer while Redis is away asks to try again, and fills no log', async () => {
     server.services.watches.get = async () => {
       const message = 'connect ECONNREFUSED redis://:hunter2@db';
       throw new RunwatchError(message, { code: 'redis_unavailable', retriable: true });
@@ -476,7 +479,7 @@ describe('whatever JSON is sent', () => {
     fc.record({ watches: fc.oneof(fc.array(item), fc.jsonValue()) }),
   );
 
-  it('is answered as the API describes, and never as a fault inside', async () => {
+  it('any JSON is answered as the API describes, and never by 500', async () => {
     await fc.assert(
       fc.asyncProperty(fc.constantFrom(...paths), body, async (path, value) => {
         const response = await server.post(path, value);

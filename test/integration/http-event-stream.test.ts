@@ -33,7 +33,7 @@ function idsOf(text: string): string[] {
 }
 
 describe('the list of events', () => {
-  it('gives the events after a cursor, oldest first, as they were published', async () => {
+  it('listed events come after the cursor, oldest first, as they were published', async () => {
     for (const sequence of [1, 2, 3]) server.services.append(anEvent(sequence));
     const response = await server.fetch('/v1/events?after=c1&limit=2');
     expect(await response.json()).toEqual({ data: [anEvent(2), anEvent(3)], next_cursor: 'c3' });
@@ -41,7 +41,7 @@ describe('the list of events', () => {
 });
 
 describe('a cursor of a store that has lost data since', () => {
-  it('is refused by listings with 410, so that readers start anew', async () => {
+  it('a stale cursor is refused by listings with 410', async () => {
     for (const path of ['watches?cursor', 'deliveries?cursor', 'events?after']) {
       const response = await server.fetch(`/v1/${path}=${STALE}`);
       expect(response.status).toBe(410);
@@ -49,7 +49,7 @@ describe('a cursor of a store that has lost data since', () => {
     }
   });
 
-  it('lets a stream begin with a reset, and go on with what happens from then on', async () => {
+  it('a stale cursor begins a stream with a reset, and new events follow', async () => {
     server.services.append(anEvent(1));
     const response = await server.fetch('/v1/events/stream', {
       headers: { 'last-event-id': STALE },
@@ -63,7 +63,7 @@ describe('a cursor of a store that has lost data since', () => {
 });
 
 describe('the stream of events', () => {
-  it('sends each event as it happens, with its cursor and type', async () => {
+  it('the event stream sends each event as it happens, with its cursor and type', async () => {
     const response = await server.fetch('/v1/events/stream');
     expect(response.headers.get('content-type')).toBe('text/event-stream');
     expect(response.headers.get('cache-control')).toBe('no-store');
@@ -74,14 +74,14 @@ describe('the stream of events', () => {
     expect(text).toContain('id: c1\nevent: run.failed\ndata: {"id":"evt_1"');
   });
 
-  it('says in a header where it begins, so that a reader which is cut off can resume', async () => {
+  it('the event stream names its first cursor in a header', async () => {
     server.services.append(anEvent(1));
     const response = await server.fetch('/v1/events/stream');
     expect(response.headers.get('runwatch-cursor')).toBe('c1');
     await response.body?.cancel();
   });
 
-  it('sends no blank line and no id without an event, which clients would take for a message', async () => {
+  it('the event stream sends no blank line and no id without an event', async () => {
     const response = await server.fetch('/v1/events/stream');
     await waitFor(() => server.services.followers === 1);
     server.services.append(anEvent(1));
@@ -95,7 +95,7 @@ describe('the stream of events', () => {
     ['Last-Event-ID', '', { 'last-event-id': 'c2' }],
     ['after', '?after=c2', {}],
     ['Last-Event-ID before after', '?after=c1', { 'last-event-id': 'c2' }],
-  ])('resumes by %s without a gap or a repeat', async (_what, query, headers) => {
+  ])('the event stream resumes by %s without a gap or a repeat', async (_what, query, headers) => {
     for (const sequence of [1, 2, 3, 4]) server.services.append(anEvent(sequence));
     const response = await server.fetch(`/v1/events/stream${query}`, { headers });
     server.services.append(anEvent(5));
@@ -103,7 +103,7 @@ describe('the stream of events', () => {
     expect(idsOf(text)).toEqual(['c3', 'c4', 'c5']);
   });
 
-  it('sends only what its filters let through', async () => {
+  it('the event stream sends only the events of its filters', async () => {
     server.services.append(anEvent(1));
     server.services.append(anEvent(2, { type: 'run.failed' }));
     const other = anEvent(3, { type: 'run.failed' });
@@ -114,13 +114,13 @@ describe('the stream of events', () => {
     expect(idsOf(text)).toEqual(['c3']);
   });
 
-  it('keeps an idle connection alive by comments', async () => {
+  it('the event stream keeps an idle connection alive by comments', async () => {
     const response = await server.fetch('/v1/events/stream');
     const { ended } = await readUntil(response, (seen) => seen.split(': heartbeat\n').length > 3);
     expect(ended).toBe(false);
   });
 
-  it('stops reading the log when its reader goes', async () => {
+  it('the event stream stops reading the log when its client goes away', async () => {
     const leaving = new AbortController();
     await server.fetch('/v1/events/stream', { signal: leaving.signal });
     await waitFor(() => server.services.followers === 1);
@@ -132,7 +132,7 @@ describe('the stream of events', () => {
     ]);
   });
 
-  it('hangs up on a reader that does not read, and takes nothing more from the log for it', async () => {
+  it('the event stream hangs up on a client that does not read', async () => {
     const { hostname, port } = new URL(server.url);
     const socket = connect({ host: hostname, port: Number(port) });
     socket.pause();
@@ -145,7 +145,7 @@ describe('the stream of events', () => {
     socket.destroy();
   });
 
-  it('ends cleanly when the server closes', async () => {
+  it('the event stream ends cleanly when the server closes', async () => {
     const response = await server.fetch('/v1/events/stream');
     await waitFor(() => server.services.followers === 1);
     const reading = readUntil(response, () => false);
@@ -154,7 +154,7 @@ describe('the stream of events', () => {
     expect(server.services.followers).toBe(0);
   });
 
-  it('ends, and leaves one line, when the log cannot be read any more', async () => {
+  it('the event stream ends, and leaves one line, when the log cannot be read', async () => {
     server.services.events.follow = async function* () {
       yield { cursor: 'c1', event: anEvent(1) };
       throw new RunwatchError('gone', { code: 'redis_unavailable', retriable: true });
@@ -180,7 +180,7 @@ describe('the stream of events', () => {
     expect((await server.fetch('/v1/events/stream')).status).toBe(200);
   });
 
-  it('that is opened while the server closes is refused, and holds up nothing', async () => {
+  it('an event stream opened while the server closes is refused', async () => {
     let answer: (cursor: string) => void = () => undefined;
     const asked = new Promise<void>((resolve) => {
       server.services.events.position = () => {
@@ -197,7 +197,7 @@ describe('the stream of events', () => {
     await closed;
   });
 
-  it('does not hold a HEAD request open', async () => {
+  it('HEAD of the event stream ends at once', async () => {
     const response = await server.fetch('/v1/events/stream', { method: 'HEAD' });
     expect(response.status).toBe(405);
   });
@@ -210,7 +210,7 @@ describe('streams of one token', () => {
     scopes: ['read' as const],
   }));
 
-  it('are a quarter of all at the most, and the refusal says so', async () => {
+  it('one token holds at most a quarter of the event streams, and the refusal says so', async () => {
     await server.close();
     server = await startServer({ tokens });
     const leaving = new AbortController();

@@ -17,7 +17,7 @@ async function start(options: Partial<ServerOptions> = {}): Promise<TestServer> 
 afterEach(() => server.close());
 
 describe('livez', () => {
-  it('answers whatever else is broken', async () => {
+  it('livez answers although everything else fails', async () => {
     const { services, fetch } = await start({ isDraining: () => true });
     services.health.checks = () => Promise.reject(new Error('nothing works'));
     const response = await fetch('/livez');
@@ -26,7 +26,7 @@ describe('livez', () => {
 });
 
 describe('readyz', () => {
-  it('tells one line for each check', async () => {
+  it('readyz has one line for each check', async () => {
     const { services, fetch } = await start();
     services.checks.push({
       name: 'noxus',
@@ -41,7 +41,7 @@ describe('readyz', () => {
     expect(response.headers.get('content-type')).toMatch(/^text\/plain/);
   });
 
-  it('is 503 when a check failed', async () => {
+  it('readyz is 503 when a check failed', async () => {
     const { services, fetch } = await start();
     services.checks.push({ name: 'workers', status: 'failed', detail: 'stopped' });
     const response = await fetch('/readyz');
@@ -49,7 +49,7 @@ describe('readyz', () => {
     expect(await response.text()).toContain('failed workers: stopped\n');
   });
 
-  it('is 503 when the checks cannot be made', async () => {
+  it('readyz is 503 when the checks cannot be made', async () => {
     const { services, fetch } = await start();
     services.health.checks = () => Promise.reject(new Error('no connection'));
     const response = await fetch('/readyz');
@@ -59,7 +59,7 @@ describe('readyz', () => {
     ]);
   });
 
-  it('is 503 while the process ends', async () => {
+  it('readyz is 503 while the process ends', async () => {
     let draining = false;
     const { fetch } = await start({ isDraining: () => draining });
     expect((await fetch('/readyz')).status).toBe(200);
@@ -70,7 +70,7 @@ describe('readyz', () => {
   it.each([
     ['?format=json', {}],
     ['', { accept: 'application/json' }],
-  ])('is JSON for those who ask by "%s" and %p', async (query, headers) => {
+  ])('readyz is JSON for the query "%s" and headers %p', async (query, headers) => {
     const { fetch } = await start();
     const response = await fetch(`/readyz${query}`, { headers });
     expect(await response.json()).toEqual({
@@ -84,13 +84,13 @@ describe('readyz', () => {
     'application/json;q=0.2, text/plain',
     'text/plain, */*',
     'application/json-patch+json',
-  ])('is text for those who accept "%s"', async (accept) => {
+  ])('readyz is text for Accept "%s"', async (accept) => {
     const { fetch } = await start();
     const response = await fetch('/readyz', { headers: { accept } });
     expect(response.headers.get('content-type')).toMatch(/^text\/plain/);
   });
 
-  it('fills no log, however often it is asked', async () => {
+  it('readyz fills no log', async () => {
     const { services, fetch, lines } = await start();
     services.checks.push({ name: 'workers', status: 'failed', detail: 'stopped' });
     await Promise.all([fetch('/readyz'), fetch('/livez'), fetch('/metrics')]);
@@ -99,7 +99,7 @@ describe('readyz', () => {
 });
 
 describe('metrics', () => {
-  it('are shown as they are rendered', async () => {
+  it('metrics are answered as they are rendered', async () => {
     const contentType = 'text/plain; version=0.0.4; charset=utf-8';
     const render = () => Promise.resolve('up 1\n');
     const { fetch } = await start({ metrics: { contentType, render, httpRequest: ignore } });
@@ -108,7 +108,7 @@ describe('metrics', () => {
     expect(await response.text()).toBe('up 1\n');
   });
 
-  it('count each request by the pattern of its route, and those without one together', async () => {
+  it('metrics count requests by route pattern, and those without a route together', async () => {
     const counted: string[] = [];
     const { fetch } = await start({
       metrics: {
@@ -126,7 +126,7 @@ describe('metrics', () => {
 });
 
 describe('listening on a port that is taken', () => {
-  it('fails with a sentence that names the port', async () => {
+  it('listening on a taken port fails with a sentence that names the port', async () => {
     const { url } = await start();
     const port = Number(new URL(url).port);
     const second = createServer({

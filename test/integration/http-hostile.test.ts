@@ -81,18 +81,21 @@ const HOSTILE: [what: string, bytes: string, status: number][] = [
   ['an upgrade', request('GET /v1/watches', { upgrade: 'h2c', 'http2-settings': '' }), 200],
 ];
 
-describe('what nobody sends by mistake', () => {
-  it.each(HOSTILE)('is answered as it deserves: %s', async (_what, bytes, status) => {
-    const answer = await sendRaw(server.url, bytes);
-    expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
-    if (status >= 400) expect(answer).toMatch(/content-type: application\/problem\+json/i);
-    expect(answer).not.toMatch(/set-cookie|root:|"scripts"/);
-    expect(server.services.calls.registered).toEqual([]);
-    expect(server.lines.filter(({ level }) => level === 'error')).toEqual([]);
-    expect((await server.fetch('/livez')).status).toBe(200);
-  });
+describe('hostile requests', () => {
+  it.each(HOSTILE)(
+    'a hostile request gets the refusal for it: %s',
+    async (_what, bytes, status) => {
+      const answer = await sendRaw(server.url, bytes);
+      expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+      if (status >= 400) expect(answer).toMatch(/content-type: application\/problem\+json/i);
+      expect(answer).not.toMatch(/set-cookie|root:|"scripts"/);
+      expect(server.services.calls.registered).toEqual([]);
+      expect(server.lines.filter(({ level }) => level === 'error')).toEqual([]);
+      expect((await server.fetch('/livez')).status).toBe(200);
+    },
+  );
 
-  it('may stand in metadata, and steers no log and no answer', async () => {
+  it('hostile text in metadata steers no log and no answer', async () => {
     const metadata = { 'a\u001b[2J': 'b\r\n\u0000\u009b\u2028', team: '<!channel> <script>' };
     const response = await server.post('/v1/watches', { run_id: 'r', metadata });
     expect(response.status).toBe(201);

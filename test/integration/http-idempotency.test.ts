@@ -35,7 +35,7 @@ function post(path: string, body: object | undefined, { key = 'k', token = 'one'
 }
 
 describe('a POST with an Idempotency-Key', () => {
-  it('gives the first answer again, and does nothing', async () => {
+  it('a repeated Idempotency-Key gives the first answer again, and does nothing', async () => {
     const answers = [];
     for (let sent = 0; sent < 3; sent += 1) {
       const response = await post('/v1/watches', { run_id: 'r' });
@@ -59,7 +59,7 @@ describe('a POST with an Idempotency-Key', () => {
     ['/v1/watches/batch', { watches: [{ run_id: 'r' }] }, 200],
     ['/v1/endpoints/ops/rotate', {}, 200],
     ['/v1/endpoints/nobody/pause', undefined, 404],
-  ])('to %s is answered the same', async (path, body, status) => {
+  ])('a repeated POST to %s gets the first answer', async (path, body, status) => {
     server.services.store.set('r', aWatch({ runId: 'r' }));
     const [first, second] = [await post(path, body), await post(path, body)];
     expect([first.status, second.status]).toEqual([status, status]);
@@ -70,7 +70,7 @@ describe('a POST with an Idempotency-Key', () => {
   it.each([
     ['another body', '/v1/watches', { run_id: 'other' }],
     ['another order of what it names', '/v1/watches', { run_id: 'r', metadata: {} }],
-  ])('is a conflict with %s', async (_what, path, body) => {
+  ])('a repeated Idempotency-Key is a conflict with %s', async (_what, path, body) => {
     await post('/v1/watches', { run_id: 'r' });
     const response = await post(path, body);
     expect(response.status).toBe(409);
@@ -78,12 +78,12 @@ describe('a POST with an Idempotency-Key', () => {
     expect(server.services.calls.registered).toHaveLength(1);
   });
 
-  it('to another target of the same route is a conflict', async () => {
+  it('a repeated Idempotency-Key for another target of its route is a conflict', async () => {
     await post('/v1/endpoints/ops/pause', undefined);
     expect((await post('/v1/endpoints/audit/pause', undefined)).status).toBe(409);
   });
 
-  it('of another token or route, or with another key, is another one', async () => {
+  it('an Idempotency-Key is one per token and route', async () => {
     await post('/v1/watches', { run_id: 'r' });
     await post('/v1/watches', { run_id: 'r' }, { token: 'two' });
     await post('/v1/watches', { run_id: 'r' }, { key: 'k2' });
@@ -91,7 +91,7 @@ describe('a POST with an Idempotency-Key', () => {
     expect(server.services.calls.registered).toHaveLength(4);
   });
 
-  it('whose first request is not answered yet is a conflict that says to wait', async () => {
+  it('a repeat before the first answer is a conflict that says to wait', async () => {
     let answer: () => void = () => undefined;
     const asked = new Promise<void>((resolve) => {
       server.services.watches.pollNow = async () => {
@@ -112,7 +112,7 @@ describe('a POST with an Idempotency-Key', () => {
     );
   });
 
-  it('that failed inside is done again', async () => {
+  it('a repeat after an internal error is done again', async () => {
     const { rotate } = server.services.endpoints;
     server.services.endpoints.rotate = () =>
       Promise.reject(new RunwatchError('away', { code: 'redis_unavailable' }));
@@ -121,9 +121,12 @@ describe('a POST with an Idempotency-Key', () => {
     expect((await post('/v1/endpoints/ops/rotate', {})).status).toBe(200);
   });
 
-  it.each(['', 'two words', 'x'.repeat(256)])('is refused with "%s"', async (key) => {
-    expect((await post('/v1/watches', { run_id: 'r' }, { key })).status).toBe(422);
-  });
+  it.each(['', 'two words', 'x'.repeat(256)])(
+    'the Idempotency-Key "%s" is refused',
+    async (key) => {
+      expect((await post('/v1/watches', { run_id: 'r' }, { key })).status).toBe(422);
+    },
+  );
 });
 
 describe('a change while Redis is away', () => {
@@ -133,7 +136,7 @@ describe('a change while Redis is away', () => {
     return ((await response.json()) as { detail: string }).detail;
   };
 
-  it('that has not begun is known to have changed nothing', async () => {
+  it('a change that is refused while Redis is away has changed nothing', async () => {
     await server.close();
     server = await startServer({ isStoreReady: () => false });
     server.services.watches.unwatch = () => Promise.reject(new Error('called'));
@@ -143,7 +146,7 @@ describe('a change while Redis is away', () => {
     );
   });
 
-  it('that had begun may have been made, and is not said to have changed nothing', async () => {
+  it('a change that Redis interrupts may have been made, and the answer says so', async () => {
     server.services.endpoints.rotate = fail;
     const detail = await detailOf(await post('/v1/endpoints/ops/rotate', {}));
     expect(detail).toMatch(/whether this was done is not known; sending it again is safe$/);

@@ -82,12 +82,12 @@ beforeAll(async () => {
 afterAll(() => server.close());
 
 describe('the OpenAPI document', () => {
-  it('lists exactly the routes of the API', () => {
+  it('the OpenAPI document lists exactly the routes of the API', () => {
     expect(document).toMatchObject({ openapi: '3.1.0', info: { version: '1.2.3' } });
     expect(operations.map(({ route }) => route).sort()).toEqual([...ROUTES].sort());
   });
 
-  it('gives each operation a name of its own, a summary and a known tag', () => {
+  it('each OpenAPI operation has a name of its own, a summary and a known tag', () => {
     const names = operations.map(({ operation }) => operation.operationId);
     expect(new Set(names).size).toBe(names.length);
     const tags = document.tags.map(({ name }) => name);
@@ -97,7 +97,7 @@ describe('the OpenAPI document', () => {
     }
   });
 
-  it('describes each answer, and each refusal as a problem document', () => {
+  it('the OpenAPI document describes each answer and each refusal', () => {
     for (const { operation } of operations) {
       for (const [status, { description, content }] of Object.entries(operation.responses)) {
         expect(description).not.toBe('Default Response');
@@ -111,12 +111,12 @@ describe('the OpenAPI document', () => {
     }
   });
 
-  it('asks for a token everywhere but for health', () => {
+  it('the OpenAPI document asks for a token everywhere but for health', () => {
     const open = operations.filter(({ operation }) => operation.security?.length === 0);
     expect(open.map(({ route }) => route)).toEqual(['GET /livez', 'GET /readyz', 'GET /metrics']);
   });
 
-  it('says of each call which scope it needs', () => {
+  it('each OpenAPI operation names the scope that it needs', () => {
     const scopes = Object.fromEntries(
       operations.map(({ route, operation }) => [route, operation.security]),
     );
@@ -133,7 +133,7 @@ describe('the OpenAPI document', () => {
     }
   });
 
-  it('refers to nothing that it does not hold, and holds nothing that it does not refer to', () => {
+  it('the OpenAPI document has no dangling reference and no unused schema', () => {
     const text = JSON.stringify(document);
     const referred = new Set(
       [...text.matchAll(/#\/components\/schemas\/(\w+)/g)].map(([, name]) => name),
@@ -141,21 +141,21 @@ describe('the OpenAPI document', () => {
     expect(referred).toEqual(new Set(Object.keys(document.components.schemas)));
   });
 
-  it('tells which bodies may be left out', () => {
+  it('the OpenAPI document marks the bodies that may be left out', () => {
     const optional = operations.filter(
       ({ operation }) => operation.requestBody?.required === false,
     );
     expect(optional.map(({ route }) => route)).toEqual(['POST /v1/endpoints/{name}/rotate']);
   });
 
-  it('shows examples of a registration and of a problem', () => {
+  it('the OpenAPI document has examples of a registration and of a problem', () => {
     expect(document.components.schemas).toMatchObject({
       WatchRequest: { examples: [{ run_id: expect.any(String) }] },
       Problem: { examples: [{ code: 'invalid_request' }] },
     });
   });
 
-  it('passes the recommended rules of Redocly without a warning', async () => {
+  it('the OpenAPI document passes the recommended rules of Redocly', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'runwatch-openapi-'));
     const path = join(folder, 'openapi.json');
     await writeFile(path, JSON.stringify(document));
@@ -172,7 +172,7 @@ describe('the OpenAPI document', () => {
     expect(JSON.parse(stdout)).toMatchObject({ totals: { errors: 0, warnings: 0 } });
   });
 
-  it('has a webhook for each type that is sent, told apart from others by its type', () => {
+  it('the OpenAPI document has a webhook for each event type, with a discriminator', () => {
     const types = [...EVENT_TYPES, ...SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE];
     expect(Object.keys(document.webhooks).sort()).toEqual([...types].sort());
     for (const [type, { post }] of Object.entries(document.webhooks)) {
@@ -191,7 +191,7 @@ describe('the OpenAPI document', () => {
     }
   });
 
-  it('says of each whole number that it has 64 bits, and knows no other number but requests', () => {
+  it('the OpenAPI document gives each whole number 64 bits', () => {
     const numbers: string[] = [];
     const visit = (value: unknown, path: string): void => {
       if (typeof value !== 'object' || value === null) return;
@@ -205,7 +205,7 @@ describe('the OpenAPI document', () => {
     expect(numbers.every((path) => path.endsWith('.requests'))).toBe(true);
   });
 
-  it('tells the members of unions apart by a property', () => {
+  it('unions in the OpenAPI document have a discriminator', () => {
     const { Event, Subscription } = document.components.schemas;
     expect(Event?.['discriminator']).toMatchObject({
       propertyName: 'type',
@@ -217,7 +217,7 @@ describe('the OpenAPI document', () => {
     });
   });
 
-  it('has each set of names and each page once, under a name of its own', () => {
+  it('the OpenAPI document names each enumeration and each page once', () => {
     const names = Object.keys(document.components.schemas);
     expect(names.filter((name) => name.endsWith('Input'))).toEqual([]);
     const enums = 'WatchState DeliveryState EventType EndpointState Profile ProblemCode'.split(' ');
@@ -229,7 +229,7 @@ describe('the OpenAPI document', () => {
     expect(sets.length).toBeGreaterThan(5);
   });
 
-  it('says what the server refuses of a registration', () => {
+  it('the OpenAPI document says which registrations are refused', () => {
     const { WatchRequest, WebhookRequest } = document.components.schemas;
     expect(WatchRequest?.properties).toMatchObject({
       timeout: { type: 'string', pattern: expect.stringContaining('(ms|s|m|h|d)') },
@@ -245,7 +245,7 @@ describe('the OpenAPI document', () => {
     expect(document.components.schemas['EventPattern']?.['enum']).toContain('run.*');
   });
 
-  it('lists the headers of answers, and what is refused before any route', () => {
+  it('the OpenAPI document lists the headers of answers, and refusals before any route', () => {
     for (const { route, operation } of operations) {
       const { responses } = operation;
       const early = ['400', '408', '431', ...(route.startsWith('GET') ? [] : ['413', '415'])];
@@ -266,14 +266,14 @@ describe('the OpenAPI document', () => {
     ['https://runwatch.example.com', 'https://runwatch.example.com'],
     ['https://example.com/runwatch/', 'https://example.com/runwatch'],
     [undefined, '/'],
-  ])('names the server by the address where users reach it: %s', async (publicUrl, named) => {
+  ])('the OpenAPI document names the server by its public URL: %s', async (publicUrl, named) => {
     const reached = await startServer({ publicUrl });
     const { servers } = (await (await reached.fetch('/openapi.json')).json()) as Document;
     await reached.close();
     expect(servers).toEqual([{ url: named }]);
   });
 
-  it('is shown at /docs, whose page loads nothing from elsewhere', async () => {
+  it('the page /docs loads nothing from other hosts', async () => {
     const page = await server.fetch('/docs');
     expect(await page.text()).toContain('swagger-ui');
     const policy = page.headers.get('content-security-policy');

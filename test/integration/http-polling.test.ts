@@ -13,7 +13,7 @@ beforeAll(async () => {
 afterAll(() => server.close());
 
 describe('what was learned of workflows', () => {
-  it('is listed in milliseconds, with the profile that it is expected by', async () => {
+  it('polling of workflows is listed in milliseconds, with the expected profile', async () => {
     const response = await server.fetch('/v1/polling?source=default&limit=2&cursor=c1');
     const { data } = pollingPage.strict().parse(await response.json());
     expect(data).toEqual([
@@ -33,12 +33,12 @@ describe('what was learned of workflows', () => {
     ]);
   });
 
-  it('is shown of one workflow alone', async () => {
+  it('polling of one workflow is shown alone', async () => {
     const response = await server.fetch('/v1/polling?workflow_id=wf-2');
     expect(await response.json()).toMatchObject({ data: [{ workflow_id: 'wf-2' }] });
   });
 
-  it('is refused of a workflow that is unknown, with what to do', async () => {
+  it('polling of an unknown workflow is 404, with what to do', async () => {
     const response = await server.fetch('/v1/polling?workflow_id=nope&source=default');
     expect(response.status).toBe(404);
     expect(await response.json()).toMatchObject({
@@ -47,7 +47,10 @@ describe('what was learned of workflows', () => {
     });
   });
 
-  it.each(['workflow=wf-1', 'limit=0', 'cursor=nonsense'])('is refused for %s', async (query) => {
-    expect((await server.fetch(`/v1/polling?${query}`)).status).toBe(422);
-  });
+  it.each(['workflow=wf-1', 'limit=0', 'cursor=nonsense'])(
+    'the polling query %s is refused',
+    async (query) => {
+      expect((await server.fetch(`/v1/polling?${query}`)).status).toBe(422);
+    },
+  );
 });

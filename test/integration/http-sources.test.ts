@@ -29,7 +29,7 @@ beforeAll(async () => {
 afterAll(() => server.close());
 
 describe('sources', () => {
-  it('are listed with what is wrong with them, until when, and the budget used', async () => {
+  it('sources are listed with their pause, its reason and the used rate limit', async () => {
     const { data } = sourceList.strict().parse(await (await server.fetch('/v1/sources')).json());
     const rate_limit = { requests: 10, per: '1s', used: 4 };
     expect(data).toEqual([
@@ -54,7 +54,7 @@ describe('sources', () => {
     ]);
   });
 
-  it('are resumed by name', async () => {
+  it('sources are resumed by name', async () => {
     const resumed = await server.fetch('/v1/sources/eu/resume', { method: 'POST' });
     expect(await resumed.json()).toMatchObject({ name: 'eu', state: 'answering' });
     const unknown = await server.fetch('/v1/sources/us/resume', { method: 'POST' });
@@ -64,7 +64,7 @@ describe('sources', () => {
     });
   });
 
-  it('say with a poll that is asked for when they are tried next', async () => {
+  it('a requested poll of a paused source says when the source is tried next', async () => {
     const watch = aWatch({ runId: 'run-1' });
     server.services.store.set('run-1', watch);
     const poll = () => server.fetch('/v1/watches/run-1/poll', { method: 'POST' });

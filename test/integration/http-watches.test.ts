@@ -19,7 +19,7 @@ beforeEach(() => {
 afterAll(() => server.close());
 
 describe('registering a run', () => {
-  it('answers 201 and where the watch is, and 200 once it is watched', async () => {
+  it('a registration answers 201 with the location, and 200 for a watched run', async () => {
     const created = await server.post('/v1/watches', { run_id: 'r-1', metadata: { a: 'b' } });
     expect(created.status).toBe(201);
     expect(created.headers.get('location')).toBe('/v1/watches/r-1?source=default');
@@ -31,7 +31,7 @@ describe('registering a run', () => {
     expect(again.headers.get('location')).toBeNull();
   });
 
-  it('hands over what was asked for', async () => {
+  it('a registration passes all fields of the request to the service', async () => {
     await server.post('/v1/watches', {
       run_id: 'r-1',
       source: 'default',
@@ -52,7 +52,7 @@ describe('registering a run', () => {
     ]);
   });
 
-  it('shows what signs for a webhook that came without a secret, alone and in a batch', async () => {
+  it('a registration shows the secret of a webhook without one, alone and in a batch', async () => {
     const webhook = { url: 'https://example.com/' };
     const watches = [
       { run_id: 'r-1', webhook },
@@ -77,14 +77,14 @@ describe('registering a run', () => {
     expect(await (await server.fetch('/v1/watches/r-1')).text()).not.toContain(SECRET);
   });
 
-  it('takes a body of exactly 1 MiB', async () => {
+  it('a registration takes a body of exactly 1 MiB', async () => {
     const body = JSON.stringify({ run_id: 'r-1' }).padEnd(1_048_576, ' ');
     const headers = { 'content-type': 'application/json' };
     const response = await server.fetch('/v1/watches', { method: 'POST', body, headers });
     expect(response.status).toBe(201);
   });
 
-  it('leaves one line at debug, without what was sent', async () => {
+  it('a registration leaves one log line at debug, without the body', async () => {
     await server.post('/v1/watches', { run_id: 'r-1', metadata: { canary: 'private' } });
     expect(server.lines).toEqual([
       {
@@ -103,7 +103,7 @@ describe('registering a run', () => {
 });
 
 describe('registering a batch', () => {
-  it('answers for each item in order, and a bad one spoils no other', async () => {
+  it('a batch answers for each item in order, and a bad one spoils no other', async () => {
     server.services.store.set('known', aWatch({ runId: 'known' }));
     const response = await server.post('/v1/watches/batch', {
       watches: [
@@ -140,14 +140,14 @@ describe('registering a batch', () => {
     expect([...server.services.store.keys()]).toEqual(['known', 'new-1', 'new-3']);
   });
 
-  it('takes 1,000 watches', async () => {
+  it('a batch takes 1,000 watches', async () => {
     const watches = Array.from({ length: 1_000 }, (_, i) => ({ run_id: `r-${i}` }));
     const response = await server.post('/v1/watches/batch', { watches });
     const { results } = batchResults.parse(await response.json());
     expect(results.filter(({ status }) => status === 201)).toHaveLength(1_000);
   });
 
-  it('leaves a run of the name batch readable', async () => {
+  it('a run with the id batch is readable', async () => {
     server.services.store.set('batch', aWatch({ runId: 'batch' }));
     expect((await server.fetch('/v1/watches/batch')).status).toBe(200);
   });
@@ -158,7 +158,7 @@ describe('reading and ending watches', () => {
     server.services.store.set('r-1', aWatch({ runId: 'r-1' }));
   });
 
-  it('lists them by the filters that were given', async () => {
+  it('watches are listed by the filters of the query', async () => {
     const query = 'state=active&status=running&source=default&workflow_id=w&limit=7&cursor=c1';
     const response = await server.fetch(`/v1/watches?${query}`);
     const page = watchPage.strict().parse(await response.json());
@@ -178,7 +178,7 @@ describe('reading and ending watches', () => {
   it.each([
     'state=active,gone&status=queued,hibernating&workflow_id=v,w',
     'state=active&state=gone&status=queued,hibernating&workflow_id=v&workflow_id=w',
-  ])('takes several values of a field by %s', async (query) => {
+  ])('a watch filter takes several values by %s', async (query) => {
     expect((await server.fetch(`/v1/watches?${query}`)).status).toBe(200);
     expect(server.services.calls.watchQueries).toEqual([
       {
@@ -194,31 +194,31 @@ describe('reading and ending watches', () => {
     ['state=active,done', /^query\.state\.1: expected one of active, finished, expired/],
     ['status=Failed', /^query\.status: .* any of queued, running, failed, completed, stopped/],
     ['status=failed,', /^query\.status\.1: expected a value/],
-  ])('refuses %s with the values that are known', async (query, detail) => {
+  ])('a watch filter refuses %s and names the known values', async (query, detail) => {
     const response = await server.fetch(`/v1/watches?${query}`);
     expect(response.status).toBe(422);
     expect(await response.json()).toMatchObject({ detail: expect.stringMatching(detail) });
     expect(server.services.calls.watchQueries).toEqual([]);
   });
 
-  it('lists 50 where no limit is given', async () => {
+  it('watches are listed 50 a page by default', async () => {
     await server.fetch('/v1/watches');
     expect(server.services.calls.watchQueries).toEqual([{ limit: 50 }]);
   });
 
-  it('shows one, which no cache may keep', async () => {
+  it('one watch is shown with no-store', async () => {
     const response = await server.fetch('/v1/watches/r-1?source=default');
     expect(watchSchema.strict().parse(await response.json())).toMatchObject({ run_id: 'r-1' });
     expect(response.headers.get('cache-control')).toBe('no-store');
   });
 
-  it('ends one with 204, and then there is none', async () => {
+  it('a watch is ended with 204, and then is unknown', async () => {
     const ended = await server.fetch('/v1/watches/r-1', { method: 'DELETE' });
     expect([ended.status, await ended.text()]).toEqual([204, '']);
     expect((await server.fetch('/v1/watches/r-1', { method: 'DELETE' })).status).toBe(404);
   });
 
-  it('ends one subscription with 204, and answers 404 where there is no such', async () => {
+  it('a subscription is ended with 204, an unknown one is 404', async () => {
     const end = (query: string) => server.fetch(`/v1/watches/r-1?${query}`, { method: 'DELETE' });
     const unknown = await end('endpoint=audit');
     expect(unknown.status).toBe(404);

@@ -143,7 +143,7 @@ async function serveInTurn(...statuses: number[]) {
 }
 
 describe('a request', () => {
-  test('asks for the run by its encoded id, below the path of the base URL, with the key', async () => {
+  test('a read of a run asks for the encoded id below the base URL, with the key', async () => {
     const seen: { url?: string | undefined; headers: object }[] = [];
     const origin = await serve(({ url, headers }, response) => {
       seen.push({ url, headers });
@@ -165,7 +165,7 @@ describe('a request', () => {
     });
   });
 
-  test('that follows another uses the same connection', async () => {
+  test('a read of a run uses the connection of the one before', async () => {
     const sockets = new Set<Socket>();
     const statuses = [200, 404, 500, 429, 422, 302];
     let requests = 0;
@@ -180,7 +180,7 @@ describe('a request', () => {
     expect(sockets.size).toBe(1);
   });
 
-  test('waits in line beyond the most connections at once', async () => {
+  test('a read of a run waits for a free connection beyond the limit', async () => {
     const sockets = new Set<Socket>();
     const origin = await serve(({ socket }, response) => {
       sockets.add(socket);
@@ -193,7 +193,7 @@ describe('a request', () => {
     expect(sockets.size).toBe(2);
   });
 
-  test('lets go of a signal that serves many reads', async () => {
+  test('a read of a run releases the signal of its caller', async () => {
     const { origin } = await serveInTurn(200);
     const client = clientOf(origin);
     const { signal } = new AbortController();
@@ -203,7 +203,7 @@ describe('a request', () => {
     expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
-  test('is reported with its status, each retry too', async () => {
+  test('a request to Noxus is reported with its status, each retry too', async () => {
     const { origin } = await serveInTurn(502, 200);
     const reports: { status: number | null; durationMs: number }[] = [];
     await read(origin, { onRequest: (info) => reports.push(info) });
@@ -213,7 +213,7 @@ describe('a request', () => {
 });
 
 describe('an answer', () => {
-  test('with a run gives the snapshot as of the time of the answer', async () => {
+  test('an answer with a run gives the snapshot as of the time of the answer', async () => {
     const origin = await serve((_, response) => send(response, 200, RUN));
     expect(await read(origin)).toEqual({
       kind: 'run',
@@ -235,7 +235,7 @@ describe('an answer', () => {
     });
   });
 
-  test('may come in drips and in chunks', async () => {
+  test('an answer may come in drips and in chunks', async () => {
     const origin = await serve((_, response) => {
       void drip(response, JSON.stringify(RUN).match(/.{1,40}/g) ?? []);
     });
@@ -279,7 +279,7 @@ describe('an answer', () => {
       [200, 'no gzip', { 'content-encoding': 'gzip' }],
       { kind: 'unavailable', message: expect.stringContaining('not compressed as it says') },
     ],
-  ])('that means %s has the outcome it should', async (_, answer, expected) => {
+  ])('an answer that means %s has the poll result for it', async (_, answer, expected) => {
     const origin = await serve((_request, response) => send(response, ...answer));
     expect(await read(origin)).toMatchObject(expected);
   });
@@ -349,7 +349,7 @@ describe('a large body', () => {
     },
   );
 
-  test('of 60 MiB is read, and nothing of it is held while it passes', async () => {
+  test('a body of 60 MiB is read without holding it', async () => {
     let growth = Infinity;
     const origin = await serve((_request, response) => {
       const tail = `"},${JSON.stringify(RUN).slice(1)}`;
@@ -360,7 +360,7 @@ describe('a large body', () => {
     expect(growth).toBeLessThan(2 * 1_048_576);
   });
 
-  test('that is no JSON is cut off long before its end', async () => {
+  test('a body that is no JSON is cut off long before its end', async () => {
     let sent = 0;
     const closed = gate();
     const chunk = `4000\r\n${'x'.repeat(0x4000)}\r\n`;
@@ -385,14 +385,14 @@ describe('a large body', () => {
     expect(sent).toBeLessThan(16 * 1_048_576);
   });
 
-  test('of another status does not hide what the status says', async () => {
+  test('a large body of another status does not hide the status', async () => {
     const origin = await serve((_, response) => send(response, 401, 'x'.repeat(2_097_152)));
     expect(await read(origin)).toMatchObject({ kind: 'unauthorized' });
   });
 });
 
 describe('a field that cannot be read', () => {
-  test('is named once, however many runs and lists lack it', async () => {
+  test('an unreadable field is reported once for all runs and lists', async () => {
     const { group_id: _, ...run } = RUN;
     const origin = await serve(({ url = '' }, response) =>
       send(response, 200, url.includes('?') ? { items: [{ ...run, progress: 'x' }] } : run),
@@ -422,7 +422,7 @@ describe('trouble on the line', () => {
       (socket) => socket.end('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{"id"\r\n'),
       /closed the connection in the middle of its answer/,
     ],
-  ])('such as %s is tried three times, then unavailable', async (_, answer, message) => {
+  ])('a read after %s is tried three times, then unavailable', async (_, answer, message) => {
     let requests = 0;
     const origin = await serveRaw((socket) => {
       requests += 1;
@@ -435,7 +435,7 @@ describe('trouble on the line', () => {
     expect(requests).toBe(3);
   });
 
-  test('such as a refused connection is unavailable and names the host', async () => {
+  test('a refused connection is unavailable and names the host', async () => {
     const server = createNetServer();
     const host = await listen(server);
     server.close();
@@ -446,7 +446,7 @@ describe('trouble on the line', () => {
     });
   });
 
-  test('such as something that is not HTTP is unavailable and not tried again', async () => {
+  test('an answer that is not HTTP is unavailable and not tried again', async () => {
     let requests = 0;
     const origin = await serveRaw((socket) => {
       requests += 1;
@@ -459,7 +459,7 @@ describe('trouble on the line', () => {
     expect(requests).toBe(1);
   });
 
-  test('such as a certificate that nobody vouches for is unavailable and says which check failed', async () => {
+  test('an untrusted certificate is unavailable and says which check failed', async () => {
     const server = createTlsServer(TLS, (_, response) => send(response, 200, RUN));
     const host = await listen(server);
     expect(await read(`https://${host}`)).toEqual({
@@ -470,7 +470,7 @@ describe('trouble on the line', () => {
     });
   });
 
-  test('such as plain HTTP where TLS is expected is unavailable and says that TLS failed', async () => {
+  test('plain HTTP where TLS is expected is unavailable and says that TLS failed', async () => {
     const origin = await serve((_, response) => send(response, 200, RUN));
     expect(await read(origin.replace('http:', 'https:'))).toEqual({
       kind: 'unavailable',
@@ -478,23 +478,26 @@ describe('trouble on the line', () => {
     });
   });
 
-  test.each([502, 503, 504])('such as status %i is tried again at once', async (status) => {
+  test.each([502, 503, 504])('status %i of Noxus is tried again at once', async (status) => {
     const { origin, seen } = await serveInTurn(status, status, 200);
     expect(await read(origin)).toMatchObject({ kind: 'run' });
     expect(seen.requests).toBe(3);
   });
 
-  test('is tried again twice at the most', async () => {
+  test('a failing read is tried again at most twice', async () => {
     const { origin, seen } = await serveInTurn(502, 504, 503, 200);
     expect(await read(origin)).toEqual({ kind: 'unavailable', message: 'status 503' });
     expect(seen.requests).toBe(3);
   });
 
-  test.each([500, 429, 401, 404, 422, 302])('is not seen in status %i', async (status) => {
-    const { origin, seen } = await serveInTurn(status, 200);
-    await read(origin);
-    expect(seen.requests).toBe(1);
-  });
+  test.each([500, 429, 401, 404, 422, 302])(
+    'status %i of Noxus is not tried again',
+    async (status) => {
+      const { origin, seen } = await serveInTurn(status, 200);
+      await read(origin);
+      expect(seen.requests).toBe(1);
+    },
+  );
 });
 
 describe('the deadline', () => {
@@ -509,7 +512,7 @@ describe('the deadline', () => {
       'in the TLS handshake',
       async () => (await serveRaw(() => undefined)).replace('http:', 'https:'),
     ],
-  ])('ends a read while %s', async (phase, start) => {
+  ])('the deadline ends a read while %s', async (phase, start) => {
     const reports: (number | null)[] = [];
     const outcome = await read(await start(), {
       timeoutMs: SHORT,
@@ -519,7 +522,7 @@ describe('the deadline', () => {
     expect(reports).toHaveLength(1);
   });
 
-  test('ends a body that drips for ever', async () => {
+  test('the deadline ends a body that drips for ever', async () => {
     const origin = await serve((_, response) => {
       const timer = setInterval(() => response.write(' '), 10);
       response.on('close', () => clearInterval(timer));
@@ -530,7 +533,7 @@ describe('the deadline', () => {
     });
   });
 
-  test('ends a read that waits for a free connection', async () => {
+  test('the deadline ends a read that waits for a free connection', async () => {
     const origin = await serve(() => undefined);
     const client = clientOf(origin, { timeoutMs: SHORT, maxSockets: 1 });
     const outcomes = await Promise.all([client.readRun('r-1'), client.readRun('r-2')]);
@@ -540,7 +543,7 @@ describe('the deadline', () => {
     ]);
   });
 
-  test('covers the quick retries', async () => {
+  test('the deadline covers the quick retries', async () => {
     let requests = 0;
     const origin = await serve((_, response) => {
       requests += 1;
@@ -553,14 +556,14 @@ describe('the deadline', () => {
     expect(requests).toBe(2);
   });
 
-  test('leaves no room for a retry that it would cut short', async () => {
+  test('a retry that the deadline would cut short is not made', async () => {
     const { origin, seen } = await serveInTurn(502, 200);
     const outcome = await read(origin, { timeoutMs: 199, random: () => 0.5 });
     expect(outcome).toEqual({ kind: 'unavailable', message: 'status 502' });
     expect(seen.requests).toBe(1);
   });
 
-  test('does not hide a status that came before it', async () => {
+  test('the deadline does not hide a status that came before it', async () => {
     const origin = await stall('HTTP/1.1 429 No\r\nretry-after: 9\r\ncontent-length: 9\r\n\r\n{');
     expect(await read(origin, { timeoutMs: SHORT })).toMatchObject({
       kind: 'rate_limited',
@@ -568,7 +571,7 @@ describe('the deadline', () => {
     });
   });
 
-  test('that has passed spoils no later read', async () => {
+  test('an expired deadline spoils no later read', async () => {
     let isStalling = true;
     const origin = await serve((_, response) => {
       if (!isStalling) send(response, 200, RUN);
@@ -583,7 +586,7 @@ describe('the deadline', () => {
 describe('a caller that goes away', () => {
   const aborted = { name: 'RunwatchError', code: 'aborted' };
 
-  test('before the read begins sends nothing', async () => {
+  test('a read whose caller is gone before it begins sends nothing', async () => {
     const { origin, seen } = await serveInTurn(200);
     const client = clientOf(origin);
     await expect(client.readRun(RUN_ID, { signal: AbortSignal.abort() })).rejects.toMatchObject(
@@ -592,7 +595,7 @@ describe('a caller that goes away', () => {
     expect(seen.requests).toBe(0);
   });
 
-  test('while the answer is awaited hangs up', async () => {
+  test('a read hangs up when its caller goes away', async () => {
     const controller = new AbortController();
     const closed = gate();
     const origin = await serve(({ socket }) => {
@@ -604,7 +607,7 @@ describe('a caller that goes away', () => {
     await closed.passed;
   });
 
-  test('between two attempts makes no further one', async () => {
+  test('a read makes no retry after its caller went away', async () => {
     const { origin, seen } = await serveInTurn(502);
     const controller = new AbortController();
     const client = clientOf(origin, { onRequest: () => setImmediate(() => controller.abort()) });
@@ -613,7 +616,7 @@ describe('a caller that goes away', () => {
     expect(seen.requests).toBe(1);
   });
 
-  test('by closing the client ends what is in flight and whatever comes after', async () => {
+  test('closing the client ends reads in flight and refuses later ones', async () => {
     const arrived = gate();
     const origin = await serve(() => arrived.open());
     const client = clientOf(origin);
@@ -630,7 +633,7 @@ describe('a client', () => {
     [{ baseUrl: 'backend.noxus.ai' }],
     [{ baseUrl: 'ftp://backend.noxus.ai' }],
     [{ apiKey: 'two\nlines' }],
-  ])('is not made with %j', (options) => {
+  ])('a client is not made with %j', (options) => {
     expect(() => clientOf('http://127.0.0.1:1', options)).toThrow(
       expect.objectContaining({ code: 'invalid_source' }),
     );

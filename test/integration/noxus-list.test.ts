@@ -138,7 +138,7 @@ describe('reading a page of runs', () => {
     expect(await readAll()).toEqual({ kind: 'not_offered', status, message });
   });
 
-  test('tells trouble as a read of a run does, and does not try again', async () => {
+  test('a failed read of a list has the trouble of a read of a run, and is not retried', async () => {
     simulator.fault({ kind: 'status', status: 429, retry_after: 7, count: 1 });
     expect(await readAll()).toMatchObject({ kind: 'rate_limited', retryAfterMs: 7_000 });
     simulator.fault({ kind: 'status', status: 401, count: 1 });
