@@ -69,7 +69,7 @@ export function connectQuietly(context: CliContext, flags: DaemonFlags): DaemonC
   );
 }
 
-/** Says so where a secret is about to cross networks of others in clear. */
+/** Warns of a secret that is about to cross public networks in clear. */
 export function warnOfPlainHttp({ io }: CliContext, secret: string, url: string): void {
   if (!isInClear(url)) return;
   const { hostname } = new URL(url);

@@ -61,12 +61,12 @@ function syntaxProblem(
 }
 
 /**
- * Deeper than any configuration. The parser works on nested collections by patterns and calls as deep as
- * they are, which some thousands of brackets make end the process.
+ * Deeper than any configuration. The parser recurses into nested collections: some thousands of brackets
+ * would overflow the stack and end the process.
  */
 const MAX_DEPTH = 100;
 
-/** Whether a text may nest deeper than that, by its brackets and by the marks at the start of a line. */
+/** Whether a text may nest deeper than {@link MAX_DEPTH}, by its brackets and the marks of its lines. */
 function mayBeTooDeep(text: string): boolean {
   let [brackets, marks] = [0, 0];
   for (const character of text) {

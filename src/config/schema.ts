@@ -125,13 +125,13 @@ const pollConcurrency = z
   })
   .default('auto');
 
-/** When to remind of a run that waits for a human: times since it began to, each after the one before. */
-/** What counters and metrics call all webhooks of watches together is the name of no endpoint. */
+/** No endpoint has the name by which counters and metrics know all webhooks of watches. */
 const endpointName = name.refine(
   (text) => text !== PER_WATCH,
   `${PER_WATCH} is what webhooks of watches are called together: choose another name`,
 );
 
+/** When to remind of a run that awaits human feedback: times since the wait began, in ascending order. */
 const reminders = z
   .array(duration('1h', { min: '100ms', max: '365d' }), {
     error: 'expected a list of durations such as [1h, 24h]',

@@ -137,9 +137,8 @@ declare module 'fastify' {
 }
 
 /**
- * Refuses what would change something while the store is away, so that it is known that nothing was
- * changed. Where the store goes away later, that is not known. Register it
- * after all hooks that may refuse.
+ * Refuses changes while the store is away, so that the answer can say that nothing was changed. If the
+ * store goes away later, that is not known. Register it after all hooks that may refuse.
  */
 export const unreachableStore = fastifyPlugin<{ isReady: () => boolean }>(
   (app, { isReady }, done) => {

@@ -69,21 +69,21 @@ const MAX_STREAMS = 100;
 /** One token leaves room for the others. */
 const MAX_STREAMS_OF_TOKEN = MAX_STREAMS / 4;
 
-/** The places of event streams, which are limited. */
-export interface StreamPlaces {
+/** The slots of event streams, which are limited. */
+export interface StreamSlots {
   /**
-   * Takes a place, before anything is awaited: what is counted later lets any number through.
+   * Takes a slot, before anything is awaited: a later count would let any number through.
    * Throws RunwatchError `too_many_streams`, `closing`.
    * @param tokenName null without tokens
    * @returns aborts when the server closes
    */
   take(tokenName: string | null): AbortController;
-  leave(stream: AbortController): void;
-  /** Ends all streams; no place is given any more. */
+  release(stream: AbortController): void;
+  /** Ends all streams; no slot is given any more. */
   close(): void;
 }
 
-export function createStreamPlaces(): StreamPlaces {
+export function createStreamSlots(): StreamSlots {
   const open = new Map<AbortController, string | null>();
   let isClosed = false;
   return {
@@ -101,7 +101,7 @@ export function createStreamPlaces(): StreamPlaces {
       open.set(stream, tokenName);
       return stream;
     },
-    leave(stream) {
+    release(stream) {
       open.delete(stream);
     },
     close() {

@@ -153,10 +153,7 @@ interface BrokenReply {
   failure: Failure;
 }
 
-/**
- * What came back of one request, whose body was handed on while it came in: an answer, or the part of
- * one before it broke off.
- */
+/** What came back of one request: an answer, or the part of one before it broke off. The body is not in it. */
 export type Reply =
   | {
       kind: 'answer';

@@ -586,7 +586,7 @@ describe('the deadline', () => {
 describe('a caller that goes away', () => {
   const aborted = { name: 'RunwatchError', code: 'aborted' };
 
-  test('a read whose caller is gone before it begins sends nothing', async () => {
+  test('a read sends nothing when its caller is gone before it begins', async () => {
     const { origin, seen } = await serveInTurn(200);
     const client = clientOf(origin);
     await expect(client.readRun(RUN_ID, { signal: AbortSignal.abort() })).rejects.toMatchObject(

@@ -7,7 +7,7 @@ import { refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { eventPage, eventQuery, streamHeaders, streamQuery } from '../schemas/event.ts';
 import type { EventService, EventQuery, LoggedEvent, LogReset } from '../services.ts';
-import { EVENT_STREAM_TYPE, sendMessages, type StreamLimits, createStreamPlaces } from '../sse.ts';
+import { EVENT_STREAM_TYPE, sendMessages, type StreamLimits, createStreamSlots } from '../sse.ts';
 
 const listSchema = {
   tags: ['Events'],
@@ -33,10 +33,10 @@ export const eventRoutes: FastifyPluginAsyncZod<{ events: EventService }> = asyn
   });
 };
 
-/** Names the cursor where a stream begins, so that a reader which is cut off before any event can resume. */
+/** Names the first cursor of a stream, so that a client which is cut off before any event can resume. */
 const POSITION_HEADER = 'runwatch-cursor';
 
-/** What a reader is to do that had come to a place which is no more. */
+/** What a client with a stale cursor has to do. */
 const RESET = JSON.stringify({
   reason: 'the store has lost data: list events, watches and deliveries anew',
 });
@@ -67,14 +67,14 @@ export const eventStreamRoute: FastifyPluginAsyncZod<EventStreamOptions> = async
   app,
   { events, limits },
 ) => {
-  const places = createStreamPlaces();
-  app.addHook('preClose', async () => places.close());
+  const slots = createStreamSlots();
+  app.addHook('preClose', async () => slots.close());
 
   // A HEAD request for an endless answer would only hold a connection.
   const route = { schema: streamSchema, exposeHeadRoute: false };
   app.get('/events/stream', route, async (request, reply) => {
-    const stream = places.take(request.tokenName);
-    reply.raw.once('close', () => places.leave(stream));
+    const stream = slots.take(request.tokenName);
+    reply.raw.once('close', () => slots.release(stream));
     const asked = queryOf(request.query, request.headers['last-event-id']);
     await checkCursor(events, asked.after);
     const following = { ...asked, after: asked.after ?? (await events.position()) };
