@@ -93,7 +93,12 @@ export class Batching implements ListFollower {
     const watches = followed.map((one, at) => this.plannedWatch(one, members[at] ?? null, now));
     if (watches.length < 2) {
       this.current = null;
-      return { woken: [], moved: [], pages: [], nextAt: null };
+      return {
+        woken: [],
+        moved: this.recallAll(followed, watches, context),
+        pages: [],
+        nextAt: null,
+      };
     }
     this.spending =
       this.current === null ? 1 : spendingAfter({ ...this.current, spending: this.spending }, used);
@@ -132,6 +137,18 @@ export class Batching implements ListFollower {
     }
     this.mark(name, page);
     return this.takeIn(page, now);
+  }
+
+  /** Without a plan, runs are polled singly. */
+  private recallAll(
+    followed: readonly Followed[],
+    watches: readonly PlannedWatch[],
+    context: ObserveContext,
+  ): Moves['moved'] {
+    return followed.flatMap((one, at) => {
+      const { intervalMs = context.policy.minIntervalMs } = watches[at] ?? {};
+      return this.moved(one, recalledTo(one.watch, { ...context, intervalMs }));
+    });
   }
 
   /** Runs are registered when they are created. */

@@ -5,7 +5,7 @@ import { isoTime } from '../core/event/event.ts';
 import type { HealthCheck, HealthService } from '../http/services.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { StoreState } from '../redis/store-state.ts';
-import type { Overdue } from '../poll/schedule.ts';
+import { overdueText, type Overdue } from '../core/source/overdue.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Poller } from './poller.ts';
 import type { Discovery } from './source-feed.ts';
@@ -110,15 +110,7 @@ function workerCheck(name: string, running: boolean): HealthCheck {
 
 /** No line while no polls are overdue. */
 function pollsChecks(overdue: Overdue[]): HealthCheck[] {
-  return overdue.map(({ source, polls, oldestMs, wantedRequests, limit }) => {
-    const oldest = `the oldest for ${Math.round(oldestMs / 1_000)} s`;
-    const cure = `a rate_limit of ${wantedRequests} requests in ${limit.perMs} ms would do`;
-    return {
-      name: 'polls',
-      status: 'degraded',
-      detail: `${polls} of ${source} are overdue, ${oldest}; ${cure}`,
-    };
-  });
+  return overdue.map((one) => ({ name: 'polls', status: 'degraded', detail: overdueText(one) }));
 }
 
 function sourcesCheck(troubled: SourceTrouble[] | null): HealthCheck {

@@ -1,8 +1,12 @@
 import { NO_LOAD, type SourceLoad } from '../core/cadence/load.ts';
+import type { RunwatchEvent } from '../core/event/event.ts';
+import { isTerminalStatus } from '../core/run/snapshot.ts';
+import type { Watch } from '../core/watch/watch.ts';
 import type { PollPolicy } from '../core/watch/observation.ts';
 import { createCheckGone } from '../poll/check-gone.ts';
 import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
-import { type Overdue, createRepairSchedule, type Schedule } from '../poll/schedule.ts';
+import type { Overdue } from '../core/source/overdue.ts';
+import { createRepairSchedule, type Schedule } from '../poll/schedule.ts';
 import { createPerform } from '../poll/perform-request.ts';
 import { createStatisticsCache, type StatisticsCache } from '../poll/statistics-cache.ts';
 import type { GoneStore } from '../redis/stores/gone-store.ts';
@@ -71,7 +75,8 @@ export function createPoller(deps: PollerDependencies): Poller {
   const all = [...sources.values()];
   const scheduleOf = (name: string) => sources.get(name)?.schedule;
   const policy = pollPolicy(config);
-  const feeds = new Map(all.map((source) => [source.name, openFeed(deps, source, policy)]));
+  const observeListed: SourceFeedDependencies['observeListed'] = (...one) => observeRun(...one);
+  const feeds = openFeeds({ ...deps, observeListed }, all, policy);
   const context = { ...pollContext(deps, sources), policy, loadOf: loads(sources, feeds) };
   const observeRun = observer(deps, context, feeds);
   const checkGone = goneChecker(deps, context);
@@ -121,6 +126,14 @@ export function createPoller(deps: PollerDependencies): Poller {
       onError: faultLog(log, 'poll', { source: name }),
     });
   }
+}
+
+function openFeeds(
+  deps: SourceFeedDependencies,
+  sources: readonly Source[],
+  policy: PollPolicy,
+): Map<string, SourceFeed> {
+  return new Map(sources.map((source) => [source.name, openFeed(deps, source, policy)]));
 }
 
 function feedOf(feeds: ReadonlyMap<string, SourceFeed>, name: string): SourceFeed {
@@ -207,9 +220,28 @@ function observer(
       deps.metrics.poll(report);
       logPoll(deps.log, report);
       feeds.get(watch.source)?.lists.notice(watch).catch(onError);
+      if (isContradiction(report.events)) contradicted(deps, feeds, watch).catch(onError);
       deps.watchNotes.polled(report.watch);
     },
   });
+}
+
+/** An end that was reported by the word of a list, and that a single poll has not found. */
+function isContradiction(events: readonly RunwatchEvent[]): boolean {
+  return events.some(
+    ({ type, data }) => type === 'run.resumed' && isTerminalStatus(data.previous?.status ?? ''),
+  );
+}
+
+async function contradicted(
+  { log, metrics }: PollerDependencies,
+  feeds: ReadonlyMap<string, SourceFeed>,
+  { source, runId, run }: Watch,
+): Promise<void> {
+  const workflowId = run?.workflow_id ?? null;
+  log.warn({ source, run_id: runId, workflow_id: workflowId }, 'batch.contradicted');
+  metrics.contradicted(source);
+  await feeds.get(source)?.lists.contradicted(workflowId);
 }
 
 function repairer({ watches, log }: PollerDependencies, sources: Source[]): () => Promise<void> {

@@ -8,12 +8,12 @@ import { longestInterval, NO_LOAD } from '../core/cadence/load.ts';
 import type { PollPolicy } from '../core/watch/observation.ts';
 import type { StoredWatch, Watch } from '../core/watch/watch.ts';
 import { createDiscoverRuns, type DiscoverPass, type DiscoveryLog } from '../feed/discovery.ts';
-import { ListFeed } from '../feed/list-feed.ts';
-import { readPage } from '../feed/read-page.ts';
+import { ListFeed, type ListFeedDependencies } from '../feed/list-feed.ts';
 import { createWatchDiscovered } from '../feed/watch-discovered.ts';
 import type { BudgetStore } from '../redis/stores/budget-store.ts';
 import type { DiscoveryStore } from '../redis/stores/discovery-store.ts';
 import type { FeedStore } from '../redis/stores/feed-store.ts';
+import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -28,6 +28,8 @@ export interface SourceFeedDependencies {
   feeds: FeedStore;
   discoveries: DiscoveryStore;
   budgets: Pick<BudgetStore, 'used'>;
+  requests: Pick<ScheduleStore, 'countPrompt'>;
+  observeListed: ListFeedDependencies['observeListed'];
   watches: WatchStore;
   endpoints: Endpoints;
   systemEvents: Pick<SystemEvents, 'raise'>;
@@ -68,6 +70,8 @@ export function openFeed(
     schedule,
     claimPermit: () => budget.claim(source.probeMs),
     requestsPerMs: budget.limit.requests / budget.limit.perMs,
+    waitingPolls: () => deps.requests.countPrompt(source.name),
+    observeListed: deps.observeListed,
     usedShare: async () => (await deps.budgets.used(source.name)) / budget.limit.requests,
     minIntervalMs: policy.minIntervalMs,
     memberOf: memberOf(deps, policy),
@@ -84,10 +88,16 @@ export function openFeed(
   for (const list of discovered) {
     passes.set(
       list.workflowId,
-      discoverPass(deps, { list, source, signal: stopping.signal, feedDeps }),
+      discoverPass(deps, {
+        list,
+        source,
+        signal: stopping.signal,
+        readPage: (sweep, wanted) => lists.read(sweep, wanted),
+      }),
     );
   }
   const lists = new ListFeed(feedDeps);
+  schedule.feed = lists;
   const everyMs = deps.config.sources[source.name]?.discover?.every ?? 0;
   const heads = discovered.map(({ workflowId }) => ({
     member: pageMember({ workflowId, page: 1 }),
@@ -158,18 +168,18 @@ interface PassGround {
   list: RunList;
   source: Source;
   signal: AbortSignal;
-  feedDeps: ConstructorParameters<typeof ListFeed>[0];
+  readPage: ListFeed['read'];
 }
 
 function discoverPass(
   deps: SourceFeedDependencies,
-  { list, source, signal, feedDeps }: PassGround,
+  { list, source, signal, readPage }: PassGround,
 ): DiscoverPass {
   const { config, discoveries, endpoints, now } = deps;
   return createDiscoverRuns({
     list,
-    readPage: (sweep, wanted) => readPage(feedDeps, sweep, wanted),
-    claimPermit: feedDeps.claimPermit,
+    readPage,
+    claimPermit: () => source.budget.claim(source.probeMs),
     renew: (claim) => source.schedule.renew(claim),
     store: discoveries,
     closedUntil: async () => (await source.guard.read()).state?.closed?.probeAt ?? null,

@@ -15,10 +15,19 @@ interface SourceServiceDependencies {
 
 /** Shows the state of sources, and lifts pauses. */
 export function createSourceService({ poller, budgets }: SourceServiceDependencies): SourceService {
-  const viewOf = async ({ name, guard, budget }: Source): Promise<SourceView> => {
+  const viewOf = async (source: Source): Promise<SourceView> => {
+    const { name, guard, budget } = source;
     const [{ state, answeredAt }, used] = await Promise.all([guard.read(), budgets.used(name)]);
     const { closed = null, since = null } = state ?? {};
-    return { name, closed, since, answeredAt, limit: budget.limit, used };
+    return {
+      name,
+      closed,
+      since,
+      answeredAt,
+      limit: budget.limit,
+      used,
+      overdue: source.overdue(),
+    };
   };
   return {
     list: () => Promise.all(poller.sources.map(viewOf)),

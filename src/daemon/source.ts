@@ -3,7 +3,8 @@ import { isoTime } from '../core/event/event.ts';
 import { autoConcurrency, type AskedSource, type RateLimit } from '../core/source/limiter.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
 import type { Hints } from '../feed/stream-feed.ts';
-import { type Overdue, OverdueMonitor, Schedule, type RequestClaim } from '../poll/schedule.ts';
+import type { Overdue } from '../core/source/overdue.ts';
+import { OverdueMonitor, Schedule, type RequestClaim } from '../poll/schedule.ts';
 import { Slots } from '../poll/slots.ts';
 import { createSourceLimiter, type SourceLimiter } from '../poll/source-limiter.ts';
 import type { SourceGuard } from '../poll/source-guard.ts';
@@ -159,7 +160,7 @@ function openWork(deps: SourceDependencies, name: string, options: WorkOptions) 
   });
   // A wake-up may mean that the source takes requests again.
   wake.on(name, () => slots.free());
-  const overdue = openOverdueMonitor(deps, name, budget.limit);
+  const overdue = openOverdueMonitor(deps, name, { limit: budget.limit, schedule });
   return {
     schedule,
     slots,
@@ -229,11 +230,12 @@ function askedSource({ rate_limit: { requests, per }, timeout }: SourceConfig): 
 function openOverdueMonitor(
   { requests, systemEvents, now }: SourceDependencies,
   source: string,
-  limit: RateLimit,
+  { limit, schedule }: { limit: RateLimit; schedule: Schedule },
 ): OverdueMonitor {
   return new OverdueMonitor({
     source,
     limit,
+    wantedPerMs: () => schedule.feed.wantedPerMs(),
     store: requests,
     onOverdue: ({ polls, oldestMs, wantedRequests }) =>
       systemEvents.raise({

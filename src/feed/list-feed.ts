@@ -1,8 +1,9 @@
 import type { Random } from '../core/backoff.ts';
 import type { ListMember } from '../core/feed/member.ts';
-import { PLAN_MEMBER, parsePageMember, type PageName } from '../core/feed/page-name.ts';
+import { PLAN_MEMBER, pageMember, parsePageMember, type PageName } from '../core/feed/page-name.ts';
 import { MAX_PAGE_SIZE, type RunList } from '../core/feed/run-list.ts';
 import type { StoredWatch, Watch } from '../core/watch/watch.ts';
+import type { ClaimedPoll, ListedResult, Polled } from '../poll/observe-run.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
 import type { DiscoverPass } from './discovery.ts';
 import { makePlan } from './make-plan.ts';
@@ -14,7 +15,7 @@ import type {
   PageReport,
   StoredPlan,
 } from './ports.ts';
-import { readPage } from './read-page.ts';
+import { readPage, type PageRead, type Sweep, type WantedPage } from './read-page.ts';
 
 /** A plan that is older than this is not to be relied upon: nobody makes a new one, ms. */
 const STALE_MS = 60_000;
@@ -24,6 +25,12 @@ const FRESH_MS = 500;
 
 /** The longest time to the next plan, ms. */
 const PLAN_WITHIN_MS = 60_000;
+
+/** For so long after a burst of changes pages go before confirming polls, ms. */
+const BURST_LASTS_MS = 2_000;
+
+/** How often at most all pages are called for, ms. */
+const BURST_EVERY_MS = 1_000;
 
 /** How often at most polls that go by call for a plan, ms. */
 const NOTICE_EVERY_MS = 1_000;
@@ -47,6 +54,15 @@ export interface ListFeedDependencies {
   longestMs: (watch: Watch) => number;
   /** The pass of discovery over a list; null for lists in which nothing is discovered. */
   discoverPass: (list: RunList) => DiscoverPass | null;
+  /** How many polls are due that hints or users asked for. */
+  waitingPolls: () => Promise<number>;
+  /** Commits what a list says of a run as a poll's result; see `poll/observe-run.ts`. */
+  observeListed: (claim: ClaimedPoll, listed: ListedResult) => Promise<Polled>;
+  /**
+   * Confirming polls wait, and lists are taken at their word.
+   * @param isBurst where many runs change at once, all pages are worth reading
+   */
+  onBacklog: (isBurst: boolean) => Promise<void>;
   report: (report: PageReport) => void;
   now: () => number;
   random: Random;
@@ -63,7 +79,40 @@ export class ListFeed {
   private lastRun: string | null = null;
   private noticedAt = -Infinity;
 
-  constructor(private readonly deps: ListFeedDependencies) {}
+  private burstAt = -Infinity;
+  private calledAt = -Infinity;
+
+  constructor(private readonly deps: Omit<ListFeedDependencies, 'onBacklog'>) {}
+
+  /** Whether pages go before confirming polls: many runs change, and lists are taken at their word. */
+  isBurst(): boolean {
+    return this.deps.now() - this.burstAt < BURST_LASTS_MS;
+  }
+
+  /** A single poll contradicts an end that was reported by a list. */
+  async contradicted(workflowId: string | null): Promise<void> {
+    const { store, source, now } = this.deps;
+    this.burstAt = -Infinity;
+    for (const list of new Set([workflowId, null])) {
+      await store.loseWord({ source, workflowId: list }, now());
+    }
+  }
+
+  /** Reads a page, and lets single polls follow what it says. */
+  read(sweep: Sweep, wanted: WantedPage): Promise<PageRead> {
+    return readPage({ ...this.deps, onBacklog: (isBurst) => this.backlog(isBurst) }, sweep, wanted);
+  }
+
+  private async backlog(isBurst: boolean): Promise<void> {
+    const { now, schedule } = this.deps;
+    this.burstAt = now();
+    if (!isBurst || now() - this.calledAt < BURST_EVERY_MS) return;
+    this.calledAt = now();
+    const pages = (this.plan?.lists ?? []).flatMap(({ workflowId, pages: some }) =>
+      some.map(({ page }) => ({ member: pageMember({ workflowId, page }), withinMs: 0 })),
+    );
+    await schedule.enterFeed('list', pages);
+  }
 
   /**
    * Takes note of a watch that was just polled: once there are several, a plan is worth while. Asks
@@ -86,6 +135,11 @@ export class ListFeed {
   costMultiplier(): number | null {
     const isCurrent = this.plan !== null && this.deps.now() - this.plan.at < STALE_MS;
     return isCurrent ? (this.plan?.costMultiplier ?? null) : null;
+  }
+
+  /** Requests each ms with which polls would be as prompt as profiles ask for; 0 if unknown. */
+  wantedPerMs(): number {
+    return this.costMultiplier() === null ? 0 : (this.plan?.wantedPerMs ?? 0);
   }
 
   /** Reads the plan that another process may have made. */
@@ -120,12 +174,12 @@ export class ListFeed {
   }
 
   private async readOne(
-    sweep: Parameters<typeof readPage>[1],
+    sweep: Sweep,
     page: number,
     permit: PagePermit,
     size: number,
   ): Promise<number | null> {
-    const { nextMs } = await readPage(this.deps, sweep, { page, size, permit });
+    const { nextMs } = await this.read(sweep, { page, size, permit });
     return nextMs;
   }
 

@@ -18,6 +18,8 @@ import type { StoredWatch, Watch } from '../core/watch/watch.ts';
 import type { ListFeedDependencies } from './list-feed.ts';
 import type { FeedRecord, ListRecord, StoredMark, StoredPlan } from './ports.ts';
 
+type PlanDependencies = Omit<ListFeedDependencies, 'onBacklog'>;
+
 /** From one plan to the next, ms; longer where it takes long, or nothing is about to change. */
 const EVERY_MS = { least: 1_000, most: 60_000 };
 
@@ -38,7 +40,7 @@ const MS_PER_PAGE = 3;
  * @returns the plan, and when to make the next one, in ms; null where fewer than two runs are watched
  */
 export async function makePlan(
-  deps: ListFeedDependencies,
+  deps: PlanDependencies,
 ): Promise<{ plan: StoredPlan; nextMs: number } | null> {
   const { source, store, schedule, now } = deps;
   const startedAt = now();
@@ -61,6 +63,7 @@ export async function makePlan(
     ...planned,
     spending,
     at: startedAt,
+    watches: watches.length,
     firstReadsMs: firstReadsMs(watches, deps.requestsPerMs),
     backstopMs: backstopMs(watches.length, deps.requestsPerMs),
   };
@@ -81,7 +84,7 @@ export async function makePlan(
 /** What a plan sees of watches, and their next polls. */
 type Watched = Map<PlannedWatch, Pick<Watch, 'runId' | 'nextPollAt'>>;
 
-async function watchedRuns(deps: ListFeedDependencies): Promise<Watched> {
+async function watchedRuns(deps: PlanDependencies): Promise<Watched> {
   const found: Watched = new Map();
   for await (const chunk of deps.store.active(deps.source)) {
     const unseen = chunk.filter(({ watch }) => watch.run === null);
@@ -104,7 +107,7 @@ async function watchedRuns(deps: ListFeedDependencies): Promise<Watched> {
   return found;
 }
 
-function plannedWatch(deps: ListFeedDependencies, stored: StoredWatch): PlannedWatch {
+function plannedWatch(deps: PlanDependencies, stored: StoredWatch): PlannedWatch {
   const { watch } = stored;
   const member = deps.memberOf(stored);
   return {
@@ -120,7 +123,7 @@ function plannedWatch(deps: ListFeedDependencies, stored: StoredWatch): PlannedW
 
 /** A watch before its first read: as a list has it, or else at the head of the source's. */
 function unseenWatch(
-  { now, minIntervalMs, longestMs }: ListFeedDependencies,
+  { now, minIntervalMs, longestMs }: PlanDependencies,
   { watch }: StoredWatch,
   hint: ListHint | null,
 ): PlannedWatch {
@@ -175,7 +178,7 @@ function pagesPerMs({ lists }: FeedRecord): number {
 const RECALL_SLACK = 1.2;
 
 async function recall(
-  { schedule, minIntervalMs, now, random }: ListFeedDependencies,
+  { schedule, minIntervalMs, now, random }: PlanDependencies,
   watched: Watched,
   { covered, costMultiplier }: Pick<FeedPlan, 'covered' | 'costMultiplier'>,
 ): Promise<void> {

@@ -4,6 +4,7 @@ import type { ListPlan } from '../core/feed/plan.ts';
 import type { ListOutcome, ListQuestion, RunList } from '../core/feed/run-list.ts';
 import type { FallbackReason, ListHint, ListTrust } from '../core/feed/trust.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
+import type { ListWord } from '../core/feed/word.ts';
 import type { StoredWatch } from '../core/watch/watch.ts';
 
 /** Reads pages of lists of one source. */
@@ -21,9 +22,13 @@ export interface PagePermit {
 export interface StoredPlan {
   /** When it was made, milliseconds since the epoch. */
   at: number;
+  /** How many there were. */
+  watches: number;
   costMultiplier: number;
   pageMultiplier: number;
   spending: number;
+  /** Requests each ms with which all runs would be read as promptly as profiles ask for. */
+  wantedPerMs: number;
   /** Over how long first reads are spread of runs that a list shows going on, ms; 0 for at once. */
   firstReadsMs: number;
   backstopMs: number;
@@ -60,6 +65,7 @@ export interface PageRecord {
   trust: ListTrust | null;
   /** When a single poll last checked the list; 0 for never. */
   checkedAt: number;
+  word: ListWord;
 }
 
 /** What a page leaves behind. */
@@ -68,6 +74,8 @@ export interface PageTrace {
   hints: { runId: string; hint: ListHint }[];
   /** Runs whose hints are judged. */
   judged: string[];
+  /** Ends and waits among them that a single poll has confirmed. */
+  confirmed: number;
   checkedAt: number | null;
   trust: ListTrust | null;
 }
@@ -80,6 +88,8 @@ export interface FeedStore {
   /** Hints about runs that no single poll has judged. */
   hints(source: string, runIds: readonly string[]): Promise<(ListHint | null)[]>;
   putPage(list: RunList, trace: PageTrace): Promise<void>;
+  /** A single poll has contradicted a list. @param at milliseconds since the epoch */
+  loseWord(list: RunList, at: number): Promise<void>;
   putTrust(list: RunList, trust: ListTrust): Promise<void>;
   putSize(list: RunList, size: number): Promise<void>;
   /** Active watches of a source with their next polls, a chunk at a time. */
@@ -89,13 +99,19 @@ export interface FeedStore {
 /** The part of a source's schedule that the feed moves. */
 export interface FeedSchedule {
   expedite(members: readonly string[]): Promise<void>;
+  /** Claims polls that are made without a request. @returns the claims that it got */
+  claimPolls(runIds: readonly string[]): Promise<{ member: string; token: string }[]>;
+  settled(claim: { member: string; token: string }, nextMs: number | null): void;
   defer(moves: readonly { runId: string; from: number; to: number }[]): Promise<void>;
   /** Enters members, or makes them due earlier: after so many ms at the latest. */
   enterFeed(
     kind: 'list' | 'plan',
     members: readonly { member: string; withinMs: number }[],
   ): Promise<void>;
-  release(claim: RequestClaim, until: { inMs: number } | 'never'): Promise<void>;
+  release(
+    claim: { member: string; token: string },
+    until: { inMs: number } | 'as before' | 'never',
+  ): Promise<void>;
   /** @returns false where another process has the claim by now */
   renew(claim: RequestClaim): Promise<boolean>;
 }

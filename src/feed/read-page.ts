@@ -21,9 +21,11 @@ import {
   type FallbackReason,
 } from '../core/feed/trust.ts';
 import type { Watch } from '../core/watch/watch.ts';
+import { isOutcome } from '../core/feed/word.ts';
 import { grantedPauseMs } from '../core/source/throttle.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
 import type { ListFeedDependencies } from './list-feed.ts';
+import { reportListed } from './report-listed.ts';
 import type { PagePermit, PageRecord, PageReport, PageTrace, StoredPlan } from './ports.ts';
 
 const JITTER = 0.1;
@@ -36,6 +38,9 @@ const FUTILE_MS = 2_000;
 
 /** Reads held back by a pause do not all come in the instant of its end, ms. */
 const PAUSE_SPREAD_MS = 1_000;
+
+/** While many runs change at once, a page is read again after this time, ms. */
+const BURST_MS = 1_000;
 
 /** So few runs on a page are not worth a request for it. */
 const LEAST_SIZE = 5;
@@ -133,11 +138,23 @@ async function takeIn(
     list,
     traceOf(read, page, { record, findings, judged, readAt, checks: toCheck !== null }),
   );
-  await deps.schedule.expedite(toPoll(findings, toCheck?.watch.runId ?? null));
-  await defer(deps, findings, { pageMs: nextMs, backstopMs: plan.backstopMs, now: readAt });
+  const stored = new Map(record.watches.flatMap((one) => (one ? [[one.watch.runId, one]] : [])));
+  const { changed } = findings;
+  const { runIds, isBacklog, isBurst } = await reportListed(deps, {
+    watches: plan.watches,
+    changed,
+    stored,
+    word: record.word,
+    readAt,
+  });
+  if (isBacklog) await deps.onBacklog(isBurst);
+  await deps.schedule.expedite(toPoll(changed, runIds, toCheck?.watch.runId ?? null));
+  const unchanged = findings.unchanged.filter(({ watch }) => !judged.open.has(watch.runId));
+  await defer(deps, unchanged, { pageMs: nextMs, backstopMs: plan.backstopMs, now: readAt });
   await deferFirst(deps, news, plan.firstReadsMs);
-  report(deps, read, { outcome: 'ok', message: null, nextAt: startedAt + nextMs }, findings);
-  return Math.max(0, startedAt + nextMs - deps.now());
+  const againMs = isBacklog ? Math.min(nextMs, BURST_MS) : nextMs;
+  report(deps, read, { outcome: 'ok', message: null, nextAt: startedAt + againMs }, findings);
+  return Math.max(0, startedAt + againMs - deps.now());
 }
 
 function watchesOn(
@@ -156,6 +173,8 @@ function watchesOn(
 /** What single polls since say of the hints that the list gave before. */
 function judgeHints(runs: readonly ListedRun[], { hints, watches }: PageRecord) {
   const verdict = {
+    /** Ends and waits that a single poll has confirmed. */
+    confirmed: 0,
     judged: [] as string[],
     open: new Set<string>(),
     disagrees: null as string | null,
@@ -164,6 +183,7 @@ function judgeHints(runs: readonly ListedRun[], { hints, watches }: PageRecord) 
     const [hint, stored] = [hints[at] ?? null, watches[at] ?? null];
     if (hint === null) continue;
     const found = stored === null ? 'moot' : judgeHint(hint, stored.watch);
+    if (found === 'told' && isOutcome(hint.listed.status)) verdict.confirmed += 1;
     if (found === 'open') verdict.open.add(id);
     else verdict.judged.push(id);
     if (stored !== null && found === 'contradicted') {
@@ -226,13 +246,18 @@ function traceOf(
       .filter(({ watch }) => !judged.open.has(watch.runId))
       .map(({ watch, listed }) => ({ runId: watch.runId, hint: hintOf(watch, listed, readAt) })),
     judged: judged.judged,
+    confirmed: judged.confirmed,
     checkedAt: checks ? readAt : null,
     trust: heldGood(record.trust ?? NEW_TRUST, readAt),
   };
 }
 
-function toPoll({ changed }: PageFindings, checked: string | null): string[] {
-  const runIds = changed.map(({ watch }) => watch.runId);
+function toPoll(
+  changed: PageFindings['changed'],
+  reported: ReadonlySet<string>,
+  checked: string | null,
+): string[] {
+  const runIds = changed.map(({ watch }) => watch.runId).filter((id) => !reported.has(id));
   return checked === null ? runIds : [...runIds, checked];
 }
 
@@ -257,7 +282,7 @@ async function deferFirst(
 
 async function defer(
   { schedule, random }: ListFeedDependencies,
-  { unchanged }: PageFindings,
+  unchanged: PageFindings['unchanged'],
   options: Omit<Parameters<typeof deferredTo>[1], 'random'>,
 ): Promise<void> {
   const moves = unchanged.flatMap((member) => {
@@ -312,6 +337,7 @@ async function fallBack(
   if ((trust?.since ?? 0) > from) return null;
   const next = givenUp(trust ?? NEW_TRUST, from);
   await deps.store.putTrust(read.list, next);
+  if (reason === 'disagrees') await deps.store.loseWord(read.list, deps.now());
   report(deps, read, { outcome: reason, message, nextAt: next.since });
   await deps.schedule.expedite([PLAN_MEMBER]);
   return null;

@@ -1,3 +1,4 @@
+import { overdueText } from '../core/source/overdue.ts';
 import type { z } from 'zod';
 import type { PollingPerRun, WorkflowPolling } from '../core/cadence/workflow-polling.ts';
 import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
@@ -227,7 +228,7 @@ export function presentPoll({
 
 /** A source as the API shows it. */
 export function presentSource(source: SourceView): z.output<typeof sourceSchema> {
-  const { name, closed, since, answeredAt, limit, used } = source;
+  const { name, closed, since, answeredAt, limit, used, overdue } = source;
   return {
     name,
     state: closed === null ? 'answering' : STATES[closed.reason],
@@ -236,5 +237,14 @@ export function presentSource(source: SourceView): z.output<typeof sourceSchema>
     paused_until: closed === null ? null : isoTime(closed.probeAt),
     last_answer_at: timeOrNull(answeredAt),
     rate_limit: { requests: limit.requests, per: formatDuration(limit.perMs), used },
+    overdue: overdue && {
+      polls: overdue.polls,
+      oldest_ms: Math.round(overdue.oldestMs),
+      rate_limit_that_would_do: {
+        requests: overdue.wantedRequests,
+        per: formatDuration(limit.perMs),
+      },
+      message: overdueText(overdue),
+    },
   };
 }

@@ -4,6 +4,7 @@ import type { EventType, RunwatchEvent } from '../core/event/event.ts';
 import type { WatchRequest } from '../core/watch/register.ts';
 import type { Profile, Watch, WatchState } from '../core/watch/watch.ts';
 import type { RateLimit } from '../core/source/limiter.ts';
+import type { Overdue } from '../core/source/overdue.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
 import type { WorkflowPolling } from '../core/cadence/workflow-polling.ts';
 
@@ -242,6 +243,8 @@ export interface SourceView {
   limit: RateLimit;
   /** Requests that count against the limit now. */
   used: number;
+  /** Its overdue polls; null where they keep up. */
+  overdue: Overdue | null;
 }
 
 export interface SourceService {

@@ -6,6 +6,7 @@ import { planDeliveries, type EndpointFilter, type Delivery } from '../core/deli
 import type { NewMark, RunwatchEvent } from '../core/event/event.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
 import type { ObserveContext, PollPolicy } from '../core/watch/observation.ts';
+import { unconfirmed } from '../core/feed/word.ts';
 import { observe } from '../core/watch/observe.ts';
 import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch/watch.ts';
 import type { RunReader, WatchStore } from './ports.ts';
@@ -45,13 +46,22 @@ type SourceHealth = Pick<ObserveContext, 'answeredAt' | 'openSince' | 'closedFor
 /** One poll, for log and metrics. */
 interface PollReport {
   watch: Watch;
-  outcome: PollResult['kind'];
+  outcome: PollResult['kind'] | 'listed';
   events: RunwatchEvent[];
   /** From when the poll was due to its start, ms. */
   lagMs: number;
   /** True for the first poll of the watch. */
   isFirst: boolean;
   durationMs: number;
+}
+
+/** What a list says of a run, taken at its word. */
+export interface ListedResult {
+  result: PollResult;
+  /** When the list was read, milliseconds since the epoch. */
+  readAt: number;
+  /** After how long a single poll is due to confirm it, ms. */
+  confirmInMs: number;
 }
 
 export interface ObserveRunDependencies {
@@ -81,10 +91,10 @@ export interface ObserveRunDependencies {
  * time in one step.
  */
 export function createObserveRun(deps: ObserveRunDependencies) {
-  return async function observeRun(claim: ClaimedPoll): Promise<Polled> {
-    const startedAt = deps.now();
-    const result = await read(deps, claim);
-    return record(deps, claim, result, startedAt);
+  return async function observeRun(claim: ClaimedPoll, listed?: ListedResult): Promise<Polled> {
+    const startedAt = listed?.readAt ?? deps.now();
+    const result = listed?.result ?? (await read(deps, claim));
+    return record(deps, claim, result, { startedAt, listed });
   };
 }
 
@@ -105,7 +115,7 @@ async function record(
   deps: ObserveRunDependencies,
   { stored, token, lagMs, permitMs }: ClaimedPoll,
   result: PollResult,
-  startedAt: number,
+  { startedAt, listed }: { startedAt: number; listed: ListedResult | undefined },
 ): Promise<Polled> {
   const key = stored.watch;
   const isStreamed = await isLeftToStream(deps, key, result);
@@ -115,7 +125,11 @@ async function record(
     const now = deps.now();
     const times = { now, beganAt: startedAt, lagMs, isStreamed, health };
     const observed = observe(before.watch, result, contextOf(deps, key, times));
-    const { watch, events } = observed;
+    const { events } = observed;
+    const watch =
+      listed === undefined
+        ? observed.watch
+        : unconfirmed(before.watch, observed.watch, now + listed.confirmInMs);
     const deliveries = planDeliveries(watch, events, watch.subscriptions, {
       wants: deps.wants,
       now,
@@ -137,9 +151,12 @@ async function record(
       const durationMs = now - startedAt;
       written(deps, change, due, result.kind === 'run' && !isStreamed);
       if (observed.isDoubtful) deps.askList(key.source);
-      deps.report({ watch, outcome: result.kind, events, lagMs, isFirst, durationMs });
+      const outcome = listed === undefined ? result.kind : 'listed';
+      deps.report({ watch, outcome, events, lagMs, isFirst, durationMs });
       return { is: 'written', nextMs: next === null ? null : next.inMs };
     }
+    // A list says nothing about a watch that was written since it was read.
+    if (listed !== undefined) break;
     before = await deps.watches.get(key);
   }
   return { is: 'unwatched' };

@@ -1,4 +1,5 @@
 import type { RateLimit } from '../core/source/limiter.ts';
+import type { Overdue } from '../core/source/overdue.ts';
 import type {
   ClaimReply,
   HeldClaim,
@@ -16,6 +17,14 @@ const JUST_PAUSED_MS = 5_000;
 
 /** The delay of a run that this process has claimed a second time, ms. */
 const OVERLAP_MS = 1_000;
+
+/** The list feed of a source, as its schedule sees it. */
+export interface FeedView {
+  /** Whether pages go before confirming polls: many runs change at once. */
+  isBurst(): boolean;
+  /** Requests each ms with which polls would be as prompt as profiles ask for; 0 if unknown. */
+  wantedPerMs(): number;
+}
 
 export interface ScheduleDependencies {
   source: string;
@@ -60,13 +69,40 @@ export class Schedule {
 
   constructor(private readonly deps: ScheduleDependencies) {}
 
+  /** What the source's list feed knows; it sets this. */
+  feed: FeedView = { isBurst: () => false, wantedPerMs: () => 0 };
+
+  /** Claims polls that are made without a request. @returns the claims that it got */
+  async claimPolls(runIds: readonly string[]): Promise<HeldClaim[]> {
+    const { store, source, newToken } = this.deps;
+    const free = runIds.filter((runId) => !this.inFlight.has(runId));
+    const claims = free.map((member) => ({ member, token: newToken() }));
+    for (const { token } of claims) this.tokens.add(token);
+    const got = new Set(
+      await store.claimPolls(source, claims, this.leaseMs).catch((error: unknown) => {
+        for (const { token } of claims) this.tokens.delete(token);
+        throw error;
+      }),
+    );
+    for (const { token } of claims) if (!got.has(token)) this.tokens.delete(token);
+    const held = claims.filter(({ token }) => got.has(token));
+    for (const { member } of held) this.inFlight.add(member);
+    return held;
+  }
+
   /** Claims the most urgent request that is due. */
   async claim(): Promise<NextClaim<RequestClaim>> {
     const { source, store, limit, clock } = this.deps;
     const token = this.deps.newToken();
     const startedAt = clock();
     this.tokens.add(token);
-    const request = { token, limit, leaseMs: this.leaseMs, roundMs: this.deps.roundMs() };
+    const request = {
+      token,
+      limit,
+      leaseMs: this.leaseMs,
+      roundMs: this.deps.roundMs(),
+      pagesFirst: this.feed.isBurst(),
+    };
     const reply = await store.claim(source, request).catch((error: unknown) => {
       this.tokens.delete(token);
       throw error;
@@ -273,21 +309,11 @@ const OVERDUE_MS = 10_000;
 /** The recommended rate limit is enough to make all due polls within this time, s. */
 const CLEARED_WITHIN_S = 60;
 
-/** The overdue polls of a source. */
-export interface Overdue {
-  source: string;
-  /** Polls that are due and not started. */
-  polls: number;
-  /** How long the oldest has been due, ms. */
-  oldestMs: number;
-  /** Requests per period of the recommended rate limit. */
-  wantedRequests: number;
-  limit: RateLimit;
-}
-
 interface OverdueDependencies {
   source: string;
   limit: RateLimit;
+  /** Requests each ms with which polls would be as prompt as their profile asks for; 0 if unknown. */
+  wantedPerMs: () => number;
   store: OverdueStore;
   onOverdue: (overdue: Overdue) => Promise<void>;
   onCaughtUp: (source: string) => Promise<void>;
@@ -310,7 +336,10 @@ export class OverdueMonitor {
     const { source, limit, store } = this.deps;
     this.checksBehind = (oldestMs ?? 0) > OVERDUE_MS ? this.checksBehind + 1 : 0;
     if (this.checksBehind >= 2) {
-      const wantedRequests = wantedLimit(limit, due);
+      const wantedRequests = Math.max(
+        wantedLimit(limit, due),
+        Math.ceil(this.deps.wantedPerMs() * limit.perMs),
+      );
       this.found = { source, polls: due, oldestMs: oldestMs ?? 0, wantedRequests, limit };
       if (await store.overdue(source)) await this.deps.onOverdue(this.found);
     } else if (this.checksBehind === 0) {

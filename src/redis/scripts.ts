@@ -35,6 +35,7 @@ import { READ_STATISTICS } from './lua/learn.ts';
 import { COUNT_NUMBERS, WALK_NUMBERS } from './lua/numbers.ts';
 import {
   ADMIT_REQUEST,
+  CLAIM_POLLS,
   CLAIM_REQUEST,
   DEFER,
   ENTER_MISSING,
@@ -62,6 +63,7 @@ declare module 'ioredis' {
     ): Result<string[] | number, Context>;
     rwClaimRequest(...args: (string | number)[]): Result<[string, ...(string | number)[]], Context>;
     rwReleaseClaims(...args: (string | number)[]): Result<number, Context>;
+    rwClaimPolls(...args: (string | number)[]): Result<string[], Context>;
     rwRenewClaim(
       clock: string,
       claims: string,
@@ -165,6 +167,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwCommitWatch', { lua: COMMIT_WATCH });
   redis.defineCommand('rwClaimRequest', { numberOfKeys: KINDS + 7, lua: CLAIM_REQUEST });
   redis.defineCommand('rwReleaseClaims', { numberOfKeys: KINDS + 2, lua: RELEASE_CLAIMS });
+  redis.defineCommand('rwClaimPolls', { numberOfKeys: KINDS + 2, lua: CLAIM_POLLS });
   redis.defineCommand('rwRenewClaim', { numberOfKeys: 2, lua: RENEW_CLAIM });
   redis.defineCommand('rwExpedite', { numberOfKeys: KINDS + 2, lua: EXPEDITE });
   redis.defineCommand('rwDefer', { numberOfKeys: KINDS, lua: DEFER });

@@ -85,6 +85,11 @@ function recordings(instruments: ReturnType<typeof createInstruments>) {
       instruments.requests.inc({ source, kind, status: status ?? 'none' });
     },
 
+    /** An end that was reported by a list is contradicted by a single poll. */
+    contradicted(source: string): void {
+      instruments.batchRuns.inc({ source, result: 'contradicted' });
+    },
+
     list({ list: { source }, outcome, changed, unchanged }: ListReport): void {
       instruments.batchLooks.inc({ source, outcome });
       instruments.batchRuns.inc({ source, result: 'changed' }, changed);

@@ -222,6 +222,60 @@ describe('a list that can not be trusted', () => {
   });
 });
 
+describe('a list that has earned its word', () => {
+  const EARNING = 40;
+
+  /** Runs under a short budget, once single polls have confirmed many ends that the list told. */
+  async function earn(count: number): Promise<string[]> {
+    rig = await startPollRig({ polling: QUICK, rateLimit: { requests: 100, per: '1s' } });
+    const earning = addRuns(EARNING, { name: 'earning' });
+    const runs = addRuns(count, { newestAgeMs: 60_000 });
+    await rig.watch([...runs, ...earning]);
+    const all = [...runs, ...earning];
+    await waitFor(() => all.every((id) => rig.simulator.requests.run(id).count > 0), {
+      timeoutMs: 20_000,
+    });
+    for (const id of earning) rig.simulator.setStatus(id, 'stopped');
+    await waitFor(async () => (await told('run.stopped')) === EARNING, { timeoutMs: 20_000 });
+    const confirmed = async () => {
+      const fields = await rig.stores.redis.hgetall(rig.stores.keys.feed(SOURCE));
+      return Object.entries(fields).some(
+        ([field, value]) => field.startsWith('confirmed/') && Number(value) >= 20,
+      );
+    };
+    await waitFor(confirmed, { describe: 'the list to earn its word', timeoutMs: 20_000 });
+    return runs;
+  }
+
+  test('has failures reported before single polls confirm them, each once', async () => {
+    const runs = await earn(130);
+    const reads = () => runs.reduce((sum, id) => sum + rig.simulator.requests.run(id).count, 0);
+    const before = reads();
+    for (const id of runs) rig.simulator.setStatus(id, 'failed');
+    await waitFor(async () => (await told('run.failed')) === runs.length, { timeoutMs: 20_000 });
+    expect(reads() - before).toBeLessThan(runs.length);
+    const states = async () => {
+      const stored = await rig.stores.watches.getMany(
+        runs.map((runId) => ({ source: SOURCE, runId })),
+      );
+      return new Set(stored.map((one) => one?.watch.state));
+    };
+    await waitFor(async () => !(await states()).has('active'), { timeoutMs: 20_000 });
+    expect(await states()).toEqual(new Set(['finished']));
+    expect(await told('run.failed')).toBe(runs.length);
+  }, 60_000);
+
+  test('loses it with the first failure that a single poll does not find', async () => {
+    await earn(120);
+    rig.simulator.fault({ kind: 'claim', status: 'failed', on: 'list' });
+    await waitFor(async () => (await types()).includes('run.resumed'), { timeoutMs: 20_000 });
+    await waitFor(() => rig.log().some(({ msg }) => msg === 'batch.contradicted'));
+    const failures = await told('run.failed');
+    await waitFor(async () => (await told('run.resumed')) === failures, { timeoutMs: 20_000 });
+    expect(await told('run.failed')).toBe(failures);
+  }, 60_000);
+});
+
 test('nothing private of listed runs is kept, logged or counted', async () => {
   const runs = await startBatch(3);
   rig.simulator.fault({ kind: 'bulky', bytes: 10_000, on: 'list' });

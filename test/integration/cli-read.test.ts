@@ -84,7 +84,8 @@ describe('runwatch list', () => {
     const { stdout, stderr } = await cli(['list', '--limit', '250', ...filters]);
     expect(stdout.trim().split('\n')).toHaveLength(251);
     expect(stderr).toContain('There are more');
-    expect(daemon.requests.map(({ query }) => Object.fromEntries(query))).toEqual([
+    const pages = daemon.requests.filter(({ path }) => path === '/v1/watches');
+    expect(pages.map(({ query }) => Object.fromEntries(query))).toEqual([
       { state: 'active', status: 'running', source: 'eu', workflow_id: 'w', limit: '200' },
       {
         state: 'active',

@@ -16,6 +16,7 @@ beforeAll(async () => {
     answeredAt: NOON,
     limit: { requests: 10, perMs: 1_000 },
     used: 4,
+    overdue: null,
   };
   const closed = {
     reason: 'rate_limited' as const,
@@ -41,6 +42,7 @@ describe('sources', () => {
         paused_until: null,
         last_answer_at: '2026-01-01T00:00:00.000Z',
         rate_limit,
+        overdue: null,
       },
       {
         name: 'eu',
@@ -50,6 +52,7 @@ describe('sources', () => {
         paused_until: '2026-01-01T00:10:00.000Z',
         last_answer_at: '2026-01-01T00:00:00.000Z',
         rate_limit,
+        overdue: null,
       },
     ]);
   });

@@ -50,7 +50,13 @@ const limit = { requests: 1_000, perMs: 1_000 };
 /** Claims the poll of a watch. */
 async function claim({ source }: WatchKey, process = `process-${(tokens += 1)}`) {
   const token = `${process}.${(tokens += 1)}`;
-  const claimed = await requests.claim(source, { token, limit, leaseMs: 60_000, roundMs: 0 });
+  const claimed = await requests.claim(source, {
+    token,
+    limit,
+    leaseMs: 60_000,
+    roundMs: 0,
+    pagesFirst: false,
+  });
   if (claimed.is !== 'claimed') throw new Error(`nothing was claimed: ${claimed.is}`);
   return { ...claimed, stored: claimed.stored!, lagMs: 0, permitMs: null };
 }

@@ -113,7 +113,13 @@ describe('claim from the schedule', () => {
     await watch(['long due', 'expedited']);
     const process = processOn();
     await process.expedite(['expedited']);
-    const patient = { token: 'p.1', limit: { requests: 9, perMs: 9 }, leaseMs: 9, roundMs: 60_000 };
+    const patient = {
+      token: 'p.1',
+      limit: { requests: 9, perMs: 9 },
+      leaseMs: 9,
+      roundMs: 60_000,
+      pagesFirst: false,
+    };
     expect(await requests.claim(source, patient)).toMatchObject({ member: 'expedited' });
     expect((await claimed(process)).member).toBe('long due');
   });

@@ -131,6 +131,7 @@ describe('the trust in a list', () => {
     seen({
       run: snapshot({ status, observed_at: iso(NOON + atMs) }),
       runAskedAt: NOON + atMs - 10,
+      lastPolledAt: NOON + atMs,
     });
 
   test('grows with hints that single polls confirm, and ends with one that they contradict', () => {

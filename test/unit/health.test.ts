@@ -30,7 +30,7 @@ test('readiness is degraded while polls are overdue, and names a sufficient rate
     name: 'polls',
     status: 'degraded',
     detail:
-      '1200 of eu are overdue, the oldest for 45 s; a rate_limit of 30 requests in 1000 ms would do',
+      '1,200 runs overdue, oldest 45 s; source eu may be asked 10/s; 30/s would do, or profile frugal',
   });
   const well = await healthWith([]).checks();
   expect(well.map(({ name }) => name)).not.toContain('polls');

@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
-import { OverdueMonitor, type Overdue } from '../../src/poll/schedule.ts';
+import { overdueText, type Overdue } from '../../src/core/source/overdue.ts';
+import { OverdueMonitor } from '../../src/poll/schedule.ts';
 
 /** State that all processes share. */
 const shared = () => {
@@ -17,6 +18,7 @@ function watching(store = shared()) {
   const watch = new OverdueMonitor({
     source: 'default',
     limit: { requests: 10, perMs: 1_000 },
+    wantedPerMs: () => 0,
     store,
     onOverdue: async (overdue) => void said.push(overdue),
     onCaughtUp: async () => void said.push('caught up'),
@@ -45,4 +47,16 @@ test('all processes together raise one event for overdue polls', async () => {
   }
   const said = processes.flatMap((one) => one.said);
   expect(said).toEqual([expect.objectContaining({ polls: 5 }), 'caught up']);
+});
+
+test('overdue polls are said in words that an operator can act on', () => {
+  const limit = { requests: 10, perMs: 1_000 };
+  const overdue = { source: 'default', polls: 1_343, oldestMs: 240_000, wantedRequests: 38, limit };
+  expect(overdueText(overdue)).toBe(
+    '1,343 runs overdue, oldest 4 m; source default may be asked 10/s; 38/s would do, or profile frugal',
+  );
+  const slow = { ...overdue, polls: 1, oldestMs: 45_000, limit: { requests: 30, perMs: 60_000 } };
+  expect(overdueText({ ...slow, wantedRequests: 60 })).toBe(
+    '1 run overdue, oldest 45 s; source default may be asked 30/min; 1/s would do, or profile frugal',
+  );
 });

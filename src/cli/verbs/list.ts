@@ -2,6 +2,7 @@ import { percentText } from '../../core/run/snapshot.ts';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
+import { noteOverdue } from '../overdue.ts';
 import { knownStatuses, positiveInteger, watchStates } from '../options.ts';
 import { collectPages } from '../../client/client.ts';
 import type { Query } from '../../client/transport.ts';
@@ -68,6 +69,7 @@ async function list(context: CliContext, flags: ListFlags): Promise<number> {
   if (page.next_cursor !== null) {
     note(stderr, 'There are more; --limit or --all shows them.');
   }
+  await noteOverdue(context, client);
   return EXIT.ok;
 }
 

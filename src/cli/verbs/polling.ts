@@ -1,5 +1,6 @@
 import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
+import { noteOverdue } from '../overdue.ts';
 import { positiveInteger } from '../options.ts';
 import { collectPages } from '../../client/client.ts';
 import { renderTable, type Column } from '../render/table.ts';
@@ -57,6 +58,7 @@ async function polling(
   if (flags.json !== true && page.next_cursor !== null) {
     note(stderr, 'There are more; --limit or --all shows them.');
   }
+  if (flags.json !== true) await noteOverdue(context, client);
   return EXIT.ok;
 }
 

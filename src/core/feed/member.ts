@@ -1,5 +1,6 @@
 import { nextPoll, type CadenceContext, type SeenWatch } from '../cadence/cadence.ts';
 import { isSubscribed, type EndpointFilter } from '../delivery/delivery.ts';
+import { isTerminalStatus } from '../run/snapshot.ts';
 import type { PollPolicy } from '../watch/observation.ts';
 import { nextReminderAt } from '../watch/wait.ts';
 import { stallTime, usualDwellMs } from '../watch/stall.ts';
@@ -35,6 +36,8 @@ export function listMember(
 ): ListMember | null {
   const { run, trouble, missing } = watch;
   if (run === null || trouble !== null || missing !== null) return null;
+  // Of an end that only a list has shown, a single poll must tell.
+  if (isTerminalStatus(run.status)) return null;
   const seen = { ...watch, run };
   return {
     watch: seen,

@@ -77,6 +77,8 @@ export interface FeedPlan {
   costMultiplier: number;
   /** Beyond {@link costMultiplier}, how much dearer pages are for what taking them in costs. */
   pageMultiplier: number;
+  /** Requests each ms with which all runs would be read as promptly as profiles ask for. */
+  wantedPerMs: number;
   lists: ListPlan[];
   /** Watches that are on one of these pages; all others are read singly. */
   covered: ReadonlySet<PlannedWatch>;
@@ -112,6 +114,7 @@ export function planFeed(
   multipliers = fit(cover, watches, limits);
   return {
     ...multipliers,
+    wantedPerMs: wantedPerMs(cover, watches, limits),
     lists: listPlans(cover, limits, multipliers),
     covered: new Set(cover.flatMap((page) => page.watches)),
   };
@@ -249,6 +252,18 @@ function fit(
   const costMultiplier = leastThat((by) => rates(singles, by) + rates(pages, by) <= spare);
   const pageMultiplier = leastThat((by) => rates(pages, costMultiplier * by) <= pagesPerMs);
   return { costMultiplier, pageMultiplier };
+}
+
+function wantedPerMs(
+  cover: readonly CoverPage[],
+  watches: readonly PlannedWatch[],
+  { minIntervalMs }: PlanLimits,
+): number {
+  const covered = new Set(cover.flatMap((page) => page.watches));
+  const singles = watches.filter((watch) => !covered.has(watch)).map((watch) => [watch]);
+  const units = [...cover.map((page) => page.watches), ...singles].map(unitOf);
+  const planned = sum(units.map((unit) => rateOf(unit, 1, minIntervalMs)));
+  return (planned + sum(watches.map(hazardOf))) / SPENT;
 }
 
 /** Beyond this, caps on intervals decide alone. */

@@ -96,21 +96,26 @@ export function hintOf({ run }: Watch, listed: ListedRun, madeAt: number): ListH
 /** `told`: a single poll found the very status; `moot`: the run has moved on since. */
 type Verdict = 'told' | 'moot' | 'contradicted' | 'open';
 
+type JudgedWatch = Pick<Watch, 'run' | 'runAskedAt' | 'lastPolledAt' | 'state'>;
+
 /**
  * Compares a hint with later single polls. The run may have moved on, so any change confirms the
  * hint; but the end of a run is final. A poll that began before the list was read contradicts
  * nothing: its result may be older even though its answer came later.
  */
-export function judgeHint(
-  hint: ListHint,
-  { run, runAskedAt, state }: Pick<Watch, 'run' | 'runAskedAt' | 'state'>,
-): Verdict {
-  if (run === null) return state === 'active' ? 'open' : 'moot';
-  if (Date.parse(run.observed_at) < hint.madeAt) return state === 'active' ? 'open' : 'moot';
+export function judgeHint(hint: ListHint, watch: JudgedWatch): Verdict {
+  const { run, runAskedAt, state } = watch;
+  if (run === null || !isReadSince(hint, watch)) return state === 'active' ? 'open' : 'moot';
   const isNews = hint.known?.status !== hint.listed.status;
   if (isNews && run.status === hint.listed.status) return 'told';
   if (!isContradicted(hint, run)) return 'moot';
   return (runAskedAt ?? -Infinity) >= hint.madeAt ? 'contradicted' : 'open';
+}
+
+/** What the list itself had reported confirms nothing: while a watch is active, a poll must. */
+function isReadSince({ madeAt }: ListHint, { run, lastPolledAt, state }: JudgedWatch): boolean {
+  if (state === 'active' && (lastPolledAt ?? 0) < madeAt) return false;
+  return run !== null && Date.parse(run.observed_at) >= madeAt;
 }
 
 function isContradicted({ madeAt, listed, known }: ListHint, run: RunSnapshot): boolean {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { count, name, time } from './common.ts';
+import { count, milliseconds, name, time } from './common.ts';
 
 /** How a source stands; what is asked of it while it does not answer is one request at a time. */
 const SOURCE_STATES = ['answering', 'paused', 'unauthorized', 'unreachable'] as const;
@@ -24,6 +24,15 @@ export const sourceSchema = z
       per: z.string().meta({ examples: ['1s'] }),
       used: count.meta({ description: 'Requests that count against it now.' }),
     }),
+    overdue: z
+      .object({
+        polls: count,
+        oldest_ms: milliseconds,
+        rate_limit_that_would_do: z.object({ requests: count, per: z.string() }),
+        message: z.string(),
+      })
+      .nullable()
+      .meta({ description: 'Polls that are late for want of requests; null where all keep up.' }),
   })
   .meta({ id: 'Source', description: 'One Noxus workspace.' });
 

@@ -110,6 +110,7 @@ const SELECT = `
 local RANK = {prompt = 1, first = 2, list = 3, watch = 4, frugal = 4}
 
 local function pick(due, shares)
+  if ARGV[6 + #KINDS] == '1' then RANK.list = 0 end
   local counts = {}
   for count in string.gmatch(redis.call('GET', shares) or '', '%d+') do counts[#counts + 1] = tonumber(count) end
   local turn = (counts[1] or 0) + 1
@@ -179,7 +180,7 @@ end
  *
  * KEYS  clock, claims, permits, shares, due sets, state, probe and open of the source
  * ARGV  token, limit (0 for none), hold of a permit in ms, lease in ms, beginning of the watches' keys,
- *       patience of each kind in ms
+ *       patience of each kind in ms, 1 where pages go before confirming polls
  * Returns ['claimed', member, kind, due time, now, watch, 1 where the source does not simply answer,
  * requests that count, ms for which the rate limit is used up, probes that failed before this one or
  * -1 where it is none], or what stands in the way and for how many ms: ['paused', ms], ['limited', ms],
@@ -302,6 +303,29 @@ for place = 3, #ARGV, 2 do
   end
 end
 return released
+`;
+
+/**
+ * Claims polls that are made without a request, as far as they are scheduled and not claimed.
+ *
+ * KEYS  clock, claims, due sets
+ * ARGV  lease in ms, then member and token of each
+ * Returns the tokens of those that were claimed
+ */
+export const CLAIM_POLLS = `
+${SCHEDULE}
+local plan = schedule(KEYS[2], 3)
+local leaseUntil = storeNow(KEYS[1]) + ARGV[1]
+local claimed = {}
+for place = 2, #ARGV, 2 do
+  local kind, dueAt = plan.kindOf(ARGV[place])
+  if kind then
+    local token = ARGV[place + 1]
+    plan.claim(ARGV[place], kind, {token = token, dueAt = dueAt, leaseUntil = leaseUntil})
+    claimed[#claimed + 1] = token
+  end
+end
+return claimed
 `;
 
 /**

@@ -22,9 +22,11 @@ const KEPT_MS = 7_200_000;
 /** A plan, as core and feed know it. */
 interface Plan {
   at: number;
+  watches: number;
   costMultiplier: number;
   pageMultiplier: number;
   spending: number;
+  wantedPerMs: number;
   firstReadsMs: number;
   backstopMs: number;
   lists: ListPlan[];
@@ -90,8 +92,8 @@ export class FeedStore {
   /** What a page is taken in with: the watches of the runs on it, with their next polls. */
   async pageRecord(list: RunList, runIds: readonly string[]) {
     const watchKeys = runIds.map((runId) => ({ source: list.source, runId }));
-    const about = [field('trust', list), field('checked', list)];
-    const [[trust = null, checked = null], watches, hints] = await Promise.all([
+    const about = ['trust', 'checked', 'confirmed', 'lost'].map((what) => field(what, list));
+    const [[trust = null, checked, confirmed, lost], watches, hints] = await Promise.all([
       this.redis.hmget(this.keys.feed(list.source), ...about),
       this.watchesOf(watchKeys),
       this.hints(list.source, runIds),
@@ -101,6 +103,7 @@ export class FeedStore {
       hints,
       trust: parsedTrust(trust),
       checkedAt: Number(checked ?? 0),
+      word: { confirmed: Number(confirmed ?? 0), lostAt: Number(lost ?? 0) },
     };
   }
 
@@ -117,11 +120,12 @@ export class FeedStore {
       mark: Mark;
       hints: { runId: string; hint: ListHint }[];
       judged: string[];
+      confirmed: number;
       checkedAt: number | null;
       trust: ListTrust | null;
     },
   ): Promise<void> {
-    const { mark, hints, judged, checkedAt, trust } = trace;
+    const { mark, hints, judged, confirmed, checkedAt, trust } = trace;
     const [key, hintsKey] = [this.keys.feed(list.source), this.keys.feedHints(list.source)];
     const pipeline = this.redis.pipeline();
     pipeline.hset(key, {
@@ -129,12 +133,21 @@ export class FeedStore {
       ...(checkedAt !== null && { [field('checked', list)]: checkedAt }),
       ...(trust !== null && { [field('trust', list)]: JSON.stringify(trust) }),
     });
+    if (confirmed > 0) pipeline.hincrby(key, field('confirmed', list), confirmed);
     if (judged.length > 0) pipeline.hdel(hintsKey, ...judged);
     if (hints.length > 0) {
       const texts = hints.map(({ runId, hint }) => [runId, JSON.stringify(hint)]);
       pipeline.hset(hintsKey, ...texts.flat()).pexpire(hintsKey, KEPT_MS);
     }
     await replies(pipeline);
+  }
+
+  /** A single poll has contradicted a list. @param at milliseconds since the epoch */
+  async loseWord(list: RunList, at: number): Promise<void> {
+    await this.redis.hset(this.keys.feed(list.source), {
+      [field('confirmed', list)]: 0,
+      [field('lost', list)]: at,
+    });
   }
 
   async putTrust(list: RunList, trust: ListTrust): Promise<void> {

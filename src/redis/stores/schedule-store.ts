@@ -23,6 +23,8 @@ export interface ClaimAsk {
   leaseMs: number;
   /** How long it takes to poll every watch of the source once, ms. */
   roundMs: number;
+  /** True where pages of lists go before confirming polls. */
+  pagesFirst: boolean;
 }
 
 /** A request that a process may make now; times by the store's clock. */
@@ -94,6 +96,7 @@ export class ScheduleStore {
       ask.leaseMs,
       keys.watch({ source, runId: '' }),
       ...REQUEST_KINDS.map((kind) => patienceMs(kind, ask.roundMs)),
+      ask.pagesFirst ? 1 : 0,
     );
     if (is === 'claimed') return claimedRequest(source, ask.token, rest);
     const ms = Number(rest[0]);
@@ -113,6 +116,23 @@ export class ScheduleStore {
       typeof until === 'string' ? 0 : Math.max(0, Math.round(until.inMs)),
       ...claims.flatMap(({ member, token }) => [member, token]),
     );
+  }
+
+  /** Claims polls that are made without a request. @returns the tokens of those that it got */
+  async claimPolls(
+    source: string,
+    claims: readonly ClaimedMember[],
+    leaseMs: number,
+  ): Promise<string[]> {
+    if (claims.length === 0) return [];
+    const flat = claims.flatMap(({ member, token }) => [member, token]);
+    return this.redis.rwClaimPolls(...this.keysOf(source), leaseMs, ...flat);
+  }
+
+  /** How many polls are due that something asked for. */
+  async countPrompt(source: string): Promise<number> {
+    const [prompt] = this.keys.requestsDue(source);
+    return prompt === undefined ? 0 : this.redis.zcard(prompt);
   }
 
   /** Keeps a claim for another lease. @returns false where another process has it by now */

@@ -1,0 +1,119 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { startDaemon, type BenchDaemon } from '../support/daemon.ts';
+import { percentile } from '../support/figures.ts';
+import { withContext, type BenchContext } from '../support/context.ts';
+import { startRedis, type BenchRedis } from '../support/redis.ts';
+
+const WORKFLOW = '0b9e6f74-25c1-4d0e-8a5b-7c3f1d2e9a60';
+
+/** Ends that single polls confirm beforehand: more than a list needs to earn its word. */
+const EARNING = 30;
+
+const BATCH = 500;
+const PATIENCE_MS = 120_000;
+
+export interface BurstResult {
+  p50: number;
+  p95: number;
+  max: number;
+  /** Failures that were reported. */
+  seen: number;
+}
+
+/**
+ * Many runs of one source fail within a second, at ten requests a second, the default: by then they
+ * have been read, and the list has earned its word. Delays in seconds.
+ */
+export async function playBurst(runs: number): Promise<BurstResult> {
+  return withContext(async (context) => {
+    const redis = await startRedis(context);
+    const simulator = await startSimulator();
+    context.onEnd(() => simulator.close());
+    const ids = await prepare(context, { redis, simulator, runs });
+    const daemon = await startDaemon(context, {
+      config: configOf(redis, simulator, 10),
+      profileDir: null,
+    });
+    // By then the plan of so few requests has replaced the one of many.
+    await delay(15_000);
+    for (const [at, id] of ids.entries()) {
+      simulator.setStatus(id, 'failed');
+      if (at % Math.ceil(runs / 10) === 0) await delay(100);
+    }
+    const deadline = Date.now() + PATIENCE_MS;
+    let events = await daemon.events('run.failed');
+    while (events.length < runs && Date.now() < deadline) {
+      await delay(500);
+      events = await daemon.events('run.failed');
+    }
+    const delays = events.map(({ data }) => (data.detection_delay_ms ?? Infinity) / 1_000);
+    return {
+      p50: percentile(delays, 0.5),
+      p95: percentile(delays, 0.95),
+      max: Math.max(...delays),
+      seen: events.length,
+    };
+  });
+}
+
+interface Stage {
+  redis: BenchRedis;
+  simulator: Simulator;
+  runs: number;
+}
+
+/** A daemon with requests enough reads all runs, and sees some of them to their ends. */
+async function prepare(
+  context: BenchContext,
+  { redis, simulator, runs }: Stage,
+): Promise<string[]> {
+  const steps = [{ after_ms: 0, status: 'running' }];
+  const add = () => simulator.add({ workflow_id: WORKFLOW, age_ms: 600_000, steps }).id;
+  const ids = Array.from({ length: runs }, add);
+  const earning = Array.from({ length: EARNING }, add);
+  const daemon = await startDaemon(context, {
+    config: configOf(redis, simulator, 1_000),
+    profileDir: null,
+  });
+  const all = [...ids, ...earning];
+  for (let at = 0; at < all.length; at += BATCH) await daemon.register(all.slice(at, at + BATCH));
+  await until(() => all.every((id) => simulator.requests.run(id).count > 0));
+  await delay(5_000);
+  for (const id of earning) {
+    simulator.setStatus(id, 'completed');
+    await delay(50);
+  }
+  await seen(daemon, 'run.completed', EARNING);
+  // Their confirmations are counted with the next reads of the page.
+  await delay(5_000);
+  await daemon.end();
+  return ids;
+}
+
+function configOf(redis: BenchRedis, simulator: Simulator, requests: number) {
+  return {
+    redis: { url: `unix://${redis.socket}` },
+    sources: {
+      default: {
+        base_url: simulator.url,
+        api_key: simulator.apiKey,
+        rate_limit: { requests, per: '1s' },
+      },
+    },
+    polling: { hints: 'off' },
+    endpoints: { log: { type: 'log' } },
+  };
+}
+
+async function seen(daemon: BenchDaemon, type: string, count: number): Promise<void> {
+  await until(async () => (await daemon.events(type)).length >= count);
+}
+
+async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + PATIENCE_MS;
+  while (!(await holds())) {
+    if (Date.now() > deadline) throw new Error('the bench waited in vain');
+    await delay(100);
+  }
+}

@@ -1,0 +1,76 @@
+import { isAwaiting, isTerminalStatus, type RunSnapshot } from '../run/snapshot.ts';
+import { withChanges, type Watch } from '../watch/watch.ts';
+import { isoTime } from '../event/event.ts';
+import type { ListedRun } from './run-list.ts';
+
+/** So many statuses of a list in a row must have been confirmed by single polls. */
+const CONFIRMED = 20;
+
+/** For so long a list that was contradicted is not taken at its word, ms. */
+const LOST_MS = 3_600_000;
+
+/** One status in so many is confirmed by a single poll before it is reported. */
+const CHECKED_ONE_IN = 20;
+
+/** A confirming poll may wait for so long before a list is taken at its word, ms. */
+const PATIENCE_MS = 1_000;
+
+/** How a list has done so far. */
+export interface ListWord {
+  /** Ends and waits that single polls have confirmed since the last contradiction. */
+  confirmed: number;
+  /** When a single poll last contradicted it, milliseconds since the epoch; 0 for never. */
+  lostAt: number;
+}
+
+/** Whether what a list says is as good as a single poll, while those would wait. */
+export function isEarned({ confirmed, lostAt }: ListWord, now: number): boolean {
+  return confirmed >= CONFIRMED && now - lostAt > LOST_MS;
+}
+
+/**
+ * Whether confirming polls would wait for too long.
+ * @param waiting how many are due, those to come included
+ */
+export function isBacklog(waiting: number, requestsPerMs: number): boolean {
+  return waiting > requestsPerMs * PATIENCE_MS;
+}
+
+/** Whether a status is one that a list can be taken at its word for. */
+export function isOutcome(status: string): boolean {
+  return isTerminalStatus(status) || isAwaiting(status);
+}
+
+/**
+ * Whether a listed run says enough to be reported without a single poll, and is not one of those that
+ * are checked first.
+ */
+export function isReportable({ run, runId }: Watch, listed: ListedRun): boolean {
+  if (run === null || listed.workflow_id === null || !isOutcome(listed.status)) return false;
+  if (isTerminalStatus(listed.status) && listed.finished_at === null) return false;
+  return sumOf(runId) % CHECKED_ONE_IN !== 0;
+}
+
+/** The same for a run at each read, and as good as random between runs. */
+function sumOf(runId: string): number {
+  let sum = 0;
+  for (let at = 0; at < runId.length; at += 1) sum = (sum * 31 + runId.charCodeAt(at)) % 65_521;
+  return sum;
+}
+
+/** The snapshot that a list gives of a run; what it lacks is as it was read last. */
+export function snapshotOf(run: RunSnapshot, listed: ListedRun, readAt: number): RunSnapshot {
+  return {
+    ...run,
+    status: listed.status,
+    progress: listed.progress ?? run.progress,
+    finished_at: listed.finished_at,
+    observed_at: isoTime(readAt),
+  };
+}
+
+/** The watch of a run that only a list has shown to end: active until a single poll confirms it. */
+export function unconfirmed(before: Watch, after: Watch, nextPollAt: number): Watch {
+  const { polls, lastPolledAt } = before;
+  return withChanges(after, { state: 'active', endedAt: null, polls, lastPolledAt, nextPollAt });
+}
