@@ -20,6 +20,7 @@ const answering = {
   paused_until: null,
   last_answer_at: null,
   rate_limit: { requests: 10, per: '1s', used: 4 },
+  overdue: null,
 };
 const paused = { ...answering, name: 'eu', state: 'paused', message: 'status 429, asks for 600 s' };
 
