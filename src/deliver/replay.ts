@@ -92,6 +92,7 @@ export function createReplay(deps: ReplayDependencies): Replay {
     },
 
     async replayRequested(stopping) {
+      if ((await deliveries.nextReplays(1)).length === 0) return;
       const token = deps.newToken();
       // One process at a time: two would send a chunk twice, and mix up the order of a run.
       try {
