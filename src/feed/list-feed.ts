@@ -18,7 +18,7 @@ import type {
 import { readPage, type PageRead, type Sweep, type WantedPage } from './read-page.ts';
 
 /** A plan that is older than this is not to be relied upon: nobody makes a new one, ms. */
-const STALE_MS = 60_000;
+const STALE_MS = 180_000;
 
 /** For how long a process goes by the plan that it has read, ms. */
 const FRESH_MS = 500;
@@ -152,7 +152,8 @@ export class ListFeed {
   async makePlan(claim: RequestClaim): Promise<void> {
     const { schedule, isOn } = this.deps;
     const made = isOn ? await makePlan(this.deps) : null;
-    if (made !== null) [this.plan, this.readAt] = [made.plan, this.deps.now()];
+    if (made === null) this.plan = null;
+    else [this.plan, this.readAt] = [made.plan, this.deps.now()];
     await schedule.release(claim, made === null ? 'never' : { inMs: made.nextMs });
   }
 
@@ -188,6 +189,7 @@ export class ListFeed {
     const { now, isOn } = this.deps;
     if (!isOn) return null;
     if (now() - this.readAt > FRESH_MS) await this.refresh();
+    if (this.costMultiplier() === null) return null;
     const list = this.plan?.lists.find((one) => one.workflowId === workflowId);
     return list?.pages.some((one) => one.page === page) === true ? list.size : null;
   }

@@ -48,6 +48,7 @@ export async function makePlan(
   const watches = [...watched.keys()];
   if (watches.length < 2) {
     await recall(deps, watched, { covered: new Set(), costMultiplier: 1 });
+    await dropPlan(deps);
     return null;
   }
   const record = await store.read(source);
@@ -172,6 +173,17 @@ function pagesPerMs({ lists }: FeedRecord): number {
   if (marks.length === 0) return Infinity;
   const bytes = marks.reduce((sum, mark) => sum + mark.bytes, 0) / marks.length;
   return CORE_SHARE / (MS_PER_PAGE + bytes * MS_PER_BYTE);
+}
+
+/** Without watches no page is read: those of the last plan leave the schedule when they are claimed. */
+async function dropPlan({ source, store, schedule }: PlanDependencies): Promise<void> {
+  const plan = await store.plan(source);
+  if (plan === null || plan.lists.length === 0) return;
+  await store.putPlan(source, { ...plan, lists: [] }, []);
+  const pages = plan.lists.flatMap(({ workflowId, pages: some }) =>
+    some.map(({ page }) => pageMember({ workflowId, page })),
+  );
+  await schedule.expedite(pages);
 }
 
 /** A cadence's jitter is no reason to recall a poll. */

@@ -115,6 +115,12 @@ describe('runs of one workflow', () => {
     await waitFor(() => rig.simulator.requests.run('run-0').count > count);
   });
 
+  test('leave nothing to be read once all of them have ended', async () => {
+    for (const id of await startBatch(3)) rig.simulator.setStatus(id, 'stopped');
+    const left = () => rig.stores.redis.exists(...rig.stores.keys.requestsDue(SOURCE));
+    await waitFor(async () => (await left()) === 0, { describe: 'pages and plan to leave' });
+  });
+
   test('are read at once when somebody asks for it', async () => {
     await startBatch(3);
     const { count } = rig.simulator.requests.run('run-1');
@@ -227,9 +233,9 @@ describe('a list that has earned its word', () => {
 
   /** Runs under a short budget, once single polls have confirmed many ends that the list told. */
   async function earn(count: number): Promise<string[]> {
-    rig = await startPollRig({ polling: QUICK, rateLimit: { requests: 100, per: '1s' } });
-    const earning = addRuns(EARNING, { name: 'earning' });
-    const runs = addRuns(count, { newestAgeMs: 60_000 });
+    rig = await startPollRig({ polling: QUICK, rateLimit: { requests: 60, per: '1s' } });
+    const earning = addRuns(EARNING, { name: 'earning', newestAgeMs: 200_000 });
+    const runs = addRuns(count);
     await rig.watch([...runs, ...earning]);
     const all = [...runs, ...earning];
     await waitFor(() => all.every((id) => rig.simulator.requests.run(id).count > 0), {
@@ -248,7 +254,7 @@ describe('a list that has earned its word', () => {
   }
 
   test('has failures reported before single polls confirm them, each once', async () => {
-    const runs = await earn(130);
+    const runs = await earn(100);
     const reads = () => runs.reduce((sum, id) => sum + rig.simulator.requests.run(id).count, 0);
     const before = reads();
     for (const id of runs) rig.simulator.setStatus(id, 'failed');
@@ -266,7 +272,7 @@ describe('a list that has earned its word', () => {
   }, 60_000);
 
   test('loses it with the first failure that a single poll does not find', async () => {
-    await earn(120);
+    await earn(100);
     rig.simulator.fault({ kind: 'claim', status: 'failed', on: 'list' });
     await waitFor(async () => (await types()).includes('run.resumed'), { timeoutMs: 20_000 });
     await waitFor(() => rig.log().some(({ msg }) => msg === 'batch.contradicted'));
