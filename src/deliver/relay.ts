@@ -54,8 +54,10 @@ export class Relay {
   private readonly due = new Set<string>();
   /** Pools with a claim in flight: one at a time each. */
   private readonly claiming = new Set<string>();
-  /** Claims whose attempt is in progress, by delivery. */
+  /** Claims whose attempt is in progress and not yet written or released, by delivery. */
   private readonly attempting = new Map<string, Claim>();
+  /** Attempts whose end the loop has not seen. */
+  private attempts = 0;
   private readonly wakeUp: WakeUp;
   private isClosing = false;
   private sweeping: Promise<void> | null = null;
@@ -93,7 +95,7 @@ export class Relay {
   }
 
   private async run(): Promise<void> {
-    while (!this.isClosing || this.claiming.size + this.attempting.size > 0) {
+    while (!this.isClosing || this.claiming.size + this.attempts > 0) {
       for (const signal of await this.signals.takeAll()) this.react(signal);
       if (!this.isClosing) this.claimDue();
     }
@@ -128,7 +130,7 @@ export class Relay {
   }
 
   private onEnded({ claim: { stored }, delivered }: Signal & { kind: 'ended' }): void {
-    this.attempting.delete(stored.delivery.id);
+    this.attempts -= 1;
     this.free.release(poolOf(stored.delivery.endpoint), 1);
     this.start(delivered.claimed);
     this.note(delivered.next);
@@ -188,6 +190,7 @@ export class Relay {
         continue;
       }
       this.attempting.set(id, claim);
+      this.attempts += 1;
       this.free.take(poolOf(endpoint), 1);
       void this.attempt(claim);
     }
@@ -197,8 +200,37 @@ export class Relay {
     const pool = poolOf(claim.stored.delivery.endpoint);
     // The slot of this attempt is free once its result is written.
     const room = () => (this.isClosing ? 0 : Math.max(0, this.free.at(pool) + 1));
-    const delivered = await deliver(this.deps, claim, room);
+    const delivered = await this.deliver(claim, room);
     this.signals.put({ kind: 'ended', claim, delivered });
+  }
+
+  private async deliver(claim: Claim, room: () => number): Promise<Delivered> {
+    const { deps } = this;
+    try {
+      return await deps.deliver(claim, room);
+    } catch (error) {
+      if (isNotSent(error)) await this.release(claim).catch(deps.onError);
+      else deps.onError(error);
+      return { claimed: [], next: [] };
+    } finally {
+      // A claim that is neither written nor released here is released by the periodic check of claims.
+      this.forget(claim);
+      deps.tokens.end(claim.token);
+    }
+  }
+
+  /** Releases a claim. From now on the delivery may be claimed again, for another attempt. */
+  private async release(claim: Claim): Promise<void> {
+    const { endpoints, limitsOf } = this.deps;
+    const { id, endpoint } = claim.stored.delivery;
+    const pool = poolOf(endpoint);
+    this.forget(claim);
+    await endpoints.release({ pool, limits: limitsOf(pool) }, [{ id, token: claim.token }]);
+  }
+
+  private forget(claim: Claim): void {
+    const { id } = claim.stored.delivery;
+    if (this.attempting.get(id) === claim) this.attempting.delete(id);
   }
 
   private async readDue(): Promise<void> {
@@ -209,32 +241,6 @@ export class Relay {
       if (!this.isClosing) this.wakeUp.within(SWEEP_EVERY_MS);
     }
   }
-}
-
-async function deliver(
-  deps: RelayDependencies,
-  claim: Claim,
-  room: () => number,
-): Promise<Delivered> {
-  try {
-    return await deps.deliver(claim, room);
-  } catch (error) {
-    if (!isNotSent(error)) deps.onError(error);
-    else await release(deps, claim).catch(deps.onError);
-    return { claimed: [], next: [] };
-  } finally {
-    // A claim that is neither written nor released here is released by the periodic check of claims.
-    deps.tokens.end(claim.token);
-  }
-}
-
-async function release(
-  { endpoints, limitsOf }: RelayDependencies,
-  { stored, token }: Claim,
-): Promise<void> {
-  const { id, endpoint } = stored.delivery;
-  const pool = poolOf(endpoint);
-  await endpoints.release({ pool, limits: limitsOf(pool) }, [{ id, token }]);
 }
 
 type FreeSlots = ReturnType<typeof createFreeSlots>;

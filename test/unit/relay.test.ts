@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
 import type { Claim } from '../../src/core/delivery/delivery.ts';
+import { RunwatchError } from '../../src/core/errors.ts';
 import { createClaimTokens } from '../../src/deliver/slots.ts';
 import type { Delivered } from '../../src/deliver/deliver.ts';
 import { Relay, type RelayDependencies } from '../../src/deliver/relay.ts';
@@ -81,4 +82,35 @@ test('one round claims at as many receivers as there is room for, also beyond ha
   expect(asked.map(({ pool, most }) => [pool, most])).toEqual(
     ['a', 'b', 'c', 'd', 'e'].map((pool) => [pool, 4]),
   );
+});
+
+test('a delivery that is claimed again while its release is under way is attempted again', async () => {
+  const tooOld = new RunwatchError('the delivery was not sent', { code: 'claim_too_old' });
+  const delivered: string[] = [];
+  const { relay, asked } = relayOf({
+    deliver: async ({ token }) => {
+      delivered.push(token);
+      if (delivered.length === 1) throw tooOld;
+      return { claimed: [], next: [] };
+    },
+    endpoints: {
+      claim: ({ pool, most }) =>
+        new Promise<PoolClaims>((resolve) => {
+          asked.push({ pool, most, answer: (claims) => resolve({ claims, slots: '' }) });
+        }),
+      duePools: async () => [],
+      release: async () => {
+        relay.dispatch(['ops']);
+        await turn();
+        asked[1]?.answer([{ ...claimOf('a'), token: 'p.2' }]);
+        await turn();
+        return 1;
+      },
+    },
+  });
+  relay.dispatch(['ops']);
+  await turn();
+  asked[0]?.answer([claimOf('a')]);
+  for (let turns = 0; turns < 6; turns += 1) await turn();
+  expect(delivered).toEqual(['p.1', 'p.2']);
 });
