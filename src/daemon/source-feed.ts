@@ -164,7 +164,7 @@ function memberOf(
     });
 }
 
-interface PassGround {
+interface PassContext {
   list: RunList;
   source: Source;
   signal: AbortSignal;
@@ -173,7 +173,7 @@ interface PassGround {
 
 function discoverPass(
   deps: SourceFeedDependencies,
-  { list, source, signal, readPage }: PassGround,
+  { list, source, signal, readPage }: PassContext,
 ): DiscoverPass {
   const { config, discoveries, endpoints, now } = deps;
   return createDiscoverRuns({

@@ -4,7 +4,7 @@ import { createHints, type Hints } from '../feed/stream-feed.ts';
 import { faultLog } from './faults.ts';
 import type { Source, SourceDependencies } from './source.ts';
 
-interface HintsGround extends Pick<Source, 'budget' | 'schedule' | 'guard'> {
+interface HintsContext extends Pick<Source, 'budget' | 'schedule' | 'guard'> {
   source: SourceConfig;
 }
 
@@ -12,7 +12,7 @@ interface HintsGround extends Pick<Source, 'budget' | 'schedule' | 'guard'> {
 export function openHints(
   deps: SourceDependencies,
   name: string,
-  { source, budget, schedule, guard }: HintsGround,
+  { source, budget, schedule, guard }: HintsContext,
 ): Hints | null {
   const { polling } = deps.config;
   if (polling.hints === 'off') return null;

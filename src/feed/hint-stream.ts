@@ -39,7 +39,7 @@ interface StreamListener {
   signal: AbortSignal;
 }
 
-export interface StreamGround {
+export interface StreamContext {
   source: string;
   /** Names this process. */
   process: string;
@@ -67,42 +67,45 @@ export interface StreamedRun {
  * before the run is polled once more, so that this poll leads back to the usual cadence.
  * @returns why it is over; null where there was none to be had
  */
-export async function streamRun(ground: StreamGround, run: StreamedRun): Promise<StreamEnd | null> {
-  const { source, process, limit, store } = ground;
+export async function streamRun(
+  context: StreamContext,
+  run: StreamedRun,
+): Promise<StreamEnd | null> {
+  const { source, process, limit, store } = context;
   const { id, watch, signal } = run;
   const lease = await store.lease(source, { id, process, rank: streamRank(watch), limit });
   if (lease === null) return null;
-  if (lease.loser !== null) await ground.giveWay(lease.loser);
-  const permit = await ground.claim();
+  if (lease.loser !== null) await context.giveWay(lease.loser);
+  const permit = await context.claim();
   if (permit === null) {
     await store.release(source, { id, process, restMs: NO_LEAVE_REST_MS });
     return null;
   }
-  const end = await ground.streams.follow(watch.runId, {
+  const end = await context.streams.follow(watch.runId, {
     signal,
-    onLife: onceAlive(ground, run, permit),
-    onHint: hintListener(ground, run),
+    onLife: onceAlive(context, run, permit),
+    onHint: hintListener(context, run),
   });
   permit.settle();
   await store.release(source, { id, process, restMs: end.kind === 'closed' ? 0 : REST_MS });
-  await ground.expedite(watch.runId);
+  await context.expedite(watch.runId);
   return end;
 }
 
 /** What happened before the stream began is not in it, and is left to one more poll. */
-function onceAlive(ground: StreamGround, { id, watch }: StreamedRun, permit: Permit): () => void {
+function onceAlive(context: StreamContext, { id, watch }: StreamedRun, permit: Permit): () => void {
   let isAlive = false;
   return () => {
     if (isAlive) return;
     isAlive = true;
     permit.settle();
-    trust(ground, id, true)
-      .then(() => ground.expedite(watch.runId))
-      .catch(ground.onError);
+    trust(context, id, true)
+      .then(() => context.expedite(watch.runId))
+      .catch(context.onError);
   };
 }
 
-function hintListener(ground: StreamGround, { id, watch, signal }: StreamedRun) {
+function hintListener(context: StreamContext, { id, watch, signal }: StreamedRun) {
   let known = watch.run?.status ?? null;
   let gathering: NodeJS.Timeout | null = null;
   let doubting: NodeJS.Timeout | null = null;
@@ -110,23 +113,23 @@ function hintListener(ground: StreamGround, { id, watch, signal }: StreamedRun) 
   async function poll(): Promise<void> {
     gathering = null;
     if (signal.aborted) return;
-    await trust(ground, id, false);
-    await ground.expedite(watch.runId);
+    await trust(context, id, false);
+    await context.expedite(watch.runId);
     doubting ??= setTimeout(believe, DOUBT_MS).unref();
     doubting.refresh();
   }
 
   function believe(): void {
-    if (!signal.aborted) trust(ground, id, true).catch(ground.onError);
+    if (!signal.aborted) trust(context, id, true).catch(context.onError);
   }
 
   return (hint: RunHint): void => {
     if (!isNews(hint, known)) return;
     known = hint.status;
-    gathering ??= setTimeout(() => void poll().catch(ground.onError), GATHER_MS).unref();
+    gathering ??= setTimeout(() => void poll().catch(context.onError), GATHER_MS).unref();
   };
 }
 
-async function trust({ source, process, store }: StreamGround, id: string, trusted: boolean) {
+async function trust({ source, process, store }: StreamContext, id: string, trusted: boolean) {
   await store.trust(source, { id, process, trusted });
 }

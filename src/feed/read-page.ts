@@ -183,7 +183,7 @@ function judgeHints(runs: readonly ListedRun[], { hints, watches }: PageRecord) 
     const [hint, stored] = [hints[at] ?? null, watches[at] ?? null];
     if (hint === null) continue;
     const found = stored === null ? 'moot' : judgeHint(hint, stored.watch);
-    if (found === 'told' && isOutcome(hint.listed.status)) verdict.confirmed += 1;
+    if (found === 'confirmed' && isOutcome(hint.listed.status)) verdict.confirmed += 1;
     if (found === 'open') verdict.open.add(id);
     else verdict.judged.push(id);
     if (stored !== null && found === 'contradicted') {

@@ -6,7 +6,7 @@ import {
   type Watch,
   type WatchKey,
 } from '../core/watch/watch.ts';
-import { streamRun, type StreamEnd, type StreamGround } from './hint-stream.ts';
+import { streamRun, type StreamEnd, type StreamContext } from './hint-stream.ts';
 import { grantedPauseMs } from '../core/source/throttle.ts';
 
 /** How long a source is left alone that does not let us stream, ms. */
@@ -26,8 +26,8 @@ interface HintStore {
   ): Promise<void>;
 }
 
-interface HintsDependencies extends Omit<StreamGround, 'giveWay'> {
-  store: HintStore & StreamGround['store'];
+interface HintsDependencies extends Omit<StreamContext, 'giveWay'> {
+  store: HintStore & StreamContext['store'];
   watches: { getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]> };
   /** The source asks for a pause; null where it does not say how long. */
   pause: (asked: { retryAfterMs: number | null; message: string }) => Promise<void>;

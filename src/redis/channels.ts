@@ -18,7 +18,7 @@ export class EventBell {
 
   /** @param subscriber a connection of its own, since a subscribed one can do nothing else */
   constructor(subscriber: Redis, channel: string) {
-    const ring = () => this.ring();
+    const notify = () => this.ring();
     subscriber.on('message', (_channel, text: string) => {
       const [place = '', epoch = ''] = text.split(' ');
       this.onPlace(Number(place), epoch);
@@ -26,7 +26,7 @@ export class EventBell {
     });
     // Whatever was rung while the connection was away is made good for by a ring of our own.
     subscriber.on('ready', () => {
-      subscriber.subscribe(channel).then(ring, ring);
+      subscriber.subscribe(channel).then(notify, notify);
     });
   }
 

@@ -141,15 +141,15 @@ export class StoreWatch {
 /** Says of one kind of trouble something at most once in a while, however often it comes and goes. */
 function createVoice({ log, place, remindEveryMs }: Omit<StoreWatchOptions, 'write' | 'onUsable'>) {
   /** By kind, and by why it refuses. */
-  const toldAt = new Map<string, number>();
-  let repliesTold = 0;
+  const loggedAt = new Map<string, number>();
+  let repliesLogged = 0;
   return {
     tell(trouble: Trouble, state: StoreState): void {
       if (state.kind === 'ok') return;
       const now = performance.now();
       const name = state.kind === 'away' ? state.kind : state.code;
-      if (now - (toldAt.get(name) ?? -Infinity) < remindEveryMs * 0.9) return;
-      toldAt.set(name, now);
+      if (now - (loggedAt.get(name) ?? -Infinity) < remindEveryMs * 0.9) return;
+      loggedAt.set(name, now);
       const fields = {
         redis: place,
         lasts_ms: Math.round(now - trouble.since),
@@ -160,12 +160,12 @@ function createVoice({ log, place, remindEveryMs }: Omit<StoreWatchOptions, 'wri
         log.warn({ code: 'redis_unavailable', ...fields }, 'Redis is away');
         return;
       }
-      const replies = trouble.refusals - repliesTold;
-      repliesTold = trouble.refusals;
+      const replies = trouble.refusals - repliesLogged;
+      repliesLogged = trouble.refusals;
       log.warn({ code: 'redis_refuses', ...fields, reply: state.code, replies }, 'Redis refuses');
     },
     tellEnd({ since, refusal, isSubscribed }: Trouble): void {
-      repliesTold = 0;
+      repliesLogged = 0;
       if (!isSubscribed) return;
       const what = refusal === null ? 'Redis is back' : 'Redis takes what it is given again';
       log.info({ redis: place, lasted_ms: Math.round(performance.now() - since) }, what);

@@ -44,7 +44,7 @@ export function listMember(
     version,
     createdAt: run.created_at === null ? NaN : Date.parse(run.created_at),
     intervalMs: intervalNow(seen, context),
-    followsProgress: watch.dwell?.stalled === true || isToldOfProgress(watch, context.wants),
+    followsProgress: watch.dwell?.stalled === true || wantsProgress(watch, context.wants),
     latestAt: Math.min(
       nextReminderAt(watch.waiting, context.policy.remindAfterMs),
       stallsAt(seen, context),
@@ -63,7 +63,7 @@ function intervalNow(watch: SeenWatch, context: CadenceContext): number {
   return nextPoll(unseen, false, context).intervalMs;
 }
 
-function isToldOfProgress(watch: Watch, wants: EndpointFilter): boolean {
+function wantsProgress(watch: Watch, wants: EndpointFilter): boolean {
   return watch.subscriptions.some((one) => isSubscribed(one, 'run.progress', watch, wants));
 }
 

@@ -93,8 +93,8 @@ export function hintOf({ run }: Watch, listed: ListedRun, madeAt: number): ListH
   };
 }
 
-/** `told`: a single poll found the very status; `moot`: the run has moved on since. */
-type Verdict = 'told' | 'moot' | 'contradicted' | 'open';
+/** `confirmed`: a single poll found the very status; `moot`: the run has moved on since. */
+type Verdict = 'confirmed' | 'moot' | 'contradicted' | 'open';
 
 type JudgedWatch = Pick<Watch, 'run' | 'runAskedAt' | 'lastPolledAt' | 'state'>;
 
@@ -107,7 +107,7 @@ export function judgeHint(hint: ListHint, watch: JudgedWatch): Verdict {
   const { run, runAskedAt, state } = watch;
   if (run === null || !isReadSince(hint, watch)) return state === 'active' ? 'open' : 'moot';
   const isNews = hint.known?.status !== hint.listed.status;
-  if (isNews && run.status === hint.listed.status) return 'told';
+  if (isNews && run.status === hint.listed.status) return 'confirmed';
   if (!isContradicted(hint, run)) return 'moot';
   return (runAskedAt ?? -Infinity) >= hint.madeAt ? 'contradicted' : 'open';
 }

@@ -236,7 +236,7 @@ end
 /**
  * Claims deliveries of one pool.
  *
- * KEYS  clock, due pools, those that the plan names
+ * KEYS  clock, due pools, those that the plan names.
  * ARGV  the plan as JSON, how many at most
  */
 export const CLAIM = `
@@ -248,8 +248,8 @@ return claimAndReschedule(cjson.decode(ARGV[1]), storeNow(KEYS[1]), tonumber(ARG
 /**
  * Gives claims back: their deliveries are due at once.
  *
- * KEYS  clock, due pools, due bell, those that the plan names
- * ARGV  the plan as JSON, then ids and tokens in turn
+ * KEYS  clock, due pools, due bell, those that the plan names.
+ * ARGV  the plan as JSON, then ids and tokens in turn.
  * Returns how many were given back; those whose token is another by now were not.
  */
 export const RELEASE_DELIVERIES = `
@@ -273,7 +273,7 @@ return released
 /**
  * Pools that are worth asking, the first first, and the store's time.
  *
- * KEYS  clock, due pools
+ * KEYS  clock, due pools.
  * ARGV  how many at most
  */
 export const DUE_POOLS = `
@@ -285,8 +285,8 @@ return {storeNow(KEYS[1]), redis.call('ZRANGE', KEYS[2], 0, ARGV[1] - 1, 'WITHSC
  * Makes all that waits at a receiver due at once: what is parked, and what waits for its next attempt.
  * In steps of so many at the most, so that Redis is never busy for long.
  *
- * KEYS  clock, due pools, due bell, those that the plan names
- * ARGV  the plan as JSON, the receiver, how many at most
+ * KEYS  clock, due pools, due bell, those that the plan names.
+ * ARGV  the plan as JSON, the receiver, how many at most.
  * Returns how many deliveries were moved up.
  */
 export const RETRY_RECEIVER = `
@@ -305,7 +305,7 @@ return #ids
  * The clock was set back to what it was before somebody set it forward: what was due only because of
  * that time is due now, rather than late by as much.
  *
- * KEYS  clock, due pools, those that the plan names
+ * KEYS  clock, due pools, those that the plan names.
  * ARGV  the plan as JSON, the step in ms
  */
 export const MOVE_DELIVERIES_BACK = `

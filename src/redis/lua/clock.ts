@@ -30,7 +30,7 @@ end
 `;
 
 /**
- * KEYS  clock
+ * KEYS  clock.
  * Returns [now, steps, offset]
  */
 export const READ_CLOCK = `
@@ -41,8 +41,8 @@ return {storeNow(KEYS[1])}
 /**
  * Takes a step forward out of the clock, unless another process has done so since it was seen.
  *
- * KEYS  clock
- * ARGV  the step in ms, the number of steps when it was seen
+ * KEYS  clock.
+ * ARGV  the step in ms, the number of steps when it was seen.
  * Returns 1 when it was taken out
  */
 export const TAKE_OUT_STEP = `

@@ -17,8 +17,8 @@ end
  * read, and of the slots of its pool; and the events about it. A delivery that has come to its end makes
  * way for the next one of its order, and its slot goes to what is due at the pool.
  *
- * KEYS  clock, due pools, due bell, delivery, those that the effects name
- * ARGV  expected version, document, effects as JSON
+ * KEYS  clock, due pools, due bell, delivery, those that the effects name.
+ * ARGV  expected version, document, effects as JSON.
  * Returns 'delivery' or 'endpoint', whichever had changed, else what has been claimed at its pool.
  */
 export const MOVE_DELIVERY = `
@@ -96,8 +96,8 @@ return claimAndReschedule(p, now, effects.most)
 /**
  * Forgets live deliveries that have settled; those that are pending, or unknown, are kept.
  *
- * KEYS  sorted set of settled deliveries, those that the plan names
- * ARGV  plan as JSON
+ * KEYS  sorted set of settled deliveries, those that the plan names.
+ * ARGV  plan as JSON.
  * Returns how many were forgotten.
  */
 export const FORGET_DELIVERIES = `

@@ -3,8 +3,8 @@ import { CLAIMS } from './claims.ts';
 /**
  * Sets for how long a turn at a list lasts on, where it is still ours.
  *
- * KEYS  turn
- * ARGV  token, milliseconds
+ * KEYS  turn.
+ * ARGV  token, milliseconds.
  * Returns 1 when it is, 0 when somebody else may have it.
  */
 export const KEEP_TURN = `
@@ -17,8 +17,8 @@ return 1
  * Moves the cursor of a list, where the claim of its first page is still ours. One that stays where it
  * is does not make the append-only file grow by all that it holds.
  *
- * KEYS  claims, cursor
- * ARGV  member, token, cursor as JSON, milliseconds for which it is kept
+ * KEYS  claims, cursor.
+ * ARGV  member, token, cursor as JSON, milliseconds for which it is kept.
  * Returns 1 when it was moved, 0 when another process has the claim.
  */
 export const MOVE_CURSOR = `

@@ -57,8 +57,8 @@ end
  * Writes the state of an endpoint, if it is still what was read, and notes that its pool may be worth
  * asking now.
  *
- * KEYS  clock, due pools, due bell, those that the plan names
- * ARGV  what to write as JSON, the plan of the pool as JSON, the receiver
+ * KEYS  clock, due pools, due bell, those that the plan names.
+ * ARGV  what to write as JSON, the plan of the pool as JSON, the receiver.
  * Returns 1, or 0 on a conflict.
  */
 export const WRITE_ENDPOINT = `

@@ -4,8 +4,8 @@ import { RAISE } from './system-event.ts';
  * Begins a new epoch, and raises the event that says why, if the store is still in the epoch that was
  * seen: of several processes that notice a loss, one says so.
  *
- * KEYS  epochs, those that the effects name
- * ARGV  the epochs that were seen, the new ones, effects of the event as JSON or ''
+ * KEYS  epochs, those that the effects name.
+ * ARGV  the epochs that were seen, the new ones, effects of the event as JSON or ''.
  * Returns false where another process was first, else the pools at which deliveries are due now.
  */
 export const RENEW_EPOCH = `

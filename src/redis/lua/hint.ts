@@ -24,8 +24,8 @@ end
 /**
  * Takes the lease of a run, where need be from the one that needs it least.
  *
- * KEYS  leases, ranks, holders, rests
- * ARGV  watch id, process, rank, limit, lease in ms
+ * KEYS  leases, ranks, holders, rests.
+ * ARGV  watch id, process, rank, limit, lease in ms.
  * Returns the id of the one that it was taken from, '' where there was room, nil when it is not had.
  */
 export const LEASE_STREAM = `
@@ -49,8 +49,8 @@ return loser
 /**
  * Extends the leases of a process.
  *
- * KEYS  leases, ranks, holders
- * ARGV  process, lease in ms, watch ids
+ * KEYS  leases, ranks, holders.
+ * ARGV  process, lease in ms, watch ids.
  * Returns the ids whose lease it has lost.
  */
 export const RENEW_STREAMS = `
@@ -69,7 +69,7 @@ return lost
 /**
  * Notes whether a stream is to be relied upon.
  *
- * KEYS  leases, ranks, holders
+ * KEYS  leases, ranks, holders.
  * ARGV  watch id, process, '+' or ''
  */
 export const TRUST_STREAM = `
@@ -80,7 +80,7 @@ if isHeldBy(ARGV[1], ARGV[2]) then redis.call('HSET', KEYS[3], ARGV[1], ARGV[2] 
 /**
  * Gives a lease back; the run is not streamed again for some time.
  *
- * KEYS  leases, ranks, holders, rests
+ * KEYS  leases, ranks, holders, rests.
  * ARGV  watch id, process, rest in ms
  */
 export const RELEASE_STREAM = `
@@ -92,7 +92,7 @@ if tonumber(ARGV[3]) > 0 then redis.call('ZADD', KEYS[4], now + ARGV[3], ARGV[1]
 /**
  * Leases that were not extended in time, because their process is no more.
  *
- * KEYS  leases, ranks, holders
+ * KEYS  leases, ranks, holders.
  * ARGV  how many at most
  */
 export const LAPSED_STREAMS = `
@@ -103,7 +103,7 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
 /**
  * Forgets a lease that was not extended in time.
  *
- * KEYS  leases, ranks, holders
+ * KEYS  leases, ranks, holders.
  * ARGV  watch id
  */
 export const FORGET_LAPSED_STREAM = `

@@ -53,7 +53,7 @@ end
 /**
  * A watch with what belongs to it, as it is at one moment.
  *
- * KEYS  watch, its live events, its live deliveries
+ * KEYS  watch, its live events, its live deliveries.
  * ARGV  beginnings of keys of events, deliveries and attempts; settled deliveries; most events and
  *       deliveries
  * Returns [record], and where the watch is live and has not too many: [record, events as place and text
@@ -87,7 +87,7 @@ return {record, events, deliveries}
 /**
  * Part of the events or deliveries of a watch.
  *
- * KEYS  watch, its live events or deliveries
+ * KEYS  watch, its live events or deliveries.
  * ARGV  beginning of their keys, 'newest' or 'oldest', number to go on from or '', most of them, and the
  *       fields that are wanted: version or '', and text
  * Returns [packed record] where the watch is folded, else ['', number, version, text, …].
@@ -113,8 +113,8 @@ return reply
 /**
  * One event or delivery.
  *
- * KEYS  its hash, the watch that it belongs to, where it belongs to one
- * ARGV  two fields
+ * KEYS  its hash, the watch that it belongs to, where it belongs to one.
+ * ARGV  two fields.
  * Returns ['live', field, field], ['folded', packed record], or nothing.
  */
 export const READ_ONE = `
@@ -130,7 +130,7 @@ return {}
  *
  * KEYS  watch, its live events, its live deliveries, folded, settled deliveries, those due for folding,
  *       those that the plan names
- * ARGV  identity of the record as it was read, packed record, plan as JSON
+ * ARGV  identity of the record as it was read, packed record, plan as JSON.
  * Returns 1 where it is folded now.
  */
 export const FOLD = `
@@ -158,7 +158,7 @@ return 1
  * Unfolds a watch, unless it has changed since it was read: it has the same version, events and
  * deliveries as before, and is due for folding again.
  *
- * KEYS  as for folding, with the clock behind those that are named there
+ * KEYS  as for folding, with the clock behind those that are named there.
  * ARGV  identity of the record as it was read, the rest of the record, plan as JSON
  */
 export const UNFOLD = `
@@ -190,8 +190,8 @@ return 1
  * Writes a folded watch anew, unless it has changed since it was read, perhaps without some of its
  * deliveries.
  *
- * KEYS  watch, folded, settled deliveries, those that the plan names
- * ARGV  identity of the record as it was read, packed record, plan as JSON
+ * KEYS  watch, folded, settled deliveries, those that the plan names.
+ * ARGV  identity of the record as it was read, packed record, plan as JSON.
  * Returns 1 where it was written.
  */
 export const REPACK = `
@@ -211,8 +211,8 @@ return 1
 /**
  * Forgets a folded watch with all that belongs to it, unless it has changed since it was read.
  *
- * KEYS  watch, folded, settled deliveries, those that the plan names
- * ARGV  identity of the record as it was read, plan as JSON
+ * KEYS  watch, folded, settled deliveries, those that the plan names.
+ * ARGV  identity of the record as it was read, plan as JSON.
  * Returns 1 where it is gone.
  */
 export const FORGET_FOLDED = `
@@ -242,7 +242,7 @@ return 1
 /**
  * Forgets events of a live watch that has too many to be folded.
  *
- * KEYS  its live events, those that the plan names
+ * KEYS  its live events, those that the plan names.
  * ARGV  plan as JSON
  */
 export const FORGET_EVENTS = `

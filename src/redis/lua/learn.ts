@@ -85,8 +85,8 @@ end
 /**
  * Reads what is known of a workflow, which may count as using it.
  *
- * KEYS  hash of the workflow, sorted set of workflows by use, clock
- * ARGV  version that the reader has or '', name of the workflow where reading it is using it or ''
+ * KEYS  hash of the workflow, sorted set of workflows by use, clock.
+ * ARGV  version that the reader has or '', name of the workflow where reading it is using it or ''.
  * Returns the fields and values of the hash: none where nothing is known; false where the reader has
  * that version.
  */

@@ -59,7 +59,7 @@ end
  * Walks the numbers that are in a log and in all of the indexes, some chunks at a time, and adds what
  * each number stands for.
  *
- * KEYS  indexes, perhaps none
+ * KEYS  indexes, perhaps none.
  * ARGV  log, 'newest' or 'oldest', number to go on from or '', most numbers, most chunks, what a number
  *       is: 'name', 'watch', 'event' or 'delivery', beginnings of keys as JSON
  * Returns the number to go on from or '', then five texts of each number: itself, the watch's id, the

@@ -178,7 +178,7 @@ end
  * Which one that is, and whether there is one at all, is decided here and nowhere else: \`standing\`
  * says what the source admits, \`select\` which request goes first.
  *
- * KEYS  clock, claims, permits, shares, due sets, state, probe and open of the source
+ * KEYS  clock, claims, permits, shares, due sets, state, probe and open of the source.
  * ARGV  token, limit (0 for none), hold of a permit in ms, lease in ms, beginning of the watches' keys,
  *       patience of each kind in ms, 1 where pages go before confirming polls
  * Returns ['claimed', member, kind, due time, now, watch, 1 where the source does not simply answer,
@@ -241,8 +241,8 @@ return nothing('idle', 0)
 /**
  * A permit for one request beyond those of claims, unless the source is closed.
  *
- * KEYS  clock, permits, state, probe and open of the source
- * ARGV  request, limit, hold in ms, lease in ms of a probe, 0 for a request that is to be none
+ * KEYS  clock, permits, state, probe and open of the source.
+ * ARGV  request, limit, hold in ms, lease in ms of a probe, 0 for a request that is to be none.
  * Returns [0 or 1, requests that count, ms for which the rate limit is used up or the source closed]
  */
 export const ADMIT_REQUEST = `
@@ -268,7 +268,7 @@ return {isAdmitted and 1 or 0, count, usedUpMs}
 /**
  * Notes that a request was answered: it arrived by now, and counts no longer than the limit's time.
  *
- * KEYS  clock, permits
+ * KEYS  clock, permits.
  * ARGV  request, the limit's time in ms
  */
 export const SETTLE_REQUEST = `
@@ -279,8 +279,8 @@ redis.call('ZADD', KEYS[2], 'XX', 'LT', storeNow(KEYS[1]) + ARGV[2] + 1, ARGV[1]
 /**
  * Gives claims back. They are due after so many ms, at the time since when they were due, or no more.
  *
- * KEYS  clock, claims, due sets
- * ARGV  'in', 'as before' or 'never', ms, then member and token of each
+ * KEYS  clock, claims, due sets.
+ * ARGV  'in', 'as before' or 'never', ms, then member and token of each.
  * Returns how many there were
  */
 export const RELEASE_CLAIMS = `
@@ -308,8 +308,8 @@ return released
 /**
  * Claims polls that are made without a request, as far as they are scheduled and not claimed.
  *
- * KEYS  clock, claims, due sets
- * ARGV  lease in ms, then member and token of each
+ * KEYS  clock, claims, due sets.
+ * ARGV  lease in ms, then member and token of each.
  * Returns the tokens of those that were claimed
  */
 export const CLAIM_POLLS = `
@@ -331,8 +331,8 @@ return claimed
 /**
  * Keeps a claim for another lease.
  *
- * KEYS  clock, claims
- * ARGV  member, token, lease in ms
+ * KEYS  clock, claims.
+ * ARGV  member, token, lease in ms.
  * Returns 1 where it is still held by the token
  */
 export const RENEW_CLAIM = `
@@ -348,7 +348,7 @@ return 1
 /**
  * Makes members due now, as far as they are in the schedule.
  *
- * KEYS  clock, claims, due sets
+ * KEYS  clock, claims, due sets.
  * ARGV  members
  */
 export const EXPEDITE = `
@@ -362,7 +362,7 @@ for place = 1, #ARGV do plan.expedite(ARGV[place], now, now) end
  * Moves members from the time that was read to another. One that is claimed, or has another time by
  * now, is left alone.
  *
- * KEYS  due sets
+ * KEYS  due sets.
  * ARGV  member, from and to of each
  */
 export const DEFER = `
@@ -377,8 +377,8 @@ end
 /**
  * Enters members that are missing; those that are there stay as they are.
  *
- * KEYS  clock, claims, due sets
- * ARGV  kind, members
+ * KEYS  clock, claims, due sets.
+ * ARGV  kind, members.
  * Returns how many were missing
  */
 export const ENTER_MISSING = `
@@ -399,7 +399,7 @@ return entered
 /**
  * Enters members, or makes them due earlier.
  *
- * KEYS  clock, claims, due sets
+ * KEYS  clock, claims, due sets.
  * ARGV  kind, then member and within how many ms it is due, of each
  */
 export const ENTER_WITHIN = `
@@ -415,7 +415,7 @@ end
 /**
  * How a source's schedule stands.
  *
- * KEYS  clock, claims, due sets
+ * KEYS  clock, claims, due sets.
  * Returns [now, polls, of these due, the earliest due time of a poll or '', that of anything or '']
  */
 export const SURVEY = `
@@ -438,7 +438,7 @@ return {now, members, due, earliest, first}
 /**
  * Moves what was scheduled while the clock was ahead back by so much, once that was taken out of it.
  *
- * KEYS  clock, due sets
+ * KEYS  clock, due sets.
  * ARGV  step in ms
  */
 export const MOVE_BACK = `

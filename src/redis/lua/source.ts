@@ -28,7 +28,7 @@ end
 /**
  * Writes what is known of a source, unless another process has since it was read.
  *
- * KEYS  state, probe, open
+ * KEYS  state, probe, open.
  * ARGV  the state as it was read ('' for none), as it is now ('' for none), 1 to let go of the probe,
  *       when it answered again ('' where it did not just now), for how long that is kept in ms
  * Returns 1 when it was written.
@@ -44,8 +44,8 @@ return 1
 /**
  * Takes the checks of runs that are gone which are due, for the time of a lease.
  *
- * KEYS  checks
- * ARGV  now, lease in ms, how many at the most
+ * KEYS  checks.
+ * ARGV  now, lease in ms, how many at the most.
  * Returns their ids
  */
 export const TAKE_GONE = `

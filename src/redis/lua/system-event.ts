@@ -15,8 +15,8 @@ end
 `;
 
 /**
- * KEYS  those that the effects name
- * ARGV  effects as JSON
+ * KEYS  those that the effects name.
+ * ARGV  effects as JSON.
  * Returns the pools at which deliveries are due now.
  */
 export const RAISE_EVENT = `

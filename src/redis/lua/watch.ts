@@ -19,7 +19,7 @@ end
  * the change: its places in the indexes, its events, their fan-out, what it tells of how long states
  * last, and when it is due next. One step or none. A document that is the same is not written again.
  *
- * KEYS  watch, clock, claims, permits, due sets, those that the effects name
+ * KEYS  watch, clock, claims, permits, due sets, those that the effects name.
  * ARGV  expected version, head, document or '' where it is the same, effects as JSON or '' where there
  *       are none, what it does to the schedule or '', member, token or '', ms or '', kind or '',
  *       for how long a permit counts after its answer in ms or ''

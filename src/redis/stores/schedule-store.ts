@@ -16,7 +16,7 @@ import { readWatch } from './watch-record.ts';
 const OVERDUE_KEPT_MS = 60_000;
 
 /** What a process asks for when it has time for a request to a source. */
-export interface ClaimAsk {
+export interface ClaimRequestOptions {
   token: string;
   /** The rate limit whose permit the claim takes. */
   limit: RateLimit;
@@ -81,7 +81,7 @@ export class ScheduleStore {
   ) {}
 
   /** Claims the most urgent request that is due, with its permit. */
-  async claim(source: string, ask: ClaimAsk): Promise<ClaimedRequest | NothingClaimed> {
+  async claim(source: string, ask: ClaimRequestOptions): Promise<ClaimedRequest | NothingClaimed> {
     const { keys } = this;
     const [is, ...rest] = await this.redis.rwClaimRequest(
       keys.clock,
