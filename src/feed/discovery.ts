@@ -32,7 +32,7 @@ interface DiscoveryStore {
   recover(list: RunList): Promise<boolean>;
 }
 
-/** Tells of what is worth a line in the log. */
+/** Reports what is worth a line in the log. */
 export interface DiscoveryLog {
   discovered(list: RunList, runs: number): void;
   /** Once, until the list can be read again. */
@@ -67,7 +67,7 @@ type Ending =
   | { kind: 'complete'; nextMs: number | null }
   /** Another process has the claim, or this one stops: nothing is lost by that. */
   | { kind: 'left' }
-  /** `pausedMs`: for how long the whole source is left alone for it. */
+  /** `pausedMs`: for how long the whole source is paused for it. */
   | { kind: 'trouble'; message: string; pausedMs: number };
 
 /**

@@ -12,7 +12,7 @@ const NO_LEAVE_REST_MS = 2_000;
 const GATHER_MS = 100;
 
 /**
- * After a hint the run is polled as others are for so long: what is read may lag behind what was told.
+ * After a hint the run is polled as others are for so long: a read may lag behind the stream.
  */
 const DOUBT_MS = 15_000;
 

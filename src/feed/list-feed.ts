@@ -17,7 +17,7 @@ import type {
 } from './ports.ts';
 import { readPage, type PageRead, type Sweep, type WantedPage } from './read-page.ts';
 
-/** A plan that is older than this is not to be relied upon: nobody makes a new one, ms. */
+/** A plan that is older than this does not hold any more: no process makes a new one, ms. */
 const STALE_MS = 180_000;
 
 /** For how long a process goes by the plan that it has read, ms. */
@@ -69,8 +69,8 @@ export interface ListFeedDependencies {
 }
 
 /**
- * The lists of one source, each read by nobody else: pages show which watched runs have changed, so
- * that single polls follow what they say, and discovery finds new runs on them. What a page says is a
+ * The lists of one source, which nothing else reads. Pages show which watched runs have changed, so
+ * that single polls follow, and discovery finds new runs on them. What a page says is a
  * hint: it expedites or defers single polls.
  */
 export class ListFeed {
@@ -131,7 +131,7 @@ export class ListFeed {
     ]);
   }
 
-  /** How much dearer requests are by the present plan; null where there is none. */
+  /** The cost multiplier of the present plan; null where there is none. */
   costMultiplier(): number | null {
     const isCurrent = this.plan !== null && this.deps.now() - this.plan.at < STALE_MS;
     return isCurrent ? (this.plan?.costMultiplier ?? null) : null;

@@ -261,13 +261,13 @@ function toPoll(
   return checked === null ? runIds : [...runIds, checked];
 }
 
-/** Runs before their first read of which no page has told before. */
+/** Runs before their first read that no page has shown before. */
 function unseenNews({ unseen }: PageFindings, { hints }: PageRecord, runs: readonly ListedRun[]) {
   const known = new Set(runs.filter((_, at) => hints[at] !== null).map(({ id }) => id));
   return unseen.filter(({ watch }) => !known.has(watch.runId));
 }
 
-/** Under a short budget the first reads of runs that go on can wait: a list tells when they do not. */
+/** Under a short budget the first reads of runs that go on can wait: a list shows when they do not. */
 async function deferFirst(
   { schedule, now, random }: ListFeedDependencies,
   news: PageFindings['unseen'],

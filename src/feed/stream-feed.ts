@@ -9,7 +9,7 @@ import {
 import { streamRun, type StreamEnd, type StreamContext } from './hint-stream.ts';
 import { grantedPauseMs } from '../core/source/throttle.ts';
 
-/** How long a source is left alone that does not let us stream, ms. */
+/** How long no stream is opened at a source that refuses them, ms. */
 const REFUSED_REST_MS = 600_000;
 
 /** How long no stream is asked for after one had the source paused, beyond that pause, at the least, ms. */
@@ -83,7 +83,7 @@ export function createHints(deps: HintsDependencies): Hints {
     if (status === 429 || (status === 503 && retryAfterMs !== null)) {
       const pausedMs = grantedPauseMs(retryAfterMs);
       const untilMs = now() + pausedMs;
-      // Else streams that nobody needs would keep the source paused for those who read runs.
+      // Else streams that are not needed would keep the source paused for polls.
       notBefore = Math.max(notBefore, untilMs + Math.max(PAUSED_REST_MS, pausedMs));
       await deps.pause({ retryAfterMs, message: `status ${status}` });
     } else if (status !== null && status < 500) {

@@ -12,14 +12,14 @@ interface WatchStore {
 export interface WatchDiscoveredDependencies {
   watches: WatchStore;
   scheduleOf: (source: string) => Pick<Schedule, 'entered'> | undefined;
-  /** Who is told of runs that nobody has registered. */
+  /** Subscriptions of runs that were discovered, not registered. */
   subscriptions: Subscription[];
   defaults: RegisterDefaults;
   now: () => number;
 }
 
 /**
- * Watches runs that nobody watches yet. A run that is watched already, or was, stays as it is, so
+ * Watches runs that are not watched yet. A run that is watched already, or was, does not change, so
  * that this can be done again and again. Returns a function that resolves with how many were new.
  */
 export function createWatchDiscovered(deps: WatchDiscoveredDependencies) {
@@ -34,7 +34,7 @@ export function createWatchDiscovered(deps: WatchDiscoveredDependencies) {
         const schedule = { does: 'enter', withinMs: 0, kind: firstKind(watch) } as const;
         return { before: null, after: watch, events: [], deliveries: [], samples: [], schedule };
       });
-    // Whoever has registered a run meanwhile has said who is to be told of it.
+    // A registration made meanwhile has its own subscriptions.
     const written = changes.length === 0 ? [] : await watches.commitMany(changes);
     const created = written.filter((due) => due !== null).length;
     await scheduleOf(source)?.entered(created);

@@ -41,7 +41,7 @@ interface Asked {
   question: ListQuestion;
   /** Milliseconds since the epoch. */
   now: number;
-  /** Told of the fields that runs lack, or have in a form that cannot be read. */
+  /** Called with the fields that runs lack, or have in a form that cannot be read. */
   onUnread: (fields: string[]) => void;
 }
 
@@ -126,7 +126,7 @@ function runsOf(items: readonly unknown[], { onUnread }: Asked): ListedRun[] {
   });
 }
 
-/** Servers that heed neither would show the same runs on every page. */
+/** Servers that ignore both would show the same runs on every page. */
 function isAsked({ items, page, size }: WirePage, question: ListQuestion): boolean {
   return (
     (page ?? question.page) === question.page &&

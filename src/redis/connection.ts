@@ -165,7 +165,7 @@ export function createRedisConnections(options: Options): RedisConnections {
 
 /** Lets running commands finish, but does not wait long for a server that does not answer. */
 async function end(redis: Redis): Promise<void> {
-  // Between two attempts there is nothing to close, and ioredis tells of no end.
+  // Between two attempts there is nothing to close, and ioredis reports no end.
   if (redis.status === 'end' || redis.status === 'reconnecting') return redis.disconnect();
   const ended = new Promise((resolve) => redis.once('end', resolve));
   const cut = delay(QUIT_TIMEOUT_MS, undefined, { ref: false });

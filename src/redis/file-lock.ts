@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { RunwatchError } from '../core/errors.ts';
 
 const RETRY_MS = 25;
-/** A holder touches its lock while it works; one left alone for this long has died. */
+/** A holder touches its lock while it works; one untouched for this long has died. */
 const STALE_AFTER_MS = 10_000;
 
 /** Held while the callback of {@link withFileLock} runs. */
@@ -15,7 +15,7 @@ interface FileLock {
 
 /**
  * Runs `work` while no other process that asks for the lock at `path` does. A lock whose holder
- * died is taken over: at once when its process is gone, else when nobody touched it for 10 s
+ * died is taken over: at once when its process is gone, else when it was not touched for 10 s
  * (process ids are used again, above all in containers).
  * @throws RunwatchError `lock_timeout` after `timeoutMs` of waiting
  */

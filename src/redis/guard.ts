@@ -15,7 +15,7 @@ export interface Failure {
 const DISPENSABLE: ReadonlySet<string> = new Set(['info', 'config', 'client']);
 
 /**
- * Passes every error of a connection, and of its duplicates, through `failure` before anybody sees
+ * Passes every error of a connection, and of its duplicates, through `failure` before a listener sees
  * it. ioredis hangs the arguments of the command on each error, and they may be a password or
  * what must not be logged; so those are dropped in any case.
  */

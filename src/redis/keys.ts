@@ -79,11 +79,11 @@ export function createKeys(prefix: string) {
     sourceAdmission: (source: string) => sourceAdmission(key, source),
     /** String, when a source last gave a valid answer, ms since the epoch. */
     sourceAnswered: (source: string) => key('answered', source),
-    /** Sorted set of the ids of watches whose run is gone, by when it is looked for once more. */
+    /** Sorted set of the ids of watches whose run is gone, by when they are checked again. */
     goneChecks: key('gone-checks'),
     /** Sorted set of the requests that count against a source's rate limit, by until when they do. */
     budget: (source: string) => key('budget', source),
-    /** Who streams which run of a source: leases, ranks, holders and rests; see `lua/hint.ts`. */
+    /** The streams of a source: leases, ranks, holders and rests; see `lua/hint.ts`. */
     hints: (source: string): [string, string, string, string] => [
       key('hint-leases', source),
       key('hint-ranks', source),
@@ -231,7 +231,7 @@ function listName({ source, workflowId }: RunList): string[] {
 
 export type Keys = ReturnType<typeof createKeys>;
 
-/** The field of the ledger that counts a delivery. */
+/** The field of the delivery counters that counts a delivery. */
 export function ledgerField(delivery: Pick<Delivery, 'state' | 'endpoint'>): string {
   return `${delivery.state} ${countedReceiver(delivery.endpoint)}`;
 }

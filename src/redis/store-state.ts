@@ -39,7 +39,7 @@ interface Trouble {
 }
 
 /**
- * Keeps what is known of Redis, and tells of a trouble when it begins, now and then, and at its end.
+ * Keeps what is known of Redis, and reports a trouble when it begins, now and then, and at its end.
  * However many connections break and commands are refused, that is all that is logged.
  */
 export class StoreWatch {

@@ -1,7 +1,7 @@
 import { offsetsOf } from './layout.ts';
 import type { PlannedList, PlannedWatch } from './plan.ts';
 
-/** A list in use is dearer than another cover by this share before it is left. */
+/** A list in use must cost this share more than another cover before it is left. */
 const KEPT = 0.9;
 
 /** Pages read of one list at most. */

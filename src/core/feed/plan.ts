@@ -28,7 +28,7 @@ const HEADROOM = 20;
 
 /** A watch as a plan sees it. */
 export interface PlannedWatch {
-  /** Null where no read has told its workflow yet. */
+  /** Null before a read has shown its workflow. */
   workflowId: string | null;
   /** By Noxus, ms since the epoch; NaN where it is not known. */
   createdAt: number;
@@ -73,9 +73,9 @@ export interface ListPlan {
 }
 
 export interface FeedPlan {
-  /** How much dearer than at their profile's price requests are, from 1. */
+  /** By how much requests cost more than their profile's price, from 1. */
   costMultiplier: number;
-  /** Beyond {@link costMultiplier}, how much dearer pages are for what taking them in costs. */
+  /** Beyond {@link costMultiplier}, by how much pages cost more for the CPU that they take. */
   pageMultiplier: number;
   /** Requests each ms with which all runs would be read as promptly as profiles ask for. */
   wantedPerMs: number;
@@ -128,7 +128,7 @@ const SPENDING = { least: 1, most: 4, more: 1.15, less: 0.85, aim: 0.95 };
 /**
  * How much more to plan than fits by what is foreseen, from what the plan before has used of the rate
  * limit: the confirming reads that it leaves room for may not come.
- * @param used share of the rate limit that was used of late
+ * @param used share of the rate limit that was used recently
  */
 export function spendingAfter(
   { spending, costMultiplier }: { spending: number; costMultiplier: number },

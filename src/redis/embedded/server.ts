@@ -22,12 +22,12 @@ const LOADING_TIMEOUT_MS = 600_000;
 
 /** The Redis that the daemon runs for itself. */
 export interface EmbeddedRedis {
-  /** Where clients connect; it stays the same when the server is restarted. */
+  /** Where clients connect; a restart of the server keeps it. */
   readonly socketPath: string;
   /** Whether the server was found running: in use, or left behind by a daemon that was killed. */
   readonly reused: boolean;
   /**
-   * Lets go of the server, and shuts it down unless somebody else is connected to it. Never
+   * Lets go of the server, and shuts it down unless another client is connected to it. Never
    * throws; a server that is left running is found by the next start.
    * @param timeoutMs after this it returns in any case
    */
@@ -112,7 +112,7 @@ async function awaitServer(
   }
 }
 
-/** Whoever else's server listens there must not be filled with our keys, let alone be shut down. */
+/** A foreign server that listens there must not be filled with our keys, let alone be shut down. */
 function verified(
   ground: Ground,
   server: { control: Redis; dir: string; pid: number },
@@ -132,7 +132,7 @@ function isRunning(child: ChildProcess): boolean {
   return child.exitCode === null && child.signalCode === null;
 }
 
-/** Under the lock, so that no other daemon takes the server up while it is on its way out. */
+/** Under the lock, so that no other daemon takes the server up while it shuts down. */
 async function closeServer(ground: Ground, timeoutMs: number): Promise<'stopped' | 'left_running'> {
   try {
     return await withFileLock(ground.lockPath, timeoutMs, async () => {
@@ -158,7 +158,7 @@ const MAX_PAUSE_MS = 5_000;
 /** A server that ran for this long had started well; the next restart is immediate again. */
 const STEADY_AFTER_MS = 10_000;
 
-/** A server that answers, and the connection by whose end its death is noticed. */
+/** A server that answers, and a connection that ends with it. */
 export interface RunningServer {
   control: Redis;
   pid: number;

@@ -302,7 +302,7 @@ return #ids
 `;
 
 /**
- * The clock was set back to what it was before somebody set it forward: what was due only because of
+ * The clock was set back to what it was before it was set forward: what was due only because of
  * that time is due now, rather than late by as much.
  *
  * KEYS  clock, due pools, those that the plan names.

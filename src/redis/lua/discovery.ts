@@ -5,7 +5,7 @@ import { CLAIMS } from './claims.ts';
  *
  * KEYS  turn.
  * ARGV  token, milliseconds.
- * Returns 1 when it is, 0 when somebody else may have it.
+ * Returns 1 when it is, 0 when another process may have it.
  */
 export const KEEP_TURN = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -14,7 +14,7 @@ return 1
 `;
 
 /**
- * Moves the cursor of a list, where the claim of its first page is still ours. One that stays where it
+ * Moves the cursor of a list, where the claim of its first page is still ours. One that remains where it
  * is does not make the append-only file grow by all that it holds.
  *
  * KEYS  claims, cursor.

@@ -1,5 +1,5 @@
 /**
- * Who streams which run of a source. A lease bounds how many streams there are in all processes, and
+ * The streams of the runs of a source. A lease bounds how many streams there are in all processes, and
  * passes on what a killed process held. Times are by Redis's clock.
  *
  * leases   sorted set of watch ids by the end of their lease

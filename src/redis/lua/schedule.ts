@@ -175,7 +175,7 @@ end
 
 /**
  * Claims the most urgent request that is due, and takes its permit of the source's rate limit with it.
- * Which one that is, and whether there is one at all, is decided here and nowhere else: \`standing\`
+ * Which one that is, and whether there is one at all, is decided here and nowhere else: \`sourceAdmission\`
  * says what the source admits, \`select\` which request goes first.
  *
  * KEYS  clock, claims, permits, shares, due sets, state, probe and open of the source.
@@ -360,7 +360,7 @@ for place = 1, #ARGV do plan.expedite(ARGV[place], now, now) end
 
 /**
  * Moves members from the time that was read to another. One that is claimed, or has another time by
- * now, is left alone.
+ * now, does not change.
  *
  * KEYS  due sets.
  * ARGV  member, from and to of each
@@ -375,7 +375,7 @@ end
 `;
 
 /**
- * Enters members that are missing; those that are there stay as they are.
+ * Enters members that are missing; those that are there do not change.
  *
  * KEYS  clock, claims, due sets.
  * ARGV  kind, members.

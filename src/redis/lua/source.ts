@@ -1,6 +1,6 @@
 /**
  * Whether a source may be asked. While it is closed only probes are, one at a time, from `probeAt` on;
- * who probes has the probe key for as long as a request can take, so that a killed process holds up
+ * a probe holds the probe key for as long as a request can take, so that a killed process holds up
  * the next probe no longer.
  *
  * `sourceAdmission(state, probe, request, leaseMs, now)` gives 0 where everything may be asked, 1 where this

@@ -31,7 +31,7 @@ export interface PoolClaims {
   slots: string;
 }
 
-/** Twice the deadline: whoever sent in time has written the result by then, ms. */
+/** Twice the deadline: a process that sent in time has written the result by then, ms. */
 export function leaseMs({ deadlineMs }: EndpointLimits): number {
   return 2 * deadlineMs;
 }

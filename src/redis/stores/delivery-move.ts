@@ -31,7 +31,7 @@ export interface DeliveryMove {
   endpoint: StoredEndpoint;
   /** What the endpoint's state becomes; absent where nothing was learned of it. */
   stateAfter?: EndpointState;
-  /** What the slots of its pool become, as JSON; absent where they stay. */
+  /** What the slots of its pool become, as JSON; absent where they do not change. */
   slots?: string;
   /** For how long nothing goes to its pool, ms. */
   pauseMs?: number;

@@ -6,7 +6,7 @@ import type { Keys } from '../keys.ts';
 
 /**
  * A cursor outlives every ordinary downtime, and not a discovery that is switched off for long: what
- * was started meanwhile is old news by then.
+ * was started meanwhile is known by then.
  */
 const CURSOR_KEPT_MS = 30 * 86_400_000;
 

@@ -204,7 +204,7 @@ export class RetentionStore {
         version: String(version),
         key: this.keys.delivery(delivery.id),
         attempts: this.keys.attempts(delivery.id),
-        // What tells of an endpoint is in no log of events: it goes with its delivery.
+        // An event about an endpoint is in no log of events: it goes with its delivery.
         event: delivery.runId === '' ? this.keys.event(delivery.eventId) : '',
         live: liveDeliveriesOf(this.keys, delivery),
         indexes: deliveryIndexes(this.keys, delivery),

@@ -12,7 +12,7 @@ import type { Keys } from '../keys.ts';
 import { replies } from '../replies.ts';
 import { readWatch } from './watch-record.ts';
 
-/** Longer than several looks: then the processes that noticed are gone, ms. */
+/** Longer than several checks: then the processes that noticed are gone, ms. */
 const OVERDUE_KEPT_MS = 60_000;
 
 /** What a process asks for when it has time for a request to a source. */

@@ -50,7 +50,7 @@ export class SecretStore {
   /**
    * Writes the text of an endpoint.
    * @param before what was read; null for none
-   * @returns false when somebody else has written meanwhile
+   * @returns false when another process has written meanwhile
    */
   async replace(endpoint: string, before: string | null, after: string): Promise<boolean> {
     const { endpointSecrets } = this.keys;

@@ -15,7 +15,7 @@ import { replies } from '../replies.ts';
 
 /**
  * Most tables that are kept, about a kilobyte each: two for each of 10,000 states, how long it lasts
- * and how long the next news takes from its beginning on. Beyond that, the workflows that were used
+ * and how long the next transition takes from its beginning on. Beyond that, the workflows that were used
  * longest ago are forgotten; of a workflow that has too many, nothing is learned of new states.
  */
 export const TABLE_LIMITS = { ofAll: 20_000, ofOne: 100 };
@@ -30,7 +30,7 @@ export class StatisticsStore {
   /**
    * Reads workflows in one round trip.
    * @param wanted with the version that the reader has, if any
-   * @param options.isUse whether what is news to the reader counts as used by that
+   * @param options.isUse whether reading what has changed counts as use
    * @returns in order; null where nothing is known, `unchanged` where the reader has it
    */
   async read(
@@ -185,7 +185,7 @@ function readStatistics(key: WorkflowKey, reply: Buffer[]): WorkflowStatistics |
   };
 }
 
-/** Stays, endings by bin, seconds at risk by bin. */
+/** Samples, endings by bin, seconds at risk by bin. */
 function readTable(packed: Buffer): Statistics {
   const [runs = 0, ...bins] = readDoubles(packed);
   return { runs, endings: bins.slice(0, BINS), secondsAtRisk: bins.slice(BINS) };

@@ -44,7 +44,7 @@ function readHead(text: string): (number | null)[] {
 /**
  * The document of a watch. What is usual is left unsaid, and so is what stands in the key: that makes
  * records half as long, and one that was written before there was a field is read as if the field
- * had said what is usual. Times are told from the registration on.
+ * had said what is usual. Times count from the registration on.
  */
 type WatchRecord = {
   [Name in Exclude<keyof Watch, NotInDocument | 'run' | 'dwell' | 'phases'>]:
@@ -109,7 +109,7 @@ function runRecord(run: RunSnapshot, runId: string): RunRecord {
   };
 }
 
-/** A stay in few letters: when it began, after the registration, and a second number once it is stalled. */
+/** A dwell time in few letters: when it began, after the registration, and a second number once it is stalled. */
 type DwellRecord = [sinceMs: number, stalled?: 1];
 
 function dwellRecord({ since, stalled }: DwellState, registeredAt: number): DwellRecord {
