@@ -9,7 +9,7 @@ const WORKFLOW = '5f0c2b7e-3a4d-4c55-9a53-0c1d2e3f4a5b';
 /** Faster than anything but these tests would poll. */
 const QUICK = { min_interval: '50ms', max_interval: '200ms' };
 
-/** Single polls that are put off by so much are put off because of a list. */
+/** Single polls that are deferred by so much are deferred because of a list. */
 const FAR_MS = 5_000;
 
 let rig: PollRig;
@@ -47,7 +47,7 @@ async function untilPutOff(runIds: string[]): Promise<void> {
   });
 }
 
-/** Waits for so many more looks at lists. */
+/** Waits for so many more reads of lists. */
 async function untilLooked(times: number): Promise<void> {
   const before = looks().length;
   await waitFor(() => looks().length >= before + times, { describe: 'looks at the list' });
@@ -59,7 +59,7 @@ async function startBatch(count: number): Promise<string[]> {
   const runs = addRuns(count);
   await rig.watch(runs);
   await untilPutOff(runs);
-  // A poll that was under way just then has set a time of its own, and is put off with the next look.
+  // A poll that was under way just then has set a time of its own, and is deferred by the next read.
   await waitFor(
     async () => {
       const before = singles();
@@ -72,7 +72,7 @@ async function startBatch(count: number): Promise<string[]> {
 }
 
 describe('runs of one workflow', () => {
-  test('are polled by one list read for all of them, and singly where it shows a change', async () => {
+  test('runs of one workflow are polled by one list read, and singly where it shows a change', async () => {
     const runs = await startBatch(100);
     const [before, startedAt] = [singles(), Date.now()];
     /** A list is checked by a single read each five seconds, at the most. */
@@ -88,7 +88,7 @@ describe('runs of one workflow', () => {
     expect(rig.simulator.requests.maxInFlightPerRun).toBe(1);
   });
 
-  test('are found on the pages that they are on, though the list moves on meanwhile', async () => {
+  test('runs are found on their pages although the list moves on meanwhile', async () => {
     rig = await startPollRig({ polling: QUICK });
     const runs = addRuns(30, { newestAgeMs: 90_000 });
     addRuns(90, { name: 'newer' });
@@ -99,7 +99,7 @@ describe('runs of one workflow', () => {
     await waitFor(async () => (await types()).includes('run.failed'));
   });
 
-  test('are polled singly where batch polling is off', async () => {
+  test('runs are polled singly where batch polling is off', async () => {
     rig = await startPollRig({ polling: { ...QUICK, batch: 'off' } });
     const runs = addRuns(3);
     await rig.watch(runs);
@@ -107,7 +107,7 @@ describe('runs of one workflow', () => {
     expect(rig.simulator.requests.lists).toBe(0);
   });
 
-  test('are polled singly again when only one of them is left', async () => {
+  test('the last active run of a workflow is polled singly again', async () => {
     const runs = await startBatch(3);
     for (const id of runs.slice(1)) rig.simulator.setStatus(id, 'stopped');
     await waitFor(async () => (await types()).length === 2);
@@ -115,13 +115,13 @@ describe('runs of one workflow', () => {
     await waitFor(() => rig.simulator.requests.run('run-0').count > count);
   });
 
-  test('leave nothing to be read once all of them have ended', async () => {
+  test('no list is read once all runs have ended', async () => {
     for (const id of await startBatch(3)) rig.simulator.setStatus(id, 'stopped');
     const left = () => rig.stores.redis.exists(...rig.stores.keys.requestsDue(SOURCE));
     await waitFor(async () => (await left()) === 0, { describe: 'pages and plan to leave' });
   });
 
-  test('are read at once when somebody asks for it', async () => {
+  test('a run is read at once when a user asks for it', async () => {
     await startBatch(3);
     const { count } = rig.simulator.requests.run('run-1');
     await rig.pollNow('run-1');
@@ -138,12 +138,12 @@ describe('progress', () => {
     rig.simulator.setStatus('run-0', 'running', 50);
   };
 
-  test('is read for those who are told of it', async () => {
+  test('a change of progress causes a single poll where an endpoint subscribes to progress', async () => {
     await steps({ events: ['run.progress'] });
     await waitFor(async () => (await types()).includes('run.progress'));
   });
 
-  test('is no reason for a read where nobody is', async () => {
+  test('a change of progress causes no single poll without a subscription to progress', async () => {
     await steps({});
     await untilLooked(4);
     const [, ...since] = looks().slice(-4);
@@ -152,7 +152,7 @@ describe('progress', () => {
 });
 
 describe('several processes', () => {
-  test('read a list one at a time', async () => {
+  test('several processes read a list one at a time', async () => {
     rig = await startPollRig({ polling: QUICK, pollers: 3 });
     const runs = addRuns(5);
     await rig.watch(runs);
@@ -169,7 +169,7 @@ describe('several processes', () => {
 });
 
 describe('a budget that is short', () => {
-  test('goes to runs that nobody has seen before it goes to the list of those that were', async () => {
+  test('a short budget goes to first reads before it goes to list pages', async () => {
     rig = await startPollRig({ polling: QUICK, rateLimit: { requests: 11, per: '2s' } });
     // By the end of a first poll, the poller knows how many watches there were when it started.
     const { id: first } = rig.simulator.add({ steps: [{ after_ms: 0, status: 'failed' }] });
@@ -219,7 +219,7 @@ describe('a list that can not be trusted', () => {
     },
   );
 
-  test('pauses the source when it is asked to slow down', async () => {
+  test('a 429 of a list pauses the source', async () => {
     await startBatch(5);
     rig.simulator.fault({ kind: 'status', status: 429, retry_after: 600, on: 'list', count: 1 });
     await waitFor(() => looks().some(({ outcome }) => outcome === 'rate_limited'));
@@ -231,7 +231,7 @@ describe('a list that can not be trusted', () => {
 describe('a list that has earned its word', () => {
   const EARNING = 40;
 
-  /** Runs under a short budget, once single polls have confirmed many ends that the list told. */
+  /** Runs under a short budget, once single polls have confirmed many ends that the list showed. */
   async function earn(count: number): Promise<string[]> {
     rig = await startPollRig({ polling: QUICK, rateLimit: { requests: 60, per: '1s' } });
     const earning = addRuns(EARNING, { name: 'earning', newestAgeMs: 200_000 });
@@ -253,7 +253,7 @@ describe('a list that has earned its word', () => {
     return runs;
   }
 
-  test('has failures reported before single polls confirm them, each once', async () => {
+  test('a list that has earned its word reports failures once, before single polls confirm them', async () => {
     const runs = await earn(100);
     const reads = () => runs.reduce((sum, id) => sum + rig.simulator.requests.run(id).count, 0);
     const before = reads();
@@ -271,7 +271,7 @@ describe('a list that has earned its word', () => {
     expect(await told('run.failed')).toBe(runs.length);
   }, 60_000);
 
-  test('loses it with the first failure that a single poll does not find', async () => {
+  test('a list loses its word with the first failure that a single poll contradicts', async () => {
     await earn(100);
     rig.simulator.fault({ kind: 'claim', status: 'failed', on: 'list' });
     await waitFor(async () => (await types()).includes('run.resumed'), { timeoutMs: 20_000 });

@@ -99,7 +99,7 @@ function life() {
   const rig = deliveryRig({
     limits: LIMITS,
     retry: RETRY,
-    // By rule: a notice is no news an hour after.
+    // By rule: a notice is out of date an hour after.
     isOvertaken: ({ eventType, createdAt }) =>
       eventType === 'run.awaiting_human_feedback' && now() - createdAt > 3_600_000,
   });
@@ -107,7 +107,7 @@ function life() {
   rig.startProcess('b');
   const planned: string[] = [];
   const requested = new Set<string>();
-  /** Requests whose jobs somebody else has, or had. */
+  /** Requests with jobs that another process has, or had. */
   const givenUp = new Set<Sent>();
   const giveUp = (some: Sent[]) => {
     for (const one of some) givenUp.add(one);
@@ -154,7 +154,7 @@ function life() {
     retry: (one) => rig.retryAll(ENDPOINTS[one.endpoint] ?? ''),
     takeOver: async () => rig.takeOver(current, `a${generation - 1}`),
     look: () => rig.settle('b'),
-    // Whoever attempts something is held up for so long that its places lapse.
+    // A process is held up for so long that its claims lapse.
     async stall() {
       giveUp(rig.open());
       await rig.advance(HELD_MS);
@@ -167,7 +167,7 @@ function life() {
     },
   };
 
-  /** Per run and endpoint a later event is never followed by an earlier one that nobody asked for. */
+  /** Per run and endpoint a later event is never followed by an earlier one that was not requested. */
   function expectOrder(): void {
     for (const { deliveryId, runId, endpoint: to } of rig.sent.slice(looked)) {
       const lane = `${runId} ${to}`;
@@ -180,7 +180,7 @@ function life() {
     looked = rig.sent.length;
   }
 
-  /** No more attempts are on their way than there are places, those of lost processes aside. */
+  /** No more attempts are in progress than there are slots, those of lost processes aside. */
   function expectPlaces(): void {
     const onTheirWay = new Map<string, Set<string>>();
     const isHeld = (one: Sent) => one.at + HELD_MS > rig.now() && !givenUp.has(one);
@@ -211,7 +211,7 @@ function life() {
   };
 }
 
-/** Everybody is well again, and what humans held back they let go. */
+/** Every receiver is well again, and pauses are lifted. */
 async function heal(rig: DeliveryRig, planned: string[], process: string): Promise<void> {
   for (const name of ENDPOINTS) {
     await rig.turn(name, resume);

@@ -43,7 +43,7 @@ async function subscriptionsOf(runId: string) {
 }
 
 describe('a discovered run', () => {
-  test('is watched once, however often it is discovered, and is due at once', async () => {
+  test('a discovered run is watched once, however often it is discovered, and is due at once', async () => {
     const { watchDiscovered } = discoverer();
     expect(await watchDiscovered('default', ['new-1', 'new-2'])).toBe(2);
     expect(await watchDiscovered('default', ['new-1', 'new-2', 'new-3'])).toBe(1);
@@ -52,7 +52,7 @@ describe('a discovered run', () => {
     expect(await subscriptionsOf('new-3')).toEqual([everybody]);
   });
 
-  test('that is watched already, or was, stays as it is', async () => {
+  test('discovery does not change a run that is or was watched', async () => {
     const { watchDiscovered } = discoverer();
     const key = { source: 'default', runId: 'registered' };
     await registerWatches([
@@ -67,7 +67,7 @@ describe('a discovered run', () => {
     expect(await stores.requests.dueTimes('default', ['unwatched'])).toEqual([null]);
   });
 
-  test('that somebody registers just then is theirs', async () => {
+  test('a registration made during discovery keeps its own subscriptions', async () => {
     const key = { source: 'default', runId: 'raced' };
     const { watchDiscovered } = discoverer({
       watches: {
@@ -89,7 +89,7 @@ describe('the claim of the head of a list', () => {
   let lists = 0;
   const newList = (): RunList => ({ source: 'default', workflowId: `workflow-${(lists += 1)}` });
 
-  test('is what it takes to move the cursor', async () => {
+  test('only the claim of the head of a list moves its cursor', async () => {
     const list = newList();
     const member = pageMember({ ...list, page: 1 });
     await stores.requests.enterMissing(list.source, 'list', [member]);
@@ -106,7 +106,7 @@ describe('the claim of the head of a list', () => {
     expect(await store.cursor({ ...list, workflowId: null })).toBeNull();
   });
 
-  test('counts failures in a row, and tells once that they are over', async () => {
+  test('failures of a list in a row are counted, and their end is reported once', async () => {
     const [list, other] = [newList(), newList()];
     expect([await store.fail(list, 'status 500'), await store.fail(list, 'status 403')]).toEqual([
       1, 2,

@@ -22,7 +22,7 @@ function openSource() {
 }
 
 describe('streams', () => {
-  test('are as many as there may be, over all processes, and one for each run', async () => {
+  test('streams are limited over all processes, and one for each run', async () => {
     const { lease } = openSource();
     expect(await lease('a', 1)).toBe(true);
     expect(await lease('a', 1, 'two')).toBe(false);
@@ -30,7 +30,7 @@ describe('streams', () => {
     expect(await lease('c', 3)).toBe(false);
   });
 
-  test('are taken from the run that needs one least, whose process is told', async () => {
+  test('a stream is taken from the run that needs one least, and its process learns of that', async () => {
     const { source, lease } = openSource();
     await lease('a', 1);
     await lease('b', 3);
@@ -40,7 +40,7 @@ describe('streams', () => {
     expect(await hints.renew(source, 'two', ['urgent'])).toEqual([]);
   });
 
-  test('are not opened again while the run rests', async () => {
+  test('a stream is not opened again while the run rests', async () => {
     const { lease, release } = openSource();
     await lease('a', 1);
     await release('a', 60_000);
@@ -50,14 +50,14 @@ describe('streams', () => {
     expect(await lease('b', 1)).toBe(true);
   });
 
-  test('are given back only by the process that holds them', async () => {
+  test('a stream is given back only by the process that holds it', async () => {
     const { lease, release } = openSource();
     await lease('a', 1);
     await release('a', 0, 'two');
     expect(await lease('a', 1, 'two')).toBe(false);
   });
 
-  test('are relied upon when their process says so, and as long as it does', async () => {
+  test('a stream is relied upon only while its process says so', async () => {
     const { source, lease, release } = openSource();
     await lease('a', 1);
     const trust = (process: string, trusted: boolean) =>
@@ -75,7 +75,7 @@ describe('streams', () => {
     expect(await hints.isStreamed(source, 'a')).toBe(false);
   });
 
-  test('of a killed process are taken up, and kept until that is done', async () => {
+  test('streams of a killed process are taken up, and kept until that is done', async () => {
     const { source, lease } = openSource();
     await lease('a', 1);
     await lease('b', 1, 'two');

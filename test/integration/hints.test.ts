@@ -63,7 +63,7 @@ function watchOf(runId: string, fields: Partial<Watch> = {}): Watch {
 }
 
 describe('a process that has as many streams as there may be', () => {
-  test('gives one to a run that needs it more, and never has one too many', async () => {
+  test('a process with all its streams gives one to a run that needs it more', async () => {
     hints.offer(watchOf('older', { registeredAt: NOON - 1 }));
     hints.offer(watchOf('newer', { registeredAt: NOON }));
     await waitFor(() => open.size === LIMIT);
@@ -80,8 +80,8 @@ describe('a process that has as many streams as there may be', () => {
   });
 });
 
-describe('a source that answers a stream by asking to be left alone', () => {
-  test('is asked for no stream for longer than that, so that runs can be read', async () => {
+describe('a source that throttles a stream', () => {
+  test('no stream is opened for longer than the source asks, so that runs can be polled', async () => {
     refusal = { kind: 'refused', status: 429, retryAfterMs: 1 };
     hints.offer(watchOf('first'));
     await waitFor(() => pauses === 1);

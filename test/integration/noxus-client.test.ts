@@ -284,7 +284,7 @@ describe('an answer', () => {
     expect(await read(origin)).toMatchObject(expected);
   });
 
-  test('that redirects is not followed, so the key stays with the host it is for', async () => {
+  test('that redirects is not followed, so the key goes to no other host', async () => {
     let visits = 0;
     const elsewhere = await serve((_, response) => {
       visits += 1;

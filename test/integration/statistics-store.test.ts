@@ -27,7 +27,7 @@ const sampleOf = (changes: Partial<DurationSample> = {}): DurationSample => ({
   ...changes,
 });
 
-/** The writing of a watch that tells so much of how long states last. */
+/** A change of a watch with these samples. */
 function changeWith(samples: DurationSample[]): WatchChange {
   const after = newWatch({ runId: fresh('run') });
   return { before: null, after, events: [], deliveries: [], samples };
@@ -47,7 +47,7 @@ const anySample = fc.record({
 });
 
 describe('what is learned', () => {
-  test('is to the last bit what the core makes of the same samples', async () => {
+  test('stored statistics are to the last bit what the core makes of the same samples', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(anySample, { minLength: 1, maxLength: 12 }), async (drawn) => {
         const workflowId = fresh('workflow');
@@ -70,14 +70,14 @@ describe('what is learned', () => {
     );
   });
 
-  test('is not learned from a write that lost a race', async () => {
+  test('a write that lost a race adds no samples', async () => {
     const workflowId = fresh('workflow');
     const change = changeWith([sampleOf({ workflowId })]);
     expect(await watches.commitMany([change, change])).toEqual([[], null]);
     expect((await read(workflowId))?.states.get('running/0')?.runs).toBe(1);
   });
 
-  test('is nothing where a look sees a run as it was: such a look writes the watch alone', async () => {
+  test('a poll without a change writes the watch alone', async () => {
     const workflowId = fresh('workflow');
     const watch = newWatch({ runId: fresh('run') });
     await watches.commit({ before: null, after: watch, events: [], deliveries: [] });
@@ -97,7 +97,7 @@ describe('what is learned', () => {
     expect(await read(workflowId)).toBeNull();
   });
 
-  test('stays apart by source', async () => {
+  test('statistics of two sources are separate', async () => {
     const workflowId = fresh('workflow');
     await watches.commit(changeWith([sampleOf({ workflowId, source: 'one' })]));
     await watches.commit(changeWith([sampleOf({ workflowId, source: 'two', state: 'queued/0' })]));
@@ -108,7 +108,7 @@ describe('what is learned', () => {
 });
 
 describe('the end of a watch', () => {
-  test('tells how long the run lasted, and what it took to see its end', async () => {
+  test('the end of a watch adds how long the run lasted, and the requests and delay to see its end', async () => {
     const workflowId = fresh('workflow');
     for (const [requests, delayMs] of [
       [4, 1_000],
@@ -146,7 +146,7 @@ describe('the end of a watch', () => {
 });
 
 describe('a reader', () => {
-  test('is given only what is newer than what it has', async () => {
+  test('a reader of statistics gets only what is newer than what it has', async () => {
     const workflowId = fresh('workflow');
     const ask = (version: number | null) =>
       store.read([{ source: 'default', workflowId, version }], { isUse: true });
@@ -158,7 +158,7 @@ describe('a reader', () => {
     expect(await ask(1)).toMatchObject([{ version: 2 }]);
   });
 
-  test('finds workflows page by page, the latest to be known first, by source too', async () => {
+  test('workflows are listed page by page, the newest first, by source too', async () => {
     const source = fresh('listed');
     const made: string[] = [];
     for (let at = 0; at < 5; at += 1) {
@@ -184,7 +184,7 @@ describe('a reader', () => {
 });
 
 describe('what is kept', () => {
-  test('of one workflow, are a hundred tables at most, which go on learning', async () => {
+  test('a workflow keeps at most a hundred tables, which go on learning', async () => {
     const workflowId = fresh('workflow');
     const states = Array.from({ length: TABLE_LIMITS.ofOne + 5 }, (_, at) => `odd-${at}/0`);
     await watches.commit(changeWith(states.map((state) => sampleOf({ workflowId, state }))));
@@ -194,7 +194,7 @@ describe('what is kept', () => {
     expect(known?.get('odd-99/0')?.runs).toBe(2);
   });
 
-  test('are the two tables of 10,000 states that were used last, in less than half of 64 MiB', async () => {
+  test('the two workflows of 10,000 states that were used last are kept, in less than half of 64 MiB', async () => {
     const perWorkflow = 40;
     const workflowIds = Array.from({ length: TABLE_LIMITS.ofAll / perWorkflow + 10 }, () =>
       fresh('crowd'),

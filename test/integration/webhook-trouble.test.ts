@@ -32,7 +32,7 @@ async function noConnectionLeft(server: RawServer): Promise<void> {
   while (server.open() > 0) await new Promise(setImmediate);
 }
 
-/** Writes for as long as the other side takes it; `tally` tells how much that was. */
+/** Writes for as long as the other side takes it; `tally` counts how much that was. */
 function flood(socket: Socket, chunk: string, tally: { written: number }): void {
   const pump = () => {
     while (!socket.destroyed && socket.write(chunk)) tally.written += chunk.length;
@@ -237,7 +237,7 @@ describe('aborting an attempt', () => {
     const { channel } = await facing((socket) => {
       socket.write('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n');
     }, 10_000);
-    // Node tells of a response just before it hands it on.
+    // Node announces a response just before it hands it on.
     const abort = () => setImmediate(() => controller.abort());
     subscribe('http.client.response.finish', abort);
     releasers.push(() => void unsubscribe('http.client.response.finish', abort));

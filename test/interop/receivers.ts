@@ -8,7 +8,7 @@ import { SOURCES } from './places.ts';
 import { SECRET, TOKEN, type RawWebhook, type Stage } from './stage.ts';
 import { endWithParts, pythonWith, type Tools } from './tools.ts';
 
-/** How long a webhook may be on its way, ms. */
+/** How long a webhook may take, ms. */
 const PATIENCE = { timeoutMs: 60_000 };
 
 /** A receiver of the official library of a language, running. */

@@ -1,5 +1,5 @@
 /*
- * Checks runwatch with tools that others wrote: `npm run test:interop`. A part whose language is not
+ * Checks runwatch with tools of others: `npm run test:interop`. A part whose language is not
  * on this machine says so and is left out.
  */
 import { mkdir } from 'node:fs/promises';

@@ -59,7 +59,7 @@ function onPage(watch: Watch, run: ListedRun, changes: Partial<ListMember> = {})
 describe('a page', () => {
   const compare = (...found: WatchOnPage[]) => comparePage(found, NOON + 20_000);
 
-  test('tells changed runs from unchanged ones; progress counts where it is asked for', () => {
+  test('a page separates changed runs from unchanged ones; progress counts where it is subscribed to', () => {
     const moved = listed({ progress: 99 });
     const found = [
       onPage(seen(), listed()),
@@ -72,7 +72,7 @@ describe('a page', () => {
     expect(unchanged).toHaveLength(2);
   });
 
-  test('tells of runs before their first read which have ended and which go on', () => {
+  test('a page shows which runs before their first read have ended and which go on', () => {
     const first = newWatch({ run: null });
     const { changed, unseen } = compare(
       onPage(first, listed({ status: 'failed' })),
@@ -81,7 +81,7 @@ describe('a page', () => {
     expect([changed.length, unseen.length]).toEqual([1, 1]);
   });
 
-  test('disagrees where it shows as running what a single poll has long seen to end', () => {
+  test('a page disagrees where it shows as running what a single poll has long seen to end', () => {
     const run = snapshot({ status: 'completed', observed_at: iso(NOON) });
     const ended = newWatch({ state: 'finished', run });
     expect(compare(onPage(ended, listed())).disagrees).toContain('a single read has it completed');
@@ -92,7 +92,7 @@ describe('a page', () => {
 describe('a single poll that a page stands in for', () => {
   const options = { pageMs: 1_000, backstopMs: 120_000, now: NOON, random: () => 0 };
 
-  test('is deferred for some reads of the page, and left alone while it is due later than those', () => {
+  test('is deferred for some reads of the page, and unchanged while it is due later than those', () => {
     expect(deferredTo(memberOf(seen()), options)).toBe(NOON + 15_000);
     expect(deferredTo(memberOf(seen()), { ...options, pageMs: 10_000 })).toBe(NOON + 30_000);
     expect(deferredTo(memberOf(seen({ nextPollAt: NOON + 11_000 })), options)).toBeNull();

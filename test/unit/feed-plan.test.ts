@@ -119,7 +119,7 @@ describe('the plan of a feed', () => {
     expect(paged.costMultiplier).toBeLessThan(single.costMultiplier / 10);
   });
 
-  test('looks for runs that were never read at the head of the list of the source', () => {
+  test('a plan reads the head of the list of the source for runs that were never read', () => {
     const unseen = watches(250, 1, { workflowId: null, createdAt: NaN, isUnseen: true });
     expect(pagesOf(planFeed(unseen, lists(0), SHORT))).toEqual([[SOURCE, [1, 2, 3]]]);
   });
