@@ -188,9 +188,9 @@ async function trouble(
 }
 
 /**
- * The page to be read next. Now and then that is the first again; from there it goes down to what is
- * known by now, and on from a page above the one where it stopped, for runs that were deleted
- * meanwhile have moved all others up.
+ * The next page to read. Now and then that is the first again. From there the pass goes down to
+ * what is known by now. It goes on from a page above the one where it stopped, since deleted runs
+ * move all others up.
  */
 function nextPlace(place: Place, { isCut, runs }: RunPage, hasFresh: boolean): Place {
   if (isCut) return { ...HEAD, size: Math.max(1, runs.length) };

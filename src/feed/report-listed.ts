@@ -33,9 +33,9 @@ interface Reported {
 }
 
 /**
- * Reports ends and waits by the word of a list that has earned it, while confirming polls would wait:
- * each is committed under a claim as a poll's result, and its watch stays active until a single poll
- * follows.
+ * Reports ends and waits by the word of a list that has earned it, while confirming polls would
+ * wait. Each is committed under a claim as a poll's result. The watch remains active until a single
+ * poll follows.
  */
 export async function reportListed(
   deps: ListFeedDependencies,

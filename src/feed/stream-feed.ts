@@ -37,8 +37,8 @@ interface HintsDependencies extends Omit<StreamContext, 'giveWay'> {
 
 /**
  * Hints of one source: streams of the events of its runs, which say when a poll is worth while. They
- * are never the truth: a hint only expedites a poll, and whatever becomes of a stream, the poll that
- * follows its end puts the run back under the usual cadence. So a stream may lie, hang or be missing.
+ * are never the truth: a hint only expedites a poll. Whatever becomes of a stream, the poll
+ * that follows its end puts the run back under the usual cadence. So a stream may lie, hang or be missing.
  */
 export interface Hints {
   /** A run was seen that goes on: opens a stream for it, where there is one to be had. */

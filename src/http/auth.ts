@@ -113,8 +113,8 @@ function bearerToken(header: string | undefined): string | null {
 }
 
 /**
- * Compares digests, which have one length, with every token: neither the length of a token nor its
- * place in the list nor how much of it was guessed shows in the time that this takes.
+ * Compares digests of one length with every token. The time that this takes shows neither the
+ * length of a token, nor its place in the list, nor how much of it was guessed.
  */
 function tokenFinder(tokens: readonly TokenConfig[]): (presented: string) => TokenConfig | null {
   const known = tokens.map((token) => ({ token, digest: sha256(token.token) }));

@@ -12,8 +12,8 @@ interface Connection {
 /**
  * Keeps account of the open connections.
  *
- * Beyond `most`, a new connection takes the place of the oldest on which nothing is in progress,
- * first of one that never sent a request: connections that only wait must not keep requests out.
+ * Beyond `most`, a new connection takes the place of the oldest idle one, first of one that never
+ * sent a request. Connections that only wait must not keep requests out.
  *
  * `close()` ends with the last answer. Node by itself waits for connections that were opened ahead of
  * a request, as browsers and pools do, and keeps those that served one until their idle time-out.

@@ -249,8 +249,8 @@ function sized(origin: string, size: number | bigint): string {
 }
 
 /**
- * Answers what is not HTTP, or comes too slowly, or has headers beyond Node's limit: there is no
- * request yet, so the answer is written to the socket itself, and the connection closed.
+ * Answers what is not HTTP, comes too slowly, or has headers beyond Node's limit. There is no
+ * request yet, so the answer is written to the socket itself, which is then closed.
  */
 export function answerClientError(error: { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || socket.destroyed || socket.writableEnded) return;

@@ -27,8 +27,8 @@ interface SkimOptions {
 
 /**
  * Skims runs off the wire. Runs may drag along documents of any size (`definitions`, `workflow`,
- * `input`) that must not be kept: while they come in, fields that are not wanted are dropped, and
- * whatever is nested in a run, and every long string, becomes `null`. So an answer takes no more
+ * `input`) that must not be kept. While they come in, unwanted fields are dropped. Whatever is nested in a
+ * run, and every long string, becomes `null`. So an answer takes no more
  * memory than its wanted fields do. It is no parser: invalid JSON remains invalid.
  */
 export class RunSkimmer {

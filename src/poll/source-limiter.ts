@@ -37,8 +37,8 @@ interface ClaimedPermit {
 
 /**
  * The rate limiter of a source, in one process. All processes share one log of requests. A request
- * counts from before it is sent until one period after its answer or certain arrival, so that no
- * window of one period ever contains more requests than the limit.
+ * counts from before it is sent until one period after its answer or certain arrival.
+ * So no window of one period ever contains more requests than the limit.
  */
 export interface SourceLimiter {
   limit: RateLimit;

@@ -246,8 +246,8 @@ function isUntrusted(error: Error): boolean {
 }
 
 /**
- * Lets the commands that are issued in one turn of the event loop go out in one write, and reach
- * Redis in one read: a write of its own for each is a fifth of what Redis does for a poll. Nothing
+ * Sends the commands of one turn of the event loop in one write, which Redis reads at once. A write
+ * for each command is a fifth of what Redis does for a poll. Nothing
  * else changes. ioredis can gather commands in pipelines too, but those cost more than they save,
  * and what of them was unanswered when a connection broke would not be sent again.
  */

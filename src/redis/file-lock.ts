@@ -15,8 +15,8 @@ interface FileLock {
 
 /**
  * Runs `work` while no other process that asks for the lock at `path` does. A lock whose holder
- * died is taken over: at once when its process is gone, else when it was not touched for 10 s
- * (process ids are used again, above all in containers).
+ * died is taken over: at once when its process is gone, else when it was not
+ * touched for 10 s. Process ids are used again, above all in containers.
  * @throws RunwatchError `lock_timeout` after `timeoutMs` of waiting
  */
 export async function withFileLock<Result>(

@@ -213,9 +213,10 @@ function requestKeys(key: (...parts: string[]) => string) {
 }
 
 /**
- * What says whether a source may be asked: a string with the JSON of what is known of a source that does
- * not simply answer; a string, the request that probes it, which expires after the longest that can
- * take; a string, when it answered again after an outage, ms since the epoch.
+ * Three strings that say whether a source may be asked. The first is the JSON of what is known of a
+ * source that does not simply answer. The second names the request that probes it, and expires
+ * after the longest that can take. The third is when it answered again after an outage, ms since
+ * the epoch.
  */
 function sourceAdmission(
   key: (...parts: string[]) => string,

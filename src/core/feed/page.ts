@@ -91,9 +91,9 @@ interface DeferralOptions {
 }
 
 /**
- * The time to which a single poll is deferred by a page that shows its run unchanged: for several
- * reads of the page, so that a list that is read no more stops to matter by itself; never beyond the
- * backstop, nor what else the watch needs a single poll for.
+ * The time to which a page that shows its run unchanged defers a single poll: several reads of the
+ * page. So a list that is read no more stops to matter by itself. The time is never beyond the
+ * backstop, nor beyond what else the watch needs a poll for.
  * @returns milliseconds since the epoch; null where the poll is due later than the next reads anyway
  */
 export function deferredTo(

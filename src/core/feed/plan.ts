@@ -126,8 +126,8 @@ type Multipliers = Pick<FeedPlan, 'costMultiplier' | 'pageMultiplier'>;
 const SPENDING = { least: 1, most: 4, more: 1.15, less: 0.85, aim: 0.95 };
 
 /**
- * How much more to plan than fits by what is foreseen, from what the plan before has used of the rate
- * limit: the confirming reads that it leaves room for may not come.
+ * How much more to plan than is foreseen to fit, by what the plan before has used of the rate
+ * limit. The confirming reads that it leaves room for may not come.
  * @param used share of the rate limit that was used recently
  */
 export function spendingAfter(

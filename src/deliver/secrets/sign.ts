@@ -10,8 +10,8 @@ const GENERATED_BYTES = 32;
 export type Signer = (message: Message, atMs: number) => Record<string, string>;
 
 /**
- * Signs by the Standard Webhooks specification: one HMAC-SHA256 per secret over id, time and body,
- * so that a receiver can verify with the old or the new secret while one replaces the other.
+ * Signs by the Standard Webhooks specification: one HMAC-SHA256 per secret over id, time and body.
+ * While one secret replaces another, a receiver can verify with either.
  * Without a secret the message carries its id and time, and no signature.
  * @throws RunwatchError `invalid_webhook_secret`
  */

@@ -20,8 +20,8 @@ const LAST_LINES = 5;
 const EXIT_TIMEOUT_MS = 10_000;
 
 /**
- * Starts a server on a data directory, as a process that outlives this one: in a session of its
- * own, so that neither Ctrl-C in a terminal nor a kill of the daemon reaches it. Its output goes
+ * Starts a server on a data directory, as a process that outlives this one. It has a session of its
+ * own: neither Ctrl-C in a terminal nor a kill of the daemon reaches it. Its output goes
  * to redis.log there, and that of the start before is kept as redis.log.1.
  * @throws RunwatchError `redis_server_missing` when no server is installed
  */
@@ -131,9 +131,8 @@ const SOCKET_NAME = 'redis.sock';
 const MAX_SOCKET_PATH_BYTES = 103;
 
 /**
- * The path by which clients reach the server of a data directory. Where the straight path is too
- * long for a socket, it leads over a short symbolic link in a directory of the user's own, never in
- * one that all users share; the socket itself always lies with the data.
+ * The path by which clients reach the server of a data directory. Where the straight path is too long for a socket, it leads over a short symbolic link in a
+ * directory of the user's own, never in a shared one. The socket itself always lies with the data.
  * @param ownDirs directories where the link may be, the best first
  * @throws RunwatchError `socket_path_unusable` when no path is short enough, or when the short
  *   one could belong to someone else

@@ -2,9 +2,9 @@ import { CLAIMS } from './claims.ts';
 import { STORE_NOW } from './clock.ts';
 
 /**
- * Gives slots among the attempts at a pool to deliveries that are due. A pool is a configured endpoint,
- * or an origin whose webhooks share its slots: one of them gets half of these at the most, never the
- * last free one besides others, and one alone after a time-out. While a backlog
+ * Gives slots among the attempts at a pool to deliveries that are due. A pool is a configured endpoint, or an origin whose webhooks share its slots. One of them gets
+ * half of these at the most, and one slot after a time-out. It never gets the last free one besides
+ * others. While a backlog
  * drains, one claim in four takes the newest delivery, so that what happens now does not wait for it.
  *
  * What a user wants now has the due time 0 and goes past breaker, quiet and pace. A lease that has
@@ -302,8 +302,8 @@ return #ids
 `;
 
 /**
- * The clock was set back to what it was before it was set forward: what was due only because of
- * that time is due now, rather than late by as much.
+ * The clock was set back after it had been set forward. What was due only because of that time is
+ * due now, rather than late by as much.
  *
  * KEYS  clock, due pools, those that the plan names.
  * ARGV  the plan as JSON, the step in ms

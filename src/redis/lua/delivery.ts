@@ -11,10 +11,10 @@ end
 `;
 
 /**
- * Moves a delivery on, if it still is what was read and the claim on it, where there is one, still
- * stands: its document, an attempt at it, its places in indexes, counters and order, and among those
- * that are due or parked; what the attempt made of the endpoint's state, also only if that is as it was
- * read, and of the slots of its pool; and the events about it. A delivery that has come to its end makes
+ * Moves a delivery on, if it is as it was read and the claim on it, where there is one, still
+ * holds. It writes its document, an attempt, its places in indexes, counters and order, and among
+ * those that are due or parked. It writes the endpoint's state, which must be as it was read too,
+ * the slots of its pool, and the events about it. A delivery that has come to its end makes
  * way for the next one of its order, and its slot goes to what is due at the pool.
  *
  * KEYS  clock, due pools, due bell, delivery, those that the effects name.

@@ -2,13 +2,13 @@ import { CLAIM_DELIVERIES } from './claim.ts';
 import { STORE_NOW } from './clock.ts';
 
 /**
- * Writes what a result or a user made of an endpoint's state. Its document goes with a version, which
- * must be as it was when read; results that change nothing but the counts are only counted, in a
- * field per minute, so that attempts at a healthy endpoint are not in each other's way. Beside the
+ * Writes what a result or a user made of an endpoint's state. Its document goes with a version, which must be as it was when read. Results that change nothing
+ * but the counts are only counted, in a field per minute. So attempts at a healthy endpoint do not
+ * conflict. Beside the
  * document stand the fields that claims go by.
  *
- * A webhook of a watch has a hash only while it is not well, and for a day after; there are so many at
- * the most, beyond which the one that changed longest ago is forgotten.
+ * A webhook of a watch has a hash only while it is not well, and for a day after. Their number is
+ * limited: beyond it the one that changed longest ago is forgotten.
  *
  * `isStateKnown(write)` compares the version, `writeState(write, now)` does the writing.
  */

@@ -1,8 +1,8 @@
 import { RAISE } from './system-event.ts';
 
 /**
- * Begins a new epoch, and raises the event that says why, if the store is still in the epoch that was
- * seen: of several processes that notice a loss, one says so.
+ * Begins a new epoch and raises the event that says why, if the store is still in the epoch that
+ * was seen. Of several processes that notice a loss, one reports it.
  *
  * KEYS  epochs, those that the effects name.
  * ARGV  the epochs that were seen, the new ones, effects of the event as JSON or ''.

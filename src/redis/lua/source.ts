@@ -1,7 +1,7 @@
 /**
- * Whether a source may be asked. While it is closed only probes are, one at a time, from `probeAt` on;
- * a probe holds the probe key for as long as a request can take, so that a killed process holds up
- * the next probe no longer.
+ * Whether a source may be asked. While it is closed only probes are, one at a time, from `probeAt` on.
+ * A probe holds the probe key for as long as a request can take, so that a killed process holds up the
+ * next one no longer.
  *
  * `sourceAdmission(state, probe, request, leaseMs, now)` gives 0 where everything may be asked, 1 where this
  * request is the probe, else 2, and for how long nothing may be asked, ms.

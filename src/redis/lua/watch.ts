@@ -15,9 +15,8 @@ end
 `;
 
 /**
- * Writes a watch that no other process has written since it was read, together with everything that follows from
- * the change: its places in the indexes, its events, their fan-out, its samples of how long states
- * last, and when it is due next. One step or none. A document that is the same is not written again.
+ * Writes a watch that no other process has written since it was read. With it go its places in the
+ * indexes, its events, their deliveries, its duration samples and its next due time. One step or none. A document that is the same is not written again.
  *
  * KEYS  watch, clock, claims, permits, due sets, those that the effects name.
  * ARGV  expected version, head, document or '' where it is the same, effects as JSON or '' where there

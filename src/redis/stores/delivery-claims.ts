@@ -18,9 +18,9 @@ export interface ClaimRequest {
 }
 
 /**
- * What the scripts reply that claim: the slots of the pool as JSON or '', whether more is due, and for
- * each receiver its name, its state's hash, and for each delivery version, document and the text of its
- * event, or '' where that is gone.
+ * The reply of the scripts that claim: the slots of the pool as JSON or '', whether more is due,
+ * and a list of receivers. Each has its name, its state's hash, and for each delivery version,
+ * document and the text of its event, or '' where that is gone.
  */
 export type ClaimReply = [slots: string, isWaiting: number, found: (string | string[])[]];
 

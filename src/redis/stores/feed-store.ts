@@ -46,8 +46,8 @@ interface ListRecord {
 const PLAN = 'plan';
 
 /**
- * What the list feed keeps of a source's lists, in one hash of JSON: the plan, how far each list is
- * trusted, its page size, when it was checked, and where its pages lie; hints stand in a hash of their
+ * What the list feed keeps of a source's lists, in one hash of JSON. That is the plan, and of each
+ * list its trust, page size, last check and where its pages lie. Hints stand in a hash of their
  * own. Written under the claims of a plan or page alone.
  */
 export class FeedStore {

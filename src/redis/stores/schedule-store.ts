@@ -50,7 +50,7 @@ export interface ClaimedRequest {
 }
 
 /**
- * Why there is nothing to be requested now, and for how long, ms: the source is paused, its rate limit
+ * Why there is nothing to request now, and for how long, ms. The source is paused, its rate limit
  * used up, or nothing due; null where nothing is scheduled at all.
  */
 interface NothingClaimed {

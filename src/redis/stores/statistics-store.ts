@@ -140,8 +140,9 @@ function plannedSample(field: string, sample: Dwell) {
 }
 
 /*
- * What was learned of a workflow is a hash: `version`, `tables`, how many there are of states, `polled`,
- * and a table for each state, for all together and for whole runs. The script `lua/learn.ts` writes it.
+ * What was learned of a workflow is a hash: `version`, `tables` (how many there are of states),
+ * `polled` and the tables. There is one for each state, one for all together and one for whole
+ * runs. The script `lua/learn.ts` writes it.
  */
 
 const BYTES = 8;

@@ -6,8 +6,8 @@ import type { StoredWatch, Watch, WatchKey } from '../../core/watch/watch.ts';
 
 /**
  * A watch as it is kept: one string of a head, whose fields have fixed widths, and a document. The
- * head holds the version, the number in indexes, and what every poll writes, so that a poll without a
- * change writes some 80 bytes in place and never the document.
+ * head holds the version, the number in indexes, and what every poll writes. So a poll
+ * without a change writes some 80 bytes in place and never the document.
  *
  * version  number  polls  last polled  run asked  run observed  interval  failures
  */
@@ -42,9 +42,8 @@ function readHead(text: string): (number | null)[] {
 }
 
 /**
- * The document of a watch. What is usual is left unsaid, and so is what stands in the key: that makes
- * records half as long, and one that was written before there was a field is read as if the field
- * had said what is usual. Times count from the registration on.
+ * The document of a watch. Usual values and those of the key are left out, which makes records half as long. A missing field
+ * is read as its usual value, also in a record from before that field. Times count from the registration on.
  */
 type WatchRecord = {
   [Name in Exclude<keyof Watch, NotInDocument | 'run' | 'dwell' | 'phases'>]:
