@@ -237,7 +237,7 @@ function run(
     count: (reason) => common.metrics.dataLost(reason),
     renewed() {
       poller.survey();
-      common.eventBell.ring();
+      common.eventBell.wakeAll();
     },
   });
   lifecycle.onStop('store guard', () => common.storeGuard.stop());

@@ -18,15 +18,15 @@ export class EventBell {
 
   /** @param subscriber a connection of its own, since a subscribed one can do nothing else */
   constructor(subscriber: Redis, channel: string) {
-    const notify = () => this.ring();
+    const onReconnect = () => this.wakeAll();
     subscriber.on('message', (_channel, text: string) => {
       const [place = '', epoch = ''] = text.split(' ');
       this.onPlace(Number(place), epoch);
-      this.ring();
+      this.wakeAll();
     });
     // Whatever was rung while the connection was away is made good for by a ring of our own.
     subscriber.on('ready', () => {
-      subscriber.subscribe(channel).then(notify, notify);
+      subscriber.subscribe(channel).then(onReconnect, onReconnect);
     });
   }
 
@@ -54,7 +54,7 @@ export class EventBell {
   }
 
   /** Rings in this process: something of the log is not as it was. */
-  ring(): void {
+  wakeAll(): void {
     for (const listener of this.listeners) listener();
   }
 }

@@ -2,8 +2,8 @@ import type { Keys } from './keys.ts';
 
 /**
  * The KEYS of a script, after their number: those that it knows by their place, then those that its
- * plans name. A text that ends with a colon is the beginning of keys that cannot be declared. The script finds
- * them by what it reads, such as the delivery that is due next.
+ * plans name. A text that ends with a colon is the beginning of keys that cannot be declared. The
+ * script finds them by what it reads, such as the delivery that is due next.
  */
 export function declaredKeys(
   { queuePrefix }: Keys,

@@ -185,7 +185,7 @@ test('cursors of an emptied store are stale, and event streams get a reset', asy
   await empty();
   guard.check();
   await waitFor(() => guard.trouble() !== null);
-  stores.eventBell.ring();
+  stores.eventBell.wakeAll();
   const stale = { code: 'stale_cursor' };
   await expect(watches.list({}, { limit: 2, cursor })).rejects.toMatchObject(stale);
   await expect(stores.events.list({ after: position }, { limit: 1 })).rejects.toMatchObject(stale);

@@ -131,8 +131,9 @@ const SOCKET_NAME = 'redis.sock';
 const MAX_SOCKET_PATH_BYTES = 103;
 
 /**
- * The path by which clients reach the server of a data directory. Where the straight path is too long for a socket, it leads over a short symbolic link in a
- * directory of the user's own, never in a shared one. The socket itself always lies with the data.
+ * The path by which clients reach the server of a data directory. Where the straight path is too long
+ * for a socket, it leads over a short symbolic link in a directory of the user's own, never in a shared
+ * one. The socket itself always lies with the data.
  * @param ownDirs directories where the link may be, the best first
  * @throws RunwatchError `socket_path_unusable` when no path is short enough, or when the short
  *   one could belong to someone else

@@ -2,10 +2,10 @@ import { CLAIMS } from './claims.ts';
 import { STORE_NOW } from './clock.ts';
 
 /**
- * Gives slots among the attempts at a pool to deliveries that are due. A pool is a configured endpoint, or an origin whose webhooks share its slots. One of them gets
- * half of these at the most, and one slot after a time-out. It never gets the last free one besides
- * others. While a backlog
- * drains, one claim in four takes the newest delivery, so that what happens now does not wait for it.
+ * Gives slots among the attempts at a pool to deliveries that are due. A pool is a configured endpoint,
+ * or an origin whose webhooks share its slots. One of them gets half of these at the most, and one slot
+ * after a time-out. It never gets the last free one besides others. While a backlog drains, one claim
+ * in four takes the newest delivery, so that what happens now does not wait for it.
  *
  * What a user wants now has the due time 0 and goes past breaker, quiet and pace. A lease that has
  * lapsed makes its delivery due again.

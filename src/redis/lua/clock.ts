@@ -1,8 +1,9 @@
 /**
  * The store's clock: Redis TIME plus an offset, so that no process's own clock matters. The offset is
  * raised when TIME would go back by more than a second, because the host's clock was set back or a
- * fail-over led to a slower host. It shrinks again by a tenth of the time that passes, until the clock is the host's again. It
- * never shrinks by so much at once that the clock would count as set back. A step forward only shows against clocks that cannot be set: see `TAKE_OUT_STEP`.
+ * fail-over led to a slower host. It shrinks again by a tenth of the time that passes, until the clock
+ * is the host's again. It never shrinks by so much at once that the clock would count as set back. A
+ * step forward only shows against clocks that cannot be set: see `TAKE_OUT_STEP`.
  *
  * The key is a string of offset, highest time, and steps taken out. It is written once a second at
  * the most.

@@ -2,10 +2,10 @@ import { CLAIM_DELIVERIES } from './claim.ts';
 import { STORE_NOW } from './clock.ts';
 
 /**
- * Writes what a result or a user made of an endpoint's state. Its document goes with a version, which must be as it was when read. Results that change nothing
- * but the counts are only counted, in a field per minute. So attempts at a healthy endpoint do not
- * conflict. Beside the
- * document stand the fields that claims go by.
+ * Writes what a result or a user made of an endpoint's state. Its document goes with a version, which
+ * must be as it was when read. Results that change nothing but the counts are only counted, in a field
+ * per minute. So attempts at a healthy endpoint do not conflict. Beside the document stand the fields
+ * that claims go by.
  *
  * A webhook of a watch has a hash only while it is not well, and for a day after. Their number is
  * limited: beyond it the one that changed longest ago is forgotten.

@@ -3,10 +3,9 @@
  * A probe holds the probe key for as long as a request can take, so that a killed process holds up the
  * next one no longer.
  *
- * `sourceAdmission(state, probe, request, leaseMs, now)` gives 0 where everything may be asked, 1 where this
- * request is the probe, else 2, and for how long nothing may be asked, ms.
- * `rising(open, limit, now)` is the limit of a source that has just answered again: a quarter of it,
- * doubled each second.
+ * `sourceAdmission(state, probe, request, leaseMs, now)` gives 0 where everything may be asked, 1 where
+ * this request is the probe, else 2, and for how long nothing may be asked, ms. `rising(open, limit,
+ * now)` is the limit of a source that has just answered again: a quarter of it, doubled each second.
  */
 export const SOURCE_GATE = `
 local function sourceAdmission(state, probe, request, leaseMs, now)

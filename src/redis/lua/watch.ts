@@ -16,7 +16,8 @@ end
 
 /**
  * Writes a watch that no other process has written since it was read. With it go its places in the
- * indexes, its events, their deliveries, its duration samples and its next due time. One step or none. A document that is the same is not written again.
+ * indexes, its events, their deliveries, its duration samples and its next due time. One step or none.
+ * A document that is the same is not written again.
  *
  * KEYS  watch, clock, claims, permits, due sets, those that the effects name.
  * ARGV  expected version, head, document or '' where it is the same, effects as JSON or '' where there

@@ -42,8 +42,9 @@ function readHead(text: string): (number | null)[] {
 }
 
 /**
- * The document of a watch. Usual values and those of the key are left out, which makes records half as long. A missing field
- * is read as its usual value, also in a record from before that field. Times count from the registration on.
+ * The document of a watch. Usual values and those of the key are left out, which makes records half as
+ * long. A missing field is read as its usual value, also in a record from before that field. Times
+ * count from the registration on.
  */
 type WatchRecord = {
   [Name in Exclude<keyof Watch, NotInDocument | 'run' | 'dwell' | 'phases'>]:
