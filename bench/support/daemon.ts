@@ -8,7 +8,7 @@ import type { BenchContext } from './context.ts';
 import { endProcess } from './process.ts';
 
 /** The options of Node that the container image sets; the raw loops have them too. */
-const AS_IN_THE_IMAGE = ['--max-semi-space-size=64'];
+const AS_IN_THE_IMAGE = ['--max-semi-space-size=32'];
 
 /** A simulated source without a limit that a bench could reach, as in the file of configuration. */
 export function quickSource({ url, apiKey }: { url: string; apiKey: string }) {

@@ -37,7 +37,7 @@ interface ServerLimits extends ConnectionLimits {
 
 const LIMITS: ServerLimits = {
   connections: 1_024,
-  requestsPerConnection: 4,
+  requestsPerConnection: 2,
   headersMs: 10_000,
   handlerMs: 30_000,
   // Above the limit of every route, which has an answer with words.
