@@ -135,7 +135,7 @@ describe('the trust in a list', () => {
     });
 
   test('grows with hints that single polls confirm, and ends with one that they contradict', () => {
-    expect(judgeHint(hint, later('failed', 11_000))).toBe('told');
+    expect(judgeHint(hint, later('failed', 11_000))).toBe('confirmed');
     expect(judgeHint(hint, later('completed', 11_000))).toBe('moot');
     expect(judgeHint(hint, later('running', 11_000))).toBe('contradicted');
   });
