@@ -108,7 +108,8 @@ export function openFeed(
     discovered,
     async tend() {
       await schedule.enterFeed('list', heads);
-      await lists.refresh();
+      // Without watches there is nothing to plan: an idle daemon asks for as little as it can.
+      if (budget.active() > 0) await lists.refresh();
     },
     stop: () => stopping.abort(),
   };
