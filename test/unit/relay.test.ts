@@ -11,7 +11,10 @@ const claimOf = (id: string, endpoint = 'ops') =>
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 /** A relay with claims and attempts that the test answers. */
-function relayOf(changes: Partial<RelayDependencies> = {}) {
+function relayOf({
+  release = async () => 0,
+  ...changes
+}: Partial<RelayDependencies & Pick<RelayDependencies['endpoints'], 'release'>> = {}) {
   const attempts = new Map<string, (delivered: Delivered) => void>();
   const asked: { pool: string; most: number; answer: (claims: Claim[]) => void }[] = [];
   const relay = new Relay({
@@ -21,7 +24,7 @@ function relayOf(changes: Partial<RelayDependencies> = {}) {
           asked.push({ pool, most, answer: (claims) => resolve({ claims, slots: '' }) });
         }),
       duePools: async () => [],
-      release: async () => 0,
+      release,
     },
     limitsOf: () => ({ most: 128, rate: null, deadlineMs: 1_000 }),
     knows: (pool) => pool !== 'unknown',
@@ -93,19 +96,12 @@ test('a delivery that is claimed again while its release is under way is attempt
       if (delivered.length === 1) throw tooOld;
       return { claimed: [], next: [] };
     },
-    endpoints: {
-      claim: ({ pool, most }) =>
-        new Promise<PoolClaims>((resolve) => {
-          asked.push({ pool, most, answer: (claims) => resolve({ claims, slots: '' }) });
-        }),
-      duePools: async () => [],
-      release: async () => {
-        relay.dispatch(['ops']);
-        await turn();
-        asked[1]?.answer([{ ...claimOf('a'), token: 'p.2' }]);
-        await turn();
-        return 1;
-      },
+    release: async () => {
+      relay.dispatch(['ops']);
+      await turn();
+      asked[1]?.answer([{ ...claimOf('a'), token: 'p.2' }]);
+      await turn();
+      return 1;
     },
   });
   relay.dispatch(['ops']);
