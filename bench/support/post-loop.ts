@@ -9,8 +9,8 @@ interface PostLoopOptions {
 }
 
 /**
- * The baseline without a product: got with the options of `src/deliver/post.ts`, and agents as
- * those of `src/deliver/webhook-agents.ts`. As many workers as there are concurrent attempts post
+ * The baseline without a product: got with the options and agents of `src/deliver/http-post.ts`, but
+ * for its own request function. As many workers as there are concurrent attempts post
  * to all endpoints in turn. Nothing is signed, stored or retried.
  */
 export function createPostLoop({ urls, body, concurrency }: PostLoopOptions) {

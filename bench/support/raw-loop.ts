@@ -17,7 +17,8 @@ export interface LoopResult {
 }
 
 /**
- * The baseline without a product: got with the options of `src/noxus/transport.ts`. As many workers
+ * The baseline without a product: got with the options of `src/noxus/transport.ts`, but for
+ * its own request function. As many workers
  * as there are concurrent polls read runs repeatedly, and ignore the answers.
  */
 export function createRawLoop({ noxus, runs, concurrency }: RawLoopOptions) {

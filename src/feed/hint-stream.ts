@@ -25,7 +25,7 @@ interface StreamLeases {
   release(source: string, ask: { id: string; process: string; restMs: number }): Promise<void>;
 }
 
-/** Why a stream is over; see `noxus/event-stream.ts`. */
+/** Why a stream is over; see `noxus/stream.ts`. */
 export interface StreamEnd {
   kind: 'ended' | 'silent' | 'garbage' | 'too_large' | 'refused' | 'closed';
   /** Of a refusal; null where no answer came. */

@@ -13,7 +13,7 @@ function storeKeys(key: (name: string) => string) {
     epochs: key('epochs'),
     /** What cursors go by: the epochs, and the counter that gives their records a place. */
     cursorsOf: (counter: string) => ({ epochs: key('epochs'), counter }),
-    /** Pub/sub channel: watches that were registered or have ended; see `watch-channel.ts`. */
+    /** Pub/sub channel: watches that were registered or have ended; see `channels.ts`. */
     watchChannel: key('watch-channel'),
     /** Sorted set of `<time> <bytes>`, the memory in use, by the time at which it was noted. */
     memoryNotes: key('memory-notes'),
@@ -58,7 +58,7 @@ export function createKeys(prefix: string) {
     foldDue: key('fold-due'),
     /** Hash `watches`, `bytes`: how many watches are folded, and the size of their records. */
     folded: key('folded'),
-    /** Hash: what was learned of a workflow, named `<source>/<workflow>`; see `statistics-record.ts`. */
+    /** Hash: what was learned of a workflow, named `<source>/<workflow>`; see `stores/statistics-store.ts`. */
     statistics: (workflow: string) => key('statistics', workflow),
     /** Sorted sets of the names of workflows of which something is known, by when it first was. */
     workflows: (...filter: string[]) => key('workflows', ...filter),

@@ -269,7 +269,7 @@ export interface Claim {
   body: string | null;
 }
 
-/** The body formats of a webhook; `deliver/body.ts` builds them. */
+/** The body formats of a webhook; `deliver/channels/bodies.ts` builds them. */
 export const BODY_KIND_NAMES = ['standard', 'cloudevents', 'slack'] as const;
 
 export type BodyKindName = (typeof BODY_KIND_NAMES)[number];

@@ -37,7 +37,7 @@ export interface WebhookSubscription {
   receiver: Receiver;
   /** Event patterns; undefined stands for the default ones. */
   events?: string[];
-  /** The URL, the signing secret and the headers, encrypted; see `deliver/seal.ts`. */
+  /** The URL, the signing secret and the headers, encrypted; see `deliver/secrets/seal.ts`. */
   sealed: string;
 }
 

@@ -1,6 +1,6 @@
 /**
  * Adds samples to what is known of their workflow. What a sample adds to which bin has been worked out
- * already: here it is only decayed and added, as `learn` of `core/hazard.ts` does. Where there are
+ * already: here it is only decayed and added, as `learn` of `core/cadence/hazard.ts` does. Where there are
  * too many tables then, the workflows that were used longest ago are forgotten.
  *
  * A table is a packed string of doubles: samples, endings by bin, seconds at risk by bin. So is what was
