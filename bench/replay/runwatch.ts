@@ -1,3 +1,4 @@
+import { noLinks } from '../../src/core/run/links.ts';
 import type { Random } from '../../src/core/backoff.ts';
 import { DEFAULT_POLICY, type ObserveContext } from '../../src/core/watch/observation.ts';
 import {
@@ -76,6 +77,7 @@ export function runwatch(options: RunwatchOptions): Policy {
       answeredAt: toMs(now),
       openSince: null,
       closedFor: null,
+      linksOf: noLinks,
       newMark: () => '',
       policy,
       statistics,

@@ -1,3 +1,4 @@
+import { noLinks } from '../../src/core/run/links.ts';
 import { randomUUID } from 'node:crypto';
 import { DEFAULT_POLICY } from '../../src/core/watch/observation.ts';
 import { planDeliveries } from '../../src/core/delivery/delivery.ts';
@@ -137,6 +138,7 @@ function runEnded(subscribe: Subscribe, now: number): WatchChange {
     answeredAt: now,
     openSince: null,
     closedFor: null,
+    linksOf: noLinks,
     newMark: () => '',
   };
   const { watch, events } = observe(

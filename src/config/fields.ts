@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { URL_PLACEHOLDERS } from '../core/run/links.ts';
 import { DURATION_HINT, parseDuration } from '../core/duration.ts';
 
 const KEY_BYTES = 32;
@@ -105,6 +106,23 @@ const httpUrl = z
   .refine(holdsNoUserinfo, 'expected a URL without a user name and password');
 
 export const serviceUrl = httpUrl.clone().register(presentations, { as: 'url' });
+
+/** A URL of runs, with the ids of a run in braces. */
+export const runUrlTemplate = z
+  .string({ error: 'expected a URL such as https://app.example/{workflow_id}/{run_id}' })
+  .superRefine((template, context) => {
+    const names = [...template.matchAll(/\{(.*?)\}/g)].map(([, inside = '']) => inside);
+    const unknown = names.find((one) => !(URL_PLACEHOLDERS as readonly string[]).includes(one));
+    if (unknown !== undefined) {
+      const known = URL_PLACEHOLDERS.map((one) => `{${one}}`).join(', ');
+      context.addIssue({ code: 'custom', message: `expected only ${known} in braces` });
+      return;
+    }
+    const parsed = httpUrl.safeParse(template.replaceAll(/\{\w+\}/g, 'x'));
+    for (const { message } of parsed.error?.issues ?? []) {
+      context.addIssue({ code: 'custom', message });
+    }
+  });
 
 export const webhookUrl = httpUrl.clone().register(presentations, { as: 'webhook-url' });
 

@@ -10,6 +10,7 @@ import {
   integer,
   wholeNumber,
   name,
+  runUrlTemplate,
   secretText,
   serviceUrl,
   redisUrl,
@@ -100,7 +101,17 @@ const source = z.strictObject({
       per: duration('1s', { min: '100ms', max: '1h' }),
     })
     .prefault({}),
+  /** The address of a run in Noxus. */
+  run_url: runUrlTemplate.optional(),
   discover: discover.optional(),
+});
+
+/** What is said of a workflow, whatever Noxus says of it. */
+const workflow = z.strictObject({
+  name: z.string({ error: 'expected a name' }).min(1).max(128).optional(),
+  owner: z.string({ error: 'expected text such as "@ana"' }).min(1).max(128).optional(),
+  /** Instead of that of the source. */
+  run_url: runUrlTemplate.optional(),
 });
 
 /** What a token may be good for; none implies another. */
@@ -167,6 +178,7 @@ export const configSchema = z.strictObject({
     .prefault({}),
   redis: redis.prefault({}),
   sources: z.record(name, source).default({}),
+  workflows: z.record(workflowId, workflow).default({}),
   polling: z
     .strictObject({
       min_interval: duration('1s', { min: '10ms', max: '1h' }),

@@ -14,6 +14,7 @@ import { createEpochFile } from './data-directory.ts';
 import { faultLog } from './faults.ts';
 import { KnownWatches, createWatchNotes } from './known-watches.ts';
 import { createProcesses, type Processes } from './processes.ts';
+import { createLinksOf } from './run-links.ts';
 import { registerDefaults } from './settings.ts';
 import { StoreGuard } from './store-guard.ts';
 import { createStores, type Stores } from './stores.ts';
@@ -62,6 +63,7 @@ export async function openCommon(options: CommonOptions, connections: RedisConne
       consumer: connections.blocking,
       log,
     }),
+    linksOf: createLinksOf({ config, learnedName: () => null }),
     userAgent: `runwatch/${version}`,
     newMark: () => storeGuard.epoch() + newName(randomInt),
     now: clock.now,

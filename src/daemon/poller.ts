@@ -38,7 +38,10 @@ const HAND_BACK_MS = 300;
 interface PollerDependencies
   extends
     SourceDependencies,
-    Pick<ObserveRunDependencies, 'dispatch' | 'statistics' | 'now' | 'newMark' | 'random'>,
+    Pick<
+      ObserveRunDependencies,
+      'dispatch' | 'statistics' | 'now' | 'linksOf' | 'newMark' | 'random'
+    >,
     Pick<SourceFeedDependencies, 'feeds' | 'discoveries'> {
   watches: WatchStore;
   gone: GoneStore;
@@ -269,6 +272,7 @@ function goneChecker(deps: PollerDependencies, context: PollContext): () => Prom
       wants: context.wants,
       load: context.loadOf(source),
       random: deps.random,
+      linksOf: deps.linksOf,
       newMark: deps.newMark,
     }),
     onScheduled: async (source) => context.scheduleOf(source)?.entered(1),

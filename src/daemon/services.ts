@@ -6,6 +6,7 @@ import type { PollingDefaults } from '../core/cadence/cadence.ts';
 import { workflowPolling, type WorkflowPolling } from '../core/cadence/workflow-polling.ts';
 import type { WorkflowKey, WorkflowStatistics } from '../core/cadence/workflow-statistics.ts';
 import type { EgressGuard } from '../deliver/egress/guard.ts';
+import type { LinksOf } from '../core/run/links.ts';
 import type { Sealer } from '../deliver/secrets/seal.ts';
 import { deriveSecret } from '../deliver/secrets/sign.ts';
 import type {
@@ -54,6 +55,7 @@ interface ServicesDependencies extends EndpointServiceDependencies {
   processes: Processes;
   storeGuard: StoreGuard;
   watchNotes: WatchNotes;
+  linksOf: LinksOf;
   guard: EgressGuard;
   sealer: Sealer;
   signingSecret: string;
@@ -75,6 +77,7 @@ export function createServices(deps: ServicesDependencies): Services {
       defaults: registerDefaults(config),
       rules: requestRules(deps),
       notes: deps.watchNotes,
+      linksOf: deps.linksOf,
       deriveSecret: (url) => deriveSecret(deps.signingSecret, url),
       now: deps.now,
     }),

@@ -1,8 +1,10 @@
 import { RunwatchError } from '../core/errors.ts';
-import { MAX_WEBHOOKS, type Watch } from '../core/watch/watch.ts';
+import { inForce } from '../core/watch/acknowledgement.ts';
+import { MAX_WEBHOOKS, watchId, type Watch } from '../core/watch/watch.ts';
+import type { LinksOf } from '../core/run/links.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
 import type { WatchRequest } from '../core/watch/register.ts';
-import type { WatchName, WatchResult, WatchService } from '../http/services.ts';
+import type { WatchName, WatchResult, WatchService, WatchView } from '../http/services.ts';
 import { createEndSubscription, createEndWatch } from '../poll/end-watch.ts';
 import {
   createRegisterWatches,
@@ -16,15 +18,17 @@ import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { WatchNotes } from './known-watches.ts';
 
-/** When watches are polled next. */
-interface Timetable {
+/** What users see of watches beside what is stored of them. */
+interface ViewDependencies {
   schedule: Pick<ScheduleStore, 'dueTimes'>;
   /** Why a source takes no requests now; null if it does. */
   closedSource: (source: string) => Promise<ClosedSource | null>;
+  linksOf: LinksOf;
+  now: () => number;
 }
 
 interface WatchServiceDependencies
-  extends Omit<RegisterDependencies, 'watches' | 'scheduleOf'>, Timetable {
+  extends Omit<RegisterDependencies, 'watches' | 'scheduleOf'>, ViewDependencies {
   watches: WatchStore;
   rules: RequestRules;
   notes: Pick<WatchNotes, 'registered' | 'changed' | 'cancelled'>;
@@ -39,47 +43,23 @@ const TOO_MANY_WEBHOOKS = {
 };
 
 export function createWatchService(deps: WatchServiceDependencies): WatchService {
-  const { watches, rules, scheduleOf } = deps;
-  const registerWatches = createRegisterWatches(deps);
+  const { watches, scheduleOf } = deps;
   const endWatch = createEndWatch(deps);
   const endSubscription = createEndSubscription(watches);
 
   const find = (named: WatchName) => findWatch(deps, named);
 
-  const derivedSecret = (webhook: WatchRequest['webhook']) =>
-    webhook === undefined || webhook.secret !== undefined ? null : deps.deriveSecret(webhook.url);
-
   return {
-    async register(requests) {
-      const resolved = requests.map((request) => resolveRequest(request, rules));
-      const good = resolved.flatMap((one) => ('registration' in one ? [one.registration] : []));
-      const results = await registerWatches(good);
-      const taken = results.filter((result) => result !== null);
-      deps.notes.registered(taken.map(({ watch }) => watch));
-      const isTaken = results.map((result) => result !== null).values();
-      const registered = (await dated(deps, taken)).values();
-      return resolved.map((one, at): WatchResult => {
-        if ('issues' in one) return { kind: 'invalid', issues: one.issues };
-        if (isTaken.next().value === false) return { kind: 'invalid', issues: [TOO_MANY_WEBHOOKS] };
-        const { value } = registered.next();
-        if (value === undefined)
-          throw new RunwatchError('a result is missing', { code: 'internal' });
-        return {
-          kind: value.kind === 'merged' ? 'merged' : 'created',
-          watch: value.watch,
-          webhookSecret: derivedSecret(requests[at]?.webhook),
-        };
-      });
-    },
+    register: createRegister(deps),
 
     async get(named) {
       const watch = await find(named);
-      return watch === null ? null : withDueTime(deps, watch);
+      return watch === null ? null : viewOf(deps, watch);
     },
 
     async list({ limit, cursor, ...filter }) {
       const { items, nextCursor } = await watches.list(filter, { limit, cursor });
-      return { items: await withDueTimes(deps, items), nextCursor };
+      return { items: await viewsOf(deps, items), nextCursor };
     },
 
     hasStatus: (status) => watches.hasStatus(status),
@@ -107,6 +87,39 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
   };
 }
 
+/** Registers runs by the names that their requests use. */
+function createRegister(deps: WatchServiceDependencies): WatchService['register'] {
+  const registerWatches = createRegisterWatches(deps);
+  const derivedSecret = (webhook: WatchRequest['webhook']) =>
+    webhook === undefined || webhook.secret !== undefined ? null : deps.deriveSecret(webhook.url);
+
+  return async (requests) => {
+    const resolved = requests.map((request) => resolveRequest(request, deps.rules));
+    const good = resolved.flatMap((one) => ('registration' in one ? [one.registration] : []));
+    const results = await registerWatches(good);
+    const taken = results.filter((result) => result !== null);
+    deps.notes.registered(taken.map(({ watch }) => watch));
+    const views = await viewsOf(
+      deps,
+      taken.map(({ watch }) => watch),
+    );
+    const registered = taken.map(({ kind }, at) => ({ kind, watch: views[at] })).values();
+    const isTaken = results.map((result) => result !== null).values();
+    return resolved.map((one, at): WatchResult => {
+      if ('issues' in one) return { kind: 'invalid', issues: one.issues };
+      if (isTaken.next().value === false) return { kind: 'invalid', issues: [TOO_MANY_WEBHOOKS] };
+      const { value } = registered.next();
+      if (value?.watch === undefined)
+        throw new RunwatchError('a result is missing', { code: 'internal' });
+      return {
+        kind: value.kind === 'merged' ? 'merged' : 'created',
+        watch: value.watch,
+        webhookSecret: derivedSecret(requests[at]?.webhook),
+      };
+    });
+  };
+}
+
 /** Also of a source that is no longer configured, if it is named. Throws `several_sources`. */
 async function findWatch(
   { watches, rules }: WatchServiceDependencies,
@@ -129,26 +142,36 @@ function severalSources(found: readonly Watch[]): RunwatchError {
   );
 }
 
-async function withDueTime(timetable: Timetable, watch: Watch): Promise<Watch> {
-  return (await withDueTimes(timetable, [watch]))[0] ?? watch;
+async function viewOf(deps: ViewDependencies, watch: Watch): Promise<WatchView> {
+  const dueTimes = await dueTimesOf(deps, [watch]);
+  return viewWith(deps, watch, dueTimes);
 }
 
-async function dated<Item extends { watch: Watch }>(
-  timetable: Timetable,
-  items: readonly Item[],
-): Promise<Item[]> {
-  const watches = await withDueTimes(
-    timetable,
-    items.map(({ watch }) => watch),
-  );
-  return items.map((item, at) => ({ ...item, watch: watches[at] ?? item.watch }));
+async function viewsOf(deps: ViewDependencies, watches: readonly Watch[]): Promise<WatchView[]> {
+  const dueTimes = await dueTimesOf(deps, watches);
+  return watches.map((watch) => viewWith(deps, watch, dueTimes));
 }
 
-/** Watches with the time of their next poll: as scheduled, but not before the probe of a paused source. */
-async function withDueTimes(
-  { schedule, closedSource }: Timetable,
+function viewWith(
+  { linksOf, now }: ViewDependencies,
+  watch: Watch,
+  dueTimes: ReadonlyMap<string, number | null>,
+): WatchView {
+  const { workflowName, runUrl } = linksOf(watch);
+  return {
+    ...watch,
+    acknowledged: inForce(watch.acknowledged, now()),
+    nextPollAt: dueTimes.get(watchId(watch)) ?? null,
+    workflowName,
+    runUrl,
+  };
+}
+
+/** When watches are polled next: as scheduled, but not before the probe of a paused source. */
+async function dueTimesOf(
+  { schedule, closedSource }: ViewDependencies,
   watches: readonly Watch[],
-): Promise<Watch[]> {
+): Promise<Map<string, number | null>> {
   const due = new Map<string, number | null>();
   for (const [source, own] of groupBySource(watches.filter(({ state }) => state === 'active'))) {
     const runIds = own.map(({ runId }) => runId);
@@ -158,11 +181,8 @@ async function withDueTimes(
     ]);
     for (const [at, runId] of runIds.entries()) {
       const time = times[at] ?? null;
-      due.set(`${source}/${runId}`, time && Math.max(time, closed?.probeAt ?? 0));
+      due.set(watchId({ source, runId }), time && Math.max(time, closed?.probeAt ?? 0));
     }
   }
-  return watches.map((watch) => ({
-    ...watch,
-    nextPollAt: due.get(`${watch.source}/${watch.runId}`) ?? null,
-  }));
+  return due;
 }

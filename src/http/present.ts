@@ -25,6 +25,7 @@ import type {
   EndpointTest,
   EndpointView,
   SourceView,
+  WatchView,
 } from './services.ts';
 
 type WatchJson = z.output<typeof watchSchema>;
@@ -32,12 +33,16 @@ type Registered = Exclude<WatchResult, { kind: 'invalid' }>;
 type DeliveryJson = z.output<typeof deliverySchema>;
 
 /** A watch as the API shows it. */
-export function presentWatch(watch: Watch): WatchJson {
+export function presentWatch(watch: WatchView): WatchJson {
   return {
     run_id: watch.runId,
     source: watch.source,
     state: watch.state,
     run: watch.run,
+    workflow_name: watch.workflowName,
+    run_url: watch.runUrl,
+    changed_at: isoTime(watch.changedAt),
+    acknowledged: presentAcknowledgement(watch),
     metadata: watch.metadata,
     subscriptions: watch.subscriptions.map(presentSubscription),
     sequence: watch.sequence,
@@ -48,6 +53,12 @@ export function presentWatch(watch: Watch): WatchJson {
     timeout_at: isoTime(watch.timeoutAt),
     error: presentError(watch),
   };
+}
+
+function presentAcknowledgement({ acknowledged }: Watch): WatchJson['acknowledged'] {
+  if (acknowledged === null) return null;
+  const { by, comment, at, until } = acknowledged;
+  return { by, comment, at: isoTime(at), until: timeOrNull(until) };
 }
 
 /** A watch as its registration is answered with; what others gave is left out where the token may not read. */

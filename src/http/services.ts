@@ -14,10 +14,16 @@ export interface Page<Item> {
   nextCursor: string | null;
 }
 
+/** A watch as users may see it, with the name of its workflow and the address of its run. */
+export interface WatchView extends Watch {
+  workflowName: string | null;
+  runUrl: string | null;
+}
+
 export type WatchResult =
   | {
       kind: 'created' | 'merged';
-      watch: Watch;
+      watch: WatchView;
       /** What signs for the webhook of the request, where that came without a secret; else null. */
       webhookSecret: string | null;
     }
@@ -44,9 +50,9 @@ export interface WatchName {
 export interface WatchService {
   /** One result per request, in order; a bad one spoils no other. */
   register(requests: WatchRequest[]): Promise<WatchResult[]>;
-  get(name: WatchName): Promise<Watch | null>;
+  get(name: WatchName): Promise<WatchView | null>;
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
-  list(query: WatchQuery): Promise<Page<Watch>>;
+  list(query: WatchQuery): Promise<Page<WatchView>>;
   /** Whether any watch has a run of this status. */
   hasStatus(status: string): Promise<boolean>;
   /**

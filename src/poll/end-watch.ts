@@ -1,6 +1,11 @@
 import { censoredSamples } from '../core/cadence/phase.ts';
 import { askedReceiver, shownReceiver } from '../core/delivery/receiver.ts';
-import { type WatchKey, formerWebhooks, subscriptionKey } from '../core/watch/watch.ts';
+import {
+  type WatchKey,
+  formerWebhooks,
+  subscriptionKey,
+  withChangedState,
+} from '../core/watch/watch.ts';
 import type { WatchStore } from './ports.ts';
 
 interface EndWatchDependencies {
@@ -19,12 +24,9 @@ export function createEndWatch({ watches, now }: EndWatchDependencies) {
       const before = await watches.get(key);
       if (before === null) return false;
       if (before.watch.state !== 'active') return true;
-      const after = {
-        ...before.watch,
-        state: 'cancelled' as const,
-        nextPollAt: null,
-        endedAt: now(),
-      };
+      const endedAt = now();
+      const ended = { ...before.watch, state: 'cancelled' as const, nextPollAt: null, endedAt };
+      const after = withChangedState(before.watch, ended, endedAt);
       const samples = censoredSamples(before.watch);
       const schedule = { does: 'leave' as const };
       if (await watches.commit({ before, after, events: [], deliveries: [], samples, schedule })) {

@@ -3,6 +3,7 @@ import { type StatisticsLookup, nothingLearned } from '../core/cadence/hazard.ts
 import { type SourceLoad, pollKind, NO_LOAD } from '../core/cadence/load.ts';
 import type { DurationSample } from '../core/cadence/phase.ts';
 import { planDeliveries, type EndpointFilter, type Delivery } from '../core/delivery/delivery.ts';
+import type { LinksOf } from '../core/run/links.ts';
 import type { NewMark, RunwatchEvent } from '../core/event/event.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
 import type { ObserveContext, PollPolicy } from '../core/watch/observation.ts';
@@ -81,6 +82,7 @@ export interface ObserveRunDependencies {
   wants: EndpointFilter;
   policy: PollPolicy;
   report: (report: PollReport) => void;
+  linksOf: LinksOf;
   newMark: NewMark;
   now: () => number;
   random: Random;
@@ -201,7 +203,7 @@ async function isLeftToStream(
 
 /** Field by field, since a spread here takes longer than the whole cadence computation. */
 function contextOf(
-  { policy, statistics, wants, loadOf, random, newMark }: ObserveRunDependencies,
+  { policy, statistics, wants, loadOf, random, linksOf, newMark }: ObserveRunDependencies,
   { source }: WatchKey,
   { now, beganAt, lagMs, isStreamed, health }: PollTimes,
 ): ObserveContext {
@@ -218,6 +220,7 @@ function contextOf(
     wants,
     load: loadOf(source),
     random,
+    linksOf,
     newMark,
   };
 }
@@ -236,6 +239,7 @@ export interface ObserveUnconfiguredDependencies {
   policy: PollPolicy;
   wants: EndpointFilter;
   dispatch: (pools: string[]) => void;
+  linksOf: LinksOf;
   newMark: NewMark;
   now: () => number;
   random: Random;

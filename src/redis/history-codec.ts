@@ -33,7 +33,7 @@ export interface KeptDelivery {
 }
 
 /** The form that {@link packHistory} writes: the byte behind the identity. Live records have none. */
-const FORM = 1;
+const FORM = 2;
 
 /** Below this byte a record is packed: no live one goes on with a control character. */
 const FIRST_LIVE_BYTE = 0x20;

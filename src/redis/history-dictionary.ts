@@ -6,8 +6,8 @@ function event(type: string, status: string): string {
     `"workflow_id":"","group_id":"","workflow_version_id":null,"status":"${status}",` +
     `"progress":100,"created_at":${TIME},"started_at":${TIME},"finished_at":null,"source":"api",` +
     `"user_id":null,"conversation_id":null,"observed_at":${TIME}},` +
-    `"previous":{"status":"running","progress":0},"sequence":1,"detected_at":${TIME},` +
-    `"detection_delay_ms":null,"watch":{"source":"default","metadata":{},"registered_at":${TIME}}}}`
+    `"previous":{"status":"running","progress":0},"nodes":null,"sequence":1,"detected_at":${TIME},` +
+    `"detection_delay_ms":null,"workflow_name":null,"run_url":null,"watch_url":null,"watch":{"source":"default","metadata":{},"registered_at":${TIME}}}}`
   );
 }
 
@@ -30,6 +30,9 @@ function delivery(state: string, type: string, last: string): string {
 const DELIVERED = attempt(200, 'null');
 
 const RARE = [
+  '"acknowledged":{"by":"","comment":null,"at":17,"until":null},"changedAt":1,',
+  '"nodes":{"executed":1,"remaining":1,"running":[""],"failed":[""]},',
+  '"run_url":"https://app.noxus.ai/workflows/","watch_url":"https://runwatch.',
   'run.status_unknown run.gone watch.expired watch.unreachable watch.recovered run.stalled',
   ' run.recovered "lasted_ms":1,"usual_ms":null,"waited_ms":1,"reminder":1,',
   `"error":{"code":"not_found","message":"","since":${TIME}}`,
@@ -54,7 +57,7 @@ const DOCUMENT =
 
 /**
  * Text that packed records have in common: deflate refers to it rather than spell it out. It belongs
- * to form 1 of `history-codec.ts`: another text makes it another form. The most frequent text is last,
+ * to the form of `history-codec.ts`: another text makes it another form. The most frequent text is last,
  * where references are shortest.
  */
 export const DICTIONARY = Buffer.from(

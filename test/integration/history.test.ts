@@ -482,10 +482,10 @@ test('memory is counted by what it is kept for, and noted once an hour', async (
 
 test('a watch that another version has packed is refused with a sentence', async () => {
   const key = await foldedRun();
-  await redis.setrange(keys.watch(key), 25, '\u0002');
+  await redis.setrange(keys.watch(key), 25, '\u0003');
   await expect(watches.get(key)).rejects.toMatchObject({
     code: 'record_unknown',
-    message: expect.stringMatching(/packed in form 2.*knows form 1/),
+    message: expect.stringMatching(/packed in form 3.*knows form 2/),
   });
 });
 

@@ -1,3 +1,4 @@
+import { noLinks } from '../../src/core/run/links.ts';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { nothingLearned } from '../../src/core/cadence/hazard.ts';
 import { NO_LOAD } from '../../src/core/cadence/load.ts';
@@ -85,6 +86,7 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
       wants,
       policy: POLICY,
       report: () => undefined,
+      linksOf: noLinks,
       newMark,
       now: Date.now,
       random: Math.random,

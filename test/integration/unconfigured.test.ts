@@ -1,3 +1,4 @@
+import { noLinks } from '../../src/core/run/links.ts';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
 import { planDeliveries } from '../../src/core/delivery/delivery.ts';
@@ -37,6 +38,7 @@ const common = {
   watches,
   wants: () => true,
   dispatch: () => undefined,
+  linksOf: noLinks,
   newMark: () => 'mark',
   now: () => time,
   random: () => 0,

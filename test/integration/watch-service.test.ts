@@ -1,3 +1,4 @@
+import { noLinks } from '../../src/core/run/links.ts';
 import { afterAll, describe, expect, test } from '@jest/globals';
 import type { ClosedSource } from '../../src/core/source/throttle.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
@@ -26,6 +27,7 @@ const openService = (changes: Partial<Parameters<typeof createWatchService>[0]> 
     dispatch: () => undefined,
     wants: () => true,
     defaults: { timeoutMs: 60_000, minIntervalMs: 1_000, profile: 'normal' },
+    linksOf: noLinks,
     now: () => NOON,
     ...changes,
   });

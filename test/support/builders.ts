@@ -3,6 +3,7 @@ import {
   type ObserveContext,
   type PollPolicy,
 } from '../../src/core/watch/observation.ts';
+import { noLinks } from '../../src/core/run/links.ts';
 import { newName } from '../../src/core/event/event.ts';
 import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
 import { nothingLearned } from '../../src/core/cadence/hazard.ts';
@@ -79,6 +80,7 @@ export function observeContext(now: number): ObserveContext {
     answeredAt: now,
     openSince: null,
     closedFor: null,
+    linksOf: noLinks,
     newMark,
     random: () => 0.5,
   };

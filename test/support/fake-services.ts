@@ -4,7 +4,6 @@ import { createRepeatService } from '../../src/daemon/services.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import type { Attempt, Delivery } from '../../src/core/delivery/delivery.ts';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';
-import type { Watch } from '../../src/core/watch/watch.ts';
 import type { WorkflowPolling } from '../../src/core/cadence/workflow-polling.ts';
 import type {
   DeliveryQuery,
@@ -21,6 +20,7 @@ import type {
   SourceView,
   Services,
   WatchQuery,
+  WatchView,
 } from '../../src/http/services.ts';
 
 /** The fake services as a test sees them: recorded calls, and answers to give. */
@@ -35,7 +35,7 @@ export interface FakeServices extends Services {
     pollingQueries: PollingQuery[];
   };
   /** Watches by run id. */
-  store: Map<string, Watch>;
+  store: Map<string, WatchView>;
   log: LoggedEvent[];
   checks: HealthCheck[];
   append(event: RunwatchEvent): void;
@@ -56,7 +56,7 @@ export const SECRET = 'whsec_bm90LWEtc2VjcmV0LWJ1dC1sb25nLWVub3VnaA==';
 
 const NOW = Date.parse('2025-05-04T10:00:00.000Z');
 
-export function aWatch(changes: Partial<Watch> = {}): Watch {
+export function aWatch(changes: Partial<WatchView> = {}): WatchView {
   return {
     source: 'default',
     runId: 'run-1',
@@ -84,6 +84,10 @@ export function aWatch(changes: Partial<Watch> = {}): Watch {
     waiting: null,
     dwell: null,
     phases: [],
+    changedAt: NOW,
+    acknowledged: null,
+    workflowName: null,
+    runUrl: null,
     runAskedAt: null,
     cadence: { intervalMs: 1_000, failures: 0 },
     ...changes,
@@ -100,9 +104,13 @@ export function anEvent(sequence: number, changes: Partial<RunwatchEvent> = {}):
       run_id: 'run-1',
       run: null,
       previous: null,
+      nodes: null,
       sequence,
       detected_at: at,
       detection_delay_ms: null,
+      workflow_name: null,
+      run_url: null,
+      watch_url: null,
       watch: { source: 'default', metadata: {}, registered_at: at },
     },
     ...changes,

@@ -1,3 +1,4 @@
+import { noLinks } from '../../src/core/run/links.ts';
 import { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { configSchema } from '../../src/config/schema.ts';
@@ -90,6 +91,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
       statistics: { lookup: nothingLearned, learn: () => undefined },
       dispatch: () => undefined,
       watchNotes: { polled: () => undefined },
+      linksOf: noLinks,
       newMark,
       systemEvents: {
         raise: async ({

@@ -1,3 +1,4 @@
+import { noLinks } from '../../src/core/run/links.ts';
 import { describe, expect, test } from '@jest/globals';
 import { buildEvent } from '../../src/core/run/transition.ts';
 import { isoTime, type EventType } from '../../src/core/event/event.ts';
@@ -10,7 +11,7 @@ function event(type: EventType, finishedAt: number | null) {
     finished_at: finishedAt === null ? null : isoTime(finishedAt),
   });
   const before = newWatch({ registeredAt: NOON - 1_000 });
-  const change = { before, after: { ...before, run }, now: NOON, newMark };
+  const change = { before, after: { ...before, run }, now: NOON, newMark, linksOf: noLinks };
   return buildEvent(change, { type }, 1);
 }
 

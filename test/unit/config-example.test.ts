@@ -14,7 +14,7 @@ const text = readFileSync(EXAMPLE, 'utf8');
 
 /** The file with its commented-out examples enabled, replacing the lines that they override. */
 const uncommented = text
-  .replaceAll(/^(endpoints: \{\}|  tokens: \[\])$/gm, '')
+  .replaceAll(/^((endpoints|workflows): \{\}|  tokens: \[\])$/gm, '')
   .replaceAll(/^#(?! |$)/gm, '')
   .replaceAll(/^#(?= {2,}\S)/gm, '');
 

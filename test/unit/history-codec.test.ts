@@ -14,10 +14,10 @@ import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
 const IDENTITY = '000000000003 000000000042';
 
-/** A record that the first version of form 1 wrote. */
+/** A record that the first version of form 2 wrote. */
 const WRITTEN = Buffer.from(
-  'MDAwMDAwMDAwMDAzIDAwMDAwMDAwMDA0MgFD1AEK+ABctqiYnFoDxtM1RM3iYCZYEN9IG9E5uRazVDUzNzIyNYMWpQQKWANQEWi' +
-    'OXARCHBNfV1SaB3YltnFKjFIOohiS0GMB',
+  'MDAwMDAwMDAwMDAzIDAwMDAwMDAwMDA0MgJD1CIK+ABctqiYnHoHxtM1RC0kwEywIL5RT6LLglrMctnM3MjI1AxaGBMoog1' +
+    'Ahag5ciEKcUx8XVFpHtiV2MaMMcpJiGJIQo8FAA==',
   'base64',
 );
 
@@ -77,7 +77,7 @@ test('one event is found by its place, whether its text is that of JSON or not',
   ]);
 });
 
-test('what form 1 once wrote is read for as long as it is called form 1', () => {
+test('what form 2 once wrote is read for as long as it is called form 2', () => {
   const body = '{"id":"evt_failed_~run-1","type":"run.failed","data":{"run_id":"run-1"}}';
   expect(unpackHistory(WRITTEN)).toEqual({
     identity: IDENTITY,

@@ -62,6 +62,27 @@ describe('a poll of a run', () => {
     ]);
   });
 
+  test('a watch changed when its run took its status, by the account of Noxus where it ended', () => {
+    const at = (watch: Watch, seen: PollResult, now: number) =>
+      observe(watch, seen, observeContext(now)).watch;
+    const first = at(newWatch({ registeredAt: NOON - 60_000 }), run('running'), NOON);
+    expect(first.changedAt).toBe(NOON);
+    const second = at(first, run('running', 50), NOON + 1_000);
+    expect(second.changedAt).toBe(NOON);
+    const third = at(second, unavailable, NOON + 2_000);
+    expect(third.changedAt).toBe(NOON);
+    const ended = { status: 'completed', finished_at: '2026-01-01T00:00:01.500Z' };
+    expect(at(third, { kind: 'run', run: snapshot(ended) }, NOON + 9_000).changedAt).toBe(
+      NOON + 1_500,
+    );
+    expect(at(third, run('stopped'), NOON + 9_000).changedAt).toBe(NOON + 9_000);
+    const expires = { ...third, timeoutAt: NOON + 8_000 };
+    expect(at(expires, run('running', 50), NOON + 9_000)).toMatchObject({
+      state: 'expired',
+      changedAt: NOON + 9_000,
+    });
+  });
+
   test('awaiting, running, awaiting gives two events of the wait', () => {
     const waits = run('awaiting_human_feedback');
     const { types } = follow(newWatch(), [waits, waits, run('running'), waits]);

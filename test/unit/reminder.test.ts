@@ -70,6 +70,31 @@ describe('a run that waits for a human', () => {
     expect(early.nextPollAt).toBe(NOON + HOUR - 10 + policy.minIntervalMs);
   });
 
+  test('an acknowledged run has no reminder until the acknowledgement expires', () => {
+    const { watch } = follow([waits(0)]);
+    const acknowledged = { by: 'ana', comment: null, at: NOON, until: NOON + 2 * HOUR };
+    const held = follow([waits(HOUR), waits(1.5 * HOUR)], { ...watch, acknowledged });
+    expect(held.told).toEqual([]);
+    expect(held.watch).toMatchObject({ acknowledged });
+    const late = { ...held.watch, cadence: { ...watch.cadence, intervalMs: 60_000 } };
+    const before = follow([waits(2 * HOUR - 20_000)], late).watch;
+    expect(before.nextPollAt).toBe(NOON + 2 * HOUR);
+    const after = follow([waits(2 * HOUR)], before);
+    expect(after.told).toEqual(['run.awaiting_human_feedback reminder 1 after 2 h']);
+    expect(after.watch.acknowledged).toBeNull();
+  });
+
+  test('an acknowledgement ends with the state that it is about', () => {
+    const { watch } = follow([waits(0)]);
+    const acknowledged = { by: 'ana', comment: null, at: NOON, until: null };
+    const { watch: later, told } = follow(
+      [waits(50 * HOUR), { at: 51 * HOUR, status: 'running' }],
+      { ...watch, acknowledged },
+    );
+    expect(told).toEqual(['run.resumed after 51 h']);
+    expect(later.acknowledged).toBeNull();
+  });
+
   test('several reminders that came due between polls yield one event', () => {
     expect(follow([waits(0), waits(48 * HOUR), waits(49 * HOUR)]).told).toEqual([
       'run.awaiting_human_feedback',

@@ -50,6 +50,10 @@ const watches: fc.Arbitrary<Watch> = fc.record({
   runId: fc.constant('run-1'),
   state: fc.constantFrom(...WATCH_STATES),
   run: fc.option(run),
+  changedAt: time,
+  acknowledged: fc.option(
+    fc.record({ by: text, comment: fc.option(text), at: time, until: timeOrNull }),
+  ),
   runAskedAt: timeOrNull,
   metadata: fc.dictionary(text, text, { noNullPrototype: true }),
   subscriptions: fc.array(subscription),

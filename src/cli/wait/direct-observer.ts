@@ -1,3 +1,4 @@
+import { noLinks } from '../../core/run/links.ts';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '../../core/backoff.ts';
 import type { RunwatchEvent } from '../../core/event/event.ts';
@@ -27,6 +28,7 @@ const CONTEXT = {
   openSince: null,
   closedFor: null,
   // Its events are shown to no receiver that would drop repeats.
+  linksOf: noLinks,
   newMark: () => '',
 };
 

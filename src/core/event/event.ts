@@ -87,6 +87,14 @@ export interface EventDetails {
   usual_ms?: number | null;
 }
 
+/** Where a run stands, by its nodes. Most are counted, some are named. */
+interface EventNodes {
+  executed: number;
+  remaining: number;
+  running: string[];
+  failed: string[];
+}
+
 /**
  * An event as stored, listed and sent, in the published shape. Its JSON text is made once, at the
  * moment of the change, and never rewritten. Times are ISO 8601 UTC with milliseconds.
@@ -99,12 +107,19 @@ export interface RunwatchEvent {
     run_id: string;
     run: RunSnapshot | null;
     previous: { status: string; progress: number | null } | null;
+    /** Null where no stream of the run said so. */
+    nodes: EventNodes | null;
     /**
      * 1 for the first event of a watch, growing by one. It only gives the order and is in no id.
      */
     sequence: number;
     detected_at: string;
     detection_delay_ms: number | null;
+    workflow_name: string | null;
+    /** The run in Noxus. */
+    run_url: string | null;
+    /** The run in the dashboard. */
+    watch_url: string | null;
     watch: { source: string; metadata: Record<string, string>; registered_at: string };
   };
 }

@@ -7,6 +7,7 @@ import {
   type EventDraft,
   type RunwatchEvent,
 } from '../event/event.ts';
+import type { LinksOf } from './links.ts';
 import type { Watch } from '../watch/watch.ts';
 import { isAwaiting, isKnownStatus, isTerminalStatus, type RunSnapshot } from './snapshot.ts';
 
@@ -67,14 +68,16 @@ export interface Change {
   after: Watch;
   now: number;
   newMark: NewMark;
+  linksOf: LinksOf;
 }
 
 export function buildEvent(
-  { before, after, now, newMark }: Change,
+  { before, after, now, newMark, linksOf }: Change,
   { type, details }: EventDraft,
   sequence: number,
 ): RunwatchEvent {
   const { source, runId, metadata, registeredAt, pastEnds } = before;
+  const links = linksOf(after);
   const finishedAt = after.run?.finished_at ?? null;
   return {
     id: watchEventId({ source, runId, type, registeredAt, pastEnds }, newMark),
@@ -84,9 +87,13 @@ export function buildEvent(
       run_id: runId,
       run: after.run,
       previous: before.run && { status: before.run.status, progress: before.run.progress },
+      nodes: null,
       sequence,
       detected_at: isoTime(now),
       detection_delay_ms: detectionDelay(finishedAt, registeredAt, now),
+      workflow_name: links.workflowName,
+      run_url: links.runUrl,
+      watch_url: links.watchUrl,
       watch: { source, metadata, registered_at: isoTime(registeredAt) },
       ...details,
     },

@@ -1,5 +1,6 @@
 import type { CadenceContext } from '../cadence/cadence.ts';
 import type { NewMark, EventDraft } from '../event/event.ts';
+import type { LinksOf } from '../run/links.ts';
 import type { ClosedSource } from '../source/throttle.ts';
 import type { Watch } from './watch.ts';
 
@@ -37,6 +38,8 @@ export interface ObserveContext extends CadenceContext {
    * null while it takes requests.
    */
   closedFor: ClosedSource['reason'] | null;
+  /** The names and addresses that events say. */
+  linksOf: LinksOf;
   /** Gives marks for the ids of events that may repeat. */
   newMark: NewMark;
 }

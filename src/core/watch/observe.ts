@@ -22,7 +22,8 @@ import {
   waitEnded,
   waitingAfter,
 } from './wait.ts';
-import { withChanges, type Watch, type Missing } from './watch.ts';
+import { inForce } from './acknowledgement.ts';
+import { withChangedState, withChanges, type Watch, type Missing } from './watch.ts';
 
 /** The message for Noxus's 404. */
 const NOT_FOUND = 'Noxus does not know this run (404)';
@@ -47,14 +48,15 @@ export function observe(watch: Watch, result: PollResult, context: ObserveContex
   // In an outage of its source the run may have ended in time: that is seen after it.
   const isOver = context.now >= watch.timeoutAt && context.closedFor !== 'unreachable';
   const expired = found.state === 'active' && isOver;
-  const seen = withChanges(found, {
+  const polled = withChanges(found, {
     state: expired ? 'expired' : found.state,
     polls: watch.polls + 1,
     lastPolledAt: context.now,
   });
+  const seen = withChangedState(watch, polled, context.now);
   const news = expired ? [...finding.news, { type: 'watch.expired' as const }] : finding.news;
-  const { now, newMark } = context;
-  const change = { before: watch, after: seen, now, newMark };
+  const { now, newMark, linksOf } = context;
+  const change = { before: watch, after: seen, now, newMark, linksOf };
   const events = news.map((one, index) => buildEvent(change, one, watch.sequence + index + 1));
   return {
     watch: settle(seen, events, finding.nextPollAt, context.now),
@@ -224,6 +226,8 @@ export function nextGoneCheck(watch: Pick<Watch, 'state' | 'endedAt'>, now: numb
 export function revived(watch: Watch, now: number): Watch {
   return withChanges(watch, {
     state: 'active',
+    changedAt: now,
+    acknowledged: null,
     gone: null,
     missing: null,
     trouble: null,
@@ -252,6 +256,8 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Obser
     nextPollAt,
     usualMs: () => usualDwellMs(statistics, { source: watch.source, run, phases }),
   });
+  const acknowledged = acknowledgedAfter(watch, run, dwelling.recovered.length > 0, now);
+  const reminders = acknowledged === null ? policy.remindAfterMs : [];
   const isNewStatus = isUnreported(run.status, watch.unknownStatuses);
   return {
     changes: {
@@ -263,6 +269,7 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Obser
       unreachable: false,
       unknownStatuses: isNewStatus ? [...watch.unknownStatuses, run.status] : watch.unknownStatuses,
       waiting,
+      acknowledged,
       phases,
       dwell: dwelling.dwell,
       cadence: { intervalMs, failures: 0 },
@@ -271,17 +278,31 @@ function runSeen(watch: Watch, run: RunSnapshot, context: ObserveContext): Obser
       ...(watch.unreachable ? [{ type: 'watch.recovered' as const }] : []),
       ...dwelling.recovered,
       ...types.map((type) => ({ type, details: waitEnded(watch.waiting, type, now) })),
-      ...dueReminders(waiting, policy.remindAfterMs, now),
+      ...dueReminders(waiting, reminders, now),
       ...dwelling.stalled,
     ],
     nextPollAt: Math.min(
       nextPollAt,
       Math.max(
         now + policy.minIntervalMs,
-        Math.min(nextReminderAt(waiting, policy.remindAfterMs), dwelling.stallsAt),
+        Math.min(
+          nextReminderAt(waiting, reminders),
+          acknowledged?.until ?? Infinity,
+          dwelling.stallsAt,
+        ),
       ),
     ),
   };
+}
+
+/** An acknowledgement ends with the state that it is about, or when it expires. */
+function acknowledgedAfter(
+  { acknowledged, run }: Watch,
+  next: RunSnapshot,
+  hasRecovered: boolean,
+  now: number,
+): Watch['acknowledged'] {
+  return run?.status !== next.status || hasRecovered ? null : inForce(acknowledged, now);
 }
 
 /**

@@ -114,6 +114,8 @@ function newWatch(request: Registration, past: Past, { now, defaults }: Register
     runId: request.runId,
     state: 'active',
     run: null,
+    changedAt: now,
+    acknowledged: null,
     runAskedAt: null,
     metadata: request.metadata ?? {},
     subscriptions: request.subscriptions,

@@ -2,6 +2,7 @@ import type { Phase } from '../cadence/phase.ts';
 import type { Receiver } from '../delivery/receiver.ts';
 import type { EventType } from '../event/event.ts';
 import type { TroubleKind, RunSnapshot } from '../run/snapshot.ts';
+import type { Acknowledgement } from './acknowledgement.ts';
 import type { DwellState } from './stall.ts';
 import type { Waiting } from './wait.ts';
 
@@ -64,6 +65,13 @@ export interface Watch extends WatchKey {
   state: WatchState;
   /** The last snapshot; null before the first answer. */
   run: RunSnapshot | null;
+  /**
+   * When the status of the run, or the state of the watch, last changed: by Noxus's account where it
+   * gives that, else when it was seen.
+   */
+  changedAt: number;
+  /** The user that has taken the run in hand; null for none. */
+  acknowledged: Acknowledgement | null;
   /** When the poll of that snapshot began; null before the first answer. */
   runAskedAt: number | null;
   metadata: Record<string, string>;
@@ -142,6 +150,8 @@ export function withChanges(watch: Watch, changes: Partial<Watch>): Watch {
     runId: watch.runId,
     state: watch.state,
     run: watch.run,
+    changedAt: watch.changedAt,
+    acknowledged: watch.acknowledged,
     runAskedAt: watch.runAskedAt,
     metadata: watch.metadata,
     subscriptions: watch.subscriptions,
@@ -168,6 +178,26 @@ export function withChanges(watch: Watch, changes: Partial<Watch>): Watch {
     cadence: watch.cadence,
   };
   return Object.assign(copy, changes);
+}
+
+/**
+ * The watch with what follows from a change of its state or of its run's status: the time, and the
+ * end of an acknowledgement.
+ */
+export function withChangedState(before: Watch, after: Watch, now: number): Watch {
+  const isSameStatus = before.run?.status === after.run?.status;
+  if (isSameStatus && before.state === after.state) return after;
+  // A list has shown the end before.
+  if (isSameStatus && after.state === 'finished') {
+    return withChanges(after, { changedAt: finishedAt(after) ?? before.changedAt });
+  }
+  return withChanges(after, { changedAt: finishedAt(after) ?? now, acknowledged: null });
+}
+
+/** When the run ended, by Noxus's account; null where it gives no such time. */
+export function finishedAt({ state, run }: Pick<Watch, 'state' | 'run'>): number | null {
+  if (state !== 'finished' || !run?.finished_at) return null;
+  return Date.parse(run.finished_at);
 }
 
 /** Most webhooks per watch, and most former ones that it keeps (the newest). */

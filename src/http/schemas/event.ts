@@ -42,12 +42,30 @@ const eventData = z
       .object({ status: z.string(), progress: integer.nullable() })
       .meta({ id: 'PreviousRun', description: 'Where the run stood before the change.' })
       .nullable(),
+    nodes: z
+      .object({
+        executed: count,
+        remaining: count,
+        running: z.array(z.string()),
+        failed: z.array(z.string()),
+      })
+      .meta({ id: 'RunNodes', description: 'Where the run stands, by the nodes of its workflow.' })
+      .nullable(),
     sequence: count.meta({ description: 'Orders the events of one watch; grows by one.' }),
     detected_at: time.meta({ description: 'When runwatch detected the change.' }),
     detection_delay_ms: integer.nullable().meta({
       description:
         'From `finished_at` to `detected_at`, in ms; null where Noxus gives no `finished_at`, or where it lies before the registration.',
     }),
+    workflow_name: z
+      .string()
+      .nullable()
+      .meta({ description: 'The name of the workflow, if known when the change was detected.' }),
+    run_url: z.string().nullable().meta({ description: 'The run in Noxus, if `run_url` is set.' }),
+    watch_url: z
+      .string()
+      .nullable()
+      .meta({ description: 'The run in the dashboard, if `server.public_url` is set.' }),
     watch: z
       .object({
         source: z.string(),

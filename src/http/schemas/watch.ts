@@ -111,12 +111,29 @@ const subscription = z
   .discriminatedUnion('kind', [endpointSubscription, webhookSubscription])
   .meta({ id: 'Subscription' });
 
+const acknowledgement = z
+  .object({ by: z.string(), comment: z.string().nullable(), at: time, until: time.nullable() })
+  .meta({
+    id: 'Acknowledgement',
+    description: 'A user has taken the run in hand: no reminders until its state changes.',
+  });
+
 export const watchSchema = z
   .object({
     run_id: z.string(),
     source: z.string(),
     state: watchState,
     run: runSnapshot.nullable(),
+    workflow_name: z
+      .string()
+      .nullable()
+      .meta({ description: 'The name of the workflow, if known.' }),
+    run_url: z.string().nullable().meta({ description: 'The run in Noxus, if `run_url` is set.' }),
+    changed_at: time.meta({
+      description:
+        'When the status of the run, or the state of the watch, last changed: `finished_at` where Noxus gives it, else when that was seen.',
+    }),
+    acknowledged: acknowledgement.nullable(),
     metadata: z.record(z.string(), z.string()),
     subscriptions: z.array(subscription),
     sequence: count.meta({ description: 'Number of events so far.' }),

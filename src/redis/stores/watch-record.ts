@@ -2,7 +2,7 @@ import { isoTime } from '../../core/event/event.ts';
 import type { RunSnapshot } from '../../core/run/snapshot.ts';
 import type { Phase } from '../../core/cadence/phase.ts';
 import type { DwellState } from '../../core/watch/stall.ts';
-import type { StoredWatch, Watch, WatchKey } from '../../core/watch/watch.ts';
+import { finishedAt, type StoredWatch, type Watch, type WatchKey } from '../../core/watch/watch.ts';
 
 /**
  * A watch as it is kept: one string of a head, whose fields have fixed widths, and a document. The
@@ -85,6 +85,11 @@ export function writeDoc(watch: Watch): string {
     gone: unless(null, watch.gone),
     unknownStatuses: unlessEmpty(watch.unknownStatuses),
     notice: unless(null, watch.notice),
+    changedAt: sinceStart(
+      unless(usualChangedAt(watch), watch.changedAt) ?? null,
+      watch.registeredAt,
+    ),
+    acknowledged: unless(null, watch.acknowledged),
     waiting: unless(null, watch.waiting),
     dwell: watch.dwell === null ? undefined : dwellRecord(watch.dwell, watch.registeredAt),
     phases: unlessEmpty(watch.phases.map((phase) => stageRecord(phase, watch.registeredAt))),
@@ -140,6 +145,11 @@ function timeOf(sinceStartMs: number | null | undefined, registeredAt: number): 
   return typeof sinceStartMs === 'number' ? registeredAt + sinceStartMs : null;
 }
 
+/** The end of the run where its time is known, else the registration. */
+function usualChangedAt(watch: Watch): number {
+  return finishedAt(watch) ?? watch.registeredAt;
+}
+
 /** JSON leaves out what is undefined. */
 function unless<Value>(usual: Value, value: Value): Value | undefined {
   return value === usual ? undefined : value;
@@ -168,6 +178,8 @@ export function readWatch({ source, runId }: WatchKey, text: string): StoredWatc
     state: either(record.state, 'active'),
     run:
       record.run === undefined ? null : readRun(record.run, runId, registeredAt + (observed ?? 0)),
+    changedAt: 0,
+    acknowledged: either(record.acknowledged, null),
     runAskedAt: timeOf(runAsked, registeredAt),
     metadata: either(record.metadata, {}),
     subscriptions: either(record.subscriptions, []),
@@ -193,6 +205,7 @@ export function readWatch({ source, runId }: WatchKey, text: string): StoredWatc
     phases: (record.phases ?? []).map((phase) => readStage(phase, registeredAt)),
     cadence: { intervalMs: intervalMs ?? 0, failures: failures ?? 0 },
   };
+  watch.changedAt = timeOf(record.changedAt, registeredAt) ?? usualChangedAt(watch);
   return { version: Number(text.slice(0, HEAD.version)), watch, doc };
 }
 
