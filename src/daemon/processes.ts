@@ -9,8 +9,11 @@ import { startPeriodic, type Periodic } from './periodic.ts';
 /** How often a process raises its counter and reads those of the others, ms. */
 const BEAT_MS = 1_000;
 
-/** How often a process reads the store's clock, and releases claims that it does not hold, ms. */
-const TEND_MS = 5_000;
+/** How often a process reads the store's clock, ms. */
+const MEASURE_MS = 5_000;
+
+/** How often a process releases claims that it does not hold, ms. */
+const TEND_MS = 10_000;
 
 /** A change of the clock skew by this much is written, ms. */
 const SKEW_CHANGE_MS = 100;
@@ -71,6 +74,9 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
   let hasAppeared = false;
   let highest = 0;
   const description = describer(deps);
+  const tend = async () => {
+    for (const work of works) await work.tend();
+  };
 
   async function beat(): Promise<void> {
     const askedAt = deps.monotonic();
@@ -97,12 +103,6 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
     hasAppeared = true;
   }
 
-  async function tend(): Promise<void> {
-    await deps.clock.measure();
-    if (description.isOld()) await description.write();
-    for (const work of works) await work.tend();
-  }
-
   return {
     id,
     add: (work) => void works.push(work),
@@ -111,11 +111,12 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
       const onError = faultLog(log, 'processes');
       periodics = [
         startPeriodic(beat, { everyMs: BEAT_MS, onError }),
+        startPeriodic(() => description.measure(), { everyMs: MEASURE_MS, onError }),
         startPeriodic(tend, { everyMs: TEND_MS, onError }),
       ];
     },
     list: () => listProcesses(store, heartbeats),
-    tend: () => periodics.at(1)?.trigger(),
+    tend: () => periodics.at(-1)?.trigger(),
     async stop(force) {
       await Promise.all(periodics.map((one) => one.stop()));
       if (!force) await store.forget(id);
@@ -126,11 +127,17 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
 /** Writes the description of this process, again when its clock skew has changed. */
 function describer({ id, info, store, clock }: ProcessesDependencies) {
   let writtenSkewMs = 0;
+
+  async function write(): Promise<void> {
+    writtenSkewMs = clock.skewMs();
+    await store.describe(id, { ...info, skewMs: writtenSkewMs });
+  }
+
   return {
-    isOld: () => Math.abs(clock.skewMs() - writtenSkewMs) >= SKEW_CHANGE_MS,
-    async write() {
-      writtenSkewMs = clock.skewMs();
-      await store.describe(id, { ...info, skewMs: writtenSkewMs });
+    write,
+    async measure() {
+      await clock.measure();
+      if (Math.abs(clock.skewMs() - writtenSkewMs) >= SKEW_CHANGE_MS) await write();
     },
   };
 }
