@@ -2,6 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { createServer } from '../src/http/server.ts';
+import { createTokens } from '../src/http/tokens.ts';
 import { createMetrics } from '../src/telemetry/metrics.ts';
 import { configurationRows } from './configuration-page.ts';
 import { fakeServices } from '../test/support/fake-services.ts';
@@ -50,7 +51,7 @@ async function configurationPage(): Promise<string> {
 async function apiDocument(): Promise<Document> {
   const app = createServer({
     services: fakeServices(),
-    tokens: [],
+    tokens: createTokens([]),
     public: ['metrics', 'docs'],
     version: '0.0.0',
     log: { debug: () => {}, info: () => {}, error: () => {} },

@@ -2,13 +2,14 @@ import { openCommon, type Common, type CommonOptions } from './daemon/common.ts'
 import { checkDataDirectory } from './daemon/data-directory.ts';
 import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
 import { endpointFigures } from './daemon/endpoint-service.ts';
-import { DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
+import { allEndpoints, DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
 import { startFolding } from './daemon/folding.ts';
 import { startJanitor, startMemoryNotes } from './daemon/janitor.ts';
 import { openRedis } from './daemon/redis.ts';
 import { createLearning, type Learning, createPoller, type Poller } from './daemon/poller.ts';
 import { loadOwnSecrets, type OwnSecrets } from './daemon/secrets.ts';
-import { createRoutes } from './daemon/routes.ts';
+import { createReload, type Reload, type Reloadable } from './daemon/reload.ts';
+import { createRoutes, type RoutesDependencies, type RouteTable } from './daemon/routes.ts';
 import { createSystemEvents, type SystemEvents } from './daemon/system-events.ts';
 import { createServices } from './daemon/services.ts';
 import { createDiscovery, type Discovery } from './daemon/source-feed.ts';
@@ -25,8 +26,16 @@ import { createWebhookAgents } from './deliver/http-post.ts';
 import { createUnconfigured, type Unconfigured } from './daemon/unconfigured.ts';
 import { createServer, listen } from './http/server.ts';
 import type { Services } from './http/services.ts';
+import { createTokens, type Tokens } from './http/tokens.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import type { RedisConnections } from './redis/connection.ts';
+
+interface RunningDaemon {
+  /** Where the HTTP API listens. */
+  url: string;
+  /** Takes another configuration, as far as that needs no restart. */
+  reload: Reload['apply'];
+}
 
 interface DaemonOptions extends CommonOptions {
   /** Where `log` endpoints write; without a level of its own. */
@@ -39,9 +48,8 @@ interface DaemonOptions extends CommonOptions {
  * The composition root: builds all parts from the configuration and starts them, in the order of their
  * dependencies. The lifecycle closes every part that was opened.
  * Throws RunwatchError with the code of the part that could not start, or `stopping`.
- * @returns where the HTTP API listens
  */
-export async function startDaemon(options: DaemonOptions): Promise<{ url: string }> {
+export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon> {
   const { config, log, version } = options;
   await checkDataDirectory(config.data_dir);
   const connections = await openRedis(options);
@@ -51,7 +59,7 @@ export async function startDaemon(options: DaemonOptions): Promise<{ url: string
   const url = await serve(options, parts, connections);
   run(options, parts, connections);
   log.info({ url, version, sources: Object.keys(config.sources) }, 'ready');
-  return { url };
+  return { url, reload: (loaded) => parts.reload.apply(loaded) };
 }
 
 interface Parts {
@@ -62,6 +70,8 @@ interface Parts {
   discovery: Discovery;
   deliverer: Deliverer;
   unconfigured: Unconfigured;
+  tokens: Tokens;
+  reload: Reload;
   services: Services;
   /** Closes the connections of webhooks. */
   closeAgents: () => void;
@@ -73,24 +83,15 @@ function build(
   { common, signingSecret, sealer }: OwnSecrets & { common: Common },
 ): Parts {
   const { config } = options;
-  const { endpoints } = common;
   const guard = createEgressGuard({
     allow: config.egress.allow,
     requireHttps: config.egress.require_https,
   });
   const agents = openAgents(guard);
   const secrets = openSecrets(common, { signingSecret, sealer });
-  const routeOf = createRoutes({
-    ...common,
-    endpoints: endpoints.all,
-    agents,
-    sealer,
-    secrets,
-    eventLog: options.eventLog,
-    signingSecret,
-    timeOfDay: common.clock.timeOfDay,
-    perWatch: { timeoutMs: PER_WATCH_TIMEOUT_MS, retry: DEFAULT_RETRY_MS },
-  });
+  const own = { signingSecret, sealer };
+  const routes = openRoutes(common, { ...own, agents, secrets, eventLog: options.eventLog });
+  const { routeOf } = routes;
   const systemEvents = openSystemEvents(common, (pools) => deliverer.dispatch(pools));
   const deliverer: Deliverer = createDeliverer({ ...common, routeOf, systemEvents });
   const learning = createLearning(common);
@@ -100,9 +101,12 @@ function build(
   common.metrics.ofEndpoints(() => endpointFigures(common));
   const discovery = createDiscovery(common);
   const unconfigured = createUnconfigured({ ...common, dispatch });
+  const tokens = createTokens(config.auth.tokens);
+  const reload = openReload(options, { common, routes, poller, tokens });
   const services = createServices({
     ...common,
     unconfigured,
+    reload,
     connections,
     poller,
     discovery,
@@ -121,19 +125,71 @@ function build(
     discovery,
     deliverer,
     unconfigured,
+    tokens,
+    reload,
     services,
     closeAgents: () => agents.close(),
   };
 }
 
-function openSystemEvents(common: Common, dispatch: Deliverer['dispatch']): SystemEvents {
-  const { stores, endpoints } = common;
-  return createSystemEvents({
-    ...common,
-    store: stores.systemEventStore,
-    endpoints: endpoints.all,
-    dispatch,
+/** What takes new settings, in the order in which it does so. */
+function openReload(
+  { config, log }: DaemonOptions,
+  {
+    common,
+    routes,
+    poller,
+    tokens,
+  }: Pick<Parts, 'common' | 'poller' | 'tokens'> & { routes: RouteTable },
+): Reload {
+  const { endpoints, metrics, now } = common;
+  const parts: Reloadable[] = [
+    {
+      settings: ['endpoints', 'delivery.per_endpoint'],
+      prepare(next) {
+        const replaceRoutes = routes.prepare(allEndpoints(next));
+        return () => {
+          endpoints.replace(next);
+          replaceRoutes();
+        };
+      },
+    },
+    {
+      settings: ['sources.*.api_key', 'sources.*.rate_limit'],
+      prepare: (next) => () => poller.reconfigure(next.sources),
+    },
+    {
+      settings: ['auth.tokens'],
+      prepare: (next) => () => tokens.replace(next.auth.tokens),
+    },
+    {
+      settings: ['log.level'],
+      prepare: (next) => () => void (log.level = next.log.level),
+    },
+  ];
+  return createReload({
+    config,
+    parts,
+    count: (isInForce) => metrics.reloaded(isInForce),
+    now,
+    log,
   });
+}
+
+function openRoutes(
+  common: Common,
+  parts: Pick<RoutesDependencies, 'agents' | 'sealer' | 'secrets' | 'eventLog' | 'signingSecret'>,
+): RouteTable {
+  return createRoutes({
+    ...common,
+    ...parts,
+    timeOfDay: common.clock.timeOfDay,
+    perWatch: { timeoutMs: PER_WATCH_TIMEOUT_MS, retry: DEFAULT_RETRY_MS },
+  });
+}
+
+function openSystemEvents(common: Common, dispatch: Deliverer['dispatch']): SystemEvents {
+  return createSystemEvents({ ...common, store: common.stores.systemEventStore, dispatch });
 }
 
 function openSecrets(common: Common, { signingSecret, sealer }: OwnSecrets) {
@@ -141,7 +197,7 @@ function openSecrets(common: Common, { signingSecret, sealer }: OwnSecrets) {
   return createEndpointSecrets({
     store: stores.endpointSecrets,
     sealer,
-    endpoints: endpoints.all,
+    endpoints,
     signingSecret,
     generate: generateSecret,
     now,
@@ -172,12 +228,12 @@ function openAgents(perWatchGuard: EgressGuard) {
 /** Listens before any worker starts: a port in use is found before any work is done. */
 async function serve(
   { config, log, version, lifecycle }: DaemonOptions,
-  { services, common }: Parts,
+  { services, common, tokens }: Parts,
   connections: RedisConnections,
 ): Promise<string> {
   const server = createServer({
     services,
-    tokens: config.auth.tokens,
+    tokens,
     public: config.auth.public,
     version,
     publicUrl: config.server.public_url,

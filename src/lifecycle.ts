@@ -125,15 +125,17 @@ export async function startOrUndo<Result>(
 
 /** The part of `process` that signals come from. */
 export interface SignalSource {
-  on(signal: StopSignal, listener: (signal: StopSignal) => void): unknown;
+  on(signal: StopSignal, listener: () => void): unknown;
 }
 
-type StopSignal = 'SIGINT' | 'SIGTERM';
+type StopSignal = 'SIGINT' | 'SIGTERM' | 'SIGHUP';
 
 interface SignalOptions {
   source: SignalSource;
   /** Stops all parts, in bounded time. */
   stop: () => Promise<unknown>;
+  /** Serves a SIGHUP, unless that means a stop. @returns whether it did */
+  hangUp: () => boolean;
   /** Ends the process at once. */
   exitNow: (code: number) => void;
   log: Log;
@@ -146,7 +148,7 @@ interface SignalOptions {
  *   process takes up unfinished work
  */
 export function untilStoppedBySignal(options: SignalOptions): Promise<number> {
-  const { source, stop, exitNow, log, now = () => performance.now() } = options;
+  const { source, stop, hangUp, exitNow, log, now = () => performance.now() } = options;
   return new Promise((resolve, reject) => {
     let first: { signal: StopSignal; at: number } | null = null;
     const onSignal = (signal: StopSignal): void => {
@@ -159,7 +161,10 @@ export function untilStoppedBySignal(options: SignalOptions): Promise<number> {
       log.info({ signal }, 'stopping; a second signal ends the process at once');
       stop().then(() => resolve(0), reject);
     };
-    source.on('SIGINT', onSignal);
-    source.on('SIGTERM', onSignal);
+    source.on('SIGINT', () => onSignal('SIGINT'));
+    source.on('SIGTERM', () => onSignal('SIGTERM'));
+    source.on('SIGHUP', () => {
+      if (!hangUp()) onSignal('SIGHUP');
+    });
   });
 }

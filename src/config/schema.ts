@@ -91,9 +91,13 @@ const discover = z.strictObject({
   every: duration('10s', { min: '100ms', max: '1h' }),
 });
 
+const API_KEY = 'expected the API key of a Noxus workspace';
+
+const apiKey = secretText(API_KEY, { min: 1 }).regex(/^[\x20-\x7e]*$/, `${API_KEY}: plain ASCII`);
+
 const source = z.strictObject({
   base_url: serviceUrl.default('https://backend.noxus.ai'),
-  api_key: secretText('expected the API key of a Noxus workspace', { min: 1 }),
+  api_key: apiKey,
   timeout: duration('10s', { min: '100ms', max: '60s' }),
   rate_limit: z
     .strictObject({

@@ -15,43 +15,65 @@ export const PER_WATCH_TIMEOUT_MS = 15_000;
 /** The name of the endpoint that exists when none is configured. */
 const FALLBACK = 'log';
 
-/** The configured endpoints, and the default ones for watches that name none. */
+/**
+ * The configured endpoints, and the default ones for watches that name none. A reload replaces them:
+ * read them where they are used, and keep none.
+ */
 export interface Endpoints {
-  all: Config['endpoints'];
-  names: string[];
-  defaults: string[];
+  readonly all: Config['endpoints'];
+  readonly names: string[];
+  readonly defaults: string[];
   /** Whether an endpoint gets an event, by its `events` and `when`. */
   wants: EndpointFilter;
   /** The limits of an endpoint, or of an origin of per-watch webhooks. */
   limitsOf: (pool: string) => EndpointLimits;
   /** True for configured endpoints and for origins. */
   knows: (pool: string) => boolean;
+  /** Takes those of another configuration in their place. */
+  replace: (config: Config) => void;
 }
 
-export function createEndpoints({ endpoints: configured, delivery }: Config): Endpoints {
-  const isEmpty = Object.keys(configured).length === 0;
-  const all: Config['endpoints'] = isEmpty
-    ? { [FALLBACK]: { type: 'log', level: 'info', default: true } }
-    : configured;
-  const names = Object.keys(all);
-  const marked = names.filter((name) => all[name]?.default === true);
+export function createEndpoints(config: Config): Endpoints {
+  let current = resolveEndpoints(config);
   return {
-    all,
-    names,
-    defaults: marked.length > 0 ? marked : names,
+    get all() {
+      return current.all;
+    },
+    get names() {
+      return current.names;
+    },
+    get defaults() {
+      return current.defaults;
+    },
     wants: (name, type, watch) => {
-      const { events, when } = all[name] ?? {};
+      const { events, when } = current.all[name] ?? {};
       return wantsEvent(events, type) && matchesWatch(when, watch);
     },
-    knows: (pool) => isOrigin(pool) || Object.hasOwn(all, pool),
+    knows: (pool) => isOrigin(pool) || Object.hasOwn(current.all, pool),
     limitsOf(name) {
-      const endpoint = all[name];
+      const endpoint = current.all[name];
       const own = endpoint?.type === 'webhook' ? endpoint : undefined;
       return {
-        most: own?.concurrency ?? delivery.per_endpoint,
+        most: own?.concurrency ?? current.perEndpoint,
         rate: own?.rate ?? null,
         deadlineMs: own?.timeout ?? PER_WATCH_TIMEOUT_MS,
       };
     },
+    replace: (next) => void (current = resolveEndpoints(next)),
   };
+}
+
+/** The configured endpoints, else one that writes to the log. */
+export function allEndpoints({ endpoints }: Config): Config['endpoints'] {
+  return Object.keys(endpoints).length > 0
+    ? endpoints
+    : { [FALLBACK]: { type: 'log', level: 'info', default: true } };
+}
+
+function resolveEndpoints(config: Config) {
+  const all = allEndpoints(config);
+  const names = Object.keys(all);
+  const marked = names.filter((name) => all[name]?.default === true);
+  const defaults = marked.length > 0 ? marked : names;
+  return { all, names, defaults, perEndpoint: config.delivery.per_endpoint };
 }

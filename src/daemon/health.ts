@@ -8,6 +8,7 @@ import type { StoreState } from '../redis/store-state.ts';
 import { overdueText, type Overdue } from '../core/source/overdue.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Poller } from './poller.ts';
+import type { Reload } from './reload.ts';
 import type { Discovery } from './source-feed.ts';
 import { failingEndpoints, type FailingEndpoint } from './endpoint-service.ts';
 import { troubledSources, type SourceTrouble } from './source-service.ts';
@@ -21,6 +22,7 @@ interface HealthDependencies {
   discovery: Discovery;
   storeGuard: Pick<StoreGuard, 'trouble'>;
   unconfigured: Pick<Unconfigured, 'find'>;
+  reload: Pick<Reload, 'trouble'>;
   endpoints: Parameters<typeof failingEndpoints>[0]['endpoints'];
   endpointStates: Parameters<typeof failingEndpoints>[0]['endpointStates'];
   memory: { figures(): Promise<MemoryFigures | null> };
@@ -31,7 +33,7 @@ const ANSWER_TIMEOUT_MS = 1_000;
 
 /** The checks of readiness. A failure of Noxus only degrades: the daemon remains ready. */
 export function createHealth(deps: HealthDependencies): HealthService {
-  const { redis, poller, deliverer, discovery, storeGuard, unconfigured, memory } = deps;
+  const { redis, poller, deliverer, discovery, storeGuard, unconfigured, reload, memory } = deps;
   return {
     async checks() {
       const [written, closed, troubles, remnants, failing, figures] = await Promise.all([
@@ -52,7 +54,7 @@ export function createHealth(deps: HealthDependencies): HealthService {
         ...pollsChecks(poller.overdue()),
         ...discoveryChecks(troubles),
         ...endpointsChecks(failing ?? []),
-        ...unconfiguredChecks(remnants),
+        ...configurationChecks(reload.trouble(), remnants),
       ];
     },
   };
@@ -148,9 +150,10 @@ function discoveryChecks(troubles: string[] | null): HealthCheck[] {
     : [{ name, status: 'degraded', detail: `cannot read ${troubles.join('; ')}` }];
 }
 
-/** No line when all sources and endpoints in the store are configured. */
-function unconfiguredChecks(remnants: Remnants | null): HealthCheck[] {
-  const lines = remnants === null ? [] : describeRemnants(remnants);
+/** No line when the file was right, and all sources and endpoints in the store are configured. */
+function configurationChecks(refusal: string | null, remnants: Remnants | null): HealthCheck[] {
+  const unconfigured = remnants === null ? [] : describeRemnants(remnants);
+  const lines = refusal === null ? unconfigured : [refusal, ...unconfigured];
   if (lines.length === 0) return [];
   return [{ name: 'configuration', status: 'degraded', detail: lines.join('; ') }];
 }

@@ -1,3 +1,4 @@
+import type { Config } from '../config/schema.ts';
 import { NO_LOAD, type SourceLoad } from '../core/cadence/load.ts';
 import type { RunwatchEvent } from '../core/event/event.ts';
 import { isTerminalStatus } from '../core/run/snapshot.ts';
@@ -60,6 +61,8 @@ export interface Poller {
   overdue(): Overdue[];
   /** The claims of this process. */
   work: ClaimedWork;
+  /** Gives the sources that it has their new keys and rate limits. */
+  reconfigure(next: Config['sources']): void;
   /** Surveys all schedules now, and repairs what Redis lost while it was away. */
   survey(): void;
   start(): void;
@@ -93,6 +96,7 @@ export function createPoller(deps: PollerDependencies): Poller {
     isRunning: () => all.every((source) => source.isRunning()),
     overdue: () => all.flatMap((source) => source.overdue() ?? []),
     work: claimedWork(deps, all),
+    reconfigure: (next) => reconfigureAll(all, next),
     survey: () => {
       for (const periodic of periodics) periodic.trigger();
     },
@@ -143,6 +147,13 @@ function feedOf(feeds: ReadonlyMap<string, SourceFeed>, name: string): SourceFee
   const feed = feeds.get(name);
   if (feed === undefined) throw new Error(`no feed of source ${name}`);
   return feed;
+}
+
+function reconfigureAll(sources: readonly Source[], settings: Config['sources']): void {
+  for (const source of sources) {
+    const next = settings[source.name];
+    if (next !== undefined) source.reconfigure(next);
+  }
 }
 
 function surveyAll(sources: Source[], feeds: ReadonlyMap<string, SourceFeed>): Promise<void> {

@@ -18,9 +18,10 @@ import type { WebhookAgents } from '../deliver/http-post.ts';
 import { createWebhookChannel } from '../deliver/channels/webhook.ts';
 import type { SealedParts } from '../poll/register-watches.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
+import type { Endpoints } from './endpoints.ts';
 
 export interface RoutesDependencies {
-  endpoints: Config['endpoints'];
+  endpoints: Pick<Endpoints, 'all'>;
   watches: WatchStore;
   /** Connections for configured endpoints, and for webhooks that came with a watch. */
   agents: Record<'configured' | 'perWatch', WebhookAgents>;
@@ -42,20 +43,45 @@ export type Routes = (
   delivery: Pick<Delivery, 'endpoint' | 'source' | 'runId'>,
 ) => Promise<Route | null>;
 
+/** The routes in force, and those of another configuration in their place. */
+export interface RouteTable {
+  routeOf: Routes;
+  /**
+   * Makes the routes of other endpoints, also of those whose files alone have changed.
+   * Throws RunwatchError `tls_files_unusable`, and changes nothing then.
+   * @returns puts them in force
+   */
+  prepare: (endpoints: Config['endpoints']) => () => void;
+}
+
 /**
- * Makes the function that finds routes: the channel of a configured endpoint, made once, or one for the
- * webhook that came with the watch.
+ * Finds routes: the channel of a configured endpoint, made once, or one for the webhook that came with
+ * the watch.
+ * Throws RunwatchError `tls_files_unusable`.
  */
-export function createRoutes(deps: RoutesDependencies): Routes {
-  const configured = new Map(
-    Object.entries(deps.endpoints).map(([name, endpoint]) => [name, routeTo(name, endpoint, deps)]),
-  );
-  return async function routeOf(delivery) {
-    const route = configured.get(delivery.endpoint);
-    if (route !== undefined) return route();
-    const stored = await deps.watches.get(delivery);
-    return stored === null ? null : perWatchRoute(stored.watch, delivery.endpoint, deps);
+export function createRoutes(deps: RoutesDependencies): RouteTable {
+  let configured = routesTo(deps.endpoints.all, deps);
+  return {
+    async routeOf(delivery) {
+      const route = configured.get(delivery.endpoint);
+      if (route !== undefined) return route();
+      const stored = await deps.watches.get(delivery);
+      return stored === null ? null : perWatchRoute(stored.watch, delivery.endpoint, deps);
+    },
+    prepare(endpoints) {
+      const next = routesTo(endpoints, deps);
+      return () => void (configured = next);
+    },
   };
+}
+
+function routesTo(
+  endpoints: Config['endpoints'],
+  deps: RoutesDependencies,
+): Map<string, RouteFinder> {
+  return new Map(
+    Object.entries(endpoints).map(([name, endpoint]) => [name, routeTo(name, endpoint, deps)]),
+  );
 }
 
 type RouteFinder = () => Promise<Route>;

@@ -33,6 +33,7 @@ import { createEndpointService, type EndpointServiceDependencies } from './endpo
 import { createHealth } from './health.ts';
 import type { Poller } from './poller.ts';
 import type { Processes } from './processes.ts';
+import type { Reload } from './reload.ts';
 import { registerDefaults } from './settings.ts';
 import { closedSource, createSourceService } from './source-service.ts';
 import type { StoreGuard } from './store-guard.ts';
@@ -50,6 +51,7 @@ interface ServicesDependencies extends EndpointServiceDependencies {
   connections: RedisConnections;
   poller: Poller;
   unconfigured: Unconfigured;
+  reload: Reload;
   discovery: Discovery;
   deliverer: Deliverer;
   processes: Processes;
@@ -99,8 +101,12 @@ export function createServices(deps: ServicesDependencies): Services {
 function requestRules({ config, endpoints, guard, sealer }: ServicesDependencies): RequestRules {
   return {
     sources: Object.keys(config.sources),
-    endpoints: endpoints.names,
-    defaultEndpoints: endpoints.defaults,
+    get endpoints() {
+      return endpoints.names;
+    },
+    get defaultEndpoints() {
+      return endpoints.defaults;
+    },
     forbids(url) {
       const verdict = guard.check(new URL(url));
       return verdict.allowed ? null : verdict.message;

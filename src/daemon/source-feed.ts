@@ -69,7 +69,9 @@ export function openFeed(
     reader,
     schedule,
     claimPermit: () => budget.claim(source.probeMs),
-    requestsPerMs: budget.limit.requests / budget.limit.perMs,
+    get requestsPerMs() {
+      return budget.limit.requests / budget.limit.perMs;
+    },
     waitingPolls: () => deps.requests.countPrompt(source.name),
     observeListed: deps.observeListed,
     usedShare: async () => (await deps.budgets.used(source.name)) / budget.limit.requests,
@@ -98,11 +100,7 @@ export function openFeed(
   }
   const lists = new ListFeed(feedDeps);
   schedule.feed = lists;
-  const everyMs = deps.config.sources[source.name]?.discover?.every ?? 0;
-  const heads = discovered.map(({ workflowId }) => ({
-    member: pageMember({ workflowId, page: 1 }),
-    withinMs: MISSED * everyMs,
-  }));
+  const heads = headsOf(discovered, deps.config.sources[source.name]?.discover?.every ?? 0);
   return {
     lists,
     discovered,
@@ -113,6 +111,13 @@ export function openFeed(
     },
     stop: () => stopping.abort(),
   };
+}
+
+function headsOf(lists: readonly RunList[], everyMs: number) {
+  return lists.map(({ workflowId }) => ({
+    member: pageMember({ workflowId, page: 1 }),
+    withinMs: MISSED * everyMs,
+  }));
 }
 
 /** How discovery stands. */
@@ -187,7 +192,7 @@ function discoverPass(
     watch: createWatchDiscovered({
       ...deps,
       scheduleOf: () => source.schedule,
-      subscriptions: endpoints.defaults.map((endpoint) => ({ kind: 'endpoint', endpoint })),
+      subscriptions: () => endpoints.defaults.map((endpoint) => ({ kind: 'endpoint', endpoint })),
       defaults: registerDefaults(config),
     }),
     everyMs: config.sources[list.source]?.discover?.every ?? 0,

@@ -1,5 +1,5 @@
 import type { SourceConfig } from '../config/schema.ts';
-import { createEventStreams } from '../noxus/stream.ts';
+import { createEventStreams, type EventStreams } from '../noxus/stream.ts';
 import { createHints, type Hints } from '../feed/stream-feed.ts';
 import { faultLog } from './faults.ts';
 import type { Source, SourceDependencies } from './source.ts';
@@ -8,12 +8,14 @@ interface HintsContext extends Pick<Source, 'budget' | 'schedule' | 'guard'> {
   source: SourceConfig;
 }
 
+export interface SourceHints extends Hints, Pick<EventStreams, 'useApiKey'> {}
+
 /** The hints of a source; null where they are off, which opens no stream. */
 export function openHints(
   deps: SourceDependencies,
   name: string,
   { source, budget, schedule, guard }: HintsContext,
-): Hints | null {
+): SourceHints | null {
   const { polling } = deps.config;
   if (polling.hints === 'off') return null;
   const streams = createEventStreams({
@@ -26,7 +28,7 @@ export function openHints(
     userAgent: deps.userAgent,
     onRequest: (request) => deps.metrics.request(name, request),
   });
-  return createHints({
+  const hints = createHints({
     source: name,
     process: deps.processId,
     limit: polling.hint_streams,
@@ -41,4 +43,5 @@ export function openHints(
     onError: faultLog(deps.log, 'hints', { source: name }),
     now: deps.now,
   });
+  return { ...hints, useApiKey: (apiKey) => streams.useApiKey(apiKey) };
 }

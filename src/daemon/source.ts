@@ -2,7 +2,6 @@ import type { Config, SourceConfig } from '../config/schema.ts';
 import { isoTime } from '../core/event/event.ts';
 import { autoConcurrency, type AskedSource, type RateLimit } from '../core/source/limiter.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
-import type { Hints } from '../feed/stream-feed.ts';
 import type { Overdue } from '../core/source/overdue.ts';
 import { OverdueMonitor, Schedule, type RequestClaim } from '../poll/schedule.ts';
 import { Slots } from '../poll/slots.ts';
@@ -27,7 +26,7 @@ import {
   type ListAsker,
   type SourceReader,
 } from './source-guard.ts';
-import { openHints } from './source-hints.ts';
+import { openHints, type SourceHints } from './source-hints.ts';
 import type { SystemEvents } from './system-events.ts';
 
 /** How often leases of streams are extended: several times before they expire, ms. */
@@ -45,12 +44,14 @@ export interface Source {
   budget: SourceLimiter;
   schedule: Schedule;
   /** Null where they are off. */
-  hints: Hints | null;
+  hints: SourceHints | null;
   isRunning(): boolean;
   /** @param perform makes a claimed request and settles it; never throws */
   start(perform: (claim: RequestClaim) => Promise<void>): void;
   /** How far its polls are overdue; null if they are not. */
   overdue(): Overdue | null;
+  /** Takes another API key and rate limit; a key that was refused before is tried at once. */
+  reconfigure(next: SourceConfig): void;
   /** Surveys the schedule, which finds lost wake-ups. */
   survey(): Promise<void>;
   /** @param force does not wait for polls that run */
@@ -87,7 +88,7 @@ const clock = () => performance.now();
 
 export function openSource(deps: SourceDependencies, name: string, source: SourceConfig): Source {
   const onError = faultLog(deps.log, 'budget', { source: name });
-  const limit = { requests: source.rate_limit.requests, perMs: source.rate_limit.per };
+  const limit = limitOf(source);
   const budget = createSourceLimiter({
     source: name,
     limit,
@@ -119,7 +120,25 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
   const asker = listAsker({ reader, budget, now: deps.now, onError });
   const probeMs = source.timeout + WRITE_MS;
   const worked = withChores(deps, { name, hints, working });
-  return { name, reader, guard, budget, schedule, hints, probeMs, asker, ...worked };
+  let { api_key: apiKey } = source;
+  const parts = { name, reader, guard, budget, schedule, hints, probeMs, asker };
+  return {
+    ...worked,
+    ...parts,
+    reconfigure(next) {
+      // The limiter and the schedule hold this very object.
+      Object.assign(limit, limitOf(next));
+      if (next.api_key === apiKey) return;
+      apiKey = next.api_key;
+      client.useApiKey(apiKey);
+      hints?.useApiKey(apiKey);
+      guard.keyChanged().catch(onError);
+    },
+  };
+}
+
+function limitOf({ rate_limit: { requests, per } }: SourceConfig): RateLimit {
+  return { requests, perMs: per };
 }
 
 interface WorkOptions extends Pick<Source, 'budget'> {
@@ -188,7 +207,7 @@ type Working = Omit<ReturnType<typeof openWork>, 'schedule'>;
 
 function withChores(
   { log }: SourceDependencies,
-  { name, hints, working }: { name: string; hints: Hints | null; working: Working },
+  { name, hints, working }: { name: string; hints: SourceHints | null; working: Working },
 ) {
   const { slots, queue, concurrency, survey, overdue, giveUp, performWith } = working;
   const workers: SlotWorker[] = [];
@@ -222,8 +241,8 @@ function concurrencyOf({ polling, sources }: Config, source: SourceConfig): numb
   return autoConcurrency(askedSource(source), Object.values(sources).map(askedSource));
 }
 
-function askedSource({ rate_limit: { requests, per }, timeout }: SourceConfig): AskedSource {
-  return { limit: { requests, perMs: per }, timeoutMs: timeout };
+function askedSource(source: SourceConfig): AskedSource {
+  return { limit: limitOf(source), timeoutMs: source.timeout };
 }
 
 /** Raises system events when the polls of a source become overdue, and when they have caught up. */

@@ -1,4 +1,3 @@
-import type { Config } from '../config/schema.ts';
 import { newDelivery } from '../core/delivery/delivery.ts';
 import {
   systemEventId,
@@ -9,6 +8,7 @@ import {
 } from '../core/event/event.ts';
 import type { PlannedSystemEvent, SystemEventStore } from '../redis/stores/system-event-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
 
 /** An event about runwatch itself. */
@@ -22,7 +22,7 @@ interface SystemEvent {
 
 interface SystemEventsDependencies {
   store: Pick<SystemEventStore, 'raise'>;
-  endpoints: Config['endpoints'];
+  endpoints: Pick<Endpoints, 'all'>;
   newMark: NewMark;
   /** Dispatches the pools with due deliveries. */
   dispatch: (pools: string[]) => void;
@@ -43,7 +43,7 @@ export function createSystemEvents(deps: SystemEventsDependencies): SystemEvents
   const onError = faultLog(log, 'system_event');
 
   function plan({ type, data }: Pick<SystemEvent, 'type' | 'data'>): PlannedSystemEvent | null {
-    const receivers = Object.entries(deps.endpoints).filter(([, { events }]) =>
+    const receivers = Object.entries(deps.endpoints.all).filter(([, { events }]) =>
       namesSystemEvent(events, type),
     );
     if (receivers.length === 0) return null;

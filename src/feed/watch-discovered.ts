@@ -13,7 +13,7 @@ export interface WatchDiscoveredDependencies {
   watches: WatchStore;
   scheduleOf: (source: string) => Pick<Schedule, 'entered'> | undefined;
   /** Subscriptions of runs that were discovered, not registered. */
-  subscriptions: Subscription[];
+  subscriptions: () => Subscription[];
   defaults: RegisterDefaults;
   now: () => number;
 }
@@ -30,7 +30,11 @@ export function createWatchDiscovered(deps: WatchDiscoveredDependencies) {
     const changes = keys
       .filter((_, at) => stored[at] === null)
       .map((key): WatchChange => {
-        const { watch } = register(null, { ...key, subscriptions }, { now: now(), defaults });
+        const { watch } = register(
+          null,
+          { ...key, subscriptions: subscriptions() },
+          { now: now(), defaults },
+        );
         const schedule = { does: 'enter', withinMs: 0, kind: firstKind(watch) } as const;
         return { before: null, after: watch, events: [], deliveries: [], samples: [], schedule };
       });

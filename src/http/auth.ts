@@ -1,13 +1,15 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
 import type { PublicArea, TokenConfig } from '../config/schema.ts';
 import { refusal } from './problem.ts';
+import type { Tokens } from './tokens.ts';
 
 type Scope = TokenConfig['scopes'][number];
 
 declare module 'fastify' {
   interface FastifyRequest {
+    /** The token that the request came with; null where none was needed. */
+    token: TokenConfig | null;
     /** The name of the token that the request came with; null where none was needed. */
     tokenName: string | null;
     /** What that token is good for; null where none was needed. */
@@ -21,8 +23,7 @@ declare module 'fastify' {
 }
 
 interface AuthOptions {
-  /** None leaves the API open; see `host-guard.ts` for what protects it then. */
-  tokens: readonly TokenConfig[];
+  tokens: Tokens;
   public: readonly PublicArea[];
 }
 
@@ -33,18 +34,16 @@ export const bearerAuth = fastifyPlugin<AuthOptions>((app, options, done) => {
     const area = areaOf(url);
     return config?.probe === true || (area !== 'api' && open.includes(area));
   };
+  app.decorateRequest('token', null);
   app.decorateRequest('tokenName', null);
   app.decorateRequest('scopes', null);
   app.addHook('onRoute', (route) => {
     if (!isOpen(route)) describeScope(route);
   });
-  if (tokens.length > 0) {
-    const authenticate = authenticator(tokens);
-    app.addHook('onRequest', async (request, reply) => {
-      if (request.is404 || isOpen(request.routeOptions)) return;
-      authenticate(request, reply);
-    });
-  }
+  app.addHook('onRequest', async (request, reply) => {
+    if (!tokens.areNeeded() || request.is404 || isOpen(request.routeOptions)) return;
+    authenticate(request, reply, tokens);
+  });
   done();
 });
 
@@ -70,23 +69,21 @@ function areaOf(url: string): PublicArea | 'api' {
   return url === '/openapi.json' || /^\/docs(\/|$)/.test(url) ? 'docs' : 'api';
 }
 
-function authenticator(tokens: readonly TokenConfig[]) {
-  const find = tokenFinder(tokens);
-  return (request: FastifyRequest, reply: FastifyReply): void => {
-    const presented = bearerToken(request.headers.authorization);
-    if (presented === null) {
-      challenge(reply, '');
-      throw refusal('unauthorized', 'send a token as authorization: Bearer <token>');
-    }
-    const token = find(presented);
-    if (token === null) {
-      challenge(reply, ', error="invalid_token"');
-      throw refusal('unauthorized', 'the token is not one that this server knows');
-    }
-    request.tokenName = token.name;
-    request.scopes = token.scopes;
-    requireScope(request, reply, scopeOf(request.routeOptions.config, request.method));
-  };
+function authenticate(request: FastifyRequest, reply: FastifyReply, tokens: Tokens): void {
+  const presented = bearerToken(request.headers.authorization);
+  if (presented === null) {
+    challenge(reply, '');
+    throw refusal('unauthorized', 'send a token as authorization: Bearer <token>');
+  }
+  const token = tokens.find(presented);
+  if (token === null) {
+    challenge(reply, ', error="invalid_token"');
+    throw refusal('unauthorized', 'the token is not one that this server knows');
+  }
+  request.token = token;
+  request.tokenName = token.name;
+  request.scopes = token.scopes;
+  requireScope(request, reply, scopeOf(request.routeOptions.config, request.method));
 }
 
 function challenge(reply: FastifyReply, reason: string): void {
@@ -110,24 +107,4 @@ function describeScope(route: RouteOptions): void {
 /** Source: RFC 6750, section 2.1; the scheme is case-insensitive by RFC 9110, section 11.1. */
 function bearerToken(header: string | undefined): string | null {
   return /^bearer +([^\s,]+) *$/i.exec(header ?? '')?.[1] ?? null;
-}
-
-/**
- * Compares digests of one length with every token. The time that this takes shows neither the
- * length of a token, nor its place in the list, nor how much of it was guessed.
- */
-function tokenFinder(tokens: readonly TokenConfig[]): (presented: string) => TokenConfig | null {
-  const known = tokens.map((token) => ({ token, digest: sha256(token.token) }));
-  return (presented) => {
-    const digest = sha256(presented);
-    let match: TokenConfig | null = null;
-    for (const one of known) {
-      if (timingSafeEqual(one.digest, digest)) match = one.token;
-    }
-    return match;
-  };
-}
-
-function sha256(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
 }

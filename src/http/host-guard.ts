@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
 import { refusal } from './problem.ts';
+import type { Tokens } from './tokens.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -18,10 +19,10 @@ const LOOPBACK_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/i;
  * Keeps web pages away from a server without tokens. Browsers reach loopback on behalf of any page:
  * a name that is rebound to 127.0.0.1 shows in `Host`, a foreign page that posts shows in `Origin`.
  */
-export const hostGuard = fastifyPlugin<{ hasTokens: boolean }>((app, { hasTokens }, done) => {
+export const hostGuard = fastifyPlugin<{ tokens: Tokens }>((app, { tokens }, done) => {
   app.addHook('onRequest', async (request) => {
     refuseSecondHost(request);
-    if (hasTokens || request.routeOptions.config.probe === true) return;
+    if (tokens.areNeeded() || request.routeOptions.config.probe === true) return;
     checkHost(request);
     checkOrigin(request);
   });

@@ -1,7 +1,7 @@
 import { fastifyHelmet } from '@fastify/helmet';
 import { fastify, type FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import type { PublicArea, TokenConfig } from '../config/schema.ts';
+import type { PublicArea } from '../config/schema.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { accessLog, type HttpLog } from './access-log.ts';
 import { bearerAuth } from './auth.ts';
@@ -29,6 +29,7 @@ import { sourceRoutes } from './routes/sources.ts';
 import { watchBatchRoute, watchRoutes } from './routes/watches.ts';
 import type { Services } from './services.ts';
 import type { StreamLimits } from './sse.ts';
+import type { Tokens } from './tokens.ts';
 
 interface ServerLimits extends ConnectionLimits {
   /** From a request to its answer; streams are exempt. */
@@ -56,8 +57,7 @@ const STREAM_LIMITS: StreamLimits = { heartbeatMs: 15_000, stallMs: 30_000 };
 
 export interface ServerOptions {
   services: Services;
-  /** None leaves the API open to this machine: see `host-guard.ts`. */
-  tokens: readonly TokenConfig[];
+  tokens: Tokens;
   /** What needs no token. */
   public: readonly PublicArea[];
   version: string;
@@ -116,7 +116,7 @@ function registerPlugins(app: FastifyInstance, options: ServerOptions, limits: S
       directives: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
     },
   });
-  void app.register(hostGuard, { hasTokens: tokens.length > 0 });
+  void app.register(hostGuard, { tokens });
   void app.register(notFound);
   void app.register(bearerAuth, { tokens, public: options.public });
   void app.register(jsonBody);
@@ -126,7 +126,7 @@ function registerPlugins(app: FastifyInstance, options: ServerOptions, limits: S
 }
 
 async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<void> {
-  const { services, streamLimits: limits = STREAM_LIMITS } = options;
+  const { services, tokens, streamLimits: limits = STREAM_LIMITS } = options;
   const api = app.withTypeProvider<ZodTypeProvider>();
   api.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'no-store');
@@ -136,7 +136,7 @@ async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<
   await api.register(watchRoutes, services);
   await api.register(watchBatchRoute, services);
   await api.register(eventRoutes, services);
-  await api.register(eventStreamRoute, { events: services.events, limits });
+  await api.register(eventStreamRoute, { events: services.events, tokens, limits });
   await api.register(deliveryRoutes, services);
   await api.register(redeliverRoutes, services);
   await api.register(endpointRoutes, services);

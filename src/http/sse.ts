@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
+import type { TokenConfig } from '../config/schema.ts';
 import { refusal } from './problem.ts';
 
 /** Source: HTML Living Standard, section 9.2, "Server-sent events". */
@@ -74,35 +75,42 @@ export interface StreamSlots {
   /**
    * Takes a slot, before anything is awaited: a later count would let any number through.
    * Throws RunwatchError `too_many_streams`, `closing`.
-   * @param tokenName null without tokens
+   * @param token null without tokens
    * @returns aborts when the server closes
    */
-  take(tokenName: string | null): AbortController;
+  take(token: TokenConfig | null): AbortController;
   release(stream: AbortController): void;
+  /** Ends the streams of some tokens. */
+  end(isEnded: (token: TokenConfig | null) => boolean): void;
   /** Ends all streams; no slot is given any more. */
   close(): void;
 }
 
 export function createStreamSlots(): StreamSlots {
-  const open = new Map<AbortController, string | null>();
+  const open = new Map<AbortController, TokenConfig | null>();
   let isClosed = false;
   return {
-    take(tokenName) {
+    take(token) {
       if (isClosed) throw refusal('closing', 'this process is ending; connect again');
       if (open.size >= MAX_STREAMS) {
         throw refusal('too_many_streams', `this server keeps up to ${MAX_STREAMS} streams open`);
       }
-      const own = [...open.values()].filter((name) => name === tokenName).length;
-      if (tokenName !== null && own >= MAX_STREAMS_OF_TOKEN) {
+      const own = [...open.values()].filter((one) => one?.name === token?.name).length;
+      if (token !== null && own >= MAX_STREAMS_OF_TOKEN) {
         const most = `one token holds up to ${MAX_STREAMS_OF_TOKEN} of ${MAX_STREAMS} streams`;
-        throw refusal('too_many_streams', `${most}, and "${tokenName}" has that many open`);
+        throw refusal('too_many_streams', `${most}, and "${token.name}" has that many open`);
       }
       const stream = new AbortController();
-      open.set(stream, tokenName);
+      open.set(stream, token);
       return stream;
     },
     release(stream) {
       open.delete(stream);
+    },
+    end(isEnded) {
+      for (const [stream, token] of open) {
+        if (isEnded(token)) stream.abort();
+      }
     },
     close() {
       isClosed = true;

@@ -56,13 +56,15 @@ export interface NoxusClient {
    * @throws RunwatchError `aborted` as {@link NoxusClient.readRun} does
    */
   readPage: (question: ListQuestion, options?: { signal?: AbortSignal }) => Promise<ListOutcome>;
+  /** Sends another API key from now on; what is in flight goes on with its own. */
+  useApiKey: (apiKey: string) => void;
   /** Gives up what is in flight and closes all connections. */
   close: () => void;
 }
 
 /** A client of one Noxus source with a connection pool of its own. */
 export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
-  const { apiKey, timeoutMs, now = Date.now, random = Math.random, onRequest } = options;
+  const { timeoutMs, now = Date.now, random = Math.random, onRequest } = options;
   const { mayRetry = async () => true } = options;
   const transport = createTransport(options);
   const inFlight = new Set<Deadline>();
@@ -107,7 +109,7 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
           const again = async () => ((await mayRetry()) ? attempt(runId, deadline) : null);
           answer = await retryQuickly(answer, again, deadline, random);
         }
-        const question = { runId, apiKey, now: now(), onUnread };
+        const question = { runId, apiKey: transport.apiKey, now: now(), onUnread };
         return outcomeOf(answer.reply, answer.body, question);
       }),
     readPage: (question, { signal } = {}) =>
@@ -118,6 +120,7 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
         deadline.throwIfAbandoned();
         return listOutcome(reply, body, { question, now: now(), onUnread });
       }),
+    useApiKey: (apiKey) => transport.useApiKey(apiKey),
     close: () => {
       closed = true;
       for (const deadline of inFlight) deadline.abandon();

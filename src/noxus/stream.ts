@@ -42,6 +42,8 @@ interface EventStreamsOptions extends TransportOptions {
 export interface EventStreams {
   /** Follows `GET /v1/runs/{run_id}/events` until it ends; trouble is never thrown. */
   follow: (runId: string, listener: StreamListener) => Promise<StreamEnd>;
+  /** Opens further streams with another API key. */
+  useApiKey: (apiKey: string) => void;
   close: () => void;
 }
 
@@ -85,6 +87,7 @@ export function createEventStreams(options: EventStreamsOptions): EventStreams {
         deadline.release();
       }
     },
+    useApiKey: (apiKey) => transport.useApiKey(apiKey),
     close: () => transport.close(),
   };
 }

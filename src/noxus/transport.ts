@@ -35,6 +35,9 @@ export interface Transport {
    * @param onSent called when the request has left this host
    */
   get: (path: string, deadline: Deadline, take: TakePiece, onSent?: () => void) => Promise<Reply>;
+  readonly apiKey: string;
+  /** Sends another API key from now on. */
+  useApiKey: (apiKey: string) => void;
   /** Closes all connections. */
   close: () => void;
 }
@@ -55,10 +58,11 @@ export function createTransport(options: TransportOptions): Transport {
   };
   const agent =
     base.protocol === 'https:' ? { https: new https.Agent(pool) } : { http: new http.Agent(pool) };
-  const client = got.extend({
+  let { apiKey } = options;
+  let client = got.extend({
     agent,
     headers: {
-      'x-api-key': options.apiKey,
+      'x-api-key': apiKey,
       'user-agent': options.userAgent,
       accept: 'application/json',
       'accept-encoding': (options.isCompressed ?? true) ? 'gzip, br' : 'identity',
@@ -76,6 +80,13 @@ export function createTransport(options: TransportOptions): Transport {
       const request = client.stream(base.href + path);
       if (onSent !== undefined) request.once('request', (made) => made.once('finish', onSent));
       return replyOf(request, { deadline, take, sent });
+    },
+    get apiKey() {
+      return apiKey;
+    },
+    useApiKey(next) {
+      apiKey = next;
+      client = client.extend({ headers: { 'x-api-key': apiKey } });
     },
     close: () => (agent.https ?? agent.http)?.destroy(),
   };

@@ -72,11 +72,20 @@ export class SourceGuard {
   }
 
   /** Ends a pause at once. */
-  async resume(): Promise<void> {
+  resume(): Promise<void> {
+    return this.open(() => true);
+  }
+
+  /** Another API key is in use: ends the pause of one that was refused. */
+  keyChanged(): Promise<void> {
+    return this.open(({ reason }) => reason === 'unauthorized');
+  }
+
+  private async open(mayOpen: (closed: ClosedSource) => boolean): Promise<void> {
     await this.inOrder(async () => {
       const isLifted = await this.change((state) => {
-        const isClosed = (state?.closed ?? null) !== null;
-        return state !== null && isClosed ? resumed(state) : state;
+        const closed = closedOf(state);
+        return state !== null && closed !== null && mayOpen(closed) ? resumed(state) : state;
       });
       if (isLifted) await this.deps.onOpen();
     });

@@ -41,6 +41,8 @@ export interface Simulator {
   readonly callbacks: Readonly<CallbackCounts>;
   /** Adds a scripted run and starts it. @throws RunwatchError `run_exists` */
   add(script: ScriptInput): RunScript;
+  /** Takes another API key, and refuses the one before it. */
+  useApiKey(apiKey: string): void;
   /** Makes reads of the run answer 404. @returns false if they do already */
   delete(id: string): boolean;
   /** Sets the status of a run, which ends its script. @throws RunwatchError `run_not_found` */
@@ -83,7 +85,10 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   const { port = 0, host = '127.0.0.1' } = options;
   return {
     url: await listenOnLoopback(server, { port, host }),
-    apiKey,
+    get apiKey() {
+      return simulation.apiKey;
+    },
+    useApiKey: (next) => void (simulation.apiKey = next),
     requests: requestLog,
     streams: simulation.streams,
     callbacks: simulation.callbacks,

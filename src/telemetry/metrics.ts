@@ -137,6 +137,12 @@ function recordings(instruments: ReturnType<typeof createInstruments>) {
       instruments.clockSkew.set(skewMs / 1_000);
     },
 
+    /** The configuration was read again. */
+    reloaded(isInForce: boolean): void {
+      instruments.reloadSuccessful.set(isInForce ? 1 : 0);
+      if (isInForce) instruments.reloadedAt.setToCurrentTime();
+    },
+
     /** @param reason how the store lost what it had */
     dataLost(reason: string): void {
       instruments.dataLost.inc({ reason });
@@ -161,6 +167,7 @@ function createInstruments(registry: Registry) {
     ...deliveryInstruments(registers),
     ...storeInstruments(registers),
     ...httpInstruments(registers),
+    ...configInstruments(registers),
   };
 }
 
@@ -215,6 +222,23 @@ function pollInstruments(registers: Registry[]) {
       registers,
     }),
   };
+}
+
+/** Both begin with the configuration of the start, which was right. */
+function configInstruments(registers: Registry[]) {
+  const reloadSuccessful = new Gauge({
+    name: 'runwatch_config_last_reload_successful',
+    help: 'Whether the configuration was right when it was last read: 0 while an older one stays in force.',
+    registers,
+  });
+  const reloadedAt = new Gauge({
+    name: 'runwatch_config_last_reload_success_timestamp_seconds',
+    help: 'When the configuration in force was read.',
+    registers,
+  });
+  reloadSuccessful.set(1);
+  reloadedAt.setToCurrentTime();
+  return { reloadSuccessful, reloadedAt };
 }
 
 function httpInstruments(registers: Registry[]) {

@@ -30,7 +30,7 @@ function discoverer(changes: Partial<Parameters<typeof createWatchDiscovered>[0]
   const watchDiscovered = createWatchDiscovered({
     watches,
     scheduleOf: () => undefined,
-    subscriptions: [everybody],
+    subscriptions: () => [everybody],
     defaults,
     now: Date.now,
     ...changes,

@@ -3,7 +3,6 @@ import type { ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { createNodeServer } from '../../src/http/connections.ts';
-import type { ServerOptions } from '../../src/http/server.ts';
 import { aWatch } from '../support/fake-services.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
 import { dial, rawRequest, readToEnd, sendRaw } from '../support/raw-http.ts';
@@ -15,7 +14,7 @@ const PENDING = new Promise<never>(() => undefined);
 let server: TestServer;
 const sockets: Socket[] = [];
 
-async function start(options: Partial<ServerOptions> = {}): Promise<TestServer> {
+async function start(options: Parameters<typeof startServer>[0] = {}): Promise<TestServer> {
   server = await startServer(options);
   return server;
 }

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { RunwatchError } from '../../src/core/errors.ts';
-import { createServer, listen, type ServerOptions } from '../../src/http/server.ts';
+import { createServer, listen } from '../../src/http/server.ts';
+import { createTokens } from '../../src/http/tokens.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { fakeServices } from '../support/fake-services.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
@@ -9,7 +10,7 @@ const ignore = () => undefined;
 
 let server: TestServer;
 
-async function start(options: Partial<ServerOptions> = {}): Promise<TestServer> {
+async function start(options: Parameters<typeof startServer>[0] = {}): Promise<TestServer> {
   server = await startServer(options);
   return server;
 }
@@ -131,7 +132,7 @@ describe('listening on a port that is taken', () => {
     const port = Number(new URL(url).port);
     const second = createServer({
       services: fakeServices(),
-      tokens: [],
+      tokens: createTokens([]),
       public: [],
       version: '1.2.3',
       log: { debug: ignore, info: ignore, error: ignore },

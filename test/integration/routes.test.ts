@@ -66,13 +66,18 @@ function processWith(endpoints: object) {
   const logged: unknown[] = [];
   const note = (_fields: object, message: string) => logged.push(message);
   const clock = { now: Date.now() };
-  const common = { endpoints: config.endpoints, sealer, signingSecret, now: () => clock.now };
+  const common = {
+    endpoints: { all: config.endpoints },
+    sealer,
+    signingSecret,
+    now: () => clock.now,
+  };
   const secrets = createEndpointSecrets({
     ...common,
     store: new SecretStore(redis, keys),
     generate: generateSecret,
   });
-  const routeOf = createRoutes({
+  const { routeOf } = createRoutes({
     ...common,
     watches,
     agents,

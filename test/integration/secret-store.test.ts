@@ -61,7 +61,7 @@ function endpointSecrets(sealedBy: typeof before) {
   return createEndpointSecrets({
     store: secrets,
     sealer: sealedBy,
-    endpoints: { ops: { type: 'webhook' }, chat: { type: 'webhook' } },
+    endpoints: { all: { ops: { type: 'webhook' }, chat: { type: 'webhook' } } },
     signingSecret: generateSecret(),
     generate: generateSecret,
     now: () => NOON,

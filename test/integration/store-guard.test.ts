@@ -19,7 +19,7 @@ const stores = openStores();
 const { redis, keys, watches, epochs } = stores;
 afterAll(() => stores.close());
 
-const { all: endpoints } = createEndpoints(
+const endpoints = createEndpoints(
   configSchema.parse({
     data_dir: '/nowhere',
     endpoints: {

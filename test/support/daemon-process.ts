@@ -42,6 +42,8 @@ export interface DaemonProcess {
   /** Every line so far, parsed; a line that is no JSON fails the test. */
   log(): LogLine[];
   stderr(): string;
+  /** Rewrites its configuration file; SIGHUP reads it. */
+  configure(config: Record<string, unknown>): Promise<void>;
   /** Calls the API; a body makes it a POST unless a method is given. */
   api<Answer = any>(
     path: string,
@@ -94,8 +96,9 @@ export async function spawnDaemonProcess(options: DaemonOptions = {}): Promise<D
   const dataDir = options.dataDir ?? (await tempDir());
   const configDir = await tempDir();
   const configPath = join(configDir, 'runwatch.yaml');
-  const { server = {}, ...config } = options.config ?? {};
-  await writeFile(configPath, stringify({ ...config, server: { port: 0, ...(server as object) } }));
+  const configure = ({ server = {}, ...config }: Record<string, unknown>) =>
+    writeFile(configPath, stringify({ ...config, server: { port: 0, ...(server as object) } }));
+  await configure(options.config ?? {});
   const env = cleanEnv({ RUNWATCH_DATA_DIR: dataDir, ...options.env });
   const args = [options.main ?? MAIN, 'serve', '--config', configPath, ...(options.args ?? [])];
   const { user } = options;
@@ -108,10 +111,13 @@ export async function spawnDaemonProcess(options: DaemonOptions = {}): Promise<D
     ...(user !== undefined && { uid: user, gid: user }),
   });
   child.once('exit', () => void rm(configDir, { recursive: true, force: true }));
-  return asDaemonProcess(child, dataDir);
+  return asDaemonProcess(child, { dataDir, configure });
 }
 
-function asDaemonProcess(child: ChildProcess, dataDir: string): DaemonProcess {
+function asDaemonProcess(
+  child: ChildProcess,
+  { dataDir, configure }: Pick<DaemonProcess, 'dataDir' | 'configure'>,
+): DaemonProcess {
   const output = collect(child);
   const exited = once(child, 'exit').then(([code]) => code as number | null);
   const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
@@ -128,6 +134,7 @@ function asDaemonProcess(child: ChildProcess, dataDir: string): DaemonProcess {
     },
     pid: child.pid ?? 0,
     dataDir,
+    configure,
     async ready() {
       await waitFor(() => readyLine() ?? hasEnded(), {
         timeoutMs: 20_000,

@@ -1,5 +1,7 @@
 import { promisify } from 'node:util';
+import type { TokenConfig } from '../../src/config/schema.ts';
 import { createServer, listen, type ServerOptions } from '../../src/http/server.ts';
+import { createTokens } from '../../src/http/tokens.ts';
 import { fakeServices, type FakeServices } from './fake-services.ts';
 
 interface LogLine {
@@ -20,7 +22,14 @@ export interface TestServer {
   close: () => Promise<void>;
 }
 
-export async function startServer(options: Partial<ServerOptions> = {}): Promise<TestServer> {
+interface TestServerOptions extends Partial<Omit<ServerOptions, 'tokens'>> {
+  tokens?: readonly TokenConfig[];
+}
+
+export async function startServer({
+  tokens = [],
+  ...options
+}: TestServerOptions = {}): Promise<TestServer> {
   const services = fakeServices();
   const lines: LogLine[] = [];
   const keep = (level: LogLine['level']) => (fields: object, message: string) => {
@@ -28,7 +37,7 @@ export async function startServer(options: Partial<ServerOptions> = {}): Promise
   };
   const app = createServer({
     services,
-    tokens: [],
+    tokens: createTokens(tokens),
     public: ['metrics', 'docs'],
     version: '1.2.3',
     log: { debug: keep('debug'), info: keep('info'), error: keep('error') },

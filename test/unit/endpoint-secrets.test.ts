@@ -48,7 +48,7 @@ function processWith({ store = createMemoryStore(), own, key = KEY, signingSecre
   const secrets = createEndpointSecrets({
     store,
     sealer: createSealer([key]),
-    endpoints: { ops: { type: 'webhook', secret: own }, audit: { type: 'log' } },
+    endpoints: { all: { ops: { type: 'webhook', secret: own }, audit: { type: 'log' } } },
     signingSecret: signingSecret ?? INSTANCE,
     generate: generateSecret,
     now: () => clock.now,
@@ -229,7 +229,7 @@ describe('a rotation', () => {
     const moved = createEndpointSecrets({
       store,
       sealer: createSealer([KEY]),
-      endpoints: { ops2: { type: 'webhook' } },
+      endpoints: { all: { ops2: { type: 'webhook' } } },
       signingSecret: INSTANCE,
       generate: generateSecret,
       now: () => NOON,

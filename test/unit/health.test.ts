@@ -16,6 +16,7 @@ function healthWith(
     discovery: { troubles: async () => [] },
     storeGuard: { trouble: () => null },
     unconfigured: { find: async () => ({ sources: [], endpoints: [] }) },
+    reload: { trouble: () => null },
     endpoints: { names: [] },
     memory: { figures: async () => figures },
     endpointStates: { getMany: async () => [], unwell: async () => [] },

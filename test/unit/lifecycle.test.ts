@@ -140,14 +140,27 @@ function supervise(stop: () => Promise<unknown>) {
   const source = new EventEmitter();
   const exits: number[] = [];
   const clock = { ms: 0 };
+  const reloads: string[] = [];
+  const terminal = { isGone: false };
   const code = untilStoppedBySignal({
     source,
     stop,
+    hangUp() {
+      if (!terminal.isGone) reloads.push('reload');
+      return !terminal.isGone;
+    },
     exitNow: (status) => exits.push(status),
     log: collectLog(),
     now: () => clock.ms,
   });
-  return { code, exits, clock, signal: (name: string) => source.emit(name, name) };
+  return {
+    code,
+    exits,
+    clock,
+    reloads,
+    terminal,
+    signal: (name: string) => source.emit(name, name),
+  };
 }
 
 describe('signals', () => {
@@ -176,6 +189,16 @@ describe('signals', () => {
     clock.ms += laterMs;
     signal(second);
     expect(exits).toEqual([1]);
+  });
+
+  test('SIGHUP reads the configuration again, and stops only when the terminal is gone', async () => {
+    const { code, reloads, terminal, signal } = supervise(async () => undefined);
+    signal('SIGHUP');
+    signal('SIGHUP');
+    expect(reloads).toEqual(['reload', 'reload']);
+    terminal.isGone = true;
+    signal('SIGHUP');
+    expect(await code).toBe(0);
   });
 
   test('the echo of one Ctrl-C, as npm passes it on, is no second signal', () => {

@@ -1,4 +1,5 @@
-import { loadConfig, type LoadedConfig } from '../../config/load.ts';
+import { isatty } from 'node:tty';
+import { loadConfig, type InvalidConfig, type LoadedConfig } from '../../config/load.ts';
 import { formatProblem } from '../../config/problems.ts';
 import type { Config } from '../../config/schema.ts';
 import {
@@ -20,29 +21,34 @@ interface ServeDependencies {
     eventLog: Logger;
     version: string;
     lifecycle: Lifecycle;
-  }): Promise<unknown>;
+  }): Promise<{ reload(loaded: LoadedConfig | InvalidConfig): void }>;
   signals: SignalSource;
   exitNow: (code: number) => void;
   version: string;
-  stdout: NodeJS.WriteStream;
+  stdout: NodeJS.WriteStream & { fd: number };
   stderr: NodeJS.WriteStream;
 }
 
 /**
- * Runs the daemon until a signal ends it.
+ * Runs the daemon until a signal ends it; SIGHUP reads the configuration again.
  * @returns the exit code: 0 after a stop in good order, 2 for a configuration that is wrong
  */
 export async function serve(options: ServeOptions, deps: ServeDependencies): Promise<number> {
   const { configPath, strict, ...flags } = options;
-  const loaded = loadConfig({ purpose: 'serve', flags, configPath, strict });
+  const load = () => loadConfig({ purpose: 'serve', flags, configPath, strict });
+  const loaded = load();
   if (loaded.kind === 'invalid') {
     deps.stderr.write(renderInvalid(loaded));
     return EXIT.usage;
   }
-  return run(loaded, deps);
+  return run(loaded, load, deps);
 }
 
-async function run({ config, warnings }: LoadedConfig, deps: ServeDependencies): Promise<number> {
+async function run(
+  { config, warnings }: LoadedConfig,
+  load: () => LoadedConfig | InvalidConfig,
+  deps: ServeDependencies,
+): Promise<number> {
   const pretty = deps.stdout.isTTY;
   const log = await createLogger({ level: config.log.level, pretty, destination: deps.stdout });
   for (const warning of warnings) log.warn(`configuration: ${formatProblem(warning)}`);
@@ -57,6 +63,13 @@ async function run({ config, warnings }: LoadedConfig, deps: ServeDependencies):
       signalled = true;
       return lifecycle.stop(timeoutMs);
     },
+    hangUp() {
+      // A terminal that was closed sends the same signal.
+      if (pretty && !isatty(deps.stdout.fd)) return false;
+      // One that comes during the start is served after it, by what the file says then.
+      void started.then((daemon) => daemon?.reload(load()));
+      return true;
+    },
     exitNow: deps.exitNow,
     log,
   });
@@ -66,6 +79,7 @@ async function run({ config, warnings }: LoadedConfig, deps: ServeDependencies):
   ).catch((error: unknown) => {
     // A signal while it was starting is a stop in good order, too, whatever the start made of it.
     if (!signalled) throw error;
+    return null;
   });
   await Promise.race([started, stopped]);
   const code = await stopped;

@@ -21,7 +21,9 @@ interface EndpointSecretsDependencies {
   store: SecretStore;
   sealer: Sealer;
   /** The configured endpoints by name; those of another kind than `webhook` sign nothing. */
-  endpoints: Readonly<Record<string, { type: string; secret?: string | undefined }>>;
+  endpoints: {
+    readonly all: Readonly<Record<string, { type: string; secret?: string | undefined }>>;
+  };
   /** Signs webhooks that have no secret of their own. */
   signingSecret: string;
   /** Makes a secret. */
@@ -63,7 +65,7 @@ export function createEndpointSecrets(deps: EndpointSecretsDependencies): Endpoi
   const { store, sealer, now } = deps;
   const known = createRotationCache(deps);
   const endpointOf = (name: string) =>
-    Object.hasOwn(deps.endpoints, name) ? deps.endpoints[name] : undefined;
+    Object.hasOwn(deps.endpoints.all, name) ? deps.endpoints.all[name] : undefined;
   const signing = (name: string, rotation: Rotation | null) =>
     signingSecrets(rotation, {
       own: endpointOf(name)?.secret ?? null,

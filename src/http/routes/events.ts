@@ -8,6 +8,7 @@ import { COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer } from '../schemas/common.
 import { eventPage, eventQuery, streamHeaders, streamQuery } from '../schemas/event.ts';
 import type { EventService, EventQuery, LoggedEvent, LogReset } from '../services.ts';
 import { EVENT_STREAM_TYPE, sendMessages, type StreamLimits, createStreamSlots } from '../sse.ts';
+import type { Tokens } from '../tokens.ts';
 
 const listSchema = {
   tags: ['Events'],
@@ -43,6 +44,7 @@ const RESET = JSON.stringify({
 
 interface EventStreamOptions {
   events: EventService;
+  tokens: Tokens;
   limits: StreamLimits;
 }
 
@@ -65,15 +67,17 @@ const streamSchema = {
 /** Following events by server-sent events. Streams end when the server closes. */
 export const eventStreamRoute: FastifyPluginAsyncZod<EventStreamOptions> = async (
   app,
-  { events, limits },
+  { events, tokens, limits },
 ) => {
   const slots = createStreamSlots();
+  // A token that was taken back reads no further.
+  tokens.onReplaced(() => slots.end((token) => token !== null && !tokens.isInForce(token)));
   app.addHook('preClose', async () => slots.close());
 
   // A HEAD request for an endless answer would only hold a connection.
   const route = { schema: streamSchema, exposeHeadRoute: false };
   app.get('/events/stream', route, async (request, reply) => {
-    const stream = slots.take(request.tokenName);
+    const stream = slots.take(request.token);
     reply.raw.once('close', () => slots.release(stream));
     const asked = queryOf(request.query, request.headers['last-event-id']);
     await checkCursor(events, asked.after);

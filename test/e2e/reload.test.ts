@@ -1,0 +1,151 @@
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import {
+  startDaemonProcess,
+  stopAll,
+  tempDir,
+  type DaemonProcess,
+} from '../support/daemon-process.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+const [OLD_TOKEN, NEW_TOKEN] = ['the-token-of-yesterday', 'the-token-of-today'] as const;
+
+let noxus: Simulator;
+let receiver: Receiver;
+let folder: string;
+const daemons: DaemonProcess[] = [];
+
+beforeAll(async () => {
+  receiver = await startReceiver({ secrets: [SECRET] });
+});
+
+beforeEach(async () => {
+  noxus = await startSimulator();
+  folder = await tempDir();
+});
+
+afterEach(async () => {
+  await stopAll(daemons.splice(0));
+  await noxus.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+afterAll(() => receiver.close());
+
+const hooks = () => ({ type: 'webhook', url: receiver.url, secret: SECRET });
+
+function configOf(changes: Record<string, unknown> = {}): Record<string, unknown> {
+  return {
+    sources: {
+      default: {
+        base_url: noxus.url,
+        api_key: '${NOXUS_API_KEY}',
+        rate_limit: { requests: 1_000, per: '1s' },
+      },
+    },
+    auth: { tokens: [{ name: 'ops', token: '${OPS_TOKEN}' }] },
+    polling: { min_interval: '50ms', max_interval: '100ms', unauthorized_probe: '5m' },
+    endpoints: { hooks: hooks() },
+    ...changes,
+  };
+}
+
+/** Starts a daemon with its secrets in files. */
+async function start(): Promise<DaemonProcess> {
+  await keep('key', noxus.apiKey);
+  await keep('token', OLD_TOKEN);
+  const daemon = await startDaemonProcess({
+    config: configOf(),
+    env: { NOXUS_API_KEY_FILE: join(folder, 'key'), OPS_TOKEN_FILE: join(folder, 'token') },
+  });
+  daemons.push(daemon);
+  return daemon;
+}
+
+const keep = (name: string, secret: string) => writeFile(join(folder, name), secret);
+
+async function call(daemon: DaemonProcess, token: string, path: string, body?: unknown) {
+  const response = await fetch(`${daemon.url}${path}`, {
+    method: body === undefined ? 'GET' : 'POST',
+    headers: {
+      authorization: `Bearer ${token}`,
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+    },
+    ...(body !== undefined && { body: JSON.stringify(body) }),
+  });
+  return { status: response.status, text: await response.text() };
+}
+
+const linesOf = (daemon: DaemonProcess, msg: RegExp) =>
+  daemon.log().filter((line) => msg.test(line.msg));
+
+/** Sends SIGHUP and waits for the daemon's word on it. */
+async function hangUp(daemon: DaemonProcess, word: RegExp) {
+  const before = linesOf(daemon, word).length;
+  process.kill(daemon.pid, 'SIGHUP');
+  const lines = await waitFor(() => {
+    const found = linesOf(daemon, word);
+    return found.length > before && found;
+  });
+  return lines.at(-1);
+}
+
+const READ_AGAIN = /^configuration read again/;
+const REFUSED = /^the configuration is wrong/;
+
+test('an API key and a token are rotated by SIGHUP, and no event is lost', async () => {
+  const daemon = await start();
+  const runs = Array.from({ length: 20 }, () => {
+    return noxus.add({ steps: [{ after_ms: 0, status: 'running' }] }).id;
+  });
+  const watches = runs.map((run_id) => ({ run_id }));
+  const registered = await call(daemon, OLD_TOKEN, '/v1/watches/batch', { watches });
+  expect(registered.status).toBe(200);
+  const stream = await fetch(`${daemon.url}/v1/events/stream`, {
+    headers: { authorization: `Bearer ${OLD_TOKEN}` },
+  });
+
+  noxus.useApiKey('the-key-of-today');
+  await waitFor(() => linesOf(daemon, /^source.unauthorized/).length > 0);
+  await keep('key', 'the-key-of-today');
+  await keep('token', NEW_TOKEN);
+  for (const id of runs) noxus.setStatus(id, 'completed', 100);
+  const line = await hangUp(daemon, READ_AGAIN);
+  expect(line?.['changed']).toEqual(['auth.tokens', 'sources.default.api_key']);
+
+  // The stream of the token that was taken back ends.
+  await stream.text();
+  expect((await call(daemon, OLD_TOKEN, '/v1/watches')).status).toBe(401);
+  expect((await call(daemon, NEW_TOKEN, '/v1/watches')).status).toBe(200);
+  // Without the reload the source would be probed in five minutes.
+  const isTold = (id: string) =>
+    receiver.received.some(({ body }) => body.includes(id) && body.includes('run.completed'));
+  await waitFor(() => runs.every(isTold), { timeoutMs: 15_000 });
+});
+
+test('a wrong configuration is refused by SIGHUP, and the next right one is taken', async () => {
+  const daemon = await start();
+  await daemon.configure(configOf({ endpoints: { hooks: { type: 'webhook', url: 'nowhere' } } }));
+  const refused = await hangUp(daemon, REFUSED);
+  expect(refused?.['problems']).toEqual([expect.stringContaining('endpoints.hooks.url')]);
+  const { text } = await call(daemon, OLD_TOKEN, '/readyz');
+  expect(text).toMatch(/^degraded configuration: .*SIGHUP/m);
+  expect((await call(daemon, OLD_TOKEN, '/v1/endpoints')).text).toContain('"name":"hooks"');
+
+  await daemon.configure(
+    configOf({ endpoints: { hooks: hooks(), more: hooks() }, watches: { timeout: '3d' } }),
+  );
+  const line = await hangUp(daemon, READ_AGAIN);
+  expect(line?.['changed']).toEqual(['endpoints.more']);
+  const restart = await waitFor(() => linesOf(daemon, /need a restart$/)[0]);
+  expect(restart['settings']).toEqual(['watches.timeout']);
+  expect((await call(daemon, OLD_TOKEN, '/readyz')).text).not.toContain('configuration');
+
+  const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] });
+  await call(daemon, OLD_TOKEN, '/v1/watches', { run_id: id, endpoints: ['more'] });
+  await waitFor(() => receiver.received.some(({ body }) => body.includes(id)));
+});
