@@ -5,6 +5,7 @@ import type { LinksOf } from '../core/run/links.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
 import type { WatchRequest } from '../core/watch/register.ts';
 import type { WatchName, WatchResult, WatchService, WatchView } from '../http/services.ts';
+import { createAcknowledgeRun } from '../poll/acknowledge-run.ts';
 import { createEndSubscription, createEndWatch } from '../poll/end-watch.ts';
 import {
   createRegisterWatches,
@@ -44,6 +45,7 @@ const TOO_MANY_WEBHOOKS = {
 
 export function createWatchService(deps: WatchServiceDependencies): WatchService {
   const { watches, scheduleOf } = deps;
+  const acknowledgeRun = createAcknowledgeRun(deps);
   const endWatch = createEndWatch(deps);
   const endSubscription = createEndSubscription(watches);
 
@@ -75,6 +77,20 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
       if (!(await endWatch(watch))) return 'not_found';
       deps.notes.cancelled(watch);
       return 'done';
+    },
+
+    async acknowledge(named, { by, comment = null, until }) {
+      const watch = await find(named);
+      if (watch === null) return 'not_found';
+      const untilMs = until && ('at' in until ? until.at : deps.now() + until.inMs);
+      if (untilMs !== undefined && untilMs <= deps.now()) return 'past';
+      const after = await acknowledgeRun(watch, { by, comment, until: untilMs ?? null });
+      return after === null ? 'not_found' : viewOf(deps, after);
+    },
+
+    async withdraw(named) {
+      const watch = await find(named);
+      return watch !== null && (await acknowledgeRun(watch, null)) !== null;
     },
 
     async pollNow(named) {

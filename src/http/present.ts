@@ -16,7 +16,7 @@ import type {
 import type { endpointSchema, endpointTest, rotatedSecret } from './schemas/endpoint.ts';
 import type { workflowPollingSchema } from './schemas/polling.ts';
 import type { sourceSchema } from './schemas/source.ts';
-import type { registration, watchSchema, pollAnswer } from './schemas/watch.ts';
+import type { registration, watchOrReceipt, watchSchema, pollAnswer } from './schemas/watch.ts';
 import type {
   Page,
   WatchResult,
@@ -67,9 +67,17 @@ export function presentRegistered(
   { mayRead }: { mayRead: boolean },
 ): z.output<typeof registration> {
   return {
-    ...(mayRead ? presentWatch(watch) : { run_id: watch.runId, source: watch.source }),
+    ...presentReceipt(watch, { mayRead }),
     ...(webhookSecret !== null && { webhook_secret: webhookSecret }),
   };
+}
+
+/** A watch as a change of it is answered with. */
+export function presentReceipt(
+  watch: WatchView,
+  { mayRead }: { mayRead: boolean },
+): z.output<typeof watchOrReceipt> {
+  return mayRead ? presentWatch(watch) : { run_id: watch.runId, source: watch.source };
 }
 
 /** A webhook's URL is masked, its secret and headers are left out; its patterns are those in force. */

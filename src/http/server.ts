@@ -19,6 +19,7 @@ import { hostGuard } from './host-guard.ts';
 import { idempotency } from './idempotency.ts';
 import { jsonBody } from './json-body.ts';
 import { openapi } from './openapi.ts';
+import { acknowledgementRoutes } from './routes/acknowledgements.ts';
 import { deliveryRoutes, redeliverRoutes } from './routes/deliveries.ts';
 import { endpointRoutes } from './routes/endpoints.ts';
 import { eventStreamRoute, eventRoutes } from './routes/events.ts';
@@ -135,6 +136,7 @@ async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<
   await api.register(unreachableStore, { isReady: options.isStoreReady });
   await api.register(watchRoutes, services);
   await api.register(watchBatchRoute, services);
+  await api.register(acknowledgementRoutes, services);
   await api.register(eventRoutes, services);
   await api.register(eventStreamRoute, { events: services.events, tokens, limits });
   await api.register(deliveryRoutes, services);

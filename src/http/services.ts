@@ -40,6 +40,13 @@ export interface WatchQuery {
   cursor?: string;
 }
 
+interface AcknowledgeInput {
+  by: string;
+  comment?: string;
+  /** When it expires: a time, or so long from now. */
+  until?: { at: number } | { inMs: number };
+}
+
 /** A watch by its run. Without a source, the one source that has it is meant. */
 export interface WatchName {
   source?: string;
@@ -60,6 +67,16 @@ export interface WatchService {
    * @param receiver the subscription, by an endpoint's name or a webhook's URL, masked or not
    */
   unwatch(name: WatchName, receiver?: string): Promise<'done' | 'not_found' | 'not_subscribed'>;
+  /**
+   * Marks a run as taken in hand, whatever the state of its watch.
+   * @returns `past` where it would expire at once
+   */
+  acknowledge(
+    name: WatchName,
+    request: AcknowledgeInput,
+  ): Promise<WatchView | 'not_found' | 'past'>;
+  /** Takes that back. @returns false for an unknown watch */
+  withdraw(name: WatchName): Promise<boolean>;
   /** `closed`: why its source takes no requests before, where that is so. */
   pollNow(name: WatchName): Promise<{ closed: ClosedSource | null } | 'not_found' | 'not_active'>;
 }

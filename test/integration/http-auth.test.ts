@@ -33,6 +33,8 @@ const routes = [
   ['POST', '/v1/watches/batch', 'write'],
   ['POST', '/v1/watches/{run_id}/poll', 'write'],
   ['DELETE', '/v1/watches/{run_id}', 'write'],
+  ['POST', '/v1/watches/{run_id}/acknowledge', 'write'],
+  ['DELETE', '/v1/watches/{run_id}/acknowledge', 'write'],
   ['POST', '/v1/deliveries/{id}/redeliver', 'write'],
   ['POST', '/v1/deliveries/redeliver', 'write'],
   ['POST', '/v1/endpoints/{name}/test', 'admin'],

@@ -46,6 +46,8 @@ const ROUTES = [
   'GET /v1/watches/{run_id}',
   'DELETE /v1/watches/{run_id}',
   'POST /v1/watches/{run_id}/poll',
+  'POST /v1/watches/{run_id}/acknowledge',
+  'DELETE /v1/watches/{run_id}/acknowledge',
   'GET /v1/events',
   'GET /v1/events/stream',
   'GET /v1/deliveries',

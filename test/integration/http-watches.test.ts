@@ -235,3 +235,44 @@ describe('reading and ending watches', () => {
     },
   );
 });
+
+describe('acknowledging a run', () => {
+  it('an acknowledgement is answered with the watch, and taken back by DELETE', async () => {
+    server.services.store.set('r-1', aWatch({ runId: 'r-1', state: 'gone' }));
+    const path = '/v1/watches/r-1/acknowledge';
+    const body = { by: 'ana', comment: 'I ask them', until: '2h' };
+    const response = await server.post(path, body);
+    expect(response.status).toBe(200);
+    const acknowledged = {
+      by: 'ana',
+      comment: 'I ask them',
+      at: '2025-05-04T10:00:00.000Z',
+      until: '2025-05-04T12:00:00.000Z',
+    };
+    expect(watchSchema.strict().parse(await response.json())).toMatchObject({ acknowledged });
+    expect((await server.fetch(path, { method: 'DELETE' })).status).toBe(204);
+    expect((await server.fetch(path, { method: 'DELETE' })).status).toBe(204);
+    const shown = await (await server.fetch('/v1/watches/r-1')).json();
+    expect(shown).toMatchObject({ acknowledged: null });
+  });
+
+  it.each([
+    [{}, 'by'],
+    [{ by: '' }, 'by'],
+    [{ by: 'ana', until: 'soon' }, 'until'],
+    [{ by: 'ana', until: '2025-05-04T09:00:00Z' }, 'until'],
+    [{ by: 'ana', forever: true }, 'forever'],
+  ])('the acknowledgement %j is refused', async (body, path) => {
+    server.services.store.set('r-1', aWatch({ runId: 'r-1' }));
+    const response = await server.post('/v1/watches/r-1/acknowledge', body);
+    expect(response.status).toBe(422);
+    expect(await response.json()).toMatchObject({ errors: [{ path }] });
+  });
+
+  it('acknowledging a run that is not watched is 404', async () => {
+    const response = await server.post('/v1/watches/none/acknowledge', { by: 'ana' });
+    expect(response.status).toBe(404);
+    const withdrawn = await server.fetch('/v1/watches/none/acknowledge', { method: 'DELETE' });
+    expect(withdrawn.status).toBe(404);
+  });
+});

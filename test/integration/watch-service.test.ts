@@ -141,3 +141,38 @@ test('the next poll of a watch is not before its paused source is tried again', 
   const { items } = await paused.list({ source: 'default', limit: 200 });
   expect(items.find(({ runId }) => runId === 'paused')).toMatchObject({ nextPollAt: probeAt });
 });
+
+describe('acknowledging a run', () => {
+  test('an acknowledgement is kept until it expires or is taken back', async () => {
+    let now = NOON;
+    const timed = openService({ now: () => now });
+    await store({ runId: 'ack', registeredAt: NOON });
+    const until = { at: NOON + 1_000 };
+    const asked = { by: 'ana', comment: 'mine', until };
+    const shown = { acknowledged: { by: 'ana', comment: 'mine', at: NOON, until: until.at } };
+    expect(await timed.acknowledge({ runId: 'ack' }, asked)).toMatchObject(shown);
+    now += 500;
+    expect(await timed.acknowledge({ runId: 'ack' }, asked)).toMatchObject(shown);
+    now += 500;
+    expect(await timed.get({ runId: 'ack' })).toMatchObject({ acknowledged: null });
+    expect(await timed.acknowledge({ runId: 'ack' }, asked)).toBe('past');
+    expect(await timed.acknowledge({ runId: 'ack' }, { by: 'bob' })).toMatchObject({
+      acknowledged: { by: 'bob', comment: null, at: NOON + 1_000, until: null },
+    });
+    expect(await timed.withdraw({ runId: 'ack' })).toBe(true);
+    expect(await timed.withdraw({ runId: 'ack' })).toBe(true);
+    expect(await timed.get({ runId: 'ack' })).toMatchObject({ acknowledged: null });
+    expect(await timed.withdraw({ runId: 'nothing' })).toBe(false);
+  });
+
+  test('a run whose watch has ended and is folded can be acknowledged', async () => {
+    await store({ runId: 'folded-ack', state: 'finished', endedAt: NOON });
+    const key = { source: 'default', runId: 'folded-ack' };
+    expect(await stores.history.fold(key)).toBe('folded');
+    await service.acknowledge(key, { by: 'ana' });
+    expect(await stores.watches.get(key)).toMatchObject({
+      isFolded: true,
+      watch: { acknowledged: { by: 'ana' } },
+    });
+  });
+});

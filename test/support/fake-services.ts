@@ -226,6 +226,20 @@ export function fakeServices(): FakeServices {
         if (receiver !== undefined && receiver !== 'ops') return 'not_subscribed';
         return fake.store.delete(runId) ? 'done' : 'not_found';
       },
+      async acknowledge({ runId }, { by, comment = null, until }) {
+        const watch = fake.store.get(runId);
+        if (watch === undefined) return 'not_found';
+        const untilMs = until && ('at' in until ? until.at : NOW + until.inMs);
+        if (untilMs !== undefined && untilMs < NOW) return 'past';
+        const acknowledged = { by, comment, at: NOW, until: untilMs ?? null };
+        fake.store.set(runId, { ...watch, acknowledged });
+        return { ...watch, acknowledged };
+      },
+      async withdraw({ runId }) {
+        const watch = fake.store.get(runId);
+        if (watch !== undefined) fake.store.set(runId, { ...watch, acknowledged: null });
+        return watch !== undefined;
+      },
       async pollNow({ runId }) {
         const watch = fake.store.get(runId);
         if (watch === undefined) return 'not_found';

@@ -12,3 +12,18 @@ export function inForce(acknowledged: Acknowledgement | null, now: number): Ackn
   const until = acknowledged?.until ?? Infinity;
   return until > now ? acknowledged : null;
 }
+
+/** What a user says of it. */
+export type AcknowledgeRequest = Pick<Acknowledgement, 'by' | 'comment' | 'until'>;
+
+/** The acknowledgement after a request; one that says what is in force already changes nothing. */
+export function acknowledgedBy(
+  before: Acknowledgement | null,
+  request: AcknowledgeRequest | null,
+  now: number,
+): Acknowledgement | null {
+  if (request === null) return null;
+  const { by, comment, until } = request;
+  const isSame = before?.by === by && before.comment === comment && before.until === until;
+  return isSame ? before : { by, comment, at: now, until };
+}

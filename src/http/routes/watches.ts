@@ -32,8 +32,8 @@ import type { WatchService, WatchResult } from '../services.ts';
 
 const tags = ['Watches'];
 
-const oneWatch = { tags, params: watchParams, querystring: watchKeyQuery };
-const ONE_WATCH_PROBLEMS = {
+export const ONE_WATCH = { tags, params: watchParams, querystring: watchKeyQuery };
+export const ONE_WATCH_PROBLEMS = {
   ...COMMON_PROBLEMS,
   404: problemAnswer('The run is not watched.'),
   409: problemAnswer('Several sources have the run; the answer names them.'),
@@ -67,7 +67,7 @@ const listSchema = {
 };
 
 const readSchema = {
-  ...oneWatch,
+  ...ONE_WATCH,
   operationId: 'getWatch',
   summary: 'Show one watch',
   response: { 200: jsonAnswer('The watch.', watchSchema), ...ONE_WATCH_PROBLEMS },
@@ -89,7 +89,7 @@ const unwatchSchema = {
 };
 
 const pollSchema = {
-  ...oneWatch,
+  ...ONE_WATCH,
   operationId: 'pollWatch',
   summary: 'Poll a run now',
   response: {
@@ -159,7 +159,7 @@ async function refuseUnknownStatus(
   }
 }
 
-function notWatched(runId: string) {
+export function notWatched(runId: string) {
   return refusal('watch_not_found', `the run ${runId} is not watched`);
 }
 

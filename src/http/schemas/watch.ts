@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
+import { acknowledgement } from './acknowledgement.ts';
 import {
   boundedText,
   count,
@@ -111,13 +112,6 @@ const subscription = z
   .discriminatedUnion('kind', [endpointSubscription, webhookSubscription])
   .meta({ id: 'Subscription' });
 
-const acknowledgement = z
-  .object({ by: z.string(), comment: z.string().nullable(), at: time, until: time.nullable() })
-  .meta({
-    id: 'Acknowledgement',
-    description: 'A user has taken the run in hand: no reminders until its state changes.',
-  });
-
 export const watchSchema = z
   .object({
     run_id: z.string(),
@@ -168,6 +162,9 @@ const watchReceipt = registeredWatch
     id: 'WatchReceipt',
     description: 'Which run is watched: what others gave is shown only to tokens that may read.',
   });
+
+/** A watch as it is answered to a token that may not read. */
+export const watchOrReceipt = z.union([watchSchema, watchReceipt]).meta({ id: 'WatchOrReceipt' });
 
 export const registration = z.union([registeredWatch, watchReceipt]).meta({ id: 'Registration' });
 
