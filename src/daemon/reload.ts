@@ -47,9 +47,9 @@ export function createReload(deps: ReloadDependencies): Reload {
 
   function refuse(problems: readonly string[]): void {
     const at = isoTime(deps.now());
-    trouble = `the configuration that was read at ${at} is wrong, and the one before it stays in force: correct what the log says and send SIGHUP again`;
+    trouble = `the configuration that was read at ${at} is wrong, and the one before it remains in force: correct what the log says and send SIGHUP again`;
     deps.count(false);
-    const line = 'the configuration is wrong; the one before it stays in force';
+    const line = 'the configuration is wrong; the one before it remains in force';
     log.error({ problems: problems.slice(0, MOST_NAMED) }, line);
   }
 
