@@ -86,8 +86,9 @@ function build(
   const guard = createEgressGuard({
     allow: config.egress.allow,
     requireHttps: config.egress.require_https,
+    isProxied: config.egress.proxy !== undefined,
   });
-  const agents = openAgents(guard);
+  const agents = openAgents(guard, options);
   const secrets = openSecrets(common, { signingSecret, sealer });
   const own = { signingSecret, sealer };
   const routes = openRoutes(common, { ...own, agents, secrets, eventLog: options.eventLog });
@@ -212,9 +213,15 @@ function stopwatch(stopping: AbortSignal): () => number {
 }
 
 /** Connections of configured webhooks and of per-watch webhooks, each with its egress guard. */
-function openAgents(perWatchGuard: EgressGuard) {
-  const configured = createWebhookAgents(createEndpointGuard());
-  const perWatch = createWebhookAgents(perWatchGuard);
+function openAgents(perWatchGuard: EgressGuard, { config, log }: DaemonOptions) {
+  const { proxy } = config.egress;
+  const configured = createWebhookAgents(createEndpointGuard(), { proxy });
+  const perWatch = createWebhookAgents(perWatchGuard, { proxy });
+  if (proxy !== undefined) {
+    const what =
+      'webhooks go through a proxy, which resolves their names: the egress guard judges names and literal addresses, so limit at the proxy which addresses it may reach';
+    log.info({ proxy: new URL(proxy).host }, what);
+  }
   return {
     configured,
     perWatch,

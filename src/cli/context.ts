@@ -86,6 +86,7 @@ export interface RunReaderSettings {
   timeoutMs: number;
   userAgent: string;
   maxSockets: number;
+  proxy: string | undefined;
 }
 
 /** Flags of `serve`; they win over environment and file. */

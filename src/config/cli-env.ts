@@ -1,4 +1,6 @@
 import { RunwatchError } from '../core/errors.ts';
+import { NOXUS_URL } from './hosts.ts';
+import { proxyFor } from './proxy.ts';
 import { MAX_SECRET_BYTES, readRegularFile } from './read-file.ts';
 
 /**
@@ -13,6 +15,8 @@ export interface CliEnv {
   /** True where the output is kept (`CI`), or the terminal cannot be drawn on (`TERM=dumb`). */
   isDumb: boolean;
   noxusBaseUrl: string;
+  /** The proxy of the environment for a URL, if any. */
+  proxyFor(url: string): string | undefined;
   /** Bearer token of the daemon's API; undefined where none is set. Throws `config_invalid`. */
   apiToken(): string | undefined;
   /** Throws `config_invalid`. */
@@ -28,7 +32,8 @@ export function readCliEnv(env: Env = process.env): CliEnv {
     daemonUrl: present(env['RUNWATCH_URL']) ?? localUrl(env),
     noColor: present(env['NO_COLOR']) !== undefined,
     isDumb: env['TERM'] === 'dumb' || !['', '0', 'false'].includes(env['CI']?.trim() ?? ''),
-    noxusBaseUrl: present(env['NOXUS_BACKEND_URL']) ?? 'https://backend.noxus.ai',
+    noxusBaseUrl: present(env['NOXUS_BACKEND_URL']) ?? NOXUS_URL,
+    proxyFor: (url) => proxyFor(url, (name) => present(env[name]))?.proxy,
     apiToken: () => secret(env, 'RUNWATCH_API_TOKEN'),
     noxusApiKey: () => secret(env, 'NOXUS_API_KEY'),
     webhookSecret: () => secret(env, 'RUNWATCH_WEBHOOK_SECRET'),

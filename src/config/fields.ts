@@ -105,6 +105,11 @@ const httpUrl = z
   .url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' })
   .refine(holdsNoUserinfo, 'expected a URL without a user name and password');
 
+/** Its user name and password, where it has them, are never shown. */
+export const proxyUrl = z
+  .url({ protocol: /^https?$/, error: 'expected the http:// or https:// URL of a proxy' })
+  .register(presentations, { as: 'url' });
+
 export const serviceUrl = httpUrl.clone().register(presentations, { as: 'url' });
 
 /** A URL of runs, with the ids of a run in braces. */

@@ -1,5 +1,8 @@
 import ipaddr from 'ipaddr.js';
 
+/** Where Noxus is, unless a source or `NOXUS_BACKEND_URL` says otherwise. */
+export const NOXUS_URL = 'https://backend.noxus.ai';
+
 const PRIVATE_RANGES = new Set(['private', 'carrierGradeNat', 'uniqueLocal', 'linkLocal']);
 
 /** Names that public name servers do not answer for, by RFC 6761, RFC 6762, RFC 8375 and by custom. */

@@ -1,5 +1,7 @@
 import type { Environment } from './environment.ts';
+import { NOXUS_URL } from './hosts.ts';
 import { type Path, ancestry, pathKey } from './problems.ts';
+import { proxyFor } from './proxy.ts';
 import { childValue, valueAt } from './walk.ts';
 
 /** The settings while layers are merged, before they are checked. */
@@ -89,6 +91,7 @@ export function applyEnvironment(draft: Draft, environment: Environment): void {
   };
   for (const { name, path } of VARIABLES) set(layer, { name, path });
   applySource(layer);
+  applyProxy(layer);
   applyToken(layer);
   applyWebhook(layer);
   for (const { name, path } of LISTS) setList(layer, { name, path });
@@ -128,6 +131,17 @@ function applySource(layer: Layer): void {
   const path = ['sources', named ?? 'default'];
   set(layer, { name: 'NOXUS_API_KEY', path: [...path, 'api_key'] });
   set(layer, { name: 'NOXUS_BACKEND_URL', path: [...path, 'base_url'] });
+}
+
+/** The proxy of the environment, for sources that name none. */
+function applyProxy({ draft, read }: Layer): void {
+  for (const [name, source] of Object.entries(valueAt(draft.root, ['sources']) ?? {})) {
+    if (childValue(source, 'proxy') !== undefined) continue;
+    const url = childValue(source, 'base_url') ?? NOXUS_URL;
+    const found = typeof url === 'string' ? proxyFor(url, read) : null;
+    if (found === null) continue;
+    put(draft, ['sources', name, 'proxy'], { value: found.proxy, label: found.variable });
+  }
 }
 
 /** A token that the file lists already keeps the name and the scopes that it has there. */

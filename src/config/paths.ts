@@ -13,8 +13,16 @@ export function resolvePaths(config: Config, place: Place): Config {
   const endpoints = Object.entries(config.endpoints).map(
     ([name, endpoint]) => [name, resolveEndpoint(endpoint, place)] as const,
   );
+  const sources = Object.entries(config.sources).map(([name, source]) => {
+    const { ca_file: file } = source;
+    return [
+      name,
+      file === undefined ? source : { ...source, ca_file: resolveUserPath(file, place) },
+    ];
+  });
   return {
     ...config,
+    sources: Object.fromEntries(sources) as Config['sources'],
     data_dir: resolveUserPath(config.data_dir, place),
     endpoints: Object.fromEntries(endpoints),
   };

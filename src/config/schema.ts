@@ -2,6 +2,7 @@ import { isIP, isIPv6 } from 'node:net';
 import { z } from 'zod';
 import { PER_WATCH } from '../core/delivery/receiver.ts';
 import { PROFILES } from '../core/watch/watch.ts';
+import { NOXUS_URL } from './hosts.ts';
 import { logEndpoint, webhookEndpoint, webhookSecret, tls } from './endpoint-schema.ts';
 import {
   duration,
@@ -11,6 +12,7 @@ import {
   wholeNumber,
   name,
   runUrlTemplate,
+  proxyUrl,
   secretText,
   serviceUrl,
   redisUrl,
@@ -96,7 +98,7 @@ const API_KEY = 'expected the API key of a Noxus workspace';
 const apiKey = secretText(API_KEY, { min: 1 }).regex(/^[\x20-\x7e]*$/, `${API_KEY}: plain ASCII`);
 
 const source = z.strictObject({
-  base_url: serviceUrl.default('https://backend.noxus.ai'),
+  base_url: serviceUrl.default(NOXUS_URL),
   api_key: apiKey,
   timeout: duration('10s', { min: '100ms', max: '60s' }),
   rate_limit: z
@@ -108,6 +110,10 @@ const source = z.strictObject({
   /** The address of a run in Noxus. */
   run_url: runUrlTemplate.optional(),
   discover: discover.optional(),
+  /** The authorities that are trusted, in PEM, in place of those that Node knows. */
+  ca_file: z.string().min(1, 'expected the path of a file').optional(),
+  /** Of HTTPS_PROXY where it names none; `NO_PROXY` makes exceptions. */
+  proxy: proxyUrl.optional(),
 });
 
 /** What is said of a workflow, whatever Noxus says of it. */
@@ -226,6 +232,8 @@ export const configSchema = z.strictObject({
     .strictObject({
       allow: z.array(egressEntry).default([]),
       require_https: flag(true),
+      /** All webhooks go through it. */
+      proxy: proxyUrl.optional(),
     })
     .prefault({}),
   encryption: z

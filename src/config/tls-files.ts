@@ -2,7 +2,7 @@ import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto';
 import { RunwatchError } from '../core/errors.ts';
 import type { Finding, Path } from './problems.ts';
 import { readRegularFile } from './read-file.ts';
-import type { Config, WebhookEndpointConfig } from './schema.ts';
+import type { Config, SourceConfig, WebhookEndpointConfig } from './schema.ts';
 
 /** A bundle of all authorities that browsers trust has 250 KiB. */
 const MAX_PEM_BYTES = 1024 * 1024;
@@ -16,15 +16,20 @@ export interface TlsMaterial {
   key?: string;
 }
 
-/** What is wrong with the files that endpoints and `redis` name. */
-export function checkTlsFiles({ endpoints, redis }: Config): Finding[] {
+/** What is wrong with the files that sources, endpoints and `redis` name. */
+export function checkTlsFiles({ sources, endpoints, redis }: Config): Finding[] {
   const sections = Object.entries(endpoints).flatMap(([name, endpoint]) =>
     endpoint.type === 'webhook' ? [{ path: ['endpoints', name], tls: endpoint.tls }] : [],
   );
-  return [...sections, { path: ['redis'], tls: redis.tls }].flatMap(({ path, tls }) => {
+  const ofSources = Object.entries(sources).flatMap(([name, { ca_file }]) => {
+    const read = readTlsFiles({ ca_file });
+    return 'wrong' in read ? read.wrong.map((finding) => beneath(['sources', name], finding)) : [];
+  });
+  const others = [...sections, { path: ['redis'], tls: redis.tls }].flatMap(({ path, tls }) => {
     const read = readTlsFiles(tls ?? {});
     return 'wrong' in read ? read.wrong.map((finding) => under(path, finding)) : [];
   });
+  return [...ofSources, ...others];
 }
 
 /**
@@ -34,13 +39,33 @@ export function checkTlsFiles({ endpoints, redis }: Config): Finding[] {
 export function loadTlsFiles(section: Path, tls: TlsConfig): TlsMaterial {
   const read = readTlsFiles(tls);
   if ('material' in read) return read.material;
-  const found = read.wrong.map((finding) => under(section, finding));
-  const message = found.map(({ path, message: what }) => `${path.join('.')}: ${what}`).join('; ');
-  throw new RunwatchError(message, { code: 'tls_files_unusable' });
+  throw unusable(read.wrong.map((finding) => under(section, finding)));
 }
 
-function under(section: Path, { path, message }: Finding): Finding {
-  return { path: [...section, 'tls', ...path], message };
+/**
+ * The authorities of a source that has passed the check; undefined where it names none.
+ * @throws RunwatchError `tls_files_unusable` where the file has changed since then
+ */
+export function loadSourceAuthorities(
+  name: string,
+  { ca_file }: Pick<SourceConfig, 'ca_file'>,
+): string | undefined {
+  const read = readTlsFiles({ ca_file });
+  if ('material' in read) return read.material.ca;
+  throw unusable(read.wrong.map((finding) => beneath(['sources', name], finding)));
+}
+
+function unusable(found: readonly Finding[]): RunwatchError {
+  const message = found.map(({ path, message: what }) => `${path.join('.')}: ${what}`).join('; ');
+  return new RunwatchError(message, { code: 'tls_files_unusable' });
+}
+
+function under(section: Path, finding: Finding): Finding {
+  return beneath([...section, 'tls'], finding);
+}
+
+function beneath(section: Path, { path, message }: Finding): Finding {
+  return { path: [...section, ...path], message };
 }
 
 type Read = { material: TlsMaterial } | { wrong: Finding[] };

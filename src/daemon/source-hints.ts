@@ -1,4 +1,5 @@
 import type { SourceConfig } from '../config/schema.ts';
+import { loadSourceAuthorities } from '../config/tls-files.ts';
 import { createEventStreams, type EventStreams } from '../noxus/stream.ts';
 import { createHints, type Hints } from '../feed/stream-feed.ts';
 import { faultLog } from './faults.ts';
@@ -25,6 +26,8 @@ export function openHints(
     timeoutMs: source.timeout,
     silenceMs: polling.hint_silence,
     maxSockets: polling.hint_streams,
+    ca: loadSourceAuthorities(name, source),
+    proxy: source.proxy,
     userAgent: deps.userAgent,
     onRequest: (request) => deps.metrics.request(name, request),
   });

@@ -1,4 +1,5 @@
 import type { Config, SourceConfig } from '../config/schema.ts';
+import { loadSourceAuthorities } from '../config/tls-files.ts';
 import { isoTime } from '../core/event/event.ts';
 import { autoConcurrency, type AskedSource, type RateLimit } from '../core/source/limiter.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
@@ -102,6 +103,8 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
     apiKey: source.api_key,
     timeoutMs: source.timeout,
     maxSockets: concurrencyOf(deps.config, source),
+    ca: loadSourceAuthorities(name, source),
+    proxy: source.proxy,
     userAgent: deps.userAgent,
     now: deps.now,
     mayRetry: async () => (await budget.claim().catch(() => null)) !== null,

@@ -52,13 +52,14 @@ const TLS =
 
 /**
  * Why a request got no answer. The codes are stable: `dns`, `refused`, `reset`, `unreachable`, `tls`,
- * `timeout`, `egress_blocked`, `too_large`, `protocol`, and `network` for what remains.
+ * `timeout`, `egress_blocked`, `proxy`, `too_large`, `protocol`, and `network` for what remains.
  */
 export function networkError(thrown: unknown, host: string, step: RequestStep): AttemptError {
   const code = errorCode(thrown);
   if (code === 'egress_blocked') {
     return { code, message: `blocked by the egress guard: ${messageOf(thrown)}` };
   }
+  if (code === 'proxy') return { code, message: messageOf(thrown) };
   if (DNS.has(code)) return { code: 'dns', message: `the name ${host} did not resolve (${code})` };
   if (code === 'ECONNREFUSED') {
     return { code: 'refused', message: `${host} refused the connection` };

@@ -12,6 +12,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type PlainResponse, type Request, type RequestFunction, got, type Got } from 'got';
 import { requestTarget } from '../core/request-target.ts';
+import { tunnelled } from '../tunnel.ts';
 import { egressBlocked, type EgressGuard } from './egress/guard.ts';
 
 /** The most bytes read of an answer; then the connection is closed. */
@@ -65,11 +66,12 @@ export async function post(
   const isWithheld = request.mayStart && holdBack(stream, request.url, request.mayStart);
   try {
     const [response] = (await once(stream, 'response', { signal: cut })) as [PlainResponse];
-    const { statusCode, headers, ip: address } = response;
+    const { statusCode, headers, ip } = response;
+    const address = agents.isProxied ? undefined : ip;
     const head = await readHead(stream, cut);
     return { kind: 'answered', status: statusCode, headers, head, address };
   } catch (error) {
-    const step = stepOf(stream, request.url);
+    const step = stepOf(stream, request.url, agents);
     if (isWithheld?.() === true) return { kind: 'withheld' };
     if (cut.aborted) return { kind: 'cut', step };
     return { kind: 'broken', error, step, reusedSocket: stream.reusedSocket === true };
@@ -150,8 +152,12 @@ async function readHead(stream: Request, cut: AbortSignal): Promise<Buffer> {
   }
 }
 
-function stepOf({ timings, reusedSocket }: Request, url: URL): RequestStep {
-  if (timings?.socket === undefined) return 'queue';
+function stepOf(
+  { timings, reusedSocket }: Request,
+  url: URL,
+  { isProxied }: Pick<WebhookAgents, 'isProxied'>,
+): RequestStep {
+  if (timings?.socket === undefined) return isProxied ? 'connect' : 'queue';
   if (reusedSocket === true) return 'headers';
   if (timings.connect === undefined) return timings.lookup === undefined ? 'dns' : 'connect';
   return url.protocol === 'https:' && timings.secureConnect === undefined ? 'tls' : 'headers';
@@ -161,6 +167,8 @@ function stepOf({ timings, reusedSocket }: Request, url: URL): RequestStep {
 export interface WebhookAgents {
   readonly http: http.Agent;
   readonly https: https.Agent;
+  /** The receiver's address is unknown then. */
+  readonly isProxied: boolean;
   /** Sends over them, without redirects, decompression or retries. */
   readonly client: Got;
   /** Closes every connection, also those in use: drain first. */
@@ -182,12 +190,16 @@ const LIMITS: AgentOptions = {
 
 /**
  * Agents that check each connection with the guard right before they open it: no request can bypass it.
- * Proxy settings of the environment are not used: a proxy would resolve the name again.
+ * With a proxy the guard judges names and literal addresses, since the proxy resolves the names. Proxy
+ * settings of the environment are not used.
  */
-export function createWebhookAgents(guard: EgressGuard, limits = LIMITS): WebhookAgents {
+export function createWebhookAgents(
+  guard: EgressGuard,
+  { limits = LIMITS, proxy }: { limits?: AgentOptions; proxy?: string | undefined } = {},
+): WebhookAgents {
   const agents = { http: new http.Agent(limits), https: new https.Agent(limits) };
-  guardConnections(agents.http, { guard, secure: false });
-  guardConnections(agents.https, { guard, secure: true });
+  guardConnections(agents.http, { guard, proxy, secure: false });
+  guardConnections(agents.https, { guard, proxy, secure: true });
   const client = got.extend({
     agent: agents,
     followRedirect: false,
@@ -198,6 +210,7 @@ export function createWebhookAgents(guard: EgressGuard, limits = LIMITS): Webhoo
   });
   return {
     ...agents,
+    isProxied: proxy !== undefined,
     client,
     close() {
       agents.http.destroy();
@@ -225,9 +238,10 @@ type OnCreate = (error: Error | null, socket?: Duplex) => void;
 /** `lookup` alone is not enough: Node does not call it for a host that is an address. */
 function guardConnections(
   agent: http.Agent,
-  { guard, secure }: { guard: EgressGuard; secure: boolean },
+  { guard, proxy, secure }: { guard: EgressGuard; proxy: string | undefined; secure: boolean },
 ): void {
-  const connect = agent.createConnection.bind(agent);
+  const own = agent.createConnection.bind(agent);
+  const connect = proxy === undefined ? own : tunnelled(own, proxy, { secure });
   agent.createConnection = (options: ClientRequestArgs, callback) => {
     const target = { secure, host: options.host ?? '', port: Number(options.port) };
     const verdict = guard.checkTarget(target);

@@ -2,9 +2,10 @@ import http, { validateHeaderValue, type IncomingHttpHeaders } from 'node:http';
 import https from 'node:https';
 import { got, RequestError, type Request, type RequestFunction } from 'got';
 import { formatDuration } from '../core/duration.ts';
-import { RunwatchError } from '../core/errors.ts';
+import { messageOf, RunwatchError } from '../core/errors.ts';
 import { requestTarget } from '../core/request-target.ts';
 import type { Deadline } from '../deadline.ts';
+import { tunnelled } from '../tunnel.ts';
 import { networkFailure, timedOutPhase, type Failure, type Progress } from './errors.ts';
 
 /** How long an idle connection is kept, ms; a shorter `Keep-Alive` hint of the server wins. */
@@ -18,6 +19,10 @@ export interface TransportOptions {
   userAgent: string;
   /** Most connections at once; requests beyond it wait in line. */
   maxSockets: number;
+  /** The authorities that are trusted, in PEM, in place of those that Node knows. */
+  ca?: string | undefined;
+  /** An HTTP proxy that all connections go through. */
+  proxy?: string | undefined;
   /** False where a compressed answer would come late, as a stream of events does. */
   isCompressed?: boolean;
 }
@@ -50,14 +55,10 @@ export interface Transport {
 export function createTransport(options: TransportOptions): Transport {
   const base = parseBase(options.baseUrl);
   assertHeaderValue(options.apiKey);
-  const pool = {
-    keepAlive: true,
-    maxSockets: options.maxSockets,
-    maxFreeSockets: options.maxSockets,
-    timeout: IDLE_CONNECTION_MS,
-  };
   const agent =
-    base.protocol === 'https:' ? { https: new https.Agent(pool) } : { http: new http.Agent(pool) };
+    base.protocol === 'https:'
+      ? { https: withProxy(new https.Agent(poolOf(options)), options) }
+      : { http: withProxy(new http.Agent(poolOf(options)), options) };
   let { apiKey } = options;
   let client = got.extend({
     agent,
@@ -90,6 +91,23 @@ export function createTransport(options: TransportOptions): Transport {
     },
     close: () => (agent.https ?? agent.http)?.destroy(),
   };
+}
+
+function poolOf({ maxSockets, ca }: TransportOptions) {
+  return {
+    keepAlive: true,
+    maxSockets,
+    maxFreeSockets: maxSockets,
+    timeout: IDLE_CONNECTION_MS,
+    ...(ca !== undefined && { ca }),
+  };
+}
+
+function withProxy<Agent extends http.Agent>(agent: Agent, { proxy }: TransportOptions): Agent {
+  if (proxy === undefined) return agent;
+  const secure = agent instanceof https.Agent;
+  agent.createConnection = tunnelled(agent.createConnection.bind(agent), proxy, { secure });
+  return agent;
 }
 
 /**
@@ -186,7 +204,10 @@ function brokenReply(error: unknown, sent: Sent): BrokenReply {
   if (!isNetworkError(error)) throw error;
   const response = error instanceof RequestError ? error.response : undefined;
   const { statusCode = null, headers = null } = response ?? {};
-  const failure = networkFailure({ code: error.code, response }, sent.base);
+  const failure =
+    error.code === 'proxy'
+      ? { message: messageOf(error), transient: false }
+      : networkFailure({ code: error.code, response }, sent.base);
   return { kind: 'broken', status: statusCode, headers, failure };
 }
 

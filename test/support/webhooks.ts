@@ -14,13 +14,25 @@ interface Options {
   /** The egress allow-list; by default loopback. */
   allow?: string[];
   resolve?: Resolve;
+  proxy?: string;
   now?: () => number;
 }
 
 /** Webhook channels with their own agents. */
-export function webhooks({ allow = ['127.0.0.0/8'], resolve, now = Date.now }: Options = {}) {
-  const guard = createEgressGuard({ allow, requireHttps: true, ...(resolve && { resolve }) });
-  const agents = createWebhookAgents(guard);
+export function webhooks({
+  allow = ['127.0.0.0/8'],
+  resolve,
+  proxy,
+  now = Date.now,
+}: Options = {}) {
+  const isProxied = proxy !== undefined;
+  const guard = createEgressGuard({
+    allow,
+    requireHttps: true,
+    isProxied,
+    ...(resolve && { resolve }),
+  });
+  const agents = createWebhookAgents(guard, { proxy });
   return {
     to: (url: string, target: Partial<WebhookTarget> = {}): Channel =>
       createWebhookChannel(

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { loadConfig, type LoadedConfig } from '../../src/config/load.ts';
 import type { ConfigFlags } from '../../src/config/overrides.ts';
 import { formatProblem } from '../../src/config/problems.ts';
+import { redactConfig } from '../../src/config/redact.ts';
 import type { Config } from '../../src/config/schema.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 1).toString('base64')}`;
@@ -276,6 +277,24 @@ endpoints: { ops: { type: webhook, url: "\${RUNWATCH_WEBHOOK_URL}" } }`,
       type: 'webhook',
       url: 'https://b.example/',
     });
+  });
+});
+
+describe('the proxy of a source', () => {
+  test('the proxy of a source is its own, else that of HTTPS_PROXY, and its password is not shown', () => {
+    write(
+      'runwatch.yaml',
+      'sources:\n  a: { api_key: k }\n  b: { api_key: k, proxy: "http://b:3128" }\n  c: { api_key: k, base_url: "https://c.internal" }\n',
+    );
+    const env = { HTTPS_PROXY: 'http://me:pa55word@proxy:3128', NO_PROXY: '.internal' };
+    const { sources } = config({ env });
+    expect(sources['a']?.proxy).toBe('http://me:pa55word@proxy:3128');
+    expect(sources['b']?.proxy).toBe('http://b:3128');
+    expect(sources['c']?.proxy).toBeUndefined();
+    expect(JSON.stringify(redactConfig(config({ env })))).not.toContain('pa55word');
+    expect(problems({ env: { HTTPS_PROXY: 'socks5://proxy' } })).toEqual([
+      'HTTPS_PROXY: expected the http:// or https:// URL of a proxy, got a URL that begins with socks5://',
+    ]);
   });
 });
 

@@ -148,5 +148,6 @@ async function openReader(context: CliContext, dependencies: CliDependencies): P
     timeoutMs: READ_TIMEOUT_MS,
     userAgent: `runwatch/${context.version}`,
     maxSockets: MAX_SOCKETS,
+    proxy: context.env.proxyFor(context.env.noxusBaseUrl),
   });
 }

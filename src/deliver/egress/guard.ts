@@ -31,6 +31,8 @@ interface EgressOptions {
   /** CIDRs, addresses and `host:port` that are reachable although private or plain http. */
   allow: readonly string[];
   requireHttps: boolean;
+  /** Whether a proxy resolves names. */
+  isProxied?: boolean;
   /** The system's resolver unless given. */
   resolve?: Resolve;
 }
@@ -57,6 +59,8 @@ interface Policy {
   requireHttps: boolean;
   /** True for targets that the operator configured: they may be private and plain http. */
   chosen: boolean;
+  /** A proxy resolves names, so that they are judged as they are. */
+  isProxied: boolean;
 }
 
 const ALLOWED: EgressVerdict = { allowed: true };
@@ -68,13 +72,14 @@ const LOOPBACK = ['127.0.0.1', '::1'];
  * @throws RunwatchError `invalid_egress_rule`
  */
 export function createEgressGuard(options: EgressOptions): EgressGuard {
-  const { allow, requireHttps, resolve } = options;
-  return guardBy({ list: parseAllowList(allow), requireHttps, chosen: false }, resolve);
+  const { allow, requireHttps, isProxied = false, resolve } = options;
+  return guardBy({ list: parseAllowList(allow), requireHttps, chosen: false, isProxied }, resolve);
 }
 
 /** Guards configured endpoints: only link-local addresses and metadata services are denied. */
 export function createEndpointGuard({ resolve }: Pick<EgressOptions, 'resolve'> = {}): EgressGuard {
-  return guardBy({ list: parseAllowList([]), requireHttps: false, chosen: true }, resolve);
+  const list = parseAllowList([]);
+  return guardBy({ list, requireHttps: false, chosen: true, isProxied: false }, resolve);
 }
 
 function guardBy(policy: Policy, resolver: Resolve | undefined): EgressGuard {
@@ -109,7 +114,8 @@ function checkTarget(target: EgressTarget, policy: Policy): EgressVerdict {
     return verdicts.find(({ allowed }) => allowed) ?? verdicts[0] ?? ALLOWED;
   }
   // The name may yet resolve into a range that is allowed, which only the connection can tell.
-  return secure || policy.list.hasRanges ? ALLOWED : checkPlainHttp(target, policy);
+  const mayResolve = policy.list.hasRanges && !policy.isProxied;
+  return secure || mayResolve ? ALLOWED : checkPlainHttp(target, policy);
 }
 
 /** `address` is the target itself, or what it resolves to. */

@@ -1,0 +1,91 @@
+import { once } from 'node:events';
+import http, { type ClientRequestArgs, type IncomingMessage } from 'node:http';
+import https from 'node:https';
+import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
+import { callbackify } from 'node:util';
+import { RunwatchError } from './core/errors.ts';
+
+/** The most time that a proxy may take to open a tunnel, ms; requests have deadlines of their own. */
+const OPEN_MS = 30_000;
+
+type Connect = http.Agent['createConnection'];
+
+/**
+ * A connector that opens each connection through an HTTP proxy, by CONNECT for plain http too, so that
+ * the proxy sees nothing but the host and port of it.
+ * @param connect the agent's own connector; over TLS it makes the handshake inside the tunnel
+ * @param proxy http:// or https://; a user name and password in it go to the proxy alone
+ */
+export function tunnelled(
+  connect: Connect,
+  proxy: string,
+  { secure }: { secure: boolean },
+): Connect {
+  return (options, callback) => {
+    const opened = openTunnel(new URL(proxy), authorityOf(options));
+    const ready = secure
+      ? opened.then((socket) => encrypt(connect, { ...options, socket } as ClientRequestArgs))
+      : opened;
+    callbackify(() => ready)(callback ?? ignore);
+    return null;
+  };
+}
+
+const ignore = () => undefined;
+
+/** Makes the handshake before the request gets the connection: its first byte must not wait behind it. */
+async function encrypt(connect: Connect, options: ClientRequestArgs): Promise<Duplex> {
+  const encrypted = connect(options) as TLSSocket;
+  await once(encrypted, 'secureConnect');
+  return encrypted;
+}
+
+/**
+ * Source: RFC 9110, section 9.3.6.
+ * Throws RunwatchError `proxy`.
+ */
+async function openTunnel(proxy: URL, authority: string): Promise<Duplex> {
+  const isSecure = proxy.protocol === 'https:';
+  const request = (isSecure ? https : http).request({
+    method: 'CONNECT',
+    host: proxy.hostname.replace(/^\[(.*)\]$/, '$1'),
+    port: proxy.port === '' ? (isSecure ? 443 : 80) : Number(proxy.port),
+    path: authority,
+    headers: { host: authority, ...authorizationFor(proxy) },
+    agent: false,
+    signal: AbortSignal.timeout(OPEN_MS),
+  });
+  request.end();
+  try {
+    const [response, socket, head] = (await once(request, 'connect')) as Connected;
+    if (response.statusCode === 200) {
+      if (head.length > 0) socket.unshift(head);
+      return socket;
+    }
+    socket.destroy();
+    throw proxyError(proxy, `answered ${response.statusCode} to CONNECT ${authority}`);
+  } catch (error) {
+    if (error instanceof RunwatchError) throw error;
+    const { code = 'unknown' } = error as NodeJS.ErrnoException;
+    throw proxyError(proxy, `could not be reached (${code})`, error);
+  }
+}
+
+type Connected = [response: IncomingMessage, socket: Duplex, head: Buffer];
+
+function authorityOf({ host, port }: ClientRequestArgs): string {
+  const name = host ?? '';
+  return `${name.includes(':') ? `[${name}]` : name}:${port}`;
+}
+
+function authorizationFor({ username, password }: URL): { 'proxy-authorization'?: string } {
+  if (username === '' && password === '') return {};
+  const plain = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return { 'proxy-authorization': `Basic ${Buffer.from(plain).toString('base64')}` };
+}
+
+/** Its credentials are in no message. */
+function proxyError({ host }: URL, what: string, cause?: unknown): RunwatchError {
+  return new RunwatchError(`the proxy ${host} ${what}`, { code: 'proxy', cause });
+}
