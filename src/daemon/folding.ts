@@ -10,7 +10,7 @@ import { startPeriodic, type Periodic } from './periodic.ts';
 const AFTER_MS = 60_000;
 
 /** How often watches are taken that are due for folding, ms. */
-const EVERY_MS = 15_000;
+const EVERY_MS = 30_000;
 
 /** The share of its time that a process folds at the most: under load, folding waits. */
 const SHARE = 0.1;

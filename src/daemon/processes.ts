@@ -9,11 +9,8 @@ import { startPeriodic, type Periodic } from './periodic.ts';
 /** How often a process raises its counter and reads those of the others, ms. */
 const BEAT_MS = 1_000;
 
-/** How often a process reads the store's clock, ms. */
-const MEASURE_MS = 5_000;
-
-/** How often a process releases claims that it does not hold, ms. */
-const TEND_MS = 10_000;
+/** How often a process reads the store's clock, and releases claims that it does not hold, ms. */
+const TEND_MS = 5_000;
 
 /** A change of the clock skew by this much is written, ms. */
 const SKEW_CHANGE_MS = 100;
@@ -111,7 +108,7 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
       const onError = faultLog(log, 'processes');
       periodics = [
         startPeriodic(beat, { everyMs: BEAT_MS, onError }),
-        startPeriodic(() => description.measure(), { everyMs: MEASURE_MS, onError }),
+        startPeriodic(() => description.measure(), { everyMs: TEND_MS, onError }),
         startPeriodic(tend, { everyMs: TEND_MS, onError }),
       ];
     },

@@ -13,7 +13,7 @@ import { startPeriodic, type Periodic } from './periodic.ts';
 import { pollPolicy } from './settings.ts';
 
 /** How often remnants are searched for; a user has to act on them anyway, ms. */
-const EVERY_MS = 15_000;
+const EVERY_MS = 30_000;
 
 /** A source that no daemon has noted for this long is configured nowhere, ms. */
 const FORGOTTEN_AFTER_MS = 3 * EVERY_MS;

@@ -8,7 +8,7 @@ const LOCK_MS = 30_000;
 const STALLED_CHECK_MS = 60_000;
 
 /** How long a worker without slots blocks, s; a connection may be silent for 20 s. */
-const BLOCK_S = 15;
+const BLOCK_S = 18;
 
 /** The delay of a worker after an error, ms. */
 const RETRY_MS = 1_000;
