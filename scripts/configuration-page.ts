@@ -9,7 +9,7 @@ type Schema = z.core.$ZodType;
 const EXAMPLE = new URL('../config/runwatch.example.yaml', import.meta.url);
 
 /** Maps of the example whose keys are names that users choose. */
-const NAMED = new Set(['sources', 'workflows', 'endpoints', 'metadata', 'headers']);
+const NAMED = new Set(['sources', 'workflows', 'endpoints', 'metadata', 'headers', 'mentions']);
 
 /**
  * One row for each key: its path, its type, its default and what it means. Types and defaults are those
@@ -61,6 +61,7 @@ const PRESENTED = {
   secret: 'secret text',
   url: 'URL',
   'webhook-url': 'URL',
+  'secret-url': 'secret URL',
 };
 
 function typeOf(schema: Schema): string {

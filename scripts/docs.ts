@@ -84,8 +84,6 @@ function eventsPage({ webhooks, components }: Document): string {
     '## Bodies for other systems',
     '`body: cloudevents` sends CloudEvents 1.0 in structured JSON:',
     fieldTable(schemas['CloudEvent'], schemas),
-    '`body: slack` sends a message of Block Kit:',
-    fieldTable(schemas['SlackMessage'], schemas),
     '',
   ].join('\n\n');
 }

@@ -149,7 +149,7 @@ export function adviseOn(config: Config): Finding[] {
 
 function unreachableEndpoints({ endpoints }: Config): Finding[] {
   return Object.entries(endpoints).flatMap(([name, endpoint]) => {
-    if (endpoint.type !== 'webhook' || !isLinkLocal(new URL(endpoint.url).hostname)) return [];
+    if (!('url' in endpoint) || !isLinkLocal(new URL(endpoint.url).hostname)) return [];
     const message =
       'no webhook may reach a link-local address, so every delivery would fail: ' +
       'give another address of the receiver';

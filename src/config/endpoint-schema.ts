@@ -9,7 +9,15 @@ import {
   ALL_SYSTEM_EVENTS,
   isEndpointPattern,
 } from '../core/event/event.ts';
-import { duration, flag, perSecond, wholeNumber, presentations, webhookUrl } from './fields.ts';
+import {
+  duration,
+  flag,
+  perSecond,
+  wholeNumber,
+  presentations,
+  secretUrl,
+  webhookUrl,
+} from './fields.ts';
 
 const ALL_TYPES = [...EVENT_TYPES, ...SYSTEM_EVENT_TYPES];
 
@@ -148,14 +156,8 @@ const endpointBase = {
   default: flag(false),
 };
 
-export const webhookEndpoint = z.strictObject({
-  type: z.literal('webhook'),
-  url: webhookUrl,
-  secret: webhookSecret.optional(),
-  headers,
-  auth: auth.optional(),
-  tls: tls.optional(),
-  body: z.enum(BODY_KIND_NAMES).default('standard'),
+/** What every kind of endpoint has that is reached over a network. */
+const sendingBase = {
   timeout: duration('15s', { min: '1s', max: '30s' }),
   retry: retrySchedule,
   /** Attempts per second; absent, there is no limit. */
@@ -163,15 +165,42 @@ export const webhookEndpoint = z.strictObject({
   /** Attempts at a time; absent, `delivery.per_endpoint`. */
   concurrency: wholeNumber(1, 100).optional(),
   ...endpointBase,
+};
+
+const webhookEndpoint = z.strictObject({
+  type: z.literal('webhook'),
+  url: webhookUrl,
+  secret: webhookSecret.optional(),
+  headers,
+  auth: auth.optional(),
+  tls: tls.optional(),
+  body: z.enum(BODY_KIND_NAMES).default('standard'),
+  ...sendingBase,
 });
 
-/** True where the URL itself is what lets a sender in, as with incoming webhooks of Slack. */
-export function hasSecretUrl({ body }: Pick<z.output<typeof webhookEndpoint>, 'body'>): boolean {
-  return body === 'slack';
-}
+/** What kinds of endpoints have whose messages people read. */
+const peopleBase = {
+  /** Users of the service by the names of owners, such as `@ana`. */
+  mentions: z
+    .record(z.string().min(1), z.string({ error: 'expected the id of a user' }).min(1).max(200))
+    .default({}),
+  /** Whether a backlog of events of one type becomes one message. */
+  fold: flag(true),
+  ...sendingBase,
+  rate: perSecond(10_000).default(1),
+};
 
-export const logEndpoint = z.strictObject({
+const slackEndpoint = z.strictObject({
+  type: z.literal('slack'),
+  url: secretUrl,
+  ...peopleBase,
+});
+
+const logEndpoint = z.strictObject({
   type: z.literal('log'),
   level: z.enum(['trace', 'debug', 'info', 'warn', 'error']).default('info'),
   ...endpointBase,
 });
+
+/** One endpoint, of any kind. */
+export const endpoint = z.discriminatedUnion('type', [webhookEndpoint, logEndpoint, slackEndpoint]);

@@ -17,9 +17,10 @@ export function decodeEncryptionKey(text: string): Buffer | null {
 
 /**
  * How a setting is shown wherever it is printed. `secret`: never. `url`: without user name, password
- * and query. `webhook-url`: the origin only, because chat services put their secret in the path.
+ * and query. `webhook-url`: the origin only, because some services put their secret in the path.
+ * `secret-url`: the origin and a hash, by which users tell them apart.
  */
-type Presentation = 'duration' | 'secret' | 'url' | 'webhook-url';
+type Presentation = 'duration' | 'secret' | 'url' | 'webhook-url' | 'secret-url';
 
 /** Filled while the schema is built, read by everything that prints settings. */
 export const presentations = z.registry<{ as: Presentation }>();
@@ -130,6 +131,9 @@ export const runUrlTemplate = z
   });
 
 export const webhookUrl = httpUrl.clone().register(presentations, { as: 'webhook-url' });
+
+/** A URL whose path lets a sender in, as with incoming webhooks of chat services. */
+export const secretUrl = httpUrl.clone().register(presentations, { as: 'secret-url' });
 
 export const redisUrl = z
   .string()

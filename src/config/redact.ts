@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { maskedUrl } from '../core/delivery/receiver.ts';
 import { formatDuration } from '../core/duration.ts';
 import { assertNever } from '../core/errors.ts';
 import { configSchema, type Config } from './schema.ts';
@@ -21,14 +22,19 @@ function show(schema: z.core.$ZodType, value: unknown): unknown {
     case 'secret':
       return REDACTED;
     case 'url':
-      return typeof value === 'string' ? maskUrl(value, { path: true }) : REDACTED;
     case 'webhook-url':
-      return typeof value === 'string' ? maskUrl(value, { path: false }) : REDACTED;
+    case 'secret-url':
+      return typeof value === 'string' ? showUrl(value, presentation) : REDACTED;
     case null:
       return showInside(unwrap(schema), value);
     default:
       return assertNever(presentation);
   }
+}
+
+function showUrl(text: string, presentation: 'url' | 'webhook-url' | 'secret-url'): string {
+  if (presentation !== 'secret-url') return maskUrl(text, { path: presentation === 'url' });
+  return URL.canParse(text) ? maskedUrl(text) : REDACTED;
 }
 
 function showInside(schema: z.core.$ZodType, value: unknown): unknown {

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { PER_WATCH } from '../core/delivery/receiver.ts';
 import { PROFILES } from '../core/watch/watch.ts';
 import { NOXUS_URL } from './hosts.ts';
-import { logEndpoint, webhookEndpoint, webhookSecret, tls } from './endpoint-schema.ts';
+import { endpoint, webhookSecret, tls } from './endpoint-schema.ts';
 import {
   duration,
   encryptionKey,
@@ -213,9 +213,7 @@ export const configSchema = z.strictObject({
       remind_feedback: reminders,
     })
     .prefault({}),
-  endpoints: z
-    .record(endpointName, z.discriminatedUnion('type', [webhookEndpoint, logEndpoint]))
-    .default({}),
+  endpoints: z.record(endpointName, endpoint).default({}),
   delivery: z
     .strictObject({
       concurrency: integer(1_024, 1, 10_000),

@@ -1,5 +1,4 @@
-import { hasSecretUrl } from '../config/endpoint-schema.ts';
-import type { WebhookEndpointConfig } from '../config/schema.ts';
+import type { EndpointConfig } from '../config/schema.ts';
 import { noDeliveries } from '../core/delivery/delivery.ts';
 import {
   pause,
@@ -158,18 +157,23 @@ function kindOf(
   if (isWebhook(receiver)) return { type: 'webhook', url: shownReceiver(receiver), events: [] };
   const endpoint = endpoints.all[receiver];
   if (endpoint === undefined) return { type: 'unconfigured', url: null, events: [] };
-  const { events = null } = endpoint;
-  return endpoint.type === 'webhook'
-    ? { type: 'webhook', url: publicUrl(endpoint), events }
-    : { type: 'log', url: null, events };
+  const { type, events = null } = endpoint;
+  return { type, url: publicUrl(endpoint), events };
 }
 
-/** Queries of webhook URLs often hold credentials. */
-function publicUrl(endpoint: WebhookEndpointConfig): string {
-  if (hasSecretUrl(endpoint)) return maskedUrl(endpoint.url);
-  const url = new URL(endpoint.url);
-  if (url.search !== '') url.search = '?…';
-  return url.href;
+/** Queries of webhook URLs often hold credentials; those of chat services are credentials. */
+function publicUrl(endpoint: EndpointConfig): string | null {
+  switch (endpoint.type) {
+    case 'webhook': {
+      const url = new URL(endpoint.url);
+      if (url.search !== '') url.search = '?…';
+      return url.href;
+    }
+    case 'slack':
+      return maskedUrl(endpoint.url);
+    case 'log':
+      return null;
+  }
 }
 
 interface EndpointFiguresDependencies {

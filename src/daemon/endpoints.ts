@@ -52,7 +52,7 @@ export function createEndpoints(config: Config): Endpoints {
     knows: (pool) => isOrigin(pool) || Object.hasOwn(current.all, pool),
     limitsOf(name) {
       const endpoint = current.all[name];
-      const own = endpoint?.type === 'webhook' ? endpoint : undefined;
+      const own = endpoint === undefined || endpoint.type === 'log' ? undefined : endpoint;
       return {
         most: own?.concurrency ?? current.perEndpoint,
         rate: own?.rate ?? null,

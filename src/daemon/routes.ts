@@ -1,5 +1,4 @@
 import type { Config, EndpointConfig, WebhookEndpointConfig } from '../config/schema.ts';
-import { hasSecretUrl } from '../config/endpoint-schema.ts';
 import { loadTlsFiles } from '../config/tls-files.ts';
 import type { Delivery } from '../core/delivery/delivery.ts';
 import {
@@ -12,8 +11,10 @@ import { BODY_KINDS } from '../deliver/channels/bodies.ts';
 import type { Channel, Route } from '../deliver/channels/channel.ts';
 import type { EndpointSecrets } from '../deliver/secrets/endpoint-secrets.ts';
 import { createLogChannel, type EventLogger } from '../deliver/channels/log.ts';
+import { createSlackWebhook } from '../deliver/channels/slack.ts';
 import type { Sealer } from '../deliver/secrets/seal.ts';
 import { deriveSecret } from '../deliver/secrets/sign.ts';
+import type { HttpDeps } from '../deliver/http-attempt.ts';
 import type { WebhookAgents } from '../deliver/http-post.ts';
 import { createWebhookChannel } from '../deliver/channels/webhook.ts';
 import type { SealedParts } from '../poll/register-watches.ts';
@@ -99,7 +100,16 @@ function routeTo(name: string, endpoint: EndpointConfig, deps: RoutesDependencie
     }
     case 'webhook':
       return configuredWebhook(name, endpoint, deps);
+    case 'slack': {
+      const { url, mentions, timeout: timeoutMs, retry } = endpoint;
+      const channel = createSlackWebhook({ url, mentions, timeoutMs }, httpDeps(deps));
+      return () => Promise.resolve({ channel, retry });
+    }
   }
+}
+
+function httpDeps({ agents, userAgent, now }: RoutesDependencies): HttpDeps {
+  return { agents: agents.configured, userAgent, now };
 }
 
 /** The channel is made anew when the signing secrets change: by a rotation, or when one expires. */
@@ -114,7 +124,6 @@ function configuredWebhook(
     headers,
     timeoutMs,
     body: BODY_KINDS[endpoint.body],
-    isUrlSecret: hasSecretUrl(endpoint),
     ...(auth && { auth }),
     ...(endpoint.tls && { tls: loadTlsFiles(['endpoints', name], endpoint.tls) }),
   };

@@ -118,6 +118,8 @@ function resultOf(outcome: AttemptOutcome, now: number): EndpointResult {
       return { kind: 'delivered' };
     case 'failed':
       return { kind: 'failed', timedOut: outcome.attempt.error?.code === 'timeout' };
+    case 'rejected':
+      return { kind: 'failed' };
     case 'refused':
       return { kind: 'gone' };
     case 'throttled':

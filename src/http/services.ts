@@ -1,4 +1,4 @@
-import type { Attempt, Delivery, DeliveryState } from '../core/delivery/delivery.ts';
+import type { Attempt, Delivery, DeliveryState, EndpointType } from '../core/delivery/delivery.ts';
 import type { InputIssue } from '../core/errors.ts';
 import type { EventType, RunwatchEvent } from '../core/event/event.ts';
 import type { WatchRequest } from '../core/watch/register.ts';
@@ -153,7 +153,7 @@ export interface RedeliverRange {
 export interface EndpointView {
   name: string;
   /** `unconfigured`: it was renamed or removed while deliveries still wait for it. */
-  type: 'webhook' | 'log' | 'unconfigured';
+  type: EndpointType | 'unconfigured';
   /** Null for kinds that have none. */
   url: string | null;
   /** Event patterns; null stands for the default events. */

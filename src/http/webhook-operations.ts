@@ -98,7 +98,7 @@ function sendingOf(schema: string): object {
     requestBody: {
       required: true,
       content: {
-        'application/json': { schema: { oneOf: [ref(schema), ref('SlackMessage')] } },
+        'application/json': { schema: ref(schema) },
         'application/cloudevents+json': { schema: ref('CloudEvent') },
       },
     },

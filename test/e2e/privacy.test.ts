@@ -163,8 +163,7 @@ function configOf(): Record<string, unknown> {
         headers: { authorization: SECRETS['a header of an endpoint'] },
       },
       slack: {
-        type: 'webhook',
-        body: 'slack',
+        type: 'slack',
         url: `http://127.0.0.1:9/services/${SECRETS['the path of a Slack webhook']}`,
         retry: ['30d'],
       },

@@ -95,7 +95,7 @@ describe('the options of a webhook', () => {
     ['concurrency: 101', 'ops.concurrency: expected a whole number from 1 to 100'],
     [
       'body: cloudevent',
-      'f.yaml:6:5 endpoints.ops.body: expected standard, cloudevents or slack, got "cloudevent" (did you mean cloudevents?)',
+      'f.yaml:6:5 endpoints.ops.body: expected standard or cloudevents, got "cloudevent" (did you mean cloudevents?)',
     ],
     [
       'auth: {}',

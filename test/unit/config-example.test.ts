@@ -25,7 +25,7 @@ const ENV = {
   OPS_WEBHOOK_SECRET: `whsec_${Buffer.alloc(32).toString('base64')}`,
   OPS_WEBHOOK_TOKEN: 'ops-token',
   SLACK_WEBHOOK_URL: 'https://hooks.slack.example/services/x',
-  CHAT_PASSWORD: 'chat-password',
+  PARTNER_PASSWORD: 'partner-password',
   REDIS_PASSWORD: 'redis-password',
   SENTINEL_PASSWORD: 'sentinel-password',
   RUNWATCH_SIGNING_SECRET: `whsec_${Buffer.alloc(32, 1).toString('base64')}`,
@@ -111,11 +111,15 @@ describe('the example configuration', () => {
           concurrency: 4,
         },
         audit: { type: 'log', events: ['*'] },
-        chat: {
+        partner: {
           type: 'webhook',
+          url: 'https://partner.example.com/hooks',
+          auth: { basic: { username: 'runwatch', password: 'partner-password' } },
+        },
+        chat: {
+          type: 'slack',
           url: 'https://hooks.slack.example/services/x',
-          body: 'slack',
-          auth: { basic: { username: 'runwatch', password: 'chat-password' } },
+          mentions: { '@ana': 'U0456' },
         },
       },
     });

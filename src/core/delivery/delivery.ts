@@ -79,6 +79,8 @@ export type AttemptOutcome =
   | { kind: 'failed'; attempt: Attempt; retryAfterMs?: number }
   /** The receiver asked for quiet (429 or 503 with `Retry-After`). */
   | { kind: 'throttled'; attempt: Attempt; retryAfterMs: number }
+  /** This message will never be taken, whenever it is sent; other messages may be. */
+  | { kind: 'rejected'; attempt: Attempt }
   /** Will never work: the receiver said so (410). */
   | { kind: 'refused'; attempt: Attempt };
 
@@ -186,6 +188,7 @@ export function afterAttempt(
   switch (outcome.kind) {
     case 'delivered':
       return { ...tried, state: 'delivered', nextAttemptAt: null, deliveredAt: now };
+    case 'rejected':
     case 'refused':
       return { ...tried, state: 'dead', nextAttemptAt: null };
     case 'throttled':
@@ -270,6 +273,11 @@ export interface Claim {
 }
 
 /** The body formats of a webhook; `deliver/channels/bodies.ts` builds them. */
-export const BODY_KIND_NAMES = ['standard', 'cloudevents', 'slack'] as const;
+export const BODY_KIND_NAMES = ['standard', 'cloudevents'] as const;
 
 export type BodyKindName = (typeof BODY_KIND_NAMES)[number];
+
+/** The kinds of configured endpoints. */
+export const ENDPOINT_TYPES = ['webhook', 'log', 'slack'] as const;
+
+export type EndpointType = (typeof ENDPOINT_TYPES)[number];

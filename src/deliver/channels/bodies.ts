@@ -1,6 +1,6 @@
 import type { BodyKindName } from '../../core/delivery/delivery.ts';
-import { type BodyKind, parseEvent, type SentEvent } from './channel.ts';
-import { slackBody } from './slack.ts';
+import type { BodyKind } from './channel.ts';
+import { parseEvent, type SentEvent } from './notice/sent-event.ts';
 
 /** Prefix of our types among those of other producers. */
 const TYPE_PREFIX = 'runwatch.';
@@ -42,5 +42,4 @@ export const standardBody: BodyKind = {
 export const BODY_KINDS: Readonly<Record<BodyKindName, BodyKind>> = {
   standard: standardBody,
   cloudevents: cloudEventsBody,
-  slack: slackBody,
 };

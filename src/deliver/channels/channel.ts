@@ -1,5 +1,6 @@
 import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
 import type { SentEventType } from '../../core/event/event.ts';
+import { parseEvent, type SentEvent } from './notice/sent-event.ts';
 
 /** One event to deliver. */
 export interface Message {
@@ -7,6 +8,13 @@ export interface Message {
   eventType: SentEventType;
   /** The JSON text written with the event; every body is made of it alone. */
   body: string;
+  /** Further events of the same type that the message tells too, for channels that fold. */
+  others?: readonly Pick<Message, 'eventId' | 'body'>[];
+}
+
+/** The events that a message tells. */
+export function eventsOf({ body, others = [] }: Message): [SentEvent, ...SentEvent[]] {
+  return [parseEvent(body), ...others.map((other) => parseEvent(other.body))];
 }
 
 /** Delivers events to one receiver. Each kind of endpoint has its own. */
@@ -36,38 +44,4 @@ export interface BodyKind {
    * Makes the body from an event's JSON text alone, so that every attempt sends the same bytes.
    */
   render(eventText: string): string;
-}
-
-/**
- * The fields of an event that bodies read. Events of runs have all of them; `data` of system events has
- * another shape.
- */
-export interface SentEvent {
-  id: string;
-  type: string;
-  timestamp: string;
-  data: {
-    run_id?: string;
-    run?: SentRun | null;
-    detected_at?: string;
-    watch?: { source: string; metadata: Record<string, string> };
-    error?: { code: string; message: string } | null;
-    reminder?: number;
-    waited_ms?: number;
-    lasted_ms?: number;
-  };
-}
-
-export interface SentRun {
-  workflow_id: string | null;
-  status: string;
-  progress: number | null;
-  started_at: string | null;
-  finished_at: string | null;
-  observed_at: string;
-}
-
-/** Reads the text of an event that this project wrote. */
-export function parseEvent(eventText: string): SentEvent {
-  return JSON.parse(eventText) as SentEvent;
 }

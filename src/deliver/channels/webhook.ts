@@ -1,20 +1,10 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
-import { parseRetryAfter } from '../../core/backoff.ts';
-import type { Attempt, AttemptError, AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { RunwatchError, messageOf } from '../../core/errors.ts';
 import { isReservedHeader } from '../../core/event/event.ts';
-import { Deadline } from '../../deadline.ts';
-import { errorCode, networkError, statusError, timeoutError } from '../attempt-error.ts';
-import { standardBody } from './bodies.ts';
-import {
-  post,
-  type PostRequest,
-  type PostResult,
-  type TlsOptions,
-  type WebhookAgents,
-  responseText,
-} from '../http-post.ts';
+import { attemptPost, outcomeByStatus, type HttpDeps } from '../http-attempt.ts';
+import type { TlsOptions } from '../http-post.ts';
 import { parseAddress, specialRange } from '../egress/addresses.ts';
+import { standardBody } from './bodies.ts';
 import { createSigner } from '../secrets/sign.ts';
 import type { BodyKind, Channel, Message } from './channel.ts';
 
@@ -39,13 +29,7 @@ export interface WebhookTarget {
   isGuarded?: boolean;
 }
 
-interface WebhookDeps {
-  /** With the egress guard. */
-  agents: WebhookAgents;
-  /** `runwatch/<version>`. */
-  userAgent: string;
-  /** Milliseconds since the epoch. */
-  now: () => number;
+interface WebhookDeps extends HttpDeps {
   /** The time that receivers compare with their own clock, milliseconds since the epoch. */
   timeOfDay: () => number;
 }
@@ -73,18 +57,23 @@ export function createWebhookChannel(target: WebhookTarget, deps: WebhookDeps): 
   };
   return {
     async send(message: Message, signal?: AbortSignal, mayStart?: () => boolean) {
-      const at = deps.now();
       const body = kind.render(message.body);
       const headers = { ...fixed, ...sign({ ...message, body }, deps.timeOfDay()) };
-      const deadline = new Deadline(target.timeoutMs, signal);
-      const request = { url, headers, body, tls: target.tls, mayStart };
-      const result = await postOnce(request, deps.agents, deadline.signal).finally(() =>
-        deadline.release(),
+      const result = await attemptPost(
+        {
+          url,
+          headers,
+          body,
+          tls: target.tls,
+          mayStart,
+          timeoutMs: target.timeoutMs,
+          confidential: secretTexts,
+          mayShow: (address) => target.isGuarded !== true || isPublic(address),
+        },
+        deps,
+        signal,
       );
-      if (result.kind === 'cut' && signal?.aborted === true) throw calledOff();
-      if (result.kind === 'withheld') throw tooLate();
-      const now = deps.now();
-      return outcomeOf(result, { target, url, at, now, confidential: secretTexts });
+      return outcomeByStatus(result, deps.now());
     },
   };
 }
@@ -93,94 +82,9 @@ function secretsOf({ pathname, search }: URL): string[] {
   return [pathname + search, pathname, search];
 }
 
-/**
- * The receiver may close a kept-alive connection at the moment of its use. That is no failure of the
- * receiver, so the request is sent once more, on another connection and within the same deadline. A
- * repeat has the same id.
- */
-async function postOnce(
-  request: PostRequest,
-  agents: WebhookAgents,
-  cut: AbortSignal,
-): Promise<PostResult> {
-  const result = await post(request, agents, cut);
-  const stale =
-    result.kind === 'broken' &&
-    result.reusedSocket &&
-    ['ECONNRESET', 'EPIPE'].includes(errorCode(result.error));
-  return stale ? post(request, agents, cut) : result;
-}
-
-interface Circumstances {
-  target: WebhookTarget;
-  url: URL;
-  /** Start and end of the attempt. */
-  at: number;
-  now: number;
-  /** Header values, and parts of the URL, that may be credentials. */
-  confidential: readonly string[];
-}
-
-function outcomeOf(
-  result: Exclude<PostResult, { kind: 'withheld' }>,
-  circumstances: Circumstances,
-): AttemptOutcome {
-  const { target, url, at, now, confidential } = circumstances;
-  const durationMs = Math.max(0, now - at);
-  const failed = (error: AttemptError): AttemptOutcome => {
-    const attempt = { at, status: null, error, durationMs, response: null };
-    return { kind: 'failed', attempt };
-  };
-  switch (result.kind) {
-    case 'cut':
-      return failed(timeoutError(target.timeoutMs, result.step));
-    case 'broken':
-      return failed(networkError(result.error, url.hostname, result.step));
-    case 'answered': {
-      const { status, headers, head, address } = result;
-      const isShown = target.isGuarded !== true || isPublic(address);
-      const location = isShown ? headers.location : undefined;
-      const error = isSuccess(status) ? null : statusError(status, location);
-      const response = isShown ? responseText(head, confidential) : null;
-      const attempt = { at, status, error, durationMs, response };
-      return judge(attempt, status, parseRetryAfter(headers['retry-after'], now));
-    }
-  }
-}
-
 function isPublic(address: string | undefined): boolean {
   const parsed = address === undefined ? null : parseAddress(address);
   return parsed !== null && specialRange(parsed) === null;
-}
-
-function isSuccess(status: number): boolean {
-  return status >= 200 && status <= 299;
-}
-
-/**
- * @param retryAfterMs after 429 and 503 it pauses the receiver, else it delays this delivery alone
- *   (RFC 9110, 10.2.3; RFC 6585, 4)
- */
-function judge(attempt: Attempt, status: number, retryAfterMs: number | null): AttemptOutcome {
-  if (isSuccess(status)) return { kind: 'delivered', attempt };
-  if (status === 410) return { kind: 'refused', attempt };
-  if (retryAfterMs === null) return { kind: 'failed', attempt };
-  const kind = status === 429 || status === 503 ? 'throttled' : 'failed';
-  return { kind, attempt, retryAfterMs };
-}
-
-function tooLate(): RunwatchError {
-  return new RunwatchError('another process may have sent the message by now', {
-    code: 'claim_too_old',
-    retriable: true,
-  });
-}
-
-function calledOff(): RunwatchError {
-  return new RunwatchError('the attempt was aborted before the receiver answered', {
-    code: 'attempt_aborted',
-    retriable: true,
-  });
 }
 
 /** What is wrong with a custom header; null for nothing. */

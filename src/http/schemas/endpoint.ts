@@ -1,5 +1,9 @@
 import { z } from 'zod';
-import { DELIVERY_STATES, type DeliveryState } from '../../core/delivery/delivery.ts';
+import {
+  DELIVERY_STATES,
+  ENDPOINT_TYPES,
+  type DeliveryState,
+} from '../../core/delivery/delivery.ts';
 import { count, duration, time } from './common.ts';
 import { attemptSchema } from './delivery.ts';
 
@@ -35,7 +39,7 @@ const counts = z
 export const endpointSchema = z
   .object({
     name: z.string(),
-    type: z.enum(['webhook', 'log', 'unconfigured']).meta({
+    type: z.enum([...ENDPOINT_TYPES, 'unconfigured']).meta({
       id: 'EndpointType',
       description: '`unconfigured`: it was renamed or removed while deliveries still wait for it.',
     }),

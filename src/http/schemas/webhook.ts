@@ -177,8 +177,3 @@ z.object({
   datacontenttype: z.literal('application/json'),
   data: z.record(z.string(), z.unknown()).meta({ description: 'As in the standard body.' }),
 }).meta({ id: 'CloudEvent', description: 'The body where `body: cloudevents` is configured.' });
-
-z.object({
-  text: z.string().meta({ description: 'For notifications, which show no blocks.' }),
-  blocks: z.array(z.record(z.string(), z.unknown())),
-}).meta({ id: 'SlackMessage', description: 'The body where `body: slack` is configured.' });

@@ -1,0 +1,61 @@
+import type { SentEvent } from './sent-event.ts';
+import { isLink } from './text.ts';
+
+/** How a message looks: what is broken, what wants attention, what is well again, what is only said. */
+export type Tone = 'bad' | 'attention' | 'good' | 'neutral';
+
+export interface NoticeLink {
+  label: string;
+  url: string;
+}
+
+/** One of the runs that a message lists. */
+export interface NoticeRun {
+  text: string;
+  url: string | null;
+}
+
+/** What one message says to people, in plain text, whatever service shows it. */
+export interface Notice {
+  /** A sentence without its full stop; its first 80 characters suffice on a lock screen. */
+  title: string;
+  tone: Tone;
+  isTest: boolean;
+  /** Sentences that explain the title. */
+  lines: string[];
+  facts: [name: string, value: string][];
+  runs: NoticeRun[];
+  /** How many runs are not listed, and a page that lists them. */
+  unlisted: { count: number; url: string | null };
+  links: NoticeLink[];
+  /** Who answers for it, as the configuration of rules and workflows names them. */
+  owner: string | null;
+  /** ISO 8601. */
+  at: string;
+  /** The ids of the events that it tells. */
+  eventIds: string[];
+}
+
+/** What every notice begins from. */
+export function bareNotice({ id, timestamp, data }: SentEvent, title: string): Notice {
+  return {
+    title,
+    tone: 'neutral',
+    isTest: data.test === true,
+    lines: [],
+    facts: [],
+    runs: [],
+    unlisted: { count: 0, url: null },
+    links: linksOf(data),
+    owner: null,
+    at: timestamp,
+    eventIds: [id],
+  };
+}
+
+function linksOf({ run_url: runUrl, watch_url: watchUrl }: SentEvent['data']): NoticeLink[] {
+  return [
+    ...(isLink(runUrl) ? [{ label: 'Open run', url: runUrl }] : []),
+    ...(isLink(watchUrl) ? [{ label: 'Open in runwatch', url: watchUrl }] : []),
+  ];
+}

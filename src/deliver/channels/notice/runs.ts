@@ -1,0 +1,241 @@
+import { isTerminalStatus, percentText } from '../../../core/run/snapshot.ts';
+import { bareNotice, type Notice, type Tone } from './notice.ts';
+import { nodeName, type SentEvent, type SentRun } from './sent-event.ts';
+import { counted, isLink, oneLine, shortId, spanText } from './text.ts';
+
+interface Words {
+  /** The workflow's name, or the run. */
+  who: string;
+  /** ` at 60 %`, or nothing. */
+  at: string;
+  /** ` after 6 s`, or nothing. */
+  after: string;
+  data: SentEvent['data'];
+}
+
+interface RunEvent {
+  tone: Tone;
+  title: (words: Words) => string;
+  /** In place of "5 runs of invoices failed": what several runs did. */
+  several: string;
+}
+
+const RUN_EVENTS: Readonly<Record<string, RunEvent>> = {
+  'run.completed': {
+    tone: 'good',
+    title: ({ who, after }) => `${who} completed${after}`,
+    several: 'completed',
+  },
+  'run.failed': {
+    tone: 'bad',
+    title: ({ who, at, after }) => `${who} failed${at}${after}`,
+    several: 'failed',
+  },
+  'run.stopped': {
+    tone: 'attention',
+    title: ({ who, at, after }) => `${who} was stopped${at}${after}`,
+    several: 'were stopped',
+  },
+  'run.awaiting_human_feedback': {
+    tone: 'attention',
+    title: ({ who, data }) =>
+      data.reminder === undefined
+        ? `${who} waits for a human`
+        : `${who} still waits for a human${since(data.waited_ms)}`,
+    several: 'wait for a human',
+  },
+  'run.started': { tone: 'neutral', title: ({ who }) => `${who} started`, several: 'started' },
+  'run.progress': {
+    tone: 'neutral',
+    title: ({ who, at }) => `${who} is${at === '' ? ' under way' : at}`,
+    several: 'made progress',
+  },
+  'run.resumed': {
+    tone: 'good',
+    title: ({ who, data }) => `${who} goes on${since(data.waited_ms, 'after waiting')}`,
+    several: 'go on',
+  },
+  'run.stalled': {
+    tone: 'attention',
+    title: ({ who, at, data }) => `${who} is stalled${at}${since(data.lasted_ms)}`,
+    several: 'are stalled',
+  },
+  'run.recovered': {
+    tone: 'good',
+    title: ({ who, data }) => `${who} moves on again${since(data.lasted_ms, 'after')}`,
+    several: 'move on again',
+  },
+  'run.gone': {
+    tone: 'attention',
+    title: ({ who }) => `${who} is gone: Noxus does not know the run any more`,
+    several: 'are gone',
+  },
+  'run.status_unknown': {
+    tone: 'attention',
+    title: ({ who, data }) =>
+      `${who} has a status that runwatch does not know: ${oneLine(data.run?.status ?? '', 40)}`,
+    several: 'have a status that runwatch does not know',
+  },
+  'watch.expired': {
+    tone: 'attention',
+    title: ({ who, at }) => `${who} is not watched any more: it did not end in time${at}`,
+    several: 'are not watched any more: they did not end in time',
+  },
+  'watch.unreachable': {
+    tone: 'attention',
+    title: ({ who }) => `${who} cannot be read from Noxus`,
+    several: 'cannot be read from Noxus',
+  },
+  'watch.recovered': {
+    tone: 'good',
+    title: ({ who }) => `${who} can be read from Noxus again`,
+    several: 'can be read from Noxus again',
+  },
+};
+
+function since(ms: number | undefined, word = 'for'): string {
+  return ms === undefined ? '' : ` ${word} ${spanText(ms)}`;
+}
+
+/** Names longer than this are cut in titles. */
+const NAME_LENGTH = 40;
+
+function wordsOf({ data }: SentEvent): Words {
+  const { run, run_id: runId = '', workflow_name: name } = data;
+  const lasted = run ? durationOf(run) : null;
+  const isUnknown = run?.progress === null || run?.progress === undefined;
+  return {
+    who: name ? oneLine(name, NAME_LENGTH) : `run ${shortId(runId)}`,
+    at: isUnknown ? '' : ` at ${percentText(run.progress, ' %')}`,
+    after: lasted === null ? '' : ` after ${spanText(lasted)}`,
+    data,
+  };
+}
+
+/** How long the run has been running, or ran; null before it has started. */
+function durationOf({ started_at: start, finished_at: end, observed_at: seen }: SentRun) {
+  return start === null ? null : Math.max(0, Date.parse(end ?? seen) - Date.parse(start));
+}
+
+function titleOf(event: SentEvent): string {
+  const known = RUN_EVENTS[event.type];
+  const words = wordsOf(event);
+  return known === undefined ? `${words.who}: ${event.type}` : known.title(words);
+}
+
+/** What an event of a run says. */
+export function runNotice(event: SentEvent): Notice {
+  const { type, data } = event;
+  return {
+    ...bareNotice(event, titleOf(event)),
+    tone: RUN_EVENTS[type]?.tone ?? 'neutral',
+    lines: [whereItStood(event), data.error ? oneLine(data.error.message, 500) : null].filter(
+      (line) => line !== null,
+    ),
+    facts: factsOf(event),
+  };
+}
+
+/** `It failed at Extract invoice; 7 of 12 nodes were done.` */
+function whereItStood({ data }: SentEvent): string | null {
+  const { nodes } = data;
+  if (!nodes) return null;
+  const total = nodes.executed + nodes.remaining;
+  const done = total === 0 ? '' : `${nodes.executed} of ${total} nodes done`;
+  const listed = (them: typeof nodes.failed) =>
+    them
+      .slice(0, 3)
+      .map((node) => oneLine(nodeName(node), 60))
+      .join(', ') + (them.length > 3 ? ` and ${them.length - 3} more` : '');
+  const where =
+    nodes.failed.length > 0
+      ? `Failed at ${listed(nodes.failed)}`
+      : nodes.running.length > 0
+        ? `At ${listed(nodes.running)}`
+        : '';
+  return [where, done].filter((part) => part !== '').join(', ') || null;
+}
+
+function factsOf({ type, data }: SentEvent): Notice['facts'] {
+  const { run, run_id: runId = '', watch } = data;
+  const isOver = type.startsWith('run.') && run && isTerminalStatus(run.status);
+  const metadata = Object.entries(watch?.metadata ?? {}).map(([key, value]) => `${key}: ${value}`);
+  const facts: [string, string][] = [
+    ['Run', runId],
+    ['Workflow', workflowText(data)],
+    ['Last seen', run && isOver !== true ? lastSeen(run) : ''],
+    ['Source', watch?.source ?? ''],
+    ['Metadata', oneLine(metadata.join(' · '), 600)],
+  ];
+  return facts.filter(([, value]) => value !== '');
+}
+
+function workflowText({ run, workflow_name: name }: SentEvent['data']): string {
+  const parts = [name ? oneLine(name, 100) : '', run?.workflow_id ?? ''];
+  return parts.filter((part) => part !== '').join(' · ');
+}
+
+function lastSeen({ status, progress }: SentRun): string {
+  const at = progress === null ? '' : ` at ${percentText(progress, ' %')}`;
+  return `${oneLine(status.replaceAll('_', ' '), 60)}${at}`;
+}
+
+/** Runs that a folded message lists. */
+const RUNS_LISTED = 5;
+
+/** Workflows that it counts by name. */
+const WORKFLOWS_COUNTED = 10;
+
+/** What several events of one type say together. */
+export function foldedNotice(events: readonly [SentEvent, ...SentEvent[]]): Notice {
+  const [first] = events;
+  const known = RUN_EVENTS[first.type];
+  const byWorkflow = countByWorkflow(events);
+  const [[only] = ['']] = byWorkflow;
+  const whose = byWorkflow.length === 1 ? only : counted(byWorkflow.length, 'workflow');
+  const what = known?.several ?? `report ${first.type}`;
+  const listed = events.slice(0, RUNS_LISTED);
+  return {
+    ...bareNotice(first, `${counted(events.length, 'run')} of ${whose} ${what}`),
+    tone: known?.tone ?? 'neutral',
+    lines: byWorkflow.length === 1 ? [] : [countsText(byWorkflow)],
+    runs: listed.map((event) => ({
+      text: `${titleOf(event)} (${shortId(event.data.run_id ?? '')})`,
+      url: [event.data.run_url, event.data.watch_url].find(isLink) ?? null,
+    })),
+    unlisted: { count: events.length - listed.length, url: listUrl(first) },
+    links: [],
+    at: events.map(({ timestamp }) => timestamp).reduce((a, b) => (a < b ? a : b)),
+    eventIds: events.map(({ id }) => id),
+  };
+}
+
+/** Names of workflows with the number of their events, the most first. */
+function countByWorkflow(events: readonly SentEvent[]): [name: string, count: number][] {
+  const counts = new Map<string, { name: string; count: number }>();
+  for (const { data } of events) {
+    const id = data.run?.workflow_id ?? '';
+    const fallback = id === '' ? 'an unknown workflow' : `workflow ${shortId(id)}`;
+    const name = data.workflow_name ? oneLine(data.workflow_name, NAME_LENGTH) : fallback;
+    const one = counts.get(id || name) ?? { name, count: 0 };
+    counts.set(id || name, { name, count: one.count + 1 });
+  }
+  return [...counts.values()]
+    .toSorted((a, b) => b.count - a.count)
+    .map(({ name, count }) => [name, count]);
+}
+
+function countsText(byWorkflow: readonly [string, number][]): string {
+  const shown = byWorkflow.slice(0, WORKFLOWS_COUNTED);
+  const rest = byWorkflow.slice(WORKFLOWS_COUNTED).reduce((sum, [, count]) => sum + count, 0);
+  const parts = shown.map(([name, count]) => `${name}: ${count}`);
+  return [...parts, ...(rest > 0 ? [`others: ${rest}`] : [])].join(' · ');
+}
+
+/** The page of the dashboard that lists runs like this one; null where it has no known address. */
+function listUrl({ type, data: { run, watch_url: watchUrl } }: SentEvent): string | null {
+  const [, base] = /^(.+\/runs)\/[^/]+\/[^/]+$/.exec(watchUrl ?? '') ?? [];
+  if (base === undefined) return null;
+  const isByStatus = type.startsWith('run.') && run !== null && run !== undefined;
+  return isByStatus ? `${base}?status=${encodeURIComponent(run.status)}` : base;
+}

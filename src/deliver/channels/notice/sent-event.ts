@@ -1,0 +1,102 @@
+/**
+ * The fields of an event that bodies and messages read. Events of runs have most of them; `data` of
+ * alerts and of system events has other shapes.
+ */
+export interface SentEvent {
+  id: string;
+  type: string;
+  timestamp: string;
+  data: SentData;
+}
+
+interface SentData {
+  run_id?: string;
+  run?: SentRun | null;
+  nodes?: SentNodes | null;
+  workflow_name?: string | null;
+  run_url?: string | null;
+  watch_url?: string | null;
+  detected_at?: string;
+  watch?: { source: string; metadata: Record<string, string> };
+  error?: { code: string; message: string } | null;
+  reminder?: number;
+  waited_ms?: number;
+  lasted_ms?: number;
+  alert?: SentAlert;
+  /** An alert that is sent again, since it still fires. */
+  repeat?: boolean;
+  annotations?: Record<string, string>;
+  alert_url?: string | null;
+  escalation?: { step: number; after: string } | null;
+  digest?: SentDigest | null;
+  /** A message that shows what real ones look like. */
+  test?: boolean;
+  /** The endpoint that a system event is about. */
+  endpoint?: string;
+  /** The source that a system event is about. */
+  source?: string;
+  help?: string;
+}
+
+export interface SentRun {
+  workflow_id: string | null;
+  status: string;
+  progress: number | null;
+  started_at: string | null;
+  finished_at: string | null;
+  observed_at: string;
+}
+
+/** Where a run stands: how many of its nodes have run, and which ones run or have failed. */
+interface SentNodes {
+  executed: number;
+  remaining: number;
+  running: readonly SentNode[];
+  failed: readonly SentNode[];
+}
+
+/** A node by its id, and by its name where that is known. */
+type SentNode = string | { id: string; name?: string | null };
+
+export interface SentAlert {
+  id: string;
+  rule: string;
+  labels: Record<string, string>;
+  state: string;
+  severity: string;
+  owner?: string | null;
+  count: number;
+  runs: readonly SentAlertRun[];
+  started_at: string;
+  updated_at?: string | null;
+  resolved_at?: string | null;
+  acknowledged?: { by: string; comment?: string | null } | null;
+}
+
+/** A summary of what was held back, or of a rule with a schedule. */
+export interface SentDigest {
+  since: string;
+  until: string;
+  reason: string;
+  alerts?: readonly { labels: Record<string, string>; state: string; count: number }[];
+  by_type?: Record<string, number>;
+}
+
+interface SentAlertRun {
+  run_id: string;
+  workflow_id?: string | null;
+  name?: string | null;
+  url?: string | null;
+  status?: string | null;
+  at?: string | null;
+}
+
+/** Reads the text of an event that this project wrote. */
+export function parseEvent(eventText: string): SentEvent {
+  return JSON.parse(eventText) as SentEvent;
+}
+
+/** The name of a node, or its id. */
+export function nodeName(node: SentNode): string {
+  return typeof node === 'string' ? node : (node.name ?? node.id);
+}

@@ -1,0 +1,106 @@
+import { TEST_EVENT_TYPE } from '../../../core/event/event.ts';
+import { bareNotice, type Notice, type Tone } from './notice.ts';
+import type { SentEvent } from './sent-event.ts';
+import { counted, oneLine, spanText } from './text.ts';
+
+type Data = SentEvent['data'] & Record<string, unknown>;
+
+interface SystemEvent {
+  tone: Tone;
+  title: (data: Data) => string;
+}
+
+const SYSTEM_EVENTS: Readonly<Record<string, SystemEvent>> = {
+  [TEST_EVENT_TYPE]: {
+    tone: 'neutral',
+    title: ({ endpoint }) => `Messages of runwatch reach ${endpoint ?? 'this endpoint'}`,
+  },
+  'endpoint.failing': {
+    tone: 'bad',
+    title: ({ endpoint }) => `Notifications to ${endpoint} fail and wait`,
+  },
+  'endpoint.recovered': {
+    tone: 'good',
+    title: ({ endpoint }) => `Notifications to ${endpoint} are delivered again`,
+  },
+  'endpoint.disabled': {
+    tone: 'bad',
+    title: ({ endpoint }) => `Notifications to ${endpoint} are switched off`,
+  },
+  'delivery.exhausted': {
+    tone: 'bad',
+    title: ({ endpoint }) => `A notification to ${endpoint} was given up`,
+  },
+  'source.unauthorized': {
+    tone: 'bad',
+    title: (data) => `Noxus refuses the API key of ${sourceOf(data)}`,
+  },
+  'source.throttled': {
+    tone: 'attention',
+    title: (data) => `Noxus asks for fewer requests from ${sourceOf(data)}`,
+  },
+  'source.unreachable': {
+    tone: 'bad',
+    title: (data) => `Noxus does not answer for ${sourceOf(data)}`,
+  },
+  'source.recovered': {
+    tone: 'good',
+    title: (data) => `Noxus answers again for ${sourceOf(data)}`,
+  },
+  'polling.overdue': {
+    tone: 'attention',
+    title: (data) => `${overdueText(data)} of ${sourceOf(data)} are late`,
+  },
+  'polling.caught_up': {
+    tone: 'good',
+    title: (data) => `Polls of ${sourceOf(data)} are on time again`,
+  },
+  'discovery.unavailable': {
+    tone: 'attention',
+    title: (data) => `New runs of ${sourceOf(data)} cannot be discovered`,
+  },
+  'discovery.recovered': {
+    tone: 'good',
+    title: (data) => `New runs of ${sourceOf(data)} are discovered again`,
+  },
+  'store.data_lost': { tone: 'bad', title: () => 'The Redis of runwatch has lost data' },
+};
+
+function sourceOf({ source }: Data): string {
+  return `source ${oneLine(source ?? 'unknown', 63)}`;
+}
+
+function overdueText({ polls, oldest_ms: oldestMs }: Data): string {
+  const age = typeof oldestMs === 'number' ? `, by up to ${spanText(oldestMs)},` : '';
+  return `${typeof polls === 'number' ? counted(polls, 'poll') : 'Polls'}${age}`;
+}
+
+/** What an event about runwatch itself says. */
+export function systemNotice(event: SentEvent): Notice {
+  const data = event.data as Data;
+  const known = SYSTEM_EVENTS[event.type];
+  const { message } = data;
+  const lines = [data.error?.message, message, data.help].filter(
+    (line): line is string => typeof line === 'string' && line !== '',
+  );
+  return {
+    ...bareNotice(event, known?.title(data) ?? event.type),
+    tone: known?.tone ?? 'attention',
+    isTest: event.type === TEST_EVENT_TYPE || data.test === true,
+    lines: lines.map((line) => oneLine(line, 500)),
+    facts: factsOf(data),
+  };
+}
+
+/** Facts that the title or the lines give already. */
+const TOLD = new Set(['endpoint', 'help', 'message', 'test', 'oldest_ms', 'polls']);
+
+function factsOf(data: Data): Notice['facts'] {
+  return Object.entries(data)
+    .flatMap(([key, value]): Notice['facts'] => {
+      if (TOLD.has(key) || !['string', 'number', 'boolean'].includes(typeof value)) return [];
+      const words = oneLine(key.replaceAll('_', ' '), 60);
+      return [[words.charAt(0).toUpperCase() + words.slice(1), oneLine(String(value), 300)]];
+    })
+    .slice(0, 10);
+}

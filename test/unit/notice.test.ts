@@ -1,0 +1,215 @@
+import { describe, expect, test } from '@jest/globals';
+import { noticeOf } from '../../src/deliver/channels/notice/describe.ts';
+import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';
+import { oneLine, shortId, spanText } from '../../src/deliver/channels/notice/text.ts';
+import {
+  INVOICES,
+  sampleAlert,
+  sampleEvent,
+  sampleFailures,
+  sampleSystemEvent,
+} from '../support/sample-events.ts';
+
+const titleOf = (event: SentEvent) => noticeOf([event]).title;
+
+describe('the title of a message about a run', () => {
+  test.each<[string, Parameters<typeof sampleEvent>[1], string]>([
+    ['run.failed', {}, 'invoices failed at 60 % after 6 s'],
+    ['run.completed', { run: { progress: 100 } }, 'invoices completed after 6 s'],
+    ['run.stopped', {}, 'invoices was stopped at 60 % after 6 s'],
+    ['run.awaiting_human_feedback', {}, 'invoices waits for a human'],
+    [
+      'run.awaiting_human_feedback',
+      { data: { reminder: 1, waited_ms: 3_600_000 } },
+      'invoices still waits for a human for 1 h',
+    ],
+    ['run.resumed', { data: { waited_ms: 90_000 } }, 'invoices goes on after waiting 1 min 30 s'],
+    [
+      'run.stalled',
+      { data: { lasted_ms: 5_400_000 } },
+      'invoices is stalled at 60 % for 1 h 30 min',
+    ],
+    ['run.progress', {}, 'invoices is at 60 %'],
+    ['run.progress', { run: { progress: null } }, 'invoices is under way'],
+    ['run.gone', { run: null }, 'invoices is gone: Noxus does not know the run any more'],
+    [
+      'run.status_unknown',
+      { run: { status: 'paused' } },
+      'invoices has a status that runwatch does not know: paused',
+    ],
+    ['watch.unreachable', {}, 'invoices cannot be read from Noxus'],
+  ])('%s with %j reads "%s"', (type, sample, title) => {
+    expect(titleOf(sampleEvent(type, sample))).toBe(title);
+  });
+
+  test('a message names the run where its workflow has no name', () => {
+    const workflow = { ...INVOICES, name: null };
+    const event = sampleEvent('run.failed', { workflow, run: { started_at: null } });
+    expect(titleOf(event)).toBe('run 0b1c2d3e failed at 60 %');
+    expect(noticeOf([event]).facts).toContainEqual(['Workflow', INVOICES.id]);
+  });
+
+  test('a long name leaves room for what happened within 80 characters', () => {
+    const workflow = { ...INVOICES, name: 'x'.repeat(300) };
+    expect(titleOf(sampleEvent('run.failed', { workflow })).slice(0, 80)).toContain(' failed at');
+  });
+});
+
+test('a message says where the run stood', () => {
+  const nodes = {
+    executed: 7,
+    remaining: 5,
+    running: [],
+    failed: [{ id: 'n7', name: 'Extract invoice' }, 'n8'],
+  };
+  expect(noticeOf([sampleEvent('run.failed', { data: { nodes } })]).lines).toEqual([
+    'Failed at Extract invoice, n8, 7 of 12 nodes done',
+  ]);
+});
+
+test('a message of a run gives run, workflow, source, metadata and both links', () => {
+  const { facts, links, tone } = noticeOf([sampleEvent('run.failed')]);
+  expect(Object.fromEntries(facts)).toEqual({
+    Run: '0b1c2d3e-4f50-4617-8293-000000000001',
+    Workflow: `invoices · ${INVOICES.id}`,
+    Source: 'default',
+    Metadata: 'team: billing',
+  });
+  expect(links.map(({ label }) => label)).toEqual(['Open run', 'Open in runwatch']);
+  expect(tone).toBe('bad');
+});
+
+test('a message without addresses has no links', () => {
+  const event = sampleEvent('run.failed', { data: { run_url: null, watch_url: 'javascript:x' } });
+  expect(noticeOf([event]).links).toEqual([]);
+});
+
+describe('a message about several events', () => {
+  test('several events of one workflow become one sentence, five runs and a count', () => {
+    const failure = (number: number) => sampleEvent('run.failed', { number });
+    const rest = [2, 3, 4, 5, 6, 7].map(failure);
+    const same: [SentEvent, ...SentEvent[]] = [failure(1), ...rest];
+    const notice = noticeOf(same);
+    expect(notice.title).toBe('7 runs of invoices failed');
+    expect(notice.runs).toHaveLength(5);
+    expect(notice.runs[0]).toEqual({
+      text: 'invoices failed at 60 % after 6 s (0b1c2d3e)',
+      url: expect.stringContaining('https://app.noxus.example/runs/'),
+    });
+    expect(notice.unlisted).toEqual({
+      count: 2,
+      url: 'https://runwatch.example.com/runs?status=failed',
+    });
+    expect(notice.eventIds).toHaveLength(7);
+  });
+
+  test('several events of more than one workflow are counted by workflow, the most first', () => {
+    const notice = noticeOf(sampleFailures(300));
+    expect(notice.title).toBe('300 runs of 2 workflows failed');
+    expect(notice.lines).toEqual(['invoices: 200 · monthly report: 100']);
+    expect(notice.unlisted.count).toBe(295);
+  });
+});
+
+describe('a message about an alert', () => {
+  test.each<[string, Parameters<typeof sampleAlert>[1], string]>([
+    ['alert.firing', {}, '12 runs of invoices failed (failed-runs)'],
+    ['alert.updated', {}, 'Now 12 runs of invoices failed (failed-runs)'],
+    [
+      'alert.updated',
+      { data: { repeat: true } },
+      'Still firing: 12 runs of invoices failed (failed-runs)',
+    ],
+    [
+      'alert.firing',
+      { data: { escalation: { step: 1, after: '30m' } } },
+      'Not acknowledged after 30m: 12 runs of invoices failed (failed-runs)',
+    ],
+    [
+      'alert.acknowledged',
+      { alert: { acknowledged: { by: 'Ana' } } },
+      'Ana acknowledged: 12 runs of invoices failed (failed-runs)',
+    ],
+    [
+      'alert.resolved',
+      { alert: { resolved_at: '2026-01-01T12:12:06.000Z' } },
+      'Resolved after 12 min: 12 runs of invoices failed (failed-runs)',
+    ],
+    [
+      'alert.firing',
+      { alert: { rule: 'invoices-missing', runs: [], count: 0 } },
+      'invoices-missing (workflow 3f0c6f0e)',
+    ],
+  ])('%s with %j reads "%s"', (type, sample, title) => {
+    expect(titleOf(sampleAlert(type, sample))).toBe(title);
+  });
+
+  test('a message about an alert lists its runs and says how many more there are, and where', () => {
+    const { runs, unlisted, links, owner, tone } = noticeOf([sampleAlert('alert.firing')]);
+    expect(runs[0]?.text).toBe('invoices · failed · 0b1c2d3e');
+    expect(unlisted).toEqual({ count: 7, url: 'https://runwatch.example.com/alerts/alr_7f3a' });
+    expect(links.map(({ label }) => label)).toEqual(['Runbook', 'Open in runwatch']);
+    expect([owner, tone]).toEqual(['@ana', 'bad']);
+  });
+
+  test('a digest counts what happened, and says that it was held back', () => {
+    const digest = {
+      since: '2026-01-01T00:00:00.000Z',
+      until: '2026-01-02T00:00:00.000Z',
+      reason: 'muted',
+      alerts: [{ labels: { workflow_id: INVOICES.id }, state: 'resolved', count: 3 }],
+      by_type: { 'run.completed': 214, 'run.failed': 3 },
+    };
+    const notice = noticeOf([sampleAlert('alert.firing', { data: { digest } })]);
+    expect(notice.title).toBe('failed-runs: 214 completed, 3 failed');
+    expect(notice.lines).toEqual(['This was held back while muted.']);
+    expect(notice.runs[0]?.text).toBe('workflow_id 3f0c6f0e: 3, resolved');
+  });
+});
+
+test('a message about runwatch itself says what happened and what would help', () => {
+  const data = {
+    endpoint: 'ops',
+    error: { code: 'status', message: 'answered 500' },
+    failures: 10,
+    help: 'Its deliveries wait.',
+  };
+  const notice = noticeOf([sampleSystemEvent('endpoint.failing', data)]);
+  expect(notice.title).toBe('Notifications to ops fail and wait');
+  expect(notice.lines).toEqual(['answered 500', 'Its deliveries wait.']);
+  expect(notice.facts).toEqual([['Failures', '10']]);
+});
+
+test('a message about an event of an unknown type names the type', () => {
+  expect(titleOf(sampleSystemEvent('something.new', {}))).toBe('something.new');
+  expect(titleOf(sampleEvent('run.new'))).toBe('invoices: run.new');
+});
+
+describe('text of messages', () => {
+  test.each([
+    [0, '0 s'],
+    [850, '0.8 s'],
+    [9_999, '9.9 s'],
+    [10_000, '10 s'],
+    [125_500, '2 min 5 s'],
+    [3_600_000, '1 h'],
+    [3_780_000, '1 h 3 min'],
+    [90_000_000, '1 d 1 h'],
+    [86_460_000, '1 d'],
+  ])('a duration of %i ms reads as %s', (ms, shown) => {
+    expect(spanText(ms)).toBe(shown);
+  });
+
+  test.each([
+    ['a\nb', 10, 'a b'],
+    ['abcdef', 5, 'abcd…'],
+    ['🚀🚀🚀', 4, '🚀…'],
+  ])('%j in %i characters is %j', (text, most, shown) => {
+    expect(oneLine(text, most)).toBe(shown);
+  });
+
+  test('a UUID is told by its first part', () => {
+    expect(shortId(INVOICES.id)).toBe('3f0c6f0e');
+    expect(shortId('nightly')).toBe('nightly');
+  });
+});
