@@ -1,9 +1,11 @@
+import type { Config } from './config/schema.ts';
 import { openCommon, type Common, type CommonOptions } from './daemon/common.ts';
 import { checkDataDirectory } from './daemon/data-directory.ts';
 import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
 import { endpointFigures } from './daemon/endpoint-service.ts';
 import { allEndpoints, DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
 import { startFolding } from './daemon/folding.ts';
+import { startHeartbeat } from './daemon/heartbeat.ts';
 import { startJanitor, startMemoryNotes } from './daemon/janitor.ts';
 import { openRedis } from './daemon/redis.ts';
 import { createLearning, type Learning, createPoller, type Poller } from './daemon/poller.ts';
@@ -22,7 +24,7 @@ import {
 import { createEndpointSecrets } from './deliver/secrets/endpoint-secrets.ts';
 import type { EventLogger } from './deliver/channels/log.ts';
 import { generateSecret } from './deliver/secrets/sign.ts';
-import { createWebhookAgents } from './deliver/http-post.ts';
+import { createWebhookAgents, type WebhookAgents } from './deliver/http-post.ts';
 import { createUnconfigured, type Unconfigured } from './daemon/unconfigured.ts';
 import { createServer, listen } from './http/server.ts';
 import type { Services } from './http/services.ts';
@@ -75,6 +77,8 @@ interface Parts {
   services: Services;
   /** Closes the connections of webhooks. */
   closeAgents: () => void;
+  /** Sends the heartbeats. */
+  get: WebhookAgents['get'];
 }
 
 function build(
@@ -130,6 +134,7 @@ function build(
     reload,
     services,
     closeAgents: () => agents.close(),
+    get: (...request) => agents.configured.get(...request),
   };
 }
 
@@ -304,6 +309,7 @@ function run(
     },
   });
   lifecycle.onStop('store guard', () => common.storeGuard.stop());
+  keepBeating(config, lifecycle, parts);
   // Repairs what was lost or not done while Redis was away.
   connections.onUsable(() => {
     processes.tend();
@@ -311,4 +317,23 @@ function run(
     poller.survey();
     deliverer.sweep();
   });
+}
+
+function keepBeating(
+  { heartbeat: settings }: Config,
+  lifecycle: Lifecycle,
+  { common, services, get }: Parts,
+): void {
+  if (settings === undefined) return;
+  const { metrics, log } = common;
+  const beating = startHeartbeat({
+    settings,
+    health: services.health,
+    isDraining: () => lifecycle.stopping.aborted,
+    get,
+    count: (result) => metrics.heartbeat(result),
+    log,
+  });
+  // A receiver that is slow must not hold up the stop.
+  lifecycle.onStop('heartbeat', () => void beating.stop());
 }

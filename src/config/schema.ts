@@ -16,6 +16,7 @@ import {
   secretText,
   serviceUrl,
   redisUrl,
+  webhookUrl,
 } from './fields.ts';
 
 const address = z
@@ -234,6 +235,14 @@ export const configSchema = z.strictObject({
       proxy: proxyUrl.optional(),
     })
     .prefault({}),
+  /** A GET while ready, for a service that notices its absence. */
+  heartbeat: z
+    .strictObject({
+      /** Services put a key into its path. */
+      url: webhookUrl,
+      every: duration('30s', { min: '1s', max: '1h' }),
+    })
+    .optional(),
   encryption: z
     .strictObject({
       /** 32 bytes in base64 or hex each; the first encrypts, all decrypt. */

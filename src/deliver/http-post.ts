@@ -171,6 +171,8 @@ export interface WebhookAgents {
   readonly isProxied: boolean;
   /** Sends over them, without redirects, decompression or retries. */
   readonly client: Got;
+  /** Sends a GET and reads no more of its answer than the status. */
+  get(url: string, timeoutMs: number): Promise<number>;
   /** Closes every connection, also those in use: drain first. */
   close(): void;
 }
@@ -212,12 +214,24 @@ export function createWebhookAgents(
     ...agents,
     isProxied: proxy !== undefined,
     client,
+    async get(url, timeoutMs) {
+      const stream = client.stream.get(url).on('error', ignore);
+      try {
+        const signal = AbortSignal.timeout(timeoutMs);
+        const [response] = (await once(stream, 'response', { signal })) as [PlainResponse];
+        return response.statusCode;
+      } finally {
+        stream.destroy();
+      }
+    },
     close() {
       agents.http.destroy();
       agents.https.destroy();
     },
   };
 }
+
+const ignore = () => undefined;
 
 /** Makes a request with no more options than it needs: Node copies them several times. */
 const requestLean: RequestFunction = (url, { agent, method, headers, ca, cert, key }) => {

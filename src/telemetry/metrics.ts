@@ -137,6 +137,10 @@ function recordings(instruments: ReturnType<typeof createInstruments>) {
       instruments.clockSkew.set(skewMs / 1_000);
     },
 
+    heartbeat(result: string): void {
+      instruments.heartbeats.inc({ result });
+    },
+
     /** The configuration was read again. */
     reloaded(isInForce: boolean): void {
       instruments.reloadSuccessful.set(isInForce ? 1 : 0);
@@ -236,9 +240,15 @@ function configInstruments(registers: Registry[]) {
     help: 'When the configuration in force was read.',
     registers,
   });
+  const heartbeats = new Counter({
+    name: 'runwatch_heartbeats_total',
+    help: 'Calls of heartbeat.url that were due, by result; not_ready is none.',
+    labelNames: ['result'],
+    registers,
+  });
   reloadSuccessful.set(1);
   reloadedAt.setToCurrentTime();
-  return { reloadSuccessful, reloadedAt };
+  return { reloadSuccessful, reloadedAt, heartbeats };
 }
 
 function httpInstruments(registers: Registry[]) {
