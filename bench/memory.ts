@@ -8,14 +8,7 @@ import { percentile, rounded, type BenchResult, type Figure } from './support/fi
 import { withContext, type BenchContext } from './support/context.ts';
 import { startNoxus, type BenchNoxus } from './support/noxus.ts';
 import { startRedis, type BenchRedis } from './support/redis.ts';
-import {
-  enterStandIns,
-  fillWith,
-  FULL,
-  SHORT,
-  writeRun,
-  type RunShape,
-} from './support/settled-runs.ts';
+import { fillWith, FULL, SHORT, writeRun, type RunShape } from './support/settled-runs.ts';
 
 /** Runs of each shape that are written and folded one by one. */
 const SAMPLES = 1_500;
@@ -136,7 +129,6 @@ async function writeMany({ stores }: Stage, shape: RunShape, count: number): Pro
   const write = async () => {
     for (const at of numbers) {
       const run = await writeRun(stores, shape, at);
-      await enterStandIns(stores, run);
       runs.push(run);
     }
   };

@@ -112,26 +112,6 @@ function snapshotOf(
 }
 
 /**
- * Indexes that the store does not have yet: by metadata, and by the time of the last change.
- *
- * KEYS  sorted set of changes
- * ARGV  number, time, indexes
- */
-const ENTER_STAND_INS = `
-${NUMBERS}
-redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
-for at = 3, #ARGV do enterIndex(ARGV[at], tonumber(ARGV[1])) end
-`;
-
-export async function enterStandIns({ redis, keys }: Stores, watch: Watch): Promise<void> {
-  const number = String(Number(await redis.getrange(keys.watch(watch), 13, 24)));
-  const indexes = Object.entries(watch.metadata).map(([name, value]) =>
-    keys.watches('metadata', name, value),
-  );
-  await redis.eval(ENTER_STAND_INS, 1, keys.watches('changed'), number, Date.now(), ...indexes);
-}
-
-/**
  * Writes folded runs as folding leaves them, many at a time.
  *
  * ARGV  keys as JSON, then for each run plan as JSON and packed record
@@ -180,7 +160,7 @@ export async function fillWith(
     names: keys.watchNames,
     ended: keys.watchesEnded,
     settled: keys.deliveriesSettled,
-    changed: keys.watches('changed'),
+    changed: keys.watchesChanged,
     eventLog: keys.eventLog,
     deliveryLog: keys.deliveryLog,
     ledger: keys.ledger,
@@ -244,10 +224,7 @@ function runLike(
     at,
     watch: keys.watch(like),
     member: `default/${runId}`,
-    indexes: [
-      ...watchIndexes(keys, like),
-      ...Object.entries(metadata).map(([name, value]) => keys.watches('metadata', name, value)),
-    ],
+    indexes: watchIndexes(keys, like),
     events: events.map(({ place, body }) => ({
       number: place,
       indexes: eventIndexes(keys, JSON.parse(body) as RunwatchEvent),

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import type { Config } from '../config/schema.ts';
+import { withMoments } from '../core/when.ts';
 import type { PollingDefaults } from '../core/cadence/cadence.ts';
 import { workflowPolling, type WorkflowPolling } from '../core/cadence/workflow-polling.ts';
 import type { WorkflowKey, WorkflowStatistics } from '../core/cadence/workflow-statistics.ts';
@@ -21,7 +22,6 @@ import type { RequestRules } from '../poll/register-watches.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { AnswerStore } from '../redis/stores/answer-store.ts';
 import type { BudgetStore } from '../redis/stores/budget-store.ts';
-import type { DeliveryStore } from '../redis/stores/delivery-store.ts';
 import type { EventStore } from '../redis/stores/event-store.ts';
 import type { MemoryStore } from '../redis/stores/memory-store.ts';
 import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
@@ -67,7 +67,7 @@ interface ServicesDependencies extends EndpointServiceDependencies {
 
 /** The services behind the HTTP API: use cases for changes, stores for reads. */
 export function createServices(deps: ServicesDependencies): Services {
-  const { config, endpoints, watches, events, deliveries, poller, deliverer } = deps;
+  const { config, endpoints, watches, events, poller, deliverer } = deps;
   return {
     watches: createWatchService({
       watches,
@@ -80,15 +80,19 @@ export function createServices(deps: ServicesDependencies): Services {
       rules: requestRules(deps),
       notes: deps.watchNotes,
       linksOf: deps.linksOf,
+      workflows: Object.keys(config.workflows),
+      statistics: deps.statistics,
       deriveSecret: (url) => deriveSecret(deps.signingSecret, url),
       now: deps.now,
     }),
     events: {
-      list: ({ limit, order, ...filter }) => events.list(filter, { limit, order }),
+      list({ limit, order, ...filter }) {
+        return events.list(withMoments(filter, deps.now()), { limit, order });
+      },
       position: () => events.position(),
       follow: (filter, signal) => events.follow(filter, signal),
     },
-    deliveries: createDeliveryService(deliveries, deliverer),
+    deliveries: createDeliveryService(deps),
     endpoints: createEndpointService(deps),
     polling: createPollingService(deps),
     repeats: createRepeatService(deps.answers, deps.sealer),
@@ -115,28 +119,30 @@ function requestRules({ config, endpoints, guard, sealer }: ServicesDependencies
   };
 }
 
-function createDeliveryService(
-  deliveries: DeliveryStore,
-  { replay, replayRanges }: Pick<Deliverer, 'replay' | 'replayRanges'>,
-): DeliveryService {
+function createDeliveryService({
+  deliveries,
+  deliverer,
+  now,
+}: Pick<ServicesDependencies, 'deliveries' | 'deliverer' | 'now'>): DeliveryService {
   return {
-    list: ({ limit, cursor, ...filter }) => deliveries.list(filter, { limit, cursor }),
+    list({ limit, cursor, ...filter }) {
+      return deliveries.list(withMoments(filter, now()), { limit, cursor });
+    },
     async get(id) {
       const stored = await deliveries.get(id);
       if (stored === null) return null;
       return { delivery: stored.delivery, attempts: await deliveries.attempts(id) };
     },
-    redeliver: (id, to) => replay.one(id, to),
+    redeliver: (id, to) => deliverer.replay.one(id, to),
     async redeliverMany({ to, ...range }) {
       let count = 0;
       const byDefault = to === undefined ? AGAIN_BY_DEFAULT : ELSEWHERE_BY_DEFAULT;
-      for (const state of range.state === undefined ? byDefault : [range.state]) {
-        for await (const found of deliveries.created({ ...range, state }, AGAIN_CHUNK)) {
-          await deliveries.requestReplays(found, to);
-          count += found.length;
-        }
+      const filter = { state: byDefault, ...withMoments(range, now()) };
+      for await (const found of deliveries.created(filter, AGAIN_CHUNK)) {
+        await deliveries.requestReplays(found, to);
+        count += found.length;
       }
-      replayRanges();
+      deliverer.replayRanges();
       return count;
     },
   };

@@ -1,4 +1,5 @@
 import { RunwatchError } from '../core/errors.ts';
+import { withMoments } from '../core/when.ts';
 import { inForce } from '../core/watch/acknowledgement.ts';
 import { MAX_WEBHOOKS, watchId, type Watch } from '../core/watch/watch.ts';
 import type { LinksOf } from '../core/run/links.ts';
@@ -16,6 +17,7 @@ import {
 } from '../poll/register-watches.ts';
 import type { Schedule } from '../poll/schedule.ts';
 import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
+import type { StatisticsStore } from '../redis/stores/statistics-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { WatchNotes } from './known-watches.ts';
 
@@ -33,10 +35,16 @@ interface WatchServiceDependencies
   watches: WatchStore;
   rules: RequestRules;
   notes: Pick<WatchNotes, 'registered' | 'changed' | 'cancelled'>;
+  /** The ids of those that are configured. */
+  workflows: readonly string[];
+  statistics: Pick<StatisticsStore, 'list'>;
   /** The secret of a webhook that comes without one. */
   deriveSecret: (url: string) => string;
   scheduleOf: (source: string) => Schedule | undefined;
 }
+
+/** Workflows that a refusal names. */
+const MOST_WORKFLOWS = 20;
 
 const TOO_MANY_WEBHOOKS = {
   path: 'webhook',
@@ -59,12 +67,21 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
       return watch === null ? null : viewOf(deps, watch);
     },
 
-    async list({ limit, cursor, ...filter }) {
-      const { items, nextCursor } = await watches.list(filter, { limit, cursor });
-      return { items: await viewsOf(deps, items), nextCursor };
+    async list({ limit, cursor, order, ...filter }) {
+      const query = { limit, cursor, order };
+      const { items, ...page } = await watches.list(withMoments(filter, deps.now()), query);
+      return { items: await viewsOf(deps, items), ...page };
     },
 
     hasStatus: (status) => watches.hasStatus(status),
+    async hasWorkflow(workflowId) {
+      return deps.workflows.includes(workflowId) || watches.hasWorkflow(workflowId);
+    },
+    async someWorkflows() {
+      const { items } = await deps.statistics.list({}, { limit: MOST_WORKFLOWS });
+      const seen = items.map(({ workflowId }) => workflowId);
+      return [...new Set([...deps.workflows, ...seen])].slice(0, MOST_WORKFLOWS);
+    },
 
     async unwatch(named, receiver) {
       const watch = await find(named);

@@ -18,6 +18,7 @@ import type { workflowPollingSchema } from './schemas/polling.ts';
 import type { sourceSchema } from './schemas/source.ts';
 import type { registration, watchOrReceipt, watchSchema, pollAnswer } from './schemas/watch.ts';
 import type {
+  CountedPage,
   Page,
   WatchResult,
   EndpointHealth,
@@ -155,6 +156,14 @@ function presentResult({ status, error, durationMs }: Attempt) {
 /** A page as the API shows it. */
 export function presentPage<Item, Json>(page: Page<Item>, present: (item: Item) => Json) {
   return { data: page.items.map(present), next_cursor: page.nextCursor };
+}
+
+/** A page with its total as the API shows it. */
+export function presentCountedPage<Item, Json>(
+  page: CountedPage<Item>,
+  present: (item: Item) => Json,
+) {
+  return { ...presentPage(page, present), total: page.total, total_capped: page.isCapped };
 }
 
 function timeOrNull(ms: number | null): string | null {

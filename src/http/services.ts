@@ -1,6 +1,7 @@
 import type { Attempt, Delivery, DeliveryState, EndpointType } from '../core/delivery/delivery.ts';
 import type { InputIssue } from '../core/errors.ts';
 import type { EventType, RunwatchEvent } from '../core/event/event.ts';
+import type { WhenRange } from '../core/when.ts';
 import type { WatchRequest } from '../core/watch/register.ts';
 import type { Profile, Watch, WatchState } from '../core/watch/watch.ts';
 import type { RateLimit } from '../core/source/limiter.ts';
@@ -30,12 +31,23 @@ export type WatchResult =
   /** The request names something that does not exist or may not be; nothing was changed by it. */
   | { kind: 'invalid'; issues: InputIssue[] };
 
-/** Of the values of one field, a watch has any. */
-export interface WatchQuery {
+/** A page that says how many there are on all pages. */
+export interface CountedPage<Item> extends Page<Item> {
+  /** Up to 10,000. */
+  total: number;
+  /** There are more than that, or the search for them ended before all were looked at. */
+  isCapped: boolean;
+}
+
+/** Of the values of one field, a watch has any. The times are those of its last change. */
+export interface WatchQuery extends WhenRange {
   state?: WatchState[];
   status?: string[];
   source?: string;
   workflowId?: string[];
+  /** Values by key: a watch has all of them. */
+  metadata?: Record<string, string>;
+  order?: 'registered' | 'changed';
   limit: number;
   cursor?: string;
 }
@@ -59,9 +71,13 @@ export interface WatchService {
   register(requests: WatchRequest[]): Promise<WatchResult[]>;
   get(name: WatchName): Promise<WatchView | null>;
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
-  list(query: WatchQuery): Promise<Page<WatchView>>;
+  list(query: WatchQuery): Promise<CountedPage<WatchView>>;
   /** Whether any watch has a run of this status. */
   hasStatus(status: string): Promise<boolean>;
+  /** Whether a workflow is configured, or any watch has a run of it. */
+  hasWorkflow(workflowId: string): Promise<boolean>;
+  /** Some of the workflows that are known, those of the configuration first. */
+  someWorkflows(): Promise<string[]>;
   /**
    * Stops watching, or ends one subscription; a watch that has ended already does not change.
    * @param receiver the subscription, by an endpoint's name or a webhook's URL, masked or not
@@ -93,29 +109,36 @@ export interface LogReset {
   event: null;
 }
 
-export interface EventQuery {
+export interface EventFilter {
   runId?: string;
-  type?: EventType;
+  /** Any of these. */
+  type?: EventType[];
+  /** Of any of these workflows. */
+  workflowId?: string[];
   /** A cursor, or the id of an event: only what comes after it in the order of the listing. */
   after?: string;
 }
 
-type EventOrder = 'oldest' | 'newest';
+interface EventQuery extends EventFilter, WhenRange {
+  limit: number;
+  order?: 'oldest' | 'newest';
+}
 
 export interface EventService {
   /** Oldest first unless asked otherwise. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
-  list(query: EventQuery & { limit: number; order?: EventOrder }): Promise<Page<LoggedEvent>>;
+  list(query: EventQuery): Promise<Page<LoggedEvent>>;
   /** The cursor of the latest event: what a follower of everything new starts from. */
   position(): Promise<string>;
-  /** What comes after `query.after`; ends with the signal. */
+  /** What comes after `filter.after`; ends with the signal. */
   follow(
-    query: EventQuery & { after: string },
+    filter: EventFilter & { after: string },
     signal: AbortSignal,
   ): AsyncIterable<LoggedEvent | LogReset>;
 }
 
-export interface DeliveryQuery {
-  state?: DeliveryState;
+export interface DeliveryQuery extends WhenRange {
+  /** Any of these. */
+  state?: DeliveryState[];
   endpoint?: string;
   runId?: string;
   eventId?: string;
@@ -125,7 +148,7 @@ export interface DeliveryQuery {
 
 export interface DeliveryService {
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
-  list(query: DeliveryQuery): Promise<Page<Delivery>>;
+  list(query: DeliveryQuery): Promise<CountedPage<Delivery>>;
   get(id: string): Promise<{ delivery: Delivery; attempts: Attempt[] } | null>;
   /**
    * Delivers at once, with the same event id; one that waits is due now.
@@ -137,14 +160,13 @@ export interface DeliveryService {
   redeliverMany(range: RedeliverRange): Promise<number>;
 }
 
-/** Which deliveries go out again; without a state those that are dead or were skipped. */
-export interface RedeliverRange {
+/**
+ * Which deliveries go out again, by when they were created; without a state those that are dead or were
+ * skipped.
+ */
+export interface RedeliverRange extends WhenRange {
   endpoint?: string;
-  state?: DeliveryState;
-  /** Created at this time or later, milliseconds since the epoch. */
-  since?: number;
-  /** Created before this time, milliseconds since the epoch. */
-  until?: number;
+  state?: DeliveryState[];
   /** Another endpoint; then those are meant by default that wait, too. */
   to?: string;
 }

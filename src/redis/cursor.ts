@@ -12,8 +12,10 @@ interface CursorKeys {
 interface OpenedCursor {
   /** The place to go on from; undefined begins. */
   from: string | undefined;
-  /** The cursor of a place. */
-  cursorAt: (place: string) => string;
+  /** The time of the record at that place, in listings that go by it. */
+  at: string | undefined;
+  /** The cursor of a place, perhaps with the time of its record. */
+  cursorAt: (place: string, at?: number) => string;
   /** The highest place. */
   end: string;
 }
@@ -37,11 +39,16 @@ export async function openCursor(
       code: 'stale_cursor',
     });
   }
-  return { from: given?.place, cursorAt: (place) => `${epoch}-${place}`, end: last };
+  return {
+    from: given?.place,
+    at: given?.at,
+    cursorAt: (place, at) => [epoch, place, at].filter((part) => part !== undefined).join('-'),
+    end: last,
+  };
 }
 
-function parse(cursor: string): { epoch: string; place: string } {
-  const [, epoch, place] = /^([0-9a-z]*)-(\d{1,15})$/.exec(cursor) ?? [];
-  if (epoch !== undefined && place !== undefined) return { epoch, place };
+function parse(cursor: string): { epoch: string; place: string; at: string | undefined } {
+  const [, epoch, place, at] = /^([0-9a-z]*)-(\d{1,15})(?:-(\d{1,15}))?$/.exec(cursor) ?? [];
+  if (epoch !== undefined && place !== undefined) return { epoch, place, at };
   throw new RunwatchError('the cursor is not one that a listing gave', { code: 'invalid_cursor' });
 }

@@ -92,17 +92,21 @@ export function unpackHistory(record: Buffer): History {
   };
 }
 
-/** One event of a packed record, by its place; undefined for none. Throws `record_unknown`. */
-export function unpackEvent(record: Buffer, place: number): RunwatchEvent | undefined {
+/** The events of a packed record by their places. Throws RunwatchError `record_unknown`. */
+export function unpackEvents(record: Buffer): Map<number, RunwatchEvent> {
   const [, events = ''] = inflate(record).split('\n', 2);
-  const event = readEvents(events).find((one) => one[0] === place)?.[1];
-  return (typeof event === 'string' ? JSON.parse(event) : event) as RunwatchEvent | undefined;
+  return new Map(
+    readEvents(events).map(([place, event]) => [
+      place,
+      (typeof event === 'string' ? JSON.parse(event) : event) as RunwatchEvent,
+    ]),
+  );
 }
 
-/** The deliveries of a packed record. Throws RunwatchError `record_unknown`. */
-export function unpackDeliveries(record: Buffer): KeptDelivery[] {
+/** The deliveries of a packed record by their numbers. Throws RunwatchError `record_unknown`. */
+export function unpackDeliveries(record: Buffer): Map<number, KeptDelivery> {
   const [, , deliveries = ''] = inflate(record).split('\n');
-  return readDeliveries(deliveries);
+  return new Map(readDeliveries(deliveries).map((kept) => [kept.number, kept]));
 }
 
 function readEvents(line: string): PackedEvent[] {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { countedReceiver, shownReceiver } from '../core/delivery/receiver.ts';
 import type { Delivery } from '../core/delivery/delivery.ts';
 import type { RunwatchEvent } from '../core/event/event.ts';
@@ -14,6 +15,12 @@ interface Index<Kept> {
   /** The keys that a record belongs in. */
   keysOf: (keys: Keys, record: Kept) => string[];
 }
+
+/** Letters of base64url, of 6 bits each, that name an entry of metadata. */
+const ENTRY_LETTERS = 16;
+
+/** What of an event its indexes go by. */
+type IndexedEvent = Pick<RunwatchEvent, 'type' | 'data'>;
 
 /** Of a watch. */
 const WATCH_INDEXES: readonly Index<Watch>[] = [
@@ -39,6 +46,19 @@ const WATCH_INDEXES: readonly Index<Watch>[] = [
       run?.workflow_id ? [keys.watches('workflow', run.workflow_id)] : [],
   },
   {
+    // The time itself is in a sorted set, see LOGGED; days say which chunks are worth reading.
+    serves: 'GET /v1/watches?since&until',
+    bytes: 2,
+    keysOf: (keys, { changedAt }) => [changedDayIndex(keys, changedDay(changedAt))],
+  },
+  {
+    // For each entry; one whose value no other watch has takes some 200 bytes.
+    serves: 'GET /v1/watches?metadata.<key>',
+    bytes: 64,
+    keysOf: (keys, { metadata }) =>
+      Object.entries(metadata).map(([key, value]) => metadataIndex(keys, key, value)),
+  },
+  {
     serves: 'runwatch_runs',
     bytes: 0,
     keysOf: (keys, { state, source, run }) =>
@@ -47,11 +67,17 @@ const WATCH_INDEXES: readonly Index<Watch>[] = [
 ];
 
 /** Of an event of a watch. */
-const EVENT_INDEXES: readonly Index<Pick<RunwatchEvent, 'type'>>[] = [
+const EVENT_INDEXES: readonly Index<IndexedEvent>[] = [
   {
     serves: 'GET /v1/events?type',
     bytes: 2,
     keysOf: (keys, { type }) => [keys.events('type', type)],
+  },
+  {
+    serves: 'GET /v1/events?workflow_id',
+    bytes: 30,
+    keysOf: (keys, { data: { run } }) =>
+      run?.workflow_id ? [keys.events('workflow', run.workflow_id)] : [],
   },
 ];
 
@@ -72,7 +98,7 @@ const DELIVERY_INDEXES: readonly Index<Pick<Delivery, 'state' | 'endpoint'>>[] =
 ];
 
 /** What logs and times of one record cost besides, in bytes: see `npm run bench -- memory`. */
-const LOGGED = { watch: 52 + 103, event: 9, delivery: 9 };
+const LOGGED = { watch: 52 + 2 * 103, event: 9, delivery: 9 };
 
 /** What one record costs in indexes and logs, in bytes of Redis. */
 export const INDEX_BYTES = {
@@ -87,7 +113,7 @@ export function watchIndexes(keys: Keys, watch: Watch): string[] {
 }
 
 /** The indexes that an event belongs in. */
-export function eventIndexes(keys: Keys, event: Pick<RunwatchEvent, 'type'>): string[] {
+export function eventIndexes(keys: Keys, event: IndexedEvent): string[] {
   return EVENT_INDEXES.flatMap(({ keysOf }) => keysOf(keys, event));
 }
 
@@ -97,6 +123,24 @@ export function deliveryIndexes(
   delivery: Pick<Delivery, 'state' | 'endpoint'>,
 ): string[] {
   return DELIVERY_INDEXES.flatMap(({ keysOf }) => keysOf(keys, delivery));
+}
+
+/** The day of a time, since the epoch. */
+export function changedDay(ms: number): number {
+  return Math.floor(ms / 86_400_000);
+}
+
+/** The watches that changed last on a day. */
+export function changedDayIndex(keys: Keys, day: number): string {
+  return keys.watches('changed', String(day));
+}
+
+/** The watches with an entry of metadata, which may be longer than a key should be. */
+export function metadataIndex(keys: Keys, key: string, value: string): string {
+  const entry = createHash('sha256')
+    .update(JSON.stringify([key, value]))
+    .digest('base64url');
+  return keys.watches('metadata', entry.slice(0, ENTRY_LETTERS));
 }
 
 /** The active watches of a source whose runs have a status, see `statusLabel`. */

@@ -54,6 +54,8 @@ export function createKeys(prefix: string) {
     watchSources: key('watch-sources'),
     /** Sorted set of numbers of ended watches by the time of their end: what retention goes by. */
     watchesEnded: key('watches-ended'),
+    /** Sorted set of numbers of watches by the time of their last change: the order `changed`. */
+    watchesChanged: key('watches-changed'),
     /** Sorted set of ids of ended watches that are not folded, by since when they may be. */
     foldDue: key('fold-due'),
     /** Hash `watches`, `bytes`: how many watches are folded, and the size of their records. */

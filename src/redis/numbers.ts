@@ -1,22 +1,50 @@
 import type { Redis } from 'ioredis';
+import {
+  CHUNK,
+  chunkOf,
+  fewestChunks,
+  firstOf,
+  readPlaces,
+  type Fields,
+  type Places,
+} from './index-columns.ts';
 import type { Keys } from './keys.ts';
+import { replies } from './replies.ts';
 
-/** Chunks of 128 numbers that one call of the script walks: bounds how long Redis is busy with it. */
-const CHUNKS_AT_ONCE = 100;
+/** Chunks read in one go: few at first, since most pages are full after few. */
+const FIRST_CHUNKS = 8;
+const MOST_AT_ONCE = 512;
+
+/** Chunks that one answer is looked for in: bounds its reads, also where hardly any number matches. */
+const MOST_CHUNKS = 8_192;
+
+/** Numbers that are read in one call of the script. */
+const ROWS_AT_ONCE = 200;
 
 /** What the numbers of a log stand for. */
-type NumberedKind = 'name' | 'watch' | 'event' | 'delivery';
+export type NumberedKind = 'name' | 'watch' | 'event' | 'delivery';
 
-interface NumberWalk {
+type NumberOrder = 'newest' | 'oldest';
+
+/** Which numbers are meant. */
+export interface NumberQuery {
   kind: NumberedKind;
-  /** Indexes that a number must be in; none for all numbers of the log. */
-  indexes: readonly string[];
-  order: 'newest' | 'oldest';
-  limit: number;
+  /** For each field that is filtered by, its indexes: a number must be in any of each. */
+  fields: Fields;
+  order: NumberOrder;
   /** The number to go on from; undefined begins. */
   from?: string | undefined;
-  /** Numbers walked by all calls together, at about that many more matches may exist. */
-  mostWalked?: number;
+  /** The lowest and the highest number that are meant. */
+  within?: NumberRange | undefined;
+}
+
+export interface NumberRange {
+  first: number;
+  last: number;
+}
+
+interface NumberWalk extends NumberQuery {
+  limit: number;
 }
 
 /** A number with what it stands for. */
@@ -38,51 +66,91 @@ interface NumberPage {
   next: string | null;
 }
 
-/** One page of what is in a log and in all of the indexes. No call of Redis works for long. */
-export async function walkNumbers(redis: Redis, keys: Keys, walk: NumberWalk): Promise<NumberPage> {
-  const { mostWalked = Infinity } = walk;
-  const rows: NumberedRow[] = [];
-  let from = walk.from ?? '';
-  let walked = 0;
-  do {
-    const reply = await redis.rwWalkNumbersBuffer(
-      walk.indexes.length,
-      ...walk.indexes,
-      logOf(keys, walk.kind),
-      walk.order,
-      from,
-      walk.limit - rows.length,
-      CHUNKS_AT_ONCE,
-      walk.kind,
-      JSON.stringify(beginnings(keys)),
-    );
-    from = reply[0]?.toString() ?? '';
-    walked += CHUNKS_AT_ONCE * 128;
-    rows.push(...rowsOf(reply));
-  } while (rows.length < walk.limit && from !== '' && walked < mostWalked);
-  return { rows, next: from === '' ? null : from };
+/** Numbers in the order that was asked for. */
+export interface FoundNumbers {
+  numbers: number[];
+  /** The number to go on from, beyond the last that was looked at; null where no more can match. */
+  next: string | null;
 }
 
 /**
- * The same for numbers that are in all indexes of one of the groups. Groups have no number in common.
+ * One page of what is meant. A page has fewer rows than wanted where hardly anything matches and many
+ * chunks had to be read; `next` goes on there.
  */
-export async function walkGroups(
+export async function walkNumbers(redis: Redis, keys: Keys, walk: NumberWalk): Promise<NumberPage> {
+  const { numbers, next } = await findNumbers(redis, keys, walk, walk.limit);
+  return { rows: await readNumbers(redis, keys, walk.kind, numbers), next };
+}
+
+/** Up to `most` numbers that are meant. No command of Redis works for long. */
+export async function findNumbers(
   redis: Redis,
   keys: Keys,
-  { groups, ...walk }: Omit<NumberWalk, 'indexes'> & { groups: string[][] },
-): Promise<NumberPage> {
-  const pages = await Promise.all(
-    groups.map((indexes) => walkNumbers(redis, keys, { ...walk, indexes })),
+  query: NumberQuery,
+  most: number,
+): Promise<FoundNumbers> {
+  const { order, fields } = query;
+  const log = logOf(keys, query.kind);
+  const range = rangeOf(query);
+  const readChunks = await chunkReader(redis, { log, fields, order, range });
+  const numbers: number[] = [];
+  let edge = query.from ?? null;
+  let left = MOST_CHUNKS;
+  for (let size = FIRST_CHUNKS; left > 0; size = Math.min(4 * size, MOST_AT_ONCE)) {
+    const chunks = await readChunks(Math.min(size, left));
+    if (chunks.length === 0) return { numbers, next: null };
+    const places = await readPlaces(redis, { log, fields, chunks });
+    const found = chunks.flatMap((chunk, at) => numbersOf(chunk, places[at], order));
+    const meant = found.filter((number) => number >= range.first && number <= range.last);
+    const wanted = meant.slice(0, most - numbers.length);
+    numbers.push(...wanted);
+    if (wanted.length < meant.length) return { numbers, next: String(numbers.at(-1) ?? edge) };
+    const last = chunks.at(-1) ?? 0;
+    edge = String(order === 'newest' ? firstOf(last) : firstOf(last + 1) - 1);
+    left -= chunks.length;
+  }
+  return { numbers, next: edge };
+}
+
+/** What numbers stand for, in their order; those that stand for nothing any more are left out. */
+export async function readNumbers(
+  redis: Redis,
+  keys: Keys,
+  kind: NumberedKind,
+  numbers: readonly number[],
+): Promise<NumberedRow[]> {
+  if (numbers.length === 0) return [];
+  const pipeline = redis.pipeline();
+  const log = logOf(keys, kind);
+  const begins = JSON.stringify(beginnings(keys));
+  for (let at = 0; at < numbers.length; at += ROWS_AT_ONCE) {
+    const some = numbers.slice(at, at + ROWS_AT_ONCE);
+    pipeline.rwReadNumbersBuffer(`${log}chunks`, log, kind, begins, ...some);
+  }
+  return (await replies<Buffer[]>(pipeline)).flatMap(rowsOf);
+}
+
+/** Which of some numbers are in any index of each field. */
+export async function numbersAmong(
+  redis: Redis,
+  fields: Fields,
+  numbers: readonly number[],
+): Promise<number[]> {
+  if (fields.length === 0 || numbers.length === 0) return [...numbers];
+  const chunks = [...new Set(numbers.map(chunkOf))];
+  const places = await readPlaces(redis, { log: '', fields, chunks });
+  const found = new Map(chunks.map((chunk, at) => [chunk, places[at]]));
+  return numbers.filter((number) => found.get(chunkOf(number))?.[number % CHUNK] === 1);
+}
+
+/** The fields that a filter names, each with the indexes of its values. */
+export function filterFields(
+  indexOf: (name: string, value: string) => string,
+  filter: Record<string, readonly string[] | undefined>,
+): string[][] {
+  return Object.entries(filter).flatMap(([name, values]) =>
+    values === undefined ? [] : [values.map((value) => indexOf(name, value))],
   );
-  const [only] = pages;
-  if (only !== undefined && pages.length === 1) return only;
-  const sign = walk.order === 'newest' ? -1 : 1;
-  const found = pages
-    .flatMap(({ rows }) => rows)
-    .sort((a, b) => sign * (Number(a.number) - Number(b.number)));
-  const rows = found.slice(0, walk.limit);
-  const isLast = found.length <= walk.limit && pages.every((page) => page.next === null);
-  return { rows, next: isLast ? null : (rows.at(-1)?.number ?? null) };
 }
 
 /** How many numbers are in all of the indexes, one or two. */
@@ -90,24 +158,62 @@ export function countNumbers(redis: Redis, ...indexes: [string, string?]): Promi
   return redis.rwCountNumbers(indexes.length, ...indexes.filter((index) => index !== undefined));
 }
 
-/** For each way of taking one value of each field, the indexes that such a record is in. */
-export function filterGroups(
-  indexOf: (name: string, value: string) => string,
-  filter: Record<string, readonly string[] | undefined>,
-): string[][] {
-  return Object.entries(filter).reduce<string[][]>(
-    (groups, [name, values]) =>
-      values === undefined
-        ? groups
-        : groups.flatMap((group) => values.map((value) => [...group, indexOf(name, value)])),
-    [[]],
-  );
+/** What is meant of all numbers: those beyond `from`, and within the bounds. */
+function rangeOf({ order, from, within }: NumberQuery): NumberRange {
+  const { first, last } = within ?? { first: 0, last: Infinity };
+  if (from === undefined) return { first, last };
+  return order === 'newest'
+    ? { first, last: Math.min(last, Number(from) - 1) }
+    : { first: Math.max(first, Number(from) + 1), last };
+}
+
+interface ChunkQuery {
+  log: string;
+  fields: Fields;
+  order: NumberOrder;
+  range: NumberRange;
+}
+
+/**
+ * A function that reads the next chunks in which numbers can be that are meant; none at the end. They
+ * are those of the field that has fewest, unless the log itself has hardly more.
+ */
+async function chunkReader(redis: Redis, query: ChunkQuery) {
+  const { order, range } = query;
+  const sign = order === 'newest' ? -1 : 1;
+  const [low, high] = [chunkOf(range.first), chunkOf(range.last)];
+  const few = await fewestChunks(redis, query.log, query.fields);
+  const listed = few
+    ?.filter((chunk) => chunk >= low && chunk <= high)
+    .sort((a, b) => sign * (a - b));
+  let start = order === 'newest' ? high : low;
+  return async (most: number): Promise<number[]> => {
+    if (listed !== undefined) return listed.splice(0, most);
+    const bounds = order === 'newest' ? [start, low] : [start, high];
+    const [from, to] = bounds.map((bound) => (bound === Infinity ? '+inf' : String(bound)));
+    const key = `${query.log}chunks`;
+    const found =
+      order === 'newest'
+        ? await redis.zrevrangebyscore(key, from ?? '', to ?? '', 'LIMIT', 0, most)
+        : await redis.zrangebyscore(key, from ?? '', to ?? '', 'LIMIT', 0, most);
+    const chunks = found.map(Number);
+    start = (chunks.at(-1) ?? 0) + sign;
+    return chunks;
+  };
+}
+
+function numbersOf(chunk: number, places: Places | undefined, order: NumberOrder): number[] {
+  const numbers: number[] = [];
+  for (let place = 0; place < CHUNK; place += 1) {
+    if (places?.[place] === 1) numbers.push(firstOf(chunk) + place);
+  }
+  return order === 'newest' ? numbers.toReversed() : numbers;
 }
 
 function rowsOf(reply: Buffer[]): NumberedRow[] {
   const records = new Map<string, Buffer>();
-  return Array.from({ length: (reply.length - 1) / 5 }, (_, at) => {
-    const row = rowOf(reply.slice(1 + 5 * at, 6 + 5 * at));
+  return Array.from({ length: reply.length / 5 }, (_, at) => {
+    const row = rowOf(reply.slice(5 * at, 5 * at + 5));
     if (row.record !== null) records.set(row.watch, row.record);
     // A record that several numbers share comes once.
     else if (row.text === '') row.record = records.get(row.watch) ?? null;
@@ -125,7 +231,7 @@ function rowOf([number, watch, record, version, text]: Buffer[]): NumberedRow {
   };
 }
 
-function logOf(keys: Keys, kind: NumberedKind): string {
+export function logOf(keys: Keys, kind: NumberedKind): string {
   if (kind === 'event') return keys.eventLog;
   return kind === 'delivery' ? keys.deliveryLog : keys.watchNames;
 }

@@ -32,7 +32,7 @@ import {
   UNFOLD,
 } from './lua/history.ts';
 import { READ_STATISTICS } from './lua/learn.ts';
-import { COUNT_NUMBERS, WALK_NUMBERS } from './lua/numbers.ts';
+import { CHUNK_STARTS, COUNT_NUMBERS, READ_NUMBERS } from './lua/numbers.ts';
 import {
   ADMIT_REQUEST,
   CLAIM_POLLS,
@@ -142,7 +142,8 @@ declare module 'ioredis' {
     rwForgetDeliveries(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
     rwRaiseEvent(keyCount: number, ...args: (string | number)[]): Result<string[], Context>;
     rwRenewEpoch(keyCount: number, ...args: (string | number)[]): Result<string[] | null, Context>;
-    rwWalkNumbersBuffer(keyCount: number, ...args: (string | number)[]): Result<Buffer[], Context>;
+    rwReadNumbersBuffer(...args: (string | number)[]): Result<Buffer[], Context>;
+    rwChunkStarts(...args: (string | number)[]): Result<string[], Context>;
     rwCountNumbers(keyCount: number, ...args: string[]): Result<number, Context>;
     rwReadHistoryBuffer(
       ...args: (string | number)[]
@@ -199,7 +200,8 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwForgetDeliveries', { lua: FORGET_DELIVERIES });
   redis.defineCommand('rwRaiseEvent', { lua: RAISE_EVENT });
   redis.defineCommand('rwRenewEpoch', { lua: RENEW_EPOCH });
-  redis.defineCommand('rwWalkNumbers', { lua: WALK_NUMBERS });
+  redis.defineCommand('rwReadNumbers', { numberOfKeys: 1, lua: READ_NUMBERS });
+  redis.defineCommand('rwChunkStarts', { numberOfKeys: 1, lua: CHUNK_STARTS });
   redis.defineCommand('rwCountNumbers', { lua: COUNT_NUMBERS });
   redis.defineCommand('rwReadHistory', { numberOfKeys: 3, lua: READ_HISTORY });
   redis.defineCommand('rwReadPart', { numberOfKeys: 2, lua: READ_PART });

@@ -22,7 +22,8 @@ const FOUND: Record<string, string[]> = {
   rwClaim: ['delivery', 'event'],
   rwMoveDelivery: ['delivery', 'event'],
   rwCommitWatch: ['delivery-log', 'event-log', 'watch-names'],
-  rwWalkNumbers: ['delivery-log', 'event', 'event-log', 'live-events', 'watch', 'watch-names'],
+  rwChunkStarts: ['delivery-log', 'event-log'],
+  rwReadNumbers: ['delivery-log', 'event', 'event-log', 'live-events', 'watch', 'watch-names'],
 };
 
 /** For how long Redis refuses or stands still; long enough for a hot loop to show. */

@@ -117,8 +117,8 @@ async function everyPage<Item>(
 
 /** What every reader answers, with the cursors of all pages. */
 async function answers(all: readonly WatchKey[]) {
-  const listedWatches = (filter: object) =>
-    everyPage((cursor) => watches.list(filter, { ...PAGE, cursor }));
+  const listedWatches = (filter: object, order?: 'changed') =>
+    everyPage((cursor) => watches.list(filter, { ...PAGE, cursor, order }));
   const listedEvents = (filter: object, order: 'newest' | 'oldest' = 'oldest') =>
     everyPage((after) => events.list({ ...filter, ...(after && { after }) }, { ...PAGE, order }));
   const listedDeliveries = (filter: object) =>
@@ -134,21 +134,27 @@ async function answers(all: readonly WatchKey[]) {
       listedWatches({ status: ['failed', 'stopped'] }),
       ...WATCH_STATES.map((state) => listedWatches({ state: [state] })),
       listedWatches({ state: ['finished'], workflowId: ['workflow-1'] }),
+      listedWatches({ metadata: { team: 'ml' } }),
+      listedWatches({ since: NOON + 11_000, until: NOON + 31_000 }),
+      listedWatches({ status: ['failed', 'completed'], since: NOON + 11_000 }, 'changed'),
+      listedWatches({}, 'changed'),
     ]),
     events: await Promise.all([
       listedEvents({}),
       listedEvents({}, 'newest'),
-      ...EVENT_TYPES.map((type) => listedEvents({ type })),
+      ...EVENT_TYPES.map((type) => listedEvents({ type: [type] })),
+      listedEvents({ workflowId: ['workflow-1'], since: NOON + 11_000 }),
       ...all.map(({ runId }) => listedEvents({ runId })),
-      ...all.map(({ runId }) => listedEvents({ runId, type: 'run.resumed' }, 'newest')),
+      ...all.map(({ runId }) => listedEvents({ runId, type: ['run.resumed'] }, 'newest')),
       ...eventIds.map((after) => events.list({ after }, PAGE)),
     ]),
     bodies: await Promise.all(eventIds.map((id) => events.body(id))),
     deliveries: await Promise.all([
       listedDeliveries({}),
-      ...DELIVERY_STATES.map((state) => listedDeliveries({ state })),
-      ...DELIVERY_STATES.map((state) => listedDeliveries({ state, endpoint: 'ops' })),
+      ...DELIVERY_STATES.map((state) => listedDeliveries({ state: [state] })),
+      ...DELIVERY_STATES.map((state) => listedDeliveries({ state: [state], endpoint: 'ops' })),
       listedDeliveries({ endpoint: 'per-watch' }),
+      listedDeliveries({ state: ['dead', 'delivered'], until: NOON + 12_000 }),
       ...all.map(({ runId }) => listedDeliveries({ runId })),
       ...eventIds.map((eventId) => listedDeliveries({ eventId })),
     ]).then(withoutAnswers),
@@ -310,10 +316,10 @@ describe('a change of a folded watch', () => {
   test('that is about nothing but the watch leaves it folded', async () => {
     const key = await foldedRun();
     const before = (await watches.get(key))!;
-    const after = { ...before.watch, metadata: { team: 'ml' } };
+    const after = { ...before.watch, maxDelayMs: 7_000 };
     expect(await watches.commit({ before, after, events: [], deliveries: [] })).toEqual([]);
     expect(await isFolded(key)).toBe(true);
-    expect((await watches.get(key))?.watch.metadata).toEqual({ team: 'ml' });
+    expect((await watches.get(key))?.watch.maxDelayMs).toBe(7_000);
     expect(await watches.commit({ before, after, events: [], deliveries: [] })).toBeNull();
     expect(await eventsOf(key)).toHaveLength(4);
   });
@@ -370,7 +376,7 @@ describe('a change of a folded watch', () => {
     expect(await history.fold(key)).toBe('kept');
     expect(await eventsOf(key)).toHaveLength(4);
     expect((await events.list({}, { limit: 9 })).items).toHaveLength(4);
-    expect((await deliveries.list({ state: 'delivered' }, { limit: 9 })).items).toHaveLength(4);
+    expect((await deliveries.list({ state: ['delivered'] }, { limit: 9 })).items).toHaveLength(4);
     expect((await watches.list({}, { limit: 9 })).items).toHaveLength(1);
     expect(await redis.hgetall(keys.watchSources)).toEqual({ default: '1' });
   });

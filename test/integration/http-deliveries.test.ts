@@ -17,13 +17,16 @@ afterAll(() => server.close());
 describe('deliveries', () => {
   it('deliveries are listed by the filters of the query', async () => {
     const endpoint = encodeURIComponent('https://example.com/hook?a=b');
-    const query = `state=dead&endpoint=${endpoint}&run_id=r-1&event_id=evt_1&limit=200&cursor=c1`;
+    const fields = `state=dead,parked&endpoint=${endpoint}&run_id=r-1&event_id=evt_1`;
+    const query = `${fields}&since=1h&until=2025-05-04T10:00:00Z&limit=200&cursor=c1`;
     const response = await server.fetch(`/v1/deliveries?${query}`);
     const page = deliveryPage.strict().parse(await response.json());
-    expect(page).toMatchObject({ data: [{ id: 'dlv_1' }], next_cursor: null });
+    expect(page).toMatchObject({ data: [{ id: 'dlv_1' }], next_cursor: null, total: 1 });
     expect(server.services.calls.deliveryQueries).toEqual([
       {
-        state: 'dead',
+        state: ['dead', 'parked'],
+        since: { agoMs: 3_600_000 },
+        until: { at: Date.parse('2025-05-04T10:00:00Z') },
         endpoint: expect.stringMatching(/^https:\/\/example\.com\/…#[0-9a-f]{6}$/),
         runId: 'r-1',
         eventId: 'evt_1',
@@ -52,15 +55,20 @@ describe('delivering again', () => {
     [
       'a range to one endpoint',
       { endpoint: 'ops', state: 'dead', since: '2025-05-04T12:00:00+02:00' },
-      { endpoint: 'ops', state: 'dead', since: Date.parse('2025-05-04T10:00:00Z') },
+      { endpoint: 'ops', state: ['dead'], since: { at: Date.parse('2025-05-04T10:00:00Z') } },
     ],
     [
       'a range to a webhook that came with a watch',
       { endpoint: 'https://example.com/hook?a=b', until: '2025-05-04T10:00:00.5Z' },
       {
         endpoint: maskedUrl('https://example.com/hook?a=b'),
-        until: Date.parse('2025-05-04T10:00:00.500Z'),
+        until: { at: Date.parse('2025-05-04T10:00:00.500Z') },
       },
+    ],
+    [
+      'several states of the last hours',
+      { state: ['dead', 'skipped'], since: '6h' },
+      { state: ['dead', 'skipped'], since: { agoMs: 21_600_000 } },
     ],
   ])('redelivery of a range takes %s, and counts', async (_what, body, range) => {
     const { calls } = server.services;

@@ -222,7 +222,8 @@ describe('the OpenAPI document', () => {
   it('the OpenAPI document names each enumeration and each page once', () => {
     const names = Object.keys(document.components.schemas);
     expect(names.filter((name) => name.endsWith('Input'))).toEqual([]);
-    const enums = 'WatchState DeliveryState EventType EndpointState Profile ProblemCode'.split(' ');
+    const enums =
+      'WatchState DeliveryState EventTypePattern EndpointState Profile ProblemCode'.split(' ');
     const pages = 'WatchPage EventPage DeliveryPage WorkflowPollingPage EndpointList'.split(' ');
     expect(names).toEqual(expect.arrayContaining([...enums, ...pages]));
     const sets: string[] = JSON.stringify(document).match(/"enum":\[[^\]]*\]/g) ?? [];

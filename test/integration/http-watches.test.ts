@@ -159,12 +159,19 @@ describe('reading and ending watches', () => {
   });
 
   it('watches are listed by the filters of the query', async () => {
-    const query = 'state=active&status=running&source=default&workflow_id=w&limit=7&cursor=c1';
+    const query =
+      'state=active&status=running&source=default&workflow_id=w&limit=7&cursor=c1' +
+      '&metadata.team=ml&metadata.a.b=%C3%BC&since=1h&until=2025-05-04T10:00:00Z&order=changed';
     const response = await server.fetch(`/v1/watches?${query}`);
     const page = watchPage.strict().parse(await response.json());
     expect(page).toMatchObject({ data: [{ run_id: 'r-1' }], next_cursor: null });
+    expect(page).toMatchObject({ total: 1, total_capped: false });
     expect(server.services.calls.watchQueries).toEqual([
       {
+        metadata: { team: 'ml', 'a.b': 'ü' },
+        since: { agoMs: 3_600_000 },
+        until: { at: Date.parse('2025-05-04T10:00:00Z') },
+        order: 'changed',
         state: ['active'],
         status: ['running'],
         source: 'default',
@@ -194,6 +201,11 @@ describe('reading and ending watches', () => {
     ['state=active,done', /^query\.state\.1: expected one of active, finished, expired/],
     ['status=Failed', /^query\.status: .* any of queued, running, failed, completed, stopped/],
     ['status=failed,', /^query\.status\.1: expected a value/],
+    ['workflow_id=w,slip', /^query\.workflow_id\.1: no run of this .*; known are wf-1, wf-2$/],
+    ['since=yesterday', /^query\.since: expected a time such as .* or a duration such as .* ago$/],
+    ['order=newest', /^query\.order: expected one of registered, changed$/],
+    ['metadata.team=a&metadata.team=b', /^query\.metadata\.team: /],
+    ['metadata=a', /^query\.metadata: /],
   ])('a watch filter refuses %s and names the known values', async (query, detail) => {
     const response = await server.fetch(`/v1/watches?${query}`);
     expect(response.status).toBe(422);

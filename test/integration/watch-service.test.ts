@@ -28,6 +28,8 @@ const openService = (changes: Partial<Parameters<typeof createWatchService>[0]> 
     wants: () => true,
     defaults: { timeoutMs: 60_000, minIntervalMs: 1_000, profile: 'normal' },
     linksOf: noLinks,
+    workflows: [],
+    statistics: stores.statistics,
     now: () => NOON,
     ...changes,
   });

@@ -11,7 +11,7 @@ import type {
   EndpointService,
   EndpointTest,
   EndpointView,
-  EventQuery,
+  EventFilter,
   HealthCheck,
   LoggedEvent,
   LogReset,
@@ -219,9 +219,12 @@ export function fakeServices(): FakeServices {
       async list(query) {
         fake.calls.watchQueries.push(query);
         refuseBadCursor(query.cursor);
-        return { items: [...fake.store.values()], nextCursor: null };
+        const items = [...fake.store.values()];
+        return { items, nextCursor: null, total: items.length, isCapped: false };
       },
       hasStatus: async (status) => status === 'hibernating',
+      hasWorkflow: async (workflowId) => workflowId !== 'slip',
+      someWorkflows: async () => ['wf-1', 'wf-2'],
       async unwatch({ runId }, receiver) {
         if (receiver !== undefined && receiver !== 'ops') return 'not_subscribed';
         return fake.store.delete(runId) ? 'done' : 'not_found';
@@ -259,7 +262,8 @@ export function fakeServices(): FakeServices {
       async list(query) {
         fake.calls.deliveryQueries.push(query);
         refuseBadCursor(query.cursor);
-        return { items: fake.storedDeliveries, nextCursor: null };
+        const items = fake.storedDeliveries;
+        return { items, nextCursor: null, total: items.length, isCapped: false };
       },
       async get(id) {
         const delivery = fake.storedDeliveries.find((one) => one.id === id);
@@ -387,7 +391,7 @@ function startOf(after: string | undefined): number {
 async function* follow(
   fake: FakeServices,
   waiting: Set<() => void>,
-  query: EventQuery & { after: string },
+  query: EventFilter & { after: string },
   signal: AbortSignal,
 ): AsyncIterable<LoggedEvent | LogReset> {
   let next = query.after === STALE ? fake.log.length : startOf(query.after);
@@ -403,7 +407,7 @@ async function* follow(
       next += 1;
       const { type, data } = logged.event;
       const isWanted =
-        (query.type ?? type) === type && (query.runId ?? data.run_id) === data.run_id;
+        (query.type ?? [type]).includes(type) && (query.runId ?? data.run_id) === data.run_id;
       if (isWanted) yield logged;
     }
   } finally {

@@ -262,7 +262,7 @@ async function supersededEvents({
   const found = new Set<string>();
   let cursor: string | undefined;
   do {
-    const page = await deliveries.list({ state: 'superseded' }, { limit: 500, cursor });
+    const page = await deliveries.list({ state: ['superseded'] }, { limit: 500, cursor });
     for (const { eventId } of page.items) found.add(eventId);
     cursor = page.nextCursor ?? undefined;
   } while (cursor !== undefined);

@@ -5,7 +5,7 @@ import {
   isPacked,
   packHistory,
   unpackDeliveries,
-  unpackEvent,
+  unpackEvents,
   unpackHistory,
   unpackWatch,
 } from '../../src/redis/history-codec.ts';
@@ -59,7 +59,8 @@ test('a packed history gives back every text of its events, and its deliveries',
       const record = Buffer.concat([Buffer.from(IDENTITY), packHistory(history)]);
       expect(isPacked(record)).toBe(true);
       expect(unpackHistory(record)).toEqual({ ...history, identity: IDENTITY });
-      expect(unpackDeliveries(record)).toEqual(someDeliveries);
+      const byNumber = someDeliveries.map((kept) => [kept.number, kept] as const);
+      expect(unpackDeliveries(record)).toEqual(new Map(byNumber));
       expect(unpackWatch(record)).toBe(IDENTITY + rest);
     }),
   );
@@ -70,7 +71,7 @@ test('one event is found by its place, whether its text is that of JSON or not',
   const kept = bodies.map((body, at) => ({ place: at + 7, body }));
   const packed = packHistory({ rest, events: kept, deliveries: [] });
   const record = Buffer.concat([Buffer.from(IDENTITY), packed]);
-  expect([7, 8, 9].map((place) => unpackEvent(record, place))).toEqual([
+  expect([7, 8, 9].map((place) => unpackEvents(record).get(place))).toEqual([
     { id: 'evt_a' },
     { id: 'evt_b' },
     undefined,

@@ -104,7 +104,9 @@ async function redeliverRange(
 /** A range in words, for the question before it is redelivered. */
 function inWords({ endpoint, state, since, until, to }: RangeBody): string {
   return [
-    state === undefined ? 'everything dead or skipped' : `everything ${state}`,
+    state === undefined
+      ? 'everything dead or skipped'
+      : `everything ${[state].flat().join(' or ')}`,
     endpoint === undefined ? 'to all endpoints and webhooks' : `to ${plain(endpoint)}`,
     since === undefined ? '' : `created since ${since}`,
     until === undefined ? '' : `${since === undefined ? 'created ' : ''}until ${until}`,

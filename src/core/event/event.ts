@@ -20,6 +20,9 @@ export const EVENT_TYPES = [
   'watch.recovered',
 ] as const;
 
+/** Patterns that name all event types of a watch with the same beginning. */
+export const EVENT_FAMILIES = ['run.*', 'watch.*'] as const;
+
 export type EventType = (typeof EVENT_TYPES)[number];
 
 /** System events about endpoints, sources and polling. */

@@ -3,7 +3,7 @@ import { requireScope } from '../auth.ts';
 import {
   presentDelivery,
   presentDeliveryWithAttempts,
-  presentPage,
+  presentCountedPage,
   presentRedelivered,
 } from '../present.ts';
 import { refusal, InvalidRequest } from '../problem.ts';
@@ -65,7 +65,7 @@ export const deliveryRoutes: FastifyPluginAsyncZod<{ deliveries: DeliveryService
       ...(runId !== undefined && { runId }),
       ...(eventId !== undefined && { eventId }),
     });
-    return presentPage(page, presentDelivery);
+    return presentCountedPage(page, presentDelivery);
   });
 
   app.get('/deliveries/:id', { schema: readSchema }, async ({ params }) => {

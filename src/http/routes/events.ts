@@ -6,7 +6,7 @@ import { presentPage } from '../present.ts';
 import { refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { eventPage, eventQuery, streamHeaders, streamQuery } from '../schemas/event.ts';
-import type { EventService, EventQuery, LoggedEvent, LogReset } from '../services.ts';
+import type { EventService, EventFilter, LoggedEvent, LogReset } from '../services.ts';
 import { EVENT_STREAM_TYPE, sendMessages, type StreamLimits, createStreamSlots } from '../sse.ts';
 import type { Tokens } from '../tokens.ts';
 
@@ -28,8 +28,7 @@ export const eventRoutes: FastifyPluginAsyncZod<{ events: EventService }> = asyn
   { events },
 ) => {
   app.get('/events', { schema: listSchema }, async ({ query }) => {
-    const { run_id: runId, ...same } = query;
-    const page = await events.list({ ...same, ...(runId !== undefined && { runId }) });
+    const page = await events.list(filterOf(query));
     return presentPage(page, ({ event }) => event);
   });
 };
@@ -98,12 +97,23 @@ export const eventStreamRoute: FastifyPluginAsyncZod<EventStreamOptions> = async
   });
 };
 
-function queryOf(query: z.output<typeof streamQuery>, lastEventId: string | undefined): EventQuery {
-  const { run_id: runId, ...same } = query;
+function queryOf(
+  query: z.output<typeof streamQuery>,
+  lastEventId: string | undefined,
+): EventFilter {
+  return { ...filterOf(query), ...(lastEventId !== undefined && { after: lastEventId }) };
+}
+
+/** A query in the words of the inside. */
+function filterOf<Query extends z.output<typeof streamQuery>>({
+  run_id: runId,
+  workflow_id: workflowId,
+  ...same
+}: Query) {
   return {
     ...same,
     ...(runId !== undefined && { runId }),
-    ...(lastEventId !== undefined && { after: lastEventId }),
+    ...(workflowId !== undefined && { workflowId }),
   };
 }
 

@@ -6,7 +6,7 @@ import type { WatchRequest } from '../../core/watch/register.ts';
 import type { Watch } from '../../core/watch/watch.ts';
 import { mayRead } from '../auth.ts';
 import { MAX_ISSUES, parse } from '../errors.ts';
-import { presentPage, presentRegistered, presentWatch, presentPoll } from '../present.ts';
+import { presentCountedPage, presentRegistered, presentWatch, presentPoll } from '../present.ts';
 import { InvalidRequest, refusal, summaryOf } from '../problem.ts';
 import {
   BODY_PROBLEMS,
@@ -58,6 +58,8 @@ const listSchema = {
   tags,
   operationId: 'listWatches',
   summary: 'List watches, newest first',
+  description:
+    'A page may have fewer watches than asked for, and still a `next_cursor`: where hardly any of very many watches match, one answer looks at a bounded number of them.',
   querystring: watchQuery,
   response: {
     200: jsonAnswer('A page of watches.', watchPage),
@@ -112,11 +114,13 @@ export const watchRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = asy
     return presentRegistered(result, { mayRead: mayRead(scopes) });
   });
 
-  app.get('/watches', { schema: listSchema }, async ({ query }) => {
+  const listRoute = { schema: listSchema, preValidation: gatherMetadata };
+  app.get('/watches', listRoute, async ({ query }) => {
     const { workflow_id: workflowId, ...same } = query;
     await refuseUnknownStatus(same.status ?? [], watches);
+    await refuseUnknownWorkflow(workflowId ?? [], watches);
     const page = await watches.list({ ...same, ...(workflowId !== undefined && { workflowId }) });
-    return presentPage(page, presentWatch);
+    return presentCountedPage(page, presentWatch);
   });
 
   app.get('/watches/:run_id', { schema: readSchema }, async ({ params, query }) => {
@@ -158,6 +162,32 @@ async function refuseUnknownStatus(
     throw new InvalidRequest([{ path: 'query.status', message }]);
   }
 }
+
+async function refuseUnknownWorkflow(
+  workflowIds: readonly string[],
+  watches: WatchService,
+): Promise<void> {
+  for (const [at, workflowId] of workflowIds.entries()) {
+    if (await watches.hasWorkflow(workflowId)) continue;
+    const known = await watches.someWorkflows();
+    const hint = known.length === 0 ? '' : `; known are ${known.join(', ')}`;
+    const message = `no run of this workflow is watched${hint}`;
+    throw new InvalidRequest([{ path: `query.workflow_id.${at}`, message }]);
+  }
+}
+
+/** A query names each entry of metadata by a field of its own, `metadata.<key>`. */
+async function gatherMetadata(request: { query: unknown }): Promise<void> {
+  const fields = Object.entries(request.query as Record<string, unknown>);
+  const others = fields.filter(([name]) => !name.startsWith(METADATA));
+  if (others.length === fields.length) return;
+  const entries = fields
+    .filter(([name]) => name.startsWith(METADATA))
+    .map(([name, value]) => [name.slice(METADATA.length), value]);
+  request.query = { ...Object.fromEntries(others), metadata: Object.fromEntries(entries) };
+}
+
+const METADATA = 'metadata.';
 
 export function notWatched(runId: string) {
   return refusal('watch_not_found', `the run ${runId} is not watched`);

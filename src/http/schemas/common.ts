@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { When } from '../../core/when.ts';
 import { canonicalRunId } from '../../core/run/snapshot.ts';
 import { DURATION_HINT, parseDuration } from '../../core/duration.ts';
 import { PROFILES } from '../../core/watch/watch.ts';
@@ -98,6 +99,36 @@ export const moment = z.iso
   .meta({ examples: ['2025-05-04T10:00:00Z'] })
   .transform((text) => Date.parse(text));
 
+const WHEN_HINT = `${MOMENT_HINT}, or ${DURATION_HINT} for so long ago`;
+
+/** A moment in a request, or how long ago it was. */
+const when = z
+  .string({ error: WHEN_HINT })
+  .meta({ examples: ['2025-05-04T10:00:00Z', '1h'] })
+  .transform((text, context): When => {
+    const agoMs = parseDuration(text);
+    if (agoMs !== null) return { agoMs };
+    const at = moment.safeParse(text);
+    if (at.success) return { at: at.data };
+    context.addIssue({ code: 'custom', message: WHEN_HINT });
+    return z.NEVER;
+  });
+
+/** Bounds of a time, for the fields of a query. */
+export function whenRange(what: string) {
+  return {
+    since: when
+      .meta({ description: `${what} at this time or later; or so long ago at most.` })
+      .exactOptional(),
+    until: when
+      .meta({ description: `${what} before this time; or longer ago than that.` })
+      .exactOptional(),
+  };
+}
+
+/** What is wrong with bounds between which nothing can lie. */
+export const EMPTY_RANGE = { path: ['until'], error: 'expected a time after since' };
+
 /** A moment in an answer: ISO 8601 UTC with milliseconds. */
 export const time = z
   .string()
@@ -181,6 +212,16 @@ export const BODY_PROBLEMS = {
   400: problemAnswer('The body is missing, or is not JSON.'),
   413: problemAnswer('The body has more than 1 MiB.'),
   415: problemAnswer('The body is not sent as JSON.'),
+};
+
+/** A page of a listing that says how many there are. */
+export function countedPageOf<Item extends z.ZodType>(item: Item, id: string) {
+  return pageOf(item, id).extend(totals).meta({ id });
+}
+
+const totals = {
+  total: count.meta({ description: 'How many match, on whichever page; counts to 10,000.' }),
+  total_capped: z.boolean().meta({ description: 'There are more than `total`.' }),
 };
 
 /**

@@ -1,17 +1,20 @@
 import { z } from 'zod';
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
+import { isEmptyRange } from '../../core/when.ts';
 import { askedReceiver } from '../../core/delivery/receiver.ts';
 import { EVENT_TYPES, SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE } from '../../core/event/event.ts';
 import {
   boundedText,
   count,
+  countedPageOf,
   cursor,
+  EMPTY_RANGE,
   limit,
   milliseconds,
-  moment,
-  pageOf,
   runId,
+  several,
   time,
+  whenRange,
 } from './common.ts';
 
 const deliveryState = z.enum(DELIVERY_STATES).meta({ id: 'DeliveryState' });
@@ -71,14 +74,15 @@ const receiver = boundedText(2_048)
   .transform(askedReceiver);
 
 export const deliveryQuery = z.strictObject({
-  state: deliveryState.exactOptional(),
+  state: several(deliveryState).exactOptional(),
   endpoint: receiver.exactOptional(),
   run_id: runId.exactOptional(),
   event_id: boundedText(256).exactOptional(),
+  ...whenRange('Created'),
   limit,
   cursor: cursor.exactOptional(),
 });
-export const deliveryPage = pageOf(deliverySchema, 'DeliveryPage');
+export const deliveryPage = countedPageOf(deliverySchema, 'DeliveryPage');
 
 export const redelivered = deliverySchema
   .pick({ id: true, event_id: true, state: true })
@@ -92,16 +96,15 @@ export const redeliverOne = z
   })
   .meta({ id: 'RedeliverOne', examples: [{ endpoint: 'ops' }] });
 
-const SINCE_BEFORE_UNTIL = 'expected a time after since';
-
 export const redeliverRange = z
   .strictObject({
     endpoint: receiver.exactOptional(),
-    state: deliveryState
-      .meta({ description: 'Without it, those that are dead or were skipped.' })
+    state: z
+      .union([deliveryState, z.array(deliveryState).min(1)])
+      .meta({ description: 'One or several; without it, those that are dead or were skipped.' })
+      .transform((states) => [states].flat())
       .exactOptional(),
-    since: moment.meta({ description: 'Created at this time or later.' }).exactOptional(),
-    until: moment.meta({ description: 'Created before this time.' }).exactOptional(),
+    ...whenRange('Created'),
     to: boundedText(256)
       .meta({
         description:
@@ -109,10 +112,7 @@ export const redeliverRange = z
       })
       .exactOptional(),
   })
-  .refine(({ since, until }) => since === undefined || until === undefined || since < until, {
-    path: ['until'],
-    error: SINCE_BEFORE_UNTIL,
-  })
+  .refine((range) => !isEmptyRange(range), EMPTY_RANGE)
   .meta({
     id: 'RedeliverRange',
     description: 'Which deliveries go out again; an empty object means all dead and skipped ones.',

@@ -1,6 +1,17 @@
 import { z } from 'zod';
-import { EVENT_TYPES } from '../../core/event/event.ts';
-import { boundedText, count, integer, limit, milliseconds, pageOf, runId, time } from './common.ts';
+import { EVENT_FAMILIES, EVENT_TYPES, wantsEvent } from '../../core/event/event.ts';
+import {
+  boundedText,
+  count,
+  integer,
+  limit,
+  milliseconds,
+  pageOf,
+  runId,
+  time,
+  several,
+  whenRange,
+} from './common.ts';
 import { bodyOf } from './webhook.ts';
 
 /** What is shown of a run: the snapshot, and nothing else. */
@@ -31,8 +42,6 @@ export const runSnapshot = z
 export const troubleSchema = z
   .object({ code: z.string(), message: z.string(), since: time })
   .meta({ id: 'Trouble', description: 'What is wrong, and since when.' });
-
-const eventType = z.enum(EVENT_TYPES).meta({ id: 'EventType' });
 
 const eventData = z
   .object({
@@ -109,7 +118,17 @@ const after = boundedText(512).meta({
   description: 'A cursor or the id of an event: only what came later.',
 });
 
-const filters = { run_id: runId.exactOptional(), type: eventType.exactOptional() };
+const typePattern = z
+  .enum([...EVENT_TYPES, ...EVENT_FAMILIES])
+  .meta({ id: 'EventTypePattern', description: 'A type of event, or a family such as `run.*`.' });
+
+const filters = {
+  run_id: runId.exactOptional(),
+  type: several(typePattern)
+    .transform((patterns) => EVENT_TYPES.filter((type) => wantsEvent(patterns, type)))
+    .exactOptional(),
+  workflow_id: several(boundedText(128)).exactOptional(),
+};
 
 const order = z.enum(['oldest', 'newest']).meta({ id: 'EventOrder' }).default('oldest').meta({
   description: 'Which end of the log to begin at.',
@@ -117,6 +136,7 @@ const order = z.enum(['oldest', 'newest']).meta({ id: 'EventOrder' }).default('o
 
 export const eventQuery = z.strictObject({
   ...filters,
+  ...whenRange('Observed'),
   after: after.exactOptional(),
   limit,
   order,

@@ -9,12 +9,13 @@ import {
   issues,
   limit,
   name,
-  pageOf,
+  countedPageOf,
   profile,
   runId,
   several,
   source,
   time,
+  whenRange,
 } from './common.ts';
 import { runSnapshot, troubleSchema } from './event.ts';
 import { webhook } from './webhook.ts';
@@ -221,7 +222,22 @@ export const watchQuery = z.strictObject({
   status: several(boundedText(64)).meta({ description: 'Statuses of the run.' }).exactOptional(),
   source: source.exactOptional(),
   workflow_id: several(boundedText(128)).exactOptional(),
+  metadata: z
+    .record(boundedText(MAX_METADATA_BYTES), z.string().max(MAX_METADATA_BYTES))
+    .meta({
+      description: 'An entry of metadata: `metadata.team=ml`. A watch has all that are given.',
+      patternProperties: { '^metadata\\.': { type: 'string' } },
+    })
+    .exactOptional(),
+  ...whenRange('Changed last'),
+  order: z
+    .enum(['registered', 'changed'])
+    .meta({ id: 'WatchOrder' })
+    .meta({
+      description: 'By the time of registration, the default, or of the last change of the status.',
+    })
+    .exactOptional(),
   limit,
   cursor: cursor.exactOptional(),
 });
-export const watchPage = pageOf(watchSchema, 'WatchPage');
+export const watchPage = countedPageOf(watchSchema, 'WatchPage');

@@ -232,6 +232,7 @@ end
 leaveLog(plan.names, plan.number)
 for _, index in ipairs(plan.indexes) do leaveIndex(index, plan.number) end
 redis.call('ZREM', plan.ended, plan.number)
+redis.call('ZREM', plan.changed, plan.number)
 redis.call('ZREM', plan.goneChecks, plan.member)
 if redis.call('HINCRBY', plan.sources, plan.source, -1) == 0 then
   redis.call('HDEL', plan.sources, plan.source)

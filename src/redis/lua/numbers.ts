@@ -56,75 +56,17 @@ end
 `;
 
 /**
- * Walks the numbers that are in a log and in all of the indexes, some chunks at a time, and adds what
- * each number stands for.
+ * What numbers of a log stand for.
  *
- * KEYS  indexes, perhaps none.
- * ARGV  log, 'newest' or 'oldest', number to go on from or '', most numbers, most chunks, what a number
- *       is: 'name', 'watch', 'event' or 'delivery', beginnings of keys as JSON
- * Returns the number to go on from or '', then five texts of each number: itself, the watch's id, the
- * packed record where the watch is folded and has not been given before, version, and text.
+ * KEYS  the chunks of the log, which say where the script runs.
+ * ARGV  log, what a number is: 'name', 'watch', 'event' or 'delivery', beginnings of keys as JSON,
+ *       numbers
+ * Returns five texts of each number that stands for something: itself, the watch's id, the packed record
+ * where the watch is folded and has not been given before, version, and text.
  */
-export const WALK_NUMBERS = `
+export const READ_NUMBERS = `
 ${NUMBERS}
-local log, isNewest, from = ARGV[1], ARGV[2] == 'newest', tonumber(ARGV[3])
-local wanted, budget, kind, keys = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], cjson.decode(ARGV[7])
-local edge = from and math.floor(from / 128)
-local chunks
-if isNewest then
-  chunks = redis.call('ZREVRANGEBYSCORE', log .. 'chunks', edge or '+inf', '-inf', 'LIMIT', 0, budget)
-else
-  chunks = redis.call('ZRANGEBYSCORE', log .. 'chunks', edge or '-inf', '+inf', 'LIMIT', 0, budget)
-end
-if #chunks == 0 then return {''} end
-
-local columns = {}
-for at, index in ipairs(KEYS) do columns[at] = redis.call('HMGET', index, unpack(chunks)) end
-
--- Which places of a chunk are in all indexes; the shortest is walked.
-local function placesIn(at, chunk)
-  local places, shortest = {}, nil
-  if #columns == 0 then
-    for _, place in ipairs(redis.call('HKEYS', log .. chunk)) do places[tonumber(place)] = true end
-    return places
-  end
-  for column = 1, #columns do
-    local held = columns[column][at]
-    if not held then return nil end
-    if not shortest or #held < #shortest then shortest = held end
-  end
-  for byte = 1, #shortest do
-    local place = string.sub(shortest, byte, byte)
-    local isEverywhere = true
-    for column = 1, #columns do
-      if not string.find(columns[column][at], place, 1, true) then isEverywhere = false break end
-    end
-    if isEverywhere then places[string.byte(place)] = true end
-  end
-  return places
-end
-
-local function isBeyond(number)
-  return not from or (isNewest and number < from) or (not isNewest and number > from)
-end
-
-local found, rest = {}, ''
-for at, chunk in ipairs(chunks) do
-  local places = placesIn(at, chunk)
-  for step = 0, places and 127 or -1 do
-    local place = isNewest and 127 - step or step
-    local number = chunk * 128 + place
-    if places[place] and isBeyond(number) then
-      if #found == wanted then rest = found[#found] break end
-      found[#found + 1] = number
-    end
-  end
-  if rest ~= '' then break end
-end
-if rest == '' and #chunks == budget then
-  local last = tonumber(chunks[#chunks])
-  rest = isNewest and last * 128 or last * 128 + 127
-end
+local log, kind, keys = ARGV[1], ARGV[2], cjson.decode(ARGV[3])
 
 local function isPacked(key) return string.find(redis.call('GETRANGE', key, 25, 25), '^%c') ~= nil end
 
@@ -138,7 +80,7 @@ local function packed(name)
   return given[name] and '' or nil
 end
 
-local reply = {tostring(rest)}
+local reply = {}
 local function add(...)
   for _, part in ipairs({...}) do reply[#reply + 1] = part end
 end
@@ -159,8 +101,9 @@ local function addDelivery(number, name, id)
   if doc then add(number, name or '', '', version, doc) end
 end
 
-for _, number in ipairs(found) do
-  local value, text = readLog(log, number), tostring(number)
+for at = 4, #ARGV do
+  local text = ARGV[at]
+  local value = readLog(log, tonumber(text))
   if kind == 'name' then
     if value then add(text, value, '', '', '') end
   elseif kind == 'watch' then
@@ -178,6 +121,26 @@ for _, number in ipairs(found) do
   end
 end
 return reply
+`;
+
+/**
+ * The lowest numbers of chunks of a log.
+ *
+ * KEYS  the chunks of the log
+ * ARGV  log, ranks of chunks
+ * Returns a number or '' for each rank.
+ */
+export const CHUNK_STARTS = `
+local starts = {}
+for at = 2, #ARGV do
+  local chunk = redis.call('ZRANGE', KEYS[1], ARGV[at], ARGV[at])[1]
+  local lowest
+  for _, place in ipairs(chunk and redis.call('HKEYS', ARGV[1] .. chunk) or {}) do
+    lowest = math.min(lowest or 128, tonumber(place))
+  end
+  starts[#starts + 1] = lowest and tostring(chunk * 128 + lowest) or ''
+end
+return starts
 `;
 
 /**

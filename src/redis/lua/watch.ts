@@ -54,6 +54,7 @@ if effects then
     if before then
       leaveLog(effects.names, before)
       redis.call('ZREM', effects.ended, before)
+      redis.call('ZREM', effects.changed, before)
       renumber(effects.eventLog, effects.liveEvents)
       renumber(effects.deliveryLog, effects.liveDeliveries)
     else
@@ -86,6 +87,7 @@ if does ~= '' then
 end
 if not effects then return {} end
 
+if effects.changedAt then redis.call('ZADD', effects.changed, effects.changedAt, number) end
 if effects.endedAt then
   redis.call('ZADD', effects.ended, effects.endedAt, number)
   redis.call('ZADD', effects.foldDue, 'NX', effects.endedAt, effects.member)

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import { watchOfDelivery, watchOfEvent } from '../../core/event/event.ts';
 import { openCursor } from '../cursor.ts';
 import {
+  DELIVERY_STATES,
   isOutstanding,
   noDeliveries,
   type Attempt,
@@ -15,13 +16,16 @@ import { readClaims, receiverKeys, type PoolClaims } from './delivery-claims.ts'
 import { moveEffects, type DeliveryMove } from './delivery-move.ts';
 import { receiverNames } from '../indexes.ts';
 import { parseLedgerField, type Keys } from '../keys.ts';
-import { walkNumbers } from '../numbers.ts';
+import { countedNumbers, MOST_COUNTED, type Total } from '../counted-numbers.ts';
+import { filterFields, readNumbers, walkNumbers } from '../numbers.ts';
 import { deliveryPlan } from './delivery-plan.ts';
 import { HistoryReader, readRows } from './history-reader.ts';
 import type { HistoryStore } from './history-store.ts';
+import { numbersWithin, type TimeRange } from './number-times.ts';
 
-interface DeliveryFilter {
-  state?: string;
+interface DeliveryFilter extends TimeRange {
+  /** Any of these states. */
+  state?: readonly string[];
   endpoint?: string;
   runId?: string;
   eventId?: string;
@@ -38,9 +42,6 @@ const ADD_TRIES = 3;
 /** Deliveries read to count those to one receiver, and how many of them in one go. */
 const COUNTED_AT_MOST = 10_000;
 const COUNTED_AT_ONCE = 500;
-
-/** Deliveries examined to find the oldest one that waits for an endpoint. */
-const OLDEST_AMONG = 10_000;
 
 /** A delivery by its id, and its number in the order of their creation. */
 export interface NumberedId {
@@ -201,9 +202,9 @@ export class DeliveryStore {
   async list(
     filter: DeliveryFilter,
     { limit, cursor }: PageOptions,
-  ): Promise<{ items: Delivery[]; nextCursor: string | null }> {
-    const { items, nextCursor } = await this.page(filter, { limit, cursor });
-    return { items: items.map(({ delivery }) => delivery), nextCursor };
+  ): Promise<{ items: Delivery[]; nextCursor: string | null } & Total> {
+    const { items, ...page } = await this.page(filter, { limit, cursor });
+    return { items: items.map(({ delivery }) => delivery), ...page };
   }
 
   private async page(filter: DeliveryFilter, { limit, cursor }: PageOptions) {
@@ -212,57 +213,64 @@ export class DeliveryStore {
       this.keys.cursorsOf(this.keys.deliveryNumber),
       cursor,
     );
-    const query = { order: 'newest' as const, limit, from };
     const isOfFew = filter.runId !== undefined || filter.eventId !== undefined;
-    const found = isOfFew ? await this.ofFew(filter, query) : await this.ofAll(filter, query);
+    const found = isOfFew
+      ? await this.ofFew(filter, { limit, from })
+      : await this.ofAll(filter, { limit, from });
+    const { items, next, total, isCapped } = found;
     return {
-      items: found.items.map(({ number, item }) => ({
-        delivery: item.delivery,
-        number: String(number),
-      })),
-      nextCursor: found.next === null ? null : cursorAt(found.next),
+      items: items.map(({ number, item: { delivery } }) => ({ delivery, number: String(number) })),
+      nextCursor: next === null ? null : cursorAt(next),
+      total,
+      isCapped,
     };
   }
 
-  private async ofAll(
-    { state, endpoint }: DeliveryFilter,
-    query: {
-      order: 'newest' | 'oldest';
-      limit: number;
-      from?: string | undefined;
-      mostWalked?: number;
-    },
-  ) {
-    const { deliveries } = this.keys;
-    const indexes = [
-      ...(state === undefined ? [] : [deliveries('state', state)]),
-      ...(endpoint === undefined ? [] : [deliveries('endpoint', endpoint)]),
-    ];
-    const walk = { ...query, kind: 'delivery' as const, indexes };
-    const { rows, next } = await walkNumbers(this.redis, this.keys, walk);
-    return { items: readRows('delivery', rows), next };
+  private async ofAll(filter: DeliveryFilter, page: { limit: number; from: string | undefined }) {
+    const { redis, keys } = this;
+    const query = { ...page, ...(await this.queryOf(filter)) };
+    const { numbers, ...found } = await countedNumbers(redis, keys, query);
+    const rows = await readNumbers(redis, keys, 'delivery', numbers);
+    return { items: readRows('delivery', rows), ...found };
   }
 
-  /** Of one event, or of one run. */
+  private async queryOf({ state = DELIVERY_STATES, endpoint, ...times }: DeliveryFilter) {
+    const { redis, keys } = this;
+    const endpoints = endpoint === undefined ? undefined : [endpoint];
+    return {
+      kind: 'delivery' as const,
+      fields: filterFields(keys.deliveries, { state, endpoint: endpoints }),
+      within: await numbersWithin(redis, keys, 'delivery', times),
+    };
+  }
+
+  /** Of one event, or of one run: so few that all are read. */
   private async ofFew(
-    filter: DeliveryFilter,
-    query: { order: 'newest'; limit: number; from: string | undefined },
-  ) {
-    const { runId, eventId } = filter;
-    const ofEvent = eventId === undefined ? null : watchOfEvent(eventId);
-    if (eventId !== undefined && ofEvent === null)
-      return this.ofSystemEvent(eventId, filter, query);
-    const watches = ofEvent === null ? await this.reader.watchesOf(runId ?? '') : [ofEvent];
-    const matches = ({ delivery }: StoredDelivery) => isWanted(delivery, filter);
-    return this.reader.deliveries(watches, { ...query, matches });
-  }
-
-  /** These are never folded, and few: a system event goes to each endpoint once. */
-  private async ofSystemEvent(
-    eventId: string,
     filter: DeliveryFilter,
     { limit, from }: { limit: number; from: string | undefined },
   ) {
+    const { items, next } = await this.allOfFew(filter);
+    const left = items.filter(({ number }) => from === undefined || number < Number(from));
+    const page = left.slice(0, limit);
+    return {
+      items: page,
+      next: left.length > limit ? String(page.at(-1)?.number ?? 0) : null,
+      total: items.length,
+      isCapped: next !== null,
+    };
+  }
+
+  private async allOfFew(filter: DeliveryFilter) {
+    const { runId, eventId } = filter;
+    const ofEvent = eventId === undefined ? null : watchOfEvent(eventId);
+    if (eventId !== undefined && ofEvent === null) return this.ofSystemEvent(eventId, filter);
+    const watches = ofEvent === null ? await this.reader.watchesOf(runId ?? '') : [ofEvent];
+    const matches = ({ delivery }: StoredDelivery) => isWanted(delivery, filter);
+    return this.reader.deliveries(watches, { order: 'newest', limit: MOST_COUNTED, matches });
+  }
+
+  /** These are never folded, and few: a system event goes to each endpoint once. */
+  private async ofSystemEvent(eventId: string, filter: DeliveryFilter) {
     const flat = await this.redis.zrange(
       this.keys.deliveriesOfEvent(eventId),
       0,
@@ -273,42 +281,41 @@ export class DeliveryStore {
     const found = await this.getMany(ids);
     const items = found.flatMap((item, at) => {
       const number = Number(flat[2 * at + 1]);
-      const isBeyond = from === undefined || number < Number(from);
-      return item !== null && isBeyond && isWanted(item.delivery, filter) ? [{ number, item }] : [];
+      return item !== null && isWanted(item.delivery, filter) ? [{ number, item }] : [];
     });
-    const page = items.sort((a, b) => b.number - a.number).slice(0, limit);
-    return { items: page, next: items.length > limit ? String(page.at(-1)?.number ?? 0) : null };
+    return { items: items.sort((a, b) => b.number - a.number), next: null };
   }
 
-  /**
-   * When the oldest delivery was created that waits for an endpoint; null where none was found among
-   * the deliveries that are examined.
-   */
+  /** When the oldest delivery was created that waits for an endpoint; null for none. */
   async oldestWaiting(endpoint: string): Promise<number | null> {
-    const pages = await Promise.all(
-      ['pending', 'parked'].map((state) =>
-        this.ofAll({ state, endpoint }, { order: 'oldest', limit: 1, mostWalked: OLDEST_AMONG }),
-      ),
-    );
-    const found = pages.flatMap(({ items }) => items.map(({ item }) => item.delivery.createdAt));
-    return found.length === 0 ? null : Math.min(...found);
+    return this.oldest(['pending', 'parked'], endpoint);
+  }
+
+  /** When the oldest delivery in a state was created, perhaps to one endpoint; null for none. */
+  async oldest(state: readonly DeliveryState[], endpoint?: string): Promise<number | null> {
+    const query = await this.queryOf({ state, ...(endpoint !== undefined && { endpoint }) });
+    const walk = { ...query, order: 'oldest' as const, limit: 1 };
+    const { rows } = await walkNumbers(this.redis, this.keys, walk);
+    const [first] = readRows('delivery', rows);
+    return first?.item.delivery.createdAt ?? null;
   }
 
   /** Deliveries that were created within a time, the newest first, a chunk of ids at a time. */
   async *created(
-    { since = 0, until = Infinity, ...filter }: DeliveryFilter & { since?: number; until?: number },
+    filter: Omit<DeliveryFilter, 'runId' | 'eventId'>,
     chunk: number,
   ): AsyncIterable<NumberedId[]> {
-    let cursor: string | undefined;
+    const query = await this.queryOf(filter);
+    let from: string | undefined;
     do {
-      const page = await this.page(filter, { limit: chunk, cursor });
-      const isWithin = ({ createdAt }: Delivery) => createdAt >= since && createdAt < until;
-      const within = page.items.filter(({ delivery }) => isWithin(delivery));
-      yield within.map(({ delivery: { id }, number }) => ({ id, number }));
-      // They are numbered as they are created: what follows is older still.
-      const isOver = page.items.some(({ delivery: { createdAt } }) => createdAt < since);
-      cursor = isOver ? undefined : (page.nextCursor ?? undefined);
-    } while (cursor !== undefined);
+      const walk = { ...query, order: 'newest' as const, limit: chunk, from };
+      const { rows, next } = await walkNumbers(this.redis, this.keys, walk);
+      yield readRows('delivery', rows).map(({ number, item: { delivery } }) => ({
+        id: delivery.id,
+        number: String(number),
+      }));
+      from = next ?? undefined;
+    } while (from !== undefined);
   }
 
   /**
@@ -319,11 +326,14 @@ export class DeliveryStore {
     const counts = noDeliveries();
     const endpoint = shownReceiver(receiver);
     let from: string | undefined;
+    const query = { ...(await this.queryOf({ endpoint })), order: 'newest' as const };
     for (let counted = 0; counted < COUNTED_AT_MOST; counted += COUNTED_AT_ONCE) {
-      const query = { order: 'newest' as const, limit: COUNTED_AT_ONCE, from };
-      const { items, next } = await this.ofAll({ endpoint }, query);
+      const walk = { ...query, limit: COUNTED_AT_ONCE, from };
+      const { rows, next } = await walkNumbers(this.redis, this.keys, walk);
       // Two webhooks may share a masked form.
-      const own = items.filter(({ item }) => item.delivery.endpoint === receiver);
+      const own = readRows('delivery', rows).filter(
+        ({ item }) => item.delivery.endpoint === receiver,
+      );
       for (const { item } of own) counts[item.delivery.state] += 1;
       if (next === null) break;
       from = next;
@@ -349,9 +359,12 @@ export class DeliveryStore {
   }
 }
 
-function isWanted({ state, endpoint, runId, eventId }: Delivery, wanted: DeliveryFilter): boolean {
+function isWanted(delivery: Delivery, wanted: DeliveryFilter): boolean {
+  const { state, endpoint, runId, eventId, createdAt } = delivery;
   return (
-    (wanted.state ?? state) === state &&
+    (wanted.state === undefined || wanted.state.includes(state)) &&
+    createdAt >= (wanted.since ?? -Infinity) &&
+    createdAt < (wanted.until ?? Infinity) &&
     (wanted.runId ?? runId) === runId &&
     (wanted.eventId ?? eventId) === eventId &&
     (wanted.endpoint === undefined || receiverNames(endpoint).includes(wanted.endpoint))

@@ -4,9 +4,10 @@ import { RunwatchError } from '../../core/errors.ts';
 import { watchOfEvent, type RunwatchEvent } from '../../core/event/event.ts';
 import type { Keys } from '../keys.ts';
 import type { EventBell } from '../channels.ts';
-import { walkNumbers } from '../numbers.ts';
+import { filterFields, walkNumbers } from '../numbers.ts';
 import { eventIdOf } from './history-plan.ts';
 import { HistoryReader, readRows } from './history-reader.ts';
+import { numbersWithin, type TimeRange } from './number-times.ts';
 
 /** An event with its place in the log; the cursor grows with every event. */
 interface LoggedEvent {
@@ -20,11 +21,21 @@ interface Reset {
   event: null;
 }
 
-interface EventFilter {
+interface EventFilter extends TimeRange {
   runId?: string;
-  type?: string;
+  /** Any of these types. */
+  type?: readonly string[];
+  /** Of any of these workflows. */
+  workflowId?: readonly string[];
   /** A cursor, or the id of an event. */
   after?: string;
+}
+
+interface EventPage {
+  items: LoggedEvent[];
+  nextCursor: string | null;
+  /** The cursor of the latest event, whether it matches or not. */
+  end: string;
 }
 
 interface PageQuery {
@@ -53,9 +64,9 @@ export class EventStore {
   async list(
     filter: EventFilter,
     { limit, order = 'oldest' }: { limit: number; order?: 'oldest' | 'newest' | undefined },
-  ): Promise<{ items: LoggedEvent[]; nextCursor: string | null }> {
+  ): Promise<EventPage> {
     const after = filter.after?.startsWith('evt_') ? undefined : filter.after;
-    const { from = await this.placeOf(filter.after), cursorAt } = await this.open(after);
+    const { from = await this.placeOf(filter.after), cursorAt, end } = await this.open(after);
     const page = { order, limit, from };
     const { items, next } =
       filter.runId === undefined
@@ -67,21 +78,23 @@ export class EventStore {
         event: item,
       })),
       nextCursor: next === null ? null : cursorAt(next),
+      end: cursorAt(String(Math.max(Number(end), ...items.map(({ number }) => number)))),
     };
   }
 
-  private async ofAll({ type }: EventFilter, page: PageQuery) {
-    const indexes = type === undefined ? [] : [this.keys.events('type', type)];
-    const { rows, next } = await walkNumbers(this.redis, this.keys, {
+  private async ofAll({ type, workflowId, ...times }: EventFilter, page: PageQuery) {
+    const { redis, keys } = this;
+    const { rows, next } = await walkNumbers(redis, keys, {
       ...page,
       kind: 'event',
-      indexes,
+      fields: filterFields(keys.events, { type, workflow: workflowId }),
+      within: await numbersWithin(redis, keys, 'event', times),
     });
     return { items: readRows('event', rows), next };
   }
 
-  private async ofRun(runId: string, { type }: EventFilter, page: PageQuery) {
-    const matches = (event: RunwatchEvent) => type === undefined || event.type === type;
+  private async ofRun(runId: string, filter: EventFilter, page: PageQuery) {
+    const matches = (event: RunwatchEvent) => isWanted(event, filter);
     return this.history.events(await this.history.watchesOf(runId), { ...page, matches });
   }
 
@@ -117,24 +130,25 @@ export class EventStore {
       let { after } = filter;
       while (!signal.aborted) {
         const rung = ear.next();
-        const items = await this.after({ ...filter, after });
-        if (items === 'stale') {
+        const page = await this.after({ ...filter, after });
+        if (page === 'stale') {
           after = await this.position();
           yield { cursor: after, event: null };
           continue;
         }
-        yield* items;
-        after = items.at(-1)?.cursor ?? after;
-        if (items.length < FOLLOW_CHUNK) await rung;
+        yield* page.items;
+        // Not the last that matches: what was looked at is not looked at again.
+        after = page.nextCursor ?? page.end;
+        if (page.nextCursor === null) await rung;
       }
     } finally {
       ear.close();
     }
   }
 
-  private async after(filter: EventFilter): Promise<LoggedEvent[] | 'stale'> {
+  private async after(filter: EventFilter): Promise<EventPage | 'stale'> {
     try {
-      return (await this.list(filter, { limit: FOLLOW_CHUNK })).items;
+      return await this.list(filter, { limit: FOLLOW_CHUNK });
     } catch (error) {
       if (error instanceof RunwatchError && error.code === 'stale_cursor') return 'stale';
       throw error;
@@ -152,4 +166,14 @@ export class EventStore {
     if (found !== null) return found.place;
     throw new RunwatchError(`there is no event ${after}`, { code: 'invalid_cursor' });
   }
+}
+
+function isWanted({ type, timestamp, data: { run } }: RunwatchEvent, wanted: EventFilter): boolean {
+  const at = Date.parse(timestamp);
+  return (
+    (wanted.type === undefined || wanted.type.includes(type)) &&
+    (wanted.workflowId === undefined || wanted.workflowId.includes(run?.workflow_id ?? '')) &&
+    at >= (wanted.since ?? -Infinity) &&
+    at < (wanted.until ?? Infinity)
+  );
 }

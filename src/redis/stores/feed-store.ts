@@ -165,7 +165,7 @@ export class FeedStore {
       do {
         const { rows, next } = await walkNumbers(this.redis, this.keys, {
           kind: 'name',
-          indexes: [runsIndex(this.keys, source, label)],
+          fields: [[runsIndex(this.keys, source, label)]],
           order: 'newest',
           limit: CHUNK,
           from,

@@ -5,7 +5,7 @@ import { watchId, type WatchKey } from '../../core/watch/watch.ts';
 import {
   isPacked,
   unpackDeliveries,
-  unpackEvent,
+  unpackEvents,
   unpackHistory,
   type History,
 } from '../history-codec.ts';
@@ -42,8 +42,8 @@ interface PartKind<Item> {
   fields: [version: string, text: string];
   parse: (text: string, version: string) => Item;
   ofHistory: (history: History) => Numbered<Item>[];
-  /** One of a packed record. */
-  unpack: (record: Buffer, number: number) => Item | undefined;
+  /** All of a packed record, by their numbers. */
+  unpack: (record: Buffer) => ReadonlyMap<number, Item>;
 }
 
 const EVENTS: PartKind<RunwatchEvent> = {
@@ -53,7 +53,7 @@ const EVENTS: PartKind<RunwatchEvent> = {
   parse: (text) => JSON.parse(text) as RunwatchEvent,
   ofHistory: ({ events }) =>
     events.map(({ place, body }) => ({ number: place, item: JSON.parse(body) as RunwatchEvent })),
-  unpack: unpackEvent,
+  unpack: unpackEvents,
 };
 
 const DELIVERIES: PartKind<StoredDelivery> = {
@@ -66,8 +66,7 @@ const DELIVERIES: PartKind<StoredDelivery> = {
   }),
   ofHistory: ({ deliveries }) =>
     deliveries.map(({ number, version, delivery }) => ({ number, item: { version, delivery } })),
-  unpack: (record, number) =>
-    unpackDeliveries(record).find((delivery) => delivery.number === number),
+  unpack: unpackDeliveries,
 };
 
 /** What of one event or delivery is in Redis: two fields of its hash, or the history of its watch. */
@@ -183,9 +182,16 @@ export function readRows(
   rows: readonly NumberedRow[],
 ): Numbered<RunwatchEvent | StoredDelivery>[] {
   const part: PartKind<RunwatchEvent | StoredDelivery> = kind === 'event' ? EVENTS : DELIVERIES;
+  // Numbers of one watch share its record, which takes most of the time to unpack.
+  const unpacked = new Map<Buffer, ReadonlyMap<number, RunwatchEvent | StoredDelivery>>();
+  const itemsOf = (record: Buffer) => {
+    const items = unpacked.get(record) ?? part.unpack(record);
+    unpacked.set(record, items);
+    return items;
+  };
   return rows.flatMap(({ number: place, record, version, text }) => {
     const number = Number(place);
-    const item = record === null ? part.parse(text, version) : part.unpack(record, number);
+    const item = record === null ? part.parse(text, version) : itemsOf(record).get(number);
     return item === undefined ? [] : [{ number, item }];
   });
 }

@@ -179,6 +179,7 @@ export class HistoryStore {
       names: keys.watchNames,
       indexes: watchIndexes(keys, watch),
       ended: keys.watchesEnded,
+      changed: keys.watchesChanged,
       goneChecks: keys.goneChecks,
       eventLog: keys.eventLog,
       events: history.events.map(({ place, body }) => ({

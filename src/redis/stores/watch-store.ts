@@ -1,5 +1,4 @@
 import type { Redis } from 'ioredis';
-import { openCursor } from '../cursor.ts';
 import { nextGoneCheck } from '../../core/watch/observe.ts';
 import { STATUS_LABELS } from '../../core/run/snapshot.ts';
 import type { WatchChange } from '../../core/watch/watch-change.ts';
@@ -15,32 +14,30 @@ import {
 import { declaredKeys } from '../declared-keys.ts';
 import { eventIndexes, runsIndex, watchIndexes } from '../indexes.ts';
 import type { Keys } from '../keys.ts';
-import { countNumbers, filterGroups, walkGroups, walkNumbers } from '../numbers.ts';
+import type { Total } from '../counted-numbers.ts';
+import { countNumbers, readNumbers, walkNumbers } from '../numbers.ts';
 import { replies } from '../replies.ts';
 import { deliveryPlan } from './delivery-plan.ts';
 import { readStored } from './history-plan.ts';
 import type { HistoryStore } from './history-store.ts';
 import { learningPlan } from './statistics-store.ts';
+import { WatchListing, type WatchFilter, type WatchPageQuery } from './watch-listing.ts';
 import { writeDoc, writeHead } from './watch-record.ts';
-
-/** Of the values of one field, a watch has any. */
-export interface WatchFilter {
-  state?: readonly string[];
-  status?: readonly string[];
-  source?: string;
-  workflowId?: readonly string[];
-}
 
 /** What became of a write of a poll: what was due by it, or why it was not written. */
 type Committed = string[] | 'changed' | 'lost';
 
 /** Watches in Redis. Errors of the connection pass through. */
 export class WatchStore {
+  private readonly listing: WatchListing;
+
   constructor(
     private readonly redis: Redis,
     private readonly keys: Keys,
     private readonly history: HistoryStore,
-  ) {}
+  ) {
+    this.listing = new WatchListing(redis, keys);
+  }
 
   async get(key: WatchKey): Promise<StoredWatch | null> {
     return readStored(key, await this.redis.getBuffer(this.keys.watch(key)));
@@ -91,35 +88,25 @@ export class WatchStore {
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   async list(
     filter: WatchFilter,
-    { limit, cursor }: { limit: number; cursor?: string | undefined },
-  ): Promise<{ items: Watch[]; nextCursor: string | null }> {
-    const { from, cursorAt } = await openCursor(
-      this.redis,
-      this.keys.cursorsOf(this.keys.watchNumber),
-      cursor,
-    );
-    const { rows, next } = await walkGroups(this.redis, this.keys, {
-      kind: 'watch',
-      groups: filterGroups(this.keys.watches, {
-        state: filter.state,
-        status: filter.status,
-        source: filter.source === undefined ? undefined : [filter.source],
-        workflow: filter.workflowId,
-      }),
-      order: 'newest',
-      limit,
-      from,
-    });
+    query: WatchPageQuery,
+  ): Promise<{ items: Watch[]; nextCursor: string | null } & Total> {
+    const { numbers, ...page } = await this.listing.find(filter, query);
+    const rows = await readNumbers(this.redis, this.keys, 'watch', numbers);
     const items = rows.flatMap(({ watch, record }) => {
       const stored = readStored(parseWatchId(watch), record);
       return stored === null ? [] : [stored.watch];
     });
-    return { items, nextCursor: next === null ? null : cursorAt(next) };
+    return { items, ...page };
   }
 
   /** Whether any watch has a run of this status. */
   async hasStatus(status: string): Promise<boolean> {
     return (await this.redis.exists(this.keys.watches('status', status))) === 1;
+  }
+
+  /** Whether any watch has a run of this workflow. */
+  async hasWorkflow(workflowId: string): Promise<boolean> {
+    return (await this.redis.exists(this.keys.watches('workflow', workflowId))) === 1;
   }
 
   /** Active watches in the order of their registration, a chunk at a time. */
@@ -128,7 +115,7 @@ export class WatchStore {
     do {
       const { rows, next } = await walkNumbers(this.redis, this.keys, {
         kind: 'name',
-        indexes: [this.keys.watches('state', 'active')],
+        fields: [[this.keys.watches('state', 'active')]],
         order: 'oldest',
         limit: chunk,
         from,
@@ -213,7 +200,15 @@ function effectsOf(keys: Keys, change: WatchChange) {
   const { after, events, deliveries } = change;
   const places = placesOf(keys, change);
   const learned = learningPlan(keys, change);
-  const followed = [places.leave, places.enter, events, deliveries, learned?.samples ?? []];
+  const changed = changeOf(change);
+  const followed = [
+    places.leave,
+    places.enter,
+    changed,
+    events,
+    deliveries,
+    learned?.samples ?? [],
+  ];
   if (followed.every((none) => none.length === 0)) return null;
   return {
     ...places,
@@ -222,6 +217,8 @@ function effectsOf(keys: Keys, change: WatchChange) {
     sources: keys.watchSources,
     names: keys.watchNames,
     watchNumber: keys.watchNumber,
+    changed: keys.watchesChanged,
+    ...(changed.length > 0 && { changedAt: after.changedAt }),
     ended: keys.watchesEnded,
     foldDue: keys.foldDue,
     eventLog: keys.eventLog,
@@ -246,6 +243,13 @@ function effectsOf(keys: Keys, change: WatchChange) {
 /** A change of what only the record of an ended watch says, such as its metadata. */
 function isOfWatchAlone(keys: Keys, change: WatchChange): boolean {
   return change.schedule === undefined && effectsOf(keys, change) === null;
+}
+
+/** When the watch changed, where that is new. */
+function changeOf({ before, after }: WatchChange): number[] {
+  const isSame =
+    before?.watch.registeredAt === after.registeredAt && before.watch.changedAt === after.changedAt;
+  return isSame ? [] : [after.changedAt];
 }
 
 /** A watch whose run is gone enters the slow checks with its end, and leaves them when it begins anew. */

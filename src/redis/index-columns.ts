@@ -1,0 +1,96 @@
+import type { Redis } from 'ioredis';
+import { replies } from './replies.ts';
+
+/** Numbers of one chunk of an index or log; see `lua/numbers.ts`. */
+export const CHUNK = 128;
+
+/** A field whose indexes have up to this many chunks together says which chunks are worth reading. */
+const FEW_CHUNKS = 2_048;
+
+/** For each field that is filtered by, its indexes: a number must be in any of each. */
+export type Fields = readonly (readonly string[])[];
+
+/** The places of a chunk: 1 where its number is meant, else 0. */
+export type Places = Uint8Array;
+
+export function chunkOf(number: number): number {
+  return Math.floor(number / CHUNK);
+}
+
+/** The lowest number of a chunk. */
+export function firstOf(chunk: number): number {
+  return chunk * CHUNK;
+}
+
+/**
+ * The chunks of the field that has fewest, in no order; undefined where they are not few, or where the log
+ * itself has hardly more.
+ */
+export async function fewestChunks(
+  redis: Redis,
+  log: string,
+  fields: Fields,
+): Promise<number[] | undefined> {
+  if (fields.length === 0) return undefined;
+  const pipeline = redis.pipeline().zcard(`${log}chunks`);
+  for (const index of fields.flat()) pipeline.hlen(index);
+  const [all = 0, ...sizes] = await replies<number>(pipeline);
+  let at = 0;
+  const sums = fields.map((indexes) => {
+    const own = sizes.slice(at, at + indexes.length);
+    at += indexes.length;
+    return own.reduce((sum, size) => sum + size, 0);
+  });
+  const least = Math.min(...sums);
+  if (least > Math.min(FEW_CHUNKS, all / 2)) return undefined;
+  const indexes = fields[sums.indexOf(least)] ?? [];
+  const found = await Promise.all(indexes.map((index) => redis.hkeys(index)));
+  return [...new Set(found.flat().map(Number))];
+}
+
+interface PlacesQuery {
+  log: string;
+  fields: Fields;
+  chunks: readonly number[];
+}
+
+/** For each chunk, the places that are in any index of each field; without fields, those of the log. */
+export async function readPlaces(
+  redis: Redis,
+  { log, fields, chunks }: PlacesQuery,
+): Promise<Places[]> {
+  if (fields.length === 0) return readLogPlaces(redis, log, chunks);
+  const pipeline = redis.pipeline();
+  for (const index of fields.flat()) pipeline.hmgetBuffer(index, ...chunks.map(String));
+  const columns = (await replies<(Buffer | null)[]>(pipeline)).values();
+  const passed = chunks.map(() => new Uint8Array(CHUNK));
+  for (const [field, indexes] of fields.entries()) {
+    for (const _ of indexes) pass(passed, columns.next().value ?? [], field);
+  }
+  return passed.map((places) => places.map((count) => (count === fields.length ? 1 : 0)));
+}
+
+/** Counts for each place the fields that it has passed. */
+function pass(passed: readonly Places[], column: readonly (Buffer | null)[], field: number): void {
+  for (const [at, places] of passed.entries()) {
+    const held = column[at];
+    if (!held) continue;
+    for (const place of held) {
+      if (places[place] === field) places[place] = field + 1;
+    }
+  }
+}
+
+async function readLogPlaces(
+  redis: Redis,
+  log: string,
+  chunks: readonly number[],
+): Promise<Places[]> {
+  const pipeline = redis.pipeline();
+  for (const chunk of chunks) pipeline.hkeys(`${log}${chunk}`);
+  return (await replies<string[]>(pipeline)).map((held) => {
+    const places = new Uint8Array(CHUNK);
+    for (const place of held) places[Number(place)] = 1;
+    return places;
+  });
+}

@@ -1,0 +1,115 @@
+import type { Redis } from 'ioredis';
+import type { StoredDelivery } from '../../core/delivery/delivery.ts';
+import type { RunwatchEvent } from '../../core/event/event.ts';
+import type { Keys } from '../keys.ts';
+import { logOf, readNumbers, type NumberedRow, type NumberRange } from '../numbers.ts';
+import { readRows } from './history-reader.ts';
+
+type TimedKind = 'event' | 'delivery';
+
+/** A time from which on, and one before which. Milliseconds since the epoch. */
+export interface TimeRange {
+  since?: number | undefined;
+  until?: number | undefined;
+}
+
+/** Chunks whose beginning is read at a time. */
+const PROBES = 16;
+
+/**
+ * The numbers of the events, or deliveries, that were made within a time. Numbers grow with time, so no
+ * index is needed: a search by halves reads some 100 records, however many there are.
+ * @returns undefined where no time is given
+ */
+export async function numbersWithin(
+  redis: Redis,
+  keys: Keys,
+  kind: TimedKind,
+  { since, until }: TimeRange,
+): Promise<NumberRange | undefined> {
+  if (since === undefined && until === undefined) return undefined;
+  const search = new TimeSearch(redis, keys, kind);
+  const [first, end] = await Promise.all([
+    since === undefined ? 0 : search.firstFrom(since),
+    until === undefined ? Infinity : search.firstFrom(until),
+  ]);
+  return { first, last: end - 1 };
+}
+
+class TimeSearch {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+    private readonly kind: TimedKind,
+  ) {}
+
+  /** The lowest number of a record that was made at a time or later; above all others if none was. */
+  async firstFrom(time: number): Promise<number> {
+    // Chunks by rank: those below `low` begin before the time, those from `high` on do not.
+    let low = 0;
+    let high = await this.redis.zcard(`${this.log}chunks`);
+    while (low < high) {
+      const found = await this.probe(spread(low, high), time);
+      if (found.length === 0) break;
+      const later = found.findIndex(({ isBefore }) => !isBefore);
+      const [before, after] = [found[later === -1 ? found.length - 1 : later - 1], found[later]];
+      low = before === undefined ? low : before.rank + 1;
+      high = after?.rank ?? high;
+    }
+    return this.firstInChunk(low - 1, time);
+  }
+
+  private get log(): string {
+    return logOf(this.keys, this.kind);
+  }
+
+  /** Whether chunks begin before a time, in the order of their ranks; those without a record are left out. */
+  private async probe(ranks: readonly number[], time: number) {
+    const starts = await this.redis.rwChunkStarts(`${this.log}chunks`, this.log, ...ranks);
+    const numbers = starts.flatMap((start) => (start === '' ? [] : [Number(start)]));
+    const times = await this.timesOf(numbers);
+    return ranks.flatMap((rank, at) => {
+      const made = times.get(Number(starts[at]));
+      return made === undefined ? [] : [{ rank, isBefore: made < time }];
+    });
+  }
+
+  private async firstInChunk(rank: number, time: number): Promise<number> {
+    if (rank < 0) return 0;
+    const [chunk] = await this.redis.zrange(`${this.log}chunks`, rank, String(rank));
+    if (chunk === undefined) return 0;
+    const places = await this.redis.hkeys(`${this.log}${chunk}`);
+    const beginning = Number(chunk) * 128;
+    const numbers = places.map((place) => beginning + Number(place)).sort((a, b) => a - b);
+    const times = await this.timesOf(numbers);
+    return numbers.find((number) => (times.get(number) ?? 0) >= time) ?? beginning + 128;
+  }
+
+  private async timesOf(numbers: readonly number[]): Promise<Map<number, number>> {
+    const rows = await readNumbers(this.redis, this.keys, this.kind, numbers);
+    return new Map(timesOfRows(this.kind, rows));
+  }
+}
+
+function timesOfRows(kind: TimedKind, rows: readonly NumberedRow[]): [number, number][] {
+  return kind === 'event'
+    ? readRows(kind, rows).map(({ number, item }) => [number, madeAt(item)])
+    : readRows(kind, rows).map(({ number, item }) => [number, createdAt(item)]);
+}
+
+function madeAt({ timestamp }: RunwatchEvent): number {
+  return Date.parse(timestamp);
+}
+
+function createdAt({ delivery }: StoredDelivery): number {
+  return delivery.createdAt;
+}
+
+/** Up to {@link PROBES} ranks of a range, with the same distance. */
+function spread(low: number, high: number): number[] {
+  const count = Math.min(PROBES, high - low);
+  return Array.from(
+    { length: count },
+    (_, at) => low + Math.floor(((at + 0.5) * (high - low)) / count),
+  );
+}

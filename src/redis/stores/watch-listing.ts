@@ -1,0 +1,290 @@
+import type { Redis } from 'ioredis';
+import { RunwatchError } from '../../core/errors.ts';
+import { WATCH_STATES } from '../../core/watch/watch.ts';
+import { countedNumbers, MOST_COUNTED, pageOf, type Total } from '../counted-numbers.ts';
+import { openCursor } from '../cursor.ts';
+import { changedDay, changedDayIndex, metadataIndex } from '../indexes.ts';
+import type { Keys } from '../keys.ts';
+import { filterFields, findNumbers, numbersAmong } from '../numbers.ts';
+import { replies } from '../replies.ts';
+import type { TimeRange } from './number-times.ts';
+
+/** Of the values of one field, a watch has any; the times are those of its last change. */
+export interface WatchFilter extends TimeRange {
+  state?: readonly string[];
+  status?: readonly string[];
+  source?: string;
+  workflowId?: readonly string[];
+  /** Values of metadata by key: a watch has all of them. */
+  metadata?: Readonly<Record<string, string>>;
+}
+
+/** By the number that a registration gives, or by the time of the last change. */
+type WatchOrder = 'registered' | 'changed';
+
+export interface WatchPageQuery {
+  limit: number;
+  cursor?: string | undefined;
+  order?: WatchOrder | undefined;
+}
+
+/** Numbers of watches, newest first. */
+interface WatchNumbers extends Total {
+  numbers: number[];
+  nextCursor: string | null;
+}
+
+/** A watch by its number, and when it changed last. */
+interface Dated {
+  number: number;
+  at: number;
+}
+
+/** Numbers, or changes, read at a time. */
+const AT_ONCE = 1_000;
+
+/** Numbers, or changes, looked at for one page where more than the counted ones match a filter. */
+const MOST_EXAMINED = 20_000;
+
+/** Days that are worth looking up one by one. */
+const MOST_DAYS = 40;
+
+/** Finds watches by their indexes. Errors of the connection pass through. */
+export class WatchListing {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  /** Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
+  async find(
+    filter: WatchFilter,
+    { limit, cursor, order = 'registered' }: WatchPageQuery,
+  ): Promise<WatchNumbers> {
+    const { redis, keys } = this;
+    const opened = await openCursor(redis, keys.cursorsOf(keys.watchNumber), cursor);
+    const { from, at, cursorAt } = opened;
+    if (from !== undefined && (at === undefined) !== (order === 'registered')) {
+      throw new RunwatchError('the cursor is of a listing in another order', {
+        code: 'invalid_cursor',
+      });
+    }
+    const isDated = filter.since !== undefined || filter.until !== undefined;
+    if (order === 'registered' && !isDated) {
+      const fields = this.fieldsOf({ state: WATCH_STATES, ...filter });
+      const query = { kind: 'watch' as const, fields, limit, from };
+      const { numbers, next, ...total } = await countedNumbers(redis, keys, query);
+      return { numbers, nextCursor: next === null ? null : cursorAt(next), ...total };
+    }
+    if (order === 'registered') {
+      const { numbers, next, ...total } = await this.registered(filter, { limit, from });
+      return { numbers, nextCursor: next === null ? null : cursorAt(next), ...total };
+    }
+    const last = from === undefined ? undefined : { number: Number(from), at: Number(at) };
+    const { page, next, ...total } = await this.changed(filter, { limit, last });
+    return {
+      numbers: page.map(({ number }) => number),
+      nextCursor: next === null ? null : cursorAt(String(next.number), next.at),
+      ...total,
+    };
+  }
+
+  /** By their numbers, those that changed within a time. */
+  private async registered(
+    filter: WatchFilter,
+    { limit, from }: { limit: number; from: string | undefined },
+  ) {
+    const all = await this.matching(filter);
+    if (!all.isCapped) {
+      const numbers = all.dated.map(({ number }) => number).sort((a, b) => b - a);
+      const left = numbers.filter((number) => from === undefined || number < Number(from));
+      return { ...pageOf(left, limit), total: all.dated.length, isCapped: false };
+    }
+    const fields = [...this.fieldsOf(filter), ...(await this.dayFields(filter))];
+    const query = { kind: 'watch' as const, fields, order: 'newest' as const };
+    const numbers: number[] = [];
+    let next = from ?? null;
+    for (let examined = 0; examined < MOST_EXAMINED; examined += AT_ONCE) {
+      const walk = { ...query, from: next ?? undefined };
+      const found = await findNumbers(this.redis, this.keys, walk, AT_ONCE);
+      numbers.push(...(await this.changedWithin(filter, found.numbers)).map((one) => one.number));
+      next = found.next;
+      if (numbers.length > limit || next === null) break;
+    }
+    const page = pageOf(numbers, limit);
+    return { numbers: page.numbers, next: page.next ?? next, total: all.total, isCapped: true };
+  }
+
+  /** By the time of their last change. */
+  private async changed(
+    filter: WatchFilter,
+    { limit, last }: { limit: number; last: Dated | undefined },
+  ) {
+    const all = await this.matching(filter);
+    const isLeft = (one: Dated) => last === undefined || byChange(one, last) > 0;
+    if (!all.isCapped) {
+      const left = all.dated.filter(isLeft).sort(byChange);
+      const page = left.slice(0, limit);
+      return {
+        page,
+        next: left.length > limit ? (page.at(-1) ?? null) : null,
+        total: all.dated.length,
+        isCapped: false,
+      };
+    }
+    const fields = this.fieldsOf(filter);
+    const found: Dated[] = [];
+    let [examined, next] = [0, last ?? null];
+    for await (const some of this.changes(filter, last)) {
+      const left = some.filter(isLeft);
+      const among = new Set(
+        await numbersAmong(
+          this.redis,
+          fields,
+          left.map(({ number }) => number),
+        ),
+      );
+      found.push(...left.filter(({ number }) => among.has(number)));
+      next = some.at(-1) ?? next;
+      if (some.length < AT_ONCE) next = null;
+      examined += some.length;
+      if (found.length > limit || examined >= MOST_EXAMINED) break;
+    }
+    const page = found.slice(0, limit);
+    const following = found.length > limit ? (page.at(-1) ?? null) : next;
+    return { page, next: following, total: all.total, isCapped: true };
+  }
+
+  /**
+   * All that match, where these are up to {@link MOST_COUNTED}: of the changes within the time, or of what
+   * the indexes have, whichever is as few. Else how many there are at least.
+   */
+  private async matching(
+    filter: WatchFilter,
+  ): Promise<{ dated: Dated[]; isCapped: false } | { total: number; isCapped: true }> {
+    const fields = this.fieldsOf(filter);
+    const isDated = filter.since !== undefined || filter.until !== undefined;
+    const inTime = await this.countChanges(filter);
+    if (fields.length === 0 && inTime > MOST_COUNTED) {
+      return { total: MOST_COUNTED, isCapped: true };
+    }
+    if ((isDated || fields.length === 0) && inTime <= MOST_COUNTED) {
+      const dated: Dated[] = [];
+      for await (const some of this.changes(filter, undefined)) dated.push(...some);
+      const numbers = dated.map(({ number }) => number);
+      const among = new Set(await numbersAmong(this.redis, fields, numbers));
+      return { dated: dated.filter(({ number }) => among.has(number)), isCapped: false };
+    }
+    const found = await findNumbers(
+      this.redis,
+      this.keys,
+      {
+        kind: 'watch',
+        fields: [...fields, ...(await this.dayFields(filter))],
+        order: 'newest',
+      },
+      MOST_COUNTED,
+    );
+    const dated = await this.changedWithin(filter, found.numbers);
+    return found.next === null
+      ? { dated, isCapped: false }
+      : { total: dated.length, isCapped: true };
+  }
+
+  private fieldsOf(filter: WatchFilter): string[][] {
+    const { keys } = this;
+    const { state, status, source, workflowId: workflow, metadata = {} } = filter;
+    const sources = source === undefined ? undefined : [source];
+    return [
+      ...filterFields(keys.watches, { state, status, source: sources, workflow }),
+      ...Object.entries(metadata).map(([key, value]) => [metadataIndex(keys, key, value)]),
+    ];
+  }
+
+  /** The days of a time, as a field; none where there are too many to look them up. */
+  private async dayFields({ since, until }: TimeRange): Promise<string[][]> {
+    if (since === undefined && until === undefined) return [];
+    const { watchesChanged } = this.keys;
+    const [oldest, newest] = await Promise.all([
+      since ?? this.redis.zrange(watchesChanged, 0, '0', 'WITHSCORES').then(scoreOf),
+      until ?? this.redis.zrevrange(watchesChanged, 0, '0', 'WITHSCORES').then(scoreOf),
+    ]);
+    const first = changedDay(oldest);
+    const count = changedDay(newest) - first + 1;
+    if (count > MOST_DAYS) return [];
+    return [
+      Array.from({ length: Math.max(0, count) }, (_, at) => changedDayIndex(this.keys, first + at)),
+    ];
+  }
+
+  private async countChanges({ since, until }: TimeRange): Promise<number> {
+    return this.redis.zcount(this.keys.watchesChanged, since ?? '-inf', endOf(until));
+  }
+
+  /** Changes within a time, the latest first, from one on. */
+  private async *changes(
+    { since, until }: TimeRange,
+    last: Dated | undefined,
+  ): AsyncIterable<Dated[]> {
+    let highest = last === undefined ? endOf(until) : String(last.at);
+    let skipped = 0;
+    for (;;) {
+      const flat = await this.redis.zrevrangebyscore(
+        this.keys.watchesChanged,
+        highest,
+        since ?? '-inf',
+        'WITHSCORES',
+        'LIMIT',
+        skipped,
+        AT_ONCE,
+      );
+      const some = datedOf(flat);
+      yield some;
+      const end = some.at(-1);
+      if (end === undefined || some.length < AT_ONCE) return;
+      // Of many changes at one time, the next go on behind those that were read.
+      const atEnd = some.filter(({ at }) => at === end.at).length;
+      skipped = String(end.at) === highest ? skipped + atEnd : atEnd;
+      highest = String(end.at);
+    }
+  }
+
+  private async changedWithin(
+    { since = -Infinity, until = Infinity }: TimeRange,
+    numbers: readonly number[],
+  ): Promise<Dated[]> {
+    const pipeline = this.redis.pipeline();
+    for (let at = 0; at < numbers.length; at += AT_ONCE) {
+      pipeline.zmscore(this.keys.watchesChanged, ...numbers.slice(at, at + AT_ONCE));
+    }
+    const scores = (await replies<(string | null)[]>(pipeline)).flat();
+    return numbers.flatMap((number, index) => {
+      const score = scores[index] ?? null;
+      const at = Number(score);
+      return score !== null && at >= since && at < until ? [{ number, at }] : [];
+    });
+  }
+}
+
+/** The latest first; of those at one time, as Redis has them. */
+function byChange(a: Dated, b: Dated): number {
+  if (a.at !== b.at) return b.at - a.at;
+  const [left, right] = [String(a.number), String(b.number)];
+  if (left === right) return 0;
+  return left < right ? 1 : -1;
+}
+
+function datedOf(flat: readonly string[]): Dated[] {
+  return Array.from({ length: flat.length / 2 }, (_, at) => ({
+    number: Number(flat[2 * at]),
+    at: Number(flat[2 * at + 1]),
+  }));
+}
+
+function scoreOf([, score]: string[]): number {
+  return Number(score ?? 0);
+}
+
+function endOf(until: number | undefined): string {
+  return until === undefined ? '+inf' : `(${until}`;
+}

@@ -1,0 +1,264 @@
+import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { DELIVERY_STATES, planDeliveries } from '../../src/core/delivery/delivery.ts';
+import { EVENT_TYPES } from '../../src/core/event/event.ts';
+import { observe } from '../../src/core/watch/observe.ts';
+import { WATCH_STATES, type Watch } from '../../src/core/watch/watch.ts';
+import { newWatch, NOON, observeContext, snapshot } from '../support/builders.ts';
+import { openStores } from '../support/stores.ts';
+
+const stores = openStores();
+const { redis, keys, watches, events, deliveries } = stores;
+afterAll(() => stores.close());
+beforeEach(async () => void (await redis.del(...(await stores.keysLeft()), 'none')));
+
+const STATUSES = ['queued', 'running', 'failed', 'completed'];
+const HOUR = 3_600_000;
+const DAY = 24 * HOUR;
+
+/** Watches as they are stored, in the order of their registration. */
+const someWatches = fc.array(
+  fc.record({
+    state: fc.constantFrom(...WATCH_STATES),
+    status: fc.constantFrom(null, ...STATUSES),
+    source: fc.constantFrom('default', 'eu'),
+    workflow: fc.constantFrom('invoices', 'payroll', 'rare'),
+    team: fc.constantFrom('ml', 'ops'),
+    changedAt: fc.oneof(
+      fc.integer({ min: NOON - 3 * DAY, max: NOON }),
+      fc.constantFrom(NOON - DAY, NOON - 2 * HOUR, NOON),
+    ),
+  }),
+  { maxLength: 25 },
+);
+
+const someOf = (values: readonly string[]) =>
+  fc.option(fc.subarray([...values], { minLength: 1 }), { nil: undefined });
+
+const timeRange = {
+  since: fc.option(fc.constantFrom(NOON - 2 * DAY, NOON - DAY, NOON - 2 * HOUR), {
+    nil: undefined,
+  }),
+  until: fc.option(fc.constantFrom(NOON - DAY, NOON - HOUR, NOON), { nil: undefined }),
+};
+
+const watchFilter = fc.record({
+  state: someOf(WATCH_STATES),
+  status: someOf(STATUSES),
+  source: fc.constantFrom('default', 'eu', undefined),
+  workflowId: someOf(['invoices', 'payroll', 'rare']),
+  metadata: fc.constantFrom({ team: 'ml' }, { team: 'ml', tier: 'gold' }, { team: 'x' }, undefined),
+  ...timeRange,
+});
+
+type WatchFilter = typeof watchFilter extends fc.Arbitrary<infer Filter> ? Filter : never;
+
+/** Filters without those fields that are not given. */
+function given<Filter extends object>(filter: Filter) {
+  const entries = Object.entries(filter).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as {
+    [Name in keyof Filter]: Exclude<Filter[Name], undefined>;
+  };
+}
+
+function isListed(watch: Watch, filter: WatchFilter): boolean {
+  const { state, status, source, workflowId, metadata = {}, since, until } = filter;
+  const { run } = watch;
+  return (
+    (state === undefined || state.includes(watch.state)) &&
+    (status === undefined || status.includes(run?.status ?? '')) &&
+    (source === undefined || source === watch.source) &&
+    (workflowId === undefined || workflowId.includes(run?.workflow_id ?? '')) &&
+    Object.entries(metadata).every(([key, value]) => watch.metadata[key] === value) &&
+    watch.changedAt >= (since ?? -Infinity) &&
+    watch.changedAt < (until ?? Infinity)
+  );
+}
+
+async function everyPage<Item>(
+  read: (cursor?: string) => Promise<{ items: Item[]; nextCursor: string | null; total?: number }>,
+) {
+  const items: Item[] = [];
+  const totals = new Set<number | undefined>();
+  let cursor: string | undefined;
+  do {
+    const page = await read(cursor);
+    items.push(...page.items);
+    totals.add(page.total);
+    cursor = page.nextCursor ?? undefined;
+  } while (cursor !== undefined);
+  return { items, totals: [...totals] };
+}
+
+const idOf = ({ source, runId }: { source: string; runId: string }) => `${source}/${runId}`;
+
+async function storeAll(told: typeof someWatches extends fc.Arbitrary<infer All> ? All : never) {
+  const stored: Watch[] = [];
+  for (const [at, one] of told.entries()) {
+    const runId = `run-${at}`;
+    const { state, source, changedAt, status, workflow, team } = one;
+    const run = status === null ? null : snapshot({ id: runId, status, workflow_id: workflow });
+    const metadata = { team, ...(at % 2 === 0 && { tier: 'gold' }) };
+    const after = newWatch({ runId, state, source, changedAt, run, metadata });
+    await watches.commit({ before: null, after, events: [], deliveries: [] });
+    stored.push(after);
+  }
+  return stored;
+}
+
+describe('the listing of watches', () => {
+  test('has what a filter admits, in both orders, whatever the size of a page', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        someWatches,
+        fc.array(fc.tuple(watchFilter, fc.integer({ min: 1, max: 7 })), {
+          minLength: 1,
+          maxLength: 8,
+        }),
+        async (told, filters) => {
+          await redis.del(...(await stores.keysLeft()), 'none');
+          const all = await storeAll(told);
+          for (const [filter, limit] of filters) {
+            const admitted = all.filter((watch) => isListed(watch, filter)).toReversed();
+            for (const order of ['registered', 'changed'] as const) {
+              const read = await everyPage((cursor) =>
+                watches.list(given(filter), { limit, cursor, order }),
+              );
+              const ids = read.items.map(idOf);
+              expect(read.totals).toEqual([admitted.length]);
+              if (order === 'registered') expect(ids).toEqual(admitted.map(idOf));
+              expect(new Set(ids)).toEqual(new Set(admitted.map(idOf)));
+              const times = read.items.map(({ changedAt }) => changedAt);
+              if (order === 'changed') expect(times).toEqual(times.toSorted((a, b) => b - a));
+            }
+          }
+        },
+      ),
+      { numRuns: 25 },
+    );
+  });
+
+  test('follows a watch that changes, and one that is registered anew', async () => {
+    const first = newWatch({ changedAt: NOON, metadata: { team: 'ml' } });
+    await watches.commit({ before: null, after: first, events: [], deliveries: [] });
+    const other = newWatch({ runId: 'other', changedAt: NOON + 1, metadata: { team: 'ops' } });
+    await watches.commit({ before: null, after: other, events: [], deliveries: [] });
+    const listed = async (filter: object) => {
+      const { items } = await watches.list(filter, { limit: 9, order: 'changed' });
+      return items.map(({ runId }) => runId);
+    };
+    expect(await listed({})).toEqual(['other', first.runId]);
+
+    const later = { ...first, changedAt: NOON + 2 * DAY, metadata: { team: 'ops' } };
+    const before = (await watches.get(first))!;
+    await watches.commit({ before, after: later, events: [], deliveries: [] });
+    expect(await listed({})).toEqual([first.runId, 'other']);
+    expect(await listed({ metadata: { team: 'ml' } })).toEqual([]);
+    expect(await listed({ since: NOON + DAY })).toEqual([first.runId]);
+    expect(await listed({ until: NOON + DAY })).toEqual(['other']);
+
+    const anew = { ...first, registeredAt: NOON + 3 * DAY, changedAt: NOON + 3 * DAY };
+    const stored = (await watches.get(first))!;
+    await watches.commit({ before: stored, after: anew, events: [], deliveries: [] });
+    expect(await listed({})).toEqual([first.runId, 'other']);
+    expect(await redis.zcard(keys.watchesChanged)).toBe(2);
+  });
+
+  test('refuses the cursor of another order', async () => {
+    for (const runId of ['a', 'b']) {
+      await watches.commit({
+        before: null,
+        after: newWatch({ runId }),
+        events: [],
+        deliveries: [],
+      });
+    }
+    const { nextCursor } = await watches.list({}, { limit: 1, order: 'changed' });
+    const other = watches.list({}, { limit: 1, cursor: nextCursor! });
+    await expect(other).rejects.toMatchObject({ code: 'invalid_cursor' });
+  });
+});
+
+const part = fc.record({
+  runs: fc.array(
+    fc.record({
+      workflow: fc.constantFrom('invoices', 'payroll'),
+      status: fc.constantFrom('running', 'failed', 'completed'),
+      gapMs: fc.integer({ min: 0, max: 2 * HOUR }),
+    }),
+    { maxLength: 30 },
+  ),
+  since: fc.option(fc.integer({ min: 0, max: 30 * HOUR }), { nil: undefined }),
+  until: fc.option(fc.integer({ min: 0, max: 30 * HOUR }), { nil: undefined }),
+  type: someOf(EVENT_TYPES),
+  workflowId: someOf(['invoices', 'payroll']),
+  state: someOf(DELIVERY_STATES),
+  limit: fc.integer({ min: 1, max: 7 }),
+});
+
+test('listings of events and deliveries have what filters and times admit, in order', async () => {
+  await fc.assert(
+    fc.asyncProperty(part, async ({ runs, since, until, type, workflowId, state, limit }) => {
+      await redis.del(...(await stores.keysLeft()), 'none');
+      let now = NOON;
+      for (const [at, { workflow, status, gapMs }] of runs.entries()) {
+        now += gapMs;
+        const first = newWatch({
+          runId: `run-${at}`,
+          subscriptions: [{ kind: 'endpoint', endpoint: 'ops' }],
+        });
+        await watches.commit({ before: null, after: first, events: [], deliveries: [] });
+        const before = (await watches.get(first))!;
+        const run = snapshot({ id: first.runId, status, workflow_id: workflow });
+        const seen = observe(before.watch, { kind: 'run', run }, observeContext(now));
+        const planned = planDeliveries(seen.watch, seen.events, first.subscriptions, {
+          wants: () => true,
+          now,
+        });
+        await watches.commit({
+          before,
+          after: seen.watch,
+          events: seen.events,
+          deliveries: planned,
+        });
+      }
+      const range = given({
+        since: since === undefined ? undefined : NOON + since,
+        until: until === undefined ? undefined : NOON + until,
+      });
+      const isWithin = (at: number) =>
+        at >= (range.since ?? -Infinity) && at < (range.until ?? Infinity);
+      const all = await everyPage((after) =>
+        events.list({ ...(after && { after }) }, { limit: 7 }),
+      );
+      const admitted = all.items
+        .map(({ event }) => event)
+        .filter((event) => type === undefined || type.includes(event.type))
+        .filter(
+          ({ data }) =>
+            workflowId === undefined || workflowId.includes(data.run?.workflow_id ?? ''),
+        )
+        .filter(({ timestamp }) => isWithin(Date.parse(timestamp)));
+      for (const order of ['oldest', 'newest'] as const) {
+        const filter = given({ type, workflowId, ...range });
+        const read = await everyPage((after) =>
+          events.list({ ...filter, ...(after && { after }) }, { limit, order }),
+        );
+        const ids = admitted.map(({ id }) => id);
+        expect(read.items.map(({ event }) => event.id)).toEqual(
+          order === 'oldest' ? ids : ids.toReversed(),
+        );
+      }
+      const everyDelivery = await everyPage((cursor) => deliveries.list({}, { limit: 7, cursor }));
+      const meant = everyDelivery.items
+        .filter((one) => state === undefined || state.includes(one.state))
+        .filter(({ createdAt }) => isWithin(createdAt));
+      const read = await everyPage((cursor) =>
+        deliveries.list(given({ state, ...range }), { limit, cursor }),
+      );
+      expect(read.items.map(({ id }) => id)).toEqual(meant.map(({ id }) => id));
+      expect(read.totals).toEqual([meant.length]);
+    }),
+    { numRuns: 15 },
+  );
+});
