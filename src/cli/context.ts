@@ -14,7 +14,11 @@ export interface Output {
   isTty: boolean;
   /** Width of the terminal; Infinity where there is none, so that nothing is cut in a pipe. */
   columns: number;
+  /** Lines of the terminal; Infinity where there is none. */
+  readonly rows: number;
   colors: Colors;
+  /** True where a text may link to a URL (OSC 8). */
+  links: boolean;
 }
 
 export interface CliIo {
@@ -46,18 +50,31 @@ export interface CliContext extends Omit<CliHost, 'interrupts'> {
   signal: AbortSignal;
 }
 
-type Sink = NodeJS.WritableStream & { isTTY?: boolean; columns?: number };
+type Sink = NodeJS.WritableStream & { isTTY?: boolean; columns?: number; rows?: number };
 
 /** An output on a stream, with the colours and the width of its terminal; neither without one. */
-export function outputOf(stream: Sink, { noColor }: { noColor: boolean }): Output {
+export function outputOf(
+  stream: Sink,
+  { noColor, isDumb = false }: { noColor: boolean; isDumb?: boolean },
+): Output {
   const isTty = stream.isTTY === true;
   return {
     stream,
     write: (text) => void stream.write(text),
     isTty,
     columns: isTty ? (stream.columns ?? 80) : Infinity,
+    // A terminal may change while a table stays on it.
+    get rows() {
+      return isTty ? (stream.rows ?? 24) : Infinity;
+    },
     colors: pc.createColors(isTty && !noColor),
+    links: isTty && !isDumb && !noColor,
   };
+}
+
+/** The same output as wide as its tables like to be. */
+export function widened(output: Output, isWide: boolean | undefined): Output {
+  return isWide === true ? { ...output, columns: Infinity } : output;
 }
 
 /** Resolves when the signal is aborted, at once when it was before. */

@@ -16,6 +16,7 @@ const USAGE = new Set([
   'schema_unknown',
   // What the daemon refuses because of what it was asked.
   'several_sources',
+  'ambiguous_id',
   'invalid_request',
 ]);
 

@@ -86,6 +86,13 @@ export function collectPattern(text: string, collected: string[] = []): string[]
   );
 }
 
+/** Event types and families such as `run.*`, separated by commas; kept as text, as the API takes it. */
+export function eventTypes(text: string): string {
+  const patterns = text.split(',').map((one) => one.trim());
+  for (const pattern of patterns) collectPattern(pattern);
+  return patterns.join(',');
+}
+
 /** `key=value`; may be given many times. */
 export function collectPair(
   text: string,

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import type { CliHost, CliDependencies } from './context.ts';
+import { addCompletionVerb, addHelpVerb, addVersionVerb } from './verbs/about.ts';
 import { addDeliveriesVerb } from './verbs/deliveries.ts';
 import { addEndpointsVerb } from './verbs/endpoints.ts';
 import { addEventsVerb } from './verbs/events.ts';
@@ -13,6 +14,7 @@ import {
   addServeVerb,
   addSimulateVerb,
 } from './verbs/local.ts';
+import { addNamesVerb } from './verbs/names.ts';
 import { addPollingVerb } from './verbs/polling.ts';
 import { addRedeliverVerb } from './verbs/redeliver.ts';
 import { reportError } from './report.ts';
@@ -62,7 +64,7 @@ function buildProgram(host: CliHost, dependencies: CliDependencies) {
       }
     },
   };
-  addVerbs(verbHost);
+  addVerbs(verbHost, host.version);
   return { program, exitCode: () => exitCode };
 }
 
@@ -90,7 +92,7 @@ function newProgram({ io, version }: CliHost): Command {
     .exitOverride();
 }
 
-function addVerbs(host: VerbHost): void {
+function addVerbs(host: VerbHost, version: string): void {
   host.program.commandsGroup('Watching:');
   addWatchVerb(host);
   addWaitVerb(host);
@@ -113,6 +115,11 @@ function addVerbs(host: VerbHost): void {
   addDemoVerb(host);
   addSimulateVerb(host);
   addListenVerb(host);
+  host.program.commandsGroup('About:');
+  addHelpVerb(host);
+  addVersionVerb(host, version);
+  addCompletionVerb(host);
+  addNamesVerb(host);
 }
 
 const OVERVIEW = `

@@ -8,6 +8,7 @@ import {
   redeliverCount,
 } from '../http/schemas/delivery.ts';
 import { endpointSchema, endpointTest, rotatedSecret } from '../http/schemas/endpoint.ts';
+import { lookupAnswer } from '../http/schemas/lookup.ts';
 import { eventOfAnyType } from '../http/schemas/event.ts';
 import { workflowPollingSchema } from '../http/schemas/polling.ts';
 import { sourceSchema } from '../http/schemas/source.ts';
@@ -22,6 +23,7 @@ import type {
   EndpointTestView,
   EndpointView,
   EventView,
+  LookupView,
   PageView,
   RangeBody,
   RedeliveredView,
@@ -39,10 +41,26 @@ export type EndpointSwitch = 'pause' | 'resume';
 /** A receiver has up to 30 s to answer a test; ms. */
 const TEST_TIMEOUT_MS = 60_000;
 
+/** Of what an id can be found by its beginning. */
+export type LookupKind = LookupView['data'][number]['kind'];
+
+interface LookupQuery {
+  kind: LookupKind;
+  prefix: string;
+  limit: number;
+}
+
 /** Names a run; without a source, the one source that has it is meant. */
 export interface RunRef {
   runId: string;
   source: string | undefined;
+}
+
+interface UnwatchOptions {
+  /** Only this subscription is ended. */
+  endpoint?: string | undefined;
+  /** Also erases the record, events and deliveries. */
+  purge?: boolean | undefined;
 }
 
 /**
@@ -55,11 +73,8 @@ export interface DaemonClient {
   register(watch: WatchBody): Promise<WatchView>;
   /** Null when the run is not watched. */
   getWatch(run: RunRef): Promise<WatchView | null>;
-  /**
-   * False when the run is not watched.
-   * @param endpoint only this subscription is ended; false when there is no such one
-   */
-  unwatch(run: RunRef, endpoint?: string): Promise<boolean>;
+  /** False when the run is not watched, or there is no such subscription. */
+  unwatch(run: RunRef, options?: UnwatchOptions): Promise<boolean>;
   pollNow(run: RunRef): Promise<void>;
   listWatches(query: Query): Promise<PageView<WatchView>>;
   listEvents(query: Query): Promise<PageView<EventView>>;
@@ -76,6 +91,8 @@ export interface DaemonClient {
   switchEndpoint(name: string, to: EndpointSwitch): Promise<EndpointView>;
   retryEndpoint(name: string): Promise<CountView>;
   rotateEndpoint(name: string, body: RotateBody): Promise<RotatedView>;
+  /** Ids that begin so, an equal one first; none from a daemon that cannot say. */
+  lookup(query: LookupQuery): Promise<{ data: LookupView['data']; isMore: boolean }>;
   listPolling(query: Query): Promise<PageView<WorkflowView>>;
   listSources(): Promise<PageView<SourceView>>;
   resumeSource(name: string): Promise<SourceView>;
@@ -89,7 +106,12 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
     registerBatch: (watches) => call.post('/v1/watches/batch', { watches }, batchResults),
     register: (watch) => call.post('/v1/watches', watch, watchSchema),
     getWatch: ({ runId, source }) => call.find(watchPath(runId), watchSchema, { source }),
-    unwatch: ({ runId, source }, endpoint) => call.remove(watchPath(runId), { source, endpoint }),
+    unwatch: ({ runId, source }, { endpoint, purge } = {}) =>
+      call.remove(watchPath(runId), {
+        source,
+        endpoint,
+        ...(purge === true && { purge: 'true' }),
+      }),
     pollNow: ({ runId, source }) => call.trigger(`${watchPath(runId)}/poll`, { source }),
     listWatches: (query) => call.page('/v1/watches', query, watchSchema),
     listEvents: (query) => call.page('/v1/events', query, eventOfAnyType),
@@ -114,6 +136,11 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
     retryEndpoint: (name) => call.post(endpointPath(name, 'retry'), undefined, redeliverCount),
     rotateEndpoint: (name, body) =>
       call.post(endpointPath(name, 'rotate'), body, rotatedSecret, { once: true }),
+    async lookup({ ...query }) {
+      // A daemon of an older version, or a token that may not read, leaves ids as they were typed.
+      const found = await call.findAllowed('/v1/lookup', lookupAnswer, query);
+      return { data: found?.data ?? [], isMore: found?.more === true };
+    },
     listPolling: (query) => call.page('/v1/polling', query, workflowPollingSchema),
     listSources: () => call.page('/v1/sources', {}, sourceSchema),
     resumeSource: (name) =>
@@ -173,6 +200,12 @@ class Caller {
     return found === MISSING ? null : this.#checked(found, schema);
   }
 
+  /** {@link find}, and null as well where the token may not read it. */
+  async findAllowed<Schema extends z.ZodType>(path: string, schema: Schema, query: Query) {
+    const found = await this.#send('GET', path, { query }, 404, 403);
+    return found === MISSING ? null : this.#checked(found, schema);
+  }
+
   async remove(path: string, query: Query): Promise<boolean> {
     const answer = await this.#send('DELETE', path, { query }, 404);
     if (answer !== MISSING) this.#empty(answer);
@@ -199,18 +232,18 @@ class Caller {
     throw notADaemon(this.#transport.url, `it answers ${contentType || 'nothing'}, not a stream`);
   }
 
-  /** The body of a 2xx, or {@link MISSING} for a problem of the one status that the caller expects. */
+  /** The body of a 2xx, or {@link MISSING} for a problem of a status that the caller expects. */
   async #send(
     method: 'GET' | 'POST' | 'DELETE',
     path: string,
     { query, ...rest }: PostOptions & { query?: Query; body?: unknown },
-    expected?: number,
+    ...expected: number[]
   ): Promise<unknown> {
     const call = { signal: this.#signal, ...rest, ...(query !== undefined && { query }) };
     const answer = await this.#transport.request(method, path, call);
     if (answer.status >= 200 && answer.status < 300) return answer.body;
     const problem = problemError(this.#transport.url, answer.status, answer.body);
-    if (answer.status === expected && problem.code !== 'not_a_daemon') return MISSING;
+    if (expected.includes(answer.status) && problem.code !== 'not_a_daemon') return MISSING;
     throw problem;
   }
 
@@ -277,7 +310,7 @@ export async function collectPages<Item>(
     const page = await fetchPage({ limit: Math.min(limit - data.length, PAGE_SIZE), cursor });
     data.push(...page.data);
     const next = page.next_cursor ?? null;
-    if (next === null || data.length >= limit) return { data, next_cursor: next };
+    if (next === null || data.length >= limit) return { ...page, data, next_cursor: next };
     cursor = next;
   }
 }

@@ -13,6 +13,7 @@ import type {
   rotateRequest,
 } from '../http/schemas/endpoint.ts';
 import type { eventOfAnyType } from '../http/schemas/event.ts';
+import type { lookupAnswer } from '../http/schemas/lookup.ts';
 import type { workflowPollingSchema } from '../http/schemas/polling.ts';
 import type { sourceSchema } from '../http/schemas/source.ts';
 import type { batchResults, watchRequest, watchSchema } from '../http/schemas/watch.ts';
@@ -36,10 +37,15 @@ export type EndpointTestView = z.output<typeof endpointTest>;
 export type RotateBody = NonNullable<z.input<typeof rotateRequest>>;
 export type RotatedView = z.output<typeof rotatedSecret>;
 export type SourceView = z.output<typeof sourceSchema>;
+export type LookupView = z.output<typeof lookupAnswer>;
 export type WorkflowView = z.output<typeof workflowPollingSchema>;
 
 /** A page of a listing. */
 export interface PageView<Item> {
   data: Item[];
   next_cursor: string | null;
+  /** How many match, of listings that count them; up to 10,000. */
+  total?: number;
+  /** True where there are more than that. */
+  total_capped?: boolean;
 }

@@ -23,6 +23,7 @@ import type { RedisConnections } from '../redis/connection.ts';
 import type { AnswerStore } from '../redis/stores/answer-store.ts';
 import type { BudgetStore } from '../redis/stores/budget-store.ts';
 import type { EventStore } from '../redis/stores/event-store.ts';
+import type { LookupStore } from '../redis/stores/lookup-store.ts';
 import type { MemoryStore } from '../redis/stores/memory-store.ts';
 import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import type { StatisticsStore } from '../redis/stores/statistics-store.ts';
@@ -45,6 +46,7 @@ interface ServicesDependencies extends EndpointServiceDependencies {
   config: Config;
   watches: WatchStore;
   events: EventStore;
+  lookup: LookupStore;
   statistics: StatisticsStore;
   budgets: BudgetStore;
   requests: ScheduleStore;
@@ -95,6 +97,7 @@ export function createServices(deps: ServicesDependencies): Services {
     deliveries: createDeliveryService(deps),
     endpoints: createEndpointService(deps),
     polling: createPollingService(deps),
+    lookup: deps.lookup,
     repeats: createRepeatService(deps.answers, deps.sealer),
     processes: deps.processes,
     sources: createSourceService(deps),

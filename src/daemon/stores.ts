@@ -14,6 +14,7 @@ import { EventStore } from '../redis/stores/event-store.ts';
 import { HistoryStore } from '../redis/stores/history-store.ts';
 import { HintStore } from '../redis/stores/hint-store.ts';
 import { createKeys, type Keys } from '../redis/keys.ts';
+import { LookupStore } from '../redis/stores/lookup-store.ts';
 import { MemoryStore } from '../redis/stores/memory-store.ts';
 import { ProcessStore } from '../redis/stores/process-store.ts';
 import { RetentionStore } from '../redis/stores/retention-store.ts';
@@ -44,6 +45,8 @@ export interface Stores {
   systemEventStore: SystemEventStore;
   deliveries: DeliveryStore;
   /** The schedule of requests to sources. */
+  /** Ids by how they begin. */
+  lookup: LookupStore;
   requests: ScheduleStore;
   wake: WakeChannel;
   endpointStates: EndpointStore;
@@ -97,6 +100,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     watchChannel: new WatchChannel(redis, connections.subscriber(), keys.watchChannel),
     systemEventStore: new SystemEventStore(redis, keys),
     deliveries,
+    lookup: new LookupStore({ redis, keys, watches, events, deliveries }),
     requests,
     wake: new WakeChannel(redis, connections.subscriber(), keys.wake),
     endpointStates: new EndpointStore(redis, keys),

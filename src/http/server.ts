@@ -24,6 +24,7 @@ import { deliveryRoutes, redeliverRoutes } from './routes/deliveries.ts';
 import { endpointRoutes } from './routes/endpoints.ts';
 import { eventStreamRoute, eventRoutes } from './routes/events.ts';
 import { healthRoutes, type Metrics } from './routes/health.ts';
+import { lookupRoutes } from './routes/lookup.ts';
 import { pollingRoutes } from './routes/polling.ts';
 import { processRoutes } from './routes/processes.ts';
 import { sourceRoutes } from './routes/sources.ts';
@@ -142,6 +143,7 @@ async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<
   await api.register(deliveryRoutes, services);
   await api.register(redeliverRoutes, services);
   await api.register(endpointRoutes, services);
+  await api.register(lookupRoutes, services);
   await api.register(pollingRoutes, services);
   await api.register(processRoutes, services);
   await api.register(sourceRoutes, services);

@@ -1,5 +1,6 @@
 import type { Attempt, Delivery, DeliveryState, EndpointType } from '../core/delivery/delivery.ts';
 import type { InputIssue } from '../core/errors.ts';
+import type { LookupKind } from '../core/lookup.ts';
 import type { EventType, RunwatchEvent } from '../core/event/event.ts';
 import type { WhenRange } from '../core/when.ts';
 import type { WatchRequest } from '../core/watch/register.ts';
@@ -254,6 +255,15 @@ export interface PollingService {
   list(query: PollingQuery): Promise<Page<WorkflowPolling>>;
 }
 
+export interface LookupService {
+  /** An equal id alone; else those that begin so, the newest first. */
+  find(asked: { kind: LookupKind; prefix: string; limit: number }): Promise<{
+    found: { kind: LookupKind; id: string; source?: string }[];
+    /** There are, or may be, others that begin so. */
+    more: boolean;
+  }>;
+}
+
 /** An answer that is given again, as it was sent. */
 export interface KeptAnswer {
   status: number;
@@ -331,6 +341,7 @@ export interface Services {
   deliveries: DeliveryService;
   endpoints: EndpointService;
   polling: PollingService;
+  lookup: LookupService;
   repeats: RepeatService;
   processes: ProcessService;
   sources: SourceService;

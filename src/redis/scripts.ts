@@ -32,6 +32,7 @@ import {
   UNFOLD,
 } from './lua/history.ts';
 import { READ_STATISTICS } from './lua/learn.ts';
+import { FIND_WATCHES } from './lua/lookup.ts';
 import { CHUNK_STARTS, COUNT_NUMBERS, READ_NUMBERS } from './lua/numbers.ts';
 import {
   ADMIT_REQUEST,
@@ -144,6 +145,13 @@ declare module 'ioredis' {
     rwRenewEpoch(keyCount: number, ...args: (string | number)[]): Result<string[] | null, Context>;
     rwReadNumbersBuffer(...args: (string | number)[]): Result<Buffer[], Context>;
     rwChunkStarts(...args: (string | number)[]): Result<string[], Context>;
+    rwFindWatches(
+      log: string,
+      chunk: string,
+      mostChunks: number,
+      prefix: string,
+      most: number,
+    ): Result<string[], Context>;
     rwCountNumbers(keyCount: number, ...args: string[]): Result<number, Context>;
     rwReadHistoryBuffer(
       ...args: (string | number)[]
@@ -202,6 +210,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwRenewEpoch', { lua: RENEW_EPOCH });
   redis.defineCommand('rwReadNumbers', { numberOfKeys: 1, lua: READ_NUMBERS });
   redis.defineCommand('rwChunkStarts', { numberOfKeys: 1, lua: CHUNK_STARTS });
+  redis.defineCommand('rwFindWatches', { numberOfKeys: 0, lua: FIND_WATCHES });
   redis.defineCommand('rwCountNumbers', { lua: COUNT_NUMBERS });
   redis.defineCommand('rwReadHistory', { numberOfKeys: 3, lua: READ_HISTORY });
   redis.defineCommand('rwReadPart', { numberOfKeys: 2, lua: READ_PART });

@@ -120,7 +120,7 @@ describe('a call that is wrong exits 2', () => {
     [['wait', 'x', '--timeout', '25d'], 'Expected 24d at most'],
     [['wait', 'x', '--direct'], 'NOXUS_API_KEY'],
     [['wait', 'x', '--direct', '--source', 'eu'], 'neither --url nor --source'],
-    [['events', '--type', 'run.exploded'], 'Allowed choices are'],
+    [['events', '--type', 'run.exploded'], 'No event is ever of this type'],
     [['events', '--follow', '--limit', '3'], '--limit is of no use with --follow'],
     [['deliveries', '--state', 'lost'], 'Allowed choices are pending'],
     [['redeliver'], 'Answer with --yes'],

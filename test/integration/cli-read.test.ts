@@ -18,6 +18,11 @@ const cli = (args: string[], terminal?: number) =>
     ...(terminal !== undefined && { terminal }),
   });
 
+/** What a route was asked first. */
+function queryOf(path: string) {
+  return Object.fromEntries(daemon.requests.find((one) => one.path === path)!.query);
+}
+
 function page(...data: unknown[]) {
   return { status: 200, body: { data, next_cursor: null } };
 }
@@ -37,9 +42,9 @@ describe('runwatch list', () => {
     expect(exitCode).toBe(0);
     expect(stdout).toBe(
       [
-        'RUN    STATUS   PROGRESS  STATE    AGE  LAST POLL  NEXT POLL  NOTIFIES',
-        'run-1  running       40%  active    5m  2s ago     in 3s             1',
-        'run-2  -               –  active!   5m  -          in 3s             1',
+        'RUN    STATUS   PROGRESS  STATE    AGE  NEXT POLL  LAST POLL  NOTIFIES',
+        'run-1  running       40%  active    5m  in 3s      2s ago            1',
+        'run-2  -               –  active!   5m  in 3s      -                 1',
         '',
       ].join('\n'),
     );
@@ -48,7 +53,7 @@ describe('runwatch list', () => {
   test('list shows a next poll that has passed as due', async () => {
     const overdue = sampleWatch({ next_poll_at: '2025-05-04T09:58:00.000Z' });
     daemon.on('GET /v1/watches', page(overdue));
-    expect((await cli(['list'])).stdout).toMatch(/ 2s ago +due +1\n$/);
+    expect((await cli(['list'])).stdout).toMatch(/ due +2s ago +1\n$/);
   });
 
   test('list names the source where there are several', async () => {
@@ -56,11 +61,50 @@ describe('runwatch list', () => {
     expect((await cli(['list'])).stdout).toMatch(/^RUN +SOURCE .*\n.* default .*\n.* eu /);
   });
 
-  test('list fits the terminal', async () => {
-    daemon.on('GET /v1/watches', page(sampleWatch({ run_id: 'r'.repeat(120) })));
+  test('list fits the terminal without cutting an id, and shows all with --wide', async () => {
+    const id = '6f1c9a52-5b1e-4a55-9d3c-0c5f0a1b2c3d';
+    daemon.on('GET /v1/watches', page(sampleWatch({ run_id: id })));
     const { stdout } = await cli(['list'], 80);
     const text = stripVTControlCharacters(stdout);
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+    expect(text).toContain(id);
+    expect(text).toMatch(/\(--wide also shows last poll, notifies\)\n$/);
+    const wide = stripVTControlCharacters((await cli(['list', '--wide'], 80)).stdout);
+    expect(wide).toMatch(/LAST POLL +NOTIFIES\n/);
+  });
+
+  test('list sends metadata and times, and orders by change where times are given', async () => {
+    daemon.on('GET /v1/watches', page(sampleWatch()));
+    await cli(['list', '--meta', 'team=ml', '--since', '1h', '--until', '2025-05-04T09:30:00Z']);
+    expect(Object.fromEntries(daemon.requests[0]!.query)).toEqual({
+      'metadata.team': 'ml',
+      since: '2025-05-04T09:00:00.000Z',
+      until: '2025-05-04T09:30:00.000Z',
+      order: 'changed',
+      limit: '50',
+    });
+  });
+
+  test('list says how many there are besides those that it shows', async () => {
+    const body = { data: [sampleWatch()], next_cursor: 'c', total: 10_000, total_capped: true };
+    daemon.on('GET /v1/watches', { status: 200, body });
+    const { stderr } = await cli(['list', '--limit', '1']);
+    expect(stderr).toBe('1 of more than 10,000 watches; --limit or --all shows more.\n');
+  });
+
+  test('list --watch shows the table anew in place, until Ctrl-C', async () => {
+    daemon.on('GET /v1/watches', page(sampleWatch()));
+    const env = { RUNWATCH_URL: daemon.url };
+    const run = startCli(['list', '--watch'], { env, terminal: 100 });
+    await waitFor(() => run.stdout().includes('run-1'));
+    run.interrupt();
+    expect(await run.exitCode).toBe(130);
+    expect(run.stdout()).toMatch(/^\u001b\[\?1049h.*Ctrl-C ends/);
+    expect(run.stdout().endsWith('\u001b[?25h\u001b[?1049l')).toBe(true);
+  });
+
+  test('list --watch without a terminal is a usage error', async () => {
+    expect(await cli(['list', '--watch'])).toMatchObject({ exitCode: 2, stdout: '' });
   });
 
   test('list sends its flags, and follows cursors up to the limit', async () => {
@@ -83,7 +127,7 @@ describe('runwatch list', () => {
     ];
     const { stdout, stderr } = await cli(['list', '--limit', '250', ...filters]);
     expect(stdout.trim().split('\n')).toHaveLength(251);
-    expect(stderr).toContain('There are more');
+    expect(stderr).toContain('The first 250 watches; --limit or --all shows more.');
     const pages = daemon.requests.filter(({ path }) => path === '/v1/watches');
     expect(pages.map(({ query }) => Object.fromEntries(query))).toEqual([
       { state: 'active', status: 'running', source: 'eu', workflow_id: 'w', limit: '200' },
@@ -189,12 +233,27 @@ describe('runwatch events', () => {
     const { stdout, stderr } = await cli(['events', ...flags]);
     expect(stdout).toContain('run.completed');
     expect(stderr).toContain('--after c7');
-    expect(Object.fromEntries(daemon.requests[0]!.query)).toEqual({
+    expect(queryOf('/v1/events')).toEqual({
       run_id: 'run-1',
       type: 'run.completed',
       after: 'c6',
+      order: 'oldest',
       limit: '1',
     });
+  });
+
+  test('events shows the newest first, and steps of progress only where they are asked for', async () => {
+    const progress = { ...sampleEvent('evt_2'), type: 'run.progress' };
+    daemon.on('GET /v1/events', page(sampleEvent('evt_3'), progress, sampleEvent('evt_1')));
+    const { stdout } = await cli(['events', '--since', '1h']);
+    expect(stdout).toMatch(/evt_3\n.*evt_1\n$/);
+    expect(queryOf('/v1/events')).toMatchObject({
+      order: 'newest',
+      since: '2025-05-04T09:00:00.000Z',
+    });
+    for (const flag of ['--progress', '--all', '--type=run.*']) {
+      expect((await cli(['events', flag])).stdout).toContain('evt_2');
+    }
   });
 
   test('events --follow resumes after the last event when the daemon restarts', async () => {
@@ -262,7 +321,7 @@ describe('runwatch deliveries', () => {
     const flags = ['--state', 'dead', '--endpoint', 'ops', '--run', 'run-1', '--event', 'evt_1'];
     const { stdout } = await cli(['deliveries', ...flags]);
     expect(stdout).toContain('500 answered 500');
-    expect(Object.fromEntries(daemon.requests[0]!.query)).toEqual({
+    expect(queryOf('/v1/deliveries')).toEqual({
       state: 'dead',
       endpoint: 'ops',
       run_id: 'run-1',

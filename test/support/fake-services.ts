@@ -290,6 +290,11 @@ export function fakeServices(): FakeServices {
         return [{ id: 'p1', name: 'web-1:7', version: '1.0.0', ...times, skewMs: 12 }];
       },
     },
+    lookup: {
+      async find() {
+        return { found: [], more: false };
+      },
+    },
     polling: {
       profile: 'normal',
       async list(query) {

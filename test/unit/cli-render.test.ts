@@ -28,25 +28,64 @@ const COLUMNS = [
 ];
 
 describe('fitting columns', () => {
-  test('fitting columns never widens one, and keeps the width unless all are at their minimum', () => {
-    const widths = fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1, maxLength: 9 });
+  const width = fc.record({
+    natural: fc.integer({ min: 1, max: 200 }),
+    keep: fc.constantFrom(undefined, 'always' as const, 'whole' as const),
+  });
+
+  test('fitting columns cuts no id, and exceeds the width only by what always stays', () => {
+    const columns = fc.array(width, { minLength: 1, maxLength: 9 });
     fc.assert(
-      fc.property(widths, fc.integer({ min: 1, max: 400 }), (natural, available) => {
-        const fitted = fitWidths(natural, available);
-        const sum = fitted.reduce((total, width) => total + width, 0);
-        for (const [at, width] of fitted.entries()) {
-          expect(width).toBeLessThanOrEqual(natural[at]!);
-          expect(width).toBeGreaterThanOrEqual(Math.min(natural[at]!, 6));
+      fc.property(columns, fc.integer({ min: 1, max: 400 }), (all, available) => {
+        const fitted = fitWidths(all, available);
+        const shown = fitted.filter((one) => one !== null);
+        const total = shown.reduce((sum, one) => sum + one, 2 * (shown.length - 1));
+        for (const [at, { natural, keep }] of all.entries()) {
+          const one = fitted[at];
+          if (keep === 'always') expect(one).toBe(natural);
+          else if (keep === 'whole') expect([natural, null]).toContain(one);
+          else expect(one ?? 0).toBeLessThanOrEqual(natural);
         }
-        expect(sum <= available || fitted.every((width) => width <= 6)).toBe(true);
+        const staying = all.filter(({ keep }, at) => at === 0 || keep === 'always').length;
+        expect(total <= available || shown.length === staying).toBe(true);
       }),
     );
+  });
+
+  test('fitting columns cuts texts before it leaves a column out, and leaves out the last first', () => {
+    const id = { natural: 36, keep: 'always' as const };
+    const texts = [{ natural: 30 }, { natural: 20 }];
+    expect(fitWidths([id, ...texts], 90)).toEqual([36, 30, 20]);
+    expect(fitWidths([id, ...texts], 70)).toEqual([36, 15, 15]);
+    expect(fitWidths([id, ...texts], 60)).toEqual([36, 22, null]);
+    expect(fitWidths([id, ...texts], 20)).toEqual([36, null, null]);
   });
 });
 
 describe('a table', () => {
+  test('a table links on a terminal to what can be opened, and to nothing else', () => {
+    const link = (row: string[]) => row[1] ?? null;
+    const columns = [{ head: 'ONE', value: (row: string[]) => row[0]!, link }];
+    const url = 'https://app.example/runs/a b\u001bc';
+    expect(renderTable([['x', url]], columns, output(80))).toContain(
+      '\u001b]8;;https://app.example/runs/a%20b%1Bc\u0007x',
+    );
+    expect(renderTable([['x', url]], columns, output(undefined))).toBe('ONE\nx\n');
+    expect(renderTable([['x', 'javascript:1']], columns, output(80))).not.toContain(']8;;');
+  });
+
+  test('a table names the columns that it leaves out', () => {
+    const id = { ...COLUMNS[0]!, keep: 'always' as const };
+    const text = renderTable(
+      [['a'.repeat(36), 'b'.repeat(30), '7']],
+      [id, ...COLUMNS.slice(1)],
+      output(45),
+    );
+    expect(stripVTControlCharacters(text)).toContain('(--wide also shows two, n)');
+  });
+
   test('a table fits the terminal, and marks what it cut', () => {
-    const rows = [['a'.repeat(80), 'b'.repeat(30), '7']];
+    const rows = [['a'.repeat(20), 'b'.repeat(30), '7']];
     const lines = stripVTControlCharacters(renderTable(rows, COLUMNS, output(40))).split('\n');
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(40);
     expect(lines[1]).toMatch(/^a+… {2}b+… {2}7$/);

@@ -1,27 +1,35 @@
-import type { CliContext } from '../context.ts';
+import type { CliContext, Output } from '../context.ts';
 import type { DeliveryDetailView, DeliveryView } from '../../client/types.ts';
-import { paint, exactly, plain, relative, upcoming } from './text.ts';
+import { paint, exactly, lasting, plain, relative, upcoming } from './text.ts';
 import { renderFields, renderTable, type Column } from './table.ts';
 
-export function renderDeliveries(deliveries: readonly DeliveryView[], context: CliContext): string {
-  const now = context.now();
-  const { colors } = context.io.stdout;
+interface Place {
+  now: () => number;
+  output: Output;
+}
+
+export function renderDeliveries(
+  deliveries: readonly DeliveryView[],
+  { now: clock, output }: Place,
+): string {
+  const now = clock();
   const columns: Column<DeliveryView>[] = [
     { head: 'CREATED', value: (delivery) => relative(delivery.created_at, now) },
     {
       head: 'STATE',
       value: (delivery) => delivery.state,
-      paint: (text, delivery) => paint(text, delivery.state, colors),
+      paint: (text, delivery) => paint(text, delivery.state, output.colors),
+      keep: 'always',
     },
+    { head: 'DELIVERY', value: (delivery) => delivery.id, keep: 'always' },
     { head: 'EVENT', value: (delivery) => delivery.event_type },
-    { head: 'RUN', value: (delivery) => delivery.run_id },
     { head: 'TO', value: (delivery) => delivery.endpoint },
-    { head: 'TRIES', value: (delivery) => String(delivery.attempt_count), align: 'right' },
     { head: 'LAST', value: (delivery) => attemptText(delivery.last) },
+    { head: 'TRIES', value: (delivery) => String(delivery.attempt_count), align: 'right' },
     { head: 'NEXT', value: (delivery) => upcoming(delivery.next_attempt_at, now) },
-    { head: 'DELIVERY', value: (delivery) => delivery.id },
+    { head: 'RUN', value: (delivery) => delivery.run_id || '-', keep: 'whole' },
   ];
-  return renderTable(deliveries, columns, context.io.stdout);
+  return renderTable(deliveries, columns, output);
 }
 
 export function renderDelivery(delivery: DeliveryDetailView, context: CliContext): string {
@@ -44,9 +52,9 @@ export function renderDelivery(delivery: DeliveryDetailView, context: CliContext
   const attempts = renderTable<Attempt>(
     delivery.attempts,
     [
-      { head: 'AT', value: (attempt) => attempt.at },
+      { head: 'AT', value: (attempt) => attempt.at, keep: 'always' },
       { head: 'RESULT', value: attemptText },
-      { head: 'TOOK', value: (attempt) => `${attempt.duration_ms}ms`, align: 'right' },
+      { head: 'TOOK', value: (attempt) => lasting(attempt.duration_ms), align: 'right' },
       { head: 'ANSWER', value: (attempt) => attempt.response ?? '-' },
     ],
     stdout,

@@ -1,23 +1,30 @@
 import { percentText } from '../../core/run/snapshot.ts';
-import type { CliContext, Output } from '../context.ts';
+import type { Output } from '../context.ts';
 import type { EventView } from '../../client/types.ts';
-import { paint, plain, roughly } from './text.ts';
+import { paint, plain, relative, roughly } from './text.ts';
 import { renderTable, type Column } from './table.ts';
 
-export function renderEvents(events: readonly EventView[], context: CliContext): string {
-  const { colors } = context.io.stdout;
+interface Place {
+  now: () => number;
+  output: Output;
+}
+
+export function renderEvents(events: readonly EventView[], { now, output }: Place): string {
+  const { colors } = output;
   const columns: Column<EventView>[] = [
-    { head: 'DETECTED', value: (event) => event.data.detected_at },
+    { head: 'WHEN', value: (event) => relative(event.data.detected_at, now()) },
     {
       head: 'TYPE',
       value: (event) => event.type,
       paint: (text, event) => paint(text, event.type, colors),
+      keep: 'always',
     },
-    { head: 'RUN', value: (event) => event.data.run_id },
+    { head: 'RUN', value: (event) => event.data.run_id, keep: 'always' },
     { head: 'WHAT', value: whatHappened },
-    { head: 'EVENT', value: (event) => event.id },
+    { head: 'DETECTED', value: (event) => event.data.detected_at, keep: 'whole' },
+    { head: 'EVENT', value: (event) => event.id, keep: 'whole' },
   ];
-  return renderTable(events, columns, context.io.stdout);
+  return renderTable(events, columns, output);
 }
 
 /** One line of a log that grows. */

@@ -2,61 +2,132 @@ import Table from 'cli-table3';
 import type { Output } from '../context.ts';
 import { plain } from './text.ts';
 
+type Keep = 'always' | 'whole';
+
 export interface Column<Row> {
   head: string;
   value: (row: Row) => string;
   /** Colours the text; its width must not change. */
   paint?: (text: string, row: Row) => string;
   align?: 'right';
+  /** For ids, which are of no use when cut: shown `always`, or `whole` and else not at all. */
+  keep?: Keep;
+  /** Where the text links to on a terminal; null for nowhere. */
+  link?: (row: Row) => string | null | undefined;
 }
+
+/** What a table needs to know of where it is shown. */
+type TableOutput = Pick<Output, 'columns' | 'colors' | 'links'>;
 
 const GAP = '  ';
-const LEAST_WIDTH = 6;
 
-/**
- * Widths that fit: the widest columns give way first, and none below {@link LEAST_WIDTH}.
- * @param available columns for all of them, without the gaps between
- */
-export function fitWidths(natural: readonly number[], available: number): number[] {
-  const widths = [...natural];
-  let excess = widths.reduce((sum, width) => sum + width, 0) - available;
-  while (excess > 0) {
-    const widest = widths.indexOf(Math.max(...widths));
-    const width = widths[widest] ?? 0;
-    if (width <= LEAST_WIDTH) break;
-    widths[widest] = width - 1;
-    excess -= 1;
-  }
-  return widths;
+/** A column that gives way keeps this width, as long as dropping others makes room. */
+const READABLE_WIDTH = 12;
+
+/** How wide a column likes to be. */
+export interface ColumnWidth {
+  natural: number;
+  keep?: Keep | undefined;
 }
 
-/** A table without lines, cut to the width of the terminal, and never cut in a pipe. */
+/**
+ * Widths that fit, by column; null for a column that is left out. Texts are cut, the widest first, and
+ * while that does not do, the last column that may go is left out. The first column always stays.
+ * @param available terminal columns for all of them and the gaps between
+ */
+export function fitWidths(columns: readonly ColumnWidth[], available: number): (number | null)[] {
+  const widths: (number | null)[] = columns.map(({ natural }) => natural);
+  for (;;) {
+    cutWidest(widths, columns, available);
+    if (totalOf(widths) <= available) return widths;
+    const last = widths.findLastIndex((width, at) => width !== null && mayGo(columns, at));
+    if (last < 0) return widths;
+    widths[last] = null;
+    for (const [at, width] of widths.entries()) {
+      if (width !== null) widths[at] = columns[at]?.natural ?? width;
+    }
+  }
+}
+
+function mayGo(columns: readonly ColumnWidth[], at: number): boolean {
+  return at > 0 && columns[at]?.keep !== 'always';
+}
+
+function totalOf(widths: readonly (number | null)[]): number {
+  const shown = widths.filter((width) => width !== null);
+  return shown.reduce((sum, width) => sum + width, GAP.length * (shown.length - 1));
+}
+
+function cutWidest(
+  widths: (number | null)[],
+  columns: readonly ColumnWidth[],
+  available: number,
+): void {
+  for (let excess = totalOf(widths) - available; excess > 0; excess -= 1) {
+    const soft = widths.map((width, at) => (columns[at]?.keep === undefined ? (width ?? 0) : 0));
+    const widest = soft.indexOf(Math.max(...soft));
+    const width = soft[widest] ?? 0;
+    if (width <= READABLE_WIDTH) return;
+    widths[widest] = width - 1;
+  }
+}
+
+/**
+ * A table without lines. On a terminal it is fitted to its width; ids are never cut, and what was left
+ * out is said below. In a pipe it shows everything.
+ */
 export function renderTable<Row>(
   rows: readonly Row[],
   columns: readonly Column<Row>[],
-  output: Output,
+  output: TableOutput,
 ): string {
   const texts = rows.map((row) => columns.map((column) => plain(column.value(row))));
-  const natural = columns.map((column, index) =>
-    Math.max(column.head.length, ...texts.map((cells) => (cells[index] ?? '').length)),
-  );
-  const widths = fitWidths(natural, output.columns - GAP.length * (columns.length - 1));
+  const natural = columns.map(({ head, keep }, at) => ({
+    natural: Math.max(head.length, ...texts.map((cells) => (cells[at] ?? '').length)),
+    keep,
+  }));
+  const fitted = fitWidths(natural, output.columns);
+  const shown = columns.flatMap((column, at) => {
+    const width = fitted[at] ?? null;
+    return width === null ? [] : [{ column, at, width }];
+  });
   const table = new Table({
     chars: NO_LINES,
     style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
-    colWidths: widths,
-    colAligns: columns.map((column) => column.align ?? 'left'),
+    colWidths: shown.map(({ width }) => width),
+    colAligns: shown.map(({ column }) => column.align ?? 'left'),
   });
-  table.push(columns.map(({ head }) => output.colors.dim(head)));
+  table.push(shown.map(({ column }) => output.colors.dim(column.head)));
   for (const [index, row] of rows.entries()) {
     table.push(
-      columns.map((column, at) => {
+      shown.map(({ column, at }) => {
         const text = texts[index]?.[at] ?? '';
-        return column.paint?.(text, row) ?? text;
+        const content = column.paint?.(text, row) ?? text;
+        const href = output.links ? safeLink(column.link?.(row)) : null;
+        return href === null ? content : { content, href };
       }),
     );
   }
-  return `${trimLines(table.toString())}\n`;
+  const left = columns.filter((_, at) => fitted[at] === null).map(({ head }) => head.toLowerCase());
+  const note =
+    left.length === 0 ? '' : `${output.colors.dim(`(--wide also shows ${left.join(', ')})`)}\n`;
+  return `${trimLines(table.toString())}\n${note}`;
+}
+
+/** A link that may be written to a terminal: a URL of the web, with everything odd in it encoded. */
+function safeLink(link: string | null | undefined): string | null {
+  if (typeof link !== 'string' || !/^https?:/i.test(link) || !URL.canParse(link)) return null;
+  return new URL(link).href;
+}
+
+/** A text that links to a URL on terminals which can do that (OSC 8). */
+export function linked(
+  text: string,
+  link: string | null | undefined,
+  { links }: Pick<Output, 'links'>,
+): string {
+  const href = links ? safeLink(link) : null;
+  return href === null ? text : `\u001b]8;;${href}\u0007${text}\u001b]8;;\u0007`;
 }
 
 /** Labels and values below one another; a value of several lines hangs under its label. */

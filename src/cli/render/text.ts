@@ -53,7 +53,33 @@ export function exactly(iso: string | null | undefined, now: number): string {
 
 /** `1 run`, `2 runs`; words that take more than an s bring their plural. */
 export function count(amount: number, noun: string, plural = `${noun}s`): string {
-  return `${amount} ${amount === 1 ? noun : plural}`;
+  return `${number(amount)} ${amount === 1 ? noun : plural}`;
+}
+
+/** A number with separators: `1,234`. */
+export function number(value: number): string {
+  return value.toLocaleString('en');
+}
+
+/** What a page leaves out, and how to see it; null where it is all. */
+export function moreText(
+  page: {
+    data: readonly unknown[];
+    next_cursor: string | null;
+    total?: number;
+    total_capped?: boolean;
+  },
+  noun: string,
+  plural: string,
+): string | null {
+  if (page.next_cursor === null) return null;
+  const shown = number(page.data.length);
+  const { total, total_capped: isCapped } = page;
+  const of =
+    total === undefined
+      ? `The first ${shown} ${plural}`
+      : `${shown} of ${isCapped === true ? 'more than ' : ''}${count(total, noun, plural)}`;
+  return `${of}; --limit or --all shows more.`;
 }
 
 const COLOR_OF: Record<string, 'green' | 'red' | 'yellow' | 'magenta' | 'cyan' | 'gray'> = {

@@ -1,34 +1,40 @@
 import { Option } from 'commander';
+import { type DaemonClient, collectPages } from '../../client/client.ts';
+import type { Query } from '../../client/transport.ts';
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import { RunwatchError } from '../../core/errors.ts';
-import { type DaemonClient, collectPages } from '../../client/client.ts';
-import type { CliContext } from '../context.ts';
+import { widened, type CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
-import { positiveInteger } from '../options.ts';
-import type { Query } from '../../client/transport.ts';
+import {
+  addListingFlags,
+  addTimeFlags,
+  limitOf,
+  timeQuery,
+  type ListingFlags,
+  type TimeFlags,
+} from '../filters.ts';
 import { renderDeliveries, renderDelivery } from '../render/deliveries.ts';
-import { plain } from '../render/text.ts';
+import { moreText, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
+import { resolveId, resolveRun } from '../resolve.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost, whyNothing } from '../verb.ts';
 
-interface DeliveryFlags extends DaemonFlags {
+interface DeliveryFlags extends DaemonFlags, ListingFlags, TimeFlags {
   state?: string;
   endpoint?: string;
   run?: string;
   event?: string;
-  limit: number;
-  json?: boolean;
 }
 
 export function addDeliveriesVerb(host: VerbHost): void {
-  daemonCommand(host, 'deliveries [id]', 'read')
+  const deliveries = daemonCommand(host, 'deliveries [id]', 'read')
     .description('list deliveries, the newest first, or show one with its attempts')
     .addOption(new Option('--state <state>', 'in one state').choices(DELIVERY_STATES))
     .option('--endpoint <name>', 'to one endpoint, or to one webhook by its URL')
     .option('--run <run-id>', 'of one run')
-    .option('--event <id>', 'of one event')
-    .option('--limit <n>', 'how many at most', positiveInteger, 50)
-    .option('--json', "print the API's answer")
+    .option('--event <id>', 'of one event');
+  addTimeFlags(deliveries, 'created');
+  addListingFlags(deliveries)
     .addHelpText('after', HELP)
     .action((id: string | undefined, flags: DeliveryFlags) =>
       host.run((context) => {
@@ -42,9 +48,9 @@ export function addDeliveriesVerb(host: VerbHost): void {
 
 const HELP = `
 Examples:
-  runwatch deliveries --state dead
-  runwatch deliveries --run run-1 --json
-  runwatch deliveries dlv_0f3a9c21b7d4_failed_Ww8vXowfSlOaOQ9vCj9_EQ`;
+  runwatch deliveries --state dead --since 1d
+  runwatch deliveries --run 6f1c9a52 --json
+  runwatch deliveries dlv_0f3a9c21b7d4`;
 
 async function listDeliveries(
   client: DaemonClient,
@@ -52,28 +58,39 @@ async function listDeliveries(
   flags: DeliveryFlags,
 ): Promise<number> {
   const { state, endpoint, run, event } = flags;
-  const filters = { state, endpoint, run_id: run, event_id: event };
+  const resolver = { client, context };
+  const filters = {
+    state,
+    endpoint,
+    run_id: run === undefined ? undefined : await resolveRun(run, resolver),
+    event_id: event === undefined ? undefined : await resolveId(event, 'event', resolver),
+    ...timeQuery(flags, context.now()),
+  };
   const page = await collectPages(
     (paging) => client.listDeliveries({ ...filters, ...paging }),
-    flags.limit,
+    limitOf(flags),
   );
   const { stdout, stderr } = context.io;
+  if (flags.json === true) {
+    writeJson(stdout, page);
+    return EXIT.ok;
+  }
   const any = (query: Query) => client.listDeliveries(query);
   const nothing = { what: 'delivery', none: 'No deliveries.', list: any };
-  if (flags.json === true) writeJson(stdout, page);
-  else if (page.data.length === 0) note(stderr, await whyNothing({ ...nothing, filters }));
-  else stdout.write(renderDeliveries(page.data, context));
-  if (flags.json !== true && page.next_cursor !== null) {
-    note(stderr, 'There are more; --limit shows them.');
-  }
+  const output = widened(stdout, flags.wide);
+  if (page.data.length === 0) note(stderr, await whyNothing({ ...nothing, filters }));
+  else stdout.write(renderDeliveries(page.data, { ...context, output }));
+  const more = moreText(page, 'delivery', 'deliveries');
+  if (more !== null) note(stderr, more);
   return EXIT.ok;
 }
 
 async function showDelivery(
   client: DaemonClient,
   context: CliContext,
-  { id, flags }: { id: string; flags: DeliveryFlags },
+  { id: given, flags }: { id: string; flags: DeliveryFlags },
 ): Promise<number> {
+  const id = await resolveId(given, 'delivery', { client, context });
   const delivery = await client.getDelivery(id);
   if (delivery === null) {
     throw new RunwatchError(`there is no delivery ${plain(id)}`, { code: 'delivery_not_found' });

@@ -7,7 +7,7 @@ import { EXIT } from '../exit.ts';
 import { durationText } from '../options.ts';
 import { attemptText } from '../render/deliveries.ts';
 import { renderTable, type Column } from '../render/table.ts';
-import { paint, plain, count, roughly, upcoming } from '../render/text.ts';
+import { paint, plain, count, lasting, roughly, upcoming } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
 
@@ -145,7 +145,9 @@ async function testEndpoint(
       ? paint('delivered', 'delivered', stdout.colors)
       : paint('not delivered', 'failed', stdout.colors);
     const result = plain(attemptText(attempt));
-    stdout.write(`${verdict} to ${plain(name)}: ${result}, after ${attempt.duration_ms}ms\n`);
+    stdout.write(
+      `${verdict} to ${plain(name)}: ${result}, after ${lasting(attempt.duration_ms)}\n`,
+    );
     if (attempt.response !== null && attempt.response !== '') {
       stdout.write(`${stdout.colors.dim('answer:')} ${plain(attempt.response)}\n`);
     }

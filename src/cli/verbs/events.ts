@@ -1,91 +1,140 @@
 import { Option } from 'commander';
-import { EVENT_TYPES } from '../../core/event/event.ts';
 import { type DaemonClient, collectPages } from '../../client/client.ts';
-import type { CliContext } from '../context.ts';
-import { EXIT, usageError } from '../exit.ts';
 import { followEvents } from '../../client/event-stream.ts';
-import { positiveInteger } from '../options.ts';
 import type { Query } from '../../client/transport.ts';
+import type { EventView } from '../../client/types.ts';
+import { widened, type CliContext } from '../context.ts';
+import { EXIT, usageError } from '../exit.ts';
+import {
+  addListingFlags,
+  addTimeFlags,
+  limitOf,
+  timeQuery,
+  type ListingFlags,
+  type TimeFlags,
+} from '../filters.ts';
+import { eventTypes } from '../options.ts';
 import { eventLine, renderEvents } from '../render/events.ts';
-import { plain } from '../render/text.ts';
+import { moreText, plain } from '../render/text.ts';
 import { note, writeJson, writeJsonLine } from '../report.ts';
+import { resolveId, resolveRun } from '../resolve.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost, whyNothing } from '../verb.ts';
+import { workflowIds } from '../workflows.ts';
 
-interface EventFlags extends DaemonFlags {
+interface EventFlags extends DaemonFlags, ListingFlags, TimeFlags {
   run?: string;
   type?: string;
+  workflow?: string;
   after?: string;
+  order?: 'newest' | 'oldest';
+  progress?: boolean;
   follow?: boolean;
-  latest?: boolean;
-  limit?: number;
-  json?: boolean;
 }
 
-const DEFAULT_LIMIT = 100;
-
 export function addEventsVerb(host: VerbHost): void {
-  daemonCommand(host, 'events', 'read')
-    .description('list events, the oldest first, or follow them')
+  const events = daemonCommand(host, 'events', 'read')
+    .description('list events, the newest first, or follow them')
     .option('--run <run-id>', 'of one run')
-    .addOption(new Option('--type <type>', 'of one type').choices(EVENT_TYPES))
-    .option('--after <cursor>', 'only what came after a cursor, or after the event of this id')
+    .option('--type <type>', 'of this type; several by comma, families as run.*', eventTypes)
+    .option('--workflow <name>', 'of the runs of a workflow, by its name or id')
+    .option('--progress', 'also each step of progress (run.progress)');
+  addTimeFlags(events, 'detected')
+    .option('--after <id>', 'only what came after the event of this id, or after a cursor')
     .option('-f, --follow', 'print events as they happen, from now on or from --after on')
-    .option('--latest', 'begin at the latest instead of the oldest')
-    .option('--limit <n>', `how many at most (default: ${DEFAULT_LIMIT})`, positiveInteger)
-    .option('--json', "print the API's answer; with --follow, one event on a line")
+    .addOption(
+      new Option(
+        '--order <order>',
+        'the end to begin at (default: newest, with --after oldest)',
+      ).choices(['newest', 'oldest']),
+    );
+  addListingFlags(events)
     .addHelpText('after', HELP)
-    .action((flags: EventFlags) => host.run((context) => events(context, flags)));
+    .action((flags: EventFlags) => host.run((context) => showEvents(context, flags)));
 }
 
 const HELP = `
---follow outlives restarts of the daemon: it goes on after the last event that it saw.
+Steps of progress are left out unless --progress, --type or --all asks for them. --follow outlives
+restarts of the daemon: it goes on after the last event that it saw.
 
 Examples:
-  runwatch events --run run-1
-  runwatch events --latest --limit 20
-  runwatch events --follow --type run.failed
+  runwatch events --since 1h
+  runwatch events --run 6f1c9a52 --all
+  runwatch events --type run.failed,run.stopped --workflow invoices
   runwatch events --follow --json | jq -r '[.type, .data.run_id] | @tsv'`;
 
-async function events(context: CliContext, flags: EventFlags): Promise<number> {
-  if (flags.follow === true && flags.limit !== undefined) {
-    throw usageError('--limit is of no use with --follow, which ends with Ctrl-C');
-  }
+async function showEvents(context: CliContext, flags: EventFlags): Promise<number> {
+  if (flags.follow === true) refuseWithFollow(flags);
   const client = connect(context, flags);
+  const resolver = { client, context };
+  const filters: Query = {
+    run_id: flags.run === undefined ? undefined : await resolveRun(flags.run, resolver),
+    type: flags.type,
+    workflow_id: await workflowIds(flags.workflow, client),
+  };
+  const after = await resolveAfter(flags.after, resolver);
   return flags.follow === true
-    ? follow(client, context, flags)
-    : listEvents(client, context, flags);
+    ? follow(client, context, { flags, filters, after })
+    : listEvents(client, context, { flags, filters, after });
+}
+
+function refuseWithFollow({ limit, since, until, order, workflow }: EventFlags): void {
+  const given = { '--limit': limit, '--since': since, '--until': until, '--order': order };
+  for (const [flag, value] of Object.entries({ ...given, '--workflow': workflow })) {
+    if (value === undefined) continue;
+    throw usageError(`${flag} is of no use with --follow, which prints what comes until Ctrl-C`);
+  }
+}
+
+/** The id of an event, perhaps typed in part; a cursor stays as it is. */
+async function resolveAfter(
+  after: string | undefined,
+  resolver: Parameters<typeof resolveId>[2],
+): Promise<string | undefined> {
+  return after?.startsWith('evt_') === true ? resolveId(after, 'event', resolver) : after;
+}
+
+interface Asked {
+  flags: EventFlags;
+  filters: Query;
+  after: string | undefined;
+}
+
+function wantsProgress({ type, progress, all }: EventFlags): boolean {
+  return type !== undefined || progress === true || all === true;
 }
 
 async function listEvents(
   client: DaemonClient,
   context: CliContext,
-  flags: EventFlags,
+  { flags, filters, after }: Asked,
 ): Promise<number> {
-  const filters = { run_id: flags.run, type: flags.type, after: flags.after };
+  const asked = { ...filters, ...timeQuery(flags, context.now()), after };
+  const order = flags.order ?? (after === undefined ? 'newest' : 'oldest');
+  const query = {
+    ...asked,
+    order,
+  };
   const page = await collectPages(
     ({ limit, cursor }) =>
-      client.listEvents({
-        ...filters,
-        ...(cursor !== undefined && { after: cursor }),
-        limit,
-        ...(flags.latest === true && { order: 'newest' }),
-      }),
-    flags.limit ?? DEFAULT_LIMIT,
+      client.listEvents({ ...query, limit, ...(cursor !== undefined && { after: cursor }) }),
+    limitOf(flags),
   );
   const { stdout, stderr } = context.io;
   if (flags.json === true) {
     writeJson(stdout, page);
     return EXIT.ok;
   }
-  // People read down to the latest, whichever end the listing began at.
-  const data = flags.latest === true ? page.data.toReversed() : page.data;
-  const any = (query: Query) => client.listEvents(query);
+  const any = (some: Query) => client.listEvents(some);
   const nothing = { what: 'event', none: 'No events.', list: any };
-  if (data.length > 0) stdout.write(renderEvents(data, context));
-  else note(stderr, await whyNothing({ ...nothing, filters }));
-  if (page.next_cursor !== null && flags.latest !== true) {
-    note(stderr, `There are more; they come with --after ${plain(page.next_cursor)}`);
-  }
+  const shown = page.data.filter((event) => isShown(event, flags));
+  if (shown.length === 0) note(stderr, await whyNothing({ ...nothing, filters: asked }));
+  else stdout.write(renderEvents(shown, { ...context, output: widened(stdout, flags.wide) }));
+  const more = moreText(page, 'event', 'events');
+  if (more === null) return EXIT.ok;
+  note(
+    stderr,
+    order === 'newest' ? more : `${more} They come with --after ${plain(page.next_cursor ?? '')}`,
+  );
   return EXIT.ok;
 }
 
@@ -98,20 +147,25 @@ const CONNECTION = {
 async function follow(
   client: DaemonClient,
   context: CliContext,
-  flags: EventFlags,
+  { flags, filters, after }: Asked,
 ): Promise<number> {
   const { stdout, stderr } = context.io;
   const stream = followEvents({
     client,
-    query: { run_id: flags.run, type: flags.type },
-    after: flags.after ?? null,
+    query: filters,
+    after: after ?? null,
     signal: context.signal,
     random: context.random,
     onConnection: (state) => note(stderr, CONNECTION[state]),
   });
   for await (const event of stream) {
+    if (!isShown(event, flags)) continue;
     if (flags.json === true) writeJsonLine(stdout, event);
     else stdout.write(`${eventLine(event, context.io.stdout)}\n`);
   }
   return EXIT.ok;
+}
+
+function isShown({ type }: EventView, flags: EventFlags): boolean {
+  return type !== 'run.progress' || wantsProgress(flags);
 }

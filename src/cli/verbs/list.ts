@@ -1,29 +1,43 @@
-import { percentText } from '../../core/run/snapshot.ts';
-import { WATCH_STATES } from '../../core/watch/watch.ts';
-import type { CliContext } from '../context.ts';
-import { EXIT } from '../exit.ts';
-import { noteOverdue } from '../overdue.ts';
-import { knownStatuses, positiveInteger, watchStates } from '../options.ts';
+import { Option } from 'commander';
+import type { DaemonClient } from '../../client/client.ts';
 import { collectPages } from '../../client/client.ts';
 import type { Query } from '../../client/transport.ts';
-import { paint, relative, roughly, upcoming } from '../render/text.ts';
-import { renderTable, type Column } from '../render/table.ts';
+import type { PageView, WatchView } from '../../client/types.ts';
+import { WATCH_STATES } from '../../core/watch/watch.ts';
+import { widened, type CliContext } from '../context.ts';
+import { EXIT, usageError } from '../exit.ts';
+import {
+  addListingFlags,
+  addMetaFlag,
+  addTimeFlags,
+  limitOf,
+  metaQuery,
+  timeQuery,
+  type ListingFlags,
+  type Meta,
+  type TimeFlags,
+} from '../filters.ts';
+import { liveTable } from '../live.ts';
+import { knownStatuses, watchStates } from '../options.ts';
+import { noteOverdue } from '../overdue.ts';
+import { renderWatches } from '../render/watches.ts';
+import { moreText } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost, whyNothing } from '../verb.ts';
-import type { WatchView } from '../../client/types.ts';
+import { workflowIds } from '../workflows.ts';
 
-interface ListFlags extends DaemonFlags {
+interface ListFlags extends DaemonFlags, ListingFlags, TimeFlags {
   state?: string;
   status?: string;
   source?: string;
   workflow?: string;
-  limit: number;
-  all?: boolean;
-  json?: boolean;
+  meta?: Meta;
+  order?: string;
+  watch?: boolean;
 }
 
 export function addListVerb(host: VerbHost): void {
-  daemonCommand(host, 'list', 'read')
+  const list = daemonCommand(host, 'list', 'read')
     .description('list watches, the newest first')
     .option(
       '--state <state>',
@@ -32,28 +46,39 @@ export function addListVerb(host: VerbHost): void {
     )
     .option('--status <status>', 'of the run, such as running; several by comma', knownStatuses)
     .option('--source <name>', 'the source that the runs belong to')
-    .option('--workflow <id>', 'the workflow that the runs belong to')
-    .option('--limit <n>', 'how many at most', positiveInteger, 50)
-    .option('--all', 'all of them')
-    .option('--json', "print the API's answer")
+    .option('--workflow <name>', 'the name or id of the workflow; several by comma');
+  addMetaFlag(list);
+  addTimeFlags(list, 'status last changed');
+  list.addOption(
+    new Option(
+      '--order <order>',
+      'newest first by which time (default: registered, with --since changed)',
+    ).choices(['registered', 'changed']),
+  );
+  addListingFlags(list)
+    .option('--watch', 'show it anew every two seconds, until Ctrl-C')
     .addHelpText('after', HELP)
-    .action((flags: ListFlags) => host.run((context) => list(context, flags)));
+    .action((flags: ListFlags) => host.run((context) => listWatches(context, flags)));
 }
 
 const HELP = `
 Examples:
   runwatch list
-  runwatch list --state active --status awaiting_human_feedback
+  runwatch list --status failed,stopped --since 1h
+  runwatch list --workflow invoices --meta team=ml --watch
   runwatch list --all --json | jq -r '.data[].run_id'`;
 
-async function list(context: CliContext, flags: ListFlags): Promise<number> {
+async function listWatches(context: CliContext, flags: ListFlags): Promise<number> {
+  if (flags.watch === true && flags.json === true) {
+    throw usageError('--watch is for people; `runwatch events --follow --json` is for programs');
+  }
   const client = connect(context, flags);
-  const { state, status, source, workflow } = flags;
-  const filters = { state, status, source, workflow_id: workflow };
-  const page = await collectPages(
-    (paging) => client.listWatches({ ...filters, ...paging }),
-    flags.all === true ? Infinity : flags.limit,
-  );
+  const filters = await filtersOf(client, context, flags);
+  const read = () => readWatches(client, filters, limitOf(flags));
+  if (flags.watch === true) {
+    return liveTable(context, async () => renderPage(await read(), context, flags));
+  }
+  const page = await read();
   const { stdout, stderr } = context.io;
   if (flags.json === true) {
     writeJson(stdout, page);
@@ -65,45 +90,44 @@ async function list(context: CliContext, flags: ListFlags): Promise<number> {
     note(stderr, await whyNothing({ what: 'watch', none, filters, list: any }));
     return EXIT.ok;
   }
-  stdout.write(renderTable(page.data, columnsFor(page.data, context), stdout));
-  if (page.next_cursor !== null) {
-    note(stderr, 'There are more; --limit or --all shows them.');
-  }
+  stdout.write(renderWatches(page.data, { ...context, output: widened(stdout, flags.wide) }));
+  const more = moreText(page, 'watch', 'watches');
+  if (more !== null) note(stderr, more);
   await noteOverdue(context, client);
   return EXIT.ok;
 }
 
-function columnsFor(watches: readonly WatchView[], context: CliContext): Column<WatchView>[] {
-  const now = context.now();
-  const { colors } = context.io.stdout;
-  const severalSources = new Set(watches.map(({ source }) => source)).size > 1;
-  const columns: Column<WatchView>[] = [
-    { head: 'RUN', value: (watch) => watch.run_id },
-    {
-      head: 'STATUS',
-      value: (watch) => watch.run?.status ?? '-',
-      paint: (text, watch) => paint(text, watch.run?.status ?? '', colors),
-    },
-    {
-      head: 'PROGRESS',
-      value: (watch) => percentText(watch.run?.progress),
-      align: 'right',
-    },
-    {
-      head: 'STATE',
-      value: (watch) => (watch.error === null ? watch.state : `${watch.state}!`),
-      paint: (text, watch) =>
-        watch.error === null ? paint(text, watch.state, colors) : colors.red(text),
-    },
-    {
-      head: 'AGE',
-      value: (watch) => roughly(now - Date.parse(watch.registered_at)),
-      align: 'right',
-    },
-    { head: 'LAST POLL', value: (watch) => relative(watch.last_polled_at, now) },
-    { head: 'NEXT POLL', value: (watch) => upcoming(watch.next_poll_at, now) },
-    { head: 'NOTIFIES', value: (watch) => String(watch.subscriptions.length), align: 'right' },
-  ];
-  if (!severalSources) return columns;
-  return [...columns.slice(0, 1), { head: 'SOURCE', value: (w) => w.source }, ...columns.slice(1)];
+async function filtersOf(
+  client: DaemonClient,
+  context: CliContext,
+  flags: ListFlags,
+): Promise<Query> {
+  const { state, status, source, workflow, meta, order } = flags;
+  const times = timeQuery(flags, context.now());
+  const isBounded = times.since !== undefined || times.until !== undefined;
+  return {
+    state,
+    status,
+    source,
+    workflow_id: await workflowIds(workflow, client),
+    ...metaQuery(meta),
+    ...times,
+    order: order ?? (isBounded ? 'changed' : undefined),
+  };
+}
+
+function readWatches(
+  client: DaemonClient,
+  filters: Query,
+  limit: number,
+): Promise<PageView<WatchView>> {
+  return collectPages((paging) => client.listWatches({ ...filters, ...paging }), limit);
+}
+
+/** A page as it is shown anew again and again. */
+function renderPage(page: PageView<WatchView>, context: CliContext, flags: ListFlags): string {
+  if (page.data.length === 0) return 'Nothing matches now.\n';
+  const output = widened(context.io.stdout, flags.wide);
+  const more = moreText(page, 'watch', 'watches');
+  return `${renderWatches(page.data, { ...context, output })}${more === null ? '' : `${more}\n`}`;
 }

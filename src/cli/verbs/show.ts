@@ -1,18 +1,20 @@
 import { RunwatchError } from '../../core/errors.ts';
 import { percentText } from '../../core/run/snapshot.ts';
-import type { CliContext } from '../context.ts';
+import { widened, type CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
+import { wideFlag } from '../filters.ts';
 import { renderDeliveries } from '../render/deliveries.ts';
 import { renderEvents } from '../render/events.ts';
 import { paint, exactly, plain } from '../render/text.ts';
 import { renderFields } from '../render/table.ts';
 import { note, writeJson } from '../report.ts';
-import { readGoodRunIds } from '../run-ids.ts';
+import { readRunId, resolveRun } from '../resolve.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
 import type { WatchView } from '../../client/types.ts';
 
 interface ShowFlags extends DaemonFlags {
   source?: string;
+  wide?: boolean;
   json?: boolean;
 }
 
@@ -22,6 +24,7 @@ export function addShowVerb(host: VerbHost): void {
   daemonCommand(host, 'show <run-id>', 'read')
     .description('show a watch with its latest events and deliveries')
     .option('--source <name>', 'the source that the run belongs to')
+    .addOption(wideFlag())
     .option('--json', "print the API's answer: the watch alone")
     .addHelpText('after', HELP)
     .action((id: string, flags: ShowFlags) => host.run((context) => show(context, id, flags)));
@@ -31,12 +34,14 @@ const HELP = `
 Exits 1 when the run is not watched.
 
 Examples:
-  runwatch show run-1
-  runwatch show run-1 --json | jq .run.status`;
+  runwatch show 6f1c9a52
+  runwatch show https://app.noxus.ai/.../6f1c9a52-5b1e-4a55-9d3c-0c5f0a1b2c3d
+  runwatch show 6f1c9a52 --json | jq .run.status`;
 
 async function show(context: CliContext, id: string, flags: ShowFlags): Promise<number> {
-  const [runId = id] = await readGoodRunIds([id], undefined, context.io);
+  const given = readRunId(id);
   const client = connect(context, flags);
+  const runId = await resolveRun(given, { client, context });
   const watch = await client.getWatch({ runId, source: flags.source });
   if (watch === null) {
     throw new RunwatchError(`run ${runId} is not watched`, { code: 'watch_not_found' });
@@ -50,13 +55,14 @@ async function show(context: CliContext, id: string, flags: ShowFlags): Promise<
     client.listEvents({ run_id: runId, limit: SHOWN, order: 'newest' }),
     client.listDeliveries({ run_id: runId, limit: SHOWN }),
   ]);
+  const place = { ...context, output: widened(stdout, flags.wide) };
   stdout.write(renderFields(fieldsOf(watch, context), stdout));
   stdout.write(`\n${stdout.colors.bold('Events')}\n`);
   if (events.data.length === 0) note(stderr, 'none yet');
-  else stdout.write(renderEvents(events.data.toReversed(), context));
+  else stdout.write(renderEvents(events.data, place));
   stdout.write(`\n${stdout.colors.bold('Deliveries')}\n`);
   if (deliveries.data.length === 0) note(stderr, 'none yet');
-  else stdout.write(renderDeliveries(deliveries.data, context));
+  else stdout.write(renderDeliveries(deliveries.data, place));
   return EXIT.ok;
 }
 

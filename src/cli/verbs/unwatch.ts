@@ -6,14 +6,16 @@ import {
   mapConcurrently,
 } from '../verb.ts';
 import type { CliContext } from '../context.ts';
-import { EXIT } from '../exit.ts';
+import { EXIT, usageError } from '../exit.ts';
 import { plain } from '../render/text.ts';
+import { resolveRuns } from '../resolve.ts';
 import { readGoodRunIds } from '../run-ids.ts';
 import { MAX_SOCKETS } from '../../client/transport.ts';
 
 interface UnwatchFlags extends DaemonFlags {
   source?: string;
   endpoint?: string;
+  purge?: boolean;
   file?: string;
 }
 
@@ -22,6 +24,7 @@ export function addUnwatchVerb(host: VerbHost): void {
     .description('stop watching runs')
     .option('--source <name>', 'the source that the runs belong to')
     .option('--endpoint <name>', 'end only this subscription: an endpoint, or the URL of a webhook')
+    .option('--purge', 'also erase their records, events and deliveries (needs the scope admin)')
     .option('--file <path>', 'read run ids from a file, one on a line; - is standard input')
     .addHelpText('after', HELP)
     .action((ids: string[], flags: UnwatchFlags) =>
@@ -30,23 +33,30 @@ export function addUnwatchVerb(host: VerbHost): void {
 }
 
 const HELP = `
-The runs themselves go on; they notify no endpoint any more.
+The runs themselves go on; they notify no endpoint any more. What is known of them is kept until
+\`watches.retention\` ends; --purge erases it now, also of runs that have ended.
 Exits 1 when one of the runs is not watched.
 
 Examples:
   runwatch unwatch run-1 run-2
+  runwatch unwatch run-1 --purge
   runwatch unwatch --file ids.txt --source staging
   runwatch unwatch run-1 --endpoint old-ops`;
 
 async function unwatch(context: CliContext, args: string[], flags: UnwatchFlags): Promise<number> {
-  const ids = await readGoodRunIds(args, flags.file, context.io);
+  const { endpoint, source, purge } = flags;
+  if (purge === true && endpoint !== undefined) {
+    throw usageError('--purge erases all of a watch, --endpoint ends one subscription: give one');
+  }
+  const given = await readGoodRunIds(args, flags.file, context.io);
   const client = connect(context, flags);
+  const ids = await resolveRuns(given, { client, context });
   const { stdout, stderr } = context.io;
+  const done = purge === true ? 'purged' : 'no longer watched';
   const found = await mapConcurrently(ids, MAX_SOCKETS, async (runId) => {
-    const { source, endpoint } = flags;
-    const wasWatched = await client.unwatch({ runId, source }, endpoint);
+    const wasWatched = await client.unwatch({ runId, source }, { endpoint, purge });
     const to = endpoint === undefined ? '' : ` for ${plain(endpoint)}`;
-    if (wasWatched) stdout.write(`no longer watched ${runId}${to}\n`);
+    if (wasWatched) stdout.write(`${done} ${runId}${to}\n`);
     else stderr.write(`${stderr.colors.red('error:')} ${runId}: is not watched${to}\n`);
     return wasWatched;
   });

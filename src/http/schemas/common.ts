@@ -39,7 +39,7 @@ export const source = name.meta({
 const LIMIT_HINT = `expected a whole number from 1 to ${MAX_LIMIT}`;
 
 /** Decimal digits only: what else JavaScript takes for a number is a slip here. */
-function readDigits(text: unknown): unknown {
+export function readDigits(text: unknown): unknown {
   return typeof text === 'string' && /^\d{1,9}$/.test(text) ? Number(text) : text;
 }
 

@@ -1,0 +1,85 @@
+import type { DaemonClient, LookupKind } from '../client/client.ts';
+import { RunwatchError } from '../core/errors.ts';
+import type { CliContext } from './context.ts';
+import { usageError } from './exit.ts';
+import { plain } from './render/text.ts';
+import { note } from './report.ts';
+import { findRunId } from './run-ids.ts';
+
+/*
+ * What users type for an id: all of it, its beginning where only one begins so, or a run's URL.
+ */
+
+/** Most candidates that are listed for a beginning that several ids have. */
+const MOST_SHOWN = 10;
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** The beginning of a UUID, long enough to be meant as one. */
+const UUID_BEGINNING = /^[0-9a-f]{4,8}$|^[0-9a-f]{8}-[0-9a-f-]{0,27}$/i;
+
+interface Resolver {
+  client: Pick<DaemonClient, 'lookup'>;
+  context: Pick<CliContext, 'io'>;
+}
+
+/** The id of the run that a text names, by its id, its beginning, or its URL. */
+export async function resolveRun(text: string, resolver: Resolver): Promise<string> {
+  return resolveId(readRunId(text), 'run', resolver);
+}
+
+/**
+ * The same for a verb that also takes runs which the daemon does not know yet: only what looks like
+ * the beginning of a UUID is completed, so that no other run is taken for a new one.
+ */
+export async function resolveKnownRun(runId: string, resolver: Resolver): Promise<string> {
+  return UUID_BEGINNING.test(runId) ? resolveId(runId, 'run', resolver) : runId;
+}
+
+/** Most ids that are looked up one by one: more come from a program, which knows them whole. */
+const MOST_LOOKED_UP = 20;
+
+/** {@link resolveRun} for ids of the right form, without repeats. */
+export async function resolveRuns(ids: readonly string[], resolver: Resolver): Promise<string[]> {
+  if (ids.length > MOST_LOOKED_UP) return [...ids];
+  return [...new Set(await Promise.all(ids.map((id) => resolveId(id, 'run', resolver))))];
+}
+
+/** The id that a run has by its form alone. Throws a usage error. */
+export function readRunId(text: string): string {
+  const id = findRunId(text);
+  if (id === null) throw usageError(`"${plain(text.slice(0, 140))}" is not a run id`);
+  return id;
+}
+
+/**
+ * The whole id of what begins so; the text itself where nothing does, or the daemon cannot say.
+ * @throws RunwatchError `ambiguous_id` that lists the candidates
+ */
+export async function resolveId(
+  text: string,
+  kind: LookupKind,
+  { client, context }: Resolver,
+): Promise<string> {
+  const given = text.trim();
+  if (kind === 'run' && UUID.test(given)) return given;
+  const { data, isMore } = await client.lookup({ kind, prefix: given, limit: MOST_SHOWN });
+  const ids = [...new Set(data.map(({ id }) => id))];
+  const [only] = ids;
+  if (only === undefined || ids.includes(given)) return given;
+  if (ids.length > 1) throw ambiguous(given, kind, { ids, isMore });
+  note(context.io.stderr, `${plain(given)} is ${kind} ${plain(only)}`);
+  return only;
+}
+
+function ambiguous(
+  text: string,
+  kind: string,
+  { ids, isMore }: { ids: string[]; isMore: boolean },
+): RunwatchError {
+  const lines = [...ids.map(plain), ...(isMore ? ['and others'] : [])];
+  return new RunwatchError(
+    `several ids of ${kind === 'delivery' ? 'deliveries' : `${kind}s`} begin with "${plain(text)}": type more of it\n  - ${lines.join('\n  - ')}`,
+    { code: 'ambiguous_id' },
+  );
+}

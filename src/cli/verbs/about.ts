@@ -1,0 +1,68 @@
+import { Argument, type Command } from 'commander';
+import { EXIT } from '../exit.ts';
+import { completionScript, SHELLS, type Shell } from '../completion.ts';
+import { plain } from '../render/text.ts';
+import type { VerbHost } from '../verb.ts';
+
+/* Verbs about the command line itself. */
+
+export function addVersionVerb({ program, run }: VerbHost, version: string): void {
+  program
+    .command('version')
+    .description('print the version')
+    .addHelpText('after', '\nExamples:\n  runwatch version')
+    .action(() =>
+      run(async ({ io }) => {
+        io.stdout.write(`${version}\n`);
+        return EXIT.ok;
+      }),
+    );
+}
+
+export function addHelpVerb({ program }: VerbHost): void {
+  program
+    .command('help [verb...]')
+    .description('explain a verb')
+    .addHelpText('after', '\nExamples:\n  runwatch help watch\n  runwatch help endpoints rotate')
+    .action((words: string[]) => verbNamed(program, words).help());
+}
+
+/** The verb that words name, as in `endpoints test`; ends with a usage error where there is none. */
+function verbNamed(program: Command, words: readonly string[]): Command {
+  let at = program;
+  for (const word of words) {
+    const next = at.commands.find((one) => one.name() === word);
+    if (next === undefined) {
+      const names = at
+        .createHelp()
+        .visibleCommands(at)
+        .map((one) => one.name());
+      return at.error(`error: there is no verb "${plain(word)}"; verbs are ${names.join(', ')}`);
+    }
+    at = next;
+  }
+  return at;
+}
+
+const COMPLETION_HELP = `
+Verbs, flags and their values are part of the script; names of endpoints and sources and ids of active
+runs are asked from the daemon.
+
+Examples:
+  source <(runwatch completion bash)                              in ~/.bashrc
+  source <(runwatch completion zsh)                               in ~/.zshrc, after compinit
+  runwatch completion fish > ~/.config/fish/completions/runwatch.fish`;
+
+export function addCompletionVerb({ program, run }: VerbHost): void {
+  program
+    .command('completion')
+    .description('print a script that completes verbs, flags and names in a shell')
+    .addArgument(new Argument('<shell>', 'the shell').choices(SHELLS))
+    .addHelpText('after', COMPLETION_HELP)
+    .action((shell: Shell) =>
+      run(async ({ io }) => {
+        io.stdout.write(completionScript(shell, program));
+        return EXIT.ok;
+      }),
+    );
+}

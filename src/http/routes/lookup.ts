@@ -1,0 +1,37 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { canonicalRunId } from '../../core/run/snapshot.ts';
+import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
+import { lookupAnswer, lookupQuery } from '../schemas/lookup.ts';
+import type { LookupService } from '../services.ts';
+
+const schema = {
+  tags: ['Watches'],
+  operationId: 'lookup',
+  summary: 'Find ids by how they begin',
+  description:
+    'For people who type a part of an id. Runs are found among all watches, events and deliveries among the newest 5,000.',
+  querystring: lookupQuery,
+  response: {
+    200: jsonAnswer('What was found; perhaps nothing.', lookupAnswer),
+    ...COMMON_PROBLEMS,
+  },
+};
+
+/** Finding ids by their beginnings. */
+export const lookupRoutes: FastifyPluginAsyncZod<{ lookup: LookupService }> = async (
+  app,
+  { lookup },
+) => {
+  app.get('/lookup', { schema }, async ({ query }) => {
+    const { found, more } = await lookup.find({ ...query, prefix: canonicalPrefix(query) });
+    return { data: found, more };
+  });
+};
+
+/** UUIDs are kept in lower case, and so are their beginnings. */
+function canonicalPrefix({ kind, prefix }: { kind: string; prefix: string }): string {
+  if (kind !== 'run') return prefix;
+  return /^[0-9a-f]{8}(-[0-9a-f-]*)?$/i.test(prefix)
+    ? prefix.toLowerCase()
+    : canonicalRunId(prefix);
+}

@@ -1,0 +1,96 @@
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { sampleDelivery, sampleWatch } from '../support/api-samples.ts';
+import { runCli } from '../support/cli-harness.ts';
+import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
+
+const UUID = '6f1c9a52-5b1e-4a55-9d3c-0c5f0a1b2c3d';
+
+let daemon: FakeDaemon;
+
+beforeEach(async () => {
+  daemon = await startFakeDaemon();
+  daemon.on(`GET /v1/watches/${UUID}`, { status: 200, body: sampleWatch({ run_id: UUID }) });
+  daemon.on('GET /v1/events', { status: 200, body: { data: [], next_cursor: null } });
+  daemon.on('GET /v1/deliveries', { status: 200, body: { data: [], next_cursor: null } });
+});
+afterEach(() => daemon.close());
+
+const cli = (...args: string[]) => runCli(args, { env: { RUNWATCH_URL: daemon.url } });
+
+function found(kind: string, ...ids: string[]) {
+  const data = ids.map((id) => ({ kind, id }));
+  return { status: 200, body: { data, more: false } };
+}
+
+const paths = () => daemon.requests.map(({ method, path }) => `${method} ${path}`);
+
+test('the beginning of an id that one run alone has names this run', async () => {
+  daemon.on('GET /v1/lookup', found('run', UUID));
+  const { stdout, stderr, exitCode } = await cli('show', '6f1c');
+  expect({ exitCode, stderr: stderr.split('\n')[0] }).toEqual({
+    exitCode: 0,
+    stderr: `6f1c is run ${UUID}`,
+  });
+  expect(stdout).toContain(UUID);
+  expect(Object.fromEntries(daemon.requests[0]!.query)).toEqual({
+    kind: 'run',
+    prefix: '6f1c',
+    limit: '10',
+  });
+});
+
+test('a beginning that several runs have is an error that lists them', async () => {
+  daemon.on('GET /v1/lookup', found('run', UUID, '6f1c0000-5b1e-4a55-9d3c-0c5f0a1b2c3d'));
+  const { stderr, exitCode } = await cli('unwatch', '6f1c');
+  expect(exitCode).toBe(2);
+  expect(stderr).toContain(`several ids of runs begin with "6f1c"`);
+  expect(stderr).toContain(`  - ${UUID}\n`);
+  expect(paths()).toEqual(['GET /v1/lookup']);
+});
+
+test('a whole UUID and the URL of a run need no lookup', async () => {
+  await cli('show', UUID.toUpperCase());
+  await cli('show', `https://app.noxus.ai/acme/3f0c6f0e-5d0a-4a57-9f1e-0f0f2a6b8c11/${UUID}`);
+  expect(paths().filter((path) => path === `GET /v1/watches/${UUID}`)).toHaveLength(2);
+  expect(paths()).not.toContain('GET /v1/lookup');
+});
+
+test('an id that equals one of those found is meant by itself', async () => {
+  daemon.on('GET /v1/lookup', found('run', 'run-1', 'run-10'));
+  daemon.on('DELETE /v1/watches/run-1', { status: 204 });
+  expect(await cli('unwatch', 'run-1')).toMatchObject({
+    exitCode: 0,
+    stdout: 'no longer watched run-1\n',
+  });
+});
+
+test('a daemon without lookup, or one that forbids it, takes the id as it was typed', async () => {
+  daemon.on('DELETE /v1/watches/run-1', { status: 204 });
+  expect(await cli('unwatch', 'run-1')).toMatchObject({ exitCode: 0 });
+  daemon.on('GET /v1/lookup', problem(403, 'forbidden', 'no'));
+  expect(await cli('unwatch', 'run-1')).toMatchObject({ exitCode: 0 });
+});
+
+test('deliveries takes the beginning of a delivery, and --event that of an event', async () => {
+  daemon.on('GET /v1/lookup', ({ query }) =>
+    query.get('kind') === 'event' ? found('event', 'evt_failed_x') : found('delivery', 'dlv_1'),
+  );
+  daemon.on('GET /v1/deliveries/dlv_1', {
+    status: 200,
+    body: { ...sampleDelivery(), attempts: [] },
+  });
+  expect(await cli('deliveries', 'dlv_')).toMatchObject({ exitCode: 0 });
+  await cli('deliveries', '--event', 'evt_f');
+  expect(daemon.requests.at(-2)?.query.get('event_id')).toBe('evt_failed_x');
+});
+
+test('--run takes the URL of a run', async () => {
+  await cli('events', '--run', `https://app.noxus.ai/runs/${UUID}`);
+  expect(daemon.requests[0]?.query.get('run_id')).toBe(UUID);
+});
+
+test('unwatch --purge asks the daemon to erase what it knows', async () => {
+  daemon.on(`DELETE /v1/watches/${UUID}`, { status: 204 });
+  expect(await cli('unwatch', UUID, '--purge')).toMatchObject({ stdout: `purged ${UUID}\n` });
+  expect(daemon.requests[0]?.query.get('purge')).toBe('true');
+});

@@ -1,0 +1,31 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { lookupAnswer } from '../../src/http/schemas/lookup.ts';
+import { startServer, type TestServer } from '../support/http-server.ts';
+
+let server: TestServer;
+const asked: unknown[] = [];
+
+beforeAll(async () => {
+  server = await startServer();
+  server.services.lookup.find = async (request) => {
+    asked.push(request);
+    return { found: [{ kind: 'run', id: '5b0f', source: 'default' }], more: true };
+  };
+});
+afterAll(() => server.close());
+
+test('lookup answers what was found, and takes the beginning of a UUID in any case', async () => {
+  const response = await server.fetch('/v1/lookup?kind=run&prefix=5B0F2F5E-8C&limit=3');
+  expect(lookupAnswer.strict().parse(await response.json())).toEqual({
+    data: [{ kind: 'run', id: '5b0f', source: 'default' }],
+    more: true,
+  });
+  expect(asked).toEqual([{ kind: 'run', prefix: '5b0f2f5e-8c', limit: 3 }]);
+});
+
+test.each(['kind=run', 'kind=watch&prefix=a', 'kind=run&prefix=', 'kind=run&prefix=a&limit=51'])(
+  'lookup refuses %s by 422',
+  async (query) => {
+    expect((await server.fetch(`/v1/lookup?${query}`)).status).toBe(422);
+  },
+);
