@@ -166,7 +166,7 @@ describe('runwatch watch', () => {
     });
     const result = await cli(['watch', '-'], ids);
     expect(result.exitCode).toBe(1);
-    expect(result.stderr).toContain('Only the first 1000 of 1001 runs were sent');
+    expect(result.stderr).toContain('Only the first 1,000 of 1,001 runs were sent');
   });
 
   test('watch --json prints the answers of all batches together', async () => {
@@ -220,13 +220,14 @@ describe('runwatch unwatch', () => {
       stdout: 'no longer watched run-1\n',
       stderr: 'error: run-2: is not watched\n',
     });
-    expect(daemon.requests.every(({ query }) => query.get('source') === 'eu')).toBe(true);
+    const ended = daemon.requests.filter(({ method }) => method === 'DELETE');
+    expect(ended.every(({ query }) => query.get('source') === 'eu')).toBe(true);
   });
 
   test('unwatch --endpoint ends only that subscription', async () => {
     daemon.on('DELETE /v1/watches/run-1', { status: 204 });
     const result = await cli(['unwatch', 'run-1', '--endpoint', 'old-ops']);
     expect(result).toMatchObject({ exitCode: 0, stdout: 'no longer watched run-1 for old-ops\n' });
-    expect(daemon.requests[0]?.query.get('endpoint')).toBe('old-ops');
+    expect(daemon.requests.at(-1)?.query.get('endpoint')).toBe('old-ops');
   });
 });

@@ -8,7 +8,7 @@ import { PROFILES } from '../../core/watch/watch.ts';
 import type { CliContext, Output } from '../context.ts';
 import { EXIT, usageError } from '../exit.ts';
 import { collect, collectPair, collectPattern, durationText } from '../options.ts';
-import { plain, count } from '../render/text.ts';
+import { plain, count, number } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { badRunIds, readRunIds } from '../run-ids.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
@@ -226,7 +226,7 @@ function isRefused(result: BatchResult | undefined): boolean {
 
 function partial(error: unknown, done: number, all: number): RunwatchError {
   return new RunwatchError(
-    `${messageOf(error)}\nOnly the first ${done} of ${count(all, 'run')} were sent; the same command again is harmless.`,
+    `${messageOf(error)}\nOnly the first ${number(done)} of ${count(all, 'run')} were sent; the same command again is harmless.`,
     { code: error instanceof RunwatchError ? error.code : 'internal', cause: error },
   );
 }
