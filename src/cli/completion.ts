@@ -57,9 +57,7 @@ function verbsOf(command: Command, path: string): Verb[] {
       .map((option) => flagOf(option, path)),
     args: argumentsOf(command, path),
   };
-  const below = command.commands.filter((one) => one.name() !== 'help');
-  const inner = children.filter((one) => below.includes(one));
-  return [verb, ...inner.flatMap((one) => verbsOf(one, `${path} ${one.name()}`.trim()))];
+  return [verb, ...children.flatMap((one) => verbsOf(one, `${path} ${one.name()}`.trim()))];
 }
 
 function flagOf(option: Option, path: string): Flag {
@@ -123,10 +121,12 @@ function nameCommand(of: NameKind): string {
 
 function bashScript(verbs: readonly Verb[]): string {
   const values = verbs.flatMap(({ path, flags }) =>
-    flags.flatMap(({ names, value }) =>
-      value === null ? [] : [[names.map((name) => quote(`${path} ${name}`)).join('|'), value]],
-    ),
-  ) as [string, Words][];
+    flags.flatMap(({ names, value }) => {
+      if (value === null) return [];
+      const pattern = names.map((name) => quote(`${path} ${name}`)).join('|');
+      return [`    ${pattern}) ${bashValue(value)}; return ;;`];
+    }),
+  );
   return `# Completes runwatch in bash; load it by: source <(runwatch completion bash)
 _runwatch() {
   local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD-1]} verb='' words='' i
@@ -138,7 +138,7 @@ _runwatch() {
     esac
   done
   case "$verb $prev" in
-${values.map(([pattern, value]) => `    ${pattern}) ${bashValue(value)}; return ;;`).join('\n')}
+${values.join('\n')}
   esac
   case "$verb" in
 ${verbs.map((verb) => `    ${quote(verb.path)}) words=${bashWords(verb)} ;;`).join('\n')}
