@@ -28,14 +28,6 @@ export async function resolveRun(text: string, resolver: Resolver): Promise<stri
   return resolveId(readRunId(text), 'run', resolver);
 }
 
-/**
- * The same for a verb that also takes runs which the daemon does not know yet: only what looks like
- * the beginning of a UUID is completed, so that no other run is taken for a new one.
- */
-export async function resolveKnownRun(runId: string, resolver: Resolver): Promise<string> {
-  return UUID_BEGINNING.test(runId) ? resolveId(runId, 'run', resolver) : runId;
-}
-
 /** Most ids that are looked up one by one: more come from a program, which knows them whole. */
 const MOST_LOOKED_UP = 20;
 
@@ -43,6 +35,22 @@ const MOST_LOOKED_UP = 20;
 export async function resolveRuns(ids: readonly string[], resolver: Resolver): Promise<string[]> {
   if (ids.length > MOST_LOOKED_UP) return [...ids];
   return [...new Set(await Promise.all(ids.map((id) => resolveId(id, 'run', resolver))))];
+}
+
+/**
+ * {@link resolveRuns} for a verb that also takes runs which the daemon does not know yet: only what looks
+ * like the beginning of a UUID is completed, so that no other run is taken for a new one.
+ */
+export async function resolveKnownRuns(
+  ids: readonly string[],
+  resolver: Resolver,
+): Promise<string[]> {
+  if (ids.length > MOST_LOOKED_UP) return [...ids];
+  const known = ids.map(async (id) => {
+    const [found = id] = UUID_BEGINNING.test(id) ? await resolveRuns([id], resolver) : [];
+    return found;
+  });
+  return [...new Set(await Promise.all(known))];
 }
 
 /** The id that a run has by its form alone. Throws a usage error. */

@@ -42,9 +42,9 @@ describe('runwatch list', () => {
     expect(exitCode).toBe(0);
     expect(stdout).toBe(
       [
-        'RUN    STATUS   PROGRESS  STATE    AGE  NEXT POLL  LAST POLL  NOTIFIES',
-        'run-1  running       40%  active    5m  in 3s      2s ago            1',
-        'run-2  -               –  active!   5m  in 3s      -                 1',
+        'RUN    STATUS   PROGRESS  WORKFLOW  CHANGED  STATE    AGE  NEXT POLL  LAST POLL  NOTIFIES',
+        'run-1  running       40%  wf-1      4m ago   active    5m  in 3s      2s ago            1',
+        'run-2  -               –  -         4m ago   active!   5m  in 3s      -                 1',
         '',
       ].join('\n'),
     );
@@ -68,7 +68,7 @@ describe('runwatch list', () => {
     const text = stripVTControlCharacters(stdout);
     for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
     expect(text).toContain(id);
-    expect(text).toMatch(/\(--wide also shows last poll, notifies\)\n$/);
+    expect(text).toMatch(/\(--wide also shows .*last poll, notifies\)\n$/);
     const wide = stripVTControlCharacters((await cli(['list', '--wide'], 80)).stdout);
     expect(wide).toMatch(/LAST POLL +NOTIFIES\n/);
   });
@@ -90,6 +90,17 @@ describe('runwatch list', () => {
     daemon.on('GET /v1/watches', { status: 200, body });
     const { stderr } = await cli(['list', '--limit', '1']);
     expect(stderr).toBe('1 of more than 10,000 watches; --limit or --all shows more.\n');
+  });
+
+  test('list links an id to its run on a terminal, and names its workflow', async () => {
+    const run_url = 'https://app.noxus.ai/runs/run-1';
+    const acknowledged = { by: 'ana', comment: null, at: '2025-05-04T09:59:00.000Z', until: null };
+    const watch = sampleWatch({ run_url, workflow_name: 'invoices', acknowledged });
+    daemon.on('GET /v1/watches', page(watch));
+    expect((await cli(['list'], 200)).stdout).toContain(`\u001b]8;;${run_url}\u0007run-1`);
+    const plain = (await cli(['list'])).stdout;
+    expect(plain).toMatch(/ invoices +4m ago +active \(ack\) /);
+    expect(plain).not.toContain('\u001b');
   });
 
   test('list --watch shows the table anew in place, until Ctrl-C', async () => {

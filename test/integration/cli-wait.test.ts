@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { createDaemonClient } from '../../src/client/client.ts';
 import { createDaemonObserver } from '../../src/cli/wait/daemon-observer.ts';
@@ -65,6 +66,26 @@ describe('waiting by the daemon', () => {
       exitCode: 3,
       stdout: 'run-1 completed\nrun-2 stopped\nrun-3 completed\n',
     });
+  });
+
+  test('wait --any ends with the first run, and exits by it', async () => {
+    serve(sampleWatch({ run_id: 'run-1' }));
+    daemon.on('POST /v1/watches/run-1/poll', { status: 202 });
+    serve(settledWatch('run-2', 'stopped'));
+    expect(await wait('--any', 'run-1', 'run-2')).toMatchObject({
+      exitCode: 3,
+      stdout: 'run-2 stopped\n',
+    });
+  });
+
+  test('wait for more runs than fit a terminal shows one bar that counts them', async () => {
+    const ids = Array.from({ length: 20 }, (_, at) => `run-${at}`);
+    for (const id of ids) serve(settledWatch(id, id === 'run-7' ? 'failed' : 'completed'));
+    const { stderr, exitCode } = await runCli(['wait', ...ids], { env: env(), terminal: 100 });
+    expect(exitCode).toBe(1);
+    expect(stripVTControlCharacters(stderr)).toMatch(
+      /20\/20 19 completed, 1 failed|20\/20 .*1 failed/,
+    );
   });
 
   test('wait reads the watch at each event, and shows changes on stderr', async () => {

@@ -2,7 +2,7 @@ import { percentText } from '../../core/run/snapshot.ts';
 import type { Output } from '../context.ts';
 import type { EventView } from '../../client/types.ts';
 import { paint, plain, relative, roughly } from './text.ts';
-import { renderTable, type Column } from './table.ts';
+import { linked, renderTable, type Column } from './table.ts';
 
 interface Place {
   now: () => number;
@@ -19,7 +19,13 @@ export function renderEvents(events: readonly EventView[], { now, output }: Plac
       paint: (text, event) => paint(text, event.type, colors),
       keep: 'always',
     },
-    { head: 'RUN', value: (event) => event.data.run_id, keep: 'always' },
+    {
+      head: 'RUN',
+      value: (event) => event.data.run_id,
+      keep: 'always',
+      link: (event) => event.data.run_url,
+    },
+    ...workflowColumn(events),
     { head: 'WHAT', value: whatHappened },
     { head: 'DETECTED', value: (event) => event.data.detected_at, keep: 'whole' },
     { head: 'EVENT', value: (event) => event.id, keep: 'whole' },
@@ -27,11 +33,20 @@ export function renderEvents(events: readonly EventView[], { now, output }: Plac
   return renderTable(events, columns, output);
 }
 
+/** Only where a name is known: an id says little beside the run's. */
+function workflowColumn(events: readonly EventView[]): Column<EventView>[] {
+  const isNamed = events.some(({ data }) => data.workflow_name !== null);
+  return isNamed ? [{ head: 'WORKFLOW', value: ({ data }) => data.workflow_name ?? '-' }] : [];
+}
+
 /** One line of a log that grows. */
-export function eventLine(event: EventView, { colors }: Output): string {
+export function eventLine(event: EventView, output: Output): string {
+  const { colors } = output;
   const type = paint(plain(event.type).padEnd(27), event.type, colors);
   const time = colors.dim(plain(event.data.detected_at));
-  return `${time}  ${type}  ${plain(event.data.run_id)}  ${plain(whatHappened(event))}`.trimEnd();
+  const { run_id: runId, run_url: url, workflow_name: name } = event.data;
+  const run = `${linked(plain(runId), url, output)}${name === null ? '' : ` ${plain(name)}`}`;
+  return `${time}  ${type}  ${run}  ${plain(whatHappened(event))}`.trimEnd();
 }
 
 /** What the type leaves open: from where to where, how far, and why. */

@@ -12,7 +12,7 @@ interface Place {
 /** Watches as a table, the most telling columns first. */
 export function renderWatches(watches: readonly WatchView[], { now, output }: Place): string {
   const severalSources = new Set(watches.map(({ source }) => source)).size > 1;
-  const [run, ...others] = columnsFor(now(), output);
+  const [run, ...others] = columnsFor(watches, now(), output);
   const source: Column<WatchView> = { head: 'SOURCE', value: (watch) => watch.source };
   const columns = [
     ...(run === undefined ? [] : [run]),
@@ -22,9 +22,35 @@ export function renderWatches(watches: readonly WatchView[], { now, output }: Pl
   return renderTable(watches, columns, output);
 }
 
-function columnsFor(now: number, { colors }: Output): Column<WatchView>[] {
+/** Names may be cut, and ids may not. */
+function workflowColumn(watches: readonly WatchView[]): Column<WatchView>[] {
+  const isNamed = watches.some(({ workflow_name: name }) => name !== null);
   return [
-    { head: 'RUN', value: (watch) => watch.run_id, keep: 'always' },
+    {
+      head: 'WORKFLOW',
+      value: ({ workflow_name: name, run }) => name ?? run?.workflow_id ?? '-',
+      ...(!isNamed && { keep: 'whole' }),
+    },
+  ];
+}
+
+/** The state of the watch, with a mark where something is wrong or a user has taken it in hand. */
+function stateText({ state, error, acknowledged }: WatchView): string {
+  return `${state}${error === null ? '' : '!'}${acknowledged === null ? '' : ' (ack)'}`;
+}
+
+function columnsFor(
+  watches: readonly WatchView[],
+  now: number,
+  { colors }: Output,
+): Column<WatchView>[] {
+  return [
+    {
+      head: 'RUN',
+      value: (watch) => watch.run_id,
+      keep: 'always',
+      link: (watch) => watch.run_url,
+    },
     {
       head: 'STATUS',
       value: (watch) => watch.run?.status ?? '-',
@@ -35,9 +61,14 @@ function columnsFor(now: number, { colors }: Output): Column<WatchView>[] {
       value: (watch) => percentText(watch.run?.progress),
       align: 'right',
     },
+    ...workflowColumn(watches),
+    {
+      head: 'CHANGED',
+      value: (watch) => relative(watch.changed_at, now),
+    },
     {
       head: 'STATE',
-      value: (watch) => (watch.error === null ? watch.state : `${watch.state}!`),
+      value: stateText,
       paint: (text, watch) =>
         watch.error === null ? paint(text, watch.state, colors) : colors.red(text),
     },

@@ -5,8 +5,8 @@ import { EXIT } from '../exit.ts';
 import { wideFlag } from '../filters.ts';
 import { renderDeliveries } from '../render/deliveries.ts';
 import { renderEvents } from '../render/events.ts';
-import { paint, exactly, plain } from '../render/text.ts';
-import { renderFields } from '../render/table.ts';
+import { paint, exactly, plain, relative } from '../render/text.ts';
+import { linked, renderFields } from '../render/table.ts';
 import { note, writeJson } from '../report.ts';
 import { readRunId, resolveRun } from '../resolve.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
@@ -73,10 +73,11 @@ function fieldsOf(watch: WatchView, context: CliContext): Field[] {
   const { colors } = context.io.stdout;
   const metadata = Object.entries(watch.metadata).map(([key, value]) => plain(`${key}=${value}`));
   const fields: Field[] = [
-    ['run', colors.bold(plain(watch.run_id))],
+    ['run', linked(colors.bold(plain(watch.run_id)), watch.run_url, context.io.stdout)],
     ['source', plain(watch.source)],
     ['state', paint(plain(watch.state), watch.state, colors)],
     ...runFields(watch, context),
+    ...acknowledgedField(watch, now),
     ['metadata', metadata.join('\n') || '-'],
     ['notifies', watch.subscriptions.map(describeSubscription).join('\n') || '-'],
     ['events', String(watch.sequence)],
@@ -94,16 +95,25 @@ function fieldsOf(watch: WatchView, context: CliContext): Field[] {
   ];
 }
 
-function runFields({ run }: WatchView, context: CliContext): Field[] {
+function acknowledgedField({ acknowledged }: WatchView, now: number): Field[] {
+  if (acknowledged === null) return [];
+  const { by, comment, at, until } = acknowledged;
+  const why = comment === null ? '' : `: ${plain(comment)}`;
+  const end = until === null ? '' : `, until ${exactly(until, now)}`;
+  return [['acknowledged', `by ${plain(by)} ${relative(at, now)}${end}${why}`]];
+}
+
+function runFields(
+  { run, workflow_name: name, run_url: url }: WatchView,
+  context: CliContext,
+): Field[] {
   if (run === null) return [['status', 'not seen yet']];
   const now = context.now();
   const { colors } = context.io.stdout;
   return [
     ['status', `${paint(plain(run.status), run.status, colors)} (${percentText(run.progress)})`],
-    [
-      'workflow',
-      `${plain(run.workflow_id ?? '-')} (version ${plain(run.workflow_version_id ?? '-')})`,
-    ],
+    ['workflow', workflowText(name, run)],
+    ...(url === null ? [] : [['in Noxus', plain(url)] as const]),
     ['group', plain(run.group_id ?? '-')],
     ['started by', plain(run.user_id ?? '-')],
     ['started from', plain(run.source ?? '-')],
@@ -113,6 +123,12 @@ function runFields({ run }: WatchView, context: CliContext): Field[] {
     ['finished', exactly(run.finished_at, now)],
     ['observed', exactly(run.observed_at, now)],
   ];
+}
+
+function workflowText(name: string | null, run: NonNullable<WatchView['run']>): string {
+  const id = run.workflow_id ?? '-';
+  const version = run.workflow_version_id === null ? '' : `, version ${run.workflow_version_id}`;
+  return plain(name === null ? `${id}${version}` : `${name} (${id}${version})`);
 }
 
 function describeSubscription(one: WatchView['subscriptions'][number]): string {

@@ -5,10 +5,12 @@ import { waitThroughDaemon } from '../wait/daemon-observer.ts';
 import { usageError } from '../exit.ts';
 import { waitTime } from '../options.ts';
 import { note } from '../report.ts';
+import { resolveKnownRuns } from '../resolve.ts';
 import { readGoodRunIds } from '../run-ids.ts';
 import { CANNOT_TELL_EXIT } from '../wait/verdict.ts';
 import {
   connect,
+  connectQuietly,
   daemonCommand,
   warnOfPlainHttp,
   type DaemonFlags,
@@ -22,6 +24,7 @@ interface WaitFlags extends DaemonFlags {
   timeout?: number;
   throughFeedback?: boolean;
   direct?: boolean;
+  any?: boolean;
   file?: string;
   json?: boolean;
 }
@@ -35,6 +38,7 @@ export function addWaitVerb(host: VerbHost): void {
     .description('wait for runs and exit by what became of them')
     .option('--timeout <duration>', 'wait no longer than this', waitTime)
     .option('--through-feedback', 'wait on while a run awaits human feedback')
+    .option('--any', 'end with the first of several runs, and exit by it')
     .option('--source <name>', 'the source that the runs belong to')
     .option('--direct', 'ask Noxus itself, with NOXUS_API_KEY, and no daemon')
     .option('--file <path>', 'read run ids from a file, one on a line; - is standard input')
@@ -55,7 +59,8 @@ Exit codes:
   124  timed out
     2  runwatch was called wrongly
   130  Ctrl-C
-Of several runs the worst counts, in the order 1, 3, 5, 124, 4, 0; the wait ends with the last.
+Of several runs the worst counts, in the order 1, 3, 5, 124, 4, 0; the wait ends with the last, or with
+--any with the first, which alone counts then.
 
 A run that the daemon does not watch yet is watched from now on, which needs the scope write too. The
 watch notifies no endpoint and goes on when the wait ends early; \`runwatch unwatch\` ends it. Where no
@@ -64,6 +69,7 @@ daemon answers and NOXUS_API_KEY is set, Noxus is asked directly.
 Examples:
   runwatch wait run-1 && echo completed
   runwatch wait run-1 run-2 --timeout 30m --json
+  runwatch wait --any --file ids.txt
   NOXUS_API_KEY=... runwatch wait --direct run-1`;
 
 interface WaitRequest {
@@ -84,7 +90,11 @@ async function wait(
   const request = { ids: runIds, flags };
   if (isDirect) return waitDirectly(context, await openReader(context, dependencies), request);
   const absence = await daemonAbsence(context, request);
-  if (absence === null) return waitThroughDaemon(runIds, context, flags, flags.timeout);
+  if (absence === null) {
+    const resolver = { client: connectQuietly(context, flags), context };
+    const known = await resolveKnownRuns(runIds, resolver);
+    return waitThroughDaemon(known, context, flags, flags.timeout);
+  }
   if (flags.source !== undefined || context.env.noxusApiKey() === undefined) {
     throw new RunwatchError(`${absence.message}, or NOXUS_API_KEY to ask Noxus itself`, {
       code: absence.code,
@@ -123,6 +133,7 @@ function waitDirectly(
   return waitForRuns(ids, {
     context,
     json: flags.json === true,
+    any: flags.any,
     timeoutMs: flags.timeout,
     openObserver: (signal) =>
       createDirectObserver({

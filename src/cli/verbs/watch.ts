@@ -10,6 +10,7 @@ import { EXIT, usageError } from '../exit.ts';
 import { collect, collectPair, collectPattern, durationText } from '../options.ts';
 import { plain, count, number } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
+import { resolveKnownRuns } from '../resolve.ts';
 import { badRunIds, readRunIds } from '../run-ids.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
 import { waitThroughDaemon } from '../wait/daemon-observer.ts';
@@ -73,13 +74,17 @@ async function watchRuns(context: CliContext, args: string[], flags: WatchFlags)
   if (flags.event !== undefined && flags.webhook === undefined) {
     throw usageError('--event says what --webhook hears of; endpoints have events of their own');
   }
-  const ids = await readTargets(context, args, flags);
+  const given = await readTargets(context, args, flags);
   const client = connect(context, flags);
+  const ids = await resolveKnownRuns(given, { client, context });
+  const isMany = ids.length > MOST_LINES;
+  const report = reportOutput(context, flags);
   const results = await registerRuns(
     client,
     ids.map((id) => bodyOf(id, flags)),
-    { context, report: reportOutput(context, flags) },
+    { context, report: isMany ? null : report },
   );
+  if (isMany && report !== null) reportTally(results, report);
   const failed = new Set(ids.filter((_, at) => isRefused(results[at])));
   const secrets = new Set(results.flatMap(({ watch: one }) => one?.webhook_secret ?? []));
   if (flags.json !== true) for (const secret of secrets) showSecret(secret, context);
@@ -91,6 +96,16 @@ async function watchRuns(context: CliContext, args: string[], flags: WatchFlags)
   const watched = ids.filter((id) => !failed.has(id));
   const code = await waitThroughDaemon(watched, context, flags);
   return failed.size > 0 && code !== 1 && code !== 3 ? CANNOT_TELL_EXIT : code;
+}
+
+/** Above this, watches are counted and not listed. */
+const MOST_LINES = 20;
+
+function reportTally(results: BatchView['results'], output: Output): void {
+  const watched = results.filter((result) => !isRefused(result));
+  const again = watched.filter(({ status }) => status === 200).length;
+  const before = again === 0 ? '' : output.colors.dim(` (${number(again)} of them already were)`);
+  output.write(`${number(watched.length)} watched${before}\n`);
 }
 
 /** Only the answer to the registration holds the secret. */
@@ -204,6 +219,7 @@ async function registerRuns(
   { context, report }: RegisterOptions,
 ): Promise<BatchResult[]> {
   const results: BatchResult[] = [];
+  let refused = 0;
   for (const batch of splitBatches(watches)) {
     const answer = await client.registerBatch(batch).catch((error: unknown) => {
       if (results.length === 0 || context.signal.aborted) throw error;
@@ -211,11 +227,14 @@ async function registerRuns(
     });
     for (const [at, result] of answer.results.entries()) {
       const id = batch[at]?.run_id ?? '?';
-      if (isRefused(result)) reportRefusal(id, result, context.io.stderr);
-      else if (report !== null) reportWatched(id, result, report);
+      if (isRefused(result)) {
+        refused += 1;
+        if (refused <= MOST_LINES) reportRefusal(id, result, context.io.stderr);
+      } else if (report !== null) reportWatched(id, result, report);
     }
     results.push(...answer.results);
   }
+  if (refused > MOST_LINES) note(context.io.stderr, `and ${number(refused - MOST_LINES)} more`);
   return results;
 }
 

@@ -20,6 +20,19 @@ interface WaitPace {
 
 const DEFAULT_PACE: WaitPace = { recheckMs: 5_000, firstCheckMs: 500, patienceMs: 120_000 };
 
+/** Of many runs each is read less often, so that all together ask the daemon for so much, ms each. */
+const SHARE_MS = 50;
+
+function paceFor(runs: number): WaitPace {
+  const least = runs * SHARE_MS;
+  const { recheckMs, firstCheckMs, patienceMs } = DEFAULT_PACE;
+  return {
+    recheckMs: Math.max(recheckMs, least),
+    firstCheckMs: Math.max(firstCheckMs, least),
+    patienceMs,
+  };
+}
+
 interface DaemonObserverOptions {
   client: DaemonClient;
   runIds: readonly string[];
@@ -82,7 +95,7 @@ class DaemonWait {
     this.#options = options;
     this.#hints = hints;
     this.#ref = { runId, source: options.source };
-    this.#pace = options.pace ?? DEFAULT_PACE;
+    this.#pace = options.pace ?? paceFor(options.runIds.length);
   }
 
   async settle(report: (view: RunView) => void): Promise<Verdict> {
@@ -158,6 +171,7 @@ function viewOf({ state, run, error }: WatchView): RunView {
 interface DaemonWaitFlags extends DaemonFlags {
   source?: string;
   throughFeedback?: boolean;
+  any?: boolean;
   json?: boolean;
 }
 
@@ -175,6 +189,7 @@ export function waitThroughDaemon(
   return waitForRuns(runIds, {
     context,
     json: flags.json === true,
+    any: flags.any,
     timeoutMs,
     openObserver: (signal) =>
       createDaemonObserver({

@@ -1,7 +1,8 @@
+import { setMaxListeners } from 'node:events';
 import { MultiBar, type SingleBar } from 'cli-progress';
 import { percentText } from '../../core/run/snapshot.ts';
 import type { CliContext, Output } from '../context.ts';
-import { paint, plain } from '../render/text.ts';
+import { number, paint, plain } from '../render/text.ts';
 import { writeJson } from '../report.ts';
 import { exitCodeOfVerdict, worstVerdict, type RunView, type Verdict } from './verdict.ts';
 
@@ -21,6 +22,8 @@ interface WaitOptions {
   /** Everything that the observer does must end with the signal. */
   openObserver: (signal: AbortSignal) => RunObserver;
   json: boolean;
+  /** Ends with the first run that there is a verdict on. */
+  any?: boolean | undefined;
   /** Undefined to wait for as long as it takes. */
   timeoutMs: number | undefined;
 }
@@ -37,7 +40,7 @@ interface WaitResult {
  */
 export async function waitForRuns(
   runIds: readonly string[],
-  { context, openObserver, json, timeoutMs }: WaitOptions,
+  { context, openObserver, json, any, timeoutMs }: WaitOptions,
 ): Promise<number> {
   const done = new AbortController();
   const deadline = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs);
@@ -46,6 +49,8 @@ export async function waitForRuns(
     done.signal,
     ...(deadline === undefined ? [] : [deadline]),
   ]);
+  // Each run waits for it, and there may be thousands.
+  setMaxListeners(0, signal);
   const observer = openObserver(signal);
   const display = createWaitDisplay(context.io.stderr, runIds);
 
@@ -62,7 +67,8 @@ export async function waitForRuns(
   };
 
   try {
-    const results = await Promise.all(runIds.map(waitFor));
+    const waits = runIds.map(waitFor);
+    const results = any === true ? await firstOf(waits) : await Promise.all(waits);
     display.stop();
     return printResults(results, context, json);
   } finally {
@@ -70,6 +76,12 @@ export async function waitForRuns(
     done.abort();
     observer.close();
   }
+}
+
+/** The first result alone; what becomes of the others is of no interest. */
+async function firstOf(waits: Promise<WaitResult>[]): Promise<WaitResult[]> {
+  for (const wait of waits) wait.catch(() => undefined);
+  return waits.length === 0 ? [] : [await Promise.race(waits)];
 }
 
 const TIMED_OUT: Verdict = {
@@ -109,40 +121,48 @@ interface WaitDisplay {
   stop(): void;
 }
 
-/** More bars than this do not fit a screen; then each change is a line. */
+/** More bars than this do not fit a screen; then one bar counts the runs that are settled. */
 const MOST_BARS = 12;
 
-/** Bars on a terminal, else a line for each change. */
+/** Above this a line for each change would be noise; then only verdicts are lines. */
+const MOST_TALKATIVE = 100;
+
+/** Bars on a terminal, else lines. */
 function createWaitDisplay(output: Output, runIds: readonly string[]): WaitDisplay {
-  return output.isTty && runIds.length <= MOST_BARS
+  if (!output.isTty) return createLines(output, runIds.length);
+  return runIds.length <= MOST_BARS
     ? createBars(output, runIds)
-    : createLines(output);
+    : createTally(output, runIds.length);
 }
 
-function createLines(output: Output): WaitDisplay {
+/** A line for each change; of very many runs, for each verdict. */
+function createLines(output: Output, runs: number): WaitDisplay {
   const last = new Map<string, string>();
+  let settled = 0;
   return {
     update(runId, view) {
       const line = `${runId} ${describe(view)}`;
-      if (last.get(runId) === line) return;
+      if (runs > MOST_TALKATIVE || last.get(runId) === line) return;
       last.set(runId, line);
       output.write(`${line}\n`);
     },
-    settle: (runId) => void last.delete(runId),
+    settle(runId, { kind }) {
+      last.delete(runId);
+      settled += 1;
+      if (runs <= MOST_TALKATIVE) return;
+      output.write(`${runId} ${kind} (${number(settled)} of ${number(runs)})\n`);
+    },
     stop: () => undefined,
   };
 }
 
-const ID_WIDTH = 36;
 const STATUS_WIDTH = 24;
 
-function createBars(output: Output, runIds: readonly string[]): WaitDisplay {
-  const width = Math.min(ID_WIDTH, Math.max(...runIds.map(({ length }) => length)));
-  const barsize = Math.min(40, Math.max(8, output.columns - width - STATUS_WIDTH - 10));
-  const bars = new MultiBar({
+function newBars(output: Output, format: string, barsize: number): MultiBar {
+  return new MultiBar({
     stream: output.stream,
-    format: '{name} {bar} {percentage}% {status}',
-    barsize,
+    format,
+    barsize: Math.min(40, Math.max(8, barsize)),
     barCompleteChar: '█',
     barIncompleteChar: '░',
     autopadding: true,
@@ -150,10 +170,15 @@ function createBars(output: Output, runIds: readonly string[]): WaitDisplay {
     linewrap: false,
     gracefulExit: false,
   });
+}
+
+function createBars(output: Output, runIds: readonly string[]): WaitDisplay {
+  const width = Math.max(...runIds.map(({ length }) => length));
+  const format = '{name} {bar} {percentage}% {status}';
+  const bars = newBars(output, format, output.columns - width - STATUS_WIDTH - 10);
   const byRun = new Map<string, SingleBar>();
   for (const runId of runIds) {
-    const name = runId.slice(0, width).padEnd(width);
-    byRun.set(runId, bars.create(100, 0, { name, status: 'waiting' }));
+    byRun.set(runId, bars.create(100, 0, { name: runId.padEnd(width), status: 'waiting' }));
   }
   return {
     update(runId, view) {
@@ -165,6 +190,26 @@ function createBars(output: Output, runIds: readonly string[]): WaitDisplay {
       const status = { status: paint(kind, kind, output.colors) };
       if (kind === 'completed') byRun.get(runId)?.update(100, status);
       else byRun.get(runId)?.update(status);
+    },
+    stop() {
+      if (bars.isActive) bars.stop();
+    },
+  };
+}
+
+/** One bar for many runs, with how many came to which verdict. */
+function createTally(output: Output, runs: number): WaitDisplay {
+  const bars = newBars(output, '{bar} {value}/{total} {verdicts}', output.columns - 60);
+  const bar = bars.create(runs, 0, { verdicts: '' });
+  const counts = new Map<string, number>();
+  return {
+    update: () => undefined,
+    settle(_runId, { kind }) {
+      counts.set(kind, (counts.get(kind) ?? 0) + 1);
+      const verdicts = [...counts].map(([one, amount]) =>
+        paint(`${number(amount)} ${one}`, one, output.colors),
+      );
+      bar.increment(1, { verdicts: verdicts.join(', ') });
     },
     stop() {
       if (bars.isActive) bars.stop();
