@@ -77,35 +77,54 @@ async function watchRuns(context: CliContext, args: string[], flags: WatchFlags)
   const given = await readTargets(context, args, flags);
   const client = connect(context, flags);
   const ids = await resolveKnownRuns(given, { client, context });
-  const isMany = ids.length > MOST_LINES;
-  const report = reportOutput(context, flags);
-  const results = await registerRuns(
-    client,
-    ids.map((id) => bodyOf(id, flags)),
-    { context, report: isMany ? null : report },
-  );
-  if (isMany && report !== null) reportTally(results, report);
-  const failed = new Set(ids.filter((_, at) => isRefused(results[at])));
+  const watches = ids.map((id) => bodyOf(id, flags));
+  const report = createReport(ids.length, reportOutput(context, flags), context.io.stderr);
+  const results = await registerRuns(client, watches, { context, report });
+  report.end();
+  const watched = ids.filter((_, at) => !isRefused(results[at]));
+  const isPartial = watched.length < ids.length;
   const secrets = new Set(results.flatMap(({ watch: one }) => one?.webhook_secret ?? []));
   if (flags.json !== true) for (const secret of secrets) showSecret(secret, context);
-  if (flags.wait !== true) {
-    if (flags.json === true) writeJson(context.io.stdout, { results });
-    await reportFirstTrouble(client, results, context);
-    return failed.size > 0 ? EXIT.failure : EXIT.ok;
+  if (flags.wait === true) {
+    const code = await waitThroughDaemon(watched, context, flags);
+    return isPartial && code !== 1 && code !== 3 ? CANNOT_TELL_EXIT : code;
   }
-  const watched = ids.filter((id) => !failed.has(id));
-  const code = await waitThroughDaemon(watched, context, flags);
-  return failed.size > 0 && code !== 1 && code !== 3 ? CANNOT_TELL_EXIT : code;
+  if (flags.json === true) writeJson(context.io.stdout, { results });
+  await reportFirstTrouble(client, results, context);
+  return isPartial ? EXIT.failure : EXIT.ok;
+}
+
+/** What users are shown of registrations. */
+interface Report {
+  add(id: string, result: BatchResult): void;
+  end(): void;
 }
 
 /** Above this, watches are counted and not listed. */
 const MOST_LINES = 20;
 
-function reportTally(results: BatchView['results'], output: Output): void {
-  const watched = results.filter((result) => !isRefused(result));
-  const again = watched.filter(({ status }) => status === 200).length;
-  const before = again === 0 ? '' : output.colors.dim(` (${number(again)} of them already were)`);
-  output.write(`${number(watched.length)} watched${before}\n`);
+/** @param output where registrations are reported; null for nowhere. Refusals always go to stderr. */
+function createReport(runs: number, output: Output | null, stderr: Output): Report {
+  let [watched, again, refused] = [0, 0, 0];
+  return {
+    add(id, result) {
+      if (isRefused(result)) {
+        refused += 1;
+        if (refused <= MOST_LINES) reportRefusal(id, result, stderr);
+        return;
+      }
+      watched += 1;
+      again += result.status === 200 ? 1 : 0;
+      if (output !== null && runs <= MOST_LINES) reportWatched(id, result, output);
+    },
+    end() {
+      if (refused > MOST_LINES) note(stderr, `and ${number(refused - MOST_LINES)} more`);
+      if (output === null || runs <= MOST_LINES) return;
+      const before =
+        again === 0 ? '' : output.colors.dim(` (${number(again)} of them already were)`);
+      output.write(`${number(watched)} watched${before}\n`);
+    },
+  };
 }
 
 /** Only the answer to the registration holds the secret. */
@@ -205,8 +224,7 @@ type BatchResult = BatchView['results'][number];
 
 interface RegisterOptions {
   context: CliContext;
-  /** Where registrations are reported; null for nowhere. Refusals always go to stderr. */
-  report: Output | null;
+  report: Report;
 }
 
 /**
@@ -219,22 +237,17 @@ async function registerRuns(
   { context, report }: RegisterOptions,
 ): Promise<BatchResult[]> {
   const results: BatchResult[] = [];
-  let refused = 0;
   for (const batch of splitBatches(watches)) {
     const answer = await client.registerBatch(batch).catch((error: unknown) => {
       if (results.length === 0 || context.signal.aborted) throw error;
+      report.end();
       throw partial(error, results.length, watches.length);
     });
     for (const [at, result] of answer.results.entries()) {
-      const id = batch[at]?.run_id ?? '?';
-      if (isRefused(result)) {
-        refused += 1;
-        if (refused <= MOST_LINES) reportRefusal(id, result, context.io.stderr);
-      } else if (report !== null) reportWatched(id, result, report);
+      report.add(batch[at]?.run_id ?? '?', result);
     }
     results.push(...answer.results);
   }
-  if (refused > MOST_LINES) note(context.io.stderr, `and ${number(refused - MOST_LINES)} more`);
   return results;
 }
 
