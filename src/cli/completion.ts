@@ -1,4 +1,5 @@
 import type { Command, Option } from 'commander';
+import { DELIVERY_STATES } from '../core/delivery/delivery.ts';
 import { EVENT_TYPES } from '../core/event/event.ts';
 import { KNOWN_STATUSES } from '../core/run/snapshot.ts';
 import { WATCH_STATES } from '../core/watch/watch.ts';
@@ -76,6 +77,7 @@ const NAMED: Readonly<Record<string, NameKind>> = {
 /** Values of flags that take several by comma, of which commander knows no choices. */
 const LISTED: Readonly<Record<string, readonly string[]>> = {
   'list --state': WATCH_STATES,
+  'deliveries --state': DELIVERY_STATES,
   '--status': KNOWN_STATUSES,
   '--type': EVENT_TYPES,
   '--event': EVENT_TYPES,

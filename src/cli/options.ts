@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 import { z } from 'zod';
 import { DURATION_HINT, parseDuration } from '../core/duration.ts';
+import { DELIVERY_STATES } from '../core/delivery/delivery.ts';
 import { EVENT_TYPES, isEventPattern } from '../core/event/event.ts';
 import { KNOWN_STATUSES } from '../core/run/snapshot.ts';
 import { WATCH_STATES } from '../core/watch/watch.ts';
@@ -54,6 +55,9 @@ export const knownStatuses = severalOf('run', KNOWN_STATUSES);
 
 /** States of watches, separated by commas. */
 export const watchStates = severalOf('watch', WATCH_STATES);
+
+/** States of deliveries, separated by commas. */
+export const deliveryStates = severalOf('delivery', DELIVERY_STATES);
 
 /** Reads words separated by commas, in any case; kept as text, as the API takes it. */
 function severalOf(subject: string, known: readonly string[]): (text: string) => string {

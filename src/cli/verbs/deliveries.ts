@@ -1,4 +1,3 @@
-import { Option } from 'commander';
 import { type DaemonClient, collectPages } from '../../client/client.ts';
 import type { Query } from '../../client/transport.ts';
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
@@ -13,6 +12,7 @@ import {
   type ListingFlags,
   type TimeFlags,
 } from '../filters.ts';
+import { deliveryStates } from '../options.ts';
 import { renderDeliveries, renderDelivery } from '../render/deliveries.ts';
 import { moreText, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
@@ -29,7 +29,11 @@ interface DeliveryFlags extends DaemonFlags, ListingFlags, TimeFlags {
 export function addDeliveriesVerb(host: VerbHost): void {
   const deliveries = daemonCommand(host, 'deliveries [id]', 'read')
     .description('list deliveries, the newest first, or show one with its attempts')
-    .addOption(new Option('--state <state>', 'in one state').choices(DELIVERY_STATES))
+    .option(
+      '--state <state>',
+      `in this state; several by comma: ${DELIVERY_STATES.join(', ')}`,
+      deliveryStates,
+    )
     .option('--endpoint <name>', 'to one endpoint, or to one webhook by its URL')
     .option('--run <run-id>', 'of one run')
     .option('--event <id>', 'of one event');

@@ -3,6 +3,7 @@ import { type DaemonClient, collectPages } from '../../client/client.ts';
 import { followEvents } from '../../client/event-stream.ts';
 import type { Query } from '../../client/transport.ts';
 import type { EventView } from '../../client/types.ts';
+import { EVENT_TYPES } from '../../core/event/event.ts';
 import { widened, type CliContext } from '../context.ts';
 import { EXIT, usageError } from '../exit.ts';
 import {
@@ -77,9 +78,9 @@ async function showEvents(context: CliContext, flags: EventFlags): Promise<numbe
     : listEvents(client, context, { flags, filters, after });
 }
 
-function refuseWithFollow({ limit, since, until, order, workflow }: EventFlags): void {
+function refuseWithFollow({ limit, since, until, order }: EventFlags): void {
   const given = { '--limit': limit, '--since': since, '--until': until, '--order': order };
-  for (const [flag, value] of Object.entries({ ...given, '--workflow': workflow })) {
+  for (const [flag, value] of Object.entries(given)) {
     if (value === undefined) continue;
     throw usageError(`${flag} is of no use with --follow, which prints what comes until Ctrl-C`);
   }
@@ -103,6 +104,9 @@ function wantsProgress({ type, progress, all }: EventFlags): boolean {
   return type !== undefined || progress === true || all === true;
 }
 
+/** All types but steps of progress, which are many and say little. */
+const WITHOUT_PROGRESS = EVENT_TYPES.filter((type) => type !== 'run.progress').join(',');
+
 async function listEvents(
   client: DaemonClient,
   context: CliContext,
@@ -112,6 +116,7 @@ async function listEvents(
   const order = flags.order ?? (after === undefined ? 'newest' : 'oldest');
   const query = {
     ...asked,
+    type: wantsProgress(flags) ? filters['type'] : WITHOUT_PROGRESS,
     order,
   };
   const page = await collectPages(
@@ -126,9 +131,8 @@ async function listEvents(
   }
   const any = (some: Query) => client.listEvents(some);
   const nothing = { what: 'event', none: 'No events.', list: any };
-  const shown = page.data.filter((event) => isShown(event, flags));
-  if (shown.length === 0) note(stderr, await whyNothing({ ...nothing, filters: asked }));
-  else stdout.write(renderEvents(shown, { ...context, output: widened(stdout, flags.wide) }));
+  if (page.data.length === 0) note(stderr, await whyNothing({ ...nothing, filters: asked }));
+  else stdout.write(renderEvents(page.data, { ...context, output: widened(stdout, flags.wide) }));
   const more = moreText(page, 'event', 'events');
   if (more === null) return EXIT.ok;
   note(
