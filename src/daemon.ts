@@ -1,3 +1,4 @@
+import { redactConfig } from './config/redact.ts';
 import type { Config } from './config/schema.ts';
 import { openCommon, type Common, type CommonOptions } from './daemon/common.ts';
 import { checkDataDirectory } from './daemon/data-directory.ts';
@@ -240,7 +241,7 @@ function openAgents(perWatchGuard: EgressGuard, { config, log }: DaemonOptions) 
 /** Listens before any worker starts: a port in use is found before any work is done. */
 async function serve(
   { config, log, version, lifecycle }: DaemonOptions,
-  { services, common, tokens }: Parts,
+  { services, common, tokens, reload }: Parts,
   connections: RedisConnections,
 ): Promise<string> {
   const server = createServer({
@@ -249,6 +250,7 @@ async function serve(
     public: config.auth.public,
     version,
     publicUrl: config.server.public_url,
+    configuration: () => redactConfig(reload.current()),
     log,
     metrics: common.metrics,
     isDraining: () => lifecycle.stopping.aborted,

@@ -31,6 +31,8 @@ interface ReloadDependencies {
 export interface Reload {
   /** Puts a configuration in force as far as it can be; one that is wrong changes nothing. */
   apply(loaded: LoadedConfig | InvalidConfig): void;
+  /** The configuration that was accepted last. */
+  current(): Config;
   /** The line of readiness after a refusal; null once a configuration was accepted. */
   trouble(): string | null;
 }
@@ -78,6 +80,7 @@ export function createReload(deps: ReloadDependencies): Reload {
       for (const commit of commits) commit();
       accept(loaded.config);
     },
+    current: () => current,
     trouble: () => trouble,
   };
 }

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
 import { fastifyPlugin } from 'fastify-plugin';
 import type { PublicArea, TokenConfig } from '../config/schema.ts';
 import { refusal } from './problem.ts';
+import { createSessions, hasCsrf, type Sessions } from './session.ts';
 import type { Tokens } from './tokens.ts';
 
 type Scope = TokenConfig['scopes'][number];
@@ -19,6 +20,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** What a call of this route needs; else `read` for GET and HEAD, `write` for other methods. */
     scope?: Scope;
+    /** True for what needs no token: the dashboard's page, which holds nothing of what is watched. */
+    open?: boolean;
   }
 }
 
@@ -32,7 +35,9 @@ export const bearerAuth = fastifyPlugin<AuthOptions>((app, options, done) => {
   const { tokens, public: open } = options;
   const isOpen = ({ url = '', config }: RouteAddress) => {
     const area = areaOf(url);
-    return config?.probe === true || (area !== 'api' && open.includes(area));
+    return (
+      config?.probe === true || config?.open === true || (area !== 'api' && open.includes(area))
+    );
   };
   app.decorateRequest('token', null);
   app.decorateRequest('tokenName', null);
@@ -40,9 +45,10 @@ export const bearerAuth = fastifyPlugin<AuthOptions>((app, options, done) => {
   app.addHook('onRoute', (route) => {
     if (!isOpen(route)) describeScope(route);
   });
+  const sessions = createSessions(tokens);
   app.addHook('onRequest', async (request, reply) => {
     if (!tokens.areNeeded() || request.is404 || isOpen(request.routeOptions)) return;
-    authenticate(request, reply, tokens);
+    authenticate(request, reply, { tokens, sessions });
   });
   done();
 });
@@ -61,7 +67,7 @@ export function mayRead(scopes: FastifyRequest['scopes']): boolean {
 
 interface RouteAddress {
   url?: string | undefined;
-  config?: { probe?: boolean; scope?: Scope };
+  config?: { probe?: boolean; open?: boolean; scope?: Scope };
 }
 
 function areaOf(url: string): PublicArea | 'api' {
@@ -69,13 +75,17 @@ function areaOf(url: string): PublicArea | 'api' {
   return url === '/openapi.json' || /^\/docs(\/|$)/.test(url) ? 'docs' : 'api';
 }
 
-function authenticate(request: FastifyRequest, reply: FastifyReply, tokens: Tokens): void {
+function authenticate(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { tokens, sessions }: { tokens: Tokens; sessions: Sessions },
+): void {
   const presented = bearerToken(request.headers.authorization);
-  if (presented === null) {
+  const token = presented === null ? signedIn(request, sessions) : tokens.find(presented);
+  if (token === null && presented === null) {
     challenge(reply, '');
     throw refusal('unauthorized', 'send a token as authorization: Bearer <token>');
   }
-  const token = tokens.find(presented);
   if (token === null) {
     challenge(reply, ', error="invalid_token"');
     throw refusal('unauthorized', 'the token is not one that this server knows');
@@ -84,6 +94,16 @@ function authenticate(request: FastifyRequest, reply: FastifyReply, tokens: Toke
   request.tokenName = token.name;
   request.scopes = token.scopes;
   requireScope(request, reply, scopeOf(request.routeOptions.config, request.method));
+}
+
+/** The token of the dashboard's session. A change needs the session's check besides its cookie. */
+function signedIn(request: FastifyRequest, sessions: Sessions): TokenConfig | null {
+  const session = sessions.find(request);
+  if (session === null) return null;
+  if (request.method === 'GET' || request.method === 'HEAD' || hasCsrf(request, session)) {
+    return session.token;
+  }
+  throw refusal('origin_not_allowed', 'the request lacks the check of its session');
 }
 
 function challenge(reply: FastifyReply, reason: string): void {

@@ -7,6 +7,7 @@ export const PROBLEMS = {
   empty_body: { status: 400, title: 'The body is missing' },
   unauthorized: { status: 401, title: 'A valid token is needed' },
   forbidden: { status: 403, title: 'The token lacks the scope' },
+  token_unknown: { status: 403, title: 'The token is not known' },
   host_not_allowed: { status: 403, title: 'Not reachable by this host name' },
   origin_not_allowed: { status: 403, title: 'Not reachable from this web page' },
   route_not_found: { status: 404, title: 'No such route' },

@@ -1,5 +1,5 @@
 import { fastifyHelmet } from '@fastify/helmet';
-import { fastify, type FastifyInstance } from 'fastify';
+import { fastify, type FastifyInstance, type FastifyServerOptions } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { PublicArea } from '../config/schema.ts';
 import { RunwatchError } from '../core/errors.ts';
@@ -13,6 +13,7 @@ import {
   unreachableStore,
   validateByZod,
 } from './errors.ts';
+import { dashboard } from './dashboard.ts';
 import { connections, createNodeServer, type ConnectionLimits } from './connections.ts';
 import { deadline } from './time-limit.ts';
 import { hostGuard } from './host-guard.ts';
@@ -65,6 +66,8 @@ export interface ServerOptions {
   version: string;
   /** The address by which users reach the server, as its document names it. */
   publicUrl?: string | undefined;
+  /** The settings in force, without secrets. */
+  configuration?: () => Record<string, unknown>;
   log: HttpLog;
   /** Absent where this process collects none. */
   metrics?: Metrics;
@@ -88,6 +91,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     serverFactory: (handle) => createNodeServer(handle, limits),
     bodyLimit: BODY_BYTES,
     routerOptions: { maxParamLength: PATH_PARAMETER_LENGTH },
+    ...rewriting(options.publicUrl),
     // What comes while the server closes is still served, and its connection closed after it.
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => void answerError(error, request, reply),
@@ -101,6 +105,18 @@ export function createServer(options: ServerOptions): FastifyInstance {
   app.setSerializerCompiler(() => (answer) => JSON.stringify(answer));
   registerPlugins(app, options, limits);
   return app;
+}
+
+/**
+ * Takes the path of the public address off requests that still have it: some proxies leave it there, and
+ * others do not.
+ */
+function rewriting(publicUrl: string | undefined): Pick<FastifyServerOptions, 'rewriteUrl'> {
+  const prefix = publicUrl === undefined ? '' : new URL(publicUrl).pathname.replace(/\/+$/, '');
+  if (prefix === '') return {};
+  return {
+    rewriteUrl: ({ url = '/' }) => (url.startsWith(`${prefix}/`) ? url.slice(prefix.length) : url),
+  };
 }
 
 function registerPlugins(app: FastifyInstance, options: ServerOptions, limits: ServerLimits): void {
@@ -123,6 +139,7 @@ function registerPlugins(app: FastifyInstance, options: ServerOptions, limits: S
   void app.register(bearerAuth, { tokens, public: options.public });
   void app.register(jsonBody);
   void app.register(openapi, { version, publicUrl: options.publicUrl });
+  void app.register(dashboard, { tokens, version, configuration: options.configuration });
   void app.register(healthRoutes, { health: services.health, isDraining, metrics });
   void app.register(apiRoutes, { ...options, prefix: '/v1' });
 }

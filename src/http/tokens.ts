@@ -6,6 +6,7 @@ import type { TokenConfig } from '../config/schema.ts';
 export interface Tokens {
   /** False leaves the API open; see `host-guard.ts` for what protects it then. */
   areNeeded(): boolean;
+  all(): readonly TokenConfig[];
   /** The token that was presented; null where this server does not know it. */
   find(presented: string): TokenConfig | null;
   /** Whether a token is in force as it was when it was found. */
@@ -20,6 +21,7 @@ export function createTokens(tokens: readonly TokenConfig[]): Tokens {
   const listeners: (() => void)[] = [];
   return {
     areNeeded: () => known.length > 0,
+    all: () => known.map(({ token }) => token),
     find: (presented) => findToken(known, presented),
     isInForce: (token) => known.some((one) => isDeepStrictEqual(one.token, token)),
     replace(next) {

@@ -10,6 +10,12 @@ export interface SseMessage {
 
 const NEWLINE = 0x0a;
 
+/** The text of one line; it has no `Buffer`, as browsers read streams by it too. */
+function textOf(pieces: readonly Uint8Array[]): string {
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  return `${pieces.map((piece) => decoder.decode(piece, { stream: true })).join('')}${decoder.decode()}`;
+}
+
 /**
  * Reads server-sent events from pieces that may be cut anywhere, and holds one event at most. Only new
  * bytes are searched: the cost is linear however small the pieces are.
@@ -18,7 +24,7 @@ const NEWLINE = 0x0a;
 export class SseParser {
   readonly #maxBytes: number;
   /** The line that is not yet complete. */
-  #line: Buffer[] = [];
+  #line: Uint8Array[] = [];
   /** What the event under way has so far, comments included. */
   #bytes = 0;
   #isFirstLine = true;
@@ -39,29 +45,28 @@ export class SseParser {
 
   /** @returns the messages that the piece completes */
   push(piece: Uint8Array): SseMessage[] {
-    const bytes = Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
     const messages: SseMessage[] = [];
     let from = 0;
-    for (let end = bytes.indexOf(NEWLINE); end !== -1; end = bytes.indexOf(NEWLINE, from)) {
-      this.#hold(bytes.subarray(from, end));
+    for (let end = piece.indexOf(NEWLINE); end !== -1; end = piece.indexOf(NEWLINE, from)) {
+      this.#hold(piece.subarray(from, end));
       if (this.isTooLarge) return messages;
       const message = this.#endLine();
       if (message !== null) messages.push(message);
       from = end + 1;
     }
     // A copy: the piece may be a slice of something much larger.
-    this.#hold(Buffer.from(bytes.subarray(from)));
+    this.#hold(piece.slice(from));
     return messages;
   }
 
-  #hold(bytes: Buffer): void {
+  #hold(bytes: Uint8Array): void {
     if (this.isTooLarge || bytes.length === 0) return;
     this.#line.push(bytes);
     this.#bytes += bytes.length;
   }
 
   #endLine(): SseMessage | null {
-    const text = Buffer.concat(this.#line).toString().replace(/\r$/, '');
+    const text = textOf(this.#line).replace(/\r$/, '');
     const line = this.#isFirstLine ? text.replace(/^\u{feff}/u, '') : text;
     this.#isFirstLine = false;
     this.#line = [];

@@ -1,0 +1,168 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { fastifyStatic } from '@fastify/static';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { refusal } from './problem.ts';
+import { createSessions, hasCsrf, setCookie, type Session } from './session.ts';
+import type { Tokens } from './tokens.ts';
+
+/** Where `npm run build` puts the dashboard. */
+const BUILT = fileURLToPath(new URL('../../dist/ui', import.meta.url));
+
+/** The addresses of its screens; all are the same page. */
+const SCREENS = [
+  '/',
+  '/runs',
+  '/runs/:source/:id',
+  '/deliveries',
+  '/deliveries/:id',
+  '/endpoints',
+  '/alerts',
+  '/alerts/:id',
+  '/workflows',
+  '/system',
+];
+
+/** Nothing inline, nothing from elsewhere; `data:` is the icon with a number on it. */
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+  "base-uri 'self'",
+  "form-action 'self'",
+  "frame-ancestors 'none'",
+].join('; ');
+
+interface DashboardOptions {
+  tokens: Tokens;
+  version: string;
+  /** The settings in force, without secrets; absent where there are none to show. */
+  configuration?: (() => Record<string, unknown>) | undefined;
+  /** Where it was built; tests give another folder. */
+  folder?: string | undefined;
+}
+
+/** The dashboard's page, its scripts, and the sessions that it signs in by. */
+export const dashboard: FastifyPluginAsyncZod<DashboardOptions> = async (app, options) => {
+  const { folder = BUILT } = options;
+  const page = existsSync(`${folder}/index.html`)
+    ? readFileSync(`${folder}/index.html`, 'utf8')
+    : null;
+  const config = { open: true };
+  const schema = { hide: true };
+  for (const url of SCREENS) {
+    app.get(url, { config, schema }, (request, reply) => answerPage(page, request, reply));
+  }
+  if (page !== null) {
+    app.addHook('onRoute', (route) => {
+      if (route.url.startsWith('/assets/')) Object.assign(route, { config, schema });
+    });
+    await app.register(fastifyStatic, {
+      root: `${folder}/assets`,
+      prefix: '/assets/',
+      decorateReply: false,
+      index: false,
+      preCompressed: true,
+      // Their names hold a hash of their content.
+      immutable: true,
+      maxAge: '365d',
+    });
+  }
+  await app.register(sessionRoutes, options);
+  const { configuration } = options;
+  if (configuration === undefined) return;
+  // Of all sources and receivers at once, so not for every token that may read.
+  const scoped = { config: { scope: 'admin' as const }, schema };
+  app.get('/configuration', scoped, async (_request, reply) => {
+    reply.header('cache-control', 'no-store');
+    return configuration();
+  });
+};
+
+/**
+ * The page refers to everything by relative addresses, which begin at the server's root however deep the
+ * screen lies and whatever path a proxy serves it under.
+ */
+function answerPage(page: string | null, request: FastifyRequest, reply: FastifyReply) {
+  if (page === null) {
+    throw refusal('route_not_found', 'the dashboard is not built here: npm run build');
+  }
+  const [path = ''] = request.url.split('?');
+  const depth = path.split('/').length - 2;
+  reply.header('content-security-policy', POLICY).header('cache-control', 'no-cache');
+  reply.type('text/html; charset=utf-8');
+  return reply.send(page.replace('href="./" data-root', `href="${'../'.repeat(depth) || './'}"`));
+}
+
+const signIn = z.strictObject({
+  token: z.string().max(1_024),
+  /** Where the browser sees the server's root. */
+  path: z
+    .string()
+    .regex(/^\/([\w.~%-]+\/)*$/, 'expected a path that ends in /')
+    .max(512),
+});
+
+/** What the dashboard may do, and in whose name. */
+interface SessionView {
+  /** open: no token is configured. */
+  state: 'open' | 'signed_in' | 'signed_out';
+  token: string | null;
+  scopes: readonly string[];
+  csrf: string | null;
+  version: string | null;
+}
+
+const sessionRoutes: FastifyPluginAsyncZod<DashboardOptions> = async (app, { tokens, version }) => {
+  const sessions = createSessions(tokens);
+  const options = { config: { open: true } };
+  app.addHook('onRequest', async (_request, reply) => {
+    reply.header('cache-control', 'no-store');
+  });
+
+  const view = (request: FastifyRequest): SessionView => {
+    if (tokens.areNeeded()) return viewOf(sessions.find(request), version);
+    const scopes = ['read', 'write', 'admin'];
+    return { state: 'open', token: null, scopes, csrf: null, version };
+  };
+  app.get('/session', { ...options, schema: { hide: true } }, (request, reply) =>
+    reply.send(view(request)),
+  );
+
+  const schema = { hide: true, body: signIn };
+  app.post('/session', { ...options, schema }, async (request, reply): Promise<SessionView> => {
+    const token = tokens.find(request.body.token.trim());
+    if (token === null) throw refusal('token_unknown', 'this server does not know the token');
+    const { value, session } = sessions.issue(token);
+    setCookie(request, reply, { value, path: request.body.path });
+    return viewOf(session, version);
+  });
+
+  const path = z.strictObject({ path: signIn.shape.path });
+  app.delete(
+    '/session',
+    { ...options, schema: { hide: true, querystring: path } },
+    async (request, reply) => {
+      const session = sessions.find(request);
+      if (session !== null && !hasCsrf(request, session)) throw forged();
+      setCookie(request, reply, { value: null, path: request.query.path });
+      return reply.code(204).send();
+    },
+  );
+};
+
+function forged() {
+  return refusal('origin_not_allowed', 'the request lacks the check of its session');
+}
+
+function viewOf(session: Session | null, version: string): SessionView {
+  if (session === null) {
+    return { state: 'signed_out', token: null, scopes: [], csrf: null, version: null };
+  }
+  const { name: token, scopes } = session.token;
+  return { state: 'signed_in', token, scopes, csrf: session.csrf, version };
+}

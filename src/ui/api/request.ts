@@ -1,0 +1,102 @@
+import { ROOT } from '../app/router.ts';
+import { signOutHere, session } from './session.ts';
+
+/** Why a call failed, in words for users. */
+export class ApiError extends Error {
+  /** The HTTP status; 0 where nothing answered. */
+  readonly status: number;
+  readonly code: string;
+
+  constructor(message: string, { status, code }: { status: number; code: string }) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+
+  /** True for a route that this daemon does not have. */
+  get isMissing(): boolean {
+    return this.code === 'route_not_found' || this.code === 'method_not_allowed';
+  }
+}
+
+export type Query = Record<string, string | number | null | undefined>;
+
+interface Call {
+  query?: Query;
+  body?: unknown;
+  signal?: AbortSignal | undefined;
+}
+
+/** Requests that take longer are given up, ms. */
+const TIMEOUT_MS = 30_000;
+
+/** Calls the API and returns its parsed answer. Throws {@link ApiError}. */
+export async function request<Answer>(
+  method: 'GET' | 'POST' | 'DELETE',
+  path: string,
+  { query = {}, body, signal }: Call = {},
+): Promise<Answer> {
+  const limit = AbortSignal.timeout(TIMEOUT_MS);
+  const response = await send(urlOf(path, query), {
+    method,
+    headers: headersOf(method, body),
+    signal: signal === undefined ? limit : AbortSignal.any([signal, limit]),
+    ...(body !== undefined && { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  if (response.ok) return (text === '' ? undefined : JSON.parse(text)) as Answer;
+  if (response.status === 401) signOutHere();
+  throw problemOf(response.status, text);
+}
+
+export async function send(url: string, init: RequestInit): Promise<Response> {
+  try {
+    return await fetch(url, { cache: 'no-store', ...init });
+  } catch (error) {
+    if (init.signal?.aborted === true && (init.signal.reason as Error).name === 'AbortError') {
+      throw error;
+    }
+    throw new ApiError('The daemon does not answer.', { status: 0, code: 'unreachable' });
+  }
+}
+
+export function urlOf(path: string, query: Query = {}): string {
+  const fields = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== null && value !== undefined && value !== '') fields.set(name, String(value));
+  }
+  const text = fields.toString();
+  return `${ROOT}${path.slice(1)}${text === '' ? '' : `?${text}`}`;
+}
+
+function headersOf(method: string, body: unknown): Record<string, string> {
+  const { csrf } = session.peek();
+  return {
+    ...(body !== undefined && { 'content-type': 'application/json' }),
+    ...(method !== 'GET' && csrf !== null && { 'x-runwatch-csrf': csrf }),
+  };
+}
+
+export function problemOf(status: number, text: string): ApiError {
+  const problem = parse(text);
+  const { detail = `The server answers ${status}.`, code = 'unknown' } = problem ?? {};
+  return new ApiError(sentence(detail), { status, code });
+}
+
+function parse(text: string): { detail?: string; code?: string } | null {
+  try {
+    return JSON.parse(text) as { detail?: string; code?: string };
+  } catch {
+    return null;
+  }
+}
+
+function sentence(text: string): string {
+  const start = `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
+  return /[.!?]$/.test(start) ? start : `${start}.`;
+}
+
+/** What went wrong, for a user. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,151 @@
+import type {
+  DeliveryDetailView,
+  DeliveryView,
+  EndpointTestView,
+  EndpointView,
+  EventView,
+  RotatedView,
+  SourceView,
+  WatchView,
+} from '../../client/types.ts';
+
+export type { DeliveryView, EndpointTestView, EventView, RotatedView };
+
+/** What a person marked as handled. */
+interface Acknowledged {
+  by: string;
+  comment?: string | null;
+  at?: string;
+  until?: string | null;
+}
+
+/** Fields that a daemon of an earlier version does not give. */
+export type Watch = WatchView & {
+  workflow_name?: string | null;
+  run_url?: string | null;
+  changed_at?: string | null;
+  acknowledged?: Acknowledged | null;
+};
+
+export type DeliveryDetail = DeliveryDetailView;
+
+export type Endpoint = EndpointView;
+
+export type Source = SourceView;
+
+export interface Page<Item> {
+  data: Item[];
+  next_cursor: string | null;
+  total?: number | null;
+  total_capped?: boolean;
+}
+
+/** One thing that needs a person; fields depend on its kind. */
+export interface Attention {
+  kind: string;
+  since: string;
+  run_id?: string;
+  source?: string;
+  workflow_id?: string | null;
+  workflow_name?: string | null;
+  run_url?: string | null;
+  endpoint?: string;
+  delivery_id?: string;
+  event_type?: string;
+  alert?: Alert | string;
+  message?: string | null;
+  acknowledged?: Acknowledged | null;
+  [field: string]: unknown;
+}
+
+export interface AttentionPage {
+  data: Attention[];
+  counts: Record<string, number>;
+}
+
+export interface Poll {
+  at: string;
+  kind: string;
+  outcome: string;
+  duration_ms: number | null;
+  lag_ms: number | null;
+}
+
+/** What is drawn of a run. Lists are in order of time. */
+export interface Timeline {
+  states: TimelineState[];
+  polls: Poll[];
+  events: EventView[];
+  deliveries: DeliveryDetail[];
+}
+
+export interface TimelineState {
+  at: string;
+  status: string;
+  progress?: number | null;
+}
+
+export interface Workflow {
+  source: string;
+  workflow_id: string;
+  name?: string | null;
+  [field: string]: unknown;
+}
+
+export interface AlertRun {
+  run_id: string;
+  source?: string;
+  workflow_id: string | null;
+  name: string | null;
+  url: string | null;
+  status: string | null;
+  at: string;
+}
+
+export interface Alert {
+  id: string;
+  rule: string;
+  labels: Record<string, string>;
+  state: string;
+  severity: string;
+  owner: string | null;
+  count: number;
+  runs: AlertRun[];
+  started_at: string;
+  updated_at: string;
+  resolved_at: string | null;
+  acknowledged: Acknowledged | null;
+  notified: { endpoint: string; at: string; event_id: string }[];
+}
+
+export interface Matchers {
+  rule?: string;
+  workflow_id?: string;
+  source?: string;
+  event?: string;
+  metadata?: Record<string, string>;
+}
+
+export interface Silence {
+  id: string;
+  matchers: Matchers;
+  starts_at: string;
+  until: string;
+  by: string;
+  comment: string;
+  state?: string;
+}
+
+export interface Process {
+  id: string;
+  name: string;
+  version: string;
+  since: string;
+  heartbeat: string;
+  clock_skew_ms: number;
+}
+
+export interface Readiness {
+  status: 'ready' | 'unready';
+  checks: { name: string; status: 'ok' | 'degraded' | 'failed'; detail: string }[];
+}

@@ -1,0 +1,138 @@
+import { signal } from '@preact/signals';
+import { useMemo, useState } from 'preact/hooks';
+import { api } from '../api/calls.ts';
+import { request } from '../api/request.ts';
+import { Dialog } from '../parts/basics.tsx';
+import { useLoaded } from '../parts/use.ts';
+import { workflowNames } from '../parts/workflows.ts';
+import { go, href, runPath } from './router.ts';
+import { PLACES } from './screens.ts';
+
+export const isPaletteShown = signal(false);
+
+interface Choice {
+  key: string;
+  name: string;
+  kind: string;
+  to: string;
+}
+
+const MOST = 12;
+
+/** Goes to a screen, a workflow or a run by a few letters. */
+export function Palette() {
+  const [text, setText] = useState('');
+  const [at, setAt] = useState(0);
+  const wanted = text.trim().replaceAll(/[{}\s]/g, '');
+  const runs = useRuns(wanted);
+  const choices = useMemo(
+    () => [...runs, ...named(text.trim().toLowerCase())].slice(0, MOST),
+    [text, runs],
+  );
+  const chosen = Math.min(at, choices.length - 1);
+  const close = () => (isPaletteShown.value = false);
+  const open = (choice: Choice | undefined) => {
+    if (choice === undefined) return;
+    close();
+    go(choice.to);
+  };
+  const onKeyDown = (event: KeyboardEvent) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step !== undefined) {
+      event.preventDefault();
+      setAt((chosen + step + choices.length) % Math.max(1, choices.length));
+    } else if (event.key === 'Enter') {
+      event.preventDefault();
+      open(choices[chosen]);
+    }
+  };
+  return (
+    <Dialog title="Go to" onClose={close} className="palette">
+      <input
+        type="text"
+        role="combobox"
+        aria-expanded="true"
+        aria-controls="choices"
+        aria-activedescendant={choices.length > 0 ? `choice-${chosen}` : undefined}
+        aria-label="A run id, a workflow or a screen"
+        placeholder="A run id, a workflow or a screen"
+        value={text}
+        autoFocus
+        onInput={({ currentTarget }) => {
+          setText(currentTarget.value);
+          setAt(0);
+        }}
+        onKeyDown={onKeyDown}
+      />
+      <ul id="choices" role="listbox" aria-label="Matches">
+        {choices.map((choice, index) => (
+          <li
+            key={choice.key}
+            id={`choice-${index}`}
+            role="option"
+            aria-selected={index === chosen}
+            onClick={() => open(choice)}
+          >
+            <span>{choice.name}</span>
+            <span class="faint">{choice.kind}</span>
+          </li>
+        ))}
+      </ul>
+      {choices.length === 0 && <p class="faint">Nothing is called so.</p>}
+    </Dialog>
+  );
+}
+
+function named(wanted: string): Choice[] {
+  const matches = ({ name }: { name: string }) => name.toLowerCase().includes(wanted);
+  const screens = PLACES.filter(matches).map(({ path, name }) => ({
+    key: path,
+    name,
+    kind: 'screen',
+    to: href(path),
+  }));
+  const workflows = [...workflowNames.value]
+    .map(([id, name]) => ({ id, name: name ?? id }))
+    .filter(({ id, name }) => wanted !== '' && (matches({ name }) || id.startsWith(wanted)))
+    .map(({ id, name }) => ({
+      key: id,
+      name,
+      kind: 'workflow',
+      to: href('/runs', { workflow: id }),
+    }));
+  return [...workflows, ...screens];
+}
+
+interface Lookup {
+  data: { run_id?: string; id?: string; source?: string }[];
+}
+
+const RUN_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{3,127}$/;
+
+/** Runs whose id begins so. */
+function useRuns(wanted: string): Choice[] {
+  const isId = RUN_ID.test(wanted);
+  const { value } = useLoaded(`runs ${wanted}`, async (stop) => {
+    if (!isId) return [];
+    const query = { prefix: wanted, kind: 'run' };
+    const found = await request<Lookup>('GET', '/v1/lookup', { query, signal: stop }).catch(
+      () => null,
+    );
+    if (found !== null)
+      return found.data.map(({ run_id, id, source }) => ({ run_id: run_id ?? id, source }));
+    const { data } = await api.watches({ limit: 200 }, stop);
+    return data.filter(({ run_id }) => run_id.startsWith(wanted));
+  });
+  return (value ?? []).flatMap(({ run_id: id, source = 'default' }) =>
+    id === undefined
+      ? []
+      : [
+          {
+            key: `${source} ${id}`,
+            name: id,
+            kind: `run · ${source}`,
+            to: href(runPath({ run_id: id, source })),
+          },
+        ],
+  );
+}

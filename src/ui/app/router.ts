@@ -1,0 +1,92 @@
+import { computed, signal } from '@preact/signals';
+
+/** A screen's address below the server's root: `/runs`, with its query. */
+export interface Address {
+  path: string;
+  query: URLSearchParams;
+}
+
+/** Where the server's root lies, as a path that ends in `/`; a proxy may serve it below another. */
+export const ROOT = new URL('.', document.baseURI).pathname;
+
+function read(): Address {
+  const { pathname, search } = window.location;
+  const path = pathname.startsWith(ROOT) ? pathname.slice(ROOT.length) : '';
+  return { path: `/${path}`.replace(/(.)\/$/, '$1'), query: new URLSearchParams(search) };
+}
+
+export const address = signal<Address>(read());
+
+/** True on a wall: no controls are shown. */
+export const isKiosk = computed(() => address.value.query.has('kiosk'));
+
+type Fields = Record<string, string | null | undefined>;
+
+/** The address of a screen, as links carry it. */
+export function href(path: string, fields: Fields = {}): string {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(fields)) {
+    if (value !== null && value !== undefined && value !== '') query.set(name, value);
+  }
+  const text = query.toString();
+  return `${ROOT}${path.slice(1)}${text === '' ? '' : `?${text}`}`;
+}
+
+export function runPath({ run_id: id, source }: { run_id: string; source: string }): string {
+  return `/runs/${encodeURIComponent(source)}/${encodeURIComponent(id)}`;
+}
+
+/** Goes to an address that {@link href} made. */
+export function go(to: string, { replace = false } = {}): void {
+  if (replace) window.history.replaceState(null, '', to);
+  else window.history.pushState(null, '', to);
+  address.value = read();
+  if (!replace) window.scrollTo(0, 0);
+}
+
+/** Changes some fields of the query and keeps the others; the screen stays. */
+export function setQuery(fields: Fields, { replace = true } = {}): void {
+  const { path, query } = address.peek();
+  go(href(path, { ...Object.fromEntries(query), ...fields }), { replace });
+}
+
+/** Lets links, Back and Forward change the screen without loading the page anew. */
+export function startRouter(): void {
+  window.addEventListener('popstate', () => {
+    address.value = read();
+  });
+  document.addEventListener('click', (event) => {
+    const { button, metaKey, ctrlKey, shiftKey, altKey, defaultPrevented } = event;
+    if (defaultPrevented || button !== 0 || metaKey || ctrlKey || shiftKey || altKey) return;
+    const link = (event.target as Element).closest('a');
+    if (link === null) return;
+    const to = linkTarget(link);
+    if (to === null) return;
+    event.preventDefault();
+    go(to);
+  });
+}
+
+function linkTarget(link: HTMLAnchorElement | SVGAElement): string | null {
+  const text = link.getAttribute('href');
+  if (text === null || link.getAttribute('target') !== null || link.hasAttribute('download')) {
+    return null;
+  }
+  const url = new URL(text, document.baseURI);
+  const isOurs = url.origin === window.location.origin && url.pathname.startsWith(ROOT);
+  const isPage = !/^(docs|openapi\.json|metrics|readyz)/.test(url.pathname.slice(ROOT.length));
+  return isOurs && isPage && url.hash === '' ? `${url.pathname}${url.search}` : null;
+}
+
+/** The values of a path that has a shape such as `/runs/:source/:id`; null where it has another. */
+export function matchPath(shape: string, path: string): Record<string, string> | null {
+  const [wanted, given] = [shape.split('/'), path.split('/')];
+  if (wanted.length !== given.length) return null;
+  const values: Record<string, string> = {};
+  for (const [at, part] of wanted.entries()) {
+    const found = given[at] ?? '';
+    if (part.startsWith(':')) values[part.slice(1)] = decodeURIComponent(found);
+    else if (part !== found) return null;
+  }
+  return values;
+}

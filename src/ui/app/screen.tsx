@@ -1,0 +1,58 @@
+import type { ComponentType } from 'preact';
+import { may } from '../api/session.ts';
+import { Empty } from '../parts/basics.tsx';
+import { Alerts } from '../screens/alerts.tsx';
+import { AlertDetail } from '../screens/alert.tsx';
+import { Deliveries } from '../screens/deliveries.tsx';
+import { Delivery } from '../screens/delivery.tsx';
+import { Endpoints } from '../screens/endpoints.tsx';
+import { Now } from '../screens/now.tsx';
+import { Run } from '../screens/run.tsx';
+import { Runs } from '../screens/runs.tsx';
+import { System } from '../screens/system.tsx';
+import { Workflows } from '../screens/workflows.tsx';
+import { screenName } from './attention.ts';
+import { address, href, matchPath } from './router.ts';
+
+type Values = Record<string, string>;
+
+const SCREENS: readonly {
+  shape: string;
+  name: string;
+  screen: ComponentType<{ values: Values }>;
+}[] = [
+  { shape: '/', name: 'Now', screen: Now },
+  { shape: '/runs', name: 'Runs', screen: Runs },
+  { shape: '/runs/:source/:id', name: 'Run', screen: Run },
+  { shape: '/deliveries', name: 'Deliveries', screen: Deliveries },
+  { shape: '/deliveries/:id', name: 'Delivery', screen: Delivery },
+  { shape: '/endpoints', name: 'Endpoints', screen: Endpoints },
+  { shape: '/alerts', name: 'Alerts', screen: Alerts },
+  { shape: '/alerts/:id', name: 'Alert', screen: AlertDetail },
+  { shape: '/workflows', name: 'Workflows', screen: Workflows },
+  { shape: '/system', name: 'System', screen: System },
+];
+
+/** The screen that the address names. */
+export function Screen() {
+  const { path } = address.value;
+  for (const { shape, name, screen: Shown } of SCREENS) {
+    const values = matchPath(shape, path);
+    if (values === null) continue;
+    screenName.value = name;
+    return may.read.value ? <Shown key={path} values={values} /> : <WriteOnly />;
+  }
+  return (
+    <Empty title="There is no such screen.">
+      <a href={href('/')}>What is going on now</a>
+    </Empty>
+  );
+}
+
+function WriteOnly() {
+  return (
+    <Empty title="This token may not read.">
+      <p>Sign in with one that has the scope read.</p>
+    </Empty>
+  );
+}

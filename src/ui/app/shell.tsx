@@ -1,0 +1,213 @@
+import { useEffect } from 'preact/hooks';
+import type { ComponentChildren } from 'preact';
+import { connection, heldBack, isPaused, togglePause } from '../api/live.ts';
+import { session, signOut } from '../api/session.ts';
+import { agoText, countText } from '../parts/format.ts';
+import { nextTheme, setSetting, settings } from '../parts/settings.ts';
+import { say, Toasts } from '../parts/toast.tsx';
+import { now } from '../parts/use.ts';
+import { attentionCount, useAttentionCount } from './attention.ts';
+import { Help, isHelpShown } from './help.tsx';
+import { useKeys } from './keys.ts';
+import { AcknowledgeDialog } from '../parts/acknowledge.tsx';
+import { Confirmation } from '../parts/confirm.tsx';
+import { isPaletteShown, Palette } from './palette.tsx';
+import { address, go, href, isKiosk } from './router.ts';
+import { PLACES } from './screens.ts';
+
+/** What surrounds every screen. */
+export function Shell({ children }: { children: ComponentChildren }) {
+  useAttentionCount();
+  useShellKeys();
+  const kiosk = isKiosk.value;
+  useEffect(() => {
+    document.documentElement.classList.toggle('kiosk', kiosk);
+  }, [kiosk]);
+  return (
+    <>
+      <a class="skip" href="#main" target="_self">
+        Skip to content
+      </a>
+      {!kiosk && <Navigation />}
+      <div class="stage">
+        <TopBar />
+        <main id="main" tabIndex={-1}>
+          {children}
+        </main>
+      </div>
+      <Toasts />
+      <Confirmation />
+      <AcknowledgeDialog />
+      {isHelpShown.value && <Help />}
+      {isPaletteShown.value && <Palette />}
+    </>
+  );
+}
+
+function useShellKeys(): void {
+  const places = Object.fromEntries(
+    PLACES.map(({ path, key }) => [`g ${key}`, () => go(href(path))]),
+  );
+  useKeys({
+    ...places,
+    '.': pause,
+    '?': () => (isHelpShown.value = true),
+    'Mod k': () => (isPaletteShown.value = true),
+    Escape: back,
+  });
+}
+
+function pause(): void {
+  togglePause();
+  say(isPaused.peek() ? 'Live updates are paused.' : 'Live updates go on.');
+}
+
+/** From a field to the screen; from a detail to its list. */
+function back(): void {
+  const field = document.activeElement as HTMLElement | null;
+  if (field !== null && /^(input|textarea|select)$/i.test(field.tagName)) return field.blur();
+  const [, list = '', ...detail] = address.peek().path.split('/');
+  if (detail.length === 0) return;
+  // The list as it was, where we came from it.
+  if (window.history.length > 1 && document.referrer === '') window.history.back();
+  else go(href(`/${list}`));
+}
+
+function Navigation() {
+  const { path } = address.value;
+  return (
+    <nav class="nav" aria-label="Screens">
+      <a class="brand" href={href('/')}>
+        <svg viewBox="0 0 20 20" width="20" height="20" aria-hidden="true">
+          <path
+            d="M1.5 10s3-6 8.5-6 8.5 6 8.5 6-3 6-8.5 6-8.5-6-8.5-6Z"
+            fill="none"
+            stroke="currentColor"
+            stroke-width="1.6"
+          />
+          <path d="M8 7.2 12.6 10 8 12.8V7.2Z" fill="currentColor" />
+        </svg>
+        <span>runwatch</span>
+      </a>
+      <ul>
+        {PLACES.map((place) => {
+          const isHere = place.path === '/' ? path === '/' : path.startsWith(place.path);
+          const count = place.path === '/' ? attentionCount.value : 0;
+          return (
+            <li key={place.path}>
+              <a
+                href={href(place.path)}
+                aria-current={isHere ? 'page' : undefined}
+                title={place.name}
+              >
+                <svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
+                  <path d={place.icon} />
+                </svg>
+                <span class="nav-name">{place.name}</span>
+                {count > 0 && (
+                  <span class="badge" title="need a person">
+                    {countText(count)}
+                  </span>
+                )}
+              </a>
+            </li>
+          );
+        })}
+      </ul>
+      <NavigationFoot />
+    </nav>
+  );
+}
+
+function NavigationFoot() {
+  const { state, token, version } = session.value;
+  return (
+    <div class="nav-foot">
+      {state === 'signed_in' && (
+        <div class="who">
+          <span title="the token that this browser signed in with">{token}</span>
+          <button type="button" class="quiet" onClick={() => void signOut()}>
+            Sign out
+          </button>
+        </div>
+      )}
+      <a href={href('/docs')} target="_blank" rel="noopener">
+        API
+      </a>
+      <span class="faint num">{version}</span>
+    </div>
+  );
+}
+
+function TopBar() {
+  const kiosk = isKiosk.value;
+  return (
+    <div class="topbar">
+      <LiveMark />
+      {!kiosk && (
+        <div class="topbar-tools">
+          <button type="button" class="search" onClick={() => (isPaletteShown.value = true)}>
+            <span>Go to a run or workflow</span>
+            <kbd>{/mac/i.test(navigator.userAgent) ? '⌘K' : 'Ctrl K'}</kbd>
+          </button>
+          <button
+            type="button"
+            class="quiet"
+            title="Show times as UTC, or in this browser's zone"
+            onClick={() => setSetting({ isUtc: !settings.value.isUtc })}
+          >
+            {settings.value.isUtc ? 'UTC' : 'Local'}
+          </button>
+          <button type="button" class="quiet" title="Light or dark" onClick={nextTheme}>
+            <svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
+              <path
+                d="M8 1.5a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13Zm0 1.6v9.8a4.9 4.9 0 0 1 0-9.8Z"
+                fill="currentColor"
+              />
+            </svg>
+            <span class="off-screen">Light or dark</span>
+          </button>
+          <button
+            type="button"
+            class="quiet"
+            title="Keys"
+            onClick={() => (isHelpShown.value = true)}
+          >
+            <span aria-hidden="true">?</span>
+            <span class="off-screen">Keys</span>
+          </button>
+        </div>
+      )}
+    </div>
+  );
+}
+
+/** Says whether what is shown is of this moment. */
+function LiveMark() {
+  const state = connection.value;
+  const paused = isPaused.value;
+  const kind = state.kind === 'live' && paused ? 'paused' : state.kind;
+  const held = heldBack.value;
+  const text =
+    state.kind === 'reconnecting'
+      ? `Reconnecting, lost ${agoText(Math.max(1_500, now.value - state.since))}`
+      : { live: 'Live', paused: 'Paused', connecting: 'Connecting' }[kind as 'live'];
+  return (
+    <div class={`live live-${kind}`} title={state.kind === 'reconnecting' ? state.why : undefined}>
+      <span class="live-dot" aria-hidden="true" />
+      <span role="status">{text}</span>
+      {paused && held > 0 && <span class="num faint">{countText(held)} new</span>}
+      {!isKiosk.value && (
+        <button
+          type="button"
+          class="quiet"
+          aria-pressed={paused}
+          onClick={togglePause}
+          title="Key: ."
+        >
+          {paused ? 'Resume' : 'Pause'}
+        </button>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,102 @@
+/** A length of time in its two largest units: `4 m 10 s`, `2 h 5 m`, `3 d`. */
+export function lengthText(ms: number): string {
+  const total = Math.max(0, ms);
+  if (total < 1_000) return `${Math.round(total)} ms`;
+  if (total < 10_000) return `${trim(total / 1_000)} s`;
+  const seconds = Math.round(total / 1_000);
+  if (seconds < 60) return `${seconds} s`;
+  const [days, hours, minutes] = [
+    Math.floor(seconds / 86_400),
+    Math.floor(seconds / 3_600) % 24,
+    Math.floor(seconds / 60) % 60,
+  ];
+  if (days > 0) return two(days, 'd', hours, 'h');
+  if (hours > 0) return two(hours, 'h', minutes, 'm');
+  return two(minutes, 'm', seconds % 60, 's');
+}
+
+function two(large: number, unit: string, small: number, smaller: string): string {
+  return small === 0 ? `${large} ${unit}` : `${large} ${unit} ${small} ${smaller}`;
+}
+
+function trim(value: number): string {
+  return value.toFixed(1).replace(/\.0$/, '');
+}
+
+/** How long ago, in one unit: `just now`, `12 s ago`, `4 m ago`; `in 12 s` for what is to come. */
+export function agoText(ms: number): string {
+  const length = shortText(Math.abs(ms));
+  if (Math.abs(ms) < 1_500) return 'just now';
+  return ms > 0 ? `${length} ago` : `in ${length}`;
+}
+
+/** A length of time in its largest unit. */
+export function shortText(ms: number): string {
+  const seconds = Math.round(ms / 1_000);
+  if (seconds < 100) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 100) return `${minutes} m`;
+  const hours = Math.round(minutes / 60);
+  return hours < 48 ? `${hours} h` : `${Math.round(hours / 24)} d`;
+}
+
+const numbers = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
+
+export function countText(count: number): string {
+  return numbers.format(count);
+}
+
+/** `1 run`, `1,204 runs`. */
+export function plural(count: number, noun: string, nouns = `${noun}s`): string {
+  return `${countText(count)} ${count === 1 ? noun : nouns}`;
+}
+
+export function percentText(share: number): string {
+  const percent = share * 100;
+  return `${percent > 0 && percent < 10 ? percent.toFixed(1).replace(/\.0$/, '') : Math.round(percent)} %`;
+}
+
+const pad = (value: number, width = 2) => String(value).padStart(width, '0');
+
+/** `14:05:09`, or with the date where it is another day. */
+export function clockText(
+  ms: number,
+  { isUtc, withMs = false }: { isUtc: boolean; withMs?: boolean },
+) {
+  const at = new Date(ms);
+  const [hours, minutes, seconds] = isUtc
+    ? [at.getUTCHours(), at.getUTCMinutes(), at.getUTCSeconds()]
+    : [at.getHours(), at.getMinutes(), at.getSeconds()];
+  const rest = withMs ? `.${pad(at.getUTCMilliseconds(), 3)}` : '';
+  return `${pad(hours)}:${pad(minutes)}:${pad(seconds)}${rest}`;
+}
+
+export function dateText(ms: number, isUtc: boolean): string {
+  const at = new Date(ms);
+  return isUtc
+    ? `${at.getUTCFullYear()}-${pad(at.getUTCMonth() + 1)}-${pad(at.getUTCDate())}`
+    : `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}`;
+}
+
+/** A status as people read it: `awaiting_human_feedback` → `awaiting feedback`. */
+export function statusText(status: string): string {
+  return status === 'awaiting_human_feedback' ? 'awaiting feedback' : status.replaceAll('_', ' ');
+}
+
+/** An event's type as people read it: `run.awaiting_human_feedback` → `awaiting feedback`. */
+export function eventText(type: string): string {
+  const [family = '', name = ''] = type.split('.', 2);
+  return family === 'run' ? statusText(name) : `${family} ${statusText(name)}`;
+}
+
+/** The beginning of a long id; ids that people chose stay whole. */
+export function shortId(id: string): string {
+  return /^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(id) ? id.slice(0, 8) : id;
+}
+
+/** A name that cannot be broken well is cut in its middle. */
+export function middleCut(text: string, most: number): string {
+  if (text.length <= most) return text;
+  const half = Math.floor((most - 1) / 2);
+  return `${text.slice(0, half)}…${text.slice(-half)}`;
+}

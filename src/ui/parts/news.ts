@@ -1,0 +1,73 @@
+import { useEffect, useRef, useState } from 'preact/hooks';
+import type { EventView } from '../api/types.ts';
+import type { List } from './list.ts';
+import { useLive } from './use.ts';
+
+interface NewsOptions<Item> {
+  keyOf: (event: EventView) => string;
+  keyOfItem: (item: Item) => string;
+  /** Whether what an event is about belongs into the list. */
+  isWanted: (event: EventView) => boolean;
+  /** The row after an event about it. */
+  patch: (item: Item, event: EventView) => Item;
+  /** True where the user holds rows by a selection. */
+  isHeld: boolean;
+}
+
+interface News {
+  /** How many new rows wait to be shown. */
+  count: number;
+  show: () => void;
+  /** Says that the pointer or the keyboard is on a row. */
+  hold: (isHeld: boolean) => void;
+}
+
+/** Shortest time between two loads of a list that is not held, ms. */
+const RELOAD_MS = 3_000;
+
+/**
+ * Applies live events to a list. Rows that are shown change in place; new ones wait to be asked for while
+ * the pointer, the keyboard, a selection or the scrolled page holds the rows where they are.
+ */
+export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): News {
+  const [waiting, setWaiting] = useState<ReadonlySet<string>>(new Set());
+  const [isStale, setStale] = useState(false);
+  const pointer = useRef(false);
+  const [turn, setTurn] = useState(0);
+  const { keyOf, keyOfItem, isWanted, patch } = options;
+  const isHeld = () => pointer.current || options.isHeld || window.scrollY > 80;
+  const show = () => {
+    setWaiting(new Set());
+    setStale(false);
+    list.reload();
+  };
+  useLive((events) => {
+    if (events === null) return setStale(true);
+    const newest = new Map(events.map((event) => [keyOf(event), event]));
+    list.patch((item) => {
+      const event = newest.get(keyOfItem(item));
+      return event === undefined ? item : patch(item, event);
+    });
+    const known = new Set(list.items.map(keyOfItem));
+    const added = [...newest].filter(([key, event]) => !known.has(key) && isWanted(event));
+    if (added.length > 0) {
+      setWaiting((before) => new Set([...before, ...added.map(([key]) => key)]));
+    }
+  });
+  useEffect(() => {
+    if (waiting.size === 0 && !isStale) return;
+    const timer = window.setTimeout(
+      () => {
+        if (!isHeld()) show();
+        else setTurn((before) => before + 1);
+      },
+      turn === 0 ? 400 : RELOAD_MS,
+    );
+    return () => window.clearTimeout(timer);
+  }, [waiting, isStale, turn]);
+  return {
+    count: waiting.size,
+    show,
+    hold: (held) => (pointer.current = held),
+  };
+}

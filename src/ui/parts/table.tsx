@@ -1,0 +1,228 @@
+import type { ComponentChildren } from 'preact';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useKeys } from '../app/keys.ts';
+import { go } from '../app/router.ts';
+
+export interface Column<Item> {
+  name: string;
+  /** Says how wide it is, and on what width of screen it goes. */
+  className: string;
+  render: (item: Item) => ComponentChildren;
+}
+
+export interface Selection {
+  keys: ReadonlySet<string>;
+  toggle: (key: string) => void;
+  toggleAll: () => void;
+}
+
+interface TableProps<Item> {
+  label: string;
+  columns: readonly Column<Item>[];
+  items: readonly Item[];
+  keyOf: (item: Item) => string;
+  /** Where a row leads to. */
+  hrefOf: (item: Item) => string;
+  rowClass?: (item: Item) => string;
+  /** How many rows there are in all, those included that were not read yet. */
+  total: number;
+  onEnd?: () => void;
+  selection?: Selection | undefined;
+  /** Called as the pointer or the keyboard comes to a row and leaves it. */
+  onHold?: (isHeld: boolean) => void;
+  /** Further keys for the row that is marked. */
+  onKey?: Record<string, (item: Item) => void>;
+}
+
+/** Must agree with the style sheet. */
+const ROW_PX = 38;
+
+/** Rows that are drawn above and below what can be seen. */
+const MARGIN_ROWS = 12;
+
+/** A list whose rows are drawn only while they can be seen, however many there are. */
+export function Table<Item>(props: TableProps<Item>) {
+  const { label, columns, items, keyOf, total, selection, onHold } = props;
+  const body = useRef<HTMLTableSectionElement>(null);
+  const { from, to } = useWindow(body, items.length);
+  const marked = useMarkedRow(props, body);
+  const { onEnd } = props;
+  useEffect(() => {
+    if (to >= items.length - MARGIN_ROWS) onEnd?.();
+  }, [to, items.length]);
+  useEffect(() => onHold?.(marked !== null), [marked !== null]);
+  const width = columns.length + (selection === undefined ? 0 : 1);
+  return (
+    <table
+      class="rows"
+      aria-label={label}
+      aria-rowcount={total + 1}
+      onMouseEnter={() => onHold?.(true)}
+      onMouseLeave={() => onHold?.(marked !== null)}
+    >
+      <thead>
+        <tr aria-rowindex={1}>
+          {selection !== undefined && <SelectAll selection={selection} count={items.length} />}
+          {columns.map(({ name, className }) => (
+            <th key={name} scope="col" class={className}>
+              {name}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody ref={body}>
+        <Spacer rows={from} width={width} />
+        {items.slice(from, to).map((item, index) => (
+          <Row
+            key={keyOf(item)}
+            {...props}
+            item={item}
+            at={from + index}
+            isMarked={keyOf(item) === marked}
+          />
+        ))}
+        <Spacer rows={items.length - to} width={width} />
+      </tbody>
+    </table>
+  );
+}
+
+function Spacer({ rows, width }: { rows: number; width: number }) {
+  if (rows <= 0) return null;
+  return (
+    <tr aria-hidden="true" class="spacer">
+      <td colSpan={width} style={{ height: `${rows * ROW_PX}px` }} />
+    </tr>
+  );
+}
+
+function SelectAll({ selection, count }: { selection: Selection; count: number }) {
+  return (
+    <th scope="col" class="col-select">
+      <input
+        type="checkbox"
+        aria-label="Select all rows that are shown"
+        checked={count > 0 && selection.keys.size >= count}
+        onChange={selection.toggleAll}
+      />
+    </th>
+  );
+}
+
+interface RowProps<Item> extends TableProps<Item> {
+  item: Item;
+  at: number;
+  isMarked: boolean;
+}
+
+function Row<Item>({ item, at, isMarked, ...table }: RowProps<Item>) {
+  const { columns, keyOf, hrefOf, rowClass, selection } = table;
+  const key = keyOf(item);
+  const isSelected = selection?.keys.has(key) === true;
+  const names = [rowClass?.(item) ?? '', isMarked ? 'marked' : '', isSelected ? 'selected' : ''];
+  return (
+    <tr
+      data-key={key}
+      class={names.join(' ').trim()}
+      aria-rowindex={at + 2}
+      aria-selected={selection === undefined ? undefined : isSelected}
+      onClick={(event) => openRow(event, hrefOf(item))}
+    >
+      {selection !== undefined && (
+        <td class="col-select">
+          <input
+            type="checkbox"
+            aria-label={`Select ${key}`}
+            checked={isSelected}
+            onChange={() => selection.toggle(key)}
+          />
+        </td>
+      )}
+      {columns.map(({ name, className, render }) => (
+        <td key={name} class={className}>
+          {render(item)}
+        </td>
+      ))}
+    </tr>
+  );
+}
+
+/** A click anywhere on a row opens it; its link is for the keyboard, and for a new tab. */
+function openRow(event: MouseEvent, to: string): void {
+  const target = event.target as Element;
+  if (target.closest('a, button, input, label') !== null) return;
+  if (window.getSelection()?.isCollapsed === false) return;
+  if (event.metaKey || event.ctrlKey) window.open(to, '_blank', 'noopener');
+  else go(to);
+}
+
+/** Which rows can be seen. */
+function useWindow(body: { current: HTMLElement | null }, count: number) {
+  const [range, setRange] = useState({ from: 0, to: Math.min(count, 60) });
+  useLayoutEffect(() => {
+    let frame = 0;
+    const measure = () => {
+      frame = 0;
+      const top = body.current?.getBoundingClientRect().top ?? 0;
+      const first = Math.floor(-top / ROW_PX) - MARGIN_ROWS;
+      const rows = Math.ceil(window.innerHeight / ROW_PX) + 2 * MARGIN_ROWS;
+      const from = Math.max(0, Math.min(first, count - rows));
+      const to = Math.min(count, from + rows);
+      setRange((before) => (before.from === from && before.to === to ? before : { from, to }));
+    };
+    const soon = () => {
+      frame ||= window.requestAnimationFrame(measure);
+    };
+    measure();
+    window.addEventListener('scroll', soon, { passive: true });
+    window.addEventListener('resize', soon);
+    return () => {
+      window.cancelAnimationFrame(frame);
+      window.removeEventListener('scroll', soon);
+      window.removeEventListener('resize', soon);
+    };
+  }, [count]);
+  return { from: Math.min(range.from, count), to: Math.min(range.to, count) };
+}
+
+/** The row that the keyboard is on, by its key; null before the first `j`. */
+function useMarkedRow<Item>(
+  props: TableProps<Item>,
+  body: { current: HTMLElement | null },
+): string | null {
+  const { items, keyOf, hrefOf, selection, onKey = {} } = props;
+  const [marked, setMarked] = useState<string | null>(null);
+  const at = marked === null ? -1 : items.findIndex((item) => keyOf(item) === marked);
+  const move = (step: number) => {
+    const next = Math.max(0, Math.min(items.length - 1, at + step));
+    const item = items[next];
+    if (item === undefined) return;
+    setMarked(keyOf(item));
+    scrollTo(body.current, next);
+  };
+  const withItem = (action: (item: Item) => void) => () => {
+    const item = items[at];
+    if (item !== undefined) action(item);
+  };
+  useKeys({
+    j: () => move(1),
+    k: () => move(-1),
+    Enter: withItem((item) => go(hrefOf(item))),
+    ...(selection !== undefined && { x: withItem((item) => selection.toggle(keyOf(item))) }),
+    ...Object.fromEntries(
+      Object.entries(onKey).map(([key, action]) => [key, withItem(action)] as const),
+    ),
+    ...(marked !== null && { Escape: () => setMarked(null) }),
+  });
+  return at < 0 ? null : marked;
+}
+
+/** Keeps a row in view, below what sticks to the top. */
+function scrollTo(body: HTMLElement | null, at: number): void {
+  if (body === null) return;
+  const top = body.getBoundingClientRect().top + at * ROW_PX;
+  const ceiling = 110;
+  const floor = window.innerHeight - 2 * ROW_PX;
+  if (top < ceiling) window.scrollBy(0, top - ceiling);
+  else if (top > floor) window.scrollBy(0, top - floor);
+}

@@ -1,0 +1,114 @@
+import { signal } from '@preact/signals';
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import type { EventView } from '../api/types.ts';
+import { onLive } from '../api/live.ts';
+
+/** The present moment, for ages; it moves once a second. Milliseconds since the epoch. */
+export const now = signal(Date.now());
+
+window.setInterval(() => {
+  if (!document.hidden) now.value = Date.now();
+}, 1_000);
+
+/** What was asked of the API, and how it stands. */
+export interface Loaded<Value> {
+  /** The last answer; kept while a newer one is on its way or fails. */
+  value: Value | null;
+  error: unknown;
+  isLoading: boolean;
+  reload: () => void;
+}
+
+/** Shortest time between two loads of the same thing, ms: however many events come. */
+const RELOAD_MS = 2_000;
+
+/**
+ * Loads something anew whenever `key` changes, when asked, and on everything that `on` says concerns it.
+ * @param on true where an event makes the value stale
+ */
+export function useLoaded<Value>(
+  key: string,
+  load: (signal: AbortSignal) => Promise<Value>,
+  { on = () => false, everyMs }: { on?: (event: EventView) => boolean; everyMs?: number } = {},
+): Loaded<Value> {
+  const [state, setState] = useState<{ key: string; value: Value | null; error: unknown }>({
+    key,
+    value: null,
+    error: null,
+  });
+  const [turn, setTurn] = useState(0);
+  const [isLoading, setLoading] = useState(true);
+  const reload = useCallback(() => setTurn((before) => before + 1), []);
+  const current = useRef({ load, on });
+  current.current = { load, on };
+  useEffect(() => {
+    const stop = new AbortController();
+    setLoading(true);
+    void settle(current.current.load(stop.signal)).then((result) => {
+      if (stop.signal.aborted) return undefined;
+      setState((before) => ({
+        key,
+        value: result.error === null || before.key !== key ? result.value : before.value,
+        error: result.error,
+      }));
+      return setLoading(false);
+    });
+    return () => stop.abort();
+  }, [key, turn]);
+  useStale(reload, (event) => current.current.on(event), everyMs);
+  return { value: state.key === key ? state.value : null, error: state.error, isLoading, reload };
+}
+
+async function settle<Value>(
+  work: Promise<Value>,
+): Promise<{ value: Value; error: null } | { value: null; error: unknown }> {
+  try {
+    return { value: await work, error: null };
+  } catch (error) {
+    return { value: null, error };
+  }
+}
+
+/** Calls `reload` on what makes something stale, at most so often. */
+export function useStale(
+  reload: () => void,
+  concerns: (event: EventView) => boolean,
+  everyMs: number | undefined,
+): void {
+  useEffect(() => {
+    let timer: number | undefined;
+    let last = 0;
+    const soon = () => {
+      const waitMs = Math.max(0, last + RELOAD_MS - Date.now());
+      timer ??= window.setTimeout(() => {
+        timer = undefined;
+        last = Date.now();
+        reload();
+      }, waitMs);
+    };
+    const stop = onLive((events) => {
+      if (events === null || events.some(concerns)) soon();
+    });
+    const interval =
+      everyMs === undefined
+        ? undefined
+        : window.setInterval(() => {
+            if (!document.hidden) soon();
+          }, everyMs);
+    return () => {
+      stop();
+      window.clearTimeout(timer);
+      window.clearInterval(interval);
+    };
+  }, [everyMs]);
+}
+
+/** Hears the live events while the component is shown. */
+export function useLive(listener: (events: readonly EventView[] | null) => void): void {
+  const current = useRef(listener);
+  current.current = listener;
+  useEffect(() => onLive((events) => current.current(events)), []);
+}
+
+/** Grows where a dialog has changed what another part of the screen shows. */
+export const refreshed = signal(0);

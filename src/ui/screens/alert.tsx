@@ -1,0 +1,196 @@
+import { useState } from 'preact/hooks';
+import { api } from '../api/calls.ts';
+import { may } from '../api/session.ts';
+import type { Alert, AlertRun } from '../api/types.ts';
+import { useKeys } from '../app/keys.ts';
+import { href, isKiosk, runPath } from '../app/router.ts';
+import { Copy, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
+import { countText } from '../parts/format.ts';
+import { Status } from '../parts/status.tsx';
+import { Ago, Clock, Since } from '../parts/time.tsx';
+import { act } from '../parts/toast.tsx';
+import { useLoaded } from '../parts/use.ts';
+import { workflowText } from '../parts/workflows.ts';
+import { acknowledgeAlert, labelText } from './alerts.tsx';
+import { SilenceDialog } from './silences.tsx';
+
+/** One alert: what it is of, which runs, and what was told of it. */
+export function AlertDetail({ values }: { values: Record<string, string> }) {
+  const id = values['id'] ?? '';
+  const { value, error, reload } = useLoaded(id, (signal) => api.alert(id, signal), {
+    on: () => true,
+    everyMs: 5_000,
+  });
+  useKeys({
+    ...(value !== null && may.write.value && { a: () => acknowledgeAlert(value, reload) }),
+  });
+  if (value === null) {
+    return error === null ? <Loading /> : <Trouble error={error} what="the alert" retry={reload} />;
+  }
+  const names = Object.entries(value.labels).filter(([name]) => name !== 'source');
+  return (
+    <>
+      <Header
+        title={
+          <>
+            {value.rule}
+            {names.map(([name, label]) => (
+              <span key={name} class="title-sub">
+                {labelText(name, label)}
+              </span>
+            ))}
+          </>
+        }
+      >
+        {may.write.value && !isKiosk.value && <Actions alert={value} reload={reload} />}
+        <Copy text={value.id} label="Copy id" />
+      </Header>
+      <Trouble error={error} what="the newest state" retry={reload} />
+      <Facts alert={value} />
+      <Section title="Runs">
+        {value.runs.length === 0 && (
+          <p class="faint">No run: the rule fires on what did not come.</p>
+        )}
+        <RunRows runs={value.runs} source={value.labels['source'] ?? 'default'} />
+        {value.count > value.runs.length && (
+          <p class="faint">
+            The last {value.runs.length} of {countText(value.count)}.{' '}
+            <a href={href('/runs', { workflow: value.labels['workflow_id'], status: 'failed' })}>
+              All failed runs
+            </a>
+          </p>
+        )}
+      </Section>
+      <Section title="Notified">
+        {value.notified.length === 0 && <p class="faint">Nothing was sent yet.</p>}
+        <ul class="checks">
+          {value.notified.map(({ endpoint, at, event_id: event }) => (
+            <li key={`${endpoint} ${event}`}>
+              <a href={href('/deliveries', { event })}>{endpoint}</a>
+              <Clock at={at} />
+              <span class="mono id faint">{event}</span>
+            </li>
+          ))}
+        </ul>
+      </Section>
+    </>
+  );
+}
+
+function Actions({ alert, reload }: { alert: Alert; reload: () => void }) {
+  const [isOpen, setOpen] = useState(false);
+  const { rule, labels } = alert;
+  const { workflow_id: workflow, source } = labels;
+  const matchers = {
+    rule,
+    ...(workflow !== undefined && { workflow_id: workflow }),
+    ...(source !== undefined && { source }),
+  };
+  return (
+    <>
+      {alert.state === 'firing' && (
+        <button type="button" class="primary" onClick={() => acknowledgeAlert(alert, reload)}>
+          Acknowledge
+        </button>
+      )}
+      {alert.acknowledged !== null && alert.state !== 'resolved' && (
+        <button
+          type="button"
+          onClick={() =>
+            void act('Taken back.', () => api.unacknowledgeAlert(alert.id)).then(reload)
+          }
+        >
+          Take acknowledgement back
+        </button>
+      )}
+      <button type="button" onClick={() => setOpen(true)}>
+        Silence …
+      </button>
+      {isOpen && <SilenceDialog matchers={matchers} onClose={() => setOpen(false)} />}
+    </>
+  );
+}
+
+function Facts({ alert }: { alert: Alert }) {
+  const {
+    state,
+    severity,
+    owner,
+    count,
+    started_at: started,
+    resolved_at: resolved,
+    acknowledged,
+  } = alert;
+  return (
+    <>
+      <dl class="facts">
+        <div>
+          <dt>State</dt>
+          <dd>
+            <Status state={state} />
+          </dd>
+        </div>
+        <div>
+          <dt>Severity</dt>
+          <dd class={`severity severity-${severity}`}>{severity}</dd>
+        </div>
+        <div>
+          <dt>Runs</dt>
+          <dd class="num">{countText(count)}</dd>
+        </div>
+        <div>
+          <dt>Owner</dt>
+          <dd>{owner ?? '–'}</dd>
+        </div>
+        <div>
+          <dt>{resolved === null ? 'Firing for' : 'Resolved'}</dt>
+          <dd>{resolved === null ? <Since at={started} /> : <Ago at={resolved} />}</dd>
+        </div>
+      </dl>
+      {acknowledged !== null && (
+        <p class="notice">
+          Acknowledged by <strong>{acknowledged.by}</strong>
+          {acknowledged.comment == null ? '' : `: ${acknowledged.comment}`}
+        </p>
+      )}
+    </>
+  );
+}
+
+function RunRows({ runs, source }: { runs: readonly AlertRun[]; source: string }) {
+  if (runs.length === 0) return null;
+  return (
+    <div class="scroll-x" tabIndex={0} role="region" aria-label="Runs">
+      <table class="plain">
+        <thead>
+          <tr>
+            <th scope="col">Status</th>
+            <th scope="col">Run</th>
+            <th scope="col">Workflow</th>
+            <th scope="col" class="right">
+              At
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {runs.map((run) => (
+            <tr key={`${run.run_id} ${run.at}`}>
+              <td>
+                <Status state={run.status ?? 'unseen'} />
+              </td>
+              <td class="mono id">
+                <a href={href(runPath({ run_id: run.run_id, source: run.source ?? source }))}>
+                  {run.run_id}
+                </a>
+              </td>
+              <td>{run.name ?? workflowText(run.workflow_id)}</td>
+              <td class="right">
+                <Ago at={run.at} />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

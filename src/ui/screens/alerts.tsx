@@ -1,0 +1,167 @@
+import { useState } from 'preact/hooks';
+import { api } from '../api/calls.ts';
+import { may } from '../api/session.ts';
+import type { Alert } from '../api/types.ts';
+import { address, href, isKiosk } from '../app/router.ts';
+import { acknowledge } from '../parts/acknowledge.tsx';
+import { Empty, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
+import { Chips } from '../parts/chips.tsx';
+import { countText, plural } from '../parts/format.ts';
+import { useList } from '../parts/list.ts';
+import { Status } from '../parts/status.tsx';
+import { Table, type Column } from '../parts/table.tsx';
+import { Ago, Since } from '../parts/time.tsx';
+import { useStale } from '../parts/use.ts';
+import { workflowText } from '../parts/workflows.ts';
+import { SilenceDialog, Silences } from './silences.tsx';
+
+/** What a label says: a workflow by its name. */
+export function labelText(name: string, value: string): string {
+  return name === 'workflow_id' ? workflowText(value) : value;
+}
+
+const COLUMNS: readonly Column<Alert>[] = [
+  { name: 'State', className: 'col-status', render: ({ state }) => <Status state={state} /> },
+  {
+    name: 'Alert',
+    className: 'col-alert',
+    render: ({ id, rule }) => <a href={href(`/alerts/${encodeURIComponent(id)}`)}>{rule}</a>,
+  },
+  {
+    name: 'Of',
+    className: 'col-labels',
+    render: ({ labels }) => (
+      <span class="cut">
+        {Object.entries(labels).map(([name, value]) => (
+          <span key={name} class="tag" title={`${name}=${value}`}>
+            {labelText(name, value)}
+          </span>
+        ))}
+      </span>
+    ),
+  },
+  {
+    name: 'Severity',
+    className: 'col-severity mid',
+    render: ({ severity }) => <span class={`severity severity-${severity}`}>{severity}</span>,
+  },
+  {
+    name: 'Runs',
+    className: 'col-count right',
+    render: ({ count }) => <span class="num">{countText(count)}</span>,
+  },
+  {
+    name: 'Owner',
+    className: 'col-owner mid',
+    render: ({ owner }) => owner ?? <span class="faint">–</span>,
+  },
+  {
+    name: 'For',
+    className: 'col-length right',
+    render: ({ started_at: started, resolved_at: resolved }) =>
+      resolved === null ? <Since at={started} /> : <Ago at={resolved} />,
+  },
+  {
+    name: 'Updated',
+    className: 'col-ago right wide',
+    render: ({ updated_at: at }) => <Ago at={at} />,
+  },
+];
+
+const STATES = ['firing', 'acknowledged', 'pending', 'resolved'] as const;
+
+/** What the rules made of the events, and what is silenced. */
+export function Alerts() {
+  const { query } = address.value;
+  const [isOpen, setOpen] = useState(false);
+  const asked = { state: query.get('state'), rule: query.get('rule') };
+  const list = useList<Alert>(
+    JSON.stringify(asked),
+    (paging, signal) => api.alerts({ ...asked, ...paging }, signal),
+    ({ id }) => id,
+  );
+  useStale(list.reload, () => true, 10_000);
+  const chips = [
+    { name: 'All', fields: {} },
+    ...STATES.map((state) => ({
+      name: `${state.charAt(0).toUpperCase()}${state.slice(1)}`,
+      fields: { state },
+      state,
+    })),
+  ];
+  const canSilence = may.write.value && !isKiosk.value;
+  return (
+    <>
+      <Header
+        title="Alerts"
+        about={
+          list.isRead && list.error === null
+            ? plural(list.total ?? list.items.length, 'alert')
+            : undefined
+        }
+      >
+        {canSilence && (
+          <button type="button" onClick={() => setOpen(true)}>
+            Silence …
+          </button>
+        )}
+      </Header>
+      {!isKiosk.value && (
+        <div class="filters">
+          <Chips label="State" chips={chips} names={['state']} />
+        </div>
+      )}
+      <Trouble error={list.error} what="alerts" retry={list.reload} />
+      {!list.isRead && <Loading />}
+      {list.isRead && list.error === null && list.items.length === 0 && <NoAlerts />}
+      {list.items.length > 0 && (
+        <Table
+          label="Alerts"
+          columns={COLUMNS}
+          items={list.items}
+          keyOf={({ id }) => id}
+          hrefOf={({ id }) => href(`/alerts/${encodeURIComponent(id)}`)}
+          total={list.total ?? list.items.length}
+          onEnd={list.loadMore}
+          onKey={may.write.value ? { a: (alert) => acknowledgeAlert(alert, list.reload) } : {}}
+        />
+      )}
+      <Section title="Silences">
+        <Silences />
+      </Section>
+      {isOpen && <SilenceDialog matchers={{}} onClose={() => setOpen(false)} />}
+    </>
+  );
+}
+
+export function acknowledgeAlert(alert: Alert, reload: () => void): void {
+  acknowledge({
+    what: `the alert ${alert.rule}`,
+    send: (body) => api.acknowledgeAlert(alert.id, body),
+    onDone: reload,
+  });
+}
+
+function NoAlerts() {
+  const { query } = address.value;
+  if (query.size > 0) {
+    return (
+      <Empty title={`No alert is ${query.get('state') ?? 'as you asked'}.`}>
+        <a href={href('/alerts')}>Show all alerts</a>
+      </Empty>
+    );
+  }
+  return (
+    <Empty title="No alert.">
+      <p>
+        A rule of the configuration makes one alert of many events, tells it once, and tells when it
+        ends:
+      </p>
+      <pre class="snippet" tabIndex={0}>
+        {
+          'rules:\n  - name: failed-runs\n    events: [run.failed]\n    group_by: [source, workflow_id]\n    notify: [ops]'
+        }
+      </pre>
+    </Empty>
+  );
+}

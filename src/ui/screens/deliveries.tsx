@@ -1,0 +1,273 @@
+import { useState } from 'preact/hooks';
+import { api } from '../api/calls.ts';
+import { may } from '../api/session.ts';
+import type { DeliveryView } from '../api/types.ts';
+import { address, href, isKiosk, setQuery } from '../app/router.ts';
+import { Dialog, Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
+import { Chips, type Chip } from '../parts/chips.tsx';
+import { eventText, plural } from '../parts/format.ts';
+import { useList } from '../parts/list.ts';
+import { useNews } from '../parts/news.ts';
+import { Range } from '../parts/range.tsx';
+import { Glyph, Status } from '../parts/status.tsx';
+import { Table, type Column } from '../parts/table.tsx';
+import { Ago, Length } from '../parts/time.tsx';
+import { act, say } from '../parts/toast.tsx';
+import { useLoaded } from '../parts/use.ts';
+import { toneOfEvent } from './run-chart.tsx';
+
+const STATES = ['pending', 'delivered', 'parked', 'dead', 'skipped', 'superseded'] as const;
+
+const COLUMNS: readonly Column<DeliveryView>[] = [
+  { name: 'State', className: 'col-status', render: ({ state }) => <Status state={state} /> },
+  {
+    name: 'Event',
+    className: 'col-event',
+    render: ({ id, event_type: type }) => (
+      <a
+        class={`status tone-${toneOfEvent({ type })}`}
+        href={href(`/deliveries/${encodeURIComponent(id)}`)}
+      >
+        <Glyph tone={toneOfEvent({ type })} />
+        <span>{eventText(type)}</span>
+      </a>
+    ),
+  },
+  {
+    name: 'Endpoint',
+    className: 'col-workflow',
+    render: ({ endpoint }) => (
+      <span class="cut" title={endpoint}>
+        {endpoint}
+      </span>
+    ),
+  },
+  {
+    name: 'Run',
+    className: 'col-id wide',
+    render: ({ run_id: id }) =>
+      id === '' ? <span class="faint">–</span> : <span class="mono id">{id}</span>,
+  },
+  {
+    name: 'Attempts',
+    className: 'col-count right',
+    render: ({ attempt_count: count }) => <span class="num">{count}</span>,
+  },
+  {
+    name: 'Last answer',
+    className: 'col-answer',
+    render: ({ last }) => <LastAnswer last={last} />,
+  },
+  {
+    name: 'Took',
+    className: 'col-length right mid',
+    render: ({ last }) => <Length ms={last?.duration_ms} />,
+  },
+  { name: 'Created', className: 'col-ago right', render: ({ created_at: at }) => <Ago at={at} /> },
+  {
+    name: 'Next attempt',
+    className: 'col-next right mid',
+    render: ({ next_attempt_at: at }) => <Ago at={at} />,
+  },
+];
+
+function LastAnswer({ last }: Pick<DeliveryView, 'last'>) {
+  if (last === null) return <span class="faint">–</span>;
+  if (last.error === null) return <span class="num">{last.status ?? 'taken'}</span>;
+  return (
+    <span class="cut tone-bad" title={last.error.message}>
+      {last.status ?? last.error.code}
+    </span>
+  );
+}
+
+export function Deliveries() {
+  const { query } = address.value;
+  const asked = {
+    state: query.get('state'),
+    endpoint: query.get('endpoint'),
+    run_id: query.get('run'),
+    event_id: query.get('event'),
+    since: query.get('since'),
+    until: query.get('until'),
+  };
+  const list = useList<DeliveryView>(
+    JSON.stringify(asked),
+    (paging, signal) => api.deliveries({ ...asked, ...paging }, signal),
+    ({ id }) => id,
+  );
+  const news = useNews(list, {
+    keyOf: ({ id }) => id,
+    keyOfItem: ({ event_id: id }) => id,
+    isWanted: () => !query.has('until'),
+    patch: (item) => item,
+    isHeld: false,
+  });
+  const hasRows = list.items.length > 0;
+  return (
+    <>
+      <Header
+        title="Deliveries"
+        about={
+          list.total === null
+            ? 'One event each to one receiver'
+            : plural(list.total, 'delivery', 'deliveries')
+        }
+      >
+        {may.write.value && !isKiosk.value && (
+          <RedeliverMatching asked={asked} total={list.total} reload={list.reload} />
+        )}
+      </Header>
+      {!isKiosk.value && <Filters />}
+      <Trouble error={list.error} what="deliveries" retry={list.reload} />
+      {news.count > 0 && (
+        <button type="button" class="news" onClick={news.show}>
+          {plural(news.count, 'new event')}
+        </button>
+      )}
+      {!list.isRead && <Loading />}
+      {list.isRead && list.error === null && !hasRows && <NoDeliveries />}
+      {hasRows && (
+        <Table
+          label="Deliveries"
+          columns={COLUMNS}
+          items={list.items}
+          keyOf={({ id }) => id}
+          hrefOf={({ id }) => href(`/deliveries/${encodeURIComponent(id)}`)}
+          total={list.total ?? list.items.length}
+          onEnd={list.loadMore}
+          onHold={news.hold}
+        />
+      )}
+    </>
+  );
+}
+
+function Filters() {
+  const { query } = address.value;
+  const { value } = useLoaded('endpoints', (signal) => api.endpoints(signal), { everyMs: 10_000 });
+  const endpoints = value?.data ?? [];
+  const chips: Chip[] = [
+    { name: 'All', fields: {} },
+    ...STATES.map((state) => ({
+      name: `${state.charAt(0).toUpperCase()}${state.slice(1)}`,
+      fields: { state },
+      state,
+      count:
+        query.get('endpoint') === null && !query.has('since') && value !== null
+          ? endpoints.reduce((sum, { counts }) => sum + counts[state], 0)
+          : null,
+    })),
+  ];
+  const extra = (['run', 'event'] as const).filter((name) => query.has(name));
+  return (
+    <div class="filters">
+      <Chips label="State" chips={chips} names={['state']} />
+      <div class="filter-row">
+        <select
+          aria-label="Endpoint"
+          value={query.get('endpoint') ?? ''}
+          onChange={({ currentTarget }) =>
+            setQuery({ endpoint: currentTarget.value }, { replace: false })
+          }
+        >
+          <option value="">All endpoints</option>
+          {endpoints.map(({ name }) => (
+            <option key={name} value={name}>
+              {name}
+            </option>
+          ))}
+        </select>
+        <Range />
+        {extra.map((name) => (
+          <button key={name} type="button" class="chip" onClick={() => setQuery({ [name]: null })}>
+            {name}: {query.get(name)} <span aria-label="remove">×</span>
+          </button>
+        ))}
+      </div>
+    </div>
+  );
+}
+
+function NoDeliveries() {
+  const { query } = address.value;
+  const isAll = query.size === 0;
+  return (
+    <Empty title={isAll ? 'Nothing was sent yet.' : 'No delivery is as you asked.'}>
+      {isAll ? (
+        <p>
+          An event of a watched run becomes one delivery for each endpoint that asks for its type.
+          Which do: <a href={href('/endpoints')}>endpoints</a>
+        </p>
+      ) : (
+        <a href={href('/deliveries')}>Show all deliveries</a>
+      )}
+    </Empty>
+  );
+}
+
+interface RedeliverProps {
+  asked: Record<string, string | null>;
+  total: number | null;
+  reload: () => void;
+}
+
+/** Sends again all that the filters show, once a user has seen how many that are. */
+function RedeliverMatching({ asked, total, reload }: RedeliverProps) {
+  const [isOpen, setOpen] = useState(false);
+  const { state, endpoint, since, until, run_id: run, event_id: event } = asked;
+  // The API takes these filters for many at once.
+  if (run !== null || event !== null) return null;
+  const words = state === null || state === undefined ? 'dead and skipped' : state;
+  const send = async () => {
+    setOpen(false);
+    const range = Object.fromEntries(
+      Object.entries({ state, endpoint, since: momentOf(since), until: momentOf(until) }).filter(
+        (entry): entry is [string, string] => typeof entry[1] === 'string',
+      ),
+    );
+    await act(null, async () => {
+      const { count } = await api.redeliverMatching(range);
+      say(`${plural(count, 'delivery', 'deliveries')} go out again.`);
+    });
+    reload();
+  };
+  const matching =
+    state !== null && total !== null
+      ? plural(total, `${words} delivery`, `${words} deliveries`)
+      : `All ${words} deliveries`;
+  return (
+    <>
+      <button type="button" onClick={() => setOpen(true)}>
+        Redeliver matching
+      </button>
+      {isOpen && (
+        <Dialog title="Redeliver matching" onClose={() => setOpen(false)}>
+          <h2>Redeliver matching</h2>
+          <p>
+            {matching}
+            {endpoint === null ? '' : ` to ${endpoint}`} go out again with the same event id, due at
+            once.
+          </p>
+          <div class="dialog-foot">
+            <button type="button" onClick={() => setOpen(false)}>
+              Cancel
+            </button>
+            <button type="button" class="primary" onClick={() => void send()}>
+              Redeliver
+            </button>
+          </div>
+        </Dialog>
+      )}
+    </>
+  );
+}
+
+const UNITS: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** The moment that a filter names: one of its own, or so long ago. */
+function momentOf(text: string | null | undefined): string | null {
+  const ago = /^(\d+)([mhd])$/.exec(text ?? '');
+  if (ago === null) return text ?? null;
+  return new Date(Date.now() - Number(ago[1]) * (UNITS[ago[2] ?? ''] ?? 0)).toISOString();
+}

@@ -1,0 +1,264 @@
+import { useState } from 'preact/hooks';
+import { api } from '../api/calls.ts';
+import { may } from '../api/session.ts';
+import type { DeliveryDetail } from '../api/types.ts';
+import { address, href, isKiosk, setQuery } from '../app/router.ts';
+import { Copy, Dialog, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
+import { eventText, lengthText } from '../parts/format.ts';
+import { Status } from '../parts/status.tsx';
+import { Ago, Clock, Length } from '../parts/time.tsx';
+import { act } from '../parts/toast.tsx';
+import { useLoaded } from '../parts/use.ts';
+
+type Attempt = DeliveryDetail['attempts'][number] & {
+  /** Time that each phase of the request took, ms; some daemons do not say. */
+  phases?: Record<string, number | null> | null;
+  /** What was sent, without secrets. */
+  request_headers?: Record<string, string> | null;
+};
+
+/** One event to one receiver, with every attempt. */
+export function Delivery({ values }: { values: Record<string, string> }) {
+  const id = values['id'] ?? '';
+  const { value, error, reload } = useLoaded(id, (signal) => api.delivery(id, signal), {
+    everyMs: 3_000,
+  });
+  if (value === null) {
+    return error === null ? (
+      <Loading />
+    ) : (
+      <Trouble error={error} what="the delivery" retry={reload} />
+    );
+  }
+  const { attempts } = value;
+  return (
+    <>
+      <Header title={`${eventText(value.event_type)} to ${value.endpoint}`}>
+        {may.write.value && !isKiosk.value && <Actions delivery={value} reload={reload} />}
+        <Copy text={value.id} label="Copy id" />
+      </Header>
+      <Trouble error={error} what="the newest state" retry={reload} />
+      <Facts delivery={value} />
+      <Section title="Attempts">
+        {attempts.length === 0 && <p class="faint">None yet.</p>}
+        <ol class="attempts">
+          {attempts.map((attempt, at) => (
+            <AttemptRow
+              key={attempt.at}
+              attempt={attempt}
+              number={at + 1}
+              most={mostOf(attempts)}
+            />
+          ))}
+        </ol>
+        {value.next_attempt_at !== null && (
+          <p>
+            Next attempt <Ago at={value.next_attempt_at} />.
+          </p>
+        )}
+      </Section>
+    </>
+  );
+}
+
+function mostOf(attempts: readonly Attempt[]): number {
+  return Math.max(1, ...attempts.map(({ duration_ms: took }) => took));
+}
+
+function Facts({ delivery }: { delivery: DeliveryDetail }) {
+  const {
+    state,
+    created_at: created,
+    delivered_at: delivered,
+    event_id: event,
+    run_id: run,
+  } = delivery;
+  return (
+    <dl class="facts">
+      <div>
+        <dt>State</dt>
+        <dd>
+          <Status state={state} />
+        </dd>
+      </div>
+      <div>
+        <dt>Created</dt>
+        <dd>
+          <Ago at={created} />
+        </dd>
+      </div>
+      <div>
+        <dt>Delivered</dt>
+        <dd>
+          {delivered === null ? (
+            <span class="faint">not yet</span>
+          ) : (
+            <Length ms={Date.parse(delivered) - Date.parse(created)} />
+          )}
+          {delivered !== null && ' later'}
+        </dd>
+      </div>
+      <div>
+        <dt>Event</dt>
+        <dd class="mono id">{event}</dd>
+      </div>
+      {run !== '' && (
+        <div>
+          <dt>Run</dt>
+          <dd class="mono id">
+            <RunLink id={run} />
+          </dd>
+        </div>
+      )}
+    </dl>
+  );
+}
+
+/** A delivery names no source: the run's page finds it. */
+function RunLink({ id }: { id: string }) {
+  const { value } = useLoaded(`source of ${id}`, async (signal) => {
+    const { data } = await api.events({ run_id: id, limit: 1 }, signal);
+    return data[0]?.data.watch.source ?? null;
+  });
+  return value === null ? (
+    <>{id}</>
+  ) : (
+    <a href={href(`/runs/${encodeURIComponent(value)}/${encodeURIComponent(id)}`)}>{id}</a>
+  );
+}
+
+function Actions({ delivery, reload }: { delivery: DeliveryDetail; reload: () => void }) {
+  const [isOpen, setOpen] = useState(false);
+  const isWaiting = delivery.state === 'pending' || delivery.state === 'parked';
+  return (
+    <>
+      <button
+        type="button"
+        class="primary"
+        onClick={() =>
+          void act(isWaiting ? 'Due now.' : 'Goes out again.', () =>
+            api.redeliver(delivery.id),
+          ).then(reload)
+        }
+      >
+        {isWaiting ? 'Retry now' : 'Redeliver'}
+      </button>
+      {may.admin.value && (
+        <button type="button" onClick={() => setOpen(true)}>
+          Redeliver to …
+        </button>
+      )}
+      {isOpen && <Elsewhere delivery={delivery} onClose={() => setOpen(false)} />}
+    </>
+  );
+}
+
+function Elsewhere({ delivery, onClose }: { delivery: DeliveryDetail; onClose: () => void }) {
+  const { value } = useLoaded('endpoints', (signal) => api.endpoints(signal));
+  const names = (value?.data ?? [])
+    .filter(({ type }) => type !== 'unconfigured')
+    .map(({ name }) => name);
+  const [to, setTo] = useState('');
+  const send = () => {
+    onClose();
+    void act(`Goes to ${to}.`, () => api.redeliver(delivery.id, to));
+  };
+  return (
+    <Dialog title="Redeliver to another endpoint" onClose={onClose}>
+      <h2>Redeliver to another endpoint</h2>
+      <label>
+        Endpoint
+        <select value={to} onChange={({ currentTarget }) => setTo(currentTarget.value)}>
+          <option value="">Choose one</option>
+          {names.map((name) => (
+            <option key={name} value={name}>
+              {name}
+            </option>
+          ))}
+        </select>
+      </label>
+      <div class="dialog-foot">
+        <button type="button" onClick={onClose}>
+          Cancel
+        </button>
+        <button type="button" class="primary" disabled={to === ''} onClick={send}>
+          Send
+        </button>
+      </div>
+    </Dialog>
+  );
+}
+
+function AttemptRow({ attempt, number, most }: { attempt: Attempt; number: number; most: number }) {
+  const {
+    at,
+    status,
+    error,
+    duration_ms: took,
+    response,
+    phases,
+    request_headers: headers,
+  } = attempt;
+  const isChosen = address.value.query.get('attempt') === String(number);
+  return (
+    <li class={isChosen ? 'chosen' : ''}>
+      <button
+        type="button"
+        class="quiet attempt-head"
+        aria-expanded={isChosen}
+        onClick={() => setQuery({ attempt: isChosen ? null : String(number) })}
+      >
+        <span class="num faint">{number}</span>
+        <Status
+          state={error === null ? 'delivered' : 'failed'}
+          text={error === null ? `answered ${status ?? 'ok'}` : `${status ?? error.code}`}
+        />
+        <Clock at={at} withMs />
+        <span class="attempt-bar" aria-hidden="true">
+          <span
+            class={error === null ? 'tone-ok' : 'tone-bad'}
+            style={{ width: `${Math.max(1, (took / most) * 100)}%` }}
+          />
+        </span>
+        <span class="num right">{lengthText(took)}</span>
+      </button>
+      {error !== null && <p class="attempt-error">{error.message}</p>}
+      {isChosen && (
+        <div class="attempt-detail">
+          {phases != null && <Phases phases={phases} />}
+          {headers != null && (
+            <>
+              <h3>Request headers</h3>
+              <pre tabIndex={0}>
+                {Object.entries(headers)
+                  .map(([name, text]) => `${name}: ${text}`)
+                  .join('\n')}
+              </pre>
+            </>
+          )}
+          <h3>Response</h3>
+          {response === null || response === '' ? (
+            <p class="faint">Nothing was answered, or nothing of it is kept.</p>
+          ) : (
+            <pre tabIndex={0}>{response}</pre>
+          )}
+        </div>
+      )}
+    </li>
+  );
+}
+
+function Phases({ phases }: { phases: Record<string, number | null> }) {
+  return (
+    <dl class="pairs tight">
+      {Object.entries(phases).map(([name, ms]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>
+            <Length ms={ms} />
+          </dd>
+        </div>
+      ))}
+    </dl>
+  );
+}

@@ -1,0 +1,308 @@
+import { useState } from 'preact/hooks';
+import { api } from '../api/calls.ts';
+import { may } from '../api/session.ts';
+import type { DeliveryView, Endpoint, RotatedView } from '../api/types.ts';
+import { href, isKiosk } from '../app/router.ts';
+import { Copy, Dialog, Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
+import { confirmed } from '../parts/confirm.tsx';
+import { countText, lengthText, percentText, plural } from '../parts/format.ts';
+import { Status } from '../parts/status.tsx';
+import { Ago, Clock, Since } from '../parts/time.tsx';
+import { act, say } from '../parts/toast.tsx';
+import { useLoaded } from '../parts/use.ts';
+import { Sparkline } from './endpoint-sparkline.tsx';
+import { hourOf } from './endpoint-hour.ts';
+
+/** The receivers, how they do, and what can be done about it. */
+export function Endpoints() {
+  const { value, error, reload } = useLoaded('endpoints', (signal) => api.endpoints(signal), {
+    on: () => true,
+    everyMs: 5_000,
+  });
+  const endpoints = value?.data ?? [];
+  return (
+    <>
+      <Header
+        title="Endpoints"
+        about={value === null ? undefined : plural(endpoints.length, 'receiver')}
+      />
+      <Trouble error={error} what="endpoints" retry={reload} />
+      {value === null && error === null && <Loading />}
+      {value !== null && endpoints.length === 0 && <NoEndpoints />}
+      <div class="cards">
+        {endpoints.map((endpoint) => (
+          <Card key={endpoint.name} endpoint={endpoint} reload={reload} />
+        ))}
+      </div>
+    </>
+  );
+}
+
+function NoEndpoints() {
+  return (
+    <Empty title="No endpoint is configured.">
+      <p>
+        Events are written to the log. To have them sent, name an endpoint in the configuration:
+      </p>
+      <pre class="snippet" tabIndex={0}>
+        {
+          'endpoints:\n  ops:\n    type: webhook\n    url: https://example.com/hooks\n    secret: "${WEBHOOK_SECRET}"'
+        }
+      </pre>
+    </Empty>
+  );
+}
+
+type WithAge = Endpoint & { oldest_pending_at?: string | null };
+
+function Card({ endpoint, reload }: { endpoint: Endpoint; reload: () => void }) {
+  const { name, type, url, events, counts, health } = endpoint;
+  const { value } = useLoaded(
+    `hour ${name}`,
+    (signal) => api.deliveries({ endpoint: name, limit: 200 }, signal),
+    { on: () => true, everyMs: 15_000 },
+  );
+  const recent = value?.data ?? [];
+  const failed = recent.find(({ last }) => last !== null && last.error !== null);
+  const waiting = counts.pending + counts.parked;
+  return (
+    <section class="card" aria-label={name}>
+      <div class="card-head">
+        <h2 class="cut" title={name}>
+          {name}
+        </h2>
+        <Status state={health.state} />
+        <span class="spring" />
+        <span class="tag">{type}</span>
+        {endpoint.default && <span class="tag">default</span>}
+      </div>
+      <p class="faint cut" title={url ?? ''}>
+        {url ?? (type === 'log' ? 'one JSON line for each event, on standard output' : ' ')}
+      </p>
+      <Health endpoint={endpoint} />
+      <Hour deliveries={recent} />
+      <dl class="facts small">
+        <div>
+          <dt>Backlog</dt>
+          <dd>
+            <a
+              class="num"
+              href={href('/deliveries', {
+                endpoint: name,
+                state: counts.pending > 0 ? 'pending' : 'parked',
+              })}
+            >
+              {countText(waiting)}
+            </a>
+            {waiting > 0 && <Age endpoint={endpoint} recent={recent} />}
+          </dd>
+        </div>
+        {(['delivered', 'dead', 'skipped'] as const).map((state) => (
+          <div key={state}>
+            <dt>{state}</dt>
+            <dd>
+              <a class="num" href={href('/deliveries', { endpoint: name, state })}>
+                {countText(counts[state])}
+              </a>
+            </dd>
+          </div>
+        ))}
+      </dl>
+      <p class="faint cut events" title={events.join(', ')}>
+        {events.join(', ')}
+      </p>
+      {failed !== undefined && <LastError delivery={failed} />}
+      {!isKiosk.value && may.admin.value && type !== 'unconfigured' && (
+        <Actions endpoint={endpoint} reload={reload} />
+      )}
+    </section>
+  );
+}
+
+/** Of the oldest delivery that waits. */
+function Age({ endpoint, recent }: { endpoint: WithAge; recent: readonly DeliveryView[] }) {
+  const oldest =
+    endpoint.oldest_pending_at ??
+    recent.findLast(({ state }) => state === 'pending' || state === 'parked')?.created_at;
+  if (oldest === undefined) return null;
+  return (
+    <span class="faint">
+      {' '}
+      oldest <Since at={oldest} />
+    </span>
+  );
+}
+
+function Health({ endpoint: { health } }: { endpoint: Endpoint }) {
+  const {
+    state,
+    reason,
+    failing_since: since,
+    next_probe_at: probe,
+    throttled_until: until,
+  } = health;
+  if (state === 'active' && since === null && until === null) return null;
+  return (
+    <p class={state === 'active' ? 'notice' : 'notice warn'}>
+      {state === 'disabled' &&
+        `Disabled: ${reason === 'gone' ? 'it answered 410' : 'it has failed for five days'}. `}
+      {state === 'paused' && 'Paused: events are kept until it is resumed. '}
+      {since !== null && (
+        <>
+          Failing for <Since at={since} />.{' '}
+        </>
+      )}
+      {probe !== null && (
+        <>
+          Probed again <Ago at={probe} />.{' '}
+        </>
+      )}
+      {until !== null && (
+        <>
+          It asked for no requests before <Clock at={until} />.
+        </>
+      )}
+    </p>
+  );
+}
+
+function Hour({ deliveries }: { deliveries: readonly DeliveryView[] }) {
+  const hour = hourOf(deliveries, Date.now());
+  return (
+    <div class="hour">
+      <Sparkline hour={hour} />
+      <div class="hour-figures">
+        <span>
+          <strong
+            class={`num ${hour.successRate !== null && hour.successRate < 0.95 ? 'tone-bad' : ''}`}
+          >
+            {hour.successRate === null ? '–' : percentText(hour.successRate)}
+          </strong>{' '}
+          <span class="faint">taken</span>
+        </span>
+        <span>
+          <strong class="num">{hour.medianMs === null ? '–' : lengthText(hour.medianMs)}</strong>{' '}
+          <span class="faint">median</span>
+        </span>
+        <span class="faint">
+          {hour.count === 0
+            ? 'nothing sent in the last hour'
+            : `${hour.isCut ? 'last ' : ''}${countText(hour.count)} in the last hour`}
+        </span>
+      </div>
+    </div>
+  );
+}
+
+function LastError({ delivery }: { delivery: DeliveryView }) {
+  const { id, last, created_at: at } = delivery;
+  return (
+    <p class="last-error">
+      <a href={href(`/deliveries/${encodeURIComponent(id)}`)}>Last error</a> <Ago at={at} />:{' '}
+      <span class="faint">{last?.error?.message}</span>
+    </p>
+  );
+}
+
+function Actions({ endpoint, reload }: { endpoint: Endpoint; reload: () => void }) {
+  const { name, type, health, counts } = endpoint;
+  const [secret, setSecret] = useState<RotatedView | null>(null);
+  const isOff = health.state === 'disabled';
+  const isHeld = isOff || health.state === 'paused';
+  const waiting = counts.pending + counts.parked;
+  const change = (done: string, action: () => Promise<unknown>) =>
+    void act(done, action).then(reload);
+  const rotate = () =>
+    confirmed({
+      title: `Rotate the secret of ${name}?`,
+      text: <p>The new secret is shown once. The old one signs too for another day.</p>,
+      verb: 'Rotate',
+      onYes: () =>
+        void act(null, async () => {
+          setSecret(await api.rotateEndpoint(name));
+        }).then(reload),
+    });
+  return (
+    <div class="actions">
+      <button type="button" class="small" onClick={() => void test(name).then(reload)}>
+        Test
+      </button>
+      {isHeld ? (
+        <button
+          type="button"
+          class="small"
+          onClick={() => change(`${name} is resumed.`, () => api.switchEndpoint(name, 'resume'))}
+        >
+          {isOff ? 'Enable' : 'Resume'}
+        </button>
+      ) : (
+        <button
+          type="button"
+          class="small"
+          onClick={() => change(`${name} is paused.`, () => api.switchEndpoint(name, 'pause'))}
+        >
+          Pause
+        </button>
+      )}
+      <button
+        type="button"
+        class="small"
+        disabled={waiting === 0}
+        onClick={() =>
+          void act(null, async () => {
+            const { count } = await api.retryEndpoint(name);
+            say(`${plural(count, 'delivery is', 'deliveries are')} due now.`);
+          }).then(reload)
+        }
+      >
+        Retry now
+      </button>
+      {type === 'webhook' && (
+        <button type="button" class="small" onClick={rotate}>
+          Rotate secret
+        </button>
+      )}
+      {secret !== null && <NewSecret name={name} secret={secret} onClose={() => setSecret(null)} />}
+    </div>
+  );
+}
+
+async function test(name: string): Promise<void> {
+  await act(null, async () => {
+    const { delivered, attempt } = await api.testEndpoint(name);
+    if (delivered) say(`${name} took the test in ${lengthText(attempt.duration_ms)}.`);
+    else
+      say(`${name} refused the test: ${attempt.error?.message ?? attempt.status}`, {
+        isError: true,
+      });
+  });
+}
+
+function NewSecret({
+  name,
+  secret,
+  onClose,
+}: {
+  name: string;
+  secret: RotatedView;
+  onClose: () => void;
+}) {
+  return (
+    <Dialog title="The new secret" onClose={onClose}>
+      <h2>The new secret of {name}</h2>
+      <p>It is shown this once. Give it to the receiver.</p>
+      <div class="command">
+        <code>{secret.secret}</code>
+        <Copy text={secret.secret} label="Copy" />
+      </div>
+      {secret.previous_expires_at !== null && (
+        <p class="faint">
+          The old one signs too until <Clock at={secret.previous_expires_at} />.
+        </p>
+      )}
+      <form method="dialog" class="dialog-foot">
+        <button class="primary">Done</button>
+      </form>
+    </Dialog>
+  );
+}

@@ -1,0 +1,217 @@
+import { useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { api } from '../api/calls.ts';
+import type { EventView, Watch } from '../api/types.ts';
+import { href, runPath } from '../app/router.ts';
+import { Empty, Loading, Section, Trouble } from '../parts/basics.tsx';
+import { lengthText, plural, shortId } from '../parts/format.ts';
+import { Glyph, glyphPath, toneOf, type Tone } from '../parts/status.tsx';
+import { now, useLive, useLoaded } from '../parts/use.ts';
+import { learnNames, workflowText } from '../parts/workflows.ts';
+import { lanesOf, ROWS_MOST, type Bar, type Lane } from './now-pack.ts';
+import { keyOfRun, namedOf, patched } from './runs.tsx';
+
+const HOUR_MS = 3_600_000;
+
+/** Runs that are drawn at most. */
+const MOST = 600;
+
+/** The runs of the last hour, a lane for each workflow. */
+export function Lanes() {
+  const { value, error, reload } = useLoaded('lanes', loadRuns, { everyMs: 30_000 });
+  const news = useNewRuns(value?.runs ?? [], reload);
+  const minute = Math.floor(now.value / 5_000) * 5_000;
+  const lanes = useMemo(
+    () => lanesOf(news, { from: minute - HOUR_MS, to: minute }),
+    [news, minute],
+  );
+  return (
+    <Section title="Last hour" aside={<Marks />}>
+      <Trouble error={error} what="the runs of the last hour" retry={reload} />
+      {value === null && error === null && <Loading />}
+      {value !== null && lanes.length === 0 && (
+        <Empty title="No run ran in the last hour.">
+          <a href={href('/runs')}>All runs</a>
+        </Empty>
+      )}
+      {lanes.length > 0 && <Board lanes={lanes} from={minute - HOUR_MS} to={minute} />}
+      {value !== null && value.isCut && (
+        <p class="faint">
+          The last {MOST} runs are drawn.{' '}
+          <a href={href('/runs', { since: '1h' })}>All of the last hour</a>
+        </p>
+      )}
+    </Section>
+  );
+}
+
+async function loadRuns(signal: AbortSignal): Promise<{ runs: Watch[]; isCut: boolean }> {
+  const runs = new Map<string, Watch>();
+  let isCut = false;
+  for (const query of [{ state: 'active' }, { since: '1h', order: 'changed' }]) {
+    let cursor: string | undefined;
+    for (let pages = 0; pages < 2; pages += 1) {
+      const page = await api.watches({ ...query, limit: 200, cursor }, signal);
+      for (const watch of page.data) runs.set(keyOfRun(watch), watch);
+      cursor = page.next_cursor ?? undefined;
+      if (cursor === undefined) break;
+    }
+    isCut ||= cursor !== undefined;
+  }
+  const all = [...runs.values()];
+  learnNames(all.map(namedOf));
+  return { runs: all.slice(0, MOST), isCut };
+}
+
+/** The runs as loaded, with what events said since. */
+function useNewRuns(loaded: readonly Watch[], reload: () => void): readonly Watch[] {
+  const [changes, setChanges] = useState<ReadonlyMap<string, EventView>>(new Map());
+  useLive((events) => {
+    if (events === null) return reload();
+    setChanges((before) => {
+      const next = new Map(before);
+      for (const event of events) {
+        next.set(keyOfRun({ run_id: event.data.run_id, source: event.data.watch.source }), event);
+      }
+      return next.size > 4 * MOST ? new Map() : next;
+    });
+  });
+  return useMemo(() => {
+    const known = new Set(loaded.map(keyOfRun));
+    const added = [...changes].flatMap(([key, event]) => (known.has(key) ? [] : [asWatch(event)]));
+    const changed = loaded.map((watch) => {
+      const event = changes.get(keyOfRun(watch));
+      return event === undefined ? watch : patched(watch, event);
+    });
+    return [...changed, ...added];
+  }, [loaded, changes]);
+}
+
+/** As much of a watch as an event tells; enough for a bar. */
+function asWatch({ type, data }: EventView): Watch {
+  const { watch, run, run_id: id } = data;
+  const bare = {
+    run_id: id,
+    source: watch.source,
+    state: 'active',
+    run,
+    metadata: watch.metadata,
+    sequence: 0,
+    registered_at: watch.registered_at,
+  } as unknown as Watch;
+  return patched(bare, { type, data } as EventView);
+}
+
+const MARKS = ['running', 'awaiting_human_feedback', 'failed', 'stopped', 'completed'] as const;
+
+function Marks() {
+  return (
+    <ul class="legend">
+      {MARKS.map((state) => (
+        <li key={state}>
+          <Glyph tone={toneOf(state)} />
+          {state === 'awaiting_human_feedback' ? 'awaiting' : state}
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+const ROW_PX = 9;
+
+function Board({ lanes, from, to }: { lanes: readonly Lane[]; from: number; to: number }) {
+  return (
+    <div class="lanes">
+      {lanes.map((lane) => (
+        <LaneRow key={lane.key} lane={lane} from={from} to={to} />
+      ))}
+      <div class="lane-row lane-scale" aria-hidden="true">
+        <span />
+        <span class="scale">
+          {['60 min ago', '45', '30', '15', 'now'].map((text) => (
+            <span key={text}>{text}</span>
+          ))}
+        </span>
+      </div>
+    </div>
+  );
+}
+
+function LaneRow({ lane, from, to }: { lane: Lane; from: number; to: number }) {
+  const box = useRef<HTMLDivElement>(null);
+  const width = useWidth(box);
+  const name = lane.workflowId === null ? 'not seen yet' : workflowText(lane.workflowId);
+  const failed = lane.counts.get('bad') ?? 0;
+  const height = Math.max(2, Math.min(lane.rows, ROWS_MOST)) * (ROW_PX + 2) + 6;
+  const x = (at: number) => ((Math.max(from, at) - from) / (to - from)) * width;
+  return (
+    <div class="lane-row">
+      <a class="lane-name" href={href('/runs', { workflow: lane.workflowId, since: '1h' })}>
+        <span class="cut" title={lane.workflowId ?? undefined}>
+          {name}
+        </span>
+        <span class="faint num">
+          {plural(lane.total, 'run')}
+          {failed > 0 && (
+            <>
+              {', '}
+              <span class="tone-bad">{failed} failed</span>
+            </>
+          )}
+        </span>
+      </a>
+      <div class="lane-chart" ref={box}>
+        <svg width={width} height={height} role="group" aria-label={`Runs of ${name}`}>
+          {[0.25, 0.5, 0.75].map((share) => (
+            <line
+              key={share}
+              class="quarter"
+              x1={share * width}
+              x2={share * width}
+              y1={0}
+              y2={height}
+            />
+          ))}
+          {lane.bars.map((bar) => (
+            <RunBar key={bar.key} bar={bar} x={x} width={width} />
+          ))}
+        </svg>
+      </div>
+    </div>
+  );
+}
+
+function RunBar({ bar, x, width }: { bar: Bar; x: (at: number) => number; width: number }) {
+  const { watch, row, from, to, state } = bar;
+  const tone: Tone = toneOf(state);
+  const left = Math.min(x(from), width - 3);
+  const wide = Math.max(3, x(to) - left);
+  const top = row * (ROW_PX + 2) + 3;
+  const label = `${shortId(watch.run_id)}, ${state.replaceAll('_', ' ')}, ${lengthText(to - from)}`;
+  const needsMark = tone === 'bad' || tone === 'warn';
+  return (
+    <a href={href(runPath(watch))} class={`bar tone-${tone}`} aria-label={label}>
+      <title>{label}</title>
+      <rect x={left} y={top} width={wide} height={ROW_PX} rx={2} />
+      {needsMark && wide >= 3 && (
+        <path
+          d={glyphPath(tone)}
+          class="bar-mark"
+          transform={`translate(${Math.min(width - 11, Math.max(0, left + wide - 6))} ${top - 1}) scale(.9)`}
+        />
+      )}
+    </a>
+  );
+}
+
+function useWidth(box: { current: HTMLElement | null }): number {
+  const [width, setWidth] = useState(600);
+  useLayoutEffect(() => {
+    const { current } = box;
+    if (current === null) return;
+    const observer = new ResizeObserver(() => setWidth(current.clientWidth));
+    observer.observe(current);
+    setWidth(current.clientWidth);
+    return () => observer.disconnect();
+  }, []);
+  return width;
+}

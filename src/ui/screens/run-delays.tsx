@@ -1,0 +1,184 @@
+import { api } from '../api/calls.ts';
+import { may } from '../api/session.ts';
+import { href, isKiosk, setQuery } from '../app/router.ts';
+import { Section } from '../parts/basics.tsx';
+import { eventText, lengthText, plural } from '../parts/format.ts';
+import { Glyph, Status } from '../parts/status.tsx';
+import { Clock } from '../parts/time.tsx';
+import { act } from '../parts/toast.tsx';
+import { toneOfEvent } from './run-chart.tsx';
+import type { Delay, Stretch } from './run-delay.ts';
+
+interface DelaysProps {
+  delays: readonly Delay[];
+  chosen: string | null;
+  onChoose: (eventId: string) => void;
+  reload: () => void;
+}
+
+const CLASSES: Readonly<Record<Stretch['name'], string>> = {
+  'waiting for the poll': 'stretch-wait',
+  'the poll': 'stretch-poll',
+  'the relay': 'stretch-relay',
+  retries: 'stretch-retries',
+  'the receiver': 'stretch-receiver',
+};
+
+/** For each event and receiver: how late it was told, and where the time went. */
+export function Delays({ delays, chosen, onChoose, reload }: DelaysProps) {
+  const most = Math.max(1, ...delays.map(lengthOf));
+  // What no endpoint asked for is told in one line, unless it is looked at.
+  const shown = delays.filter(({ event, delivery }) => delivery !== null || event.id === chosen);
+  const untold = delays.length - shown.length;
+  return (
+    <Section title="How late each event was told" aside={<DelayLegend />}>
+      {delays.length === 0 && (
+        <p class="faint">No event yet: nothing about this run has changed.</p>
+      )}
+      <ol class="delays">
+        {shown.map((delay) => {
+          const { event, delivery } = delay;
+          const isChosen = event.id === chosen;
+          return (
+            <li key={`${event.id} ${delivery?.id}`} class={isChosen ? 'chosen' : ''}>
+              <div class="delay-head">
+                <button
+                  type="button"
+                  class="quiet delay-name"
+                  aria-pressed={isChosen}
+                  onClick={() => onChoose(event.id)}
+                >
+                  <Glyph tone={toneOfEvent(event)} />
+                  {eventText(event.type)}
+                </button>
+                <span class="faint">
+                  <Clock at={event.timestamp} withMs />
+                </span>
+                <span class="delay-to">
+                  {delivery === null ? (
+                    <span class="faint">to no receiver</span>
+                  ) : (
+                    <a href={href(`/deliveries/${encodeURIComponent(delivery.id)}`)}>
+                      {delivery.endpoint}
+                    </a>
+                  )}
+                </span>
+                {delivery !== null && <Status state={delivery.state} />}
+                <span class="num delay-total">
+                  {delay.totalMs === null ? '' : lengthText(delay.totalMs)}
+                </span>
+              </div>
+              <Bar delay={delay} most={most} />
+              {isChosen && <Chosen delay={delay} reload={reload} />}
+            </li>
+          );
+        })}
+      </ol>
+      {untold > 0 && (
+        <p class="faint after">
+          {plural(untold, 'event')} went to no endpoint, as none asks for such.
+        </p>
+      )}
+    </Section>
+  );
+}
+
+function lengthOf({ stretches }: Delay): number {
+  return stretches.reduce((sum, { ms }) => sum + ms, 0);
+}
+
+/** Square roots, so that a relay of milliseconds is seen beside a poll of seconds. */
+function Bar({ delay, most }: { delay: Delay; most: number }) {
+  const { stretches } = delay;
+  if (stretches.length === 0) return null;
+  const total = lengthOf(delay);
+  const roots = stretches.map(({ ms }) => Math.sqrt(ms));
+  const sum = roots.reduce((all, one) => all + one, 0) || 1;
+  return (
+    <div class="delay-bar" style={{ width: `${Math.max(4, Math.sqrt(total / most) * 100)}%` }}>
+      {stretches.map(({ name, ms }, at) => (
+        <span
+          key={name}
+          class={CLASSES[name]}
+          style={{ width: `${((roots[at] ?? 0) / sum) * 100}%` }}
+          title={`${name}: ${lengthText(ms)}`}
+        />
+      ))}
+    </div>
+  );
+}
+
+function DelayLegend() {
+  return (
+    <ul class="legend">
+      {Object.entries(CLASSES).map(([name, className]) => (
+        <li key={name}>
+          <span class={`swatch ${className}`} aria-hidden="true" />
+          {name}
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function Chosen({ delay, reload }: { delay: Delay; reload: () => void }) {
+  const { event, delivery, stretches } = delay;
+  const until = delivery?.delivered_at ?? delivery?.attempts.at(-1)?.at ?? event.data.detected_at;
+  const room = Math.max(50, (Date.parse(until) - Date.parse(event.timestamp)) * 0.3);
+  const iso = (ms: number) => new Date(ms).toISOString();
+  const show = () =>
+    setQuery({
+      from: iso(Date.parse(event.timestamp) - room),
+      to: iso(Date.parse(until) + room),
+    });
+  return (
+    <div class="delay-detail">
+      <p>{sentenceOf(delay)}</p>
+      <dl class="pairs tight">
+        {stretches.map(({ name, ms }) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd class="num">{lengthText(ms)}</dd>
+          </div>
+        ))}
+        <div>
+          <dt>event</dt>
+          <dd class="mono id">{event.id}</dd>
+        </div>
+      </dl>
+      <div class="actions">
+        <button type="button" class="small" onClick={show}>
+          Show on the axis
+        </button>
+        {delivery !== null && may.write.value && !isKiosk.value && (
+          <button
+            type="button"
+            class="small"
+            onClick={() =>
+              void act(`Sent again to ${delivery.endpoint}.`, () =>
+                api.redeliver(delivery.id),
+              ).then(reload)
+            }
+          >
+            Redeliver
+          </button>
+        )}
+      </div>
+    </div>
+  );
+}
+
+/** Why a user was told, when, and how late, as a sentence. */
+function sentenceOf({ event, delivery, totalMs }: Delay): string {
+  const { previous, run } = event.data;
+  const change =
+    previous !== null && run !== null && previous.status !== run.status
+      ? `The run went from ${previous.status.replaceAll('_', ' ')} to ${run.status.replaceAll('_', ' ')}.`
+      : `The event is ${event.type}.`;
+  if (delivery === null) return `${change} No endpoint asked for ${event.type}.`;
+  if (totalMs === null) {
+    const { error } = delivery.last ?? { error: null };
+    return `${change} ${delivery.endpoint} has not been told${error === null ? '' : `: ${error.message}`}.`;
+  }
+  return `${change} ${delivery.endpoint} knew of it ${lengthText(totalMs)} later.`;
+}

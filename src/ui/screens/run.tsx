@@ -1,0 +1,290 @@
+import type { ComponentChildren } from 'preact';
+import { api } from '../api/calls.ts';
+import { ApiError, messageOf } from '../api/request.ts';
+import { may } from '../api/session.ts';
+import type { Watch } from '../api/types.ts';
+import { useKeys } from '../app/keys.ts';
+import { href, isKiosk } from '../app/router.ts';
+import { acknowledge } from '../parts/acknowledge.tsx';
+import { Command, Copy, Empty, Header, Loading, Progress, Trouble } from '../parts/basics.tsx';
+import { confirmed } from '../parts/confirm.tsx';
+import { Status, toneOf } from '../parts/status.tsx';
+import { Ago, Clock } from '../parts/time.tsx';
+import { act, say } from '../parts/toast.tsx';
+import { useLoaded } from '../parts/use.ts';
+import { learnNames, workflowText } from '../parts/workflows.ts';
+import { RunLength, stateOf } from './runs-columns.tsx';
+import { loadRun } from './run-load.ts';
+import { RunTimeline } from './run-timeline.tsx';
+import { namedOf } from './runs.tsx';
+
+/** One run: why a user was told, when, and how late. */
+export function Run({ values }: { values: Record<string, string> }) {
+  const run = { run_id: values['id'] ?? '', source: values['source'] ?? '' };
+  const loaded = useLoaded(
+    `${run.source} ${run.run_id}`,
+    async (signal) => {
+      const story = await loadRun(run, signal);
+      learnNames([namedOf(story.watch)]);
+      return story;
+    },
+    {
+      on: ({ data }) => data.run_id === run.run_id && data.watch.source === run.source,
+      everyMs: 5_000,
+    },
+  );
+  const { value, error, reload } = loaded;
+  useKeys({
+    ...(value !== null && may.write.value && { a: () => acknowledgeRun(value.watch, reload) }),
+  });
+  if (value === null) {
+    if (error === null) return <Loading />;
+    return error instanceof ApiError && error.status === 404 && !error.isMissing ? (
+      <NotWatched id={run.run_id} />
+    ) : (
+      <Trouble error={error} what="the run" retry={reload} />
+    );
+  }
+  const { watch } = value;
+  return (
+    <>
+      <Header
+        title={
+          <>
+            <span class="title-sub">
+              {watch.workflow_name ?? workflowText(watch.run?.workflow_id)}
+            </span>
+            <span class="mono id">{watch.run_id}</span>
+          </>
+        }
+      >
+        <Actions watch={watch} reload={reload} />
+      </Header>
+      <Trouble error={error} what="the newest state" retry={reload} />
+      <Facts watch={watch} />
+      <RunTimeline story={value} reload={reload} />
+      <Metadata watch={watch} />
+    </>
+  );
+}
+
+function NotWatched({ id }: { id: string }) {
+  return (
+    <Empty title={`The run ${id} is not watched.`}>
+      <p>Watch it from a shell:</p>
+      <Command text={`npx runwatch watch ${id}`} />
+      <p>
+        Records are forgotten after the retention of the configuration.{' '}
+        <a href={href('/runs')}>All runs</a>
+      </p>
+    </Empty>
+  );
+}
+
+function acknowledgeRun(watch: Watch, reload: () => void): void {
+  acknowledge({
+    what: `run ${watch.run_id}`,
+    send: (body) => api.acknowledgeRun(watch, body),
+    onDone: reload,
+  });
+}
+
+function Actions({ watch, reload }: { watch: Watch; reload: () => void }) {
+  const link = `${window.location.origin}${window.location.pathname}`;
+  return (
+    <>
+      {watch.run_url != null && (
+        <a class="button" href={watch.run_url} target="_blank" rel="noopener noreferrer">
+          Open in Noxus
+        </a>
+      )}
+      {may.write.value && !isKiosk.value && <Changes watch={watch} reload={reload} />}
+      <Copy text={link} label="Copy link" />
+      <Copy text={watch.run_id} label="Copy id" />
+      <Copy text={`npx runwatch wait ${watch.run_id}`} label="Copy wait" />
+    </>
+  );
+}
+
+function Changes({ watch, reload }: { watch: Watch; reload: () => void }) {
+  const isActive = watch.state === 'active';
+  const isAcknowledged = watch.acknowledged != null;
+  const unwatch = () =>
+    confirmed({
+      title: 'Stop watching this run?',
+      text: <p>No further events of it are sent. What was recorded stays.</p>,
+      verb: 'Unwatch',
+      isDangerous: true,
+      onYes: () => void act('Not watched any more.', () => api.unwatch(watch)).then(reload),
+    });
+  return (
+    <>
+      {isActive && (
+        <button type="button" onClick={() => void pollNow(watch, reload)}>
+          Poll now
+        </button>
+      )}
+      {isAcknowledged ? (
+        <button
+          type="button"
+          onClick={() => void act('Taken back.', () => api.unacknowledgeRun(watch)).then(reload)}
+        >
+          Take acknowledgement back
+        </button>
+      ) : (
+        <button type="button" onClick={() => acknowledgeRun(watch, reload)}>
+          Acknowledge
+        </button>
+      )}
+      {isActive && (
+        <button type="button" class="danger" onClick={unwatch}>
+          Unwatch
+        </button>
+      )}
+    </>
+  );
+}
+
+async function pollNow(watch: Watch, reload: () => void): Promise<void> {
+  try {
+    const { message } = await api.poll(watch);
+    say(message ?? 'Polled.');
+  } catch (error) {
+    say(messageOf(error), { isError: true });
+  }
+  reload();
+}
+
+function Facts({ watch }: { watch: Watch }) {
+  const { run, acknowledged, error } = watch;
+  return (
+    <>
+      <dl class="facts">
+        <Fact name="Status">
+          <Status state={stateOf(watch)} />
+        </Fact>
+        <Fact name="Progress">
+          <Progress value={run?.progress ?? null} tone={toneOf(stateOf(watch))} />
+        </Fact>
+        <Fact name="Duration">
+          <RunLength watch={watch} />
+        </Fact>
+        <Fact name={run?.finished_at == null ? 'Changed' : 'Finished'}>
+          <Ago at={run?.finished_at ?? watch.changed_at} />
+        </Fact>
+        <Fact name="Polls">
+          <span class="num">{watch.polls}</span>
+        </Fact>
+        <Fact name={watch.state === 'active' ? 'Next poll' : 'Last poll'}>
+          <Ago
+            at={watch.state === 'active' ? watch.next_poll_at : watch.last_polled_at}
+            empty="now"
+          />
+        </Fact>
+        <Fact name="Source">{watch.source}</Fact>
+      </dl>
+      {acknowledged != null && (
+        <p class="notice">
+          Acknowledged by <strong>{acknowledged.by}</strong>
+          {acknowledged.at !== undefined && (
+            <>
+              {' '}
+              <Ago at={acknowledged.at} />
+            </>
+          )}
+          {acknowledged.comment != null && <>: {acknowledged.comment}</>}
+          {acknowledged.until != null && (
+            <>
+              {' '}
+              (until <Clock at={acknowledged.until} />)
+            </>
+          )}
+        </p>
+      )}
+      {error !== null && (
+        <p class="notice warn">
+          {error.message} Since <Clock at={error.since} />.
+        </p>
+      )}
+    </>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: ComponentChildren }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}
+
+function Metadata({ watch }: { watch: Watch }) {
+  const pairs = Object.entries(watch.metadata);
+  const { run, subscriptions } = watch;
+  const ids = [
+    ['workflow_id', run?.workflow_id],
+    ['workflow_version_id', run?.workflow_version_id],
+    ['group_id', run?.group_id],
+    ['source', run?.source],
+    ['user_id', run?.user_id],
+    ['conversation_id', run?.conversation_id],
+  ] as const;
+  return (
+    <div class="columns">
+      <section class="section" aria-label="Metadata">
+        <div class="section-head">
+          <h2>Metadata</h2>
+        </div>
+        {pairs.length === 0 && <p class="faint">None was given with the registration.</p>}
+        <dl class="pairs">
+          {pairs.map(([name, text]) => (
+            <div key={name}>
+              <dt>{name}</dt>
+              <dd>
+                <a href={href('/runs', { q: `${name}=${text}` })}>{text}</a>
+              </dd>
+            </div>
+          ))}
+        </dl>
+      </section>
+      <section class="section" aria-label="Of the run">
+        <div class="section-head">
+          <h2>Of the run</h2>
+        </div>
+        <dl class="pairs">
+          {ids.map(([name, id]) =>
+            id == null ? null : (
+              <div key={name}>
+                <dt>{name}</dt>
+                <dd class="mono id">{id}</dd>
+              </div>
+            ),
+          )}
+          <div>
+            <dt>registered</dt>
+            <dd>
+              <Clock at={watch.registered_at} />
+            </dd>
+          </div>
+          <div>
+            <dt>watched until</dt>
+            <dd>
+              <Clock at={watch.timeout_at} />
+            </dd>
+          </div>
+          <div>
+            <dt>notifies</dt>
+            <dd>
+              {subscriptions.length === 0
+                ? 'no endpoint'
+                : subscriptions
+                    .map((one) => ('endpoint' in one ? one.endpoint : one.url))
+                    .join(', ')}
+            </dd>
+          </div>
+        </dl>
+      </section>
+    </div>
+  );
+}

@@ -1,0 +1,97 @@
+import type { Watch } from '../api/types.ts';
+import { href, runPath } from '../app/router.ts';
+import { Progress } from '../parts/basics.tsx';
+import { Status, toneOf } from '../parts/status.tsx';
+import type { Column } from '../parts/table.tsx';
+import { Ago, Length, Since } from '../parts/time.tsx';
+import { workflowText } from '../parts/workflows.ts';
+
+/** What a run's state is called: its status, or what became of the watch. */
+export function stateOf({ state, run }: Pick<Watch, 'state' | 'run'>): string {
+  return state === 'active' || state === 'finished' ? (run?.status ?? 'unseen') : state;
+}
+
+/** How long a run took, or has taken so far. */
+export function RunLength({ watch }: { watch: Watch }) {
+  const from = watch.run?.started_at ?? watch.run?.created_at ?? null;
+  if (from === null) return <span class="faint">–</span>;
+  const until = watch.run?.finished_at ?? null;
+  if (until !== null) return <Length ms={Date.parse(until) - Date.parse(from)} />;
+  return watch.state === 'active' ? <Since at={from} /> : <span class="faint">–</span>;
+}
+
+export const RUN_COLUMNS: readonly Column<Watch>[] = [
+  {
+    name: 'Status',
+    className: 'col-status',
+    render: (watch) => (
+      <>
+        <Status state={stateOf(watch)} />
+        {watch.acknowledged !== null && watch.acknowledged !== undefined && (
+          <span class="tag" title={`acknowledged by ${watch.acknowledged.by}`}>
+            ack
+          </span>
+        )}
+        {watch.error !== null && watch.state === 'active' && (
+          <span class="tag warn" title={watch.error.message}>
+            trouble
+          </span>
+        )}
+      </>
+    ),
+  },
+  {
+    name: 'Run',
+    className: 'col-id',
+    render: (watch) => (
+      <a class="mono id" href={href(runPath(watch))} title={watch.run_id}>
+        {watch.run_id}
+      </a>
+    ),
+  },
+  {
+    name: 'Workflow',
+    className: 'col-workflow',
+    render: ({ run, workflow_name: name }) => (
+      <span class="cut" title={run?.workflow_id ?? undefined}>
+        {name ?? workflowText(run?.workflow_id)}
+      </span>
+    ),
+  },
+  {
+    name: 'Progress',
+    className: 'col-progress',
+    render: (watch) => (
+      <Progress value={watch.run?.progress ?? null} tone={toneOf(stateOf(watch))} />
+    ),
+  },
+  {
+    name: 'Duration',
+    className: 'col-length right',
+    render: (watch) => <RunLength watch={watch} />,
+  },
+  {
+    name: 'Changed',
+    className: 'col-ago right',
+    render: ({ changed_at: changed, run, registered_at: registered }) => (
+      <Ago at={changed ?? run?.finished_at ?? registered} />
+    ),
+  },
+  {
+    name: 'Metadata',
+    className: 'col-metadata wide',
+    render: ({ metadata }) => (
+      <span class="cut faint">
+        {Object.entries(metadata)
+          .map(([key, value]) => `${key}=${value}`)
+          .join('  ')}
+      </span>
+    ),
+  },
+  {
+    name: 'Next poll',
+    className: 'col-next wide right',
+    render: ({ state, next_poll_at: next }) =>
+      state === 'active' ? <Ago at={next} empty="now" /> : <span class="faint">–</span>,
+  },
+];

@@ -1,0 +1,53 @@
+import { api } from '../api/calls.ts';
+import { address, href } from '../app/router.ts';
+import { Command, Empty } from '../parts/basics.tsx';
+import { plural } from '../parts/format.ts';
+import { useLoaded } from '../parts/use.ts';
+
+/** Why the list has no rows: no run was ever watched, or none is as asked. */
+export function NoRuns() {
+  const { query } = address.value;
+  const since = query.get('since');
+  const { value: all } = useLoaded(`all ${since}`, (signal) =>
+    api.watches({ limit: 1, since }, signal),
+  );
+  if (all === null) return null;
+  if (all.data.length === 0 && since === null) return <FirstRun />;
+  const count = all.total ?? null;
+  const among = count === null ? 'No run' : `None of ${plural(count, 'run')}`;
+  const wanted = query.get('status') ?? query.get('state');
+  const what = wanted === null ? 'is as you asked' : `is ${wanted.replaceAll('_', ' ')}`;
+  return (
+    <Empty title={`${among}${since === null ? '' : ` of the last ${since}`} ${what}.`}>
+      <a href={href('/runs')}>Show all runs</a>
+    </Empty>
+  );
+}
+
+/** What to do where nothing is watched yet. */
+export function FirstRun() {
+  const { value: sources } = useLoaded('sources', (signal) => api.sources(signal));
+  const hasSource = sources === null || sources.data.length > 0;
+  if (!hasSource) {
+    return (
+      <Empty title="No Noxus workspace is configured.">
+        <p>Set the API key of a workspace and start the daemon again:</p>
+        <Command text="NOXUS_API_KEY=… npx runwatch serve" />
+      </Empty>
+    );
+  }
+  return (
+    <Empty title="No run is watched yet.">
+      <p>Watch one by its id, from a shell:</p>
+      <Command text="npx runwatch watch <run-id>" />
+      <p>or from your program, right after it starts the run:</p>
+      <Command
+        text={`curl -X POST ${window.location.origin}${href('/v1/watches')} -H 'content-type: application/json' -d '{"run_id":"<run-id>"}'`}
+      />
+      <p>
+        To watch every run of a workspace by itself, set <code>discover</code> for its source in the
+        configuration.
+      </p>
+    </Empty>
+  );
+}

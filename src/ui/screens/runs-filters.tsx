@@ -1,0 +1,165 @@
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { api } from '../api/calls.ts';
+import type { Query } from '../api/request.ts';
+import type { Watch } from '../api/types.ts';
+import { useKeys } from '../app/keys.ts';
+import { address, setQuery } from '../app/router.ts';
+import { Chips, type Chip } from '../parts/chips.tsx';
+import { Range } from '../parts/range.tsx';
+import { useLoaded } from '../parts/use.ts';
+import { workflowNames, workflowText } from '../parts/workflows.ts';
+
+const CHIPS: readonly Chip[] = [
+  { name: 'All', fields: {} },
+  { name: 'Running', fields: { status: 'running' }, state: 'running' },
+  { name: 'Queued', fields: { status: 'queued' }, state: 'queued' },
+  {
+    name: 'Awaiting',
+    fields: { status: 'awaiting_human_feedback' },
+    state: 'awaiting_human_feedback',
+  },
+  { name: 'Failed', fields: { status: 'failed' }, state: 'failed' },
+  { name: 'Stopped', fields: { status: 'stopped' }, state: 'stopped' },
+  { name: 'Completed', fields: { status: 'completed' }, state: 'completed' },
+  { name: 'Gone', fields: { state: 'gone' }, state: 'gone' },
+  { name: 'Expired', fields: { state: 'expired' }, state: 'expired' },
+];
+
+/** All filters of the runs, each of which the address holds. */
+export function Filters() {
+  const { query } = address.value;
+  const rest = {
+    workflow_id: query.get('workflow'),
+    source: query.get('source'),
+    since: query.get('since'),
+    until: query.get('until'),
+    ...metadataOf(query.get('q') ?? ''),
+  };
+  const counts = useCounts(rest);
+  const chips = CHIPS.map((chip, at) => ({ ...chip, ...counts[at] }));
+  return (
+    <div class="filters">
+      <Chips label="State" chips={chips} names={['status', 'state']} />
+      <div class="filter-row">
+        <TextFilter placeholder="Run id, name, or key=value" />
+        <WorkflowFilter />
+        <Range />
+        <select
+          aria-label="Order"
+          value={query.get('order') ?? 'changed'}
+          onChange={({ currentTarget }) => setQuery({ order: currentTarget.value })}
+        >
+          <option value="changed">Last changed first</option>
+          <option value="registered">Last registered first</option>
+        </select>
+        <Others />
+      </div>
+    </div>
+  );
+}
+
+interface Count {
+  count: number | null;
+  isCapped: boolean;
+}
+
+/** How many runs each chip stands for. */
+function useCounts(rest: Query): readonly Count[] {
+  const { value } = useLoaded(
+    `counts ${JSON.stringify(rest)}`,
+    (signal) =>
+      Promise.all(
+        CHIPS.map(async ({ fields }): Promise<Count> => {
+          const page = await api.watches({ ...rest, ...fields, limit: 1 }, signal);
+          return { count: page.total ?? null, isCapped: page.total_capped === true };
+        }),
+      ),
+    { everyMs: 10_000 },
+  );
+  return value ?? [];
+}
+
+/** A field whose text stands in the address as `q`; the key `/` goes to it. */
+function TextFilter({ placeholder }: { placeholder: string }) {
+  const { query } = address.value;
+  const asked = query.get('q') ?? '';
+  const [text, setText] = useState(asked);
+  const field = useRef<HTMLInputElement>(null);
+  useKeys({ '/': () => field.current?.focus() });
+  useEffect(() => setText(asked), [asked]);
+  useEffect(() => {
+    const timer = window.setTimeout(() => {
+      if (text !== (address.peek().query.get('q') ?? '')) setQuery({ q: text });
+    }, 200);
+    return () => window.clearTimeout(timer);
+  }, [text]);
+  return (
+    <input
+      ref={field}
+      type="search"
+      class="text-filter"
+      aria-label="Filter"
+      placeholder={`${placeholder}   ( / )`}
+      value={text}
+      onInput={({ currentTarget }) => setText(currentTarget.value)}
+    />
+  );
+}
+
+function WorkflowFilter() {
+  const asked = address.value.query.get('workflow') ?? '';
+  const ids = [...new Set([...workflowNames.value.keys(), ...(asked === '' ? [] : [asked])])];
+  const options = ids
+    .map((id) => ({ id, name: workflowText(id) }))
+    .sort((one, other) => one.name.localeCompare(other.name));
+  return (
+    <select
+      aria-label="Workflow"
+      value={asked}
+      onChange={({ currentTarget }) =>
+        setQuery({ workflow: currentTarget.value }, { replace: false })
+      }
+    >
+      <option value="">All workflows</option>
+      {options.map(({ id, name }) => (
+        <option key={id} value={id}>
+          {name}
+        </option>
+      ))}
+    </select>
+  );
+}
+
+/** Filters that only an address can set, each with a way out. */
+function Others() {
+  const source = address.value.query.get('source');
+  if (source === null) return null;
+  return (
+    <button type="button" class="chip" onClick={() => setQuery({ source: null })}>
+      source: {source} <span aria-label="remove">×</span>
+    </button>
+  );
+}
+
+const PAIR = /^([^=\s]{1,128})=(\S+)$/;
+
+/** The words of a filter that name metadata, as the API takes them. */
+export function metadataOf(text: string): Query {
+  const pairs = text.split(/\s+/).flatMap((word) => {
+    const match = PAIR.exec(word);
+    return match === null ? [] : [[`metadata.${match[1]}`, match[2]] as const];
+  });
+  return Object.fromEntries(pairs);
+}
+
+/** Whether a run has all the other words of a filter in its id, workflow or metadata. */
+export function matchesText(watch: Watch, text: string): boolean {
+  const words = text
+    .toLowerCase()
+    .split(/\s+/)
+    .filter((word) => word !== '' && !PAIR.test(word));
+  if (words.length === 0) return true;
+  const { run_id: id, run, workflow_name: name, metadata } = watch;
+  const hay = [id, run?.workflow_id, name, ...Object.values(metadata)].join(' ').toLowerCase();
+  return words.every((word) => hay.includes(word));
+}

@@ -1,0 +1,161 @@
+import { useMemo } from 'preact/hooks';
+import { api } from '../api/calls.ts';
+import type { Query } from '../api/request.ts';
+import { may } from '../api/session.ts';
+import type { EventView, Watch } from '../api/types.ts';
+import { address, href, isKiosk, runPath } from '../app/router.ts';
+import { acknowledge } from '../parts/acknowledge.tsx';
+import { Header, Loading, Trouble } from '../parts/basics.tsx';
+import { plural } from '../parts/format.ts';
+import { useList, type List } from '../parts/list.ts';
+import { useNews } from '../parts/news.ts';
+import { Table } from '../parts/table.tsx';
+import { useSelection } from '../parts/selection.ts';
+import { learnNames } from '../parts/workflows.ts';
+import { BulkActions } from './runs-bulk.tsx';
+import { RUN_COLUMNS } from './runs-columns.tsx';
+import { NoRuns } from './runs-empty.tsx';
+import { Filters, matchesText, metadataOf } from './runs-filters.tsx';
+
+export const keyOfRun = ({ run_id: id, source }: { run_id: string; source: string }) =>
+  `${source}/${id}`;
+
+/** The listing that the address asks for, as the API takes it. */
+function queryOf(query: URLSearchParams): Query {
+  return {
+    status: query.get('status'),
+    state: query.get('state'),
+    workflow_id: query.get('workflow'),
+    source: query.get('source'),
+    since: query.get('since'),
+    until: query.get('until'),
+    order: query.get('order') ?? 'changed',
+    ...metadataOf(query.get('q') ?? ''),
+  };
+}
+
+export function Runs() {
+  const { query } = address.value;
+  const asked = queryOf(query);
+  const text = query.get('q') ?? '';
+  const list = useList<Watch>(
+    JSON.stringify(asked),
+    async (paging, signal) => {
+      const page = await api.watches({ ...asked, ...paging }, signal);
+      learnNames(page.data.map(namedOf));
+      return page;
+    },
+    keyOfRun,
+  );
+  const items = useMemo(
+    () => list.items.filter((watch) => matchesText(watch, text)),
+    [list.items, text],
+  );
+  const selection = useSelection(items, keyOfRun);
+  const news = useNews(list, {
+    keyOf: ({ data }) => keyOfRun({ run_id: data.run_id, source: data.watch.source }),
+    keyOfItem: keyOfRun,
+    isWanted: (event) => matches(event, query),
+    patch: patched,
+    isHeld: selection.keys.size > 0,
+  });
+  return (
+    <>
+      <Header title="Runs" about={<Total list={list} />} />
+      {!isKiosk.value && <Filters />}
+      {may.write.value && <BulkActions list={list} selection={selection} query={asked} />}
+      <Trouble error={list.error} what="runs" retry={list.reload} />
+      {news.count > 0 && (
+        <button type="button" class="news" onClick={news.show}>
+          {plural(news.count, 'new run')}
+        </button>
+      )}
+      {!list.isRead && <Loading />}
+      {list.isRead && list.error === null && items.length === 0 && !list.hasMore && <NoRuns />}
+      {(items.length > 0 || list.hasMore) && (
+        <Table
+          label="Runs"
+          columns={RUN_COLUMNS}
+          items={items}
+          keyOf={keyOfRun}
+          hrefOf={(watch) => href(runPath(watch))}
+          rowClass={(watch) => (stillMatches(watch, query) ? '' : 'past')}
+          total={list.total ?? items.length}
+          onEnd={list.loadMore}
+          selection={may.write.value && !isKiosk.value ? selection : undefined}
+          onHold={news.hold}
+          onKey={may.write.value ? { a: acknowledgeRun } : {}}
+        />
+      )}
+    </>
+  );
+}
+
+function acknowledgeRun(watch: Watch): void {
+  acknowledge({
+    what: `run ${watch.run_id}`,
+    send: (body) => api.acknowledgeRun(watch, body),
+    onDone: () => undefined,
+  });
+}
+
+function Total({ list }: { list: List<Watch> }) {
+  const { total, isCapped, items, isRead } = list;
+  if (!isRead) return <>&nbsp;</>;
+  if (total === null) return <>{plural(items.length, 'run')} so far</>;
+  return (
+    <>
+      {isCapped ? 'more than ' : ''}
+      {plural(total, 'run')}
+    </>
+  );
+}
+
+export function namedOf({ run, workflow_name: name }: Watch) {
+  return { workflow_id: run?.workflow_id, workflow_name: name };
+}
+
+/** The row after an event about its run; the same object where it changes nothing. */
+export function patched(watch: Watch, { type, data }: EventView): Watch {
+  const state = STATES[type] ?? (data.run === null ? watch.state : 'active');
+  const isOlder = data.sequence < watch.sequence;
+  if (isOlder || (state === watch.state && data.run === watch.run)) return watch;
+  return {
+    ...watch,
+    state,
+    run: data.run ?? watch.run,
+    sequence: data.sequence,
+    changed_at: data.detected_at,
+  };
+}
+
+const STATES: Readonly<Record<string, Watch['state']>> = {
+  'run.completed': 'finished',
+  'run.failed': 'finished',
+  'run.stopped': 'finished',
+  'run.gone': 'gone',
+  'watch.expired': 'expired',
+};
+
+/** Whether an event's run would be in the listing. */
+function matches({ type, data }: EventView, query: URLSearchParams): boolean {
+  const state = STATES[type] ?? 'active';
+  const { run } = data;
+  return (
+    admits(query.get('status'), run?.status) &&
+    admits(query.get('state'), state) &&
+    admits(query.get('workflow'), run?.workflow_id) &&
+    admits(query.get('source'), data.watch.source) &&
+    !query.has('until') &&
+    !query.has('q')
+  );
+}
+
+/** A row stays where it is when its run changes; it is only shown as past. */
+function stillMatches(watch: Watch, query: URLSearchParams): boolean {
+  return admits(query.get('status'), watch.run?.status) && admits(query.get('state'), watch.state);
+}
+
+function admits(wanted: string | null, value: string | null | undefined): boolean {
+  return wanted === null || wanted === '' || wanted.split(',').includes(value ?? '');
+}

@@ -1,0 +1,194 @@
+import { api } from '../api/calls.ts';
+import { session, may } from '../api/session.ts';
+import type { Process, Source } from '../api/types.ts';
+import { href, isKiosk } from '../app/router.ts';
+import { Empty, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
+import { countText, lengthText } from '../parts/format.ts';
+import { Status } from '../parts/status.tsx';
+import { Ago, Since } from '../parts/time.tsx';
+import { act } from '../parts/toast.tsx';
+import { useLoaded } from '../parts/use.ts';
+import { Configuration } from './system-configuration.tsx';
+
+/** Whether runwatch itself is well. */
+export function System() {
+  return (
+    <>
+      <Header title="System" about={<>runwatch {session.value.version}</>}>
+        <a class="button" href={href('/docs')} target="_blank" rel="noopener">
+          API documentation
+        </a>
+      </Header>
+      <Checks />
+      <Sources />
+      <Processes />
+      <Configuration />
+    </>
+  );
+}
+
+function Checks() {
+  const { value, error, reload } = useLoaded('readiness', (signal) => api.readiness(signal), {
+    everyMs: 5_000,
+  });
+  return (
+    <Section title="Readiness" aside={value === null ? undefined : <Status state={value.status} />}>
+      <Trouble error={error} what="the readiness" retry={reload} />
+      {value === null && error === null && <Loading />}
+      <ul class="checks">
+        {value?.checks.map(({ name, status, detail }) => (
+          <li key={name}>
+            <Status state={status} />
+            <strong>{name}</strong>
+            <span class="faint">{detail}</span>
+          </li>
+        ))}
+      </ul>
+    </Section>
+  );
+}
+
+function Sources() {
+  const { value, error, reload } = useLoaded('sources', (signal) => api.sources(signal), {
+    everyMs: 3_000,
+  });
+  const sources = value?.data ?? [];
+  return (
+    <Section title="Sources">
+      <Trouble error={error} what="sources" retry={reload} />
+      {value !== null && sources.length === 0 && (
+        <Empty title="No Noxus workspace is configured.">
+          <p>
+            Set <code>NOXUS_API_KEY</code>, or <code>sources</code> in the configuration, and start
+            the daemon again.
+          </p>
+        </Empty>
+      )}
+      <div class="cards">
+        {sources.map((source) => (
+          <SourceCard key={source.name} source={source} reload={reload} />
+        ))}
+      </div>
+    </Section>
+  );
+}
+
+function SourceCard({ source, reload }: { source: Source; reload: () => void }) {
+  const {
+    name,
+    state,
+    since,
+    message,
+    paused_until: until,
+    last_answer_at: last,
+    rate_limit: limit,
+    overdue,
+  } = source;
+  const share = Math.min(1, limit.used / Math.max(1, limit.requests));
+  return (
+    <section class="card" aria-label={name}>
+      <div class="card-head">
+        <h3>{name}</h3>
+        <Status state={state} />
+        <span class="spring" />
+        {state !== 'answering' && may.admin.value && !isKiosk.value && (
+          <button
+            type="button"
+            class="small"
+            onClick={() =>
+              void act(`${name} is asked again.`, () => api.resumeSource(name)).then(reload)
+            }
+          >
+            Resume
+          </button>
+        )}
+      </div>
+      {message !== null && (
+        <p class="notice warn">
+          {message}{' '}
+          {since !== null && (
+            <>
+              Since <Since at={since} />.{' '}
+            </>
+          )}
+          {until !== null && (
+            <>
+              Next request <Ago at={until} />.
+            </>
+          )}
+          {' Runs that are watched stay so; what changed meanwhile is told once it answers.'}
+        </p>
+      )}
+      <div class="budget">
+        <span class="budget-track" aria-hidden="true">
+          <span
+            class={share >= 1 ? 'tone-warn' : 'tone-live'}
+            style={{ width: `${share * 100}%` }}
+          />
+        </span>
+        <span class="num">
+          {countText(limit.used)} of {countText(limit.requests)} requests a{' '}
+          {limit.per === '1s' ? 'second' : limit.per}
+        </span>
+      </div>
+      {overdue !== null && (
+        <p class="notice warn">
+          {overdue.message} The oldest is late by {lengthText(overdue.oldest_ms)}.
+        </p>
+      )}
+      <p class="faint">
+        Last answer <Ago at={last} empty="not yet" />
+      </p>
+    </section>
+  );
+}
+
+function Processes() {
+  const { value, error, reload } = useLoaded('processes', (signal) => api.processes(signal), {
+    everyMs: 5_000,
+  });
+  return (
+    <Section title="Processes">
+      <Trouble error={error} what="processes" retry={reload} />
+      <div class="scroll-x" tabIndex={0} role="region" aria-label="Processes">
+        <table class="plain">
+          <thead>
+            <tr>
+              <th scope="col">Name</th>
+              <th scope="col">Version</th>
+              <th scope="col" class="right">
+                Running for
+              </th>
+              <th scope="col" class="right">
+                Last heartbeat
+              </th>
+              <th scope="col" class="right">
+                Clock
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {value?.data.map((one: Process) => (
+              <tr key={one.id}>
+                <td class="mono">{one.name}</td>
+                <td class="num">{one.version}</td>
+                <td class="right">
+                  <Since at={one.since} />
+                </td>
+                <td class="right">
+                  <Ago at={one.heartbeat} />
+                </td>
+                <td class="right num">{skewText(one.clock_skew_ms)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Section>
+  );
+}
+
+function skewText(ms: number): string {
+  if (Math.abs(ms) < 100) return 'right';
+  return ms > 0 ? `${lengthText(ms)} ahead` : `${lengthText(-ms)} behind`;
+}
