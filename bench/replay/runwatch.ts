@@ -73,6 +73,7 @@ export function runwatch(options: RunwatchOptions): Policy {
       now: toMs(now),
       beganAt: toMs(now),
       lagMs: lagS * 1_000,
+      mode: 'single' as const,
       isStreamed: false,
       answeredAt: toMs(now),
       openSince: null,

@@ -134,6 +134,7 @@ function runEnded(subscribe: Subscribe, now: number): WatchChange {
     load: NO_LOAD,
     beganAt: now,
     lagMs: 0,
+    mode: 'single' as const,
     isStreamed: false,
     answeredAt: now,
     openSince: null,

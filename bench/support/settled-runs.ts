@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { planDeliveries, type Attempt, type Delivery } from '../../src/core/delivery/delivery.ts';
 import { deliveryId, type RunwatchEvent } from '../../src/core/event/event.ts';
 import type { Subscription, Watch } from '../../src/core/watch/watch.ts';
+import { EMPTY_RING, recordPoll, type PollRing } from '../../src/core/watch/poll-ring.ts';
 import { packHistory, type History } from '../../src/redis/history-codec.ts';
 import { deliveryIndexes, eventIndexes, watchIndexes } from '../../src/redis/indexes.ts';
 import { ledgerField, type Keys } from '../../src/redis/keys.ts';
@@ -19,6 +20,8 @@ const LIMITS = { most: 4, rate: null, deadlineMs: 15_000 };
 export interface RunShape {
   statuses: { status: string; progress: number }[];
   delivered: readonly string[];
+  /** Polls of the run, most of which change nothing. */
+  polls: number;
 }
 
 /** Five events, two deliveries. */
@@ -31,23 +34,28 @@ export const FULL: RunShape = {
     { status: 'completed', progress: 40 },
   ],
   delivered: ['run.awaiting_human_feedback', 'run.completed'],
+  polls: 60,
 };
 
 /** One event, one delivery. */
 export const SHORT: RunShape = {
   statuses: [{ status: 'completed', progress: 100 }],
   delivered: ['run.completed'],
+  polls: 8,
 };
 
 type Stores = ReturnType<typeof openStores>;
 
 /** A run of its own workflow, with two metadata keys. */
 function newRun(at: number): Watch {
+  const registeredAt = Date.now();
   return newWatch({
     runId: randomUUID(),
     subscriptions: [OPS],
     metadata: { team: `team-${at % 5}`, customer: `customer-${(at * 7) % CUSTOMERS}` },
-    registeredAt: Date.now(),
+    registeredAt,
+    changedAt: registeredAt,
+    timeoutAt: registeredAt + 7 * 86_400_000,
   });
 }
 
@@ -56,19 +64,22 @@ export async function writeRun(stores: Stores, shape: RunShape, at: number): Pro
   const { watches, deliveries, endpointStates } = stores;
   const key = newRun(at);
   await watches.commit({ before: null, after: key, events: [], deliveries: [] });
+  const version = randomUUID();
   const planned: Delivery[] = [];
   for (const [step, { status, progress }] of shape.statuses.entries()) {
     const now = Date.now() + step;
     const before = await watches.get(key);
     if (before === null) throw new Error('the watch was not written');
-    const run = snapshotOf(key.runId, { status, progress, at, now });
+    const run = snapshotOf(key, { status, progress, at, now, version });
     const seen = observe(before.watch, { kind: 'run', run }, observeContext(now));
     const some = planDeliveries(seen.watch, seen.events, [OPS], {
       wants: (_endpoint, type) => shape.delivered.includes(type),
       now,
     });
     planned.push(...some);
-    await watches.commit({ before, after: seen.watch, events: seen.events, deliveries: some });
+    const pollRing = step === 0 ? ringOf(shape.polls - shape.statuses.length, now) : undefined;
+    const after = { ...seen.watch, ...(pollRing && { pollRing }) };
+    await watches.commit({ before, after, events: seen.events, deliveries: some });
   }
   for (const { id } of planned) {
     const before = await deliveries.get(id);
@@ -91,20 +102,41 @@ export async function writeRun(stores: Stores, shape: RunShape, at: number): Pro
   return key;
 }
 
+/** Polls as a cadence makes them, with the odd delay of a request and of its start. */
+function ringOf(polls: number, now: number): PollRing {
+  let [ring, at] = [EMPTY_RING, now];
+  for (let poll = 0; poll < polls; poll += 1) {
+    at += 2_000 + Math.round(Math.random() * 20_000);
+    const durationMs = 20 + Math.round(Math.random() * 60);
+    const lagMs = Math.round(Math.random() * 20);
+    ring = recordPoll(ring, { at, mode: 'single', outcome: 'run', durationMs, lagMs }, now);
+  }
+  return ring;
+}
+
+interface SnapshotOptions {
+  status: string;
+  progress: number;
+  at: number;
+  now: number;
+  /** The version of the workflow: a run has one. */
+  version: string;
+}
+
 function snapshotOf(
-  id: string,
-  { status, progress, at, now }: { status: string; progress: number; at: number; now: number },
+  { runId: id, registeredAt }: Watch,
+  { status, progress, at, now, version }: SnapshotOptions,
 ) {
   const iso = (ms: number) => new Date(ms).toISOString();
   return snapshot({
     id,
     workflow_id: WORKFLOWS[at % WORKFLOWS.length] ?? '',
     group_id: WORKFLOWS[0] ?? '',
-    workflow_version_id: randomUUID(),
+    workflow_version_id: version,
     status,
     progress,
-    created_at: iso(now - 60_000),
-    started_at: iso(now - 50_000),
+    created_at: iso(registeredAt - 60_000),
+    started_at: iso(registeredAt - 50_000),
     finished_at: status === 'completed' ? iso(now) : null,
     source: 'api',
     observed_at: iso(now),

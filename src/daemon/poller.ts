@@ -274,6 +274,7 @@ function goneChecker(deps: PollerDependencies, context: PollContext): () => Prom
       now,
       beganAt: now,
       lagMs: 0,
+      mode: 'single' as const,
       isStreamed: false,
       answeredAt: now,
       openSince: null,

@@ -9,6 +9,7 @@ import type { PollResult } from '../core/run/snapshot.ts';
 import type { ObserveContext, PollPolicy } from '../core/watch/observation.ts';
 import { unconfirmed } from '../core/feed/word.ts';
 import { observe } from '../core/watch/observe.ts';
+import type { PollMode } from '../core/watch/poll-ring.ts';
 import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch/watch.ts';
 import type { RunReader, WatchStore } from './ports.ts';
 
@@ -26,6 +27,8 @@ export interface ClaimedPoll {
   token: string;
   /** From when the poll was due to its claim, ms. */
   lagMs: number;
+  /** Absent for `single`. */
+  mode?: PollMode;
   /** How long its permit counts after the answer, ms; null where that need not be written. */
   permitMs: number | null;
   /** Called when the request is sent. */
@@ -96,7 +99,8 @@ export function createObserveRun(deps: ObserveRunDependencies) {
   return async function observeRun(claim: ClaimedPoll, listed?: ListedResult): Promise<Polled> {
     const startedAt = listed?.readAt ?? deps.now();
     const result = listed?.result ?? (await read(deps, claim));
-    return record(deps, claim, result, { startedAt, listed });
+    const mode = listed === undefined ? (claim.mode ?? 'single') : 'list';
+    return record(deps, claim, result, { startedAt, mode, listed });
   };
 }
 
@@ -112,12 +116,19 @@ async function read(
   return reader.readRun(runId, onSent && { onSent });
 }
 
+/** When and how a result was read. */
+interface Reading {
+  startedAt: number;
+  mode: PollMode;
+  listed: ListedResult | undefined;
+}
+
 /** Writes a result. If the watch was registered again meanwhile, the result applies to the new one. */
 async function record(
   deps: ObserveRunDependencies,
   { stored, token, lagMs, permitMs }: ClaimedPoll,
   result: PollResult,
-  { startedAt, listed }: { startedAt: number; listed: ListedResult | undefined },
+  { startedAt, mode, listed }: Reading,
 ): Promise<Polled> {
   const key = stored.watch;
   const isStreamed = await isLeftToStream(deps, key, result);
@@ -125,7 +136,7 @@ async function record(
   let before: StoredWatch | null = stored;
   while (before !== null && before.watch.state === 'active') {
     const now = deps.now();
-    const times = { now, beganAt: startedAt, lagMs, isStreamed, health };
+    const times = { now, beganAt: startedAt, mode, lagMs, isStreamed, health };
     const observed = observe(before.watch, result, contextOf(deps, key, times));
     const { events } = observed;
     const watch =
@@ -187,7 +198,10 @@ async function healthAfter(
   return { answeredAt: startedAt, openSince: null, closedFor: null };
 }
 
-interface PollTimes extends Pick<ObserveContext, 'now' | 'beganAt' | 'lagMs' | 'isStreamed'> {
+interface PollTimes extends Pick<
+  ObserveContext,
+  'now' | 'beganAt' | 'mode' | 'lagMs' | 'isStreamed'
+> {
   health: SourceHealth;
 }
 
@@ -205,11 +219,12 @@ async function isLeftToStream(
 function contextOf(
   { policy, statistics, wants, loadOf, random, linksOf, newMark }: ObserveRunDependencies,
   { source }: WatchKey,
-  { now, beganAt, lagMs, isStreamed, health }: PollTimes,
+  { now, beganAt, mode, lagMs, isStreamed, health }: PollTimes,
 ): ObserveContext {
   return {
     now,
     beganAt,
+    mode,
     lagMs,
     isStreamed,
     answeredAt: health.answeredAt,
@@ -274,7 +289,8 @@ async function observeOne(deps: ObserveUnconfiguredDependencies, key: WatchKey):
     { ...deps, now, beganAt: now, answeredAt: now, ...UNPOLLED },
   );
   if (events.length === 0 && before.watch.trouble !== null) return;
-  const after = { ...watch, polls: before.watch.polls, lastPolledAt: before.watch.lastPolledAt };
+  const { polls, pollRing, lastPolledAt } = before.watch;
+  const after = { ...watch, polls, pollRing, lastPolledAt };
   const deliveries: Delivery[] = planDeliveries(after, events, after.subscriptions, {
     wants: deps.wants,
     now,
@@ -288,6 +304,7 @@ const UNPOLLED = {
   statistics: nothingLearned,
   load: NO_LOAD,
   lagMs: 0,
+  mode: 'single' as const,
   isStreamed: false,
   openSince: null,
   closedFor: null,

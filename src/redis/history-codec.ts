@@ -1,9 +1,10 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import type { RunwatchEvent } from '../core/event/event.ts';
+import { SLOT } from '../core/watch/poll-ring.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { DICTIONARY } from './history-dictionary.ts';
-import { IDENTITY_LENGTH } from './stores/watch-record.ts';
+import { IDENTITY_LENGTH, RING_MARK } from './stores/watch-record.ts';
 
 /** A watch with everything that belongs to it. */
 export interface History {
@@ -70,7 +71,11 @@ export function packHistory({ rest, events, deliveries }: Omit<History, 'identit
     const last = delivery.last && keptAttempt(delivery, delivery.last);
     return [number, version, settledAt, { ...delivery, last }, attempts];
   });
-  const lines = [rest, JSON.stringify(packedEvents), JSON.stringify(packedDeliveries)];
+  const lines = [
+    mapRing(rest, columnsOf),
+    JSON.stringify(packedEvents),
+    JSON.stringify(packedDeliveries),
+  ];
   const bytes = deflateRawSync(lines.join('\n'), { level: 9, dictionary: DICTIONARY });
   return Buffer.concat([Buffer.of(FORM), bytes]);
 }
@@ -78,7 +83,7 @@ export function packHistory({ rest, events, deliveries }: Omit<History, 'identit
 /** The record of the watch alone, as it is while live. Throws RunwatchError `record_unknown`. */
 export function unpackWatch(record: Buffer): string {
   const text = inflate(record);
-  return identityOf(record) + text.slice(0, text.indexOf('\n'));
+  return identityOf(record) + mapRing(text.slice(0, text.indexOf('\n')), rowsOf);
 }
 
 /** The reverse of {@link packHistory}, of a whole record. Throws RunwatchError `record_unknown`. */
@@ -86,7 +91,7 @@ export function unpackHistory(record: Buffer): History {
   const [rest = '', events = '', deliveries = ''] = inflate(record).split('\n');
   return {
     identity: identityOf(record),
-    rest,
+    rest: mapRing(rest, rowsOf),
     events: readEvents(events).map(([place, event]) => ({ place, body: textOf(event) })),
     deliveries: readDeliveries(deliveries),
   };
@@ -107,6 +112,35 @@ export function unpackEvents(record: Buffer): Map<number, RunwatchEvent> {
 export function unpackDeliveries(record: Buffer): Map<number, KeptDelivery> {
   const [, , deliveries = ''] = inflate(record).split('\n');
   return new Map(readDeliveries(deliveries).map((kept) => [kept.number, kept]));
+}
+
+/** A record with its ring in another order. */
+function mapRing(rest: string, reorder: (ring: string) => string): string {
+  const at = rest.indexOf(RING_MARK) + 1;
+  return at === 0 ? rest : rest.slice(0, at) + reorder(rest.slice(at));
+}
+
+/**
+ * The first characters of all slots, then the second ones: most are alike, and deflate takes long runs
+ * for nothing. `bench -- memory` shows some 200 bytes more without.
+ */
+function columnsOf(ring: string): string {
+  return transposed(ring, SLOT);
+}
+
+/** The reverse of {@link columnsOf}. */
+function rowsOf(ring: string): string {
+  return transposed(ring, ring.length / SLOT);
+}
+
+/** @param width characters of a row */
+function transposed(text: string, width: number): string {
+  const rows = text.length / width;
+  let turned = '';
+  for (let at = 0; at < text.length; at += 1) {
+    turned += text[(at % rows) * width + Math.floor(at / rows)] ?? '';
+  }
+  return turned;
 }
 
 function readEvents(line: string): PackedEvent[] {

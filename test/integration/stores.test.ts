@@ -6,6 +6,7 @@ import {
   type StoredDelivery,
 } from '../../src/core/delivery/delivery.ts';
 import { observe } from '../../src/core/watch/observe.ts';
+import { recentPolls } from '../../src/core/watch/poll-ring.ts';
 import {
   subscriptionKey,
   type StoredWatch,
@@ -93,6 +94,35 @@ describe('transition', () => {
     expect(log.items.map(({ event }) => event)).toEqual(change.events);
     expect(await events.body(change.events[0]!.id)).toBe(JSON.stringify(change.events[0]));
     expect((await deliveries.get(due[0]!))?.delivery).toMatchObject({ state: 'pending' });
+  });
+
+  test('a watch keeps its last 60 polls, whether a poll changes its document or not', async () => {
+    let stored = await register({ metadata: { größe: 'ünusual' } });
+    const { registeredAt } = stored.watch;
+    for (let poll = 1; poll <= 130; poll += 1) {
+      const progress = Math.floor(poll / 7);
+      const run = snapshot({ id: stored.watch.runId, status: 'running', progress });
+      const now = NOON + poll * 1_000;
+      const context = { ...observeContext(now), beganAt: now - 40, lagMs: poll };
+      const looked = observe(stored.watch, { kind: 'run', run }, context);
+      await watches.commit({ before: stored, after: looked.watch, events: [], deliveries: [] });
+      stored = (await watches.get(stored.watch))!;
+      expect(stored.watch.pollRing).toEqual(looked.watch.pollRing);
+    }
+    const kept = recentPolls(stored.watch.pollRing, registeredAt);
+    expect(kept.map(({ lagMs }) => lagMs)).toEqual(Array.from({ length: 60 }, (_, at) => at + 71));
+    expect(kept.at(-1)).toEqual({
+      at: NOON + 129_960,
+      mode: 'single',
+      outcome: 'run',
+      durationMs: 40,
+      lagMs: 130,
+    });
+    const [before, sizeBefore] = [stored, await redis.strlen(keys.watch(stored.watch))];
+    const idle = { ...before.watch, polls: before.watch.polls + 1 };
+    await watches.commit({ before, after: idle, events: [], deliveries: [] });
+    expect(await redis.strlen(keys.watch(stored.watch))).toBe(sizeBefore);
+    expect((await watches.get(stored.watch))?.watch).toEqual(idle);
   });
 
   test('a transition of a changed watch writes nothing', async () => {

@@ -76,6 +76,7 @@ export function observeContext(now: number): ObserveContext {
     load: NO_LOAD,
     beganAt: now,
     lagMs: 0,
+    mode: 'single' as const,
     isStreamed: false,
     answeredAt: now,
     openSince: null,

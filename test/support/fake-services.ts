@@ -1,4 +1,5 @@
 import type { WatchRequest } from '../../src/core/watch/register.ts';
+import { EMPTY_RING } from '../../src/core/watch/poll-ring.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { createRepeatService } from '../../src/daemon/services.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
@@ -67,6 +68,7 @@ export function aWatch(changes: Partial<WatchView> = {}): WatchView {
     sequence: 0,
     pastEnds: [],
     polls: 0,
+    pollRing: EMPTY_RING,
     profile: 'normal',
     maxDelayMs: null,
     registeredAt: NOW,

@@ -1,6 +1,7 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { newDelivery, type Attempt } from '../../src/core/delivery/delivery.ts';
+import { EMPTY_RING, recordPoll } from '../../src/core/watch/poll-ring.ts';
 import {
   isPacked,
   packHistory,
@@ -9,20 +10,25 @@ import {
   unpackHistory,
   unpackWatch,
 } from '../../src/redis/history-codec.ts';
-import { readWatch, writeDoc, writeHead } from '../../src/redis/stores/watch-record.ts';
+import { readWatch, writeRest } from '../../src/redis/stores/watch-record.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
 const IDENTITY = '000000000003 000000000042';
 
 /** A record that the first version of form 2 wrote. */
 const WRITTEN = Buffer.from(
-  'MDAwMDAwMDAwMDAzIDAwMDAwMDAwMDA0MgJD1CIK+ABctqiYnHoHxtM1RC0kwEywIL5RT6LLglrMctnM3MjI1AxaGBMoog1' +
-    'Ahag5ciEKcUx8XVFpHtiV2MaMMcpJiGJIQo8FAA==',
+  'MDAwMDAwMDAwMDAzIDAwMDAwMDAwMDA0MgJD1CIK+ABctqgYiw5j4msgGE/XELW4ADPBgvjGP4kuFWoxS2gzcyMjUzNosUy' +
+    'gsDao5dTV1YX7jxi2k6sHnB2WnE1QfXJuOUnm42JzRUebI5f7kFCLrysqzQMHJ7ZhboyiHaIYkjdjAQ==',
   'base64',
 );
 
-const watch = newWatch({ run: snapshot({ status: 'failed' }), state: 'finished', endedAt: NOON });
-const rest = writeHead(watch) + writeDoc(watch);
+const pollRing = [40, 50, 60].reduce((ring, durationMs) => {
+  const poll = { mode: 'single', outcome: 'run', durationMs, lagMs: 0 } as const;
+  return recordPoll(ring, { ...poll, at: NOON + 20 * durationMs }, NOON);
+}, EMPTY_RING);
+const run = snapshot({ status: 'failed' });
+const watch = newWatch({ run, state: 'finished', endedAt: NOON, pollRing });
+const rest = writeRest(watch);
 
 const attempt = fc.record<Attempt>({
   at: fc.nat(),

@@ -2,8 +2,9 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { EVENT_TYPES, isoTime } from '../../src/core/event/event.ts';
 import { PROFILES, WATCH_STATES, type Watch } from '../../src/core/watch/watch.ts';
-import { readWatch, writeDoc, writeHead } from '../../src/redis/stores/watch-record.ts';
-import { newWatch, snapshot } from '../support/builders.ts';
+import { readWatch, writeDoc, writeHead, writeRest } from '../../src/redis/stores/watch-record.ts';
+import { EMPTY_RING, recordPoll, type PollRing } from '../../src/core/watch/poll-ring.ts';
+import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
 const time = fc.nat({ max: 4_102_444_800_000 });
 const timeOrNull = fc.option(time);
@@ -45,6 +46,13 @@ const subscription = fc.oneof(
   webhook,
 );
 
+function ringOf(polls: number): PollRing {
+  const poll = { mode: 'single', outcome: 'run', durationMs: 40, lagMs: 0 } as const;
+  let ring = EMPTY_RING;
+  for (let at = 0; at < polls; at += 1) ring = recordPoll(ring, { ...poll, at: NOON + at }, NOON);
+  return ring;
+}
+
 const watches: fc.Arbitrary<Watch> = fc.record({
   source: fc.constant('default'),
   runId: fc.constant('run-1'),
@@ -61,6 +69,7 @@ const watches: fc.Arbitrary<Watch> = fc.record({
   sequence: fc.nat(),
   pastEnds: fc.array(fc.constantFrom(...EVENT_TYPES), { maxLength: 2 }),
   polls: fc.nat(),
+  pollRing: fc.nat(130).map(ringOf),
   profile: fc.constantFrom(...PROFILES),
   maxDelayMs: timeOrNull,
   registeredAt: time,
@@ -96,7 +105,7 @@ const watches: fc.Arbitrary<Watch> = fc.record({
 /** The record as the script writes it. */
 function recordOf(watch: Watch, { version, number }: { version: number; number: number }): string {
   const [first, second] = [version, number].map((one) => String(one).padStart(12, '0'));
-  return `${first} ${second}${writeHead(watch)}${writeDoc(watch)}`;
+  return `${first} ${second}${writeRest(watch)}`;
 }
 
 describe('a record', () => {

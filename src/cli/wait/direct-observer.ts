@@ -22,6 +22,7 @@ const CONTEXT = {
   wants: () => true,
   load: NO_LOAD,
   lagMs: 0,
+  mode: 'single' as const,
   isStreamed: false,
   // The state of the source is unknown here.
   answeredAt: Infinity,

@@ -2,6 +2,7 @@ import type { CadenceContext } from '../cadence/cadence.ts';
 import type { NewMark, EventDraft } from '../event/event.ts';
 import type { LinksOf } from '../run/links.ts';
 import type { ClosedSource } from '../source/throttle.ts';
+import type { PollMode } from './poll-ring.ts';
 import type { Watch } from './watch.ts';
 
 /** Limits of polling, in milliseconds. */
@@ -25,6 +26,8 @@ export interface ObserveContext extends CadenceContext {
   policy: PollPolicy;
   /** When the poll began, milliseconds since the epoch. */
   beganAt: number;
+  /** How the poll was made. */
+  mode: PollMode;
   /** From when the poll was due to its start, ms; 0 where it was punctual. */
   lagMs: number;
   /** Whether a stream gives hints about the run, so that polls only catch what it misses. */

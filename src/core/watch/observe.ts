@@ -13,6 +13,7 @@ import {
 } from '../run/snapshot.ts';
 import { buildEvent, diffRun, isUnreported } from '../run/transition.ts';
 import type { ObservationDraft, ObserveContext } from './observation.ts';
+import { recordPoll, type RecentPoll } from './poll-ring.ts';
 import { followDwell, usualDwellMs } from './stall.ts';
 import {
   isEntry,
@@ -51,6 +52,7 @@ export function observe(watch: Watch, result: PollResult, context: ObserveContex
   const polled = withChanges(found, {
     state: expired ? 'expired' : found.state,
     polls: watch.polls + 1,
+    pollRing: recordPoll(watch.pollRing, pollOf(result, context), watch.registeredAt),
     lastPolledAt: context.now,
   });
   const seen = withChangedState(watch, polled, context.now);
@@ -64,6 +66,13 @@ export function observe(watch: Watch, result: PollResult, context: ObserveContex
     samples: durationSamples(watch, seen, context.now),
     isDoubtful: finding.isDoubtful ?? false,
   };
+}
+
+function pollOf(
+  { kind: outcome }: PollResult,
+  { mode, beganAt: at, now, lagMs }: ObserveContext,
+): RecentPoll {
+  return { at, mode, outcome, durationMs: now - at, lagMs };
 }
 
 function draftOf(watch: Watch, result: PollResult, context: ObserveContext): ObservationDraft {

@@ -1,4 +1,5 @@
 import { POLL_KINDS, REQUEST_KINDS, SURE_OF_ONE_IN } from '../../core/cadence/load.ts';
+import { DOC_AT } from '../stores/watch-record.ts';
 import { CLAIMS } from './claims.ts';
 import { STORE_NOW } from './clock.ts';
 import { SOURCE_GATE } from './source.ts';
@@ -198,7 +199,7 @@ local source = {state = KEYS[#KEYS - 2], probe = KEYS[#KEYS - 1], open = KEYS[#K
 
 -- A record of a watch that is not active begins with its state, behind a head of fixed width, or is folded.
 local function isOver(record)
-  return not record or string.sub(record, 86, 93) == '{"state"' or string.find(record, '^%c', 26) ~= nil
+  return not record or string.sub(record, ${DOC_AT + 1}, ${DOC_AT + 8}) == '{"state"' or string.find(record, '^%c', 26) ~= nil
 end
 
 local found = redis.call('MGET', source.state, source.open)

@@ -14,7 +14,7 @@ import {
   unfoldPlan,
   type FoldedWatch,
 } from './history-plan.ts';
-import { readWatch, writeDoc, writeHead } from './watch-record.ts';
+import { readWatch, writeRest } from './watch-record.ts';
 
 /**
  * Events and deliveries of a watch that is folded: one with more is kept live. Bounds how long Redis is
@@ -134,7 +134,7 @@ export class HistoryStore {
   async rewrite(key: WatchKey, version: number, after: Watch): Promise<boolean> {
     const found = await this.folded(key);
     if (found === null || Number(found.history.identity.slice(0, 12)) !== version) return false;
-    const rest = writeHead(after) + writeDoc(after);
+    const rest = writeRest(after);
     return this.repack(found, { ...found.history, rest }, []);
   }
 

@@ -22,7 +22,7 @@ import { readStored } from './history-plan.ts';
 import type { HistoryStore } from './history-store.ts';
 import { learningPlan } from './statistics-store.ts';
 import { WatchListing, type WatchFilter, type WatchPageQuery } from './watch-listing.ts';
-import { writeDoc, writeHead } from './watch-record.ts';
+import { slotInPlace, writeDoc, writeHead, writeRing } from './watch-record.ts';
 
 /** What became of a write of a poll: what was due by it, or why it was not written. */
 type Committed = string[] | 'changed' | 'lost';
@@ -159,6 +159,7 @@ function commitArguments(
 ): [keyCount: number, ...args: (string | number)[]] {
   const { before, after } = change;
   const doc = writeDoc(after);
+  const inPlace = before?.doc === doc ? slotInPlace(before, after) : null;
   const effects = effectsOf(keys, change);
   const byPlace = [
     keys.watch(after),
@@ -171,9 +172,11 @@ function commitArguments(
     ...declaredKeys(keys, byPlace, effects),
     before?.version ?? 0,
     writeHead(after),
-    doc === before?.doc ? '' : doc,
+    inPlace === null ? doc + writeRing(after) : '',
     effects === null ? '' : JSON.stringify(effects),
     ...scheduleArguments(change),
+    inPlace?.at ?? 0,
+    inPlace?.slot ?? '',
   ];
 }
 
