@@ -2,6 +2,7 @@ import type { Config } from '../config/schema.ts';
 import type { EndpointFilter } from '../core/delivery/delivery.ts';
 import { matchesWatch, wantsEvent } from '../core/event/event.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
+import { FOLD_MOST } from '../core/delivery/fold.ts';
 import { isOrigin } from '../core/delivery/receiver.ts';
 
 /** The default delays between attempts, ms. */
@@ -57,6 +58,7 @@ export function createEndpoints(config: Config): Endpoints {
         most: own?.concurrency ?? current.perEndpoint,
         rate: own?.rate ?? null,
         deadlineMs: own?.timeout ?? PER_WATCH_TIMEOUT_MS,
+        ...(own !== undefined && 'fold' in own && own.fold && { foldMost: FOLD_MOST }),
       };
     },
     replace: (next) => void (current = resolveEndpoints(next)),

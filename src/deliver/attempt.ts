@@ -1,7 +1,8 @@
-import type { Claim, Attempt, AttemptOutcome, Delivery } from '../core/delivery/delivery.ts';
+import type { Attempt, AttemptOutcome, Claim, Delivery } from '../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
+import type { ClaimGroup } from '../core/delivery/fold.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
-import type { Route } from './channels/channel.ts';
+import type { Message, Route } from './channels/channel.ts';
 
 /** A wait for a permit longer than this means that all permits were in use, ms. */
 const HELD_UP_MS = 5;
@@ -31,7 +32,7 @@ export interface Attempted {
 }
 
 /**
- * Makes one attempt. Internal faults, such as a secret that no key opens, are failed attempts like any
+ * Makes one attempt, for all deliveries that its message tells. Internal faults, such as a secret that no key opens, are failed attempts like any
  * other, but show nothing about the endpoint. They are listed and retried, and become dead letters
  * that can be replayed.
  * @throws RunwatchError `claim_too_old`, `attempt_aborted`: the outcome is unknown, and the caller
@@ -39,9 +40,10 @@ export interface Attempted {
  */
 export async function attemptDelivery(
   deps: AttemptDependencies,
-  { stored: { delivery }, body, askedAt }: Claim,
+  [{ stored, body, askedAt }, ...others]: ClaimGroup,
   { deadlineMs }: EndpointLimits,
 ): Promise<Attempted> {
+  const { delivery } = stored;
   const found = await findRoute(deps, delivery);
   const route = 'fault' in found ? null : found.route;
   const failed = (attempt: Attempt): Attempted => ({
@@ -58,7 +60,8 @@ export async function attemptDelivery(
   if (route === null) {
     return failed(fault(deps, 'endpoint_unknown', 'no endpoint of this name is configured'));
   }
-  const message = { eventId: delivery.eventId, eventType: delivery.eventType, body };
+  const { eventId, eventType } = delivery;
+  const message = { eventId, eventType, body, ...(others.length > 0 && { others: told(others) }) };
   // The lease is twice the deadline. After half of it, or once this process may count as dead, another
   // process could send this delivery, and a later one after it.
   const mayStart = () => performance.now() - askedAt <= deadlineMs && deps.isSurelyHeld(askedAt);
@@ -77,6 +80,13 @@ export async function attemptDelivery(
     // Channels return outcomes for all that receivers do: a throw is a defect of the channel.
     return failed(fault(deps, 'internal', messageOf(error)));
   }
+}
+
+/** What a message tells besides its first event. */
+function told(others: readonly Claim[]): NonNullable<Message['others']> {
+  return others.flatMap(({ stored, body }) =>
+    body === null ? [] : [{ eventId: stored.delivery.eventId, body }],
+  );
 }
 
 async function findRoute(

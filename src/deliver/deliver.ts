@@ -10,6 +10,7 @@ import {
   type Attempt,
   type Delivery,
 } from '../core/delivery/delivery.ts';
+import { type ClaimGroup } from '../core/delivery/fold.ts';
 import { permit, type EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
 import { assertNever, RunwatchError } from '../core/errors.ts';
@@ -22,6 +23,8 @@ import type { DeliveryStore, EndpointStore, PoolClaims } from './ports.ts';
 interface DeliveryReport {
   delivery: Delivery;
   attempt: Attempt;
+  /** How many further deliveries the message told; null for those. */
+  others: number | null;
 }
 
 export interface DeliverEventDependencies extends AttemptDependencies {
@@ -58,45 +61,106 @@ type Room = () => number;
 type Move = Parameters<DeliveryStore['move']>[0];
 
 /**
- * Makes the function that works off a claimed delivery: it checks the endpoint's state and makes one
- * attempt. One step then writes the result, the next due time and the endpoint's state, and claims the
- * next delivery for the slot.
+ * Makes the function that works off claimed deliveries: it checks the endpoint's state and makes one
+ * attempt. One step for each then writes the result and the next due time; that of the first also writes
+ * the endpoint's state, and claims the next delivery for the slot.
  */
 export function createDeliverEvent(deps: DeliverEventDependencies) {
   // Every attempt in progress listens.
   setMaxListeners(0, deps.stopping);
-  return async function deliverEvent(claim: Claim, room: Room): Promise<Delivered> {
+  return async function deliverEvent(group: ClaimGroup, room: Room): Promise<Delivered> {
+    const [claim, ...others] = group;
     const { endpoint, stored } = claim;
-    const { delivery } = stored;
-    const permitted = permit(endpoint.state, deps.now(), delivery.urgent);
-    switch (permitted.kind) {
-      case 'wait':
-        return moveOn(deps, claim, postponed(delivery, permitted.until), room);
-      case 'park':
-        return moveOn(deps, claim, withheld(delivery, 'parked'), room);
-      case 'skip':
-        return moveOn(deps, claim, withheld(delivery, 'skipped'), room);
-      case 'probe': {
-        const limits = limitsOf(deps, claim);
-        return (await deps.endpoints.takeProbe(endpoint.receiver, delivery.id, limits))
-          ? send(deps, claim, room)
-          : moveOn(deps, claim, withheld(delivery, 'parked'), room);
-      }
-      case 'send':
-        return send(deps, claim, room);
-      default:
-        return assertNever(permitted);
-    }
+    const permitted = permit(endpoint.state, deps.now(), stored.delivery.urgent);
+    if (permitted.kind === 'send') return send(deps, group, room);
+    const told = await inTurn(others, (other) => deliverAlone(deps, other, NO_ROOM));
+    return joined([...told, await deliverAlone(deps, claim, room)]);
   };
 }
 
-async function send(deps: DeliverEventDependencies, claim: Claim, room: Room): Promise<Delivered> {
-  const { delivery } = claim.stored;
-  if (await isOutOfDate(deps, delivery)) {
-    return moveOn(deps, claim, withheld(delivery, 'superseded'), room);
+const NO_ROOM: Room = () => 0;
+
+/** Works off one delivery, of which the endpoint's state decides. */
+async function deliverAlone(
+  deps: DeliverEventDependencies,
+  claim: Claim,
+  room: Room,
+): Promise<Delivered> {
+  const { endpoint, stored } = claim;
+  const { delivery } = stored;
+  const permitted = permit(endpoint.state, deps.now(), delivery.urgent);
+  switch (permitted.kind) {
+    case 'wait':
+      return moveOn(deps, claim, postponed(delivery, permitted.until), room);
+    case 'park':
+      return moveOn(deps, claim, withheld(delivery, 'parked'), room);
+    case 'skip':
+      return moveOn(deps, claim, withheld(delivery, 'skipped'), room);
+    case 'probe': {
+      const limits = limitsOf(deps, claim);
+      return (await deps.endpoints.takeProbe(endpoint.receiver, delivery.id, limits))
+        ? send(deps, [claim], room)
+        : moveOn(deps, claim, withheld(delivery, 'parked'), room);
+    }
+    case 'send':
+      return send(deps, [claim], room);
+    default:
+      return assertNever(permitted);
   }
-  const attempted = await attemptDelivery(deps, claim, limitsOf(deps, claim));
-  return settle(deps, claim, attempted, room);
+}
+
+/** Writes of one message that are under way at a time. */
+const WRITES = 32;
+
+/** The results of a step for each item, a few at a time. */
+async function inTurn<Item, Result>(
+  items: readonly Item[],
+  step: (item: Item) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = [];
+  for (let at = 0; at < items.length; at += WRITES) {
+    results.push(...(await Promise.all(items.slice(at, at + WRITES).map(step))));
+  }
+  return results;
+}
+
+function joined(parts: readonly Delivered[]): Delivered {
+  return {
+    claimed: parts.flatMap(({ claimed }) => claimed),
+    next: parts.flatMap(({ next }) => next),
+  };
+}
+
+async function send(
+  deps: DeliverEventDependencies,
+  group: ClaimGroup,
+  room: Room,
+): Promise<Delivered> {
+  const [claim, ...others] = group;
+  if (await isOutOfDate(deps, claim.stored.delivery)) {
+    const superseded = withheld(claim.stored.delivery, 'superseded');
+    const [next, ...rest] = others;
+    if (next === undefined) return moveOn(deps, claim, superseded, room);
+    const moved = await moveOn(deps, claim, superseded, NO_ROOM);
+    return joined([moved, await send(deps, [next, ...rest], room)]);
+  }
+  const kept = await withoutOutdated(deps, others);
+  const told: ClaimGroup = [claim, ...kept.claims];
+  const attempted = await attemptDelivery(deps, told, limitsOf(deps, claim));
+  return joined([kept.moved, await settle(deps, told, attempted, room)]);
+}
+
+/** Those of the deliveries that are worth telling; the others are moved on. */
+async function withoutOutdated(
+  deps: DeliverEventDependencies,
+  claims: readonly Claim[],
+): Promise<{ claims: Claim[]; moved: Delivered }> {
+  const isOld = await inTurn(claims, ({ stored }) => isOutOfDate(deps, stored.delivery));
+  const outdated = claims.filter((_, at) => isOld[at] === true);
+  const moved = await inTurn(outdated, (claim) =>
+    moveOn(deps, claim, withheld(claim.stored.delivery, 'superseded'), NO_ROOM),
+  );
+  return { claims: claims.filter((_, at) => isOld[at] !== true), moved: joined(moved) };
 }
 
 /** An out-of-date notice is not sent, unless it was never held up or a user requested it. */
@@ -113,40 +177,78 @@ async function moveOn(
   room: Room,
 ): Promise<Delivered> {
   const { stored: before, endpoint } = claim;
-  const claimed = await write(deps, claim, { before, after, endpoint, now: deps.now() }, room);
+  const written = await write(deps, claim, { before, after, endpoint, now: deps.now() }, room);
   // Another process has moved the delivery: its write stands.
-  return typeof claimed === 'string' ? NOTHING : { claimed, next: nextDue([after], deps.now()) };
+  return typeof written === 'string' ? NOTHING : deliveredBy(written, [after], deps.now());
 }
 
-/** Writes the result of an attempt; computes its effects anew when the endpoint has changed meanwhile. */
+/**
+ * Writes the result of an attempt for every delivery that it told, the first of them last: only then do
+ * the others hold no slot any more.
+ */
 async function settle(
   deps: DeliverEventDependencies,
-  claim: Claim,
+  [claim, ...others]: ClaimGroup,
   attempted: Attempted,
   room: Room,
 ): Promise<Delivered> {
-  const { stored: before } = claim;
   const now = deps.now();
-  const { outcome, route, isOurFault, isHeldUp } = attempted;
-  const hadWaiting = claim.hadWaiting && !isHeldUp;
+  const { outcome, route } = attempted;
   const { attempt } = outcome;
   const retry = route?.retry ?? deps.defaultRetry;
-  const after = afterAttempt(before.delivery, outcome, retry, { now, random: deps.random });
+  const resultFor = (one: Claim) => ({
+    claim: one,
+    after: afterAttempt(one.stored.delivery, outcome, retry, { now, random: deps.random }),
+  });
+  const results = others.map(resultFor);
+  const told = await inTurn(results, async ({ claim: other, after }) => {
+    const { stored: before, endpoint } = other;
+    const written = await write(deps, other, { before, after, attempt, endpoint, now }, NO_ROOM);
+    if (typeof written === 'string') return NOTHING;
+    deps.report({ delivery: after, attempt, others: null });
+    return deliveredBy(written, [after], now);
+  });
+  const { after } = resultFor(claim);
+  const shown = [after, ...results.map((one) => one.after)].find(({ state }) => state === 'dead');
+  const result = { attempted, after, shown: shown ?? after, now };
+  const first = await settleFirst(deps, claim, result, room);
+  if (first !== null) deps.report({ delivery: after, attempt, others: others.length });
+  return joined([...told, first ?? NOTHING]);
+}
+
+interface FirstResult {
+  attempted: Attempted;
+  after: Delivery;
+  /** The delivery that events about the endpoint name: one that was given up, if any was. */
+  shown: Delivery;
+  now: number;
+}
+
+/** Writes the result of one delivery and of its endpoint; again when that has changed meanwhile. */
+async function settleFirst(
+  deps: DeliverEventDependencies,
+  claim: Claim,
+  { attempted, after, shown, now }: FirstResult,
+  room: Room,
+): Promise<Delivered | null> {
+  const { stored: before } = claim;
+  const { outcome, isOurFault, isHeldUp } = attempted;
+  const hadWaiting = claim.hadWaiting && !isHeldUp;
+  const { attempt } = outcome;
   const { most } = limitsOf(deps, claim);
   const pool = isOurFault
     ? {}
     : deps.slots.afterAttempt({ delivery: after, outcome, hadWaiting, most });
   for (let { endpoint } = claim; ; endpoint = await deps.endpoints.get(endpoint.receiver)) {
-    const effects = effectsOf(endpoint.state, after, attempted, now);
+    const effects = effectsOf(endpoint.state, shown, attempted, now);
     const events = deps.events.plan(effects.events);
     const step = { before, after, attempt, endpoint, stateAfter: effects.state, events, now };
-    const claimed = await write(deps, claim, { ...step, ...pool }, room);
-    if (claimed === 'endpoint') continue;
-    if (claimed === 'delivery') return NOTHING;
+    const written = await write(deps, claim, { ...step, ...pool }, room);
+    if (written === 'endpoint') continue;
+    if (written === 'delivery') return null;
     deps.events.announce(effects.events);
-    deps.report({ delivery: after, attempt });
     const planned = events.flatMap(({ deliveries }) => deliveries);
-    return { claimed, next: nextDue([after, ...planned], now) };
+    return deliveredBy(written, [after, ...planned], now);
   }
 }
 
@@ -156,7 +258,7 @@ async function write(
   claim: Claim,
   step: Omit<Move, 'token' | 'limits' | 'most' | 'nextToken'>,
   room: Room,
-): Promise<Claim[] | 'delivery' | 'endpoint'> {
+): Promise<PoolClaims | 'delivery' | 'endpoint'> {
   const nextToken = deps.tokens.issue();
   const limits = limitsOf(deps, claim);
   const move = { ...step, token: claim.token, limits, most: room(), nextToken };
@@ -173,13 +275,22 @@ async function write(
   }
   deps.tokens.granted(nextToken, moved.claims.length);
   deps.slots.adopt(poolOf(step.after.endpoint), moved.slots);
-  return moved.claims;
+  return moved;
 }
 
-function nextDue(deliveries: Delivery[], now: number): NextDue[] {
-  return deliveries.flatMap(({ endpoint, nextAttemptAt: at }) =>
+/** What a step leaves to do: its claims, and when deliveries are due, or the pace lets more go out. */
+function deliveredBy(
+  { claims, heldMs }: PoolClaims,
+  deliveries: readonly Delivery[],
+  now: number,
+): Delivered {
+  const next = deliveries.flatMap(({ endpoint, nextAttemptAt: at }) =>
     at === null ? [] : [{ pool: poolOf(endpoint), inMs: Math.max(0, at - now) }],
   );
+  const [first] = deliveries;
+  const held =
+    heldMs === null || first === undefined ? [] : [{ pool: poolOf(first.endpoint), inMs: heldMs }];
+  return { claimed: claims, next: [...next, ...held] };
 }
 
 function limitsOf({ limitsOf: limits }: DeliverEventDependencies, { stored }: Claim) {

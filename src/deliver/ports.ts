@@ -18,6 +18,8 @@ export interface PlannedEvent {
 export interface PoolClaims {
   claims: Claim[];
   slots: string;
+  /** For how long the pace of the pool holds back what is due, ms; null where it does not. */
+  heldMs: number | null;
 }
 
 /** A change of a delivery, by an attempt or by a user. */

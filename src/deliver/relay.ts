@@ -1,11 +1,11 @@
 import type { Claim } from '../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
-import { poolOf } from '../core/delivery/receiver.ts';
+import { type ClaimGroup, groupClaims } from '../core/delivery/fold.ts';
 import { FIRST_SLOTS } from '../core/delivery/slots.ts';
 import { assertNever } from '../core/errors.ts';
 import { isNotSent } from './attempt.ts';
 import type { Delivered, NextDue } from './deliver.ts';
-import type { EndpointStore } from './ports.ts';
+import type { EndpointStore, PoolClaims } from './ports.ts';
 import type { ClaimTokens, PoolSlots } from './slots.ts';
 
 export interface RelayDependencies {
@@ -16,7 +16,7 @@ export interface RelayDependencies {
   tokens: ClaimTokens;
   slots: Pick<PoolSlots, 'adopt' | 'limitOf'>;
   /** @param room how many deliveries of the pool may be claimed in the slot that this one frees */
-  deliver: (claim: Claim, room: () => number) => Promise<Delivered>;
+  deliver: (group: ClaimGroup, room: () => number) => Promise<Delivered>;
   /** The most attempts that this process makes at a time. */
   capacity: number;
   /** Runs an action after so many ms, unless the returned function cancels it. */
@@ -38,8 +38,8 @@ const STOP_GRACE_MS = 500;
 /** What the loop reacts to. */
 type Signal =
   | { kind: 'due'; next: readonly NextDue[] }
-  | { kind: 'claimed'; pool: string; asked: number; claims: readonly Claim[] }
-  | { kind: 'ended'; claim: Claim; delivered: Delivered };
+  | { kind: 'claimed'; pool: string; asked: number; found: Omit<PoolClaims, 'slots'> }
+  | { kind: 'ended'; pool: string; delivered: Delivered };
 
 /**
  * The outbox relay: claims due deliveries and makes their attempts. Due deliveries wait in the store,
@@ -121,18 +121,20 @@ export class Relay {
     if (!this.isClosing && soonest < SWEEP_EVERY_MS) this.wakeUp.within(soonest);
   }
 
-  private onClaimed({ pool, asked, claims }: Signal & { kind: 'claimed' }): void {
+  private onClaimed({ pool, asked, found }: Signal & { kind: 'claimed' }): void {
+    const { claims, heldMs } = found;
     this.claiming.delete(pool);
     this.free.release(pool, asked);
-    this.start(claims);
+    this.start(pool, claims);
+    if (heldMs !== null) this.note([{ pool, inMs: heldMs }]);
     // The pool had as many due as were asked for, and by now more slots.
-    if (claims.length === asked && asked < this.mostAt(pool)) this.due.add(pool);
+    else if (claims.length >= asked && asked < this.mostAt(pool)) this.due.add(pool);
   }
 
-  private onEnded({ claim: { stored }, delivered }: Signal & { kind: 'ended' }): void {
+  private onEnded({ pool, delivered }: Signal & { kind: 'ended' }): void {
     this.attempts -= 1;
-    this.free.release(poolOf(stored.delivery.endpoint), 1);
-    this.start(delivered.claimed);
+    this.free.release(pool, 1);
+    this.start(pool, delivered.claimed);
     this.note(delivered.next);
   }
 
@@ -162,70 +164,77 @@ export class Relay {
     const { deps } = this;
     const token = deps.tokens.issue();
     const request = { pool, limits: deps.limitsOf(pool), most, token, askedAt: performance.now() };
-    let claims: readonly Claim[] = [];
+    let found: Omit<PoolClaims, 'slots'> = { claims: [], heldMs: null };
     try {
-      const found = await deps.endpoints.claim(request);
-      deps.tokens.granted(token, found.claims.length);
-      deps.slots.adopt(pool, found.slots);
-      claims = found.claims;
+      const claimed = await deps.endpoints.claim(request);
+      deps.tokens.granted(token, claimed.claims.length);
+      deps.slots.adopt(pool, claimed.slots);
+      found = claimed;
     } catch (error) {
       // The next sweep finds the pool again.
       deps.tokens.discard(token);
       deps.onError(error);
     }
-    this.signals.put({ kind: 'claimed', pool, asked: most, claims });
+    this.signals.put({ kind: 'claimed', pool, asked: most, found });
   }
 
-  /**
-   * Starts an attempt for each claim. A delivery whose attempt is still in progress, since its lease
-   * expired first, is not sent again: the new claim then proves the running attempt.
-   */
-  private start(claims: readonly Claim[]): void {
-    for (const claim of claims) {
-      const { id, endpoint } = claim.stored.delivery;
-      const running = this.attempting.get(id);
-      if (running !== undefined) {
-        this.deps.tokens.end(running.token);
-        running.token = claim.token;
-        continue;
-      }
-      this.attempting.set(id, claim);
+  /** Starts an attempt for each claim, or for those together that one message tells. */
+  private start(pool: string, claims: readonly Claim[]): void {
+    for (const claimed of groupClaims(claims, this.deps.limitsOf(pool).foldMost)) {
+      const [first, ...others] = claimed.filter((claim) => this.begins(claim));
+      if (first === undefined) continue;
       this.attempts += 1;
-      this.free.take(poolOf(endpoint), 1);
-      void this.attempt(claim);
+      this.free.take(pool, 1);
+      void this.attempt(pool, [first, ...others]);
     }
   }
 
-  private async attempt(claim: Claim): Promise<void> {
-    const pool = poolOf(claim.stored.delivery.endpoint);
-    // The slot of this attempt is free once its result is written.
-    const room = () => (this.isClosing ? 0 : Math.max(0, this.free.at(pool) + 1));
-    const delivered = await this.deliver(claim, room);
-    this.signals.put({ kind: 'ended', claim, delivered });
+  /**
+   * A delivery whose attempt is still in progress, since its lease expired first, is not sent again: the
+   * new claim then proves the running attempt.
+   */
+  private begins(claim: Claim): boolean {
+    const { id } = claim.stored.delivery;
+    const running = this.attempting.get(id);
+    if (running === undefined) {
+      this.attempting.set(id, claim);
+      return true;
+    }
+    this.deps.tokens.end(running.token);
+    running.token = claim.token;
+    return false;
   }
 
-  private async deliver(claim: Claim, room: () => number): Promise<Delivered> {
+  private async attempt(pool: string, group: ClaimGroup): Promise<void> {
+    // The slot of this attempt is free once its result is written.
+    const room = () => (this.isClosing ? 0 : Math.max(0, this.free.at(pool) + 1));
+    const delivered = await this.deliver(pool, group, room);
+    this.signals.put({ kind: 'ended', pool, delivered });
+  }
+
+  private async deliver(pool: string, group: ClaimGroup, room: () => number): Promise<Delivered> {
     const { deps } = this;
     try {
-      return await deps.deliver(claim, room);
+      return await deps.deliver(group, room);
     } catch (error) {
-      if (isNotSent(error)) await this.release(claim).catch(deps.onError);
+      if (isNotSent(error)) await this.release(pool, group).catch(deps.onError);
       else deps.onError(error);
       return { claimed: [], next: [] };
     } finally {
       // A claim that is neither written nor released here is released by the periodic check of claims.
-      this.forget(claim);
-      deps.tokens.end(claim.token);
+      for (const claim of group) {
+        this.forget(claim);
+        deps.tokens.end(claim.token);
+      }
     }
   }
 
-  /** Releases a claim. From now on the delivery may be claimed again, for another attempt. */
-  private async release(claim: Claim): Promise<void> {
+  /** Releases claims. From now on the deliveries may be claimed again, for another attempt. */
+  private async release(pool: string, group: ClaimGroup): Promise<void> {
     const { endpoints, limitsOf } = this.deps;
-    const { id, endpoint } = claim.stored.delivery;
-    const pool = poolOf(endpoint);
-    this.forget(claim);
-    await endpoints.release({ pool, limits: limitsOf(pool) }, [{ id, token: claim.token }]);
+    for (const claim of group) this.forget(claim);
+    const held = group.map(({ stored, token }) => ({ id: stored.delivery.id, token }));
+    await endpoints.release({ pool, limits: limitsOf(pool) }, held);
   }
 
   private forget(claim: Claim): void {

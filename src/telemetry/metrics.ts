@@ -152,9 +152,12 @@ function recordings(instruments: ReturnType<typeof createInstruments>) {
       instruments.dataLost.inc({ reason });
     },
 
-    attempt({ delivery, attempt }: { delivery: Delivery; attempt: Attempt }): void {
+    /** @param report.others null for a delivery that was told by the message of another */
+    attempt(report: { delivery: Delivery; attempt: Attempt; others: number | null }): void {
+      const { delivery, attempt, others } = report;
       const result = attempt.error === null ? 'delivered' : attempt.error.code;
       instruments.attempts.inc({ state: delivery.state, result });
+      if (others === null) return;
       instruments.endpointAttempts.inc({ endpoint: countedReceiver(delivery.endpoint), result });
       instruments.attemptDuration.observe(attempt.durationMs / 1_000);
     },

@@ -68,10 +68,15 @@ export function logPage(log: Logger, { list, outcome, message, ...seen }: PageRe
 interface DeliveryReport {
   delivery: Delivery;
   attempt: Attempt;
+  /** How many further deliveries the message told; null for those. */
+  others: number | null;
 }
 
-/** One wide line per attempt: a warning for a failed one, an error for the last one. */
-export function logDelivery(log: Logger, { delivery, attempt }: DeliveryReport): void {
+/**
+ * One wide line per attempt: a warning for a failed one, an error for the last one. Deliveries that the
+ * message of another told have level debug.
+ */
+export function logDelivery(log: Logger, { delivery, attempt, others }: DeliveryReport): void {
   const fields = {
     delivery_id: delivery.id,
     event_id: delivery.eventId,
@@ -83,10 +88,12 @@ export function logDelivery(log: Logger, { delivery, attempt }: DeliveryReport):
     status: attempt.status,
     error: attempt.error,
     duration_ms: attempt.durationMs,
+    ...(others !== null && others > 0 && { told_with: others }),
     next_attempt_at:
       delivery.nextAttemptAt === null ? null : new Date(delivery.nextAttemptAt).toISOString(),
   };
-  if (delivery.state === 'dead') log.error(fields, 'delivery');
+  if (others === null) log.debug(fields, 'delivery');
+  else if (delivery.state === 'dead') log.error(fields, 'delivery');
   else if (attempt.error !== null) log.warn(fields, 'delivery');
   else log.info(fields, 'delivery');
 }

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
 import { isOutstanding, type Delivery } from '../../src/core/delivery/delivery.ts';
-import { pause, resume } from '../../src/core/delivery/endpoint-state.ts';
+import { pause, resume, type EndpointLimits } from '../../src/core/delivery/endpoint-state.ts';
 import { expectInvariants, expectNothingLeft } from '../support/delivery-invariants.ts';
 import { deliveryRig, type Answer, type DeliveryRig, type Sent } from '../support/delivery-rig.ts';
 
@@ -94,10 +94,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 );
 
 /** One life of the store with two daemons on it, and what it is laid beside. */
-function life() {
+function life(limits: Partial<EndpointLimits>) {
   let now = () => 0;
   const rig = deliveryRig({
-    limits: LIMITS,
+    limits: { ...LIMITS, ...limits },
     retry: RETRY,
     // By rule: a notice is out of date an hour after.
     isOvertaken: ({ eventType, createdAt }) =>
@@ -233,8 +233,8 @@ function expectEndByRule(delivery: Delivery, wasDisabled: Set<string>): void {
   else expect([state, delivery.eventType]).toEqual(['superseded', 'run.awaiting_human_feedback']);
 }
 
-async function live(steps: Step[]): Promise<void> {
-  const one = life();
+async function live(steps: Step[], limits: Partial<EndpointLimits> = {}): Promise<void> {
+  const one = life(limits);
   try {
     for (const each of steps) await one.step(each);
     await one.heal();
@@ -251,8 +251,19 @@ async function live(steps: Step[]): Promise<void> {
 describe('random sequences of answers, pauses, restarts and losses', () => {
   test('no random sequence loses a delivery, breaks an order, or leaves keys behind', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60, size: 'max' }), live),
+      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60, size: 'max' }), (steps) =>
+        live(steps),
+      ),
       { numRuns: 40 },
+    );
+  }, 120_000);
+
+  test('no random sequence loses a delivery where a backlog becomes one message', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60, size: 'max' }), (steps) =>
+        live(steps, { foldMost: 8 }),
+      ),
+      { numRuns: 20 },
     );
   }, 120_000);
 });

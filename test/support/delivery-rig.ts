@@ -5,6 +5,7 @@ import {
   type AttemptOutcome,
   type Delivery,
 } from '../../src/core/delivery/delivery.ts';
+import { isOrigin } from '../../src/core/delivery/receiver.ts';
 import type { RunwatchEvent, SentEventType } from '../../src/core/event/event.ts';
 import { claimedDeliveries } from '../../src/daemon/deliverer.ts';
 import { createClaimTokens, createPoolSlots } from '../../src/deliver/slots.ts';
@@ -14,7 +15,7 @@ import { createEndpointEvents, type EndpointEvent } from '../../src/deliver/endp
 import { createPermits } from '../../src/deliver/attempt.ts';
 import { Relay } from '../../src/deliver/relay.ts';
 import { createReplay } from '../../src/deliver/replay.ts';
-import type { Route } from '../../src/deliver/channels/channel.ts';
+import type { Message, Route } from '../../src/deliver/channels/channel.ts';
 import { tokensOf } from '../../src/redis/claims.ts';
 import { newMark, newWatch, NOON } from './builders.ts';
 import { testRedis } from './redis.ts';
@@ -35,6 +36,8 @@ export interface Sent {
   eventId: string;
   endpoint: string;
   runId: string;
+  /** Events that the same message tells. */
+  others: string[];
   /** The process that sent it, and when. */
   process: string;
   at: number;
@@ -94,7 +97,9 @@ export function deliveryRig(options: RigOptions = {}) {
   const errors: unknown[] = [];
   const processes = new Map<string, RigProcess>();
   let isRetried = false;
-  const limitsOf = () => limits;
+  const { foldMost: _none, ...ofOrigins } = limits;
+  // Webhooks of watches never fold.
+  const limitsOf = (pool: string) => (isOrigin(pool) ? ofOrigins : limits);
   const dispatch = (pools: string[]) => processes.get('a')?.relay.dispatch(pools);
   const newToken = tokensOf('replays');
   const replayOver = (over: typeof deliveries) =>
@@ -109,7 +114,11 @@ export function deliveryRig(options: RigOptions = {}) {
   const replay = replayOver(deliveries);
   const control = () => ({ endpoints: endpointStates, limits, now: time });
 
-  function send(process: RigProcess, delivery: Delivery): Promise<AttemptOutcome> {
+  function send(
+    process: RigProcess,
+    delivery: Delivery,
+    { others = [] }: Message,
+  ): Promise<AttemptOutcome> {
     const { id: deliveryId, eventId, endpoint, runId } = delivery;
     return new Promise((resolve) => {
       const one: Sent = {
@@ -117,6 +126,7 @@ export function deliveryRig(options: RigOptions = {}) {
         eventId,
         endpoint,
         runId,
+        others: others.map((other) => other.eventId),
         process: process.name,
         at: time,
         answer(answer) {
@@ -147,7 +157,10 @@ export function deliveryRig(options: RigOptions = {}) {
       slots,
       tokens,
       async routeOf(delivery) {
-        const route = { channel: { send: () => send(process, delivery) }, retry };
+        const route = {
+          channel: { send: (message: Message) => send(process, delivery, message) },
+          retry,
+        };
         return options.routeOf === undefined ? route : options.routeOf(delivery, route);
       },
       isOvertaken: async (delivery) => options.isOvertaken?.(delivery) ?? false,
@@ -166,10 +179,11 @@ export function deliveryRig(options: RigOptions = {}) {
         tokens,
         slots,
         capacity: options.capacity ?? 1_000,
-        async deliver(claim, room) {
+        async deliver(group, room) {
           process.underWay += 1;
+          const [claim, ...others] = group;
           const known = options.isForgotten?.() === true ? { ...claim, body: null } : claim;
-          return deliver(known, room).finally(() => (process.underWay -= 1));
+          return deliver([known, ...others], room).finally(() => (process.underWay -= 1));
         },
         // The test sets the clock: no timer fires by itself.
         later: () => () => undefined,

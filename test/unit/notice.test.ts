@@ -60,7 +60,8 @@ test('a message says where the run stood', () => {
     executed: 7,
     remaining: 5,
     running: [],
-    failed: [{ id: 'n7', name: 'Extract invoice' }, 'n8'],
+    failed: ['n7', 'n8'],
+    names: { n7: 'Extract invoice' },
   };
   expect(noticeOf([sampleEvent('run.failed', { data: { nodes } })]).lines).toEqual([
     'Failed at Extract invoice, n8, 7 of 12 nodes done',

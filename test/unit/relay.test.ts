@@ -21,7 +21,11 @@ function relayOf({
     endpoints: {
       claim: ({ pool, most }) =>
         new Promise<PoolClaims>((resolve) => {
-          asked.push({ pool, most, answer: (claims) => resolve({ claims, slots: '' }) });
+          asked.push({
+            pool,
+            most,
+            answer: (claims) => resolve({ claims, slots: '', heldMs: null }),
+          });
         }),
       duePools: async () => [],
       release,
@@ -30,7 +34,7 @@ function relayOf({
     knows: (pool) => pool !== 'unknown',
     tokens: createClaimTokens(() => 'p.1'),
     slots: { adopt: () => undefined, limitOf: (pool) => (pool === 'grown' ? 128 : 4) },
-    deliver: (claim) => new Promise((resolve) => attempts.set(claim.stored.delivery.id, resolve)),
+    deliver: ([claim]) => new Promise((resolve) => attempts.set(claim.stored.delivery.id, resolve)),
     capacity: 20,
     later: () => () => undefined,
     abort: () => undefined,
@@ -91,7 +95,7 @@ test('a delivery that is claimed again while its release is under way is attempt
   const tooOld = new RunwatchError('the delivery was not sent', { code: 'claim_too_old' });
   const delivered: string[] = [];
   const { relay, asked } = relayOf({
-    deliver: async ({ token }) => {
+    deliver: async ([{ token }]) => {
       delivered.push(token);
       if (delivered.length === 1) throw tooOld;
       return { claimed: [], next: [] };

@@ -48,6 +48,8 @@ export interface EndpointLimits {
   rate: number | null;
   /** Longest that one attempt takes, ms. */
   deadlineMs: number;
+  /** The most events that one message tells while more of them wait; absent, each is its own. */
+  foldMost?: number;
 }
 
 /** Numbers of the delivery policy. */

@@ -118,13 +118,41 @@ local function take(p, r, id, dueAt, isParked, now, claims)
   return 1
 end
 
--- Claims at one receiver; returns how many.
+-- Claims what else waits of the type of the delivery that was claimed last, where that is more than a
+-- few: one message tells them. A probe stays alone, and so does what a user wants now.
+local function claimAlong(p, r, now, most, claims)
+  local doc = claims[#claims - 1]
+  local mark = string.match(doc, '"eventType":"[^"]+"')
+  if r.isProbe or not mark or string.find(doc, '"runId":""', 1, true) then return end
+  local along = {}
+  local function gather(ids, isParked)
+    for _, id in ipairs(ids) do
+      if #along >= p.foldMost - 1 then return end
+      local other = redis.call('HGET', p.deliveries .. id, 'doc')
+      if other and string.find(other, mark, 1, true) and not string.find(other, '"runId":""', 1, true) then
+        along[#along + 1] = {id, isParked}
+      end
+    end
+  end
+  gather(redis.call('ZRANGEBYSCORE', p.dues .. r.name, '(0', now, 'LIMIT', 0, 2 * p.foldMost), false)
+  if r.parkedFrom and r.parked > 0 and now >= r.parkedFrom then
+    gather(redis.call('ZRANGE', p.parked .. r.name, 0, 2 * p.foldMost), true)
+  end
+  if #along < p.foldAbove then return end
+  for _, one in ipairs(along) do take(p, r, one[1], now, one[2], now, claims) end
+  r.due = redis.call('ZRANGE', p.dues .. r.name, 0, most, 'WITHSCORES')
+  r.at, r.isWhole = 1, #r.due <= 2 * most
+end
+
+-- Claims at one receiver; returns how many, without those that are told along with others.
 local function claimOf(p, r, now, most, found)
   local claims, count = {}, 0
   while count < most do
     local id, dueAt, isParked = pick(p, r, now)
     if not id then break end
-    count = count + take(p, r, id, dueAt, isParked, now, claims)
+    local taken = take(p, r, id, dueAt, isParked, now, claims)
+    count = count + taken
+    if p.foldMost and taken == 1 and dueAt > 0 then claimAlong(p, r, now, most, claims) end
     if p.paceMs and p.heldUntil <= now then
       redis.call('SET', p.hold, now + p.paceMs, 'PX', math.ceil(p.paceMs) + 1000)
       p.heldUntil = now + p.paceMs
@@ -229,7 +257,10 @@ end
 
 local function claimAndReschedule(p, now, most)
   local found = claimAt(p, now, most)
-  return {p.slotsText, reschedule(p, now), found}
+  local isWaiting = reschedule(p, now)
+  -- The pace holds back what is due: this process asks again when it is over.
+  local heldMs = isWaiting == 1 and p.paceMs and p.heldUntil > now and math.ceil(p.heldUntil - now)
+  return {p.slotsText, isWaiting, found, heldMs or -1}
 end
 `;
 

@@ -1,5 +1,6 @@
 import type { Claim, Delivery } from '../../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../../core/delivery/endpoint-state.ts';
+import { FOLD_ABOVE } from '../../core/delivery/fold.ts';
 import { isOrigin, type Receiver } from '../../core/delivery/receiver.ts';
 import { FIRST_SLOTS, SLOTS_KEPT_MS } from '../../core/delivery/slots.ts';
 import { readEndpoint } from './endpoint-record.ts';
@@ -18,17 +19,24 @@ export interface ClaimRequest {
 }
 
 /**
- * The reply of the scripts that claim: the slots of the pool as JSON or '', whether more is due,
- * and a list of receivers. Each has its name, its state's hash, and for each delivery version,
+ * The reply of the scripts that claim: the slots of the pool as JSON or '', whether more is due, a
+ * list of receivers, and for how long the pace holds back what is due, in ms, or -1. Each has its name, its state's hash, and for each delivery version,
  * document and the text of its event, or '' where that is gone.
  */
-export type ClaimReply = [slots: string, isWaiting: number, found: (string | string[])[]];
+export type ClaimReply = [
+  slots: string,
+  isWaiting: number,
+  found: (string | string[])[],
+  heldMs: number,
+];
 
 /** What was claimed at a pool. */
 export interface PoolClaims {
   claims: Claim[];
   /** The slots as they stand, as JSON; '' where nothing is known of them. */
   slots: string;
+  /** For how long the pace holds back what is due, ms; null where it does not. */
+  heldMs: number | null;
 }
 
 /** Twice the deadline: a process that sent in time has written the result by then, ms. */
@@ -54,6 +62,7 @@ export function claimPlan(
     limit: limits.most,
     leaseMs: leaseMs(limits),
     ...(limits.rate !== null && { paceMs: 1_000 / limits.rate }),
+    ...(limits.foldMost !== undefined && { foldMost: limits.foldMost, foldAbove: FOLD_ABOVE }),
     token: token ?? '',
     turn: turnOf(token),
     states: keys.endpointState(''),
@@ -80,7 +89,7 @@ export function receiverKeys(keys: Keys, receiver: Receiver): string[] {
 }
 
 export function readClaims(
-  [slots, isWaiting, found]: ClaimReply,
+  [slots, isWaiting, found, heldMs]: ClaimReply,
   { token, askedAt }: Pick<ClaimRequest, 'token' | 'askedAt'>,
 ): PoolClaims {
   const claims: Claim[] = [];
@@ -101,7 +110,7 @@ export function readClaims(
       });
     }
   }
-  return { claims, slots };
+  return { claims, slots, heldMs: heldMs < 0 ? null : heldMs };
 }
 
 function pairs(flat: string[]): Record<string, string> {

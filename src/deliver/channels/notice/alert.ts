@@ -19,15 +19,15 @@ export function alertNotice(event: SentEvent, alert: SentAlert): Notice {
       .join(' · '),
     url: isLink(url) ? url : null,
   }));
-  const url = isLink(data.alert_url) ? data.alert_url : null;
+  const url = isLink(alert.url) ? alert.url : null;
   return {
     ...bareNotice(event, titleOf(event, alert)),
     tone: toneOf(event, alert),
-    lines: linesOf(event, alert),
+    lines: linesOf(alert),
     facts: factsOf(alert),
     runs: listed,
     unlisted: { count: Math.max(0, alert.count - listed.length), url },
-    links: linksOf(event, alert, url),
+    links: linksOf(alert, url),
     owner: alert.owner ?? null,
   };
 }
@@ -78,8 +78,8 @@ function lastedText({ started_at: from, resolved_at: to }: SentAlert): string {
   return ` after ${spanText(Math.max(0, Date.parse(to) - Date.parse(from)))}`;
 }
 
-function linesOf({ data }: SentEvent, { acknowledged }: SentAlert): string[] {
-  const { summary, description } = data.annotations ?? {};
+function linesOf({ acknowledged, annotations }: SentAlert): string[] {
+  const { summary, description } = annotations ?? {};
   return [summary, description, acknowledged?.comment]
     .filter((line) => typeof line === 'string' && line.trim() !== '')
     .map((line) => oneLine(String(line), 500));
@@ -99,9 +99,9 @@ const LABELS: Readonly<Record<string, string>> = {
   run_id: 'Run',
 };
 
-function linksOf({ data }: SentEvent, { runs }: SentAlert, url: string | null): Notice['links'] {
+function linksOf({ runs, annotations }: SentAlert, url: string | null): Notice['links'] {
   const [first] = runs;
-  const runbook = data.annotations?.['runbook_url'];
+  const runbook = annotations?.['runbook_url'];
   return [
     ...(runs.length === 1 && isLink(first?.url) ? [{ label: 'Open run', url: first.url }] : []),
     ...(isLink(runbook) ? [{ label: 'Runbook', url: runbook }] : []),
@@ -113,7 +113,7 @@ function linksOf({ data }: SentEvent, { runs }: SentAlert, url: string | null): 
 const ALERTS_LISTED = 10;
 
 function digestNotice(event: SentEvent, alert: SentAlert, digest: SentDigest): Notice {
-  const url = isLink(event.data.alert_url) ? event.data.alert_url : null;
+  const url = isLink(alert.url) ? alert.url : null;
   const counts = Object.entries(digest.by_type ?? {}).map(
     ([type, count]) => `${count} ${statusText(type.replace(/^run\./, ''))}`,
   );

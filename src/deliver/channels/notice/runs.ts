@@ -1,6 +1,6 @@
 import { isTerminalStatus, percentText } from '../../../core/run/snapshot.ts';
 import { bareNotice, type Notice, type Tone } from './notice.ts';
-import { nodeName, type SentEvent, type SentRun } from './sent-event.ts';
+import type { SentEvent, SentRun } from './sent-event.ts';
 import { counted, isLink, oneLine, shortId, spanText } from './text.ts';
 
 interface Words {
@@ -145,7 +145,7 @@ function whereItStood({ data }: SentEvent): string | null {
   const listed = (them: typeof nodes.failed) =>
     them
       .slice(0, 3)
-      .map((node) => oneLine(nodeName(node), 60))
+      .map((node) => oneLine(nodes.names?.[node] ?? node, 60))
       .join(', ') + (them.length > 3 ? ` and ${them.length - 3} more` : '');
   const where =
     nodes.failed.length > 0

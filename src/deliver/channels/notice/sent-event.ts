@@ -25,8 +25,6 @@ interface SentData {
   alert?: SentAlert;
   /** An alert that is sent again, since it still fires. */
   repeat?: boolean;
-  annotations?: Record<string, string>;
-  alert_url?: string | null;
   escalation?: { step: number; after: string } | null;
   digest?: SentDigest | null;
   /** A message that shows what real ones look like. */
@@ -51,12 +49,11 @@ export interface SentRun {
 interface SentNodes {
   executed: number;
   remaining: number;
-  running: readonly SentNode[];
-  failed: readonly SentNode[];
+  running: readonly string[];
+  failed: readonly string[];
+  /** Names of nodes by their ids, where they are known. */
+  names?: Readonly<Record<string, string>> | null;
 }
-
-/** A node by its id, and by its name where that is known. */
-type SentNode = string | { id: string; name?: string | null };
 
 export interface SentAlert {
   id: string;
@@ -71,6 +68,9 @@ export interface SentAlert {
   updated_at?: string | null;
   resolved_at?: string | null;
   acknowledged?: { by: string; comment?: string | null } | null;
+  annotations?: Readonly<Record<string, string>>;
+  /** Its page of the dashboard. */
+  url?: string | null;
 }
 
 /** A summary of what was held back, or of a rule with a schedule. */
@@ -94,9 +94,4 @@ interface SentAlertRun {
 /** Reads the text of an event that this project wrote. */
 export function parseEvent(eventText: string): SentEvent {
   return JSON.parse(eventText) as SentEvent;
-}
-
-/** The name of a node, or its id. */
-export function nodeName(node: SentNode): string {
-  return typeof node === 'string' ? node : (node.name ?? node.id);
 }

@@ -1,0 +1,132 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { planDeliveries } from '../../src/core/delivery/delivery.ts';
+import type { RunwatchEvent } from '../../src/core/event/event.ts';
+import { newWatch } from '../support/builders.ts';
+import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
+import { isWork } from '../support/kill-scenario.ts';
+import { startPrivateRedis, type PrivateRedis } from '../support/redis.ts';
+import { sampleEvent } from '../support/sample-events.ts';
+import { openStores } from '../support/stores.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const RUNS = 300;
+
+let redis: PrivateRedis;
+let stores: ReturnType<typeof openStores>;
+let daemons: DaemonProcess[] = [];
+let slack: Server;
+
+/** How many events each message told, by the path that it came to. */
+const told = new Map<string, number[]>();
+
+const countsAt = (path: string) => told.get(path) ?? [];
+const sumAt = (path: string) => countsAt(path).reduce((sum, count) => sum + count, 0);
+
+/** `142 runs of invoices failed`, or the title of one run. */
+function eventsIn(title: string): number {
+  return Number(/^(\d+) runs /.exec(title)?.[1] ?? 1);
+}
+
+beforeAll(async () => {
+  slack = createServer((request, response) => {
+    void (async () => {
+      const message = JSON.parse(await text(request)) as { text: string };
+      const path = request.url ?? '';
+      told.set(path, [...countsAt(path), eventsIn(message.text)]);
+      setTimeout(() => response.end('ok'), 150);
+    })();
+  });
+  slack.listen(0, '127.0.0.1');
+  await once(slack, 'listening');
+  const origin = `http://127.0.0.1:${(slack.address() as AddressInfo).port}`;
+  redis = await startPrivateRedis({ aof: true });
+  stores = openStores({ url: redis.url, prefix: 'runwatch' });
+  const chat = (path: string) => ({ type: 'slack', url: origin + path, events: ['run.failed'] });
+  const options = {
+    env: {
+      REDIS_URL: `unix://${redis.url}`,
+      RUNWATCH_ENCRYPTION_KEY: Buffer.alloc(32, 1).toString('base64'),
+    },
+    config: {
+      sources: { default: { base_url: 'http://127.0.0.1:9', api_key: 'none' } },
+      endpoints: {
+        folded: chat('/folded'),
+        killed: chat('/killed'),
+        each: { ...chat('/each'), fold: false, rate: 1_000 },
+      },
+    },
+  };
+  daemons = await Promise.all([startDaemonProcess(options), startDaemonProcess(options)]);
+});
+
+afterAll(async () => {
+  await stopAll(daemons);
+  stores.close();
+  slack.closeAllConnections();
+  slack.close();
+  await redis.stop();
+});
+
+/** Observes so many failures within two seconds, a few at a time. */
+async function failRuns(endpoint: string, whileUnderWay = async () => {}): Promise<void> {
+  const subscriptions = [{ kind: 'endpoint' as const, endpoint }];
+  const beganAt = performance.now();
+  for (let at = 0; at < RUNS; at += 1) {
+    const id = `evt_${endpoint}_${at}`;
+    const watch = newWatch({ runId: `${endpoint}-${at}`, state: 'finished', subscriptions });
+    const { timestamp, data } = sampleEvent('run.failed');
+    const event = { id, type: 'run.failed', timestamp, data } as unknown as RunwatchEvent;
+    const deliveries = planDeliveries(watch, [{ id, type: 'run.failed' }], subscriptions, {
+      wants: () => true,
+      now: Date.now(),
+    });
+    await stores.watches.commit({ before: null, after: watch, events: [event], deliveries });
+    if (at === RUNS / 2) await whileUnderWay();
+    const isEarly = performance.now() - beganAt < (2_000 * at) / RUNS;
+    if (isEarly) await waitFor(() => performance.now() - beganAt >= (2_000 * at) / RUNS);
+  }
+}
+
+async function delivered(endpoint: string): Promise<number> {
+  return (await stores.deliveries.ledger()).byEndpoint.get(endpoint)?.delivered ?? 0;
+}
+
+async function untilDelivered(endpoint: string): Promise<void> {
+  await waitFor(async () => (await delivered(endpoint)) === RUNS, {
+    describe: `${RUNS} deliveries to ${endpoint}`,
+    timeoutMs: 10_000,
+  });
+}
+
+test('300 failures within two seconds reach a Slack URL in at most 6 messages within 10 s', async () => {
+  await failRuns('folded');
+  await untilDelivered('folded');
+  expect(sumAt('/folded')).toBe(RUNS);
+  expect(countsAt('/folded').length).toBeLessThanOrEqual(6);
+});
+
+test('300 failures are 300 messages where an endpoint does not fold', async () => {
+  await failRuns('each');
+  await untilDelivered('each');
+  expect(countsAt('/each')).toEqual(Array.from({ length: RUNS }, () => 1));
+});
+
+test('kill -9 while failures are told loses none, and repeats at most one message', async () => {
+  const [victim] = daemons;
+  await failRuns('killed', async () => {
+    await victim?.stop('SIGKILL');
+  });
+  await untilDelivered('killed');
+  const leftovers = async () => (await stores.keysLeft()).filter(isWork);
+  await waitFor(async () => (await leftovers()).length === 0, {
+    describe: 'nothing to be left to do',
+    timeoutMs: 20_000,
+  });
+  expect(sumAt('/killed') - RUNS).toBeLessThanOrEqual(Math.max(...countsAt('/killed')));
+  expect(sumAt('/killed')).toBeGreaterThanOrEqual(RUNS);
+  expect(countsAt('/killed').length).toBeLessThanOrEqual(8);
+});

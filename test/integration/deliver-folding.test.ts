@@ -1,0 +1,189 @@
+import { afterEach, describe, expect, test } from '@jest/globals';
+import { FOLD_MOST } from '../../src/core/delivery/fold.ts';
+import { pause, resume } from '../../src/core/delivery/endpoint-state.ts';
+import type { SentEventType } from '../../src/core/event/event.ts';
+import { expectInvariants, expectNothingLeft } from '../support/delivery-invariants.ts';
+import { deliveryRig, type DeliveryRig, type Sent } from '../support/delivery-rig.ts';
+
+const releasers: (() => void)[] = [];
+
+afterEach(() => {
+  for (const release of releasers.splice(0)) release();
+});
+
+/** A rig whose endpoint folds, at one message a second. */
+function foldingRig(options: Parameters<typeof deliveryRig>[0] = {}): DeliveryRig {
+  const limits = { most: 4, rate: 1, foldMost: FOLD_MOST, ...options.limits };
+  const rig = deliveryRig({ ...options, limits });
+  releasers.push(rig.close);
+  return rig;
+}
+
+async function planMany(rig: DeliveryRig, count: number, type: SentEventType = 'run.failed') {
+  const ids: string[] = [];
+  for (let at = 0; at < count; at += 1) ids.push(...(await rig.plan(rig.newRun(), 'chat', [type])));
+  return ids;
+}
+
+const told = ({ others }: Sent) => others.length + 1;
+
+describe('a backlog of events of one type', () => {
+  test('a backlog becomes one message, which is the attempt of each delivery', async () => {
+    const rig = foldingRig();
+    const ids = await planMany(rig, 20);
+    await rig.answerAll('ok');
+    expect(rig.sent.map(told)).toEqual([20]);
+    expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
+    for (const id of ids) expect(await rig.deliveries.attempts(id)).toHaveLength(1);
+    const { byState, planned } = await rig.deliveries.ledger();
+    expect([byState.delivered, planned]).toEqual([20, 20]);
+    await expectNothingLeft(rig);
+  });
+
+  test('three waiting events are three messages, four are one', async () => {
+    const rig = foldingRig({ limits: { rate: null } });
+    await planMany(rig, 3);
+    await rig.answerAll('ok');
+    expect(rig.sent.map(told)).toEqual([1, 1, 1]);
+    await planMany(rig, 4);
+    await rig.answerAll('ok');
+    expect(rig.sent.slice(3).map(told)).toEqual([4]);
+  });
+
+  test('a message tells at most 500 events', async () => {
+    const rig = foldingRig();
+    const ids = await planMany(rig, FOLD_MOST + 10);
+    await rig.answerAll('ok');
+    await rig.advance(1_000);
+    await rig.answerAll('ok');
+    expect(rig.sent.map(told)).toEqual([FOLD_MOST, 10]);
+    expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
+    await expectNothingLeft(rig);
+  });
+
+  test('events of each type are told apart, and none twice', async () => {
+    const rig = foldingRig({ limits: { rate: null } });
+    await planMany(rig, 5, 'run.failed');
+    await planMany(rig, 6, 'run.completed');
+    await planMany(rig, 2, 'run.stopped');
+    await rig.answerAll('ok');
+    expect(rig.sent.map(told).toSorted((a, b) => a - b)).toEqual([1, 1, 5, 6]);
+    const events = rig.sent.flatMap(({ eventId, others }) => [eventId, ...others]);
+    expect(new Set(events).size).toBe(13);
+    await expectNothingLeft(rig);
+  });
+
+  test('only what is first in the order of its run is told', async () => {
+    const rig = foldingRig();
+    const ids: string[] = [];
+    for (let at = 0; at < 5; at += 1) {
+      const types: SentEventType[] = ['run.failed', 'run.failed'];
+      ids.push(...(await rig.plan(rig.newRun(), 'chat', types)));
+    }
+    await rig.answerAll('ok');
+    expect(rig.sent.map(told)).toEqual([5]);
+    await rig.advance(1_000);
+    await rig.answerAll('ok');
+    expect(rig.sent.map(told)).toEqual([5, 5]);
+    await expectNothingLeft(rig);
+    await expectInvariants(rig, ids);
+    expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
+  });
+
+  test('an endpoint that does not fold sends every event by itself', async () => {
+    const rig = deliveryRig({ limits: { most: 4 } });
+    releasers.push(rig.close);
+    await planMany(rig, 10);
+    await rig.answerAll('ok');
+    expect(rig.sent.map(told)).toEqual(Array.from({ length: 10 }, () => 1));
+  });
+});
+
+describe('a message about several events that fails', () => {
+  test('a failed message fails each of its deliveries, which are told together again', async () => {
+    const rig = foldingRig();
+    const ids = await planMany(rig, 10);
+    await rig.answerAll('fail');
+    expect(await rig.get(ids[3] ?? '')).toMatchObject({ state: 'pending', attemptCount: 1 });
+    await rig.advance(5_000);
+    await rig.answerAll('ok');
+    expect(rig.sent.map(told)).toEqual([10, 10]);
+    expect(await rig.get(ids[3] ?? '')).toMatchObject({ state: 'delivered', attemptCount: 2 });
+    await expectNothingLeft(rig);
+  });
+
+  test('a failed message counts once for the health of its endpoint', async () => {
+    const rig = foldingRig();
+    await planMany(rig, 50);
+    await rig.answerAll('fail');
+    const { breaker, failures } = await rig.state('chat');
+    expect([breaker, failures]).toEqual(['closed', 1]);
+  });
+
+  test('a message that asks for quiet costs none of its deliveries an attempt', async () => {
+    const rig = foldingRig();
+    const ids = await planMany(rig, 10);
+    await rig.answerAll({ retryAfterMs: 30_000 });
+    expect(await rig.get(ids[9] ?? '')).toMatchObject({ state: 'pending', attemptCount: 0 });
+    await rig.advance(31_000);
+    await rig.answerAll('ok');
+    expect(rig.sent.map(told)).toEqual([10, 10]);
+    await expectNothingLeft(rig);
+  });
+});
+
+test('a process that is killed between its message and the results has it sent once more', async () => {
+  const rig = foldingRig();
+  const ids = await planMany(rig, 30);
+  await rig.settle();
+  rig.kill('a');
+  rig.startProcess('b');
+  await rig.takeOver('b', 'a');
+  await rig.advance(1_000);
+  await rig.answerAll('ok', 'b');
+  expect(rig.sent.map(told)).toEqual([30, 30]);
+  expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
+  await expectNothingLeft(rig);
+});
+
+test('a delivery of a past message that is sent again is a message of its own', async () => {
+  const rig = foldingRig();
+  const ids = await planMany(rig, 10);
+  await rig.answerAll('ok');
+  await rig.advance(1_000);
+  await rig.replay.one(ids[4] ?? '');
+  await rig.answerAll('ok');
+  expect(rig.sent.map(told)).toEqual([10, 1]);
+});
+
+test('what waited at a paused endpoint is told together once it goes on', async () => {
+  const rig = foldingRig();
+  await rig.turn('chat', pause);
+  const ids = await planMany(rig, 12);
+  await rig.settle();
+  expect(new Set(await rig.states(ids))).toEqual(new Set(['parked']));
+  await rig.turn('chat', resume);
+  await rig.advance(1_000);
+  await rig.answerAll('ok');
+  expect(rig.sent.map(told)).toEqual([12]);
+  await expectNothingLeft(rig);
+});
+
+test('an overtaken notice is not told with the others', async () => {
+  const overtaken = new Set<string>();
+  const rig = foldingRig({ isOvertaken: ({ id }) => overtaken.has(id) });
+  const ids = await planMany(rig, 6, 'run.awaiting_human_feedback');
+  for (const id of [ids[0], ids[3]]) overtaken.add(id ?? '');
+  await rig.advance(10_000);
+  await rig.answerAll('ok');
+  expect(rig.sent.map(told)).toEqual([4]);
+  expect(await rig.states(ids)).toEqual([
+    'superseded',
+    'delivered',
+    'delivered',
+    'superseded',
+    'delivered',
+    'delivered',
+  ]);
+  await expectNothingLeft(rig);
+});
