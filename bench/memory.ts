@@ -3,21 +3,26 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { Watch } from '../src/core/watch/watch.ts';
 import { openStores } from '../test/support/stores.ts';
-import { startDaemon, type BenchDaemon } from './support/daemon.ts';
-import { percentile, rounded, type BenchResult, type Figure } from './support/figures.ts';
+import { startDaemon } from './support/daemon.ts';
+import { listingTimes } from './support/listings.ts';
+import { rounded, type BenchResult, type Figure } from './support/figures.ts';
 import { withContext, type BenchContext } from './support/context.ts';
 import { startNoxus, type BenchNoxus } from './support/noxus.ts';
 import { startRedis, type BenchRedis } from './support/redis.ts';
-import { fillWith, FULL, SHORT, writeRun, type RunShape } from './support/settled-runs.ts';
+import {
+  fillWith,
+  FULL,
+  sampleOf,
+  SHORT,
+  writeRun,
+  type RunShape,
+} from './support/settled-runs.ts';
 
 /** Runs of each shape that are written and folded one by one. */
 const SAMPLES = 1_500;
 
 /** Written at a time. */
 const AT_ONCE = 50;
-
-/** Pages read of each listing. */
-const PAGES = 20;
 
 /** How long runs are forgotten, ms. */
 const FORGET_MS = 10_000;
@@ -66,13 +71,9 @@ export async function benchMemory({ count }: MemoryOptions): Promise<BenchResult
     const full = await costOf(stage, FULL);
     const short = await costOf(stage, SHORT);
     await redis.flush();
-    const [key] = await writeMany(stage, FULL, 1);
-    if (key === undefined) throw new Error('no run was written');
-    await stores.history.fold(key);
-    const like = await stores.history.folded(key);
-    if (like === null) throw new Error('the run was not folded');
+    const sample = await sampleOf(stores, FULL);
     await redis.flush();
-    await fillWith(stores, like, count);
+    await fillWith(stores, [sample], count);
     const bytes = await memoryOf(redis);
     const { readyMs, slowest } = await serveAll(stage);
     const forgotten = await forgetAll(stage);
@@ -141,29 +142,9 @@ async function serveAll(stage: Stage) {
   const daemon = await start(stage, { retention: '365d' });
   while ((await daemon.readyz()) !== 200) await delay(20);
   const readyMs = performance.now() - startedAt;
-  let slowest = { path: '', ms: 0 };
-  for (const path of LISTINGS) {
-    const ms = await p95Of(daemon, path);
-    if (ms > slowest.ms) slowest = { path, ms };
-  }
+  const [slowest = { path: '', ms: NaN }] = await listingTimes(daemon, LISTINGS);
   await daemon.end();
   return { readyMs, slowest };
-}
-
-/** Reads page after page. */
-async function p95Of({ url }: BenchDaemon, path: string): Promise<number> {
-  const times: number[] = [];
-  let cursor: string | null = null;
-  for (let page = 0; page < PAGES; page += 1) {
-    const name = path.startsWith('/v1/events') ? 'after' : 'cursor';
-    const startedAt = performance.now();
-    const response = await fetch(`${url}${path}${cursor === null ? '' : `&${name}=${cursor}`}`);
-    const body = (await response.json()) as { next_cursor: string | null };
-    times.push(performance.now() - startedAt);
-    if (!response.ok) throw new Error(`${path} answers ${response.status}`);
-    cursor = body.next_cursor;
-  }
-  return percentile(times, 0.95);
 }
 
 async function forgetAll(stage: Stage) {

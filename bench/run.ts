@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { PROFILES, type Profile } from '../src/core/watch/watch.ts';
+import { benchApi } from './api.ts';
 import { benchAttack } from './attack.ts';
 import { benchBatch } from './batch.ts';
 import { benchBudget } from './budget.ts';
@@ -29,7 +30,7 @@ import { benchYear } from './year.ts';
 const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
-names: poll, idle, latency, takeover, frozen, skew, failover, ha, batch, budget, watches, memory, deliver, places, shapes,
+names: poll, idle, latency, takeover, frozen, skew, failover, ha, batch, budget, watches, api, memory, deliver, places, shapes,
        isolation, hostile, attack, soak, year, live, replay
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed; replay, year and ha always do that
@@ -63,6 +64,8 @@ budget (with runs or workflows, that cell by a built daemon, and nothing is judg
 watches:
   --count <n>          watches (100000)
   --connections <n>    batches at once (4)
+api:
+  --count <n>          watches in the store (100000)
 memory:
   --count <n>          settled runs in the store (300000)
 deliver:
@@ -161,6 +164,11 @@ const benches = {
     benchWatches({
       count: given('count', { usual: 100_000, least: 1, most: 250_000 }),
       connections: bounded('connections', 64),
+      profileDir,
+    }),
+  api: () =>
+    benchApi({
+      count: given('count', { usual: 100_000, least: 2_000, most: 300_000 }),
       profileDir,
     }),
   memory: () =>

@@ -12,7 +12,7 @@ import { observe } from '../../src/core/watch/observe.ts';
 import type { openStores } from '../../test/support/stores.ts';
 
 const OPS: Subscription = { kind: 'endpoint', endpoint: 'ops' };
-const WORKFLOWS = Array.from({ length: 50 }, () => randomUUID());
+export const WORKFLOWS = Array.from({ length: 50 }, () => randomUUID());
 const CUSTOMERS = 1_000;
 const LIMITS = { most: 4, rate: null, deadlineMs: 15_000 };
 
@@ -22,6 +22,8 @@ export interface RunShape {
   delivered: readonly string[];
   /** Polls of the run, most of which change nothing. */
   polls: number;
+  /** What becomes of these deliveries; `none` leaves them pending. */
+  end?: 'dead' | 'none';
 }
 
 /** Five events, two deliveries. */
@@ -42,6 +44,17 @@ export const SHORT: RunShape = {
   statuses: [{ status: 'completed', progress: 100 }],
   delivered: ['run.completed'],
   polls: 8,
+};
+
+/** Another end than the usual one, told in vain. */
+export const FAILED: RunShape = {
+  statuses: [
+    { status: 'running', progress: 0 },
+    { status: 'failed', progress: 40 },
+  ],
+  delivered: ['run.failed'],
+  polls: 8,
+  end: 'dead',
 };
 
 type Stores = ReturnType<typeof openStores>;
@@ -81,18 +94,26 @@ export async function writeRun(stores: Stores, shape: RunShape, at: number): Pro
     const after = { ...seen.watch, ...(pollRing && { pollRing }) };
     await watches.commit({ before, after, events: seen.events, deliveries: some });
   }
+  if (shape.end === 'none') return key;
   for (const { id } of planned) {
     const before = await deliveries.get(id);
     if (before === null) throw new Error('the delivery was not written');
     const now = Date.now();
-    const attempt: Attempt = { at: now, status: 204, error: null, durationMs: 7, response: '' };
-    const after = {
+    const isDead = shape.end === 'dead';
+    const attempt: Attempt = {
+      at: now,
+      status: isDead ? 500 : 204,
+      error: isDead ? { code: 'http_status', message: 'status 500' } : null,
+      durationMs: 7,
+      response: '',
+    };
+    const after: Delivery = {
       ...before.delivery,
-      state: 'delivered' as const,
+      state: shape.end ?? 'delivered',
       attemptCount: 1,
       step: 1,
       nextAttemptAt: null,
-      deliveredAt: now,
+      deliveredAt: isDead ? null : now,
       last: attempt,
     };
     const endpoint = await endpointStates.get('ops');
@@ -180,10 +201,31 @@ end
 /** Runs written by one call of the script. */
 const FILL_CHUNK = 200;
 
-/** Writes so many folded runs like one that is there. They ended in turn, one each 8 s until now. */
+interface Sample {
+  watch: Watch;
+  history: History;
+}
+
+/** Writes a run of a shape and folds it, to make others like it. */
+export async function sampleOf(stores: Stores, shape: RunShape): Promise<Sample> {
+  const key = await writeRun(stores, shape, 0);
+  await stores.history.fold(key);
+  const folded = await stores.history.folded(key);
+  if (folded === null) throw new Error('the run was not folded');
+  return folded;
+}
+
+/** Where the next run that is filled in begins. */
+interface Filled {
+  watches: number;
+  events: number;
+  deliveries: number;
+}
+
+/** Writes so many folded runs like some that were there, in turn. One ended each 8 s until now. */
 export async function fillWith(
   stores: Stores,
-  like: { watch: Watch; history: History },
+  samples: readonly Sample[],
   count: number,
 ): Promise<void> {
   const { redis, keys } = stores;
@@ -198,50 +240,61 @@ export async function fillWith(
     ledger: keys.ledger,
     sources: keys.watchSources,
   });
-  const { events, deliveries } = like.history;
+  const filled: Filled = { watches: 0, events: 0, deliveries: 0 };
   let last: Promise<unknown> = Promise.resolve();
-  for (let from = 1; from <= count; from += FILL_CHUNK) {
-    const args = Array.from({ length: Math.min(FILL_CHUNK, count - from + 1) }, (_, at) =>
-      runLike(keys, like, { number: from + at, at: Date.now() - (count - from - at) * 8_640 }),
-    );
+  while (filled.watches < count) {
+    const args: (string | Buffer)[] = [];
+    for (const end = Math.min(filled.watches + FILL_CHUNK, count); filled.watches < end;) {
+      const sample = samples[filled.watches % samples.length];
+      if (sample === undefined) throw new Error('there is no sample');
+      const at = Date.now() - (count - filled.watches) * 8_640;
+      args.push(...runLike(keys, sample, { filled, at }));
+    }
     await last;
-    last = redis.eval(FILL, 0, names, ...args.flat());
+    last = redis.eval(FILL, 0, names, ...args);
   }
   await last;
   await redis.mset(
     keys.watchNumber,
-    count,
+    filled.watches,
     keys.eventPlace,
-    count * events.length,
+    filled.events,
     keys.deliveryNumber,
-    count * deliveries.length,
+    filled.deliveries,
   );
 }
 
 function runLike(
   keys: Keys,
-  { watch, history }: { watch: Watch; history: History },
-  { number, at }: { number: number; at: number },
+  { watch, history }: Sample,
+  { filled, at }: { filled: Filled; at: number },
 ): [string, Buffer] {
+  filled.watches += 1;
+  const number = filled.watches;
   const runId = randomUUID();
   const metadata = newRun(number).metadata;
   const workflow = WORKFLOWS[number % WORKFLOWS.length] ?? '';
+  const later = at - watch.changedAt;
   const renamed = (text: string) =>
     text
       .replaceAll(watch.runId, runId)
       .replaceAll(shortId(watch.runId), shortId(runId))
       .replaceAll(watch.run?.workflow_id ?? '', workflow)
-      .replaceAll(JSON.stringify(watch.metadata), JSON.stringify(metadata));
-  const events = history.events.map(({ body }, index) => ({
-    place: (number - 1) * history.events.length + index + 1,
-    body: renamed(body),
-  }));
-  const deliveries = history.deliveries.map((kept, index) => {
+      .replaceAll(JSON.stringify(watch.metadata), JSON.stringify(metadata))
+      .replaceAll(String(watch.registeredAt), String(watch.registeredAt + later))
+      .replaceAll(TIME, (time) => new Date(Date.parse(time) + later).toISOString());
+  const events = history.events.map(({ body }) => {
+    filled.events += 1;
+    return { place: filled.events, body: renamed(body) };
+  });
+  const deliveries = history.deliveries.map((kept) => {
     const copy = JSON.parse(renamed(JSON.stringify(kept))) as typeof kept;
     const { eventId, endpoint } = copy.delivery;
-    copy.number = (number - 1) * history.deliveries.length + index + 1;
+    filled.deliveries += 1;
+    copy.number = filled.deliveries;
     copy.settledAt = at;
     copy.delivery.id = deliveryId(eventId, endpoint);
+    copy.delivery.createdAt += later;
     return copy;
   });
   const packed = packHistory({ rest: renamed(history.rest), events, deliveries });
@@ -249,6 +302,7 @@ function runLike(
     ...watch,
     runId,
     metadata,
+    changedAt: at,
     run: watch.run && { ...watch.run, workflow_id: workflow },
   };
   const plan = {
@@ -269,6 +323,8 @@ function runLike(
   };
   return [JSON.stringify(plan), packed];
 }
+
+const TIME = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g;
 
 function shortId(runId: string): string {
   return Buffer.from(runId.replaceAll('-', ''), 'hex').toString('base64url');

@@ -45,6 +45,8 @@ export interface WatchQuery extends WhenRange {
   state?: WatchState[];
   status?: string[];
   source?: string;
+  /** Beside `source`, any of these: those that a token is for. */
+  sources?: readonly string[];
   workflowId?: string[];
   /** Values by key: a watch has all of them. */
   metadata?: Record<string, string>;
@@ -116,6 +118,8 @@ export interface EventFilter {
   type?: EventType[];
   /** Of any of these workflows. */
   workflowId?: string[];
+  /** Of any of these sources. */
+  sources?: readonly string[];
   /** A cursor, or the id of an event: only what comes after it in the order of the listing. */
   after?: string;
 }
@@ -141,6 +145,8 @@ export interface DeliveryQuery extends WhenRange {
   /** Any of these. */
   state?: DeliveryState[];
   endpoint?: string;
+  /** Of any of these sources; system events have none. */
+  sources?: readonly string[];
   runId?: string;
   eventId?: string;
   limit: number;
@@ -168,6 +174,8 @@ export interface DeliveryService {
 export interface RedeliverRange extends WhenRange {
   endpoint?: string;
   state?: DeliveryState[];
+  /** Of any of these sources. */
+  sources?: readonly string[];
   /** Another endpoint; then those are meant by default that wait, too. */
   to?: string;
 }

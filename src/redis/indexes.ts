@@ -74,6 +74,11 @@ const EVENT_INDEXES: readonly Index<IndexedEvent>[] = [
     keysOf: (keys, { type }) => [keys.events('type', type)],
   },
   {
+    serves: 'what a token for some sources may read',
+    bytes: 2,
+    keysOf: (keys, { data: { watch } }) => [keys.events('source', watch.source)],
+  },
+  {
     serves: 'GET /v1/events?workflow_id',
     bytes: 30,
     keysOf: (keys, { data: { run } }) =>
@@ -81,12 +86,21 @@ const EVENT_INDEXES: readonly Index<IndexedEvent>[] = [
   },
 ];
 
+/** What of a delivery its indexes go by. */
+type IndexedDelivery = Pick<Delivery, 'state' | 'endpoint' | 'source'>;
+
 /** Of a delivery. */
-const DELIVERY_INDEXES: readonly Index<Pick<Delivery, 'state' | 'endpoint'>>[] = [
+const DELIVERY_INDEXES: readonly Index<IndexedDelivery>[] = [
   {
     serves: 'GET /v1/deliveries?state',
     bytes: 2,
     keysOf: (keys, delivery) => [deliveryStateIndex(keys, delivery)],
+  },
+  {
+    // System events have none.
+    serves: 'what a token for some sources may read',
+    bytes: 2,
+    keysOf: (keys, { source }) => (source === '' ? [] : [keys.deliveries('source', source)]),
   },
   {
     // By the form that users see; webhooks of watches together as well.
@@ -118,10 +132,7 @@ export function eventIndexes(keys: Keys, event: IndexedEvent): string[] {
 }
 
 /** The indexes that a delivery belongs in. */
-export function deliveryIndexes(
-  keys: Keys,
-  delivery: Pick<Delivery, 'state' | 'endpoint'>,
-): string[] {
+export function deliveryIndexes(keys: Keys, delivery: IndexedDelivery): string[] {
   return DELIVERY_INDEXES.flatMap(({ keysOf }) => keysOf(keys, delivery));
 }
 

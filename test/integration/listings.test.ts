@@ -46,6 +46,7 @@ const watchFilter = fc.record({
   state: someOf(WATCH_STATES),
   status: someOf(STATUSES),
   source: fc.constantFrom('default', 'eu', undefined),
+  sources: someOf(['default', 'eu']),
   workflowId: someOf(['invoices', 'payroll', 'rare']),
   metadata: fc.constantFrom({ team: 'ml' }, { team: 'ml', tier: 'gold' }, { team: 'x' }, undefined),
   ...timeRange,
@@ -62,12 +63,13 @@ function given<Filter extends object>(filter: Filter) {
 }
 
 function isListed(watch: Watch, filter: WatchFilter): boolean {
-  const { state, status, source, workflowId, metadata = {}, since, until } = filter;
+  const { state, status, source, sources, workflowId, metadata = {}, since, until } = filter;
   const { run } = watch;
   return (
     (state === undefined || state.includes(watch.state)) &&
     (status === undefined || status.includes(run?.status ?? '')) &&
     (source === undefined || source === watch.source) &&
+    (sources === undefined || sources.includes(watch.source)) &&
     (workflowId === undefined || workflowId.includes(run?.workflow_id ?? '')) &&
     Object.entries(metadata).every(([key, value]) => watch.metadata[key] === value) &&
     watch.changedAt >= (since ?? -Infinity) &&
@@ -183,6 +185,7 @@ const part = fc.record({
   runs: fc.array(
     fc.record({
       workflow: fc.constantFrom('invoices', 'payroll'),
+      source: fc.constantFrom('default', 'eu'),
       status: fc.constantFrom('running', 'failed', 'completed'),
       gapMs: fc.integer({ min: 0, max: 2 * HOUR }),
     }),
@@ -192,73 +195,82 @@ const part = fc.record({
   until: fc.option(fc.integer({ min: 0, max: 30 * HOUR }), { nil: undefined }),
   type: someOf(EVENT_TYPES),
   workflowId: someOf(['invoices', 'payroll']),
+  sources: someOf(['default', 'eu']),
   state: someOf(DELIVERY_STATES),
   limit: fc.integer({ min: 1, max: 7 }),
 });
 
 test('listings of events and deliveries have what filters and times admit, in order', async () => {
   await fc.assert(
-    fc.asyncProperty(part, async ({ runs, since, until, type, workflowId, state, limit }) => {
-      await redis.del(...(await stores.keysLeft()), 'none');
-      let now = NOON;
-      for (const [at, { workflow, status, gapMs }] of runs.entries()) {
-        now += gapMs;
-        const first = newWatch({
-          runId: `run-${at}`,
-          subscriptions: [{ kind: 'endpoint', endpoint: 'ops' }],
+    fc.asyncProperty(
+      part,
+      async ({ runs, since, until, type, workflowId, sources, state, limit }) => {
+        await redis.del(...(await stores.keysLeft()), 'none');
+        let now = NOON;
+        for (const [at, { workflow, source, status, gapMs }] of runs.entries()) {
+          now += gapMs;
+          const first = newWatch({
+            runId: `run-${at}`,
+            source,
+            subscriptions: [{ kind: 'endpoint', endpoint: 'ops' }],
+          });
+          await watches.commit({ before: null, after: first, events: [], deliveries: [] });
+          const before = (await watches.get(first))!;
+          const run = snapshot({ id: first.runId, status, workflow_id: workflow });
+          const seen = observe(before.watch, { kind: 'run', run }, observeContext(now));
+          const planned = planDeliveries(seen.watch, seen.events, first.subscriptions, {
+            wants: () => true,
+            now,
+          });
+          await watches.commit({
+            before,
+            after: seen.watch,
+            events: seen.events,
+            deliveries: planned,
+          });
+        }
+        const range = given({
+          since: since === undefined ? undefined : NOON + since,
+          until: until === undefined ? undefined : NOON + until,
         });
-        await watches.commit({ before: null, after: first, events: [], deliveries: [] });
-        const before = (await watches.get(first))!;
-        const run = snapshot({ id: first.runId, status, workflow_id: workflow });
-        const seen = observe(before.watch, { kind: 'run', run }, observeContext(now));
-        const planned = planDeliveries(seen.watch, seen.events, first.subscriptions, {
-          wants: () => true,
-          now,
-        });
-        await watches.commit({
-          before,
-          after: seen.watch,
-          events: seen.events,
-          deliveries: planned,
-        });
-      }
-      const range = given({
-        since: since === undefined ? undefined : NOON + since,
-        until: until === undefined ? undefined : NOON + until,
-      });
-      const isWithin = (at: number) =>
-        at >= (range.since ?? -Infinity) && at < (range.until ?? Infinity);
-      const all = await everyPage((after) =>
-        events.list({ ...(after && { after }) }, { limit: 7 }),
-      );
-      const admitted = all.items
-        .map(({ event }) => event)
-        .filter((event) => type === undefined || type.includes(event.type))
-        .filter(
-          ({ data }) =>
-            workflowId === undefined || workflowId.includes(data.run?.workflow_id ?? ''),
-        )
-        .filter(({ timestamp }) => isWithin(Date.parse(timestamp)));
-      for (const order of ['oldest', 'newest'] as const) {
-        const filter = given({ type, workflowId, ...range });
-        const read = await everyPage((after) =>
-          events.list({ ...filter, ...(after && { after }) }, { limit, order }),
+        const isWithin = (at: number) =>
+          at >= (range.since ?? -Infinity) && at < (range.until ?? Infinity);
+        const all = await everyPage((after) =>
+          events.list({ ...(after && { after }) }, { limit: 7 }),
         );
-        const ids = admitted.map(({ id }) => id);
-        expect(read.items.map(({ event }) => event.id)).toEqual(
-          order === 'oldest' ? ids : ids.toReversed(),
+        const admitted = all.items
+          .map(({ event }) => event)
+          .filter((event) => type === undefined || type.includes(event.type))
+          .filter(
+            ({ data }) =>
+              workflowId === undefined || workflowId.includes(data.run?.workflow_id ?? ''),
+          )
+          .filter(({ data }) => sources === undefined || sources.includes(data.watch.source))
+          .filter(({ timestamp }) => isWithin(Date.parse(timestamp)));
+        for (const order of ['oldest', 'newest'] as const) {
+          const filter = given({ type, workflowId, sources, ...range });
+          const read = await everyPage((after) =>
+            events.list({ ...filter, ...(after && { after }) }, { limit, order }),
+          );
+          const ids = admitted.map(({ id }) => id);
+          expect(read.items.map(({ event }) => event.id)).toEqual(
+            order === 'oldest' ? ids : ids.toReversed(),
+          );
+        }
+        const everyDelivery = await everyPage((cursor) =>
+          deliveries.list({}, { limit: 7, cursor }),
         );
-      }
-      const everyDelivery = await everyPage((cursor) => deliveries.list({}, { limit: 7, cursor }));
-      const meant = everyDelivery.items
-        .filter((one) => state === undefined || state.includes(one.state))
-        .filter(({ createdAt }) => isWithin(createdAt));
-      const read = await everyPage((cursor) =>
-        deliveries.list(given({ state, ...range }), { limit, cursor }),
-      );
-      expect(read.items.map(({ id }) => id)).toEqual(meant.map(({ id }) => id));
-      expect(read.totals).toEqual([meant.length]);
-    }),
+        const meant = everyDelivery.items
+          .filter((one) => state === undefined || state.includes(one.state))
+          .filter(({ source }) => sources === undefined || sources.includes(source))
+          .filter(({ createdAt }) => isWithin(createdAt));
+        const read = await everyPage((cursor) =>
+          deliveries.list(given({ state, sources, ...range }), { limit, cursor }),
+        );
+        expect(read.items.map(({ id }) => id)).toEqual(meant.map(({ id }) => id));
+        expect(read.totals).toEqual([meant.length]);
+      },
+    ),
     { numRuns: 15 },
   );
 });

@@ -21,12 +21,14 @@ import { filterFields, readNumbers, walkNumbers } from '../numbers.ts';
 import { deliveryPlan } from './delivery-plan.ts';
 import { HistoryReader, readRows } from './history-reader.ts';
 import type { HistoryStore } from './history-store.ts';
-import { numbersWithin, type TimeRange } from './number-times.ts';
+import { isWithin, numbersWithin, type TimeRange } from './number-times.ts';
 
 interface DeliveryFilter extends TimeRange {
   /** Any of these states. */
   state?: readonly string[];
   endpoint?: string;
+  /** Of any of these sources; system events have none. */
+  sources?: readonly string[];
   runId?: string;
   eventId?: string;
 }
@@ -234,12 +236,13 @@ export class DeliveryStore {
     return { items: readRows('delivery', rows), ...found };
   }
 
-  private async queryOf({ state = DELIVERY_STATES, endpoint, ...times }: DeliveryFilter) {
+  private async queryOf(filter: DeliveryFilter) {
     const { redis, keys } = this;
+    const { state = DELIVERY_STATES, endpoint, sources: source, ...times } = filter;
     const endpoints = endpoint === undefined ? undefined : [endpoint];
     return {
       kind: 'delivery' as const,
-      fields: filterFields(keys.deliveries, { state, endpoint: endpoints }),
+      fields: filterFields(keys.deliveries, { state, endpoint: endpoints, source }),
       within: await numbersWithin(redis, keys, 'delivery', times),
     };
   }
@@ -360,11 +363,11 @@ export class DeliveryStore {
 }
 
 function isWanted(delivery: Delivery, wanted: DeliveryFilter): boolean {
-  const { state, endpoint, runId, eventId, createdAt } = delivery;
+  const { state, source, endpoint, runId, eventId, createdAt } = delivery;
   return (
-    (wanted.state === undefined || wanted.state.includes(state)) &&
-    createdAt >= (wanted.since ?? -Infinity) &&
-    createdAt < (wanted.until ?? Infinity) &&
+    isWithin(createdAt, wanted) &&
+    (wanted.state ?? [state]).includes(state) &&
+    (wanted.sources ?? [source]).includes(source) &&
     (wanted.runId ?? runId) === runId &&
     (wanted.eventId ?? eventId) === eventId &&
     (wanted.endpoint === undefined || receiverNames(endpoint).includes(wanted.endpoint))

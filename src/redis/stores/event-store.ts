@@ -7,7 +7,7 @@ import type { EventBell } from '../channels.ts';
 import { filterFields, walkNumbers } from '../numbers.ts';
 import { eventIdOf } from './history-plan.ts';
 import { HistoryReader, readRows } from './history-reader.ts';
-import { numbersWithin, type TimeRange } from './number-times.ts';
+import { isWithin, numbersWithin, type TimeRange } from './number-times.ts';
 
 /** An event with its place in the log; the cursor grows with every event. */
 interface LoggedEvent {
@@ -27,6 +27,8 @@ interface EventFilter extends TimeRange {
   type?: readonly string[];
   /** Of any of these workflows. */
   workflowId?: readonly string[];
+  /** Of any of these sources. */
+  sources?: readonly string[];
   /** A cursor, or the id of an event. */
   after?: string;
 }
@@ -82,12 +84,13 @@ export class EventStore {
     };
   }
 
-  private async ofAll({ type, workflowId, ...times }: EventFilter, page: PageQuery) {
+  private async ofAll(filter: EventFilter, page: PageQuery) {
+    const { type, workflowId: workflow, sources: source, ...times } = filter;
     const { redis, keys } = this;
     const { rows, next } = await walkNumbers(redis, keys, {
       ...page,
       kind: 'event',
-      fields: filterFields(keys.events, { type, workflow: workflowId }),
+      fields: filterFields(keys.events, { type, workflow, source }),
       within: await numbersWithin(redis, keys, 'event', times),
     });
     return { items: readRows('event', rows), next };
@@ -168,12 +171,12 @@ export class EventStore {
   }
 }
 
-function isWanted({ type, timestamp, data: { run } }: RunwatchEvent, wanted: EventFilter): boolean {
-  const at = Date.parse(timestamp);
+function isWanted({ type, timestamp, data }: RunwatchEvent, wanted: EventFilter): boolean {
+  const { run, watch } = data;
   return (
     (wanted.type === undefined || wanted.type.includes(type)) &&
     (wanted.workflowId === undefined || wanted.workflowId.includes(run?.workflow_id ?? '')) &&
-    at >= (wanted.since ?? -Infinity) &&
-    at < (wanted.until ?? Infinity)
+    (wanted.sources === undefined || wanted.sources.includes(watch.source)) &&
+    isWithin(Date.parse(timestamp), wanted)
   );
 }

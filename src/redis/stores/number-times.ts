@@ -13,6 +13,10 @@ export interface TimeRange {
   until?: number | undefined;
 }
 
+export function isWithin(at: number, { since = -Infinity, until = Infinity }: TimeRange): boolean {
+  return at >= since && at < until;
+}
+
 /** Chunks whose beginning is read at a time. */
 const PROBES = 16;
 

@@ -7,13 +7,15 @@ import { changedDay, changedDayIndex, metadataIndex } from '../indexes.ts';
 import type { Keys } from '../keys.ts';
 import { filterFields, findNumbers, numbersAmong } from '../numbers.ts';
 import { replies } from '../replies.ts';
-import type { TimeRange } from './number-times.ts';
+import { isWithin, type TimeRange } from './number-times.ts';
 
 /** Of the values of one field, a watch has any; the times are those of its last change. */
 export interface WatchFilter extends TimeRange {
   state?: readonly string[];
   status?: readonly string[];
   source?: string;
+  /** Beside `source`, any of these. */
+  sources?: readonly string[];
   workflowId?: readonly string[];
   /** Values of metadata by key: a watch has all of them. */
   metadata?: Readonly<Record<string, string>>;
@@ -193,10 +195,11 @@ export class WatchListing {
 
   private fieldsOf(filter: WatchFilter): string[][] {
     const { keys } = this;
-    const { state, status, source, workflowId: workflow, metadata = {} } = filter;
-    const sources = source === undefined ? undefined : [source];
+    const { state, status, source, sources, workflowId: workflow, metadata = {} } = filter;
+    const named = source === undefined ? undefined : [source];
     return [
-      ...filterFields(keys.watches, { state, status, source: sources, workflow }),
+      ...filterFields(keys.watches, { state, status, source: named, workflow }),
+      ...filterFields(keys.watches, { source: sources }),
       ...Object.entries(metadata).map(([key, value]) => [metadataIndex(keys, key, value)]),
     ];
   }
@@ -249,10 +252,7 @@ export class WatchListing {
     }
   }
 
-  private async changedWithin(
-    { since = -Infinity, until = Infinity }: TimeRange,
-    numbers: readonly number[],
-  ): Promise<Dated[]> {
+  private async changedWithin(range: TimeRange, numbers: readonly number[]): Promise<Dated[]> {
     const pipeline = this.redis.pipeline();
     for (let at = 0; at < numbers.length; at += AT_ONCE) {
       pipeline.zmscore(this.keys.watchesChanged, ...numbers.slice(at, at + AT_ONCE));
@@ -261,7 +261,7 @@ export class WatchListing {
     return numbers.flatMap((number, index) => {
       const score = scores[index] ?? null;
       const at = Number(score);
-      return score !== null && at >= since && at < until ? [{ number, at }] : [];
+      return score !== null && isWithin(at, range) ? [{ number, at }] : [];
     });
   }
 }
