@@ -12,6 +12,7 @@ import { lookupAnswer } from '../http/schemas/lookup.ts';
 import { eventOfAnyType } from '../http/schemas/event.ts';
 import { workflowPollingSchema } from '../http/schemas/polling.ts';
 import { sourceSchema } from '../http/schemas/source.ts';
+import { timelineSchema } from '../http/schemas/timeline.ts';
 import { batchResults, watchSchema } from '../http/schemas/watch.ts';
 import { readSse } from './event-stream.ts';
 import { createTransport, type DaemonSettings, type Query, type Transport } from './transport.ts';
@@ -30,6 +31,7 @@ import type {
   RotateBody,
   RotatedView,
   SourceView,
+  TimelineView,
   WatchBody,
   WatchView,
   WorkflowView,
@@ -73,6 +75,8 @@ export interface DaemonClient {
   register(watch: WatchBody): Promise<WatchView>;
   /** Null when the run is not watched. */
   getWatch(run: RunRef): Promise<WatchView | null>;
+  /** Null when the run is not watched. */
+  getTimeline(run: RunRef): Promise<TimelineView | null>;
   /** False when the run is not watched, or there is no such subscription. */
   unwatch(run: RunRef, options?: UnwatchOptions): Promise<boolean>;
   pollNow(run: RunRef): Promise<void>;
@@ -106,6 +110,8 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
     registerBatch: (watches) => call.post('/v1/watches/batch', { watches }, batchResults),
     register: (watch) => call.post('/v1/watches', watch, watchSchema),
     getWatch: ({ runId, source }) => call.find(watchPath(runId), watchSchema, { source }),
+    getTimeline: ({ runId, source }) =>
+      call.find(`${watchPath(runId)}/timeline`, timelineSchema, { source }),
     unwatch: ({ runId, source }, { endpoint, purge } = {}) =>
       call.remove(watchPath(runId), {
         source,

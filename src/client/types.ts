@@ -16,6 +16,7 @@ import type { eventOfAnyType } from '../http/schemas/event.ts';
 import type { lookupAnswer } from '../http/schemas/lookup.ts';
 import type { workflowPollingSchema } from '../http/schemas/polling.ts';
 import type { sourceSchema } from '../http/schemas/source.ts';
+import type { timelineSchema } from '../http/schemas/timeline.ts';
 import type { batchResults, watchRequest, watchSchema } from '../http/schemas/watch.ts';
 
 /*
@@ -25,6 +26,7 @@ import type { batchResults, watchRequest, watchSchema } from '../http/schemas/wa
 
 export type WatchBody = z.input<typeof watchRequest>;
 export type WatchView = z.output<typeof watchSchema>;
+export type TimelineView = z.output<typeof timelineSchema>;
 export type BatchView = z.output<typeof batchResults>;
 export type EventView = z.output<typeof eventOfAnyType>;
 export type DeliveryView = z.output<typeof deliverySchema>;

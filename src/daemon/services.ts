@@ -27,6 +27,7 @@ import type { LookupStore } from '../redis/stores/lookup-store.ts';
 import type { MemoryStore } from '../redis/stores/memory-store.ts';
 import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import type { StatisticsStore } from '../redis/stores/statistics-store.ts';
+import type { TimelineStore } from '../redis/stores/timeline-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Discovery } from './source-feed.ts';
@@ -45,6 +46,7 @@ import { createWatchService } from './watch-service.ts';
 interface ServicesDependencies extends EndpointServiceDependencies {
   config: Config;
   watches: WatchStore;
+  timelines: TimelineStore;
   events: EventStore;
   lookup: LookupStore;
   statistics: StatisticsStore;
@@ -79,6 +81,7 @@ export function createServices(deps: ServicesDependencies): Services {
       dispatch: deliverer.dispatch,
       wants: endpoints.wants,
       defaults: registerDefaults(config),
+      timelines: deps.timelines,
       rules: requestRules(deps),
       notes: deps.watchNotes,
       linksOf: deps.linksOf,

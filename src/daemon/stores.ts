@@ -25,6 +25,7 @@ import { SourceNamesStore, SourceStore } from '../redis/stores/source-store.ts';
 import { StatisticsStore } from '../redis/stores/statistics-store.ts';
 import { StoreClock } from '../redis/store-clock.ts';
 import { SystemEventStore } from '../redis/stores/system-event-store.ts';
+import { TimelineStore } from '../redis/stores/timeline-store.ts';
 import { WatchStore } from '../redis/stores/watch-store.ts';
 
 /** All stores in Redis. */
@@ -35,6 +36,8 @@ export interface Stores {
   processes: ProcessStore;
   clock: StoreClock;
   watches: WatchStore;
+  /** Watches with all that belongs to them. */
+  timelines: TimelineStore;
   /** Watches that have ended, folded with all that belongs to them. */
   history: HistoryStore;
   /** What memory Redis uses. */
@@ -93,6 +96,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     processes: new ProcessStore(redis, keys),
     clock: new StoreClock(redis, keys),
     watches,
+    timelines: new TimelineStore(redis, keys),
     history,
     memory,
     events,

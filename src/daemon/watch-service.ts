@@ -1,6 +1,7 @@
 import { RunwatchError } from '../core/errors.ts';
 import { withMoments } from '../core/when.ts';
 import { inForce } from '../core/watch/acknowledgement.ts';
+import { timelineOf } from '../core/watch/timeline.ts';
 import { MAX_WEBHOOKS, watchId, type Watch } from '../core/watch/watch.ts';
 import type { LinksOf } from '../core/run/links.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
@@ -18,6 +19,7 @@ import {
 import type { Schedule } from '../poll/schedule.ts';
 import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import type { StatisticsStore } from '../redis/stores/statistics-store.ts';
+import type { TimelineStore } from '../redis/stores/timeline-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { WatchNotes } from './known-watches.ts';
 
@@ -33,6 +35,7 @@ interface ViewDependencies {
 interface WatchServiceDependencies
   extends Omit<RegisterDependencies, 'watches' | 'scheduleOf'>, ViewDependencies {
   watches: WatchStore;
+  timelines: Pick<TimelineStore, 'read'>;
   rules: RequestRules;
   notes: Pick<WatchNotes, 'registered' | 'changed' | 'cancelled'>;
   /** The ids of those that are configured. */
@@ -52,16 +55,18 @@ const TOO_MANY_WEBHOOKS = {
 };
 
 export function createWatchService(deps: WatchServiceDependencies): WatchService {
-  const { watches, scheduleOf } = deps;
-  const acknowledgeRun = createAcknowledgeRun(deps);
-  const endWatch = createEndWatch(deps);
-  const endSubscription = createEndSubscription(watches);
-
   const find = (named: WatchName) => findWatch(deps, named);
+  return { register: createRegister(deps), ...readsOf(deps, find), ...changesOf(deps, find) };
+}
 
+type Find = (named: WatchName) => Promise<Watch | null>;
+
+function readsOf(
+  deps: WatchServiceDependencies,
+  find: Find,
+): Pick<WatchService, 'get' | 'list' | 'hasStatus' | 'hasWorkflow' | 'someWorkflows' | 'timeline'> {
+  const { watches } = deps;
   return {
-    register: createRegister(deps),
-
     async get(named) {
       const watch = await find(named);
       return watch === null ? null : viewOf(deps, watch);
@@ -83,6 +88,22 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
       return [...new Set([...deps.workflows, ...seen])].slice(0, MOST_WORKFLOWS);
     },
 
+    async timeline(named) {
+      const watch = await find(named);
+      const history = watch === null ? null : await deps.timelines.read(watch);
+      return history === null ? null : timelineOf(history);
+    },
+  };
+}
+
+function changesOf(
+  deps: WatchServiceDependencies,
+  find: Find,
+): Pick<WatchService, 'unwatch' | 'acknowledge' | 'withdraw' | 'pollNow'> {
+  const acknowledgeRun = createAcknowledgeRun(deps);
+  const endWatch = createEndWatch(deps);
+  const endSubscription = createEndSubscription(deps.watches);
+  return {
     async unwatch(named, receiver) {
       const watch = await find(named);
       if (watch === null) return 'not_found';
@@ -114,7 +135,7 @@ export function createWatchService(deps: WatchServiceDependencies): WatchService
       const watch = await find(named);
       if (watch === null) return 'not_found';
       if (watch.state !== 'active') return 'not_active';
-      await scheduleOf(watch.source)?.expedite([watch.runId]);
+      await deps.scheduleOf(watch.source)?.expedite([watch.runId]);
       return { closed: await deps.closedSource(watch.source) };
     },
   };

@@ -29,6 +29,7 @@ import { lookupRoutes } from './routes/lookup.ts';
 import { pollingRoutes } from './routes/polling.ts';
 import { processRoutes } from './routes/processes.ts';
 import { sourceRoutes } from './routes/sources.ts';
+import { timelineRoute } from './routes/timeline.ts';
 import { watchBatchRoute, watchRoutes } from './routes/watches.ts';
 import type { Services } from './services.ts';
 import type { StreamLimits } from './sse.ts';
@@ -155,6 +156,7 @@ async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<
   await api.register(watchRoutes, services);
   await api.register(watchBatchRoute, services);
   await api.register(acknowledgementRoutes, services);
+  await api.register(timelineRoute, services);
   await api.register(eventRoutes, services);
   await api.register(eventStreamRoute, { events: services.events, tokens, limits });
   await api.register(deliveryRoutes, services);

@@ -4,6 +4,7 @@ import type { LookupKind } from '../core/lookup.ts';
 import type { EventType, RunwatchEvent } from '../core/event/event.ts';
 import type { WhenRange } from '../core/when.ts';
 import type { WatchRequest } from '../core/watch/register.ts';
+import type { Timeline } from '../core/watch/timeline.ts';
 import type { Profile, Watch, WatchState } from '../core/watch/watch.ts';
 import type { RateLimit } from '../core/source/limiter.ts';
 import type { Overdue } from '../core/source/overdue.ts';
@@ -86,6 +87,8 @@ export interface WatchService {
    * @param receiver the subscription, by an endpoint's name or a webhook's URL, masked or not
    */
   unwatch(name: WatchName, receiver?: string): Promise<'done' | 'not_found' | 'not_subscribed'>;
+  /** What happened around a run; null for an unknown watch. */
+  timeline(name: WatchName): Promise<Timeline | null>;
   /**
    * Marks a run as taken in hand, whatever the state of its watch.
    * @returns `past` where it would expire at once

@@ -4,6 +4,7 @@ import { planDeliveries, sentInstead, type Attempt } from '../../src/core/delive
 import { DELIVERY_STATES, type Delivery } from '../../src/core/delivery/delivery.ts';
 import { EVENT_TYPES } from '../../src/core/event/event.ts';
 import { observe } from '../../src/core/watch/observe.ts';
+import { timelineOf } from '../../src/core/watch/timeline.ts';
 import { WATCH_STATES, type Subscription, type WatchKey } from '../../src/core/watch/watch.ts';
 import { DeliveryStore } from '../../src/redis/stores/delivery-store.ts';
 import { HistoryStore } from '../../src/redis/stores/history-store.ts';
@@ -163,6 +164,9 @@ async function answers(all: readonly WatchKey[]) {
       .then((some) => withoutAnswers(some)),
     attempts: await Promise.all(planned.map(({ id }) => deliveries.attempts(id))).then(
       withoutAnswers,
+    ),
+    timelines: await Promise.all(all.map((key) => stores.timelines.read(key))).then((some) =>
+      withoutAnswers(some.map((one) => one && timelineOf(one))),
     ),
     ledger: await deliveries.ledger(),
     counts: await watches.counts(),

@@ -21,6 +21,7 @@ const tokens = [
 const routes = [
   ['GET', '/v1/watches', 'read'],
   ['GET', '/v1/watches/{run_id}', 'read'],
+  ['GET', '/v1/watches/{run_id}/timeline', 'read'],
   ['GET', '/v1/events', 'read'],
   ['GET', '/v1/events/stream', 'read'],
   ['GET', '/v1/deliveries', 'read'],

@@ -46,6 +46,7 @@ const ROUTES = [
   'GET /v1/watches/{run_id}',
   'DELETE /v1/watches/{run_id}',
   'POST /v1/watches/{run_id}/poll',
+  'GET /v1/watches/{run_id}/timeline',
   'POST /v1/watches/{run_id}/acknowledge',
   'DELETE /v1/watches/{run_id}/acknowledge',
   'GET /v1/events',

@@ -3,7 +3,9 @@ import { afterAll, describe, expect, test } from '@jest/globals';
 import type { ClosedSource } from '../../src/core/source/throttle.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { createWatchService } from '../../src/daemon/watch-service.ts';
-import { newWatch, NOON, webhookTo } from '../support/builders.ts';
+import { newDelivery } from '../../src/core/delivery/delivery.ts';
+import { observe } from '../../src/core/watch/observe.ts';
+import { newWatch, NOON, observeContext, snapshot, webhookTo } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 
 const stores = openStores();
@@ -12,6 +14,7 @@ afterAll(() => stores.close());
 const openService = (changes: Partial<Parameters<typeof createWatchService>[0]> = {}) =>
   createWatchService({
     watches: stores.watches,
+    timelines: stores.timelines,
     rules: {
       sources: ['default', 'staging', 'empty'],
       endpoints: ['ops'],
@@ -176,5 +179,32 @@ describe('acknowledging a run', () => {
       isFolded: true,
       watch: { acknowledged: { by: 'ana' } },
     });
+  });
+});
+
+describe('the timeline of a run', () => {
+  test('the timeline of a run with very many events has the newest, and says that it is cut', async () => {
+    const key = { source: 'default', runId: 'talkative' };
+    await store(key);
+    for (let poll = 1; poll <= 300; poll += 1) {
+      const before = (await stores.watches.get(key))!;
+      const run = snapshot({ status: poll % 2 === 0 ? 'queued' : 'running', progress: poll });
+      const { watch: after, events } = observe(
+        before.watch,
+        { kind: 'run', run },
+        observeContext(NOON + poll),
+      );
+      const deliveries = events.map((event) => newDelivery(after, event, 'ops', NOON + poll));
+      await stores.watches.commit({ before, after, events, deliveries });
+    }
+    const timeline = (await service.timeline(key))!;
+    expect(timeline.isCut).toBe(true);
+    expect(timeline.polls).toHaveLength(60);
+    const sequences = timeline.events.map(({ event }) => event.data.sequence);
+    expect(sequences).toHaveLength(200);
+    expect(sequences).toEqual(sequences.toSorted((a, b) => a - b));
+    expect(timeline.deliveries).toHaveLength(200);
+    expect(timeline.deliveries.at(-1)?.delivery.eventId).toBe(timeline.events.at(-1)?.event.id);
+    expect(await service.timeline({ runId: 'nothing' })).toBeNull();
   });
 });

@@ -1,5 +1,6 @@
 import type { WatchRequest } from '../../src/core/watch/register.ts';
 import { EMPTY_RING } from '../../src/core/watch/poll-ring.ts';
+import { timelineOf } from '../../src/core/watch/timeline.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { createRepeatService } from '../../src/daemon/services.ts';
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
@@ -230,6 +231,11 @@ export function fakeServices(): FakeServices {
       async unwatch({ runId }, receiver) {
         if (receiver !== undefined && receiver !== 'ops') return 'not_subscribed';
         return fake.store.delete(runId) ? 'done' : 'not_found';
+      },
+      async timeline({ runId }) {
+        const watch = fake.store.get(runId);
+        if (watch === undefined) return null;
+        return timelineOf({ watch, events: [], deliveries: [], isCut: false });
       },
       async acknowledge({ runId }, { by, comment = null, until }) {
         const watch = fake.store.get(runId);

@@ -23,6 +23,7 @@ import { SourceStore } from '../../src/redis/stores/source-store.ts';
 import { StatisticsStore } from '../../src/redis/stores/statistics-store.ts';
 import { StoreClock } from '../../src/redis/store-clock.ts';
 import { SystemEventStore } from '../../src/redis/stores/system-event-store.ts';
+import { TimelineStore } from '../../src/redis/stores/timeline-store.ts';
 import { WatchStore } from '../../src/redis/stores/watch-store.ts';
 import { testRedis, type TestRedis } from './redis.ts';
 
@@ -51,6 +52,7 @@ export function openStores(
     epochs: new EpochStore(redis, keys),
     systemEventStore: new SystemEventStore(redis, keys),
     watches,
+    timelines: new TimelineStore(redis, keys),
     history,
     memory: new MemoryStore(redis, keys),
     events,
