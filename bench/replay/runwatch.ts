@@ -75,6 +75,7 @@ export function runwatch(options: RunwatchOptions): Policy {
       lagMs: lagS * 1_000,
       mode: 'single' as const,
       isStreamed: false,
+      nodes: null,
       answeredAt: toMs(now),
       openSince: null,
       closedFor: null,

@@ -136,6 +136,7 @@ function runEnded(subscribe: Subscribe, now: number): WatchChange {
     lagMs: 0,
     mode: 'single' as const,
     isStreamed: false,
+    nodes: null,
     answeredAt: now,
     openSince: null,
     closedFor: null,

@@ -201,9 +201,8 @@ export const configSchema = z.strictObject({
       gone_after: duration('60s', { min: '100ms', max: '1d' }),
       // Well under the time for which a refusal is remembered, so that it is logged once.
       unauthorized_probe: duration('60s', { min: '100ms', max: '5m' }),
-      hints: z.enum(['sse', 'off'], { error: 'expected sse or off' }).default('off'),
-      hint_streams: integer(50, 1, 10_000),
-      hint_silence: duration('60s', { min: '100ms', max: '1h' }),
+      hints: z.enum(['auto', 'off'], { error: 'expected auto or off' }).default('auto'),
+      hint_streams: integer(1_000, 1, 10_000),
     })
     .prefault({}),
   watches: z

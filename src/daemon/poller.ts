@@ -101,7 +101,10 @@ export function createPoller(deps: PollerDependencies): Poller {
       for (const periodic of periodics) periodic.trigger();
     },
     start() {
-      for (const source of all) source.start(performer(source));
+      for (const source of all) {
+        const { lists } = feedOf(feeds, source.name);
+        source.start(performer(deps, source, { observeRun, lists }));
+      }
       const onError = faultLog(log, 'schedule');
       periodics = [
         startPeriodic(() => surveyAll(all, feeds), { everyMs: SURVEY_MS, onError }),
@@ -118,21 +121,32 @@ export function createPoller(deps: PollerDependencies): Poller {
       await stopSources(all, options);
     },
   };
+}
 
-  function performer({ name, schedule, budget, guard, asker }: Source) {
-    return createPerform({
-      schedule,
-      budget,
-      source: {
-        saw: (isTroubled) => guard.saw(isTroubled),
-        probeList: () => asker.probeList(),
-        dropProbe: (request) => deps.sources.dropProbe(name, (probe) => probe === request),
-      },
-      observeRun,
-      feed: feedOf(feeds, name).lists,
-      onError: faultLog(log, 'poll', { source: name }),
-    });
-  }
+/** How a source makes its claimed requests. */
+function performer(
+  { sources, log }: PollerDependencies,
+  { name, schedule, budget, guard, asker, streams }: Source,
+  { observeRun, lists }: { observeRun: ReturnType<typeof observer>; lists: SourceFeed['lists'] },
+) {
+  return createPerform({
+    schedule,
+    budget,
+    source: {
+      saw: (isTroubled) => guard.saw(isTroubled),
+      probeList: () => asker.probeList(),
+      dropProbe: (request) => sources.dropProbe(name, (probe) => probe === request),
+    },
+    observeRun,
+    feed: {
+      makePlan: (claim) => lists.makePlan(claim),
+      readPage: (claim, permit) => lists.readPage(claim, permit),
+      openStream: (claim, permit) => streams.openClaimed(claim, permit),
+    },
+    beforeFirst: (watch, { count }) =>
+      streams.beforeFirst(watch, { count, limit: budget.limit.requests }),
+    onError: faultLog(log, 'poll', { source: name }),
+  });
 }
 
 function openFeeds(
@@ -171,10 +185,10 @@ async function each(sources: Source[], act: (source: Source) => Promise<unknown>
 function claimedWork({ sources: store }: PollerDependencies, sources: Source[]): ClaimedWork {
   return {
     takeOver: (dead) =>
-      each(sources, async ({ name, schedule, hints }) => {
+      each(sources, async ({ name, schedule, streams }) => {
         await store.dropProbe(name, (probe) => probe.startsWith(`${dead}.`));
         await schedule.takeOver(dead);
-        await hints?.takeOver(dead);
+        await streams.takeOver(dead);
       }),
     tend: () => each(sources, ({ schedule }) => schedule.tend()),
     moveBack: (stepMs) => each(sources, ({ schedule }) => schedule.moveBack(stepMs)),
@@ -198,7 +212,7 @@ function pollContext({ endpoints }: PollerDependencies, sources: Map<string, Sou
     readerOf: (name: string) => sources.get(name)?.reader,
     sourceHealth: (name: string) => healthOf(sources.get(name)),
     budgetOf: (name: string) => sources.get(name)?.budget,
-    hintsOf: (name: string) => sources.get(name)?.hints ?? undefined,
+    streamsOf: (name: string) => sources.get(name)?.streams,
     wants: endpoints.wants,
   };
 }
@@ -234,6 +248,7 @@ function observer(
       deps.metrics.poll(report);
       logPoll(deps.log, report);
       feeds.get(watch.source)?.lists.notice(watch).catch(onError);
+      if (report.outcome === 'run') context.sourceOf(watch.source)?.streams.noticed(watch);
       if (isContradiction(report.events)) contradicted(deps, feeds, watch).catch(onError);
       deps.watchNotes.polled(report.watch);
     },
@@ -276,6 +291,7 @@ function goneChecker(deps: PollerDependencies, context: PollContext): () => Prom
       lagMs: 0,
       mode: 'single' as const,
       isStreamed: false,
+      nodes: null,
       answeredAt: now,
       openSince: null,
       closedFor: null,

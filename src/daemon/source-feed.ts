@@ -28,7 +28,7 @@ export interface SourceFeedDependencies {
   feeds: FeedStore;
   discoveries: DiscoveryStore;
   budgets: Pick<BudgetStore, 'used'>;
-  requests: Pick<ScheduleStore, 'countPrompt'>;
+  requests: Pick<ScheduleStore, 'count'>;
   observeListed: ListFeedDependencies['observeListed'];
   watches: WatchStore;
   endpoints: Endpoints;
@@ -72,13 +72,14 @@ export function openFeed(
     get requestsPerMs() {
       return budget.limit.requests / budget.limit.perMs;
     },
-    waitingPolls: () => deps.requests.countPrompt(source.name),
+    waitingPolls: () => deps.requests.count(source.name, 'prompt'),
     observeListed: deps.observeListed,
     usedShare: async () => (await deps.budgets.used(source.name)) / budget.limit.requests,
     minIntervalMs: policy.minIntervalMs,
     memberOf: memberOf(deps, policy),
     longestMs: ({ maxDelayMs }: Watch) =>
       maxDelayMs ?? longestInterval(policy.maxIntervalMs, budget.load()),
+    reliedOn: () => source.streams.reliedOn(),
     discoverPass: ({ workflowId }: RunList) => passes.get(workflowId) ?? null,
     report: (report: Parameters<typeof logPage>[1]) => {
       deps.metrics.list(report);

@@ -3,6 +3,7 @@ import { loadSourceAuthorities } from '../config/tls-files.ts';
 import { isoTime } from '../core/event/event.ts';
 import { autoConcurrency, type AskedSource, type RateLimit } from '../core/source/limiter.ts';
 import { createNoxusClient, type NoxusClient } from '../noxus/client.ts';
+import type { StreamFeed } from '../feed/stream-feed.ts';
 import type { Overdue } from '../core/source/overdue.ts';
 import { OverdueMonitor, Schedule, type RequestClaim } from '../poll/schedule.ts';
 import { Slots } from '../poll/slots.ts';
@@ -11,13 +12,14 @@ import type { SourceGuard } from '../poll/source-guard.ts';
 import type { SlotWorker } from '../queue/slot-queue.ts';
 import type { WakeChannel } from '../redis/channels.ts';
 import type { BudgetStore } from '../redis/stores/budget-store.ts';
-import type { HintStore } from '../redis/stores/hint-store.ts';
 import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import type { SourceStore } from '../redis/stores/source-store.ts';
+import type { StreamStore } from '../redis/stores/stream-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { QueueFactory } from './common.ts';
+import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import {
@@ -27,11 +29,11 @@ import {
   type ListAsker,
   type SourceReader,
 } from './source-guard.ts';
-import { openHints, type SourceHints } from './source-hints.ts';
+import { openStreams } from './source-streams.ts';
 import type { SystemEvents } from './system-events.ts';
 
-/** How often leases of streams are extended: several times before they expire, ms. */
-const TEND_EVERY_MS = 5_000;
+/** How often streams are tended, ms. */
+const TEND_EVERY_MS = 1_000;
 
 /** The time that a poll may take beyond its request, to write its result, ms. */
 const WRITE_MS = 5_000;
@@ -44,8 +46,8 @@ export interface Source {
   guard: SourceGuard;
   budget: SourceLimiter;
   schedule: Schedule;
-  /** Null where they are off. */
-  hints: SourceHints | null;
+  /** Event streams of its runs. */
+  streams: StreamFeed;
   isRunning(): boolean;
   /** @param perform makes a claimed request and settles it; never throws */
   start(perform: (claim: RequestClaim) => Promise<void>): void;
@@ -71,7 +73,9 @@ export interface SourceDependencies {
   watches: WatchStore;
   sources: SourceStore;
   budgets: BudgetStore;
-  hints: HintStore;
+  streams: StreamStore;
+  endpoints: Pick<Endpoints, 'wants'>;
+  random: () => number;
   requests: ScheduleStore;
   wake: WakeChannel;
   systemEvents: Pick<SystemEvents, 'raise'>;
@@ -119,12 +123,12 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
     onOpen: () => work.opened(),
   });
   const reader = guardedReader(client, guard, deps.now);
-  const hints = openHints(deps, name, { source, budget, schedule, guard });
+  const streams = openStreams(deps, name, { source, budget, schedule, guard });
   const asker = listAsker({ reader, budget, now: deps.now, onError });
   const probeMs = source.timeout + WRITE_MS;
-  const worked = withChores(deps, { name, hints, working });
+  const worked = withChores(deps, { name, streams, working });
   let { api_key: apiKey } = source;
-  const parts = { name, reader, guard, budget, schedule, hints, probeMs, asker };
+  const parts = { name, reader, guard, budget, schedule, streams, probeMs, asker };
   return {
     ...worked,
     ...parts,
@@ -134,7 +138,7 @@ export function openSource(deps: SourceDependencies, name: string, source: Sourc
       if (next.api_key === apiKey) return;
       apiKey = next.api_key;
       client.useApiKey(apiKey);
-      hints?.useApiKey(apiKey);
+      streams.useApiKey(apiKey);
       guard.keyChanged().catch(onError);
     },
   };
@@ -210,7 +214,7 @@ type Working = Omit<ReturnType<typeof openWork>, 'schedule'>;
 
 function withChores(
   { log }: SourceDependencies,
-  { name, hints, working }: { name: string; hints: SourceHints | null; working: Working },
+  { name, streams, working }: { name: string; streams: StreamFeed; working: Working },
 ) {
   const { slots, queue, concurrency, survey, overdue, giveUp, performWith } = working;
   const workers: SlotWorker[] = [];
@@ -223,15 +227,14 @@ function withChores(
     start(perform: (claim: RequestClaim) => Promise<void>) {
       performWith(perform);
       workers.push(queue.work(() => slots.run(), concurrency));
-      if (hints === null) return;
-      const onError = faultLog(log, 'hints', { source: name });
-      chores.push(startPeriodic(() => hints.tend(), { everyMs: TEND_EVERY_MS, onError }));
+      const onError = faultLog(log, 'streams', { source: name });
+      chores.push(startPeriodic(() => streams.tend(), { everyMs: TEND_EVERY_MS, onError }));
     },
     async stop(force: boolean) {
       slots.stop();
       for (const chore of chores) await chore.stop();
-      // Other processes take over its streams, at the latest when the leases expire.
-      if (!force) await hints?.stop();
+      // Other processes take over its streams, at the latest when they count this one as dead.
+      if (!force) await streams.stop();
       for (const worker of workers) await worker.close(force);
     },
     close: () => queue.close(),

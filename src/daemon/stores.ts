@@ -12,7 +12,6 @@ import { EpochStore } from '../redis/stores/epoch-store.ts';
 import { DueBell, EventBell, WakeChannel, WatchChannel } from '../redis/channels.ts';
 import { EventStore } from '../redis/stores/event-store.ts';
 import { HistoryStore } from '../redis/stores/history-store.ts';
-import { HintStore } from '../redis/stores/hint-store.ts';
 import { createKeys, type Keys } from '../redis/keys.ts';
 import { LookupStore } from '../redis/stores/lookup-store.ts';
 import { MemoryStore } from '../redis/stores/memory-store.ts';
@@ -23,6 +22,7 @@ import { SealingKeyStore, SecretStore } from '../redis/stores/secret-store.ts';
 import { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import { SourceNamesStore, SourceStore } from '../redis/stores/source-store.ts';
 import { StatisticsStore } from '../redis/stores/statistics-store.ts';
+import { StreamStore } from '../redis/stores/stream-store.ts';
 import { StoreClock } from '../redis/store-clock.ts';
 import { SystemEventStore } from '../redis/stores/system-event-store.ts';
 import { TimelineStore } from '../redis/stores/timeline-store.ts';
@@ -63,7 +63,7 @@ export interface Stores {
   gone: GoneStore;
   discoveries: DiscoveryStore;
   budgets: BudgetStore;
-  hints: HintStore;
+  streams: StreamStore;
   /** Statistics of how long phases of runs last. */
   statistics: StatisticsStore;
   /** Rotated secrets of endpoints. */
@@ -115,7 +115,7 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     gone: new GoneStore(redis, keys),
     discoveries: new DiscoveryStore(redis, keys),
     budgets: new BudgetStore(redis, keys),
-    hints: new HintStore(redis, keys),
+    streams: new StreamStore(redis, keys),
     statistics,
     endpointSecrets: new SecretStore(redis, keys),
     sealingKeys: new SealingKeyStore(redis, keys),

@@ -56,6 +56,8 @@ export interface ListFeedDependencies {
   discoverPass: (list: RunList) => DiscoverPass | null;
   /** How many polls are due that hints or users asked for. */
   waitingPolls: () => Promise<number>;
+  /** Runs whose reads are left to event streams. */
+  reliedOn: () => Promise<ReadonlySet<string>>;
   /** Commits what a list says of a run as a poll's result; see `poll/observe-run.ts`. */
   observeListed: (claim: ClaimedPoll, listed: ListedResult) => Promise<Polled>;
   /**

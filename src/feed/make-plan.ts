@@ -87,7 +87,9 @@ type Watched = Map<PlannedWatch, Pick<Watch, 'runId' | 'nextPollAt'>>;
 
 async function watchedRuns(deps: PlanDependencies): Promise<Watched> {
   const found: Watched = new Map();
-  for await (const chunk of deps.store.active(deps.source)) {
+  const relied = await deps.reliedOn();
+  for await (const all of deps.store.active(deps.source)) {
+    const chunk = all.filter(({ watch }) => !relied.has(watch.runId));
     const unseen = chunk.filter(({ watch }) => watch.run === null);
     const hints = await deps.store.hints(
       deps.source,

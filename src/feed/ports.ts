@@ -2,10 +2,14 @@ import type { PageMark } from '../core/feed/layout.ts';
 import type { PageName } from '../core/feed/page-name.ts';
 import type { ListPlan } from '../core/feed/plan.ts';
 import type { ListOutcome, ListQuestion, RunList } from '../core/feed/run-list.ts';
+import type { StreamCapacity } from '../core/feed/stream-capacity.ts';
+import type { TransitionKind } from '../core/feed/stream-hint.ts';
+import type { StreamTrust } from '../core/feed/stream-trust.ts';
+import type { RunNodes } from '../core/run/nodes.ts';
 import type { FallbackReason, ListHint, ListTrust } from '../core/feed/trust.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
 import type { ListWord } from '../core/feed/word.ts';
-import type { StoredWatch } from '../core/watch/watch.ts';
+import type { StoredWatch, Watch } from '../core/watch/watch.ts';
 
 /** Reads pages of lists of one source. */
 export interface ListReader {
@@ -128,4 +132,80 @@ export interface PageReport {
   durationMs: number;
   /** When it is read again, milliseconds since the epoch. */
   nextAt: number;
+}
+
+/** Why a stream is over; see `noxus/stream.ts`. */
+export type StreamEnd =
+  | { kind: 'ended' | 'silent' | 'garbage' | 'too_large' | 'closed' }
+  | { kind: 'refused'; status: number }
+  | { kind: 'throttled'; status: number; retryAfterMs: number | null }
+  | { kind: 'failed'; status: number | null };
+
+/** What one event says of a run. Null for what it does not name. */
+export interface StreamNote {
+  status: string | null;
+  nodes: RunNodes | null;
+  /** Resumes the stream behind this event. */
+  redisId: string | null;
+}
+
+/** Event streams of one source. */
+export interface EventStreams {
+  follow(
+    runId: string,
+    listener: {
+      /** The last event that was taken in; null for none. */
+      etag: string | null;
+      onLive: () => void;
+      onNote: (note: StreamNote) => void;
+      /** Closes the stream. */
+      signal: AbortSignal;
+    },
+  ): Promise<StreamEnd>;
+  /** Sends another API key from now on. */
+  useApiKey(apiKey: string): void;
+}
+
+/** A stream as other processes see it. */
+interface HeldStream {
+  process: string;
+  /** Whether it stands in for the reads of its run. */
+  isRelied: boolean;
+  nodes: RunNodes | null;
+}
+
+/** The event streams of all processes, and how far they are believed. */
+export interface StreamStore {
+  /** @returns false where the run is streamed already, or as many are as may be */
+  take(source: string, runId: string, process: string, most: number): Promise<boolean>;
+  note(source: string, runId: string, held: HeldStream): Promise<void>;
+  release(source: string, process: string, runIds: readonly string[]): Promise<void>;
+  count(source: string): Promise<number>;
+  held(source: string, runId: string): Promise<HeldStream | null>;
+  all(source: string): Promise<Map<string, HeldStream>>;
+  capacity(source: string): Promise<StreamCapacity>;
+  /** @param change returns the same object where nothing is to change */
+  changeCapacity(
+    source: string,
+    change: (capacity: StreamCapacity) => StreamCapacity,
+  ): Promise<StreamCapacity>;
+  addTold(
+    source: string,
+    told: { workflowId: string; kind: TransitionKind; isTold: boolean },
+  ): Promise<void>;
+  trust(source: string): Promise<StreamTrust>;
+}
+
+/** The part of a source's schedule that streams move. */
+export interface StreamSchedule {
+  expedite(members: readonly string[]): Promise<void>;
+  enterFeed(
+    kind: 'stream',
+    members: readonly { member: string; withinMs: number }[],
+  ): Promise<void>;
+  release(claim: { member: string; token: string }, until: 'never'): Promise<void>;
+  /** How many streams wait to be opened. */
+  countStreams(): Promise<number>;
+  /** Moves the next read of a run to the backstop of streams, or back into its cadence. */
+  moveRead(watch: Watch, isRelied: boolean): Promise<void>;
 }

@@ -72,14 +72,11 @@ export function createNoxusClient(options: NoxusClientOptions): NoxusClient {
 
   const onUnread = once(options.onUnreadField ?? (() => undefined));
 
-  const attempt = async (
-    runId: string,
-    deadline: Deadline,
-    onSent?: () => void,
-  ): Promise<RunReply> => {
+  const attempt = async (runId: string, deadline: Deadline, onSent?: () => void) => {
     const path = `v1/runs/${encodeURIComponent(runId)}`;
     const body = new RunBody(RUN_FIELDS);
-    const reply = await timed('run', transport.get(path, deadline, body.take, onSent), onRequest);
+    const request = transport.get(path, deadline, body.take, { onSent });
+    const reply = await timed('run', request, onRequest);
     deadline.throwIfAbandoned();
     return { reply, body };
   };

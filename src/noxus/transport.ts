@@ -1,6 +1,6 @@
 import http, { validateHeaderValue, type IncomingHttpHeaders } from 'node:http';
 import https from 'node:https';
-import { got, RequestError, type Request, type RequestFunction } from 'got';
+import { got, RequestError, type Request, type RequestFunction, type Response } from 'got';
 import { formatDuration } from '../core/duration.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import { requestTarget } from '../core/request-target.ts';
@@ -25,6 +25,8 @@ export interface TransportOptions {
   proxy?: string | undefined;
   /** False where a compressed answer would come late, as a stream of events does. */
   isCompressed?: boolean;
+  /** @default 'application/json' */
+  accept?: string;
 }
 
 /**
@@ -33,13 +35,24 @@ export interface TransportOptions {
  */
 type TakePiece = (piece: Buffer, status: number) => boolean;
 
+interface RequestListener {
+  /** Called when the request has left this host. */
+  onSent?: (() => void) | undefined;
+  /** Called with status and content type, before any of the body. */
+  onAnswer?: (status: number, type: string) => void;
+}
+
 export interface Transport {
   /**
    * Sends one GET and hands on the body of the answer piece by piece, for it may be too large to be
    * held. Never retries, never follows redirects: the API key goes to no other host.
-   * @param onSent called when the request has left this host
    */
-  get: (path: string, deadline: Deadline, take: TakePiece, onSent?: () => void) => Promise<Reply>;
+  get: (
+    path: string,
+    deadline: Deadline,
+    take: TakePiece,
+    listener?: RequestListener,
+  ) => Promise<Reply>;
   readonly apiKey: string;
   /** Sends another API key from now on. */
   useApiKey: (apiKey: string) => void;
@@ -65,7 +78,7 @@ export function createTransport(options: TransportOptions): Transport {
     headers: {
       'x-api-key': apiKey,
       'user-agent': options.userAgent,
-      accept: 'application/json',
+      accept: options.accept ?? 'application/json',
       'accept-encoding': (options.isCompressed ?? true) ? 'gzip, br' : 'identity',
     },
     throwHttpErrors: false,
@@ -77,9 +90,14 @@ export function createTransport(options: TransportOptions): Transport {
   const sent = { base, timeoutMs: options.timeoutMs };
 
   return {
-    get: (path, deadline, take, onSent) => {
+    get: (path, deadline, take, { onSent, onAnswer } = {}) => {
       const request = client.stream(base.href + path);
       if (onSent !== undefined) request.once('request', (made) => made.once('finish', onSent));
+      if (onAnswer !== undefined) {
+        request.once('response', ({ statusCode, headers }: Response) =>
+          onAnswer(statusCode, headers['content-type'] ?? ''),
+        );
+      }
       return replyOf(request, { deadline, take, sent });
     },
     get apiKey() {

@@ -5,20 +5,32 @@ import type { DurationSample } from '../core/cadence/phase.ts';
 import { planDeliveries, type EndpointFilter, type Delivery } from '../core/delivery/delivery.ts';
 import type { LinksOf } from '../core/run/links.ts';
 import type { NewMark, RunwatchEvent } from '../core/event/event.ts';
-import type { PollResult } from '../core/run/snapshot.ts';
+import type { RunNodes } from '../core/run/nodes.ts';
+import type { PollResult, RunSnapshot } from '../core/run/snapshot.ts';
 import type { ObserveContext, PollPolicy } from '../core/watch/observation.ts';
 import { unconfirmed } from '../core/feed/word.ts';
 import { observe } from '../core/watch/observe.ts';
 import type { PollMode } from '../core/watch/poll-ring.ts';
-import { watchId, type StoredWatch, type Watch, type WatchKey } from '../core/watch/watch.ts';
+import type { StoredWatch, Watch, WatchKey } from '../core/watch/watch.ts';
 import type { RunReader, WatchStore } from './ports.ts';
 
-/** Streams of runs' events; see `feed/stream-feed.ts`. */
+/** What the stream of a run, if any, adds to a poll; see `feed/stream-feed.ts`. */
+interface Standing {
+  /** Whether the next poll may be left to the stream. */
+  isStreamed: boolean;
+  /** Where the run stands. */
+  nodes: RunNodes | null;
+  /** `stream` where a hint of the stream led to the poll. */
+  mode: PollMode;
+}
+
 interface RunStreams {
-  /** A run was seen that goes on: opens a stream for it, where there is one to be had. */
-  offer(watch: Watch): void;
-  /** Whether the next poll of a run may be left to its stream. */
-  isStreamed(id: string): Promise<boolean>;
+  /** @param askedAt when the poll began, milliseconds since the epoch */
+  standing(
+    runId: string,
+    run: RunSnapshot,
+    askedAt: number,
+  ): Promise<Omit<Standing, 'mode'> & { isHinted: boolean }>;
 }
 
 /** A poll that this process has claimed. */
@@ -72,8 +84,7 @@ export interface ObserveRunDependencies {
   watches: Pick<WatchStore, 'get' | 'commitPoll'>;
   readerOf: (source: string) => RunReader | undefined;
   sourceHealth: (source: string) => Promise<SourceHealth>;
-  /** Undefined for a source without event streams. */
-  hintsOf: (source: string) => RunStreams | undefined;
+  streamsOf: (source: string) => RunStreams | undefined;
   /** Statistics of dwell times, and where new samples go. */
   statistics: { lookup: StatisticsLookup; learn(samples: readonly DurationSample[]): void };
   /** Reads the source's list, to see whether the source answers at all. */
@@ -131,12 +142,12 @@ async function record(
   { startedAt, mode, listed }: Reading,
 ): Promise<Polled> {
   const key = stored.watch;
-  const isStreamed = await isLeftToStream(deps, key, result);
+  const standing = await standingOf(deps, key, result, { startedAt, mode });
   const health = await healthAfter(deps, key, result, startedAt);
   let before: StoredWatch | null = stored;
   while (before !== null && before.watch.state === 'active') {
     const now = deps.now();
-    const times = { now, beganAt: startedAt, mode, lagMs, isStreamed, health };
+    const times = { now, beganAt: startedAt, lagMs, health, ...standing };
     const observed = observe(before.watch, result, contextOf(deps, key, times));
     const { events } = observed;
     const watch =
@@ -162,7 +173,8 @@ async function record(
     if (due !== 'changed') {
       const isFirst = stored.watch.lastPolledAt === null;
       const durationMs = now - startedAt;
-      written(deps, change, due, result.kind === 'run' && !isStreamed);
+      deps.statistics.learn(observed.samples);
+      deps.dispatch(due);
       if (observed.isDoubtful) deps.askList(key.source);
       const outcome = listed === undefined ? result.kind : 'listed';
       deps.report({ watch, outcome, events, lagMs, isFirst, durationMs });
@@ -173,18 +185,6 @@ async function record(
     before = await deps.watches.get(key);
   }
   return { is: 'unwatched' };
-}
-
-/** Passes the written change on: to the statistics, the relay, and the event streams. */
-function written(
-  { statistics, dispatch, hintsOf }: ObserveRunDependencies,
-  { after, samples }: { after: Watch; samples: DurationSample[] },
-  due: string[],
-  mayStream: boolean,
-): void {
-  statistics.learn(samples);
-  dispatch(due);
-  if (mayStream) hintsOf(after.source)?.offer(after);
 }
 
 /** Read only after a poll without a run, since only such a poll needs it. */
@@ -198,28 +198,29 @@ async function healthAfter(
   return { answeredAt: startedAt, openSince: null, closedFor: null };
 }
 
-interface PollTimes extends Pick<
-  ObserveContext,
-  'now' | 'beganAt' | 'mode' | 'lagMs' | 'isStreamed'
-> {
+interface PollTimes extends Pick<ObserveContext, 'now' | 'beganAt' | 'lagMs'>, Standing {
   health: SourceHealth;
 }
 
-/** Whether an event stream, in place of polls, announces the run's next change. */
-async function isLeftToStream(
-  { hintsOf }: ObserveRunDependencies,
-  watch: Watch,
+async function standingOf(
+  { streamsOf }: ObserveRunDependencies,
+  { source, runId }: WatchKey,
   result: PollResult,
-) {
-  if (result.kind !== 'run') return false;
-  return (await hintsOf(watch.source)?.isStreamed(watchId(watch))) ?? false;
+  { startedAt, mode }: Pick<Reading, 'startedAt' | 'mode'>,
+): Promise<Standing> {
+  const streams = result.kind === 'run' ? streamsOf(source) : undefined;
+  if (result.kind !== 'run' || streams === undefined) {
+    return { isStreamed: false, nodes: null, mode };
+  }
+  const { isHinted, ...standing } = await streams.standing(runId, result.run, startedAt);
+  return { ...standing, mode: isHinted && mode === 'single' ? 'stream' : mode };
 }
 
 /** Field by field, since a spread here takes longer than the whole cadence computation. */
 function contextOf(
   { policy, statistics, wants, loadOf, random, linksOf, newMark }: ObserveRunDependencies,
   { source }: WatchKey,
-  { now, beganAt, mode, lagMs, isStreamed, health }: PollTimes,
+  { now, beganAt, mode, lagMs, isStreamed, nodes, health }: PollTimes,
 ): ObserveContext {
   return {
     now,
@@ -227,6 +228,7 @@ function contextOf(
     mode,
     lagMs,
     isStreamed,
+    nodes,
     answeredAt: health.answeredAt,
     openSince: health.openSince,
     closedFor: health.closedFor,
@@ -306,6 +308,7 @@ const UNPOLLED = {
   lagMs: 0,
   mode: 'single' as const,
   isStreamed: false,
+  nodes: null,
   openSince: null,
   closedFor: null,
 };

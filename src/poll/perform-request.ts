@@ -1,5 +1,6 @@
 import { RunwatchError } from '../core/errors.ts';
 import { isListProbe } from '../core/source/throttle.ts';
+import type { Watch } from '../core/watch/watch.ts';
 import type { ClaimedPoll, Polled } from './observe-run.ts';
 import type { RequestClaim, Schedule } from './schedule.ts';
 import type { SourceLimiter } from './source-limiter.ts';
@@ -18,7 +19,10 @@ interface PerformDependencies {
   feed: {
     makePlan(claim: RequestClaim): Promise<void>;
     readPage(claim: RequestClaim, permit: ClaimedPermit): Promise<void>;
+    openStream(claim: RequestClaim, permit: ClaimedPermit): Promise<void>;
   };
+  /** Opens the stream of a run before its first read, where that is worth while. */
+  beforeFirst(watch: Watch, claim: RequestClaim): Promise<void>;
   /** The source as a whole. */
   source: {
     saw(isTroubled: boolean): void;
@@ -31,7 +35,7 @@ interface PerformDependencies {
 }
 
 /**
- * Makes a claimed request: a poll of a run, or a read of a page of a list. The claim always ends,
+ * Makes a claimed request: a poll of a run, a read of a page of a list, or an event stream. The claim always ends,
  * either by the write of the result or by its release. Returns a function that never throws.
  */
 export function createPerform(deps: PerformDependencies) {
@@ -57,6 +61,7 @@ export function createPerform(deps: PerformDependencies) {
   function request(claim: RequestClaim): Promise<void> {
     if (claim.kind === 'plan') return deps.feed.makePlan(claim);
     if (claim.kind === 'list') return deps.feed.readPage(claim, budget.claimed(claim));
+    if (claim.kind === 'stream') return deps.feed.openStream(claim, budget.claimed(claim));
     return poll(claim);
   }
 
@@ -76,6 +81,8 @@ export function createPerform(deps: PerformDependencies) {
     const { failedProbes } = claim;
     source.saw(claim.isTroubled);
     try {
+      const watch = claim.stored?.watch;
+      if (watch?.run === null && failedProbes === null) await deps.beforeFirst(watch, claim);
       // After a long delay another process may hold the claim, or the permit may have expired.
       if (claim.isStale() || budget.isLate(claim)) await schedule.release(claim, 'as before');
       else if (failedProbes !== null && isListProbe({ failedProbes })) await probeByList(claim);

@@ -160,9 +160,9 @@ export class Schedule {
     await this.deps.store.defer(this.deps.source, moved);
   }
 
-  /** Enters pages of lists, or the plan, due now; those that are there are due within so many ms. */
+  /** Enters what feeds request, due now; what is there already is due within so many ms. */
   async enterFeed(
-    kind: 'list' | 'plan',
+    kind: 'list' | 'stream' | 'plan',
     members: readonly { member: string; withinMs: number }[],
   ): Promise<void> {
     if (members.length === 0) return;

@@ -85,13 +85,12 @@ export function createKeys(prefix: string) {
     goneChecks: key('gone-checks'),
     /** Sorted set of the requests that count against a source's rate limit, by until when they do. */
     budget: (source: string) => key('budget', source),
-    /** The streams of a source: leases, ranks, holders and rests; see `lua/hint.ts`. */
-    hints: (source: string): [string, string, string, string] => [
-      key('hint-leases', source),
-      key('hint-ranks', source),
-      key('hint-holders', source),
-      key('hint-rests', source),
-    ],
+    /** Hash, from run to the process that streams it; see `lua/stream.ts`. */
+    streams: (source: string) => key('streams', source),
+    /** Hash: how many streams there may be as JSON, and counts of transitions by what told them. */
+    streamState: (source: string) => key('stream-state', source),
+    /** Hash, from workflow and kind of transition to whether streams told the last ones; expires. */
+    streamTrust: (source: string) => key('stream-trust', source),
     ...secretKeys(key),
     ...sourceKeys(key),
     /** Hash `place`, `body`: one event, its body the exact text that is sent. */

@@ -14,14 +14,6 @@ import { REQUEST_KINDS } from '../core/cadence/load.ts';
 import { KEEP_TURN, MOVE_CURSOR } from './lua/discovery.ts';
 import { WRITE_ENDPOINT } from './lua/endpoint-state.ts';
 import {
-  FORGET_LAPSED_STREAM,
-  LAPSED_STREAMS,
-  LEASE_STREAM,
-  RELEASE_STREAM,
-  RENEW_STREAMS,
-  TRUST_STREAM,
-} from './lua/hint.ts';
-import {
   FOLD,
   FORGET_EVENTS,
   FORGET_FOLDED,
@@ -50,6 +42,13 @@ import {
 } from './lua/schedule.ts';
 import { ADD_DELIVERIES } from './lua/plan-deliveries.ts';
 import { PUT_SOURCE, TAKE_GONE } from './lua/source.ts';
+import {
+  ADD_TOLD,
+  NOTE_STREAM,
+  RELEASE_STREAMS,
+  REPLACE_FIELD,
+  TAKE_STREAM,
+} from './lua/stream.ts';
 import { RENEW_EPOCH } from './lua/epoch.ts';
 import { RAISE_EVENT } from './lua/system-event.ts';
 import { COMMIT_WATCH } from './lua/watch.ts';
@@ -101,12 +100,16 @@ declare module 'ioredis' {
       ...args: (string | number)[]
     ): Result<[admitted: number, count: number, usedUpMs: number], Context>;
     rwSettleRequest(...args: (string | number)[]): Result<null, Context>;
-    rwLeaseStream(...args: (string | number)[]): Result<string | null, Context>;
-    rwRenewStreams(...args: (string | number)[]): Result<string[], Context>;
-    rwTrustStream(...args: string[]): Result<null, Context>;
-    rwReleaseStream(...args: (string | number)[]): Result<null, Context>;
-    rwLapsedStreams(...args: (string | number)[]): Result<string[], Context>;
-    rwForgetLapsedStream(...args: string[]): Result<null, Context>;
+    rwTakeStream(
+      holders: string,
+      runId: string,
+      process: string,
+      most: number,
+    ): Result<number, Context>;
+    rwNoteStream(...args: string[]): Result<null, Context>;
+    rwReleaseStreams(...args: string[]): Result<null, Context>;
+    rwAddTold(key: string, ...args: (string | number)[]): Result<null, Context>;
+    rwReplaceField(key: string, field: string, was: string, is: string): Result<number, Context>;
     rwPutSource(
       state: string,
       probe: string,
@@ -194,12 +197,11 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwAdmitRequest', { numberOfKeys: 5, lua: ADMIT_REQUEST });
   redis.defineCommand('rwSettleRequest', { numberOfKeys: 2, lua: SETTLE_REQUEST });
   redis.defineCommand('rwReadStatistics', { numberOfKeys: 3, lua: READ_STATISTICS });
-  redis.defineCommand('rwLeaseStream', { numberOfKeys: 4, lua: LEASE_STREAM });
-  redis.defineCommand('rwRenewStreams', { numberOfKeys: 3, lua: RENEW_STREAMS });
-  redis.defineCommand('rwTrustStream', { numberOfKeys: 3, lua: TRUST_STREAM });
-  redis.defineCommand('rwReleaseStream', { numberOfKeys: 4, lua: RELEASE_STREAM });
-  redis.defineCommand('rwLapsedStreams', { numberOfKeys: 3, lua: LAPSED_STREAMS });
-  redis.defineCommand('rwForgetLapsedStream', { numberOfKeys: 3, lua: FORGET_LAPSED_STREAM });
+  redis.defineCommand('rwTakeStream', { numberOfKeys: 1, lua: TAKE_STREAM });
+  redis.defineCommand('rwNoteStream', { numberOfKeys: 1, lua: NOTE_STREAM });
+  redis.defineCommand('rwReleaseStreams', { numberOfKeys: 1, lua: RELEASE_STREAMS });
+  redis.defineCommand('rwAddTold', { numberOfKeys: 1, lua: ADD_TOLD });
+  redis.defineCommand('rwReplaceField', { numberOfKeys: 1, lua: REPLACE_FIELD });
   redis.defineCommand('rwPutSource', { numberOfKeys: 3, lua: PUT_SOURCE });
   redis.defineCommand('rwTakeGone', { numberOfKeys: 1, lua: TAKE_GONE });
   redis.defineCommand('rwKeepTurn', { numberOfKeys: 1, lua: KEEP_TURN });

@@ -95,6 +95,11 @@ function recordings(instruments: ReturnType<typeof createInstruments>) {
       instruments.requests.inc({ source, kind, status: status ?? 'none' });
     },
 
+    /** Three reads have contradicted what an event stream said. */
+    wrongHint(source: string): void {
+      instruments.wrongHints.inc({ source });
+    },
+
     /** An end that was reported by a list is contradicted by a single poll. */
     contradicted(source: string): void {
       instruments.batchRuns.inc({ source, result: 'contradicted' });
@@ -208,6 +213,12 @@ function pollInstruments(registers: Registry[]) {
       name: 'runwatch_batch_runs_total',
       help: 'Watched runs that stood on a page, by what it said of them.',
       labelNames: ['source', 'result'],
+      registers,
+    }),
+    wrongHints: new Counter({
+      name: 'runwatch_stream_hints_wrong_total',
+      help: 'Statuses that an event stream named and that three reads contradicted.',
+      labelNames: ['source'],
       registers,
     }),
     pollLag: new Histogram({

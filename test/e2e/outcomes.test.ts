@@ -337,7 +337,7 @@ describe.each(OUTCOMES)('$what', ({ what, events, state }) => {
 
 /** Everything that holds for any event: names, nulls, formats. */
 function expectPromisedShape(event: RunwatchEvent, watch: WatchJson): void {
-  const { run, previous, detection_delay_ms: delay, ...data } = event.data;
+  const { run, previous, nodes, detection_delay_ms: delay, ...data } = event.data;
   expect(event).toStrictEqual({
     id: expect.stringMatching(AN_ID),
     type: event.type,
@@ -346,6 +346,9 @@ function expectPromisedShape(event: RunwatchEvent, watch: WatchJson): void {
   });
   expect(data).toStrictEqual({
     run_id: watch.run_id,
+    workflow_name: null,
+    run_url: null,
+    watch_url: null,
     sequence: expect.any(Number),
     detected_at: expect.stringMatching(A_TIME),
     watch: {
@@ -365,6 +368,14 @@ function expectPromisedShape(event: RunwatchEvent, watch: WatchJson): void {
       },
     }),
   });
+  if (nodes !== null) {
+    const counts = { executed: expect.any(Number), remaining: expect.any(Number) };
+    expect(nodes).toMatchObject({
+      ...counts,
+      running: expect.any(Array),
+      failed: expect.any(Array),
+    });
+  }
   if (run !== null) expectPromisedRun(run, watch.run_id);
   if (previous !== null) {
     expect(previous).toStrictEqual({

@@ -26,7 +26,7 @@ beforeAll(async () => {
           rate_limit: { requests: 10_000, per: '1s' },
         },
       },
-      polling: { min_interval: '50ms', max_interval: '200ms', batch: 'off' },
+      polling: { min_interval: '50ms', max_interval: '200ms', batch: 'off', hints: 'off' },
     },
   });
   const script = {

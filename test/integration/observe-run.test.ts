@@ -79,7 +79,7 @@ function pollingProcess(changes: Partial<ObserveRunDependencies> = {}) {
       readerOf: () => ({ readRun: async () => result }),
       sourceHealth: async () => ({ answeredAt: Date.now(), openSince: null, closedFor: null }),
       askList: () => undefined,
-      hintsOf: () => undefined,
+      streamsOf: () => undefined,
       statistics: { lookup: nothingLearned, learn: () => undefined },
       loadOf: () => NO_LOAD,
       dispatch: (names) => void dispatched.push(...names),

@@ -78,6 +78,7 @@ export function observeContext(now: number): ObserveContext {
     lagMs: 0,
     mode: 'single' as const,
     isStreamed: false,
+    nodes: null,
     answeredAt: now,
     openSince: null,
     closedFor: null,

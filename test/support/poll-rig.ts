@@ -58,7 +58,8 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
         rate_limit: options.rateLimit ?? { requests: 10_000, per: '1s' },
       },
     },
-    polling: options.polling,
+    // Streams would count as requests.
+    polling: { hints: 'off', ...options.polling },
     endpoints: options.endpoints,
   });
   const endpoints = createEndpoints(config);

@@ -9,7 +9,6 @@ import { EndpointStore } from '../../src/redis/stores/endpoint-store.ts';
 import { EventBell, WakeChannel } from '../../src/redis/channels.ts';
 import { EventStore } from '../../src/redis/stores/event-store.ts';
 import { HistoryStore } from '../../src/redis/stores/history-store.ts';
-import { HintStore } from '../../src/redis/stores/hint-store.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { STORE_NOW } from '../../src/redis/lua/clock.ts';
 import { DiscoveryStore } from '../../src/redis/stores/discovery-store.ts';
@@ -21,6 +20,7 @@ import { defineScripts } from '../../src/redis/scripts.ts';
 import { ScheduleStore } from '../../src/redis/stores/schedule-store.ts';
 import { SourceStore } from '../../src/redis/stores/source-store.ts';
 import { StatisticsStore } from '../../src/redis/stores/statistics-store.ts';
+import { StreamStore } from '../../src/redis/stores/stream-store.ts';
 import { StoreClock } from '../../src/redis/store-clock.ts';
 import { SystemEventStore } from '../../src/redis/stores/system-event-store.ts';
 import { TimelineStore } from '../../src/redis/stores/timeline-store.ts';
@@ -68,7 +68,7 @@ export function openStores(
     discoveries: new DiscoveryStore(redis, keys),
     gone: new GoneStore(redis, keys),
     statistics: new StatisticsStore(redis, keys),
-    hints: new HintStore(redis, keys),
+    streams: new StreamStore(redis, keys),
     retention: new RetentionStore(redis, keys, { history, deliveries }),
     /** Every key of this prefix. Tests may scan; the product may not. */
     async keysLeft(): Promise<string[]> {

@@ -11,7 +11,14 @@ function event(type: EventType, finishedAt: number | null) {
     finished_at: finishedAt === null ? null : isoTime(finishedAt),
   });
   const before = newWatch({ registeredAt: NOON - 1_000 });
-  const change = { before, after: { ...before, run }, now: NOON, newMark, linksOf: noLinks };
+  const change = {
+    before,
+    after: { ...before, run },
+    now: NOON,
+    newMark,
+    linksOf: noLinks,
+    nodes: null,
+  };
   return buildEvent(change, { type }, 1);
 }
 

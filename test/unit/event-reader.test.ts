@@ -1,18 +1,19 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { EventReader } from '../../src/noxus/stream.ts';
+import { EventReader, type StreamNote } from '../../src/noxus/stream.ts';
 
 const event = (type: string, data: object) =>
   `event: message\ndata: ${JSON.stringify({ type, data, redisId: '1-0' })}\n\n`;
 
 /** The hints that the reader finds in a stream that arrives in pieces. */
 function read(...pieces: (string | Buffer)[]) {
-  const reader = new EventReader();
-  const taken = pieces.map((piece) => reader.take(Buffer.from(piece)));
-  return {
-    hints: taken.flatMap(({ hints }) => hints),
-    broken: taken.find(({ broken }) => broken !== null)?.broken ?? null,
-  };
+  const notes: StreamNote[] = [];
+  const reader = new EventReader('run-1', { onNote: (note) => notes.push(note) });
+  for (const piece of pieces) reader.take(Buffer.from(piece));
+  reader.flush();
+  reader.stop();
+  const hints = notes.flatMap(({ status }) => (status === null ? [] : [{ status }]));
+  return { notes, hints, broken: reader.broken };
 }
 
 describe('the events of a run', () => {
@@ -21,7 +22,7 @@ describe('the events of a run', () => {
       status: 'stopped',
       progress_details: { run_logs: ['private'] },
     });
-    expect(read(stream)).toEqual({ hints: [{ status: 'stopped' }], broken: null });
+    expect(read(stream)).toMatchObject({ hints: [{ status: 'stopped' }], broken: null });
   });
 
   test("an event of either type names the run's status in `workflow_status`", () => {
@@ -39,7 +40,7 @@ describe('the events of a run', () => {
       event('state', { status: 7 }),
       'data: {"type":"state","data":null}\n\n',
     ];
-    expect(read(...stream)).toEqual({ hints: [], broken: null });
+    expect(read(...stream)).toMatchObject({ hints: [], broken: null });
   });
 
   test('run events may have any line ending', () => {
@@ -67,16 +68,62 @@ describe('the events of a run', () => {
     ['events of another type', event('usage', { status: 'completed', workflow_status: 'failed' })],
     ['events of another shape', 'data: 7\n\n'],
   ])('run events that are %s are skipped', (_, stream) => {
-    expect(read(stream)).toEqual({ hints: [], broken: null });
+    expect(read(stream)).toMatchObject({ hints: [], broken: null });
   });
 
   test('run events that are not JSON break the stream', () => {
-    expect(read('data: {"type"\n\n')).toEqual({ hints: [], broken: 'garbage' });
+    expect(read('data: {"type"\n\n')).toMatchObject({ hints: [], broken: 'garbage' });
+  });
+
+  test('an event of another run gives no hint', () => {
+    const stream = event('state', { status: 'completed', run_id: 'run-2' });
+    expect(read(stream)).toMatchObject({ hints: [], broken: null });
+    expect(read(event('state', { status: 'completed', run_id: 'RUN-1' })).hints).toHaveLength(1);
+  });
+
+  test('of the details of a state event, counts and ids of nodes are read and nothing else', () => {
+    const progress_details = {
+      executed_nodes: ['a', 'b'],
+      remaining_nodes: ['c', 'd', 'e'],
+      running_nodes: Array.from({ length: 30 }, (_, at) => `n${at}`),
+      failed_nodes: { f: { error: 'private' } },
+      run_logs: ['private'],
+    };
+    const { notes } = read(event('state', { status: 'running', progress_details }));
+    const [note] = notes;
+    expect(note).toEqual({
+      status: 'running',
+      redisId: '1-0',
+      nodes: { executed: 2, remaining: 3, running: expect.anything(), failed: ['f'] },
+    });
+    expect(note?.nodes?.running).toHaveLength(20);
+    expect(JSON.stringify(notes)).not.toContain('private');
+  });
+
+  test('of large events only the first and the last of a second are parsed', () => {
+    const large = (at: number) =>
+      event('state', { status: `s${at}`, padding: 'x'.repeat(200_000) });
+    const { hints } = read(...Array.from({ length: 10 }, (_, at) => large(at)));
+    expect(hints).toEqual([{ status: 's0' }, { status: 's9' }]);
+  });
+
+  test('a stream that sends more than four megabytes in a second is broken', () => {
+    const events = Array.from({ length: 50 }, () => event('content', { x: 'x'.repeat(100_000) }));
+    expect(read(...events).broken).toBe('too_large');
+  });
+
+  test('run events that are not UTF-8 are read without their text', () => {
+    const bytes = Buffer.concat([
+      Buffer.from('data: {"type":"state","data":{"status":"run'),
+      Buffer.from([0xff, 0xfe]),
+      Buffer.from('"}}\n\n'),
+    ]);
+    expect(read(bytes).broken).toBeNull();
   });
 
   test.each([
-    ['one line', Array.from({ length: 300 }, () => 'x'.repeat(1_000))],
-    ['many lines', Array.from({ length: 300 }, () => `data: ${'x'.repeat(1_000)}\n`)],
+    ['one line', Array.from({ length: 600 }, () => 'x'.repeat(1_000))],
+    ['many lines', Array.from({ length: 600 }, () => `data: ${'x'.repeat(1_000)}\n`)],
   ])('an endless event in %s breaks the stream', (_, pieces) => {
     expect(read('data: ', ...pieces).broken).toBe('too_large');
   });

@@ -78,7 +78,7 @@ const PARSERS: [string, (text: string) => unknown, string[], string[]][] = [
   ],
   [
     'event streams of Noxus',
-    (text) => new EventReader().take(Buffer.from(text)),
+    (text) => new EventReader('run', { onNote: () => undefined }).take(Buffer.from(text)),
     ['data: ', '{"type":"state","data":{"status":"', 'failed', '"}}', '\n', '\r', '{', ':'],
     [],
   ],

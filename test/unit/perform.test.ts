@@ -31,7 +31,12 @@ async function endOf(
       dropProbe: async (request) => void dropped.push(request),
     },
     observeRun: poll,
-    feed: { makePlan: async () => undefined, readPage: async () => undefined },
+    feed: {
+      makePlan: async () => undefined,
+      readPage: async () => undefined,
+      openStream: async () => undefined,
+    },
+    beforeFirst: async () => undefined,
     onError: (error) => errors.push(error),
   });
   const stored = { watch: newWatch(), version: 1 };

@@ -24,6 +24,7 @@ const CONTEXT = {
   lagMs: 0,
   mode: 'single' as const,
   isStreamed: false,
+  nodes: null,
   // The state of the source is unknown here.
   answeredAt: Infinity,
   openSince: null,

@@ -59,17 +59,26 @@ export function costMultiplierAfter(
 /**
  * The kinds of requests to a source. Within a kind the longest due goes first. `prompt`: polls that a
  * hint or user asks for now, and those of urgent watches. `first`: the first reads of watches.
- * `list`: pages of lists. `plan` is no request: the feed's plan of which lists to read.
+ * `list`: pages of lists. `stream`: event streams to open. `plan` is no request: the feed's plan of
+ * which lists to read.
  */
-export const REQUEST_KINDS = ['prompt', 'first', 'watch', 'frugal', 'list', 'plan'] as const;
+export const REQUEST_KINDS = [
+  'prompt',
+  'first',
+  'watch',
+  'frugal',
+  'list',
+  'stream',
+  'plan',
+] as const;
 
 /** How many of them are polls of watches: these stand first. */
 export const POLL_KINDS = 4;
 
 /**
  * Under a short budget each kind of request that is due is sure of one in so many. What is left goes
- * to `prompt`, then `first`, `list`, and the polls by cadence, of those the one with the least
- * patience left.
+ * to `prompt`, then `first`, `list`, and the polls by cadence and streams to open, of those the one with
+ * the least patience left.
  */
 export const SURE_OF_ONE_IN = 10;
 
@@ -82,6 +91,7 @@ const PATIENCE_ROUNDS: Record<RequestKind, number> = {
   watch: 1,
   frugal: 2,
   list: 0,
+  stream: 0,
   plan: 0,
 };
 

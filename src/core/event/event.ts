@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { RunNodes } from '../run/nodes.ts';
 import type { RunSnapshot } from '../run/snapshot.ts';
 import type { WatchKey } from '../watch/watch.ts';
 
@@ -90,14 +91,6 @@ export interface EventDetails {
   usual_ms?: number | null;
 }
 
-/** Where a run stands, by its nodes. Most are counted, some are named. */
-interface EventNodes {
-  executed: number;
-  remaining: number;
-  running: string[];
-  failed: string[];
-}
-
 /**
  * An event as stored, listed and sent, in the published shape. Its JSON text is made once, at the
  * moment of the change, and never rewritten. Times are ISO 8601 UTC with milliseconds.
@@ -111,7 +104,7 @@ export interface RunwatchEvent {
     run: RunSnapshot | null;
     previous: { status: string; progress: number | null } | null;
     /** Null where no stream of the run said so. */
-    nodes: EventNodes | null;
+    nodes: RunNodes | null;
     /**
      * 1 for the first event of a watch, growing by one. It only gives the order and is in no id.
      */

@@ -43,6 +43,11 @@ export class SseParser {
     return this.#bytes > this.#maxBytes;
   }
 
+  /** How many bytes of an event that is not complete are held. */
+  get heldBytes(): number {
+    return this.#bytes;
+  }
+
   /** @returns the messages that the piece completes */
   push(piece: Uint8Array): SseMessage[] {
     const messages: SseMessage[] = [];

@@ -24,3 +24,13 @@ export function parsePageMember(member: string): PageName {
     workflowId: workflowId === '' ? null : workflowId,
   };
 }
+
+/** The name of a run's event stream in its source's schedule. */
+export function streamMember(runId: string): string {
+  return `${PREFIX}run/${runId}`;
+}
+
+/** The reverse of {@link streamMember}. */
+export function parseStreamMember(member: string): string {
+  return member.slice(member.indexOf('/') + 1);
+}

@@ -52,7 +52,7 @@ export function isReportable({ run, runId }: Watch, listed: ListedRun): boolean 
 }
 
 /** The same for a run at each read, and as good as random between runs. */
-function sumOf(runId: string): number {
+export function sumOf(runId: string): number {
   let sum = 0;
   for (let at = 0; at < runId.length; at += 1) sum = (sum * 31 + runId.charCodeAt(at)) % 65_521;
   return sum;

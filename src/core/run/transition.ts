@@ -8,6 +8,7 @@ import {
   type RunwatchEvent,
 } from '../event/event.ts';
 import type { LinksOf } from './links.ts';
+import type { RunNodes } from './nodes.ts';
 import type { Watch } from '../watch/watch.ts';
 import { isAwaiting, isKnownStatus, isTerminalStatus, type RunSnapshot } from './snapshot.ts';
 
@@ -69,10 +70,11 @@ export interface Change {
   now: number;
   newMark: NewMark;
   linksOf: LinksOf;
+  nodes: RunNodes | null;
 }
 
 export function buildEvent(
-  { before, after, now, newMark, linksOf }: Change,
+  { before, after, now, newMark, linksOf, nodes }: Change,
   { type, details }: EventDraft,
   sequence: number,
 ): RunwatchEvent {
@@ -87,7 +89,7 @@ export function buildEvent(
       run_id: runId,
       run: after.run,
       previous: before.run && { status: before.run.status, progress: before.run.progress },
-      nodes: null,
+      nodes,
       sequence,
       detected_at: isoTime(now),
       detection_delay_ms: detectionDelay(finishedAt, registeredAt, now),

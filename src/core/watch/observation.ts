@@ -1,6 +1,7 @@
 import type { CadenceContext } from '../cadence/cadence.ts';
 import type { NewMark, EventDraft } from '../event/event.ts';
 import type { LinksOf } from '../run/links.ts';
+import type { RunNodes } from '../run/nodes.ts';
 import type { ClosedSource } from '../source/throttle.ts';
 import type { PollMode } from './poll-ring.ts';
 import type { Watch } from './watch.ts';
@@ -32,6 +33,8 @@ export interface ObserveContext extends CadenceContext {
   lagMs: number;
   /** Whether a stream gives hints about the run, so that polls only catch what it misses. */
   isStreamed: boolean;
+  /** Where the run stands, by its stream; null where none has said so. */
+  nodes: RunNodes | null;
   /** When the source last gave a valid answer, accurate to about a second; null where unknown. */
   answeredAt: number | null;
   /** When the source answered again after an outage; null where there was none recently. */

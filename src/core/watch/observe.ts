@@ -2,7 +2,7 @@ import { troubleDelay, nextPoll } from '../cadence/cadence.ts';
 import { type DurationSample, phasesAfter, type Phase, durationSamples } from '../cadence/phase.ts';
 import { assertNever } from '../errors.ts';
 import { isTerminalEvent, type RunwatchEvent, isoTime } from '../event/event.ts';
-import { streamedDelay } from '../feed/hint.ts';
+import { streamedDelay } from '../feed/stream-trust.ts';
 import {
   type PollResult,
   isAwaiting,
@@ -57,8 +57,8 @@ export function observe(watch: Watch, result: PollResult, context: ObserveContex
   });
   const seen = withChangedState(watch, polled, context.now);
   const news = expired ? [...finding.news, { type: 'watch.expired' as const }] : finding.news;
-  const { now, newMark, linksOf } = context;
-  const change = { before: watch, after: seen, now, newMark, linksOf };
+  const { now, newMark, linksOf, nodes } = context;
+  const change = { before: watch, after: seen, now, newMark, linksOf, nodes };
   const events = news.map((one, index) => buildEvent(change, one, watch.sequence + index + 1));
   return {
     watch: settle(seen, events, finding.nextPollAt, context.now),

@@ -108,7 +108,7 @@ end
  * such claims, and at which each kind was served last: one that was passed over too often goes first.
  */
 const SELECT = `
-local RANK = {prompt = 1, first = 2, list = 3, watch = 4, frugal = 4}
+local RANK = {prompt = 1, first = 2, list = 3, watch = 4, frugal = 4, stream = 4}
 
 local function pick(due, shares)
   if ARGV[6 + #KINDS] == '1' then RANK.list = 0 end

@@ -129,10 +129,10 @@ export class ScheduleStore {
     return this.redis.rwClaimPolls(...this.keysOf(source), leaseMs, ...flat);
   }
 
-  /** How many polls are due that something asked for. */
-  async countPrompt(source: string): Promise<number> {
-    const [prompt] = this.keys.requestsDue(source);
-    return prompt === undefined ? 0 : this.redis.zcard(prompt);
+  /** How many requests of a kind are scheduled. */
+  async count(source: string, kind: RequestKind): Promise<number> {
+    const key = this.keys.requestsDue(source)[REQUEST_KINDS.indexOf(kind)];
+    return key === undefined ? 0 : this.redis.zcard(key);
   }
 
   /** Keeps a claim for another lease. @returns false where another process has it by now */

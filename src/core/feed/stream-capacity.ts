@@ -1,0 +1,119 @@
+/** Streams that may be open at first. */
+const FIRST = 5;
+
+/** While streams can be opened, so long until there may be twice as many, ms. */
+const DOUBLES_MS = 5_000;
+
+/** Failures within this time halve the number once, ms. */
+const HALVES_MS = 1_000;
+
+/** So many different runs must be refused a stream before the source counts as having none. */
+const REFUSED_RUNS = 3;
+
+/** For so long no stream is opened then, ms. */
+const REFUSED_MS = 600_000;
+
+/** A stream that was open this recently shows that more are to be had, ms. */
+const LIKELY_MS = 600_000;
+
+/** The life of a stream before any has broken, ms. */
+const LONG_LIFE_MS = 600_000;
+
+/** A stream that breaks after fewer intervals of its run than this saves no reads. */
+const WORTH_INTERVALS = 2;
+
+/** The weight of the latest life in the average. */
+const LATEST = 0.3;
+
+/** How many streams of a source may be open, over all processes. Times are ms since the epoch. */
+export interface StreamCapacity {
+  size: number;
+  /** When the size last changed. */
+  changedAt: number;
+  /** When a stream was last opened; 0 for never. */
+  liveAt: number;
+  /** Different runs that were refused a stream since. */
+  refused: string[];
+  /** Until when none is opened. */
+  refusedUntil: number;
+  /** How long streams live that break before their run ends, ms. */
+  lifeMs: number;
+}
+
+export const NEW_CAPACITY: StreamCapacity = {
+  size: FIRST,
+  changedAt: 0,
+  liveAt: 0,
+  refused: [],
+  refusedUntil: 0,
+  lifeMs: LONG_LIFE_MS,
+};
+
+/** What became of a stream. */
+export type StreamOutcome =
+  | { is: 'live' }
+  /** There is no such stream; no answer, or a fault, or too many. */
+  | { is: 'refused' | 'failed'; runId: string }
+  /** Too many requests, by status 429 or 503. */
+  | { is: 'throttled' }
+  | { is: 'broken'; afterMs: number };
+
+/** The capacity after an outcome; the same object where it does not change. */
+export function capacityAfter(
+  capacity: StreamCapacity,
+  outcome: StreamOutcome,
+  now: number,
+): StreamCapacity {
+  switch (outcome.is) {
+    case 'live':
+      return grown(capacity, now);
+    case 'refused':
+    case 'failed': {
+      const refused = [...new Set([...capacity.refused, outcome.runId])];
+      if (refused.length >= REFUSED_RUNS || capacity.refusedUntil > 0) {
+        const refusedUntil = now + REFUSED_MS;
+        return { ...capacity, refused: [], refusedUntil, size: 1, changedAt: now };
+      }
+      return { ...(outcome.is === 'failed' ? halved(capacity, now) : capacity), refused };
+    }
+    case 'throttled':
+      return halved(capacity, now);
+    case 'broken': {
+      const lifeMs = capacity.lifeMs + (outcome.afterMs - capacity.lifeMs) * LATEST;
+      return { ...capacity, lifeMs: Math.min(lifeMs, outcome.afterMs * 2 + 1) };
+    }
+  }
+}
+
+function grown(capacity: StreamCapacity, now: number): StreamCapacity {
+  const { size, changedAt, liveAt } = capacity;
+  const isSame = capacity.refused.length === 0 && capacity.refusedUntil === 0;
+  const live = { ...capacity, liveAt: now, refused: [], refusedUntil: 0 };
+  if (size < FIRST) return { ...live, size: FIRST, changedAt: now };
+  if (changedAt === 0) return { ...live, changedAt: now };
+  if (now - changedAt >= DOUBLES_MS) return { ...live, size: size * 2, changedAt: now };
+  return isSame && now - liveAt < DOUBLES_MS ? capacity : live;
+}
+
+function halved(capacity: StreamCapacity, now: number): StreamCapacity {
+  if (now - capacity.changedAt < HALVES_MS) return capacity;
+  return { ...capacity, size: Math.max(1, Math.floor(capacity.size / 2)), changedAt: now };
+}
+
+/** How many streams may be open now. @param most by the configuration */
+export function allowedStreams(
+  { size, refusedUntil }: StreamCapacity,
+  { most, now }: { most: number; now: number },
+): number {
+  return now < refusedUntil ? 0 : Math.min(size, most);
+}
+
+/** Whether a stream that is asked for now will most likely be had. */
+export function isLikely({ liveAt, refused, refusedUntil }: StreamCapacity, now: number): boolean {
+  return refusedUntil === 0 && refused.length === 0 && now - liveAt < LIKELY_MS && liveAt > 0;
+}
+
+/** Whether a stream lives long enough to save reads of a run with this interval. */
+export function isLastingFor(intervalMs: number, { lifeMs }: StreamCapacity): boolean {
+  return lifeMs >= intervalMs * WORTH_INTERVALS;
+}

@@ -1,0 +1,199 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fullJitter, type Random } from '../core/backoff.ts';
+import type { StreamOutcome } from '../core/feed/stream-capacity.ts';
+import {
+  heard,
+  newHints,
+  readFound,
+  wantsStart,
+  type HintStep,
+  type RunHints,
+} from '../core/feed/stream-hint.ts';
+import type { EndpointFilter } from '../core/delivery/delivery.ts';
+import type { RunNodes } from '../core/run/nodes.ts';
+import { isTerminalStatus, type RunSnapshot } from '../core/run/snapshot.ts';
+import type { Watch } from '../core/watch/watch.ts';
+import type { Permit } from '../poll/source-limiter.ts';
+import type { EventStreams, StreamEnd, StreamNote } from './ports.ts';
+
+/** From the break of a stream until it is opened again. */
+const REOPEN = { baseMs: 1_000, maxMs: 60_000 };
+
+/** A stream that was open for so long begins its backoff anew, ms. */
+const STEADY_MS = 60_000;
+
+/** A run whose stream is away for longer than this is read, ms. */
+const BRIEF_MS = 2_000;
+
+/** How often a permit is asked for while there is none, and how many times, ms. */
+const PERMIT_EVERY_MS = 500;
+const PERMIT_TRIES = 20;
+
+export interface FollowedRunDependencies {
+  streams: Pick<EventStreams, 'follow'>;
+  claimPermit: () => Promise<Permit | null>;
+  wants: EndpointFilter;
+  /** What a hint or a read calls for. */
+  act: (run: FollowedRun, step: HintStep) => void;
+  /** The stream is there again, or not, or its gap has closed. */
+  changed: (run: FollowedRun) => void;
+  learn: (outcome: StreamOutcome) => void;
+  /** The end of each of its streams. */
+  ended: (run: FollowedRun, end: StreamEnd) => Promise<void>;
+  /** Whether a stream that has broken is worth another request. */
+  isWorth: (watch: Watch) => boolean;
+  now: () => number;
+  random: Random;
+}
+
+/** A run whose events this process follows, through as many streams as it takes. */
+export class FollowedRun {
+  hints: RunHints;
+  nodes: RunNodes | null = null;
+  /** Since when its stream is open; null while it is not. */
+  liveAt: number | null = null;
+  /** Whether its reads are left to the stream, by what other processes know. */
+  isRelied = false;
+  /** Resolves once its first stream is open, or is not to be had. */
+  readonly begun: Promise<void>;
+  private begin: () => void = () => undefined;
+  private judged: () => void = () => undefined;
+  private etag: string | null = null;
+  /** Whether what happened before the stream was open is known. */
+  private isGapClosed = false;
+  /** Until when a break counts as none: the stream is resumed where it broke. */
+  private resumedBy = 0;
+  private readonly closing = new AbortController();
+
+  constructor(
+    private readonly deps: FollowedRunDependencies,
+    public watch: Watch,
+  ) {
+    this.hints = newHints(watch.run?.status ?? null);
+    this.begun = new Promise((resolve) => (this.begin = resolve));
+  }
+
+  get runId(): string {
+    return this.watch.runId;
+  }
+
+  /** Whether nothing that happened is unknown, but for what the stream does not tell. */
+  isComplete(): boolean {
+    const isThere = this.liveAt !== null || this.deps.now() < this.resumedBy;
+    return isThere && this.isGapClosed;
+  }
+
+  isOver(): boolean {
+    return this.watch.state !== 'active' || isTerminalStatus(this.hints.known ?? '');
+  }
+
+  close(): void {
+    this.closing.abort();
+    this.judged();
+  }
+
+  /** Follows the run until it ends, or streams are of no more use. */
+  async follow(first: Permit): Promise<void> {
+    const { now, learn, ended, isWorth } = this.deps;
+    let permit: Permit | null = first;
+    for (let attempt = 0; permit !== null; attempt += 1) {
+      const openedAt = now();
+      const end: StreamEnd = await this.stream(permit);
+      const isBroken = this.liveAt !== null && !this.hasSaidEnd() && end.kind === 'ended';
+      this.liveAt = null;
+      const livedMs = now() - openedAt;
+      if (isBroken) learn({ is: 'broken', afterMs: livedMs });
+      await ended(this, end);
+      if (!isBroken || this.closing.signal.aborted || !isWorth(this.watch)) return;
+      if (livedMs > STEADY_MS) attempt = 0;
+      permit = await this.permitIn(fullJitter(REOPEN, attempt + 1, this.deps.random));
+    }
+  }
+
+  /** Takes in a read of the run. @param askedAt when it was sent */
+  read(watch: Watch, run: RunSnapshot, askedAt: number): void {
+    this.watch = watch;
+    this.closeGap(askedAt);
+    const { status } = run;
+    this.take(readFound(this.hints, { status, askedAt }, this.deps.now()));
+  }
+
+  /** What a read shows that was sent while the stream was open is not in any gap. */
+  closeGap(askedAt: number): void {
+    if (this.liveAt !== null && this.liveAt <= askedAt) this.isGapClosed = true;
+  }
+
+  /** Resolves once no hint waits for a read, or after a time. A stream may end before its last hint is read. */
+  async judgedIn(ms: number): Promise<void> {
+    if (this.hints.pending === null || this.closing.signal.aborted) return;
+    const patience = new AbortController();
+    const judged = new Promise<void>((resolve) => (this.judged = resolve));
+    const { signal } = patience;
+    await Promise.race([
+      judged,
+      sleep(ms, undefined, { signal, ref: false }).catch(() => undefined),
+    ]);
+    patience.abort();
+  }
+
+  private async stream(permit: Permit): Promise<StreamEnd> {
+    const end = await this.deps.streams.follow(this.runId, {
+      etag: this.etag,
+      signal: this.closing.signal,
+      onLive: () => {
+        permit.settle();
+        this.liveAt = this.deps.now();
+        if (this.etag === null) this.isGapClosed = false;
+        this.deps.learn({ is: 'live' });
+        this.begin();
+        this.deps.changed(this);
+      },
+      onNote: (note) => this.note(note),
+    });
+    permit.settle();
+    this.begin();
+    return end;
+  }
+
+  private note({ status, nodes, redisId }: StreamNote): void {
+    this.etag = redisId ?? this.etag;
+    this.nodes = nodes ?? this.nodes;
+    if (status === null) return;
+    const { deps, watch } = this;
+    const isWanted = wantsStart(watch, deps.wants);
+    this.take(heard(this.hints, status, { now: deps.now(), isStartWanted: isWanted }));
+    if (this.isGapClosed || status !== this.hints.known) return;
+    this.isGapClosed = true;
+    deps.changed(this);
+  }
+
+  private take(step: HintStep): void {
+    this.hints = step.hints;
+    this.deps.act(this, step);
+    if (this.hints.pending === null) this.judged();
+  }
+
+  /** A stream that has told the end of its run is not broken. */
+  private hasSaidEnd(): boolean {
+    return isTerminalStatus(this.hints.said ?? '') || this.isOver();
+  }
+
+  private async permitIn(delayMs: number): Promise<Permit | null> {
+    const { signal } = this.closing;
+    const isBrief = delayMs <= BRIEF_MS && this.etag !== null;
+    this.resumedBy = isBrief ? this.deps.now() + 2 * BRIEF_MS : 0;
+    this.deps.changed(this);
+    try {
+      await sleep(delayMs, undefined, { signal, ref: false });
+      for (let tries = 0; tries < PERMIT_TRIES; tries += 1) {
+        const permit = await this.deps.claimPermit();
+        if (permit !== null) return permit;
+        this.deps.changed(this);
+        await sleep(PERMIT_EVERY_MS, undefined, { signal, ref: false });
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+    return null;
+  }
+}

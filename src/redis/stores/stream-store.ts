@@ -1,0 +1,149 @@
+import type { Redis } from 'ioredis';
+import { NEW_CAPACITY, type StreamCapacity } from '../../core/feed/stream-capacity.ts';
+import { TRANSITION_KINDS, type TransitionKind } from '../../core/feed/stream-hint.ts';
+import { REMEMBERED, type StreamTrust, type ToldHistory } from '../../core/feed/stream-trust.ts';
+import type { RunNodes } from '../../core/run/nodes.ts';
+import type { Keys } from '../keys.ts';
+
+/** Histories of kinds of transitions that are kept for a source. */
+const MOST_HISTORIES = 2_000;
+
+/** Runs given back at a time. */
+const CHUNK = 500;
+
+/** Histories that are not added to are forgotten, ms: 30 days. */
+const KEPT_MS = 2_592_000_000;
+
+const CAPACITY = 'capacity';
+
+/** What a stream is to other processes. */
+interface HeldStream {
+  process: string;
+  /** Whether it stands in for the reads of its run. */
+  isRelied: boolean;
+  nodes: RunNodes | null;
+}
+
+/** By what transitions became known. */
+export type ToldCounts = { kind: string; by: string; count: number }[];
+
+/** The event streams of all processes, and how far they are believed. */
+export class StreamStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  /** @returns false where the run is streamed already, or as many are as may be */
+  async take(source: string, runId: string, process: string, most: number): Promise<boolean> {
+    return (await this.redis.rwTakeStream(this.keys.streams(source), runId, process, most)) === 1;
+  }
+
+  async note(source: string, runId: string, held: HeldStream): Promise<void> {
+    const nodes = held.nodes === null ? '' : ` ${JSON.stringify(held.nodes)}`;
+    const entry = `${held.process}${held.isRelied ? '+' : ''}${nodes}`;
+    await this.redis.rwNoteStream(this.keys.streams(source), runId, held.process, entry);
+  }
+
+  async release(source: string, process: string, runIds: readonly string[]): Promise<void> {
+    for (let at = 0; at < runIds.length; at += CHUNK) {
+      const some = runIds.slice(at, at + CHUNK);
+      await this.redis.rwReleaseStreams(this.keys.streams(source), process, ...some);
+    }
+  }
+
+  count(source: string): Promise<number> {
+    return this.redis.hlen(this.keys.streams(source));
+  }
+
+  /** The stream of a run; null where it has none. */
+  async held(source: string, runId: string): Promise<HeldStream | null> {
+    return parsedHeld(await this.redis.hget(this.keys.streams(source), runId));
+  }
+
+  /** The streams of all runs. */
+  async all(source: string): Promise<Map<string, HeldStream>> {
+    const entries = await this.redis.hgetall(this.keys.streams(source));
+    return new Map(
+      Object.entries(entries).flatMap(([runId, entry]) => {
+        const held = parsedHeld(entry);
+        return held === null ? [] : [[runId, held] as const];
+      }),
+    );
+  }
+
+  async capacity(source: string): Promise<StreamCapacity> {
+    return parsedCapacity(await this.redis.hget(this.keys.streamState(source), CAPACITY));
+  }
+
+  /** Changes the capacity. @param change returns the same object where nothing is to change */
+  async changeCapacity(
+    source: string,
+    change: (capacity: StreamCapacity) => StreamCapacity,
+  ): Promise<StreamCapacity> {
+    const key = this.keys.streamState(source);
+    for (;;) {
+      const text = await this.redis.hget(key, CAPACITY);
+      const before = parsedCapacity(text);
+      const after = change(before);
+      if (after === before) return before;
+      const json = JSON.stringify(after);
+      if ((await this.redis.rwReplaceField(key, CAPACITY, text ?? '', json)) === 1) return after;
+    }
+  }
+
+  /** Notes whether a stream told a transition. */
+  async addTold(
+    source: string,
+    { workflowId, kind, isTold }: { workflowId: string; kind: TransitionKind; isTold: boolean },
+  ): Promise<void> {
+    const key = this.keys.streamTrust(source);
+    const fields = [`/${kind}`, `${workflowId}/${kind}`];
+    await this.redis.rwAddTold(key, isTold ? 1 : 0, REMEMBERED, MOST_HISTORIES, ...fields);
+    await this.redis.pexpire(key, KEPT_MS);
+  }
+
+  async trust(source: string): Promise<StreamTrust> {
+    const fields = await this.redis.hgetall(this.keys.streamTrust(source));
+    const workflows = new Map<string, ToldHistory>();
+    for (const [field, told] of Object.entries(fields)) {
+      const slash = field.lastIndexOf('/');
+      const [workflowId, name] = [field.slice(0, slash), field.slice(slash + 1)];
+      const kind = TRANSITION_KINDS.find((one) => one === name);
+      if (kind === undefined) continue;
+      const history = workflows.get(workflowId) ?? {};
+      workflows.set(workflowId, history);
+      history[kind] = told;
+    }
+    const whole = workflows.get('') ?? {};
+    workflows.delete('');
+    return { source: whole, workflows };
+  }
+
+  /** Counts by what a transition became known first. */
+  async countKnown(source: string, kind: TransitionKind, by: string): Promise<void> {
+    await this.redis.hincrby(this.keys.streamState(source), `${kind}/${by}`, 1);
+  }
+
+  async counts(source: string): Promise<ToldCounts> {
+    const fields = await this.redis.hgetall(this.keys.streamState(source));
+    return Object.entries(fields).flatMap(([field, count]) => {
+      const [kind = '', by] = field.split('/');
+      return by === undefined ? [] : [{ kind, by, count: Number(count) }];
+    });
+  }
+}
+
+function parsedHeld(entry: string | null): HeldStream | null {
+  const [, process, plus, nodes] = /^([^ +]+)(\+?)(?: (.*))?$/.exec(entry ?? '') ?? [];
+  if (process === undefined) return null;
+  return {
+    process,
+    isRelied: plus === '+',
+    nodes: nodes === undefined ? null : (JSON.parse(nodes) as RunNodes),
+  };
+}
+
+function parsedCapacity(text: string | null): StreamCapacity {
+  return text === null ? NEW_CAPACITY : (JSON.parse(text) as StreamCapacity);
+}
