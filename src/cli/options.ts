@@ -44,6 +44,16 @@ export function moment(text: string): Moment {
   );
 }
 
+/** A time to come, or a duration from now; kept as text, as the API takes it. */
+export function untilText(text: string): string {
+  if (parseDuration(text) === null && !isoTime.safeParse(text.trim()).success) {
+    throw new InvalidArgumentError(
+      'Expected a duration from now such as 2h, or a time such as 2025-05-04T10:00:00Z.',
+    );
+  }
+  return text.trim();
+}
+
 export function positiveInteger(text: string): number {
   const value = Number(text);
   if (/^\d{1,9}$/.test(text) && value > 0) return value;

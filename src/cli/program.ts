@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander';
 import type { CliHost, CliDependencies } from './context.ts';
 import { addCompletionVerb, addHelpVerb, addVersionVerb } from './verbs/about.ts';
+import { addAckVerb } from './verbs/ack.ts';
 import { addDeliveriesVerb } from './verbs/deliveries.ts';
 import { addEndpointsVerb } from './verbs/endpoints.ts';
 import { addEventsVerb } from './verbs/events.ts';
@@ -97,6 +98,7 @@ function addVerbs(host: VerbHost, version: string): void {
   addWatchVerb(host);
   addWaitVerb(host);
   addUnwatchVerb(host);
+  addAckVerb(host);
   host.program.commandsGroup('Reading:');
   addListVerb(host);
   addShowVerb(host);

@@ -80,6 +80,24 @@ export async function resolveId(
   return only;
 }
 
+/** The same for alerts, among the newest of them. */
+export async function resolveAlert(
+  text: string,
+  { client, context }: { client: Pick<DaemonClient, 'alertIds'>; context: Resolver['context'] },
+): Promise<string> {
+  const given = text.trim();
+  const all = await client.alertIds();
+  const ids = all.filter((id) => id.startsWith(given));
+  const [only] = ids;
+  if (only === undefined || ids.includes(given)) return given;
+  if (ids.length > 1) {
+    const isMore = ids.length > MOST_SHOWN;
+    throw ambiguous(given, 'alert', { ids: ids.slice(0, MOST_SHOWN), isMore });
+  }
+  note(context.io.stderr, `${plain(given)} is alert ${plain(only)}`);
+  return only;
+}
+
 function ambiguous(
   text: string,
   kind: string,

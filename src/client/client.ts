@@ -13,10 +13,12 @@ import { eventOfAnyType } from '../http/schemas/event.ts';
 import { workflowPollingSchema } from '../http/schemas/polling.ts';
 import { sourceSchema } from '../http/schemas/source.ts';
 import { timelineSchema } from '../http/schemas/timeline.ts';
-import { batchResults, watchSchema } from '../http/schemas/watch.ts';
+import { batchResults, watchOrReceipt, watchSchema } from '../http/schemas/watch.ts';
 import { readSse } from './event-stream.ts';
 import { createTransport, type DaemonSettings, type Query, type Transport } from './transport.ts';
 import type {
+  AcknowledgeBody,
+  AcknowledgedView,
   BatchView,
   CountView,
   DeliveryDetailView,
@@ -36,6 +38,11 @@ import type {
   WatchView,
   WorkflowView,
 } from './types.ts';
+
+/** An alert as far as every token may see it. */
+const alertReceipt = z.looseObject({ id: z.string(), state: z.string() });
+const alertReceipts = z.object({ data: z.array(alertReceipt) });
+type AlertReceipt = z.output<typeof alertReceipt>;
 
 /** What switches an endpoint to another state. */
 export type EndpointSwitch = 'pause' | 'resume';
@@ -80,6 +87,16 @@ export interface DaemonClient {
   /** False when the run is not watched, or there is no such subscription. */
   unwatch(run: RunRef, options?: UnwatchOptions): Promise<boolean>;
   pollNow(run: RunRef): Promise<void>;
+  /** Null when the run is not watched. */
+  acknowledge(run: RunRef, body: AcknowledgeBody): Promise<AcknowledgedView | null>;
+  /** False when the run is not watched. */
+  withdraw(run: RunRef): Promise<boolean>;
+  /** Null when there is no such alert. */
+  acknowledgeAlert(id: string, body: AcknowledgeBody): Promise<AlertReceipt | null>;
+  /** False when there is no such alert. */
+  withdrawAlert(id: string): Promise<boolean>;
+  /** Ids of the newest alerts; none for a token that may not read. */
+  alertIds(): Promise<string[]>;
   listWatches(query: Query): Promise<PageView<WatchView>>;
   listEvents(query: Query): Promise<PageView<EventView>>;
   /** One connection to the event stream, from after `lastId` on, or from now on. */
@@ -119,6 +136,16 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
         ...(purge === true && { purge: 'true' }),
       }),
     pollNow: ({ runId, source }) => call.trigger(`${watchPath(runId)}/poll`, { source }),
+    acknowledge: ({ runId, source }, body) =>
+      call.act(acknowledgePath(watchPath(runId)), watchOrReceipt, { body, query: { source } }),
+    withdraw: ({ runId, source }) => call.remove(acknowledgePath(watchPath(runId)), { source }),
+    acknowledgeAlert: (id, body) =>
+      call.act(acknowledgePath(alertPath(id)), alertReceipt, { body }),
+    withdrawAlert: (id) => call.remove(acknowledgePath(alertPath(id)), {}),
+    async alertIds() {
+      const page = await call.findAllowed('/v1/alerts', alertReceipts, { limit: PAGE_SIZE });
+      return page?.data.map(({ id }) => id) ?? [];
+    },
     listWatches: (query) => call.page('/v1/watches', query, watchSchema),
     listEvents: (query) => call.page('/v1/events', query, eventOfAnyType),
     openEvents: (query, lastId) => call.stream('/v1/events/stream', query, lastId),
@@ -128,7 +155,7 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
       call.act(
         `${deliveryPath(id)}/redeliver`,
         redelivered,
-        to === undefined ? undefined : { endpoint: to },
+        to === undefined ? {} : { body: { endpoint: to } },
       ),
     redeliverRange: (range) =>
       call.post('/v1/deliveries/redeliver', range, redeliverCount, { once: true }),
@@ -156,6 +183,14 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
 
 function deliveryPath(id: string): string {
   return `/v1/deliveries/${encodeURIComponent(id)}`;
+}
+
+function alertPath(id: string): string {
+  return `/v1/alerts/${encodeURIComponent(id)}`;
+}
+
+function acknowledgePath(of: string): string {
+  return `${of}/acknowledge`;
 }
 
 function endpointPath(name: string, action: string): string {
@@ -196,8 +231,12 @@ class Caller {
   }
 
   /** Does something with what the path names; null when there is no such thing. */
-  async act<Schema extends z.ZodType>(path: string, schema: Schema, body?: unknown) {
-    const answer = await this.#send('POST', path, { body }, 404);
+  async act<Schema extends z.ZodType>(
+    path: string,
+    schema: Schema,
+    given: { body?: unknown; query?: Query } = {},
+  ) {
+    const answer = await this.#send('POST', path, given, 404);
     return answer === MISSING ? null : this.#checked(answer, schema);
   }
 

@@ -17,7 +17,13 @@ import type { lookupAnswer } from '../http/schemas/lookup.ts';
 import type { workflowPollingSchema } from '../http/schemas/polling.ts';
 import type { sourceSchema } from '../http/schemas/source.ts';
 import type { timelineSchema } from '../http/schemas/timeline.ts';
-import type { batchResults, watchRequest, watchSchema } from '../http/schemas/watch.ts';
+import type { acknowledgeRequest } from '../http/schemas/acknowledgement.ts';
+import type {
+  batchResults,
+  watchOrReceipt,
+  watchRequest,
+  watchSchema,
+} from '../http/schemas/watch.ts';
 
 /*
  * Requests and answers of the API. An answer of a newer daemon may hold more fields, and words that
@@ -27,6 +33,8 @@ import type { batchResults, watchRequest, watchSchema } from '../http/schemas/wa
 export type WatchBody = z.input<typeof watchRequest>;
 export type WatchView = z.output<typeof watchSchema>;
 export type TimelineView = z.output<typeof timelineSchema>;
+export type AcknowledgeBody = z.input<typeof acknowledgeRequest>;
+export type AcknowledgedView = z.output<typeof watchOrReceipt>;
 export type BatchView = z.output<typeof batchResults>;
 export type EventView = z.output<typeof eventOfAnyType>;
 export type DeliveryView = z.output<typeof deliverySchema>;

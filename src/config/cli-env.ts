@@ -1,3 +1,4 @@
+import { userInfo } from 'node:os';
 import { RunwatchError } from '../core/errors.ts';
 import { NOXUS_URL } from './hosts.ts';
 import { proxyFor } from './proxy.ts';
@@ -15,6 +16,8 @@ export interface CliEnv {
   /** True where the output is kept (`CI`), or the terminal cannot be drawn on (`TERM=dumb`). */
   isDumb: boolean;
   noxusBaseUrl: string;
+  /** The user at the terminal, also behind sudo. */
+  user: string;
   /** The proxy of the environment for a URL, if any. */
   proxyFor(url: string): string | undefined;
   /** Bearer token of the daemon's API; undefined where none is set. Throws `config_invalid`. */
@@ -34,10 +37,20 @@ export function readCliEnv(env: Env = process.env): CliEnv {
     isDumb: env['TERM'] === 'dumb' || !['', '0', 'false'].includes(env['CI']?.trim() ?? ''),
     noxusBaseUrl: present(env['NOXUS_BACKEND_URL']) ?? NOXUS_URL,
     proxyFor: (url) => proxyFor(url, (name) => present(env[name]))?.proxy,
+    user: present(env['SUDO_USER']) ?? present(env['USER']) ?? userOfProcess(),
     apiToken: () => secret(env, 'RUNWATCH_API_TOKEN'),
     noxusApiKey: () => secret(env, 'NOXUS_API_KEY'),
     webhookSecret: () => secret(env, 'RUNWATCH_WEBHOOK_SECRET'),
   };
+}
+
+/** A process in a container may belong to a user that has no name. */
+function userOfProcess(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return 'unknown';
+  }
 }
 
 /** A daemon that listens on every address is reached by the loopback one. */

@@ -1,0 +1,106 @@
+import type { DaemonClient } from '../../client/client.ts';
+import type { AcknowledgeBody } from '../../client/types.ts';
+import type { CliContext } from '../context.ts';
+import { EXIT, usageError } from '../exit.ts';
+import { untilText } from '../options.ts';
+import { plain } from '../render/text.ts';
+import { writeJson } from '../report.ts';
+import { readRunId, resolveAlert, resolveRun } from '../resolve.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+
+interface AckFlags extends DaemonFlags {
+  source?: string;
+  by?: string;
+  comment?: string;
+  until?: string;
+  undo?: boolean;
+  json?: boolean;
+}
+
+export function addAckVerb(host: VerbHost): void {
+  daemonCommand(host, 'ack <alert-or-run-id...>', 'write')
+    .description('say that you have taken alerts or runs in hand')
+    .option('--by <name>', 'the user that has (default: you)')
+    .option('--comment <text>', 'what others should know')
+    .option('--until <time>', 'remind again then: a time, or a duration from now', untilText)
+    .option('--source <name>', 'the source that the runs belong to')
+    .option('--undo', 'take it back')
+    .option('--json', "print the API's answers")
+    .addHelpText('after', HELP)
+    .action((ids: string[], flags: AckFlags) => host.run((context) => ack(context, ids, flags)));
+}
+
+const HELP = `
+Nothing reminds of it or escalates until its state changes. Alerts are named by their ids (alr_...), runs
+by their ids or URLs. Exits 1 when there is no such alert or run.
+
+Examples:
+  runwatch ack alr_4n2k9x --comment "provider is down" --until 2h
+  runwatch ack 6f1c9a52 --by ana
+  runwatch ack 6f1c9a52 --undo`;
+
+async function ack(context: CliContext, given: string[], flags: AckFlags): Promise<number> {
+  if (flags.undo === true && (flags.by ?? flags.comment ?? flags.until) !== undefined) {
+    throw usageError('--undo takes no --by, --comment or --until');
+  }
+  const client = connect(context, flags);
+  const body = bodyOf(flags, context);
+  const targets = given.map((text) => targetOf(text, client, { context, flags }));
+  const { stdout, stderr } = context.io;
+  const answers: unknown[] = [];
+  let missing = 0;
+  for (const target of targets) {
+    const id = await target.resolve();
+    const answer = flags.undo === true ? await target.withdraw(id) : await target.take(id, body);
+    if (answer === null || answer === false) {
+      missing += 1;
+      stderr.write(`${stderr.colors.red('error:')} there is no ${target.kind} ${plain(id)}\n`);
+      continue;
+    }
+    answers.push(answer === true ? { id, acknowledged: null } : answer);
+    if (flags.json === true) continue;
+    const done = flags.undo === true ? 'no longer acknowledged' : 'acknowledged';
+    stdout.write(`${done} ${target.kind} ${plain(id)}\n`);
+  }
+  if (flags.json === true) writeJson(stdout, { results: answers });
+  return missing > 0 ? EXIT.failure : EXIT.ok;
+}
+
+function bodyOf({ by, comment, until }: AckFlags, { env }: CliContext): AcknowledgeBody {
+  return {
+    by: by ?? env.user,
+    ...(comment !== undefined && { comment }),
+    ...(until !== undefined && { until }),
+  };
+}
+
+/** An alert or a run that is acknowledged. Answers are null or false where there is none. */
+interface Target {
+  kind: 'alert' | 'run';
+  resolve(): Promise<string>;
+  take(id: string, body: AcknowledgeBody): Promise<unknown>;
+  withdraw(id: string): Promise<boolean>;
+}
+
+function targetOf(
+  text: string,
+  client: DaemonClient,
+  { context, flags: { source } }: { context: CliContext; flags: AckFlags },
+): Target {
+  const resolver = { client, context };
+  if (/^\s*alr_/.test(text)) {
+    return {
+      kind: 'alert',
+      resolve: () => resolveAlert(text, resolver),
+      take: (id, body) => client.acknowledgeAlert(id, body),
+      withdraw: (id) => client.withdrawAlert(id),
+    };
+  }
+  const runId = readRunId(text);
+  return {
+    kind: 'run',
+    resolve: () => resolveRun(runId, resolver),
+    take: (id, body) => client.acknowledge({ runId: id, source }, body),
+    withdraw: (id) => client.withdraw({ runId: id, source }),
+  };
+}
