@@ -78,6 +78,7 @@ const NAMED: Readonly<Record<string, NameKind>> = {
 const LISTED: Readonly<Record<string, readonly string[]>> = {
   'list --state': WATCH_STATES,
   'deliveries --state': DELIVERY_STATES,
+  'redeliver --state': DELIVERY_STATES,
   '--status': KNOWN_STATUSES,
   '--type': EVENT_TYPES,
   '--event': EVENT_TYPES,

@@ -46,24 +46,22 @@ async function ack(context: CliContext, given: string[], flags: AckFlags): Promi
   const client = connect(context, flags);
   const body = bodyOf(flags, context);
   const targets = given.map((text) => targetOf(text, client, { context, flags }));
+  const isUndo = flags.undo === true;
   const { stdout, stderr } = context.io;
   const answers: unknown[] = [];
-  let missing = 0;
   for (const target of targets) {
     const id = await target.resolve();
-    const answer = flags.undo === true ? await target.withdraw(id) : await target.take(id, body);
-    if (answer === null || answer === false) {
-      missing += 1;
+    const answer = isUndo ? await target.withdraw(id) : await target.take(id, body);
+    if (answer === null) {
       stderr.write(`${stderr.colors.red('error:')} there is no ${target.kind} ${plain(id)}\n`);
       continue;
     }
-    answers.push(answer === true ? { id, acknowledged: null } : answer);
+    answers.push(answer);
     if (flags.json === true) continue;
-    const done = flags.undo === true ? 'no longer acknowledged' : 'acknowledged';
-    stdout.write(`${done} ${target.kind} ${plain(id)}\n`);
+    stdout.write(`${isUndo ? 'no longer ' : ''}acknowledged ${target.kind} ${plain(id)}\n`);
   }
   if (flags.json === true) writeJson(stdout, { results: answers });
-  return missing > 0 ? EXIT.failure : EXIT.ok;
+  return answers.length < targets.length ? EXIT.failure : EXIT.ok;
 }
 
 function bodyOf({ by, comment, until }: AckFlags, { env }: CliContext): AcknowledgeBody {
@@ -74,12 +72,12 @@ function bodyOf({ by, comment, until }: AckFlags, { env }: CliContext): Acknowle
   };
 }
 
-/** An alert or a run that is acknowledged. Answers are null or false where there is none. */
+/** An alert or a run that is acknowledged. Answers are null where there is none. */
 interface Target {
   kind: 'alert' | 'run';
   resolve(): Promise<string>;
   take(id: string, body: AcknowledgeBody): Promise<unknown>;
-  withdraw(id: string): Promise<boolean>;
+  withdraw(id: string): Promise<unknown>;
 }
 
 function targetOf(
@@ -93,7 +91,8 @@ function targetOf(
       kind: 'alert',
       resolve: () => resolveAlert(text, resolver),
       take: (id, body) => client.acknowledgeAlert(id, body),
-      withdraw: (id) => client.withdrawAlert(id),
+      withdraw: async (id) =>
+        (await client.withdrawAlert(id)) ? { id, acknowledged: null } : null,
     };
   }
   const runId = readRunId(text);
@@ -101,6 +100,7 @@ function targetOf(
     kind: 'run',
     resolve: () => resolveRun(runId, resolver),
     take: (id, body) => client.acknowledge({ runId: id, source }, body),
-    withdraw: (id) => client.withdraw({ runId: id, source }),
+    withdraw: async (id) =>
+      (await client.withdraw({ runId: id, source })) ? { run_id: id, acknowledged: null } : null,
   };
 }

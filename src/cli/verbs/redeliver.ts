@@ -1,5 +1,4 @@
 import { createInterface } from 'node:readline';
-import { Option } from 'commander';
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import type { DaemonClient } from '../../client/client.ts';
 import type { RangeBody } from '../../client/types.ts';
@@ -13,13 +12,13 @@ import {
 } from '../verb.ts';
 import type { CliContext } from '../context.ts';
 import { EXIT, usageError } from '../exit.ts';
-import { moment, type Moment } from '../options.ts';
+import { deliveryStates, moment, type Moment } from '../options.ts';
 import { count, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 
 interface RedeliverFlags extends DaemonFlags {
   endpoint?: string;
-  state?: RangeBody['state'];
+  state?: string;
   since?: Moment;
   until?: Moment;
   to?: string;
@@ -31,7 +30,11 @@ export function addRedeliverVerb(host: VerbHost): void {
   daemonCommand(host, 'redeliver [id...]', 'write')
     .description('deliver again what is dead or was skipped, or is named')
     .option('--endpoint <name>', 'to one endpoint, or to one webhook by its URL')
-    .addOption(new Option('--state <state>', 'in one state').choices(DELIVERY_STATES))
+    .option(
+      '--state <state>',
+      `in this state; several by comma: ${DELIVERY_STATES.join(', ')}`,
+      deliveryStates,
+    )
     .option('--since <time>', 'created at this time or later, or this long ago', moment)
     .option('--until <time>', 'created before this time', moment)
     .option('--to <name>', 'send it to this endpoint instead (needs the scope admin, too)')
