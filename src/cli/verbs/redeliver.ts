@@ -80,11 +80,18 @@ function rangeOf({ endpoint, state, since, until, to }: RedeliverFlags, now: num
   }
   return {
     ...(endpoint !== undefined && { endpoint }),
-    ...(state !== undefined && { state }),
+    ...(state !== undefined && { state: statesOf(state) }),
     ...(from !== undefined && { since: new Date(from).toISOString() }),
     ...(upTo !== undefined && { until: new Date(upTo).toISOString() }),
     ...(to !== undefined && { to }),
   };
+}
+
+/** One state alone goes as it is, which older daemons take as well. */
+function statesOf(text: string): NonNullable<RangeBody['state']> {
+  const states = DELIVERY_STATES.filter((state) => text.split(',').includes(state));
+  const [first] = states;
+  return states.length === 1 && first !== undefined ? first : states;
 }
 
 async function redeliverRange(
