@@ -6,10 +6,13 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { withLock } from './bootstrap/lock.mjs';
 import { arePackagesCurrent, markPackagesCurrent } from './bootstrap/packages.mjs';
+import { ensureBrowser, isBrowserCovered } from './bootstrap/chromium.mjs';
 import { ensureRedisServer, isRedisCovered } from './bootstrap/redis-server.mjs';
 import { BootstrapError, run, say } from './bootstrap/shell.mjs';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
+/** `--tests` also gets what only the tests need. */
+const needsBrowser = process.argv.includes('--tests');
 const OLDEST_NODE = [20, 19];
 
 function requireNode() {
@@ -59,11 +62,13 @@ function newest(path) {
 
 async function bootstrap() {
   requireNode();
-  if (arePackagesCurrent(ROOT) && isBuilt() && isRedisCovered()) return;
+  const hasBrowser = !needsBrowser || isBrowserCovered();
+  if (arePackagesCurrent(ROOT) && isBuilt() && isRedisCovered() && hasBrowser) return;
   await withLock(ROOT, () => {
     ensurePackages();
     ensureBuild();
     ensureRedisServer();
+    if (needsBrowser) ensureBrowser();
   });
 }
 

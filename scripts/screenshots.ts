@@ -79,7 +79,7 @@ async function take(
     height,
     theme,
   });
-  await page.waitForFunction('document.querySelector(".loading") === null');
+  await waitFor(async () => (await page.locator('.loading').count()) === 0);
   await page.waitForTimeout(900);
   await page.screenshot({ path });
   console.log(path);

@@ -43,7 +43,7 @@ function install() {
   const manager = MANAGERS.find(({ command }) => findOnPath(command) !== null);
   if (manager === undefined) throw missing('redis-server', 'there is no apt, apk, dnf or brew');
   const [first] = manager.packages;
-  const prefix = manager.asUser ? [] : asRoot(first);
+  const prefix = manager.asUser ? [] : rootPrefix((why) => missing(first, why));
   for (const name of manager.packages) {
     say(`installing the package ${name} (${manager.command})`);
     const [command, ...args] = [...prefix, 'sh', '-c', manager.script(name)];
@@ -72,11 +72,11 @@ function aptScript(name) {
   `;
 }
 
-/** What to put before a command so that it runs as root. */
-function asRoot(packageName) {
+/** What to put before a command so that it runs as root; `refusal` makes the error where it cannot. */
+export function rootPrefix(refusal) {
   if (process.getuid?.() === 0) return [];
-  if (findOnPath('sudo') === null) throw missing(packageName, 'this user is not root');
-  if (run('sudo', ['-n', 'true']) !== 0) throw missing(packageName, 'sudo asks for a password');
+  if (findOnPath('sudo') === null) throw refusal('this user is not root');
+  if (run('sudo', ['-n', 'true']) !== 0) throw refusal('sudo asks for a password');
   return ['sudo', '-n'];
 }
 

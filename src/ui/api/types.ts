@@ -6,6 +6,7 @@ import type {
   EventView,
   RotatedView,
   SourceView,
+  TimelineView,
   WatchView,
 } from '../../client/types.ts';
 
@@ -19,13 +20,7 @@ interface Acknowledged {
   until?: string | null;
 }
 
-/** Fields that a daemon of an earlier version does not give. */
-export type Watch = WatchView & {
-  workflow_name?: string | null;
-  run_url?: string | null;
-  changed_at?: string | null;
-  acknowledged?: Acknowledged | null;
-};
+export type Watch = WatchView;
 
 export type DeliveryDetail = DeliveryDetailView;
 
@@ -63,27 +58,12 @@ export interface AttentionPage {
   counts: Record<string, number>;
 }
 
-export interface Poll {
-  at: string;
-  kind: string;
-  outcome: string;
-  duration_ms: number | null;
-  lag_ms: number | null;
-}
-
-/** What is drawn of a run. Lists are in order of time. */
-export interface Timeline {
-  states: TimelineState[];
-  polls: Poll[];
-  events: EventView[];
-  deliveries: DeliveryDetail[];
-}
-
-export interface TimelineState {
-  at: string;
-  status: string;
-  progress?: number | null;
-}
+/** What is drawn of a run. */
+export type Timeline = TimelineView;
+export type TimelineState = TimelineView['states'][number];
+export type TimelineEvent = TimelineView['events'][number];
+export type TimelineDelivery = TimelineView['deliveries'][number];
+export type Poll = TimelineView['polls'][number];
 
 export interface Workflow {
   source: string;

@@ -12,9 +12,11 @@ interface NewsOptions<Item> {
   patch: (item: Item, event: EventView) => Item;
   /** True where the user holds rows by a selection. */
   isHeld: boolean;
+  /** How many there are by now; no event tells of what was only registered. */
+  total?: number | null | undefined;
 }
 
-interface News {
+export interface News {
   /** How many new rows wait to be shown. */
   count: number;
   show: () => void;
@@ -36,6 +38,7 @@ export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): New
   const [turn, setTurn] = useState(0);
   const { keyOf, keyOfItem, isWanted, patch } = options;
   const isHeld = () => pointer.current || options.isHeld || window.scrollY > 80;
+  const unseen = Math.max(0, (options.total ?? 0) - (list.total ?? Infinity));
   const show = () => {
     setWaiting(new Set());
     setStale(false);
@@ -55,7 +58,7 @@ export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): New
     }
   });
   useEffect(() => {
-    if (waiting.size === 0 && !isStale) return;
+    if (waiting.size === 0 && !isStale && unseen === 0) return;
     const timer = window.setTimeout(
       () => {
         if (!isHeld()) show();
@@ -64,9 +67,9 @@ export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): New
       turn === 0 ? 400 : RELOAD_MS,
     );
     return () => window.clearTimeout(timer);
-  }, [waiting, isStale, turn]);
+  }, [waiting, isStale, unseen, turn]);
   return {
-    count: waiting.size,
+    count: Math.max(waiting.size, unseen),
     show,
     hold: (held) => (pointer.current = held),
   };

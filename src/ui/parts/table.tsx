@@ -51,7 +51,6 @@ export function Table<Item>(props: TableProps<Item>) {
     if (to >= items.length - MARGIN_ROWS) onEnd?.();
   }, [to, items.length]);
   useEffect(() => onHold?.(marked !== null), [marked !== null]);
-  const width = columns.length + (selection === undefined ? 0 : 1);
   return (
     <table
       class="rows"
@@ -71,7 +70,7 @@ export function Table<Item>(props: TableProps<Item>) {
         </tr>
       </thead>
       <tbody ref={body}>
-        <Spacer rows={from} width={width} />
+        <Spacer rows={from} />
         {items.slice(from, to).map((item, index) => (
           <Row
             key={keyOf(item)}
@@ -81,17 +80,17 @@ export function Table<Item>(props: TableProps<Item>) {
             isMarked={keyOf(item) === marked}
           />
         ))}
-        <Spacer rows={items.length - to} width={width} />
+        <Spacer rows={items.length - to} />
       </tbody>
     </table>
   );
 }
 
-function Spacer({ rows, width }: { rows: number; width: number }) {
+function Spacer({ rows }: { rows: number }) {
   if (rows <= 0) return null;
   return (
     <tr aria-hidden="true" class="spacer">
-      <td colSpan={width} style={{ height: `${rows * ROW_PX}px` }} />
+      <td style={{ height: `${rows * ROW_PX}px` }} />
     </tr>
   );
 }

@@ -160,7 +160,7 @@ function Facts({ alert }: { alert: Alert }) {
 function RunRows({ runs, source }: { runs: readonly AlertRun[]; source: string }) {
   if (runs.length === 0) return null;
   return (
-    <div class="scroll-x" tabIndex={0} role="region" aria-label="Runs">
+    <div class="scroll-x" tabIndex={0} role="group" aria-label="Runs">
       <table class="plain">
         <thead>
           <tr>

@@ -8,6 +8,7 @@ import { Chips, type Chip } from '../parts/chips.tsx';
 import { eventText, plural } from '../parts/format.ts';
 import { useList } from '../parts/list.ts';
 import { useNews } from '../parts/news.ts';
+import { NewsButton } from '../parts/news-button.tsx';
 import { Range } from '../parts/range.tsx';
 import { Glyph, Status } from '../parts/status.tsx';
 import { Table, type Column } from '../parts/table.tsx';
@@ -35,7 +36,7 @@ const COLUMNS: readonly Column<DeliveryView>[] = [
   },
   {
     name: 'Endpoint',
-    className: 'col-workflow',
+    className: 'col-endpoint',
     render: ({ endpoint }) => (
       <span class="cut" title={endpoint}>
         {endpoint}
@@ -65,7 +66,7 @@ const COLUMNS: readonly Column<DeliveryView>[] = [
   },
   { name: 'Created', className: 'col-ago right', render: ({ created_at: at }) => <Ago at={at} /> },
   {
-    name: 'Next attempt',
+    name: 'Next try',
     className: 'col-next right mid',
     render: ({ next_attempt_at: at }) => <Ago at={at} />,
   },
@@ -99,7 +100,7 @@ export function Deliveries() {
   const news = useNews(list, {
     keyOf: ({ id }) => id,
     keyOfItem: ({ event_id: id }) => id,
-    isWanted: () => !query.has('until'),
+    isWanted: ({ type }) => !query.has('until') && !/^run\.(progress|started|resumed)$/.test(type),
     patch: (item) => item,
     isHeld: false,
   });
@@ -120,11 +121,7 @@ export function Deliveries() {
       </Header>
       {!isKiosk.value && <Filters />}
       <Trouble error={list.error} what="deliveries" retry={list.reload} />
-      {news.count > 0 && (
-        <button type="button" class="news" onClick={news.show}>
-          {plural(news.count, 'new event')}
-        </button>
-      )}
+      <NewsButton news={news} noun="new event" />
       {!list.isRead && <Loading />}
       {list.isRead && list.error === null && !hasRows && <NoDeliveries />}
       {hasRows && (

@@ -127,8 +127,10 @@ function Board({ lanes, from, to }: { lanes: readonly Lane[]; from: number; to: 
       <div class="lane-row lane-scale" aria-hidden="true">
         <span />
         <span class="scale">
-          {['60 min ago', '45', '30', '15', 'now'].map((text) => (
-            <span key={text}>{text}</span>
+          {['60 min ago', '45', '30', '15', 'now'].map((text, at) => (
+            <span key={text} style={{ left: `${at * 25}%` }}>
+              {text}
+            </span>
           ))}
         </span>
       </div>

@@ -49,7 +49,7 @@ export function Strip() {
       </Figure>
       <Figure
         name="Oldest in the outbox"
-        href={href('/deliveries', { state: 'pending' })}
+        href={href('/deliveries', { state: 'pending,parked' })}
         tone={ageTone(outbox)}
       >
         {outboxText(outbox)}
@@ -82,8 +82,9 @@ async function loadOutbox(signal: AbortSignal): Promise<Outbox> {
   const waiting = data.reduce((sum, { counts }) => sum + counts.pending + counts.parked, 0);
   const told = data.flatMap(({ oldest_pending_at: at }) => (at == null ? [] : [at])).sort();
   if (waiting === 0 || told.length > 0) return { waiting, oldestAt: told[0] ?? null };
-  const pending = await api.deliveries({ state: 'pending', limit: 200 }, signal);
-  return { waiting, oldestAt: pending.data.at(-1)?.created_at ?? null };
+  const page = await api.deliveries({ state: 'pending,parked', limit: 200 }, signal);
+  const last = page.next_cursor === null ? page.data.at(-1) : undefined;
+  return { waiting, oldestAt: last?.created_at ?? null };
 }
 
 function outboxText(outbox: Outbox | null): string {

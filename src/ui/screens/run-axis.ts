@@ -1,4 +1,4 @@
-import type { DeliveryDetail, Timeline, TimelineState, Watch } from '../api/types.ts';
+import type { Timeline, TimelineDelivery, TimelineState, Watch } from '../api/types.ts';
 
 /** A range of time, ms since the epoch. */
 export interface Span {
@@ -17,11 +17,10 @@ const FINAL = /^(completed|failed|stopped)$/;
 /** The states of a run, each with its end: the next one's beginning, or now. */
 export function segmentsOf(states: readonly TimelineState[], now: number): Segment[] {
   const segments: Segment[] = [];
-  for (const [index, { at, status, progress = null }] of states.entries()) {
-    const next = states[index + 1];
+  for (const { at, until, status, progress } of states) {
     const from = Date.parse(at);
     const last = segments.at(-1);
-    const to = next === undefined ? (FINAL.test(status) ? from : now) : Date.parse(next.at);
+    const to = until === null ? (FINAL.test(status) ? from : now) : Date.parse(until);
     if (last !== undefined && last.status === status) {
       last.to = to;
       last.progress = progress ?? last.progress;
@@ -34,7 +33,7 @@ export function segmentsOf(states: readonly TimelineState[], now: number): Segme
 
 /** The progress over time, as points. */
 export function progressOf(states: readonly TimelineState[]): { at: number; progress: number }[] {
-  return states.flatMap(({ at, progress = null }) =>
+  return states.flatMap(({ at, progress }) =>
     progress === null ? [] : [{ at: Date.parse(at), progress }],
   );
 }
@@ -56,7 +55,7 @@ export function wholeSpan(watch: Watch, timeline: Timeline, now: number): Span {
   return { from: from - room, to: to + room };
 }
 
-function timesOf({ created_at: created, delivered_at: delivered, attempts }: DeliveryDetail) {
+function timesOf({ created_at: created, delivered_at: delivered, attempts }: TimelineDelivery) {
   return [created, delivered ?? created].concat(attempts.map(({ at }) => at));
 }
 

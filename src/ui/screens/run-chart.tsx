@@ -1,5 +1,11 @@
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
-import type { DeliveryDetail, EventView, Poll, Timeline, TimelineState } from '../api/types.ts';
+import type {
+  Poll,
+  Timeline,
+  TimelineDelivery,
+  TimelineEvent,
+  TimelineState,
+} from '../api/types.ts';
 import { clockText, eventText, lengthText, middleCut, statusText } from '../parts/format.ts';
 import { settings } from '../parts/settings.ts';
 import { glyphPath, toneOf } from '../parts/status.tsx';
@@ -84,8 +90,8 @@ function topsOf(receivers: number, gap: number) {
   };
 }
 
-function byReceiver(deliveries: readonly DeliveryDetail[]): [string, DeliveryDetail[]][] {
-  const groups = new Map<string, DeliveryDetail[]>();
+function byReceiver(deliveries: readonly TimelineDelivery[]): [string, TimelineDelivery[]][] {
+  const groups = new Map<string, TimelineDelivery[]>();
   for (const delivery of deliveries) {
     const group = groups.get(delivery.endpoint);
     if (group === undefined) groups.set(delivery.endpoint, [delivery]);
@@ -210,9 +216,6 @@ function States({
   );
 }
 
-/** Why a poll said nothing of the run. */
-const GOOD = /^(run|unchanged|changed|ok|hint|confirmed|answered)/;
-
 function Polls({
   scale: { x, span },
   top,
@@ -229,15 +232,15 @@ function Polls({
         const start = Date.parse(at);
         if (start < span.from || start > span.to) return null;
         const left = x(start);
-        const wide = Math.max(2, x(start + (took ?? 0)) - left);
-        const late = lag === null ? 0 : left - x(start - lag);
-        const name = GOOD.test(outcome) ? 'poll' : 'poll bad';
+        const wide = Math.max(2, x(start + took) - left);
+        const late = left - x(start - lag);
+        const name = outcome === 'run' ? 'poll' : 'poll bad';
         return (
           <g key={`${at} ${index}`} class={name}>
             <title>
               {kind} poll, {statusText(outcome)}
-              {took === null ? '' : `, took ${lengthText(took)}`}
-              {lag === null ? '' : `, ${lengthText(lag)} after it was due`}
+              {`, took ${lengthText(took)}`}
+              {`, ${lengthText(lag)} after it was due`}
             </title>
             {late > 1 && (
               <rect class="lag" x={left - late} y={middle - 2} width={late} height={4} />
@@ -245,7 +248,7 @@ function Polls({
             {kind === 'single' && <rect x={left} y={middle - 7} width={wide} height={14} rx={1} />}
             {kind === 'list' && <path d={`M${left} ${middle - 6}l5 6-5 6-5-6Z`} class="hollow" />}
             {kind === 'stream' && <circle cx={left} cy={middle} r={4} class="hollow" />}
-            {!GOOD.test(outcome) && (
+            {outcome !== 'run' && (
               <path d={`M${left - 3} ${middle - 12}l6 6m0-6l-6 6`} class="cross" />
             )}
           </g>
@@ -266,7 +269,7 @@ function Events({
   events,
   chosen,
   onChoose,
-}: Choosing & { scale: Scale; top: number; events: readonly EventView[] }) {
+}: Choosing & { scale: Scale; top: number; events: readonly TimelineEvent[] }) {
   const shown = events.filter(({ data }) => isIn(span, data.detected_at));
   const named = shown.filter(({ type }) => type !== 'run.progress');
   return (
@@ -301,14 +304,17 @@ function isIn({ from, to }: Span, at: string): boolean {
 }
 
 interface Placed {
-  event: EventView;
+  event: TimelineEvent;
   left: number;
   /** On which side of the mark its name has room. */
   label: 'after' | 'before' | 'none';
 }
 
 /** Gives names to the marks that have room for one. */
-function placed(events: readonly EventView[], { x, width }: Pick<Scale, 'x' | 'width'>): Placed[] {
+function placed(
+  events: readonly TimelineEvent[],
+  { x, width }: Pick<Scale, 'x' | 'width'>,
+): Placed[] {
   let free = -Infinity;
   const lefts = events.map(({ data }) => x(Date.parse(data.detected_at)));
   return events.map((event, at) => {
@@ -379,7 +385,7 @@ function Deliveries({
   chosen,
   onChoose,
   now,
-}: Choosing & { scale: Scale; top: number; deliveries: readonly DeliveryDetail[]; now: number }) {
+}: Choosing & { scale: Scale; top: number; deliveries: readonly TimelineDelivery[]; now: number }) {
   const middle = top + 15;
   const clip = (at: number) => x(Math.max(span.from, Math.min(span.to, at)));
   return (

@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import type { DeliveryDetail, Timeline } from '../api/types.ts';
+import type { Timeline, TimelineDelivery } from '../api/types.ts';
 import { href } from '../app/router.ts';
 import { eventText, lengthText, statusText } from '../parts/format.ts';
 import { Glyph, Status } from '../parts/status.tsx';
@@ -86,7 +86,7 @@ export function RunTables({ timeline }: { timeline: Timeline }) {
   );
 }
 
-function DeliveryRows({ delivery }: { delivery: DeliveryDetail }) {
+function DeliveryRows({ delivery }: { delivery: TimelineDelivery }) {
   const { id, endpoint, event_type: type, state, created_at: created, attempts } = delivery;
   return (
     <>
@@ -136,7 +136,7 @@ function Fold({
       <summary>
         {title} <span class="num faint">{count}</span>
       </summary>
-      <div class="scroll-x" tabIndex={0} role="region" aria-label={title}>
+      <div class="scroll-x" tabIndex={0} role="group" aria-label={title}>
         <table class="plain">
           <thead>
             <tr>

@@ -12,7 +12,7 @@ import { wholeSpan, zoomed, type Span } from './run-axis.ts';
 
 /** The course of a run on one time axis, how late its events were told, and the same as tables. */
 export function RunTimeline({ story, reload }: { story: RunStory; reload: () => void }) {
-  const { watch, timeline, isWhole } = story;
+  const { watch, timeline } = story;
   const { query } = address.value;
   const chosen = query.get('event');
   const isActive = watch.state === 'active';
@@ -32,9 +32,9 @@ export function RunTimeline({ story, reload }: { story: RunStory; reload: () => 
           chosen={chosen}
           onChoose={choose}
         />
-        {!isWhole && (
+        {timeline.truncated && (
           <p class="faint after">
-            This daemon's version keeps no polls of a run: that lane stays empty.
+            There are more events or deliveries than are drawn: these are the newest.
           </p>
         )}
         <Legend />
@@ -115,13 +115,13 @@ function Legend() {
         <svg viewBox="0 0 12 12" width="12" height="12" aria-hidden="true">
           <circle cx="6" cy="6" r="4" class="hollow" />
         </svg>
-        event stream
+        poll after a hint of the event stream
       </li>
       <li>
         <svg viewBox="0 0 12 12" width="12" height="12" aria-hidden="true">
           <path d="M3 3l6 6m0-6l-6 6" class="cross" />
         </svg>
-        no answer, or throttled
+        no answer about the run
       </li>
     </ul>
   );

@@ -9,8 +9,10 @@ import { Header, Loading, Trouble } from '../parts/basics.tsx';
 import { plural } from '../parts/format.ts';
 import { useList, type List } from '../parts/list.ts';
 import { useNews } from '../parts/news.ts';
+import { NewsButton } from '../parts/news-button.tsx';
 import { Table } from '../parts/table.tsx';
 import { useSelection } from '../parts/selection.ts';
+import { useLoaded } from '../parts/use.ts';
 import { learnNames } from '../parts/workflows.ts';
 import { BulkActions } from './runs-bulk.tsx';
 import { RUN_COLUMNS } from './runs-columns.tsx';
@@ -51,6 +53,11 @@ export function Runs() {
     () => list.items.filter((watch) => matchesText(watch, text)),
     [list.items, text],
   );
+  const head = useLoaded(
+    `total ${JSON.stringify(asked)}`,
+    (signal) => api.watches({ ...asked, limit: 1 }, signal),
+    { everyMs: 5_000 },
+  );
   const selection = useSelection(items, keyOfRun);
   const news = useNews(list, {
     keyOf: ({ data }) => keyOfRun({ run_id: data.run_id, source: data.watch.source }),
@@ -58,6 +65,7 @@ export function Runs() {
     isWanted: (event) => matches(event, query),
     patch: patched,
     isHeld: selection.keys.size > 0,
+    total: head.value?.total,
   });
   return (
     <>
@@ -65,11 +73,7 @@ export function Runs() {
       {!isKiosk.value && <Filters />}
       {may.write.value && <BulkActions list={list} selection={selection} query={asked} />}
       <Trouble error={list.error} what="runs" retry={list.reload} />
-      {news.count > 0 && (
-        <button type="button" class="news" onClick={news.show}>
-          {plural(news.count, 'new run')}
-        </button>
-      )}
+      <NewsButton news={news} noun="new run" />
       {!list.isRead && <Loading />}
       {list.isRead && list.error === null && items.length === 0 && !list.hasMore && <NoRuns />}
       {(items.length > 0 || list.hasMore) && (

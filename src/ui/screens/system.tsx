@@ -150,7 +150,7 @@ function Processes() {
   return (
     <Section title="Processes">
       <Trouble error={error} what="processes" retry={reload} />
-      <div class="scroll-x" tabIndex={0} role="region" aria-label="Processes">
+      <div class="scroll-x" tabIndex={0} role="group" aria-label="Processes">
         <table class="plain">
           <thead>
             <tr>

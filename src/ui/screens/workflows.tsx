@@ -103,7 +103,7 @@ function Rows({
 }) {
   const most = Math.max(1e-9, ...rows.map(({ failureRate }) => failureRate ?? 0));
   return (
-    <div class="scroll-x" tabIndex={0} role="region" aria-label="Workflows">
+    <div class="scroll-x" tabIndex={0} role="group" aria-label="Workflows">
       <table class="plain workflows">
         <thead>
           <tr>

@@ -1,0 +1,201 @@
+import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, test } from '@jest/globals';
+import type { Browser, Page } from 'playwright-core';
+import { launchBrowser, openPage, type WatchedPage } from '../support/browser.ts';
+import { openStage, WORKFLOWS, type Stage } from '../support/dashboard-stage.ts';
+
+let stage: Stage;
+let browser: Browser;
+let watched: WatchedPage;
+let page: Page;
+
+beforeAll(async () => {
+  [stage, browser] = await Promise.all([openStage(), launchBrowser()]);
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await stage?.close();
+});
+
+beforeEach(async () => {
+  watched = await openPage(browser, { url: `${stage.url}/` });
+  ({ page } = watched);
+  await page.getByText('Live', { exact: true }).waitFor();
+});
+
+afterEach(() => watched.context.close());
+
+const running = {
+  workflow_id: WORKFLOWS.invoices,
+  age_ms: 60_000,
+  steps: [{ after_ms: 100, status: 'running', progress: 20 }],
+};
+
+const row = (id: string) => page.locator(`tr[data-key="default/${id}"]`);
+
+async function open(path: string): Promise<void> {
+  await page.goto(`${stage.url}${path}`);
+  await page.getByText('Live', { exact: true }).waitFor();
+}
+
+describe('live updates', () => {
+  test('a store without a watch teaches the command that watches a run', async () => {
+    await page.goto(`${stage.url}/runs`);
+    await page.getByText('npx runwatch watch <run-id>').waitFor();
+  });
+
+  test('a change of a run shows in its row, which stays where it is', async () => {
+    const id = await stage.run(running);
+    await open('/runs');
+    await row(id).getByText('running').waitFor();
+    stage.noxus.setStatus(id, 'failed', 70);
+    await row(id).getByText('failed').waitFor();
+  });
+
+  test('new runs wait behind a button while the pointer is on the list', async () => {
+    const first = await stage.run(running);
+    await open('/runs?status=running');
+    await row(first).getByText('running').hover();
+    const second = await stage.run(running);
+    await page.getByRole('button', { name: '1 new run' }).click();
+    await row(second).waitFor();
+  });
+
+  test('paused updates are counted, and shown once they go on', async () => {
+    const id = await stage.run(running);
+    await open('/runs');
+    await row(id).getByText('running').waitFor();
+    await page.keyboard.press('.');
+    await page.getByText('Paused', { exact: true }).waitFor();
+    stage.noxus.setStatus(id, 'completed', 100);
+    await page.locator('.live', { hasText: /[1-9]\d* new/ }).waitFor();
+    expect(await row(id).getByText('running').count()).toBe(1);
+    await page.keyboard.press('.');
+    await row(id).getByText('completed').waitFor();
+  });
+
+  test('after a restart of the daemon the dashboard reconnects and shows what was missed', async () => {
+    const id = await stage.run(running);
+    await open('/runs');
+    await row(id).getByText('running').waitFor();
+    const restarted = stage.restart();
+    await page.getByText(/Reconnecting/).waitFor();
+    stage.noxus.setStatus(id, 'stopped', 30);
+    await restarted;
+    await page.getByText('Live', { exact: true }).waitFor();
+    await row(id).getByText('stopped').waitFor();
+  });
+});
+
+describe('keys', () => {
+  test.each([
+    ['n', 'Now'],
+    ['r', 'Runs'],
+    ['d', 'Deliveries'],
+    ['e', 'Endpoints'],
+    ['a', 'Alerts'],
+    ['w', 'Workflows'],
+    ['s', 'System'],
+  ])('the keys g %s go to %s', async (key, title) => {
+    await open('/runs?status=failed');
+    await page.keyboard.press('g');
+    await page.keyboard.press(key);
+    await page.getByRole('heading', { level: 1, name: title }).waitFor();
+  });
+
+  test('j, k, x, a, Enter and Escape work on the rows of a list', async () => {
+    const older = await stage.run(running);
+    const newer = await stage.run(running);
+    await open('/runs?status=running');
+    await row(newer).waitFor();
+    const keys = await page
+      .locator('tr[data-key]')
+      .evaluateAll((rows) => rows.map((one) => (one as HTMLElement).dataset['key']));
+    const marked = () => page.locator('tr.marked').getAttribute('data-key');
+    expect(keys).toContain(`default/${older}`);
+    await page.keyboard.press('j');
+    await page.keyboard.press('j');
+    expect(await marked()).toBe(keys[1]);
+    await page.keyboard.press('k');
+    expect(await marked()).toBe(keys[0]);
+    await page.keyboard.press('x');
+    await page.getByText('1 selected run').waitFor();
+    await page.keyboard.press('a');
+    await page.getByRole('dialog', { name: /Acknowledge run/ }).waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Time axis' }).waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('heading', { level: 1, name: 'Runs' }).waitFor();
+  });
+
+  test('/ goes to the filter, Escape out of it, and ? lists the keys', async () => {
+    await open('/runs');
+    await page.getByLabel('Filter').waitFor();
+    await page.keyboard.press('/');
+    expect(await page.evaluate(() => document.activeElement?.getAttribute('aria-label'))).toBe(
+      'Filter',
+    );
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('?');
+    await page.getByRole('dialog', { name: 'Keys' }).getByText('acknowledge').waitFor();
+  });
+
+  test('the palette opens a run by the beginning of its id', async () => {
+    const id = await stage.run(running);
+    await page.keyboard.press('Control+k');
+    await page.getByRole('combobox').fill(id.slice(0, 10));
+    await page.getByRole('option', { name: id }).waitFor();
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Time axis' }).waitFor();
+    expect(page.url()).toContain(id);
+  });
+});
+
+describe('actions', () => {
+  test('a run is acknowledged in the name that the user gives', async () => {
+    const id = await stage.run({
+      ...running,
+      steps: [{ after_ms: 1, status: 'awaiting_human_feedback' }],
+    });
+    await open(`/runs/default/${id}`);
+    await page.getByRole('button', { name: 'Acknowledge' }).click();
+    await page.getByLabel('Your name').fill('Ana');
+    await page.getByLabel('Comment').fill('asked finance');
+    await page.getByRole('dialog').getByRole('button', { name: 'Acknowledge' }).click();
+    await page.getByText(/Acknowledged by/).waitFor();
+    const { body } = await stage.daemon.api(`/v1/watches/${id}`);
+    expect(body.acknowledged).toMatchObject({ by: 'Ana', comment: 'asked finance' });
+  });
+
+  test('an endpoint is tested, paused and resumed', async () => {
+    await open('/endpoints');
+    const card = page.getByRole('region', { name: 'ops' });
+    await card.getByRole('button', { name: 'Test' }).click();
+    await page.getByText(/ops took the test/).waitFor();
+    await card.getByRole('button', { name: 'Pause' }).click();
+    await card.getByText('paused', { exact: true }).waitFor();
+    await card.getByRole('button', { name: 'Resume' }).click();
+    await card.getByText('active', { exact: true }).waitFor();
+  });
+
+  test('selected runs are unwatched after a preview of them', async () => {
+    const id = await stage.run(running);
+    await open('/runs?status=running');
+    await row(id).getByRole('checkbox').check();
+    await page.getByRole('button', { name: 'Unwatch' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Unwatch 1 run?' });
+    await dialog.getByText(id).waitFor();
+    await dialog.getByRole('button', { name: 'Unwatch' }).click();
+    await page.getByText('Stopped watching 1 run.').waitFor();
+    const { body } = await stage.daemon.api(`/v1/watches/${id}`);
+    expect(body.state).toBe('cancelled');
+  });
+
+  test('kiosk shows no control', async () => {
+    await open('/?kiosk');
+    expect(await page.getByRole('navigation').count()).toBe(0);
+    expect(await page.getByRole('button').count()).toBe(0);
+  });
+});

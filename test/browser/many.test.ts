@@ -1,0 +1,56 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import type { Browser } from 'playwright-core';
+import { launchBrowser, openPage } from '../support/browser.ts';
+import { openStage, type Stage } from '../support/dashboard-stage.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const RUNS = 10_000;
+
+let stage: Stage;
+let browser: Browser;
+
+beforeAll(async () => {
+  const idle = {
+    base_url: 'http://127.0.0.1:9',
+    api_key: 'none',
+    rate_limit: { requests: 1, per: '10s' },
+  };
+  [stage, browser] = await Promise.all([
+    openStage({ config: { sources: { default: idle } } }),
+    launchBrowser(),
+  ]);
+  for (let from = 0; from < RUNS; from += 1_000) {
+    const watches = Array.from({ length: 1_000 }, (_, at) => ({ run_id: `run-${from + at}` }));
+    const { status } = await stage.daemon.api('/v1/watches/batch', { watches });
+    expect(status).toBe(200);
+  }
+}, 60_000);
+
+afterAll(async () => {
+  await browser?.close();
+  await stage?.close();
+});
+
+test('ten thousand watches scroll to the last, with few rows drawn at a time', async () => {
+  const { page, context, errors } = await openPage(browser, {
+    url: `${stage.url}/runs?order=registered`,
+  });
+  await page.locator('tr[data-key]').first().waitFor();
+  await page
+    .getByText(/10,000 runs/)
+    .first()
+    .waitFor();
+  const last = page.locator('tr[data-key="default/run-0"]');
+  await waitFor(
+    async () => {
+      await page.evaluate(() => window.scrollTo(0, document.body.scrollHeight));
+      expect(await page.locator('tr[data-key]').count()).toBeLessThan(120);
+      return (await last.count()) === 1;
+    },
+    { timeoutMs: 25_000, describe: 'the row of the first run' },
+  );
+  await page.evaluate(() => window.scrollTo(0, document.body.scrollHeight / 2));
+  await page.locator('tr[data-key]').first().waitFor();
+  expect(errors).toEqual([]);
+  await context.close();
+}, 40_000);

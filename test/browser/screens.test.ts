@@ -1,0 +1,179 @@
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Browser, Page } from 'playwright-core';
+import { launchBrowser, openPage, type WatchedPage } from '../support/browser.ts';
+import { openStage, WORKFLOWS, type Stage } from '../support/dashboard-stage.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+let stage: Stage;
+let browser: Browser;
+let failed: string;
+let axeSource: string;
+
+beforeAll(async () => {
+  [stage, browser] = await Promise.all([openStage(), launchBrowser()]);
+  axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+  const ended = (status: string, progress: number) => ({
+    workflow_id: WORKFLOWS.invoices,
+    age_ms: 600_000,
+    steps: [
+      { after_ms: 1_000, status: 'running', progress: 0 },
+      { after_ms: 90_000, status, progress },
+    ],
+  });
+  failed = await stage.run(ended('failed', 60), { metadata: { team: 'finance' } });
+  await stage.run(ended('completed', 100));
+  await stage.run(ended('awaiting_human_feedback', 40));
+  await waitFor(async () => {
+    const { body } = await stage.daemon.api('/v1/deliveries?endpoint=flaky');
+    return body.data.some((one: { attempt_count: number }) => one.attempt_count > 0);
+  });
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await stage?.close();
+});
+
+async function withPage(
+  path: string,
+  work: (page: Page, watched: WatchedPage) => Promise<void>,
+  options: { width?: number; theme?: 'light' | 'dark'; script?: string } = {},
+): Promise<void> {
+  const watched = await openPage(browser, { url: `${stage.url}${path}`, ...options });
+  try {
+    await work(watched.page, watched);
+  } finally {
+    await watched.context.close();
+  }
+}
+
+async function violations(page: Page): Promise<string[]> {
+  return page.evaluate(async () => {
+    const { axe } = globalThis as any;
+    const { violations: found } = await axe.run();
+    return found.map(({ id, nodes }: any) => `${id}: ${nodes[0].html.slice(0, 160)}`);
+  });
+}
+
+const SCREENS: readonly (readonly [string, () => string, string | RegExp])[] = [
+  ['Now', () => '/', 'invoices'],
+  ['Runs', () => '/runs', 'completed'],
+  ['Run', () => `/runs/default/${failed}`, 'How late each event was told'],
+  ['Deliveries', () => '/deliveries', 'awaiting feedback'],
+  ['Endpoints', () => '/endpoints', 'flaky'],
+  ['Alerts', () => '/alerts', 'Silences'],
+  ['Workflows', () => '/workflows?since=24h', /Detection delay|No run of any workflow/],
+  ['System', () => '/system', 'poll workers'],
+];
+
+describe.each(SCREENS)('the screen %s', (_name, path, words) => {
+  test.each(['light', 'dark'] as const)(
+    'dashboard screen has no violation of accessibility, no error and no foreign request (%s)',
+    async (theme) => {
+      await withPage(
+        path(),
+        async (page, { errors, foreign }) => {
+          await page.getByText(words).first().waitFor();
+          await waitFor(async () => (await page.locator('.loading').count()) === 0);
+          expect(await violations(page)).toEqual([]);
+          expect(errors).toEqual([]);
+          expect(foreign).toEqual([]);
+        },
+        { theme, script: axeSource },
+      );
+    },
+  );
+
+  test('dashboard screen fits a width of 360 px', async () => {
+    await withPage(
+      path(),
+      async (page) => {
+        await page.getByText(words).first().waitFor({ state: 'attached' });
+        const wide = await page.evaluate(() => {
+          const { clientWidth, scrollWidth } = document.documentElement;
+          if (scrollWidth <= clientWidth) return [];
+          return [...document.querySelectorAll('main *')]
+            .filter((one) => one.getBoundingClientRect().right > clientWidth + 1)
+            .map((one) => one.outerHTML.slice(0, 120));
+        });
+        expect(wide).toEqual([]);
+      },
+      { width: 360 },
+    );
+  });
+});
+
+describe('a run', () => {
+  test('time axis of a run shows its states, events and deliveries, and its tables say the same', async () => {
+    await withPage(`/runs/default/${failed}`, async (page) => {
+      await page.locator('.chart').waitFor();
+      for (const lane of ['State', 'Polls', 'Events', '→ ops', '→ flaky']) {
+        await page.locator('.chart text', { hasText: lane }).first().waitFor();
+      }
+      await page.getByText('Deliveries and attempts').first().waitFor();
+      await page
+        .getByRole('group', { name: 'Deliveries and attempts' })
+        .getByText('flaky')
+        .waitFor();
+    });
+  });
+
+  test('choosing an event of a run puts it into the address and says how late it was told', async () => {
+    await withPage(`/runs/default/${failed}`, async (page) => {
+      await page.locator('.delay-name', { hasText: 'failed' }).first().click();
+      await page
+        .getByText(/knew of it .+ later|has not been told/)
+        .first()
+        .waitFor();
+      expect(page.url()).toContain('event=evt_failed');
+      await page.reload();
+      await page
+        .getByText(/knew of it .+ later|has not been told/)
+        .first()
+        .waitFor();
+    });
+  });
+
+  test('a run that is not watched says how to watch it', async () => {
+    await withPage('/runs/default/no-such-run', async (page) => {
+      await page.getByText('npx runwatch watch no-such-run').waitFor();
+    });
+  });
+});
+
+describe('lists', () => {
+  test('a chip filters the runs, its address holds the filter, and Back takes it away', async () => {
+    await withPage('/runs', async (page) => {
+      await page.getByText('3 runs').waitFor();
+      await page.getByRole('link', { name: /^Failed/ }).click();
+      await page.getByText('1 run', { exact: true }).waitFor();
+      expect(page.url()).toContain('status=failed');
+      await page.goBack();
+      await page.getByText('3 runs').waitFor();
+    });
+  });
+
+  test('metadata typed into the filter narrows the runs', async () => {
+    await withPage('/runs', async (page) => {
+      await page.getByLabel('Filter').fill('team=finance');
+      await page.getByText('1 run', { exact: true }).waitFor();
+      await page.locator(`tr[data-key="default/${failed}"]`).waitFor();
+    });
+  });
+
+  test('nothing that matches says how many there are in all', async () => {
+    await withPage('/runs?status=stopped&since=1h', async (page) => {
+      await page.getByText(/None of 3 runs of the last 1h is stopped/).waitFor();
+    });
+  });
+
+  test('an unanswered delivery shows its attempts, the error and a retry', async () => {
+    await withPage('/deliveries?endpoint=flaky', async (page) => {
+      await page.locator('tbody a').first().click();
+      await page.getByText('answered 500').first().waitFor();
+      await page.getByRole('button', { name: 'Retry now' }).waitFor();
+    });
+  });
+});

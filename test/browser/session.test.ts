@@ -1,0 +1,130 @@
+import { createServer, request, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Browser } from 'playwright-core';
+import { launchBrowser, openPage } from '../support/browser.ts';
+import { openStage, type Stage } from '../support/dashboard-stage.ts';
+
+const TOKEN = 'a-token-that-may-do-everything';
+const READER = 'a-token-that-may-only-read';
+
+let stage: Stage;
+let browser: Browser;
+let proxy: Server;
+let proxied: string;
+
+beforeAll(async () => {
+  const tokens = [{ name: 'wall', token: READER, scopes: ['read'] }];
+  [stage, browser] = await Promise.all([
+    openStage({
+      env: { RUNWATCH_API_TOKEN: TOKEN },
+      config: { auth: { tokens }, server: { public_url: 'http://localhost/tools/runwatch' } },
+    }),
+    launchBrowser(),
+  ]);
+  await stage.run({ age_ms: 60_000, steps: [{ after_ms: 1, status: 'failed', progress: 5 }] });
+  proxy = createServer((asked, answer) => {
+    // As nginx does with a location that ends in a slash.
+    const path = asked.url?.replace(/^\/tools\/runwatch\//, '/') ?? '/';
+    if (path === asked.url) return void answer.writeHead(404).end();
+    const passed = request(`${stage.url}${path}`, { method: asked.method, headers: asked.headers });
+    passed.on('response', (given) => {
+      answer.writeHead(given.statusCode ?? 502, given.headers);
+      given.pipe(answer);
+    });
+    passed.on('error', () => answer.destroy());
+    answer.on('close', () => passed.destroy());
+    asked.pipe(passed);
+  });
+  await new Promise<void>((resolve) => {
+    proxy.listen(0, '127.0.0.1', resolve);
+  });
+  proxied = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}/tools/runwatch`;
+});
+
+afterAll(async () => {
+  await browser?.close();
+  proxy?.closeAllConnections();
+  proxy?.close();
+  await stage?.close();
+});
+
+describe('sign-in', () => {
+  test('a token is asked for once and is in no storage, cookie or address', async () => {
+    const { page, context, foreign } = await openPage(browser, { url: `${stage.url}/runs` });
+    await page.getByLabel('Token').fill('not-a-token-of-this-server');
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByText('The daemon does not know this token.').waitFor();
+    await page.getByLabel('Token').fill(TOKEN);
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.locator('tr[data-key]').first().waitFor();
+    await page.reload();
+    await page.locator('tr[data-key]').first().waitFor();
+
+    const [cookie] = await context.cookies();
+    expect(cookie).toMatchObject({ httpOnly: true, sameSite: 'Strict', path: '/' });
+    expect(JSON.stringify(await context.storageState())).not.toContain(TOKEN);
+    expect(foreign).toEqual([]);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByLabel('Token').waitFor();
+    await context.close();
+  });
+
+  test('a token that may only read sees no action', async () => {
+    const { page, context } = await openPage(browser, { url: `${stage.url}/endpoints` });
+    await page.getByLabel('Token').fill(READER);
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByRole('heading', { name: 'flaky' }).waitFor();
+    expect(await page.getByRole('button', { name: /Test|Pause$|Rotate/ }).count()).toBe(1);
+    await page.goto(`${stage.url}/runs`);
+    await page.locator('tr[data-key]').first().click();
+    await page.getByRole('heading', { name: 'Time axis' }).waitFor();
+    expect(await page.getByRole('button', { name: /Acknowledge|Poll now|Unwatch/ }).count()).toBe(
+      0,
+    );
+    await context.close();
+  });
+
+  test("a change with a session's cookie and without its check is refused", async () => {
+    const signedIn = await fetch(`${stage.url}/session`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ token: TOKEN, path: '/' }),
+    });
+    const cookie = signedIn.headers.get('set-cookie')?.split(';')[0] ?? '';
+    const { csrf } = (await signedIn.json()) as { csrf: string };
+    const pause = (headers: Record<string, string>) =>
+      fetch(`${stage.url}/v1/endpoints/ops/resume`, {
+        method: 'POST',
+        headers: { cookie, ...headers },
+      });
+    expect((await pause({})).status).toBe(403);
+    expect((await pause({ 'x-runwatch-csrf': 'wrong' })).status).toBe(403);
+    expect((await pause({ 'x-runwatch-csrf': csrf })).status).toBe(200);
+  });
+});
+
+describe('below a path of a proxy', () => {
+  test('the dashboard, its assets, links and session work below the path of a proxy', async () => {
+    const url = `${proxied}/runs?since=1h`;
+    const { page, context, errors } = await openPage(browser, { url });
+    await page.getByLabel('Token').fill(TOKEN);
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.locator('tr[data-key]').first().click();
+    await page.getByRole('heading', { name: 'Time axis' }).waitFor();
+    expect(page.url()).toMatch(new RegExp(`^${proxied}/runs/default/`));
+    await page.reload();
+    await page.getByRole('heading', { name: 'Time axis' }).waitFor();
+    const [cookie] = await context.cookies();
+    expect(cookie?.path).toBe('/tools/runwatch/');
+    expect(errors).toEqual([]);
+    await context.close();
+  });
+
+  test('a proxy that leaves its path on reaches the same', async () => {
+    const answer = await fetch(`${stage.url}/tools/runwatch/runs/default/x`);
+    expect(answer.status).toBe(200);
+    expect(await answer.text()).toContain('<base href="../../"');
+    expect(answer.headers.get('content-security-policy')).not.toContain('unsafe');
+  });
+});
