@@ -10,6 +10,9 @@ const WORKFLOW = '0b9e6f74-25c1-4d0e-8a5b-7c3f1d2e9a60';
 /** Ends that single polls confirm beforehand: more than a list needs to earn its word. */
 const EARNING = 30;
 
+/** From one of them to the next, ms: a confirming poll each is within the rate limit. */
+const EARNING_MS = 400;
+
 const BATCH = 500;
 const PATIENCE_MS = 120_000;
 
@@ -30,13 +33,14 @@ export async function playBurst(runs: number): Promise<BurstResult> {
     const redis = await startRedis(context);
     const simulator = await startSimulator();
     context.onEnd(() => simulator.close());
-    const ids = await prepare(context, { redis, simulator, runs });
+    const { ids, earning } = await prepare(context, { redis, simulator, runs });
     const daemon = await startDaemon(context, {
       config: configOf(redis, simulator, 10),
       profileDir: null,
     });
     // By then the plan of so few requests has replaced the one of many.
     await delay(15_000);
+    await earn(daemon, simulator, earning);
     for (const [at, id] of ids.entries()) {
       simulator.setStatus(id, 'failed');
       if (at % Math.ceil(runs / 10) === 0) await delay(100);
@@ -63,11 +67,8 @@ interface Stage {
   runs: number;
 }
 
-/** A daemon with requests enough reads all runs, and sees some of them to their ends. */
-async function prepare(
-  context: BenchContext,
-  { redis, simulator, runs }: Stage,
-): Promise<string[]> {
+/** A daemon with requests enough reads all runs once. */
+async function prepare(context: BenchContext, { redis, simulator, runs }: Stage) {
   const steps = [{ after_ms: 0, status: 'running' }];
   const add = () => simulator.add({ workflow_id: WORKFLOW, age_ms: 600_000, steps }).id;
   const ids = Array.from({ length: runs }, add);
@@ -79,16 +80,19 @@ async function prepare(
   const all = [...ids, ...earning];
   for (let at = 0; at < all.length; at += BATCH) await daemon.register(all.slice(at, at + BATCH));
   await until(() => all.every((id) => simulator.requests.run(id).count > 0));
-  await delay(5_000);
+  await daemon.end();
+  return { ids, earning };
+}
+
+/** Runs that end one by one, as the list shows and single polls confirm. */
+async function earn(daemon: BenchDaemon, simulator: Simulator, earning: readonly string[]) {
   for (const id of earning) {
     simulator.setStatus(id, 'completed');
-    await delay(50);
+    await delay(EARNING_MS);
   }
-  await seen(daemon, 'run.completed', EARNING);
+  await until(async () => (await daemon.events('run.completed')).length >= EARNING);
   // Their confirmations are counted with the next reads of the page.
   await delay(5_000);
-  await daemon.end();
-  return ids;
 }
 
 function configOf(redis: BenchRedis, simulator: Simulator, requests: number) {
@@ -104,10 +108,6 @@ function configOf(redis: BenchRedis, simulator: Simulator, requests: number) {
     polling: { hints: 'off' },
     endpoints: { log: { type: 'log' } },
   };
-}
-
-async function seen(daemon: BenchDaemon, type: string, count: number): Promise<void> {
-  await until(async () => (await daemon.events(type)).length >= count);
 }
 
 async function until(holds: () => boolean | Promise<boolean>): Promise<void> {

@@ -270,7 +270,7 @@ async function contradicted(
   const workflowId = run?.workflow_id ?? null;
   log.warn({ source, run_id: runId, workflow_id: workflowId }, 'batch.contradicted');
   metrics.contradicted(source);
-  await feeds.get(source)?.lists.contradicted(workflowId);
+  await feeds.get(source)?.lists.contradicted();
 }
 
 function repairer({ watches, log }: PollerDependencies, sources: Source[]): () => Promise<void> {

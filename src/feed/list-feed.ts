@@ -92,12 +92,10 @@ export class ListFeed {
   }
 
   /** A single poll contradicts an end that was reported by a list. */
-  async contradicted(workflowId: string | null): Promise<void> {
+  async contradicted(): Promise<void> {
     const { store, source, now } = this.deps;
     this.burstAt = -Infinity;
-    for (const list of new Set([workflowId, null])) {
-      await store.loseWord({ source, workflowId: list }, now());
-    }
+    await store.loseWord(source, now());
   }
 
   /** Reads a page, and lets single polls follow what it says. */

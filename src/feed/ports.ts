@@ -69,6 +69,8 @@ export interface PageRecord {
   trust: ListTrust | null;
   /** When a single poll last checked the list; 0 for never. */
   checkedAt: number;
+  /** When the page was read last; null for never. */
+  readAt: number | null;
   word: ListWord;
 }
 
@@ -88,12 +90,12 @@ export interface FeedStore {
   plan(source: string): Promise<StoredPlan | null>;
   read(source: string): Promise<FeedRecord>;
   putPlan(source: string, plan: StoredPlan, forgotten: readonly PageName[]): Promise<void>;
-  pageRecord(list: RunList, runIds: readonly string[]): Promise<PageRecord>;
+  pageRecord(list: RunList, page: number, runIds: readonly string[]): Promise<PageRecord>;
   /** Hints about runs that no single poll has judged. */
   hints(source: string, runIds: readonly string[]): Promise<(ListHint | null)[]>;
   putPage(list: RunList, trace: PageTrace): Promise<void>;
   /** A single poll has contradicted a list. @param at milliseconds since the epoch */
-  loseWord(list: RunList, at: number): Promise<void>;
+  loseWord(source: string, at: number): Promise<void>;
   putTrust(list: RunList, trust: ListTrust): Promise<void>;
   putSize(list: RunList, size: number): Promise<void>;
   /** Active watches of a source with their next polls, a chunk at a time. */

@@ -21,7 +21,7 @@ import {
   type FallbackReason,
 } from '../core/feed/trust.ts';
 import type { Watch } from '../core/watch/watch.ts';
-import { isOutcome } from '../core/feed/word.ts';
+import { isEndConfirmed, isOutcome } from '../core/feed/word.ts';
 import { grantedPauseMs } from '../core/source/throttle.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
 import type { ListFeedDependencies } from './list-feed.ts';
@@ -116,6 +116,7 @@ async function takeIn(
   const { list, plan, startedAt } = read;
   const record = await deps.store.pageRecord(
     list,
+    read.page,
     page.runs.map(({ id }) => id),
   );
   // Another list may have been read in time; what this one had to say of that is past.
@@ -171,7 +172,7 @@ function watchesOn(
 }
 
 /** What single polls since say of the hints that the list gave before. */
-function judgeHints(runs: readonly ListedRun[], { hints, watches }: PageRecord) {
+function judgeHints(runs: readonly ListedRun[], { hints, watches, readAt }: PageRecord) {
   const verdict = {
     /** Ends and waits that a single poll has confirmed. */
     confirmed: 0,
@@ -179,9 +180,12 @@ function judgeHints(runs: readonly ListedRun[], { hints, watches }: PageRecord) 
     open: new Set<string>(),
     disagrees: null as string | null,
   };
-  for (const [at, { id }] of runs.entries()) {
+  for (const [at, { id, status }] of runs.entries()) {
     const [hint, stored] = [hints[at] ?? null, watches[at] ?? null];
-    if (hint === null) continue;
+    if (hint === null) {
+      verdict.confirmed += Number(isEndConfirmed(stored, status, readAt));
+      continue;
+    }
     const found = stored === null ? 'moot' : judgeHint(hint, stored.watch);
     if (found === 'confirmed' && isOutcome(hint.listed.status)) verdict.confirmed += 1;
     if (found === 'open') verdict.open.add(id);
@@ -314,7 +318,7 @@ async function slowDown(
 ): Promise<number | null> {
   const untilAt = deps.now() + grantedPauseMs(trouble.retryAfterMs);
   const { message } = trouble;
-  const { trust } = await deps.store.pageRecord(read.list, []);
+  const { trust } = await deps.store.pageRecord(read.list, read.page, []);
   const next = throttled(trust ?? NEW_TRUST);
   if (next === null) return fallBack(deps, read, { reason: 'throttled', message, from: untilAt });
   await deps.store.putTrust(read.list, next);
@@ -332,12 +336,12 @@ async function fallBack(
     from = deps.now(),
   }: { reason: FallbackReason; message: string; from?: number },
 ): Promise<null> {
-  const { trust } = await deps.store.pageRecord(read.list, []);
+  const { trust } = await deps.store.pageRecord(read.list, read.page, []);
   // Several pages of a list can fail at once: that is one failure.
   if ((trust?.since ?? 0) > from) return null;
   const next = givenUp(trust ?? NEW_TRUST, from);
   await deps.store.putTrust(read.list, next);
-  if (reason === 'disagrees') await deps.store.loseWord(read.list, deps.now());
+  if (reason === 'disagrees') await deps.store.loseWord(deps.source, deps.now());
   report(deps, read, { outcome: reason, message, nextAt: next.since });
   await deps.schedule.expedite([PLAN_MEMBER]);
   return null;

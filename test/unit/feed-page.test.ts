@@ -18,6 +18,7 @@ import {
   throttled,
 } from '../../src/core/feed/trust.ts';
 import type { ListedRun } from '../../src/core/feed/run-list.ts';
+import { isEndConfirmed } from '../../src/core/feed/word.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
@@ -195,4 +196,26 @@ test('the name of a page says its list and number', () => {
   ]) {
     expect(parsePageMember(pageMember(name))).toEqual(name);
   }
+});
+
+describe('an end that a single poll found before its list showed it', () => {
+  const run = snapshot({ status: 'failed', observed_at: iso(NOON) });
+  const ended = { watch: seen({ state: 'finished', run }) };
+
+  test('confirms the list where the page was read before the poll', () => {
+    expect(isEndConfirmed(ended, 'failed', NOON - 1)).toBe(true);
+  });
+
+  test('confirms the list once: not at the next read of the page', () => {
+    expect(isEndConfirmed(ended, 'failed', NOON + 1)).toBe(false);
+  });
+
+  test('confirms nothing where the list shows another status, or the page was never read', () => {
+    expect(isEndConfirmed(ended, 'stopped', NOON - 1)).toBe(false);
+    expect(isEndConfirmed(ended, 'failed', null)).toBe(false);
+  });
+
+  test('confirms nothing while the watch waits for its confirming poll', () => {
+    expect(isEndConfirmed({ watch: seen({ run }) }, 'failed', NOON - 1)).toBe(false);
+  });
 });

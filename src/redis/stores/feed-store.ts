@@ -45,6 +45,10 @@ interface ListRecord {
 
 const PLAN = 'plan';
 
+/** The word of a source's lists: they show the same records, and a plan may change between them. */
+const CONFIRMED = 'confirmed';
+const LOST = 'lost';
+
 /**
  * What the list feed keeps of a source's lists, in one hash of JSON. That is the plan, and of each
  * list its trust, page size, last check and where its pages lie. Hints stand in a hash of their
@@ -90,11 +94,11 @@ export class FeedStore {
   }
 
   /** What a page is taken in with: the watches of the runs on it, with their next polls. */
-  async pageRecord(list: RunList, runIds: readonly string[]) {
+  async pageRecord(list: RunList, page: number, runIds: readonly string[]) {
     const watchKeys = runIds.map((runId) => ({ source: list.source, runId }));
-    const about = ['trust', 'checked', 'confirmed', 'lost'].map((what) => field(what, list));
-    const [[trust = null, checked, confirmed, lost], watches, hints] = await Promise.all([
-      this.redis.hmget(this.keys.feed(list.source), ...about),
+    const about = ['trust', 'checked', `mark${page}`].map((what) => field(what, list));
+    const [[trust = null, checked, mark, confirmed, lost], watches, hints] = await Promise.all([
+      this.redis.hmget(this.keys.feed(list.source), ...about, CONFIRMED, LOST),
       this.watchesOf(watchKeys),
       this.hints(list.source, runIds),
     ]);
@@ -103,6 +107,7 @@ export class FeedStore {
       hints,
       trust: parsedTrust(trust),
       checkedAt: Number(checked ?? 0),
+      readAt: mark ? (JSON.parse(mark) as Mark).at : null,
       word: { confirmed: Number(confirmed ?? 0), lostAt: Number(lost ?? 0) },
     };
   }
@@ -133,7 +138,7 @@ export class FeedStore {
       ...(checkedAt !== null && { [field('checked', list)]: checkedAt }),
       ...(trust !== null && { [field('trust', list)]: JSON.stringify(trust) }),
     });
-    if (confirmed > 0) pipeline.hincrby(key, field('confirmed', list), confirmed);
+    if (confirmed > 0) pipeline.hincrby(key, CONFIRMED, confirmed);
     if (judged.length > 0) pipeline.hdel(hintsKey, ...judged);
     if (hints.length > 0) {
       const texts = hints.map(({ runId, hint }) => [runId, JSON.stringify(hint)]);
@@ -143,11 +148,8 @@ export class FeedStore {
   }
 
   /** A single poll has contradicted a list. @param at milliseconds since the epoch */
-  async loseWord(list: RunList, at: number): Promise<void> {
-    await this.redis.hset(this.keys.feed(list.source), {
-      [field('confirmed', list)]: 0,
-      [field('lost', list)]: at,
-    });
+  async loseWord(source: string, at: number): Promise<void> {
+    await this.redis.hset(this.keys.feed(source), { [CONFIRMED]: 0, [LOST]: at });
   }
 
   async putTrust(list: RunList, trust: ListTrust): Promise<void> {
