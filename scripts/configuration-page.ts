@@ -9,7 +9,16 @@ type Schema = z.core.$ZodType;
 const EXAMPLE = new URL('../config/runwatch.example.yaml', import.meta.url);
 
 /** Maps of the example whose keys are names that users choose. */
-const NAMED = new Set(['sources', 'workflows', 'endpoints', 'metadata', 'headers', 'mentions']);
+const NAMED = new Set([
+  'sources',
+  'workflows',
+  'endpoints',
+  'metadata',
+  'headers',
+  'mentions',
+  'annotations',
+  'time_intervals',
+]);
 
 /**
  * One row for each key: its path, its type, its default and what it means. Types and defaults are those

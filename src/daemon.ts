@@ -1,5 +1,6 @@
 import { redactConfig } from './config/redact.ts';
 import type { Config } from './config/schema.ts';
+import { createAlerting, type Alerting } from './daemon/alerting.ts';
 import { openCommon, type Common, type CommonOptions } from './daemon/common.ts';
 import { checkDataDirectory } from './daemon/data-directory.ts';
 import { createDeliverer, type Deliverer } from './daemon/deliverer.ts';
@@ -7,7 +8,7 @@ import { endpointFigures } from './daemon/endpoint-service.ts';
 import { allEndpoints, DEFAULT_RETRY_MS, PER_WATCH_TIMEOUT_MS } from './daemon/endpoints.ts';
 import { startFolding } from './daemon/folding.ts';
 import { startHeartbeat } from './daemon/heartbeat.ts';
-import { startJanitor, startMemoryNotes } from './daemon/janitor.ts';
+import { startAlertJanitor, startJanitor, startMemoryNotes } from './daemon/janitor.ts';
 import { openRedis } from './daemon/redis.ts';
 import { createLearning, type Learning, createPoller, type Poller } from './daemon/poller.ts';
 import { loadOwnSecrets, type OwnSecrets } from './daemon/secrets.ts';
@@ -15,7 +16,7 @@ import { createReload, type Reload, type Reloadable } from './daemon/reload.ts';
 import { createRoutes, type RoutesDependencies, type RouteTable } from './daemon/routes.ts';
 import { createSystemEvents, type SystemEvents } from './daemon/system-events.ts';
 import { createServices } from './daemon/services.ts';
-import { createDiscovery, type Discovery } from './daemon/source-feed.ts';
+import { createDiscovery, findSourcesInDoubt, type Discovery } from './daemon/source-feed.ts';
 import { sourceFigures } from './daemon/source-service.ts';
 import {
   createEgressGuard,
@@ -73,6 +74,7 @@ interface Parts {
   discovery: Discovery;
   deliverer: Deliverer;
   unconfigured: Unconfigured;
+  alerting: Alerting;
   tokens: Tokens;
   reload: Reload;
   services: Services;
@@ -106,11 +108,14 @@ function build(
   common.metrics.ofSources(() => sourceFigures(poller.sources, common.budgets));
   common.metrics.ofEndpoints(() => endpointFigures(common));
   const discovery = createDiscovery(common);
+  const sourcesInDoubt = () => findSourcesInDoubt({ ...common, poller });
+  const alerting = createAlerting({ ...common, dispatch, sourcesInDoubt });
   const unconfigured = createUnconfigured({ ...common, dispatch });
   const tokens = createTokens(config.auth.tokens);
-  const reload = openReload(options, { common, routes, poller, tokens });
+  const reload = openReload(options, { common, routes, poller, alerting, tokens });
   const services = createServices({
     ...common,
+    alerting,
     unconfigured,
     reload,
     connections,
@@ -131,6 +136,7 @@ function build(
     discovery,
     deliverer,
     unconfigured,
+    alerting,
     tokens,
     reload,
     services,
@@ -146,8 +152,9 @@ function openReload(
     common,
     routes,
     poller,
+    alerting,
     tokens,
-  }: Pick<Parts, 'common' | 'poller' | 'tokens'> & { routes: RouteTable },
+  }: Pick<Parts, 'common' | 'poller' | 'alerting' | 'tokens'> & { routes: RouteTable },
 ): Reload {
   const { endpoints, metrics, now } = common;
   const parts: Reloadable[] = [
@@ -164,6 +171,13 @@ function openReload(
     {
       settings: ['sources.*.api_key', 'sources.*.rate_limit'],
       prepare: (next) => () => poller.reconfigure(next.sources),
+    },
+    {
+      settings: ['rules', 'time_intervals', 'inhibit_rules'],
+      prepare: (next) => () => {
+        common.alertRules.replace(next);
+        alerting.restart();
+      },
     },
     {
       settings: ['auth.tokens'],
@@ -196,7 +210,12 @@ function openRoutes(
 }
 
 function openSystemEvents(common: Common, dispatch: Deliverer['dispatch']): SystemEvents {
-  return createSystemEvents({ ...common, store: common.stores.systemEventStore, dispatch });
+  return createSystemEvents({
+    ...common,
+    store: common.stores.systemEventStore,
+    entryOf: (event) => common.alertRules.entryOf(event),
+    dispatch,
+  });
 }
 
 function openSecrets(common: Common, { signingSecret, sealer }: OwnSecrets) {
@@ -261,27 +280,13 @@ async function serve(
 }
 
 function run(
-  { config, log, lifecycle }: DaemonOptions,
+  { config, lifecycle }: DaemonOptions,
   parts: Parts,
   connections: RedisConnections,
 ): void {
   const { common, systemEvents, learning, poller, deliverer, unconfigured } = parts;
-  const { watches, delivery } = config;
-  const { stores, processes, now } = common;
-  const janitor = startJanitor(stores.retention, {
-    retention: {
-      watchesMs: watches.retention,
-      deliveriesMs: delivery.retention,
-      deliveriesKept: delivery.keep,
-    },
-    now,
-    log,
-  });
-  lifecycle.onStop('janitor', () => janitor.stop());
-  const folding = startFolding(stores.history, { retentionMs: watches.retention, now, log });
-  lifecycle.onStop('folding', () => folding.stop());
-  const noting = startMemoryNotes(stores.memory, log);
-  lifecycle.onStop('memory', () => noting.stop());
+  const { processes } = common;
+  keepHouse(config, lifecycle, common);
   // Running work cannot end while Redis is away: other processes take it over.
   const mustForce = () => connections.state().kind !== 'ok';
   lifecycle.onStop('webhook connections', parts.closeAgents);
@@ -298,6 +303,8 @@ function run(
   lifecycle.onStop('deliverer', () => {
     return deliverer.stop({ force: mustForce(), elapsedMs: elapsedMs() });
   });
+  parts.alerting.start();
+  lifecycle.onStop('alerting', () => parts.alerting.stop({ force: mustForce() }));
   poller.start();
   lifecycle.onStop('poller', (withinMs) => poller.stop({ force: mustForce(), withinMs }));
   // After the workers: it may find that watches are missing from the schedule.
@@ -318,7 +325,32 @@ function run(
     common.storeGuard.check();
     poller.survey();
     deliverer.sweep();
+    parts.alerting.restart();
   });
+}
+
+/** Forgets, folds and notes in the background. */
+function keepHouse(
+  { watches, delivery }: Config,
+  lifecycle: Lifecycle,
+  { stores, now, log }: Common,
+): void {
+  const janitor = startJanitor(stores.retention, {
+    retention: {
+      watchesMs: watches.retention,
+      deliveriesMs: delivery.retention,
+      deliveriesKept: delivery.keep,
+    },
+    now,
+    log,
+  });
+  lifecycle.onStop('janitor', () => janitor.stop());
+  const alertJanitor = startAlertJanitor(stores, { retentionMs: watches.retention, now, log });
+  lifecycle.onStop('alert janitor', () => alertJanitor.stop());
+  const folding = startFolding(stores.history, { retentionMs: watches.retention, now, log });
+  lifecycle.onStop('folding', () => folding.stop());
+  const noting = startMemoryNotes(stores.memory, log);
+  lifecycle.onStop('memory', () => noting.stop());
 }
 
 function keepBeating(

@@ -1,6 +1,7 @@
 import { formatDuration } from '../core/duration.ts';
 import { isLoopback, isInClear, isLinkLocal } from './hosts.ts';
-import { type Finding, type Path, suggest } from './problems.ts';
+import { adviseOnRules, checkRules } from './check-rules.ts';
+import { unknownName, type Finding, type Path } from './problems.ts';
 import type { RedisConfig, Config, WebhookEndpointConfig } from './schema.ts';
 
 /** What only shows when settings are seen together. */
@@ -10,13 +11,14 @@ export function crossCheck(config: Config): Finding[] {
     ...checkTokens(config),
     ...checkEndpoints(config),
     ...checkRedis(config),
+    ...checkRules(config),
   ];
 }
 
 /** What keeps a daemon from starting, though commands may well use the configuration. */
 export function checkServing(config: Config): Finding[] {
   const { server, auth, sources } = config;
-  const findings: Finding[] = [...checkMatchedSources(config), ...checkTokenSources(config)];
+  const findings: Finding[] = checkMatchedSources(config);
   if (Object.keys(sources).length === 0) {
     const message = 'expected at least one source with an API key: set NOXUS_API_KEY';
     findings.push({ path: ['sources'], message });
@@ -95,27 +97,6 @@ function checkMatchedSources({ endpoints, sources }: Config): Finding[] {
   );
 }
 
-/** A source that is misspelt here would be out of the token's reach. */
-function checkTokenSources({ auth, sources }: Config): Finding[] {
-  const known = { what: 'source', names: Object.keys(sources) };
-  return auth.tokens.flatMap((token, index) =>
-    token.sources
-      .filter((source) => source !== '*')
-      .flatMap((source) => unknownName(['auth', 'tokens', index, 'sources'], source, known)),
-  );
-}
-
-function unknownName(
-  path: Path,
-  name: string,
-  { what, names }: { what: string; names: readonly string[] },
-): Finding[] {
-  if (names.includes(name)) return [];
-  const meant = suggest(name, names);
-  const hint = meant === null ? '' : ` (did you mean ${meant}?)`;
-  return [{ path, message: `no ${what} is named ${JSON.stringify(name)}${hint}` }];
-}
-
 /** What of these settings does not go together. */
 export function checkRedis({ redis: settings }: { redis: RedisConfig }): Finding[] {
   return [...checkWay(settings), ...checkSentinels(settings), ...checkRedisTls(settings)];
@@ -154,7 +135,7 @@ function redisFinding(key: keyof RedisConfig, message: string): Finding {
 
 /** What is valid and yet will not work, or not as safely as it could, each with its cure. */
 export function adviseOn(config: Config): Finding[] {
-  return [...unreachableEndpoints(config), ...secretsInClear(config)];
+  return [...unreachableEndpoints(config), ...secretsInClear(config), ...adviseOnRules(config)];
 }
 
 function unreachableEndpoints({ endpoints }: Config): Finding[] {

@@ -5,6 +5,7 @@ import { parseDuration } from '../core/duration.ts';
 import {
   isReservedHeader,
   EVENT_TYPES,
+  ALERT_EVENT_TYPES,
   SYSTEM_EVENT_TYPES,
   ALL_SYSTEM_EVENTS,
   isEndpointPattern,
@@ -19,7 +20,7 @@ import {
   webhookUrl,
 } from './fields.ts';
 
-const ALL_TYPES = [...EVENT_TYPES, ...SYSTEM_EVENT_TYPES];
+const ALL_TYPES = [...EVENT_TYPES, ...SYSTEM_EVENT_TYPES, ...ALERT_EVENT_TYPES];
 
 const EVENT_PATTERNS: readonly string[] = [
   ...ALL_TYPES,
@@ -134,7 +135,7 @@ const oneOf = z.preprocess(
 /**
  * Which watches' events an endpoint gets; the keys are those of `WatchMatch` in `core/event/event.ts`.
  */
-const when = z.strictObject({
+export const when = z.strictObject({
   workflow_id: oneOf.optional(),
   source: oneOf.optional(),
   metadata: z.record(z.string().min(1), oneOf).optional(),

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { URL_PLACEHOLDERS } from '../core/run/links.ts';
+import { isLocation } from '../core/alert/time-interval.ts';
 import { DURATION_HINT, parseDuration } from '../core/duration.ts';
 
 const KEY_BYTES = 32;
@@ -25,23 +26,34 @@ type Presentation = 'duration' | 'secret' | 'url' | 'webhook-url' | 'secret-url'
 /** Filled while the schema is built, read by everything that prints settings. */
 export const presentations = z.registry<{ as: Presentation }>();
 
-/** A duration string within bounds, as milliseconds behind the schema. */
+/** A duration string within bounds, as milliseconds behind the schema; absent, the fallback. */
 export function duration(fallback: string, { min, max }: { min: string; max: string }) {
+  const text = durationText.default(fallback);
+  return text.transform(withinBounds({ min, max })).register(presentations, { as: 'duration' });
+}
+
+/** The same without a fallback: absent, it is undefined. */
+export function optionalDuration(bounds: { min: string; max: string }) {
+  return durationText
+    .transform(withinBounds(bounds))
+    .register(presentations, { as: 'duration' })
+    .optional();
+}
+
+const durationText = z.string({
+  error: ({ input }) =>
+    typeof input === 'number' ? 'expected a duration such as 10s' : `expected ${DURATION_HINT}`,
+});
+
+function withinBounds({ min, max }: { min: string; max: string }) {
   const [least, most] = [parseDuration(min) ?? 0, parseDuration(max) ?? Infinity];
-  return z
-    .string({
-      error: ({ input }) =>
-        typeof input === 'number' ? 'expected a duration such as 10s' : `expected ${DURATION_HINT}`,
-    })
-    .default(fallback)
-    .transform((text, context) => {
-      const ms = parseDuration(text);
-      if (ms !== null && ms >= least && ms <= most) return ms;
-      const expected = ms === null ? DURATION_HINT : `a duration from ${min} to ${max}`;
-      context.addIssue({ code: 'custom', message: `expected ${expected}` });
-      return z.NEVER;
-    })
-    .register(presentations, { as: 'duration' });
+  return (text: string, context: z.core.$RefinementCtx<string>): number => {
+    const ms = parseDuration(text);
+    if (ms !== null && ms >= least && ms <= most) return ms;
+    const expected = ms === null ? DURATION_HINT : `a duration from ${min} to ${max}`;
+    context.addIssue({ code: 'custom', message: `expected ${expected}` });
+    return z.NEVER;
+  };
 }
 
 function readDigits(input: unknown): unknown {
@@ -110,6 +122,12 @@ const httpUrl = z
 export const proxyUrl = z
   .url({ protocol: /^https?$/, error: 'expected the http:// or https:// URL of a proxy' })
   .register(presentations, { as: 'url' });
+
+/** A time zone of the IANA database. */
+export const location = z
+  .string({ error: 'expected a time zone such as Europe/Lisbon' })
+  .refine(isLocation, 'expected a time zone such as Europe/Lisbon')
+  .default('UTC');
 
 export const serviceUrl = httpUrl.clone().register(presentations, { as: 'url' });
 

@@ -253,3 +253,15 @@ function kindOf(value: unknown): string {
   if (typeof value === 'number') return 'a number, which needs quotes to be text';
   return typeof value === 'string' ? 'text' : 'a map';
 }
+
+/** A finding for a name that is none of those known, with the nearest of them. */
+export function unknownName(
+  path: Path,
+  name: string,
+  { what, names }: { what: string; names: readonly string[] },
+): Finding[] {
+  if (names.includes(name)) return [];
+  const meant = suggest(name, names);
+  const hint = meant === null ? '' : ` (did you mean ${meant}?)`;
+  return [{ path, message: `no ${what} is named ${JSON.stringify(name)}${hint}` }];
+}

@@ -4,6 +4,7 @@ import { PER_WATCH } from '../core/delivery/receiver.ts';
 import { PROFILES } from '../core/watch/watch.ts';
 import { NOXUS_URL } from './hosts.ts';
 import { endpoint, webhookSecret, tls } from './endpoint-schema.ts';
+import { inhibitRule, rule, timeIntervals } from './rule-schema.ts';
 import {
   duration,
   encryptionKey,
@@ -131,11 +132,6 @@ const SCOPES = ['read', 'write', 'admin'] as const;
 /** What of the API needs no token, where the configuration says so. */
 const PUBLIC_AREAS = ['metrics', 'docs'] as const;
 
-/** Stands for every source, in the place of names. */
-const ALL_SOURCES = '*';
-
-const TOKEN_SOURCES = 'expected a list of names of sources, or ["*"] for all';
-
 const token = z.strictObject({
   name,
   token: secretText('expected a token of at least 16 characters', { min: 16 }),
@@ -143,11 +139,6 @@ const token = z.strictObject({
     .array(z.enum(SCOPES))
     .min(1, 'expected at least one of read, write and admin')
     .default([...SCOPES]),
-  /** What it sees and changes belongs to these. */
-  sources: z
-    .array(z.string({ error: TOKEN_SOURCES }), { error: TOKEN_SOURCES })
-    .min(1, TOKEN_SOURCES)
-    .default([ALL_SOURCES]),
 });
 
 /** Requests under way at once for each source; `auto`: what its rate limit can need. */
@@ -224,6 +215,9 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   endpoints: z.record(endpointName, endpoint).default({}),
+  rules: z.array(rule).max(1_000, 'expected at most 1000 rules').default([]),
+  time_intervals: timeIntervals.default({}),
+  inhibit_rules: z.array(inhibitRule).max(1_000).default([]),
   delivery: z
     .strictObject({
       concurrency: integer(1_024, 1, 10_000),

@@ -8,6 +8,7 @@ import { newProcessId, tokensOf } from '../redis/claims.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
+import { AlertRules } from './alert-rules.ts';
 import { createClock, refuseSkew, type Clock, type DaemonClocks } from './clock.ts';
 import { createEndpoints } from './endpoints.ts';
 import { createEpochFile } from './data-directory.ts';
@@ -39,7 +40,8 @@ const HOST_CLOCKS: DaemonClocks = {
  */
 export async function openCommon(options: CommonOptions, connections: RedisConnections) {
   const { config, log, version } = options;
-  const stores = createStores(connections, config.redis.prefix);
+  const alertRules = new AlertRules(config);
+  const stores = createStores(connections, config.redis.prefix, alertRules);
   await stores.epochs.claimSchema();
   const metrics = createMetrics(version, () => stores.count());
   const clock = await startClock(options, stores, metrics);
@@ -49,6 +51,7 @@ export async function openCommon(options: CommonOptions, connections: RedisConne
   return {
     ...stores,
     stores,
+    alertRules,
     clock,
     ...guarded,
     processId,

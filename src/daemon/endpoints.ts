@@ -1,6 +1,13 @@
 import type { Config } from '../config/schema.ts';
 import type { EndpointFilter } from '../core/delivery/delivery.ts';
-import { matchesWatch, wantsEvent } from '../core/event/event.ts';
+import { notifiedByRules } from '../core/alert/rule.ts';
+import {
+  ALERT_EVENT_TYPES,
+  matchesWatch,
+  namesAlertEvent,
+  namesSystemEvent,
+  wantsEvent,
+} from '../core/event/event.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { FOLD_MOST } from '../core/delivery/fold.ts';
 import { isOrigin } from '../core/delivery/receiver.ts';
@@ -26,6 +33,10 @@ export interface Endpoints {
   readonly defaults: string[];
   /** Whether an endpoint gets an event, by its `events` and `when`. */
   wants: EndpointFilter;
+  /** The endpoints that get an event about runwatch itself. */
+  wantingSystemEvent: (type: string) => string[];
+  /** The endpoints that get an event of an alert, of which its rule names some. */
+  wantingAlertEvent: (type: string, named: readonly string[]) => string[];
   /** The limits of an endpoint, or of an origin of per-watch webhooks. */
   limitsOf: (pool: string) => EndpointLimits;
   /** True for configured endpoints and for origins. */
@@ -50,6 +61,19 @@ export function createEndpoints(config: Config): Endpoints {
       const { events, when } = current.all[name] ?? {};
       return wantsEvent(events, type) && matchesWatch(when, watch);
     },
+    wantingSystemEvent: (type) =>
+      current.names.filter((name) => {
+        const { events, default: isDefault } = current.all[name] ?? {};
+        // An endpoint that only rules notify hears of what it names.
+        const isOfRules = events === undefined && isDefault !== true && current.byRules.has(name);
+        return !isOfRules && namesSystemEvent(events, type);
+      }),
+    wantingAlertEvent: (type, named) =>
+      current.names.filter((name) => {
+        const { events } = current.all[name] ?? {};
+        const isChoosy = ALERT_EVENT_TYPES.some((one) => namesAlertEvent(events, one));
+        return isChoosy ? namesAlertEvent(events, type) : named.includes(name);
+      }),
     knows: (pool) => isOrigin(pool) || Object.hasOwn(current.all, pool),
     limitsOf(name) {
       const endpoint = current.all[name];
@@ -76,6 +100,8 @@ function resolveEndpoints(config: Config) {
   const all = allEndpoints(config);
   const names = Object.keys(all);
   const marked = names.filter((name) => all[name]?.default === true);
-  const defaults = marked.length > 0 ? marked : names;
-  return { all, names, defaults, perEndpoint: config.delivery.per_endpoint };
+  const byRules = notifiedByRules(config.rules);
+  const unruled = names.filter((name) => !byRules.has(name));
+  const defaults = marked.length > 0 ? marked : unruled;
+  return { all, names, defaults, byRules, perEndpoint: config.delivery.per_endpoint };
 }

@@ -1,5 +1,7 @@
+import type { AlertStore } from '../redis/stores/alert-store.ts';
 import type { MemoryStore } from '../redis/stores/memory-store.ts';
 import type { Forgotten, RetentionStore } from '../redis/stores/retention-store.ts';
+import type { SilenceStore } from '../redis/stores/silence-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
@@ -56,6 +58,30 @@ async function repeat(forgetSome: () => Promise<Forgotten>): Promise<number> {
     if (!mayGoOn) break;
   }
   return total;
+}
+
+/** The most resolved alerts to keep. */
+const ALERTS_KEPT = 10_000;
+
+/** Deletes resolved alerts and expired silences past their retention. */
+export function startAlertJanitor(
+  { alerts, silences }: { alerts: AlertStore; silences: SilenceStore },
+  { retentionMs, now, log }: { retentionMs: number; now: () => number; log: Logger },
+): Periodic {
+  return startPeriodic(
+    async () => {
+      const before = now() - retentionMs;
+      const forgotten = await repeat(async () => {
+        const count = await alerts.forget({ before, keep: ALERTS_KEPT });
+        return { forgotten: count, mayGoOn: count > 0 };
+      });
+      const expired = await silences.forget(before);
+      if (forgotten + expired > 0) {
+        log.info({ alerts: forgotten, silences: expired }, 'retention');
+      }
+    },
+    { everyMs: EVERY_MS, onError: faultLog(log, 'retention') },
+  );
 }
 
 /** Notes now and then how much memory Redis uses, for the rate at which it grows. */

@@ -31,6 +31,7 @@ import type { TimelineStore } from '../redis/stores/timeline-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Discovery } from './source-feed.ts';
+import { createAlertServices, type AlertServicesDependencies } from './alert-services.ts';
 import { createEndpointService, type EndpointServiceDependencies } from './endpoint-service.ts';
 import { createHealth } from './health.ts';
 import type { Poller } from './poller.ts';
@@ -43,7 +44,7 @@ import type { Unconfigured } from './unconfigured.ts';
 import type { WatchNotes } from './known-watches.ts';
 import { createWatchService } from './watch-service.ts';
 
-interface ServicesDependencies extends EndpointServiceDependencies {
+interface ServicesDependencies extends EndpointServiceDependencies, AlertServicesDependencies {
   config: Config;
   watches: WatchStore;
   timelines: TimelineStore;
@@ -98,6 +99,7 @@ export function createServices(deps: ServicesDependencies): Services {
       follow: (filter, signal) => events.follow(filter, signal),
     },
     deliveries: createDeliveryService(deps),
+    ...createAlertServices(deps),
     endpoints: createEndpointService(deps),
     polling: createPollingService(deps),
     lookup: deps.lookup,
@@ -185,14 +187,11 @@ function createPollingService(deps: PollingServiceDependencies): PollingService 
 /** A named workflow is read from each source. */
 async function findWorkflows(
   { config, statistics }: PollingServiceDependencies,
-  { workflowId, sources, limit, cursor }: PollingQuery,
+  { workflowId, source, limit, cursor }: PollingQuery,
 ): Promise<{ items: WorkflowKey[]; nextCursor: string | null }> {
-  if (workflowId === undefined) {
-    const [source] = sources ?? [];
-    return statistics.list({ source }, { limit, cursor });
-  }
-  const asked = sources ?? Object.keys(config.sources);
-  return { items: asked.map((source) => ({ source, workflowId })), nextCursor: null };
+  if (workflowId === undefined) return statistics.list({ source }, { limit, cursor });
+  const sources = source === undefined ? Object.keys(config.sources) : [source];
+  return { items: sources.map((one) => ({ source: one, workflowId })), nextCursor: null };
 }
 
 /** Each takes some milliseconds: polls must not wait for a whole page. */

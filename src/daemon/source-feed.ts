@@ -144,6 +144,28 @@ export function createDiscovery({
   };
 }
 
+/** The sources whose events may be missing: lists are not read, polls are late, or it gives no answer. */
+export async function findSourcesInDoubt({
+  config,
+  discoveries,
+  poller,
+}: Pick<SourceFeedDependencies, 'config' | 'discoveries'> & {
+  poller: { overdue(): { source: string }[]; sources: readonly Source[] };
+}): Promise<Set<string>> {
+  const lists = Object.keys(config.sources).flatMap((source) => listsOf(config, source));
+  const troubles = lists.length === 0 ? [] : await discoveries.troubles(lists);
+  const records = await Promise.all(
+    poller.sources.map(async ({ name, guard }) => ({ name, record: await guard.read() })),
+  );
+  return new Set([
+    ...lists.filter((_, at) => (troubles[at] ?? null) !== null).map(({ source }) => source),
+    ...poller.overdue().map(({ source }) => source),
+    ...records
+      .filter(({ record }) => (record.state?.closed ?? null) !== null)
+      .map(({ name }) => name),
+  ]);
+}
+
 function nameOf({ source, workflowId }: RunList): string {
   return workflowId === null ? source : `${source}, workflow ${workflowId}`;
 }

@@ -1,5 +1,7 @@
+import type { AlertRules } from './alert-rules.ts';
 import type { StoredCounts } from '../telemetry/gauges.ts';
 import type { RedisConnections } from '../redis/connection.ts';
+import { AlertStore } from '../redis/stores/alert-store.ts';
 import { AnswerStore } from '../redis/stores/answer-store.ts';
 import { BudgetStore } from '../redis/stores/budget-store.ts';
 import { DeliveryStore } from '../redis/stores/delivery-store.ts';
@@ -20,6 +22,7 @@ import { RetentionStore } from '../redis/stores/retention-store.ts';
 import { defineScripts } from '../redis/scripts.ts';
 import { SealingKeyStore, SecretStore } from '../redis/stores/secret-store.ts';
 import { ScheduleStore } from '../redis/stores/schedule-store.ts';
+import { SilenceStore } from '../redis/stores/silence-store.ts';
 import { SourceNamesStore, SourceStore } from '../redis/stores/source-store.ts';
 import { StatisticsStore } from '../redis/stores/statistics-store.ts';
 import { StreamStore } from '../redis/stores/stream-store.ts';
@@ -73,17 +76,25 @@ export interface Stores {
   answers: AnswerStore;
   sourceNames: SourceNamesStore;
   retention: RetentionStore;
+  alerts: AlertStore;
+  silences: SilenceStore;
   /** Counts of records, for metrics. */
   count(): Promise<StoredCounts>;
 }
 
-export function createStores(connections: RedisConnections, prefix: string): Stores {
+export function createStores(
+  connections: RedisConnections,
+  prefix: string,
+  alertRules: Pick<AlertRules, 'book' | 'entriesOf'> | null = null,
+): Stores {
   const redis = connections.commands;
   defineScripts(redis);
   const keys = createKeys(prefix);
   const history = new HistoryStore(redis, keys);
   const memory = new MemoryStore(redis, keys);
-  const watches = new WatchStore(redis, keys, history);
+  const entriesOf: AlertRules['entriesOf'] = (change) => alertRules?.entriesOf(change) ?? [];
+  const watches = new WatchStore(redis, keys, history, entriesOf);
+  const alerts = new AlertStore(redis, keys);
   const eventBell = new EventBell(connections.subscriber(), keys.eventBell);
   const events = new EventStore(redis, keys, eventBell);
   const deliveries = new DeliveryStore(redis, keys, history);
@@ -121,17 +132,40 @@ export function createStores(connections: RedisConnections, prefix: string): Sto
     sealingKeys: new SealingKeyStore(redis, keys),
     answers: new AnswerStore(redis, keys),
     sourceNames,
+    alerts,
+    silences: new SilenceStore(redis, keys),
     retention: new RetentionStore(redis, keys, { history, deliveries }),
-    async count() {
-      const names = await sourceNames.all();
-      const [counts, runs, { byState, planned }, tables, figures] = await Promise.all([
-        watches.counts(),
-        watches.activeByStatus([...names.keys()]),
-        deliveries.ledger(),
-        statistics.countTables(),
-        memory.figures(),
-      ]);
-      return { watches: counts, runs, deliveries: byState, planned, tables, memory: figures };
-    },
+    count: () =>
+      countStored({ sourceNames, watches, deliveries, statistics, memory, alerts }, alertRules),
+  };
+}
+
+type Counted = Pick<
+  Stores,
+  'sourceNames' | 'watches' | 'deliveries' | 'statistics' | 'memory' | 'alerts'
+>;
+
+async function countStored(
+  { sourceNames, watches, deliveries, statistics, memory, alerts }: Counted,
+  alertRules: Pick<AlertRules, 'book'> | null,
+): Promise<StoredCounts> {
+  const names = await sourceNames.all();
+  const rules = (alertRules?.book.all ?? []).map(({ name }) => name);
+  const [counts, runs, { byState, planned }, tables, figures, byRule] = await Promise.all([
+    watches.counts(),
+    watches.activeByStatus([...names.keys()]),
+    deliveries.ledger(),
+    statistics.countTables(),
+    memory.figures(),
+    alerts.countByRule(rules),
+  ]);
+  return {
+    watches: counts,
+    runs,
+    deliveries: byState,
+    planned,
+    tables,
+    memory: figures,
+    alerts: byRule,
   };
 }

@@ -1,11 +1,7 @@
+import { systemAlertEvent, type AlertEntry } from '../core/alert/entry.ts';
+import type { AlertEvent } from '../core/alert/rule.ts';
 import { newDelivery } from '../core/delivery/delivery.ts';
-import {
-  systemEventId,
-  type NewMark,
-  isoTime,
-  type SystemEventType,
-  namesSystemEvent,
-} from '../core/event/event.ts';
+import { systemEventId, type NewMark, isoTime, type SystemEventType } from '../core/event/event.ts';
 import type { PlannedSystemEvent, SystemEventStore } from '../redis/stores/system-event-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Endpoints } from './endpoints.ts';
@@ -22,8 +18,10 @@ interface SystemEvent {
 
 interface SystemEventsDependencies {
   store: Pick<SystemEventStore, 'raise'>;
-  endpoints: Pick<Endpoints, 'all'>;
+  endpoints: Pick<Endpoints, 'wantingSystemEvent'>;
   newMark: NewMark;
+  /** What alert rules have to judge of an event; null for nothing. */
+  entryOf: (event: AlertEvent) => AlertEntry | null;
   /** Dispatches the pools with due deliveries. */
   dispatch: (pools: string[]) => void;
   now: () => number;
@@ -43,17 +41,17 @@ export function createSystemEvents(deps: SystemEventsDependencies): SystemEvents
   const onError = faultLog(log, 'system_event');
 
   function plan({ type, data }: Pick<SystemEvent, 'type' | 'data'>): PlannedSystemEvent | null {
-    const receivers = Object.entries(deps.endpoints.all).filter(([, { events }]) =>
-      namesSystemEvent(events, type),
-    );
-    if (receivers.length === 0) return null;
+    const receivers = deps.endpoints.wantingSystemEvent(type);
     const at = now();
     const id = systemEventId(newMark);
+    const entry = deps.entryOf(systemAlertEvent({ id, type, at, data }));
+    if (receivers.length === 0 && entry === null) return null;
     const about = { source: '', runId: '' };
     return {
       id,
       body: JSON.stringify({ id, type, timestamp: isoTime(at), data }),
-      deliveries: receivers.map(([name]) => newDelivery(about, { id, type }, name, at)),
+      deliveries: receivers.map((name) => newDelivery(about, { id, type }, name, at)),
+      ...(entry !== null && { entries: [entry] }),
     };
   }
 

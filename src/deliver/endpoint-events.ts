@@ -49,7 +49,9 @@ export function createEndpointEvents({ plan, log }: EndpointEventsDeps) {
         const planned = plan({ type, data });
         if (planned === null) return [];
         const deliveries = planned.deliveries.filter(({ endpoint }) => endpoint !== about);
-        return deliveries.length === 0 ? [] : [{ ...planned, deliveries }];
+        return deliveries.length === 0 && planned.entries === undefined
+          ? []
+          : [{ ...planned, deliveries }];
       });
     },
   };

@@ -1,3 +1,4 @@
+import type { AlertEntry } from '../core/alert/entry.ts';
 import type { Claim, Attempt, Delivery, StoredDelivery } from '../core/delivery/delivery.ts';
 import type {
   EndpointLimits,
@@ -6,12 +7,14 @@ import type {
 } from '../core/delivery/endpoint-state.ts';
 import type { Receiver } from '../core/delivery/receiver.ts';
 
-/** A system event with its deliveries to the endpoints that name its type. */
+/** A system event with what follows from it: a delivery or an entry at least. */
 export interface PlannedEvent {
   id: string;
   /** The exact JSON text to send. */
   body: string;
   deliveries: Delivery[];
+  /** What alert rules have to judge of it. */
+  entries?: AlertEntry[];
 }
 
 /** Claims made at a pool, and its slots as JSON or ''. */

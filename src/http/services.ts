@@ -1,3 +1,9 @@
+import type { Acknowledged } from '../alert/acknowledge.ts';
+import type { ShownAlert } from '../alert/event.ts';
+import type { Rehearsal } from '../alert/rehearse.ts';
+import type { SilencePreview } from '../alert/silences.ts';
+import type { Alert, AlertState } from '../core/alert/alert.ts';
+import type { Matchers, Silence, SilenceState } from '../core/alert/silence.ts';
 import type { Attempt, Delivery, DeliveryState, EndpointType } from '../core/delivery/delivery.ts';
 import type { InputIssue } from '../core/errors.ts';
 import type { LookupKind } from '../core/lookup.ts';
@@ -63,20 +69,16 @@ interface AcknowledgeInput {
   until?: { at: number } | { inMs: number };
 }
 
-/** A watch by its run. Of several sources, the one that has it is meant. */
+/** A watch by its run. Without a source, the one source that has it is meant. */
 export interface WatchName {
-  /** The sources that may be meant; absent, all that are configured. */
-  sources?: readonly string[];
+  source?: string;
   runId: string;
 }
 
 /** What the API does with watches. By name, it throws RunwatchError `several_sources`. */
 export interface WatchService {
-  /**
-   * One result per request, in order; a bad one spoils no other.
-   * @param sources those that requests may name; absent, all
-   */
-  register(requests: WatchRequest[], sources?: readonly string[]): Promise<WatchResult[]>;
+  /** One result per request, in order; a bad one spoils no other. */
+  register(requests: WatchRequest[]): Promise<WatchResult[]>;
   get(name: WatchName): Promise<WatchView | null>;
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   list(query: WatchQuery): Promise<CountedPage<WatchView>>;
@@ -227,11 +229,7 @@ export interface EndpointTest {
 }
 
 export interface EndpointService {
-  /**
-   * @param sources whose deliveries are counted; webhooks of watches are left out then. Absent, all of
-   *   both
-   */
-  list(sources?: readonly string[]): Promise<EndpointView[]>;
+  list(): Promise<EndpointView[]>;
   /** Sends `runwatch.test` at once, past breaker, pause and rate; null when there is no such endpoint. */
   test(name: string): Promise<EndpointTest | null>;
   /**
@@ -262,8 +260,7 @@ interface RotateOptions {
 
 export interface PollingQuery {
   workflowId?: string;
-  /** One, unless a workflow is named; absent, all. */
-  sources?: readonly string[];
+  source?: string;
   limit: number;
   cursor?: string;
 }
@@ -354,11 +351,65 @@ export interface ProcessService {
   list(): Promise<ProcessView[]>;
 }
 
+interface AlertQuery {
+  state?: readonly AlertState[];
+  rule?: string;
+  limit: number;
+  cursor?: string;
+}
+
+export interface AlertService {
+  /** Newest first. Throws RunwatchError `invalid_cursor`. */
+  list(query: AlertQuery): Promise<Page<Alert>>;
+  get(id: string): Promise<Alert | null>;
+  /** An alert in the shape that users see. */
+  show(alert: Alert): ShownAlert;
+  /** Alerts that fire and are not acknowledged, oldest first. */
+  attention(limit: number): Promise<Alert[]>;
+  /** @returns `over` where it has resolved, `past` where the acknowledgement would expire at once */
+  acknowledge(id: string, request: AcknowledgeInput): Promise<Acknowledged | 'past'>;
+  withdraw(id: string): Promise<Acknowledged>;
+}
+
+export interface SilenceView extends Silence {
+  state: SilenceState;
+}
+
+/** Times are milliseconds since the epoch. */
+interface SilenceInput {
+  matchers: Matchers;
+  until: { at: number } | { inMs: number };
+  startsAt?: number;
+  by: string;
+  comment: string;
+  key?: string;
+}
+
+export interface SilenceService {
+  /** @returns `past` where it would end at once, `full` where there are too many */
+  add(input: SilenceInput): Promise<{ silence: SilenceView; isNew: boolean } | 'past' | 'full'>;
+  list(): Promise<SilenceView[]>;
+  /** @returns false for an unknown silence */
+  expire(id: string): Promise<boolean>;
+  preview(matchers: Matchers): Promise<SilencePreview>;
+}
+
+export interface RuleService {
+  /** Of the rules, in the order of the configuration. */
+  names(): string[];
+  rehearse(
+    since: { at: number } | { agoMs: number },
+  ): Promise<Rehearsal & { since: number; until: number }>;
+}
+
 /** Everything that the HTTP server serves from. */
 export interface Services {
   watches: WatchService;
   events: EventService;
   deliveries: DeliveryService;
+  alerts: AlertService;
+  silences: SilenceService;
+  rules: RuleService;
   endpoints: EndpointService;
   polling: PollingService;
   lookup: LookupService;

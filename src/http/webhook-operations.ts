@@ -1,4 +1,5 @@
 import {
+  ALERT_EVENT_TYPES,
   EVENT_TYPES,
   SYSTEM_EVENT_TYPES,
   TEST_EVENT_TYPE,
@@ -9,6 +10,7 @@ import { schemaNameOf } from './schemas/webhook.ts';
 const SENT_TYPES: readonly SentEventType[] = [
   ...EVENT_TYPES,
   ...SYSTEM_EVENT_TYPES,
+  ...ALERT_EVENT_TYPES,
   TEST_EVENT_TYPE,
 ];
 
@@ -43,6 +45,11 @@ const OCCASIONS: Record<SentEventType, string> = {
   'discovery.unavailable': 'a list of runs cannot be read, so that new runs are not found',
   'discovery.recovered': 'the list can be read again',
   'store.data_lost': 'Redis has lost data that it had acknowledged',
+  'alert.firing':
+    'a rule has made an alert of events; once, and once more to each endpoint of its escalation',
+  'alert.updated': 'more has happened to an alert that fires; a reminder has `data.repeat`',
+  'alert.acknowledged': 'a user has taken an alert in hand',
+  'alert.resolved': 'an alert that has fired is over',
   'runwatch.test': 'a user tests an endpoint',
 };
 

@@ -106,6 +106,35 @@ export function createKeys(prefix: string) {
     /** Pub/sub channel that rings when events were appended. */
     eventBell: key('event-bell'),
     ...deliveryKeys(key),
+    ...alertKeys(key),
+  };
+}
+
+/** What belongs to alerts. */
+function alertKeys(key: (...parts: string[]) => string) {
+  return {
+    /** List of the JSON of what rules have yet to judge, oldest first; see `core/alert/entry.ts`. */
+    alertInbox: key('alert-inbox'),
+    /** Hash `version`, `doc`: one group of a rule; expires where it has no alert. */
+    alertGroup: (group: string) => key('alert-group', group),
+    /** Sorted set of groups by when they are due. */
+    alertsDue: key('alerts-due'),
+    /** Sorted set of `<rule> <watch>` by when the run is beyond its deadline. */
+    alertDeadlines: key('alert-deadlines'),
+    /** Hash with the one claim of the process that judges; see `lua/claims.ts`. */
+    alertClaims: key('alert-claims'),
+    /** Hash `at`, `ms`: for how long some process has judged. */
+    alertUptime: key('alert-uptime'),
+    /** Sorted sets of ids of alerts by start: of a state, and of a state and a rule. */
+    alerts: (...filter: string[]) => key('alerts', ...filter),
+    /** String, the JSON of an alert that has resolved. */
+    resolvedAlert: (id: string) => key('alert', id),
+    /** Sorted set of ids of resolved alerts by when they resolved: what retention goes by. */
+    alertsResolved: key('alerts-resolved'),
+    /** Hash: what became of matching events; see `AlertCounts`. */
+    alertCounts: key('alert-counts'),
+    /** Hash of the JSON of silences by id. */
+    silences: key('silences'),
   };
 }
 
@@ -167,9 +196,12 @@ function deliveryKeys(key: (...parts: string[]) => string) {
     replays: key('replays'),
     /** String: the token of the process that redelivers these; expires. */
     replayClaim: key('replay-claim'),
-    /** List of delivery ids of one run and endpoint, oldest first; only the first may be attempted. */
-    lane: (delivery: Pick<Delivery, 'endpoint' | 'source' | 'runId'>) =>
-      key('lane', watchId(delivery), delivery.endpoint),
+    /**
+     * List of delivery ids of one run, or alert, and endpoint, oldest first; only the first may be
+     * attempted.
+     */
+    lane: (delivery: Pick<Delivery, 'endpoint' | 'source' | 'runId' | 'alertId'>) =>
+      key('lane', delivery.alertId ?? watchId(delivery), delivery.endpoint),
   };
 }
 

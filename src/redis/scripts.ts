@@ -1,4 +1,11 @@
 import type { Redis, Result } from 'ioredis';
+import {
+  ADD_SILENCE,
+  COMMIT_ALERTS,
+  FORGET_ALERTS,
+  RELEASE_ALERT_WORK,
+  TAKE_ALERT_WORK,
+} from './lua/alert.ts';
 import type { ClaimReply } from './stores/delivery-claims.ts';
 import type { BytesReply } from './stores/history-plan.ts';
 import {
@@ -166,6 +173,26 @@ declare module 'ioredis' {
     rwRepack(keyCount: number, ...args: (string | Buffer)[]): Result<number, Context>;
     rwForgetFolded(keyCount: number, ...args: string[]): Result<number, Context>;
     rwForgetEvents(keyCount: number, ...args: string[]): Result<null, Context>;
+    rwTakeAlertWork(
+      ...args: (string | number)[]
+    ): Result<
+      [
+        now: string,
+        uptimeMs: string,
+        nextMs: string,
+        entries?: string[],
+        due?: string[],
+        deadlines?: string[],
+      ],
+      Context
+    >;
+    rwReleaseAlertWork(claims: string, token: string): Result<null, Context>;
+    rwCommitAlerts(
+      keyCount: number,
+      ...args: (string | number)[]
+    ): Result<string[] | number, Context>;
+    rwForgetAlerts(keyCount: number, ...args: string[]): Result<null, Context>;
+    rwAddSilence(silences: string, id: string, doc: string, most: number): Result<string, Context>;
   }
 }
 
@@ -222,4 +249,9 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwRepack', { lua: REPACK });
   redis.defineCommand('rwForgetFolded', { lua: FORGET_FOLDED });
   redis.defineCommand('rwForgetEvents', { lua: FORGET_EVENTS });
+  redis.defineCommand('rwTakeAlertWork', { numberOfKeys: 6, lua: TAKE_ALERT_WORK });
+  redis.defineCommand('rwReleaseAlertWork', { numberOfKeys: 1, lua: RELEASE_ALERT_WORK });
+  redis.defineCommand('rwCommitAlerts', { lua: COMMIT_ALERTS });
+  redis.defineCommand('rwForgetAlerts', { lua: FORGET_ALERTS });
+  redis.defineCommand('rwAddSilence', { numberOfKeys: 1, lua: ADD_SILENCE });
 }

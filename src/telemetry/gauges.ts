@@ -10,6 +10,8 @@ export interface StoredCounts {
   deliveries: Record<string, number>;
   /** Deliveries ever planned and still kept: the sum of those by state. */
   planned: number;
+  /** Alerts of each rule by state. */
+  alerts: { rule: string; state: string; count: number }[];
   /** Tables of duration statistics. */
   tables: number;
   /** Of Redis; null where it does not say. */
@@ -42,16 +44,13 @@ export function createStoredGauges(registry: Registry) {
     labelNames: ['state'],
     registers,
   });
-  const planned = new Gauge({
-    name: 'runwatch_deliveries_planned',
-    help: 'Pairs of an event and a subscription that gets it.',
-    registers,
-  });
+  const planned = createPlannedGauge(registry);
   const tables = new Gauge({
     name: 'runwatch_learned_tables',
     help: 'Tables of durations that were learned; beyond 20,000 the least recently used workflows are forgotten.',
     registers,
   });
+  const alerts = createAlertGauge(registry);
   const memory = createMemoryGauges(registry);
   return {
     set(counts: StoredCounts): void {
@@ -62,6 +61,7 @@ export function createStoredGauges(registry: Registry) {
       for (const [state, count] of Object.entries(counts.deliveries)) {
         deliveries.set({ state }, count);
       }
+      alerts.set(counts.alerts);
       planned.set(counts.planned);
       tables.set(counts.tables);
     },
@@ -73,9 +73,33 @@ export function createStoredGauges(registry: Registry) {
       watches.reset();
       runs.reset();
       deliveries.reset();
+      alerts.clear();
       planned.remove();
       tables.remove();
       memory.clear();
+    },
+  };
+}
+
+function createPlannedGauge(registry: Registry) {
+  return new Gauge({
+    name: 'runwatch_deliveries_planned',
+    help: 'Pairs of an event and a subscription that gets it.',
+    registers: [registry],
+  });
+}
+
+function createAlertGauge(registry: Registry) {
+  const gauge = new Gauge({
+    name: 'runwatch_alerts',
+    help: 'Alerts, by rule and state; resolved ones are kept for a while.',
+    labelNames: ['rule', 'state'],
+    registers: [registry],
+  });
+  return {
+    clear: () => gauge.reset(),
+    set(counts: StoredCounts['alerts']): void {
+      for (const { rule, state, count } of counts) gauge.set({ rule, state }, count);
     },
   };
 }

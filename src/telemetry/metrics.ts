@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { SUPPRESSIONS, type AlertCounts } from '../core/alert/alert.ts';
 import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import { countedReceiver } from '../core/delivery/receiver.ts';
 import { isTerminalEvent, type RunwatchEvent } from '../core/event/event.ts';
@@ -61,6 +62,7 @@ export function createMetrics(version: string, countStored: () => Promise<Stored
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: LOOP_SAMPLE_MS });
   for (const name of [...MISNAMED, ...SAMPLED]) registry.removeSingleMetric(name);
   createBuildInfo(registry).set({ version }, 1);
+  const instruments = createInstruments(registry);
   const stored = scraped(createStoredGauges(registry), countStored);
   const sources = scraped<SourceFigures[]>(createSourceGauges(registry), async () => []);
   const endpoints = scraped<EndpointFigures[]>(createEndpointGauges(registry), async () => []);
@@ -75,7 +77,8 @@ export function createMetrics(version: string, countStored: () => Promise<Stored
     ofSources: (figures: () => Promise<SourceFigures[]>): void => sources.readFrom(figures),
     /** Sets the source of endpoints' figures, read at each scrape. */
     ofEndpoints: (figures: () => Promise<EndpointFigures[]>): void => endpoints.readFrom(figures),
-    ...recordings(createInstruments(registry)),
+    ...recordings(instruments),
+    ...alertRecordings(instruments),
   };
 }
 
@@ -86,6 +89,19 @@ function createBuildInfo(registry: Registry) {
     labelNames: ['version'],
     registers: [registry],
   });
+}
+
+function alertRecordings(instruments: ReturnType<typeof createInstruments>) {
+  return {
+    /** What became of events that match alert rules. */
+    alertCounts(counts: Readonly<AlertCounts>): void {
+      for (const reason of SUPPRESSIONS) {
+        instruments.suppressed.inc({ reason }, counts[reason]);
+      }
+      instruments.matched.inc(counts.observed);
+      instruments.notified.inc(counts.notified);
+    },
+  };
 }
 
 /** Recordings of single occurrences. */
@@ -176,6 +192,7 @@ function createInstruments(registry: Registry) {
   return {
     ...pollInstruments(registers),
     ...overdueInstruments(registers),
+    ...alertInstruments(registers),
     ...deliveryInstruments(registers),
     ...storeInstruments(registers),
     ...httpInstruments(registers),
@@ -271,6 +288,27 @@ function httpInstruments(registers: Registry[]) {
       name: 'runwatch_http_requests_total',
       help: 'Requests to the API, by route and the status of the answer.',
       labelNames: ['route', 'status'],
+      registers,
+    }),
+  };
+}
+
+function alertInstruments(registers: Registry[]) {
+  return {
+    matched: new Counter({
+      name: 'runwatch_matched_events_total',
+      help: 'Events that match alert rules; once for each rule.',
+      registers,
+    }),
+    notified: new Counter({
+      name: 'runwatch_notified_events_total',
+      help: 'Matching events that a notification was sent for.',
+      registers,
+    }),
+    suppressed: new Counter({
+      name: 'runwatch_suppressed_total',
+      help: 'Matching events without a notification of their own, by reason.',
+      labelNames: ['reason'],
       registers,
     }),
   };

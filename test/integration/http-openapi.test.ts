@@ -5,7 +5,12 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { EVENT_TYPES, SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE } from '../../src/core/event/event.ts';
+import {
+  ALERT_EVENT_TYPES,
+  EVENT_TYPES,
+  SYSTEM_EVENT_TYPES,
+  TEST_EVENT_TYPE,
+} from '../../src/core/event/event.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
 
 type Schema = Record<string, unknown> & { properties?: Record<string, Schema> };
@@ -47,6 +52,15 @@ const ROUTES = [
   'DELETE /v1/watches/{run_id}',
   'POST /v1/watches/{run_id}/poll',
   'GET /v1/watches/{run_id}/timeline',
+  'GET /v1/alerts',
+  'GET /v1/alerts/{id}',
+  'POST /v1/alerts/{id}/acknowledge',
+  'DELETE /v1/alerts/{id}/acknowledge',
+  'POST /v1/silences',
+  'GET /v1/silences',
+  'DELETE /v1/silences/{id}',
+  'POST /v1/silences/preview',
+  'POST /v1/rules/test',
   'POST /v1/watches/{run_id}/acknowledge',
   'DELETE /v1/watches/{run_id}/acknowledge',
   'GET /v1/events',
@@ -177,7 +191,7 @@ describe('the OpenAPI document', () => {
   });
 
   it('the OpenAPI document has a webhook for each event type, with a discriminator', () => {
-    const types = [...EVENT_TYPES, ...SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE];
+    const types = [...EVENT_TYPES, ...SYSTEM_EVENT_TYPES, ...ALERT_EVENT_TYPES, TEST_EVENT_TYPE];
     expect(Object.keys(document.webhooks).sort()).toEqual([...types].sort());
     for (const [type, { post }] of Object.entries(document.webhooks)) {
       const text = JSON.stringify(post);

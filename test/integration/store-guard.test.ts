@@ -72,6 +72,7 @@ async function startProcess({ name = 'a', isStarted = true } = {}) {
     guards.push(guard);
     guard.start({
       systemEvents: createSystemEvents({
+        entryOf: () => null,
         store: stores.systemEventStore,
         endpoints,
         newMark,

@@ -1,3 +1,4 @@
+import { fakeAlertServices } from './fake-alerts.ts';
 import type { WatchRequest } from '../../src/core/watch/register.ts';
 import { EMPTY_RING } from '../../src/core/watch/poll-ring.ts';
 import { timelineOf } from '../../src/core/watch/timeline.ts';
@@ -290,6 +291,7 @@ export function fakeServices(): FakeServices {
         return fake.storedDeliveries.length;
       },
     },
+    ...fakeAlertServices(),
     endpoints: fakeEndpoints(() => fake),
     repeats: createRepeatService(fakeAnswers(), createSealer([Buffer.alloc(32)])),
     processes: {

@@ -23,8 +23,7 @@ export interface TestServer {
 }
 
 interface TestServerOptions extends Partial<Omit<ServerOptions, 'tokens'>> {
-  /** Good for all sources unless they say otherwise. */
-  tokens?: readonly (Omit<TokenConfig, 'sources'> & Partial<Pick<TokenConfig, 'sources'>>)[];
+  tokens?: readonly TokenConfig[];
 }
 
 export async function startServer({
@@ -38,7 +37,7 @@ export async function startServer({
   };
   const app = createServer({
     services,
-    tokens: createTokens(tokens.map((token) => ({ sources: ['*'], ...token }))),
+    tokens: createTokens(tokens),
     public: ['metrics', 'docs'],
     version: '1.2.3',
     log: { debug: keep('debug'), info: keep('info'), error: keep('error') },

@@ -70,6 +70,7 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
     runs: [],
     deliveries: {},
     planned: 0,
+    alerts: [],
     tables: 0,
     memory: null,
   }));

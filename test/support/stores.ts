@@ -1,5 +1,9 @@
 import { Redis } from 'ioredis';
+import type { AlertEntry } from '../../src/core/alert/entry.ts';
+import type { WatchChange } from '../../src/core/watch/watch-change.ts';
 import type { Delivery } from '../../src/core/delivery/delivery.ts';
+import { AlertStore } from '../../src/redis/stores/alert-store.ts';
+import { SilenceStore } from '../../src/redis/stores/silence-store.ts';
 import { BudgetStore } from '../../src/redis/stores/budget-store.ts';
 import { ClaimStore } from '../../src/redis/claims.ts';
 import { DeliveryStore } from '../../src/redis/stores/delivery-store.ts';
@@ -30,7 +34,10 @@ import { testRedis, type TestRedis } from './redis.ts';
 /** The stores on the suite's Redis with their own prefix, or on the given Redis. */
 export function openStores(
   { url, prefix }: TestRedis = testRedis(),
-  { isClockManual = false }: { isClockManual?: boolean } = {},
+  {
+    isClockManual = false,
+    entriesOf,
+  }: { isClockManual?: boolean; entriesOf?: (change: WatchChange) => AlertEntry[] } = {},
 ) {
   const redis = new Redis(url);
   if (isClockManual) setClockByHand(redis);
@@ -39,7 +46,7 @@ export function openStores(
   defineScripts(redis);
   const keys = createKeys(prefix);
   const history = new HistoryStore(redis, keys);
-  const watches = new WatchStore(redis, keys, history);
+  const watches = new WatchStore(redis, keys, history, entriesOf);
   const eventBell = new EventBell(subscriber, keys.eventBell);
   const events = new EventStore(redis, keys, eventBell);
   const deliveries = new DeliveryStore(redis, keys, history);
@@ -69,6 +76,8 @@ export function openStores(
     gone: new GoneStore(redis, keys),
     statistics: new StatisticsStore(redis, keys),
     streams: new StreamStore(redis, keys),
+    alerts: new AlertStore(redis, keys),
+    silences: new SilenceStore(redis, keys),
     retention: new RetentionStore(redis, keys, { history, deliveries }),
     /** Every key of this prefix. Tests may scan; the product may not. */
     async keysLeft(): Promise<string[]> {

@@ -14,7 +14,10 @@ const text = readFileSync(EXAMPLE, 'utf8');
 
 /** The file with its commented-out examples enabled, replacing the lines that they override. */
 const uncommented = text
-  .replaceAll(/^((endpoints|workflows): \{\}|  tokens: \[\])$/gm, '')
+  .replaceAll(
+    /^((endpoints|workflows|time_intervals): \{\}|(rules|inhibit_rules|  tokens): \[\])$/gm,
+    '',
+  )
   .replaceAll(/^#(?! |$)/gm, '')
   .replaceAll(/^#(?= {2,}\S)/gm, '');
 
@@ -126,12 +129,7 @@ describe('the example configuration', () => {
     expect(config.endpoints).toEqual(endpoints);
     expect(config.redis).toMatchObject({ name: 'mymaster', password: 'redis-password' });
     expect(config.auth.tokens).toEqual([
-      {
-        name: 'ops',
-        token: 'a-token-long-enough',
-        scopes: ['read', 'write', 'admin'],
-        sources: ['*'],
-      },
+      { name: 'ops', token: 'a-token-long-enough', scopes: ['read', 'write', 'admin'] },
     ]);
     expect(config.data_dir).toBe('/home/me/.local/share/runwatch');
   });

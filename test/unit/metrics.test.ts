@@ -7,6 +7,7 @@ const COUNTS: StoredCounts = {
   runs: [{ source: 'default', status: 'running', count: 3 }],
   deliveries: { pending: 5 },
   planned: 5_754,
+  alerts: [{ rule: 'failed-runs', state: 'firing', count: 2 }],
   tables: 2,
   memory: null,
 };
@@ -15,7 +16,7 @@ const COUNTS: StoredCounts = {
 function storedIn(text: string): string[] {
   return text
     .split('\n')
-    .filter((line) => /^runwatch_(store|watches|runs|deliveries|learned)/.test(line));
+    .filter((line) => /^runwatch_(store|watches|runs|deliveries|alerts|learned)/.test(line));
 }
 
 describe('metrics of what is stored', () => {
@@ -29,6 +30,7 @@ describe('metrics of what is stored', () => {
       'runwatch_deliveries{state="pending"} 5',
       'runwatch_deliveries_planned 5754',
       'runwatch_learned_tables 2',
+      'runwatch_alerts{rule="failed-runs",state="firing"} 2',
     ];
     expect(storedIn(await metrics.render())).toEqual(all);
     count = () => new Promise(() => undefined);

@@ -49,6 +49,8 @@ export interface Delivery extends WatchKey {
   id: string;
   eventId: string;
   eventType: SentEventType;
+  /** The alert that its event is about; absent for others. */
+  alertId?: string;
   /** Where it goes. */
   endpoint: Receiver;
   state: DeliveryState;
@@ -137,7 +139,7 @@ export function planDeliveries(
 
 /** A delivery that is due at once. Event and endpoint determine its id. */
 export function newDelivery(
-  watch: WatchKey,
+  about: WatchKey & { alertId?: string | undefined },
   event: { id: string; type: SentEventType },
   endpoint: string,
   now: number,
@@ -146,8 +148,9 @@ export function newDelivery(
     id: deliveryId(event.id, endpoint),
     eventId: event.id,
     eventType: event.type,
-    source: watch.source,
-    runId: watch.runId,
+    source: about.source,
+    runId: about.runId,
+    ...(about.alertId !== undefined && { alertId: about.alertId }),
     endpoint,
     state: 'pending',
     attemptCount: 0,

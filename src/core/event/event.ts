@@ -56,11 +56,21 @@ const DEFAULT_SYSTEM_EVENTS: ReadonlySet<string> = new Set([
   'source.recovered',
 ]);
 
+/** Events of alerts, which rules make of other events. */
+export const ALERT_EVENT_TYPES = [
+  'alert.firing',
+  'alert.updated',
+  'alert.acknowledged',
+  'alert.resolved',
+] as const;
+
+type AlertEventType = (typeof ALERT_EVENT_TYPES)[number];
+
 /** The event that a test of an endpoint sends. */
 export const TEST_EVENT_TYPE = 'runwatch.test';
 
 /** All event types that a receiver can get. */
-export type SentEventType = EventType | SystemEventType | typeof TEST_EVENT_TYPE;
+export type SentEventType = EventType | SystemEventType | AlertEventType | typeof TEST_EVENT_TYPE;
 
 /** The event types of a subscription that names none. */
 export const TOLD_BY_DEFAULT: readonly EventType[] = EVENT_TYPES.filter(
@@ -244,10 +254,29 @@ export function namesSystemEvent(patterns: readonly string[] | undefined, type: 
   );
 }
 
-/** True for patterns that a configured endpoint may have; it may also name system events. */
-export function isEndpointPattern(pattern: string): boolean {
+/** Whether patterns name a type of event of alerts; `*` does not. */
+export function namesAlertEvent(patterns: readonly string[] | undefined, type: string): boolean {
+  return (patterns ?? []).some((pattern) => pattern !== '*' && matchesPattern(pattern, type));
+}
+
+/** Whether patterns of an alert rule name an event of a watch, or one about runwatch itself. */
+export function ruleWants(patterns: readonly string[], type: string): boolean {
+  return (SYSTEM_EVENT_TYPES as readonly string[]).includes(type)
+    ? namesSystemEvent(patterns, type)
+    : wantsEvent(patterns, type);
+}
+
+/** True for patterns that name events of watches or about runwatch itself, as rules judge them. */
+export function isRulePattern(pattern: string): boolean {
   return (
     isEventPattern(pattern) || SYSTEM_EVENT_TYPES.some((type) => namesSystemEvent([pattern], type))
+  );
+}
+
+/** True for patterns that a configured endpoint may have; it may also name events of alerts. */
+export function isEndpointPattern(pattern: string): boolean {
+  return (
+    isRulePattern(pattern) || ALERT_EVENT_TYPES.some((type) => namesAlertEvent([pattern], type))
   );
 }
 

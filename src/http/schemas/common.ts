@@ -102,7 +102,7 @@ export const moment = z.iso
 const WHEN_HINT = `${MOMENT_HINT}, or ${DURATION_HINT} for so long ago`;
 
 /** A moment in a request, or how long ago it was. */
-const when = z
+export const when = z
   .string({ error: WHEN_HINT })
   .meta({ examples: ['2025-05-04T10:00:00Z', '1h'] })
   .transform((text, context): When => {
@@ -111,6 +111,21 @@ const when = z
     const at = moment.safeParse(text);
     if (at.success) return { at: at.data };
     context.addIssue({ code: 'custom', message: WHEN_HINT });
+    return z.NEVER;
+  });
+
+const UNTIL_HINT = `${MOMENT_HINT}, or ${DURATION_HINT} from now`;
+
+/** A moment in a request that is still to come, or how long from now it is. */
+export const untilWhen = z
+  .string({ error: UNTIL_HINT })
+  .meta({ examples: ['2h', '2025-05-04T10:00:00Z'] })
+  .transform((text, context): { at: number } | { inMs: number } => {
+    const inMs = parseDuration(text);
+    if (inMs !== null) return { inMs };
+    const at = moment.safeParse(text);
+    if (at.success) return { at: at.data };
+    context.addIssue({ code: 'custom', message: UNTIL_HINT });
     return z.NEVER;
   });
 

@@ -2,7 +2,12 @@ import { z } from 'zod';
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import { isEmptyRange } from '../../core/when.ts';
 import { askedReceiver } from '../../core/delivery/receiver.ts';
-import { EVENT_TYPES, SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE } from '../../core/event/event.ts';
+import {
+  ALERT_EVENT_TYPES,
+  EVENT_TYPES,
+  SYSTEM_EVENT_TYPES,
+  TEST_EVENT_TYPE,
+} from '../../core/event/event.ts';
 import {
   boundedText,
   count,
@@ -34,7 +39,7 @@ export const deliverySchema = z
     id: z.string(),
     event_id: z.string(),
     event_type: z
-      .enum([...EVENT_TYPES, ...SYSTEM_EVENT_TYPES, TEST_EVENT_TYPE])
+      .enum([...EVENT_TYPES, ...SYSTEM_EVENT_TYPES, ...ALERT_EVENT_TYPES, TEST_EVENT_TYPE])
       .meta({ id: 'SentEventType' }),
     run_id: z.string().meta({ description: 'Empty for events about an endpoint.' }),
     endpoint: z

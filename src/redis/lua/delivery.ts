@@ -1,3 +1,4 @@
+import { ENTER_INBOX } from './alert.ts';
 import { CLAIM_DELIVERIES } from './claim.ts';
 import { WRITE_STATE } from './endpoint-state.ts';
 import { NUMBERS } from './numbers.ts';
@@ -26,6 +27,7 @@ ${PLAN_DELIVERIES}
 ${CLAIM_DELIVERIES}
 ${WRITE_STATE}
 ${COUNT}
+${ENTER_INBOX}
 local version, number = unpack(redis.call('HMGET', KEYS[4], 'version', 'number'))
 if version ~= ARGV[1] then return 'delivery' end
 local effects = cjson.decode(ARGV[3])
@@ -89,6 +91,7 @@ for _, event in ipairs(effects.events) do
   redis.call('HSET', event.key, 'place', 0, 'body', event.body)
 end
 plan(effects, {})
+enterInbox(effects.judged)
 if p.isShared then rescheduleWebhook(p, openReceiver(p, name, 0), false) end
 return claimAndReschedule(p, now, effects.most)
 `;

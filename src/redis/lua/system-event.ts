@@ -1,3 +1,4 @@
+import { ENTER_INBOX } from './alert.ts';
 import { PLAN_DELIVERIES } from './plan-deliveries.ts';
 
 /**
@@ -6,10 +7,12 @@ import { PLAN_DELIVERIES } from './plan-deliveries.ts';
  */
 export const RAISE = `
 ${PLAN_DELIVERIES}
+${ENTER_INBOX}
 local function raise(effects)
   local pools = {}
-  redis.call('HSET', effects.event, 'place', 0, 'body', effects.body)
+  if #effects.deliveries > 0 then redis.call('HSET', effects.event, 'place', 0, 'body', effects.body) end
   plan(effects, pools)
+  enterInbox(effects.judged)
   return pools
 end
 `;

@@ -1,3 +1,4 @@
+import { ENTER_INBOX } from './alert.ts';
 import { LEARN } from './learn.ts';
 import { PLAN_DELIVERIES } from './plan-deliveries.ts';
 import { SCHEDULE } from './schedule.ts';
@@ -29,6 +30,7 @@ end
 export const COMMIT_WATCH = `
 ${PLAN_DELIVERIES}
 ${LEARN}
+${ENTER_INBOX}
 ${SCHEDULE}
 ${IDENTITY}
 local version, number = identity(KEYS[1])
@@ -113,6 +115,7 @@ end
 
 local pools = {}
 plan(effects, pools)
+enterInbox(effects.judged)
 if effects.learned then learn(effects.learned) end
 if #effects.events > 0 then
   local place, epochs = unpack(redis.call('MGET', effects.eventPlace, effects.epochs))

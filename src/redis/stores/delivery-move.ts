@@ -10,6 +10,8 @@ import {
   type Delivery,
   type StoredDelivery,
 } from '../../core/delivery/delivery.ts';
+import type { AlertEntry } from '../../core/alert/entry.ts';
+import { inboxPlan } from './alert-plan.ts';
 import { claimPlan } from './delivery-claims.ts';
 import { stateWrite } from './endpoint-record.ts';
 import { watchId } from '../../core/watch/watch.ts';
@@ -37,7 +39,7 @@ export interface DeliveryMove {
   pauseMs?: number;
   limits: EndpointLimits;
   /** What operators hear because of it. */
-  events?: { id: string; body: string; deliveries: Delivery[] }[];
+  events?: { id: string; body: string; deliveries: Delivery[]; entries?: AlertEntry[] }[];
   /** How many deliveries this process would claim at the pool, next, and by which token. */
   most: number;
   nextToken: string;
@@ -47,6 +49,7 @@ export interface DeliveryMove {
 /** What the script has to do besides writing the document. */
 export function moveEffects(keys: Keys, move: DeliveryMove) {
   const { before, after, token, attempt, endpoint, stateAfter, limits, events = [], now } = move;
+  const entries = events.flatMap((event) => event.entries ?? []);
   const outstanding = isOutstanding(after.state);
   const pool = poolOf(after.endpoint);
   return {
@@ -75,7 +78,10 @@ export function moveEffects(keys: Keys, move: DeliveryMove) {
     ...(move.slots !== undefined && { slots: move.slots }),
     ...(move.pauseMs !== undefined && { pauseMs: Math.ceil(move.pauseMs) }),
     ...(endpoint.state.breaker === 'open' && { probe: keys.probe(after.endpoint) }),
-    events: events.map(({ id, body }) => ({ key: keys.event(id), body })),
+    events: events
+      .filter(({ deliveries }) => deliveries.length > 0)
+      .map(({ id, body }) => ({ key: keys.event(id), body })),
+    ...(entries.length > 0 && { judged: inboxPlan(keys, entries) }),
     ...deliveryPlan(
       keys,
       events.flatMap(({ deliveries }) => deliveries),

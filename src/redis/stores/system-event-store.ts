@@ -1,15 +1,19 @@
 import type { Redis } from 'ioredis';
 import type { Delivery } from '../../core/delivery/delivery.ts';
+import type { AlertEntry } from '../../core/alert/entry.ts';
 import { declaredKeys } from '../declared-keys.ts';
 import type { Keys } from '../keys.ts';
+import { inboxPlan } from './alert-plan.ts';
 import { deliveryPlan } from './delivery-plan.ts';
 
-/** An event that is about no run, with its deliveries; one at least. */
+/** An event that is about no run, with what follows from it: a delivery or an entry at least. */
 export interface PlannedSystemEvent {
   id: string;
   /** The exact text that is sent. */
   body: string;
   deliveries: Delivery[];
+  /** What rules have to judge. */
+  entries?: AlertEntry[];
 }
 
 /** System events in Redis. Errors of the connection pass through. */
@@ -30,10 +34,14 @@ export class SystemEventStore {
 }
 
 /** What the script writes of a system event. */
-export function raiseEffects(keys: Keys, { id, body, deliveries }: PlannedSystemEvent) {
+export function raiseEffects(
+  keys: Keys,
+  { id, body, deliveries, entries = [] }: PlannedSystemEvent,
+) {
   return {
     event: keys.event(id),
     body,
+    ...(entries.length > 0 && { judged: inboxPlan(keys, entries) }),
     ...deliveryPlan(keys, deliveries),
   };
 }

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { nextGoneCheck } from '../../core/watch/observe.ts';
 import { STATUS_LABELS } from '../../core/run/snapshot.ts';
+import type { AlertEntry } from '../../core/alert/entry.ts';
 import type { WatchChange } from '../../core/watch/watch-change.ts';
 import {
   parseWatchId,
@@ -19,6 +20,7 @@ import { countNumbers, readNumbers, walkNumbers } from '../numbers.ts';
 import { replies } from '../replies.ts';
 import { deliveryPlan } from './delivery-plan.ts';
 import { readStored } from './history-plan.ts';
+import { inboxPlan } from './alert-plan.ts';
 import type { HistoryStore } from './history-store.ts';
 import { learningPlan } from './statistics-store.ts';
 import { WatchListing, type WatchFilter, type WatchPageQuery } from './watch-listing.ts';
@@ -26,6 +28,9 @@ import { slotInPlace, writeDoc, writeHead, writeRing } from './watch-record.ts';
 
 /** What became of a write of a poll: what was due by it, or why it was not written. */
 type Committed = string[] | 'changed' | 'lost';
+
+/** What rules have to judge of a change. */
+type EntriesOf = (change: WatchChange) => AlertEntry[];
 
 /** Watches in Redis. Errors of the connection pass through. */
 export class WatchStore {
@@ -35,6 +40,7 @@ export class WatchStore {
     private readonly redis: Redis,
     private readonly keys: Keys,
     private readonly history: HistoryStore,
+    private readonly entriesOf: EntriesOf = () => [],
   ) {
     this.listing = new WatchListing(redis, keys);
   }
@@ -57,7 +63,7 @@ export class WatchStore {
     const folded = changes.filter(({ before }) => before?.isFolded === true);
     if (folded.length > 0) return Promise.all(changes.map((change) => this.commit(change)));
     const pipeline = this.redis.pipeline();
-    for (const change of changes) pipeline.rwCommitWatch(...commitArguments(this.keys, change));
+    for (const change of changes) pipeline.rwCommitWatch(...this.commitArguments(change));
     const found = await replies<string[] | number>(pipeline);
     return found.map((reply) => (typeof reply === 'number' ? null : reply));
   }
@@ -66,12 +72,12 @@ export class WatchStore {
   async commit(change: WatchChange): Promise<string[] | null> {
     const { before, after } = change;
     if (before?.isFolded === true) {
-      if (isOfWatchAlone(this.keys, change)) {
+      if (this.isOfWatchAlone(change)) {
         return (await this.history.rewrite(after, before.version, after)) ? [] : null;
       }
       await this.history.unfold(after);
     }
-    const reply = await this.redis.rwCommitWatch(...commitArguments(this.keys, change));
+    const reply = await this.redis.rwCommitWatch(...this.commitArguments(change));
     return typeof reply === 'number' ? null : reply;
   }
 
@@ -80,7 +86,7 @@ export class WatchStore {
    * read, and the claim stands. `lost`: another process has the claim by now.
    */
   async commitPoll(change: WatchChange): Promise<Committed> {
-    const reply = await this.redis.rwCommitWatch(...commitArguments(this.keys, change));
+    const reply = await this.redis.rwCommitWatch(...this.commitArguments(change));
     if (typeof reply !== 'number') return reply;
     return reply === 0 ? 'changed' : 'lost';
   }
@@ -139,6 +145,16 @@ export class WatchStore {
     return Object.fromEntries(sizes) as Record<WatchState, number>;
   }
 
+  private commitArguments(change: WatchChange) {
+    return commitArguments(this.keys, change, this.entriesOf(change));
+  }
+
+  /** A change of what only the record of an ended watch says, such as its metadata. */
+  private isOfWatchAlone(change: WatchChange): boolean {
+    const entries = this.entriesOf(change);
+    return change.schedule === undefined && effectsOf(this.keys, change, entries) === null;
+  }
+
   /** How many active watches of sources there are by the status of their runs. */
   async activeByStatus(
     sources: readonly string[],
@@ -156,11 +172,12 @@ export class WatchStore {
 function commitArguments(
   keys: Keys,
   change: WatchChange,
+  entries: readonly AlertEntry[],
 ): [keyCount: number, ...args: (string | number)[]] {
   const { before, after } = change;
   const doc = writeDoc(after);
   const inPlace = before?.doc === doc ? slotInPlace(before, after) : null;
-  const effects = effectsOf(keys, change);
+  const effects = effectsOf(keys, change, entries);
   const byPlace = [
     keys.watch(after),
     keys.clock,
@@ -199,7 +216,7 @@ function scheduleArguments({ after, schedule }: WatchChange): (string | number)[
 }
 
 /** What the commit script must do besides writing the record; null where there is nothing. */
-function effectsOf(keys: Keys, change: WatchChange) {
+function effectsOf(keys: Keys, change: WatchChange, entries: readonly AlertEntry[]) {
   const { after, events, deliveries } = change;
   const places = placesOf(keys, change);
   const learned = learningPlan(keys, change);
@@ -211,6 +228,7 @@ function effectsOf(keys: Keys, change: WatchChange) {
     events,
     deliveries,
     learned?.samples ?? [],
+    entries,
   ];
   if (followed.every((none) => none.length === 0)) return null;
   return {
@@ -240,12 +258,8 @@ function effectsOf(keys: Keys, change: WatchChange) {
     })),
     ...deliveryPlan(keys, deliveries),
     ...(learned !== null && { learned }),
+    ...(entries.length > 0 && { judged: inboxPlan(keys, entries) }),
   };
-}
-
-/** A change of what only the record of an ended watch says, such as its metadata. */
-function isOfWatchAlone(keys: Keys, change: WatchChange): boolean {
-  return change.schedule === undefined && effectsOf(keys, change) === null;
 }
 
 /** When the watch changed, where that is new. */

@@ -1,0 +1,92 @@
+import type { Alert, Digest, Notification } from '../core/alert/alert.ts';
+import type { SentNotification } from '../core/alert/batch.ts';
+import { newDelivery } from '../core/delivery/delivery.ts';
+import { formatDuration } from '../core/duration.ts';
+import { isoTime } from '../core/event/event.ts';
+import type { PlannedAlertEvent } from './ports.ts';
+
+/** An alert in the shape that users see. */
+export function shownAlert(alert: Alert, url: string | null) {
+  const { acknowledged } = alert;
+  return {
+    id: alert.id,
+    rule: alert.rule,
+    labels: alert.labels,
+    state: alert.state,
+    severity: alert.severity,
+    owner: alert.owner,
+    annotations: alert.annotations,
+    count: alert.count,
+    runs: alert.runs.map(({ runId, workflowId, name, url: runUrl, status, at }) => ({
+      run_id: runId,
+      workflow_id: workflowId,
+      name,
+      url: runUrl,
+      status,
+      at: isoTime(at),
+    })),
+    started_at: isoTime(alert.startedAt),
+    updated_at: isoTime(alert.updatedAt),
+    resolved_at: alert.resolvedAt === null ? null : isoTime(alert.resolvedAt),
+    acknowledged: acknowledged && {
+      by: acknowledged.by,
+      comment: acknowledged.comment,
+      at: isoTime(acknowledged.at),
+      until: acknowledged.until === null ? null : isoTime(acknowledged.until),
+    },
+    notified: alert.notified.map(({ endpoint, at, eventId }) => ({
+      endpoint,
+      at: isoTime(at),
+      event_id: eventId,
+    })),
+    url,
+  };
+}
+
+export type ShownAlert = ReturnType<typeof shownAlert>;
+
+function shownDigest({ reason, since, until, alerts, byType }: Digest) {
+  return { reason, since: isoTime(since), until: isoTime(until), alerts, by_type: byType };
+}
+
+interface PlanOptions {
+  now: number;
+  /** The endpoints that an event of a type goes to, of those that the rule names. */
+  receivers: (type: string, named: readonly string[]) => string[];
+  /** Where users see an alert; null where no such address is known. */
+  urlOf: (alert: Pick<Alert, 'id'>) => string | null;
+}
+
+/** The event of a notification, with its deliveries. */
+export function planAlertEvent(
+  notification: SentNotification,
+  { now, receivers, urlOf }: PlanOptions,
+): PlannedAlertEvent {
+  const { eventId: id, kind, alert } = notification;
+  const type = `alert.${kind}` as const;
+  const about = { source: '', runId: '', alertId: alert.id };
+  return {
+    id,
+    body: JSON.stringify({
+      id,
+      type,
+      timestamp: isoTime(now),
+      data: alertData(notification, urlOf(alert)),
+    }),
+    deliveries: receivers(type, notification.notify).map((endpoint) =>
+      newDelivery(about, { id, type }, endpoint, now),
+    ),
+  };
+}
+
+function alertData({ alert, isRepeat, digest, escalation }: Notification, url: string | null) {
+  return {
+    alert: shownAlert(alert, url),
+    repeat: isRepeat,
+    digest: digest && shownDigest(digest),
+    escalation: escalation && {
+      step: escalation.step,
+      after: formatDuration(escalation.afterMs),
+    },
+  };
+}

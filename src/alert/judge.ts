@@ -1,0 +1,240 @@
+import type { Alert, AlertCounts } from '../core/alert/alert.ts';
+import { Batch, digestKey } from '../core/alert/batch.ts';
+import { alertedRun, type AlertEntry } from '../core/alert/entry.ts';
+import { groupKey, labelsOf, type AlertEvent, type Rule } from '../core/alert/rule.ts';
+import type { Silence } from '../core/alert/silence.ts';
+import { parseWatchId, type StoredWatch } from '../core/watch/watch.ts';
+import { planAlertEvent } from './event.ts';
+import type { AlertStore, LiveRules, ReadGroup, SilenceStore, WatchReader } from './ports.ts';
+
+/** How long a claim on the work lasts unless it is renewed, ms. */
+const LEASE_MS = 5_000;
+
+/** Entries and groups of one batch. */
+const MOST = { entries: 500, groups: 200 };
+
+/** Alerts of one rule that are looked through for what they inhibit. */
+const MOST_INHIBITING = 1_000;
+
+export interface JudgeDeps {
+  alerts: AlertStore;
+  silences: Pick<SilenceStore, 'all'>;
+  watches: WatchReader;
+  rules: LiveRules;
+  /** The token by which this process claims the work. */
+  token: string;
+  newEventId: () => string;
+  receivers: (type: string, named: readonly string[]) => string[];
+  urlOf: (alert: Pick<Alert, 'id'>) => string | null;
+  /** Whether missing events of a source may be due to trouble with it. */
+  cannotTell: (source: string | undefined) => boolean;
+  dispatch: (pools: string[]) => void;
+  /** What became of matching events. */
+  count: (counts: AlertCounts) => void;
+  onUnreadable: (entry: string) => void;
+}
+
+type Work = Awaited<ReturnType<AlertStore['take']>>;
+type Claimed = NonNullable<Work['claimed']>;
+
+/** What a batch goes by, read once. */
+interface BatchInput {
+  work: Work;
+  entries: AlertEntry[];
+  groups: Map<string, ReadGroup>;
+  silences: Silence[];
+  /** Watches beyond a deadline, by the member that names it. */
+  late: { member: string; rule: Rule | undefined; stored: StoredWatch | null }[];
+}
+
+/**
+ * The use case that judges what the inbox holds and what is due. Each batch is one atomic step: alerts
+ * move, their events are written with their deliveries, and what was judged leaves the inbox.
+ * Returns a function that works until nothing is due.
+ */
+export function createJudge(deps: JudgeDeps) {
+  /** @returns when something is due next, ms from now; null where nothing is */
+  return async function judge(): Promise<number | null> {
+    const { alerts, token } = deps;
+    for (;;) {
+      const work = await alerts.take(token, { leaseMs: LEASE_MS, ...MOST });
+      if (work.claimed === null) return work.nextMs;
+      await judgeBatch(deps, work, work.claimed);
+    }
+  };
+}
+
+async function judgeBatch(deps: JudgeDeps, work: Work, claimed: Claimed): Promise<void> {
+  const input = await readBatch(deps, work, claimed);
+  const batch = new Batch(groupsOf(input.groups), {
+    now: work.now,
+    uptimeMs: work.uptimeMs,
+    cannotTell: deps.cannotTell,
+    silences: input.silences,
+    inhibitRules: deps.rules.inhibitRules,
+    active: await inhibiting(deps, input),
+    newEventId: deps.newEventId,
+  });
+  const deadlines = judgeEntries(deps, batch, input);
+  judgeLate(batch, input);
+  judgeDue(deps, batch, { groups: input.groups, due: claimed.due });
+  const events = batch.notifications.map((notification) =>
+    planAlertEvent(notification, { ...deps, now: work.now }),
+  );
+  const pools = await deps.alerts.commit({
+    read: input.groups,
+    changed: batch.changed(),
+    resolved: [...batch.resolved.values()],
+    counts: batch.counts,
+    events,
+    judged: claimed.entries,
+    ...deadlines,
+    endedDeadlines: [...claimed.deadlines, ...deadlines.endedDeadlines],
+  });
+  // After a conflict the next batch judges the same again.
+  if (pools === null) return;
+  deps.count(batch.counts);
+  deps.dispatch(pools);
+}
+
+async function readBatch(
+  { alerts, silences, watches, rules, onUnreadable }: JudgeDeps,
+  work: Work,
+  claimed: Claimed,
+): Promise<BatchInput> {
+  const entries = claimed.entries.flatMap((text) => {
+    try {
+      return [JSON.parse(text) as AlertEntry];
+    } catch {
+      onUnreadable(text);
+      return [];
+    }
+  });
+  const stored = await watches.getMany(claimed.deadlines.map(watchOfDeadline));
+  const late = claimed.deadlines.map((member, at) => ({
+    member,
+    rule: rules.book.named(member.slice(0, member.indexOf(' '))),
+    stored: stored[at] ?? null,
+  }));
+  const wanted = new Set(claimed.due);
+  for (const entry of entries) for (const key of keysOf(rules, entry)) wanted.add(key);
+  for (const { rule, stored: watch } of late) {
+    if (rule !== undefined && watch !== null) addKeys(wanted, rule, lateEvent(rule, watch, 0));
+  }
+  const [groups, all] = await Promise.all([alerts.groups([...wanted]), silences.all()]);
+  await addDigests(alerts, rules, groups);
+  return { work, entries, groups, silences: all, late };
+}
+
+/** What the mute intervals of the rules of groups hold. */
+async function addDigests(
+  alerts: AlertStore,
+  { book }: LiveRules,
+  groups: Map<string, ReadGroup>,
+): Promise<void> {
+  const names = new Set([...groups.values()].flatMap(({ group }) => group?.rule ?? []));
+  const digests = [...names]
+    .filter((name) => (book.named(name)?.mute.length ?? 0) > 0)
+    .map(digestKey)
+    .filter((key) => !groups.has(key));
+  for (const [key, read] of await alerts.groups(digests)) groups.set(key, read);
+}
+
+function groupsOf(read: ReadonlyMap<string, ReadGroup>) {
+  return new Map(
+    [...read].flatMap(([key, { group }]) => (group === null ? [] : [[key, group] as const])),
+  );
+}
+
+function watchOfDeadline(member: string) {
+  return parseWatchId(member.slice(member.indexOf(' ') + 1));
+}
+
+function keysOf({ book }: LiveRules, entry: AlertEntry): string[] {
+  if (entry.kind !== 'event') return [];
+  const keys = new Set<string>();
+  for (const rule of entry.rules.map((name) => book.named(name))) {
+    if (rule !== undefined) addKeys(keys, rule, entry.event);
+  }
+  return [...keys];
+}
+
+function addKeys(keys: Set<string>, rule: Rule, event: AlertEvent): void {
+  keys.add(groupKey(rule.name, labelsOf(rule, event)));
+  if (rule.mute.length > 0) keys.add(digestKey(rule.name));
+}
+
+/** Alerts of the rules that inhibit others of this batch. */
+async function inhibiting(
+  { alerts, rules }: JudgeDeps,
+  { entries, groups }: BatchInput,
+): Promise<Map<string, Alert[]>> {
+  const active = new Map<string, Alert[]>();
+  if (rules.inhibitRules.length === 0) return active;
+  const names = new Set([
+    ...entries.flatMap((entry) => (entry.kind === 'event' ? entry.rules : [])),
+    ...[...groups.values()].flatMap(({ group }) => group?.rule ?? []),
+  ]);
+  for (const { sourceRule, targetRule } of rules.inhibitRules) {
+    if (!names.has(targetRule) || active.has(sourceRule)) continue;
+    const states = ['pending', 'firing', 'acknowledged'] as const;
+    const found = await alerts.list({ states, rule: sourceRule, limit: MOST_INHIBITING });
+    active.set(sourceRule, found.items);
+  }
+  return active;
+}
+
+/** @returns deadlines that begin and end */
+function judgeEntries({ rules }: JudgeDeps, batch: Batch, { entries }: BatchInput) {
+  const deadlines: { member: string; at: number }[] = [];
+  const endedDeadlines: string[] = [];
+  for (const entry of entries) {
+    if (entry.kind === 'deadlines') {
+      for (const { rule, at } of entry.deadlines) {
+        deadlines.push({ member: `${rule} ${entry.watch}`, at: Math.round(at) });
+      }
+      continue;
+    }
+    for (const name of entry.rules) {
+      const rule = rules.book.named(name);
+      if (rule === undefined) continue;
+      batch.judge(rule, entry.event);
+      if (rule.condition.kind !== 'deadline') continue;
+      const { source, run } = entry.event;
+      endedDeadlines.push(`${name} ${source}/${run?.runId ?? ''}`);
+    }
+  }
+  return { deadlines, endedDeadlines };
+}
+
+function judgeLate(batch: Batch, { late, work }: BatchInput): void {
+  for (const { rule, stored } of late) {
+    if (rule === undefined || stored?.watch.state !== 'active') continue;
+    batch.judge(rule, lateEvent(rule, stored, work.now), 'late');
+  }
+}
+
+/** What rules see of a run that is beyond its deadline. */
+function lateEvent(rule: Rule, { watch }: StoredWatch, at: number): AlertEvent {
+  const { source, runId, metadata, run } = watch;
+  return {
+    id: `late ${rule.name} ${source}/${runId} ${at}`,
+    type: 'run.late',
+    at,
+    source,
+    metadata,
+    run: alertedRun(runId, run, { name: null, url: null }),
+  };
+}
+
+function judgeDue(
+  { rules }: JudgeDeps,
+  batch: Batch,
+  { groups, due }: { groups: ReadonlyMap<string, ReadGroup>; due: readonly string[] },
+): void {
+  for (const key of due) {
+    const rule = rules.book.named(groups.get(key)?.group?.rule ?? '');
+    if (rule === undefined) batch.orphan(key);
+    else batch.tick(rule, key);
+  }
+}

@@ -1,0 +1,134 @@
+import { createHash, randomBytes } from 'node:crypto';
+import type { Alert } from '../core/alert/alert.ts';
+import { meets, roleOf, type AlertEvent, type Rule } from '../core/alert/rule.ts';
+import {
+  matchesSilence,
+  silenceState,
+  type Matchers,
+  type Silence,
+  type SilencedEvent,
+} from '../core/alert/silence.ts';
+import type { AlertStore, LiveRules, SilenceStore } from './ports.ts';
+
+/** A user's request for a silence. Times are milliseconds since the epoch. */
+export interface SilenceRequest {
+  matchers: Matchers;
+  startsAt: number;
+  until: number;
+  by: string;
+  comment: string;
+  key: string | null;
+}
+
+interface SilencesDeps {
+  silences: SilenceStore;
+  alerts: Pick<AlertStore, 'list'>;
+  rules: LiveRules;
+  /** Stored events since a time, oldest first. */
+  eventsSince: (since: number) => Promise<AlertEvent[]>;
+  now: () => number;
+}
+
+/** What a silence matches. */
+export interface SilencePreview {
+  alerts: Alert[];
+  /** Events of the last day that rules notify of: all, and how many of each rule and type. */
+  events: { count: number; byRule: Record<string, number>; byType: Record<string, number> };
+}
+
+const DAY_MS = 86_400_000;
+
+/** Alerts that a preview looks through. */
+const MOST_ALERTS = 1_000;
+
+/** The use cases behind silences. */
+export function createSilences({ silences, alerts, rules, eventsSince, now }: SilencesDeps) {
+  return {
+    /** The same key again gives the silence that it created; null where there are too many. */
+    async add(request: SilenceRequest): Promise<{ silence: Silence; isNew: boolean } | null> {
+      const id = silenceId(request.key);
+      const there = request.key === null ? null : await silences.get(id);
+      if (there !== null) return { silence: there, isNew: false };
+      const silence = await silences.add({ id, ...request, createdAt: now() });
+      return silence && { silence, isNew: true };
+    },
+
+    /** Those in force first, then those to come, then those that have expired, each newest first. */
+    async list(): Promise<Silence[]> {
+      const order = ['active', 'pending', 'expired'];
+      const at = now();
+      const rank = (one: Silence) => order.indexOf(silenceState(one, at));
+      const found = await silences.all();
+      return found.toSorted((a, b) => rank(a) - rank(b) || b.createdAt - a.createdAt);
+    },
+
+    /** Ends a silence now; one that has expired does not change. @returns false for an unknown one */
+    async expire(id: string): Promise<boolean> {
+      const silence = await silences.get(id);
+      if (silence === null) return false;
+      const at = now();
+      if (at < silence.until) {
+        const startsAt = Math.min(silence.startsAt, at);
+        await silences.put({ ...silence, startsAt, until: at });
+      }
+      return true;
+    },
+
+    async preview(matchers: Matchers): Promise<SilencePreview> {
+      const states = ['pending', 'firing', 'acknowledged'] as const;
+      const open = await alerts.list({ states, limit: MOST_ALERTS });
+      const events = { count: 0, byRule: {}, byType: {} };
+      for (const event of await eventsSince(now() - DAY_MS)) {
+        noteEvent(events, matchers, { event, rules: rules.book.all });
+      }
+      return { alerts: open.items.filter((alert) => isMeant(matchers, alert)), events };
+    },
+  };
+}
+
+function silenceId(key: string | null): string {
+  const digits =
+    key === null
+      ? randomBytes(8).toString('hex')
+      : createHash('sha256').update(key).digest('hex').slice(0, 16);
+  return `sil_${digits}`;
+}
+
+function noteEvent(
+  events: SilencePreview['events'],
+  matchers: Matchers,
+  { event, rules }: { event: AlertEvent; rules: readonly Rule[] },
+): void {
+  const silenced = rules.filter(
+    (rule) =>
+      roleOf(rule, event.type) === 'match' &&
+      meets(rule, event) &&
+      matchesSilence(matchers, { ...event, ...workflowOf(event), rule: rule.name }),
+  );
+  if (silenced.length === 0) return;
+  events.count += 1;
+  events.byType[event.type] = (events.byType[event.type] ?? 0) + 1;
+  for (const { name } of silenced) events.byRule[name] = (events.byRule[name] ?? 0) + 1;
+}
+
+function workflowOf({ run }: AlertEvent): Pick<SilencedEvent, 'workflowId'> {
+  return { workflowId: run?.workflowId ?? null };
+}
+
+/** Whether a silence may be about an alert: as far as its labels and runs say. */
+function isMeant(matchers: Matchers, { rule, labels, runs }: Alert): boolean {
+  const [run] = runs;
+  const metadata = Object.fromEntries(
+    Object.entries(labels).flatMap(([label, value]) =>
+      label.startsWith('metadata.') ? [[label.slice('metadata.'.length), value]] : [],
+    ),
+  );
+  const { event: _types, ...others } = matchers;
+  return matchesSilence(others, {
+    rule,
+    type: '',
+    source: labels['source'] ?? '',
+    workflowId: labels['workflow_id'] ?? run?.workflowId ?? null,
+    metadata,
+  });
+}

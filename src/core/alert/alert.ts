@@ -1,0 +1,130 @@
+import { createHash } from 'node:crypto';
+import { groupKey, type AlertedRun, type Severity } from './rule.ts';
+
+export const ALERT_STATES = ['pending', 'firing', 'acknowledged', 'resolved'] as const;
+
+export type AlertState = (typeof ALERT_STATES)[number];
+
+/** A run of an alert, with the time of its event, milliseconds since the epoch. */
+export interface AlertRun extends AlertedRun {
+  at: number;
+}
+
+export interface Acknowledgement {
+  by: string;
+  comment: string | null;
+  at: number;
+  /** When it expires; null for never. */
+  until: number | null;
+}
+
+/** A notification that was sent, by endpoint: the newest. */
+interface Notified {
+  endpoint: string;
+  at: number;
+  eventId: string;
+}
+
+/** An alert as users see it. Times are milliseconds since the epoch. */
+export interface Alert {
+  id: string;
+  rule: string;
+  labels: Readonly<Record<string, string>>;
+  state: AlertState;
+  severity: Severity;
+  owner: string | null;
+  annotations: Readonly<Record<string, string>>;
+  /** Matching events. */
+  count: number;
+  /** The newest runs, newest first, as many as the rule shows. */
+  runs: readonly AlertRun[];
+  startedAt: number;
+  updatedAt: number;
+  resolvedAt: number | null;
+  acknowledged: Acknowledgement | null;
+  notified: readonly Notified[];
+}
+
+/** Why matching events are not told by a notification of their own. */
+export const SUPPRESSIONS = ['grouped', 'muted', 'silenced', 'inhibited', 'acknowledged'] as const;
+
+export type Suppression = (typeof SUPPRESSIONS)[number];
+
+/**
+ * What became of matching events: `observed` is always the sum of all others. `waiting` are those of a
+ * notification that is due later.
+ */
+export type AlertCounts = Record<'observed' | 'notified' | 'waiting' | Suppression, number>;
+
+export function noCounts(): AlertCounts {
+  return {
+    observed: 0,
+    notified: 0,
+    waiting: 0,
+    grouped: 0,
+    muted: 0,
+    silenced: 0,
+    inhibited: 0,
+    acknowledged: 0,
+  };
+}
+
+export function addCounts(to: AlertCounts, counts: Readonly<AlertCounts>): void {
+  for (const name of Object.keys(to) as (keyof AlertCounts)[]) to[name] += counts[name];
+}
+
+/** One of the alerts that a digest tells together. */
+export interface DigestItem {
+  id: string;
+  labels: Readonly<Record<string, string>>;
+  state: AlertState;
+  count: number;
+}
+
+/** Why several events or alerts are told by one notification. */
+export interface Digest {
+  reason: 'muted' | 'schedule';
+  since: number;
+  until: number;
+  alerts: readonly DigestItem[];
+  byType: Readonly<Record<string, number>>;
+}
+
+export type AlertEventKind = 'firing' | 'updated' | 'acknowledged' | 'resolved';
+
+/** A notification of an alert, to be sent as an event. */
+export interface Notification {
+  kind: AlertEventKind;
+  /** As it is after the notification. */
+  alert: Alert;
+  /** Names of endpoints. */
+  notify: readonly string[];
+  isRepeat: boolean;
+  digest: Digest | null;
+  /** The step of the rule's escalation, from 1 on. */
+  escalation: { step: number; afterMs: number } | null;
+}
+
+/** The parts of an alert's id: its group's key, and a hash of what opened it. */
+export function alertId(rule: string, labels: Readonly<Record<string, string>>, seed: string) {
+  const hash = createHash('sha256').update(seed).digest('hex').slice(0, 10);
+  return `alr_${groupKey(rule, labels)}_${hash}`;
+}
+
+/** The group that an alert belongs to, by its id; null for what is no id. */
+export function groupOfAlert(id: string): string | null {
+  return /^alr_([0-9a-f]{20})_[0-9a-f]{10}$/.exec(id)?.[1] ?? null;
+}
+
+const MOST_NOTIFIED = 20;
+
+/** An alert with a notification noted, the newest of each endpoint. */
+export function withNotified(
+  alert: Alert,
+  sent: { at: number; eventId: string },
+  to: readonly string[],
+) {
+  const others = alert.notified.filter(({ endpoint }) => !to.includes(endpoint));
+  const added = to.map((endpoint) => ({ endpoint, ...sent }));
+  return { ...alert, notified: [...others, ...added].slice(-MOST_NOTIFIED) };
+}

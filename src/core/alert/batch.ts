@@ -1,0 +1,216 @@
+import type { Alert, AlertCounts, Notification } from './alert.ts';
+import { addCounts, noCounts, withNotified } from './alert.ts';
+import { digestNotifications, withHeld } from './digest.ts';
+import { isBlank, newGroup, type Group, type GroupContext, type GroupInput } from './group.ts';
+import { groupKey, labelsOf, type AlertEvent, type InhibitRule, type Rule } from './rule.ts';
+import { silencedUntil, type Silence } from './silence.ts';
+import { dueAt, stepGroup } from './step.ts';
+import { mutedUntil } from './time-interval.ts';
+
+export interface BatchContext extends Pick<GroupContext, 'now' | 'uptimeMs' | 'cannotTell'> {
+  silences: readonly Silence[];
+  inhibitRules: readonly InhibitRule[];
+  /** Alerts that may inhibit others, by rule, as they were when the batch was read. */
+  active: ReadonlyMap<string, readonly Alert[]>;
+  newEventId: () => string;
+}
+
+/** A notification with the id of its event. */
+export interface SentNotification extends Notification {
+  eventId: string;
+}
+
+/** A group that a batch has changed; `after` is null where nothing is left to keep. */
+export interface ChangedGroup {
+  key: string;
+  before: Group | null;
+  after: Group | null;
+  dueAt: number | null;
+}
+
+/** How long a group waits for a rule that a process does not know, ms: another process may. */
+const ORPHANED_MS = 600_000;
+
+/** The group of a rule that holds what its mute intervals keep back. */
+export function digestKey(rule: string): string {
+  return groupKey(rule, { '': 'digest' });
+}
+
+/** Steps of several groups that are written together. Pure: it reads only what it was given. */
+export class Batch {
+  readonly notifications: SentNotification[] = [];
+  readonly counts: AlertCounts = noCounts();
+  readonly resolved = new Map<string, Alert>();
+  private readonly rules = new Map<string, Rule>();
+  private readonly current = new Map<string, Group>();
+  private readonly orphans = new Set<string>();
+  private readonly mutes = new Map<string, number | null>();
+
+  constructor(
+    private readonly stored: ReadonlyMap<string, Group>,
+    private readonly context: BatchContext,
+  ) {}
+
+  /** An event of a rule, in the group of its labels. */
+  judge(rule: Rule, event: AlertEvent, kind: 'event' | 'late' = 'event'): void {
+    const labels = labelsOf(rule, event);
+    this.step(rule, { key: groupKey(rule.name, labels), labels }, { kind, event });
+  }
+
+  /** A group is due. */
+  tick(rule: Rule, key: string): void {
+    const group = this.groupOf(key);
+    if (group === undefined) return;
+    if (group.held === null) this.step(rule, { key, labels: group.labels }, { kind: 'timer' });
+    else this.endMute(rule, key, group);
+  }
+
+  /**
+   * A group is due whose rule this process does not know: its alert ends without a word, unless the
+   * rule comes back in time.
+   */
+  orphan(key: string): void {
+    const group = this.groupOf(key);
+    const { now } = this.context;
+    this.orphans.add(key);
+    if (group === undefined) return;
+    const { orphanedAt, open } = group;
+    if (orphanedAt === null || now < orphanedAt + ORPHANED_MS) {
+      this.current.set(key, { ...group, orphanedAt: orphanedAt ?? now });
+      return;
+    }
+    this.current.delete(key);
+    if (open === null) return;
+    this.counts.waiting -= open.waiting;
+    this.counts.grouped += open.waiting;
+    this.resolved.set(open.alert.id, { ...open.alert, state: 'resolved', resolvedAt: now });
+  }
+
+  step(
+    rule: Rule,
+    { key, labels }: { key: string; labels: Readonly<Record<string, string>> },
+    input: GroupInput,
+  ): void {
+    const before = { ...(this.groupOf(key) ?? newGroup(rule.name, labels)), orphanedAt: null };
+    const { group, effects } = stepGroup(before, input, this.contextOf(rule));
+    this.put(rule, key, group);
+    addCounts(this.counts, effects.counts);
+    for (const alert of effects.resolved) this.resolved.set(alert.id, alert);
+    for (const notification of effects.notifications) this.send(key, notification);
+    for (const held of effects.held) {
+      const digest = digestKey(rule.name);
+      const holding = this.groupOf(digest) ?? newGroup(rule.name, {});
+      const merged = withHeld(holding.held, held, this.context.now);
+      this.put(rule, digest, { ...holding, held: merged });
+    }
+  }
+
+  /** The alert of a group as it is now. */
+  alertOf(key: string): Alert | null {
+    return this.groupOf(key)?.open?.alert ?? null;
+  }
+
+  /** What the steps have changed. */
+  changed(): ChangedGroup[] {
+    const orphans = [...this.orphans].map((key) => this.changedOrphan(key));
+    const known = [...this.current].filter(([key]) => !this.orphans.has(key));
+    const changed = known.map(([key, after]) => {
+      const rule = this.rules.get(key);
+      const isKept = rule !== undefined && !isBlank(after, this.context.now);
+      return {
+        key,
+        before: this.stored.get(key) ?? null,
+        after: isKept ? after : null,
+        dueAt: isKept ? dueAt(after, this.contextOf(rule)) : null,
+      };
+    });
+    return [...changed, ...orphans];
+  }
+
+  private changedOrphan(key: string): ChangedGroup {
+    const after = this.current.get(key) ?? null;
+    const again = after === null ? null : (after.orphanedAt ?? 0) + ORPHANED_MS;
+    return { key, before: this.stored.get(key) ?? null, after, dueAt: again };
+  }
+
+  private groupOf(key: string): Group | undefined {
+    return this.current.get(key) ?? this.stored.get(key);
+  }
+
+  private put(rule: Rule, key: string, group: Group): void {
+    this.rules.set(key, rule);
+    this.current.set(key, group);
+  }
+
+  private send(key: string, notification: Notification): void {
+    const eventId = this.context.newEventId();
+    this.notifications.push({ ...notification, eventId });
+    const sent = { at: this.context.now, eventId };
+    const noted = (alert: Alert) => withNotified(alert, sent, notification.notify);
+    const { id } = notification.alert;
+    const group = this.current.get(key);
+    if (group?.open?.alert.id === id) {
+      const open = { ...group.open, alert: noted(group.open.alert) };
+      this.current.set(key, { ...group, open });
+    }
+    const resolved = this.resolved.get(id);
+    if (resolved !== undefined) this.resolved.set(id, noted(resolved));
+  }
+
+  private endMute(rule: Rule, key: string, group: Group): void {
+    const { now } = this.context;
+    if (group.held === null || now < group.held.until) return;
+    const again = this.mutedUntil(rule);
+    if (again !== null) {
+      return this.put(rule, key, { ...group, held: { ...group.held, until: again } });
+    }
+    this.put(rule, key, { ...group, held: null });
+    for (const notification of digestNotifications(group.held, rule, now)) {
+      this.send(key, notification);
+    }
+  }
+
+  private contextOf(rule: Rule): GroupContext {
+    const { now, uptimeMs, cannotTell, silences } = this.context;
+    return {
+      now,
+      rule,
+      uptimeMs,
+      cannotTell,
+      silencedUntil: (event) => silencedUntil(silences, event, now),
+      isInhibited: (alert) => this.isInhibited(alert),
+      mutedUntil: () => this.mutedUntil(rule),
+    };
+  }
+
+  private mutedUntil(rule: Rule): number | null {
+    const known = this.mutes.get(rule.name);
+    if (known !== undefined) return known;
+    const until = mutedUntil(rule.mute, this.context.now);
+    this.mutes.set(rule.name, until);
+    return until;
+  }
+
+  private isInhibited(alert: Alert): boolean {
+    return this.context.inhibitRules
+      .filter(({ targetRule }) => targetRule === alert.rule)
+      .some(({ sourceRule, equal }) =>
+        this.activeOf(sourceRule).some(
+          (source) =>
+            source.id !== alert.id &&
+            equal.every((label) => source.labels[label] === alert.labels[label]),
+        ),
+      );
+  }
+
+  /** The alerts of a rule that go on, as the batch has left them so far. */
+  private activeOf(rule: string): Alert[] {
+    const stored = (this.context.active.get(rule) ?? []).filter(
+      ({ labels }) => !this.current.has(groupKey(rule, labels)),
+    );
+    const changed = [...this.current.values()].flatMap(({ open }) =>
+      open !== null && open.alert.rule === rule ? [open.alert] : [],
+    );
+    return [...stored, ...changed].filter(({ state }) => state !== 'resolved');
+  }
+}

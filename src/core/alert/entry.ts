@@ -1,0 +1,129 @@
+import type { RunwatchEvent } from '../event/event.ts';
+import type { RunSnapshot } from '../run/snapshot.ts';
+import type { WatchChange } from '../watch/watch-change.ts';
+import { watchId, type Watch } from '../watch/watch.ts';
+import { meets, roleOf, type AlertEvent, type AlertedRun, type Rule } from './rule.ts';
+
+/**
+ * What rules have to judge, with the names of the rules. It is written in the step that writes the
+ * event, and judged once.
+ */
+export type AlertEntry =
+  | { kind: 'event'; event: AlertEvent; rules: string[] }
+  /** A run is watched that has deadlines: when they end, milliseconds since the epoch. */
+  | { kind: 'deadlines'; watch: string; deadlines: { rule: string; at: number }[] };
+
+/** What an event of a watch has that rules see. */
+export function alertEventOf({ id, type, data }: RunwatchEvent): AlertEvent {
+  const { source, metadata } = data.watch;
+  const links = { name: data.workflow_name ?? null, url: data.run_url ?? null };
+  return {
+    id,
+    type,
+    at: Date.parse(data.detected_at),
+    source,
+    metadata,
+    run: alertedRun(data.run_id, data.run, links),
+  };
+}
+
+/** What an event about runwatch itself has that rules see. */
+export function systemAlertEvent(event: {
+  id: string;
+  type: string;
+  at: number;
+  data: Readonly<Record<string, unknown>>;
+}): AlertEvent {
+  const { id, type, at, data } = event;
+  const source = typeof data['source'] === 'string' ? data['source'] : '';
+  return { id, type, at, source, metadata: {}, run: null };
+}
+
+export function alertedRun(
+  runId: string,
+  run: Pick<RunSnapshot, 'workflow_id' | 'status'> | null,
+  { name, url }: Pick<AlertedRun, 'name' | 'url'>,
+): AlertedRun {
+  return { runId, workflowId: run?.workflow_id ?? null, name, url, status: run?.status ?? null };
+}
+
+/** The time that a workflow's runs usually take, ms; null where too little is known. */
+export type UsualDuration = (
+  workflow: { source: string; workflowId: string | null },
+  percentile: number,
+) => number | null;
+
+/** The rules that judge a type of event, found once for each type. */
+export class RuleBook {
+  private readonly byType = new Map<string, readonly Rule[]>();
+  private readonly byName: ReadonlyMap<string, Rule>;
+  private readonly withDeadline: readonly Rule[];
+
+  constructor(readonly all: readonly Rule[]) {
+    this.byName = new Map(all.map((rule) => [rule.name, rule]));
+    this.withDeadline = all.filter(({ condition }) => condition.kind === 'deadline');
+  }
+
+  named(name: string): Rule | undefined {
+    return this.byName.get(name);
+  }
+
+  /** What rules have to judge of an event; null where none has. */
+  entryOf(event: AlertEvent): AlertEntry | null {
+    const rules = this.judging(event.type).filter((rule) => meets(rule, event));
+    if (rules.length === 0) return null;
+    return { kind: 'event', event, rules: rules.map(({ name }) => name) };
+  }
+
+  /** The deadlines of a watch that a change sets: when its run was first seen, or started. */
+  deadlinesOf(before: Watch | null, after: Watch, usual: UsualDuration): AlertEntry | null {
+    const { run, source, metadata } = after;
+    if (this.withDeadline.length === 0 || run === null || after.state !== 'active') return null;
+    const deadlines = this.withDeadline.flatMap((rule) => {
+      const { condition } = rule;
+      if (condition.kind !== 'deadline') return [];
+      const from = run[condition.reference];
+      if (from === null || before?.run?.[condition.reference] === from) return [];
+      const event = { type: '', source, metadata, run: alertedRun(after.runId, run, NO_LINKS) };
+      if (!meets(rule, event)) return [];
+      const ms = limitMs(rule, { source, workflowId: run.workflow_id }, usual);
+      return ms === null ? [] : [{ rule: rule.name, at: Date.parse(from) + ms }];
+    });
+    return deadlines.length === 0 ? null : { kind: 'deadlines', watch: watchId(after), deadlines };
+  }
+
+  private judging(type: string): readonly Rule[] {
+    const known = this.byType.get(type);
+    if (known !== undefined) return known;
+    const found = this.all.filter((rule) => roleOf(rule, type) !== null);
+    // Noxus cannot add types of events: there are as many as runwatch has.
+    this.byType.set(type, found);
+    return found;
+  }
+}
+
+/** What rules have to judge of a change of a watch. */
+export function entriesOf(
+  book: RuleBook,
+  { before, after, events }: Pick<WatchChange, 'before' | 'after' | 'events'>,
+  usual: UsualDuration,
+): AlertEntry[] {
+  if (book.all.length === 0) return [];
+  const judged = events.map((event) => book.entryOf(alertEventOf(event)));
+  const deadlines = book.deadlinesOf(before?.watch ?? null, after, usual);
+  return [...judged, deadlines].filter((entry) => entry !== null);
+}
+
+const NO_LINKS = { name: null, url: null };
+
+function limitMs(
+  { condition }: Rule,
+  workflow: Parameters<UsualDuration>[0],
+  usual: UsualDuration,
+): number | null {
+  if (condition.kind !== 'deadline') return null;
+  const { limit } = condition;
+  if (limit.kind === 'interval') return limit.ms;
+  const usualMs = usual(workflow, limit.percentile);
+  return usualMs === null ? null : usualMs * limit.times;
+}

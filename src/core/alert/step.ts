@@ -1,0 +1,232 @@
+import {
+  matchOf,
+  noEffects,
+  type Draft,
+  type Effects,
+  type Group,
+  type GroupContext,
+  type GroupInput,
+  type Match,
+  type OpenAlert,
+} from './group.ts';
+import {
+  acknowledge,
+  endHold,
+  escalate,
+  flush,
+  isDue,
+  LOOK_AGAIN_MS,
+  repeat,
+  resolveAlert,
+  unacknowledge,
+} from './notify.ts';
+import { collect, raise } from './raise.ts';
+import { roleOf, type AlertEvent, type Rule } from './rule.ts';
+import { afterSample, crossedBy, EMPTY_WINDOW, lapsesAt } from './window.ts';
+
+/** The most runs beyond their deadline that a group keeps. */
+const MOST_LATE = 1_000;
+
+/**
+ * The step of the state machine of a group: its alert is opened, notified, acknowledged and resolved.
+ * Pure: the same group, input and context always give the same result. The notifications of an alert
+ * are one firing, updates, and one resolve after it, if at all.
+ */
+export function stepGroup(
+  before: Group,
+  input: GroupInput,
+  context: GroupContext,
+): { group: Group; effects: Effects } {
+  const group = structuredClone(before);
+  const draft: Draft = { group, context, effects: noEffects() };
+  switch (input.kind) {
+    case 'event':
+      onEvent(draft, input.event);
+      break;
+    case 'late':
+      onLate(draft, input.event);
+      break;
+    case 'timer':
+      onTimer(draft);
+      break;
+    case 'begin':
+      group.absentSince ??= context.uptimeMs;
+      break;
+    case 'acknowledge':
+      if (group.open !== null) acknowledge(draft, input.acknowledgement);
+      break;
+    case 'unacknowledge':
+      if (group.open?.alert.state === 'acknowledged') unacknowledge(draft, group.open);
+      break;
+  }
+  return { group, effects: draft.effects };
+}
+
+function onEvent(draft: Draft, event: AlertEvent): void {
+  const { rule } = draft.context;
+  const role = roleOf(rule, event.type);
+  if (role === null) return;
+  switch (rule.condition.kind) {
+    case 'each':
+      return role === 'match' ? raise(draft, matchOf(event)) : onSuccess(draft);
+    case 'digest':
+      return collect(draft, matchOf(event));
+    case 'absent':
+      return onAwaited(draft, role === 'resolve');
+    case 'deadline':
+      return onEnded(draft, event);
+    case 'count':
+    case 'consecutive':
+    case 'rate':
+      return onSample(draft, event, role === 'match');
+  }
+}
+
+/** An event of the rule's resolution: so many in a row resolve the alert. */
+function onSuccess(draft: Draft): void {
+  const { open } = draft.group;
+  if (open === null) return;
+  open.successes += 1;
+  const { resolve } = draft.context.rule;
+  const needed = resolve.kind === 'success' ? resolve.threshold : 1;
+  if (open.successes >= needed) resolveAlert(draft, open);
+}
+
+function onSample(draft: Draft, event: AlertEvent, isMatch: boolean): void {
+  const { group, context } = draft;
+  const { rule } = context;
+  const match = matchOf(event);
+  group.window = afterSample(group.window ?? EMPTY_WINDOW, rule.condition, {
+    isMatch,
+    at: event.at,
+    run: match.runs[0] ?? null,
+    maxRuns: rule.maxRuns,
+  });
+  if (group.open !== null && isMatch) raise(draft, match);
+  judgeThreshold(draft, match);
+}
+
+/** Opens or resolves the alert of a threshold, by what its window holds now. */
+function judgeThreshold(draft: Draft, match: Match | null): void {
+  const { group, context } = draft;
+  const { rule, now } = context;
+  if (group.window === null) return;
+  const crossing = crossedBy(group.window, rule.condition, now);
+  if (crossing > 0) {
+    group.crossedAt ??= now;
+    if (group.open !== null) group.open.resolveAt = null;
+    else if (now >= group.crossedAt + rule.forMs) fireThreshold(draft, crossing, match);
+    return;
+  }
+  group.crossedAt = null;
+  const { open } = group;
+  if (open === null || open.isResolving) {
+    if (open === null && lapsesAt(group.window, rule.condition) <= now) group.window = null;
+    return;
+  }
+  open.resolveAt ??= now + rule.keepFiringForMs;
+  if (now >= open.resolveAt) resolveAlert(draft, open);
+}
+
+function fireThreshold(draft: Draft, count: number, match: Match | null): void {
+  const { group, context } = draft;
+  const runs = group.window?.runs ?? [];
+  const { source = '' } = group.labels;
+  const seed = `${context.now} ${group.window?.outcomes}`;
+  const last = match ?? { seed, at: context.now, type: '', source, metadata: {} };
+  raise(draft, { ...last, count, runs });
+}
+
+/** The group is known to exist, or what was waited for has come. */
+function onAwaited(draft: Draft, hasCome: boolean): void {
+  const { group, context } = draft;
+  group.absentSince ??= context.uptimeMs;
+  if (!hasCome) return;
+  group.absentSince = context.uptimeMs;
+  if (group.open !== null) resolveAlert(draft, group.open);
+}
+
+function onLate(draft: Draft, event: AlertEvent): void {
+  const { group } = draft;
+  const runId = event.run?.runId ?? '';
+  if (group.late.includes(runId)) return;
+  group.late = [...group.late, runId].slice(-MOST_LATE);
+  raise(draft, matchOf(event));
+}
+
+function onEnded({ group, ...draft }: Draft, event: AlertEvent): void {
+  const runId = event.run?.runId ?? '';
+  if (!group.late.includes(runId)) return;
+  group.late = group.late.filter((id) => id !== runId);
+  if (group.late.length === 0 && group.open !== null) {
+    resolveAlert({ group, ...draft }, group.open);
+  }
+}
+
+function onTimer(draft: Draft): void {
+  const { group, context } = draft;
+  const { now, rule } = context;
+  if (rule.condition.kind === 'absent') judgeAbsence(draft);
+  else judgeThreshold(draft, null);
+  if (group.open !== null) takeDue(draft, group.open, { now, rule });
+}
+
+/** What is due of an alert, in order; each may close the alert. */
+function takeDue(draft: Draft, open: OpenAlert, { now, rule }: { now: number; rule: Rule }): void {
+  const isStill = (at: number | null) => draft.group.open === open && isDue(at, now);
+  if (isDue(open.alert.acknowledged?.until ?? null, now)) unacknowledge(draft, open);
+  if (isDue(open.heldUntil, now)) endHold(open, draft.context);
+  if (rule.resolve.kind === 'after' && isDue(open.resolveAt, now)) resolveAlert(draft, open);
+  if (isStill(open.flushAt)) flush(draft, open);
+  if (isStill(open.escalateAt)) escalate(draft, open);
+  if (isStill(open.repeatAt)) repeat(draft, open);
+}
+
+/** Fires once an event has been absent for long enough, as far as that can be told. */
+function judgeAbsence(draft: Draft): void {
+  const { group, context } = draft;
+  const { rule, uptimeMs, now } = context;
+  if (rule.condition.kind !== 'absent' || group.absentSince === null || group.open !== null) return;
+  if (uptimeMs < group.absentSince + rule.condition.withinMs) return;
+  const { source } = group.labels;
+  if (context.cannotTell(source)) return;
+  raise(draft, {
+    seed: `absent ${now}`,
+    at: now,
+    type: rule.condition.event,
+    count: 1,
+    runs: [],
+    source: source ?? '',
+    metadata: {},
+  });
+}
+
+/** When a group is due for its timer; null for never. Milliseconds since the epoch. */
+export function dueAt(group: Group, context: GroupContext): number | null {
+  const { open, held } = group;
+  const times = open === null ? [absenceAt(group, context)] : timesOf(open);
+  times.push(held?.until ?? null, ...windowTimes(group, context));
+  const first = Math.min(...times.map((at) => at ?? Infinity));
+  return first === Infinity ? null : first;
+}
+
+/** When a threshold may lapse, or has been crossed for long enough. */
+function windowTimes({ open, window, crossedAt }: Group, { rule, now }: GroupContext): number[] {
+  if (window === null) return [];
+  const lapse = lapsesAt(window, rule.condition);
+  const times = lapse > now ? [lapse] : [];
+  return crossedAt === null || open !== null ? times : [...times, crossedAt + rule.forMs];
+}
+
+function absenceAt({ absentSince }: Group, { rule, now, uptimeMs }: GroupContext): number | null {
+  if (absentSince === null || rule.condition.kind !== 'absent') return null;
+  const due = now + absentSince + rule.condition.withinMs - uptimeMs;
+  return due <= now ? now + LOOK_AGAIN_MS : due;
+}
+
+function timesOf(open: OpenAlert): (number | null)[] {
+  const { alert, flushAt, resolveAt, heldUntil, escalateAt, repeatAt } = open;
+  const until = alert.acknowledged?.until ?? null;
+  const repeats = alert.state === 'firing' ? repeatAt : null;
+  return [flushAt, resolveAt, heldUntil, escalateAt, until, repeats];
+}

@@ -1,0 +1,137 @@
+import type { RuleConfig } from '../config/rule-schema.ts';
+import type { Config } from '../config/schema.ts';
+import { entriesOf, RuleBook, type UsualDuration } from '../core/alert/entry.ts';
+import type { AlertEvent, Condition, InhibitRule, Resolution, Rule } from '../core/alert/rule.ts';
+import type { TimeInterval } from '../core/alert/time-interval.ts';
+import type { WatchChange } from '../core/watch/watch-change.ts';
+
+/** The rules in force. A reload replaces them: read them where they are used. */
+export class AlertRules {
+  private current: { book: RuleBook; inhibitRules: InhibitRule[]; sources: string[] };
+  /** Called when there is something to judge, which is written at once. */
+  onEntries: () => void = () => undefined;
+  /** How long a workflow's runs usually take; nothing is known before statistics are at hand. */
+  usual: UsualDuration = () => null;
+
+  constructor(config: Config) {
+    this.current = resolveRules(config);
+  }
+
+  get book(): RuleBook {
+    return this.current.book;
+  }
+
+  get inhibitRules(): readonly InhibitRule[] {
+    return this.current.inhibitRules;
+  }
+
+  get sources(): readonly string[] {
+    return this.current.sources;
+  }
+
+  replace(config: Config): void {
+    this.current = resolveRules(config);
+  }
+
+  /** What the rules have to judge of an event about runwatch itself. */
+  entryOf(event: AlertEvent) {
+    const entry = this.book.entryOf(event);
+    if (entry !== null) this.onEntries();
+    return entry;
+  }
+
+  /** What the rules have to judge of a change of a watch. */
+  entriesOf(change: WatchChange) {
+    const entries = entriesOf(this.book, change, this.usual);
+    if (entries.length > 0) this.onEntries();
+    return entries;
+  }
+}
+
+function resolveRules(config: Config) {
+  const rules = config.rules.map((rule) => ruleOf(rule, config.time_intervals));
+  return {
+    book: new RuleBook(rules),
+    inhibitRules: config.inhibit_rules.map(
+      ({ source_rule: sourceRule, target_rule: targetRule, equal }) => ({
+        sourceRule,
+        targetRule,
+        equal,
+      }),
+    ),
+    sources: Object.keys(config.sources),
+  };
+}
+
+const GROUP_BY = ['source', 'workflow_id'];
+
+function ruleOf(rule: RuleConfig, intervals: Config['time_intervals']): Rule {
+  return {
+    name: rule.name,
+    events: rule.events ?? [],
+    when: rule.when,
+    groupBy: rule.group_by ?? (rule.digest === undefined ? GROUP_BY : []),
+    groupWaitMs: rule.group_wait,
+    groupIntervalMs: rule.group_interval,
+    repeatIntervalMs: rule.repeat_interval,
+    maxRuns: rule.max_runs,
+    condition: conditionOf(rule),
+    forMs: rule.for,
+    keepFiringForMs: rule.keep_firing_for,
+    resolve: resolutionOf(rule),
+    severity: rule.severity,
+    owner: rule.owner ?? null,
+    annotations: rule.annotations,
+    notify: rule.notify,
+    mute: rule.mute_time_intervals.flatMap((name) => (intervals[name] ?? []).map(intervalOf)),
+    escalate: rule.escalate.map(({ after, unless, notify }) => ({
+      afterMs: after,
+      unlessAcknowledged: unless === 'acknowledged',
+      notify,
+    })),
+  };
+}
+
+function conditionOf({ threshold, absent, deadline, digest }: RuleConfig): Condition {
+  if (threshold !== undefined) return thresholdOf(threshold);
+  if (absent !== undefined) {
+    return { kind: 'absent', event: absent.event, withinMs: absent.within };
+  }
+  if (deadline !== undefined) {
+    const { reference, interval, of_usual: usual } = deadline;
+    const limit =
+      usual === undefined
+        ? { kind: 'interval' as const, ms: interval ?? 0 }
+        : { kind: 'usual' as const, ...usual };
+    return { kind: 'deadline', reference, limit };
+  }
+  if (digest !== undefined) {
+    return { kind: 'digest', schedule: { minute: digest.at, location: digest.location } };
+  }
+  return { kind: 'each' };
+}
+
+function thresholdOf(threshold: NonNullable<RuleConfig['threshold']>): Condition {
+  const { count, within, consecutive, rate = 1, of_last: ofLast = 1 } = threshold;
+  if (count !== undefined) return { kind: 'count', count, withinMs: within ?? 0 };
+  if (consecutive !== undefined) return { kind: 'consecutive', count: consecutive };
+  return { kind: 'rate', rate, ofLast, atLeast: threshold.at_least ?? ofLast };
+}
+
+function resolutionOf({ resolve }: RuleConfig): Resolution {
+  if (resolve?.after !== undefined) return { kind: 'after', ms: resolve.after };
+  if (resolve?.events !== undefined) return { kind: 'events', events: resolve.events };
+  return { kind: 'success', threshold: resolve?.success_threshold ?? 1 };
+}
+
+function intervalOf(interval: Config['time_intervals'][string][number]): TimeInterval {
+  const { times, weekdays, days_of_month: daysOfMonth, months, years, location } = interval;
+  return {
+    ...(times !== undefined && { times }),
+    ...(weekdays !== undefined && { weekdays }),
+    ...(daysOfMonth !== undefined && { daysOfMonth }),
+    ...(months !== undefined && { months }),
+    ...(years !== undefined && { years }),
+    location,
+  };
+}

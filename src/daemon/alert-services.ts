@@ -1,0 +1,82 @@
+import { shownAlert } from '../alert/event.ts';
+import { silenceState, type Silence } from '../core/alert/silence.ts';
+import type { AlertService, RuleService, SilenceService, SilenceView } from '../http/services.ts';
+import type { AlertStore } from '../redis/stores/alert-store.ts';
+import type { AlertRules } from './alert-rules.ts';
+import type { Alerting } from './alerting.ts';
+
+export interface AlertServicesDependencies {
+  alerts: AlertStore;
+  alertRules: AlertRules;
+  alerting: Alerting;
+  now: () => number;
+}
+
+/** The services behind alerts, silences and the trial of rules. */
+export function createAlertServices(deps: AlertServicesDependencies): {
+  alerts: AlertService;
+  silences: SilenceService;
+  rules: RuleService;
+} {
+  const { alertRules, alerting, now } = deps;
+  return {
+    alerts: createAlertService(deps),
+    silences: createSilenceService(deps),
+    rules: {
+      names: () => alertRules.book.all.map(({ name }) => name),
+      async rehearse(from) {
+        const until = now();
+        const since = 'at' in from ? from.at : until - from.agoMs;
+        return { ...(await alerting.rehearse(since)), since, until };
+      },
+    },
+  };
+}
+
+function createAlertService({ alerts, alerting, now }: AlertServicesDependencies): AlertService {
+  return {
+    list: ({ state, ...query }) => alerts.list({ ...query, states: state }),
+    get: (id) => alerts.get(id),
+    show: (alert) => shownAlert(alert, alerting.urlOf(alert)),
+    async attention(limit) {
+      const page = await alerts.list({ states: ['firing'], order: 'oldest', limit });
+      return page.items;
+    },
+    async acknowledge(id, { by, comment, until }) {
+      const end = endOf(until, now());
+      if (end !== null && end <= now()) return 'past';
+      return alerting.acknowledge(id, { by, comment: comment ?? null, until: end });
+    },
+    withdraw: (id) => alerting.acknowledge(id, null),
+  };
+}
+
+function createSilenceService({ alerting, now }: AlertServicesDependencies): SilenceService {
+  const { silences } = alerting;
+  const view = (silence: Silence): SilenceView => ({
+    ...silence,
+    state: silenceState(silence, now()),
+  });
+  return {
+    async add({ until, startsAt: given, key, ...input }) {
+      const at = now();
+      const startsAt = given ?? at;
+      const end = endOf(until, at) ?? 0;
+      if (end <= Math.max(at, startsAt)) return 'past';
+      const added = await silences.add({ ...input, startsAt, until: end, key: key ?? null });
+      if (added === null) return 'full';
+      return { silence: view(added.silence), isNew: added.isNew };
+    },
+    list: async () => (await silences.list()).map(view),
+    async expire(id) {
+      const isKnown = await silences.expire(id);
+      return isKnown;
+    },
+    preview: (matchers) => silences.preview(matchers),
+  };
+}
+
+function endOf(until: { at: number } | { inMs: number } | undefined, now: number): number | null {
+  if (until === undefined) return null;
+  return 'at' in until ? until.at : now + until.inMs;
+}

@@ -1,0 +1,179 @@
+import type { Config } from '../config/schema.ts';
+import { createAcknowledgeAlert } from '../alert/acknowledge.ts';
+import { createBeginAbsence } from '../alert/begin-absence.ts';
+import { createJudge } from '../alert/judge.ts';
+import { createRehearse } from '../alert/rehearse.ts';
+import { createSilences } from '../alert/silences.ts';
+import type { Alert, AlertCounts } from '../core/alert/alert.ts';
+import { alertEventOf } from '../core/alert/entry.ts';
+import type { AlertEvent } from '../core/alert/rule.ts';
+import { systemEventId, type NewMark } from '../core/event/event.ts';
+import type { AlertStore } from '../redis/stores/alert-store.ts';
+import type { EventStore } from '../redis/stores/event-store.ts';
+import type { SilenceStore } from '../redis/stores/silence-store.ts';
+import type { WatchStore } from '../redis/stores/watch-store.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { AlertRules } from './alert-rules.ts';
+import type { Endpoints } from './endpoints.ts';
+import { faultLog } from './faults.ts';
+import { startPeriodic, type Periodic } from './periodic.ts';
+import type { Processes } from './processes.ts';
+
+/** The longest time between two looks at what is due, ms: another process may have died. */
+const LOOK_EVERY_MS = 5_000;
+
+/** The least time between two looks, ms: what comes meanwhile is judged together. */
+const PAUSE_MS = 50;
+
+/** How often sources are asked whether their events may be missing, ms. */
+const DOUBT_EVERY_MS = 10_000;
+
+/** Stored events that are read for a preview. */
+const MOST_EVENTS = 50_000;
+
+const PAGE = 200;
+
+export interface AlertingDependencies {
+  config: Config;
+  alerts: AlertStore;
+  silences: SilenceStore;
+  watches: WatchStore;
+  events: EventStore;
+  alertRules: AlertRules;
+  endpoints: Endpoints;
+  processes: Processes;
+  newToken: () => string;
+  newMark: NewMark;
+  dispatch: (pools: string[]) => void;
+  /** Names of sources whose events may be missing: not discovered, not reached, polled late. */
+  sourcesInDoubt: () => Promise<ReadonlySet<string>>;
+  metrics: { alertCounts: (counts: AlertCounts) => void };
+  now: () => number;
+  log: Logger;
+}
+
+/** Alerts: judged by one process at a time. */
+export type Alerting = ReturnType<typeof createAlerting>;
+
+export function createAlerting(deps: AlertingDependencies) {
+  const { alerts, silences, alertRules: rules, log, now } = deps;
+  const token = deps.newToken();
+  const onError = faultLog(log, 'alerts');
+  let inDoubt: ReadonlySet<string> = new Set();
+  const shared = {
+    ...deps,
+    rules,
+    newEventId: () => systemEventId(deps.newMark),
+    receivers: deps.endpoints.wantingAlertEvent,
+    urlOf: urlsOf(deps.config),
+    count: (counts: AlertCounts) => deps.metrics.alertCounts(counts),
+  };
+  const judge = createJudge({
+    ...shared,
+    token,
+    cannotTell: (source) => (source === undefined ? inDoubt.size > 0 : inDoubt.has(source)),
+    onUnreadable: (entry) => log.error({ entry: entry.slice(0, 200) }, 'alerts.unreadable'),
+  });
+  const begin = createBeginAbsence(shared);
+  const eventsSince = (since: number) => readEvents(deps.events, since);
+  const doubts = async () => {
+    const isWanted = rules.book.all.some(({ condition }) => condition.kind === 'absent');
+    inDoubt = isWanted ? await deps.sourcesInDoubt() : new Set();
+  };
+  deps.processes.add({
+    takeOver: (dead) => alerts.releaseOf(dead),
+    tend: () => Promise.resolve(),
+    moveBack: () => Promise.resolve(),
+  });
+  const loop = createLoop({
+    async look() {
+      // Rules that are configured no more may have left something.
+      const isWanted = rules.book.all.length > 0 || (await alerts.hasAny());
+      return isWanted ? judge() : null;
+    },
+    doubts,
+    onError,
+  });
+  const restart = () => void begin().then(loop.wake, onError);
+
+  return {
+    acknowledge: createAcknowledgeAlert(shared),
+    silences: createSilences({ silences, alerts, rules, eventsSince, now }),
+    rehearse: createRehearse({ rules, eventsSince, now }),
+    urlOf: shared.urlOf,
+    /** The rules have changed. */
+    restart,
+    start() {
+      rules.onEntries = loop.wakeSoon;
+      loop.start();
+      restart();
+    },
+    async stop({ force }: { force: boolean }): Promise<void> {
+      rules.onEntries = () => undefined;
+      const stopped = loop.stop();
+      if (force) return;
+      await stopped;
+      await alerts.release(token);
+    },
+  };
+}
+
+interface LoopOptions {
+  /** Does what is due. @returns when to look again, ms from now; null for no certain time */
+  look: () => Promise<number | null>;
+  doubts: () => Promise<void>;
+  onError: (error: unknown) => void;
+}
+
+/** Looks at what is due when it is, and now and then. */
+function createLoop({ look, doubts, onError }: LoopOptions) {
+  let periodics: Periodic[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  const wake = () => periodics[0]?.trigger();
+  const wakeIn = (ms: number) => setTimeout(wake, Math.max(PAUSE_MS, ms)).unref();
+  return {
+    wake,
+    /** Soon, with what comes meanwhile. */
+    wakeSoon: () => void wakeIn(0),
+    start() {
+      const task = async () => {
+        const nextMs = await look();
+        clearTimeout(timer);
+        if (nextMs !== null && nextMs < LOOK_EVERY_MS) timer = wakeIn(nextMs);
+      };
+      periodics = [
+        startPeriodic(task, { everyMs: LOOK_EVERY_MS, onError }),
+        startPeriodic(doubts, { everyMs: DOUBT_EVERY_MS, onError }),
+      ];
+    },
+    async stop(): Promise<void> {
+      clearTimeout(timer);
+      await Promise.all(periodics.map((one) => one.stop()));
+    },
+  };
+}
+
+/** Addresses of alerts in the dashboard, where its own is known. */
+function urlsOf({ server: { public_url: url } }: Config) {
+  return ({ id }: Pick<Alert, 'id'>): string | null =>
+    url === undefined ? null : `${url.replace(/\/$/, '')}/alerts/${id}`;
+}
+
+/** Stored events since a time, oldest first; the newest of them where there are too many. */
+async function readEvents(events: EventStore, since: number): Promise<AlertEvent[]> {
+  const found: AlertEvent[] = [];
+  let after: string | undefined;
+  do {
+    const page = await events.list(after === undefined ? {} : { after }, {
+      limit: PAGE,
+      order: 'newest',
+    });
+    const newer = page.items
+      .map(({ event }) => alertEventOf(event))
+      .filter(({ at }) => at >= since);
+    found.push(...newer);
+    if (newer.length < page.items.length) break;
+    after = page.nextCursor ?? undefined;
+  } while (after !== undefined && found.length < MOST_EVENTS);
+  return found.toReversed();
+}

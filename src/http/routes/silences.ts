@@ -1,0 +1,149 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { isoTime } from '../../core/event/event.ts';
+import type { Matchers } from '../../core/alert/silence.ts';
+import { mayRead } from '../auth.ts';
+import { InvalidRequest, refusal } from '../problem.ts';
+import { BODY_PROBLEMS, COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
+import {
+  previewRequest,
+  silenceList,
+  silenceOrReceipt,
+  silenceParams,
+  silencePreview,
+  silenceRequest,
+} from '../schemas/silence.ts';
+import type { AlertService, SilenceService, SilenceView } from '../services.ts';
+
+/** Previews show what others gave. */
+const READ = { scope: 'read' as const };
+
+const tags = ['Silences'];
+
+const addSchema = {
+  tags,
+  operationId: 'addSilence',
+  summary: 'Silence notifications for a while',
+  description:
+    'What it matches is recorded and counted, and not notified of. A token that may not read gets a receipt.',
+  body: silenceRequest,
+  response: {
+    200: jsonAnswer('There is a silence with this key.', silenceOrReceipt),
+    201: jsonAnswer('The silence.', silenceOrReceipt),
+    ...BODY_PROBLEMS,
+    ...COMMON_PROBLEMS,
+    409: problemAnswer('There are 1,000 silences.'),
+  },
+};
+
+const listSchema = {
+  tags,
+  operationId: 'listSilences',
+  summary: 'List silences: in force, to come, expired',
+  response: { 200: jsonAnswer('All silences.', silenceList), ...COMMON_PROBLEMS },
+};
+
+const expireSchema = {
+  tags,
+  operationId: 'expireSilence',
+  summary: 'End a silence now',
+  params: silenceParams,
+  response: {
+    204: z.undefined().describe('It is over.'),
+    ...COMMON_PROBLEMS,
+    404: problemAnswer('There is no such silence.'),
+  },
+};
+
+const previewSchema = {
+  tags,
+  operationId: 'previewSilence',
+  summary: 'Show what a silence would match',
+  body: previewRequest,
+  response: {
+    200: jsonAnswer('What it matches now and in the last 24 hours.', silencePreview),
+    ...BODY_PROBLEMS,
+    ...COMMON_PROBLEMS,
+  },
+};
+
+interface SilenceOptions {
+  silences: SilenceService;
+  alerts: AlertService;
+}
+
+/** Silences. */
+export const silenceRoutes: FastifyPluginAsyncZod<SilenceOptions> = async (
+  app,
+  { silences, alerts },
+) => {
+  app.post('/silences', { schema: addSchema }, async ({ body, scopes }, reply) => {
+    const { matchers, until, starts_at: startsAt, key, ...by } = body;
+    const added = await silences.add({
+      ...by,
+      matchers: matchersOf(matchers),
+      until,
+      ...(startsAt !== undefined && { startsAt }),
+      ...(key !== undefined && { key }),
+    });
+    if (added === 'past') {
+      const message = 'expected a time that is still to come, after starts_at';
+      throw new InvalidRequest([{ path: 'until', message }]);
+    }
+    if (added === 'full') {
+      throw refusal('too_many_silences', 'there are 1,000 silences; expired ones are kept a while');
+    }
+    reply.code(added.isNew ? 201 : 200);
+    const { silence } = added;
+    return mayRead(scopes) ? presentSilence(silence) : { id: silence.id, state: silence.state };
+  });
+
+  app.get('/silences', { schema: listSchema }, async () => {
+    return { data: (await silences.list()).map(presentSilence) };
+  });
+
+  app.delete('/silences/:id', { schema: expireSchema }, async ({ params }, reply) => {
+    const isKnown = await silences.expire(params.id);
+    if (!isKnown) throw refusal('silence_not_found', `there is no silence ${params.id}`);
+    reply.code(204);
+  });
+
+  app.post('/silences/preview', { schema: previewSchema, config: READ }, async ({ body }) => {
+    const found = await silences.preview(matchersOf(body.matchers));
+    const { count: events, byRule, byType } = found.events;
+    return {
+      now: { alerts: found.alerts.map((alert) => alerts.show(alert)) },
+      last_24h: { events, by_rule: byRule, by_type: byType },
+    };
+  });
+};
+
+function matchersOf(given: z.output<typeof silenceRequest>['matchers']): Matchers {
+  const { workflow_id: workflowId, ...others } = given;
+  return { ...others, ...(workflowId !== undefined && { workflowId }) };
+}
+
+function presentSilence(silence: SilenceView) {
+  const { workflowId, rule, source, event, metadata } = silence.matchers;
+  return {
+    id: silence.id,
+    matchers: {
+      ...(rule !== undefined && { rule: [...rule] }),
+      ...(workflowId !== undefined && { workflow_id: [...workflowId] }),
+      ...(source !== undefined && { source: [...source] }),
+      ...(event !== undefined && { event: [...event] }),
+      ...(metadata !== undefined && { metadata: listsOf(metadata) }),
+    },
+    starts_at: isoTime(silence.startsAt),
+    until: isoTime(silence.until),
+    state: silence.state,
+    by: silence.by,
+    comment: silence.comment,
+    key: silence.key,
+    created_at: isoTime(silence.createdAt),
+  };
+}
+
+function listsOf(metadata: NonNullable<Matchers['metadata']>): Record<string, string[]> {
+  return Object.fromEntries(Object.entries(metadata).map(([key, values]) => [key, [...values]]));
+}

@@ -1,0 +1,148 @@
+import { z } from 'zod';
+import { ALERT_STATES, SUPPRESSIONS } from '../../core/alert/alert.ts';
+import { SEVERITIES } from '../../core/alert/rule.ts';
+import { ALERT_EVENT_TYPES } from '../../core/event/event.ts';
+import { acknowledgement } from './acknowledgement.ts';
+import { boundedText, count, cursor, limit, pageOf, several, time, when } from './common.ts';
+import { bodyOf } from './webhook.ts';
+
+const labels = z
+  .record(z.string(), z.string())
+  .meta({ description: 'What the events of the alert have in common, by `group_by`.' });
+
+const state = z
+  .enum(ALERT_STATES, `expected one of: ${ALERT_STATES.join(', ')}`)
+  .meta({ id: 'AlertState' });
+
+const alertRun = z
+  .object({
+    run_id: z.string(),
+    workflow_id: z.string().nullable(),
+    name: z.string().nullable().meta({ description: 'The name of the workflow.' }),
+    url: z.string().nullable().meta({ description: 'Where the run is shown in Noxus.' }),
+    status: z.string().nullable(),
+    at: time,
+  })
+  .meta({ id: 'AlertRun' });
+
+export const alertSchema = z
+  .object({
+    id: z.string().meta({ description: 'The same from firing to resolved.' }),
+    rule: z.string(),
+    labels,
+    state,
+    severity: z.enum(SEVERITIES).meta({ id: 'Severity' }),
+    owner: z.string().nullable(),
+    annotations: z.record(z.string(), z.string()),
+    count: count.meta({ description: 'Matching events.' }),
+    runs: z.array(alertRun).meta({ description: 'The newest runs, as many as the rule shows.' }),
+    started_at: time,
+    updated_at: time,
+    resolved_at: time.nullable(),
+    acknowledged: acknowledgement.nullable(),
+    notified: z
+      .array(z.object({ endpoint: z.string(), at: time, event_id: z.string() }))
+      .meta({ description: 'The last event that was sent to each endpoint.' }),
+    url: z.string().nullable().meta({ description: 'Where runwatch shows the alert.' }),
+  })
+  .meta({ id: 'Alert', description: 'What a rule makes of events with the same labels.' });
+
+export const alertPage = pageOf(alertSchema, 'AlertPage');
+
+export const alertParams = z.strictObject({
+  id: z.string().regex(/^[\w-]{1,64}$/, 'expected the id of an alert'),
+});
+
+export const alertQuery = z.strictObject({
+  state: several(state).exactOptional(),
+  rule: boundedText(63).exactOptional(),
+  limit,
+  cursor: cursor.exactOptional(),
+});
+
+/** An alert for tokens that may write and not read. */
+export const alertOrReceipt = z.union([alertSchema, alertSchema.pick({ id: true, state: true })]);
+
+const digest = z
+  .object({
+    reason: z.enum(['muted', 'schedule']),
+    since: time,
+    until: time,
+    alerts: z.array(z.object({ id: z.string(), labels, state, count })),
+    by_type: z.record(z.string(), count),
+  })
+  .meta({ id: 'AlertDigest', description: 'Several events or alerts that are told together.' });
+
+const alertData = z
+  .object({
+    alert: alertSchema,
+    repeat: z.boolean().meta({ description: 'A reminder of an alert that still fires.' }),
+    digest: digest.nullable(),
+    escalation: z
+      .object({ step: count, after: z.string() })
+      .nullable()
+      .meta({ description: 'The step of the escalation that sends it.' }),
+  })
+  .meta({ id: 'AlertEventData' });
+
+/*
+ * Bodies that only webhooks have. No route answers them: the document finds them by their names.
+ */
+
+const [firstBody, ...otherBodies] = ALERT_EVENT_TYPES.map((type) => bodyOf(type, alertData));
+if (firstBody === undefined) throw new Error('there are no events of alerts');
+
+z.discriminatedUnion('type', [firstBody, ...otherBodies]).meta({
+  id: 'AlertEvent',
+  description: 'What happens to an alert, sent to the endpoints that its rule names.',
+});
+
+export const rehearseRequest = z
+  .strictObject({
+    since: when
+      .meta({
+        description: 'Since when stored events are judged: a time, or a duration ago; absent: 24h.',
+      })
+      .exactOptional(),
+  })
+  .meta({ id: 'RehearseRequest', examples: [{ since: '24h' }] });
+
+const suppressed = z.object(
+  Object.fromEntries(SUPPRESSIONS.map((reason) => [reason, count])) as Record<
+    (typeof SUPPRESSIONS)[number],
+    typeof count
+  >,
+);
+
+export const rehearsal = z
+  .object({
+    since: time,
+    until: time,
+    events: count.meta({ description: 'Stored events that were judged.' }),
+    rules: z.array(
+      z.object({
+        rule: z.string(),
+        matched: count,
+        notified: count,
+        waiting: count,
+        suppressed,
+        notifications: count,
+      }),
+    ),
+    notifications: z
+      .array(
+        z.object({
+          at: time,
+          type: z.enum(ALERT_EVENT_TYPES).meta({ id: 'AlertEventType' }),
+          rule: z.string(),
+          labels,
+          count,
+          repeat: z.boolean(),
+          alert_id: z.string(),
+          notify: z.array(z.string()),
+        }),
+      )
+      .meta({ description: 'What would have been sent, oldest first.' }),
+    truncated: z.boolean().meta({ description: 'There would have been more notifications.' }),
+  })
+  .meta({ id: 'Rehearsal' });

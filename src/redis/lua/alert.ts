@@ -1,0 +1,162 @@
+import { CLAIMS } from './claims.ts';
+import { STORE_NOW } from './clock.ts';
+import { PLAN_DELIVERIES } from './plan-deliveries.ts';
+
+/**
+ * `enterInbox(plan)` adds what rules have to judge. A list beyond its bound takes no more, which is
+ * counted.
+ */
+export const ENTER_INBOX = `
+local function enterInbox(plan)
+  if not plan then return end
+  if redis.call('LLEN', plan.inbox) >= plan.most then
+    redis.call('HINCRBY', plan.counts, 'lost', #plan.entries)
+    return
+  end
+  redis.call('RPUSH', plan.inbox, unpack(plan.entries))
+end
+`;
+
+/**
+ * Claims the work of alerts, if there is any and no other process has it. The claim lasts as long as
+ * its lease, which each call renews. The time for which some process has done so is counted: longer
+ * gaps are none of it.
+ *
+ * KEYS  clock, claims, inbox, groups due, deadlines, uptime.
+ * ARGV  token, lease in ms, most entries, most groups, longest gap in ms.
+ * Returns [now, uptime, ms until something is due or -1, entries, groups due, deadlines due]; the last
+ * three only where there is work and the claim was got.
+ */
+export const TAKE_ALERT_WORK = `
+${STORE_NOW}
+${CLAIMS}
+local now = storeNow(KEYS[1])
+local seen, uptime = unpack(redis.call('HMGET', KEYS[6], 'at', 'ms'))
+seen, uptime = tonumber(seen or now), tonumber(uptime or 0)
+local gap = now - seen
+if gap > 0 and gap <= tonumber(ARGV[5]) then uptime = uptime + gap end
+if gap >= 1000 or gap < 0 or gap == 0 then
+  redis.call('HSET', KEYS[6], 'at', string.format('%.0f', now), 'ms', string.format('%.0f', uptime))
+end
+
+local function firstOf(key)
+  return tonumber(redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')[2])
+end
+local first = math.min(firstOf(KEYS[4]) or math.huge, firstOf(KEYS[5]) or math.huge)
+if redis.call('LLEN', KEYS[3]) > 0 then first = now end
+local ms = first == math.huge and -1 or math.max(0, first - now)
+local reply = {tostring(now), tostring(uptime), tostring(ms)}
+if ms ~= 0 then return reply end
+
+local token, lease = holder(KEYS[2], 'alerts')
+if token and token ~= ARGV[1] and lease > now then
+  reply[3] = tostring(lease - now)
+  return reply
+end
+hold(KEYS[2], 'alerts', ARGV[1], now + ARGV[2])
+reply[4] = redis.call('LRANGE', KEYS[3], 0, ARGV[3] - 1)
+reply[5] = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'LIMIT', 0, ARGV[4])
+reply[6] = redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', now, 'LIMIT', 0, ARGV[4])
+return reply
+`;
+
+/**
+ * Ends a claim, if it is still held.
+ *
+ * KEYS  claims.
+ * ARGV  token
+ */
+export const RELEASE_ALERT_WORK = `
+${CLAIMS}
+letGo(KEYS[1], 'alerts', ARGV[1])
+`;
+
+/**
+ * Writes groups that no other process has written since they were read, with their alerts, places in
+ * indexes, due times, and events with their deliveries. What was judged leaves the inbox in the same
+ * step.
+ *
+ * KEYS  those that the plan names.
+ * ARGV  plan as JSON.
+ * Returns 0 where something has changed meanwhile, else the pools at which deliveries are due now.
+ */
+export const COMMIT_ALERTS = `
+${PLAN_DELIVERIES}
+local write = cjson.decode(ARGV[1])
+for _, group in ipairs(write.groups) do
+  if (redis.call('HGET', group.key, 'version') or '') ~= group.before then return 0 end
+end
+if write.judged > 0 and redis.call('LINDEX', write.inbox, 0) ~= write.first then return 0 end
+
+if write.judged > 0 then redis.call('LTRIM', write.inbox, write.judged, -1) end
+for _, group in ipairs(write.groups) do
+  if group.doc then
+    redis.call('HSET', group.key, 'version', group.version, 'doc', group.doc)
+    if group.keptMs then
+      redis.call('PEXPIRE', group.key, group.keptMs)
+    else
+      redis.call('PERSIST', group.key)
+    end
+  else
+    redis.call('DEL', group.key)
+  end
+  if group.dueAt then
+    redis.call('ZADD', write.due, group.dueAt, group.id)
+  else
+    redis.call('ZREM', write.due, group.id)
+  end
+end
+for _, deadline in ipairs(write.deadlines) do
+  redis.call('ZADD', write.deadlinesKey, deadline.at, deadline.member)
+end
+for _, member in ipairs(write.endedDeadlines) do
+  redis.call('ZREM', write.deadlinesKey, member)
+end
+for _, move in ipairs(write.moves) do
+  for _, index in ipairs(move.leave) do redis.call('ZREM', index, move.id) end
+  for _, index in ipairs(move.enter) do redis.call('ZADD', index, move.startedAt, move.id) end
+end
+for _, alert in ipairs(write.resolved) do
+  redis.call('SET', alert.key, alert.doc)
+  redis.call('ZADD', write.alertsResolved, alert.at, alert.id)
+end
+for _, count in ipairs(write.counts) do
+  redis.call('HINCRBY', write.countsKey, count.field, count.by)
+end
+for _, event in ipairs(write.events) do
+  redis.call('HSET', event.key, 'place', 0, 'body', event.body)
+end
+local pools = {}
+plan(write, pools)
+return pools
+`;
+
+/**
+ * Forgets alerts that have resolved.
+ *
+ * KEYS  resolved alerts, those that the plan names.
+ * ARGV  plan as JSON
+ */
+export const FORGET_ALERTS = `
+local plan = cjson.decode(ARGV[1])
+for _, alert in ipairs(plan.alerts) do
+  redis.call('DEL', alert.key)
+  redis.call('ZREM', KEYS[1], alert.id)
+  for _, index in ipairs(alert.indexes) do redis.call('ZREM', index, alert.id) end
+end
+`;
+
+/**
+ * Creates a silence, unless there is one of its id.
+ *
+ * KEYS  silences.
+ * ARGV  id, document, most silences.
+ * Returns the document that is there now, or '' where there are too many.
+ */
+export const ADD_SILENCE = `
+local there = redis.call('HGET', KEYS[1], ARGV[1])
+if there then return there end
+if redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) then return '' end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return ARGV[2]
+`;

@@ -1,0 +1,114 @@
+import type { Alert, AlertCounts } from '../../core/alert/alert.ts';
+import type { ChangedGroup } from '../../core/alert/batch.ts';
+import type { AlertEntry } from '../../core/alert/entry.ts';
+import type { Group } from '../../core/alert/group.ts';
+import type { Delivery } from '../../core/delivery/delivery.ts';
+import type { Keys } from '../keys.ts';
+import { deliveryPlan } from './delivery-plan.ts';
+
+/** Entries that may wait to be judged. */
+const MOST_ENTRIES = 1_000_000;
+
+/** For how long a group without an alert is remembered, ms. */
+const REMEMBERED_MS = 30 * 86_400_000;
+
+/** A group as it was read; null where there is none. */
+export interface ReadGroup {
+  version: string;
+  group: Group | null;
+}
+
+/** An event with its deliveries. */
+interface PlannedEvent {
+  id: string;
+  body: string;
+  deliveries: Delivery[];
+}
+
+/** What one step writes. */
+export interface AlertCommit {
+  /** Versions of the groups as they were read, by key. */
+  read: ReadonlyMap<string, ReadGroup>;
+  changed: readonly ChangedGroup[];
+  resolved: readonly Alert[];
+  counts: AlertCounts;
+  events: readonly PlannedEvent[];
+  /** The entries of the inbox that were judged, from the first on. */
+  judged: readonly string[];
+  deadlines: readonly { member: string; at: number }[];
+  endedDeadlines: readonly string[];
+}
+
+/** What `COMMIT_ALERTS` of `lua/alert.ts` needs. */
+export function alertPlan(keys: Keys, commit: AlertCommit, newVersion: () => string) {
+  const { read, changed, resolved, counts, events, judged } = commit;
+  const told = events.filter(({ deliveries }) => deliveries.length > 0);
+  return {
+    inbox: keys.alertInbox,
+    due: keys.alertsDue,
+    deadlinesKey: keys.alertDeadlines,
+    alertsResolved: keys.alertsResolved,
+    countsKey: keys.alertCounts,
+    first: judged[0] ?? '',
+    judged: judged.length,
+    groups: changed.map(({ key, after, dueAt }) => ({
+      id: key,
+      key: keys.alertGroup(key),
+      before: read.get(key)?.version ?? '',
+      version: newVersion(),
+      ...(after !== null && { doc: JSON.stringify(after) }),
+      ...(after?.open === null && after.held === null && { keptMs: REMEMBERED_MS }),
+      ...(dueAt !== null && { dueAt: Math.ceil(dueAt) }),
+    })),
+    deadlines: commit.deadlines,
+    endedDeadlines: commit.endedDeadlines,
+    moves: movesOf(keys, changed, resolved),
+    resolved: resolved.map((alert) => ({
+      id: alert.id,
+      at: alert.resolvedAt ?? 0,
+      key: keys.resolvedAlert(alert.id),
+      doc: JSON.stringify(alert),
+    })),
+    counts: Object.entries(counts)
+      .filter(([, by]) => by !== 0)
+      .map(([field, by]) => ({ field, by })),
+    events: told.map(({ id, body }) => ({ key: keys.event(id), body })),
+    ...deliveryPlan(
+      keys,
+      told.flatMap(({ deliveries }) => deliveries),
+    ),
+  };
+}
+
+/** The indexes that alerts leave and enter. */
+function movesOf(keys: Keys, changed: readonly ChangedGroup[], resolved: readonly Alert[]) {
+  const [before, after] = [new Map<string, Alert>(), new Map<string, Alert>()];
+  for (const group of changed) {
+    if (group.before?.open) before.set(group.before.open.alert.id, group.before.open.alert);
+    if (group.after?.open) after.set(group.after.open.alert.id, group.after.open.alert);
+  }
+  for (const alert of resolved) after.set(alert.id, alert);
+  return [...new Set([...before.keys(), ...after.keys()])].flatMap((id) => {
+    const [old, now] = [before.get(id), after.get(id)];
+    if (old?.state === now?.state) return [];
+    const startedAt = now?.startedAt ?? 0;
+    return [{ id, startedAt, leave: indexesOf(keys, old), enter: indexesOf(keys, now) }];
+  });
+}
+
+function indexesOf(keys: Keys, alert: Alert | undefined): string[] {
+  if (alert === undefined) return [];
+  const { state, rule } = alert;
+  return [keys.alerts(state), keys.alerts(state, rule)];
+}
+
+/** What `enterInbox` of `lua/alert.ts` needs; null for nothing. */
+export function inboxPlan(keys: Keys, entries: readonly AlertEntry[]) {
+  if (entries.length === 0) return null;
+  return {
+    inbox: keys.alertInbox,
+    counts: keys.alertCounts,
+    most: MOST_ENTRIES,
+    entries: entries.map((entry) => JSON.stringify(entry)),
+  };
+}

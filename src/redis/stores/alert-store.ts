@@ -1,0 +1,269 @@
+import { randomBytes } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import {
+  ALERT_STATES,
+  groupOfAlert,
+  type Alert,
+  type AlertCounts,
+  type AlertState,
+} from '../../core/alert/alert.ts';
+import type { AlertEntry } from '../../core/alert/entry.ts';
+import type { Group } from '../../core/alert/group.ts';
+import { RunwatchError } from '../../core/errors.ts';
+import { declaredKeys } from '../declared-keys.ts';
+import type { Keys } from '../keys.ts';
+import { replies } from '../replies.ts';
+import { alertPlan, type AlertCommit, type ReadGroup } from './alert-plan.ts';
+
+/** The longest time between two calls that counts as uptime, ms. */
+const LONGEST_GAP_MS = 60_000;
+
+/** Alerts read by one command. */
+const CHUNK = 200;
+
+/** Work on alerts that a process has claimed. Times are milliseconds since the epoch. */
+export interface AlertWork {
+  now: number;
+  /** For how long some process has judged, ms. */
+  uptimeMs: number;
+  /** When to look again, ms from now; null where nothing is due at all. */
+  nextMs: number | null;
+  /** Null where there is nothing to do, or another process does it. */
+  claimed: { entries: string[]; due: string[]; deadlines: string[] } | null;
+}
+
+interface AlertQuery {
+  states?: readonly AlertState[] | undefined;
+  rule?: string | undefined;
+  order?: 'newest' | 'oldest';
+  limit: number;
+  cursor?: string | undefined;
+}
+
+/** Alerts in Redis, with the groups that they belong to. Errors of the connection pass through. */
+export class AlertStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  /** Claims what is to be judged, and what is due. */
+  async take(
+    token: string,
+    { leaseMs, entries, groups }: { leaseMs: number; entries: number; groups: number },
+  ): Promise<AlertWork> {
+    const { keys } = this;
+    const reply = await this.redis.rwTakeAlertWork(
+      keys.clock,
+      keys.alertClaims,
+      keys.alertInbox,
+      keys.alertsDue,
+      keys.alertDeadlines,
+      keys.alertUptime,
+      token,
+      leaseMs,
+      entries,
+      groups,
+      LONGEST_GAP_MS,
+    );
+    const [now, uptime, ms, inbox, due, deadlines] = reply;
+    return {
+      now: Number(now),
+      uptimeMs: Number(uptime),
+      nextMs: Number(ms) < 0 ? null : Number(ms),
+      claimed:
+        inbox === undefined ? null : { entries: inbox, due: due ?? [], deadlines: deadlines ?? [] },
+    };
+  }
+
+  /** The store's time, and for how long some process has judged, ms. */
+  async uptime(): Promise<{ now: number; uptimeMs: number }> {
+    const [[now], ms] = await Promise.all([
+      this.redis.rwReadClock(this.keys.clock),
+      this.redis.hget(this.keys.alertUptime, 'ms'),
+    ]);
+    return { now, uptimeMs: Number(ms ?? 0) };
+  }
+
+  /** Whether anything is to be judged or may become due, though perhaps of no rule. */
+  async hasAny(): Promise<boolean> {
+    return (await this.redis.exists(this.keys.alertInbox, this.keys.alertsDue)) > 0;
+  }
+
+  async release(token: string): Promise<void> {
+    await this.redis.rwReleaseAlertWork(this.keys.alertClaims, token);
+  }
+
+  /** Ends the claim of a process that has died. */
+  async releaseOf(process: string): Promise<void> {
+    const held = await this.redis.hget(this.keys.alertClaims, 'alerts');
+    const token = held?.split(' ')[0] ?? '';
+    if (token.startsWith(`${process}.`)) await this.release(token);
+  }
+
+  /** Groups by their keys, each with the version that a write must find. */
+  async groups(wanted: readonly string[]): Promise<Map<string, ReadGroup>> {
+    if (wanted.length === 0) return new Map();
+    const pipeline = this.redis.pipeline();
+    for (const group of wanted) pipeline.hmget(this.keys.alertGroup(group), 'version', 'doc');
+    const found = await replies<[string | null, string | null]>(pipeline);
+    return new Map(
+      wanted.map((key, at) => {
+        const [version, doc] = found[at] ?? [null, null];
+        const group = doc === null ? null : (JSON.parse(doc) as Group);
+        return [key, { version: version ?? '', group }];
+      }),
+    );
+  }
+
+  /** One atomic step. @returns the pools at which deliveries are due now; null on a conflict */
+  async commit(commit: AlertCommit): Promise<string[] | null> {
+    const plan = alertPlan(this.keys, commit, () => randomBytes(6).toString('base64url'));
+    const reply = await this.redis.rwCommitAlerts(
+      ...declaredKeys(this.keys, [], plan),
+      JSON.stringify(plan),
+    );
+    return typeof reply === 'number' ? null : reply;
+  }
+
+  async get(id: string): Promise<Alert | null> {
+    return (await this.getMany([id]))[0] ?? null;
+  }
+
+  /** Alerts by their ids, in order; those that are gone are missing. */
+  async getMany(ids: readonly string[]): Promise<Alert[]> {
+    if (ids.length === 0) return [];
+    const pipeline = this.redis.pipeline();
+    for (const id of ids) {
+      pipeline.hget(this.keys.alertGroup(groupOfAlert(id) ?? ''), 'doc');
+      pipeline.get(this.keys.resolvedAlert(id));
+    }
+    const found = await replies<string | null>(pipeline);
+    return ids.flatMap((id, at) => {
+      const [group, resolved] = [found[2 * at] ?? null, found[2 * at + 1] ?? null];
+      const open = group === null ? null : (JSON.parse(group) as Group).open;
+      if (open?.alert.id === id) return [open.alert];
+      return resolved === null ? [] : [JSON.parse(resolved) as Alert];
+    });
+  }
+
+  /** Newest first unless asked otherwise. Throws RunwatchError `invalid_cursor`. */
+  async list(query: AlertQuery): Promise<{ items: Alert[]; nextCursor: string | null }> {
+    const { states = ALERT_STATES, rule, order = 'newest', limit } = query;
+    const from = openPlace(query.cursor);
+    const indexes = states.map((state) => this.keys.alerts(state, ...(rule ? [rule] : [])));
+    const pages = await Promise.all(
+      indexes.map((index) => this.page(index, { order, from, limit: limit + 1 })),
+    );
+    const sign = order === 'newest' ? -1 : 1;
+    const found = pages.flat().toSorted((a, b) => sign * compare(a, b));
+    const items = await this.getMany(found.slice(0, limit).map(({ id }) => id));
+    const last = found[limit - 1];
+    const isLast = found.length <= limit || last === undefined;
+    return { items, nextCursor: isLast ? null : placeText(last) };
+  }
+
+  /** A page of one index. Ids of the same time are in the order of their bytes. */
+  private async page(
+    index: string,
+    { order, from, limit }: { order: 'newest' | 'oldest'; from: Place | null; limit: number },
+  ): Promise<Place[]> {
+    const found: Place[] = [];
+    let skip = 0;
+    while (found.length < limit) {
+      const flat = await this.read(index, { order, at: from?.at ?? null, skip });
+      for (let at = 0; at < flat.length; at += 2) {
+        const place = { id: flat[at] ?? '', at: Number(flat[at + 1]) };
+        if (isBeyond(place, from, order) && found.length < limit) found.push(place);
+      }
+      if (flat.length < 2 * CHUNK) break;
+      skip += CHUNK;
+    }
+    return found;
+  }
+
+  private read(
+    index: string,
+    { order, at, skip }: { order: 'newest' | 'oldest'; at: number | null; skip: number },
+  ): Promise<string[]> {
+    return order === 'newest'
+      ? this.redis.zrevrangebyscore(index, at ?? '+inf', '-inf', 'WITHSCORES', 'LIMIT', skip, CHUNK)
+      : this.redis.zrangebyscore(index, at ?? '-inf', '+inf', 'WITHSCORES', 'LIMIT', skip, CHUNK);
+  }
+
+  /** How many alerts of some rules there are in a state. */
+  async countByRule(
+    rules: readonly string[],
+  ): Promise<{ rule: string; state: AlertState; count: number }[]> {
+    const pairs = rules.flatMap((rule) => ALERT_STATES.map((state) => ({ rule, state })));
+    if (pairs.length === 0) return [];
+    const pipeline = this.redis.pipeline();
+    for (const { rule, state } of pairs) pipeline.zcard(this.keys.alerts(state, rule));
+    const counts = await replies<number>(pipeline);
+    return pairs.map(({ rule, state }, at) => ({ rule, state, count: counts[at] ?? 0 }));
+  }
+
+  /** What became of all matching events. */
+  async counts(): Promise<Partial<AlertCounts> & { lost?: number }> {
+    const fields = await this.redis.hgetall(this.keys.alertCounts);
+    return Object.fromEntries(Object.entries(fields).map(([name, n]) => [name, Number(n)]));
+  }
+
+  /** What rules have yet to judge. */
+  async inbox(): Promise<AlertEntry[]> {
+    const texts = await this.redis.lrange(this.keys.alertInbox, 0, -1);
+    return texts.map((text) => JSON.parse(text) as AlertEntry);
+  }
+
+  /** Forgets alerts that resolved before a time, and the oldest beyond a number. */
+  async forget({ before, keep }: { before: number; keep: number }): Promise<number> {
+    const { alertsResolved } = this.keys;
+    const surplus = (await this.redis.zcard(alertsResolved)) - keep;
+    const [old, beyond] = await Promise.all([
+      this.redis.zrangebyscore(alertsResolved, '-inf', before, 'LIMIT', 0, CHUNK),
+      surplus > 0 ? this.redis.zrange(alertsResolved, 0, String(Math.min(surplus, CHUNK) - 1)) : [],
+    ]);
+    const ids = [...new Set([...old, ...beyond])];
+    if (ids.length === 0) return 0;
+    const rules = new Map((await this.getMany(ids)).map(({ id, rule }) => [id, rule]));
+    const alerts = ids.map((id) => {
+      const rule = rules.get(id);
+      const own = rule === undefined ? [] : [this.keys.alerts('resolved', rule)];
+      const indexes = [this.keys.alerts('resolved'), ...own];
+      return { id, key: this.keys.resolvedAlert(id), indexes };
+    });
+    const plan = { alerts };
+    await this.redis.rwForgetAlerts(
+      ...declaredKeys(this.keys, [alertsResolved], plan),
+      JSON.stringify(plan),
+    );
+    return ids.length;
+  }
+}
+
+interface Place {
+  id: string;
+  at: number;
+}
+
+function compare(a: Place, b: Place): number {
+  return a.at - b.at || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
+}
+
+function isBeyond(place: Place, from: Place | null, order: 'newest' | 'oldest'): boolean {
+  if (from === null) return true;
+  return order === 'newest' ? compare(place, from) < 0 : compare(place, from) > 0;
+}
+
+function placeText({ id, at }: Place): string {
+  return Buffer.from(`${at} ${id}`).toString('base64url');
+}
+
+function openPlace(cursor: string | undefined): Place | null {
+  if (cursor === undefined) return null;
+  const [, at, id] = /^(\d+) (\S+)$/.exec(Buffer.from(cursor, 'base64url').toString()) ?? [];
+  if (at === undefined || id === undefined) {
+    throw new RunwatchError('this cursor is none of this listing', { code: 'invalid_cursor' });
+  }
+  return { at: Number(at), id };
+}

@@ -1,0 +1,50 @@
+import type { Redis } from 'ioredis';
+import type { Silence } from '../../core/alert/silence.ts';
+import type { Keys } from '../keys.ts';
+
+/** Silences that may be there at a time, those that have expired included. */
+const MOST = 1_000;
+
+/** Silences in Redis. Errors of the connection pass through. */
+export class SilenceStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  async all(): Promise<Silence[]> {
+    const docs = await this.redis.hvals(this.keys.silences);
+    return docs.map((doc) => JSON.parse(doc) as Silence);
+  }
+
+  async get(id: string): Promise<Silence | null> {
+    const doc = await this.redis.hget(this.keys.silences, id);
+    return doc === null ? null : (JSON.parse(doc) as Silence);
+  }
+
+  /**
+   * Adds a silence, unless there is one of its id.
+   * @returns the one that is there now; null where there are too many
+   */
+  async add(silence: Silence): Promise<Silence | null> {
+    const { id } = silence;
+    const doc = await this.redis.rwAddSilence(
+      this.keys.silences,
+      id,
+      JSON.stringify(silence),
+      MOST,
+    );
+    return doc === '' ? null : (JSON.parse(doc) as Silence);
+  }
+
+  /** Writes a silence anew. */
+  async put(silence: Silence): Promise<void> {
+    await this.redis.hset(this.keys.silences, silence.id, JSON.stringify(silence));
+  }
+
+  /** Forgets those that expired before a time. */
+  async forget(before: number): Promise<number> {
+    const old = (await this.all()).filter(({ until }) => until < before).map(({ id }) => id);
+    return old.length === 0 ? 0 : this.redis.hdel(this.keys.silences, ...old);
+  }
+}

@@ -1,0 +1,327 @@
+import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { createAcknowledgeAlert } from '../../src/alert/acknowledge.ts';
+import { createBeginAbsence } from '../../src/alert/begin-absence.ts';
+import { createJudge, type JudgeDeps } from '../../src/alert/judge.ts';
+import { createSilences } from '../../src/alert/silences.ts';
+import { entriesOf, RuleBook } from '../../src/core/alert/entry.ts';
+import type { Rule } from '../../src/core/alert/rule.ts';
+import type { EventType } from '../../src/core/event/event.ts';
+import { noLinks } from '../../src/core/run/links.ts';
+import { buildEvent } from '../../src/core/run/transition.ts';
+import { newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
+import { aRule } from '../support/fake-alerts.ts';
+import { openStores } from '../support/stores.ts';
+
+const SECOND = 1_000;
+const MINUTE = 60_000;
+const HOUR = 3_600_000;
+
+const rules = { book: new RuleBook([]), inhibitRules: [], sources: ['default'] };
+const stores = openStores(undefined, {
+  isClockManual: true,
+  entriesOf: (change) => entriesOf(rules.book, change, () => null),
+});
+const { redis, keys, alerts, silences, watches, deliveries } = stores;
+afterAll(() => stores.close());
+
+let now = NOON;
+let runs = 0;
+let judges = 0;
+
+async function setClock(at: number): Promise<void> {
+  now = at;
+  await redis.set(keys.clock, now);
+}
+
+beforeEach(async () => {
+  const all = await stores.keysLeft();
+  if (all.length > 0) await redis.del(...all);
+  await setClock(NOON);
+  use(aRule());
+});
+
+function use(...all: Rule[]): void {
+  rules.book = new RuleBook(all);
+}
+
+function deps(changes: Partial<JudgeDeps> = {}): JudgeDeps {
+  return {
+    alerts,
+    silences,
+    watches,
+    rules,
+    token: `judge-${(judges += 1)}.1`,
+    newEventId: () => `evt_${newMark()}`,
+    receivers: (_type, named) => [...named],
+    urlOf: () => null,
+    cannotTell: () => false,
+    dispatch: () => undefined,
+    count: () => undefined,
+    onUnreadable: () => undefined,
+    ...changes,
+  };
+}
+
+/** Ends a new run of a workflow. */
+async function end(type: EventType, workflowId = 'wf-1', runId = `run-${(runs += 1)}`) {
+  const run = snapshot({ id: runId, workflow_id: workflowId, status: type.slice('run.'.length) });
+  const before = newWatch({ runId });
+  const after = { ...before, run, state: 'finished' as const, endedAt: now };
+  const change = { before, after, now, newMark, nodes: null, linksOf: noLinks };
+  const event = buildEvent(change, { type }, 1);
+  await watches.commit({ before: null, after, events: [event], deliveries: [] });
+}
+
+/** Lets time pass, with a process that judges what becomes due. */
+async function wait(ms: number, judge = createJudge(deps())): Promise<void> {
+  const until = now + ms;
+  for (;;) {
+    const nextMs = await judge();
+    if (nextMs === null || now + nextMs > until) break;
+    await setClock(now + Math.max(1, nextMs));
+  }
+  await setClock(until);
+  await judge();
+}
+
+/** The types of the events that were planned for an endpoint, in order. */
+async function told(endpoint = 'chat'): Promise<string[]> {
+  const { items } = await deliveries.list({ endpoint }, { limit: 200 });
+  return items.map(({ eventType }) => eventType).toReversed();
+}
+
+async function expectSum(): Promise<void> {
+  const { observed, lost, ...others } = await alerts.counts();
+  expect(lost).toBeUndefined();
+  expect(Object.values(others).reduce((sum, n) => sum + n, 0)).toBe(observed);
+}
+
+describe('alerts in Redis', () => {
+  test('an alert fires after group_wait, is listed, and resolves by a success', async () => {
+    for (let run = 0; run < 3; run += 1) await end('run.failed');
+    await wait(MINUTE);
+    const [alert] = (await alerts.list({ limit: 10 })).items;
+    expect(alert).toMatchObject({ state: 'firing', count: 3, rule: 'failed-runs' });
+    await end('run.completed');
+    await wait(SECOND);
+    expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
+    expect(await alerts.get(alert?.id ?? '')).toMatchObject({ state: 'resolved', count: 3 });
+    expect((await alerts.list({ states: ['firing'], limit: 10 })).items).toEqual([]);
+    await expectSum();
+  });
+
+  test('an event of an alert has the alert, and its deliveries are in the order of the alert', async () => {
+    await end('run.failed');
+    await wait(MINUTE);
+    const [delivery] = (await deliveries.list({ endpoint: 'chat' }, { limit: 1 })).items;
+    const event = JSON.parse((await stores.events.body(delivery?.eventId ?? '')) ?? '{}');
+    expect(event).toMatchObject({
+      type: 'alert.firing',
+      data: {
+        alert: {
+          rule: 'failed-runs',
+          labels: { source: 'default', workflow_id: 'wf-1' },
+          count: 1,
+          runs: [{ status: 'failed', workflow_id: 'wf-1' }],
+        },
+        repeat: false,
+      },
+    });
+    expect(delivery).toMatchObject({ alertId: event.data.alert.id, runId: '' });
+    const [alert] = (await alerts.list({ limit: 1 })).items;
+    expect(alert?.notified).toEqual([{ endpoint: 'chat', at: NOON + 30_000, eventId: event.id }]);
+  });
+
+  test('processes that die at any commit of a batch lose and double nothing', async () => {
+    let commits = 0;
+    /** Every third process dies before a commit, every third after it. */
+    const deadly = () => {
+      const own = deps();
+      const commit: JudgeDeps['alerts']['commit'] = async (one) => {
+        commits += 1;
+        if (commits % 3 === 0) throw new Error('killed before the commit');
+        const pools = await alerts.commit(one);
+        if (commits % 3 === 1) throw new Error('killed after the commit');
+        return pools;
+      };
+      const mortal = Object.assign(Object.create(alerts), { commit });
+      return createJudge({ ...own, alerts: mortal });
+    };
+    for (let round = 0; round < 60; round += 1) {
+      for (let run = 0; run < 5; run += 1) await end('run.failed', `wf-${run % 2}`);
+      await setClock(now + 6 * SECOND);
+      await deadly()().catch(() => undefined);
+    }
+    await wait(20 * MINUTE);
+    for (const workflow of ['wf-0', 'wf-1']) await end('run.completed', workflow);
+    await wait(MINUTE);
+    const { items } = await alerts.list({ limit: 10 });
+    const byWorkflow = items.toSorted((a, b) => a.count - b.count);
+    expect(byWorkflow).toMatchObject([
+      { count: 120, state: 'resolved' },
+      { count: 180, state: 'resolved' },
+    ]);
+    const kinds = await told();
+    expect(kinds.filter((type) => type === 'alert.firing')).toHaveLength(2);
+    expect(kinds.filter((type) => type === 'alert.resolved')).toHaveLength(2);
+    expect(await alerts.counts()).toMatchObject({ observed: 300, waiting: 0 });
+    await expectSum();
+  });
+
+  test('two processes that judge at once write each alert once', async () => {
+    for (let run = 0; run < 20; run += 1) await end('run.failed');
+    await setClock(now + MINUTE);
+    const both = [createJudge(deps()), createJudge(deps())];
+    await Promise.all(both.map((judge) => judge()));
+    await setClock(now + MINUTE);
+    await Promise.all(both.map((judge) => judge()));
+    await wait(MINUTE);
+    expect(await told()).toEqual(['alert.firing']);
+    expect((await alerts.list({ limit: 10 })).items).toMatchObject([{ count: 20 }]);
+  });
+
+  test('a claim of a dead process is free once its lease ends, or when it is found dead', async () => {
+    await end('run.failed');
+    const options = { leaseMs: 5_000, entries: 10, groups: 10 };
+    expect((await alerts.take('dead.1', options)).claimed).not.toBeNull();
+    expect((await alerts.take('other.1', options)).claimed).toBeNull();
+    await alerts.releaseOf('dead');
+    expect((await alerts.take('other.1', options)).claimed).not.toBeNull();
+    await setClock(now + 6_000);
+    expect((await alerts.take('third.1', options)).claimed).not.toBeNull();
+  });
+
+  test('an acknowledged alert is listed as such, and its deliveries say so', async () => {
+    await end('run.failed');
+    await wait(MINUTE);
+    const [alert] = (await alerts.list({ limit: 1 })).items;
+    const acknowledge = createAcknowledgeAlert({ ...deps(), now: () => now });
+    const by = { by: 'ana', comment: null, until: null };
+    expect(await acknowledge(alert?.id ?? '', by)).toMatchObject({ state: 'acknowledged' });
+    expect(await acknowledge('alr_0123456789abcdef0123_0123456789', by)).toBe('not_found');
+    await wait(12 * HOUR);
+    expect(await told()).toEqual(['alert.firing', 'alert.acknowledged']);
+    await end('run.completed');
+    await wait(SECOND);
+    expect(await acknowledge(alert?.id ?? '', by)).toBe('over');
+    expect(await told()).toEqual(['alert.firing', 'alert.acknowledged', 'alert.resolved']);
+  });
+
+  test('alerts are listed by state and rule, in pages', async () => {
+    use(aRule(), aRule({ name: 'other', events: ['run.stopped'] }));
+    for (let workflow = 0; workflow < 5; workflow += 1) {
+      await end('run.failed', `wf-${workflow}`);
+      await end('run.stopped', `wf-${workflow}`);
+      await setClock(now + SECOND);
+    }
+    await wait(MINUTE);
+    const first = await alerts.list({ rule: 'other', limit: 3 });
+    const cursor = first.nextCursor ?? undefined;
+    const second = await alerts.list({ rule: 'other', limit: 3, cursor });
+    const found = [...first.items, ...second.items].map(({ labels }) => labels['workflow_id']);
+    expect(found).toEqual(['wf-4', 'wf-3', 'wf-2', 'wf-1', 'wf-0']);
+    expect(second.nextCursor).toBeNull();
+    expect(await alerts.countByRule(['other'])).toContainEqual({
+      rule: 'other',
+      state: 'firing',
+      count: 5,
+    });
+  });
+
+  test('resolved alerts are forgotten by age and by number', async () => {
+    for (let workflow = 0; workflow < 4; workflow += 1) {
+      await end('run.failed', `wf-${workflow}`);
+      await wait(MINUTE);
+      await end('run.completed', `wf-${workflow}`);
+      await wait(SECOND);
+    }
+    expect(await alerts.forget({ before: 0, keep: 3 })).toBe(1);
+    expect((await alerts.list({ limit: 10 })).items).toHaveLength(3);
+    expect(await alerts.forget({ before: now + 1, keep: 3 })).toBe(3);
+    expect((await alerts.list({ limit: 10 })).items).toEqual([]);
+    expect(await alerts.countByRule(['failed-runs'])).toContainEqual(
+      expect.objectContaining({ state: 'resolved', count: 0 }),
+    );
+  });
+
+  test('a rule that is configured no more ends its alerts without a word', async () => {
+    await end('run.failed');
+    await wait(MINUTE);
+    use();
+    await wait(12 * HOUR);
+    expect(await told()).toEqual(['alert.firing']);
+    expect((await alerts.list({ limit: 1 })).items).toMatchObject([{ state: 'resolved' }]);
+  });
+});
+
+describe('silences, absence and deadlines in Redis', () => {
+  test('a silence with a key is created once, suppresses and expires', async () => {
+    const all = createSilences({
+      silences,
+      alerts,
+      rules,
+      eventsSince: async () => [],
+      now: () => now,
+    });
+    const request = {
+      matchers: { workflowId: ['wf-1'] },
+      startsAt: now,
+      until: now + HOUR,
+      by: 'ana',
+      comment: 'upgrade',
+      key: 'upgrade-1',
+    };
+    const first = await all.add(request);
+    expect(first).toMatchObject({ isNew: true });
+    expect(await all.add({ ...request, comment: 'again' })).toMatchObject({
+      isNew: false,
+      silence: { id: first?.silence.id, comment: 'upgrade' },
+    });
+    await end('run.failed');
+    await wait(10 * MINUTE);
+    expect(await told()).toEqual([]);
+    expect((await all.preview({ rule: ['failed-runs'] })).alerts).toHaveLength(1);
+    expect(await all.expire(first?.silence.id ?? '')).toBe(true);
+    expect(await all.expire('sil_unknown')).toBe(false);
+    await wait(2 * MINUTE);
+    expect(await told()).toEqual(['alert.firing']);
+    await silences.forget(now + 1);
+    expect(await all.list()).toEqual([]);
+  });
+
+  test('an event that never came fires for a workflow that the rule names', async () => {
+    const condition = { kind: 'absent', event: 'run.completed', withinMs: HOUR } as const;
+    use(aRule({ condition, events: [], when: { workflow_id: ['wf-1'] }, groupWaitMs: 0 }));
+    await createBeginAbsence({ alerts, rules, newEventId: () => '' })();
+    for (let minute = 0; minute < 55; minute += 1) await wait(MINUTE);
+    expect(await told()).toEqual([]);
+    for (let minute = 0; minute < 10; minute += 1) await wait(MINUTE);
+    expect(await told()).toEqual(['alert.firing']);
+    await end('run.completed');
+    await wait(SECOND);
+    expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
+  });
+
+  test('a run that goes on beyond its deadline fires, and resolves when it ends', async () => {
+    const limit = { kind: 'interval', ms: HOUR } as const;
+    const condition = { kind: 'deadline', reference: 'created_at', limit } as const;
+    use(aRule({ condition, events: [], groupWaitMs: 0 }));
+    const run = snapshot({ id: 'run-late', workflow_id: 'wf-1' });
+    const after = { ...newWatch({ runId: 'run-late' }), run };
+    await watches.commit({ before: null, after, events: [], deliveries: [] });
+    await wait(59 * MINUTE);
+    expect(await told()).toEqual([]);
+    await wait(2 * MINUTE);
+    expect(await told()).toEqual(['alert.firing']);
+    const ended = { ...after, state: 'finished' as const, endedAt: now };
+    const before = await watches.get(after);
+    const event = buildEvent(
+      { before: after, after: ended, now, newMark, nodes: null, linksOf: noLinks },
+      { type: 'run.completed' },
+      1,
+    );
+    await watches.commit({ before, after: ended, events: [event], deliveries: [] });
+    await wait(SECOND);
+    expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
+  });
+});

@@ -1,0 +1,619 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { noCounts, addCounts, SUPPRESSIONS } from '../../src/core/alert/alert.ts';
+import { Batch, digestKey, type SentNotification } from '../../src/core/alert/batch.ts';
+import type { Group } from '../../src/core/alert/group.ts';
+import { groupKey, type AlertEvent, type Rule } from '../../src/core/alert/rule.ts';
+import type { Silence } from '../../src/core/alert/silence.ts';
+import { aRule, anAlertEvent } from '../support/fake-alerts.ts';
+
+const START = Date.parse('2026-03-02T10:00:00.000Z');
+const SECOND = 1_000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+
+/** Groups in memory, with a clock that takes what is due on its way. */
+function stage(rules: Rule[], options: { inhibit?: [string, string]; inDoubt?: boolean } = {}) {
+  const groups = new Map<string, Group>();
+  const due = new Map<string, number>();
+  const counts = noCounts();
+  const sent: (SentNotification & { at: number })[] = [];
+  const silences: Silence[] = [];
+  let now = START;
+  let upMs = 0;
+  let runs = 0;
+  const byName = new Map(rules.map((rule) => [rule.name, rule]));
+  const ruleNamed = (name: string) => byName.get(name) ?? aRule();
+
+  function step(act: (batch: Batch) => void): void {
+    const open = [...groups.values()].flatMap((group) => group.open?.alert ?? []);
+    const [sourceRule, targetRule] = options.inhibit ?? [];
+    const batch = new Batch(groups, {
+      now,
+      uptimeMs: upMs,
+      cannotTell: () => options.inDoubt === true,
+      silences,
+      inhibitRules:
+        sourceRule === undefined || targetRule === undefined
+          ? []
+          : [{ sourceRule, targetRule, equal: ['source'] }],
+      active: new Map(rules.map(({ name }) => [name, open.filter(({ rule }) => rule === name)])),
+      newEventId: () => `evt_${sent.length}`,
+    });
+    act(batch);
+    for (const { key, after, dueAt } of batch.changed()) {
+      if (after === null) groups.delete(key);
+      else groups.set(key, after);
+      if (dueAt === null) due.delete(key);
+      else due.set(key, dueAt);
+    }
+    addCounts(counts, batch.counts);
+    sent.push(...batch.notifications.map((one) => Object.assign(one, { at: now })));
+  }
+
+  function advanceTo(end: number): void {
+    for (let turns = 0; turns < 10_000; turns += 1) {
+      const [first] = [...due].filter(([, at]) => at <= end).toSorted((a, b) => a[1] - b[1]);
+      if (first === undefined) {
+        upMs += end - now;
+        now = end;
+        return;
+      }
+      const [key, at] = first;
+      upMs += Math.max(0, at - now);
+      now = Math.max(now, at);
+      step((batch) => batch.tick(ruleNamed(groups.get(key)?.rule ?? ''), key));
+      if ((due.get(key) ?? Infinity) <= now) throw new Error(`${key} is due again at once`);
+    }
+    throw new Error('timers never end');
+  }
+
+  return {
+    counts,
+    sent,
+    silences,
+    groups,
+    now: () => now,
+    told: () => sent.map(({ kind, at }) => `${kind} ${(at - START) / SECOND}`),
+    judge(type: string, changes: Partial<AlertEvent> & { runId?: string } = {}) {
+      runs += 1;
+      const event = anAlertEvent({ runId: `run-${runs}`, type, at: now, ...changes });
+      for (const rule of rules) step((batch) => batch.judge(rule, { ...event, id: `evt_${runs}` }));
+    },
+    late(runId: string) {
+      const event = anAlertEvent({ id: `late ${runId}`, type: 'run.late', runId, at: now });
+      for (const rule of rules) step((batch) => batch.judge(rule, event, 'late'));
+    },
+    /** To the only alert that is open, if there is one. */
+    act(kind: 'acknowledge' | 'unacknowledge', until: number | null = null) {
+      const found = [...groups].find(([, group]) => group.open !== null);
+      if (found === undefined) return;
+      const [key, { labels, rule }] = found;
+      const acknowledgement = { by: 'ana', comment: null, at: now, until };
+      step((batch) => batch.step(ruleNamed(rule), { key, labels }, { kind, acknowledgement }));
+    },
+    begin(labels: Record<string, string>) {
+      for (const rule of rules) {
+        const key = groupKey(rule.name, labels);
+        step((batch) => batch.step(rule, { key, labels }, { kind: 'begin' }));
+      }
+    },
+    wait: (ms: number) => advanceTo(now + ms),
+    /** A while without any process. */
+    down(ms: number) {
+      now += ms;
+    },
+    alert: () => [...groups.values()].flatMap((group) => group.open?.alert ?? [])[0],
+  };
+}
+
+function silence(changes: Partial<Silence> = {}): Silence {
+  return {
+    id: 'sil_1',
+    matchers: { rule: ['failed-runs'] },
+    startsAt: START,
+    until: START + HOUR,
+    by: 'ana',
+    comment: 'upgrade',
+    createdAt: START,
+    key: null,
+    ...changes,
+  };
+}
+
+function expectSum(counts: ReturnType<typeof noCounts>): void {
+  const told = SUPPRESSIONS.reduce((sum, reason) => sum + counts[reason], counts.notified);
+  expect(counts.observed).toBe(told + counts.waiting);
+}
+
+describe('an alert of each matching event', () => {
+  test('500 failures in a minute are told by one firing and one update per interval', () => {
+    const play = stage([aRule()]);
+    for (let run = 0; run < 500; run += 1) {
+      play.judge('run.failed');
+      play.wait(120);
+    }
+    play.wait(10 * MINUTE);
+    play.judge('run.completed');
+    expect(play.told()).toEqual(['firing 30', 'updated 330', 'resolved 660']);
+    expect(play.sent.at(-1)?.alert).toMatchObject({ count: 500, state: 'resolved' });
+    expect(play.counts).toMatchObject({ observed: 500, notified: 2, grouped: 498, waiting: 0 });
+  });
+
+  test('an alert that resolves while it is pending is told as firing and resolved at once', () => {
+    const play = stage([aRule()]);
+    play.judge('run.failed');
+    play.judge('run.completed');
+    expect(play.told()).toEqual([]);
+    play.wait(MINUTE);
+    expect(play.told()).toEqual(['firing 30', 'resolved 30']);
+  });
+
+  test('an alert needs as many successes in a row as its rule says', () => {
+    const play = stage([aRule({ resolve: { kind: 'success', threshold: 2 } })]);
+    play.judge('run.failed');
+    play.wait(MINUTE);
+    for (const type of ['run.completed', 'run.failed', 'run.completed']) play.judge(type);
+    expect(play.told()).toEqual(['firing 30']);
+    play.judge('run.completed');
+    expect(play.told()).toEqual(['firing 30', 'resolved 60']);
+  });
+
+  test('an alert resolves when nothing has matched for resolve.after', () => {
+    const play = stage([aRule({ resolve: { kind: 'after', ms: HOUR } })]);
+    play.judge('run.failed');
+    play.wait(30 * MINUTE);
+    play.judge('run.failed');
+    play.wait(2 * HOUR);
+    expect(play.told()).toEqual(['firing 30', 'updated 1830', 'resolved 5400']);
+  });
+
+  test('an alert that goes on is told again after each repeat_interval', () => {
+    const play = stage([aRule()]);
+    play.judge('run.failed');
+    play.wait(9 * HOUR);
+    expect(play.sent.map(({ kind, isRepeat }) => [kind, isRepeat])).toEqual([
+      ['firing', false],
+      ['updated', true],
+      ['updated', true],
+    ]);
+  });
+
+  test('a group that flaps fires at most twice in group_interval', () => {
+    const play = stage([aRule()]);
+    for (let second = 0; second < 300; second += 1) {
+      play.judge('run.failed');
+      play.judge('run.completed');
+      play.wait(SECOND);
+    }
+    expect(play.sent.filter(({ kind }) => kind === 'firing')).toHaveLength(2);
+    expectSum(play.counts);
+  });
+
+  test('an alert keeps the newest runs and counts the others', () => {
+    const play = stage([aRule({ maxRuns: 2 })]);
+    for (let run = 0; run < 4; run += 1) {
+      play.judge('run.failed');
+      play.wait(SECOND);
+    }
+    expect(play.alert()).toMatchObject({
+      count: 4,
+      runs: [{ runId: 'run-4' }, { runId: 'run-3' }],
+    });
+  });
+
+  test('a second alert of a group has an id of its own', () => {
+    const play = stage([aRule()]);
+    for (let round = 0; round < 2; round += 1) {
+      play.judge('run.failed');
+      play.wait(MINUTE);
+      play.judge('run.completed');
+    }
+    const ids = play.sent.map(({ alert }) => alert.id);
+    expect(ids[0]).toBe(ids[1]);
+    expect(ids[2]).toBe(ids[3]);
+    expect(ids[0]).not.toBe(ids[2]);
+  });
+});
+
+describe('an acknowledged alert', () => {
+  test('an acknowledged alert gets no updates, repeats and escalation, and still resolves', () => {
+    const escalate = [{ afterMs: HOUR, unlessAcknowledged: true, notify: ['pager'] }];
+    const play = stage([aRule({ escalate })]);
+    play.judge('run.failed');
+    play.wait(MINUTE);
+    play.act('acknowledge');
+    for (let run = 0; run < 3; run += 1) play.judge('run.failed');
+    play.wait(12 * HOUR);
+    play.judge('run.completed');
+    expect(play.told()).toEqual(['firing 30', 'acknowledged 60', 'resolved 43260']);
+    expect(play.counts).toMatchObject({ observed: 4, notified: 1, acknowledged: 3 });
+  });
+
+  test('an alert whose acknowledgement expires is told again', () => {
+    const play = stage([aRule()]);
+    play.judge('run.failed');
+    play.wait(MINUTE);
+    play.act('acknowledge', START + HOUR);
+    play.wait(2 * HOUR);
+    expect(play.told()).toEqual(['firing 30', 'acknowledged 60', 'updated 3600']);
+    expect(play.alert()).toMatchObject({ state: 'firing', acknowledged: null });
+  });
+
+  test('an alert that is acknowledged before it was told says nothing', () => {
+    const play = stage([aRule()]);
+    play.judge('run.failed');
+    play.act('acknowledge');
+    play.wait(HOUR);
+    play.judge('run.completed');
+    expect(play.told()).toEqual([]);
+    expect(play.counts).toMatchObject({ observed: 1, acknowledged: 1 });
+  });
+});
+
+describe('an escalation', () => {
+  test('each step of an escalation tells its endpoints once, and they hear the end', () => {
+    const escalate = [
+      { afterMs: 30 * MINUTE, unlessAcknowledged: true, notify: ['pager'] },
+      { afterMs: HOUR, unlessAcknowledged: false, notify: ['boss', 'chat'] },
+    ];
+    const play = stage([aRule({ escalate })]);
+    play.judge('run.failed');
+    play.wait(2 * HOUR);
+    play.judge('run.completed');
+    expect(play.sent.map(({ kind, notify }) => [kind, notify])).toEqual([
+      ['firing', ['chat']],
+      ['firing', ['pager']],
+      ['firing', ['boss']],
+      ['updated', ['chat']],
+      ['resolved', ['chat', 'pager', 'boss']],
+    ]);
+  });
+
+  test('a step that an acknowledgement does not excuse is taken nevertheless', () => {
+    const escalate = [{ afterMs: HOUR, unlessAcknowledged: false, notify: ['pager'] }];
+    const play = stage([aRule({ escalate })]);
+    play.judge('run.failed');
+    play.wait(MINUTE);
+    play.act('acknowledge');
+    play.wait(2 * HOUR);
+    expect(play.sent.map(({ kind }) => kind)).toEqual(['firing', 'acknowledged', 'firing']);
+  });
+});
+
+describe('a silence', () => {
+  test('a silenced alert is recorded and not told, and told when the silence ends', () => {
+    const play = stage([aRule()]);
+    play.silences.push(silence());
+    for (let run = 0; run < 3; run += 1) play.judge('run.failed');
+    play.wait(50 * MINUTE);
+    expect(play.alert()).toMatchObject({ state: 'firing', count: 3 });
+    expect(play.told()).toEqual([]);
+    play.wait(20 * MINUTE);
+    expect(play.sent.map(({ kind }) => kind)).toEqual(['firing']);
+    expect(play.counts).toMatchObject({ observed: 3, silenced: 3, notified: 0, waiting: 0 });
+  });
+
+  test('an alert that resolves within a silence is never told', () => {
+    const play = stage([aRule()]);
+    play.silences.push(silence());
+    play.judge('run.failed');
+    play.wait(10 * MINUTE);
+    play.judge('run.completed');
+    play.wait(2 * HOUR);
+    expect(play.told()).toEqual([]);
+  });
+
+  test('a silence of one workflow leaves the others of the same alert', () => {
+    const play = stage([aRule({ groupBy: [] })]);
+    play.silences.push(silence({ matchers: { workflowId: ['wf-2'] } }));
+    const run = { runId: 'r', workflowId: 'wf-2', name: null, url: null, status: 'failed' };
+    play.judge('run.failed');
+    play.judge('run.failed', { run });
+    play.wait(MINUTE);
+    expect(play.told()).toEqual(['firing 30']);
+    expect(play.counts).toMatchObject({ observed: 2, silenced: 1, notified: 1 });
+  });
+});
+
+describe('mute intervals', () => {
+  const night = { times: [{ from: 22 * 60, to: 24 * 60 }], location: 'UTC' };
+  const morning = { times: [{ from: 0, to: 6 * 60 }], location: 'UTC' };
+  const mute = [night, morning];
+  const TO_MIDNIGHT = 14 * HOUR;
+
+  test('what is muted is told as one digest when the mute ends', () => {
+    const play = stage([aRule({ mute })]);
+    play.wait(TO_MIDNIGHT);
+    for (const workflowId of ['wf-1', 'wf-2', 'wf-3']) {
+      const run = { runId: workflowId, workflowId, name: null, url: null, status: 'failed' };
+      play.judge('run.failed', { run });
+      play.judge('run.failed', { run });
+    }
+    play.wait(5 * HOUR);
+    expect(play.told()).toEqual([]);
+    play.wait(90 * MINUTE);
+    expect(play.sent).toHaveLength(1);
+    expect(play.sent[0]).toMatchObject({
+      kind: 'firing',
+      at: Date.parse('2026-03-03T06:00:00.000Z'),
+      alert: { count: 6, labels: {} },
+      digest: { reason: 'muted', byType: { 'run.failed': 6 }, alerts: [{}, {}, {}] },
+    });
+    expect(play.counts).toMatchObject({ observed: 6, muted: 6 });
+    play.judge('run.completed');
+    expect(play.sent.at(-1)).toMatchObject({ kind: 'resolved', alert: { count: 2 } });
+  });
+
+  test('a digest of one alert is that alert', () => {
+    const play = stage([aRule({ mute })]);
+    play.wait(TO_MIDNIGHT);
+    play.judge('run.failed');
+    play.wait(MINUTE);
+    const id = play.alert()?.id;
+    play.wait(7 * HOUR);
+    expect(play.sent).toMatchObject([
+      { kind: 'firing', alert: { id }, digest: { reason: 'muted' } },
+    ]);
+  });
+
+  test('an alert that was told before the mute and resolves in it is resolved when it ends', () => {
+    const play = stage([aRule({ mute })]);
+    play.wait(11.9 * HOUR);
+    play.judge('run.failed');
+    play.wait(HOUR);
+    play.judge('run.completed');
+    expect(play.sent.map(({ kind }) => kind)).toEqual(['firing']);
+    play.wait(9 * HOUR);
+    expect(play.sent.map(({ kind }) => kind)).toEqual(['firing', 'resolved']);
+  });
+
+  test('what a digest has told goes on with updates and repeats', () => {
+    const play = stage([aRule({ mute })]);
+    play.wait(TO_MIDNIGHT);
+    play.judge('run.failed');
+    play.wait(7 * HOUR);
+    play.judge('run.failed');
+    play.wait(10 * MINUTE);
+    expect(play.sent.map(({ kind }) => kind)).toEqual(['firing', 'updated']);
+    expect(play.groups.has(digestKey('failed-runs'))).toBe(false);
+  });
+});
+
+describe('thresholds', () => {
+  test('a count within a time fires when it is reached and resolves when it is not any more', () => {
+    const condition = { kind: 'count', count: 3, withinMs: 10 * MINUTE } as const;
+    const play = stage([aRule({ condition, groupWaitMs: 0 })]);
+    play.judge('run.failed');
+    play.wait(11 * MINUTE);
+    play.judge('run.failed');
+    play.judge('run.failed');
+    play.wait(MINUTE);
+    expect(play.told()).toEqual([]);
+    play.judge('run.failed');
+    play.wait(MINUTE);
+    expect(play.sent).toMatchObject([{ kind: 'firing', alert: { count: 3 } }]);
+    play.wait(HOUR);
+    expect(play.sent.map(({ kind }) => kind)).toEqual(['firing', 'resolved']);
+  });
+
+  test('so many failures in a row fire, and one success resolves', () => {
+    const play = stage([aRule({ condition: { kind: 'consecutive', count: 3 }, groupWaitMs: 0 })]);
+    for (const type of ['failed', 'failed', 'completed', 'failed', 'failed']) {
+      play.judge(`run.${type}`);
+    }
+    play.wait(MINUTE);
+    expect(play.told()).toEqual([]);
+    play.judge('run.failed');
+    play.wait(MINUTE);
+    play.judge('run.completed');
+    expect(play.sent.map(({ kind }) => kind)).toEqual(['firing', 'resolved']);
+  });
+
+  test('a failure rate fires from at_least runs on, and resolves below it', () => {
+    const condition = { kind: 'rate', rate: 0.5, ofLast: 10, atLeast: 4 } as const;
+    const play = stage([aRule({ condition, groupWaitMs: 0 })]);
+    for (const type of ['failed', 'failed', 'completed']) play.judge(`run.${type}`);
+    play.wait(MINUTE);
+    expect(play.told()).toEqual([]);
+    play.judge('run.stopped');
+    play.wait(MINUTE);
+    expect(play.sent).toMatchObject([{ kind: 'firing', alert: { count: 2 } }]);
+    play.judge('run.completed');
+    expect(play.sent.at(-1)).toMatchObject({ kind: 'resolved' });
+  });
+
+  test('a threshold fires only once it was crossed for as long as for', () => {
+    const condition = { kind: 'consecutive', count: 2 } as const;
+    const play = stage([aRule({ condition, forMs: 10 * MINUTE, groupWaitMs: 0 })]);
+    play.judge('run.failed');
+    play.judge('run.failed');
+    play.wait(9 * MINUTE);
+    play.judge('run.completed');
+    play.wait(HOUR);
+    expect(play.told()).toEqual([]);
+    play.judge('run.failed');
+    play.judge('run.failed');
+    play.wait(11 * MINUTE);
+    expect(play.sent.map(({ kind }) => kind)).toEqual(['firing']);
+  });
+
+  test('a threshold that is crossed again within keep_firing_for goes on', () => {
+    const condition = { kind: 'consecutive', count: 1 } as const;
+    const play = stage([aRule({ condition, keepFiringForMs: HOUR, groupWaitMs: 0 })]);
+    play.judge('run.failed');
+    play.wait(MINUTE);
+    play.judge('run.completed');
+    play.wait(30 * MINUTE);
+    play.judge('run.failed');
+    play.wait(50 * MINUTE);
+    play.judge('run.completed');
+    play.wait(50 * MINUTE);
+    expect(play.sent.map(({ kind }) => kind)).toEqual(['firing', 'updated']);
+    play.wait(20 * MINUTE);
+    expect(play.sent.at(-1)).toMatchObject({ kind: 'resolved' });
+  });
+});
+
+describe('what should have happened', () => {
+  const labels = { source: 'default', workflow_id: 'wf-1' };
+  const absent = { kind: 'absent', event: 'run.completed', withinMs: HOUR } as const;
+
+  test('an absent event fires once it is overdue, and resolves when it comes', () => {
+    const play = stage([aRule({ condition: absent, groupWaitMs: 0 })]);
+    play.begin(labels);
+    play.wait(50 * MINUTE);
+    play.judge('run.completed');
+    play.wait(59 * MINUTE);
+    expect(play.told()).toEqual([]);
+    play.wait(2 * MINUTE);
+    expect(play.sent.map(({ kind }) => kind)).toEqual(['firing']);
+    play.judge('run.completed');
+    expect(play.sent.map(({ kind }) => kind)).toEqual(['firing', 'resolved']);
+  });
+
+  test('time without a process does not count as absence', () => {
+    const play = stage([aRule({ condition: absent, groupWaitMs: 0 })]);
+    play.begin(labels);
+    play.wait(30 * MINUTE);
+    play.down(5 * HOUR);
+    play.wait(25 * MINUTE);
+    expect(play.told()).toEqual([]);
+    play.wait(10 * MINUTE);
+    expect(play.sent.map(({ kind }) => kind)).toEqual(['firing']);
+  });
+
+  test('absence does not fire while the source is in doubt', () => {
+    const options = { inDoubt: true };
+    const play = stage([aRule({ condition: absent, groupWaitMs: 0 })], options);
+    play.begin(labels);
+    play.wait(3 * HOUR);
+    expect(play.told()).toEqual([]);
+    options.inDoubt = false;
+    play.wait(2 * MINUTE);
+    expect(play.sent.map(({ kind }) => kind)).toEqual(['firing']);
+  });
+
+  test('runs beyond their deadline are one alert, which resolves with the last of them', () => {
+    const limit = { kind: 'interval', ms: HOUR } as const;
+    const condition = { kind: 'deadline', reference: 'created_at', limit } as const;
+    const play = stage([aRule({ condition, groupWaitMs: 0 })]);
+    play.late('run-a');
+    play.late('run-b');
+    play.late('run-b');
+    play.wait(MINUTE);
+    expect(play.sent).toMatchObject([{ kind: 'firing', alert: { count: 2 } }]);
+    play.judge('run.completed', { run: anAlertEvent({ runId: 'run-a' }).run });
+    expect(play.sent).toHaveLength(1);
+    play.judge('run.failed', { run: anAlertEvent({ runId: 'run-b' }).run });
+    expect(play.sent.at(-1)).toMatchObject({ kind: 'resolved' });
+  });
+});
+
+describe('digests and inhibition', () => {
+  test('a digest tells the events of a day at its time', () => {
+    const schedule = { minute: 8 * 60, location: 'Europe/Lisbon' };
+    const condition = { kind: 'digest', schedule } as const;
+    const play = stage([aRule({ condition, events: ['run.*'], groupBy: [] })]);
+    play.judge('run.failed');
+    play.judge('run.completed');
+    play.wait(72 * HOUR);
+    expect(play.sent).toMatchObject([
+      {
+        kind: 'firing',
+        at: Date.parse('2026-03-03T08:00:00.000Z'),
+        alert: { count: 2 },
+        digest: { reason: 'schedule', byType: { 'run.failed': 1, 'run.completed': 1 } },
+      },
+    ]);
+    expect(play.counts).toMatchObject({ observed: 2, notified: 1, grouped: 1 });
+  });
+
+  test('an alert is inhibited while one of another rule with equal labels goes on', () => {
+    const down = aRule({
+      name: 'noxus-down',
+      events: ['source.unreachable'],
+      resolve: { kind: 'events', events: ['source.recovered'] },
+      groupBy: ['source'],
+    });
+    const play = stage([down, aRule()], { inhibit: ['noxus-down', 'failed-runs'] });
+    play.judge('source.unreachable', { run: null });
+    play.wait(MINUTE);
+    play.judge('run.failed');
+    play.wait(10 * MINUTE);
+    expect(play.sent.map(({ alert }) => alert.rule)).toEqual(['noxus-down']);
+    expect(play.counts).toMatchObject({ observed: 2, notified: 1, inhibited: 1 });
+    play.judge('source.recovered', { run: null });
+    play.wait(2 * MINUTE);
+    expect(play.sent.map(({ alert, kind }) => `${alert.rule} ${kind}`)).toEqual([
+      'noxus-down firing',
+      'noxus-down resolved',
+      'failed-runs firing',
+    ]);
+  });
+});
+
+describe('any sequence of events, timers and acts of users', () => {
+  const action = fc.oneof(
+    { weight: 6, arbitrary: fc.constant('fail' as const) },
+    { weight: 2, arbitrary: fc.constant('complete' as const) },
+    fc.constantFrom('ack' as const, 'unack' as const, 'silence' as const, 'ackBriefly' as const),
+    { weight: 5, arbitrary: fc.integer({ min: 0, max: 5 * HOUR }) },
+  );
+  const condition = fc.constantFrom<Rule['condition']>(
+    { kind: 'each' },
+    { kind: 'count', count: 3, withinMs: HOUR },
+    { kind: 'consecutive', count: 2 },
+    { kind: 'rate', rate: 0.5, ofLast: 6, atLeast: 3 },
+  );
+  const isMuted = fc.boolean();
+
+  test('notifications of an alert are one firing, then updates, then one resolve; counts add up', () => {
+    fc.assert(
+      fc.property(
+        fc.array(action, { maxLength: 60 }),
+        condition,
+        isMuted,
+        (actions, kind, muted) => {
+          const night = { times: [{ from: 20 * 60, to: 24 * 60 }], location: 'UTC' };
+          const escalate = [{ afterMs: HOUR, unlessAcknowledged: true, notify: ['pager'] }];
+          const mute = muted ? [night] : [];
+          const play = stage([aRule({ condition: kind, mute, escalate, groupIntervalMs: HOUR })]);
+          for (const one of actions) {
+            if (typeof one === 'number') play.wait(one);
+            else if (one === 'fail') play.judge('run.failed');
+            else if (one === 'complete') play.judge('run.completed');
+            else if (one === 'ack') play.act('acknowledge');
+            else if (one === 'ackBriefly') play.act('acknowledge', play.now() + HOUR);
+            else if (one === 'unack') play.act('unacknowledge');
+            else {
+              const startsAt = play.now();
+              play.silences.push(silence({ startsAt, until: startsAt + 30 * MINUTE }));
+            }
+            expectSum(play.counts);
+          }
+          play.wait(50 * HOUR);
+          expectSum(play.counts);
+          expect(play.counts.waiting).toBe(0);
+          for (const endpoint of ['chat', 'pager']) expectOrder(play.sent, endpoint, muted);
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+});
+
+/** Of each alert, as one endpoint hears it. */
+function expectOrder(sent: readonly SentNotification[], endpoint: string, isMuted: boolean): void {
+  const heard = new Map<string, string[]>();
+  for (const { alert, kind, notify } of sent) {
+    if (!notify.includes(endpoint)) continue;
+    heard.set(alert.id, [...(heard.get(alert.id) ?? []), kind]);
+  }
+  for (const kinds of heard.values()) {
+    const text = kinds.join(' ');
+    expect(text).toMatch(/^(firing ?)?((updated|acknowledged) ?)*(resolved)?$/);
+    // What a digest of several has told begins with what comes after it.
+    if (!isMuted) expect(text).toMatch(/^firing/);
+  }
+}
