@@ -18,7 +18,7 @@ export function crossCheck(config: Config): Finding[] {
 /** What keeps a daemon from starting, though commands may well use the configuration. */
 export function checkServing(config: Config): Finding[] {
   const { server, auth, sources } = config;
-  const findings: Finding[] = checkMatchedSources(config);
+  const findings: Finding[] = [...checkMatchedSources(config), ...checkTokenSources(config)];
   if (Object.keys(sources).length === 0) {
     const message = 'expected at least one source with an API key: set NOXUS_API_KEY';
     findings.push({ path: ['sources'], message });
@@ -94,6 +94,16 @@ function checkMatchedSources({ endpoints, sources }: Config): Finding[] {
     (when?.source ?? []).flatMap((source) =>
       unknownName(['endpoints', name, 'when', 'source'], source, known),
     ),
+  );
+}
+
+/** A source that is misspelt here would be out of the token's reach. */
+function checkTokenSources({ auth, sources }: Config): Finding[] {
+  const known = { what: 'source', names: Object.keys(sources) };
+  return auth.tokens.flatMap((token, index) =>
+    token.sources
+      .filter((source) => source !== '*')
+      .flatMap((source) => unknownName(['auth', 'tokens', index, 'sources'], source, known)),
   );
 }
 

@@ -132,6 +132,11 @@ const SCOPES = ['read', 'write', 'admin'] as const;
 /** What of the API needs no token, where the configuration says so. */
 const PUBLIC_AREAS = ['metrics', 'docs'] as const;
 
+/** Stands for every source, in the place of names. */
+const ALL_SOURCES = '*';
+
+const TOKEN_SOURCES = 'expected a list of names of sources, or ["*"] for all';
+
 const token = z.strictObject({
   name,
   token: secretText('expected a token of at least 16 characters', { min: 16 }),
@@ -139,6 +144,11 @@ const token = z.strictObject({
     .array(z.enum(SCOPES))
     .min(1, 'expected at least one of read, write and admin')
     .default([...SCOPES]),
+  /** What it sees and changes belongs to these. */
+  sources: z
+    .array(z.string({ error: TOKEN_SOURCES }), { error: TOKEN_SOURCES })
+    .min(1, TOKEN_SOURCES)
+    .default([ALL_SOURCES]),
 });
 
 /** Requests under way at once for each source; `auto`: what its rate limit can need. */

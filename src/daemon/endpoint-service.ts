@@ -64,7 +64,8 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
     return viewOf({ receiver, state }, endpoints, counts);
   };
   return {
-    async list() {
+    async list(sources) {
+      if (sources !== undefined) return listWithin(sources, deps);
       const [ledger, configured, unwell] = await Promise.all([
         deliveries.ledger(),
         endpointStates.getMany(endpoints.names),
@@ -94,6 +95,20 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
     },
     rotate: (name, options) => deps.secrets.rotate(name, options),
   };
+}
+
+/** Configured endpoints, with the deliveries of some sources. */
+async function listWithin(
+  sources: readonly string[],
+  { endpoints, endpointStates, deliveries }: EndpointServiceDependencies,
+): Promise<EndpointView[]> {
+  const configured = await endpointStates.getMany(endpoints.names);
+  return Promise.all(
+    configured.map(async (stored) => {
+      const counts = await deliveries.countsWithin(sources, shownReceiver(stored.receiver));
+      return viewOf(stored, endpoints, counts);
+    }),
+  );
 }
 
 /** Endpoints that are no longer configured and still have waiting deliveries. */

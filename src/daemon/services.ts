@@ -187,11 +187,14 @@ function createPollingService(deps: PollingServiceDependencies): PollingService 
 /** A named workflow is read from each source. */
 async function findWorkflows(
   { config, statistics }: PollingServiceDependencies,
-  { workflowId, source, limit, cursor }: PollingQuery,
+  { workflowId, sources, limit, cursor }: PollingQuery,
 ): Promise<{ items: WorkflowKey[]; nextCursor: string | null }> {
-  if (workflowId === undefined) return statistics.list({ source }, { limit, cursor });
-  const sources = source === undefined ? Object.keys(config.sources) : [source];
-  return { items: sources.map((one) => ({ source: one, workflowId })), nextCursor: null };
+  if (workflowId === undefined) {
+    const [source] = sources ?? [];
+    return statistics.list({ source }, { limit, cursor });
+  }
+  const asked = sources ?? Object.keys(config.sources);
+  return { items: asked.map((source) => ({ source, workflowId })), nextCursor: null };
 }
 
 /** Each takes some milliseconds: polls must not wait for a whole page. */

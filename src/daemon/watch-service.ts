@@ -147,8 +147,8 @@ function createRegister(deps: WatchServiceDependencies): WatchService['register'
   const derivedSecret = (webhook: WatchRequest['webhook']) =>
     webhook === undefined || webhook.secret !== undefined ? null : deps.deriveSecret(webhook.url);
 
-  return async (requests) => {
-    const resolved = requests.map((request) => resolveRequest(request, deps.rules));
+  return async (requests, sources) => {
+    const resolved = requests.map((request) => resolveRequest(request, deps.rules, sources));
     const good = resolved.flatMap((one) => ('registration' in one ? [one.registration] : []));
     const results = await registerWatches(good);
     const taken = results.filter((result) => result !== null);
@@ -177,9 +177,8 @@ function createRegister(deps: WatchServiceDependencies): WatchService['register'
 /** Also of a source that is no longer configured, if it is named. Throws `several_sources`. */
 async function findWatch(
   { watches, rules }: WatchServiceDependencies,
-  { source, runId }: WatchName,
+  { sources = rules.sources, runId }: WatchName,
 ): Promise<Watch | null> {
-  const sources = source === undefined ? rules.sources : [source];
   const stored = await watches.getMany(sources.map((one) => ({ source: one, runId })));
   const found = stored.flatMap((one) => (one === null ? [] : [one.watch]));
   if (found.length > 1) throw severalSources(found);

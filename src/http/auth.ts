@@ -18,12 +18,20 @@ declare module 'fastify' {
   }
 
   interface FastifyContextConfig {
+    /**
+     * How the route serves tokens that are limited to sources: `limited`, its answers are limited to
+     * `sourcesOf` the request; `any`, nothing in it belongs to a source. Else it refuses them.
+     */
+    sources?: 'limited' | 'any';
     /** What a call of this route needs; else `read` for GET and HEAD, `write` for other methods. */
     scope?: Scope;
     /** True for what needs no token: the dashboard's page, which holds nothing of what is watched. */
     open?: boolean;
   }
 }
+
+/** Of routes that limit their answers to the sources of the token. */
+export const LIMITED = { sources: 'limited' as const };
 
 interface AuthOptions {
   tokens: Tokens;
@@ -60,6 +68,36 @@ export function requireScope(request: FastifyRequest, reply: FastifyReply, scope
   throw refusal('forbidden', `the token "${request.tokenName}" lacks the scope ${scope}`);
 }
 
+/** The sources that a token is limited to; undefined for all of them, as without a token. */
+export function sourcesOf(token: TokenConfig | null): readonly string[] | undefined {
+  return token === null || token.sources.includes('*') ? undefined : token.sources;
+}
+
+/**
+ * The sources that a request means: the one that it names, else all that its token is good for; absent
+ * for every source.
+ * Throws RunwatchError `forbidden` where it names another.
+ */
+export function sourcesMeant(
+  token: TokenConfig | null,
+  named?: string,
+): { sources?: readonly string[] } {
+  const allowed = sourcesOf(token);
+  if (named === undefined) return allowed === undefined ? {} : { sources: allowed };
+  if (allowed !== undefined && !allowed.includes(named)) throw outOfBounds(token, allowed);
+  return { sources: [named] };
+}
+
+/** Whether a token is good for what belongs to a source. */
+export function mayConcern(token: TokenConfig | null, source: string): boolean {
+  return sourcesOf(token)?.includes(source) ?? true;
+}
+
+function outOfBounds(token: TokenConfig | null, allowed: readonly string[]) {
+  const bounds = `the token "${token?.name}" is limited to the sources ${allowed.join(', ')}`;
+  return refusal('forbidden', bounds);
+}
+
 /** False for tokens that may write and nothing else: no answer shows them what others gave. */
 export function mayRead(scopes: FastifyRequest['scopes']): boolean {
   return scopes === null || scopes.includes('read');
@@ -94,6 +132,15 @@ function authenticate(
   request.tokenName = token.name;
   request.scopes = token.scopes;
   requireScope(request, reply, scopeOf(request.routeOptions.config, request.method));
+  refuseUnlimited(request);
+}
+
+/** A route that says nothing of sources may show, or change, what belongs to others. */
+function refuseUnlimited(request: FastifyRequest): void {
+  const { config, url = '' } = request.routeOptions;
+  const allowed = sourcesOf(request.token);
+  if (allowed === undefined || config.sources !== undefined || areaOf(url) === 'docs') return;
+  throw outOfBounds(request.token, allowed);
 }
 
 /** The token of the dashboard's session. A change needs the session's check besides its cookie. */

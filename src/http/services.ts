@@ -69,16 +69,20 @@ interface AcknowledgeInput {
   until?: { at: number } | { inMs: number };
 }
 
-/** A watch by its run. Without a source, the one source that has it is meant. */
+/** A watch by its run. Of several sources, the one that has it is meant. */
 export interface WatchName {
-  source?: string;
+  /** The sources that may be meant; absent, all that are configured. */
+  sources?: readonly string[];
   runId: string;
 }
 
 /** What the API does with watches. By name, it throws RunwatchError `several_sources`. */
 export interface WatchService {
-  /** One result per request, in order; a bad one spoils no other. */
-  register(requests: WatchRequest[]): Promise<WatchResult[]>;
+  /**
+   * One result per request, in order; a bad one spoils no other.
+   * @param sources those that requests may name; absent, all
+   */
+  register(requests: WatchRequest[], sources?: readonly string[]): Promise<WatchResult[]>;
   get(name: WatchName): Promise<WatchView | null>;
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
   list(query: WatchQuery): Promise<CountedPage<WatchView>>;
@@ -229,7 +233,11 @@ export interface EndpointTest {
 }
 
 export interface EndpointService {
-  list(): Promise<EndpointView[]>;
+  /**
+   * @param sources whose deliveries are counted; webhooks of watches are left out then. Absent, all of
+   *   both
+   */
+  list(sources?: readonly string[]): Promise<EndpointView[]>;
   /** Sends `runwatch.test` at once, past breaker, pause and rate; null when there is no such endpoint. */
   test(name: string): Promise<EndpointTest | null>;
   /**
@@ -260,7 +268,8 @@ interface RotateOptions {
 
 export interface PollingQuery {
   workflowId?: string;
-  source?: string;
+  /** One, unless a workflow is named; absent, all. */
+  sources?: readonly string[];
   limit: number;
   cursor?: string;
 }

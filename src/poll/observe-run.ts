@@ -270,7 +270,10 @@ export function createObserveUnconfigured(deps: ObserveUnconfiguredDependencies)
   return async function observeUnconfigured(source: string): Promise<void> {
     let cursor: string | undefined;
     do {
-      const page = await deps.watches.list({ state: ['active'], source }, { limit: CHUNK, cursor });
+      const page = await deps.watches.list(
+        { state: ['active'], sources: [source] },
+        { limit: CHUNK, cursor },
+      );
       for (const watch of page.items) {
         if (!watch.unreachable || deps.now() >= watch.timeoutAt) await observeOne(deps, watch);
       }

@@ -17,7 +17,7 @@ export interface WatchStore {
   get(key: WatchKey): Promise<StoredWatch | null>;
   getMany(keys: WatchKey[]): Promise<(StoredWatch | null)[]>;
   list(
-    filter: { state: readonly string[]; source: string },
+    filter: { state: readonly string[]; sources: readonly string[] },
     page: { limit: number; cursor?: string | undefined },
   ): Promise<{ items: Watch[]; nextCursor: string | null }>;
   /** Active watches, a chunk at a time. */

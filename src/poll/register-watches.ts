@@ -177,10 +177,11 @@ function onlyOne(names: readonly string[]): string | undefined {
 export function resolveRequest(
   request: WatchRequest,
   rules: RequestRules,
+  sources: readonly string[] = rules.sources,
 ): { registration: Registration } | { issues: InputIssue[] } {
-  const source = resolveSource(rules.sources, request.source);
+  const source = resolveSource(sources, request.source);
   const issues = [
-    ...(source === null ? [unknownSource(request.source, rules.sources)] : []),
+    ...(source === null ? [unknownSource(request.source, sources)] : []),
     ...endpointIssues(request.endpoints ?? [], rules.endpoints),
     ...webhookIssues(request.webhook, rules),
   ];

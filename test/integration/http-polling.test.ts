@@ -29,7 +29,7 @@ describe('what was learned of workflows', () => {
       expect.objectContaining({ workflow_id: 'wf-2', duration: null, expected: null }),
     ]);
     expect(server.services.calls.pollingQueries).toEqual([
-      { source: 'default', limit: 2, cursor: 'c1' },
+      { sources: ['default'], limit: 2, cursor: 'c1' },
     ]);
   });
 

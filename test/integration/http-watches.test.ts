@@ -176,7 +176,7 @@ describe('reading and ending watches', () => {
         order: 'changed',
         state: ['active'],
         status: ['running'],
-        source: 'default',
+        sources: ['default'],
         workflowId: ['w'],
         limit: 7,
         cursor: 'c1',

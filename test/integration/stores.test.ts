@@ -313,7 +313,7 @@ describe('lists of records', () => {
     await see(before, 'running');
     const { stored } = await see((await watches.get(before.watch))!, 'stopped');
     const list = async (filter: object) =>
-      (await watches.list({ source: 'moved', ...filter }, { limit: 10 })).items.length;
+      (await watches.list({ sources: ['moved'], ...filter }, { limit: 10 })).items.length;
     expect(await list({ state: ['active'] })).toBe(0);
     expect(await list({ state: ['finished'], status: ['stopped'] })).toBe(1);
     expect(await list({ status: ['running'] })).toBe(0);

@@ -64,7 +64,7 @@ describe('a watch that is named without a source', () => {
         message: expect.stringContaining('default, staging;'),
       });
     }
-    expect(await service.get({ runId: 'both', source: 'staging' })).toMatchObject({
+    expect(await service.get({ runId: 'both', sources: ['staging'] })).toMatchObject({
       source: 'staging',
     });
   });
@@ -72,7 +72,7 @@ describe('a watch that is named without a source', () => {
   test('a watch of an unconfigured source is found by the name of that source', async () => {
     await store({ source: 'removed', runId: 'old' });
     expect(await service.get({ runId: 'old' })).toBeNull();
-    expect(await service.unwatch({ runId: 'old', source: 'removed' })).toBe('done');
+    expect(await service.unwatch({ runId: 'old', sources: ['removed'] })).toBe('done');
   });
 });
 
@@ -143,7 +143,7 @@ test('the next poll of a watch is not before its paused source is tried again', 
     schedule: { dueTimes: async (_source, runIds) => runIds.map(() => NOON - 5_000) },
   });
   expect(await paused.get({ runId: 'paused' })).toMatchObject({ nextPollAt: probeAt });
-  const { items } = await paused.list({ source: 'default', limit: 200 });
+  const { items } = await paused.list({ sources: ['default'], limit: 200 });
   expect(items.find(({ runId }) => runId === 'paused')).toMatchObject({ nextPollAt: probeAt });
 });
 

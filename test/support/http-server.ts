@@ -23,7 +23,8 @@ export interface TestServer {
 }
 
 interface TestServerOptions extends Partial<Omit<ServerOptions, 'tokens'>> {
-  tokens?: readonly TokenConfig[];
+  /** Good for all sources unless they say otherwise. */
+  tokens?: readonly (Omit<TokenConfig, 'sources'> & Partial<Pick<TokenConfig, 'sources'>>)[];
 }
 
 export async function startServer({
@@ -37,7 +38,7 @@ export async function startServer({
   };
   const app = createServer({
     services,
-    tokens: createTokens(tokens),
+    tokens: createTokens(tokens.map((token) => ({ sources: ['*'], ...token }))),
     public: ['metrics', 'docs'],
     version: '1.2.3',
     log: { debug: keep('debug'), info: keep('info'), error: keep('error') },

@@ -129,7 +129,12 @@ describe('the example configuration', () => {
     expect(config.endpoints).toEqual(endpoints);
     expect(config.redis).toMatchObject({ name: 'mymaster', password: 'redis-password' });
     expect(config.auth.tokens).toEqual([
-      { name: 'ops', token: 'a-token-long-enough', scopes: ['read', 'write', 'admin'] },
+      {
+        name: 'ops',
+        token: 'a-token-long-enough',
+        scopes: ['read', 'write', 'admin'],
+        sources: ['*'],
+      },
     ]);
     expect(config.data_dir).toBe('/home/me/.local/share/runwatch');
   });

@@ -224,8 +224,13 @@ describe('the environment', () => {
     expect(
       config({ env: { RUNWATCH_API_TOKEN: 'the-token-of-24-characters' } }).auth.tokens,
     ).toEqual([
-      { name: 'ops', token: 'the-token-of-24-characters', scopes: ['read'] },
-      { name: 'b', token: 'another-token-of-25-chars', scopes: ['read', 'write', 'admin'] },
+      { name: 'ops', token: 'the-token-of-24-characters', scopes: ['read'], sources: ['*'] },
+      {
+        name: 'b',
+        token: 'another-token-of-25-chars',
+        scopes: ['read', 'write', 'admin'],
+        sources: ['*'],
+      },
     ]);
     write('runwatch.yaml', 'auth: { tokens: [{ name: b, token: another-token-of-25-chars }] }');
     const tokens = config({ env: { RUNWATCH_API_TOKEN: 'the-token-of-24-characters' } }).auth

@@ -1,13 +1,13 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { mayRead } from '../auth.ts';
+import { LIMITED, mayRead } from '../auth.ts';
 import { presentReceipt } from '../present.ts';
 import { InvalidRequest } from '../problem.ts';
 import { acknowledgeRequest } from '../schemas/acknowledgement.ts';
 import { BODY_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { watchOrReceipt } from '../schemas/watch.ts';
 import type { WatchService } from '../services.ts';
-import { notWatched, ONE_WATCH, ONE_WATCH_PROBLEMS } from './watches.ts';
+import { notWatched, ONE_WATCH, ONE_WATCH_PROBLEMS, watchNamed } from './watches.ts';
 
 const acknowledgeSchema = {
   ...ONE_WATCH,
@@ -42,9 +42,9 @@ export const acknowledgementRoutes: FastifyPluginAsyncZod<{ watches: WatchServic
 ) => {
   app.post(
     '/watches/:run_id/acknowledge',
-    { schema: acknowledgeSchema },
-    async ({ params, query, body, scopes }) => {
-      const named = { runId: params.run_id, ...query };
+    { schema: acknowledgeSchema, config: LIMITED },
+    async ({ params, query, body, token, scopes }) => {
+      const named = watchNamed({ params, query, token });
       const watch = await watches.acknowledge(named, body);
       if (watch === 'not_found') throw notWatched(params.run_id);
       if (watch === 'past') throw new InvalidRequest([UNTIL_IS_PAST]);
@@ -54,10 +54,10 @@ export const acknowledgementRoutes: FastifyPluginAsyncZod<{ watches: WatchServic
 
   app.delete(
     '/watches/:run_id/acknowledge',
-    { schema: withdrawSchema },
-    async ({ params, query }, reply) => {
-      const isKnown = await watches.withdraw({ runId: params.run_id, ...query });
-      if (!isKnown) throw notWatched(params.run_id);
+    { schema: withdrawSchema, config: LIMITED },
+    async (request, reply) => {
+      const isKnown = await watches.withdraw(watchNamed(request));
+      if (!isKnown) throw notWatched(request.params.run_id);
       reply.code(204);
     },
   );

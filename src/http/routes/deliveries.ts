@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { requireScope } from '../auth.ts';
+import type { TokenConfig } from '../../config/schema.ts';
+import { LIMITED, mayConcern, requireScope, sourcesMeant, sourcesOf } from '../auth.ts';
 import {
   presentDelivery,
   presentDeliveryWithAttempts,
@@ -24,7 +25,7 @@ import {
   redeliverOne,
   redeliverRange,
 } from '../schemas/delivery.ts';
-import type { DeliveryService, EndpointService } from '../services.ts';
+import type { DeliveryService, EndpointService, EndpointView } from '../services.ts';
 import { unknownEndpoint } from './endpoints.ts';
 
 const tags = ['Deliveries'];
@@ -58,19 +59,20 @@ export const deliveryRoutes: FastifyPluginAsyncZod<{ deliveries: DeliveryService
   app,
   { deliveries },
 ) => {
-  app.get('/deliveries', { schema: listSchema }, async ({ query }) => {
+  app.get('/deliveries', { schema: listSchema, config: LIMITED }, async ({ query, token }) => {
     const { run_id: runId, event_id: eventId, ...same } = query;
     const page = await deliveries.list({
       ...same,
+      ...sourcesMeant(token),
       ...(runId !== undefined && { runId }),
       ...(eventId !== undefined && { eventId }),
     });
     return presentCountedPage(page, presentDelivery);
   });
 
-  app.get('/deliveries/:id', { schema: readSchema }, async ({ params }) => {
+  app.get('/deliveries/:id', { schema: readSchema, config: LIMITED }, async ({ params, token }) => {
     const found = await deliveries.get(params.id);
-    if (found === null) {
+    if (found === null || !mayConcern(token, found.delivery.source)) {
       throw refusal('delivery_not_found', `there is no delivery ${params.id}`);
     }
     return presentDeliveryWithAttempts(found.delivery, found.attempts);
@@ -117,31 +119,48 @@ export const redeliverRoutes: FastifyPluginAsyncZod<RedeliverOptions> = async (
   app,
   { deliveries, endpoints },
 ) => {
-  app.post('/deliveries/:id/redeliver', { schema: oneSchema }, async (request, reply) => {
+  const one = { schema: oneSchema, config: LIMITED };
+  app.post('/deliveries/:id/redeliver', one, async (request, reply) => {
     const { params, body } = request;
     const to = body?.endpoint;
     if (to !== undefined) {
       requireScope(request, reply, 'admin');
       await refuseUnconfigured('endpoint', to, endpoints);
     }
-    const id = await deliveries.redeliver(params.id, to);
+    const isMeant = await isWithinSources(request.token, deliveries, params.id);
+    const id = isMeant ? await deliveries.redeliver(params.id, to) : null;
     const found = id === null ? null : await deliveries.get(id);
     if (found === null) throw refusal('delivery_not_found', `there is no delivery ${params.id}`);
     reply.code(202);
     return presentRedelivered(found.delivery);
   });
 
-  app.post('/deliveries/redeliver', { schema: rangeSchema }, async (request, reply) => {
+  const range = { schema: rangeSchema, config: LIMITED };
+  app.post('/deliveries/redeliver', range, async (request, reply) => {
     const { body } = request;
     if (body.to !== undefined) {
       requireScope(request, reply, 'admin');
       await refuseUnconfigured('to', body.to, endpoints);
     }
-    if (body.endpoint !== undefined) await refuseUnknown(body.endpoint, endpoints);
+    if (body.endpoint !== undefined) {
+      await refuseUnknown(body.endpoint, await endpoints.list(sourcesOf(request.token)));
+    }
     reply.code(202);
-    return { count: await deliveries.redeliverMany(body) };
+    return {
+      count: await deliveries.redeliverMany({ ...body, ...sourcesMeant(request.token) }),
+    };
   });
 };
+
+async function isWithinSources(
+  token: TokenConfig | null,
+  deliveries: DeliveryService,
+  id: string,
+): Promise<boolean> {
+  if (sourcesOf(token) === undefined) return true;
+  const found = await deliveries.get(id);
+  return found !== null && mayConcern(token, found.delivery.source);
+}
 
 /** Only what is configured can be sent something else's deliveries. */
 async function refuseUnconfigured(
@@ -156,9 +175,8 @@ async function refuseUnconfigured(
 }
 
 /** A name with a slip in it would match nothing, and pass for a range with nothing in it. */
-async function refuseUnknown(endpoint: string, endpoints: EndpointService): Promise<void> {
+async function refuseUnknown(endpoint: string, views: readonly EndpointView[]): Promise<void> {
   if (/^https?:\/\//i.test(endpoint)) return;
-  const views = await endpoints.list();
   if (views.some(({ name }) => name === endpoint)) return;
   throw new InvalidRequest([{ path: 'endpoint', message: unknownEndpoint(endpoint, views) }]);
 }

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { LIMITED, sourcesOf } from '../auth.ts';
 import type { RunwatchError } from '../../core/errors.ts';
 import { presentEndpoint, presentRotation, presentTest } from '../present.ts';
 import { refusal } from '../problem.ts';
@@ -99,8 +100,8 @@ export const endpointRoutes: FastifyPluginAsyncZod<{ endpoints: EndpointService 
   app,
   { endpoints },
 ) => {
-  app.get('/endpoints', { schema: listSchema }, async () => {
-    const views = await endpoints.list();
+  app.get('/endpoints', { schema: listSchema, config: LIMITED }, async ({ token }) => {
+    const views = await endpoints.list(sourcesOf(token));
     return { data: views.map(presentEndpoint) };
   });
 

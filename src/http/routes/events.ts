@@ -2,6 +2,7 @@ import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { RunwatchError } from '../../core/errors.ts';
+import { LIMITED, sourcesMeant } from '../auth.ts';
 import { presentPage } from '../present.ts';
 import { refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
@@ -27,8 +28,8 @@ export const eventRoutes: FastifyPluginAsyncZod<{ events: EventService }> = asyn
   app,
   { events },
 ) => {
-  app.get('/events', { schema: listSchema }, async ({ query }) => {
-    const page = await events.list(filterOf(query));
+  app.get('/events', { schema: listSchema, config: LIMITED }, async ({ query, token }) => {
+    const page = await events.list({ ...filterOf(query), ...sourcesMeant(token) });
     return presentPage(page, ({ event }) => event);
   });
 };
@@ -74,11 +75,14 @@ export const eventStreamRoute: FastifyPluginAsyncZod<EventStreamOptions> = async
   app.addHook('preClose', async () => slots.close());
 
   // A HEAD request for an endless answer would only hold a connection.
-  const route = { schema: streamSchema, exposeHeadRoute: false };
+  const route = { schema: streamSchema, config: LIMITED, exposeHeadRoute: false };
   app.get('/events/stream', route, async (request, reply) => {
     const stream = slots.take(request.token);
     reply.raw.once('close', () => slots.release(stream));
-    const asked = queryOf(request.query, request.headers['last-event-id']);
+    const asked = {
+      ...queryOf(request.query, request.headers['last-event-id']),
+      ...sourcesMeant(request.token),
+    };
     await checkCursor(events, asked.after);
     const following = { ...asked, after: asked.after ?? (await events.position()) };
     if (stream.signal.aborted) throw refusal('closing', 'this process is ending; connect again');

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { LIMITED, sourcesMeant } from '../auth.ts';
 import { presentPage, presentPolling } from '../present.ts';
-import { refusal } from '../problem.ts';
+import { InvalidRequest, refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, CURSOR_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
 import { pollingPage, pollingQuery } from '../schemas/polling.ts';
 import type { PollingService } from '../services.ts';
@@ -25,9 +26,17 @@ export const pollingRoutes: FastifyPluginAsyncZod<{ polling: PollingService }> =
   app,
   { polling },
 ) => {
-  app.get('/polling', { schema: listSchema }, async ({ query }) => {
-    const { workflow_id: workflowId, ...same } = query;
-    const page = await polling.list({ ...same, ...(workflowId !== undefined && { workflowId }) });
+  app.get('/polling', { schema: listSchema, config: LIMITED }, async ({ query, token }) => {
+    const { workflow_id: workflowId, source, ...same } = query;
+    const meant = sourcesMeant(token, source);
+    if (workflowId === undefined && (meant.sources?.length ?? 1) > 1) {
+      throw new InvalidRequest([{ path: 'query.source', message: 'name one of your sources' }]);
+    }
+    const page = await polling.list({
+      ...same,
+      ...meant,
+      ...(workflowId !== undefined && { workflowId }),
+    });
     if (workflowId !== undefined && page.items.length === 0) {
       throw refusal('workflow_not_found', unknownWorkflow(workflowId, query.source));
     }

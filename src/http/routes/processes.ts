@@ -16,7 +16,7 @@ export const processRoutes: FastifyPluginAsyncZod<{ processes: ProcessService }>
   app,
   { processes },
 ) => {
-  app.get('/processes', { schema }, async () => {
+  app.get('/processes', { schema, config: { sources: 'any' } }, async () => {
     const found = await processes.list();
     return {
       data: found.map(({ id, name, version, startedAt, heartbeatAt, skewMs }) => ({

@@ -1,12 +1,14 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { TokenConfig } from '../../config/schema.ts';
+import { LIMITED, mayConcern } from '../auth.ts';
 import { presentSource } from '../present.ts';
 import { refusal } from '../problem.ts';
 import { COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
 import { sourceList, sourceParams, sourceSchema } from '../schemas/source.ts';
-import type { SourceService } from '../services.ts';
+import type { SourceService, SourceView } from '../services.ts';
 
 /** Lifting a pause is up to operators. */
-const ADMIN = { scope: 'admin' as const };
+const ADMIN = { scope: 'admin' as const, ...LIMITED };
 
 const tags = ['Sources'];
 
@@ -36,16 +38,20 @@ export const sourceRoutes: FastifyPluginAsyncZod<{ sources: SourceService }> = a
   app,
   { sources },
 ) => {
-  app.get('/sources', { schema: listSchema }, async () => {
-    const views = await sources.list();
+  app.get('/sources', { schema: listSchema, config: LIMITED }, async ({ token }) => {
+    const views = await shownTo(token, sources);
     return { data: views.map(presentSource) };
   });
 
   const resumeRoute = { schema: resumeSchema, config: ADMIN };
-  app.post('/sources/:name/resume', resumeRoute, async ({ params }) => {
-    const view = await sources.resume(params.name);
+  app.post('/sources/:name/resume', resumeRoute, async ({ params: { name }, token }) => {
+    const view = mayConcern(token, name) ? await sources.resume(name) : null;
     if (view !== null) return presentSource(view);
-    const names = (await sources.list()).map((one) => one.name).join(', ');
-    throw refusal('source_not_found', `no source is named "${params.name}"; there are: ${names}`);
+    const names = (await shownTo(token, sources)).map((one) => one.name).join(', ');
+    throw refusal('source_not_found', `no source is named "${name}"; there are: ${names}`);
   });
 };
+
+async function shownTo(token: TokenConfig | null, sources: SourceService): Promise<SourceView[]> {
+  return (await sources.list()).filter(({ name }) => mayConcern(token, name));
+}

@@ -1,10 +1,11 @@
+import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { InputIssue } from '../../core/errors.ts';
 import { KNOWN_STATUSES } from '../../core/run/snapshot.ts';
 import type { WatchRequest } from '../../core/watch/register.ts';
 import type { Watch } from '../../core/watch/watch.ts';
-import { mayRead } from '../auth.ts';
+import { LIMITED, mayRead, sourcesMeant, sourcesOf } from '../auth.ts';
 import { MAX_ISSUES, parse } from '../errors.ts';
 import { presentCountedPage, presentRegistered, presentWatch, presentPoll } from '../present.ts';
 import { InvalidRequest, refusal, summaryOf } from '../problem.ts';
@@ -28,7 +29,7 @@ import {
   batchRequest,
   batchResults,
 } from '../schemas/watch.ts';
-import type { WatchService, WatchResult } from '../services.ts';
+import type { WatchName, WatchService, WatchResult } from '../services.ts';
 
 const tags = ['Watches'];
 
@@ -106,32 +107,46 @@ export const watchRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = asy
   app,
   { watches },
 ) => {
-  app.post('/watches', { schema: registerSchema }, async ({ body, scopes }, reply) => {
-    const [result] = await watches.register([toWatchRequest(body)]);
+  const registerRoute = { schema: registerSchema, config: LIMITED };
+  app.post('/watches', registerRoute, async (request, reply) => {
+    const { body, scopes } = request;
+    const [result] = await watches.register([toWatchRequest(body)], sourcesOf(request.token));
     if (result === undefined) throw new Error('a registration without a result');
     if (result.kind === 'invalid') throw new InvalidRequest(result.issues);
     if (result.kind === 'created') reply.code(201).header('location', pathOf(result.watch));
     return presentRegistered(result, { mayRead: mayRead(scopes) });
   });
 
-  const listRoute = { schema: listSchema, preValidation: gatherMetadata };
-  app.get('/watches', listRoute, async ({ query }) => {
-    const { workflow_id: workflowId, ...same } = query;
-    await refuseUnknownStatus(same.status ?? [], watches);
-    await refuseUnknownWorkflow(workflowId ?? [], watches);
-    const page = await watches.list({ ...same, ...(workflowId !== undefined && { workflowId }) });
+  const listRoute = { schema: listSchema, config: LIMITED, preValidation: gatherMetadata };
+  app.get('/watches', listRoute, async ({ query, token }) => {
+    const { workflow_id: workflowId, source, ...same } = query;
+    // The refusals name what other sources have.
+    if (sourcesOf(token) === undefined) {
+      await refuseUnknownStatus(same.status ?? [], watches);
+      await refuseUnknownWorkflow(workflowId ?? [], watches);
+    }
+    const page = await watches.list({
+      ...same,
+      ...sourcesMeant(token, source),
+      ...(workflowId !== undefined && { workflowId }),
+    });
     return presentCountedPage(page, presentWatch);
   });
 
-  app.get('/watches/:run_id', { schema: readSchema }, async ({ params, query }) => {
-    const watch = await watches.get({ runId: params.run_id, ...query });
-    if (watch === null) throw notWatched(params.run_id);
-    return presentWatch(watch);
-  });
+  app.get(
+    '/watches/:run_id',
+    { schema: readSchema, config: LIMITED },
+    async ({ params, query, token }) => {
+      const watch = await watches.get(watchNamed({ params, query, token }));
+      if (watch === null) throw notWatched(params.run_id);
+      return presentWatch(watch);
+    },
+  );
 
-  app.delete('/watches/:run_id', { schema: unwatchSchema }, async ({ params, query }, reply) => {
-    const { endpoint, ...key } = query;
-    const outcome = await watches.unwatch({ runId: params.run_id, ...key }, endpoint);
+  const unwatchRoute = { schema: unwatchSchema, config: LIMITED };
+  app.delete('/watches/:run_id', unwatchRoute, async (request, reply) => {
+    const { params, query } = request;
+    const outcome = await watches.unwatch(watchNamed(request), query.endpoint);
     if (outcome === 'not_found') throw notWatched(params.run_id);
     if (outcome === 'not_subscribed') {
       throw refusal('subscription_not_found', 'this watch has no such subscription');
@@ -139,8 +154,10 @@ export const watchRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = asy
     reply.code(204);
   });
 
-  app.post('/watches/:run_id/poll', { schema: pollSchema }, async ({ params, query }, reply) => {
-    const outcome = await watches.pollNow({ runId: params.run_id, ...query });
+  const pollRoute = { schema: pollSchema, config: LIMITED };
+  app.post('/watches/:run_id/poll', pollRoute, async (request, reply) => {
+    const { params } = request;
+    const outcome = await watches.pollNow(watchNamed(request));
     if (outcome === 'not_found') throw notWatched(params.run_id);
     if (outcome === 'not_active') {
       throw refusal('watch_not_active', 'the watch has ended; register the run to watch it again');
@@ -149,6 +166,16 @@ export const watchRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = asy
     return presentPoll(outcome);
   });
 };
+
+/** The watch that a request names, within the sources of its token. */
+export function watchNamed({ params, query, token }: NamingRequest): WatchName {
+  return { runId: params.run_id, ...sourcesMeant(token, query.source) };
+}
+
+interface NamingRequest extends Pick<FastifyRequest, 'token'> {
+  params: { run_id: string };
+  query: { source?: string | undefined };
+}
 
 /** A slip would match nothing, and pass for a list with nothing in it. */
 async function refuseUnknownStatus(
@@ -228,11 +255,12 @@ export const watchBatchRoute: FastifyPluginAsyncZod<{ watches: WatchService }> =
   app,
   { watches },
 ) => {
-  app.post('/watches/batch', { schema: batchSchema }, async ({ body, scopes }) => {
+  const batchRoute = { schema: batchSchema, config: LIMITED };
+  app.post('/watches/batch', batchRoute, async ({ body, token, scopes }) => {
     const shown = { mayRead: mayRead(scopes) };
     const parsed = body.watches.map((item) => parse(watchRequest, item));
     const good = parsed.flatMap((item) => (item.ok ? [toWatchRequest(item.value)] : []));
-    const outcomes = good.length === 0 ? [] : await watches.register(good);
+    const outcomes = good.length === 0 ? [] : await watches.register(good, sourcesOf(token));
     const registered = outcomes.values();
     const results = parsed.map((item, index) => {
       const given: GivenItem = { index, runId: givenRunId(body.watches[index]) };

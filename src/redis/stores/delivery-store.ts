@@ -344,6 +344,19 @@ export class DeliveryStore {
     return counts;
   }
 
+  /** Deliveries of some sources to one endpoint, by state: up to 10,000 of each. */
+  async countsWithin(
+    sources: readonly string[],
+    endpoint: string,
+  ): Promise<Record<DeliveryState, number>> {
+    const counts = noDeliveries();
+    for (const state of DELIVERY_STATES) {
+      const query = await this.queryOf({ state: [state], endpoint, sources });
+      counts[state] = (await countedNumbers(this.redis, this.keys, { ...query, limit: 1 })).total;
+    }
+    return counts;
+  }
+
   async ledger(): Promise<Ledger> {
     const { planned = '0', ...counts } = await this.redis.hgetall(this.keys.ledger);
     const ledger: Ledger = {

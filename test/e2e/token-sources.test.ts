@@ -1,0 +1,199 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+const ALL = 'token-of-all-sources';
+const ONE = 'token-of-one-source';
+
+let noxus: Simulator;
+let receiver: Receiver;
+let daemon: DaemonProcess;
+/** One run is in the source of the token, one in the other, one in both. */
+const runs = { mine: '', theirs: '', both: '' };
+let theirDelivery = '';
+
+beforeAll(async () => {
+  noxus = await startSimulator();
+  receiver = await startReceiver({ secrets: [SECRET] });
+  const source = { base_url: noxus.url, api_key: noxus.apiKey };
+  daemon = await startDaemonProcess({
+    config: {
+      sources: { mine: source, theirs: source },
+      auth: {
+        tokens: [
+          { name: 'all', token: ALL },
+          { name: 'one', token: ONE, sources: ['mine'] },
+        ],
+        public: [],
+      },
+      polling: { min_interval: '50ms', max_interval: '100ms' },
+      endpoints: { hooks: { type: 'webhook', url: receiver.url, secret: SECRET } },
+    },
+  });
+  const add = () => noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] }).id;
+  Object.assign(runs, { mine: add(), theirs: add(), both: add() });
+  const watch = (run_id: string, of: string) =>
+    call(ALL, 'POST', '/v1/watches', { run_id, source: of });
+  await watch(runs.mine, 'mine');
+  await watch(runs.theirs, 'theirs');
+  await watch(runs.both, 'mine');
+  await watch(runs.both, 'theirs');
+  await waitFor(async () => {
+    const { body } = await call(ALL, 'GET', '/v1/deliveries?state=delivered');
+    const found = body.data as { id: string; run_id: string }[];
+    theirDelivery = found.find(({ run_id }) => run_id === runs.theirs)?.id ?? '';
+    return found.length === 4;
+  });
+});
+
+afterAll(async () => {
+  await stopAll([daemon]);
+  await receiver.close();
+  await noxus.close();
+});
+
+async function call(token: string, method: string, path: string, body?: unknown) {
+  const response = await fetch(`${daemon.url}${path}`, {
+    method,
+    headers: {
+      authorization: `Bearer ${token}`,
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+    },
+    ...(body !== undefined && { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  const isJson = response.headers.get('content-type')?.includes('json') === true;
+  return { status: response.status, text, body: isJson && text !== '' ? JSON.parse(text) : null };
+}
+
+type Refused = [method: string, path: string, status: number, body?: object];
+
+/** What a path means by these names. */
+const withIds = (path: string) =>
+  path
+    .replace('{theirs}', runs.theirs)
+    .replace('{mine}', runs.mine)
+    .replace('{both}', runs.both)
+    .replace('{delivery}', theirDelivery);
+
+describe('a token that is limited to one source', () => {
+  test.each([
+    ['/v1/watches', 2],
+    ['/v1/watches?source=mine', 2],
+    ['/v1/watches?order=changed&status=failed', 2],
+    ['/v1/events', 2],
+    ['/v1/events?type=run.*', 2],
+    ['/v1/events?run_id={theirs}', 0],
+    ['/v1/events?run_id={both}', 1],
+    ['/v1/deliveries', 2],
+    ['/v1/deliveries?run_id={theirs}', 0],
+    ['/v1/deliveries?endpoint=hooks&state=delivered', 2],
+    ['/v1/sources', 1],
+    ['/v1/endpoints', 1],
+  ])('GET %s lists what belongs to it: %d', async (path, count) => {
+    const { status, text, body } = await call(ONE, 'GET', withIds(path));
+    expect(status).toBe(200);
+    expect(body.data).toHaveLength(count);
+    expect(body.total ?? count).toBe(count);
+    expect(text).not.toContain('theirs');
+    expect(text).not.toContain(runs.theirs);
+  });
+
+  test('the endpoints of a limited token count the deliveries of its source', async () => {
+    const { body } = await call(ONE, 'GET', '/v1/endpoints');
+    expect(body.data[0].counts.delivered).toBe(2);
+    expect((await call(ALL, 'GET', '/v1/endpoints')).body.data[0].counts.delivered).toBe(4);
+  });
+
+  test.each<Refused>([
+    ['GET', '/v1/watches/{theirs}', 404],
+    ['GET', '/v1/watches/{theirs}?source=theirs', 403],
+    ['GET', '/v1/watches?source=theirs', 403],
+    ['GET', '/v1/polling?source=theirs', 403],
+    ['POST', '/v1/watches/{theirs}/poll', 404],
+    ['POST', '/v1/watches/{theirs}/acknowledge', 404, { by: '@me' }],
+    ['DELETE', '/v1/watches/{theirs}/acknowledge', 404],
+    ['DELETE', '/v1/watches/{theirs}', 404],
+    ['POST', '/v1/watches', 422, { run_id: 'r-1', source: 'theirs' }],
+    ['GET', '/v1/deliveries/{delivery}', 404],
+    ['POST', '/v1/deliveries/{delivery}/redeliver', 404],
+    ['POST', '/v1/sources/theirs/resume', 404],
+    ['POST', '/v1/endpoints/hooks/pause', 403],
+    ['POST', '/v1/endpoints/hooks/test', 403],
+    ['POST', '/v1/endpoints/hooks/rotate', 403],
+    ['POST', '/v1/endpoints/hooks/retry', 403],
+    ['GET', '/metrics', 403],
+  ])(
+    '%s %s of another source is answered %d',
+    async (...[method, path, expected, body]: Refused) => {
+      const { status, text } = await call(ONE, method, withIds(path), body);
+      expect(status).toBe(expected);
+      expect(text).not.toMatch(/sources? (are|is)? ?theirs|there are: .*theirs/);
+      const untouched = await call(ALL, 'GET', `/v1/watches/${runs.theirs}`);
+      expect(untouched.body).toMatchObject({ state: 'finished', acknowledged: null });
+    },
+  );
+
+  test('a run that both sources have is that of its source, and it registers there without a name', async () => {
+    expect((await call(ALL, 'GET', `/v1/watches/${runs.both}`)).status).toBe(409);
+    const { body } = await call(ONE, 'GET', `/v1/watches/${runs.both}`);
+    expect(body.source).toBe('mine');
+    const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'running' }] });
+    const registered = await call(ONE, 'POST', '/v1/watches/batch', {
+      watches: [{ run_id: id }, { run_id: id, source: 'theirs' }],
+    });
+    expect(registered.body.results).toMatchObject([
+      { status: 201, watch: { source: 'mine' } },
+      { status: 422, error: { errors: [{ path: 'watches.1.source' }] } },
+    ]);
+    await call(ONE, 'DELETE', `/v1/watches/${id}`);
+  });
+
+  test('redelivery of a range sends what belongs to the source of the token', async () => {
+    const range = { endpoint: 'hooks', state: 'delivered' };
+    expect((await call(ONE, 'POST', '/v1/deliveries/redeliver', range)).body).toEqual({ count: 2 });
+  });
+
+  test('the event stream gives the events of the source of the token', async () => {
+    const stream = new AbortController();
+    const response = await fetch(`${daemon.url}/v1/events/stream`, {
+      headers: { authorization: `Bearer ${ONE}` },
+      signal: stream.signal,
+    });
+    const ids = ['theirs', 'mine'].map((source) => {
+      const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] });
+      return { id, source };
+    });
+    for (const { id, source } of ids) {
+      await call(ALL, 'POST', '/v1/watches', { run_id: id, source });
+      await waitFor(async () => {
+        const { body } = await call(ALL, 'GET', `/v1/events?run_id=${id}`);
+        return body.data.length > 0;
+      });
+    }
+    let received = '';
+    for await (const piece of response.body?.pipeThrough(new TextDecoderStream()) ?? []) {
+      received += piece;
+      if (received.includes(ids[1]?.id ?? '')) break;
+    }
+    stream.abort();
+    expect(received).not.toContain(ids[0]?.id);
+  });
+
+  test('every call of the API is limited to the sources of the token, or refused', async () => {
+    const { body } = await call(ONE, 'GET', '/openapi.json');
+    const reads = Object.entries(body.paths as Record<string, object>)
+      .filter(([path, methods]) => 'get' in methods && path.startsWith('/v1/'))
+      .filter(([path]) => !path.includes('{') && path !== '/v1/events/stream')
+      .map(([path]) => path);
+    expect(reads.length).toBeGreaterThanOrEqual(7);
+    for (const path of reads) {
+      const { status, text } = await call(ONE, 'GET', path);
+      expect([path, [200, 403, 422].includes(status)]).toEqual([path, true]);
+      if (status === 200) expect([path, text.includes('theirs')]).toEqual([path, false]);
+    }
+  });
+});
