@@ -93,6 +93,9 @@ describe('a token that is limited to one source', () => {
     ['/v1/deliveries?endpoint=hooks&state=delivered', 2],
     ['/v1/sources', 1],
     ['/v1/endpoints', 1],
+    ['/v1/lookup?kind=run&prefix={theirs}', 0],
+    ['/v1/lookup?kind=run&prefix={both}', 1],
+    ['/v1/lookup?kind=delivery&prefix={delivery}', 0],
   ])('GET %s lists what belongs to it: %d', async (path, count) => {
     const { status, text, body } = await call(ONE, 'GET', withIds(path));
     expect(status).toBe(200);
@@ -110,6 +113,7 @@ describe('a token that is limited to one source', () => {
 
   test.each<Refused>([
     ['GET', '/v1/watches/{theirs}', 404],
+    ['GET', '/v1/watches/{theirs}/timeline', 404],
     ['GET', '/v1/watches/{theirs}?source=theirs', 403],
     ['GET', '/v1/watches?source=theirs', 403],
     ['GET', '/v1/polling?source=theirs', 403],

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { canonicalRunId } from '../../core/run/snapshot.ts';
+import { LIMITED, mayConcern, sourcesOf } from '../auth.ts';
 import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
 import { lookupAnswer, lookupQuery } from '../schemas/lookup.ts';
 import type { LookupService } from '../services.ts';
@@ -22,9 +23,11 @@ export const lookupRoutes: FastifyPluginAsyncZod<{ lookup: LookupService }> = as
   app,
   { lookup },
 ) => {
-  app.get('/lookup', { schema }, async ({ query }) => {
+  app.get('/lookup', { schema, config: LIMITED }, async ({ query, token }) => {
+    // Ids of events and deliveries do not say which source they belong to.
+    if (sourcesOf(token) !== undefined && query.kind !== 'run') return { data: [], more: false };
     const { found, more } = await lookup.find({ ...query, prefix: canonicalPrefix(query) });
-    return { data: found, more };
+    return { data: found.filter(({ source = '' }) => mayConcern(token, source)), more };
   });
 };
 

@@ -1,9 +1,10 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { LIMITED } from '../auth.ts';
 import { presentTimeline } from '../present-timeline.ts';
 import { jsonAnswer } from '../schemas/common.ts';
 import { timelineSchema } from '../schemas/timeline.ts';
 import type { WatchService } from '../services.ts';
-import { notWatched, ONE_WATCH, ONE_WATCH_PROBLEMS } from './watches.ts';
+import { notWatched, ONE_WATCH, ONE_WATCH_PROBLEMS, watchNamed } from './watches.ts';
 
 const timelineRouteSchema = {
   ...ONE_WATCH,
@@ -21,9 +22,9 @@ export const timelineRoute: FastifyPluginAsyncZod<{ watches: WatchService }> = a
 ) => {
   app.get(
     '/watches/:run_id/timeline',
-    { schema: timelineRouteSchema },
-    async ({ params, query }) => {
-      const timeline = await watches.timeline({ runId: params.run_id, ...query });
+    { schema: timelineRouteSchema, config: LIMITED },
+    async ({ params, query, token }) => {
+      const timeline = await watches.timeline(watchNamed({ params, query, token }));
       if (timeline === null) throw notWatched(params.run_id);
       return presentTimeline(timeline);
     },
