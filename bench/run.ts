@@ -23,6 +23,7 @@ import { benchIdle } from './idle.ts';
 import { benchShapes, CELL_NAMES } from './shapes.ts';
 import { benchSkew } from './skew.ts';
 import { benchSoak } from './soak.ts';
+import { benchStreams, STREAM_CELLS } from './streams.ts';
 import { benchWatches } from './watches.ts';
 import { benchYear } from './year.ts';
 
@@ -30,7 +31,7 @@ import { benchYear } from './year.ts';
 const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
-names: poll, idle, latency, takeover, frozen, skew, failover, ha, batch, budget, watches, api, memory, deliver, places, shapes,
+names: poll, idle, latency, takeover, frozen, skew, failover, ha, batch, budget, watches, api, memory, deliver, places, shapes, streams,
        isolation, hostile, attack, soak, year, live, replay
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed; replay, year and ha always do that
@@ -74,6 +75,8 @@ deliver:
   --seconds <n>        length of each of the three (3)
 shapes:
   --cells <names>      by comma, of ${CELL_NAMES.join(', ')} (all)
+streams:
+  --cells <names>      by comma, of ${STREAM_CELLS.join(', ')} (all)
 isolation:
   --endpoints <n>      endpoints, of which one hangs, or 30 (100)
   --rounds <n>         rounds of none, one, and 30 hanging (5)
@@ -140,6 +143,7 @@ if (profileDir !== null) await mkdir(profileDir, { recursive: true });
 const benches = {
   places: benchPlaces,
   shapes: () => benchShapes(cellNames(values.cells)),
+  streams: () => benchStreams(values.cells?.split(',')),
   poll: () =>
     benchPoll({
       rounds: rounds(5),

@@ -1,6 +1,12 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
-import { outputOf, type CliHost, type CliDependencies } from './cli/context.ts';
+import {
+  outputOf,
+  type CliHost,
+  type CliDependencies,
+  type RunReader,
+  type RunReaderSettings,
+} from './cli/context.ts';
 import { EXIT } from './cli/exit.ts';
 import { runProgram } from './cli/program.ts';
 import { reportError } from './cli/report.ts';
@@ -73,10 +79,7 @@ function versionOfPackage(): string {
 /** Each verb loads its modules when it runs: a list must not wait for a database client. */
 function dependencies(): CliDependencies {
   return {
-    async createRunReader(settings) {
-      const { createNoxusClient } = await import('./noxus/client.ts');
-      return createNoxusClient(settings);
-    },
+    createRunReader,
     async serve(options) {
       const { serve } = await import('./cli/local/serve.ts');
       const { startDaemon } = await import('./daemon.ts');
@@ -131,4 +134,19 @@ function dependencies(): CliDependencies {
 
 function write(line: string): void {
   io.stdout.write(`${line}\n`);
+}
+
+async function createRunReader(settings: RunReaderSettings): Promise<RunReader> {
+  const { createNoxusClient } = await import('./noxus/client.ts');
+  const { createEventStreams } = await import('./noxus/stream.ts');
+  const client = createNoxusClient(settings);
+  const streams = createEventStreams({ ...settings, now: Date.now });
+  return {
+    readRun: client.readRun,
+    follow: streams.follow,
+    close() {
+      client.close();
+      streams.close();
+    },
+  };
 }

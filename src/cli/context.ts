@@ -91,8 +91,21 @@ export async function untilAborted(signal: AbortSignal): Promise<void> {
   });
 }
 
+/** Follows the event stream of a run until it ends; see `noxus/stream.ts`. */
+export type FollowRun = (
+  runId: string,
+  listener: {
+    etag: string | null;
+    onLive: () => void;
+    onNote: (note: { status: string | null; redisId: string | null }) => void;
+    signal: AbortSignal;
+  },
+) => Promise<{ kind: string }>;
+
 /** Reads runs straight from Noxus. */
 export interface RunReader {
+  /** Absent where no event streams are followed. */
+  follow?: FollowRun;
   readRun(runId: string, options: { signal: AbortSignal }): Promise<PollResult>;
   close(): void;
 }

@@ -1,4 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { createEventStreams } from '../../src/noxus/stream.ts';
+import { createNoxusClient } from '../../src/noxus/client.ts';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { createDirectObserver } from '../../src/cli/wait/direct-observer.ts';
 import type { RunView } from '../../src/cli/wait/verdict.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
@@ -132,5 +135,57 @@ describe('waiting by asking Noxus itself', () => {
     const waiting = settle([seen('running')]);
     stop.abort();
     await expect(waiting).rejects.toThrow();
+  });
+});
+
+describe('waiting by event stream', () => {
+  let noxus: Simulator;
+  beforeEach(async () => {
+    noxus = await startSimulator();
+  });
+  afterEach(() => noxus.close());
+
+  /** Waits for a run that takes a status once it was read. @returns the verdict, and the reads */
+  async function settleByStream(status: string, intervalMs: number) {
+    const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'running' }] });
+    const settings = {
+      baseUrl: noxus.url,
+      apiKey: noxus.apiKey,
+      timeoutMs: 5_000,
+      userAgent: 'test',
+      maxSockets: 4,
+    };
+    const client = createNoxusClient(settings);
+    const streams = createEventStreams({ ...settings, now: Date.now });
+    const observer = createDirectObserver({
+      reader: { readRun: client.readRun, follow: streams.follow, close: () => client.close() },
+      policy: { ...POLICY, minIntervalMs: intervalMs, maxIntervalMs: intervalMs },
+      throughFeedback: false,
+      signal: stop.signal,
+      now: Date.now,
+      random: () => 0,
+    });
+    const verdict = await observer.settle(id, ({ run }) => {
+      if (run?.status === 'running') setImmediate(() => noxus.setStatus(id, status));
+    });
+    stop.abort();
+    observer.close();
+    streams.close();
+    return { kind: verdict.kind, reads: noxus.requests.run(id).count };
+  }
+
+  test.each(['completed', 'failed', 'stopped', 'awaiting_human_feedback'])(
+    'wait --direct knows of %s at once by the stream, with two reads',
+    async (status) => {
+      const { kind, reads } = await settleByStream(status, 60_000);
+      expect(kind).toBe(status);
+      expect(reads).toBe(2);
+    },
+  );
+
+  test('wait --direct polls by its cadence where a run has no stream', async () => {
+    noxus.fault({ kind: 'status', status: 404, on: 'stream' });
+    expect((await settleByStream('stopped', 50)).kind).toBe('stopped');
+    expect(noxus.streams.opened).toBe(0);
   });
 });

@@ -63,6 +63,13 @@ describe('hints of a stream', () => {
     });
   });
 
+  test('a first read that was sent before the hint leaves it to be read', () => {
+    const { hints } = hear(newHints(null), 'completed', 100);
+    const step = readFound(hints, { status: 'running', askedAt: 50 }, 120);
+    expect(step.hints.pending).toMatchObject({ status: 'completed' });
+    expect(read(step.hints, 'completed', 200).judged).toBe('confirmed');
+  });
+
   test('a transition that a read finds first counts as told where the stream follows in two seconds', () => {
     const found = read(newHints('running'), 'awaiting_human_feedback', 0);
     expect(found.told).toBeNull();

@@ -10,6 +10,7 @@ import type { PollResult, FetchTrouble } from '../../core/run/snapshot.ts';
 import { register } from '../../core/watch/register.ts';
 import type { Watch } from '../../core/watch/watch.ts';
 import type { RunReader } from '../context.ts';
+import { RunStream } from './run-stream.ts';
 import { cannotTell, judge, type RunView, type Verdict } from './verdict.ts';
 import type { RunObserver } from './wait.ts';
 
@@ -49,7 +50,10 @@ interface DirectObserverOptions {
   random: Random;
 }
 
-/** Waits by asking Noxus itself, with the daemon's own rules of polling, and within its budget. */
+/**
+ * Waits by asking Noxus itself: by event stream where there is one, else with the daemon's own rules of
+ * polling, and within its budget.
+ */
 export function createDirectObserver(options: DirectObserverOptions): RunObserver {
   const pacer = new RequestPacer(1_000 / REQUESTS_PER_SECOND);
   return {
@@ -63,8 +67,11 @@ async function settleDirectly(
   report: (view: RunView) => void,
   options: DirectObserverOptions & { pacer: RequestPacer },
 ): Promise<Verdict> {
-  const { policy, random, now, signal, throughFeedback } = options;
+  const { policy, random, now, signal, throughFeedback, pacer } = options;
   let watch = newWatch(runId, policy, now());
+  const { reader } = options;
+  const stream = new RunStream({ follow: reader.follow, pacer, signal, now, random });
+  await stream.begin(runId);
   for (;;) {
     const beganAt = now();
     const result = await pollRun(runId, options);
@@ -81,7 +88,8 @@ async function settleDirectly(
     const verdict = judge(view, { throughFeedback });
     if (verdict !== null) return verdict;
     if (watch.unreachable && view.trouble !== null) return cannotTell(view.trouble);
-    await sleep(Math.max(0, (watch.nextPollAt ?? 0) - now()), undefined, { signal });
+    stream.read(result, beganAt);
+    await stream.untilDue(Math.max(0, (watch.nextPollAt ?? 0) - now()));
   }
 }
 

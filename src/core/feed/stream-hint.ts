@@ -100,11 +100,9 @@ function compared(
 ): HintStep {
   const { pending, known } = hints;
   if (pending === null) return step(hints, {});
-  const isConfirmed = pending.status === known;
-  if (isConfirmed || known !== before) {
-    return step({ ...hints, pending: null }, { judged: isConfirmed ? 'confirmed' : null });
-  }
+  if (pending.status === known) return step({ ...hints, pending: null }, { judged: 'confirmed' });
   if (askedAt < pending.at) return step(hints, {});
+  if (known !== before) return step({ ...hints, pending: null }, {});
   const readInMs = AGAIN_MS[pending.disagreed] ?? null;
   if (readInMs === null) return step({ ...hints, pending: null }, { judged: 'wrong' });
   const disagreed = pending.disagreed + 1;

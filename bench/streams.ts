@@ -1,0 +1,147 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { withContext } from './support/context.ts';
+import { rounded, type BenchResult, type Figure } from './support/figures.ts';
+import { openStage, play, type Behaviour, type Cell, type Played } from './streams/play.ts';
+
+const cell = (
+  runs: number,
+  lifeS: number,
+  eventsPerS: number,
+  does: Behaviour = 'all',
+): [string, Cell] => [
+  `${runs}x${lifeS}s-${eventsPerS}-${does}`,
+  { runs, lifeS, eventsPerS, does, limit: Math.max(10, Math.ceil((8 * runs) / lifeS)) },
+];
+
+const AT_ONCE = 'at-once';
+const KILLED = 'killed';
+const HINT_STREAMS = 1_000;
+
+const CELLS = new Map<string, Cell>([
+  ['20x60s-cold', { runs: 20, lifeS: 10, eventsPerS: 5, does: 'all', isCold: true, limit: 10 }],
+  cell(20, 5, 5),
+  cell(20, 60, 0.2),
+  cell(200, 5, 5),
+  cell(200, 5, 0.2),
+  cell(200, 60, 5),
+  cell(200, 60, 0.2, 'ends'),
+  cell(200, 60, 5, 'ends'),
+  cell(200, 5, 5, 'ends'),
+  cell(200, 60, 5, 'nothing'),
+  cell(200, 5, 5, 'nothing'),
+  cell(200, 60, 5, 'lies'),
+  cell(200, 60, 5, 'breaks'),
+  cell(200, 5, 5, 'breaks'),
+  cell(200, 60, 5, '404'),
+  cell(200, 60, 5, 'hangs'),
+  cell(1_000, 60, 0.2),
+  cell(1_000, 600, 0.2),
+  cell(2_000, 60, 0.2),
+  cell(2_000, 600, 0.2, 'ends'),
+  [AT_ONCE, { runs: 1_000, lifeS: 75, eventsPerS: 0.2, does: 'all', limit: 40, workflows: 1_000 }],
+  [KILLED, { runs: 20, lifeS: 600, eventsPerS: 1, does: 'all', limit: 10 }],
+]);
+
+export const STREAM_CELLS = [...CELLS.keys()];
+
+/** Delays below this are alike, s. */
+const ALIKE_S = 0.1;
+
+/**
+ * Streams beside the same load without: a daemon with `hints: auto` and one with `off`, each on a fake
+ * Noxus of its own, at once. Runs that end are followed by others; what is measured are 15 s in the
+ * middle, after 30 short runs.
+ */
+export async function benchStreams(names: readonly string[] = STREAM_CELLS): Promise<BenchResult> {
+  const figures: Figure[] = [];
+  const details: Record<string, unknown> = {};
+  for (const name of names) {
+    const one = CELLS.get(name);
+    if (one === undefined) throw new Error(`no cell is named ${name}`);
+    if (name === KILLED) {
+      figures.push(await killed(one));
+      continue;
+    }
+    const [auto, off] = await withContext(async (context) => {
+      const stages = [
+        await openStage(context, one, { hints: 'auto' }),
+        await openStage(context, one, { hints: 'off' }),
+      ] as const;
+      return Promise.all([play(one, stages[0]), play(one, stages[1])]);
+    });
+    details[name] = { auto, off };
+    figures.push(...judged(name, one, { auto, off }));
+  }
+  return { figures, details };
+}
+
+function judged(name: string, one: Cell, { auto, off }: Record<'auto' | 'off', Played>): Figure[] {
+  const bounds = boundsOf(name, one, off);
+  const { p50, p95, max, firstRead, rssMb, cpuShare, ended, told } = auto;
+  const figure = (what: string, value: number, unit: string, atMost?: number): Figure => ({
+    name: `${name}: ${what}`,
+    value: rounded(value),
+    unit,
+    ...(atMost !== undefined && { target: { atMost: rounded(atMost) } }),
+  });
+  const s = (value: number) => String(rounded(value));
+  return [
+    figure(
+      'requests per run',
+      auto.requestsPerRun,
+      `(off ${s(off.requestsPerRun)}; ${told} of ${ended} told)`,
+      bounds.requests,
+    ),
+    figure('delay p50', p50, `s (off ${s(off.p50)})`, bounds.p50),
+    figure(
+      'delay p95',
+      p95,
+      `s (off ${s(off.p95)}; max ${s(max)}, off ${s(off.max)}; first read ${s(firstRead)}, off ${s(off.firstRead)})`,
+      bounds.p95,
+    ),
+    figure(
+      'CPU',
+      100 * cpuShare,
+      `% of a core (off ${s(100 * off.cpuShare)}; ${s(rssMb)} MB, off ${s(off.rssMb)})`,
+    ),
+  ];
+}
+
+function boundsOf(name: string, one: Cell, off: Played) {
+  const beside = {
+    requests: off.requestsPerRun + 1,
+    p50: Math.max(off.p50 * 1.1, ALIKE_S),
+    p95: Math.max(off.p95 * 1.1, ALIKE_S),
+  };
+  if (name === AT_ONCE) return { ...beside, requests: undefined, p95: 3 };
+  const isGood = one.does === 'all' && one.runs >= 200 && one.runs <= HINT_STREAMS;
+  return isGood ? { requests: 4 + one.lifeS / 120, p50: 0.05, p95: 0.25 } : beside;
+}
+
+/** Runs end while the daemon that listens to them is killed; another one reads them. */
+async function killed(one: Cell): Promise<Figure> {
+  return withContext(async (context) => {
+    const { simulator, daemons } = await openStage(context, one, { hints: 'auto', daemons: 2 });
+    const [first, second] = daemons;
+    if (first === undefined || second === undefined) throw new Error('two daemons are needed');
+    const ids = Array.from({ length: one.runs }, () => {
+      return simulator.add({ steps: [{ after_ms: 0, status: 'running' }] }).id;
+    });
+    await second.register(ids);
+    await delay(20_000);
+    process.kill(first.pid, 'SIGKILL');
+    for (const id of ids) simulator.setStatus(id, 'completed');
+    await delay(15_000);
+    const events = await second.events('run.completed');
+    const delays = ids.map((id) => {
+      const event = events.find(({ data }) => data.run_id === id);
+      return (event?.data.detection_delay_ms ?? Infinity) / 1_000;
+    });
+    return {
+      name: `${KILLED}: the longest delay after kill -9 of a listening process`,
+      value: rounded(Math.max(...delays)),
+      unit: 's',
+      target: { atMost: 6 },
+    };
+  });
+}

@@ -1,0 +1,246 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { FaultInput } from '../../src/simulator/fault.ts';
+import type { ScriptInput } from '../../src/simulator/script.ts';
+import { seededRandom } from '../../src/simulator/seeded-random.ts';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { startDaemon, type BenchDaemon } from '../support/daemon.ts';
+import { percentile } from '../support/figures.ts';
+import type { BenchContext } from '../support/context.ts';
+import { startRedis } from '../support/redis.ts';
+
+/** What streams do. */
+export type Behaviour = 'all' | 'ends' | 'nothing' | 'lies' | 'breaks' | '404' | 'hangs';
+
+export interface Cell {
+  runs: number;
+  /** How long each lasts. */
+  lifeS: number;
+  /** State events of a run each second. */
+  eventsPerS: number;
+  does: Behaviour;
+  /** Without runs before it, from which streams are known. */
+  isCold?: boolean;
+  /** Requests each second that are allowed. */
+  limit: number;
+  /** How many workflows the runs belong to; all are registered at once where it is above one. */
+  workflows?: number;
+}
+
+/** What a cell came to. Delays in seconds, from a run's end to its event. */
+export interface Played {
+  requestsPerRun: number;
+  p50: number;
+  p95: number;
+  max: number;
+  /** The longest time from registration to the first read, s. */
+  firstRead: number;
+  rssMb: number;
+  /** Of one core. */
+  cpuShare: number;
+  /** Runs that ended in the time that was measured, and those of them that were told. */
+  ended: number;
+  told: number;
+}
+
+const STEP_MS = 250;
+const MEASURED_MS = 12_000;
+const WARM_RUNS = 30;
+const WARM_MS = 2_000;
+
+/** Up to the number of streams that many runs need, ms. */
+const SETTLE_MS = { few: 8_000, short: 20_000, some: 35_000, many: 50_000 };
+
+/** After the last end, ms. */
+const LAST_MS = 3_000;
+
+const SILENT: Partial<Record<Behaviour, string[]>> = {
+  ends: ['queued', 'running', 'stopped', 'awaiting_human_feedback'],
+  nothing: ['*'],
+};
+
+const FAULTS: Partial<Record<Behaviour, FaultInput>> = {
+  lies: { kind: 'claim', status: 'completed', on: 'stream' },
+  breaks: { kind: 'drop', after_ms: 2_000, on: 'stream' },
+  '404': { kind: 'status', status: 404, on: 'stream' },
+  hangs: { kind: 'silence', on: 'stream' },
+};
+
+/** The daemon on a fake Noxus of its own. */
+export interface Stage {
+  simulator: Simulator;
+  daemons: BenchDaemon[];
+}
+
+export async function openStage(
+  context: BenchContext,
+  { limit, does }: Pick<Cell, 'limit' | 'does'>,
+  { hints, daemons = 1 }: { hints: 'auto' | 'off'; daemons?: number },
+): Promise<Stage> {
+  const redis = await startRedis(context);
+  const simulator = await startSimulator();
+  context.onEnd(() => simulator.close());
+  const fault = FAULTS[does];
+  if (fault !== undefined) simulator.fault(fault);
+  const config = {
+    redis: { url: `unix://${redis.socket}` },
+    sources: {
+      default: {
+        base_url: simulator.url,
+        api_key: simulator.apiKey,
+        rate_limit: { requests: limit, per: '1s' },
+      },
+    },
+    polling: { hints },
+    endpoints: { log: { type: 'log' } },
+  };
+  const started: BenchDaemon[] = [];
+  for (let at = 0; at < daemons; at += 1) {
+    started.push(await startDaemon(context, { config, profileDir: null }));
+  }
+  return { simulator, daemons: started };
+}
+
+/** Plays a cell: as many runs as there are, of which each that ends is followed by a new one. */
+export async function play(cell: Cell, { simulator, daemons }: Stage): Promise<Played> {
+  const [daemon] = daemons as [BenchDaemon];
+  const crowd = new Crowd(cell, simulator, daemon);
+  if (cell.isCold !== true) await crowd.warmUp();
+  await crowd.begin();
+  if (!isOnce(cell)) await crowd.goOn(settleMs(cell));
+  const [from, before, usage] = [Date.now(), simulator.requests.total, await daemon.usage()];
+  await crowd.goOn(isOnce(cell) ? 1_500 * cell.lifeS : MEASURED_MS);
+  const until = Date.now();
+  const requests = simulator.requests.total - before;
+  const after = await daemon.usage();
+  await delay(LAST_MS);
+  const ended = crowd.endedIn(from, until);
+  const delays = await crowd.delaysOf(ended);
+  return {
+    requestsPerRun: requests / ended.length,
+    p50: percentile(delays, 0.5),
+    p95: percentile(delays, 0.95),
+    max: Math.max(...delays),
+    firstRead: crowd.longestFirstReadS(),
+    rssMb: after.rssBytes / 1_048_576,
+    cpuShare: (after.cpuUs - usage.cpuUs) / 1_000 / (until - from),
+    ended: ended.length,
+    told: delays.filter((one) => one < Infinity).length,
+  };
+}
+
+/** Runs that are all registered at the beginning, and not followed by others. */
+function isOnce({ workflows = 1, isCold = false }: Cell): boolean {
+  return workflows > 1 || isCold;
+}
+
+function settleMs({ runs, lifeS }: Cell): number {
+  if (runs >= 1_000) return SETTLE_MS.many;
+  if (runs < 100) return SETTLE_MS.few;
+  return lifeS < 10 ? SETTLE_MS.short : SETTLE_MS.some;
+}
+
+class Crowd {
+  /** When runs end, and when they were registered, ms since the epoch. */
+  private readonly runs = new Map<string, { endsAt: number; registeredAt: number }>();
+  private readonly random = seededRandom(1);
+
+  constructor(
+    private readonly cell: Cell,
+    private readonly simulator: Simulator,
+    private readonly daemon: BenchDaemon,
+  ) {}
+
+  async warmUp(): Promise<void> {
+    await this.add(Array.from({ length: WARM_RUNS }, () => ({ lifeMs: WARM_MS, ageMs: 0 })));
+    await delay(2 * WARM_MS);
+    this.runs.clear();
+  }
+
+  /** In the middle of things: the runs are of every age. */
+  async begin(): Promise<void> {
+    const { runs, lifeS } = this.cell;
+    const lives = Array.from({ length: runs }, () => {
+      const lifeMs = this.lifeMs();
+      return isOnce(this.cell)
+        ? { lifeMs: 1_000 * lifeS * (0.8 + 0.4 * this.random()), ageMs: 0 }
+        : { lifeMs, ageMs: lifeMs * this.random() };
+    });
+    await this.add(lives);
+  }
+
+  /** Runs that end are followed by others. */
+  async goOn(ms: number): Promise<void> {
+    const until = Date.now() + ms;
+    let checkedAt = Date.now();
+    while (Date.now() < until) {
+      await delay(STEP_MS);
+      const ended = this.endedIn(checkedAt, Date.now()).length;
+      checkedAt = Date.now();
+      if (isOnce(this.cell)) continue;
+      await this.add(Array.from({ length: ended }, () => ({ lifeMs: this.lifeMs(), ageMs: 0 })));
+    }
+  }
+
+  endedIn(from: number, until: number): string[] {
+    return [...this.runs]
+      .filter(([, { endsAt }]) => endsAt >= from && endsAt < until)
+      .map(([id]) => id);
+  }
+
+  /** Seconds from end to event; Infinity for a run that is not told. */
+  async delaysOf(runIds: readonly string[]): Promise<number[]> {
+    const seen = new Map<string, number>();
+    for (const type of ['run.completed', 'run.failed', 'run.stopped']) {
+      for (const { data } of await this.daemon.events(type)) {
+        seen.set(data.run_id, (data.detection_delay_ms ?? Infinity) / 1_000);
+      }
+    }
+    return runIds.map((id) => seen.get(id) ?? Infinity);
+  }
+
+  longestFirstReadS(): number {
+    const times = [...this.runs].map(([id, { registeredAt }]) => {
+      return (this.simulator.requests.run(id).times[0] ?? registeredAt) - registeredAt;
+    });
+    return Math.max(0, ...times) / 1_000;
+  }
+
+  private lifeMs(): number {
+    return 1_000 * this.cell.lifeS * (0.7 + 0.6 * this.random());
+  }
+
+  private async add(lives: readonly { lifeMs: number; ageMs: number }[]): Promise<void> {
+    if (lives.length === 0) return;
+    const { does, eventsPerS, workflows = 1 } = this.cell;
+    const stream: ScriptInput['stream'] = {
+      state_every_ms: Math.round(1_000 / eventsPerS),
+      content_every_ms: 0,
+      silent_on: SILENT[does] ?? [],
+    };
+    const ids = lives.map(({ lifeMs, ageMs }) => {
+      const workflow = Math.floor(this.random() * workflows);
+      const steps = [
+        { after_ms: 0, status: 'running', progress: 0 },
+        { after_ms: Math.round(lifeMs), status: this.end(), progress: 100 },
+      ];
+      const { id } = this.simulator.add({
+        workflow_id: `0b9e6f74-25c1-4d0e-8a5b-${workflow.toString(16).padStart(12, '0')}`,
+        age_ms: Math.round(ageMs),
+        private_bytes: 0,
+        steps,
+        stream,
+      });
+      const now = Date.now();
+      this.runs.set(id, { endsAt: now + lifeMs - ageMs, registeredAt: now });
+      return id;
+    });
+    for (let at = 0; at < ids.length; at += 500)
+      await this.daemon.register(ids.slice(at, at + 500));
+  }
+
+  private end(): string {
+    const roll = this.random();
+    if (this.cell.does === 'ends' && roll < 0.1) return 'stopped';
+    return roll < 0.9 ? 'completed' : 'failed';
+  }
+}
