@@ -18,6 +18,9 @@ import type {
   KeptAnswer,
   RepeatService,
 } from '../http/services.ts';
+import { createSkipOutstanding } from '../deliver/skip-outstanding.ts';
+import { createEndWatch } from '../poll/end-watch.ts';
+import { createPurgeWatch } from '../poll/purge-watch.ts';
 import type { RequestRules } from '../poll/register-watches.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { AnswerStore } from '../redis/stores/answer-store.ts';
@@ -26,6 +29,7 @@ import type { EventStore } from '../redis/stores/event-store.ts';
 import type { LookupStore } from '../redis/stores/lookup-store.ts';
 import type { MemoryStore } from '../redis/stores/memory-store.ts';
 import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
+import type { RetentionStore } from '../redis/stores/retention-store.ts';
 import type { StatisticsStore } from '../redis/stores/statistics-store.ts';
 import type { TimelineStore } from '../redis/stores/timeline-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
@@ -67,6 +71,7 @@ interface ServicesDependencies extends EndpointServiceDependencies, AlertService
   sealer: Sealer;
   signingSecret: string;
   answers: AnswerStore;
+  retention: RetentionStore;
   memory: MemoryStore;
 }
 
@@ -83,6 +88,7 @@ export function createServices(deps: ServicesDependencies): Services {
       wants: endpoints.wants,
       defaults: registerDefaults(config),
       timelines: deps.timelines,
+      purgeWatch: purger(deps),
       rules: requestRules(deps),
       notes: deps.watchNotes,
       linksOf: deps.linksOf,
@@ -108,6 +114,19 @@ export function createServices(deps: ServicesDependencies): Services {
     sources: createSourceService(deps),
     health: createHealth({ ...deps, redis: deps.connections }),
   };
+}
+
+function purger({ watches, retention, now, ...deps }: ServicesDependencies) {
+  return createPurgeWatch({
+    endWatch: createEndWatch({ watches, now }),
+    skipOutstanding: createSkipOutstanding({
+      deliveries: deps.deliveries,
+      endpoints: deps.endpointStates,
+      limitsOf: (pool) => deps.endpoints.limitsOf(pool),
+      now,
+    }),
+    forget: (key) => retention.forget(key),
+  });
 }
 
 function requestRules({ config, endpoints, guard, sealer }: ServicesDependencies): RequestRules {

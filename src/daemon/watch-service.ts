@@ -2,7 +2,7 @@ import { RunwatchError } from '../core/errors.ts';
 import { withMoments } from '../core/when.ts';
 import { inForce } from '../core/watch/acknowledgement.ts';
 import { timelineOf } from '../core/watch/timeline.ts';
-import { MAX_WEBHOOKS, watchId, type Watch } from '../core/watch/watch.ts';
+import { MAX_WEBHOOKS, watchId, type Watch, type WatchKey } from '../core/watch/watch.ts';
 import type { LinksOf } from '../core/run/links.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
 import type { WatchRequest } from '../core/watch/register.ts';
@@ -36,6 +36,8 @@ interface WatchServiceDependencies
   extends Omit<RegisterDependencies, 'watches' | 'scheduleOf'>, ViewDependencies {
   watches: WatchStore;
   timelines: Pick<TimelineStore, 'read'>;
+  /** Resolves with false for an unknown watch. */
+  purgeWatch: (key: WatchKey) => Promise<boolean>;
   rules: RequestRules;
   notes: Pick<WatchNotes, 'registered' | 'changed' | 'cancelled'>;
   /** The ids of those that are configured. */
@@ -99,7 +101,7 @@ function readsOf(
 function changesOf(
   deps: WatchServiceDependencies,
   find: Find,
-): Pick<WatchService, 'unwatch' | 'acknowledge' | 'withdraw' | 'pollNow'> {
+): Pick<WatchService, 'unwatch' | 'purge' | 'acknowledge' | 'withdraw' | 'pollNow'> {
   const acknowledgeRun = createAcknowledgeRun(deps);
   const endWatch = createEndWatch(deps);
   const endSubscription = createEndSubscription(deps.watches);
@@ -115,6 +117,13 @@ function changesOf(
       if (!(await endWatch(watch))) return 'not_found';
       deps.notes.cancelled(watch);
       return 'done';
+    },
+
+    async purge(named) {
+      const watch = await find(named);
+      if (watch === null || !(await deps.purgeWatch(watch))) return false;
+      deps.notes.cancelled(watch);
+      return true;
     },
 
     async acknowledge(named, { by, comment = null, until }) {

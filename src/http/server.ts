@@ -33,6 +33,7 @@ import { ruleRoutes } from './routes/rules.ts';
 import { silenceRoutes } from './routes/silences.ts';
 import { sourceRoutes } from './routes/sources.ts';
 import { timelineRoute } from './routes/timeline.ts';
+import { unwatchRoutes } from './routes/unwatch.ts';
 import { watchBatchRoute, watchRoutes } from './routes/watches.ts';
 import type { Services } from './services.ts';
 import type { StreamLimits } from './sse.ts';
@@ -157,6 +158,7 @@ async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<
   await api.register(idempotency, { repeats: services.repeats });
   await api.register(unreachableStore, { isReady: options.isStoreReady });
   await api.register(watchRoutes, services);
+  await api.register(unwatchRoutes, services);
   await api.register(watchBatchRoute, services);
   await api.register(acknowledgementRoutes, services);
   await api.register(timelineRoute, services);

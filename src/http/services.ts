@@ -97,6 +97,11 @@ export interface WatchService {
    * @param receiver the subscription, by an endpoint's name or a webhook's URL, masked or not
    */
   unwatch(name: WatchName, receiver?: string): Promise<'done' | 'not_found' | 'not_subscribed'>;
+  /**
+   * Stops watching, and erases the watch with its events and deliveries. False for an unknown watch.
+   * Throws RunwatchError `purge_interrupted`.
+   */
+  purge(name: WatchName): Promise<boolean>;
   /** What happened around a run; null for an unknown watch. */
   timeline(name: WatchName): Promise<Timeline | null>;
   /**

@@ -81,6 +81,16 @@ describe('a server with tokens', () => {
     },
   );
 
+  it('purges a watch for a token that may also write and admin', async () => {
+    const statuses: number[] = [];
+    for (const name of ['write', 'admin', 'ops']) {
+      const headers = { authorization: `Bearer ${name}-token-1` };
+      const path = '/v1/watches/none?purge=true';
+      statuses.push((await server.fetch(path, { method: 'DELETE', headers })).status);
+    }
+    expect(statuses).toEqual([403, 403, 404]);
+  });
+
   describe.each([...routes, ['HEAD', '/v1/watches', 'read'] as const])(
     'asked for %s %s',
     (method, path, scope) => {

@@ -316,3 +316,20 @@ describe('the timeline of a run', () => {
     expect((await server.fetch('/v1/watches/none/timeline')).status).toBe(404);
   });
 });
+
+describe('purging a run', () => {
+  it('a purge answers 204, and 404 once nothing is left', async () => {
+    server.services.store.set('r-1', aWatch({ runId: 'r-1' }));
+    const purge = () => server.fetch('/v1/watches/r-1?purge=true', { method: 'DELETE' });
+    expect((await purge()).status).toBe(204);
+    expect(server.services.calls.purged).toEqual(['r-1']);
+    expect((await purge()).status).toBe(404);
+  });
+
+  it.each(['purge=yes', 'purge=true&endpoint=ops'])('a purge by %s is refused', async (query) => {
+    server.services.store.set('r-1', aWatch({ runId: 'r-1' }));
+    const response = await server.fetch(`/v1/watches/r-1?${query}`, { method: 'DELETE' });
+    expect(response.status).toBe(422);
+    expect(server.services.store.has('r-1')).toBe(true);
+  });
+});

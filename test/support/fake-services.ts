@@ -30,6 +30,7 @@ import type {
 export interface FakeServices extends Services {
   calls: {
     registered: WatchRequest[];
+    purged: string[];
     watchQueries: WatchQuery[];
     deliveryQueries: DeliveryQuery[];
     redelivered: { id: string; to: string | undefined }[];
@@ -191,6 +192,7 @@ export function fakeServices(): FakeServices {
   const fake: FakeServices = {
     calls: {
       registered: [],
+      purged: [],
       watchQueries: [],
       deliveryQueries: [],
       redelivered: [],
@@ -251,6 +253,10 @@ export function fakeServices(): FakeServices {
         const watch = fake.store.get(runId);
         if (watch !== undefined) fake.store.set(runId, { ...watch, acknowledged: null });
         return watch !== undefined;
+      },
+      async purge({ runId }) {
+        fake.calls.purged.push(runId);
+        return fake.store.delete(runId);
       },
       async pollNow({ runId }) {
         const watch = fake.store.get(runId);

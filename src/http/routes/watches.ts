@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { InputIssue } from '../../core/errors.ts';
 import { KNOWN_STATUSES } from '../../core/run/snapshot.ts';
 import type { WatchRequest } from '../../core/watch/register.ts';
@@ -19,7 +19,6 @@ import {
 import {
   pollAnswer,
   registration,
-  unwatchQuery,
   watchKeyQuery,
   watchPage,
   watchParams,
@@ -76,21 +75,6 @@ const readSchema = {
   response: { 200: jsonAnswer('The watch.', watchSchema), ...ONE_WATCH_PROBLEMS },
 };
 
-const unwatchSchema = {
-  tags,
-  params: watchParams,
-  querystring: unwatchQuery,
-  operationId: 'unwatch',
-  summary: 'Stop watching a run',
-  description:
-    'A watch that has ended stays as it is. With `endpoint`, only that subscription ends.',
-  response: {
-    204: z.undefined().describe('The run is not watched any more, or the subscription has ended.'),
-    ...ONE_WATCH_PROBLEMS,
-    404: problemAnswer('The run was never watched, or has no such subscription.'),
-  },
-};
-
 const pollSchema = {
   ...ONE_WATCH,
   operationId: 'pollWatch',
@@ -142,17 +126,6 @@ export const watchRoutes: FastifyPluginAsyncZod<{ watches: WatchService }> = asy
       return presentWatch(watch);
     },
   );
-
-  const unwatchRoute = { schema: unwatchSchema, config: LIMITED };
-  app.delete('/watches/:run_id', unwatchRoute, async (request, reply) => {
-    const { params, query } = request;
-    const outcome = await watches.unwatch(watchNamed(request), query.endpoint);
-    if (outcome === 'not_found') throw notWatched(params.run_id);
-    if (outcome === 'not_subscribed') {
-      throw refusal('subscription_not_found', 'this watch has no such subscription');
-    }
-    reply.code(204);
-  });
 
   const pollRoute = { schema: pollSchema, config: LIMITED };
   app.post('/watches/:run_id/poll', pollRoute, async (request, reply) => {

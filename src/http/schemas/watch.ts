@@ -208,14 +208,25 @@ const knownSource = source.meta({
 
 export const watchKeyQuery = z.strictObject({ source: knownSource.exactOptional() });
 
-export const unwatchQuery = watchKeyQuery.extend({
-  endpoint: boundedText(2_048)
-    .meta({
-      description:
-        'Ends only this subscription: the name of an endpoint, or the URL of a webhook, masked or not.',
-    })
-    .exactOptional(),
-});
+export const unwatchQuery = watchKeyQuery
+  .extend({
+    purge: z
+      .enum(['true', 'false'], { error: 'expected true or false' })
+      .meta({
+        description: 'Also erases the watch, its events and deliveries. Needs `admin`, too.',
+      })
+      .exactOptional(),
+    endpoint: boundedText(2_048)
+      .meta({
+        description:
+          'Ends only this subscription: the name of an endpoint, or the URL of a webhook, masked or not.',
+      })
+      .exactOptional(),
+  })
+  .refine(({ purge, endpoint }) => purge !== 'true' || endpoint === undefined, {
+    path: ['purge'],
+    error: 'expected either purge or endpoint',
+  });
 
 export const watchQuery = z.strictObject({
   state: several(watchState).exactOptional(),

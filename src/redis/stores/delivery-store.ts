@@ -11,6 +11,7 @@ import {
   type StoredDelivery,
 } from '../../core/delivery/delivery.ts';
 import { shownReceiver, type Receiver } from '../../core/delivery/receiver.ts';
+import type { WatchKey } from '../../core/watch/watch.ts';
 import { declaredKeys } from '../declared-keys.ts';
 import { readClaims, receiverKeys, type PoolClaims } from './delivery-claims.ts';
 import { moveEffects, type DeliveryMove } from './delivery-move.ts';
@@ -130,6 +131,22 @@ export class DeliveryStore {
     return typeof reply === 'string'
       ? reply
       : readClaims(reply, { token: move.nextToken, askedAt });
+  }
+
+  /** The oldest outstanding deliveries of a watch. */
+  async outstandingOf(watch: WatchKey, limit: number): Promise<StoredDelivery[]> {
+    const { items } = await this.reader.deliveries([watch], {
+      order: 'oldest',
+      limit,
+      matches: ({ delivery }) => isOutstanding(delivery.state),
+    });
+    return items.map(({ item }) => item);
+  }
+
+  /** The token of the claim on a delivery; undefined for none. */
+  async tokenOf(id: string): Promise<string | undefined> {
+    const claim = await this.redis.hget(this.keys.deliveryClaims, id);
+    return claim?.split(' ')[0];
   }
 
   async firstInOrder(delivery: Delivery): Promise<string | null> {

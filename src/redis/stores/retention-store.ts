@@ -86,7 +86,7 @@ export class RetentionStore {
       const gone = await Promise.all(
         some.map(async (number, index) => {
           const watch = watches[at + index] ?? null;
-          const result = watch === null ? 'unknown' : await this.forgetWatch(watch);
+          const result = watch === null ? 'unknown' : await this.forget(watch);
           if (result === 'unknown') await this.redis.zrem(watchesEnded, number);
           if (result !== 'kept') return result;
           await this.redis.zadd(watchesEnded, 'XX', before + againAfterMs, number);
@@ -98,8 +98,11 @@ export class RetentionStore {
     return { forgotten, mayGoOn: ended.length === CHUNK };
   }
 
-  /** A watch is folded first, whatever its size, so that it goes by one step. */
-  private async forgetWatch(key: WatchKey): Promise<'forgotten' | 'kept' | 'unknown'> {
+  /**
+   * Forgets a watch with its events and deliveries; `kept` while it is active, or a delivery is
+   * outstanding. It is folded first, whatever its size, so that it goes by one step.
+   */
+  async forget(key: WatchKey): Promise<'forgotten' | 'kept' | 'unknown'> {
     const { history } = this.stores;
     for (let tries = 0; tries < TRIES; tries += 1) {
       const result = await history.fold(key, { isForced: true });
