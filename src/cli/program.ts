@@ -15,6 +15,7 @@ import {
   addServeVerb,
   addSimulateVerb,
 } from './verbs/local.ts';
+import { addMcpVerb } from './verbs/mcp.ts';
 import { addNamesVerb } from './verbs/names.ts';
 import { addPollingVerb } from './verbs/polling.ts';
 import { addRedeliverVerb } from './verbs/redeliver.ts';
@@ -113,6 +114,7 @@ function addVerbs(host: VerbHost, version: string): void {
   addServeVerb(host);
   addConfigVerb(host);
   addReencryptVerb(host);
+  addMcpVerb(host);
   host.program.commandsGroup('Trying out:');
   addDemoVerb(host);
   addSimulateVerb(host);

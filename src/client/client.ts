@@ -114,10 +114,20 @@ export interface DaemonClient {
   rotateEndpoint(name: string, body: RotateBody): Promise<RotatedView>;
   /** Ids that begin so, an equal one first; none from a daemon that cannot say. */
   lookup(query: LookupQuery): Promise<{ data: LookupView['data']; isMore: boolean }>;
+  /** What needs a person, oldest first. */
+  readAttention(): Promise<AttentionView>;
+  addSilence(body: object): Promise<Record<string, unknown>>;
   listPolling(query: Query): Promise<PageView<WorkflowView>>;
   listSources(): Promise<PageView<SourceView>>;
   resumeSource(name: string): Promise<SourceView>;
 }
+
+/** What is read of it here; the answer has more. */
+const attentionView = z.looseObject({
+  data: z.array(z.looseObject({ kind: z.string(), since: z.string(), message: z.string() })),
+});
+
+type AttentionView = z.output<typeof attentionView>;
 
 export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal): DaemonClient {
   const transport = createTransport(settings);
@@ -174,6 +184,8 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
       const found = await call.findAllowed('/v1/lookup', lookupAnswer, query);
       return { data: found?.data ?? [], isMore: found?.more === true };
     },
+    readAttention: () => call.get('/v1/attention', attentionView),
+    addSilence: (body) => call.post('/v1/silences', body, z.looseObject({})),
     listPolling: (query) => call.page('/v1/polling', query, workflowPollingSchema),
     listSources: () => call.page('/v1/sources', {}, sourceSchema),
     resumeSource: (name) =>
@@ -238,6 +250,10 @@ class Caller {
   ) {
     const answer = await this.#send('POST', path, given, 404);
     return answer === MISSING ? null : this.#checked(answer, schema);
+  }
+
+  async get<Schema extends z.ZodType>(path: string, schema: Schema) {
+    return this.#checked(await this.#send('GET', path, {}), schema);
   }
 
   async find<Schema extends z.ZodType>(path: string, schema: Schema, query: Query) {

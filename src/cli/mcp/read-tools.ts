@@ -1,0 +1,148 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import { z } from 'zod';
+import type { WatchView } from '../../client/types.ts';
+import { parseDuration } from '../../core/duration.ts';
+import { isTerminalStatus } from '../../core/run/snapshot.ts';
+import { usageError } from '../exit.ts';
+import { explainRun, summaryOf } from './explain.ts';
+import type { McpDeps } from './server.ts';
+import { answer, attempt, notWatched, runArguments, type RunArguments, runOf } from './tool.ts';
+
+const READS = { readOnlyHint: true, openWorldHint: false };
+
+/** How often a run is looked up while a tool waits for it, ms. */
+const LOOK_EVERY_MS = 1_000;
+
+const WAIT = { fallbackMs: 60_000, mostMs: 600_000 };
+
+/** Adds the tools that change nothing. */
+export function addReadTools(server: McpServer, deps: McpDeps): void {
+  const { client } = deps;
+  server.registerTool(
+    'list_attention',
+    {
+      description:
+        'What needs a person now, oldest first: runs that wait for feedback, have stalled or are gone, firing alerts, dead deliveries, failing endpoints and sources.',
+      annotations: READS,
+    },
+    () =>
+      attempt(async () => {
+        const page = await client.readAttention();
+        const lines = page.data.map(({ kind, since, message }) => `${since} ${kind}: ${message}`);
+        return answer(lines.join('\n') || 'Nothing needs attention.', page);
+      }),
+  );
+  addListRuns(server, deps);
+  server.registerTool(
+    'show_run',
+    {
+      description:
+        'How a run stands: status, progress, workflow, trouble, and what its watch does.',
+      inputSchema: runArguments,
+      annotations: READS,
+    },
+    (given) =>
+      attempt(async () => {
+        const watch = await watchOf(given, deps);
+        return answer(summaryOf(watch), watch);
+      }),
+  );
+  server.registerTool(
+    'explain_run',
+    {
+      description:
+        'What happened to a run, as a timeline in words: its states, what was noticed when, to whom it was delivered, and what went wrong.',
+      inputSchema: runArguments,
+      annotations: READS,
+    },
+    (given) =>
+      attempt(async () => {
+        const watch = await watchOf(given, deps);
+        const named = { runId: watch.run_id, source: watch.source };
+        const timeline = await client.getTimeline(named);
+        if (timeline === null) throw notWatched(watch.run_id);
+        return answer(explainRun(watch, timeline), timeline);
+      }),
+  );
+  addWaitRun(server, deps);
+}
+
+function addListRuns(server: McpServer, { client }: McpDeps): void {
+  server.registerTool(
+    'list_runs',
+    {
+      description: 'Watched runs, those that changed last first.',
+      inputSchema: {
+        status: z
+          .array(z.string())
+          .optional()
+          .describe('any of queued, running, completed, failed, stopped, awaiting_human_feedback'),
+        workflow_id: z.string().optional(),
+        source: z.string().optional(),
+        since: z.string().optional().describe('a time, or a duration ago such as 1h'),
+        limit: z.number().int().min(1).max(200).optional().describe('default 20'),
+      },
+      annotations: READS,
+    },
+    ({ status, limit = 20, ...same }) =>
+      attempt(async () => {
+        const page = await client.listWatches({
+          ...same,
+          limit,
+          order: 'changed',
+          status: status?.join(','),
+        });
+        const total = page.total ?? page.data.length;
+        const more = total > page.data.length ? [`${total} in all; these changed last.`] : [];
+        const lines = [...page.data.map(summaryOf), ...more];
+        return answer(lines.join('\n') || 'No run matches.', page);
+      }),
+  );
+}
+
+function addWaitRun(server: McpServer, deps: McpDeps): void {
+  server.registerTool(
+    'wait_run',
+    {
+      description:
+        'Waits until a watched run ends or awaits human feedback, or the time is over; then says how it stands. May be called again.',
+      inputSchema: {
+        ...runArguments,
+        timeout: z.string().optional().describe('such as 30s or 5m; default 60s, at most 10m'),
+      },
+      annotations: READS,
+    },
+    ({ timeout, ...given }, { signal }) =>
+      attempt(async () => {
+        const endsAt = performance.now() + waitMs(timeout);
+        for (;;) {
+          const watch = await watchOf(given, deps);
+          if (isSettled(watch)) return answer(summaryOf(watch), watch);
+          if (performance.now() >= endsAt) {
+            return answer(`The time is over. ${summaryOf(watch)}`, watch);
+          }
+          await delay(LOOK_EVERY_MS, undefined, { signal });
+        }
+      }),
+  );
+}
+
+async function watchOf(given: RunArguments, deps: McpDeps): Promise<WatchView> {
+  const run = await runOf(given, deps);
+  const watch = await deps.client.getWatch(run);
+  if (watch === null) throw notWatched(run.runId);
+  return watch;
+}
+
+function isSettled({ state, run }: WatchView): boolean {
+  if (state !== 'active') return true;
+  return run !== null && (isTerminalStatus(run.status) || run.status === 'awaiting_human_feedback');
+}
+
+function waitMs(timeout: string | undefined): number {
+  if (timeout === undefined) return WAIT.fallbackMs;
+  const ms = parseDuration(timeout);
+  if (ms === null) throw usageError(`expected a duration such as 30s, got "${timeout}"`);
+  return Math.min(ms, WAIT.mostMs);
+}

@@ -1,0 +1,51 @@
+import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
+import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
+import type { DaemonClient } from '../../client/client.ts';
+import { RunwatchError } from '../../core/errors.ts';
+import type { CliContext } from '../context.ts';
+import { addReadTools } from './read-tools.ts';
+import { addWriteTools } from './write-tools.ts';
+
+/** What the tools work with. */
+export interface McpDeps {
+  client: DaemonClient;
+  context: CliContext;
+}
+
+const INSTRUCTIONS = `Runs of the Noxus AI platform, as runwatch watches them. list_attention says what needs a person now; list_runs finds runs, show_run and explain_run say how one stands and what happened to it; wait_run waits for its end. Run ids may be given whole, by their beginning, or as the run's URL.`;
+
+/**
+ * Serves the tools until the transport closes or the signal aborts.
+ * @param mayWrite whether tools that change something are there at all
+ */
+export async function serveMcp(
+  deps: McpDeps,
+  transport: Transport,
+  { mayWrite }: { mayWrite: boolean },
+): Promise<void> {
+  const { signal, version } = deps.context;
+  const server = new McpServer({ name: 'runwatch', version }, { instructions: INSTRUCTIONS });
+  addReadTools(server, deps);
+  if (mayWrite) addWriteTools(server, deps);
+  const closed = new Promise<void>((resolve) => (server.server.onclose = resolve));
+  await server.connect(transport);
+  const close = () => void server.close();
+  signal.addEventListener('abort', close, { once: true });
+  await closed;
+  signal.removeEventListener('abort', close);
+}
+
+/**
+ * Whether the token may write: without one, nothing is to be changed by a model; a token shows by a
+ * batch of nothing.
+ */
+export async function mayWrite({ client, context }: McpDeps): Promise<boolean> {
+  if (context.env.apiToken() === undefined) return false;
+  try {
+    await client.registerBatch([]);
+    return true;
+  } catch (error) {
+    // An empty batch may be refused; that comes after the token was judged.
+    return error instanceof RunwatchError && error.code === 'invalid_request';
+  }
+}

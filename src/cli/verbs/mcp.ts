@@ -1,0 +1,29 @@
+import type { Writable } from 'node:stream';
+import { EXIT } from '../exit.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+
+export function addMcpVerb(host: VerbHost): void {
+  daemonCommand(host, 'mcp', 'read')
+    .description('serve tools to an AI client over stdio (Model Context Protocol)')
+    .addHelpText('after', HELP)
+    .action((flags: DaemonFlags) =>
+      host.run(async (context) => {
+        // Loaded here: no other verb pays for it.
+        const { StdioServerTransport } = await import('@modelcontextprotocol/sdk/server/stdio.js');
+        const { mayWrite, serveMcp } = await import('../mcp/server.ts');
+        const deps = { client: connect(context, flags), context };
+        const { stdin, stdout } = context.io;
+        const transport = new StdioServerTransport(stdin, stdout.stream as Writable);
+        await serveMcp(deps, transport, { mayWrite: await mayWrite(deps) });
+        return EXIT.ok;
+      }),
+    );
+}
+
+const HELP = `
+Tools: list_attention, list_runs, show_run, explain_run and wait_run; with a token that may write, also
+acknowledge and silence. Without a token nothing can be changed.
+
+Examples:
+  claude mcp add runwatch -- npx runwatch mcp
+  RUNWATCH_URL=https://runwatch.example.com RUNWATCH_API_TOKEN_FILE=~/token runwatch mcp`;
