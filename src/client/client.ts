@@ -122,6 +122,21 @@ export interface DaemonClient {
   resumeSource(name: string): Promise<SourceView>;
 }
 
+function sourceCalls(call: Caller): Pick<DaemonClient, 'listSources' | 'resumeSource'> {
+  return {
+    listSources: () => call.page('/v1/sources', {}, sourceSchema),
+    resumeSource: (name) =>
+      call.post(`/v1/sources/${encodeURIComponent(name)}/resume`, undefined, sourceSchema),
+  };
+}
+
+function attentionCalls(call: Caller): Pick<DaemonClient, 'readAttention' | 'addSilence'> {
+  return {
+    readAttention: () => call.get('/v1/attention', attentionView),
+    addSilence: (body) => call.post('/v1/silences', body, z.looseObject({})),
+  };
+}
+
 /** What is read of it here; the answer has more. */
 const attentionView = z.looseObject({
   data: z.array(z.looseObject({ kind: z.string(), since: z.string(), message: z.string() })),
@@ -184,12 +199,9 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
       const found = await call.findAllowed('/v1/lookup', lookupAnswer, query);
       return { data: found?.data ?? [], isMore: found?.more === true };
     },
-    readAttention: () => call.get('/v1/attention', attentionView),
-    addSilence: (body) => call.post('/v1/silences', body, z.looseObject({})),
+    ...attentionCalls(call),
     listPolling: (query) => call.page('/v1/polling', query, workflowPollingSchema),
-    listSources: () => call.page('/v1/sources', {}, sourceSchema),
-    resumeSource: (name) =>
-      call.post(`/v1/sources/${encodeURIComponent(name)}/resume`, undefined, sourceSchema),
+    ...sourceCalls(call),
   };
 }
 

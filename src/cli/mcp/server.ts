@@ -15,24 +15,22 @@ export interface McpDeps {
 const INSTRUCTIONS = `Runs of the Noxus AI platform, as runwatch watches them. list_attention says what needs a person now; list_runs finds runs, show_run and explain_run say how one stands and what happened to it; wait_run waits for its end. Run ids may be given whole, by their beginning, or as the run's URL.`;
 
 /**
- * Serves the tools until the transport closes or the signal aborts.
- * @param mayWrite whether tools that change something are there at all
+ * Serves the tools.
+ * @param options.canWrite whether tools that change something are there at all
+ * @param options.closed when to end
  */
 export async function serveMcp(
   deps: McpDeps,
   transport: Transport,
-  { mayWrite }: { mayWrite: boolean },
+  { canWrite, closed }: { canWrite: boolean; closed: Promise<unknown> },
 ): Promise<void> {
-  const { signal, version } = deps.context;
+  const { version } = deps.context;
   const server = new McpServer({ name: 'runwatch', version }, { instructions: INSTRUCTIONS });
   addReadTools(server, deps);
-  if (mayWrite) addWriteTools(server, deps);
-  const closed = new Promise<void>((resolve) => (server.server.onclose = resolve));
+  if (canWrite) addWriteTools(server, deps);
   await server.connect(transport);
-  const close = () => void server.close();
-  signal.addEventListener('abort', close, { once: true });
   await closed;
-  signal.removeEventListener('abort', close);
+  await server.close();
 }
 
 /**

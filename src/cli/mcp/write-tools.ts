@@ -64,7 +64,7 @@ export function addWriteTools(server: McpServer, deps: McpDeps): void {
     (body) =>
       attempt(async () => {
         const silence = await client.addSilence(body);
-        return answer(`Silenced until ${String(silence['ends_at'] ?? body.until)}.`, silence);
+        return answer('The alerts that match are silenced.', silence);
       }),
   );
 }

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import type { Writable } from 'node:stream';
+import { untilAborted } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
 
@@ -14,7 +16,8 @@ export function addMcpVerb(host: VerbHost): void {
         const deps = { client: connect(context, flags), context };
         const { stdin, stdout } = context.io;
         const transport = new StdioServerTransport(stdin, stdout.stream as Writable);
-        await serveMcp(deps, transport, { mayWrite: await mayWrite(deps) });
+        const closed = Promise.race([once(stdin, 'end'), untilAborted(context.signal)]);
+        await serveMcp(deps, transport, { canWrite: await mayWrite(deps), closed });
         return EXIT.ok;
       }),
     );
