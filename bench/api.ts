@@ -133,6 +133,7 @@ function listings(): string[] {
     'since=7d&until=5d&state=dead',
   ];
   return [
+    '/v1/attention?acknowledged=include',
     ...watches.flatMap((query) => [
       `/v1/watches?limit=200&${query}`,
       `/v1/watches?limit=200&order=changed&${query}`,

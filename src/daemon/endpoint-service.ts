@@ -198,7 +198,7 @@ interface EndpointFiguresDependencies {
   now: () => number;
 }
 
-function healthOf({ disabled, paused, breaker }: EndpointState): EndpointHealth['state'] {
+export function healthOf({ disabled, paused, breaker }: EndpointState): EndpointHealth['state'] {
   if (disabled !== null) return 'disabled';
   if (paused) return 'paused';
   return breaker === 'open' ? 'failing' : 'active';

@@ -1,7 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { assertNever } from '../core/errors.ts';
 import type { MemoryFigures } from '../core/memory.ts';
-import { isoTime } from '../core/event/event.ts';
 import type { HealthCheck, HealthService } from '../http/services.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { StoreState } from '../redis/store-state.ts';
@@ -9,9 +8,9 @@ import { overdueText, type Overdue } from '../core/source/overdue.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Poller } from './poller.ts';
 import type { Reload } from './reload.ts';
-import type { Discovery } from './source-feed.ts';
+import type { Discovery, UnreadList } from './source-feed.ts';
 import { failingEndpoints, type FailingEndpoint } from './endpoint-service.ts';
-import { troubledSources, type SourceTrouble } from './source-service.ts';
+import { describeTrouble, troubledSources, type SourceTrouble } from './source-service.ts';
 import type { StoreGuard } from './store-guard.ts';
 import { describeRemnants, type Remnants, type Unconfigured } from './unconfigured.ts';
 
@@ -123,17 +122,6 @@ function sourcesCheck(troubled: SourceTrouble[] | null): HealthCheck {
     : { name, status: 'degraded', detail: troubled.map(describeTrouble).join('; ') };
 }
 
-function describeTrouble({ name, closed }: SourceTrouble): string {
-  const { reason, message, probeAt } = closed;
-  return `${name} ${WHAT_IT_DOES[reason]} (${message}), tried next at ${isoTime(probeAt)}`;
-}
-
-const WHAT_IT_DOES = {
-  unauthorized: 'is refusing its key',
-  rate_limited: 'has asked for a pause',
-  unreachable: 'does not answer',
-} as const;
-
 /** No line while no endpoint is failing or disabled. */
 function endpointsChecks(failing: FailingEndpoint[]): HealthCheck[] {
   if (failing.length === 0) return [];
@@ -142,12 +130,13 @@ function endpointsChecks(failing: FailingEndpoint[]): HealthCheck[] {
 }
 
 /** No line when discovery is not configured. */
-function discoveryChecks(troubles: string[] | null): HealthCheck[] {
+function discoveryChecks(troubles: UnreadList[] | null): HealthCheck[] {
   if (troubles === null) return [];
   const name = 'discovery';
+  const lines = troubles.map(({ text }) => text);
   return troubles.length === 0
     ? [{ name, status: 'ok', detail: 'every list can be read' }]
-    : [{ name, status: 'degraded', detail: `cannot read ${troubles.join('; ')}` }];
+    : [{ name, status: 'degraded', detail: `cannot read ${lines.join('; ')}` }];
 }
 
 /** No line when the file was right, and all sources and endpoints in the store are configured. */

@@ -36,6 +36,7 @@ import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Discovery } from './source-feed.ts';
 import { createAlertServices, type AlertServicesDependencies } from './alert-services.ts';
+import { createAttentionService } from './attention-service.ts';
 import { createEndpointService, type EndpointServiceDependencies } from './endpoint-service.ts';
 import { createHealth } from './health.ts';
 import type { Poller } from './poller.ts';
@@ -112,6 +113,7 @@ export function createServices(deps: ServicesDependencies): Services {
     repeats: createRepeatService(deps.answers, deps.sealer),
     processes: deps.processes,
     sources: createSourceService(deps),
+    attention: createAttentionService(deps),
     health: createHealth({ ...deps, redis: deps.connections }),
   };
 }

@@ -121,10 +121,18 @@ function headsOf(lists: readonly RunList[], everyMs: number) {
   }));
 }
 
+/** A list of runs that cannot be read. */
+export interface UnreadList extends RunList {
+  /** Since when, ms since the epoch. */
+  since: number;
+  /** Which list, and why. */
+  text: string;
+}
+
 /** How discovery stands. */
 export interface Discovery {
-  /** Why lists cannot be read, a line for each; null where nothing is to be discovered. */
-  troubles(): Promise<string[] | null>;
+  /** The lists that cannot be read; null where nothing is to be discovered. */
+  troubles(): Promise<UnreadList[] | null>;
 }
 
 export function createDiscovery({
@@ -138,7 +146,8 @@ export function createDiscovery({
       const found = await discoveries.troubles(lists);
       return lists.flatMap((list, at) => {
         const trouble = found[at] ?? null;
-        return trouble === null ? [] : [`${nameOf(list)}: ${trouble.message}`];
+        if (trouble === null) return [];
+        return [{ ...list, since: trouble.since, text: `${nameOf(list)}: ${trouble.message}` }];
       });
     },
   };

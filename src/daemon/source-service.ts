@@ -1,3 +1,4 @@
+import { isoTime } from '../core/event/event.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
 import type { SourceService, SourceView } from '../http/services.ts';
 import type { BudgetStore } from '../redis/stores/budget-store.ts';
@@ -64,7 +65,21 @@ export async function closedSource(source: Source | undefined): Promise<ClosedSo
 export interface SourceTrouble {
   name: string;
   closed: ClosedSource;
+  /** When it last answered, ms since the epoch. */
+  since: number;
 }
+
+/** What is wrong with a source, in words. */
+export function describeTrouble({ name, closed }: SourceTrouble): string {
+  const { reason, message, probeAt } = closed;
+  return `${name} ${WHAT_IT_DOES[reason]} (${message}), tried next at ${isoTime(probeAt)}`;
+}
+
+const WHAT_IT_DOES = {
+  unauthorized: 'is refusing its key',
+  rate_limited: 'has asked for a pause',
+  unreachable: 'does not answer',
+} as const;
 
 /** Sources that refuse their key, asked for a long pause, or were reported as unreachable. */
 export async function troubledSources(sources: readonly Source[]): Promise<SourceTrouble[]> {
@@ -78,6 +93,6 @@ export async function troubledSources(sources: readonly Source[]): Promise<Sourc
       closed.reason === 'unauthorized' ||
       state.said.includes('source.unreachable') ||
       closed.probeAt - closed.at > NOTABLE_PAUSE_MS;
-    return isNotable ? [{ name, closed }] : [];
+    return isNotable ? [{ name, closed, since: state.since ?? closed.at }] : [];
   });
 }

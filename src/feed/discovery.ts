@@ -28,7 +28,7 @@ interface DiscoveryStore {
   cursor(list: RunList): Promise<DiscoveryCursor | null>;
   /** @returns false where another process has the claim by now */
   moveCursor(list: RunList, claim: RequestClaim, cursor: DiscoveryCursor): Promise<boolean>;
-  fail(list: RunList, message: string): Promise<number>;
+  fail(list: RunList, message: string, now: number): Promise<number>;
   recover(list: RunList): Promise<boolean>;
 }
 
@@ -84,7 +84,7 @@ export function createDiscoverRuns(deps: DiscoverRunsDependencies): DiscoverPass
       if (await store.recover(list)) await log.recovered(list);
       return Math.min(everyMs, ending.nextMs ?? Infinity);
     }
-    const failures = await store.fail(list, ending.message);
+    const failures = await store.fail(list, ending.message, deps.now());
     if (failures === 1) await log.unavailable(list, ending.message);
     return ending.pausedMs + restMs(everyMs, failures, ending.pausedMs);
   };

@@ -38,6 +38,7 @@ export const openapi = fastifyPlugin<OpenapiOptions>(async (app, { version, publ
         { name: 'Endpoints', description: 'Configured receivers.' },
         { name: 'Alerts', description: 'What rules make of events.' },
         { name: 'Silences', description: 'What is not notified of for a while.' },
+        { name: 'Attention', description: 'What needs a person.' },
         { name: 'Processes', description: 'The daemons that share the work.' },
         { name: 'Polling', description: 'How long runs take, and how well they are polled.' },
         { name: 'Sources', description: 'Noxus workspaces, and whether they answer.' },

@@ -1,5 +1,7 @@
 import { overdueText } from '../core/source/overdue.ts';
 import type { z } from 'zod';
+import type { AttentionItem } from '../core/attention/attention.ts';
+import type { Acknowledgement } from '../core/watch/acknowledgement.ts';
 import type { PollingPerRun, WorkflowPolling } from '../core/cadence/workflow-polling.ts';
 import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import { shownReceiver } from '../core/delivery/receiver.ts';
@@ -13,11 +15,13 @@ import type {
   deliveryWithAttempts,
   redelivered,
 } from './schemas/delivery.ts';
+import type { attentionPage } from './schemas/attention.ts';
 import type { endpointSchema, endpointTest, rotatedSecret } from './schemas/endpoint.ts';
 import type { workflowPollingSchema } from './schemas/polling.ts';
 import type { sourceSchema } from './schemas/source.ts';
 import type { registration, watchOrReceipt, watchSchema, pollAnswer } from './schemas/watch.ts';
 import type {
+  Attention,
   CountedPage,
   Page,
   WatchResult,
@@ -43,7 +47,7 @@ export function presentWatch(watch: WatchView): WatchJson {
     workflow_name: watch.workflowName,
     run_url: watch.runUrl,
     changed_at: isoTime(watch.changedAt),
-    acknowledged: presentAcknowledgement(watch),
+    acknowledged: presentAcknowledgement(watch.acknowledged),
     metadata: watch.metadata,
     subscriptions: watch.subscriptions.map(presentSubscription),
     sequence: watch.sequence,
@@ -56,7 +60,7 @@ export function presentWatch(watch: WatchView): WatchJson {
   };
 }
 
-function presentAcknowledgement({ acknowledged }: Watch): WatchJson['acknowledged'] {
+function presentAcknowledgement(acknowledged: Acknowledgement | null): WatchJson['acknowledged'] {
   if (acknowledged === null) return null;
   const { by, comment, at, until } = acknowledged;
   return { by, comment, at: isoTime(at), until: timeOrNull(until) };
@@ -275,4 +279,38 @@ export function presentSource(source: SourceView): z.output<typeof sourceSchema>
       message: overdueText(overdue),
     },
   };
+}
+
+/** What needs a person as the API shows it. */
+export function presentAttention({
+  items,
+  counts,
+  isCapped,
+}: Attention): z.output<typeof attentionPage> {
+  const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+  return { data: items.map(presentItem), counts, total, total_capped: isCapped };
+}
+
+type AttentionJson = z.output<typeof attentionPage>['data'][number];
+
+function presentItem(item: AttentionItem): AttentionJson {
+  const { kind, since, message, source, endpoint, count, rule, severity } = item;
+  const given = {
+    kind,
+    since: isoTime(since),
+    message,
+    run_id: item.runId,
+    source,
+    workflow_id: item.workflowId,
+    workflow_name: item.workflowName,
+    run_url: item.runUrl,
+    endpoint,
+    count,
+    alert_id: item.alertId,
+    rule,
+    severity,
+    acknowledged: item.acknowledged && presentAcknowledgement(item.acknowledged),
+  };
+  const entries = Object.entries(given).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as AttentionJson;
 }

@@ -22,6 +22,7 @@ import { jsonBody } from './json-body.ts';
 import { openapi } from './openapi.ts';
 import { acknowledgementRoutes } from './routes/acknowledgements.ts';
 import { alertRoutes } from './routes/alerts.ts';
+import { attentionRoute } from './routes/attention.ts';
 import { deliveryRoutes, redeliverRoutes } from './routes/deliveries.ts';
 import { endpointRoutes } from './routes/endpoints.ts';
 import { eventStreamRoute, eventRoutes } from './routes/events.ts';
@@ -174,6 +175,7 @@ async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<
   await api.register(pollingRoutes, services);
   await api.register(processRoutes, services);
   await api.register(sourceRoutes, services);
+  await api.register(attentionRoute, services);
 }
 
 /**

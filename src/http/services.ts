@@ -4,6 +4,7 @@ import type { Rehearsal } from '../alert/rehearse.ts';
 import type { SilencePreview } from '../alert/silences.ts';
 import type { Alert, AlertState } from '../core/alert/alert.ts';
 import type { Matchers, Silence, SilenceState } from '../core/alert/silence.ts';
+import type { AttentionItem, AttentionKind } from '../core/attention/attention.ts';
 import type { Attempt, Delivery, DeliveryState, EndpointType } from '../core/delivery/delivery.ts';
 import type { InputIssue } from '../core/errors.ts';
 import type { LookupKind } from '../core/lookup.ts';
@@ -350,6 +351,26 @@ export interface HealthService {
   checks(): Promise<HealthCheck[]>;
 }
 
+export interface AttentionQuery {
+  /** Also what a user has acknowledged. */
+  withAcknowledged: boolean;
+  /** Only what is of these sources. */
+  sources?: readonly string[];
+}
+
+/** What needs a person. */
+export interface Attention {
+  /** The oldest 200, oldest first. */
+  items: AttentionItem[];
+  counts: Record<AttentionKind, number>;
+  /** There are more than `counts` say. */
+  isCapped: boolean;
+}
+
+export interface AttentionService {
+  list(query: AttentionQuery): Promise<Attention>;
+}
+
 /** A daemon on this store. Times are milliseconds since the epoch. */
 export interface ProcessView {
   id: string;
@@ -430,5 +451,6 @@ export interface Services {
   repeats: RepeatService;
   processes: ProcessService;
   sources: SourceService;
+  attention: AttentionService;
   health: HealthService;
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { attentionOf, type WatchAttention } from '../core/attention/attention.ts';
 import { countedReceiver, shownReceiver } from '../core/delivery/receiver.ts';
 import type { Delivery } from '../core/delivery/delivery.ts';
 import type { RunwatchEvent } from '../core/event/event.ts';
@@ -50,6 +51,13 @@ const WATCH_INDEXES: readonly Index<Watch>[] = [
     serves: 'GET /v1/watches?since&until',
     bytes: 2,
     keysOf: (keys, { changedAt }) => [changedDayIndex(keys, changedDay(changedAt))],
+  },
+  {
+    // Of few watches; those that are acknowledged apart.
+    serves: 'GET /v1/attention',
+    bytes: 0,
+    keysOf: (keys, watch) =>
+      attentionOf(watch).map((kind) => attentionIndex(keys, needOf(kind, watch))),
   },
   {
     // For each entry; one whose value no other watch has takes some 200 bytes.
@@ -134,6 +142,18 @@ export function eventIndexes(keys: Keys, event: IndexedEvent): string[] {
 /** The indexes that a delivery belongs in. */
 export function deliveryIndexes(keys: Keys, delivery: IndexedDelivery): string[] {
   return DELIVERY_INDEXES.flatMap(({ keysOf }) => keysOf(keys, delivery));
+}
+
+/** Why a watch needs a person, and whether a user has acknowledged it. */
+export type WatchNeed = WatchAttention | `${WatchAttention} acknowledged`;
+
+function needOf(kind: WatchAttention, { acknowledged }: Watch): WatchNeed {
+  return acknowledged === null ? kind : `${kind} acknowledged`;
+}
+
+/** The watches that need a person for the same reason. */
+export function attentionIndex(keys: Keys, need: WatchNeed): string {
+  return keys.watches('attention', need);
 }
 
 /** The day of a time, since the epoch. */

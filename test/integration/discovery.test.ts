@@ -108,14 +108,16 @@ describe('the claim of the head of a list', () => {
 
   test('failures of a list in a row are counted, and their end is reported once', async () => {
     const [list, other] = [newList(), newList()];
-    expect([await store.fail(list, 'status 500'), await store.fail(list, 'status 403')]).toEqual([
-      1, 2,
-    ]);
+    const failures = [
+      await store.fail(list, 'status 500', 1_000),
+      await store.fail(list, 'status 403', 1_009),
+    ];
+    expect(failures).toEqual([1, 2]);
     expect(await store.troubles([list, other])).toEqual([
-      { message: 'status 403', failures: 2 },
+      { message: 'status 403', failures: 2, since: 1_000 },
       null,
     ]);
     expect([await store.recover(list), await store.recover(list)]).toEqual([true, false]);
-    expect(await store.fail(list, 'status 500')).toBe(1);
+    expect(await store.fail(list, 'status 500', 2_000)).toBe(1);
   });
 });

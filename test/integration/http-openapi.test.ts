@@ -65,6 +65,7 @@ const ROUTES = [
   'DELETE /v1/watches/{run_id}/acknowledge',
   'GET /v1/events',
   'GET /v1/events/stream',
+  'GET /v1/attention',
   'GET /v1/deliveries',
   'GET /v1/deliveries/{id}',
   'POST /v1/deliveries/{id}/redeliver',

@@ -8,7 +8,10 @@ import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import type { Attempt, Delivery } from '../../src/core/delivery/delivery.ts';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import type { WorkflowPolling } from '../../src/core/cadence/workflow-polling.ts';
+import { ATTENTION_KINDS, type AttentionItem } from '../../src/core/attention/attention.ts';
 import type {
+  Attention,
+  AttentionQuery,
   DeliveryQuery,
   EndpointHealth,
   EndpointService,
@@ -32,6 +35,7 @@ export interface FakeServices extends Services {
     registered: WatchRequest[];
     purged: string[];
     watchQueries: WatchQuery[];
+    attentionQueries: AttentionQuery[];
     deliveryQueries: DeliveryQuery[];
     redelivered: { id: string; to: string | undefined }[];
     redeliverRanges: RedeliverRange[];
@@ -52,6 +56,7 @@ export interface FakeServices extends Services {
   endpointFailure: Error | null;
   storedDeliveries: Delivery[];
   sourceViews: SourceView[];
+  attentionItems: AttentionItem[];
   workflows: WorkflowPolling[];
 }
 
@@ -194,6 +199,7 @@ export function fakeServices(): FakeServices {
       registered: [],
       purged: [],
       watchQueries: [],
+      attentionQueries: [],
       deliveryQueries: [],
       redelivered: [],
       redeliverRanges: [],
@@ -210,6 +216,7 @@ export function fakeServices(): FakeServices {
     storedDeliveries: [],
     workflows: [],
     sourceViews: [],
+    attentionItems: [],
     append(event) {
       fake.log.push({ cursor: `c${fake.log.length + 1}`, event });
       for (const wake of waiting) wake();
@@ -304,6 +311,15 @@ export function fakeServices(): FakeServices {
       async list() {
         const times = { startedAt: 0, heartbeatAt: 1_000 };
         return [{ id: 'p1', name: 'web-1:7', version: '1.0.0', ...times, skewMs: 12 }];
+      },
+    },
+    attention: {
+      async list(query) {
+        fake.calls.attentionQueries.push(query);
+        const counts = Object.fromEntries(ATTENTION_KINDS.map((kind) => [kind, 0]));
+        for (const { kind } of fake.attentionItems) counts[kind] = (counts[kind] ?? 0) + 1;
+        const items = fake.attentionItems;
+        return { items, counts: counts as Attention['counts'], isCapped: false };
       },
     },
     lookup: {

@@ -63,6 +63,16 @@ function replayMember({ id, to }: ReplayRequest): string {
   return to === undefined ? id : `${id} ${to}`;
 }
 
+/** Deliveries to an endpoint that are in one state. */
+interface Backlog {
+  endpoint: string;
+  count: number;
+  /** There are more. */
+  isCapped: boolean;
+  /** When the oldest was created, ms since the epoch; null for none. */
+  oldest: number | null;
+}
+
 /** How many deliveries there are. Those by state always add up to the planned ones. */
 export interface Ledger {
   /** Pairs of event and subscription. */
@@ -308,12 +318,25 @@ export class DeliveryStore {
 
   /** When the oldest delivery was created that waits for an endpoint; null for none. */
   async oldestWaiting(endpoint: string): Promise<number | null> {
-    return this.oldest(['pending', 'parked'], endpoint);
+    return this.oldest({ state: ['pending', 'parked'], endpoint });
   }
 
-  /** When the oldest delivery in a state was created, perhaps to one endpoint; null for none. */
-  async oldest(state: readonly DeliveryState[], endpoint?: string): Promise<number | null> {
-    const query = await this.queryOf({ state, ...(endpoint !== undefined && { endpoint }) });
+  /** The deliveries to an endpoint in a state that were created since a time. */
+  async backlog(
+    state: DeliveryState,
+    endpoint: string,
+    since: number | undefined,
+  ): Promise<Backlog> {
+    const filter = { state: [state], endpoint, ...(since !== undefined && { since }) };
+    const [{ total, isCapped }, oldest] = await Promise.all([
+      this.list(filter, { limit: 1 }),
+      this.oldest(filter),
+    ]);
+    return { endpoint, count: total, isCapped, oldest };
+  }
+
+  private async oldest(filter: DeliveryFilter): Promise<number | null> {
+    const query = await this.queryOf(filter);
     const walk = { ...query, order: 'oldest' as const, limit: 1 };
     const { rows } = await walkNumbers(this.redis, this.keys, walk);
     const [first] = readRows('delivery', rows);

@@ -18,6 +18,8 @@ export interface DiscoveryTrouble {
   message: string;
   /** Attempts in a row that failed. */
   failures: number;
+  /** When the first of them was, ms since the epoch. */
+  since: number;
 }
 
 /**
@@ -50,10 +52,11 @@ export class DiscoveryStore {
   }
 
   /** Notes that a list could not be read. @returns failures in a row */
-  async fail(list: RunList, message: string): Promise<number> {
+  async fail(list: RunList, message: string, now: number): Promise<number> {
     const key = this.keys.discoveryTrouble(list);
-    const failures = (readTrouble(await this.redis.get(key))?.failures ?? 0) + 1;
-    const trouble: DiscoveryTrouble = { message, failures };
+    const before = readTrouble(await this.redis.get(key));
+    const failures = (before?.failures ?? 0) + 1;
+    const trouble: DiscoveryTrouble = { message, failures, since: before?.since ?? now };
     await this.redis.set(key, JSON.stringify(trouble), 'PX', TROUBLE_KEPT_MS);
     return failures;
   }

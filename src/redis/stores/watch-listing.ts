@@ -3,7 +3,13 @@ import { RunwatchError } from '../../core/errors.ts';
 import { WATCH_STATES } from '../../core/watch/watch.ts';
 import { countedNumbers, MOST_COUNTED, pageOf, type Total } from '../counted-numbers.ts';
 import { openCursor } from '../cursor.ts';
-import { changedDay, changedDayIndex, metadataIndex } from '../indexes.ts';
+import {
+  attentionIndex,
+  changedDay,
+  changedDayIndex,
+  metadataIndex,
+  type WatchNeed,
+} from '../indexes.ts';
 import type { Keys } from '../keys.ts';
 import { filterFields, findNumbers, numbersAmong } from '../numbers.ts';
 import { replies } from '../replies.ts';
@@ -17,6 +23,8 @@ export interface WatchFilter extends TimeRange {
   /** Beside `source`, any of these. */
   sources?: readonly string[];
   workflowId?: readonly string[];
+  /** Why it needs a person. */
+  need?: WatchNeed;
   /** Values of metadata by key: a watch has all of them. */
   metadata?: Readonly<Record<string, string>>;
 }
@@ -89,6 +97,23 @@ export class WatchListing {
       nextCursor: next === null ? null : cursorAt(String(next.number), next.at),
       ...total,
     };
+  }
+
+  /**
+   * Those that changed first, the longest ago first. Where more match than are counted, those that were
+   * registered first stand for them.
+   */
+  async oldest(filter: WatchFilter, limit: number): Promise<{ numbers: number[] } & Total> {
+    const all = await this.matching(filter);
+    if (!all.isCapped) {
+      const dated = all.dated.toSorted((a, b) => a.at - b.at);
+      const numbers = dated.slice(0, limit).map(({ number }) => number);
+      return { numbers, total: dated.length, isCapped: false };
+    }
+    const fields = this.fieldsOf(filter);
+    const query = { kind: 'watch' as const, fields, order: 'oldest' as const };
+    const { numbers } = await findNumbers(this.redis, this.keys, query, limit);
+    return { numbers, total: all.total, isCapped: true };
   }
 
   /** By their numbers, those that changed within a time. */
@@ -187,6 +212,7 @@ export class WatchListing {
       },
       MOST_COUNTED,
     );
+    if (found.next !== null && !isDated) return { total: found.numbers.length, isCapped: true };
     const dated = await this.changedWithin(filter, found.numbers);
     return found.next === null
       ? { dated, isCapped: false }
@@ -195,11 +221,12 @@ export class WatchListing {
 
   private fieldsOf(filter: WatchFilter): string[][] {
     const { keys } = this;
-    const { state, status, source, sources, workflowId: workflow, metadata = {} } = filter;
+    const { state, status, source, sources, workflowId: workflow, need, metadata = {} } = filter;
     const named = source === undefined ? undefined : [source];
     return [
       ...filterFields(keys.watches, { state, status, source: named, workflow }),
       ...filterFields(keys.watches, { source: sources }),
+      ...(need === undefined ? [] : [[attentionIndex(keys, need)]]),
       ...Object.entries(metadata).map(([key, value]) => [metadataIndex(keys, key, value)]),
     ];
   }

@@ -13,7 +13,7 @@ import {
   type WatchState,
 } from '../../core/watch/watch.ts';
 import { declaredKeys } from '../declared-keys.ts';
-import { eventIndexes, runsIndex, watchIndexes } from '../indexes.ts';
+import { eventIndexes, runsIndex, watchIndexes, type WatchNeed } from '../indexes.ts';
 import type { Keys } from '../keys.ts';
 import type { Total } from '../counted-numbers.ts';
 import { countNumbers, readNumbers, walkNumbers } from '../numbers.ts';
@@ -97,12 +97,25 @@ export class WatchStore {
     query: WatchPageQuery,
   ): Promise<{ items: Watch[]; nextCursor: string | null } & Total> {
     const { numbers, ...page } = await this.listing.find(filter, query);
+    return { items: await this.read(numbers), ...page };
+  }
+
+  /** Watches that need a person for the same reason, the one that changed longest ago first. */
+  async needing(
+    need: WatchNeed,
+    filter: Pick<WatchFilter, 'sources' | 'since'>,
+    limit: number,
+  ): Promise<{ items: Watch[] } & Total> {
+    const { numbers, ...total } = await this.listing.oldest({ ...filter, need }, limit);
+    return { items: await this.read(numbers), ...total };
+  }
+
+  private async read(numbers: readonly number[]): Promise<Watch[]> {
     const rows = await readNumbers(this.redis, this.keys, 'watch', numbers);
-    const items = rows.flatMap(({ watch, record }) => {
+    return rows.flatMap(({ watch, record }) => {
       const stored = readStored(parseWatchId(watch), record);
       return stored === null ? [] : [stored.watch];
     });
-    return { items, ...page };
   }
 
   /** Whether any watch has a run of this status. */

@@ -1,0 +1,265 @@
+import {
+  ATTENTION_KINDS,
+  watchNeeds,
+  WATCH_ATTENTION,
+  type AttentionItem,
+  type AttentionKind,
+  type WatchAttention,
+} from '../core/attention/attention.ts';
+import type { Alert, AlertState } from '../core/alert/alert.ts';
+import { isOutstanding, type DeliveryState } from '../core/delivery/delivery.ts';
+import type { StoredEndpoint } from '../core/delivery/endpoint-state.ts';
+import { shownReceiver } from '../core/delivery/receiver.ts';
+import type { LinksOf } from '../core/run/links.ts';
+import { overdueText } from '../core/source/overdue.ts';
+import { inForce } from '../core/watch/acknowledgement.ts';
+import type { Watch } from '../core/watch/watch.ts';
+import type { Attention, AttentionQuery, AttentionService } from '../http/services.ts';
+import type { AlertStore } from '../redis/stores/alert-store.ts';
+import type { DeliveryStore, Ledger } from '../redis/stores/delivery-store.ts';
+import type { EndpointStore } from '../redis/stores/endpoint-store.ts';
+import type { WatchStore } from '../redis/stores/watch-store.ts';
+import { healthOf } from './endpoint-service.ts';
+import type { Endpoints } from './endpoints.ts';
+import type { Poller } from './poller.ts';
+import type { Discovery } from './source-feed.ts';
+import { describeTrouble, troubledSources } from './source-service.ts';
+
+/** Items of one answer, and at most read of one kind. */
+const MOST_ITEMS = 200;
+
+/** For how long runs that are gone, and dead deliveries, are named: nothing else ends them, ms. */
+const NAMED_MS = 7 * 86_400_000;
+
+interface AttentionDependencies {
+  watches: Pick<WatchStore, 'needing'>;
+  deliveries: Pick<DeliveryStore, 'ledger' | 'backlog'>;
+  endpoints: Pick<Endpoints, 'names'>;
+  endpointStates: Pick<EndpointStore, 'getMany' | 'unwell'>;
+  poller: Pick<Poller, 'sources' | 'overdue'>;
+  discovery: Discovery;
+  alerts: Pick<AlertStore, 'list'>;
+  linksOf: LinksOf;
+  now: () => number;
+}
+
+/** What is known of one kind, and how many there are. */
+interface Found {
+  kind: AttentionKind;
+  items: AttentionItem[];
+  total: number;
+  isCapped?: boolean;
+}
+
+/** Gathers what needs a person, from indexes and from what the daemon watches anyway. */
+export function createAttentionService(deps: AttentionDependencies): AttentionService {
+  return {
+    async list(query) {
+      const found = await Promise.all([
+        ...WATCH_ATTENTION.map((kind) => watchesOf(deps, kind, query)),
+        alertsOf(deps, query),
+        // Deliveries and endpoints are those of all sources together.
+        ...(query.sources === undefined ? [waitingOf(deps)] : []),
+        sourcesOf(deps, query),
+      ]);
+      return joined(found.flat());
+    },
+  };
+}
+
+function joined(found: readonly Found[]): Attention {
+  const items = found.flatMap((one) => one.items).sort((a, b) => a.since - b.since);
+  const counts = Object.fromEntries(ATTENTION_KINDS.map((kind) => [kind, 0])) as Record<
+    AttentionKind,
+    number
+  >;
+  for (const { kind, total } of found) counts[kind] += total;
+  return {
+    items: items.slice(0, MOST_ITEMS),
+    counts,
+    isCapped: found.some(({ isCapped }) => isCapped === true),
+  };
+}
+
+/**
+ * Runs that need a person. One whose acknowledgement has expired does again: it is still among those that
+ * are acknowledged, which are few.
+ */
+async function watchesOf(
+  { watches, linksOf, now }: AttentionDependencies,
+  kind: WatchAttention,
+  { withAcknowledged, sources }: AttentionQuery,
+): Promise<Found> {
+  const at = now();
+  const filter = {
+    ...(sources !== undefined && { sources }),
+    ...(kind === 'gone' && { since: at - NAMED_MS }),
+  };
+  const [open, acknowledged] = await Promise.all([
+    watches.needing(kind, filter, MOST_ITEMS),
+    watches.needing(`${kind} acknowledged`, filter, MOST_ITEMS),
+  ]);
+  const isMeant = (watch: Watch) => withAcknowledged || inForce(watch.acknowledged, at) === null;
+  const again = acknowledged.items.filter(isMeant);
+  const items = [...open.items, ...again].map((watch): AttentionItem => {
+    const { workflowName, runUrl } = linksOf(watch);
+    const { since, message } = watchNeeds(kind, watch);
+    return {
+      kind,
+      since,
+      message,
+      runId: watch.runId,
+      source: watch.source,
+      workflowId: watch.run?.workflow_id ?? null,
+      workflowName,
+      runUrl,
+      acknowledged: inForce(watch.acknowledged, at),
+    };
+  });
+  const ofAcknowledged = withAcknowledged ? acknowledged.total : again.length;
+  return { kind, items, total: open.total + ofAcknowledged, isCapped: open.isCapped };
+}
+
+/** Alerts that fire; a limited token sees those whose group is a source of its. */
+async function alertsOf(
+  { alerts }: AttentionDependencies,
+  { withAcknowledged, sources }: AttentionQuery,
+): Promise<Found> {
+  const states: AlertState[] = withAcknowledged ? ['firing', 'acknowledged'] : ['firing'];
+  const found = await alerts.list({ states, order: 'oldest', limit: MOST_ITEMS });
+  const isMeant = ({ labels }: Alert) => sources?.includes(labels['source'] ?? '') ?? true;
+  const items = found.items.filter(isMeant).map(alertItem);
+  return { kind: 'alert', items, total: items.length, isCapped: found.nextCursor !== null };
+}
+
+function alertItem(alert: Alert): AttentionItem {
+  const { id, rule, labels, severity, count, runs, startedAt, acknowledged } = alert;
+  const { source, workflow_id: workflowId } = labels;
+  const group = Object.entries(labels).map(([label, value]) => `${label} ${value}`);
+  const events = count === 1 ? '1 event' : `${count.toLocaleString('en')} events`;
+  return {
+    kind: 'alert',
+    since: startedAt,
+    message: `${rule} fires: ${[events, ...group].join(', ')}`,
+    alertId: id,
+    rule,
+    severity,
+    count,
+    ...(source !== undefined && { source }),
+    ...(workflowId !== undefined && { workflowId, workflowName: runs[0]?.name ?? null }),
+    acknowledged,
+  };
+}
+
+/** Deliveries that are dead or parked, by endpoint, and endpoints that are not well. */
+async function waitingOf(deps: AttentionDependencies): Promise<Found[]> {
+  const { deliveries, endpoints, endpointStates, now } = deps;
+  const [ledger, configured, webhooks] = await Promise.all([
+    deliveries.ledger(),
+    endpointStates.getMany(endpoints.names),
+    endpointStates.unwell(MOST_ITEMS),
+  ]);
+  const unwell = [...configured, ...webhooks].flatMap((one) => endpointItem(one, ledger, now()));
+  return [
+    await deliveriesOf(deps, ledger, 'dead'),
+    await deliveriesOf(deps, ledger, 'parked'),
+    { kind: 'endpoint', items: unwell, total: unwell.length },
+  ];
+}
+
+async function deliveriesOf(
+  { deliveries, now }: AttentionDependencies,
+  { byEndpoint }: Ledger,
+  state: 'dead' | 'parked',
+): Promise<Found> {
+  const names = [...byEndpoint].flatMap(([name, counts]) => (counts[state] > 0 ? [name] : []));
+  const since = state === 'dead' ? now() - NAMED_MS : undefined;
+  const found = await Promise.all(
+    names.slice(0, MOST_ITEMS).map((endpoint) => deliveries.backlog(state, endpoint, since)),
+  );
+  const items = found.flatMap(({ endpoint, count, oldest }): AttentionItem[] =>
+    oldest === null
+      ? []
+      : [{ kind: state, since: oldest, message: textOf(state, endpoint, count), endpoint, count }],
+  );
+  return {
+    kind: state,
+    items,
+    total: found.reduce((sum, { count }) => sum + count, 0),
+    isCapped: found.some(({ isCapped }) => isCapped),
+  };
+}
+
+function textOf(state: DeliveryState, endpoint: string, count: number): string {
+  const some = count === 1 ? '1 delivery' : `${count.toLocaleString('en')} deliveries`;
+  return isOutstanding(state)
+    ? `${some} to ${endpoint} ${count === 1 ? 'waits' : 'wait'} until it takes them again`
+    : `${some} to ${endpoint} ${count === 1 ? 'was' : 'were'} given up; redeliver what still matters`;
+}
+
+/** An endpoint that gets nothing, for another reason than a user's pause. */
+function endpointItem(
+  { receiver, state }: StoredEndpoint,
+  { byEndpoint }: Ledger,
+  now: number,
+): AttentionItem[] {
+  const health = healthOf(state);
+  if (health !== 'failing' && health !== 'disabled') return [];
+  const endpoint = shownReceiver(receiver);
+  const counts = byEndpoint.get(endpoint);
+  const message =
+    state.disabled === null
+      ? `most attempts at ${endpoint} fail; it is probed`
+      : `${endpoint} is disabled: ${WHY_DISABLED[state.disabled.reason]}; resume it once it is well`;
+  return [
+    {
+      kind: 'endpoint',
+      since: state.failingSince ?? state.disabled?.at ?? now,
+      message,
+      endpoint,
+      ...(counts && { count: counts.pending + counts.parked }),
+    },
+  ];
+}
+
+const WHY_DISABLED = {
+  gone: 'it answered 410',
+  failing: 'nothing reached it for days',
+} as const;
+
+/** Sources that refuse or do not answer, overdue polls, and lists that cannot be read. */
+async function sourcesOf(
+  { poller, discovery, now }: AttentionDependencies,
+  { sources }: AttentionQuery,
+): Promise<Found[]> {
+  const isMeant = ({ source }: { source: string }) => sources?.includes(source) ?? true;
+  const [troubled, unread] = await Promise.all([
+    troubledSources(poller.sources),
+    discovery.troubles(),
+  ]);
+  const closed = troubled.map((trouble) => ({
+    kind: 'source' as const,
+    since: trouble.since,
+    message: describeTrouble(trouble),
+    source: trouble.name,
+  }));
+  const overdue = poller.overdue().map((one) => ({
+    kind: 'overdue' as const,
+    since: now() - one.oldestMs,
+    message: overdueText(one),
+    source: one.source,
+    count: one.polls,
+  }));
+  const lists = (unread ?? []).map(({ source, workflowId, since, text }) => ({
+    kind: 'discovery' as const,
+    since,
+    message: `runs cannot be discovered: ${text}`,
+    source,
+    workflowId,
+  }));
+  return [
+    { kind: 'source' as const, items: closed.filter(isMeant) },
+    { kind: 'overdue' as const, items: overdue.filter(isMeant) },
+    { kind: 'discovery' as const, items: lists.filter(isMeant) },
+  ].map(({ kind, items }) => ({ kind, items, total: items.length }));
+}

@@ -1,0 +1,190 @@
+import { afterAll, beforeEach, expect, test } from '@jest/globals';
+import type { Alert } from '../../src/core/alert/alert.ts';
+import { NEW_STATE } from '../../src/core/delivery/endpoint-state.ts';
+import { newDelivery, type DeliveryState } from '../../src/core/delivery/delivery.ts';
+import { noLinks } from '../../src/core/run/links.ts';
+import type { Watch } from '../../src/core/watch/watch.ts';
+import { createAttentionService } from '../../src/daemon/attention-service.ts';
+import { newWatch, NOON, snapshot } from '../support/builders.ts';
+import { openStores } from '../support/stores.ts';
+
+const stores = openStores();
+const { redis, watches, deliveries, endpointStates } = stores;
+afterAll(() => stores.close());
+beforeEach(async () => void (await redis.del(...(await stores.keysLeft()), 'none')));
+
+const MINUTE = 60_000;
+const DAY = 86_400_000;
+
+type Dependencies = Parameters<typeof createAttentionService>[0];
+
+const open = (changes: Partial<Dependencies> = {}) =>
+  createAttentionService({
+    watches,
+    deliveries,
+    endpoints: { names: ['ops', 'audit'] },
+    endpointStates,
+    poller: { sources: [], overdue: () => [] },
+    discovery: { troubles: async () => null },
+    alerts: { list: async () => ({ items: [], nextCursor: null }) },
+    linksOf: noLinks,
+    now: () => NOON,
+    ...changes,
+  });
+
+const listed = async (withAcknowledged = false, changes: Partial<Dependencies> = {}) => {
+  const { items, counts } = await open(changes).list({ withAcknowledged });
+  const given = Object.entries(counts).filter(([, count]) => count > 0);
+  return { items, counts: Object.fromEntries(given) };
+};
+
+async function store(runId: string, changes: Partial<Watch>, status = 'running'): Promise<void> {
+  const run = snapshot({ id: runId, status, progress: 40, workflow_id: 'wf-1' });
+  const before = await watches.get({ source: 'default', runId });
+  const after = newWatch({ runId, run, ...changes });
+  await watches.commit({ before, after, events: [], deliveries: [] });
+}
+
+const awaiting = (since: number) => ({
+  changedAt: since,
+  waiting: { since, reminders: 0, reminderId: null },
+});
+
+test('runs that need a person are listed, the longest ago first, and others are not', async () => {
+  await store('fine', {});
+  await store('over', { state: 'finished' }, 'failed');
+  await store('waits', awaiting(NOON - 5 * MINUTE), 'awaiting_human_feedback');
+  await store('waits-too', awaiting(NOON - 9 * MINUTE), 'awaiting_event');
+  await store('stalled', {
+    changedAt: NOON - DAY,
+    dwell: { since: NOON - 7 * MINUTE, stalled: true },
+  });
+  const trouble = { kind: 'unavailable', message: 'status 500', since: NOON - 6 * MINUTE } as const;
+  await store('unread', { unreachable: true, trouble });
+  const gone = { code: 'not_found', message: 'no such run', since: NOON - 2 * MINUTE } as const;
+  await store('gone', { state: 'gone', gone, changedAt: NOON - 2 * MINUTE });
+  await store('long-gone', { state: 'gone', gone, changedAt: NOON - 8 * DAY });
+
+  const { items, counts } = await listed();
+  expect(items.map(({ kind, runId }) => [kind, runId])).toEqual([
+    ['awaiting', 'waits-too'],
+    ['stalled', 'stalled'],
+    ['unreachable', 'unread'],
+    ['awaiting', 'waits'],
+    ['gone', 'gone'],
+  ]);
+  expect(counts).toEqual({ awaiting: 2, stalled: 1, unreachable: 1, gone: 1 });
+  expect(items[1]).toMatchObject({ workflowId: 'wf-1', message: expect.stringContaining('40 %') });
+});
+
+test('a run that a user has acknowledged is left out until that expires, or the run moves on', async () => {
+  const acknowledged = { by: 'ana', comment: null, at: NOON - MINUTE, until: NOON + MINUTE };
+  const waits = awaiting(NOON - 5 * MINUTE);
+  await store('waits', { ...waits, acknowledged }, 'awaiting_human_feedback');
+  expect(await listed()).toEqual({ items: [], counts: {} });
+  expect(await listed(true)).toMatchObject({
+    items: [{ runId: 'waits', acknowledged: { by: 'ana' } }],
+    counts: { awaiting: 1 },
+  });
+  const later = { now: () => NOON + 2 * MINUTE };
+  expect(await listed(false, later)).toMatchObject({
+    items: [{ runId: 'waits', acknowledged: null }],
+    counts: { awaiting: 1 },
+  });
+  await store('waits', {});
+  expect(await listed(true)).toEqual({ items: [], counts: {} });
+});
+
+test('only what is of the sources of a token is listed for it', async () => {
+  const waits = awaiting(NOON);
+  await store('ours', waits, 'awaiting_human_feedback');
+  await store('theirs', { ...waits, source: 'eu' }, 'awaiting_human_feedback');
+  const limit = { requests: 10, perMs: 1_000 };
+  const overdueOf = (source: string) => {
+    return { source, limit, polls: 3, oldestMs: MINUTE, wantedRequests: 20 };
+  };
+  const service = open({
+    poller: {
+      sources: [],
+      overdue: () => ['default', 'eu'].map(overdueOf),
+    },
+  });
+  const { items } = await service.list({ withAcknowledged: false, sources: ['eu'] });
+  expect(items.map(({ kind, source }) => [kind, source])).toEqual([
+    ['overdue', 'eu'],
+    ['awaiting', 'eu'],
+  ]);
+});
+
+test('dead and parked deliveries are counted by endpoint, and endpoints that fail are named', async () => {
+  const watch = newWatch();
+  await watches.commit({ before: null, after: watch, events: [], deliveries: [] });
+  let made = 0;
+  const deliver = async (endpoint: string, state: DeliveryState, createdAt: number) => {
+    made += 1;
+    const event = { id: `evt_${made}`, type: 'run.failed' as const };
+    const delivery = { ...newDelivery(watch, event, endpoint, createdAt), state };
+    await redis.hset(stores.keys.event(event.id), 'place', 0, 'body', '{}');
+    await deliveries.add([delivery]);
+  };
+  await deliver('ops', 'dead', NOON - 9 * DAY);
+  await deliver('ops', 'dead', NOON - 3 * DAY);
+  await deliver('ops', 'dead', NOON - 2 * DAY);
+  await deliver('audit', 'parked', NOON - 4 * DAY);
+  await deliver('audit', 'delivered', NOON);
+  const failing = await endpointStates.get('audit');
+  const state = { ...NEW_STATE, breaker: 'open' as const, failingSince: NOON - DAY };
+  const limits = { most: 4, rate: null, deadlineMs: 15_000 };
+  await endpointStates.write(failing, state, { limits, now: NOON });
+
+  const { items, counts } = await listed();
+  expect(items).toEqual([
+    expect.objectContaining({ kind: 'parked', endpoint: 'audit', count: 1, since: NOON - 4 * DAY }),
+    expect.objectContaining({ kind: 'dead', endpoint: 'ops', count: 2, since: NOON - 3 * DAY }),
+    expect.objectContaining({ kind: 'endpoint', endpoint: 'audit', count: 1, since: NOON - DAY }),
+  ]);
+  expect(counts).toEqual({ dead: 2, parked: 1, endpoint: 1 });
+});
+
+test('alerts and lists that cannot be read stand among the others by their time', async () => {
+  const alert: Alert = {
+    id: 'alr_1',
+    rule: 'failed-runs',
+    labels: { source: 'default', workflow_id: 'wf-1' },
+    state: 'firing',
+    severity: 'error',
+    owner: null,
+    annotations: {},
+    count: 3,
+    runs: [],
+    startedAt: NOON - MINUTE,
+    updatedAt: NOON,
+    resolvedAt: null,
+    acknowledged: null,
+    notified: [],
+  };
+  const asked: unknown[] = [];
+  const alerts: Dependencies['alerts'] = {
+    async list(query) {
+      asked.push(query.states);
+      return { items: [alert], nextCursor: null };
+    },
+  };
+  const unread = { source: 'default', workflowId: 'wf-1', since: NOON - 2 * MINUTE, text: '403' };
+  const changes = { alerts, discovery: { troubles: async () => [unread] } };
+  const { items, counts } = await listed(false, changes);
+  expect(items).toEqual([
+    expect.objectContaining({ kind: 'discovery', source: 'default', workflowId: 'wf-1' }),
+    expect.objectContaining({
+      kind: 'alert',
+      alertId: 'alr_1',
+      workflowId: 'wf-1',
+      message: 'failed-runs fires: 3 events, source default, workflow_id wf-1',
+    }),
+  ]);
+  expect(counts).toEqual({ alert: 1, discovery: 1 });
+  await listed(true, changes);
+  expect(asked).toEqual([['firing'], ['firing', 'acknowledged']]);
+  const limited = await open(changes).list({ withAcknowledged: false, sources: ['eu'] });
+  expect(limited.items).toEqual([]);
+});
