@@ -12,7 +12,7 @@ import { startAlertJanitor, startJanitor, startMemoryNotes } from './daemon/jani
 import { openRedis } from './daemon/redis.ts';
 import { createLearning, type Learning, createPoller, type Poller } from './daemon/poller.ts';
 import { loadOwnSecrets, type OwnSecrets } from './daemon/secrets.ts';
-import { createReload, type Reload, type Reloadable } from './daemon/reload.ts';
+import { createReload, replaceEntries, type Reload, type Reloadable } from './daemon/reload.ts';
 import { createRoutes, type RoutesDependencies, type RouteTable } from './daemon/routes.ts';
 import { createSystemEvents, type SystemEvents } from './daemon/system-events.ts';
 import { createServices } from './daemon/services.ts';
@@ -178,6 +178,10 @@ function openReload(
         common.alertRules.replace(next);
         alerting.restart();
       },
+    },
+    {
+      settings: ['workflows'],
+      prepare: (next) => () => replaceEntries(config.workflows, next.workflows),
     },
     {
       settings: ['auth.tokens'],

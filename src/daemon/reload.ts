@@ -41,7 +41,9 @@ export interface Reload {
 const MOST_NAMED = 50;
 
 export function createReload(deps: ReloadDependencies): Reload {
-  const { config: started, parts, log } = deps;
+  const { parts, log } = deps;
+  // Parts may change the maps of their configuration.
+  const started = structuredClone(deps.config);
   const taken = parts.flatMap(({ settings }) => settings.map((one) => one.split('.')));
   const isTaken = (path: string) => taken.some((pattern) => matches(pattern, path.split('.')));
   let current = started;
@@ -83,6 +85,15 @@ export function createReload(deps: ReloadDependencies): Reload {
     current: () => current,
     trouble: () => trouble,
   };
+}
+
+/** Gives a map that many parts hold the entries of another. */
+export function replaceEntries<Entry>(
+  held: Record<string, Entry>,
+  next: Readonly<Record<string, Entry>>,
+): void {
+  for (const name of Object.keys(held)) delete held[name];
+  Object.assign(held, next);
 }
 
 /** A pattern covers a setting and all that is under it. */

@@ -93,7 +93,9 @@ export function createServices(deps: ServicesDependencies): Services {
       rules: requestRules(deps),
       notes: deps.watchNotes,
       linksOf: deps.linksOf,
-      workflows: Object.keys(config.workflows),
+      get workflows() {
+        return Object.keys(config.workflows);
+      },
       statistics: deps.statistics,
       deriveSecret: (url) => deriveSecret(deps.signingSecret, url),
       now: deps.now,

@@ -137,15 +137,23 @@ test('a wrong configuration is refused by SIGHUP, and the next right one is take
   expect((await call(daemon, OLD_TOKEN, '/v1/endpoints')).text).toContain('"name":"hooks"');
 
   await daemon.configure(
-    configOf({ endpoints: { hooks: hooks(), more: hooks() }, watches: { timeout: '3d' } }),
+    configOf({
+      endpoints: { hooks: hooks(), more: hooks() },
+      workflows: { 'wf-1': { name: 'invoices' } },
+      watches: { timeout: '3d' },
+    }),
   );
   const line = await hangUp(daemon, READ_AGAIN);
-  expect(line?.['changed']).toEqual(['endpoints.more']);
+  expect(line?.['changed']).toEqual(['workflows.wf-1', 'endpoints.more']);
   const restart = await waitFor(() => linesOf(daemon, /need a restart$/)[0]);
   expect(restart['settings']).toEqual(['watches.timeout']);
   expect((await call(daemon, OLD_TOKEN, '/readyz')).text).not.toContain('configuration');
 
-  const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] });
+  const { id } = noxus.add({
+    workflow_id: 'wf-1',
+    steps: [{ after_ms: 0, status: 'failed' }],
+  });
   await call(daemon, OLD_TOKEN, '/v1/watches', { run_id: id, endpoints: ['more'] });
-  await waitFor(() => receiver.received.some(({ body }) => body.includes(id)));
+  const received = await waitFor(() => receiver.received.find(({ body }) => body.includes(id)));
+  expect(JSON.parse(received.body)).toMatchObject({ data: { workflow_name: 'invoices' } });
 });

@@ -32,7 +32,8 @@ async function check(promtool: string, metrics: string): Promise<CaseResult> {
   return { title: 'the metrics are what Prometheus wants', problem };
 }
 
-function findOnPath(name: string): string | null {
+/** Where a program is; null where it is not. */
+export function findOnPath(name: string): string | null {
   for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
     try {
       accessSync(join(folder, name), constants.X_OK);

@@ -6,6 +6,7 @@ import { mkdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { say, type CaseResult, type Part } from './part.ts';
 import { clientParts } from './clients.ts';
+import { deployParts } from './deploy.ts';
 import { metricsPart } from './metrics.ts';
 import { FOLDER } from './places.ts';
 import { receiverParts } from './receivers.ts';
@@ -25,6 +26,7 @@ async function play(stage: Stage): Promise<CaseResult[]> {
     ...receiverParts(tools, stage),
     ...clientParts(tools, stage),
     metricsPart(stage),
+    ...deployParts(),
   ];
   const results = await Promise.all(parts.map(playPart));
   return results.flat();

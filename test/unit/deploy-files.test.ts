@@ -1,0 +1,36 @@
+import { readFile } from 'node:fs/promises';
+import { expect, test } from '@jest/globals';
+import { parse } from 'yaml';
+import { createMetrics } from '../../src/telemetry/metrics.ts';
+
+const read = (path: string) => readFile(new URL(`../../${path}`, import.meta.url), 'utf8');
+
+/** Names of metrics, histograms also by their parts. */
+function knownMetrics(): Set<string> {
+  const { registry } = createMetrics('1.2.3', () => Promise.reject(new Error('no store')));
+  const names = registry.getMetricsAsArray().map(({ name }) => name);
+  return new Set(names.flatMap((name) => [name, `${name}_bucket`, `${name}_sum`, `${name}_count`]));
+}
+
+const metricsIn = (text: string) => [...text.matchAll(/\brunwatch_[a-z_]+/g)].map(([name]) => name);
+
+test('the alert rules and the dashboard use metrics that exist', async () => {
+  const known = knownMetrics();
+  const dashboard = await read('deploy/grafana/runwatch.json');
+  const { panels } = JSON.parse(dashboard) as { panels: { targets?: { expr: string }[] }[] };
+  const rules = parse(await read('deploy/prometheus/rules.yaml')) as {
+    groups: { rules: { expr: string }[] }[];
+  };
+  const expressions = [
+    ...panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr)),
+    ...rules.groups.flatMap((group) => group.rules.map(({ expr }) => expr)),
+  ];
+  expect(expressions.length).toBeGreaterThan(30);
+  const used = expressions.flatMap(metricsIn);
+  expect(used.filter((name) => !known.has(name))).toEqual([]);
+});
+
+test('the chart has the alert rules of deploy/prometheus', async () => {
+  const rules = await read('deploy/prometheus/rules.yaml');
+  expect(await read('deploy/helm/runwatch/rules.yaml')).toBe(rules);
+});
