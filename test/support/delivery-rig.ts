@@ -369,7 +369,8 @@ export type DeliveryRig = ReturnType<typeof deliveryRig>;
 
 /** An event with the fields that the stores and the receivers here read. */
 function eventOf(id: string, type: SentEventType, runId: string): RunwatchEvent {
-  return { id, type, data: { run_id: runId } } as RunwatchEvent;
+  const watch = { source: 'default', metadata: {}, registered_at: '2026-01-01T00:00:00.000Z' };
+  return { id, type, data: { run_id: runId, run: null, watch } } as unknown as RunwatchEvent;
 }
 
 function outcomeOf(answer: Answer, at: number): AttemptOutcome {
