@@ -241,7 +241,12 @@ describe('a list that has earned its word', () => {
     await waitFor(() => all.every((id) => rig.simulator.requests.run(id).count > 0), {
       timeoutMs: 20_000,
     });
-    for (const id of earning) rig.simulator.setStatus(id, 'stopped');
+    await untilLooked(4);
+    for (const [at, id] of earning.entries()) {
+      rig.simulator.setStatus(id, 'stopped');
+      // A few at a time, and their page is read between them.
+      if (at % 4 === 3) await untilLooked(2);
+    }
     await waitFor(async () => (await told('run.stopped')) === EARNING, { timeoutMs: 20_000 });
     const confirmed = async () => {
       const fields = await rig.stores.redis.hgetall(rig.stores.keys.feed(SOURCE));
