@@ -150,7 +150,8 @@ export function adviseOn(config: Config): Finding[] {
 
 function unreachableEndpoints({ endpoints }: Config): Finding[] {
   return Object.entries(endpoints).flatMap(([name, endpoint]) => {
-    if (!('url' in endpoint) || !isLinkLocal(new URL(endpoint.url).hostname)) return [];
+    if (!('url' in endpoint) || endpoint.url === undefined) return [];
+    if (!isLinkLocal(new URL(endpoint.url).hostname)) return [];
     const message =
       'no webhook may reach a link-local address, so every delivery would fail: ' +
       'give another address of the receiver';

@@ -17,6 +17,7 @@ import {
   wholeNumber,
   presentations,
   secretUrl,
+  serviceUrl,
   webhookUrl,
 } from './fields.ts';
 
@@ -191,10 +192,105 @@ const peopleBase = {
   rate: perSecond(10_000).default(1),
 };
 
-const slackEndpoint = z.strictObject({
-  type: z.literal('slack'),
+/** An address of a service's API, without its path; another one than the default is for tests and proxies. */
+function apiUrl(fallback: string) {
+  return serviceUrl.default(fallback);
+}
+
+const slackEndpoint = z
+  .strictObject({
+    type: z.literal('slack'),
+    url: secretUrl.optional(),
+    bot_token: secretMatching(
+      /^xox[a-z]-[\x21-\x7e]+$/,
+      'expected the token of an app, which begins with xoxb-',
+    ).optional(),
+    channel: z.string({ error: 'expected the id or name of a channel' }).min(1).max(200).optional(),
+    api_url: apiUrl('https://slack.com/api'),
+    ...peopleBase,
+  })
+  .refine(({ url, bot_token: token }) => url !== undefined || token !== undefined, {
+    error: 'expected either url, of an incoming webhook, or bot_token and channel',
+    path: ['url'],
+  })
+  .refine(({ url, bot_token: token }) => url === undefined || token === undefined, {
+    error: 'expected either url or bot_token',
+    path: ['bot_token'],
+  })
+  .refine(({ bot_token: token, channel }) => (token === undefined) === (channel === undefined), {
+    error: 'bot_token and channel go together',
+    path: ['channel'],
+  });
+
+const discordEndpoint = z.strictObject({
+  type: z.literal('discord'),
   url: secretUrl,
   ...peopleBase,
+});
+
+const teamsEndpoint = z.strictObject({
+  type: z.literal('teams'),
+  url: secretUrl,
+  ...peopleBase,
+});
+
+const emailAddress = z
+  .string({ error: 'expected an address such as ops@example.com' })
+  .regex(
+    /^([^<>\r\n]* <[^\s<>@]+@[^\s<>@]+>|[^\s<>@]+@[^\s<>@]+)$/,
+    'expected an address such as ops@example.com',
+  );
+
+/** An SMTP server as one URL, or as host and port; user name and password belong to both. */
+const smtpUrl = z
+  .string()
+  .regex(/^smtps?:\/\/[^\s/]+\/?$/, 'expected an smtp:// or smtps:// URL')
+  .refine((text) => URL.canParse(text), 'expected an smtp:// or smtps:// URL')
+  .register(presentations, { as: 'url' });
+
+const emailEndpoint = z
+  .strictObject({
+    type: z.literal('email'),
+    url: smtpUrl.optional(),
+    host: z.string().min(1).optional(),
+    port: wholeNumber(1, 65_535).optional(),
+    username: z.string().min(1).optional(),
+    password: secretMatching(
+      /^\P{Cc}+$/u,
+      'expected a password without control characters',
+    ).optional(),
+    tls: tls.optional(),
+    from: emailAddress,
+    to: z.preprocess(
+      listOfOne,
+      z
+        .array(emailAddress, { error: 'expected an address or a list of addresses' })
+        .min(1, 'expected at least one address')
+        .max(50, 'expected at most 50 addresses'),
+    ),
+    ...peopleBase,
+  })
+  .refine(({ url, host }) => url !== undefined || host !== undefined, {
+    error: 'expected either url or host',
+    path: ['url'],
+  })
+  .refine(({ url, host }) => url === undefined || host === undefined, {
+    error: 'expected either url or host',
+    path: ['host'],
+  })
+  .refine(({ username, password }) => (username === undefined) === (password === undefined), {
+    error: 'username and password go together',
+    path: ['password'],
+  });
+
+const pagerDutyEndpoint = z.strictObject({
+  type: z.literal('pagerduty'),
+  routing_key: secretMatching(
+    /^[A-Za-z0-9]{32}$/,
+    'expected the integration key of a service: 32 letters and digits',
+  ),
+  api_url: apiUrl('https://events.pagerduty.com'),
+  ...sendingBase,
 });
 
 const logEndpoint = z.strictObject({
@@ -204,4 +300,12 @@ const logEndpoint = z.strictObject({
 });
 
 /** One endpoint, of any kind. */
-export const endpoint = z.discriminatedUnion('type', [webhookEndpoint, logEndpoint, slackEndpoint]);
+export const endpoint = z.discriminatedUnion('type', [
+  webhookEndpoint,
+  logEndpoint,
+  slackEndpoint,
+  pagerDutyEndpoint,
+  emailEndpoint,
+  teamsEndpoint,
+  discordEndpoint,
+]);

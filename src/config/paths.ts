@@ -29,7 +29,7 @@ export function resolvePaths(config: Config, place: Place): Config {
 }
 
 function resolveEndpoint(endpoint: EndpointConfig, place: Place): EndpointConfig {
-  if (endpoint.type !== 'webhook' || endpoint.tls === undefined) return endpoint;
+  if (!('tls' in endpoint) || endpoint.tls === undefined) return endpoint;
   const paths = Object.entries(endpoint.tls).map(
     ([key, path]) => [key, path === undefined ? path : resolveUserPath(path, place)] as const,
   );

@@ -19,7 +19,7 @@ export interface TlsMaterial {
 /** What is wrong with the files that sources, endpoints and `redis` name. */
 export function checkTlsFiles({ sources, endpoints, redis }: Config): Finding[] {
   const sections = Object.entries(endpoints).flatMap(([name, endpoint]) =>
-    endpoint.type === 'webhook' ? [{ path: ['endpoints', name], tls: endpoint.tls }] : [],
+    'tls' in endpoint ? [{ path: ['endpoints', name], tls: endpoint.tls }] : [],
   );
   const ofSources = Object.entries(sources).flatMap(([name, { ca_file }]) => {
     const read = readTlsFiles({ ca_file });

@@ -24,6 +24,7 @@ import type { EndpointStore } from '../redis/stores/endpoint-store.ts';
 import type { EndpointFigures } from '../telemetry/gauges.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Endpoints } from './endpoints.ts';
+import { smtpServer } from './people-channels.ts';
 import type { Routes } from './routes.ts';
 import type { Unconfigured } from './unconfigured.ts';
 
@@ -82,7 +83,10 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
       const receiver = await find(name);
       if (receiver === null) return null;
       const route = await routeOf(await someDelivery(deliveries, receiver));
-      return route && testEndpoint(route, { endpoint: name, now: now(), newMark });
+      const type = endpoints.all[receiver]?.type;
+      const isForPeople = type !== undefined && type !== 'webhook' && type !== 'log';
+      const test = { endpoint: name, isForPeople, now: now(), newMark };
+      return route && testEndpoint(route, test);
     },
     pause: (name) => change(name, pause),
     resume: (name) => change(name, resume),
@@ -185,7 +189,14 @@ function publicUrl(endpoint: EndpointConfig): string | null {
       return url.href;
     }
     case 'slack':
+      return endpoint.url === undefined ? endpoint.api_url : maskedUrl(endpoint.url);
+    case 'teams':
+    case 'discord':
       return maskedUrl(endpoint.url);
+    case 'pagerduty':
+      return endpoint.api_url;
+    case 'email':
+      return `smtp://${smtpServer(endpoint).host}`;
     case 'log':
       return null;
   }

@@ -11,12 +11,12 @@ import { BODY_KINDS } from '../deliver/channels/bodies.ts';
 import type { Channel, Route } from '../deliver/channels/channel.ts';
 import type { EndpointSecrets } from '../deliver/secrets/endpoint-secrets.ts';
 import { createLogChannel, type EventLogger } from '../deliver/channels/log.ts';
-import { createSlackWebhook } from '../deliver/channels/slack.ts';
 import type { Sealer } from '../deliver/secrets/seal.ts';
 import { deriveSecret } from '../deliver/secrets/sign.ts';
-import type { HttpDeps } from '../deliver/http-attempt.ts';
 import type { WebhookAgents } from '../deliver/http-post.ts';
+import type { AlertMessages } from '../deliver/ports.ts';
 import { createWebhookChannel } from '../deliver/channels/webhook.ts';
+import { createPeopleChannel } from './people-channels.ts';
 import type { SealedParts } from '../poll/register-watches.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Endpoints } from './endpoints.ts';
@@ -28,6 +28,7 @@ export interface RoutesDependencies {
   agents: Record<'configured' | 'perWatch', WebhookAgents>;
   sealer: Sealer;
   secrets: Pick<EndpointSecrets, 'effective'>;
+  alertMessages: AlertMessages;
   /** Where `log` endpoints write. */
   eventLog: EventLogger;
   /** The secrets of per-watch webhooks without one are derived from it. */
@@ -88,7 +89,7 @@ function routesTo(
 type RouteFinder = () => Promise<Route>;
 
 /**
- * A new kind of endpoint is a file in `deliver/channels/` and a case here.
+ * A new kind of endpoint is a file in `deliver/channels/` and a case here, or in `people-channels.ts`.
  * Throws RunwatchError `tls_files_unusable`.
  */
 function routeTo(name: string, endpoint: EndpointConfig, deps: RoutesDependencies): RouteFinder {
@@ -100,16 +101,19 @@ function routeTo(name: string, endpoint: EndpointConfig, deps: RoutesDependencie
     }
     case 'webhook':
       return configuredWebhook(name, endpoint, deps);
-    case 'slack': {
-      const { url, mentions, timeout: timeoutMs, retry } = endpoint;
-      const channel = createSlackWebhook({ url, mentions, timeoutMs }, httpDeps(deps));
-      return () => Promise.resolve({ channel, retry });
+    case 'slack':
+    case 'teams':
+    case 'discord':
+    case 'email':
+    case 'pagerduty': {
+      const channel = createPeopleChannel(name, endpoint, peopleDeps(deps));
+      return () => Promise.resolve({ channel, retry: endpoint.retry });
     }
   }
 }
 
-function httpDeps({ agents, userAgent, now }: RoutesDependencies): HttpDeps {
-  return { agents: agents.configured, userAgent, now };
+function peopleDeps({ agents, userAgent, now, alertMessages }: RoutesDependencies) {
+  return { agents: agents.configured, userAgent, now, alertMessages };
 }
 
 /** The channel is made anew when the signing secrets change: by a rotation, or when one expires. */

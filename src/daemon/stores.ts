@@ -2,6 +2,7 @@ import type { AlertRules } from './alert-rules.ts';
 import type { StoredCounts } from '../telemetry/gauges.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import { AlertStore } from '../redis/stores/alert-store.ts';
+import { AlertMessageStore } from '../redis/stores/alert-message-store.ts';
 import { AnswerStore } from '../redis/stores/answer-store.ts';
 import { BudgetStore } from '../redis/stores/budget-store.ts';
 import { DeliveryStore } from '../redis/stores/delivery-store.ts';
@@ -69,6 +70,8 @@ export interface Stores {
   streams: StreamStore;
   /** Statistics of how long phases of runs last. */
   statistics: StatisticsStore;
+  /** Which messages tell alerts. */
+  alertMessages: AlertMessageStore;
   /** Rotated secrets of endpoints. */
   endpointSecrets: SecretStore;
   sealingKeys: SealingKeyStore;
@@ -128,6 +131,7 @@ export function createStores(
     budgets: new BudgetStore(redis, keys),
     streams: new StreamStore(redis, keys),
     statistics,
+    alertMessages: new AlertMessageStore(redis, keys),
     endpointSecrets: new SecretStore(redis, keys),
     sealingKeys: new SealingKeyStore(redis, keys),
     answers: new AnswerStore(redis, keys),

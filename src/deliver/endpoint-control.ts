@@ -43,21 +43,60 @@ interface ControlDependencies {
   now: number;
 }
 
+/** The endpoint to test, and what its message is made of. */
+interface EndpointTest {
+  endpoint: string;
+  /** Its messages are for people, who want to see what an alert looks like. */
+  isForPeople: boolean;
+  now: number;
+  newMark: NewMark;
+}
+
 /**
  * Sends `runwatch.test` to an endpoint at once, past breaker, pause and rate. It is not a delivery: no
  * counter has it, and it is not retried.
  */
 export async function testEndpoint(
   { channel }: Route,
-  { endpoint, now, newMark }: { endpoint: string; now: number; newMark: NewMark },
+  { endpoint, isForPeople, now, newMark }: EndpointTest,
 ): Promise<{ delivered: boolean; attempt: Attempt }> {
   const eventId = systemEventId(newMark);
+  const sample = isForPeople ? { test: true, alert: sampleAlert(eventId, now) } : {};
   const body = JSON.stringify({
     id: eventId,
     type: TEST_EVENT_TYPE,
     timestamp: isoTime(now),
-    data: { endpoint },
+    data: { endpoint, ...sample },
   });
   const { kind, attempt } = await channel.send({ eventId, eventType: TEST_EVENT_TYPE, body });
   return { delivered: kind === 'delivered', attempt };
+}
+
+/** An alert as a rule about failed runs would send it. */
+function sampleAlert(id: string, now: number) {
+  const runs = [1, 2, 3].map((number) => ({
+    run_id: `sample-run-${number}`,
+    workflow_id: 'sample-workflow',
+    name: 'invoices',
+    url: null,
+    status: 'failed',
+    at: isoTime(now - number * 10_000),
+  }));
+  return {
+    id,
+    rule: 'failed-runs',
+    labels: { source: 'default', workflow_id: 'sample-workflow' },
+    state: 'firing',
+    severity: 'error',
+    owner: null,
+    count: runs.length,
+    runs,
+    started_at: isoTime(now - 30_000),
+    updated_at: isoTime(now),
+    resolved_at: null,
+    acknowledged: null,
+    notified: [],
+    annotations: { summary: 'This is what an alert of runwatch looks like; nothing has failed.' },
+    url: null,
+  };
 }

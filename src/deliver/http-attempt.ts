@@ -61,8 +61,8 @@ export async function attemptPost(
   const at = now();
   const deadline = new Deadline(request.timeoutMs, signal);
   const result = await postOnce(request, agents, deadline.signal).finally(() => deadline.release());
-  if (result.kind === 'cut' && signal?.aborted === true) throw calledOff();
-  if (result.kind === 'withheld') throw tooLate();
+  if (result.kind === 'cut' && signal?.aborted === true) throw attemptAborted();
+  if (result.kind === 'withheld') throw claimTooOld();
   const durationMs = Math.max(0, now() - at);
   const failed = (error: AttemptError): HttpResult => ({
     attempt: { at, status: null, error, durationMs, response: null },
@@ -126,14 +126,16 @@ export function outcomeByStatus({ attempt, answer }: HttpResult, now: number): A
   return { kind, attempt, retryAfterMs };
 }
 
-function tooLate(): RunwatchError {
+/** Another process may send the message. */
+export function claimTooOld(): RunwatchError {
   return new RunwatchError('another process may have sent the message by now', {
     code: 'claim_too_old',
     retriable: true,
   });
 }
 
-function calledOff(): RunwatchError {
+/** The process stops: whether the receiver took the message is not known. */
+export function attemptAborted(): RunwatchError {
   return new RunwatchError('the attempt was aborted before the receiver answered', {
     code: 'attempt_aborted',
     retriable: true,

@@ -32,6 +32,8 @@ export interface PostRequest {
   tls?: TlsOptions | undefined;
   /** Called right before the first byte is sent. */
   mayStart?: (() => boolean) | undefined;
+  /** How much of the answer's body is kept; absent, as much as is stored. */
+  headBytes?: number;
 }
 
 /** The step at which a request ended without an answer. */
@@ -68,7 +70,7 @@ export async function post(
     const [response] = (await once(stream, 'response', { signal: cut })) as [PlainResponse];
     const { statusCode, headers, ip } = response;
     const address = agents.isProxied ? undefined : ip;
-    const head = await readHead(stream, cut);
+    const head = await readHead(stream, cut, request.headBytes);
     return { kind: 'answered', status: statusCode, headers, head, address };
   } catch (error) {
     const step = stepOf(stream, request.url, agents);
@@ -132,14 +134,18 @@ function protocolError(message: string): Error {
 }
 
 /** Reads to the end, so that the connection can be reused, or to the limit. */
-async function readHead(stream: Request, cut: AbortSignal): Promise<Buffer> {
+async function readHead(
+  stream: Request,
+  cut: AbortSignal,
+  most = RESPONSE_TEXT_BYTES,
+): Promise<Buffer> {
   const stop = () => stream.destroy();
   cut.addEventListener('abort', stop);
   const kept: Buffer[] = [];
   let read = 0;
   try {
     for await (const chunk of stream as AsyncIterable<Buffer>) {
-      if (read < RESPONSE_TEXT_BYTES) kept.push(chunk.subarray(0, RESPONSE_TEXT_BYTES - read));
+      if (read < most) kept.push(chunk.subarray(0, most - read));
       read += chunk.length;
       if (read >= MAX_BODY_BYTES) break;
     }

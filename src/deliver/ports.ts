@@ -77,3 +77,9 @@ export interface EndpointStore {
   retry(receiver: Receiver, limits: EndpointLimits): Promise<number>;
   countParked(receiver: Receiver): Promise<number>;
 }
+
+/** Remembers which message of a destination tells an alert. */
+export interface AlertMessages {
+  get(endpoint: string, alertId: string): Promise<string | null>;
+  put(endpoint: string, alertId: string, message: string): Promise<void>;
+}

@@ -212,10 +212,12 @@ function sourceKeys(key: (name: string) => string) {
   };
 }
 
-function secretKeys(key: (name: string) => string) {
+function secretKeys(key: (...parts: string[]) => string) {
   return {
     /** Set of the ids of keys that sealed values may be encrypted by. */
     sealingKeys: key('sealing-keys'),
+    /** String: which message at an endpoint tells an alert; expires. */
+    alertMessage: (endpoint: string, alertId: string) => key('alert-message', endpoint, alertId),
     /** Hash: for each endpoint whose secret was rotated, the JSON of its rotation. */
     endpointSecrets: key('endpoint-secrets'),
   };

@@ -19,6 +19,7 @@ import { createEgressGuard, createEndpointGuard } from '../../src/deliver/egress
 import { createSealer } from '../../src/deliver/secrets/seal.ts';
 import { deriveSecret, generateSecret } from '../../src/deliver/secrets/sign.ts';
 import { createWebhookAgents } from '../../src/deliver/http-post.ts';
+import { AlertMessageStore } from '../../src/redis/stores/alert-message-store.ts';
 import { SecretStore } from '../../src/redis/stores/secret-store.ts';
 import { newWatch, NOON, webhookTo } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
@@ -83,6 +84,7 @@ function processWith(endpoints: object) {
     agents,
     secrets,
     eventLog: { trace: note, debug: note, info: note, warn: note, error: note },
+    alertMessages: new AlertMessageStore(redis, keys),
     perWatch: { timeoutMs: 10_000, retry: [1] },
     userAgent: 'runwatch/1.2.3',
     timeOfDay: () => clock.now,

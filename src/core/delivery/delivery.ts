@@ -281,6 +281,14 @@ export const BODY_KIND_NAMES = ['standard', 'cloudevents'] as const;
 export type BodyKindName = (typeof BODY_KIND_NAMES)[number];
 
 /** The kinds of configured endpoints. */
-export const ENDPOINT_TYPES = ['webhook', 'log', 'slack'] as const;
+export const ENDPOINT_TYPES = [
+  'webhook',
+  'log',
+  'slack',
+  'pagerduty',
+  'email',
+  'teams',
+  'discord',
+] as const;
 
 export type EndpointType = (typeof ENDPOINT_TYPES)[number];

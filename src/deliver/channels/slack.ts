@@ -1,7 +1,8 @@
 import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
-import { attemptPost, outcomeByStatus, type HttpDeps, type HttpResult } from '../http-attempt.ts';
-import { eventsOf, type Channel } from './channel.ts';
-import { noticeOf } from './notice/describe.ts';
+import { outcomeByStatus, type HttpDeps, type HttpResult } from '../http-attempt.ts';
+import type { Channel } from './channel.ts';
+import { createJsonChannel, failedAs } from './json-channel.ts';
+import type { Notice } from './notice/notice.ts';
 import { slackMessage, type Mentions } from './slack-message.ts';
 
 interface SlackWebhook {
@@ -15,19 +16,18 @@ interface SlackWebhook {
  * Sends messages to an incoming webhook of Slack, and to services that take the same.
  * Source: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
  */
-export function createSlackWebhook(target: SlackWebhook, deps: HttpDeps): Channel {
-  const url = new URL(target.url);
-  const confidential = [url.pathname + url.search, url.pathname];
-  const headers = { 'content-type': 'application/json', 'user-agent': deps.userAgent };
-  return {
-    async send(message, signal, mayStart) {
-      const body = JSON.stringify(slackMessage(noticeOf(eventsOf(message)), target.mentions));
-      const { timeoutMs } = target;
-      const request = { url, headers, body, mayStart, timeoutMs, confidential };
-      const result = await attemptPost(request, deps, signal);
-      return webhookOutcome(result, deps.now());
-    },
+export function createSlackWebhook(
+  { url, mentions, timeoutMs }: SlackWebhook,
+  deps: HttpDeps,
+): Channel {
+  const service = {
+    url: new URL(url),
+    timeoutMs,
+    isUrlSecret: true,
+    render: (notice: Notice) => slackMessage(notice, mentions),
+    judge: webhookOutcome,
   };
+  return createJsonChannel(service, deps);
 }
 
 /**
@@ -59,14 +59,14 @@ const GONE: ReadonlySet<string> = new Set([
 
 /** Slack names the reason in one word; a proxy on the way does not, and may pass. */
 function webhookOutcome(result: HttpResult, now: number): AttemptOutcome {
-  const { answer, attempt } = result;
+  const { answer } = result;
   const reason = answer?.head.toString('latin1').trim() ?? '';
   const isFinal = answer !== null && answer.status >= 400 && answer.status <= 499;
   if (!isFinal || answer.status === 429 || !/^[a-z][a-z_]{2,60}$/.test(reason)) {
     return outcomeByStatus(result, now);
   }
-  const message = `Slack answered ${answer.status} ${reason}: ${REFUSALS[reason] ?? 'it does not take the message'}`;
-  const refused = { ...attempt, error: { code: 'status', message } };
+  const why = REFUSALS[reason] ?? 'it does not take the message';
   const isGone = GONE.has(reason) || answer.status === 410;
-  return { kind: isGone ? 'refused' : 'rejected', attempt: refused };
+  const message = `Slack answered ${answer.status} ${reason}: ${why}`;
+  return failedAs(isGone ? 'refused' : 'rejected', result, message);
 }

@@ -1,0 +1,159 @@
+import { parseRetryAfter } from '../../core/backoff.ts';
+import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
+import { outcomeByStatus, type HttpDeps, type HttpResult } from '../http-attempt.ts';
+import type { Channel } from './channel.ts';
+import { answeredJson, createJsonChannel, failedAs } from './json-channel.ts';
+import type { Notice, NoticeRun, Tone } from './notice/notice.ts';
+import { oneLine } from './notice/text.ts';
+
+interface DiscordWebhook {
+  /** A webhook of a channel; its path is its credential. */
+  url: string;
+  /** Ids of users by the names of owners; of roles with `&` before them. */
+  mentions: Readonly<Record<string, string>>;
+  timeoutMs: number;
+}
+
+/**
+ * Sends messages with an embed to a webhook of Discord.
+ * Source: https://discord.com/developers/docs/resources/webhook#execute-webhook
+ */
+export function createDiscordChannel(
+  { url, mentions, timeoutMs }: DiscordWebhook,
+  deps: HttpDeps,
+): Channel {
+  const service = {
+    url: new URL(url),
+    timeoutMs,
+    isUrlSecret: true,
+    render: (notice: Notice) => discordMessage(notice, mentions),
+    judge: discordOutcome,
+  };
+  return createJsonChannel(service, deps);
+}
+
+/** Limits of embeds. Source: https://discord.com/developers/docs/resources/message#embed-object-embed-limits */
+const MOST_IN_CONTENT = 2_000;
+const MOST_IN_DESCRIPTION = 4_096;
+const MOST_IN_VALUE = 1_024;
+const MOST_IN_NAME = 256;
+/** Of all texts of an embed together; the description gets what the others leave. */
+const MOST_IN_EMBED = 6_000;
+
+const COLOURS: Readonly<Record<Tone, number>> = {
+  bad: 0xd92d20,
+  attention: 0xf79009,
+  good: 0x12b76a,
+  neutral: 0x667085,
+};
+
+/** The message that a notice becomes in Discord. Its `content` is what a notification shows. */
+function discordMessage(
+  notice: Notice,
+  mentions: DiscordWebhook['mentions'] = {},
+): Record<string, unknown> {
+  const { owner, at } = notice;
+  const id = owner === null ? undefined : mentions[owner];
+  const title = notice.isTest ? `[Test] ${notice.title}` : notice.title;
+  const mention = id === undefined ? '' : ` <@${id}>`;
+  const fields = fieldsOf(notice, id === undefined ? owner : null);
+  const used = fields.reduce((sum, { name, value }) => sum + name.length + value.length, 200);
+  const description = descriptionOf(notice, Math.min(MOST_IN_DESCRIPTION, MOST_IN_EMBED - used));
+  return {
+    content: `**${escapeMarkdown(oneLine(title, 900))}**`.slice(0, MOST_IN_CONTENT - 100) + mention,
+    embeds: [
+      {
+        color: COLOURS[notice.tone],
+        ...(description !== '' && { description }),
+        fields,
+        footer: { text: footerOf(notice) },
+        ...(Number.isFinite(Date.parse(at)) && { timestamp: at }),
+      },
+    ],
+    // Nothing that a run's name or metadata holds notifies users.
+    allowed_mentions: allowedMentions(id),
+  };
+}
+
+function allowedMentions(id: string | undefined): object {
+  if (id === undefined) return { parse: [] };
+  return id.startsWith('&') ? { parse: [], roles: [id.slice(1)] } : { parse: [], users: [id] };
+}
+
+function fieldsOf({ facts }: Notice, owner: string | null) {
+  const all = owner === null ? facts : [...facts, ['Owner', owner] as const];
+  return all.slice(0, 10).map(([name, value]) => ({
+    name: oneLine(name, MOST_IN_NAME),
+    value: escapeMarkdown(oneLine(value, 240)).slice(0, MOST_IN_VALUE),
+    inline: value.length <= 40,
+  }));
+}
+
+/** Lines are left off from the end where they exceed the limit, so that none is cut within a link. */
+function descriptionOf({ lines, runs, unlisted, links }: Notice, most: number): string {
+  const parts = [
+    ...lines.map((line) => escapeMarkdown(line)),
+    ...(links.length === 0 ? [] : [links.map(({ label, url }) => link(label, url)).join(' · ')]),
+    ...runs.slice(0, 10).map((run) => `• ${runText(run)}`),
+    ...(unlisted.count === 0
+      ? []
+      : [runText({ text: `and ${unlisted.count} more`, url: unlisted.url })]),
+  ];
+  let text = '';
+  for (const part of parts) {
+    const next = text === '' ? part : `${text}\n${part}`;
+    if (next.length > most) break;
+    text = next;
+  }
+  return text;
+}
+
+function runText({ text, url }: NoticeRun): string {
+  return url === null ? escapeMarkdown(oneLine(text, 200)) : link(oneLine(text, 200), url);
+}
+
+function link(text: string, url: string): string {
+  return `[${escapeMarkdown(text)}](${url.replaceAll(/[()]/g, encodeURIComponent)})`;
+}
+
+function footerOf({ isTest, eventIds: [first = '', ...others] }: Notice): string {
+  const more = others.length === 0 ? '' : ` and ${others.length} more`;
+  return `${isTest ? 'a test of runwatch' : 'runwatch'} · ${first}${more}`;
+}
+
+/** Source: https://support.discord.com/hc/articles/210298617 (escaping by a backslash) */
+function escapeMarkdown(text: string): string {
+  return text.replaceAll(/[\\*_~`|>[\]#<]/g, String.raw`\$&`);
+}
+
+/** A webhook that was deleted, or whose token is wrong. */
+const GONE: ReadonlySet<unknown> = new Set([10_015, 50_027]);
+
+/**
+ * 400 is about the message, 404 and 401 about the webhook. 429 names the wait in seconds, with a
+ * fraction.
+ * Source: https://discord.com/developers/docs/topics/opcodes-and-status-codes and
+ * https://discord.com/developers/docs/topics/rate-limits#exceeding-a-rate-limit
+ */
+function discordOutcome(result: HttpResult, now: number): AttemptOutcome {
+  const { answer, attempt } = result;
+  if (answer === null || attempt.error === null) return outcomeByStatus(result, now);
+  const body = answeredJson(result);
+  if (answer.status === 429) {
+    const byHeader = parseRetryAfter(answer.headers['retry-after'], now) ?? 0;
+    const retryAfterMs = Math.max(byHeader, waitOf(body));
+    return { kind: 'throttled', attempt, retryAfterMs };
+  }
+  if (body === null || typeof body['code'] !== 'number' || answer.status >= 500) {
+    return outcomeByStatus(result, now);
+  }
+  const why = typeof body['message'] === 'string' ? oneLine(body['message'], 200) : 'no reason';
+  const message = `Discord answered ${answer.status}: ${why} (${body['code']})`;
+  return failedAs(GONE.has(body['code']) ? 'refused' : 'rejected', result, message);
+}
+
+/** How long a body of 429 asks to wait, ms. */
+function waitOf(body: Record<string, unknown> | null): number {
+  const seconds = Number(body?.['retry_after'] ?? 0);
+  return Number.isFinite(seconds) ? Math.ceil(seconds * 1_000) : 0;
+}

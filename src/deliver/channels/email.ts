@@ -1,0 +1,170 @@
+import { createTransport } from 'nodemailer';
+import type { Attempt, AttemptError, AttemptOutcome } from '../../core/delivery/delivery.ts';
+import { messageOf } from '../../core/errors.ts';
+import { Deadline } from '../../deadline.ts';
+import { attemptAborted, claimTooOld } from '../http-attempt.ts';
+import { responseText, type TlsOptions } from '../http-post.ts';
+import { eventsOf, type Channel } from './channel.ts';
+import { emailMessage } from './email-message.ts';
+import { oneLine } from './notice/text.ts';
+
+/** The server that takes mails, and who they are from and to. */
+interface Mailbox {
+  host: string;
+  port: number;
+  /** TLS from the first byte, rather than by STARTTLS. */
+  isSecure: boolean;
+  /** Refuses to go on where the server offers no STARTTLS: a password must not travel in clear. */
+  requiresTls: boolean;
+  auth: { user: string; pass: string } | null;
+  tls: TlsOptions;
+  from: string;
+  to: readonly string[];
+  /** Addresses by the names of owners; they get what concerns them too. */
+  mentions: Readonly<Record<string, string>>;
+  timeoutMs: number;
+}
+
+/** Sends mails by SMTP. */
+export function createEmailChannel(mailbox: Mailbox, { now }: { now: () => number }): Channel {
+  const { timeoutMs } = mailbox;
+  const transport = createTransport({
+    host: mailbox.host,
+    port: mailbox.port,
+    secure: mailbox.isSecure,
+    requireTLS: mailbox.requiresTls,
+    ...(mailbox.auth && { auth: mailbox.auth }),
+    tls: tlsOf(mailbox.tls),
+    connectionTimeout: timeoutMs,
+    greetingTimeout: timeoutMs,
+    socketTimeout: timeoutMs,
+    // A mail is made of an event alone.
+    disableFileAccess: true,
+    disableUrlAccess: true,
+  });
+  const secrets = mailbox.auth === null ? [] : [mailbox.auth.user, mailbox.auth.pass];
+  return {
+    async send(message, signal, mayStart) {
+      const mail = emailMessage(eventsOf(message), mailbox);
+      if (mayStart?.() === false) throw claimTooOld();
+      const at = now();
+      const deadline = new Deadline(timeoutMs, signal);
+      const sent = await untilAborted(transport.sendMail(mail), deadline.signal).finally(() =>
+        deadline.release(),
+      );
+      if (sent.kind === 'aborted' && signal?.aborted === true) throw attemptAborted();
+      const durationMs = Math.max(0, now() - at);
+      return outcomeOf(sent, { at, durationMs, secrets, mailbox });
+    },
+  };
+}
+
+function tlsOf({ ca, certificate, key }: TlsOptions) {
+  return { ...(ca && { ca }), ...(certificate && { cert: certificate }), ...(key && { key }) };
+}
+
+type Sent =
+  | { kind: 'sent'; response: string; rejected: readonly unknown[] }
+  | { kind: 'failed'; error: unknown }
+  | { kind: 'aborted' };
+
+/** The result of sending a mail, unless the deadline comes first: the library takes no signal. */
+async function untilAborted(
+  sending: Promise<{ response: string; rejected: readonly unknown[] }>,
+  signal: AbortSignal,
+): Promise<Sent> {
+  const aborted = new Promise<Sent>((resolve) => {
+    signal.addEventListener('abort', () => resolve({ kind: 'aborted' }), { once: true });
+  });
+  const sent = sending.then(
+    ({ response, rejected }): Sent => ({ kind: 'sent', response, rejected }),
+    (error: unknown): Sent => ({ kind: 'failed', error }),
+  );
+  return Promise.race([sent, aborted]);
+}
+
+interface Circumstances {
+  at: number;
+  durationMs: number;
+  secrets: readonly string[];
+  mailbox: Mailbox;
+}
+
+function outcomeOf(sent: Sent, circumstances: Circumstances): AttemptOutcome {
+  const { at, durationMs, secrets, mailbox } = circumstances;
+  const attemptOf = (fields: Partial<Attempt>): Attempt => ({
+    at,
+    status: null,
+    error: null,
+    durationMs,
+    response: null,
+    ...fields,
+  });
+  const shown = (text: string) => responseText(Buffer.from(text), secrets);
+  switch (sent.kind) {
+    case 'sent': {
+      const others = sent.rejected.length === 0 ? '' : `; refused: ${sent.rejected.join(', ')}`;
+      const response = shown(sent.response + others);
+      return { kind: 'delivered', attempt: attemptOf({ status: codeIn(sent.response), response }) };
+    }
+    case 'aborted': {
+      const seconds = mailbox.timeoutMs / 1_000;
+      const message = `${mailbox.host} took no mail within ${seconds} s`;
+      return { kind: 'failed', attempt: attemptOf({ error: { code: 'timeout', message } }) };
+    }
+    case 'failed': {
+      const { responseCode = null, response = null } = sent.error as SmtpError;
+      const error = errorOf(sent.error as SmtpError, mailbox, shown);
+      const attempt = attemptOf({
+        status: responseCode,
+        error,
+        response: response === null ? null : shown(response),
+      });
+      return { kind: isFinal(sent.error as SmtpError) ? 'rejected' : 'failed', attempt };
+    }
+  }
+}
+
+function codeIn(response: string): number | null {
+  const code = Number(/^\d{3}/.exec(response)?.[0]);
+  return Number.isFinite(code) ? code : null;
+}
+
+/** Source: https://nodemailer.com/errors */
+interface SmtpError {
+  code?: string;
+  message?: string;
+  response?: string;
+  responseCode?: number;
+}
+
+/**
+ * 5xx is permanent: the same mail will not be taken. A refused login is about the endpoint and not the
+ * mail, which may go once the password is right.
+ * Source: RFC 5321, section 4.2.1
+ */
+function isFinal({ code, responseCode = 0 }: SmtpError): boolean {
+  return responseCode >= 500 && responseCode <= 599 && code !== 'EAUTH';
+}
+
+const CODES: Readonly<Record<string, string>> = {
+  EDNS: 'dns',
+  ETIMEDOUT: 'timeout',
+  ETLS: 'tls',
+  ECONNECTION: 'network',
+  ESOCKET: 'network',
+};
+
+function errorOf(
+  error: SmtpError,
+  { host, port }: Mailbox,
+  shown: (text: string) => string,
+): AttemptError {
+  const why = oneLine(shown(messageOf(error)), 300);
+  if (error.responseCode !== undefined) {
+    return { code: 'status', message: `${host} answered ${error.responseCode}: ${why}` };
+  }
+  const isRefused = why.includes('ECONNREFUSED');
+  const code = isRefused ? 'refused' : (CODES[error.code ?? ''] ?? 'protocol');
+  return { code, message: `no mail could be sent by ${host}:${port}: ${why}` };
+}

@@ -1,0 +1,155 @@
+import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
+import { TEST_EVENT_TYPE } from '../../core/event/event.ts';
+import { attemptPost, outcomeByStatus, type HttpDeps, type HttpResult } from '../http-attempt.ts';
+import type { Channel } from './channel.ts';
+import { answeredJson, failedAs } from './json-channel.ts';
+import { noticeOf } from './notice/describe.ts';
+import type { Notice, Tone } from './notice/notice.ts';
+import { parseEvent, type SentEvent } from './notice/sent-event.ts';
+import { oneLine } from './notice/text.ts';
+
+interface PagerDutyService {
+  /** The integration key of a service. */
+  routingKey: string;
+  /** Where the Events API is. */
+  apiUrl: string;
+  timeoutMs: number;
+}
+
+/**
+ * Triggers, acknowledges and resolves alerts of PagerDuty by its Events API v2.
+ * Source: https://developer.pagerduty.com/docs/events-api-v2-overview
+ */
+export function createPagerDutyChannel(
+  { routingKey, apiUrl, timeoutMs }: PagerDutyService,
+  deps: HttpDeps,
+): Channel {
+  const url = new URL(`${apiUrl.replace(/\/+$/, '')}/v2/enqueue`);
+  const headers = { 'content-type': 'application/json', 'user-agent': deps.userAgent };
+  return {
+    async send(message, signal, mayStart) {
+      const event = parseEvent(message.body);
+      const confidential = [routingKey];
+      const enqueue = async (body: PagerDutyEvent) => {
+        const text = JSON.stringify({ routing_key: routingKey, ...body });
+        const request = { url, headers, body: text, mayStart, timeoutMs, confidential };
+        return outcomeOf(await attemptPost(request, deps, signal), deps.now());
+      };
+      const outcome = await enqueue(pagerDutyEvent(event));
+      // A test leaves nothing open.
+      if (event.type === TEST_EVENT_TYPE && outcome.kind === 'delivered') {
+        await enqueue({ event_action: 'resolve', dedup_key: dedupKeyOf(event) });
+      }
+      return outcome;
+    },
+  };
+}
+
+interface PagerDutyEvent {
+  event_action: 'trigger' | 'acknowledge' | 'resolve';
+  dedup_key: string;
+  payload?: object;
+  links?: object[];
+  client?: string;
+  client_url?: string;
+}
+
+/** Limits of the Events API. */
+const MOST_IN_SUMMARY = 1_024;
+const MOST_IN_KEY = 255;
+
+/** What PagerDuty is told of an event. */
+function pagerDutyEvent(event: SentEvent): PagerDutyEvent {
+  const notice = noticeOf([event]);
+  const page = event.data.alert?.url ?? event.data.watch_url;
+  return {
+    event_action: actionOf(event, notice),
+    dedup_key: dedupKeyOf(event),
+    payload: payloadOf(event, notice),
+    links: notice.links.map(({ label, url }) => ({ href: url, text: label })),
+    client: 'runwatch',
+    ...(page && { client_url: page }),
+  };
+}
+
+function payloadOf({ type, data }: SentEvent, notice: Notice): object {
+  const { alert, run } = data;
+  const workflowId = alert?.labels['workflow_id'] ?? run?.workflow_id;
+  return {
+    summary: oneLine(notice.isTest ? `[Test] ${notice.title}` : notice.title, MOST_IN_SUMMARY),
+    source: sourceOf(data),
+    severity: notice.isTest ? 'info' : severityOf(alert?.severity, notice.tone),
+    timestamp: notice.at,
+    component: data.workflow_name ?? alert?.rule ?? 'runwatch',
+    ...(workflowId && { group: workflowId }),
+    class: type,
+    custom_details: detailsOf(notice),
+  };
+}
+
+/** What ended ends the alert; what is only said is one of its own, for a person to close. */
+function actionOf({ type }: SentEvent, { tone }: Notice): PagerDutyEvent['event_action'] {
+  if (type === 'alert.acknowledged') return 'acknowledge';
+  return tone === 'good' ? 'resolve' : 'trigger';
+}
+
+/**
+ * One alert of runwatch is one of PagerDuty; without rules, one run is, and one subject of events about
+ * runwatch itself. What goes together has one key: a run that stalls, and goes on.
+ */
+function dedupKeyOf({ id, type, data }: SentEvent): string {
+  const { alert, watch, run_id: runId, endpoint, source, digest } = data;
+  if (type === TEST_EVENT_TYPE || digest) return id;
+  if (alert !== undefined) return oneLine(alert.id, MOST_IN_KEY);
+  if (runId !== undefined) return `runwatch/run/${watch?.source ?? 'default'}/${runId}`;
+  const family = type.slice(0, type.indexOf('.'));
+  return oneLine(`runwatch/${family}/${endpoint ?? source ?? 'all'}`, MOST_IN_KEY);
+}
+
+function sourceOf({ alert, watch, source }: SentEvent['data']): string {
+  const name = alert?.labels['source'] ?? watch?.source ?? source;
+  return name === undefined ? 'runwatch' : `noxus source ${oneLine(name, 200)}`;
+}
+
+const SEVERITIES: ReadonlySet<string> = new Set(['critical', 'error', 'warning', 'info']);
+
+const BY_TONE: Readonly<Record<Tone, string>> = {
+  bad: 'error',
+  attention: 'warning',
+  good: 'info',
+  neutral: 'info',
+};
+
+function severityOf(given: string | undefined, tone: Tone): string {
+  return given !== undefined && SEVERITIES.has(given) ? given : BY_TONE[tone];
+}
+
+function detailsOf({ lines, facts, runs, unlisted, owner }: Notice): Record<string, unknown> {
+  return {
+    ...Object.fromEntries(facts),
+    ...(lines.length > 0 && { Details: lines.join('\n') }),
+    ...(owner !== null && { Owner: owner }),
+    ...(runs.length > 0 && { Runs: runs.map(({ text, url }) => (url ? `${text}: ${url}` : text)) }),
+    ...(unlisted.count > 0 && { 'Further runs': unlisted.count }),
+  };
+}
+
+/** Where PagerDuty names no time, a limit of its API lasts about this long, ms. */
+const THROTTLED_MS = 30_000;
+
+/**
+ * 202 takes the event; 400 refuses it for good; 429 and 5xx ask to send it again later.
+ * Source: https://developer.pagerduty.com/docs/events-api-v2-overview#response-codes--retry-logic
+ */
+function outcomeOf(result: HttpResult, now: number): AttemptOutcome {
+  const outcome = outcomeByStatus(result, now);
+  const status = result.answer?.status;
+  if (status === 429 && outcome.kind === 'failed') {
+    return { kind: 'throttled', attempt: outcome.attempt, retryAfterMs: THROTTLED_MS };
+  }
+  if (status !== 400) return outcome;
+  const body = answeredJson(result);
+  const errors = Array.isArray(body?.['errors']) ? body['errors'].join('; ') : '';
+  const why = oneLine([body?.['message'], errors].filter(Boolean).join(': '), 300);
+  return failedAs('rejected', result, `PagerDuty answered 400: ${why || 'no reason'}`);
+}

@@ -1,0 +1,153 @@
+import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
+import { outcomeByStatus, type HttpDeps, type HttpResult } from '../http-attempt.ts';
+import type { Channel } from './channel.ts';
+import { answeredJson, createJsonChannel, failedAs } from './json-channel.ts';
+import type { Notice, NoticeRun, Tone } from './notice/notice.ts';
+import { oneLine } from './notice/text.ts';
+
+interface TeamsWorkflow {
+  /** What the trigger "When a Teams webhook request is received" gave; its query is its credential. */
+  url: string;
+  /** User principal names by the names of owners. */
+  mentions: Readonly<Record<string, string>>;
+  timeoutMs: number;
+}
+
+/**
+ * Sends Adaptive Cards to a workflow of Teams, which posts them to its chat or channel.
+ * Source: https://learn.microsoft.com/connectors/teams/#microsoft-teams-webhook
+ */
+export function createTeamsChannel(
+  { url, mentions, timeoutMs }: TeamsWorkflow,
+  deps: HttpDeps,
+): Channel {
+  const service = {
+    url: new URL(url),
+    timeoutMs,
+    isUrlSecret: true,
+    render: (notice: Notice) => teamsMessage(notice, mentions),
+    judge: teamsOutcome,
+  };
+  return createJsonChannel(service, deps);
+}
+
+/** A message of Teams has at most 28 KB; the card leaves some of it for what the workflow adds. */
+const MOST_BYTES = 24_000;
+
+const COLOURS: Readonly<Record<Tone, string>> = {
+  bad: 'attention',
+  attention: 'warning',
+  good: 'good',
+  neutral: 'default',
+};
+
+/** The message that a notice becomes in Teams; runs are not linked where that would make it too large. */
+function teamsMessage(notice: Notice, mentions: TeamsWorkflow['mentions'] = {}): object {
+  const message = messageOf(cardOf(notice, mentions));
+  if (Buffer.byteLength(JSON.stringify(message)) <= MOST_BYTES) return message;
+  const runs = notice.runs.map(({ text }) => ({ text, url: null }));
+  return messageOf(cardOf({ ...notice, runs, links: notice.links.slice(0, 2) }, mentions));
+}
+
+function messageOf(content: object): object {
+  const contentType = 'application/vnd.microsoft.card.adaptive';
+  return { type: 'message', attachments: [{ contentType, contentUrl: null, content }] };
+}
+
+/** Source: https://adaptivecards.io/explorer/ and, for mentions and width, the documentation of Teams. */
+function cardOf(notice: Notice, mentions: TeamsWorkflow['mentions']): object {
+  const title = oneLine(notice.isTest ? `[Test] ${notice.title}` : notice.title, 250);
+  const { owner, links } = notice;
+  const mentioned = owner === null ? undefined : mentions[owner];
+  const name = owner === null ? '' : oneLine(owner.replace(/^@/, ''), 60);
+  return {
+    $schema: 'http://adaptivecards.io/schemas/adaptive-card.json',
+    type: 'AdaptiveCard',
+    version: '1.4',
+    fallbackText: title,
+    body: [
+      textBlock(escapeMarkdown(title), {
+        size: 'medium',
+        weight: 'bolder',
+        color: COLOURS[notice.tone],
+      }),
+      ...(owner === null
+        ? []
+        : [textBlock(mentioned ? `<at>${name}</at>` : escapeMarkdown(owner))]),
+      ...notice.lines.map((line) => textBlock(escapeMarkdown(line))),
+      ...factSets(notice),
+      ...runsBlocks(notice),
+      textBlock(footerOf(notice), { size: 'small', isSubtle: true }),
+    ],
+    actions: links.slice(0, 5).map(({ label, url }) => ({
+      type: 'Action.OpenUrl',
+      title: oneLine(label, 60),
+      url,
+    })),
+    msteams: {
+      width: 'Full',
+      ...(mentioned && { entities: [mentionOf(name, mentioned)] }),
+    },
+  };
+}
+
+function mentionOf(name: string, id: string): object {
+  return { type: 'mention', text: `<at>${name}</at>`, mentioned: { id, name } };
+}
+
+function textBlock(text: string, style: object = {}): object {
+  return { type: 'TextBlock', text, wrap: true, ...style };
+}
+
+function factSets({ facts }: Notice): object[] {
+  if (facts.length === 0) return [];
+  const shown = facts.slice(0, 10).map(([title, value]) => ({
+    title: oneLine(title, 60),
+    value: escapeMarkdown(oneLine(value, 300)),
+  }));
+  return [{ type: 'FactSet', facts: shown }];
+}
+
+/** A line of Markdown that begins with `- ` is an item of a list. */
+function runsBlocks({ runs, unlisted: { count, url } }: Notice): object[] {
+  if (runs.length === 0) return [];
+  const rest = count === 0 ? [] : [{ text: `and ${count} more`, url }];
+  const listed = [...runs.slice(0, 10), ...rest].map((run) => `- ${runText(run)}`);
+  return [textBlock(listed.join('\r'))];
+}
+
+function runText({ text, url }: NoticeRun): string {
+  const shown = escapeMarkdown(oneLine(text, 200));
+  return url === null ? shown : `[${shown}](${url.replaceAll(/[()]/g, encodeURIComponent)})`;
+}
+
+/** Teams shows the time in the zone of each reader; its functions take no fraction of a second. */
+function footerOf({ at, isTest, eventIds: [first = '', ...others] }: Notice): string {
+  const time = at.replace(/\.\d+Z$/, 'Z');
+  const more = others.length === 0 ? '' : ` and ${others.length} more`;
+  const test = isTest ? 'A test of runwatch · ' : '';
+  return `${test}{{DATE(${time},SHORT)}} {{TIME(${time})}} · ${first}${more}`;
+}
+
+function escapeMarkdown(text: string): string {
+  return text.replaceAll(/[\\*_~`[\]<]/g, String.raw`\$&`);
+}
+
+/**
+ * A workflow answers 202, or an error that has a code. One that is switched off may be switched on again.
+ * Source: https://learn.microsoft.com/azure/logic-apps/logic-apps-http-endpoint (answers of the trigger)
+ */
+function teamsOutcome(result: HttpResult, now: number): AttemptOutcome {
+  const { answer, attempt } = result;
+  if (answer === null || attempt.error === null) return outcomeByStatus(result, now);
+  const error = answeredJson(result)?.['error'];
+  const { code = '', message = '' } = (error ?? {}) as { code?: unknown; message?: unknown };
+  if (typeof code !== 'string' || code === '' || !FINAL.has(answer.status)) {
+    return outcomeByStatus(result, now);
+  }
+  const why = `Teams answered ${answer.status} ${oneLine(code, 60)}: ${oneLine(String(message), 200)}`;
+  if (code === 'WorkflowTriggerIsNotEnabled') return failedAs('failed', result, why);
+  return failedAs(code === 'WorkflowNotFound' ? 'refused' : 'rejected', result, why);
+}
+
+const FINAL: ReadonlySet<number> = new Set([400, 401, 403, 404, 413]);

@@ -1,0 +1,172 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { configSchema } from '../../src/config/schema.ts';
+import { smtpServer } from '../../src/daemon/people-channels.ts';
+import { createEmailChannel } from '../../src/deliver/channels/email.ts';
+import type { Message } from '../../src/deliver/channels/channel.ts';
+import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';
+import { sampleAlert, sampleEvent, sampleFailures } from '../support/sample-events.ts';
+import { startSmtpServer } from '../support/smtp-server.ts';
+
+let server: Awaited<ReturnType<typeof startSmtpServer>>;
+
+beforeAll(async () => {
+  server = await startSmtpServer();
+});
+
+beforeEach(() => {
+  server.mails.length = 0;
+  server.commands.length = 0;
+  server.answerBy(() => null);
+});
+
+afterAll(() => server.close());
+
+type Options = Partial<Parameters<typeof createEmailChannel>[0]>;
+
+function send(
+  event: SentEvent,
+  { others = [], ...options }: Options & { others?: SentEvent[] } = {},
+) {
+  const channel = createEmailChannel(
+    {
+      host: server.host,
+      port: server.port,
+      isSecure: false,
+      requiresTls: false,
+      auth: null,
+      tls: {},
+      from: 'runwatch <runwatch@example.com>',
+      to: ['ops@example.com'],
+      mentions: { '@ana': 'ana@example.com' },
+      timeoutMs: 5_000,
+      ...options,
+    },
+    { now: Date.now },
+  );
+  const message: Message = {
+    eventId: event.id,
+    eventType: event.type as Message['eventType'],
+    body: JSON.stringify(event),
+    others: others.map((other) => ({ eventId: other.id, body: JSON.stringify(other) })),
+  };
+  return channel.send(message);
+}
+
+/** A mail without the marks of quoted-printable, and without its folded headers. */
+function readable(text: string): string {
+  return text.replaceAll(/=\n/g, '').replaceAll(/\n[ \t]+/g, ' ');
+}
+
+const mailOf = () => readable(server.mails.at(-1)?.text ?? '');
+
+test('a mail has a subject that a notification shows, text and HTML', async () => {
+  expect(await send(sampleEvent('run.failed'))).toMatchObject({
+    kind: 'delivered',
+    attempt: { status: 250, response: '250 2.0.0 queued as 1' },
+  });
+  const mail = mailOf();
+  expect(mail).toContain('Subject: invoices failed at 60 % after 6 s');
+  expect(mail).toContain('From: runwatch <runwatch@example.com>');
+  expect(mail).toContain('multipart/alternative');
+  expect(mail).toContain('Open run: https://app.noxus.example/runs/');
+  expect(mail).toContain('Auto-Submitted: auto-generated');
+  expect(mail).toMatch(/List-I[Dd]: "?runwatch"? <runwatch.example.com>/);
+});
+
+test('mails about one alert are one thread, and each has an id of its own', async () => {
+  await send(sampleAlert('alert.firing'));
+  await send(sampleAlert('alert.resolved'));
+  const [first, second] = server.mails.map(({ text }) => readable(text));
+  expect(first).toContain('Message-ID: <evt_firing@example.com>');
+  expect(second).toContain('Message-ID: <evt_resolved@example.com>');
+  for (const mail of [first, second]) expect(mail).toContain('References: <alr_7f3a@example.com>');
+});
+
+test('a mail about an alert goes to its owner too', async () => {
+  await send(sampleAlert('alert.firing'));
+  expect(server.mails[0]?.to).toEqual(['ops@example.com', 'ana@example.com']);
+});
+
+test('a mail about several events lists five of them and a count', async () => {
+  const [first, ...others] = sampleFailures(40);
+  await send(first, { others });
+  const mail = mailOf();
+  expect(mail).toContain('Subject: 40 runs of 2 workflows failed');
+  expect(mail).toContain('and 35 more');
+});
+
+test('what a run is named breaks neither headers nor HTML', async () => {
+  const workflow = { id: 'w', name: 'a\r\nBcc: evil@example.com <script>alert(1)</script>' };
+  await send(sampleEvent('run.failed', { workflow }));
+  const [mail] = server.mails;
+  expect(mail?.text).not.toMatch(/^Bcc:/m);
+  expect(mail?.to).toEqual(['ops@example.com']);
+  expect(mail?.text.slice(mail.text.indexOf('text/html'))).not.toContain('<script>');
+});
+
+describe('what an SMTP server answers', () => {
+  test.each([
+    ['GREET', '421 4.3.2 shutting down', 'failed'],
+    ['MAIL', '451 4.3.0 try later', 'failed'],
+    ['RCPT', '450 4.2.1 mailbox busy', 'failed'],
+    ['RCPT', '550 5.1.1 no such user', 'rejected'],
+    ['DATA', '554 5.7.1 refused', 'rejected'],
+    ['DATA.', '552 5.3.4 too big', 'rejected'],
+    ['DATA.', '452 4.3.1 disk full', 'failed'],
+  ])('%s answered by "%s": %s', async (command, reply, kind) => {
+    server.answerBy((one) => (one === command ? reply : null));
+    const outcome = await send(sampleEvent('run.failed'));
+    expect(outcome.kind).toBe(kind);
+    expect(outcome.attempt.error?.message).toContain(reply.slice(0, 3));
+    expect(server.mails).toEqual([]);
+  });
+
+  test('a refused login is tried again, and does not show the password', async () => {
+    const auth = { user: 'runwatch', pass: 'secret-of-smtp' };
+    server.answerBy((one) => (one === 'AUTH' ? '535 5.7.8 secret-of-smtp is wrong' : null));
+    const outcome = await send(sampleEvent('run.failed'), { auth });
+    expect(outcome).toMatchObject({ kind: 'failed', attempt: { status: 535 } });
+    expect(JSON.stringify(outcome)).not.toContain('secret-of-smtp');
+  });
+
+  test('a server that is not there, and one that hangs, are failures', async () => {
+    const gone = await startSmtpServer();
+    await gone.close();
+    const refused = await send(sampleEvent('run.failed'), { port: gone.port });
+    expect(refused).toMatchObject({ kind: 'failed', attempt: { error: { code: 'refused' } } });
+    server.answerBy((one) => (one === 'DATA.' ? '' : null));
+    const hung = await send(sampleEvent('run.failed'), { timeoutMs: 300 });
+    expect(hung).toMatchObject({ kind: 'failed', attempt: { error: { code: 'timeout' } } });
+  });
+
+  test('a password is not sent where the server offers no TLS', async () => {
+    const auth = { user: 'runwatch', pass: 'secret-of-smtp' };
+    const outcome = await send(sampleEvent('run.failed'), { auth, requiresTls: true });
+    expect(outcome.kind).not.toBe('delivered');
+    expect(server.commands.some((command) => command.startsWith('AUTH'))).toBe(false);
+  });
+});
+
+describe('the server that a configuration names', () => {
+  test.each<[object, object]>([
+    [{ url: 'smtps://mail.example.com' }, { host: 'mail.example.com', port: 465, isSecure: true }],
+    [
+      { url: 'smtp://u:p%40ss@mail.example.com' },
+      { port: 587, requiresTls: true, auth: { user: 'u', pass: 'p@ss' } },
+    ],
+    [
+      { host: 'mail.example.com', port: 465 },
+      { port: 465, isSecure: true },
+    ],
+    [
+      { host: 'localhost', port: 25, username: 'u', password: 'p' },
+      { port: 25, isSecure: false, requiresTls: false, auth: { user: 'u', pass: 'p' } },
+    ],
+  ])('%j', (given, expected) => {
+    const mail = { type: 'email', from: 'a@example.com', to: 'b@example.com', ...given };
+    const { endpoints } = configSchema.parse({ data_dir: '/d', endpoints: { mail } });
+    const endpoint = endpoints['mail'];
+    if (endpoint?.type !== 'email') throw new Error('it is no mailbox');
+    expect(smtpServer(endpoint)).toMatchObject(expected);
+  });
+});

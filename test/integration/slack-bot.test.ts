@@ -1,0 +1,147 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import type { Message } from '../../src/deliver/channels/channel.ts';
+import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';
+import { createSlackBot } from '../../src/deliver/channels/slack-bot.ts';
+import { AlertMessageStore } from '../../src/redis/stores/alert-message-store.ts';
+import { startService, type Service, type ServiceAnswer } from '../support/chat-server.ts';
+import { sampleAlert, sampleEvent } from '../support/sample-events.ts';
+import { openStores } from '../support/stores.ts';
+
+const TOKEN = 'xoxb-1234-secret-token';
+const { redis, keys, close } = openStores();
+
+let slack: Service;
+let sent = 0;
+/** In place of the usual answer, by method. */
+let answers: Record<string, ServiceAnswer>;
+
+beforeAll(async () => {
+  slack = await startService(({ path, body }) => {
+    sent += 1;
+    const posted = { ok: true, channel: 'C024BE91L', ts: `1503435956.00024${sent}`, message: body };
+    return answers[path.slice(1)] ?? { status: 200, body: posted };
+  });
+});
+
+beforeEach(async () => {
+  slack.requests.length = 0;
+  sent = 0;
+  answers = {};
+  await redis.del(keys.alertMessage('chat', 'alr_7f3a'));
+});
+
+afterAll(async () => {
+  await slack.close();
+  close();
+});
+
+function send(event: SentEvent) {
+  const bot = {
+    endpoint: 'chat',
+    token: TOKEN,
+    channel: '#runs',
+    apiUrl: slack.url,
+    mentions: {},
+    timeoutMs: 5_000,
+  };
+  const alertMessages = new AlertMessageStore(redis, keys);
+  const message: Message = {
+    eventId: event.id,
+    eventType: event.type as Message['eventType'],
+    body: JSON.stringify(event),
+  };
+  return createSlackBot(bot, { ...slack.deps, alertMessages }).send(message);
+}
+
+const methods = () => slack.requests.map(({ path }) => path.slice(1));
+
+test('an event that is no alert is one message of the app', async () => {
+  expect(await send(sampleEvent('run.failed'))).toMatchObject({ kind: 'delivered' });
+  expect(slack.requests[0]).toMatchObject({
+    path: '/chat.postMessage',
+    headers: { authorization: `Bearer ${TOKEN}` },
+    body: { channel: '#runs', text: 'invoices failed at 60 % after 6 s' },
+  });
+});
+
+test('an alert is one message in Slack, updated in place, with follow-ups in its thread', async () => {
+  await send(sampleAlert('alert.firing'));
+  await send(sampleAlert('alert.acknowledged', { alert: { acknowledged: { by: 'Ana' } } }));
+  const resolved_at = '2026-01-01T12:12:06.000Z';
+  expect(await send(sampleAlert('alert.resolved', { alert: { resolved_at } }))).toMatchObject({
+    kind: 'delivered',
+  });
+  expect(methods()).toEqual([
+    'chat.postMessage',
+    'chat.update',
+    'chat.postMessage',
+    'chat.update',
+    'chat.postMessage',
+  ]);
+  const place = { channel: 'C024BE91L', ts: '1503435956.000241' };
+  const [, acknowledged, reply, resolved, last] = slack.requests.map(({ body }) => body);
+  expect(acknowledged).toMatchObject({
+    ...place,
+    text: expect.stringContaining('Ana acknowledged'),
+  });
+  expect(reply).toMatchObject({
+    channel: place.channel,
+    thread_ts: place.ts,
+    reply_broadcast: false,
+  });
+  expect(resolved).toMatchObject(place);
+  expect(JSON.stringify(resolved)).toContain(':white_check_mark:');
+  expect(last).toMatchObject({
+    thread_ts: place.ts,
+    text: expect.stringContaining('Resolved after'),
+  });
+});
+
+test('an alert that is repeated is shown in the channel again', async () => {
+  await send(sampleAlert('alert.firing'));
+  await send(sampleAlert('alert.updated', { data: { repeat: true } }));
+  expect(slack.requests.at(-1)?.body).toMatchObject({ reply_broadcast: true });
+});
+
+test('an alert whose message was deleted gets a new one', async () => {
+  await send(sampleAlert('alert.firing'));
+  answers = { 'chat.update': { status: 200, body: { ok: false, error: 'message_not_found' } } };
+  await send(sampleAlert('alert.updated'));
+  expect(methods()).toEqual(['chat.postMessage', 'chat.update', 'chat.postMessage']);
+  expect(await redis.get(keys.alertMessage('chat', 'alr_7f3a'))).toBe(
+    'C024BE91L 1503435956.000243',
+  );
+});
+
+test('the message of an alert is remembered for a bounded time', async () => {
+  await send(sampleAlert('alert.firing'));
+  expect(await redis.pttl(keys.alertMessage('chat', 'alr_7f3a'))).toBeGreaterThan(0);
+});
+
+test.each([
+  ['channel_not_found', 'rejected'],
+  ['not_in_channel', 'rejected'],
+  ['invalid_blocks', 'rejected'],
+  ['token_revoked', 'refused'],
+  ['internal_error', 'failed'],
+  ['ratelimited', 'throttled'],
+])('"%s" of the Web API of Slack: %s', async (error, kind) => {
+  answers = { 'chat.postMessage': { status: 200, body: { ok: false, error } } };
+  const outcome = await send(sampleEvent('run.failed'));
+  expect(outcome.kind).toBe(kind);
+  expect(outcome.attempt.error?.message).toBe(`Slack answered ${error}`);
+});
+
+test('429 of the Web API of Slack pauses for as long as Retry-After says', async () => {
+  const body = { ok: false, error: 'ratelimited' };
+  answers = { 'chat.postMessage': { status: 429, headers: { 'retry-after': '12' }, body } };
+  expect(await send(sampleEvent('run.failed'))).toMatchObject({
+    kind: 'throttled',
+    retryAfterMs: 12_000,
+  });
+});
+
+test('the token of the app is in no stored answer', async () => {
+  answers = { 'chat.postMessage': { status: 500, body: `bad ${TOKEN}` } };
+  expect(JSON.stringify(await send(sampleEvent('run.failed')))).not.toContain('secret-token');
+});
