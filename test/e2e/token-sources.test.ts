@@ -91,6 +91,7 @@ describe('a token that is limited to one source', () => {
     ['/v1/deliveries', 2],
     ['/v1/deliveries?run_id={theirs}', 0],
     ['/v1/deliveries?endpoint=hooks&state=delivered', 2],
+    ['/v1/attention', 0],
     ['/v1/sources', 1],
     ['/v1/endpoints', 1],
     ['/v1/lookup?kind=run&prefix={theirs}', 0],

@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { LIMITED, sourcesOf } from '../auth.ts';
 import { presentAttention } from '../present.ts';
 import { attentionPage, attentionQuery } from '../schemas/attention.ts';
 import { COMMON_PROBLEMS, jsonAnswer } from '../schemas/common.ts';
@@ -19,8 +20,10 @@ export const attentionRoute: FastifyPluginAsyncZod<{ attention: AttentionService
   app,
   { attention },
 ) => {
-  app.get('/attention', { schema: listSchema }, async ({ query }) => {
+  app.get('/attention', { schema: listSchema, config: LIMITED }, async ({ query, token }) => {
     const withAcknowledged = query.acknowledged === 'include';
-    return presentAttention(await attention.list({ withAcknowledged }));
+    const sources = sourcesOf(token);
+    const meant = { withAcknowledged, ...(sources !== undefined && { sources }) };
+    return presentAttention(await attention.list(meant));
   });
 };
