@@ -30,6 +30,7 @@ import type { LookupStore } from '../redis/stores/lookup-store.ts';
 import type { MemoryStore } from '../redis/stores/memory-store.ts';
 import type { ScheduleStore } from '../redis/stores/schedule-store.ts';
 import type { RetentionStore } from '../redis/stores/retention-store.ts';
+import type { RunFiguresStore } from '../redis/stores/run-figures-store.ts';
 import type { StatisticsStore } from '../redis/stores/statistics-store.ts';
 import type { TimelineStore } from '../redis/stores/timeline-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
@@ -47,12 +48,14 @@ import { closedSource, createSourceService } from './source-service.ts';
 import type { StoreGuard } from './store-guard.ts';
 import type { Unconfigured } from './unconfigured.ts';
 import type { WatchNotes } from './known-watches.ts';
+import { createWorkflowService } from './workflow-service.ts';
 import { createWatchService } from './watch-service.ts';
 
 interface ServicesDependencies extends EndpointServiceDependencies, AlertServicesDependencies {
   config: Config;
   watches: WatchStore;
   timelines: TimelineStore;
+  runFigures: RunFiguresStore;
   events: EventStore;
   lookup: LookupStore;
   statistics: StatisticsStore;
@@ -111,6 +114,7 @@ export function createServices(deps: ServicesDependencies): Services {
     ...createAlertServices(deps),
     endpoints: createEndpointService(deps),
     polling: createPollingService(deps),
+    workflows: createWorkflowService(deps),
     lookup: deps.lookup,
     repeats: createRepeatService(deps.answers, deps.sealer),
     processes: deps.processes,

@@ -29,6 +29,7 @@ import { StatisticsStore } from '../redis/stores/statistics-store.ts';
 import { StreamStore } from '../redis/stores/stream-store.ts';
 import { StoreClock } from '../redis/store-clock.ts';
 import { SystemEventStore } from '../redis/stores/system-event-store.ts';
+import { RunFiguresStore } from '../redis/stores/run-figures-store.ts';
 import { TimelineStore } from '../redis/stores/timeline-store.ts';
 import { WatchStore } from '../redis/stores/watch-store.ts';
 
@@ -42,6 +43,8 @@ export interface Stores {
   watches: WatchStore;
   /** Watches with all that belongs to them. */
   timelines: TimelineStore;
+  /** How the runs of each workflow go. */
+  runFigures: RunFiguresStore;
   /** Watches that have ended, folded with all that belongs to them. */
   history: HistoryStore;
   /** What memory Redis uses. */
@@ -111,6 +114,7 @@ export function createStores(
     clock: new StoreClock(redis, keys),
     watches,
     timelines: new TimelineStore(redis, keys),
+    runFigures: new RunFiguresStore(redis, keys),
     history,
     memory,
     events,

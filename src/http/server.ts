@@ -34,6 +34,7 @@ import { ruleRoutes } from './routes/rules.ts';
 import { silenceRoutes } from './routes/silences.ts';
 import { sourceRoutes } from './routes/sources.ts';
 import { timelineRoute } from './routes/timeline.ts';
+import { workflowRoutes } from './routes/workflows.ts';
 import { unwatchRoutes } from './routes/unwatch.ts';
 import { watchBatchRoute, watchRoutes } from './routes/watches.ts';
 import type { Services } from './services.ts';
@@ -173,6 +174,7 @@ async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<
   await api.register(endpointRoutes, services);
   await api.register(lookupRoutes, services);
   await api.register(pollingRoutes, services);
+  await api.register(workflowRoutes, services);
   await api.register(processRoutes, services);
   await api.register(sourceRoutes, services);
   await api.register(attentionRoute, services);

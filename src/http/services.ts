@@ -9,8 +9,9 @@ import type { Attempt, Delivery, DeliveryState, EndpointType } from '../core/del
 import type { InputIssue } from '../core/errors.ts';
 import type { LookupKind } from '../core/lookup.ts';
 import type { EventType, RunwatchEvent } from '../core/event/event.ts';
-import type { WhenRange } from '../core/when.ts';
+import type { When, WhenRange } from '../core/when.ts';
 import type { WatchRequest } from '../core/watch/register.ts';
+import type { RunFigures } from '../core/watch/run-figures.ts';
 import type { Timeline } from '../core/watch/timeline.ts';
 import type { Profile, Watch, WatchState } from '../core/watch/watch.ts';
 import type { RateLimit } from '../core/source/limiter.ts';
@@ -280,6 +281,24 @@ export interface PollingQuery {
   cursor?: string;
 }
 
+/** A workflow as users may see it. */
+export interface WorkflowView {
+  source: string;
+  workflowId: string;
+  name: string | null;
+  figures: RunFigures;
+  /** Active watches by the status of their runs. */
+  active: Record<string, number>;
+}
+
+export interface WorkflowService {
+  /** Workflows of which runs are active, or have ended since a time; that of the answer is earlier. */
+  list(query: {
+    since?: When;
+    sources?: readonly string[];
+  }): Promise<{ since: number; workflows: WorkflowView[] }>;
+}
+
 export interface PollingService {
   /** The profile that expectations are for: that of watches which name none. */
   profile: Profile;
@@ -447,6 +466,7 @@ export interface Services {
   rules: RuleService;
   endpoints: EndpointService;
   polling: PollingService;
+  workflows: WorkflowService;
   lookup: LookupService;
   repeats: RepeatService;
   processes: ProcessService;

@@ -68,6 +68,10 @@ export function createKeys(prefix: string) {
     workflowsUsed: key('workflows-used'),
     /** Counter: the clock of both. */
     workflowClock: key('workflow-clock'),
+    /** Hash, from `<source>/<workflow> <status>` to how many active watches that is. */
+    activeRuns: key('active-runs'),
+    /** Hash, from workflow to JSON: the figures of its runs in a span of time; expires. */
+    runFigures: (span: string, at: number) => key('run-figures', span, String(at)),
     /** Counter of the tables of states in all of those hashes. */
     tablesKnown: key('tables-known'),
     /** Hash: what the feed keeps of a source's lists, see `feed-store.ts`; expires when unused. */

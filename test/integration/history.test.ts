@@ -449,7 +449,7 @@ describe('retention of folded watches', () => {
     }
     await retention.forgetWatches(NOON + 3_600_000, 1);
     const counters =
-      /:([\w-]+:chunks|clock|watch-number|event-place|delivery-number|folded|memory-notes|statistics.*|workflow.*|tables-known|endpoint-state.*|slots.*)$/;
+      /:([\w-]+:chunks|clock|watch-number|event-place|delivery-number|folded|memory-notes|statistics.*|workflow.*|tables-known|run-figures.*|endpoint-state.*|slots.*)$/;
     expect((await stores.keysLeft()).filter((key) => !counters.test(key))).toEqual([]);
     expect(await history.size()).toEqual({ watches: 0, bytes: 0 });
   });

@@ -28,6 +28,7 @@ const routes = [
   ['GET', '/v1/deliveries/{id}', 'read'],
   ['GET', '/v1/endpoints', 'read'],
   ['GET', '/v1/polling', 'read'],
+  ['GET', '/v1/workflows', 'read'],
   ['GET', '/v1/processes', 'read'],
   ['GET', '/v1/sources', 'read'],
   ['POST', '/v1/watches', 'write'],

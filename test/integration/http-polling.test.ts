@@ -1,3 +1,5 @@
+import { binOf, NO_FIGURES } from '../../src/core/watch/run-figures.ts';
+import { workflowList } from '../../src/http/schemas/workflow.ts';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { pollingPage } from '../../src/http/schemas/polling.ts';
 import { aWorkflow } from '../support/fake-services.ts';
@@ -8,7 +10,7 @@ let server: TestServer;
 beforeAll(async () => {
   server = await startServer();
   const unknown = { duration: null, measured: null, expected: null };
-  server.services.workflows.push(aWorkflow(), aWorkflow({ workflowId: 'wf-2', ...unknown }));
+  server.services.polledWorkflows.push(aWorkflow(), aWorkflow({ workflowId: 'wf-2', ...unknown }));
 });
 afterAll(() => server.close());
 
@@ -53,4 +55,38 @@ describe('what was learned of workflows', () => {
       expect((await server.fetch(`/v1/polling?${query}`)).status).toBe(422);
     },
   );
+});
+
+describe('workflows', () => {
+  it('workflows are listed with the figures of their runs, those with the most runs first', async () => {
+    const figures = {
+      ended: { completed: 6, failed: 2 },
+      durations: { [binOf(60_000)]: 8 },
+      delays: { [binOf(500)]: 8 },
+      requests: 30,
+      polled: 8,
+    };
+    server.services.workflowFigures.push(
+      { source: 'default', workflowId: 'wf-1', name: null, figures: NO_FIGURES, active: {} },
+      { source: 'default', workflowId: 'wf-2', name: 'two', figures, active: { running: 1 } },
+    );
+    const response = await server.fetch('/v1/workflows?since=1h');
+    const { since, data } = workflowList.parse(await response.json());
+    expect(since).toBe('2025-05-04T09:00:00.000Z');
+    expect(data).toMatchObject([
+      {
+        workflow_id: 'wf-2',
+        name: 'two',
+        watched: 9,
+        active: 1,
+        by_status: { completed: 6, failed: 2, running: 1 },
+        failure_rate: 0.25,
+        duration: { p50_ms: expect.any(Number), p90_ms: expect.any(Number) },
+        detection_delay: { p50_ms: expect.any(Number), p95_ms: expect.any(Number) },
+        requests_per_run: 3.75,
+      },
+      { workflow_id: 'wf-1', watched: 0, failure_rate: null, duration: null },
+    ]);
+    expect((await server.fetch('/v1/workflows?since=soon')).status).toBe(422);
+  });
 });

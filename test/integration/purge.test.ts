@@ -96,7 +96,7 @@ async function traces(): Promise<string[]> {
   expect(await history.size()).toEqual({ watches: 0, bytes: 0 });
   return (await stores.keysLeft()).filter((key) => {
     const name = key.slice(key.indexOf('}') + 2);
-    const isLearned = /^(statistics|workflow|tables-known)/.test(name);
+    const isLearned = /^(statistics|workflow|tables-known|run-figures)/.test(name);
     return !KEPT.has(name) && !name.endsWith(':chunks') && !isLearned;
   });
 }

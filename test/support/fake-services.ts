@@ -27,6 +27,7 @@ import type {
   Services,
   WatchQuery,
   WatchView,
+  WorkflowView,
 } from '../../src/http/services.ts';
 
 /** The fake services as a test sees them: recorded calls, and answers to give. */
@@ -57,7 +58,8 @@ export interface FakeServices extends Services {
   storedDeliveries: Delivery[];
   sourceViews: SourceView[];
   attentionItems: AttentionItem[];
-  workflows: WorkflowPolling[];
+  polledWorkflows: WorkflowPolling[];
+  workflowFigures: WorkflowView[];
 }
 
 /** The secret that every rotation returns. */
@@ -214,7 +216,8 @@ export function fakeServices(): FakeServices {
     endpointTest: { delivered: true, attempt: anAttempt() },
     endpointFailure: null,
     storedDeliveries: [],
-    workflows: [],
+    polledWorkflows: [],
+    workflowFigures: [],
     sourceViews: [],
     attentionItems: [],
     append(event) {
@@ -327,13 +330,16 @@ export function fakeServices(): FakeServices {
         return { found: [], more: false };
       },
     },
+    workflows: {
+      list: async () => ({ since: NOW - 3_600_000, workflows: fake.workflowFigures }),
+    },
     polling: {
       profile: 'normal',
       async list(query) {
         fake.calls.pollingQueries.push(query);
         refuseBadCursor(query.cursor);
         const { workflowId } = query;
-        const items = fake.workflows.filter(
+        const items = fake.polledWorkflows.filter(
           (one) => (workflowId ?? one.workflowId) === one.workflowId,
         );
         return { items, nextCursor: null };

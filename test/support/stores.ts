@@ -27,6 +27,7 @@ import { StatisticsStore } from '../../src/redis/stores/statistics-store.ts';
 import { StreamStore } from '../../src/redis/stores/stream-store.ts';
 import { StoreClock } from '../../src/redis/store-clock.ts';
 import { SystemEventStore } from '../../src/redis/stores/system-event-store.ts';
+import { RunFiguresStore } from '../../src/redis/stores/run-figures-store.ts';
 import { TimelineStore } from '../../src/redis/stores/timeline-store.ts';
 import { WatchStore } from '../../src/redis/stores/watch-store.ts';
 import { testRedis, type TestRedis } from './redis.ts';
@@ -60,6 +61,7 @@ export function openStores(
     systemEventStore: new SystemEventStore(redis, keys),
     watches,
     timelines: new TimelineStore(redis, keys),
+    runFigures: new RunFiguresStore(redis, keys),
     history,
     memory: new MemoryStore(redis, keys),
     events,

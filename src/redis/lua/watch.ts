@@ -1,4 +1,5 @@
 import { ENTER_INBOX } from './alert.ts';
+import { COUNT_RUNS } from './run-figures.ts';
 import { LEARN } from './learn.ts';
 import { PLAN_DELIVERIES } from './plan-deliveries.ts';
 import { SCHEDULE } from './schedule.ts';
@@ -30,6 +31,7 @@ end
 export const COMMIT_WATCH = `
 ${PLAN_DELIVERIES}
 ${LEARN}
+${COUNT_RUNS}
 ${ENTER_INBOX}
 ${SCHEDULE}
 ${IDENTITY}
@@ -117,6 +119,7 @@ local pools = {}
 plan(effects, pools)
 enterInbox(effects.judged)
 if effects.learned then learn(effects.learned) end
+if effects.counted then countRuns(effects.counted) end
 if #effects.events > 0 then
   local place, epochs = unpack(redis.call('MGET', effects.eventPlace, effects.epochs))
   redis.call('PUBLISH', effects.eventBell, place .. ' ' .. (string.match(epochs or '', '^%S+') or ''))

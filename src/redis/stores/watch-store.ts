@@ -22,6 +22,7 @@ import { deliveryPlan } from './delivery-plan.ts';
 import { readStored } from './history-plan.ts';
 import { inboxPlan } from './alert-plan.ts';
 import type { HistoryStore } from './history-store.ts';
+import { figuresPlan } from './run-figures-store.ts';
 import { learningPlan } from './statistics-store.ts';
 import { WatchListing, type WatchFilter, type WatchPageQuery } from './watch-listing.ts';
 import { slotInPlace, writeDoc, writeHead, writeRing } from './watch-record.ts';
@@ -233,6 +234,7 @@ function effectsOf(keys: Keys, change: WatchChange, entries: readonly AlertEntry
   const { after, events, deliveries } = change;
   const places = placesOf(keys, change);
   const learned = learningPlan(keys, change);
+  const counted = figuresPlan(keys, change);
   const changed = changeOf(change);
   const followed = [
     places.leave,
@@ -241,6 +243,7 @@ function effectsOf(keys: Keys, change: WatchChange, entries: readonly AlertEntry
     events,
     deliveries,
     learned?.samples ?? [],
+    counted === null ? [] : [counted],
     entries,
   ];
   if (followed.every((none) => none.length === 0)) return null;
@@ -271,6 +274,7 @@ function effectsOf(keys: Keys, change: WatchChange, entries: readonly AlertEntry
     })),
     ...deliveryPlan(keys, deliveries),
     ...(learned !== null && { learned }),
+    ...(counted !== null && { counted }),
     ...(entries.length > 0 && { judged: inboxPlan(keys, entries) }),
   };
 }

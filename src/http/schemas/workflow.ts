@@ -1,0 +1,47 @@
+import { z } from 'zod';
+import { count, milliseconds, source, time, when } from './common.ts';
+
+const workflow = z
+  .object({
+    workflow_id: z.string(),
+    source: z.string(),
+    name: z.string().nullable(),
+    watched: count.meta({ description: 'Runs whose watch has ended since then, and active ones.' }),
+    active: count.meta({ description: 'Active watches now.' }),
+    by_status: z
+      .record(z.string(), count)
+      .meta({ description: 'The same by the status of the run; a watch may end without one.' }),
+    failure_rate: z
+      .number()
+      .nullable()
+      .meta({ description: 'Of runs that completed, failed or were stopped; 0 to 1.' }),
+    duration: z
+      .object({ p50_ms: milliseconds, p90_ms: milliseconds })
+      .nullable()
+      .meta({ description: 'From the start of a run to its end, to within a tenth.' }),
+    detection_delay: z
+      .object({ p50_ms: milliseconds, p95_ms: milliseconds })
+      .nullable()
+      .meta({ description: 'From the end of a run to its event, to within a tenth.' }),
+    requests_per_run: z
+      .number()
+      .nullable()
+      .meta({ description: 'Single reads of a run that was watched to its end, on average.' }),
+  })
+  .meta({ id: 'Workflow', description: 'How the runs of a workflow go.' });
+
+export const workflowQuery = z.strictObject({
+  since: when
+    .meta({ description: 'From when on; 24h unless given, at most 31 days ago.' })
+    .exactOptional(),
+  source: source.exactOptional(),
+});
+
+export const workflowList = z
+  .object({
+    since: time.meta({
+      description: 'From when on, to the precision with which runs are counted.',
+    }),
+    data: z.array(workflow),
+  })
+  .meta({ id: 'WorkflowList' });

@@ -1,0 +1,146 @@
+import type { Redis } from 'ioredis';
+import {
+  activeCount,
+  binOf,
+  endedRun,
+  NO_FIGURES,
+  sumOf,
+  type RunFigures,
+} from '../../core/watch/run-figures.ts';
+import type { WatchChange } from '../../core/watch/watch-change.ts';
+import {
+  parseWorkflowName,
+  workflowName,
+  type WorkflowKey,
+} from '../../core/cadence/workflow-statistics.ts';
+import type { Keys } from '../keys.ts';
+import { replies } from '../replies.ts';
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
+
+/** Spans of time that have figures of their own, and for how long those are kept; the finest first. */
+const SPANS = [
+  { name: 'minutes', ms: 5 * MINUTE_MS, keptMs: 3 * HOUR_MS },
+  { name: 'hours', ms: HOUR_MS, keptMs: 49 * HOUR_MS },
+  { name: 'days', ms: DAY_MS, keptMs: 31 * DAY_MS },
+] as const;
+
+/** Workflows that one span of time has figures of. */
+const MOST_WORKFLOWS = 1_000;
+
+/** Pairs of workflow and status whose active watches are read. */
+const MOST_ACTIVE = 5_000;
+
+/** Fields read by one command. */
+const CHUNK = 500;
+
+/** The runs of a workflow in a span of time. */
+export interface WorkflowFigures extends WorkflowKey {
+  figures: RunFigures;
+  /** Active watches by the status of their runs. */
+  active: Record<string, number>;
+}
+
+/** What a change counts; null where that is nothing. */
+export function figuresPlan(keys: Keys, change: WatchChange) {
+  const { before, after } = change;
+  const counts = countsOf(change);
+  const run = endedRun(change);
+  if (counts.length === 0 && run === null) return null;
+  const workflowId = after.run?.workflow_id ?? '';
+  const endedAt = after.endedAt ?? before?.watch.registeredAt ?? 0;
+  return {
+    activeRuns: keys.activeRuns,
+    counts,
+    ...(run !== null && {
+      ended: {
+        name: workflowName({ source: after.source, workflowId }),
+        mostWorkflows: MOST_WORKFLOWS,
+        adds: {
+          ended: run.status,
+          ...(run.durationMs !== null && { durations: String(binOf(run.durationMs)) }),
+          ...(run.delayMs !== null && { delays: String(binOf(run.delayMs)) }),
+        },
+        ...(run.requests !== null && { requests: run.requests }),
+        spans: SPANS.map(({ name, ms, keptMs }) => ({
+          key: keys.runFigures(name, Math.floor(endedAt / ms)),
+          keptS: keptMs / 1_000,
+        })),
+      },
+    }),
+  };
+}
+
+function countsOf({ before, after }: WatchChange): { field: string; by: number }[] {
+  const [was, is] = [activeCount(before?.watch), activeCount(after)].map((count) =>
+    count === null
+      ? null
+      : `${workflowName({ source: after.source, workflowId: count.workflowId })} ${count.status}`,
+  );
+  if (was === is) return [];
+  return [...(was ? [{ field: was, by: -1 }] : []), ...(is ? [{ field: is, by: 1 }] : [])];
+}
+
+/** Figures of the runs of workflows in Redis. Errors of the connection pass through. */
+export class RunFiguresStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+  ) {}
+
+  /**
+   * The workflows of which runs are active, or have ended since a time.
+   * @returns also since when: figures are of whole spans of time
+   */
+  async since(
+    since: number,
+    now: number,
+  ): Promise<{ since: number; workflows: WorkflowFigures[] }> {
+    const span = SPANS.find(({ ms, keptMs }) => since >= now - keptMs + ms) ?? SPANS[2];
+    const first = Math.floor(Math.max(since, now - span.keptMs) / span.ms);
+    const last = Math.floor(now / span.ms);
+    const [ended, active] = await Promise.all([
+      this.endedIn(span.name, { first, last }),
+      this.activeRuns(),
+    ]);
+    const names = new Set([...ended.keys(), ...active.keys()]);
+    const workflows = [...names].map((name) => {
+      const { source, workflowId } = parseWorkflowName(name);
+      const figures = sumOf(ended.get(name) ?? []);
+      return { source, workflowId, figures, active: active.get(name) ?? {} };
+    });
+    return { since: first * span.ms, workflows };
+  }
+
+  private async endedIn(
+    name: string,
+    { first, last }: { first: number; last: number },
+  ): Promise<Map<string, RunFigures[]>> {
+    const pipeline = this.redis.pipeline();
+    for (let at = first; at <= last; at += 1) pipeline.hgetall(this.keys.runFigures(name, at));
+    const found = new Map<string, RunFigures[]>();
+    for (const hash of await replies<Record<string, string>>(pipeline)) {
+      for (const [workflow, text] of Object.entries(hash)) {
+        const figures = { ...NO_FIGURES, ...(JSON.parse(text) as Partial<RunFigures>) };
+        found.set(workflow, [...(found.get(workflow) ?? []), figures]);
+      }
+    }
+    return found;
+  }
+
+  private async activeRuns(): Promise<Map<string, Record<string, number>>> {
+    const found = new Map<string, Record<string, number>>();
+    let [cursor, read] = ['0', 0];
+    do {
+      const [next, flat] = await this.redis.hscan(this.keys.activeRuns, cursor, 'COUNT', CHUNK);
+      for (let at = 0; at < flat.length; at += 2) {
+        const [, workflow = '', status = ''] = /^(.*) (\S+)$/.exec(flat[at] ?? '') ?? [];
+        found.set(workflow, { ...found.get(workflow), [status]: Number(flat[at + 1]) });
+      }
+      [cursor, read] = [next, read + flat.length / 2];
+    } while (cursor !== '0' && read < MOST_ACTIVE);
+    return found;
+  }
+}
