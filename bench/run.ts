@@ -4,6 +4,7 @@ import { PROFILES, type Profile } from '../src/core/watch/watch.ts';
 import { benchApi } from './api.ts';
 import { benchAttack } from './attack.ts';
 import { benchBatch } from './batch.ts';
+import { benchBrowser } from './browser.ts';
 import { benchBudget } from './budget.ts';
 import { benchDeliver } from './deliver.ts';
 import { benchFailover } from './failover.ts';
@@ -31,7 +32,8 @@ import { benchYear } from './year.ts';
 const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
-names: poll, idle, latency, takeover, frozen, skew, failover, ha, batch, budget, watches, api, memory, deliver, places, shapes, streams,
+names: poll, idle, browser, latency, takeover, frozen, skew, failover, ha, batch, budget, watches, api, memory, deliver,
+       places, shapes, streams,
        isolation, hostile, attack, soak, year, live, replay
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed; replay, year and ha always do that
@@ -43,6 +45,8 @@ poll:
   --concurrency <n>    polls at once (64)
 idle:
   --seconds <n>        how long nothing is done (60)
+browser (needs Chromium):
+  --seconds <n>        how long each side is measured (20)
 latency:
   --seconds <n>        how long events come (20)
 takeover:
@@ -195,6 +199,7 @@ const benches = {
     }),
   attack: () => benchAttack({ profileDir }),
   hostile: () => benchHostile({ deliveries: bounded('deliveries', 1_000), profileDir }),
+  browser: () => benchBrowser({ seconds: given('seconds', { usual: 20, least: 5, most: 120 }) }),
   idle: () => benchIdle({ seconds: given('seconds', { usual: 60, least: 10, most: 600 }) }),
   takeover: () =>
     benchTakeover({

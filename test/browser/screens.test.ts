@@ -23,7 +23,8 @@ beforeAll(async () => {
     ],
   });
   failed = await stage.run(ended('failed', 60), { metadata: { team: 'finance' } });
-  await stage.run(ended('completed', 100));
+  // Of another workflow: it would resolve the alert.
+  await stage.run({ ...ended('completed', 100), workflow_id: WORKFLOWS.onboarding });
   await stage.run(ended('awaiting_human_feedback', 40));
   await waitFor(async () => {
     const { body } = await stage.daemon.api('/v1/deliveries?endpoint=flaky');
@@ -102,6 +103,32 @@ describe.each(SCREENS)('the screen %s', (_name, path, words) => {
       },
       { width: 360 },
     );
+  });
+});
+
+describe('what needs a person', () => {
+  test('Now lists a waiting run and a firing alert, and its title counts them', async () => {
+    await withPage('/', async (page) => {
+      for (const name of ['Awaits feedback', 'Alert']) {
+        await page.locator('.need-kind', { hasText: name }).first().waitFor();
+      }
+      await waitFor(async () => /^\(\d+\) Now/.test(await page.title()));
+      await page.locator('.need', { hasText: 'Alert' }).getByRole('link').first().click();
+      await page.getByRole('heading', { name: 'Notified' }).waitFor();
+    });
+  });
+
+  test('a silence says what it would match before it is made, and is listed after', async () => {
+    await withPage('/alerts', async (page) => {
+      await page.getByRole('button', { name: 'Silence …' }).click();
+      const dialog = page.getByRole('dialog', { name: 'Silence' });
+      await dialog.getByLabel('Rule').fill('failed-runs');
+      await dialog.getByText(/Matches 1 alert now, and \d+ events? of the last 24 h/).waitFor();
+      await dialog.getByLabel('Your name').fill('Ana');
+      await dialog.getByLabel('Why').fill('upgrade');
+      await dialog.getByRole('button', { name: 'Silence' }).click();
+      await page.getByText('upgrade (Ana)').waitFor();
+    });
   });
 });
 

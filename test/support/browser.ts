@@ -10,7 +10,7 @@ function pathOf(name: string): string | null {
 }
 
 /** Routes that the dashboard asks for and does without. */
-const NOT_YET = /\/v1\/(attention|alerts|silences|workflows)/;
+const NOT_YET = /\/v1\/(workflows)/;
 
 const FLAGS = [
   '--no-sandbox',

@@ -108,6 +108,15 @@ function configOf(
     },
     workflows: Object.fromEntries(names) as object,
     polling: { max_interval: '1s' },
+    rules: [
+      {
+        name: 'failed-runs',
+        events: ['run.failed'],
+        group_wait: '500ms',
+        owner: '@ana',
+        notify: ['ops'],
+      },
+    ],
     endpoints: {
       ops: { type: 'webhook', url: receiver.url, secret: SECRET, default: true },
       flaky: {

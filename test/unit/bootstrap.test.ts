@@ -53,8 +53,8 @@ async function command(name: string, text: string): Promise<void> {
   await writeFile(join(bin, name), text, { mode: 0o755 });
 }
 
-async function bootstrap(env: Record<string, string> = {}) {
-  const child = spawn(process.execPath, [join(root, 'scripts/bootstrap.mjs')], {
+async function bootstrap(env: Record<string, string> = {}, args: string[] = []) {
+  const child = spawn(process.execPath, [join(root, 'scripts/bootstrap.mjs'), ...args], {
     env: { PATH: bin, XDG_CACHE_HOME: join(root, 'cache'), ...env },
   });
   let said = '';
@@ -159,6 +159,13 @@ describe('bootstrap', () => {
     expect(said).toMatch(/install the package redis-server, or set REDIS_URL/);
   });
 
+  test('bootstrap of the tests without Chromium and a package manager names the package', async () => {
+    await command('redis-server', SERVER);
+    const { code, said } = await bootstrap({}, ['--tests']);
+    expect(code).toBe(1);
+    expect(said).toMatch(/install the package chromium, or set CHROMIUM_PATH/);
+  });
+
   test('bootstrap with REDIS_URL needs no server', async () => {
     expect(await bootstrap({ REDIS_URL: 'redis://elsewhere' })).toMatchObject({ code: 0 });
     expect(await bootstrap({ REDIS_URL_FILE: '/run/secrets/redis' })).toMatchObject({ code: 0 });
@@ -191,6 +198,22 @@ describe('bootstrap', () => {
       expect(code).toBe(0);
       expect(said).toContain('installing the package redis (apk)');
       expect(await calls()).toEqual([CI, 'apk add redis']);
+    });
+
+    test('bootstrap installs Chromium for the tests, says so, and not for the demo', async () => {
+      await command('redis-server', SERVER);
+      await command('browser', '#!/bin/sh\n');
+      await command(
+        'apk',
+        `#!/bin/sh\necho "apk $*" >> ${root}/calls\ncp ${bin}/browser ${bin}/chromium\n`,
+      );
+      expect(await bootstrap()).toMatchObject({ code: 0 });
+      expect(await calls()).toEqual([CI]);
+      const { code, said } = await bootstrap({}, ['--tests']);
+      expect(code).toBe(0);
+      expect(said).toContain('installing the package chromium (apk)');
+      expect(await calls()).toEqual([CI, 'apk add chromium']);
+      expect(await bootstrap({}, ['--tests'])).toEqual({ code: 0, said: '' });
     });
 
     test("bootstrap as root tries the package's other name, then gives up with one sentence", async () => {

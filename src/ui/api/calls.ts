@@ -12,6 +12,7 @@ import type {
   Readiness,
   RotatedView,
   Silence,
+  SilencePreview,
   Source,
   Timeline,
   Watch,
@@ -81,7 +82,7 @@ export const api = {
   silence: (body: { matchers: Matchers; until: string; by: string; comment: string }) =>
     post<Silence>('/v1/silences', body),
   previewSilence: (matchers: Matchers) =>
-    post<Record<string, unknown>>('/v1/silences/preview', { matchers }),
+    post<SilencePreview>('/v1/silences/preview', { matchers }),
   endSilence: (id: string) => remove(`/v1/silences/${part(id)}`),
 
   sources: (signal?: Signal) => get<{ data: Source[] }>('/v1/sources', {}, signal),

@@ -98,12 +98,21 @@ export interface Alert {
   notified: { endpoint: string; at: string; event_id: string }[];
 }
 
+/** A text, or several of which one matches. */
+type Values = string | readonly string[];
+
 export interface Matchers {
-  rule?: string;
-  workflow_id?: string;
-  source?: string;
-  event?: string;
-  metadata?: Record<string, string>;
+  rule?: Values;
+  workflow_id?: Values;
+  source?: Values;
+  event?: Values;
+  metadata?: Record<string, Values>;
+}
+
+/** What a silence would keep back. */
+export interface SilencePreview {
+  now: { alerts: readonly Alert[] };
+  last_24h: { events: number };
 }
 
 export interface Silence {

@@ -38,7 +38,7 @@ interface TableProps<Item> {
 const ROW_PX = 38;
 
 /** Rows that are drawn above and below what can be seen. */
-const MARGIN_ROWS = 12;
+const MARGIN_ROWS = 8;
 
 /** A list whose rows are drawn only while they can be seen, however many there are. */
 export function Table<Item>(props: TableProps<Item>) {

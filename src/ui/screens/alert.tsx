@@ -18,7 +18,7 @@ import { SilenceDialog } from './silences.tsx';
 export function AlertDetail({ values }: { values: Record<string, string> }) {
   const id = values['id'] ?? '';
   const { value, error, reload } = useLoaded(id, (signal) => api.alert(id, signal), {
-    on: () => true,
+    on: ({ type }) => type !== 'run.progress',
     everyMs: 5_000,
   });
   useKeys({

@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
-import type { Alert } from '../api/types.ts';
+import type { Alert, AlertRun } from '../api/types.ts';
 import { address, href, isKiosk } from '../app/router.ts';
 import { acknowledge } from '../parts/acknowledge.tsx';
 import { Empty, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
@@ -12,8 +12,10 @@ import { Status } from '../parts/status.tsx';
 import { Table, type Column } from '../parts/table.tsx';
 import { Ago, Since } from '../parts/time.tsx';
 import { useStale } from '../parts/use.ts';
-import { workflowText } from '../parts/workflows.ts';
+import { learnNames, workflowText } from '../parts/workflows.ts';
 import { SilenceDialog, Silences } from './silences.tsx';
+
+const namedOf = ({ workflow_id, name }: AlertRun) => ({ workflow_id, workflow_name: name });
 
 /** What a label says: a workflow by its name. */
 export function labelText(name: string, value: string): string {
@@ -77,10 +79,14 @@ export function Alerts() {
   const asked = { state: query.get('state'), rule: query.get('rule') };
   const list = useList<Alert>(
     JSON.stringify(asked),
-    (paging, signal) => api.alerts({ ...asked, ...paging }, signal),
+    async (paging, signal) => {
+      const page = await api.alerts({ ...asked, ...paging }, signal);
+      learnNames(page.data.flatMap(({ runs }) => runs.map(namedOf)));
+      return page;
+    },
     ({ id }) => id,
   );
-  useStale(list.reload, () => true, 10_000);
+  useStale(list.reload, ({ type }) => type !== 'run.progress', 5_000);
   const chips = [
     { name: 'All', fields: {} },
     ...STATES.map((state) => ({

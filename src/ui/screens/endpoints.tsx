@@ -16,7 +16,7 @@ import { hourOf } from './endpoint-hour.ts';
 /** The receivers, how they do, and what can be done about it. */
 export function Endpoints() {
   const { value, error, reload } = useLoaded('endpoints', (signal) => api.endpoints(signal), {
-    on: () => true,
+    on: ({ type }) => type !== 'run.progress',
     everyMs: 5_000,
   });
   const endpoints = value?.data ?? [];
@@ -60,7 +60,7 @@ function Card({ endpoint, reload }: { endpoint: Endpoint; reload: () => void }) 
   const { value } = useLoaded(
     `hour ${name}`,
     (signal) => api.deliveries({ endpoint: name, limit: 200 }, signal),
-    { on: () => true, everyMs: 15_000 },
+    { on: (event) => event.type !== 'run.progress', everyMs: 15_000 },
   );
   const recent = value?.data ?? [];
   const failed = recent.find(({ last }) => last !== null && last.error !== null);

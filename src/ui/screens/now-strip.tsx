@@ -13,7 +13,7 @@ export function Strip() {
     'active',
     (signal) => api.watches({ state: 'active', limit: 1 }, signal),
     {
-      on: () => true,
+      on: ({ type }) => type !== 'run.progress',
       everyMs: 10_000,
     },
   ).value;

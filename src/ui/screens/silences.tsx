@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import { may, session } from '../api/session.ts';
-import type { Matchers, Silence } from '../api/types.ts';
+import type { Matchers, Silence, SilencePreview } from '../api/types.ts';
 import { isKiosk } from '../app/router.ts';
 import { momentAhead } from '../parts/acknowledge.tsx';
 import { Dialog, Trouble } from '../parts/basics.tsx';
@@ -82,16 +82,19 @@ function SilenceRow({ silence, reload }: { silence: Silence; reload: () => void 
 }
 
 function pairsOf({ metadata = {}, ...others }: Matchers): [string, string][] {
-  const plain = Object.entries(others).filter(
-    (pair): pair is [string, string] => typeof pair[1] === 'string',
-  );
-  return [
-    ...plain.map(([name, text]): [string, string] => [
-      name === 'workflow_id' ? 'workflow' : name,
-      name === 'workflow_id' ? workflowText(text) : text,
-    ]),
-    ...Object.entries(metadata),
-  ];
+  const pairs = [...Object.entries(others), ...Object.entries(metadata)];
+  return pairs.map(([name, values]) => [
+    name === 'workflow_id' ? 'workflow' : name,
+    [values ?? []]
+      .flat()
+      .map((text) => (name === 'workflow_id' ? workflowText(text) : text))
+      .join(' or '),
+  ]);
+}
+
+/** The value that a field shows, where there is one. */
+function textOf(values: Matchers['rule'] = ''): string {
+  return [values].flat()[0] ?? '';
 }
 
 const LENGTHS = [
@@ -136,11 +139,11 @@ export function SilenceDialog({
       >
         <h2>Silence</h2>
         <p class="faint">Notifications that match are kept back; records stay.</p>
-        <Text label="Rule" value={matchers.rule ?? ''} onInput={(rule) => set({ rule })} />
+        <Text label="Rule" value={textOf(matchers.rule)} onInput={(rule) => set({ rule })} />
         <label>
           Workflow
           <select
-            value={matchers.workflow_id ?? ''}
+            value={textOf(matchers.workflow_id)}
             onChange={({ currentTarget }) => set({ workflow_id: currentTarget.value })}
           >
             <option value="">Any</option>
@@ -153,7 +156,7 @@ export function SilenceDialog({
         </label>
         <Text
           label="Event"
-          value={matchers.event ?? ''}
+          value={textOf(matchers.event)}
           placeholder="run.failed"
           onInput={(event) => set({ event })}
         />
@@ -226,14 +229,6 @@ function Preview({ matchers }: { matchers: Matchers }) {
   );
 }
 
-function previewText(preview: Record<string, unknown>): string {
-  const countOf = (value: unknown) => {
-    if (typeof value === 'number') return value;
-    if (Array.isArray(value)) return value.length;
-    const { count, total } = (value ?? {}) as { count?: number; total?: number };
-    return count ?? total ?? 0;
-  };
-  const { now: present, last_24h: day, alerts, events } = preview;
-  const [atOnce, before] = [countOf(present ?? alerts), countOf(day ?? events)];
-  return `Matches ${plural(atOnce, 'alert')} now, and ${plural(before, 'notification')} of the last 24 h.`;
+function previewText({ now: present, last_24h: day }: SilencePreview): string {
+  return `Matches ${plural(present.alerts.length, 'alert')} now, and ${plural(day.events, 'event')} of the last 24 h.`;
 }
