@@ -48,7 +48,7 @@ const COLOURS: Readonly<Record<Tone, number>> = {
 };
 
 /** The message that a notice becomes in Discord. Its `content` is what a notification shows. */
-function discordMessage(
+export function discordMessage(
   notice: Notice,
   mentions: DiscordWebhook['mentions'] = {},
 ): Record<string, unknown> {

@@ -113,7 +113,7 @@ function htmlOf(notice: Notice): string {
 }
 
 function rowOf([name, value]: readonly [string, string]): string {
-  return `<tr><td style="padding:2px 16px 2px 0;color:#667085;vertical-align:top">${escapeHtml(name)}</td><td style="padding:2px 0;word-break:break-word">${escapeHtml(value)}</td></tr>`;
+  return `<tr><td style="padding:2px 16px 2px 0;color:#667085;vertical-align:top;white-space:nowrap">${escapeHtml(name)}</td><td style="padding:2px 0;word-break:break-word">${escapeHtml(value)}</td></tr>`;
 }
 
 function itemOf({ text, url }: { text: string; url: string | null }): string {

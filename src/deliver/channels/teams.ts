@@ -42,7 +42,7 @@ const COLOURS: Readonly<Record<Tone, string>> = {
 };
 
 /** The message that a notice becomes in Teams; runs are not linked where that would make it too large. */
-function teamsMessage(notice: Notice, mentions: TeamsWorkflow['mentions'] = {}): object {
+export function teamsMessage(notice: Notice, mentions: TeamsWorkflow['mentions'] = {}): object {
   const message = messageOf(cardOf(notice, mentions));
   if (Buffer.byteLength(JSON.stringify(message)) <= MOST_BYTES) return message;
   const runs = notice.runs.map(({ text }) => ({ text, url: null }));
