@@ -4,6 +4,7 @@ import { DELIVERY_STATES, planDeliveries } from '../../src/core/delivery/deliver
 import { EVENT_TYPES } from '../../src/core/event/event.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { WATCH_STATES, type Watch } from '../../src/core/watch/watch.ts';
+import { WatchListing } from '../../src/redis/stores/watch-listing.ts';
 import { newWatch, NOON, observeContext, snapshot } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 
@@ -137,6 +138,30 @@ describe('the listing of watches', () => {
         },
       ),
       { numRuns: 25 },
+    );
+  });
+
+  test('has the same where more match than are counted, perhaps on more pages', async () => {
+    const listing = new WatchListing(redis, keys, { counted: 3, atOnce: 2, examined: 4 });
+    await fc.assert(
+      fc.asyncProperty(someWatches, watchFilter, async (told, filter) => {
+        await redis.del(...(await stores.keysLeft()), 'none');
+        const all = await storeAll(told);
+        const admitted = all.flatMap((watch, at) => (isListed(watch, filter) ? [at + 1] : []));
+        for (const order of ['registered', 'changed'] as const) {
+          const read = await everyPage(async (cursor) => {
+            const page = await listing.find(given(filter), { limit: 2, cursor, order });
+            if (!page.isCapped) expect(page.total).toBe(admitted.length);
+            expect(page.total).toBeLessThanOrEqual(admitted.length);
+            return { items: page.numbers, nextCursor: page.nextCursor };
+          });
+          if (order === 'registered') expect(read.items).toEqual(admitted.toReversed());
+          expect(read.items.toSorted((a, b) => a - b)).toEqual(admitted);
+          const times = read.items.map((number) => all[number - 1]!.changedAt);
+          if (order === 'changed') expect(times).toEqual(times.toSorted((a, b) => b - a));
+        }
+      }),
+      { numRuns: 40 },
     );
   });
 

@@ -50,11 +50,16 @@ interface Dated {
   at: number;
 }
 
-/** Numbers, or changes, read at a time. */
-const AT_ONCE = 1_000;
+interface ListingLimits {
+  /** Up to here matches are counted, and sorted. */
+  counted: number;
+  /** Numbers, or changes, read at a time. */
+  atOnce: number;
+  /** Numbers, or changes, looked at for one page where more match than are counted. */
+  examined: number;
+}
 
-/** Numbers, or changes, looked at for one page where more than the counted ones match a filter. */
-const MOST_EXAMINED = 20_000;
+const LIMITS: ListingLimits = { counted: MOST_COUNTED, atOnce: 1_000, examined: 20_000 };
 
 /** Days that are worth looking up one by one. */
 const MOST_DAYS = 40;
@@ -64,6 +69,7 @@ export class WatchListing {
   constructor(
     private readonly redis: Redis,
     private readonly keys: Keys,
+    private readonly limits = LIMITS,
   ) {}
 
   /** Throws RunwatchError `invalid_cursor`, `stale_cursor`. */
@@ -131,9 +137,9 @@ export class WatchListing {
     const query = { kind: 'watch' as const, fields, order: 'newest' as const };
     const numbers: number[] = [];
     let next = from ?? null;
-    for (let examined = 0; examined < MOST_EXAMINED; examined += AT_ONCE) {
+    for (let examined = 0; examined < this.limits.examined; examined += this.limits.atOnce) {
       const walk = { ...query, from: next ?? undefined };
-      const found = await findNumbers(this.redis, this.keys, walk, AT_ONCE);
+      const found = await findNumbers(this.redis, this.keys, walk, this.limits.atOnce);
       numbers.push(...(await this.changedWithin(filter, found.numbers)).map((one) => one.number));
       next = found.next;
       if (numbers.length > limit || next === null) break;
@@ -173,9 +179,9 @@ export class WatchListing {
       );
       found.push(...left.filter(({ number }) => among.has(number)));
       next = some.at(-1) ?? next;
-      if (some.length < AT_ONCE) next = null;
+      if (some.length < this.limits.atOnce) next = null;
       examined += some.length;
-      if (found.length > limit || examined >= MOST_EXAMINED) break;
+      if (found.length > limit || examined >= this.limits.examined) break;
     }
     const page = found.slice(0, limit);
     const following = found.length > limit ? (page.at(-1) ?? null) : next;
@@ -183,7 +189,7 @@ export class WatchListing {
   }
 
   /**
-   * All that match, where these are up to {@link MOST_COUNTED}: of the changes within the time, or of what
+   * All that match, where these are up to the limit: of the changes within the time, or of what
    * the indexes have, whichever is as few. Else how many there are at least.
    */
   private async matching(
@@ -192,10 +198,10 @@ export class WatchListing {
     const fields = this.fieldsOf(filter);
     const isDated = filter.since !== undefined || filter.until !== undefined;
     const inTime = await this.countChanges(filter);
-    if (fields.length === 0 && inTime > MOST_COUNTED) {
-      return { total: MOST_COUNTED, isCapped: true };
+    if (fields.length === 0 && inTime > this.limits.counted) {
+      return { total: this.limits.counted, isCapped: true };
     }
-    if ((isDated || fields.length === 0) && inTime <= MOST_COUNTED) {
+    if ((isDated || fields.length === 0) && inTime <= this.limits.counted) {
       const dated: Dated[] = [];
       for await (const some of this.changes(filter, undefined)) dated.push(...some);
       const numbers = dated.map(({ number }) => number);
@@ -210,7 +216,7 @@ export class WatchListing {
         fields: [...fields, ...(await this.dayFields(filter))],
         order: 'newest',
       },
-      MOST_COUNTED,
+      this.limits.counted,
     );
     if (found.next !== null && !isDated) return { total: found.numbers.length, isCapped: true };
     const dated = await this.changedWithin(filter, found.numbers);
@@ -266,12 +272,12 @@ export class WatchListing {
         'WITHSCORES',
         'LIMIT',
         skipped,
-        AT_ONCE,
+        this.limits.atOnce,
       );
       const some = datedOf(flat);
       yield some;
       const end = some.at(-1);
-      if (end === undefined || some.length < AT_ONCE) return;
+      if (end === undefined || some.length < this.limits.atOnce) return;
       // Of many changes at one time, the next go on behind those that were read.
       const atEnd = some.filter(({ at }) => at === end.at).length;
       skipped = String(end.at) === highest ? skipped + atEnd : atEnd;
@@ -281,8 +287,9 @@ export class WatchListing {
 
   private async changedWithin(range: TimeRange, numbers: readonly number[]): Promise<Dated[]> {
     const pipeline = this.redis.pipeline();
-    for (let at = 0; at < numbers.length; at += AT_ONCE) {
-      pipeline.zmscore(this.keys.watchesChanged, ...numbers.slice(at, at + AT_ONCE));
+    const { atOnce } = this.limits;
+    for (let at = 0; at < numbers.length; at += atOnce) {
+      pipeline.zmscore(this.keys.watchesChanged, ...numbers.slice(at, at + atOnce));
     }
     const scores = (await replies<(string | null)[]>(pipeline)).flat();
     return numbers.flatMap((number, index) => {
