@@ -71,6 +71,13 @@ async function call(token: string, method: string, path: string, body?: unknown)
 
 type Refused = [method: string, path: string, status: number, body?: object];
 
+const silenceOf = (source?: string) => ({
+  matchers: { rule: 'any', ...(source !== undefined && { source }) },
+  until: '1h',
+  by: '@me',
+  comment: 'an upgrade',
+});
+
 /** What a path means by these names. */
 const withIds = (path: string) =>
   path
@@ -94,6 +101,9 @@ describe('a token that is limited to one source', () => {
     ['/v1/attention', 0],
     ['/v1/sources', 1],
     ['/v1/endpoints', 1],
+    ['/v1/attention', 0],
+    ['/v1/alerts', 0],
+    ['/v1/silences', 0],
     ['/v1/lookup?kind=run&prefix={theirs}', 0],
     ['/v1/lookup?kind=run&prefix={both}', 1],
     ['/v1/lookup?kind=delivery&prefix={delivery}', 0],
@@ -130,6 +140,8 @@ describe('a token that is limited to one source', () => {
     ['POST', '/v1/endpoints/hooks/test', 403],
     ['POST', '/v1/endpoints/hooks/rotate', 403],
     ['POST', '/v1/endpoints/hooks/retry', 403],
+    ['POST', '/v1/silences', 403, silenceOf('theirs')],
+    ['POST', '/v1/rules/test', 403, {}],
     ['GET', '/metrics', 403],
   ])(
     '%s %s of another source is answered %d',
@@ -155,6 +167,17 @@ describe('a token that is limited to one source', () => {
       { status: 422, error: { errors: [{ path: 'watches.1.source' }] } },
     ]);
     await call(ONE, 'DELETE', `/v1/watches/${id}`);
+  });
+
+  test('a silence of a limited token matches nothing of other sources', async () => {
+    const theirs = await call(ALL, 'POST', '/v1/silences', silenceOf('theirs'));
+    const { body } = await call(ONE, 'POST', '/v1/silences', silenceOf());
+    expect(body.matchers).toEqual({ rule: ['any'], source: ['mine'] });
+    const listed = await call(ONE, 'GET', '/v1/silences');
+    expect(listed.body.data.map(({ id }: { id: string }) => id)).toEqual([body.id]);
+    const path = `/v1/silences/${theirs.body.id}`;
+    expect((await call(ONE, 'DELETE', path)).status).toBe(404);
+    expect((await call(ONE, 'DELETE', `/v1/silences/${body.id}`)).status).toBe(204);
   });
 
   test('redelivery of a range sends what belongs to the source of the token', async () => {

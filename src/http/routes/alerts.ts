@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { Alert } from '../../core/alert/alert.ts';
-import { mayRead } from '../auth.ts';
+import type { TokenConfig } from '../../config/schema.ts';
+import { LIMITED, mayConcern, mayRead, sourcesOf } from '../auth.ts';
 import { presentPage } from '../present.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
 import { acknowledgeRequest } from '../schemas/acknowledgement.ts';
@@ -73,19 +74,22 @@ export const alertRoutes: FastifyPluginAsyncZod<{ alerts: AlertService }> = asyn
   app,
   { alerts },
 ) => {
-  app.get('/alerts', { schema: listSchema }, async ({ query }) => {
+  app.get('/alerts', { schema: listSchema, config: LIMITED }, async ({ query, token }) => {
     const page = await alerts.list(query);
-    return presentPage(page, (alert) => alerts.show(alert));
+    const items = page.items.filter((alert) => isOf(token, alert));
+    return presentPage({ ...page, items }, (alert) => alerts.show(alert));
   });
 
-  app.get('/alerts/:id', { schema: readSchema }, async ({ params }) => {
+  app.get('/alerts/:id', { schema: readSchema, config: LIMITED }, async ({ params, token }) => {
     const alert = await alerts.get(params.id);
-    if (alert === null) throw unknownAlert(params.id);
+    if (alert === null || !isOf(token, alert)) throw unknownAlert(params.id);
     return alerts.show(alert);
   });
 
-  app.post('/alerts/:id/acknowledge', { schema: acknowledgeSchema }, async (request, _reply) => {
-    const { params, body, scopes } = request;
+  const acknowledgeRoute = { schema: acknowledgeSchema, config: LIMITED };
+  app.post('/alerts/:id/acknowledge', acknowledgeRoute, async (request, _reply) => {
+    const { params, body, scopes, token } = request;
+    await refuseOthers(params.id, { token, alerts });
     const result = await alerts.acknowledge(params.id, body);
     if (result === 'past') {
       const message = 'expected a time that is still to come';
@@ -94,12 +98,28 @@ export const alertRoutes: FastifyPluginAsyncZod<{ alerts: AlertService }> = asyn
     return shown(settled(result, params.id), { alerts, mayRead: mayRead(scopes) });
   });
 
-  app.delete('/alerts/:id/acknowledge', { schema: withdrawSchema }, async (request, _reply) => {
-    const { params, scopes } = request;
+  const withdrawRoute = { schema: withdrawSchema, config: LIMITED };
+  app.delete('/alerts/:id/acknowledge', withdrawRoute, async (request, _reply) => {
+    const { params, scopes, token } = request;
+    await refuseOthers(params.id, { token, alerts });
     const result = await alerts.withdraw(params.id);
     return shown(settled(result, params.id), { alerts, mayRead: mayRead(scopes) });
   });
 };
+
+/** An alert that its rule does not group by source may be of any. */
+function isOf(token: TokenConfig | null, { labels }: Alert): boolean {
+  return mayConcern(token, labels['source'] ?? '');
+}
+
+async function refuseOthers(
+  id: string,
+  { token, alerts }: { token: TokenConfig | null; alerts: AlertService },
+): Promise<void> {
+  if (sourcesOf(token) === undefined) return;
+  const alert = await alerts.get(id);
+  if (alert === null || !isOf(token, alert)) throw unknownAlert(id);
+}
 
 function shown(
   alert: Alert,

@@ -2,7 +2,8 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { isoTime } from '../../core/event/event.ts';
 import type { Matchers } from '../../core/alert/silence.ts';
-import { mayRead } from '../auth.ts';
+import type { TokenConfig } from '../../config/schema.ts';
+import { LIMITED, mayConcern, mayRead, sourcesMeant, sourcesOf } from '../auth.ts';
 import { InvalidRequest, refusal } from '../problem.ts';
 import { BODY_PROBLEMS, COMMON_PROBLEMS, jsonAnswer, problemAnswer } from '../schemas/common.ts';
 import {
@@ -77,11 +78,12 @@ export const silenceRoutes: FastifyPluginAsyncZod<SilenceOptions> = async (
   app,
   { silences, alerts },
 ) => {
-  app.post('/silences', { schema: addSchema }, async ({ body, scopes }, reply) => {
+  app.post('/silences', { schema: addSchema, config: LIMITED }, async (request, reply) => {
+    const { body, scopes, token } = request;
     const { matchers, until, starts_at: startsAt, key, ...by } = body;
     const added = await silences.add({
       ...by,
-      matchers: matchersOf(matchers),
+      matchers: withinSources(token, matchersOf(matchers)),
       until,
       ...(startsAt !== undefined && { startsAt }),
       ...(key !== undefined && { key }),
@@ -98,18 +100,22 @@ export const silenceRoutes: FastifyPluginAsyncZod<SilenceOptions> = async (
     return mayRead(scopes) ? presentSilence(silence) : { id: silence.id, state: silence.state };
   });
 
-  app.get('/silences', { schema: listSchema }, async () => {
-    return { data: (await silences.list()).map(presentSilence) };
+  app.get('/silences', { schema: listSchema, config: LIMITED }, async ({ token }) => {
+    const all = await silences.list();
+    return { data: all.filter((one) => isOf(token, one)).map(presentSilence) };
   });
 
-  app.delete('/silences/:id', { schema: expireSchema }, async ({ params }, reply) => {
-    const isKnown = await silences.expire(params.id);
+  app.delete('/silences/:id', { schema: expireSchema, config: LIMITED }, async (request, reply) => {
+    const { params, token } = request;
+    const isKnown =
+      (await isMeant(params.id, { token, silences })) && (await silences.expire(params.id));
     if (!isKnown) throw refusal('silence_not_found', `there is no silence ${params.id}`);
     reply.code(204);
   });
 
-  app.post('/silences/preview', { schema: previewSchema, config: READ }, async ({ body }) => {
-    const found = await silences.preview(matchersOf(body.matchers));
+  const previewRoute = { schema: previewSchema, config: { ...READ, ...LIMITED } };
+  app.post('/silences/preview', previewRoute, async ({ body, token }) => {
+    const found = await silences.preview(withinSources(token, matchersOf(body.matchers)));
     const { count: events, byRule, byType } = found.events;
     return {
       now: { alerts: found.alerts.map((alert) => alerts.show(alert)) },
@@ -117,6 +123,27 @@ export const silenceRoutes: FastifyPluginAsyncZod<SilenceOptions> = async (
     };
   });
 };
+
+/** A silence of a token that is limited to sources matches nothing of others. */
+function withinSources(token: TokenConfig | null, matchers: Matchers): Matchers {
+  const allowed = sourcesOf(token);
+  if (allowed === undefined) return matchers;
+  for (const source of matchers.source ?? []) sourcesMeant(token, source);
+  return { ...matchers, source: matchers.source ?? [...allowed] };
+}
+
+function isOf(token: TokenConfig | null, { matchers }: SilenceView): boolean {
+  if (sourcesOf(token) === undefined) return true;
+  return matchers.source?.every((source) => mayConcern(token, source)) ?? false;
+}
+
+async function isMeant(
+  id: string,
+  { token, silences }: { token: TokenConfig | null; silences: SilenceService },
+): Promise<boolean> {
+  if (sourcesOf(token) === undefined) return true;
+  return (await silences.list()).some((one) => one.id === id && isOf(token, one));
+}
 
 function matchersOf(given: z.output<typeof silenceRequest>['matchers']): Matchers {
   const { workflow_id: workflowId, ...others } = given;
