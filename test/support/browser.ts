@@ -9,9 +9,6 @@ function pathOf(name: string): string | null {
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path)) ?? null;
 }
 
-/** Routes that the dashboard asks for and does without. */
-const NOT_YET = /\/v1\/(workflows)/;
-
 const FLAGS = [
   '--no-sandbox',
   '--disable-gpu',
@@ -66,8 +63,7 @@ export async function openPage(
   const errors: string[] = [];
   const foreign: string[] = [];
   page.on('console', (message) => {
-    if (message.type() === 'error' && !NOT_YET.test(message.location().url))
-      errors.push(message.text());
+    if (message.type() === 'error') errors.push(message.text());
   });
   page.on('pageerror', (error) => errors.push(error.message));
   page.on('request', (request) => {
