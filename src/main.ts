@@ -104,6 +104,20 @@ function dependencies(): CliDependencies {
       const { reencryptStored } = await import('./daemon/secrets.ts');
       return reencryptVerb(options, { reencryptStored, io });
     },
+    async inspect({ configPath }) {
+      const { inspectInstallation } = await import('./cli/local/inspect.ts');
+      return inspectInstallation(configPath, {
+        async probeRedis(config) {
+          const { probeRedis } = await import('./daemon/redis.ts');
+          return probeRedis(config);
+        },
+        async createRunReader(settings) {
+          const { createNoxusClient } = await import('./noxus/client.ts');
+          return createNoxusClient(settings);
+        },
+        version: host.version,
+      });
+    },
     async listen(options) {
       const { listen } = await import('./cli/local/listen.ts');
       await listen({ ...options, write });

@@ -3,6 +3,7 @@ import pc from 'picocolors';
 import type { CliEnv } from '../config/cli-env.ts';
 import type { Random } from '../core/backoff.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
+import type { LocalInspection } from './verbs/doctor.ts';
 import type { ConfigFlags } from './local/config.ts';
 
 export type Colors = ReturnType<typeof pc.createColors>;
@@ -151,6 +152,8 @@ export interface CliDependencies {
   serve(options: ServeOptions): Promise<number>;
   showConfig(options: ConfigFlags): Promise<number>;
   reencrypt(options: ReencryptFlags): Promise<number>;
+  /** What is found out of an installation without its daemon; see `verbs/doctor.ts`. */
+  inspect(options: { configPath: string | undefined }): Promise<LocalInspection>;
   listen(options: {
     port: number;
     /** Secrets that signatures are verified with; none when only showing. */

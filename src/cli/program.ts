@@ -1,8 +1,10 @@
 import { Command, CommanderError } from 'commander';
 import type { CliHost, CliDependencies } from './context.ts';
+import { addAttentionVerb } from './verbs/attention.ts';
 import { addCompletionVerb, addHelpVerb, addVersionVerb } from './verbs/about.ts';
 import { addAckVerb } from './verbs/ack.ts';
 import { addDeliveriesVerb } from './verbs/deliveries.ts';
+import { addDoctorVerb } from './verbs/doctor.ts';
 import { addEndpointsVerb } from './verbs/endpoints.ts';
 import { addEventsVerb } from './verbs/events.ts';
 import { EXIT, exitCodeOf } from './exit.ts';
@@ -101,6 +103,7 @@ function addVerbs(host: VerbHost, version: string): void {
   addUnwatchVerb(host);
   addAckVerb(host);
   host.program.commandsGroup('Reading:');
+  addAttentionVerb(host);
   addListVerb(host);
   addShowVerb(host);
   addEventsVerb(host);
@@ -113,6 +116,7 @@ function addVerbs(host: VerbHost, version: string): void {
   host.program.commandsGroup('Running:');
   addServeVerb(host);
   addConfigVerb(host);
+  addDoctorVerb(host);
   addReencryptVerb(host);
   addMcpVerb(host);
   host.program.commandsGroup('Trying out:');

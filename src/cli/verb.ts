@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { createDaemonClient, type DaemonClient } from '../client/client.ts';
+import { createClient, type RunwatchClient } from '../client/client.ts';
 import type { Query } from '../client/transport.ts';
 import type { PageView } from '../client/types.ts';
 import { isInClear } from '../config/hosts.ts';
@@ -44,7 +44,7 @@ export function daemonCommand(
     .addHelpText('after', `\nNeeds a token with the scope ${scope}, where the daemon has tokens.`);
 }
 
-export function connect(context: CliContext, flags: DaemonFlags): DaemonClient {
+export function connect(context: CliContext, flags: DaemonFlags): RunwatchClient {
   if (context.env.apiToken() !== undefined) {
     warnOfPlainHttp(context, 'RUNWATCH_API_TOKEN', urlOf(context, flags));
   }
@@ -56,17 +56,15 @@ function urlOf({ env }: CliContext, flags: DaemonFlags): string {
 }
 
 /** {@link connect} without the warning, for a verb that has given it already. */
-export function connectQuietly(context: CliContext, flags: DaemonFlags): DaemonClient {
-  return createDaemonClient(
-    {
-      url: urlOf(context, flags),
-      token: context.env.apiToken(),
-      startupMs: context.startupMs,
-      userAgent: `runwatch-cli/${context.version}`,
-      timeoutMs: REQUEST_TIMEOUT_MS,
-    },
-    context.signal,
-  );
+export function connectQuietly(context: CliContext, flags: DaemonFlags): RunwatchClient {
+  return createClient({
+    url: urlOf(context, flags),
+    token: context.env.apiToken(),
+    startupMs: context.startupMs,
+    userAgent: `runwatch-cli/${context.version}`,
+    timeoutMs: REQUEST_TIMEOUT_MS,
+    signal: context.signal,
+  });
 }
 
 /** Warns of a secret that is about to cross public networks in clear. */

@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { misfit, notADaemon, problemError } from './errors.ts';
+import { Caller } from './caller.ts';
 import type { SseMessage } from '../core/event/sse.ts';
+import { attentionPage } from '../http/schemas/attention.ts';
 import {
   deliverySchema,
   deliveryWithAttempts,
@@ -11,14 +12,18 @@ import { endpointSchema, endpointTest, rotatedSecret } from '../http/schemas/end
 import { lookupAnswer } from '../http/schemas/lookup.ts';
 import { eventOfAnyType } from '../http/schemas/event.ts';
 import { workflowPollingSchema } from '../http/schemas/polling.ts';
+import { processList } from '../http/schemas/process.ts';
+import { readinessSchema } from '../http/schemas/readiness.ts';
 import { sourceSchema } from '../http/schemas/source.ts';
+import { storeSchema } from '../http/schemas/store.ts';
 import { timelineSchema } from '../http/schemas/timeline.ts';
 import { batchResults, watchOrReceipt, watchSchema } from '../http/schemas/watch.ts';
-import { readSse } from './event-stream.ts';
-import { createTransport, type DaemonSettings, type Query, type Transport } from './transport.ts';
+import { followEvents, type ConnectionState } from './event-stream.ts';
+import { createTransport, type DaemonSettings, type Query } from './transport.ts';
 import type {
   AcknowledgeBody,
   AcknowledgedView,
+  AttentionView,
   BatchView,
   CountView,
   DeliveryDetailView,
@@ -28,16 +33,23 @@ import type {
   EventView,
   LookupView,
   PageView,
+  ProcessesView,
   RangeBody,
+  ReadinessView,
   RedeliveredView,
   RotateBody,
   RotatedView,
   SourceView,
+  StoreView,
   TimelineView,
   WatchBody,
   WatchView,
   WorkflowView,
 } from './types.ts';
+
+export { RunwatchError } from '../core/errors.ts';
+export type { Query } from './transport.ts';
+export type * from './types.ts';
 
 /** An alert as far as every token may see it. */
 const alertReceipt = z.looseObject({ id: z.string(), state: z.string() });
@@ -98,6 +110,7 @@ export interface DaemonClient {
   /** Ids of the newest alerts; none for a token that may not read. */
   alertIds(): Promise<string[]>;
   listWatches(query: Query): Promise<PageView<WatchView>>;
+  /** `cursor` and `after` are the same. */
   listEvents(query: Query): Promise<PageView<EventView>>;
   /** One connection to the event stream, from after `lastId` on, or from now on. */
   openEvents(query: Query, lastId: string | null): Promise<AsyncIterable<SseMessage>>;
@@ -115,40 +128,80 @@ export interface DaemonClient {
   /** Ids that begin so, an equal one first; none from a daemon that cannot say. */
   lookup(query: LookupQuery): Promise<{ data: LookupView['data']; isMore: boolean }>;
   /** What needs a person, oldest first. */
-  readAttention(): Promise<AttentionView>;
+  readAttention(query?: Query): Promise<AttentionView>;
   addSilence(body: object): Promise<Record<string, unknown>>;
   listPolling(query: Query): Promise<PageView<WorkflowView>>;
   listSources(): Promise<PageView<SourceView>>;
   resumeSource(name: string): Promise<SourceView>;
+  listProcesses(): Promise<ProcessesView>;
+  /** Null from a daemon of an older version. */
+  describeStore(): Promise<StoreView | null>;
+  /** The checks of readiness, also of a daemon that is not ready. */
+  readiness(): Promise<ReadinessView>;
 }
 
-function sourceCalls(call: Caller): Pick<DaemonClient, 'listSources' | 'resumeSource'> {
-  return {
-    listSources: () => call.page('/v1/sources', {}, sourceSchema),
-    resumeSource: (name) =>
-      call.post(`/v1/sources/${encodeURIComponent(name)}/resume`, undefined, sourceSchema),
-  };
+/** How to reach a daemon; see {@link createClient}. */
+export interface ClientOptions extends Partial<DaemonSettings> {
+  /** Ends everything that the client does. */
+  signal?: AbortSignal;
 }
 
-function attentionCalls(call: Caller): Pick<DaemonClient, 'readAttention' | 'addSilence'> {
-  return {
-    readAttention: () => call.get('/v1/attention', attentionView),
-    addSilence: (body) => call.post('/v1/silences', body, z.looseObject({})),
-  };
+const DEFAULT_SETTINGS: DaemonSettings = {
+  url: 'http://127.0.0.1:8787',
+  token: undefined,
+  userAgent: 'runwatch-client',
+  timeoutMs: 30_000,
+  startupMs: 0,
+};
+
+/** A {@link DaemonClient} with what programs like to have besides. */
+export interface RunwatchClient extends DaemonClient {
+  /** Events as they happen, across lost connections and restarts of the daemon; see `followEvents`. */
+  events(options?: EventsOptions): AsyncGenerator<EventView>;
 }
 
-/** What is read of it here; the answer has more. */
-const attentionView = z.looseObject({
-  data: z.array(z.looseObject({ kind: z.string(), since: z.string(), message: z.string() })),
-});
-
-type AttentionView = z.output<typeof attentionView>;
+/**
+ * A client of the daemon's API: `import { createClient } from 'runwatch/client'`. Without options it
+ * expects a daemon on this machine that needs no token.
+ */
+export function createClient(options: ClientOptions = {}): RunwatchClient {
+  const { signal = new AbortController().signal, ...settings } = options;
+  const client = createDaemonClient({ ...DEFAULT_SETTINGS, ...settings }, signal);
+  return { ...client, events: (asked = {}) => eventsOf(client, asked, signal) };
+}
 
 export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal): DaemonClient {
   const transport = createTransport(settings);
   const call = new Caller(transport, signal);
   return {
     url: transport.url,
+    ...watchCalls(call),
+    ...deliveryCalls(call),
+    ...endpointCalls(call),
+    ...otherCalls(call),
+  };
+}
+
+function watchCalls(
+  call: Caller,
+): Pick<
+  DaemonClient,
+  | 'registerBatch'
+  | 'register'
+  | 'getWatch'
+  | 'getTimeline'
+  | 'unwatch'
+  | 'pollNow'
+  | 'acknowledge'
+  | 'withdraw'
+  | 'acknowledgeAlert'
+  | 'withdrawAlert'
+  | 'alertIds'
+  | 'listWatches'
+  | 'listEvents'
+  | 'openEvents'
+> {
+  return {
     registerBatch: (watches) => call.post('/v1/watches/batch', { watches }, batchResults),
     register: (watch) => call.post('/v1/watches', watch, watchSchema),
     getWatch: ({ runId, source }) => call.find(watchPath(runId), watchSchema, { source }),
@@ -172,8 +225,20 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
       return page?.data.map(({ id }) => id) ?? [];
     },
     listWatches: (query) => call.page('/v1/watches', query, watchSchema),
-    listEvents: (query) => call.page('/v1/events', query, eventOfAnyType),
+    listEvents: ({ cursor, ...query }) =>
+      call.page(
+        '/v1/events',
+        { ...query, ...(cursor !== undefined && { after: cursor }) },
+        eventOfAnyType,
+      ),
     openEvents: (query, lastId) => call.stream('/v1/events/stream', query, lastId),
+  };
+}
+
+function deliveryCalls(
+  call: Caller,
+): Pick<DaemonClient, 'listDeliveries' | 'getDelivery' | 'redeliver' | 'redeliverRange'> {
+  return {
     listDeliveries: (query) => call.page('/v1/deliveries', query, deliverySchema),
     getDelivery: (id) => call.find(deliveryPath(id), deliveryWithAttempts, {}),
     redeliver: (id, to) =>
@@ -184,6 +249,16 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
       ),
     redeliverRange: (range) =>
       call.post('/v1/deliveries/redeliver', range, redeliverCount, { once: true }),
+  };
+}
+
+function endpointCalls(
+  call: Caller,
+): Pick<
+  DaemonClient,
+  'listEndpoints' | 'testEndpoint' | 'switchEndpoint' | 'retryEndpoint' | 'rotateEndpoint'
+> {
+  return {
     listEndpoints: () => call.page('/v1/endpoints', {}, endpointSchema),
     testEndpoint: (name) =>
       call.post(endpointPath(name, 'test'), undefined, endpointTest, {
@@ -194,14 +269,40 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
     retryEndpoint: (name) => call.post(endpointPath(name, 'retry'), undefined, redeliverCount),
     rotateEndpoint: (name, body) =>
       call.post(endpointPath(name, 'rotate'), body, rotatedSecret, { once: true }),
+  };
+}
+
+function otherCalls(
+  call: Caller,
+): Pick<
+  DaemonClient,
+  | 'lookup'
+  | 'readAttention'
+  | 'addSilence'
+  | 'readAttention'
+  | 'addSilence'
+  | 'listPolling'
+  | 'listSources'
+  | 'listProcesses'
+  | 'describeStore'
+  | 'readiness'
+  | 'resumeSource'
+> {
+  return {
     async lookup({ ...query }) {
       // A daemon of an older version, or a token that may not read, leaves ids as they were typed.
       const found = await call.findAllowed('/v1/lookup', lookupAnswer, query);
       return { data: found?.data ?? [], isMore: found?.more === true };
     },
-    ...attentionCalls(call),
+    readAttention: (query = {}) => call.get('/v1/attention', attentionPage, query),
+    addSilence: (body) => call.post('/v1/silences', body, z.looseObject({})),
     listPolling: (query) => call.page('/v1/polling', query, workflowPollingSchema),
-    ...sourceCalls(call),
+    listSources: () => call.page('/v1/sources', {}, sourceSchema),
+    listProcesses: () => call.get('/v1/processes', processList),
+    describeStore: () => call.find('/v1/store', storeSchema, {}),
+    readiness: () => call.get('/readyz', readinessSchema, { format: 'json' }, 503),
+    resumeSource: (name) =>
+      call.post(`/v1/sources/${encodeURIComponent(name)}/resume`, undefined, sourceSchema),
   };
 }
 
@@ -225,148 +326,53 @@ function watchPath(runId: string): string {
   return `/v1/watches/${encodeURIComponent(runId)}`;
 }
 
-interface PostOptions {
-  /** For answers that take longer than others. */
-  timeoutMs?: number;
-  /** True where doing it twice would do harm. */
-  once?: boolean;
+/** Most that the API gives in one page. */
+const PAGE_SIZE = 200;
+
+/** Which events to follow. */
+export interface EventsOptions {
+  /** Filters of `GET /v1/events/stream`, such as `type: 'run.failed'`. */
+  query?: Query;
+  /** The id of an event, or a cursor: only what comes after it. */
+  after?: string;
+  signal?: AbortSignal;
+  onConnection?: (state: ConnectionState) => void;
+}
+
+function eventsOf(
+  client: DaemonClient,
+  { query = {}, after, signal, onConnection = () => undefined }: EventsOptions,
+  ends: AbortSignal,
+): AsyncGenerator<EventView> {
+  return followEvents({
+    client,
+    query,
+    after: after ?? null,
+    signal: signal === undefined ? ends : AbortSignal.any([ends, signal]),
+    random: Math.random,
+    onConnection,
+  });
 }
 
 /**
- * The few shapes that calls of the API have. Bodies are checked by a schema and given as they came;
- * what is not a 2xx becomes an error.
+ * Every item of a listing, page after page: `for await (const watch of paginate(client.listWatches, {}))`.
+ * @param list `listWatches`, `listEvents`, `listDeliveries` or `listPolling` of a client
  */
-class Caller {
-  readonly #transport: Transport;
-  readonly #signal: AbortSignal;
-
-  constructor(transport: Transport, signal: AbortSignal) {
-    this.#transport = transport;
-    this.#signal = signal;
-  }
-
-  async post<Schema extends z.ZodType>(
-    path: string,
-    body: unknown,
-    schema: Schema,
-    options: PostOptions = {},
-  ) {
-    return this.#checked(await this.#send('POST', path, { body, ...options }), schema);
-  }
-
-  /** Does something with what the path names; null when there is no such thing. */
-  async act<Schema extends z.ZodType>(
-    path: string,
-    schema: Schema,
-    given: { body?: unknown; query?: Query } = {},
-  ) {
-    const answer = await this.#send('POST', path, given, 404);
-    return answer === MISSING ? null : this.#checked(answer, schema);
-  }
-
-  async get<Schema extends z.ZodType>(path: string, schema: Schema) {
-    return this.#checked(await this.#send('GET', path, {}), schema);
-  }
-
-  async find<Schema extends z.ZodType>(path: string, schema: Schema, query: Query) {
-    const found = await this.#send('GET', path, { query }, 404);
-    return found === MISSING ? null : this.#checked(found, schema);
-  }
-
-  /** {@link find}, and null as well where the token may not read it. */
-  async findAllowed<Schema extends z.ZodType>(path: string, schema: Schema, query: Query) {
-    const found = await this.#send('GET', path, { query }, 404, 403);
-    return found === MISSING ? null : this.#checked(found, schema);
-  }
-
-  async remove(path: string, query: Query): Promise<boolean> {
-    const answer = await this.#send('DELETE', path, { query }, 404);
-    if (answer !== MISSING) this.#empty(answer);
-    return answer !== MISSING;
-  }
-
-  async trigger(path: string, query: Query): Promise<void> {
-    await this.#send('POST', path, { query });
-  }
-
-  async page<Item>(path: string, query: Query, item: z.ZodType): Promise<PageView<Item>> {
-    const body = await this.#send('GET', path, { query });
-    const page = this.#checked(body, pageSchema);
-    for (const one of page.data) this.#checked(one, item);
-    return page as PageView<Item>;
-  }
-
-  async stream(path: string, query: Query, lastId: string | null) {
-    const headers: Record<string, string> = lastId === null ? {} : { 'last-event-id': lastId };
-    const call = { query, headers, signal: this.#signal };
-    const { status, contentType, cursor, chunks } = await this.#transport.open(path, call);
-    if (status !== 200) throw problemError(this.#transport.url, status, await bodyOf(chunks));
-    if (contentType.startsWith('text/event-stream')) return messagesOf(cursor, chunks);
-    throw notADaemon(this.#transport.url, `it answers ${contentType || 'nothing'}, not a stream`);
-  }
-
-  /** The body of a 2xx, or {@link MISSING} for a problem of a status that the caller expects. */
-  async #send(
-    method: 'GET' | 'POST' | 'DELETE',
-    path: string,
-    { query, ...rest }: PostOptions & { query?: Query; body?: unknown },
-    ...expected: number[]
-  ): Promise<unknown> {
-    const call = { signal: this.#signal, ...rest, ...(query !== undefined && { query }) };
-    const answer = await this.#transport.request(method, path, call);
-    if (answer.status >= 200 && answer.status < 300) return answer.body;
-    const problem = problemError(this.#transport.url, answer.status, answer.body);
-    if (expected.includes(answer.status) && problem.code !== 'not_a_daemon') return MISSING;
-    throw problem;
-  }
-
-  #empty(body: unknown): void {
-    if (body !== undefined) throw notADaemon(this.#transport.url, 'it answers more than was asked');
-  }
-
-  /** The body as it came, once it is known to fit, so that `--json` shows all of it. */
-  #checked<Schema extends z.ZodType>(body: unknown, schema: Schema): z.output<Schema> {
-    const wrong = misfit(body, schema);
-    if (wrong !== null) throw notADaemon(this.#transport.url, wrong);
-    return body as z.output<Schema>;
-  }
+export async function* paginate<Item>(
+  list: (query: Query) => Promise<PageView<Item>>,
+  query: Query = {},
+): AsyncGenerator<Item> {
+  let cursor: string | undefined;
+  do {
+    const page = await list({
+      limit: PAGE_SIZE,
+      ...query,
+      ...(cursor !== undefined && { cursor }),
+    });
+    yield* page.data;
+    cursor = page.next_cursor ?? undefined;
+  } while (cursor !== undefined);
 }
-
-const MISSING = Symbol('missing');
-
-/** A page before its items are checked. */
-const pageSchema = z.object({
-  data: z.array(z.unknown()),
-  next_cursor: z.string().nullish(),
-});
-
-/** The place where the stream begins, so that a first connection can be resumed too, and what follows. */
-async function* messagesOf(
-  cursor: string | null,
-  chunks: AsyncIterable<Uint8Array>,
-): AsyncIterable<SseMessage> {
-  if (cursor !== null) yield { id: cursor, event: null, data: null };
-  yield* readSse(chunks);
-}
-
-/** The start of an answer that should have been a stream: enough for a problem document. */
-async function bodyOf(chunks: AsyncIterable<Uint8Array>): Promise<unknown> {
-  const decoder = new TextDecoder();
-  let text = '';
-  for await (const chunk of chunks) {
-    text += decoder.decode(chunk, { stream: true });
-    if (text.length > 65_536) break;
-  }
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-}
-
-/** Most that the API gives in one page. */
-const PAGE_SIZE = 200;
 
 /**
  * Follows the cursors of a listing until there is enough.

@@ -13,6 +13,9 @@ const MAX_EVENT_BYTES = 4 * 1024 * 1024;
 
 const RECONNECT = { baseMs: 500, maxMs: 10_000 };
 
+/** `lost` once for each time that the stream breaks off; `reset`: events may be missing. */
+export type ConnectionState = 'lost' | 'restored' | 'reset';
+
 interface FollowOptions {
   client: Pick<DaemonClient, 'openEvents' | 'url'>;
   query: Query;
@@ -24,7 +27,7 @@ interface FollowOptions {
    * Hears when the stream breaks off, once for each time, when it is there again, and when the store has
    * lost data, so that events may be missing.
    */
-  onConnection: (state: 'lost' | 'restored' | 'reset') => void;
+  onConnection: (state: ConnectionState) => void;
 }
 
 /**

@@ -12,9 +12,13 @@ import type {
   rotatedSecret,
   rotateRequest,
 } from '../http/schemas/endpoint.ts';
+import type { attentionPage } from '../http/schemas/attention.ts';
 import type { eventOfAnyType } from '../http/schemas/event.ts';
 import type { lookupAnswer } from '../http/schemas/lookup.ts';
 import type { workflowPollingSchema } from '../http/schemas/polling.ts';
+import type { processList } from '../http/schemas/process.ts';
+import type { readinessSchema } from '../http/schemas/readiness.ts';
+import type { storeSchema } from '../http/schemas/store.ts';
 import type { sourceSchema } from '../http/schemas/source.ts';
 import type { timelineSchema } from '../http/schemas/timeline.ts';
 import type { acknowledgeRequest } from '../http/schemas/acknowledgement.ts';
@@ -35,6 +39,7 @@ export type WatchView = z.output<typeof watchSchema>;
 export type TimelineView = z.output<typeof timelineSchema>;
 export type AcknowledgeBody = z.input<typeof acknowledgeRequest>;
 export type AcknowledgedView = z.output<typeof watchOrReceipt>;
+export type AttentionView = z.output<typeof attentionPage>;
 export type BatchView = z.output<typeof batchResults>;
 export type EventView = z.output<typeof eventOfAnyType>;
 export type DeliveryView = z.output<typeof deliverySchema>;
@@ -46,6 +51,9 @@ export type EndpointView = z.output<typeof endpointSchema>;
 export type EndpointTestView = z.output<typeof endpointTest>;
 export type RotateBody = NonNullable<z.input<typeof rotateRequest>>;
 export type RotatedView = z.output<typeof rotatedSecret>;
+export type ProcessesView = z.output<typeof processList>;
+export type ReadinessView = z.output<typeof readinessSchema>;
+export type StoreView = z.output<typeof storeSchema>;
 export type SourceView = z.output<typeof sourceSchema>;
 export type LookupView = z.output<typeof lookupAnswer>;
 export type WorkflowView = z.output<typeof workflowPollingSchema>;

@@ -1,9 +1,12 @@
+import { setTimeout } from 'node:timers/promises';
 import { privateDirectories } from '../config/paths.ts';
 import type { Config } from '../config/schema.ts';
 import { loadTlsFiles } from '../config/tls-files.ts';
+import { RunwatchError } from '../core/errors.ts';
 import type { Lifecycle } from '../lifecycle.ts';
 import { createRedisConnections, type RedisConnections } from '../redis/connection.ts';
 import { startEmbeddedRedis } from '../redis/embedded/server.ts';
+import { serverTraits, type ServerTraits } from '../redis/server-check.ts';
 import type { RedisSettings } from '../redis/redis-target.ts';
 import type { Logger } from '../telemetry/logger.ts';
 
@@ -26,6 +29,31 @@ export async function openRedis(options: OpenRedisOptions): Promise<RedisConnect
   lifecycle.onStop('redis connections', () => connections.close());
   await connections.ready();
   return connections;
+}
+
+/** Time for Redis to answer a user who asks after it, ms. */
+const PROBE_MS = 5_000;
+
+/**
+ * What the configured Redis says of itself; null where it does not say.
+ * Throws RunwatchError of the connection, `redis_unavailable` where none comes about in time.
+ */
+export async function probeRedis(config: Config): Promise<ServerTraits | null> {
+  const log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
+  const connections = createRedisConnections({ settings: configured(config), log });
+  const late = setTimeout(PROBE_MS, null, { ref: false }).then(() => {
+    throw new RunwatchError('Redis does not answer', { code: 'redis_unavailable' });
+  });
+  try {
+    await Promise.race([connections.ready(), late]);
+    return await serverTraits(connections.commands);
+  } finally {
+    await connections.close();
+  }
+}
+
+function ignore(): void {
+  // The answer says all that a user asks for.
 }
 
 /** Whether the daemon runs the embedded Redis. */

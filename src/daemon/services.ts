@@ -17,12 +17,14 @@ import type {
   PollingService,
   KeptAnswer,
   RepeatService,
+  StoreService,
 } from '../http/services.ts';
 import { createSkipOutstanding } from '../deliver/skip-outstanding.ts';
 import { createEndWatch } from '../poll/end-watch.ts';
 import { createPurgeWatch } from '../poll/purge-watch.ts';
 import type { RequestRules } from '../poll/register-watches.ts';
 import type { RedisConnections } from '../redis/connection.ts';
+import { serverTraits } from '../redis/server-check.ts';
 import type { AnswerStore } from '../redis/stores/answer-store.ts';
 import type { BudgetStore } from '../redis/stores/budget-store.ts';
 import type { EventStore } from '../redis/stores/event-store.ts';
@@ -116,6 +118,7 @@ export function createServices(deps: ServicesDependencies): Services {
     polling: createPollingService(deps),
     workflows: createWorkflowService(deps),
     lookup: deps.lookup,
+    storage: createStoreService(deps),
     repeats: createRepeatService(deps.answers, deps.sealer),
     processes: deps.processes,
     sources: createSourceService(deps),
@@ -151,6 +154,21 @@ function requestRules({ config, endpoints, guard, sealer }: ServicesDependencies
       return verdict.allowed ? null : verdict.message;
     },
     seal: (plain, context) => sealer.seal(plain, context),
+  };
+}
+
+function createStoreService({
+  connections,
+  memory,
+}: Pick<ServicesDependencies, 'connections' | 'memory'>): StoreService {
+  return {
+    async describe() {
+      const [server, figures] = await Promise.all([
+        serverTraits(connections.commands),
+        memory.figures(),
+      ]);
+      return { server, memory: figures };
+    },
   };
 }
 

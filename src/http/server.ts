@@ -32,6 +32,7 @@ import { pollingRoutes } from './routes/polling.ts';
 import { processRoutes } from './routes/processes.ts';
 import { ruleRoutes } from './routes/rules.ts';
 import { silenceRoutes } from './routes/silences.ts';
+import { storeRoutes } from './routes/store.ts';
 import { sourceRoutes } from './routes/sources.ts';
 import { timelineRoute } from './routes/timeline.ts';
 import { workflowRoutes } from './routes/workflows.ts';
@@ -173,6 +174,7 @@ async function apiRoutes(app: FastifyInstance, options: ServerOptions): Promise<
   await api.register(ruleRoutes, services);
   await api.register(endpointRoutes, services);
   await api.register(lookupRoutes, services);
+  await api.register(storeRoutes, services);
   await api.register(pollingRoutes, services);
   await api.register(workflowRoutes, services);
   await api.register(processRoutes, services);

@@ -7,6 +7,7 @@ import type { Matchers, Silence, SilenceState } from '../core/alert/silence.ts';
 import type { AttentionItem, AttentionKind } from '../core/attention/attention.ts';
 import type { Attempt, Delivery, DeliveryState, EndpointType } from '../core/delivery/delivery.ts';
 import type { InputIssue } from '../core/errors.ts';
+import type { MemoryFigures } from '../core/memory.ts';
 import type { LookupKind } from '../core/lookup.ts';
 import type { EventType, RunwatchEvent } from '../core/event/event.ts';
 import type { When, WhenRange } from '../core/when.ts';
@@ -306,6 +307,21 @@ export interface PollingService {
   list(query: PollingQuery): Promise<Page<WorkflowPolling>>;
 }
 
+/** What is known of Redis. Null for what it does not say. */
+interface StoreView {
+  server: {
+    version: string;
+    /** What it does when its memory is full; only `noeviction` keeps everything. */
+    policy: string;
+    persistence: 'append_only_file' | 'snapshots' | 'none';
+  } | null;
+  memory: MemoryFigures | null;
+}
+
+export interface StoreService {
+  describe(): Promise<StoreView>;
+}
+
 export interface LookupService {
   /** An equal id alone; else those that begin so, the newest first. */
   find(asked: { kind: LookupKind; prefix: string; limit: number }): Promise<{
@@ -468,6 +484,7 @@ export interface Services {
   polling: PollingService;
   workflows: WorkflowService;
   lookup: LookupService;
+  storage: StoreService;
   repeats: RepeatService;
   processes: ProcessService;
   sources: SourceService;

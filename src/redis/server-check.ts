@@ -30,6 +30,28 @@ export async function checkServer(redis: Redis, place: string, log: RedisLog): P
   }
 }
 
+/** What a server says of itself that decides whether it keeps what it is given. */
+export interface ServerTraits {
+  version: string;
+  /** What it does when its memory is full; only `noeviction` keeps everything. */
+  policy: string;
+  persistence: 'append_only_file' | 'snapshots' | 'none';
+}
+
+/** Null for a server that forbids INFO. */
+export async function serverTraits(redis: Redis): Promise<ServerTraits | null> {
+  const info = await redis.info().catch(unlessForbidden);
+  if (info === null) return null;
+  const fields = parseInfo(info);
+  const isAppending = fields.get('aof_enabled') === '1';
+  const isLost = !isAppending && (await hasNoSnapshots(redis));
+  return {
+    version: fields.get('redis_version') ?? '',
+    policy: fields.get('maxmemory_policy') ?? 'noeviction',
+    persistence: isAppending ? 'append_only_file' : isLost ? 'none' : 'snapshots',
+  };
+}
+
 /** True only where it is known: snapshots are what `save` says, and INFO does not tell of it. */
 async function hasNoSnapshots(redis: Redis): Promise<boolean> {
   const answer = await redis.config('GET', 'save').catch(unlessForbidden);

@@ -1,7 +1,5 @@
-import { isUtf8 } from 'node:buffer';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { Webhook } from 'standardwebhooks';
-import { messageOf, RunwatchError } from '../core/errors.ts';
+import { createVerifier, type Verify } from '../client/webhook.ts';
 import {
   closeServer,
   listenOnLoopback,
@@ -66,7 +64,7 @@ export interface Receiver {
  */
 export async function startReceiver(options: ReceiverOptions): Promise<Receiver> {
   const { port = 0, host = '127.0.0.1', keep = DEFAULT_KEEP } = options;
-  const verify = webhookVerifier(options.secrets);
+  const verify = createVerifier(options.secrets);
   const respond = options.respond ?? defaultResponse(options.secrets.length > 0);
   const received: ReceivedWebhook[] = [];
   const record = (webhook: ReceivedWebhook) => {
@@ -144,47 +142,5 @@ function typeOf(text: string): string | null {
     return isEvent && typeof event.type === 'string' ? event.type : null;
   } catch {
     return null;
-  }
-}
-
-/** Returns the reason why a webhook is not verified; null if it is. */
-type Verify = (body: Buffer, headers: Record<string, string>) => string | null;
-
-/**
- * Verifies Standard Webhooks against any of the secrets, over the exact bytes of the body.
- * @throws RunwatchError `invalid_secret`
- */
-function webhookVerifier(secrets: readonly string[]): Verify {
-  const webhooks = secrets.map(parseSecret);
-  return (body, headers) => {
-    if (webhooks.length === 0) return 'no secret to verify it with';
-    // The package signs text, and would replace bytes that are not UTF-8 before it checks them.
-    if (!isUtf8(body)) return 'Body is not UTF-8';
-    let problem: string | null = null;
-    for (const webhook of webhooks) {
-      problem = problemOf(webhook, body, headers);
-      if (problem === null) return null;
-    }
-    return problem;
-  };
-}
-
-function problemOf(webhook: Webhook, body: Buffer, headers: Record<string, string>) {
-  try {
-    webhook.verify(body, headers, { jsonParse: false });
-    return null;
-  } catch (error) {
-    return messageOf(error);
-  }
-}
-
-function parseSecret(secret: string): Webhook {
-  try {
-    return new Webhook(secret);
-  } catch {
-    // Without the cause, which may quote the secret.
-    throw new RunwatchError('a webhook secret is not "whsec_" followed by base64', {
-      code: 'invalid_secret',
-    });
   }
 }

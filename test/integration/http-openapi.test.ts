@@ -81,6 +81,7 @@ const ROUTES = [
   'GET /v1/workflows',
   'GET /v1/processes',
   'GET /v1/sources',
+  'GET /v1/store',
   'POST /v1/sources/{name}/resume',
 ];
 

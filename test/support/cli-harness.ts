@@ -96,5 +96,6 @@ const MISSING: CliDependencies = {
   listen: missing('listen'),
   simulate: missing('simulate'),
   reencrypt: missing('reencrypt'),
+  inspect: missing('inspect'),
   demo: missing('demo'),
 };

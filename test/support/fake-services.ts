@@ -325,6 +325,12 @@ export function fakeServices(): FakeServices {
         return { items, counts: counts as Attention['counts'], isCapped: false };
       },
     },
+    storage: {
+      async describe() {
+        const server = { version: '7.2.0', policy: 'noeviction', persistence: 'none' as const };
+        return { server, memory: null };
+      },
+    },
     lookup: {
       async find() {
         return { found: [], more: false };

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { messageOf } from '../../core/errors.ts';
 import { refusal } from '../problem.ts';
 import { problemAnswer } from '../schemas/common.ts';
+import { readinessSchema } from '../schemas/readiness.ts';
 import type { HealthCheck, HealthService } from '../services.ts';
 
 /** The text of the metrics registry; prom-client's registry is one as `{contentType, render}`. */
@@ -22,26 +23,13 @@ interface HealthOptions {
   metrics: Metrics | undefined;
 }
 
-const readiness = z
-  .object({
-    status: z.enum(['ready', 'unready']),
-    checks: z.array(
-      z.object({
-        name: z.string(),
-        status: z.enum(['ok', 'degraded', 'failed']),
-        detail: z.string(),
-      }),
-    ),
-  })
-  .meta({ id: 'Readiness' });
-
 const readinessAnswer = (description: string) => ({
   description,
   content: {
     'text/plain': {
       schema: z.string().meta({ examples: ['ok redis: answers in 1 ms\n'] }),
     },
-    'application/json': { schema: readiness },
+    'application/json': { schema: readinessSchema },
   },
 });
 

@@ -1,0 +1,113 @@
+import { loadConfig } from '../../config/load.ts';
+import { formatProblem } from '../../config/problems.ts';
+import type { Config } from '../../config/schema.ts';
+import { messageOf } from '../../core/errors.ts';
+import type { StoreView } from '../../client/types.ts';
+import type { RunReader, RunReaderSettings } from '../context.ts';
+import { serverChecks, type Diagnosis, type LocalInspection } from '../verbs/doctor.ts';
+
+interface InspectDependencies {
+  probeRedis: (config: Config) => Promise<StoreView['server']>;
+  createRunReader: (settings: RunReaderSettings) => Promise<RunReader>;
+  version: string;
+}
+
+/** Looks at the configuration here, and at Redis and the sources by it where that is asked for. */
+export async function inspectInstallation(
+  configPath: string | undefined,
+  deps: InspectDependencies,
+): Promise<LocalInspection> {
+  const loaded = loadConfig({ purpose: 'serve', configPath });
+  const warnings = loaded.warnings.map((one): Diagnosis => ({
+    name: 'configuration',
+    status: 'warning',
+    detail: formatProblem(one),
+    cure: null,
+  }));
+  if (loaded.kind === 'invalid') {
+    const problems = loaded.problems.map((one): Diagnosis => ({
+      name: 'configuration',
+      status: 'problem',
+      detail: formatProblem(one),
+      cure: null,
+    }));
+    // All that is missing are sources: nothing is configured here.
+    const isEmpty = loaded.problems.every(({ key, file }) => key === 'sources' && file === null);
+    return {
+      configuration: [...problems, ...warnings],
+      isConfigured: !isEmpty,
+      inspectOutside: async () => [],
+    };
+  }
+  const { config, file } = loaded;
+  const good: Diagnosis = {
+    name: 'configuration',
+    status: 'ok',
+    detail: file ?? 'from the environment alone',
+    cure: null,
+  };
+  return {
+    configuration: [good, ...warnings],
+    isConfigured: true,
+    inspectOutside: async () => [
+      ...(await redisChecks(config, deps)),
+      ...(await sourceChecks(config, deps)),
+    ],
+  };
+}
+
+async function redisChecks(config: Config, { probeRedis }: InspectDependencies) {
+  const { url, sentinels, cluster } = config.redis;
+  if (url === undefined && sentinels === undefined && cluster === undefined) return [];
+  try {
+    const server = await probeRedis(config);
+    const answers: Diagnosis = { name: 'redis', status: 'ok', detail: 'answers', cure: null };
+    return [answers, ...(server === null ? [] : serverChecks(server))];
+  } catch (error) {
+    const cure = 'see that it runs, and that REDIS_URL names it';
+    const failed: Diagnosis = { name: 'redis', status: 'problem', detail: messageOf(error), cure };
+    return [failed];
+  }
+}
+
+/** A run that no source has: only the answer matters. */
+const NO_RUN = '00000000-0000-4000-8000-000000000000';
+const READ_TIMEOUT_MS = 5_000;
+
+function sourceChecks(config: Config, deps: InspectDependencies): Promise<Diagnosis[]> {
+  return Promise.all(
+    Object.entries(config.sources).map(async ([name, source]) => {
+      const reader = await deps.createRunReader({
+        baseUrl: source.base_url,
+        apiKey: source.api_key,
+        timeoutMs: READ_TIMEOUT_MS,
+        userAgent: `runwatch/${deps.version}`,
+        maxSockets: 1,
+        proxy: source.proxy,
+      });
+      try {
+        const result = await reader.readRun(NO_RUN, {
+          signal: AbortSignal.timeout(READ_TIMEOUT_MS),
+        });
+        return ofSource(name, result);
+      } catch (error) {
+        return ofSource(name, { kind: 'unavailable', message: messageOf(error) });
+      } finally {
+        reader.close();
+      }
+    }),
+  );
+}
+
+const ANSWERS: ReadonlySet<string> = new Set(['run', 'not_found', 'rejected']);
+
+function ofSource(name: string, result: { kind: string; message?: string }): Diagnosis {
+  const what = `source ${name}`;
+  if (ANSWERS.has(result.kind)) return { name: what, status: 'ok', detail: 'answers', cure: null };
+  const detail = result.message ?? result.kind;
+  const isRefused = result.kind === 'unauthorized' || result.kind === 'forbidden';
+  const cure = isRefused
+    ? 'give it a key of this workspace (NOXUS_API_KEY, or sources.*.api_key)'
+    : 'see that its base_url is right and can be reached from here';
+  return { name: what, status: 'problem', detail, cure };
+}

@@ -1,0 +1,229 @@
+import type { DaemonClient } from '../../client/client.ts';
+import type { ProcessesView, ReadinessView, StoreView } from '../../client/types.ts';
+import { messageOf, RunwatchError } from '../../core/errors.ts';
+import type { CliContext, Output } from '../context.ts';
+import { EXIT } from '../exit.ts';
+import { lasting, number, plain } from '../render/text.ts';
+import { writeJson } from '../report.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+
+interface DoctorFlags extends DaemonFlags {
+  config?: string;
+  json?: boolean;
+}
+
+/** One thing that was looked at. */
+export interface Diagnosis {
+  name: string;
+  status: 'ok' | 'warning' | 'problem';
+  detail: string;
+  /** What to do about it; null where nothing is wrong, or the detail says it. */
+  cure: string | null;
+}
+
+export function addDoctorVerb(host: VerbHost): void {
+  daemonCommand(host, 'doctor', 'read')
+    .description('say what is wrong with this installation, and the cure')
+    .option('--config <path>', 'the configuration file')
+    .option('--json', 'print the checks as JSON')
+    .addHelpText('after', HELP)
+    .action((flags: DoctorFlags) =>
+      host.run(async (context) => {
+        const local = await host.dependencies.inspect({ configPath: flags.config });
+        return report(await diagnose(context, flags, local), context, flags);
+      }),
+    );
+}
+
+const HELP = `
+It looks at the configuration here, the daemon, its token, Redis, sources, endpoints, clocks and versions.
+Where no daemon answers, it asks Redis and the sources itself.
+Exits 0 when all is well, also with warnings, and 1 when something is wrong.
+
+Examples:
+  runwatch doctor
+  runwatch doctor --config /etc/runwatch/runwatch.yaml
+  runwatch doctor --json | jq '.checks[] | select(.status != "ok")'`;
+
+/** What can be found out without a daemon. */
+export interface LocalInspection {
+  configuration: Diagnosis[];
+  /** True where a configuration was found here that a daemon could start with. */
+  isConfigured: boolean;
+  /** Asks Redis and the sources themselves. */
+  inspectOutside: () => Promise<Diagnosis[]>;
+}
+
+async function diagnose(
+  context: CliContext,
+  flags: DoctorFlags,
+  local: LocalInspection,
+): Promise<Diagnosis[]> {
+  const client = connect(context, flags);
+  const readiness = await client.readiness().catch((error: unknown) => failureOf(error));
+  if (readiness instanceof RunwatchError) {
+    const daemon: Diagnosis = {
+      name: 'daemon',
+      status: 'problem',
+      detail: messageOf(readiness).split('; ')[0] ?? '',
+      cure: 'start it with `runwatch serve`, or name it by RUNWATCH_URL',
+    };
+    return [...local.configuration, daemon, ...(await local.inspectOutside())];
+  }
+  // A client of a daemon elsewhere needs no configuration of its own.
+  const configuration = local.isConfigured ? local.configuration : [NO_CONFIGURATION];
+  return [
+    ...configuration,
+    { name: 'daemon', status: 'ok', detail: `answers at ${client.url}`, cure: null },
+    ...(await behindToken(client, context)),
+    ...readiness.checks.map(ofReadiness),
+  ];
+}
+
+const NO_CONFIGURATION: Diagnosis = {
+  name: 'configuration',
+  status: 'ok',
+  detail: 'none here; the daemon has its own',
+  cure: null,
+};
+
+function failureOf(error: unknown): RunwatchError {
+  if (error instanceof RunwatchError) return error;
+  throw error;
+}
+
+/** What a daemon only says to those who have a token. */
+async function behindToken(client: DaemonClient, context: CliContext): Promise<Diagnosis[]> {
+  try {
+    const [processes, store] = await Promise.all([client.listProcesses(), client.describeStore()]);
+    const hasToken = context.env.apiToken() !== undefined;
+    const detail = hasToken ? 'is taken' : 'none is needed';
+    return [
+      { name: 'token', status: 'ok', detail, cure: null },
+      ...versionChecks(processes, context.version),
+      ...clockChecks(processes),
+      ...(store === null ? [] : storeChecks(store)),
+    ];
+  } catch (error) {
+    const failure = failureOf(error);
+    return [
+      { name: 'token', status: 'problem', detail: messageOf(failure), cure: cureOf(failure) },
+    ];
+  }
+}
+
+function cureOf({ code }: RunwatchError): string | null {
+  if (code === 'forbidden') return 'give the token the scope read (auth.tokens)';
+  return code === 'unauthorized' ? 'set RUNWATCH_API_TOKEN to a token of auth.tokens' : null;
+}
+
+function versionChecks({ data }: ProcessesView, own: string): Diagnosis[] {
+  const versions = [...new Set(data.map(({ version }) => version))];
+  const many = data.length === 1 ? '1 daemon' : `${number(data.length)} daemons`;
+  const detail = `${many} of version ${versions.join(' and ')}, this command ${own}`;
+  if (versions.every((version) => version === own)) {
+    return [{ name: 'versions', status: 'ok', detail, cure: null }];
+  }
+  return [{ name: 'versions', status: 'warning', detail, cure: 'bring all to one version' }];
+}
+
+/** From here on a clock is wrong enough to matter, ms. */
+const MOST_SKEW_MS = 1_000;
+
+function clockChecks({ data }: ProcessesView): Diagnosis[] {
+  const wrong = data.filter(({ clock_skew_ms: skew }) => Math.abs(skew) >= MOST_SKEW_MS);
+  if (wrong.length === 0) {
+    return [{ name: 'clocks', status: 'ok', detail: 'agree with that of Redis', cure: null }];
+  }
+  return wrong.map(({ name, clock_skew_ms: skew }) => ({
+    name: 'clocks',
+    status: 'warning',
+    detail: `the clock of ${name} is ${lasting(Math.abs(skew))} ${skew > 0 ? 'ahead of' : 'behind'} that of Redis`,
+    cure: 'let NTP set the clock of that host and of Redis',
+  }));
+}
+
+function storeChecks({ server, memory }: StoreView): Diagnosis[] {
+  const limit: Diagnosis = {
+    name: 'memory limit',
+    status: 'warning',
+    detail: 'Redis has no maxmemory: it grows until its host has no memory left',
+    cure: 'set maxmemory; README says how much a run takes',
+  };
+  return [
+    ...(server === null ? [] : serverChecks(server)),
+    ...(memory?.max === null ? [limit] : []),
+  ];
+}
+
+/** Also for a Redis that was asked without a daemon. */
+export function serverChecks(server: NonNullable<StoreView['server']>): Diagnosis[] {
+  const { policy, persistence, version } = server;
+  const isSafe = policy === 'noeviction';
+  const isKept = persistence !== 'none';
+  return [
+    {
+      name: 'redis policy',
+      status: isSafe ? 'ok' : 'problem',
+      detail: `version ${version}, maxmemory-policy ${policy}`,
+      cure: isSafe ? null : 'set maxmemory-policy noeviction, or Redis drops what it is to keep',
+    },
+    {
+      name: 'redis persistence',
+      status: persistence === 'append_only_file' ? 'ok' : 'warning',
+      detail: PERSISTENCE[persistence] ?? persistence,
+      cure: isKept && persistence !== 'snapshots' ? null : 'set appendonly yes',
+    },
+  ];
+}
+
+const PERSISTENCE: Record<string, string> = {
+  append_only_file: 'append-only file: a restart loses nothing',
+  snapshots: 'snapshots only: a restart loses what came since the last',
+  none: 'nothing on disk: a restart loses everything',
+};
+
+const STATUSES = { ok: 'ok', degraded: 'warning', failed: 'problem' } as const;
+
+function ofReadiness({ name, status, detail }: ReadinessView['checks'][number]): Diagnosis {
+  const cure = status === 'ok' ? null : (CURES[name] ?? null);
+  return { name, status: STATUSES[status] ?? 'warning', detail, cure };
+}
+
+/** What to do about checks of readiness that do not say so themselves. */
+const CURES: Readonly<Record<string, string>> = {
+  redis: 'see that Redis runs, has memory and disk, and that REDIS_URL names its primary',
+  sources: 'see `runwatch sources`; after the cause is gone, `runwatch sources resume <name>`',
+  endpoints: 'see `runwatch endpoints`, and try one with `runwatch endpoints test <name>`',
+  discovery: 'see that the API key may list runs, or name workflows in sources.*.discover',
+};
+
+const MARKS = { ok: '✔', warning: '⚠', problem: '✘' } as const;
+
+function report(checks: Diagnosis[], { io }: CliContext, { json }: DoctorFlags): number {
+  const problems = checks.filter(({ status }) => status === 'problem').length;
+  const warnings = checks.filter(({ status }) => status === 'warning').length;
+  const isWell = problems === 0;
+  if (json === true) {
+    writeJson(io.stdout, { ok: isWell, problems, warnings, checks });
+    return isWell ? EXIT.ok : EXIT.failure;
+  }
+  io.stdout.write(checks.map((check) => `${lineOf(check, io.stdout)}\n`).join(''));
+  io.stdout.write(`${summary(problems, warnings)}\n`);
+  return isWell ? EXIT.ok : EXIT.failure;
+}
+
+function lineOf({ name, status, detail, cure }: Diagnosis, { colors }: Output): string {
+  const color = { ok: colors.green, warning: colors.yellow, problem: colors.red }[status];
+  const what = `${color(MARKS[status])} ${colors.bold(name)}: ${plain(detail)}`;
+  return cure === null ? what : `${what}\n    → ${plain(cure)}`;
+}
+
+function summary(problems: number, warnings: number): string {
+  if (problems + warnings === 0) return 'All is well.';
+  const parts = [
+    ...(problems === 0 ? [] : [problems === 1 ? '1 problem' : `${problems} problems`]),
+    ...(warnings === 0 ? [] : [warnings === 1 ? '1 warning' : `${warnings} warnings`]),
+  ];
+  return `${parts.join(', ')}.`;
+}

@@ -1,0 +1,43 @@
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { ATTENTION_KINDS } from '../../src/core/attention/attention.ts';
+import { runCli } from '../support/cli-harness.ts';
+import { startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
+
+let daemon: FakeDaemon;
+
+beforeEach(async () => {
+  daemon = await startFakeDaemon();
+});
+afterEach(() => daemon.close());
+
+const counts = Object.fromEntries(ATTENTION_KINDS.map((kind) => [kind, 0]));
+
+function needs(...data: unknown[]) {
+  return { status: 200, body: { data, counts, total: data.length, total_capped: false } };
+}
+
+const attention = (...args: string[]) =>
+  runCli(['attention', ...args], { env: { RUNWATCH_URL: daemon.url } });
+
+test('attention lists what needs a person, with the run, alert or endpoint that it is about', async () => {
+  const since = '2025-05-04T09:00:00.000Z';
+  daemon.on(
+    'GET /v1/attention',
+    needs(
+      { kind: 'awaiting', since, message: 'waits for a human', run_id: 'run-1', source: 'default' },
+      { kind: 'dead', since, message: '3 deliveries are dead', endpoint: 'ops', count: 3 },
+    ),
+  );
+  const { stdout, exitCode } = await attention();
+  expect(exitCode).toBe(0);
+  expect(stdout).toMatch(/1h ago +awaiting +run-1 +waits for a human/);
+  expect(stdout).toMatch(/1h ago +dead +ops +3 deliveries are dead/);
+  expect(daemon.requests[0]?.query.size).toBe(0);
+});
+
+test('attention says that nothing needs a person, and --json answers as the API does', async () => {
+  daemon.on('GET /v1/attention', needs());
+  expect(await attention()).toEqual({ exitCode: 0, stdout: '', stderr: 'Nothing needs you.\n' });
+  expect(JSON.parse((await attention('--json', '--all')).stdout)).toEqual(needs().body);
+  expect(daemon.requests.at(-1)?.query.get('acknowledged')).toBe('include');
+});

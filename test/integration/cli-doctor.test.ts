@@ -1,0 +1,124 @@
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import type { LocalInspection } from '../../src/cli/verbs/doctor.ts';
+import { runCli } from '../support/cli-harness.ts';
+import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
+
+let daemon: FakeDaemon;
+
+const PROCESS = {
+  id: 'p1',
+  name: 'web-1:7',
+  version: '1.2.3',
+  since: '2025-05-04T09:00:00.000Z',
+  heartbeat: '2025-05-04T10:00:00.000Z',
+  clock_skew_ms: 3,
+};
+const SERVER = { version: '7.2.4', policy: 'noeviction', persistence: 'append_only_file' };
+const MEMORY = { used: 5e6, max: 1e9, live: 1, settled: 1, indexes: 1, days_left: null };
+
+function readiness(...checks: [name: string, status: string, detail: string][]) {
+  const failed = checks.some(([, status]) => status === 'failed');
+  const body = {
+    status: failed ? 'unready' : 'ready',
+    checks: checks.map(([name, status, detail]) => ({ name, status, detail })),
+  };
+  return { status: failed ? 503 : 200, body };
+}
+
+beforeEach(async () => {
+  daemon = await startFakeDaemon();
+  daemon.on('GET /readyz', readiness(['redis', 'ok', 'takes writes']));
+  daemon.on('GET /v1/processes', { status: 200, body: { data: [PROCESS] } });
+  daemon.on('GET /v1/store', { status: 200, body: { server: SERVER, memory: MEMORY } });
+});
+afterEach(() => daemon.close());
+
+const good = { name: 'configuration', status: 'ok' as const, detail: 'runwatch.yaml', cure: null };
+const HERE: LocalInspection = {
+  configuration: [good],
+  isConfigured: true,
+  inspectOutside: async () => [
+    { name: 'redis', status: 'problem', detail: 'Redis does not answer', cure: 'start it' },
+  ],
+};
+
+const doctor = (local: LocalInspection = HERE, ...args: string[]) =>
+  runCli(['doctor', ...args], {
+    env: { RUNWATCH_URL: daemon.url },
+    dependencies: { inspect: async () => local },
+  });
+
+test('doctor of a good installation says so, a line for each check, and exits 0', async () => {
+  const { stdout, exitCode } = await doctor();
+  expect(exitCode).toBe(0);
+  expect(stdout.split('\n')).toEqual([
+    '✔ configuration: runwatch.yaml',
+    `✔ daemon: answers at ${daemon.url}`,
+    '✔ token: none is needed',
+    '✔ versions: 1 daemon of version 1.2.3, this command 1.2.3',
+    '✔ clocks: agree with that of Redis',
+    '✔ redis policy: version 7.2.4, maxmemory-policy noeviction',
+    '✔ redis persistence: append-only file: a restart loses nothing',
+    '✔ redis: takes writes',
+    'All is well.',
+    '',
+  ]);
+});
+
+test('doctor names what is wrong with its cure, and exits 1', async () => {
+  const server = { ...SERVER, policy: 'allkeys-lru', persistence: 'none' };
+  daemon.on('GET /v1/store', { status: 200, body: { server, memory: { ...MEMORY, max: null } } });
+  const skewed = { ...PROCESS, version: '1.2.2', clock_skew_ms: -90_000 };
+  daemon.on('GET /v1/processes', { status: 200, body: { data: [PROCESS, skewed] } });
+  daemon.on(
+    'GET /readyz',
+    readiness(['redis', 'failed', 'does not answer'], ['endpoints', 'degraded', 'ops is failing']),
+  );
+  const { stdout, exitCode } = await doctor();
+  expect(exitCode).toBe(1);
+  for (const part of [
+    '✘ redis policy: version 7.2.4, maxmemory-policy allkeys-lru\n    → set maxmemory-policy noeviction',
+    '⚠ redis persistence: nothing on disk: a restart loses everything\n    → set appendonly yes',
+    '⚠ memory limit: ',
+    '⚠ versions: 2 daemons of version 1.2.3 and 1.2.2',
+    '⚠ clocks: the clock of web-1:7 is 1m 30s behind that of Redis',
+    '✘ redis: does not answer\n    → ',
+    '⚠ endpoints: ops is failing\n    → see `runwatch endpoints`',
+    '2 problems, 5 warnings.',
+  ]) {
+    expect(stdout).toContain(part);
+  }
+});
+
+test('doctor without a daemon asks Redis and the sources itself', async () => {
+  await daemon.close();
+  const { stdout, exitCode } = await doctor();
+  daemon = await startFakeDaemon();
+  expect(exitCode).toBe(1);
+  expect(stdout).toContain('✘ daemon: no daemon answers at');
+  expect(stdout).toContain('→ start it with `runwatch serve`');
+  expect(stdout).toContain('✘ redis: Redis does not answer\n    → start it');
+});
+
+test('doctor of a refused token says which to set, and --json says all of it', async () => {
+  daemon.on('GET /v1/processes', problem(401, 'unauthorized', 'no'));
+  const { stdout, exitCode } = await doctor(HERE, '--json');
+  expect(exitCode).toBe(1);
+  const report = JSON.parse(stdout) as { ok: boolean; checks: { name: string }[] };
+  expect(report).toMatchObject({ ok: false, problems: 1, warnings: 0 });
+  expect(report.checks.find(({ name }) => name === 'token')).toMatchObject({
+    status: 'problem',
+    cure: 'set RUNWATCH_API_TOKEN to a token of auth.tokens',
+  });
+});
+
+test('doctor beside a daemon elsewhere needs no configuration here', async () => {
+  const missing = { ...good, status: 'problem' as const, detail: 'expected a source' };
+  const { stdout, exitCode } = await doctor({
+    ...HERE,
+    configuration: [missing],
+    isConfigured: false,
+  });
+  expect(exitCode).toBe(0);
+  expect(stdout).toContain('✔ configuration: none here; the daemon has its own');
+});
