@@ -76,6 +76,18 @@ function versionOfPackage(): string {
   return (JSON.parse(text) as { version: string }).version;
 }
 
+async function inspect({ configPath }: { configPath: string | undefined }) {
+  const { inspectInstallation } = await import('./cli/local/inspect.ts');
+  return inspectInstallation(configPath, {
+    async probeRedis(config) {
+      const { probeRedis } = await import('./daemon/redis.ts');
+      return probeRedis(config);
+    },
+    createRunReader,
+    version: host.version,
+  });
+}
+
 /** Each verb loads its modules when it runs: a list must not wait for a database client. */
 function dependencies(): CliDependencies {
   return {
@@ -104,20 +116,7 @@ function dependencies(): CliDependencies {
       const { reencryptStored } = await import('./daemon/secrets.ts');
       return reencryptVerb(options, { reencryptStored, io });
     },
-    async inspect({ configPath }) {
-      const { inspectInstallation } = await import('./cli/local/inspect.ts');
-      return inspectInstallation(configPath, {
-        async probeRedis(config) {
-          const { probeRedis } = await import('./daemon/redis.ts');
-          return probeRedis(config);
-        },
-        async createRunReader(settings) {
-          const { createNoxusClient } = await import('./noxus/client.ts');
-          return createNoxusClient(settings);
-        },
-        version: host.version,
-      });
-    },
+    inspect,
     async listen(options) {
       const { listen } = await import('./cli/local/listen.ts');
       await listen({ ...options, write });

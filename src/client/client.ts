@@ -279,8 +279,6 @@ function otherCalls(
   | 'lookup'
   | 'readAttention'
   | 'addSilence'
-  | 'readAttention'
-  | 'addSilence'
   | 'listPolling'
   | 'listSources'
   | 'listProcesses'
