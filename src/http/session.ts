@@ -8,7 +8,7 @@ const COOKIE = 'runwatch_session';
 /** The header that carries a session's check against forged requests. */
 const CSRF_HEADER = 'x-runwatch-csrf';
 
-/** A session ends so long after its last renewal, s; a wall display renews its own each time it loads. */
+/** A session ends so long after its sign-in, s. */
 const MAX_AGE_S = 30 * 86_400;
 
 /** Longest value that is looked at. */
@@ -26,7 +26,7 @@ export interface Session {
  * so any process that knows the token takes it, and it ends where the token does.
  */
 export interface Sessions {
-  /** A session for who presents one of the tokens, as a cookie's value. */
+  /** A session for a browser that sent one of the tokens, as a cookie's value. */
   issue(token: TokenConfig): { value: string; session: Session };
   /** The session of a request; null where it has none, or one that is over. */
   find(request: FastifyRequest): Session | null;

@@ -116,7 +116,7 @@ function Rows({
               >
                 <button type="button" class="quiet sort" onClick={() => setQuery({ order: by })}>
                   {name}
-                  <span aria-hidden="true">{by === order ? ' ↓' : ''}</span>
+                  <span aria-hidden="true">{by === order ? '\u{a0}↓' : ''}</span>
                 </button>
               </th>
             ))}
