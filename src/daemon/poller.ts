@@ -5,7 +5,12 @@ import { isTerminalStatus } from '../core/run/snapshot.ts';
 import type { Watch } from '../core/watch/watch.ts';
 import type { PollPolicy } from '../core/watch/observation.ts';
 import { createCheckGone } from '../poll/check-gone.ts';
-import { createObserveRun, type ObserveRunDependencies } from '../poll/observe-run.ts';
+import {
+  createObserveRun,
+  type ObserveRunDependencies,
+  type PollReport,
+} from '../poll/observe-run.ts';
+import type { StreamFeed } from '../feed/stream-feed.ts';
 import type { Overdue } from '../core/source/overdue.ts';
 import { createRepairSchedule, type Schedule } from '../poll/schedule.ts';
 import { createPerform } from '../poll/perform-request.ts';
@@ -248,11 +253,23 @@ function observer(
       deps.metrics.poll(report);
       logPoll(deps.log, report);
       feeds.get(watch.source)?.lists.notice(watch).catch(onError);
-      if (report.outcome === 'run') context.sourceOf(watch.source)?.streams.noticed(watch);
+      const streams = context.sourceOf(watch.source)?.streams;
+      if (streams !== undefined) noticedBy(streams, report).catch(onError);
       if (isContradiction(report.events)) contradicted(deps, feeds, watch).catch(onError);
       deps.watchNotes.polled(report.watch);
     },
   });
+}
+
+/** Lets streams follow a poll, and counts by what its transition became known. */
+async function noticedBy(
+  streams: StreamFeed,
+  { watch, outcome, events, knownBy }: PollReport,
+): Promise<void> {
+  if (outcome === 'run') streams.noticed(watch);
+  const before = events.find(({ data }) => data.previous !== null)?.data.previous;
+  if (!before || watch.run === null) return;
+  await streams.countKnown(before.status, watch.run.status, knownBy);
 }
 
 /** An end that was reported by the word of a list, and that a single poll has not found. */

@@ -18,7 +18,11 @@ interface SourceServiceDependencies {
 export function createSourceService({ poller, budgets }: SourceServiceDependencies): SourceService {
   const viewOf = async (source: Source): Promise<SourceView> => {
     const { name, guard, budget } = source;
-    const [{ state, answeredAt }, used] = await Promise.all([guard.read(), budgets.used(name)]);
+    const [{ state, answeredAt }, used, streams] = await Promise.all([
+      guard.read(),
+      budgets.used(name),
+      source.streams.figures(),
+    ]);
     const { closed = null, since = null } = state ?? {};
     return {
       name,
@@ -28,6 +32,7 @@ export function createSourceService({ poller, budgets }: SourceServiceDependenci
       limit: budget.limit,
       used,
       overdue: source.overdue(),
+      streams,
     };
   };
   return {
@@ -48,8 +53,9 @@ export async function sourceFigures(
 ): Promise<SourceFigures[]> {
   const troubled = await troubledSources(sources);
   return Promise.all(
-    sources.map(async ({ name, budget }) => ({
+    sources.map(async ({ name, budget, streams }) => ({
       name,
+      streams: await streams.figures(),
       isUp: !troubled.some((one) => one.name === name),
       usedRatio: Math.min(1, (await budgets.used(name)) / budget.limit.requests),
     })),

@@ -58,6 +58,7 @@ export function openStreams(
       log.debug({ source: name, run_id: runId }, 'stream.contradicted');
       deps.metrics.wrongHint(name);
     },
+    onKnown: (kind, by) => deps.metrics.known({ source: name, kind, by }),
     onError: faultLog(log, 'streams', { source: name }),
     now,
     random: deps.random,
@@ -74,6 +75,7 @@ function streamSchedule(
     expedite: (members) => schedule.expedite(members),
     enterFeed: (kind, members) => schedule.enterFeed(kind, members),
     release: (claim, until) => schedule.release(claim, until),
+    countPrompt: () => requests.count(name, 'prompt'),
     countStreams: () => requests.count(name, 'stream'),
     async moveRead({ runId, cadence, maxDelayMs, timeoutAt }, isRelied) {
       const [from] = await requests.dueTimes(name, [runId]);

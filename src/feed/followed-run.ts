@@ -102,7 +102,7 @@ export class FollowedRun {
       const isBroken = this.liveAt !== null && !this.hasSaidEnd() && end.kind === 'ended';
       this.liveAt = null;
       const livedMs = now() - openedAt;
-      if (isBroken) learn({ is: 'broken', afterMs: livedMs });
+      learn({ is: isBroken ? 'broken' : 'lasted', afterMs: livedMs });
       await ended(this, end);
       if (!isBroken || this.closing.signal.aborted || !isWorth(this.watch)) return;
       if (livedMs > STEADY_MS) attempt = 0;

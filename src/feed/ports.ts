@@ -4,7 +4,7 @@ import type { ListPlan } from '../core/feed/plan.ts';
 import type { ListOutcome, ListQuestion, RunList } from '../core/feed/run-list.ts';
 import type { StreamCapacity } from '../core/feed/stream-capacity.ts';
 import type { TransitionKind } from '../core/feed/stream-hint.ts';
-import type { StreamTrust } from '../core/feed/stream-trust.ts';
+import type { RememberedKind, StreamTrust } from '../core/feed/stream-trust.ts';
 import type { RunNodes } from '../core/run/nodes.ts';
 import type { FallbackReason, ListHint, ListTrust } from '../core/feed/trust.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
@@ -193,9 +193,12 @@ export interface StreamStore {
   ): Promise<StreamCapacity>;
   addTold(
     source: string,
-    told: { workflowId: string; kind: TransitionKind; isTold: boolean },
+    told: { workflowId: string; kind: RememberedKind; isTold: boolean },
   ): Promise<void>;
   trust(source: string): Promise<StreamTrust>;
+  /** Counts by what a transition became known first. */
+  countKnown(source: string, kind: TransitionKind, by: string): Promise<void>;
+  counts(source: string): Promise<{ kind: string; by: string; count: number }[]>;
 }
 
 /** The part of a source's schedule that streams move. */
@@ -206,6 +209,8 @@ export interface StreamSchedule {
     members: readonly { member: string; withinMs: number }[],
   ): Promise<void>;
   release(claim: { member: string; token: string }, until: 'never'): Promise<void>;
+  /** How many polls wait that something asked for. */
+  countPrompt(): Promise<number>;
   /** How many streams wait to be opened. */
   countStreams(): Promise<number>;
   /** Moves the next read of a run to the backstop of streams, or back into its cadence. */

@@ -9,14 +9,22 @@ import {
   type StreamCapacity,
   type StreamOutcome,
 } from '../core/feed/stream-capacity.ts';
-import { HintAllowance, judgedLate, type HintStep, type Told } from '../core/feed/stream-hint.ts';
+import {
+  HintAllowance,
+  judgedLate,
+  transitionKind,
+  type HintStep,
+  type TransitionKind,
+} from '../core/feed/stream-hint.ts';
 import {
   doubtedKinds,
   isEarned,
   isHopeful,
+  isSample,
   mayStream,
   NO_TRUST,
   streamRank,
+  type RememberedKind,
   type StreamTrust,
 } from '../core/feed/stream-trust.ts';
 import type { EndpointFilter } from '../core/delivery/delivery.ts';
@@ -72,9 +80,25 @@ export interface StreamFeedDependencies {
   onRefused: (untilAt: number) => void;
   onEnd: (watch: WatchKey, end: StreamEnd) => void;
   onWrong: (watch: WatchKey) => void;
+  /** A transition became known by a hint of a stream or list, or by a read. */
+  onKnown: (kind: TransitionKind, by: string) => void;
   onError: (error: unknown) => void;
   now: () => number;
   random: Random;
+}
+
+/** How the streams of a source stand. */
+export interface StreamFigures {
+  open: number;
+  /** Those that are open, and those that this process would open. */
+  wanted: number;
+  allowed: number;
+  /** Until when none is opened, ms since the epoch; null where they may be. */
+  refusedUntil: number | null;
+  /** Kinds of transitions that streams are not believed to tell; null where nothing was shown yet. */
+  doubted: TransitionKind[] | null;
+  /** How often a transition became known first by a hint of a stream or list, or by a read. */
+  known: { kind: string; by: string; count: number }[];
 }
 
 /** What a poll's result is written with: whether a stream follows the run on, and where it stands. */
@@ -157,16 +181,19 @@ export class StreamFeed {
     return { isStreamed: held.isRelied, nodes: held.nodes, isHinted: false };
   }
 
+  /** Counts by what a transition became known first. */
+  async countKnown(before: string, after: string, by: string): Promise<void> {
+    const kind = transitionKind(before, after);
+    if (kind === null) return;
+    this.deps.onKnown(kind, by);
+    await this.deps.store.countKnown(this.deps.source, kind, by);
+  }
+
   /** A poll has read a run: its stream is judged, or one is asked for. */
   noticed(watch: Watch): void {
     const run = this.open.get(watch.runId);
     if (run !== undefined) this.read(run, watch);
     else this.offer(watch);
-  }
-
-  /** Whether the stream of a run has named its present status; for counts. */
-  hasSaid({ runId, run }: Watch): boolean {
-    return run !== null && this.open.get(runId)?.hints.said === run.status;
   }
 
   /** Runs whose reads are left to streams, of all processes. */
@@ -176,7 +203,8 @@ export class StreamFeed {
     for (const [runId, { isRelied }] of await this.deps.store.all(this.deps.source)) {
       if (isRelied) relied.add(runId);
     }
-    for (const run of this.waiting) relied.delete(run.runId);
+    // Where many runs end at once, lists may show it before all hints are read.
+    for (const { runId, hints } of this.open.values()) if (hints.pending) relied.delete(runId);
     return relied;
   }
 
@@ -195,7 +223,12 @@ export class StreamFeed {
     if (isFull) for (const run of this.open.values()) this.evaluate(run);
     for (const run of this.waiting) this.obey(run);
     if (isFull && this.held > this.open.size) await this.releaseStrays();
-    // More are wanted, and those that there are go on.
+    await this.keepUp();
+  }
+
+  /** Hints that wait call for lists; streams that go on while more are wanted, for more of them. */
+  private async keepUp(): Promise<void> {
+    if (await this.isBehind()) return this.deps.schedule.expedite([PLAN_MEMBER]);
     const isLive = [...this.open.values()].some(({ liveAt }) => liveAt !== null);
     if (this.offered.size > 0 && isLive) this.learn({ is: 'live' });
     await this.pump();
@@ -216,16 +249,23 @@ export class StreamFeed {
     await Promise.all(this.following);
   }
 
-  /** How streams stand; `doubted` are the kinds of transitions that they are not believed to tell. */
-  figures() {
-    const { deps, capacity, trust } = this;
+  /** How streams stand, over all processes. */
+  async figures(): Promise<StreamFigures> {
+    const { most, now, store, source } = this.deps;
+    const [open, capacity, trust, known] = await Promise.all([
+      store.count(source),
+      store.capacity(source),
+      store.trust(source),
+      store.counts(source),
+    ]);
     const hasShown = Object.keys(trust.source).length > 0;
     return {
-      open: this.held,
-      wanted: this.held + this.offered.size,
-      allowed: allowedStreams(capacity, { most: deps.most, now: deps.now() }),
-      refusedUntil: capacity.refusedUntil > deps.now() ? capacity.refusedUntil : null,
+      open,
+      wanted: open + this.offered.size,
+      allowed: allowedStreams(capacity, { most, now: now() }),
+      refusedUntil: capacity.refusedUntil > now() ? capacity.refusedUntil : null,
       doubted: hasShown ? doubtedKinds(trust, null) : null,
+      known,
     };
   }
 
@@ -247,13 +287,14 @@ export class StreamFeed {
   }
 
   private isWorth(watch: Watch): boolean {
-    return isHopeful(this.trust, watch) && isLastingFor(watch.cadence.intervalMs, this.capacity);
+    const isLasting = isLastingFor(watch.cadence.intervalMs, this.capacity);
+    return isHopeful(this.trust, watch) && (isLasting || isSample(watch.runId));
   }
 
   /** Enters streams to open into the schedule: no more than may be open, and than permits allow. */
   private async pump(): Promise<void> {
     const { deps, offered } = this;
-    if (offered.size === 0 || this.isStopped) return;
+    if (offered.size === 0 || this.isStopped || (await this.isBehind())) return;
     const allowed = allowedStreams(this.capacity, { most: deps.most, now: deps.now() });
     const entered = await deps.schedule.countStreams();
     const perSecond = Math.max(1, deps.requestsPerMs * 1_000);
@@ -265,6 +306,11 @@ export class StreamFeed {
       return { member: streamMember(runId), withinMs: 0 };
     });
     await deps.schedule.enterFeed('stream', members);
+  }
+
+  /** While hints wait to be read, every request is worth more than another stream. */
+  private async isBehind(): Promise<boolean> {
+    return (await this.deps.schedule.countPrompt()) > this.deps.requestsPerMs * BACKLOG_MS;
   }
 
   private async start(watch: Watch, permit: Permit): Promise<FollowedRun | null> {
@@ -286,7 +332,8 @@ export class StreamFeed {
         changed: (of) => this.evaluate(of),
         learn: (outcome) => this.learn(outcome),
         ended: (of, end) => this.ended(of, end),
-        isWorth: (of) => !this.isStopped && this.isWorth(of),
+        isWorth: ({ cadence }) =>
+          !this.isStopped && isLastingFor(cadence.intervalMs, this.capacity),
       },
       watch,
     );
@@ -355,14 +402,22 @@ export class StreamFeed {
   private act(run: FollowedRun, { hints, readInMs, told, judged }: HintStep): void {
     run.hints = hints;
     if (told !== null) this.count(run, told).catch(this.deps.onError);
-    if (judged === 'confirmed') this.allowance.giveBack();
-    if (judged === 'wrong') this.deps.onWrong(run.watch);
+    if (judged !== null) this.judged(run, judged === 'confirmed');
     if (hints.pending === null) this.waiting.delete(run);
     if (readInMs === 0) this.obey(run);
     else if (readInMs !== null) setTimeout(() => this.obey(run), readInMs).unref();
   }
 
-  private async count({ watch }: FollowedRun, { kind, isTold }: Told): Promise<void> {
+  private judged(run: FollowedRun, isTold: boolean): void {
+    if (isTold) this.allowance.giveBack();
+    else this.deps.onWrong(run.watch);
+    this.count(run, { kind: 'hint', isTold }).catch(this.deps.onError);
+  }
+
+  private async count(
+    { watch }: FollowedRun,
+    { kind, isTold }: { kind: RememberedKind; isTold: boolean },
+  ): Promise<void> {
     const workflowId = watch.run?.workflow_id;
     if (!workflowId) return;
     await this.deps.store.addTold(this.deps.source, { workflowId, kind, isTold });
@@ -374,8 +429,6 @@ export class StreamFeed {
     const { deps, waiting } = this;
     if (!this.allowance.take(deps.now())) {
       waiting.add(run);
-      const isBacklog = waiting.size === Math.ceil(deps.requestsPerMs * BACKLOG_MS);
-      if (isBacklog) deps.schedule.expedite([PLAN_MEMBER]).catch(deps.onError);
       return;
     }
     waiting.delete(run);

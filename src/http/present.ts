@@ -260,7 +260,7 @@ export function presentPoll({
 
 /** A source as the API shows it. */
 export function presentSource(source: SourceView): z.output<typeof sourceSchema> {
-  const { name, closed, since, answeredAt, limit, used, overdue } = source;
+  const { name, closed, since, answeredAt, limit, used, overdue, streams } = source;
   return {
     name,
     state: closed === null ? 'answering' : STATES[closed.reason],
@@ -277,6 +277,14 @@ export function presentSource(source: SourceView): z.output<typeof sourceSchema>
         per: formatDuration(limit.perMs),
       },
       message: overdueText(overdue),
+    },
+    streams: {
+      open: streams.open,
+      wanted: streams.wanted,
+      allowed: streams.allowed,
+      refused_until: timeOrNull(streams.refusedUntil),
+      doubted: streams.doubted,
+      known_first: streams.known,
     },
   };
 }

@@ -16,6 +16,7 @@ import type { RunFigures } from '../core/watch/run-figures.ts';
 import type { Timeline } from '../core/watch/timeline.ts';
 import type { Profile, Watch, WatchState } from '../core/watch/watch.ts';
 import type { RateLimit } from '../core/source/limiter.ts';
+import type { StreamFigures } from '../feed/stream-feed.ts';
 import type { Overdue } from '../core/source/overdue.ts';
 import type { ClosedSource } from '../core/source/throttle.ts';
 import type { WorkflowPolling } from '../core/cadence/workflow-polling.ts';
@@ -367,6 +368,8 @@ export interface SourceView {
   used: number;
   /** Its overdue polls; null where they keep up. */
   overdue: Overdue | null;
+  /** Its event streams. */
+  streams: StreamFigures;
 }
 
 export interface SourceService {

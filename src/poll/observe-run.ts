@@ -41,6 +41,8 @@ export interface ClaimedPoll {
   lagMs: number;
   /** Absent for `single`. */
   mode?: PollMode;
+  /** Whether a hint or a user asked for it. */
+  isHinted?: boolean;
   /** How long its permit counts after the answer, ms; null where that need not be written. */
   permitMs: number | null;
   /** Called when the request is sent. */
@@ -60,10 +62,12 @@ export type Polled =
 type SourceHealth = Pick<ObserveContext, 'answeredAt' | 'openSince' | 'closedFor'>;
 
 /** One poll, for log and metrics. */
-interface PollReport {
+export interface PollReport {
   watch: Watch;
   outcome: PollResult['kind'] | 'listed';
   events: RunwatchEvent[];
+  /** By what its events became known first: a hint of a stream or list, or this read. */
+  knownBy: 'stream' | 'list' | 'read';
   /** From when the poll was due to its start, ms. */
   lagMs: number;
   /** True for the first poll of the watch. */
@@ -137,7 +141,7 @@ interface Reading {
 /** Writes a result. If the watch was registered again meanwhile, the result applies to the new one. */
 async function record(
   deps: ObserveRunDependencies,
-  { stored, token, lagMs, permitMs }: ClaimedPoll,
+  { stored, token, lagMs, permitMs, isHinted = false }: ClaimedPoll,
   result: PollResult,
   { startedAt, mode, listed }: Reading,
 ): Promise<Polled> {
@@ -177,7 +181,8 @@ async function record(
       deps.dispatch(due);
       if (observed.isDoubtful) deps.askList(key.source);
       const outcome = listed === undefined ? result.kind : 'listed';
-      deps.report({ watch, outcome, events, lagMs, isFirst, durationMs });
+      const knownBy = knownFirstBy(standing.mode, isHinted);
+      deps.report({ watch, outcome, events, knownBy, lagMs, isFirst, durationMs });
       return { is: 'written', nextMs: next === null ? null : next.inMs };
     }
     // A list says nothing about a watch that was written since it was read.
@@ -185,6 +190,12 @@ async function record(
     before = await deps.watches.get(key);
   }
   return { is: 'unwatched' };
+}
+
+/** What a change was known from before this poll, if anything. */
+function knownFirstBy(mode: PollMode, isHinted: boolean): PollReport['knownBy'] {
+  if (mode === 'single') return isHinted ? 'list' : 'read';
+  return mode;
 }
 
 /** Read only after a poll without a run, since only such a poll needs it. */

@@ -46,7 +46,9 @@ export function createPerform(deps: PerformDependencies) {
     if (stored === null) return schedule.release(claim, 'never');
     const permitMs = budget.settleMs(claim);
     const arrival = budget.arrivalOf(claim);
-    const claimed = { stored, token, lagMs, permitMs, onSent: () => arrival.sent() };
+    // The polls of urgent watches go with those that something asked for.
+    const isHinted = claim.kind === 'prompt' && stored.watch.profile !== 'urgent';
+    const claimed = { stored, token, lagMs, permitMs, isHinted, onSent: () => arrival.sent() };
     const polled = await deps.observeRun(claimed).finally(() => arrival.over());
     switch (polled.is) {
       case 'written':

@@ -193,6 +193,8 @@ export interface SourceFigures {
   isUp: boolean;
   /** The share of its rate limit that is in use. */
   usedRatio: number;
+  /** Its event streams; `doubted` is null where nothing is known of them. */
+  streams: { open: number; wanted: number; doubted: readonly string[] | null };
 }
 
 /** The gauges of sources; absent while the store cannot be read. */
@@ -210,9 +212,24 @@ export function createSourceGauges(registry: Registry) {
     labelNames: ['source'],
     registers,
   });
+  const streams = new Gauge({
+    name: 'runwatch_streams',
+    help: 'Event streams of a source over all processes: open ones, and how many are wanted.',
+    labelNames: ['source', 'state'],
+    registers,
+  });
+  const believed = new Gauge({
+    name: 'runwatch_streams_believed',
+    help: 'Whether streams of a source are believed to tell every kind of transition that was seen, so that runs are read less often.',
+    labelNames: ['source'],
+    registers,
+  });
   return {
     set(sources: readonly SourceFigures[]): void {
-      for (const { name, isUp, usedRatio } of sources) {
+      for (const { name, isUp, usedRatio, streams: found } of sources) {
+        streams.set({ source: name, state: 'open' }, found.open);
+        streams.set({ source: name, state: 'wanted' }, found.wanted);
+        believed.set({ source: name }, found.doubted?.length === 0 ? 1 : 0);
         up.set({ source: name }, isUp ? 1 : 0);
         used.set({ source: name }, usedRatio);
       }
@@ -220,6 +237,8 @@ export function createSourceGauges(registry: Registry) {
     clear(): void {
       up.reset();
       used.reset();
+      streams.reset();
+      believed.reset();
     },
   };
 }

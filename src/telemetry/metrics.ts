@@ -78,6 +78,7 @@ export function createMetrics(version: string, countStored: () => Promise<Stored
     /** Sets the source of endpoints' figures, read at each scrape. */
     ofEndpoints: (figures: () => Promise<EndpointFigures[]>): void => endpoints.readFrom(figures),
     ...recordings(instruments),
+    ...streamRecordings(instruments),
     ...alertRecordings(instruments),
   };
 }
@@ -109,11 +110,6 @@ function recordings(instruments: ReturnType<typeof createInstruments>) {
   return {
     request(source: string, { kind, status }: RequestReport): void {
       instruments.requests.inc({ source, kind, status: status ?? 'none' });
-    },
-
-    /** Three reads have contradicted what an event stream said. */
-    wrongHint(source: string): void {
-      instruments.wrongHints.inc({ source });
     },
 
     /** An end that was reported by a list is contradicted by a single poll. */
@@ -185,12 +181,28 @@ function recordings(instruments: ReturnType<typeof createInstruments>) {
   };
 }
 
+/** Recordings of what event streams tell. */
+function streamRecordings(instruments: ReturnType<typeof createInstruments>) {
+  return {
+    /** A transition became known first by a hint of a stream or list, or by a read. */
+    known(labels: { source: string; kind: string; by: string }): void {
+      instruments.known.inc(labels);
+    },
+
+    /** Three reads have contradicted what an event stream said. */
+    wrongHint(source: string): void {
+      instruments.wrongHints.inc({ source });
+    },
+  };
+}
+
 const DELAY_BUCKETS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 
 function createInstruments(registry: Registry) {
   const registers = [registry];
   return {
     ...pollInstruments(registers),
+    ...streamInstruments(registers),
     ...overdueInstruments(registers),
     ...alertInstruments(registers),
     ...deliveryInstruments(registers),
@@ -230,12 +242,6 @@ function pollInstruments(registers: Registry[]) {
       name: 'runwatch_batch_runs_total',
       help: 'Watched runs that stood on a page, by what it said of them.',
       labelNames: ['source', 'result'],
-      registers,
-    }),
-    wrongHints: new Counter({
-      name: 'runwatch_stream_hints_wrong_total',
-      help: 'Statuses that an event stream named and that three reads contradicted.',
-      labelNames: ['source'],
       registers,
     }),
     pollLag: new Histogram({
@@ -280,6 +286,23 @@ function configInstruments(registers: Registry[]) {
   reloadSuccessful.set(1);
   reloadedAt.setToCurrentTime();
   return { reloadSuccessful, reloadedAt, heartbeats };
+}
+
+function streamInstruments(registers: Registry[]) {
+  return {
+    known: new Counter({
+      name: 'runwatch_transitions_total',
+      help: 'Transitions of runs by kind, and by what they became known first: a hint of a stream or list, or a read.',
+      labelNames: ['source', 'kind', 'by'],
+      registers,
+    }),
+    wrongHints: new Counter({
+      name: 'runwatch_stream_hints_wrong_total',
+      help: 'Statuses that an event stream named and that three reads contradicted.',
+      labelNames: ['source'],
+      registers,
+    }),
+  };
 }
 
 function httpInstruments(registers: Registry[]) {

@@ -21,6 +21,14 @@ const answering = {
   last_answer_at: null,
   rate_limit: { requests: 10, per: '1s', used: 4 },
   overdue: null,
+  streams: {
+    open: 3,
+    wanted: 5,
+    allowed: 10,
+    refused_until: null,
+    doubted: ['awaiting'],
+    known_first: [{ kind: 'completed', by: 'stream', count: 7 }],
+  },
 };
 const paused = { ...answering, name: 'eu', state: 'paused', message: 'status 429, asks for 600 s' };
 

@@ -5,6 +5,16 @@ import { startServer, type TestServer } from '../support/http-server.ts';
 
 const NOON = Date.UTC(2026, 0, 1);
 
+/** Streams as the API shows them. */
+const STREAMS = {
+  open: 3,
+  wanted: 5,
+  allowed: 10,
+  refused_until: null,
+  doubted: ['awaiting'],
+  known_first: [{ kind: 'completed', by: 'stream', count: 7 }],
+};
+
 let server: TestServer;
 
 beforeAll(async () => {
@@ -17,6 +27,14 @@ beforeAll(async () => {
     limit: { requests: 10, perMs: 1_000 },
     used: 4,
     overdue: null,
+    streams: {
+      open: 3,
+      wanted: 5,
+      allowed: 10,
+      refusedUntil: null,
+      doubted: ['awaiting' as const],
+      known: [{ kind: 'completed', by: 'stream', count: 7 }],
+    },
   };
   const closed = {
     reason: 'rate_limited' as const,
@@ -43,6 +61,7 @@ describe('sources', () => {
         last_answer_at: '2026-01-01T00:00:00.000Z',
         rate_limit,
         overdue: null,
+        streams: STREAMS,
       },
       {
         name: 'eu',
@@ -53,6 +72,7 @@ describe('sources', () => {
         last_answer_at: '2026-01-01T00:00:00.000Z',
         rate_limit,
         overdue: null,
+        streams: STREAMS,
       },
     ]);
   });

@@ -71,6 +71,14 @@ describe('trust in streams', () => {
   });
 });
 
+test('streams that lied six times in a row are opened for one run in twenty', () => {
+  const trust = trusting({ completed: '1', hint: '1000000' });
+  const ids = Array.from({ length: 2_000 }, (_, at) => `run-${at}`);
+  const asked = ids.filter((runId) => isHopeful(trust, newWatch({ runId, run: snapshot() })));
+  expect(asked.length / ids.length).toBeLessThan(0.07);
+  expect(asked.length).toBeGreaterThan(0);
+});
+
 describe('number of streams', () => {
   const live: StreamOutcome = { is: 'live' };
 
@@ -117,7 +125,11 @@ describe('number of streams', () => {
     }
     expect(isLastingFor(60_000, NEW_CAPACITY)).toBe(true);
     expect(isLastingFor(5_000, capacity)).toBe(false);
-    expect(isLastingFor(500, capacity)).toBe(true);
+    expect(isLastingFor(500, capacity)).toBe(false);
+    for (let at = 0; at < 10; at += 1) {
+      capacity = capacityAfter(capacity, { is: 'lasted', afterMs: 60_000 }, NOON);
+    }
+    expect(isLastingFor(5_000, capacity)).toBe(true);
   });
 
   test('whatever happens, the number stays between one and what is configured', () => {

@@ -2,12 +2,14 @@ import type { CliContext } from '../context.ts';
 import { EXIT } from '../exit.ts';
 import { noteOverdue } from '../overdue.ts';
 import { positiveInteger } from '../options.ts';
-import { collectPages } from '../../client/client.ts';
+import { collectPages, type DaemonClient } from '../../client/client.ts';
 import { renderTable, type Column } from '../render/table.ts';
-import { lasting } from '../render/text.ts';
+import { lasting, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
 import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
-import type { WorkflowView } from '../../client/types.ts';
+import type { SourceView, WorkflowView } from '../../client/types.ts';
+
+type SourceStreams = NonNullable<SourceView['streams']>;
 
 interface PollingFlags extends DaemonFlags {
   source?: string;
@@ -34,6 +36,8 @@ RUNS were watched to their end, which took them MEDIAN and P90 from their creati
 fifth on). REQUESTS were made for one of them alone, and its end was seen with DELAY, of late and on
 average. EXPECTED is what the daemon's limits and profile come to, by how long runs last: what progress
 and lists tell comes on top.
+A line for each source says how many event streams are open of how many wanted, for which transitions
+they are not believed, and by what transitions became known first: a stream, a list, or a read.
 Exits 1 when nothing is known of the workflow.
 
 Examples:
@@ -58,8 +62,42 @@ async function polling(
   if (flags.json !== true && page.next_cursor !== null) {
     note(stderr, 'There are more; --limit or --all shows them.');
   }
-  if (flags.json !== true) await noteOverdue(context, client);
+  if (flags.json !== true) {
+    await showStreams(context, client, flags.source);
+    await noteOverdue(context, client);
+  }
   return EXIT.ok;
+}
+
+/** A line for each source with streams: how many, what they told first, and what they are not believed for. */
+async function showStreams(
+  { io }: CliContext,
+  client: Pick<DaemonClient, 'listSources'>,
+  wanted: string | undefined,
+): Promise<void> {
+  const page = await client.listSources().catch(() => null);
+  for (const { name, streams } of page?.data ?? []) {
+    // Absent from a daemon that does not know it.
+    if (streams === undefined || (wanted !== undefined && wanted !== name)) continue;
+    io.stdout.write(`${plain(streamsText(name, streams))}\n`);
+  }
+}
+
+function streamsText(name: string, streams: SourceStreams): string {
+  const { open, wanted, refused_until: refusedUntil, doubted, known_first: known } = streams;
+  if (refusedUntil !== null) return `${name}: no event streams, asked again at ${refusedUntil}`;
+  const backstop =
+    doubted === null
+      ? 'nothing seen of them yet'
+      : doubted.length === 0
+        ? 'runs are left to them'
+        : `not believed for ${doubted.join(', ')}`;
+  const kinds = [...new Set(known.map(({ kind }) => kind))].map((kind) => {
+    const counts = known.filter((one) => one.kind === kind);
+    return `${kind} by ${counts.map(({ by, count }) => `${by} ${count}`).join(', ')}`;
+  });
+  const first = kinds.length === 0 ? '' : `; known first: ${kinds.join('; ')}`;
+  return `${name}: ${open} of ${wanted} event streams open, ${backstop}${first}`;
 }
 
 function columnsFor(workflows: readonly WorkflowView[]): Column<WorkflowView>[] {

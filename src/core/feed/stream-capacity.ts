@@ -19,8 +19,9 @@ const LIKELY_MS = 600_000;
 /** The life of a stream before any has broken, ms. */
 const LONG_LIFE_MS = 600_000;
 
-/** A stream that breaks after fewer intervals of its run than this saves no reads. */
-const WORTH_INTERVALS = 2;
+/** A stream that breaks after less than so many intervals of its run, or so long, ms, saves no reads. */
+const WORTH_INTERVALS = 4;
+const WORTH_MS = 10_000;
 
 /** The weight of the latest life in the average. */
 const LATEST = 0.3;
@@ -56,7 +57,8 @@ export type StreamOutcome =
   | { is: 'refused' | 'failed'; runId: string }
   /** Too many requests, by status 429 or 503. */
   | { is: 'throttled' }
-  | { is: 'broken'; afterMs: number };
+  /** It lived for so long; streams that end with their runs count where they live longer than others. */
+  | { is: 'broken' | 'lasted'; afterMs: number };
 
 /** The capacity after an outcome; the same object where it does not change. */
 export function capacityAfter(
@@ -78,7 +80,9 @@ export function capacityAfter(
     }
     case 'throttled':
       return halved(capacity, now);
+    case 'lasted':
     case 'broken': {
+      if (outcome.is === 'lasted' && outcome.afterMs <= capacity.lifeMs) return capacity;
       const lifeMs = capacity.lifeMs + (outcome.afterMs - capacity.lifeMs) * LATEST;
       return { ...capacity, lifeMs: Math.min(lifeMs, outcome.afterMs * 2 + 1) };
     }
@@ -115,5 +119,5 @@ export function isLikely({ liveAt, refused, refusedUntil }: StreamCapacity, now:
 
 /** Whether a stream lives long enough to save reads of a run with this interval. */
 export function isLastingFor(intervalMs: number, { lifeMs }: StreamCapacity): boolean {
-  return lifeMs >= intervalMs * WORTH_INTERVALS;
+  return lifeMs >= Math.max(WORTH_MS, intervalMs * WORTH_INTERVALS);
 }

@@ -39,7 +39,7 @@ export function newHints(known: string | null): RunHints {
 }
 
 /** Whether the stream told a transition before a read found it, or in time. */
-export interface Told {
+interface Told {
   kind: TransitionKind;
   isTold: boolean;
 }

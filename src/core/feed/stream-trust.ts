@@ -21,8 +21,19 @@ const ONE_IN = 20;
 /** So many transitions in a row that no stream told show that streams are not worth their request. */
 const HOPELESS = 10;
 
-/** The last transitions of each kind, oldest first: 1 where the stream told it, 0 where a read found it. */
-export type ToldHistory = Partial<Record<TransitionKind, string>>;
+/** So many hints in a row that reads contradicted show that a stream lies. */
+const LIES = 6;
+
+/** What is remembered: transitions of each kind, and hints. */
+export const REMEMBERED_KINDS = [...TRANSITION_KINDS, 'hint'] as const;
+
+export type RememberedKind = (typeof REMEMBERED_KINDS)[number];
+
+/**
+ * The last ones of each kind, oldest first. Of a transition, 1 where the stream told it and 0 where a
+ * read found it; of a hint, 1 where a read confirmed it.
+ */
+export type ToldHistory = Partial<Record<RememberedKind, string>>;
 
 /** The histories of a source and of its workflows. */
 export interface StreamTrust {
@@ -51,7 +62,8 @@ export function doubtedKinds(trust: StreamTrust, workflowId: string | null): Tra
 export function isEarned(trust: StreamTrust, { run, runId }: Pick<Watch, 'run' | 'runId'>) {
   if (run === null || sumOf(runId) % ONE_IN === 0) return false;
   const workflowId = run.workflow_id;
-  const hasShown = Object.values(historyOf(trust, workflowId)).some((told) => told !== '');
+  const shown = historyOf(trust, workflowId);
+  const hasShown = TRANSITION_KINDS.some((kind) => shown[kind] !== undefined);
   return hasShown && doubtedKinds(trust, workflowId).length === 0;
 }
 
@@ -59,13 +71,19 @@ function historyOf({ source, workflows }: StreamTrust, workflowId: string | null
   return (workflowId === null ? undefined : workflows.get(workflowId)) ?? source;
 }
 
-/** Whether a stream of this run may save reads: some kind is told, or the run serves as a sample. */
+/** Whether a stream of this run may save reads: some kind is told truly, or the run serves as a sample. */
 export function isHopeful(
   trust: StreamTrust,
   { run, runId }: Pick<Watch, 'run' | 'runId'>,
 ): boolean {
-  const all = Object.values(historyOf(trust, run?.workflow_id ?? null)).join('');
-  if (all.includes('1') || all.length < HOPELESS) return true;
+  const { hint = '', ...kinds } = historyOf(trust, run?.workflow_id ?? null);
+  const all = Object.values(kinds).join('');
+  const isTelling = all.includes('1') || all.length < HOPELESS;
+  return (isTelling && !hint.endsWith('0'.repeat(LIES))) || isSample(runId);
+}
+
+/** One run in so many gets a stream although streams are not worth while, to see when they are again. */
+export function isSample(runId: string): boolean {
   return sumOf(runId) % ONE_IN === 1;
 }
 

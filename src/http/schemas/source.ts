@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { TRANSITION_KINDS } from '../../core/feed/stream-hint.ts';
 import { count, milliseconds, name, time } from './common.ts';
 
 /** How a source stands; what is asked of it while it does not answer is one request at a time. */
@@ -33,6 +34,25 @@ export const sourceSchema = z
       })
       .nullable()
       .meta({ description: 'Polls that are late for want of requests; null where all keep up.' }),
+    streams: z
+      .object({
+        open: count,
+        wanted: count,
+        allowed: count.meta({ description: 'How many may be open now, over all daemons.' }),
+        refused_until: time.nullable().meta({
+          description:
+            'Until when none is opened, since Noxus refuses them; null where it does not.',
+        }),
+        doubted: z.array(z.enum(TRANSITION_KINDS)).nullable().meta({
+          description:
+            'Transitions that streams are not believed to tell, so that runs which show them keep their cadence; null before any was seen.',
+        }),
+        known_first: z.array(z.object({ kind: z.string(), by: z.string(), count })).meta({
+          description:
+            'How often a transition became known first by a hint of a stream or list, or by a read.',
+        }),
+      })
+      .meta({ description: 'Event streams of runs.' }),
   })
   .meta({ id: 'Source', description: 'One Noxus workspace.' });
 

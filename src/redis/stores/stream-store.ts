@@ -1,7 +1,13 @@
 import type { Redis } from 'ioredis';
 import { NEW_CAPACITY, type StreamCapacity } from '../../core/feed/stream-capacity.ts';
-import { TRANSITION_KINDS, type TransitionKind } from '../../core/feed/stream-hint.ts';
-import { REMEMBERED, type StreamTrust, type ToldHistory } from '../../core/feed/stream-trust.ts';
+import type { TransitionKind } from '../../core/feed/stream-hint.ts';
+import {
+  REMEMBERED,
+  REMEMBERED_KINDS,
+  type RememberedKind,
+  type StreamTrust,
+  type ToldHistory,
+} from '../../core/feed/stream-trust.ts';
 import type { RunNodes } from '../../core/run/nodes.ts';
 import type { Keys } from '../keys.ts';
 
@@ -23,9 +29,6 @@ interface HeldStream {
   isRelied: boolean;
   nodes: RunNodes | null;
 }
-
-/** By what transitions became known. */
-export type ToldCounts = { kind: string; by: string; count: number }[];
 
 /** The event streams of all processes, and how far they are believed. */
 export class StreamStore {
@@ -92,10 +95,10 @@ export class StreamStore {
     }
   }
 
-  /** Notes whether a stream told a transition. */
+  /** Notes whether a stream told a transition, or whether its hint was confirmed. */
   async addTold(
     source: string,
-    { workflowId, kind, isTold }: { workflowId: string; kind: TransitionKind; isTold: boolean },
+    { workflowId, kind, isTold }: { workflowId: string; kind: RememberedKind; isTold: boolean },
   ): Promise<void> {
     const key = this.keys.streamTrust(source);
     const fields = [`/${kind}`, `${workflowId}/${kind}`];
@@ -109,7 +112,7 @@ export class StreamStore {
     for (const [field, told] of Object.entries(fields)) {
       const slash = field.lastIndexOf('/');
       const [workflowId, name] = [field.slice(0, slash), field.slice(slash + 1)];
-      const kind = TRANSITION_KINDS.find((one) => one === name);
+      const kind = REMEMBERED_KINDS.find((one) => one === name);
       if (kind === undefined) continue;
       const history = workflows.get(workflowId) ?? {};
       workflows.set(workflowId, history);
@@ -125,7 +128,7 @@ export class StreamStore {
     await this.redis.hincrby(this.keys.streamState(source), `${kind}/${by}`, 1);
   }
 
-  async counts(source: string): Promise<ToldCounts> {
+  async counts(source: string): Promise<{ kind: string; by: string; count: number }[]> {
     const fields = await this.redis.hgetall(this.keys.streamState(source));
     return Object.entries(fields).flatMap(([field, count]) => {
       const [kind = '', by] = field.split('/');
