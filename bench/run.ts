@@ -18,6 +18,7 @@ import { benchMemory } from './memory.ts';
 import { benchPlaces } from './places.ts';
 import { benchPoll } from './poll.ts';
 import { benchReplay } from './replay.ts';
+import { benchRules } from './rules.ts';
 import { benchTakeover } from './takeover.ts';
 import { isMet, machine, table } from './support/figures.ts';
 import { benchIdle } from './idle.ts';
@@ -32,7 +33,7 @@ import { benchYear } from './year.ts';
 const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
-names: poll, idle, browser, latency, takeover, frozen, skew, failover, ha, batch, budget, watches, api, memory, deliver,
+names: rules, poll, idle, browser, latency, takeover, frozen, skew, failover, ha, batch, budget, watches, api, memory, deliver,
        places, shapes, streams,
        isolation, hostile, attack, soak, year, live, replay
   --json               one JSON document instead of a table
@@ -66,6 +67,10 @@ budget (with runs or workflows, that cell by a built daemon, and nothing is judg
   --seed <n>           of how long runs take (1)
   --runs <n>           runs (2000)
   --workflows <n>      workflows that they are spread over (1)
+rules:
+  --rules <n>          rules (1000)
+  --groups <n>         groups of each that have an alert (100)
+  --events <n>         events that are timed (500)
 watches:
   --count <n>          watches (100000)
   --connections <n>    batches at once (4)
@@ -126,6 +131,9 @@ const { values, positionals } = parseArgs({
     runs: { type: 'string' },
     within: { type: 'string', default: '40' },
     workflows: { type: 'string' },
+    rules: { type: 'string', default: '1000' },
+    groups: { type: 'string', default: '100' },
+    events: { type: 'string', default: '500' },
     count: { type: 'string' },
     connections: { type: 'string', default: '4' },
     endpoints: { type: 'string', default: '100' },
@@ -167,6 +175,12 @@ const benches = {
       runs: given('runs', { usual: 100, least: 2, most: 1_000 }),
       seconds: bounded('within', 600, 4),
       profileDir,
+    }),
+  rules: () =>
+    benchRules({
+      rules: bounded('rules', 1_000),
+      groups: bounded('groups', 100),
+      events: bounded('events', 100_000),
     }),
   watches: () =>
     benchWatches({

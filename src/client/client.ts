@@ -2,6 +2,8 @@ import { z } from 'zod';
 import { Caller } from './caller.ts';
 import type { SseMessage } from '../core/event/sse.ts';
 import { attentionPage } from '../http/schemas/attention.ts';
+import { alertSchema, rehearsal } from '../http/schemas/alert.ts';
+import { silenceOrReceipt, silencePreview, silenceSchema } from '../http/schemas/silence.ts';
 import {
   deliverySchema,
   deliveryWithAttempts,
@@ -24,6 +26,11 @@ import type {
   AcknowledgeBody,
   AcknowledgedView,
   AttentionView,
+  AlertView,
+  RehearsalView,
+  SilencePreviewBody,
+  SilencePreviewView,
+  SilenceView,
   BatchView,
   CountView,
   DeliveryDetailView,
@@ -109,6 +116,13 @@ export interface DaemonClient {
   withdrawAlert(id: string): Promise<boolean>;
   /** Ids of the newest alerts; none for a token that may not read. */
   alertIds(): Promise<string[]>;
+  listAlerts(query: Query): Promise<PageView<AlertView>>;
+  addSilence(body: object): Promise<SilenceView>;
+  listSilences(): Promise<PageView<SilenceView>>;
+  /** False when there is no such silence. */
+  expireSilence(id: string): Promise<boolean>;
+  previewSilence(body: SilencePreviewBody): Promise<SilencePreviewView>;
+  testRules(since: string): Promise<RehearsalView>;
   listWatches(query: Query): Promise<PageView<WatchView>>;
   /** `cursor` and `after` are the same. */
   listEvents(query: Query): Promise<PageView<EventView>>;
@@ -129,7 +143,6 @@ export interface DaemonClient {
   lookup(query: LookupQuery): Promise<{ data: LookupView['data']; isMore: boolean }>;
   /** What needs a person, oldest first. */
   readAttention(query?: Query): Promise<AttentionView>;
-  addSilence(body: object): Promise<Record<string, unknown>>;
   listPolling(query: Query): Promise<PageView<WorkflowView>>;
   listSources(): Promise<PageView<SourceView>>;
   resumeSource(name: string): Promise<SourceView>;
@@ -176,6 +189,7 @@ export function createDaemonClient(settings: DaemonSettings, signal: AbortSignal
   return {
     url: transport.url,
     ...watchCalls(call),
+    ...alertCalls(call),
     ...deliveryCalls(call),
     ...endpointCalls(call),
     ...otherCalls(call),
@@ -194,9 +208,6 @@ function watchCalls(
   | 'pollNow'
   | 'acknowledge'
   | 'withdraw'
-  | 'acknowledgeAlert'
-  | 'withdrawAlert'
-  | 'alertIds'
   | 'listWatches'
   | 'listEvents'
   | 'openEvents'
@@ -217,13 +228,6 @@ function watchCalls(
     acknowledge: ({ runId, source }, body) =>
       call.act(acknowledgePath(watchPath(runId)), watchOrReceipt, { body, query: { source } }),
     withdraw: ({ runId, source }) => call.remove(acknowledgePath(watchPath(runId)), { source }),
-    acknowledgeAlert: (id, body) =>
-      call.act(acknowledgePath(alertPath(id)), alertReceipt, { body }),
-    withdrawAlert: (id) => call.remove(acknowledgePath(alertPath(id)), {}),
-    async alertIds() {
-      const page = await call.findAllowed('/v1/alerts', alertReceipts, { limit: PAGE_SIZE });
-      return page?.data.map(({ id }) => id) ?? [];
-    },
     listWatches: (query) => call.page('/v1/watches', query, watchSchema),
     listEvents: ({ cursor, ...query }) =>
       call.page(
@@ -278,7 +282,6 @@ function otherCalls(
   DaemonClient,
   | 'lookup'
   | 'readAttention'
-  | 'addSilence'
   | 'listPolling'
   | 'listSources'
   | 'listProcesses'
@@ -293,7 +296,6 @@ function otherCalls(
       return { data: found?.data ?? [], isMore: found?.more === true };
     },
     readAttention: (query = {}) => call.get('/v1/attention', attentionPage, query),
-    addSilence: (body) => call.post('/v1/silences', body, z.looseObject({})),
     listPolling: (query) => call.page('/v1/polling', query, workflowPollingSchema),
     listSources: () => call.page('/v1/sources', {}, sourceSchema),
     listProcesses: () => call.get('/v1/processes', processList),
@@ -302,6 +304,25 @@ function otherCalls(
     resumeSource: (name) =>
       call.post(`/v1/sources/${encodeURIComponent(name)}/resume`, undefined, sourceSchema),
   };
+}
+
+/** What the client does with alerts, silences and rules. */
+function alertCalls(call: Caller) {
+  return {
+    acknowledgeAlert: (id, body) =>
+      call.act(acknowledgePath(alertPath(id)), alertReceipt, { body }),
+    withdrawAlert: (id) => call.remove(acknowledgePath(alertPath(id)), {}),
+    async alertIds() {
+      const page = await call.findAllowed('/v1/alerts', alertReceipts, { limit: PAGE_SIZE });
+      return page?.data.map(({ id }) => id) ?? [];
+    },
+    listAlerts: (query) => call.page('/v1/alerts', query, alertSchema),
+    addSilence: (body) => call.post('/v1/silences', body, silenceOrReceipt) as Promise<SilenceView>,
+    listSilences: () => call.page('/v1/silences', {}, silenceSchema),
+    expireSilence: (id) => call.remove(`/v1/silences/${encodeURIComponent(id)}`, {}),
+    previewSilence: (body) => call.post('/v1/silences/preview', body, silencePreview),
+    testRules: (since) => call.post('/v1/rules/test', { since }, rehearsal),
+  } satisfies Partial<DaemonClient>;
 }
 
 function deliveryPath(id: string): string {

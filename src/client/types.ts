@@ -1,3 +1,10 @@
+import type { alertSchema, rehearsal } from '../http/schemas/alert.ts';
+import type {
+  previewRequest,
+  silencePreview,
+  silenceRequest,
+  silenceSchema,
+} from '../http/schemas/silence.ts';
 import type { z } from 'zod';
 import type {
   deliverySchema,
@@ -37,6 +44,12 @@ import type {
 export type WatchBody = z.input<typeof watchRequest>;
 export type WatchView = z.output<typeof watchSchema>;
 export type TimelineView = z.output<typeof timelineSchema>;
+export type AlertView = z.output<typeof alertSchema>;
+export type RehearsalView = z.output<typeof rehearsal>;
+export type SilenceBody = z.input<typeof silenceRequest>;
+export type SilenceView = z.output<typeof silenceSchema>;
+export type SilencePreviewBody = z.input<typeof previewRequest>;
+export type SilencePreviewView = z.output<typeof silencePreview>;
 export type AcknowledgeBody = z.input<typeof acknowledgeRequest>;
 export type AcknowledgedView = z.output<typeof watchOrReceipt>;
 export type AttentionView = z.output<typeof attentionPage>;

@@ -55,7 +55,7 @@ export type UsualDuration = (
 
 /** The rules that judge a type of event, found once for each type. */
 export class RuleBook {
-  private readonly byType = new Map<string, readonly Rule[]>();
+  private readonly byType = new Map<string, JudgingRules>();
   private readonly byName: ReadonlyMap<string, Rule>;
   private readonly withDeadline: readonly Rule[];
 
@@ -70,7 +70,9 @@ export class RuleBook {
 
   /** What rules have to judge of an event; null where none has. */
   entryOf(event: AlertEvent): AlertEntry | null {
-    const rules = this.judging(event.type).filter((rule) => meets(rule, event));
+    const { byWorkflow, others } = this.judging(event.type);
+    const ofWorkflow = byWorkflow.get(event.run?.workflowId ?? '') ?? [];
+    const rules = [...ofWorkflow, ...others].filter((rule) => meets(rule, event));
     if (rules.length === 0) return null;
     return { kind: 'event', event, rules: rules.map(({ name }) => name) };
   }
@@ -92,14 +94,28 @@ export class RuleBook {
     return deadlines.length === 0 ? null : { kind: 'deadlines', watch: watchId(after), deadlines };
   }
 
-  private judging(type: string): readonly Rule[] {
+  private judging(type: string): JudgingRules {
     const known = this.byType.get(type);
     if (known !== undefined) return known;
-    const found = this.all.filter((rule) => roleOf(rule, type) !== null);
+    const byWorkflow = new Map<string, Rule[]>();
+    const others: Rule[] = [];
+    for (const rule of this.all.filter((one) => roleOf(one, type) !== null)) {
+      const workflows = rule.when?.workflow_id;
+      if (workflows === undefined) others.push(rule);
+      for (const id of new Set(workflows))
+        byWorkflow.set(id, [...(byWorkflow.get(id) ?? []), rule]);
+    }
+    const found = { byWorkflow, others };
     // Noxus cannot add types of events: there are as many as runwatch has.
     this.byType.set(type, found);
     return found;
   }
+}
+
+/** The rules that judge a type of event: those of some workflows, by workflow, and the others. */
+interface JudgingRules {
+  byWorkflow: ReadonlyMap<string, readonly Rule[]>;
+  others: readonly Rule[];
 }
 
 /** What rules have to judge of a change of a watch. */

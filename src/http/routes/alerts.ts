@@ -1,4 +1,5 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
 import type { Alert } from '../../core/alert/alert.ts';
 import type { TokenConfig } from '../../config/schema.ts';
 import { LIMITED, mayConcern, mayRead, sourcesOf } from '../auth.ts';
@@ -64,7 +65,7 @@ const withdrawSchema = {
   operationId: 'unacknowledgeAlert',
   summary: 'Take back that an alert is taken in hand',
   response: {
-    200: jsonAnswer('The alert is not acknowledged any more.', alertOrReceipt),
+    204: z.undefined().describe('The alert is not acknowledged any more.'),
     ...ACKNOWLEDGED,
   },
 };
@@ -99,11 +100,10 @@ export const alertRoutes: FastifyPluginAsyncZod<{ alerts: AlertService }> = asyn
   });
 
   const withdrawRoute = { schema: withdrawSchema, config: LIMITED };
-  app.delete('/alerts/:id/acknowledge', withdrawRoute, async (request, _reply) => {
-    const { params, scopes, token } = request;
+  app.delete('/alerts/:id/acknowledge', withdrawRoute, async ({ params, token }, reply) => {
     await refuseOthers(params.id, { token, alerts });
-    const result = await alerts.withdraw(params.id);
-    return shown(settled(result, params.id), { alerts, mayRead: mayRead(scopes) });
+    settled(await alerts.withdraw(params.id), params.id);
+    reply.code(204);
   });
 };
 

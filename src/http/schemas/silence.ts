@@ -53,7 +53,7 @@ const shownMatchers = z.object({
 
 const silenceState = z.enum(['pending', 'active', 'expired']).meta({ id: 'SilenceState' });
 
-const silenceSchema = z
+export const silenceSchema = z
   .object({
     id: z.string(),
     matchers: shownMatchers,

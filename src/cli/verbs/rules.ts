@@ -1,0 +1,72 @@
+import type { RehearsalView } from '../../client/types.ts';
+import type { CliContext } from '../context.ts';
+import { EXIT } from '../exit.ts';
+import { moment, type Moment } from '../options.ts';
+import { renderTable, type Column } from '../render/table.ts';
+import { note, writeJson } from '../report.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { labelsText } from './alerts.ts';
+
+interface RulesFlags extends DaemonFlags {
+  since?: Moment;
+  json?: boolean;
+}
+
+export function addRulesVerb(host: VerbHost): void {
+  const rules = host.program
+    .command('rules')
+    .description('try alert rules on stored events')
+    .helpCommand(false);
+  daemonCommand({ program: rules }, 'test', 'read')
+    .description('show what the rules would have sent, without sending')
+    .option('--since <time>', 'events from this time on, or this long ago (default: 24h)', moment)
+    .option('--json', "print the API's answer")
+    .addHelpText('after', '\nExamples:\n  runwatch rules test --since 7d')
+    .action((flags: RulesFlags) => host.run((context) => testRules(context, flags)));
+}
+
+const DAY_MS = 86_400_000;
+
+async function testRules(context: CliContext, flags: RulesFlags): Promise<number> {
+  const now = context.now();
+  const since = new Date(flags.since?.(now) ?? now - DAY_MS).toISOString();
+  const found = await connect(context, flags).testRules(since);
+  const { stdout, stderr } = context.io;
+  if (flags.json === true) {
+    writeJson(stdout, found);
+    return EXIT.ok;
+  }
+  if (found.rules.length === 0) {
+    note(stderr, 'No rules are configured.');
+    return EXIT.ok;
+  }
+  stdout.write(renderTable(found.rules, RULE_COLUMNS, stdout));
+  if (found.notifications.length > 0) {
+    stdout.write(`\n${renderTable(found.notifications, NOTIFICATION_COLUMNS, stdout)}`);
+  }
+  if (found.truncated) note(stderr, 'There would have been more notifications.');
+  return EXIT.ok;
+}
+
+const RULE_COLUMNS: Column<RehearsalView['rules'][number]>[] = [
+  { head: 'RULE', value: ({ rule }) => rule },
+  { head: 'EVENTS', value: ({ matched }) => String(matched), align: 'right' },
+  { head: 'NOTIFICATIONS', value: ({ notifications }) => String(notifications), align: 'right' },
+  {
+    head: 'NOT TOLD BY THEMSELVES',
+    value: ({ suppressed }) =>
+      Object.entries(suppressed)
+        .filter(([, count]) => count > 0)
+        .map(([reason, count]) => `${count} ${reason}`)
+        .join(', ') || '-',
+  },
+];
+
+const NOTIFICATION_COLUMNS: Column<RehearsalView['notifications'][number]>[] = [
+  { head: 'AT', value: ({ at }) => at },
+  { head: 'TYPE', value: ({ type, repeat }) => (repeat ? `${type} (repeat)` : type) },
+  { head: 'RULE', value: ({ rule }) => rule },
+  { head: 'COUNT', value: ({ count }) => String(count), align: 'right' },
+  { head: 'LABELS', value: labelsText },
+  { head: 'TO', value: ({ notify }) => notify.join(', ') },
+];

@@ -1,0 +1,161 @@
+import type { Command } from 'commander';
+import type { SilenceBody, SilenceView } from '../../client/types.ts';
+import type { CliContext } from '../context.ts';
+import { EXIT, usageError } from '../exit.ts';
+import { collectPair, untilText } from '../options.ts';
+import { renderTable, type Column } from '../render/table.ts';
+import { plain, relative, upcoming } from '../render/text.ts';
+import { note, writeJson } from '../report.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+import { labelsText } from './alerts.ts';
+
+interface MatcherFlags {
+  rule?: string;
+  workflow?: string;
+  source?: string;
+  event?: string;
+  meta?: Record<string, string>;
+}
+
+interface SilenceFlags extends DaemonFlags, MatcherFlags {
+  until?: string;
+  by?: string;
+  comment?: string;
+  key?: string;
+  json?: boolean;
+}
+
+export function addSilenceVerb(host: VerbHost): void {
+  const silence = host.program
+    .command('silence')
+    .description('keep notifications of alerts back for a while')
+    .helpCommand(false)
+    .addHelpText('after', HELP);
+  const of = { program: silence };
+  withMatchers(daemonCommand(of, 'add', 'write'))
+    .description('silence what matches all that is given')
+    .requiredOption('--until <time>', 'a time, or a duration from now such as 2h', untilText)
+    .requiredOption('--comment <text>', 'why')
+    .option('--by <name>', 'the user that does (default: you)')
+    .option('--key <text>', 'a second call with the same key creates nothing')
+    .option('--json', "print the API's answer")
+    .action((flags: SilenceFlags) => host.run((context) => add(context, flags)));
+  daemonCommand(of, 'list', 'read')
+    .description('list silences: in force, to come, expired')
+    .option('--json', "print the API's answer")
+    .action((flags: SilenceFlags) => host.run((context) => list(context, flags)));
+  daemonCommand(of, 'expire <id>', 'write')
+    .description('end a silence now')
+    .action((id: string, flags: SilenceFlags) => host.run((context) => expire(context, id, flags)));
+  withMatchers(daemonCommand(of, 'preview', 'read'))
+    .description('show what a silence would match, now and in the last 24 hours')
+    .option('--json', "print the API's answer")
+    .action((flags: SilenceFlags) => host.run((context) => preview(context, flags)));
+}
+
+const HELP = `
+Alerts are recorded and counted as before; \`runwatch alerts\` lists them.
+
+Examples:
+  runwatch silence add --workflow 3f0c6f0e-5d0a-4a57-9f1e-0f0f2a6b8c11 --until 2h --comment upgrade
+  runwatch silence preview --rule failed-runs
+  runwatch silence expire sil_0f2a6b8c11`;
+
+function withMatchers(command: Command): Command {
+  return command
+    .option('--rule <name>', 'alerts of this rule; several by comma')
+    .option('--workflow <id>', 'runs of this workflow; several by comma')
+    .option('--source <name>', 'runs of this source; several by comma')
+    .option('--event <type>', 'events of this type; several by comma')
+    .option('--meta <key=value>', 'with this in the metadata; may be repeated', collectPair);
+}
+
+function matchersOf({ rule, workflow, source, event, meta }: MatcherFlags) {
+  const given = { rule, workflow_id: workflow, source, event };
+  const matchers = {
+    ...Object.fromEntries(
+      Object.entries(given).flatMap(([name, text]) =>
+        text === undefined ? [] : [[name, text.split(',')]],
+      ),
+    ),
+    ...(meta !== undefined && { metadata: meta }),
+  };
+  if (Object.keys(matchers).length > 0) return matchers;
+  throw usageError('name what is meant: --rule, --workflow, --source, --event or --meta');
+}
+
+async function add(context: CliContext, flags: SilenceFlags): Promise<number> {
+  const { until = '', comment = '', by, key } = flags;
+  const body: SilenceBody = {
+    matchers: matchersOf(flags),
+    until,
+    comment,
+    by: by ?? context.env.user,
+    ...(key !== undefined && { key }),
+  };
+  const silence = await connect(context, flags).addSilence(body);
+  const { stdout } = context.io;
+  if (flags.json === true) writeJson(stdout, silence);
+  else stdout.write(`silence ${plain(silence.id)} is ${plain(silence.state)}\n`);
+  return EXIT.ok;
+}
+
+async function list(context: CliContext, flags: SilenceFlags): Promise<number> {
+  const page = await connect(context, flags).listSilences();
+  const { stdout, stderr } = context.io;
+  if (flags.json === true) writeJson(stdout, page);
+  else if (page.data.length === 0) note(stderr, 'No silences.');
+  else stdout.write(renderTable(page.data, columnsFor(context), stdout));
+  return EXIT.ok;
+}
+
+async function expire(context: CliContext, id: string, flags: SilenceFlags): Promise<number> {
+  const isKnown = await connect(context, flags).expireSilence(id);
+  const { stdout, stderr } = context.io;
+  if (isKnown) stdout.write(`silence ${plain(id)} has ended\n`);
+  else stderr.write(`${stderr.colors.red('error:')} there is no silence ${plain(id)}\n`);
+  return isKnown ? EXIT.ok : EXIT.failure;
+}
+
+async function preview(context: CliContext, flags: SilenceFlags): Promise<number> {
+  const found = await connect(context, flags).previewSilence({ matchers: matchersOf(flags) });
+  const { stdout } = context.io;
+  if (flags.json === true) {
+    writeJson(stdout, found);
+    return EXIT.ok;
+  }
+  const { alerts } = found.now;
+  const { events, by_rule: byRule } = found.last_24h;
+  stdout.write(`now: ${alerts.length} alerts\n`);
+  for (const alert of alerts) {
+    stdout.write(`  ${plain(alert.id)}  ${plain(alert.rule)}  ${plain(labelsText(alert))}\n`);
+  }
+  stdout.write(`last 24 hours: ${events} events\n`);
+  for (const [rule, count] of Object.entries(byRule)) {
+    stdout.write(`  ${plain(rule)}  ${count}\n`);
+  }
+  return EXIT.ok;
+}
+
+function columnsFor(context: CliContext): Column<SilenceView>[] {
+  const now = context.now();
+  return [
+    { head: 'SILENCE', value: ({ id }) => id },
+    { head: 'STATE', value: ({ state }) => state },
+    { head: 'MATCHES', value: ({ matchers }) => matchersText(matchers) },
+    { head: 'ENDS', value: ({ until, state }) => endText(until, state, now) },
+    { head: 'BY', value: ({ by }) => by },
+    { head: 'COMMENT', value: ({ comment }) => comment },
+  ];
+}
+
+function endText(until: string, state: SilenceView['state'], now: number): string {
+  return state === 'expired' ? relative(until, now) : upcoming(until, now);
+}
+
+function matchersText({ metadata = {}, ...others }: SilenceView['matchers']): string {
+  const all = { ...others, ...metadata };
+  return Object.entries(all)
+    .map(([name, values]) => `${name}=${values.join(',')}`)
+    .join(' ');
+}

@@ -1,0 +1,85 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { startServer, type TestServer } from '../support/http-server.ts';
+
+const ID = 'alr_0123456789abcdef0123_0123456789';
+const WRITER = { name: 'writer', token: 'a-token-that-writes', scopes: ['write' as const] };
+
+let server: TestServer;
+let guarded: TestServer;
+beforeAll(async () => {
+  server = await startServer();
+  guarded = await startServer({ tokens: [WRITER] });
+});
+afterAll(() => Promise.all([server.close(), guarded.close()]));
+
+async function asWriter(path: string, body: unknown) {
+  const headers = {
+    authorization: `Bearer ${WRITER.token}`,
+    'content-type': 'application/json',
+  };
+  const answer = await guarded.fetch(path, {
+    method: 'POST',
+    headers,
+    body: JSON.stringify(body),
+  });
+  return { status: answer.status, body: (await answer.json()) as Record<string, unknown> };
+}
+
+describe('alerts over HTTP', () => {
+  test('alerts are listed and shown, and an unknown one is 404', async () => {
+    const page = await server.fetch('/v1/alerts?state=firing,pending&rule=failed-runs');
+    expect(await page.json()).toMatchObject({ data: [{ id: ID, count: 3 }], next_cursor: null });
+    expect((await server.fetch(`/v1/alerts/${ID}`)).status).toBe(200);
+    expect((await server.fetch('/v1/alerts/alr_unknown')).status).toBe(404);
+    expect((await server.fetch('/v1/alerts?state=on-fire')).status).toBe(422);
+  });
+
+  test('an alert is acknowledged and that is taken back', async () => {
+    const answer = await server.post(`/v1/alerts/${ID}/acknowledge`, { by: 'ana', until: '2h' });
+    expect(await answer.json()).toMatchObject({
+      state: 'acknowledged',
+      acknowledged: { by: 'ana', comment: null },
+    });
+    const path = `/v1/alerts/${ID}/acknowledge`;
+    expect((await server.fetch(path, { method: 'DELETE' })).status).toBe(204);
+    expect((await server.post('/v1/alerts/alr_unknown/acknowledge', { by: 'ana' })).status).toBe(
+      404,
+    );
+    expect((await server.post(path, {})).status).toBe(422);
+  });
+
+  test('a token that may only write gets receipts and no previews', async () => {
+    const silence = { matchers: { rule: 'failed-runs' }, until: '1h', by: 'ana', comment: 'x' };
+    expect(await asWriter('/v1/silences', silence)).toEqual({
+      status: 201,
+      body: { id: 'sil_1', state: 'active' },
+    });
+    const receipt = await asWriter(`/v1/alerts/${ID}/acknowledge`, { by: 'ana' });
+    expect(receipt.body).toEqual({ id: ID, state: 'acknowledged' });
+    expect((await asWriter('/v1/silences/preview', silence)).status).toBe(403);
+    expect((await asWriter('/v1/rules/test', { since: '24h' })).status).toBe(403);
+  });
+
+  test('silences are added with 201, or 200 by the same key, and end with 204', async () => {
+    const silence = { matchers: { workflow_id: ['a', 'b'] }, until: '1h', by: 'ana', comment: 'x' };
+    const added = await server.post('/v1/silences', silence);
+    expect(added.status).toBe(201);
+    expect(await added.json()).toMatchObject({ matchers: { workflow_id: ['a', 'b'] } });
+    expect((await server.post('/v1/silences', { ...silence, key: 'k' })).status).toBe(200);
+    expect((await server.post('/v1/silences', { ...silence, matchers: {} })).status).toBe(422);
+    expect((await server.fetch('/v1/silences/sil_1', { method: 'DELETE' })).status).toBe(204);
+    expect((await server.fetch('/v1/silences/sil_2', { method: 'DELETE' })).status).toBe(404);
+  });
+
+  test('a preview of a silence and a trial of rules say what they found', async () => {
+    const preview = await server.post('/v1/silences/preview', {
+      matchers: { rule: 'failed-runs' },
+    });
+    expect(await preview.json()).toMatchObject({
+      now: { alerts: [{ id: ID }] },
+      last_24h: { events: 0 },
+    });
+    const trial = await server.post('/v1/rules/test', { since: '24h' });
+    expect(await trial.json()).toMatchObject({ events: 0, rules: [], truncated: false });
+  });
+});
