@@ -28,6 +28,7 @@ import { reportError } from './report.ts';
 import { addShowVerb } from './verbs/show.ts';
 import { addSourcesVerb } from './verbs/sources.ts';
 import { addUnwatchVerb } from './verbs/unwatch.ts';
+import { addWorkflowsVerb } from './verbs/workflows.ts';
 import { guard, type VerbHost } from './verb.ts';
 import { addWaitVerb } from './verbs/wait.ts';
 import { addWatchVerb } from './verbs/watch.ts';
@@ -112,6 +113,7 @@ function addVerbs(host: VerbHost, version: string): void {
   addShowVerb(host);
   addEventsVerb(host);
   addAlertsVerb(host);
+  addWorkflowsVerb(host);
   addPollingVerb(host);
   addSourcesVerb(host);
   host.program.commandsGroup('Delivering:');

@@ -1,12 +1,20 @@
 import type { DaemonClient } from '../client/client.ts';
 
 /**
- * Ids of workflows by what users call them, for a query.
+ * Ids of workflows by what users call them, for a query. What no workflow is called stays as it is.
  * @param text names or ids, separated by commas
  */
 export async function workflowIds(
   text: string | undefined,
-  _client: DaemonClient,
+  client: Pick<DaemonClient, 'listWorkflows'>,
 ): Promise<string | undefined> {
-  return text;
+  if (text === undefined) return undefined;
+  // A daemon of an older version knows no names.
+  const { data } = await client.listWorkflows({ since: '30d' }).catch(() => ({ data: [] }));
+  const ids = text.split(',').flatMap((part) => {
+    const wanted = part.trim();
+    const named = data.filter(({ name }) => name?.toLowerCase() === wanted.toLowerCase());
+    return named.length > 0 ? named.map(({ workflow_id: id }) => id) : [wanted];
+  });
+  return [...new Set(ids)].join(',');
 }

@@ -18,6 +18,7 @@ import { processList } from '../http/schemas/process.ts';
 import { readinessSchema } from '../http/schemas/readiness.ts';
 import { sourceSchema } from '../http/schemas/source.ts';
 import { storeSchema } from '../http/schemas/store.ts';
+import { workflowList } from '../http/schemas/workflow.ts';
 import { timelineSchema } from '../http/schemas/timeline.ts';
 import { batchResults, watchOrReceipt, watchSchema } from '../http/schemas/watch.ts';
 import { followEvents, type ConnectionState } from './event-stream.ts';
@@ -51,6 +52,7 @@ import type {
   TimelineView,
   WatchBody,
   WatchView,
+  WorkflowsView,
   WorkflowView,
 } from './types.ts';
 
@@ -143,6 +145,7 @@ export interface DaemonClient {
   lookup(query: LookupQuery): Promise<{ data: LookupView['data']; isMore: boolean }>;
   /** What needs a person, oldest first. */
   readAttention(query?: Query): Promise<AttentionView>;
+  listWorkflows(query?: Query): Promise<WorkflowsView>;
   listPolling(query: Query): Promise<PageView<WorkflowView>>;
   listSources(): Promise<PageView<SourceView>>;
   resumeSource(name: string): Promise<SourceView>;
@@ -282,6 +285,7 @@ function otherCalls(
   DaemonClient,
   | 'lookup'
   | 'readAttention'
+  | 'listWorkflows'
   | 'listPolling'
   | 'listSources'
   | 'listProcesses'
@@ -296,6 +300,7 @@ function otherCalls(
       return { data: found?.data ?? [], isMore: found?.more === true };
     },
     readAttention: (query = {}) => call.get('/v1/attention', attentionPage, query),
+    listWorkflows: (query = {}) => call.get('/v1/workflows', workflowList, query),
     listPolling: (query) => call.page('/v1/polling', query, workflowPollingSchema),
     listSources: () => call.page('/v1/sources', {}, sourceSchema),
     listProcesses: () => call.get('/v1/processes', processList),

@@ -26,6 +26,7 @@ import type { workflowPollingSchema } from '../http/schemas/polling.ts';
 import type { processList } from '../http/schemas/process.ts';
 import type { readinessSchema } from '../http/schemas/readiness.ts';
 import type { storeSchema } from '../http/schemas/store.ts';
+import type { workflowList } from '../http/schemas/workflow.ts';
 import type { sourceSchema } from '../http/schemas/source.ts';
 import type { timelineSchema } from '../http/schemas/timeline.ts';
 import type { acknowledgeRequest } from '../http/schemas/acknowledgement.ts';
@@ -69,6 +70,7 @@ export type ReadinessView = z.output<typeof readinessSchema>;
 export type StoreView = z.output<typeof storeSchema>;
 export type SourceView = z.output<typeof sourceSchema>;
 export type LookupView = z.output<typeof lookupAnswer>;
+export type WorkflowsView = z.output<typeof workflowList>;
 export type WorkflowView = z.output<typeof workflowPollingSchema>;
 
 /** A page of a listing. */

@@ -1,0 +1,68 @@
+import type { WorkflowsView } from '../../client/types.ts';
+import { widened, type CliContext } from '../context.ts';
+import { EXIT } from '../exit.ts';
+import { wideFlag } from '../filters.ts';
+import { moment, type Moment } from '../options.ts';
+import { renderTable, type Column } from '../render/table.ts';
+import { lasting } from '../render/text.ts';
+import { note, writeJson } from '../report.ts';
+import { connect, daemonCommand, type DaemonFlags, type VerbHost } from '../verb.ts';
+
+interface WorkflowFlags extends DaemonFlags {
+  since?: Moment;
+  source?: string;
+  wide?: boolean;
+  json?: boolean;
+}
+
+export function addWorkflowsVerb(host: VerbHost): void {
+  daemonCommand(host, 'workflows', 'read')
+    .description('show how the runs of each workflow go')
+    .option('--since <time>', 'from this time on, or this long ago (default: 24h)', moment)
+    .option('--source <name>', 'the source that the workflows belong to')
+    .addOption(wideFlag())
+    .option('--json', "print the API's answer")
+    .addHelpText(
+      'after',
+      '\nExamples:\n  runwatch workflows\n  runwatch workflows --since 7d --json',
+    )
+    .action((flags: WorkflowFlags) => host.run((context) => workflows(context, flags)));
+}
+
+async function workflows(context: CliContext, flags: WorkflowFlags): Promise<number> {
+  const since = flags.since?.(context.now());
+  const query = {
+    source: flags.source,
+    since: since === undefined ? undefined : new Date(since).toISOString(),
+  };
+  const page = await connect(context, flags).listWorkflows(query);
+  const { stdout, stderr } = context.io;
+  if (flags.json === true) writeJson(stdout, page);
+  else if (page.data.length === 0) note(stderr, 'No workflow had runs in that time.');
+  else stdout.write(renderTable(page.data, COLUMNS, widened(stdout, flags.wide)));
+  return EXIT.ok;
+}
+
+const COLUMNS: Column<WorkflowsView['data'][number]>[] = [
+  { head: 'WORKFLOW', value: (one) => one.name ?? one.workflow_id },
+  { head: 'WATCHED', value: (one) => String(one.watched), align: 'right' },
+  { head: 'ACTIVE', value: (one) => String(one.active), align: 'right' },
+  {
+    head: 'FAILED',
+    value: ({ failure_rate: rate }) => (rate === null ? '-' : `${Math.round(rate * 100)}%`),
+    align: 'right',
+  },
+  { head: 'P50', value: ({ duration }) => time(duration?.p50_ms), align: 'right' },
+  { head: 'P90', value: ({ duration }) => time(duration?.p90_ms), align: 'right' },
+  { head: 'DELAY P95', value: (one) => time(one.detection_delay?.p95_ms), align: 'right' },
+  {
+    head: 'REQUESTS',
+    value: ({ requests_per_run: requests }) => requests?.toFixed(1) ?? '-',
+    align: 'right',
+  },
+  { head: 'ID', value: (one) => one.workflow_id, keep: 'whole' },
+];
+
+function time(ms: number | undefined): string {
+  return ms === undefined ? '-' : lasting(ms);
+}
