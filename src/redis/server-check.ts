@@ -97,7 +97,7 @@ const AGAIN_MS = 250;
  * The commands of a script need the same rights as by themselves.
  */
 export const NEEDED = `
-del K|exists K|get K|strlen K|mget K|set K v|incr K|decrby K 1|incrby K 1|getrange K 0 1|setrange K 0 v|pexpire K 60000|pttl K|persist K
+del K|exists K|get K|strlen K|mget K|set K v|incr K|decrby K 1|incrby K 1|getrange K 0 1|setrange K 0 v|pexpire K 60000|expire K 60|pttl K|persist K
 rename K K|hset K f v|hsetnx K f v|hmset K f v|hget K f|hmget K f|hgetall K|hkeys K|hvals K|hrandfield K|hlen K|hexists K f|hdel K f
 hincrby K f 1|hstrlen K f|hscan K 0|lpush K v|rpush K v|lpop K|rpop K|llen K|lindex K 0|lrange K 0 0|lrem K 0 v
 lset K 0 v|ltrim K 0 0|lpos K v|rpoplpush K K|sadd K v|srem K v|smembers K|scard K|sismember K v
