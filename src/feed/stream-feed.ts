@@ -31,7 +31,7 @@ import type { EndpointFilter } from '../core/delivery/delivery.ts';
 import type { Random } from '../core/backoff.ts';
 import type { RunNodes } from '../core/run/nodes.ts';
 import type { RunSnapshot } from '../core/run/snapshot.ts';
-import { grantedPauseMs } from '../core/source/throttle.ts';
+import { grantedPauseMs, pauseMessage } from '../core/source/throttle.ts';
 import type { Watch, WatchKey } from '../core/watch/watch.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
 import type { Permit } from '../poll/source-limiter.ts';
@@ -494,7 +494,7 @@ export class StreamFeed {
     const pausedMs = grantedPauseMs(retryAfterMs);
     // Else streams that are not needed would keep the source paused for polls.
     this.restsUntil = now() + pausedMs + Math.max(PAUSED_REST_MS, pausedMs);
-    await pause({ retryAfterMs, message: `status ${status}` });
+    await pause({ retryAfterMs, message: pauseMessage(status, retryAfterMs) });
   }
 }
 

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { parseRetryAfter } from '../core/backoff.ts';
 import { withoutControls } from '../core/controls.ts';
 import type { FetchTrouble } from '../core/run/snapshot.ts';
+import { pauseMessage } from '../core/source/throttle.ts';
 
 /** How many complaints are named: a run can have a few, a list of a hundred runs too many. */
 const MAX_ISSUES = 10;
@@ -99,8 +100,7 @@ export function parseJson(text: string): unknown {
 
 function rateLimited({ status, headers }: AnswerHead, now: number): FetchTrouble {
   const retryAfterMs = parseRetryAfter(headers['retry-after'], now);
-  const until = retryAfterMs === null ? '' : `, asks for ${Math.ceil(retryAfterMs / 1_000)} s`;
-  return { kind: 'rate_limited', retryAfterMs, message: `status ${status}${until}` };
+  return { kind: 'rate_limited', retryAfterMs, message: pauseMessage(status, retryAfterMs) };
 }
 
 function hintFor(status: number): string {

@@ -84,6 +84,10 @@ class RunStream {
       return;
     }
     const { script, elapsedMs } = moment;
+    if (elapsedMs >= script.deleted_after_ms) {
+      this.#response.end();
+      return;
+    }
     const from = this.#position ?? this.#begin(script, elapsedMs);
     this.#position = from;
     for (const event of eventsAfter(script, from, elapsedMs, settings)) {
@@ -94,7 +98,8 @@ class RunStream {
       this.#response.end();
       return;
     }
-    const waitMs = nextEventAfter(script, elapsedMs, settings) - elapsedMs;
+    const nextMs = Math.min(nextEventAfter(script, elapsedMs, settings), script.deleted_after_ms);
+    const waitMs = nextMs - elapsedMs;
     const boundedMs = Math.min(Math.max(waitMs, MIN_WAIT_MS), MAX_WAIT_MS);
     this.#timer = setTimeout(() => this.advance(), boundedMs);
   }

@@ -42,7 +42,7 @@ function configOf(changes: Record<string, unknown> = {}): Record<string, unknown
         rate_limit: { requests: 10_000, per: '1s' },
       },
     },
-    polling: { min_interval: '50ms', max_interval: '200ms' },
+    polling: { min_interval: '50ms', max_interval: '200ms', hints: 'off' },
     endpoints: {
       hooks: { type: 'webhook', url: receiver.url, secret: SECRET, events: ['*'], default: true },
       slow: { type: 'webhook', url: slow.url, secret: SECRET },

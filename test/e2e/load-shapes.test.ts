@@ -76,7 +76,12 @@ async function endRuns(endpoint: 'burst' | 'backlog', count: number): Promise<st
   await Promise.all(
     ids.map(async (id, at) => {
       const watch = newWatch({ runId: `${endpoint}-${at}`, state: 'finished', subscriptions });
-      const event = { id, type: 'run.failed', data: { run_id: watch.runId } } as RunwatchEvent;
+      const about = { source: watch.source, metadata: {}, registered_at: new Date().toISOString() };
+      const event = {
+        id,
+        type: 'run.failed',
+        data: { run_id: watch.runId, run: null, watch: about },
+      } as RunwatchEvent;
       const deliveries = planDeliveries(watch, [{ id, type: 'run.failed' }], subscriptions, {
         wants: () => true,
         now: Date.now(),

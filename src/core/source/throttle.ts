@@ -201,6 +201,12 @@ export function grantedPauseMs(retryAfterMs: number | null): number {
   return Math.min(Math.max(retryAfterMs ?? DEFAULT_PAUSE_MS, 0), LONGEST_PAUSE_MS);
 }
 
+/** What people read of an answer that asks for a pause. */
+export function pauseMessage(status: number, retryAfterMs: number | null): string {
+  const until = retryAfterMs === null ? '' : `, asks for ${Math.ceil(retryAfterMs / 1_000)} s`;
+  return `status ${status}${until}`;
+}
+
 function newState(now: number): SourceState {
   return { since: now, row: [], closed: null, said: [], unsaid: [] };
 }
