@@ -10,6 +10,7 @@ import type { AlertEvent } from '../core/alert/rule.ts';
 import { systemEventId, type NewMark } from '../core/event/event.ts';
 import type { AlertStore } from '../redis/stores/alert-store.ts';
 import type { EventStore } from '../redis/stores/event-store.ts';
+import type { RunFiguresStore } from '../redis/stores/run-figures-store.ts';
 import type { SilenceStore } from '../redis/stores/silence-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -17,7 +18,8 @@ import type { AlertRules } from './alert-rules.ts';
 import type { Endpoints } from './endpoints.ts';
 import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
-import type { Processes } from './processes.ts';
+import type { ClaimedWork, Processes } from './processes.ts';
+import { createUsualDurations } from './usual-durations.ts';
 
 /** The longest time between two looks at what is due, ms: another process may have died. */
 const LOOK_EVERY_MS = 5_000;
@@ -25,8 +27,8 @@ const LOOK_EVERY_MS = 5_000;
 /** The least time between two looks, ms: what comes meanwhile is judged together. */
 const PAUSE_MS = 50;
 
-/** How often sources are asked whether their events may be missing, ms. */
-const DOUBT_EVERY_MS = 10_000;
+/** How often it is read which sources' events may be missing, and how long runs take, ms. */
+const LEARN_EVERY_MS = 10_000;
 
 /** Stored events that are read for a preview. */
 const MOST_EVENTS = 50_000;
@@ -39,6 +41,7 @@ export interface AlertingDependencies {
   silences: SilenceStore;
   watches: WatchStore;
   events: EventStore;
+  runFigures: RunFiguresStore;
   alertRules: AlertRules;
   endpoints: Endpoints;
   processes: Processes;
@@ -76,22 +79,19 @@ export function createAlerting(deps: AlertingDependencies) {
   });
   const begin = createBeginAbsence(shared);
   const eventsSince = (since: number) => readEvents(deps.events, since);
-  const doubts = async () => {
-    const isWanted = rules.book.all.some(({ condition }) => condition.kind === 'absent');
-    inDoubt = isWanted ? await deps.sourcesInDoubt() : new Set();
+  const durations = createUsualDurations(deps);
+  const learn = async () => {
+    inDoubt = rules.book.needsAll() ? await deps.sourcesInDoubt() : new Set();
+    if (rules.book.needsUsual()) await durations.refresh();
   };
-  deps.processes.add({
-    takeOver: (dead) => alerts.releaseOf(dead),
-    tend: () => Promise.resolve(),
-    moveBack: () => Promise.resolve(),
-  });
+  deps.processes.add(leaseOf(alerts));
   const loop = createLoop({
     async look() {
       // Rules that are configured no more may have left something.
       const isWanted = rules.book.all.length > 0 || (await alerts.hasAny());
       return isWanted ? judge() : null;
     },
-    doubts,
+    learn,
     onError,
   });
   const restart = () => void begin().then(loop.wake, onError);
@@ -104,6 +104,7 @@ export function createAlerting(deps: AlertingDependencies) {
     /** The rules have changed. */
     restart,
     start() {
+      rules.usual = durations.usual;
       rules.onEntries = loop.wakeSoon;
       loop.start();
       restart();
@@ -118,15 +119,25 @@ export function createAlerting(deps: AlertingDependencies) {
   };
 }
 
+/** The lease of the process that judges, as others take it over. */
+function leaseOf(alerts: AlertStore): ClaimedWork {
+  return {
+    takeOver: (dead) => alerts.releaseOf(dead),
+    tend: () => Promise.resolve(),
+    moveBack: () => Promise.resolve(),
+  };
+}
+
 interface LoopOptions {
   /** Does what is due. @returns when to look again, ms from now; null for no certain time */
   look: () => Promise<number | null>;
-  doubts: () => Promise<void>;
+  /** Reads what the conditions of rules go by. */
+  learn: () => Promise<void>;
   onError: (error: unknown) => void;
 }
 
 /** Looks at what is due when it is, and now and then. */
-function createLoop({ look, doubts, onError }: LoopOptions) {
+function createLoop({ look, learn, onError }: LoopOptions) {
   let periodics: Periodic[] = [];
   let timer: NodeJS.Timeout | undefined;
   const wake = () => periodics[0]?.trigger();
@@ -143,7 +154,7 @@ function createLoop({ look, doubts, onError }: LoopOptions) {
       };
       periodics = [
         startPeriodic(task, { everyMs: LOOK_EVERY_MS, onError }),
-        startPeriodic(doubts, { everyMs: DOUBT_EVERY_MS, onError }),
+        startPeriodic(learn, { everyMs: LEARN_EVERY_MS, onError }),
       ];
     },
     async stop(): Promise<void> {

@@ -64,6 +64,18 @@ export class RuleBook {
     this.withDeadline = all.filter(({ condition }) => condition.kind === 'deadline');
   }
 
+  /** Whether a rule fires for what did not happen, so that events must not be missing. */
+  needsAll(): boolean {
+    return this.all.some(({ condition }) => condition.kind === 'absent');
+  }
+
+  /** Whether a deadline goes by how long runs usually take. */
+  needsUsual(): boolean {
+    return this.withDeadline.some(
+      ({ condition }) => condition.kind === 'deadline' && condition.limit.kind === 'usual',
+    );
+  }
+
   named(name: string): Rule | undefined {
     return this.byName.get(name);
   }

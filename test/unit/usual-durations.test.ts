@@ -1,0 +1,47 @@
+import { expect, test } from '@jest/globals';
+import { entriesOf, RuleBook } from '../../src/core/alert/entry.ts';
+import { binOf, NO_FIGURES } from '../../src/core/watch/run-figures.ts';
+import { createUsualDurations } from '../../src/daemon/usual-durations.ts';
+import { newWatch, NOON, snapshot } from '../support/builders.ts';
+import { aRule } from '../support/fake-alerts.ts';
+
+const MINUTE = 60_000;
+
+/** A workflow whose runs all took ten minutes. */
+async function usualOf(runs: number) {
+  const workflow = { source: 'default', workflowId: snapshot().workflow_id ?? '' };
+  const figures = { ...NO_FIGURES, durations: { [binOf(10 * MINUTE)]: runs } };
+  const since = async () => ({ since: 0, workflows: [{ ...workflow, figures, active: {} }] });
+  const durations = createUsualDurations({ runFigures: { since }, now: () => NOON });
+  await durations.refresh();
+  return durations.usual;
+}
+
+/** When the deadline of a run of that workflow ends, ms after its creation. */
+async function deadlineAfter(runs: number): Promise<number | null> {
+  const limit = { kind: 'usual', percentile: 90, times: 2 } as const;
+  const rule = aRule({ condition: { kind: 'deadline', reference: 'created_at', limit } });
+  const book = new RuleBook([rule]);
+  expect(book.needsUsual()).toBe(true);
+  const created_at = new Date(NOON).toISOString();
+  const after = newWatch({ run: snapshot({ created_at }) });
+  const [entry] = entriesOf(book, { before: null, after, events: [] }, await usualOf(runs));
+  if (entry?.kind !== 'deadlines') return null;
+  return (entry.deadlines[0]?.at ?? 0) - NOON;
+}
+
+test('a deadline of twice the usual duration goes by the runs of the workflow', async () => {
+  const after = await deadlineAfter(20);
+  expect(after).toBeGreaterThan(2 * 8 * MINUTE);
+  expect(after).toBeLessThan(2 * 12 * MINUTE);
+});
+
+test('a deadline by the usual duration has none while few runs are known', async () => {
+  expect(await deadlineAfter(4)).toBeNull();
+});
+
+test('another workflow has no usual duration', async () => {
+  const usual = await usualOf(20);
+  expect(usual({ source: 'default', workflowId: 'other' }, 90)).toBeNull();
+  expect(usual({ source: 'default', workflowId: null }, 90)).toBeNull();
+});
