@@ -30,6 +30,9 @@ const PAUSE_MS = 50;
 /** How often it is read which sources' events may be missing, and how long runs take, ms. */
 const LEARN_EVERY_MS = 10_000;
 
+/** How often it is read whether rules that are gone have left something, ms. */
+const LEFTOVER_EVERY_MS = 60_000;
+
 /** Stored events that are read for a preview. */
 const MOST_EVENTS = 50_000;
 
@@ -85,12 +88,9 @@ export function createAlerting(deps: AlertingDependencies) {
     if (rules.book.needsUsual()) await durations.refresh();
   };
   deps.processes.add(leaseOf(alerts));
+  const leftover = createLeftover(deps);
   const loop = createLoop({
-    async look() {
-      // Rules that are configured no more may have left something.
-      const isWanted = rules.book.all.length > 0 || (await alerts.hasAny());
-      return isWanted ? judge() : null;
-    },
+    look: async () => (rules.book.all.length > 0 || (await leftover()) ? judge() : null),
     learn,
     onError,
   });
@@ -116,6 +116,16 @@ export function createAlerting(deps: AlertingDependencies) {
       await stopped;
       await alerts.release(token);
     },
+  };
+}
+
+/** Whether rules that are configured no more have left something; asked once a minute. */
+function createLeftover({ alerts, now }: Pick<AlertingDependencies, 'alerts' | 'now'>) {
+  let askedAt = -Infinity;
+  return async (): Promise<boolean> => {
+    if (now() - askedAt < LEFTOVER_EVERY_MS) return false;
+    askedAt = now();
+    return alerts.hasAny();
   };
 }
 
