@@ -92,6 +92,13 @@ describe.each(SCREENS)('the screen %s', (_name, path, words) => {
       path(),
       async (page) => {
         await page.getByText(words).first().waitFor({ state: 'attached' });
+        // What is being loaded may be wider for a moment.
+        await page
+          .waitForFunction(() => {
+            const { clientWidth, scrollWidth } = document.documentElement;
+            return scrollWidth <= clientWidth;
+          })
+          .catch(() => undefined);
         const wide = await page.evaluate(() => {
           const { clientWidth, scrollWidth } = document.documentElement;
           if (scrollWidth <= clientWidth) return [];

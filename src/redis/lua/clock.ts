@@ -8,13 +8,14 @@
  * The key is a string of offset, highest time, and steps taken out. It is written once a second at
  * the most.
  *
- * `storeNow(key)` returns milliseconds since the epoch, the number of steps, and the offset.
+ * `storeNow(key, text)` returns milliseconds since the epoch, the number of steps, and the offset. A
+ * script that has read the key already gives its text.
  */
 export const STORE_NOW = `
-local function storeNow(key)
+local function storeNow(key, text)
   local time = redis.call('TIME')
   local wall = time[1] * 1000 + math.floor(time[2] / 1000)
-  local offset, highest, steps = string.match(redis.call('GET', key) or '', '^(-?%d+) (%d+) (%d+)$')
+  local offset, highest, steps = string.match(text or redis.call('GET', key) or '', '^(-?%d+) (%d+) (%d+)$')
   offset, highest, steps = tonumber(offset or 0), tonumber(highest or 0), tonumber(steps or 0)
   local now = wall + offset
   local passed = now - highest

@@ -156,10 +156,11 @@ local function select(now, isProbe)
 end
 `;
 
+/** Takes a permit. Requests that do not count any more are forgotten now and then: a poll pays for it. */
 const ADMIT = `
 local function admit(log, now, request, limit, holdMs)
-  redis.call('ZREMRANGEBYSCORE', log, '-inf', now)
-  local count = redis.call('ZCARD', log)
+  if now % 16 == 0 then redis.call('ZREMRANGEBYSCORE', log, '-inf', now) end
+  local count = redis.call('ZCOUNT', log, '(' .. now, '+inf')
   if count >= limit then
     -- What counts for longer than any request can was entered before the clock was taken back.
     count = count - redis.call('ZREMRANGEBYSCORE', log, '(' .. (now + holdMs), '+inf')
@@ -170,7 +171,8 @@ local function admit(log, now, request, limit, holdMs)
     count = count + 1
   end
   if count < limit then return isAdmitted, count, 0 end
-  return isAdmitted, count, math.ceil(redis.call('ZRANGE', log, 0, 0, 'WITHSCORES')[2] - now)
+  local first = redis.call('ZRANGEBYSCORE', log, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  return isAdmitted, count, math.ceil(first[2] - now)
 end
 `;
 
@@ -193,7 +195,6 @@ ${SELECT}
 ${ADMIT}
 ${SOURCE_GATE}
 local plan = schedule(KEYS[2], 5)
-local now = storeNow(KEYS[1])
 local limit, holdMs = tonumber(ARGV[2]), tonumber(ARGV[3])
 local source = {state = KEYS[#KEYS - 2], probe = KEYS[#KEYS - 1], open = KEYS[#KEYS]}
 
@@ -202,7 +203,8 @@ local function isOver(record)
   return not record or string.sub(record, ${DOC_AT + 1}, ${DOC_AT + 8}) == '{"state"' or string.find(record, '^%c', 26) ~= nil
 end
 
-local found = redis.call('MGET', source.state, source.open)
+local texts = redis.call('MGET', KEYS[1], source.state, source.open)
+local now, found = storeNow(KEYS[1], texts[1] or ''), {texts[2], texts[3]}
 local gate, pausedMs = sourceAdmission(found[1], source.probe, ARGV[1], ARGV[4], now)
 if gate == 2 then return {'paused', math.max(1, pausedMs)} end
 local isProbe = gate == 1
