@@ -86,6 +86,12 @@ export function callbacksOf(operationId = ''): object | null {
         operationId: 'onEndpointWebhook',
         summary: 'Sent to the URL of an endpoint, besides the events of watches',
       });
+    case 'acknowledgeAlert':
+      return callback('{$request.path.id}', {
+        ...sendingOf('AlertEvent'),
+        operationId: 'onAlertWebhook',
+        summary: 'Sent to the endpoints that the rule of an alert names',
+      });
     default:
       return null;
   }

@@ -12,7 +12,7 @@ from runwatch_client.api.events import list_events
 from runwatch_client.api.watches import get_watch, list_watches, register_watch, unwatch
 from runwatch_client.models import (
     EndpointSubscription,
-    EventType,
+    EventTypePattern,
     Problem,
     RegisteredWatch,
     RunFailedEvent,
@@ -59,7 +59,7 @@ def _():
 
 @case("lists events as what they are")
 def _():
-    page = list_events.sync(client=client, run_id=run_id, type_=EventType.RUN_FAILED)
+    page = list_events.sync(client=client, run_id=run_id, type_=[EventTypePattern.RUN_FAILED])
     [event] = page.data
     assert isinstance(event, RunFailedEvent), type(event)
     assert event.data.run_id == run_id and isinstance(event.data.detection_delay_ms, int)
