@@ -2,34 +2,17 @@ import { parseRetryAfter } from '../../core/backoff.ts';
 import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { outcomeByStatus, type HttpDeps, type HttpResult } from '../http-attempt.ts';
 import type { Channel } from './channel.ts';
-import { answeredJson, createJsonChannel, failedAs } from './json-channel.ts';
-import type { Notice, NoticeRun, Tone } from './notice/notice.ts';
+import { answeredJson, createJsonChannel, failedAs, type SecretWebhook } from './json-channel.ts';
+import { eventIdsText, titleOf, type Notice, type NoticeRun, type Tone } from './notice/notice.ts';
 import { oneLine } from './notice/text.ts';
 
-interface DiscordWebhook {
-  /** A webhook of a channel; its path is its credential. */
-  url: string;
-  /** Ids of users by the names of owners; of roles with `&` before them. */
-  mentions: Readonly<Record<string, string>>;
-  timeoutMs: number;
-}
-
 /**
- * Sends messages with an embed to a webhook of Discord.
+ * Sends messages with an embed to a webhook of a channel of Discord. Mentions are ids of users, or of
+ * roles with `&` before them.
  * Source: https://discord.com/developers/docs/resources/webhook#execute-webhook
  */
-export function createDiscordChannel(
-  { url, mentions, timeoutMs }: DiscordWebhook,
-  deps: HttpDeps,
-): Channel {
-  const service = {
-    url: new URL(url),
-    timeoutMs,
-    isUrlSecret: true,
-    render: (notice: Notice) => discordMessage(notice, mentions),
-    judge: discordOutcome,
-  };
-  return createJsonChannel(service, deps);
+export function createDiscordChannel(webhook: SecretWebhook, deps: HttpDeps): Channel {
+  return createJsonChannel(webhook, { render: discordMessage, judge: discordOutcome }, deps);
 }
 
 /** Limits of embeds. Source: https://discord.com/developers/docs/resources/message#embed-object-embed-limits */
@@ -50,11 +33,11 @@ const COLOURS: Readonly<Record<Tone, number>> = {
 /** The message that a notice becomes in Discord. Its `content` is what a notification shows. */
 export function discordMessage(
   notice: Notice,
-  mentions: DiscordWebhook['mentions'] = {},
+  mentions: SecretWebhook['mentions'] = {},
 ): Record<string, unknown> {
   const { owner, at } = notice;
   const id = owner === null ? undefined : mentions[owner];
-  const title = notice.isTest ? `[Test] ${notice.title}` : notice.title;
+  const title = titleOf(notice);
   const mention = id === undefined ? '' : ` <@${id}>`;
   const fields = fieldsOf(notice, id === undefined ? owner : null);
   const used = fields.reduce((sum, { name, value }) => sum + name.length + value.length, 200);
@@ -116,9 +99,8 @@ function link(text: string, url: string): string {
   return `[${escapeMarkdown(text)}](${url.replaceAll(/[()]/g, encodeURIComponent)})`;
 }
 
-function footerOf({ isTest, eventIds: [first = '', ...others] }: Notice): string {
-  const more = others.length === 0 ? '' : ` and ${others.length} more`;
-  return `${isTest ? 'a test of runwatch' : 'runwatch'} · ${first}${more}`;
+function footerOf(notice: Notice): string {
+  return `${notice.isTest ? 'a test of runwatch' : 'runwatch'} · ${eventIdsText(notice)}`;
 }
 
 /** Source: https://support.discord.com/hc/articles/210298617 (escaping by a backslash) */

@@ -1,6 +1,6 @@
 import type { SendMailOptions } from 'nodemailer';
 import { noticeOf } from './notice/describe.ts';
-import type { Notice, Tone } from './notice/notice.ts';
+import { eventIdsText, titleOf, type Notice, type Tone } from './notice/notice.ts';
 import type { SentEvent } from './notice/sent-event.ts';
 import { oneLine } from './notice/text.ts';
 
@@ -17,7 +17,7 @@ export function emailMessage(
 ): SendMailOptions {
   const [event] = events;
   const notice = noticeOf(events);
-  const title = oneLine(notice.isTest ? `[Test] ${notice.title}` : notice.title, 250);
+  const title = oneLine(titleOf(notice), 250);
   const domain = domainOf(from);
   const id = `<${event.id}@${domain}>`;
   const thread = threadOf(event, events.length);
@@ -70,10 +70,10 @@ function textOf(notice: Notice): string {
     .join('\n\n');
 }
 
-function footerOf({ at, eventIds: [first = '', ...others], isTest }: Notice): string {
-  const more = others.length === 0 ? '' : ` and ${others.length} more`;
+function footerOf(notice: Notice): string {
+  const { at, isTest } = notice;
   const test = isTest ? 'A test by runwatch endpoints test. ' : '';
-  return `${test}${at.replace('T', ' ').replace(/\.\d+Z$/, ' UTC')} · ${first}${more}`;
+  return `${test}${at.replace('T', ' ').replace(/\.\d+Z$/, ' UTC')} · ${eventIdsText(notice)}`;
 }
 
 const COLOURS: Readonly<Record<Tone, string>> = {

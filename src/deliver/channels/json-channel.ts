@@ -4,26 +4,35 @@ import { eventsOf, type Channel } from './channel.ts';
 import { noticeOf } from './notice/describe.ts';
 import type { Notice } from './notice/notice.ts';
 
-/** A service that takes one message as one POST of JSON. */
-interface JsonService {
-  url: URL;
+/** A webhook of a place where people read, which takes one message as one POST of JSON. */
+export interface SecretWebhook {
+  /** Its path or query is its credential. */
+  url: string;
+  /** How the service names users, by the names of owners. */
+  mentions: Readonly<Record<string, string>>;
   timeoutMs: number;
-  /** True where the path of the URL is what lets a sender in. */
-  isUrlSecret: boolean;
+}
+
+/** What is particular to a service. */
+interface JsonService {
   /** Makes the body of a message. */
-  render: (notice: Notice) => object;
+  render: (notice: Notice, mentions: SecretWebhook['mentions']) => object;
   /** Reads the answer by the documentation of the service. */
   judge: (result: HttpResult, now: number) => AttemptOutcome;
 }
 
-/** The channel of a service that takes messages as JSON. */
-export function createJsonChannel(service: JsonService, deps: HttpDeps): Channel {
-  const { url, timeoutMs, isUrlSecret, render, judge } = service;
-  const confidential = isUrlSecret ? [url.pathname + url.search, url.pathname, url.search] : [];
+/** The channel of such a webhook. */
+export function createJsonChannel(
+  { url: text, mentions, timeoutMs }: SecretWebhook,
+  { render, judge }: JsonService,
+  deps: HttpDeps,
+): Channel {
+  const url = new URL(text);
+  const confidential = [url.pathname + url.search, url.pathname, url.search];
   const headers = { 'content-type': 'application/json', 'user-agent': deps.userAgent };
   return {
     async send(message, signal, mayStart) {
-      const body = JSON.stringify(render(noticeOf(eventsOf(message))));
+      const body = JSON.stringify(render(noticeOf(eventsOf(message)), mentions));
       const request = { url, headers, body, mayStart, timeoutMs, confidential };
       return judge(await attemptPost(request, deps, signal), deps.now());
     },

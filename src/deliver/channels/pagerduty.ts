@@ -4,7 +4,7 @@ import { attemptPost, outcomeByStatus, type HttpDeps, type HttpResult } from '..
 import type { Channel } from './channel.ts';
 import { answeredJson, failedAs } from './json-channel.ts';
 import { noticeOf } from './notice/describe.ts';
-import type { Notice, Tone } from './notice/notice.ts';
+import { titleOf, type Notice, type Tone } from './notice/notice.ts';
 import { parseEvent, type SentEvent } from './notice/sent-event.ts';
 import { oneLine } from './notice/text.ts';
 
@@ -76,7 +76,7 @@ function payloadOf({ type, data }: SentEvent, notice: Notice): object {
   const { alert, run } = data;
   const workflowId = alert?.labels['workflow_id'] ?? run?.workflow_id;
   return {
-    summary: oneLine(notice.isTest ? `[Test] ${notice.title}` : notice.title, MOST_IN_SUMMARY),
+    summary: oneLine(titleOf(notice), MOST_IN_SUMMARY),
     source: sourceOf(data),
     severity: notice.isTest ? 'info' : severityOf(alert?.severity, notice.tone),
     timestamp: notice.at,

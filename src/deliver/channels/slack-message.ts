@@ -1,4 +1,11 @@
-import type { Notice, NoticeLink, NoticeRun, Tone } from './notice/notice.ts';
+import {
+  eventIdsText,
+  titleOf,
+  type Notice,
+  type NoticeLink,
+  type NoticeRun,
+  type Tone,
+} from './notice/notice.ts';
 import { oneLine } from './notice/text.ts';
 
 /** Limits of Block Kit. Source: https://docs.slack.dev/reference/block-kit/blocks */
@@ -35,10 +42,6 @@ export function slackMessage(notice: Notice, mentions: Mentions = {}): SlackMess
     unfurl_links: false,
     unfurl_media: false,
   };
-}
-
-function titleOf({ title, isTest }: Notice): string {
-  return isTest ? `[Test] ${title}` : title;
 }
 
 function blocksOf(notice: Notice, title: string, mentions: Mentions): object[] {
@@ -83,10 +86,10 @@ function buttonsOf(links: readonly NoticeLink[]): object[] {
   }));
 }
 
-function contextText({ at, eventIds: [first = '', ...others], isTest }: Notice): string {
-  const more = others.length === 0 ? '' : ` and ${others.length} more`;
+function contextText(notice: Notice): string {
+  const { at, isTest } = notice;
   const test = isTest ? 'This is a test by `runwatch endpoints test` · ' : '';
-  return `${test}${dateText(at)} · ${escapeText(first)}${more}`;
+  return `${test}${dateText(at)} · ${escapeText(eventIdsText(notice))}`;
 }
 
 /** A time that Slack shows in the zone of each reader; what follows the bar is for other clients. */

@@ -1,33 +1,15 @@
 import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { outcomeByStatus, type HttpDeps, type HttpResult } from '../http-attempt.ts';
 import type { Channel } from './channel.ts';
-import { createJsonChannel, failedAs } from './json-channel.ts';
-import type { Notice } from './notice/notice.ts';
-import { slackMessage, type Mentions } from './slack-message.ts';
-
-interface SlackWebhook {
-  /** An incoming webhook; its path is its credential. */
-  url: string;
-  mentions: Mentions;
-  timeoutMs: number;
-}
+import { createJsonChannel, failedAs, type SecretWebhook } from './json-channel.ts';
+import { slackMessage } from './slack-message.ts';
 
 /**
  * Sends messages to an incoming webhook of Slack, and to services that take the same.
  * Source: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
  */
-export function createSlackWebhook(
-  { url, mentions, timeoutMs }: SlackWebhook,
-  deps: HttpDeps,
-): Channel {
-  const service = {
-    url: new URL(url),
-    timeoutMs,
-    isUrlSecret: true,
-    render: (notice: Notice) => slackMessage(notice, mentions),
-    judge: webhookOutcome,
-  };
-  return createJsonChannel(service, deps);
+export function createSlackWebhook(webhook: SecretWebhook, deps: HttpDeps): Channel {
+  return createJsonChannel(webhook, { render: slackMessage, judge: webhookOutcome }, deps);
 }
 
 /**

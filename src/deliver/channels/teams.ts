@@ -1,34 +1,17 @@
 import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
 import { outcomeByStatus, type HttpDeps, type HttpResult } from '../http-attempt.ts';
 import type { Channel } from './channel.ts';
-import { answeredJson, createJsonChannel, failedAs } from './json-channel.ts';
-import type { Notice, NoticeRun, Tone } from './notice/notice.ts';
+import { answeredJson, createJsonChannel, failedAs, type SecretWebhook } from './json-channel.ts';
+import { eventIdsText, titleOf, type Notice, type NoticeRun, type Tone } from './notice/notice.ts';
 import { oneLine } from './notice/text.ts';
 
-interface TeamsWorkflow {
-  /** What the trigger "When a Teams webhook request is received" gave; its query is its credential. */
-  url: string;
-  /** User principal names by the names of owners. */
-  mentions: Readonly<Record<string, string>>;
-  timeoutMs: number;
-}
-
 /**
- * Sends Adaptive Cards to a workflow of Teams, which posts them to its chat or channel.
+ * Sends Adaptive Cards to a workflow of Teams, which posts them to its chat or channel. The URL is what
+ * its trigger "When a Teams webhook request is received" gave; mentions are user principal names.
  * Source: https://learn.microsoft.com/connectors/teams/#microsoft-teams-webhook
  */
-export function createTeamsChannel(
-  { url, mentions, timeoutMs }: TeamsWorkflow,
-  deps: HttpDeps,
-): Channel {
-  const service = {
-    url: new URL(url),
-    timeoutMs,
-    isUrlSecret: true,
-    render: (notice: Notice) => teamsMessage(notice, mentions),
-    judge: teamsOutcome,
-  };
-  return createJsonChannel(service, deps);
+export function createTeamsChannel(webhook: SecretWebhook, deps: HttpDeps): Channel {
+  return createJsonChannel(webhook, { render: teamsMessage, judge: teamsOutcome }, deps);
 }
 
 /** A message of Teams has at most 28 KB; the card leaves some of it for what the workflow adds. */
@@ -42,7 +25,7 @@ const COLOURS: Readonly<Record<Tone, string>> = {
 };
 
 /** The message that a notice becomes in Teams; runs are not linked where that would make it too large. */
-export function teamsMessage(notice: Notice, mentions: TeamsWorkflow['mentions'] = {}): object {
+export function teamsMessage(notice: Notice, mentions: SecretWebhook['mentions'] = {}): object {
   const message = messageOf(cardOf(notice, mentions));
   if (Buffer.byteLength(JSON.stringify(message)) <= MOST_BYTES) return message;
   const runs = notice.runs.map(({ text }) => ({ text, url: null }));
@@ -55,8 +38,8 @@ function messageOf(content: object): object {
 }
 
 /** Source: https://adaptivecards.io/explorer/ and, for mentions and width, the documentation of Teams. */
-function cardOf(notice: Notice, mentions: TeamsWorkflow['mentions']): object {
-  const title = oneLine(notice.isTest ? `[Test] ${notice.title}` : notice.title, 250);
+function cardOf(notice: Notice, mentions: SecretWebhook['mentions']): object {
+  const title = oneLine(titleOf(notice), 250);
   const { owner, links } = notice;
   const mentioned = owner === null ? undefined : mentions[owner];
   const name = owner === null ? '' : oneLine(owner.replace(/^@/, ''), 60);
@@ -122,11 +105,11 @@ function runText({ text, url }: NoticeRun): string {
 }
 
 /** Teams shows the time in the zone of each reader; its functions take no fraction of a second. */
-function footerOf({ at, isTest, eventIds: [first = '', ...others] }: Notice): string {
+function footerOf(notice: Notice): string {
+  const { at, isTest } = notice;
   const time = at.replace(/\.\d+Z$/, 'Z');
-  const more = others.length === 0 ? '' : ` and ${others.length} more`;
   const test = isTest ? 'A test of runwatch · ' : '';
-  return `${test}{{DATE(${time},SHORT)}} {{TIME(${time})}} · ${first}${more}`;
+  return `${test}{{DATE(${time},SHORT)}} {{TIME(${time})}} · ${eventIdsText(notice)}`;
 }
 
 function escapeMarkdown(text: string): string {

@@ -59,3 +59,13 @@ function linksOf({ run_url: runUrl, watch_url: watchUrl }: SentEvent['data']): N
     ...(isLink(watchUrl) ? [{ label: 'Open in runwatch', url: watchUrl }] : []),
   ];
 }
+
+/** The title as it is shown: a test is marked as one. */
+export function titleOf({ title, isTest }: Notice): string {
+  return isTest ? `[Test] ${title}` : title;
+}
+
+/** The id of the first event, and how many more there are. */
+export function eventIdsText({ eventIds: [first = '', ...others] }: Notice): string {
+  return others.length === 0 ? first : `${first} and ${others.length} more`;
+}
