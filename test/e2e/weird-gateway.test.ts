@@ -224,8 +224,9 @@ async function playOutages() {
 async function playOddity(name: string): Promise<void> {
   const runId = oddRun(name);
   const { fault } = ODDITIES[name] ?? {};
-  if (fault !== undefined) simulatorOf(ODD).fault({ ...fault, run_id: runId });
+  // A claimed end stops the polls, so they are counted before it.
   const { polls } = await reader.get(runId, sourceOf(ODD));
+  if (fault !== undefined) simulatorOf(ODD).fault({ ...fault, run_id: runId });
   // Read once as it is now, before it ends.
   await reader.until(runId, (watch) => watch.polls > polls, sourceOf(ODD));
   simulatorOf(ODD).setStatus(runId, 'failed');
