@@ -2,6 +2,7 @@ import type { Random } from '../core/backoff.ts';
 import type { ListMember } from '../core/feed/member.ts';
 import { PLAN_MEMBER, pageMember, parsePageMember, type PageName } from '../core/feed/page-name.ts';
 import { MAX_PAGE_SIZE, type RunList } from '../core/feed/run-list.ts';
+import { VanishedRuns } from '../core/feed/vanished.ts';
 import type { StoredWatch, Watch } from '../core/watch/watch.ts';
 import type { ClaimedPoll, ListedResult, Polled } from '../poll/observe-run.ts';
 import type { RequestClaim } from '../poll/schedule.ts';
@@ -65,6 +66,7 @@ export interface ListFeedDependencies {
    * @param isBurst where many runs change at once, all pages are worth reading
    */
   onBacklog: (isBurst: boolean) => Promise<void>;
+  vanished: VanishedRuns;
   report: (report: PageReport) => void;
   now: () => number;
   random: Random;
@@ -81,10 +83,11 @@ export class ListFeed {
   private lastRun: string | null = null;
   private noticedAt = -Infinity;
 
+  private readonly vanished = new VanishedRuns();
   private burstAt = -Infinity;
   private calledAt = -Infinity;
 
-  constructor(private readonly deps: Omit<ListFeedDependencies, 'onBacklog'>) {}
+  constructor(private readonly deps: Omit<ListFeedDependencies, 'onBacklog' | 'vanished'>) {}
 
   /** Whether pages go before confirming polls: many runs change, and lists are taken at their word. */
   isBurst(): boolean {
@@ -100,7 +103,8 @@ export class ListFeed {
 
   /** Reads a page, and lets single polls follow what it says. */
   read(sweep: Sweep, wanted: WantedPage): Promise<PageRead> {
-    return readPage({ ...this.deps, onBacklog: (isBurst) => this.backlog(isBurst) }, sweep, wanted);
+    const onBacklog = (isBurst: boolean) => this.backlog(isBurst);
+    return readPage({ ...this.deps, vanished: this.vanished, onBacklog }, sweep, wanted);
   }
 
   private async backlog(isBurst: boolean): Promise<void> {

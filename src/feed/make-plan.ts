@@ -18,7 +18,7 @@ import type { StoredWatch, Watch } from '../core/watch/watch.ts';
 import type { ListFeedDependencies } from './list-feed.ts';
 import type { FeedRecord, ListRecord, StoredMark, StoredPlan } from './ports.ts';
 
-type PlanDependencies = Omit<ListFeedDependencies, 'onBacklog'>;
+type PlanDependencies = Omit<ListFeedDependencies, 'onBacklog' | 'vanished'>;
 
 /** From one plan to the next, ms; longer where it takes long, or nothing is about to change. */
 const EVERY_MS = { least: 1_000, most: 60_000 };

@@ -131,6 +131,8 @@ export interface PageReport {
   message: string | null;
   changed: number;
   unchanged: number;
+  /** Runs that were on the page and are in the list no more. */
+  vanished: number;
   durationMs: number;
   /** When it is read again, milliseconds since the epoch. */
   nextAt: number;

@@ -139,6 +139,10 @@ async function takeIn(
     list,
     traceOf(read, page, { record, findings, judged, readAt, checks: toCheck !== null }),
   );
+  const vanished = deps.vanished.take(
+    { workflowId: list.workflowId, page: read.page },
+    { page, watched: creationTimes(found), now: readAt },
+  );
   const stored = new Map(record.watches.flatMap((one) => (one ? [[one.watch.runId, one]] : [])));
   const { changed } = findings;
   const { runIds, isBacklog, isBurst } = await reportListed(deps, {
@@ -149,12 +153,20 @@ async function takeIn(
     readAt,
   });
   if (isBacklog) await deps.onBacklog(isBurst);
-  await deps.schedule.expedite(toPoll(changed, runIds, toCheck?.watch.runId ?? null));
+  await deps.schedule.expedite([
+    ...toPoll(changed, runIds, toCheck?.watch.runId ?? null),
+    ...vanished,
+  ]);
   const unchanged = findings.unchanged.filter(({ watch }) => !judged.open.has(watch.runId));
   await defer(deps, unchanged, { pageMs: nextMs, backstopMs: plan.backstopMs, now: readAt });
   await deferFirst(deps, news, plan.firstReadsMs);
   const againMs = isBacklog ? Math.min(nextMs, BURST_MS) : nextMs;
-  report(deps, read, { outcome: 'ok', message: null, nextAt: startedAt + againMs }, findings);
+  report(
+    deps,
+    read,
+    { outcome: 'ok', message: null, nextAt: startedAt + againMs },
+    { ...findings, vanished },
+  );
   return Math.max(0, startedAt + againMs - deps.now());
 }
 
@@ -169,6 +181,15 @@ function watchesOn(
     const member = stored.watch.state === 'active' ? memberOf(stored) : null;
     return { watch: stored.watch, listed, member };
   });
+}
+
+/** When the active runs on a page were created. */
+function creationTimes(found: readonly WatchOnPage[]): Map<string, number> {
+  return new Map(
+    found.flatMap(({ watch, listed: { created_at: at } }) =>
+      watch.state !== 'active' || at === null ? [] : [[watch.runId, Date.parse(at)]],
+    ),
+  );
 }
 
 /** What single polls since say of the hints that the list gave before. */
@@ -351,7 +372,7 @@ function report(
   { report: tell, now }: ListFeedDependencies,
   { list, page, startedAt }: Read,
   seen: Pick<PageReport, 'outcome' | 'message' | 'nextAt'>,
-  findings?: PageFindings,
+  findings?: PageFindings & { vanished: string[] },
 ): void {
   tell({
     ...seen,
@@ -359,6 +380,7 @@ function report(
     page,
     changed: findings?.changed.length ?? 0,
     unchanged: findings?.unchanged.length ?? 0,
+    vanished: findings?.vanished.length ?? 0,
     durationMs: now() - startedAt,
   });
 }

@@ -50,6 +50,8 @@ export async function reportListed(
       .filter(({ watch, listed }) => isReportable(watch, listed))
       .map((one) => [one.watch.runId, one]),
   );
+  // The others wait for their confirming polls, which pages must not delay.
+  if (candidates.size === 0) return none;
   const spreadMs = (SPREAD * Math.max(waiting, watches)) / deps.requestsPerMs;
   const claims = await deps.schedule.claimPolls([...candidates.keys()]);
   await Promise.all(
@@ -65,7 +67,7 @@ export async function reportListed(
   return {
     runIds: new Set(claims.map(({ member }) => member)),
     isBacklog: true,
-    isBurst: changed.length >= BURST,
+    isBurst: candidates.size >= BURST,
   };
 }
 

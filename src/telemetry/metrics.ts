@@ -24,6 +24,7 @@ interface ListReport {
   outcome: string;
   changed: number;
   unchanged: number;
+  vanished: number;
 }
 
 interface PollReport {
@@ -117,10 +118,11 @@ function recordings(instruments: ReturnType<typeof createInstruments>) {
       instruments.batchRuns.inc({ source, result: 'contradicted' });
     },
 
-    list({ list: { source }, outcome, changed, unchanged }: ListReport): void {
+    list({ list: { source }, outcome, changed, unchanged, vanished }: ListReport): void {
       instruments.batchLooks.inc({ source, outcome });
       instruments.batchRuns.inc({ source, result: 'changed' }, changed);
       instruments.batchRuns.inc({ source, result: 'unchanged' }, unchanged);
+      instruments.batchRuns.inc({ source, result: 'vanished' }, vanished);
     },
 
     discovered(source: string, runs: number): void {

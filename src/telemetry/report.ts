@@ -41,6 +41,7 @@ interface PageReport {
   message: string | null;
   changed: number;
   unchanged: number;
+  vanished: number;
   durationMs: number;
   nextAt: number;
 }
@@ -58,6 +59,7 @@ export function logPage(log: Logger, { list, outcome, message, ...seen }: PageRe
     page: seen.page,
     changed: seen.changed,
     unchanged: seen.unchanged,
+    vanished: seen.vanished,
     duration_ms: seen.durationMs,
     next_read_at: new Date(seen.nextAt).toISOString(),
   };

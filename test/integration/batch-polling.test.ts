@@ -151,6 +151,18 @@ describe('progress', () => {
   });
 });
 
+test('a run that is deleted is read as soon as its page is read without it', async () => {
+  const runs = await startBatch(5);
+  const [, deleted = ''] = runs;
+  rig.simulator.delete(deleted);
+  await waitFor(() => looks().some(({ vanished }) => vanished === 1));
+  await waitFor(async () => {
+    const stored = await rig.stores.watches.get({ source: SOURCE, runId: deleted });
+    return stored?.watch.missing !== null;
+  });
+  expect(looks().filter(({ vanished }) => Number(vanished) > 0)).toHaveLength(1);
+});
+
 describe('several processes', () => {
   test('several processes read a list one at a time', async () => {
     rig = await startPollRig({ polling: QUICK, pollers: 3 });
