@@ -252,7 +252,7 @@ export class Batching implements ListFollower {
       workflowId: isKnown ? run.workflow : null,
       createdAt: isKnown ? toMs(run.created) : NaN,
       intervalMs: member?.intervalMs ?? Math.max(policy.minIntervalMs, unseenIntervalMs(ageMs)),
-      longestMs: longestInterval(policy.maxIntervalMs, load),
+      longestMs: longestInterval(policy.maxIntervalMs, { ...NO_LOAD, roundMs: load.roundMs }),
       ageMs,
       isListed: member !== null || watch.run === null,
       isUnseen: watch.run === null,

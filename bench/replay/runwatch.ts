@@ -9,9 +9,9 @@ import {
 } from '../../src/core/cadence/hazard.ts';
 import type { DurationSample } from '../../src/core/cadence/phase.ts';
 import {
-  costMultiplierAfter,
-  NO_LOAD,
-  type SourceLoad,
+  loadByPlan,
+  loadUnder,
+  pressureAfter,
   patienceMs,
   pollKind,
 } from '../../src/core/cadence/load.ts';
@@ -52,7 +52,8 @@ export interface RunwatchOptions {
 export function runwatch(options: RunwatchOptions): Policy {
   const { profile, memory = new Map(), random, roundS = () => 0 } = options;
   const policy = { ...DEFAULT_POLICY, ...options.limits };
-  let load: SourceLoad = { ...NO_LOAD, costMultiplier: options.costMultiplier ?? 1 };
+  /** Null before the first lag. */
+  let pressure: number | null = null;
 
   function learnAll(samples: DurationSample[]): void {
     for (const sample of samples) {
@@ -67,8 +68,8 @@ export function runwatch(options: RunwatchOptions): Policy {
   const wants = () => false;
 
   function contextAt({ now, lagS }: Pick<Sight, 'now' | 'lagS'>): ObserveContext {
-    const costMultiplier = batching?.costMultiplier ?? load.costMultiplier;
-    const roundMs = roundS() * 1_000;
+    const load = loadUnder(pressure ?? 1, roundS() * 1_000);
+    const own = pressure === null ? (options.costMultiplier ?? 1) : load.costMultiplier;
     return {
       now: toMs(now),
       beganAt: toMs(now),
@@ -85,7 +86,7 @@ export function runwatch(options: RunwatchOptions): Policy {
       statistics,
       wants,
       random,
-      load: { costMultiplier, roundMs },
+      load: loadByPlan({ ...load, costMultiplier: own }, batching?.costMultiplier ?? null),
     };
   }
 
@@ -123,12 +124,7 @@ export function runwatch(options: RunwatchOptions): Policy {
     follow,
     ...(batching && { lists: batching }),
     lagged(lagS, requestS) {
-      const costMultiplier = costMultiplierAfter(
-        load.costMultiplier,
-        lagS * 1_000,
-        requestS * 1_000,
-      );
-      load = { ...load, costMultiplier };
+      pressure = pressureAfter(pressure ?? 1, lagS * 1_000, requestS * 1_000);
     },
   };
 }

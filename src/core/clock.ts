@@ -68,6 +68,14 @@ export function createOwnClock({ wall, monotonic }: HostClocks): OwnClock {
   };
 }
 
+/** A step forward that was taken out of the store's clock. */
+export interface ClockStep {
+  /** How far the clock was set back for it. */
+  ms: number;
+  /** When, milliseconds since the epoch by the clock without it. */
+  at: number;
+}
+
 /** Tolerated error of a clock that a busy host reads over a network, ms. */
 const TOLERANCE_MS = 1_000;
 

@@ -1,4 +1,4 @@
-import { stepBetween, createOwnClock, type HostClocks } from '../core/clock.ts';
+import { stepBetween, createOwnClock, type ClockStep, type HostClocks } from '../core/clock.ts';
 import { RunwatchError } from '../core/errors.ts';
 import type { StoreClock } from '../redis/store-clock.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -22,7 +22,7 @@ export interface DaemonClocks extends HostClocks {
 }
 
 interface ClockDependencies {
-  store: Pick<StoreClock, 'read' | 'takeOut'>;
+  store: Pick<StoreClock, 'read' | 'takeOut' | 'openSteps' | 'closeStep'>;
   clocks: DaemonClocks;
   /** Reports by how much the own clock is ahead, ms. */
   report: (skewMs: number) => void;
@@ -39,25 +39,26 @@ export interface Clock {
   skewMs: () => number;
   /** Reads the store's clock, and removes a step if it was set forward. */
   measure(): Promise<void>;
-  /** Calls back with the size of a removed step, ms: the store's clock went back by so much. */
-  onStepTakenOut(moveBack: (stepMs: number) => Promise<void>): void;
+  /**
+   * Calls back with a removed step, by which due times are to be moved back. If the process that removed
+   * it dies, another one calls back.
+   */
+  onStepTakenOut(moveBack: MoveBack): void;
 }
 
 export function createClock({ store, clocks, report, log }: ClockDependencies): Clock {
   const own = createOwnClock(clocks);
   const readStore = storeReader(store, clocks);
   const onError = faultLog(log, 'clock');
-  const listeners: ((stepMs: number) => Promise<void>)[] = [];
+  const steps = new OpenSteps(store, log);
   let jumpCheckedAt = -Infinity;
   let isSkewed = false;
 
   async function measure(): Promise<void> {
-    const { reading, stepMs } = await readStore();
+    const { reading, taken, removed } = await readStore();
     own.adopt(reading);
     noteSkew(own.skewMs());
-    if (stepMs === 0) return;
-    log.warn({ step_ms: stepMs }, 'clock.set_forward');
-    for (const moveBack of listeners) await moveBack(stepMs);
+    await steps.close(removed, taken);
   }
 
   function noteSkew(skewMs: number): void {
@@ -80,7 +81,7 @@ export function createClock({ store, clocks, report, log }: ClockDependencies): 
     timeOfDay: () => own.timeOfDay(),
     skewMs: () => own.skewMs(),
     measure,
-    onStepTakenOut: (moveBack) => void listeners.push(moveBack),
+    onStepTakenOut: (moveBack) => void steps.listeners.push(moveBack),
   };
 }
 
@@ -95,15 +96,50 @@ function storeReader(store: ClockDependencies['store'], { monotonic, uptime }: D
     const stepMs = before === null ? 0 : stepBetween(before, seen);
     before = seen;
     const times = { askedAt: asked.monotonic, answeredAt: monotonic() };
-    return { reading: { now, offsetMs, ...times }, stepMs, steps };
+    return { reading: { now, offsetMs, ...times }, stepMs, removed: steps };
   }
 
   return async function readStore() {
-    const { reading, stepMs, steps } = await readOnce();
-    if (stepMs === 0) return { reading, stepMs };
-    const isOurs = await store.takeOut(stepMs, steps);
-    return { ...(await readOnce()), stepMs: isOurs ? stepMs : 0 };
+    const { stepMs, ...first } = await readOnce();
+    if (stepMs === 0) return { ...first, taken: null };
+    const taken = await store.takeOut(stepMs, first.removed);
+    return { ...(await readOnce()), taken };
   };
+}
+
+type MoveBack = (step: ClockStep) => Promise<void>;
+
+/** Steps that were removed from the store's clock, and by which due times are yet to be moved back. */
+class OpenSteps {
+  readonly listeners: MoveBack[] = [];
+  /** How many steps had been removed when none was open; null before the first look. */
+  private closedUpTo: number | null = null;
+  /** Steps that other processes removed. One that is still open at the next look was left by a dead process. */
+  private others = new Set<number>();
+
+  constructor(
+    private readonly store: ClockDependencies['store'],
+    private readonly log: Logger,
+  ) {}
+
+  /**
+   * Moves due times back by open steps.
+   * @param removed how many steps were removed so far
+   * @param taken the number of the one that this process has just removed
+   */
+  async close(removed: number, taken: number | null): Promise<void> {
+    if (removed === this.closedUpTo) return;
+    const open = await this.store.openSteps();
+    for (const [number, step] of open) {
+      if (number !== taken && !this.others.has(number)) continue;
+      this.log.warn({ step_ms: step.ms }, 'clock.set_forward');
+      for (const moveBack of this.listeners) await moveBack(step);
+      await this.store.closeStep(number);
+      open.delete(number);
+    }
+    this.others = new Set(open.keys());
+    if (open.size === 0) this.closedUpTo = removed;
+  }
 }
 
 /** @throws RunwatchError `clock_skewed` when the own clock is too far off */

@@ -211,9 +211,9 @@ export function claimedDeliveries(
         if (lost.length > 0) await release(lost);
       }
     },
-    async moveBack(stepMs) {
+    async moveBack({ ms }) {
       for (const { pool } of await endpointStates.duePools(POOLS_MOVED)) {
-        await endpointStates.moveBack({ pool, limits: limitsOf(pool) }, stepMs);
+        await endpointStates.moveBack({ pool, limits: limitsOf(pool) }, ms);
       }
     },
   };

@@ -1,5 +1,5 @@
 import type { Config } from '../config/schema.ts';
-import { NO_LOAD, type SourceLoad } from '../core/cadence/load.ts';
+import { loadByPlan, NO_LOAD, type SourceLoad } from '../core/cadence/load.ts';
 import type { RunwatchEvent } from '../core/event/event.ts';
 import { isTerminalStatus } from '../core/run/snapshot.ts';
 import type { Watch } from '../core/watch/watch.ts';
@@ -196,7 +196,7 @@ function claimedWork({ sources: store }: PollerDependencies, sources: Source[]):
         await streams.takeOver(dead);
       }),
     tend: () => each(sources, ({ schedule }) => schedule.tend()),
-    moveBack: (stepMs) => each(sources, ({ schedule }) => schedule.moveBack(stepMs)),
+    moveBack: (step) => each(sources, ({ schedule }) => schedule.moveBack(step)),
   };
 }
 
@@ -204,8 +204,7 @@ function claimedWork({ sources: store }: PollerDependencies, sources: Source[]):
 function loads(sources: ReadonlyMap<string, Source>, feeds: ReadonlyMap<string, SourceFeed>) {
   return (name: string): SourceLoad => {
     const load = sources.get(name)?.budget.load() ?? NO_LOAD;
-    const costMultiplier = feeds.get(name)?.lists.costMultiplier() ?? load.costMultiplier;
-    return { ...load, costMultiplier };
+    return loadByPlan(load, feeds.get(name)?.lists.costMultiplier() ?? null);
   };
 }
 

@@ -1,3 +1,4 @@
+import type { ClockStep } from '../core/clock.ts';
 import { createProcessJudge, createPulse, Heartbeats } from '../core/process.ts';
 import type { ProcessView } from '../http/services.ts';
 import type { ProcessInfo, ProcessStore } from '../redis/stores/process-store.ts';
@@ -21,8 +22,8 @@ export interface ClaimedWork {
   takeOver(process: string): Promise<void>;
   /** Releases claims with this process's id that it does not hold, as after a fail-over. */
   tend(): Promise<void>;
-  /** Moves due times back with the store's clock, after a step forward by so many ms was removed. */
-  moveBack(stepMs: number): Promise<void>;
+  /** Moves due times back with the store's clock, after a step forward was removed from it. */
+  moveBack(step: ClockStep): Promise<void>;
 }
 
 interface ProcessesDependencies {
@@ -64,8 +65,8 @@ export function createProcesses(deps: ProcessesDependencies): Processes {
   const judge = createProcessJudge(id, deps.monotonic);
   const heartbeats = new Heartbeats();
   const pulse = createPulse(deps.monotonic);
-  deps.clock.onStepTakenOut(async (stepMs) => {
-    for (const work of works) await work.moveBack(stepMs);
+  deps.clock.onStepTakenOut(async (step) => {
+    for (const work of works) await work.moveBack(step);
   });
   let periodics: Periodic[] = [];
   let hasAppeared = false;

@@ -78,7 +78,8 @@ export function openFeed(
     minIntervalMs: policy.minIntervalMs,
     memberOf: memberOf(deps, policy),
     longestMs: ({ maxDelayMs }: Watch) =>
-      maxDelayMs ?? longestInterval(policy.maxIntervalMs, budget.load()),
+      maxDelayMs ??
+      longestInterval(policy.maxIntervalMs, { ...NO_LOAD, roundMs: budget.load().roundMs }),
     reliedOn: () => source.streams.reliedOn(),
     discoverPass: ({ workflowId }: RunList) => passes.get(workflowId) ?? null,
     report: (report: Parameters<typeof logPage>[1]) => {

@@ -78,7 +78,7 @@ export interface SourceDependencies {
   random: () => number;
   requests: ScheduleStore;
   wake: WakeChannel;
-  systemEvents: Pick<SystemEvents, 'raise'>;
+  systemEvents: Pick<SystemEvents, 'raise' | 'raiseWith'>;
   queueOf: QueueFactory;
   /** This process, and tokens of its claims. */
   processId: string;
@@ -261,21 +261,23 @@ function openOverdueMonitor(
     source,
     limit,
     wantedPerMs: () => schedule.feed.wantedPerMs(),
-    store: requests,
-    onOverdue: ({ polls, oldestMs, wantedRequests }) =>
-      systemEvents.raise({
-        type: 'polling.overdue',
-        level: 'warn',
-        data: {
-          source,
-          polls,
-          oldest_ms: Math.round(oldestMs),
-          since: isoTime(now() - oldestMs),
-          rate_limit: { requests: limit.requests, per_ms: limit.perMs },
-          rate_limit_that_would_do: { requests: wantedRequests, per_ms: limit.perMs },
-        },
-      }),
-    onCaughtUp: () =>
-      systemEvents.raise({ type: 'polling.caught_up', level: 'info', data: { source } }),
+    note: (overdue) =>
+      systemEvents.raiseWith(
+        overdue === null
+          ? { type: 'polling.caught_up', level: 'info', data: { source } }
+          : { type: 'polling.overdue', level: 'warn', data: overdueData(overdue, now()) },
+        (event) => requests.noteOverdue(source, overdue !== null, event),
+      ),
   });
+}
+
+function overdueData({ source, polls, oldestMs, wantedRequests, limit }: Overdue, now: number) {
+  return {
+    source,
+    polls,
+    oldest_ms: Math.round(oldestMs),
+    since: isoTime(now - oldestMs),
+    rate_limit: { requests: limit.requests, per_ms: limit.perMs },
+    rate_limit_that_would_do: { requests: wantedRequests, per_ms: limit.perMs },
+  };
 }

@@ -31,6 +31,14 @@ interface SystemEventsDependencies {
 export interface SystemEvents {
   /** Writes a line, and an event with deliveries to the endpoints that name it. Never throws. */
   raise(event: SystemEvent): Promise<void>;
+  /**
+   * The same for an event that a write of the state behind it raises, so that neither is lost.
+   * @param write returns the pools at which deliveries are due now; null where the event was raised before
+   */
+  raiseWith(
+    event: SystemEvent,
+    write: (planned: PlannedSystemEvent | null) => Promise<string[] | null>,
+  ): Promise<void>;
   /** The event with its deliveries; null if no endpoint names its type. */
   plan(event: Pick<SystemEvent, 'type' | 'data'>): PlannedSystemEvent | null;
 }
@@ -61,6 +69,12 @@ export function createSystemEvents(deps: SystemEventsDependencies): SystemEvents
       log[level](data, type);
       const planned = plan({ type, data });
       if (planned !== null) await store.raise(planned).then(dispatch, onError);
+    },
+    async raiseWith({ type, level, data }, write) {
+      const pools = await write(plan({ type, data }));
+      if (pools === null) return;
+      log[level](data, type);
+      dispatch(pools);
     },
   };
 }

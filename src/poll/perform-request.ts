@@ -13,7 +13,7 @@ const FAULT_DELAY_MS = 5_000;
 
 interface PerformDependencies {
   schedule: Pick<Schedule, 'release' | 'settled' | 'handBack'>;
-  budget: Pick<SourceLimiter, 'isLate' | 'settleMs' | 'arrivalOf' | 'claimed'>;
+  budget: Pick<SourceLimiter, 'covers' | 'settleMs' | 'arrivalOf' | 'claimed'>;
   observeRun: (claim: ClaimedPoll) => Promise<Polled>;
   /** Each releases the claim. */
   feed: {
@@ -72,6 +72,12 @@ export function createPerform(deps: PerformDependencies) {
     await schedule.release(claim, { inMs: FAULT_DELAY_MS }).catch(onError);
   }
 
+  /** Sends no request, which leaves the permit to another one. */
+  async function putBack(claim: RequestClaim): Promise<void> {
+    budget.claimed(claim).giveBack();
+    await schedule.release(claim, 'as before');
+  }
+
   /** Probes the source by its list; the claimed run is not read. */
   async function probeByList(claim: RequestClaim): Promise<void> {
     await source.probeList();
@@ -86,7 +92,7 @@ export function createPerform(deps: PerformDependencies) {
       const watch = claim.stored?.watch;
       if (watch?.run === null && failedProbes === null) await deps.beforeFirst(watch, claim);
       // After a long delay another process may hold the claim, or the permit may have expired.
-      if (claim.isStale() || budget.isLate(claim)) await schedule.release(claim, 'as before');
+      if (claim.isStale() || !budget.covers(claim)) await putBack(claim);
       else if (failedProbes !== null && isListProbe({ failedProbes })) await probeByList(claim);
       else await request(claim);
     } catch (error) {

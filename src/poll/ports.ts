@@ -1,3 +1,4 @@
+import type { ClockStep } from '../core/clock.ts';
 import type { RequestKind } from '../core/cadence/load.ts';
 import type { WorkflowKey, WorkflowStatistics } from '../core/cadence/workflow-statistics.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
@@ -108,13 +109,7 @@ export interface ScheduleStore {
   ): Promise<void>;
   survey(source: string): Promise<ScheduleSurvey>;
   countWatches(source: string): Promise<number>;
-  moveBack(source: string, stepMs: number): Promise<void>;
-}
-
-/** Whether a source's polls are overdue. Each call returns true for the first process only. */
-export interface OverdueStore {
-  overdue(source: string): Promise<boolean>;
-  caughtUp(source: string): Promise<boolean>;
+  moveBack(source: string, step: ClockStep): Promise<void>;
 }
 
 /** The requests that count against each source's rate limit. */
@@ -122,6 +117,8 @@ export interface LimiterStore {
   admit(source: string, request: PermitRequest): Promise<Admission>;
   /** The request was answered: it counts for the limit's period from now on. */
   settle(source: string, request: PermitRequest): Promise<void>;
+  /** The request is sent only now: it counts for as long as if its permit were new. */
+  renew(source: string, request: PermitRequest): Promise<void>;
   /** The request was not sent: it no longer counts. */
   giveBack(source: string, request: string): Promise<void>;
 }

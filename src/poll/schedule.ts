@@ -1,9 +1,9 @@
+import type { ClockStep } from '../core/clock.ts';
 import type { RateLimit } from '../core/source/limiter.ts';
 import type { Overdue } from '../core/source/overdue.ts';
 import type {
   ClaimReply,
   HeldClaim,
-  OverdueStore,
   ReleasedUntil,
   ScheduleStore,
   ScheduleSurvey,
@@ -207,9 +207,9 @@ export class Schedule {
     await this.releaseAll(store.heldByOrLapsed(source, process));
   }
 
-  /** Adapts the due times to a store clock that was set back by this much, ms. */
-  moveBack(stepMs: number): Promise<void> {
-    return this.deps.store.moveBack(this.deps.source, stepMs);
+  /** Adapts the due times to a store clock that was set back by a step. */
+  moveBack(step: ClockStep): Promise<void> {
+    return this.deps.store.moveBack(this.deps.source, step);
   }
 
   private get leaseMs(): number {
@@ -314,15 +314,16 @@ interface OverdueDependencies {
   limit: RateLimit;
   /** Requests each ms with which polls would be as prompt as their profile asks for; 0 if unknown. */
   wantedPerMs: () => number;
-  store: OverdueStore;
-  onOverdue: (overdue: Overdue) => Promise<void>;
-  onCaughtUp: (source: string) => Promise<void>;
+  /** Notes for all processes that polls are overdue, or with null that they keep up; of these, one reports it. */
+  note: (overdue: Overdue | null) => Promise<void>;
 }
 
 /** Detects that the polls of a source are overdue, and reports it once for all processes. */
 export class OverdueMonitor {
   private checksBehind = 0;
   private found: Overdue | null = null;
+  /** Whether it is noted that polls keep up. At first another process may have left a note that they do not. */
+  private isClear = false;
 
   constructor(private readonly deps: OverdueDependencies) {}
 
@@ -333,19 +334,20 @@ export class OverdueMonitor {
 
   /** @param oldestMs how long the earliest request has been due; null or below zero for none */
   async check({ due, oldestMs }: { due: number; oldestMs: number | null }): Promise<void> {
-    const { source, limit, store } = this.deps;
+    const { source, limit, note } = this.deps;
     this.checksBehind = (oldestMs ?? 0) > OVERDUE_MS ? this.checksBehind + 1 : 0;
+    if (this.checksBehind > 0) this.isClear = false;
     if (this.checksBehind >= 2) {
       const wantedRequests = Math.max(
         wantedLimit(limit, due),
         Math.ceil(this.deps.wantedPerMs() * limit.perMs),
       );
       this.found = { source, polls: due, oldestMs: oldestMs ?? 0, wantedRequests, limit };
-      if (await store.overdue(source)) await this.deps.onOverdue(this.found);
+      await note(this.found);
     } else if (this.checksBehind === 0) {
-      const wasBehind = this.found !== null;
       this.found = null;
-      if (wasBehind && (await store.caughtUp(source))) await this.deps.onCaughtUp(source);
+      if (!this.isClear) await note(null);
+      this.isClear = true;
     }
   }
 }

@@ -1,6 +1,6 @@
 import type { LimiterStore } from './ports.ts';
-import { costMultiplierAfter, NO_LOAD, type SourceLoad } from '../core/cadence/load.ts';
-import { graceMs, roundMs, type RateLimit } from '../core/source/limiter.ts';
+import { loadUnder, pressureAfter, type SourceLoad } from '../core/cadence/load.ts';
+import { graceMs, holdMs, roundMs, type RateLimit } from '../core/source/limiter.ts';
 
 /** While at most this share of the limit is used, a late request cannot exceed it. */
 const AMPLE = 0.1;
@@ -48,8 +48,11 @@ export interface SourceLimiter {
   began(lagMs: number): void;
   /** How busy the limit is, by the polls of this process. */
   load(): SourceLoad;
-  /** Whether a claim is so old that its request could exceed the limit. */
-  isLate(permit: ClaimedPermit): boolean;
+  /**
+   * Whether a permit still covers its request: sent too late, that could exceed the limit. A permit
+   * that is not much too old is renewed, so that a busy process still makes requests.
+   */
+  covers(permit: ClaimedPermit): boolean;
   /** How long a claimed permit counts after its answer, ms; null where that need not be written. */
   settleMs(permit: ClaimedPermit): number | null;
   /** Tracks the request of a claim, which frees permits early at a slow source. */
@@ -70,15 +73,24 @@ export interface SourceLimiter {
 export function createSourceLimiter(deps: SourceLimiterDependencies): SourceLimiter {
   const { source, limit, store, clock, onError } = deps;
   let active = 0;
-  let { costMultiplier } = NO_LOAD;
+  let pressure = 1;
   const arrivals = new Arrivals({
     limit,
     clock,
     onArrived: (name) => void store.settle(source, { request: name, limit }).catch(onError),
   });
 
-  const isLate = (ageMs: number, count: number) =>
-    ageMs > graceMs(limit) / 2 && count > limit.requests * AMPLE;
+  function covers({ token, count, ageMs }: ClaimedPermit): boolean {
+    if (ageMs() <= graceMs(limit) / 2 || count <= limit.requests * AMPLE) return true;
+    // The renewal takes effect well before the permit ends.
+    if (ageMs() > holdMs(limit) / 2) return false;
+    store.renew(source, { request: token, limit }).catch(onError);
+    return true;
+  }
+
+  function giveBack(name: string): void {
+    store.giveBack(source, name).catch(onError);
+  }
 
   function settle(name: string, count: number): void {
     if (count <= limit.requests * SHORT) return;
@@ -94,22 +106,24 @@ export function createSourceLimiter(deps: SourceLimiterDependencies): SourceLimi
       probeMs,
     });
     if (!admitted) return { heldForMs: usedUpMs };
-    if (isLate(clock() - askedAt, count)) return { heldForMs: 0 };
-    return { settle: () => settle(name, count) };
+    if (covers({ token: name, count, ageMs: () => clock() - askedAt })) {
+      return { settle: () => settle(name, count) };
+    }
+    giveBack(name);
+    return { heldForMs: 0 };
   }
 
   return {
     limit,
     watched: (count) => void (active = count),
-    began: (lagMs) =>
-      void (costMultiplier = costMultiplierAfter(costMultiplier, lagMs, roundMs(1, limit))),
-    load: () => ({ roundMs: roundMs(active, limit), costMultiplier }),
-    isLate: ({ ageMs, count }) => isLate(ageMs(), count),
+    began: (lagMs) => void (pressure = pressureAfter(pressure, lagMs, roundMs(1, limit))),
+    load: () => loadUnder(pressure, roundMs(active, limit)),
+    covers,
     settleMs: ({ count }) => (count > limit.requests * SHORT ? limit.perMs : null),
     arrivalOf: ({ token }) => arrivals.track(token),
     claimed: ({ token, count }) => ({
       settle: () => settle(token, count),
-      giveBack: () => void store.giveBack(source, token).catch(onError),
+      giveBack: () => giveBack(token),
     }),
     request: () => request(),
     active: () => active,

@@ -37,6 +37,8 @@ export function createKeys(prefix: string) {
     ...storeKeys(key),
     /** String `<offset> <highest> <steps>`: the store's clock; see `lua/clock.ts`. */
     clock: key('clock'),
+    /** Hash: `<ms> <at>` of steps that were taken out of the clock, until due times follow, by number. */
+    clockSteps: key('clock-steps'),
     /** Hash: the counter that each process raises, by the process's id. */
     processes: key('processes'),
     /** Hash: what each process says of itself, as JSON, by the process's id. */
@@ -244,7 +246,7 @@ function requestKeys(key: (...parts: string[]) => string) {
     requestShares: (source: string) => key('request-shares', source),
     /** Hash: which requests of a source are claimed, and by which token; see `lua/schedule.ts`. */
     requestClaims: (source: string) => key('request-claims', source),
-    /** String, set while the polls of a source are overdue; expires unless a process says so again. */
+    /** String, set while the polls of a source are overdue: of these, one event was raised. */
     pollsOverdue: (source: string) => key('polls-overdue', source),
     /** Pub/sub channel: names of sources of which something is due now that was not before. */
     wake: key('wake'),

@@ -44,6 +44,7 @@ import {
   MOVE_BACK,
   RELEASE_CLAIMS,
   RENEW_CLAIM,
+  RENEW_PERMIT,
   SETTLE_REQUEST,
   SURVEY,
 } from './lua/schedule.ts';
@@ -57,13 +58,18 @@ import {
   TAKE_STREAM,
 } from './lua/stream.ts';
 import { RENEW_EPOCH } from './lua/epoch.ts';
-import { RAISE_EVENT } from './lua/system-event.ts';
+import { RAISE_EVENT, TURN_STATE } from './lua/system-event.ts';
 import { COMMIT_WATCH } from './lua/watch.ts';
 
 declare module 'ioredis' {
   interface RedisCommander<Context> {
     rwReadClock(clock: string): Result<[now: number, steps: number, offsetMs: number], Context>;
-    rwTakeOutStep(clock: string, stepMs: number, steps: number): Result<number, Context>;
+    rwTakeOutStep(
+      clock: string,
+      openSteps: string,
+      stepMs: number,
+      steps: number,
+    ): Result<number, Context>;
     rwCommitWatch(
       keyCount: number,
       ...args: (string | number)[]
@@ -106,6 +112,12 @@ declare module 'ioredis' {
     rwAdmitRequest(
       ...args: (string | number)[]
     ): Result<[admitted: number, count: number, usedUpMs: number], Context>;
+    rwRenewPermit(
+      clock: string,
+      permits: string,
+      request: string,
+      holdMs: number,
+    ): Result<null, Context>;
     rwSettleRequest(...args: (string | number)[]): Result<null, Context>;
     rwTakeStream(
       holders: string,
@@ -151,6 +163,7 @@ declare module 'ioredis' {
     ): Result<number, Context>;
     rwAddDeliveries(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
     rwForgetDeliveries(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
+    rwTurnState(keyCount: number, ...args: (string | number)[]): Result<string[] | null, Context>;
     rwRaiseEvent(keyCount: number, ...args: (string | number)[]): Result<string[], Context>;
     rwRenewEpoch(keyCount: number, ...args: (string | number)[]): Result<string[] | null, Context>;
     rwReadNumbersBuffer(...args: (string | number)[]): Result<Buffer[], Context>;
@@ -202,7 +215,7 @@ const KINDS = REQUEST_KINDS.length;
 /** Teaches a connection our scripts; ioredis sends them by hash and reloads them when Redis forgot. */
 export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwReadClock', { numberOfKeys: 1, lua: READ_CLOCK });
-  redis.defineCommand('rwTakeOutStep', { numberOfKeys: 1, lua: TAKE_OUT_STEP });
+  redis.defineCommand('rwTakeOutStep', { numberOfKeys: 2, lua: TAKE_OUT_STEP });
   redis.defineCommand('rwCommitWatch', { lua: COMMIT_WATCH });
   redis.defineCommand('rwClaimRequest', { numberOfKeys: KINDS + 7, lua: CLAIM_REQUEST });
   redis.defineCommand('rwReleaseClaims', { numberOfKeys: KINDS + 2, lua: RELEASE_CLAIMS });
@@ -213,7 +226,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwEnterMissing', { numberOfKeys: KINDS + 2, lua: ENTER_MISSING });
   redis.defineCommand('rwEnterWithin', { numberOfKeys: KINDS + 2, lua: ENTER_WITHIN });
   redis.defineCommand('rwSurvey', { numberOfKeys: KINDS + 2, lua: SURVEY });
-  redis.defineCommand('rwMoveBack', { numberOfKeys: KINDS + 1, lua: MOVE_BACK });
+  redis.defineCommand('rwMoveBack', { numberOfKeys: KINDS, lua: MOVE_BACK });
   redis.defineCommand('rwClaim', { lua: CLAIM });
   redis.defineCommand('rwReleaseDeliveries', { lua: RELEASE_DELIVERIES });
   redis.defineCommand('rwMoveDeliveriesBack', { lua: MOVE_DELIVERIES_BACK });
@@ -222,6 +235,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwMoveDelivery', { lua: MOVE_DELIVERY });
   redis.defineCommand('rwWriteEndpoint', { lua: WRITE_ENDPOINT });
   redis.defineCommand('rwAdmitRequest', { numberOfKeys: 5, lua: ADMIT_REQUEST });
+  redis.defineCommand('rwRenewPermit', { numberOfKeys: 2, lua: RENEW_PERMIT });
   redis.defineCommand('rwSettleRequest', { numberOfKeys: 2, lua: SETTLE_REQUEST });
   redis.defineCommand('rwReadStatistics', { numberOfKeys: 3, lua: READ_STATISTICS });
   redis.defineCommand('rwTakeStream', { numberOfKeys: 1, lua: TAKE_STREAM });
@@ -235,6 +249,7 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwMoveCursor', { numberOfKeys: 2, lua: MOVE_CURSOR });
   redis.defineCommand('rwAddDeliveries', { lua: ADD_DELIVERIES });
   redis.defineCommand('rwForgetDeliveries', { lua: FORGET_DELIVERIES });
+  redis.defineCommand('rwTurnState', { lua: TURN_STATE });
   redis.defineCommand('rwRaiseEvent', { lua: RAISE_EVENT });
   redis.defineCommand('rwRenewEpoch', { lua: RENEW_EPOCH });
   redis.defineCommand('rwReadNumbers', { numberOfKeys: 1, lua: READ_NUMBERS });

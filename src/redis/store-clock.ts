@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import type { ClockStep } from '../core/clock.ts';
 import type { Keys } from './keys.ts';
 
 /** The clock that all scripts go by; see `lua/clock.ts`. */
@@ -17,8 +18,28 @@ export class StoreClock {
     return { now, steps, offsetMs };
   }
 
-  /** Takes a step forward out, if no other process has. @param steps as when it was seen */
-  async takeOut(stepMs: number, steps: number): Promise<boolean> {
-    return (await this.redis.rwTakeOutStep(this.keys.clock, Math.round(stepMs), steps)) === 1;
+  /**
+   * Takes a step forward out. @param steps as when it was seen
+   * @returns the step's number; 0 where another process was first
+   */
+  async takeOut(stepMs: number, steps: number): Promise<number> {
+    const { clock, clockSteps } = this.keys;
+    return this.redis.rwTakeOutStep(clock, clockSteps, Math.round(stepMs), steps);
+  }
+
+  /** Steps that were taken out, by their numbers, while due times are moved back by them. */
+  async openSteps(): Promise<Map<number, ClockStep>> {
+    const open = Object.entries(await this.redis.hgetall(this.keys.clockSteps));
+    return new Map(
+      open.map(([number, text]) => {
+        const [ms = 0, at = 0] = text.split(' ').map(Number);
+        return [Number(number), { ms, at }];
+      }),
+    );
+  }
+
+  /** All due times are moved back by a step. */
+  async closeStep(number: number): Promise<void> {
+    await this.redis.hdel(this.keys.clockSteps, String(number));
   }
 }

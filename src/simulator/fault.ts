@@ -65,6 +65,8 @@ export const faultSchema = z.discriminatedUnion('kind', [
     progress: z.int().optional(),
     /** The claimed `finished_at`, ms from now; for statuses that end a run. */
     finished_in_ms: z.int().min(-31_536_000_000).max(31_536_000_000).default(0),
+    /** Of the runs in an answer, one in so many: the same ones each time. */
+    one_in: z.int().min(1).max(1_000_000).default(1),
     ...rule,
   }),
   /** The right answer, compressed even if the client does not accept that. */

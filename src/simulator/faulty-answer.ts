@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -196,9 +197,14 @@ function claiming(answer: Answer, fault: Extract<Fault, { kind: 'claim' }>, now:
       ? new Date(now + fault.finished_in_ms).toISOString()
       : null,
   };
-  const body = JSON.parse(answer.body) as { items?: object[] };
-  for (const run of body.items ?? [body]) Object.assign(run, claim);
+  const body = JSON.parse(answer.body) as { items?: { id?: string }[]; id?: string };
+  const runs = body.items ?? [body];
+  for (const run of runs) if (isChosen(run, fault.one_in)) Object.assign(run, claim);
   return { ...answer, body: JSON.stringify(body) };
+}
+
+function isChosen({ id = '' }: { id?: string }, oneIn: number): boolean {
+  return createHash('sha256').update(id).digest().readUInt32BE() % oneIn === 0;
 }
 
 const STREAM_FAULTS = ['silence', 'drop', 'endless_line'] as const;

@@ -92,7 +92,7 @@ describe('rate limiter of a source', () => {
   test('the cost multiplier grows with the lag of polls, and shrinks again', async () => {
     const budget = openBudget({ requests: 10, perMs: 1_000 });
     budget.watched(20);
-    expect(budget.load()).toEqual({ roundMs: 2_000, costMultiplier: 1 });
+    expect(budget.load()).toEqual({ roundMs: 2_000, costMultiplier: 1, rounds: 5 });
     for (let poll = 0; poll < 10; poll += 1) budget.began(5_000);
     const { costMultiplier } = budget.load();
     expect(costMultiplier).toBeGreaterThan(1.2);
@@ -100,12 +100,22 @@ describe('rate limiter of a source', () => {
     expect(budget.load().costMultiplier).toBeLessThan(costMultiplier);
   });
 
-  test('a permit of an old claim counts as late, unless the limit is hardly used', () => {
+  test('a permit covers a request that is sent a moment after its claim', () => {
     const budget = openBudget({ requests: 2, perMs: 1_000 });
     const permit = (ageMs: number, count = 1) => ({ token: 'a', count, ageMs: () => ageMs });
-    expect(budget.isLate(permit(250))).toBe(false);
-    expect(budget.isLate(permit(251))).toBe(true);
+    expect(budget.covers(permit(250))).toBe(true);
+    expect(budget.covers(permit(800))).toBe(false);
     const ample = openBudget({ requests: 10, perMs: 1_000 });
-    expect(ample.isLate(permit(251))).toBe(false);
+    expect(ample.covers(permit(800))).toBe(true);
+  });
+
+  test('a permit of a busy process is renewed, so that its late request counts as long as any', async () => {
+    const budget = openBudget({ requests: 1, perMs: AN_HOUR });
+    await budgets.admit(budget.source, { request: 'late', limit: budget.limit });
+    const countsUntil = async () => Number(await redis.zscore(keys.budget(budget.source), 'late'));
+    await redis.zincrby(keys.budget(budget.source), -60_000, 'late');
+    const before = await countsUntil();
+    expect(budget.covers({ token: 'late', count: 1, ageMs: () => 60_000 })).toBe(true);
+    await waitFor(async () => (await countsUntil()) >= before + 60_000);
   });
 });

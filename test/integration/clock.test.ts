@@ -5,7 +5,7 @@ import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const stores = openStores();
-afterEach(() => stores.redis.del(stores.keys.clock));
+afterEach(() => stores.redis.del(stores.keys.clock, stores.keys.clockSteps));
 afterAll(() => stores.close());
 
 /** A process whose host's clock is off by so much. */
@@ -21,6 +21,8 @@ function processOn({ aheadMs }: { aheadMs: number }) {
     store: {
       read: () => ((reads += 1), stores.clock.read()),
       takeOut: (...step) => stores.clock.takeOut(...step),
+      openSteps: () => stores.clock.openSteps(),
+      closeStep: (number) => stores.clock.closeStep(number),
     },
     clocks: { wall: () => Date.now() + ahead, monotonic, uptime: monotonic },
     report: (skewMs) => skews.push(skewMs),
@@ -66,12 +68,28 @@ test('a clock that is set is measured at once, and the time does not jump', asyn
 test('a process does not follow a step forward of the clock of Redis', async () => {
   const host = processOn({ aheadMs: 0 });
   const moved: number[] = [];
-  host.clock.onStepTakenOut(async (stepMs) => void moved.push(stepMs));
+  host.clock.onStepTakenOut(async ({ ms }) => void moved.push(ms));
   await host.clock.measure();
   const before = host.clock.now();
   host.storeSetForward(300_000);
   await host.clock.measure();
   expect(Math.abs(host.clock.now() - (before - 300_000))).toBeLessThan(10_000);
+  expect(moved).toEqual([expect.closeTo(300_000, -4)]);
+});
+
+test('a process finishes the step forward that another process removed before it died', async () => {
+  const [dead, alive] = [processOn({ aheadMs: 0 }), processOn({ aheadMs: 0 })];
+  dead.clock.onStepTakenOut(() => Promise.reject(new Error('killed')));
+  const moved: number[] = [];
+  alive.clock.onStepTakenOut(async ({ ms }) => void moved.push(ms));
+  for (const { clock } of [dead, alive]) await clock.measure();
+  dead.storeSetForward(300_000);
+  await expect(dead.clock.measure()).rejects.toThrow('killed');
+  // The other process may be at it still.
+  await alive.clock.measure();
+  expect(moved).toEqual([]);
+  await alive.clock.measure();
+  await alive.clock.measure();
   expect(moved).toEqual([expect.closeTo(300_000, -4)]);
 });
 

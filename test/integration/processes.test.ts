@@ -1,5 +1,6 @@
 import { afterAll, expect, test } from '@jest/globals';
 import { pino } from 'pino';
+import type { ClockStep } from '../../src/core/clock.ts';
 import { createClock } from '../../src/daemon/clock.ts';
 import { createProcesses, type ClaimedWork } from '../../src/daemon/processes.ts';
 import { ClaimStore, tokensOf } from '../../src/redis/claims.ts';
@@ -67,7 +68,7 @@ test('the clock of scripts comes back to that of the host by a tenth of the time
 
 test('a step forward of the clock of the Redis host is removed once for all processes', async () => {
   const moved: number[] = [];
-  const work = { ...idle, moveBack: async (ms: number) => void moved.push(ms) };
+  const work = { ...idle, moveBack: async ({ ms }: ClockStep) => void moved.push(ms) };
   // To a clock that stands still, the clock of Redis jumps forward.
   let skippedMs = 0;
   const uptime = () => performance.now() - skippedMs;

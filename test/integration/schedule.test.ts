@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { createRepairSchedule, Schedule, type RequestClaim } from '../../src/poll/schedule.ts';
 import { tokensOf } from '../../src/redis/claims.ts';
+import { newDelivery } from '../../src/core/delivery/delivery.ts';
 import { newWatch, snapshot } from '../support/builders.ts';
 import { closeSource, openStores } from '../support/stores.ts';
 
@@ -288,7 +289,7 @@ describe('moved polls', () => {
   test('moveBack moves due times from while the clock was ahead', async () => {
     await watch(['before'], 5_000);
     await watch(['meanwhile'], AN_HOUR + 2_000);
-    await processOn().moveBack(AN_HOUR);
+    await processOn().moveBack({ ms: AN_HOUR, at: Date.now() });
     expect(await dueIn('before')).toBeGreaterThan(4_000);
     expect(await dueIn('meanwhile')).toBeLessThanOrEqual(2_000);
   });
@@ -305,6 +306,26 @@ describe('survey of the schedule', () => {
     expect(survey.oldestMs).toBeGreaterThanOrEqual(19);
     expect(process.due).toEqual([2]);
   });
+});
+
+test('overdue polls are noted with their event in one step, by the first process to notice', async () => {
+  const event = (id: string) => ({
+    id,
+    body: `{"id":"${id}"}`,
+    deliveries: [newDelivery({ source, runId: '' }, { id, type: 'polling.overdue' }, 'ops', 0)],
+  });
+  const note = (isOverdue: boolean, id: string) =>
+    requests.noteOverdue(source, isOverdue, event(`${id}-${source}`));
+  expect(await note(false, 'never')).toBeNull();
+  expect(await note(true, 'behind')).toEqual(['ops']);
+  expect(await note(true, 'again')).toBeNull();
+  expect(await note(false, 'caught-up')).not.toBeNull();
+  const bodies = await Promise.all(
+    ['never', 'behind', 'again', 'caught-up'].map((id) =>
+      redis.hget(keys.event(`${id}-${source}`), 'body'),
+    ),
+  );
+  expect(bodies.map((body) => body !== null)).toEqual([false, true, false, true]);
 });
 
 describe('active watches that are missing from the schedule', () => {

@@ -316,7 +316,8 @@ export function deliveryRig(options: RigOptions = {}) {
     takeOver: (name: string, dead: string) => processes.get(name)?.work.takeOver(dead),
 
     /** Has a process react to its clock being set back by this much. */
-    moveBack: (name: string, stepMs: number) => processes.get(name)?.work.moveBack(stepMs),
+    moveBack: (name: string, stepMs: number) =>
+      processes.get(name)?.work.moveBack({ ms: stepMs, at: Date.now() }),
 
     /** Has a process release claims that the store ascribes to it but it does not hold. */
     tend: (name: string) => processes.get(name)?.work.tend(),

@@ -105,6 +105,9 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
           level: 'info' | 'warn' | 'error';
           data: object;
         }) => log[level](data, type),
+        raiseWith: async ({ type, level, data }, write) => {
+          if ((await write(null)) !== null) log[level](data, type);
+        },
       },
       now: Date.now,
       random: Math.random,

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { nextPoll, type SeenWatch } from '../../src/core/cadence/cadence.ts';
 import { emptyStatistics, learn, type Statistics } from '../../src/core/cadence/hazard.ts';
-import { costMultiplierAfter, longestInterval, NO_LOAD } from '../../src/core/cadence/load.ts';
+import { loadUnder, longestInterval, NO_LOAD, pressureAfter } from '../../src/core/cadence/load.ts';
 import type { ObserveContext } from '../../src/core/watch/observation.ts';
 import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
 import { phasesAfter } from '../../src/core/cadence/phase.ts';
@@ -153,22 +153,31 @@ describe('load of a source', () => {
     expect(intervalAfter(1e6, seen(), { load })).toBeGreaterThan(60);
   });
 
+  /** The pressure after so many polls with the same lag. */
+  const pressed = (from: number, polls: number, lagMs: number, requestMs = 100) =>
+    Array.from({ length: polls }).reduce<number>(
+      (pressure) => pressureAfter(pressure, lagMs, requestMs),
+      from,
+    );
+  const costAt = (pressure: number) => loadUnder(pressure, 1_000).costMultiplier;
+
   test('the cost multiplier rises with each late poll, and falls again in time', () => {
-    const late = Array.from({ length: 50 }).reduce<number>(
-      (was) => costMultiplierAfter(was, 1_001, 100),
-      1,
-    );
-    expect(late).toBeGreaterThan(2.5);
-    expect(late).toBeLessThan(3);
-    const later = Array.from({ length: 500 }).reduce<number>(
-      (was) => costMultiplierAfter(was, 1_000, 100),
-      late,
-    );
-    expect(later).toBe(1);
-    expect(
-      Array.from({ length: 9_999 }).reduce<number>((was) => costMultiplierAfter(was, 9e9, 100), 1),
-    ).toBe(1_000);
+    const late = pressed(1, 50, 1_001);
+    expect(costAt(late)).toBeGreaterThan(2.5);
+    expect(costAt(late)).toBeLessThan(3);
+    expect(costAt(pressed(late, 500, 1_000))).toBe(1);
+    expect(costAt(pressed(1, 9_999, 9e9))).toBe(1_000);
     // Even a generous source gets this tolerance: processes are busy now and then.
-    expect(costMultiplierAfter(1, 900, 0.1)).toBe(1);
+    expect(costAt(pressed(1, 1, 900, 0.1))).toBe(1);
+  });
+
+  test('what punctual polls leave of the rate limit goes to watches beyond their longest interval', () => {
+    const longestAt = (pressure: number) => longestInterval(1_000, loadUnder(pressure, 3_000));
+    expect(longestAt(1)).toBe(15_000);
+    expect(longestAt(8)).toBe(15_000);
+    const punctual = pressed(1, 300, 0);
+    expect(longestAt(punctual)).toBeLessThan(5_000);
+    expect(longestAt(pressed(punctual, 2_000, 0))).toBe(1_500);
+    expect(longestAt(pressed(punctual, 100, 2_000))).toBe(15_000);
   });
 });

@@ -2,26 +2,24 @@ import { expect, test } from '@jest/globals';
 import { overdueText, type Overdue } from '../../src/core/source/overdue.ts';
 import { OverdueMonitor } from '../../src/poll/schedule.ts';
 
-/** State that all processes share. */
-const shared = () => {
-  let isOverdue = false;
-  const turn = (to: boolean) => async () => {
+/** State that all processes share. @returns whether a process is the first to note it */
+const shared = (isOverdue = false) => {
+  return (to: boolean) => {
     const isFirst = isOverdue !== to;
     isOverdue = to;
     return isFirst;
   };
-  return { overdue: turn(true), caughtUp: turn(false) };
 };
 
-function watching(store = shared()) {
+function watching(turn = shared()) {
   const said: (Overdue | 'caught up')[] = [];
   const watch = new OverdueMonitor({
     source: 'default',
     limit: { requests: 10, perMs: 1_000 },
     wantedPerMs: () => 0,
-    store,
-    onOverdue: async (overdue) => void said.push(overdue),
-    onCaughtUp: async () => void said.push('caught up'),
+    note: async (overdue) => {
+      if (turn(overdue !== null)) said.push(overdue ?? 'caught up');
+    },
   });
   return { watch, said };
 }
@@ -47,6 +45,31 @@ test('all processes together raise one event for overdue polls', async () => {
   }
   const said = processes.flatMap((one) => one.said);
   expect(said).toEqual([expect.objectContaining({ polls: 5 }), 'caught up']);
+});
+
+test('a process that starts when polls have caught up reports it for one that died before', async () => {
+  const { watch, said } = watching(shared(true));
+  await watch.check({ due: 0, oldestMs: null });
+  await watch.check({ due: 0, oldestMs: null });
+  expect(said).toEqual(['caught up']);
+});
+
+test('a report that fails is made at the next check', async () => {
+  let isAway = true;
+  const noted: (Overdue | null)[] = [];
+  const watch = new OverdueMonitor({
+    source: 'default',
+    limit: { requests: 10, perMs: 1_000 },
+    wantedPerMs: () => 0,
+    note: async (overdue) => {
+      if (isAway) throw new Error('Redis is away');
+      noted.push(overdue);
+    },
+  });
+  await expect(watch.check({ due: 0, oldestMs: null })).rejects.toThrow('away');
+  isAway = false;
+  await watch.check({ due: 0, oldestMs: null });
+  expect(noted).toEqual([null]);
 });
 
 test('overdue polls are said in words that an operator can act on', () => {

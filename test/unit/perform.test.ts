@@ -20,10 +20,13 @@ async function endOf(
       settled: (_, nextMs) => void ends.push({ nextMs }),
     },
     budget: {
-      isLate: () => isLate,
+      covers: () => !isLate,
       settleMs: () => null,
       arrivalOf: () => ({ sent: () => undefined, over: () => undefined }),
-      claimed: () => ({ settle: () => undefined, giveBack: () => undefined }),
+      claimed: () => ({
+        settle: () => undefined,
+        giveBack: () => void ends.push('permit given back'),
+      }),
     },
     source: {
       saw: () => undefined,
@@ -52,9 +55,10 @@ test('a claim ends with the write of its poll, which sets the next due time', as
   expect(ends).toEqual([{ nextMs: 5 }]);
 });
 
-test('a claim that is too old, or has an old permit, sends no request and is released', async () => {
-  expect((await endOf(never, { isStale: true })).ends).toEqual(['as before']);
-  expect((await endOf(never, { isLate: true })).ends).toEqual(['as before']);
+test('a claim that is too old, or has an old permit, sends no request, and leaves its permit to others', async () => {
+  const ends = ['permit given back', 'as before'];
+  expect((await endOf(never, { isStale: true })).ends).toEqual(ends);
+  expect((await endOf(never, { isLate: true })).ends).toEqual(ends);
 });
 
 test('a poll that throws is repeated after five seconds, and logged', async () => {

@@ -5,7 +5,7 @@ import { NOON } from '../support/builders.ts';
 
 const WORKFLOW = 'workflow-1';
 
-/** A list in pages of three, the newest first, whose runs are all watched; one page is read a second. */
+/** A list in pages of three runs, all of them watched. The time between two reads is a second. */
 function listOf(ids: string[], { size = 3 } = {}) {
   const vanished = new VanishedRuns();
   const createdAt = new Map(ids.map((id, at) => [id, NOON - at * 60_000]));

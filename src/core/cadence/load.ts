@@ -9,13 +9,15 @@ export interface SourceLoad {
    * from 1.
    */
   costMultiplier: number;
+  /** How many rounds of all watches the longest interval has room for. */
+  rounds: number;
 }
 
-/** The load of a source of which nothing is known: it keeps up. */
-export const NO_LOAD: SourceLoad = { roundMs: 0, costMultiplier: 1 };
+/** Under a short rate limit; fewer rounds use up what important polls leave over. */
+const MOST_ROUNDS = 5;
 
-/** How many rounds of all watches the longest interval has room for. */
-const ROUNDS = 5;
+/** The load of a source of which nothing is known: it keeps up. */
+export const NO_LOAD: SourceLoad = { roundMs: 0, costMultiplier: 1, rounds: MOST_ROUNDS };
 
 /**
  * A poll counts as late if its lag exceeds the time of this many requests: a second at 10 a second.
@@ -25,35 +27,50 @@ const LATE_BY = 10;
 /** No poll counts as late below this lag, ms, since processes are busy now and then. */
 const LATE_MS = 1_000;
 
-const DEARER = 1.02;
-const CHEAPER = 0.995;
+const MORE = 1.02;
+const LESS = 0.995;
 
 /** An upper bound; at one punctual poll per second it takes half an hour to come back from it. */
-const DEAREST = 1_000;
+const MOST_PRESSURE = 1_000;
+
+/** A lower bound: from there a hundred late polls lead to the most rounds. */
+const LEAST_PRESSURE = 0.1;
 
 /**
  * The longest time between two polls of a watch without its own limit. It widens where it would by
  * itself use up the budget and leave nothing for the important polls.
  * @returns milliseconds
  */
-export function longestInterval(maxIntervalMs: number, { roundMs }: SourceLoad): number {
-  return Math.max(maxIntervalMs, ROUNDS * roundMs);
+export function longestInterval(maxIntervalMs: number, { roundMs, rounds }: SourceLoad): number {
+  return Math.max(maxIntervalMs, rounds * roundMs);
 }
 
 /**
- * The cost multiplier after one more poll. It rises with each late poll, which shows too many
- * requests, and falls with each punctual one. It settles where one poll in five is late.
+ * The pressure on a rate limit after one more poll. It rises with each late poll, which shows too
+ * many requests, and falls with each punctual one. It settles where one poll in five is late.
  * @param lagMs from when the poll was due to its start
  * @param requestMs the time per request that the rate limit allows
  */
-export function costMultiplierAfter(
-  costMultiplier: number,
-  lagMs: number,
-  requestMs: number,
-): number {
+export function pressureAfter(pressure: number, lagMs: number, requestMs: number): number {
   const isLate = lagMs > Math.max(LATE_MS, LATE_BY * requestMs);
-  const next = costMultiplier * (isLate ? DEARER : CHEAPER);
-  return Math.min(Math.max(next, 1), DEAREST);
+  const next = pressure * (isLate ? MORE : LESS);
+  return Math.min(Math.max(next, LEAST_PRESSURE), MOST_PRESSURE);
+}
+
+/**
+ * The load of a source by its pressure. Above 1 requests cost more. Below it, what important polls
+ * leave over goes to watches that wait beyond their configured longest interval.
+ */
+export function loadUnder(pressure: number, roundMs: number): SourceLoad {
+  const rounds = MOST_ROUNDS * Math.min(1, pressure);
+  return { roundMs, costMultiplier: Math.max(1, pressure), rounds };
+}
+
+/** The load where a plan of list feeds has set the cost multiplier; null for no plan. */
+export function loadByPlan(load: SourceLoad, costMultiplier: number | null): SourceLoad {
+  if (costMultiplier === null) return load;
+  // A plan with a higher price of requests leaves nothing over.
+  return { ...load, costMultiplier, rounds: costMultiplier > 1 ? MOST_ROUNDS : load.rounds };
 }
 
 /**

@@ -45,30 +45,34 @@ export class VanishedRuns {
   /** @returns ids of runs that were on this page, and now are neither on it nor on the one before */
   take(name: PageName, { page, watched, now }: Sighting): string[] {
     const key = pageMember(name);
-    const before = this.pages.get(key);
+    const absent = this.absentFrom(page, this.pages.get(key), now);
     this.pages.delete(key);
     const times = page.runs.flatMap(({ created_at: at }) => (at === null ? [] : [Date.parse(at)]));
     if (!isNewestFirst(times)) return [];
     const [newest = -Infinity, oldest = Infinity] = [times.at(0), times.at(-1)];
-    const shown = new Set(page.runs.map(({ id }) => id));
-    const runs = new Map<string, Place>();
-    for (const [id, createdAt] of watched) runs.set(id, { createdAt, since: null });
+    const runs = new Map<string, Place>(
+      [...watched].map(([id, createdAt]) => [id, { createdAt, since: null }]),
+    );
     const vanished: string[] = [];
-    for (const [id, { createdAt, since }] of this.recent(before, now)) {
-      if (shown.has(id) || (!page.isLast && createdAt <= oldest)) continue;
-      const isInside = name.page === 1 || createdAt < newest;
-      const found = isInside ? 'gone' : this.lookAbove(name, id, { createdAt, since });
+    for (const [id, place] of absent) {
+      if (!page.isLast && place.createdAt <= oldest) continue;
+      const isInside = name.page === 1 || place.createdAt < newest;
+      const found = isInside ? 'gone' : this.lookAbove(name, id, place);
       if (found === 'gone') vanished.push(id);
-      else if (found === 'unknown') runs.set(id, { createdAt, since: since ?? now });
+      else if (found === 'unknown') runs.set(id, { ...place, since: place.since ?? now });
     }
     this.pages.set(key, { at: now, oldest, runs });
     this.forgetOldest();
     return vanished.slice(0, MOST_RUNS);
   }
 
-  private recent(before: SeenPage | undefined, now: number): [string, Place][] {
+  /** Runs that were on a page not long ago, and are not on it now. */
+  private absentFrom(page: RunPage, before: SeenPage | undefined, now: number): [string, Place][] {
     if (before === undefined || before.at < now - KEPT_MS) return [];
-    return [...before.runs].filter(([, { since }]) => since === null || since > now - KEPT_MS);
+    const shown = new Set(page.runs.map(({ id }) => id));
+    return [...before.runs].filter(
+      ([id, { since }]) => !shown.has(id) && (since === null || since > now - KEPT_MS),
+    );
   }
 
   /** A deleted run moves all that follow it up, the first one of a page to the page before. */

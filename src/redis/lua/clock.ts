@@ -40,12 +40,16 @@ ${STORE_NOW}
 return {storeNow(KEYS[1])}
 `;
 
+/** Due times are moved back by a step soon after; one that is open for longer is forgotten, ms. */
+const STEP_KEPT_MS = 86_400_000;
+
 /**
- * Takes a step forward out of the clock, unless another process has done so since it was seen.
+ * Takes a step forward out of the clock, unless another process has done so since it was seen. It
+ * stands among the open steps until all due times were moved back by it.
  *
- * KEYS  clock.
+ * KEYS  clock, open steps.
  * ARGV  the step in ms, the number of steps when it was seen.
- * Returns 1 when it was taken out
+ * Returns the number of the step when it was taken out, else 0
  */
 export const TAKE_OUT_STEP = `
 ${STORE_NOW}
@@ -54,5 +58,7 @@ if steps ~= tonumber(ARGV[2]) then return 0 end
 local offset = string.match(redis.call('GET', KEYS[1]) or '', '^(-?%d+) ') or 0
 local text = string.format('%.0f %.0f %.0f', offset - ARGV[1], now - ARGV[1], steps + 1)
 redis.call('SET', KEYS[1], text)
-return 1
+redis.call('HSET', KEYS[2], steps + 1, string.format('%.0f %.0f', ARGV[1], now - ARGV[1]))
+redis.call('PEXPIRE', KEYS[2], ${STEP_KEPT_MS})
+return steps + 1
 `;

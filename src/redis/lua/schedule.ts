@@ -280,6 +280,17 @@ redis.call('ZADD', KEYS[2], 'XX', 'LT', storeNow(KEYS[1]) + ARGV[2] + 1, ARGV[1]
 `;
 
 /**
+ * Keeps the permit of a request that is sent only now, for as long as a new one.
+ *
+ * KEYS  clock, permits.
+ * ARGV  request, hold of a permit in ms
+ */
+export const RENEW_PERMIT = `
+${STORE_NOW}
+redis.call('ZADD', KEYS[2], 'XX', 'GT', storeNow(KEYS[1]) + ARGV[2], ARGV[1])
+`;
+
+/**
  * Gives claims back. They are due after so many ms, at the time since when they were due, or no more.
  *
  * KEYS  clock, claims, due sets.
@@ -439,16 +450,15 @@ return {now, members, due, earliest, first}
 `;
 
 /**
- * Moves what was scheduled while the clock was ahead back by so much, once that was taken out of it.
+ * Moves what was scheduled while the clock was ahead back by a step, once that was taken out of it.
  *
- * KEYS  clock, due sets.
- * ARGV  step in ms
+ * KEYS  due sets.
+ * ARGV  the step in ms, when it was taken out
  */
 export const MOVE_BACK = `
-${STORE_NOW}
-local now, step = storeNow(KEYS[1]), tonumber(ARGV[1])
-for place = 2, #KEYS do
-  local late = redis.call('ZRANGEBYSCORE', KEYS[place], now + step, '+inf', 'WITHSCORES')
+local step, from = tonumber(ARGV[1]), ARGV[2] + ARGV[1]
+for place = 1, #KEYS do
+  local late = redis.call('ZRANGEBYSCORE', KEYS[place], from, '+inf', 'WITHSCORES')
   for at = 1, #late, 2 do redis.call('ZADD', KEYS[place], late[at + 1] - step, late[at]) end
 end
 `;

@@ -18,6 +18,27 @@ end
 `;
 
 /**
+ * Turns a state on or off, and raises the event that says so. Of several processes that notice, one
+ * reports it.
+ *
+ * KEYS  the state, those that the effects name.
+ * ARGV  how long the state is kept while it is on, ms, 0 to turn it off; effects of the event as JSON
+ *       or ''.
+ * Returns false where the state was so already, else the pools at which deliveries are due now.
+ */
+export const TURN_STATE = `
+${RAISE}
+if ARGV[1] == '0' then
+  if redis.call('DEL', KEYS[1]) == 0 then return false end
+elseif not redis.call('SET', KEYS[1], '1', 'PX', ARGV[1], 'NX') then
+  redis.call('PEXPIRE', KEYS[1], ARGV[1])
+  return false
+end
+if ARGV[2] == '' then return {} end
+return raise(cjson.decode(ARGV[2]))
+`;
+
+/**
  * KEYS  those that the effects name.
  * ARGV  effects as JSON.
  * Returns the pools at which deliveries are due now.

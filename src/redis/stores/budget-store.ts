@@ -30,6 +30,12 @@ export class BudgetStore {
     await this.redis.rwSettleRequest(clock, budget(source), request, limit.perMs);
   }
 
+  /** Notes that a request is sent only now: it counts for as long as if its permit were new. */
+  async renew(source: string, { request, limit }: PermitRequest): Promise<void> {
+    const { clock, budget } = this.keys;
+    await this.redis.rwRenewPermit(clock, budget(source), request, holdMs(limit));
+  }
+
   /** How many requests count now. */
   async used(source: string): Promise<number> {
     const [now] = await this.redis.rwReadClock(this.keys.clock);

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import type { ClockStep } from '../../core/clock.ts';
 import { holdMs, type RateLimit } from '../../core/source/limiter.ts';
 import {
   patienceMs,
@@ -9,11 +10,13 @@ import {
 import type { StoredWatch } from '../../core/watch/watch.ts';
 import { ClaimStore, type ClaimedMember } from '../claims.ts';
 import type { Keys } from '../keys.ts';
+import { declaredKeys } from '../declared-keys.ts';
 import { replies } from '../replies.ts';
+import { raiseEffects, type PlannedSystemEvent } from './system-event-store.ts';
 import { readWatch } from './watch-record.ts';
 
-/** Longer than several checks: then the processes that noticed are gone, ms. */
-const OVERDUE_KEPT_MS = 60_000;
+/** A source that no process has checked for so long is configured no more, ms. */
+const OVERDUE_KEPT_MS = 30 * 86_400_000;
 
 /** What a process asks for when it has time for a request to a source. */
 export interface ClaimRequestOptions {
@@ -226,23 +229,26 @@ export class ScheduleStore {
     });
   }
 
-  /** Notes that polls are overdue. @returns true for the first process to notice */
-  async overdue(source: string): Promise<boolean> {
-    const key = this.keys.pollsOverdue(source);
-    if ((await this.redis.set(key, '1', 'PX', OVERDUE_KEPT_MS, 'NX')) === 'OK') return true;
-    await this.redis.pexpire(key, OVERDUE_KEPT_MS);
-    return false;
+  /**
+   * Notes that polls are overdue, or keep up again, with the event that says so.
+   * @returns the pools at which deliveries are due now; null where that was noted already
+   */
+  async noteOverdue(
+    source: string,
+    isOverdue: boolean,
+    event: PlannedSystemEvent | null,
+  ): Promise<string[] | null> {
+    const effects = event === null ? null : raiseEffects(this.keys, event);
+    return this.redis.rwTurnState(
+      ...declaredKeys(this.keys, [this.keys.pollsOverdue(source)], effects),
+      isOverdue ? OVERDUE_KEPT_MS : 0,
+      effects === null ? '' : JSON.stringify(effects),
+    );
   }
 
-  /** Notes that polls keep up again. @returns true for the first process to notice */
-  async caughtUp(source: string): Promise<boolean> {
-    return (await this.redis.del(this.keys.pollsOverdue(source))) === 1;
-  }
-
-  /** Moves what was scheduled while the store's clock was ahead by so much, ms. */
-  async moveBack(source: string, stepMs: number): Promise<void> {
-    const { clock, requestsDue } = this.keys;
-    await this.redis.rwMoveBack(clock, ...requestsDue(source), Math.round(stepMs));
+  /** Moves what was scheduled while the store's clock was ahead by a step; again does no harm. */
+  async moveBack(source: string, { ms, at }: ClockStep): Promise<void> {
+    await this.redis.rwMoveBack(...this.keys.requestsDue(source), ms, at);
   }
 
   private claimsOf(source: string): ClaimStore {
