@@ -46,6 +46,16 @@ export const SHORT: RunShape = {
   polls: 8,
 };
 
+/** A run that goes on, with its start as event and as many polls as a watch keeps. */
+export const ACTIVE: RunShape = {
+  statuses: [
+    { status: 'queued', progress: 0 },
+    { status: 'running', progress: 0 },
+  ],
+  delivered: [],
+  polls: 60,
+};
+
 /** Another end than the usual one, told in vain. */
 export const FAILED: RunShape = {
   statuses: [
