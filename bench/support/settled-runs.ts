@@ -84,7 +84,7 @@ function newRun(at: number): Watch {
 
 /** Writes a run and its deliveries as the daemon does. */
 export async function writeRun(stores: Stores, shape: RunShape, at: number): Promise<Watch> {
-  const { watches, deliveries, endpointStates } = stores;
+  const { watches, deliveries, outbox } = stores;
   const key = newRun(at);
   await watches.commit({ before: null, after: key, events: [], deliveries: [] });
   const version = randomUUID();
@@ -126,9 +126,7 @@ export async function writeRun(stores: Stores, shape: RunShape, at: number): Pro
       deliveredAt: isDead ? null : now,
       last: attempt,
     };
-    const endpoint = await endpointStates.get('ops');
-    const next = { most: 0, nextToken: '', now };
-    await deliveries.move({ before, after, attempt, endpoint, limits: LIMITS, ...next });
+    await outbox.recordAttempt({ before, after, attempt, limits: LIMITS, now });
   }
   return key;
 }

@@ -14,6 +14,7 @@ import type { DueBell } from '../redis/channels.ts';
 import { tokensOf, type ClaimStore, type ClaimedMember } from '../redis/claims.ts';
 import type { DeliveryStore } from '../redis/stores/delivery-store.ts';
 import type { EndpointStore } from '../redis/stores/endpoint-store.ts';
+import type { OutboxStore } from '../redis/stores/outbox-store.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -36,6 +37,7 @@ export interface DelivererDependencies {
   routeOf: Routes;
   watches: WatchStore;
   deliveries: DeliveryStore;
+  outbox: OutboxStore;
   endpointStates: EndpointStore;
   deliveryClaims: ClaimStore;
   dueBell: DueBell;
@@ -68,7 +70,7 @@ export interface Deliverer {
 }
 
 export function createDeliverer(deps: DelivererDependencies): Deliverer {
-  const { log, deliveries, endpoints, endpointStates, now } = deps;
+  const { log, deliveries, outbox, endpoints, now } = deps;
   const onError = faultLog(log, 'deliver');
   const stopping = new AbortController();
   const tokens = createClaimTokens(tokensOf(deps.processes.id));
@@ -80,7 +82,7 @@ export function createDeliverer(deps: DelivererDependencies): Deliverer {
   const { limitsOf } = endpoints;
   const replay = createReplay({
     deliveries,
-    endpoints: endpointStates,
+    outbox,
     limitsOf,
     dispatch,
     newToken: deps.newToken,
@@ -120,13 +122,17 @@ function openRelay(
   deps: DelivererDependencies,
   { tokens, stopping }: { tokens: ClaimTokens; stopping: AbortController },
 ): Relay {
-  const { config, log, deliveries, endpoints, endpointStates, watches, metrics, random } = deps;
+  const { config, log, outbox, endpoints, watches, metrics, random } = deps;
   const onError = faultLog(log, 'deliver');
   const slots = createPoolSlots(deps.processes.id);
   const attempts = new AbortController();
   const deliver = createDeliverEvent({
-    move: outlasting(deliveries.move.bind(deliveries), stopping.signal),
-    endpoints: endpointStates,
+    outbox: {
+      recordAttempt: outlasting((step) => outbox.recordAttempt(step), stopping.signal),
+      withhold: outlasting((step) => outbox.withhold(step), stopping.signal),
+      takeProbe: (...probe) => outbox.takeProbe(...probe),
+    },
+    endpoints: deps.endpointStates,
     limitsOf: endpoints.limitsOf,
     now: deps.now,
     isSurelyHeld: (claimedAt) => deps.processes.isSurelyHeld(claimedAt),
@@ -148,7 +154,7 @@ function openRelay(
     },
   });
   return new Relay({
-    endpoints: endpointStates,
+    outbox,
     limitsOf: endpoints.limitsOf,
     knows: endpoints.knows,
     tokens,
@@ -173,7 +179,7 @@ async function isOvertaken(watches: WatchStore, delivery: Delivery): Promise<boo
 
 interface ClaimedDeliveriesDependencies {
   deliveries: DeliveryStore;
-  endpointStates: EndpointStore;
+  outbox: OutboxStore;
   deliveryClaims: ClaimStore;
   limitsOf: (pool: string) => EndpointLimits;
 }
@@ -186,7 +192,7 @@ export function claimedDeliveries(
   deps: ClaimedDeliveriesDependencies,
   own: { id: string; tokens: ClaimTokens },
 ): ClaimedWork {
-  const { deliveries, endpointStates, deliveryClaims, limitsOf } = deps;
+  const { deliveries, outbox, deliveryClaims, limitsOf } = deps;
 
   async function release(held: readonly ClaimedMember[]): Promise<void> {
     const found = await deliveries.getMany(held.map(({ member }) => member));
@@ -196,13 +202,13 @@ export function claimedDeliveries(
       byPool.set(pool, [...(byPool.get(pool) ?? []), { id, token }]);
     }
     for (const [pool, claims] of byPool) {
-      await endpointStates.release({ pool, limits: limitsOf(pool) }, claims);
+      await outbox.release({ pool, limits: limitsOf(pool) }, claims);
     }
   }
 
   return {
     async takeOver(process) {
-      await deliveries.releaseReplaysOf(process);
+      await outbox.releaseReplaysOf(process);
       for await (const held of deliveryClaims.heldBy(process)) await release(held);
     },
     async tend() {
@@ -212,8 +218,8 @@ export function claimedDeliveries(
       }
     },
     async moveBack({ ms }) {
-      for (const { pool } of await endpointStates.duePools(POOLS_MOVED)) {
-        await endpointStates.moveBack({ pool, limits: limitsOf(pool) }, ms);
+      for (const { pool } of await outbox.duePools(POOLS_MOVED)) {
+        await outbox.moveBack({ pool, limits: limitsOf(pool) }, ms);
       }
     },
   };

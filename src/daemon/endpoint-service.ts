@@ -21,6 +21,7 @@ import type { EndpointSecrets } from '../deliver/secrets/endpoint-secrets.ts';
 import type { EndpointService, EndpointView, EndpointHealth } from '../http/services.ts';
 import type { DeliveryStore, Ledger } from '../redis/stores/delivery-store.ts';
 import type { EndpointStore } from '../redis/stores/endpoint-store.ts';
+import type { OutboxStore } from '../redis/stores/outbox-store.ts';
 import type { EndpointFigures } from '../telemetry/gauges.ts';
 import type { Deliverer } from './deliverer.ts';
 import type { Endpoints } from './endpoints.ts';
@@ -32,6 +33,7 @@ export interface EndpointServiceDependencies {
   endpoints: Endpoints;
   deliveries: DeliveryStore;
   endpointStates: EndpointStore;
+  outbox: OutboxStore;
   deliverer: Pick<Deliverer, 'dispatch'>;
   routeOf: Routes;
   secrets: Pick<EndpointSecrets, 'rotate'>;
@@ -93,7 +95,7 @@ export function createEndpointService(deps: EndpointServiceDependencies): Endpoi
     async retry(name) {
       const receiver = await find(name);
       if (receiver === null) return null;
-      const count = await retryEndpoint(controlOf(receiver), receiver);
+      const count = await retryEndpoint({ ...controlOf(receiver), outbox: deps.outbox }, receiver);
       deps.deliverer.dispatch([poolOf(receiver)]);
       return count;
     },

@@ -132,7 +132,7 @@ function purger({ watches, retention, now, ...deps }: ServicesDependencies) {
     endWatch: createEndWatch({ watches, now }),
     skipOutstanding: createSkipOutstanding({
       deliveries: deps.deliveries,
-      endpoints: deps.endpointStates,
+      outbox: deps.outbox,
       limitsOf: (pool) => deps.endpoints.limitsOf(pool),
       now,
     }),
@@ -174,9 +174,10 @@ function createStoreService({
 
 function createDeliveryService({
   deliveries,
+  outbox,
   deliverer,
   now,
-}: Pick<ServicesDependencies, 'deliveries' | 'deliverer' | 'now'>): DeliveryService {
+}: Pick<ServicesDependencies, 'deliveries' | 'outbox' | 'deliverer' | 'now'>): DeliveryService {
   return {
     list({ limit, cursor, ...filter }) {
       return deliveries.list(withMoments(filter, now()), { limit, cursor });
@@ -192,7 +193,7 @@ function createDeliveryService({
       const byDefault = to === undefined ? AGAIN_BY_DEFAULT : ELSEWHERE_BY_DEFAULT;
       const filter = { state: byDefault, ...withMoments(range, now()) };
       for await (const found of deliveries.created(filter, AGAIN_CHUNK)) {
-        await deliveries.requestReplays(found, to);
+        await outbox.requestReplays(found, to);
         count += found.length;
       }
       deliverer.replayRanges();

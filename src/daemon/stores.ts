@@ -18,6 +18,7 @@ import { HistoryStore } from '../redis/stores/history-store.ts';
 import { createKeys, type Keys } from '../redis/keys.ts';
 import { LookupStore } from '../redis/stores/lookup-store.ts';
 import { MemoryStore } from '../redis/stores/memory-store.ts';
+import { OutboxStore } from '../redis/stores/outbox-store.ts';
 import { ProcessStore } from '../redis/stores/process-store.ts';
 import { RetentionStore } from '../redis/stores/retention-store.ts';
 import { defineScripts } from '../redis/scripts.ts';
@@ -59,6 +60,8 @@ export interface Stores {
   lookup: LookupStore;
   requests: ScheduleStore;
   wake: WakeChannel;
+  /** Deliveries that are due, and the steps by which they move on. */
+  outbox: OutboxStore;
   endpointStates: EndpointStore;
   /** Claims on deliveries. */
   deliveryClaims: ClaimStore;
@@ -125,6 +128,7 @@ export function createStores(
     lookup: new LookupStore({ redis, keys, watches, events, deliveries }),
     requests,
     wake: new WakeChannel(redis, connections.subscriber(), keys.wake),
+    outbox: new OutboxStore(redis, keys, history),
     endpointStates: new EndpointStore(redis, keys),
     deliveryClaims: new ClaimStore(redis, keys.deliveryClaims),
     dueBell: new DueBell(connections.subscriber(), keys.dueBell),

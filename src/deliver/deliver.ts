@@ -13,11 +13,12 @@ import {
 import { type ClaimGroup } from '../core/delivery/fold.ts';
 import { permit, type EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
+import type { DeliveryStep, NextClaims, PoolClaims } from '../core/delivery/step.ts';
 import { assertNever, RunwatchError } from '../core/errors.ts';
 import { attemptDelivery, type AttemptDependencies, type Attempted } from './attempt.ts';
 import type { ClaimTokens, PoolSlots } from './slots.ts';
 import { type EndpointEvents, effectsOf } from './endpoint-events.ts';
-import type { DeliveryStore, EndpointStore, PoolClaims } from './ports.ts';
+import type { EndpointStore, Outbox } from './ports.ts';
 
 /** A finished attempt, for log and metrics. */
 interface DeliveryReport {
@@ -28,8 +29,8 @@ interface DeliveryReport {
 }
 
 export interface DeliverEventDependencies extends AttemptDependencies {
-  move: DeliveryStore['move'];
-  endpoints: EndpointStore;
+  outbox: Pick<Outbox, 'recordAttempt' | 'withhold' | 'takeProbe'>;
+  endpoints: Pick<EndpointStore, 'get'>;
   limitsOf: (pool: string) => EndpointLimits;
   /** Whether the run has moved on, so that a notice of awaiting feedback is out of date. */
   isOvertaken: (delivery: Delivery) => Promise<boolean>;
@@ -57,8 +58,6 @@ const NOTHING: Delivered = { claimed: [], next: [] };
 
 /** How many deliveries the step that writes the result may claim. */
 type Room = () => number;
-
-type Move = Parameters<DeliveryStore['move']>[0];
 
 /**
  * Makes the function that works off claimed deliveries: it checks the endpoint's state and makes one
@@ -91,16 +90,16 @@ async function deliverAlone(
   const permitted = permit(endpoint.state, deps.now(), delivery.urgent);
   switch (permitted.kind) {
     case 'wait':
-      return moveOn(deps, claim, postponed(delivery, permitted.until), room);
+      return withhold(deps, claim, postponed(delivery, permitted.until), room);
     case 'park':
-      return moveOn(deps, claim, withheld(delivery, 'parked'), room);
+      return withhold(deps, claim, withheld(delivery, 'parked'), room);
     case 'skip':
-      return moveOn(deps, claim, withheld(delivery, 'skipped'), room);
+      return withhold(deps, claim, withheld(delivery, 'skipped'), room);
     case 'probe': {
       const limits = limitsOf(deps, claim);
-      return (await deps.endpoints.takeProbe(endpoint.receiver, delivery.id, limits))
+      return (await deps.outbox.takeProbe(endpoint.receiver, delivery.id, limits))
         ? send(deps, [claim], room)
-        : moveOn(deps, claim, withheld(delivery, 'parked'), room);
+        : withhold(deps, claim, withheld(delivery, 'parked'), room);
     }
     case 'send':
       return send(deps, [claim], room);
@@ -140,8 +139,8 @@ async function send(
   if (await isOutOfDate(deps, claim.stored.delivery)) {
     const superseded = withheld(claim.stored.delivery, 'superseded');
     const [next, ...rest] = others;
-    if (next === undefined) return moveOn(deps, claim, superseded, room);
-    const moved = await moveOn(deps, claim, superseded, NO_ROOM);
+    if (next === undefined) return withhold(deps, claim, superseded, room);
+    const moved = await withhold(deps, claim, superseded, NO_ROOM);
     return joined([moved, await send(deps, [next, ...rest], room)]);
   }
   const kept = await withoutOutdated(deps, others);
@@ -158,7 +157,7 @@ async function withoutOutdated(
   const isOld = await inTurn(claims, ({ stored }) => isOutOfDate(deps, stored.delivery));
   const outdated = claims.filter((_, at) => isOld[at] === true);
   const moved = await inTurn(outdated, (claim) =>
-    moveOn(deps, claim, withheld(claim.stored.delivery, 'superseded'), NO_ROOM),
+    withhold(deps, claim, withheld(claim.stored.delivery, 'superseded'), NO_ROOM),
   );
   return { claims: claims.filter((_, at) => isOld[at] !== true), moved: joined(moved) };
 }
@@ -170,16 +169,27 @@ async function isOutOfDate(deps: DeliverEventDependencies, delivery: Delivery): 
 }
 
 /** Writes that a delivery is postponed, or not sent at all. */
-async function moveOn(
+async function withhold(
   deps: DeliverEventDependencies,
   claim: Claim,
   after: Delivery,
   room: Room,
 ): Promise<Delivered> {
-  const { stored: before, endpoint } = claim;
-  const written = await write(deps, claim, { before, after, endpoint, now: deps.now() }, room);
-  // Another process has moved the delivery: its write stands.
-  return typeof written === 'string' ? NOTHING : deliveredBy(written, [after], deps.now());
+  const now = deps.now();
+  const result = await claimingNext(deps, claim, room, (next) =>
+    deps.outbox.withhold({ ...stepOf(deps, claim, after, now), next }),
+  );
+  // Another process has changed the delivery: its write stands.
+  return result === 'delivery' ? NOTHING : deliveredBy(result, [after], now);
+}
+
+function stepOf(
+  deps: DeliverEventDependencies,
+  { stored: before, token }: Claim,
+  after: Delivery,
+  now: number,
+): DeliveryStep {
+  return { before, after, token, limits: deps.limitsOf(poolOf(after.endpoint)), now };
 }
 
 /**
@@ -202,11 +212,13 @@ async function settle(
   });
   const results = others.map(resultFor);
   const told = await inTurn(results, async ({ claim: other, after }) => {
-    const { stored: before, endpoint } = other;
-    const written = await write(deps, other, { before, after, attempt, endpoint, now }, NO_ROOM);
-    if (typeof written === 'string') return NOTHING;
+    const result = await deps.outbox.recordAttempt({
+      ...stepOf(deps, other, after, now),
+      attempt,
+    });
+    if (typeof result === 'string') return NOTHING;
     deps.report({ delivery: after, attempt, others: null });
-    return deliveredBy(written, [after], now);
+    return deliveredBy(result, [after], now);
   });
   const { after } = resultFor(claim);
   const shown = [after, ...results.map((one) => one.after)].find(({ state }) => state === 'dead');
@@ -231,7 +243,6 @@ async function settleFirst(
   { attempted, after, shown, now }: FirstResult,
   room: Room,
 ): Promise<Delivered | null> {
-  const { stored: before } = claim;
   const { outcome, isOurFault, isHeldUp } = attempted;
   const hadWaiting = claim.hadWaiting && !isHeldUp;
   const { attempt } = outcome;
@@ -242,40 +253,40 @@ async function settleFirst(
   for (let { endpoint } = claim; ; endpoint = await deps.endpoints.get(endpoint.receiver)) {
     const effects = effectsOf(endpoint.state, shown, attempted, now);
     const events = deps.events.plan(effects.events);
-    const step = { before, after, attempt, endpoint, stateAfter: effects.state, events, now };
-    const written = await write(deps, claim, { ...step, ...pool }, room);
-    if (written === 'endpoint') continue;
-    if (written === 'delivery') return null;
+    const shows = { endpoint, stateAfter: effects.state, events, ...pool };
+    const result = await claimingNext(deps, claim, room, (next) =>
+      deps.outbox.recordAttempt({ ...stepOf(deps, claim, after, now), attempt, shows, next }),
+    );
+    if (result === 'endpoint') continue;
+    if (result === 'delivery') return null;
     deps.events.announce(effects.events);
     const planned = events.flatMap(({ deliveries }) => deliveries);
-    return deliveredBy(written, [after, ...planned], now);
+    return deliveredBy(result, [after, ...planned], now);
   }
 }
 
-/** Writes one step, which also claims deliveries of the same pool for the free slots. */
-async function write(
+/** Takes a step that also claims deliveries of the same pool for the free slots. */
+async function claimingNext<Changed extends string>(
   deps: DeliverEventDependencies,
-  claim: Claim,
-  step: Omit<Move, 'token' | 'limits' | 'most' | 'nextToken'>,
+  { stored }: Claim,
   room: Room,
-): Promise<PoolClaims | 'delivery' | 'endpoint'> {
-  const nextToken = deps.tokens.issue();
-  const limits = limitsOf(deps, claim);
-  const move = { ...step, token: claim.token, limits, most: room(), nextToken };
-  let moved: PoolClaims | 'delivery' | 'endpoint';
+  step: (next: NextClaims) => Promise<PoolClaims | Changed>,
+): Promise<PoolClaims | Changed> {
+  const token = deps.tokens.issue();
+  let result: PoolClaims | Changed;
   try {
-    moved = await deps.move(move, performance.now());
+    result = await step({ most: room(), token });
   } catch (error) {
-    deps.tokens.discard(nextToken);
+    deps.tokens.discard(token);
     throw error;
   }
-  if (typeof moved === 'string') {
-    deps.tokens.discard(nextToken);
-    return moved;
+  if (typeof result === 'string') {
+    deps.tokens.discard(token);
+    return result;
   }
-  deps.tokens.granted(nextToken, moved.claims.length);
-  deps.slots.adopt(poolOf(step.after.endpoint), moved.slots);
-  return moved;
+  deps.tokens.granted(token, result.claims.length);
+  deps.slots.adopt(poolOf(stored.delivery.endpoint), result.slots);
+  return result;
 }
 
 /** What a step leaves to do: its claims, and when deliveries are due, or the pace lets more go out. */

@@ -7,7 +7,7 @@ import {
 } from '../core/delivery/endpoint-state.ts';
 import type { Receiver } from '../core/delivery/receiver.ts';
 import type { Route } from './channels/channel.ts';
-import type { EndpointStore } from './ports.ts';
+import type { EndpointStore, Outbox } from './ports.ts';
 
 /** Changes the state of a receiver for a user; retries when another write comes in between. */
 export async function changeEndpoint(
@@ -28,13 +28,13 @@ export async function changeEndpoint(
  * @returns how many deliveries wait; 0 while the receiver is paused or disabled
  */
 export async function retryEndpoint(
-  deps: ControlDependencies,
+  deps: ControlDependencies & { outbox: Pick<Outbox, 'countParked' | 'retry'> },
   receiver: Receiver,
 ): Promise<number> {
   const state = await changeEndpoint(deps, receiver, (before) => retryNow(before, deps.now));
   if (state.paused || state.disabled !== null) return 0;
-  const parked = await deps.endpoints.countParked(receiver);
-  return parked + (await deps.endpoints.retry(receiver, deps.limits));
+  const parked = await deps.outbox.countParked(receiver);
+  return parked + (await deps.outbox.retry(receiver, deps.limits));
 }
 
 interface ControlDependencies {

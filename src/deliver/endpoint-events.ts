@@ -12,10 +12,10 @@ import {
   type EndpointResult,
 } from '../core/delivery/endpoint-state.ts';
 import { shownReceiver, type Receiver } from '../core/delivery/receiver.ts';
+import type { PlannedEvent } from '../core/delivery/step.ts';
 import { assertNever } from '../core/errors.ts';
 import { isoTime } from '../core/event/event.ts';
 import type { Attempted } from './attempt.ts';
-import type { PlannedEvent } from './ports.ts';
 
 /** A system event about an endpoint. */
 export interface EndpointEvent {

@@ -1,65 +1,22 @@
-import type { AlertEntry } from '../core/alert/entry.ts';
-import type { Claim, Attempt, Delivery, StoredDelivery } from '../core/delivery/delivery.ts';
+import type { Delivery, StoredDelivery } from '../core/delivery/delivery.ts';
 import type {
   EndpointLimits,
   EndpointState,
   StoredEndpoint,
 } from '../core/delivery/endpoint-state.ts';
 import type { Receiver } from '../core/delivery/receiver.ts';
+import type { AttemptStep, DeliveryStep, NextClaims, PoolClaims } from '../core/delivery/step.ts';
+import type { WatchKey } from '../core/watch/watch.ts';
 
-/** A system event with what follows from it: a delivery or an entry at least. */
-export interface PlannedEvent {
-  id: string;
-  /** The exact JSON text to send. */
-  body: string;
-  deliveries: Delivery[];
-  /** What alert rules have to judge of it. */
-  entries?: AlertEntry[];
-}
-
-/** Claims made at a pool, and its slots as JSON or ''. */
-export interface PoolClaims {
-  claims: Claim[];
-  slots: string;
-  /** For how long the pace of the pool holds back what is due, ms; null where it does not. */
-  heldMs: number | null;
-}
-
-/** A change of a delivery, by an attempt or by a user. */
-interface DeliveryMove {
-  before: StoredDelivery;
-  after: Delivery;
-  /** Proves the claim on it; absent for a change by a user. */
-  token?: string;
-  attempt?: Attempt;
-  endpoint: StoredEndpoint;
-  stateAfter?: EndpointState;
-  slots?: string;
-  pauseMs?: number;
-  limits: EndpointLimits;
-  events?: PlannedEvent[];
-  /** The most deliveries of its pool to claim by the same step, and the token for them. */
-  most: number;
-  nextToken: string;
-  now: number;
-}
-
-/** Reads and writes deliveries. */
+/** Reads deliveries. */
 export interface DeliveryStore {
   get(id: string): Promise<StoredDelivery | null>;
   getMany(ids: string[]): Promise<(StoredDelivery | null)[]>;
-  /** The first outstanding delivery of the same ordering key; null for none. */
-  firstInOrder(delivery: Delivery): Promise<string | null>;
-  /** One atomic step; returns the claims it made, or which record had changed meanwhile. */
-  move(move: DeliveryMove, askedAt?: number): Promise<PoolClaims | 'delivery' | 'endpoint'>;
+  /** The oldest outstanding deliveries of a watch. */
+  outstandingOf(watch: WatchKey, limit: number): Promise<StoredDelivery[]>;
 }
 
-interface PoolOptions {
-  pool: string;
-  limits: EndpointLimits;
-}
-
-/** Reads and writes endpoint state, and claims deliveries. */
+/** Reads and writes endpoint state. */
 export interface EndpointStore {
   get(receiver: Receiver): Promise<StoredEndpoint>;
   getMany(receivers: readonly Receiver[]): Promise<StoredEndpoint[]>;
@@ -68,14 +25,48 @@ export interface EndpointStore {
     after: EndpointState,
     options: { limits: EndpointLimits; now: number },
   ): Promise<boolean>;
-  claim(
-    request: PoolOptions & { most: number; token: string; askedAt: number },
-  ): Promise<PoolClaims>;
+}
+
+interface PoolOptions {
+  pool: string;
+  limits: EndpointLimits;
+}
+
+/** Deliveries that are due, their claims, and the atomic steps by which they move on. */
+export interface Outbox {
+  /** Adds those that are not there yet: they are due at once. */
+  add(deliveries: readonly Delivery[]): Promise<void>;
+  claim(request: PoolOptions & NextClaims & { askedAt: number }): Promise<PoolClaims>;
   release(pool: PoolOptions, held: readonly { id: string; token: string }[]): Promise<number>;
+  /** Returns the claims that it made, or which record had changed meanwhile. */
+  recordAttempt(step: AttemptStep): Promise<PoolClaims | 'delivery' | 'endpoint'>;
+  /** Postpones, parks, skips or supersedes a delivery without an attempt. */
+  withhold(step: DeliveryStep): Promise<PoolClaims | 'delivery'>;
+  /** Makes a delivery due, also a settled one. @returns false where it has changed or is claimed */
+  requeue(step: DeliveryStep): Promise<boolean>;
   duePools(limit: number): Promise<{ pool: string; inMs: number }[]>;
-  takeProbe(receiver: Receiver, deliveryId: string, limits: EndpointLimits): Promise<boolean>;
   retry(receiver: Receiver, limits: EndpointLimits): Promise<number>;
   countParked(receiver: Receiver): Promise<number>;
+  takeProbe(receiver: Receiver, deliveryId: string, limits: EndpointLimits): Promise<boolean>;
+  /** The first outstanding delivery of the same ordering key; null for none. */
+  firstInOrder(delivery: Delivery): Promise<string | null>;
+  /** The token of the claim on a delivery; undefined for none. */
+  tokenOf(id: string): Promise<string | undefined>;
+}
+
+/** A delivery to redeliver, to another endpoint if one is named. */
+export interface ReplayRequest {
+  id: string;
+  to?: string | undefined;
+}
+
+/** The deliveries that users want sent again. */
+export interface ReplayRequests {
+  nextReplays(limit: number): Promise<ReplayRequest[]>;
+  endReplays(requests: readonly ReplayRequest[]): Promise<void>;
+  /** Claims all of them, or extends the claim. @returns false while another token holds it */
+  claimReplays(token: string, ms: number): Promise<boolean>;
+  releaseReplays(token: string): Promise<void>;
 }
 
 /** Remembers which message of a destination tells an alert. */

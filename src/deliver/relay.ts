@@ -2,14 +2,15 @@ import type { Claim } from '../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { type ClaimGroup, groupClaims } from '../core/delivery/fold.ts';
 import { FIRST_SLOTS } from '../core/delivery/slots.ts';
+import type { PoolClaims } from '../core/delivery/step.ts';
 import { assertNever } from '../core/errors.ts';
 import { isNotSent } from './attempt.ts';
 import type { Delivered, NextDue } from './deliver.ts';
-import type { EndpointStore, PoolClaims } from './ports.ts';
+import type { Outbox } from './ports.ts';
 import type { ClaimTokens, PoolSlots } from './slots.ts';
 
 export interface RelayDependencies {
-  endpoints: Pick<EndpointStore, 'claim' | 'duePools' | 'release'>;
+  outbox: Pick<Outbox, 'claim' | 'duePools' | 'release'>;
   limitsOf: (pool: string) => EndpointLimits;
   /** Whether this process's configuration has the pool; the relay claims nothing for others. */
   knows: (pool: string) => boolean;
@@ -166,7 +167,7 @@ export class Relay {
     const request = { pool, limits: deps.limitsOf(pool), most, token, askedAt: performance.now() };
     let found: Omit<PoolClaims, 'slots'> = { claims: [], heldMs: null };
     try {
-      const claimed = await deps.endpoints.claim(request);
+      const claimed = await deps.outbox.claim(request);
       deps.tokens.granted(token, claimed.claims.length);
       deps.slots.adopt(pool, claimed.slots);
       found = claimed;
@@ -231,10 +232,10 @@ export class Relay {
 
   /** Releases claims. From now on the deliveries may be claimed again, for another attempt. */
   private async release(pool: string, group: ClaimGroup): Promise<void> {
-    const { endpoints, limitsOf } = this.deps;
+    const { outbox, limitsOf } = this.deps;
     for (const claim of group) this.forget(claim);
     const held = group.map(({ stored, token }) => ({ id: stored.delivery.id, token }));
-    await endpoints.release({ pool, limits: limitsOf(pool) }, held);
+    await outbox.release({ pool, limits: limitsOf(pool) }, held);
   }
 
   private forget(claim: Claim): void {
@@ -244,7 +245,7 @@ export class Relay {
 
   private async readDue(): Promise<void> {
     try {
-      const next = await this.deps.endpoints.duePools(POOLS_PER_SWEEP);
+      const next = await this.deps.outbox.duePools(POOLS_PER_SWEEP);
       this.signals.put({ kind: 'due', next });
     } finally {
       if (!this.isClosing) this.wakeUp.within(SWEEP_EVERY_MS);

@@ -1,4 +1,4 @@
-import type { EndpointLimits, StoredEndpoint } from '../core/delivery/endpoint-state.ts';
+import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
 import {
   isOutstanding,
@@ -9,29 +9,16 @@ import {
   type Delivery,
   type StoredDelivery,
 } from '../core/delivery/delivery.ts';
-import type { DeliveryStore, EndpointStore } from './ports.ts';
+import type { DeliveryStep } from '../core/delivery/step.ts';
+import type { DeliveryStore, Outbox, ReplayRequest, ReplayRequests } from './ports.ts';
 
 interface ReplayDependencies {
-  deliveries: DeliveryStore & {
-    /** Adds those that are not there yet: they are due at once. */
-    add(deliveries: readonly Delivery[]): Promise<void>;
-    nextReplays(limit: number): Promise<ReplayRequest[]>;
-    endReplays(requests: readonly ReplayRequest[]): Promise<void>;
-    /** Claims all of them, or extends the claim. @returns false while another token holds it */
-    claimReplays(token: string, ms: number): Promise<boolean>;
-    releaseReplays(token: string): Promise<void>;
-  };
-  endpoints: EndpointStore;
+  deliveries: Pick<DeliveryStore, 'get' | 'getMany'>;
+  outbox: Pick<Outbox, 'add' | 'requeue' | 'withhold' | 'firstInOrder'> & ReplayRequests;
   limitsOf: (pool: string) => EndpointLimits;
   dispatch: (pools: string[]) => void;
   newToken: () => string;
   now: () => number;
-}
-
-/** A delivery to redeliver, to another endpoint if one is named. */
-interface ReplayRequest {
-  id: string;
-  to?: string | undefined;
 }
 
 /** Redelivers settled deliveries, and sends waiting ones now, for users. */
@@ -60,7 +47,7 @@ const CHUNK = 100;
 const CLAIM_MS = 30_000;
 
 export function createReplay(deps: ReplayDependencies): Replay {
-  const { deliveries } = deps;
+  const { deliveries, outbox } = deps;
 
   async function replayChunk(requests: readonly ReplayRequest[]): Promise<void> {
     await replaySettled(
@@ -83,56 +70,55 @@ export function createReplay(deps: ReplayDependencies): Replay {
         if (stored === null) return null;
         const isElsewhere = to !== undefined && to !== stored.delivery.endpoint;
         if (isElsewhere) return sendElsewhere(deps, stored, to);
-        const isMoved = await sendNow(deps, stored);
+        const isRequeued = await sendNow(deps, stored);
         const first = await firstBefore(deps, stored);
         if (first !== null) await sendNow(deps, first);
-        if (isMoved) break;
+        if (isRequeued) break;
       }
       return id;
     },
 
     async replayRequested(stopping) {
-      if ((await deliveries.nextReplays(1)).length === 0) return;
+      if ((await outbox.nextReplays(1)).length === 0) return;
       const token = deps.newToken();
       // One process at a time: two would send a chunk twice, and mix up the order of a run.
       try {
-        while (!stopping.aborted && (await deliveries.claimReplays(token, CLAIM_MS))) {
-          const requests = await deliveries.nextReplays(CHUNK);
+        while (!stopping.aborted && (await outbox.claimReplays(token, CLAIM_MS))) {
+          const requests = await outbox.nextReplays(CHUNK);
           if (requests.length === 0) break;
           await replayChunk(requests);
-          await deliveries.endReplays(requests);
+          await outbox.endReplays(requests);
         }
       } finally {
-        await deliveries.releaseReplays(token);
+        await outbox.releaseReplays(token);
       }
     },
   };
 }
 
-/** @returns false when an attempt is in progress, or the delivery has changed */
-async function moveTo(
-  { deliveries, limitsOf, now }: ReplayDependencies,
-  step: { before: StoredDelivery; after: Delivery; endpoint: StoredEndpoint },
-): Promise<boolean> {
-  const limits = limitsOf(poolOf(step.after.endpoint));
-  const moved = await deliveries.move({ ...step, limits, most: 0, nextToken: '', now: now() });
-  return typeof moved !== 'string';
+function stepOf(
+  { limitsOf, now }: ReplayDependencies,
+  before: StoredDelivery,
+  after: Delivery,
+): DeliveryStep {
+  return { before, after, limits: limitsOf(poolOf(after.endpoint)), now: now() };
 }
 
+/** @returns false when an attempt is in progress, or the delivery has changed */
 async function sendNow(deps: ReplayDependencies, before: StoredDelivery): Promise<boolean> {
   const { delivery } = before;
-  const endpoint = await deps.endpoints.get(delivery.endpoint);
-  const isMoved = await moveTo(deps, { before, after: wantedNow(delivery, deps.now()), endpoint });
-  if (isMoved) deps.dispatch([poolOf(delivery.endpoint)]);
-  return isMoved;
+  const step = stepOf(deps, before, wantedNow(delivery, deps.now()));
+  const isRequeued = await deps.outbox.requeue(step);
+  if (isRequeued) deps.dispatch([poolOf(delivery.endpoint)]);
+  return isRequeued;
 }
 
 /** The first delivery of its ordering key, unless that is this one. */
 async function firstBefore(
-  { deliveries }: ReplayDependencies,
+  { deliveries, outbox }: ReplayDependencies,
   { delivery }: StoredDelivery,
 ): Promise<StoredDelivery | null> {
-  const first = await deliveries.firstInOrder(delivery);
+  const first = await outbox.firstInOrder(delivery);
   return first === null || first === delivery.id ? null : deliveries.get(first);
 }
 
@@ -146,15 +132,14 @@ async function sendElsewhere(
   before: StoredDelivery,
   to: string,
 ): Promise<string> {
-  const { deliveries, endpoints } = deps;
+  const { deliveries, outbox } = deps;
   const { delivery } = before;
   const instead = sentInstead(delivery, to, deps.now());
   const there = await deliveries.get(instead.id);
-  if (there === null) await deliveries.add([instead]);
+  if (there === null) await outbox.add([instead]);
   else await sendNow(deps, there);
   if (isOutstanding(delivery.state)) {
-    const endpoint = await endpoints.get(delivery.endpoint);
-    await moveTo(deps, { before, after: withheld(delivery, 'superseded'), endpoint });
+    await outbox.withhold(stepOf(deps, before, withheld(delivery, 'superseded')));
   }
   deps.dispatch([poolOf(to)]);
   return instead.id;
@@ -163,19 +148,13 @@ async function sendElsewhere(
 /** Redelivers settled deliveries to their own endpoints. */
 async function replaySettled(deps: ReplayDependencies, ids: string[]): Promise<void> {
   if (ids.length === 0) return;
-  const { deliveries, endpoints, now } = deps;
+  const { deliveries, outbox, now } = deps;
   const found = await deliveries.getMany(ids);
   const settled = found.flatMap((one) =>
     one === null || isOutstanding(one.delivery.state) ? [] : [one],
   );
-  const names = [...new Set(settled.map(({ delivery }) => delivery.endpoint))];
-  const states = new Map((await endpoints.getMany(names)).map((one) => [one.receiver, one]));
   await Promise.all(
-    settled.map(async (before) => {
-      const endpoint = states.get(before.delivery.endpoint);
-      const after = replayed(before.delivery, now());
-      return endpoint && moveTo(deps, { before, after, endpoint });
-    }),
+    settled.map((before) => outbox.requeue(stepOf(deps, before, replayed(before.delivery, now())))),
   );
-  deps.dispatch([...new Set(names.map(poolOf))]);
+  deps.dispatch([...new Set(settled.map(({ delivery }) => poolOf(delivery.endpoint)))]);
 }

@@ -2,19 +2,14 @@ import { isOutstanding, withheld, type StoredDelivery } from '../core/delivery/d
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
 import type { WatchKey } from '../core/watch/watch.ts';
-import type { DeliveryStore, EndpointStore } from './ports.ts';
+import type { DeliveryStore, Outbox } from './ports.ts';
 
 /** Deliveries read at a time. */
 const CHUNK = 100;
 
 interface SkipOutstandingDependencies {
-  deliveries: DeliveryStore & {
-    /** The oldest outstanding deliveries of a watch. */
-    outstandingOf(watch: WatchKey, limit: number): Promise<StoredDelivery[]>;
-    /** The token of the claim on a delivery; undefined for none. */
-    tokenOf(id: string): Promise<string | undefined>;
-  };
-  endpoints: Pick<EndpointStore, 'get'>;
+  deliveries: Pick<DeliveryStore, 'outstandingOf'>;
+  outbox: Pick<Outbox, 'tokenOf' | 'withhold'>;
   limitsOf: (pool: string) => EndpointLimits;
   now: () => number;
 }
@@ -36,21 +31,18 @@ export function createSkipOutstanding(deps: SkipOutstandingDependencies) {
 }
 
 async function skip(
-  { deliveries, endpoints, limitsOf, now }: SkipOutstandingDependencies,
+  { outbox, limitsOf, now }: SkipOutstandingDependencies,
   before: StoredDelivery,
 ): Promise<boolean> {
   const { delivery } = before;
   if (!isOutstanding(delivery.state)) return false;
-  const token = await deliveries.tokenOf(delivery.id);
-  const moved = await deliveries.move({
+  const token = await outbox.tokenOf(delivery.id);
+  const skipped = await outbox.withhold({
     before,
     after: withheld(delivery, 'skipped'),
     ...(token !== undefined && { token }),
-    endpoint: await endpoints.get(delivery.endpoint),
     limits: limitsOf(poolOf(delivery.endpoint)),
-    most: 0,
-    nextToken: '',
     now: now(),
   });
-  return typeof moved !== 'string';
+  return skipped !== 'delivery';
 }

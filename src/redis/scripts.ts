@@ -6,7 +6,7 @@ import {
   RELEASE_ALERT_WORK,
   TAKE_ALERT_WORK,
 } from './lua/alert.ts';
-import type { ClaimReply } from './stores/delivery-claims.ts';
+import type { ClaimReply } from './stores/outbox-plan.ts';
 import type { BytesReply } from './stores/history-plan.ts';
 import {
   CLAIM,
@@ -16,7 +16,12 @@ import {
   RETRY_RECEIVER,
 } from './lua/claim.ts';
 import { READ_CLOCK, TAKE_OUT_STEP } from './lua/clock.ts';
-import { FORGET_DELIVERIES, MOVE_DELIVERY } from './lua/delivery.ts';
+import {
+  FORGET_DELIVERIES,
+  RECORD_ATTEMPT,
+  REQUEUE_DELIVERY,
+  WITHHOLD_DELIVERY,
+} from './lua/delivery.ts';
 import { REQUEST_KINDS } from '../core/cadence/load.ts';
 import { KEEP_TURN, MOVE_CURSOR } from './lua/discovery.ts';
 import { WRITE_ENDPOINT } from './lua/endpoint-state.ts';
@@ -104,10 +109,15 @@ declare module 'ioredis' {
     ): Result<[now: number, pools: string[]], Context>;
     rwMoveDeliveriesBack(keyCount: number, ...args: (string | number)[]): Result<null, Context>;
     rwRetryReceiver(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
-    rwMoveDelivery(
+    rwRecordAttempt(
       keyCount: number,
-      ...args: (string | number)[]
+      ...args: string[]
     ): Result<'delivery' | 'endpoint' | ClaimReply, Context>;
+    rwWithholdDelivery(
+      keyCount: number,
+      ...args: string[]
+    ): Result<'delivery' | ClaimReply, Context>;
+    rwRequeueDelivery(keyCount: number, ...args: string[]): Result<number, Context>;
     rwWriteEndpoint(keyCount: number, ...args: (string | number)[]): Result<number, Context>;
     rwAdmitRequest(
       ...args: (string | number)[]
@@ -232,7 +242,9 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwMoveDeliveriesBack', { lua: MOVE_DELIVERIES_BACK });
   redis.defineCommand('rwDuePools', { numberOfKeys: 2, lua: DUE_POOLS });
   redis.defineCommand('rwRetryReceiver', { lua: RETRY_RECEIVER });
-  redis.defineCommand('rwMoveDelivery', { lua: MOVE_DELIVERY });
+  redis.defineCommand('rwRecordAttempt', { lua: RECORD_ATTEMPT });
+  redis.defineCommand('rwWithholdDelivery', { lua: WITHHOLD_DELIVERY });
+  redis.defineCommand('rwRequeueDelivery', { lua: REQUEUE_DELIVERY });
   redis.defineCommand('rwWriteEndpoint', { lua: WRITE_ENDPOINT });
   redis.defineCommand('rwAdmitRequest', { numberOfKeys: 5, lua: ADMIT_REQUEST });
   redis.defineCommand('rwRenewPermit', { numberOfKeys: 2, lua: RENEW_PERMIT });

@@ -20,7 +20,7 @@ const RUNS = 10;
 const FOUND: Record<string, string[]> = {
   rwClaimRequest: ['watch'],
   rwClaim: ['delivery', 'event'],
-  rwMoveDelivery: ['delivery', 'event'],
+  rwRecordAttempt: ['delivery', 'event'],
   rwCommitWatch: ['delivery-log', 'event-log', 'watch-names'],
   rwChunkStarts: ['delivery-log', 'event-log'],
   rwReadNumbers: ['delivery-log', 'event', 'event-log', 'live-events', 'watch', 'watch-names'],

@@ -9,7 +9,7 @@ import { newWatch, NOON, snapshot } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 
 const stores = openStores();
-const { redis, watches, deliveries, endpointStates } = stores;
+const { redis, watches, deliveries, outbox, endpointStates } = stores;
 afterAll(() => stores.close());
 beforeEach(async () => void (await redis.del(...(await stores.keysLeft()), 'none')));
 
@@ -125,7 +125,7 @@ test('dead and parked deliveries are counted by endpoint, and endpoints that fai
     const event = { id: `evt_${made}`, type: 'run.failed' as const };
     const delivery = { ...newDelivery(watch, event, endpoint, createdAt), state };
     await redis.hset(stores.keys.event(event.id), 'place', 0, 'body', '{}');
-    await deliveries.add([delivery]);
+    await outbox.add([delivery]);
   };
   await deliver('ops', 'dead', NOON - 9 * DAY);
   await deliver('ops', 'dead', NOON - 3 * DAY);

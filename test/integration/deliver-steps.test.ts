@@ -158,7 +158,7 @@ describe('slots of an endpoint', () => {
   test('a claim is released unsent once half of its lease is over', async () => {
     // One attempt may be at work: the second waits for longer than its deadline, for the first to yield.
     const rig = rigOf({ permits: 1, limits: { deadlineMs: 200 } });
-    const release = jest.spyOn(rig.endpointStates, 'release');
+    const release = jest.spyOn(rig.outbox, 'release');
     const ids = await planMany(rig, 2);
     await rig.settle();
     const givenBack = release.mock.calls.flatMap(([, held]) => held.map(({ id }) => id));
@@ -520,13 +520,13 @@ describe('redelivering a range', () => {
     const ids = await planMany(rig, 3);
     await rig.settle();
     await rig.requestReplays(ids, to);
-    const slow = Object.assign(Object.create(rig.deliveries) as typeof rig.deliveries, {
-      async endReplays(requests: Parameters<typeof rig.deliveries.endReplays>[0]) {
+    const slow = Object.assign(Object.create(rig.outbox) as typeof rig.outbox, {
+      async endReplays(requests: Parameters<typeof rig.outbox.endReplays>[0]) {
         // The chunk has gone out before it is taken off the requests.
         await rig.settle();
-        await rig.replayOver(rig.deliveries).replayRequested(going);
+        await rig.replayOver(rig.outbox).replayRequested(going);
         await rig.settle();
-        await rig.deliveries.endReplays(requests);
+        await rig.outbox.endReplays(requests);
       },
     });
     await rig.replayOver(slow).replayRequested(going);
@@ -541,14 +541,14 @@ describe('redelivering a range', () => {
     await rig.settle();
     await rig.requestReplays(ids);
     const stopping = new AbortController();
-    const stopsSoon = Object.assign(Object.create(rig.deliveries) as typeof rig.deliveries, {
-      async endReplays(requests: Parameters<typeof rig.deliveries.endReplays>[0]) {
+    const stopsSoon = Object.assign(Object.create(rig.outbox) as typeof rig.outbox, {
+      async endReplays(requests: Parameters<typeof rig.outbox.endReplays>[0]) {
         stopping.abort();
-        await rig.deliveries.endReplays(requests);
+        await rig.outbox.endReplays(requests);
       },
     });
     await rig.replayOver(stopsSoon).replayRequested(stopping.signal);
-    expect(await rig.deliveries.nextReplays(1_000)).toHaveLength(20);
+    expect(await rig.outbox.nextReplays(1_000)).toHaveLength(20);
     await rig.replay.replayRequested(going);
     await rig.settle();
     expect(rig.sent).toHaveLength(240);
@@ -559,9 +559,9 @@ describe('redelivering a range', () => {
     const ids = await planMany(rig, 1);
     await rig.settle();
     await rig.requestReplays(ids);
-    await rig.deliveries.claimReplays('dead.1', 60_000);
+    await rig.outbox.claimReplays('dead.1', 60_000);
     await rig.replay.replayRequested(going);
-    expect(await rig.deliveries.nextReplays(10)).toHaveLength(1);
+    expect(await rig.outbox.nextReplays(10)).toHaveLength(1);
     await rig.takeOver('a', 'dead');
     await rig.replay.replayRequested(going);
     await rig.settle();

@@ -18,6 +18,7 @@ const service = createEndpointService({
   ),
   deliveries: rig.deliveries,
   endpointStates: rig.endpointStates,
+  outbox: rig.outbox,
   deliverer: { dispatch: () => undefined },
   routeOf: async () => null,
   secrets: { rotate: async () => null },

@@ -6,14 +6,14 @@ import { EVENT_TYPES } from '../../src/core/event/event.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { timelineOf } from '../../src/core/watch/timeline.ts';
 import { WATCH_STATES, type Subscription, type WatchKey } from '../../src/core/watch/watch.ts';
-import { DeliveryStore } from '../../src/redis/stores/delivery-store.ts';
+import { OutboxStore } from '../../src/redis/stores/outbox-store.ts';
 import { HistoryStore } from '../../src/redis/stores/history-store.ts';
 import { RetentionStore } from '../../src/redis/stores/retention-store.ts';
 import { newWatch, NOON, observeContext, snapshot, webhookTo } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 
 const stores = openStores();
-const { redis, keys, watches, events, deliveries, history, retention, endpointStates } = stores;
+const { redis, keys, watches, events, deliveries, history, retention, outbox } = stores;
 afterAll(() => stores.close());
 beforeEach(async () => void (await redis.del(...(await stores.keysLeft()), 'none')));
 
@@ -93,12 +93,16 @@ async function settle(id: string, end: End, now: number): Promise<void> {
 
 async function write(id: string, changes: Partial<Delivery>): Promise<void> {
   const before = (await deliveries.get(id))!;
-  const endpoint = await endpointStates.get(before.delivery.endpoint);
-  const { last } = changes;
   const after = { ...before.delivery, ...changes };
-  const move = { before, after, endpoint, limits, most: 0, nextToken: '', now: NOON };
-  const moved = await deliveries.move(last ? { ...move, attempt: last } : move);
-  expect(moved).toMatchObject({ claims: [] });
+  const step = { before, after, limits, now: NOON };
+  if (changes.last) {
+    const recorded = await outbox.recordAttempt({ ...step, attempt: changes.last });
+    expect(recorded).toMatchObject({ claims: [] });
+  } else if (after.state === 'pending') {
+    expect(await outbox.requeue(step)).toBe(true);
+  } else {
+    expect(await outbox.withhold(step)).toMatchObject({ claims: [] });
+  }
 }
 
 const PAGE = { limit: 3 };
@@ -264,8 +268,7 @@ const eventsOf = async ({ runId }: WatchKey) =>
 const isFolded = async (key: WatchKey) => (await history.folded(key)) !== null;
 
 /** Claims what is due at an endpoint. */
-const claim = (pool: string) =>
-  endpointStates.claim({ pool, limits, most: 9, token: 'x.1', askedAt: 0 });
+const claim = (pool: string) => outbox.claim({ pool, limits, most: 9, token: 'x.1', askedAt: 0 });
 
 describe('a delivery of a folded watch', () => {
   test('goes out again with the same text, and is folded again', async () => {
@@ -277,10 +280,11 @@ describe('a delivery of a folded watch', () => {
     const { claims } = await claim('ops');
     expect(claims.map((one) => one.body)).toEqual([body]);
     expect(await history.fold(key)).toBe('kept');
-    const [{ stored, token, endpoint }] = claims as [(typeof claims)[0]];
+    const [{ stored, token }] = claims as [(typeof claims)[0]];
     const after: Delivery = { ...stored.delivery, state: 'delivered', nextAttemptAt: null };
-    const move = { before: stored, after, token, endpoint, limits, most: 0, nextToken: '' };
-    expect(await deliveries.move({ ...move, now: NOON })).toMatchObject({ claims: [] });
+    const attempt = { at: NOON, status: 200, error: null, durationMs: 3, response: '' };
+    const step = { before: stored, after, token, attempt, limits, now: NOON };
+    expect(await outbox.recordAttempt(step)).toMatchObject({ claims: [] });
     expect(await history.fold(key)).toBe('folded');
     expect((await deliveriesOf(key))[0]).toMatchObject({ id: last!.id, state: 'delivered' });
   });
@@ -294,7 +298,7 @@ describe('a delivery of a folded watch', () => {
       if (command === 'rwAddDeliveries') folds += 1;
       return command === 'rwAddDeliveries' && folds === 1 ? history.fold(key) : undefined;
     });
-    await new DeliveryStore(racing, keys, history).add([there]);
+    await new OutboxStore(racing, keys, history).add([there]);
     expect(folds).toBe(2);
     expect((await claim('audit')).claims).toMatchObject([
       { body: await events.body(last!.eventId), stored: { delivery: { id: there.id } } },

@@ -13,7 +13,7 @@ import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const stores = openStores();
-const { watches, events, deliveries, endpointStates, requests } = stores;
+const { watches, events, deliveries, outbox, requests } = stores;
 afterAll(() => stores.close());
 
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
@@ -216,11 +216,11 @@ describe('process that dies during a poll', () => {
   test('deliveries of a process that died after the write are found in the due index', async () => {
     const key = await register({ subscriptions: [{ kind: 'endpoint', endpoint: 'untold' }] });
     await pollingProcess({ dispatch: ignore }).poll(key, seen(key, 'failed'));
-    const due = await endpointStates.duePools(1_000);
+    const due = await outbox.duePools(1_000);
     expect(due.map(({ pool }) => pool)).toContain('untold');
     const limits = { most: 4, rate: null, deadlineMs: 15_000 };
     const asked = { pool: 'untold', limits, most: 4, token: 'p.1', askedAt: 0 };
-    const { claims } = await endpointStates.claim(asked);
+    const { claims } = await outbox.claim(asked);
     expect(claims.map(({ stored }) => stored.delivery)).toMatchObject([
       { runId: key.runId, eventType: 'run.failed' },
     ]);

@@ -7,13 +7,14 @@ import { createEndWatch } from '../../src/poll/end-watch.ts';
 import { createPurgeWatch } from '../../src/poll/purge-watch.ts';
 import { DeliveryStore } from '../../src/redis/stores/delivery-store.ts';
 import { HistoryStore } from '../../src/redis/stores/history-store.ts';
+import { OutboxStore } from '../../src/redis/stores/outbox-store.ts';
 import { RetentionStore } from '../../src/redis/stores/retention-store.ts';
 import { WatchStore } from '../../src/redis/stores/watch-store.ts';
 import { newWatch, NOON, observeContext, snapshot } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 
 const stores = openStores();
-const { redis, keys, watches, events, deliveries, history, endpointStates, requests } = stores;
+const { redis, keys, watches, events, deliveries, history, outbox, requests } = stores;
 afterAll(() => stores.close());
 beforeEach(async () => void (await redis.del(...(await stores.keysLeft()), 'none')));
 
@@ -33,7 +34,7 @@ function purgerOn(connection: typeof redis) {
     endWatch: createEndWatch({ watches: new WatchStore(connection, keys, own), now }),
     skipOutstanding: createSkipOutstanding({
       deliveries: ownDeliveries,
-      endpoints: endpointStates,
+      outbox: new OutboxStore(connection, keys, own),
       limitsOf: () => limits,
       now,
     }),
@@ -71,13 +72,14 @@ async function aRun(
     if (state === 'pending') continue;
     if (state === 'claimed') {
       const request = { pool: endpoint, limits, most: 1, token: 'p.1', askedAt: 0 };
-      expect((await endpointStates.claim(request)).claims).toHaveLength(1);
+      expect((await outbox.claim(request)).claims).toHaveLength(1);
       continue;
     }
     const stored = (await deliveries.get(id))!;
     const after = { ...stored.delivery, state, nextAttemptAt: null };
-    const move = { before: stored, after, limits, most: 0, nextToken: '', now: NOON };
-    await deliveries.move({ ...move, endpoint: await endpointStates.get(endpoint) });
+    expect(await outbox.withhold({ before: stored, after, limits, now: NOON })).not.toBe(
+      'delivery',
+    );
   }
   return key;
 }
@@ -139,18 +141,9 @@ describe('purging a watch', () => {
     const before = (await deliveries.get(claimed!.id))!;
     await purge(key);
     const after = { ...before.delivery, state: 'delivered' as const, deliveredAt: NOON };
-    const endpoint = await endpointStates.get(before.delivery.endpoint);
-    const move = {
-      before,
-      after,
-      token: 'p.1',
-      endpoint,
-      limits,
-      most: 0,
-      nextToken: '',
-      now: NOON,
-    };
-    expect(await deliveries.move(move)).toBe('delivery');
+    const attempt = { at: NOON, status: 204, error: null, durationMs: 4, response: '' };
+    const step = { before, after, token: 'p.1', attempt, limits, now: NOON };
+    expect(await outbox.recordAttempt(step)).toBe('delivery');
     expect(await traces()).toEqual([]);
   });
 

@@ -79,7 +79,7 @@ interface RigProcess {
  */
 export function deliveryRig(options: RigOptions = {}) {
   const stores = openStores(testRedis(), { isClockManual: true });
-  const { deliveries, endpointStates, redis, keys } = stores;
+  const { deliveries, outbox, endpointStates, redis, keys } = stores;
   const retry = options.retry ?? [5_000, 60_000, 300_000];
   const limits: EndpointLimits = { most: 2, rate: null, deadlineMs: 10_000, ...options.limits };
   let time = NOON;
@@ -102,16 +102,16 @@ export function deliveryRig(options: RigOptions = {}) {
   const limitsOf = (pool: string) => (isOrigin(pool) ? ofOrigins : limits);
   const dispatch = (pools: string[]) => processes.get('a')?.relay.dispatch(pools);
   const newToken = tokensOf('replays');
-  const replayOver = (over: typeof deliveries) =>
+  const replayOver = (over: typeof outbox) =>
     createReplay({
-      deliveries: over,
-      endpoints: endpointStates,
+      deliveries,
+      outbox: over,
       limitsOf,
       dispatch,
       newToken,
       now,
     });
-  const replay = replayOver(deliveries);
+  const replay = replayOver(outbox);
   const control = () => ({ endpoints: endpointStates, limits, now: time });
 
   function send(
@@ -145,7 +145,7 @@ export function deliveryRig(options: RigOptions = {}) {
     const slots = createPoolSlots(name);
     const calledOff = new AbortController();
     const deliver = createDeliverEvent({
-      move: (step) => deliveries.move(step),
+      outbox,
       endpoints: endpointStates,
       limitsOf,
       now,
@@ -173,7 +173,7 @@ export function deliveryRig(options: RigOptions = {}) {
       underWay: 0,
       work: claimedDeliveries({ ...stores, limitsOf }, { id: name, tokens }),
       relay: new Relay({
-        endpoints: endpointStates,
+        outbox,
         limitsOf,
         knows: options.knows ?? (() => true),
         tokens,
@@ -328,7 +328,7 @@ export function deliveryRig(options: RigOptions = {}) {
     /** Requests that the given deliveries be redelivered, as a range is. */
     requestReplays(ids: string[], to?: string): Promise<void> {
       const numbered = ids.map((id, at) => ({ id, number: String(at) }));
-      return deliveries.requestReplays(numbered, to);
+      return outbox.requestReplays(numbered, to);
     },
 
     /** Redelivers the given deliveries, to another endpoint if one is named. */
@@ -342,7 +342,7 @@ export function deliveryRig(options: RigOptions = {}) {
 
     async retryAll(receiver: string): Promise<number> {
       isRetried = true;
-      return retryEndpoint(control(), receiver);
+      return retryEndpoint({ ...control(), outbox }, receiver);
     },
 
     /** Whether deliveries may be due before their documents say so. */

@@ -18,6 +18,7 @@ import { STORE_NOW } from '../../src/redis/lua/clock.ts';
 import { DiscoveryStore } from '../../src/redis/stores/discovery-store.ts';
 import { FeedStore } from '../../src/redis/stores/feed-store.ts';
 import { MemoryStore } from '../../src/redis/stores/memory-store.ts';
+import { OutboxStore } from '../../src/redis/stores/outbox-store.ts';
 import { ProcessStore } from '../../src/redis/stores/process-store.ts';
 import { RetentionStore } from '../../src/redis/stores/retention-store.ts';
 import { defineScripts } from '../../src/redis/scripts.ts';
@@ -69,6 +70,7 @@ export function openStores(
     deliveries,
     requests,
     wake: new WakeChannel(redis, waker, keys.wake),
+    outbox: new OutboxStore(redis, keys, history),
     endpointStates: new EndpointStore(redis, keys),
     deliveryClaims: new ClaimStore(redis, keys.deliveryClaims),
     sources: new SourceStore(redis, keys),

@@ -4,7 +4,7 @@ import { RunwatchError } from '../../src/core/errors.ts';
 import { createClaimTokens } from '../../src/deliver/slots.ts';
 import type { Delivered } from '../../src/deliver/deliver.ts';
 import { Relay, type RelayDependencies } from '../../src/deliver/relay.ts';
-import type { PoolClaims } from '../../src/deliver/ports.ts';
+import type { PoolClaims } from '../../src/core/delivery/step.ts';
 
 const claimOf = (id: string, endpoint = 'ops') =>
   ({ token: 'p.1', stored: { delivery: { id, endpoint } } }) as Claim;
@@ -14,11 +14,11 @@ const turn = () => new Promise((resolve) => setImmediate(resolve));
 function relayOf({
   release = async () => 0,
   ...changes
-}: Partial<RelayDependencies & Pick<RelayDependencies['endpoints'], 'release'>> = {}) {
+}: Partial<RelayDependencies & Pick<RelayDependencies['outbox'], 'release'>> = {}) {
   const attempts = new Map<string, (delivered: Delivered) => void>();
   const asked: { pool: string; most: number; answer: (claims: Claim[]) => void }[] = [];
   const relay = new Relay({
-    endpoints: {
+    outbox: {
       claim: ({ pool, most }) =>
         new Promise<PoolClaims>((resolve) => {
           asked.push({

@@ -10,7 +10,7 @@ import { STORE_NOW } from './clock.ts';
  * What a user wants now has the due time 0 and goes past breaker, quiet and pace. A lease that has
  * lapsed makes its delivery due again.
  *
- * `p` is what `claimPlan` of `delivery-claims.ts` makes. `claimAt(p, now, most)` returns the reply that
+ * `p` is what `claimPlan` of `outbox-plan.ts` makes. `claimAt(p, now, most)` returns the reply that
  * `readClaims` there reads. `reschedule(p)` notes when it is worth asking the pool again.
  */
 export const CLAIM_DELIVERIES = `

@@ -12,88 +12,175 @@ end
 `;
 
 /**
- * Moves a delivery on, if it is as it was read and the claim on it, where there is one, still
- * holds. It writes its document, an attempt, its places in indexes, counters and order, and among
- * those that are due or parked. It writes the endpoint's state, which must be as it was read too,
- * the slots of its pool, and the events about it. A delivery that has come to its end makes
- * way for the next one of its order, and its slot goes to what is due at the pool.
- *
- * KEYS  clock, due pools, due bell, delivery, those that the effects name.
- * ARGV  expected version, document, effects as JSON.
- * Returns 'delivery' or 'endpoint', whichever had changed, else what has been claimed at its pool.
+ * What the steps of a delivery are made of. A delivery is claimed, or stands among those that are due or
+ * parked, or waits behind others of its order, or has settled. `d` is the delivery as it was read and what
+ * it becomes, see `stepPlan` of `outbox-plan.ts`; `p` is the plan of its pool, see `claim.ts`.
  */
-export const MOVE_DELIVERY = `
+const STEPS = `
 ${PLAN_DELIVERIES}
 ${CLAIM_DELIVERIES}
-${WRITE_STATE}
 ${COUNT}
-${ENTER_INBOX}
-local version, number = unpack(redis.call('HMGET', KEYS[4], 'version', 'number'))
-if version ~= ARGV[1] then return 'delivery' end
-local effects = cjson.decode(ARGV[3])
-local id, p, lane, name = effects.id, effects.plan, effects.lane, effects.receiver
-if holder(p.claims, id) ~= effects.token then return 'delivery' end
-local state = effects.stateWrite
-if state and not isStateKnown(state) then return 'endpoint' end
-local now = storeNow(KEYS[1])
-if state then writeState(state, now) end
-if effects.slots then redis.call('SET', p.slots, effects.slots, 'PX', p.slotsKeptMs) end
-if effects.pauseMs then redis.call('SET', p.hold, now + effects.pauseMs, 'PX', effects.pauseMs) end
-
-redis.call('HSET', KEYS[4], 'version', version + 1, 'doc', ARGV[2])
-if effects.attempt and redis.call('RPUSH', effects.attempts, effects.attempt) > effects.attemptsKept then
-  redis.call('LTRIM', effects.attempts, -effects.attemptsKept, -1)
-end
-if effects.leave ~= effects.enter then
-  leaveIndex(effects.leave, number)
-  enterIndex(effects.enter, number)
-  count(effects.ledger, effects.countFrom, -1)
-  count(effects.ledger, effects.countTo, 1)
+-- It is as it was read, and so is the claim on it; a token that is not there stands for none.
+local function isUnchanged(d, p)
+  local version, number = unpack(redis.call('HMGET', d.key, 'version', 'number'))
+  d.number = number
+  return version == d.version and holder(p.claims, d.id) == d.token
 end
 
-if effects.token then
-  redis.call('HDEL', p.claims, id)
-  redis.call('ZREM', p.taken, id)
-  if p.isShared then redis.call('ZREM', p.takens .. name, id) end
-else
-  redis.call('ZREM', p.dues .. name, id)
-end
-if effects.isParked then
-  redis.call('ZADD', p.parked .. name, now, id)
-elseif effects.wasParked then
-  redis.call('ZREM', p.parked .. name, id)
+-- Writes what it becomes, and counts it in its new state.
+local function write(d, doc)
+  redis.call('HSET', d.key, 'version', d.version + 1, 'doc', doc)
+  if d.leave == d.enter then return end
+  leaveIndex(d.leave, d.number)
+  enterIndex(d.enter, d.number)
+  count(d.ledger, d.countFrom, -1)
+  count(d.ledger, d.countTo, 1)
 end
 
-if effects.isOutstanding then
-  if effects.joins then
-    redis.call('ZREM', effects.settled, id)
-    redis.call('RPUSH', lane, id)
-  end
-  if effects.dueInMs and redis.call('LINDEX', lane, 0) == id then
-    redis.call('ZADD', p.dues .. name, effects.isUrgent and 0 or now + effects.dueInMs, id)
-  end
-else
-  redis.call('ZADD', effects.settled, now, id)
-  if effects.foldDue then redis.call('ZADD', effects.foldDue, 'XX', now, effects.watch) end
-  local first, following = unpack(redis.call('LRANGE', lane, 0, 1))
-  if first == id then
-    redis.call('LPOP', lane)
-    if following and not redis.call('ZSCORE', p.parked .. name, following) then
-      redis.call('ZADD', p.dues .. name, now, following)
-    end
+-- Takes it from where it stands: its claim and slot are free.
+local function takeOut(d, p)
+  if d.token then
+    redis.call('HDEL', p.claims, d.id)
+    redis.call('ZREM', p.taken, d.id)
+    if p.isShared then redis.call('ZREM', p.takens .. d.receiver, d.id) end
   else
-    redis.call('LREM', lane, 1, id)
+    redis.call('ZREM', p.dues .. d.receiver, d.id)
+    redis.call('ZREM', p.parked .. d.receiver, d.id)
+  end
+  if d.mayProbe and redis.call('GET', p.probes .. d.receiver) == d.id then
+    redis.call('DEL', p.probes .. d.receiver)
   end
 end
 
-if effects.probe and redis.call('GET', effects.probe) == id then redis.call('DEL', effects.probe) end
-for _, event in ipairs(effects.events) do
-  redis.call('HSET', event.key, 'place', 0, 'body', event.body)
+-- It waits for its next attempt, if no other of its order is before it.
+local function requeue(d, p, now)
+  if redis.call('LINDEX', d.lane, 0) == d.id then
+    redis.call('ZADD', p.dues .. d.receiver, d.isUrgent and 0 or now + d.dueInMs, d.id)
+  end
 end
-plan(effects, {})
-enterInbox(effects.judged)
-if p.isShared then rescheduleWebhook(p, openReceiver(p, name, 0), false) end
-return claimAndReschedule(p, now, effects.most)
+
+local function park(d, p, now)
+  redis.call('ZADD', p.parked .. d.receiver, now, d.id)
+end
+
+-- It has come to its end: the next of its order is due.
+local function settle(d, p, now)
+  redis.call('ZADD', d.settled, now, d.id)
+  if d.foldDue then redis.call('ZADD', d.foldDue, 'XX', now, d.watch) end
+  local first, following = unpack(redis.call('LRANGE', d.lane, 0, 1))
+  if first ~= d.id then
+    redis.call('LREM', d.lane, 1, d.id)
+    return
+  end
+  redis.call('LPOP', d.lane)
+  if following and not redis.call('ZSCORE', p.parked .. d.receiver, following) then
+    redis.call('ZADD', p.dues .. d.receiver, now, following)
+  end
+end
+
+-- One that had settled is outstanding again, behind the others of its order.
+local function reopen(d)
+  redis.call('ZREM', d.settled, d.id)
+  redis.call('RPUSH', d.lane, d.id)
+end
+
+local function place(d, p, now)
+  if d.becomes == 'waiting' then
+    requeue(d, p, now)
+  elseif d.becomes == 'parked' then
+    park(d, p, now)
+  else
+    settle(d, p, now)
+  end
+end
+
+-- The slot that is free goes to what is due at the pool.
+local function claimNext(d, p, now)
+  if p.isShared then rescheduleWebhook(p, openReceiver(p, d.receiver, 0), false) end
+  return claimAndReschedule(p, now, d.most)
+end
+`;
+
+/**
+ * Records the result of an attempt: the delivery is settled, or waits for its next attempt. In the same
+ * step stand what the attempt shows about endpoint and pool, and the events about the endpoint; its
+ * state must be as it was read, too.
+ *
+ * KEYS  clock, due pools, due bell, those that the plans name.
+ * ARGV  plan of the delivery, plan of the pool, and what changes besides or '', as JSON; document, attempt.
+ * Returns 'delivery' or 'endpoint', whichever had changed, else what has been claimed at the pool.
+ */
+export const RECORD_ATTEMPT = `
+${STEPS}
+${WRITE_STATE}
+${ENTER_INBOX}
+local d, p = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
+local shows = ARGV[3] ~= '' and cjson.decode(ARGV[3])
+if not isUnchanged(d, p) then return 'delivery' end
+if shows and not isStateKnown(shows.state) then return 'endpoint' end
+local now = storeNow(KEYS[1])
+
+local function writeReceiver()
+  writeState(shows.state, now)
+  if shows.slots then redis.call('SET', p.slots, shows.slots, 'PX', p.slotsKeptMs) end
+  if shows.pauseMs then redis.call('SET', p.hold, now + shows.pauseMs, 'PX', shows.pauseMs) end
+end
+
+local function raise(raised)
+  for _, event in ipairs(raised.events) do
+    redis.call('HSET', event.key, 'place', 0, 'body', event.body)
+  end
+  plan(raised, {})
+  enterInbox(raised.judged)
+end
+
+if shows then writeReceiver() end
+write(d, ARGV[4])
+if redis.call('RPUSH', d.attempts, ARGV[5]) > d.attemptsKept then
+  redis.call('LTRIM', d.attempts, -d.attemptsKept, -1)
+end
+takeOut(d, p)
+place(d, p, now)
+if shows and shows.raised then raise(shows.raised) end
+return claimNext(d, p, now)
+`;
+
+/**
+ * Withholds a delivery without an attempt: it is postponed, parked, skipped or superseded.
+ *
+ * KEYS  clock, due pools, due bell, those that the plans name.
+ * ARGV  plan of the delivery, plan of the pool, as JSON; document.
+ * Returns 'delivery' where it had changed, else what has been claimed at the pool.
+ */
+export const WITHHOLD_DELIVERY = `
+${STEPS}
+local d, p = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
+if not isUnchanged(d, p) then return 'delivery' end
+local now = storeNow(KEYS[1])
+write(d, ARGV[3])
+takeOut(d, p)
+place(d, p, now)
+return claimNext(d, p, now)
+`;
+
+/**
+ * Makes a delivery that no process has claimed due, also one that has settled.
+ *
+ * KEYS  clock, due pools, due bell, those that the plans name.
+ * ARGV  plan of the delivery, plan of the pool, as JSON; document.
+ * Returns 1, or 0 where it had changed or is claimed.
+ */
+export const REQUEUE_DELIVERY = `
+${STEPS}
+local d, p = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
+if not isUnchanged(d, p) then return 0 end
+local now = storeNow(KEYS[1])
+write(d, ARGV[3])
+takeOut(d, p)
+if d.wasSettled then reopen(d) end
+requeue(d, p, now)
+claimNext(d, p, now)
+return 1
 `;
 
 /**

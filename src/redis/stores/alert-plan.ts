@@ -4,7 +4,7 @@ import type { AlertEntry } from '../../core/alert/entry.ts';
 import type { Group } from '../../core/alert/group.ts';
 import type { Delivery } from '../../core/delivery/delivery.ts';
 import type { Keys } from '../keys.ts';
-import { deliveryPlan } from './delivery-plan.ts';
+import { deliveryPlan } from './outbox-plan.ts';
 
 /** Entries that may wait to be judged. */
 const MOST_ENTRIES = 1_000_000;

@@ -12,14 +12,11 @@ import {
 } from '../../core/delivery/delivery.ts';
 import { shownReceiver, type Receiver } from '../../core/delivery/receiver.ts';
 import type { WatchKey } from '../../core/watch/watch.ts';
-import { declaredKeys } from '../declared-keys.ts';
-import { readClaims, receiverKeys, type PoolClaims } from './delivery-claims.ts';
-import { moveEffects, type DeliveryMove } from './delivery-move.ts';
 import { receiverNames } from '../indexes.ts';
 import { parseLedgerField, type Keys } from '../keys.ts';
 import { countedNumbers, MOST_COUNTED, type Total } from '../counted-numbers.ts';
 import { filterFields, readNumbers, walkNumbers } from '../numbers.ts';
-import { deliveryPlan } from './delivery-plan.ts';
+import type { NumberedId } from './outbox-store.ts';
 import { HistoryReader, readRows } from './history-reader.ts';
 import type { HistoryStore } from './history-store.ts';
 import { isWithin, numbersWithin, type TimeRange } from './number-times.ts';
@@ -39,29 +36,9 @@ interface PageOptions {
   cursor?: string | undefined;
 }
 
-/** A watch may be folded between two steps of adding a delivery to it. */
-const ADD_TRIES = 3;
-
 /** Deliveries read to count those to one receiver, and how many of them in one go. */
 const COUNTED_AT_MOST = 10_000;
 const COUNTED_AT_ONCE = 500;
-
-/** A delivery by its id, and its number in the order of their creation. */
-export interface NumberedId {
-  id: string;
-  number: string;
-}
-
-/** A delivery that is to go out again, to another endpoint where that is named. */
-interface ReplayRequest {
-  id: string;
-  to?: string | undefined;
-}
-
-/** Neither ids nor names hold spaces. */
-function replayMember({ id, to }: ReplayRequest): string {
-  return to === undefined ? id : `${id} ${to}`;
-}
 
 /** Deliveries to an endpoint that are in one state. */
 interface Backlog {
@@ -117,32 +94,6 @@ export class DeliveryStore {
     return folded?.history.deliveries.find(({ delivery }) => delivery.id === id)?.attempts ?? [];
   }
 
-  /**
-   * Moves a delivery on, if neither it nor the endpoint has changed since they were read: see the script.
-   * @param askedAt when this is asked, by the monotonic clock
-   * @returns what has been claimed at its pool, or what had changed
-   */
-  async move(
-    move: DeliveryMove,
-    askedAt = performance.now(),
-  ): Promise<PoolClaims | 'delivery' | 'endpoint'> {
-    const { clock, poolsDue, dueBell, delivery } = this.keys;
-    // What is claimed is live: only a move by hand may find a delivery folded.
-    const mayBeFolded = move.token === undefined && !isOutstanding(move.before.delivery.state);
-    if (mayBeFolded) await this.makeLive(move.after);
-    const byPlace = [clock, poolsDue, dueBell, delivery(move.after.id)];
-    const effects = moveEffects(this.keys, move);
-    const reply = await this.redis.rwMoveDelivery(
-      ...declaredKeys(this.keys, byPlace, effects, receiverKeys(this.keys, move.after.endpoint)),
-      move.before.version,
-      JSON.stringify(move.after),
-      JSON.stringify(effects),
-    );
-    return typeof reply === 'string'
-      ? reply
-      : readClaims(reply, { token: move.nextToken, askedAt });
-  }
-
   /** The oldest outstanding deliveries of a watch. */
   async outstandingOf(watch: WatchKey, limit: number): Promise<StoredDelivery[]> {
     const { items } = await this.reader.deliveries([watch], {
@@ -151,80 +102,6 @@ export class DeliveryStore {
       matches: ({ delivery }) => isOutstanding(delivery.state),
     });
     return items.map(({ item }) => item);
-  }
-
-  /** The token of the claim on a delivery; undefined for none. */
-  async tokenOf(id: string): Promise<string | undefined> {
-    const claim = await this.redis.hget(this.keys.deliveryClaims, id);
-    return claim?.split(' ')[0];
-  }
-
-  async firstInOrder(delivery: Delivery): Promise<string | null> {
-    return this.redis.lindex(this.keys.lane(delivery), 0);
-  }
-
-  /**
-   * Adds deliveries that are not there yet; they are due at once. Those of events that are kept no more
-   * are not added.
-   */
-  async add(deliveries: readonly Delivery[]): Promise<void> {
-    const plan = deliveryPlan(this.keys, deliveries);
-    const events = [...new Set(deliveries.map(({ eventId }) => this.keys.event(eventId)))];
-    for (let tries = 0; tries < ADD_TRIES; tries += 1) {
-      for (const delivery of deliveries) await this.makeLive(delivery);
-      const added = await this.redis.rwAddDeliveries(
-        ...declaredKeys(this.keys, events, plan),
-        JSON.stringify(plan),
-        events.length,
-      );
-      if (added === 1) return;
-    }
-  }
-
-  private async makeLive(delivery: Delivery): Promise<void> {
-    if (delivery.runId !== '') await this.history.unfold(delivery);
-  }
-
-  /**
-   * Notes that deliveries are to go out again: whatever dies, that is done, in the order in which they
-   * were created.
-   */
-  async requestReplays(found: readonly NumberedId[], to?: string): Promise<void> {
-    if (found.length === 0) return;
-    const members = found.flatMap(({ id, number }) => [number, replayMember({ id, to })]);
-    await this.redis.zadd(this.keys.replays, ...members);
-  }
-
-  async nextReplays(limit: number): Promise<ReplayRequest[]> {
-    const members = await this.redis.zrange(this.keys.replays, 0, String(limit - 1));
-    return members.map((member) => {
-      const [id = '', to] = member.split(' ');
-      return { id, to };
-    });
-  }
-
-  async endReplays(requests: readonly ReplayRequest[]): Promise<void> {
-    await this.redis.zrem(this.keys.replays, ...requests.map(replayMember));
-  }
-
-  /**
-   * Claims the requested replays for `ms`, or extends the claim. @returns false while another token
-   * holds it
-   */
-  async claimReplays(token: string, ms: number): Promise<boolean> {
-    const { replayClaim } = this.keys;
-    if ((await this.redis.rwKeepTurn(replayClaim, token, ms)) === 1) return true;
-    return (await this.redis.set(replayClaim, token, 'PX', ms, 'NX')) === 'OK';
-  }
-
-  async releaseReplays(token: string): Promise<void> {
-    await this.redis.rwKeepTurn(this.keys.replayClaim, token, 0);
-  }
-
-  /** Releases the claim if this process, which has died, holds it. */
-  async releaseReplaysOf(process: string): Promise<void> {
-    const token = await this.redis.get(this.keys.replayClaim);
-    if (token?.startsWith(`${process}.`) === true) await this.releaseReplays(token);
   }
 
   /** Newest first. Throws RunwatchError `invalid_cursor`, `stale_cursor`. */

@@ -4,7 +4,7 @@ import type { AlertEntry } from '../../core/alert/entry.ts';
 import { declaredKeys } from '../declared-keys.ts';
 import type { Keys } from '../keys.ts';
 import { inboxPlan } from './alert-plan.ts';
-import { deliveryPlan } from './delivery-plan.ts';
+import { deliveryPlan } from './outbox-plan.ts';
 
 /** An event that is about no run, with what follows from it: a delivery or an entry at least. */
 export interface PlannedSystemEvent {

@@ -18,7 +18,7 @@ import type { Keys } from '../keys.ts';
 import type { Total } from '../counted-numbers.ts';
 import { countNumbers, readNumbers, walkNumbers } from '../numbers.ts';
 import { replies } from '../replies.ts';
-import { deliveryPlan } from './delivery-plan.ts';
+import { deliveryPlan } from './outbox-plan.ts';
 import { readStored } from './history-plan.ts';
 import { inboxPlan } from './alert-plan.ts';
 import type { HistoryStore } from './history-store.ts';

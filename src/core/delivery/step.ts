@@ -1,0 +1,59 @@
+import type { AlertEntry } from '../alert/entry.ts';
+import type { Attempt, Claim, Delivery, StoredDelivery } from './delivery.ts';
+import type { EndpointLimits, EndpointState, StoredEndpoint } from './endpoint-state.ts';
+
+/** A step of a delivery: as it was read, and what it becomes. */
+export interface DeliveryStep {
+  before: StoredDelivery;
+  after: Delivery;
+  /** Proves the claim on it; absent where no process has one. */
+  token?: string;
+  limits: EndpointLimits;
+  now: number;
+  /** What the step claims for the slot that it frees; absent, nothing. */
+  next?: NextClaims;
+}
+
+/** The deliveries of the same pool that a step claims: how many at most, and by which token. */
+export interface NextClaims {
+  most: number;
+  token: string;
+}
+
+/** The result of an attempt: the delivery is delivered, dead, or waits for its next attempt. */
+export interface AttemptStep extends DeliveryStep {
+  attempt: Attempt;
+  /** What it shows about the endpoint and its pool; absent where another step writes that. */
+  shows?: ReceiverChange;
+}
+
+/** What the result of an attempt changes besides its delivery. */
+export interface ReceiverChange {
+  endpoint: StoredEndpoint;
+  stateAfter: EndpointState;
+  /** What the slots of its pool become, as JSON; absent where they stay. */
+  slots?: string;
+  /** For how long its pool is paused, ms. */
+  pauseMs?: number;
+  /** System events about the endpoint. */
+  events: readonly PlannedEvent[];
+}
+
+/** A system event with what follows from it: a delivery or an entry at least. */
+export interface PlannedEvent {
+  id: string;
+  /** The exact JSON text to send. */
+  body: string;
+  deliveries: Delivery[];
+  /** What alert rules have to judge of it. */
+  entries?: AlertEntry[];
+}
+
+/** Claims made at a pool. */
+export interface PoolClaims {
+  claims: Claim[];
+  /** The slots of the pool as JSON; '' where nothing is known of them. */
+  slots: string;
+  /** For how long the pace of the pool holds back what is due, ms; null where it does not. */
+  heldMs: number | null;
+}

@@ -1,0 +1,220 @@
+import {
+  isOutstanding,
+  type Claim,
+  type Delivery,
+  type DeliveryState,
+} from '../../core/delivery/delivery.ts';
+import type { EndpointLimits } from '../../core/delivery/endpoint-state.ts';
+import { FOLD_ABOVE } from '../../core/delivery/fold.ts';
+import { isOrigin, poolOf, type Receiver } from '../../core/delivery/receiver.ts';
+import { FIRST_SLOTS, SLOTS_KEPT_MS } from '../../core/delivery/slots.ts';
+import type { DeliveryStep, PoolClaims, ReceiverChange } from '../../core/delivery/step.ts';
+import { watchId } from '../../core/watch/watch.ts';
+import { deliveryIndexes, deliveryStateIndex } from '../indexes.ts';
+import { ledgerField, type Keys } from '../keys.ts';
+import { inboxPlan } from './alert-plan.ts';
+import { readEndpoint, stateWrite } from './endpoint-record.ts';
+
+/** Attempts kept of one delivery; older ones are dropped. */
+const ATTEMPTS_KEPT = 50;
+
+/** Twice the deadline: a process that sent in time has written the result by then, ms. */
+export function leaseMs({ deadlineMs }: EndpointLimits): number {
+  return 2 * deadlineMs;
+}
+
+/** What `PLAN_DELIVERIES` of `lua/plan-deliveries.ts` needs to add deliveries. */
+export function deliveryPlan(keys: Keys, deliveries: readonly Delivery[]) {
+  return {
+    clock: keys.clock,
+    deliveryNumber: keys.deliveryNumber,
+    deliveryLog: keys.deliveryLog,
+    ledger: keys.ledger,
+    poolsDue: keys.poolsDue,
+    dueBell: keys.dueBell,
+    deliveries: deliveries.map((delivery) => newDeliveryPlan(keys, delivery)),
+  };
+}
+
+/** What belongs together with a delivery while it is live: those of its watch, or of a system event. */
+export function liveDeliveriesOf(keys: Keys, delivery: Delivery): string {
+  return delivery.runId === ''
+    ? keys.deliveriesOfEvent(delivery.eventId)
+    : keys.liveDeliveries(watchId(delivery));
+}
+
+function newDeliveryPlan(keys: Keys, delivery: Delivery) {
+  const receiver = delivery.endpoint;
+  const pool = poolOf(receiver);
+  return {
+    id: delivery.id,
+    key: keys.delivery(delivery.id),
+    doc: JSON.stringify(delivery),
+    event: delivery.eventId,
+    ...(delivery.runId !== '' && { watch: keys.watch(delivery) }),
+    live: liveDeliveriesOf(keys, delivery),
+    indexes: deliveryIndexes(keys, delivery),
+    count: ledgerField(delivery),
+    lane: keys.lane(delivery),
+    receiver,
+    pool,
+    due: keys.due(receiver),
+    ...(pool !== receiver && { poolDue: keys.poolDue(pool) }),
+  };
+}
+
+/** What the scripts of `lua/claim.ts` need to claim deliveries at a pool. */
+export function claimPlan(
+  keys: Keys,
+  {
+    pool,
+    limits,
+    token = '',
+  }: { pool: string; limits: EndpointLimits; token?: string | undefined },
+) {
+  return {
+    pool,
+    isShared: isOrigin(pool),
+    first: Math.min(FIRST_SLOTS, limits.most),
+    limit: limits.most,
+    leaseMs: leaseMs(limits),
+    ...(limits.rate !== null && { paceMs: 1_000 / limits.rate }),
+    ...(limits.foldMost !== undefined && { foldMost: limits.foldMost, foldAbove: FOLD_ABOVE }),
+    token,
+    turn: turnOf(token),
+    states: keys.endpointState(''),
+    parked: keys.parked(''),
+    probes: keys.probe(''),
+    dues: keys.due(''),
+    deliveries: keys.delivery(''),
+    events: keys.event(''),
+    takens: keys.taken(''),
+    taken: keys.taken(pool),
+    slots: keys.slots(pool),
+    slotsKeptMs: SLOTS_KEPT_MS,
+    hold: keys.hold(pool),
+    poolDue: keys.poolDue(pool),
+    poolsDue: keys.poolsDue,
+    claims: keys.deliveryClaims,
+  };
+}
+
+/** Which of four claims goes to the newest delivery: spread evenly, whichever pools take turns. */
+function turnOf(token: string): number {
+  const number = parseInt(token.slice(token.indexOf('.') + 1), 36) || 0;
+  return (Math.imul(number, 2_654_435_761) >>> 16) % 4;
+}
+
+/** What scripts find by the name of a receiver; of that for which they run, it is known before. */
+export function receiverKeys(keys: Keys, receiver: Receiver): string[] {
+  const { endpointState, due, parked, probe, taken } = keys;
+  return [endpointState, due, parked, probe, taken].map((key) => key(receiver));
+}
+
+/** What the steps of `lua/delivery.ts` need of a delivery. */
+export function stepPlan(keys: Keys, { before, after, token, next, now }: DeliveryStep) {
+  return {
+    id: after.id,
+    key: keys.delivery(after.id),
+    version: String(before.version),
+    receiver: after.endpoint,
+    ...(token !== undefined && { token }),
+    becomes: PLACES[after.state],
+    wasSettled: !isOutstanding(before.delivery.state),
+    dueInMs: Math.max(0, (after.nextAttemptAt ?? now) - now),
+    isUrgent: after.urgent,
+    leave: deliveryStateIndex(keys, before.delivery),
+    enter: deliveryStateIndex(keys, after),
+    ledger: keys.ledger,
+    countFrom: ledgerField(before.delivery),
+    countTo: ledgerField(after),
+    lane: keys.lane(after),
+    settled: keys.deliveriesSettled,
+    ...(after.runId !== '' && { foldDue: keys.foldDue, watch: watchId(after) }),
+    attempts: keys.attempts(after.id),
+    attemptsKept: ATTEMPTS_KEPT,
+    mayProbe: true,
+    most: next?.most ?? 0,
+  };
+}
+
+/** Where a delivery stands in each of its states. */
+const PLACES: Record<DeliveryState, 'waiting' | 'parked' | 'settled'> = {
+  pending: 'waiting',
+  parked: 'parked',
+  delivered: 'settled',
+  dead: 'settled',
+  skipped: 'settled',
+  superseded: 'settled',
+};
+
+/** What `RECORD_ATTEMPT` changes besides the delivery. */
+export function receiverPlan(keys: Keys, change: ReceiverChange, now: number) {
+  const { endpoint, stateAfter, slots, pauseMs, events } = change;
+  return {
+    state: stateWrite(keys, endpoint, stateAfter, now),
+    ...(slots !== undefined && { slots }),
+    ...(pauseMs !== undefined && { pauseMs: Math.ceil(pauseMs) }),
+    ...(events.length > 0 && { raised: raisedPlan(keys, events) }),
+  };
+}
+
+function raisedPlan(keys: Keys, events: ReceiverChange['events']) {
+  const entries = events.flatMap((event) => event.entries ?? []);
+  return {
+    events: events
+      .filter(({ deliveries }) => deliveries.length > 0)
+      .map(({ id, body }) => ({ key: keys.event(id), body })),
+    ...(entries.length > 0 && { judged: inboxPlan(keys, entries) }),
+    ...deliveryPlan(
+      keys,
+      events.flatMap(({ deliveries }) => deliveries),
+    ),
+  };
+}
+
+/**
+ * The reply of the scripts that claim: the slots of the pool as JSON or '', whether more is due, a
+ * list of receivers, and for how long the pace holds back what is due, in ms, or -1. Each has its
+ * name, its state's hash, and for each delivery version, document and the text of its event, or ''
+ * where that is gone.
+ */
+export type ClaimReply = [
+  slots: string,
+  isWaiting: number,
+  found: (string | string[])[],
+  heldMs: number,
+];
+
+/** @param asked by which token and when, by the monotonic clock */
+export function readClaims(
+  [slots, isWaiting, found, heldMs]: ClaimReply,
+  { token, askedAt }: { token: string; askedAt: number },
+): PoolClaims {
+  const claims: Claim[] = [];
+  for (let at = 0; at < found.length; at += 3) {
+    const [name, hash, parts] = found.slice(at, at + 3) as [string, string[], string[]];
+    const endpoint = readEndpoint(name, pairs(hash));
+    for (let part = 0; part < parts.length; part += 3) {
+      const [version = '', doc = '', body = ''] = parts.slice(part, part + 3);
+      const stored = { version: Number(version), delivery: JSON.parse(doc) as Delivery };
+      const hadWaiting = isWaiting === 1;
+      claims.push({
+        stored,
+        endpoint,
+        token,
+        askedAt,
+        hadWaiting,
+        body: body === '' ? null : body,
+      });
+    }
+  }
+  return { claims, slots, heldMs: heldMs < 0 ? null : heldMs };
+}
+
+function pairs(flat: string[]): Record<string, string> {
+  const entries = Array.from({ length: flat.length / 2 }, (_, at) =>
+    flat.slice(at * 2, at * 2 + 2),
+  );
+  return Object.fromEntries(entries) as Record<string, string>;
+}

@@ -1,0 +1,289 @@
+import type { Redis } from 'ioredis';
+import { isOutstanding, type Delivery } from '../../core/delivery/delivery.ts';
+import type { EndpointLimits } from '../../core/delivery/endpoint-state.ts';
+import { poolOf, type Receiver } from '../../core/delivery/receiver.ts';
+import type {
+  AttemptStep,
+  DeliveryStep,
+  NextClaims,
+  PoolClaims,
+} from '../../core/delivery/step.ts';
+import { declaredKeys } from '../declared-keys.ts';
+import type { Keys } from '../keys.ts';
+import type { HistoryStore } from './history-store.ts';
+import {
+  claimPlan,
+  deliveryPlan,
+  leaseMs,
+  readClaims,
+  receiverKeys,
+  receiverPlan,
+  stepPlan,
+  type ClaimReply,
+} from './outbox-plan.ts';
+
+/** A pool, and what holds for attempts at it. */
+interface Pool {
+  pool: string;
+  limits: EndpointLimits;
+}
+
+/** A wish for deliveries of one pool. */
+interface ClaimRequest extends Pool, NextClaims {
+  /** When this is asked, by the monotonic clock. */
+  askedAt: number;
+}
+
+/** A delivery that is to go out again, to another endpoint where that is named. */
+interface ReplayRequest {
+  id: string;
+  to?: string | undefined;
+}
+
+/** A delivery by its id, and its number in the order of their creation. */
+export interface NumberedId {
+  id: string;
+  number: string;
+}
+
+/** Deliveries made due by one step of a script. */
+const RETRY_CHUNK = 500;
+
+/** A watch may be folded between two steps of adding a delivery to it. */
+const ADD_TRIES = 3;
+
+const NO_CLAIMS: NextClaims = { most: 0, token: '' };
+
+/**
+ * The outbox: deliveries that are due, their claims, and the steps by which they move on, each one
+ * script. Errors of the connection pass through.
+ */
+export class OutboxStore {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+    private readonly history: HistoryStore,
+  ) {}
+
+  /**
+   * Adds deliveries that are not there yet; they are due at once. Those of events that are kept no more
+   * are not added.
+   */
+  async add(deliveries: readonly Delivery[]): Promise<void> {
+    const plan = deliveryPlan(this.keys, deliveries);
+    const events = [...new Set(deliveries.map(({ eventId }) => this.keys.event(eventId)))];
+    for (let tries = 0; tries < ADD_TRIES; tries += 1) {
+      for (const delivery of deliveries) await this.makeLive(delivery);
+      const added = await this.redis.rwAddDeliveries(
+        ...declaredKeys(this.keys, events, plan),
+        JSON.stringify(plan),
+        events.length,
+      );
+      if (added === 1) return;
+    }
+  }
+
+  /** Claims deliveries that are due, as far as there are slots for them. */
+  async claim(request: ClaimRequest): Promise<PoolClaims> {
+    const plan = claimPlan(this.keys, request);
+    const declared = this.declared(request.pool, plan);
+    const reply = await this.redis.rwClaim(...declared, JSON.stringify(plan), request.most);
+    return readClaims(reply, request);
+  }
+
+  /** Gives claims of a pool back: their deliveries are due at once. @returns how many were ours */
+  async release(
+    { pool, limits }: Pool,
+    held: readonly { id: string; token: string }[],
+  ): Promise<number> {
+    const plan = claimPlan(this.keys, { pool, limits });
+    const given = held.map(({ id }) => this.keys.delivery(id));
+    const claims = held.flatMap(({ id, token }) => [id, token]);
+    const declared = this.declared(pool, plan, given);
+    return this.redis.rwReleaseDeliveries(...declared, JSON.stringify(plan), ...claims);
+  }
+
+  /**
+   * Records the result of an attempt, and claims the next deliveries of the pool.
+   * @returns the claims, or which record another process has changed meanwhile
+   */
+  async recordAttempt(step: AttemptStep): Promise<PoolClaims | 'delivery' | 'endpoint'> {
+    const shows = step.shows && receiverPlan(this.keys, step.shows, step.now);
+    const delivery = {
+      ...stepPlan(this.keys, step),
+      mayProbe: step.shows?.endpoint.state.breaker === 'open',
+    };
+    const { declared, args } = this.script(step, delivery, shows);
+    const texts = [
+      shows === undefined ? '' : JSON.stringify(shows),
+      JSON.stringify(step.after),
+      JSON.stringify(step.attempt),
+    ];
+    const askedAt = performance.now();
+    return claimsOf(
+      await this.redis.rwRecordAttempt(...declared, ...args, ...texts),
+      step,
+      askedAt,
+    );
+  }
+
+  /**
+   * Withholds a delivery without an attempt: it is postponed, parked, skipped or superseded.
+   * @returns the claims that the step has made, or 'delivery' where another process has changed it
+   */
+  async withhold(step: DeliveryStep): Promise<PoolClaims | 'delivery'> {
+    const { declared, args } = this.script(step, stepPlan(this.keys, step));
+    const askedAt = performance.now();
+    const reply = await this.redis.rwWithholdDelivery(
+      ...declared,
+      ...args,
+      JSON.stringify(step.after),
+    );
+    return claimsOf(reply, step, askedAt);
+  }
+
+  /** Makes a delivery due for a user. @returns false where it has changed, or an attempt is in progress */
+  async requeue(step: DeliveryStep): Promise<boolean> {
+    if (!isOutstanding(step.before.delivery.state)) await this.makeLive(step.after);
+    const { declared, args } = this.script(step, stepPlan(this.keys, step));
+    const doc = JSON.stringify(step.after);
+    return (await this.redis.rwRequeueDelivery(...declared, ...args, doc)) === 1;
+  }
+
+  /** Pools that are worth asking, the first first, by how many ms from now; past times are negative. */
+  async duePools(limit: number): Promise<{ pool: string; inMs: number }[]> {
+    const { clock, poolsDue } = this.keys;
+    // With nothing to do, which is asked all day, one command is enough.
+    if ((await this.redis.exists(poolsDue)) === 0) return [];
+    const [now, flat] = await this.redis.rwDuePools(clock, poolsDue, limit);
+    return Array.from({ length: flat.length / 2 }, (_, at) => ({
+      pool: flat[at * 2] ?? '',
+      inMs: Number(flat[at * 2 + 1]) - now,
+    }));
+  }
+
+  /** What is due at a pool within a step by which the clock was set back is due now. */
+  async moveBack({ pool, limits }: Pool, stepMs: number): Promise<void> {
+    const plan = claimPlan(this.keys, { pool, limits });
+    const declared = this.declared(pool, plan);
+    await this.redis.rwMoveDeliveriesBack(...declared, JSON.stringify(plan), stepMs);
+  }
+
+  /** Makes all that waits for its next attempt at a receiver due now. @returns how many */
+  async retry(receiver: Receiver, limits: EndpointLimits): Promise<number> {
+    const plan = claimPlan(this.keys, { pool: poolOf(receiver), limits });
+    const declared = this.declared(receiver, plan);
+    for (let total = 0; ;) {
+      const step = [JSON.stringify(plan), receiver, RETRY_CHUNK] as const;
+      const moved = await this.redis.rwRetryReceiver(...declared, ...step);
+      total += moved;
+      if (moved < RETRY_CHUNK) return total;
+    }
+  }
+
+  /** How many deliveries of a receiver are parked. */
+  async countParked(receiver: Receiver): Promise<number> {
+    return this.redis.zcard(this.keys.parked(receiver));
+  }
+
+  /** True for the one delivery that may probe a failing endpoint, for as long as its claim stands. */
+  async takeProbe(
+    receiver: Receiver,
+    deliveryId: string,
+    limits: EndpointLimits,
+  ): Promise<boolean> {
+    const key = this.keys.probe(receiver);
+    const taken = await this.redis.set(key, deliveryId, 'PX', leaseMs(limits), 'NX');
+    return taken === 'OK' || (await this.redis.get(key)) === deliveryId;
+  }
+
+  /** The first outstanding delivery of the same order; null for none. */
+  async firstInOrder(delivery: Delivery): Promise<string | null> {
+    return this.redis.lindex(this.keys.lane(delivery), 0);
+  }
+
+  /** The token of the claim on a delivery; undefined for none. */
+  async tokenOf(id: string): Promise<string | undefined> {
+    const claim = await this.redis.hget(this.keys.deliveryClaims, id);
+    return claim?.split(' ')[0];
+  }
+
+  /**
+   * Notes that deliveries are to go out again: whatever dies, that is done, in the order in which they
+   * were created.
+   */
+  async requestReplays(found: readonly NumberedId[], to?: string): Promise<void> {
+    if (found.length === 0) return;
+    const members = found.flatMap(({ id, number }) => [number, replayMember({ id, to })]);
+    await this.redis.zadd(this.keys.replays, ...members);
+  }
+
+  async nextReplays(limit: number): Promise<ReplayRequest[]> {
+    const members = await this.redis.zrange(this.keys.replays, 0, String(limit - 1));
+    return members.map((member) => {
+      const [id = '', to] = member.split(' ');
+      return { id, to };
+    });
+  }
+
+  async endReplays(requests: readonly ReplayRequest[]): Promise<void> {
+    await this.redis.zrem(this.keys.replays, ...requests.map(replayMember));
+  }
+
+  /**
+   * Claims the requested replays for `ms`, or extends the claim. @returns false while another token
+   * holds it
+   */
+  async claimReplays(token: string, ms: number): Promise<boolean> {
+    const { replayClaim } = this.keys;
+    if ((await this.redis.rwKeepTurn(replayClaim, token, ms)) === 1) return true;
+    return (await this.redis.set(replayClaim, token, 'PX', ms, 'NX')) === 'OK';
+  }
+
+  async releaseReplays(token: string): Promise<void> {
+    await this.redis.rwKeepTurn(this.keys.replayClaim, token, 0);
+  }
+
+  /** Releases the claim if this process, which has died, holds it. */
+  async releaseReplaysOf(process: string): Promise<void> {
+    const token = await this.redis.get(this.keys.replayClaim);
+    if (token?.startsWith(`${process}.`) === true) await this.releaseReplays(token);
+  }
+
+  private async makeLive(delivery: Delivery): Promise<void> {
+    if (delivery.runId !== '') await this.history.unfold(delivery);
+  }
+
+  /** The keys of a step, and its plans as JSON. */
+  private script(step: DeliveryStep, delivery: object, ...more: unknown[]) {
+    const { endpoint } = step.after;
+    const pool = claimPlan(this.keys, {
+      pool: poolOf(endpoint),
+      limits: step.limits,
+      token: step.next?.token,
+    });
+    return {
+      declared: this.declared(endpoint, pool, delivery, ...more),
+      args: [JSON.stringify(delivery), JSON.stringify(pool)],
+    };
+  }
+
+  private declared(receiver: Receiver, ...plans: unknown[]): [number, ...string[]] {
+    const { clock, poolsDue, dueBell } = this.keys;
+    const byPlace = [clock, poolsDue, dueBell];
+    return declaredKeys(this.keys, byPlace, ...plans, receiverKeys(this.keys, receiver));
+  }
+}
+
+/** Neither ids nor names hold spaces. */
+function replayMember({ id, to }: ReplayRequest): string {
+  return to === undefined ? id : `${id} ${to}`;
+}
+
+function claimsOf<Changed extends string>(
+  reply: Changed | ClaimReply,
+  { next = NO_CLAIMS }: DeliveryStep,
+  askedAt: number,
+): Changed | PoolClaims {
+  return typeof reply === 'string' ? reply : readClaims(reply, { token: next.token, askedAt });
+}
