@@ -49,7 +49,6 @@ export interface AlertStore {
     token: string,
     options: { leaseMs: number; entries: number; groups: number },
   ): Promise<AlertWork>;
-  release(token: string): Promise<void>;
   /** The store's time, and for how long some process has judged, ms. */
   uptime(): Promise<{ now: number; uptimeMs: number }>;
   groups(keys: readonly string[]): Promise<Map<string, ReadGroup>>;

@@ -114,7 +114,7 @@ export function createAlerting(deps: AlertingDependencies) {
       const stopped = loop.stop();
       if (force) return;
       await stopped;
-      await alerts.release(token);
+      await alerts.lease.end(token);
     },
   };
 }
@@ -132,7 +132,7 @@ function createLeftover({ alerts, now }: Pick<AlertingDependencies, 'alerts' | '
 /** The lease of the process that judges, as others take it over. */
 function leaseOf(alerts: AlertStore): ClaimedWork {
   return {
-    takeOver: (dead) => alerts.releaseOf(dead),
+    takeOver: (dead) => alerts.lease.endOf(dead),
     tend: () => Promise.resolve(),
     moveBack: () => Promise.resolve(),
   };

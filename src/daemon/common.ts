@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import type { Config } from '../config/schema.ts';
 import { newName } from '../core/event/event.ts';
 import { createSlotQueue, type SlotQueue } from '../queue/slot-queue.ts';
-import { newProcessId, tokensOf } from '../redis/claims.ts';
+import { newProcessId, tokensOf } from '../redis/leases.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';

@@ -11,7 +11,7 @@ import { Relay } from '../deliver/relay.ts';
 import { createReplay, type Replay } from '../deliver/replay.ts';
 import { createClaimTokens, type ClaimTokens, createPoolSlots } from '../deliver/slots.ts';
 import type { DueBell } from '../redis/channels.ts';
-import { tokensOf, type ClaimStore, type ClaimedMember } from '../redis/claims.ts';
+import { tokensOf, type ClaimStore, type ClaimedMember } from '../redis/leases.ts';
 import type { DeliveryStore } from '../redis/stores/delivery-store.ts';
 import type { EndpointStore } from '../redis/stores/endpoint-store.ts';
 import type { OutboxStore } from '../redis/stores/outbox-store.ts';
@@ -208,7 +208,7 @@ export function claimedDeliveries(
 
   return {
     async takeOver(process) {
-      await outbox.releaseReplaysOf(process);
+      await outbox.replayLease.endOf(process);
       for await (const held of deliveryClaims.heldBy(process)) await release(held);
     },
     async tend() {

@@ -140,7 +140,7 @@ function performer(
     source: {
       saw: (isTroubled) => guard.saw(isTroubled),
       probeList: () => asker.probeList(),
-      dropProbe: (request) => sources.dropProbe(name, (probe) => probe === request),
+      dropProbe: (request) => sources.probeLease(name).end(request),
     },
     observeRun,
     feed: {
@@ -191,7 +191,7 @@ function claimedWork({ sources: store }: PollerDependencies, sources: Source[]):
   return {
     takeOver: (dead) =>
       each(sources, async ({ name, schedule, streams }) => {
-        await store.dropProbe(name, (probe) => probe.startsWith(`${dead}.`));
+        await store.probeLease(name).endOf(dead);
         await schedule.takeOver(dead);
         await streams.takeOver(dead);
       }),

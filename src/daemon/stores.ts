@@ -9,7 +9,7 @@ import { DeliveryStore } from '../redis/stores/delivery-store.ts';
 import { DiscoveryStore } from '../redis/stores/discovery-store.ts';
 import { FeedStore } from '../redis/stores/feed-store.ts';
 import { GoneStore } from '../redis/stores/gone-store.ts';
-import { ClaimStore } from '../redis/claims.ts';
+import { ClaimStore } from '../redis/leases.ts';
 import { EndpointStore } from '../redis/stores/endpoint-store.ts';
 import { EpochStore } from '../redis/stores/epoch-store.ts';
 import { DueBell, EventBell, WakeChannel, WatchChannel } from '../redis/channels.ts';

@@ -64,9 +64,12 @@ export interface ReplayRequest {
 export interface ReplayRequests {
   nextReplays(limit: number): Promise<ReplayRequest[]>;
   endReplays(requests: readonly ReplayRequest[]): Promise<void>;
-  /** Claims all of them, or extends the claim. @returns false while another token holds it */
-  claimReplays(token: string, ms: number): Promise<boolean>;
-  releaseReplays(token: string): Promise<void>;
+  /** The right to work them off. */
+  replayLease: {
+    /** Takes the lease, or renews it. @returns false while another token holds it */
+    take(token: string, ms: number): Promise<boolean>;
+    end(token: string): Promise<void>;
+  };
 }
 
 /** Remembers which message of a destination tells an alert. */

@@ -43,8 +43,8 @@ const TRIES = 3;
 /** Deliveries of one chunk of a requested range. */
 const CHUNK = 100;
 
-/** How long a claim on the requested ranges lasts unless it is extended with the next chunk, ms. */
-const CLAIM_MS = 30_000;
+/** How long the lease on the requested ranges lasts unless the next chunk renews it, ms. */
+const LEASE_MS = 30_000;
 
 export function createReplay(deps: ReplayDependencies): Replay {
   const { deliveries, outbox } = deps;
@@ -83,14 +83,14 @@ export function createReplay(deps: ReplayDependencies): Replay {
       const token = deps.newToken();
       // One process at a time: two would send a chunk twice, and mix up the order of a run.
       try {
-        while (!stopping.aborted && (await outbox.claimReplays(token, CLAIM_MS))) {
+        while (!stopping.aborted && (await outbox.replayLease.take(token, LEASE_MS))) {
           const requests = await outbox.nextReplays(CHUNK);
           if (requests.length === 0) break;
           await replayChunk(requests);
           await outbox.endReplays(requests);
         }
       } finally {
-        await outbox.releaseReplays(token);
+        await outbox.replayLease.end(token);
       }
     },
   };

@@ -127,8 +127,8 @@ function alertKeys(key: (...parts: string[]) => string) {
     alertsDue: key('alerts-due'),
     /** Sorted set of `<rule> <watch>` by when the run is beyond its deadline. */
     alertDeadlines: key('alert-deadlines'),
-    /** Hash with the one claim of the process that judges; see `lua/claims.ts`. */
-    alertClaims: key('alert-claims'),
+    /** String: the lease of the process that judges; see `lua/leases.ts`. */
+    alertLease: key('alert-lease'),
     /** Hash `at`, `ms`: for how long some process has judged. */
     alertUptime: key('alert-uptime'),
     /** Sorted sets of ids of alerts by start: of a state, and of a state and a rule. */
@@ -177,7 +177,7 @@ function deliveryKeys(key: (...parts: string[]) => string) {
     poolDue: (pool: string) => key('pool-due', pool),
     /** Pub/sub channel on which pools are named that have become worth asking. */
     dueBell: key('due-bell'),
-    /** Hash, from delivery to token and due time: what processes have claimed; see `lua/claims.ts`. */
+    /** Hash, from delivery to token and due time: what processes have claimed; see `lua/leases.ts`. */
     deliveryClaims: key('delivery-claims'),
     /** Hash `version`, `doc`, what claims go by, and results per minute: an endpoint's state. */
     endpointState: (receiver: string) => key('endpoint-state', receiver),
@@ -189,7 +189,7 @@ function deliveryKeys(key: (...parts: string[]) => string) {
     taken: (poolOrReceiver: string) => key('taken', poolOrReceiver),
     /** String, the JSON of how many attempts a pool takes at a time; expires when it was quiet. */
     slots: (pool: string) => key('slots', pool),
-    /** String, the delivery that probes a failing endpoint; expires with the attempt. */
+    /** String: the lease of the delivery that probes a failing endpoint, by its id; see `lua/leases.ts`. */
     probe: (receiver: string) => key('probe', receiver),
     /** String, before when nothing is claimed: an endpoint's rate, or a pause of an origin. */
     hold: (pool: string) => key('hold', pool),
@@ -200,8 +200,8 @@ function deliveryKeys(key: (...parts: string[]) => string) {
      * endpoint that gets the event instead.
      */
     replays: key('replays'),
-    /** String: the token of the process that redelivers these; expires. */
-    replayClaim: key('replay-claim'),
+    /** String: the lease of the process that redelivers these; see `lua/leases.ts`. */
+    replayLease: key('replay-lease'),
     /**
      * List of delivery ids of one run, or alert, and endpoint, oldest first; only the first may be
      * attempted.
@@ -255,9 +255,8 @@ function requestKeys(key: (...parts: string[]) => string) {
 
 /**
  * Three strings that say whether a source may be asked. The first is the JSON of what is known of a
- * source that does not simply answer. The second names the request that probes it, and expires
- * after the longest that can take. The third is when it answered again after an outage, ms since
- * the epoch.
+ * source that does not simply answer. The second is the lease of the request that probes it. The third
+ * is when it answered again after an outage, ms since the epoch.
  */
 function sourceAdmission(
   key: (...parts: string[]) => string,

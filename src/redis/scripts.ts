@@ -1,11 +1,5 @@
 import type { Redis, Result } from 'ioredis';
-import {
-  ADD_SILENCE,
-  COMMIT_ALERTS,
-  FORGET_ALERTS,
-  RELEASE_ALERT_WORK,
-  TAKE_ALERT_WORK,
-} from './lua/alert.ts';
+import { ADD_SILENCE, COMMIT_ALERTS, FORGET_ALERTS, TAKE_ALERT_WORK } from './lua/alert.ts';
 import type { ClaimReply } from './stores/outbox-plan.ts';
 import type { BytesReply } from './stores/history-plan.ts';
 import {
@@ -16,6 +10,7 @@ import {
   RETRY_RECEIVER,
 } from './lua/claim.ts';
 import { READ_CLOCK, TAKE_OUT_STEP } from './lua/clock.ts';
+import { END_LEASE, TAKE_LEASE } from './lua/leases.ts';
 import {
   FORGET_DELIVERIES,
   RECORD_ATTEMPT,
@@ -23,7 +18,7 @@ import {
   WITHHOLD_DELIVERY,
 } from './lua/delivery.ts';
 import { REQUEST_KINDS } from '../core/cadence/load.ts';
-import { KEEP_TURN, MOVE_CURSOR } from './lua/discovery.ts';
+import { MOVE_CURSOR } from './lua/discovery.ts';
 import { WRITE_ENDPOINT } from './lua/endpoint-state.ts';
 import {
   FOLD,
@@ -75,6 +70,8 @@ declare module 'ioredis' {
       stepMs: number,
       steps: number,
     ): Result<number, Context>;
+    rwTakeLease(clock: string, lease: string, token: string, ms: number): Result<number, Context>;
+    rwEndLease(lease: string, whose: 'token' | 'process', name: string): Result<null, Context>;
     rwCommitWatch(
       keyCount: number,
       ...args: (string | number)[]
@@ -162,7 +159,6 @@ declare module 'ioredis' {
       version: string,
       used: string,
     ): Result<Buffer[] | null, Context>;
-    rwKeepTurn(turn: string, token: string, ms: number): Result<number, Context>;
     rwMoveCursor(
       claims: string,
       cursor: string,
@@ -209,7 +205,6 @@ declare module 'ioredis' {
       ],
       Context
     >;
-    rwReleaseAlertWork(claims: string, token: string): Result<null, Context>;
     rwCommitAlerts(
       keyCount: number,
       ...args: (string | number)[]
@@ -226,6 +221,8 @@ const KINDS = REQUEST_KINDS.length;
 export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwReadClock', { numberOfKeys: 1, lua: READ_CLOCK });
   redis.defineCommand('rwTakeOutStep', { numberOfKeys: 2, lua: TAKE_OUT_STEP });
+  redis.defineCommand('rwTakeLease', { numberOfKeys: 2, lua: TAKE_LEASE });
+  redis.defineCommand('rwEndLease', { numberOfKeys: 1, lua: END_LEASE });
   redis.defineCommand('rwCommitWatch', { lua: COMMIT_WATCH });
   redis.defineCommand('rwClaimRequest', { numberOfKeys: KINDS + 7, lua: CLAIM_REQUEST });
   redis.defineCommand('rwReleaseClaims', { numberOfKeys: KINDS + 2, lua: RELEASE_CLAIMS });
@@ -257,7 +254,6 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwReplaceField', { numberOfKeys: 1, lua: REPLACE_FIELD });
   redis.defineCommand('rwPutSource', { numberOfKeys: 3, lua: PUT_SOURCE });
   redis.defineCommand('rwTakeGone', { numberOfKeys: 1, lua: TAKE_GONE });
-  redis.defineCommand('rwKeepTurn', { numberOfKeys: 1, lua: KEEP_TURN });
   redis.defineCommand('rwMoveCursor', { numberOfKeys: 2, lua: MOVE_CURSOR });
   redis.defineCommand('rwAddDeliveries', { lua: ADD_DELIVERIES });
   redis.defineCommand('rwForgetDeliveries', { lua: FORGET_DELIVERIES });
@@ -277,7 +273,6 @@ export function defineScripts(redis: Redis): void {
   redis.defineCommand('rwForgetFolded', { lua: FORGET_FOLDED });
   redis.defineCommand('rwForgetEvents', { lua: FORGET_EVENTS });
   redis.defineCommand('rwTakeAlertWork', { numberOfKeys: 6, lua: TAKE_ALERT_WORK });
-  redis.defineCommand('rwReleaseAlertWork', { numberOfKeys: 1, lua: RELEASE_ALERT_WORK });
   redis.defineCommand('rwCommitAlerts', { lua: COMMIT_ALERTS });
   redis.defineCommand('rwForgetAlerts', { lua: FORGET_ALERTS });
   redis.defineCommand('rwAddSilence', { numberOfKeys: 1, lua: ADD_SILENCE });

@@ -185,7 +185,7 @@ describe('alerts in Redis', () => {
     const options = { leaseMs: 5_000, entries: 10, groups: 10 };
     expect((await alerts.take('dead.1', options)).claimed).not.toBeNull();
     expect((await alerts.take('other.1', options)).claimed).toBeNull();
-    await alerts.releaseOf('dead');
+    await alerts.lease.endOf('dead');
     expect((await alerts.take('other.1', options)).claimed).not.toBeNull();
     await setClock(now + 6_000);
     expect((await alerts.take('third.1', options)).claimed).not.toBeNull();

@@ -559,7 +559,7 @@ describe('redelivering a range', () => {
     const ids = await planMany(rig, 1);
     await rig.settle();
     await rig.requestReplays(ids);
-    await rig.outbox.claimReplays('dead.1', 60_000);
+    await rig.outbox.replayLease.take('dead.1', 60_000);
     await rig.replay.replayRequested(going);
     expect(await rig.outbox.nextReplays(10)).toHaveLength(1);
     await rig.takeOver('a', 'dead');

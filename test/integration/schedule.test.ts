@@ -3,7 +3,7 @@ import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { createRepairSchedule, Schedule, type RequestClaim } from '../../src/poll/schedule.ts';
-import { tokensOf } from '../../src/redis/claims.ts';
+import { tokensOf } from '../../src/redis/leases.ts';
 import { newDelivery } from '../../src/core/delivery/delivery.ts';
 import { newWatch, snapshot } from '../support/builders.ts';
 import { closeSource, openStores } from '../support/stores.ts';

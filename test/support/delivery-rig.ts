@@ -16,7 +16,7 @@ import { createPermits } from '../../src/deliver/attempt.ts';
 import { Relay } from '../../src/deliver/relay.ts';
 import { createReplay } from '../../src/deliver/replay.ts';
 import type { Message, Route } from '../../src/deliver/channels/channel.ts';
-import { tokensOf } from '../../src/redis/claims.ts';
+import { tokensOf } from '../../src/redis/leases.ts';
 import { newMark, newWatch, NOON } from './builders.ts';
 import { testRedis } from './redis.ts';
 import { openStores } from './stores.ts';

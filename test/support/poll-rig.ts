@@ -8,7 +8,7 @@ import { createEndpoints } from '../../src/daemon/endpoints.ts';
 import { createPoller, type Poller } from '../../src/daemon/poller.ts';
 import { queueFactory } from '../../src/daemon/common.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
-import { newProcessId, tokensOf } from '../../src/redis/claims.ts';
+import { newProcessId, tokensOf } from '../../src/redis/leases.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import { newMark } from './builders.ts';

@@ -5,7 +5,7 @@ import type { Delivery } from '../../src/core/delivery/delivery.ts';
 import { AlertStore } from '../../src/redis/stores/alert-store.ts';
 import { SilenceStore } from '../../src/redis/stores/silence-store.ts';
 import { BudgetStore } from '../../src/redis/stores/budget-store.ts';
-import { ClaimStore } from '../../src/redis/claims.ts';
+import { ClaimStore } from '../../src/redis/leases.ts';
 import { DeliveryStore } from '../../src/redis/stores/delivery-store.ts';
 import { GoneStore } from '../../src/redis/stores/gone-store.ts';
 import { EpochStore } from '../../src/redis/stores/epoch-store.ts';

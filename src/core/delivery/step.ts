@@ -31,7 +31,7 @@ export interface AttemptStep extends DeliveryStep {
 export interface ReceiverChange {
   endpoint: StoredEndpoint;
   stateAfter: EndpointState;
-  /** What the slots of its pool become, as JSON; absent where they stay. */
+  /** What the slots of its pool become, as JSON; absent where they do not change. */
   slots?: string;
   /** For how long its pool is paused, ms. */
   pauseMs?: number;

@@ -1,4 +1,4 @@
-import { CLAIMS } from './claims.ts';
+import { LEASE } from './leases.ts';
 import { STORE_NOW } from './clock.ts';
 import { PLAN_DELIVERIES } from './plan-deliveries.ts';
 
@@ -22,14 +22,14 @@ end
  * its lease, which each call renews. The time for which some process has done so is counted: longer
  * gaps are none of it.
  *
- * KEYS  clock, claims, inbox, groups due, deadlines, uptime.
+ * KEYS  clock, lease, inbox, groups due, deadlines, uptime.
  * ARGV  token, lease in ms, most entries, most groups, longest gap in ms.
  * Returns [now, uptime, ms until something is due or -1, entries, groups due, deadlines due]; the last
  * three only where there is work and the claim was got.
  */
 export const TAKE_ALERT_WORK = `
 ${STORE_NOW}
-${CLAIMS}
+${LEASE}
 local now = storeNow(KEYS[1])
 local seen, uptime = unpack(redis.call('HMGET', KEYS[6], 'at', 'ms'))
 seen, uptime = tonumber(seen or now), tonumber(uptime or 0)
@@ -48,27 +48,15 @@ local ms = first == math.huge and -1 or math.max(0, first - now)
 local reply = {tostring(now), tostring(uptime), tostring(ms)}
 if ms ~= 0 then return reply end
 
-local token, lease = holder(KEYS[2], 'alerts')
-if token and token ~= ARGV[1] and lease > now then
-  reply[3] = tostring(lease - now)
+local takenMs = takeLease(KEYS[2], ARGV[1], now, tonumber(ARGV[2]))
+if takenMs then
+  reply[3] = tostring(takenMs)
   return reply
 end
-hold(KEYS[2], 'alerts', ARGV[1], now + ARGV[2])
 reply[4] = redis.call('LRANGE', KEYS[3], 0, ARGV[3] - 1)
 reply[5] = redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now, 'LIMIT', 0, ARGV[4])
 reply[6] = redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', now, 'LIMIT', 0, ARGV[4])
 return reply
-`;
-
-/**
- * Ends a claim, if it is still held.
- *
- * KEYS  claims.
- * ARGV  token
- */
-export const RELEASE_ALERT_WORK = `
-${CLAIMS}
-letGo(KEYS[1], 'alerts', ARGV[1])
 `;
 
 /**

@@ -1,4 +1,4 @@
-import { CLAIMS } from './claims.ts';
+import { CLAIMS, LEASE } from './leases.ts';
 import { STORE_NOW } from './clock.ts';
 
 /**
@@ -15,6 +15,7 @@ import { STORE_NOW } from './clock.ts';
  */
 export const CLAIM_DELIVERIES = `
 ${CLAIMS}
+${LEASE}
 -- How many slots the pool has, and until when it is held, read once.
 local function poolOf(p)
   if p.slotCount then return end
@@ -202,7 +203,7 @@ local function backToDue(p, id, at)
   else
     redis.call('ZADD', p.dues .. name, delivery.urgent and 0 or at, id)
   end
-  if redis.call('GET', p.probes .. name) == id then redis.call('DEL', p.probes .. name) end
+  endLease(p.probes .. name, id)
   if p.isShared then
     redis.call('ZREM', p.takens .. name, id)
     rescheduleWebhook(p, openReceiver(p, name, 0), false)

@@ -47,9 +47,7 @@ local function takeOut(d, p)
     redis.call('ZREM', p.dues .. d.receiver, d.id)
     redis.call('ZREM', p.parked .. d.receiver, d.id)
   end
-  if d.mayProbe and redis.call('GET', p.probes .. d.receiver) == d.id then
-    redis.call('DEL', p.probes .. d.receiver)
-  end
+  if d.mayProbe then endLease(p.probes .. d.receiver, d.id) end
 end
 
 -- It waits for its next attempt, if no other of its order is before it.

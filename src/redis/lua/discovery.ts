@@ -1,17 +1,4 @@
-import { CLAIMS } from './claims.ts';
-
-/**
- * Sets for how long a turn at a list lasts on, where it is still ours.
- *
- * KEYS  turn.
- * ARGV  token, milliseconds.
- * Returns 1 when it is, 0 when another process may have it.
- */
-export const KEEP_TURN = `
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return 1
-`;
+import { CLAIMS } from './leases.ts';
 
 /**
  * Moves the cursor of a list, where the claim of its first page is still ours. One that remains where it

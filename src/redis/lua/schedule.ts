@@ -1,6 +1,6 @@
 import { POLL_KINDS, REQUEST_KINDS, SURE_OF_ONE_IN } from '../../core/cadence/load.ts';
 import { DOC_AT } from '../stores/watch-record.ts';
-import { CLAIMS } from './claims.ts';
+import { CLAIMS } from './leases.ts';
 import { STORE_NOW } from './clock.ts';
 import { SOURCE_GATE } from './source.ts';
 

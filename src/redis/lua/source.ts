@@ -1,20 +1,24 @@
+import { LEASE } from './leases.ts';
+
 /**
  * Whether a source may be asked. While it is closed only probes are, one at a time, from `probeAt` on.
- * A probe holds the probe key for as long as a request can take, so that a killed process holds up the
- * next one no longer.
+ * A probe has a lease for as long as a request can take, so that a killed process holds up the next one
+ * no longer.
  *
  * `sourceAdmission(state, probe, request, leaseMs, now)` gives 0 where everything may be asked, 1 where
  * this request is the probe, else 2, and for how long nothing may be asked, ms. `rising(open, limit,
  * now)` is the limit of a source that has just answered again: a quarter of it, doubled each second.
  */
 export const SOURCE_GATE = `
+${LEASE}
 local function sourceAdmission(state, probe, request, leaseMs, now)
   local probeAt = state and tonumber(string.match(state, '"probeAt":(%d+)'))
   if not probeAt then return 0, 0 end
   if now < probeAt then return 2, probeAt - now end
-  if redis.call('SET', probe, request, 'NX', 'PX', leaseMs) then return 1, 0 end
+  local takenMs = takeLease(probe, request, now, tonumber(leaseMs))
   -- When the probe is answered is not known: ask again soon.
-  return 2, math.min(500, math.max(1, redis.call('PTTL', probe)))
+  if takenMs then return 2, math.min(500, takenMs) end
+  return 1, 0
 end
 
 local function rising(open, limit, now)

@@ -12,6 +12,7 @@ import type { Group } from '../../core/alert/group.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import { declaredKeys } from '../declared-keys.ts';
 import type { Keys } from '../keys.ts';
+import { Lease } from '../leases.ts';
 import { replies } from '../replies.ts';
 import { alertPlan, type AlertCommit, type ReadGroup } from './alert-plan.ts';
 
@@ -42,10 +43,15 @@ interface AlertQuery {
 
 /** Alerts in Redis, with the groups that they belong to. Errors of the connection pass through. */
 export class AlertStore {
+  /** The right to judge, of one process at a time. */
+  readonly lease: Lease;
+
   constructor(
     private readonly redis: Redis,
     private readonly keys: Keys,
-  ) {}
+  ) {
+    this.lease = new Lease(redis, keys, keys.alertLease);
+  }
 
   /** Claims what is to be judged, and what is due. */
   async take(
@@ -55,7 +61,7 @@ export class AlertStore {
     const { keys } = this;
     const reply = await this.redis.rwTakeAlertWork(
       keys.clock,
-      keys.alertClaims,
+      keys.alertLease,
       keys.alertInbox,
       keys.alertsDue,
       keys.alertDeadlines,
@@ -88,17 +94,6 @@ export class AlertStore {
   /** Whether anything is to be judged or may become due, though perhaps of no rule. */
   async hasAny(): Promise<boolean> {
     return (await this.redis.exists(this.keys.alertInbox, this.keys.alertsDue)) > 0;
-  }
-
-  async release(token: string): Promise<void> {
-    await this.redis.rwReleaseAlertWork(this.keys.alertClaims, token);
-  }
-
-  /** Ends the claim of a process that has died. */
-  async releaseOf(process: string): Promise<void> {
-    const held = await this.redis.hget(this.keys.alertClaims, 'alerts');
-    const token = held?.split(' ')[0] ?? '';
-    if (token.startsWith(`${process}.`)) await this.release(token);
   }
 
   /** Groups by their keys, each with the version that a write must find. */

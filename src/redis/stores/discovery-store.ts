@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { DiscoveryCursor } from '../../core/feed/discovery.ts';
 import type { RunList } from '../../core/feed/run-list.ts';
-import type { ClaimedMember } from '../claims.ts';
+import type { ClaimedMember } from '../leases.ts';
 import type { Keys } from '../keys.ts';
 
 /**

@@ -10,6 +10,7 @@ import type {
 } from '../../core/delivery/step.ts';
 import { declaredKeys } from '../declared-keys.ts';
 import type { Keys } from '../keys.ts';
+import { Lease } from '../leases.ts';
 import type { HistoryStore } from './history-store.ts';
 import {
   claimPlan,
@@ -59,11 +60,16 @@ const NO_CLAIMS: NextClaims = { most: 0, token: '' };
  * script. Errors of the connection pass through.
  */
 export class OutboxStore {
+  /** The right to work off the requested replays, of one process at a time. */
+  readonly replayLease: Lease;
+
   constructor(
     private readonly redis: Redis,
     private readonly keys: Keys,
     private readonly history: HistoryStore,
-  ) {}
+  ) {
+    this.replayLease = new Lease(redis, keys, keys.replayLease);
+  }
 
   /**
    * Adds deliveries that are not there yet; they are due at once. Those of events that are kept no more
@@ -192,9 +198,8 @@ export class OutboxStore {
     deliveryId: string,
     limits: EndpointLimits,
   ): Promise<boolean> {
-    const key = this.keys.probe(receiver);
-    const taken = await this.redis.set(key, deliveryId, 'PX', leaseMs(limits), 'NX');
-    return taken === 'OK' || (await this.redis.get(key)) === deliveryId;
+    const probe = new Lease(this.redis, this.keys, this.keys.probe(receiver));
+    return probe.take(deliveryId, leaseMs(limits));
   }
 
   /** The first outstanding delivery of the same order; null for none. */
@@ -228,26 +233,6 @@ export class OutboxStore {
 
   async endReplays(requests: readonly ReplayRequest[]): Promise<void> {
     await this.redis.zrem(this.keys.replays, ...requests.map(replayMember));
-  }
-
-  /**
-   * Claims the requested replays for `ms`, or extends the claim. @returns false while another token
-   * holds it
-   */
-  async claimReplays(token: string, ms: number): Promise<boolean> {
-    const { replayClaim } = this.keys;
-    if ((await this.redis.rwKeepTurn(replayClaim, token, ms)) === 1) return true;
-    return (await this.redis.set(replayClaim, token, 'PX', ms, 'NX')) === 'OK';
-  }
-
-  async releaseReplays(token: string): Promise<void> {
-    await this.redis.rwKeepTurn(this.keys.replayClaim, token, 0);
-  }
-
-  /** Releases the claim if this process, which has died, holds it. */
-  async releaseReplaysOf(process: string): Promise<void> {
-    const token = await this.redis.get(this.keys.replayClaim);
-    if (token?.startsWith(`${process}.`) === true) await this.releaseReplays(token);
   }
 
   private async makeLive(delivery: Delivery): Promise<void> {

@@ -8,7 +8,7 @@ import {
   type RequestKind,
 } from '../../core/cadence/load.ts';
 import type { StoredWatch } from '../../core/watch/watch.ts';
-import { ClaimStore, type ClaimedMember } from '../claims.ts';
+import { ClaimStore, type ClaimedMember } from '../leases.ts';
 import type { Keys } from '../keys.ts';
 import { declaredKeys } from '../declared-keys.ts';
 import { replies } from '../replies.ts';

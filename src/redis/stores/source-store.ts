@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { SourceState } from '../../core/source/throttle.ts';
 import type { Keys } from '../keys.ts';
+import { Lease } from '../leases.ts';
 import { countNumbers } from '../numbers.ts';
 
 /** For how long it is known when a source answered, or did again, ms. */
@@ -62,11 +63,10 @@ export class SourceStore {
     return written === 1;
   }
 
-  /** Lets go of a probe that was not made, or whose process has died. */
-  async dropProbe(source: string, isOurs: (request: string) => boolean): Promise<void> {
+  /** The right to probe a source that is closed, of one request at a time. */
+  probeLease(source: string): Lease {
     const [, probe] = this.keys.sourceAdmission(source);
-    const request = await this.redis.get(probe);
-    if (request !== null && isOurs(request)) await this.redis.del(probe);
+    return new Lease(this.redis, this.keys, probe);
   }
 
   /** Notes that a source has given a valid answer. */

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
+import type { Keys } from './keys.ts';
 
 /** Claims read by one command. */
 const CHUNK = 500;
@@ -21,12 +22,36 @@ export function tokensOf(process: string): () => string {
   return () => `${process}.${(given += 1).toString(36)}`;
 }
 
+/** The right to do what one process at a time does; see `lua/leases.ts`. */
+export class Lease {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Pick<Keys, 'clock'>,
+    private readonly key: string,
+  ) {}
+
+  /** Takes the lease for so many ms, or renews it. @returns false while another token holds it */
+  async take(token: string, ms: number): Promise<boolean> {
+    return (await this.redis.rwTakeLease(this.keys.clock, this.key, token, ms)) === 1;
+  }
+
+  /** Ends the lease, if the token holds it. */
+  async end(token: string): Promise<void> {
+    await this.redis.rwEndLease(this.key, 'token', token);
+  }
+
+  /** Ends the lease, if a process that has died holds it. */
+  async endOf(process: string): Promise<void> {
+    await this.redis.rwEndLease(this.key, 'process', process);
+  }
+}
+
 /** A claim with what the work has noted of it. */
 interface NotedClaim extends ClaimedMember {
   notes: string[];
 }
 
-/** The claims of one kind of work; see `lua/claims.ts`. */
+/** The claims of one kind of work; see `lua/leases.ts`. */
 export class ClaimStore {
   constructor(
     private readonly redis: Redis,
