@@ -44,7 +44,7 @@ end
  * Adds deliveries, as {@link PLAN_DELIVERIES} does, outside any other step, if their events are live.
  *
  * KEYS  events, those that the plan names.
- * ARGV  what `deliveryPlan` of `outbox-plan.ts` makes, as JSON, how many of the keys are events.
+ * ARGV  what `deliveryPlan` of `event-plan.ts` makes, as JSON, how many of the keys are events.
  * Returns 1 where they were added.
  */
 export const ADD_DELIVERIES = `

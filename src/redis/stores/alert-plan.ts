@@ -1,13 +1,9 @@
 import type { Alert, AlertCounts } from '../../core/alert/alert.ts';
 import type { ChangedGroup } from '../../core/alert/batch.ts';
-import type { AlertEntry } from '../../core/alert/entry.ts';
 import type { Group } from '../../core/alert/group.ts';
 import type { Delivery } from '../../core/delivery/delivery.ts';
 import type { Keys } from '../keys.ts';
-import { deliveryPlan } from './outbox-plan.ts';
-
-/** Entries that may wait to be judged. */
-const MOST_ENTRIES = 1_000_000;
+import { deliveryPlan } from './event-plan.ts';
 
 /** For how long a group without an alert is remembered, ms. */
 const REMEMBERED_MS = 30 * 86_400_000;
@@ -100,15 +96,4 @@ function indexesOf(keys: Keys, alert: Alert | undefined): string[] {
   if (alert === undefined) return [];
   const { state, rule } = alert;
   return [keys.alerts(state), keys.alerts(state, rule)];
-}
-
-/** What `enterInbox` of `lua/alert.ts` needs; null for nothing. */
-export function inboxPlan(keys: Keys, entries: readonly AlertEntry[]) {
-  if (entries.length === 0) return null;
-  return {
-    inbox: keys.alertInbox,
-    counts: keys.alertCounts,
-    most: MOST_ENTRIES,
-    entries: entries.map((entry) => JSON.stringify(entry)),
-  };
 }

@@ -6,14 +6,14 @@ import {
 } from '../../core/delivery/delivery.ts';
 import type { EndpointLimits } from '../../core/delivery/endpoint-state.ts';
 import { FOLD_ABOVE } from '../../core/delivery/fold.ts';
-import { isOrigin, poolOf, type Receiver } from '../../core/delivery/receiver.ts';
+import { isOrigin, type Receiver } from '../../core/delivery/receiver.ts';
 import { FIRST_SLOTS, SLOTS_KEPT_MS } from '../../core/delivery/slots.ts';
 import type { DeliveryStep, PoolClaims, ReceiverChange } from '../../core/delivery/step.ts';
 import { watchId } from '../../core/watch/watch.ts';
-import { deliveryIndexes, deliveryStateIndex } from '../indexes.ts';
+import { deliveryStateIndex } from '../indexes.ts';
 import { ledgerField, type Keys } from '../keys.ts';
-import { inboxPlan } from './alert-plan.ts';
 import { readEndpoint, stateWrite } from './endpoint-record.ts';
+import { raisedPlan } from './event-plan.ts';
 
 /** Attempts kept of one delivery; older ones are dropped. */
 const ATTEMPTS_KEPT = 50;
@@ -21,46 +21,6 @@ const ATTEMPTS_KEPT = 50;
 /** Twice the deadline: a process that sent in time has written the result by then, ms. */
 export function leaseMs({ deadlineMs }: EndpointLimits): number {
   return 2 * deadlineMs;
-}
-
-/** What `PLAN_DELIVERIES` of `lua/plan-deliveries.ts` needs to add deliveries. */
-export function deliveryPlan(keys: Keys, deliveries: readonly Delivery[]) {
-  return {
-    clock: keys.clock,
-    deliveryNumber: keys.deliveryNumber,
-    deliveryLog: keys.deliveryLog,
-    ledger: keys.ledger,
-    poolsDue: keys.poolsDue,
-    dueBell: keys.dueBell,
-    deliveries: deliveries.map((delivery) => newDeliveryPlan(keys, delivery)),
-  };
-}
-
-/** What belongs together with a delivery while it is live: those of its watch, or of a system event. */
-export function liveDeliveriesOf(keys: Keys, delivery: Delivery): string {
-  return delivery.runId === ''
-    ? keys.deliveriesOfEvent(delivery.eventId)
-    : keys.liveDeliveries(watchId(delivery));
-}
-
-function newDeliveryPlan(keys: Keys, delivery: Delivery) {
-  const receiver = delivery.endpoint;
-  const pool = poolOf(receiver);
-  return {
-    id: delivery.id,
-    key: keys.delivery(delivery.id),
-    doc: JSON.stringify(delivery),
-    event: delivery.eventId,
-    ...(delivery.runId !== '' && { watch: keys.watch(delivery) }),
-    live: liveDeliveriesOf(keys, delivery),
-    indexes: deliveryIndexes(keys, delivery),
-    count: ledgerField(delivery),
-    lane: keys.lane(delivery),
-    receiver,
-    pool,
-    due: keys.due(receiver),
-    ...(pool !== receiver && { poolDue: keys.poolDue(pool) }),
-  };
 }
 
 /** What the scripts of `lua/claim.ts` need to claim deliveries at a pool. */
@@ -156,20 +116,6 @@ export function receiverPlan(keys: Keys, change: ReceiverChange, now: number) {
     ...(slots !== undefined && { slots }),
     ...(pauseMs !== undefined && { pauseMs: Math.ceil(pauseMs) }),
     ...(events.length > 0 && { raised: raisedPlan(keys, events) }),
-  };
-}
-
-function raisedPlan(keys: Keys, events: ReceiverChange['events']) {
-  const entries = events.flatMap((event) => event.entries ?? []);
-  return {
-    events: events
-      .filter(({ deliveries }) => deliveries.length > 0)
-      .map(({ id, body }) => ({ key: keys.event(id), body })),
-    ...(entries.length > 0 && { judged: inboxPlan(keys, entries) }),
-    ...deliveryPlan(
-      keys,
-      events.flatMap(({ deliveries }) => deliveries),
-    ),
   };
 }
 

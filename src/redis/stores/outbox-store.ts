@@ -11,10 +11,10 @@ import type {
 import { declaredKeys } from '../declared-keys.ts';
 import type { Keys } from '../keys.ts';
 import { Lease } from '../leases.ts';
+import { deliveryPlan } from './event-plan.ts';
 import type { HistoryStore } from './history-store.ts';
 import {
   claimPlan,
-  deliveryPlan,
   leaseMs,
   readClaims,
   receiverKeys,

@@ -5,7 +5,7 @@ import { declaredKeys } from '../declared-keys.ts';
 import { deliveryIndexes, eventIndexes } from '../indexes.ts';
 import { ledgerField, type Keys } from '../keys.ts';
 import { replies } from '../replies.ts';
-import { liveDeliveriesOf } from './outbox-plan.ts';
+import { liveDeliveriesOf } from './event-plan.ts';
 import type { DeliveryStore } from './delivery-store.ts';
 import { HistoryReader } from './history-reader.ts';
 import type { HistoryStore } from './history-store.ts';

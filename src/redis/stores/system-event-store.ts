@@ -3,8 +3,7 @@ import type { Delivery } from '../../core/delivery/delivery.ts';
 import type { AlertEntry } from '../../core/alert/entry.ts';
 import { declaredKeys } from '../declared-keys.ts';
 import type { Keys } from '../keys.ts';
-import { inboxPlan } from './alert-plan.ts';
-import { deliveryPlan } from './outbox-plan.ts';
+import { deliveryPlan, inboxPlan } from './event-plan.ts';
 
 /** An event that is about no run, with what follows from it: a delivery or an entry at least. */
 export interface PlannedSystemEvent {

@@ -1,0 +1,76 @@
+import type { AlertEntry } from '../../core/alert/entry.ts';
+import type { Delivery } from '../../core/delivery/delivery.ts';
+import { poolOf } from '../../core/delivery/receiver.ts';
+import type { PlannedEvent } from '../../core/delivery/step.ts';
+import { watchId } from '../../core/watch/watch.ts';
+import { deliveryIndexes } from '../indexes.ts';
+import { ledgerField, type Keys } from '../keys.ts';
+
+/** Entries that may wait to be judged. */
+const MOST_ENTRIES = 1_000_000;
+
+/** What `PLAN_DELIVERIES` of `lua/plan-deliveries.ts` needs to add deliveries. */
+export function deliveryPlan(keys: Keys, deliveries: readonly Delivery[]) {
+  return {
+    clock: keys.clock,
+    deliveryNumber: keys.deliveryNumber,
+    deliveryLog: keys.deliveryLog,
+    ledger: keys.ledger,
+    poolsDue: keys.poolsDue,
+    dueBell: keys.dueBell,
+    deliveries: deliveries.map((delivery) => newDeliveryPlan(keys, delivery)),
+  };
+}
+
+/** What belongs together with a delivery while it is live: those of its watch, or of a system event. */
+export function liveDeliveriesOf(keys: Keys, delivery: Delivery): string {
+  return delivery.runId === ''
+    ? keys.deliveriesOfEvent(delivery.eventId)
+    : keys.liveDeliveries(watchId(delivery));
+}
+
+function newDeliveryPlan(keys: Keys, delivery: Delivery) {
+  const receiver = delivery.endpoint;
+  const pool = poolOf(receiver);
+  return {
+    id: delivery.id,
+    key: keys.delivery(delivery.id),
+    doc: JSON.stringify(delivery),
+    event: delivery.eventId,
+    ...(delivery.runId !== '' && { watch: keys.watch(delivery) }),
+    live: liveDeliveriesOf(keys, delivery),
+    indexes: deliveryIndexes(keys, delivery),
+    count: ledgerField(delivery),
+    lane: keys.lane(delivery),
+    receiver,
+    pool,
+    due: keys.due(receiver),
+    ...(pool !== receiver && { poolDue: keys.poolDue(pool) }),
+  };
+}
+
+/** What `enterInbox` of `lua/alert.ts` needs; null for nothing. */
+export function inboxPlan(keys: Keys, entries: readonly AlertEntry[]) {
+  if (entries.length === 0) return null;
+  return {
+    inbox: keys.alertInbox,
+    counts: keys.alertCounts,
+    most: MOST_ENTRIES,
+    entries: entries.map((entry) => JSON.stringify(entry)),
+  };
+}
+
+/** System events, with what follows from them. */
+export function raisedPlan(keys: Keys, events: readonly PlannedEvent[]) {
+  const entries = events.flatMap((event) => event.entries ?? []);
+  return {
+    events: events
+      .filter(({ deliveries }) => deliveries.length > 0)
+      .map(({ id, body }) => ({ key: keys.event(id), body })),
+    ...(entries.length > 0 && { judged: inboxPlan(keys, entries) }),
+    ...deliveryPlan(
+      keys,
+      events.flatMap(({ deliveries }) => deliveries),
+    ),
+  };
+}
