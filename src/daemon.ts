@@ -34,6 +34,9 @@ import { createTokens, type Tokens } from './http/tokens.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import type { RedisConnections } from './redis/connection.ts';
 
+/** How long the stop waits for the receiver of traces, ms. */
+const FLUSH_MS = 2_000;
+
 interface RunningDaemon {
   /** Where the HTTP API listens. */
   url: string;
@@ -289,7 +292,8 @@ function run(
   connections: RedisConnections,
 ): void {
   const { common, systemEvents, learning, poller, deliverer, unconfigured } = parts;
-  const { processes } = common;
+  const { processes, tracing } = common;
+  lifecycle.onStop('tracing', (withinMs) => tracing.stop(Math.min(FLUSH_MS, withinMs / 2)));
   keepHouse(config, lifecycle, common);
   // Running work cannot end while Redis is away: other processes take it over.
   const mustForce = () => connections.state().kind !== 'ok';

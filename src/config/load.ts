@@ -24,6 +24,7 @@ import {
 import { readRegularFile, ownUids, distrust } from './read-file.ts';
 import { type Config, configSchema } from './schema.ts';
 import { checkTlsFiles } from './tls-files.ts';
+import { readTracing, type TracingSettings } from './tracing.ts';
 import { childValue, presentationOf, schemaAt, valueAt } from './walk.ts';
 
 interface LoadOptions {
@@ -47,6 +48,8 @@ export interface LoadedConfig {
   overrides: readonly string[];
   /** What is valid, but cannot work or is not safe, each with its cure. */
   warnings: readonly ConfigProblem[];
+  /** By the environment alone; null where traces are off. */
+  tracing: TracingSettings | null;
 }
 
 export interface InvalidConfig {
@@ -77,7 +80,12 @@ export function loadConfig(options: LoadOptions): LoadedConfig | InvalidConfig {
   const config = assembled.config && resolvePaths(assembled.config, { env, cwd });
   const findings = [...assembled.findings, ...checkFiles(config, purpose)];
   const located = (these: Finding[]) => these.map((finding) => locate(finding, { draft, file }));
-  const warnings = tidy([...environment.unknown(), ...located(assembled.advice)]);
+  const traced = readTracing(environment);
+  const warnings = tidy([
+    ...environment.unknown(),
+    ...traced.warnings,
+    ...located(assembled.advice),
+  ]);
   const problems = tidy([
     ...environment.problems(),
     ...file.problems,
@@ -88,7 +96,8 @@ export function loadConfig(options: LoadOptions): LoadedConfig | InvalidConfig {
     return { kind: 'invalid', ...(invalid ?? { problems, warnings }) };
   }
   const overrides = [...new Set(draft.labels.values())];
-  return { kind: 'loaded', config, file: file.name, overrides, warnings };
+  const { tracing } = traced;
+  return { kind: 'loaded', config, file: file.name, overrides, warnings, tracing };
 }
 
 function layDraft(root: unknown, environment: Environment, flags: ConfigFlags): Draft {

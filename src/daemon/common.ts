@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import { hostname, uptime } from 'node:os';
 import type { Redis } from 'ioredis';
 import type { Config } from '../config/schema.ts';
+import type { TracingSettings } from '../config/tracing.ts';
 import { newName } from '../core/event/event.ts';
 import { createSlotQueue, type SlotQueue } from '../queue/slot-queue.ts';
 import { newProcessId, tokensOf } from '../redis/leases.ts';
@@ -19,11 +20,14 @@ import { createLinksOf } from './run-links.ts';
 import { registerDefaults } from './settings.ts';
 import { StoreGuard } from './store-guard.ts';
 import { createStores, type Stores } from './stores.ts';
+import { openTracing } from './tracing.ts';
 
 export interface CommonOptions {
   config: Config;
   log: Logger;
   version: string;
+  /** Traces are off where it is absent. */
+  tracing?: TracingSettings | null;
   /** The clocks of this host, unless given. */
   clocks?: DaemonClocks;
 }
@@ -48,6 +52,16 @@ export async function openCommon(options: CommonOptions, connections: RedisConne
   const guarded = await guardStore(options, stores, clock);
   const { storeGuard } = guarded;
   const processId = newProcessId();
+  const linksOf = createLinksOf({ config, learnedName: () => null });
+  const tracing = await openTracing({
+    settings: options.tracing ?? null,
+    version,
+    processId,
+    linksOf,
+    metrics,
+    log,
+    now: clock.now,
+  });
   return {
     ...stores,
     stores,
@@ -66,7 +80,9 @@ export async function openCommon(options: CommonOptions, connections: RedisConne
       consumer: connections.blocking,
       log,
     }),
-    linksOf: createLinksOf({ config, learnedName: () => null }),
+    linksOf,
+    tracing,
+    trace: tracing.trace,
     userAgent: `runwatch/${version}`,
     newMark: () => storeGuard.epoch() + newName(randomInt),
     now: clock.now,

@@ -24,6 +24,7 @@ import { faultLog } from './faults.ts';
 import { startPeriodic, type Periodic } from './periodic.ts';
 import type { Processes, ClaimedWork } from './processes.ts';
 import type { Routes } from './routes.ts';
+import type { Tracing } from './tracing.ts';
 
 /** How often requested ranges are checked for: a process may die while it redelivers one, ms. */
 const REPLAY_EVERY_MS = 10_000;
@@ -44,6 +45,7 @@ export interface DelivererDependencies {
   processes: Processes;
   systemEvents: { plan: Parameters<typeof createEndpointEvents>[0]['plan'] };
   metrics: Metrics;
+  tracing: Pick<Tracing, 'traceAttempt' | 'delivered'>;
   now: () => number;
   /** Makes the tokens of this process. */
   newToken: () => string;
@@ -139,6 +141,7 @@ function openRelay(
     stopping: attempts.signal,
     random,
     routeOf: deps.routeOf,
+    traceAttempt: deps.tracing.traceAttempt,
     isOvertaken: (delivery) => isOvertaken(watches, delivery),
     withPermit: createPermits(BUSY_ATTEMPTS),
     slots,
@@ -151,6 +154,7 @@ function openRelay(
     report(report) {
       metrics.attempt(report);
       logDelivery(log, report);
+      deps.tracing.delivered(report);
     },
   });
   return new Relay({

@@ -12,6 +12,7 @@ import {
 } from '../poll/observe-run.ts';
 import type { StreamFeed } from '../feed/stream-feed.ts';
 import type { Overdue } from '../core/source/overdue.ts';
+import type { TraceChange } from '../poll/ports.ts';
 import { createRepairSchedule, type Schedule } from '../poll/schedule.ts';
 import { createPerform } from '../poll/perform-request.ts';
 import { createStatisticsCache, type StatisticsCache } from '../poll/statistics-cache.ts';
@@ -28,6 +29,7 @@ import type { ClaimedWork } from './processes.ts';
 import { pollPolicy } from './settings.ts';
 import { openFeed, type SourceFeed, type SourceFeedDependencies } from './source-feed.ts';
 import { openSource, type Source, type SourceDependencies } from './source.ts';
+import type { Tracing } from './tracing.ts';
 
 /** How often each schedule is surveyed, which finds lost wake-ups, ms. */
 const SURVEY_MS = 5_000;
@@ -53,6 +55,8 @@ interface PollerDependencies
   gone: GoneStore;
   endpoints: Endpoints;
   watchNotes: Pick<WatchNotes, 'polled'>;
+  trace: TraceChange;
+  tracing: Pick<Tracing, 'polled'>;
 }
 
 /** The polling half of the daemon: a client, a schedule and slots for each source. */
@@ -251,6 +255,7 @@ function observer(
       if (!isFirst) context.budgetOf(watch.source)?.began(lagMs);
       deps.metrics.poll(report);
       logPoll(deps.log, report);
+      deps.tracing.polled(report);
       feeds.get(watch.source)?.lists.notice(watch).catch(onError);
       const streams = context.sourceOf(watch.source)?.streams;
       if (streams !== undefined) noticedBy(streams, report).catch(onError);

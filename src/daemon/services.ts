@@ -21,6 +21,7 @@ import type {
 } from '../http/services.ts';
 import { createSkipOutstanding } from '../deliver/skip-outstanding.ts';
 import { createEndWatch } from '../poll/end-watch.ts';
+import type { TraceChange } from '../poll/ports.ts';
 import { createPurgeWatch } from '../poll/purge-watch.ts';
 import type { RequestRules } from '../poll/register-watches.ts';
 import type { RedisConnections } from '../redis/connection.ts';
@@ -79,6 +80,7 @@ interface ServicesDependencies extends EndpointServiceDependencies, AlertService
   answers: AnswerStore;
   retention: RetentionStore;
   memory: MemoryStore;
+  trace: TraceChange;
 }
 
 /** The services behind the HTTP API: use cases for changes, stores for reads. */
@@ -97,6 +99,7 @@ export function createServices(deps: ServicesDependencies): Services {
       purgeWatch: purger(deps),
       rules: requestRules(deps),
       notes: deps.watchNotes,
+      trace: deps.trace,
       linksOf: deps.linksOf,
       get workflows() {
         return Object.keys(config.workflows);
@@ -127,9 +130,9 @@ export function createServices(deps: ServicesDependencies): Services {
   };
 }
 
-function purger({ watches, retention, now, ...deps }: ServicesDependencies) {
+function purger({ watches, retention, trace, now, ...deps }: ServicesDependencies) {
   return createPurgeWatch({
-    endWatch: createEndWatch({ watches, now }),
+    endWatch: createEndWatch({ watches, trace, now }),
     skipOutstanding: createSkipOutstanding({
       deliveries: deps.deliveries,
       outbox: deps.outbox,

@@ -9,6 +9,7 @@ import type { WatchRequest } from '../core/watch/register.ts';
 import type { WatchName, WatchResult, WatchService, WatchView } from '../http/services.ts';
 import { createAcknowledgeRun } from '../poll/acknowledge-run.ts';
 import { createEndSubscription, createEndWatch } from '../poll/end-watch.ts';
+import type { TraceChange } from '../poll/ports.ts';
 import {
   createRegisterWatches,
   groupBySource,
@@ -40,6 +41,7 @@ interface WatchServiceDependencies
   purgeWatch: (key: WatchKey) => Promise<boolean>;
   rules: RequestRules;
   notes: Pick<WatchNotes, 'registered' | 'changed' | 'cancelled'>;
+  trace: TraceChange;
   /** The ids of those that are configured. */
   workflows: readonly string[];
   statistics: Pick<StatisticsStore, 'list'>;

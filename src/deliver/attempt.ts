@@ -3,6 +3,7 @@ import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import type { ClaimGroup } from '../core/delivery/fold.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { Message, Route } from './channels/channel.ts';
+import type { TraceAttempt } from './ports.ts';
 
 /** A wait for a permit longer than this means that all permits were in use, ms. */
 const HELD_UP_MS = 5;
@@ -14,6 +15,7 @@ export interface AttemptDependencies {
   withPermit: <Result>(attempt: () => Promise<Result>) => Promise<Result>;
   /** The retry schedule of deliveries to unknown endpoints. */
   defaultRetry: readonly number[];
+  traceAttempt: TraceAttempt;
   now: () => number;
   /** Whether a claim made at a time of the monotonic clock surely still stands. */
   isSurelyHeld: (claimedAt: number) => boolean;
@@ -61,7 +63,14 @@ export async function attemptDelivery(
     return failed(fault(deps, 'endpoint_unknown', 'no endpoint of this name is configured'));
   }
   const { eventId, eventType } = delivery;
-  const message = { eventId, eventType, body, ...(others.length > 0 && { others: told(others) }) };
+  const traces = [delivery, ...others.map((other) => other.stored.delivery)].map(deps.traceAttempt);
+  const message = {
+    eventId,
+    eventType,
+    body,
+    ...(others.length > 0 && { others: told(others) }),
+    ...(traces[0] && { traceparent: traces[0].traceparent }),
+  };
   // The lease is twice the deadline. After half of it, or once this process may count as dead, another
   // process could send this delivery, and a later one after it.
   const mayStart = () => performance.now() - askedAt <= deadlineMs && deps.isSurelyHeld(askedAt);
@@ -74,6 +83,7 @@ export async function attemptDelivery(
       if (deps.stopping.aborted) throw notSent('attempt_aborted');
       return route.channel.send(message, deps.stopping, mayStart);
     });
+    for (const trace of traces) trace?.end(outcome.attempt);
     return { outcome, route, isOurFault: false, isHeldUp: beganAt - readyAt > HELD_UP_MS };
   } catch (error) {
     if (isNotSent(error)) throw error;

@@ -20,9 +20,11 @@ import type { ClaimTokens, PoolSlots } from './slots.ts';
 import { type EndpointEvents, effectsOf } from './endpoint-events.ts';
 import type { EndpointStore, Outbox } from './ports.ts';
 
-/** A finished attempt, for log and metrics. */
+/** A finished attempt, for log, metrics and traces. */
 interface DeliveryReport {
   delivery: Delivery;
+  /** The event's JSON text; null when the store no longer has it. */
+  body: string | null;
   attempt: Attempt;
   /** How many further deliveries the message told; null for those. */
   others: number | null;
@@ -217,14 +219,16 @@ async function settle(
       attempt,
     });
     if (typeof result === 'string') return NOTHING;
-    deps.report({ delivery: after, attempt, others: null });
+    deps.report({ delivery: after, body: other.body, attempt, others: null });
     return deliveredBy(result, [after], now);
   });
   const { after } = resultFor(claim);
   const shown = [after, ...results.map((one) => one.after)].find(({ state }) => state === 'dead');
   const result = { attempted, after, shown: shown ?? after, now };
   const first = await settleFirst(deps, claim, result, room);
-  if (first !== null) deps.report({ delivery: after, attempt, others: others.length });
+  if (first !== null) {
+    deps.report({ delivery: after, body: claim.body, attempt, others: others.length });
+  }
   return joined([...told, first ?? NOTHING]);
 }
 

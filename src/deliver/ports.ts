@@ -1,4 +1,4 @@
-import type { Delivery, StoredDelivery } from '../core/delivery/delivery.ts';
+import type { Attempt, Delivery, StoredDelivery } from '../core/delivery/delivery.ts';
 import type {
   EndpointLimits,
   EndpointState,
@@ -71,6 +71,16 @@ export interface ReplayRequests {
     end(token: string): Promise<void>;
   };
 }
+
+/** An attempt in the trace of a run. */
+interface AttemptTrace {
+  /** What the receiver continues the trace by: the value of its `traceparent` header. */
+  traceparent: string;
+  end(attempt: Attempt): void;
+}
+
+/** Begins to trace the attempt at a delivery; null where it is in no trace. */
+export type TraceAttempt = (delivery: Delivery) => AttemptTrace | null;
 
 /** Remembers which message of a destination tells an alert. */
 export interface AlertMessages {

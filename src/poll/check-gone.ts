@@ -4,7 +4,7 @@ import type { ObserveContext } from '../core/watch/observation.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
 import { pollKind } from '../core/cadence/load.ts';
 import { parseWatchId, watchId, type StoredWatch, type WatchKey } from '../core/watch/watch.ts';
-import type { GoneStore, RunReader, WatchStore } from './ports.ts';
+import type { GoneStore, RunReader, TraceChange, WatchStore } from './ports.ts';
 import type { Permit } from './source-limiter.ts';
 
 /** The most runs that one pass checks; the others remain due. */
@@ -24,6 +24,7 @@ export interface CheckGoneDependencies {
   /** A watch of a source has entered the schedule. */
   onScheduled: (source: string) => Promise<void>;
   dispatch: (due: string[]) => void;
+  trace: TraceChange;
   now: () => number;
 }
 
@@ -68,7 +69,8 @@ async function revive(
 ): Promise<void> {
   const now = deps.now();
   const context = deps.contextOf(before.watch, now);
-  const { watch, events, samples } = observe(revived(before.watch, now), outcome, context);
+  const revivedWatch = revived(before.watch, now);
+  const { watch, events, samples } = observe(revivedWatch, outcome, context);
   const deliveries = planDeliveries(watch, events, watch.subscriptions, { wants: deps.wants, now });
   const change = { before, after: watch, events, deliveries, samples };
   const withinMs = Math.max(0, (watch.nextPollAt ?? now) - now);
@@ -78,4 +80,5 @@ async function revive(
   if (due === null) return;
   if (goesOn) await deps.onScheduled(watch.source);
   deps.dispatch(due);
+  deps.trace({ before: revivedWatch, after: watch });
 }

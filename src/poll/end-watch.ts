@@ -6,10 +6,11 @@ import {
   subscriptionKey,
   withChangedState,
 } from '../core/watch/watch.ts';
-import type { WatchStore } from './ports.ts';
+import type { TraceChange, WatchStore } from './ports.ts';
 
 interface EndWatchDependencies {
   watches: Pick<WatchStore, 'get' | 'commit'>;
+  trace: TraceChange;
   now: () => number;
 }
 
@@ -18,7 +19,7 @@ interface EndWatchDependencies {
  * poll in flight finds the watch changed and yields no event.
  * Returns a function that resolves with false for an unknown watch.
  */
-export function createEndWatch({ watches, now }: EndWatchDependencies) {
+export function createEndWatch({ watches, trace, now }: EndWatchDependencies) {
   return async function endWatch(key: WatchKey): Promise<boolean> {
     for (;;) {
       const before = await watches.get(key);
@@ -30,6 +31,7 @@ export function createEndWatch({ watches, now }: EndWatchDependencies) {
       const samples = censoredSamples(before.watch);
       const schedule = { does: 'leave' as const };
       if (await watches.commit({ before, after, events: [], deliveries: [], samples, schedule })) {
+        trace({ before: before.watch, after });
         return true;
       }
     }

@@ -12,7 +12,7 @@ import { unconfirmed } from '../core/feed/word.ts';
 import { observe } from '../core/watch/observe.ts';
 import type { PollMode } from '../core/watch/poll-ring.ts';
 import type { StoredWatch, Watch, WatchKey } from '../core/watch/watch.ts';
-import type { RunReader, WatchStore } from './ports.ts';
+import type { RunReader, TraceChange, WatchStore } from './ports.ts';
 
 /** What the stream of a run, if any, adds to a poll; see `feed/stream-feed.ts`. */
 interface Standing {
@@ -61,8 +61,10 @@ export type Polled =
 /** The health of a source, which decides what a poll without a run means. */
 type SourceHealth = Pick<ObserveContext, 'answeredAt' | 'openSince' | 'closedFor'>;
 
-/** One poll, for log and metrics. */
+/** One poll, for log, metrics and traces. */
 export interface PollReport {
+  /** The watch before the poll. */
+  before: Watch;
   watch: Watch;
   outcome: PollResult['kind'] | 'listed';
   events: RunwatchEvent[];
@@ -180,9 +182,10 @@ async function record(
       deps.statistics.learn(observed.samples);
       deps.dispatch(due);
       if (observed.isDoubtful) deps.askList(key.source);
-      const outcome = listed === undefined ? result.kind : 'listed';
+      const outcome: PollReport['outcome'] = listed === undefined ? result.kind : 'listed';
       const knownBy = knownFirstBy(standing.mode, isHinted);
-      deps.report({ watch, outcome, events, knownBy, lagMs, isFirst, durationMs });
+      const report = { before: before.watch, watch, outcome, events, knownBy };
+      deps.report({ ...report, lagMs, isFirst, durationMs });
       return { is: 'written', nextMs: next === null ? null : next.inMs };
     }
     // A list says nothing about a watch that was written since it was read.
@@ -267,6 +270,7 @@ export interface ObserveUnconfiguredDependencies {
   policy: PollPolicy;
   wants: EndpointFilter;
   dispatch: (pools: string[]) => void;
+  trace: TraceChange;
   linksOf: LinksOf;
   newMark: NewMark;
   now: () => number;
@@ -313,7 +317,9 @@ async function observeOne(deps: ObserveUnconfiguredDependencies, key: WatchKey):
   });
   const ended = after.state === 'active' ? {} : { schedule: { does: 'leave' as const } };
   const due = await deps.watches.commit({ before, after, events, deliveries, ...ended });
-  if (due !== null) deps.dispatch(due);
+  if (due === null) return;
+  deps.dispatch(due);
+  deps.trace({ before: before.watch, after });
 }
 
 const UNPOLLED = {

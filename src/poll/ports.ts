@@ -146,6 +146,9 @@ export interface SourceStore {
   answered(source: string, now: number): Promise<void>;
 }
 
+/** Takes a written change of a watch, for the trace of its run. */
+export type TraceChange = (change: { before: Watch; after: Watch }) => void;
+
 /** Watches of gone runs, with the times of their next checks. */
 export interface GoneStore {
   /** Claims the checks that are due, which become due again after the lease. @returns watch ids */

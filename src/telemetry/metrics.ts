@@ -12,6 +12,7 @@ import {
   type SourceFigures,
   scraped,
 } from './gauges.ts';
+import { tracingInstruments } from './tracing.ts';
 
 interface RequestReport {
   kind: 'run' | 'list' | 'stream';
@@ -156,6 +157,10 @@ function recordings(instruments: ReturnType<typeof createInstruments>) {
       instruments.clockSkew.set(skewMs / 1_000);
     },
 
+    spans(result: 'exported' | 'failed', count: number): void {
+      instruments.spans.inc({ result }, count);
+    },
+
     heartbeat(result: string): void {
       instruments.heartbeats.inc({ result });
     },
@@ -211,6 +216,7 @@ function createInstruments(registry: Registry) {
     ...storeInstruments(registers),
     ...httpInstruments(registers),
     ...configInstruments(registers),
+    ...tracingInstruments(registers),
   };
 }
 

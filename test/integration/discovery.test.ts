@@ -59,7 +59,7 @@ describe('a discovered run', () => {
       { ...key, subscriptions: [ops] },
       { ...key, runId: 'unwatched', subscriptions: [ops] },
     ]);
-    const endWatch = createEndWatch({ watches, now: Date.now });
+    const endWatch = createEndWatch({ watches, trace: () => undefined, now: Date.now });
     await endWatch({ ...key, runId: 'unwatched' });
     expect(await watchDiscovered('default', ['registered', 'unwatched'])).toBe(0);
     expect(await subscriptionsOf('registered')).toEqual([ops]);

@@ -98,6 +98,7 @@ describe('check of gone runs', () => {
     const contextOf = (): ObserveContext => ({ ...observeContext(now), newMark });
     await createCheckGone({
       ...stores,
+      trace: () => undefined,
       readerOf: () => ({ readRun: async (runId) => (reads.push(runId), outcome) }),
       budgetOf: () => ({ claim: async () => ({ settle: () => undefined }) }),
       contextOf,

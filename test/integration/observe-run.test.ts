@@ -32,7 +32,7 @@ const registerWatches = createRegisterWatches({
   defaults: { timeoutMs: 3_600_000, minIntervalMs: 1_000, profile: 'normal' },
   now: Date.now,
 });
-const endWatch = createEndWatch({ watches, now: Date.now });
+const endWatch = createEndWatch({ watches, trace: () => undefined, now: Date.now });
 
 /** Registers a new run with the endpoint `ops`. */
 async function register(request: Partial<Registration> = {}): Promise<WatchKey> {

@@ -31,7 +31,11 @@ function purgerOn(connection: typeof redis) {
     deliveries: ownDeliveries,
   });
   return createPurgeWatch({
-    endWatch: createEndWatch({ watches: new WatchStore(connection, keys, own), now }),
+    endWatch: createEndWatch({
+      watches: new WatchStore(connection, keys, own),
+      trace: () => undefined,
+      now,
+    }),
     skipOutstanding: createSkipOutstanding({
       deliveries: ownDeliveries,
       outbox: new OutboxStore(connection, keys, own),

@@ -34,7 +34,7 @@ test('active runs are counted by workflow and status, and leave with their watch
   await aRun(NOON, [{ status: 'queued' }, { status: 'running' }]);
   await aRun(NOON, [{ status: 'running', workflow_id: 'other one' }]);
   const ended = await aRun(NOON, [{ status: 'running' }]);
-  await createEndWatch({ watches, now: () => NOON + 5_000 })(ended);
+  await createEndWatch({ watches, trace: () => undefined, now: () => NOON + 5_000 })(ended);
   const { workflows } = await runFigures.since(NOON - HOUR, NOON + 10_000);
   expect(workflows).toMatchObject([
     { workflowId: 'workflow-1', active: { running: 1 }, figures: { ended: { cancelled: 1 } } },

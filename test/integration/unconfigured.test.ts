@@ -35,6 +35,7 @@ const policy = {
 };
 
 const common = {
+  trace: () => undefined,
   watches,
   wants: () => true,
   dispatch: () => undefined,

@@ -15,6 +15,7 @@ const openService = (changes: Partial<Parameters<typeof createWatchService>[0]> 
   createWatchService({
     watches: stores.watches,
     timelines: stores.timelines,
+    trace: () => undefined,
     purgeWatch: async () => false,
     rules: {
       sources: ['default', 'staging', 'empty'],

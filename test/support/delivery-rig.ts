@@ -148,6 +148,7 @@ export function deliveryRig(options: RigOptions = {}) {
       outbox,
       endpoints: endpointStates,
       limitsOf,
+      traceAttempt: () => null,
       now,
       isSurelyHeld: () => true,
       stopping: calledOff.signal,

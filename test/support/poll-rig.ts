@@ -5,6 +5,7 @@ import { configSchema } from '../../src/config/schema.ts';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import { nothingLearned } from '../../src/core/cadence/hazard.ts';
 import { createEndpoints } from '../../src/daemon/endpoints.ts';
+import { UNTRACED } from '../../src/daemon/tracing.ts';
 import { createPoller, type Poller } from '../../src/daemon/poller.ts';
 import { queueFactory } from '../../src/daemon/common.ts';
 import { createRegisterWatches } from '../../src/poll/register-watches.ts';
@@ -90,6 +91,8 @@ export async function startPollRig(options: RigOptions = {}): Promise<PollRig> {
       processId,
       newToken: tokensOf(processId),
       userAgent: 'runwatch/test',
+      tracing: UNTRACED,
+      trace: UNTRACED.trace,
       statistics: { lookup: nothingLearned, learn: () => undefined },
       dispatch: () => undefined,
       watchNotes: { polled: () => undefined },

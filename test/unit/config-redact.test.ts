@@ -51,6 +51,7 @@ describe('the configuration as it is shown', () => {
           file: 'f.yaml',
           overrides: ['REDIS_URL'],
           warnings: [],
+          tracing: null,
         } as const;
         for (const json of [true, false]) {
           const shown = renderConfig(loaded, { json });
@@ -104,7 +105,14 @@ describe('the configuration as it is shown', () => {
       watches: { timeout: '90s' },
       egress: { allow: ['10.0.0.0/8'] },
     });
-    const loaded = { kind: 'loaded', config, file: null, overrides: [], warnings: [] } as const;
+    const loaded = {
+      kind: 'loaded',
+      config,
+      file: null,
+      overrides: [],
+      warnings: [],
+      tracing: null,
+    } as const;
     const yaml = renderConfig(loaded, { json: false });
     expect(yaml).toMatch(/^# no file, defaults\n/);
     expect(configSchema.parse(parse(yaml))).toEqual(config);

@@ -17,6 +17,7 @@ import { EXIT } from '../exit.ts';
 interface ServeDependencies {
   startDaemon(options: {
     config: Config;
+    tracing: LoadedConfig['tracing'];
     log: Logger;
     eventLog: Logger;
     version: string;
@@ -45,7 +46,7 @@ export async function serve(options: ServeOptions, deps: ServeDependencies): Pro
 }
 
 async function run(
-  { config, warnings }: LoadedConfig,
+  { config, warnings, tracing }: LoadedConfig,
   load: () => LoadedConfig | InvalidConfig,
   deps: ServeDependencies,
 ): Promise<number> {
@@ -75,7 +76,7 @@ async function run(
   });
   const { version } = deps;
   const started = startOrUndo(lifecycle, timeoutMs, () =>
-    deps.startDaemon({ config, log, eventLog, version, lifecycle }),
+    deps.startDaemon({ config, tracing, log, eventLog, version, lifecycle }),
   ).catch((error: unknown) => {
     // A signal while it was starting is a stop in good order, too, whatever the start made of it.
     if (!signalled) throw error;

@@ -2,7 +2,7 @@ import type { WatchKey } from '../watch/watch.ts';
 import type { RunSnapshot } from './snapshot.ts';
 
 /** The name of a run's workflow, and where users find the run; null where nothing is known. */
-interface RunLinks {
+export interface RunLinks {
   workflowName: string | null;
   /** The run in Noxus. */
   runUrl: string | null;

@@ -10,6 +10,8 @@ export interface Message {
   body: string;
   /** Further events of the same type that the message tells too, for channels that fold. */
   others?: readonly Pick<Message, 'eventId' | 'body'>[];
+  /** By which the receiver may continue the trace of the run; absent where it has none. */
+  traceparent?: string;
 }
 
 /** The events that a message tells. */

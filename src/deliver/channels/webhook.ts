@@ -58,7 +58,12 @@ export function createWebhookChannel(target: WebhookTarget, deps: WebhookDeps): 
   return {
     async send(message: Message, signal?: AbortSignal, mayStart?: () => boolean) {
       const body = kind.render(message.body);
-      const headers = { ...fixed, ...sign({ ...message, body }, deps.timeOfDay()) };
+      const { traceparent } = message;
+      const headers = {
+        ...fixed,
+        ...sign({ ...message, body }, deps.timeOfDay()),
+        ...(traceparent !== undefined && { traceparent }),
+      };
       const result = await attemptPost(
         {
           url,
