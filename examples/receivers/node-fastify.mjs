@@ -3,7 +3,9 @@
 import { fastify } from 'fastify';
 import { Webhook } from 'standardwebhooks';
 
-const webhook = new Webhook(process.env.RUNWATCH_WEBHOOK_SECRET ?? '');
+const secrets = (process.env.RUNWATCH_WEBHOOK_SECRET ?? '').split(' ').filter(Boolean);
+const webhooks = secrets.map((secret) => new Webhook(secret));
+/** Ids that were handled. Keep them where they survive a restart if a repeat would do harm. */
 const handled = new Set();
 const app = fastify();
 
@@ -12,13 +14,21 @@ app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_, body, do
   done(null, body);
 });
 
-app.post('/', async (request, reply) => {
-  let event;
-  try {
-    event = webhook.verify(request.body, request.headers);
-  } catch {
-    return reply.code(401).send();
+/** The event of a request; null where no secret signed it. */
+function verified(request) {
+  for (const webhook of webhooks) {
+    try {
+      return webhook.verify(request.body, request.headers);
+    } catch {
+      // Another secret may have signed it.
+    }
   }
+  return null;
+}
+
+app.post('/', async (request, reply) => {
+  const event = verified(request);
+  if (event === null) return reply.code(401).send();
   if (!handled.has(event.id)) {
     handled.add(event.id);
     if (handled.size > 10_000) handled.delete(handled.values().next().value);

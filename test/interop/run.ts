@@ -7,8 +7,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { say, type CaseResult, type Part } from './part.ts';
 import { clientParts } from './clients.ts';
 import { deployParts } from './deploy.ts';
+import { exampleParts } from './examples.ts';
 import { metricsPart } from './metrics.ts';
 import { FOLDER } from './places.ts';
+import { packagePart } from './package.ts';
 import { receiverParts } from './receivers.ts';
 import { schemathesisParts } from './schemathesis.ts';
 import { sdkPart } from './sdk.ts';
@@ -24,9 +26,11 @@ async function play(stage: Stage): Promise<CaseResult[]> {
     sdkPart(tools),
     ...schemathesisParts(tools),
     ...receiverParts(tools, stage),
+    ...exampleParts(tools),
     ...clientParts(tools, stage),
     metricsPart(stage),
     ...deployParts(),
+    packagePart(),
   ];
   const results = await Promise.all(parts.map(playPart));
   return results.flat();
