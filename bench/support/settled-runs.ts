@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { planDeliveries, type Attempt, type Delivery } from '../../src/core/delivery/delivery.ts';
 import { deliveryId, type RunwatchEvent } from '../../src/core/event/event.ts';
 import type { Subscription, Watch } from '../../src/core/watch/watch.ts';
-import { EMPTY_RING, recordPoll, type PollRing } from '../../src/core/watch/poll-ring.ts';
+import { NO_POLLS, recordPoll, type PollHistory } from '../../src/core/watch/poll-history.ts';
 import { packHistory, type History } from '../../src/redis/history-codec.ts';
 import { deliveryIndexes, eventIndexes, watchIndexes } from '../../src/redis/indexes.ts';
 import { ledgerField, type Keys } from '../../src/redis/keys.ts';
@@ -100,8 +100,9 @@ export async function writeRun(stores: Stores, shape: RunShape, at: number): Pro
       now,
     });
     planned.push(...some);
-    const pollRing = step === 0 ? ringOf(shape.polls - shape.statuses.length, now) : undefined;
-    const after = { ...seen.watch, ...(pollRing && { pollRing }) };
+    const pollHistory =
+      step === 0 ? historyOf(shape.polls - shape.statuses.length, now) : undefined;
+    const after = { ...seen.watch, ...(pollHistory && { pollHistory }) };
     await watches.commit({ before, after, events: seen.events, deliveries: some });
   }
   if (shape.end === 'none') return key;
@@ -132,15 +133,15 @@ export async function writeRun(stores: Stores, shape: RunShape, at: number): Pro
 }
 
 /** Polls as a cadence makes them, with the odd delay of a request and of its start. */
-function ringOf(polls: number, now: number): PollRing {
-  let [ring, at] = [EMPTY_RING, now];
+function historyOf(polls: number, now: number): PollHistory {
+  let [history, at] = [NO_POLLS, now];
   for (let poll = 0; poll < polls; poll += 1) {
     at += 2_000 + Math.round(Math.random() * 20_000);
     const durationMs = 20 + Math.round(Math.random() * 60);
     const lagMs = Math.round(Math.random() * 20);
-    ring = recordPoll(ring, { at, mode: 'single', outcome: 'run', durationMs, lagMs }, now);
+    history = recordPoll(history, { at, mode: 'single', outcome: 'run', durationMs, lagMs }, now);
   }
-  return ring;
+  return history;
 }
 
 interface SnapshotOptions {

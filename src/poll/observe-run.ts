@@ -10,15 +10,15 @@ import type { PollResult, RunSnapshot } from '../core/run/snapshot.ts';
 import type { ObserveContext, PollPolicy } from '../core/watch/observation.ts';
 import { unconfirmed } from '../core/feed/word.ts';
 import { observe } from '../core/watch/observe.ts';
-import type { PollMode } from '../core/watch/poll-ring.ts';
+import type { PollMode } from '../core/watch/poll-history.ts';
 import type { StoredWatch, Watch, WatchKey } from '../core/watch/watch.ts';
 import type { RunReader, TraceChange, WatchStore } from './ports.ts';
 
-/** What the stream of a run, if any, adds to a poll; see `feed/stream-feed.ts`. */
-interface Standing {
+/** What the event stream of a run, if any, adds to a poll; see `feed/stream-feed.ts`. */
+interface StreamState {
   /** Whether the next poll may be left to the stream. */
   isStreamed: boolean;
-  /** Where the run stands. */
+  /** The nodes that run or have failed, by the stream's last event. */
   nodes: RunNodes | null;
   /** `stream` where a hint of the stream led to the poll. */
   mode: PollMode;
@@ -30,7 +30,7 @@ interface RunStreams {
     runId: string,
     run: RunSnapshot,
     askedAt: number,
-  ): Promise<Omit<Standing, 'mode'> & { isHinted: boolean }>;
+  ): Promise<Omit<StreamState, 'mode'> & { isHinted: boolean }>;
 }
 
 /** A poll that this process has claimed. */
@@ -148,12 +148,12 @@ async function record(
   { startedAt, mode, listed }: Reading,
 ): Promise<Polled> {
   const key = stored.watch;
-  const standing = await standingOf(deps, key, result, { startedAt, mode });
+  const streamState = await streamStateOf(deps, key, result, { startedAt, mode });
   const health = await healthAfter(deps, key, result, startedAt);
   let before: StoredWatch | null = stored;
   while (before !== null && before.watch.state === 'active') {
     const now = deps.now();
-    const times = { now, beganAt: startedAt, lagMs, health, ...standing };
+    const times = { now, beganAt: startedAt, lagMs, health, ...streamState };
     const observed = observe(before.watch, result, contextOf(deps, key, times));
     const { events } = observed;
     const watch =
@@ -183,7 +183,7 @@ async function record(
       deps.dispatch(due);
       if (observed.isDoubtful) deps.askList(key.source);
       const outcome: PollReport['outcome'] = listed === undefined ? result.kind : 'listed';
-      const knownBy = knownFirstBy(standing.mode, isHinted);
+      const knownBy = knownFirstBy(streamState.mode, isHinted);
       const report = { before: before.watch, watch, outcome, events, knownBy };
       deps.report({ ...report, lagMs, isFirst, durationMs });
       return { is: 'written', nextMs: next === null ? null : next.inMs };
@@ -212,22 +212,22 @@ async function healthAfter(
   return { answeredAt: startedAt, openSince: null, closedFor: null };
 }
 
-interface PollTimes extends Pick<ObserveContext, 'now' | 'beganAt' | 'lagMs'>, Standing {
+interface PollTimes extends Pick<ObserveContext, 'now' | 'beganAt' | 'lagMs'>, StreamState {
   health: SourceHealth;
 }
 
-async function standingOf(
+async function streamStateOf(
   { streamsOf }: ObserveRunDependencies,
   { source, runId }: WatchKey,
   result: PollResult,
   { startedAt, mode }: Pick<Reading, 'startedAt' | 'mode'>,
-): Promise<Standing> {
+): Promise<StreamState> {
   const streams = result.kind === 'run' ? streamsOf(source) : undefined;
   if (result.kind !== 'run' || streams === undefined) {
     return { isStreamed: false, nodes: null, mode };
   }
-  const { isHinted, ...standing } = await streams.standing(runId, result.run, startedAt);
-  return { ...standing, mode: isHinted && mode === 'single' ? 'stream' : mode };
+  const { isHinted, ...streamState } = await streams.standing(runId, result.run, startedAt);
+  return { ...streamState, mode: isHinted && mode === 'single' ? 'stream' : mode };
 }
 
 /** Field by field, since a spread here takes longer than the whole cadence computation. */
@@ -309,8 +309,8 @@ async function observeOne(deps: ObserveUnconfiguredDependencies, key: WatchKey):
     { ...deps, now, beganAt: now, answeredAt: now, ...UNPOLLED },
   );
   if (events.length === 0 && before.watch.trouble !== null) return;
-  const { polls, pollRing, lastPolledAt } = before.watch;
-  const after = { ...watch, polls, pollRing, lastPolledAt };
+  const { polls, pollHistory, lastPolledAt } = before.watch;
+  const after = { ...watch, polls, pollHistory, lastPolledAt };
   const deliveries: Delivery[] = planDeliveries(after, events, after.subscriptions, {
     wants: deps.wants,
     now,

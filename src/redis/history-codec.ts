@@ -1,10 +1,10 @@
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import type { RunwatchEvent } from '../core/event/event.ts';
-import { SLOT } from '../core/watch/poll-ring.ts';
+import { SLOT } from '../core/watch/poll-history.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { DICTIONARY } from './history-dictionary.ts';
-import { IDENTITY_LENGTH, RING_MARK } from './stores/watch-record.ts';
+import { IDENTITY_LENGTH, POLLS_MARK } from './stores/watch-record.ts';
 
 /** A watch with everything that belongs to it. */
 export interface History {
@@ -72,7 +72,7 @@ export function packHistory({ rest, events, deliveries }: Omit<History, 'identit
     return [number, version, settledAt, { ...delivery, last }, attempts];
   });
   const lines = [
-    mapRing(rest, columnsOf),
+    mapPolls(rest, columnsOf),
     JSON.stringify(packedEvents),
     JSON.stringify(packedDeliveries),
   ];
@@ -83,7 +83,7 @@ export function packHistory({ rest, events, deliveries }: Omit<History, 'identit
 /** The record of the watch alone, as it is while live. Throws RunwatchError `record_unknown`. */
 export function unpackWatch(record: Buffer): string {
   const text = inflate(record);
-  return identityOf(record) + mapRing(text.slice(0, text.indexOf('\n')), rowsOf);
+  return identityOf(record) + mapPolls(text.slice(0, text.indexOf('\n')), rowsOf);
 }
 
 /** The reverse of {@link packHistory}, of a whole record. Throws RunwatchError `record_unknown`. */
@@ -91,7 +91,7 @@ export function unpackHistory(record: Buffer): History {
   const [rest = '', events = '', deliveries = ''] = inflate(record).split('\n');
   return {
     identity: identityOf(record),
-    rest: mapRing(rest, rowsOf),
+    rest: mapPolls(rest, rowsOf),
     events: readEvents(events).map(([place, event]) => ({ place, body: textOf(event) })),
     deliveries: readDeliveries(deliveries),
   };
@@ -114,9 +114,9 @@ export function unpackDeliveries(record: Buffer): Map<number, KeptDelivery> {
   return new Map(readDeliveries(deliveries).map((kept) => [kept.number, kept]));
 }
 
-/** A record with its ring in another order. */
-function mapRing(rest: string, reorder: (ring: string) => string): string {
-  const at = rest.indexOf(RING_MARK) + 1;
+/** A record with the text of its poll history rearranged. */
+function mapPolls(rest: string, reorder: (polls: string) => string): string {
+  const at = rest.indexOf(POLLS_MARK) + 1;
   return at === 0 ? rest : rest.slice(0, at) + reorder(rest.slice(at));
 }
 
@@ -124,13 +124,13 @@ function mapRing(rest: string, reorder: (ring: string) => string): string {
  * The first characters of all slots, then the second ones: most are alike, and deflate takes long runs
  * for nothing. `bench -- memory` shows some 200 bytes more without.
  */
-function columnsOf(ring: string): string {
-  return transposed(ring, SLOT);
+function columnsOf(polls: string): string {
+  return transposed(polls, SLOT);
 }
 
 /** The reverse of {@link columnsOf}. */
-function rowsOf(ring: string): string {
-  return transposed(ring, ring.length / SLOT);
+function rowsOf(polls: string): string {
+  return transposed(polls, polls.length / SLOT);
 }
 
 /** @param width characters of a row */

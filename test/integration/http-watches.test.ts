@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { batchResults, watchPage, watchSchema } from '../../src/http/schemas/watch.ts';
-import { EMPTY_RING, recordPoll } from '../../src/core/watch/poll-ring.ts';
+import { NO_POLLS, recordPoll } from '../../src/core/watch/poll-history.ts';
 import { timelineSchema } from '../../src/http/schemas/timeline.ts';
 import { aWatch, SECRET } from '../support/fake-services.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
@@ -295,8 +295,8 @@ describe('the timeline of a run', () => {
   it('a timeline has states, polls, events and deliveries with their times', async () => {
     const registeredAt = Date.parse('2025-05-04T10:00:00.000Z');
     const poll = { mode: 'single', outcome: 'run', durationMs: 40, lagMs: 3 } as const;
-    const pollRing = recordPoll(EMPTY_RING, { ...poll, at: registeredAt + 960 }, registeredAt);
-    server.services.store.set('r-1', aWatch({ runId: 'r-1', registeredAt, pollRing }));
+    const pollHistory = recordPoll(NO_POLLS, { ...poll, at: registeredAt + 960 }, registeredAt);
+    server.services.store.set('r-1', aWatch({ runId: 'r-1', registeredAt, pollHistory }));
     const response = await server.fetch('/v1/watches/r-1/timeline');
     expect(timelineSchema.strict().parse(await response.json())).toEqual({
       states: [],

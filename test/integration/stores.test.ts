@@ -6,7 +6,7 @@ import {
   type StoredDelivery,
 } from '../../src/core/delivery/delivery.ts';
 import { observe } from '../../src/core/watch/observe.ts';
-import { recentPolls } from '../../src/core/watch/poll-ring.ts';
+import { recentPolls } from '../../src/core/watch/poll-history.ts';
 import {
   subscriptionKey,
   type StoredWatch,
@@ -106,9 +106,9 @@ describe('transition', () => {
       const looked = observe(stored.watch, { kind: 'run', run }, context);
       await watches.commit({ before: stored, after: looked.watch, events: [], deliveries: [] });
       stored = (await watches.get(stored.watch))!;
-      expect(stored.watch.pollRing).toEqual(looked.watch.pollRing);
+      expect(stored.watch.pollHistory).toEqual(looked.watch.pollHistory);
     }
-    const kept = recentPolls(stored.watch.pollRing, registeredAt);
+    const kept = recentPolls(stored.watch.pollHistory, registeredAt);
     expect(kept.map(({ lagMs }) => lagMs)).toEqual(Array.from({ length: 60 }, (_, at) => at + 71));
     expect(kept.at(-1)).toEqual({
       at: NOON + 129_960,

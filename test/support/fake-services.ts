@@ -1,6 +1,6 @@
 import { fakeAlertServices } from './fake-alerts.ts';
 import type { WatchRequest } from '../../src/core/watch/register.ts';
-import { EMPTY_RING } from '../../src/core/watch/poll-ring.ts';
+import { NO_POLLS } from '../../src/core/watch/poll-history.ts';
 import { timelineOf } from '../../src/core/watch/timeline.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { createRepeatService } from '../../src/daemon/services.ts';
@@ -78,7 +78,7 @@ export function aWatch(changes: Partial<WatchView> = {}): WatchView {
     sequence: 0,
     pastEnds: [],
     polls: 0,
-    pollRing: EMPTY_RING,
+    pollHistory: NO_POLLS,
     profile: 'normal',
     maxDelayMs: null,
     registeredAt: NOW,

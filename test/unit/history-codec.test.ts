@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { newDelivery, type Attempt } from '../../src/core/delivery/delivery.ts';
-import { EMPTY_RING, recordPoll } from '../../src/core/watch/poll-ring.ts';
+import { NO_POLLS, recordPoll } from '../../src/core/watch/poll-history.ts';
 import {
   isPacked,
   packHistory,
@@ -22,12 +22,12 @@ const WRITTEN = Buffer.from(
   'base64',
 );
 
-const pollRing = [40, 50, 60].reduce((ring, durationMs) => {
+const pollHistory = [40, 50, 60].reduce((history, durationMs) => {
   const poll = { mode: 'single', outcome: 'run', durationMs, lagMs: 0 } as const;
-  return recordPoll(ring, { ...poll, at: NOON + 20 * durationMs }, NOON);
-}, EMPTY_RING);
+  return recordPoll(history, { ...poll, at: NOON + 20 * durationMs }, NOON);
+}, NO_POLLS);
 const run = snapshot({ status: 'failed' });
-const watch = newWatch({ run, state: 'finished', endedAt: NOON, pollRing });
+const watch = newWatch({ run, state: 'finished', endedAt: NOON, pollHistory });
 const rest = writeRest(watch);
 
 const attempt = fc.record<Attempt>({

@@ -109,7 +109,7 @@ describe('delays of a timeline', () => {
       { from: 5_000, to: 5_040, result: { status: 'awaiting_human_feedback' } },
     ]);
     expect(events[0]?.split).toEqual({ waitingMs: null, pollMs: 40 });
-    const forgotten = { ...watch, pollRing: { count: 0, text: '' } };
+    const forgotten = { ...watch, pollHistory: { count: 0, text: '' } };
     const own = events.map(({ event }) => event);
     const later = timelineOf({ watch: forgotten, events: own, deliveries: [], isCut: false });
     expect(later.events[0]?.split).toEqual({ waitingMs: null, pollMs: null });

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { EVENT_TYPES, isoTime } from '../../src/core/event/event.ts';
 import { PROFILES, WATCH_STATES, type Watch } from '../../src/core/watch/watch.ts';
 import { readWatch, writeDoc, writeHead, writeRest } from '../../src/redis/stores/watch-record.ts';
-import { EMPTY_RING, recordPoll, type PollRing } from '../../src/core/watch/poll-ring.ts';
+import { NO_POLLS, recordPoll, type PollHistory } from '../../src/core/watch/poll-history.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 
 const time = fc.nat({ max: 4_102_444_800_000 });
@@ -46,11 +46,12 @@ const subscription = fc.oneof(
   webhook,
 );
 
-function ringOf(polls: number): PollRing {
+function historyOf(polls: number): PollHistory {
   const poll = { mode: 'single', outcome: 'run', durationMs: 40, lagMs: 0 } as const;
-  let ring = EMPTY_RING;
-  for (let at = 0; at < polls; at += 1) ring = recordPoll(ring, { ...poll, at: NOON + at }, NOON);
-  return ring;
+  let history = NO_POLLS;
+  for (let at = 0; at < polls; at += 1)
+    history = recordPoll(history, { ...poll, at: NOON + at }, NOON);
+  return history;
 }
 
 const watches: fc.Arbitrary<Watch> = fc.record({
@@ -69,7 +70,7 @@ const watches: fc.Arbitrary<Watch> = fc.record({
   sequence: fc.nat(),
   pastEnds: fc.array(fc.constantFrom(...EVENT_TYPES), { maxLength: 2 }),
   polls: fc.nat(),
-  pollRing: fc.nat(130).map(ringOf),
+  pollHistory: fc.nat(130).map(historyOf),
   profile: fc.constantFrom(...PROFILES),
   maxDelayMs: timeOrNull,
   registeredAt: time,

@@ -3,7 +3,7 @@ import type { NewMark, EventDraft } from '../event/event.ts';
 import type { LinksOf } from '../run/links.ts';
 import type { RunNodes } from '../run/nodes.ts';
 import type { ClosedSource } from '../source/throttle.ts';
-import type { PollMode } from './poll-ring.ts';
+import type { PollMode } from './poll-history.ts';
 import type { Watch } from './watch.ts';
 
 /** Limits of polling, in milliseconds. */

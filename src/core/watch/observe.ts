@@ -13,7 +13,7 @@ import {
 } from '../run/snapshot.ts';
 import { buildEvent, diffRun, isUnreported } from '../run/transition.ts';
 import type { ObservationDraft, ObserveContext } from './observation.ts';
-import { recordPoll, type RecentPoll } from './poll-ring.ts';
+import { recordPoll, type RecentPoll } from './poll-history.ts';
 import { followDwell, usualDwellMs } from './stall.ts';
 import {
   isEntry,
@@ -52,7 +52,7 @@ export function observe(watch: Watch, result: PollResult, context: ObserveContex
   const polled = withChanges(found, {
     state: expired ? 'expired' : found.state,
     polls: watch.polls + 1,
-    pollRing: recordPoll(watch.pollRing, pollOf(result, context), watch.registeredAt),
+    pollHistory: recordPoll(watch.pollHistory, pollOf(result, context), watch.registeredAt),
     lastPolledAt: context.now,
   });
   const seen = withChangedState(watch, polled, context.now);

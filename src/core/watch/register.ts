@@ -1,4 +1,4 @@
-import { EMPTY_RING } from './poll-ring.ts';
+import { NO_POLLS } from './poll-history.ts';
 import {
   formerWebhooks,
   MAX_WEBHOOKS,
@@ -124,7 +124,7 @@ function newWatch(request: Registration, past: Past, { now, defaults }: Register
     sequence: past.sequence,
     pastEnds: past.pastEnds,
     polls: 0,
-    pollRing: EMPTY_RING,
+    pollHistory: NO_POLLS,
     profile: request.profile ?? defaults.profile,
     maxDelayMs: request.maxDelayMs ?? null,
     registeredAt: now,

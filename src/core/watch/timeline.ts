@@ -1,7 +1,7 @@
 import type { Attempt, Delivery } from '../delivery/delivery.ts';
 import { isTerminalEvent, type RunwatchEvent } from '../event/event.ts';
 import type { RunSnapshot } from '../run/snapshot.ts';
-import { recentPolls, type RecentPoll } from './poll-ring.ts';
+import { recentPolls, type RecentPoll } from './poll-history.ts';
 import type { Watch } from './watch.ts';
 
 /** A watch with what belongs to it, each list oldest first. */
@@ -48,7 +48,7 @@ export interface Timeline {
 }
 
 export function timelineOf({ watch, events, deliveries, isCut }: WatchHistory): Timeline {
-  const polls = recentPolls(watch.pollRing, watch.registeredAt);
+  const polls = recentPolls(watch.pollHistory, watch.registeredAt);
   return {
     states: statesOf(watch, events),
     polls,

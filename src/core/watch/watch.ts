@@ -3,7 +3,7 @@ import type { Receiver } from '../delivery/receiver.ts';
 import type { EventType } from '../event/event.ts';
 import type { TroubleKind, RunSnapshot } from '../run/snapshot.ts';
 import type { Acknowledgement } from './acknowledgement.ts';
-import type { PollRing } from './poll-ring.ts';
+import type { PollHistory } from './poll-history.ts';
 import type { DwellState } from './stall.ts';
 import type { Waiting } from './wait.ts';
 
@@ -86,7 +86,7 @@ export interface Watch extends WatchKey {
   /** Number of polls, whatever their results. */
   polls: number;
   /** The last of them. */
-  pollRing: PollRing;
+  pollHistory: PollHistory;
   profile: Profile;
   /** Longest time between polls that this watch accepts, ms; null for the source's limits. */
   maxDelayMs: number | null;
@@ -162,7 +162,7 @@ export function withChanges(watch: Watch, changes: Partial<Watch>): Watch {
     sequence: watch.sequence,
     pastEnds: watch.pastEnds,
     polls: watch.polls,
-    pollRing: watch.pollRing,
+    pollHistory: watch.pollHistory,
     profile: watch.profile,
     maxDelayMs: watch.maxDelayMs,
     registeredAt: watch.registeredAt,

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { POLL_MODES, POLL_OUTCOMES } from '../../core/watch/poll-ring.ts';
+import { POLL_MODES, POLL_OUTCOMES } from '../../core/watch/poll-history.ts';
 import { integer, milliseconds, time } from './common.ts';
 import { attemptSchema, deliverySchema } from './delivery.ts';
 import { eventOfAnyType } from './event.ts';

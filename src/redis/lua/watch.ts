@@ -19,12 +19,12 @@ end
 /**
  * Writes a watch that no other process has written since it was read. With it go its places in the
  * indexes, its events, their deliveries, its duration samples and its next due time. One step or none.
- * A document that is the same is not written again; then a slot of the ring is written in place.
+ * A document that is the same is not written again; then one slot of the poll history is written in place.
  *
  * KEYS  watch, clock, claims, permits, due sets, those that the effects name.
- * ARGV  expected version, head, document and ring or '' where they stay, effects as JSON or '' where there
- *       are none, what it does to the schedule or '', member, token or '', ms or '', kind or '',
- *       for how long a permit counts after its answer in ms or '', place of the slot, slot or ''
+ * ARGV  expected version; head; document and poll history, '' where unchanged; effects as JSON, '' for none;
+ *       what it does to the schedule or '', member, token or '', ms or '', kind or '';
+ *       for how long a permit counts after its answer in ms or ''; offset of the slot, slot or ''
  * Returns 0 where the watch has changed or is folded, -1 where the claim was lost, else the pools at which
  * deliveries are due now.
  */

@@ -2,15 +2,15 @@ import { isoTime } from '../../core/event/event.ts';
 import type { RunSnapshot } from '../../core/run/snapshot.ts';
 import type { Phase } from '../../core/cadence/phase.ts';
 import type { DwellState } from '../../core/watch/stall.ts';
-import { MOST_POLLS, SLOT, slotOf, type PollRing } from '../../core/watch/poll-ring.ts';
+import { MOST_POLLS, SLOT, slotOf, type PollHistory } from '../../core/watch/poll-history.ts';
 import { finishedAt, type StoredWatch, type Watch, type WatchKey } from '../../core/watch/watch.ts';
 
 /**
- * A watch as it is kept: one string of a head, whose fields have fixed widths, a document, and the
- * ring of its last polls behind a tab. The head holds the version, the number in indexes, and what
+ * A watch as it is kept: one string of a head with fields of fixed width, a document, and, behind a
+ * tab, the history of its last polls. The head holds the version, the number in indexes, and what
  * every poll writes. So a poll without a change writes head and slot in place and never the document.
  *
- * version  number  polls  last polled  run asked  run observed  interval  failures  polls in the ring
+ * version  number  polls  last polled  run asked  run observed  interval  failures  polls recorded
  */
 const HEAD = { version: 12, number: 12, fields: 7, field: 10 };
 
@@ -30,7 +30,7 @@ export function writeHead(watch: Watch): string {
     sinceStart(observedAt, watch.registeredAt),
     Math.round(watch.cadence.intervalMs),
     watch.cadence.failures,
-    watch.pollRing.count,
+    watch.pollHistory.count,
   ];
   return fields.map((field) => (field?.toString(36) ?? '').padStart(HEAD.field)).join('');
 }
@@ -59,7 +59,13 @@ type WatchRecord = {
 
 /** What stands in the key, in the head, or in the schedule. */
 type NotInDocument =
-  keyof WatchKey | 'polls' | 'pollRing' | 'lastPolledAt' | 'runAskedAt' | 'cadence' | 'nextPollAt';
+  | keyof WatchKey
+  | 'polls'
+  | 'pollHistory'
+  | 'lastPolledAt'
+  | 'runAskedAt'
+  | 'cadence'
+  | 'nextPollAt';
 
 /** Of a run, the id is said only where it is written in another way than in the key. */
 type RunRecord = {
@@ -99,41 +105,42 @@ export function writeDoc(watch: Watch): string {
   return JSON.stringify(record);
 }
 
-/** Stands before the ring; JSON text holds no such character. */
-export const RING_MARK = '\t';
+/** Stands before the poll history; JSON text holds no such character. */
+export const POLLS_MARK = '\t';
 
 /** Slots that a record has room for: few watches are polled often, and room is not made for one at a time. */
-const RING_ROOM = [0, 12, MOST_POLLS];
+const POLLS_ROOM = [0, 12, MOST_POLLS];
 
-function roomFor({ count }: PollRing): number {
-  return RING_ROOM.find((room) => room >= count) ?? MOST_POLLS;
+function roomFor({ count }: PollHistory): number {
+  return POLLS_ROOM.find((room) => room >= count) ?? MOST_POLLS;
 }
 
-/** The ring of a watch behind its document, with room for some more polls. */
-export function writeRing({ pollRing }: Watch): string {
-  const room = roomFor(pollRing);
-  return room === 0 ? '' : RING_MARK + pollRing.text.padEnd(room * SLOT);
+/** The poll history of a watch behind its document, with room for some more polls. */
+export function writePolls({ pollHistory }: Watch): string {
+  const room = roomFor(pollHistory);
+  return room === 0 ? '' : POLLS_MARK + pollHistory.text.padEnd(room * SLOT);
 }
 
 /**
- * The slot of a watch's last poll and the byte where it goes, in a record whose document stays the same.
- * @returns null where the ring has no such place, or more than the slot has changed
+ * The slot of a watch's last poll and its byte offset in the record, where the document has not changed.
+ * @returns null where the record has no room for it, or more than the slot has changed
  */
 export function slotInPlace(
   { watch, doc = '' }: StoredWatch,
-  { pollRing }: Watch,
+  { pollHistory }: Watch,
 ): { at: number; slot: string } | null {
-  const { count } = watch.pollRing;
-  if (pollRing.count === count) return { at: 0, slot: '' };
-  if (pollRing.count !== count + 1 || roomFor(watch.pollRing) !== roomFor(pollRing)) return null;
+  const { count } = watch.pollHistory;
+  if (pollHistory.count === count) return { at: 0, slot: '' };
+  if (pollHistory.count !== count + 1 || roomFor(watch.pollHistory) !== roomFor(pollHistory))
+    return null;
   const from = slotOf(count) * SLOT;
-  const ringAt = DOC_AT + Buffer.byteLength(doc) + RING_MARK.length;
-  return { at: ringAt + from, slot: pollRing.text.slice(from, from + SLOT) };
+  const pollsAt = DOC_AT + Buffer.byteLength(doc) + POLLS_MARK.length;
+  return { at: pollsAt + from, slot: pollHistory.text.slice(from, from + SLOT) };
 }
 
 /** The whole record behind version and number. */
 export function writeRest(watch: Watch): string {
-  return writeHead(watch) + writeDoc(watch) + writeRing(watch);
+  return writeHead(watch) + writeDoc(watch) + writePolls(watch);
 }
 
 function runRecord(run: RunSnapshot, runId: string): RunRecord {
@@ -207,7 +214,7 @@ function either<Value>(said: Value | undefined, usual: Value): Value {
  * Reads what Redis keeps of a watch that is live; `openFolded` of `history-plan.ts` reads the others.
  */
 export function readWatch({ source, runId }: WatchKey, text: string): StoredWatch {
-  const [doc = '', ring = ''] = text.slice(DOC_AT).split(RING_MARK);
+  const [doc = '', history = ''] = text.slice(DOC_AT).split(POLLS_MARK);
   const record = JSON.parse(doc) as WatchRecord;
   const { registeredAt } = record;
   const [polls, lastPolled, runAsked, observed, intervalMs, failures, count] = readHead(text);
@@ -226,7 +233,7 @@ export function readWatch({ source, runId }: WatchKey, text: string): StoredWatc
     sequence: either(record.sequence, 0),
     pastEnds: either(record.pastEnds, []),
     polls: polls ?? 0,
-    pollRing: { count: count ?? 0, text: ring.trimEnd() },
+    pollHistory: { count: count ?? 0, text: history.trimEnd() },
     profile: either(record.profile, 'normal'),
     maxDelayMs: either(record.maxDelayMs, null),
     registeredAt,

@@ -25,7 +25,7 @@ import type { HistoryStore } from './history-store.ts';
 import { figuresPlan } from './run-figures-store.ts';
 import { learningPlan } from './statistics-store.ts';
 import { WatchListing, type WatchFilter, type WatchPageQuery } from './watch-listing.ts';
-import { slotInPlace, writeDoc, writeHead, writeRing } from './watch-record.ts';
+import { slotInPlace, writeDoc, writeHead, writePolls } from './watch-record.ts';
 
 /** What became of a write of a poll: what was due by it, or why it was not written. */
 type Committed = string[] | 'changed' | 'lost';
@@ -203,7 +203,7 @@ function commitArguments(
     ...declaredKeys(keys, byPlace, effects),
     before?.version ?? 0,
     writeHead(after),
-    inPlace === null ? doc + writeRing(after) : '',
+    inPlace === null ? doc + writePolls(after) : '',
     effects === null ? '' : JSON.stringify(effects),
     ...scheduleArguments(change),
     inPlace?.at ?? 0,

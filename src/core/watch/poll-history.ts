@@ -1,8 +1,8 @@
 import type { PollResult } from '../run/snapshot.ts';
 
 /**
- * What a poll was made by: a single read that was due, the word of a list that was taken without one,
- * or a single read that an event stream asked for.
+ * How a poll was made: `single`, a read of the run that was due; `list`, an entry of a list that was
+ * taken without such a read; `stream`, a read of the run that an event stream caused.
  */
 export const POLL_MODES = ['single', 'list', 'stream'] as const;
 
@@ -31,15 +31,15 @@ export interface RecentPoll {
   lagMs: number;
 }
 
-/** The last polls of a watch in one text of fixed slots, so that a poll writes one slot in place. */
-export interface PollRing {
+/** The last polls of a watch: a ring buffer in one text of fixed slots, so that a poll writes one in place. */
+export interface PollHistory {
   /** How many polls have been recorded since the registration. */
   count: number;
   /** The slots that were written; see {@link SLOT}. */
   text: string;
 }
 
-export const EMPTY_RING: PollRing = { count: 0, text: '' };
+export const NO_POLLS: PollHistory = { count: 0, text: '' };
 
 /** Most polls that a watch keeps. */
 export const MOST_POLLS = 60;
@@ -51,12 +51,12 @@ export const SLOT = WIDTH.at + WIDTH.duration + WIDTH.lag + WIDTH.what;
 
 const DIGITS = '-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz';
 
-/** The ring with one more poll. @param registeredAt what times count from */
+/** The history with one more poll. @param registeredAt what times count from */
 export function recordPoll(
-  { count, text }: PollRing,
+  { count, text }: PollHistory,
   poll: RecentPoll,
   registeredAt: number,
-): PollRing {
+): PollHistory {
   const from = slotOf(count) * SLOT;
   const slot = slotText(poll, registeredAt);
   return { count: count + 1, text: text.slice(0, from) + slot + text.slice(from + SLOT) };
@@ -67,8 +67,8 @@ export function slotOf(count: number): number {
   return count % MOST_POLLS;
 }
 
-/** The polls of a ring, oldest first. */
-export function recentPolls({ count, text }: PollRing, registeredAt: number): RecentPoll[] {
+/** The polls of a history, oldest first. */
+export function recentPolls({ count, text }: PollHistory, registeredAt: number): RecentPoll[] {
   const kept = Math.min(count, MOST_POLLS);
   return Array.from({ length: kept }, (_, at) => {
     const from = slotOf(count - kept + at) * SLOT;
