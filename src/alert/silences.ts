@@ -38,7 +38,7 @@ export interface SilencePreview {
 
 const DAY_MS = 86_400_000;
 
-/** Alerts that a preview looks through. */
+/** The most alerts that a preview examines. */
 const MOST_ALERTS = 1_000;
 
 /** The use cases behind silences. */

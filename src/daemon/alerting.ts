@@ -21,10 +21,10 @@ import { startPeriodic, type Periodic } from './periodic.ts';
 import type { ClaimedWork, Processes } from './processes.ts';
 import { createUsualDurations } from './usual-durations.ts';
 
-/** The longest time between two looks at what is due, ms: another process may have died. */
-const LOOK_EVERY_MS = 5_000;
+/** The longest time between two passes over the groups that are due, ms: another process may have died. */
+const PASS_EVERY_MS = 5_000;
 
-/** The least time between two looks, ms: what comes meanwhile is judged together. */
+/** The least time between two passes, ms: events that come meanwhile are judged together. */
 const PAUSE_MS = 50;
 
 /** How often it is read which sources' events may be missing, and how long runs take, ms. */
@@ -51,7 +51,7 @@ export interface AlertingDependencies {
   newToken: () => string;
   newMark: NewMark;
   dispatch: (pools: string[]) => void;
-  /** Names of sources whose events may be missing: not discovered, not reached, polled late. */
+  /** Names of sources with events that may be missing: not discovered, not reached, polled late. */
   sourcesInDoubt: () => Promise<ReadonlySet<string>>;
   metrics: { alertCounts: (counts: AlertCounts) => void };
   now: () => number;
@@ -90,7 +90,7 @@ export function createAlerting(deps: AlertingDependencies) {
   deps.processes.add(leaseOf(alerts));
   const leftover = createLeftover(deps);
   const loop = createLoop({
-    look: async () => (rules.book.all.length > 0 || (await leftover()) ? judge() : null),
+    judgeDue: async () => (rules.book.all.length > 0 || (await leftover()) ? judge() : null),
     learn,
     onError,
   });
@@ -139,15 +139,15 @@ function leaseOf(alerts: AlertStore): ClaimedWork {
 }
 
 interface LoopOptions {
-  /** Does what is due. @returns when to look again, ms from now; null for no certain time */
-  look: () => Promise<number | null>;
+  /** Makes one pass over the groups that are due. @returns ms until the next; null for no certain time */
+  judgeDue: () => Promise<number | null>;
   /** Reads what the conditions of rules go by. */
   learn: () => Promise<void>;
   onError: (error: unknown) => void;
 }
 
-/** Looks at what is due when it is, and now and then. */
-function createLoop({ look, learn, onError }: LoopOptions) {
+/** Judges groups when they are due, and at intervals those that another process has left. */
+function createLoop({ judgeDue, learn, onError }: LoopOptions) {
   let periodics: Periodic[] = [];
   let timer: NodeJS.Timeout | undefined;
   const wake = () => periodics[0]?.trigger();
@@ -158,12 +158,12 @@ function createLoop({ look, learn, onError }: LoopOptions) {
     wakeSoon: () => void wakeIn(0),
     start() {
       const task = async () => {
-        const nextMs = await look();
+        const nextMs = await judgeDue();
         clearTimeout(timer);
-        if (nextMs !== null && nextMs < LOOK_EVERY_MS) timer = wakeIn(nextMs);
+        if (nextMs !== null && nextMs < PASS_EVERY_MS) timer = wakeIn(nextMs);
       };
       periodics = [
-        startPeriodic(task, { everyMs: LOOK_EVERY_MS, onError }),
+        startPeriodic(task, { everyMs: PASS_EVERY_MS, onError }),
         startPeriodic(learn, { everyMs: LEARN_EVERY_MS, onError }),
       ];
     },

@@ -45,7 +45,7 @@ async function ask<Answer>(daemons: KillableDaemon[], path: string, body?: unkno
   );
 }
 
-test('500 failures of a workflow are one alert, told right, while every process is killed at random', async () => {
+test('500 failures of a workflow are one alert with right notifications, however processes are killed', async () => {
   const random = seededRandom(7);
   const noxus = await startSimulator();
   closers.push(() => noxus.close());

@@ -12,7 +12,7 @@ const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 
-/** Groups in memory, with a clock that takes what is due on its way. */
+/** Groups in memory, with a clock that judges each group when it is due. */
 function stage(rules: Rule[], options: { inhibit?: [string, string]; inDoubt?: boolean } = {}) {
   const groups = new Map<string, Group>();
   const due = new Map<string, number>();
@@ -74,7 +74,7 @@ function stage(rules: Rule[], options: { inhibit?: [string, string]; inDoubt?: b
     silences,
     groups,
     now: () => now,
-    told: () => sent.map(({ kind, at }) => `${kind} ${(at - START) / SECOND}`),
+    notified: () => sent.map(({ kind, at }) => `${kind} ${(at - START) / SECOND}`),
     judge(type: string, changes: Partial<AlertEvent> & { runId?: string } = {}) {
       runs += 1;
       const event = anAlertEvent({ runId: `run-${runs}`, type, at: now, ...changes });
@@ -127,7 +127,7 @@ function expectSum(counts: ReturnType<typeof noCounts>): void {
 }
 
 describe('an alert of each matching event', () => {
-  test('500 failures in a minute are told by one firing and one update per interval', () => {
+  test('500 failures in a minute cause one firing and one update per interval', () => {
     const play = stage([aRule()]);
     for (let run = 0; run < 500; run += 1) {
       play.judge('run.failed');
@@ -135,18 +135,18 @@ describe('an alert of each matching event', () => {
     }
     play.wait(10 * MINUTE);
     play.judge('run.completed');
-    expect(play.told()).toEqual(['firing 30', 'updated 330', 'resolved 660']);
+    expect(play.notified()).toEqual(['firing 30', 'updated 330', 'resolved 660']);
     expect(play.sent.at(-1)?.alert).toMatchObject({ count: 500, state: 'resolved' });
     expect(play.counts).toMatchObject({ observed: 500, notified: 2, grouped: 498, waiting: 0 });
   });
 
-  test('an alert that resolves while it is pending is told as firing and resolved at once', () => {
+  test('an alert that resolves while it is pending is notified as firing and resolved at once', () => {
     const play = stage([aRule()]);
     play.judge('run.failed');
     play.judge('run.completed');
-    expect(play.told()).toEqual([]);
+    expect(play.notified()).toEqual([]);
     play.wait(MINUTE);
-    expect(play.told()).toEqual(['firing 30', 'resolved 30']);
+    expect(play.notified()).toEqual(['firing 30', 'resolved 30']);
   });
 
   test('an alert needs as many successes in a row as its rule says', () => {
@@ -154,9 +154,9 @@ describe('an alert of each matching event', () => {
     play.judge('run.failed');
     play.wait(MINUTE);
     for (const type of ['run.completed', 'run.failed', 'run.completed']) play.judge(type);
-    expect(play.told()).toEqual(['firing 30']);
+    expect(play.notified()).toEqual(['firing 30']);
     play.judge('run.completed');
-    expect(play.told()).toEqual(['firing 30', 'resolved 60']);
+    expect(play.notified()).toEqual(['firing 30', 'resolved 60']);
   });
 
   test('an alert resolves when nothing has matched for resolve.after', () => {
@@ -165,10 +165,10 @@ describe('an alert of each matching event', () => {
     play.wait(30 * MINUTE);
     play.judge('run.failed');
     play.wait(2 * HOUR);
-    expect(play.told()).toEqual(['firing 30', 'updated 1830', 'resolved 5400']);
+    expect(play.notified()).toEqual(['firing 30', 'updated 1830', 'resolved 5400']);
   });
 
-  test('an alert that goes on is told again after each repeat_interval', () => {
+  test('an alert that goes on is notified again after each repeat_interval', () => {
     const play = stage([aRule()]);
     play.judge('run.failed');
     play.wait(9 * HOUR);
@@ -226,33 +226,33 @@ describe('an acknowledged alert', () => {
     for (let run = 0; run < 3; run += 1) play.judge('run.failed');
     play.wait(12 * HOUR);
     play.judge('run.completed');
-    expect(play.told()).toEqual(['firing 30', 'acknowledged 60', 'resolved 43260']);
+    expect(play.notified()).toEqual(['firing 30', 'acknowledged 60', 'resolved 43260']);
     expect(play.counts).toMatchObject({ observed: 4, notified: 1, acknowledged: 3 });
   });
 
-  test('an alert whose acknowledgement expires is told again', () => {
+  test('an alert is notified again when its acknowledgement expires', () => {
     const play = stage([aRule()]);
     play.judge('run.failed');
     play.wait(MINUTE);
     play.act('acknowledge', START + HOUR);
     play.wait(2 * HOUR);
-    expect(play.told()).toEqual(['firing 30', 'acknowledged 60', 'updated 3600']);
+    expect(play.notified()).toEqual(['firing 30', 'acknowledged 60', 'updated 3600']);
     expect(play.alert()).toMatchObject({ state: 'firing', acknowledged: null });
   });
 
-  test('an alert that is acknowledged before it was told says nothing', () => {
+  test('an alert that is acknowledged before its first notification sends none', () => {
     const play = stage([aRule()]);
     play.judge('run.failed');
     play.act('acknowledge');
     play.wait(HOUR);
     play.judge('run.completed');
-    expect(play.told()).toEqual([]);
+    expect(play.notified()).toEqual([]);
     expect(play.counts).toMatchObject({ observed: 1, acknowledged: 1 });
   });
 });
 
 describe('an escalation', () => {
-  test('each step of an escalation tells its endpoints once, and they hear the end', () => {
+  test('each step of an escalation notifies its endpoints once, and again of the end', () => {
     const escalate = [
       { afterMs: 30 * MINUTE, unlessAcknowledged: true, notify: ['pager'] },
       { afterMs: HOUR, unlessAcknowledged: false, notify: ['boss', 'chat'] },
@@ -282,26 +282,26 @@ describe('an escalation', () => {
 });
 
 describe('a silence', () => {
-  test('a silenced alert is recorded and not told, and told when the silence ends', () => {
+  test('a silenced alert is recorded, and notified only when the silence ends', () => {
     const play = stage([aRule()]);
     play.silences.push(silence());
     for (let run = 0; run < 3; run += 1) play.judge('run.failed');
     play.wait(50 * MINUTE);
     expect(play.alert()).toMatchObject({ state: 'firing', count: 3 });
-    expect(play.told()).toEqual([]);
+    expect(play.notified()).toEqual([]);
     play.wait(20 * MINUTE);
     expect(play.sent.map(({ kind }) => kind)).toEqual(['firing']);
     expect(play.counts).toMatchObject({ observed: 3, silenced: 3, notified: 0, waiting: 0 });
   });
 
-  test('an alert that resolves within a silence is never told', () => {
+  test('an alert that resolves within a silence is never notified', () => {
     const play = stage([aRule()]);
     play.silences.push(silence());
     play.judge('run.failed');
     play.wait(10 * MINUTE);
     play.judge('run.completed');
     play.wait(2 * HOUR);
-    expect(play.told()).toEqual([]);
+    expect(play.notified()).toEqual([]);
   });
 
   test('a silence of one workflow leaves the others of the same alert', () => {
@@ -311,7 +311,7 @@ describe('a silence', () => {
     play.judge('run.failed');
     play.judge('run.failed', { run });
     play.wait(MINUTE);
-    expect(play.told()).toEqual(['firing 30']);
+    expect(play.notified()).toEqual(['firing 30']);
     expect(play.counts).toMatchObject({ observed: 2, silenced: 1, notified: 1 });
   });
 });
@@ -322,7 +322,7 @@ describe('mute intervals', () => {
   const mute = [night, morning];
   const TO_MIDNIGHT = 14 * HOUR;
 
-  test('what is muted is told as one digest when the mute ends', () => {
+  test('alerts of a muted rule become one digest when the mute ends', () => {
     const play = stage([aRule({ mute })]);
     play.wait(TO_MIDNIGHT);
     for (const workflowId of ['wf-1', 'wf-2', 'wf-3']) {
@@ -331,7 +331,7 @@ describe('mute intervals', () => {
       play.judge('run.failed', { run });
     }
     play.wait(5 * HOUR);
-    expect(play.told()).toEqual([]);
+    expect(play.notified()).toEqual([]);
     play.wait(90 * MINUTE);
     expect(play.sent).toHaveLength(1);
     expect(play.sent[0]).toMatchObject({
@@ -357,7 +357,7 @@ describe('mute intervals', () => {
     ]);
   });
 
-  test('an alert that was told before the mute and resolves in it is resolved when it ends', () => {
+  test('an alert that was notified before a mute and resolves in it is resolved when the mute ends', () => {
     const play = stage([aRule({ mute })]);
     play.wait(11.9 * HOUR);
     play.judge('run.failed');
@@ -368,7 +368,7 @@ describe('mute intervals', () => {
     expect(play.sent.map(({ kind }) => kind)).toEqual(['firing', 'resolved']);
   });
 
-  test('what a digest has told goes on with updates and repeats', () => {
+  test('an alert that a digest covered goes on with updates and repeats', () => {
     const play = stage([aRule({ mute })]);
     play.wait(TO_MIDNIGHT);
     play.judge('run.failed');
@@ -389,7 +389,7 @@ describe('thresholds', () => {
     play.judge('run.failed');
     play.judge('run.failed');
     play.wait(MINUTE);
-    expect(play.told()).toEqual([]);
+    expect(play.notified()).toEqual([]);
     play.judge('run.failed');
     play.wait(MINUTE);
     expect(play.sent).toMatchObject([{ kind: 'firing', alert: { count: 3 } }]);
@@ -403,7 +403,7 @@ describe('thresholds', () => {
       play.judge(`run.${type}`);
     }
     play.wait(MINUTE);
-    expect(play.told()).toEqual([]);
+    expect(play.notified()).toEqual([]);
     play.judge('run.failed');
     play.wait(MINUTE);
     play.judge('run.completed');
@@ -415,7 +415,7 @@ describe('thresholds', () => {
     const play = stage([aRule({ condition, groupWaitMs: 0 })]);
     for (const type of ['failed', 'failed', 'completed']) play.judge(`run.${type}`);
     play.wait(MINUTE);
-    expect(play.told()).toEqual([]);
+    expect(play.notified()).toEqual([]);
     play.judge('run.stopped');
     play.wait(MINUTE);
     expect(play.sent).toMatchObject([{ kind: 'firing', alert: { count: 2 } }]);
@@ -431,7 +431,7 @@ describe('thresholds', () => {
     play.wait(9 * MINUTE);
     play.judge('run.completed');
     play.wait(HOUR);
-    expect(play.told()).toEqual([]);
+    expect(play.notified()).toEqual([]);
     play.judge('run.failed');
     play.judge('run.failed');
     play.wait(11 * MINUTE);
@@ -465,7 +465,7 @@ describe('what should have happened', () => {
     play.wait(50 * MINUTE);
     play.judge('run.completed');
     play.wait(59 * MINUTE);
-    expect(play.told()).toEqual([]);
+    expect(play.notified()).toEqual([]);
     play.wait(2 * MINUTE);
     expect(play.sent.map(({ kind }) => kind)).toEqual(['firing']);
     play.judge('run.completed');
@@ -478,7 +478,7 @@ describe('what should have happened', () => {
     play.wait(30 * MINUTE);
     play.down(5 * HOUR);
     play.wait(25 * MINUTE);
-    expect(play.told()).toEqual([]);
+    expect(play.notified()).toEqual([]);
     play.wait(10 * MINUTE);
     expect(play.sent.map(({ kind }) => kind)).toEqual(['firing']);
   });
@@ -488,7 +488,7 @@ describe('what should have happened', () => {
     const play = stage([aRule({ condition: absent, groupWaitMs: 0 })], options);
     play.begin(labels);
     play.wait(3 * HOUR);
-    expect(play.told()).toEqual([]);
+    expect(play.notified()).toEqual([]);
     options.inDoubt = false;
     play.wait(2 * MINUTE);
     expect(play.sent.map(({ kind }) => kind)).toEqual(['firing']);
@@ -511,7 +511,7 @@ describe('what should have happened', () => {
 });
 
 describe('digests and inhibition', () => {
-  test('a digest tells the events of a day at its time', () => {
+  test('a digest covers the events of a day at its time', () => {
     const schedule = { minute: 8 * 60, location: 'Europe/Lisbon' };
     const condition = { kind: 'digest', schedule } as const;
     const play = stage([aRule({ condition, events: ['run.*'], groupBy: [] })]);
@@ -603,17 +603,17 @@ describe('any sequence of events, timers and acts of users', () => {
   });
 });
 
-/** Of each alert, as one endpoint hears it. */
+/** Checks the order of each alert's notifications at one endpoint. */
 function expectOrder(sent: readonly SentNotification[], endpoint: string, isMuted: boolean): void {
-  const heard = new Map<string, string[]>();
+  const received = new Map<string, string[]>();
   for (const { alert, kind, notify } of sent) {
     if (!notify.includes(endpoint)) continue;
-    heard.set(alert.id, [...(heard.get(alert.id) ?? []), kind]);
+    received.set(alert.id, [...(received.get(alert.id) ?? []), kind]);
   }
-  for (const kinds of heard.values()) {
+  for (const kinds of received.values()) {
     const text = kinds.join(' ');
     expect(text).toMatch(/^(firing ?)?((updated|acknowledged) ?)*(resolved)?$/);
-    // What a digest of several has told begins with what comes after it.
+    // An alert that a digest of several covered begins with what comes after it.
     if (!isMuted) expect(text).toMatch(/^firing/);
   }
 }

@@ -45,7 +45,7 @@ export interface Alert {
   notified: readonly Notified[];
 }
 
-/** Why matching events are not told by a notification of their own. */
+/** Why matching events cause no notification of their own. */
 export const SUPPRESSIONS = ['grouped', 'muted', 'silenced', 'inhibited', 'acknowledged'] as const;
 
 export type Suppression = (typeof SUPPRESSIONS)[number];
@@ -73,7 +73,7 @@ export function addCounts(to: AlertCounts, counts: Readonly<AlertCounts>): void 
   for (const name of Object.keys(to) as (keyof AlertCounts)[]) to[name] += counts[name];
 }
 
-/** One of the alerts that a digest tells together. */
+/** One of the alerts of a digest. */
 export interface DigestItem {
   id: string;
   labels: Readonly<Record<string, string>>;
@@ -81,7 +81,7 @@ export interface DigestItem {
   count: number;
 }
 
-/** Why several events or alerts are told by one notification. */
+/** Why one notification covers several events or alerts. */
 export interface Digest {
   reason: 'muted' | 'schedule';
   since: number;

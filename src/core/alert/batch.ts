@@ -66,8 +66,8 @@ export class Batch {
   }
 
   /**
-   * A group is due whose rule this process does not know: its alert ends without a word, unless the
-   * rule comes back in time.
+   * A group is due, but this process does not know its rule: its alert ends without a notification,
+   * unless the rule comes back in time.
    */
   orphan(key: string): void {
     const group = this.groupOf(key);

@@ -10,7 +10,7 @@ const MOST_NAMED = 20;
 /** An alert that is held while its rule is muted. */
 export interface HeldAlert {
   alert: Alert;
-  /** Whether it had been told before. */
+  /** Whether a notification of it was sent before the mute. */
   isTold: boolean;
   /** Its events since. */
   count: number;
@@ -49,23 +49,23 @@ export function withHeld(before: MuteDigest | null, held: HeldAlert, now: number
 }
 
 /**
- * The notifications at the end of a mute: one for all alerts that were held, and one for each that had
- * been told before it and has resolved since.
+ * The notifications at the end of a mute: one for all alerts that were held, and one for each that was
+ * notified before the mute and has resolved since.
  */
 export function digestNotifications(digest: MuteDigest, rule: Rule, now: number): Notification[] {
   const { notify } = rule;
   const over = digest.alerts.filter(isOver).map(({ alert }) => endOf(alert, notify));
-  const told = digest.alerts.filter((held) => !isOver(held));
-  const [only] = told;
+  const covered = digest.alerts.filter((held) => !isOver(held));
+  const [only] = covered;
   if (only === undefined) return over;
   const summary: Digest = {
     reason: 'muted',
     since: digest.since,
     until: digest.until,
-    alerts: told.slice(0, MOST_NAMED).map(({ alert }) => itemOf(alert)),
+    alerts: covered.slice(0, MOST_NAMED).map(({ alert }) => itemOf(alert)),
     byType: digest.byType,
   };
-  const isAlone = told.length === 1 && digest.beyond === 0;
+  const isAlone = covered.length === 1 && digest.beyond === 0;
   return [
     ...over,
     {
@@ -73,7 +73,7 @@ export function digestNotifications(digest: MuteDigest, rule: Rule, now: number)
       isRepeat: false,
       escalation: null,
       kind: isAlone && only.isTold ? ('updated' as const) : ('firing' as const),
-      alert: isAlone ? only.alert : together(digest, told, { rule, now }),
+      alert: isAlone ? only.alert : together(digest, covered, { rule, now }),
       digest: summary,
     },
   ];
@@ -83,7 +83,7 @@ function endOf(alert: Alert, notify: readonly string[]): Notification {
   return { kind: 'resolved', alert, notify, isRepeat: false, digest: null, escalation: null };
 }
 
-/** It had been told before the mute, and has resolved since. */
+/** Whether the alert was notified before the mute, and has resolved since. */
 function isOver({ isTold, alert }: HeldAlert): boolean {
   return isTold && alert.state === 'resolved';
 }
@@ -92,23 +92,23 @@ export function itemOf({ id, labels, state, count }: Alert): DigestItem {
   return { id, labels, state, count };
 }
 
-/** What several alerts are as one. */
+/** Several alerts as one. */
 function together(
   digest: MuteDigest,
-  told: readonly HeldAlert[],
+  covered: readonly HeldAlert[],
   { rule, now }: { rule: Rule; now: number },
 ): Alert {
-  const runs = told.flatMap(({ alert }) => alert.runs).toSorted((a, b) => b.at - a.at);
+  const runs = covered.flatMap(({ alert }) => alert.runs).toSorted((a, b) => b.at - a.at);
   const labels = {};
   return {
     id: alertId(rule.name, labels, `digest ${digest.since} ${digest.until}`),
     rule: rule.name,
     labels,
-    state: told.every(({ alert }) => alert.state === 'resolved') ? 'resolved' : 'firing',
+    state: covered.every(({ alert }) => alert.state === 'resolved') ? 'resolved' : 'firing',
     severity: rule.severity,
     owner: rule.owner,
     annotations: rule.annotations,
-    count: told.reduce((sum, { count }) => sum + count, digest.beyond),
+    count: covered.reduce((sum, { count }) => sum + count, digest.beyond),
     runs: runs.slice(0, rule.maxRuns),
     startedAt: digest.since,
     updatedAt: now,

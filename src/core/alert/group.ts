@@ -29,7 +29,7 @@ export interface OpenAlert {
   /** Until when it is held for a digest. */
   heldUntil: number | null;
   successes: number;
-  /** It resolves as soon as it has been told. */
+  /** It resolves with its first notification. */
   isResolving: boolean;
   /** What silences see of its last event. */
   facts: SilencedEvent;
@@ -85,7 +85,7 @@ export interface GroupContext {
 export interface Effects {
   notifications: Notification[];
   counts: AlertCounts;
-  /** Alerts that are to be told by the rule's next digest. */
+  /** Alerts for the rule's next digest. */
   held: HeldAlert[];
   resolved: Alert[];
 }

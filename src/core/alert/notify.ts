@@ -3,8 +3,8 @@ import { itemOf } from './digest.ts';
 import type { Draft, GroupContext, OpenAlert } from './group.ts';
 import type { Rule } from './rule.ts';
 
-/** What is suppressed with no known end is looked at again after this time, ms. */
-export const LOOK_AGAIN_MS = 60_000;
+/** An alert that is suppressed with no known end is judged again after this time, ms. */
+export const JUDGE_AGAIN_MS = 60_000;
 
 /** Firings of a group within `group_interval` that need not wait for it. */
 export const FREE_FIRINGS = 2;
@@ -19,13 +19,13 @@ export function isDue(at: number | null, now: number): boolean {
   return at !== null && now >= at;
 }
 
-/** Why an alert is not told now, and until when; null where nothing keeps it back. */
+/** Why no notification of an alert may be sent now, and until when; null where one may. */
 function suppression(open: OpenAlert, context: GroupContext): Suppressed | null {
   if (open.alert.state === 'acknowledged') {
     return { reason: 'acknowledged', until: open.alert.acknowledged?.until ?? null };
   }
   if (context.isInhibited(open.alert)) {
-    return { reason: 'inhibited', until: context.now + LOOK_AGAIN_MS };
+    return { reason: 'inhibited', until: context.now + JUDGE_AGAIN_MS };
   }
   const silenced = context.silencedUntil(open.facts);
   if (silenced !== null) return { reason: 'silenced', until: silenced };
@@ -33,7 +33,7 @@ function suppression(open: OpenAlert, context: GroupContext): Suppressed | null 
   return muted === null ? null : { reason: 'muted', until: muted };
 }
 
-/** Tells what has come together, unless something suppresses it. */
+/** Notifies of the events that have come together, unless something suppresses them. */
 export function flush(draft: Draft, open: OpenAlert): void {
   const { context } = draft;
   open.flushAt = null;
@@ -41,12 +41,12 @@ export function flush(draft: Draft, open: OpenAlert): void {
   const suppressed = suppression(open, context);
   if (isDigest) {
     if (suppressed?.reason === 'muted') open.flushAt = suppressed.until;
-    else if (suppressed === null) tellDigest(draft, open);
+    else if (suppressed === null) sendDigest(draft, open);
     else endDigest(draft, open, suppressed);
     return;
   }
   if (suppressed === null) {
-    countTold(draft, open);
+    countNotified(draft, open);
     notify(draft, open, open.toldAt === null ? 'firing' : 'updated');
   } else {
     suppress(draft, open, suppressed);
@@ -60,8 +60,8 @@ function endDigest(draft: Draft, open: OpenAlert, suppressed: Suppressed): void 
   closeAlert(draft, open);
 }
 
-/** One of the waiting events is told by the notification, the others by its count. */
-function countTold({ effects: { counts } }: Draft, open: OpenAlert): void {
+/** Counts one of the waiting events as notified, the others as grouped with it. */
+function countNotified({ effects: { counts } }: Draft, open: OpenAlert): void {
   if (open.waiting === 0) return;
   counts.waiting -= open.waiting;
   counts.notified += 1;
@@ -81,7 +81,7 @@ function suppress(draft: Draft, open: OpenAlert, { reason, until }: Suppressed):
     hold(draft, open, count);
   } else if (open.toldAt === null) {
     // A silence may be ended before its time.
-    open.flushAt = until === null ? null : Math.min(until, draft.context.now + LOOK_AGAIN_MS);
+    open.flushAt = until === null ? null : Math.min(until, draft.context.now + JUDGE_AGAIN_MS);
   }
 }
 
@@ -97,13 +97,13 @@ export function hold({ effects }: Draft, open: OpenAlert, count: number): void {
   open.byType = {};
 }
 
-/** The digest has told the alert. */
+/** Ends the hold of an alert that a digest has covered. */
 export function endHold(open: OpenAlert, { now, rule }: GroupContext): void {
   open.heldUntil = null;
-  told(open, { now, rule });
+  markNotified(open, { now, rule });
 }
 
-function told(open: OpenAlert, { now, rule }: Pick<GroupContext, 'now' | 'rule'>): void {
+function markNotified(open: OpenAlert, { now, rule }: Pick<GroupContext, 'now' | 'rule'>): void {
   if (open.toldAt === null) {
     open.toldAt = now;
     open.escalateAt = escalationAt(open, rule);
@@ -136,7 +136,7 @@ function notify(
     group.firedAt = [...group.firedAt, context.now].slice(-FREE_FIRINGS);
   }
   if (open.alert.state === 'pending') open.alert = { ...open.alert, state: 'firing' };
-  if (kind === 'firing' || kind === 'updated') told(open, context);
+  if (kind === 'firing' || kind === 'updated') markNotified(open, context);
   effects.notifications.push({
     kind,
     alert: open.alert,
@@ -153,7 +153,7 @@ function receivers({ escalated }: OpenAlert, rule: Rule): string[] {
   return [...new Set([...rule.notify, ...steps])];
 }
 
-function tellDigest(draft: Draft, open: OpenAlert): void {
+function sendDigest(draft: Draft, open: OpenAlert): void {
   if (open.waiting > 0) {
     const digest: Digest = {
       reason: 'schedule',
@@ -162,7 +162,7 @@ function tellDigest(draft: Draft, open: OpenAlert): void {
       alerts: [itemOf({ ...open.alert, state: 'firing' })],
       byType: { ...open.byType },
     };
-    countTold(draft, open);
+    countNotified(draft, open);
     notify(draft, open, 'firing', { digest });
   }
   closeAlert(draft, open);
@@ -176,10 +176,10 @@ export function repeat(draft: Draft, open: OpenAlert): void {
   if (open.alert.state !== 'firing' || open.heldUntil !== null) return;
   const suppressed = suppression(open, context);
   if (suppressed !== null) {
-    open.repeatAt = context.now + Math.min(LOOK_AGAIN_MS, repeatIntervalMs);
+    open.repeatAt = context.now + Math.min(JUDGE_AGAIN_MS, repeatIntervalMs);
     return;
   }
-  countTold(draft, open);
+  countNotified(draft, open);
   open.flushAt = null;
   notify(draft, open, 'updated', { isRepeat: true });
 }
@@ -194,7 +194,7 @@ export function escalate(draft: Draft, open: OpenAlert): void {
   const isExcused = suppressed?.reason === 'acknowledged' && !step.unlessAcknowledged;
   if (suppressed !== null && !isExcused) {
     // The end of an acknowledgement sets the time anew.
-    const again = context.now + LOOK_AGAIN_MS;
+    const again = context.now + JUDGE_AGAIN_MS;
     open.escalateAt = suppressed.reason === 'acknowledged' ? null : again;
     return;
   }
@@ -242,7 +242,7 @@ export function unacknowledge(draft: Draft, open: OpenAlert): void {
   if (suppression(open, context) === null) notify(draft, open, 'updated', { isRepeat: true });
 }
 
-/** Ends an alert. One that has not been told yet is told first: no event passes in silence. */
+/** Ends an alert. One without a notification so far is notified first: no event passes in silence. */
 export function resolveAlert(draft: Draft, open: OpenAlert): void {
   const { now } = draft.context;
   const isHeld = open.heldUntil !== null;

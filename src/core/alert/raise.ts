@@ -68,7 +68,7 @@ function firstFlush({ group, context: { rule, now } }: Draft): number {
   return Math.max(now + rule.groupWaitMs, notBefore);
 }
 
-/** Events that come together are told together. */
+/** When the events that have come together are due, as one notification. */
 function nextFlush({ lastToldAt }: OpenAlert, { rule, now }: GroupContext): number {
   const collected = now + Math.min(rule.groupWaitMs, rule.groupIntervalMs);
   return Math.max(collected, (lastToldAt ?? 0) + rule.groupIntervalMs);

@@ -20,7 +20,7 @@ export type Condition =
   | { kind: 'absent'; event: string; withinMs: number }
   /** When a run is not terminal by then. */
   | { kind: 'deadline'; reference: 'created_at' | 'started_at'; limit: DeadlineLimit }
-  /** Never: what matches is told together, once a day. */
+  /** Never at once: one notification a day covers all that matched. */
   | { kind: 'digest'; schedule: DigestSchedule };
 
 /** How long a run may take. */
@@ -108,7 +108,7 @@ const SUCCESS = 'run.completed';
 /** What an event is to a rule; null for nothing. */
 export type Role = 'match' | 'resolve' | 'sample';
 
-/** What an event is to a rule whose `when` it meets. */
+/** What an event is to a rule, where it meets the rule's `when`. */
 export function roleOf(rule: Rule, type: string): Role | null {
   const { condition } = rule;
   if (condition.kind === 'absent') return roleOfAwaited(condition.event, type);

@@ -15,7 +15,7 @@ import {
   escalate,
   flush,
   isDue,
-  LOOK_AGAIN_MS,
+  JUDGE_AGAIN_MS,
   repeat,
   resolveAlert,
   unacknowledge,
@@ -182,7 +182,7 @@ function takeDue(draft: Draft, open: OpenAlert, { now, rule }: { now: number; ru
   if (isStill(open.repeatAt)) repeat(draft, open);
 }
 
-/** Fires once an event has been absent for long enough, as far as that can be told. */
+/** Fires once an event has been absent for long enough, as far as that can be known. */
 function judgeAbsence(draft: Draft): void {
   const { group, context } = draft;
   const { rule, uptimeMs, now } = context;
@@ -221,7 +221,7 @@ function windowTimes({ open, window, crossedAt }: Group, { rule, now }: GroupCon
 function absenceAt({ absentSince }: Group, { rule, now, uptimeMs }: GroupContext): number | null {
   if (absentSince === null || rule.condition.kind !== 'absent') return null;
   const due = now + absentSince + rule.condition.withinMs - uptimeMs;
-  return due <= now ? now + LOOK_AGAIN_MS : due;
+  return due <= now ? now + JUDGE_AGAIN_MS : due;
 }
 
 function timesOf(open: OpenAlert): (number | null)[] {

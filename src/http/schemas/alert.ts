@@ -71,7 +71,7 @@ const digest = z
     alerts: z.array(z.object({ id: z.string(), labels, state, count })),
     by_type: z.record(z.string(), count),
   })
-  .meta({ id: 'AlertDigest', description: 'Several events or alerts that are told together.' });
+  .meta({ id: 'AlertDigest', description: 'Several events or alerts in one notification.' });
 
 const alertData = z
   .object({

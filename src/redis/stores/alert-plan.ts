@@ -38,7 +38,7 @@ export interface AlertCommit {
 /** What `COMMIT_ALERTS` of `lua/alert.ts` needs. */
 export function alertPlan(keys: Keys, commit: AlertCommit, newVersion: () => string) {
   const { read, changed, resolved, counts, events, judged } = commit;
-  const told = events.filter(({ deliveries }) => deliveries.length > 0);
+  const sent = events.filter(({ deliveries }) => deliveries.length > 0);
   return {
     inbox: keys.alertInbox,
     due: keys.alertsDue,
@@ -68,10 +68,10 @@ export function alertPlan(keys: Keys, commit: AlertCommit, newVersion: () => str
     counts: Object.entries(counts)
       .filter(([, by]) => by !== 0)
       .map(([field, by]) => ({ field, by })),
-    events: told.map(({ id, body }) => ({ key: keys.event(id), body })),
+    events: sent.map(({ id, body }) => ({ key: keys.event(id), body })),
     ...deliveryPlan(
       keys,
-      told.flatMap(({ deliveries }) => deliveries),
+      sent.flatMap(({ deliveries }) => deliveries),
     ),
   };
 }
