@@ -44,7 +44,7 @@ describe('live updates', () => {
     await page.getByText('npx runwatch watch <run-id>').waitFor();
   });
 
-  test('a change of a run shows in its row, which stays where it is', async () => {
+  test('a change of a run shows in its row, which keeps its place', async () => {
     const id = await stage.run(running);
     await open('/runs');
     await row(id).getByText('running').waitFor();

@@ -61,7 +61,7 @@ async function violations(page: Page): Promise<string[]> {
 const SCREENS: readonly (readonly [string, () => string, string | RegExp])[] = [
   ['Now', () => '/', 'invoices'],
   ['Runs', () => '/runs', 'completed'],
-  ['Run', () => `/runs/default/${failed}`, 'How late each event was told'],
+  ['Run', () => `/runs/default/${failed}`, 'How late each event was delivered'],
   ['Deliveries', () => '/deliveries', 'awaiting feedback'],
   ['Endpoints', () => '/endpoints', 'flaky'],
   ['Alerts', () => '/alerts', 'Silences'],
@@ -154,7 +154,7 @@ describe('a run', () => {
     });
   });
 
-  test('choosing an event of a run puts it into the address and says how late it was told', async () => {
+  test('choosing an event of a run puts it into the address and says how late it was delivered', async () => {
     await withPage(`/runs/default/${failed}`, async (page) => {
       await page.locator('.delay-name', { hasText: 'failed' }).first().click();
       await page

@@ -1,7 +1,7 @@
 import { computed, signal } from '@preact/signals';
 import { ROOT } from '../app/router.ts';
 
-/** Who the browser is to the daemon. No token is kept here: the cookie cannot be read by scripts. */
+/** The browser's session at the daemon. No token is kept here: the cookie cannot be read by scripts. */
 interface Session {
   /** open: the daemon has no token. unknown: it has not answered yet. */
   state: 'unknown' | 'open' | 'signed_in' | 'signed_out';
@@ -29,7 +29,7 @@ export const may = {
   admin: computed(() => session.value.scopes.includes('admin')),
 };
 
-/** Asks the daemon who we are. Throws where it does not answer. */
+/** Reads the session from the daemon. Throws where it does not answer. */
 export async function loadSession(): Promise<void> {
   const response = await fetch(`${ROOT}session`, { cache: 'no-store' });
   if (!response.ok) throw new Error(`The daemon answers ${response.status}.`);

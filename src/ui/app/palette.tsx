@@ -109,7 +109,7 @@ interface Lookup {
 
 const RUN_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{3,127}$/;
 
-/** Runs whose id begins so. */
+/** Runs with an id that begins so. */
 function useRuns(wanted: string): Choice[] {
   const isId = RUN_ID.test(wanted);
   const { value } = useLoaded(`runs ${wanted}`, async (stop) => {

@@ -44,7 +44,7 @@ export function go(to: string, { replace = false } = {}): void {
   if (!replace) window.scrollTo(0, 0);
 }
 
-/** Changes some fields of the query and keeps the others; the screen stays. */
+/** Changes some fields of the query and keeps the others and the screen. */
 export function setQuery(fields: Fields, { replace = true } = {}): void {
   const { path, query } = address.peek();
   go(href(path, { ...Object.fromEntries(query), ...fields }), { replace });

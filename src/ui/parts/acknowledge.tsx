@@ -15,7 +15,7 @@ interface Asked {
 
 const asked = signal<Asked | null>(null);
 
-/** Asks in whose name something is marked as handled, and marks it. */
+/** Asks for the user's name, then marks something as handled in it. */
 export function acknowledge(what: Asked): void {
   asked.value = what;
 }

@@ -89,7 +89,7 @@ export function eventText(type: string): string {
   return family === 'run' ? statusText(name) : `${family} ${statusText(name)}`;
 }
 
-/** The beginning of a long id; ids that people chose stay whole. */
+/** The beginning of a long id; ids that people chose are not cut. */
 export function shortId(id: string): string {
   return /^[0-9a-f]{8}-[0-9a-f-]{27}$/.test(id) ? id.slice(0, 8) : id;
 }

@@ -103,7 +103,7 @@ function empty<Item>(key: string): State<Item> {
   return { key, items: [], cursor: null, total: null, isCapped: false, isRead: false, error: null };
 }
 
-/** A row may come twice where rows move between pages: the first stays. */
+/** A row may come twice where rows move between pages: the first one is kept. */
 function joined<Item>(
   before: State<Item>,
   page: Page<Item>,

@@ -12,7 +12,7 @@ interface NewsOptions<Item> {
   patch: (item: Item, event: EventView) => Item;
   /** True where the user holds rows by a selection. */
   isHeld: boolean;
-  /** How many there are by now; no event tells of what was only registered. */
+  /** How many there are by now; a registration alone causes no event. */
   total?: number | null | undefined;
 }
 
@@ -28,8 +28,8 @@ export interface News {
 const RELOAD_MS = 3_000;
 
 /**
- * Applies live events to a list. Rows that are shown change in place; new ones wait to be asked for while
- * the pointer, the keyboard, a selection or the scrolled page holds the rows where they are.
+ * Applies live events to a list. Rows that are shown change in place. New ones wait to be asked for while
+ * the pointer, the keyboard, a selection or a scrolled page keeps the rows in their places.
  */
 export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): News {
   const [waiting, setWaiting] = useState<ReadonlySet<string>>(new Set());

@@ -40,7 +40,7 @@ const ROW_PX = 38;
 /** Rows that are drawn above and below what can be seen. */
 const MARGIN_ROWS = 8;
 
-/** A list whose rows are drawn only while they can be seen, however many there are. */
+/** A list that draws only the rows in view, however many there are. */
 export function Table<Item>(props: TableProps<Item>) {
   const { label, columns, items, keyOf, total, selection, onHold } = props;
   const body = useRef<HTMLTableSectionElement>(null);

@@ -13,7 +13,7 @@ const SHOWN_MS = 5_000;
 
 let last = 0;
 
-/** Tells the outcome of an action, for some seconds. */
+/** Shows the outcome of an action for some seconds. */
 export function say(text: string, { isError = false } = {}): void {
   last += 1;
   const id = last;

@@ -12,7 +12,7 @@ window.setInterval(() => {
 
 /** What was asked of the API, and how it stands. */
 export interface Loaded<Value> {
-  /** The last answer; kept while a newer one is on its way or fails. */
+  /** The last answer; kept while a newer one is loading or fails. */
   value: Value | null;
   error: unknown;
   isLoading: boolean;

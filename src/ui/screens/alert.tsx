@@ -14,7 +14,7 @@ import { workflowText } from '../parts/workflows.ts';
 import { acknowledgeAlert, labelText } from './alerts.tsx';
 import { SilenceDialog } from './silences.tsx';
 
-/** One alert: what it is of, which runs, and what was told of it. */
+/** One alert: its subject, its runs, and its notifications. */
 export function AlertDetail({ values }: { values: Record<string, string> }) {
   const id = values['id'] ?? '';
   const { value, error, reload } = useLoaded(id, (signal) => api.alert(id, signal), {

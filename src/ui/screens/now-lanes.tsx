@@ -15,7 +15,7 @@ const HOUR_MS = 3_600_000;
 /** Runs that are drawn at most. */
 const MOST = 600;
 
-/** The runs of the last hour, a lane for each workflow. */
+/** The runs of the last hour, one row of bars for each workflow. */
 export function Lanes() {
   const { value, error, reload } = useLoaded('lanes', loadRuns, { everyMs: 30_000 });
   const news = useNewRuns(value?.runs ?? [], reload);
@@ -86,7 +86,7 @@ function useNewRuns(loaded: readonly Watch[], reload: () => void): readonly Watc
   }, [loaded, changes]);
 }
 
-/** As much of a watch as an event tells; enough for a bar. */
+/** As much of a watch as an event has; enough for a bar. */
 function asWatch({ type, data }: EventView): Watch {
   const { watch, run, run_id: id } = data;
   const bare = {

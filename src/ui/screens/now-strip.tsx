@@ -80,8 +80,8 @@ type WithAge = Endpoint & { oldest_pending_at?: string | null };
 async function loadOutbox(signal: AbortSignal): Promise<Outbox> {
   const { data }: { data: WithAge[] } = await api.endpoints(signal);
   const waiting = data.reduce((sum, { counts }) => sum + counts.pending + counts.parked, 0);
-  const told = data.flatMap(({ oldest_pending_at: at }) => (at == null ? [] : [at])).sort();
-  if (waiting === 0 || told.length > 0) return { waiting, oldestAt: told[0] ?? null };
+  const times = data.flatMap(({ oldest_pending_at: at }) => (at == null ? [] : [at])).sort();
+  if (waiting === 0 || times.length > 0) return { waiting, oldestAt: times[0] ?? null };
   const page = await api.deliveries({ state: 'pending,parked', limit: 200 }, signal);
   const last = page.next_cursor === null ? page.data.at(-1) : undefined;
   return { waiting, oldestAt: last?.created_at ?? null };

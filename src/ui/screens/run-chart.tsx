@@ -24,7 +24,7 @@ interface ChartProps {
   timeline: Timeline;
   span: Span;
   now: number;
-  /** The event that is looked at. */
+  /** The selected event. */
   chosen: string | null;
   onChoose: (eventId: string) => void;
 }

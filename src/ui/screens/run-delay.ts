@@ -6,7 +6,7 @@ export interface Stretch {
   ms: number;
 }
 
-/** How late a receiver was told of a change, and where the time went. */
+/** How late a receiver got a change, and where the time went. */
 export interface Delay {
   event: TimelineEvent;
   /** Null where the event goes to no receiver. */

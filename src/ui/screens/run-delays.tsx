@@ -24,14 +24,14 @@ const CLASSES: Readonly<Record<Stretch['name'], string>> = {
   'the receiver': 'stretch-receiver',
 };
 
-/** For each event and receiver: how late it was told, and where the time went. */
+/** For each event and receiver: how late the event arrived, and where the time went. */
 export function Delays({ delays, chosen, onChoose, reload }: DelaysProps) {
   const most = Math.max(1, ...delays.map(lengthOf));
-  // What no endpoint asked for is told in one line, unless it is looked at.
+  // Events that no endpoint subscribes to share one line, unless one is selected.
   const shown = delays.filter(({ event, delivery }) => delivery !== null || event.id === chosen);
-  const untold = delays.length - shown.length;
+  const unsent = delays.length - shown.length;
   return (
-    <Section title="How late each event was told" aside={<DelayLegend />}>
+    <Section title="How late each event was delivered" aside={<DelayLegend />}>
       {delays.length === 0 && (
         <p class="faint">No event yet: nothing about this run has changed.</p>
       )}
@@ -74,9 +74,9 @@ export function Delays({ delays, chosen, onChoose, reload }: DelaysProps) {
           );
         })}
       </ol>
-      {untold > 0 && (
+      {unsent > 0 && (
         <p class="faint after">
-          {plural(untold, 'event')} went to no endpoint, as none asks for such.
+          {plural(unsent, 'event')} went to no endpoint, as none asks for such.
         </p>
       )}
     </Section>
@@ -168,7 +168,7 @@ function Chosen({ delay, reload }: { delay: Delay; reload: () => void }) {
   );
 }
 
-/** Why a user was told, when, and how late, as a sentence. */
+/** Why an endpoint was notified, when, and how late, as a sentence. */
 function sentenceOf({ event, delivery, totalMs }: Delay): string {
   const { previous, run } = event.data;
   const change =

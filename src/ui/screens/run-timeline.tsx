@@ -10,7 +10,7 @@ import type { RunStory } from './run-load.ts';
 import { RunTables } from './run-tables.tsx';
 import { wholeSpan, zoomed, type Span } from './run-axis.ts';
 
-/** The course of a run on one time axis, how late its events were told, and the same as tables. */
+/** The course of a run on one time axis, how late its events were delivered, and the same as tables. */
 export function RunTimeline({ story, reload }: { story: RunStory; reload: () => void }) {
   const { watch, timeline } = story;
   const { query } = address.value;

@@ -18,7 +18,7 @@ import { loadRun } from './run-load.ts';
 import { RunTimeline } from './run-timeline.tsx';
 import { namedOf } from './runs.tsx';
 
-/** One run: why a user was told, when, and how late. */
+/** One run: why endpoints were notified, when, and how late. */
 export function Run({ values }: { values: Record<string, string> }) {
   const run = { run_id: values['id'] ?? '', source: values['source'] ?? '' };
   const loaded = useLoaded(

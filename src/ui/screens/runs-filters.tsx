@@ -79,7 +79,7 @@ function useCounts(rest: Query): readonly Count[] {
   return value ?? [];
 }
 
-/** A field whose text stands in the address as `q`; the key `/` goes to it. */
+/** A field with its text in the address as `q`; the key `/` goes to it. */
 function TextFilter({ placeholder }: { placeholder: string }) {
   const { query } = address.value;
   const asked = query.get('q') ?? '';

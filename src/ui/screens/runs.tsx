@@ -155,7 +155,7 @@ function matches({ type, data }: EventView, query: URLSearchParams): boolean {
   );
 }
 
-/** A row stays where it is when its run changes; it is only shown as past. */
+/** A row keeps its place when its run changes; it is only shown as past. */
 function stillMatches(watch: Watch, query: URLSearchParams): boolean {
   return admits(query.get('status'), watch.run?.status) && admits(query.get('state'), watch.state);
 }

@@ -27,7 +27,9 @@ export function Silences() {
     <>
       <Trouble error={error} what="silences" retry={reload} />
       {value !== null && silences.length === 0 && (
-        <p class="faint">None. A silence keeps notifications back for a time; records stay.</p>
+        <p class="faint">
+          None. A silence holds notifications back for a time; alerts are still recorded.
+        </p>
       )}
       <ul class="silences">
         {silences.map((silence) => (
@@ -138,7 +140,7 @@ export function SilenceDialog({
         }}
       >
         <h2>Silence</h2>
-        <p class="faint">Notifications that match are kept back; records stay.</p>
+        <p class="faint">Matching notifications are held back; alerts are still recorded.</p>
         <Text label="Rule" value={textOf(matchers.rule)} onInput={(rule) => set({ rule })} />
         <label>
           Workflow
